@@ -33,12 +33,14 @@ class Value:
         key: in JSON.
         full: only `to_dict(full=True)` holds it.
         is_box: it is a `Box`, an object in JSON.
+        is_optional: JSON lacks it where it is None. A float32 array is lists of numbers in JSON.
     """
 
     name: str
     key: str
     full: bool = False
     is_box: bool = False
+    is_optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -179,8 +181,11 @@ class Result:
                     scores = {key: array for key, array in scores.items() if array is not None}
                     own = names if item.named else ("",) * len(value)
                     result[item.key] = _points_to_dicts(value, own, item.axes(value, full=full), scores)
-            elif full or not item.full:
-                result[item.key] = box_to_dict(value) if item.is_box else value
+            elif (full or not item.full) and not (item.is_optional and value is None):
+                if isinstance(value, np.ndarray):
+                    result[item.key] = shortest_floats(value)
+                else:
+                    result[item.key] = box_to_dict(value) if item.is_box else value
         return result
 
     @classmethod
@@ -197,6 +202,8 @@ class Result:
             elif isinstance(item, Points):
                 values[item.name] = _points_from_dicts(given)[:, : 3 if item.columns else 2]
                 values |= {one.name: _scores_from_dicts(given, one.key) for one in item.scores if one.key in given[0]}
+            elif isinstance(given, list):
+                values[item.name] = np.array(given, np.float32)
             else:
                 values[item.name] = _box_from_dict(given) if item.is_box else given
         return cls(**values)

@@ -131,7 +131,8 @@ class Face(Result):
 
     `to_dict()` has the shape of tfjs-models' face-landmarks-detection: `{"keypoints": [{"x", "y", "z", "name"?}],
     "box": {"xMin", "yMin", "xMax", "yMax", "width", "height"}}` in pixels; only points on a contour have a name. With
-    `full=True` it also holds "score" and "id".
+    `full=True` it also holds "score" and "id", and where they are known "blendshapes", an object of numbers by name,
+    and "transform", the rows of the matrix.
 
     Attributes:
         score: probability of a face, 0..1: presence in the crop for meshes, the detector's for boxes.
@@ -139,12 +140,19 @@ class Face(Result):
             K is 478 with irises, 468 for the plain mesh, 6 (with z NaN) for a box.
         box: x_min, y_min, x_max, y_max in pixels: around the mesh, or the detector's own; may leave the image.
         id: stable while the face is tracked; `None` for stills.
+        blendshapes: how much of each expression the face shows, 0..1, by the 52 names of
+            `sonjit.skeletons.blendshapes.BLENDSHAPES`; None where not asked for (`blendshapes=True`).
+        transform: (4, 4) float32 from MediaPipe's canonical face to the camera, in centimetres, x right, y up, z
+            towards the viewer; None where not asked for (`transform=True`). The distance is that of a camera with a
+            vertical field of view of 63 degrees.
     """
 
     score: float
     keypoints: Float32Array
     box: Box  # pyright: ignore[reportIncompatibleMethodOverride]  # the detector's own, or around the mesh
     id: int | None = None
+    blendshapes: dict[str, float] | None = None
+    transform: Float32Array | None = None
 
     kind: ClassVar[str] = "face"
     handedness: ClassVar[None] = None
@@ -161,6 +169,8 @@ class Face(Result):
         Value("box", "box", is_box=True),
         Value("score", "score", full=True),
         Value("id", "id", full=True),
+        Value("blendshapes", "blendshapes", full=True, is_optional=True),
+        Value("transform", "transform", full=True, is_optional=True),
     )
 
 

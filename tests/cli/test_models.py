@@ -1,4 +1,5 @@
 import json
+import zipfile
 
 import pytest
 
@@ -97,3 +98,22 @@ def test_pull_really_fetches_and_prints_the_paths(capsys, monkeypatch):
     ]
     assert "downloading mediapipe 0.10.21" in captured.err
     assert run("verify", "hand-rig-left", "hand-recrop") == 0
+
+
+def test_a_bundle_is_added_and_listed_with_what_it_holds(capsys, home, tmp_path):
+    path = tmp_path / "any.task"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("pose_detector.tflite", b"people")
+        file.writestr("pose_landmarks_detector.tflite", b"points")
+    run("add", str(path))
+    there = home / "models" / "pose_landmarker.task"
+    held = "pose_detector.tflite, pose_landmarks_detector.tflite"
+    assert capsys.readouterr().out == f"{there}: pose_landmarker with {held}\n"
+    run("list")
+    assert held in capsys.readouterr().out.splitlines()[-1]
+    run("list", "--json")
+    record = json.loads(capsys.readouterr().out)[-1]
+    assert record["path"] == str(there)
+    assert record["members"] == {"pose_detector.tflite": 6, "pose_landmarks_detector.tflite": 6}
+    with pytest.raises(InputError, match=r"give the path of a \.task file"):
+        run("add")

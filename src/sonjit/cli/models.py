@@ -1,4 +1,4 @@
-"""`sonjit models`: list, fetch, check and find the weight files."""
+"""`sonjit models`: list, fetch, add, check and find the weight files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sonjit.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from sonjit.weights import Source, Weight
+    from sonjit.weights import Source, TaskBundle, Weight
 
 app = App(
     name="models",
@@ -32,19 +32,21 @@ app = App(
 
 @app.command(name="list")
 def list_models(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
-    """Show every known file: its size, licence, source, and whether it is in the cache.
+    """Show every known file: its size, licence, source, and whether it is in the cache; then added bundles.
 
     Example: `sonjit models list --json`
 
     Args:
         as_json: Print a JSON array with hashes, tensors and paths too, for programs.
     """
-    from sonjit.weights import load_catalog
+    from sonjit.weights import list_bundles, load_catalog
     from sonjit.weights.catalog import NOT_FETCHED
 
-    weights = list(load_catalog().values())
+    weights, bundles = list(load_catalog().values()), list_bundles()
     if as_json:
-        sys.stdout.write(json.dumps([_to_dict(weight) for weight in weights], indent=2) + "\n")
+        records = [_to_dict(weight) for weight in weights]
+        records += [_bundle_to_dict(path, bundle) for path, bundle in bundles.items()]
+        sys.stdout.write(json.dumps(records, indent=2) + "\n")
         return
     from rich.console import Console
     from rich.table import Table
@@ -57,9 +59,32 @@ def list_models(*, as_json: Annotated[bool, Parameter(name="--json", negative=""
         size, cached = f"{weight.bytes / 1e6:.1f} MB", "yes" if _is_cached(weight) else "no"
         source = str(weight.sources[0].package)
         table.add_row(weight.name, weight.file, size, weight.licence, source, weight.group, cached)
+    for path, bundle in bundles.items():
+        held = str(bundle) if isinstance(bundle, InputError) else ", ".join(bundle.members)
+        table.add_row(path.stem, path.name, f"{path.stat().st_size / 1e6:.1f} MB", "", held, "bundles", "yes")
     console.print(table)
     names = ", ".join(NOT_FETCHED)
     sys.stderr.write(f"Not to be fetched: the weights of {names}; sonjit networks says where to get them.\n")
+
+
+@app.command
+def add(*files: Path) -> None:
+    """Register MediaPipe's task bundles (.task): they are copied into the cache, and found there by their task's name.
+
+    `face_landmarker.task` brings the blendshapes and the pose of faces, which no package holds.
+
+    Example: `sonjit models add face_landmarker.task && sonjit face photo.jpg --blendshapes --save face.json`
+
+    Args:
+        files: The bundles.
+    """
+    from sonjit.weights import add_bundle
+
+    if not files:
+        raise InputError("sonjit models add: give the path of a .task file")
+    for file in files:
+        path, bundle = add_bundle(file)
+        sys.stdout.write(f"{path}: {bundle.task} with {', '.join(bundle.members)}\n")
 
 
 @app.command
@@ -193,6 +218,20 @@ def _to_dict(weight: Weight) -> dict[str, object]:
         "path": str(models_folder() / weight.file),
         "cached": _is_cached(weight),
     }
+
+
+def _bundle_to_dict(path: Path, bundle: TaskBundle | InputError) -> dict[str, object]:
+    record: dict[str, object] = {
+        "name": path.stem,
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "group": "bundles",
+        "path": str(path),
+        "cached": True,
+    }
+    if isinstance(bundle, InputError):
+        return {**record, "error": str(bundle)}
+    return {**record, "members": {name: len(data) for name, data in bundle.members.items()}}
 
 
 def _source_to_dict(source: Source) -> dict[str, str]:

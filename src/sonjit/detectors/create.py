@@ -60,6 +60,8 @@ def create_detector(  # pyright: ignore[reportOverlappingOverload]  # faces lack
     min_presence_score: float = 0.5,
     search_interval: int = 5,
     search: Literal["auto", "fast", "thorough"] = "auto",
+    blendshapes: bool = False,
+    transform: bool = False,
     models_dir: str | PathLike[str] | None = None,
     detector_model: str | PathLike[str] | None = None,
     landmark_model: str | PathLike[str] | None = None,
@@ -144,6 +146,8 @@ def create_detector(
     segmentation: bool = False,
     smooth_segmentation: bool = True,
     visibility: bool = False,
+    blendshapes: bool = False,
+    transform: bool = False,
     hand_model: str | None = None,
     face_model: str | None = None,
     models_dir: str | PathLike[str] | None = None,
@@ -183,11 +187,15 @@ def create_detector(
         smooth_segmentation: and smooth masks over time.
         visibility: give each keypoint of `"hands"` the probability that it is seen, and left or right with a
             calibrated probability, both by heads of our own (docs/hand-heads.md). Bodies always have visibility.
+        blendshapes: give each face its 52 blendshapes. They need MediaPipe's `face_landmarker.task`, given as
+            `landmark_model` or registered with `sonjit models add`; its landmark network is then used too.
+        transform: give each face its pose in metric space, (4, 4); needs the same.
         hand_model: of `"holistic"`; by default lite beside a lite body, else full.
         face_model: of `"holistic"`; by default mesh beside a lite body, else attention.
         models_dir: folder with the published weight files, instead of the cache.
         detector_model: a palm, face or person detector of your own, `.tflite`, `.onnx` or `.xml`.
-        landmark_model: a landmark network of your own.
+        landmark_model: a landmark network of your own; or one of MediaPipe's task bundles, `hand_landmarker.task`
+            say, whose detector is taken too, by its path or the name under which `sonjit models add` knows it.
         engine: `"openvino"` or `"onnxruntime"`.
         device: `cpu`, `gpu`, `npu` or `auto`; of onnxruntime also `cuda`, `tensorrt`, `coreml`, `directml`.
         precision: `auto` takes bf16 where the CPU has it natively, else f32, as far as the network bears

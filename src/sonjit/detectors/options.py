@@ -18,6 +18,7 @@ from sonjit.weights import cache_folder, find_weight
 
 if TYPE_CHECKING:
     from sonjit.detectors.smoothing import Filter, FilterChoice
+    from sonjit.weights import TaskBundle
 
 OptionValue: TypeAlias = "bool | int | float | str | Path | Filter | None"
 OptionType: TypeAlias = Literal["boolean", "integer", "number", "string", "path"]
@@ -100,6 +101,9 @@ class Option:
         return (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)
 
 
+_MEMBERS = {"hands": "hand", "face": "face", "body": "pose", "holistic": "pose"}
+"""What a kind's networks are called in task bundles."""
+
 SMOOTHINGS = ("none", "published", "one_euro")
 """Names of smoothing, as text; "none" is None."""
 _PEOPLE = ("body", "holistic")
@@ -132,13 +136,19 @@ OPTIONS: tuple[Option, ...] = (
     Option("smooth_segmentation", "boolean", "Smooth masks over time.", default=True, kinds=_PEOPLE),
     Option("visibility", "boolean", "Give each keypoint the probability that it is seen and not hidden.",
            default=False, kinds=("hands",)),
+    Option("blendshapes", "boolean", "Give each face its 52 blendshapes; of face_landmarker.task.",
+           default=False, kinds=("face",)),
+    Option("transform", "boolean", "Give each face its pose in metric space; of face_landmarker.task.",
+           default=False, kinds=("face",)),
     Option("hand_model", "string", "Of the hands; by default lite beside a lite body, else full.",
            choices=("lite", "full"), kinds=("holistic",), remote=False),
     Option("face_model", "string", "Of the faces; by default mesh beside a lite body, else attention.",
            choices=("mesh", "attention"), kinds=("holistic",), remote=False),
     Option("models_dir", "path", "Folder with the published weight files.", group="Running", remote=False),
     Option("detector_model", "path", "Detector network of your own.", group="Running", remote=False),
-    Option("landmark_model", "path", "Landmark network of your own.", group="Running", remote=False),
+    Option("landmark_model", "path",
+           "Landmark network of your own, or a task bundle of MediaPipe's (.task), whose detector is taken too.",
+           group="Running", remote=False),
     Option("engine", "string", "Which runtime.", default="openvino", choices=get_args(EngineName), group="Running",
            remote=False),
     Option("device", "string", "cpu, gpu, npu or auto; of onnxruntime also cuda, tensorrt, coreml, directml.",
@@ -174,6 +184,8 @@ class DetectorOptions:
     segmentation: bool = False
     smooth_segmentation: bool = True
     visibility: bool = False
+    blendshapes: bool = False
+    transform: bool = False
     hand_model: str | None = None
     face_model: str | None = None
     models_dir: Path | None = None
@@ -202,9 +214,35 @@ class DetectorOptions:
         """Whether a stream is searched window by window, and what it finds is checked."""
         return self.search == "auto" and not self.static_image
 
-    def file(self, name: str, own: Path | None = None) -> Path:
-        """The caller's own file, or the published one of that name in the catalogue."""
-        return own or find_weight(name, self.models_dir)
+    @property
+    def bundle(self) -> TaskBundle | None:
+        """The task bundle that `landmark_model` names, or the registered one that an option needs; None for none."""
+        path = self.landmark_model
+        if path is None and (self.blendshapes or self.transform):
+            path = Path("face_landmarker.task")
+        if path is None or path.suffix != ".task":
+            return None
+        from sonjit.weights import load_bundle
+
+        return load_bundle(path, self.models_dir)
+
+    def detector_file(self, name: str) -> Path:
+        """The caller's own detector, that of the caller's bundle, or the published one of that name."""
+        if self.detector_model is not None:
+            return self.detector_model
+        bundle = self.bundle
+        return self.file(name) if bundle is None else bundle.file(f"{_MEMBERS[self.kind]}_detector.tflite")
+
+    def landmark_file(self, name: str) -> Path:
+        """The caller's own landmark network, that of the caller's bundle, or the published one of that name."""
+        bundle = self.bundle
+        if bundle is not None:
+            return bundle.file(f"{_MEMBERS[self.kind]}_landmarks_detector.tflite")
+        return self.landmark_model or self.file(name)
+
+    def file(self, name: str) -> Path:
+        """The published file of that name in the catalogue."""
+        return find_weight(name, self.models_dir)
 
 
 def filter_from_name(smoothing: str | Filter | None) -> FilterChoice:

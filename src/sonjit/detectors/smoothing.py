@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 
@@ -108,23 +110,30 @@ class KeypointSmoother:
 
     Args:
         pattern: copied for each of the two.
+        size: of an instance, from its points (K, D).
     """
 
-    def __init__(self, pattern: Filter) -> None:
+    def __init__(self, pattern: Filter, size: Callable[[NDArray[np.float32]], float] | None = None) -> None:
         self._image, self._world = copy.deepcopy(pattern), copy.deepcopy(pattern)
+        self._size = size or size_of
 
     def __call__(self, observation: S, now_s: float) -> S:
         """The observation (a dataclass) with smoothed keypoints."""
         image, world = observation.keypoints, observation.keypoints_3d
-        changes = {"keypoints": self._image(image, time=now_s, scale=size_of(image[:, :2]))}
+        changes = {"keypoints": self._image(image, time=now_s, scale=self._size(image[:, :2]))}
         if world is not None:
-            changes["keypoints_3d"] = self._world(world, time=now_s, scale=size_of(world))
+            changes["keypoints_3d"] = self._world(world, time=now_s, scale=self._size(world))
         return replace(observation, **changes)  # pyright: ignore
 
 
 def size_of(points: NDArray[np.float32]) -> float:
     """Long side of the box around points (K, D), never zero."""
     return max(float((points.max(axis=0) - points.min(axis=0)).max()), 1e-6)
+
+
+def mean_size_of(points: NDArray[np.float32]) -> float:
+    """Mean of width and height of the box around points (K, 2), never zero; what MediaPipe's own smoothing takes."""
+    return max(float((points.max(axis=0) - points.min(axis=0)).mean()), 1e-6)
 
 
 def _alpha(cutoff_hz: float | NDArray[np.float64], step_s: float) -> float | NDArray[np.float64]:

@@ -39,10 +39,17 @@ class Detection:
 
 
 class SingleShotDetector:
-    """Anchor-based detector whose outputs are boxes with keypoints (1, N, 4 + 2K) and logits (1, N, 1)."""
+    """Anchor-based detector whose outputs are boxes with keypoints (1, N, 4 + 2K) and logits (1, N, 1).
 
-    def __init__(self, engine: Engine, grid: AnchorGrid) -> None:
+    Args:
+        engine: the network.
+        grid: its anchors.
+        overlap: threshold of `blend_overlapping`.
+    """
+
+    def __init__(self, engine: Engine, grid: AnchorGrid, *, overlap: float = 0.3) -> None:
         self._engine = engine
+        self._overlap = overlap
         self._size = grid.input_size
         self._anchors = grid.anchors()[:, :2].astype(np.float64)  # (N, 2) centres
 
@@ -74,7 +81,7 @@ class SingleShotDetector:
         points = (points - 0.5) * whole.width + (whole.cx, whole.cy)
         half = size * (whole.width / 2)
         boxes = np.concatenate([points[:, 0] - half, points[:, 0] + half], axis=1)
-        return blend_overlapping(scores[keep], boxes[keep], points[keep, 1:])
+        return blend_overlapping(scores[keep], boxes[keep], points[keep, 1:], self._overlap)
 
 
 def blend_overlapping(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
@@ -131,6 +131,22 @@ class _RecordingEngine:
 
 
 _ENDINGS = (".tflite", ".onnx", ".xml")
+
+
+def load_number_engine(path: Path, options: EngineOptions) -> Engine:
+    """Load a network that takes an array of numbers, not an image; OpenVINO runs it on the CPU, in f32, on one thread.
+
+    Its `input` is float32 in the network's own shape.
+
+    Raises:
+        InputError: the file is missing, or OpenVINO cannot read it.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such model file")
+    from sonjit.engines.openvino import OpenVinoEngine
+
+    own = replace(options, engine="openvino", device="CPU", precision="f32", threads=1)
+    return OpenVinoEngine(path, own, None)
 
 
 def load_engine(

@@ -102,7 +102,7 @@ class _Network:
 
     Attributes:
         size, changed_ns: of the file.
-        value_range: what it expects for the bytes 0 and 255.
+        value_range: what it expects for the bytes 0 and 255; None for a network that takes no image.
         outputs: wanted ones, or None for all.
         taps: sides of maps on the way that are wanted too.
         config: OpenVINO's settings.
@@ -112,7 +112,7 @@ class _Network:
     size: int
     changed_ns: int
     options: EngineOptions
-    value_range: tuple[float, float]
+    value_range: tuple[float, float] | None
     outputs: tuple[int, ...] | None
     taps: tuple[int, ...]
     config: tuple[tuple[str, Any], ...]
@@ -129,7 +129,7 @@ class OpenVinoEngine:
         self,
         path: Path,
         options: EngineOptions,
-        value_range: tuple[float, float],
+        value_range: tuple[float, float] | None,
         outputs: tuple[int, ...] | None = None,
         taps: tuple[int, ...] = (),
     ) -> None:
@@ -224,7 +224,8 @@ def _compile(network: _Network) -> ov.CompiledModel:
         from sonjit.engines.graph_edits import with_taps
 
         model = with_taps(model, path, network.taps)
-    model = take_images(model, path, network.value_range)
+    if network.value_range is not None:
+        model = take_images(model, path, network.value_range)
     if config.get("INFERENCE_PRECISION_HINT") == "bf16":
         from sonjit.engines.graph_edits import keep_heads_in_f32
 

@@ -70,3 +70,26 @@ def align_rigidly(source: RealArray, target: RealArray) -> tuple[FloatArray, Flo
     u[..., 2] *= np.sign(np.linalg.det(u @ vt))[..., None]  # no mirroring
     rotation = u @ vt
     return rotation, target_mean[..., 0, :] - (rotation @ np.swapaxes(source_mean, -1, -2))[..., 0]
+
+
+def align_similarly(source: RealArray, target: RealArray, weights: RealArray) -> FloatArray:
+    """The rotation, scale and translation (4, 4) that take points onto others, least squares with weights.
+
+    Args:
+        source: (K, 3) points.
+        target: (K, 3).
+        weights: (K,) how much each pair counts.
+
+    Source: Umeyama 1991, Least-squares estimation of transformation parameters between two point patterns.
+    """
+    share = (weights / weights.sum())[:, None]
+    source_mean, target_mean = (source * share).sum(0), (target * share).sum(0)
+    centred = (source - source_mean) * share
+    u, _, vt = np.linalg.svd((target - target_mean).T @ centred)
+    u[:, 2] *= np.sign(np.linalg.det(u @ vt))  # no mirroring
+    rotation = u @ vt
+    scale = ((target - target_mean) * (centred @ rotation.T)).sum() / (centred * (source - source_mean)).sum()
+    result = np.eye(4)
+    result[:3, :3] = scale * rotation
+    result[:3, 3] = target_mean - scale * rotation @ source_mean
+    return result

@@ -208,6 +208,7 @@ register_kind(KindEntry(
     ),
     model_help="attention refines lips, eyes and irises; mesh is faster; box and box-full (to about 5 m) give boxes.",
     load="sonjit.detectors.kinds.face:load_faces",
+    smoothers="sonjit.detectors.kinds.face:face_smoothers",
     instances=("face",),
     search="sonjit.detectors.search.load:search_faces",
     stream_search="sonjit.detectors.search.streams:faces_in_streams",

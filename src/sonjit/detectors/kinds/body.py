@@ -367,11 +367,11 @@ def load_bodies(options: DetectorOptions, *, finds: bool = True) -> Bodies:
         finds: with the person detector; without it others say where to look.
     """
     weights = KINDS["body"].models[options.model].weights
-    body_file = options.file(weights["landmark"], options.landmark_model)
+    body_file = options.landmark_file(weights["landmark"])
     exact = _exact(options.running)
     people = None
     if finds:
-        person_file = options.file(weights["detector"], options.detector_model)
+        person_file = options.detector_file(weights["detector"])
         detector = load_engine(person_file, exact, value_range=_DETECTOR_RANGE)
         expect(detector, person_file, "person detector", size=PERSON_GRID.input_size, outputs=(2254 * 12, 2254))
         people = PersonFinder(detector)

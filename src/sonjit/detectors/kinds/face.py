@@ -28,25 +28,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonjit.detectors.kinds import KINDS
-from sonjit.detectors.pipeline import Kind, expect
+from sonjit.detectors.kinds.face_bundle import load_blendshapes, load_canonical_face
+from sonjit.detectors.pipeline import Kind, expect, keypoint_smoothers
+from sonjit.detectors.smoothing import KeypointSmoother, OneEuro, mean_size_of
 from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector
 from sonjit.engines import load_engine
 from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop, points_from_crop, square_box, wrap_angle
+from sonjit.geometry.metric_faces import face_transform
 from sonjit.results import Face
 from sonjit.skeletons.face_regions import LEFT_EYE, LIPS, RIGHT_EYE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from sonjit.detectors.kinds.face_bundle import BlendshapeNetwork
     from sonjit.detectors.options import DetectorOptions
     from sonjit.detectors.ssd import Detection
     from sonjit.detectors.tracking import Track
     from sonjit.engines import Engine, EngineOptions, Precision
+    from sonjit.geometry.metric_faces import CanonicalFace
     from sonjit.results import Box
+    from sonjit.weights import TaskBundle
 
 _RIGHT_CORNER, _LEFT_CORNER = 33, 263  # outer corners of the person's eyes
 _BOX_SCALE = 1.5
@@ -70,15 +76,22 @@ class FaceObservation:
 
 
 class FaceFinder:
-    """Boxes for the landmark network from a face detector."""
+    """Boxes for the landmark network from a face detector.
 
-    def __init__(self, detector: SingleShotDetector) -> None:
+    Args:
+        detector: finds the faces.
+        square: give square boxes; otherwise they have the shape of those that were found.
+    """
+
+    def __init__(self, detector: SingleShotDetector, *, square: bool = True) -> None:
         self._faces = detector
+        self._square = square
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Boxes in an image (H, W, 3) with the eyes level in them, best first."""
         return [
-            box_around_face(face.box.tolist(), *face.keypoints[:2].tolist())  # the person's right eye, then the left
+            # the person's right eye, then the left
+            box_around_face(face.box.tolist(), *face.keypoints[:2].tolist(), square=self._square)
             for face in self._faces.find(rgb, min_score)
         ]
 
@@ -90,11 +103,26 @@ class FaceMeshes(Kind[FaceObservation, Face]):
         faces: finds new faces; None where the boxes come from elsewhere.
         landmarks: network with a square image in and, in its pixels, 468 x (x, y, z) out and the logit of a face;
             or, between the two, the points of `refined`'s regions.
+        blendshapes: tells them from the landmarks; None where they are not asked for.
+        canonical: the face that `Face.transform` starts from; None where it is not asked for.
+        stretches_depth: depth is scaled as a face landmarker's graph does it, by the crop's width in parts of the
+            image: a turned crop in an image that is not square has another.
     """
 
-    def __init__(self, faces: FaceFinder | None, landmarks: Engine) -> None:
+    def __init__(
+        self,
+        faces: FaceFinder | None,
+        landmarks: Engine,
+        *,
+        blendshapes: BlendshapeNetwork | None = None,
+        canonical: CanonicalFace | None = None,
+        stretches_depth: bool = False,
+    ) -> None:
         self._faces = faces
         self._landmarks = landmarks
+        self._blendshapes = blendshapes
+        self._canonical = canonical
+        self._stretches_depth = stretches_depth
         self._size = landmarks.input.shape[1]
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
@@ -109,7 +137,11 @@ class FaceMeshes(Kind[FaceObservation, Face]):
         if regions:
             points = refined(points, regions)
         probability = 0.5 + 0.5 * math.tanh(logit.item() / 2)
-        return FaceObservation(probability, points_from_crop(points * np.float32(1 / self._size), box))
+        points = points_from_crop(points * np.float32(1 / self._size), box)
+        if self._stretches_depth:
+            height, width = rgb.shape[:2]
+            points[:, 2] *= math.hypot(math.cos(box.rotation), math.sin(box.rotation) * width / height)
+        return FaceObservation(probability, points)
 
     def follow(self, track: Track[FaceObservation]) -> RotatedBox:
         """The next frame's box, from the face as seen."""
@@ -125,11 +157,21 @@ class FaceMeshes(Kind[FaceObservation, Face]):
         self, rgb: NDArray[np.uint8], observation: FaceObservation, track: Track[FaceObservation] | None
     ) -> Face:
         """The public result."""
-        return Face(observation.score, observation.keypoints, observation.box, None if track is None else track.id)
+        face = Face(observation.score, observation.keypoints, observation.box, None if track is None else track.id)
+        if self._blendshapes is not None:
+            face.blendshapes = self._blendshapes.read(face.keypoints)
+        if self._canonical is not None:
+            height, width = rgb.shape[:2]
+            face.transform = face_transform(face.keypoints, self._canonical, width, height).astype(np.float32)
+        return face
 
     def flip(self, result: Face, width: int) -> Face:
         """The face as it appears on a mirrored canvas; names stay the person's own left and right."""
         return flipped(result, width)
+
+
+_MIRRORED_TRANSFORM = np.array([[1, -1, -1, -1], [-1, 1, 1, 1], [-1, 1, 1, 1], [1, 1, 1, 1]], np.float32)
+"""Signs of a transform between the mirror images of both its spaces."""
 
 
 def flipped(face: Face, width: int) -> Face:
@@ -138,10 +180,14 @@ def flipped(face: Face, width: int) -> Face:
     face.keypoints = face.keypoints * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
     left, right = (float(np.float32(width - x)) for x in (x_max, x_min))
     face.box = (left, y_min, right, y_max)
+    if face.transform is not None:
+        face.transform = face.transform * _MIRRORED_TRANSFORM
     return face
 
 
-def box_around_face(corners: Sequence[float], right_eye: list[float], left_eye: list[float]) -> RotatedBox:
+def box_around_face(
+    corners: Sequence[float], right_eye: list[float], left_eye: list[float], *, square: bool = True
+) -> RotatedBox:
     """The landmark network's box, all in pixels: from a face's x_min, y_min, x_max, y_max and two points (x, y) of its
     eyes' line, the person's right eye first.
     """
@@ -149,7 +195,9 @@ def box_around_face(corners: Sequence[float], right_eye: list[float], left_eye: 
     dx, dy = left_eye[0] - right_eye[0], left_eye[1] - right_eye[1]
     rotation = wrap_angle(-math.atan2(-dy, dx))
     face = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min, rotation)
-    return square_box(face, scale=_BOX_SCALE)
+    if square:
+        return square_box(face, scale=_BOX_SCALE)
+    return face._replace(width=face.width * _BOX_SCALE, height=face.height * _BOX_SCALE)
 
 
 def box_observation(face: Detection, corner: tuple[float, float] = (0.0, 0.0)) -> FaceObservation:
@@ -247,9 +295,20 @@ _MESH_OUTPUTS = {"mesh": (468 * 3, 1), "attention": (468 * 3, 80 * 2, 71 * 2, 71
 _GRIDS = {"face-short": SHORT_GRID, "face-full": FULL_GRID}
 
 
+_BUNDLE_OVERLAP = 0.5
+"""Of boxes that are blended into one, in a face landmarker's graph."""
+_BUNDLE_OUTPUTS = (0, 1)  # the mesh and the logit of a face; the third is not used
+
+
 def load_faces(options: DetectorOptions) -> FaceMeshes | FaceBoxes:
-    """Face detector, and for meshes the landmark network, of one model."""
+    """Face detector, and for meshes the landmark network, of one model or of a task bundle."""
     model = KINDS["face"].models[options.model]
+    bundle = options.bundle
+    if bundle is not None:
+        return _load_bundle(options, bundle)
+    if options.blendshapes or options.transform:
+        name = "blendshapes" if options.blendshapes else "transform"
+        raise InputError(f"{name}=True: needs a face_landmarker.task for landmark_model, not {options.landmark_model}")
     if not model.is_box:
         return load_meshes(options, options.model)
     if options.landmark_model is not None:
@@ -260,23 +319,49 @@ def load_faces(options: DetectorOptions) -> FaceMeshes | FaceBoxes:
     return FaceBoxes(load_face_detector(options, name, options.detector_model))
 
 
+def _load_bundle(options: DetectorOptions, bundle: TaskBundle) -> FaceMeshes:
+    """Everything of a face landmarker's bundle that is asked for."""
+    if options.model != "attention":
+        raise InputError(f"model={options.model!r}: {bundle.name} has a landmark network of its own; leave model out")
+    file = options.landmark_file("")
+    detector = load_face_detector(options, "face-short", options.detector_file(""), overlap=_BUNDLE_OVERLAP)
+    landmarks = load_engine(file, _small(options.running, "auto", "bf16", "int8"), outputs=_BUNDLE_OUTPUTS)
+    expect(landmarks, file, "face landmarker network", size=None, outputs=(478 * 3, 1))
+    return FaceMeshes(
+        FaceFinder(detector, square=False),
+        landmarks,
+        blendshapes=load_blendshapes(bundle, options.running) if options.blendshapes else None,
+        canonical=load_canonical_face(bundle) if options.transform else None,
+        stretches_depth=True,
+    )
+
+
+def face_smoothers(options: DetectorOptions) -> Callable[[], KeypointSmoother | None]:
+    """A function that makes a new track's smoother: a face landmarker's graph smooths one face, and none of several."""
+    if options.smoothing == "published" and options.bundle is not None and options.max_instances == 1:
+        return lambda: KeypointSmoother(OneEuro(0.05, 80, 1, dead_speed=0), size=mean_size_of)
+    return keypoint_smoothers(options)
+
+
 def load_meshes(options: DetectorOptions, model: str) -> FaceMeshes:
     """Face detector and landmark network of one mesh model."""
     name = KINDS["face"].models[model].weights["detector"]
     finder = FaceFinder(load_face_detector(options, name, options.detector_model))
-    mesh_file = options.file(KINDS["face"].models[model].weights["landmark"], options.landmark_model)
+    mesh_file = options.landmark_file(KINDS["face"].models[model].weights["landmark"])
     landmarks = load_engine(mesh_file, _landmark_running(options.running, model))
     expect(landmarks, mesh_file, f"face {model} network", size=None, outputs=_MESH_OUTPUTS[model])
     return FaceMeshes(finder, landmarks)
 
 
-def load_face_detector(options: DetectorOptions, name: str, own: Path | None = None) -> SingleShotDetector:
-    """A published face detector of that name, or the caller's own in its place."""
-    file, grid = options.file(name, own), _GRIDS[name]
+def load_face_detector(
+    options: DetectorOptions, name: str, own: Path | None = None, *, overlap: float = 0.3
+) -> SingleShotDetector:
+    """A published face detector of that name, or the caller's own in its place; `overlap` as of `blend_overlapping`."""
+    file, grid = own or options.file(name), _GRIDS[name]
     engine = load_engine(file, _small(options.running, "auto", "int8"), value_range=_DETECTOR_RANGE)
     count = len(grid.anchors())
     expect(engine, file, "face detector", size=grid.input_size, outputs=(count * 16, count))
-    return SingleShotDetector(engine, grid)
+    return SingleShotDetector(engine, grid, overlap=overlap)
 
 
 def _landmark_running(running: EngineOptions, model: str) -> EngineOptions:

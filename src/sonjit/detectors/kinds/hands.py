@@ -57,20 +57,22 @@ class PalmFinder:
 
     Args:
         engine: network with an image in and (1, 2016, 18), (1, 2016, 1) out.
+        turn_rad: by which the boxes are turned further, clockwise.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, turn_rad: float = 0.0) -> None:
         self.detector = SingleShotDetector(engine, PALM_GRID)
+        self._turn_rad = turn_rad
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Boxes in an image (H, W, 3), best first."""
-        return [box_from_palm(palm) for palm in self.detector.find(rgb, min_score)]
+        return [box_from_palm(palm, self._turn_rad) for palm in self.detector.find(rgb, min_score)]
 
 
-def box_from_palm(palm: Detection) -> RotatedBox:
-    """The box of a whole hand, the fingers up in it, from a palm's box and keypoints in pixels."""
+def box_from_palm(palm: Detection, turn_rad: float = 0.0) -> RotatedBox:
+    """The box of a whole hand, the fingers up in it or turned by so much, from a palm's box and keypoints in pixels."""
     x_min, y_min, x_max, y_max = palm.box.tolist()
-    rotation = _upright(palm.keypoints[_PALM_WRIST], palm.keypoints[_PALM_MIDDLE_MCP])
+    rotation = wrap_angle(_upright(palm.keypoints[_PALM_WRIST], palm.keypoints[_PALM_MIDDLE_MCP]) + turn_rad)
     box = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min, rotation)
     return square_box(box, scale=2.6, shift_y=-0.5)
 
@@ -190,21 +192,26 @@ def _upright(start: NDArray[np.float64], end: NDArray[np.float64]) -> float:
     return wrap_angle(math.pi / 2 - math.atan2(-dy, dx))
 
 
+_BUNDLE_TURN_RAD = wrap_angle(90 - math.pi / 2)
+"""A hand landmarker's graph gives the fingers' direction as 90 where radians are meant: its first crops are turned."""
+
+
 def load_palm_finder(options: DetectorOptions, name: str, own: Path | None = None) -> PalmFinder:
     """A published palm detector of that name, or the caller's own in its place."""
     # It has no int8 form: it runs seldom enough to stay exact.
     exact = replace(options.running, precision="f32")
-    file = options.file(name, own)
+    file = own or options.file(name)
     palms = load_engine(file, exact if options.running.precision == "int8" else options.running)
     expect(palms, file, "palm detector", size=PALM_GRID.input_size, outputs=(2016 * 18, 2016))
-    return PalmFinder(palms)
+    as_in_graph = options.search == "fast" and options.bundle is not None
+    return PalmFinder(palms, turn_rad=_BUNDLE_TURN_RAD if as_in_graph else 0.0)
 
 
 def load_hands(options: DetectorOptions) -> Hands:
     """Palm detector and landmark network of one model."""
     weights = KINDS["hands"].models[options.model].weights
-    finder = load_palm_finder(options, weights["detector"], options.detector_model)
-    hand_file = options.file(weights["landmark"], options.landmark_model)
+    finder = load_palm_finder(options, weights["detector"], options.detector_file(weights["detector"]))
+    hand_file = options.landmark_file(weights["landmark"])
 
     heads = None
     if options.visibility or (options.is_thorough and options.landmark_model is None):

@@ -1,0 +1,122 @@
+"""What a face landmarker's bundle gives beside the mesh: blendshapes, and the canonical face for the pose in space.
+
+Source: Grishchenko et al. 2023, Blendshapes GHUM: Real-time Monocular Facial Blendshape Prediction.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.engines import load_number_engine
+from sonjit.errors import InputError
+from sonjit.geometry.metric_faces import CanonicalFace
+from sonjit.skeletons.blendshapes import BLENDSHAPE_LANDMARKS, BLENDSHAPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from sonjit.engines import Engine, EngineOptions
+    from sonjit.weights import TaskBundle
+
+_BLENDSHAPES, _GEOMETRY = "face_blendshapes.tflite", "geometry_pipeline_metadata_landmarks.binarypb"
+_POINTS = list(BLENDSHAPE_LANDMARKS)
+_MESH = 468
+_VERTEX = 5  # x, y, z and two of the texture
+# Numbers of the fields in their messages.
+_CANONICAL_MESH, _BASIS = 1, 2
+_VERTICES = 3
+_LANDMARK, _WEIGHT = 1, 2
+
+
+class BlendshapeNetwork:
+    """Blendshapes from landmarks.
+
+    Args:
+        engine: takes (1, 146, 2) and gives 52 numbers.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def read(self, keypoints: NDArray[np.float32]) -> dict[str, float]:
+        """The 52 by name, from landmarks (478, 3) in pixels."""
+        self._engine.input[0] = keypoints[_POINTS, :2]
+        (scores,) = self._engine.run()
+        return dict(zip(BLENDSHAPES, scores.ravel().tolist(), strict=True))
+
+
+def load_blendshapes(bundle: TaskBundle, running: EngineOptions) -> BlendshapeNetwork:
+    """The bundle's network of blendshapes.
+
+    Raises:
+        InputError: the bundle has none, or one that is not such a network.
+    """
+    engine = load_number_engine(bundle.file(_BLENDSHAPES), running)
+    if engine.input.shape != (1, len(_POINTS), 2) or engine.output_sizes != [len(BLENDSHAPES)]:
+        raise InputError(
+            f"{bundle.name}: its {_BLENDSHAPES} takes {engine.input.shape} and gives {engine.output_sizes} numbers, "
+            f"not (1, {len(_POINTS)}, 2) and {len(BLENDSHAPES)}"
+        )
+    return BlendshapeNetwork(engine)
+
+
+def load_canonical_face(bundle: TaskBundle) -> CanonicalFace:
+    """The bundle's canonical face.
+
+    Raises:
+        InputError: the bundle has none, or it is damaged.
+    """
+    data = bundle.read(_GEOMETRY)
+    try:
+        vertices: list[float] = []
+        weights = np.zeros(_MESH)
+        for number, value in _fields(data):
+            if number == _CANONICAL_MESH:
+                for inner, content in _fields(value):
+                    if inner == _VERTICES:
+                        vertices += np.frombuffer(content, "<f4").tolist()
+            elif number == _BASIS:
+                one = dict(_fields(value))
+                weights[_whole(one.get(_LANDMARK, b"\0"))] = struct.unpack("<f", one[_WEIGHT])[0]
+        points = np.array(vertices).reshape(_MESH, _VERTEX)[:, :3]
+    except (ValueError, IndexError, KeyError, struct.error) as error:
+        raise InputError(f"{bundle.name}: its {_GEOMETRY} is damaged") from error
+    if np.count_nonzero(weights) < 3:
+        raise InputError(f"{bundle.name}: its {_GEOMETRY} names fewer than three landmarks to fit")
+    return CanonicalFace(points, weights)
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Number and content of each field of a message in protobuf's wire format; a varint stays one."""
+    position = 0
+    while position < len(data):
+        end = _varint_end(data, position)
+        number, kind = divmod(_whole(data[position:end]), 8)
+        position = end
+        if kind == 0:
+            end = _varint_end(data, position)
+        elif kind == 2:
+            start = _varint_end(data, position)
+            end = start + _whole(data[position:start])
+            position = start
+        else:
+            end = position + {1: 8, 5: 4}[kind]
+        if end > len(data):
+            raise IndexError
+        yield number, data[position:end]
+        position = end
+
+
+def _varint_end(data: bytes, position: int) -> int:
+    while data[position] & 0x80:
+        position += 1
+    return position + 1
+
+
+def _whole(varint: bytes) -> int:
+    return sum((byte & 0x7F) << (7 * place) for place, byte in enumerate(varint))

@@ -1,0 +1,133 @@
+"""Detectors of task bundles beside what MediaPipe's Tasks API gave for the same images and videos."""
+
+import json
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+
+import sonjit
+from sonjit.errors import InputError
+from sonjit.skeletons.blendshapes import BLENDSHAPES
+
+pytestmark = pytest.mark.golden
+
+
+@pytest.fixture(scope="session")
+def hand_bundle(weights, tmp_path_factory):
+    """A hand landmarker's bundle, made of the published networks."""
+    path = tmp_path_factory.mktemp("bundles") / "hand_landmarker.task"
+    with zipfile.ZipFile(path, "w") as file:
+        file.write(weights["palm-full"], "hand_detector.tflite")
+        file.write(weights["hand-full"], "hand_landmarks_detector.tflite")
+    return path
+
+
+@pytest.fixture(scope="session")
+def face_bundle(data):
+    path = data / "real" / "tasks" / "face_landmarker.task"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    return path
+
+
+@pytest.fixture
+def golden(file, data):
+    """What MediaPipe's Tasks API gave, frame by frame, and the frames (H, W, 3) RGB."""
+    golden = json.loads(file.read_text("utf-8"))
+    source = next((data / "real").glob(f"wild*/**/{golden['source']}"), None)
+    if source is None:
+        pytest.skip(f"{golden['source']} is not there")
+    if golden["mode"] == "IMAGE":
+        return golden["frames"], [cv2.imread(str(source))[..., ::-1]]
+    capture = cv2.VideoCapture(str(source))
+    return golden["frames"], [capture.read()[1][..., ::-1] for _ in golden["frames"]]
+
+
+def shift(result, truth, rgb):
+    """Mean distance in pixels between a result's keypoints and landmarks [x, y, z] in parts of the image."""
+    size = (rgb.shape[1], rgb.shape[0])
+    return np.linalg.norm(result.keypoints[:, :2] - np.array(truth)[:, :2] * size, axis=1).mean()
+
+
+def rotation_between_deg(a, b):
+    """Angle between two similarity transforms (4, 4)."""
+    first, second = (m[:3, :3] / np.cbrt(np.linalg.det(m[:3, :3])) for m in (a, b))
+    return np.degrees(np.arccos(np.clip((np.trace(first.T @ second) - 1) / 2, -1, 1)))
+
+
+@pytest.mark.files("goldens/tasks/face.*.json")
+def test_faces_of_a_bundle(golden, face_bundle):
+    frames, images = golden
+    if len(images) > 1:
+        pytest.skip("a video")
+    with sonjit.create_detector(
+        "face", landmark_model=face_bundle, blendshapes=True, transform=True,
+        max_instances=4, static_image=True, search="fast",
+    ) as detector:  # fmt: skip
+        faces = detector.detect(images[0])
+    (truth,) = frames
+    assert len(faces) == len(truth["face_landmarks"])
+    for face, landmarks, shapes, matrix in zip(
+        faces, *(truth[key] for key in ("face_landmarks", "face_blendshapes", "facial_transformation_matrixes")),
+        strict=True,
+    ):  # fmt: skip
+        assert shift(face, landmarks, images[0]) < 0.5
+        assert tuple(face.blendshapes) == BLENDSHAPES == tuple(one["category_name"] for one in shapes)
+        np.testing.assert_allclose(list(face.blendshapes.values()), [one["score"] for one in shapes], atol=0.02)
+        matrix = np.array(matrix)
+        assert rotation_between_deg(face.transform, matrix) < 0.5
+        np.testing.assert_allclose(face.transform[:3, 3], matrix[:3, 3], atol=0.01 * np.linalg.norm(matrix[:3, 3]))
+        assert sonjit.Face.from_dict(json.loads(json.dumps(face.to_dict(full=True)))) == face
+
+
+@pytest.mark.files("goldens/tasks/hand.*.json")
+def test_hands_of_a_bundle(golden, hand_bundle):
+    frames, images = golden
+    still = len(images) == 1
+    with sonjit.create_detector(
+        "hands", landmark_model=hand_bundle, search="fast", search_interval=1, static_image=still, precision="f32"
+    ) as detector:
+        found = [
+            detector.detect(image, time=frame.get("timestamp_ms", 0) / 1000)
+            for frame, image in zip(frames, images, strict=True)
+        ]
+    counts = [(len(hands), len(frame["hand_landmarks"])) for hands, frame in zip(found, frames, strict=True)]
+    assert sum(a != b for a, b in counts) <= len(counts) // 20  # a score at its threshold
+    shifts = []
+    for hands, frame, image in zip(found, frames, images, strict=True):
+        for hand, landmarks, side in zip(hands, frame["hand_landmarks"], frame["handedness"], strict=False):
+            assert hand.handedness == side[0]["category_name"]
+            shifts.append(shift(hand, landmarks, image))
+    # In a video every frame's crop comes from the last one's landmarks: what a decoder rounds otherwise adds up.
+    assert np.mean(shifts) < 0.5 if still else np.median(shifts) < 1
+
+
+def test_a_mirrored_canvas_mirrors_the_pose_too(data, face_bundle, read_rgb):
+    options = {"landmark_model": face_bundle, "transform": True, "static_image": True, "search": "fast"}
+    rgb = read_rgb(data / "real" / "wild" / "stock-emotions-a-3.jpg")
+    with sonjit.create_detector("face", **options) as detector:
+        (seen,) = detector.detect(np.ascontiguousarray(rgb[:, ::-1]))
+    with sonjit.create_detector("face", flip_horizontal=True, **options) as detector:
+        (flipped,) = detector.detect(rgb)
+    assert rotation_between_deg(seen.transform, flipped.transform) < 1
+    np.testing.assert_allclose(seen.transform[:3, 3], flipped.transform[:3, 3], atol=0.5)  # cm
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"blendshapes": True, "landmark_model": "mine.tflite"}, "blendshapes=True: needs a face_landmarker.task"),
+        ({"transform": True}, r"face_landmarker.task: no such task bundle; .* sonjit models add"),
+        ({"landmark_model": "hands"}, r"holds no face_landmarks_detector.tflite; it is a hand_landmarker bundle"),
+        ({"landmark_model": "face", "model": "mesh"}, "model='mesh': .* has a landmark network of its own"),
+    ],
+)
+def test_what_cannot_be_had_is_named(hand_bundle, face_bundle, tmp_path, monkeypatch, options, reason):
+    monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
+    options = dict(options)
+    given = options.get("landmark_model")
+    options["landmark_model"] = {"hands": hand_bundle, "face": face_bundle}.get(given, given)
+    with pytest.raises(InputError, match=reason):
+        sonjit.create_detector("face", **options)

@@ -1,0 +1,89 @@
+"""Task bundles: what is read of a zip of networks, and what is said of one that cannot be."""
+
+import io
+import zipfile
+
+import pytest
+
+from sonjit.errors import InputError
+from sonjit.weights import add_bundle, cache_folder, list_bundles, load_bundle, models_folder
+
+HAND = {"hand_detector.tflite": b"palms", "hand_landmarks_detector.tflite": b"hands"}
+
+
+def zipped(members, compression=zipfile.ZIP_STORED):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return buffer.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("SONJIT_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    path = tmp_path / "mine.task"
+    path.write_bytes(zipped(HAND))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("members", "task"),
+    [
+        (HAND, "hand_landmarker"),
+        ({"face_detector.tflite": b"", "face_landmarks_detector.tflite": b""}, "face_landmarker"),
+        ({"pose_detector.tflite": b"", "pose_landmarks_detector.tflite": b""}, "pose_landmarker"),
+        (
+            {
+                "hand_landmarker.task": zipped(HAND),
+                "hand_gesture_recognizer.task": zipped({"gesture_embedder.tflite": b"e"}, zipfile.ZIP_DEFLATED),
+            },
+            "gesture_recognizer",
+        ),
+    ],
+)
+def test_a_bundle_is_known_by_what_it_holds(tmp_path, members, task):
+    (tmp_path / "any.task").write_bytes(zipped(members))
+    read = load_bundle(tmp_path / "any.task")
+    assert read.task == task
+    assert not [name for name in read.members if name.endswith(".task")]
+
+
+def test_members_become_files_of_the_cache_once(bundle):
+    path = load_bundle(bundle).file("hand_detector.tflite")
+    assert path.is_relative_to(cache_folder())
+    assert (path.name, path.read_bytes()) == ("hand_detector.tflite", b"palms")
+    written = path.stat().st_mtime_ns
+    assert load_bundle(bundle).file("hand_detector.tflite").stat().st_mtime_ns == written
+    with pytest.raises(InputError, match=r"holds no face_blendshapes.tflite; it is a hand_landmarker bundle"):
+        load_bundle(bundle).file("face_blendshapes.tflite")
+
+
+def test_a_registered_bundle_is_found_by_its_tasks_name(bundle):
+    with pytest.raises(InputError, match=r"no such task bundle; .* sonjit models add hand_landmarker.task"):
+        load_bundle("hand_landmarker.task")
+    path, added = add_bundle(bundle)
+    assert path == models_folder() / "hand_landmarker.task"
+    assert load_bundle("hand_landmarker.task").members == added.members == HAND
+    assert list(list_bundles()) == [path]
+    with pytest.raises(InputError, match=r"elsewhere/hand_landmarker.task: no such task bundle"):
+        load_bundle("elsewhere/hand_landmarker.task")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"TFL3", "mine.task is not a task bundle: File is not a zip file"),
+        (zipped(HAND)[:-30], "mine.task is not a task bundle"),
+        (zipped({"model.tflite": b""}), "no bundle of a task known here .*; it holds model.tflite"),
+    ],
+)
+def test_what_is_no_bundle_is_named(bundle, content, reason):
+    bundle.write_bytes(content)
+    with pytest.raises(InputError, match=reason):
+        add_bundle(bundle)
+    assert list_bundles() == {}
