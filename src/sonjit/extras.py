@@ -17,6 +17,7 @@ EXTRAS: Final = {
     "pandas": ("pandas",),
     "polars": ("polars",),
     "train": ("torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript"),
+    "tensorboard": ("tensorboard",),
     "onnx": ("onnxruntime", "onnx"),
     "heic": ("pillow_heif",),
     "eval": ("faster_coco_eval", "yaml", "scipy"),

@@ -32,11 +32,11 @@ def test_the_clip_is_parted_and_its_hands_stand_before_the_camera(clip):
             assert (hand.keypoints_m[:, 2] > 0.1).all()
 
 
-def test_examples_are_the_same_whatever_the_number_of_threads():
+def test_examples_are_of_what_has_labels_and_follow_from_the_generator():
     def make(place, rng):
         return (place, rng.random()) if place % 2 else None
 
-    first, second = (draw_examples(range(100), make, np.random.default_rng(3), 20, workers) for workers in (1, 4))
+    first, second = (draw_examples(range(100), make, np.random.default_rng(3), 20) for _ in range(2))
     assert first == second
     assert len({place for place, _ in first}) > 5
     assert all(place % 2 for place, _ in first)

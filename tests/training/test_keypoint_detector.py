@@ -183,7 +183,7 @@ def test_what_does_not_fit_is_told_in_one_line(tmp_path):
     with pytest.raises(InputError, match="side=40: give a multiple of 32"):
         run_recipe(TrainingRequest("keypoint-detector", tmp_path / "run", settings={"side": 40}))
     with pytest.raises(InputError, match="of 50 images none has the labels"):
-        draw_examples([1], lambda *_: None, np.random.default_rng(0), 1, 1)
+        draw_examples([1], lambda *_: None, np.random.default_rng(0), 1)
 
 
 def test_the_trunk_begins_with_timms_weights(tmp_path):

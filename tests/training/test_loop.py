@@ -1,11 +1,15 @@
 """The loop: runs that go on exactly where they stopped, logs, and what is refused."""
 
+import dataclasses
 import json
 import os
 import runpy
+import signal
 import subprocess
 import sys
+import time
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,6 +18,8 @@ from sonjit import InputError
 from sonjit.errors import JobError
 from sonjit.networks import load_checkpoint
 from sonjit.training.loop import BEST, CHECKPOINT, LOG, SETTINGS, WEIGHTS, TrainingSettings, train
+from sonjit.training.run_folder import BOARD
+from sonjit.training.settings import add_batch_norms, fold, scale_head
 
 OPTIONS = TrainingSettings(steps=12, learning_rate=1e-2, warmup=2, save_every=5)
 
@@ -47,7 +53,15 @@ def run(out, *, stop_after=None, options=OPTIONS, network=None):
         if done == stop_after:
             raise PowerCutError
 
-    return train(network, batch, losses, options, out=out, progress=progress)
+    train(network, batch, losses, options, out=out, progress=progress)
+    return network
+
+
+def log_of(folder):
+    """What a log holds but for the times."""
+    rows = [json.loads(text) for text in (folder / LOG).read_text("utf-8").splitlines()]
+    assert all(0 <= row.pop("waited_seconds") <= row.pop("seconds") for row in rows)
+    return rows
 
 
 @pytest.mark.parametrize("stop_after", [1, 5, 7, 11])
@@ -58,8 +72,9 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(stop_after, tmp_path):
     again = run(tmp_path / "cut")
     for key, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[key]), key
-    for file in (LOG, SETTINGS, WEIGHTS):
+    for file in (SETTINGS, WEIGHTS):
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "cut" / file).read_bytes()
+    assert log_of(tmp_path / "whole") == log_of(tmp_path / "cut")
 
 
 def test_the_folder_holds_what_was_done(tmp_path):
@@ -78,7 +93,8 @@ def test_a_finished_run_is_only_read(tmp_path):
     def told(*_):
         raise AssertionError("nothing is left to do")
 
-    given = train(line(), batch, losses, OPTIONS, out=tmp_path / "run", progress=told)
+    given = line()
+    train(given, batch, losses, OPTIONS, out=tmp_path / "run", progress=told)
     assert all(torch.equal(value, given.state_dict()[key]) for key, value in wanted.state_dict().items())
 
 
@@ -191,8 +207,9 @@ def test_ten_kills_change_neither_log_nor_weights(tmp_path):
         [sys.executable, "-c", KILLS, whole, cut], check=False, capture_output=True, text=True, timeout=200
     )
     assert done.stdout.strip() == "10", done.stderr
-    for file in (LOG, SETTINGS, WEIGHTS, BEST):
+    for file in (SETTINGS, WEIGHTS, BEST):
         assert (whole / file).read_bytes() == (cut / file).read_bytes(), file
+    assert log_of(whole) == log_of(cut)
 
 
 PROCESSES = """
@@ -294,8 +311,9 @@ def test_the_best_is_kept_and_evaluation_leaves_no_trace(tmp_path):
         return {"error": next(metrics)}
 
     options = TrainingSettings(steps=12, learning_rate=1e-2, warmup=2, evaluate_every=5)
-    judged = train(line(), batch, losses, options, out=tmp_path, evaluate=evaluate)
-    plain = train(line(), batch, losses, options)
+    judged, plain = line(), line()
+    assert train(judged, batch, losses, options, out=tmp_path, evaluate=evaluate) == {"error": 2.0}
+    assert train(plain, batch, losses, TrainingSettings(steps=12, learning_rate=1e-2, warmup=2)) == {}
     assert all(torch.equal(value, plain.state_dict()[key]) for key, value in judged.state_dict().items())
     assert torch.equal(load_checkpoint(tmp_path / BEST)["0.weight"], seen[1])
     rows = [json.loads(text) for text in (tmp_path / LOG).read_text("utf-8").splitlines()]
@@ -318,3 +336,128 @@ def test_gradients_by_layer_are_logged_and_a_broken_one_is_told(tmp_path):
     assert list(rows[3]["layer_gradients"]) == ["0", "3"]
     with pytest.raises(JobError, match="step 1: the gradient is "):
         train(line(), batch, lambda net, _: {"root": (0 * net[0].weight).sum().sqrt()}, OPTIONS)
+
+
+def batch_of_any_order(rng):
+    """Takes longer the earlier it is asked for, by numpy's, OpenCV's and torch's numbers."""
+    time.sleep(float(rng.uniform(0, 0.02)))
+    values = torch.from_numpy(cv2.GaussianBlur(rng.standard_normal((16, 3), np.float32), (3, 3), 0)) + torch.rand(16, 3)
+    return {"values": values, "wanted": [values.sum(1, keepdim=True)]}
+
+
+def losses_of_named(network, data):
+    return losses(network, (data["values"], *data["wanted"]))
+
+
+@pytest.mark.slow
+def test_workers_change_nothing_and_a_run_goes_on_with_others(tmp_path):
+    def run_with(workers, out, stop_after=None):
+        def progress(done, *_):
+            if done == stop_after:
+                raise PowerCutError
+
+        network, settings = line(), dataclasses.replace(OPTIONS, workers=workers, accumulate=2)
+        train(network, batch_of_any_order, losses_of_named, settings, out=out, progress=progress)
+
+    run_with(0, tmp_path / "none")
+    run_with(2, tmp_path / "two")
+    with pytest.raises(PowerCutError):
+        run_with(2, tmp_path / "cut", stop_after=8)
+    run_with(1, tmp_path / "cut")
+    for other in ("two", "cut"):
+        assert log_of(tmp_path / other) == log_of(tmp_path / "none")
+        assert (tmp_path / other / WEIGHTS).read_bytes() == (tmp_path / "none" / WEIGHTS).read_bytes()
+
+
+def refusing_batch(rng):
+    raise InputError("frame 7: no image")
+
+
+def ending_batch(rng):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_fails_in_a_worker_is_told_in_one_line():
+    settings = dataclasses.replace(OPTIONS, workers=1)
+    with pytest.raises(InputError, match=r"^frame 7: no image$"):
+        train(line(), refusing_batch, losses, settings)
+    with pytest.raises(JobError, match=r"ended from outside.*fewer than workers=1"):
+        train(line(), ending_batch, losses, settings)
+
+
+def test_a_run_without_progress_ends_early_and_stays_ended(tmp_path):
+    options = TrainingSettings(steps=100, learning_rate=1e-2, warmup=0, evaluate_every=3, patience=2, save_every=50)
+    seen = []
+
+    def evaluate(network):
+        seen.append(network[0].weight.clone())
+        return {"right": 5.0 - abs(len(seen) - 2), "other": 1.0}
+
+    for times in (4, 4):
+        network = line()
+        told = train(network, batch, losses, options, out=tmp_path, evaluate=evaluate, higher_is_better=True)
+        assert told == {"right": 3.0, "other": 1.0}
+        assert len(seen) == times
+        assert torch.equal(network[0].weight, seen[-1])
+    assert [row["step"] for row in log_of(tmp_path)] == list(range(1, 13))
+    assert torch.equal(load_checkpoint(tmp_path / BEST)["0.weight"], seen[1])
+
+
+def test_what_would_have_no_effect_is_refused():
+    with pytest.raises(InputError, match="patience=2: set evaluate_every"):
+        TrainingSettings(patience=2)
+    with pytest.raises(InputError, match="there is no evaluation during this training"):
+        train(line(), batch, losses, TrainingSettings(evaluate_every=2))
+
+
+def test_batch_norms_of_training_are_folded_in_what_is_kept(tmp_path):
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.Flatten(), torch.nn.Linear(4, 1))
+    add_batch_norms(network)
+    scale_head(network, "2", 10.0)
+
+    def in_images(model, data):
+        return losses(lambda values: model(values[..., None, None]), data)
+
+    train(network, batch, in_images, OPTIONS, out=tmp_path, evaluate=lambda model: {"bias": model[2].head.bias.item()})
+    values = torch.rand(5, 3, 1, 1)
+    wanted = network.eval()(values)
+    fold(network)
+    for file in (WEIGHTS, BEST):
+        kept = load_checkpoint(tmp_path / file)
+        assert kept.keys() == network.state_dict().keys()
+    network.load_state_dict(load_checkpoint(tmp_path / WEIGHTS))
+    torch.testing.assert_close(network(values), wanted)
+
+
+@pytest.mark.slow
+def test_compiled_networks_learn_the_same(monkeypatch):
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)
+    torch.manual_seed(1)
+    plain, compiled = (torch.nn.Linear(3, 1) for _ in range(2))
+    compiled.load_state_dict(plain.state_dict())
+    for network, compiles in ((plain, False), (compiled, True)):
+        run(None, network=network, options=TrainingSettings(steps=5, warmup=0, compile=compiles))
+    torch.testing.assert_close(compiled.weight, plain.weight)
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
+    monkeypatch.setenv("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
+    monkeypatch.setattr("torch._inductor.config.force_disable_caches", True)
+    torch.compiler.reset()
+    with pytest.raises(JobError, match="compile=true: PyTorch cannot compile this network here"):
+        run(None, options=TrainingSettings(steps=5, compile=True))
+
+
+@pytest.mark.slow
+def test_tensorboard_shows_each_step_once_though_the_run_was_stopped(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    options = dataclasses.replace(OPTIONS, tensorboard=True)
+    with pytest.raises(PowerCutError):
+        run(tmp_path, stop_after=7, options=options)
+    run(tmp_path, options=options)
+    read = EventAccumulator(str(tmp_path / BOARD)).Reload()
+    shown = {one.step: one.value for one in read.Scalars("losses/squares")}
+    rows = log_of(tmp_path)
+    assert len(read.Scalars("losses/squares")) == len(rows) == 12
+    assert shown == pytest.approx({row["step"]: row["losses"]["squares"] for row in rows})
+    assert {"learning_rate", "gradient_norm", "seconds", "waited_seconds"} <= set(read.Tags()["scalars"])

@@ -145,16 +145,16 @@ def test_one_sum_gives_each_network_its_own_gradients(clips):
         None
     ].float()
     real = motions(torch.zeros(1, 5), pose)
-    batch = deformer_recipe._tensors(windows, real, network, "cpu")
+    batch = deformer_recipe._tensors(windows, real)
     losses = AdversarialPair(network, discriminator).losses(batch, maxmse)
     torch.stack(list(losses.values())).sum().backward()
     together = [value.grad.clone() for value in [*network.parameters(), *discriminator.parameters()]]
 
     network.zero_grad()
-    outputs = network(batch.images, batch.boxes, batch.targets.side)
-    predicted = predicted_hands(network, outputs, batch.targets.side)
-    fake = motions(batch.targets.side, predicted.own.pose)
-    own = deformer_losses(outputs, predicted, batch.targets)
+    outputs = network(batch.images, batch.boxes, batch.side)
+    predicted = predicted_hands(network, outputs, batch.side)
+    fake = motions(batch.side, predicted.own.pose)
+    own = deformer_losses(outputs, predicted, batch.targets(network))
     own["motion"] = ADVERSARIAL * generator_loss(discriminator(fake)["out"])
     torch.stack(list(own.values())).sum().backward()
     discriminator.zero_grad()  # its own gradients so far are not its losses'

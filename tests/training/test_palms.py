@@ -259,7 +259,7 @@ def test_the_scores_weight_is_theirs_alone(painted):
     for weight in (1.0, 0.25):
         once = PalmSettings(size=SIZE, steps=1, batch=8, augment=False, score_weight=weight, **TINY)
         request = TrainingRequest(recipe="palm", out=None, progress=lambda done, steps, losses: told.append(losses))
-        fit_palms(palm_network(once, anchors), samples, anchors, once, request)
+        fit_palms(palm_network(once, anchors), samples, samples, anchors, once, request)
     whole, quarter = told
     assert quarter == {**whole, "scores": pytest.approx(whole["scores"] / 4)}
 

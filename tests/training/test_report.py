@@ -14,6 +14,7 @@ from sonjit.training.run_folder import save_run_report
 def write_run(folder, steps=400, lowest=1e-2):
     lines = [
         {"step": step, "losses": {"squares": 9.0 / step, "kept": 1.0}, "learning_rate": 1e-3, "gradient_norm": 2.0}
+        | {"seconds": 0.5, "waited_seconds": 0.1}
         | ({"layer_gradients": {"a": lowest, "b": 1e-2, "c": 2e-2}} if step % 100 == 0 else {})
         | ({"evaluation": {"error_px": 5.0 + step}} if step % 200 == 0 else {})
         for step in range(1, steps + 1)
@@ -52,6 +53,7 @@ def test_the_page_is_whole_and_needs_nothing(tmp_path):
     assert page.count("data:image/png;base64,") == 1
     for said in ("hands found", "error_px: 0.8123", "cam: &lt;one&gt;", "<td>squares</td><td>9</td>", "&lt;b&gt;"):
         assert said in page
+    assert "waited for its batches 20% of 200 s; more workers may help" in page
     assert "<script" not in page
     assert "color-scheme: light dark" in page
     for plot in ("losses over steps", "error_px over steps", "Learning rate", "gradient by layer"):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -204,6 +204,13 @@ class KeypointDetector:
             options, self.side = load_description(file.parent, "keypoint-detector", _options_and_side)
             network = create_network("keypoint-detector", file, **options)
             self._run = network.to(device).eval()
+
+    @classmethod
+    def of_network(cls, network: Network, side: int, device: str = "cpu") -> Self:
+        """A detector by a network in eval mode on a device, whose crops have such a side in pixels."""
+        detector = cls.__new__(cls)
+        detector._run, detector.side, detector._device = network, side, device
+        return detector
 
     @torch.inference_mode()
     def detect(self, rgb: Image, boxes: Sequence[Box]) -> list[DetectedKeypoints]:

@@ -6,10 +6,12 @@ weights and the optimizer's state.
 
 from __future__ import annotations
 
+import copy
 import math
 import os
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -19,12 +21,21 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from sonjit.errors import JobError
+from sonjit.errors import InputError, JobError
 from sonjit.networks import save_checkpoint
+from sonjit.training.batches import made_ahead, seeds_of
 from sonjit.training.distributed import broadcast, mean_over_all, rank, share_of, synchronised, without_sync
 from sonjit.training.recipes import Progress, no_progress
-from sonjit.training.run_folder import BEST, CHECKPOINT, LOG, SETTINGS, WEIGHTS, LogRow, RunFolder
-from sonjit.training.settings import TrainingSettings, freeze, initialise, make_optimizer, schedule_factor
+from sonjit.training.run_folder import BEST, CHECKPOINT, LOG, SETTINGS, WEIGHTS, LogRow, RunFolder, RunState
+from sonjit.training.settings import (
+    TrainingSettings,
+    fold,
+    freeze,
+    initialise,
+    is_folded,
+    make_optimizer,
+    schedule_factor,
+)
 
 __all__ = ["BEST", "CHECKPOINT", "LOG", "SETTINGS", "WEIGHTS", "TrainingSettings", "schedule_factor", "train"]
 
@@ -43,14 +54,17 @@ def train(
     progress: Progress = no_progress,
     evaluate: Callable[[N], Mapping[str, float]] | None = None,
     higher_is_better: bool = False,
-) -> N:
+    kept: Callable[[N], nn.Module] = lambda network: network,
+) -> dict[str, float]:
     """Train a network in place.
 
     Args:
         network: in the state, device and mode (train or eval) in which it is to be trained.
-        batch: draws the batch of one step; by the generator that it is given, or by torch's.
-        losses: scalars by name, whose sum is minimised.
-        settings: of the loop; all fields, those of a recipe's own class too, identify the run.
+        batch: draws the batch of one step, with tensors on the CPU; by the generator that it is given, or by torch's.
+            It is called in the run's workers, and must not change what it uses.
+        losses: scalars by name, whose sum is minimised, of the batch on the network's device.
+        settings: of the loop; all fields, those of a recipe's own class too, identify the run, but for those that
+            change nothing in what is trained.
         out: the run's folder, made where it is missing; None keeps nothing. A run that was stopped continues from its
             last checkpoint as if it had not been; a finished one is only read.
         inputs: what else the run depends on, in JSON's types, such as its data and the weights that it begins with.
@@ -58,11 +72,17 @@ def train(
         evaluate: metrics of the network, in eval mode and without gradients; the weights with the best first metric
             are kept as `best.safetensors`.
         higher_is_better: of the first metric.
+        kept: what of the network is written as weights, where not all of it.
+
+    Returns:
+        The last evaluation; nothing without `evaluate`.
 
     Raises:
-        InputError: the folder holds a run with other settings.
-        JobError: a loss is not finite, or the disk refuses.
+        InputError: the folder holds a run with other settings, or a setting has no effect here.
+        JobError: a loss is not finite, the network cannot be compiled, or the disk refuses.
     """
+    if evaluate is None and (settings.evaluate_every or settings.patience):
+        raise InputError("evaluate_every and patience: there is no evaluation during this training; leave them out")
     freeze(network, settings.freeze)
     initialise(network, settings.initialise, settings.seed)
     own_batches, accumulate = share_of(settings.accumulate)
@@ -73,39 +93,73 @@ def train(
         parts["average"] = average
     run = None
     if out is not None and not rank():
-        run = RunFolder(out, {**asdict(settings), **(inputs or {}), "accumulate": accumulate})
-    state = broadcast(None if run is None else run.restore())
-    done, best = (state["step"], state["best"]) if state else (0, None)
-    if state:
-        for name, part in parts.items():
-            part.load_state_dict(state["parts"][name])
-    model = synchronised(_NetworkWithLosses(network, losses))
-    with _deterministic(network):
+        identity = {name: value for name, value in asdict(settings).items() if name not in WITHOUT_EFFECT}
+        run = RunFolder(out, {**identity, **(inputs or {}), "accumulate": accumulate}, board=settings.tensorboard)
+    state = broadcast(None if run is None else run.restore()) or _BEGINNING
+    for name, part_state in state["parts"].items():
+        parts[name].load_state_dict(part_state)
+    done = settings.steps if state["stopped"] else state["step"]
+    best, waited, metrics = state["best"], state["waited"], state["evaluation"]
+    model = _NetworkWithLosses(network, losses)
+    if settings.compile:
+        model.compile()
+    model = synchronised(model)
+    places = ((step, number) for step in range(done, settings.steps) for number in own_batches)
+    device = next(network.parameters()).device
+    drawn = made_ahead(batch, places, seed=settings.seed, workers=settings.workers, device=device)
+    with _deterministic(network), closing(drawn):
         for step in range(done, settings.steps):
-            row = _step(network, model, batch, settings, optimizer, step, own_batches)
+            row = _step(network, model, drawn, settings, optimizer, step, own_batches)
             if average:
                 average.update_parameters(network)
-            last = step + 1 == settings.steps
-            if evaluate and not rank() and (last or _due(step, settings.evaluate_every)):
-                evaluated = cast("N", average.module) if average else network
-                row["evaluation"] = metrics = _evaluate(evaluated, evaluate)
-                metric = next(iter(metrics.values()))
-                if best is None or (metric > best if higher_is_better else metric < best):
-                    best = metric
-                    if run:
-                        save_checkpoint(evaluated, run.folder / BEST)
+            last, stopped = step + 1 == settings.steps, False
+            if evaluate and (last or _due(step, settings.evaluate_every)):
+                if not rank():
+                    evaluated = cast("N", average.module) if average else network
+                    row["evaluation"] = metrics = _evaluate(evaluated, evaluate)
+                    metric = next(iter(metrics.values()))
+                    if best is None or (metric > best if higher_is_better else metric < best):
+                        best, waited = metric, 0
+                        if run:
+                            save_checkpoint(_plain(kept(evaluated)), run.folder / BEST)
+                    else:
+                        waited += 1
+                stopped = broadcast(0 < settings.patience <= waited)
             if run:
                 run.log(row)
-                if last or _due(step, settings.save_every):
+                if last or stopped or _due(step, settings.save_every):
                     states = {name: part.state_dict() for name, part in parts.items()}
-                    run.save({"step": step + 1, "best": best, "parts": states})
+                    run.save(
+                        {
+                            "step": step + 1, "stopped": stopped, "best": best, "waited": waited,
+                            "evaluation": metrics, "parts": states,
+                        }
+                    )  # fmt: skip
             if not rank():
                 progress(step + 1, settings.steps, row["losses"])
+            if stopped:
+                break
     if average:
         network.load_state_dict(average.module.state_dict())
     if run:
-        save_checkpoint(network, run.folder / WEIGHTS)
-    return network
+        save_checkpoint(_plain(kept(network)), run.folder / WEIGHTS)
+        run.close()
+    return metrics
+
+
+WITHOUT_EFFECT = ("workers", "tensorboard")
+"""Settings that change nothing in what is trained: a run may go on with others."""
+
+_BEGINNING: RunState = {"step": 0, "stopped": False, "best": None, "waited": 0, "evaluation": {}, "parts": {}}
+
+
+def _plain(network: nn.Module) -> nn.Module:
+    """The network as it is used, in which what helps in training is folded."""
+    if is_folded(network):
+        return network
+    plain = copy.deepcopy(network).eval()
+    fold(plain)
+    return plain
 
 
 class _Stateful(Protocol):
@@ -130,7 +184,7 @@ class _NetworkWithLosses(nn.Module, Generic[N, T]):
 def _step(
     network: nn.Module,
     model: nn.Module,
-    batch: Callable[[np.random.Generator], T],
+    batches: Iterator[T],
     settings: TrainingSettings,
     optimizer: torch.optim.Optimizer,
     step: int,
@@ -145,13 +199,15 @@ def _step(
     by_batch: list[Tensor] = []
     names: Sequence[str] = ()
     advice = f"try a smaller learning rate than {settings.learning_rate:g}"
+    begun, waited_s = time.perf_counter(), 0.0
     for number in own_batches:
-        rng = np.random.default_rng((settings.seed, step, number) if number else (settings.seed, step))
-        torch.manual_seed(int(rng.integers(2**63)))
-        drawn = batch(rng)
+        asked = time.perf_counter()
+        drawn = next(batches)
+        waited_s += time.perf_counter() - asked
+        torch.manual_seed(seeds_of(settings.seed, step, number)[1])
         with nullcontext() if number == own_batches[-1] else without_sync(model):
             with torch.autocast(weights[0].device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-                losses: Mapping[str, Tensor] = model(drawn)
+                losses = _losses(model, drawn, compiled=settings.compile)
             values = torch.stack([loss.float() for loss in losses.values()])
             total = values.sum()
             if not math.isfinite(total.item()):
@@ -165,10 +221,23 @@ def _step(
         raise JobError(f"step {step + 1}: the gradient is {norm}; {advice}")
     optimizer.step()
     means = dict(zip(names, mean_over_all(torch.stack(by_batch).mean(0)).tolist(), strict=True))
-    row: LogRow = {"step": step + 1, "losses": means, "learning_rate": learning_rate, "gradient_norm": norm}
+    row: LogRow = {
+        "step": step + 1, "losses": means, "learning_rate": learning_rate, "gradient_norm": norm,
+        "seconds": time.perf_counter() - begun, "waited_seconds": waited_s,
+    }  # fmt: skip
     if layers:
         row["layer_gradients"] = layers
     return row
+
+
+def _losses(model: nn.Module, drawn: object, *, compiled: bool) -> Mapping[str, Tensor]:
+    try:
+        return model(drawn)
+    except RuntimeError as error:
+        if compiled and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
+            raise JobError(f"compile=true: PyTorch cannot compile this network here ({reason}); leave it out") from None
+        raise
 
 
 def _evaluate(network: N, evaluate: Callable[[N], Mapping[str, float]]) -> dict[str, float]:

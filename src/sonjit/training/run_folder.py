@@ -11,17 +11,24 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
-from typing import NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
 import torch
 
 from sonjit.documents.document import Block, BulletList, Heading, Image, Plot, Table, Text, html_from, save_files
 from sonjit.documents.plots import Line, lines_svg
 from sonjit.errors import InputError, JobError
+from sonjit.extras import require
 from sonjit.files import atomic_file, write_text
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 WEIGHTS, CHECKPOINT, LOG, SETTINGS = "weights.safetensors", "checkpoint.pt", "log.jsonl", "settings.json"
 """Files of a run's folder."""
+
+BOARD = "tensorboard"
+"""Folder of TensorBoard's files, where they are asked for."""
 
 BEST = "best.safetensors"
 """The weights with the best evaluation so far."""
@@ -38,6 +45,8 @@ class LogRow(TypedDict):
         losses: by name, before the step.
         learning_rate: of the step.
         gradient_norm: before it is clipped.
+        seconds: that the step took.
+        waited_seconds: of them, for its batches.
         layer_gradients: root mean square of the gradient by layer, in some steps.
         evaluation: metrics by name, in some steps.
     """
@@ -46,6 +55,8 @@ class LogRow(TypedDict):
     losses: Mapping[str, float]
     learning_rate: float
     gradient_norm: float
+    seconds: float
+    waited_seconds: float
     layer_gradients: NotRequired[Mapping[str, float]]
     evaluation: NotRequired[Mapping[str, float]]
 
@@ -55,12 +66,18 @@ class RunState(TypedDict):
 
     Attributes:
         step: how many are done.
+        stopped: the run has ended before its last step, for it got no better.
         best: first metric of the best evaluation so far.
+        waited: evaluations since the best one.
+        evaluation: the last one.
         parts: state dicts by name: network, optimizer, and the moving average where there is one.
     """
 
     step: int
+    stopped: bool
     best: float | None
+    waited: int
+    evaluation: dict[str, float]
     parts: Mapping[str, Mapping[str, object]]
 
 
@@ -72,13 +89,19 @@ class RunFolder:
     Args:
         folder: made where it is missing.
         settings: everything that the run depends on: no run with others continues it.
+        board: also write the log for TensorBoard.
 
     Raises:
         InputError: a folder that cannot be written to, or that holds a run with other settings.
+        MissingExtraError: TensorBoard is not installed.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, object]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, object], *, board: bool = False) -> None:
         self.folder = folder
+        self._board: SummaryWriter | None = None
+        self._wants_board = board
+        if board:
+            require("tensorboard", "tensorboard=true")
         text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
         try:
             file = folder / SETTINGS
@@ -104,12 +127,24 @@ class RunFolder:
                     f"{file}: a damaged checkpoint ({type(error).__name__}); remove it to begin anew"
                 ) from None
         write_text(log, "".join(kept), of_run=True)
+        if self._wants_board:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(self.folder / BOARD, purge_step=len(kept) + 1)
         return state
 
     def log(self, row: LogRow) -> None:
         """Append a row to the log."""
         with (self.folder / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+        if self._board is not None:
+            for name, value in _scalars(row):
+                self._board.add_scalar(name, value, row["step"])
+
+    def close(self) -> None:
+        """Write what TensorBoard has not been given yet."""
+        if self._board is not None:
+            self._board.close()
 
     def save(self, state: RunState) -> None:
         """Write a checkpoint; the one before stays until this one is whole."""
@@ -119,6 +154,14 @@ class RunFolder:
                 torch.save(dict(state), draft)
             except RuntimeError as error:  # where the disk refuses
                 raise JobError(f"writing {file} failed: {error}") from None
+
+
+def _scalars(row: LogRow) -> Iterator[tuple[str, float]]:
+    for group in ("losses", "evaluation", "layer_gradients"):
+        for name, value in row.get(group, {}).items():
+            yield f"{group}/{name}", value
+    for name in ("learning_rate", "gradient_norm", "seconds", "waited_seconds"):
+        yield name, row[name]
 
 
 REPORT, IMAGES = "report.html", "images"
@@ -157,6 +200,10 @@ def _blocks(folder: Path) -> Iterator[Block]:
         yield Table(("setting", "value"), tuple((name, _in_words(value)) for name, value in settings.items()))
 
 
+_LONG_WAIT = 0.1
+"""Share of the steps' time from which waiting for batches is too much."""
+
+
 def _curves(log: Sequence[LogRow]) -> Iterator[Block]:
     yield Heading("Losses")
     losses = [row["losses"] for row in log]
@@ -177,6 +224,9 @@ def _curves(log: Sequence[LogRow]) -> Iterator[Block]:
             values = [metrics.get(name, math.nan) for metrics in evaluations.values()]
             svg = lines_svg([Line(name, list(evaluations), values)], "step", f"{name} over steps")
             yield Plot(f"evaluation-{name}", svg, f"{name} over steps")
+    seconds, waited = (sum(row[key] for row in log) for key in ("seconds", "waited_seconds"))
+    more = "; more workers may help" if waited > _LONG_WAIT * seconds else ""
+    yield Text(f"The network waited for its batches {waited / max(seconds, 1e-9):.0%} of {seconds:.0f} s{more}.")
     for key, what in (
         ("learning_rate", "Learning rate"),
         ("gradient_norm", "Norm of the gradient, before it is clipped"),

@@ -49,8 +49,13 @@ class TrainingSettings:
         accumulate: batches whose gradients are averaged in one step; they are spread over the processes.
         freeze: prefixes of the names of weights that are not trained, such as `features`.
         initialise: how the weights are initialised; `own` is what the network does itself, or was loaded.
-        evaluate_every: steps between evaluations, where the recipe has one; 0 for the end alone.
+        evaluate_every: steps between evaluations on what is held out; 0 for the end alone.
+        patience: evaluations in a row without a better first metric after which the run ends; 0 for none.
         gradients_every: steps between gradient norms by layer in the log; 0 for a hundredth of the run.
+        workers: processes that read data and make batches ahead, at most as many as there are cores; 0 makes each
+            batch when its step begins. What is trained is the same.
+        compile: compile network and losses by `torch.compile`, which takes a while at first.
+        tensorboard: also write the log for TensorBoard, into `tensorboard/` of the run's folder.
     """
 
     steps: int = 300
@@ -72,11 +77,18 @@ class TrainingSettings:
     freeze: tuple[str, ...] = ()
     initialise: InitialisationName = "own"
     evaluate_every: int = 0
+    patience: int = 0
     gradients_every: int = 0
+    workers: int = 0
+    compile: bool = False
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
-        check_at_least(self, steps=1, save_every=1, accumulate=1, warmup=0, evaluate_every=0, gradients_every=0)
+        check_at_least(self, steps=1, save_every=1, accumulate=1, warmup=0, workers=0)
+        check_at_least(self, evaluate_every=0, patience=0, gradients_every=0)
+        if self.patience and not self.evaluate_every:
+            raise InputError(f"patience={self.patience}: set evaluate_every, the steps between evaluations, too")
         if not (self.learning_rate > 0 and self.clip_norm > 0 and self.weight_decay >= 0):
             raise InputError("learning_rate and clip_norm must be above 0, weight_decay 0 or more")
         for name in ("momentum", "ema"):
@@ -297,6 +309,11 @@ def scale_head(parent: nn.Module, name: str, unit: float) -> None:
     head = getattr(parent, name)
     assert isinstance(head, nn.Linear | nn.Conv2d)
     setattr(parent, name, ScaledHead(head, unit))
+
+
+def is_folded(network: nn.Module) -> bool:
+    """Whether `fold` would change nothing."""
+    return not any(isinstance(module, NormedConv | ScaledHead) for module in network.modules())
 
 
 def fold(network: nn.Module) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ from sonjit.detectors.kinds.hand_heads import ASSET, BEFORE, BEHIND, HandHeads
 from sonjit.errors import InputError
 from sonjit.files import atomic_file
 from sonjit.metrics.statistics import mean_interval
+from sonjit.training.batches import moved
 from sonjit.training.hand_heads.data import CAUSES, HandFeatures, hand_features
 from sonjit.training.loop import TrainingSettings, train
 from sonjit.training.recipes import TrainingRequest, settings_from
@@ -210,7 +212,7 @@ def train_hand_heads(request: TrainingRequest) -> dict[str, object]:
         own = _is_for_calibration(features, settings.calibration)
         training[model], calibration[model] = features.take(~own), features.take(own)
         held_out[model] = _features(request, settings.held_out, model, 0)
-    networks = train_heads(training, settings, request)
+    networks = train_heads(training, settings, request, held_out)
     arrays: dict[str, Float32Array] = {}
     results: dict[str, object] = {"heads": request.out / ASSET}
     for model in MODELS:
@@ -225,9 +227,19 @@ def train_hand_heads(request: TrainingRequest) -> dict[str, object]:
 
 
 def train_heads(
-    features: Mapping[str, HandFeatures], settings: HandHeadSettings, request: TrainingRequest | None = None
+    features: Mapping[str, HandFeatures],
+    settings: HandHeadSettings,
+    request: TrainingRequest | None = None,
+    held_out: Mapping[str, HandFeatures] | None = None,
 ) -> Mapping[str, HeadNetwork]:
-    """The trained heads of each network, in eval mode on the CPU."""
+    """The trained heads of each network, in eval mode on the CPU.
+
+    Args:
+        features: of each network.
+        settings: of the recipe.
+        request: where the run is kept; None keeps nothing.
+        held_out: features on which the losses are evaluated during the run.
+    """
     torch.manual_seed(settings.seed)
     device = request.device if request else "cpu"
     networks: dict[str, HeadNetwork] = {}
@@ -237,9 +249,6 @@ def train_heads(
         network.fit_normalisation(hands)
         networks[model] = network
 
-    def batch(rng: np.random.Generator) -> Mapping[str, Sequence[Tensor]]:
-        return {model: _drawn(hands, rng, settings.batch, device) for model, hands in features.items()}
-
     def losses(network: nn.ModuleDict, drawn: Mapping[str, Sequence[Tensor]]) -> Mapping[str, Tensor]:
         by_name: dict[str, Tensor] = {}
         for model, (local, shape, mean, seen, right) in drawn.items():
@@ -248,20 +257,33 @@ def train_heads(
             by_name[f"{model}_side"] = cross_entropy(logits[1], right)
         return by_name
 
-    both = nn.ModuleDict(networks).to(device).train()
+    def evaluate(network: nn.ModuleDict) -> dict[str, float]:
+        whole = {model: _tensors(hands) for model, hands in (held_out or {}).items()}
+        parts = {name: value.item() for name, value in losses(network, moved(whole, torch.device(device))).items()}
+        return {"loss": sum(parts.values()), **parts}
+
+    both, batch = nn.ModuleDict(networks).to(device).train(), partial(_drawn, features=features, count=settings.batch)
     if request is None:
         train(both, batch, losses, settings)
     else:
         inputs = {"hands": {model: len(hands) for model, hands in features.items()}}
-        train(both, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress)
+        train(
+            both, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress,
+            evaluate=evaluate if held_out else None,
+        )  # fmt: skip
     both.cpu().eval()
     return networks
 
 
-def _drawn(hands: HandFeatures, rng: np.random.Generator, count: int, device: str) -> list[Tensor]:
-    some = hands.take(rng.integers(len(hands), size=count))
-    values = (*some.inputs(), some.seen, some.right)
-    return [torch.from_numpy(np.asarray(one, np.float32)).to(device) for one in values]
+def _drawn(rng: np.random.Generator, features: Mapping[str, HandFeatures], count: int) -> dict[str, list[Tensor]]:
+    return {
+        model: _tensors(hands.take(rng.integers(len(hands), size=count))) for model, hands in features.items()
+    }  # fmt: skip
+
+
+def _tensors(hands: HandFeatures) -> list[Tensor]:
+    values = (*hands.inputs(), hands.seen, hands.right)
+    return [torch.from_numpy(np.asarray(one, np.float32)) for one in values]
 
 
 def _is_for_calibration(features: HandFeatures, part: float) -> BoolArray:

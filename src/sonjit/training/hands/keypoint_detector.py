@@ -26,7 +26,7 @@ from sonjit.networks.keypoint_detector import (
 )
 from sonjit.networks.registry import save_description
 from sonjit.results import Box
-from sonjit.training.hands.samples import CropSettings, draw_examples, exported, hand_data
+from sonjit.training.hands.samples import CropSettings, ExampleBatches, exported, hand_data
 from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.recipes import TrainingRequest, settings_from
 
@@ -73,20 +73,23 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
     network = create_network("keypoint-detector", request.weights, **options, **begin).to(request.device).train()
     data = hand_data(request, settings, lambda sample: bool(labelled_hands(sample)))
     make = partial(example_from_sample, side=settings.side)
-
-    def batch(rng: np.random.Generator) -> tuple[Tensor, HeatmapTargets]:
-        examples = draw_examples(data.training, make, rng, settings.batch, settings.workers)
-        return tensors_from_examples(examples, request.device)
+    batch = ExampleBatches(data.training, make, tensors_from_examples, settings.batch)
 
     def losses(model: KeypointHeatmaps, drawn: tuple[Tensor, HeatmapTargets]) -> Mapping[str, Tensor]:
         return heatmap_losses(model(drawn[0]), drawn[1])
 
     assert isinstance(network, KeypointHeatmaps)
     save_description(request.out, {"network": "keypoint-detector", "options": options, "side": settings.side})
+    mean = mean_pose(data.training)
+
+    def judged(model: KeypointHeatmaps) -> dict[str, float]:
+        return evaluate(KeypointDetector.of_network(model, settings.side, request.device), mean, data.held_out)
+
     inputs = request.inputs(data.name)
-    train(network, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress)
-    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training)}
-    results |= evaluate(KeypointDetector(request.out, request.device), data.training, data.held_out)
+    metrics = train(
+        network, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress, evaluate=judged
+    )
+    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
     results |= exported(network, "keypoint-detector", settings.side, request)
     return results
 
@@ -116,17 +119,16 @@ def _gaussians(places: Tensor, cells: int) -> Tensor:
     return (y[..., :, None] + x[..., None, :]).flatten(2).softmax(2)
 
 
-def tensors_from_examples(examples: Sequence[HeatmapExample], device: str) -> tuple[Tensor, HeatmapTargets]:
+def tensors_from_examples(examples: Sequence[HeatmapExample]) -> tuple[Tensor, HeatmapTargets]:
     """Crops (B, 3, S, S) in 0..1 and their ground truth."""
-    images = torch.from_numpy(np.stack([one.image for one in examples])).to(device)
+    images = torch.from_numpy(np.stack([one.image for one in examples]))
     fields = ("keypoints", "known", "visible", "labelled")
-    targets = (torch.from_numpy(np.stack([getattr(one, name) for one in examples])).to(device) for name in fields)
+    targets = (torch.from_numpy(np.stack([getattr(one, name) for one in examples])) for name in fields)
     return images.permute(0, 3, 1, 2).float() / 255, HeatmapTargets(*targets)
 
 
-def evaluate(detector: KeypointDetector, training: Sequence[Sample], held_out: Sequence[Sample]) -> dict[str, float]:
-    """Metrics on hands held out; see `train_keypoint_detector`."""
-    mean = _mean_pose(training)
+def evaluate(detector: KeypointDetector, mean: FloatArray, held_out: Sequence[Sample]) -> dict[str, float]:
+    """Metrics on hands held out; see `train_keypoint_detector`. `mean` is what `mean_pose` gives."""
     px: list[float] = []
     shares: list[float] = []
     of_mean: list[float] = []
@@ -153,7 +155,7 @@ def evaluate(detector: KeypointDetector, training: Sequence[Sample], held_out: S
     return metrics | ({"visible_right": float(np.mean(right))} if right else {})
 
 
-def _mean_pose(samples: Sequence[Sample], most: int = 200) -> FloatArray:
+def mean_pose(samples: Sequence[Sample], most: int = 200) -> FloatArray:
     """Where keypoints are on average, (21, 2) as parts of the crop; in its middle where none is known."""
     total, count = np.zeros((21, 2)), np.zeros((21, 1))
     for index in range(0, len(samples), max(len(samples) // most, 1)):

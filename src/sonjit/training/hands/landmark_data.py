@@ -223,12 +223,12 @@ class Batch(NamedTuple):
     left: Tensor
 
 
-def to_batch(crops: Sequence[LandmarkCrop], device: str = "cpu") -> Batch:
+def to_batch(crops: Sequence[LandmarkCrop]) -> Batch:
     """Crops as tensors."""
-    images = torch.from_numpy(np.stack([crop.image() for crop in crops])).to(device)  # (B, S, S, 3)
-    keypoints = torch.from_numpy(np.stack([crop.keypoints for crop in crops])).to(device)  # (B, K, 2)
-    known = torch.from_numpy(np.stack([crop.known for crop in crops])).float().to(device)
-    metres = torch.from_numpy(np.stack([crop.metres for crop in crops]))[:, :PUBLISHED_KEYPOINTS].to(device)
+    images = torch.from_numpy(np.stack([crop.image() for crop in crops]))  # (B, S, S, 3)
+    keypoints = torch.from_numpy(np.stack([crop.keypoints for crop in crops]))  # (B, K, 2)
+    known = torch.from_numpy(np.stack([crop.known for crop in crops])).float()
+    metres = torch.from_numpy(np.stack([crop.metres for crop in crops]))[:, :PUBLISHED_KEYPOINTS]
     sides = {"Left": 0.0, "Right": 1.0, None: np.nan}
     present = [np.nan if crop.present is None else float(crop.present) for crop in crops]
     # Where a palm is seen edge-on, a hand's length is the better measure of its size.
@@ -240,8 +240,8 @@ def to_batch(crops: Sequence[LandmarkCrop], device: str = "cpu") -> Batch:
         lengths.clamp(min=images.shape[1] / 16),
         _depth(keypoints[:, :PUBLISHED_KEYPOINTS], metres),
         metres - metres[:, _MIDDLE_MCP, None],
-        torch.tensor(present, device=device),
-        torch.tensor([sides[crop.side] for crop in crops], device=device),
+        torch.tensor(present),
+        torch.tensor([sides[crop.side] for crop in crops]),
     )
 
 
@@ -349,6 +349,6 @@ def _outputs(network: HandLandmarkNetwork, crops: Sequence[LandmarkCrop], device
     """The network's outputs (N, ...) by name."""
     with torch.inference_mode():
         parts = [
-            network(to_batch(crops[start : start + _BATCH], device).images) for start in range(0, len(crops), _BATCH)
+            network(to_batch(crops[start : start + _BATCH]).images.to(device)) for start in range(0, len(crops), _BATCH)
         ]
     return {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in parts[0]}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,7 @@ import torch
 from torch import nn
 
 from sonjit.errors import InputError
-from sonjit.networks import create_network, save_checkpoint
+from sonjit.networks import create_network
 from sonjit.networks.mediapipe.hand_landmark import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
 from sonjit.networks.registry import InputSpec
 from sonjit.training.hands.landmark_data import (
@@ -138,14 +139,12 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
     if not settings.scratch:
         start_from_nearest(network, training)
         results["error_before_px"] = landmark_metrics(network.eval(), training, request.device)["error_px"]
-    fit_landmarks(network, sources, settings, request)
+    metrics = fit_landmarks(network, sources, held_out, settings, request)
     fold(network.eval())
-    save_checkpoint(network, request.out / WEIGHTS)
     results["parameters"] = sum(part.numel() for part in network.parameters())
     results["error_px"] = landmark_metrics(network, training, request.device)["error_px"]
     if held_out:
-        metrics = landmark_metrics(network, held_out, request.device)
-        results |= {"held_out": len(held_out), "held_out_error_px": metrics.pop("error_px"), **metrics}
+        results |= {"held_out": len(held_out), **metrics}
     inputs = (InputSpec("images", (3, settings.size, settings.size)),)
     if settings.timed:
         results["ms"] = measured_ms(network.cpu(), inputs, request.out)
@@ -262,15 +261,27 @@ def start_from_nearest(network: HandLandmarkNetwork, crops: Sequence[LandmarkCro
 def fit_landmarks(
     network: HandLandmarkNetwork,
     sources: Mapping[str, Sequence[LandmarkCrop]],
+    held_out: Sequence[LandmarkCrop],
     settings: LandmarkSettings,
     request: TrainingRequest,
-) -> None:
-    """Train a network on crops by source, into the request's folder."""
+) -> dict[str, float]:
+    """Train a network on crops by source, into the request's folder; gives its metrics on crops held out, if any."""
     normed = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
     before = None if normed else copy.deepcopy(network).eval().requires_grad_(False)
 
-    def draw(rng: np.random.Generator) -> Batch:
-        return to_batch(draw_crops(sources, settings, rng), request.device)
+    def evaluate(model: HandLandmarkNetwork) -> dict[str, float]:
+        metrics = landmark_metrics(model, held_out, request.device)
+        return {"held_out_error_px": metrics.pop("error_px"), **metrics}
 
-    losses, inputs = landmark_losses(before, settings.keep), request.inputs()
-    train(network.train(), draw, losses, settings, out=request.out, inputs=inputs, progress=request.progress)
+    return train(
+        network.train(), partial(draw_batch, sources=sources, settings=settings),
+        landmark_losses(before, settings.keep), settings, out=request.out, inputs=request.inputs(),
+        progress=request.progress, evaluate=evaluate if held_out else None,
+    )  # fmt: skip
+
+
+def draw_batch(
+    rng: np.random.Generator, sources: Mapping[str, Sequence[LandmarkCrop]], settings: LandmarkSettings
+) -> Batch:
+    """The batch of a step."""
+    return to_batch(draw_crops(sources, settings, rng))

@@ -155,14 +155,14 @@ def palm_anchors(size: int) -> FloatArray:
     return grid.anchors().astype(np.float64) * size
 
 
-def palm_targets(anchors: FloatArray, samples: Sequence[PalmSample], device: str = "cpu") -> PalmTargets:
+def palm_targets(anchors: FloatArray, samples: Sequence[PalmSample]) -> PalmTargets:
     """The targets of images.
 
     An anchor is a palm's where they overlap by `_NEAR` or more, and the palm's best one always is.
     """
     matched = [_matched(anchors, sample) for sample in samples]
-    found, placed, boxes, sizes = (torch.from_numpy(np.stack(part)).to(device) for part in zip(*matched, strict=True))
-    images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(device)  # (B, S, S, 3)
+    found, placed, boxes, sizes = (torch.from_numpy(np.stack(part)) for part in zip(*matched, strict=True))
+    images = torch.from_numpy(np.stack([sample.image for sample in samples]))  # (B, S, S, 3)
     return PalmTargets(images.permute(0, 3, 1, 2) / 255, found, placed, boxes, sizes)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -18,7 +19,7 @@ from sonjit.detectors.ssd import blend_overlapping
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.errors import InputError
 from sonjit.metrics import coco_precision
-from sonjit.networks import create_network, save_checkpoint
+from sonjit.networks import create_network
 from sonjit.networks.export import export_network
 from sonjit.networks.mediapipe.palm_detection import Head, PalmDetectionNetwork
 from sonjit.networks.registry import InputSpec, Network
@@ -115,15 +116,14 @@ def train_palms(request: TrainingRequest) -> Mapping[str, object]:
     training, held_out = _images(request.data, request.images, settings)
     anchors = palm_anchors(settings.size)
     network = palm_network(settings, anchors, request.weights).to(request.device)
-    fit_palms(network, training, anchors, settings, request)
+    metrics = fit_palms(network, training, held_out, anchors, settings, request)
     fold(network.eval())
-    save_checkpoint(network, request.out / WEIGHTS)
     return {
         "weights": request.out / WEIGHTS,
         "images": len(training),
         "held_out": len(held_out),
         "parameters": sum(part.numel() for part in network.parameters()),
-        **palm_precision(network, held_out, anchors, request.device),
+        **metrics,
     }
 
 
@@ -158,25 +158,32 @@ def _initialise_head(head: Head, anchors: FloatArray) -> None:
 def fit_palms(
     network: PalmDetectionNetwork,
     samples: Sequence[PalmSample],
+    held_out: Sequence[PalmSample],
     anchors: FloatArray,
     settings: PalmSettings,
     request: TrainingRequest,
-) -> None:
-    """Train a network on images, into the request's folder."""
-    count = min(settings.batch, len(samples))
-
-    def draw(rng: np.random.Generator) -> PalmTargets:
-        chosen = [samples[index] for index in rng.choice(len(samples), count, replace=False)]
-        if settings.augment:
-            chosen = [augmented(one, rng, settings.strength) for one in chosen]
-        return palm_targets(anchors, chosen, request.device)
+) -> dict[str, float]:
+    """Train a network on images, into the request's folder; gives `palm_precision` on what is held out."""
 
     def losses(network: PalmDetectionNetwork, batch: PalmTargets) -> Mapping[str, torch.Tensor]:
         parts = palm_losses(network(batch.images), batch, settings.loss, settings.gamma)
         return {**parts, "scores": settings.score_weight * parts["scores"]}
 
-    inputs = request.inputs()
-    train(network, draw, losses, settings, out=request.out, inputs=inputs, progress=request.progress)
+    return train(
+        network, partial(draw_palms, samples=samples, anchors=anchors, settings=settings), losses, settings,
+        out=request.out, inputs=request.inputs(), progress=request.progress, higher_is_better=True,
+        evaluate=partial(palm_precision, samples=held_out, anchors=anchors, device=request.device),
+    )  # fmt: skip
+
+
+def draw_palms(
+    rng: np.random.Generator, samples: Sequence[PalmSample], anchors: FloatArray, settings: PalmSettings
+) -> PalmTargets:
+    """The batch of a step, in which no image is twice."""
+    chosen = [samples[index] for index in rng.choice(len(samples), min(settings.batch, len(samples)), replace=False)]
+    if settings.augment:
+        chosen = [augmented(one, rng, settings.strength) for one in chosen]
+    return palm_targets(anchors, chosen)
 
 
 def _images(data: Path, images: Path | None, settings: PalmSettings) -> tuple[list[PalmSample], list[PalmSample]]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from sonjit.training.settings import check_at_least, check_side
 
 P = TypeVar("P")
 T = TypeVar("T")
+B = TypeVar("B")
 _LONG_SIDE_PX = 320  # of the clip's frames that are kept
 _SEGMENT = 60  # frames of the clip, of which the first three quarters are for training
 _TRIES = 50  # images searched for one with the labels that a network needs
@@ -41,7 +41,6 @@ class HandSettings(TrainingSettings):
         images: of the training set, spread evenly; 0 for all.
         held_out: images to evaluate on, spread evenly, at most.
         batch: examples a step.
-        workers: threads that read images.
     """
 
     dataset: str = "folder"
@@ -50,12 +49,11 @@ class HandSettings(TrainingSettings):
     images: int = 0
     held_out: int = 500
     batch: int = 16
-    workers: int = 4
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
         super().__post_init__()
-        check_at_least(self, images=0, held_out=1, batch=1, workers=1)
+        check_at_least(self, images=0, held_out=1, batch=1)
 
 
 @dataclass(frozen=True)
@@ -153,21 +151,37 @@ def exported(network: Network, name: str, side: int, request: TrainingRequest) -
     return {"export": export_network(network.cpu(), (InputSpec("images", (3, side, side)),), file).path}
 
 
+@dataclass(frozen=True, eq=False)
+class ExampleBatches(Generic[P, T, B]):
+    """Batches for the training loop: examples of samples drawn at random; pickles where its functions do.
+
+    Attributes:
+        samples: to draw from.
+        make: see `draw_examples`.
+        join: examples as one batch, with tensors on the CPU.
+        count: of the examples of a batch.
+    """
+
+    samples: Sequence[P]
+    make: Callable[[P, np.random.Generator], T | None]
+    join: Callable[[Sequence[T]], B]
+    count: int
+
+    def __call__(self, rng: np.random.Generator) -> B:
+        """One batch."""
+        return self.join(draw_examples(self.samples, self.make, rng, self.count))
+
+
 def draw_examples(
-    samples: Sequence[P],
-    make: Callable[[P, np.random.Generator], T | None],
-    rng: np.random.Generator,
-    count: int,
-    workers: int,
+    samples: Sequence[P], make: Callable[[P, np.random.Generator], T | None], rng: np.random.Generator, count: int
 ) -> list[T]:
-    """Examples of samples drawn at random, made by several threads; the same whatever their number.
+    """Examples of samples drawn at random.
 
     Args:
         samples: to draw from, or their places.
         make: an example of a sample; None where the sample lacks the labels that are needed.
         rng: of the draw.
         count: of the examples.
-        workers: threads.
 
     Raises:
         InputError: hardly any sample has the labels that are needed.
@@ -180,8 +194,7 @@ def draw_examples(
                 return example
         raise InputError(f"of {_TRIES} images none has the labels that are needed: give another data set or split")
 
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(one, rng.spawn(count)))
+    return [one(own) for own in rng.spawn(count)]
 
 
 def known_hands(sample: Sample) -> list[Instance]:

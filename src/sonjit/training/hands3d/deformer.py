@@ -5,9 +5,12 @@ It is trained on windows: frames around one, with the same hand in all of them a
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -23,10 +26,11 @@ from sonjit.arrays import Float32Array, FloatArray
 from sonjit.datasets import Instance, Sample
 from sonjit.errors import InputError
 from sonjit.geometry.boxes import crop, points_into_crop
-from sonjit.networks import create_network, load_checkpoint, save_checkpoint
-from sonjit.networks.hands3d.deformer import DeformerNetwork, VariantHands
+from sonjit.networks import create_network, load_checkpoint
+from sonjit.networks.hands3d.deformer import DeformerNetwork, Size, VariantHands
 from sonjit.networks.hands3d.deformer_stream import box_around, crop_square, joints_in_box
 from sonjit.networks.hands3d.motion_discriminator import MotionDiscriminator
+from sonjit.training.batches import moved
 from sonjit.training.hands.samples import draw_examples, known_hands, refuse_export
 from sonjit.training.hands3d.deformer_losses import (
     ADVERSARIAL,
@@ -42,7 +46,7 @@ from sonjit.training.hands3d.deformer_losses import (
 )
 from sonjit.training.hands3d.handoccnet import from_wrist, rotated
 from sonjit.training.hands3d.mano_data import ManoSettings, mano_data, mano_from_setting, pose_in_camera
-from sonjit.training.loop import train
+from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.losses import maxmse
 from sonjit.training.recipes import TrainingRequest, settings_from
 
@@ -185,9 +189,6 @@ def _colour_jittered(images: Tensor, change: WindowAugmentation) -> Tensor:
     return tv.adjust_contrast(images, contrast)
 
 
-WEIGHTS = "deformer.safetensors"
-"""The trained network alone; `weights.safetensors` beside it holds the discriminator too."""
-
 PALM, FINGERS = (1, 5, 9, 13, 17), (2, 3, 4, 6, 7, 8, 10, 11, 12, 14, 15, 16, 18, 19, 20)
 """MediaPipe's keypoints: where fingers begin, and what they bend; the wrist is the origin."""
 
@@ -220,12 +221,19 @@ class DeformerSettings(ManoSettings):
 
 
 class Batch(NamedTuple):
-    """What one step learns from."""
+    """What one step learns from; see `Window`."""
 
     images: Tensor  # (B, T, 3, S, S)
     boxes: Tensor  # (B, T, 4)
-    targets: DeformerTargets
+    pose: Tensor  # (B, T, 48)
+    shape: Tensor  # (B, T, 10)
+    side: Tensor  # (B, T)
+    joints2d: Tensor  # (B, T, 21, 2)
     real: Tensor  # (B, T, 46) motions of other windows
+
+    def targets(self, network: DeformerNetwork) -> DeformerTargets:
+        """The ground truth, computed where the network is."""
+        return targets_from_mano(network, self.pose, self.shape, self.side, self.joints2d)
 
 
 class AdversarialPair(nn.Module):
@@ -237,12 +245,12 @@ class AdversarialPair(nn.Module):
 
     def losses(self, batch: Batch, points_loss: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Tensor]:
         """Both networks' losses in one sum, in which neither has a gradient for the other's weights."""
-        outputs = self.deformer(batch.images, batch.boxes, batch.targets.side)
-        predicted = predicted_hands(self.deformer, outputs, batch.targets.side)
-        losses = deformer_losses(outputs, predicted, batch.targets, points_loss)
+        outputs = self.deformer(batch.images, batch.boxes, batch.side)
+        predicted = predicted_hands(self.deformer, outputs, batch.side)
+        losses = deformer_losses(outputs, predicted, batch.targets(self.deformer), points_loss)
         if self.discriminator is None:
             return losses
-        fake = motions(batch.targets.side, predicted.own.pose)
+        fake = motions(batch.side, predicted.own.pose)
         held = {name: value.detach() for name, value in self.discriminator.named_parameters()}
         outputs_for_fake: dict[str, Tensor] = functional_call(self.discriminator, held, (fake,))
         scores = (self.discriminator(motion)["out"] for motion in (batch.real, fake.detach()))
@@ -280,85 +288,110 @@ def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
         factors = settings.learning_rate_factors
         others = {part: factor for part, factor in factors.items() if not part.startswith("discriminator")}
         settings = replace(settings, learning_rate_factors=others)
+    windows = Windows(data.training, copy.deepcopy(network.hands), network.size)
+    held_out = replace(windows, samples=data.held_out)
     pair = AdversarialPair(network, discriminator if settings.discriminator else None).to(request.device).train()
     points_loss = maxmse if settings.maxmse else F.mse_loss
-
-    def window(place: int, rng: np.random.Generator) -> Window | None:
-        around = _around(data.training, place, network)
-        change = draw_window_augmentation(rng) if settings.augment else None
-        return window_from_samples(around, network.hands, network.size.image, change) if around else None
-
-    def batch(rng: np.random.Generator) -> Batch:
-        places = range(len(data.training))
-        windows = draw_examples(places, window, rng, settings.batch, settings.workers)
-        real = draw_examples(places, lambda place, _: _motion(data.training, place, network), rng, settings.batch, 1)
-        return _tensors(windows, torch.stack(real).float(), network, request.device)
 
     def losses(model: AdversarialPair, batch: Batch) -> dict[str, Tensor]:
         return model.losses(batch, points_loss)
 
-    inputs = request.inputs(data.name)
-    train(pair, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress)
-    save_checkpoint(network, request.out / WEIGHTS)
+    metrics = train(
+        pair, partial(_draw, windows=windows, count=settings.batch, augment=settings.augment), losses, settings,
+        out=request.out, inputs=request.inputs(data.name), progress=request.progress, kept=lambda pair: pair.deformer,
+        evaluate=lambda pair: evaluate(pair.deformer, held_out, request.device),
+    )  # fmt: skip
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training)}
-    return results | evaluate(network, data.training, data.held_out, request.device)
+    return results | metrics | {"mean_pose_mpjpe_mm": mean_pose_error(network, windows, held_out, request.device)}
 
 
-def _around(samples: Sequence[Sample], place: int, network: DeformerNetwork) -> list[tuple[Sample, Instance]]:
-    """The frames around a sample; none where its hand is one that the network has no MANO for."""
-    window = window_around(samples, place, network.size.frames, network.hands.variant.stops_at_gap)
-    if window and window[0][1].side == "Left" and network.hands.left is None:
-        return []
-    return window
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """The windows of a data set.
+
+    Attributes:
+        samples: of the data set.
+        hands: MANO's models, on the CPU.
+        size: of the network.
+    """
+
+    samples: Sequence[Sample]
+    hands: VariantHands
+    size: Size
+
+    def at(self, place: int, change: WindowAugmentation | None) -> Window | None:
+        """The one around a sample, augmented; None where there is none."""
+        around = self._around(place)
+        return window_from_samples(around, self.hands, self.size.image, change) if around else None
+
+    def motion(self, place: int) -> Tensor | None:
+        """How a hand moves over a window, (T, 46); None without one."""
+        window = self._around(place)
+        if not window:
+            return None
+        pose = torch.from_numpy(np.stack([pose_of(sample, hand, self.hands) for sample, hand in window]))
+        side = torch.full((1, len(window)), float(window[0][1].side == "Left"))
+        return motions(side.to(pose), pose[None])[0]
+
+    def in_tens(self, device: str, most: int = 0) -> Generator[Batch]:
+        """Every window as it is, by tens; or at most so many, evenly spread."""
+        step = max(len(self.samples) // most, 1) if most else 1
+        windows = (one for place in range(0, len(self.samples), step) if (one := self.at(place, None)) is not None)
+        while some := list(islice(windows, 10)):
+            yield moved(_tensors(some, torch.zeros(0)), torch.device(device))
+
+    def _around(self, place: int) -> list[tuple[Sample, Instance]]:
+        """The frames around a sample; none where its hand is one that there is no MANO for."""
+        window = window_around(self.samples, place, self.size.frames, self.hands.variant.stops_at_gap)
+        if window and window[0][1].side == "Left" and self.hands.left is None:
+            return []
+        return window
 
 
-def _motion(samples: Sequence[Sample], place: int, network: DeformerNetwork) -> Tensor | None:
-    """How a hand of the data set moves over a window, (T, 46); None without one."""
-    window = _around(samples, place, network)
-    if not window:
-        return None
-    pose = torch.from_numpy(np.stack([pose_of(sample, hand, network.hands) for sample, hand in window]))
-    side = torch.full((1, len(window)), float(window[0][1].side == "Left"))
-    return motions(side.to(pose), pose[None])[0]
+def _draw(rng: np.random.Generator, windows: Windows, count: int, augment: bool) -> Batch:
+    """The batch of a step."""
+
+    def window(place: int, own: np.random.Generator) -> Window | None:
+        return windows.at(place, draw_window_augmentation(own) if augment else None)
+
+    places = range(len(windows.samples))
+    drawn = draw_examples(places, window, rng, count)
+    return _tensors(drawn, torch.stack(draw_examples(places, lambda place, _: windows.motion(place), rng, count)))
 
 
-def _tensors(windows: Sequence[Window], real: Tensor, network: DeformerNetwork, device: str) -> Batch:
+def _tensors(windows: Sequence[Window], real: Tensor) -> Batch:
     def stacked(values: Sequence[NDArray[np.generic]]) -> Tensor:
-        return torch.from_numpy(np.stack(values)).float().to(device)
+        return torch.from_numpy(np.stack(values)).float()
 
-    pose, shape = stacked([one.pose for one in windows]), stacked([one.shape for one in windows])
-    side = torch.tensor([one.side for one in windows], device=device)[:, None].expand(-1, pose.shape[1])
-    targets = targets_from_mano(network, pose, shape, side, stacked([one.joints for one in windows]))
-    images = torch.stack([one.images for one in windows]).to(device)
-    return Batch(images, stacked([one.boxes for one in windows]), targets, real.to(device))
+    pose = stacked([one.pose for one in windows])
+    return Batch(
+        torch.stack([one.images for one in windows]),
+        stacked([one.boxes for one in windows]),
+        pose,
+        stacked([one.shape for one in windows]),
+        torch.tensor([one.side for one in windows])[:, None].expand(-1, pose.shape[1]),
+        stacked([one.joints for one in windows]),
+        real.float(),
+    )
 
 
 @torch.inference_mode()
-def evaluate(
-    network: DeformerNetwork, training: Sequence[Sample], held_out: Sequence[Sample], device: str
-) -> dict[str, float]:
-    """Metrics on windows held out; see `train_deformer`."""
-    network.to(device).eval()
+def evaluate(network: DeformerNetwork, held_out: Windows, device: str) -> dict[str, float]:
+    """Metrics of a network in eval mode on windows held out; see `train_deformer`."""
     middle = network.size.frames // 2
-    found: list[Tensor] = []
-    truth: list[Tensor] = []
+    off: list[Tensor] = []
     jerks: list[Tensor] = []
-    for batch in _windows_in_tens(held_out, network, device):
-        outputs = network(batch.images, batch.boxes, batch.targets.side)
-        own = predicted_hands(network, outputs, batch.targets.side)
-        found.append(from_wrist(own.fused.joints))
-        truth.append(from_wrist(batch.targets.hands.joints[:, middle]))
+    for batch in held_out.in_tens(device):
+        own = predicted_hands(network, network(batch.images, batch.boxes, batch.side), batch.side)
+        truth = from_wrist(batch.targets(network).hands.joints[:, middle])
+        off.append(_MM * (from_wrist(own.fused.joints) - truth).norm(dim=2))
         jerks.append(from_wrist(own.own.joints).diff(n=3, dim=1).norm(dim=3).flatten())
-    some = [training[place] for place in range(0, len(training), max(len(training) // 200, 1))]
-    known = [batch.targets.hands.joints[:, middle] for batch in _windows_in_tens(some, network, device)]
-    if not truth or not known:
-        raise InputError("no window with MANO's parameters for training or evaluation: give another data set")
-    wanted, mean = torch.cat(truth), from_wrist(torch.cat(known)).mean(0)
-    errors = _MM * (torch.cat(found) - wanted).norm(dim=2)  # (N, 21)
+    if not off:
+        raise InputError("no window with MANO's parameters to evaluate on: give another data set")
+    errors = torch.cat(off)  # (N, 21)
     palm, fingers = float(errors[:, PALM].mean()), float(errors[:, FINGERS].mean())
     return {
         "mpjpe_mm": float(errors.mean()),
-        "mean_pose_mpjpe_mm": _MM * float((mean - wanted).norm(dim=2).mean()),
         "palm_mm": palm,
         "finger_mm": fingers,
         "finger_to_palm": fingers / palm,
@@ -366,13 +399,13 @@ def evaluate(
     }
 
 
-def _windows_in_tens(samples: Sequence[Sample], network: DeformerNetwork, device: str) -> Generator[Batch]:
-    """Every window as it is, by tens."""
-    for start in range(0, len(samples), 10):
-        windows: list[Window] = []
-        for place in range(start, min(start + 10, len(samples))):
-            around = _around(samples, place, network)
-            one = window_from_samples(around, network.hands, network.size.image, None) if around else None
-            windows += [] if one is None else [one]
-        if windows:
-            yield _tensors(windows, torch.zeros(0), network, device)
+def mean_pose_error(network: DeformerNetwork, training: Windows, held_out: Windows, device: str) -> float:
+    """MPJPE in mm of the mean hand of the training set, on windows held out."""
+    middle = network.size.frames // 2
+    known, wanted = (
+        [from_wrist(batch.targets(network).hands.joints[:, middle]) for batch in batches]
+        for batches in (training.in_tens(device, most=200), held_out.in_tens(device))
+    )
+    if not known:
+        raise InputError("no window with MANO's parameters to train on: give another data set")
+    return _MM * float((torch.cat(known).mean(0) - torch.cat(wanted)).norm(dim=2).mean())

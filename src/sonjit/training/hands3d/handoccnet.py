@@ -5,10 +5,12 @@ Source: Park et al. 2022, HandOccNet, section 3.5 and the authors' code.
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -25,7 +27,8 @@ from sonjit.hand_models import Mano
 from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
 from sonjit.networks import create_network, load_checkpoint
 from sonjit.networks.hands3d.handoccnet import SIZES, HandOccNetwork
-from sonjit.training.hands.samples import draw_examples, known_hands, refuse_export
+from sonjit.training.batches import moved
+from sonjit.training.hands.samples import ExampleBatches, known_hands, refuse_export
 from sonjit.training.hands3d.mano_data import ManoSettings, mano_data, mano_from_setting, pose_in_camera
 from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.recipes import TrainingRequest, settings_from
@@ -147,24 +150,25 @@ def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:
     mano = mano_from_setting("handoccnet", "mano", settings.mano)
     data = mano_data(request, settings)
     torch.manual_seed(settings.seed)
-    network = create_network("handoccnet", request.weights, mano=mano, size=settings.size)
+    own_mano = copy.deepcopy(mano)  # goes to the network's device; the other one makes examples on the CPU
+    network = create_network("handoccnet", request.weights, mano=own_mano, size=settings.size)
     assert isinstance(network, HandOccNetwork)
     if settings.trunk_weights:
         network.backbone.load_imagenet(load_checkpoint(Path(settings.trunk_weights)))
     network.to(request.device).train()
     side = SIZES[settings.size].image
     make = partial(example_from_sample, mano=mano, side=side)
+    batch = ExampleBatches(data.training, make, _tensors, settings.batch)
 
-    def batch(rng: np.random.Generator) -> tuple[Tensor, HandOccTargets]:
-        return _tensors(draw_examples(data.training, make, rng, settings.batch, settings.workers), mano, request.device)
+    def losses(model: HandOccNetwork, batch: HandOccBatch) -> Mapping[str, Tensor]:
+        return handoccnet_losses(model(batch.images), _targets(model, batch))
 
-    def losses(model: HandOccNetwork, batch: tuple[Tensor, HandOccTargets]) -> Mapping[str, Tensor]:
-        return handoccnet_losses(model(batch[0]), batch[1])
-
-    inputs = request.inputs(data.name)
-    train(network, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress)
+    metrics = train(
+        network, batch, losses, settings, out=request.out, inputs=request.inputs(data.name), progress=request.progress,
+        evaluate=partial(evaluate, held_out=data.held_out, mano=mano, side=side, device=request.device),
+    )  # fmt: skip
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training)}
-    return results | evaluate(network, data.training, data.held_out, side, request.device)
+    return results | metrics | {"mean_pose_mpjpe_mm": mean_pose_error(data.training, data.held_out, mano, side)}
 
 
 def example_from_sample(sample: Sample, rng: np.random.Generator | None, mano: Mano, side: int) -> OccludedHand | None:
@@ -202,42 +206,69 @@ def _example(sample: Sample, hand: Instance, mano: Mano, side: int, change: Crop
     )
 
 
-def _tensors(examples: Sequence[OccludedHand], mano: Mano, device: str) -> tuple[Tensor, HandOccTargets]:
-    """Crops (B, 3, S, S) and their ground truth."""
-    image, pose, shape, joints = (
-        torch.from_numpy(np.stack(values)).float().to(device) for values in zip(*examples, strict=True)
-    )
-    return image.permute(0, 3, 1, 2), targets_from_mano(mano, pose, shape, joints)
+class HandOccBatch(NamedTuple):
+    """What a step learns from; see `OccludedHand`."""
+
+    images: Tensor  # (B, 3, S, S)
+    pose: Tensor  # (B, 48)
+    shape: Tensor  # (B, 10)
+    joints: Tensor  # (B, 21, 2)
+
+
+def _tensors(examples: Sequence[OccludedHand]) -> HandOccBatch:
+    image, *others = (torch.from_numpy(np.stack(values)).float() for values in zip(*examples, strict=True))
+    return HandOccBatch(image.permute(0, 3, 1, 2), *others)
+
+
+def _targets(network: HandOccNetwork, batch: HandOccBatch) -> HandOccTargets:
+    """The ground truth of a batch, computed where the network is."""
+    assert network.mano is not None
+    return targets_from_mano(network.mano, batch.pose, batch.shape, batch.joints)
 
 
 @torch.inference_mode()
 def evaluate(
-    network: HandOccNetwork, training: Sequence[Sample], held_out: Sequence[Sample], side: int, device: str
+    network: HandOccNetwork, held_out: Sequence[Sample], mano: Mano, side: int, device: str
 ) -> dict[str, float]:
-    """Metrics on hands held out; see `train_handoccnet`."""
-    assert network.mano is not None
-    network.eval()
+    """Metrics on hands held out; see `train_handoccnet`.
+
+    Args:
+        network: in eval mode.
+        held_out: to evaluate on.
+        mano: the right hand, on the CPU.
+        side: of the crops in pixels.
+        device: where the network is.
+    """
     found: list[Tensor] = []
     truth: list[Tensor] = []
-    for examples in _in_tens(held_out, network.mano, side):
-        images, targets = _tensors(examples, network.mano, device)
-        found.append(from_wrist(network(images)["joints_coord_cam"]))
-        truth.append(from_wrist(targets.joints))
-    step = max(len(training) // 500, 1)
-    some = [training[index] for index in range(0, len(training), step)]
-    known = [_tensors(one, network.mano, device)[1].joints for one in _in_tens(some, network.mano, side)]
-    if not truth or not known:
-        raise InputError("no hand with MANO's parameters for training or evaluation: give another data set")
-    wanted, mean = torch.cat(truth), from_wrist(torch.cat(known)).mean(0)
-    return {
-        "mpjpe_mm": _MM * float((torch.cat(found) - wanted).norm(dim=2).mean()),
-        "mean_pose_mpjpe_mm": _MM * float((mean - wanted).norm(dim=2).mean()),
-    }
+    for examples in _in_tens(held_out, mano, side):
+        batch = moved(_tensors(examples), torch.device(device))
+        found.append(from_wrist(network(batch.images)["joints_coord_cam"]))
+        truth.append(from_wrist(_targets(network, batch).joints))
+    if not truth:
+        raise InputError("no hand with MANO's parameters to evaluate on: give another data set")
+    return {"mpjpe_mm": _MM * float((torch.cat(found) - torch.cat(truth)).norm(dim=2).mean())}
 
 
-def _in_tens(samples: Sequence[Sample], mano: Mano, side: int) -> list[list[OccludedHand]]:
-    examples = [one for sample in samples if (one := example_from_sample(sample, None, mano, side)) is not None]
-    return [examples[start : start + 10] for start in range(0, len(examples), 10)]
+def mean_pose_error(training: Sequence[Sample], held_out: Sequence[Sample], mano: Mano, side: int) -> float:
+    """MPJPE in mm of the mean hand of the training set, on hands held out."""
+    some = [training[index] for index in range(0, len(training), max(len(training) // 500, 1))]
+
+    def joints(samples: Sequence[Sample]) -> list[Tensor]:
+        batches = (_tensors(examples) for examples in _in_tens(samples, mano, side))
+        return [from_wrist(targets_from_mano(mano, one.pose, one.shape, one.joints).joints) for one in batches]
+
+    known, wanted = joints(some), joints(held_out)
+    if not known:
+        raise InputError("no hand with MANO's parameters to train on: give another data set")
+    return _MM * float((torch.cat(known).mean(0) - torch.cat(wanted)).norm(dim=2).mean())
+
+
+def _in_tens(samples: Sequence[Sample], mano: Mano, side: int) -> Generator[list[OccludedHand]]:
+    """Every hand as it is, by tens."""
+    examples = (one for sample in samples if (one := example_from_sample(sample, None, mano, side)) is not None)
+    while some := list(islice(examples, 10)):
+        yield some
 
 
 def from_wrist(joints: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ from sonjit.networks.hands3d.internet import (
     two_hands_from_outputs,
 )
 from sonjit.skeletons import load_skeleton
-from sonjit.training.hands.samples import CropSettings, draw_examples, exported, hand_data
+from sonjit.training.hands.samples import CropSettings, ExampleBatches, exported, hand_data
 from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.recipes import TrainingRequest, settings_from
 
@@ -306,19 +306,17 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
     data = hand_data(request, settings, lambda sample: sample.camera is not None and bool(_hands(sample)))
     make = partial(_example, space=settings.space, augment=settings.augment)
 
-    def batch(rng: np.random.Generator) -> tuple[Tensor, InterNetTargets]:
-        examples = draw_examples(data.training, make, rng, settings.batch, settings.workers)
-        images, targets = batch_from_examples(examples)
-        return images.to(request.device), InterNetTargets(*(value.to(request.device) for value in targets))
+    batch = ExampleBatches(data.training, make, batch_from_examples, settings.batch)
 
     def losses(model: InterNet, batch: tuple[Tensor, InterNetTargets]) -> Mapping[str, Tensor]:
         parts = internet_losses(model(batch[0]), batch[1])
         return parts if settings.hand_type else {name: parts[name] for name in ("joints", "rel_root")}
 
-    inputs = request.inputs(data.name)
-    train(network, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress)
-    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training)}
-    results |= evaluate(network, data.training, data.held_out, settings, request.device)
+    metrics = train(
+        network, batch, losses, settings, out=request.out, inputs=request.inputs(data.name), progress=request.progress,
+        evaluate=lambda model: evaluate(model, data.training, data.held_out, settings, request.device),
+    )  # fmt: skip
+    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
     results |= exported(network, "internet", settings.side, request)
     return results
 

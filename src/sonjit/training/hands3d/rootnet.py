@@ -22,7 +22,7 @@ from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix, inverse_affine
 from sonjit.networks import create_network, load_checkpoint
 from sonjit.networks.hands3d.internet import area_of_box, box_of_joints
 from sonjit.networks.hands3d.rootnet import RootNet, depth_of_box
-from sonjit.training.hands.samples import CropSettings, draw_examples, hand_data, known_hands, refuse_export
+from sonjit.training.hands.samples import CropSettings, ExampleBatches, hand_data, known_hands, refuse_export
 from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.recipes import TrainingRequest, settings_from
 
@@ -81,17 +81,18 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
     data = hand_data(request, settings, lambda sample: sample.camera is not None and bool(known_hands(sample)))
     make = partial(example_from_sample, side=settings.side)
 
-    def batch(rng: np.random.Generator) -> list[Tensor]:
-        return _tensors(draw_examples(data.training, make, rng, settings.batch, settings.workers), request.device)
+    batch = ExampleBatches(data.training, make, _tensors, settings.batch)
 
     def losses(model: RootNet, batch: list[Tensor]) -> Mapping[str, Tensor]:
         images, at_box, coord, seen = batch
         return rootnet_losses(model(model.normalised(images), at_box), coord, seen, torch.ones_like(seen))
 
-    inputs = request.inputs(data.name)
-    train(network, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress)
+    metrics = train(
+        network, batch, losses, settings, out=request.out, inputs=request.inputs(data.name), progress=request.progress,
+        evaluate=partial(evaluate, held_out=data.held_out, side=settings.side, device=request.device),
+    )  # fmt: skip
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training)}
-    return results | evaluate(network, data.training, data.held_out, settings.side, request.device)
+    return results | metrics | {"by_size_error_mm": error_by_size(data.training, data.held_out, settings.side)}
 
 
 def example_from_sample(sample: Sample, rng: np.random.Generator, side: int) -> RootExample | None:
@@ -128,32 +129,36 @@ def example_from_hand(sample: Sample, hand: Instance, side: int, rotation_rad: f
     )
 
 
-def _tensors(examples: Sequence[RootExample], device: str) -> list[Tensor]:
+def _tensors(examples: Sequence[RootExample]) -> list[Tensor]:
     """Crops (B, 3, S, S), depths at which their boxes measure a hand's (B, 1), roots (B, 3), whether they are seen."""
     columns = [np.stack([np.asarray(value, np.float32) for value in column]) for column in zip(*examples, strict=True)]
-    image, at_box, coord, seen = (torch.from_numpy(column).to(device) for column in columns)
+    image, at_box, coord, seen = (torch.from_numpy(column) for column in columns)
     return [image.permute(0, 3, 1, 2), at_box[:, None], coord, seen]
 
 
 @torch.inference_mode()
-def evaluate(
-    network: RootNet, training: Sequence[Sample], held_out: Sequence[Sample], side: int, device: str
-) -> dict[str, float]:
-    """Metrics on hands held out; see `train_rootnet`."""
-    network.eval()
-    some = [training[index] for index in range(0, len(training), max(len(training) // 500, 1))]
-    known = [example for sample in some for example in _examples(sample, side)]
+def evaluate(network: RootNet, held_out: Sequence[Sample], side: int, device: str) -> dict[str, float]:
+    """The wrist's depth on hands held out; see `train_rootnet`."""
     wanted = [example for sample in held_out for example in _examples(sample, side)]
-    if not known or not wanted:
-        raise InputError("no hand in front of a camera for training or evaluation: give another split")
     off: list[float] = []
     for start in range(0, len(wanted), 32):
-        images, at_box, coord, _ = _tensors(wanted[start : start + 32], device)
+        images, at_box, coord, _ = (values.to(device) for values in _tensors(wanted[start : start + 32]))
         found = network(network.normalised(images), at_box)["coord"][:, 2]
         off += (found - coord[:, 2]).abs().tolist()
+    if not off:
+        raise InputError("no hand in front of a camera to evaluate on: give another split")
+    return {"depth_error_mm": float(np.mean(off))}
+
+
+def error_by_size(training: Sequence[Sample], held_out: Sequence[Sample], side: int) -> float:
+    """Of taking every hand held out for one of the training set's mean size, in mm."""
+    some = [training[index] for index in range(0, len(training), max(len(training) // 500, 1))]
+    known = [one for sample in some for one in _examples(sample, side)]
+    wanted = [one for sample in held_out for one in _examples(sample, side)]
+    if not known:
+        raise InputError("no hand in front of a camera to train on: give another split")
     share = np.mean([one.coord[2] / one.at_box_mm for one in known])
-    by_size = [abs(share * one.at_box_mm - one.coord[2]) for one in wanted]
-    return {"depth_error_mm": float(np.mean(off)), "by_size_error_mm": float(np.mean(by_size))}
+    return float(np.mean([abs(share * one.at_box_mm - one.coord[2]) for one in wanted]))
 
 
 def _examples(sample: Sample, side: int) -> list[RootExample]:

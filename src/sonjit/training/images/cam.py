@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -81,28 +82,35 @@ def train_classifier(crops: HandCrops, settings: CamSettings, request: TrainingR
     network = create_network(settings.network, weights, classes=len(CLASSES), pooling=settings.pooling)
     network.to(device).train()
 
-    def batch(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        drawn = crops.draw(rng, settings.batch)
-        return images_from(drawn).to(device), torch.tensor([one.label for one in drawn], device=device)
-
     def losses(network: Network, batch: tuple[Tensor, Tensor]) -> Mapping[str, Tensor]:
         images, labels = batch
         return {"cross_entropy": cross_entropy(network(images)["scores"], labels, label_smoothing=0.05)}
 
+    batch = partial(draw_batch, crops=crops, count=settings.batch)
     if request is None:
         train(network, batch, losses, settings)
     else:
-        train(network, batch, losses, settings, out=request.out, inputs={"classes": CLASSES}, progress=request.progress)
+        test = crops.test()
+        train(
+            network, batch, losses, settings, out=request.out, inputs={"classes": CLASSES}, progress=request.progress,
+            evaluate=lambda model: {"accuracy": accuracy(model, test, device)}, higher_is_better=True,
+        )  # fmt: skip
     return network.cpu().eval()
 
 
+def draw_batch(rng: np.random.Generator, crops: HandCrops, count: int) -> tuple[Tensor, Tensor]:
+    """Crops (B, 3, size, size) and their classes (B,)."""
+    drawn = crops.draw(rng, count)
+    return images_from(drawn), torch.tensor([one.label for one in drawn])
+
+
 @torch.inference_mode()
-def accuracy(network: Network, crops: Sequence[Crop]) -> float:
+def accuracy(network: Network, crops: Sequence[Crop], device: str = "cpu") -> float:
     """Share of crops whose class is found, 0..1."""
     right = 0
     for start in range(0, len(crops), 64):
         part = crops[start : start + 64]
-        best = network(images_from(part))["scores"].argmax(1)
+        best = network(images_from(part).to(device))["scores"].argmax(1).cpu()
         right += int((best == torch.tensor([one.label for one in part])).sum())
     return right / len(crops)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -243,20 +244,26 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
     examples, held_out = _split(data, names, settings)
     mirror = mirrored_labels(list(names.values()))
 
-    def batch(rng: np.random.Generator) -> list[tuple[Tensor, Target]]:
-        chosen = rng.integers(len(examples), size=settings.batch)
-        return [tensors_from_example(augmented(examples[i], mirror, rng), request.device) for i in chosen]
-
     def losses(model: MaskRCNN, drawn: list[tuple[Tensor, Target]]) -> Mapping[str, Tensor]:
         return model.losses([one[0] for one in drawn], [one[1] for one in drawn])
 
-    inputs = request.inputs() | {"images": str(request.images)}
     save_mask_rcnn_description(request.out, saved)
-    train(network, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress)
-    metrics = evaluate(network, held_out, names, request.device)
+    metrics = train(
+        network, partial(draw_batch, examples=examples, mirror=mirror, count=settings.batch), losses, settings,
+        out=request.out, inputs=request.inputs() | {"images": str(request.images)}, progress=request.progress,
+        evaluate=partial(evaluate, samples=held_out, categories=names, device=request.device), higher_is_better=True,
+    )  # fmt: skip
     text = json.dumps({**metrics, "held_out": len(held_out)}, indent=2) + "\n"
     write_text(request.out / METRICS, text, of_run=True)
     return {"weights": request.out / WEIGHTS, "training_images": len(examples), "held_out": len(held_out), **metrics}
+
+
+def draw_batch(
+    rng: np.random.Generator, examples: Sequence[Example], mirror: IntArray, count: int
+) -> list[tuple[Tensor, Target]]:
+    """Augmented images and targets of a step."""
+    chosen = rng.integers(len(examples), size=count)
+    return [tensors_from_example(augmented(examples[i], mirror, rng), "cpu") for i in chosen]
 
 
 @torch.no_grad()
@@ -266,12 +273,11 @@ def evaluate(
     """Average precisions of a network on images.
 
     Args:
-        network: whose labels 1, 2, ... are the categories in order.
+        network: in eval mode, whose labels 1, 2, ... are the categories in order.
         samples: images with their ground truth.
         categories: names by id, as `Dataset.categories` gives them.
         device: of torch.
     """
-    network.eval()
     results: list[Mapping[str, object]] = []
     for place, sample in enumerate(samples):
         rgb = sample.rgb()
