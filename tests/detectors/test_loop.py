@@ -44,6 +44,19 @@ def test_instances_keep_their_id_while_they_move():
     assert results == [[(1, 100 + 9 * i), (2, 800 - 9 * i)] for i in range(20)]
 
 
+def test_the_graph_shows_the_loop_that_runs():
+    _, stream = make()
+    _, stills = make(static_image=True)
+    back = [one for one in stream.graph.edges if one.next_frame]
+    assert [(one.source, one.target) for one in back] == [("tracks", "landmarks")]
+    assert "tracks -. boxes .-> landmarks" in stream.graph.mermaid()
+    assert "(next frame)" in str(stream.graph)
+    assert not any(one.next_frame for one in stills.graph.edges)
+    for graph in (stream.graph, stills.graph):
+        assert {name for one in graph.edges for name in one[:2]} == graph.nodes.keys()
+    assert "every 3" in make(search_interval=3)[1].graph.nodes["search"]
+
+
 @pytest.mark.parametrize(
     ("shown", "options", "searches"),
     [

@@ -132,6 +132,12 @@ def test_files_that_are_no_models_are_refused_in_one_line(engine, tmp_path):
         load_engine(tmp_path / "none.onnx", EngineOptions(engine=engine))
 
 
+def test_a_folder_of_tfjs_is_refused_with_the_way_out(tmp_path):
+    (tmp_path / "model.json").write_text("{}")
+    with pytest.raises(InputError, match=r"models pull .*\.tflite, and python -m tf2onnx\.convert --tfjs"):
+        load_engine(tmp_path / "model.json", EngineOptions())
+
+
 @pytest.mark.parametrize(
     ("engine", "words"), [("openvino", "devices here: .*CPU"), ("onnxruntime", "providers: .*CPU")]
 )

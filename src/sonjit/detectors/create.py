@@ -232,7 +232,9 @@ def detector_from(options: DetectorOptions) -> Detector[Any]:
         core=kind.core,
     )
     one_of_several = replace(options, threads=1, shared=True)
-    return Detector(kind, tracker, options, search, spread, lambda: detector_from(one_of_several))
+    own = {"detector": options.detector_model, "landmark": options.landmark_model}
+    networks = dict(entry.models[options.model].weights) | {role: file.name for role, file in own.items() if file}
+    return Detector(kind, tracker, options, search, spread, lambda: detector_from(one_of_several), networks)
 
 
 def _search(entry: KindEntry, options: DetectorOptions, kind: Kind[Any, Any]) -> Thorough[Any] | None:

@@ -11,7 +11,7 @@ import logging
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from queue import SimpleQueue
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVa
 
 import numpy as np
 
+from sonjit.detectors.graph import PipelineGraph, pipeline_graph
 from sonjit.detectors.observations import Observation, without_duplicates
 from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.detectors.tracking import Track, Tracker
@@ -165,8 +166,10 @@ class Detector(Generic[R]):
         search: Thorough[Any] | None = None,
         spread: Spread[Any] | None = None,
         another: Callable[[], Detector[R]] | None = None,
+        networks: Mapping[str, str] | None = None,
     ) -> None:
         self._kind = kind
+        self._networks = networks or {}
         self._tracker = tracker
         self._options = options
         self._thorough = search
@@ -228,6 +231,20 @@ class Detector(Generic[R]):
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="sonjit-detect")
         return self._executor.submit(self.detect, image, time=time)
+
+    @property
+    def graph(self) -> PipelineGraph:
+        """What happens to an image, as nodes and edges: `print` lists it, `mermaid()` is the text of a diagram."""
+        self._refuse_if_closed()
+        stream = not self._options.static_image
+        return pipeline_graph(
+            self._options,
+            self._networks,
+            thorough=self._thorough is not None,
+            spread=stream and self._spread is not None,
+            check=stream and self._check is not None,
+            crops=not self._kind.searches_always,
+        )
 
     def reset(self) -> None:
         """Forget every tracked instance and the time: the next image starts a new stream."""

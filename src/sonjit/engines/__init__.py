@@ -174,6 +174,11 @@ def load_engine(
     """
     if not path.is_file():
         raise InputError(f"{path}: no such model file")
+    if path.name == "model.json":
+        raise InputError(
+            f"{path}: a network as tfjs stores it; sonjit models pull fetches the same published ones as .tflite, "
+            "and python -m tf2onnx.convert --tfjs model.json --output model.onnx converts one of your own"
+        )
     if path.suffix not in _ENDINGS:
         raise InputError(f"{path}: unknown ending {path.suffix!r} of a model file; known: {', '.join(_ENDINGS)}")
     if options.engine == "onnxruntime":
