@@ -226,7 +226,7 @@ def example():
 def test_masks_move_with_the_image(seed):
     """Whatever is left of an instance shows its own colour; in a mirror the classes change places."""
     moved = augmented(example(), mirrored_labels(NAMES), np.random.default_rng(seed))
-    image, target = tensors_from_example(moved, "cpu")
+    image, target = tensors_from_example(moved)
     assert image.shape == (3, 40, 60)
     assert (target.boxes[:, 2:] > target.boxes[:, :2]).all()
     means = [image[:, mask > 0].mean(1) for mask in target.masks]

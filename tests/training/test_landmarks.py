@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -20,8 +21,8 @@ from sonjit.networks import create_network
 from sonjit.skeletons import load_skeleton
 from sonjit.training.hands.landmark_data import (
     LandmarkCrop,
+    LandmarkCrops,
     augmented,
-    landmark_crops,
     landmark_losses,
     landmark_metrics,
     to_batch,
@@ -67,7 +68,7 @@ def coco(demo_clip, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def crops(coco):
-    return landmark_crops(coco, [NAIL])
+    return LandmarkCrops(coco, [NAIL])
 
 
 def test_crops_are_those_that_the_detector_cuts(crops, demo_clip):
@@ -108,17 +109,17 @@ def test_hands_without_palm_are_left_out(demo_clip, tmp_path):
         joint = NAMES.index("wrist" if index else "ring_finger_tip")
         annotation["keypoints"][3 * joint : 3 * joint + 3] = [0, 0, 0]
     path.write_text(json.dumps(data), "utf-8")
-    (kept,) = landmark_crops(open_dataset("folder", path, images=str(clip)))
+    (kept,) = LandmarkCrops(open_dataset("folder", path, images=str(clip)))
     assert kept.known.sum() == 20
     del data["annotations"][0]
     path.write_text(json.dumps(data), "utf-8")
     with pytest.raises(InputError, match="no hand with wrist, palm and first joints annotated"):
-        landmark_crops(open_dataset("folder", path, images=str(clip)))
+        LandmarkCrops(open_dataset("folder", path, images=str(clip)))
 
 
 def test_missing_keypoints_are_named(coco):
     with pytest.raises(InputError, match=r"no hand with the keypoints wrist, .*little_nail"):
-        landmark_crops(coco, [NAIL, "little_nail"])
+        LandmarkCrops(coco, [NAIL, "little_nail"])
 
 
 def test_the_published_network_is_near_already(weights, crops):
@@ -186,7 +187,7 @@ def test_the_published_network_says_what_is_taught(weights, demo_clip, tmp_path)
     del weights
     clip, _, truth = demo_clip
     file = write_coco(tmp_path / "hands.json", truth, names=NAMES, sides=True)
-    crops = landmark_crops(open_dataset("folder", file, images=str(clip)))
+    crops = LandmarkCrops(open_dataset("folder", file, images=str(clip)))
     network = create_network("hand-full", "published")
     batch = to_batch(crops)
     with torch.inference_mode():
@@ -233,14 +234,19 @@ def test_what_is_not_known_is_kept():
     assert known["handedness"] > 0
 
 
+class Crops(NamedTuple):
+    hands: list
+    empty: list
+
+
 @given(st.floats(0, 1), st.floats(0, 0.9))
 def test_sources_are_mixed_in_any_proportion(part, negatives):
     rng = np.random.default_rng(0)
-    hands = {name: [flat_hand(rng, 32, present=True), flat_hand(rng, 32, present=False)] for name in "ab"}
+    hands = {name: Crops([flat_hand(rng, 32, present=True)], [flat_hand(rng, 32, present=False)]) for name in "ab"}
     options = LandmarkSettings(mix={"a": part, "b": 1 - part}, negatives=negatives, batch=2000, augment=False)
     drawn = draw_crops(hands, options, rng)
     assert len(drawn) == 2000
-    of_a = sum(any(crop is one for one in hands["a"]) for crop in drawn)
+    of_a = sum(any(crop is one for one in (*hands["a"].hands, *hands["a"].empty)) for crop in drawn)
     assert of_a == pytest.approx(2000 * part, abs=150)
     assert sum(crop.present is False for crop in drawn) == pytest.approx(2000 * negatives, abs=150)
 
@@ -256,7 +262,7 @@ def test_crops_without_hands_show_none(demo_clip, tmp_path):
                 x, y, width, height = map(int, one["bbox"])
                 grey[max(y, 0) : y + height, max(x, 0) : x + width] = 255
         cv2.imwrite(str(tmp_path / image["file_name"]), grey)
-    everything = landmark_crops(open_dataset("folder", annotations), without_hands=True)
+    everything = LandmarkCrops(open_dataset("folder", annotations), without_hands=True)
     empty = [crop for crop in everything if crop.present is False]
     hands = everything[: -len(empty)]
     assert len(everything) > len(empty) > 0
@@ -326,7 +332,7 @@ def test_any_registered_data_set_is_learnt_from(coco, tmp_path):
     few = coco[:6]
     convert_dataset(few, tmp_path / "shards")
     again = open_dataset("shards", tmp_path / "shards")
-    for one, other in zip(landmark_crops(few, [NAIL]), landmark_crops(again, [NAIL]), strict=True):
+    for one, other in zip(LandmarkCrops(few, [NAIL]), LandmarkCrops(again, [NAIL]), strict=True):
         np.testing.assert_array_equal(one.wide, other.wide)
         np.testing.assert_allclose(one.keypoints, other.keypoints, atol=1e-4)
     command = ["train", "hand-full", "--data", str(tmp_path / "shards"), "--out", str(tmp_path / "run"), "--steps", "2"]

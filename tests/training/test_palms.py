@@ -17,10 +17,10 @@ from sonjit.networks import create_network, load_checkpoint
 from sonjit.skeletons import load_skeleton
 from sonjit.training.hands.palm_data import (
     PalmSample,
+    PalmSamples,
     augmented,
     palm_anchors,
     palm_losses,
-    palm_samples,
     palm_squares,
     palm_targets,
 )
@@ -216,12 +216,12 @@ def painted(tmp_path_factory):
 
 
 def test_hands_without_a_whole_palm_are_unsure(painted):
-    whole = palm_samples(open_dataset("folder", painted), SIZE)
+    whole = PalmSamples(open_dataset("folder", painted), SIZE)
     assert [len(one.palms) for one in whole] == [int(index % 4 > 0) for index in range(24)]
     data = json.loads((painted / "coco.json").read_text("utf-8"))
     data["annotations"][0]["keypoints"][2] = 0
     (painted / "other.json").write_text(json.dumps(data), "utf-8")
-    first = palm_samples(open_dataset("folder", painted / "other.json"), SIZE)[1]
+    first = PalmSamples(open_dataset("folder", painted / "other.json"), SIZE)[1]
     (painted / "other.json").unlink()
     assert not len(first.palms)
     x, y, width, height = data["annotations"][0]["bbox"]
@@ -247,14 +247,14 @@ def test_one_command_teaches_palms(painted, tmp_path, capfd):
     told = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
     assert float(told["ap"]) > 80
     network = create_network("palm-full", told["weights"], **TINY)
-    samples = palm_samples(open_dataset("folder", painted), SIZE)
+    samples = PalmSamples(open_dataset("folder", painted), SIZE)
     again = palm_precision(network.eval(), samples, palm_anchors(SIZE))
     assert again["ap"] == pytest.approx(float(told["ap"]), abs=0.1)
     assert all(torch.isfinite(value).all() for value in load_checkpoint(out / "weights.safetensors").values())
 
 
 def test_the_scores_weight_is_theirs_alone(painted):
-    samples, anchors = palm_samples(open_dataset("folder", painted), SIZE), palm_anchors(SIZE)
+    samples, anchors = PalmSamples(open_dataset("folder", painted), SIZE), palm_anchors(SIZE)
     told = []
     for weight in (1.0, 0.25):
         once = PalmSettings(size=SIZE, steps=1, batch=8, augment=False, score_weight=weight, **TINY)
@@ -289,4 +289,4 @@ def test_data_without_palms_are_refused(painted, tmp_path):
     data["categories"][0]["keypoints"] = [f"point_{index}" for index in range(21)]
     (tmp_path / "coco.json").write_text(json.dumps(data), "utf-8")
     with pytest.raises(InputError, match="no hand with a palm's keypoints; needed are wrist, "):
-        palm_samples(open_dataset("folder", tmp_path / "coco.json", images=str(painted)), SIZE)
+        PalmSamples(open_dataset("folder", tmp_path / "coco.json", images=str(painted)), SIZE)

@@ -6,8 +6,9 @@ Outputs without annotation are held to the network's outputs before training, or
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ _REACH = 0.9
 _SKIN = 0.15
 """How far a hand may reach out of its annotated box, which may be that of its keypoints, in its sides."""
 
+_NOBODY = -1  # in place of a hand's number
 _TRIES = 10  # places for a crop without a hand before an image is given up
 
 
@@ -68,49 +70,127 @@ class LandmarkCrop:
         return self.wide[margin:-margin, margin:-margin]
 
 
-def landmark_crops(
-    samples: Sequence[Sample],
-    extra_keypoints: Sequence[str] = (),
-    *,
-    size: int = PUBLISHED_SIZE,
-    limit: int = 0,
-    without_hands: bool = False,
-) -> list[LandmarkCrop]:
-    """Every hand of a data set whose palm and first joints are annotated.
+class LandmarkCrops(Sequence[LandmarkCrop]):
+    """Every hand of a data set whose palm and first joints are annotated; its image is read when it is asked for.
 
     Args:
         samples: of any data set whose hands have keypoints of MediaPipe's names, in any order.
         extra_keypoints: names of keypoints that follow the 21.
         size: side of the crops in pixels, a multiple of 4.
         limit: of hands, the first ones; 0 for all.
-        without_hands: also one crop of each image in which no annotated hand is, where there is room for one; so
-            that presence can be trained.
+        without_hands: also one crop of each image in which no annotated hand is, where there is room for one, after
+            all hands; so that presence can be trained.
 
     Raises:
         InputError: no hand has these keypoints, or none is annotated well enough.
     """
-    names = (*load_skeleton("hand_mediapipe21").keypoints, *extra_keypoints)
-    crops: list[LandmarkCrop] = []
-    empty: list[LandmarkCrop] = []
-    has_names = False
-    for place, sample in enumerate(samples):
-        hands = [(one, places) for one in sample.instances if (places := one.places_of(names))]
-        has_names = has_names or bool(hands)
-        if not hands and not without_hands:
-            continue
-        rgb = sample.rgb()
-        for one, places in hands:
-            if crop := _crop(rgb, one, places, size):
-                crops.append(replace(crop, present=True if without_hands else None))
-        if without_hands:
-            empty += _empty_crop(rgb, sample.instances, np.random.default_rng(place), len(names), size)
-        if limit and len(crops) >= limit:
-            break
-    if not has_names:
-        raise InputError(f"{_named(samples)}: no hand with the keypoints {', '.join(names)}")
-    if not crops:
-        raise InputError(f"{_named(samples)}: no hand with wrist, palm and first joints annotated")
-    return crops[: limit or None] + empty
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        extra_keypoints: Sequence[str] = (),
+        *,
+        size: int = PUBLISHED_SIZE,
+        limit: int = 0,
+        without_hands: bool = False,
+    ) -> None:
+        self._samples, self._size = samples, size
+        self._names = (*load_skeleton("hand_mediapipe21").keypoints, *extra_keypoints)
+        self._has_presence, self._trains_scores = without_hands, True
+        hands: list[tuple[int, int]] = []
+        empty: list[tuple[int, int]] = []
+        has_names = False
+        for place, sample in enumerate(samples):
+            named = [number for number, one in enumerate(sample.instances) if one.places_of(self._names)]
+            has_names = has_names or bool(named)
+            hands += [(place, number) for number in named if self._labels(sample.instances[number])]
+            if without_hands and _empty_box(sample, place):
+                empty.append((place, _NOBODY))
+            if limit and len(hands) >= limit:
+                break
+        if not has_names:
+            raise InputError(f"{_named(samples)}: no hand with the keypoints {', '.join(self._names)}")
+        if not hands:
+            raise InputError(f"{_named(samples)}: no hand with wrist, palm and first joints annotated")
+        self._places = np.array(hands[: limit or None] + empty, np.int32).reshape(-1, 2)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> LandmarkCrop: ...
+    @overload
+    def __getitem__(self, index: slice) -> LandmarkCrops: ...
+    def __getitem__(self, index: int | slice) -> LandmarkCrop | LandmarkCrops:
+        """One crop, or a part of them."""
+        return self.part(self._places[index]) if isinstance(index, slice) else self._crop(*self._places[index].tolist())
+
+    @property
+    def hands(self) -> LandmarkCrops:
+        """Those with a hand."""
+        return self.part(self._places[self._places[:, 1] != _NOBODY])
+
+    @property
+    def empty(self) -> LandmarkCrops:
+        """Those without one."""
+        return self.part(self._places[self._places[:, 1] == _NOBODY])
+
+    def part(self, places: NDArray[np.int32]) -> LandmarkCrops:
+        """Some of the crops: (N, 2) numbers of images and of the instances in them."""
+        one = copy(self)
+        one._places = places
+        return one
+
+    def parted(self, share: float) -> tuple[LandmarkCrops, LandmarkCrops]:
+        """All but the last share, of hands and of crops without one alike, and that."""
+        parts = [(one, len(one) - int(share * len(one))) for one in (self.hands._places, self.empty._places)]
+        first, last = [one[:end] for one, end in parts], [one[end:] for one, end in parts]
+        return self.part(np.concatenate(first)), self.part(np.concatenate(last))
+
+    def without_scores(self) -> LandmarkCrops:
+        """The hands alone, for keypoints: neither handedness nor presence is trained on them."""
+        one = self.hands
+        one._has_presence = one._trains_scores = False
+        return one
+
+    def _labels(self, hand: Instance) -> tuple[RotatedBox, Float32Array, BoolArray] | None:
+        """A hand's box, keypoints (K, 2) in pixels of the image and which are known; None where too few are."""
+        places = hand.places_of(self._names)
+        assert places is not None
+        assert hand.keypoints_px is not None
+        points = hand.keypoints_px[places].astype(np.float32)
+        known = np.asarray(np.isfinite(points).all(1), np.bool_)
+        if hand.valid_px is not None:
+            known &= hand.valid_px[places]
+        if not known[BOX_KEYPOINTS].all():
+            return None
+        points[~known] = 0
+        box = box_around_hand(points)
+        return (box, points, known) if box.width >= 1 else None
+
+    def _crop(self, place: int, number: int) -> LandmarkCrop:
+        sample, count = self._samples[place], len(self._names)
+        if number == _NOBODY:
+            box = _empty_box(sample, place)
+            assert box is not None
+            nothing, unknown = np.full((count, 3), np.nan, np.float32), np.zeros(count, np.bool_)
+            wide = _cut(sample.rgb(), box, self._size)
+            return LandmarkCrop(wide, np.zeros((count, 2), np.float32), unknown, nothing, None, present=False)
+        hand = sample.instances[number]
+        labels = self._labels(hand)
+        assert labels is not None
+        box, points, known = labels
+        metres = np.full((count, 3), np.nan)
+        if hand.keypoints_m is not None:
+            metres = hand.keypoints_m[hand.places_of(self._names)]
+        return LandmarkCrop(
+            _cut(sample.rgb(), box, self._size),
+            points_into_crop(points, box, self._size).astype(np.float32),
+            known,
+            _turned(metres, box),
+            hand.side if self._trains_scores else None,
+            present=True if self._has_presence else None,
+        )
 
 
 def augmented(hand: LandmarkCrop, rng: np.random.Generator, strength: float = 1.0) -> LandmarkCrop:
@@ -130,29 +210,10 @@ def _named(samples: Sequence[Sample]) -> str:
     return samples[0].source or samples[0].dataset
 
 
-def _crop(rgb: Image, hand: Instance, places: Sequence[int], size: int) -> LandmarkCrop | None:
-    assert hand.keypoints_px is not None
-    points = hand.keypoints_px[places].astype(np.float32)  # (K, 2)
-    known = np.asarray(np.isfinite(points).all(1), np.bool_)
-    if hand.valid_px is not None:
-        known &= hand.valid_px[places]
-    if not known[BOX_KEYPOINTS].all():
-        return None
-    points[~known] = 0
-    box = box_around_hand(points)
-    if box.width < 1:
-        return None
-    metres = np.full((len(points), 3), np.nan) if hand.keypoints_m is None else hand.keypoints_m[places]
-    seen = points_into_crop(points, box, size).astype(np.float32)
-    return LandmarkCrop(_cut(rgb, box, size), seen, known, _turned(metres, box), hand.side)
-
-
-def _empty_crop(
-    rgb: Image, instances: Sequence[Instance], rng: np.random.Generator, keypoints: int, size: int
-) -> list[LandmarkCrop]:
-    """A crop of any place, size and rotation that no hand's box reaches into; none where there is no room."""
-    height, width = rgb.shape[:2]
-    boxes = np.array([box for one in instances if (box := one.bounds())]).reshape(-1, 4)
+def _empty_box(sample: Sample, seed: int) -> RotatedBox | None:
+    """A box of any place, size and rotation that no hand's box reaches into; None where there is no room."""
+    rng, height, width = np.random.default_rng(seed), sample.height, sample.width
+    boxes = np.array([box for one in sample.instances if (box := one.bounds())]).reshape(-1, 4)
     margin = _SKIN * np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])[:, None]
     boxes = boxes + margin * np.array([-1, -1, 1, 1])
     for _ in range(_TRIES):
@@ -161,13 +222,8 @@ def _empty_crop(
         apart = (boxes[:, 0] > cx + reach) | (boxes[:, 2] < cx - reach)
         apart |= (boxes[:, 1] > cy + reach) | (boxes[:, 3] < cy - reach)
         if apart.all():
-            box = RotatedBox(cx, cy, side, side, rng.uniform(-np.pi, np.pi))
-            nothing = np.full((keypoints, 3), np.nan, np.float32)
-            unknown = np.zeros(keypoints, np.bool_)
-            return [
-                LandmarkCrop(_cut(rgb, box, size), np.zeros((keypoints, 2), np.float32), unknown, nothing, None, False)
-            ]
-    return []
+            return RotatedBox(cx, cy, side, side, rng.uniform(-np.pi, np.pi))
+    return None
 
 
 def _cut(rgb: Image, box: RotatedBox, size: int) -> Image:

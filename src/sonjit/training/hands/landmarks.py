@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -25,8 +25,8 @@ from sonjit.training.hands.landmark_data import (
     PUBLISHED_SIZE,
     Batch,
     LandmarkCrop,
+    LandmarkCrops,
     augmented,
-    landmark_crops,
     landmark_losses,
     landmark_metrics,
     to_batch,
@@ -35,7 +35,11 @@ from sonjit.training.hands.palms import measured_ms
 from sonjit.training.hands.samples import exported, open_source_samples
 from sonjit.training.loop import WEIGHTS, TrainingSettings, train
 from sonjit.training.recipes import TrainingRequest, settings_from
+from sonjit.training.sequences import Joined, spread
 from sonjit.training.settings import add_batch_norms, check_at_least, check_side, fold, scale_head
+
+_MEASURED = 1000
+"""Hands of the training set on which errors are measured."""
 
 _PALM_M = 0.09
 """About a palm; in a crop it is about a quarter of the side."""
@@ -119,7 +123,8 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
         request: its data are COCO keypoint annotations, or the folder that `mix` and `test` are in.
 
     Returns:
-        "weights", "parameters", "hands" trained on, with the "error_before_px" and "error_px" on them; where some are
+        "weights", "parameters", "hands" trained on, with the "error_before_px" and "error_px" on 1,000 of them, evenly
+        spread; where some are
         held out, their number as "held_out", "held_out_error_px", and their "mnae", "handedness" and "presence" as
         `landmark_metrics` says; "ms" where it is timed; and the path of the "export".
 
@@ -129,20 +134,21 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
     settings = settings_from(LandmarkSettings, request.settings)
     if request.data is None:
         raise InputError(f"{request.recipe}: give the annotations, a COCO keypoints JSON, with --data")
-    sources, held_out = read_sources(request.data, request.images, settings)
-    training = [crop for crops in sources.values() for crop in crops]
+    sources, held_out = read_sources(request, settings)
+    training = Joined(list(sources.values()))
     network = landmark_network(settings, request.weights).to(request.device)
     results: dict[str, object] = {
         "weights": request.out / WEIGHTS,
-        "hands": sum(bool(crop.known.any()) for crop in training),
+        "hands": sum(len(crops.hands) for crops in sources.values()),
     }
+    some = spread(training, _MEASURED)
     if not settings.scratch:
-        start_from_nearest(network, training)
-        results["error_before_px"] = landmark_metrics(network.eval(), training, request.device)["error_px"]
+        start_from_nearest(network, some)
+        results["error_before_px"] = landmark_metrics(network.eval(), some, request.device)["error_px"]
     metrics = fit_landmarks(network, sources, held_out, settings, request)
     fold(network.eval())
     results["parameters"] = sum(part.numel() for part in network.parameters())
-    results["error_px"] = landmark_metrics(network, training, request.device)["error_px"]
+    results["error_px"] = landmark_metrics(network, some, request.device)["error_px"]
     if held_out:
         results |= {"held_out": len(held_out), **metrics}
     inputs = (InputSpec("images", (3, settings.size, settings.size)),)
@@ -153,46 +159,41 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
 
 
 def read_sources(
-    data: Path, images: Path | None, settings: LandmarkSettings
-) -> tuple[dict[str, list[LandmarkCrop]], list[LandmarkCrop]]:
+    request: TrainingRequest, settings: LandmarkSettings
+) -> tuple[dict[str, LandmarkCrops], Sequence[LandmarkCrop]]:
     """Training crops by source, and crops held out.
 
     Args:
-        data: annotations, or with `mix` or `test` the folder that these are in.
-        images: folder or video of the images of a single source.
+        request: its data are annotations, or with `mix` or `test` the folder that these are in; its images the folder
+            or video of those of a single source.
         settings: which sources, and what is held out.
 
     Raises:
         InputError: a source that is not there, or holds no hand.
     """
+    data = request.data
+    assert data is not None
     folder = data if data.is_dir() else data.parent
     names = {name: folder / name for name, part in settings.mix.items() if part > 0} or {"": data}
     for name, path in (names | ({settings.test: folder / settings.test} if settings.test else {})).items():
         if not path.exists():
             raise InputError(f"{name}: {path} is not there")
-    sources = {name: _read(path, images, settings, settings.limit) for name, path in names.items()}
+    sources = {name: _read(path, request, settings, settings.limit) for name, path in names.items()}
     for name, crops in sources.items():
         if settings.heads_from and name not in settings.heads_from:
-            sources[name] = [replace(crop, side=None, present=None) for crop in crops if crop.present is not False]
+            sources[name] = crops.without_scores()
     if settings.test:
-        return sources, _read(folder / settings.test, None, settings, 0)
-    held_out: list[LandmarkCrop] = []
+        return sources, _read(folder / settings.test, request, settings, 0)
+    held_out: list[LandmarkCrops] = []
     for name, crops in sources.items():
-        sources[name] = []
-        for part in _hands_and_empty(crops):
-            first = len(part) - int(settings.held_out * len(part))
-            sources[name] += part[:first]
-            held_out += part[first:]
-    return sources, held_out
+        sources[name], last = crops.parted(settings.held_out)
+        held_out.append(last)
+    return sources, Joined(held_out)
 
 
-def _hands_and_empty(crops: Sequence[LandmarkCrop]) -> tuple[list[LandmarkCrop], list[LandmarkCrop]]:
-    return [crop for crop in crops if crop.present is not False], [crop for crop in crops if crop.present is False]
-
-
-def _read(path: Path, images: Path | None, settings: LandmarkSettings, limit: int) -> list[LandmarkCrop]:
-    return landmark_crops(
-        open_source_samples(path, images, settings.dataset, settings.split),
+def _read(path: Path, request: TrainingRequest, settings: LandmarkSettings, limit: int) -> LandmarkCrops:
+    return LandmarkCrops(
+        open_source_samples(path, request, settings.dataset, settings.split),
         settings.extra_keypoints,
         size=settings.size,
         limit=limit,
@@ -201,7 +202,7 @@ def _read(path: Path, images: Path | None, settings: LandmarkSettings, limit: in
 
 
 def draw_crops(
-    sources: Mapping[str, Sequence[LandmarkCrop]], settings: LandmarkSettings, rng: np.random.Generator
+    sources: Mapping[str, LandmarkCrops], settings: LandmarkSettings, rng: np.random.Generator
 ) -> list[LandmarkCrop]:
     """The crops of a step: of each source its share, of each batch its share without hands."""
     names = list(sources)
@@ -209,7 +210,7 @@ def draw_crops(
     counts = rng.multinomial(settings.batch, parts / parts.sum())
     chosen: list[LandmarkCrop] = []
     for name, count in zip(names, counts.tolist(), strict=True):
-        hands, empty = _hands_and_empty(sources[name])
+        hands, empty = sources[name].hands, sources[name].empty
         without = int(rng.binomial(count, settings.negatives)) if empty else 0
         for crops, wanted in ((hands, count - without), (empty, without)):
             if wanted:
@@ -260,7 +261,7 @@ def start_from_nearest(network: HandLandmarkNetwork, crops: Sequence[LandmarkCro
 
 def fit_landmarks(
     network: HandLandmarkNetwork,
-    sources: Mapping[str, Sequence[LandmarkCrop]],
+    sources: Mapping[str, LandmarkCrops],
     held_out: Sequence[LandmarkCrop],
     settings: LandmarkSettings,
     request: TrainingRequest,
@@ -280,8 +281,6 @@ def fit_landmarks(
     )  # fmt: skip
 
 
-def draw_batch(
-    rng: np.random.Generator, sources: Mapping[str, Sequence[LandmarkCrop]], settings: LandmarkSettings
-) -> Batch:
+def draw_batch(rng: np.random.Generator, sources: Mapping[str, LandmarkCrops], settings: LandmarkSettings) -> Batch:
     """The batch of a step."""
     return to_batch(draw_crops(sources, settings, rng))

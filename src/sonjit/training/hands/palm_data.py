@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -17,11 +18,12 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from sonjit.arrays import BoolArray, Float32Array, FloatArray, Image, RealArray
-from sonjit.datasets import Sample
+from sonjit.datasets import Dataset, Instance
 from sonjit.detectors.ssd import AnchorGrid
 from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop, letterbox, letterbox_box, points_into_crop
 from sonjit.training.losses import cross_entropy, focal
+from sonjit.training.sequences import LazySequence
 
 _PALM = (
     "wrist",
@@ -48,8 +50,8 @@ class PalmSample:
     unsure: Float32Array
 
 
-def palm_samples(samples: Sequence[Sample], size: int) -> list[PalmSample]:
-    """Every image of a data set, those without a hand too, as input of the detector.
+class PalmSamples(LazySequence[PalmSample]):
+    """Every image of a data set, those without a hand too, as input of the detector; each is read when it is asked for.
 
     Args:
         samples: of any data set whose hands have a palm's keypoints by MediaPipe's names.
@@ -58,30 +60,47 @@ def palm_samples(samples: Sequence[Sample], size: int) -> list[PalmSample]:
     Raises:
         InputError: no hand has a palm's keypoints.
     """
-    made: list[PalmSample] = []
-    unnamed = named = 0  # instances with and without a palm's keypoints
-    for sample in samples:
-        rgb = sample.rgb()
-        height, width = rgb.shape[:2]
-        whole = letterbox_box(width, height, size, size)
+
+    def __init__(self, samples: Dataset, size: int) -> None:
+        self.size = size
+        self._samples = samples
+        instances = (one for sample in samples for one in sample.instances)
+        first = next(instances, None)
+        if first is not None and not any(one.places_of(_PALM) for one in chain([first], instances)):
+            where = samples[0].source or samples[0].dataset
+            raise InputError(f"{where}: no hand with a palm's keypoints; needed are {', '.join(_PALM)}")
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def item(self, index: int) -> PalmSample:
+        """One image, read and letterboxed."""
+        sample = self._samples[index]
+        whole = letterbox_box(sample.width, sample.height, self.size, self.size)
         palms: list[FloatArray] = []
         unsure: list[FloatArray] = []
         for one in sample.instances:
-            places = one.places_of(_PALM)
-            named, unnamed = named + bool(places), unnamed + (not places)
-            points = None if places is None or one.keypoints_px is None else one.keypoints_px[places]  # (7, 2)
-            if points is not None and np.isfinite(points).all():
-                palms.append(points_into_crop(points.astype(np.float32), whole, size))
+            points = _palm_of(one)
+            if points is not None:
+                palms.append(points_into_crop(points.astype(np.float32), whole, self.size))
             elif one.kind == "hand":
-                box = one.bounds() or (0, 0, width, height)
-                unsure.append(points_into_crop(np.reshape(box, (2, 2)), whole, size).reshape(4))
-        made.append(
-            PalmSample(letterbox(rgb, size, size), _stacked(palms, (7, 2)), _stacked(unsure, (4,)))
-        )  # fmt: skip
-    if unnamed and not named:
-        where = samples[0].source or samples[0].dataset
-        raise InputError(f"{where}: no hand with a palm's keypoints; needed are {', '.join(_PALM)}")
-    return made
+                box = one.bounds() or (0, 0, sample.width, sample.height)
+                unsure.append(points_into_crop(np.reshape(box, (2, 2)), whole, self.size).reshape(4))
+        image = letterbox(sample.rgb(), self.size, self.size)
+        return PalmSample(image, _stacked(palms, (7, 2)), _stacked(unsure, (4,)))
+
+    def has_palms(self) -> bool:
+        """Whether any image has a palm; no image is read."""
+        return any(_palm_of(one) is not None for sample in self._samples for one in sample.instances)
+
+
+def _palm_of(one: Instance) -> FloatArray | None:
+    """The keypoints (7, 2) of a palm, in pixels, where all are known."""
+    places = one.places_of(_PALM)
+    if places is None or one.keypoints_px is None:
+        return None
+    points = one.keypoints_px[places]
+    return points if np.isfinite(points).all() else None
 
 
 def augmented(sample: PalmSample, rng: np.random.Generator, strength: float = 1.0) -> PalmSample:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from sonjit.arrays import Float32Array, FloatArray, RealArray
-from sonjit.datasets import Dataset
 from sonjit.detectors.ssd import blend_overlapping
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.errors import InputError
@@ -25,19 +24,20 @@ from sonjit.networks.mediapipe.palm_detection import Head, PalmDetectionNetwork
 from sonjit.networks.registry import InputSpec, Network
 from sonjit.training.hands.palm_data import (
     PalmSample,
+    PalmSamples,
     PalmTargets,
     ScoreLoss,
     augmented,
     corners_of,
     palm_anchors,
     palm_losses,
-    palm_samples,
     palm_squares,
     palm_targets,
 )
 from sonjit.training.hands.samples import open_source_samples
 from sonjit.training.loop import WEIGHTS, TrainingSettings, train
 from sonjit.training.recipes import TrainingRequest, settings_from
+from sonjit.training.sequences import Joined
 from sonjit.training.settings import add_batch_norms, check_at_least, check_side, fold, scale_head
 
 _PRIOR = 0.01
@@ -113,7 +113,7 @@ def train_palms(request: TrainingRequest) -> Mapping[str, object]:
     settings = settings_from(PalmSettings, request.settings)
     if request.data is None:
         raise InputError("palm: give the annotations, a COCO keypoints JSON, with --data")
-    training, held_out = _images(request.data, request.images, settings)
+    training, held_out = _images(request, settings)
     anchors = palm_anchors(settings.size)
     network = palm_network(settings, anchors, request.weights).to(request.device)
     metrics = fit_palms(network, training, held_out, anchors, settings, request)
@@ -186,31 +186,31 @@ def draw_palms(
     return palm_targets(anchors, chosen)
 
 
-def _images(data: Path, images: Path | None, settings: PalmSettings) -> tuple[list[PalmSample], list[PalmSample]]:
+def _images(request: TrainingRequest, settings: PalmSettings) -> tuple[Sequence[PalmSample], Sequence[PalmSample]]:
     """The training set and the images held out."""
+    data = request.data
+    assert data is not None
     folder = data if data.is_dir() else data.parent
     for name in (*settings.sources, *settings.test):
         if not (folder / name).exists():
             raise InputError(f"{name}: {folder / name} is not there")
-    training: list[PalmSample] = []
-    held_out: list[PalmSample] = []
+    training: list[PalmSamples] = []
+    held_out: list[PalmSamples] = []
     for path in [folder / name for name in settings.sources] or [data]:
-        samples = palm_samples(_opened(path, images, settings)[: settings.limit or None], settings.size)
+        samples = open_source_samples(path, request, settings.dataset, settings.split)[: settings.limit or None]
         count = 0 if settings.test else max(len(samples) // 10, 1)
-        training += samples[: len(samples) - count]
-        held_out += samples[len(samples) - count :]
+        training.append(PalmSamples(samples[: len(samples) - count], settings.size))
+        held_out.append(PalmSamples(samples[len(samples) - count :], settings.size))
     for name in settings.test:
-        held_out += palm_samples(_opened(folder / name, None, settings), settings.size)
-    if not any(len(sample.palms) for sample in training) or not any(len(sample.palms) for sample in held_out):
+        samples = open_source_samples(folder / name, request, settings.dataset, settings.split)
+        held_out.append(PalmSamples(samples, settings.size))
+    if not any(part.has_palms() for part in training) or not any(part.has_palms() for part in held_out):
         raise InputError(f"{data}: no hand whose whole palm is annotated, to train on and to evaluate on")
-    return training, held_out
-
-
-def _opened(path: Path, images: Path | None, settings: PalmSettings) -> Dataset:
-    return open_source_samples(path, images, settings.dataset, settings.split)
+    return Joined(training), Joined(held_out)
 
 
 _LEAST_SCORE, _BATCH = 0.02, 32
+_NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
 _CATEGORY = 1
 
 
@@ -229,14 +229,17 @@ def palm_precision(
         "ap": in percent, a palm counts as found at an IoU of 0.5; "ap_strict": the mean over IoU 0.5 to 0.95.
     """
     results: list[Mapping[str, object]] = []
+    truths: list[PalmSample] = []
     with torch.inference_mode():
         for start in range(0, len(samples), _BATCH):
-            images = np.stack([sample.image for sample in samples[start : start + _BATCH]])  # (B, S, S, 3)
+            some = samples[start : start + _BATCH]
+            truths += [replace(one, image=_NO_IMAGE) for one in some]
+            images = np.stack([sample.image for sample in some])  # (B, S, S, 3)
             seen = network(torch.from_numpy(images).to(device).permute(0, 3, 1, 2) / 255)
             scores, boxes = seen["scores"][..., 0].sigmoid().cpu().numpy(), seen["boxes"].cpu().numpy()
             for number, (score, box) in enumerate(zip(scores, boxes, strict=True)):
                 results += _found(score, box, anchors, start + number)
-    stats = coco_precision(_truth(samples), results, "bbox").stats
+    stats = coco_precision(_truth(truths, samples[0].image.shape[0]), results, "bbox").stats
     return {"ap": 100 * stats["AP50"], "ap_strict": 100 * stats["AP"]}
 
 
@@ -252,9 +255,8 @@ def _found(scores: Float32Array, boxes: Float32Array, anchors: FloatArray, sampl
     ]
 
 
-def _truth(samples: Sequence[PalmSample]) -> dict[str, object]:
+def _truth(samples: Sequence[PalmSample], size: int) -> dict[str, object]:
     """Palms in COCO's format; what is ignored is a crowd."""
-    size = samples[0].image.shape[0]
     annotations: list[Mapping[str, object]] = []
     for number, sample in enumerate(samples):
         for crowd, boxes in ((0, corners_of(palm_squares(sample.palms))), (1, sample.unsure)):

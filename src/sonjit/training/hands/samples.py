@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -12,7 +13,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from sonjit.datasets import Dataset, Instance, Sample, list_datasets, open_dataset
+from sonjit.datasets.formats.shards import save_shards
 from sonjit.datasets.joint_orders import camera_matrix, hand_before_camera
+from sonjit.datasets.sample import VideoFrame
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import open_source
@@ -20,11 +23,15 @@ from sonjit.networks import InputSpec, Network
 from sonjit.networks.export import ENDINGS, export_network
 from sonjit.training.loop import TrainingSettings
 from sonjit.training.recipes import TrainingRequest
+from sonjit.training.sequences import Part, spread
 from sonjit.training.settings import check_at_least, check_side
 
 P = TypeVar("P")
 T = TypeVar("T")
 B = TypeVar("B")
+SHARDS = "shards"
+"""Folder of a run with the frames of a video that it trains on."""
+
 _LONG_SIDE_PX = 320  # of the clip's frames that are kept
 _SEGMENT = 60  # frames of the clip, of which the first three quarters are for training
 _TRIES = 50  # images searched for one with the labels that a network needs
@@ -94,40 +101,49 @@ def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable
     if request.data is None:
         training, held_out, name = *_demo_samples(), "the bundled clip of rendered hands"
     else:
-        whole = open_samples(settings.dataset, request.data, request.images, settings.split)
+        whole = open_samples(settings.dataset, request.data, request, settings.split)
         name = f"{settings.dataset} {whole.split} in {request.data}"
         if settings.test_split:
             training = whole
-            held_out = open_samples(settings.dataset, request.data, request.images, settings.test_split)
+            held_out = open_samples(settings.dataset, request.data, request, settings.test_split)
         else:
             training, held_out = _parted(whole, name)
     for samples, use in ((training, "to train on"), (held_out, "to evaluate on")):
-        if not any(map(usable, _spread(samples, _TRIES))):
+        if not any(map(usable, spread(samples, _TRIES))):
             raise InputError(f"{name}: {len(samples)} images {use}, without the labels that {request.recipe} needs")
-    return HandData(_spread(training, settings.images), _spread(held_out, settings.held_out), name)
+    return HandData(spread(training, settings.images), spread(held_out, settings.held_out), name)
 
 
-def open_samples(dataset: str, data: Path, images: Path | None = None, split: str = "") -> Dataset:
-    """A split of a data set to train on.
+def open_samples(dataset: str, data: Path, request: TrainingRequest, split: str = "") -> Dataset:
+    """A split of a data set to train on, whose images can be read in any order.
 
     Args:
         dataset: its name in `sonjit datasets list`; `folder` is COCO's format and other own files.
         data: where it is.
-        images: of a folder: its images' folder, or the video that they are frames of.
+        request: whose `images` are a folder's: the images' folder, or the video that they are frames of.
         split: "" is the data set's first.
 
     Raises:
         InputError: data that are missing or damaged.
     """
-    own: dict[str, Any] = {"images": str(images)} if images else {}
-    return open_dataset(dataset, data, split or None, **own)
+    own: dict[str, Any] = {"images": str(request.images)} if request.images else {}
+    shards = request.out / SHARDS / f"{data.stem}-{zlib.crc32(f'{data.resolve()} {split}'.encode()):08x}"
+    return in_any_order(open_dataset(dataset, data, split or None, **own), shards)
 
 
-def open_source_samples(path: Path, images: Path | None, dataset: str, split: str) -> Dataset:
+def in_any_order(samples: Dataset, shards: Path) -> Dataset:
+    """A data set as it is; the frames of a video, where going back decodes it anew, as shards in a folder."""
+    if not (len(samples) and isinstance(samples[0].image, VideoFrame)):
+        return samples
+    save_shards(shards, samples)
+    return open_dataset("shards", shards)
+
+
+def open_source_samples(path: Path, request: TrainingRequest, dataset: str, split: str) -> Dataset:
     """One of several sources: a folder named after a data set is that one, any other is of `dataset`."""
     if path.name in list_datasets():
-        return open_samples(path.name, path, images)
-    return open_samples(dataset, path, images, split)
+        return open_samples(path.name, path, request)
+    return open_samples(dataset, path, request, split)
 
 
 def refuse_export(request: TrainingRequest) -> None:
@@ -211,24 +227,12 @@ def known_hands(sample: Sample) -> list[Instance]:
     ]
 
 
-def _spread(samples: Sequence[Sample], most: int) -> Sequence[Sample]:
-    """At most so many, evenly spread; 0 for all."""
-    if not most or most >= len(samples):
-        return samples
-    return _chosen(samples, [i * len(samples) // most for i in range(most)])
-
-
-def _chosen(samples: Sequence[Sample], places: Sequence[int]) -> Sequence[Sample]:
-    """Some of the samples, read when they are asked for."""
-    return samples.subset(places) if isinstance(samples, Dataset) else [samples[place] for place in places]
-
-
 def _parted(samples: Sequence[Sample], name: str) -> tuple[Sequence[Sample], Sequence[Sample]]:
     """All but the last fifth, and that."""
     first = len(samples) - max(len(samples) // 5, 1)
     if first < 1:
         raise InputError(f"{name} has {len(samples)} images: too few to train on some and evaluate on others")
-    return _chosen(samples, range(first)), _chosen(samples, range(first, len(samples)))
+    return Part(samples, range(first)), Part(samples, range(first, len(samples)))
 
 
 def _demo_samples() -> tuple[list[Sample], list[Sample]]:

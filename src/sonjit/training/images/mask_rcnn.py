@@ -34,10 +34,13 @@ from sonjit.networks.mask_rcnn.mask_rcnn import (
 )
 from sonjit.networks.registry import create_network
 from sonjit.training.augment import mirrored_order
+from sonjit.training.hands.samples import SHARDS, in_any_order
 from sonjit.training.loop import WEIGHTS, TrainingSettings, train
 from sonjit.training.recipes import TrainingRequest, settings_from
+from sonjit.training.sequences import LazySequence
 from sonjit.training.settings import check_at_least
 
+_KEPT_SIDE_PX = 1333  # longer images are made smaller
 _LEAST_PX = 16  # pixels of a mask below which an instance has left the image
 
 _TURN_RAD, _SCALE, _SHIFT = 0.3, (0.7, 1.3), 0.15  # at most; the shift in sides of the image
@@ -77,6 +80,20 @@ def example_from_sample(sample: Sample, categories: Mapping[int, str], max_side:
     small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
     stacked = np.stack(masks) if masks else np.zeros((0, size[1], size[0]), np.uint8)
     return Example(small, np.array(labels, np.int64), stacked)
+
+
+class Examples(LazySequence[Example]):
+    """The images of a data set, each read when it is asked for; long sides are at most so many pixels."""
+
+    def __init__(self, samples: Sequence[Sample], categories: Mapping[int, str], max_side: int = _KEPT_SIDE_PX) -> None:
+        self._samples, self._categories, self._max_side = samples, categories, max_side
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def item(self, index: int) -> Example:
+        """One image; see `example_from_sample`."""
+        return example_from_sample(self._samples[index], self._categories, self._max_side)
 
 
 def category_of(one: Instance, categories: Mapping[int, str]) -> int:
@@ -140,15 +157,14 @@ def augmented(example: Example, mirror: IntArray, rng: np.random.Generator) -> E
     return Example(np.clip(rgb, 0, 255).astype(np.uint8), labels[kept], np.asarray(stacked, np.uint8))
 
 
-def tensors_from_example(example: Example, device: str | torch.device) -> tuple[Tensor, Target]:
+def tensors_from_example(example: Example) -> tuple[Tensor, Target]:
     """(3, H, W) RGB 0..1 and the target, whose boxes are drawn tightly around the masks."""
     boxes = np.zeros((len(example.masks), 4), np.float32)
     for box, mask in zip(boxes, example.masks, strict=True):
         x, y, wide, high = cv2.boundingRect(mask)
         box[:] = x, y, x + wide, y + high
-    image = image_tensor(example.rgb, device)
-    labels, masks = torch.from_numpy(example.labels).to(device), torch.from_numpy(example.masks).to(device)
-    return image, Target(torch.from_numpy(boxes).to(device), labels, masks)
+    labels, masks = torch.from_numpy(example.labels), torch.from_numpy(example.masks)
+    return image_tensor(example.rgb, "cpu"), Target(torch.from_numpy(boxes), labels, masks)
 
 
 def image_tensor(rgb: Image, device: str | torch.device) -> Tensor:
@@ -159,8 +175,6 @@ def image_tensor(rgb: Image, device: str | torch.device) -> Tensor:
 METRICS = "metrics.json"
 
 _SIDE_PX = 192  # short side of images for a new network
-
-_KEPT_SIDE_PX = 1333  # longer images are made smaller before they are kept
 
 
 @dataclass(frozen=True)
@@ -237,11 +251,13 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
         raise InputError("mask-rcnn writes PyTorch weights alone, which sonjit segment reads: leave --export out")
     data = _opened(request.data, request.images, settings)
     names = data.categories()
+    data = in_any_order(data, request.out / SHARDS)
     categories = tuple(Category(number, name) for number, name in names.items())
     torch.manual_seed(settings.seed)
     saved = _network(request.weights, categories, settings)
     network = saved.network.to(request.device)
-    examples, held_out = _split(data, names, settings)
+    training, held_out = _split(data, settings)
+    examples = Examples(training, names)
     mirror = mirrored_labels(list(names.values()))
 
     def losses(model: MaskRCNN, drawn: list[tuple[Tensor, Target]]) -> Mapping[str, Tensor]:
@@ -263,7 +279,7 @@ def draw_batch(
 ) -> list[tuple[Tensor, Target]]:
     """Augmented images and targets of a step."""
     chosen = rng.integers(len(examples), size=count)
-    return [tensors_from_example(augmented(examples[i], mirror, rng), "cpu") for i in chosen]
+    return [tensors_from_example(augmented(examples[i], mirror, rng)) for i in chosen]
 
 
 @torch.no_grad()
@@ -317,19 +333,16 @@ def _network(weights: str | None, categories: Sequence[Category], settings: Mask
     return saved
 
 
-def _split(
-    data: Dataset, categories: Mapping[int, str], settings: MaskRCNNSettings
-) -> tuple[list[Example], list[Sample]]:
+def _split(data: Dataset, settings: MaskRCNNSettings) -> tuple[Dataset, Dataset]:
     """The training set, and the images held out; both spread evenly over the data set."""
     count = len(data)
     wanted = settings.images or count * 4 // 5
     if not 0 < wanted < count:
         raise InputError(f"{data.root} has {count} images and {wanted} are to be trained on: leave some to evaluate on")
     chosen = {i * count // wanted for i in range(wanted)}
-    others = [i for i in range(count) if i not in chosen]
+    others = sorted(set(range(count)) - chosen)
     held_out = sorted({others[i * len(others) // settings.held_out] for i in range(settings.held_out)})
-    examples = [example_from_sample(data[place], categories, _KEPT_SIDE_PX) for place in sorted(chosen)]
-    return examples, [data[place] for place in held_out]
+    return data.subset(sorted(chosen)), data.subset(held_out)
 
 
 _KINDS: dict[str, Literal["bbox", "segm"]] = {"box": "bbox", "mask": "segm"}
