@@ -1,36 +1,13 @@
 """Networks under evaluation: what they are shown, and that their answers come in the evaluates' terms."""
 
 import numpy as np
-import pytest
 import torch
 
 from sonjit.evaluation import network_models
-from sonjit.evaluation.models import ModelChoice
-from sonjit.evaluation.protocols import load_protocol
-from sonjit.evaluation.run import evaluator_of
 from sonjit.meshes.mano_networks import HandOccHands
 from sonjit.networks import create_network, network_entry
 from sonjit.networks.hands3d.handoccnet import SIZES
 from sonjit.networks.mask_rcnn.mask_rcnn import Category, SavedMaskRCNN
-
-
-def test_internet_is_shown_the_true_hands_and_its_sides_are_not_evaluated(hand_sample, monkeypatch):
-    class Perfect:
-        def lift(self, rgb, hands):
-            return hands  # the truth is what it was shown
-
-    monkeypatch.setattr(network_models.InterNetModel, "__init__", lambda self: None)
-    monkeypatch.setattr(network_models.InterNetModel, "_lifter", lambda self, camera: Perfect())
-    model = network_models.InterNetModel()
-    own = evaluator_of(load_protocol("interhand2.6m"), ModelChoice("internet"))
-    evaluated = []
-    for seed in range(4):
-        sample = hand_sample(seed, ("Right", "Left") if seed % 2 else ("Left",))
-        evaluated += own.evaluate(sample, model.find(sample, sample.rgb(), "ground-truth boxes"))
-    metrics = {one.name: one for one in own.summary(evaluated, list(range(4))).metrics}
-    assert metrics["mpjpe"].value == pytest.approx(0, abs=1e-3)
-    assert metrics["mrrpe"].value == pytest.approx(0, abs=1e-3)
-    assert "handedness" not in metrics
 
 
 def test_handoccnet_gives_joints_and_vertices_of_each_hand(hand_sample, monkeypatch):

@@ -37,7 +37,10 @@ def evaluate(
     mode: Literal["tracking", "reacquisition", "both"] = "both",
     limit: int | None = None,
     weights: str | None = None,
+    layout: Literal["interhand", "stb", "rhd"] | None = None,
     root_weights: str | None = None,
+    root_input_scale: Literal[1, 255] | None = None,
+    boxes: str | None = None,
     mano: str | None = None,
     classes: int = 1000,
     models_dir: str | None = None,
@@ -70,7 +73,11 @@ def evaluate(
         mode: Of detectors: the crop from the result before, a search over each whole image, or both.
         limit: Only so many images of each set.
         weights: Checkpoint of a network; demo for placeholder weights.
+        layout: Data set that an official checkpoint of InterNet was trained on; Sonjit's own say it.
         root_weights: RootNet's checkpoint, beside InterNet's.
+        root_input_scale: What white is to an official checkpoint of RootNet: 255 in the release; Sonjit's own say it.
+        boxes: JSON file of where InterNet looks, and how far the roots are: RootNet's released results, or a list with
+            annot_id or sample (and side), bbox (x, y, width, height of the square to cut out) and abs_depth in mm.
         mano: MANO_RIGHT.pkl, for HandOccNet.
         classes: Of a classifier.
         models_dir: Folder with the published weight files.
@@ -105,6 +112,9 @@ def evaluate(
         search,
         max_instances,
         device,
+        layout,
+        root_input_scale,
+        boxes,
     )
     modes: tuple[Mode, ...] | None = None if mode == "both" else (mode,)
     request = EvaluationRequest(

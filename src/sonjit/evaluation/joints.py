@@ -6,7 +6,8 @@ Single and interacting hands, as InterHand2.6M evaluates them.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from sonjit.evaluation.predictions import EvaluatedItem, group_of, hidden_share,
 from sonjit.metrics import (
     OCCLUSION_EDGES,
     Points,
+    average_precision,
     bone_aligned,
     by_bin,
     f_scores,
@@ -38,7 +40,7 @@ from sonjit.metrics import (
 from sonjit.skeletons import load_skeleton
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Collection, Hashable, Sequence
 
     from numpy.typing import NDArray
 
@@ -79,11 +81,18 @@ class JointEvaluator:
         truth = known_points(one.keypoints_m, one.valid_m)
         assert truth is not None
         joints = shaped(None if prediction is None else prediction.keypoints_m, truth, "keypoints_m")
+        if self._protocol.root == "palm":
+            truth, joints = _from_palm(truth), _from_palm(joints)
         errors = {
             self.error_name(alignment): _errors(joints, truth, alignment, prediction, mirror=self._protocol.mirror)
             for alignment in self._protocol.alignments
         }
         numbers: dict[str, float] = {}
+        if prediction is not None and prediction.hand_type is not None:
+            present = [[one.side == side for side in _SIDES]]
+            numbers["handedness"] = float(handedness_hits([prediction.hand_type], present)[0])
+        if prediction is not None and prediction.root_depth_m is not None:
+            numbers["root_depth"] = _MM * abs(prediction.root_depth_m - float(truth[0, 2]))
         if one.vertices_m is not None and prediction is not None and prediction.vertices_m is not None:
             vertices = shaped(prediction.vertices_m, one.vertices_m, "vertices_m")
             for alignment in self._protocol.alignments:
@@ -141,7 +150,8 @@ class JointEvaluator:
             if alignment == "procrustes":
                 summary.metrics += _by_hidden(name, label, errors, hidden, clusters, "mm", "lower")
                 summary.metrics += _by_hidden(auc, until, areas, hidden, clusters, "%", "higher")
-        for name in sorted({key for one in evaluated for key in one.numbers}):
+        summary.metrics += _of_both_tasks(evaluated, clusters)
+        for name in sorted({key for one in evaluated for key in one.numbers} - _OF_BOTH_TASKS.keys()):
             column = np.array([one.numbers.get(name, np.nan) for one in evaluated], np.float64).reshape(-1, 1)
             is_score = "mpvpe" not in name
             summary.metrics.append(
@@ -155,7 +165,10 @@ class JointEvaluator:
                 )
             )
         main = stacked([one.errors[self.main] for one in evaluated])
-        summary.parts = parts_of(main, load_skeleton("hand_mediapipe21"), hidden, clusters)
+        skeleton = load_skeleton("hand_mediapipe21")
+        if self._protocol.root == "palm":
+            skeleton = replace(skeleton, keypoints=("palm_center", *skeleton.keypoints[1:]))
+        summary.parts = parts_of(main, skeleton, hidden, clusters)
         summary.values = row_means(main)
         return summary
 
@@ -172,6 +185,11 @@ def _errors(
     if alignment == "absolute" and prediction is not None and not prediction.placed:
         return np.full(len(truth), np.nan)
     return _MM * joint_errors(*_aligned(joints, truth, alignment, mirror=mirror))[0]
+
+
+def _from_palm(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A hand (21, 3) with the palm's centre, half-way from the wrist to the middle finger's knuckle, for the wrist."""
+    return np.concatenate([points[[0, 9]].mean(0, keepdims=True), points[1:]])
 
 
 def _aligned(points: NDArray[np.float64], truth: NDArray[np.float64], alignment: Alignment, *, mirror: bool) -> Points:
@@ -241,29 +259,36 @@ class TwoHandEvaluator:
         truth = np.concatenate([_joints(hands.get(side)) for side in _SIDES])
         if not np.isfinite(truth).any():
             return []
+        two = sample.tags.get("hand_type", "interacting" if len(hands) == 2 else "") == "interacting"
         own: dict[str, Prediction] = {}
         for prediction in sorted(predictions, key=lambda prediction: prediction.score):
             if prediction.side is not None:
                 own[prediction.side] = prediction  # the surest last
         joints = np.concatenate([_predicted(own.get(side)) for side in _SIDES])
-        interacting = np.array([len(hands) == 2])
         errors = _MM * two_hand_errors(joints[None], truth[None], roots=_ROOTS)
-        numbers = {"interacting": float(len(hands) == 2)}
+        numbers = {"interacting": float(two)}
         if own and all(prediction.placed for prediction in own.values()):
-            offsets = root_offset_errors(joints[None], truth[None], interacting=interacting, roots=_ROOTS)
+            placed = joints.copy()
+            offset = own["Left"].root_offset_m if "Left" in own else None
+            if offset is not None:  # a left root that is predicted from the right one, beside its own place
+                placed[_ROOTS[1]] = placed[_ROOTS[0]] + offset
+            offsets = root_offset_errors(placed[None], truth[None], interacting=np.array([two]), roots=_ROOTS)
             numbers["mrrpe"] = _MM * float(offsets[0])
+        depths = {side: own[side].root_depth_m for side in hands if side in own}
+        off = [abs(depth - truth[_ROOTS[_SIDES.index(side)], 2]) for side, depth in depths.items() if depth is not None]
+        if np.isfinite(off).any():
+            numbers["root_depth"] = _MM * float(np.nanmean(off))
         scores = [own[side].score if side in own else 0.0 for side in _SIDES]
-        known = np.array([bool(sample.tags.get("hand_type_valid", True))])
-        present = np.array([[side in hands for side in _SIDES]])
-        is_predicted = np.isfinite(scores).all()  # not by a model that was given which hands there are
-        numbers["handedness"] = (
-            float(handedness_hits(np.array([scores]), present, known)[0]) if is_predicted else math.nan
-        )
+        present = _hand_type(sample, hands)
+        if present is not None and np.isfinite(scores).all():
+            numbers["handedness"] = float(handedness_hits([scores], [present])[0])
+            for side, score, is_there in zip(_SIDES, scores, present, strict=True):
+                numbers |= {f"score_{side}": score, f"present_{side}": float(is_there)}
         points = [own[side].keypoints_px for side in hands if side in own]
         drawn = [np.asarray(one, np.float64)[:, :2] for one in points if one is not None]
         return [
             EvaluatedItem(
-                side="both" if len(hands) == 2 else next(iter(hands)),
+                side="both" if two else next(iter(hands)),
                 hidden=float(np.mean([hidden_share(one) for one in hands.values()])),
                 errors={"mpjpe": errors[0]},
                 numbers=numbers,
@@ -287,10 +312,8 @@ class TwoHandEvaluator:
         offsets = _column(evaluated, "mrrpe")
         if np.isfinite(offsets).any():
             summary.metrics.append(mean_metric("mrrpe", "MRRPE", offsets, "mm", clusters=clusters))
-        sides = _column(evaluated, "handedness")
-        if np.isfinite(sides).any():
-            metric = mean_metric("handedness", "handedness", sides, "", clusters=clusters, better="higher")
-            summary.metrics.append(metric)
+        summary.metrics += _of_both_tasks(evaluated, clusters)
+        summary.metrics += _precisions(evaluated)
         hand = load_skeleton("hand_mediapipe21")
         hidden = np.array([one.hidden for one in evaluated], np.float64)
         both = np.concatenate([errors[:, :_JOINTS], errors[:, _JOINTS:]]) if len(evaluated) else errors
@@ -299,6 +322,46 @@ class TwoHandEvaluator:
         summary.curves.append(Curve("PCK", x.tolist(), pck_curve(errors, x, average=average).tolist(), "mm"))
         summary.values = row_means(errors)
         return summary
+
+
+_OF_BOTH_TASKS: dict[str, tuple[str, str, Literal["lower", "higher"]]] = {
+    "handedness": ("handedness, accuracy", "", "higher"),
+    "root_depth": ("the root's depth", "mm", "lower"),
+}
+"""Metrics that hands alone and in pairs have: title, unit, which way."""
+
+
+def _of_both_tasks(evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> list[Metric]:
+    columns = {name: _column(evaluated, name) for name in _OF_BOTH_TASKS}
+    return [
+        mean_metric(name, title, columns[name], unit, clusters=clusters, better=better)
+        for name, (title, unit, better) in _OF_BOTH_TASKS.items()
+        if np.isfinite(columns[name]).any()
+    ]
+
+
+def _precisions(evaluated: Sequence[EvaluatedItem]) -> list[Metric]:
+    """Average precision of saying that there is a right, and a left hand, and the mean of both."""
+    precisions: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    for side in _SIDES:
+        scores, present = _column(evaluated, f"score_{side}")[:, 0], _column(evaluated, f"present_{side}")[:, 0]
+        known = np.isfinite(present)
+        precisions[side] = average_precision(scores[known], present[known] > 0)
+        counts[side] = int(known.sum())
+    rows = [(f"handedness_ap_{side.lower()}", f"handedness, AP, {side.lower()}", precisions[side]) for side in _SIDES]
+    values = [value for value in precisions.values() if math.isfinite(value)]
+    if not values:
+        return []
+    rows.append(("handedness_ap", "handedness, AP, mean of both", float(np.mean(values))))
+    return [Metric(name, title, value, "", "higher", counted=counts[_SIDES[0]]) for name, title, value in rows]
+
+
+def _hand_type(sample: Sample, hands: Collection[str]) -> list[bool] | None:
+    """Whether there is a right and a left hand; None where the set does not know."""
+    if not sample.tags.get("hand_type_valid", True):
+        return None
+    return [side in hands for side in _SIDES]
 
 
 def _joints(hand: Instance | None) -> NDArray[np.float64]:

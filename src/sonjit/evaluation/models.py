@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import numpy as np
+    import torch
     from numpy.typing import NDArray
 
     from sonjit.datasets import Sample
@@ -64,6 +65,9 @@ class ModelChoice:
         search: of a detector, see `create_detector`; the protocol's by default.
         max_instances: likewise.
         device: where it runs: a detector see `create_detector`, a network `torch_device`.
+        layout: of InterNet's official weights, see `load_internet`.
+        root_input_scale: of RootNet's official weights, see `load_rootnet`.
+        boxes: where InterNet looks, see `GivenBoxes`; in the labels' boxes by default.
     """
 
     name: str | None = None
@@ -77,6 +81,9 @@ class ModelChoice:
     search: str | None = None
     max_instances: int | None = None
     device: str | None = None
+    layout: str | None = None
+    root_input_scale: float | None = None
+    boxes: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse nothing, and two at once."""
@@ -86,6 +93,11 @@ class ModelChoice:
             raise InputError("--model and --predictions: give one of both")
         if self.device is not None and self.predictions is not None:
             raise InputError(f"--device {self.device}: predictions are evaluated on the CPU, leave it out")
+        for name in ("root_weights", "layout", "root_input_scale", "boxes"):
+            if getattr(self, name) is not None and self.name != "internet":
+                raise InputError(f"--{name.replace('_', '-')}: only with --model internet")
+        if self.root_input_scale is not None and self.root_weights is None:
+            raise InputError(f"--root-input-scale {self.root_input_scale:g}: only with --root-weights")
 
     @property
     def title(self) -> str:
@@ -124,7 +136,7 @@ def open_model(choice: ModelChoice) -> Model:
 
     device = torch_device(choice.device or "cpu")
     if choice.name == "internet":
-        return network_models.InterNetModel(choice.weights, choice.root_weights, device)
+        return _internet(choice, device)
     if choice.name == "handoccnet":
         return network_models.HandOccNetModel(choice.weights, choice.mano, device)
     if choice.name == "mask-rcnn":
@@ -136,13 +148,19 @@ def open_model(choice: ModelChoice) -> Model:
 
 def describe_model(choice: ModelChoice) -> ModelRecord:
     """Name and files of a model, each file with its hash."""
-    files = [choice.predictions, choice.weights, choice.root_weights, choice.mano, choice.landmark_model]
+    files = [
+        choice.predictions, choice.weights, choice.root_weights, choice.boxes, choice.mano, choice.landmark_model
+    ]  # fmt: skip
     record: ModelRecord = {
         "name": choice.title,
         "files": [_described(Path(one)) for one in files if one] + _published(choice),
     }
     if _is_detector(choice) and choice.search is not None and choice.max_instances is not None:
         record["search"], record["max_instances"] = choice.search, choice.max_instances
+    if choice.layout is not None:
+        record["layout"] = choice.layout
+    if choice.root_input_scale is not None:
+        record["root_input_scale"] = choice.root_input_scale
     return record
 
 
@@ -157,6 +175,20 @@ def _detector(choice: ModelChoice) -> Model:
     names = ("models_dir", "landmark_model", "search", "max_instances", "device")
     options = {name: getattr(choice, name) for name in names}
     return DetectorModel(entry.name, model.name, **{key: one for key, one in options.items() if one is not None})
+
+
+def _internet(choice: ModelChoice, device: torch.device) -> Model:
+    from sonjit.evaluation.internet_model import InterNetModel
+    from sonjit.evaluation.network_models import needed_weights
+
+    return InterNetModel(
+        needed_weights("internet", choice.weights),
+        layout=choice.layout,
+        root_weights=choice.root_weights,
+        root_input_scale=choice.root_input_scale,
+        boxes=None if choice.boxes is None else Path(choice.boxes),
+        device=device,
+    )
 
 
 def _published(choice: ModelChoice) -> list[FileRecord]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from sonjit.datasets import Sample
     from sonjit.evaluation.predictions import Mode
     from sonjit.geometry.cameras import Intrinsics
-    from sonjit.lifting.lifter import Lifter
     from sonjit.meshes.hand_mesh import NamedPoint
     from sonjit.meshes.mano_networks import HandOccHands
     from sonjit.networks import Network
@@ -43,42 +41,6 @@ class _NetworkModel:
 
     def close(self) -> None:
         """Nothing is held."""
-
-
-class InterNetModel(_NetworkModel):
-    """InterNet in crops around the true hands; depth of the roots by RootNet, or where it truly is.
-
-    Which hand is where comes from the truth, so that its own word on handedness is not evaluated.
-    """
-
-    def __init__(self, weights: str | None, root_weights: str | None, device: torch.device) -> None:
-        from sonjit.lifting.lifter import load_internet, load_rootnet
-
-        self._internet = load_internet(_given("internet", weights))
-        self._rootnet = None if root_weights is None else load_rootnet(root_weights)
-        self._device = device
-
-    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
-        """The hands of an image (H, W, 3), placed before its camera."""
-        del mode
-        known = _true_hands(sample)
-        lifted = self._lifter(_camera(sample)).lift(rgb, [hand for _, hand in known])
-        return [
-            Prediction(
-                side=hand.handedness,
-                score=math.nan,
-                keypoints_px=hand.keypoints[:, :2],
-                keypoints_m=np.asarray(hand.keypoints_3d, np.float64),
-                placed=True,
-                instance=number,
-            )
-            for (number, _), hand in zip(known, lifted, strict=True)
-        ]
-
-    def _lifter(self, camera: Intrinsics) -> Lifter:
-        from sonjit.lifting.lifter import Lifter
-
-        return Lifter(self._internet, self._rootnet, camera=camera, device=self._device)
 
 
 class HandOccNetModel(_NetworkModel):
@@ -122,7 +84,7 @@ class ClassifierModel(_NetworkModel):
         from sonjit.networks import create_network, network_entry
 
         self._size = network_entry(name).inputs[0].shape[-1]
-        network = create_network(name, _given(name, weights), classes=classes)
+        network = create_network(name, needed_weights(name, weights), classes=classes)
         self._network: Network = network.to(device).eval()
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
@@ -192,7 +154,8 @@ def _points(records: Sequence[NamedPoint]) -> NDArray[np.float64]:
     return np.array([[one["x"], one["y"], one["z"]] for one in records], np.float64)
 
 
-def _given(name: str, weights: str | None) -> str:
+def needed_weights(name: str, weights: str | None) -> str:
+    """Weights of a network that are given; InputError, with where to get them, for none."""
     from sonjit.networks import network_entry
 
     if weights is None:

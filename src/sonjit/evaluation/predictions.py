@@ -41,6 +41,9 @@ class Prediction:
         category_id: of its class, in the data set's counting.
         instance: which of the sample's instances it is meant for; None where that is to be found out.
         person: number of the person in the image that it is a part of; None where that is not known.
+        hand_type: probabilities of a right and of a left hand where it was sought; None where a model gives none.
+        root_depth_m: of its root before the camera, where the model predicts that.
+        root_offset_m: (3,) to its root, of a left hand, from the right one's, where a model predicts that by itself.
     """
 
     skeleton: str | None = "hand_mediapipe21"
@@ -57,6 +60,9 @@ class Prediction:
     category_id: int | None = None
     instance: int | None = None
     person: int | None = None
+    hand_type: tuple[float, float] | None = None
+    root_depth_m: float | None = None
+    root_offset_m: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

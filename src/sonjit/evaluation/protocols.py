@@ -56,6 +56,7 @@ class Protocol:
         data: which data sets; of several, those that are there.
         average: of 3D joints: by joint first, or over all.
         alignments: of 3D joints, each with metrics of its own.
+        root: joint that 3D joints are relative to: the wrist, or the palm's centre, which is then evaluated for it.
         names: metrics of an alignment that have a name of their own.
         mirror: Procrustes may reflect, as the released code does.
         auc: least and greatest threshold of PCK in the unit, and how many.
@@ -80,6 +81,7 @@ class Protocol:
     data: tuple[DataChoice, ...]
     average: Literal["joint", "all"] = "joint"
     alignments: tuple[Alignment, ...] = ()
+    root: Literal["wrist", "palm"] = "wrist"
     names: tuple[tuple[str, str], ...] = ()
     mirror: bool = False
     auc: tuple[float, float, int] = (0, 50, 100)

@@ -95,12 +95,14 @@ class FileRecord(TypedDict):
 
 
 class ModelRecord(TypedDict):
-    """A model's name in reports, its files, and how a detector searched for how many instances."""
+    """A model's name in reports, its files, and what else was chosen: a detector's search, what weights do not say."""
 
     name: str
     files: list[FileRecord]
     search: NotRequired[str]
     max_instances: NotRequired[int]
+    layout: NotRequired[str]
+    root_input_scale: NotRequired[float]
 
 
 class EvaluationRecord(TypedDict):

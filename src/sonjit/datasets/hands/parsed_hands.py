@@ -99,6 +99,7 @@ class ParsedHands(Dataset):
             valid_m=None if joints is None else complete(joints),
             box=box_from_xywh(numbers(record["bbox"], (4,), f"{named}.bbox")) if "bbox" in record else None,
             area_px2=float(record["area"]) if "area" in record else None,
+            extra={"annotation_id": record["id"]} if "id" in record else {},
         )
 
 

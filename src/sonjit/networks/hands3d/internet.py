@@ -320,10 +320,12 @@ class HandLayout:
     Attributes:
         skeleton_name: of one hand; its root is the joint that depths are relative to.
         first: whose joints are 0..20; the other hand's are 21..41.
+        both_in_a_crop: both hands of a person were seen in one crop; else each by itself.
     """
 
     skeleton_name: str
     first: Side
+    both_in_a_crop: bool = False
 
     @cached_property
     def skeleton(self) -> Skeleton:
@@ -360,7 +362,7 @@ class HandLayout:
 
 
 LAYOUTS: Final = {
-    "interhand": HandLayout("hand_interhand21", "Right"),
+    "interhand": HandLayout("hand_interhand21", "Right", both_in_a_crop=True),
     "stb": HandLayout("hand_stb21", "Left"),
     "rhd": HandLayout("hand_rhd21", "Left"),
 }
