@@ -128,6 +128,7 @@ def test_json_prints_a_line_for_each_frame_and_nothing_else(sonjit, media, still
     assert len(load_frames(out / "tables" / "clip.json")[1]) == 2
 
 
+@pytest.mark.slow
 def test_measures_are_printed(sonjit, media):
     _, shown, _ = sonjit("hands", media / "photo.png", "--measures")
     table = dict(line.split()[:2] for line in shown.splitlines() if line)
@@ -189,6 +190,7 @@ def test_odd_images_are_fine_and_empty(sonjit, weights, tmp_path, size, write_im
     assert load_frames(tmp_path / "t.json")[1][0].hands == []
 
 
+@pytest.mark.slow
 def test_a_cut_video_keeps_what_could_be_decoded(sonjit, media, demo_clip, tmp_path, out, write_video, names_in):
     whole = tmp_path / "whole.mkv"
     write_video(whole, demo_clip[1][:60])
@@ -324,6 +326,7 @@ def test_standard_input_is_a_source(media, out, piped):
     assert load_frames(out / "t.json")[1][0].hands
 
 
+@pytest.mark.slow
 def test_outputs_of_an_earlier_run_are_replaced_and_kept_on_failure(sonjit, media, tmp_path, out, frame_count):
     table = out / "t.json"
     assert sonjit("hands", media / "photo.png", "--save", table)[0] == 0

@@ -40,6 +40,7 @@ def test_streams_give_what_the_whole_file_holds(tmp_path_factory, value, depth, 
 
 
 @given(st.lists(st.dictionaries(st.text(), st.integers(), min_size=1), min_size=1), st.data())
+@pytest.mark.slow
 def test_streams_that_are_cut_off_say_so(tmp_path_factory, value, data):
     path = tmp_path_factory.getbasetemp() / "cut.json"
     text = json.dumps(value)

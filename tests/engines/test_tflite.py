@@ -146,6 +146,7 @@ def test_a_cut_off_attention_mesh_is_refused_in_one_line(kept, attention, tmp_pa
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_attention_mesh_runs_as_one_network(attention):
     network = load_engine(attention, EngineOptions(precision="f32"))
     network.input[:] = np.random.default_rng(1).integers(0, 256, network.input.shape, np.uint8)

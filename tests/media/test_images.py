@@ -178,6 +178,7 @@ def test_a_bomb_is_refused():
     damage=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=12),
     keep=st.floats(0, 1),
 )
+@pytest.mark.slow
 def test_damaged_files_never_raise_anything_else(noise, ending, damage, keep):
     data = bytearray(encoded(noise, ending))
     for where, byte in damage:

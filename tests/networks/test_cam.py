@@ -63,6 +63,7 @@ def test_a_checkpoint_of_torchvision_gives_torchvisions_scores(tmp_path):
         torch.testing.assert_close(network(images)["scores"], wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_backbone_of_torchvision_loads_and_what_it_lacks_stays(tmp_path):
     official = torchvision.models.GoogLeNet(num_classes=2, init_weights=False).eval()
     torch.save(official.state_dict(), tmp_path / "googlenet.pth")

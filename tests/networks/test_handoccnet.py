@@ -176,6 +176,7 @@ def test_weights_of_another_mano_are_refused(field):
         network.load_official(weights)
 
 
+@pytest.mark.slow
 def test_other_checkpoints_are_refused():
     network = twin()
     weights = official(network)

@@ -147,6 +147,7 @@ def test_forms_without_a_file_or_broken_are_told(weights, ask):
 
 
 @given(st.data())
+@pytest.mark.slow
 def test_damaged_images_are_images_or_refused(data):
     image = np.random.default_rng(3).integers(0, 255, (24, 40, 3), np.uint8)
     ending = data.draw(st.sampled_from([".jpg", ".png", ".webp", ".bmp"]))

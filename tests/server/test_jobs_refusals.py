@@ -12,6 +12,7 @@ from sonjit.server import uploads as job_upload
 from .conftest import FRAMES, end_of, refusal
 
 
+@pytest.mark.slow
 def test_a_video_that_was_cut_gives_what_it_has(endpoints, media):
     client = endpoints()
     body = (media / "clip.mp4").read_bytes()
@@ -109,6 +110,7 @@ def test_a_full_disk_is_named(endpoints, monkeypatch, weights):
     assert [list(root.iterdir()) for root in client.place.iterdir()] == [[]]
 
 
+@pytest.mark.slow
 def test_a_crowd_is_told_to_wait(endpoints, media, monkeypatch):
     client, gate = endpoints(max_jobs=1), threading.Event()
     monkeypatch.setattr("sonjit.runs.detect.draw_frame", lambda rgb, *_, **__: gate.wait(10) and rgb)

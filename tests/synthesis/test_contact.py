@@ -76,6 +76,7 @@ class TestTwoHands:
         right, left = skins(rigs_, poses)
         assert min(np.linalg.norm(left - vertex, axis=1).min() for vertex in right) < 0.006
 
+    @pytest.mark.slow
     def test_hands_laid_over_each_other_come_apart(self):
         rigs_ = person(1)
         hands = [(rigs_[side], plain()) for side in SIDES]

@@ -64,6 +64,7 @@ def test_the_same_seed_draws_the_same_and_a_person_keeps_what_is_theirs():
     assert first != second
 
 
+@pytest.mark.slow
 def test_the_two_sides_are_balanced():
     factors = Factors(FACTORS)
     left = sum(factors.draw(1, index)["side"] == "left" for index in range(1000))

@@ -46,6 +46,7 @@ def apart(points):
 
 
 class TestRig:
+    @pytest.mark.slow
     def test_the_catalogs_file_by_its_path_gives_the_same_bytes(self, tmp_path, renderer):
         files = HandFiles.named("hand-rig", str(find_weight("hand-rig-right")))
         for name, hands in (("plain", None), ("named", files)):
@@ -105,6 +106,7 @@ class TestRig:
 
 class TestMano:
     @pytest.mark.parametrize("side", SIDES)
+    @pytest.mark.slow
     def test_joints_bend_as_the_catalogs_do(self, mano, side):
         mine, plain = (load_hand_mesh(side, files) for files in (HandFiles.named("mano", ",".join(mano)), None))
         rng = np.random.default_rng(5)

@@ -280,6 +280,7 @@ def test_more_views_of_the_same_are_as_the_first(drawn):
         assert (got.depth == first.depth).all()
 
 
+@pytest.mark.slow
 def test_hands_of_all_tones_are_found(drawn, hands):
     try:
         frame = load_rig("Right").frames[0]

@@ -101,6 +101,7 @@ def test_augmented_keypoints_go_with_the_image(crops, seed):
     np.testing.assert_allclose([columns.mean(), rows.mean()], turned.keypoints[0], atol=1)
 
 
+@pytest.mark.slow
 def test_hands_without_palm_are_left_out(demo_clip, tmp_path):
     clip, _, truth = demo_clip
     path = write_coco(tmp_path / "hands.json", truth)
