@@ -246,6 +246,7 @@ def test_the_keyboard_alone_is_enough(page):
     page.wait(lambda: page.state["frame"] == 0, "the frame before")
     page.press("?")
     assert page["help"].is_displayed()
+    assert "where a joint turns, inside the finger" in page["help"].text
     assert len(page["keys"].find_elements("css selector", "kbd")) > 30
     page["help-close"].click()
 

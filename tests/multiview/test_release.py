@@ -70,10 +70,13 @@ def test_a_release_reads_back_as_interhand(labelled, tmp_path):
     done = release([project], card, tmp_path / "out", fps=50)
     assert (done.frame_sets, done.images) == (3, 9)
     data = open_dataset("interhand2.6m", tmp_path / "out", split="test")
+    assert "centres of rotation" in (tmp_path / "out" / "README.md").read_text("utf-8")
+    kinds = {one.name: one.kind for one in card.captures[project.name].sequences}
     assert len(data) == 9
     for sample in data:
         row = sample.frame // 10
         assert sample.sequence.endswith("fist" if row < 2 else "rest")
+        assert sample.tags["sequence_type"] == kinds[sample.sequence.rpartition("/")[2]]
         assert max(sample.width, sample.height) <= 512
         assert sample.rgb().shape[:2] == (sample.height, sample.width)
         for hand in sample.instances:

@@ -31,6 +31,9 @@ from sonjit.geometry.cameras import CalibratedCamera
 HAND_TYPES: Final = ("right", "left", "interacting")
 JOINTS: Final = 42
 """Right hand 0..20, left hand 21..41."""
+_COLUMNS: Final = 8
+"""Of an image: width, height, numbers of five texts, frame."""
+
 _MANO = {"pose": 48, "shape": 10, "trans": 3}
 
 
@@ -60,6 +63,7 @@ class Image(NamedTuple):
     subject: str
     sequence: str
     camera: str
+    sequence_type: str
     frame: int
     box_xywh: FloatArray
     joint_valid: BoolArray
@@ -74,7 +78,7 @@ class ImageIndex:
     path: Path
     names: Names = field(default_factory=Names)
     annotation_ids: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
-    columns: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 7), np.int32))
+    columns: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, _COLUMNS), np.int32))
     boxes: Float32Array = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     valid: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 6), np.uint8))
     types: NDArray[np.int8] = field(default_factory=lambda: np.zeros((0, 2), np.int8))
@@ -89,12 +93,12 @@ class ImageIndex:
         """
         if place in self.wrong:
             raise InputError(self.wrong[place])
-        width, height, capture, subject, sequence, camera, frame = self.columns[place].tolist()
+        width, height, capture, subject, sequence, camera, kind, frame = self.columns[place].tolist()
         texts = self.names.texts
         name = self.other_names.get(place) or _file_name(texts[capture], texts[sequence], texts[camera], frame)
         return Image(
             int(self.annotation_ids[place]), name, width, height, texts[capture], texts[subject], texts[sequence],
-            texts[camera], frame, self.boxes[place].astype(np.float64),
+            texts[camera], texts[kind], frame, self.boxes[place].astype(np.float64),
             np.unpackbits(self.valid[place], count=JOINTS).astype(np.bool_),
             HAND_TYPES[self.types[place, 0]], bool(self.types[place, 1]),
         )  # fmt: skip
@@ -113,14 +117,14 @@ def index_images(path: Path) -> ImageIndex:
         named = f"{path}: {part}[{place}]"
         if part == "images":
             image_id = _whole(record, "id", named)
-            row: tuple[int, ...] = (0,) * 7
+            row: tuple[int, ...] = (0,) * _COLUMNS
             try:
                 row, other_name = _image(record, index.names, f"{named} (id {image_id})")
                 if other_name:
                     image_names[image_id] = other_name
             except InputError as error:
                 image_wrong[image_id] = str(error)
-            image_rows[image_id] = len(images) // 7
+            image_rows[image_id] = len(images) // _COLUMNS
             images.extend(row)
         elif part == "annotations":
             ids.append(_whole(record, "id", named))
@@ -144,9 +148,9 @@ def index_images(path: Path) -> ImageIndex:
             index.wrong[place] = image_wrong[image_id]
         elif rows[place] < 0:
             index.wrong[place] = f"{path}: annotations[{place}].image_id is {image_id}, which is not in images"
-    images.extend((0,) * 7)  # what row -1 is
+    images.extend((0,) * _COLUMNS)  # what row -1 is
     index.annotation_ids = np.array(ids, np.int64)
-    index.columns = np.array(images, np.int32).reshape(-1, 7)[rows]
+    index.columns = np.array(images, np.int32).reshape(-1, _COLUMNS)[rows]
     index.boxes = np.array(boxes, np.float32).reshape(-1, 4)
     index.valid = np.frombuffer(bytes(valid), np.uint8).reshape(-1, 6)
     index.types = np.array(types, np.int8).reshape(-1, 2)
@@ -223,11 +227,15 @@ def _frames(path: Path, shape: tuple[int, ...], read: Callable[[Any, str], Float
 
 
 def _image(record: Any, names: Names, named: str) -> tuple[tuple[int, ...], str | None]:  # noqa: ANN401  # JSON
-    """A row of `ImageIndex.columns`, and the file's name where it is not the usual one."""
+    """A row of `ImageIndex.columns`, and the file's name where it is not the usual one.
+
+    The official files tell the type of a sequence by its name alone; releases of Sonjit's annotator have a field.
+    """
     texts = [str(field_of(record, name, named)) for name in ("capture", "subject", "seq_name", "camera")]
     width, height, frame = (_whole(record, name, named) for name in ("width", "height", "frame_idx"))
     name = str(field_of(record, "file_name", named))
     usual = _file_name(texts[0], texts[2], texts[3], frame)
+    texts.append(str(record.get("seq_type") or ("ROM" if "ROM" in texts[2] else "PP")))
     return (width, height, *(names.number(text) for text in texts), frame), None if name == usual else name
 
 
@@ -269,6 +277,9 @@ class InterHand(Dataset):
         annotations: by whom: all, human or machine. Version 1.0 comes without lists of which is which: they are read
             from `annotations/{split}/aid_{human,machine}_annot_{split}.txt`; version 0.0 has a folder for each.
         fps: of the release, where the root holds folders of several: 5 or 30.
+
+    A sample's tags hold `hand_type`, and `sequence_type`: PP, a pose taken from the neutral one and left again, or ROM,
+    gestures through the range of motion.
 
     Raises:
         InputError: a piece is missing or damaged.
@@ -330,6 +341,7 @@ class InterHand(Dataset):
                 "annotation_id": image.annotation_id,
                 "hand_type": image.hand_type,
                 "hand_type_valid": image.hand_type_valid,
+                "sequence_type": image.sequence_type,
             },
         )
 

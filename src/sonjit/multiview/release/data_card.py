@@ -141,7 +141,8 @@ def page(card: DataCard, statistics: Mapping[str, object], samplings: Mapping[st
         Table(("", ""), tuple(totals), text_columns=2),
         Text(
             "Images and labels lie as in InterHand2.6M (`images`, `annotations`), and as COCO beside. No person is in "
-            "two splits. Joints are millimetres in the world of a capture; `annotations/*/sources_*.json` says by whom "
+            "two splits. Joints are centres of rotation, inside the fingers, and at the tips the fingers' ends; "
+            "millimetres in the world of a capture; `annotations/*/sources_*.json` says by whom "
             "each is: H a human, M a machine, H+M a machine and checked by a human. `SHA256SUMS` lists every file."
         ),
         Heading("Privacy"),
