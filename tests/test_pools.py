@@ -24,10 +24,11 @@ def test_a_pool_gives_what_this_process_gives():
 @pytest.mark.parametrize(("given", "taken"), [(None, "2"), ("3", "3")])
 def test_workers_share_the_cores(monkeypatch, given, taken):
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    monkeypatch.delenv("SONJIT_THREADS", raising=False)
-    if given:
-        monkeypatch.setenv("SONJIT_THREADS", given)
-    assert dict(run_calls(os.getenv, [("SONJIT_THREADS",)] * 2, jobs=2)) == {0: taken, 1: taken}
+    for variable in (names := ("SONJIT_THREADS", "OPENCV_FOR_THREADS_NUM")):
+        monkeypatch.delenv(variable, raising=False)
+        if given:
+            monkeypatch.setenv(variable, given)
+    assert dict(run_calls(os.getenv, [(one,) for one in names], jobs=2)) == {0: taken, 1: taken}
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

@@ -38,6 +38,9 @@ _RETRIES: Final = 3
 
 _CONNECT_S: Final = 10.0
 
+_THREADS: Final = ("SONJIT_THREADS", "OPENCV_FOR_THREADS_NUM")
+"""Of the environment: how many threads a network takes, and OpenCV, which reads it as it is imported."""
+
 
 def check_workers(workers: str, jobs: int) -> None:
     """Refuse what `run_calls` could not do, before any work.
@@ -297,7 +300,7 @@ class _Beginning:
     def here(cls) -> Self:
         """Of this process; a worker is one core, and takes one thread."""
         own = {name: value for name, value in os.environ.items() if name.startswith("SONJIT_")}
-        return cls(str(Path.cwd()), {"SONJIT_THREADS": "1"} | own, __version__)
+        return cls(str(Path.cwd()), dict.fromkeys(_THREADS, "1") | own, __version__)
 
     def begin(self) -> None:
         """Take it over.
@@ -330,10 +333,11 @@ def _attempt_on_ray(
 def _begin(threads: int) -> None:
     """Ctrl-C is for the parent; where the parent is gone, nobody waits for this process.
 
-    Networks take so many threads where the user has not said how many: workers that each take all cores wait for one
-    another.
+    Networks and OpenCV take so many threads where the user has not said how many: workers that each take all cores wait
+    for one another.
     """
-    os.environ.setdefault("SONJIT_THREADS", str(threads))
+    for variable in _THREADS:
+        os.environ.setdefault(variable, str(threads))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -7,7 +7,7 @@ import pytest
 from av.video.reformatter import VideoReformatter
 
 from sonjit.media import open_drawing_writer, open_source
-from sonjit.media.annotated.planes import drawn_on_planes, has_planes
+from sonjit.media.annotated.planes import _changed, drawn_on_planes, has_planes
 from sonjit.media.sources.video import upright_rgb
 
 RED = (230, 40, 30)
@@ -54,6 +54,20 @@ def test_only_what_is_drawn_is_converted(tmp_path, matrix):
     np.testing.assert_array_equal(yuv[:96][untouched], old[:96][untouched])
     shown = VideoReformatter().reformat(made, format="rgb24", src_colorspace={1: 1, 9: 9}.get(matrix, 5)).to_ndarray()
     np.testing.assert_allclose(shown[36:60, 44:68].reshape(-1, 3).mean(axis=0), RED, atol=3)
+
+
+@pytest.mark.parametrize("width", [160, 158, 164])  # whole words of eight bytes in a row, or not
+def test_every_changed_pixel_lies_in_a_tile(width):
+    before = np.random.default_rng(1).integers(0, 255, (98, width, 3), np.uint8)
+    drawn = before.copy()
+    places = [(0, 0), (31, 32), (70, 97), (97, width - 1)]
+    for y, x in places:
+        drawn[y, x, (x + y) % 3] ^= 1
+    covered = np.zeros((98, width), bool)
+    for x, y, wide, high in _changed(drawn, before):
+        covered[y : y + high, x : x + wide] = True
+    assert all(covered[place] for place in places)
+    assert not covered[:32, 64:].any()
 
 
 @pytest.mark.parametrize(("quarter", "matrix"), [(1, ((0, 1), (-1, 0))), (2, ((-1, 0), (0, -1)))])

@@ -23,7 +23,7 @@ from sonjit.media import open_source
 from sonjit.pools import check_workers, run_calls
 from sonjit.runs.inputs import is_many, place_outputs
 from sonjit.runs.processor import Outputs, Summary, is_still
-from sonjit.runs.resume import FinishedLog, key_of, note_finished
+from sonjit.runs.resume import FinishedLog, Keys, note_finished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -202,9 +202,9 @@ def _run_files(
     expect(len(files))
     tasks: list[_Task] = []
     keys: list[str | None] = []
-    log = FinishedLog()
+    log, all_keys = FinishedLog(), Keys(processor, job.limit)
     for file, outputs in zip(files, place_outputs(job.outputs, files, processor), strict=True):
-        key = key_of(processor, job.limit, file, outputs) if outputs.paths else None
+        key = all_keys.of(file, outputs) if outputs.paths else None
         if key is not None and not outputs.json and log.holds(key, outputs):
             total.skipped += 1
             advance()
@@ -258,11 +258,11 @@ def _run_into_one(
         try:
             total = _run_files(parts, processor, files, expect, advance)
         finally:  # after Ctrl-C too: the table holds what was finished
-            log = FinishedLog()
+            log, keys = FinishedLog(), Keys(processor, job.limit)
             for index, (file, outputs) in enumerate(
                 zip(files, place_outputs(parts.outputs, files, processor), strict=True)
             ):
-                if outputs.save is not None and log.holds(key_of(processor, job.limit, file, outputs), outputs):
+                if outputs.save is not None and log.holds(keys.of(file, outputs), outputs):
                     table.append_part(Path(outputs.save), index, job.inputs.labels[index])
     shutil.rmtree(work, ignore_errors=True)
     total.written = job.outputs.paths

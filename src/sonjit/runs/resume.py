@@ -50,12 +50,23 @@ def note_finished(key: str, outputs: Outputs, written: Iterable[str]) -> None:
     append_line(folder / LOG, json.dumps({"key": key, "files": files}, ensure_ascii=False))
 
 
-def key_of(processor: Processor, limit: int | None, file: File, outputs: Outputs) -> str:
-    """The hash of all that an input's results depend on."""
-    folder = Path(outputs.paths[0]).parent
-    names = [os.path.relpath(path, folder) for path in outputs.paths]
-    known = [__version__, _plain(processor), limit, *_input(file), names]
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+class Keys:
+    """Of each input the hash of all that its results depend on.
+
+    Args:
+        processor: what is done; files that its fields name are looked at once for all inputs.
+        limit: frames of each input, or None.
+    """
+
+    def __init__(self, processor: Processor, limit: int | None) -> None:
+        self._common = [__version__, _plain(processor), limit]
+
+    def of(self, file: File, outputs: Outputs) -> str:
+        """Of one input and where its results go."""
+        folder = Path(outputs.paths[0]).parent
+        names = [os.path.relpath(path, folder) for path in outputs.paths]
+        known = [*self._common, *_input(file), names]
+        return hashlib.sha256(json.dumps(known, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _input(file: File) -> tuple[str, object]:

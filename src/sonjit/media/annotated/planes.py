@@ -111,10 +111,11 @@ def _changed(drawn: Image, before: Image) -> Iterator[tuple[int, int, int, int]]
     import cv2
 
     height, width = drawn.shape[:2]
-    differ = cv2.compare(drawn.reshape(height, -1), before.reshape(height, -1), cv2.CMP_NE)  # (H, 3 W)
-    columns = np.arange(0, 3 * width, 3 * _TILE_PX)
-    rows = (differ[y : y + _TILE_PX].max(axis=0) for y in range(0, height, _TILE_PX))
-    tiles = np.stack([np.bitwise_or.reduceat(row, columns) for row in rows])
-    count, _, boxes, _ = cv2.connectedComponentsWithStats(tiles, connectivity=8)
+    word = np.dtype(np.uint64 if width % 8 == 0 else np.uint16)  # eight bytes at once are compared as fast as one
+    new, old = (image.reshape(height, -1).view(word) for image in (drawn, before))  # (H, 3 W / bytes of a word)
+    columns = np.arange(0, new.shape[1], 3 * _TILE_PX // word.itemsize)
+    strips = [(new[y : y + _TILE_PX] != old[y : y + _TILE_PX]).any(axis=0) for y in range(0, height, _TILE_PX)]
+    tiles = np.logical_or.reduceat(np.stack(strips), columns, axis=1)
+    count, _, boxes, _ = cv2.connectedComponentsWithStats(tiles.view(np.uint8), connectivity=8)
     for x, y, wide, high in (boxes[1:count, :4] * _TILE_PX).tolist():
         yield x, y, min(wide, width - x), min(high, height - y)

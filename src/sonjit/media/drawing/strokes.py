@@ -52,7 +52,7 @@ class Strokes:
 
     def width(self, share: float) -> float:
         """A line's width: a share of the instance's size, at least a pixel, not too bold for the image."""
-        return float(np.clip(self.size * share, 1.0, max(self.canvas.shape[:2]) * 0.008 + 1))
+        return min(max(self.size * share, 1.0), max(self.canvas.shape[:2]) * 0.008 + 1)
 
     @staticmethod
     def edge(width: float) -> float:
@@ -118,10 +118,11 @@ def translucent(canvas: Image, region: Box, opacity: float) -> Generator[None]:
 
 def shade(colour: Colour, near: float) -> Colour:
     """Darker when far (0), the colour itself in the middle, towards white when near (1)."""
-    near = min(max(float(near), 0.0), 1.0)
-    base = np.asarray(colour, np.float64)
-    mixed = base * (0.5 + near) if near < 0.5 else base + (255 - base) * (near - 0.5) * 0.9
-    red, green, blue = np.clip(mixed, 0, 255).astype(int).tolist()
+    near = min(max(near, 0.0), 1.0)
+    if near < 0.5:
+        red, green, blue = (int(part * (0.5 + near)) for part in colour)
+    else:
+        red, green, blue = (int(part + (255 - part) * (near - 0.5) * 0.9) for part in colour)
     return red, green, blue
 
 
