@@ -18,7 +18,7 @@ from sonjit.lifting import Lift, create_lifter
 from sonjit.lifting.lifter import Lifter, load_internet, load_rootnet, pairs_of_hands
 from sonjit.networks import create_network, network_entry, save_checkpoint
 from sonjit.networks.hands3d.internet import LAYOUTS, SIDES, HeatmapSpace, area_of_box, box_of_joints
-from sonjit.results import Hand
+from sonjit.results import Frame, Hand
 
 SPACE = HeatmapSpace()
 CLIP = json.loads((Path(sonjit.__file__).parent / "assets" / "demo.json").read_text("utf-8"))
@@ -245,3 +245,29 @@ def test_a_lifter_shows_networks_crops_of_the_size_they_were_trained_on(two):
         pixels = CAMERA.project(np.asarray(hand.keypoints_3d, np.float64))
         assert (np.abs(pixels - (area.cx, area.cy)) <= area.width / 2 + 1).all()
         assert hand.score == before.score
+
+
+def test_hands_in_a_given_box_need_no_detector(two):
+    hands, places = two
+    sides = [hand.handedness for hand in hands]
+    network = Perfect(LAYOUTS["interhand"], hands, places, sides)
+    pixels = np.concatenate([hand.keypoints[:, :2] for hand in hands])
+    around = box_of_joints(pixels)  # what the perfect network takes for its crop
+    box = (around.cx - around.width / 2, around.cy - around.height / 2, around.width, around.height)
+    for mirrored in (False, True):
+        frame = Frame(0, None, [])
+        Lifter(network, camera=CAMERA, mirrored=mirrored, box=box).lift_frame(IMAGE, frame)
+        assert {hand.handedness for hand in frame.hands} == {"Right", "Left"}
+        for found in frame.hands:
+            before = sides.index(found.handedness if not mirrored else OTHER[found.handedness])
+            assert found.score == pytest.approx(0.9)
+            np.testing.assert_allclose(found.keypoints[:, :2], hands[before].keypoints[:, :2], atol=0.1)
+            np.testing.assert_allclose(CAMERA.project(found.keypoints_3d), found.keypoints[:, :2], atol=0.1)
+    right = next(hand for hand in frame.hands if hand.handedness == "Left")  # the image is mirrored
+    assert np.linalg.norm(right.keypoints_3d[9] - right.keypoints_3d[0]) == pytest.approx(0.09, rel=1e-3)
+    alone = Perfect(LAYOUTS["interhand"], hands, places, sides, present=(0.2, 0.9))
+    (left,) = Lifter(alone, camera=CAMERA, box=box).find(IMAGE, box)
+    assert left.handedness == "Left"
+    for bad in ((0, 0, 10, 0), (0, 0, float("nan"), 5)):
+        with pytest.raises(InputError, match=r"--lift-box .*: width and height must be above 0"):
+            Lift(weights="demo", box=bad)

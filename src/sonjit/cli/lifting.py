@@ -26,6 +26,8 @@ class Lifting:
         lift_layout: Data set that an official checkpoint was trained on; Sonjit's own say it.
         root_weights: Checkpoint of RootNet, for the distance; without it that comes from the size of the hands.
         root_input_scale: What white is to an official checkpoint of RootNet: 255 in the release; Sonjit's own say it.
+        lift_box: x,y,width,height in pixels around the hands of one person: InterNet then says which are there, also
+            where the detector finds none.
         lift_device: Where both networks run: cpu, gpu, cuda:1, mps or auto.
         camera: fx,fy,cx,cy in pixels; without it 60 degrees across the longer side are assumed.
     """
@@ -35,6 +37,7 @@ class Lifting:
     lift_layout: Literal["interhand", "stb", "rhd"] | None = None
     root_weights: str | None = None
     root_input_scale: Literal[1, 255] | None = None
+    lift_box: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
     lift_device: str = "cpu"
     camera: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
 
@@ -67,7 +70,16 @@ def lift_from(lifting: Lifting, *, mirrored: bool, alone: tuple[str, ...] = ()) 
         None if lifting.camera is None else camera_from_text(lifting.camera),
         mirrored,
         lifting.lift_device,
+        None if lifting.lift_box is None else _box(lifting.lift_box),
     )
+
+
+def _box(text: str) -> tuple[float, float, float, float]:
+    try:
+        x, y, width, height = map(float, text.split(","))
+    except ValueError:
+        raise InputError(f"--lift-box {text}: give x,y,width,height in pixels") from None
+    return x, y, width, height
 
 
 def tell_notes(lift: Lift | None) -> None:

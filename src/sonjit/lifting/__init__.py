@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,8 @@ class Lift:
         camera: of all images; None assumes one for each.
         mirrored: the images are selfie views.
         device: see `torch_device`; exported networks run on the CPU.
+        box: x, y, width, height around the hands of one person in every image: InterNet alone says which hands are
+            there, whatever a detector finds.
     """
 
     network: str = "internet"
@@ -41,6 +44,7 @@ class Lift:
     camera: Intrinsics | None = None
     mirrored: bool = False
     device: str = "cpu"
+    box: tuple[float, float, float, float] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is unknown, and say where to get weights."""
@@ -56,6 +60,8 @@ class Lift:
             )
         if self.root_input_scale is not None and self.root_weights is None:
             raise InputError(f"--root-input-scale {self.root_input_scale:g}: only with --root-weights")
+        if self.box is not None and not (all(map(math.isfinite, self.box)) and min(self.box[2:]) > 0):
+            raise InputError(f"--lift-box {','.join(map('{:g}'.format, self.box))}: width and height must be above 0")
 
     @property
     def notes(self) -> list[str]:
@@ -66,7 +72,9 @@ class Lift:
                 f"camera assumed: {ASSUMED_VIEW_DEG} degrees across the longer side of each image, looking through "
                 "its middle; distances are as good as that: give --camera fx,fy,cx,cy in pixels"
             )
-        if self.root_weights is None:
+        if self.root_weights is None and self.box is not None:
+            notes.append("distance from the size of a usual hand, 90 mm from the wrist to the middle finger's knuckle")
+        elif self.root_weights is None:
             notes.append(
                 "distance from the hands' size as the detector has it, a usual hand's; give --root-weights for RootNet"
             )
@@ -94,4 +102,4 @@ def create_lifter(lift: Lift) -> Lifter:
         raise InputError(f"--lift-device {lift.device}: {weights.name} runs on the CPU; give its checkpoint instead")
     internet = load_internet(lift.weights, lift.layout)
     rootnet = None if lift.root_weights is None else load_rootnet(lift.root_weights, lift.root_input_scale)
-    return Lifter(internet, rootnet, camera=lift.camera, mirrored=lift.mirrored, device=device)
+    return Lifter(internet, rootnet, camera=lift.camera, mirrored=lift.mirrored, device=device, box=lift.box)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from sonjit.networks.hands3d.internet import (
     HeatmapSpace,
     InterNet,
     Side,
+    TwoHands,
     area_of_box,
     box_of_joints,
     joints_in_camera,
@@ -135,6 +136,11 @@ def load_rootnet(weights: str, input_scale: float | None = None) -> RootNet:
 
 _MM = 1000.0
 _CPU = torch.device("cpu")
+_PALM_MM: Final = 90.0
+"""From the wrist to the middle finger's knuckle of a usual hand."""
+
+GivenBox: TypeAlias = tuple[float, float, float, float]
+"""x, y, width, height in pixels."""
 
 
 class Lifter:
@@ -146,6 +152,8 @@ class Lifter:
         camera: of all images; None assumes one for each.
         mirrored: the images are selfie views, where a right hand looks like a left one.
         device: of both networks; an exported one runs on the CPU.
+        box: x, y, width, height around the hands of one person in every image: `lift_frame` then gives the hands that
+            InterNet sees there instead of the detector's.
     """
 
     def __init__(
@@ -156,16 +164,66 @@ class Lifter:
         camera: Intrinsics | None = None,
         mirrored: bool = False,
         device: torch.device = _CPU,
+        box: GivenBox | None = None,
     ) -> None:
         self._internet = internet.to(device).eval()
         self._rootnet = None if rootnet is None else rootnet.to(device).eval()
         self._device = device
         self._camera = camera
         self._mirrored = mirrored
+        self._box = box
 
     def lift_frame(self, rgb: Image, frame: Frame) -> None:
-        """Put the hands of a frame, found in an image (H, W, 3), into the camera's space; see `lift`."""
-        frame.hands = self.lift(rgb, frame.hands)
+        """Put the hands of a frame, found in an image (H, W, 3), into the camera's space; see `lift` and `find`."""
+        frame.hands = self.lift(rgb, frame.hands) if self._box is None else self.find(rgb, self._box)
+
+    @torch.inference_mode()
+    def find(self, rgb: Image, box: GivenBox) -> list[Hand]:
+        """The hands that InterNet sees in a box, without a detector.
+
+        Args:
+            rgb: (H, W, 3) uint8.
+            box: x, y, width, height around the hands of one person.
+
+        Returns:
+            None to two hands, with the probability of each as its score; 3D as `lift` gives it. Without RootNet a
+            hand is as far away as one of usual size would be.
+        """
+        camera = self._camera or assumed_camera(rgb.shape[1], rgb.shape[0])
+        x, y, width, height = box
+        area = area_of_box(RotatedBox(x + width / 2, y + height / 2, width, height))
+        layout, side = self._internet.layout, self._internet.space.size_px
+        outputs = self._internet(image_crops(rgb, [area], side).to(self._device))
+        seen = two_hands_from_outputs(outputs, crop_matrix(area, side, side)[None], self._internet.space)
+        scores = outputs["hand_type"][0].cpu().double().numpy()
+        own_mm = np.full((1, 2), np.nan)
+        for place in np.flatnonzero(seen.present[0]).tolist():
+            own_mm[0, place] = self._depth_in_box_mm(rgb, seen, SIDES[place], camera)
+        depths = with_relative_depth(own_mm, seen)
+        joints = joints_in_camera(seen, depths, layout, camera) / _MM
+        hands: list[Hand] = []
+        for place in np.flatnonzero(seen.present[0]).tolist():
+            as_seen = SIDES[place]
+            points = layout.mediapipe21(joints[0], as_seen)
+            depth_px = (points[:, 2:] - points[:1, 2:]) * camera.fx / points[0, 2]
+            pixels = np.hstack([layout.mediapipe21(seen.xy_px[0], as_seen), np.nan_to_num(depth_px)])
+            person = SIDES[place != self._mirrored]
+            hands.append(Hand(person, float(scores[place]), pixels.astype(np.float32), points.astype(np.float32)))
+        return hands
+
+    def _depth_in_box_mm(self, rgb: Image, seen: TwoHands, side: Side, camera: Intrinsics) -> float:
+        """Depth of a root, of a hand that InterNet has found by itself."""
+        layout = self._internet.layout
+        pixels = layout.mediapipe21(seen.xy_px[0], side)
+        if self._rootnet is not None:
+            return float(self._rootnet_mm(rgb, [pixels], camera)[0])
+        # Of the depths at which wrist and knuckle, each on its own ray, are a palm apart: the one before the camera.
+        behind = layout.mediapipe21(seen.z_mm[0][:, None], side)[[0, 9], 0]
+        wrist, knuckle = camera.back_project(pixels[[0, 9]], np.ones(2))
+        apart, offset = wrist - knuckle, wrist * behind[0] - knuckle * behind[1]
+        roots = np.roots([apart @ apart, 2 * apart @ offset, offset @ offset - _PALM_MM**2])
+        depth = float(roots.real.max()) if len(roots) and np.isreal(roots).all() else np.nan
+        return depth if depth > 0 else np.nan
 
     @torch.inference_mode()
     def lift(self, rgb: Image, hands: Sequence[Hand]) -> list[Hand]:
@@ -214,7 +272,11 @@ class Lifter:
         """Depth of each hand's root, seen by itself."""
         if self._rootnet is None:
             return np.array([self._depth_by_size_mm(hand, camera) for hand in hands])
-        areas = [area_of_box(box_of_joints(hand.keypoints[:, :2])) for hand in hands]
+        return self._rootnet_mm(rgb, [hand.keypoints[:, :2] for hand in hands], camera)
+
+    def _rootnet_mm(self, rgb: Image, hands_px: Sequence[RealArray], camera: Intrinsics) -> FloatArray:
+        assert self._rootnet is not None
+        areas = [area_of_box(box_of_joints(points)) for points in hands_px]
         at_box = [depth_of_box((area.width, area.height), (camera.fx, camera.fy)) for area in areas]
         crops = self._rootnet.normalised(image_crops(rgb, areas, self._rootnet.side).to(self._device))
         return self._rootnet(crops, crops.new_tensor(at_box)[:, None])["coord"][:, 2].cpu().double().numpy()
