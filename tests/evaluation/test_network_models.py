@@ -6,6 +6,7 @@ import torch
 from sonjit.evaluation import network_models
 from sonjit.meshes.mano_networks import HandOccHands
 from sonjit.networks import create_network, network_entry
+from sonjit.networks.cam import load_classifier
 from sonjit.networks.hands3d.handoccnet import SIZES
 from sonjit.networks.mask_rcnn.mask_rcnn import Category, SavedMaskRCNN
 
@@ -30,7 +31,8 @@ def test_handoccnet_gives_joints_and_vertices_of_each_hand(hand_sample, monkeypa
 
 
 def test_classifiers_give_five_classes_with_boxes(hand_sample):
-    model = network_models.ClassifierModel("cam-small", "demo", 7, torch.device("cpu"))
+    classifier = load_classifier("cam-small", "demo", classes=7)
+    model = network_models.ClassifierModel(classifier, None, None, torch.device("cpu"))
     sample = hand_sample()
     predictions = model.find(sample, sample.rgb(), "reacquisition")
     assert len({one.category_id for one in predictions}) == 5

@@ -9,8 +9,9 @@ import torch
 
 from sonjit import InputError
 from sonjit.cli import main
-from sonjit.explain.classes import backprop_saliency, classify_crop, explain_classes, image_tensor
+from sonjit.explain.classes import backprop_saliency, explain_classes, image_tensor, localize_classes
 from sonjit.networks import create_network, save_checkpoint
+from sonjit.networks.cam import CamNetwork, Classifier, save_classifier_description
 
 RNG = np.random.default_rng(4)
 IMAGE = RNG.integers(0, 255, (48, 64, 3), np.uint8)
@@ -30,8 +31,6 @@ class Bright(torch.nn.Module):
 @pytest.fixture
 def network():
     """Tells bright images from dark ones, and can be seen through."""
-    from sonjit.networks.cam import CamNetwork
-
     made = CamNetwork(Bright(), classes=2).eval()
     made.name = "cam-bright"
     with torch.no_grad():
@@ -54,8 +53,7 @@ def trained(tmp_path):
     torch.manual_seed(1)
     made = create_network("cam-small", classes=3)
     save_checkpoint(made, tmp_path / "weights.safetensors")
-    settings = {"pooling": "gap", "size": 48, "classes": ["Left", "Right", "none"]}
-    (tmp_path / "settings.json").write_text(json.dumps(settings), "utf-8")
+    save_classifier_description(tmp_path, Classifier(made, 48, ("Left", "Right", "none"), (0, 1, 2)))
     cv2.imwrite(str(tmp_path / "image.png"), IMAGE)
     return tmp_path
 
@@ -86,9 +84,12 @@ def test_the_map_of_what_is_bright_lies_on_it(network, spot):
 def test_the_crop_is_surer_than_the_whole_image(network, spot):
     image = np.full_like(spot[0], 140)
     image[spot[0] == 255] = 255
-    whole, cropped = classify_crop(network, image, 96, threshold=0.5)
+    classifier = Classifier(network, 96, ("bright", "dark"), (0, 1))
+    whole, cropped = (localize_classes(classifier, image, view=view)[0] for view in ("full", "crop"))
     assert whole.label == cropped.label == 0
     assert cropped.probability > whole.probability
+    with pytest.raises(InputError, match="no labelled box"):
+        localize_classes(classifier, image, view="box")
 
 
 def test_saliency_is_the_gradient_of_the_class(network):
@@ -126,6 +127,29 @@ def test_the_command_explains_what_training_wrote(trained, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
+@pytest.mark.slow
+def test_networks_stand_side_by_side_with_the_true_boxes(trained, tmp_path, capsys):
+    other = tmp_path / "other"
+    other.mkdir()
+    torch.save(create_network("cam-resnet18", "demo", classes=3).state_dict(), other / "resnet.pt")
+    truth = {
+        "images": [{"id": 1, "file_name": "image.png", "width": 64, "height": 48}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [20, 30, 24, 12]}],
+        "categories": [{"id": 1, "name": "Left"}],
+    }
+    (other / "labels.json").write_text(json.dumps(truth), "utf-8")
+    models = ["--model", "cam-small,cam-resnet18", "--weights", f"{trained},{other / 'resnet.pt'}", "--pooling", "gap"]
+    more = ["--of", "0", "--backprop", "--truth", other / "labels.json", "--draw", tmp_path / "grid.png"]
+    assert main(["explain", *map(str, [trained / "image.png", *models, *more])]) == 0
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["small", "resnet18"]
+    drawn = cv2.imread(str(tmp_path / "grid.png"))[..., ::-1]
+    height, width = IMAGE.shape[:2]
+    assert drawn.shape == (2 * height, 2 * width, 3)
+    for row in range(2):
+        for column in range(2):
+            assert drawn[row * height + 41, column * width + 30].tolist() == [40, 200, 80]  # the true box's lower edge
+
+
 def test_names_may_come_from_a_file(trained, capsys):
     (trained / "names.txt").write_text("links\nrechts\nnichts\n", "utf-8")
     arguments = ["--model", "cam-small", "--weights", trained / "weights.safetensors", "--names", trained / "names.txt"]
@@ -140,14 +164,16 @@ def test_names_may_come_from_a_file(trained, capsys):
         (["--weights", "none.safetensors"], "no such checkpoint"),
         (["--weights", "weights.safetensors", "--of", "dome"], "--of dome: no such class; known: Left, Right, none"),
         (["--weights", "weights.safetensors", "--names", "none.txt"], "none.txt: cannot be read"),
-        (["--model", "cam-vgg16", "--weights", "weights.safetensors"], "do not fit cam-vgg16"),
-        (["--weights", "headless.pt"], "holds no layer of classes"),
+        (["--model", "cam-vgg16", "--weights", "weights.safetensors"], "is a run of cam-small, not of cam-vgg16"),
+        (["--weights", "weights.safetensors", "--pooling", "gmp"], "was trained with gap; leave it out"),
+        (["--weights", "other/headless.pt"], "holds no layer of classes"),
     ],
     ids=lambda one: " ".join(one) if isinstance(one, list) else "",
 )
 def test_a_wrong_call_says_so_in_one_line(arguments, words, trained, capsys, monkeypatch):
     monkeypatch.chdir(trained)
-    torch.save({"features.0.weight": torch.zeros(2)}, "headless.pt")
+    (trained / "other").mkdir()
+    torch.save({"features.0.weight": torch.zeros(2)}, "other/headless.pt")
     model = [] if "--model" in arguments else ["--model", "cam-small"]
     assert main(["explain", "image.png", *model, *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()

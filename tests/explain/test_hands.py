@@ -183,7 +183,7 @@ def test_a_image_without_hands_is_no_error(tmp_path, weights, capsys):
         (["--hand", "0"], "--hand 0"),
         (["--model", "huge"], "unknown model 'huge'"),
         (["--save", "maps.txt"], "unknown ending '.txt'"),
-        (["--weights", "w.pt"], "--weights is for classifiers"),
+        (["--weights", "w.pt"], "--weights: of classifiers"),
         (["--landmark-model", "none.tflite"], "none.tflite: no such model file"),
     ],
     ids=lambda one: one[0] if isinstance(one, list) else "",

@@ -1,10 +1,10 @@
-"""What images of a class have in common, answers to questions, and the published errors."""
+"""What images of a class have in common, and answers to questions."""
 
 import numpy as np
 import pytest
 
 from sonjit import InputError
-from sonjit.explain import informative_regions, load_published_errors, mean_map, train_answerer
+from sonjit.explain import informative_regions, mean_map, train_answerer
 
 RNG = np.random.default_rng(6)
 
@@ -74,15 +74,3 @@ def test_the_answers_part_from_the_image_is_the_mean_of_its_map():
 def test_what_does_not_belong_together_is_refused():
     with pytest.raises(InputError, match="as many of each"):
         train_answerer(np.zeros((2, 3)), ["a"], ["b"])
-
-
-def test_the_published_tables_say_on_what_each_method_was_trained():
-    tables = load_published_errors()
-    assert len(tables) == 3
-    for table in tables:
-        assert table.markdown().count("\n") == len(table.rows) + 1
-        for row in table.rows:
-            assert len(row.errors) == len(table.columns)
-            assert list(row.errors) == sorted(row.errors, reverse=True)  # five guesses err less than one
-            assert all(0 < error < 100 for error in row.errors)
-    assert {row.supervision for row in tables[-1].rows} == {"weak", "full"}

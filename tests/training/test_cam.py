@@ -76,7 +76,10 @@ def test_accuracy_counts_the_crops_that_are_right(crops):
     assert accuracy(always_left, test) == 0.5
 
 
-@pytest.mark.parametrize("setting", ["batch=0", "size=8", "segment=1", "context=9", "network=resnet", "colour=red"])
+@pytest.mark.parametrize(
+    "setting",
+    ["batch=0", "size=8", "segment=1", "context=9", "network=resnet", "colour=red", "view=crop", "split=train"],
+)
 def test_a_setting_that_trains_nothing_is_refused(setting, tmp_path):
     key, _, value = setting.partition("=")
     with pytest.raises(InputError):

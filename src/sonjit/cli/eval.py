@@ -42,7 +42,9 @@ def evaluate(
     root_input_scale: Literal[1, 255] | None = None,
     boxes: str | None = None,
     mano: str | None = None,
-    classes: int = 1000,
+    pooling: Literal["gap", "gmp"] | None = None,
+    localize_by: Literal["cam", "heuristics", "backprop"] | None = None,
+    view: Literal["full", "crop", "box"] | None = None,
     models_dir: str | None = None,
     landmark_model: str | None = None,
     search: Literal["auto", "fast", "thorough"] | None = None,
@@ -72,14 +74,18 @@ def evaluate(
         split: Another split than the protocol's.
         mode: Of detectors: the crop from the result before, a search over each whole image, or both.
         limit: Only so many images of each set.
-        weights: Checkpoint of a network; demo for placeholder weights.
+        weights: Checkpoint of a network, or folder of its run; demo for placeholder weights.
         layout: Data set that an official checkpoint of InterNet was trained on; Sonjit's own say it.
         root_weights: RootNet's checkpoint, beside InterNet's.
         root_input_scale: What white is to an official checkpoint of RootNet: 255 in the release; Sonjit's own say it.
         boxes: JSON file of where InterNet looks, and how far the roots are: RootNet's released results, or a list with
             annot_id or sample (and side), bbox (x, y, width, height of the square to cut out) and abs_depth in mm.
         mano: MANO_RIGHT.pkl, for HandOccNet.
-        classes: Of a classifier.
+        pooling: Of a classifier's checkpoint that does not say it: gap (mean) or gmp (maximum).
+        localize_by: Of a classifier, where boxes come from: cam, one of each class's map, the default; heuristics, the
+            paper's five of three classes; backprop, one of each class's saliency.
+        view: Of a classifier, what it is shown: all of the image (full), what its map cuts out (crop), or the labelled
+            box (box); by default what it was trained on.
         models_dir: Folder with the published weight files.
         landmark_model: Hand landmark network of your own, for detectors.
         search: Of detectors, how thorough; by default as the protocol says.
@@ -108,7 +114,9 @@ def evaluate(
         mano,
         models_dir,
         landmark_model,
-        classes,
+        pooling,
+        localize_by,
+        view,
         search,
         max_instances,
         device,

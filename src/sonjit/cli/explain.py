@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -20,10 +20,12 @@ def explain(
     models_dir: str | None = None,
     landmark_model: str | None = None,
     weights: str | None = None,
+    pooling: Literal["gap", "gmp"] | None = None,
     names: str | None = None,
     top: int = 1,
     boxes: Annotated[bool, Parameter(negative="")] = False,
     backprop: Annotated[bool, Parameter(negative="")] = False,
+    truth: str | None = None,
     save: str | None = None,
     draw: str | None = None,
     device: str = "cpu",
@@ -38,28 +40,34 @@ def explain(
 
     `sonjit explain photo.jpg --model cam-resnet50 --weights resnet50.pth --top 3 --draw where.png` asks a classifier.
 
+    `sonjit explain photo.jpg --model cam-small,cam-resnet18 --weights a/,b/ --backprop --draw where.png` compares two:
+    a column each, class activation maps above and saliency by backprop below.
+
     Args:
         sources: Images, folders, globs and videos; or camera:0, rtsp://host/stream, or - for standard input.
         of: Hands: handedness (of the person's right hand), presence, or a coordinate such as wrist.x in pixels of the
             crop or wrist.x_m in metres; by default handedness. Classifiers: names or numbers of classes; by default
             the most probable. Several with commas are shown side by side.
-        model: Of hands full or lite; or a classifier out of sonjit networks 'cam-*'.
+        model: Of hands full or lite; or a classifier out of sonjit networks 'cam-*' or 'fc-*', several with commas.
         hand: Only this one, counted from 1.
         max_instances: How many hands to look for.
         mirrored: The input is a selfie view.
         models_dir: Folder with the published weight files.
         landmark_model: Hand landmark network of your own.
-        weights: Checkpoint of the classifier.
+        weights: Folder of a run of sonjit train cam, or checkpoint of the classifier such as torchvision's; of several
+            classifiers one each, with commas.
+        pooling: Of a checkpoint that does not say it: gap (mean) or gmp (maximum).
         names: Text file with the classes' names, one a line; what sonjit train cam writes needs none.
         top: How many of the classifier's most probable classes.
-        boxes: Draw the box around the largest part above 20 % of a class's map.
+        boxes: Draw the box around the largest part above 20 % of a class's map, in red.
         backprop: Draw the gradient's saliency beside each class's map.
+        truth: COCO file with labelled boxes, drawn in green in the images of the same file names.
         save: Maps and numbers: .json, .jsonl, .csv or .parquet; for many files a folder, or a name with {name} in it.
         draw: Image or video to write with the maps over it; for many files a folder.
         device: Where the networks run: of hands cpu, gpu, npu or auto; of classifiers cpu, gpu, cuda:1, mps or auto.
     """
     from sonjit.cli.report import report_job
-    from sonjit.explain.run import Explain
+    from sonjit.explain.run import CLASSIFIERS, Explain
     from sonjit.runs import Outputs
 
     for option, value in (("--hand", hand), ("--max-instances", max_instances), ("--top", top)):
@@ -68,12 +76,16 @@ def explain(
     targets = None if of is None else tuple(part.strip() for part in of.split(",") if part.strip())
     if targets == ():
         raise InputError(f"--of {of!r}: name at least one target")
-    if weights is not None and not model.startswith("cam-"):
-        raise InputError("--weights is for classifiers such as --model cam-small; for hands use --landmark-model")
+    of_classes = {"weights": weights, "pooling": pooling, "names": names}
+    given = [f"--{name}" for name, value in of_classes.items() if value is not None]
+    given += [f"--{name}" for name, value in (("boxes", boxes), ("backprop", backprop)) if value]
+    if given and not model.startswith(CLASSIFIERS):
+        hint = "; for hands use --landmark-model" if weights is not None else ""
+        raise InputError(f"{', '.join(given)}: of classifiers such as --model cam-small alone{hint}")
 
     processor = Explain(
-        targets, model, hand, max_instances, mirrored, models_dir, landmark_model, weights, names, top, boxes, backprop,
-        device,
+        targets, model, hand, max_instances, mirrored, models_dir, landmark_model, weights, pooling, names, top, boxes,
+        backprop, truth, device,
     )  # fmt: skip
     return report_job(sources, processor, Outputs(save, draw), running)
 

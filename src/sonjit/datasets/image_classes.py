@@ -37,6 +37,12 @@ class Cub200(RecordDataset):
         for name in ("images.txt", "image_class_labels.txt", "train_test_split.txt", "bounding_boxes.txt"):
             self.need(below / name)
         self.keep(_records(base, split), str(base / "images.txt"))
+        titles = _by_id(base / "classes.txt") if (base / "classes.txt").is_file() else {}
+        self._titles = {int(number) - 1: name for number, (name, *_) in titles.items()}
+
+    def categories(self) -> dict[int, str]:
+        """All classes of the set, where it names them."""
+        return self._titles or super().categories()
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
         """One image."""
@@ -123,6 +129,10 @@ class IlsvrcLocalization(RecordDataset):
             names = (path.stem for path in sorted(self._images.rglob("*.JPEG")))
             boxes = {name: boxes.get(name, []) for name in names}
         self.keep(boxes.items(), str(solution))
+
+    def categories(self) -> dict[int, str]:
+        """All classes of the set."""
+        return dict(enumerate(self._titles.values()))
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
         """One image with the boxes of its class."""

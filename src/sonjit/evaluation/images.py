@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sonjit.datasets import Sample
     from sonjit.evaluation.predictions import Prediction
     from sonjit.evaluation.protocols import Protocol
+    from sonjit.results import Box
 
 _TOPS = (1, 5)
 _OVERLAP = 0.5
@@ -28,10 +29,8 @@ _OVERLAP = 0.5
 class LocalizationEvaluator:
     """Evaluates the classes of images, best first, and a box for each."""
 
-    main = "localization_error_1"
-
     def __init__(self, protocol: Protocol) -> None:
-        self._protocol = protocol
+        self.main = protocol.main
 
     def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
         """The image, where its class is known: in per cent, 0 is right and 100 wrong."""
@@ -40,31 +39,50 @@ class LocalizationEvaluator:
             return []
         boxes = [(one.category_id, one.box) for one in sample.instances if one.box is not None]
         best = sorted(predictions, key=lambda prediction: -prediction.score)
+        classes = list(dict.fromkeys(prediction.category_id for prediction in best))  # several boxes of one count once
         numbers: dict[str, float] = {}
         for top in _TOPS:
-            named = any(prediction.category_id in labels for prediction in best[:top])
+            named = not labels.isdisjoint(classes[:top])
             placed = any(
-                prediction.category_id == label
-                and prediction.box is not None
-                and box_iou(prediction.box, box) >= _OVERLAP
+                prediction.category_id == label and _overlaps(prediction.box, box)
                 for prediction in best[:top]
                 for label, box in boxes
             )
             numbers[f"classification_error_{top}"] = 100 * float(not named)
             numbers[f"localization_error_{top}"] = 100 * float(not placed) if boxes else math.nan
-        return [EvaluatedItem(numbers=numbers)]
+        anywhere = any(_overlaps(prediction.box, box) for prediction in best[:1] for _, box in boxes)
+        numbers["localization_error_any"] = 100 * float(not anywhere) if boxes else math.nan
+        drawn = [
+            {"bbox": corner_and_size(one.box), "name": one.category or str(one.category_id)}
+            for one in best[:1]
+            if one.box is not None
+        ]
+        return [EvaluatedItem(numbers=numbers, records=drawn)]
 
     def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
         """Errors of the first and of the first five predictions."""
         summary = MetricSummary()
-        for what in ("localization", "classification"):
-            for top in _TOPS:
-                name = f"{what}_error_{top}"
-                column = np.array([one.numbers[name] for one in evaluated], np.float64).reshape(-1, 1)
-                title = f"{what} error, top {top}"
-                summary.metrics.append(mean_metric(name, title, column, "%", clusters=clusters))
+        names = {
+            f"{what}_error_{top}": f"{what} error, top {top}"
+            for what in ("localization", "classification")
+            for top in _TOPS
+        }
+        names["localization_error_any"] = "localization error of the first box, whatever its class"
+        for name, title in names.items():
+            column = np.array([one.numbers[name] for one in evaluated], np.float64).reshape(-1, 1)
+            summary.metrics.append(mean_metric(name, title, column, "%", clusters=clusters))
         summary.values = [one.numbers[self.main] for one in evaluated]
         return summary
+
+
+def corner_and_size(box: Box) -> list[float]:
+    """A box as COCO writes it: x, y, width, height."""
+    x_min, y_min, x_max, y_max = box
+    return [x_min, y_min, x_max - x_min, y_max - y_min]
+
+
+def _overlaps(box: Box | None, true: Box) -> bool:
+    return box is not None and box_iou(box, true) >= _OVERLAP
 
 
 class InstanceEvaluator:

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from sonjit.evaluation.landmarks import LandmarkKind
     from sonjit.evaluation.predictions import Mode, Prediction
     from sonjit.evaluation.schema import FileRecord, ModelRecord
+    from sonjit.explain.classes import LocalizeBy
+    from sonjit.networks.cam import View
 
-_NETWORKS = ("internet", "handoccnet", "mask-rcnn", "cam-*")
+_NETWORKS = ("internet", "handoccnet", "mask-rcnn", "cam-*", "fc-*")
+_CLASSIFIERS = ("cam-", "fc-")
 
 
 class Model(Protocol):
@@ -61,7 +64,9 @@ class ModelChoice:
         mano: MANO's right hand, for meshes.
         models_dir: folder with the published files.
         landmark_model: a landmark network of your own, for a detector.
-        classes: of a classifier.
+        pooling: gap or gmp, of a classifier's checkpoint that does not say it.
+        localize_by: of a classifier, where boxes come from: cam, heuristics or backprop.
+        view: of a classifier, what it is shown: full, crop or box.
         search: of a detector, see `create_detector`; the protocol's by default.
         max_instances: likewise.
         device: where it runs: a detector see `create_detector`, a network `torch_device`.
@@ -77,7 +82,9 @@ class ModelChoice:
     mano: str | None = None
     models_dir: str | None = None
     landmark_model: str | None = None
-    classes: int = 1000
+    pooling: str | None = None
+    localize_by: LocalizeBy | None = None
+    view: View | None = None
     search: str | None = None
     max_instances: int | None = None
     device: str | None = None
@@ -98,6 +105,16 @@ class ModelChoice:
                 raise InputError(f"--{name.replace('_', '-')}: only with --model internet")
         if self.root_input_scale is not None and self.root_weights is None:
             raise InputError(f"--root-input-scale {self.root_input_scale:g}: only with --root-weights")
+        of_classifiers = {"pooling": self.pooling, "localize-by": self.localize_by, "view": self.view}
+        if not self.is_classifier:
+            for name, value in of_classifiers.items():
+                if value is not None:
+                    raise InputError(f"--{name} {value}: is of classifiers such as --model cam-small")
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether it says the class of an image."""
+        return (self.name or "").startswith(_CLASSIFIERS)
 
     @property
     def title(self) -> str:
@@ -141,13 +158,13 @@ def open_model(choice: ModelChoice) -> Model:
         return network_models.HandOccNetModel(choice.weights, choice.mano, device)
     if choice.name == "mask-rcnn":
         return network_models.InstancesModel(choice.weights, device)
-    if choice.name.startswith("cam-"):
-        return network_models.ClassifierModel(choice.name, choice.weights, choice.classes, device)
+    if choice.is_classifier:
+        return _classifier(choice, device)
     raise InputError(f"unknown model {choice.name!r}; known: {', '.join(list_models())}")
 
 
-def describe_model(choice: ModelChoice) -> ModelRecord:
-    """Name and files of a model, each file with its hash."""
+def describe_model(choice: ModelChoice, model: Model | None = None) -> ModelRecord:
+    """Name and files of a model, each file with its hash; of an open classifier also how it is asked."""
     files = [
         choice.predictions, choice.weights, choice.root_weights, choice.boxes, choice.mano, choice.landmark_model
     ]  # fmt: skip
@@ -155,6 +172,12 @@ def describe_model(choice: ModelChoice) -> ModelRecord:
         "name": choice.title,
         "files": [_described(Path(one)) for one in files if one] + _published(choice),
     }
+    if choice.is_classifier:
+        from sonjit.evaluation.network_models import ClassifierModel
+
+        assert isinstance(model, ClassifierModel)
+        record["supervision"] = model.supervision
+        record["settings"] = model.settings
     if _is_detector(choice) and choice.search is not None and choice.max_instances is not None:
         record["search"], record["max_instances"] = choice.search, choice.max_instances
     if choice.layout is not None:
@@ -162,6 +185,14 @@ def describe_model(choice: ModelChoice) -> ModelRecord:
     if choice.root_input_scale is not None:
         record["root_input_scale"] = choice.root_input_scale
     return record
+
+
+def _classifier(choice: ModelChoice, device: torch.device) -> Model:
+    from sonjit.evaluation.network_models import ClassifierModel
+    from sonjit.networks.cam import load_classifier
+
+    classifier = load_classifier(choice.name or "", choice.weights, choice.pooling)
+    return ClassifierModel(classifier, choice.localize_by, choice.view, device)
 
 
 def _is_detector(choice: ModelChoice) -> bool:
@@ -209,6 +240,8 @@ def _published(choice: ModelChoice) -> list[FileRecord]:
 def _described(path: Path) -> FileRecord:
     import hashlib
 
+    if path.is_dir():
+        path /= "weights.safetensors"  # of a run
     if not path.is_file():
         return {"file": str(path)}
     with path.open("rb") as stream:

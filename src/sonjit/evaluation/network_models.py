@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
     from sonjit.datasets import Sample
     from sonjit.evaluation.predictions import Mode
+    from sonjit.explain.classes import LocalizeBy
     from sonjit.geometry.cameras import Intrinsics
     from sonjit.meshes.hand_mesh import NamedPoint
     from sonjit.meshes.mano_networks import HandOccHands
-    from sonjit.networks import Network
+    from sonjit.networks.cam import Classifier, View
     from sonjit.networks.mask_rcnn.mask_rcnn import SavedMaskRCNN
 
 _CLASSES = 5
@@ -76,30 +77,59 @@ class HandOccNetModel(_NetworkModel):
 
 
 class ClassifierModel(_NetworkModel):
-    """A network with class activation maps: its five likeliest classes, with a box of each one's map."""
+    """A classifier: its five likeliest classes, with boxes.
 
-    modes = ("reacquisition",)
+    Args:
+        classifier: as `load_classifier` gives it.
+        localize_by: where boxes come from; None for its maps, or where it has none for backprop.
+        view: what it is shown; None for what it was trained on.
+        device: of torch.
 
-    def __init__(self, name: str, weights: str | None, classes: int, device: torch.device) -> None:
-        from sonjit.networks import create_network, network_entry
+    Attributes:
+        settings: how it was asked, for reports.
+        supervision: what it was trained on: weak, on classes alone; box, on labelled boxes cut out.
+    """
 
-        self._size = network_entry(name).inputs[0].shape[-1]
-        network = create_network(name, needed_weights(name, weights), classes=classes)
-        self._network: Network = network.to(device).eval()
+    def __init__(
+        self, classifier: Classifier, localize_by: LocalizeBy | None, view: View | None, device: torch.device
+    ) -> None:
+        has_maps = classifier.pooling is not None
+        self._by: LocalizeBy = localize_by or ("cam" if has_maps else "backprop")
+        self._view: View = view or classifier.view
+        if not has_maps and self._by != "backprop":
+            raise InputError(f"--localize-by {self._by}: {classifier.network.name} has no maps; give backprop")
+        if self._view == "box":
+            self.modes: tuple[Mode, ...] = ("ground-truth boxes",)
+        else:
+            self.modes = ("reacquisition",)
+        self._classifier = classifier
+        classifier.network.to(device)
+        if classifier.cropper is not None:
+            classifier.cropper.network.to(device)
+        shown = {"full": "whole image", "crop": "crop by the map", "box": "true box"}[self._view]
+        pooling = {"pooling": classifier.pooling} if classifier.pooling else {}
+        self.supervision = "box" if self._view == "box" else "weak"
+        self.settings: dict[str, str] = {**pooling, "localize_by": self._by, "view": shown}
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
-        """The classes of an image (H, W, 3)."""
-        from sonjit.explain.classes import explain_classes
-        from sonjit.explain.overlay import enlarge
-        from sonjit.metrics import box_from_map
+        """The classes of an image (H, W, 3); nothing where the true box is to be shown, and there is none."""
+        from sonjit.explain.classes import localize_classes
 
         del mode
-        height, width = rgb.shape[:2]
+        true_box = next((one.box for one in sample.instances if one.box is not None), None)
+        if self._view == "box" and true_box is None:
+            return []
+        found = localize_classes(self._classifier, rgb, by=self._by, view=self._view, true_box=true_box, top=_CLASSES)
+        names, ids = self._classifier.names, self._classifier.ids
         return [
             Prediction(
-                category_id=one.label, score=one.probability, box=box_from_map(enlarge(one.values, width, height))
+                category_id=ids[one.label],
+                category=names[one.label] if names else None,
+                score=one.probability,
+                box=one.box,
+                map=one.values,
             )
-            for one in explain_classes(self._network, rgb, self._size, top=_CLASSES)
+            for one in found
         ]
 
 

@@ -39,6 +39,8 @@ class Prediction:
         box: x_min, y_min, x_max, y_max in pixels.
         mask: (H, W).
         category_id: of its class, in the data set's counting.
+        category: name of its class, where the model knows it.
+        map: (h, w) the evidence for its class by place, over all of what was shown.
         instance: which of the sample's instances it is meant for; None where that is to be found out.
         person: number of the person in the image that it is a part of; None where that is not known.
         hand_type: probabilities of a right and of a left hand where it was sought; None where a model gives none.
@@ -58,6 +60,8 @@ class Prediction:
     box: Box | None = None
     mask: NDArray[np.bool_] | None = None
     category_id: int | None = None
+    category: str | None = None
+    map: NDArray[np.float32] | None = None
     instance: int | None = None
     person: int | None = None
     hand_type: tuple[float, float] | None = None

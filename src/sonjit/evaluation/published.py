@@ -17,7 +17,7 @@ from sonjit.documents.document import BulletList, Heading, Table, Text, number
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from importlib.resources.abc import Traversable
 
     from sonjit.documents.document import Block
@@ -62,13 +62,18 @@ class Row:
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A published benchmark."""
+    """A published benchmark.
+
+    Attributes:
+        kind: heading of the rows' kinds, where they have a column of their own; "" where they stand by the method.
+    """
 
     name: str
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -216,6 +221,8 @@ def published_blocks(record: EvaluationRecord) -> Iterator[Block]:
 
 def comparison(table: PublishedTable, record: EvaluationRecord) -> Table | None:
     """A published table with a row of ours per mode; None where no metric of ours is in it."""
+    model = record["model"]
+    name = ", ".join([model["name"], *model.get("settings", {}).values()])
     ours: list[tuple[str, ...]] = []
     for run in record["runs"]:
         metrics = {one["name"]: one for one in run["metrics"]}
@@ -224,15 +231,24 @@ def comparison(table: PublishedTable, record: EvaluationRecord) -> Table | None:
             for column in table.columns
         ]
         if any(cell != "–" for cell in cells):
-            ours.append((f"Sonjit: {record['model']['name']}, {run['mode']}", *cells, _sets(record)))
-    if not ours:
-        return None
-    headings = ("method", *(f"{one.title} {one.unit}".strip() for one in table.columns), "data or source")
+            kind = (model.get("supervision", "–"),) if table.kind else ()
+            ours.append((f"Sonjit: {name}, {run['mode']}", *kind, *cells, _sets(record)))
+    return table_block(table, ours) if ours else None
+
+
+def table_block(table: PublishedTable, ours: Sequence[tuple[str, ...]] = ()) -> Table:
+    """A published table, below rows of ours: method, kind where the table has a column of it, values, data."""
+    headings = (f"{one.title} {one.unit}".strip() for one in table.columns)
     rows = [
-        (f"{row.method}{f' ({row.kind})' if row.kind else ''}", *(number(value) for value in row.values), row.source)
+        (
+            *((row.method, row.kind) if table.kind else (f"{row.method}{f' ({row.kind})' if row.kind else ''}",)),
+            *map(number, row.values),
+            row.source,
+        )
         for row in table.rows
     ]
-    return Table(headings, (*ours, *rows))
+    kind = (table.kind,) if table.kind else ()
+    return Table(("method", *kind, *headings, "data or source"), (*ours, *rows), text_columns=1 + len(kind))
 
 
 def published_groups(names: tuple[str, ...], metric: str) -> Iterator[Block]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sonjit.datasets import mask_from_segmentation
 from sonjit.documents.document import (
     BulletList,
     Heading,
@@ -30,7 +31,8 @@ from sonjit.evaluation.predictions import known_points
 from sonjit.evaluation.published import published_blocks
 from sonjit.json_text import json_from
 from sonjit.media.annotated.writers import encode_image
-from sonjit.media.drawing.strokes import draw_path
+from sonjit.media.drawing.instances import draw_tint
+from sonjit.media.drawing.strokes import draw_captions, draw_path
 from sonjit.runs.records import RecordTable
 from sonjit.skeletons import load_skeleton
 
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
     from sonjit.datasets import Sample
     from sonjit.documents.document import Block
+    from sonjit.evaluation.predictions import EvaluatedItem
     from sonjit.evaluation.protocols import ProtocolData
     from sonjit.evaluation.records import JournalLine
     from sonjit.evaluation.run import Evaluation
@@ -230,6 +233,7 @@ MOST = 8
 _MISSED = 4
 _SIDE_PX = 360
 _MARGIN = 0.4
+_LIKELY = 0.5
 _TRUTH: Colour = (64, 200, 96)
 _PREDICTION: Colour = (240, 80, 60)
 
@@ -255,7 +259,8 @@ def draw_worst(data: ProtocolData, lines: Sequence[JournalLine], rows: Sequence[
     for row in rows:
         line, one = pairs[row]
         sample = data[line.place]
-        images.append(encode_image(_drawn(sample, one.instance, one.points_px), ".jpg"))
+        image = _drawn(sample, one.instance, one.points_px) if one.points_px is not None or one.instance >= 0 else None
+        images.append(encode_image(_image_drawn(sample, one) if image is None else image, ".jpg"))
     return images
 
 
@@ -281,6 +286,35 @@ def _drawn(sample: Sample, number: int, prediction: NDArray[np.float64] | None) 
     if prediction is not None and not first and np.isfinite(prediction).all():
         _frame(image, (np.stack([prediction.min(0), prediction.max(0)]) - offset) * scale, _PREDICTION)
     return image
+
+
+def _image_drawn(sample: Sample, one: EvaluatedItem) -> NDArray[np.uint8]:
+    """All of an image: labelled boxes and masks, and those that were predicted with a confidence of a half or more."""
+    import cv2
+
+    rgb = sample.rgb()
+    scale = 2 * _SIDE_PX / max(rgb.shape[:2])
+    size = round(rgb.shape[1] * scale), round(rgb.shape[0] * scale)
+    canvas = np.ascontiguousarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+    found = [record for record in one.records if "bbox" in record and "truth" not in record]
+    shown = [record for record in found if record.get("score", 1.0) >= _LIKELY]
+    masks = [(mask, _TRUTH) for instance in sample.instances if (mask := instance.mask()) is not None]
+    masks += [
+        (mask_from_segmentation(record["segmentation"], *rgb.shape[:2]), _PREDICTION)
+        for record in shown
+        if "segmentation" in record
+    ]
+    for mask, colour in masks:
+        draw_tint(canvas, mask.astype(np.float32), colour)
+    for instance in sample.instances:
+        if instance.box is not None:
+            _frame(canvas, np.reshape(instance.box, (2, 2)) * scale, _TRUTH)
+    for record in shown:
+        x, y, width, height = record["bbox"]
+        _frame(canvas, np.array([[x, y], [x + width, y + height]]) * scale, _PREDICTION)
+    if names := [str(record["name"]) for record in shown if "name" in record]:
+        draw_captions(canvas, names)
+    return canvas
 
 
 def _cut(rgb: NDArray[np.uint8], around: NDArray[np.floating]) -> tuple[NDArray[np.uint8], float, NDArray[np.float64]]:

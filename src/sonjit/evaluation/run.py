@@ -155,7 +155,7 @@ def evaluate(
     modes = _modes(session.model, request.modes or session.protocol.modes)
     session.model.check(data.readable())
     expect(len(data) * len(modes))
-    described = describe_model(session.choice)
+    described = describe_model(session.choice, session.model)
     about = {
         "protocol": asdict(session.protocol), "data": data.describe(), "samples": len(data), "model": described,
         "sonjit": __version__,

@@ -95,7 +95,10 @@ class FileRecord(TypedDict):
 
 
 class ModelRecord(TypedDict):
-    """A model's name in reports, its files, and what else was chosen: a detector's search, what weights do not say."""
+    """A model's name in reports, its files, and what else was chosen: a detector's search, what weights do not say.
+
+    `settings` are how a classifier was asked; `supervision` is what it was trained on: weak, on classes alone.
+    """
 
     name: str
     files: list[FileRecord]
@@ -103,6 +106,8 @@ class ModelRecord(TypedDict):
     max_instances: NotRequired[int]
     layout: NotRequired[str]
     root_input_scale: NotRequired[float]
+    settings: NotRequired[dict[str, str]]
+    supervision: NotRequired[str]
 
 
 class EvaluationRecord(TypedDict):

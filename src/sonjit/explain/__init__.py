@@ -8,11 +8,8 @@ from sonjit.explain.hands import HandExplainer, TargetMap, hand_map, load_hand_e
 from sonjit.explain.overlay import draw_boxes, enlarge, grid, overlay, panel, place, side_by_side
 from sonjit.explain.studies import (
     Answerer,
-    ErrorRow,
-    ErrorTable,
     Region,
     informative_regions,
-    load_published_errors,
     mean_map,
     train_answerer,
 )
@@ -20,8 +17,6 @@ from sonjit.metrics.localization import box_from_map, box_iou, boxes_from_maps, 
 
 __all__ = [
     "Answerer",
-    "ErrorRow",
-    "ErrorTable",
     "HandExplainer",
     "Region",
     "TargetMap",
@@ -35,7 +30,6 @@ __all__ = [
     "hand_map",
     "informative_regions",
     "load_hand_explainer",
-    "load_published_errors",
     "localization_error",
     "mean_map",
     "overlay",

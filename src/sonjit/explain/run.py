@@ -5,7 +5,6 @@ Hands are explained by their landmark network, images by a classifier.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -21,17 +20,17 @@ from sonjit.detectors import Detector
 from sonjit.engines.devices import torch_device
 from sonjit.errors import InputError
 from sonjit.explain.hands import HandExplainer, TargetMap
-from sonjit.explain.overlay import draw_boxes, draw_outline, enlarge, overlay, panel, place, side_by_side
+from sonjit.explain.overlay import draw_boxes, draw_outline, enlarge, grid, overlay, panel, place, side_by_side
 from sonjit.media import Source, SourceFrame, open_drawing_writer
 from sonjit.media.drawing.strokes import draw_captions
 from sonjit.media.tables.base import ColumnType
 from sonjit.metrics.localization import box_from_map
-from sonjit.results import Hand
+from sonjit.results import Box, Hand
 from sonjit.runs.processor import Outputs, Pass, Processor, StillAndStream, Summary, counted, table_header
 from sonjit.runs.records import Record, RecordTable
 
 if TYPE_CHECKING:
-    from sonjit.networks import Network
+    from sonjit.networks.cam import Classifier
 
 
 class Explained(NamedTuple):
@@ -51,8 +50,8 @@ class Explained(NamedTuple):
 class Explainer(Protocol):
     """Explains images, one after the other."""
 
-    def explain(self, rgb: Image, time: float | None, *, draw: bool) -> Explained:
-        """Explain an image (H, W, 3); `time` in seconds, None for a still."""
+    def explain(self, rgb: Image, time: float | None, *, draw: bool, true: Sequence[Box] = ()) -> Explained:
+        """Explain an image (H, W, 3); `time` in seconds, None for a still; `true` are labelled boxes, to draw."""
         ...
 
     def reset(self) -> None:
@@ -80,7 +79,7 @@ class HandsExplained:
         self._detector, self._explainer = detector, explainer
         self._targets, self._number = targets, number
 
-    def explain(self, rgb: Image, time: float | None, *, draw: bool) -> Explained:
+    def explain(self, rgb: Image, time: float | None, *, draw: bool, true: Sequence[Box] = ()) -> Explained:
         """One line per hand and target, one panel per target."""
         hands: list[Hand] = self._detector.detect(rgb, time=time)
         if self._number is not None:
@@ -102,7 +101,8 @@ class HandsExplained:
             for hand, of_hand in zip(hands, maps, strict=True)
             for one in of_hand
         ]
-        return Explained(record, lines, self._panels(rgb, hands, maps) if draw else None)
+        drawn = self._panels(rgb, hands, maps, true) if draw else None
+        return Explained(record, lines, drawn)
 
     def reset(self) -> None:
         """Track no hand of the images before."""
@@ -112,7 +112,7 @@ class HandsExplained:
         """Free the networks."""
         self._detector.close()
 
-    def _panels(self, rgb: Image, hands: list[Hand], maps: list[list[TargetMap]]) -> Image:
+    def _panels(self, rgb: Image, hands: list[Hand], maps: list[list[TargetMap]], true: Sequence[Box]) -> Image:
         height, width = rgb.shape[:2]
         panels: list[NDArray[np.uint8]] = []
         for number in range(len(self._targets)):
@@ -124,74 +124,111 @@ class HandsExplained:
                 f"{hand.handedness}: {_short(of_hand[number])}" for hand, of_hand in zip(hands, maps, strict=True)
             ]
             draw_captions(canvas, captions or ["no hand found"])
+            draw_boxes(canvas, true=true)
             panels.append(canvas)
         return side_by_side(panels)
 
 
 class ClassesExplained:
-    """Explains the classes of whole images.
+    """Explains the classes of whole images, by one network or by several beside each other.
 
     Args:
-        network: one of `list_networks("cam-*")`, in eval mode.
-        size: side of its square input in pixels.
-        names: of the classes; their numbers where there is none.
-        classes: which to explain; the `top` most probable where None.
+        classifiers: as `load_classifier` gives them.
+        names: of the classes, where the networks' own are not meant; their numbers where nobody names them.
+        wanted: names or numbers of the classes to explain; the `top` most probable where None.
         top: how many, where no classes are given.
         boxes: draw the box around the largest part above 20 % of each map's maximum.
-        backprop: draw the baseline's saliency beside each map.
+        backprop: draw the baseline's saliency beside each map, or below it where there are several networks; of a
+            network without maps it is drawn anyway.
+
+    Raises:
+        InputError: a class that a network does not have.
     """
 
     def __init__(
         self,
-        network: Network,
-        size: int,
+        classifiers: Sequence[Classifier],
         names: Sequence[str] = (),
         *,
-        classes: Sequence[int] | None = None,
+        wanted: Sequence[str] | None = None,
         top: int = 1,
         boxes: bool = False,
         backprop: bool = False,
     ) -> None:
-        self._network, self._size, self._names = network, size, names
-        self._classes, self._top, self._boxes, self._backprop = classes, top, boxes, backprop
+        self._classifiers, self._top, self._boxes, self._backprop = classifiers, top, boxes, backprop
+        self._names = [list(names or one.names) for one in classifiers]
+        self._classes = [
+            None if wanted is None else [_class_number(name, known, len(one.ids)) for name in wanted]
+            for one, known in zip(classifiers, self._names, strict=True)
+        ]
 
-    def explain(self, rgb: Image, time: float | None, *, draw: bool) -> Explained:
-        """One line and one panel per class."""
-        from sonjit.explain.classes import explain_classes
+    def explain(self, rgb: Image, time: float | None, *, draw: bool, true: Sequence[Box] = ()) -> Explained:
+        """One line and one panel per class and network."""
+        parts = [self._of(number, rgb, true, draw=draw) for number in range(len(self._classifiers))]
+        records = [record for part in parts for record in part.records]
+        lines = [line for part in parts for line in part.lines]
+        if not draw:
+            return Explained({"classes": records}, lines, None)
+        if len(parts) == 1:
+            return Explained({"classes": records}, lines, side_by_side(parts[0].panels))
+        return Explained({"classes": records}, lines, grid(list(zip(*(part.panels for part in parts), strict=True))))
 
+    def _of(self, number: int, rgb: Image, true: Sequence[Box], *, draw: bool) -> _OfNetwork:
+        """What one network says; as many panels whichever it is, where several are compared."""
+        from sonjit.explain.classes import explain_classes, saliency_of_classes
+
+        classifier, names = self._classifiers[number], self._names[number]
+        several = len(self._classifiers) > 1
+        title = f"{classifier.network.name.partition('-')[2]}: " if several else ""
         height, width = rgb.shape[:2]
-        records: list[dict[str, object]] = []
-        lines: list[str] = []
-        panels: list[NDArray[np.uint8]] = []
-        for one in explain_classes(self._network, rgb, self._size, self._classes, self._top):
-            name = self._names[one.label] if one.label < len(self._names) else f"class {one.label}"
+        asked = rgb, classifier.size, self._classes[number], self._top
+        has_maps = classifier.pooling is not None
+        found = (explain_classes if has_maps else saliency_of_classes)(classifier.network, *asked)
+        labels = [one.label for one in found]
+        compared = found
+        if has_maps and self._backprop and draw:
+            compared = saliency_of_classes(classifier.network, rgb, classifier.size, labels)
+        of = _OfNetwork([], [], [])
+        for one, saliency in zip(found, compared, strict=True):
+            name = names[one.label] if one.label < len(names) else f"class {one.label}"
             large = enlarge(one.values, width, height)
             box = box_from_map(large)
-            records.append({
-                "class": name, "label": one.label, "probability": one.probability, "score": one.score, "bias": one.bias,
+            of.records.append({
+                **({"network": classifier.network.name} if several else {}),
+                "class": name, "label": one.label, "probability": one.probability, "score": one.score,
+                "bias": one.bias if has_maps else None,
                 "box": None if box is None else dict(zip(("xMin", "yMin", "xMax", "yMax"), box, strict=True)),
                 "map": one.values.tolist(),
             })  # fmt: skip
-            lines.append(f"{name} {one.probability:.2f}: score {one.score:.4g}")
-            if draw:
-                panels.append(panel(rgb, large, f"{name} {one.probability:.2f}"))
-                if self._boxes and box is not None:
-                    draw_boxes(panels[-1], predicted=[box])
-                if self._backprop:
-                    panels.append(panel(rgb, self._saliency(rgb, one.label), f"{name}, backprop"))
-        return Explained({"classes": records}, lines, side_by_side(panels) if draw else None)
+            of.lines.append(f"{title}{name} {one.probability:.2f}: score {one.score:.4g}")
+            if not draw:
+                continue
+            shown = f"{title}{name} {one.probability:.2f}"
+            if has_maps:
+                of.panels.append(self._panel(rgb, large, shown, true))
+            elif several and self._backprop:
+                of.panels.append(self._panel(rgb, np.full((height, width), np.nan, np.float32), f"{shown}: no map", ()))
+            if self._backprop or not has_maps:
+                of.panels.append(self._panel(rgb, enlarge(saliency.values, width, height), f"{shown}, backprop", true))
+        return of
+
+    def _panel(self, rgb: Image, values: Float32Array, title: str, true: Sequence[Box]) -> Image:
+        drawn = panel(rgb, values, title)
+        box = box_from_map(values) if self._boxes else None
+        draw_boxes(drawn, true=true, predicted=[] if box is None else [box])
+        return drawn
 
     def reset(self) -> None:
         """Every image stands alone."""
 
     def close(self) -> None:
-        """Nothing is held but the network."""
+        """Nothing is held but the networks."""
 
-    def _saliency(self, rgb: Image, label: int) -> Float32Array:
-        from sonjit.explain.classes import backprop_saliency, image_tensor
 
-        saliency = backprop_saliency(self._network, image_tensor(rgb, self._size).to(self._network.device), [label])
-        return enlarge(saliency[0].cpu().numpy(), rgb.shape[1], rgb.shape[0])
+class _OfNetwork(NamedTuple):
+    records: list[dict[str, object]]
+    lines: list[str]
+    panels: list[NDArray[np.uint8]]
 
 
 def _to_dict(one: TargetMap) -> dict[str, object]:
@@ -217,8 +254,12 @@ def _line(one: TargetMap) -> str:
 _FRAME: dict[str, ColumnType] = {"frame": int, "time": float, "source": str}
 _HAND: dict[str, ColumnType] = {"instance": int, "handedness": str, "score": float, "id": int}
 _TARGET: dict[str, ColumnType] = {"target": str, "value": float, "unit": str, "bias": float, "box": str, "map": str}
+CLASSIFIERS = ("cam-", "fc-")
+"""How names of classifiers begin; `is_classifier` would need PyTorch."""
+
 _CLASS: dict[str, ColumnType] = {
-    "class": str, "label": int, "probability": float, "score": float, "bias": float, "box": str, "map": str,
+    "network": str, "class": str, "label": int, "probability": float, "score": float, "bias": float, "box": str,
+    "map": str,
 }  # fmt: skip
 
 
@@ -228,17 +269,19 @@ class Explain(Processor):
 
     Attributes:
         targets: of a hand's landmark network, or classes by name or number; None for the usual ones.
-        model: of hands `full` or `lite`, or a classifier such as `cam-small`.
+        model: of hands `full` or `lite`, or a classifier such as `cam-small`; several with commas.
         hand: only this one, counted from 1.
         max_instances: how many hands to look for.
         mirrored: the images are selfie views.
         models_dir: folder with the published weight files.
         landmark_model: hand landmark network of your own.
-        weights: checkpoint of the classifier.
+        weights: checkpoint of the classifier, or run of `sonjit train cam`; with commas as many as classifiers.
+        pooling: `gap` or `gmp`, of a checkpoint that does not say it.
         names: text file with the classes' names, one a line.
         top: how many of the most probable classes.
         boxes: draw the box around the largest part of each class's map.
         backprop: draw the gradient's saliency beside each class's map.
+        truth: COCO file whose boxes are drawn, those of the image with the same file name.
         device: where networks run: of hands see `create_detector`, of classifiers `torch_device`.
     """
 
@@ -250,16 +293,18 @@ class Explain(Processor):
     models_dir: str | None = None
     landmark_model: str | None = None
     weights: str | None = None
+    pooling: str | None = None
     names: str | None = None
     top: int = 1
     boxes: bool = False
     backprop: bool = False
+    truth: str | None = None
     device: str = "cpu"
 
     @property
     def of_classes(self) -> bool:
         """Whether a classifier is explained."""
-        return self.model.startswith("cam-")
+        return self.model.startswith(CLASSIFIERS)
 
     def found(self, count: int) -> str:
         """So many maps, or that there was no hand."""
@@ -279,7 +324,7 @@ class Explain(Processor):
     def explainer(self, *, still: bool) -> Explainer:
         """What explains images that stand alone or follow each other; its networks are loaded."""
         if self.of_classes:
-            return _classifier(self)
+            return _classifiers(self)
         from sonjit.detectors import create_detector
         from sonjit.explain.hands import load_hand_explainer
 
@@ -315,6 +360,7 @@ class _ExplainPass(Pass[Explained]):
         self._source, self._explainer = source, explainer
         self._table = self._drawing = None
         self._lines: list[str] = []
+        self._true = _true_boxes(Path(processor.truth), Path(source.name)) if processor.truth else {}
         with ExitStack() as stack:
             if outputs.save is not None:
                 self._table = stack.enter_context(processor.open_table(outputs.save, source))
@@ -323,7 +369,9 @@ class _ExplainPass(Pass[Explained]):
             self.outputs = stack.pop_all()
 
     def process(self, frame: SourceFrame) -> Explained:
-        explained = self._explainer.explain(frame.rgb, frame.time, draw=self._drawing is not None)
+        name = Path(self._source.frame_source(frame.index) or str(self._source.name)).name if self._true else ""
+        true = self._true.get(name, ())
+        explained = self._explainer.explain(frame.rgb, frame.time, draw=self._drawing is not None, true=true)
         self._lines = explained.lines
         return explained
 
@@ -357,36 +405,36 @@ def _rows(record: Record) -> list[Record]:
     return rows or [frame]
 
 
-def _classifier(asked: Explain) -> ClassesExplained:
-    """The classifier in a checkpoint; what `sonjit train cam` wrote beside it says its classes and size."""
-    from sonjit.networks import create_network, load_checkpoint, network_entry
+def _classifiers(asked: Explain) -> ClassesExplained:
+    """The classifiers in checkpoints; what `sonjit train cam` wrote beside them says their classes and size."""
+    from sonjit.networks.cam import load_classifier
 
-    name = asked.model
-    size = network_entry(name).inputs[0].shape[-1]
-    if asked.weights is None:
-        raise InputError(f"{name}: name its checkpoint with --weights: {network_entry(name).where}")
-    path = Path(asked.weights)
-    held = {key.removeprefix("module."): value for key, value in load_checkpoint(path).items()}
-    head = held.get("head.weight", held.get("fc.weight") if name.startswith("cam-resnet") else None)
-    if head is None:
-        raise InputError(f"{path}: holds no layer of classes for {name}; train it first")
-    settings = _settings_beside(path)
-    pooling = settings.get("pooling", "gap")
-    network = create_network(name, path, classes=len(head), pooling=pooling).eval().to(torch_device(asked.device))
-    known: list[str] = _lines(Path(asked.names)) if asked.names else list(settings.get("classes", []))
-    classes = None if asked.targets is None else [_class_number(one, known, len(head)) for one in asked.targets]
+    models, weights = _parts(asked.model), _parts(asked.weights or "")
+    if weights and len(weights) != len(models):
+        raise InputError(f"--weights: {len(weights)} files for {len(models)} networks; give one each, with commas")
+    device = torch_device(asked.device)
+    classifiers = [
+        load_classifier(name, path, asked.pooling)
+        for name, path in zip(models, weights or [None] * len(models), strict=True)
+    ]
+    for one in classifiers:
+        one.network.to(device)
+    known = _lines(Path(asked.names)) if asked.names else []
     return ClassesExplained(
-        network, int(settings.get("size", size)), known, classes=classes, top=asked.top, boxes=asked.boxes,
-        backprop=asked.backprop,
-    )  # fmt: skip
+        classifiers, known, wanted=asked.targets, top=asked.top, boxes=asked.boxes, backprop=asked.backprop
+    )
 
 
-def _settings_beside(path: Path) -> dict[str, Any]:
-    file = path.with_name("settings.json")
-    try:
-        return dict(json.loads(file.read_text("utf-8"))) if file.is_file() else {}
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{file}: cannot be read ({error}); remove it or copy it again") from None
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _true_boxes(path: Path, source: Path) -> dict[str, list[Box]]:
+    """The boxes of a COCO file, whose images are the source's, by their file names without folders."""
+    from sonjit.datasets import open_dataset
+
+    data = open_dataset("folder", path, images=str(source if source.is_dir() else source.parent))
+    return {Path(sample.id).name: [one.box for one in sample.instances if one.box is not None] for sample in data}
 
 
 def _lines(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""What Zhou et al. 2016 do with maps: find patterns, answer questions, and compare errors in tables.
+"""What Zhou et al. 2016 do with maps: find patterns and answer questions.
 
 Pattern discovery (section 4.2, informative objects in scenes): what the images of one class have in common where their
 class activation maps are high; regions of all images of a class by its map, the strongest first.
@@ -6,24 +6,18 @@ class activation maps are high; regions of all images of a class by its map, the
 Visual question answering with a map of the answer (section 4.3, after Zhou et al. 2015, Simple Baseline for Visual
 Question Answering, a bag of words): one linear layer over the image's features and the words. The score of an answer is
 `w_image . mean(features) + w_words . counts + bias`. Its part from the image is the mean of a map, as of any class.
-
-Tables of errors, the published ones beside one's own: method, kind of supervision, errors in percent.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sonjit.arrays import Float32Array, FloatArray, Image, RealArray
-from sonjit.documents.document import Table, markdown_table
 from sonjit.errors import InputError
 from sonjit.explain.overlay import enlarge
 from sonjit.metrics.localization import box_from_map
@@ -165,66 +159,3 @@ def _counts(question: str, words: tuple[str, ...]) -> FloatArray:
 def _softmax(scores: FloatArray) -> FloatArray:
     powers = np.exp(scores - scores.max(1, keepdims=True))
     return powers / powers.sum(1, keepdims=True)
-
-
-Supervision = Literal["weak", "full"]
-"""Weak: trained on classes alone, as class activation maps and backprop both are; full: on boxes too."""
-
-
-@dataclass(frozen=True)
-class ErrorRow:
-    """One method.
-
-    Attributes:
-        method: its name.
-        supervision: what it was trained on.
-        errors: in percent, one per column.
-    """
-
-    method: str
-    supervision: Supervision
-    errors: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class ErrorTable:
-    """Errors of several methods on the same images.
-
-    Attributes:
-        title: what was measured, on what.
-        columns: such as "top-1".
-        rows: in the order of the source.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[ErrorRow, ...]
-
-    def markdown(self) -> str:
-        """The table as Markdown, without its title.
-
-        >>> print(ErrorTable("", ("top-1",), (ErrorRow("GAP", "weak", (12.34,)),)).markdown())
-        | method | supervision | top-1 % |
-        | --- | --- | ---: |
-        | GAP | weak | 12.34 |
-        """
-        headings = ("method", "supervision", *(f"{name} %" for name in self.columns))
-        rows = tuple((row.method, row.supervision, *map(_percent, row.errors)) for row in self.rows)
-        return markdown_table(Table(headings, rows, text_columns=2))
-
-
-def load_published_errors() -> list[ErrorTable]:
-    """Tables 1 to 3 of Zhou et al. 2016 on ILSVRC, whose images are not needed for this."""
-    text = resources.files("sonjit.explain").joinpath("published.json").read_text("utf-8")
-    return [
-        ErrorTable(
-            table["title"],
-            tuple(table["columns"]),
-            tuple(ErrorRow(method, supervision, tuple(errors)) for method, supervision, *errors in table["rows"]),
-        )
-        for table in json.loads(text)["tables"]
-    ]
-
-
-def _percent(error: float) -> str:
-    return f"{error:.2f}".rstrip("0").rstrip(".")

@@ -6,12 +6,18 @@ pooling S_c is the mean of M_c plus the layer's bias; with max pooling the map o
 
 Backbones are cut as in section 3: AlexNet after conv5, VGG-16 after conv5-3, GoogLeNet after inception 4e, so that the
 map stays 13 x 13 or 14 x 14 at 224 px. Module names are those of torchvision, whose checkpoints therefore load.
+
+VGG-16 and AlexNet are also here as they were before, with their fully connected layers: they have no maps, and are what
+backprop is compared on.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +26,19 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 from torchvision.models.vgg import cfgs, make_layers
 
 from sonjit.errors import InputError
-from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
+from sonjit.files import atomic_file
+from sonjit.networks.registry import (
+    DESCRIPTION,
+    InputSpec,
+    Network,
+    NetworkEntry,
+    create_network,
+    load_checkpoint,
+    load_description,
+    network_entry,
+    register,
+    save_description,
+)
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -37,7 +55,7 @@ class Backbone(nn.Module):
     channels: int
     mean: ClassVar[tuple[float, float, float]] = IMAGENET_MEAN
     std: ClassVar[tuple[float, float, float]] = IMAGENET_STD
-    left_out: ClassVar[tuple[str, ...]] = ()
+    left_out: tuple[str, ...] = ()
 
     if TYPE_CHECKING:
 
@@ -59,26 +77,33 @@ class Convolutions(Backbone):
         return self.features(images)
 
 
-class GoogLeNetTo4e(Backbone):
-    """GoogLeNet (Szegedy et al. 2015) with batch norms, up to inception 4e: 832 channels at 1/16."""
+class GoogLeNetMaps(Backbone):
+    """GoogLeNet (Szegedy et al. 2015) with batch norms: up to inception 4e, 832 channels at 1/16, or whole.
+
+    Args:
+        last: module after which it ends.
+    """
 
     mean = std = (0.5, 0.5, 0.5)  # what torchvision's transform_input comes to
-    left_out = ("inception5", "aux1.", "aux2.", "fc.")
     _LAYERS = (
         "conv1", "maxpool1", "conv2", "conv3", "maxpool2", "inception3a", "inception3b", "maxpool3",
-        "inception4a", "inception4b", "inception4c", "inception4d", "inception4e",
+        "inception4a", "inception4b", "inception4c", "inception4d", "inception4e", "maxpool4",
+        "inception5a", "inception5b",
     )  # fmt: skip
+    _CHANNELS: ClassVar[dict[str, int]] = {"inception3b": 480, "inception4e": 832, "inception5b": 1024}
 
-    def __init__(self, tiny: bool) -> None:
+    def __init__(self, last: str) -> None:
         super().__init__()
         whole = GoogLeNet(num_classes=1, aux_logits=False, init_weights=False)
-        self.channels = 480 if tiny else 832
-        self._names = self._LAYERS[:7] if tiny else self._LAYERS
+        self.channels = self._CHANNELS[last]
+        end = self._LAYERS.index(last) + 1
+        self._names = self._LAYERS[:end]
+        self.left_out = ("aux1.", "aux2.", *self._LAYERS[end:], *(() if last == "inception5b" else ("fc.",)))
         for name in self._names:
             self.add_module(name, whole.get_submodule(name))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features (B, 832, H / 16, W / 16)."""
+        """Features (B, channels, h, w)."""
         for name in self._names:
             images = self.get_submodule(name)(images)
         return images
@@ -125,7 +150,13 @@ def alexnet(tiny: bool = False) -> Backbone:
 
 def googlenet(tiny: bool = False) -> Backbone:
     """GoogLeNet up to inception 4e; its twin ends with 3b."""
-    return GoogLeNetTo4e(tiny)
+    return GoogLeNetMaps("inception3b" if tiny else "inception4e")
+
+
+def whole_googlenet(tiny: bool = False) -> Backbone:
+    """GoogLeNet without its head: it already ends in a mean and one linear layer; it has no twin."""
+    del tiny
+    return GoogLeNetMaps("inception5b")
 
 
 def nin(tiny: bool = False) -> Backbone:
@@ -230,7 +261,7 @@ class CamNetwork(Network):
             raise InputError(f"pooling={pooling!r}: give 'gap' (mean) or 'gmp' (maximum)")
         if classes < 1:
             raise InputError(f"classes={classes}: give at least 1")
-        self.pooling = pooling
+        self.pooling: Pooling = pooling
         self.backbone = backbone
         layers: list[nn.Module] = []
         channels = backbone.channels
@@ -255,6 +286,11 @@ class CamNetwork(Network):
         pooled = features.mean((2, 3)) if self.pooling == "gap" else features.amax((2, 3))  # (B, K)
         return {"scores": self.head(pooled), "features": features}
 
+    def forget_classes(self, classes: int) -> None:
+        """Begin the layer of classes anew, for so many."""
+        self.head = nn.Linear(self.head.in_features, classes)
+        self.options = {**self.options, "classes": classes}
+
     def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Torchvision's keys; the layers that only this network has keep what they hold, to be trained."""
         given, own = super().from_official(state_dict), self.state_dict()
@@ -267,6 +303,52 @@ class CamNetwork(Network):
         }
         kept = {key: value for key, value in own.items() if key.startswith(("extra.", "head."))}
         return kept | named
+
+
+class FullyConnected(Network):
+    """A classifier with fully connected layers over all places: it has no maps, for its last layers see no place.
+
+    Args:
+        backbone: images to features, whose pooling follows here.
+        side: of the features after pooling.
+        hidden: width of both layers before the classes.
+        classes: how many scores.
+        dropout_first: dropout goes before each layer, as in AlexNet, not after it.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, backbone: Convolutions, side: int, hidden: int, classes: int, *, dropout_first: bool = False
+    ) -> None:
+        super().__init__()
+        if classes < 1:
+            raise InputError(f"classes={classes}: give at least 1")
+        window = (3, 2) if dropout_first else (2, 2)
+        self.features = nn.Sequential(*backbone.features, nn.MaxPool2d(*window))
+        self.avgpool = nn.AdaptiveAvgPool2d(side)
+        layers: list[nn.Module] = []
+        channels = backbone.channels * side * side
+        for _ in range(2):
+            layer = [nn.Linear(channels, hidden), nn.ReLU()]
+            layers += [nn.Dropout(), *layer] if dropout_first else [*layer, nn.Dropout()]
+            channels = hidden
+        self.classifier = nn.Sequential(*layers, nn.Linear(hidden, classes))
+        self.register_buffer("mean", torch.tensor(backbone.mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(backbone.std)[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Class scores (B, classes), before the softmax, of images (B, 3, H, W) RGB in 0..1."""
+        pooled = self.avgpool(self.features((images - self.mean) / self.std))
+        return {"scores": self.classifier(pooled.flatten(1))}
+
+    def forget_classes(self, classes: int) -> None:
+        """Begin the layer of classes anew, for so many."""
+        last = self.classifier[-1]
+        assert isinstance(last, nn.Linear)
+        self.classifier[-1] = nn.Linear(last.in_features, classes)
+        self.options = {**self.options, "classes": classes}
 
 
 def _register(
@@ -318,4 +400,151 @@ _register("resnet18", resnet18, "He et al. 2016", where=_RESNET)
 
 _register("resnet50", resnet50, "He et al. 2016", where=_RESNET)
 
+_register(
+    "googlenet-whole", whole_googlenet, "Szegedy et al. 2015; Zhou et al. 2016, GoogLeNet", where=_RESNET, tiny_size=96
+)
+
 _register("small", small, "Sonjit", size=96, tiny_size=32, where="sonjit train cam")
+
+
+def _register_fully_connected(name: str, make: Callable[[bool], Backbone], side: int, source: str) -> None:
+    def build(classes: int = 1000, tiny: bool = False) -> Network:
+        backbone = make(tiny)
+        assert isinstance(backbone, Convolutions)
+        return FullyConnected(backbone, side, 32 if tiny else 4096, classes, dropout_first=name == "fc-alexnet")
+
+    register(
+        NetworkEntry(
+            name=name,
+            build=build,
+            summary="classes; where they are by backprop alone",
+            source=source,
+            licence="the checkpoint's own",
+            inputs=(InputSpec("images", (3, 224, 224)),),
+            where="torchvision's checkpoint by path: all of it loads; or train it",
+            tiny={"classes": 3, "tiny": True},
+            tiny_inputs=(InputSpec("images", (3, 96, 96)),),
+        )
+    )
+
+
+_register_fully_connected("fc-vgg16", vgg16, 7, "Simonyan and Zisserman 2015")
+
+_register_fully_connected("fc-alexnet", alexnet, 6, "Krizhevsky et al. 2012, with the widths of torchvision")
+
+
+View = Literal["full", "crop", "box"]
+"""What a classifier is shown: the whole image, what a map cuts out of it, or the true box."""
+
+_OFFICIAL_HEADS = {"cam-resnet18": "fc.weight", "cam-resnet50": "fc.weight", "cam-googlenet-whole": "fc.weight"}
+_CROPPER = "cropper"
+"""Folder in a run, of the run whose maps cut out what the classifier is shown."""
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A network and what its outputs mean.
+
+    Attributes:
+        network: in eval mode.
+        size: side of its square input in pixels.
+        names: of its classes; empty where nobody says.
+        ids: of its classes in the data set that it was trained on.
+        view: what it was trained on.
+        cropper: whose map cuts out what it is shown; None where that is its own.
+    """
+
+    network: Network
+    size: int
+    names: tuple[str, ...]
+    ids: tuple[int, ...]
+    view: View = "full"
+    cropper: Classifier | None = None
+
+    @property
+    def pooling(self) -> Pooling | None:
+        """Gap or gmp; None of a network without maps."""
+        return self.network.pooling if isinstance(self.network, CamNetwork) else None
+
+
+def is_classifier(name: str) -> bool:
+    """Whether `load_classifier` knows networks of this name."""
+    return name.startswith(("cam-", "fc-"))
+
+
+def load_classifier(
+    name: str, weights: str | Path | None, pooling: str | None = None, classes: int | None = None
+) -> Classifier:
+    """A classifier with its weights and classes.
+
+    Args:
+        name: one of `list_networks("cam-*")` or `list_networks("fc-*")`.
+        weights: the folder of a run of `sonjit train cam` or the weights in it; or a checkpoint of torchvision; or
+            another one with the same keys, whose pooling has to be said; or "demo" for placeholder weights.
+        pooling: gap or gmp, of weights beside which nothing says it.
+        classes: of placeholder weights.
+
+    Raises:
+        InputError: nothing is there, it is another network, or its pooling is unknown or another one.
+    """
+    entry = network_entry(name)
+    size = entry.inputs[0].shape[-1]
+    if weights is None:
+        raise InputError(f"{name}: name its checkpoint with --weights: {entry.where} ({entry.licence})")
+    if not is_classifier(name):
+        raise InputError(f"{name} is not a classifier; take one of sonjit networks 'cam-*' or 'fc-*'")
+    options: dict[str, Any] = {} if pooling is None or name.startswith("fc-") else {"pooling": pooling}
+    if pooling is not None and not name.startswith("cam-"):
+        raise InputError(f"pooling={pooling}: {name} has no pooling before its classes; leave it out")
+    path = Path(weights)
+    if weights == "demo":
+        count = 1000 if classes is None else classes
+        network = create_network(name, "demo", classes=count, **options).eval()
+        return Classifier(network, size, (), tuple(range(count)))
+    folder = path if path.is_dir() else path.parent
+    if path.is_dir() or (folder / DESCRIPTION).is_file():
+        made = _classifier_of_run(folder, folder / _WEIGHTS if path.is_dir() else path)
+        if made.network.name != name:
+            raise InputError(f"{path} is a run of {made.network.name}, not of {name}: give --model {made.network.name}")
+        if pooling not in (None, made.pooling):
+            raise InputError(f"pooling={pooling}: {path} was trained with {made.pooling}; leave it out")
+        return made
+    held = {key.removeprefix("module."): value for key, value in load_checkpoint(path).items()}
+    official = "classifier.6.weight" if name.startswith("fc-") else _OFFICIAL_HEADS.get(name, "")
+    head = held.get("head.weight", held.get(official))
+    if head is None:
+        raise InputError(f"{path}: holds no layer of classes for {name}; train it first")
+    if "head.weight" in held and pooling is None:
+        raise InputError(f"{path}: nothing beside it says how it pools ({DESCRIPTION}); give --pooling gap or gmp")
+    network = create_network(name, path, classes=len(head), **options).eval()
+    return Classifier(network, size, (), tuple(range(len(head))))
+
+
+def save_classifier_description(folder: Path, classifier: Classifier, cropper: Path | None = None) -> None:
+    """Write beside the weights what `load_classifier` needs, and copy the run whose maps cut images out."""
+    options = {"classes": len(classifier.ids)} | ({"pooling": classifier.pooling} if classifier.pooling else {})
+    rows = zip(classifier.ids, classifier.names, strict=True)
+    categories = [{"id": number, "name": name} for number, name in rows]
+    about = {"network": classifier.network.name, "options": options, "size": classifier.size}
+    save_description(folder, about | {"view": classifier.view, "categories": categories})
+    if cropper is not None:
+        for file in (DESCRIPTION, _WEIGHTS):
+            with atomic_file(folder / _CROPPER / file, of_run=True) as draft:
+                shutil.copyfile(cropper / file, draft)
+
+
+def _classifier_of_run(folder: Path, weights: Path) -> Classifier:
+    name, options, size, view, categories = load_description(folder, "cam", _described)
+    network = create_network(name, weights, **options).eval()
+    inner = folder / _CROPPER
+    cropper = _classifier_of_run(inner, inner / _WEIGHTS) if (inner / DESCRIPTION).is_file() else None
+    ids, names = (tuple(one[key] for one in categories) for key in ("id", "name"))
+    return Classifier(network, size, names, ids, view, cropper)
+
+
+def _described(description: Any) -> tuple[str, dict[str, Any], int, View, list[dict[str, Any]]]:  # noqa: ANN401  # JSON
+    name, options = str(description["network"]), dict(description["options"])
+    return name, options, int(description["size"]), description["view"], list(description["categories"])
+
+
+_WEIGHTS = "weights.safetensors"

@@ -131,6 +131,10 @@ class ClassFolders(RecordDataset):
             str(root),
         )
 
+    def categories(self) -> dict[int, str]:
+        """The folders."""
+        return dict(enumerate(self._classes))
+
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
         """One image with its class."""
         number, name = record

@@ -1,17 +1,19 @@
-"""The recipe `cam`: a small classifier of left and right hands whose class activation maps say where the hand is.
+"""The recipe `cam`: a classifier whose class activation maps say where in the image its class is.
 
-It learns from crops of a video whose hands are known: each shows one hand with its surroundings, or none. It is never
-told where in the crop the hand is; those boxes only evaluate the maps afterwards.
+It learns from the images of a data set, or from crops of a video whose hands are known: each shows one hand with its
+surroundings, or none. It is never told where in the image the class is; boxes only evaluate the maps afterwards, but
+for the view "box".
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -21,11 +23,23 @@ from torch.nn.functional import cross_entropy
 
 from sonjit.arrays import FloatArray, Image
 from sonjit.errors import InputError
+from sonjit.files import write_text
 from sonjit.geometry.boxes import RotatedBox, crop, points_into_crop
 from sonjit.media import open_source
-from sonjit.networks import Network, create_network
+from sonjit.networks import Network, create_network, load_checkpoint, network_entry
+from sonjit.networks.cam import (
+    CamNetwork,
+    Classifier,
+    FullyConnected,
+    View,
+    is_classifier,
+    load_classifier,
+    save_classifier_description,
+)
+from sonjit.networks.registry import DESCRIPTION, load_description
 from sonjit.results import Box
 from sonjit.training.hands.samples import exported
+from sonjit.training.images.class_images import Crop, classification_metrics, images_from, open_class_images
 from sonjit.training.loop import WEIGHTS, TrainingSettings, train
 from sonjit.training.recipes import TrainingRequest, settings_from
 
@@ -35,73 +49,214 @@ class CamSettings(TrainingSettings):
     """Settings of the recipe.
 
     Attributes:
-        network: one of `list_networks("cam-*")`.
-        pooling: gap or gmp.
-        batch: crops in a step.
-        size: side of a crop in pixels.
-        context: side of a crop as a multiple of the hand's.
-        segment: frames of which the first three quarters are for training and the last one is held out.
+        network: one of `list_networks("cam-*")` or `list_networks("fc-*")`.
+        pooling: gap or gmp, of the first; "" for gap, or what the given weights have.
+        batch: images in a step.
+        size: side of what the network is shown, in pixels; 0 for 96 of the clip's crops and what the network is for.
+        dataset: the kind of data set of `--data`, by its name in `sonjit datasets list`, such as `folder`, `cub200` or
+            `ilsvrc-loc`; "" for a clip of hands with its truth.
+        split: which part of it to train on; "" is its training set, else its first.
+        held_out_split: which part to evaluate on; "" is what the set has for that, else every fifth image.
+        held_out: images to evaluate on, at most.
+        view: what is shown of an image of a data set: all of it (full), what the maps of `--weights` cut out (crop), or
+            the labelled box (box).
+        context: side of a clip's crop as a multiple of the hand's.
+        segment: frames of a clip of which the first three quarters are for training and the last one is held out.
     """
 
     steps: int = 200
     learning_rate: float = 2e-3
     network: str = "cam-small"
-    pooling: str = "gap"
+    pooling: Literal["", "gap", "gmp"] = ""
     batch: int = 32
-    size: int = 96
+    size: int = 0
+    dataset: str = ""
+    split: str = ""
+    held_out_split: str = ""
+    held_out: int = 500
+    view: View = "full"
     context: float = 2.0
     segment: int = 60
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
+        """Refuse values out of range, and settings without effect."""
         super().__post_init__()
-        if self.batch < 1 or self.size < 16 or self.segment < 4 or not 1 <= self.context <= 4:
-            raise InputError("give batch >= 1, size >= 16, segment >= 4 and context in 1..4")
+        if self.batch < 1 or self.segment < 4 or not 1 <= self.context <= 4 or self.held_out < 1:
+            raise InputError("give batch >= 1, held_out >= 1, segment >= 4 and context in 1..4")
+        if self.size and self.size < 16:
+            raise InputError(f"size={self.size}: give at least 16")
+        if not is_classifier(self.network):
+            raise InputError(f"network={self.network}: give one of sonjit networks 'cam-*' or 'fc-*'")
+        if self.pooling and self.network.startswith("fc-"):
+            raise InputError(f"pooling={self.pooling}: {self.network} pools nothing before its classes; leave it out")
+        asked = [name for name in ("split", "held_out_split") if getattr(self, name)]
+        if not self.dataset and (asked or self.view != "full"):
+            raise InputError(f"{', '.join(asked or ['view'])}: is of a data set; set dataset, too")
 
 
 def train_cam(request: TrainingRequest) -> dict[str, object]:
-    """Train on the bundled clip, or on a video (`images`) with its truth (`data`); gives the share of right classes."""
+    """Train on a data set; or on the bundled clip, or a video (`images`) with its truth (`data`).
+
+    Returns:
+        The weights' path and, of what was held out, the share of right classes and how many images that is; of a data
+        set also the errors as ILSVRC counts them, in per cent.
+
+    Raises:
+        InputError: data or weights that cannot be used.
+    """
     settings = settings_from(CamSettings, request.settings)
+    if settings.dataset:
+        return _train_on_set(settings, request)
     with resources.as_file(resources.files("sonjit") / "assets") as assets:
         clip, truth = request.images or assets / "demo.mp4", request.data or assets / "demo.json"
-        crops = HandCrops(clip, truth, size=settings.size, context=settings.context, segment=settings.segment)
+        size = settings.size or _SIZE
+        crops = HandCrops(clip, truth, size=size, context=settings.context, segment=settings.segment)
     network = train_classifier(crops, settings, request)
     test = crops.test()
     results: dict[str, object] = {
         "weights": request.out / WEIGHTS, "accuracy": accuracy(network, test), "held_out_crops": len(test),
     }  # fmt: skip
-    results |= exported(network, "cam", settings.size, request)
+    results |= exported(network, "cam", size, request)
+    return results
+
+
+def _train_on_set(settings: CamSettings, request: TrainingRequest) -> dict[str, object]:
+    if request.data is None:
+        raise InputError(f"dataset={settings.dataset}: name its folder with --data")
+    cropper = None
+    if settings.view == "crop":
+        if request.weights is None or not (run := _run_of(request.weights)):
+            raise InputError(
+                "view=crop: give --weights, the folder of a run of sonjit train cam whose maps cut images out"
+            )
+        cropper = load_classifier(_network_of_run(run), run)
+        if cropper.view != "full":
+            raise InputError(f"view=crop: {run} was itself trained on view={cropper.view}; give a run of whole images")
+    images = open_class_images(
+        settings.dataset, request.data, request.images, split=settings.split,
+        held_out_split=settings.held_out_split, size=settings.size or _size_of(settings.network),
+        view=settings.view, cropper=cropper,
+    )  # fmt: skip
+    samples = images.held_out(settings.held_out)
+    classifier = _classifier(settings, request, images.names, images.ids)
+    classifier = replace(classifier, view=settings.view, cropper=cropper)
+
+    def evaluate(network: Network) -> dict[str, float]:
+        return classification_metrics(replace(classifier, network=network), samples)
+
+    network = _train(classifier, images, settings, request, evaluate)
+    metrics = evaluate(network)
+    write_text(request.out / METRICS, json.dumps({**metrics, "held_out": len(samples)}, indent=2) + "\n", of_run=True)
+    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(images)}
+    results |= {"accuracy": 1 - metrics["classification_error_1"] / 100, "held_out": len(samples), **metrics}
+    results |= exported(network, "cam", classifier.size, request)
     return results
 
 
 def train_classifier(crops: HandCrops, settings: CamSettings, request: TrainingRequest | None = None) -> Network:
-    """The trained network, in eval mode on the CPU."""
+    """The network trained on a clip's crops, in eval mode on the CPU."""
+    classifier = _classifier(settings, request, CLASSES, tuple(range(len(CLASSES))))
+    test = crops.test()
+
+    def evaluate(network: Network) -> dict[str, float]:
+        return {"accuracy": accuracy(network, test, str(network.device))}
+
+    return _train(classifier, crops, settings, request, evaluate)
+
+
+class _Drawing(Protocol):
+    """What examples are drawn from."""
+
+    def draw(self, rng: np.random.Generator, count: int) -> list[Crop]: ...
+
+
+def _train(
+    classifier: Classifier,
+    images: _Drawing,
+    settings: CamSettings,
+    request: TrainingRequest | None,
+    evaluate: Callable[[Network], Mapping[str, float]] | None = None,
+) -> Network:
+    """The classifier's network, trained, in eval mode on the CPU; its description is written into the run."""
     torch.manual_seed(settings.seed)
-    device = request.device if request else "cpu"
-    weights = request.weights if request else None
-    network = create_network(settings.network, weights, classes=len(CLASSES), pooling=settings.pooling)
-    network.to(device).train()
+    network = classifier.network.to(request.device if request else "cpu").train()
 
     def losses(network: Network, batch: tuple[Tensor, Tensor]) -> Mapping[str, Tensor]:
-        images, labels = batch
-        return {"cross_entropy": cross_entropy(network(images)["scores"], labels, label_smoothing=0.05)}
+        pixels, labels = batch
+        return {"cross_entropy": cross_entropy(network(pixels)["scores"], labels, label_smoothing=0.05)}
 
-    batch = partial(draw_batch, crops=crops, count=settings.batch)
+    batch = partial(draw_batch, crops=images, count=settings.batch)
     if request is None:
         train(network, batch, losses, settings)
     else:
-        test = crops.test()
+        given = _run_of(request.weights)
+        save_classifier_description(request.out, classifier, given if settings.view == "crop" else None)
+        inputs: dict[str, object] = request.inputs() | {"classes": classifier.names}
         train(
-            network, batch, losses, settings, out=request.out, inputs={"classes": CLASSES}, progress=request.progress,
-            evaluate=lambda model: {"accuracy": accuracy(model, test, device)}, higher_is_better=True,
+            network, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress,
+            evaluate=evaluate, higher_is_better=settings.dataset == "",
         )  # fmt: skip
     return network.cpu().eval()
 
 
-def draw_batch(rng: np.random.Generator, crops: HandCrops, count: int) -> tuple[Tensor, Tensor]:
+def draw_batch(rng: np.random.Generator, crops: _Drawing, count: int) -> tuple[Tensor, Tensor]:
     """Crops (B, 3, size, size) and their classes (B,)."""
     drawn = crops.draw(rng, count)
     return images_from(drawn), torch.tensor([one.label for one in drawn])
+
+
+def _classifier(
+    settings: CamSettings, request: TrainingRequest | None, names: tuple[str, ...], ids: tuple[int, ...]
+) -> Classifier:
+    """A new network, or one with initial weights whose layer of classes begins anew where the classes differ."""
+    size = settings.size or (_size_of(settings.network) if settings.dataset else _SIZE)
+    weights = request.weights if request else None
+    torch.manual_seed(settings.seed)
+    if weights is None:
+        options = {} if settings.network.startswith("fc-") else {"pooling": settings.pooling or "gap"}
+        network = create_network(settings.network, classes=len(names), **options)
+    elif weights == "demo" or not (run := _run_of(weights)):
+        network = _network_from_file(settings, weights, len(names))
+    else:
+        made = load_classifier(settings.network, run, settings.pooling or None)
+        network = made.network
+        if made.names != names:
+            _forget_classes(network, len(names))
+    return Classifier(network, size, names, ids)
+
+
+def _network_from_file(settings: CamSettings, weights: str, classes: int) -> Network:
+    """A network with the weights of torchvision, whose layer of classes begins anew; or with placeholder weights."""
+    name = settings.network
+    options = {"pooling": settings.pooling} if settings.pooling else {}
+    if weights == "demo":
+        return create_network(name, weights, classes=classes, **options)
+    held = load_checkpoint(Path(weights))
+    last = next((held[key] for key in ("head.weight", "fc.weight", "classifier.6.weight") if key in held), None)
+    whole = last is not None and not (name.startswith("cam-") and "classifier.6.weight" in held)
+    network = create_network(name, weights, classes=len(last) if whole and last is not None else classes, **options)
+    _forget_classes(network, classes)
+    return network
+
+
+def _forget_classes(network: Network, classes: int) -> None:
+    assert isinstance(network, CamNetwork | FullyConnected)
+    network.forget_classes(classes)
+
+
+def _size_of(network: str) -> int:
+    return network_entry(network).inputs[0].shape[-1]
+
+
+def _run_of(weights: str | None) -> Path | None:
+    """The folder of the run whose weights these are; None of others'."""
+    path = Path(weights or "")
+    folder = path if path.is_dir() else path.parent
+    return folder if weights and (folder / DESCRIPTION).is_file() else None
+
+
+def _network_of_run(folder: Path) -> str:
+    return load_description(folder, "cam", lambda described: str(described["network"]))
 
 
 @torch.inference_mode()
@@ -115,31 +270,14 @@ def accuracy(network: Network, crops: Sequence[Crop], device: str = "cpu") -> fl
     return right / len(crops)
 
 
-def images_from(crops: Sequence[Crop]) -> Tensor:
-    """(B, 3, size, size) float32 in 0..1."""
-    stacked = np.stack([one.image for one in crops])  # (B, size, size, 3)
-    return torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 255
+METRICS = "metrics.json"
+"""In the run of a data set: what came of the images held out."""
 
-
+_SIZE = 96
 CLASSES = ("Left", "Right", "none")
 _LONG_SIDE_PX = 320  # of the frames that are kept: crops are smaller still
 _TRIES = 10  # places for a held-out crop before it is given up, where the other hand is near
 _MARGIN = 0.12  # skin reaches beyond the keypoints by this share of the hand's size
-
-
-@dataclass(frozen=True, eq=False)
-class Crop:
-    """One example.
-
-    Attributes:
-        image: (size, size, 3) uint8.
-        label: index into `CLASSES`.
-        box: the hand's in pixels of the crop; None without a hand.
-    """
-
-    image: Image
-    label: int
-    box: Box | None
 
 
 class HandCrops:

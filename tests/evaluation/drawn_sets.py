@@ -1,0 +1,103 @@
+"""Small drawn data sets in official layouts: things of a few shapes and colours on noise, and where they are."""
+
+import json
+
+import cv2
+import numpy as np
+
+CLASSES = ("red disc", "green disc", "blue square", "yellow square")
+_COLOURS = {"red": (230, 40, 40), "green": (40, 200, 60), "blue": (50, 70, 230), "yellow": (230, 210, 40)}
+
+
+def draw_thing(canvas, rng, name):
+    """Draw a thing of a class such as "red disc" anywhere; gives its box x_min, y_min, x_max, y_max."""
+    colour, shape = name.split()
+    height, width = canvas.shape[:2]
+    side = int(rng.integers(height // 2, height * 4 // 5))
+    x, y = int(rng.integers(0, width - side)), int(rng.integers(0, height - side))
+    if shape == "disc":
+        cv2.circle(canvas, (x + side // 2, y + side // 2), side // 2, _COLOURS[colour], -1)
+    else:
+        cv2.rectangle(canvas, (x, y), (x + side - 1, y + side - 1), _COLOURS[colour], -1)
+    return x, y, x + side, y + side
+
+
+def noise(rng, width=64, height=48):
+    coarse = rng.integers(60, 180, (height // 8, width // 8, 3), np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def save(path, rgb):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.ascontiguousarray(rgb[..., ::-1]))
+
+
+def write_cub(root, count=48, seed=0):
+    """CUB-200-2011's layout: every third image is of the test split."""
+    rng = np.random.default_rng(seed)
+    base = root / "CUB_200_2011"
+    rows = {"images": [], "image_class_labels": [], "train_test_split": [], "bounding_boxes": []}
+    for number in range(1, count + 1):
+        kind = number % len(CLASSES)
+        folder = f"{kind + 1:03}.{CLASSES[kind].replace(' ', '_')}"
+        rgb = noise(rng)
+        x_min, y_min, x_max, y_max = draw_thing(rgb, rng, CLASSES[kind])
+        save(base / "images" / folder / f"thing_{number:04}.png", rgb)
+        rows["images"].append(f"{number} {folder}/thing_{number:04}.png")
+        rows["image_class_labels"].append(f"{number} {kind + 1}")
+        rows["train_test_split"].append(f"{number} {int(number % 3 > 0)}")
+        rows["bounding_boxes"].append(f"{number} {x_min:.1f} {y_min:.1f} {x_max - x_min:.1f} {y_max - y_min:.1f}")
+    rows["classes"] = [f"{kind + 1} {kind + 1:03}.{name.replace(' ', '_')}" for kind, name in enumerate(CLASSES)]
+    for name, lines in rows.items():
+        (base / f"{name}.txt").write_text("\n".join(lines) + "\n", "utf-8")
+    return root
+
+
+def write_ilsvrc(root, count=12, seed=1):
+    """The Kaggle layout of ImageNet's localization: four classes, one or two things of one class in an image."""
+    rng = np.random.default_rng(seed)
+    wnids = [f"n0000000{kind}" for kind in range(len(CLASSES))]
+    lines = [f"{wnid} {name}" for wnid, name in zip(wnids, CLASSES, strict=True)]
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "LOC_synset_mapping.txt").write_text("\n".join(lines) + "\n", "utf-8")
+    for split in ("train", "val"):
+        table = ["ImageId,PredictionString"]
+        for number in range(count):
+            kind = number % len(CLASSES)
+            name = f"{wnids[kind]}_{number}" if split == "train" else f"ILSVRC2012_val_{number:08}"
+            rgb = noise(rng)
+            boxes = [draw_thing(rgb, rng, CLASSES[kind]) for _ in range(1 + number % 2)]
+            place = f"{wnids[kind]}/{name}" if split == "train" else name
+            save(root / "ILSVRC/Data/CLS-LOC" / split / f"{place}.png", rgb)
+            image = root / "ILSVRC/Data/CLS-LOC" / split / f"{place}.png"
+            image.rename(image.with_suffix(".JPEG"))  # the reader goes by the bytes
+            table.append(f"{name}," + " ".join(f"{wnids[kind]} {' '.join(map(str, box))}" for box in boxes))
+        (root / f"LOC_{split}_solution.csv").write_text("\n".join(table) + "\n", "utf-8")
+    return root
+
+
+def write_scenes(root, count=40, seed=2):
+    """COCO's format: scenes of two classes, each with a thing of its own and one that is in both."""
+    rng = np.random.default_rng(seed)
+    own = {"kitchen": "red disc", "street": "blue square"}
+    names = [*own.values(), "yellow square"]
+    images, annotations = [], []
+    for number in range(count):
+        scene = list(own)[number % 2]
+        rgb = noise(rng)
+        for name in ("yellow square", own[scene]):
+            x_min, y_min, x_max, y_max = draw_thing(rgb, rng, name)
+            annotations.append(
+                {
+                    "id": len(annotations) + 1, "image_id": number, "category_id": names.index(name) + 1,
+                    "bbox": [x_min, y_min, x_max - x_min, y_max - y_min],
+                }
+            )  # fmt: skip
+        save(root / "images" / f"{number:03}.png", rgb)
+        images.append(
+            {"id": number, "file_name": f"{number:03}.png", "width": 64, "height": 48, "tags": {"class": scene}}
+        )
+    categories = [{"id": number, "name": name} for number, name in enumerate(names, 1)]
+    data = {"images": images, "annotations": annotations, "categories": categories}
+    (root / "dataset.json").write_text(json.dumps(data), "utf-8")
+    return root
