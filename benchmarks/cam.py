@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 import sonjit
+from sonjit.documents.document import Table, markdown_table
+from sonjit.evaluation.published import load_table, table_block
 from sonjit.explain import (
-    ErrorRow,
-    ErrorTable,
     box_from_map,
     box_iou,
     boxes_from_maps,
@@ -27,7 +27,6 @@ from sonjit.explain import (
     enlarge,
     grid,
     load_hand_explainer,
-    load_published_errors,
     localization_error,
     overlay,
 )
@@ -36,7 +35,8 @@ from sonjit.explain.run import HandsExplained
 from sonjit.media import open_source
 from sonjit.media.annotated.writers import encode_image
 from sonjit.networks.cam import class_activation_map
-from sonjit.training.images.cam import CLASSES, CamSettings, HandCrops, accuracy, images_from, train_classifier
+from sonjit.training.images.cam import CLASSES, CamSettings, HandCrops, accuracy, train_classifier
+from sonjit.training.images.class_images import images_from
 
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- python benchmarks/cam.py --write -->", "<!-- end -->"
@@ -129,7 +129,7 @@ def hand_image():
     with open_source(str(files("sonjit") / "assets" / "demo.mp4")) as source:
         rgb = next(frame.rgb for frame in source if frame.index == 190)
     with sonjit.create_detector("hands", static_image=True, search="fast", precision="f32") as detector:
-        said = HandsExplained(detector, load_hand_explainer(), ["handedness", "presence"])(rgb, None, draw=True)
+        said = HandsExplained(detector, load_hand_explainer(), ["handedness", "presence"]).explain(rgb, None, draw=True)
     return cv2.resize(said.drawn, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
 
 
@@ -144,7 +144,7 @@ def report(seeds, steps):
             settings = CamSettings(pooling=pooling, seed=seed, **({} if steps is None else {"steps": steps}))
             crops = HandCrops(
                 assets / "demo.mp4", assets / "demo.json",
-                size=settings.size, context=settings.context, segment=settings.segment,
+                size=settings.size or 96, context=settings.context, segment=settings.segment,
             )  # fmt: skip
             held_out = crops.test()
             drawn = crops.draw(np.random.default_rng(1), 200)
@@ -156,19 +156,23 @@ def report(seeds, steps):
                     f"| {pooling} | {seed} | {right:.1f} | {method} | {at_20:.3f} | {share:.0%} | {best:.3f} |"
                 )
             if seed == 0:
-                named = [ErrorRow(f"{pooling.upper()}: {method}", "weak", errors) for method, errors in rows]
+                named = [
+                    (f"{pooling.upper()}: {method}", "weak", *(f"{one:.2f}" for one in errors))
+                    for method, errors in rows
+                ]
                 tables += named
             if image is None:
                 image = examples(network, held_out, {method: one[1] for method, one in overlaps.items()})
             sys.stderr.write(f"{pooling} {seed}: {right:.1f} %, {overlaps}\n")
-    own = ErrorTable("Left or right hand, held-out crops", ("classification", "localization"), tuple(tables))
+    own = Table(("method", "supervision", "classification %", "localization %"), tuple(tables), text_columns=2)
     text = [
         f"{len(held_out)} held-out crops (every hand of the last quarter of each 2 s, and its mirror image); "
-        f"{settings.steps} steps of {settings.batch} crops of {settings.size} px.",
-        "", *lines, "", f"**{own.title}** (seed 0, boxes at each method's best share)", "", own.markdown(),
+        f"{settings.steps} steps of {settings.batch} crops of 96 px.",
+        "", *lines, "", "**Left or right hand, held-out crops** (seed 0, boxes at each method's best share)", "",
+        markdown_table(own),
     ]  # fmt: skip
-    for table in load_published_errors():
-        text += ["", f"**{table.title}** (Zhou et al. 2016)", "", table.markdown()]
+    for table in map(load_table, ("ilsvrc-loc", "ilsvrc-loc-test")):
+        text += ["", f"**{table.title}**", "", markdown_table(table_block(table))]
     return "\n".join(text), image
 
 

@@ -9,14 +9,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torchvision
 from scipy import ndimage
 
 from sonjit import InputError
 from sonjit.cli import main
 from sonjit.datasets import open_dataset
 from sonjit.evaluation.models import ModelChoice
+from sonjit.evaluation.network_models import ClassifierModel
 from sonjit.evaluation.published import load_table
-from sonjit.networks import create_network, load_checkpoint, save_checkpoint
+from sonjit.networks import create_network, load_checkpoint, network_entry
+from sonjit.networks.cam import Classifier
 
 from .drawn_sets import write_cub, write_ilsvrc
 
@@ -155,7 +158,7 @@ def test_birds_the_whole_way(pooling, view, sets, runs, tmp_path):
 @pytest.mark.slow
 def test_the_papers_protocol_trains_a_linear_layer_on_the_first_networks_crops(sets, runs, tmp_path):
     run = tmp_path / "crops"
-    settings = {"dataset": "cub200", "size": SIZE, "steps": 3, "batch": 4, "view": "crop", "freeze": "backbone,extra"}
+    settings = {"dataset": "cub200", "size": SIZE, "steps": 3, "batch": 4, "view": "crop", "freeze": "backbone"}
     typed = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     data = ["--data", str(sets["cub200"]), "--weights", str(runs / "gap"), "--out", str(run)]
     assert main(["train", "cam", *data, *typed]) in (0, None)
@@ -182,11 +185,11 @@ def test_worst_cases_show_both_boxes(sets, runs, tmp_path):
 
 
 def test_a_checkpoint_that_does_not_say_its_pooling_is_refused_or_told(tmp_path, sets, capsys):
-    save_checkpoint(create_network("cam-small", "demo", classes=4), tmp_path / "weights.safetensors")
-    arguments = ["--model", "cam-small", "--weights", str(tmp_path / "weights.safetensors"), "--limit", "1"]
+    torch.save(create_network("cam-small", "demo", classes=4).state_dict(), tmp_path / "weights.pt")
+    arguments = ["--model", "cam-small", "--weights", str(tmp_path / "weights.pt"), "--limit", "1"]
     common = ["eval", "--protocol", "cub200", "--root", str(sets["cub200"]), "--out", str(tmp_path / "e"), *arguments]
     assert main(common) == 2
-    assert "give --pooling gap or gmp" in capsys.readouterr().err
+    assert "give --pooling gap (mean) or gmp" in capsys.readouterr().err
     assert main([*common, "--pooling", "gmp"]) == 0
     record = json.loads((tmp_path / "e" / "eval.json").read_text("utf-8"))
     assert record["model"]["settings"]["pooling"] == "gmp"
@@ -204,24 +207,32 @@ def test_an_option_of_classifiers_is_refused_elsewhere(options, words):
         ModelChoice(**options)
 
 
-def test_torchvisions_networks_with_fully_connected_layers_are_judged_by_backprop(sets, tmp_path, capsys):
-    network = create_network("fc-alexnet", classes=4)
-    torch.save(network.state_dict(), tmp_path / "alexnet.pth")  # the keys are torchvision's
-    arguments = ["--model", "fc-alexnet", "--weights", str(tmp_path / "alexnet.pth"), "--limit", "2"]
-    common = [
-        "eval",
-        "--protocol",
-        "ilsvrc-loc",
-        "--root",
-        str(sets["ilsvrc-loc"]),
-        *arguments,
-        "--out",
-        str(tmp_path / "e"),
-    ]
-    assert main(common) == 0
-    assert json.loads((tmp_path / "e/eval.json").read_text("utf-8"))["model"]["settings"]["localize_by"] == "backprop"
-    assert main([*common, "--localize-by", "cam"]) == 2
-    assert "has no maps; give backprop" in capsys.readouterr().err
+def test_networks_with_fully_connected_layers_are_judged_by_backprop(sets, tmp_path):
+    network = create_network("fc-alexnet", "demo", **network_entry("fc-alexnet").tiny).eval()
+    classifier = Classifier(network, 96, ("a", "b", "c"), (0, 1, 2))
+    model = ClassifierModel(classifier, None, None, torch.device("cpu"))
+    sample = open_dataset("ilsvrc-loc", sets["ilsvrc-loc"], "val")[0]
+    (best, *_) = model.find(sample, sample.rgb(), "reacquisition")
+    assert model.settings == {"localize_by": "backprop", "view": "whole image"}
+    assert best.map.shape == (96, 96)
+    with pytest.raises(InputError, match="has no maps; give backprop"):
+        ClassifierModel(classifier, "cam", None, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("name", "official", "options"),
+    [
+        ("fc-alexnet", "alexnet", {}),
+        ("fc-vgg16", "vgg16", {"init_weights": False}),
+        ("cam-googlenet-whole", "googlenet", {"init_weights": False}),
+    ],
+)
+def test_all_of_torchvisions_networks_loads(name, official, options):
+    """Keys and shapes, without the memory for the values."""
+    with torch.device("meta"):
+        made, theirs = create_network(name), getattr(torchvision.models, official)(weights=None, **options)
+    shapes = {key: value.shape for key, value in made.from_official(theirs.state_dict()).items()}
+    assert shapes == {key: value.shape for key, value in made.state_dict().items()}
 
 
 def test_the_published_table_has_every_row_of_both_tables():

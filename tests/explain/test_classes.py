@@ -165,7 +165,7 @@ def test_names_may_come_from_a_file(trained, capsys):
         (["--weights", "weights.safetensors", "--of", "dome"], "--of dome: no such class; known: Left, Right, none"),
         (["--weights", "weights.safetensors", "--names", "none.txt"], "none.txt: cannot be read"),
         (["--model", "cam-vgg16", "--weights", "weights.safetensors"], "is a run of cam-small, not of cam-vgg16"),
-        (["--weights", "weights.safetensors", "--pooling", "gmp"], "was trained with gap; leave it out"),
+        (["--weights", "weights.safetensors", "--pooling", "gmp"], "was written with pooling='gap', not 'gmp'"),
         (["--weights", "other/headless.pt"], "holds no layer of classes"),
     ],
     ids=lambda one: " ".join(one) if isinstance(one, list) else "",

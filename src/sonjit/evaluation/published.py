@@ -144,7 +144,7 @@ def load_table(name: str) -> PublishedTable:
     for row in rows:
         if len(row.values) != len(columns):
             raise ImpossibleTableError(f"{name}: {row.method} has {len(row.values)} values for {len(columns)} columns")
-    return PublishedTable(name, data["title"], columns, rows, tuple(data.get("notes", ())))
+    return PublishedTable(name, data["title"], columns, rows, tuple(data.get("notes", ())), data.get("kind", ""))
 
 
 def load_groups(name: str) -> PublishedGroups:

@@ -38,6 +38,7 @@ from sonjit.networks.registry import (
     network_entry,
     register,
     save_description,
+    saved_network,
 )
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -154,9 +155,8 @@ def googlenet(tiny: bool = False) -> Backbone:
 
 
 def whole_googlenet(tiny: bool = False) -> Backbone:
-    """GoogLeNet without its head: it already ends in a mean and one linear layer; it has no twin."""
-    del tiny
-    return GoogLeNetMaps("inception5b")
+    """GoogLeNet without its head: it already ends in a mean and one linear layer; its twin ends with 3b."""
+    return GoogLeNetMaps("inception3b" if tiny else "inception5b")
 
 
 def nin(tiny: bool = False) -> Backbone:
@@ -503,48 +503,50 @@ def load_classifier(
         return Classifier(network, size, (), tuple(range(count)))
     folder = path if path.is_dir() else path.parent
     if path.is_dir() or (folder / DESCRIPTION).is_file():
-        made = _classifier_of_run(folder, folder / _WEIGHTS if path.is_dir() else path)
-        if made.network.name != name:
-            raise InputError(f"{path} is a run of {made.network.name}, not of {name}: give --model {made.network.name}")
-        if pooling not in (None, made.pooling):
-            raise InputError(f"pooling={pooling}: {path} was trained with {made.pooling}; leave it out")
-        return made
+        return _classifier_of_run(name, folder, folder / _WEIGHTS if path.is_dir() else path, options)
+    if saved_network(path):
+        network = create_network(name, path, **options).eval()
+        count = int(str(network.options["classes"]))
+        return Classifier(network, size, (), tuple(range(count)))
     held = {key.removeprefix("module."): value for key, value in load_checkpoint(path).items()}
     official = "classifier.6.weight" if name.startswith("fc-") else _OFFICIAL_HEADS.get(name, "")
     head = held.get("head.weight", held.get(official))
     if head is None:
         raise InputError(f"{path}: holds no layer of classes for {name}; train it first")
     if "head.weight" in held and pooling is None:
-        raise InputError(f"{path}: nothing beside it says how it pools ({DESCRIPTION}); give --pooling gap or gmp")
+        raise InputError(f"{path} does not say its pooling: give --pooling gap (mean) or gmp (maximum)")
     network = create_network(name, path, classes=len(head), **options).eval()
     return Classifier(network, size, (), tuple(range(len(head))))
 
 
 def save_classifier_description(folder: Path, classifier: Classifier, cropper: Path | None = None) -> None:
     """Write beside the weights what `load_classifier` needs, and copy the run whose maps cut images out."""
-    options = {"classes": len(classifier.ids)} | ({"pooling": classifier.pooling} if classifier.pooling else {})
     rows = zip(classifier.ids, classifier.names, strict=True)
     categories = [{"id": number, "name": name} for number, name in rows]
-    about = {"network": classifier.network.name, "options": options, "size": classifier.size}
-    save_description(folder, about | {"view": classifier.view, "categories": categories})
+    about = {"network": classifier.network.name, "size": classifier.size, "view": classifier.view}
+    save_description(folder, {**about, "categories": categories})
     if cropper is not None:
         for file in (DESCRIPTION, _WEIGHTS):
             with atomic_file(folder / _CROPPER / file, of_run=True) as draft:
                 shutil.copyfile(cropper / file, draft)
 
 
-def _classifier_of_run(folder: Path, weights: Path) -> Classifier:
-    name, options, size, view, categories = load_description(folder, "cam", _described)
+def _classifier_of_run(name: str, folder: Path, weights: Path, options: Mapping[str, object]) -> Classifier:
+    own, size, view, categories = load_description(folder, "cam", _described)
+    if own != name:
+        raise InputError(f"{folder} is a run of {own}, not of {name}: give --model {own}")
     network = create_network(name, weights, **options).eval()
     inner = folder / _CROPPER
-    cropper = _classifier_of_run(inner, inner / _WEIGHTS) if (inner / DESCRIPTION).is_file() else None
+    cropper = None
+    if (inner / DESCRIPTION).is_file():
+        cropper = _classifier_of_run(load_description(inner, "cam", _described)[0], inner, inner / _WEIGHTS, {})
     ids, names = (tuple(one[key] for one in categories) for key in ("id", "name"))
     return Classifier(network, size, names, ids, view, cropper)
 
 
-def _described(description: Any) -> tuple[str, dict[str, Any], int, View, list[dict[str, Any]]]:  # noqa: ANN401  # JSON
-    name, options = str(description["network"]), dict(description["options"])
-    return name, options, int(description["size"]), description["view"], list(description["categories"])
+def _described(description: Any) -> tuple[str, int, View, list[dict[str, Any]]]:  # noqa: ANN401  # JSON
+    categories = list(description["categories"])
+    return str(description["network"]), int(description["size"]), description["view"], categories
 
 
 _WEIGHTS = "weights.safetensors"

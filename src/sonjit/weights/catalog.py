@@ -14,7 +14,7 @@ from sonjit.errors import InputError
 CATALOG = Path(__file__).with_name("catalog.toml")
 Shapes = dict[str, tuple[int, ...]]
 NOT_FETCHED = (
-    "cam-*", "deformer", "hand-heavy", "handoccnet", "internet", "keypoint-detector", "mask-rcnn*",
+    "cam-*", "deformer", "fc-*", "hand-heavy", "handoccnet", "internet", "keypoint-detector", "mask-rcnn*",
     "motion-discriminator", "rootnet",
 )  # fmt: skip
 """Networks, with wildcards, whose weights no package registry holds: `sonjit networks` says where to get them."""
