@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from sonjit import InputError
 from sonjit.cli import main
 from sonjit.datasets import open_dataset
+from sonjit.detectors.kinds.hands import palm_squares
 from sonjit.networks import create_network, load_checkpoint
 from sonjit.skeletons import load_skeleton
 from sonjit.training.hands.palm_data import (
@@ -21,7 +22,6 @@ from sonjit.training.hands.palm_data import (
     augmented,
     palm_anchors,
     palm_losses,
-    palm_squares,
     palm_targets,
 )
 from sonjit.training.hands.palms import PalmSettings, fit_palms, palm_network, palm_precision

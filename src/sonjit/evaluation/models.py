@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from sonjit.detectors.kinds import KINDS, find_model
 from sonjit.errors import InputError
+from sonjit.evaluation.palms import PALM_MODELS, PalmModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,6 +70,7 @@ class ModelChoice:
         view: of a classifier, what it is shown: full, crop or box.
         search: of a detector, see `create_detector`; the protocol's by default.
         max_instances: likewise.
+        labels: kind of what the data labels, which predictions from a file are then of.
         device: where it runs: a detector see `create_detector`, a network `torch_device`.
         layout: of InterNet's official weights, see `load_internet`.
         root_input_scale: of RootNet's official weights, see `load_rootnet`.
@@ -91,6 +93,7 @@ class ModelChoice:
     layout: str | None = None
     root_input_scale: float | None = None
     boxes: str | None = None
+    labels: LandmarkKind = "hand"
 
     def __post_init__(self) -> None:
         """Refuse nothing, and two at once."""
@@ -123,7 +126,9 @@ class ModelChoice:
 
     @property
     def kind(self) -> LandmarkKind:
-        """What it finds; hands where that is not known."""
+        """What it finds; of predictions what the data labels, and hands where neither is known."""
+        if self.predictions is not None:
+            return self.labels
         entry = KINDS.get((self.name or "hands").partition("-")[0])
         return cast("LandmarkKind", entry.instances[0]) if entry else "hand"
 
@@ -131,7 +136,7 @@ class ModelChoice:
 def list_models() -> list[str]:
     """Names that `open_model` takes."""
     detectors = [f"{kind}-{model}" for kind, entry in KINDS.items() for model in entry.models]
-    return [*detectors, *_NETWORKS]
+    return [*detectors, *PALM_MODELS, *_NETWORKS]
 
 
 def open_model(choice: ModelChoice) -> Model:
@@ -148,6 +153,8 @@ def open_model(choice: ModelChoice) -> Model:
     assert choice.name is not None
     if _is_detector(choice):
         return _detector(choice)
+    if choice.name in PALM_MODELS:
+        return PalmModel(choice.name, choice.weights, choice.models_dir, choice.device)
     from sonjit.engines.devices import torch_device
     from sonjit.evaluation import network_models
 
@@ -226,6 +233,8 @@ def _published(choice: ModelChoice) -> list[FileRecord]:
     """The catalogue's files behind a detector."""
     from sonjit.weights import find_weight
 
+    if choice.name in PALM_MODELS and choice.weights is None:
+        return [{"name": choice.name, **_described(find_weight(choice.name, choice.models_dir))}]
     if not _is_detector(choice):
         return []
     entry, model = find_model(choice.name or "")

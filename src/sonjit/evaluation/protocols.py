@@ -8,7 +8,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import MISSING, dataclass, field, fields, replace
 from importlib import resources
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
     from sonjit.datasets import Dataset, Sample
+    from sonjit.evaluation.landmarks import LandmarkKind
     from sonjit.evaluation.predictions import Mode
 
+_LOOKED_AT = 100
+"""Samples that say what a data set labels."""
 Alignment = Literal["absolute", "root", "bone", "procrustes"]
 
 
@@ -221,6 +224,14 @@ class ProtocolData:
                     raise
             else:
                 yield sample
+
+    def labels(self) -> LandmarkKind:
+        """Of which kind the first labelled keypoints are; hands where none of the first samples has any."""
+        for sample in islice(self.readable(), _LOOKED_AT):
+            for one in sample.instances:
+                if one.kind != "object" and one.keypoints_px is not None:
+                    return one.kind
+        return "hand"
 
     def describe(self) -> list[dict[str, str]]:
         """Sets, splits, licences and where they are to be had."""

@@ -19,6 +19,7 @@ from sonjit.evaluation.joints import JointEvaluator, TwoHandEvaluator
 from sonjit.evaluation.keypoints import KeypointEvaluator
 from sonjit.evaluation.landmarks import FaceEvaluator, LandmarkEvaluator
 from sonjit.evaluation.models import ModelChoice, describe_model, open_model
+from sonjit.evaluation.palms import PalmEvaluator
 from sonjit.evaluation.protocols import Protocol, ProtocolData, load_protocol
 from sonjit.evaluation.records import Journal, JournalLine, hash_of, hash_of_lines, library_versions
 from sonjit.extensions import Registry
@@ -58,6 +59,7 @@ EVALUATORS.update(
         "landmarks_2d": lambda protocol, choice: LandmarkEvaluator(protocol, choice.kind),
         "face_landmarks": lambda protocol, _: FaceEvaluator(protocol),
         "keypoints": lambda protocol, _: KeypointEvaluator(protocol),
+        "palms": lambda protocol, _: PalmEvaluator(protocol),
         "joints_3d": lambda protocol, _: JointEvaluator(protocol),
         "two_hands": lambda protocol, _: TwoHandEvaluator(protocol),
         "localization": lambda protocol, _: LocalizationEvaluator(protocol),
@@ -229,6 +231,7 @@ class _Session:
             request.model,
             search=request.model.search or self.protocol.search,
             max_instances=request.model.max_instances or self.protocol.max_instances,
+            labels=self.data.labels() if request.model.predictions else "hand",
         )
         self.evaluator = evaluator_of(self.protocol, self.choice)
         self.model = open_model(self.choice)

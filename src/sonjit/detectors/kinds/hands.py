@@ -34,6 +34,13 @@ PALM_GRID = AnchorGrid(input_size=192, strides=(8, 16, 16, 16))
 _WRIST, _INDEX_MCP, _MIDDLE_MCP, _RING_MCP = 0, 5, 9, 13
 _PALM_WRIST, _PALM_MIDDLE_MCP = 0, 2  # of the palm detector's seven keypoints
 BOX_KEYPOINTS = [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]  # all but the last two joints of each finger
+PALM_KEYPOINTS = (
+    "wrist",
+    *(f"{finger}_finger_mcp" for finger in ("index", "middle", "ring", "pinky")),
+    "thumb_cmc",
+    "thumb_mcp",
+)
+"""What the palm detector gives, and what the square of a palm is around."""
 _Z_SCALE = 0.4
 _HAND_SIZE = 224
 _KEYPOINTS = 21
@@ -50,6 +57,13 @@ class HandObservation:
     extra: NDArray[np.float32] | None = None
     visibility: NDArray[np.float32] | None = None
     colours: None = None
+
+
+def palm_squares(palms: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The square (P, 4) around each palm's keypoints (P, 7, 2): centre x, y, width, height."""
+    low, high = palms.min(1).astype(np.float64), palms.max(1)
+    side = (high - low).max(1, keepdims=True)
+    return np.concatenate([(low + high) / 2, side, side], 1)
 
 
 class PalmFinder:

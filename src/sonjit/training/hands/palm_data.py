@@ -17,20 +17,14 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from sonjit.arrays import BoolArray, Float32Array, FloatArray, Image, RealArray
+from sonjit.arrays import BoolArray, Float32Array, FloatArray, Image
 from sonjit.datasets import Dataset, Instance
+from sonjit.detectors.kinds.hands import PALM_KEYPOINTS, palm_squares
 from sonjit.detectors.ssd import AnchorGrid
 from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop, letterbox, letterbox_box, points_into_crop
 from sonjit.training.losses import cross_entropy, focal
 from sonjit.training.sequences import LazySequence
-
-_PALM = (
-    "wrist",
-    *(f"{finger}_finger_mcp" for finger in ("index", "middle", "ring", "pinky")),
-    "thumb_cmc",
-    "thumb_mcp",
-)
 
 _TURN_RAD, _SCALE, _SHIFT, _LIGHT = 0.4, (0.7, 1.35), 0.12, 0.25
 
@@ -66,9 +60,9 @@ class PalmSamples(LazySequence[PalmSample]):
         self._samples = samples
         instances = (one for sample in samples for one in sample.instances)
         first = next(instances, None)
-        if first is not None and not any(one.places_of(_PALM) for one in chain([first], instances)):
+        if first is not None and not any(one.places_of(PALM_KEYPOINTS) for one in chain([first], instances)):
             where = samples[0].source or samples[0].dataset
-            raise InputError(f"{where}: no hand with a palm's keypoints; needed are {', '.join(_PALM)}")
+            raise InputError(f"{where}: no hand with a palm's keypoints; needed are {', '.join(PALM_KEYPOINTS)}")
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -96,7 +90,7 @@ class PalmSamples(LazySequence[PalmSample]):
 
 def _palm_of(one: Instance) -> FloatArray | None:
     """The keypoints (7, 2) of a palm, in pixels, where all are known."""
-    places = one.places_of(_PALM)
+    places = one.places_of(PALM_KEYPOINTS)
     if places is None or one.keypoints_px is None:
         return None
     points = one.keypoints_px[places]
@@ -122,13 +116,6 @@ def augmented(sample: PalmSample, rng: np.random.Generator, strength: float = 1.
     inside = ((palm_squares(palms)[:, :2] > 0) & (palm_squares(palms)[:, :2] < size)).all(1)
     cut = corners_of(palm_squares(palms[~inside]))
     return PalmSample(lit, palms[inside].astype(np.float32), np.concatenate([unsure, cut]).astype(np.float32))
-
-
-def palm_squares(palms: RealArray) -> FloatArray:
-    """The square (P, 4) around each palm's keypoints (P, 7, 2): centre x, y, width, height."""
-    low, high = palms.min(1).astype(np.float64), palms.max(1)
-    side = (high - low).max(1, keepdims=True)
-    return np.concatenate([(low + high) / 2, side, side], 1)
 
 
 def _stacked(parts: Sequence[FloatArray], shape: tuple[int, ...]) -> Float32Array:

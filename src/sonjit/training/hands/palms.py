@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from sonjit.arrays import Float32Array, FloatArray, RealArray
+from sonjit.detectors.kinds.hands import palm_squares
 from sonjit.detectors.ssd import blend_overlapping
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.errors import InputError
@@ -31,7 +32,6 @@ from sonjit.training.hands.palm_data import (
     corners_of,
     palm_anchors,
     palm_losses,
-    palm_squares,
     palm_targets,
 )
 from sonjit.training.hands.samples import open_source_samples
