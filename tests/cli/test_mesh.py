@@ -216,7 +216,6 @@ class TestHandOccNet:
 
     @pytest.mark.slow
     def test_writes_parameters_mesh_overlay_and_maps(self, capsys, media, tmp_path, monkeypatch):
-        monkeypatch.setattr(mano_networks, "_SIDE", 64)
         monkeypatch.setattr(mano_networks, "create_network", partial(create_network, size="tiny"))
         options = ["--model", "handoccnet", "--weights", "demo", "--mano", "demo", "--max-instances", "1"]
         overlay, maps = tmp_path / "over.png", tmp_path / "maps.png"

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from sonjit.errors import InputError
 from sonjit.geometry.cameras import Intrinsics
 from sonjit.meshes.hand_mesh import Sight
-from sonjit.meshes.mano_networks import DeformerHands
-from sonjit.networks import create_network, network_entry
+from sonjit.meshes.mano_networks import DeformerHands, load_deformer
+from sonjit.meshes.run import draw_meshes
+from sonjit.networks import create_network, network_entry, save_checkpoint
+from sonjit.networks.hands3d.deformer import official_variant, turned_to_camera
 from sonjit.results import Frame, Hand
 
 CAMERA = Intrinsics(300, 300, 160, 120)
@@ -53,6 +56,46 @@ def test_neighbours_in_time_change_the_answer(network, hand, images):
     video, alone = looked(network, frames, images), looked(network, frames[12:13], images)
     shapes = [model.meshes(12)[0].record["mano_shape"] for model in (video, alone)]
     assert not np.allclose(*shapes, atol=1e-5)
+
+
+def test_the_frames_weights_are_in_the_record_and_drawn(network, hand, images):
+    model = looked(network, [Frame(index, index / 30, [hand]) for index in range(24)], images)
+    (mesh,) = model.meshes(12)
+    weights = mesh.record["frame_weights"]
+    assert len(weights) == network.size.frames
+    assert sum(weights) == pytest.approx(1, abs=1e-4)
+    assert len(set(weights)) > 1
+    plain = replace(mesh, record={key: one for key, one in mesh.record.items() if key != "frame_weights"})
+    changed = (draw_meshes(images[12], [mesh]) != draw_meshes(images[12], [plain])).any(2)
+    assert changed.sum() > 100
+
+
+@pytest.mark.parametrize("variant", ["ho3d", "dexycb"])
+def test_poses_are_in_the_cameras_axes(variant):
+    tiny = create_network("deformer", "demo", **network_entry("deformer").tiny, variant=variant)
+    pose = torch.tensor(np.random.default_rng(2).normal(0, 0.4, (3, 48)), dtype=torch.float32)
+    turned = turned_to_camera(pose, tiny.hands.variant)
+    turn = torch.tensor([1.0, -1.0, -1.0]) if variant == "ho3d" else torch.ones(3)
+    before, after = (tiny.hands(one, torch.zeros(3, 10))[1] for one in (pose, turned))
+    torch.testing.assert_close(after, before * turn, atol=1e-5, rtol=0)
+    torch.testing.assert_close(turned_to_camera(turned, tiny.hands.variant), pose, atol=1e-5, rtol=0)
+
+
+def test_a_checkpoint_says_its_variant(tmp_path):
+    files = "demo", "demo"
+    own = create_network("deformer", variant="dexycb", size="tiny")
+    save_checkpoint(own, tmp_path / "own.safetensors")
+    loaded = load_deformer(str(tmp_path / "own.safetensors"), *files, None)
+    assert loaded.hands.variant.pca
+    assert loaded.size == own.size
+    with pytest.raises(InputError, match="was written with variant='dexycb', not 'ho3d'"):
+        load_deformer(str(tmp_path / "own.safetensors"), *files, "ho3d")
+    for held, variant in ((("th_comps", "th_betas"), "dexycb"), (("th_betas",), "ho3d")):
+        keys = [f"honet.module.mano_branch.mano_layer_right.{name}" for name in held]
+        assert official_variant(dict.fromkeys(keys, torch.zeros(1))) == variant
+    torch.save(create_network("deformer").state_dict(), tmp_path / "plain.pth")
+    with pytest.raises(InputError, match=r"plain\.pth does not say its variant: give --variant ho3d"):
+        load_deformer(str(tmp_path / "plain.pth"), *files, None)
 
 
 def test_stills_know_nothing_of_each_other(network, hand, images):

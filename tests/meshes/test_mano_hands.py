@@ -8,7 +8,7 @@ import torch
 
 from sonjit.geometry.cameras import Intrinsics
 from sonjit.meshes.hand_mesh import Sight, weak_view
-from sonjit.meshes.mano_networks import HandOccHands, box_of_hand, hand_crop
+from sonjit.meshes.mano_networks import HandOccHands, box_around_hand, hand_crop
 from sonjit.networks import create_network, network_entry
 from sonjit.results import Frame, Hand
 
@@ -39,7 +39,7 @@ def mirror(hand, width):
 
 
 def looked(network, hands, rgb, **options):
-    model = HandOccHands(network, lambda *_: Sight(CAMERA, assumed=True), side=64, **options)
+    model = HandOccHands(network, lambda *_: Sight(CAMERA, assumed=True), **options)
     model.add_frame(Frame(0, None, hands), rgb)
     model.finish()
     return model
@@ -92,7 +92,7 @@ def test_maps_of_the_first_hand_are_kept_where_they_are_wanted(network, hand, rg
 
 def test_crop_holds_the_hand_and_is_black_outside_the_image(hand):
     white = np.full((240, 320, 3), 255, np.uint8)
-    box = box_of_hand(hand, 320, 240)
+    box = box_around_hand(hand.keypoints[:, :2], 320, 240)
     assert box.width == box.height
     xy = hand.keypoints[:, :2]
     assert (np.abs(xy - (box.cx, box.cy)) < box.width / 2).all()

@@ -42,6 +42,7 @@ def evaluate(
     root_input_scale: Literal[1, 255] | None = None,
     boxes: str | None = None,
     mano: str | None = None,
+    mano_left: str | None = None,
     pooling: Literal["gap", "gmp"] | None = None,
     localize_by: Literal["cam", "heuristics", "backprop"] | None = None,
     view: Literal["full", "crop", "box"] | None = None,
@@ -55,6 +56,7 @@ def evaluate(
     jobs: int = 1,
     workers: str = "pool",
     save: str | None = None,
+    submission: str | None = None,
 ) -> int:
     """Evaluate a model by a protocol: eval.json, report.html and report.md, with worst cases as images.
 
@@ -80,7 +82,8 @@ def evaluate(
         root_input_scale: What white is to an official checkpoint of RootNet: 255 in the release; Sonjit's own say it.
         boxes: JSON file of where InterNet looks, and how far the roots are: RootNet's released results, or a list with
             annot_id or sample (and side), bbox (x, y, width, height of the square to cut out) and abs_depth in mm.
-        mano: MANO_RIGHT.pkl, for HandOccNet.
+        mano: MANO_RIGHT.pkl, for HandOccNet and Deformer, and for the true meshes of sets with MANO's parameters.
+        mano_left: MANO_LEFT.pkl, likewise.
         pooling: Of a classifier's checkpoint that does not say it: gap (mean) or gmp (maximum).
         localize_by: Of a classifier, where boxes come from: cam, one of each class's map, the default; heuristics, the
             paper's five of three classes; backprop, one of each class's saliency.
@@ -97,6 +100,7 @@ def evaluate(
         workers: A pool of processes here; or ray, or ray:ADDRESS, a cluster whose machines see the data under the same
             path.
         save: Table with a row for each thing that is evaluated: .json, .jsonl, .csv or .parquet.
+        submission: File for the server of a challenge: pred.json for FreiHAND's and HO-3D's, .txt for DexYCB's toolkit.
     """
     from sonjit.cli.report import closing_line, progress
     from sonjit.evaluation import EvaluationRequest, ModelChoice, open_unit_table, save_report, write_units
@@ -112,6 +116,7 @@ def evaluate(
         weights,
         root_weights,
         mano,
+        mano_left,
         models_dir,
         landmark_model,
         pooling,
@@ -138,6 +143,7 @@ def evaluate(
         command=shlex.join(["sonjit", *sys.argv[1:]]),
         jobs=jobs,
         workers=workers,
+        submission=None if submission is None else Path(submission),
     )
     with nullcontext() if save is None else open_unit_table(save) as table:
         folder = _folder(out)
@@ -149,7 +155,7 @@ def evaluate(
     _tell(outcome)
     summary = outcome.summary
     summary.written = [str(folder / name) for name in ("eval.json", "report.html", "report.md")]
-    summary.written += [] if save is None else [save]
+    summary.written += [one for one in (save, submission) if one is not None]
     sys.stderr.write(closing_line(summary, f"{summary.instances} evaluated") + "\n")
     if outcome.stopped:
         raise KeyboardInterrupt

@@ -20,7 +20,7 @@ def mesh(
     weights: str | None = None,
     mano: str | None = None,
     mano_left: str | None = None,
-    variant: Literal["ho3d", "dexycb"] = "ho3d",
+    variant: Literal["ho3d", "dexycb"] | None = None,
     save: str | None = None,
     draw: str | None = None,
     figure: str | None = None,
@@ -56,7 +56,7 @@ def mesh(
         weights: Checkpoint of the network.
         mano: MANO's right hand: MANO_RIGHT.pkl or .npz.
         mano_left: MANO's left hand, for deformer.
-        variant: Which data set deformer's checkpoint was trained on.
+        variant: Which data set deformer's checkpoint was trained on, where it does not say so itself.
         save: .json with the parameters, .obj, .glb (animated for the rig) or .bvh (the rig in a video); for many files
             a folder of .glb, or a name with {name} in it.
         draw: Image or video to write with the meshes over it; for many files a folder.
@@ -76,6 +76,8 @@ def mesh(
     given = {"--weights": weights, "--mano": mano, "--mano-left": mano_left}
     if model == "rig" and (needless := [option for option, value in given.items() if value]):
         raise InputError(f"{', '.join(needless)}: the rigged hand needs none; name --model handoccnet or deformer")
+    if model != "deformer" and variant is not None:
+        raise InputError(f"--variant {variant}: only of --model deformer; leave it out")
     if figure is not None and (model != "handoccnet" or Path(figure).suffix.lower() not in ANNOTATED_IMAGE_ENDINGS):
         raise InputError(f"--figure {figure}: an image such as maps.png, of --model handoccnet")
     if model != "rig" and lifting.lift is not None:

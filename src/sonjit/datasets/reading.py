@@ -153,6 +153,34 @@ def stream_json(path: Path, depth: int) -> Iterator[tuple[tuple[str | int, ...],
         raise InputError(f"{path} is cut off or no JSON: {error}; get it again") from None
 
 
+def number_table(
+    path: Path, shape: tuple[int, ...], wrong: dict[int, str] | None = None, *, half: bool = False
+) -> NDArray[Any]:
+    """Rows of a JSON list of numbers as (N, *shape), float64.
+
+    Args:
+        path: the file.
+        shape: of each row.
+        wrong: takes what is wrong with a row, by its place; such a row is NaN. None: it is an error at once.
+        half: as float32.
+
+    Raises:
+        InputError: a missing or damaged file, or a wrong row; says which.
+    """
+    dtype = np.float32 if half else np.float64
+    rows: list[NDArray[Any]] = []
+    for (place, *_), value in stream_json(path, 1):
+        try:
+            row = numbers(value, shape, f"{path}: [{place}]")
+        except InputError as error:
+            if wrong is None:
+                raise
+            wrong.setdefault(len(rows), str(error))
+            row = np.full(shape, np.nan)
+        rows.append(row.astype(dtype))
+    return np.array(rows, dtype).reshape(-1, *shape)
+
+
 class _Text:
     """A file's text from where it was read to."""
 

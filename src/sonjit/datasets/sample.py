@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from sonjit.media.sources.base import SourceFrame
 from sonjit.media.sources.image_files import decode_image, load_image
 from sonjit.results import Box
 from sonjit.skeletons import load_skeleton
+
+if TYPE_CHECKING:
+    from sonjit.hand_models import Mano
 
 InstanceKind = Literal["hand", "face", "body", "object"]
 """What an instance is."""
@@ -251,6 +254,21 @@ class Sample:
         """(H, W) depth in metres, 0 where unknown, read anew at every call; None where the set has none."""
         return self.read_depth() if self.read_depth else None
 
+    def mesh(self, mano: Mano, instance: int = 0) -> FloatArray:
+        """A hand's vertices (778, 3) by its MANO fit, metres in the camera's frame.
+
+        Args:
+            mano: MANO's hand of its side, by `load_mano` from the user's own licensed file.
+            instance: its place among the instances.
+
+        Raises:
+            InputError: the set gives no fit of it, or one whose place or mean pose is told by nothing; another side.
+        """
+        try:
+            return _vertices_of_fit(self.instances[instance], self.camera, mano)
+        except InputError as error:
+            raise InputError(f"{self.dataset} {self.id}: {error}") from None
+
     def _decoded(self) -> Image:
         match self.image:
             case Path():
@@ -261,3 +279,62 @@ class Sample:
                 return decode_image(self.image, f"{self.dataset} {self.id}", upright=self.upright)
             case _:
                 return self.image
+
+
+_FIRST = (0, 1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18, 19)
+"""MediaPipe's keypoints that are joints of MANO: all but the tips, for which sets take different vertices."""
+
+
+def _vertices_of_fit(hand: Instance, camera: CalibratedCamera | None, mano: Mano) -> FloatArray:
+    """Vertices (778, 3) of a hand's MANO fit, metres in the camera's frame.
+
+    A fit without a place is moved to the labelled wrist. Where the set does not say from which mean pose its fits
+    count, it is the one that comes nearer to the labelled joints.
+
+    Args:
+        hand: with a fit.
+        camera: of its image; only fits in the world need it.
+        mano: of the hand's side.
+
+    Raises:
+        InputError: no fit, another side, or a fit whose place or mean pose is told by nothing.
+    """
+    fit = hand.mesh
+    if fit is None:
+        raise InputError("the data set gives no MANO fit of this instance")
+    if hand.side is None or hand.side.lower() != mano.side:
+        raise InputError(f"MANO's {mano.side} hand for a {hand.side or 'hand of unknown side'}: give that of its side")
+    if fit.flat_mean is not None:
+        return _placed(hand, fit, camera, mano, flat_mean=fit.flat_mean)[0]
+    if hand.keypoints_m is None:
+        raise InputError("neither the mean pose of this MANO fit nor its joints are known")
+    both = [_placed(hand, fit, camera, mano, flat_mean=flat) for flat in (True, False)]
+    apart = [np.nanmean(np.linalg.norm((joints - hand.keypoints_m)[list(_FIRST)], axis=1)) for _, joints in both]
+    return both[int(np.argmin(apart))][0]
+
+
+def _placed(
+    hand: Instance, fit: ManoParameters, camera: CalibratedCamera | None, mano: Mano, *, flat_mean: bool
+) -> tuple[FloatArray, FloatArray]:
+    """Vertices and joints (21, 3) in the camera's frame."""
+    import torch
+
+    dtype, device = mano.template.dtype, mano.template.device
+    pose, betas = (torch.tensor(values[None], dtype=dtype, device=device) for values in (fit.pose, fit.betas))
+    with torch.no_grad():
+        posed = mano(pose, betas, flat_hand_mean=flat_mean, tips="handoccnet", pca=fit.pca)
+    vertices, joints = (points[0].double().cpu().numpy() for points in posed)
+    if fit.trans is not None:
+        vertices, joints = vertices + fit.trans, joints + fit.trans
+    if fit.frame == "opengl":
+        vertices, joints = (points * (1.0, -1.0, -1.0) for points in (vertices, joints))
+    elif fit.frame == "world":
+        if camera is None:
+            raise InputError("a MANO fit in the world's frame, and the camera's place is not known")
+        vertices, joints = camera.from_world(vertices), camera.from_world(joints)
+    if fit.trans is None:
+        if hand.keypoints_m is None or not np.isfinite(hand.keypoints_m[0]).all():
+            raise InputError("neither the place of this MANO fit nor the hand's wrist is known")
+        shift = hand.keypoints_m[0] - joints[0]
+        vertices, joints = vertices + shift, joints + shift
+    return vertices, joints

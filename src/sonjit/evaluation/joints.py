@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from sonjit.evaluation.predictions import EvaluatedItem, group_of, hidden_share,
 from sonjit.metrics import (
     OCCLUSION_EDGES,
     Points,
+    acceleration_errors,
     average_precision,
     bone_aligned,
     by_bin,
@@ -40,16 +42,19 @@ from sonjit.metrics import (
 from sonjit.skeletons import load_skeleton
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Sequence
+    from collections.abc import Collection, Hashable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from sonjit.datasets import Instance, Sample
     from sonjit.evaluation.predictions import Prediction
     from sonjit.evaluation.protocols import Alignment, Protocol
+    from sonjit.hand_models import Mano
 
 _MM = 1000.0
 _PREFIX = {"absolute": "absolute_", "root": "", "bone": "st_", "procrustes": "pa_"}
+
+_BY_LENGTH = sorted(_PREFIX.items(), key=lambda pair: -len(pair[1]))
 
 _TITLE = {
     "absolute": "in the camera's space",
@@ -59,25 +64,35 @@ _TITLE = {
 }
 
 
+class Mesh(NamedTuple):
+    """A true hand, metres."""
+
+    joints: NDArray[np.float64]  # (21, 3)
+    vertices: NDArray[np.float64]  # (778, 3)
+
+
 class JointEvaluator:
     """Evaluates keypoints in space and, where a set and a model have them, meshes; millimetres."""
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: Protocol, mano: str | None = None, mano_left: str | None = None) -> None:
         self._protocol = protocol
         self._names = dict(protocol.names)
+        self._mano = {"Right": mano, "Left": mano_left}
         self.main = protocol.main
 
     def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
-        """Every hand whose joints are known in space."""
+        """Every hand of which more than the root is known in space."""
         truth = [
             (number, one)
             for number, one in enumerate(sample.instances)
-            if one.kind == "hand" and known_points(one.keypoints_m, one.valid_m) is not None
+            if one.kind == "hand"
+            and (known := known_points(one.keypoints_m, one.valid_m)) is not None
+            and np.isfinite(known).all(1).sum() > 1
         ]
         own = matched(truth, predictions)
-        return [self._evaluate(number, one, own.get(number)) for number, one in truth]
+        return [self._evaluate(sample, number, one, own.get(number)) for number, one in truth]
 
-    def _evaluate(self, number: int, one: Instance, prediction: Prediction | None) -> EvaluatedItem:
+    def _evaluate(self, sample: Sample, number: int, one: Instance, prediction: Prediction | None) -> EvaluatedItem:
         truth = known_points(one.keypoints_m, one.valid_m)
         assert truth is not None
         joints = shaped(None if prediction is None else prediction.keypoints_m, truth, "keypoints_m")
@@ -93,11 +108,15 @@ class JointEvaluator:
             numbers["handedness"] = float(handedness_hits([prediction.hand_type], present)[0])
         if prediction is not None and prediction.root_depth_m is not None:
             numbers["root_depth"] = _MM * abs(prediction.root_depth_m - float(truth[0, 2]))
-        if one.vertices_m is not None and prediction is not None and prediction.vertices_m is not None:
-            vertices = shaped(prediction.vertices_m, one.vertices_m, "vertices_m")
+        if self._protocol.f_thresholds and (vertices := self._true_vertices(sample, number)) is not None:
             for alignment in self._protocol.alignments:
-                numbers |= self._mesh(vertices, one.vertices_m, alignment, prediction)
+                numbers |= self._mesh(prediction, joints, Mesh(truth, vertices), alignment)
         points = None if prediction is None else prediction.keypoints_px
+        of_recording: dict[str, Any] = {}
+        if sample.sequence is not None and sample.frame is not None:
+            motion = np.stack([_MM * (own - own[0]) for own in (joints, truth)])
+            track = f"{sample.dataset}/{sample.sequence}/{sample.view or ''}/{one.side}"
+            of_recording = {"track": track, "frame": sample.frame, "motion": motion}
         return EvaluatedItem(
             instance=number,
             side=one.side,
@@ -106,21 +125,42 @@ class JointEvaluator:
             errors=errors,
             numbers=numbers,
             points_px=None if points is None else np.asarray(points, np.float64)[:, :2],
+            **of_recording,
         )
 
+    def _true_vertices(self, sample: Sample, number: int) -> NDArray[np.float64] | None:
+        """As the set gives them, else by its MANO parameters where the user's MANO is there."""
+        one = sample.instances[number]
+        if one.vertices_m is not None:
+            return one.vertices_m
+        file = self._mano[one.side or "Right"]
+        if one.mesh is None or one.side is None or file in (None, "demo"):
+            return None
+        return sample.mesh(_mano_of(file, "left" if one.side == "Left" else "right"), number)
+
     def _mesh(
-        self, vertices: NDArray[np.float64], truth: NDArray[np.float64], alignment: Alignment, prediction: Prediction
+        self, prediction: Prediction | None, joints: NDArray[np.float64], truth: Mesh, alignment: Alignment
     ) -> dict[str, float]:
-        if alignment == "bone" or (alignment == "absolute" and not prediction.placed):
-            return {}  # bones have no place among vertices
         prefix = _PREFIX[alignment]
-        points = _aligned(vertices, truth, alignment, mirror=self._protocol.mirror)
-        numbers = {f"{prefix}mpvpe": _MM * float(joint_errors(*points).mean())}
-        scores = f_scores(points.predicted[0], points.truth[0], tuple(t / _MM for t in self._protocol.f_thresholds))
-        return numbers | {
-            f"{prefix}f{threshold:g}": 100 * score.f_score
-            for threshold, score in zip(self._protocol.f_thresholds, scores, strict=True)
-        }
+        limits = self._protocol.f_thresholds
+        names = [f"{prefix}mpvpe", f"{prefix}mesh_auc", *(f"{prefix}f{threshold:g}" for threshold in limits)]
+        if alignment == "bone":
+            return {}  # the servers fit scale and place for joints alone
+        if prediction is None:
+            return dict.fromkeys(names, math.inf)
+        if prediction.vertices_m is None or (alignment == "absolute" and not prediction.placed):
+            return {}
+        vertices, true = shaped(prediction.vertices_m, truth.vertices, "vertices_m"), truth.vertices
+        if alignment == "root":
+            vertices, true = vertices - joints[0], true - truth.joints[0]
+        points = _aligned(
+            vertices, true, "absolute" if alignment == "root" else alignment, mirror=self._protocol.mirror
+        )
+        errors = _MM * joint_errors(*points)
+        scores = f_scores(points.predicted[0], points.truth[0], tuple(limit / _MM for limit in limits))
+        area = float(areas_under_pck(errors, *self._protocol.auc).mean())
+        values = [float(errors.mean()), 100 * area, *(100 * score.f_score for score in scores)]
+        return dict(zip(names, values, strict=True))
 
     def error_name(self, alignment: Alignment) -> str:
         """The metric of an alignment's mean error."""
@@ -153,7 +193,7 @@ class JointEvaluator:
         summary.metrics += _of_both_tasks(evaluated, clusters)
         for name in sorted({key for one in evaluated for key in one.numbers} - _OF_BOTH_TASKS.keys()):
             column = np.array([one.numbers.get(name, np.nan) for one in evaluated], np.float64).reshape(-1, 1)
-            is_score = "mpvpe" not in name
+            is_score = not name.endswith("mpvpe")
             summary.metrics.append(
                 mean_metric(
                     name,
@@ -164,6 +204,7 @@ class JointEvaluator:
                     better="higher" if is_score else "lower",
                 )
             )
+        summary.metrics += _motion_metrics(evaluated, clusters)
         main = stacked([one.errors[self.main] for one in evaluated])
         skeleton = load_skeleton("hand_mediapipe21")
         if self._protocol.root == "palm":
@@ -235,9 +276,72 @@ def _by_hidden(
 
 
 def _mesh_title(name: str) -> str:
-    aligned = ", Procrustes aligned" if name.startswith("pa_") else ""
-    bare = name.rpartition("_")[2]
-    return f"mesh error{aligned}" if bare == "mpvpe" else f"F@{bare.removeprefix('f')} mm{aligned}"
+    prefix, title = next((key, _TITLE[name_]) for name_, key in _BY_LENGTH if name.startswith(key))
+    match name.removeprefix(prefix):
+        case "mpvpe":
+            return f"mesh error, {title}"
+        case "mesh_auc":
+            return f"PCK of vertices, area, {title}"
+        case score:
+            return f"F@{score.removeprefix('f')} mm, {title}"
+
+
+def _motion_metrics(evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> list[Metric]:
+    """How smoothly hands move from frame to frame of a recording, beside their labels; none outside of recordings."""
+    tracks: dict[str, dict[int, int]] = {}
+    for place, one in enumerate(evaluated):
+        if one.motion is not None:
+            tracks.setdefault(one.track, {})[one.frame] = place
+    tables = {name: np.full((len(evaluated), _JOINTS), np.nan) for name, *_ in _MOTION}
+    for track in tracks.values():
+        for places in _unbroken(track):
+            predicted, true = (np.stack([_motion_of(evaluated[place])[which] for place in places]) for which in (0, 1))
+            tables["acceleration_error"][places[1:-1]] = acceleration_errors(predicted, true)
+            for name, points in (("jitter", predicted), ("jitter_of_labels", true)):
+                tables[name][places[1:-2]] = np.linalg.norm(np.diff(points, 3, axis=0), axis=-1)
+            tables["acceleration"][places[1:-1]] = np.linalg.norm(np.diff(predicted, 2, axis=0), axis=-1)
+    return [
+        mean_metric(name, title, tables[name], unit, clusters=clusters)
+        for name, title, unit in _MOTION
+        if np.isfinite(tables[name]).any()
+    ]
+
+
+_MOTION = (
+    ("acceleration_error", "acceleration error, from the wrist", "mm/frame²"),
+    ("acceleration", "acceleration, from the wrist", "mm/frame²"),
+    ("jitter", "jitter: jerk from the wrist", "mm/frame³"),
+    ("jitter_of_labels", "jitter of the labels", "mm/frame³"),
+)
+
+
+def _unbroken(track: dict[int, int]) -> Iterator[list[int]]:
+    """Places of frames that follow each other by number, three or more."""
+    run: list[int] = []
+    last = None
+    for frame in sorted(track):
+        if last is not None and frame != last + 1:
+            if len(run) > 2:
+                yield run
+            run = []
+        run.append(track[frame])
+        last = frame
+    if len(run) > 2:
+        yield run
+
+
+def _motion_of(one: EvaluatedItem) -> NDArray[np.float64]:
+    assert one.motion is not None
+    return one.motion
+
+
+@cache
+def _mano_of(file: str, side: Literal["right", "left"]) -> Mano:
+    import torch
+
+    from sonjit.hand_models import load_mano
+
+    return load_mano(file, side, torch.float64)
 
 
 _SIDES = ("Right", "Left")

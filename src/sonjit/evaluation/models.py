@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, TypeGuard, cast
 
 from sonjit.detectors.kinds import KINDS, find_model
 from sonjit.errors import InputError
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.datasets import Sample
+    from sonjit.datasets.recordings import Samples
     from sonjit.evaluation.landmarks import LandmarkKind
     from sonjit.evaluation.predictions import Mode, Prediction
     from sonjit.evaluation.schema import FileRecord, ModelRecord
     from sonjit.explain.classes import LocalizeBy
     from sonjit.networks.cam import View
 
-_NETWORKS = ("internet", "handoccnet", "mask-rcnn", "cam-*", "fc-*")
+_NETWORKS = ("internet", "handoccnet", "deformer", "mask-rcnn", "cam-*", "fc-*")
 _CLASSIFIERS = ("cam-", "fc-")
 
 
@@ -53,6 +54,19 @@ class Model(Protocol):
         ...
 
 
+class WindowModel(Model, Protocol):
+    """Looks at the frames around one too."""
+
+    def find_among(self, samples: Samples, place: int) -> list[Prediction]:
+        """What it says of one of the samples, of which those of a recording follow each other."""
+        ...
+
+
+def is_window_model(model: Model) -> TypeGuard[WindowModel]:
+    """Whether a model looks at the frames around one too."""
+    return hasattr(model, "find_among")
+
+
 @dataclass(frozen=True)
 class ModelChoice:
     """Which model, with which files.
@@ -62,7 +76,8 @@ class ModelChoice:
         predictions: a file of predictions instead.
         weights: checkpoint of a network.
         root_weights: RootNet's, beside InterNet's.
-        mano: MANO's right hand, for meshes.
+        mano: MANO's right hand, for networks that need it, and for the meshes of data sets that give its parameters.
+        mano_left: its left hand, likewise.
         models_dir: folder with the published files.
         landmark_model: a landmark network of your own, for a detector.
         pooling: gap or gmp, of a classifier's checkpoint that does not say it.
@@ -82,6 +97,7 @@ class ModelChoice:
     weights: str | None = None
     root_weights: str | None = None
     mano: str | None = None
+    mano_left: str | None = None
     models_dir: str | None = None
     landmark_model: str | None = None
     pooling: str | None = None
@@ -161,8 +177,12 @@ def open_model(choice: ModelChoice) -> Model:
     device = torch_device(choice.device or "cpu")
     if choice.name == "internet":
         return _internet(choice, device)
-    if choice.name == "handoccnet":
-        return network_models.HandOccNetModel(choice.weights, choice.mano, device)
+    if choice.name in ("handoccnet", "deformer"):
+        from sonjit.evaluation import mano_models
+
+        if choice.name == "handoccnet":
+            return mano_models.HandOccNetModel(choice.weights, choice.mano, device)
+        return mano_models.DeformerModel(choice.weights, choice.mano, choice.mano_left, device)
     if choice.name == "mask-rcnn":
         return network_models.InstancesModel(choice.weights, device)
     if choice.is_classifier:
@@ -173,7 +193,8 @@ def open_model(choice: ModelChoice) -> Model:
 def describe_model(choice: ModelChoice, model: Model | None = None) -> ModelRecord:
     """Name and files of a model, each file with its hash; of an open classifier also how it is asked."""
     files = [
-        choice.predictions, choice.weights, choice.root_weights, choice.boxes, choice.mano, choice.landmark_model
+        choice.predictions, choice.weights, choice.root_weights, choice.boxes, choice.mano, choice.mano_left,
+        choice.landmark_model,
     ]  # fmt: skip
     record: ModelRecord = {
         "name": choice.title,

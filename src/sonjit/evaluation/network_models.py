@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.evaluation.predictions import Prediction, known_points
-from sonjit.geometry.cameras import assumed_camera
-from sonjit.results import Frame, Hand
+from sonjit.evaluation.predictions import Prediction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     import torch
     from numpy.typing import NDArray
@@ -20,16 +18,13 @@ if TYPE_CHECKING:
     from sonjit.datasets import Sample
     from sonjit.evaluation.predictions import Mode
     from sonjit.explain.classes import LocalizeBy
-    from sonjit.geometry.cameras import Intrinsics
-    from sonjit.meshes.hand_mesh import NamedPoint
-    from sonjit.meshes.mano_networks import HandOccHands
     from sonjit.networks.cam import Classifier, View
     from sonjit.networks.mask_rcnn.mask_rcnn import SavedMaskRCNN
 
 _CLASSES = 5
 
 
-class _NetworkModel:
+class NetworkModel:
     """What networks have in common: no memory, nothing to free."""
 
     modes: tuple[Mode, ...] = ("ground-truth boxes",)
@@ -44,39 +39,7 @@ class _NetworkModel:
         """Nothing is held."""
 
 
-class HandOccNetModel(_NetworkModel):
-    """HandOccNet in crops around the true hands: joints and MANO's mesh from the wrist."""
-
-    def __init__(self, weights: str | None, mano: str | None, device: torch.device) -> None:
-        from sonjit.meshes.mano_networks import load_handoccnet
-
-        self._network = load_handoccnet(weights, mano).to(device)
-
-    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
-        """The hands of an image (H, W, 3)."""
-        del mode
-        known = _true_hands(sample)
-        hands = self._hands(_camera(sample))
-        hands.add_frame(Frame(0, None, [hand for _, hand in known]), rgb)
-        return [
-            Prediction(
-                side=mesh.handedness,
-                keypoints_px=hand.keypoints[:, :2],
-                keypoints_m=_points(mesh.record["keypoints3D"]),
-                vertices_m=np.asarray(mesh.vertices, np.float64),
-                instance=number,
-            )
-            for (number, hand), mesh in zip(known, hands.meshes(0), strict=True)
-        ]
-
-    def _hands(self, camera: Intrinsics) -> HandOccHands:
-        from sonjit.meshes.hand_mesh import Sight
-        from sonjit.meshes.mano_networks import HandOccHands
-
-        return HandOccHands(self._network, lambda width, height: Sight(camera, assumed=False))
-
-
-class ClassifierModel(_NetworkModel):
+class ClassifierModel(NetworkModel):
     """A classifier: its five likeliest classes, with boxes.
 
     Args:
@@ -133,7 +96,7 @@ class ClassifierModel(_NetworkModel):
         ]
 
 
-class InstancesModel(_NetworkModel):
+class InstancesModel(NetworkModel):
     """Mask R-CNN over whole images."""
 
     modes = ("reacquisition",)
@@ -161,27 +124,6 @@ class InstancesModel(_NetworkModel):
             Prediction(category_id=ids[label - 1], score=score, box=(box[0], box[1], box[2], box[3]), mask=mask)
             for label, score, box, mask in rows
         ]
-
-
-def _true_hands(sample: Sample) -> list[tuple[int, Hand]]:
-    """Labelled hands as if a detector had found them, with their numbers in the sample."""
-    hands: list[tuple[int, Hand]] = []
-    for number, one in enumerate(sample.instances):
-        pixels, metres = known_points(one.keypoints_px, one.valid_px), known_points(one.keypoints_m, one.valid_m)
-        if one.kind != "hand" or pixels is None or metres is None or one.side is None:
-            continue
-        if np.isfinite(pixels).all() and np.isfinite(metres).all():
-            points = np.pad(pixels, ((0, 0), (0, 1))).astype(np.float32)
-            hands.append((number, Hand(one.side, 1.0, points, metres.astype(np.float32))))
-    return hands
-
-
-def _camera(sample: Sample) -> Intrinsics:
-    return assumed_camera(sample.width, sample.height) if sample.camera is None else sample.camera.intrinsics
-
-
-def _points(records: Sequence[NamedPoint]) -> NDArray[np.float64]:
-    return np.array([[one["x"], one["y"], one["z"]] for one in records], np.float64)
 
 
 def needed_weights(name: str, weights: str | None) -> str:

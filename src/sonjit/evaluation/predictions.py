@@ -83,6 +83,9 @@ class EvaluatedItem:
         records: what average precision needs, in COCO's format.
         group: what the set says of the person: region, skin tone, gender, age.
         conditions: under which it is seen, by factor; several of one factor with "; " between them.
+        track: of which recording's hand it is a frame; "" outside of recordings.
+        frame: its number there.
+        motion: (2, K, 3) predicted and true keypoints from the root, in the unit of the errors, of a track's frame.
     """
 
     instance: int = -1
@@ -94,6 +97,9 @@ class EvaluatedItem:
     records: Sequence[Mapping[str, Any]] = ()
     group: Mapping[str, str] = field(default_factory=dict[str, str])
     conditions: Mapping[str, str] = field(default_factory=dict[str, str])
+    track: str = ""
+    frame: int = 0
+    motion: NDArray[np.float64] | None = None
 
     def to_dict(self) -> dict[str, object]:
         """As plain JSON: NaN is null, and infinity a text."""
@@ -107,12 +113,15 @@ class EvaluatedItem:
             "records": list(self.records),
             "group": dict(self.group),
             "conditions": dict(self.conditions),
+            "track": self.track,
+            "frame": self.frame,
+            "motion": None if self.motion is None else _plain(self.motion.tolist()),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> EvaluatedItem:
         """What `to_dict` wrote."""
-        points = data["points_px"]
+        points, motion = data["points_px"], data["motion"]
         return cls(
             instance=data["instance"],
             side=data["side"],
@@ -123,6 +132,9 @@ class EvaluatedItem:
             records=data["records"],
             group=data["group"],
             conditions=data["conditions"],
+            track=data["track"],
+            frame=data["frame"],
+            motion=None if motion is None else _array(motion),
         )
 
 

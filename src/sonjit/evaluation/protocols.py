@@ -73,6 +73,7 @@ class Protocol:
         search: of detectors, where the caller names none.
         max_instances: that detectors hold at most, likewise.
         exhaustive: whatever is found and not labelled is false; else it does not count.
+        submission: how the challenge's server wants joints and vertices; "" where there is none.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Protocol:
     search: str = "fast"
     max_instances: int = 4
     exhaustive: bool = True
+    submission: Literal["", "freihand", "ho3d", "dexycb"] = ""
 
 
 def list_protocols() -> list[str]:
@@ -174,7 +176,7 @@ class ProtocolData:
         self._skip_bad = skip_bad
         if not root.is_dir():
             raise InputError(f"--root {root}: no such folder; give the folder of the data set")
-        choices = _chosen(chosen) if chosen else list(protocol.data)
+        choices = _chosen(chosen, protocol.data) if chosen else list(protocol.data)
         if split is not None:
             choices = [replace(one, splits=(split,)) for one in choices]
         there = [one for one in choices if (root / one.folder).is_dir()]
@@ -201,6 +203,10 @@ class ProtocolData:
     def __getitem__(self, place: int) -> Sample:
         number, index = self.places[place]
         return self.sets[number][index]
+
+    def in_recordings(self) -> RecordedData:
+        """The same samples, those of a recording after one another."""
+        return RecordedData(self, [place for group in self.recordings() for place in group])
 
     def recordings(self) -> list[tuple[int, ...]]:
         """Places of each recording's images in their order, as tracking needs them; an image of none is alone."""
@@ -241,6 +247,25 @@ class ProtocolData:
         ]
 
 
+class RecordedData:
+    """Samples in the order of their recordings.
+
+    Attributes:
+        order: places of the data that they are, which `at` turns back.
+    """
+
+    def __init__(self, data: ProtocolData, order: Sequence[int]) -> None:
+        self._data = data
+        self.order = order
+        self.at = {place: number for number, place in enumerate(order)}
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._data[self.order[index]]
+
+
 def _open(choice: DataChoice, root: Path, *, skip_bad: bool) -> Dataset:
     """A set with the first of its splits that is there; where none is, the error is about the first."""
     first = None
@@ -253,6 +278,8 @@ def _open(choice: DataChoice, root: Path, *, skip_bad: bool) -> Dataset:
     raise first
 
 
-def _chosen(names: Sequence[str]) -> list[DataChoice]:
+def _chosen(names: Sequence[str], known: Sequence[DataChoice]) -> list[DataChoice]:
+    """Sets by name; one that the protocol has keeps its options."""
+    options = {one.set: one.options for one in known}
     pairs = [name.partition(":") for name in names]
-    return [DataChoice(name, (split,) if split else ()) for name, _, split in pairs]
+    return [DataChoice(name, (split,) if split else (), options=options.get(name, {})) for name, _, split in pairs]

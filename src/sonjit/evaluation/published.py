@@ -52,12 +52,19 @@ class Row:
         values: one per column; NaN where nothing was published.
         source: paper, table or page.
         kind: what sets it apart: its input, or how it was trained; "" without.
+        reference: its number in the literature of the table's paper, such as "[36]"; "" where it has none.
     """
 
     method: str
     values: tuple[float, ...]
     source: str
     kind: str = ""
+    reference: str = ""
+
+    @property
+    def title(self) -> str:
+        """Name and reference."""
+        return f"{self.method} {self.reference}".strip()
 
 
 @dataclass(frozen=True)
@@ -138,9 +145,7 @@ def load_table(name: str) -> PublishedTable:
     if "columns" not in data:
         raise InputError(f"{name} holds the groups of a model card: see load_groups")
     columns = tuple(Column(**one) for one in data["columns"])
-    rows = tuple(
-        Row(one["method"], tuple(map(float, one["values"])), one["source"], one.get("kind", "")) for one in data["rows"]
-    )
+    rows = tuple(Row(**one | {"values": tuple(map(float, one["values"]))}) for one in data["rows"])
     for row in rows:
         if len(row.values) != len(columns):
             raise ImpossibleTableError(f"{name}: {row.method} has {len(row.values)} values for {len(columns)} columns")
@@ -241,7 +246,7 @@ def table_block(table: PublishedTable, ours: Sequence[tuple[str, ...]] = ()) -> 
     headings = (f"{one.title} {one.unit}".strip() for one in table.columns)
     rows = [
         (
-            *((row.method, row.kind) if table.kind else (f"{row.method}{f' ({row.kind})' if row.kind else ''}",)),
+            *((row.title, row.kind) if table.kind else (f"{row.title}{f' ({row.kind})' if row.kind else ''}",)),
             *map(number, row.values),
             row.source,
         )

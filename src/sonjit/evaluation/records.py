@@ -105,6 +105,7 @@ class JournalLine:
     sha256: str
     evaluated: tuple[EvaluatedItem, ...]
     problem: str | None = None
+    submission: str = ""
 
     def to_json(self) -> str:
         """One line."""

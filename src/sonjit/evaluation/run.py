@@ -8,6 +8,7 @@ import typing
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sonjit._version import __version__
@@ -18,10 +19,11 @@ from sonjit.evaluation.images import InstanceEvaluator, LocalizationEvaluator
 from sonjit.evaluation.joints import JointEvaluator, TwoHandEvaluator
 from sonjit.evaluation.keypoints import KeypointEvaluator
 from sonjit.evaluation.landmarks import FaceEvaluator, LandmarkEvaluator
-from sonjit.evaluation.models import ModelChoice, describe_model, open_model
+from sonjit.evaluation.models import ModelChoice, describe_model, is_window_model, open_model
 from sonjit.evaluation.palms import PalmEvaluator
-from sonjit.evaluation.protocols import Protocol, ProtocolData, load_protocol
+from sonjit.evaluation.protocols import Protocol, ProtocolData, RecordedData, load_protocol
 from sonjit.evaluation.records import Journal, JournalLine, hash_of, hash_of_lines, library_versions
+from sonjit.evaluation.submissions import check_submission, save_submission, submitted
 from sonjit.extensions import Registry
 from sonjit.files import append_line
 from sonjit.pools import check_workers, run_calls
@@ -60,7 +62,7 @@ EVALUATORS.update(
         "face_landmarks": lambda protocol, _: FaceEvaluator(protocol),
         "keypoints": lambda protocol, _: KeypointEvaluator(protocol),
         "palms": lambda protocol, _: PalmEvaluator(protocol),
-        "joints_3d": lambda protocol, _: JointEvaluator(protocol),
+        "joints_3d": lambda protocol, choice: JointEvaluator(protocol, choice.mano, choice.mano_left),
         "two_hands": lambda protocol, _: TwoHandEvaluator(protocol),
         "localization": lambda protocol, _: LocalizationEvaluator(protocol),
         "instances": lambda protocol, _: InstanceEvaluator(protocol),
@@ -91,6 +93,7 @@ class EvaluationRequest:
         command: as it was typed, for the record.
         jobs: processes; 1 works in this one. They come to the same bytes.
         workers: `pool`, `ray` or `ray:ADDRESS`, see `run_calls`; to the same bytes too.
+        submission: write the predictions for the challenge's server there too.
     """
 
     protocol: str
@@ -105,6 +108,7 @@ class EvaluationRequest:
     command: str = ""
     jobs: int = 1
     workers: str = "pool"
+    submission: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no sense."""
@@ -155,16 +159,19 @@ def evaluate(
     session = _Session(request)
     data = session.data
     modes = _modes(session.model, request.modes or session.protocol.modes)
+    if request.submission is not None:
+        check_submission(session.protocol, request.submission, modes)
     session.model.check(data.readable())
     expect(len(data) * len(modes))
     described = describe_model(session.choice, session.model)
     about = {
         "protocol": asdict(session.protocol), "data": data.describe(), "samples": len(data), "model": described,
-        "sonjit": __version__,
+        "sonjit": __version__, "submission": request.submission is not None,
     }  # fmt: skip
     journals: dict[Mode, Journal] = {}
     for mode in modes:
-        groups = data.recordings() if mode == "tracking" else [(place,) for place in range(len(data))]
+        whole = mode == "tracking" or is_window_model(session.model)
+        groups = data.recordings() if whole else [(place,) for place in range(len(data))]
         path = out / f"evaluated-{mode.replace(' ', '-')}.jsonl"
         journals[mode] = Journal(path, about | {"mode": mode}, groups, resume=request.resume)
     calls: list[_Call] = [(journal.path, mode, group) for mode, journal in journals.items() for group in journal.left]
@@ -180,6 +187,10 @@ def evaluate(
     for mode, journal in journals.items():
         if (evaluated := journal.close()) or not stopped:
             lines[mode] = evaluated
+    zeros = 0
+    if request.submission is not None and not stopped:
+        in_order = sorted((line for one in lines.values() for line in one), key=lambda line: line.place)
+        zeros = save_submission(session.protocol, request.submission, in_order)
     record: EvaluationRecord = {
         "protocol": asdict(session.protocol),
         "data": data.describe(),
@@ -200,6 +211,8 @@ def evaluate(
         seconds=time.perf_counter() - start,
         skipped=skipped,
     )
+    if zeros:
+        summary.notes.append(f"{request.submission}: {zeros} images are zeros, for nothing was found in them")
     return Evaluation(record, data, lines, stopped, summary)
 
 
@@ -236,6 +249,10 @@ class _Session:
         self.evaluator = evaluator_of(self.protocol, self.choice)
         self.model = open_model(self.choice)
 
+    @cached_property
+    def _recorded(self) -> RecordedData:
+        return self.data.in_recordings()
+
     def evaluate(self, mode: Mode, places: tuple[int, ...]) -> Iterator[str]:
         """Evaluate samples that belong together; gives the journal's line of each."""
         self.model.begin(mode)
@@ -245,9 +262,16 @@ class _Session:
     def _evaluate(self, mode: Mode, place: int) -> JournalLine:
         try:
             sample = self.data[place]
-            predictions = self.model.find(sample, sample.rgb(), mode)
+            if is_window_model(self.model):
+                predictions = self.model.find_among(self._recorded, self._recorded.at[place])
+            else:
+                predictions = self.model.find(sample, sample.rgb(), mode)
             evaluated = tuple(self.evaluator.evaluate(sample, predictions))
-            return JournalLine(place, sample.dataset, sample.id, sample.subject, hash_of(sample), evaluated)
+            wanted = self.request.submission is not None
+            text = submitted(self.protocol, sample, predictions) if wanted else ""
+            return JournalLine(
+                place, sample.dataset, sample.id, sample.subject, hash_of(sample), evaluated, submission=text
+            )
         except SonjitError as error:
             if not self.request.skip_bad:
                 raise

@@ -67,8 +67,9 @@ class Mano(nn.Module):
     mean_pose: Tensor
     faces: Tensor
 
-    def __init__(self, fields: Mapping[str, np.ndarray], side: Side) -> None:
+    def __init__(self, fields: Mapping[str, np.ndarray], side: Side, dtype: torch.dtype | None = None) -> None:
         super().__init__()
+        dtype = dtype or torch.get_default_dtype()
         self.side: Side = side
         shapes, regressor = fields["shapedirs"], fields["J_regressor"]
         corrections = np.concatenate([shapes, fields["posedirs"]], 2)  # (778, 3, 145)
@@ -83,7 +84,7 @@ class Mano(nn.Module):
             "mean_pose": fields["hands_mean"],
         }
         for name, value in kept.items():
-            self.register_buffer(name, torch.tensor(value, dtype=torch.get_default_dtype()), persistent=False)
+            self.register_buffer(name, torch.tensor(value, dtype=dtype), persistent=False)
         self.register_buffer("faces", torch.tensor(fields["f"]), persistent=False)
 
     def forward(
@@ -178,19 +179,22 @@ class Mano(nn.Module):
         return torch.cat([_skin(self.skinning, *part) for part in parts])
 
 
-def load_mano(source: str | Path | Mapping[str, object], side: Side = "right") -> Mano:
+def load_mano(
+    source: str | Path | Mapping[str, object], side: Side = "right", dtype: torch.dtype | None = None
+) -> Mano:
     """MANO from a file of your own.
 
     Args:
         source: the licensed `.pkl`, read without running anything in it; an `.npz` or a mapping with its field names.
         side: `right` or `left`: the files do not hold it.
+        dtype: of its numbers; torch's default without.
 
     Raises:
         InputError: the file is missing, damaged, of another kind or not MANO.
     """
     if side not in SIDES:
         raise InputError(f"side={side!r}: give right or left")
-    return Mano(read_mano(source), side)
+    return Mano(read_mano(source), side, dtype)
 
 
 def _chain(rotations: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:

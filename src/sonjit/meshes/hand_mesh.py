@@ -49,6 +49,7 @@ class HandRecord(TypedDict):
     mirrored: NotRequired[bool]
     mano_pose: NotRequired[list[float]]
     mano_shape: NotRequired[list[float]]
+    frame_weights: NotRequired[list[float]]
     translation_m: NotRequired[list[float]]
     rotation_xyzw: NotRequired[list[float]]
     wrist_m: NotRequired[list[float]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import defaultdict
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,10 +20,11 @@ from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, clamped_box, crop, rotated_box_around, square_box
 from sonjit.hand_models import demo_mano, load_mano
 from sonjit.meshes.hand_mesh import HandMesh, MeshModel, Sight, named_points
-from sonjit.networks import create_network, network_entry
-from sonjit.networks.hands3d.deformer import DeformerNetwork
-from sonjit.networks.hands3d.deformer_stream import DeformerStream, box_around
+from sonjit.networks import create_network, load_checkpoint, network_entry
+from sonjit.networks.hands3d.deformer import VARIANT_NEEDED, DeformerNetwork, official_variant, turned_to_camera
+from sonjit.networks.hands3d.deformer_stream import GAP, DeformerStream, box_around
 from sonjit.networks.hands3d.handoccnet import HandOccNetwork
+from sonjit.networks.registry import need_option, saved_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
@@ -51,6 +53,7 @@ class ManoHand:
         looks_left: it is a left hand in the image: a selfie view turns right hands into left ones.
         pose: (48,) numbers of MANO.
         shape: (10,).
+        weights: (T,) of the frames that made it, oldest first, sum 1; None of a single frame.
     """
 
     name: str
@@ -59,6 +62,7 @@ class ManoHand:
     looks_left: bool
     pose: Float32Array
     shape: Float32Array
+    weights: Float32Array | None = None
 
 
 class ManoHands(MeshModel):
@@ -105,13 +109,15 @@ class ManoHands(MeshModel):
             "translation_m": shift.round(6).tolist(),
             "keypoints3D": named_points(joints.round(6)),
         }
+        if one.weights is not None:
+            record["frame_weights"] = one.weights.round(6).tolist()
         pixels = one.sight.pixels(vertices, joints, xy)
         return HandMesh(one.name, one.hand.handedness, vertices, faces, pixels, None, record)
 
 
-def box_of_hand(hand: Hand, width: int, height: int) -> RotatedBox:
-    """The upright square of an image that is the networks' crop, as in training."""
-    around = rotated_box_around(hand.keypoints[:, :2], 0.0)
+def box_around_hand(points: RealArray, width: int, height: int) -> RotatedBox:
+    """The upright square around keypoints (K, 2) of an image that is the networks' crop, as in training."""
+    around = rotated_box_around(points, 0.0)
     wide = around._replace(width=around.width * _AROUND, height=around.height * _AROUND)
     return square_box(clamped_box(wide, width, height) or wide, scale=1.0)
 
@@ -187,10 +193,13 @@ class DeformerHands(ManoHands):
 
     def about(self) -> MeshFacts:
         """What the parameters mean."""
-        variant = "HO-3D's" if self._network.hands.variant.flat_hand_mean else "DexYCB's"
+        numbers = "coefficients of MANO's principal components" if self._network.hands.variant.pca else "axis-angles"
+        frames = self._network.size.frames
         return {
-            "parameters": f"mano_pose: 16 rotations in MANO's order as {variant} network gives them; mano_shape: 10; "
-            "of MANO's hand of the side that the image shows"
+            "parameters": "mano_pose: the wrist's axis-angle in the camera's axes, then 45 numbers in MANO's order, "
+            f"{numbers} from {'the flat hand' if self._network.hands.variant.flat_hand_mean else 'its mean pose'}; "
+            f"mano_shape: 10; of MANO's hand of the side that the image shows. frame_weights: of the {frames} frames, "
+            f"{GAP} apart and oldest first, that the hand was fused from; where one was missing, that of its substitute"
         }
 
     def _track(self, hand: Hand, number: int) -> _Track:
@@ -205,7 +214,7 @@ class DeformerHands(ManoHands):
     def _image(self, rgb: Image, hand: Hand) -> tuple[torch.Tensor, torch.Tensor]:
         """The crop (3, S, S) in 0..1 and where the hand is in it (4,), in its pixels."""
         side = self._network.size.image
-        area = box_of_hand(hand, rgb.shape[1], rgb.shape[0])
+        area = box_around_hand(hand.keypoints[:, :2], rgb.shape[1], rgb.shape[0])
         image = torch.from_numpy(hand_crop(rgb, area, side, mirrored=False)).permute(2, 0, 1).float() / 255
         first = np.array([area.cx - area.width / 2, area.cy - area.height / 2])
         within = (hand.keypoints[:, :2] - first) * side / max(area.width, 1e-6)
@@ -215,9 +224,12 @@ class DeformerHands(ManoHands):
     def _keep(self, track: _Track, fused: Iterable[Fused]) -> None:
         for index, outputs in fused:
             hand, sight = track.waiting.pop(index)
-            pose, shape = (outputs[name][0].cpu().numpy() for name in ("mano_pose_aa", "mano_shape"))
+            turned = turned_to_camera(outputs["mano_pose_aa"], self._network.hands.variant)
+            pose, shape, weights = (
+                values[0].cpu().numpy() for values in (turned, outputs["mano_shape"], outputs["confidences"])
+            )
             name = f"{hand.handedness.lower()}-{track.number}"
-            self._hands[index].append(ManoHand(name, hand, sight, track.left, pose, shape))
+            self._hands[index].append(ManoHand(name, hand, sight, track.left, pose, shape, weights))
 
     def _posed(self, one: ManoHand) -> tuple[RealArray, RealArray, IntArray, bool]:
         pose, shape = (torch.from_numpy(values)[None].to(self._network.device) for values in (one.pose, one.shape))
@@ -228,21 +240,36 @@ class DeformerHands(ManoHands):
         return vertices[0].cpu().numpy(), joints[0].cpu().numpy(), mano.faces.cpu().numpy(), False
 
 
-def load_deformer(weights: str | None, mano: str | None, mano_left: str | None, variant: str) -> DeformerNetwork:
+def load_deformer(
+    weights: str | None, mano: str | None, mano_left: str | None, variant: str | None, *, both: bool = True
+) -> DeformerNetwork:
     """The network with MANO, from the files of `sonjit mesh`.
+
+    Args:
+        weights: its checkpoint.
+        mano: MANO's right hand.
+        mano_left: MANO's left hand.
+        variant: which data set the checkpoint was trained on, where it does not say so itself.
+        both: the left hand must be given; else its lack is an error at the first left hand.
 
     Raises:
         InputError: a file is missing or does not fit; the line says where to get it.
     """
     right = mano_option("deformer", "--mano", mano)
-    left = mano_option("deformer", "--mano-left", mano_left, "left")
+    needed = both or mano_left is not None
+    left = mano_option("deformer", "--mano-left", mano_left, "left") if needed else None
     path = checkpoint_option("deformer", weights)
+    if path == "demo":
+        variant = variant or "ho3d"
+    elif saved_network(Path(path)) is None:
+        told = official_variant(load_checkpoint(Path(path)))
+        if None not in (told, variant) and told != variant:
+            raise InputError(f"{path}: its MANO models are those of variant {told}, not {variant}; leave it out")
+        variant = told or variant
     network = create_network("deformer", path, mano=right, mano_left=left, variant=variant)
     assert isinstance(network, DeformerNetwork)
+    need_option(network, "variant", path, VARIANT_NEEDED)
     return network
-
-
-_SIDE = 256
 
 
 class HandOccHands(ManoHands):
@@ -253,7 +280,6 @@ class HandOccHands(ManoHands):
         sight: the camera of an image of this width and height.
         mirrored: the images are selfie views.
         features: keep the network's maps of the first hand.
-        side: of the network's crops in pixels; None for the published size.
     """
 
     model = "handoccnet"
@@ -265,12 +291,11 @@ class HandOccHands(ManoHands):
         *,
         mirrored: bool = False,
         features: bool = False,
-        side: int | None = None,
     ) -> None:
         super().__init__(sight, mirrored=mirrored)
         assert network.mano is not None
         self._network, self._mano, self._wants_features = network.eval(), network.mano, features
-        self._side = _SIDE if side is None else side
+        self._side = network.size.image
         self.seen: tuple[NDArray[np.uint8], dict[str, Tensor]] | None = None
         """Crop (S, S, 3) and outputs of the first hand, with all maps."""
 
@@ -282,7 +307,7 @@ class HandOccHands(ManoHands):
         size = rgb.shape[1], rgb.shape[0]
         left = [self.looks_left(hand) for hand in frame.hands]
         crops = [
-            hand_crop(rgb, box_of_hand(hand, *size), self._side, mirrored=mirrored)
+            hand_crop(rgb, box_around_hand(hand.keypoints[:, :2], *size), self._side, mirrored=mirrored)
             for hand, mirrored in zip(frame.hands, left, strict=True)
         ]
         images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float().to(self._network.device) / 255

@@ -17,7 +17,7 @@ from sonjit.geometry.cameras import camera_from_text
 from sonjit.lifting import create_lifter
 from sonjit.media import open_drawing_writer
 from sonjit.media.drawing.meshes import draw_mesh
-from sonjit.media.drawing.strokes import LEFT, RIGHT
+from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour
 from sonjit.meshes.hand_mesh import Sight, check_save, save_meshes
 from sonjit.meshes.rigged import RiggedHands
 from sonjit.results import Frame
@@ -45,7 +45,7 @@ class MeshHands(Processor):
         model: `rig`, `handoccnet` or `deformer`.
         weights: checkpoint of the network.
         mano, mano_left: files of MANO's hands.
-        variant: which data set Deformer's checkpoint was trained on.
+        variant: which data set Deformer's checkpoint was trained on, where it does not say so itself.
         max_instances: how many hands to look for.
         mirrored: the images are selfie views.
         models_dir: folder with the published weight files.
@@ -60,7 +60,7 @@ class MeshHands(Processor):
     weights: str | None = None
     mano: str | None = None
     mano_left: str | None = None
-    variant: str = "ho3d"
+    variant: str | None = None
     max_instances: int = 2
     mirrored: bool = False
     models_dir: str | None = None
@@ -251,4 +251,28 @@ def draw_meshes(rgb: Image, meshes: list[HandMesh]) -> Image:
     for mesh in sorted(meshes, key=lambda mesh: -float(mesh.vertices[:, 2].mean())):
         colour = RIGHT if mesh.handedness == "Right" else LEFT
         draw_mesh(canvas, mesh.pixels, mesh.faces, colour, normals=mesh.normals)
+    for mesh in meshes:
+        if weights := mesh.record.get("frame_weights"):
+            _draw_weights(canvas, mesh.pixels, weights, RIGHT if mesh.handedness == "Right" else LEFT)
     return canvas
+
+
+_BAR_PX = 0.02  # a bar's width in the image's longer side
+
+
+def _draw_weights(canvas: Image, pixels: NDArray[np.floating], weights: list[float], colour: Colour) -> None:
+    """Below a hand a bar for each frame that it was fused from, as high as its weight; the hand's own is outlined."""
+    import cv2
+
+    height, width = canvas.shape[:2]
+    step = max(4, round(_BAR_PX * max(height, width)))
+    low, high = pixels[:, :2].min(0), pixels[:, :2].max(0)
+    left = round(min(max((low[0] + high[0] - step * len(weights)) / 2, 0), max(width - step * len(weights), 0)))
+    bottom = round(min(high[1] + 4 * step, height - 1))
+    for place, weight in enumerate(weights):
+        x = left + place * step
+        top = bottom - max(1, round(3 * step * weight))
+        cv2.rectangle(canvas, (x, bottom - 3 * step), (x + step - 2, bottom), (32, 32, 32), -1)
+        cv2.rectangle(canvas, (x, top), (x + step - 2, bottom), colour, -1)
+        if place == len(weights) // 2:
+            cv2.rectangle(canvas, (x, bottom - 3 * step), (x + step - 2, bottom), (255, 255, 255), 1)

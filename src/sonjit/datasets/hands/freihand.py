@@ -13,11 +13,11 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.arrays import BoolArray, RealArray
+from sonjit.arrays import BoolArray
 from sonjit.datasets.dataset import Dataset, DatasetEntry
 from sonjit.datasets.hands.parsed_hands import ParsedHands
 from sonjit.datasets.joint_orders import MEDIAPIPE, hand_before_camera
-from sonjit.datasets.reading import numbers, stream_json
+from sonjit.datasets.reading import number_table
 from sonjit.datasets.sample import Instance, ManoParameters, Sample
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
@@ -54,14 +54,15 @@ class FreiHand(Dataset):
         if versions != "all" and versions not in VERSIONS:
             raise InputError(f"versions {versions!r}: all, {', '.join(VERSIONS)}")
         self._wrong: dict[int, str] = {}
-        self._labels: dict[str, NDArray[Any]] = {}  # float64; float32 for the meshes
+        self._labels: dict[str, NDArray[Any]] = {}  # float64; float32 for the training split's meshes
         is_training = split == "training"
         for name in _SHAPES:
             path = root / f"{split}_{name}.json"
             if name in ("K", "scale") or (is_training and name in ("xyz", "mano")):
                 path = self.need(path.name)
             if path.is_file() and (vertices or name != "verts"):
-                self._labels[name] = self._table(path, name)
+                many = name == "verts" and is_training
+                self._labels[name] = number_table(path, _SHAPES[name], self._wrong, half=many)
         counts = {name: len(table) for name, table in self._labels.items()}
         if len(set(counts.values())) > 1:
             listed = ", ".join(f"{split}_{name}.json has {count}" for name, count in counts.items())
@@ -110,18 +111,6 @@ class FreiHand(Dataset):
         if "xyz" not in of:
             return Instance(kind="hand", side="Right", **more)
         return hand_before_camera(of["xyz"], camera, "Right", **more)
-
-    def _table(self, path: Path, name: str) -> NDArray[Any]:
-        shape = _SHAPES[name]
-        rows: list[RealArray] = []
-        for (place, *_), value in stream_json(path, 1):
-            try:
-                row = numbers(value, shape, f"{path}: [{place}]")
-            except InputError as error:
-                self._wrong.setdefault(len(rows), str(error))
-                row = np.full(shape, np.nan)
-            rows.append(row.astype(np.float32) if name == "verts" else row)
-        return np.array(rows).reshape(-1, *shape)  # (samples, *shape)
 
 
 def open_freihand(

@@ -1,7 +1,8 @@
 """HO-3D, versions 2 and 3: right hands with objects.
 
 Source: Hampali et al., CVPR 2020. Files hold metres in OpenGL's axes (y up, z backward) and joints in MANO's order.
-In evaluation frames only the wrist is given, and the hand's box.
+In evaluation frames only the wrist is given, and the hand's box; joints and vertices came later, in files beside the
+list, a row for each of its lines.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from sonjit.arrays import FloatArray
 from sonjit.datasets.dataset import Dataset, DatasetEntry, Skipped
 from sonjit.datasets.joint_orders import MANO, complete, hand_before_camera
-from sonjit.datasets.reading import depth_from_png, field, file_bytes, numbers, pickled_numbers
+from sonjit.datasets.reading import depth_from_png, field, file_bytes, number_table, numbers, pickled_numbers
 from sonjit.datasets.sample import Instance, ManoParameters, Sample
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
@@ -35,12 +36,13 @@ class Ho3d(Dataset):
         entry: the set's record.
         root: the folder that holds `train`, `evaluation` and their lists.
         split: train or evaluation.
+        vertices: read `evaluation_verts.json` too, 220 MB in memory, where it is there.
 
     Raises:
         InputError: a piece is missing or damaged.
     """
 
-    def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
+    def __init__(self, entry: DatasetEntry, root: Path, split: str, *, vertices: bool = False) -> None:
         super().__init__(entry, root, split)
         listed = self.need(f"{split}.txt")
         self._ending = "png" if entry.name.endswith("v2") else "jpg"
@@ -52,7 +54,13 @@ class Ho3d(Dataset):
         labelled = [one for one in frames if self._is_labelled(one)]
         kept = set(labelled)
         self.skipped = tuple(Skipped(one, "the set gives no labels for it") for one in frames if one not in kept)
+        rows = {one: place for place, one in enumerate(frames)}
+        if split == "train":  # whose list mixes recordings; that of the evaluation is the order of submissions
+            labelled.sort()
         self._frames = np.array(labelled, np.str_)
+        self._rows = [rows[one] for one in labelled]
+        self._joints = self._table("xyz", (21, 3), len(frames))
+        self._vertices = self._table("verts", (778, 3), len(frames)) if vertices else None
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -66,9 +74,14 @@ class Ho3d(Dataset):
         camera = CalibratedCamera(_numbers(meta, "camMat", (3, 3), path))
         place = f"{self.split}/{sequence}/rgb/{frame}.{self._ending}"
         depth = self.root / f"{self.split}/{sequence}/depth/{frame}.png"
+        row = self._rows[index]
+        joints = None if self._joints is None else numbers(self._joints[row], (21, 3), f"{self.root}: joints of {name}")
+        more: dict[str, Any] = {}
+        if self._vertices is not None:
+            more["vertices_m"] = self._vertices[row] * FROM_OPENGL
         return self.sample_of(
             place,
-            [_hand(meta, camera, path), *_objects(meta, path)],
+            [_hand(meta, camera, path, joints, more), *_objects(meta, path)],
             path,
             (640, 480),
             camera=camera,
@@ -76,6 +89,16 @@ class Ho3d(Dataset):
             frame=int(frame) if frame.isdecimal() else None,
             read_depth=partial(depth_from_png, depth, _METRES_PER_STEP),
         )
+
+    def _table(self, what: str, shape: tuple[int, ...], frames: int) -> FloatArray | None:
+        """(frames, *shape) of a file of joints or vertices; None where it is not there."""
+        path = self.root / f"{self.split}_{what}.json"
+        if not path.is_file():
+            return None
+        table = number_table(path, shape)
+        if len(table) != frames:
+            raise InputError(f"{path} has {len(table)} rows and {self.split}.txt {frames} lines: get both again")
+        return table
 
     def _meta(self, name: str) -> Path:
         sequence, frame = name.split("/")
@@ -90,14 +113,17 @@ class Ho3d(Dataset):
         return meta.get("objRot", 0) is not None and meta.get("handJoints3D", 0) is not None
 
 
-def _hand(meta: Mapping[str, Any], camera: CalibratedCamera, path: Path) -> Instance:
+def _hand(
+    meta: Mapping[str, Any], camera: CalibratedCamera, path: Path, published: FloatArray | None, more: dict[str, Any]
+) -> Instance:
     given = plain_array(field(meta, "handJoints3D", str(path)))
     joints = np.full((21, 3), np.nan)
-    if given.shape == (3,):
+    if published is not None:
+        joints = published[list(MANO)]
+    elif given.shape == (3,):
         joints[0] = numbers(given, (3,), f"{path}: handJoints3D")
     else:
         joints = numbers(given, (21, 3), f"{path}: handJoints3D")[list(MANO)]
-    more: dict[str, Any] = {}
     if "handBoundingBox" in meta:
         more["box"] = tuple(_numbers(meta, "handBoundingBox", (4,), path).tolist())
     if meta.get("handPose") is not None:
@@ -109,18 +135,21 @@ def _hand(meta: Mapping[str, Any], camera: CalibratedCamera, path: Path) -> Inst
 
 
 def _objects(meta: Mapping[str, Any], path: Path) -> tuple[Instance, ...]:
-    """The held object, its turn and place in OpenGL's axes as the file has them."""
+    """The held object: turn and place in OpenGL's axes as the file has them, its box's corners in the camera's."""
     if meta.get("objName") is None:
         return ()
     turn = _numbers({**meta, "objRot": plain_array(field(meta, "objRot", str(path))).ravel()}, "objRot", (3,), path)
     place = _numbers(meta, "objTrans", (3,), path)
     label = meta.get("objLabel")
+    more: dict[str, Any] = {}
+    if meta.get("objCorners3D") is not None:
+        more["corners_m"] = _numbers(meta, "objCorners3D", (8, 3), path) * FROM_OPENGL
     return (
         Instance(
             kind="object",
             category=str(meta["objName"]),
             category_id=int(label) if isinstance(label, int) else None,
-            extra={"rotation_vector_opengl_rad": turn, "translation_opengl_m": place},
+            extra={"rotation_vector_opengl_rad": turn, "translation_opengl_m": place, "grasped": True, **more},
         ),
     )
 

@@ -19,7 +19,7 @@ from torchvision.ops import roi_align
 from sonjit.errors import InputError
 from sonjit.hand_models import Mano, demo_mano
 from sonjit.hand_models.mano import Side, without_mano
-from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d
+from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
 from sonjit.networks.hands3d.handoccnet import KEYPOINTS, SpatialSoftmax
 from sonjit.networks.hands3d.layers import BLOCKS, Decoder, Encoder, LeakyPyramid, sine_grid, sine_positions
 from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register
@@ -170,17 +170,19 @@ class Variant:
             through six numbers and a rotation matrix as if they were an axis-angle.
         flat_hand_mean: MANO's mean pose is not added.
         stops_at_gap: beyond a frame that is missing, farther ones on its side are not searched.
+        opengl: poses are in OpenGL's axes, y up and z backward, as HO-3D's files have them; else in the camera's.
     """
 
     tips: str
     pca: bool
     flat_hand_mean: bool
     stops_at_gap: bool
+    opengl: bool
 
 
 VARIANTS: Final = {
-    "ho3d": Variant("deformer_ho3d", pca=False, flat_hand_mean=True, stops_at_gap=False),
-    "dexycb": Variant("deformer_dexycb", pca=True, flat_hand_mean=False, stops_at_gap=True),
+    "ho3d": Variant("deformer_ho3d", pca=False, flat_hand_mean=True, stops_at_gap=False, opengl=True),
+    "dexycb": Variant("deformer_dexycb", pca=True, flat_hand_mean=False, stops_at_gap=True, opengl=False),
 }
 
 
@@ -256,7 +258,8 @@ class DeformerNetwork(Network):
         mano: MANO's right hand, by `load_mano`; None: the network stops at pose and shape; `"demo"`: a placeholder
             model, to try things out. It is not part of the weights.
         mano_left: MANO's left hand, likewise, for windows of left hands.
-        variant: whose checkpoint it is: `ho3d` or `dexycb`, which use MANO differently.
+        variant: whose checkpoint it is: `ho3d` or `dexycb`, which use MANO differently; None takes `ho3d` where nothing
+            is loaded that depends on it.
         size: `full`, `small` for a try on a CPU, or, for tests, `tiny`.
 
     Source: Fu et al. 2023, Deformer: Dynamic Fusion Transformer for Robust Hand Pose Estimation. Weights begin as the
@@ -269,10 +272,11 @@ class DeformerNetwork(Network):
         self,
         mano: Mano | str | None = None,
         mano_left: Mano | str | None = None,
-        variant: str = "ho3d",
+        variant: str | None = None,
         size: str = "full",
     ) -> None:
         super().__init__()
+        variant = variant or "ho3d"
         for option, value, known in (("size", size, SIZES), ("variant", variant, VARIANTS)):
             if value not in known:
                 raise InputError(f"unknown {option} {value!r}; known: {', '.join(known)}")
@@ -397,6 +401,29 @@ class DeformerNetwork(Network):
                 weights.pop(f"{prefix}th_hands_mean", None)  # zeros there, whatever the model's mean pose
             weights = without_mano(weights, prefix, mano)
         return {key: value for key, value in weights.items() if key not in _NOT_WEIGHTS}
+
+
+VARIANT_NEEDED: Final = (
+    "--variant ho3d or --variant dexycb (variant=...), the data set that it was trained on: they use MANO differently"
+)
+
+
+def official_variant(state_dict: Mapping[str, Tensor]) -> str | None:
+    """The variant of a checkpoint of the released code, by the MANO models in it; None where it holds none.
+
+    DexYCB's keep the principal components that their poses are made of, HO-3D's do not.
+    """
+    held = {key.rpartition(".")[2] for key in state_dict if any(mano in key for mano in _MANO_KEYS)}
+    return None if not held else "dexycb" if "th_comps" in held else "ho3d"
+
+
+def turned_to_camera(pose: Tensor, variant: Variant) -> Tensor:
+    """Poses (N, 48) of a variant in the camera's axes, x right, y down, z forward; and back."""
+    if not variant.opengl:
+        return pose
+    turn = pose.new_tensor([1.0, -1.0, -1.0]).diag()
+    root = axis_angle_from_matrix(turn @ matrix_from_axis_angle(pose[:, :3]))
+    return torch.cat([root, pose[:, 3:]], 1)
 
 
 def rotations_from_6d(six: Tensor) -> tuple[Tensor, Tensor]:

@@ -387,7 +387,7 @@ class HandOccNetwork(Network):
         self.SET = FeatureTransformer(numbers.channels, side, injecting=False)
         self.regressor = Regressor(numbers.channels, side, numbers.widths)
         self.mano = mano
-        self._image = numbers.image
+        self.size = numbers
         for part in (self.FIT, self.SET, self.regressor):
             part.apply(_initialise)
 
@@ -408,8 +408,8 @@ class HandOccNetwork(Network):
             of each block `FIT.block0` (B, 256, 32, 32), `FIT.block0.soft` (B, 4, 1024, 1024): the attention,
             `FIT.block0.sigmoid` (B, 4, 32, 32): how much it takes from there; `SET.block0`, `SET.block0.soft`.
         """
-        if images.ndim != 4 or images.shape[1:] != (3, self._image, self._image):
-            wanted = f"(B, 3, {self._image}, {self._image})"
+        if images.ndim != 4 or images.shape[1:] != (3, self.size.image, self.size.image):
+            wanted = f"(B, 3, {self.size.image}, {self.size.image})"
             raise InputError(f"{self.name}: images have shape {tuple(images.shape)}; give {wanted}")
         maps: dict[str, Tensor] | None = {} if features else None
         seen, gate = self.backbone.gated(images)

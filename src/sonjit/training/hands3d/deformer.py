@@ -24,11 +24,13 @@ from torchvision.transforms.v2 import functional as tv
 
 from sonjit.arrays import Float32Array, FloatArray
 from sonjit.datasets import Instance, Sample
+from sonjit.datasets.recordings import frames_around
 from sonjit.errors import InputError
 from sonjit.geometry.boxes import crop, points_into_crop
+from sonjit.meshes.frame_crops import frame_crop
 from sonjit.networks import create_network, load_checkpoint
-from sonjit.networks.hands3d.deformer import DeformerNetwork, Size, VariantHands
-from sonjit.networks.hands3d.deformer_stream import box_around, crop_square, joints_in_box
+from sonjit.networks.hands3d.deformer import DeformerNetwork, Size, VariantHands, turned_to_camera
+from sonjit.networks.hands3d.deformer_stream import GAP, box_around, joints_in_box
 from sonjit.networks.hands3d.motion_discriminator import MotionDiscriminator
 from sonjit.training.batches import moved
 from sonjit.training.hands.samples import draw_examples, known_hands, refuse_export
@@ -50,9 +52,6 @@ from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.losses import maxmse
 from sonjit.training.recipes import TrainingRequest, settings_from
 
-GAP = 10
-"""Frames between neighbours in a window."""
-
 
 class Window(NamedTuple):
     """One hand in T frames."""
@@ -68,46 +67,8 @@ class Window(NamedTuple):
 def window_around(
     samples: Sequence[Sample], index: int, frames: int, stops_at_gap: bool
 ) -> list[tuple[Sample, Instance]]:
-    """A sample and those before and after it in its recording, each with the same hand; empty where there is none.
-
-    A missing neighbour is replaced by the nearest frame found on its side; with `stops_at_gap` farther ones are then
-    not searched.
-    """
-    middle = samples[index]
-    hand = _hand(middle, None)
-    if hand is None:
-        return []
-    window: list[tuple[Sample, Instance]] = [(middle, hand)]
-    for way in (-1, 1):
-        nearest, ended = (middle, hand), False
-        for step in range(1, frames // 2 + 1):
-            found = None if ended else _beside(samples, index, way * step * GAP, hand)
-            ended = ended or (found is None and stops_at_gap)
-            nearest = found or nearest
-            window.insert(len(window) if way > 0 else 0, nearest)
-    return window
-
-
-def _beside(samples: Sequence[Sample], index: int, offset: int, hand: Instance) -> tuple[Sample, Instance] | None:
-    """The sample of the same recording and camera so many frames away, with the same hand.
-
-    Frames of a recording follow each other in order, some of them left out: the place is found by halving.
-    """
-    own, way = samples[index], int(np.sign(offset))
-    if own.frame is None:
-        return None
-    near, far = 1, min(abs(offset), (len(samples) - 1 - index) if way > 0 else index)
-    place = far  # where no frame is left out
-    while near <= far:
-        other = samples[index + way * place]
-        same = (other.sequence, other.view) == (own.sequence, own.view) and other.frame is not None
-        away = way * (other.frame - own.frame) if same and other.frame is not None else math.inf
-        if away == abs(offset):
-            found = _hand(other, hand)
-            return None if found is None else (other, found)
-        near, far = (place + 1, far) if away < abs(offset) else (near, place - 1)
-        place = (near + far) // 2
-    return None
+    """A sample and those before and after it, each with the same hand; see `frames_around`."""
+    return frames_around(samples, index, frames, GAP, stops_at_gap=stops_at_gap, hand_of=_hand)
 
 
 def _hand(sample: Sample, like: Instance | None) -> Instance | None:
@@ -127,7 +88,7 @@ def window_from_samples(
     for sample, hand in window:
         assert hand.keypoints_px is not None
         try:
-            area = crop_square(box_around(hand.keypoints_px), sample.width, sample.height, rotation_rad=rotation)
+            area = frame_crop(sample, hand.keypoints_px, rotation)
         except InputError:  # the hand has left the image
             return None
         if change:
@@ -157,8 +118,8 @@ def window_from_samples(
 def pose_of(sample: Sample, hand: Instance, hands: VariantHands, rotation_rad: float = 0.0) -> FloatArray:
     """A pose (48,) as the variant's networks are trained on it, of a hand whose crop was rotated.
 
-    The variant of HO-3D keeps that set's axes, which are OpenGL's, and poses from the flat hand; that of DexYCB has
-    principal components.
+    The variant of HO-3D has that set's axes, which are OpenGL's, and poses from the flat hand, whatever set it is
+    trained on; that of DexYCB has principal components.
 
     Raises:
         InputError: the fit is of another kind.
@@ -174,7 +135,8 @@ def pose_of(sample: Sample, hand: Instance, hands: VariantHands, rotation_rad: f
     else:
         mano = hands.left if hand.side == "Left" else hands.right
         assert mano is not None
-        pose, way = pose_in_camera(fit, sample.camera, mano, flat_mean=True), 1.0
+        pose = pose_in_camera(fit, sample.camera, mano, flat_mean=True)
+        pose, way = turned_to_camera(torch.tensor(pose)[None], hands.variant)[0].numpy(), -1.0
     return rotated(torch.tensor(pose)[None], way * math.degrees(rotation_rad))[0].numpy()
 
 
