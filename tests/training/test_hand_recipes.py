@@ -9,10 +9,11 @@ import torch
 
 from sonjit import InputError
 from sonjit.datasets import open_dataset
+from sonjit.lifting.lifter import load_internet
 from sonjit.networks.hands3d.internet import LAYOUTS, SIDES
 from sonjit.training.hands.samples import HandSettings, draw_examples, hand_data, known_hands
 from sonjit.training.hands3d import internet, rootnet
-from sonjit.training.recipes import TrainingRequest, run_recipe
+from sonjit.training.recipes import TrainingRequest, load_recipe, run_recipe
 
 LAYOUT = LAYOUTS["interhand"]
 TINY = {"side": 32, "depth": 10, "width": 8, "channels": 8, "batch": 2, "steps": 2, "held_out": 4, "workers": 1}
@@ -68,7 +69,8 @@ def test_images_are_given_in_the_networks_order_and_unknown_joints_left_out(data
     if root.is_dir():
         samples.append(open_dataset("interhand2.6m", root, "train")[0])
     for sample in samples:
-        image = internet.image_from_sample(sample)
+        (labelled,) = internet.crops_from_sample(sample, LAYOUT)
+        image = labelled.image
         for hand in sample.instances:
             known = LAYOUT.mediapipe21(image.valid[:, None], hand.side)[:, 0]
             points = LAYOUT.mediapipe21(image.joints, hand.side)
@@ -90,8 +92,8 @@ def test_figures_are_those_of_the_truth_where_the_network_is_right(clip):
             self.next = iter(samples)
 
         def forward(self, images):
-            image = internet.image_from_sample(next(self.next))
-            one = internet.example_from_image(image, LAYOUT, space=settings.space)
+            (labelled,) = internet.crops_from_sample(next(self.next), LAYOUT)
+            one = internet.example_from_image(labelled.image, LAYOUT, space=settings.space)
             return {
                 "joint_coord": torch.from_numpy(one.joints)[None],
                 "rel_root_depth": torch.tensor([[one.rel_root]]),
@@ -103,6 +105,59 @@ def test_figures_are_those_of_the_truth_where_the_network_is_right(clip):
     assert told["mrrpe_mm"] < 0.1
     assert told["handedness"] == 1
     assert told["mean_pose_mpjpe_mm"] > 5
+
+
+@pytest.mark.parametrize("name", ["stb", "rhd"])
+def test_layouts_of_single_hands_are_taught_hand_by_hand(name, clip, tmp_path):
+    """In their own order, the left hand first, relative to their own root, and so they are evaluated."""
+    layout = LAYOUTS[name]
+    settings = internet.InterNetSettings(layout=name, side=256)
+    samples = [one for one in clip.held_out if len(one.instances) == 2][:3]
+    crops = [one for sample in samples for one in internet.crops_from_sample(sample, layout)]
+    assert len(crops) == 6
+    for crop, hand in zip(crops, [hand for sample in samples for hand in sample.instances], strict=True):
+        assert crop.image.hand_type.tolist() == [hand.side == side for side in SIDES]
+        own = layout.joints(hand.side)
+        assert crop.known[own].all()
+        assert crop.known.sum() == 21
+        np.testing.assert_allclose(layout.mediapipe21(crop.joints_mm, hand.side), 1000 * hand.keypoints_m, atol=1e-9)
+        np.testing.assert_allclose(samples[0].camera.project(crop.joints_mm[own] / 1000), crop.image.joints[own, :2])
+
+    class Right(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.next = iter(crops)
+
+        def forward(self, images):
+            one = internet.example_from_image(next(self.next).image, layout, space=settings.space)
+            return {
+                "joint_coord": torch.from_numpy(one.joints)[None],
+                "rel_root_depth": torch.tensor([[one.rel_root]]),
+                "hand_type": torch.from_numpy(one.hand_type)[None].double(),
+            }
+
+    told = internet.evaluate(Right(), clip.training[:40], samples, settings, "cpu")
+    assert told["mpjpe_mm"] < 0.1
+    assert told["handedness"] == 1
+    assert "mrrpe_mm" not in told
+    assert told["mean_pose_mpjpe_mm"] > 5
+    own = {"hidden": 8, "dataset": "folder", "split": "", "test_split": ""}
+    results = run_recipe(TrainingRequest(f"internet-{name}", tmp_path, settings=TINY | own))
+    assert load_internet(str(results["weights"])).layout is layout  # the checkpoint says it
+
+
+_IMAGES = {"internet": 1_361_062, "internet-stb": 15_000, "internet-rhd": 41_258}
+
+
+@pytest.mark.parametrize(("recipe", "images"), _IMAGES.items())
+def test_schedules_are_those_of_the_released_code(recipe, images):
+    """Epochs, and those from which the rate is a tenth and a hundredth."""
+    settings = load_recipe(recipe).settings
+    epochs, first, second = (20, 15, 17) if recipe == "internet" else (50, 45, 47)
+    assert settings["steps"] * settings["batch"] / images == pytest.approx(epochs, rel=2e-3)
+    assert settings["decay_at"] == [first / epochs, second / epochs]
+    assert (settings["learning_rate"], settings["decay"], settings["batch"]) == (1e-4, 0.1, 64)
+    assert settings.get("layout", "interhand") == (recipe.partition("-")[2] or "interhand")
 
 
 def test_depth_is_told_by_size_where_nothing_turns(clip):

@@ -345,6 +345,14 @@ class HandLayout:
         """MediaPipe's keypoints between which the root lies: the wrist, or wrist and middle finger's knuckle."""
         return (0,) if "wrist" in self.skeleton.keypoints else (0, 9)
 
+    def from_mediapipe21(self, points: RealArray) -> RealArray:
+        """One hand in MediaPipe's order (21, D) in this one; STB's palm is half-way from wrist to knuckle."""
+        known = load_skeleton("hand_mediapipe21")
+        palm = points[[0, known.index("middle_finger_mcp")]].mean(0)
+        return np.stack([
+            palm if name == "palm_center" else points[known.index(name)] for name in self.skeleton.keypoints
+        ])  # fmt: skip
+
     def mediapipe21(self, joints: RealArray, side: Side) -> RealArray:
         """One of two hands (..., 42, D) in MediaPipe's order (..., 21, D).
 

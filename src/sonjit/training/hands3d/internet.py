@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -37,7 +37,6 @@ from sonjit.networks.hands3d.internet import (
     joints_in_camera,
     two_hands_from_outputs,
 )
-from sonjit.skeletons import load_skeleton
 from sonjit.training.hands.samples import CropSettings, ExampleBatches, exported, hand_data
 from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.recipes import TrainingRequest, settings_from
@@ -246,12 +245,6 @@ def batch_from_examples(examples: Sequence[TwoHandExample]) -> tuple[torch.Tenso
     return images, targets
 
 
-_LAYOUT: Final = LAYOUTS["interhand"]
-_ROOTS: Final = (_LAYOUT.root("Right"), _LAYOUT.root("Left"))
-_NAMES: Final = load_skeleton("hand_mediapipe21").keypoints
-_ORDER: Final = [_NAMES.index(name) for name in _LAYOUT.skeleton.keypoints]
-"""Where the layout's joints of a hand are among MediaPipe's."""
-
 _MM: Final = 1000.0
 _MEAN_OF: Final = 500  # images that the mean pose is taken over
 
@@ -261,6 +254,7 @@ class InterNetSettings(CropSettings):
     """Settings of the recipe.
 
     Attributes:
+        layout: order of hands and joints: interhand, with both hands in a crop; stb or rhd, each hand by itself.
         depth: layers of the residual network.
         width: channels of its first stage.
         channels: of the maps that are enlarged.
@@ -270,6 +264,7 @@ class InterNetSettings(CropSettings):
         augment: shift, scale, rotate, mirror and relight each crop at random.
     """
 
+    layout: Literal["interhand", "stb", "rhd"] = "interhand"
     depth: int = 50
     width: int = 64
     channels: int = 256
@@ -297,14 +292,14 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
     """
     settings = settings_from(InterNetSettings, request.settings)
     torch.manual_seed(settings.seed)
-    options = {name: getattr(settings, name) for name in ("depth", "width", "channels", "hidden")}
-    network = create_network("internet", request.weights, layout="interhand", **options, bins=settings.space.bins)
+    options = {name: getattr(settings, name) for name in ("layout", "depth", "width", "channels", "hidden")}
+    network = create_network("internet", request.weights, **options, bins=settings.space.bins)
     assert isinstance(network, InterNet)
     if settings.trunk_weights:
         network.load_official(load_checkpoint(Path(settings.trunk_weights)), strict=False)
     network.to(request.device).train()
     data = hand_data(request, settings, lambda sample: sample.camera is not None and bool(_hands(sample)))
-    make = partial(_example, space=settings.space, augment=settings.augment)
+    make = partial(_example, layout=network.layout, space=settings.space, augment=settings.augment)
 
     batch = ExampleBatches(data.training, make, batch_from_examples, settings.batch)
 
@@ -321,57 +316,101 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
     return results
 
 
-def image_from_sample(sample: Sample) -> TwoHandImage | None:
-    """One or two hands as InterNet is trained on them; None where none is known in camera space.
+@dataclass(frozen=True, eq=False)
+class LabelledCrop:
+    """What InterNet is trained on, and where its hands are.
+
+    Attributes:
+        image: with the box to cut out.
+        joints_mm: (42, 3) before the camera, in the layout's order; 0 where unknown.
+        known: (42,) which are.
+    """
+
+    image: TwoHandImage
+    joints_mm: FloatArray
+    known: BoolArray
+
+
+def crops_from_sample(sample: Sample, layout: HandLayout) -> list[LabelledCrop]:
+    """The crops of an image: both hands in one or each by itself; none where no hand is known in camera space.
 
     The box is the set's own where it gives one, as in InterHand2.6M, else drawn around the joints.
     """
     hands = _hands(sample)
-    if not hands:
-        return None
-    joints, valid = joints_mm(sample)
+    if layout.both_in_a_crop:
+        return [_crop(sample, hands, layout)] if hands else []
+    return [_crop(sample, {side: one}, layout) for side, one in hands.items()]
+
+
+def _crop(sample: Sample, hands: Mapping[Side, Instance], layout: HandLayout) -> LabelledCrop:
+    joints_mm, known = _joints_mm(hands, layout)
+    joints = joints_mm.copy()
     for side, one in hands.items():
         assert one.keypoints_px is not None
-        joints[_LAYOUT.joints(side), :2] = one.keypoints_px[_ORDER]
-    valid &= np.isfinite(joints).all(1)
+        own = layout.joints(side)
+        joints[own, :2] = layout.from_mediapipe21(one.keypoints_px)
+        if "wrist" not in layout.skeleton.keypoints and sample.camera is not None:  # the middle in space, not in pixels
+            root = layout.root(side)
+            joints[root, :2] = sample.camera.project(joints_mm[[root]] / _MM)[0]
+    valid = known & np.isfinite(joints).all(1)
     joints = np.where(valid[:, None], joints, 0)
-    boxes = [sample.box] if sample.box else [one.box for one in hands.values() if one.box]
-    if sample.box or len(boxes) == len(hands):
+    shared = sample.box if layout.both_in_a_crop else None
+    boxes = [shared] if shared else [one.box for one in hands.values() if one.box]
+    if shared or len(boxes) == len(hands):
         (x_min, y_min), (x_max, y_max) = np.min(boxes, 0)[:2].tolist(), np.max(boxes, 0)[2:].tolist()
         box = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)
     else:
-        box = box_of_joints(joints[valid, :2])
+        pixels = [one.keypoints_px for one in hands.values() if one.keypoints_px is not None]
+        seen = np.concatenate(pixels)
+        box = box_of_joints(seen[np.isfinite(seen).all(1)])
     hand_type_valid = bool(sample.tags.get("hand_type_valid", True))
-    return TwoHandImage(sample.rgb(), box, joints, valid, np.array([side in hands for side in SIDES]), hand_type_valid)
+    present = np.array([side in hands for side in SIDES])
+    return LabelledCrop(TwoHandImage(sample.rgb(), box, joints, valid, present, hand_type_valid), joints_mm, known)
 
 
-def joints_mm(sample: Sample) -> tuple[FloatArray, BoolArray]:
-    """Joints (42, 3) of an image's hands in mm before the camera, in the layout's order, and which are known (42,)."""
+def _joints_mm(hands: Mapping[Side, Instance], layout: HandLayout) -> tuple[FloatArray, BoolArray]:
+    """Joints (42, 3) in mm before the camera, in the layout's order, and which are known (42,)."""
     joints = np.full((2 * JOINTS, 3), np.nan)
-    for side, one in _hands(sample).items():
+    for side, one in hands.items():
         assert one.keypoints_m is not None
-        joints[_LAYOUT.joints(side)] = one.keypoints_m[_ORDER] * _MM
-    valid = np.asarray(np.isfinite(joints).all(1))
-    return np.where(valid[:, None], joints, 0), valid
+        joints[layout.joints(side)] = layout.from_mediapipe21(one.keypoints_m) * _MM
+    known = np.asarray(np.isfinite(joints).all(1))
+    return np.where(known[:, None], joints, 0), known
 
 
 def _hands(sample: Sample) -> dict[Side, Instance]:
-    """Hands some of whose joints are known before the camera and in the image."""
+    """Hands some of whose joints are labelled before the camera and in the image; the others of theirs are NaN."""
+    hands: dict[Side, Instance] = {
+        one.side: _labelled(one) for one in sample.instances if one.kind == "hand" and one.side is not None
+    }
     return {
-        one.side: one
-        for one in sample.instances
-        if one.kind == "hand"
-        and one.side is not None
-        and one.keypoints_px is not None
+        side: one
+        for side, one in hands.items()
+        if one.keypoints_px is not None
         and one.keypoints_m is not None
         and (np.isfinite(one.keypoints_px).all(1) & np.isfinite(one.keypoints_m).all(1)).any()
     }
 
 
-def _example(sample: Sample, rng: np.random.Generator, space: HeatmapSpace, augment: bool) -> TwoHandExample | None:
-    image = image_from_sample(sample)
+def _labelled(hand: Instance) -> Instance:
+    """A hand without what its set says of joints that it does not count."""
+    pairs = ((hand.keypoints_px, hand.valid_px), (hand.keypoints_m, hand.valid_m))
+    pixels, metres = (
+        points if points is None or valid is None else np.where(valid[:, None], points, np.nan)
+        for points, valid in pairs
+    )
+    return replace(hand, keypoints_px=pixels, keypoints_m=metres)
+
+
+def _example(
+    sample: Sample, rng: np.random.Generator, layout: HandLayout, space: HeatmapSpace, augment: bool
+) -> TwoHandExample | None:
+    crops = crops_from_sample(sample, layout)
     augmentation = draw_two_hand_augmentation(rng) if augment else TwoHandAugmentation()
-    return None if image is None else example_from_image(image, _LAYOUT, augmentation, space)
+    if not crops:
+        return None
+    chosen = crops[int(rng.integers(len(crops)))] if len(crops) > 1 else crops[0]
+    return example_from_image(chosen.image, layout, augmentation, space)
 
 
 @torch.inference_mode()
@@ -380,50 +419,63 @@ def evaluate(
 ) -> dict[str, float]:
     """Metrics on images held out; see `train_internet`."""
     network.eval()
-    space, side = settings.space, settings.side
+    layout, space, side = LAYOUTS[settings.layout], settings.space, settings.side
+    own_roots = [layout.root(hand) for hand in SIDES]
     found: list[FloatArray] = []
     apart: list[FloatArray] = []
     truth: list[FloatArray] = []
     valid: list[BoolArray] = []
     scores: list[FloatArray] = []
-    for sample in held_out:
-        labelled = image_from_sample(sample)
-        if labelled is None or sample.camera is None:
-            continue
-        area = area_of_box(labelled.box)
-        image = crop(labelled.rgb.astype(np.float32), area, side, side, border="zero") / np.float32(255)
+    present: list[BoolArray] = []
+    shown = ((one, sample.camera) for sample in held_out for one in crops_from_sample(sample, layout))
+    for labelled, camera in ((one, camera.intrinsics) for one, camera in shown if camera is not None):
+        area = area_of_box(labelled.image.box)
+        image = crop(labelled.image.rgb.astype(np.float32), area, side, side, border="zero") / np.float32(255)
         outputs = network(torch.from_numpy(image).permute(2, 0, 1)[None].to(device))
         seen = two_hands_from_outputs(outputs, crop_matrix(area, side, side)[None], space)
-        joints, known = joints_mm(sample)
-        depths = joints[None, _ROOTS, 2]
+        depths = labelled.joints_mm[None, own_roots, 2]
         # The left root is also put where the network saw it from the right one: MRRPE is about that.
         related = np.array([[depths[0, 0], depths[0, 0] + seen.rel_root_mm[0]]])
-        camera = sample.camera.intrinsics
-        found.append(joints_in_camera(seen, depths, _LAYOUT, camera)[0])
-        apart.append(joints_in_camera(seen, related, _LAYOUT, camera)[0])
-        truth.append(joints)
-        valid.append(known)
+        found.append(joints_in_camera(seen, depths, layout, camera)[0])
+        apart.append(joints_in_camera(seen, related, layout, camera)[0])
+        truth.append(labelled.joints_mm)
+        valid.append(labelled.known)
         scores.append(outputs["hand_type"][0].double().cpu().numpy())
+        present.append(labelled.image.hand_type)
     if not found:
         raise InputError("no hand in front of a camera in what is held out: give another test_split")
-    present = np.stack(valid)[:, _ROOTS]
-    mean = _mean_pose(training) + np.repeat(np.stack(truth)[:, _ROOTS], JOINTS, 1)
+    mean = _mean_pose(training, layout) + np.stack(truth)[:, _root_of_each(layout)]
+    order, roots = _slots(layout), (own_roots[0] % JOINTS, JOINTS + own_roots[1] % JOINTS)
+    points, known = np.stack(truth)[:, order], np.stack(valid)[:, order]
+    both = known[:, roots].all(1)
     metrics = {
-        "mpjpe_mm": float(np.nanmean(two_hand_errors(found, truth, valid, roots=_ROOTS))),
-        "mean_pose_mpjpe_mm": float(np.nanmean(two_hand_errors(mean, truth, valid, roots=_ROOTS))),
-        "handedness": float(handedness_hits(scores, present, np.ones(len(present), np.bool_)).mean()),
+        "mpjpe_mm": float(np.nanmean(two_hand_errors(np.stack(found)[:, order], points, known, roots=roots))),
+        "mean_pose_mpjpe_mm": float(np.nanmean(two_hand_errors(mean[:, order], points, known, roots=roots))),
+        "handedness": float(handedness_hits(scores, present).mean()),
     }
-    if present.all(1).any():
-        metrics["mrrpe_mm"] = mrrpe(apart, truth, valid, interacting=present.all(1), roots=_ROOTS)
+    if both.any():
+        metrics["mrrpe_mm"] = mrrpe(np.stack(apart)[:, order], points, known, interacting=both, roots=roots)
     return metrics
 
 
-def _mean_pose(samples: Sequence[Sample]) -> FloatArray:
+def _slots(layout: HandLayout) -> list[int]:
+    """Where the right hand's joints, then the left one's, are among the 42 of a layout."""
+    return [place for side in SIDES for place in range(42)[layout.joints(side)]]
+
+
+def _root_of_each(layout: HandLayout) -> list[int]:
+    """(42,) the root of the hand that each joint of a layout is of."""
+    sides = SIDES if layout.first == SIDES[0] else SIDES[::-1]
+    return [layout.root(side) for side in sides for _ in range(JOINTS)]
+
+
+def _mean_pose(samples: Sequence[Sample], layout: HandLayout) -> FloatArray:
     """Joints (42, 3) in mm from their hand's root, the mean of images spread over these."""
     total, count = np.zeros((2 * JOINTS, 3)), np.zeros(2 * JOINTS)
+    roots = _root_of_each(layout)
     for index in range(0, len(samples), max(len(samples) // _MEAN_OF, 1)):
-        joints, valid = joints_mm(samples[index])
-        valid &= np.repeat(valid[list(_ROOTS)], JOINTS)
-        total += np.where(valid[:, None], joints - np.repeat(joints[list(_ROOTS)], JOINTS, 0), 0)
-        count += valid
+        joints, known = _joints_mm(_hands(samples[index]), layout)
+        known &= known[roots]
+        total += np.where(known[:, None], joints - joints[roots], 0)
+        count += known
     return total / np.maximum(count, 1)[:, None]
