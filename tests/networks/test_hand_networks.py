@@ -5,6 +5,7 @@ import torch
 
 from sonjit import InputError
 from sonjit.networks import create_network, network_entry
+from sonjit.networks.mediapipe.blocks import ACTIVATIONS
 
 HEADS = ("keypoints", "keypoints_3d")
 
@@ -54,3 +55,30 @@ def test_sizes_other_than_the_published_one_work():
     for size in (32, 64, 96):
         with torch.inference_mode():
             assert network(torch.zeros(1, 3, size, size))["keypoints"].shape == (1, 63)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_hand_networks_take_any_activation(activation):
+    network = create_network("hand-full", trunk="tiny", activation=activation).eval()
+    images = torch.rand(1, 3, 64, 64)
+    inverted = network.first
+    expected = ACTIVATIONS[activation]()(inverted.depthwise(network.activations[0](network.stem(images))))
+    shortcut = network.activations[0](network.stem(images))
+    assert torch.allclose(inverted(network.activations[0](network.stem(images))), inverted.project(expected) + shortcut)
+    assert network(images)["keypoints"].isfinite().all()
+
+
+def test_an_unknown_activation_names_the_known_ones():
+    with pytest.raises(InputError, match=r"unknown activation 'swish'; known: relu6, .*tanh"):
+        create_network("hand-full", trunk="tiny", activation="swish")
+
+
+def test_dropout_is_for_training_alone():
+    network, images = create_network("hand-full", trunk="tiny", dropout=0.5), torch.rand(1, 3, 64, 64)
+    plain = create_network("hand-full", trunk="tiny")
+    plain.load_state_dict(network.state_dict())
+    assert torch.equal(network.eval()(images)["keypoints"], plain.eval()(images)["keypoints"])
+    network.train()
+    assert not torch.equal(network(images)["keypoints"], network(images)["keypoints"])
+    mean = network.dropout(torch.ones(1, 10_000))
+    assert set(mean.unique().tolist()) == {0.0, 2.0}

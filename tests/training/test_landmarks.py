@@ -286,11 +286,13 @@ def test_one_command_trains_a_network_of_its_own_from_several_sources(demo_clip,
     command = ["train", "hand-lite", "--data", str(tmp_path), "--images", str(clip), "--out", str(out)]
     command += ["--set", "mix=real.json=0.3,synthetic.json=0.7", "--set", "heads_from=real.json", "--steps", "3"]
     command += ["--set", "scratch=true", "--set", "width=0.25", "--set", "size=32", "--set", "negatives=0.3"]
+    command += ["--set", "activation=elu", "--set", "dropout=0.1"]
     assert main([*command, "--set", "held_out=0.2", "--set", "timed=true"]) == 0
     told = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
     assert all(np.isfinite(float(told[name])) for name in ("mnae", "handedness", "presence", "error_px"))
     assert float(told["ms"]) > 0
-    network = create_network("hand-lite", told["weights"], width=0.25)
+    network = create_network("hand-lite", told["weights"])
+    assert network.options.items() >= {"width": 0.25, "activation": "elu", "dropout": 0.1}.items()
     assert sum(map(torch.numel, network.parameters())) == int(float(told["parameters"]))
 
 
@@ -312,6 +314,7 @@ def test_a_run_from_scratch_begins_in_the_middle():
         (["--set", "batch"], "--set batch: give key=value"),
         (["--set", "colour=1"], "unknown setting 'colour'; known: steps"),
         (["--set", "size=100"], "size=100: give a multiple of 32"),
+        (["--set", "activation=elu"], "the published weights are for relu6; set scratch=true"),
         (["--set", "width=0.5"], "no weights are published for it; set scratch=true"),
         (["--set", "mix=real"], "mix=real: give name=value"),
         (["--set", "mix=real=0"], "mix: give no share below 0, and one above"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,29 @@ def depthwise(channels: int, kernel: int, stride: int = 1, *, bias: bool = True,
     if even:
         return nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=bias)
     return SameConv2d(channels, channels, kernel, stride, groups=channels, bias=bias)
+
+
+ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
+    "relu6": partial(nn.ReLU6, inplace=True),
+    "relu": partial(nn.ReLU, inplace=True),
+    "leaky_relu": partial(nn.LeakyReLU, inplace=True),
+    "prelu": nn.PReLU,
+    "elu": partial(nn.ELU, inplace=True),
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+}
+"""By name; those of PyTorch, with its slopes."""
+
+
+def new_activation(name: str) -> nn.Module:
+    """An activation by its name.
+
+    Raises:
+        InputError: an unknown name; lists the known ones.
+    """
+    if name not in ACTIVATIONS:
+        raise InputError(f"unknown activation {name!r}; known: {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]()
 
 
 class BlazeBlock(nn.Module):
@@ -119,23 +143,34 @@ class InvertedResidual(nn.Module):
         kernel: of the depthwise convolution.
         stride: 1 or 2.
         even: the depthwise convolution is padded as much on either side, whatever the stride.
+        activation: after the first two convolutions, one of `ACTIVATIONS`.
 
     Source: Sandler et al. 2018, MobileNetV2, section 3.3.
     """
 
     def __init__(
-        self, channels: int, expanded: int, out: int, *, kernel: int = 3, stride: int = 1, even: bool = False
+        self,
+        channels: int,
+        expanded: int,
+        out: int,
+        *,
+        kernel: int = 3,
+        stride: int = 1,
+        even: bool = False,
+        activation: str = "relu6",
     ) -> None:
         super().__init__()
         self.expand = None if expanded == channels else nn.Conv2d(channels, expanded, 1)
         self.depthwise = depthwise(expanded, kernel, stride, even=even)
         self.project = nn.Conv2d(expanded, out, 1)
+        self.activations = nn.ModuleList(new_activation(activation) for _ in range(2))
         self._has_shortcut, self._stride = channels == out, stride
 
     def forward(self, values: Tensor) -> Tensor:
         """(B, channels, H, W) to (B, out, H / stride, W / stride)."""
-        wide = values if self.expand is None else F.relu6(self.expand(values), inplace=True)
-        narrow = self.project(F.relu6(self.depthwise(wide), inplace=True))
+        first, second = self.activations
+        wide = values if self.expand is None else first(self.expand(values))
+        narrow = self.project(second(self.depthwise(wide)))
         if not self._has_shortcut:
             return narrow
         return narrow + (values if self._stride == 1 else F.max_pool2d(values, self._stride))

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from sonjit.errors import InputError
@@ -20,6 +19,7 @@ from sonjit.networks.mediapipe.blocks import (
     SameConv2d,
     depthwise,
     fill_from_tflite,
+    new_activation,
     register_published,
 )
 from sonjit.networks.registry import Network
@@ -97,30 +97,46 @@ class HandLandmarkNetwork(Network):
         keypoints: 21, or more: the published weights then fill the first 21, and the others begin at the crop's
             middle.
         width: of the trunk, as a multiple of its own channels.
+        activation: behind the convolutions, one of `ACTIVATIONS`; the published weights are for relu6.
+        dropout: share of the last map's averages that training leaves out at random; the rest is scaled up, so that
+            nothing changes in use.
 
     Source: Zhang et al. 2020, MediaPipe Hands, section 2.2; the numbers are those of the published files, whose batch
     norms are folded into the convolutions.
     """
 
-    def __init__(self, trunk: str = "full", keypoints: int = PUBLISHED_KEYPOINTS, width: float = 1.0) -> None:
+    def __init__(
+        self,
+        trunk: str = "full",
+        keypoints: int = PUBLISHED_KEYPOINTS,
+        width: float = 1.0,
+        activation: str = "relu6",
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         if trunk not in TRUNKS:
             raise InputError(f"unknown trunk {trunk!r}; known: {', '.join(TRUNKS)}")
         if keypoints < PUBLISHED_KEYPOINTS:
             raise InputError(f"keypoints={keypoints}: give {PUBLISHED_KEYPOINTS} or more")
+        if not 0 <= dropout < 1:
+            raise InputError(f"dropout={dropout}: give a share from 0 to below 1")
         self._trunk, self._width = trunk, width
         numbers = TRUNKS[trunk].widened(width)
         first, second = numbers.stem
         self.stem = SameConv2d(3, first, 3, stride=2)
-        self.first = InvertedResidual(first, first, second)
+        self.first = InvertedResidual(first, first, second, activation=activation)
         blocks: list[nn.Module] = []
         channels = second
         for kernel, stride, expanded, out in numbers.blocks:
-            blocks.append(InvertedResidual(channels, expanded, out, kernel=kernel, stride=stride))
+            blocks.append(
+                InvertedResidual(channels, expanded, out, kernel=kernel, stride=stride, activation=activation)
+            )
             channels = out
         self.blocks = nn.Sequential(*blocks)
         self.widen = nn.Conv2d(channels, numbers.features, 1)
         self.mix = depthwise(numbers.features, 3)
+        self.activations = nn.ModuleList(new_activation(activation) for _ in range(3))
+        self.dropout = nn.Dropout(dropout)
         # In the order of the published files.
         self.handedness = nn.Linear(numbers.features, 1)
         self.presence = nn.Linear(numbers.features, 1)
@@ -130,9 +146,9 @@ class HandLandmarkNetwork(Network):
 
     def features(self, images: Tensor) -> Tensor:
         """The last map (B, C, H / 32, W / 32) of crops (B, 3, H, W) in 0..1."""
-        values = F.relu6(self.stem(images), inplace=True)
-        values = self.blocks(self.first(values))
-        return F.relu6(self.mix(F.relu6(self.widen(values), inplace=True)), inplace=True)
+        first, second, third = self.activations
+        values = self.blocks(self.first(first(self.stem(images))))
+        return third(self.mix(second(self.widen(values))))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """What is seen in crops.
@@ -145,7 +161,7 @@ class HandLandmarkNetwork(Network):
             `handedness` (B, 1): probabilities, the latter that of a left hand in a selfie view; `keypoints_3d`
             (B, 3K): metres in the crop's axes, origin at the hand's centre.
         """
-        mean = self.features(images).mean((2, 3))  # (B, C)
+        mean = self.dropout(self.features(images).mean((2, 3)))  # (B, C)
         return {
             "keypoints": self.keypoints(mean),
             "presence": self.presence(mean).sigmoid(),

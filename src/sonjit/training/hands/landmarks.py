@@ -54,6 +54,8 @@ class LandmarkSettings(TrainingSettings):
         scratch: begin with random weights and batch norms, not with the published weights.
         trunk: of a network from scratch, where not its own; `tiny` is for small sizes.
         width: of a network from scratch, as a multiple of its own channels; 0 leaves them.
+        activation: of a network from scratch, one of `networks.mediapipe.blocks.ACTIVATIONS`; "" is relu6.
+        dropout: share of the last map's averages that each step leaves out at random.
         size: side of the crops in pixels, a multiple of 32.
         batch: hands a step.
         dataset: the kind of data set of `--data`, by its name in `sonjit datasets list`; `folder` is COCO's format and
@@ -79,6 +81,8 @@ class LandmarkSettings(TrainingSettings):
     scratch: bool = False
     trunk: Literal["", "lite", "full", "tiny"] = ""
     width: float = 0.0
+    activation: Literal["", "relu6", "relu", "leaky_relu", "prelu", "elu", "sigmoid", "tanh"] = ""
+    dropout: float = 0.0
     size: int = PUBLISHED_SIZE
     batch: int = 8
     dataset: str = "folder"
@@ -110,8 +114,12 @@ class LandmarkSettings(TrainingSettings):
             raise InputError("mix: give no share below 0, and one above")
         if unknown := set(self.heads_from) - set(self.mix):
             raise InputError(f"heads_from={sorted(unknown)[0]}: not a source of mix")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout={self.dropout}: give a share from 0 to below 1")
         if not self.scratch and (self.width or self.network == "hand-heavy"):
             raise InputError(f"{self.network}, width={self.width:g}: no weights are published for it; set scratch=true")
+        if not self.scratch and self.activation:
+            raise InputError(f"activation={self.activation}: the published weights are for relu6; set scratch=true")
         if self.scratch and self.extra_keypoints:
             raise InputError("extra_keypoints start from published ones; leave scratch out")
 
@@ -221,7 +229,9 @@ def draw_crops(
 
 def landmark_network(settings: LandmarkSettings, weights: str | None = None) -> HandLandmarkNetwork:
     """The network to train: the published one or given weights as they are, or a new one with batch norms."""
-    options = {name: value for name in ("trunk", "width") if (value := getattr(settings, name))}
+    options = {
+        name: value for name in ("trunk", "width", "activation", "dropout") if (value := getattr(settings, name))
+    }
     count = PUBLISHED_KEYPOINTS + len(settings.extra_keypoints)
     with torch.random.fork_rng([]):
         torch.manual_seed(settings.seed)
