@@ -64,7 +64,9 @@ def test_members_become_files_of_the_cache_once(bundle):
 
 
 def test_a_registered_bundle_is_found_by_its_tasks_name(bundle):
-    with pytest.raises(InputError, match=r"no such task bundle; .* sonjit models add hand_landmarker.task"):
+    with pytest.raises(InputError, match=r"no such task bundle; .* sonjit models add face_landmarker.task"):
+        load_bundle("face_landmarker.task")
+    with pytest.raises(InputError, match="run: sonjit models pull palm-full"):
         load_bundle("hand_landmarker.task")
     path, added = add_bundle(bundle)
     assert path == models_folder() / "hand_landmarker.task"

@@ -231,7 +231,7 @@ def _bundle_to_dict(path: Path, bundle: TaskBundle | InputError) -> dict[str, ob
     }
     if isinstance(bundle, InputError):
         return {**record, "error": str(bundle)}
-    return {**record, "members": {name: len(data) for name, data in bundle.members.items()}}
+    return {**record, "members": {name: len(bundle.read(name)) for name in bundle.members}}
 
 
 def _source_to_dict(source: Source) -> dict[str, str]:

@@ -226,6 +226,11 @@ class DetectorOptions:
 
         return load_bundle(path, self.models_dir)
 
+    @property
+    def follows_bundle(self) -> bool:
+        """Whether boxes and smoothing are those of the bundle's own graph: MediaPipe's search alone."""
+        return self.search == "fast" and self.bundle is not None
+
     def detector_file(self, name: str) -> Path:
         """The caller's own detector, that of the caller's bundle, or the published one of that name."""
         if self.detector_model is not None:

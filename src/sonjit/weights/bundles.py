@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from sonjit.errors import InputError
 from sonjit.files import write_bytes
-from sonjit.weights.store import cache_folder, models_folder
+from sonjit.weights.store import cache_folder, find_weight, models_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,6 +29,20 @@ _TASKS = {
     "pose_landmarker": ("pose_detector.tflite", "pose_landmarks_detector.tflite"),
 }
 """Members that a task's bundle must have; the first task whose members are all there is the bundle's."""
+_HANDS = {"hand_detector.tflite": "palm-full", "hand_landmarks_detector.tflite": "hand-full"}
+
+
+def _pose(size: str) -> dict[str, str]:
+    return {"pose_detector.tflite": "pose-detector", "pose_landmarks_detector.tflite": f"body-{size}"}
+
+
+_PUBLISHED = {
+    "hand_landmarker.task": ("hand_landmarker", _HANDS),
+    "gesture_recognizer.task": ("gesture_recognizer", _HANDS),
+    "pose_landmarker.task": ("pose_landmarker", _pose("full")),
+    **{f"pose_landmarker_{size}.task": ("pose_landmarker", _pose(size)) for size in ("lite", "full", "heavy")},
+}
+"""Bundles that the catalogue's networks stand for where there is no such file: task, and names in it by member."""
 _MOST_BYTES = 2**30  # of one member: a damaged size must not take all memory
 _MOST_DEPTH = 2
 
@@ -41,12 +55,12 @@ class TaskBundle:
         name: of the file, for messages.
         task: which task it is made for: `hand_landmarker`, `face_landmarker`, `pose_landmarker`,
             `gesture_recognizer` or `holistic_landmarker`.
-        members: contents by name, without the bundles within.
+        members: contents by name, without the bundles within; of published networks their files.
     """
 
     name: str
     task: str
-    members: Mapping[str, bytes]
+    members: Mapping[str, bytes | Path]
 
     def read(self, member: str) -> bytes:
         """The bytes of one member.
@@ -54,6 +68,10 @@ class TaskBundle:
         Raises:
             InputError: there is none of that name.
         """
+        content = self._content(member)
+        return content.read_bytes() if isinstance(content, Path) else content
+
+    def _content(self, member: str) -> bytes | Path:
         try:
             return self.members[member]
         except KeyError:
@@ -67,7 +85,8 @@ class TaskBundle:
         Raises:
             InputError: there is none of that name, or the cache cannot be written.
         """
-        return kept_file(member, self.read(member))
+        content = self._content(member)
+        return content if isinstance(content, Path) else kept_file(member, content)
 
 
 def kept_file(name: str, data: bytes) -> Path:
@@ -82,28 +101,26 @@ def load_bundle(path: str | Path, models_dir: Path | None = None) -> TaskBundle:
     """Read a task bundle.
 
     Args:
-        path: of its file, or the bare name of one that was registered with `sonjit models add`.
-        models_dir: folder with the registered ones, instead of the cache.
+        path: of its file; or the bare name of one that was registered with `sonjit models add`; or one such as
+            `hand_landmarker.task`, for which the published networks stand where there is no file.
+        models_dir: folder with the registered ones and the published networks, instead of the cache.
 
     Raises:
         InputError: there is no such file, or it is damaged or no task bundle that is known here.
     """
-    path = find_bundle(Path(path), models_dir)
-    stat = path.stat()
-    return _read_bundle(path, stat.st_size, stat.st_mtime_ns)
-
-
-def find_bundle(path: Path, models_dir: Path | None = None) -> Path:
-    """The path itself where it is a file, else the registered bundle of that bare name.
-
-    Raises:
-        InputError: neither is there.
-    """
-    if path.is_file():
-        return path
+    path = Path(path)
     registered = (models_dir or models_folder()) / path.name
-    if path.parent == Path() and registered.is_file():
-        return registered
+    if not path.is_file() and path.parent == Path():
+        if registered.is_file():
+            path = registered
+        elif path.name in _PUBLISHED:
+            task, names = _PUBLISHED[path.name]
+            return TaskBundle(
+                path.name, task, {member: find_weight(name, models_dir) for member, name in names.items()}
+            )
+    if path.is_file():
+        stat = path.stat()
+        return _read_bundle(path, stat.st_size, stat.st_mtime_ns)
     raise InputError(f"{path}: no such task bundle; give its path, or register it: sonjit models add {path.name}")
 
 

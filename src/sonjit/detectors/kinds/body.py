@@ -90,15 +90,20 @@ class BodyObservation:
     left: None = None
 
 
+_BOX_SCALE = 1.25
+_KERNEL = 9
+
+
 class PersonFinder:
     """Boxes of whole people from a person detector.
 
     Args:
         engine: network with an image in and (1, 2254, 12), (1, 2254, 1) out.
+        overlap: as of `blend_overlapping`.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self.detector = SingleShotDetector(engine, PERSON_GRID)
+    def __init__(self, engine: Engine, *, overlap: float = 0.3) -> None:
+        self.detector = SingleShotDetector(engine, PERSON_GRID, overlap=overlap)
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Boxes in an image (H, W, 3), best first."""
@@ -114,14 +119,14 @@ class Bodies(Kind[BodyObservation, Body]):
             logits of visibility and presence; presence of a person (1, 1); heatmap logits (1, H, W, 39); world
             keypoints (1, 117); and, for masks, logits (1, H, W, 1).
         mirrored: the images are selfie views: what looks like the left arm is the person's right one.
-        heatmap_kernel: side of the window, in heatmap pixels, that refines a keypoint; MediaPipe's graph file says
-            7, its Python package runs 9.
+        heatmap_kernel: side of the window, in heatmap pixels, that refines a keypoint; MediaPipe's graph files say
+            7, its Python package runs 9 in `solutions`.
     """
 
     core = (*range(13), 23, 24)  # head, shoulders and hips
 
     def __init__(
-        self, people: PersonFinder | None, landmarks: Engine, *, mirrored: bool = False, heatmap_kernel: int = 9
+        self, people: PersonFinder | None, landmarks: Engine, *, mirrored: bool = False, heatmap_kernel: int = _KERNEL
     ) -> None:
         self.people = people
         self._landmarks = landmarks
@@ -200,7 +205,7 @@ def box_from_alignment(points: NDArray[np.floating]) -> RotatedBox:
     (cx, cy), (x, y) = points.tolist()
     side = 2 * math.dist((cx, cy), (x, y))
     rotation = wrap_angle(math.pi / 2 - math.atan2(cy - y, x - cx))
-    return square_box(RotatedBox(cx, cy, side, side, rotation), scale=1.25)
+    return square_box(RotatedBox(cx, cy, side, side, rotation), scale=_BOX_SCALE)
 
 
 def _torso_colours(rgb: NDArray[np.uint8], keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -303,7 +308,7 @@ _VISIBILITY_ALPHA = 0.1
 class BodySmoother:
     """Smooths one person's observations.
 
-    The alignment points, from which the next box comes, are always smoothed. A person who was lost and is found
+    The alignment points, from which the next box comes, are smoothed too. A person who was lost and is found
     again gets a new smoother, so everything passes through anew; MediaPipe does so with the image keypoints alone
     and carries world keypoints, visibility and mask over the gap, however long it was.
 
@@ -311,10 +316,11 @@ class BodySmoother:
         keypoints: `"published"`: MediaPipe's filters for image and world keypoints and visibility; a filter for
             image and world keypoints; or None to leave them as seen.
         mask: smooth the mask as well.
+        alignment: smooth the alignment points; a pose landmarker's graph does not.
     """
 
-    def __init__(self, keypoints: FilterChoice = "published", *, mask: bool = True) -> None:
-        self._alignment = OneEuro(0.01, 10, 1, dead_speed=0)
+    def __init__(self, keypoints: FilterChoice = "published", *, mask: bool = True, alignment: bool = True) -> None:
+        self._alignment = OneEuro(0.01, 10, 1, dead_speed=0) if alignment else None
         self._published = _Published() if keypoints == "published" else None
         self._custom = None if keypoints is None or keypoints == "published" else KeypointSmoother(keypoints)
         self._mask = MaskSmoother() if mask else None
@@ -323,7 +329,11 @@ class BodySmoother:
         """The observation of a frame, smoothed."""
         alignment = observation.alignment
         scale = max(2 * float(np.linalg.norm(alignment[1] - alignment[0])), 1e-6)
-        smoothed = replace(observation, alignment=self._alignment(alignment, time=now_s, scale=scale))
+        smoothed = observation
+        if self._alignment is not None:
+            smoothed = replace(observation, alignment=self._alignment(alignment, time=now_s, scale=scale))
+        else:
+            scale *= _BOX_SCALE  # its graph takes the whole box for the person's size
         if self._published is not None:
             smoothed = self._published(smoothed, now_s, scale)
         if self._custom is not None:
@@ -359,6 +369,12 @@ class _Published:
 _DETECTOR_RANGE = (-1.0, 1.0)
 
 
+_BUNDLE_KERNEL = 7
+"""As of `Bodies`, in a pose landmarker's graph."""
+_BUNDLE_OVERLAP = 0.5
+"""Of boxes that are blended into one, in a pose landmarker's graph."""
+
+
 def load_bodies(options: DetectorOptions, *, finds: bool = True) -> Bodies:
     """Person detector and landmark network of one model; without masks, the network's part for them is cut off.
 
@@ -374,13 +390,14 @@ def load_bodies(options: DetectorOptions, *, finds: bool = True) -> Bodies:
         person_file = options.detector_file(weights["detector"])
         detector = load_engine(person_file, exact, value_range=_DETECTOR_RANGE)
         expect(detector, person_file, "person detector", size=PERSON_GRID.input_size, outputs=(2254 * 12, 2254))
-        people = PersonFinder(detector)
+        people = PersonFinder(detector, overlap=_BUNDLE_OVERLAP if options.follows_bundle else 0.3)
     landmark_engine = options.running if _bears_precision(options) else exact
     outputs = (*KEYPOINT_OUTPUTS, MASK_OUTPUT) if options.segmentation else KEYPOINT_OUTPUTS
     landmarks = load_engine(body_file, landmark_engine, outputs=outputs)
     sizes = (195, 1, 64 * 64 * 39, 117, *((256 * 256,) if options.segmentation else ()))
     expect(landmarks, body_file, "body landmark network", size=256, outputs=sizes)
-    return Bodies(people, landmarks, mirrored=options.mirrored)
+    kernel = _BUNDLE_KERNEL if options.follows_bundle else _KERNEL
+    return Bodies(people, landmarks, mirrored=options.mirrored, heatmap_kernel=kernel)
 
 
 def _exact(engine: EngineOptions) -> EngineOptions:
@@ -397,4 +414,7 @@ def _bears_precision(options: DetectorOptions) -> bool:
 
 def body_smoothers(options: DetectorOptions) -> Callable[[], BodySmoother]:
     """A function that makes a new person's smoother."""
+    if options.follows_bundle and options.smoothing == "published":  # its graph smooths one person, and none of several
+        published = "published" if options.max_instances == 1 else None
+        return lambda: BodySmoother(published, mask=False, alignment=False)
     return lambda: BodySmoother(options.smoothing, mask=options.segmentation and options.smooth_segmentation)

@@ -217,8 +217,7 @@ def load_palm_finder(options: DetectorOptions, name: str, own: Path | None = Non
     file = own or options.file(name)
     palms = load_engine(file, exact if options.running.precision == "int8" else options.running)
     expect(palms, file, "palm detector", size=PALM_GRID.input_size, outputs=(2016 * 18, 2016))
-    as_in_graph = options.search == "fast" and options.bundle is not None
-    return PalmFinder(palms, turn_rad=_BUNDLE_TURN_RAD if as_in_graph else 0.0)
+    return PalmFinder(palms, turn_rad=_BUNDLE_TURN_RAD if options.follows_bundle else 0.0)
 
 
 def load_hands(options: DetectorOptions) -> Hands:
