@@ -1,4 +1,5 @@
-"""`mediapipe.solutions`, computed by Sonjit: hands, faces, bodies, holistic, selfie masks and drawing.
+"""`mediapipe.solutions` and `mediapipe.tasks.vision`, computed by Sonjit: hands, faces, bodies, holistic, selfie masks,
+gestures and drawing.
 
 A script changes one line, `import mediapipe as mp`, to `from sonjit.compat import mediapipe as mp`; see
 docs/migrating-from-mediapipe.md for what is covered and what differs. The names below this package are MediaPipe's.
@@ -13,10 +14,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sonjit._version import __version__
-from sonjit.compat.mediapipe import framework, json_format, solutions
+from sonjit.compat.mediapipe import framework, json_format, python, solutions, tasks
+from sonjit.compat.mediapipe.image import Image, ImageFormat
 from sonjit.compat.mediapipe.not_covered import not_covered
 
-__all__ = ["__version__", "framework", "json_format", "solutions"]
+__all__ = ["Image", "ImageFormat", "__version__", "framework", "json_format", "python", "solutions", "tasks"]
 
 if not TYPE_CHECKING:  # a type checker shall keep complaining about unknown names
 

@@ -1,0 +1,160 @@
+"""`Image` and `ImageFormat`: what the tasks take."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit.errors import InputError, JobError
+
+
+class ImageFormat(IntEnum):
+    """How an image's numbers are meant."""
+
+    SRGB = 1
+    SRGBA = 2
+    GRAY8 = 3
+    GRAY16 = 4
+    SRGB48 = 7
+    SRGBA64 = 8
+    VEC32F1 = 9
+    SBGRA = 11
+    VEC32F2 = 12
+
+
+_CHANNELS = {
+    ImageFormat.SRGB: 3,
+    ImageFormat.SRGBA: 4,
+    ImageFormat.GRAY8: 1,
+    ImageFormat.GRAY16: 1,
+    ImageFormat.SRGB48: 3,
+    ImageFormat.SRGBA64: 4,
+    ImageFormat.VEC32F1: 1,
+    ImageFormat.SBGRA: 4,
+    ImageFormat.VEC32F2: 2,
+}
+_SIXTEEN = (ImageFormat.GRAY16, ImageFormat.SRGB48, ImageFormat.SRGBA64)
+_REAL = (ImageFormat.VEC32F1, ImageFormat.VEC32F2)
+
+
+class Image:
+    """An image whose pixels do not change.
+
+    Args:
+        image_format: how `data` is meant.
+        data: (H, W, C), of formats with one channel also (H, W): uint8, of formats with 16 bits uint16, of VEC32F1 and
+            VEC32F2 float32. It is copied.
+
+    Raises:
+        InputError: its shape or type is not that of the format; it is a ValueError.
+    """
+
+    def __init__(self, image_format: ImageFormat, data: NDArray[Any]) -> None:
+        image_format = ImageFormat(image_format)
+        channels = _CHANNELS[image_format]
+        dtype = np.uint16 if image_format in _SIXTEEN else np.float32 if image_format in _REAL else np.uint8
+        if not isinstance(data, np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance]  # scripts pass anything
+            raise InputError(f"data is a {type(data).__name__}: give an array (H, W, {channels})")
+        if channels == 1 and data.ndim == 3 and data.shape[2] == 1:
+            data = data[:, :, 0]
+        shape = data.shape[2:] if channels > 1 else ()
+        if data.ndim != 2 + (channels > 1) or shape not in ((), (channels,)) or data.dtype != dtype or not data.size:
+            raise InputError(
+                f"data is {data.shape} {data.dtype}: {image_format.name} takes (H, W, {channels}) {np.dtype(dtype)}"
+            )
+        self._data = np.array(data, order="C")
+        self._data.setflags(write=False)
+        self.image_format = image_format
+
+    @classmethod
+    def create_from_file(cls, file_name: str) -> Self:
+        """An image file, as SRGB, SRGBA or GRAY8.
+
+        Raises:
+            JobError: there is no such file, or it is no image; it is a RuntimeError.
+        """
+        import cv2
+
+        try:
+            data = np.fromfile(file_name, np.uint8)
+        except OSError:
+            raise JobError(f"Image decoding failed (can't fopen): {file_name}") from None
+        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+        if image is None or image.dtype != np.uint8:
+            raise JobError(f"Image decoding failed: {file_name} is not an image of 8 bits")
+        if image.ndim == 2:
+            return cls(ImageFormat.GRAY8, image)
+        if image.shape[2] == 4:
+            return cls(ImageFormat.SRGBA, cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA))
+        return cls(ImageFormat.SRGB, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+
+    def numpy_view(self) -> NDArray[Any]:
+        """The pixels (H, W, C), or (H, W) of one channel; read-only."""
+        return self._data
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return self._data.shape[1]
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return self._data.shape[0]
+
+    @property
+    def channels(self) -> int:
+        """Numbers of each pixel."""
+        return _CHANNELS[self.image_format]
+
+    @property
+    def step(self) -> int:
+        """Bytes of a row."""
+        return self._data.strides[0]
+
+    def is_contiguous(self) -> bool:
+        """Always."""
+        return True
+
+    def is_empty(self) -> bool:
+        """Never."""
+        return False
+
+    def uses_gpu(self) -> bool:
+        """Never."""
+        return False
+
+    def __getitem__(self, place: tuple[int, ...]) -> int | float:
+        """One number: row, column and, of several channels, the channel.
+
+        Raises:
+            IndexError: there is no such place, or it has more or fewer indices.
+        """
+        if not isinstance(place, tuple) or len(place) != self._data.ndim:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise IndexError(f"Invalid index dimension: give {self._data.ndim} indices")
+        return self._data[place].item()
+
+
+def rgb_of(image: Image) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB of an image that a task takes.
+
+    Raises:
+        InputError: it is no `Image`, or one of floats or of 16 bits.
+    """
+    if not isinstance(image, Image):  # pyright: ignore[reportUnnecessaryIsInstance]  # scripts pass anything
+        raise InputError(f"Please provide an mp.Image with 'image_format' and 'data', not a {type(image).__name__}")
+    data = image.numpy_view()
+    match image.image_format:
+        case ImageFormat.SRGB:
+            return data
+        case ImageFormat.SRGBA:
+            return np.ascontiguousarray(data[:, :, :3])
+        case ImageFormat.SBGRA:
+            return np.ascontiguousarray(data[:, :, 2::-1])
+        case ImageFormat.GRAY8:
+            return np.repeat(data[:, :, None], 3, axis=2)
+        case other:
+            raise InputError(f"an image in {other.name}: tasks take SRGB, SRGBA or GRAY8")

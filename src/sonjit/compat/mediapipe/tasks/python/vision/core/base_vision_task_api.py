@@ -1,0 +1,298 @@
+"""What the vision tasks have in common: modes, timestamps, rotation, live streams, landmarks as dataclasses."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit.arrays import Float32Array
+from sonjit.compat.mediapipe.image import Image, rgb_of
+from sonjit.compat.mediapipe.tasks.python.components.containers.landmark import Landmark, NormalizedLandmark
+from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions, ModelError
+from sonjit.compat.mediapipe.tasks.python.vision.core.image_processing_options import ImageProcessingOptions
+from sonjit.compat.mediapipe.tasks.python.vision.core.live_stream import LiveStream
+from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
+from sonjit.errors import InputError
+
+Found = TypeVar("Found")
+
+
+class TaskOptions(Protocol[Found]):
+    """What the options of every task have."""
+
+    base_options: BaseOptions
+    running_mode: VisionTaskRunningMode
+    result_callback: Callable[[Found, Image, int], None] | None
+
+
+class Frame(NamedTuple):
+    """One image on its way through a task.
+
+    Attributes:
+        image: as it was given.
+        rgb: (H, W, 3) uint8, turned upright.
+        turns: by how many quarters of a circle, clockwise, it was turned, 0..3.
+        timestamp_ms: None for a single image.
+    """
+
+    image: Image
+    rgb: NDArray[np.uint8]
+    turns: int
+    timestamp_ms: int | None
+
+    @property
+    def time_s(self) -> float | None:
+        """Of the frame."""
+        return None if self.timestamp_ms is None else self.timestamp_ms / 1000
+
+    def points(self, keypoints: Float32Array) -> Float32Array:
+        """Keypoints (K, 3) in pixels of the upright image as parts of the image as it was given."""
+        height, width = self.rgb.shape[:2]
+        x, y = keypoints[:, 0] / width, keypoints[:, 1] / height
+        for _ in range(self.turns):
+            x, y = y, 1 - x
+        return np.stack([x, y, keypoints[:, 2] / self.image.width], axis=1).astype(np.float32)
+
+    def directions(self, points: Float32Array) -> Float32Array:
+        """Points (K, 3) in the axes of the upright image, in those of the image as it was given."""
+        turned = points.copy()
+        for _ in range(self.turns):
+            turned[:, 0], turned[:, 1] = turned[:, 1].copy(), -turned[:, 0]
+        return turned
+
+    def mask(self, mask: Float32Array) -> Float32Array:
+        """A mask (H, W) of the upright image, of the image as it was given."""
+        return np.ascontiguousarray(np.rot90(mask, self.turns))
+
+    def transform(self, matrix: Float32Array) -> NDArray[np.float64]:
+        """A face's (4, 4) in front of the upright image's camera, in front of the camera of the image as it was given.
+
+        Both cameras have the same field of view upwards, so that the one of a turned image is nearer or farther.
+        """
+        turn = np.eye(4)
+        angle = math.pi / 2 * self.turns
+        turn[:2, :2] = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+        moved = turn.round() @ matrix.astype(np.float64)
+        moved[2, 3] *= self.image.height / self.rgb.shape[0]
+        return moved
+
+
+class BaseVisionTaskApi(ABC, Generic[Found]):
+    """Base of the vision tasks; a context manager.
+
+    Args:
+        options: of the task.
+
+    Attributes:
+        options_type: of its options.
+
+    Raises:
+        InputError: a callback where there is none to be, or the other way round; it is a ValueError.
+        ModelError: a model that is missing or of no use; it is a ValueError and a RuntimeError.
+    """
+
+    options_type: ClassVar[Callable[..., TaskOptions[Any]]]
+
+    @classmethod
+    def create_from_model_path(cls, model_path: str) -> Self:
+        """For single images, with the default options and this model; raises as the class does."""
+        return cls(cls.options_type(BaseOptions(model_asset_path=model_path)))
+
+    @classmethod
+    def create_from_options(cls, options: Any) -> Self:  # noqa: ANN401  # each task's own
+        """With these options; raises as the class does."""
+        return cls(options)
+
+    def __init__(self, options: TaskOptions[Found]) -> None:
+        callback = options.result_callback
+        self._running_mode = options.running_mode
+        if (options.running_mode is VisionTaskRunningMode.LIVE_STREAM) != (callback is not None):
+            raise InputError(
+                "The vision task is in live stream mode, a user-defined result callback must be provided."
+                if callback is None
+                else "The vision task is in image or video mode, a user-defined result callback should not be provided."
+            )
+        with _as_model_errors():
+            self._open(options)
+        self._is_closed = False
+        self._last_ms = -1
+        self._live: LiveStream[Frame, Found] | None = None
+        if callback is not None:
+
+            def deliver(frame: Frame, found: Found) -> None:
+                assert frame.timestamp_ms is not None
+                callback(found, frame.image, frame.timestamp_ms)
+
+            self._live = LiveStream(self._run, deliver, self._free)
+
+    @abstractmethod
+    def _open(self, options: Any) -> None:  # noqa: ANN401  # each task's own
+        """Load what the task needs."""
+
+    @abstractmethod
+    def _run(self, frame: Frame) -> Found:
+        """The result of one frame."""
+
+    @abstractmethod
+    def _free(self) -> None:
+        """Free the networks."""
+
+    def _process_image(self, image: Image, options: ImageProcessingOptions | None) -> Found:
+        self._check(VisionTaskRunningMode.IMAGE)
+        return self._run(_frame(image, options, None))
+
+    def _process_video(self, image: Image, timestamp_ms: int, options: ImageProcessingOptions | None) -> Found:
+        self._check(VisionTaskRunningMode.VIDEO)
+        frame = _frame(image, options, timestamp_ms)
+        self._advance(timestamp_ms)
+        return self._run(frame)
+
+    def _send(self, image: Image, timestamp_ms: int, options: ImageProcessingOptions | None) -> None:
+        self._check(VisionTaskRunningMode.LIVE_STREAM)
+        frame = _frame(image, options, timestamp_ms)
+        self._advance(timestamp_ms)
+        assert self._live is not None
+        self._live.send(frame)
+
+    def _check(self, mode: VisionTaskRunningMode) -> None:
+        if self._running_mode is not mode:
+            name = mode.name.lower().replace("_", " ")
+            raise InputError(
+                f"Task is not initialized with the {name} mode. Current running mode:{self._running_mode.name}"
+            )
+        if self._is_closed:
+            raise InputError("Task runner is currently not running: it is closed; make a new one")
+
+    def _advance(self, timestamp_ms: int) -> None:
+        if timestamp_ms <= self._last_ms:
+            raise InputError(
+                f"Input timestamp must be monotonically increasing: {timestamp_ms} ms comes after {self._last_ms} ms"
+            )
+        self._last_ms = timestamp_ms
+
+    def close(self) -> None:
+        """Free the networks; a live stream ends within a second, whatever its callback does."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._live is None:
+            self._free()
+        else:
+            self._live.close()
+
+    def __enter__(self) -> Self:
+        """The task itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+
+class DetectingTask(BaseVisionTaskApi[Found]):
+    """Base of the tasks whose methods are called `detect`."""
+
+    def detect(self, image: Image, image_processing_options: ImageProcessingOptions | None = None) -> Found:
+        """What is in one image.
+
+        Raises:
+            InputError: not in image mode, or an argument that is of no use; it is a ValueError.
+        """
+        return self._process_image(image, image_processing_options)
+
+    def detect_for_video(
+        self, image: Image, timestamp_ms: int, image_processing_options: ImageProcessingOptions | None = None
+    ) -> Found:
+        """What is in a video's next frame; timestamps increase.
+
+        Raises:
+            InputError: not in video mode, or an argument that is of no use; it is a ValueError.
+        """
+        return self._process_video(image, timestamp_ms, image_processing_options)
+
+    def detect_async(
+        self, image: Image, timestamp_ms: int, image_processing_options: ImageProcessingOptions | None = None
+    ) -> None:
+        """Hand over a live stream's next frame; the callback gets its result, or that of a newer one.
+
+        Raises:
+            InputError: not in live stream mode, or an argument that is of no use, such as a timestamp that does not
+                increase: that frame is left out, and the stream goes on. It is a ValueError.
+        """
+        self._send(image, timestamp_ms, image_processing_options)
+
+
+class DetectorTask(BaseVisionTaskApi[Found]):
+    """Base of the tasks that run one detector."""
+
+    def _create(self, kind: str, options: TaskOptions[Any], count: int, **given: object) -> None:
+        """Make the detector: what the tasks have in common, then options of `create_detector`."""
+        from sonjit.detectors import create_detector  # brings in the engine and OpenCV
+
+        self._detector = create_detector(
+            kind,
+            max_instances=count,
+            static_image=options.running_mode is VisionTaskRunningMode.IMAGE,
+            search="fast",  # MediaPipe's own
+            device=options.base_options.device,
+            **given,
+        )
+
+    def _detect(self, frame: Frame) -> list[Any]:
+        return self._detector.detect(frame.rgb, time=frame.time_s)
+
+    def _free(self) -> None:
+        self._detector.close()
+
+
+def check_confidences(**values: float) -> None:
+    """Refuse a probability, by its name, that is none."""
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise InputError(f"{name}={value}: give a probability between 0 and 1")
+
+
+def normalized_landmarks(
+    points: Float32Array, visibility: Float32Array | None = None, presence: Float32Array | None = None
+) -> list[NormalizedLandmark]:
+    """Points (K, 3) in parts of an image with how sure each is, (K,)."""
+    return [NormalizedLandmark(*values) for values in _rows(points, visibility, presence)]
+
+
+def world_landmarks(
+    points: Float32Array, visibility: Float32Array | None = None, presence: Float32Array | None = None
+) -> list[Landmark]:
+    """Points (K, 3) in metres with how sure each is, (K,)."""
+    return [Landmark(*values) for values in _rows(points, visibility, presence)]
+
+
+def _rows(points: Float32Array, *scores: Float32Array | None) -> Iterator[tuple[float | None, ...]]:
+    unknown = [None] * len(points)
+    columns = [unknown if one is None else one.tolist() for one in scores]
+    return zip(*points.T.tolist(), *columns, strict=True)
+
+
+def _frame(image: Image, options: ImageProcessingOptions | None, timestamp_ms: int | None) -> Frame:
+    degrees = 0 if options is None else options.rotation_degrees
+    if degrees % 90:
+        raise InputError(f"Expected rotation to be a multiple of 90°, not {degrees}")
+    if options is not None and options.region_of_interest is not None:
+        raise InputError("This task doesn't support region-of-interest.")
+    turns, rgb = degrees // 90 % 4, rgb_of(image)
+    return Frame(image, np.ascontiguousarray(np.rot90(rgb, -turns)) if turns else rgb, turns, timestamp_ms)
+
+
+@contextmanager
+def _as_model_errors() -> Generator[None]:
+    try:
+        yield
+    except ModelError:
+        raise
+    except InputError as error:
+        raise ModelError(str(error)) from error

@@ -1,0 +1,84 @@
+"""`FaceDetector`: boxes and six points of faces, under MediaPipe's names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from sonjit.compat.mediapipe.image import Image
+from sonjit.compat.mediapipe.tasks.python.components.containers.bounding_box import BoundingBox
+from sonjit.compat.mediapipe.tasks.python.components.containers.category import Category
+from sonjit.compat.mediapipe.tasks.python.components.containers.detections import Detection, DetectionResult
+from sonjit.compat.mediapipe.tasks.python.components.containers.keypoint import NormalizedKeypoint
+from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
+from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import (
+    DetectingTask,
+    DetectorTask,
+    Frame,
+    check_confidences,
+)
+from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
+from sonjit.errors import InputError
+from sonjit.results import Face
+
+__all__ = ["FaceDetector", "FaceDetectorOptions", "FaceDetectorResult"]
+
+NETWORK = "blaze_face_short_range.tflite"
+_MAX_FACES = 100
+_SUPPRESSION = 0.3
+FaceDetectorResult = DetectionResult
+
+
+@dataclass
+class FaceDetectorOptions:
+    """Options of `FaceDetector`.
+
+    Attributes:
+        base_options: its network, `blaze_face_short_range.tflite`.
+        running_mode: what it works on; every frame stands alone.
+        min_detection_confidence: of a face, 0..1.
+        min_suppression_threshold: 0.3, the overlap from which boxes are one face; no other is taken.
+        result_callback: takes result, image and timestamp in milliseconds; for live streams only.
+    """
+
+    base_options: BaseOptions
+    running_mode: VisionTaskRunningMode = VisionTaskRunningMode.IMAGE
+    min_detection_confidence: float = 0.5
+    min_suppression_threshold: float = _SUPPRESSION
+    result_callback: Callable[[FaceDetectorResult, Image, int], None] | None = None
+
+
+class FaceDetector(DetectorTask[FaceDetectorResult], DetectingTask[FaceDetectorResult]):
+    """Finds faces in images, videos and live streams; a context manager."""
+
+    options_type = FaceDetectorOptions
+
+    def _open(self, options: FaceDetectorOptions) -> None:
+        check_confidences(min_detection_confidence=options.min_detection_confidence)
+        if options.min_suppression_threshold != _SUPPRESSION:
+            raise InputError(f"min_suppression_threshold={options.min_suppression_threshold}: only 0.3 is supported")
+        file = options.base_options.file(NETWORK)
+        self._create(
+            "face",
+            options,
+            _MAX_FACES,
+            model="box",
+            detector_model=file if file.is_file() else None,
+            min_detection_score=options.min_detection_confidence,
+        )
+
+    def _run(self, frame: Frame) -> FaceDetectorResult:
+        faces: list[Face] = self._detect(frame)
+        return FaceDetectorResult([_detection(face, frame) for face in sorted(faces, key=lambda face: -face.score)])
+
+
+def _detection(face: Face, frame: Frame) -> Detection:
+    x_min, y_min, x_max, y_max = face.box
+    corners = frame.points(np.array([(x_min, y_min, 0), (x_max, y_max, 0)], np.float32))[:, :2]
+    left, top = corners.min(0) * (frame.image.width, frame.image.height)
+    right, bottom = corners.max(0) * (frame.image.width, frame.image.height)
+    box = BoundingBox(int(left), int(top), int(right - left), int(bottom - top))
+    points = [NormalizedKeypoint(x, y, "", 0.0) for x, y in frame.points(face.keypoints)[:, :2].tolist()]
+    return Detection(box, [Category(0, face.score)], points)

@@ -1,0 +1,123 @@
+"""`FaceLandmarker`: faces with blendshapes and transformation matrices, under MediaPipe's names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit.compat.mediapipe.image import Image
+from sonjit.compat.mediapipe.tasks.python.components.containers.category import Category
+from sonjit.compat.mediapipe.tasks.python.components.containers.landmark import NormalizedLandmark
+from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
+from sonjit.compat.mediapipe.tasks.python.vision.connections import FaceLandmarksConnections
+from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import (
+    DetectingTask,
+    DetectorTask,
+    Frame,
+    check_confidences,
+    normalized_landmarks,
+)
+from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
+from sonjit.results import Face
+from sonjit.skeletons.blendshapes import BLENDSHAPES
+
+__all__ = [
+    "Blendshapes",
+    "FaceLandmarker",
+    "FaceLandmarkerOptions",
+    "FaceLandmarkerResult",
+    "FaceLandmarksConnections",
+]
+
+BUNDLE = "face_landmarker.task"
+Blendshapes = IntEnum(
+    "Blendshapes",
+    [re.sub("([A-Z])", r"_\1", name.removeprefix("_")).upper() for name in BLENDSHAPES],
+    start=0,
+)
+"""Index of each blendshape."""
+
+
+@dataclass
+class FaceLandmarkerResult:
+    """The faces of one image.
+
+    Attributes:
+        face_landmarks: 478 landmarks each, as parts of the image.
+        face_blendshapes: 52 categories each, where asked for.
+        facial_transformation_matrixes: (4, 4) each, from the canonical face to the camera, in centimetres, where asked
+            for.
+    """
+
+    face_landmarks: list[list[NormalizedLandmark]]
+    face_blendshapes: list[list[Category]]
+    facial_transformation_matrixes: list[NDArray[np.float64]]
+
+
+@dataclass
+class FaceLandmarkerOptions:
+    """Options of `FaceLandmarker`.
+
+    Attributes:
+        base_options: its bundle, `face_landmarker.task`; no package holds its networks.
+        running_mode: what it works on.
+        num_faces: how many faces to find at most.
+        min_face_detection_confidence: of a face, 0..1.
+        min_face_presence_confidence: that a face is in its crop, 0..1. MediaPipe's Python package takes it and uses the
+            one before in its place.
+        min_tracking_confidence: taken, and without effect: Sonjit tells faces apart by their landmarks.
+        output_face_blendshapes: give the blendshapes too.
+        output_facial_transformation_matrixes: give the matrices too.
+        result_callback: takes result, image and timestamp in milliseconds; for live streams only.
+    """
+
+    base_options: BaseOptions
+    running_mode: VisionTaskRunningMode = VisionTaskRunningMode.IMAGE
+    num_faces: int = 1
+    min_face_detection_confidence: float = 0.5
+    min_face_presence_confidence: float = 0.5
+    min_tracking_confidence: float = 0.5
+    output_face_blendshapes: bool = False
+    output_facial_transformation_matrixes: bool = False
+    result_callback: Callable[[FaceLandmarkerResult, Image, int], None] | None = None
+
+
+class FaceLandmarker(DetectorTask[FaceLandmarkerResult], DetectingTask[FaceLandmarkerResult]):
+    """Finds faces in images, videos and live streams; a context manager."""
+
+    options_type = FaceLandmarkerOptions
+
+    def _open(self, options: FaceLandmarkerOptions) -> None:
+        check_confidences(
+            min_face_detection_confidence=options.min_face_detection_confidence,
+            min_face_presence_confidence=options.min_face_presence_confidence,
+            min_tracking_confidence=options.min_tracking_confidence,
+        )
+        self._create(
+            "face",
+            options,
+            options.num_faces,
+            landmark_model=options.base_options.file(BUNDLE),
+            search_interval=1,
+            min_detection_score=options.min_face_detection_confidence,
+            min_presence_score=options.min_face_presence_confidence,
+            blendshapes=options.output_face_blendshapes,
+            transform=options.output_facial_transformation_matrixes,
+        )
+
+    def _run(self, frame: Frame) -> FaceLandmarkerResult:
+        faces: list[Face] = self._detect(frame)
+        return FaceLandmarkerResult(
+            [normalized_landmarks(frame.points(face.keypoints)) for face in faces],
+            [_categories(face.blendshapes) for face in faces if face.blendshapes is not None],
+            [frame.transform(face.transform) for face in faces if face.transform is not None],
+        )
+
+
+def _categories(blendshapes: dict[str, float]) -> list[Category]:
+    return [Category(index, score, category_name=name) for index, (name, score) in enumerate(blendshapes.items())]

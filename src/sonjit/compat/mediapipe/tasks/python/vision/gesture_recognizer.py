@@ -1,0 +1,123 @@
+"""`GestureRecognizer`: hands and what they say, under MediaPipe's names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sonjit.compat.mediapipe.image import Image
+from sonjit.compat.mediapipe.tasks.python.components.containers.category import Category
+from sonjit.compat.mediapipe.tasks.python.components.containers.landmark import Landmark, NormalizedLandmark
+from sonjit.compat.mediapipe.tasks.python.components.processors.classifier_options import ClassifierOptions
+from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
+from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import Frame
+from sonjit.compat.mediapipe.tasks.python.vision.core.image_processing_options import ImageProcessingOptions
+from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
+from sonjit.compat.mediapipe.tasks.python.vision.hand_landmarker import HandTask, hand_lists
+from sonjit.measures.gestures import gesture_scores
+from sonjit.results import Hand
+
+__all__ = ["GestureRecognizer", "GestureRecognizerOptions", "GestureRecognizerResult"]
+
+BUNDLE = "gesture_recognizer.task"
+_NO_INDEX = -1
+_NAMES = {
+    "fist": "Closed_Fist",
+    "open": "Open_Palm",
+    "point": "Pointing_Up",
+    "thumb_down": "Thumb_Down",
+    "thumb_up": "Thumb_Up",
+    "victory": "Victory",
+    "i_love_you": "ILoveYou",
+}
+"""MediaPipe's gestures by Sonjit's names."""
+_NONE = "None"
+
+
+@dataclass
+class GestureRecognizerResult:
+    """The hands of one image and what they say.
+
+    Attributes:
+        gestures: the best category of each hand; its index is always -1.
+        handedness: one category each: the person's own hand in an image that is not mirrored.
+        hand_landmarks: 21 landmarks each, as parts of the image.
+        hand_world_landmarks: the same landmarks in metres, origin at the hand's centre.
+    """
+
+    gestures: list[list[Category]]
+    handedness: list[list[Category]]
+    hand_landmarks: list[list[NormalizedLandmark]]
+    hand_world_landmarks: list[list[Landmark]]
+
+
+@dataclass
+class GestureRecognizerOptions:
+    """Options of `GestureRecognizer`.
+
+    Attributes:
+        base_options: its bundle, `gesture_recognizer.task`, whose hand networks are taken; Sonjit's own rules tell the
+            gestures.
+        running_mode: what it works on.
+        num_hands: how many hands to find at most.
+        min_hand_detection_confidence: of a palm, 0..1.
+        min_hand_presence_confidence: that a hand is in its crop, 0..1.
+        min_tracking_confidence: taken, and without effect: Sonjit tells hands apart by their landmarks.
+        canned_gesture_classifier_options: which gestures count; "None" where no other does.
+        custom_gesture_classifier_options: taken, and without effect: there are no custom gestures.
+        result_callback: takes result, image and timestamp in milliseconds; for live streams only.
+    """
+
+    base_options: BaseOptions
+    running_mode: VisionTaskRunningMode = VisionTaskRunningMode.IMAGE
+    num_hands: int = 1
+    min_hand_detection_confidence: float = 0.5
+    min_hand_presence_confidence: float = 0.5
+    min_tracking_confidence: float = 0.5
+    canned_gesture_classifier_options: ClassifierOptions = field(default_factory=ClassifierOptions)
+    custom_gesture_classifier_options: ClassifierOptions = field(default_factory=ClassifierOptions)
+    result_callback: Callable[[GestureRecognizerResult, Image, int], None] | None = None
+
+
+class GestureRecognizer(HandTask[GestureRecognizerResult]):
+    """Finds hands and tells their gestures in images, videos and live streams; a context manager."""
+
+    options_type = GestureRecognizerOptions
+
+    def _open(self, options: GestureRecognizerOptions) -> None:
+        self._chosen = options.canned_gesture_classifier_options
+        self._chosen.check()
+        self._open_hands(options, BUNDLE)
+
+    def recognize(
+        self, image: Image, image_processing_options: ImageProcessingOptions | None = None
+    ) -> GestureRecognizerResult:
+        """The hands of one image and their gestures; raises as `HandLandmarker.detect`."""
+        return self._process_image(image, image_processing_options)
+
+    def recognize_for_video(
+        self, image: Image, timestamp_ms: int, image_processing_options: ImageProcessingOptions | None = None
+    ) -> GestureRecognizerResult:
+        """The same for a video's next frame; raises as `HandLandmarker.detect_for_video`."""
+        return self._process_video(image, timestamp_ms, image_processing_options)
+
+    def recognize_async(
+        self, image: Image, timestamp_ms: int, image_processing_options: ImageProcessingOptions | None = None
+    ) -> None:
+        """Hand over a live stream's next frame; as `HandLandmarker.detect_async`."""
+        self._send(image, timestamp_ms, image_processing_options)
+
+    def _run(self, frame: Frame) -> GestureRecognizerResult:
+        hands: list[Hand] = self._detect(frame)
+        gestures = [self._chosen.choose([_gesture(hand)]) for hand in hands]
+        return GestureRecognizerResult(gestures, *hand_lists(frame, hands))
+
+
+def _gesture(hand: Hand) -> Category:
+    """The likeliest of MediaPipe's gestures; "None" where that of Sonjit's which holds best is none of them."""
+    scores = gesture_scores(hand)
+    best = max(scores, key=scores.__getitem__)
+    sure = scores[best] >= 0.5
+    if sure and best in _NAMES:
+        return Category(_NO_INDEX, scores[best], display_name="", category_name=_NAMES[best])
+    return Category(_NO_INDEX, scores[best] if sure else 1 - scores[best], display_name="", category_name=_NONE)

@@ -1,0 +1,125 @@
+"""`HandLandmarker`: hands in images, under MediaPipe's names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sonjit.compat.mediapipe.image import Image
+from sonjit.compat.mediapipe.solutions.hands import HandLandmark
+from sonjit.compat.mediapipe.tasks.python.components.containers.category import Category
+from sonjit.compat.mediapipe.tasks.python.components.containers.landmark import Landmark, NormalizedLandmark
+from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
+from sonjit.compat.mediapipe.tasks.python.vision.connections import Connection, HandLandmarksConnections
+from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import (
+    DetectingTask,
+    DetectorTask,
+    Found,
+    Frame,
+    check_confidences,
+    normalized_landmarks,
+    world_landmarks,
+)
+from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
+from sonjit.results import Hand
+
+__all__ = [
+    "Connection",
+    "HandLandmark",
+    "HandLandmarker",
+    "HandLandmarkerOptions",
+    "HandLandmarkerResult",
+    "HandLandmarksConnections",
+]
+
+BUNDLE = "hand_landmarker.task"
+_LABELS = ("Right", "Left")
+
+
+@dataclass
+class HandLandmarkerResult:
+    """The hands of one image.
+
+    Attributes:
+        handedness: one category each: the person's own hand in an image that is not mirrored, where `solutions` have
+            that of a selfie view.
+        hand_landmarks: 21 landmarks each, as parts of the image.
+        hand_world_landmarks: the same landmarks in metres, origin at the hand's centre.
+    """
+
+    handedness: list[list[Category]]
+    hand_landmarks: list[list[NormalizedLandmark]]
+    hand_world_landmarks: list[list[Landmark]]
+
+
+@dataclass
+class HandLandmarkerOptions:
+    """Options of `HandLandmarker`.
+
+    Attributes:
+        base_options: its bundle, `hand_landmarker.task`.
+        running_mode: what it works on.
+        num_hands: how many hands to find at most.
+        min_hand_detection_confidence: of a palm, 0..1.
+        min_hand_presence_confidence: that a hand is in its crop, 0..1.
+        min_tracking_confidence: taken, and without effect: Sonjit tells hands apart by their landmarks.
+        result_callback: takes result, image and timestamp in milliseconds; for live streams only.
+    """
+
+    base_options: BaseOptions
+    running_mode: VisionTaskRunningMode = VisionTaskRunningMode.IMAGE
+    num_hands: int = 1
+    min_hand_detection_confidence: float = 0.5
+    min_hand_presence_confidence: float = 0.5
+    min_tracking_confidence: float = 0.5
+    result_callback: Callable[[HandLandmarkerResult, Image, int], None] | None = None
+
+
+class HandTask(DetectorTask[Found]):
+    """Base of the tasks that find hands."""
+
+    def _open_hands(self, options: Any, bundle: str) -> None:  # noqa: ANN401  # either task's own
+        """Make the detector of hands."""
+        check_confidences(
+            min_hand_detection_confidence=options.min_hand_detection_confidence,
+            min_hand_presence_confidence=options.min_hand_presence_confidence,
+            min_tracking_confidence=options.min_tracking_confidence,
+        )
+        self._create(
+            "hands",
+            options,
+            options.num_hands,
+            landmark_model=options.base_options.file(bundle),
+            search_interval=1,
+            min_detection_score=options.min_hand_detection_confidence,
+            min_presence_score=options.min_hand_presence_confidence,
+        )
+
+
+class HandLandmarker(HandTask[HandLandmarkerResult], DetectingTask[HandLandmarkerResult]):
+    """Finds hands in images, videos and live streams; a context manager."""
+
+    options_type = HandLandmarkerOptions
+
+    def _open(self, options: HandLandmarkerOptions) -> None:
+        self._open_hands(options, BUNDLE)
+
+    def _run(self, frame: Frame) -> HandLandmarkerResult:
+        return HandLandmarkerResult(*hand_lists(frame, self._detect(frame)))
+
+
+def hand_lists(
+    frame: Frame, hands: list[Hand]
+) -> tuple[list[list[Category]], list[list[NormalizedLandmark]], list[list[Landmark]]]:
+    """Handedness, landmarks and world landmarks of hands."""
+    return (
+        [[_category(hand)] for hand in hands],
+        [normalized_landmarks(frame.points(hand.keypoints)) for hand in hands],
+        [world_landmarks(frame.directions(hand.keypoints_3d)) for hand in hands],
+    )
+
+
+def _category(hand: Hand) -> Category:
+    side = hand.handedness
+    return Category(_LABELS.index(side), hand.handedness_score, display_name=side, category_name=side)

@@ -1,0 +1,134 @@
+"""`HolisticLandmarker`: a person's body with its own hands and face, under MediaPipe's names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sonjit.compat.mediapipe.image import Image, ImageFormat
+from sonjit.compat.mediapipe.tasks.python.components.containers.category import Category
+from sonjit.compat.mediapipe.tasks.python.components.containers.landmark import Landmark, NormalizedLandmark
+from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
+from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import (
+    DetectingTask,
+    DetectorTask,
+    Frame,
+    check_confidences,
+    normalized_landmarks,
+    world_landmarks,
+)
+from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
+from sonjit.errors import InputError
+from sonjit.results import Face, Hand, Person
+
+__all__ = ["HolisticLandmarker", "HolisticLandmarkerOptions", "HolisticLandmarkerResult"]
+
+BUNDLE = "holistic_landmarker.task"
+
+
+@dataclass
+class HolisticLandmarkerResult:
+    """The person of one image; an empty list for what was not found.
+
+    Attributes:
+        face_landmarks: 478 landmarks, as parts of the image.
+        pose_landmarks: 33 landmarks with visibility and presence.
+        pose_world_landmarks: the same landmarks in metres, origin between the hips.
+        left_hand_landmarks: 21 landmarks of the person's own left hand.
+        left_hand_world_landmarks: the same landmarks in metres, origin at the hand's centre.
+        right_hand_landmarks: and of the right one.
+        right_hand_world_landmarks: the same.
+        face_blendshapes: always None: the published networks give none.
+        segmentation_mask: (H, W) float32 probability of the person per pixel; None also where not asked for.
+    """
+
+    face_landmarks: list[NormalizedLandmark]
+    pose_landmarks: list[NormalizedLandmark]
+    pose_world_landmarks: list[Landmark]
+    left_hand_landmarks: list[NormalizedLandmark]
+    left_hand_world_landmarks: list[Landmark]
+    right_hand_landmarks: list[NormalizedLandmark]
+    right_hand_world_landmarks: list[Landmark]
+    face_blendshapes: list[Category] | None = None
+    segmentation_mask: Image | None = None
+
+
+@dataclass
+class HolisticLandmarkerOptions:
+    """Options of `HolisticLandmarker`.
+
+    Attributes:
+        base_options: `holistic_landmarker.task`; the published networks of bodies, hands and faces are taken.
+        running_mode: what it works on.
+        min_face_detection_confidence: taken, and without effect: a face is searched where the body has its head.
+        min_face_suppression_threshold: likewise.
+        min_face_landmarks_confidence: likewise; the least presence of a body holds for its face and hands too.
+        min_pose_detection_confidence: of a person, 0..1.
+        min_pose_suppression_threshold: taken, and without effect.
+        min_pose_landmarks_confidence: that a body, a hand or a face is in its crop, 0..1.
+        min_hand_landmarks_confidence: taken, and without effect.
+        output_face_blendshapes: not supported; `FaceLandmarker` gives them.
+        output_segmentation_mask: give the mask too.
+        result_callback: takes result, image and timestamp in milliseconds; for live streams only.
+    """
+
+    base_options: BaseOptions
+    running_mode: VisionTaskRunningMode = VisionTaskRunningMode.IMAGE
+    min_face_detection_confidence: float = 0.5
+    min_face_suppression_threshold: float = 0.5
+    min_face_landmarks_confidence: float = 0.5
+    min_pose_detection_confidence: float = 0.5
+    min_pose_suppression_threshold: float = 0.5
+    min_pose_landmarks_confidence: float = 0.5
+    min_hand_landmarks_confidence: float = 0.5
+    output_face_blendshapes: bool = False
+    output_segmentation_mask: bool = False
+    result_callback: Callable[[HolisticLandmarkerResult, Image, int], None] | None = None
+
+
+class HolisticLandmarker(DetectorTask[HolisticLandmarkerResult], DetectingTask[HolisticLandmarkerResult]):
+    """Finds one person with hands and face in images, videos and live streams; a context manager."""
+
+    options_type = HolisticLandmarkerOptions
+
+    def _open(self, options: HolisticLandmarkerOptions) -> None:
+        check_confidences(
+            min_pose_detection_confidence=options.min_pose_detection_confidence,
+            min_pose_landmarks_confidence=options.min_pose_landmarks_confidence,
+        )
+        if options.output_face_blendshapes:
+            raise InputError("output_face_blendshapes=True: FaceLandmarker gives them, HolisticLandmarker does not")
+        options.base_options.file(BUNDLE)  # a path that is not there is an error here too
+        self._create(
+            "holistic",
+            options,
+            1,
+            search_interval=1,
+            min_detection_score=options.min_pose_detection_confidence,
+            min_presence_score=options.min_pose_landmarks_confidence,
+            segmentation=options.output_segmentation_mask,
+        )
+
+    def _run(self, frame: Frame) -> HolisticLandmarkerResult:
+        people: list[Person] = self._detect(frame)
+        if not people:
+            return HolisticLandmarkerResult([], [], [], [], [], [], [])
+        person = people[0]
+        body = person.body
+
+        def landmarks(part: Hand | Face | None) -> list[NormalizedLandmark]:
+            return [] if part is None else normalized_landmarks(frame.points(part.keypoints))
+
+        def in_metres(hand: Hand | None) -> list[Landmark]:
+            return [] if hand is None else world_landmarks(frame.directions(hand.keypoints_3d))
+
+        return HolisticLandmarkerResult(
+            landmarks(person.face),
+            normalized_landmarks(frame.points(body.keypoints), body.visibility, body.presence),
+            world_landmarks(frame.directions(body.keypoints_3d), body.visibility, body.presence),
+            landmarks(person.left_hand),
+            in_metres(person.left_hand),
+            landmarks(person.right_hand),
+            in_metres(person.right_hand),
+            segmentation_mask=None if body.mask is None else Image(ImageFormat.VEC32F1, frame.mask(body.mask)),
+        )

@@ -1,0 +1,106 @@
+"""`ImageSegmenter` with the selfie network: the mask of the people in front of a camera, under MediaPipe's names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from sonjit.compat.mediapipe.image import Image, ImageFormat
+from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
+from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import BaseVisionTaskApi, Frame
+from sonjit.compat.mediapipe.tasks.python.vision.core.image_processing_options import ImageProcessingOptions
+from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
+from sonjit.errors import InputError
+
+__all__ = ["ImageSegmenter", "ImageSegmenterOptions", "ImageSegmenterResult"]
+
+NETWORK = "selfie_segmenter.tflite"
+_BACKGROUND = 255
+
+
+@dataclass
+class ImageSegmenterResult:
+    """The masks of one image.
+
+    Attributes:
+        confidence_masks: one (H, W) float32: the probability of a person per pixel; None where not asked for.
+        category_mask: (H, W) uint8: 0 for a person, 255 for what is behind; None where not asked for.
+    """
+
+    confidence_masks: list[Image] | None = None
+    category_mask: Image | None = None
+
+
+@dataclass
+class ImageSegmenterOptions:
+    """Options of `ImageSegmenter`.
+
+    Attributes:
+        base_options: its network: `selfie_segmenter.tflite`, or the faster `selfie_segmenter_landscape.tflite`; the
+            published networks of these names are taken.
+        running_mode: what it works on; every frame stands alone.
+        output_confidence_masks: give the probabilities.
+        output_category_mask: give the categories.
+        result_callback: takes result, image and timestamp in milliseconds; for live streams only.
+    """
+
+    base_options: BaseOptions
+    running_mode: VisionTaskRunningMode = VisionTaskRunningMode.IMAGE
+    output_confidence_masks: bool = True
+    output_category_mask: bool = False
+    result_callback: Callable[[ImageSegmenterResult, Image, int], None] | None = None
+
+
+class ImageSegmenter(BaseVisionTaskApi[ImageSegmenterResult]):
+    """Separates people from what is behind them in images, videos and live streams; a context manager."""
+
+    options_type = ImageSegmenterOptions
+
+    def _open(self, options: ImageSegmenterOptions) -> None:
+        from sonjit.detectors.selfie import load_selfie_segmenter  # brings in the engine and OpenCV
+
+        if not options.output_confidence_masks and not options.output_category_mask:
+            raise InputError("output_confidence_masks and output_category_mask are both False: ask for one of them")
+        path = options.base_options.file(NETWORK)
+        if options.base_options.model_asset_buffer is not None or not path.stem.startswith("selfie_segment"):
+            raise InputError(f"{path.name}: only the published selfie networks are covered, {NETWORK} say")
+        self._options = options
+        self._segmenter = load_selfie_segmenter("landscape" if "landscape" in path.stem else "general")
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the categories: none, as in the published networks."""
+        return []
+
+    def segment(
+        self, image: Image, image_processing_options: ImageProcessingOptions | None = None
+    ) -> ImageSegmenterResult:
+        """The masks of one image; raises as `HandLandmarker.detect`."""
+        return self._process_image(image, image_processing_options)
+
+    def segment_for_video(
+        self, image: Image, timestamp_ms: int, image_processing_options: ImageProcessingOptions | None = None
+    ) -> ImageSegmenterResult:
+        """The same for a video's next frame; raises as `HandLandmarker.detect_for_video`."""
+        return self._process_video(image, timestamp_ms, image_processing_options)
+
+    def segment_async(
+        self, image: Image, timestamp_ms: int, image_processing_options: ImageProcessingOptions | None = None
+    ) -> None:
+        """Hand over a live stream's next frame; as `HandLandmarker.detect_async`."""
+        self._send(image, timestamp_ms, image_processing_options)
+
+    def _run(self, frame: Frame) -> ImageSegmenterResult:
+        mask = frame.mask(self._segmenter.mask(frame.rgb))
+        result = ImageSegmenterResult()
+        if self._options.output_confidence_masks:
+            result.confidence_masks = [Image(ImageFormat.VEC32F1, mask)]
+        if self._options.output_category_mask:
+            categories = np.where(mask > 0.5, np.uint8(0), np.uint8(_BACKGROUND))
+            result.category_mask = Image(ImageFormat.GRAY8, categories)
+        return result
+
+    def _free(self) -> None:
+        self._segmenter.close()

@@ -1,0 +1,105 @@
+"""`PoseLandmarker`: bodies of one or several people with their masks, under MediaPipe's names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sonjit.compat.mediapipe.image import Image, ImageFormat
+from sonjit.compat.mediapipe.solutions.pose import PoseLandmark
+from sonjit.compat.mediapipe.tasks.python.components.containers.landmark import Landmark, NormalizedLandmark
+from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
+from sonjit.compat.mediapipe.tasks.python.vision.connections import PoseLandmarksConnections
+from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import (
+    DetectingTask,
+    DetectorTask,
+    Frame,
+    check_confidences,
+    normalized_landmarks,
+    world_landmarks,
+)
+from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
+from sonjit.results import Body
+
+__all__ = [
+    "PoseLandmark",
+    "PoseLandmarker",
+    "PoseLandmarkerOptions",
+    "PoseLandmarkerResult",
+    "PoseLandmarksConnections",
+]
+
+BUNDLE = "pose_landmarker.task"
+
+
+@dataclass
+class PoseLandmarkerResult:
+    """The people of one image.
+
+    Attributes:
+        pose_landmarks: 33 landmarks each with visibility and presence, as parts of the image.
+        pose_world_landmarks: the same landmarks in metres, origin between the hips.
+        segmentation_masks: (H, W) float32 probability of each person per pixel; None where not asked for.
+    """
+
+    pose_landmarks: list[list[NormalizedLandmark]]
+    pose_world_landmarks: list[list[Landmark]]
+    segmentation_masks: list[Image] | None = None
+
+
+@dataclass
+class PoseLandmarkerOptions:
+    """Options of `PoseLandmarker`.
+
+    Attributes:
+        base_options: its bundle, `pose_landmarker.task` or one of its sizes, `pose_landmarker_lite.task` say.
+        running_mode: what it works on.
+        num_poses: how many people to find at most.
+        min_pose_detection_confidence: of a person, 0..1.
+        min_pose_presence_confidence: that a person is in their crop, 0..1.
+        min_tracking_confidence: taken, and without effect: Sonjit tells people apart by their landmarks.
+        output_segmentation_masks: give the masks too.
+        result_callback: takes result, image and timestamp in milliseconds; for live streams only.
+    """
+
+    base_options: BaseOptions
+    running_mode: VisionTaskRunningMode = VisionTaskRunningMode.IMAGE
+    num_poses: int = 1
+    min_pose_detection_confidence: float = 0.5
+    min_pose_presence_confidence: float = 0.5
+    min_tracking_confidence: float = 0.5
+    output_segmentation_masks: bool = False
+    result_callback: Callable[[PoseLandmarkerResult, Image, int], None] | None = None
+
+
+class PoseLandmarker(DetectorTask[PoseLandmarkerResult], DetectingTask[PoseLandmarkerResult]):
+    """Finds people in images, videos and live streams; a context manager."""
+
+    options_type = PoseLandmarkerOptions
+
+    def _open(self, options: PoseLandmarkerOptions) -> None:
+        check_confidences(
+            min_pose_detection_confidence=options.min_pose_detection_confidence,
+            min_pose_presence_confidence=options.min_pose_presence_confidence,
+            min_tracking_confidence=options.min_tracking_confidence,
+        )
+        self._gives_masks = options.output_segmentation_masks
+        self._create(
+            "body",
+            options,
+            options.num_poses,
+            landmark_model=options.base_options.file(BUNDLE),
+            search_interval=1,
+            min_detection_score=options.min_pose_detection_confidence,
+            min_presence_score=options.min_pose_presence_confidence,
+            segmentation=options.output_segmentation_masks,
+        )
+
+    def _run(self, frame: Frame) -> PoseLandmarkerResult:
+        bodies: list[Body] = self._detect(frame)
+        masks = [Image(ImageFormat.VEC32F1, frame.mask(body.mask)) for body in bodies if body.mask is not None]
+        return PoseLandmarkerResult(
+            [normalized_landmarks(frame.points(body.keypoints), body.visibility, body.presence) for body in bodies],
+            [world_landmarks(frame.directions(body.keypoints_3d), body.visibility, body.presence) for body in bodies],
+            masks if self._gives_masks and bodies else None,
+        )

@@ -1,0 +1,388 @@
+"""`tasks.vision`: what its calls say, and what it finds beside MediaPipe's own outputs."""
+
+import importlib
+import json
+import logging
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.compat import mediapipe as mp
+from sonjit.compat.mediapipe.tasks.python.vision.core.live_stream import LiveStream
+from sonjit.measures.gestures import GESTURES
+from sonjit.weights import find_weight
+
+vision, BaseOptions = mp.tasks.vision, mp.tasks.BaseOptions
+ImageFormat = mp.ImageFormat
+MODES = vision.RunningMode
+
+
+def image_of(data, image_format=ImageFormat.SRGB):
+    return mp.Image(image_format=image_format, data=data)
+
+
+BLACK = image_of(np.zeros((48, 64, 3), np.uint8))
+
+
+@pytest.fixture
+def hand_landmarker(weights):
+    """`hand_landmarker(**options)`: one of the published networks; closed at the end."""
+    made = []
+
+    def make(**options):
+        options = {"base_options": BaseOptions()} | options
+        made.append(vision.HandLandmarker.create_from_options(vision.HandLandmarkerOptions(**options)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "member"),
+    [
+        ("tasks", "python"),
+        ("tasks.python", "vision"),
+        ("tasks.python", "BaseOptions"),
+        ("tasks.python.vision", "drawing_utils"),
+        ("tasks.python.vision.hand_landmarker", "HandLandmarkerResult"),
+        ("tasks.python.vision.core.vision_task_running_mode", "VisionTaskRunningMode"),
+        ("tasks.python.core.base_options", "BaseOptions"),
+        ("tasks.python.components.containers.landmark", "NormalizedLandmark"),
+        ("tasks.python.components.processors", "ClassifierOptions"),
+        ("python.solutions.hands", "Hands"),
+    ],
+)
+def test_modules_lie_where_mediapipe_has_them(name, member):
+    assert hasattr(importlib.import_module(f"sonjit.compat.mediapipe.{name}"), member)
+
+
+def test_modules_of_python_are_those_of_solutions():
+    module = importlib.import_module("sonjit.compat.mediapipe.python.solutions.face_mesh")
+    assert module is mp.solutions.face_mesh
+    assert mp.tasks.python.vision is mp.tasks.vision
+    with pytest.raises(AttributeError, match=r"has no 'ObjectDetector'; covered: .*FaceDetector"):
+        vision.ObjectDetector  # noqa: B018
+
+
+def test_images():
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    image = image_of(pixels)
+    assert (image.width, image.height, image.channels, image[1, 2, 0]) == (4, 2, 3, 18)
+    pixels[:] = 0
+    assert image[1, 2, 0] == 18
+    with pytest.raises(ValueError, match="read-only"):
+        image.numpy_view()[0] = 0
+    with pytest.raises(IndexError, match="Invalid index dimension"):
+        image[0, 0]
+    grey = image_of(np.zeros((2, 4, 1), np.uint8), ImageFormat.GRAY8)
+    assert grey.numpy_view().shape == (2, 4)
+    assert image_of(np.ones((2, 4), np.float32), ImageFormat.VEC32F1)[1, 1] == 1.0
+    for data, image_format in (
+        (np.zeros((2, 4, 3), np.float32), ImageFormat.SRGB),
+        (np.zeros((2, 4, 3), np.uint8), ImageFormat.SRGBA),
+        (None, ImageFormat.SRGB),
+    ):
+        with pytest.raises(ValueError, match="data is "):
+            image_of(data, image_format)
+
+
+def test_image_files(tmp_path):
+    for name, shape, image_format in (
+        ("a.png", (5, 6, 3), ImageFormat.SRGB),
+        ("b.png", (5, 6, 4), ImageFormat.SRGBA),
+        ("c.png", (5, 6), ImageFormat.GRAY8),
+    ):
+        pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+        cv2.imwrite(str(tmp_path / name), pixels)
+        image = mp.Image.create_from_file(str(tmp_path / name))
+        assert image.image_format == image_format
+        bgr = pixels[..., [2, 1, 0, 3][: shape[2]]] if len(shape) == 3 else pixels
+        np.testing.assert_array_equal(image.numpy_view(), bgr)
+    with pytest.raises(RuntimeError, match="can't fopen"):
+        mp.Image.create_from_file(str(tmp_path / "none.png"))
+
+
+@pytest.mark.slow
+def test_what_a_wrong_call_says(hand_landmarker):
+    image, video = hand_landmarker(), hand_landmarker(running_mode=MODES.VIDEO)
+    for call, reason in (
+        (lambda: image.detect_for_video(BLACK, 0), "not initialized with the video mode. Current running mode:IMAGE"),
+        (lambda: image.detect_async(BLACK, 0), "not initialized with the live stream mode"),
+        (lambda: video.detect(BLACK), "not initialized with the image mode"),
+        (lambda: image.detect(np.zeros((4, 4, 3), np.uint8)), "provide an mp.Image with 'image_format' and 'data'"),
+        (lambda: image.detect(BLACK, vision.ImageProcessingOptions(rotation_degrees=45)), "multiple of 90°"),
+        (lambda: hand_landmarker(running_mode=MODES.LIVE_STREAM), "result callback must be provided"),
+        (lambda: hand_landmarker(result_callback=print), "result callback should not be provided"),
+        (lambda: hand_landmarker(num_hands=0), "max_instances=0"),
+        (lambda: hand_landmarker(min_hand_detection_confidence=2.0), "min_hand_detection_confidence=2.0"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            call()
+    region = mp.tasks.components.containers.Rect(0, 0, 1, 1)
+    with pytest.raises(ValueError, match="doesn't support region-of-interest"):
+        image.detect(BLACK, vision.ImageProcessingOptions(region_of_interest=region))
+    assert video.detect_for_video(BLACK, 10).hand_landmarks == []
+    for timestamp in (10, 5):
+        with pytest.raises(ValueError, match="must be monotonically increasing"):
+            video.detect_for_video(BLACK, timestamp)
+    image.close()
+    with pytest.raises(ValueError, match="currently not running"):
+        image.detect(BLACK)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"model_asset_path": "/no/model.tflite"}, "Unable to open file at /no/model.tflite"),
+        ({"model_asset_buffer": b"abc"}, "is not a task bundle"),
+        ({}, r"face_landmarker.task: no such task bundle; .* sonjit models add"),
+    ],
+)
+def test_models_that_are_of_no_use(tmp_path, monkeypatch, options, reason):
+    monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
+    for error in (RuntimeError, ValueError):  # MediaPipe's, and that of all wrong input
+        with pytest.raises(error, match=reason):
+            vision.FaceLandmarker.create_from_options(vision.FaceLandmarkerOptions(BaseOptions(**options)))
+
+
+@pytest.fixture
+def golden(data):
+    """`golden(pattern)`: a still's golden of MediaPipe's Tasks API with somebody in it, and its image."""
+
+    def golden(pattern):
+        for file in sorted((data / "goldens" / "tasks").glob(pattern)):
+            golden = json.loads(file.read_text("utf-8"))
+            source = next((data / "real").glob(f"wild/**/{golden['source']}"), None)
+            found = next(value for name, value in golden["frames"][0].items() if name.endswith("landmarks"))
+            if golden["mode"] == "IMAGE" and found and source is not None:
+                return golden["frames"][0], mp.Image.create_from_file(str(source))
+        pytest.skip(f"no still {pattern} with its image in {data}")
+
+    return golden
+
+
+def xyz(landmarks):
+    return np.array([(mark.x, mark.y, mark.z) for mark in landmarks])
+
+
+@pytest.mark.golden
+def test_hands_of_a_still(golden, hand_landmarker):
+    truth, image = golden("hand.*.json")
+    options = {"num_hands": 2, "base_options": BaseOptions(model_asset_path="models/hand_landmarker.task")}
+    result = hand_landmarker(**options).detect(image)
+    assert len(result.hand_landmarks) == len(truth["hand_landmarks"])
+    for side, marks, world, *true in zip(
+        result.handedness, result.hand_landmarks, result.hand_world_landmarks, truth["handedness"],
+        truth["hand_landmarks"], truth["hand_world_landmarks"], strict=True,
+    ):  # fmt: skip
+        (category,), (named,) = side, true[0]
+        assert (category.index, category.category_name) == (named["index"], named["category_name"])
+        assert category.score == pytest.approx(named["score"], abs=0.01)
+        np.testing.assert_allclose(xyz(marks), true[1], atol=1e-3)
+        np.testing.assert_allclose(xyz(world), true[2], atol=1e-3)
+        assert marks[0].visibility is marks[0].presence is None
+
+
+@pytest.mark.golden
+def test_a_turned_image_gives_results_in_its_own_frame(golden, hand_landmarker):
+    _, image = golden("hand.*.json")
+    landmarker = hand_landmarker()
+    upright = landmarker.detect(image)
+    pixels = image.numpy_view()
+    for turns in (1, 2, 3):  # counter-clockwise
+        turned = image_of(np.ascontiguousarray(np.rot90(pixels, turns)))
+        options = vision.ImageProcessingOptions(rotation_degrees=90 * turns - 360)
+        found = landmarker.detect(turned, options)
+        points, world = xyz(upright.hand_landmarks[0]), xyz(upright.hand_world_landmarks[0])
+        for _ in range(turns):
+            points[:, 0], points[:, 1] = points[:, 1].copy(), 1 - points[:, 0]
+            world[:, 0], world[:, 1] = world[:, 1].copy(), -world[:, 0]
+        np.testing.assert_allclose(xyz(found.hand_landmarks[0])[:, :2], points[:, :2], atol=1e-5)
+        np.testing.assert_allclose(xyz(found.hand_world_landmarks[0]), world, atol=1e-5)
+
+
+@pytest.mark.golden
+def test_faces_of_a_still(golden, data):
+    bundle = data / "real" / "tasks" / "face_landmarker.task"
+    if not bundle.is_file():
+        pytest.skip(f"{bundle} is not there")
+    truth, image = golden("face.*.json")
+    options = vision.FaceLandmarkerOptions(
+        BaseOptions(model_asset_buffer=bundle.read_bytes()), num_faces=4,
+        output_face_blendshapes=True, output_facial_transformation_matrixes=True,
+    )  # fmt: skip
+    with vision.FaceLandmarker.create_from_options(options) as landmarker:
+        result = landmarker.detect(image)
+        assert landmarker.detect(BLACK) == vision.FaceLandmarkerResult([], [], [])
+    assert len(result.face_landmarks) == len(truth["face_landmarks"])
+    np.testing.assert_allclose(xyz(result.face_landmarks[0]), truth["face_landmarks"][0], atol=2e-3)
+    shapes, true = result.face_blendshapes[0], truth["face_blendshapes"][0]
+    assert [(one.index, one.category_name) for one in shapes] == [(one["index"], one["category_name"]) for one in true]
+    assert [one["category_name"] for one in true].index("jawOpen") == vision.Blendshapes.JAW_OPEN
+    np.testing.assert_allclose([one.score for one in shapes], [one["score"] for one in true], atol=0.02)
+    np.testing.assert_allclose(
+        result.facial_transformation_matrixes[0], truth["facial_transformation_matrixes"][0], atol=0.3
+    )
+
+
+@pytest.mark.slow
+def test_gestures_are_chosen_as_asked(weights, monkeypatch, golden):
+    from sonjit.compat.mediapipe.tasks.python.vision import gesture_recognizer as module
+
+    scores = dict.fromkeys(GESTURES, 0.0) | {"victory": 0.9}
+    monkeypatch.setattr(module, "gesture_scores", lambda _: scores)
+    _, image = golden("hand.*.json")
+
+    def recognized(**chosen):
+        classifier = mp.tasks.components.processors.ClassifierOptions(**chosen)
+        options = vision.GestureRecognizerOptions(BaseOptions(), canned_gesture_classifier_options=classifier)
+        with vision.GestureRecognizer.create_from_options(options) as recognizer:
+            return [(one.index, one.category_name, one.score) for one in recognizer.recognize(image).gestures[0]]
+
+    assert recognized() == [(-1, "Victory", 0.9)]
+    assert recognized(category_denylist=["Victory"]) == recognized(score_threshold=0.95) == []
+    scores["victory"] = 0.2
+    assert recognized() == [(-1, "None", 0.8)]
+    with pytest.raises(ValueError, match="mutually exclusive"):
+        recognized(category_allowlist=["Victory"], category_denylist=["None"])
+
+
+@pytest.mark.golden
+def test_people_with_their_masks(data, need):
+    need("pose-detector", "body-lite", "selfie")
+    goldens = sorted(data.glob("goldens/mediapipe/pose.*static.full.json"))
+    sources = (data / json.loads(file.read_text("utf-8"))["source"] for file in goldens)
+    source = next((path for path in sources if path.is_file()), None)
+    if source is None:
+        pytest.skip(f"no image of a person in {data}")
+    image = mp.Image.create_from_file(str(source))
+    options = vision.PoseLandmarkerOptions(
+        BaseOptions(model_asset_path="pose_landmarker_lite.task"), num_poses=2, output_segmentation_masks=True
+    )
+    with vision.PoseLandmarker.create_from_options(options) as landmarker:
+        people = landmarker.detect(image)
+    options = vision.ImageSegmenterOptions(BaseOptions(), output_category_mask=True)
+    with vision.ImageSegmenter.create_from_options(options) as segmenter:
+        masks = segmenter.segment(image)
+    mark = people.pose_landmarks[0][0]
+    assert 0 <= mark.visibility <= 1
+    assert 0 <= mark.presence <= 1
+    person = people.segmentation_masks[0].numpy_view() > 0.5
+    assert person.shape == (image.height, image.width)
+    assert set(np.unique(masks.category_mask.numpy_view())) <= {0, 255}
+    np.testing.assert_array_equal(masks.category_mask.numpy_view() == 0, masks.confidence_masks[0].numpy_view() > 0.5)
+
+
+def test_drawings_are_those_of_solutions():
+    marks = [(0.2 + 0.03 * k, 0.3 + 0.02 * (k % 5), 0.0) for k in range(21)]
+    message = mp.framework.formats.landmark_pb2.NormalizedLandmarkList()
+    for x, y, z in marks:
+        message.landmark.add(x=x, y=y, z=z)
+    points = [mp.tasks.components.containers.NormalizedLandmark(*mark) for mark in marks]
+    drawn = [np.zeros((120, 160, 3), np.uint8) for _ in range(2)]
+    utils, styles = vision.drawing_utils, vision.drawing_styles
+    style = styles.get_default_hand_landmarks_style(), styles.get_default_hand_connections_style()
+    utils.draw_landmarks(drawn[0], points, vision.HandLandmarksConnections.HAND_CONNECTIONS, *style)
+    mp.solutions.drawing_utils.draw_landmarks(drawn[1], message, sorted(mp.solutions.hands.HAND_CONNECTIONS), *style)
+    assert drawn[0].any()
+    np.testing.assert_array_equal(*drawn)
+    containers = mp.tasks.components.containers
+    found = containers.Detection(containers.BoundingBox(10, 20, 30, 40), [], [containers.NormalizedKeypoint(0.5, 0.5)])
+    utils.draw_detection(drawn[0], found)
+    assert (drawn[0][20, 10] == utils.WHITE_COLOR).all()
+
+
+def test_a_live_stream_gives_each_frame_to_its_callback(hand_landmarker):
+    got = threading.Event()
+    results = []
+
+    def callback(result, image, timestamp_ms):
+        results.append((result, image, timestamp_ms))
+        got.set()
+
+    live = hand_landmarker(running_mode=MODES.LIVE_STREAM, result_callback=callback)
+    live.detect_async(BLACK, 7)
+    assert got.wait(30)
+    with pytest.raises(ValueError, match="must be monotonically increasing: 6 ms comes after 7 ms"):
+        live.detect_async(BLACK, 6)
+    got.clear()
+    live.detect_async(BLACK, 8)
+    assert got.wait(30)
+    live.close()
+    assert [(result.hand_landmarks, image, at) for result, image, at in results] == [([], BLACK, 7), ([], BLACK, 8)]
+    with pytest.raises(ValueError, match="currently not running"):
+        live.detect_async(BLACK, 9)
+
+
+def test_a_slow_callback_gets_the_newest_and_holds_nothing_up():
+    free, entered, ran, delivered = threading.Event(), threading.Event(), [], []
+
+    def deliver(frame, result):
+        delivered.append((frame, result))
+        entered.set()
+        free.wait(30)
+
+    stream = LiveStream(lambda frame: ran.append(frame) or -frame, deliver, lambda: ran.append("end"))
+    stream.send(1)
+    assert entered.wait(30)
+    for frame in range(2, 40):
+        stream.send(frame)
+        until = time.monotonic() + 30
+        while ran[-1] != frame and time.monotonic() < until:
+            time.sleep(0.001)
+    assert ran == list(range(1, 40))  # the callback is still at its first
+    entered.clear()
+    free.set()
+    assert entered.wait(30)
+    stream.close()
+    assert delivered == [(1, -1), (39, -39)]
+    assert ran[-1] == "end"
+
+
+def test_errors_of_a_live_stream_are_reported_and_it_goes_on(caplog):
+    done = threading.Event()
+
+    def run(frame):
+        if frame == 1:
+            raise RuntimeError("a bad frame")
+        return frame
+
+    def deliver(frame, result):
+        done.set()
+        raise RuntimeError("a bad callback")
+
+    ended = threading.Event()
+    stream = LiveStream(run, deliver, ended.set)
+    with caplog.at_level(logging.ERROR, "sonjit"):
+        for frame in (1, 2, 3):
+            stream.send(frame)
+            if frame > 1:
+                assert done.wait(30)
+                done.clear()
+            else:
+                while "a bad frame" not in caplog.text:
+                    time.sleep(0.001)
+        stream.close()
+    assert ended.wait(30)
+    assert caplog.text.count("RuntimeError: a bad callback") == 2
+
+
+def test_close_does_not_wait_for_a_stuck_callback(caplog):
+    stuck, entered = threading.Event(), threading.Event()
+    stream = LiveStream(lambda frame: frame, lambda *_: entered.set() or stuck.wait(60), lambda: None)
+    stream.send(1)
+    assert entered.wait(30)
+    stream.close()
+    assert "it is not waited for" in caplog.text
+    stuck.set()
+
+
+def test_the_catalogue_stands_for_bundles_that_are_not_there(weights):
+    from sonjit.weights import load_bundle
+
+    assert load_bundle("gesture_recognizer.task").file("hand_detector.tflite") == find_weight("palm-full")
