@@ -160,6 +160,25 @@ def test_eyes_of_a_turned_face_are_as_far_apart_as_in_space():
     assert found["iod_mae"].value > 100 * 5 / (1000 * apart)
 
 
+def test_jitter_is_that_of_recordings_alone(hand_sample):
+    own, random = evaluate("mediapipe-card"), np.random.default_rng(0)
+    truth = hand_sample(0).instances[0].keypoints_px
+    predicted = truth + np.arange(9)[:, None, None] + random.normal(0, 1, (9, 21, 2))
+    evaluated = []
+    for recording, frames in (("one", range(5)), ("two", range(20, 24))):
+        for place, frame in enumerate(frames, 5 * (recording == "two")):
+            sample = hand_sample(0, sequence=recording, frame=frame)
+            prediction = truth_as_prediction(sample.instances[0], keypoints_px=predicted[place])
+            evaluated += own.evaluate(sample, [prediction])
+    found, _ = metrics(evaluated, own)
+    thirds = [np.linalg.norm(np.diff(part, 3, axis=0), axis=2).ravel() for part in (predicted[:5], predicted[5:])]
+    assert found["jitter"].value == pytest.approx(np.concatenate(thirds).mean())
+    assert found["jitter"].unit == "px/frame³"
+    assert found["jitter_of_labels"].value == pytest.approx(0, abs=1e-9)
+    alone = own.evaluate(hand_sample(0), [truth_as_prediction(hand_sample(0).instances[0])])
+    assert "jitter" not in metrics(alone, own)[0]
+
+
 def test_wrong_shapes_are_named(hand_sample):
     sample = hand_sample()
     with pytest.raises(InputError, match=r"keypoints_m \(20, 3\) for a truth of \(21, 3\)"):

@@ -204,7 +204,7 @@ class JointEvaluator:
                     better="higher" if is_score else "lower",
                 )
             )
-        summary.metrics += _motion_metrics(evaluated, clusters)
+        summary.metrics += motion_metrics(evaluated, clusters)
         main = stacked([one.errors[self.main] for one in evaluated])
         skeleton = load_skeleton("hand_mediapipe21")
         if self._protocol.root == "palm":
@@ -286,13 +286,23 @@ def _mesh_title(name: str) -> str:
             return f"F@{score.removeprefix('f')} mm, {title}"
 
 
-def _motion_metrics(evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> list[Metric]:
-    """How smoothly hands move from frame to frame of a recording, beside their labels; none outside of recordings."""
+def motion_metrics(
+    evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable], unit: str = "mm", where: str = ", from the wrist"
+) -> list[Metric]:
+    """How smoothly something moves from frame to frame of a recording, beside its labels; none outside of recordings.
+
+    Args:
+        evaluated: with the motion of those in recordings.
+        clusters: what intervals draw together.
+        unit: of the motion.
+        where: for the titles, what the motion is relative to.
+    """
+    joints = next((one.motion.shape[1] for one in evaluated if one.motion is not None), 1)
     tracks: dict[str, dict[int, int]] = {}
     for place, one in enumerate(evaluated):
         if one.motion is not None:
             tracks.setdefault(one.track, {})[one.frame] = place
-    tables = {name: np.full((len(evaluated), _JOINTS), np.nan) for name, *_ in _MOTION}
+    tables = {name: np.full((len(evaluated), joints), np.nan) for name, *_ in _MOTION}
     for track in tracks.values():
         for places in _unbroken(track):
             predicted, true = (np.stack([_motion_of(evaluated[place])[which] for place in places]) for which in (0, 1))
@@ -301,17 +311,17 @@ def _motion_metrics(evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hasha
                 tables[name][places[1:-2]] = np.linalg.norm(np.diff(points, 3, axis=0), axis=-1)
             tables["acceleration"][places[1:-1]] = np.linalg.norm(np.diff(predicted, 2, axis=0), axis=-1)
     return [
-        mean_metric(name, title, tables[name], unit, clusters=clusters)
-        for name, title, unit in _MOTION
+        mean_metric(name, title + where, tables[name], f"{unit}/{per}", clusters=clusters)
+        for name, title, per in _MOTION
         if np.isfinite(tables[name]).any()
     ]
 
 
 _MOTION = (
-    ("acceleration_error", "acceleration error, from the wrist", "mm/frame²"),
-    ("acceleration", "acceleration, from the wrist", "mm/frame²"),
-    ("jitter", "jitter: jerk from the wrist", "mm/frame³"),
-    ("jitter_of_labels", "jitter of the labels", "mm/frame³"),
+    ("acceleration_error", "acceleration error", "frame²"),
+    ("acceleration", "acceleration", "frame²"),
+    ("jitter", "jitter (jerk)", "frame³"),
+    ("jitter_of_labels", "jitter of the labels", "frame³"),
 )
 
 

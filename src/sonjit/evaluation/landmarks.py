@@ -17,6 +17,7 @@ import numpy as np
 from sonjit.documents.plots import Curve
 from sonjit.errors import InputError
 from sonjit.evaluation.conditions import image_conditions, instance_conditions
+from sonjit.evaluation.joints import motion_metrics
 from sonjit.evaluation.metrics import (
     MetricSummary,
     areas_under_pck,
@@ -87,13 +88,16 @@ class LandmarkEvaluator:
         own = matched(truth, [in_order(one, skeleton) for one in predictions if is_of(one, self._kind)])
         rgb = sample.rgb()
         about = image_conditions(sample, rgb)
-        return [
-            replace(
-                self._evaluate(number, one, own.get(number)),
-                conditions=about | instance_conditions(one, one.bounds() or (0, 0, 0, 0), sample, rgb),
-            )
-            for number, one in truth
-        ]
+        items: list[EvaluatedItem] = []
+        for number, one in truth:
+            item = self._evaluate(number, one, own.get(number))
+            seen = about | instance_conditions(one, one.bounds() or (0, 0, 0, 0), sample, rgb)
+            if sample.sequence is not None and sample.frame is not None:
+                track = f"{sample.dataset}/{sample.sequence}/{sample.view or ''}/{one.side or number}"
+                items.append(replace(item, conditions=seen, track=track, frame=sample.frame))
+            else:
+                items.append(replace(item, conditions=seen, motion=None))
+        return items
 
     def _evaluate(self, number: int, one: Instance, prediction: Prediction | None) -> EvaluatedItem:
         truth = known_points(one.keypoints_px, one.valid_px)
@@ -131,6 +135,7 @@ class LandmarkEvaluator:
             errors=evaluated,
             numbers=numbers,
             points_px=None if prediction is None else points,
+            motion=np.stack([points, truth]),
         )
 
     @property
@@ -170,6 +175,7 @@ class LandmarkEvaluator:
             summary.metrics.append(
                 mean_metric("handedness", "side", 100 * rates["handedness"], "%", clusters=clusters, better="higher")
             )
+        summary.metrics += motion_metrics(evaluated, clusters, "px", "")
         main = stacked([one.errors[self.main] for one in evaluated])
         skeleton = _SKELETONS.get(main.shape[1])
         hidden = np.array([one.hidden for one in evaluated], np.float64)
@@ -265,6 +271,7 @@ class FaceEvaluator(LandmarkEvaluator):
             errors={"nme": errors["nme"]},
             numbers=numbers,
             points_px=None if prediction is None else points,
+            motion=np.stack([points, truth]),
         )
 
     def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
@@ -290,6 +297,7 @@ class FaceEvaluator(LandmarkEvaluator):
         if self._pupils:
             add("nme_pupils", "NME, by the pupils", _column(evaluated, "nme_pupils"))
         add("found", "found", 100 * _column(evaluated, "found"), higher=True)
+        summary.metrics += motion_metrics(evaluated, clusters, "px", "")
         points = stacked([one.errors["nme"] for one in evaluated])
         skeleton = _SKELETONS.get(points.shape[1])
         hidden = np.array([one.hidden for one in evaluated], np.float64)
