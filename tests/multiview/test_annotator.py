@@ -6,9 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sonjit.cli import main
 from sonjit.errors import InputError, JobError
 from sonjit.multiview.annotation.marks import MACHINE
-from sonjit.multiview.automatic.annotator import AnnotatorSettings, annotate, fit_project_offsets, read_labels
+from sonjit.multiview.automatic.annotator import (
+    AnnotatorSettings,
+    annotate,
+    fit_project_offsets,
+    held_out_error,
+    read_labels,
+)
 from sonjit.multiview.automatic.learning import human_frames, write_training_set
 
 from .annotated import CHUNK, FRAMES, OFF_M, people_mark
@@ -37,6 +44,27 @@ def test_the_loop_learns_what_people_mean(made):
     assert after < before / 2
     assert (source[:6] == 2).all()
     assert (source[6:] == 1).all()
+
+
+def test_the_error_on_marks_is_of_frame_sets_held_out(made, capsys):
+    project, joints, _ = made
+    annotate(project, AnnotatorSettings(fps=1))
+    people_mark(project, joints, range(6))
+    with pytest.raises(InputError, match="people marked 6 frame sets; 8 are needed"):
+        held_out_error(project, 4)
+    other = np.array([0.0, 0.010, 0.0])  # what no other fold teaches
+    people_mark(project, joints + other, (6, 7))
+    found = held_out_error(project, 4)
+    before, after = (1000 * errors.reshape(FRAMES, 42) for errors in (found.before_m, found.after_m))
+    assert found.frame_sets == FRAMES
+    assert np.allclose(before[:6], 1000 * np.linalg.norm(OFF_M), atol=0.5)
+    assert after[6:].mean() == pytest.approx(10, abs=1.5)
+    assert after[:6].mean() < before[:6].mean() / 2
+    assert main(["annotate", "error", str(project.folder), "--folds", "4"]) == 0
+    told = capsys.readouterr().out
+    assert f"{FRAMES * 42} joints in {FRAMES} frame sets, each held out" in told
+    assert f"{after.mean():.2f}" in told
+    assert main(["annotate", "error", str(project.folder), "--folds", "1"]) == 2
 
 
 def test_a_run_goes_on_with_the_missing_chunk(made):

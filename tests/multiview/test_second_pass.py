@@ -9,6 +9,7 @@ from sonjit.multiview.automatic.annotator import AnnotatorSettings, annotate, cu
 from sonjit.multiview.automatic.detection import ChunkDetections, DetectionSettings
 from sonjit.multiview.automatic.learning import mirrored_points, write_training_set
 from sonjit.multiview.automatic.second_pass import FineTunedHands, refine_detections
+from sonjit.networks.keypoint_detector import KeypointDetector
 from sonjit.weights import find_weight
 
 from .annotated import FRAMES, OFF_M, people_mark
@@ -103,6 +104,34 @@ def test_what_train_makes_is_what_auto_looks_with(made, weights):
     assert sum(len(one.frames) for one in read_labels(project)) == FRAMES
     assert len(list(project.folder.glob("auto/*/seen/*.npz"))) == 2 * 2  # of both looks
     assert annotate(project, AnnotatorSettings(fps=1, network=str(folder))).kept == FRAMES
+
+
+@pytest.mark.slow
+def test_the_keypoint_detector_looks_where_the_first_pass_saw_hands(made, monkeypatch):
+    """EfficientNet's smallest twin, trained on people's marks: what it sees in each view is what counts."""
+    project, joints, _ = made
+    rig = project.rig
+    people_mark(project, joints, range(4))
+    small = {"backbone": "test_efficientnet", "channels": "16", "side": "64", "steps": "2", "batch": "4", "warmup": "1"}
+    folder, _ = train_network(project, "keypoint-detector", small)
+    monkeypatch.setattr(second_pass, "PASSES", 1)
+    monkeypatch.setattr(second_pass, "near_px", lambda there: np.inf)  # it has hardly learnt anything
+    settings = DetectionSettings(str(project.folder), rig.names, network=str(folder))
+    first = first_look(rig, joints)
+    rows = [0, FRAMES - 1]
+    few = ChunkDetections(first.frames[rows], first.points_px[rows], first.confidence[rows], ())
+    seen = refine_detections(settings, few)
+    detector = KeypointDetector(folder)
+    for place, row in enumerate(rows):
+        for view, camera in enumerate(rig):
+            rgb = project.view(camera.name).read(row)
+            for side in range(2):
+                there = camera.project(joints[row, side] + OFF_M)
+                (wanted,) = detector.detect(rgb, [(*there.min(0), *there.max(0))])
+                np.testing.assert_allclose(seen.points_px[place, view, side], wanted.keypoints, atol=0.1)
+                np.testing.assert_allclose(
+                    seen.confidence[place, view, side], np.maximum(wanted.confidence, 1e-3), atol=1e-3
+                )
 
 
 def test_a_network_that_is_not_there_is_named(made, tmp_path):

@@ -269,6 +269,39 @@ def train(
 
 
 @app.command
+def error(project: Path, /, *, folds: int = 5) -> None:
+    """Tell how far the machine's joints lie from people's, in frame sets held out from its offsets.
+
+    Example: `sonjit annotate error desk` after `auto`, and after people marked ten frame sets or more.
+
+    Args:
+        project: Folder made by `sonjit annotate new`; `auto` has run without --network.
+        folds: Into so many parts the marked frame sets are cut; offsets for each are fitted to the others.
+    """
+    import numpy as np
+    from rich.console import Console
+    from rich.table import Table
+
+    from sonjit.errors import InputError
+    from sonjit.multiview.automatic.annotator import held_out_error
+
+    if folds < 2:
+        raise InputError(f"--folds {folds}: give at least 2")
+    opened = _open(project)
+    try:
+        found = held_out_error(opened, folds)
+    finally:
+        opened.close()
+    table = Table("machine's joints", "mean mm", "median mm", "95 % below mm", box=None, header_style="bold")
+    for name, errors in (("detector alone", found.before_m), ("with offsets", found.after_m)):
+        mm = 1000 * errors
+        table.add_row(name, *(f"{value:.2f}" for value in (mm.mean(), np.median(mm), np.percentile(mm, 95))))
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(f"{len(found.after_m)} joints in {found.frame_sets} frame sets, each held out", style="bold")
+    console.print(table)
+
+
+@app.command
 def rank(project: Path, /, *, count: int = 20) -> None:
     """List the frame sets that need attention most, and why; the page goes through them too.
 

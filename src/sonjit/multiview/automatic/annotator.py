@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -58,6 +58,13 @@ def fit_project_offsets(project: Project) -> Offsets:
     Raises:
         InputError: the machine has not run, or people marked too little.
     """
+    offsets = fit_offsets(*_joints_of_both(project))
+    offsets.save(current_run(project) / OFFSETS)
+    return offsets
+
+
+def _joints_of_both(project: Project) -> tuple[FloatArray, FloatArray]:
+    """Joints (N, 2, 21, 3) by the machine, without offsets, and by people, of the frame sets that have both."""
     folder = current_run(project)
     human = human_frames(project)
     rows: list[tuple[FloatArray, FloatArray]] = []
@@ -73,9 +80,48 @@ def fit_project_offsets(project: Project) -> Offsets:
         raise InputError(
             f"{project.folder}: no frame set has joints by people; open the page and mark some in two views"
         )
-    offsets = fit_offsets(np.stack([one for one, _ in rows]), np.stack([other for _, other in rows]))
-    offsets.save(folder / OFFSETS)
-    return offsets
+    return np.stack([one for one, _ in rows]), np.stack([other for _, other in rows])
+
+
+class HeldOutError(NamedTuple):
+    """How far the machine's joints lie from people's, each joint of a frame set that both know once.
+
+    Attributes:
+        frame_sets: that both know.
+        before_m: (M,) of the detector's joints.
+        after_m: (M,) with offsets that were fitted to other frame sets.
+    """
+
+    frame_sets: int
+    before_m: FloatArray
+    after_m: FloatArray
+
+
+def held_out_error(project: Project, folds: int = 5) -> HeldOutError:
+    """The machine's error on frame sets that its offsets have not seen: each fold is judged by the other ones.
+
+    Neighbouring frame sets, which are alike, are in one fold.
+
+    Raises:
+        InputError: the machine has not run, people marked too little, or the run's network was trained on their marks.
+    """
+    if json.loads((current_run(project) / SETTINGS).read_text("utf-8"))["network"]:
+        raise InputError(
+            f"{project.folder}: the network of the last run was trained on these marks, so none is held out; "
+            f"run sonjit annotate auto {project.folder} without --network before"
+        )
+    machine, human = _joints_of_both(project)
+    if len(machine) < 2 * folds:
+        raise InputError(f"{project.folder}: people marked {len(machine)} frame sets; {2 * folds} are needed")
+    after = np.full(machine.shape, np.nan)
+    for part in np.array_split(np.arange(len(machine)), folds):
+        rest = np.setdiff1d(np.arange(len(machine)), part)
+        offsets = fit_offsets(machine[rest], human[rest])
+        for side in range(2):
+            after[part, side] = offsets.correct(machine[part, side], side)
+    both = np.asarray(np.isfinite(after).all(-1) & np.isfinite(human).all(-1), np.bool_)
+    before_m, after_m = (np.linalg.norm(points - human, axis=-1)[both] for points in (machine, after))
+    return HeldOutError(int(both.any((1, 2)).sum()), before_m, after_m)
 
 
 def run_name(detection: DetectionSettings) -> str:
