@@ -165,3 +165,19 @@ def test_plot_landmarks_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match="plot_landmarks needs an optional dependency: pip install"):
         drawing.plot_landmarks(hand((0.5, 0.5)))
+
+
+def test_thresholds_that_scripts_set_count(monkeypatch):
+    points = mp.framework.formats.landmark_pb2.NormalizedLandmarkList()
+    points.landmark.add(x=0.5, y=0.5, visibility=0.3, presence=0.3)
+
+    def is_drawn():
+        image = np.zeros((40, 40, 3), np.uint8)
+        mp.solutions.drawing_utils.draw_landmarks(image, points)
+        return image.any()
+
+    assert not is_drawn()
+    monkeypatch.setattr(mp.solutions.drawing_utils, "_VISIBILITY_THRESHOLD", 0.2)
+    assert not is_drawn()
+    monkeypatch.setattr(mp.solutions.drawing_utils, "_PRESENCE_THRESHOLD", 0.2)
+    assert is_drawn()

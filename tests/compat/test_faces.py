@@ -44,9 +44,9 @@ def test_mesh_options_are_passed_on(detector):
 
 def test_detection_options_are_passed_on(detector):
     boxes.FaceDetection(0.7, 1)
-    assert (detector.options["model"], detector.options["min_detection_score"]) == ("box-full", 0.7)
+    assert (detector.options["model"], detector.options["min_detection_score"]) == ("box-full", 0.6)
     boxes.FaceDetection()
-    assert (detector.options["model"], detector.options["min_detection_score"]) == ("box", None)
+    assert (detector.options["model"], detector.options["min_detection_score"]) == ("box", 0.5)
     assert detector.options["static_image"]
 
 
@@ -135,3 +135,24 @@ def iou(one, other):
     high = np.minimum(np.add(one[:2], one[2:]), np.add(other[:2], other[2:]))
     both = np.prod(np.maximum(high - low, 0))
     return both / (np.prod(one[2:]) + np.prod(other[2:]) - both)
+
+
+@pytest.mark.parametrize("module", [mp.solutions.face_mesh, mp.solutions.holistic])
+def test_face_connections_of_old_scripts(module):
+    with pytest.warns(DeprecationWarning, match="FACE_CONNECTIONS is now FACEMESH_CONTOURS"):
+        assert module.FACE_CONNECTIONS == module.FACEMESH_CONTOURS
+
+
+def test_a_confidence_leaves_faces_where_they_are(detector):
+    faces = [Face(score, np.zeros((6, 3), np.float32), (0.0, 0.0, 1.0, 1.0)) for score in (0.9, 0.6)]
+    detector.found = faces
+    for confidence, asked, count in ((None, 0.5, 2), (0.7, 0.5, 1), (0.3, 0.3, 2)):
+        found = mp.solutions.face_detection.FaceDetection(confidence).process(np.zeros((8, 8, 3), np.uint8))
+        assert detector.options["min_detection_score"] == asked  # boxes are blended as by default
+        assert len(found.detections) == count
+
+
+@pytest.mark.parametrize("module", [mp.solutions.hands, mp.solutions.drawing_utils, mp.solutions.pose_connections])
+def test_unknown_names_say_what_there_is(module):
+    with pytest.raises(AttributeError, match=r"has no .nothing.; covered: [A-Z]"):
+        module.nothing  # noqa: B018

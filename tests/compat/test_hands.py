@@ -73,7 +73,7 @@ def test_nothing_found_is_none(detector):
     [
         (None, "could not be read"),
         ("hand.jpg", "not a str"),
-        (BLACK[..., 0], r"RGB.*\(40, 80\)"),
+        (BLACK[..., 0], r"three channel rgb data.*\(40, 80\)"),
         (np.zeros((4, 4, 4), np.uint8), r"\(4, 4, 4\)"),
         (BLACK.astype(np.float32), "float32"),
     ],

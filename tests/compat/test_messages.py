@@ -137,3 +137,55 @@ def test_text_and_dict_of_a_detection():
             "relativeKeypoints": [{"x": 0.75, "y": 0.1}],
         },
     }
+
+
+# What MediaPipe 0.10.21's own messages of the same content serialize to.
+WIRE = {
+    "landmarks": "0a140d0000003f15000080be1d000000402500007a3f0a050d0000803e",
+    "detection": "1204000102031a080000803f0000003f221f08021a0f0d0000803e150000003f1d0000003e"
+    "2a0a0d0000403f15cdcccc3d32017438074a0466616365",
+}
+
+
+def wire_messages():
+    points = Points()
+    points.landmark.add(x=0.5, y=-0.25, z=2.0, visibility=0.9765625)
+    points.landmark.add(x=0.25)
+    box = Location.RelativeBoundingBox(xmin=0.25, ymin=0.5, width=0.125)
+    where = Location(format=Location.RELATIVE_BOUNDING_BOX, relative_bounding_box=box)
+    where.relative_keypoints.add(x=0.75, y=0.1)
+    face = Detection(
+        label_id=[0, 1, 2, 3],
+        score=[1.0, 0.5],
+        location_data=where,
+        track_id="t",
+        detection_id=7,
+        display_name=["face"],
+    )
+    return {"landmarks": points, "detection": face}
+
+
+@pytest.mark.parametrize("name", WIRE)
+def test_the_wire_format_is_protobufs(name):
+    message = wire_messages()[name]
+    assert message.SerializeToString().hex() == WIRE[name]
+    assert message.ByteSize() == len(WIRE[name]) // 2
+    assert type(message).FromString(bytes.fromhex(WIRE[name])).SerializeToString().hex() == WIRE[name]
+    with pytest.raises(ValueError, match="past the end"):
+        type(message).FromString(bytes.fromhex(WIRE[name])[:-1])
+
+
+def test_messages_are_merged_and_cleared():
+    points, more = Points(landmark=[Point(x=1.0)]), Points(landmark=[Point(x=2.0)])
+    points.MergeFrom(more)
+    assert [point.x for point in points.landmark] == [1.0, 2.0]
+    face = Detection(feature_tag="old")
+    face.MergeFrom(Detection(feature_tag="new", location_data=Location(bounding_box=Location.BoundingBox(xmin=-3))))
+    assert (face.feature_tag, face.location_data.bounding_box.xmin) == ("new", -3)
+    assert Detection.FromString(face.SerializeToString()) == face
+    face.Clear()
+    assert face == Detection()
+    both = landmark_pb2.NormalizedLandmarkListCollection(landmark_list=[points, more])
+    assert [len(one.landmark) for one in both.landmark_list] == [2, 1]
+    with pytest.raises(TypeError, match="takes a Detection"):
+        face.MergeFrom(points)

@@ -9,27 +9,46 @@ from __future__ import annotations
 
 import copy
 import inspect
+import struct
 from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any, ClassVar, Self, TypeVar
+
+import numpy as np
+
+from sonjit.wire_format import (
+    FIXED32,
+    LENGTH,
+    VARINT,
+    varint_from_whole,
+    varints,
+    whole_from_varint,
+    wire_field,
+    wire_fields,
+)
 
 
 class Message:
     """Base of all messages. A subclass declares its fields as annotated defaults.
 
-    A list field's default is a `Repeated`; a field that holds a message has an empty one.
+    A list field's default is a `Repeated`; a field that holds a message has an empty one. Fields are numbered from 1 in
+    their order, but for those that `_numbers` says.
     """
 
     _fields: ClassVar[tuple[str, ...]] = ()
     _repeated: ClassVar[dict[str, type[Any]]] = {}
     _nested: ClassVar[dict[str, type[Message]]] = {}
+    _kinds: ClassVar[dict[str, type[Any]]] = {}
+    _numbers: ClassVar[dict[str, int]] = {}
 
     def __init_subclass__(cls) -> None:
         """Read the fields from the annotations."""
-        cls._fields = tuple(inspect.get_annotations(cls))
+        cls._fields = tuple(name for name in inspect.get_annotations(cls) if not name.startswith("_"))
         defaults = {name: vars(cls)[name] for name in cls._fields}
         cls._repeated = {name: value.kind for name, value in defaults.items() if isinstance(value, Repeated)}
         cls._nested = {name: type(value) for name, value in defaults.items() if isinstance(value, Message)}
+        cls._kinds = {name: type(value) for name, value in defaults.items()} | cls._repeated
+        cls._numbers = {name: cls._numbers.get(name, place) for place, name in enumerate(cls._fields, 1)}
 
     def __init__(self, **fields: object) -> None:
         for name in fields.keys() - set(self._fields):
@@ -84,6 +103,80 @@ class Message:
         self.__dict__.clear()
         self.__dict__.update(state)
 
+    def Clear(self) -> None:
+        """Unset every field."""
+        for name in self._fields:
+            self.ClearField(name)
+
+    def MergeFrom(self, other: Self) -> None:
+        """Take over the fields that another message of the same type has set; lists are joined, messages merged."""
+        if type(other) is not type(self):
+            raise TypeError(f"MergeFrom() takes a {type(self).__name__}, not a {type(other).__name__}")
+        for name, value in other.ListFields():
+            if name in self._repeated:
+                self.__dict__[name].extend(value)
+            elif name in self._nested:
+                self.__dict__[name].MergeFrom(value)
+            else:
+                self.__dict__[name] = value
+
+    def SerializeToString(self) -> bytes:
+        """The message in protobuf's wire format, as MediaPipe's own has it."""
+        parts: list[tuple[int, bytes]] = []
+        for name, value in self.ListFields():
+            number, kind = self._numbers[name], self._kinds[name]
+            if name in self._repeated and not issubclass(kind, (Message, str)):
+                packed = b"".join(_scalar(kind, item)[1] for item in value)
+                parts.append((number, wire_field(number, LENGTH, packed)))
+            else:
+                items = value if name in self._repeated else [value]
+                parts += [(number, wire_field(number, *_scalar(kind, item))) for item in items]
+        return b"".join(part for _, part in sorted(parts, key=lambda pair: pair[0]))
+
+    def ByteSize(self) -> int:
+        """How many bytes `SerializeToString` gives."""
+        return len(self.SerializeToString())
+
+    def ParseFromString(self, data: bytes) -> int:
+        """Become the message that bytes in the wire format hold; unknown fields are left out.
+
+        Returns:
+            How many bytes were read.
+
+        Raises:
+            ValueError: they are damaged.
+        """
+        self.Clear()
+        self._merge_from(bytes(data))
+        return len(data)
+
+    @classmethod
+    def FromString(cls, data: bytes) -> Self:
+        """The message that bytes in the wire format hold; raises as `ParseFromString`."""
+        message = cls()
+        message.ParseFromString(data)
+        return message
+
+    def _merge_from(self, data: bytes) -> None:
+        names = {number: name for name, number in self._numbers.items()}
+        for number, wire, content in wire_fields(data):
+            name = names.get(number)
+            if name is None:
+                continue
+            kind = self._kinds[name]
+            if name in self._nested:
+                self.__dict__[name]._merge_from(content)
+            elif name not in self._repeated:
+                self.__dict__[name] = _value(kind, content)
+            elif issubclass(kind, Message):
+                self.__dict__[name].add()._merge_from(content)
+            elif wire == LENGTH and kind is float:
+                self.__dict__[name].extend(np.frombuffer(content, "<f4").tolist())
+            elif wire == LENGTH and kind is not str:
+                self.__dict__[name].extend(_value(kind, one) for one in varints(content))
+            else:
+                self.__dict__[name].append(_value(kind, content))
+
     def __copy__(self) -> Self:
         """A message of its own: lists and messages within are copied too."""
         duplicate = object.__new__(type(self))
@@ -109,6 +202,27 @@ class Message:
             for name, value in self.ListFields()
             for item in (value if isinstance(value, Repeated) else [value])
         )
+
+
+def _scalar(kind: type[Any], value: Any) -> tuple[int, bytes]:  # noqa: ANN401  # a field's value
+    """Wire type and content of one value of a field."""
+    if issubclass(kind, Message):
+        return LENGTH, value.SerializeToString()
+    if issubclass(kind, str):
+        return LENGTH, value.encode()
+    if issubclass(kind, float):
+        return FIXED32, struct.pack("<f", value)
+    return VARINT, varint_from_whole(int(value))
+
+
+def _value(kind: type[Any], content: bytes) -> Any:  # noqa: ANN401  # a field's value
+    """One value of a field from its content."""
+    if issubclass(kind, str):
+        return content.decode()
+    if issubclass(kind, float):
+        return float(np.frombuffer(content, "<f4")[0])
+    number = whole_from_varint(content)
+    return kind(number - 2**64 if number >= 2**63 else number)
 
 
 def _text(name: str, value: object) -> str:

@@ -41,7 +41,9 @@ class Solution(ABC, Generic[Found]):
         if not isinstance(image, np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InputError(f"process() takes an RGB array, not a {type(image).__name__}")
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise InputError(f"process() takes RGB, (H, W, 3) uint8, not {image.shape} {image.dtype}")
+            raise InputError(
+                f"Input image must contain three channel rgb data: (H, W, 3) uint8, not {image.shape} {image.dtype}"
+            )
         return self._outputs(image)
 
     @abstractmethod
@@ -77,12 +79,9 @@ class DetectorSolution(Solution[Found]):
         """Make the detector: MediaPipe's arguments, then options of `create_detector`."""
         from sonjit.detectors import create_detector  # brings in the engine and OpenCV
 
-        for name, value in (
-            ("min_detection_confidence", min_detection_confidence),
-            ("min_tracking_confidence", min_tracking_confidence),
-        ):
-            if value is not None and not 0 <= value <= 1:
-                raise InputError(f"{name}={value}: give a probability between 0 and 1")
+        check_confidences(
+            min_detection_confidence=min_detection_confidence, min_tracking_confidence=min_tracking_confidence
+        )
         self._network = self._detector = create_detector(
             kind,
             static_image=static_image_mode,
@@ -136,3 +135,10 @@ def check_count(**values: int) -> None:
     for name, value in values.items():
         if value < 1:
             raise InputError(f"{name}={value}: ask for at least 1")
+
+
+def check_confidences(**values: float | None) -> None:
+    """Refuse a probability, by its name, that is none; None is not given."""
+    for name, value in values.items():
+        if value is not None and not 0 <= value <= 1:
+            raise InputError(f"{name}={value}: give a probability between 0 and 1")

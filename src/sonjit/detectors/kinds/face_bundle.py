@@ -14,10 +14,9 @@ from sonjit.engines import load_number_engine
 from sonjit.errors import InputError
 from sonjit.geometry.metric_faces import CanonicalFace
 from sonjit.skeletons.blendshapes import BLENDSHAPE_LANDMARKS, BLENDSHAPES
+from sonjit.wire_format import whole_from_varint, wire_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from sonjit.engines import Engine, EngineOptions
@@ -75,48 +74,17 @@ def load_canonical_face(bundle: TaskBundle) -> CanonicalFace:
     try:
         vertices: list[float] = []
         weights = np.zeros(_MESH)
-        for number, value in _fields(data):
+        for number, _, value in wire_fields(data):
             if number == _CANONICAL_MESH:
-                for inner, content in _fields(value):
+                for inner, _, content in wire_fields(value):
                     if inner == _VERTICES:
                         vertices += np.frombuffer(content, "<f4").tolist()
             elif number == _BASIS:
-                one = dict(_fields(value))
-                weights[_whole(one.get(_LANDMARK, b"\0"))] = struct.unpack("<f", one[_WEIGHT])[0]
+                one = {inner: content for inner, _, content in wire_fields(value)}
+                weights[whole_from_varint(one.get(_LANDMARK, b"\0"))] = struct.unpack("<f", one[_WEIGHT])[0]
         points = np.array(vertices).reshape(_MESH, _VERTEX)[:, :3]
     except (ValueError, IndexError, KeyError, struct.error) as error:
         raise InputError(f"{bundle.name}: its {_GEOMETRY} is damaged") from error
     if np.count_nonzero(weights) < 3:
         raise InputError(f"{bundle.name}: its {_GEOMETRY} names fewer than three landmarks to fit")
     return CanonicalFace(points, weights)
-
-
-def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Number and content of each field of a message in protobuf's wire format; a varint stays one."""
-    position = 0
-    while position < len(data):
-        end = _varint_end(data, position)
-        number, kind = divmod(_whole(data[position:end]), 8)
-        position = end
-        if kind == 0:
-            end = _varint_end(data, position)
-        elif kind == 2:
-            start = _varint_end(data, position)
-            end = start + _whole(data[position:start])
-            position = start
-        else:
-            end = position + {1: 8, 5: 4}[kind]
-        if end > len(data):
-            raise IndexError
-        yield number, data[position:end]
-        position = end
-
-
-def _varint_end(data: bytes, position: int) -> int:
-    while data[position] & 0x80:
-        position += 1
-    return position + 1
-
-
-def _whole(varint: bytes) -> int:
-    return sum((byte & 0x7F) << (7 * place) for place, byte in enumerate(varint))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sonjit.compat.mediapipe.not_covered import not_covered
+from sonjit.compat.mediapipe.not_covered import name_what_is_covered, not_covered
 from sonjit.compat.mediapipe.solutions import (
     drawing_styles,
     drawing_utils,
@@ -32,6 +32,11 @@ __all__ = [
     "pose_connections",
     "selfie_segmentation",
 ]
+
+name_what_is_covered(
+    drawing_utils, face_detection, face_mesh_connections, hands, hands_connections, pose, pose_connections,
+    selfie_segmentation,
+)  # fmt: skip
 
 if not TYPE_CHECKING:  # a type checker shall keep complaining about unknown names
 

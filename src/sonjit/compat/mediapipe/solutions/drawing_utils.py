@@ -30,8 +30,8 @@ BLACK_COLOR: Color = (0, 0, 0)
 RED_COLOR: Color = (0, 0, 255)
 GREEN_COLOR: Color = (0, 128, 0)
 BLUE_COLOR: Color = (255, 0, 0)
-_LEAST_SHOWN = 0.5
-_CONFIDENCES = ("visibility", "presence")
+_VISIBILITY_THRESHOLD = 0.5  # scripts set these two
+_PRESENCE_THRESHOLD = 0.5
 
 
 @dataclass
@@ -206,10 +206,11 @@ def _normalized_to_pixel_coordinates(  # pyright: ignore[reportUnusedFunction]  
 
 def _shown(landmarks: NormalizedLandmarkList | LandmarkList) -> dict[int, NormalizedLandmark | Landmark]:
     """Landmarks by index, without those that say that they are not to be seen."""
+    least = {"visibility": _VISIBILITY_THRESHOLD, "presence": _PRESENCE_THRESHOLD}
     return {
         index: point
         for index, point in enumerate(landmarks.landmark)
-        if not any(point.HasField(name) and getattr(point, name) < _LEAST_SHOWN for name in _CONFIDENCES)
+        if not any(point.HasField(name) and getattr(point, name) < value for name, value in least.items())
     }
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sonjit.arrays import Image
 from sonjit.compat.mediapipe.framework.formats.detection_pb2 import Detection
 from sonjit.compat.mediapipe.framework.formats.location_data_pb2 import LocationData
-from sonjit.compat.mediapipe.solution import DetectorSolution, choice
+from sonjit.compat.mediapipe.solution import DetectorSolution, check_confidences, choice
 from sonjit.engines import Precision
 from sonjit.results import Face
 
@@ -28,6 +28,9 @@ class FaceKeyPoint(IntEnum):
     MOUTH_CENTER = 3
     RIGHT_EAR_TRAGION = 4
     LEFT_EAR_TRAGION = 5
+
+
+_SHORT_CONFIDENCE, _FULL_CONFIDENCE = 0.5, 0.6
 
 
 class SolutionOutputs(NamedTuple):
@@ -63,10 +66,13 @@ class FaceDetection(DetectorSolution[SolutionOutputs]):
         self, min_detection_confidence: float | None = None, model_selection: int = 0, *, precision: Precision = "auto"
     ) -> None:
         is_full = choice("model_selection", model_selection, _MODELS) == _MODELS[1]
+        check_confidences(min_detection_confidence=min_detection_confidence)
+        default = _FULL_CONFIDENCE if is_full else _SHORT_CONFIDENCE
+        self._min_score = default if min_detection_confidence is None else min_detection_confidence
         self._open(
             "face",
             True,
-            min_detection_confidence,
+            min(self._min_score, default),  # a higher one would change which boxes are blended into a face's
             model="box-full" if is_full else "box",
             max_instances=_MAX_FACES,
             precision=precision,
@@ -74,7 +80,7 @@ class FaceDetection(DetectorSolution[SolutionOutputs]):
 
     def _outputs(self, image: Image) -> SolutionOutputs:
         height, width = image.shape[:2]
-        faces: list[Face] = self._detect(image)
+        faces: list[Face] = [face for face in self._detect(image) if face.score >= self._min_score]
         return SolutionOutputs([_detection(face, width, height) for face in faces] or None)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import warnings
+from typing import TYPE_CHECKING, NamedTuple
 
 from sonjit.arrays import Image
 from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import NormalizedLandmarkList
+from sonjit.compat.mediapipe.not_covered import not_covered
 from sonjit.compat.mediapipe.solution import DetectorSolution, check_count, image_landmarks
 from sonjit.compat.mediapipe.solutions import face_mesh_connections
 from sonjit.compat.mediapipe.solutions.face_mesh_connections import *  # noqa: F403  # names that MediaPipe has here too
@@ -72,3 +74,13 @@ class FaceMesh(DetectorSolution[SolutionOutputs]):
     def _outputs(self, image: Image) -> SolutionOutputs:
         faces: list[Face] = self._detect(image)
         return SolutionOutputs([image_landmarks(face.keypoints, image) for face in faces] or None)
+
+
+if not TYPE_CHECKING:  # a type checker shall keep complaining about unknown names
+
+    def __getattr__(name: str) -> object:
+        """`FACE_CONNECTIONS`, which MediaPipe has removed and scripts still use; else say what is covered."""
+        if name == "FACE_CONNECTIONS":
+            warnings.warn("FACE_CONNECTIONS is now FACEMESH_CONTOURS", DeprecationWarning, stacklevel=2)
+            return face_mesh_connections.FACEMESH_CONTOURS
+        raise not_covered(__name__, name, __all__)

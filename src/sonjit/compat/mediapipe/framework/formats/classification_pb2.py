@@ -16,3 +16,9 @@ class ClassificationList(Message):
     """Labels, the best first."""
 
     classification: Repeated[Classification] = Repeated(Classification)
+
+
+class ClassificationListCollection(Message):
+    """The labels of several."""
+
+    classification_list: Repeated[ClassificationList] = Repeated(ClassificationList)

@@ -11,7 +11,12 @@ class Detection(Message):
     label_id: Repeated[int] = Repeated(int)
     score: Repeated[float] = Repeated(float)
     location_data: LocationData = LocationData()
+    feature_tag: str = ""
+    track_id: str = ""
+    detection_id: int = 0
     display_name: Repeated[str] = Repeated(str)
+    timestamp_usec: int = 0
+    _numbers = {"display_name": 9, "timestamp_usec": 10}  # noqa: RUF012  # read when the class is made
 
 
 class DetectionList(Message):

@@ -33,3 +33,15 @@ class LandmarkList(Message):
     """The landmarks of one hand or body in metres."""
 
     landmark: Repeated[Landmark] = Repeated(Landmark)
+
+
+class NormalizedLandmarkListCollection(Message):
+    """The landmarks of several in the image."""
+
+    landmark_list: Repeated[NormalizedLandmarkList] = Repeated(NormalizedLandmarkList)
+
+
+class LandmarkListCollection(Message):
+    """The landmarks of several in metres."""
+
+    landmark_list: Repeated[LandmarkList] = Repeated(LandmarkList)

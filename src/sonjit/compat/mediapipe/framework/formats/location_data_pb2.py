@@ -14,6 +14,15 @@ class _Format(IntEnum):
     MASK = 3
 
 
+class _BoundingBox(Message):
+    """A box in whole pixels."""
+
+    xmin: int = 0
+    ymin: int = 0
+    width: int = 0
+    height: int = 0
+
+
 class _RelativeBoundingBox(Message):
     """A box: x and width as parts of the image's width, y and height of its height."""
 
@@ -36,10 +45,13 @@ class LocationData(Message):
     """A location; of the formats, only boxes relative to the image are in use."""
 
     Format = _Format
+    BoundingBox = _BoundingBox
     RelativeBoundingBox = _RelativeBoundingBox
     RelativeKeypoint = _RelativeKeypoint
     GLOBAL, BOUNDING_BOX, RELATIVE_BOUNDING_BOX, MASK = _Format
 
     format: _Format = _Format.GLOBAL
+    bounding_box: _BoundingBox = _BoundingBox()
     relative_bounding_box: _RelativeBoundingBox = _RelativeBoundingBox()
     relative_keypoints: Repeated[_RelativeKeypoint] = Repeated(_RelativeKeypoint)
+    _numbers = {"relative_keypoints": 5}  # noqa: RUF012  # read when the class is made

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sonjit.compat.mediapipe.image import Image
+from sonjit.compat.mediapipe.solution import check_confidences
 from sonjit.compat.mediapipe.tasks.python.components.containers.bounding_box import BoundingBox
 from sonjit.compat.mediapipe.tasks.python.components.containers.category import Category
 from sonjit.compat.mediapipe.tasks.python.components.containers.detections import Detection, DetectionResult
@@ -17,7 +18,6 @@ from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api impor
     DetectingTask,
     DetectorTask,
     Frame,
-    check_confidences,
 )
 from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
 from sonjit.errors import InputError

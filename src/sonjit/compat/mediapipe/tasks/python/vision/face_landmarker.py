@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit.compat.mediapipe.image import Image
+from sonjit.compat.mediapipe.solution import check_confidences
 from sonjit.compat.mediapipe.tasks.python.components.containers.category import Category
 from sonjit.compat.mediapipe.tasks.python.components.containers.landmark import NormalizedLandmark
 from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
@@ -19,7 +20,6 @@ from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api impor
     DetectingTask,
     DetectorTask,
     Frame,
-    check_confidences,
     normalized_landmarks,
 )
 from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode

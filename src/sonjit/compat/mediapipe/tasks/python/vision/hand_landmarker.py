@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sonjit.compat.mediapipe.image import Image
+from sonjit.compat.mediapipe.solution import check_confidences
 from sonjit.compat.mediapipe.solutions.hands import HandLandmark
 from sonjit.compat.mediapipe.tasks.python.components.containers.category import Category
 from sonjit.compat.mediapipe.tasks.python.components.containers.landmark import Landmark, NormalizedLandmark
@@ -17,7 +18,6 @@ from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api impor
     DetectorTask,
     Found,
     Frame,
-    check_confidences,
     normalized_landmarks,
     world_landmarks,
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sonjit.compat.mediapipe.image import Image, ImageFormat
+from sonjit.compat.mediapipe.solution import check_confidences
 from sonjit.compat.mediapipe.tasks.python.components.containers.category import Category
 from sonjit.compat.mediapipe.tasks.python.components.containers.landmark import Landmark, NormalizedLandmark
 from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
@@ -13,7 +14,6 @@ from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api impor
     DetectingTask,
     DetectorTask,
     Frame,
-    check_confidences,
     normalized_landmarks,
     world_landmarks,
 )

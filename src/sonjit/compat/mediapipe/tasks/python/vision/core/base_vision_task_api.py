@@ -251,13 +251,6 @@ class DetectorTask(BaseVisionTaskApi[Found]):
         self._detector.close()
 
 
-def check_confidences(**values: float) -> None:
-    """Refuse a probability, by its name, that is none."""
-    for name, value in values.items():
-        if not 0 <= value <= 1:
-            raise InputError(f"{name}={value}: give a probability between 0 and 1")
-
-
 def normalized_landmarks(
     points: Float32Array, visibility: Float32Array | None = None, presence: Float32Array | None = None
 ) -> list[NormalizedLandmark]:
