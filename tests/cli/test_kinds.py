@@ -10,9 +10,10 @@ import pytest
 from sonjit.cli import main
 from sonjit.errors import InputError
 from sonjit.measures.gestures import Gesture
-from sonjit.media import load_frames
-from sonjit.results import Body, Frame, Hand
+from sonjit.media import Header, load_frames, open_writer
+from sonjit.results import Body, Face, Frame, Hand
 from sonjit.runs import Annotator, Counting, table_columns
+from sonjit.skeletons.blendshapes import BLENDSHAPES
 
 LISTS = {"face": "faces", "body": "bodies", "holistic": "people"}
 
@@ -124,3 +125,18 @@ def test_gestures_are_noted_where_they_are_asked_for_and_clear(monkeypatch, meas
     frame = Frame(0, 0.0, [Hand("Left", 1.0, points, points)])
     noted = Annotator(table_columns("hands-full", measures=measures), None).annotate(frame)
     assert (noted.notes, noted.captions) == ([note], [])
+
+
+def test_expressions_and_the_pose_of_faces_are_columns(tmp_path):
+    columns = table_columns("face-attention", measures=False, blendshapes=True, transform=True)
+    assert list(columns) == [*BLENDSHAPES, *(f"transform_{row}{column}" for row in range(4) for column in range(4))]
+    points = np.random.default_rng(0).uniform(0, 1, (478, 3)).astype(np.float32)
+    face = Face(0.5, points, (0.0, 0.0, 1.0, 1.0))
+    face.blendshapes = {name: number / 64 for number, name in enumerate(BLENDSHAPES)}
+    face.transform = np.arange(16, dtype=np.float32).reshape(4, 4)
+    frame = Frame(0, 0.0, faces=[face])
+    with open_writer(tmp_path / "face.csv", Header(kind="faces"), columns) as writer:
+        writer.write(frame, Annotator(columns, None).annotate(frame).extras)
+    with (tmp_path / "face.csv").open(newline="") as file:
+        row = next(csv.DictReader(file))
+    assert (float(row["jawOpen"]), float(row["transform_23"])) == (BLENDSHAPES.index("jawOpen") / 64, 11.0)

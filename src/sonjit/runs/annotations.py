@@ -10,6 +10,8 @@ from sonjit.detectors.kinds import find_kind, find_model
 from sonjit.errors import InputError
 from sonjit.measures import GESTURE_KINDS, MEASURE_NAMES, GestureSmoother, RepetitionCounter, gesture_of, measures
 from sonjit.measures.gestures import CLEAR_SCORE
+from sonjit.results import Face
+from sonjit.skeletons.blendshapes import BLENDSHAPES
 
 if TYPE_CHECKING:
     from sonjit.measures import Gesture
@@ -20,10 +22,16 @@ _BOX = ("x_min", "y_min", "x_max", "y_max")
 Columns: TypeAlias = "dict[str, type[int] | type[float] | type[str]]"
 
 
-def table_columns(model: str, *, measures: bool, counts: bool = False) -> Columns:
+_TRANSFORM = tuple(f"transform_{row}{column}" for row in range(4) for column in range(4))
+
+
+def table_columns(
+    model: str, *, measures: bool, counts: bool = False, blendshapes: bool = False, transform: bool = False
+) -> Columns:
     """Names and types of a table's further columns for a model such as `hands-full`.
 
-    Boxes always have theirs: the six keypoints of a face do not determine its box.
+    Boxes always have theirs: the six keypoints of a face do not determine its box. Blendshapes have one each by their
+    name, a transform one for each row and column of its matrix.
     """
     entry, asked = find_model(model.partition("+")[0])
     columns: Columns = dict.fromkeys(_BOX, float) if asked.is_box else {}
@@ -34,6 +42,7 @@ def table_columns(model: str, *, measures: bool, counts: bool = False) -> Column
         columns |= {name: float for one in kinds for name in MEASURE_NAMES.get(one, ())}
     if counts:
         columns["repetitions"] = int
+    columns |= dict.fromkeys((*(BLENDSHAPES if blendshapes else ()), *(_TRANSFORM if transform else ())), float)
     return columns
 
 
@@ -115,6 +124,10 @@ class Annotator:
                 row["repetitions"] = count = self._count((one.id, one.handedness), measured[self._counting.measure])
                 captions.append(f"#{one.id}: {count} repetition{'' if count == 1 else 's'}")
             row |= dict(zip(_BOX, one.box, strict=True))
+            if isinstance(one, Face) and one.blendshapes is not None:
+                row |= one.blendshapes
+            if isinstance(one, Face) and one.transform is not None:
+                row |= dict(zip(_TRANSFORM, one.transform.ravel().tolist(), strict=True))
             rows.append({name: row[name] for name in self._columns if name in row})
         return Annotations(rows if self._columns else None, notes, captions)
 

@@ -75,7 +75,8 @@ class Detect(Processor):
     @property
     def columns(self) -> Columns:
         """Names and types of the table's further columns."""
-        own = table_columns(self.model, measures=self.measures, counts=self.count is not None)
+        given = {name: bool(self.options.get(name)) for name in ("blendshapes", "transform")}
+        own = table_columns(self.model, measures=self.measures, counts=self.count is not None, **given)
         return own | {name: kind for one in self.beside for name, kind in one.columns.items()}
 
     @property
