@@ -53,20 +53,34 @@ def face_points(mesh: ArrayLike, skeleton: str) -> NDArray[np.float64]:
     (68, 2)
     """
     points = np.asarray(mesh, np.float64)
+    return face_weights(points, skeleton) @ points
+
+
+def face_weights(mesh: ArrayLike, skeleton: str) -> NDArray[np.float64]:
+    """The same as weights (68 or 98, 468 or 478) of the mesh's points: `face_weights(mesh, name) @ mesh`.
+
+    Raises:
+        InputError: as `face_points`.
+    """
+    points = np.asarray(mesh, np.float64)
     if skeleton not in _VERTICES:
         raise InputError(f"{skeleton}: known are {' and '.join(_VERTICES)}")
     if points.ndim != 2 or len(points) not in _MESHES:
         raise InputError(f"mesh {points.shape}: give the points of one face mesh, (468, D) or (478, D)")
-    half = _JAW_POINTS[skeleton] // 2 + 1
-    right, left = (_evenly(points[list(chain)], half) for chain in (_RIGHT_JAW, _LEFT_JAW))
-    own = [right, left[1:], *(points[list(chain)] for chain in _VERTICES[skeleton])]
+    half, unit = _JAW_POINTS[skeleton] // 2 + 1, np.eye(len(points))
+    right, left = (_evenly(points, chain, half) for chain in (_RIGHT_JAW, _LEFT_JAW))
+    own = [right, left[1:], *(unit[list(chain)] for chain in _VERTICES[skeleton])]
     if skeleton == "face_wflw98":
-        own += [(points[iris] if iris < len(points) else points[list(rim)].mean(0))[None] for rim, iris in _PUPILS]
+        own += [(unit[iris] if iris < len(points) else unit[list(rim)].mean(0))[None] for rim, iris in _PUPILS]
     return np.concatenate(own)
 
 
-def _evenly(chain: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Points (count, D) at equal distances in x and y along a chain of lines (N, D)."""
-    along = np.append(0.0, np.cumsum(np.linalg.norm(np.diff(chain[:, :2], axis=0), axis=1)))
+def _evenly(points: NDArray[np.float64], chain: tuple[int, ...], count: int) -> NDArray[np.float64]:
+    """Weights (count, N) of places at equal distances in x and y along a chain of lines through some points (N, D)."""
+    corners = points[list(chain)]
+    along = np.append(0.0, np.cumsum(np.linalg.norm(np.diff(corners[:, :2], axis=0), axis=1)))
     places = np.linspace(0, along[-1], count)
-    return np.stack([np.interp(places, along, axis) for axis in chain.T], axis=1)
+    shares = np.stack([np.interp(places, along, unit) for unit in np.eye(len(chain))], axis=1)  # (count, corners)
+    weights = np.zeros((count, len(points)))
+    weights[:, list(chain)] = shares
+    return weights

@@ -174,7 +174,7 @@ class LandmarkCrops(Sequence[LandmarkCrop]):
             box = _empty_box(sample, place)
             assert box is not None
             nothing, unknown = np.full((count, 3), np.nan, np.float32), np.zeros(count, np.bool_)
-            wide = _cut(sample.rgb(), box, self._size)
+            wide = cut_wide(sample.rgb(), box, self._size)
             return LandmarkCrop(wide, np.zeros((count, 2), np.float32), unknown, nothing, None, present=False)
         hand = sample.instances[number]
         labels = self._labels(hand)
@@ -184,7 +184,7 @@ class LandmarkCrops(Sequence[LandmarkCrop]):
         if hand.keypoints_m is not None:
             metres = hand.keypoints_m[hand.places_of(self._names)]
         return LandmarkCrop(
-            _cut(sample.rgb(), box, self._size),
+            cut_wide(sample.rgb(), box, self._size),
             points_into_crop(points, box, self._size).astype(np.float32),
             known,
             _turned(metres, box),
@@ -226,7 +226,8 @@ def _empty_box(sample: Sample, seed: int) -> RotatedBox | None:
     return None
 
 
-def _cut(rgb: Image, box: RotatedBox, size: int) -> Image:
+def cut_wide(rgb: Image, box: RotatedBox, size: int) -> Image:
+    """The crop of a box in `size` pixels with a quarter of it around: `LandmarkCrop.wide`."""
     whole = size + 2 * round(_MARGIN * size)
     wide = np.empty((whole, whole, 3), np.uint8)
     crop_on_grid(rgb, _wider(box), wide)
