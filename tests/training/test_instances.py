@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from sonjit.cli import main
 from sonjit.datasets import Instance, Sample, mask_from_segmentation, open_dataset, rle_from_mask
+from sonjit.explain.segment import draw_tasks, semantic_labels
 from sonjit.networks import create_network
 from sonjit.networks.mask_rcnn.mask_rcnn import load_mask_rcnn
+from sonjit.networks.mask_rcnn.roi_heads import DetectedInstances, SkipMaskHead, paste_masks
 from sonjit.training.images.mask_rcnn import (
     augmented,
     average_precisions,
@@ -259,3 +261,132 @@ def test_forgetting_classes_keeps_the_rest():
     assert torch.equal(network.box_head.hidden[0].weight, kept)
     assert network.box_head.scores.out_features == 6
     assert network.mask_head.logits.out_channels == 6
+
+
+def independent_ap(truth, results, overlap):
+    """COCO's AP worked out anew: 101 points of recall, IoU 0.5 to 0.95, the mean over categories, in per cent.
+
+    Args:
+        truth: (image, category, what) each.
+        results: (image, category, score, what) each.
+        overlap: IoU of two of these.
+    """
+    found = []
+    for category in sorted({one[1] for one in truth}):
+        own = [one for one in truth if one[1] == category]
+        ranked = sorted((one for one in results if one[1] == category), key=lambda one: -one[2])
+        for threshold in np.linspace(0.5, 0.95, 10):
+            taken, hits = set(), []
+            for image, _, _, what in ranked:
+                near = [(overlap(what, one[2]), k) for k, one in enumerate(own) if one[0] == image and k not in taken]
+                best = max(near, default=(0, None))
+                hits.append(best[0] >= threshold - 1e-12)
+                taken |= {best[1]} if hits[-1] else set()
+            right = np.cumsum(hits)
+            precision = np.maximum.accumulate((right / np.arange(1, len(hits) + 1))[::-1])[::-1] if hits else []
+            recall = right / len(own)
+            places = np.searchsorted(recall, np.linspace(0, 1, 101), side="left")
+            found.append(np.mean([precision[k] if k < len(hits) else 0 for k in places]))
+    return 100 * np.mean(found)
+
+
+def box_overlap(a, b):
+    inside = np.prod(np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0))
+    return inside / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - inside)
+
+
+def mask_overlap(a, b):
+    return (a & b).sum() / (a | b).sum()
+
+
+def test_evaluation_gives_cocos_precision_beside_the_speed_and_shows_the_worst(run, tmp_path):
+    data, weights = run
+    options = ["--data", "folder", "--root", data, "--model", "mask-rcnn", "--weights", weights, "--out", tmp_path]
+    assert main(["eval", "--protocol", "coco-instances", *map(str, options)]) == 0
+    record = json.loads((tmp_path / "eval.json").read_text("utf-8"))
+    metrics = {one["name"]: one["value"] for one in record["runs"][0]["metrics"]}
+    truth, results = {"box": [], "mask": []}, {"box": [], "mask": []}
+    saved = load_mask_rcnn(weights)
+    for number, sample in enumerate(open_dataset("folder", data)):
+        for one in sample.instances:
+            truth["box"].append((number, one.category_id, np.array(one.box)))
+            truth["mask"].append((number, one.category_id, one.mask()))
+        pixels = torch.from_numpy(sample.rgb()).permute(2, 0, 1).float() / 255
+        with torch.inference_mode():
+            (found,) = saved.network.find([pixels])
+            masks = paste_masks(found.masks, found.boxes, sample.rgb().shape[:2]).numpy() >= 0.5
+        for label, score, box, mask in zip(found.labels, found.scores, found.boxes, masks, strict=True):
+            written = [round(float(edge), 2) for edge in box]  # as results are written
+            results["box"].append((number, int(label), round(float(score), 5), np.array(written)))
+            results["mask"].append((number, int(label), round(float(score), 5), mask))
+    assert metrics["box_ap"] == pytest.approx(independent_ap(truth["box"], results["box"], box_overlap), abs=1e-6)
+    assert metrics["mask_ap"] == pytest.approx(independent_ap(truth["mask"], results["mask"], mask_overlap), abs=1e-6)
+    assert 0 < metrics["mask_ap"] < 100
+    assert metrics["frames_per_second"] > 0
+    report = (tmp_path / "report.md").read_text("utf-8")
+    assert "| Mask R-CNN, ResNet-101, test | 35.70 | 5.00 |" in report
+    worst = cv2.imread(str(tmp_path / record["runs"][0]["worst"][0]["file"]))
+    assert worst.shape[1] == 720
+
+
+def test_what_is_pooled_and_which_mask_head_can_be_compared(run, tmp_path):
+    for name, settings in (("pool", {"roi": "pool"}), ("skip", {"mask_head": "skip"})):
+        assert train(run[0], tmp_path / name, 2, **settings) == 0
+        network = load_mask_rcnn(tmp_path / name).network
+        assert (network.roi, type(network.mask_head).__name__) == {
+            "pool": ("pool", "MaskHead"), "skip": ("align", "SkipMaskHead"),
+        }[name]  # fmt: skip
+        metrics = json.loads((tmp_path / name / "metrics.json").read_text("utf-8"))
+        assert metrics["frames_per_second"] > 0
+
+
+def test_scores_of_skip_layers_are_those_of_both_resolutions_enlarged():
+    torch.manual_seed(0)
+    head, maps = SkipMaskHead(3, 4).eval(), torch.rand(2, 4, 14, 14)
+    with torch.inference_mode():
+        fine = head.convs[:2](maps)
+        coarse = head.convs[2:](torch.nn.functional.max_pool2d(fine, 2))
+        parts = [
+            torch.nn.functional.conv2d(one, head.logits.weight[:, place : place + 4])
+            for one, place in ((fine, 0), (coarse, 4))
+        ]
+        wanted = sum(torch.nn.functional.interpolate(one, (28, 28), mode="bilinear") for one in parts)
+        wanted = wanted + head.logits.bias[:, None, None]
+        torch.testing.assert_close(head(maps), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_one_image_as_each_of_the_four_tasks(run, tmp_path, capsys):
+    data, weights = run
+    image = data / "images" / "000.png"
+    options = ["segment", str(image), "--weights", str(weights), "--tasks"]
+    assert main([*options, "--draw", str(tmp_path / "four.png")]) == 0
+    rgb, drawn = cv2.imread(str(image)), cv2.imread(str(tmp_path / "four.png"))
+    height, width = rgb.shape[:2]
+    assert drawn.shape == (2 * height, 2 * width, 3)
+    assert main(options) == 2
+    assert "give that, too" in capsys.readouterr().err
+
+
+def test_a_pixel_is_of_the_surest_objects_category():
+    masks = torch.ones(2, 4, 4)
+    boxes = torch.tensor([[0.0, 0, 6, 6], [4, 0, 10, 6]])
+    found = DetectedInstances(boxes, torch.tensor([0.9, 0.8]), torch.tensor([2, 1]), masks)
+    labels = semantic_labels(found, (8, 12))
+    assert (labels[1:5, 5] == 2).all()
+    assert (labels[1:5, 8] == 1).all()
+    assert (labels[7] == 0).all()
+
+
+def test_each_panel_shows_its_own_task():
+    rgb = np.full((200, 300, 3), 90, np.uint8)
+    boxes = torch.tensor([[100.0, 100, 140, 180], [200, 100, 240, 180]])
+    found = DetectedInstances(boxes, torch.tensor([0.9, 0.8]), torch.tensor([1, 1]), torch.ones(2, 28, 28))
+    drawn = draw_tasks(rgb, found, ["cup"])
+    classes, one, semantic, each = (drawn[y : y + 200, x : x + 300] for y in (0, 200) for x in (0, 300))
+    first, second = (140, 120), (140, 220)
+    assert (classes[90:] == 90).all()
+    assert (one[100, 120] != 90).any()
+    assert (one[90:, 150:] == 90).all()  # the surest alone
+    assert (semantic[first] == semantic[second]).all()
+    assert (semantic[first] != 90).any()
+    assert (each[first] != each[second]).any()

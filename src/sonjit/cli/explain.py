@@ -95,6 +95,7 @@ def segment(
     weights: str | None = None,
     save: str | None = None,
     draw: str | None = None,
+    tasks: Annotated[bool, Parameter(negative="")] = False,
     steps: str | None = None,
     min_score: float = 0.5,
     min_side: int | None = None,
@@ -117,6 +118,7 @@ def segment(
         save: File to write in COCO's results format, .json or .jsonl, or its rows as .csv or .parquet; for many files a
             folder, or a name with {name} in it.
         draw: Image or video to write, with masks, boxes, categories and confidences; for many files a folder.
+        tasks: Draw each image four times: as classification, localization, semantic and instance segmentation.
         steps: Folder for an image of each step of the network on an input's first image; for many files a folder each.
         min_score: Least confidence, 0 to 1.
         min_side: What the short side of an image becomes, in pixels; by default what the weights are for.
@@ -130,5 +132,7 @@ def segment(
         raise InputError(f"--min-score {min_score}: give 0 to 1")
     if min_side is not None and min_side < 32:
         raise InputError(f"--min-side {min_side}: give at least 32")
-    processor = Segment(weights, min_score, min_side, device)
+    if tasks and draw is None:
+        raise InputError("--tasks: says what --draw draws; give that, too")
+    processor = Segment(weights, min_score, min_side, device, tasks)
     return report_job(sources, processor, Outputs(save, draw, figures=steps), running)

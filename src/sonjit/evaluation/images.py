@@ -137,10 +137,11 @@ class InstanceEvaluator:
             "annotations": truth,
             "categories": [{"id": one, "name": str(one)} for one in categories],
         }
-        summary = MetricSummary(values=[math.nan] * len(evaluated))
+        summary = MetricSummary()
         kinds = [("box", "bbox")]
         if any("segmentation" in one for one in truth) and any("segmentation" in one for one in results):
             kinds.insert(0, ("mask", "segm"))
+        summary.values = [_precision_of(data, results, one["image"], kinds[0][1]) for one in images]
         for name, kind in kinds:
             stats = coco_precision(data, results, kind).stats  # pyright: ignore[reportArgumentType]
             summary.metrics += [
@@ -148,6 +149,19 @@ class InstanceEvaluator:
                 for key, value in stats.items()
             ]
         return summary
+
+
+def _precision_of(
+    data: Mapping[str, Sequence[Mapping[str, Any]]], results: Sequence[Mapping[str, Any]], image: int, kind: str
+) -> float:
+    """Average precision in one image alone, in per cent, to find the worst; NaN where nothing is labelled."""
+    own = {"images": [one for one in data["images"] if one["id"] == image], "categories": data["categories"]}
+    truth = [one for one in data["annotations"] if one["image_id"] == image]
+    if not truth:
+        return math.nan
+    found = [one for one in results if one["image_id"] == image]
+    stats = coco_precision({**own, "annotations": truth}, found, kind).stats  # pyright: ignore[reportArgumentType]
+    return 100 * stats["AP"] if stats["AP"] >= 0 else math.nan
 
 
 def image_number(sample: Sample) -> int:

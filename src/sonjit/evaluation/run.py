@@ -19,10 +19,13 @@ from sonjit.evaluation.images import InstanceEvaluator, LocalizationEvaluator
 from sonjit.evaluation.joints import JointEvaluator, TwoHandEvaluator
 from sonjit.evaluation.keypoints import KeypointEvaluator
 from sonjit.evaluation.landmarks import FaceEvaluator, LandmarkEvaluator
+from sonjit.evaluation.metrics import Metric
 from sonjit.evaluation.models import ModelChoice, describe_model, is_window_model, open_model
 from sonjit.evaluation.palms import PalmEvaluator
 from sonjit.evaluation.protocols import Protocol, ProtocolData, RecordedData, load_protocol
+from sonjit.evaluation.published import load_table
 from sonjit.evaluation.records import Journal, JournalLine, hash_of, hash_of_lines, library_versions
+from sonjit.evaluation.schema import MetricRecord
 from sonjit.evaluation.submissions import check_submission, save_submission, submitted
 from sonjit.extensions import Registry
 from sonjit.files import append_line
@@ -178,7 +181,7 @@ def evaluate(
     skipped = len(data) * len(modes) - sum(len(group) for *_, group in calls)
     for _ in range(skipped):
         advance()
-    stopped = False
+    stopped, speed = False, _speed(session, modes) if _wants_speed(session.protocol) else {}
     try:
         _evaluate_all(session, calls, advance)
     except KeyboardInterrupt:
@@ -205,6 +208,8 @@ def evaluate(
         "skipped": data.skipped,
         "runs": [run_record(session.evaluator, mode, evaluated) for mode, evaluated in lines.items()],
     }
+    for run in record["runs"]:
+        run["metrics"] += [MetricRecord(**asdict(one)) for one in speed.get(run["mode"], ())]
     summary = Summary(
         frames=sum(map(len, lines.values())) - skipped,
         instances=sum(run["evaluated"] for run in record["runs"]),
@@ -214,6 +219,34 @@ def evaluate(
     if zeros:
         summary.notes.append(f"{request.submission}: {zeros} images are zeros, for nothing was found in them")
     return Evaluation(record, data, lines, stopped, summary)
+
+
+def _wants_speed(protocol: Protocol) -> bool:
+    """Whether a published table beside it tells a speed."""
+    columns = (column.metric for name in protocol.tables for column in load_table(name).columns)
+    return _SPEED in columns
+
+
+def _speed(session: _Session, modes: Sequence[Mode]) -> dict[Mode, list[Metric]]:
+    """Images a second of a model over the first few images, one at a time and read before; none of predictions."""
+    if session.choice.predictions is not None:
+        return {}
+    found: dict[Mode, list[Metric]] = {}
+    samples = [sample for sample, _ in zip(session.data.readable(), range(_TIMED), strict=False)]
+    images = [sample.rgb() for sample in samples]
+    for mode in modes:
+        session.model.begin(mode)
+        session.model.find(samples[0], images[0], mode)  # warms up
+        start = time.perf_counter()
+        for sample, rgb in zip(samples, images, strict=True):
+            session.model.find(sample, rgb, mode)
+        speed = len(samples) / (time.perf_counter() - start)
+        found[mode] = [Metric(_SPEED, "speed here", speed, "frames/s", "higher", counted=len(samples))]
+    return found
+
+
+_SPEED = "frames_per_second"
+_TIMED = 16  # images
 
 
 def _modes(model: Model, wanted: Sequence[Mode]) -> tuple[Mode, ...]:

@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sonjit.arrays import BoolArray, FloatArray, Image
+from sonjit.arrays import BoolArray, FloatArray, Image, IntArray
 from sonjit.datasets import coco_result
 from sonjit.datasets.formats.coco import CocoResult
 from sonjit.engines.devices import torch_device
+from sonjit.explain.overlay import grid as panel_grid
 from sonjit.files import atomic_folder
 from sonjit.media import Source, SourceFrame, open_drawing_writer
 from sonjit.media.annotated.writers import encode_image
@@ -58,6 +59,55 @@ def draw_instances(rgb: Image, found: DetectedInstances, names: Sequence[str]) -
         written.append(Label(f"{names[label - 1]} {score:.2f}", top, _ABOVE, colour, size))
     draw_labels(canvas, written)
     return canvas
+
+
+def semantic_labels(found: DetectedInstances, size: tuple[int, int]) -> IntArray:
+    """Semantic segmentation out of instances: the category of each pixel, whichever of its objects it belongs to.
+
+    Args:
+        found: in one image, best first; where two cover a pixel, the surer one counts.
+        size: of the image, height and width.
+
+    Returns:
+        (H, W) int64: labels 1, 2, ..., and 0 for the background.
+    """
+    labels = np.zeros(size, np.int64)
+    if found.masks.shape[-1]:
+        masks = paste_masks(found.masks, found.boxes, size).cpu().numpy() >= 0.5
+        for mask, label in reversed(list(zip(masks, found.labels.tolist(), strict=True))):
+            labels[mask] = label
+    return labels
+
+
+def draw_tasks(rgb: Image, found: DetectedInstances, names: Sequence[str]) -> Image:
+    """A new image (2 H, 2 W, 3): what is there, where one is, the category of each pixel, the pixels of each object.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        found: in its pixels, best first.
+        names: of the labels 1, 2, ...
+    """
+    scores: list[float] = found.scores.tolist()
+    labels: list[int] = found.labels.tolist()
+    best = {label: score for score, label in reversed(list(zip(scores, labels, strict=True)))}
+    one, words = rgb.copy(), [f"{names[label - 1]} {best[label]:.2f}" for label in sorted(best)]
+    if scores:
+        _draw_box(one, found.boxes[0].tolist(), PERSON_COLOURS[labels[0] % len(PERSON_COLOURS)])
+    semantic, categories = rgb.copy(), semantic_labels(found, (rgb.shape[0], rgb.shape[1]))
+    for label in sorted(best):
+        draw_tint(semantic, (categories == label).astype(np.float32), PERSON_COLOURS[label % len(PERSON_COLOURS)])
+    shown: list[str] = [names[label - 1] for label in sorted(best)]
+    where = [f"{names[labels[0] - 1]} {scores[0]:.2f}"] if scores else []
+    panels: tuple[tuple[NDArray[np.uint8], list[str]], ...] = (
+        (rgb.copy(), ["classification", *words]),
+        (one, ["localization", *where]),
+        (semantic, ["semantic segmentation", *shown]),
+        (draw_instances(rgb, found, names), ["instance segmentation"]),
+    )
+    for canvas, lines in panels:
+        draw_captions(canvas, lines)
+    drawn = [canvas for canvas, _ in panels]
+    return panel_grid([drawn[:2], drawn[2:]])
 
 
 def results_from_instances(
@@ -233,12 +283,14 @@ class Segment(Processor):
         min_score: least confidence, 0 to 1.
         min_side: what the short side of an image becomes, in pixels; None for what the weights are for.
         device: see `torch_device`.
+        tasks: draw each image as the four tasks, see `draw_tasks`.
     """
 
     weights: str | None = None
     min_score: float = 0.5
     min_side: int | None = None
     device: str = "cpu"
+    tasks: bool = False
 
     def found(self, count: int) -> str:
         """So many instances."""
@@ -308,7 +360,8 @@ class _SegmentPass(Pass[_Found]):
             for record in results_from_instances(found, frame.rgb.shape[:2], number, self._session.ids):
                 self._table.write(record)
         if self._drawing is not None:
-            self._drawing.write(draw_instances(frame.rgb, found, names), frame.time, index=frame.index, under=frame)
+            draw = draw_tasks if self._session.processor.tasks else draw_instances
+            self._drawing.write(draw(frame.rgb, found, names), frame.time, index=frame.index, under=frame)
 
     def report(self, summary: Summary) -> None:
         summary.lines = self._lines

@@ -24,7 +24,9 @@ from sonjit.networks.mask_rcnn.roi_heads import (
     BoxHead,
     DetectedInstances,
     MaskHead,
+    MaskHeadName,
     Samples,
+    SkipMaskHead,
     Target,
     batch_of,
     box_losses,
@@ -154,6 +156,7 @@ class MaskRCNN(Network):
         after_nms: proposals that are left; doubled in training.
         roi: RoIAlign, or RoIPool for comparison.
         masks: False for Faster R-CNN, the same without masks.
+        mask_head: fully convolutional, or one with skip layers to compare with.
         mask_map: 14 for 28x28 masks, 7 for the paper's 14x14 ones.
         min_side, max_side: images are resized so that their short side is the one, or their long side the other, in
             pixels.
@@ -177,6 +180,7 @@ class MaskRCNN(Network):
         after_nms: int = 1000,
         roi: Pooling = "align",
         masks: bool = True,
+        mask_head: MaskHeadName = "fcn",
         mask_map: int = 14,
         min_side: int = 800,
         max_side: int = 1333,
@@ -195,7 +199,8 @@ class MaskRCNN(Network):
             channels, convs=rpn_convs, sizes_px=anchors_px, before_nms=before_nms, after_nms=after_nms
         )
         self.box_head = BoxHead(classes, channels, hidden, box_convs, norm_of_heads)
-        self.mask_head = MaskHead(classes, channels, norm_of_heads) if masks else None
+        head = {"fcn": MaskHead, "skip": SkipMaskHead}[mask_head]
+        self.mask_head = head(classes, channels, norm_of_heads) if masks else None
 
     def forward(self, images: Tensor, *, steps: bool = False) -> dict[str, Any]:
         """What is in images of one size, in tensors of one size.
@@ -414,12 +419,20 @@ def _described(description: Any) -> tuple[str, dict[str, Any], tuple[Category, .
     return str(description["network"]), dict(description["options"]), categories
 
 
+_WHEN_USED = ("min_side", "max_side", "min_score", "most")
+"""Options that change no weight: they may differ from those of the training."""
+
+
 def _create(
     name: str, weights: str | Path, options: Mapping[str, object], categories: tuple[Category, ...]
 ) -> SavedMaskRCNN:
-    network = create_network(name, weights, **options)
+    used = {key: value for key, value in options.items() if key in _WHEN_USED}
+    network = create_network(name, weights, **{key: value for key, value in options.items() if key not in used})
     if not isinstance(network, MaskRCNN):
         raise InputError(f"{name} is not a Mask R-CNN: it finds no instances")
+    for key, value in used.items():
+        setattr(network, key, value)
+    network.options = {**network.options, **used}
     return SavedMaskRCNN(network.eval(), categories, name, options)
 
 

@@ -8,7 +8,7 @@ Images of several sizes as one batch, and what is in them scaled with them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -123,6 +123,33 @@ class MaskHead(nn.Module):
         weight, bias = self.logits.weight.flatten(1)[labels], self.logits.bias  # (N, C)
         own = torch.einsum("nc,nchw->nhw", weight, features)
         return own if bias is None else own + bias[labels, None, None]
+
+
+MaskHeadName = Literal["fcn", "skip"]
+
+
+class SkipMaskHead(MaskHead):
+    """To compare with: scores at the map's own resolution and at half of it, added (Long et al. 2015, skip layers).
+
+    Their bilinear enlargement is applied to the features instead, which is the same, for scores are linear in them.
+    """
+
+    def __init__(self, classes: int, channels: int = 256, norm: Norm | None = None) -> None:
+        super().__init__(classes, channels, norm)
+        del self.upsample
+        self.logits = nn.Conv2d(2 * channels, classes, 1)
+        nn.init.kaiming_normal_(self.logits.weight, mode="fan_out", nonlinearity="relu")
+
+    def features(self, maps: Tensor) -> Tensor:
+        """(N, C, M, M) -> (N, 2 C, 2M, 2M), of which the logits are linear."""
+        fine = self.convs[:2](maps)
+        coarse = self.convs[2:](F.max_pool2d(fine, 2, ceil_mode=True))
+        side = 2 * maps.shape[-1]
+        return torch.cat([_enlarged(one, side) for one in (fine, coarse)], 1)
+
+
+def _enlarged(maps: Tensor, side: int) -> Tensor:
+    return F.interpolate(maps, (side, side), mode="bilinear", align_corners=False)
 
 
 def boxes_from_scores(

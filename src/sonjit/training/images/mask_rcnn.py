@@ -6,6 +6,7 @@ The recipe `mask-rcnn`: Mask R-CNN on any data set with masks or boxes, evaluate
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,8 @@ from sonjit.networks.mask_rcnn.mask_rcnn import (
     load_mask_rcnn,
     save_mask_rcnn_description,
 )
+from sonjit.networks.mask_rcnn.roi_align import Pooling
+from sonjit.networks.mask_rcnn.roi_heads import MaskHeadName
 from sonjit.networks.registry import create_network
 from sonjit.training.augment import mirrored_order
 from sonjit.training.hands.samples import SHARDS, in_any_order
@@ -194,6 +197,8 @@ class MaskRCNNSettings(TrainingSettings):
         channels: of pyramid and heads.
         hidden: of the box head's fully connected layers.
         masks: False for Faster R-CNN, the same without masks.
+        roi: align, or pool to compare with.
+        mask_head: fcn, or skip for one with skip layers to compare with.
         samples: anchors and proposals of an image that the losses are taken over.
     """
 
@@ -210,6 +215,8 @@ class MaskRCNNSettings(TrainingSettings):
     channels: int = 48
     hidden: int = 128
     masks: bool = True
+    roi: Pooling = "align"
+    mask_head: MaskHeadName = "fcn"
     samples: int = 128
 
     def __post_init__(self) -> None:
@@ -227,6 +234,8 @@ class MaskRCNNSettings(TrainingSettings):
             "hidden": self.hidden,
             "norm": "group",
             "masks": self.masks,
+            "roi": self.roi,
+            "mask_head": self.mask_head,
             "before_nms": 300,
             "after_nms": 100,
         }
@@ -286,7 +295,7 @@ def draw_batch(
 def evaluate(
     network: MaskRCNN, samples: Sequence[Sample], categories: Mapping[int, str], device: str
 ) -> dict[str, float]:
-    """Average precisions of a network on images.
+    """Average precisions of a network on images, and how many of them it takes a second.
 
     Args:
         network: in eval mode, whose labels 1, 2, ... are the categories in order.
@@ -295,11 +304,15 @@ def evaluate(
         device: of torch.
     """
     results: list[Mapping[str, object]] = []
+    seconds = 0.0
     for place, sample in enumerate(samples):
         rgb = sample.rgb()
+        start = time.perf_counter()
         (found,) = network.find([image_tensor(rgb, device)])
         results += results_from_instances(found, rgb.shape[:2], place, list(categories))
-    return average_precisions(coco_from_samples(samples, categories), results, masks=network.mask_head is not None)
+        seconds += time.perf_counter() - start
+    metrics = average_precisions(coco_from_samples(samples, categories), results, masks=network.mask_head is not None)
+    return {**metrics, "frames_per_second": len(samples) / seconds}
 
 
 def _opened(data: Path, images: Path | None, settings: MaskRCNNSettings) -> Dataset:
