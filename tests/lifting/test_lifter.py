@@ -224,11 +224,11 @@ def test_a_checkpoint_says_what_it_needs_and_one_that_does_not_is_refused(name, 
     assert load(str(own), values[0]).options == made.options
     with pytest.raises(InputError, match=rf"own\.safetensors was written with {option}={values[0]!r}, not"):
         load(str(own), values[1])
-    wide = {"internet": create_network("internet"), "rootnet": create_network("rootnet")}[name]
-    torch.save({f"module.{key}": value for key, value in wide.state_dict().items()}, foreign)
+    torch.save({f"module.{key}": value for key, value in made.state_dict().items()}, foreign)
     with pytest.raises(InputError, match=rf"foreign\.pth does not say its {option.replace('_', ' ')}: give "):
         load(str(foreign))
-    assert load(str(foreign), values[1]).options[option] == values[1]
+    said = create_network(name, foreign, **TINY[name], **{option: values[1]})
+    assert said.options[option] == values[1]
 
 
 def test_a_lifter_shows_networks_crops_of_the_size_they_were_trained_on(two):

@@ -110,10 +110,9 @@ def load_internet(weights: str, layout: str | None = None) -> InterNet | Exporte
     """
     if Path(weights).suffix in EXPORTED:
         return ExportedInterNet(Path(weights), layout)
-    layout = layout or ("interhand" if weights == "demo" else None)
-    network = create_network("internet", weights, layout=layout)
+    need_option(weights, "layout", layout, LAYOUT_NEEDED)
+    network = create_network("internet", weights, layout=layout or ("interhand" if weights == "demo" else None))
     assert isinstance(network, InterNet)
-    need_option(network, "layout", weights, LAYOUT_NEEDED)
     return network
 
 
@@ -127,10 +126,9 @@ def load_rootnet(weights: str, input_scale: float | None = None) -> RootNet:
     Raises:
         InputError: weights that are missing, do not fit, contradict the scale, or do not say it.
     """
-    scale = input_scale or (1.0 if weights == "demo" else None)
-    network = create_network("rootnet", weights, input_scale=scale)
+    need_option(weights, "input_scale", input_scale, SCALE_NEEDED)
+    network = create_network("rootnet", weights, input_scale=input_scale or (1.0 if weights == "demo" else None))
     assert isinstance(network, RootNet)
-    need_option(network, "input_scale", weights, SCALE_NEEDED)
     return network
 
 

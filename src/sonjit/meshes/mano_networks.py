@@ -266,9 +266,9 @@ def load_deformer(
         if None not in (told, variant) and told != variant:
             raise InputError(f"{path}: its MANO models are those of variant {told}, not {variant}; leave it out")
         variant = told or variant
+    need_option(path, "variant", variant, VARIANT_NEEDED)
     network = create_network("deformer", path, mano=right, mano_left=left, variant=variant)
     assert isinstance(network, DeformerNetwork)
-    need_option(network, "variant", path, VARIANT_NEEDED)
     return network
 
 

@@ -165,19 +165,20 @@ def _plain(value: object) -> object:
     return json.loads(json.dumps(value))
 
 
-def need_option(network: Network, name: str, weights: object, how: str) -> None:
-    """Refuse weights that do not say, and of which nobody says, what cannot be read off them.
+def need_option(weights: str, name: str, said: object, how: str) -> None:
+    """Refuse a checkpoint that does not say, and of which nobody says, what cannot be read off its weights.
 
     Args:
-        network: made of them.
+        weights: its file; what is no file is refused where it is read.
         name: of the option.
-        weights: their file.
+        said: what the caller says, None for nothing.
         how: what to give, and what it means.
 
     Raises:
         InputError: naming file, option and what to give.
     """
-    if name not in network.options:
+    path = Path(weights)
+    if said is None and path.is_file() and name not in (saved.options if (saved := saved_network(path)) else ()):
         raise InputError(f"{weights} does not say its {name.replace('_', ' ')}: give {how}")
 
 
