@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.datasets import Instance, Sample
-    from sonjit.evaluation.landmarks import LandmarkKind
-    from sonjit.evaluation.predictions import Prediction
+    from sonjit.evaluation.predictions import LandmarkKind, Prediction
     from sonjit.evaluation.protocols import Protocol
     from sonjit.results import Box
 

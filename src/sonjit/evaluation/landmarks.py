@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -47,10 +47,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.datasets import Instance, Sample
-    from sonjit.evaluation.predictions import Prediction
+    from sonjit.evaluation.predictions import LandmarkKind, Prediction
     from sonjit.evaluation.protocols import Protocol
 
-LandmarkKind = Literal["hand", "body", "face"]
 _METRICS = {"hand": ("mnae", "MNAE"), "body": ("mtae", "error in torso sizes"), "face": ("iod_mae", "IOD MAE")}
 _TORSO = ("left_shoulder", "right_hip")
 _BODY = "body_blazepose33"

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from sonjit.datasets import Sample
     from sonjit.datasets.recordings import Samples
-    from sonjit.evaluation.landmarks import LandmarkKind
-    from sonjit.evaluation.predictions import Mode, Prediction
+    from sonjit.evaluation.predictions import LandmarkKind, Mode, Prediction
     from sonjit.evaluation.schema import FileRecord, ModelRecord
     from sonjit.explain.classes import LocalizeBy
     from sonjit.networks.cam import View

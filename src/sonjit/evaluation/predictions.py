@@ -138,6 +138,9 @@ class EvaluatedItem:
         )
 
 
+LandmarkKind = Literal["hand", "body", "face"]
+"""What has keypoints."""
+
 Mode = Literal["tracking", "reacquisition", "ground-truth boxes", "predictions"]
 """How a model is asked: its crop from the frame before, from its own search, from the truth; or it was asked before."""
 

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
     from sonjit.datasets import Dataset, Sample
-    from sonjit.evaluation.landmarks import LandmarkKind
-    from sonjit.evaluation.predictions import Mode
+    from sonjit.evaluation.predictions import LandmarkKind, Mode
 
 _LOOKED_AT = 100
 """Samples that say what a data set labels."""
