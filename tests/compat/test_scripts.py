@@ -14,7 +14,7 @@ SCRIPTS = Path(__file__).parent / "scripts"
 CLIP = str(resources.files("sonjit") / "assets" / "demo.mp4")
 NEW_IMPORTS = {
     "import mediapipe as mp": "from sonjit.compat import mediapipe as mp",
-    "from mediapipe.framework.formats": "from sonjit.compat.mediapipe.framework.formats",
+    "from mediapipe": "from sonjit.compat.mediapipe",
     "from google.protobuf.json_format": "from sonjit.compat.mediapipe.json_format",
 }
 ESCAPE = 27
@@ -180,3 +180,22 @@ def test_selfie_background(run, need, source_of, monkeypatch, shown):
     assert len(shown) == 20
     grey = [(image == 192).all(axis=2).mean() for image in shown]
     assert all(0.1 < share < 0.99 for share in grey)
+
+
+def test_tasks_notebook(run, weights, capsys, tmp_path):
+    _, image = _open(CLIP).read()
+    cv2.imwrite(str(tmp_path / "image.jpg"), image)
+    run("tasks_notebook")
+    printed = capsys.readouterr().out
+    assert "HandLandmarkerResult(handedness=[[Category(index=" in printed
+    drawn = cv2.imread(str(tmp_path / "annotated.png"))
+    assert (drawn == (48, 48, 255)).all(axis=2).any()
+
+
+def test_tasks_live_poses(run, need, source_of, monkeypatch, shown, capsys):
+    need("pose-detector", "body-lite")
+    monkeypatch.setattr(Clip, "path", str(source_of("pose.*track.full.json")))
+    run("tasks_live_poses")
+    assert len(shown) == 20
+    assert "results: " in capsys.readouterr().out
+    assert any((image == (245, 66, 230)).all(axis=2).any() for image in shown)

@@ -103,7 +103,6 @@ class FaceLandmarker(DetectorTask[FaceLandmarkerResult], DetectingTask[FaceLandm
             options,
             options.num_faces,
             landmark_model=options.base_options.file(BUNDLE),
-            search_interval=1,
             min_detection_score=options.min_face_detection_confidence,
             min_presence_score=options.min_face_presence_confidence,
             blendshapes=options.output_face_blendshapes,

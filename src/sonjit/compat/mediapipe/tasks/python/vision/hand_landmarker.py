@@ -91,7 +91,6 @@ class HandTask(DetectorTask[Found]):
             options,
             options.num_hands,
             landmark_model=options.base_options.file(bundle),
-            search_interval=1,
             min_detection_score=options.min_hand_detection_confidence,
             min_presence_score=options.min_hand_presence_confidence,
         )

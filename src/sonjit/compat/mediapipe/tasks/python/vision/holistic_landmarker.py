@@ -103,7 +103,6 @@ class HolisticLandmarker(DetectorTask[HolisticLandmarkerResult], DetectingTask[H
             "holistic",
             options,
             1,
-            search_interval=1,
             min_detection_score=options.min_pose_detection_confidence,
             min_presence_score=options.min_pose_landmarks_confidence,
             segmentation=options.output_segmentation_mask,

@@ -89,7 +89,6 @@ class PoseLandmarker(DetectorTask[PoseLandmarkerResult], DetectingTask[PoseLandm
             options,
             options.num_poses,
             landmark_model=options.base_options.file(BUNDLE),
-            search_interval=1,
             min_detection_score=options.min_pose_detection_confidence,
             min_presence_score=options.min_pose_presence_confidence,
             segmentation=options.output_segmentation_masks,
