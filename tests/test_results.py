@@ -240,3 +240,10 @@ def test_results_are_copied_and_pickled_whole(hand, face, body, again):
     np.testing.assert_array_equal(twin.bodies[0].mask, body.mask)
     twin.hands[0].keypoints[:] = 0
     assert hand.keypoints.any()
+
+
+def test_keypoints_count_from_the_middle_of_a_stage():
+    points = np.zeros((21, 3), np.float32)
+    points[:2] = (320, 240, 5), (0, 480, -1)
+    hand = Hand(handedness="Right", score=0.9, keypoints=points, keypoints_3d=points)
+    assert hand.centred_keypoints(640, 480)[:3].tolist() == [[0, 0, 5], [-320, 240, -1], [-320, -240, 0]]

@@ -152,6 +152,10 @@ class Result:
         """Keypoints (K, 3) in parts of the image, as MediaPipe gives them: x, z over the width, y over the height."""
         return self.keypoints / np.array([width, height, width], np.float32)
 
+    def centred_keypoints(self, width: int, height: int) -> Float32Array:
+        """Keypoints (K, 3) in pixels from the middle of the image, as of a stage: x right, y down, z as it is."""
+        return self.keypoints - np.array([width / 2, height / 2, 0], np.float32)
+
     def __repr__(self) -> str:
         """One line: `<Hand Right 0.98 #1, 21 keypoints in 105, 220, 310, 480>`."""
         side = f" {self.handedness}" if getattr(self, "handedness", None) else ""  # pyright: ignore
