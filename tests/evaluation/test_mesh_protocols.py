@@ -366,6 +366,28 @@ def similarity(truth, points):
     return (sizes * signs).sum() / np.square(own).sum() * own @ (left * signs @ right).T + truth.mean(0)
 
 
+@pytest.mark.slow
+def test_methods_are_drawn_one_a_row(ho3d, models, tmp_path, capsys):
+    root, _ = ho3d
+    for name, weights in (("handoccnet", "handoccnet"), ("deformer", "ho3d")):
+        given = ["--root", root, "--model", name, "--weights", models[weights], "--mano", models["right"]]
+        main(["eval", "--protocol", "ho3d-v2", *map(str, given), "--out", str(tmp_path / name)])
+    figure = tmp_path / "compare.png"
+    runs = [f"single view={tmp_path / 'handoccnet'}", str(tmp_path / "deformer")]
+    capsys.readouterr()
+    assert main(["compare", *runs, "--root", str(root), "--save", str(figure), "--columns", "3"]) == 0
+    drawn = cv2.imread(str(figure))
+    rows = drawn.reshape(3, -1, drawn.shape[1], 3)
+    assert drawn.shape[1] > 3 * rows.shape[1]
+    assert (rows[0] != rows[1]).any()
+    assert (rows[1] != rows[2]).any()
+    assert main(["compare", *runs, "--root", str(root), "--save", str(figure), "--samples", "nowhere"]) != 0
+    assert "--samples nowhere: not among those" in capsys.readouterr().err
+    main(["eval", "--protocol", "ho3d-v2", *map(str, given), "--limit", "3", "--out", str(tmp_path / "less")])
+    assert main(["compare", runs[0], str(tmp_path / "less"), "--root", str(root), "--save", str(figure)]) != 0
+    assert "is of another data than" in capsys.readouterr().err
+
+
 def test_submissions_that_no_server_takes_are_refused(ho3d, models, tmp_path, capsys):
     given = ["eval", "--root", str(ho3d[0]), "--model", "handoccnet", "--weights", models["handoccnet"],
              "--mano", models["right"], "--out", str(tmp_path)]  # fmt: skip

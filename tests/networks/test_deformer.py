@@ -9,7 +9,7 @@ import torch
 from sonjit import InputError
 from sonjit.hand_models import demo_mano
 from sonjit.networks import create_network, network_entry
-from sonjit.networks.hands3d.deformer import Motion, fused_pose, poses_at_centre
+from sonjit.networks.hands3d.deformer import Motion, fused_pose, poses_at_centre, rotations_from_6d
 from sonjit.networks.registry import placeholder_state_dict
 
 ENTRY = network_entry("deformer")
@@ -266,3 +266,14 @@ def test_wrong_options_and_inputs_are_named():
         run(twin(mano_left=None), images, boxes, left)
     with pytest.raises(InputError, match=r"deformer needs mano=load_mano\(FILE, side='right'\)"):
         run(twin(mano=None), images, boxes)
+
+
+def test_without_fusion_the_pose_is_the_middle_frames_own():
+    options = network_entry("deformer").tiny
+    images = torch.rand(1, 5, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        fused, own = (create_network("deformer", "demo", **options, fusion=on).eval()(images) for on in (True, False))
+    middle = own["pose6d"][2:3]
+    torch.testing.assert_close(rotations_from_6d(middle)[0], own["mano_pose"])
+    assert own["confidences"].tolist() == [[0, 0, 1, 0, 0]]
+    assert (fused["mano_pose"] - own["mano_pose"]).abs().max() > 1e-4

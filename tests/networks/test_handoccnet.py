@@ -1,5 +1,7 @@
 """HandOccNet: the reference's outputs, published checkpoints with MANO in them, and its maps."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
@@ -285,3 +287,21 @@ def test_the_trunk_begins_from_torchvisions_weights():
     assert torch.equal(trunk.toplayer.weight, top)
     with pytest.raises(InputError, match="not torchvision's ResNet-50: layer"):
         LeakyPyramid(16, 32, (1, 1, 1, 1)).load_imagenet(resnet.state_dict())
+
+
+def test_parts_can_be_left_out():
+    options = network_entry("handoccnet").tiny
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    poses = []
+    for fit, refine, parts in (
+        ("full", True, {"FIT", "SET"}), ("full", False, {"FIT"}), ("softmax", False, {"FIT"}), ("gate", False, set()),
+        ("none", False, set()), ("none", True, {"SET"}),
+    ):  # fmt: skip
+        network = create_network("handoccnet", "demo", **options, fit=fit, refine=refine).eval()
+        out = network(image, features=True)
+        assert {name for name in ("FIT", "SET") if name in out} == parts
+        assert ("FIT.block0.sigmoid" in out) == (fit == "full")
+        poses.append(out["pose6d"])
+    assert all((a - b).abs().max() > 1e-6 for a, b in combinations(poses, 2))
+    with pytest.raises(InputError, match="unknown fit 'half'; known: full, softmax, gate, none"):
+        create_network("handoccnet", **options, fit="half")

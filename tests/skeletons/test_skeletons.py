@@ -1,4 +1,6 @@
+import re
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -86,3 +88,11 @@ def test_an_unknown_skeleton_lists_the_known_ones(name):
 def test_an_unknown_keypoint_lists_the_known_ones(skeleton):
     with pytest.raises(InputError, match=f"{skeleton.name} has no keypoint 'elbow'; known: {skeleton.keypoints[0]}"):
         skeleton.index("elbow")
+
+
+def test_the_drawn_hand_has_every_keypoint_by_number_and_name():
+    drawn = (Path(__file__).parents[2] / "docs/images/hand_keypoints.svg").read_text("utf-8")
+    texts = re.findall(r">([^<>\n]+)</text>", drawn)
+    names = load_skeleton("hand_mediapipe21").keypoints
+    assert [text for text in texts if not text.isdecimal()] == list(names)
+    assert sorted(text for text in texts if text.isdecimal()) == sorted(2 * [str(number) for number in range(21)])

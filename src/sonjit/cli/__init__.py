@@ -35,6 +35,7 @@ _OTHERS = {
     "datasets": ("datasets:app", "List, check, show and convert data sets."),
     "eval": ("eval:evaluate", "Evaluate a model by a protocol, with a report."),
     "card": ("eval:card", "Write a model card from evaluations."),
+    "compare": ("compare:compare", "Draw the results of several evaluations beside each other."),
     "synth": ("synth:synth", "Render hands with exact labels."),
     "annotate": ("annotate:app", "Annotate recordings of many cameras: calibrate, label, release."),
 }

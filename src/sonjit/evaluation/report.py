@@ -231,7 +231,9 @@ def _float(value: float | None) -> float:
 
 MOST = 8
 _MISSED = 4
-_SIDE_PX = 360
+CASE_PX = 360
+"""Side of a drawn case."""
+
 _MARGIN = 0.4
 _LIKELY = 0.5
 _TRUTH: Colour = (64, 200, 96)
@@ -259,19 +261,40 @@ def draw_worst(data: ProtocolData, lines: Sequence[JournalLine], rows: Sequence[
     for row in rows:
         line, one = pairs[row]
         sample = data[line.place]
-        image = _drawn(sample, one.instance, one.points_px) if one.points_px is not None or one.instance >= 0 else None
+        image = (
+            draw_case(sample, one.instance, one.points_px) if one.points_px is not None or one.instance >= 0 else None
+        )
         images.append(encode_image(_image_drawn(sample, one) if image is None else image, ".jpg"))
     return images
 
 
-def _drawn(sample: Sample, number: int, prediction: NDArray[np.float64] | None) -> NDArray[np.uint8]:
+def draw_case(
+    sample: Sample,
+    number: int,
+    prediction: NDArray[np.float64] | None,
+    *,
+    only_labels: bool = False,
+    bare: bool = False,
+) -> NDArray[np.uint8]:
+    """(CASE_PX, CASE_PX, 3) around an instance: labels in green, what was predicted in red.
+
+    Args:
+        sample: its image.
+        number: of the instance; -1 for all.
+        prediction: (K, 2) pixels.
+        only_labels: cut out what is around the labels, wherever the prediction is.
+        bare: the image alone.
+    """
     shown = (sample.instances[number],) if number >= 0 else sample.instances if prediction is None else ()
     labels = [(one, known_points(one.keypoints_px, one.valid_px)) for one in shown]
-    clouds = [points for _, points in labels if points is not None] + ([] if prediction is None else [prediction])
+    clouds = [points for _, points in labels if points is not None]
+    clouds += [] if prediction is None or only_labels else [prediction]
     boxes = [np.reshape(one.box, (2, 2)) for one in shown if one.box is not None]
     around = np.concatenate([*clouds, *boxes]) if clouds or boxes else np.array([[0, 0], [sample.width, sample.height]])
     around = around[np.isfinite(around).all(1)]
     image, scale, offset = _cut(sample.rgb(), around)
+    if bare:
+        return image
     first = 0
     for one, points in labels:
         if points is None:
@@ -293,7 +316,7 @@ def _image_drawn(sample: Sample, one: EvaluatedItem) -> NDArray[np.uint8]:
     import cv2
 
     rgb = sample.rgb()
-    scale = 2 * _SIDE_PX / max(rgb.shape[:2])
+    scale = 2 * CASE_PX / max(rgb.shape[:2])
     size = round(rgb.shape[1] * scale), round(rgb.shape[0] * scale)
     canvas = np.ascontiguousarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
     found = [record for record in one.records if "bbox" in record and "truth" not in record]
@@ -324,9 +347,9 @@ def _cut(rgb: NDArray[np.uint8], around: NDArray[np.floating]) -> tuple[NDArray[
     low, high = around.min(0), around.max(0)
     side = max(float((high - low).max()) * (1 + 2 * _MARGIN), 32.0)
     left, top = ((low + high) / 2 - side / 2).tolist()
-    scale = _SIDE_PX / side
+    scale = CASE_PX / side
     matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
-    cut = cv2.warpAffine(rgb, matrix, (_SIDE_PX, _SIDE_PX), flags=cv2.INTER_AREA)
+    cut = cv2.warpAffine(rgb, matrix, (CASE_PX, CASE_PX), flags=cv2.INTER_AREA)
     return np.ascontiguousarray(cut, np.uint8), scale, np.array([left, top])
 
 
@@ -342,5 +365,5 @@ def _lines(
 ) -> None:
     for start, end in bones:
         pair = points[[start, end]]
-        if np.isfinite(pair).all() and (np.abs(pair) < 4 * _SIDE_PX).all():
+        if np.isfinite(pair).all() and (np.abs(pair) < 4 * CASE_PX).all():
             draw_path(canvas, pair, colour, 2)

@@ -160,6 +160,14 @@ def fused_pose(motion: Motion) -> tuple[Tensor, Tensor]:
     return (poses_at_centre(motion) * confidence[..., None]).sum(1), confidence
 
 
+def _own_pose(motion: Motion) -> tuple[Tensor, Tensor]:
+    """The same of the frame at the centre alone."""
+    centre = motion.pose.shape[1] // 2
+    confidence = torch.zeros_like(motion.confidence)
+    confidence[:, centre] = 1
+    return motion.pose[:, centre], confidence
+
+
 @dataclass(frozen=True)
 class Variant:
     """How the networks of one data set use MANO, and which frames they see.
@@ -261,6 +269,7 @@ class DeformerNetwork(Network):
         variant: whose checkpoint it is: `ho3d` or `dexycb`, which use MANO differently; None takes `ho3d` where nothing
             is loaded that depends on it.
         size: `full`, `small` for a try on a CPU, or, for tests, `tiny`.
+        fusion: carry all frames' poses to the middle one by confidence; else that one's own is taken.
 
     Source: Fu et al. 2023, Deformer: Dynamic Fusion Transformer for Robust Hand Pose Estimation. Weights begin as the
     released code's, but for layers of one transformer, which there begin as copies of each other.
@@ -274,8 +283,10 @@ class DeformerNetwork(Network):
         mano_left: Mano | str | None = None,
         variant: str | None = None,
         size: str = "full",
+        fusion: bool = True,
     ) -> None:
         super().__init__()
+        self.fusion = fusion
         variant = variant or "ho3d"
         for option, value, known in (("size", size, SIZES), ("variant", variant, VARIANTS)):
             if value not in known:
@@ -369,7 +380,7 @@ class DeformerNetwork(Network):
         query = self.temporal_hand_query_embed.weight
         shape_token = self.temporal_hand_transformer_decoder(query, memory, self.positions).squeeze(1)
         motion, shape = self.mano_branch(memory, joints, shape_token)
-        six, confidences = fused_pose(motion)
+        six, confidences = fused_pose(motion) if self.fusion else _own_pose(motion)
         rotations, pose = rotations_from_6d(six)
         out = {
             "mano_shape": shape,

@@ -33,12 +33,12 @@ class Attention(nn.Module):
     Args:
         channels: of both maps.
         side: of both maps, for each place of which a position is learned.
-        injecting: the block of FIT. How much a place gathers at all is a sigmoid of what its second query and all the
-            second keys have in common, their sum (the paper's pooling is that sum); and the query itself is not added
-            to what was gathered.
+        injecting: the block of FIT: the query itself is not added to what was gathered.
+        sigmoid: of FIT, how much a place gathers at all is a sigmoid of what its second query and all the second keys
+            have in common, their sum (the paper's pooling is that sum).
     """
 
-    def __init__(self, channels: int, side: int, *, injecting: bool) -> None:
+    def __init__(self, channels: int, side: int, *, injecting: bool, sigmoid: bool = True) -> None:
         super().__init__()
         self.q_embedding = nn.Parameter(torch.randn(1, channels, side, side))
         self.k_embedding = nn.Parameter(torch.randn(1, channels, side, side))
@@ -46,7 +46,8 @@ class Attention(nn.Module):
         self.encode_query = nn.Conv2d(channels, channels, 1)
         self.encode_key = nn.Conv2d(channels, channels, 1)
         self.injecting = injecting
-        if injecting:
+        self.weighs = injecting and sigmoid
+        if self.weighs:
             self.encode_query2 = nn.Conv2d(channels, channels, 1)
             self.encode_key2 = nn.Conv2d(channels, channels, 1)
         self.norm2 = nn.LayerNorm(channels)
@@ -70,7 +71,7 @@ class Attention(nn.Module):
         if maps is not None:
             maps[f"{name}.soft"] = torch.softmax(q @ k.transpose(2, 3) * scale, -1)
         gathered = F.scaled_dot_product_attention(q, k, v)  # (B, heads, H * W, C / heads)
-        if self.injecting:
+        if self.weighs:
             # The sum over keys of products is the product with the sum of keys: no map of all pairs is needed, and
             # weighing the rows of the softmax is weighing what was gathered by them.
             q2, k2 = _heads(self.encode_query2(asked)), _heads(self.encode_key2(shown))
@@ -91,9 +92,11 @@ class Attention(nn.Module):
 class FeatureTransformer(nn.Module):
     """Blocks of attention, each with the first key map; FIT where they inject, SET in self-attention."""
 
-    def __init__(self, channels: int, side: int, *, injecting: bool, blocks: int = 2) -> None:
+    def __init__(self, channels: int, side: int, *, injecting: bool, sigmoid: bool = True, blocks: int = 2) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(Attention(channels, side, injecting=injecting) for _ in range(blocks))
+        self.layers = nn.ModuleList(
+            Attention(channels, side, injecting=injecting, sigmoid=sigmoid) for _ in range(blocks)
+        )
         self.injecting = injecting
         if injecting:
             self.conv1 = nn.Sequential(
@@ -329,6 +332,10 @@ SIZES = {
 }
 
 
+FITS = ("full", "softmax", "gate", "none")
+"""What becomes of hidden places, see `HandOccNetwork`."""
+
+
 class SpatialGate(nn.Module):
     """How much of the hand shows at each place, from the channels' maximum and mean. Source: Woo et al. 2018, CBAM."""
 
@@ -364,14 +371,20 @@ class HandOccNetwork(Network):
         mano: MANO's right hand, by `load_mano`; None: the network stops at pose and shape; `"demo"`: a model of random
             numbers, to try things out. It is not part of the weights.
         size: `full`, `small` for a try on a CPU, or, for tests, `tiny`.
+        fit: what becomes of hidden places: `full`, as published; `softmax`, injection without the sigmoid; `gate`,
+            their weight is lowered as by spatial attention, and nothing is injected; `none`, nothing.
+        refine: with SET.
 
     Source: Park et al. 2022, HandOccNet: Occlusion-Robust 3D Hand Mesh Estimation Network.
     """
 
-    def __init__(self, mano: Mano | str | None = None, size: str = "full") -> None:
+    def __init__(
+        self, mano: Mano | str | None = None, size: str = "full", fit: str = "full", refine: bool = True
+    ) -> None:
         super().__init__()
-        if size not in SIZES:
-            raise InputError(f"unknown size {size!r}; known: {', '.join(SIZES)}")
+        for option, value, known in (("size", size, SIZES), ("fit", fit, FITS)):
+            if value not in known:
+                raise InputError(f"unknown {option} {value!r}; known: {', '.join(known)}")
         if isinstance(mano, str):
             if mano != "demo":
                 raise InputError(f"mano={mano!r}: give load_mano({mano!r})")
@@ -383,13 +396,18 @@ class HandOccNetwork(Network):
         numbers = SIZES[size]
         self.backbone = HandOccBackbone(numbers)
         side = numbers.image // 8
-        self.FIT = FeatureTransformer(numbers.channels, side, injecting=True)
-        self.SET = FeatureTransformer(numbers.channels, side, injecting=False)
+        self.fit = fit
+        if fit in ("full", "softmax"):
+            self.FIT = FeatureTransformer(numbers.channels, side, injecting=True, sigmoid=fit == "full")
+        if refine:
+            self.SET = FeatureTransformer(numbers.channels, side, injecting=False)
+        self.refine = refine
         self.regressor = Regressor(numbers.channels, side, numbers.widths)
         self.mano = mano
         self.size = numbers
-        for part in (self.FIT, self.SET, self.regressor):
-            part.apply(_initialise)
+        for name, part in self.named_children():
+            if name not in ("backbone", "mano"):
+                part.apply(_initialise)
 
     def forward(self, images: Tensor, features: bool = False) -> dict[str, Tensor]:
         """Hands in crops.
@@ -414,9 +432,12 @@ class HandOccNetwork(Network):
         maps: dict[str, Tensor] | None = {} if features else None
         seen, gate = self.backbone.gated(images)
         primary, secondary = seen * gate, seen * (1 - gate)
-        injected = self.FIT(secondary, primary, maps, "FIT")
-        refined = self.SET(injected, injected, maps, "SET")
-        joints, scores, pose6d, shape = self.regressor(refined)
+        made = seen if self.fit == "none" else primary
+        if self.fit in ("full", "softmax"):
+            made = self.FIT(secondary, primary, maps, "FIT")
+        if self.refine:
+            made = self.SET(made, made, maps, "SET")
+        joints, scores, pose6d, shape = self.regressor(made)
         rotations = matrix_from_6d(pose6d.unflatten(1, (-1, 6)))
         pose = axis_angle_from_matrix(rotations).flatten(1).nan_to_num(nan=0.0)  # as published; no rotation gives one
         out = {

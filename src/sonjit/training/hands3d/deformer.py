@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -47,10 +47,25 @@ from sonjit.training.hands3d.deformer_losses import (
     targets_from_mano,
 )
 from sonjit.training.hands3d.handoccnet import from_wrist, rotated
-from sonjit.training.hands3d.mano_data import ManoSettings, mano_data, mano_from_setting, pose_in_camera
+from sonjit.training.hands3d.mano_data import (
+    ManoSettings,
+    aligned_errors,
+    area_under_pck,
+    mano_data,
+    mano_from_setting,
+    pose_in_camera,
+)
 from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.losses import maxmse
 from sonjit.training.recipes import TrainingRequest, settings_from
+
+
+class Middle(NamedTuple):
+    """What is known of a window's middle frame."""
+
+    recording: str
+    frame: int
+    hidden: float  # share of its keypoints; NaN where the data set does not say
 
 
 class Window(NamedTuple):
@@ -62,6 +77,7 @@ class Window(NamedTuple):
     shape: FloatArray  # (T, 10)
     side: float  # 0 right, 1 left
     joints: Float32Array  # (T, 21, 2) in 0..1 of the box; negative where not to be trained on
+    middle: Middle
 
 
 def window_around(
@@ -112,7 +128,13 @@ def window_from_samples(
         np.stack([mesh.betas for mesh in meshes]),
         float(window[0][1].side == "Left"),
         np.stack(joints),
+        _middle(*window[len(window) // 2]),
     )
+
+
+def _middle(sample: Sample, hand: Instance) -> Middle:
+    hidden = math.nan if hand.visible is None else 1 - float(hand.visible.mean())
+    return Middle(f"{sample.sequence}/{sample.view}/{hand.side}", sample.frame or 0, hidden)
 
 
 def pose_of(sample: Sample, hand: Instance, hands: VariantHands, rotation_rad: float = 0.0) -> FloatArray:
@@ -170,6 +192,7 @@ class DeformerSettings(ManoSettings):
         discriminator: train against the motion discriminator.
         discriminator_channels: of its recurrent states.
         augment: shift, scale, rotate and relight each window at random.
+        fusion: carry all frames' poses to the middle one by confidence; else that one's own is taken.
     """
 
     mano_left: str = ""
@@ -180,6 +203,7 @@ class DeformerSettings(ManoSettings):
     discriminator: bool = True
     discriminator_channels: int = 1024
     augment: bool = True
+    fusion: bool = True
 
 
 class Batch(NamedTuple):
@@ -227,7 +251,9 @@ def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
         The weights' path, and on windows held out, of the hand in the middle by MANO, from the wrist: `mpjpe_mm`;
         `mean_pose_mpjpe_mm`, the error of the mean hand of the training set; `palm_mm` and `finger_mm`, MPJPE over the
         keypoints where fingers begin and over those that they bend; `finger_to_palm`, their ratio, 1 where errors are
-        even; `jerk_mm`, the mean third difference of joints along the frames of a window.
+        even. Procrustes aligned, as published: `pa_mpjpe_mm`, `pa_auc` up to 50 mm, and where the data set says what is
+        hidden `pa_25_50_mm`, `pa_50_75_mm` and `pa_75_100_mm`, by the hidden share in per cent. `jerk_mm` is the mean
+        third difference of the output's joints over frames that follow each other.
 
     Raises:
         InputError: no MANO, no data or data without MANO's parameters, or weights that do not fit.
@@ -239,8 +265,9 @@ def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
     data = mano_data(request, settings)
     torch.manual_seed(settings.seed)
     network = create_network(
-        "deformer", request.weights, mano=right, mano_left=left, variant=settings.variant, size=settings.size
-    )
+        "deformer", request.weights, mano=right, mano_left=left, variant=settings.variant, size=settings.size,
+        fusion=settings.fusion,
+    )  # fmt: skip
     discriminator = create_network("motion-discriminator", channels=settings.discriminator_channels)
     assert isinstance(network, DeformerNetwork)
     assert isinstance(discriminator, MotionDiscriminator)
@@ -295,12 +322,12 @@ class Windows:
         side = torch.full((1, len(window)), float(window[0][1].side == "Left"))
         return motions(side.to(pose), pose[None])[0]
 
-    def in_tens(self, device: str, most: int = 0) -> Generator[Batch]:
-        """Every window as it is, by tens; or at most so many, evenly spread."""
+    def in_tens(self, device: str, most: int = 0) -> Generator[tuple[list[Middle], Batch]]:
+        """Every window as it is, by tens, with its middle; or at most so many, evenly spread."""
         step = max(len(self.samples) // most, 1) if most else 1
         windows = (one for place in range(0, len(self.samples), step) if (one := self.at(place, None)) is not None)
         while some := list(islice(windows, 10)):
-            yield moved(_tensors(some, torch.zeros(0)), torch.device(device))
+            yield [one.middle for one in some], moved(_tensors(some, torch.zeros(0)), torch.device(device))
 
     def _around(self, place: int) -> list[tuple[Sample, Instance]]:
         """The frames around a sample; none where its hand is one that there is no MANO for."""
@@ -341,31 +368,56 @@ def _tensors(windows: Sequence[Window], real: Tensor) -> Batch:
 def evaluate(network: DeformerNetwork, held_out: Windows, device: str) -> dict[str, float]:
     """Metrics of a network in eval mode on windows held out; see `train_deformer`."""
     middle = network.size.frames // 2
-    off: list[Tensor] = []
-    jerks: list[Tensor] = []
-    for batch in held_out.in_tens(device):
+    middles: list[Middle] = []
+    found: list[Tensor] = []
+    truth: list[Tensor] = []
+    for some, batch in held_out.in_tens(device):
         own = predicted_hands(network, network(batch.images, batch.boxes, batch.side), batch.side)
-        truth = from_wrist(batch.targets(network).hands.joints[:, middle])
-        off.append(_MM * (from_wrist(own.fused.joints) - truth).norm(dim=2))
-        jerks.append(from_wrist(own.own.joints).diff(n=3, dim=1).norm(dim=3).flatten())
-    if not off:
+        middles += some
+        found.append(from_wrist(own.fused.joints))
+        truth.append(from_wrist(batch.targets(network).hands.joints[:, middle]))
+    if not found:
         raise InputError("no window with MANO's parameters to evaluate on: give another data set")
-    errors = torch.cat(off)  # (N, 21)
+    hands, true = torch.cat(found), torch.cat(truth)
+    errors = _MM * (hands - true).norm(dim=2)  # (N, 21)
+    aligned = aligned_errors(hands, true)
+    hidden = torch.tensor([one.hidden for one in middles])
+    bins = {
+        f"pa_{low}_{high}_mm": float(aligned[inside].mean())
+        for low, high in ((25, 50), (50, 75), (75, 100))
+        if (inside := (hidden >= low / 100) & ((hidden < high / 100) | (hidden == high / 100 == 1))).any()
+    }
     palm, fingers = float(errors[:, PALM].mean()), float(errors[:, FINGERS].mean())
     return {
         "mpjpe_mm": float(errors.mean()),
         "palm_mm": palm,
         "finger_mm": fingers,
         "finger_to_palm": fingers / palm,
-        "jerk_mm": _MM * float(torch.cat(jerks).mean()),
+        "pa_mpjpe_mm": float(aligned.mean()),
+        "pa_auc": area_under_pck(aligned),
+        **bins,
+        "jerk_mm": _MM * _jerk(middles, hands),
     }
+
+
+def _jerk(middles: Sequence[Middle], hands: Tensor) -> float:
+    """Mean third difference of joints (N, 21, 3) over four frames of a recording at equal steps; NaN without any."""
+    starts = [
+        place
+        for place in range(len(middles) - 3)
+        if len({one.recording for one in middles[place : place + 4]}) == 1
+        and len({after.frame - before.frame for before, after in pairwise(middles[place : place + 4])}) == 1
+    ]
+    if not starts:
+        return math.nan
+    return float(torch.stack([hands[place : place + 4].diff(n=3, dim=0).norm(dim=2).mean() for place in starts]).mean())
 
 
 def mean_pose_error(network: DeformerNetwork, training: Windows, held_out: Windows, device: str) -> float:
     """MPJPE in mm of the mean hand of the training set, on windows held out."""
     middle = network.size.frames // 2
     known, wanted = (
-        [from_wrist(batch.targets(network).hands.joints[:, middle]) for batch in batches]
+        [from_wrist(batch.targets(network).hands.joints[:, middle]) for _, batch in batches]
         for batches in (training.in_tens(device, most=200), held_out.in_tens(device))
     )
     if not known:

@@ -29,7 +29,13 @@ from sonjit.networks import create_network, load_checkpoint
 from sonjit.networks.hands3d.handoccnet import SIZES, HandOccNetwork
 from sonjit.training.batches import moved
 from sonjit.training.hands.samples import ExampleBatches, known_hands, refuse_export
-from sonjit.training.hands3d.mano_data import ManoSettings, mano_data, mano_from_setting, pose_in_camera
+from sonjit.training.hands3d.mano_data import (
+    ManoSettings,
+    aligned_errors,
+    mano_data,
+    mano_from_setting,
+    pose_in_camera,
+)
 from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.recipes import TrainingRequest, settings_from
 
@@ -120,10 +126,15 @@ class HandOccSettings(ManoSettings):
     Attributes:
         size: full, small for a try on a CPU, or tiny for tests.
         trunk_weights: torchvision's ResNet-50 for ImageNet, to begin with; "" initialises it at random.
+        fit: what becomes of hidden places: full, as published; softmax, without the sigmoid; gate, spatial attention
+            alone; none.
+        refine: with SET.
     """
 
     size: Literal["full", "small", "tiny"] = "full"
     trunk_weights: str = ""
+    fit: Literal["full", "softmax", "gate", "none"] = "full"
+    refine: bool = True
 
 
 class OccludedHand(NamedTuple):
@@ -133,14 +144,16 @@ class OccludedHand(NamedTuple):
     pose: FloatArray  # (48,) from MANO's mean pose, of a right hand as the crop shows it
     shape: FloatArray  # (10,)
     joints: FloatArray  # (21, 2) in 0..1 of the crop
+    hidden: FloatArray  # (21,) 1 where the data set says that a joint is hidden, else 0
 
 
 def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:
     """The recipe: see the module.
 
     Returns:
-        The weights' path, and on hands held out: `mpjpe_mm`, joints from the wrist by MANO; `mean_pose_mpjpe_mm`, the
-        error of the mean hand of the training set.
+        The weights' path, and on hands held out: `mpjpe_mm`, joints from the wrist by MANO; `pa_mpjpe_mm`, the same
+        Procrustes aligned, as published, and `hidden_mm` of hidden joints, where there are any; `mean_pose_mpjpe_mm`,
+        the error of the mean hand of the training set.
 
     Raises:
         InputError: no MANO, no data or data without MANO's parameters, or weights that do not fit.
@@ -151,7 +164,9 @@ def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:
     data = mano_data(request, settings)
     torch.manual_seed(settings.seed)
     own_mano = copy.deepcopy(mano)  # goes to the network's device; the other one makes examples on the CPU
-    network = create_network("handoccnet", request.weights, mano=own_mano, size=settings.size)
+    network = create_network(
+        "handoccnet", request.weights, mano=own_mano, size=settings.size, fit=settings.fit, refine=settings.refine
+    )
     assert isinstance(network, HandOccNetwork)
     if settings.trunk_weights:
         network.backbone.load_imagenet(load_checkpoint(Path(settings.trunk_weights)))
@@ -203,6 +218,7 @@ def _example(sample: Sample, hand: Instance, mano: Mano, side: int, change: Crop
         pose[0].numpy(),
         hand.mesh.betas,
         points_into_crop(joints, area, side) / side,
+        np.zeros(len(joints)) if hand.visible is None else np.asarray(~hand.visible, np.float64),
     )
 
 
@@ -213,6 +229,7 @@ class HandOccBatch(NamedTuple):
     pose: Tensor  # (B, 48)
     shape: Tensor  # (B, 10)
     joints: Tensor  # (B, 21, 2)
+    hidden: Tensor  # (B, 21)
 
 
 def _tensors(examples: Sequence[OccludedHand]) -> HandOccBatch:
@@ -241,13 +258,20 @@ def evaluate(
     """
     found: list[Tensor] = []
     truth: list[Tensor] = []
+    hidden: list[Tensor] = []
     for examples in _in_tens(held_out, mano, side):
         batch = moved(_tensors(examples), torch.device(device))
         found.append(from_wrist(network(batch.images)["joints_coord_cam"]))
         truth.append(from_wrist(_targets(network, batch).joints))
+        hidden.append(batch.hidden)
     if not truth:
         raise InputError("no hand with MANO's parameters to evaluate on: give another data set")
-    return {"mpjpe_mm": _MM * float((torch.cat(found) - torch.cat(truth)).norm(dim=2).mean())}
+    aligned, behind = aligned_errors(torch.cat(found), torch.cat(truth)), torch.cat(hidden).cpu() > 0
+    return {
+        "mpjpe_mm": _MM * float((torch.cat(found) - torch.cat(truth)).norm(dim=2).mean()),
+        "pa_mpjpe_mm": float(aligned.mean()),
+        **({"hidden_mm": float(aligned[behind].mean())} if behind.any() else {}),
+    }
 
 
 def mean_pose_error(training: Sequence[Sample], held_out: Sequence[Sample], mano: Mano, side: int) -> float:

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sonjit.arrays import BoolArray, FloatArray, Image
 from sonjit.datasets import Instance, ManoParameters, Sample
@@ -23,6 +24,7 @@ from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.hand_models import Mano, load_mano
 from sonjit.hand_models.mano import STAND_IN, Side, stand_in_mano
 from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_axis_angle
+from sonjit.metrics import joint_errors, pck_auc, similarity_aligned
 from sonjit.skeletons import load_skeleton
 from sonjit.training.hands.samples import HandData, HandSettings, hand_data, known_hands
 from sonjit.training.recipes import TrainingRequest
@@ -51,6 +53,17 @@ class ManoSettings(HandSettings):
         """Refuse values out of range."""
         super().__post_init__()
         check_at_least(self, clips=1, held_out_clips=1, clip_frames=1)
+
+
+def aligned_errors(found: Tensor, truth: Tensor) -> Tensor:
+    """Errors (N, 21) in millimetres of joints (N, 21, 3) in metres, Procrustes aligned."""
+    points = (one.double().cpu().numpy() for one in (found, truth))
+    return torch.from_numpy(1000 * joint_errors(*similarity_aligned(*points)))
+
+
+def area_under_pck(errors: Tensor) -> float:
+    """Of errors (N, 21) in millimetres, up to 50 mm, in per cent."""
+    return 100 * pck_auc(errors.numpy(), 0, 50)
 
 
 def mano_from_setting(recipe: str, name: str, file: str, side: Side = "right") -> Mano:
