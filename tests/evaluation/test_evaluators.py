@@ -215,10 +215,10 @@ def test_localization_counts_class_and_overlap():
         for kind, box, score in ((3, (0, 0, 10, 8), 0.5), (3, (8, 8, 10, 10), 0.6), (4, (0, 0, 10, 10), 0.9))
     )
     for predictions, expected in (
-        ([good], (0, 0, 0, 0)),
-        ([elsewhere], (100, 100, 0, 0)),
-        ([good, other], (100, 0, 100, 0)),
-        ([], (100, 100, 100, 100)),
+        ([good], (0, 0, 0, 0, 0)),
+        ([elsewhere], (100, 100, 0, 0, 100)),
+        ([good, other], (100, 0, 100, 0, 0)),
+        ([], (100, 100, 100, 100, 100)),
     ):
         found, _ = metrics(own.evaluate(sample, predictions), own)
         assert tuple(one.value for one in found.values()) == expected
