@@ -28,7 +28,11 @@ def test_openvino_names(device, available, name):
 
 @pytest.mark.parametrize(
     ("device", "words"),
-    [("gpu", "no device 'GPU'"), ("auto:npu", "no device 'NPU'"), ("cuda", "'CUDA'; engine='onnxruntime' may have it")],
+    [
+        ("gpu", "no device 'GPU'"),
+        ("auto:npu", "no device 'NPU'"),
+        ("cuda", "'CUDA'; detectors with engine='onnxruntime' may have it"),
+    ],
 )
 def test_what_openvino_has_not_is_one_line(device, words):
     with pytest.raises(InputError, match=f"{words}.*; devices here: CPU$"):

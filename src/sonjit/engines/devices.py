@@ -50,7 +50,9 @@ def openvino_device(device: str, available: Sequence[str]) -> str:
     first, _, listed = name.partition(":")
     known = {*available, *(one.partition(".")[0] for one in available)}
     if missing := [one for one in (listed.split(",") if first in _SEVERAL and listed else [name]) if one not in known]:
-        advice = "; engine='onnxruntime' may have it" if missing[0].partition(":")[0] in _PROVIDERS else ""
+        advice = (
+            "; detectors with engine='onnxruntime' may have it" if missing[0].partition(":")[0] in _PROVIDERS else ""
+        )
         raise InputError(f"OpenVINO has no device {missing[0]!r}{advice}; devices here: {', '.join(available)}")
     return name
 
