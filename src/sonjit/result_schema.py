@@ -42,6 +42,14 @@ class Value:
     is_box: bool = False
     is_optional: bool = False
 
+    def to_dict(self, value: Any) -> JsonObject:  # noqa: ANN401  # whatever the attribute holds
+        """What JSON holds of a value of the attribute: its key and plain types, or nothing."""
+        if self.is_box:
+            return {self.key: box_to_dict(value)}
+        if value is None and self.is_optional:
+            return {}
+        return {self.key: shortest_floats(value) if isinstance(value, np.ndarray) else value}
+
 
 @dataclass(frozen=True)
 class PointScore:
@@ -185,11 +193,8 @@ class Result:
                     scores = {key: array for key, array in scores.items() if array is not None}
                     own = names if item.named else ("",) * len(value)
                     result[item.key] = _points_to_dicts(value, own, item.axes(value, full=full), scores)
-            elif (full or not item.full) and not (item.is_optional and value is None):
-                if isinstance(value, np.ndarray):
-                    result[item.key] = shortest_floats(value)
-                else:
-                    result[item.key] = box_to_dict(value) if item.is_box else value
+            elif full or not item.full:
+                result |= item.to_dict(value)
         return result
 
     @classmethod

@@ -114,7 +114,7 @@ class TestRig:
 
     @pytest.mark.slow
     def test_lifted_hands_stand_before_the_camera(self, capsys, media, tmp_path):
-        save_checkpoint(create_network("internet", "demo"), tmp_path / "w.safetensors")
+        save_checkpoint(create_network("internet", "demo", layout="interhand"), tmp_path / "w.safetensors")
         options = ["--lift", "internet", "--lift-weights", tmp_path / "w.safetensors"]
         outputs = ["--save", tmp_path / "p.json", "--draw", tmp_path / "p.png"]
         status, _, err = run(capsys, media / "photo.png", *options, *outputs)

@@ -90,7 +90,7 @@ def test_a_task_of_ones_own_is_evaluated_in_several_processes(root, protocol, tm
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (PROTOCOL.replace('"lamps"\nmain', '"lamp"\nmain'), "unknown task 'lamp'; known: detection, instances"),
+        (PROTOCOL.replace('"lamps"\nmain', '"lamp"\nmain'), "unknown task 'lamp'; known: detection, face_landmarks"),
         (PROTOCOL.replace("unit", "units"), "unknown field units; known: title"),
         (PROTOCOL.replace('unit = "px"', ""), "lacks unit"),
         ("title", "no TOML"),

@@ -33,8 +33,12 @@ HANDS = st.builds(
     *(Hand, st.sampled_from(["Left", "Right"]), SCORES, points(21), points(21), IDS),
     *(st.none() | SCORES, st.none() | EXTRA, st.none() | scores(21)),
 )
+BLENDSHAPES = st.none() | st.fixed_dictionaries({"eyeBlinkLeft": SCORES, "jawOpen": SCORES})
+POSES = st.none() | npst.arrays(np.float32, (4, 4), elements=FLOATS, fill=FLOATS)
 BOXES = st.tuples(*[st.floats(-1e4, 1e4, width=32)] * 4)
-FACES = st.sampled_from([6, 468, 478]).flatmap(lambda count: st.builds(Face, SCORES, points(count), BOXES, IDS))
+FACES = st.sampled_from([6, 468, 478]).flatmap(
+    lambda count: st.builds(Face, SCORES, points(count), BOXES, IDS, BLENDSHAPES, POSES)
+)
 BODIES = st.builds(Body, SCORES, points(33), points(33), scores(33), scores(33), IDS)
 PEOPLE = st.builds(Person, BODIES, st.none() | HANDS, st.none() | HANDS, st.none() | FACES)
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 from starlette.responses import FileResponse
 
+from sonjit.detectors.kinds import KINDS
 from sonjit.server import jobs as jobs_module
 from sonjit.server.options import known_options
 
@@ -161,7 +162,8 @@ def test_health_counts_jobs_under_way(endpoints, media, monkeypatch):
 def test_the_description_names_every_parameter(endpoints):
     endpoint = endpoints().get("/openapi.json").json()["paths"]["/v1/jobs"]["post"]
     names = [parameter["name"] for parameter in endpoint["parameters"]]
-    assert names == ["kind", "detectors", "draw", "name", *known_options("hands", job=True)]
+    options = dict.fromkeys(name for kind in KINDS for name in known_options(kind, job=True))
+    assert names == ["kind", "detectors", "draw", "name", *options]
     assert endpoint["requestBody"]["content"].keys() == {"application/octet-stream", "multipart/form-data"}
     said = endpoint["responses"]["202"]["content"]["application/json"]["schema"]
     assert {"id", "state", "downloads"} <= set(said["required"])

@@ -21,7 +21,7 @@ from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.explain import HandExplainer, TargetMap, load_hand_explainer
 from sonjit.json_text import Json, JsonObject, json_from
-from sonjit.results import Frame, Hand, Points, Result, Value, box_to_dict, shortest_floats
+from sonjit.results import Frame, Hand, Points, Result, Value, shortest_floats
 from sonjit.runs import Annotator, table_columns
 from sonjit.server.options import SessionOptions
 
@@ -81,7 +81,7 @@ def _text(one: Result, members: Iterator[JsonObject]) -> str:
     for item in one.schema:
         value = getattr(one, item.name)
         if isinstance(item, Value):
-            values[item.key] = box_to_dict(value) if item.is_box else value
+            values |= item.to_dict(value)
         elif value is not None:
             names = skeleton.keypoints if item.named else ("",) * len(value)
             lists += f',"{item.key}":{_points(one, item, value, names)}'

@@ -376,4 +376,6 @@ LAYOUTS: Final = {
 }
 """By the data set of a checkpoint of InterNet."""
 
-LAYOUT_NEEDED: Final = "the layout interhand, stb or rhd: on which of these data sets the weights were trained"
+LAYOUT_NEEDED: Final = (
+    "layout interhand, stb or rhd (--lift-layout, --layout): on which of these data sets the weights were trained"
+)
