@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from concurrent.futures import Future
 
 import cv2
 import numpy as np
@@ -71,6 +72,12 @@ class FakeDetector:
         self.calls.append("close")
 
 
+def loaded_at_once(load):
+    future = Future()
+    future.set_result(load())
+    return future
+
+
 @pytest.fixture
 def detector(monkeypatch):
     """What every solution gets for a detector; it says what it was asked for."""
@@ -81,4 +88,6 @@ def detector(monkeypatch):
         return fake
 
     monkeypatch.setattr("sonjit.detectors.create_detector", create)
+    monkeypatch.setattr("sonjit.compat.mediapipe.solution.check_detector", lambda *_, **__: None)
+    monkeypatch.setattr("sonjit.compat.mediapipe.solution.load_ahead", loaded_at_once)
     return fake

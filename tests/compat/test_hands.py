@@ -9,6 +9,7 @@ import pytest
 from sonjit import Hand
 from sonjit.compat import mediapipe as mp
 from sonjit.compat.mediapipe.solutions import hands_connections
+from sonjit.errors import SonjitError
 
 mp_hands = mp.solutions.hands
 BLACK = np.zeros((40, 80, 3), np.uint8)
@@ -47,6 +48,22 @@ def test_options_out_of_range_are_named(detector, wrong):
     ((name, value),) = wrong.items()
     with pytest.raises(ValueError, match=f"{name}={value}:"):
         mp_hands.Hands(**wrong)
+
+
+def test_networks_that_are_not_there_are_told_before_the_first_image(tmp_path, monkeypatch):
+    monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
+    for make in (mp_hands.Hands, mp.solutions.pose.Pose, mp.solutions.selfie_segmentation.SelfieSegmentation):
+        with pytest.raises(ValueError, match="sonjit models pull"):
+            make()
+
+
+def test_what_fails_in_loading_is_told_by_the_first_image(weights, monkeypatch):
+    def fail(kind, **options):
+        raise SonjitError(f"no {kind} today")
+
+    monkeypatch.setattr("sonjit.detectors.create_detector", fail)
+    with mp_hands.Hands() as hands, pytest.raises(SonjitError, match="no hands today"):
+        hands.process(BLACK)
 
 
 def test_results_are_parts_of_the_image_and_metres(detector):

@@ -223,6 +223,7 @@ def test_faces_of_a_still(golden, data):
     np.testing.assert_allclose(xyz(result.face_landmarks[0]), truth["face_landmarks"][0], atol=2e-3)
     shapes, true = result.face_blendshapes[0], truth["face_blendshapes"][0]
     assert [(one.index, one.category_name) for one in shapes] == [(one["index"], one["category_name"]) for one in true]
+    assert {one.display_name for one in shapes} == {""}
     assert [one["category_name"] for one in true].index("jawOpen") == vision.Blendshapes.JAW_OPEN
     np.testing.assert_allclose([one.score for one in shapes], [one["score"] for one in true], atol=0.02)
     np.testing.assert_allclose(

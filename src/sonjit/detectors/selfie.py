@@ -5,8 +5,9 @@ Source: MediaPipe Selfie Segmentation, model card of 2021; the constants are tho
 
 from __future__ import annotations
 
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -14,9 +15,10 @@ import numpy as np
 from sonjit.detectors.kinds.body import sigmoid
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.engines.tflite import TfliteFile
-from sonjit.errors import InputError
+from sonjit.errors import InputError, SonjitError
 from sonjit.geometry.boxes import RotatedBox, crop_on_grid
-from sonjit.weights import find_weight
+from sonjit.weights import cache_folder, find_weight
+from sonjit.weights.bundles import kept_file
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 
 SelfieModel = Literal["general", "landscape"]
 
-_WEIGHTS: dict[str, str] = {"general": "selfie", "landscape": "selfie-landscape"}
+SELFIE_WEIGHTS: dict[SelfieModel, str] = {"general": "selfie", "landscape": "selfie-landscape"}
+"""Names of the published files."""
 _LAST = "Convolution2DTransposeBias"
 _STEP = 2  # of that operator: each pixel of its input becomes 2 x 2 of its output, and no two overlap
 
@@ -74,17 +77,22 @@ def load_selfie_segmenter(
     Raises:
         InputError: an unknown name, or a weight file that is missing or damaged.
     """
-    if model not in _WEIGHTS:
-        raise InputError(f"unknown selfie model {model!r}; known: {', '.join(_WEIGHTS)}")
-    path = find_weight(_WEIGHTS[model], None if models_dir is None else Path(models_dir))
+    if model not in SELFIE_WEIGHTS:
+        raise InputError(f"unknown selfie model {model!r}; known: {', '.join(SELFIE_WEIGHTS)}")
+    path = find_weight(SELFIE_WEIGHTS[model], None if models_dir is None else Path(models_dir))
     try:
         part = _without_last(TfliteFile(path.read_bytes()))
     except ValueError as error:
-        raise InputError(f"{path}: {error}; type: sonjit models pull {_WEIGHTS[model]}") from None
+        raise InputError(f"{path}: {error}; type: sonjit models pull {SELFIE_WEIGHTS[model]}") from None
     # One thread: of a network of a millisecond, several wait for each other longer than they save.
-    options = EngineOptions(precision="f32" if precision == "auto" else precision, threads=1)
-    with tempfile.TemporaryDirectory() as folder:  # OpenVINO reads TFLite from files only
-        (file := Path(folder) / path.name).write_bytes(part)
+    own: Precision = "f32" if precision == "auto" else precision
+    options = EngineOptions(precision=own, threads=1, cache=cache_folder() / "compiled")
+    with ExitStack() as stack:  # OpenVINO reads TFLite from files only
+        try:
+            file = kept_file(path.name, part)
+        except SonjitError:  # a cache that cannot be written
+            file = Path(stack.enter_context(TemporaryDirectory())) / path.name
+            file.write_bytes(part)
         return SelfieSegmenter(load_engine(file, options))
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit import detectors
 from sonjit.arrays import Float32Array, Image
 from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
+from sonjit.detectors.kinds import checked_options, filled_options, find_kind
 from sonjit.errors import InputError
 
 L = TypeVar("L", NormalizedLandmarkList, LandmarkList)
@@ -22,10 +26,33 @@ class _Closable(Protocol):
     def close(self) -> None: ...
 
 
+N = TypeVar("N", bound=_Closable)
+
+_LOADER = ThreadPoolExecutor(max_workers=2, thread_name_prefix="sonjit-load")
+
+
+def load_ahead(load: Callable[[], N]) -> Future[N]:
+    """Load networks on a thread of its own, while the script opens its camera or reads its image."""
+    return _LOADER.submit(copy_context().run, load)
+
+
+def check_detector(kind: str, *, smoothing: object = None, **options: Any) -> None:  # noqa: ANN401  # of any kind
+    """Tell at once, and not by the first image, what `create_detector` would refuse: values, and missing networks.
+
+    Raises:
+        InputError: one of these.
+    """
+    del smoothing  # the solutions' own choice
+    entry = find_kind(kind)
+    checked = filled_options(entry, checked_options(entry, options), smoothing=None)
+    for name in entry.models[checked.model].weights.values():
+        checked.file(name)
+
+
 class Solution(ABC, Generic[Found]):
     """Base of the solutions; a context manager."""
 
-    _network: _Closable
+    _loading: Future[Any]
 
     def process(self, image: NDArray[Any]) -> Found:
         """What is in one image.
@@ -54,7 +81,8 @@ class Solution(ABC, Generic[Found]):
 
     def close(self) -> None:
         """Free the networks."""
-        self._network.close()
+        if self._loading.exception() is None:  # one that failed was told by `process`, and holds nothing
+            self._loading.result().close()
 
     def __enter__(self) -> Self:
         """The object itself."""
@@ -77,26 +105,25 @@ class DetectorSolution(Solution[Found]):
         **options: object,
     ) -> None:
         """Make the detector: MediaPipe's arguments, then options of `create_detector`."""
-        from sonjit.detectors import create_detector  # brings in the engine and OpenCV
-
         check_confidences(
             min_detection_confidence=min_detection_confidence, min_tracking_confidence=min_tracking_confidence
         )
-        self._network = self._detector = create_detector(
-            kind,
-            static_image=static_image_mode,
-            search="fast",  # MediaPipe's own
-            min_detection_score=min_detection_confidence,
-            min_presence_score=min_tracking_confidence,
+        given: dict[str, Any] = {
+            "static_image": static_image_mode,
+            "search": "fast",  # MediaPipe's own
+            "min_detection_score": min_detection_confidence,
+            "min_presence_score": min_tracking_confidence,
             **options,
-        )
+        }
+        check_detector(kind, **given)
+        self._loading = load_ahead(lambda: detectors.create_detector(kind, **given))
 
     def _detect(self, image: Image) -> list[Any]:
-        return self._detector.detect(image)
+        return self._loading.result().detect(image)
 
     def reset(self) -> None:
         """Forget what is held: the next image starts a new video."""
-        self._detector.reset()
+        self._loading.result().reset()
 
 
 def image_landmarks(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sonjit.arrays import Float32Array, Image
-from sonjit.compat.mediapipe.solution import Solution, choice
-from sonjit.engines import Precision
+from sonjit.compat.mediapipe.solution import Solution, choice, load_ahead
+from sonjit.detectors.selfie import SELFIE_WEIGHTS, load_selfie_segmenter
+from sonjit.engines import EngineOptions, Precision
+from sonjit.weights import find_weight
 
 if TYPE_CHECKING:
     from sonjit.detectors.selfie import SelfieModel
@@ -38,10 +40,10 @@ class SelfieSegmentation(Solution[SolutionOutputs]):
     """
 
     def __init__(self, model_selection: int = 0, *, precision: Precision = "auto") -> None:
-        from sonjit.detectors.selfie import load_selfie_segmenter  # brings in the engine and OpenCV
-
         model = choice("model_selection", model_selection, _MODELS)
-        self._network = self._segmenter = load_selfie_segmenter(model, precision=precision)
+        find_weight(SELFIE_WEIGHTS[model])  # one that is missing is told here, and not by the first image
+        EngineOptions(precision=precision)
+        self._loading = load_ahead(lambda: load_selfie_segmenter(model, precision=precision))
 
     def _outputs(self, image: Image) -> SolutionOutputs:
-        return SolutionOutputs(self._segmenter.mask(image))
+        return SolutionOutputs(self._loading.result().mask(image))

@@ -119,4 +119,4 @@ class FaceLandmarker(DetectorTask[FaceLandmarkerResult], DetectingTask[FaceLandm
 
 
 def _categories(blendshapes: dict[str, float]) -> list[Category]:
-    return [Category(index, score, category_name=name) for index, (name, score) in enumerate(blendshapes.items())]
+    return [Category(index, score, "", name) for index, (name, score) in enumerate(blendshapes.items())]
