@@ -101,3 +101,31 @@ def write_scenes(root, count=40, seed=2):
     data = {"images": images, "annotations": annotations, "categories": categories}
     (root / "dataset.json").write_text(json.dumps(data), "utf-8")
     return root
+
+
+def write_questions(root, counts=(("train2014", 60), ("val2014", 20)), seed=3):
+    """The layout of visualqa.org: a thing in each image, its colour and its shape asked for, by ten people."""
+    rng = np.random.default_rng(seed)
+    image = 0
+    for split, count in counts:
+        questions, annotations = [], []
+        for _ in range(count):
+            image += 1
+            rgb = noise(rng)
+            colour, shape = (thing := CLASSES[int(rng.integers(len(CLASSES)))]).split()
+            draw_thing(rgb, rng, thing)
+            save(root / split / f"COCO_{split}_{image:012}.jpg", rgb)
+            for text, answer in (("What colour is it?", colour), ("What shape has this thing?", shape)):
+                number = 10 * image + len(questions) % 2
+                questions.append({"question_id": number, "image_id": image, "question": text})
+                people = [answer] * int(rng.integers(1, 11))
+                answers = [{"answer": one} for one in [*people, *["a thing"] * (10 - len(people))]]
+                annotations.append(
+                    {"question_id": number, "image_id": image, "multiple_choice_answer": answer, "answers": answers}
+                )
+        for name, content in (
+            (f"v2_OpenEnded_mscoco_{split}_questions.json", {"questions": questions}),
+            (f"v2_mscoco_{split}_annotations.json", {"annotations": annotations}),
+        ):
+            (root / name).write_text(json.dumps(content), "utf-8")
+    return root

@@ -21,7 +21,7 @@ from sonjit.evaluation.published import load_table
 from sonjit.networks import create_network, load_checkpoint, network_entry
 from sonjit.networks.cam import Classifier
 
-from .drawn_sets import write_cub, write_ilsvrc
+from .drawn_sets import write_cub, write_ilsvrc, write_scenes
 
 SIZE = 48
 
@@ -241,3 +241,36 @@ def test_the_published_table_has_every_row_of_both_tables():
     assert errors["AlexNet"][2:] == (42.6, 19.5)
     assert np.isnan(errors["Backprop on VGGnet"][2:]).all()
     assert {row.kind for row in load_table("ilsvrc-loc-test").rows} == {"weak", "full"}
+
+
+@pytest.mark.slow
+def test_objects_of_scenes_the_whole_way(tmp_path):
+    root = write_scenes(tmp_path / "scenes", 30)
+    settings = {"dataset": "folder", "size": SIZE, "steps": 25, "batch": 8, "warmup": 2}
+    typed = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    assert main(["train", "cam", "--data", str(root), "--out", str(tmp_path / "run"), *typed]) in (0, None)
+    ours, record = run_eval("scene-objects", root, tmp_path / "run", tmp_path / "eval")
+    independent = Independent(tmp_path / "run", "gap")
+    names = json.loads((tmp_path / "run" / "network.json").read_text("utf-8"))["categories"]
+    assert [one["name"] for one in names] == ["kitchen", "street"]
+    held, wrong, by_object = [], [], {}
+    for sample in open_dataset("folder", root):
+        scores, maps = independent.scores_and_maps(sample.rgb())
+        values = maps[scores.argmax()]
+        region = (values > 0.5 * values.max()) & (values.max() > 0)
+        inside = []
+        for one in sample.instances:
+            x_min, y_min, x_max, y_max = map(int, one.box)
+            shared = region[y_min:y_max, x_min:x_max].sum()
+            inside.append(shared > 0 and shared >= min((x_max - x_min) * (y_max - y_min), region.sum()) / 2)
+            by_object.setdefault(f"{sample.tags['class']}: {one.category}", []).append(inside[-1])
+        held.append(any(inside))
+        wrong.append(names[scores.argmax()]["name"] != sample.tags["class"])
+    wanted = {"regions_with_objects": 100 * np.mean(held), "classification_error_1": 100 * np.mean(wrong)}
+    assert ours == pytest.approx(wanted, abs=1e-6)
+    rows = {one["name"]: one["mean"] for one in record["runs"][0]["parts"]["object"]}
+    assert rows == pytest.approx({name: 100 * np.mean(inside) for name, inside in by_object.items()}, abs=1e-6)
+    patterns = record["runs"][0]["patterns"]
+    assert patterns
+    for file in patterns.values():
+        assert cv2.imread(str(tmp_path / "eval" / file)).shape == (160, 6 * 160, 3)

@@ -22,6 +22,7 @@ def explain(
     weights: str | None = None,
     pooling: Literal["gap", "gmp"] | None = None,
     names: str | None = None,
+    ask: str | None = None,
     top: int = 1,
     boxes: Annotated[bool, Parameter(negative="")] = False,
     backprop: Annotated[bool, Parameter(negative="")] = False,
@@ -43,6 +44,9 @@ def explain(
     `sonjit explain photo.jpg --model cam-small,cam-resnet18 --weights a/,b/ --backprop --draw where.png` compares two:
     a column each, class activation maps above and saliency by backprop below.
 
+    `sonjit explain photo.jpg --model cam-small --weights runs/vqa --ask "What colour is it?" --draw where.png` answers
+    a question, and shows the regions behind the answer.
+
     Args:
         sources: Images, folders, globs and videos; or camera:0, rtsp://host/stream, or - for standard input.
         of: Hands: handedness (of the person's right hand), presence, or a coordinate such as wrist.x in pixels of the
@@ -58,6 +62,7 @@ def explain(
             classifiers one each, with commas.
         pooling: Of a checkpoint that does not say it: gap (mean) or gmp (maximum).
         names: Text file with the classes' names, one a line; what sonjit train cam writes needs none.
+        ask: Question to answer, with a run of sonjit train vqa as --weights; its classes are answers.
         top: How many of the classifier's most probable classes.
         boxes: Draw the box around the largest part above 20 % of a class's map, in red.
         backprop: Draw the gradient's saliency beside each class's map.
@@ -76,7 +81,7 @@ def explain(
     targets = None if of is None else tuple(part.strip() for part in of.split(",") if part.strip())
     if targets == ():
         raise InputError(f"--of {of!r}: name at least one target")
-    of_classes = {"weights": weights, "pooling": pooling, "names": names}
+    of_classes = {"weights": weights, "pooling": pooling, "names": names, "ask": ask}
     given = [f"--{name}" for name, value in of_classes.items() if value is not None]
     given += [f"--{name}" for name, value in (("boxes", boxes), ("backprop", backprop)) if value]
     if given and not model.startswith(CLASSIFIERS):
@@ -84,8 +89,8 @@ def explain(
         raise InputError(f"{', '.join(given)}: of classifiers such as --model cam-small alone{hint}")
 
     processor = Explain(
-        targets, model, hand, max_instances, mirrored, models_dir, landmark_model, weights, pooling, names, top, boxes,
-        backprop, truth, device,
+        targets, model, hand, max_instances, mirrored, models_dir, landmark_model, weights, pooling, names, ask, top,
+        boxes, backprop, truth, device,
     )  # fmt: skip
     return report_job(sources, processor, Outputs(save, draw), running)
 

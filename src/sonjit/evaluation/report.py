@@ -29,6 +29,7 @@ from sonjit.documents.plots import Curve, bars_svg, curves_svg
 from sonjit.evaluation.conditions import CONDITIONS
 from sonjit.evaluation.predictions import known_points
 from sonjit.evaluation.published import published_blocks
+from sonjit.evaluation.scenes import draw_patterns
 from sonjit.json_text import json_from
 from sonjit.media.annotated.writers import encode_image
 from sonjit.media.drawing.instances import draw_tint
@@ -59,7 +60,11 @@ _UNIT: dict[str, ColumnType] = {
 }  # fmt: skip
 """A mode, and the columns of `Units`."""
 
-PARTS = {"joint": "keypoint", "part": "part", "hidden": "how much is hidden"} | CONDITIONS | {"score": "score"}
+PARTS = (
+    {"joint": "keypoint", "object": "object", "part": "part", "hidden": "how much is hidden"}
+    | CONDITIONS
+    | {"score": "score"}
+)
 """What the rows of a run's parts differ in."""
 
 
@@ -73,6 +78,10 @@ def save_report(outcome: Evaluation, out: Path) -> None:
         names = [f"worst-{_slug(run['mode'])}-{place:02}.jpg" for place in range(1, len(rows) + 1)]
         run["worst"] = [{"row": row, "file": name} for row, name in zip(rows, names, strict=True)]
         images |= zip(names, draw_worst(outcome.data, outcome.lines[run["mode"]], rows), strict=True)
+        if record["protocol"]["task"] == "scenes":
+            drawn = draw_patterns(outcome.data, outcome.lines[run["mode"]])
+            run["patterns"] = {scene: f"pattern-{place:02}.jpg" for place, scene in enumerate(drawn, 1)}
+            images |= {run["patterns"][scene]: image for scene, image in drawn.items()}
     title, blocks = report_blocks(json.loads(json_from(record)))
     save_files(
         out,
@@ -137,6 +146,7 @@ def _blocks(record: EvaluationRecord) -> Iterator[Block]:
     yield from _curves(record)
     for run in record["runs"]:
         yield from _parts(run)
+        yield from _patterns(run)
         yield from _worst(run)
     yield Heading("What was run")
     yield BulletList(tuple(_facts(record)))
@@ -181,6 +191,14 @@ def _parts(run: RunRecord) -> Iterator[Block]:
 def part_title(run: RunRecord, key: str) -> str:
     """Heading of one of a run's parts: of the main metric, of scores how many finds are right."""
     return f"By {PARTS[key]}: {'precision' if key == 'score' else run['main']}, {run['mode']}"
+
+
+def _patterns(run: RunRecord) -> Iterator[Block]:
+    """What the images of each class have in common where the evidence for it is."""
+    if patterns := run.get("patterns"):
+        yield Heading("Where each class is seen")
+        yield Text("Left the mean of its maps, then the regions with the strongest evidence, of images rightly found.")
+        yield from (Image(file, scene) for scene, file in patterns.items())
 
 
 def _worst(run: RunRecord) -> Iterator[Block]:

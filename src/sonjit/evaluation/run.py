@@ -25,6 +25,7 @@ from sonjit.evaluation.palms import PalmEvaluator
 from sonjit.evaluation.protocols import Protocol, ProtocolData, RecordedData, load_protocol
 from sonjit.evaluation.published import load_table
 from sonjit.evaluation.records import Journal, JournalLine, hash_of, hash_of_lines, library_versions
+from sonjit.evaluation.scenes import SceneEvaluator
 from sonjit.evaluation.schema import MetricRecord
 from sonjit.evaluation.submissions import check_submission, save_submission, submitted
 from sonjit.extensions import Registry
@@ -69,6 +70,7 @@ EVALUATORS.update(
         "two_hands": lambda protocol, _: TwoHandEvaluator(protocol),
         "localization": lambda protocol, _: LocalizationEvaluator(protocol),
         "instances": lambda protocol, _: InstanceEvaluator(protocol),
+        "scenes": lambda protocol, _: SceneEvaluator(protocol),
         "detection": lambda protocol, choice: DetectionEvaluator(protocol, choice.kind),
     }
 )

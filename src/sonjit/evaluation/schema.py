@@ -84,6 +84,7 @@ class RunRecord(SummaryRecord):
     intervals_draw: str
     units: Units
     worst: NotRequired[list[WorstCase]]
+    patterns: NotRequired[dict[str, str]]
 
 
 class FileRecord(TypedDict):

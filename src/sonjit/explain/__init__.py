@@ -6,19 +6,10 @@ comparison, by saliency; it needs the extra `train`.
 
 from sonjit.explain.hands import HandExplainer, TargetMap, hand_map, load_hand_explainer
 from sonjit.explain.overlay import draw_boxes, enlarge, grid, overlay, panel, place, side_by_side
-from sonjit.explain.studies import (
-    Answerer,
-    Region,
-    informative_regions,
-    mean_map,
-    train_answerer,
-)
 from sonjit.metrics.localization import box_from_map, box_iou, boxes_from_maps, classification_error, localization_error
 
 __all__ = [
-    "Answerer",
     "HandExplainer",
-    "Region",
     "TargetMap",
     "box_from_map",
     "box_iou",
@@ -28,13 +19,10 @@ __all__ = [
     "enlarge",
     "grid",
     "hand_map",
-    "informative_regions",
     "load_hand_explainer",
     "localization_error",
-    "mean_map",
     "overlay",
     "panel",
     "place",
     "side_by_side",
-    "train_answerer",
 ]

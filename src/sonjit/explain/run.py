@@ -278,6 +278,7 @@ class Explain(Processor):
         weights: checkpoint of the classifier, or run of `sonjit train cam`; with commas as many as classifiers.
         pooling: `gap` or `gmp`, of a checkpoint that does not say it.
         names: text file with the classes' names, one a line.
+        ask: question whose answers are the classes, of a run of `sonjit train vqa`.
         top: how many of the most probable classes.
         boxes: draw the box around the largest part of each class's map.
         backprop: draw the gradient's saliency beside each class's map.
@@ -295,6 +296,7 @@ class Explain(Processor):
     weights: str | None = None
     pooling: str | None = None
     names: str | None = None
+    ask: str | None = None
     top: int = 1
     boxes: bool = False
     backprop: bool = False
@@ -407,16 +409,20 @@ def _rows(record: Record) -> list[Record]:
 
 def _classifiers(asked: Explain) -> ClassesExplained:
     """The classifiers in checkpoints; what `sonjit train cam` wrote beside them says their classes and size."""
+    from sonjit.networks.answers import load_answerer
     from sonjit.networks.cam import load_classifier
 
     models, weights = _parts(asked.model), _parts(asked.weights or "")
     if weights and len(weights) != len(models):
         raise InputError(f"--weights: {len(weights)} files for {len(models)} networks; give one each, with commas")
     device = torch_device(asked.device)
-    classifiers = [
-        load_classifier(name, path, asked.pooling)
-        for name, path in zip(models, weights or [None] * len(models), strict=True)
-    ]
+    pairs = list(zip(models, weights or [None] * len(models), strict=True))
+    if asked.ask is None:
+        classifiers = [load_classifier(name, path, asked.pooling) for name, path in pairs]
+    else:
+        if given := [f"--{name}" for name in ("pooling", "names") if getattr(asked, name) is not None]:
+            raise InputError(f"{', '.join(given)}: a run of sonjit train vqa says that itself; leave it out with --ask")
+        classifiers = [load_answerer(name, path).asked(asked.ask) for name, path in pairs]
     for one in classifiers:
         one.network.to(device)
     known = _lines(Path(asked.names)) if asked.names else []

@@ -545,6 +545,8 @@ def _classifier_of_run(name: str, folder: Path, weights: Path, options: Mapping[
 
 
 def _described(description: Any) -> tuple[str, int, View, list[dict[str, Any]]]:  # noqa: ANN401  # JSON
+    if "answers" in description:
+        raise InputError("a run of sonjit train vqa has answers and no classes: ask it with sonjit explain --ask")
     categories = list(description["categories"])
     return str(description["network"]), int(description["size"]), description["view"], categories
 

@@ -89,6 +89,8 @@ def load_description(folder: Path, recipe: str, read: Callable[[Any], T]) -> T:
     file = folder / DESCRIPTION
     try:
         return read(json.loads(file.read_text("utf-8")))
+    except InputError:
+        raise
     except OSError:
         raise InputError(f"{folder} is not a run of sonjit train {recipe}: it holds no {DESCRIPTION}") from None
     except (ValueError, KeyError, TypeError) as error:
