@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 EXTRAS: Final = {
-    "serve": ("fastapi", "starlette", "uvicorn", "python_multipart"),
+    "serve": ("fastapi", "starlette", "uvicorn", "python_multipart", "cryptography", "segno"),
     "tables": ("pyarrow",),
     "pandas": ("pandas",),
     "polars": ("polars",),

@@ -355,7 +355,25 @@ def test_a_page_without_https_says_how_a_phone_gets_a_picture(page):
     page.click("source-camera")
     page.wait_for("error")
     assert page["message"].get_attribute("data-code") == "insecure"
-    assert all(words in page["message"].text for words in ("On a phone", "--tls-cert"))
+    assert all(words in page["message"].text for words in ("secure context", "On a phone", "--tls"))
+
+
+def test_a_phone_is_shown_where_to_go(page, new_server):
+    page.click("phone")
+    assert "--host 0.0.0.0" in page["phone-dialog"].text  # nobody else reaches this server
+    page.browser.find_element("css selector", "#phone-dialog .close").click()
+    server = new_server("--host", "0.0.0.0", "--token", "secret")
+    other = Page(page.browser, f"{server.url}/?token=secret")
+    other.click("phone")
+    other.wait(other["phone-dialog"].is_displayed, "the dialog")
+    code = other.browser.find_element("css selector", "#phone-addresses img")
+    address = other.browser.find_element("css selector", "#phone-addresses a").text
+    assert address.endswith(f":{server.port}/?token=secret")
+    assert "--tls" in other["phone-words"].text
+    other.wait(lambda: code.get_property("complete"), "the code")
+    seen = cv2.imdecode(np.frombuffer(code.screenshot_as_png, np.uint8), cv2.IMREAD_COLOR)
+    assert cv2.QRCodeDetector().detectAndDecode(seen)[0] == address
+    other.browser.find_element("css selector", "#phone-dialog .close").click()
 
 
 def test_what_cannot_be_shown_is_told_at_once(page, images, tmp_path):

@@ -1,5 +1,7 @@
 """`sonjit serve`: one line with the address, a quiet end, and one line for what cannot be."""
 
+import hashlib
+import json
 import shutil
 import signal
 import socket
@@ -7,14 +9,20 @@ import ssl
 import subprocess
 import sys
 import urllib.request
+from datetime import UTC, datetime, timedelta
 
+import cv2
+import numpy as np
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from websockets.sync.client import connect
 
 from sonjit.cli import main
 from sonjit.cli.serve import tell_address
-from sonjit.server import run
-from sonjit.server.run import page_addresses
+from sonjit.server import addresses
+from sonjit.server.addresses import page_addresses, qr_lines
+from sonjit.server.certificate import fingerprint, own_certificate
 from sonjit.server.settings import Settings
 
 
@@ -50,14 +58,14 @@ def test_on_all_addresses_it_says_where_other_devices_find_it(monkeypatch, capsy
     local, *others = page_addresses(settings, 80)
     assert local == "http://127.0.0.1:80/?token=a%26b"
     assert not any("127.0.0.1" in one or "0.0.0.0" in one for one in others)
-    monkeypatch.setattr(run, "_addresses_of_machine", lambda *, ipv6: ["192.168.1.5", *["fd00::5"] * ipv6])
+    monkeypatch.setattr(addresses, "addresses_of_machine", lambda *, ipv6: ["192.168.1.5", *["fd00::5"] * ipv6])
     tell_address(open_page=False, page="annotate/")(page_addresses(settings, 80))
     said = capsys.readouterr().out.splitlines()
     assert said[:2] == [
         "serving at http://127.0.0.1:80/annotate/?token=a%26b",
         "for other devices: http://192.168.1.5:80/annotate/?token=a%26b",
     ]
-    assert "--tls-cert" in said[2]
+    assert "--tls" in said[2]
     every = page_addresses(Settings(host="::", token="x"), 80)
     assert every == [f"http://{host}:80/?token=x" for host in ("[::1]", "192.168.1.5", "[fd00::5]")]
 
@@ -70,7 +78,7 @@ def test_https_with_a_certificate(tmp_path, capsys):
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     make = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost")
     subprocess.run([openssl, *make, "-keyout", key, "-out", cert], check=True, capture_output=True)
-    with start("--tls-cert", str(cert), "--tls-key", str(key)) as process:
+    with start("--cert", str(cert), "--key", str(key)) as process:
         address = process.stdout.readline().split()[-1]
         assert address.startswith("https://127.0.0.1:")
         trusting = ssl.create_default_context(cafile=str(cert))
@@ -82,8 +90,95 @@ def test_https_with_a_certificate(tmp_path, capsys):
             assert "ready" in stream.recv(timeout=20)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
-    assert main(["serve", "--tls-cert", str(key), "--tls-key", str(cert)]) == 2
+    assert main(["serve", "--cert", str(key), "--key", str(cert)]) == 2
     assert "do not make a certificate" in capsys.readouterr().err
+
+
+def test_a_certificate_of_its_own_is_made_once_and_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
+    path = own_certificate(["192.168.1.5"])
+    made = path.read_bytes()
+    assert path.stat().st_mode & 0o077 == 0
+    names = subject_names(path)
+    assert {"localhost", "127.0.0.1", "::1", "192.168.1.5"} <= names
+    assert own_certificate(["192.168.1.5"]) == path
+    assert path.read_bytes() == made
+    own_certificate(["fd00::5"])
+    assert subject_names(path) == names | {"fd00::5"}
+    der = ssl.PEM_cert_to_DER_cert(path.read_text().partition("-----BEGIN PRIVATE")[0])
+    assert fingerprint(path).replace(":", "").lower() == hashlib.sha256(der).hexdigest()
+    path.write_bytes(b"damaged")
+    Settings(tls_cert=own_certificate([]), tls_key=path)
+
+
+def subject_names(path):
+    names = x509.load_pem_x509_certificate(path.read_bytes()).extensions.get_extension_for_class(
+        x509.SubjectAlternativeName
+    )
+    return {str(name.value) for name in names.value}
+
+
+@pytest.mark.parametrize(("first", "last", "said"), [(-3, -1, "ended on"), (1, 3, "begins on")])
+def test_a_certificate_out_of_its_time_is_refused(first, last, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
+    pem = own_certificate([]).read_bytes()
+    key, name = serialization.load_pem_private_key(pem, None), x509.load_pem_x509_certificate(pem).subject
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(datetime.now(UTC) + timedelta(days=first))
+    builder = builder.not_valid_after(datetime.now(UTC) + timedelta(days=last))
+    cert = tmp_path / "cert.pem"
+    cert.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    assert main(["serve", "--cert", str(cert), "--key", str(tmp_path / "tls" / "certificate.pem")]) == 2
+    complaint = capsys.readouterr().err
+    assert said in complaint
+    assert complaint.count("\n") == 1
+
+
+def test_the_key_of_another_certificate_is_refused(tmp_path, monkeypatch, capsys):
+    made = []
+    for name in ("one", "other"):
+        monkeypatch.setenv("SONJIT_HOME", str(tmp_path / name))
+        made.append(str(own_certificate([])))
+    assert main(["serve", "--cert", made[0], "--key", made[1]]) == 2
+    assert "the key is not the certificate's" in capsys.readouterr().err
+
+
+def test_a_key_with_a_password_is_refused_and_not_asked_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
+    cert, key = own_certificate([]), tmp_path / "key.pem"
+    own = serialization.load_pem_private_key(cert.read_bytes(), None)
+    locked = serialization.BestAvailableEncryption(b"secret")
+    key.write_bytes(own.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked))
+    assert main(["serve", "--cert", str(cert), "--key", str(key)]) == 2
+    assert "without a password" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_https_with_its_own_certificate(tmp_path, monkeypatch):
+    monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
+    with start("--tls") as process:
+        address = process.stdout.readline().split()[-1]
+        path = process.stdout.readline().split()[-1]
+        told = process.stdout.readline().split()[-1]
+        trusting = ssl.create_default_context(cafile=path)  # its names are checked
+        with urllib.request.urlopen(f"{address}v1/addresses", context=trusting) as response:
+            answer = json.load(response)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert answer == {"https": True, "addresses": [], "fingerprint": told}
+
+
+def test_the_qr_code_holds_the_address():
+    address = "https://192.168.1.5:8765/?token=s%26cret"
+    lines = qr_lines(address)
+    halves = [[(letter in "▀█", letter in "▄█") for letter in line] for line in lines]
+    dark = np.array(halves).transpose(0, 2, 1).reshape(2 * len(lines), len(lines[0]))
+    image = np.kron(np.where(dark, 0, 255).astype(np.uint8), np.ones((8, 8), np.uint8))
+    assert (
+        cv2.QRCodeDetector().detectAndDecode(cv2.copyMakeBorder(image, *[40] * 4, cv2.BORDER_CONSTANT, value=255))[0]
+        == address
+    )
+    assert qr_lines("x" * 3000) == []
 
 
 def test_a_port_that_is_taken(taken, capsys):
@@ -103,8 +198,9 @@ def test_a_port_that_is_taken(taken, capsys):
         (["--host", "no.such.host.invalid", "--token", "x"], "--host no.such.host.invalid"),
         (["--max-clients", "0"], "--max-clients 0"),
         (["--workers", "-3"], "--workers -3"),
-        (["--tls-cert", "cert.pem"], "--tls-key"),
-        (["--tls-cert", "no.pem", "--tls-key", "no.pem"], "no.pem"),
+        (["--cert", "cert.pem"], "--key"),
+        (["--tls", "--key", "key.pem"], "--cert"),
+        (["--cert", "no.pem", "--key", "no.pem"], "no.pem"),
         (["--allow-origin", "*"], "--allow-origin *"),
     ],
 )
@@ -122,5 +218,6 @@ def test_help_tells_every_limit_of_the_settings(capsys):
 
     main(["serve", "--help"])
     told = capsys.readouterr().out
-    names = {option_name(one.name) for one in fields(Settings)} - {"--allow-origins"} | {"--allow-origin"}
+    other = {"--allow-origins": "--allow-origin", "--tls-cert": "--cert", "--tls-key": "--key"}
+    names = {other.get(name, name) for name in (option_name(one.name) for one in fields(Settings))}
     assert not [name for name in names if name not in told]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,8 +60,9 @@ def serve(
     port: int = 8765,
     open_page: Annotated[bool, Parameter(name="--open", negative="")] = False,
     token: str | None = None,
-    tls_cert: Path | None = None,
-    tls_key: Path | None = None,
+    tls: Annotated[bool, Parameter(negative="")] = False,
+    cert: Path | None = None,
+    key: Path | None = None,
     allow_origin: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     verbose: Annotated[bool, Parameter(negative="")] = False,
     limits: Limits = _DEFAULT_LIMITS,
@@ -69,16 +71,18 @@ def serve(
 
     `sonjit serve --open` shows the page in the browser.
 
-    `sonjit serve --host 0.0.0.0 --token SECRET` serves other machines too, and prints the addresses for them.
+    `sonjit serve --host 0.0.0.0 --token SECRET --tls` serves phones too, and prints the addresses for
+    them, the first as a QR code as well.
 
     Args:
         host: Name or address to listen on.
         port: 0 takes any that is free.
         open_page: Open the page in the browser.
         token: What every call must show; needed on a host that other machines reach.
-        tls_cert: Certificate (PEM) with which to speak https, which browsers of other devices want before they give a
-            camera.
-        tls_key: Its key (PEM).
+        tls: Speak https, which browsers of other devices want before they give a camera, with a certificate of this
+            machine's own: made on first use and kept, its fingerprint printed.
+        cert: Certificate (PEM) with which to speak https in place of its own.
+        key: Its key (PEM).
         allow_origin: Let pages of another origin call, e.g. http://localhost:3000; may be given several times.
         verbose: Log every request.
     """
@@ -89,27 +93,46 @@ def serve(
     del given["read_timeout"]
     if limits.workers is None:
         del given["workers"]
-    settings = Settings(host=host, token=token, tls_cert=tls_cert, tls_key=tls_key, allow_origins=allow_origin, **given)
+    settings = Settings(host=host, token=token, tls_cert=cert, tls_key=key, allow_origins=allow_origin, **given)
+    if tls and cert is None:
+        settings = replace(settings, **_own_certificate(host))
     log_to_stderr(verbose=verbose)
-    serve(settings, port, verbose=verbose, started=tell_address(open_page=open_page))
+    serve(settings, port, verbose=verbose, started=tell_address(open_page=open_page, cert=settings.tls_cert))
     return 0
 
 
-def tell_address(*, open_page: bool, page: str = "") -> Callable[[list[str]], None]:
+def _own_certificate(host: str) -> dict[str, Any]:
+    from sonjit.server.addresses import addresses_of_machine
+    from sonjit.server.certificate import own_certificate
+
+    path = own_certificate(addresses_of_machine(ipv6=True) if host in ("0.0.0.0", "::") else [host])
+    return {"tls_cert": path, "tls_key": path}
+
+
+def tell_address(*, open_page: bool, page: str = "", cert: Path | None = None) -> Callable[[list[str]], None]:
     """What prints where a server's page is once it listens, and opens it on this machine where that is wanted.
 
     Args:
         open_page: in the browser.
         page: below the server's own.
+        cert: with which the server speaks https.
     """
+    from sonjit.server.addresses import for_other_devices, qr_lines
 
     def tell(addresses: list[str]) -> None:
         address, *others = (one.replace("/?", f"/{page}?") if "?" in one else one + page for one in addresses)
         sys.stdout.write(f"serving at {address}\n")
         for other in others:
             sys.stdout.write(f"for other devices: {other}\n")
-        if others and address.startswith("http:"):
-            sys.stdout.write("their browsers give no camera without https: --tls-cert and --tls-key\n")
+        if cert is not None:
+            from sonjit.server.certificate import fingerprint
+
+            sys.stdout.write(f"certificate: {cert}\nSHA-256 fingerprint: {fingerprint(cert)}\n")
+        for other in for_other_devices([address, *others])[:1]:
+            if other.startswith("http:"):
+                sys.stdout.write("the browsers of other devices give no camera over http: add --tls\n")
+            if sys.stdout.isatty():
+                _show_qr(qr_lines(other))
         sys.stdout.flush()
         if open_page:
             import threading
@@ -118,6 +141,16 @@ def tell_address(*, open_page: bool, page: str = "") -> Callable[[list[str]], No
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
     return tell
+
+
+def _show_qr(lines: list[str]) -> None:
+    """A QR code, where the terminal has room and letters for it."""
+    import shutil
+
+    if lines and len(lines[0]) < shutil.get_terminal_size().columns:
+        black_on_white, usual = "\x1b[30;107m", "\x1b[0m"  # not every reader knows a code in exchanged colours
+        with suppress(UnicodeEncodeError):
+            sys.stdout.write("".join(f"{black_on_white}{line}{usual}\n" for line in lines))
 
 
 class _OneLine(logging.Formatter):

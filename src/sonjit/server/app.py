@@ -27,6 +27,7 @@ from sonjit.extensions import load_extensions
 from sonjit.json_text import Json, JsonObject, json_from
 from sonjit.media.tables.rows import COLUMNS
 from sonjit.results import RESULT_TYPES, Points, Result, Value
+from sonjit.server.addresses import address_router
 from sonjit.server.detector_pool import missing_models, missing_weights
 from sonjit.server.errors import RefusedError, answer_errors
 from sonjit.server.images import image_router
@@ -237,6 +238,7 @@ def create_app(settings: Settings | None = None, folder: Path | None = None) -> 
 
         app.include_router(annotation_router(Studio(project, service), service))
     app.include_router(kind_router())
+    app.include_router(address_router(settings))
     app.include_router(image_router(service))
     app.include_router(file_router())
     app.mount("/", PageFiles())

@@ -13,13 +13,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from sonjit.errors import InputError, JobError
+from sonjit.server.addresses import page_addresses
 from sonjit.server.app import create_app
 from sonjit.server.service import Service
 from sonjit.server.settings import Settings
@@ -101,29 +101,6 @@ def make_server(
     )
     addresses = page_addresses(settings, listener.getsockname()[1])
     return _Server(config, app.state.service, lambda: started(addresses))
-
-
-def page_addresses(settings: Settings, port: int) -> list[str]:
-    """Where browsers find the page, with the token: on this machine first, then on others that reach it."""
-    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host)
-    hosts = [settings.host] if own is None else [own, *_addresses_of_machine(ipv6=settings.host == "::")]
-    scheme = "http" if settings.tls_cert is None else "https"
-    query = f"?token={quote(settings.token, safe='')}" if settings.token else ""
-    return [f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/{query}" for host in hosts]
-
-
-_ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
-"""Addresses that exist in documents alone: asking for the way there sends nothing."""
-
-
-def _addresses_of_machine(*, ipv6: bool) -> list[str]:
-    """Addresses by which other devices reach this machine: those from which it would call elsewhere."""
-    addresses: list[str] = []
-    for family in (socket.AF_INET, socket.AF_INET6) if ipv6 else (socket.AF_INET,):
-        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as way:  # where there is none, no network
-            way.connect((_ELSEWHERE[family], 9))
-            addresses.append(way.getsockname()[0])
-    return addresses
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -25,7 +25,7 @@ class Settings:
     Attributes:
         host: name or address to listen on.
         token: what every call must show; needed beyond loopback.
-        tls_cert, tls_key: PEM files with which to speak https; both or none.
+        tls_cert, tls_key: PEM files with which to speak https, maybe one for both; both or none.
         allow_origins: origins of other pages that may call, such as `http://localhost:3000`.
         queue: frames of a stream that may wait; of more, the oldest are dropped.
         workers: threads that decode and detect, each on one core.
@@ -70,29 +70,13 @@ class Settings:
             raise InputError("--token: give printable ASCII characters")
         if self.token is None and not is_loopback(self.host):
             raise InputError(f"--host {self.host} can be reached from other machines: give a --token as well")
-        self._check_certificate()
+        if self.tls_cert is not None or self.tls_key is not None:
+            from sonjit.server.certificate import check_certificate  # most servers speak http, and it is slow to import
+
+            check_certificate(self.tls_cert, self.tls_key)
         for origin in self.allow_origins:
             if not _is_origin(origin):
                 raise InputError(f"--allow-origin {origin}: give scheme, name and port, e.g. http://localhost:3000")
-
-    def _check_certificate(self) -> None:
-        given = [path for path in (self.tls_cert, self.tls_key) if path is not None]
-        if len(given) == 1:
-            raise InputError("--tls-cert and --tls-key belong together: give both")
-        for path in given:
-            if not path.is_file():
-                raise InputError(f"no file {path}: give the certificate and its key, both in PEM")
-        if self.tls_cert is None:
-            return
-        import ssl
-
-        try:
-            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(self.tls_cert, self.tls_key)
-        except (ssl.SSLError, OSError) as error:
-            raise InputError(
-                f"--tls-cert {self.tls_cert} and --tls-key {self.tls_key} do not make a certificate: "
-                f"{error.strerror or error}; give a PEM certificate and its own key, without a password"
-            ) from None
 
     @property
     def max_body_bytes(self) -> int:

@@ -11,6 +11,7 @@ import { kinds, loadKinds } from "./kinds.js";
 import { PageError, messagesIn } from "./messages.js";
 import { Meter } from "./meter.js";
 import { OverlayView } from "./overlay.js";
+import { wirePhone } from "./phone.js";
 import { Plot } from "./plot.js";
 import { Recorder, listRecording } from "./recorder.js";
 import { saliencyLegend } from "./saliency.js";
@@ -228,6 +229,7 @@ function wire() {
   wireSettings(store, document);
   wireStyle(store);
   wireTabs(find("data-tabs"));
+  wirePhone((error) => messages.show(error));
   const showLegend = saliencyLegend(find("legend"));
   store.watch(["options", "started"], ({ options, started }) => showLegend(started && (options.explain ?? "none") !== "none"));
   store.watch(["style"], ({ style }) => (overlay.style = rivalOverlay.style = style));
@@ -275,5 +277,6 @@ Object.defineProperty(globalThis, "sonjitPage", { value: Object.freeze({
 
 wire();
 await Promise.all([jobs.load().catch((error) => messages.show(error)), chooser.wire()]);
+if (!isSecureContext) messages.show(new PageError("insecure"));
 document.documentElement.dataset.ready = "true";
 if (settingsOf(location.hash).source === "sample") find("source-sample").click();

@@ -1,0 +1,135 @@
+"""Certificates for https: one of the machine's own, made once and kept, and what is wrong with one that was given."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import socket
+import ssl
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from sonjit.errors import InputError
+from sonjit.files import atomic_file
+from sonjit.weights.store import cache_folder
+
+_VALID: Final = timedelta(days=800)
+"""Apple's devices take none of a private authority that is valid for more than 825 days."""
+_RENEW: Final = timedelta(days=7)
+
+
+def own_certificate(hosts: list[str]) -> Path:
+    """This machine's certificate and key, both in one PEM file that its user alone can read.
+
+    It is made on first use and kept in the cache folder; made anew shortly before it ends, and where the machine goes
+    by a name or address that it does not hold (those it held stay in it).
+
+    Args:
+        hosts: names and addresses by which browsers call, beside those of every machine.
+
+    Raises:
+        InputError: the cache folder cannot be written to.
+    """
+    path = cache_folder() / "tls" / "certificate.pem"
+    name = socket.gethostname()
+    wanted = {
+        "localhost",
+        "127.0.0.1",
+        "::1",
+        *hosts,
+        *([name, f"{name.removesuffix('.local')}.local"] if name else []),
+    }
+    held: set[str] = set()
+    with suppress(OSError, ValueError):  # none yet, or a damaged one
+        content = path.read_bytes()
+        serialization.load_pem_private_key(content, None)
+        kept = x509.load_pem_x509_certificate(content)
+        held = _hosts(kept)
+        if wanted <= held and datetime.now(UTC) < kept.not_valid_after_utc - _RENEW:
+            return path
+    content = _make(sorted(wanted | held))
+    with atomic_file(path) as draft:
+        draft.chmod(0o600)
+        draft.write_bytes(content)
+    return path
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 of a PEM file's first certificate, as browsers show it: pairs of hexadecimal digits with colons."""
+    der = x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(serialization.Encoding.DER)
+    return hashlib.sha256(der).digest().hex(":").upper()
+
+
+def check_certificate(certificate: Path | None, key: Path | None) -> None:
+    """Refuse what no server can speak https with.
+
+    Raises:
+        InputError: one of both is missing, unreadable or locked, they do not belong together, or the certificate has
+            ended or not begun.
+    """
+    given = [path for path in (certificate, key) if path is not None]
+    if len(given) == 1:
+        raise InputError("--cert and --key belong together: give both")
+    for path in given:
+        if not path.is_file():
+            raise InputError(f"no file {path}: give the certificate and its key, both in PEM")
+    if certificate is None:
+        return
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key, password=lambda: "")  # without one, OpenSSL asks at the terminal
+        read = x509.load_pem_x509_certificate(certificate.read_bytes())
+    except (OSError, ValueError) as error:
+        reason = "the key is not the certificate's" if "MISMATCH" in str(error) else getattr(error, "strerror", error)
+        raise InputError(
+            f"--cert {certificate} and --key {key} do not make a certificate: {reason}; "
+            "give a PEM certificate and its own key, without a password"
+        ) from None
+    now, first, last = datetime.now(UTC), read.not_valid_before_utc, read.not_valid_after_utc
+    if not first <= now <= last:
+        state = f"ended on {last:%Y-%m-%d}" if now > last else f"begins on {first:%Y-%m-%d}"
+        raise InputError(
+            f"--cert {certificate} {state}: give one that is valid today, or --tls alone for one of its own"
+        )
+
+
+def _hosts(certificate: x509.Certificate) -> set[str]:
+    """Names and addresses that a certificate holds."""
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    addresses = names.get_values_for_type(x509.IPAddress)
+    return {*names.get_values_for_type(x509.DNSName), *map(str, addresses)}
+
+
+def _make(hosts: list[str]) -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Sonjit on this machine")])
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + _VALID)
+        .add_extension(x509.SubjectAlternativeName([_general_name(host) for host in hosts]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)  # else phones cannot install it
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    )
+    pem = serialization.Encoding.PEM
+    unlocked = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return builder.sign(key, hashes.SHA256()).public_bytes(pem) + unlocked
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
