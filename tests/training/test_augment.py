@@ -1,130 +1,119 @@
 """Augmentation: what is painted moves with its label, and a mirror changes sides."""
 
+import math
+from dataclasses import fields
+
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit import InputError
+from sonjit.geometry.boxes import RotatedBox, crop, points_into_crop
 from sonjit.training.augment import (
     Augmentation,
-    AugmentationOptions,
-    Labelled,
-    augment,
+    AugmentationSettings,
+    AugmentedSettings,
     draw_augmentation,
-    flipped,
-    mirrored_order,
-    moved,
+)
+from sonjit.training.recipes import list_recipes, load_recipe, settings_from
+
+SIDE = 80
+MOVES = st.builds(
+    Augmentation,
+    mirror=st.booleans(),
+    rotation_rad=st.floats(-3, 3),
+    scale=st.floats(0.7, 1.3),
+    shift=st.tuples(st.floats(-0.1, 0.1), st.floats(-0.1, 0.1)),
+    brightness=st.floats(0.8, 1.2),
 )
 
-HEIGHT, WIDTH = 60, 80
-NAMES = ["nose", "left_eye", "right_eye"]
-PLACES = st.lists(st.tuples(st.integers(14, WIDTH - 15), st.integers(14, HEIGHT - 15)), min_size=2, max_size=2)
+
+@given(st.integers(25, 55), st.integers(25, 55), MOVES)
+def test_a_painted_dot_follows_its_keypoint(x, y, drawn):
+    image = np.full((SIDE, SIDE, 3), 20, np.uint8)
+    image[y - 3 : y + 4, x - 3 : x + 4] = 200
+    box = drawn.box(RotatedBox(SIDE / 2, SIDE / 2, SIDE, SIDE))
+    changed = drawn.image(crop(image, box, SIDE, SIDE, border="zero"))
+    ((found_x, found_y),) = drawn.points(points_into_crop(np.array([[x, y]], float), box, SIDE), SIDE)
+    if 6 < found_x < SIDE - 7 and 6 < found_y < SIDE - 7:
+        rows, columns = np.nonzero(changed[..., 0] > 90)
+        np.testing.assert_allclose([columns.mean(), rows.mean()], [found_x, found_y], atol=0.6)
 
 
-def painted(places, kind=torch.float32):
-    """Squares of 5 pixels, each in a channel of its own, with a keypoint in their middle."""
-    image = torch.zeros(3, HEIGHT, WIDTH)
-    masks = torch.zeros(len(places), HEIGHT, WIDTH, dtype=torch.bool)
-    for number, (x, y) in enumerate(places):
-        image[number, y - 2 : y + 3, x - 2 : x + 3] = 1
-        masks[number, y - 2 : y + 3, x - 2 : x + 3] = True
-    points = torch.tensor(places).float()[:, None] + 0.5  # (N, 1, 2), the middle of a pixel
-    boxes = torch.cat([points[:, 0] - 2.5, points[:, 0] + 2.5], 1)
-    known, left = torch.ones(len(places), 1, dtype=torch.bool), torch.tensor([True, False])
-    image = image if kind == torch.float32 else (255 * image).to(kind)
-    return Labelled(image, points.repeat(1, 3, 1), known.repeat(1, 3), boxes, masks, left)
+def test_colours_change_by_what_was_drawn():
+    grey = np.full((8, 8, 3), 100, np.uint8)
+    np.testing.assert_array_equal(Augmentation(channels=(1.2, 1.0, 0.5)).image(grey)[0, 0], [120, 100, 50])
+    np.testing.assert_array_equal(Augmentation(brightness=3.0).image(grey)[0, 0], [255] * 3)
+    red = np.zeros((8, 8, 3), np.float32) + np.array([200, 0, 0], np.float32)
+    np.testing.assert_allclose(Augmentation(saturation=0.0).image(red)[0, 0], [0.299 * 200] * 3, rtol=1e-4)
+    np.testing.assert_allclose(Augmentation(hue=1 / 3).image(red)[0, 0], [0, 200, 0], atol=0.1)
+    np.testing.assert_allclose(Augmentation(hue=-1 / 3).image(red)[0, 0], [0, 0, 200], atol=0.1)
+    half = grey.copy()
+    half[:4] = 200
+    np.testing.assert_array_equal(np.unique(Augmentation(contrast=0.5).image(half)), [125, 175])
+    edge = Augmentation(blur_px=1.0).image(half)[:, 0, 0].astype(int)
+    assert (np.diff(edge) <= 0).all()
+    assert len(set(edge)) > 3
+    assert Augmentation().image(half) is half
 
 
-def centre(weights):
-    """Middle of what is painted in a channel, in continuous pixels."""
-    ys, xs = torch.meshgrid(torch.arange(HEIGHT) + 0.5, torch.arange(WIDTH) + 0.5, indexing="ij")
-    return torch.stack([(weights * xs).sum(), (weights * ys).sum()]) / weights.sum()
+def test_sequences_are_reversed_and_mirrors_undo_themselves():
+    assert Augmentation(reverse=True).sequence("abc") == ["c", "b", "a"]
+    assert Augmentation().sequence("abc") == ["a", "b", "c"]
+    mirror, points = Augmentation(mirror=True), np.array([[[1.0, 2.0]]])
+    np.testing.assert_array_equal(mirror.points(mirror.points(points, 9), 9), points)
+    image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    np.testing.assert_array_equal(mirror.image(mirror.image(image)), image)
 
 
-SHIFTS = st.tuples(st.floats(-0.05, 0.05), st.floats(-0.05, 0.05))
-MOVES = st.tuples(st.booleans(), st.floats(-0.4, 0.4), st.floats(0.7, 1.2), SHIFTS).map(lambda one: Augmentation(*one))
-
-
-@given(PLACES, MOVES, st.sampled_from([torch.float32, torch.uint8]))
-def test_a_painted_dot_follows_its_keypoint(places, drawn, kind):
-    changed = augment(painted(places, kind), drawn)
-    for number, (image, points, box, mask) in enumerate(
-        zip(changed.image.float(), changed.keypoints, changed.boxes, changed.masks, strict=False)
+def test_what_is_drawn_lies_within_the_settings_and_comes_from_the_generator():
+    settings = AugmentationSettings(
+        0.5, 60, 0.6, (0.75, 1.25), 0.15, ("rotation", "scale"), 0.1, 0.2, 0.3, 0.2, 0.1, 2, 0.5
+    )
+    drawn = [draw_augmentation(settings, np.random.default_rng(seed)) for seed in range(500)]
+    assert drawn[3] == draw_augmentation(settings, np.random.default_rng(3))
+    assert 0.4 < np.mean([one.mirror for one in drawn]) < 0.6
+    assert 0.4 < np.mean([one.reverse for one in drawn]) < 0.6
+    assert 0.3 < np.mean([one.rotation_rad == 0 for one in drawn]) < 0.5
+    turns = np.array([one.rotation_rad for one in drawn if one.rotation_rad])
+    assert 0.9 < turns.std() / math.radians(30) < 1.1
+    assert abs(turns).max() == pytest.approx(math.radians(60))
+    assert {round(one.scale, 6) for one in drawn} >= {0.75, 1.25}  # a deviation off is the limit
+    for name, middle, most in (
+        *(("scale", 1, 0.25), ("shift", 0, 0.15), ("brightness", 1, 0.1), ("contrast", 1, 0.2)),
+        *(("saturation", 1, 0.3), ("channels", 1, 0.2), ("hue", 0, 0.1), ("blur_px", 1, 1)),
     ):
-        fill = image.flatten().mode().values
-        dot = (image - fill).clamp(min=0)
-        x, y = points[0].tolist()
-        if not (4 < x < WIDTH - 4 and 4 < y < HEIGHT - 4):
-            continue
-        where = torch.zeros(HEIGHT, WIDTH)
-        where[max(0, int(y) - 6) : int(y) + 7, max(0, int(x) - 6) : int(x) + 7] = 1  # corners are filled otherwise
-        torch.testing.assert_close(centre(dot * where), points[0], atol=0.3, rtol=0)
-        torch.testing.assert_close(centre(mask.float()), points[0], atol=0.7, rtol=0)
-        torch.testing.assert_close((box[:2] + box[2:]) / 2, points[0], atol=0.8, rtol=0)
-        assert changed.left[number].item() == ((number == 0) != drawn.flip)
+        off = np.abs(np.array([getattr(one, name) for one in drawn]) - middle)
+        assert 0.9 * most < off.max() <= most + 1e-9, name
+    assert draw_augmentation(AugmentationSettings(), np.random.default_rng(0)) == Augmentation()
+    even = AugmentationSettings(rotation_deg=60, scale=(0.5, 2.0))
+    scales = [draw_augmentation(even, np.random.default_rng(seed)).scale for seed in range(300)]
+    assert np.histogram(scales, 3, (0.5, 2.0))[0].min() > 70
 
 
-@given(PLACES)
-def test_a_mirror_of_a_mirror_is_the_image(places):
-    sample, mirror = painted(places), mirrored_order(NAMES)
-    for one, again in zip(sample, flipped(flipped(sample, mirror), mirror), strict=True):
-        torch.testing.assert_close(one, again)
-
-
-def test_a_mirror_changes_keypoint_pairs():
-    sample = painted([(20, 20), (60, 30)])
-    points = torch.arange(12).float().reshape(2, 3, 2)
-    known = torch.tensor([[True, True, False], [False, False, True]])
-    mirrored = flipped(sample._replace(keypoints=points, known=known), mirrored_order(NAMES))
-    assert mirrored.keypoints[0].tolist() == [[WIDTH, 1], [WIDTH - 4, 5], [WIDTH - 2, 3]]
-    assert mirrored.known.tolist() == [[True, False, True], [False, True, False]]
-
-
-@given(st.floats(-3, 3), st.floats(0.5, 2), st.floats(-0.3, 0.3), st.floats(-0.3, 0.3))
-def test_boxes_without_masks_stay_in_the_image_and_hold_their_corners(turn, scale, x, y):
-    sample = painted([(30, 20), (50, 40)])._replace(masks=None, left=None)
-    corners = sample.boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].unflatten(1, (4, 2))
-    changed = moved(sample._replace(keypoints=corners), turn, scale, (x, y))
-    inside = changed.keypoints.clamp(min=0).minimum(torch.tensor([WIDTH, HEIGHT]))
-    torch.testing.assert_close(changed.boxes[:, :2], inside.amin(1))
-    torch.testing.assert_close(changed.boxes[:, 2:], inside.amax(1))
-    assert changed.left is None
-
-
-def test_light_moves_no_label_and_stays_in_range():
-    sample = painted([(20, 20), (60, 30)])
-    drawn = Augmentation(light=(1.4, 0.7, 1.3), hue=0.1, channels=(1.2, 0.9, 0.8), blur_px=2.0, erased=(0, 0, 0.5, 0.5))
-    for kind, most in ((torch.float32, 1), (torch.uint8, 255)):
-        given_one = painted([(20, 20), (60, 30)], kind)
-        changed = augment(given_one, drawn)
-        assert changed.image.dtype == kind
-        assert 0 <= changed.image.min() <= changed.image.max() <= most
-        assert not torch.equal(changed.image, given_one.image)
-        assert (changed.image[:, : HEIGHT // 2, : WIDTH // 2].float().std((1, 2)) < 1e-5).all()
-        assert all(one is two for one, two in zip(given_one[1:], changed[1:], strict=True))
-    assert torch.equal(augment(sample, Augmentation()).image, sample.image)
-
-
-@given(st.integers(0, 2**32))
-def test_what_is_drawn_lies_within_the_options_and_comes_from_the_generator(seed):
-    options = AugmentationOptions(flip=1, rotation_rad=0.2, scale=(0.9, 1.1), shift=0.05, blur_px=1, erase=1)
-    drawn = draw_augmentation(options, np.random.default_rng(seed))
-    assert drawn == draw_augmentation(options, np.random.default_rng(seed))
-    assert drawn.flip
-    assert abs(drawn.rotation_rad) <= 0.2
-    assert 0.9 <= drawn.scale <= 1.1
-    assert 0 <= drawn.blur_px <= 1
-    x, y, width, height = drawn.erased
-    assert 0 <= x <= x + width <= 1
-    assert 0 <= y <= y + height <= 1
-    assert width * height <= 0.2
-    nothing = AugmentationOptions(0, 0, (1, 1), 0, 0, 0, 0, 0, 0)
-    assert draw_augmentation(nothing, np.random.default_rng(seed)) == Augmentation()
-
-
-@pytest.mark.parametrize("wrong", [{"flip": 2}, {"scale": (0, 1)}, {"scale": (2, 1)}, {"hue": 1}, {"blur_px": -1}])
-def test_options_that_cannot_be_are_refused(wrong):
+@pytest.mark.parametrize(
+    "wrong", [{"mirror": 2}, {"scale": (0, 1)}, {"scale": (2, 1)}, {"hue": 1}, {"blur_px": -1}, {"rotation_deg": 200}]
+)
+def test_settings_that_cannot_be_are_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
-        AugmentationOptions(**wrong)
+        AugmentationSettings(**wrong)
+
+
+def test_every_recipe_on_images_says_what_it_augments():
+    from sonjit.training import recipes
+
+    augmented = set()
+    for name in list_recipes():
+        recipe = load_recipe(name)
+        kind = recipes._imported(recipe, recipe.settings_class)
+        if issubclass(kind, AugmentedSettings):
+            augmented.add(name)
+            whole = settings_from(kind, recipe.settings).augmentation
+            assert draw_augmentation(whole, np.random.default_rng(0)) != Augmentation(), name
+            for field in kind.WITHOUT:
+                value = (0.5, 0.6) if field == "scale" else 0.5
+                with pytest.raises(InputError, match=rf"augmentation.{field}=.*this recipe's labels do not allow it"):
+                    settings_from(kind, {"augmentation": {field: value}})
+            assert set(kind.WITHOUT) <= {one.name for one in fields(AugmentationSettings)}
+    assert augmented == {*list_recipes()} - {"hand-heads"}  # trained on features

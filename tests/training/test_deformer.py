@@ -9,17 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit.networks import create_network, network_entry
+from sonjit.training.augment import AugmentationSettings, draw_augmentation
 from sonjit.training.hands3d.deformer_losses import (
     HandGeometry,
     deformer_losses,
     discriminator_losses,
-    draw_window_augmentation,
     generator_loss,
     predicted_hands,
     targets_from_mano,
 )
 from sonjit.training.hands3d.handoccnet import rotated
 from sonjit.training.losses import maxmse, maxmse_weights
+from sonjit.training.recipes import load_recipe, settings_from
 
 ENTRY = network_entry("deformer")
 FRAMES = ENTRY.tiny_inputs[0].shape[0]
@@ -151,10 +152,10 @@ def test_joints_outside_the_box_are_not_learned():
         assert loss == pytest.approx(wanted.item(), rel=1e-4)
 
 
-def test_augmentations_stay_in_bounds():
-    rng = np.random.default_rng(0)
-    drawn = [draw_window_augmentation(rng) for _ in range(300)]
+def test_augmentations_stay_within_what_is_published():
+    rng, published = np.random.default_rng(0), load_recipe("deformer").settings["augmentation"]
+    drawn = [draw_augmentation(settings_from(AugmentationSettings, published), rng) for _ in range(300)]
     assert {round(one.scale, 6) for one in drawn} >= {0.8, 1.2}
     assert all(0.8 <= one.scale <= 1.2 and abs(one.rotation_rad) <= math.pi and abs(one.hue) <= 0.15 for one in drawn)
     assert all(max(map(abs, one.shift)) <= 0.1 and 0 <= one.blur_px <= 0.5 for one in drawn)
-    assert all(0.5 <= gain <= 1.5 for one in drawn for gain in one.gains)
+    assert all(0.5 <= gain <= 1.5 for one in drawn for gain in (one.brightness, one.saturation, one.contrast))

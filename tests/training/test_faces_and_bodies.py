@@ -14,7 +14,15 @@ from sonjit.detectors import create_detector
 from sonjit.networks import create_network
 from sonjit.skeletons import load_skeleton
 from sonjit.skeletons.face_points import face_points, face_weights
-from sonjit.training.faces_and_bodies import PointSettings, labelled_crops, point_batch, point_error, point_losses
+from sonjit.training.augment import Augmentation, AugmentationSettings
+from sonjit.training.faces_and_bodies import (
+    PointSettings,
+    changed,
+    labelled_crops,
+    point_batch,
+    point_error,
+    point_losses,
+)
 from sonjit.training.recipes import TrainingRequest, run_recipe
 
 BODY = load_skeleton("body_blazepose33").keypoints
@@ -74,6 +82,12 @@ def test_bodies_learn_what_they_share_with_the_labels():
             if name in BODY:
                 rows[BODY.index(name), :2] = torch.from_numpy(place)
     assert point_error(network, [one]) == pytest.approx(0, abs=1e-3)
+    mirrored = changed(one, Augmentation(mirror=True, scale=1.25))
+    left, right = names.index("left_hip"), names.index("right_hip")
+    middle = (one.crop.size - 1) / 2
+    expected = middle - (one.crop.keypoints[left, 0] - middle) / 1.25
+    assert mirrored.crop.keypoints[right, 0] == pytest.approx(expected, abs=0.5)
+    assert mirrored.length == pytest.approx(one.length / 1.25)
 
 
 def test_errors_at_the_labels_reach_the_mesh():
@@ -101,7 +115,7 @@ def test_a_published_network_learns_other_labels(weights, tmp_path, capsys):
     data = {"images": images, "annotations": annotations, "categories": [category]}
     (tmp_path / "dataset.json").write_text(json.dumps(data))
     command = ["train", "face-mesh", "--smoke", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--steps", "6"]
-    command += ["--set", "learning_rate=0.002", "--set", "augment=false", "--set", "batch=2", "--set", "workers=0"]
+    command += ["--set", "learning_rate=0.002", "--set", "augmentation=none", "--set", "batch=2", "--set", "workers=0"]
     assert main([*command, "--export", "onnx"]) == 0
     told = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
     assert float(told["error"]) < 0.8 * float(told["error_before"])
@@ -115,5 +129,5 @@ def test_a_published_network_learns_other_labels(weights, tmp_path, capsys):
 def test_data_are_needed_and_of_the_kind(tmp_path):
     with pytest.raises(InputError, match="give --data; it trains on any set of faces"):
         run_recipe(TrainingRequest("face-mesh", tmp_path))
-    with pytest.raises(InputError, match=r"strength=2"):
-        PointSettings(strength=2)
+    with pytest.raises(InputError, match=r"augmentation.mirror=0.5: a face's points"):
+        PointSettings(augmentation=AugmentationSettings(mirror=0.5))

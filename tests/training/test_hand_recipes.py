@@ -11,6 +11,7 @@ from sonjit import InputError
 from sonjit.datasets import open_dataset
 from sonjit.lifting.lifter import load_internet
 from sonjit.networks.hands3d.internet import LAYOUTS, SIDES
+from sonjit.training.augment import Augmentation
 from sonjit.training.hands.samples import HandSettings, draw_examples, hand_data, known_hands
 from sonjit.training.hands3d import internet, rootnet
 from sonjit.training.recipes import TrainingRequest, load_recipe, run_recipe
@@ -163,7 +164,9 @@ def test_schedules_are_those_of_the_released_code(recipe, images):
 def test_depth_is_told_by_size_where_nothing_turns(clip):
     sample = clip.held_out[0]
     hand = known_hands(sample)[0]
-    straight, turned = (rootnet.example_from_hand(sample, hand, 64, angle) for angle in (0.0, 0.5))
+    straight, turned = (
+        rootnet.example_from_hand(sample, hand, 64, Augmentation(rotation_rad=turn)) for turn in (0.0, 0.5)
+    )
     assert straight.at_box_mm == pytest.approx(turned.at_box_mm)
     assert straight.coord[2] == pytest.approx(1000 * hand.keypoints_m[0, 2])
     assert 0.3 < straight.coord[2] / straight.at_box_mm < 3
@@ -173,7 +176,7 @@ def test_depth_is_told_by_size_where_nothing_turns(clip):
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["internet", "rootnet"])
 def test_a_small_run_learns(recipe, tmp_path):
-    own = {"hidden": 8, "augment": False} if recipe == "internet" else {}
+    own = {"hidden": 8, "augmentation": "none"} if recipe == "internet" else {}
     more = {"steps": 40, "batch": 4, "learning_rate": 5e-3, "schedule": "constant", "optimizer": "adam"}
     run_recipe(TrainingRequest(recipe, tmp_path, settings=TINY | own | more))
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from sonjit.hand_models import demo_mano
 from sonjit.hand_models.rotations import matrix_from_axis_angle
 from sonjit.networks import create_network, network_entry
+from sonjit.training.augment import AugmentationSettings, draw_augmentation
 from sonjit.training.hands3d.handoccnet import (
-    draw_crop_augmentation,
     handoccnet_losses,
     mirrored,
     rotated,
     targets_from_mano,
 )
+from sonjit.training.recipes import load_recipe, settings_from
 
 ENTRY = network_entry("handoccnet")
 
@@ -83,8 +84,8 @@ def test_mirrored_poses_turn_as_in_a_mirror():
 
 
 def test_augmentations_stay_within_what_is_published():
-    rng = np.random.default_rng(0)
-    drawn = [draw_crop_augmentation(rng) for _ in range(300)]
-    assert all(0.75 <= one.scale <= 1.25 and abs(one.rotation_deg) <= 60 for one in drawn)
-    assert all(0.8 <= gain <= 1.2 for one in drawn for gain in one.gains)
-    assert 0.3 < np.mean([one.rotation_deg == 0 for one in drawn]) < 0.5
+    rng, published = np.random.default_rng(0), load_recipe("handoccnet").settings["augmentation"]
+    drawn = [draw_augmentation(settings_from(AugmentationSettings, published), rng) for _ in range(300)]
+    assert all(0.75 <= one.scale <= 1.25 and abs(one.rotation_rad) <= np.radians(60) for one in drawn)
+    assert all(0.8 <= gain <= 1.2 for one in drawn for gain in one.channels)
+    assert 0.3 < np.mean([one.rotation_rad == 0 for one in drawn]) < 0.5

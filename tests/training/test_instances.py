@@ -15,6 +15,7 @@ from sonjit.explain.segment import draw_tasks, semantic_labels
 from sonjit.networks import create_network
 from sonjit.networks.mask_rcnn.mask_rcnn import load_mask_rcnn
 from sonjit.networks.mask_rcnn.roi_heads import DetectedInstances, SkipMaskHead, paste_masks
+from sonjit.training.augment import AugmentationSettings, draw_augmentation
 from sonjit.training.images.mask_rcnn import (
     augmented,
     average_precisions,
@@ -23,10 +24,12 @@ from sonjit.training.images.mask_rcnn import (
     mirrored_labels,
     tensors_from_example,
 )
+from sonjit.training.recipes import load_recipe, settings_from
 
 pytestmark = pytest.mark.slow
 
 NAMES = ["left_disc", "right_disc"]
+AUGMENTATION = settings_from(AugmentationSettings, load_recipe("mask-rcnn").settings["augmentation"])
 SMALL = {
     "batch": 2, "side": 64, "depth": 10, "width": 8, "channels": 16, "hidden": 32, "samples": 64, "save_every": 2,
     "held_out": 4, "learning_rate": 0.01,
@@ -227,7 +230,7 @@ def example():
 @given(st.integers(0, 10_000))
 def test_masks_move_with_the_image(seed):
     """Whatever is left of an instance shows its own colour; in a mirror the classes change places."""
-    moved = augmented(example(), mirrored_labels(NAMES), np.random.default_rng(seed))
+    moved = augmented(example(), mirrored_labels(NAMES), draw_augmentation(AUGMENTATION, np.random.default_rng(seed)))
     image, target = tensors_from_example(moved)
     assert image.shape == (3, 40, 60)
     assert (target.boxes[:, 2:] > target.boxes[:, :2]).all()

@@ -22,6 +22,7 @@ from sonjit.networks.keypoint_detector import (
 )
 from sonjit.networks.registry import DESCRIPTION
 from sonjit.skeletons import load_skeleton
+from sonjit.training.augment import AugmentationSettings
 from sonjit.training.hands.keypoint_detector import (
     HeatmapTargets,
     example_from_hand,
@@ -30,7 +31,7 @@ from sonjit.training.hands.keypoint_detector import (
     labelled_hands,
 )
 from sonjit.training.hands.samples import draw_examples
-from sonjit.training.recipes import TrainingRequest, run_recipe
+from sonjit.training.recipes import TrainingRequest, load_recipe, run_recipe, settings_from
 
 pytestmark = pytest.mark.slow
 
@@ -114,13 +115,14 @@ def test_the_losses_are_least_at_the_truth_and_leave_out_what_is_unknown():
 @given(st.integers(0, 10**6))
 def test_labels_move_with_the_crop(seed):
     rng = np.random.default_rng(seed)
+    augmentation = settings_from(AugmentationSettings, load_recipe("keypoint-detector").settings["augmentation"])
     points = np.stack([np.arange(21) % 5, np.arange(21) // 5], 1) * 14.0 + rng.uniform(20, 40, 2)
     rgb = np.zeros((130, 130, 3), np.uint8)
     for x, y in points.round().astype(int):
         rgb[y - 2 : y + 3, x - 2 : x + 3] = 255
     hand = Instance(kind="hand", keypoints_px=points, visible=np.arange(21) % 2 == 0)
     example = example_from_sample(
-        Sample(dataset="t", id="t", image=rgb, width=130, height=130, instances=(hand,)), rng, 128
+        Sample(dataset="t", id="t", image=rgb, width=130, height=130, instances=(hand,)), rng, 128, augmentation
     )
     assert np.array_equal(example.visible > 0, np.arange(21) % 2 == 0)
     inside = (example.known > 0) & ((example.keypoints > 1) & (example.keypoints < 126)).all(1)

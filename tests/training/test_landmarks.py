@@ -19,6 +19,7 @@ from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.geometry.boxes import crop_on_grid, points_from_crop
 from sonjit.networks import create_network
 from sonjit.skeletons import load_skeleton
+from sonjit.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.training.hands.landmark_data import (
     LandmarkCrop,
     LandmarkCrops,
@@ -28,9 +29,11 @@ from sonjit.training.hands.landmark_data import (
     to_batch,
 )
 from sonjit.training.hands.landmarks import LandmarkSettings, draw_crops, landmark_network
+from sonjit.training.recipes import load_recipe, settings_from
 
 NAMES = load_skeleton("hand_mediapipe21").keypoints
 NAIL = "thumb_nail"
+AUGMENTATION = settings_from(AugmentationSettings, load_recipe("hand-full").settings["augmentation"])
 
 
 def write_coco(path, truth, *, names=(*NAMES, NAIL), every=30, sides=False):
@@ -94,7 +97,7 @@ def test_augmented_keypoints_go_with_the_image(crops, seed):
     x, y = 150, 130
     wide[y - 2 : y + 2, x - 2 : x + 2] = 255  # centred at the corner between four pixels
     marked = replace(hand, wide=wide, keypoints=np.array([[x - 56, y - 56]], np.float32))
-    turned = augmented(marked, np.random.default_rng(seed))
+    turned = augmented(marked, draw_augmentation(AUGMENTATION, np.random.default_rng(seed)))
     light = turned.image()[..., 0].astype(np.float32)
     light -= np.median(light)
     rows, columns = np.nonzero(light > light.max() / 2)
@@ -144,7 +147,7 @@ def test_one_command_adds_a_keypoint_and_detectors_find_it(weights, coco, demo_c
     out = tmp_path / "run"
     command = ["train", "hand-lite", "--data", str(annotations), "--images", str(clip), "--out", str(out)]
     command += ["--extra-keypoints", NAIL, "--steps", "20", "--export", "onnx", "--set", "keep=0"]
-    command += ["--set", "batch=4", "--set", "limit=4", "--set", "held_out=0", "--set", "augment=false"]
+    command += ["--set", "batch=4", "--set", "limit=4", "--set", "held_out=0", "--set", "augmentation=none"]
     assert main(command) == 0
     told = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
     assert float(told["error_px"]) < 0.7 * float(told["error_before_px"])
@@ -172,7 +175,7 @@ def flat_hand(rng, size=64, **known):
 @given(st.integers(0, 2**32 - 1))
 def test_metres_turn_and_depth_grows_with_the_crop(seed):
     rng = np.random.default_rng(seed)
-    hand = augmented(flat_hand(rng), rng)
+    hand = augmented(flat_hand(rng), draw_augmentation(AUGMENTATION, rng))
     batch = to_batch([hand])
     flat, seen = (points - points.mean(0) for points in (hand.metres[:, :2], hand.keypoints))
     scale = np.linalg.norm(seen) / np.linalg.norm(flat)
@@ -203,6 +206,15 @@ def test_the_published_network_says_what_is_taught(weights, demo_clip, tmp_path)
     assert metrics["handedness"] > 85
     assert metrics["mnae"] < 20
     assert "presence" not in metrics
+
+
+def test_a_mirror_shows_the_other_hand():
+    hand = flat_hand(np.random.default_rng(0), side="Left")
+    other = augmented(hand, Augmentation(mirror=True))
+    assert other.side == "Right"
+    np.testing.assert_allclose(other.keypoints, [63, 0] + hand.keypoints * [-1, 1], atol=1e-4)
+    np.testing.assert_allclose(other.metres, hand.metres * [-1, 1, 1])
+    assert augmented(replace(hand, side=None), Augmentation(mirror=True)).side is None
 
 
 def test_what_is_not_known_hands_no_gradient_on():
@@ -243,12 +255,15 @@ class Crops(NamedTuple):
 @given(st.floats(0, 1), st.floats(0, 0.9))
 def test_sources_are_mixed_in_any_proportion(part, negatives):
     rng = np.random.default_rng(0)
-    hands = {name: Crops([flat_hand(rng, 32, present=True)], [flat_hand(rng, 32, present=False)]) for name in "ab"}
-    options = LandmarkSettings(mix={"a": part, "b": 1 - part}, negatives=negatives, batch=2000, augment=False)
+    sides = {"a": "Left", "b": "Right"}
+    hands = {
+        name: Crops(*([flat_hand(rng, 32, side=side, present=present)] for present in (True, False)))
+        for name, side in sides.items()
+    }
+    options = LandmarkSettings(mix={"a": part, "b": 1 - part}, negatives=negatives, batch=2000)
     drawn = draw_crops(hands, options, rng)
     assert len(drawn) == 2000
-    of_a = sum(any(crop is one for one in (*hands["a"].hands, *hands["a"].empty)) for crop in drawn)
-    assert of_a == pytest.approx(2000 * part, abs=150)
+    assert sum(crop.side == "Left" for crop in drawn) == pytest.approx(2000 * part, abs=150)
     assert sum(crop.present is False for crop in drawn) == pytest.approx(2000 * negatives, abs=150)
 
 
@@ -274,7 +289,7 @@ def test_crops_without_hands_show_none(demo_clip, tmp_path):
         assert not crop.known.any()
         assert not np.isfinite(crop.metres).any()
         assert not crop.image().any()
-        assert augmented(crop, rng).image().std() == 0
+        assert augmented(crop, draw_augmentation(AUGMENTATION, rng)).image().std() == 0
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from sonjit.training.hands.landmark_data import LandmarkCrops
 from sonjit.training.hands.landmarks import LandmarkSettings, draw_batch
 from sonjit.training.hands.palm_data import PalmSamples, palm_anchors
 from sonjit.training.hands.palms import PalmSettings, draw_palms
-from sonjit.training.images.mask_rcnn import Examples
+from sonjit.training.images.mask_rcnn import Examples, MaskRCNNSettings
 from sonjit.training.images.mask_rcnn import draw_batch as draw_instances
 from sonjit.training.sequences import Joined
 
@@ -62,7 +62,8 @@ def landmarks(samples):
 
 def instances(samples):
     examples = Examples(samples, {1: "hand"})
-    return lambda rng: draw_instances(rng, examples, np.array([0, 1]), 4)
+    settings = MaskRCNNSettings(batch=4)
+    return lambda rng: draw_instances(rng, examples, np.array([0, 1]), settings)
 
 
 @pytest.mark.parametrize("recipe", [palms, landmarks, instances])

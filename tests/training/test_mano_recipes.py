@@ -17,6 +17,7 @@ from sonjit.hand_models import demo_mano
 from sonjit.hand_models.mano import stand_in_mano
 from sonjit.hand_models.rotations import matrix_from_axis_angle
 from sonjit.networks import create_network, network_entry
+from sonjit.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.training.hands3d import deformer as deformer_recipe
 from sonjit.training.hands3d import handoccnet as handoccnet_recipe
 from sonjit.training.hands3d.deformer import FINGERS, PALM, AdversarialPair, pose_of, window_around, window_from_samples
@@ -24,20 +25,20 @@ from sonjit.training.hands3d.deformer_losses import (
     ADVERSARIAL,
     deformer_losses,
     discriminator_losses,
-    draw_window_augmentation,
     generator_loss,
     motions,
     predicted_hands,
 )
 from sonjit.training.hands3d.mano_data import STEP, pose_in_camera, synthetic_clips
 from sonjit.training.losses import maxmse
-from sonjit.training.recipes import TrainingRequest, load_recipe, run_recipe
+from sonjit.training.recipes import TrainingRequest, load_recipe, run_recipe, settings_from
 from sonjit.training.settings import TrainingSettings, make_optimizer
 
 TINY = {
     "mano": "stand-in", "size": "tiny", "clips": 4, "held_out_clips": 2, "batch": 2, "steps": 2, "workers": 1,
     "schedule": "constant", "clip_norm": 1000.0,
 }  # fmt: skip
+PUBLISHED = settings_from(AugmentationSettings, load_recipe("deformer").settings["augmentation"])
 DEFORMER = TINY | {"variant": "ho3d", "discriminator_channels": 8, "learning_rate_factors": {}}
 
 
@@ -113,13 +114,13 @@ def test_windows_stand_around_their_frame_and_repeat_at_ends(clips):
 @settings(max_examples=10)
 def test_a_windows_labels_move_with_its_images(seed):
     clips, hands = synthetic_clips(stand_in_mano(), 1, 7, seed=seed % 3), _deformer().hands
-    change = draw_window_augmentation(np.random.default_rng(seed))
+    change = draw_augmentation(PUBLISHED, np.random.default_rng(seed))
     window = window_from_samples(window_around(clips, 3, 5, False), hands, 64, change)
     if window is None:  # it was moved out of its image
         return
     assert window.images.shape == (5, 3, 64, 64)
     assert 0 <= window.images.min() <= window.images.max() <= 1
-    plain = window_from_samples(window_around(clips, 3, 5, False), hands, 64, None)
+    plain = window_from_samples(window_around(clips, 3, 5, False), hands, 64)
     around = torch.from_numpy(window.pose).float()
     _, turned = hands(around, torch.from_numpy(window.shape).float())
     _, straight = hands(torch.from_numpy(plain.pose).float(), torch.from_numpy(plain.shape).float())
@@ -132,6 +133,15 @@ def test_a_windows_labels_move_with_its_images(seed):
     assert ((px >= -1) & (px <= 65)).all()
 
 
+def test_a_window_is_played_backward(clips):
+    around, hands = window_around(clips, 3, 5, False), _deformer().hands
+    plain, back = (window_from_samples(around, hands, 64, Augmentation(reverse=way)) for way in (False, True))
+    for name in ("images", "boxes", "pose", "shape", "joints"):
+        one, other = (np.asarray(getattr(window, name)) for window in (plain, back))
+        np.testing.assert_array_equal(one[::-1], other, err_msg=name)
+    assert not np.array_equal(plain.pose, back.pose)
+
+
 def _deformer():
     options = network_entry("deformer").tiny | {"mano": stand_in_mano(), "mano_left": stand_in_mano("left")}
     return create_network("deformer", **options)
@@ -141,7 +151,7 @@ def test_one_sum_gives_each_network_its_own_gradients(clips):
     """The gradients are those of taking turns, as published."""
     torch.manual_seed(0)
     network, discriminator = _deformer().eval(), create_network("motion-discriminator", channels=8).eval()
-    windows = [window_from_samples(window_around(clips, at, 5, False), network.hands, 64, None) for at in (3, 9)]
+    windows = [window_from_samples(window_around(clips, at, 5, False), network.hands, 64) for at in (3, 9)]
     pose = torch.from_numpy(np.stack([pose_of(one, one.instances[0], network.hands) for one in clips[:5]]))[
         None
     ].float()
@@ -198,7 +208,7 @@ def test_deformer_runs_with_and_without_its_losses(maxmse, discriminator, tmp_pa
 @pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "loss"), [("handoccnet", "joints_img"), ("deformer", "pose")])
 def test_a_small_run_learns(recipe, loss, tmp_path):
-    own = (DEFORMER | {"augment": False, "discriminator": False}) if recipe == "deformer" else TINY
+    own = (DEFORMER | {"augmentation": "none", "discriminator": False}) if recipe == "deformer" else TINY
     results = run_recipe(
         TrainingRequest(recipe, tmp_path, settings=own | {"steps": 40, "learning_rate": 3e-3, "batch": 4})
     )

@@ -16,6 +16,7 @@ from sonjit.datasets import open_dataset
 from sonjit.detectors.kinds.hands import palm_squares
 from sonjit.networks import create_network, load_checkpoint
 from sonjit.skeletons import load_skeleton
+from sonjit.training.augment import AugmentationSettings, draw_augmentation
 from sonjit.training.hands.palm_data import (
     PalmSample,
     PalmSamples,
@@ -25,13 +26,14 @@ from sonjit.training.hands.palm_data import (
     palm_targets,
 )
 from sonjit.training.hands.palms import PalmSettings, fit_palms, palm_network, palm_precision
-from sonjit.training.recipes import TrainingRequest
+from sonjit.training.recipes import TrainingRequest, load_recipe, settings_from
 from sonjit.training.settings import add_batch_norms, fold, scale_head
 
 NAMES = load_skeleton("hand_mediapipe21").keypoints
 SIZE = 64
 TINY = {"depth": 1, "channels": (8, 8, 12, 12, 16)}
 NOTHING = np.zeros((0, 4), np.float32)
+AUGMENTATION = settings_from(AugmentationSettings, load_recipe("palm").settings["augmentation"])
 
 
 def sample(*palms, size=SIZE, unsure=NOTHING):
@@ -139,7 +141,9 @@ def test_keypoints_go_with_the_image(seed):
     image = np.full((96, 96, 3), 20, np.uint8)
     for x, y in points:
         image[int(y) - 1 : int(y) + 1, int(x) - 1 : int(x) + 1] = 255  # centred at the corner between four pixels
-    turned = augmented(PalmSample(image, points[None], NOTHING), np.random.default_rng(seed))
+    turned = augmented(
+        PalmSample(image, points[None], NOTHING), draw_augmentation(AUGMENTATION, np.random.default_rng(seed))
+    )
     light = turned.image.max(2)
     for x, y in turned.palms.reshape(-1, 2):
         if 3 < x < 93 and 3 < y < 93:
@@ -242,7 +246,7 @@ def test_one_command_teaches_palms(painted, tmp_path, capfd):
         "--set",
         "learning_rate=0.01",
     ]
-    command += ["--set", "warmup=5", "--set", "test=.", "--set", "augment=false"]
+    command += ["--set", "warmup=5", "--set", "test=.", "--set", "augmentation=none"]
     assert main(command) == 0
     told = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
     assert float(told["ap"]) > 80
@@ -257,7 +261,7 @@ def test_the_scores_weight_is_theirs_alone(painted):
     samples, anchors = PalmSamples(open_dataset("folder", painted), SIZE), palm_anchors(SIZE)
     told = []
     for weight in (1.0, 0.25):
-        once = PalmSettings(size=SIZE, steps=1, batch=8, augment=False, score_weight=weight, **TINY)
+        once = PalmSettings(size=SIZE, steps=1, batch=8, score_weight=weight, **TINY)
         request = TrainingRequest(recipe="palm", out=None, progress=lambda done, steps, losses: told.append(losses))
         fit_palms(palm_network(once, anchors), samples, samples, anchors, once, request)
     whole, quarter = told

@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.networks import create_network, network_entry
 from sonjit.networks.hands3d.internet import LAYOUTS, SIDES, HeatmapSpace
+from sonjit.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.training.hands3d.internet import (
     PEAK,
     InterNetTargets,
-    TwoHandAugmentation,
     TwoHandImage,
     batch_from_examples,
-    draw_two_hand_augmentation,
     example_from_image,
     flipped,
     heatmap_from_joints,
@@ -25,9 +24,11 @@ from sonjit.training.hands3d.internet import (
     targets_from_crop,
 )
 from sonjit.training.hands3d.rootnet import rootnet_losses
+from sonjit.training.recipes import load_recipe, settings_from
 
 LAYOUT = LAYOUTS["interhand"]
 SPACE = HeatmapSpace(32, 8)
+PUBLISHED = settings_from(AugmentationSettings, load_recipe("internet").settings["augmentation"])
 PROTOCOLS = pytest.mark.files("goldens/networks/protocols_internet*.npz")
 
 
@@ -66,7 +67,7 @@ def test_a_mirror_image_shows_the_other_hands_and_mirrored_twice_the_same(seed, 
 def test_labels_move_with_the_image(seed):
     rng = np.random.default_rng(seed)
     space = HeatmapSpace()
-    augmentation = draw_two_hand_augmentation(rng)
+    augmentation = draw_augmentation(PUBLISHED, rng)
     example = example_from_image(image(seed % 5), LAYOUT, augmentation, space)
     assert example.image.shape == (256, 256, 3)
     assert 0 <= example.image.min() <= example.image.max() <= 1
@@ -77,11 +78,11 @@ def test_labels_move_with_the_image(seed):
 
 @given(st.integers(0, 10**6))
 def test_variations_are_as_large_as_published(seed):
-    one = draw_two_hand_augmentation(np.random.default_rng(seed))
+    one = draw_augmentation(PUBLISHED, np.random.default_rng(seed))
     assert max(map(abs, one.shift)) <= 0.15
     assert 0.75 <= one.scale <= 1.25
     assert abs(one.rotation_rad) <= math.pi / 2
-    assert all(0.8 <= gain <= 1.2 for gain in one.gain)
+    assert all(0.8 <= gain <= 1.2 for gain in one.channels)
 
 
 def test_what_leaves_the_volume_or_hangs_on_an_unknown_root_is_left_out():
@@ -97,7 +98,7 @@ def test_what_leaves_the_volume_or_hangs_on_an_unknown_root_is_left_out():
     assert example.valid[LAYOUT.joints("Right")].sum() == 20
     assert not example.valid[LAYOUT.joints("Left")].any()
     assert not example.rel_valid
-    away = example_from_image(image(), LAYOUT, TwoHandAugmentation(shift=(5, 0)), SPACE)
+    away = example_from_image(image(), LAYOUT, Augmentation(shift=(5, 0)), SPACE)
     assert not away.valid.any()
     assert not away.rel_valid
     assert example.joints[right, 2] == SPACE.bins / 2
@@ -183,7 +184,7 @@ def test_the_losses_of_internet_fall_in_training():
     rng = np.random.default_rng(0)
     network = create_network("internet", **network_entry("internet").tiny).train()
     images, targets = batch_from_examples(
-        [example_from_image(image(i), LAYOUT, draw_two_hand_augmentation(rng), SPACE) for i in range(8)]
+        [example_from_image(image(i), LAYOUT, draw_augmentation(PUBLISHED, rng), SPACE) for i in range(8)]
     )
     assert falls(network, lambda: internet_losses(network(images), targets))
 

@@ -1,194 +1,220 @@
-"""Augmentation of images with their labels: keypoints, boxes, masks and handedness.
+"""Augmentation as data: a recipe's table `augmentation` says within which limits each example is changed at random.
 
-Images are changed by torchvision's `transforms.v2.functional`. Points are moved here, as continuous pixel
-coordinates: torchvision mirrors them as numbers of pixels, one pixel off.
+Crops are cut out of the image by a box that is moved, scaled and rotated, so that pixels are sampled once; then they
+are mirrored, which makes a left hand of a right one, and their colours are changed.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, Final, Literal, TypeVar
 
+import cv2
 import numpy as np
-import torch
-from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional
+from numpy.typing import NDArray
 
+from sonjit.arrays import FloatArray, RealArray
+from sonjit.datasets.sample import Side
 from sonjit.errors import InputError
+from sonjit.geometry.boxes import RotatedBox
+from sonjit.training.settings import TrainingSettings
 
-
-class Labelled(NamedTuple):
-    """An image and the N instances in it; what leaves the image keeps its coordinates outside.
-
-    Attributes:
-        image: (3, H, W) RGB, float32 0..1 or uint8.
-        keypoints: (N, K, 2) pixels.
-        known: (N, K) bool.
-        boxes: (N, 4) x_min, y_min, x_max, y_max in pixels.
-        masks: (N, H, W) bool; None without.
-        left: (N,) bool, the person's own left hand; None for what has no side.
-    """
-
-    image: Tensor
-    keypoints: Tensor
-    known: Tensor
-    boxes: Tensor
-    masks: Tensor | None = None
-    left: Tensor | None = None
+P = TypeVar("P", np.uint8, np.float32)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class AugmentationOptions:
-    """Limits of a random augmentation.
+class AugmentationSettings:
+    """Limits of a random augmentation; by themselves they change nothing.
 
     Attributes:
-        flip: chance of a mirror.
-        rotation_rad: to either side.
-        scale: least and greatest; below 1 the image shrinks, above 1 it is cropped.
-        shift: in sides of the image, to either side.
-        brightness: to either side of 1, as are contrast, saturation and `channels`.
-        contrast: likewise.
-        saturation: likewise.
-        hue: in turns, to either side.
+        mirror: chance of a mirror image.
+        rotation_deg: to either side.
+        rotated: chance of any rotation.
+        scale: least and greatest, of the side of what is cut out; above 1 more is shown, and smaller.
+        shift: of what is cut out, to either side, as part of its sides.
+        normal: which of `rotation` and `scale` are drawn from a normal distribution, cut at their limits, which are two
+            deviations off for the rotation and one for the scale; the others are drawn evenly.
+        brightness: to either side of 1, as are contrast, saturation and channels.
+        contrast: about the mean grey.
+        saturation: about each pixel's grey.
         channels: gains of red, green and blue, each its own.
-        blur_px: deviation of a Gaussian.
-        erase: chance that a rectangle of up to a fifth of the image is covered.
+        hue: in turns, to either side.
+        blur_px: greatest deviation of a Gaussian.
+        reverse: chance that a sequence is played backward.
     """
 
-    flip: float = 0.5
-    rotation_rad: float = 0.3
-    scale: tuple[float, float] = (0.8, 1.25)
-    shift: float = 0.1
-    brightness: float = 0.2
-    contrast: float = 0.2
-    saturation: float = 0.2
-    hue: float = 0.02
-    channels: float = 0.1
+    mirror: float = 0.0
+    rotation_deg: float = 0.0
+    rotated: float = 1.0
+    scale: tuple[float, ...] = (1.0, 1.0)
+    shift: float = 0.0
+    normal: tuple[Literal["rotation", "scale"], ...] = ()
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    channels: float = 0.0
+    hue: float = 0.0
     blur_px: float = 0.0
-    erase: float = 0.0
+    reverse: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
-        for name in ("flip", "erase", "shift", "brightness", "contrast", "saturation", "channels"):
+        for name in ("mirror", "rotated", "shift", "brightness", "contrast", "saturation", "channels", "reverse"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name}={getattr(self, name)}: give 0 to 1")
-        if not 0 < self.scale[0] <= self.scale[1] or self.rotation_rad < 0 or not 0 <= self.hue <= 0.5:
-            raise InputError("give scale as two numbers above 0, rotation_rad 0 or more, and hue 0 to 0.5")
-        if not 0 <= self.blur_px <= 8:
-            raise InputError(f"blur_px={self.blur_px}: give 0 to 8")
+        for name, most in (("rotation_deg", 180.0), ("hue", 0.5), ("blur_px", 8.0)):
+            if not 0 <= getattr(self, name) <= most:
+                raise InputError(f"{name}={getattr(self, name)}: give 0 to {most:g}")
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
+            raise InputError(f"scale={','.join(map(str, self.scale))}: give the least and the greatest, above 0")
 
 
-class Augmentation(NamedTuple):
-    """One random augmentation.
+NO_AUGMENTATION: Final = AugmentationSettings()
+
+
+@dataclass(frozen=True)
+class AugmentedSettings(TrainingSettings):
+    """Settings of all recipes whose images are augmented.
 
     Attributes:
-        flip: mirror first.
-        rotation_rad: clockwise on the screen, around the centre.
-        scale: likewise.
-        shift: x and y, in sides of the image.
-        light: brightness, contrast, saturation, as factors.
-        hue: in turns.
-        channels: gains of red, green and blue.
-        blur_px: deviation of a Gaussian.
-        erased: x, y, width, height in sides of the image; None for nothing.
+        augmentation: of the training set's images; a table, `augmentation.mirror=0` for one limit, or none.
     """
 
-    flip: bool = False
+    WITHOUT: ClassVar[tuple[str, ...]] = ("reverse",)
+    """What would have no effect in the recipe, or make its labels wrong."""
+
+    augmentation: AugmentationSettings = NO_AUGMENTATION
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        super().__post_init__()
+        for name in self.WITHOUT:
+            if (value := getattr(self.augmentation, name)) != getattr(NO_AUGMENTATION, name):
+                raise InputError(f"augmentation.{name}={value}: this recipe's labels do not allow it; leave it out")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """One random augmentation; by itself it changes nothing.
+
+    Attributes:
+        mirror: show the mirror image.
+        rotation_rad: of the box that is cut out.
+        scale: of that box.
+        shift: of its centre, x and y, as parts of its width and height.
+        brightness: as a factor.
+        contrast: likewise.
+        saturation: likewise.
+        channels: factors of red, green and blue.
+        hue: in turns.
+        blur_px: deviation of a Gaussian.
+        reverse: play a sequence backward.
+    """
+
+    mirror: bool = False
     rotation_rad: float = 0.0
     scale: float = 1.0
     shift: tuple[float, float] = (0.0, 0.0)
-    light: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    hue: float = 0.0
+    brightness: float = 1.0
+    contrast: float = 1.0
+    saturation: float = 1.0
     channels: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    hue: float = 0.0
     blur_px: float = 0.0
-    erased: tuple[float, float, float, float] | None = None
+    reverse: bool = False
+
+    def box(self, box: RotatedBox) -> RotatedBox:
+        """What to cut out in place of a box."""
+        cx, cy, width, height, rotation = self.shifted(box)
+        return RotatedBox(cx, cy, width * self.scale, height * self.scale, rotation + self.rotation_rad)
+
+    def shifted(self, box: RotatedBox) -> RotatedBox:
+        """A box with its centre elsewhere."""
+        return box._replace(cx=box.cx + self.shift[0] * box.width, cy=box.cy + self.shift[1] * box.height)
+
+    def image(self, image: NDArray[P]) -> NDArray[P]:
+        """A crop (H, W, 3), uint8 or float32 in 0..255, mirrored and in other colours."""
+        return self.coloured(self.mirrored(image))
+
+    def mirrored(self, image: NDArray[P]) -> NDArray[P]:
+        """A crop or mask (H, W, ...) as its mirror image, where that is drawn."""
+        return np.ascontiguousarray(image[:, ::-1]) if self.mirror else image
+
+    def points(self, points: RealArray, width: int) -> FloatArray:
+        """Points (..., 2) of a crop so many pixels wide, in pixels, where its mirror image shows them.
+
+        Pixels count from the middle of the first one, as in `crop`.
+        """
+        if not self.mirror:
+            return points.astype(np.float64)
+        return np.concatenate([width - 1 - points[..., :1], points[..., 1:]], -1).astype(np.float64)
+
+    def sequence(self, items: Sequence[T]) -> list[T]:
+        """Items in time, backward where that is drawn."""
+        return list(items[::-1] if self.reverse else items)
+
+    def coloured(self, image: NDArray[P]) -> NDArray[P]:
+        """An image (H, W, 3), uint8 or float32 in 0..255, in other colours."""
+        if all(getattr(self, name) == getattr(_AS_IS, name) for name in _COLOURS):
+            return image
+        values = image.astype(np.float32)
+        if self.blur_px > _LEAST_BLUR_PX:
+            values = cv2.GaussianBlur(values, (0, 0), self.blur_px)
+        values = (values * np.array(self.channels, np.float32) * np.float32(self.brightness)).clip(0, 255)
+        if self.saturation != 1:
+            grey = cv2.cvtColor(values, cv2.COLOR_RGB2GRAY)[..., None]
+            values = (grey + (values - grey) * np.float32(self.saturation)).clip(0, 255)
+        if self.hue:
+            turned = cv2.cvtColor(values / np.float32(255), cv2.COLOR_RGB2HSV)
+            turned[..., 0] = (turned[..., 0] + 360 * self.hue) % 360
+            values = cv2.cvtColor(turned, cv2.COLOR_HSV2RGB) * np.float32(255)
+        if self.contrast != 1:
+            grey = cv2.cvtColor(values, cv2.COLOR_RGB2GRAY).mean(dtype=np.float64)
+            values = np.float32(grey) + (values - np.float32(grey)) * np.float32(self.contrast)
+        values = values.clip(0, 255)
+        return (np.rint(values) if image.dtype == np.uint8 else values).astype(image.dtype)
 
 
-def draw_augmentation(options: AugmentationOptions, rng: np.random.Generator) -> Augmentation:
-    """A random augmentation within the options."""
+_LEAST_BLUR_PX = 0.05
+_AS_IS = Augmentation()
+_COLOURS = ("brightness", "contrast", "saturation", "channels", "hue", "blur_px")
+
+
+def draw_augmentation(settings: AugmentationSettings, rng: np.random.Generator) -> Augmentation:
+    """A random augmentation within the settings; all numbers are drawn, whichever of them are 0."""
 
     def either(most: float) -> float:
         return float(rng.uniform(-most, most))
 
-    flip, turn = bool(rng.random() < options.flip), either(options.rotation_rad)
-    scale = float(rng.uniform(*options.scale))
-    shift = either(options.shift), either(options.shift)
-    light = 1 + either(options.brightness), 1 + either(options.contrast), 1 + either(options.saturation)
-    hue, channels = either(options.hue), tuple(1 + either(options.channels) for _ in range(3))
-    blur = float(rng.uniform(0, options.blur_px))
-    width, height = (float(math.sqrt(rng.uniform(0.02, 0.2)) * rng.uniform(0.8, 1.0)) for _ in range(2))
-    place = float(rng.uniform(0, 1 - width)), float(rng.uniform(0, 1 - height))
-    erased = (*place, width, height) if rng.random() < options.erase else None
-    red, green, blue = channels
-    return Augmentation(flip, turn, scale, shift, light, hue, (red, green, blue), blur, erased)
-
-
-def augment(sample: Labelled, augmentation: Augmentation, mirror: Sequence[int] | None = None) -> Labelled:
-    """An image changed, with its labels.
-
-    Args:
-        sample: the image.
-        augmentation: to apply.
-        mirror: which keypoint each one is in a mirror, as `mirrored_order` gives it; None where that is itself, as for
-            a hand's, which becomes the other hand.
-    """
-    if augmentation.flip:
-        sample = flipped(sample, mirror)
-    if (augmentation.rotation_rad, augmentation.scale, augmentation.shift) != (0, 1, (0, 0)):
-        sample = moved(sample, augmentation.rotation_rad, augmentation.scale, augmentation.shift)
-    return sample._replace(image=_colour_jittered(sample.image, augmentation))
-
-
-def flipped(sample: Labelled, mirror: Sequence[int] | None = None) -> Labelled:
-    """The image in a mirror: left hands become right ones, and keypoints change places with their pairs."""
-    width = sample.image.shape[-1]
-    keypoints, known = sample.keypoints.clone(), sample.known
-    keypoints[..., 0] = width - keypoints[..., 0]
-    if mirror is not None:
-        keypoints, known = keypoints[:, list(mirror)], known[:, list(mirror)]
-    x_min, y_min, x_max, y_max = sample.boxes.unbind(-1)
-    return Labelled(
-        functional.horizontal_flip(sample.image),
-        keypoints,
-        known,
-        torch.stack([width - x_max, y_min, width - x_min, y_max], -1),
-        None if sample.masks is None else functional.horizontal_flip(sample.masks),
-        None if sample.left is None else ~sample.left,
+    least, greatest = settings.scale
+    turn, scale = either(1), either(1)
+    if "rotation" in settings.normal:
+        turn = float(np.clip(rng.normal() / 2, -1, 1))
+    if "scale" in settings.normal:
+        scale = float(np.clip(rng.normal(), -1, 1))
+    rotated = rng.random() < settings.rotated
+    red, green, blue = (1 + either(settings.channels) for _ in range(3))
+    return Augmentation(
+        mirror=bool(rng.random() < settings.mirror),
+        rotation_rad=math.radians(settings.rotation_deg) * turn if rotated else 0.0,
+        scale=(least + greatest) / 2 + (greatest - least) / 2 * scale,
+        shift=(either(settings.shift), either(settings.shift)),
+        brightness=1 + either(settings.brightness),
+        contrast=1 + either(settings.contrast),
+        saturation=1 + either(settings.saturation),
+        channels=(red, green, blue),
+        hue=either(settings.hue),
+        blur_px=float(rng.uniform(0, settings.blur_px)),
+        reverse=bool(rng.random() < settings.reverse),
     )
 
 
-def moved(sample: Labelled, rotation_rad: float, scale: float, shift: tuple[float, float]) -> Labelled:
-    """The image rotated (clockwise) and scaled around its centre, then shifted, in a frame of the same size.
-
-    Boxes are those around the rotated ones, cut to the image; around masks where there are any left to see.
-    """
-    height, width = sample.image.shape[-2:]
-    offset = shift[0] * width, shift[1] * height
-    how = (math.degrees(rotation_rad), list(offset), scale, [0.0, 0.0])
-    fill = sample.image.float().mean((1, 2)).tolist()
-    image = functional.affine(sample.image, *how, interpolation=InterpolationMode.BILINEAR, fill=fill)
-    cos, sin = scale * math.cos(rotation_rad), scale * math.sin(rotation_rad)
-    turn = sample.keypoints.new_tensor([[cos, -sin], [sin, cos]])
-    middle = turn.new_tensor([width / 2, height / 2])
-    away = middle + turn.new_tensor(offset)
-
-    def place(points: Tensor) -> Tensor:
-        return (points - middle) @ turn.T + away
-
-    masks = sample.masks
-    if masks is not None:
-        masks = functional.affine(masks.to(torch.uint8), *how, interpolation=InterpolationMode.NEAREST).bool()
-    corners = place(sample.boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].unflatten(1, (4, 2)))  # (N, 4, 2)
-    boxes = torch.cat([corners.amin(1), corners.amax(1)], 1)
-    boxes = boxes.clamp(min=0).minimum(boxes.new_tensor([width, height, width, height]))
-    for number, mask in enumerate(() if masks is None else masks):
-        if mask.any():
-            boxes[number] = _box_around(mask).to(boxes)
-    return Labelled(image, place(sample.keypoints), sample.known, boxes, masks, sample.left)
+OTHER_SIDE: Final[Mapping[Side | None, Side]] = {"Left": "Right", "Right": "Left"}
+"""Which hand a mirror shows in place of one."""
 
 
 def mirrored_order(names: Sequence[str]) -> list[int]:
@@ -200,33 +226,3 @@ def mirrored_order(names: Sequence[str]) -> list[int]:
     other = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
     swapped = [re.sub("[Ll]eft|[Rr]ight", lambda found: other[found.group()], name) for name in names]
     return [names.index(one if one in names else name) for one, name in zip(swapped, names, strict=True)]
-
-
-def _box_around(mask: Tensor) -> Tensor:
-    rows, columns = mask.nonzero().unbind(1)
-    return torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
-
-
-def _colour_jittered(image: Tensor, augmentation: Augmentation) -> Tensor:
-    """Light, colour, blur and erasing, which move no labels."""
-    for change, factor in zip(
-        (functional.adjust_brightness, functional.adjust_contrast, functional.adjust_saturation),
-        augmentation.light,
-        strict=True,
-    ):
-        image = change(image, factor) if factor != 1 else image
-    image = functional.adjust_hue(image, augmentation.hue) if augmentation.hue else image
-    if augmentation.channels != (1, 1, 1):
-        most = 1 if image.is_floating_point() else 255
-        gains = torch.tensor(augmentation.channels, device=image.device)[:, None, None]
-        image = (image * gains).clamp(0, most).to(image.dtype)
-    if augmentation.blur_px > 0.1:
-        image = functional.gaussian_blur(
-            image, [2 * math.ceil(3 * augmentation.blur_px) + 1] * 2, [augmentation.blur_px] * 2
-        )
-    if augmentation.erased is not None:
-        height, width = image.shape[-2:]
-        x, y, wide, high = augmentation.erased
-        rectangle = round(y * height), round(x * width), round(high * height), round(wide * width)
-        image = functional.erase(image, *rectangle, image.float().mean((1, 2))[:, None, None].to(image.dtype))
-    return image

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -28,6 +28,7 @@ from sonjit.networks import create_network
 from sonjit.networks.registry import Network
 from sonjit.skeletons import load_skeleton
 from sonjit.skeletons.face_points import face_weights
+from sonjit.training.augment import Augmentation, draw_augmentation, mirrored_order
 from sonjit.training.hands.landmark_data import LandmarkCrop, augmented, cut_wide
 from sonjit.training.hands.samples import HandSettings, draw_examples, exported, hand_data
 from sonjit.training.loop import WEIGHTS, train
@@ -50,8 +51,6 @@ class PointSettings(HandSettings):
     Attributes:
         network: which to fine-tune.
         keep: weight of the loss that holds all outputs to those before training; 0 for none.
-        augment: rotate, scale, shift and relight each crop at random.
-        strength: of rotation, scale and shift, 0 to 1.
     """
 
     learning_rate: float = 1e-4
@@ -59,15 +58,15 @@ class PointSettings(HandSettings):
     batch: int = 8
     network: Literal["face-mesh", "pose-lite", "pose-full", "pose-heavy"] = "face-mesh"
     keep: float = 0.1
-    augment: bool = True
-    strength: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
         super().__post_init__()
         check_at_least(self, keep=0)
-        if not 0 <= self.strength <= 1:
-            raise InputError(f"strength={self.strength}: give 0 to 1")
+        if self.kind == "face" and (chance := self.augmentation.mirror):
+            raise InputError(
+                f"augmentation.mirror={chance}: a face's points have no names that tell its sides; leave it out"
+            )
 
     @property
     def kind(self) -> str:
@@ -206,10 +205,18 @@ def _draw(rng: np.random.Generator, samples: Sequence[Sample], settings: PointSe
         crops = labelled_crops(sample, settings)
         if not crops:
             return None
-        one = crops[int(own.integers(len(crops)))]
-        return one._replace(crop=augmented(one.crop, own, settings.strength)) if settings.augment else one
+        return changed(crops[int(own.integers(len(crops)))], draw_augmentation(settings.augmentation, own))
 
     return point_batch(draw_examples(samples, make, rng, settings.batch))
+
+
+def changed(one: LabelledCrop, change: Augmentation) -> LabelledCrop:
+    """The same face or body augmented; left and right keypoints change places in a mirror."""
+    crop = augmented(one.crop, change)
+    if change.mirror:
+        order = mirrored_order(load_skeleton(one.skeleton).keypoints)
+        crop = replace(crop, keypoints=crop.keypoints[order], known=crop.known[order])
+    return one._replace(crop=crop, length=one.length / change.scale)
 
 
 def point_batch(crops: Sequence[LabelledCrop]) -> PointBatch:

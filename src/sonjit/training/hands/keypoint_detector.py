@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +25,7 @@ from sonjit.networks.keypoint_detector import (
 )
 from sonjit.networks.registry import save_description
 from sonjit.results import Box
+from sonjit.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.training.hands.samples import CropSettings, ExampleBatches, exported, hand_data
 from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.recipes import TrainingRequest, settings_from
@@ -72,7 +72,7 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
     begin = {"backbone_weights": settings.backbone_weights} if settings.backbone_weights else {}
     network = create_network("keypoint-detector", request.weights, **options, **begin).to(request.device).train()
     data = hand_data(request, settings, lambda sample: bool(labelled_hands(sample)))
-    make = partial(example_from_sample, side=settings.side)
+    make = partial(example_from_sample, side=settings.side, augmentation=settings.augmentation)
     batch = ExampleBatches(data.training, make, tensors_from_examples, settings.batch)
 
     def losses(model: KeypointHeatmaps, drawn: tuple[Tensor, HeatmapTargets]) -> Mapping[str, Tensor]:
@@ -169,7 +169,7 @@ def mean_pose(samples: Sequence[Sample], most: int = 200) -> FloatArray:
 
 
 _KEYPOINTS = 21
-_TURN_RAD, _SCALE, _SHIFT, _GAIN = math.pi / 3, (0.75, 1.25), 0.15, (0.7, 1.3)
+_AS_IS = Augmentation()
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,41 +203,29 @@ def labelled_hands(sample: Sample) -> list[tuple[Instance, Box]]:
     return found
 
 
-def example_from_sample(sample: Sample, rng: np.random.Generator, side: int) -> HeatmapExample | None:
+def example_from_sample(
+    sample: Sample, rng: np.random.Generator, side: int, augmentation: AugmentationSettings
+) -> HeatmapExample | None:
     """One hand of an image, augmented; None where none is labelled."""
     hands = labelled_hands(sample)
     if not hands:
         return None
     hand, box = hands[int(rng.integers(len(hands)))]
-    area = area_of_box(box)
-    scale, turn = float(rng.uniform(*_SCALE)), float(rng.uniform(-_TURN_RAD, _TURN_RAD))
-    shift_x, shift_y = (area.width * rng.uniform(-_SHIFT, _SHIFT, 2)).tolist()
-    wide = area.width * scale
-    return example_from_hand(
-        sample.rgb(),
-        hand,
-        RotatedBox(area.cx + shift_x, area.cy + shift_y, wide, wide, turn),
-        side,
-        mirror=bool(rng.random() < 0.5),
-        gain=rng.uniform(*_GAIN) * rng.uniform(0.9, 1.1, 3),
-    )
+    return example_from_hand(sample.rgb(), hand, area_of_box(box), side, draw_augmentation(augmentation, rng))
 
 
 def example_from_hand(
-    rgb: Image, hand: Instance, area: RotatedBox, side: int, *, mirror: bool = False, gain: FloatArray | None = None
+    rgb: Image, hand: Instance, area: RotatedBox, side: int, change: Augmentation = _AS_IS
 ) -> HeatmapExample:
     """A hand as it is in an area of an image (H, W, 3), cropped to `side` pixels; its side is not a label here."""
-    image = crop(rgb, area, side, side, border="zero")
-    points = points_into_crop(points_of(hand), area, side)
-    if mirror:
-        image, points = image[:, ::-1], np.stack([side - 1 - points[:, 0], points[:, 1]], 1)
-    if gain is not None:
-        image = np.clip(image * gain.astype(np.float32), 0, 255)
+    area = change.box(area)
+    image = change.image(crop(rgb, area, side, side, border="zero"))
+    points = change.points(points_into_crop(points_of(hand), area, side), side)
     known: BoolArray = np.asarray(((points >= 0) & (points <= side - 1)).all(1))  # NaN is neither
     labelled = known if hand.visible is not None else np.zeros(_KEYPOINTS, np.bool_)
     visible = np.zeros(_KEYPOINTS, np.bool_) if hand.visible is None else hand.visible
     return HeatmapExample(
-        np.ascontiguousarray(image, np.uint8),
+        image,
         np.asarray(np.where(known[:, None], points, 0), np.float32),
         known.astype(np.float32),
         visible.astype(np.float32),

@@ -23,12 +23,12 @@ from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, points_into_cr
 from sonjit.metrics import mnae
 from sonjit.networks.mediapipe.hand_landmark import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
 from sonjit.skeletons import load_skeleton
+from sonjit.training.augment import OTHER_SIDE, Augmentation
 
 PUBLISHED_SIZE = 224
 _MARGIN = 0.25
 """Around a crop, in its sides: of whole pixels, so that the middle of the larger crop is the detector's own."""
 
-_TURN_RAD, _SCALE, _SHIFT, _LIGHT = 0.35, (0.87, 1.15), 0.06, 0.2
 _REACH = 0.9
 """How far a rotated, scaled and shifted crop may reach from its centre, in its sides."""
 
@@ -193,17 +193,21 @@ class LandmarkCrops(Sequence[LandmarkCrop]):
         )
 
 
-def augmented(hand: LandmarkCrop, rng: np.random.Generator, strength: float = 1.0) -> LandmarkCrop:
-    """The same hand a little rotated, scaled, shifted and in another light; `strength` 0..1 of the first three."""
+def augmented(hand: LandmarkCrop, change: Augmentation) -> LandmarkCrop:
+    """The same hand augmented; its mirror image shows a hand of the other side."""
     size, whole = hand.size, hand.wide.shape[0]
-    side = size * rng.uniform(*_SCALE) ** strength
-    cx, cy = whole / 2 + strength * size * rng.uniform(-_SHIFT, _SHIFT, 2)
-    box = RotatedBox(cx, cy, side, side, strength * rng.uniform(-_TURN_RAD, _TURN_RAD))
-    wide = crop(hand.wide, _wider(box), whole, whole)
-    gain, offset = rng.uniform(1 - _LIGHT, 1 + _LIGHT), 255 * rng.uniform(-_LIGHT, _LIGHT) / 2
-    lit = np.clip(wide * np.float32(gain) + np.float32(offset), 0, 255).astype(np.uint8)
-    points = points_into_crop(hand.keypoints + (whole - size) // 2, box, size).astype(np.float32)
-    return replace(hand, wide=lit, keypoints=points, metres=_turned(hand.metres, box))
+    box = change.box(RotatedBox(whole / 2, whole / 2, size, size))
+    points = points_into_crop(hand.keypoints + (whole - size) // 2, box, size)
+    metres, side = _turned(hand.metres, box), hand.side
+    if change.mirror:
+        metres, side = metres * np.array([-1, 1, 1], np.float32), OTHER_SIDE.get(side)
+    return replace(
+        hand,
+        wide=change.image(crop(hand.wide, _wider(box), whole, whole)),
+        keypoints=change.points(points, size).astype(np.float32),
+        metres=metres,
+        side=side,
+    )
 
 
 def _named(samples: Sequence[Sample]) -> str:

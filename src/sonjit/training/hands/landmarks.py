@@ -21,6 +21,7 @@ from sonjit.errors import InputError
 from sonjit.networks import create_network
 from sonjit.networks.mediapipe.hand_landmark import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
 from sonjit.networks.registry import InputSpec
+from sonjit.training.augment import AugmentedSettings, draw_augmentation
 from sonjit.training.hands.landmark_data import (
     PUBLISHED_SIZE,
     Batch,
@@ -33,7 +34,7 @@ from sonjit.training.hands.landmark_data import (
 )
 from sonjit.training.hands.palms import measured_ms
 from sonjit.training.hands.samples import exported, open_source_samples
-from sonjit.training.loop import WEIGHTS, TrainingSettings, train
+from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.recipes import TrainingRequest, settings_from
 from sonjit.training.sequences import Joined, spread
 from sonjit.training.settings import add_batch_norms, check_at_least, check_side, fold, scale_head
@@ -46,7 +47,7 @@ _PALM_M = 0.09
 
 
 @dataclass(frozen=True)
-class LandmarkSettings(TrainingSettings):
+class LandmarkSettings(AugmentedSettings):
     """Settings of the recipes.
 
     Attributes:
@@ -66,8 +67,6 @@ class LandmarkSettings(TrainingSettings):
         test: a source to evaluate on; "" holds some of the others out.
         heads_from: sources that handedness and presence are trained on, where it is not all of them.
         negatives: share of the crops with no hand in them, from images beside the annotated hands, for presence.
-        augment: rotate, scale, shift and relight each crop at random.
-        strength: of rotation, scale and shift, 0 to 1.
         keep: weight of the loss that holds outputs without annotation to those before training; 0 for none.
         held_out: share of each source's hands, the last ones, to evaluate on.
         extra_keypoints: names of keypoints to add after the 21.
@@ -91,8 +90,6 @@ class LandmarkSettings(TrainingSettings):
     test: str = ""
     heads_from: tuple[str, ...] = ()
     negatives: float = 0.0
-    augment: bool = True
-    strength: float = 1.0
     keep: float = 0.1
     held_out: float = 0.1
     extra_keypoints: tuple[str, ...] = ()
@@ -106,8 +103,6 @@ class LandmarkSettings(TrainingSettings):
         check_side(self, "size")
         if not 0 <= self.held_out < 1:
             raise InputError(f"held_out={self.held_out}: give a share from 0 to below 1")
-        if not 0 <= self.strength <= 1:
-            raise InputError(f"strength={self.strength}: give 0 to 1")
         if not 0 <= self.negatives < 1:
             raise InputError(f"negatives={self.negatives}: give a share from 0 to below 1")
         if self.mix and (min(self.mix.values()) < 0 or not any(self.mix.values())):
@@ -224,7 +219,7 @@ def draw_crops(
             if wanted:
                 picked = rng.choice(len(crops), wanted, replace=wanted > len(crops))
                 chosen += [crops[index] for index in picked.tolist()]
-    return [augmented(crop, rng, settings.strength) for crop in chosen] if settings.augment else chosen
+    return [augmented(crop, draw_augmentation(settings.augmentation, rng)) for crop in chosen]
 
 
 def landmark_network(settings: LandmarkSettings, weights: str | None = None) -> HandLandmarkNetwork:

@@ -23,10 +23,9 @@ from sonjit.detectors.kinds.hands import PALM_KEYPOINTS, palm_squares
 from sonjit.detectors.ssd import AnchorGrid
 from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop, letterbox, letterbox_box, points_into_crop
+from sonjit.training.augment import Augmentation
 from sonjit.training.losses import cross_entropy, focal
 from sonjit.training.sequences import LazySequence
-
-_TURN_RAD, _SCALE, _SHIFT, _LIGHT = 0.4, (0.7, 1.35), 0.12, 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,25 +96,19 @@ def _palm_of(one: Instance) -> FloatArray | None:
     return points if np.isfinite(points).all() else None
 
 
-def augmented(sample: PalmSample, rng: np.random.Generator, strength: float = 1.0) -> PalmSample:
-    """The image augmented; `strength` 0..1 of rotation, scale and shift."""
+def augmented(sample: PalmSample, change: Augmentation) -> PalmSample:
+    """The image and its palms augmented; a palm that has left the image is unsure."""
     size = sample.image.shape[0]
-    side = size * np.exp(strength * rng.uniform(*np.log(_SCALE)))
-    cx, cy = size / 2 + strength * size * rng.uniform(-_SHIFT, _SHIFT, 2)
-    box = RotatedBox(cx, cy, side, side, strength * rng.uniform(-_TURN_RAD, _TURN_RAD))
-    image = crop(sample.image, box, size, size, border="zero")
-    palms = points_into_crop(sample.palms, box, size)
+    box = change.box(RotatedBox(size / 2, size / 2, size, size))
+    image = change.image(crop(sample.image, box, size, size, border="zero"))
     corners = sample.unsure[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
-    corners = points_into_crop(corners, box, size)
-    if rng.random() < 0.5:
-        image = image[:, ::-1]
-        palms, corners = (np.stack([size - points[..., 0], points[..., 1]], -1) for points in (palms, corners))
+    palms, corners = (
+        change.points(points_into_crop(points, box, size), size) for points in (sample.palms, corners)
+    )  # fmt: skip
     unsure = np.concatenate([corners.min(1), corners.max(1)], 1)
-    light = rng.uniform(1 - _LIGHT, 1 + _LIGHT, 3) * rng.uniform(1 - _LIGHT, 1 + _LIGHT)
-    lit = np.clip(image * light.astype(np.float32), 0, 255).astype(np.uint8)
     inside = ((palm_squares(palms)[:, :2] > 0) & (palm_squares(palms)[:, :2] < size)).all(1)
     cut = corners_of(palm_squares(palms[~inside]))
-    return PalmSample(lit, palms[inside].astype(np.float32), np.concatenate([unsure, cut]).astype(np.float32))
+    return PalmSample(image, palms[inside].astype(np.float32), np.concatenate([unsure, cut]).astype(np.float32))
 
 
 def _stacked(parts: Sequence[FloatArray], shape: tuple[int, ...]) -> Float32Array:

@@ -23,6 +23,7 @@ from sonjit.networks import create_network
 from sonjit.networks.export import export_network
 from sonjit.networks.mediapipe.palm_detection import Head, PalmDetectionNetwork
 from sonjit.networks.registry import InputSpec, Network
+from sonjit.training.augment import AugmentedSettings, draw_augmentation
 from sonjit.training.hands.palm_data import (
     PalmSample,
     PalmSamples,
@@ -35,7 +36,7 @@ from sonjit.training.hands.palm_data import (
     palm_targets,
 )
 from sonjit.training.hands.samples import open_source_samples
-from sonjit.training.loop import WEIGHTS, TrainingSettings, train
+from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.recipes import TrainingRequest, settings_from
 from sonjit.training.sequences import Joined
 from sonjit.training.settings import add_batch_norms, check_at_least, check_side, fold, scale_head
@@ -46,7 +47,7 @@ section 4.1); for both losses."""
 
 
 @dataclass(frozen=True)
-class PalmSettings(TrainingSettings):
+class PalmSettings(AugmentedSettings):
     """Settings of the recipe.
 
     Attributes:
@@ -58,8 +59,6 @@ class PalmSettings(TrainingSettings):
         loss: of the scores.
         gamma: of the focal loss.
         score_weight: of the scores' loss beside those of boxes and keypoints.
-        augment: rotate, scale, shift, mirror and relight each image at random.
-        strength: of rotation, scale and shift, 0 to 1.
         dataset: the kind of data set of `--data`, by its name in `sonjit datasets list`; `folder` is COCO's format and
             other own files.
         split: to train on; "" is the data set's first.
@@ -77,8 +76,6 @@ class PalmSettings(TrainingSettings):
     loss: ScoreLoss = "focal"
     gamma: float = 2.0
     score_weight: float = 1.0
-    augment: bool = True
-    strength: float = 1.0
     dataset: str = "folder"
     split: str = ""
     sources: tuple[str, ...] = ()
@@ -92,8 +89,6 @@ class PalmSettings(TrainingSettings):
         check_side(self, "size")
         if not self.gamma >= 0 or not self.score_weight >= 0:
             raise InputError(f"gamma={self.gamma}, score_weight={self.score_weight}: give 0 or more")
-        if not 0 <= self.strength <= 1:
-            raise InputError(f"strength={self.strength}: give 0 to 1")
         if len(self.channels) != 5 or min(self.channels) < 1 or list(self.channels) != sorted(self.channels):
             raise InputError(f"channels={','.join(map(str, self.channels))}: give 5 numbers that do not decrease")
 
@@ -181,9 +176,9 @@ def draw_palms(
 ) -> PalmTargets:
     """The batch of a step, in which no image is twice."""
     chosen = [samples[index] for index in rng.choice(len(samples), min(settings.batch, len(samples)), replace=False)]
-    if settings.augment:
-        chosen = [augmented(one, rng, settings.strength) for one in chosen]
-    return palm_targets(anchors, chosen)
+    return palm_targets(
+        anchors, [augmented(one, draw_augmentation(settings.augmentation, rng)) for one in chosen]
+    )  # fmt: skip
 
 
 def _images(request: TrainingRequest, settings: PalmSettings) -> tuple[Sequence[PalmSample], Sequence[PalmSample]]:

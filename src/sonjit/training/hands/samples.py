@@ -21,7 +21,7 @@ from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import open_source
 from sonjit.networks import InputSpec, Network
 from sonjit.networks.export import ENDINGS, export_network
-from sonjit.training.loop import TrainingSettings
+from sonjit.training.augment import AugmentedSettings
 from sonjit.training.recipes import TrainingRequest
 from sonjit.training.sequences import Part, spread
 from sonjit.training.settings import check_at_least, check_side
@@ -38,7 +38,7 @@ _TRIES = 50  # images searched for one with the labels that a network needs
 
 
 @dataclass(frozen=True)
-class HandSettings(TrainingSettings):
+class HandSettings(AugmentedSettings):
     """Settings of all recipes on images of hands.
 
     Attributes:

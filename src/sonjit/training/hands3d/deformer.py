@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call  # pyright: ignore[reportPrivateImportUsage]
-from torchvision.transforms.v2 import functional as tv
 
 from sonjit.arrays import Float32Array, FloatArray
 from sonjit.datasets import Instance, Sample
@@ -32,15 +31,14 @@ from sonjit.networks import create_network, load_checkpoint
 from sonjit.networks.hands3d.deformer import DeformerNetwork, Size, VariantHands, turned_to_camera
 from sonjit.networks.hands3d.deformer_stream import GAP, box_around, joints_in_box
 from sonjit.networks.hands3d.motion_discriminator import MotionDiscriminator
+from sonjit.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.training.batches import moved
 from sonjit.training.hands.samples import draw_examples, known_hands, refuse_export
 from sonjit.training.hands3d.deformer_losses import (
     ADVERSARIAL,
     DeformerTargets,
-    WindowAugmentation,
     deformer_losses,
     discriminator_losses,
-    draw_window_augmentation,
     generator_loss,
     motions,
     predicted_hands,
@@ -58,6 +56,8 @@ from sonjit.training.hands3d.mano_data import (
 from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.losses import maxmse
 from sonjit.training.recipes import TrainingRequest, settings_from
+
+_AS_IS = Augmentation()
 
 
 class Middle(NamedTuple):
@@ -94,10 +94,11 @@ def _hand(sample: Sample, like: Instance | None) -> Instance | None:
 
 
 def window_from_samples(
-    window: Sequence[tuple[Sample, Instance]], hands: VariantHands, side: int, change: WindowAugmentation | None
+    window: Sequence[tuple[Sample, Instance]], hands: VariantHands, side: int, change: Augmentation = _AS_IS
 ) -> Window | None:
     """Crops of a window's frames and their ground truth; None where a hand lies outside its image."""
-    rotation = change.rotation_rad if change else 0.0
+    rotation, moved_alone = change.rotation_rad, replace(change, rotation_rad=0.0)
+    window = change.sequence(window)
     images: list[Tensor] = []
     boxes: list[tuple[float, ...]] = []
     joints: list[Float32Array] = []
@@ -107,11 +108,8 @@ def window_from_samples(
             area = frame_crop(sample, hand.keypoints_px, rotation)
         except InputError:  # the hand has left the image
             return None
-        if change:
-            wide = area.width * change.scale
-            cx, cy = area.cx + change.shift[0] * area.width, area.cy + change.shift[1] * area.height
-            area = area._replace(cx=cx, cy=cy, width=wide, height=wide)
-        image = crop(sample.rgb(), area, side, side, border="zero")
+        area = moved_alone.box(area)
+        image = change.coloured(crop(sample.rgb(), area, side, side, border="zero"))
         points = points_into_crop(hand.keypoints_px, area, side)
         box = box_around(points).clipped(side, side)
         if box.x_max - box.x_min < 1 or box.y_max - box.y_min < 1:
@@ -119,10 +117,9 @@ def window_from_samples(
         images.append(torch.from_numpy(image).permute(2, 0, 1))
         boxes.append(box)
         joints.append(joints_in_box(points, box))
-    stacked = torch.stack(images).float() / 255
     meshes = [hand.mesh for _, hand in window if hand.mesh is not None]
     return Window(
-        _colour_jittered(stacked, change) if change else stacked,
+        torch.stack(images).float() / 255,
         np.array(boxes),
         np.stack([pose_of(sample, hand, hands, rotation) for sample, hand in window]),
         np.stack([mesh.betas for mesh in meshes]),
@@ -162,17 +159,6 @@ def pose_of(sample: Sample, hand: Instance, hands: VariantHands, rotation_rad: f
     return rotated(torch.tensor(pose)[None], way * math.degrees(rotation_rad))[0].numpy()
 
 
-def _colour_jittered(images: Tensor, change: WindowAugmentation) -> Tensor:
-    """All frames with the same colour jitter, a little blurred; values stay in 0..1."""
-    brightness, saturation, contrast = change.gains
-    if change.blur_px > 0.05:
-        images = tv.gaussian_blur(images, [3, 3], [change.blur_px, change.blur_px])
-    images = tv.adjust_brightness(images, brightness)
-    images = tv.adjust_saturation(images, saturation)
-    images = tv.adjust_hue(images, change.hue)
-    return tv.adjust_contrast(images, contrast)
-
-
 PALM, FINGERS = (1, 5, 9, 13, 17), (2, 3, 4, 6, 7, 8, 10, 11, 12, 14, 15, 16, 18, 19, 20)
 """MediaPipe's keypoints: where fingers begin, and what they bend; the wrist is the origin."""
 
@@ -191,9 +177,10 @@ class DeformerSettings(ManoSettings):
         maxmse: weigh points by their share of the errors; False counts all alike.
         discriminator: train against the motion discriminator.
         discriminator_channels: of its recurrent states.
-        augment: shift, scale, rotate and relight each window at random.
         fusion: carry all frames' poses to the middle one by confidence; else that one's own is taken.
     """
+
+    WITHOUT: ClassVar[tuple[str, ...]] = ("mirror",)  # a left hand's components are not a right one's
 
     mano_left: str = ""
     variant: Literal["ho3d", "dexycb"] = "ho3d"
@@ -202,7 +189,6 @@ class DeformerSettings(ManoSettings):
     maxmse: bool = True
     discriminator: bool = True
     discriminator_channels: int = 1024
-    augment: bool = True
     fusion: bool = True
 
 
@@ -285,8 +271,9 @@ def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
     def losses(model: AdversarialPair, batch: Batch) -> dict[str, Tensor]:
         return model.losses(batch, points_loss)
 
+    draw = partial(_draw, windows=windows, count=settings.batch, augmentation=settings.augmentation)
     metrics = train(
-        pair, partial(_draw, windows=windows, count=settings.batch, augment=settings.augment), losses, settings,
+        pair, draw, losses, settings,
         out=request.out, inputs=request.inputs(data.name), progress=request.progress, kept=lambda pair: pair.deformer,
         evaluate=lambda pair: evaluate(pair.deformer, held_out, request.device),
     )  # fmt: skip
@@ -308,7 +295,7 @@ class Windows:
     hands: VariantHands
     size: Size
 
-    def at(self, place: int, change: WindowAugmentation | None) -> Window | None:
+    def at(self, place: int, change: Augmentation = _AS_IS) -> Window | None:
         """The one around a sample, augmented; None where there is none."""
         around = self._around(place)
         return window_from_samples(around, self.hands, self.size.image, change) if around else None
@@ -325,7 +312,7 @@ class Windows:
     def in_tens(self, device: str, most: int = 0) -> Generator[tuple[list[Middle], Batch]]:
         """Every window as it is, by tens, with its middle; or at most so many, evenly spread."""
         step = max(len(self.samples) // most, 1) if most else 1
-        windows = (one for place in range(0, len(self.samples), step) if (one := self.at(place, None)) is not None)
+        windows = (one for place in range(0, len(self.samples), step) if (one := self.at(place)) is not None)
         while some := list(islice(windows, 10)):
             yield [one.middle for one in some], moved(_tensors(some, torch.zeros(0)), torch.device(device))
 
@@ -337,11 +324,11 @@ class Windows:
         return window
 
 
-def _draw(rng: np.random.Generator, windows: Windows, count: int, augment: bool) -> Batch:
+def _draw(rng: np.random.Generator, windows: Windows, count: int, augmentation: AugmentationSettings) -> Batch:
     """The batch of a step."""
 
     def window(place: int, own: np.random.Generator) -> Window | None:
-        return windows.at(place, draw_window_augmentation(own) if augment else None)
+        return windows.at(place, draw_augmentation(augmentation, own))
 
     places = range(len(windows.samples))
     drawn = draw_examples(places, window, rng, count)
@@ -385,7 +372,7 @@ def evaluate(network: DeformerNetwork, held_out: Windows, device: str) -> dict[s
     bins = {
         f"pa_{low}_{high}_mm": float(aligned[inside].mean())
         for low, high in ((25, 50), (50, 75), (75, 100))
-        if (inside := (hidden >= low / 100) & ((hidden < high / 100) | (hidden == high / 100 == 1))).any()
+        if (inside := (hidden >= low / 100) & ((hidden < high / 100) | (high == 100))).any()
     }
     palm, fingers = float(errors[:, PALM].mean()), float(errors[:, FINGERS].mean())
     return {

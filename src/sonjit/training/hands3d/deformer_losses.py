@@ -1,4 +1,4 @@
-"""Deformer's losses, its discriminator's and the augmentation of its windows, as published.
+"""Deformer's losses and its discriminator's, as published.
 
 Source: Fu et al. 2023, Deformer, sections 3.4, 3.5 and 4, and the released code; Mao et al. 2017, Least Squares
 Generative Adversarial Networks. What the code can add and leaves out by
@@ -8,10 +8,8 @@ default (terms for smoothness in time, and regularisers whose weights it reads a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
@@ -131,43 +129,6 @@ def generator_loss(fake: Tensor) -> Tensor:
 def discriminator_losses(real: Tensor, fake: Tensor) -> dict[str, Tensor]:
     """How far scores (B, 1) are from 1 for real motions and from 0 for a network's."""
     return {"real": (real - 1).square().sum() / len(real), "fake": fake.square().sum() / len(fake)}
-
-
-@dataclass(frozen=True)
-class WindowAugmentation:
-    """How all crops of a window are changed.
-
-    Attributes:
-        shift: of the box's centre, x and y, as part of its side.
-        scale: of the box.
-        rotation_rad: of the crop, as in `crop_square`. The wrist rotates with what is shown: `handoccnet.rotated` by as
-            many degrees, or, on HO-3D, whose y and z point the other way, by minus as many.
-        blur_px: radius.
-        gains: of brightness, saturation and contrast.
-        hue: in turns.
-    """
-
-    shift: tuple[float, float]
-    scale: float
-    rotation_rad: float
-    blur_px: float
-    gains: tuple[float, float, float]
-    hue: float
-
-
-def draw_window_augmentation(rng: np.random.Generator) -> WindowAugmentation:
-    """As published; a hand is never mirrored."""
-    x, y = rng.uniform(-0.1, 0.1, 2).tolist()
-    scale = 1 + min(max(0.2 * rng.normal(), -0.2), 0.2)
-    brightness, saturation, contrast = rng.uniform(0.5, 1.5, 3).tolist()
-    return WindowAugmentation(
-        (x, y),
-        scale,
-        rng.uniform(-torch.pi, torch.pi),
-        0.5 * rng.uniform(),
-        (brightness, saturation, contrast),
-        rng.uniform(-0.15, 0.15),
-    )
 
 
 def _hand_losses(

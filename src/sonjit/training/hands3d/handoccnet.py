@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -22,11 +22,12 @@ from torch import Tensor
 from sonjit.arrays import Float32Array, FloatArray
 from sonjit.datasets import Instance, Sample
 from sonjit.errors import InputError
-from sonjit.geometry.boxes import RotatedBox, clamped_box, crop, points_into_crop, rotated_box_around, square_box
+from sonjit.geometry.boxes import clamped_box, crop, points_into_crop, rotated_box_around, square_box
 from sonjit.hand_models import Mano
 from sonjit.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
 from sonjit.networks import create_network, load_checkpoint
 from sonjit.networks.hands3d.handoccnet import SIZES, HandOccNetwork
+from sonjit.training.augment import NO_AUGMENTATION, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.training.batches import moved
 from sonjit.training.hands.samples import ExampleBatches, known_hands, refuse_export
 from sonjit.training.hands3d.mano_data import (
@@ -77,29 +78,6 @@ def handoccnet_losses(outputs: Mapping[str, Tensor], targets: HandOccTargets) ->
     }
 
 
-@dataclass(frozen=True)
-class CropAugmentation:
-    """How one crop is changed.
-
-    Attributes:
-        scale: of the box.
-        rotation_deg: of the crop.
-        gains: of red, green and blue.
-    """
-
-    scale: float
-    rotation_deg: float
-    gains: tuple[float, float, float]
-
-
-def draw_crop_augmentation(rng: np.random.Generator) -> CropAugmentation:
-    """As published: boxes a quarter larger or smaller at most, six of ten crops rotated by 60 degrees at most."""
-    scale = 1 + 0.25 * float(np.clip(rng.normal(), -1, 1))
-    rotation = 30 * float(np.clip(rng.normal(), -2, 2)) if rng.random() <= 0.6 else 0.0
-    red, green, blue = rng.uniform(0.8, 1.2, 3).tolist()
-    return CropAugmentation(scale, rotation, (red, green, blue))
-
-
 def rotated(pose: Tensor, rotation_deg: float) -> Tensor:
     """Poses (B, 48) of hands whose crop was rotated: the wrist turns the other way about the axis of view."""
     around = matrix_from_axis_angle(pose.new_tensor([0.0, 0.0, -math.radians(rotation_deg)]))
@@ -114,7 +92,7 @@ def mirrored(pose: Tensor) -> Tensor:
 
 _AROUND = 1.5  # a crop's sides in those of the box around the joints
 
-_AS_IS = CropAugmentation(1.0, 0.0, (1.0, 1.0, 1.0))
+_AS_IS = Augmentation()
 
 _MM = 1000.0
 
@@ -130,6 +108,8 @@ class HandOccSettings(ManoSettings):
             alone; none.
         refine: with SET.
     """
+
+    WITHOUT: ClassVar[tuple[str, ...]] = ("mirror", "reverse")  # the network knows right hands alone
 
     size: Literal["full", "small", "tiny"] = "full"
     trunk_weights: str = ""
@@ -172,7 +152,7 @@ def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:
         network.backbone.load_imagenet(load_checkpoint(Path(settings.trunk_weights)))
     network.to(request.device).train()
     side = SIZES[settings.size].image
-    make = partial(example_from_sample, mano=mano, side=side)
+    make = partial(example_from_sample, mano=mano, side=side, augmentation=settings.augmentation)
     batch = ExampleBatches(data.training, make, _tensors, settings.batch)
 
     def losses(model: HandOccNetwork, batch: HandOccBatch) -> Mapping[str, Tensor]:
@@ -186,16 +166,23 @@ def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:
     return results | metrics | {"mean_pose_mpjpe_mm": mean_pose_error(data.training, data.held_out, mano, side)}
 
 
-def example_from_sample(sample: Sample, rng: np.random.Generator | None, mano: Mano, side: int) -> OccludedHand | None:
+def example_from_sample(
+    sample: Sample,
+    rng: np.random.Generator | None,
+    mano: Mano,
+    side: int,
+    augmentation: AugmentationSettings = NO_AUGMENTATION,
+) -> OccludedHand | None:
     """A hand of an image, augmented where there is a generator; None where none has MANO's parameters."""
     hands = [one for one in known_hands(sample) if one.mesh is not None]
     if not hands:
         return None
     hand = hands[0 if rng is None else int(rng.integers(len(hands)))]
-    return _example(sample, hand, mano, side, _AS_IS if rng is None else draw_crop_augmentation(rng))
+    change = _AS_IS if rng is None else draw_augmentation(augmentation, rng)
+    return _example(sample, hand, mano, side, change)
 
 
-def _example(sample: Sample, hand: Instance, mano: Mano, side: int, change: CropAugmentation) -> OccludedHand | None:
+def _example(sample: Sample, hand: Instance, mano: Mano, side: int, change: Augmentation) -> OccludedHand | None:
     """A hand as the network sees it; None where it lies outside the image."""
     assert hand.mesh is not None
     assert hand.keypoints_px is not None
@@ -209,12 +196,11 @@ def _example(sample: Sample, hand: Instance, mano: Mano, side: int, change: Crop
     seen = clamped_box(wide, sample.width, sample.height)
     if seen is None or min(seen.width, seen.height) < 1:
         return None
-    square = square_box(seen, scale=change.scale)
-    area = RotatedBox(square.cx, square.cy, square.width, square.height, np.radians(change.rotation_deg))
-    image = crop(rgb, area, side, side, border="zero") * (np.array(change.gains, np.float32) / np.float32(255))
-    pose = rotated(pose, change.rotation_deg)
+    area = change.box(square_box(seen, scale=1.0))
+    image = change.coloured(crop(rgb, area, side, side, border="zero").astype(np.float32)) / np.float32(255)
+    pose = rotated(pose, math.degrees(change.rotation_rad))
     return OccludedHand(
-        np.minimum(image, 1).astype(np.float32),
+        image,
         pose[0].numpy(),
         hand.mesh.betas,
         points_into_crop(joints, area, side) / side,

@@ -6,7 +6,6 @@ which hands there are. Source: Moon et al. 2020, InterHand2.6M, section 5.3; the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -37,6 +36,7 @@ from sonjit.networks.hands3d.internet import (
     joints_in_camera,
     two_hands_from_outputs,
 )
+from sonjit.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.training.hands.samples import CropSettings, ExampleBatches, exported, hand_data
 from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.recipes import TrainingRequest, settings_from
@@ -110,26 +110,7 @@ class TwoHandImage:
     hand_type_valid: bool = True
 
 
-@dataclass(frozen=True)
-class TwoHandAugmentation:
-    """How one image is augmented.
-
-    Attributes:
-        shift: of the box, as part of its width and height.
-        scale: of the box.
-        rotation_rad: of the box.
-        flip: mirror the image, which makes a left hand of a right one.
-        gain: of red, green and blue.
-    """
-
-    shift: tuple[float, float] = (0.0, 0.0)
-    scale: float = 1.0
-    rotation_rad: float = 0.0
-    flip: bool = False
-    gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
-
-
-_AS_IS, _SPACE = TwoHandAugmentation(), HeatmapSpace()
+_AS_IS, _SPACE = Augmentation(), HeatmapSpace()
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,16 +124,6 @@ class TwoHandExample:
     rel_valid: bool
     hand_type: BoolArray
     hand_type_valid: bool
-
-
-def draw_two_hand_augmentation(rng: np.random.Generator) -> TwoHandAugmentation:
-    """One of the published augmentations."""
-    shift_x, shift_y = rng.uniform(-0.15, 0.15, 2).tolist()
-    scale = 1 + 0.25 * float(np.clip(rng.normal(), -1, 1))
-    rotate = rng.random() < 0.6
-    rotation = math.radians(45) * float(np.clip(rng.normal(), -2, 2)) if rotate else 0.0
-    red, green, blue = rng.uniform(0.8, 1.2, 3).tolist()
-    return TwoHandAugmentation((shift_x, shift_y), scale, rotation, bool(rng.random() < 0.5), (red, green, blue))
 
 
 def flipped(image: TwoHandImage) -> TwoHandImage:
@@ -171,19 +142,16 @@ def flipped(image: TwoHandImage) -> TwoHandImage:
 
 
 def example_from_image(
-    labelled: TwoHandImage, layout: HandLayout, augmentation: TwoHandAugmentation = _AS_IS, space: HeatmapSpace = _SPACE
+    labelled: TwoHandImage, layout: HandLayout, augmentation: Augmentation = _AS_IS, space: HeatmapSpace = _SPACE
 ) -> TwoHandExample:
     """Augment an image and cut its hands out, with the ground truth of the crop."""
-    if augmentation.flip:
+    if augmentation.mirror:
         labelled = flipped(labelled)
-    box = labelled.box
-    box = box._replace(cx=box.cx + augmentation.shift[0] * box.width, cy=box.cy + augmentation.shift[1] * box.height)
-    area = area_of_box(box)
-    side = area.width * augmentation.scale
-    area = RotatedBox(area.cx, area.cy, side, side, augmentation.rotation_rad)
+    area = area_of_box(augmentation.shifted(labelled.box))
+    area = replace(augmentation, shift=(0.0, 0.0)).box(area)
     size = space.size_px
     image = crop(labelled.rgb.astype(np.float32), area, size, size, border="zero")
-    image = np.clip(image * np.array(augmentation.gain, np.float32), 0, 255) / np.float32(255)
+    image = augmentation.coloured(image) / np.float32(255)
     joints = labelled.joints.copy()
     joints[:, :2] = points_into_crop(joints[:, :2], area, size)
     bins, valid, rel_root = targets_from_crop(joints, _with_known_roots(labelled.valid, layout), layout, space)
@@ -261,7 +229,6 @@ class InterNetSettings(CropSettings):
         hidden: of the two heads on the mean of the features.
         trunk_weights: torchvision's ResNet for ImageNet, to begin with; "" initialises it at random.
         hand_type: train the head that predicts which hands there are; False leaves it out of the losses.
-        augment: shift, scale, rotate, mirror and relight each crop at random.
     """
 
     layout: Literal["interhand", "stb", "rhd"] = "interhand"
@@ -271,7 +238,6 @@ class InterNetSettings(CropSettings):
     hidden: int = 512
     trunk_weights: str = ""
     hand_type: bool = True
-    augment: bool = True
 
     @property
     def space(self) -> HeatmapSpace:
@@ -299,7 +265,7 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
         network.load_official(load_checkpoint(Path(settings.trunk_weights)), strict=False)
     network.to(request.device).train()
     data = hand_data(request, settings, lambda sample: sample.camera is not None and bool(_hands(sample)))
-    make = partial(_example, layout=network.layout, space=settings.space, augment=settings.augment)
+    make = partial(_example, layout=network.layout, space=settings.space, augmentation=settings.augmentation)
 
     batch = ExampleBatches(data.training, make, batch_from_examples, settings.batch)
 
@@ -403,14 +369,17 @@ def _labelled(hand: Instance) -> Instance:
 
 
 def _example(
-    sample: Sample, rng: np.random.Generator, layout: HandLayout, space: HeatmapSpace, augment: bool
+    sample: Sample,
+    rng: np.random.Generator,
+    layout: HandLayout,
+    space: HeatmapSpace,
+    augmentation: AugmentationSettings,
 ) -> TwoHandExample | None:
-    crops = crops_from_sample(sample, layout)
-    augmentation = draw_two_hand_augmentation(rng) if augment else TwoHandAugmentation()
+    crops, change = crops_from_sample(sample, layout), draw_augmentation(augmentation, rng)
     if not crops:
         return None
     chosen = crops[int(rng.integers(len(crops)))] if len(crops) > 1 else crops[0]
-    return example_from_image(chosen.image, layout, augmentation, space)
+    return example_from_image(chosen.image, layout, change, space)
 
 
 @torch.inference_mode()

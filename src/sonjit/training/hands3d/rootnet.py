@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -18,17 +18,18 @@ from torch import Tensor
 from sonjit.arrays import Float32Array, FloatArray
 from sonjit.datasets import Instance, Sample
 from sonjit.errors import InputError
-from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix, inverse_affine
+from sonjit.geometry.boxes import crop, points_into_crop
 from sonjit.networks import create_network, load_checkpoint
 from sonjit.networks.hands3d.internet import area_of_box, box_of_joints
 from sonjit.networks.hands3d.rootnet import RootNet, depth_of_box
+from sonjit.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.training.hands.samples import CropSettings, ExampleBatches, hand_data, known_hands, refuse_export
 from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.recipes import TrainingRequest, settings_from
 
 _MM = 1000.0
 _CELL_PX = 4  # of the crop for each cell of the map
-_TURN_RAD, _TURNED, _GAIN = np.pi / 6, 0.6, (0.8, 1.2)
+_AS_IS = Augmentation()
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class RootNetSettings(CropSettings):
         trunk_weights: torchvision's ResNet for ImageNet, to begin with; "" initialises it at random.
         input_scale: what white is before ImageNet's mean is taken off: 1, or 255 as in the release for bodies.
     """
+
+    WITHOUT: ClassVar[tuple[str, ...]] = ("scale", "reverse")  # the depth follows from a hand's size
 
     depth: int = 50
     width: int = 64
@@ -79,7 +82,7 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
         network.load_official(load_checkpoint(Path(settings.trunk_weights)), strict=False)
     network.to(request.device).train()
     data = hand_data(request, settings, lambda sample: sample.camera is not None and bool(known_hands(sample)))
-    make = partial(example_from_sample, side=settings.side)
+    make = partial(example_from_sample, side=settings.side, augmentation=settings.augmentation)
 
     batch = ExampleBatches(data.training, make, _tensors, settings.batch)
 
@@ -95,31 +98,25 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
     return results | metrics | {"by_size_error_mm": error_by_size(data.training, data.held_out, settings.side)}
 
 
-def example_from_sample(sample: Sample, rng: np.random.Generator, side: int) -> RootExample | None:
+def example_from_sample(
+    sample: Sample, rng: np.random.Generator, side: int, augmentation: AugmentationSettings
+) -> RootExample | None:
     """One hand of an image, augmented; None where none is known in camera space."""
     hands = known_hands(sample)
     if not hands or sample.camera is None:
         return None
     hand = hands[int(rng.integers(len(hands)))]
-    turn = _TURN_RAD * float(np.clip(rng.normal(), -2, 2)) if rng.random() < _TURNED else 0.0
-    example = example_from_hand(sample, hand, side, turn)
-    image = np.clip(example.image * rng.uniform(*_GAIN, 3).astype(np.float32), 0, 1)
-    if rng.random() < 0.5:
-        image = np.ascontiguousarray(image[:, ::-1])
-        example.coord[0] = (side - 1) / _CELL_PX - example.coord[0]
-    return example._replace(image=image)
+    return example_from_hand(sample, hand, side, draw_augmentation(augmentation, rng))
 
 
-def example_from_hand(sample: Sample, hand: Instance, side: int, rotation_rad: float = 0.0) -> RootExample:
+def example_from_hand(sample: Sample, hand: Instance, side: int, change: Augmentation = _AS_IS) -> RootExample:
     """One hand as the network sees it; its scale is kept, since the depth follows from it."""
     assert hand.keypoints_px is not None
     assert hand.keypoints_m is not None
     assert sample.camera is not None
-    square = area_of_box(box_of_joints(hand.keypoints_px))
-    area = RotatedBox(square.cx, square.cy, square.width, square.height, rotation_rad)
-    image = crop(sample.rgb().astype(np.float32), area, side, side, border="zero") / np.float32(255)
-    matrix = inverse_affine(crop_matrix(area, side, side))
-    root = matrix[:, :2] @ hand.keypoints_px[0] + matrix[:, 2]
+    area = change.box(area_of_box(box_of_joints(hand.keypoints_px)))
+    image = change.image(crop(sample.rgb().astype(np.float32), area, side, side, border="zero")) / np.float32(255)
+    root = change.points(points_into_crop(hand.keypoints_px[:1], area, side), side)[0]
     camera = sample.camera.intrinsics
     return RootExample(
         image,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -38,14 +38,21 @@ from sonjit.networks.cam import (
 )
 from sonjit.networks.registry import DESCRIPTION, load_description
 from sonjit.results import Box
+from sonjit.training.augment import (
+    NO_AUGMENTATION,
+    Augmentation,
+    AugmentationSettings,
+    AugmentedSettings,
+    draw_augmentation,
+)
 from sonjit.training.hands.samples import exported
 from sonjit.training.images.class_images import Crop, classification_metrics, images_from, open_class_images
-from sonjit.training.loop import WEIGHTS, TrainingSettings, train
+from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.recipes import TrainingRequest, settings_from
 
 
 @dataclass(frozen=True)
-class CamSettings(TrainingSettings):
+class CamSettings(AugmentedSettings):
     """Settings of the recipe.
 
     Attributes:
@@ -66,6 +73,8 @@ class CamSettings(TrainingSettings):
 
     steps: int = 200
     learning_rate: float = 2e-3
+    WITHOUT: ClassVar[tuple[str, ...]] = ("shift", "reverse")  # crops are from any place
+
     network: str = "cam-small"
     pooling: Literal["", "gap", "gmp"] = ""
     batch: int = 32
@@ -167,7 +176,9 @@ def train_classifier(crops: HandCrops, settings: CamSettings, request: TrainingR
 class _Drawing(Protocol):
     """What examples are drawn from."""
 
-    def draw(self, rng: np.random.Generator, count: int) -> list[Crop]: ...
+    def draw(
+        self, rng: np.random.Generator, count: int, augmentation: AugmentationSettings = ...
+    ) -> list[Crop]: ...  # fmt: skip
 
 
 def _train(
@@ -185,7 +196,7 @@ def _train(
         pixels, labels = batch
         return {"cross_entropy": cross_entropy(network(pixels)["scores"], labels, label_smoothing=0.05)}
 
-    batch = partial(draw_batch, crops=images, count=settings.batch)
+    batch = partial(draw_batch, crops=images, count=settings.batch, augmentation=settings.augmentation)
     if request is None:
         train(network, batch, losses, settings)
     else:
@@ -199,9 +210,11 @@ def _train(
     return network.cpu().eval()
 
 
-def draw_batch(rng: np.random.Generator, crops: _Drawing, count: int) -> tuple[Tensor, Tensor]:
+def draw_batch(
+    rng: np.random.Generator, crops: _Drawing, count: int, augmentation: AugmentationSettings
+) -> tuple[Tensor, Tensor]:
     """Crops (B, 3, size, size) and their classes (B,)."""
-    drawn = crops.draw(rng, count)
+    drawn = crops.draw(rng, count, augmentation)
     return images_from(drawn), torch.tensor([one.label for one in drawn])
 
 
@@ -274,6 +287,7 @@ METRICS = "metrics.json"
 """In the run of a data set: what came of the images held out."""
 
 _SIZE = 96
+_AS_IS = Augmentation()
 CLASSES = ("Left", "Right", "none")
 _LONG_SIDE_PX = 320  # of the frames that are kept: crops are smaller still
 _TRIES = 10  # places for a held-out crop before it is given up, where the other hand is near
@@ -317,18 +331,20 @@ class HandCrops:
         if not self.training or not self.held_out:
             raise InputError(f"{clip} is too short for segments of {segment} frames; set a smaller one")
 
-    def draw(self, rng: np.random.Generator, count: int) -> list[Crop]:
-        """Crops of the training set: any place, size, tilt and side, in other light."""
+    def draw(
+        self, rng: np.random.Generator, count: int, augmentation: AugmentationSettings = NO_AUGMENTATION
+    ) -> list[Crop]:
+        """Crops of the training set from any place, augmented; a mirror shows the other hand."""
         crops: list[Crop] = []
         while len(crops) < count:
             index = int(rng.choice(self.training))
             hands = self._hands[index]
             which = int(rng.integers(len(hands) + 1)) if hands else 0  # the last is no hand
-            found = self._crop(index, which, rng, context=float(rng.uniform(0.8, 1.2)), tilt=0.35)
+            change = draw_augmentation(augmentation, rng)
+            found = self._crop(index, which, rng, change)
             if found is not None:
-                found = _mirrored(found) if rng.random() < 0.5 else found
-                light = rng.uniform(0.75, 1.25, 3) * rng.uniform(0.8, 1.2)
-                crops.append(Crop(np.clip(found.image * light, 0, 255).astype(np.uint8), found.label, found.box))
+                found = _mirrored(found) if change.mirror else found
+                crops.append(replace(found, image=change.coloured(found.image)))
         return crops
 
     def test(self, *, none: bool = False) -> list[Crop]:
@@ -337,15 +353,14 @@ class HandCrops:
         for index in self.held_out:
             for which in range(len(self._hands[index])):
                 number = len(self._hands[index]) if none else which
-                tries = (
-                    self._crop(index, number, np.random.default_rng((index, which, one)), context=1.0, tilt=0.0)
-                    for one in range(_TRIES)
-                )
+                tries = (self._crop(index, number, np.random.default_rng((index, which, one))) for one in range(_TRIES))
                 found = next((one for one in tries if one is not None), None)
                 crops += [] if found is None else [found, _mirrored(found)]
         return crops
 
-    def _crop(self, index: int, which: int, rng: np.random.Generator, *, context: float, tilt: float) -> Crop | None:
+    def _crop(
+        self, index: int, which: int, rng: np.random.Generator, change: Augmentation = _AS_IS
+    ) -> Crop | None:  # fmt: skip
         """One hand of a frame or, beyond the last, none.
 
         None where the hand has left the image, or another one reaches into the crop.
@@ -355,13 +370,13 @@ class HandCrops:
         _, points = hands[min(which, len(hands) - 1)] if hands else (0, np.array([[0.0, 0.0], [width / 4, width / 4]]))
         box = _around(points)
         hand = max(box[2] - box[0], box[3] - box[1])
-        side = self._context * context * hand
+        side = self._context * change.scale * hand
         if which < len(hands):
             free = max(side - 1.2 * hand, 0) / 2
             cx, cy = (np.array(box).reshape(2, 2).mean(0) + rng.uniform(-free, free, 2)).tolist()
         else:
             cx, cy = rng.uniform(0, width), rng.uniform(0, height)
-        area = RotatedBox(cx, cy, side, side, float(rng.uniform(-tilt, tilt)))
+        area = RotatedBox(cx, cy, side, side, change.rotation_rad)
         for number, (_, xy) in enumerate(hands):
             x_min, y_min, x_max, y_max = _around(points_into_crop(xy, area, size))
             if number != which and x_max > 0 and y_max > 0 and x_min < size and y_min < size:

@@ -20,13 +20,19 @@ from sonjit.arrays import Image
 from sonjit.datasets import Dataset, Sample, dataset_entry, open_dataset
 from sonjit.errors import InputError
 from sonjit.explain.classes import ClassBox, LocalizeBy, crop_box, localize_classes
+from sonjit.geometry.boxes import RotatedBox, crop
 from sonjit.metrics.localization import localization_error
 from sonjit.networks.cam import Classifier, View
 from sonjit.results import Box
-from sonjit.training.augment import mirrored_order
+from sonjit.training.augment import (
+    NO_AUGMENTATION,
+    Augmentation,
+    AugmentationSettings,
+    draw_augmentation,
+    mirrored_order,
+)
 
 _TRIES = 50  # images drawn in search of one with a class
-_LEAST_SHARE = 0.35  # of what is shown that is cut out, of its area
 _HELD_OUT = ("val", "test")  # splits to evaluate on, where a set has them
 
 
@@ -97,9 +103,11 @@ class ClassImages:
         """How many images there are to train on."""
         return len(self._training)
 
-    def draw(self, rng: np.random.Generator, count: int) -> list[Crop]:
-        """Examples of the training set: a part of what is shown, mirrored every other time, in other light."""
-        return [self._drawn(own) for own in rng.spawn(count)]
+    def draw(
+        self, rng: np.random.Generator, count: int, augmentation: AugmentationSettings = NO_AUGMENTATION
+    ) -> list[Crop]:
+        """Examples of the training set: a part of what is shown, augmented."""
+        return [self._drawn(own, augmentation) for own in rng.spawn(count)]
 
     def held_out(self, most: int) -> list[Sample]:
         """At most so many images to evaluate on that have a class, evenly spread."""
@@ -107,7 +115,7 @@ class ClassImages:
         places = range(count) if count <= most else [i * count // most for i in range(most)]
         return [sample for place in places if class_of(sample := self._held_out[place]) in self.names]
 
-    def _drawn(self, rng: np.random.Generator) -> Crop:
+    def _drawn(self, rng: np.random.Generator, augmentation: AugmentationSettings) -> Crop:
         for _ in range(_TRIES):
             place = int(rng.integers(len(self._training)))
             sample = self._training[place]
@@ -118,10 +126,9 @@ class ClassImages:
             area = self._area(place, sample, rgb)
             if area is None:
                 continue
-            flip = rng.random() < 0.5
-            label = self.names.index(name)
-            image = _augmented(rgb, area, self._size, rng, flip=flip)
-            return Crop(image, self._mirrored[label] if flip else label)
+            change, label = draw_augmentation(augmentation, rng), self.names.index(name)
+            image = change.image(_part(rgb, area, self._size, rng, change))
+            return Crop(image, self._mirrored[label] if change.mirror else label)
         raise InputError(f"of {_TRIES} images none has a class: give another data set or split")
 
     def _area(self, place: int, sample: Sample, rgb: NDArray[np.uint8]) -> Box | None:
@@ -219,19 +226,17 @@ def classification_metrics(
     return errors
 
 
-def _augmented(
-    rgb: NDArray[np.uint8], area: Box, size: int, rng: np.random.Generator, *, flip: bool
+def _part(
+    rgb: NDArray[np.uint8], area: Box, size: int, rng: np.random.Generator, change: Augmentation
 ) -> NDArray[np.uint8]:
-    """A random part of an upright area, stretched to a square, in other light."""
+    """A part of an upright area from any place, stretched to a square and rotated; all of it from a scale of 1 on."""
     height, width = rgb.shape[:2]
     left, top = max(round(area[0]), 0), max(round(area[1]), 0)
     right, bottom = max(min(round(area[2]), width), left + 1), max(min(round(area[3]), height), top + 1)
-    share, aspect = rng.uniform(_LEAST_SHARE, 1.0), np.exp(rng.uniform(-0.25, 0.25))
-    wide = max(min(round((right - left) * np.sqrt(share) * aspect), right - left), 1)
-    high = max(min(round((bottom - top) * np.sqrt(share) / aspect), bottom - top), 1)
+    aspect = np.exp(rng.uniform(-0.25, 0.25)) if change.scale < 1 else 1.0
+    wide = max(min(round((right - left) * change.scale * aspect), right - left), 1)
+    high = max(min(round((bottom - top) * change.scale / aspect), bottom - top), 1)
     x, y = int(rng.integers(left, right - wide + 1)), int(rng.integers(top, bottom - high + 1))
     part = cv2.resize(rgb[y : y + high, x : x + wide], (size, size), interpolation=cv2.INTER_AREA)
-    if flip:
-        part = part[:, ::-1]
-    light = rng.uniform(0.75, 1.25) * rng.uniform(0.9, 1.1, 3)
-    return np.clip(part * light, 0, 255).astype(np.uint8)
+    whole = RotatedBox(size / 2, size / 2, size, size, change.rotation_rad)
+    return crop(np.asarray(part, np.uint8), whole, size, size) if change.rotation_rad else np.asarray(part, np.uint8)

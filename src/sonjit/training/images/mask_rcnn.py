@@ -24,6 +24,7 @@ from sonjit.datasets import Dataset, Instance, Sample, dataset_entry, open_datas
 from sonjit.errors import InputError
 from sonjit.explain.segment import results_from_instances
 from sonjit.files import write_text
+from sonjit.geometry.boxes import RotatedBox, crop_matrix
 from sonjit.metrics import coco_precision
 from sonjit.networks.mask_rcnn.mask_rcnn import (
     Category,
@@ -36,19 +37,15 @@ from sonjit.networks.mask_rcnn.mask_rcnn import (
 from sonjit.networks.mask_rcnn.roi_align import Pooling
 from sonjit.networks.mask_rcnn.roi_heads import MaskHeadName
 from sonjit.networks.registry import create_network
-from sonjit.training.augment import mirrored_order
+from sonjit.training.augment import Augmentation, AugmentedSettings, draw_augmentation, mirrored_order
 from sonjit.training.hands.samples import SHARDS, in_any_order
-from sonjit.training.loop import WEIGHTS, TrainingSettings, train
+from sonjit.training.loop import WEIGHTS, train
 from sonjit.training.recipes import TrainingRequest, settings_from
 from sonjit.training.sequences import LazySequence
 from sonjit.training.settings import check_at_least
 
 _KEPT_SIDE_PX = 1333  # longer images are made smaller
 _LEAST_PX = 16  # pixels of a mask below which an instance has left the image
-
-_TURN_RAD, _SCALE, _SHIFT = 0.3, (0.7, 1.3), 0.15  # at most; the shift in sides of the image
-
-_LIGHT = (0.7, 1.3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,24 +137,19 @@ def mirrored_labels(names: Sequence[str]) -> IntArray:
     return np.array([0, *(1 + place for place in mirrored_order(names))])
 
 
-def augmented(example: Example, mirror: IntArray, rng: np.random.Generator) -> Example:
-    """The example rotated, scaled, shifted, relit and, every other time, mirrored; what leaves the image is dropped."""
+def augmented(example: Example, mirror: IntArray, change: Augmentation) -> Example:
+    """The example augmented; in a mirror labels change, and what leaves the image is dropped."""
     height, width = example.rgb.shape[:2]
-    turn, scale = rng.uniform(-_TURN_RAD, _TURN_RAD), rng.uniform(*_SCALE)
-    flip = rng.random() < 0.5
-    cos, sin = scale * np.cos(turn), scale * np.sin(turn)
-    linear = np.array([[cos, -sin], [sin, cos]]) @ np.diag([-1.0 if flip else 1.0, 1.0])
-    middle = np.array([width, height]) / 2
-    moved = middle - linear @ middle + rng.uniform(-_SHIFT, _SHIFT, 2) * (width, height)
-    matrix = np.column_stack([linear, moved])
+    matrix = crop_matrix(change.box(RotatedBox(width / 2, height / 2, width, height)), width, height)
+    size, back = (width, height), cv2.WARP_INVERSE_MAP
     fill = tuple(example.rgb.mean(axis=(0, 1)).tolist())
-    light = rng.uniform(*_LIGHT) * rng.uniform(0.92, 1.08, 3)
-    rgb = cv2.warpAffine(example.rgb, matrix, (width, height), borderValue=fill) * light
-    masks = [cv2.warpAffine(mask, matrix, (width, height), flags=cv2.INTER_NEAREST) for mask in example.masks]
+    rgb = cv2.warpAffine(example.rgb, matrix, size, flags=back | cv2.INTER_LINEAR, borderValue=fill)
+    flags = back | cv2.INTER_NEAREST
+    masks = [np.asarray(cv2.warpAffine(mask, matrix, size, flags=flags), np.uint8) for mask in example.masks]
     kept = [i for i, mask in enumerate(masks) if mask.sum() >= _LEAST_PX]
-    labels = mirror[example.labels] if flip else example.labels
-    stacked = np.stack([masks[i] for i in kept]) if kept else example.masks[:0]
-    return Example(np.clip(rgb, 0, 255).astype(np.uint8), labels[kept], np.asarray(stacked, np.uint8))
+    labels = mirror[example.labels] if change.mirror else example.labels
+    stacked = np.stack([change.mirrored(masks[i]) for i in kept]) if kept else example.masks[:0]
+    return Example(change.image(np.asarray(rgb, np.uint8)), labels[kept], np.asarray(stacked, np.uint8))
 
 
 def tensors_from_example(example: Example) -> tuple[Tensor, Target]:
@@ -181,7 +173,7 @@ _SIDE_PX = 192  # short side of images for a new network
 
 
 @dataclass(frozen=True)
-class MaskRCNNSettings(TrainingSettings):
+class MaskRCNNSettings(AugmentedSettings):
     """Settings of the recipe; those of its layers apply where no initial weights are given.
 
     Attributes:
@@ -274,7 +266,7 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
 
     save_mask_rcnn_description(request.out, saved)
     metrics = train(
-        network, partial(draw_batch, examples=examples, mirror=mirror, count=settings.batch), losses, settings,
+        network, partial(draw_batch, examples=examples, mirror=mirror, settings=settings), losses, settings,
         out=request.out, inputs=request.inputs() | {"images": str(request.images)}, progress=request.progress,
         evaluate=partial(evaluate, samples=held_out, categories=names, device=request.device), higher_is_better=True,
     )  # fmt: skip
@@ -284,11 +276,13 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
 
 
 def draw_batch(
-    rng: np.random.Generator, examples: Sequence[Example], mirror: IntArray, count: int
+    rng: np.random.Generator, examples: Sequence[Example], mirror: IntArray, settings: MaskRCNNSettings
 ) -> list[tuple[Tensor, Target]]:
     """Augmented images and targets of a step."""
-    chosen = rng.integers(len(examples), size=count)
-    return [tensors_from_example(augmented(examples[i], mirror, rng)) for i in chosen]
+    chosen = [examples[int(i)] for i in rng.integers(len(examples), size=settings.batch)]
+    return [
+        tensors_from_example(augmented(one, mirror, draw_augmentation(settings.augmentation, rng))) for one in chosen
+    ]
 
 
 @torch.no_grad()

@@ -159,7 +159,8 @@ def settings_from(kind: type[S], given: Mapping[str, object]) -> S:
     Args:
         kind: a dataclass of int, float, bool, str, Literal, `tuple[T, ...]`, `Mapping[str, T]`, `T | None`, and of such
             dataclasses.
-        given: by name, as typed (`"200"`, `"a,b"`, `"real=0.5,synthetic=0.5"`, `"none"`) or as TOML has it.
+        given: by name, as typed (`"200"`, `"a,b"`, `"real=0.5,synthetic=0.5"`, `"none"`) or as TOML has it; none of
+            a dataclass is its defaults.
 
     Raises:
         InputError: an unknown or missing key, or a value of another type.
@@ -174,6 +175,28 @@ def settings_from(kind: type[S], given: Mapping[str, object]) -> S:
         if item.name not in given and item.default is MISSING and item.default_factory is MISSING:
             raise InputError(f"{item.name} is missing")
     return kind(**{name: _value(name, value, hints[name]) for name, value in given.items()})
+
+
+def merged(*layers: Mapping[str, object]) -> dict[str, object]:
+    """Settings over settings; `table.key` changes one key of a table.
+
+    >>> merged({"steps": 9, "augmentation": {"mirror": 0.5, "shift": 0.1}}, {"augmentation.mirror": "0"})
+    {'steps': 9, 'augmentation': {'mirror': '0', 'shift': 0.1}}
+
+    Raises:
+        InputError: what the key is to be changed of is no table.
+    """
+    settings: dict[str, object] = {}
+    for name, value in (pair for layer in layers for pair in layer.items()):
+        table, dot, key = name.partition(".")
+        if not dot:
+            settings[name] = value
+            continue
+        before = settings.get(table, {})
+        if not isinstance(before, Mapping):
+            raise InputError(f"{name}={value}: {table} is no table")
+        settings[table] = {**before, key: value}
+    return settings
 
 
 def _value(name: str, given: object, kind: Any) -> object:  # noqa: ANN401  # a type
@@ -196,8 +219,10 @@ def _value(name: str, given: object, kind: Any) -> object:  # noqa: ANN401  # a 
 
 
 def _inner(name: str, given: object, kind: Any) -> object:  # noqa: ANN401  # a type
+    if isinstance(given, str) and given.lower() == "none":
+        return kind()
     if not isinstance(given, Mapping):
-        raise InputError(f"{name}={given}: give a table")
+        raise InputError(f"{name}={given}: give a table, {name}.KEY=VALUE, or none")
     try:
         return settings_from(kind, given)
     except InputError as error:
@@ -335,8 +360,8 @@ def prepare(recipe: Recipe, request: TrainingRequest) -> TrainingRequest:
     Raises:
         InputError: a setting, path or option that cannot be used, before any work starts.
     """
-    settings = {**recipe.settings, **(recipe.smoke if request.smoke else {}), **request.settings}
     try:
+        settings = merged(recipe.settings, recipe.smoke if request.smoke else {}, request.settings)
         settings_from(_imported(recipe, recipe.settings_class), settings)
     except InputError as error:
         raise InputError(f"{recipe.name}: {error}") from None
