@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import runpy
 import signal
@@ -363,6 +364,7 @@ def test_workers_change_nothing_and_a_run_goes_on_with_others(tmp_path):
     run_with(2, tmp_path / "two")
     with pytest.raises(PowerCutError):
         run_with(2, tmp_path / "cut", stop_after=8)
+    assert not multiprocessing.active_children()
     run_with(1, tmp_path / "cut")
     for other in ("two", "cut"):
         assert log_of(tmp_path / other) == log_of(tmp_path / "none")
@@ -383,6 +385,7 @@ def test_what_fails_in_a_worker_is_told_in_one_line():
         train(line(), refusing_batch, losses, settings)
     with pytest.raises(JobError, match=r"ended from outside.*fewer than workers=1"):
         train(line(), ending_batch, losses, settings)
+    assert not multiprocessing.active_children()
 
 
 def test_a_run_without_progress_ends_early_and_stays_ended(tmp_path):

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import pickle
 from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar, cast
 
 import cv2
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter  # pyright: ignore[reportPrivateUsage]
 
 from sonjit.errors import InputError, JobError, SonjitError
 
@@ -69,21 +70,24 @@ def made_ahead(
             drawn = iter(loader)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise InputError(f"workers={workers}: they cannot be sent this recipe's data ({error}); set 0") from None
-    while True:
-        try:
-            one = next(drawn)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise JobError(
-                f"a process that makes batches was ended from outside ({error}; out of memory?); set fewer than "
-                f"workers={workers}"
-            ) from None
-        if isinstance(one, SonjitError):
-            raise one
-        yield moved(one, device)
+    try:
+        while True:
+            try:
+                one = next(drawn)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                raise JobError(
+                    f"a process that makes batches was ended from outside ({error}; out of memory?); set fewer than "
+                    f"workers={workers}"
+                ) from None
+            if isinstance(one, SonjitError):
+                raise one
+            yield moved(one, device)
+    finally:
+        _end_workers(drawn)
 
 
 def seeds_of(seed: int, step: int, number: int) -> tuple[np.random.Generator, int]:
@@ -129,6 +133,16 @@ class _Batches(Dataset[Any], Generic[T]):
             return self._batch(rng)
         except SonjitError as error:
             return error
+
+
+def _end_workers(drawn: object) -> None:
+    """End them now: left to the garbage collector they live as long as the error that ended the run is kept.
+
+    What becomes of a worker whose batches are no longer wanted is no error.
+    """
+    if isinstance(drawn, _MultiProcessingDataLoaderIter):
+        with suppress(RuntimeError):
+            drawn._shutdown_workers()  # pyright: ignore[reportPrivateUsage]  # PyTorch has no public way
 
 
 def _as_it_is(value: T) -> T:
