@@ -163,6 +163,10 @@ def test_the_drawing_is_styled_and_a_link_holds_it(shown):
     page.tick("style-points", on=False)
     page.tick("style-labels", on=False)
     assert page.ink < with_boxes
+    page.tick("style-drawing", on=False)
+    assert page.ink == 0
+    page.tick("style-drawing")
+    assert page.ink > 0
     page.choose("style-thickness", "3")
     page.tick("style-single")
     page.choose("style-colour", "#ff0000")
@@ -185,9 +189,58 @@ def test_the_drawing_is_styled_and_a_link_holds_it(shown):
     state = page.state
     assert state["style"] == {
         "colour": "#ff0000", "thickness": 3, "points": False, "boxes": True, "labels": False, "gestures": False,
+        "drawing": True,
     }  # fmt: skip
     assert state["detectors"]["hands"]["model"] == "lite"
     assert not state["started"]
+
+
+def test_images_are_scaled_before_they_are_sent(shown, images):
+    own = shown.latest["width"]
+    shown.choose("longest", "320")
+    shown.upload("source-file", images / "1.png")
+    shown.wait(lambda: shown.latest.get("width") == 320 and shown.latest["hands"], "hands in a small image")
+    assert own > 320
+    assert max(point["x"] for hand in shown.latest["hands"] for point in hand["keypoints"]) < 320
+    shown.click("share")
+    assert "longest=320" in shown.browser.current_url
+    shown.choose("longest", "0")
+
+
+def test_frames_are_scaled_kept_for_a_while_and_null_where_there_are_none(page):
+    found = run(page.browser, """
+        const {Frames} = await import("/frames.js");
+        const canvas = new OffscreenCanvas(640, 480);
+        const pen = canvas.getContext("2d");
+        pen.fillStyle = "#f00";
+        pen.fillRect(0, 0, 640, 480);
+        const sizes = [];
+        for (const how of [{}, {longest: 320}, {width: 64}, {height: 48}, {width: 10, height: 20}, {longest: 9000}]) {
+            const {width, height} = await new Frames(canvas, {...how, format: "imagedata"}).take();
+            sizes.push([width, height]);
+        }
+        const kept = new Frames(canvas, {format: "imagedata", keep_ms: 150});
+        const first = await kept.take();
+        pen.clearRect(0, 0, 640, 480);
+        const again = await kept.take();
+        await new Promise((next) => setTimeout(next, 200));
+        const later = await kept.take();
+        const files = ["jpeg", "png"].map((format) => new Frames(canvas, {format}).take());
+        const types = (await Promise.all(files)).map(({type}) => type);
+        const none = await Promise.all([document.createElement("video"), new Image(), new OffscreenCanvas(0, 0)]
+            .map((source) => new Frames(source, {longest: 320}).take()));
+        const refused = [{longest: -1}, {format: "bmp"}, {size: 2}, {keep_ms: NaN}].map((how) => {
+            try { new Frames(canvas, how); return null; } catch (error) { return error.message; }
+        });
+        return [sizes, again === first, first.data[0], later.data[0], types, none, refused];
+    """)  # fmt: skip
+    sizes, is_kept, before, after, types, none, refused = found
+    assert sizes == [[640, 480], [320, 240], [64, 48], [64, 48], [10, 20], [640, 480]]
+    assert (is_kept, before, after) == (True, 255, 0)
+    assert types == ["image/jpeg", "image/png"]
+    assert none == [None, None, None]
+    parts = ("longest -1", "known: canvas", "known: width", "keep_ms NaN")
+    assert all(part in said for part, said in zip(parts, refused, strict=True))
 
 
 def test_where_nothing_is_found_the_last_drawing_goes(shown, images):

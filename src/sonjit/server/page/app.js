@@ -57,10 +57,11 @@ const rivalView = {
     rivalOverlay.clear();
   },
 };
+const capture = new Capture();
 const detectors = new Detectors(
   [...views, { draw: keep, clear: () => (latest = null) }],
   rivalView,
-  new Capture(),
+  capture,
   {
     phase: onPhase,
     error: (error) => messages.show(error),
@@ -232,6 +233,7 @@ function wire() {
   wirePhone((error) => messages.show(error));
   const showLegend = saliencyLegend(find("legend"));
   store.watch(["options", "started"], ({ options, started }) => showLegend(started && (options.explain ?? "none") !== "none"));
+  store.watch(["longest"], ({ longest }) => (capture.longest = longest));
   store.watch(["style"], ({ style }) => (overlay.style = rivalOverlay.style = style));
   store.watch(["detectors", "source"], (state) => (find("sample-note").hidden = !lacksSample(state)));
   find("share").onclick = share;

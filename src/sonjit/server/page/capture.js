@@ -1,10 +1,13 @@
 /** From a moving or still image to what goes to the server, and to what is shown beside its answer. */
 
+import { scaledSize } from "./frames.js";
+
 /** @typedef {{image: HTMLCanvasElement, blob: Blob}} Shot `image` keeps what `blob` encodes */
 
 const SLOTS = 4; // images kept until their answers are drawn: two on their way, one drawn, one taken
 
 export class Capture {
+  /** Longest side that an image is scaled to before it goes; 0 for its own size. */ longest = 0;
   /** @type {HTMLCanvasElement[]} */ #slots = [];
   #next = 0;
   #worker = new Worker(new URL("./encoder.js", import.meta.url), { type: "module" });
@@ -28,20 +31,31 @@ export class Capture {
    * @returns {Promise<Shot>}
    */
   async take(video) {
-    const image = this.#slotFor(video, video.videoWidth, video.videoHeight);
+    return this.#encoded(this.#slotFor(video, ...this.#sizeOf(video.videoWidth, video.videoHeight)));
+  }
+
+  /**
+   * A still image: its own file goes, as it is where it is not too large.
+   *
+   * @param {ImageBitmap} bitmap @param {Blob} file @returns {Promise<Shot>}
+   */
+  async still(bitmap, file) {
+    const [width, height] = this.#sizeOf(bitmap.width, bitmap.height);
+    const image = this.#slotFor(bitmap, width, height);
+    return width === bitmap.width && height === bitmap.height ? { image, blob: file } : this.#encoded(image);
+  }
+
+  /** @param {number} width @param {number} height */
+  #sizeOf(width, height) {
+    return scaledSize(width, height, { longest: this.longest });
+  }
+
+  /** @param {HTMLCanvasElement} image @returns {Promise<Shot>} */
+  async #encoded(image) {
     const bitmap = await createImageBitmap(image);
     const id = this.#count++;
     this.#worker.postMessage({ id, bitmap }, [bitmap]);
     return { image, blob: await new Promise((resolve) => this.#waiting.set(id, resolve)) };
-  }
-
-  /**
-   * A still image: its own file goes, as it is.
-   *
-   * @param {ImageBitmap} bitmap @param {Blob} file @returns {Shot}
-   */
-  still(bitmap, file) {
-    return { image: this.#slotFor(bitmap, bitmap.width, bitmap.height), blob: file };
   }
 
   /** @param {CanvasImageSource} image @param {number} width @param {number} height */

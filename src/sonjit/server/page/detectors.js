@@ -145,7 +145,7 @@ export class Detectors {
     const flipped = this.#flipped;
     try {
       const { bitmap, file, video } = tick;
-      const shot = bitmap && file ? this.#capture.still(bitmap, file) : await this.#capture.take(/** @type {HTMLVideoElement} */ (video));
+      const shot = await (bitmap && file ? this.#capture.still(bitmap, file) : this.#capture.take(/** @type {HTMLVideoElement} */ (video)));
       if (this.#connection !== connection) return false;
       this.#taking = false;
       const { blob, image } = shot;

@@ -7,11 +7,11 @@ import { paintSaliency, saliencyLabel } from "./saliency.js";
 import { INK, LEFT, NEUTRAL, RIGHT, coloured, lineColour, skeletonOf } from "./skeletons.js";
 import { Strokes, shade } from "./strokes.js";
 
-/** @typedef {{colour: string, thickness: number, points: boolean, boxes: boolean, labels: boolean, gestures: boolean}} Style
- *   `colour`: of everything, or "" for each part's own; `thickness`: of lines, 1 is usual */
+/** @typedef {{drawing: boolean, colour: string, thickness: number, points: boolean, boxes: boolean, labels: boolean, gestures: boolean}} Style
+ *   `drawing`: whether anything is drawn; `colour`: of everything, or "" for each part's own; `thickness`: of lines, 1 is usual */
 
 /** @type {Style} */
-export const USUAL_STYLE = { colour: "", thickness: 1, points: true, boxes: false, labels: true, gestures: false };
+export const USUAL_STYLE = { drawing: true, colour: "", thickness: 1, points: true, boxes: false, labels: true, gestures: false };
 
 const LEAST_SIDE_SCORE = 0.8; // from which the side of a hand is known
 const SEEN = 0.5; // visibility from which a keypoint counts as seen; an unknown one does too
@@ -28,6 +28,7 @@ const ASIDE = { x: 1, y: 0 };
  *   right; `unit`: pixels of the image in one of the screen, so that letters stay readable; `mask`: what lies over the background
  */
 export function paint(ctx, frame, { mirrored = false, unit = 1, mask = null, style = USUAL_STYLE } = {}) {
+  if (!style.drawing) return;
   const { width, height } = frame;
   const longest = Math.max(width, height);
   const place = (/** @type {any[]} */ points) => (mirrored ? points.map((p) => ({ ...p, x: width - p.x })) : points);

@@ -15,6 +15,7 @@ import { checkedStyle } from "./style-form.js";
 
 const OF_A_ROW = ["model", "max_instances", "measures"]; // each detector's own, and what the page asks for itself
 const FIRST = "hands";
+const LONGEST = [0, 1280, 640, 320]; // sides that images may be scaled to before they go
 const MIRRORS = { camera: true, files: false }; // people expect a mirror where they see themselves
 
 /** Every option of any kind that the form has, switches last. @returns {Record<string, Schema>} */
@@ -25,8 +26,9 @@ function formOptions() {
   return Object.fromEntries(shown.sort((one, other) => isSwitch(one) - isSwitch(other)));
 }
 
-/** @typedef {{detectors: Detectors, options: Options, mirrors: Mirrors, style: import("./painter.js").Style, compare: string}} Settings
- *   `compare`: kind and model, as in "hands:lite", that run beside the chosen one; "" for none */
+/** @typedef {{detectors: Detectors, options: Options, mirrors: Mirrors, style: import("./painter.js").Style, compare: string, longest: number}} Settings
+ *   `compare`: kind and model, as in "hands:lite", that run beside the chosen one; "" for none; `longest`: side of what goes to
+ *   the server, 0 for the image's own size */
 
 /** What was chosen here before, and over it what the page's address asks for. @returns {Settings} */
 export function rememberedSettings() {
@@ -34,14 +36,14 @@ export function rememberedSettings() {
 }
 
 /** Settings with every default filled in; what the server does not know is left out. @param {any} [given] @returns {Settings} */
-export function settingsFrom({ detectors = null, options = {}, mirrors = {}, style = {}, compare = "" } = {}) {
+export function settingsFrom({ detectors = null, options = {}, mirrors = {}, style = {}, compare = "", longest = 0 } = {}) {
   const known = Object.entries(kinds).map(([kind, { models, max_instances }]) => {
     const { on = false, model, max } = detectors?.[kind] ?? { on: detectors === null && kind === FIRST };
     return [kind, { on, model: models.includes(model) ? model : models[0], max: within(kind, max, max_instances) }];
   });
   const schemas = formOptions();
   const kept = Object.entries(options).filter(([name, value]) => schemas[name] && accepts(schemas[name], value));
-  return { detectors: Object.fromEntries(known), options: Object.fromEntries(kept), mirrors: { ...MIRRORS, ...mirrors }, style: checkedStyle(style, USUAL_STYLE), compare: String(compare) };
+  return { detectors: Object.fromEntries(known), options: Object.fromEntries(kept), mirrors: { ...MIRRORS, ...mirrors }, style: checkedStyle(style, USUAL_STYLE), compare: String(compare), longest: LONGEST.includes(longest) ? longest : 0 };
 }
 
 /** Whether the view of what is chosen is mirrored. @param {any} state the store's @returns {boolean} */
@@ -79,8 +81,9 @@ export function wireSettings(store, page) {
   mirror.onchange = () => store.set({ mirrors: { ...store.state.mirrors, [ofCamera(store.state.source)]: mirror.checked } });
   store.watch(["mirrors", "source"], (state) => (mirror.checked = isMirrored(state)));
   wireCompare(store, page);
-  store.watch(["detectors", "options", "mirrors", "style", "compare"], ({ detectors, options, mirrors, style, compare }) =>
-    memory.write("settings", { detectors, options, mirrors, style, compare }));
+  wireSize(store, page);
+  store.watch(["detectors", "options", "mirrors", "style", "compare", "longest"], ({ detectors, options, mirrors, style, compare, longest }) =>
+    memory.write("settings", { detectors, options, mirrors, style, compare, longest }));
 }
 
 /** The models that can run beside those that are chosen. @param {import("./state.js").Store} store @param {Document} page */
@@ -98,6 +101,18 @@ function wireCompare(store, page) {
   onLanguage(offer);
   store.watch(["detectors"], offer);
   store.watch(["compare"], ({ compare }) => (select.value = compare));
+}
+
+/** How large images are when they go. @param {import("./state.js").Store} store @param {Document} page */
+function wireSize(store, page) {
+  const select = /** @type {HTMLSelectElement} */ (page.getElementById("longest"));
+  select.onchange = () => store.set({ longest: Number(select.value) });
+  const offer = () => {
+    select.replaceChildren(...LONGEST.map((side) => new Option(side ? text("size.longest", { side }) : text("size.own"), String(side))));
+    select.value = String(store.state.longest);
+  };
+  onLanguage(offer);
+  store.watch(["longest"], offer);
 }
 
 /** A copy of a template. @param {Document} page @param {string} id @returns {HTMLElement} */

@@ -3,7 +3,7 @@
 /**
  * @typedef {import("./settings.js").Settings} Settings
  * @typedef {{detectors?: Settings["detectors"], options?: Settings["options"], style?: Record<string, any>, mirrors?: Partial<Settings["mirrors"]>,
- *   source?: string, compare?: string}} Shared
+ *   source?: string, compare?: string, longest?: number}} Shared
  */
 
 /** Not shared: who is sent a link has a token of their own, or must not have this one. */
@@ -15,7 +15,7 @@ const PRIVATE = ["token"];
  * @param {any} state the store's @param {Settings} usual
  * @returns {string}
  */
-export function linkOf({ detectors, options, style, mirrors, source, compare }, usual) {
+export function linkOf({ detectors, options, style, mirrors, source, compare, longest }, usual) {
   const address = new URL(location.href);
   for (const name of PRIVATE) address.searchParams.delete(name);
   const on = Object.entries(/** @type {Settings["detectors"]} */ (detectors)).filter(([, one]) => one.on);
@@ -25,6 +25,7 @@ export function linkOf({ detectors, options, style, mirrors, source, compare }, 
     for (const [name, value] of Object.entries(now)) if (value !== before[name]) words.set(`${part}.${name}`, String(value));
   }
   if (compare) words.set("compare", compare);
+  if (longest) words.set("longest", String(longest));
   if (source?.kind === "sample") words.set("source", "sample");
   address.hash = words.toString().replaceAll("%3A", ":").replaceAll("%2C", ",");
   return address.href;
@@ -40,6 +41,7 @@ export function settingsOf(hash) {
     const [part, member] = name.split(".");
     if (name === "detectors") shared.detectors = detectorsOf(word);
     else if (name === "source" || name === "compare") shared[name] = word;
+    else if (name === "longest") shared.longest = Number(word);
     else if (part === "style" && member) shared.style[member] = valueOf(word);
     else if (part === "mirror" && member) shared.mirrors[member] = valueOf(word);
     else shared.options[name] = valueOf(word);

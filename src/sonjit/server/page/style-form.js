@@ -1,6 +1,6 @@
 /** How the overlay is drawn, as a form. */
 
-const SWITCHES = ["labels", "gestures", "points", "boxes"];
+const SWITCHES = ["drawing", "labels", "gestures", "points", "boxes"];
 const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 
 /**

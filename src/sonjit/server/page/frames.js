@@ -1,0 +1,85 @@
+/**
+ * Frames of a video, a canvas or an image for a page of your own: at a wanted size, in a wanted format, kept for a while.
+ *
+ *     const frames = new Frames(video, { longest: 320, keep_ms: 50 });
+ *     const hands = await detector.estimateHands(await frames.take());
+ */
+
+/** @typedef {HTMLVideoElement | HTMLImageElement | HTMLCanvasElement | OffscreenCanvas | ImageBitmap} Source */
+/** @typedef {{width?: number, height?: number, longest?: number}} Size `width`, `height`: of one alone the other keeps the ratio;
+ *   `longest`: side at most; 0 for the source's own */
+/** @typedef {"canvas" | "imagedata" | "jpeg" | "png"} Format */
+/** @typedef {OffscreenCanvas | ImageData | Blob} Frame */
+
+/** @type {readonly Format[]} */
+export const FORMATS = ["canvas", "imagedata", "jpeg", "png"];
+const QUALITY = 0.9;
+
+/**
+ * Width and height that a source is scaled to.
+ *
+ * @param {number} width @param {number} height of the source
+ * @param {Size} wanted
+ * @returns {[number, number]}
+ */
+export function scaledSize(width, height, { width: wide = 0, height: high = 0, longest = 0 }) {
+  const size = wide || high ? [wide || (width * high) / height, high || (height * wide) / width] : [width, height];
+  const scale = longest ? Math.min(1, longest / Math.max(...size)) : 1;
+  const [one, other] = size.map((side) => Math.max(1, Math.round(side * scale)));
+  return [one, other];
+}
+
+export class Frames {
+  #source;
+  #size;
+  #format;
+  #keep_ms;
+  /** @type {Promise<Frame | null> | null} */ #last = null;
+  #lastUpdate = -Infinity;
+
+  /**
+   * @param {Source} source
+   * @param {Size & {format?: Format, keep_ms?: number}} [how] `keep_ms`: for which the last frame is given again
+   * @throws {RangeError} a size or time below 0, an unknown format
+   */
+  constructor(source, { format = "canvas", keep_ms = 0, ...size } = {}) {
+    for (const [name, value] of Object.entries({ keep_ms, ...size })) {
+      if (!(value >= 0 && Number.isFinite(value))) throw new RangeError(`${name} ${value}: give a number from 0`);
+    }
+    const other = Object.keys(size).find((name) => !["width", "height", "longest"].includes(name));
+    if (other) throw new RangeError(`unknown option "${other}"; known: width, height, longest, format, keep_ms`);
+    if (!FORMATS.includes(format)) throw new RangeError(`unknown format "${format}"; known: ${FORMATS.join(", ")}`);
+    this.#source = source;
+    this.#size = size;
+    this.#format = format;
+    this.#keep_ms = keep_ms;
+  }
+
+  /**
+   * The frame that the source shows now, or the last one while it is younger than `keep_ms`.
+   *
+   * @returns {Promise<Frame | null>} null where nothing can be captured: the source has not loaded, or its pixels may not be read
+   */
+  take() {
+    const now = performance.now();
+    if (this.#last === null || now - this.#lastUpdate >= this.#keep_ms) {
+      this.#last = this.#capture().catch(() => null);
+      this.#lastUpdate = now;
+    }
+    return this.#last;
+  }
+
+  async #capture() {
+    const source = /** @type {any} */ (this.#source);
+    const [wide, high] = [source.videoWidth ?? source.naturalWidth ?? source.width, source.videoHeight ?? source.naturalHeight ?? source.height];
+    if (!(wide && high) || source.readyState < 2 || source.complete === false) return null;
+    const [width, height] = scaledSize(wide, high, this.#size);
+    const canvas = new OffscreenCanvas(width, height);
+    const pen = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    pen.drawImage(source, 0, 0, width, height);
+    if (this.#format === "imagedata") return pen.getImageData(0, 0, width, height);
+    if (this.#format !== "canvas") return canvas.convertToBlob({ type: `image/${this.#format}`, quality: QUALITY });
+    pen.getImageData(0, 0, 1, 1); // throws where the pixels may not be read, as later uses would
+    return canvas;
+  }
+}
