@@ -148,7 +148,7 @@ def test_worker_measures_every_kind(case, tmp_path):
     assert (outcome["bare_ms"] is None) == (case.kind == "holistic")
 
 
-@pytest.mark.parametrize("script", ["worker", "peer_mediapipe"])
+@pytest.mark.parametrize("script", ["worker", "peer_mediapipe", "tasks"])
 def test_scripts_import_nothing_of_the_package_or_of_either_library(script):
     code = (
         f"import sys; sys.path.insert(0, {str(Path(worker.__file__).parent)!r}); sys.modules['sonjit'] = None; "

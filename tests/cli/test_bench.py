@@ -72,6 +72,26 @@ def test_table_on_stdout_and_json_in_the_file(capsys, tmp_path, monkeypatch):
     assert json.loads(save.read_text())["settings"]["precision"] == "f32"
 
 
+def test_tasks(capsys, tmp_path, monkeypatch):
+    from sonjit import benchmark as package
+
+    monkeypatch.setattr(package, "benchmark", lambda **options: package.run.benchmark(**options, count=8))
+    save = tmp_path / "bench.json"
+    status, out, err = run(capsys, "--peer-api", "tasks", "--repeat", "1", "--save", str(save))
+    assert (status, len(err.splitlines())) == (0, 2)
+    assert "hands: VIDEO, num_hands=2" in out
+    for case in json.loads(save.read_text())["cases"]:
+        assert set(case["sonjit"]["found"]) == {"1"}
+    for arguments, reason in (
+        (("--kind", "body"), "--kind body: --peer-api tasks has none; known: hands, face"),
+        (("--threads", "1"), "tasks have no precision and no threads of their own"),
+        (("--peer", sys.executable), "has no mediapipe.tasks"),
+    ):
+        status, _, err = run(capsys, "--peer-api", "tasks", *arguments)
+        assert status == 2
+        assert reason in err
+
+
 def test_kind_without_media_says_what_it_needs(capsys):
     status, out, err = run(capsys, "--kind", "face")
     assert (status, out) == (2, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from sonjit.detectors.kinds import KINDS
 from sonjit.engines.processor import processor_flags, processor_name
 from sonjit.errors import InputError
 from sonjit.media import Source, open_source
+from sonjit.weights import load_bundle
 
 ONE_HAND_FRAMES = 75
 """Frames at the start of the bundled clip with exactly one hand in the image; a second one enters after them."""
@@ -37,6 +39,8 @@ class Case:
         copies: how often each image is in the frame, side by side.
         peer: whether MediaPipe can do the same: its wheel holds only the full body, and it finds one body at most.
         against: name of the case before, of which this one's cost is a multiple worth knowing.
+        bundle: name of the task bundle where both sides run `mediapipe.tasks`; None for Sonjit's own interface beside
+            `mediapipe.solutions`.
     """
 
     name: str
@@ -49,10 +53,13 @@ class Case:
     copies: int = 1
     peer: bool = True
     against: str | None = None
+    bundle: str | None = None
 
     @property
     def weights(self) -> tuple[str, ...]:
-        """Names of the files that it loads."""
+        """Names of the published files that it loads."""
+        if self.kind == "face" and self.bundle is not None:
+            return ()  # a face landmarker's are in no package
         return tuple(KINDS[self.kind].models[self.model].weights.values())
 
     @property
@@ -78,6 +85,16 @@ CASES = (
     Case("body: tracked, 2 of max 2, full", "body", "full", 2, False, copies=2, peer=False, against=_FULL),
     Case("holistic: tracked, full", "holistic", "full", 1, False),
 )
+
+_HAND_BUNDLE = "hand_landmarker.task"
+TASK_CASES = (
+    *(
+        Case(f"hands: VIDEO, num_hands={n}", "hands", "full", n, False, ONE_HAND_FRAMES, bundle=_HAND_BUNDLE)
+        for n in (1, 2)
+    ),
+    Case("face: VIDEO, blendshapes, matrices", "face", "attention", 1, False, bundle="face_landmarker.task"),
+)
+"""Those of `mediapipe.tasks`."""
 
 _FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "i8mm", "bf16")
 
@@ -117,6 +134,18 @@ DRIFT_FRAMES = 60
 _DRIFT = 1 / 25
 """How far an image drifts either way, in its shorter side: about 1/240 of it per frame."""
 _MOST_CLIP_BYTES = 1_000_000_000
+
+
+def save_bundle(name: str, path: Path) -> None:
+    """Write a task bundle as a file that MediaPipe takes too: one that is registered, or of the published networks.
+
+    Raises:
+        InputError: there is neither.
+    """
+    bundle = load_bundle(name)
+    with zipfile.ZipFile(path, "w") as file:  # not compressed, as MediaPipe wants them
+        for member in bundle.members:
+            file.writestr(member, bundle.read(member))
 
 
 def save_clip(media: str | Path | None, path: Path, most: int, *, copies: int = 1) -> None:

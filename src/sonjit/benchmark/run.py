@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
-from sonjit.benchmark.cases import Case, Machine, describe_machine, load_average, save_clip
+from sonjit.benchmark.cases import Case, Machine, describe_machine, load_average, save_bundle, save_clip
 from sonjit.benchmark.worker import WARM_UP, Timed
 from sonjit.engines import Precision
 from sonjit.errors import InputError, JobError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sonjit.benchmark.installed import Closure
 
 LibraryName = Literal["sonjit", "mediapipe"]
+_MODULES: dict[LibraryName, str] = {"sonjit": "sonjit.compat.mediapipe", "mediapipe": "mediapipe"}
 Sides = dict[LibraryName, tuple[str, str]]
 FRAMES = 300
 """Frames that a worker processes; the clip is played there and back until it has them."""
@@ -88,7 +89,7 @@ def benchmark(
 
     Args:
         cases: what to measure.
-        peer: a Python interpreter that has mediapipe with `mediapipe.solutions`; None measures Sonjit alone.
+        peer: a Python interpreter that has mediapipe; None measures Sonjit alone.
         media: for a case's `subject` a video, or an image, which is made to drift; hands have the bundled clip.
         precision: of Sonjit, as `create_detector` takes it.
         threads: likewise.
@@ -97,7 +98,7 @@ def benchmark(
         progress: called with a line before each case.
 
     Raises:
-        InputError: no medium for a case, no such video, peer or weight file.
+        InputError: no medium for a case, no such video, peer, weight file or bundle; or cases of tasks among others.
         JobError: a worker crashed.
     """
     cases = tuple(cases)
@@ -111,8 +112,14 @@ def benchmark(
     weights = {name: find_weight(name).stat().st_size for case in cases for name in case.weights}
     sides: Sides = {"sonjit": (sys.executable, "worker.py")}
     if peer is not None:
-        check_peer(peer)
+        check_peer(peer, "tasks.vision" if cases[0].bundle else "solutions.hands")
         sides["mediapipe"] = (peer, "peer_mediapipe.py")
+    if any(case.bundle for case in cases):
+        if (precision, threads) != ("auto", None) or not all(case.bundle for case in cases):
+            raise InputError(
+                "tasks have no precision and no threads of their own, and are measured without other cases"
+            )
+        sides = {name: (python, "tasks.py") for name, (python, _) in sides.items()}
     subjects = dict.fromkeys(case.subject for case in cases)
     report: BenchmarkReport = {
         "machine": describe_machine(),
@@ -134,6 +141,9 @@ def benchmark(
             job = {
                 **asdict(case), "task": "time", "frames": str(clip), "precision": precision, "threads": threads
             }  # fmt: skip
+            if case.bundle is not None:
+                job["bundle"] = str(bundle := Path(folder) / case.bundle)
+                save_bundle(case.bundle, bundle)
             able: Sides = {name: side for name, side in sides.items() if case.peer or name == "sonjit"}
             metrics = _measure(job, able, repeat, count)
             measured: MeasuredCase = {
@@ -151,7 +161,8 @@ def _measure(job: Mapping[str, object], sides: Sides, repeat: int, count: int) -
     runs: dict[LibraryName, list[Timed]] = {name: [] for name in sides}
     for turn in range(repeat + 1):
         for name, (python, script) in sides.items():
-            outcome = run_python(python, script, json.dumps({**job, "count": count if turn else WARM_UP + 1}))
+            turned = {**job, "module": _MODULES[name], "count": count if turn else WARM_UP + 1}
+            outcome = run_python(python, script, json.dumps(turned))
             if turn:
                 runs[name].append(outcome)
     result: dict[LibraryName, Side] = {}
@@ -173,17 +184,19 @@ def check_media(case: Case, media: Mapping[str, str | Path]) -> None:
         raise InputError(f"{case.kind}: no clip is bundled; give --{case.subject}-media a video or image of {who}")
 
 
-def check_peer(python: str) -> None:
-    """Raise InputError unless the interpreter runs and has `mediapipe.solutions`."""
+def check_peer(python: str, name: str = "solutions.hands") -> None:
+    """Raise InputError unless the interpreter runs and has `mediapipe` with that name below it."""
     try:
-        probe = ["-c", "import mediapipe; mediapipe.solutions.hands"]
+        probe = ["-c", f"import mediapipe; mediapipe.{name}"]
         done = subprocess.run([python, *probe], capture_output=True, text=True, timeout=120, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         reason = error.strerror if isinstance(error, OSError) else "does not answer"
         raise InputError(f"--peer {python}: {reason}; name a Python interpreter that has mediapipe") from None
     if done.returncode:
         advice = f"{python} -m pip install mediapipe==0.10.21"
-        raise InputError(f"--peer {python} has no mediapipe.solutions ({_last_line(done.stderr)}); run: {advice}")
+        raise InputError(
+            f"--peer {python} has no mediapipe.{name.split('.')[0]} ({_last_line(done.stderr)}); run: {advice}"
+        )
 
 
 def run_python(python: str, script: str, argument: str) -> Any:  # noqa: ANN401  # JSON

@@ -31,7 +31,10 @@ _BARE_RUNS = 100
 
 
 class Job(TypedDict):
-    """What a worker is asked for: frames (path of the `.npy`), how many, and the options of `create_detector`."""
+    """What a worker is asked for: frames (path of the `.npy`), how many, and the options of `create_detector`.
+
+    For `tasks.py` also the module with the tasks, and the path of the bundle.
+    """
 
     task: Literal["time", "find"]
     frames: str
@@ -43,6 +46,8 @@ class Job(TypedDict):
     segmentation: NotRequired[bool]
     precision: NotRequired[str]
     threads: NotRequired[int | None]
+    module: NotRequired[str]
+    bundle: NotRequired[str]
 
 
 class Instance(TypedDict):
@@ -231,7 +236,7 @@ class Sonjit:
         it was given; None for holistic, which has several.
         """
         del rgb
-        engines = list(_engines_of(self._detector))
+        engines = list(engines_of(self._detector))
         precision = "+".join(sorted({engine.precision for engine in engines}))
         if job["kind"] == "holistic":
             return {"bare_ms": None, "precision": precision}
@@ -243,7 +248,7 @@ class Sonjit:
         return {"bare_ms": sorted(walls)[len(walls) // 2] * 1e3, "precision": precision}
 
 
-def _engines_of(part: object) -> Iterator[Engine]:
+def engines_of(part: object) -> Iterator[Engine]:
     """The networks in a detector's parts, as they run there: threads, precision and outputs are each kind's choice.
 
     Every kind has its landmark network last.
@@ -254,7 +259,7 @@ def _engines_of(part: object) -> Iterator[Engine]:
         yield part
     elif type(part).__module__.startswith("sonjit.detectors."):
         for value in getattr(part, "__dict__", {}).values():
-            yield from _engines_of(value)
+            yield from engines_of(value)
 
 
 def main(library: Library) -> None:

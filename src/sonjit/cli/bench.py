@@ -20,6 +20,7 @@ def bench(
     *,
     kind: Literal["hands", "face", "body", "holistic", "all"] = "hands",
     peer: str | None = None,
+    peer_api: Literal["solutions", "tasks"] = "solutions",
     media: str | None = None,
     face_media: str | None = None,
     body_media: str | None = None,
@@ -38,7 +39,9 @@ def bench(
 
     Args:
         kind: What is to be found; all leaves out what has no media.
-        peer: A Python interpreter that has mediapipe with mediapipe.solutions; without it, only Sonjit is measured.
+        peer: A Python interpreter that has mediapipe; without it, only Sonjit is measured.
+        peer_api: Sonjit's own interface beside mediapipe.solutions; or tasks of either, in VIDEO mode: hands, and faces
+            with blendshapes and matrices, for which face_landmarker.task must be registered.
         media: A video or image for the kind, with all for hands; hands have a bundled clip. An image is made to
             drift.
         face_media: The same for face.
@@ -63,7 +66,7 @@ def bench(
     def say(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    cases = _choose(kind, model, images, say)
+    cases = _choose(peer_api, kind, model, images, say)
     with Draft(Path(save)) if save else nullcontext() as draft:  # an unwritable path fails before the long part
         report = benchmark(
             cases=cases,
@@ -80,11 +83,16 @@ def bench(
                 draft.path.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def _choose(kind: str, model: str | None, media: dict[str, str], say: Callable[[str], None]) -> list[Case]:
+def _choose(api: str, kind: str, model: str | None, media: dict[str, str], say: Callable[[str], None]) -> list[Case]:
     """The cases that are asked for; of all kinds those that have a medium."""
-    from sonjit.benchmark import CASES, check_media
+    from sonjit.benchmark import CASES, TASK_CASES, check_media
 
-    cases = [case for case in CASES if kind in (case.kind, "all")]
+    every = TASK_CASES if api == "tasks" else CASES
+    cases = [case for case in every if kind in (case.kind, "all")]
+    if not cases:
+        raise InputError(
+            f"--kind {kind}: --peer-api {api} has none; known: {', '.join({case.kind: 0 for case in every})}"
+        )
     known = dict.fromkeys(case.model for case in cases)
     cases = [case for case in cases if model in (None, case.model)]
     if not cases:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 
-@dataclass
+@dataclass(slots=True)
 class Landmark:
     """A point in metres: x right, y down, z away from the camera; None for what a network does not give."""
 
@@ -14,7 +14,7 @@ class Landmark:
     presence: float | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class NormalizedLandmark:
     """A point in an image: x as a part of its width, y of its height, z of its width, nearer is smaller."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
 
@@ -255,20 +255,19 @@ def normalized_landmarks(
     points: Float32Array, visibility: Float32Array | None = None, presence: Float32Array | None = None
 ) -> list[NormalizedLandmark]:
     """Points (K, 3) in parts of an image with how sure each is, (K,)."""
-    return [NormalizedLandmark(*values) for values in _rows(points, visibility, presence)]
+    return list(map(NormalizedLandmark, *_columns(points, visibility, presence)))
 
 
 def world_landmarks(
     points: Float32Array, visibility: Float32Array | None = None, presence: Float32Array | None = None
 ) -> list[Landmark]:
     """Points (K, 3) in metres with how sure each is, (K,)."""
-    return [Landmark(*values) for values in _rows(points, visibility, presence)]
+    return list(map(Landmark, *_columns(points, visibility, presence)))
 
 
-def _rows(points: Float32Array, *scores: Float32Array | None) -> Iterator[tuple[float | None, ...]]:
-    unknown = [None] * len(points)
-    columns = [unknown if one is None else one.tolist() for one in scores]
-    return zip(*points.T.tolist(), *columns, strict=True)
+def _columns(points: Float32Array, *scores: Float32Array | None) -> list[list[float]]:
+    """x, y, z and the scores up to the first that is not known: what a landmark is made of."""
+    return [*points.T.tolist(), *(one.tolist() for one in scores if one is not None)]
 
 
 def _frame(image: Image, options: ImageProcessingOptions | None, timestamp_ms: int | None) -> Frame:
