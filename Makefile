@@ -4,13 +4,14 @@ BIN := .venv/bin
 WORKERS ?= 2
 export SONJIT_TEST_DATA ?= ../shared
 
-.PHONY: help install models more-models browser graphics demo serve test test-fast check check-page bench cards docs learn release test-lowest clean
+.PHONY: help install models more-models browser graphics web demo serve test test-fast check check-page bench cards docs learn release test-lowest clean
 
 help:
 	@echo "make demo    install, fetch the weights, run on the bundled clip, say where the results are"
 	@echo "make serve   install, fetch the weights, open the live app in the browser"
 	@echo "make test    install, fetch the weights and a browser, run every test, measure coverage; WORKERS=2"
 	@echo "make test-fast  the short tests: no browser, no training, no reference data"
+	@echo "make web     build the module that finds hands inside web pages into web/dist"
 	@echo "make test-lowest  short tests with the lowest versions of the base dependencies"
 	@echo "make check   format, lint, types, import rules, of the page too; coverage of the last make test"
 	@echo "make docs    make the tables of the documentation again and build its site into site/"
@@ -47,6 +48,13 @@ browser:
 	       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver fonts-noto-cjk >/dev/null; } \
 	  || echo "left out: the tests in a browser; they need chromium and chromedriver (Debian: apt-get install chromium chromium-driver)"
 
+# The module for web pages, into web/dist: npm brings LiteRT and what builds it, the networks come from the cache.
+web: models
+	@if command -v npm >/dev/null; then \
+	  { test web/node_modules/.package-lock.json -nt web/package-lock.json || npm --prefix web ci --silent --no-audit --no-fund; } \
+	    && npm --prefix web run --silent build -- "$$($(BIN)/python -c 'from sonjit.weights import find_weight; print(find_weight("hand-full").parent)')"; \
+	else echo "left out: the module for web pages; it needs npm (Debian: apt-get install npm)"; fi
+
 # Rendered hands need OpenGL without a screen; Mesa's software renderer will do.
 graphics: install
 	@$(BIN)/python -c "from sonjit.synthesis.render.opengl import renderer_name; renderer_name()" 2>/dev/null \
@@ -62,7 +70,7 @@ serve: more-models
 
 # Whole files go to a worker: what several tests of a file share is made once.
 PYTEST := -m pytest -n $(WORKERS) --dist loadfile --durations=15
-test: install more-models browser graphics
+test: install more-models browser graphics web
 	$(BIN)/coverage erase
 	$(BIN)/coverage run $(PYTEST); status=$$?; $(BIN)/coverage combine --quiet; exit $$status
 
@@ -75,14 +83,17 @@ check: install
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python tools/options.py --check
+	$(BIN)/python tools/web_data.py --check
 	$(MAKE) --no-print-directory check-page
 	$(BIN)/python tests/check_coverage.py
 
-# The page's modules: types, lint, import rules. npm brings what checks them, by a lock file; nothing of it is shipped.
+# The page's modules and web/: types, lint, import rules. npm brings what checks them, by a lock file.
 check-page:
 	@if command -v npm >/dev/null; then \
-	  { test tools/page/node_modules/.package-lock.json -nt tools/page/package-lock.json || npm --prefix tools/page ci --silent --no-audit --no-fund; } \
-	    && npm --prefix tools/page run --silent check; \
+	  for folder in tools/page web; do \
+	    { test $$folder/node_modules/.package-lock.json -nt $$folder/package-lock.json || npm --prefix $$folder ci --silent --no-audit --no-fund; } \
+	      && npm --prefix $$folder run --silent check || exit 1; \
+	  done; \
 	else echo "left out: the checks of the page; they need npm (Debian: apt-get install npm)"; fi
 
 # FACE_MEDIA and BODY_MEDIA, a video or picture each, add faces, and bodies and holistic.
@@ -125,4 +136,4 @@ release: install models
 	$(BIN)/python tools/release.py
 
 clean:
-	rm -rf .venv site dist tools/page/node_modules .coverage .coverage.* sonjit-demo .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv site dist tools/page/node_modules web/node_modules web/dist .coverage .coverage.* sonjit-demo .pytest_cache .ruff_cache .hypothesis

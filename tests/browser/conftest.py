@@ -1,6 +1,8 @@
 """One Chromium for all tests of the page, its camera the bundled clip; a server to look at."""
 
+import contextlib
 import http.server
+import json
 import os
 import shutil
 import signal
@@ -16,6 +18,7 @@ from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import av
+import cv2
 import pytest
 
 LOCAL = "http://127.0.0.1:"
@@ -96,7 +99,8 @@ def site():
             self.send_response(404 if body is None else 200)
             self.send_header("Content-Type", kind)
             self.end_headers()
-            self.wfile.write(body or b"")
+            with contextlib.suppress(ConnectionError):  # a page that is left reads no further
+                self.wfile.write(body or b"")
 
         def log_message(self, *_):
             pass
@@ -163,6 +167,56 @@ def browser(chromium):
     assert [text for text in errors if not any(part in text for part in chromium.expected)] == []
     loaded = chromium.execute_script("return performance.getEntriesByType('resource').map(({name}) => name)")
     assert [url for url in loaded if urlsplit(url).scheme not in ("blob", "data") and LOCAL not in url] == []
+
+
+KIT_PAGE = """<!doctype html><title>page</title>
+<script type="importmap">{"imports": %s}</script>
+<script type="module">
+  %s
+  globalThis.kit = kit0;
+  globalThis.load = async (path) => {
+    const image = new Image();
+    image.src = path;
+    await image.decode();
+    return image;
+  };
+  globalThis.pixels = async (path) => {
+    const image = await load(path);
+    const pen = new OffscreenCanvas(image.width, image.height).getContext("2d");
+    pen.drawImage(image, 0, 0);
+    return pen.getImageData(0, 0, image.width, image.height);
+  };
+  globalThis.once = async (model, config, image, options) => {
+    const detector = await kit.createDetector(model, config);
+    try {
+      return await (detector.estimateHands ?? detector.estimateFaces ?? detector.estimatePoses)(image, options);
+    } finally {
+      detector.dispose();
+    }
+  };
+  document.documentElement.dataset.ready = "true";
+</script>"""
+
+
+def open_kit(browser, site, imports):
+    """A page of the site that was written for tfjs-models, with the modules of these addresses by the name imported."""
+    lines = "\n".join(f'import * as kit{i} from "{name}";' for i, name in enumerate(imports))
+    site.files["/"] = ("text/html", (KIT_PAGE % (json.dumps(imports), lines)).encode())
+    browser.get(site.url)
+    run(browser, "while (!document.documentElement.dataset.ready) await new Promise((next) => setTimeout(next, 20))")
+    return browser
+
+
+@pytest.fixture
+def show(site):
+    """`show(rgb)`: the path of an image on the site."""
+
+    def show(rgb):
+        path = f"/{len(site.files)}.png"
+        site.files[path] = ("image/png", cv2.imencode(".png", rgb[..., ::-1])[1].tobytes())
+        return path
+
+    return show
 
 
 def run(browser, body, *arguments):

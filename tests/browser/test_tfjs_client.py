@@ -1,68 +1,22 @@
 """A page written for tfjs-models, on another origin, with its import changed: the results of Sonjit's own detectors."""
 
-import cv2
 import numpy as np
 import pytest
 
 import sonjit
 from sonjit.skeletons import load_skeleton
 
-from .conftest import free_port, run
+from .conftest import free_port, open_kit, run
 
 pytestmark = pytest.mark.browser
 
 HANDS, FACES, BOXES, POSES = "MediaPipeHands", "MediaPipeFaceMesh", "MediaPipeFaceDetector", "BlazePose"
 KITS = ("hand-pose-detection", "face-landmarks-detection", "face-detection", "pose-detection")
-PAGE = """<!doctype html><title>page</title>
-<script type="importmap">{"imports": {%s}}</script>
-<script type="module">
-  %s
-  globalThis.kit = kit0;
-  globalThis.load = async (path) => {
-    const image = new Image();
-    image.src = path;
-    await image.decode();
-    return image;
-  };
-  globalThis.pixels = async (path) => {
-    const image = await load(path);
-    const pen = new OffscreenCanvas(image.width, image.height).getContext("2d");
-    pen.drawImage(image, 0, 0);
-    return pen.getImageData(0, 0, image.width, image.height);
-  };
-  globalThis.once = async (model, config, image, options) => {
-    const detector = await kit.createDetector(model, config);
-    try {
-      return await (detector.estimateHands ?? detector.estimateFaces ?? detector.estimatePoses)(image, options);
-    } finally {
-      detector.dispose();
-    }
-  };
-  document.documentElement.dataset.ready = "true";
-</script>"""
 
 
 @pytest.fixture
 def page(browser, server, site):
-    imports = ", ".join(f'"@tensorflow-models/{name}": "{server.url}/sonjit-client.js"' for name in KITS)
-    lines = "\n".join(f'import * as kit{i} from "@tensorflow-models/{name}";' for i, name in enumerate(KITS))
-    site.files["/"] = ("text/html", (PAGE % (imports, lines)).encode())
-    if not browser.current_url.startswith(site.url):
-        browser.get(site.url)
-    run(browser, "while (!document.documentElement.dataset.ready) await new Promise((next) => setTimeout(next, 20))")
-    return browser
-
-
-@pytest.fixture
-def show(site):
-    """`show(rgb)`: the path of an image on the site."""
-
-    def show(rgb):
-        path = f"/{len(site.files)}.png"
-        site.files[path] = ("image/png", cv2.imencode(".png", rgb[..., ::-1])[1].tobytes())
-        return path
-
-    return show
+    return open_kit(browser, site, {f"@tensorflow-models/{name}": f"{server.url}/sonjit-client.js" for name in KITS})
 
 
 def found_by(kind, rgb, **options):

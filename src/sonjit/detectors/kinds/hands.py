@@ -42,6 +42,8 @@ PALM_KEYPOINTS = (
 )
 """What the palm detector gives, and what the square of a palm is around."""
 _Z_SCALE = 0.4
+_FROM_PALM = {"scale": 2.6, "shift_y": -0.5}  # of a palm's square, that of a whole hand
+_AROUND_HAND = {"scale": 2.0, "shift_y": -0.1}  # of the box around wrist, palm and first joints
 _HAND_SIZE = 224
 _KEYPOINTS = 21
 
@@ -88,7 +90,7 @@ def box_from_palm(palm: Detection, turn_rad: float = 0.0) -> RotatedBox:
     x_min, y_min, x_max, y_max = palm.box.tolist()
     rotation = wrap_angle(_upright(palm.keypoints[_PALM_WRIST], palm.keypoints[_PALM_MIDDLE_MCP]) + turn_rad)
     box = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min, rotation)
-    return square_box(box, scale=2.6, shift_y=-0.5)
+    return square_box(box, **_FROM_PALM)
 
 
 class Hands(Kind[HandObservation, Hand]):
@@ -197,7 +199,7 @@ def box_around_hand(keypoints: NDArray[np.floating]) -> RotatedBox:
     points = keypoints[:, :2].astype(np.float64)
     knuckles = ((points[_INDEX_MCP] + points[_RING_MCP]) / 2 + points[_MIDDLE_MCP]) / 2
     tight = rotated_box_around(points[BOX_KEYPOINTS], _upright(points[_WRIST], knuckles))
-    return square_box(tight, scale=2.0, shift_y=-0.1)
+    return square_box(tight, **_AROUND_HAND)
 
 
 def _upright(start: NDArray[np.float64], end: NDArray[np.float64]) -> float:

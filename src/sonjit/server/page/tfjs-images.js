@@ -24,7 +24,7 @@ export async function fileOf(image, { flip, type }) {
 }
 
 /** @param {Blob} file @returns {Promise<ImageBitmap>} */
-async function decode(file) {
+export async function decode(file) {
   try {
     return await createImageBitmap(file);
   } catch {
@@ -33,7 +33,7 @@ async function decode(file) {
 }
 
 /** @param {Exclude<ImageLike, ImageData | Blob>} image @param {boolean} flip @returns {OffscreenCanvas} */
-function draw(image, flip) {
+export function draw(image, flip) {
   const [width, height] = sizeOf(image);
   const canvas = new OffscreenCanvas(width, height);
   const pen = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));

@@ -1,37 +1,30 @@
 /** `util` of tfjs-models: which keypoints are joined, and which make a face's contours. */
 
-/** @param {string} name @returns {Promise<any>} */
-const read = async (name) => (await fetch(new URL(`/skeletons/${name}.json`, import.meta.url))).json();
+/** @typedef {number[][]} Pairs */
+/** @typedef {{hand: {connections: Pairs}, body: {connections: Pairs}, mesh: {triangles: Pairs}, face: {groups: Record<string, number[]>}}} Skeletons */
 
-const [hand, face, mesh, body] = await Promise.all(
-  ["hand_mediapipe21", "face_mediapipe478", "face_mediapipe_tesselation", "body_blazepose33"].map(read),
-);
-
-/** @type {Record<string, [number, number][]>} */
-const PAIRS = {
-  MediaPipeHands: hand.connections,
-  MediaPipeFaceMesh: mesh.triangles.flatMap((/** @type {number[]} */ [a, b, c]) => [[a, b], [b, c], [c, a]]),
-  BlazePose: body.connections,
-};
-
-/**
- * Pairs of keypoints to draw lines between: bones, for a face mesh the sides of its triangles.
- *
- * @param {string} model of SupportedModels
- * @returns {[number, number][]}
- */
-export function getAdjacentPairs(model) {
-  return structuredClone(of(PAIRS, model));
-}
-
-/**
- * Keypoints of each contour: lips, leftEye, leftEyebrow, leftIris, rightEye, rightEyebrow, rightIris, faceOval.
- *
- * @param {string} model "MediaPipeFaceMesh"
- * @returns {Record<string, number[]>}
- */
-export function getKeypointIndexByContour(model) {
-  return structuredClone(of({ MediaPipeFaceMesh: face.groups }, model));
+/** @param {Skeletons} skeletons as they are in src/sonjit/skeletons */
+export function skeletonHelpers({ hand, face, mesh, body }) {
+  /** @type {Record<string, Pairs>} */
+  const pairs = {
+    MediaPipeHands: hand.connections,
+    MediaPipeFaceMesh: mesh.triangles.flatMap(([a, b, c]) => [[a, b], [b, c], [c, a]]),
+    BlazePose: body.connections,
+  };
+  return Object.freeze({
+    /**
+     * Pairs of keypoints to draw lines between: bones, for a face mesh the sides of its triangles.
+     *
+     * @param {string} model of SupportedModels
+     */
+    getAdjacentPairs: (model) => structuredClone(of(pairs, model)),
+    /**
+     * Keypoints of each contour: lips, leftEye, leftEyebrow, leftIris, rightEye, rightEyebrow, rightIris, faceOval.
+     *
+     * @param {string} model "MediaPipeFaceMesh"
+     */
+    getKeypointIndexByContour: (model) => structuredClone(of({ MediaPipeFaceMesh: face.groups }, model)),
+  });
 }
 
 /** @template T @param {Record<string, T>} table @param {string} model @returns {T} */

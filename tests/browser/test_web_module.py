@@ -1,0 +1,194 @@
+"""`web/`: the networks run in the page itself, with Python's results; the clip's frames go as pixels."""
+
+import gzip
+import json
+import shutil
+import subprocess
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sonjit
+
+from .conftest import open_kit, run
+
+pytestmark = pytest.mark.browser
+
+PROJECT = Path(__file__).parents[2]
+WEB = PROJECT / "web"
+TYPES = {".js": "text/javascript", ".wasm": "application/wasm", ".tflite": "application/octet-stream"}
+TRACK = """
+    const detector = await kit.LocalDetector.create("hands", given[1]);
+    const all = [];
+    for (const [i, path] of given[0].entries()) {
+        const {hands} = await detector[given[2]](await pixels(path), {time: i / 30});
+        all.push(hands);
+    }
+    detector.close();
+    return all;
+"""
+
+
+@pytest.fixture(scope="session")
+def module(weights, tmp_path_factory):
+    """The files of the built module by their path."""
+    if not shutil.which("node") or not (WEB / "node_modules").is_dir():
+        pytest.skip("what builds web/ is not installed: it needs npm; type: make web")
+    out = tmp_path_factory.mktemp("web")
+    subprocess.run(["node", "build.js", weights["hand-full"].parent, out], cwd=WEB, check=True)
+    return {path.relative_to(out).as_posix(): path for path in out.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def page(browser, site, module):
+    for name, path in module.items():
+        site.files.setdefault(f"/web/{name}", (TYPES[path.suffix], path.read_bytes()))
+    return open_kit(browser, site, {"sonjit-web": "/web/sonjit-web.js"})
+
+
+def golden(name):
+    return json.loads(gzip.decompress((PROJECT / "tests" / "goldens" / f"demo.hands.{name}.json.gz").read_bytes()))
+
+
+def distances(found, keypoints):
+    """Mean distance in pixels of each of (K, 2 or more) to the nearest of what was found."""
+    ours = [np.array([[point["x"], point["y"]] for point in hand["keypoints"]]) for hand in found]
+    return [min(np.linalg.norm(one - np.array(k)[:, :2], axis=1).mean() for one in ours) for k in keypoints]
+
+
+@pytest.mark.slow
+def test_stills_are_as_mediapipe_finds_them(page, show, demo_clip):
+    frames = golden("full.stills")["frames"][::3]
+    shown = [show(demo_clip[1][frame["frame"]]) for frame in frames]
+    found = run(page, TRACK, shown, {"mirrored": True}, "detect")
+    assert [len(hands) for hands in found] == [len(frame["instances"]) for frame in frames]
+    far = [
+        pixels
+        for hands, frame in zip(found, frames, strict=True)
+        for pixels in distances(hands, [one["keypoints"] for one in frame["instances"]])
+    ]
+    assert np.mean(far) < 0.3
+
+
+@pytest.mark.slow
+def test_a_clip_tracked_freely_is_as_mediapipe_tracks_it(page, show, demo_clip):
+    frames = golden("full.tracked")["frames"][:16]
+    options = {"search": "fast", "search_interval": 1, "mirrored": True}
+    found = run(page, TRACK, [show(demo_clip[1][frame["frame"]]) for frame in frames], options, "track")
+    assert [len(hands) for hands in found] == [len(frame["instances"]) for frame in frames]
+    far = [
+        pixels
+        for hands, frame in zip(found, frames, strict=True)
+        for pixels in distances(hands, [one["keypoints"] for one in frame["instances"]])
+    ]
+    assert np.mean(far) < 1
+
+
+@pytest.mark.slow
+def test_a_stream_is_as_python_tracks_it(page, show, demo_clip):
+    """The search spread over the frames, ids, sides, smoothing, metres: with room for one hand more than there is."""
+    frames, options = demo_clip[1][60:76], {"model": "lite", "max_instances": 3, "smoothing": "one_euro"}
+    found = run(page, TRACK, [show(rgb) for rgb in frames], options, "track")
+    with sonjit.create_detector("hands", **options) as detector:
+        expected = [
+            [hand.to_dict(full=True) for hand in detector.detect(rgb, time=i / 30)] for i, rgb in enumerate(frames)
+        ]
+    told = [[[hand[name] for name in ("id", "handedness")] for hand in hands] for hands in (*found, *expected)]
+    assert told[: len(frames)] == told[len(frames) :]
+    for ours, theirs in zip(chain(*found), chain(*expected), strict=True):
+        assert ours.keys() == theirs.keys()
+        for points, axes, tolerance in (("keypoints", "xy", 1), ("keypoints", "z", 4), ("keypoints3D", "xyz", 0.02)):
+            first, second = ([[p[axis] for axis in axes] for p in one[points]] for one in (ours, theirs))
+            np.testing.assert_allclose(first, second, atol=tolerance)
+            assert [p["name"] for p in ours[points]] == [p["name"] for p in theirs[points]]
+        assert ours["box"] == pytest.approx(theirs["box"], abs=1)
+
+
+@pytest.mark.slow
+def test_a_page_of_tfjs(page, show, photo):
+    """The call as it is printed, with `flipHorizontal` and `staticImageMode` for all images."""
+    config = {"runtime": "tfjs", "modelType": "full", "maxHands": 2, "flipHorizontal": True, "staticImageMode": True}
+    found = run(page, "return once(kit.SupportedModels.MediaPipeHands, given[1], await pixels(given[0]))",
+                show(photo), config)  # fmt: skip
+    pixels = np.ascontiguousarray(photo[:, ::-1])
+    with sonjit.create_detector("hands", static_image=True, search="fast", mirrored=True) as detector:
+        expected = [hand.to_dict() for hand in detector.detect(pixels)]
+    assert len(found) == len(expected) > 0
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.keys() == theirs.keys()
+        assert ours["handedness"] == theirs["handedness"]
+        assert distances([ours], [[[p["x"], p["y"]] for p in theirs["keypoints"]]])[0] < 0.1
+
+
+@pytest.mark.slow
+def test_frames_that_come_too_fast_are_dropped(page, show, demo_clip):
+    """Three at once: the first is looked at, the last is next and answers for the second too; sizes may change."""
+    found = run(page, """
+        const detector = await kit.createDetector("MediaPipeHands");
+        const [first, second, other] = await Promise.all(given[0].map(pixels));
+        const images = [first, second, other];
+        const all = await Promise.all(images.map((image, i) => detector.estimateHands(image, null, 40 * i)));
+        const none = await detector.estimateHands(null);
+        detector.dispose();
+        const after = await detector.estimateHands(first).catch((error) => error.message);
+        return {all, none, after};
+    """, [show(demo_clip[1][i]) for i in (60, 70)] + [show(np.zeros((50, 70, 3), np.uint8))])  # fmt: skip
+    first, *rest = found["all"]
+    assert first
+    assert rest == [[], []]
+    assert found["none"] == []
+    assert "disposed of" in found["after"]
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ("kit.createDetector('MoveNet')", "unknown model .* known: MediaPipeHands"),
+        ("kit.createDetector('BlazePose')", 'unknown kind "body"; in the browser: hands'),
+        ("kit.createDetector('MediaPipeHands', {maxHands: 51})", "1 to 50"),
+        ("kit.createDetector('MediaPipeHands', {landmarkModelUrl: '/hands/model.json'})", "give the .tflite file"),
+        ("kit.createDetector('MediaPipeHands', {detectorModelUrl: '/none.tflite'})", "none.tflite: 404"),
+        (
+            "kit.createDetector('MediaPipeHands', {detectorModelUrl: '/web/sonjit-web.js'})",
+            "cannot be read as a network",
+        ),
+        (
+            "kit.createDetector('MediaPipeHands', {detectorModelUrl: '/web/models/hand_landmark_lite.tflite'})",
+            "hand_landmark_lite.tflite is another network: it takes 224 x 224",
+        ),
+        ("kit.createDetector('MediaPipeHands', {base: '/wrong/'})", "is not the published palm_detection_full.tflite"),
+        ("kit.createDetector('MediaPipeHands', {base: '/nowhere'})", "its script was not loaded"),
+        ("kit.LocalDetector.create('hands', {search: 'thorough'})", "runs on a Sonjit server only"),
+        ("kit.LocalDetector.create('hands', {search_interval: 0})", "a whole number from 1"),
+        ("once('MediaPipeHands', {}, 'photo.png')", "a String is not an image; known: HTMLImageElement"),
+    ],
+)
+def test_what_is_wrong_is_told_with_a_way_on(page, site, call, says):
+    page.expected += ["404", "favicon"]
+    for path, (kind, body) in list(site.files.items()):
+        if path.startswith("/web/"):
+            broken = body[:-1] + b"x" if path.endswith("palm_detection_full.tflite") else body
+            site.files.setdefault(path.replace("/web/", "/wrong/"), (kind, broken))
+    with pytest.raises(RuntimeError, match=says):
+        run(page, f"await {call}")
+
+
+@pytest.mark.parametrize(
+    ("missing", "says"), [("Worker", "has no workers"), ("WebAssembly", "has no WebAssembly with SIMD")]
+)
+def test_what_the_browser_lacks_is_named(page, site, missing, says):
+    """A worker sees what its own script starts with."""
+    kind, body = site.files["/web/sonjit-web-worker.js"]
+    site.files["/lacking/sonjit-web-worker.js"] = (kind, f"delete globalThis.{missing};".encode() + body)
+    with pytest.raises(RuntimeError, match=says):
+        run(page, f"""
+            const kept = globalThis.{missing};
+            if ("{missing}" === "Worker") delete globalThis.Worker;
+            try {{
+                await kit.createDetector("MediaPipeHands", {{base: "/lacking/"}});
+            }} finally {{
+                globalThis.{missing} = kept;
+            }}
+        """)  # fmt: skip

@@ -1,0 +1,121 @@
+"""Write what `web/` shares with Python as data: constants, anchors, options and weights.
+
+python tools/web_data.py           # write web/src/data.json
+python tools/web_data.py --check   # say whether it is what the program makes of it
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sonjit.detectors import observations, pipeline, tracking
+from sonjit.detectors.kinds import KINDS, hands, options_of
+from sonjit.detectors.search import finds, stream_finders, streams
+from sonjit.detectors.smoothing import OneEuro
+from sonjit.weights.catalog import find_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    from sonjit.detectors.kinds import KindEntry
+    from sonjit.detectors.ssd import AnchorGrid
+
+FILE = Path(__file__).parents[1] / "web" / "src" / "data.json"
+IN_THE_BROWSER = ("hands",)
+"""Kinds that `web/` runs."""
+
+
+def data() -> dict[str, Any]:
+    """All of it."""
+    kinds = {name: _kind(KINDS[name]) for name in IN_THE_BROWSER}
+    weights = {name for kind in kinds.values() for model in kind["models"].values() for name in model.values()}
+    modules = (observations, tracking, pipeline, hands, finds, streams)
+    return {
+        "constants": {module.__name__.rpartition(".")[2]: _constants(module) for module in modules},
+        "finders": {"hands": _finder(stream_finders.HandFinder)},
+        "one_euro": _defaults(OneEuro),
+        "grids": {"palm": _grid(hands.PALM_GRID)},
+        "kinds": kinds,
+        "weights": {name: _weight(name) for name in sorted(weights)},
+    }
+
+
+def _constants(module: ModuleType) -> dict[str, Any]:
+    """The numbers, and tables of numbers, that a module names in capitals and defines itself."""
+    own = inspect.getsource(module)
+    named = {name.lstrip("_"): value for name, value in vars(module).items() if name.isupper() and name in own}
+    return {name: value for name, value in named.items() if _is_plain(value)}
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _finder(finder: type[stream_finders.HandFinder]) -> dict[str, Any]:
+    return {
+        "parts": finder.parts,
+        "windows_at_once": finder.windows_at_once,
+        "least_presence": finder.least_presence,
+        "inferences": finder.inferences,
+        "score": {"bias": finder.SCORE.bias, "weights": finder.SCORE.weights},
+    }
+
+
+def _grid(grid: AnchorGrid) -> dict[str, Any]:
+    """Layers as cells per side and anchors per cell; an anchor's centre is its cell's."""
+    each = len(grid.aspect_ratios) + (grid.interpolated_aspect_ratio > 0)
+    layers = [(stride, each * len(list(members))) for stride, members in groupby(grid.strides)]
+    cells = [(-(-grid.input_size // stride), anchors) for stride, anchors in layers]
+    made = [((x + 0.5) / n, (y + 0.5) / n) for n, k in cells for y in range(n) for x in range(n) for _ in range(k)]
+    if abs(grid.anchors()[:, :2] - made).max() > 1e-6:
+        raise ValueError(f"{grid}: its anchors are not in the middles of their cells")
+    return {"size": grid.input_size, "layers": cells}
+
+
+def _kind(entry: KindEntry) -> dict[str, Any]:
+    names = ("name", "type", "default", "choices", "minimum", "maximum", "help")
+    options = [asdict(one) for one in options_of(entry).values() if one.remote]
+    return {
+        "list": entry.list_name,
+        "max_instances": entry.max_instances,
+        "models": {name: dict(model.weights) for name, model in entry.models.items()},
+        "min_detection_score": {name: model.min_detection_score for name, model in entry.models.items()},
+        "options": {one["name"]: {name: one[name] for name in names} for one in options},
+    }
+
+
+def _weight(name: str) -> dict[str, Any]:
+    record = find_record(name)
+    return {"file": record.file, "bytes": record.bytes, "sha256": record.sha256}
+
+
+def _defaults(function: Callable[..., object]) -> dict[str, Any]:
+    return {name: one.default for name, one in inspect.signature(function).parameters.items()}
+
+
+def text() -> str:
+    """The file."""
+    return json.dumps(data(), indent=1, sort_keys=True) + "\n"
+
+
+def main() -> None:
+    """Write the file, or compare."""
+    if "--check" not in sys.argv[1:]:
+        FILE.write_text(text(), encoding="utf-8")
+    elif not FILE.is_file() or FILE.read_text("utf-8") != text():
+        sys.exit(f"{FILE.name} is not what the program makes of it; type: python tools/web_data.py")
+
+
+if __name__ == "__main__":
+    main()

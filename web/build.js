@@ -1,0 +1,34 @@
+/** Builds dist/: the module, its worker, LiteRT's runtime and the networks. `node build.js NETWORKS [dist]` */
+
+import { copyFileSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { build } from "esbuild";
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+const RUNTIME = join(dirname(createRequire(import.meta.url).resolve("@litertjs/core/package.json")), "wasm");
+const VARIANTS = ["", "compat_", "threaded_"]; // with relaxed SIMD; without it; with it and threads
+
+const [models, out = join(HERE, "dist")] = process.argv.slice(2);
+if (!models) throw new Error("node build.js NETWORKS [dist]: give the folder with the networks, Sonjit's cache");
+const DIST = resolve(out);
+
+rmSync(DIST, { recursive: true, force: true });
+for (const folder of ["wasm", "models"]) mkdirSync(join(DIST, folder), { recursive: true });
+
+const options = { bundle: true, minify: true, legalComments: "eof", target: "es2022", logLevel: "warning", absWorkingDir: HERE };
+await build({ ...options, entryPoints: ["src/index.ts"], format: "esm", outfile: join(DIST, "sonjit-web.js") });
+// A classic script: LiteRT loads its own by importScripts, which module workers lack.
+await build({ ...options, entryPoints: ["src/worker.ts"], format: "iife", outfile: join(DIST, "sonjit-web-worker.js") });
+
+for (const variant of VARIANTS) {
+  for (const ending of ["js", "wasm"]) {
+    const name = `litert_wasm_${variant}internal.${ending}`;
+    copyFileSync(join(RUNTIME, name), join(DIST, "wasm", name));
+  }
+}
+for (const { file } of Object.values(JSON.parse(readFileSync(join(HERE, "src/data.json"), "utf8")).weights)) {
+  copyFileSync(join(models, file), join(DIST, "models", file));
+}

@@ -1,0 +1,81 @@
+/** Rotated boxes in pixels, and points in them; rotations in radians turn clockwise on the screen. */
+
+export interface RotatedBox {
+  readonly cx: number;
+  readonly cy: number;
+  readonly width: number;
+  readonly height: number;
+  readonly rotation: number;
+}
+
+/** The same angle in [-pi, pi). */
+export function wrapAngle(angle: number): number {
+  return angle - 2 * Math.PI * Math.floor((angle + Math.PI) / (2 * Math.PI));
+}
+
+/** A box shifted along its own y axis by a part of its height, then squared and scaled. */
+export function squareBox(box: RotatedBox, { scale, shift_y }: { scale: number; shift_y: number }): RotatedBox {
+  const shift = box.height * shift_y;
+  const side = Math.max(box.width, box.height) * scale;
+  return {
+    cx: box.cx - shift * Math.sin(box.rotation),
+    cy: box.cy + shift * Math.cos(box.rotation),
+    width: side,
+    height: side,
+    rotation: box.rotation,
+  };
+}
+
+/** Smallest box of a rotation around the chosen of points (K, 3). */
+export function rotatedBoxAround(points: Float32Array, chosen: readonly number[], rotation: number): RotatedBox {
+  const cos = Math.cos(rotation);
+  const sin = Math.sin(rotation);
+  let [left, right, top, bottom] = [Infinity, -Infinity, Infinity, -Infinity];
+  for (const i of chosen) {
+    const x = points[3 * i]!;
+    const y = points[3 * i + 1]!;
+    const alongX = x * cos + y * sin;
+    const alongY = y * cos - x * sin;
+    left = Math.min(left, alongX);
+    right = Math.max(right, alongX);
+    top = Math.min(top, alongY);
+    bottom = Math.max(bottom, alongY);
+  }
+  const x = (left + right) / 2;
+  const y = (top + bottom) / 2;
+  return { cx: x * cos - y * sin, cy: x * sin + y * cos, width: right - left, height: bottom - top, rotation };
+}
+
+/** Intersection over union of two boxes with their rotation left out. */
+export function iou(a: RotatedBox, b: RotatedBox): number {
+  const width = Math.min(a.cx + a.width / 2, b.cx + b.width / 2) - Math.max(a.cx - a.width / 2, b.cx - b.width / 2);
+  const height = Math.min(a.cy + a.height / 2, b.cy + b.height / 2) - Math.max(a.cy - a.height / 2, b.cy - b.height / 2);
+  if (width <= 0 || height <= 0) return 0;
+  const shared = width * height;
+  return shared / (a.width * a.height + b.width * b.height - shared);
+}
+
+/** The upright square around a whole image. */
+export function squareAround(width: number, height: number): RotatedBox {
+  const side = Math.max(width, height);
+  return { cx: width / 2, cy: height / 2, width: side, height: side, rotation: 0 };
+}
+
+/**
+ * Points (K, 3) in pixels of a square crop of that size as pixels of the image.
+ *
+ * @param depth what z is divided by besides
+ */
+export function pointsFromCrop(points: Float32Array, box: RotatedBox, size: number, depth: number): Float32Array {
+  const cos = Math.cos(box.rotation);
+  const sin = Math.sin(box.rotation);
+  const placed = new Float32Array(points.length);
+  for (let i = 0; i < points.length; i += 3) {
+    const x = (points[i]! / size - 0.5) * box.width;
+    const y = (points[i + 1]! / size - 0.5) * box.height;
+    placed[i] = x * cos - y * sin + box.cx;
+    placed[i + 1] = x * sin + y * cos + box.cy;
+    placed[i + 2] = (points[i + 2]! / size / depth) * box.width;
+  }
+  return placed;
+}

@@ -1,0 +1,45 @@
+/** What Python and this module share; `python tools/web_data.py` writes data.json. */
+
+import raw from "./data.json";
+
+export interface Weight {
+  readonly file: string;
+  readonly bytes: number;
+  readonly sha256: string;
+}
+export interface Grid {
+  readonly size: number;
+  /** Cells per side, and anchors per cell. */
+  readonly layers: readonly (readonly [number, number])[];
+}
+export interface OptionRecord {
+  readonly name: string;
+  readonly type: string;
+  readonly default: boolean | number | string | null;
+  readonly choices: readonly string[];
+  readonly minimum: number | null;
+  readonly maximum: number | null;
+  readonly help: string;
+}
+export interface KindRecord {
+  /** Of the results in an answer. */
+  readonly list: string;
+  readonly max_instances: number;
+  /** Names of weights by what they are for. */
+  readonly models: Readonly<Record<string, { readonly detector: string; readonly landmark: string }>>;
+  readonly min_detection_score: Readonly<Record<string, number>>;
+  readonly options: Readonly<Record<string, OptionRecord>>;
+}
+export interface Finder {
+  readonly parts: readonly number[];
+  readonly windows_at_once: number;
+  readonly least_presence: number;
+  readonly inferences: number;
+  readonly score: { readonly bias: number; readonly weights: Readonly<Record<string, number>> };
+}
+
+export const { constants, one_euro: ONE_EURO } = raw;
+export const FINDERS: Readonly<Record<keyof typeof raw.finders, Finder>> = raw.finders;
+export const GRIDS = raw.grids as unknown as Readonly<Record<keyof typeof raw.grids, Grid>>;
+export const KINDS: Readonly<Record<string, KindRecord>> = raw.kinds;
+export const WEIGHTS: Readonly<Record<string, Weight>> = raw.weights;

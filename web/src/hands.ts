@@ -1,0 +1,136 @@
+/** MediaPipe Hands (Zhang et al. 2020): palm detector and 21 landmarks. */
+
+import { pointsFromCrop, rotatedBoxAround, squareBox, wrapAngle, type RotatedBox } from "./boxes.js";
+import skeleton from "../../src/sonjit/skeletons/hand_mediapipe21.json";
+import { constants } from "./data.js";
+import type { Network } from "./network.js";
+import { cornersOf, type Observation, type Point } from "./observations.js";
+import type { Kind } from "./pipeline.js";
+import { cropInto, cut, type Pixels } from "./pixels.js";
+import { found, type Found, type NamedPoint } from "./results.js";
+import type { Detection, SingleShotDetector } from "./ssd.js";
+import type { Track } from "./tracking.js";
+
+const OF = constants.hands;
+
+export interface HandObservation extends Observation {
+  readonly keypoints3D: Float32Array;
+  readonly left: number;
+  readonly colours: null;
+}
+
+/** One hand in one image; `keypoints` in pixels, `keypoints3D` in metres. */
+export interface Hand extends Found {
+  readonly score: number;
+  readonly handedness: "Left" | "Right";
+  readonly handednessScore: number;
+  readonly keypoints3D: NamedPoint[];
+}
+
+/** The box of a whole hand, fingers up, from a palm's box and keypoints. */
+export function boxFromPalm({ box, keypoints }: Detection): RotatedBox {
+  const [left, top, right, bottom] = box;
+  const rotation = upright(keypoints[OF.PALM_WRIST]!, keypoints[OF.PALM_MIDDLE_MCP]!);
+  const palm = { cx: (left + right) / 2, cy: (top + bottom) / 2, width: right - left, height: bottom - top, rotation };
+  return squareBox(palm, OF.FROM_PALM);
+}
+
+/** The crop for a hand of known keypoints: upright along the hand, twice as large as wrist, palm and first joints. */
+export function boxAroundHand(keypoints: Float32Array): RotatedBox {
+  const at = (i: number): Point => [keypoints[3 * i]!, keypoints[3 * i + 1]!];
+  const [index, middle, ring] = [at(OF.INDEX_MCP), at(OF.MIDDLE_MCP), at(OF.RING_MCP)];
+  const knuckle = (k: 0 | 1) => ((index[k] + ring[k]) / 2 + middle[k]) / 2;
+  const rotation = upright(at(OF.WRIST), [knuckle(0), knuckle(1)]);
+  return squareBox(rotatedBoxAround(keypoints, OF.BOX_KEYPOINTS, rotation), OF.AROUND_HAND);
+}
+
+/** Rotation that a box must have for the way from start to end to point up in it. */
+function upright(start: Point, end: Point): number {
+  return wrapAngle(Math.PI / 2 - Math.atan2(start[1] - end[1], end[0] - start[0]));
+}
+
+/** Palm detector and hand landmarks. */
+export class Hands implements Kind<HandObservation, Hand> {
+  readonly core = null;
+  readonly #palms: SingleShotDetector;
+  readonly #landmarks: Network;
+  readonly #isMirrored: boolean;
+
+  constructor(palms: SingleShotDetector, landmarks: Network, isMirrored: boolean) {
+    this.#palms = palms;
+    this.#landmarks = landmarks;
+    this.#isMirrored = isMirrored;
+  }
+
+  async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
+    return (await this.#palms.find(image, minScore)).map(boxFromPalm);
+  }
+
+  /** 21 keypoints, presence and handedness from one box. */
+  async observe(image: Pixels, box: RotatedBox): Promise<HandObservation> {
+    const { input, size } = this.#landmarks;
+    cropInto(image, box, size, input);
+    const [points, presence, handedness, world] = await this.#landmarks.run();
+    const cos = Math.cos(box.rotation);
+    const sin = Math.sin(box.rotation);
+    const keypoints3D = new Float32Array(3 * OF.KEYPOINTS);
+    for (let i = 0; i < keypoints3D.length; i += 3) {
+      const [x, y, z] = [world![i]!, world![i + 1]!, world![i + 2]!];
+      keypoints3D.set([x * cos - y * sin, x * sin + y * cos, z], i);
+    }
+    const left = handedness![0]!; // the network was trained on selfie views: there its label is the person's own hand
+    return {
+      score: presence![0]!,
+      keypoints: pointsFromCrop(points!, box, size, OF.Z_SCALE),
+      keypoints3D,
+      left: this.#isMirrored ? left : 1 - left,
+      colours: null,
+    };
+  }
+
+  /** What is seen in a box in the mirror, with keypoints and side as they are in the image itself. */
+  async observeInMirror(image: Pixels, box: RotatedBox): Promise<HandObservation> {
+    const reach = 0.75 * box.width;
+    const start = (at: number, size: number) => Math.min(Math.max(Math.trunc(at - reach), 0), size - 1);
+    const end = (at: number, size: number, from: number) =>
+      Math.max(Math.min(Math.trunc(at + reach) + 1, size), from + 1);
+    const [left, top] = [start(box.cx, image.width), start(box.cy, image.height)];
+    const [right, bottom] = [end(box.cx, image.width, left), end(box.cy, image.height, top)];
+    const mirror = cut(image, left, top, right, bottom, { mirrored: true });
+    const seen = await this.observe(mirror, { ...box, cx: right - box.cx, cy: box.cy - top, rotation: -box.rotation });
+    return {
+      ...seen,
+      keypoints: seen.keypoints.map((value, i) => (i % 3 === 0 ? right - value : i % 3 === 1 ? value + top : value)),
+      keypoints3D: seen.keypoints3D.map((value, i) => (i % 3 === 0 ? -value : value)),
+      left: 1 - seen.left,
+    };
+  }
+
+  /** The next frame's box, from the hand as seen: smoothing would drag it behind. */
+  follow(observation: HandObservation): RotatedBox {
+    return boxAroundHand(observation.keypoints);
+  }
+
+  moved(observation: HandObservation, shift: Point, score: number): HandObservation {
+    const keypoints = observation.keypoints.map((value, i) => (i % 3 === 2 ? value : value + shift[(i % 3) as 0 | 1]));
+    return { ...observation, keypoints, score };
+  }
+
+  /** For a track with the side with the most evidence over its frames. */
+  result(observation: HandObservation, track: Track<HandObservation> | null): Hand {
+    const left = track?.left ?? observation.left;
+    return {
+      score: observation.score,
+      handedness: left > 0.5 ? "Left" : "Right",
+      keypoints: found(observation.keypoints, skeleton.keypoints),
+      keypoints3D: found(observation.keypoints3D, skeleton.keypoints),
+      id: track?.id ?? null,
+      handednessScore: Math.max(left, 1 - left),
+      box: boxOf(cornersOf(observation.keypoints)),
+    };
+  }
+}
+
+function boxOf([xMin, yMin, xMax, yMax]: readonly [number, number, number, number]): Found["box"] {
+  return { xMin, yMin, xMax, yMax, width: xMax - xMin, height: yMax - yMin };
+}

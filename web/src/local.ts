@@ -1,0 +1,203 @@
+/** A detector in a worker of this page. */
+
+import { decode, draw, type ImageLike } from "../../src/sonjit/server/page/tfjs-images.js";
+import { WEIGHTS } from "./data.js";
+import type { Answer, Places, Reply, Request, Sent } from "./messages.js";
+import { kindOf, settingsOf, type DetectorOptions, type Settings } from "./options.js";
+import type { Found } from "./results.js";
+
+const HERE = new URL(".", import.meta.url).href;
+
+/** Where a detector's files come from, instead of this module's own folder. */
+export interface Files {
+  /** Folder with what `dist/` of this package holds: the worker, wasm/ and models/. */
+  readonly base?: string;
+  /** Addresses of networks of your own, `.tflite`. */
+  readonly detectorModelUrl?: string;
+  readonly landmarkModelUrl?: string;
+}
+
+/** What was found in an image, in a list by the kind's name: `{width, height, hands: [...]}`. */
+export type LocalAnswer = { width: number; height: number } & Record<string, Found[]>;
+
+interface Waiting {
+  resolve(answer: Answer | null): void;
+  reject(error: Error): void;
+}
+
+type Unnumbered = Request extends infer R ? (R extends Request ? Omit<R, "id"> : never) : never;
+
+/** Finds instances of one kind; the networks run in a worker, so that the page never waits for them. */
+export class LocalDetector {
+  readonly #worker: Worker;
+  readonly #list: string;
+  readonly #waiting = new Map<number, Waiting>();
+  #settings: Settings;
+  #next = 0;
+  #isClosed = false;
+  /** The stream's image that is looked at, and the newest one that waits for it. */
+  #underWay: Promise<unknown> | null = null;
+  #newest: { image: Sent; time: number | null; answer: PromiseWithResolvers<LocalAnswer> } | null = null;
+
+  private constructor(worker: Worker, settings: Settings) {
+    this.#worker = worker;
+    this.#settings = settings;
+    this.#list = kindOf(settings.kind).list;
+    worker.addEventListener("message", ({ data }: MessageEvent<Reply>) => {
+      const waiting = this.#waiting.get(data.id);
+      this.#waiting.delete(data.id);
+      if (data.error === undefined) waiting?.resolve(data.answer ?? null);
+      else waiting?.reject(new Error(data.error));
+    });
+    worker.addEventListener("error", (event) => {
+      event.preventDefault();
+      this.#end(new Error(`the worker ended (${event.message || "its script was not loaded"}): make a new detector`));
+    });
+  }
+
+  /**
+   * Load the networks.
+   *
+   * @param kind "hands"
+   * @param options those of `sonjit.create_detector`, by the same names
+   */
+  static async create(kind: string, options: DetectorOptions = {}, files: Files = {}): Promise<LocalDetector> {
+    const settings = settingsOf(kind, { ...options });
+    const places = placesOf(settings, files);
+    const detector = new LocalDetector(startWorker(new URL("sonjit-web-worker.js", baseOf(files)).href), settings);
+    try {
+      await detector.#ask({ type: "load", settings, places });
+    } catch (error) {
+      detector.close();
+      throw error;
+    }
+    return detector;
+  }
+
+  /**
+   * What is in the next image of the stream; its pixels are read before this returns.
+   *
+   * An image that comes while another one is looked at waits alone: a newer one takes its place, and answers for it.
+   *
+   * @param how `time` in seconds, by default 30 frames a second; `flip`: exchange left and right of the image first
+   */
+  track(image: ImageLike, { time = null, flip = false }: { time?: number | null; flip?: boolean } = {}): Promise<LocalAnswer> {
+    if (image instanceof Blob) return this.detect(image, { flip });
+    const sent = sentFrom(image, flip);
+    const answer = this.#newest?.answer ?? Promise.withResolvers<LocalAnswer>();
+    if (this.#newest?.image instanceof ImageBitmap) this.#newest.image.close();
+    this.#newest = { image: sent, time, answer };
+    if (this.#underWay === null) void this.#work();
+    return answer.promise;
+  }
+
+  /** What is in an image on its own. */
+  async detect(image: ImageLike, { flip = false } = {}): Promise<LocalAnswer> {
+    const sent = sentFrom(image instanceof Blob ? await decode(image) : image, flip);
+    return this.#shaped(await this.#ask({ type: "detect", image: sent }, sent));
+  }
+
+  /** Other options from the next image on; kind and model stay. */
+  configure(options: DetectorOptions): void {
+    const settings = settingsOf(this.#settings.kind, { ...options });
+    if (JSON.stringify(settings) === JSON.stringify(this.#settings)) return;
+    this.#settings = settings;
+    this.#tell({ type: "configure", settings });
+  }
+
+  /** Forget every instance: the next image starts a new stream. */
+  reset(): void {
+    this.#tell({ type: "reset" });
+  }
+
+  /** End the worker. */
+  close(): void {
+    this.#end(new Error("this detector is closed: make a new one"));
+  }
+
+  async #work(): Promise<void> {
+    while (this.#newest !== null) {
+      const { image, time, answer } = this.#newest;
+      this.#newest = null;
+      this.#underWay = this.#ask({ type: "track", image, time }, image).then(
+        (found) => answer.resolve(this.#shaped(found)),
+        (error: unknown) => answer.reject(error),
+      );
+      await this.#underWay;
+    }
+    this.#underWay = null;
+  }
+
+  #shaped(answer: Answer | null): LocalAnswer {
+    const { width, height, found } = answer!;
+    return { width, height, [this.#list]: found } as unknown as LocalAnswer;
+  }
+
+  #tell(request: Unnumbered): void {
+    void this.#ask(request).catch(() => {});
+  }
+
+  #ask(request: Unnumbered, image: Sent | null = null): Promise<Answer | null> {
+    if (this.#isClosed) return Promise.reject(new Error("this detector is closed: make a new one"));
+    const id = this.#next++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#worker.postMessage({ ...request, id }, image instanceof ImageBitmap ? [image] : []);
+    });
+  }
+
+  #end(reason: Error): void {
+    this.#isClosed = true;
+    this.#worker.terminate();
+    for (const waiting of this.#waiting.values()) waiting.reject(reason);
+    this.#waiting.clear();
+  }
+}
+
+function baseOf({ base }: Files): string {
+  return new URL(base?.endsWith("/") ?? true ? (base ?? HERE) : `${base}/`, document.baseURI).href;
+}
+
+function placesOf({ kind, model }: Settings, files: Files): Places {
+  const names = kindOf(kind).models[model]!;
+  const base = baseOf(files);
+  const place = (own: string | undefined, name: string) => {
+    if (own !== undefined && /(^|\/)model\.json([?#]|$)/.test(own)) {
+      throw new Error(`${own} is a model of TensorFlow.js: give the .tflite file of the same network, or leave it out`);
+    }
+    return own === undefined ? new URL(`models/${WEIGHTS[name]!.file}`, base).href : new URL(own, document.baseURI).href;
+  };
+  return {
+    runtime: new URL("wasm/", base).href,
+    detector: place(files.detectorModelUrl, names.detector),
+    landmark: place(files.landmarkModelUrl, names.landmark),
+    ownDetector: files.detectorModelUrl !== undefined,
+    ownLandmark: files.landmarkModelUrl !== undefined,
+  };
+}
+
+/** A worker of a script that may be on another site. */
+function startWorker(url: string): Worker {
+  if (typeof Worker === "undefined") {
+    throw new Error("this browser has no workers: take a newer one, or let a Sonjit server compute");
+  }
+  if (new URL(url).origin === location.origin) return new Worker(url);
+  const script = URL.createObjectURL(new Blob([`importScripts(${JSON.stringify(url)})`], { type: "text/javascript" }));
+  try {
+    return new Worker(script);
+  } finally {
+    URL.revokeObjectURL(script);
+  }
+}
+
+/** The image as it is now, ready for the worker. */
+function sentFrom(image: Exclude<ImageLike, Blob>, flip: boolean): Sent {
+  if (!(image instanceof ImageData)) return draw(image, flip).transferToImageBitmap();
+  const { width, height } = image;
+  const data = image.data.slice();
+  if (flip) {
+    const pixels = new Uint32Array(data.buffer);
+    for (let y = 0; y < height; y++) pixels.subarray(y * width, (y + 1) * width).reverse();
+  }
+  return { width, height, data };
+}

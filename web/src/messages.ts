@@ -1,0 +1,40 @@
+/** What page and worker say to each other. */
+
+import type { Pixels } from "./pixels.js";
+import type { Settings } from "./options.js";
+import type { Found } from "./results.js";
+
+/** Where a detector's files are. */
+export interface Places {
+  /** Folder of the runtime. */
+  readonly runtime: string;
+  readonly detector: string;
+  readonly landmark: string;
+  /** Whether these are the caller's own networks. */
+  readonly ownDetector: boolean;
+  readonly ownLandmark: boolean;
+}
+
+/** An image on its way to the worker. */
+export type Sent = ImageBitmap | Pixels;
+
+export type Request =
+  | { readonly id: number; readonly type: "load"; readonly settings: Settings; readonly places: Places }
+  | { readonly id: number; readonly type: "configure"; readonly settings: Settings }
+  | { readonly id: number; readonly type: "track"; readonly image: Sent; readonly time: number | null }
+  | { readonly id: number; readonly type: "detect"; readonly image: Sent }
+  | { readonly id: number; readonly type: "reset" };
+
+/** What was found in an image of that size. */
+export interface Answer {
+  readonly width: number;
+  readonly height: number;
+  readonly found: readonly Found[];
+}
+
+export interface Reply {
+  readonly id: number;
+  readonly answer?: Answer | null;
+  /** The message where it went wrong. */
+  readonly error?: string;
+}

@@ -1,0 +1,67 @@
+/** Options of a detector, checked by the records that Python has of them. */
+
+import { KINDS, type KindRecord, type OptionRecord } from "./data.js";
+
+export type OptionValue = boolean | number | string | null | undefined;
+
+/** A detector's options as they are given; names and bounds are those of `sonjit.create_detector`. */
+export interface DetectorOptions {
+  readonly model?: string;
+  readonly max_instances?: number;
+  readonly mirrored?: boolean;
+  readonly flip_horizontal?: boolean;
+  readonly smoothing?: "none" | "published" | "one_euro";
+  readonly min_detection_score?: number;
+  readonly min_presence_score?: number;
+  readonly search_interval?: number;
+  readonly search?: "fast" | "auto";
+}
+
+/** The same, filled in. */
+export type Settings = Required<DetectorOptions> & { readonly kind: string };
+
+const LEFT_TO_THE_CALL = ["static_image"];
+const BEYOND_THE_BROWSER: Readonly<Record<string, readonly OptionValue[]>> = { search: ["thorough"], visibility: [true] };
+
+/** The record of a kind. */
+export function kindOf(name: string): KindRecord {
+  const kind = KINDS[name];
+  if (!kind) throw new Error(`unknown kind ${JSON.stringify(name)}; in the browser: ${Object.keys(KINDS).join(", ")}`);
+  return kind;
+}
+
+/** Options filled in with the defaults of the kind and its model. */
+export function settingsOf(name: string, given: Readonly<Record<string, OptionValue>>): Settings {
+  const kind = kindOf(name);
+  const known = Object.values(kind.options).filter((one) => !LEFT_TO_THE_CALL.includes(one.name));
+  const all: Record<string, OptionValue> = {};
+  for (const one of known) all[one.name] = one.default;
+  for (const [option, value] of Object.entries(given)) {
+    const record = known.find((one) => one.name === option);
+    if (!record) throw new Error(`${name} has no option ${option}; known: ${known.map((one) => one.name).join(", ")}`);
+    if (value === null || value === undefined) continue;
+    if (BEYOND_THE_BROWSER[option]?.includes(value)) {
+      throw new Error(`${option}=${JSON.stringify(value)} runs on a Sonjit server only; leave it out here`);
+    }
+    if (!isAllowed(record, value)) throw new Error(`${option}=${JSON.stringify(value)}: give ${wanted(record)}`);
+    all[option] = value;
+  }
+  all.max_instances ??= kind.max_instances;
+  all.min_detection_score ??= kind.min_detection_score[String(all.model)]!;
+  all.smoothing ??= "published";
+  return { ...all, kind: name } as unknown as Settings; // every option of the kind is filled in and checked
+}
+
+function isAllowed({ type, choices, minimum, maximum }: OptionRecord, value: OptionValue): boolean {
+  if (type === "boolean") return typeof value === "boolean";
+  if (type === "string") return typeof value === "string" && (!choices.length || choices.includes(value));
+  if (typeof value !== "number" || !(type === "integer" ? Number.isInteger(value) : Number.isFinite(value))) return false;
+  return (minimum === null || value >= minimum) && (maximum === null || value <= maximum);
+}
+
+function wanted({ type, choices, minimum, maximum }: OptionRecord): string {
+  if (choices.length) return `one of ${choices.join(", ")}`;
+  if (type === "boolean") return "true or false";
+  const noun = type === "integer" ? "a whole number" : type === "number" ? "a number" : "text";
+  return `${noun}${minimum === null ? "" : ` from ${minimum}`}${maximum === null ? "" : ` to ${maximum}`}`;
+}

@@ -1,0 +1,168 @@
+/** The one loop behind every detector: find, crop, landmark, place, carry. */
+
+import { iou, type RotatedBox } from "./boxes.js";
+import { constants } from "./data.js";
+import { withoutDuplicates, type Observation, type Point } from "./observations.js";
+import type { Settings } from "./options.js";
+import type { Pixels } from "./pixels.js";
+import { flipped, type Found } from "./results.js";
+import { oneEuroSmoother } from "./smoothing.js";
+import type { StreamSearch } from "./streams.js";
+import { Tracker, type Pair, type Track } from "./tracking.js";
+
+const { NOMINAL_STEP_S, LEAST_STEP_S } = constants.pipeline;
+const TAKEN_IOU = 0.5;
+
+/** What differs between hands, faces and bodies. */
+export interface Kind<O extends Observation, R extends Found> {
+  /** Keypoints that say whether two instances overlap: without limbs that reach out to others; null for all. */
+  readonly core: readonly number[] | null;
+  /** Boxes for the landmark network from a search over the whole image, best first. */
+  find(image: Pixels, minScore: number): Promise<RotatedBox[]>;
+  /** What the landmark network sees in one box. */
+  observe(image: Pixels, box: RotatedBox): Promise<O>;
+  /** The next frame's box. */
+  follow(observation: O): RotatedBox;
+  /** The observation of an instance that another one hides: moved on, with a score of its own. */
+  moved(observation: O, shift: Point, score: number): O;
+  result(observation: O, track: Track<O> | null): R;
+}
+
+/** Finds instances of one kind in the images of one stream, or in stills. */
+export class Detector<O extends Observation, R extends Found> {
+  readonly #kind: Kind<O, R>;
+  readonly #settings: Settings;
+  readonly #tracker: Tracker<O>;
+  readonly #spread: StreamSearch<O> | null;
+  #time = -Infinity;
+  #sinceSearch: number;
+  #size = "";
+
+  constructor(kind: Kind<O, R>, settings: Settings, spread: StreamSearch<O> | null) {
+    this.#kind = kind;
+    this.#settings = settings;
+    this.#spread = spread;
+    this.#sinceSearch = settings.search_interval;
+    const isFast = settings.search === "fast";
+    this.#tracker = new Tracker<O>({
+      newSmoother: settings.smoothing === "one_euro" ? oneEuroSmoother : () => null,
+      oneReading: !isFast,
+      move: isFast ? null : (observation, shift, score) => kind.moved(observation, shift, score),
+      most: settings.max_instances,
+      core: kind.core,
+    });
+  }
+
+  /** Instances in the next image of the stream, which another size starts anew; `time` in seconds, else 30 a second. */
+  async track(image: Pixels, time: number | null): Promise<R[]> {
+    const size = `${image.width} x ${image.height}`;
+    if (size !== this.#size) this.reset();
+    this.#size = size;
+    const tracks = await this.#step(image, time);
+    return this.#results(image, tracks.map((track) => this.#kind.result(track.smoothed, track)));
+  }
+
+  /** Instances in an image on its own. */
+  async detect(image: Pixels): Promise<R[]> {
+    const { min_detection_score, max_instances } = this.#settings;
+    const boxes = (await this.#kind.find(image, min_detection_score)).slice(0, max_instances);
+    const seen = await this.#present(image, withoutTaken(boxes));
+    return this.#results(image, withoutDuplicates(seen, [], false).map((one) => this.#kind.result(one, null)));
+  }
+
+  /** Forget every tracked instance and the time: the next image starts a new stream. */
+  reset(): void {
+    this.#tracker.reset();
+    this.#spread?.reset();
+    this.#time = -Infinity;
+    this.#sinceSearch = this.#settings.search_interval;
+  }
+
+  #results(image: Pixels, results: R[]): R[] {
+    return this.#settings.flip_horizontal ? results.map((one) => flipped(one, image.width)) : results;
+  }
+
+  /** One frame of a stream: carry what is held, search where there is room, say who is who. */
+  async #step(image: Pixels, time: number | null): Promise<Track<O>[]> {
+    const now = this.#clock(time);
+    const held = this.#tracker.active;
+    const pairs: Pair<O>[] = [];
+    for (const track of held) {
+      const seen = await this.#kind.observe(image, track.box);
+      if (this.#isPresent(seen) && !this.#tracker.isAnother(track, seen)) pairs.push([track, seen]);
+    }
+    const found = await this.#search(image, held, pairs.filter(([track]) => track.hidden === null), now);
+    if (this.#tracker.update(pairs, found, now)) this.#sinceSearch = this.#settings.search_interval;
+    for (const track of this.#tracker.active) track.box = this.#kind.follow(track.observation);
+    return this.#tracker.active;
+  }
+
+  /** What a search of this frame finds: in the whole image when it is due, and where that is spread, step by step. */
+  async #search(image: Pixels, held: readonly Track<O>[], seen: readonly Pair<O>[], now: number): Promise<O[]> {
+    const { max_instances, min_detection_score, search_interval } = this.#settings;
+    const spread = this.#spread;
+    const inView = held.filter((track) => track.hidden === null);
+    let carried: RotatedBox[];
+    let isDue: boolean;
+    if (spread === null) {
+      carried = inView.map((track) => track.box);
+      isDue = this.#isSearchDue(carried.length);
+    } else {
+      carried = seen.map(([track]) => track.box); // what is lost in this frame is searched in it
+      const isLost = carried.length < inView.length;
+      const isHidden = this.#sinceSearch > 1 && held.some((track) => track.hidden !== null);
+      isDue = isLost || isHidden || this.#isSearchDue(carried.length);
+      if (isDue && !held.length && this.#sinceSearch < search_interval) isDue = spread.isChanged(image);
+    }
+    const room = max_instances - carried.length;
+    this.#sinceSearch = isDue ? 1 : this.#sinceSearch + 1;
+    isDue &&= room > 0;
+    let found: O[] = [];
+    if (isDue) {
+      const boxes = (await this.#kind.find(image, min_detection_score)).slice(0, max_instances);
+      found = await this.#present(image, withoutTaken(boxes, carried).slice(0, room));
+    }
+    if (spread !== null) {
+      const beside = seen.map(([, one]) => one);
+      const more = await spread.step(image, [...beside, ...found], this.#tracker.lostBoxes(now), {
+        spent: found.length + (isDue && beside.length ? 1 : 0),
+        room: room - found.length,
+      });
+      found = [...found, ...more.filter((one) => this.#isPresent(one))];
+    }
+    return found.slice(0, Math.max(room, 0));
+  }
+
+  #isSearchDue(held: number): boolean {
+    if (held >= this.#settings.max_instances) return false;
+    return held === 0 || this.#sinceSearch >= this.#settings.search_interval;
+  }
+
+  #isPresent(observation: O): boolean {
+    return observation.score > this.#settings.min_presence_score;
+  }
+
+  async #present(image: Pixels, boxes: readonly RotatedBox[]): Promise<O[]> {
+    const seen: O[] = [];
+    for (const box of boxes) seen.push(await this.#kind.observe(image, box));
+    return seen.filter((one) => this.#isPresent(one));
+  }
+
+  /** A time that moves forward; where the caller's does not, filters start anew. */
+  #clock(time: number | null): number {
+    let now = time ?? (Number.isFinite(this.#time) ? this.#time + NOMINAL_STEP_S : 0);
+    if (!Number.isFinite(now) || now - this.#time < LEAST_STEP_S) {
+      this.#tracker.restartClock();
+      if (!Number.isFinite(now)) now = 0;
+    }
+    this.#time = now;
+    return now;
+  }
+}
+
+/** Boxes of instances that are not taken; of two of one instance the later stays, as in MediaPipe. */
+function withoutTaken(boxes: readonly RotatedBox[], taken: readonly RotatedBox[] = []): RotatedBox[] {
+  let kept: RotatedBox[] = [];
+  for (const box of boxes) kept = [...kept.filter((other) => iou(box, other) <= TAKEN_IOU), box];
+  return kept.filter((box) => !taken.some((other) => iou(box, other) > TAKEN_IOU));
+}

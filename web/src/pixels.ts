@@ -1,0 +1,130 @@
+/**
+ * Crops of an image as a network's input: (H, W, 3) float32, 0 to 1.
+ *
+ * Pixel (i, j) of a crop of n pixels samples the image at the box's point (i / n, j / n), on a grid of 1/32 pixel, and
+ * is rounded to a whole grey level: what OpenCV 4 computes for MediaPipe and Python.
+ */
+
+import { squareAround, type RotatedBox } from "./boxes.js";
+
+/** An image, RGBA. */
+export interface Pixels {
+  readonly width: number;
+  readonly height: number;
+  readonly data: Uint8ClampedArray | Uint8Array;
+}
+
+const FRACTION = new Float32Array(256).map((_, level) => level / 255);
+const FAR = 2 ** 29;
+
+/** Half to even, as NumPy rounds. */
+function rint(value: number): number {
+  const whole = Math.floor(value);
+  const rest = value - whole;
+  return rest > 0.5 || (rest === 0.5 && whole % 2 !== 0) ? whole + 1 : whole;
+}
+
+/** Cut a rotated box out of an image; the border's pixels repeat. */
+export function cropInto(image: Pixels, box: RotatedBox, size: number, out: Float32Array): void {
+  const cos = Math.cos(box.rotation);
+  const sin = Math.sin(box.rotation);
+  const left = box.cx - (cos * box.width - sin * box.height) / 2;
+  const top = box.cy - (sin * box.width + cos * box.height) / 2;
+  const fixed = (value: number) => rint(Math.min(Math.max(value * 1024, -FAR), FAR));
+  const perX = box.width / size;
+  const perY = box.height / size;
+  const columnX = Int32Array.from({ length: size }, (_, i) => fixed(cos * perX * i));
+  const columnY = Int32Array.from({ length: size }, (_, i) => fixed(sin * perX * i));
+  const { data, width, height } = image;
+  const lastX = width - 1;
+  const lastY = height - 1;
+  let at = 0;
+  for (let j = 0; j < size; j++) {
+    const rowX = fixed(-sin * perY * j + left) + 16;
+    const rowY = fixed(cos * perY * j + top) + 16;
+    for (let i = 0; i < size; i++) {
+      const x32 = (rowX + columnX[i]!) >> 5;
+      const y32 = (rowY + columnY[i]!) >> 5;
+      const x = x32 >> 5;
+      const y = y32 >> 5;
+      const fx = x32 & 31;
+      const fy = y32 & 31;
+      const x0 = x < 0 ? 0 : x > lastX ? lastX : x;
+      const x1 = x < -1 ? 0 : x >= lastX ? lastX : x + 1;
+      const y0 = (y < 0 ? 0 : y > lastY ? lastY : y) * width;
+      const y1 = (y < -1 ? 0 : y >= lastY ? lastY : y + 1) * width;
+      const a = (y0 + x0) << 2;
+      const b = (y0 + x1) << 2;
+      const c = (y1 + x0) << 2;
+      const d = (y1 + x1) << 2;
+      const wd = fx * fy;
+      const wc = (fy << 5) - wd;
+      const wb = (fx << 5) - wd;
+      const wa = 1024 - wb - wc - wd;
+      out[at] = FRACTION[(data[a]! * wa + data[b]! * wb + data[c]! * wc + data[d]! * wd + 512) >> 10]!;
+      out[at + 1] = FRACTION[(data[a + 1]! * wa + data[b + 1]! * wb + data[c + 1]! * wc + data[d + 1]! * wd + 512) >> 10]!;
+      out[at + 2] = FRACTION[(data[a + 2]! * wa + data[b + 2]! * wb + data[c + 2]! * wc + data[d + 2]! * wd + 512) >> 10]!;
+      at += 3;
+    }
+  }
+}
+
+/** Fit a whole image into a square with its aspect kept and zeros around it. */
+export function letterboxInto(image: Pixels, size: number, out: Float32Array): void {
+  const { data, width, height } = image;
+  const box = squareAround(width, height);
+  const per = box.width / size;
+  const grid = (start: number) => Int32Array.from({ length: size }, (_, i) => rint((i * per + start) * 32));
+  const xs = grid(box.cx - box.width / 2);
+  const ys = grid(box.cy - box.height / 2);
+  const level = (x: number, y: number, channel: number) =>
+    x < 0 || y < 0 || x >= width || y >= height ? 0 : data[((y * width + x) << 2) + channel]!;
+  let at = 0;
+  for (let j = 0; j < size; j++) {
+    const y = ys[j]! >> 5;
+    const fy = ys[j]! & 31;
+    const isInsideY = y >= 0 && y + 1 < height;
+    for (let i = 0; i < size; i++) {
+      const x = xs[i]! >> 5;
+      const fx = xs[i]! & 31;
+      const wd = fx * fy;
+      const wc = (fy << 5) - wd;
+      const wb = (fx << 5) - wd;
+      const wa = 1024 - wb - wc - wd;
+      if (isInsideY && x >= 0 && x + 1 < width) {
+        const a = (y * width + x) << 2;
+        const c = a + (width << 2);
+        for (let k = 0; k < 3; k++) {
+          const sum = data[a + k]! * wa + data[a + k + 4]! * wb + data[c + k]! * wc + data[c + k + 4]! * wd;
+          out[at++] = FRACTION[(sum + 512) >> 10]!;
+        }
+      } else {
+        for (let k = 0; k < 3; k++) {
+          const sum = level(x, y, k) * wa + level(x + 1, y, k) * wb + level(x, y + 1, k) * wc + level(x + 1, y + 1, k) * wd;
+          out[at++] = FRACTION[(sum + 512) >> 10]!;
+        }
+      }
+    }
+  }
+}
+
+/** A part of an image, left and right exchanged where asked for. */
+export function cut(
+  image: Pixels,
+  left: number,
+  top: number,
+  right: number,
+  bottom: number,
+  { mirrored = false } = {},
+): Pixels {
+  const width = right - left;
+  const height = bottom - top;
+  const from = new Uint32Array(image.data.buffer, image.data.byteOffset, image.width * image.height);
+  const to = new Uint32Array(width * height);
+  for (let y = 0; y < height; y++) {
+    const start = (top + y) * image.width + left;
+    to.set(from.subarray(start, start + width), y * width);
+    if (mirrored) to.subarray(y * width, (y + 1) * width).reverse();
+  }
+  return { width, height, data: new Uint8ClampedArray(to.buffer) };
+}

@@ -1,0 +1,96 @@
+/** A single-shot detector over a whole image, and weighted non-maximum suppression (Bazarevsky et al. 2019, 3.3). */
+
+import type { Grid } from "./data.js";
+import type { Network } from "./network.js";
+import { letterboxInto, type Pixels } from "./pixels.js";
+
+/** One found object, in pixels of the image. */
+export interface Detection {
+  readonly score: number;
+  /** x_min, y_min, x_max, y_max; may leave the image. */
+  readonly box: readonly [number, number, number, number];
+  /** x, y of each. */
+  readonly keypoints: readonly (readonly [number, number])[];
+}
+
+interface Candidate {
+  readonly score: number;
+  /** Left, top, right, bottom, then x and y of each keypoint. */
+  readonly values: Float64Array;
+}
+
+/** Anchor-based detector whose outputs are boxes with keypoints (N, 4 + 2K) and logits (N). */
+export class SingleShotDetector {
+  readonly #network: Network;
+  readonly #size: number;
+  readonly #anchors: Float64Array;
+
+  constructor(network: Network, grid: Grid) {
+    this.#network = network;
+    this.#size = grid.size;
+    const centres: number[] = [];
+    for (const [cells, each] of grid.layers) {
+      for (let y = 0; y < cells; y++) {
+        for (let x = 0; x < cells; x++) {
+          for (let k = 0; k < each; k++) centres.push((x + 0.5) / cells, (y + 0.5) / cells);
+        }
+      }
+    }
+    this.#anchors = Float64Array.from(centres);
+  }
+
+  /** Objects with at least a score, best first. */
+  async find(image: Pixels, minScore: number): Promise<Detection[]> {
+    letterboxInto(image, this.#size, this.#network.input);
+    const [first, second] = await this.#network.run();
+    const [raw, logits] = first!.length < second!.length ? [second!, first!] : [first!, second!];
+    const each = raw.length / logits.length;
+    const side = Math.max(image.width, image.height);
+    const least = minScore <= 0 ? -Infinity : minScore >= 1 ? Infinity : Math.log(minScore / (1 - minScore));
+    const found: Candidate[] = [];
+    for (let n = 0; n < logits.length; n++) {
+      const logit = logits[n]!;
+      if (!(logit >= least)) continue;
+      const row = raw.subarray(n * each, (n + 1) * each);
+      if (!(row[2]! >= 0 && row[3]! >= 0 && row.every(Number.isFinite))) continue;
+      const x = (value: number) => (value / this.#size + this.#anchors[2 * n]! - 0.5) * side + image.width / 2;
+      const y = (value: number) => (value / this.#size + this.#anchors[2 * n + 1]! - 0.5) * side + image.height / 2;
+      const [width, height] = [(row[2]! / this.#size) * (side / 2), (row[3]! / this.#size) * (side / 2)];
+      const [cx, cy] = [x(row[0]!), y(row[1]!)];
+      const values = new Float64Array(each);
+      values.set([cx - width, cy - height, cx + width, cy + height]);
+      for (let k = 4; k < each; k += 2) values.set([x(row[k]!), y(row[k + 1]!)], k);
+      found.push({ score: 1 / (1 + Math.exp(-Math.min(Math.max(logit, -100), 100))), values });
+    }
+    return blended(found, 0.3);
+  }
+}
+
+/** Every cluster of overlapping candidates as the score-weighted mean of its members, with the best one's score. */
+function blended(candidates: Candidate[], threshold: number): Detection[] {
+  let rest = candidates.sort((a, b) => b.score - a.score);
+  const found: Detection[] = [];
+  while (rest.length) {
+    const best = rest[0]!;
+    const cluster = rest.filter((one) => one === best || doOverlap(one.values, best.values, threshold));
+    const total = cluster.reduce((sum, one) => sum + one.score, 0);
+    const mean = new Float64Array(best.values.length);
+    for (const { score, values } of cluster) values.forEach((value, k) => (mean[k]! += (score / total) * value));
+    const keypoints: [number, number][] = [];
+    for (let k = 4; k < mean.length; k += 2) keypoints.push([mean[k]!, mean[k + 1]!]);
+    found.push({ score: best.score, box: [mean[0]!, mean[1]!, mean[2]!, mean[3]!], keypoints });
+    rest = rest.filter((one) => !cluster.includes(one));
+  }
+  return found;
+}
+
+function doOverlap(a: Float64Array, b: Float64Array, threshold: number): boolean {
+  const width = Math.min(a[2]!, b[2]!) - Math.max(a[0]!, b[0]!);
+  const height = Math.min(a[3]!, b[3]!) - Math.max(a[1]!, b[1]!);
+  const shared = Math.max(width, 0) * Math.max(height, 0);
+  return shared > threshold * (areaOf(a) + areaOf(b) - shared);
+}
+
+function areaOf(box: Float64Array): number {
+  return (box[2]! - box[0]!) * (box[3]! - box[1]!);
+}
