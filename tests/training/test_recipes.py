@@ -9,6 +9,7 @@ from typing import Literal
 import pytest
 
 from sonjit import InputError
+from sonjit.training.augment import AugmentationSettings
 from sonjit.training.recipes import (
     TrainingRequest,
     list_recipes,
@@ -165,7 +166,8 @@ def test_values_of_another_type_are_refused(given, said):
 @pytest.mark.slow
 def test_the_recipes_of_the_documentation_run(tmp_path, monkeypatch):
     page = (Path(__file__).parents[2] / "docs" / "training.md").read_text("utf-8")
-    (written,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    augmentation, written = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    settings_from(AugmentationSettings, tomllib.loads(augmentation)["settings"]["augmentation"])
     recipe = recipe_from_table(tomllib.loads(written), "gloves")
     prepare(recipe, TrainingRequest("gloves", tmp_path, data=tmp_path))
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
