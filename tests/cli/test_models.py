@@ -103,8 +103,8 @@ def test_pull_really_fetches_and_prints_the_paths(capsys, monkeypatch):
 def test_a_bundle_is_added_and_listed_with_what_it_holds(capsys, home, tmp_path):
     path = tmp_path / "any.task"
     with zipfile.ZipFile(path, "w") as file:
-        file.writestr("pose_detector.tflite", b"people")
-        file.writestr("pose_landmarks_detector.tflite", b"points")
+        file.writestr("pose_detector.tflite", b"\0\0\0\0TFL3people")
+        file.writestr("pose_landmarks_detector.tflite", b"\0\0\0\0TFL3points")
     run("add", str(path))
     there = home / "models" / "pose_landmarker.task"
     held = "pose_detector.tflite, pose_landmarks_detector.tflite"
@@ -114,6 +114,6 @@ def test_a_bundle_is_added_and_listed_with_what_it_holds(capsys, home, tmp_path)
     run("list", "--json")
     record = json.loads(capsys.readouterr().out)[-1]
     assert record["path"] == str(there)
-    assert record["members"] == {"pose_detector.tflite": 6, "pose_landmarks_detector.tflite": 6}
+    assert record["members"] == {"pose_detector.tflite": 14, "pose_landmarks_detector.tflite": 14}
     with pytest.raises(InputError, match=r"give the path of a \.task file"):
         run("add")

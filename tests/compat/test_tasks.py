@@ -119,6 +119,9 @@ def test_what_a_wrong_call_says(hand_landmarker):
         (lambda: hand_landmarker(running_mode=MODES.LIVE_STREAM), "result callback must be provided"),
         (lambda: hand_landmarker(result_callback=print), "result callback should not be provided"),
         (lambda: hand_landmarker(num_hands=0), "max_instances=0"),
+        (lambda: hand_landmarker(running_mode="VIDEO"), "running_mode='VIDEO': give a RunningMode"),
+        (lambda: hand_landmarker(base_options=None), "base_options=None: give a BaseOptions"),
+        (lambda: hand_landmarker(min_tracking_confidence="x"), "min_tracking_confidence='x': give a probability"),
         (lambda: hand_landmarker(min_hand_detection_confidence=2.0), "min_hand_detection_confidence=2.0"),
     ):
         with pytest.raises(ValueError, match=reason):
@@ -140,6 +143,7 @@ def test_what_a_wrong_call_says(hand_landmarker):
     [
         ({"model_asset_path": "/no/model.tflite"}, "Unable to open file at /no/model.tflite"),
         ({"model_asset_buffer": b"abc"}, "is not a task bundle"),
+        ({"model_asset_path": "face_landmarker.task", "model_asset_buffer": b"abc"}, "both given: give one of them"),
         ({}, r"face_landmarker.task: no such task bundle; .* sonjit models add"),
     ],
 )

@@ -3,6 +3,8 @@
 import re
 import runpy
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import types
@@ -71,6 +73,27 @@ def test_hands_from_a_camera(run, clip, monkeypatch):
 def _instead_of_a_camera(track, clip, camera, *arguments, **options):
     assert camera == "camera:0"
     return track(clip, *arguments, **options)
+
+
+@pytest.mark.golden
+def test_face_to_avatar(run, data, tmp_path, monkeypatch):
+    bundle, photo = data / "real" / "tasks" / "face_landmarker.task", data / "real" / "wild" / "stock-emotions-a-3.jpg"
+    if not bundle.is_file() or not photo.is_file():
+        pytest.skip(f"{bundle} or {photo} is not there")
+    monkeypatch.setattr(sonjit, "track", partial(sonjit.track, landmark_model=bundle))
+    with socket.socket(type=socket.SOCK_DGRAM) as avatar:
+        avatar.bind(("127.0.0.1", 0))
+        run("face_to_avatar.py", photo, "127.0.0.1", avatar.getsockname()[1])
+        avatar.settimeout(5)
+        got = [avatar.recv(200) for _ in range(54)]
+    assert got[0].startswith(b"/VMC/Ext/Blend/Val\0\0,sf\0_neutral\0\0\0\0")
+    assert all(len(one) % 4 == 0 for one in got)
+    assert 0 <= struct.unpack(">f", got[0][-4:])[0] <= 1
+    assert got[52] == b"/VMC/Ext/Blend/Apply\0\0\0\0,\0\0\0"
+    assert got[53].startswith(b"/VMC/Ext/Bone/Pos\0\0\0,sfffffff\0\0\0Head\0\0\0\0")
+    turn = struct.unpack(">7f", got[53][-28:])[3:]
+    assert np.linalg.norm(turn) == pytest.approx(1, abs=1e-5)
+    assert turn[3] > 0.9  # the face looks into the camera
 
 
 @pytest.mark.slow

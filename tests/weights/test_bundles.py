@@ -8,7 +8,8 @@ import pytest
 from sonjit.errors import InputError
 from sonjit.weights import add_bundle, cache_folder, list_bundles, load_bundle, models_folder
 
-HAND = {"hand_detector.tflite": b"palms", "hand_landmarks_detector.tflite": b"hands"}
+PALMS = b"\0\0\0\0TFL3palms"
+HAND = {"hand_detector.tflite": PALMS, "hand_landmarks_detector.tflite": b"\0\0\0\0TFL3hands"}
 
 
 def zipped(members, compression=zipfile.ZIP_STORED):
@@ -56,7 +57,7 @@ def test_a_bundle_is_known_by_what_it_holds(tmp_path, members, task):
 def test_members_become_files_of_the_cache_once(bundle):
     path = load_bundle(bundle).file("hand_detector.tflite")
     assert path.is_relative_to(cache_folder())
-    assert (path.name, path.read_bytes()) == ("hand_detector.tflite", b"palms")
+    assert (path.name, path.read_bytes()) == ("hand_detector.tflite", PALMS)
     written = path.stat().st_mtime_ns
     assert load_bundle(bundle).file("hand_detector.tflite").stat().st_mtime_ns == written
     with pytest.raises(InputError, match=r"holds no face_blendshapes.tflite; it is a hand_landmarker bundle"):
@@ -81,6 +82,7 @@ def test_a_registered_bundle_is_found_by_its_tasks_name(bundle):
     [
         (b"TFL3", "mine.task is not a task bundle: File is not a zip file"),
         (zipped(HAND)[:-30], "mine.task is not a task bundle"),
+        (zipped(HAND | {"hand_detector.tflite": b"abc"}), "mine.task: its hand_detector.tflite is no TFLite network"),
         (zipped({"model.tflite": b""}), "no bundle of a task known here .*; it holds model.tflite"),
     ],
 )

@@ -45,6 +45,8 @@ _PUBLISHED = {
 """Bundles that the catalogue's networks stand for where there is no such file: task, and names in it by member."""
 _MOST_BYTES = 2**30  # of one member: a damaged size must not take all memory
 _MOST_DEPTH = 2
+_TFLITE = b"TFL3"
+"""In every TFLite file from its fifth byte."""
 
 
 @dataclass(frozen=True)
@@ -142,12 +144,15 @@ def add_bundle(path: Path) -> tuple[Path, TaskBundle]:
         The path there, and the bundle.
 
     Raises:
-        InputError: it is no task bundle that is known here, or the folder cannot be written.
+        InputError: it is no task bundle that is known here, a network in it is none, or the folder cannot be written.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     data = path.read_bytes()
     bundle = _bundle_from(data, path.name)
+    for member in bundle.members:
+        if member.endswith(".tflite") and bundle.read(member)[4:8] != _TFLITE:
+            raise InputError(f"{path.name}: its {member} is no TFLite network; get the bundle again")
     there = models_folder() / f"{bundle.task}{ENDING}"
     write_bytes(there, data)
     return there, bundle

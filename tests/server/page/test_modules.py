@@ -126,3 +126,22 @@ def test_repetitions_are_counted_as_in_python(step_s):
     )
     assert got == wanted
     assert wanted[-1] > 3
+
+
+def test_blendshapes_and_the_place_of_a_head_are_measures_of_a_face():
+    pose = [[1, 0, 0, 2.5], [0, 1, 0, -4], [0, 0, 1, -40], [0, 0, 0, 1]]
+    face = {"score": 0.9, "id": 3, "blendshapes": {"_neutral": 0.25, "jawOpen": 0.75}, "transform": pose}
+    got = run_module(
+        """
+        globalThis.URL = class extends URL { get origin() { return "http://host:1"; } };  // that of a file is null
+        const results = {face: {list: "faces", members: {}, fields: [], skeletons: {}}};
+        globalThis.fetch = async () => ({ok: true, status: 200, json: async () => ({results, triangles: []})});
+        await (await page("kinds.js")).loadKinds();
+        const {trackedOf, measureName, shown} = await page("measures.js");
+        const row = ([name, value]) => [measureName(name), shown(name, value)];
+        tell(trackedOf(given).map(({one}) => Object.entries(one.measures).map(row)));
+        """,
+        {"faces": [face, {"score": 0.8, "id": 4}]},
+    )
+    assert [[value for _, value in one] for one in got] == [["2.5 cm", "-4.0 cm", "-40.0 cm", "0.25", "0.75"]]
+    assert [name.lower() for name, _ in got[0][3:]] == ["neutral", "jawopen"]

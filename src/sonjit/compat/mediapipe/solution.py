@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from numbers import Real
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
@@ -167,5 +168,5 @@ def check_count(**values: int) -> None:
 def check_confidences(**values: float | None) -> None:
     """Refuse a probability, by its name, that is none; None is not given."""
     for name, value in values.items():
-        if value is not None and not 0 <= value <= 1:
-            raise InputError(f"{name}={value}: give a probability between 0 and 1")
+        if value is not None and not (isinstance(value, Real) and 0 <= value <= 1):
+            raise InputError(f"{name}={value!r}: give a probability between 0 and 1")

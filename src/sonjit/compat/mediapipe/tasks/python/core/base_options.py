@@ -45,8 +45,10 @@ class BaseOptions:
             published: the name of the task's own bundle or network.
 
         Raises:
-            ModelError: a path that is not there, whose name is none of a published one.
+            ModelError: a path that is not there, whose name is none of a published one; or both a path and a buffer.
         """
+        if self.model_asset_path is not None and self.model_asset_buffer is not None:
+            raise ModelError("model_asset_path and model_asset_buffer are both given: give one of them")
         from sonjit.weights.bundles import kept_file
 
         if self.model_asset_path is None:

@@ -93,7 +93,8 @@ class BaseVisionTaskApi(ABC, Generic[Found]):
         options_type: of its options.
 
     Raises:
-        InputError: a callback where there is none to be, or the other way round; it is a ValueError.
+        InputError: a callback where there is none to be, or the other way round, or a mode that is none; it is a
+            ValueError.
         ModelError: a model that is missing or of no use; it is a ValueError and a RuntimeError.
     """
 
@@ -110,6 +111,9 @@ class BaseVisionTaskApi(ABC, Generic[Found]):
         return cls(options)
 
     def __init__(self, options: TaskOptions[Found]) -> None:
+        for name, wanted in (("base_options", BaseOptions), ("running_mode", VisionTaskRunningMode)):
+            if not isinstance(value := getattr(options, name), wanted):
+                raise InputError(f"{name}={value!r}: give a {wanted.__name__.removeprefix('VisionTask')}")
         callback = options.result_callback
         self._running_mode = options.running_mode
         if (options.running_mode is VisionTaskRunningMode.LIVE_STREAM) != (callback is not None):

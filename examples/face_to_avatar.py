@@ -1,0 +1,24 @@
+"""Move an avatar by a face: 52 blendshapes and the head as VMC messages (OSC). Needs face_landmarker.task.
+
+python examples/face_to_avatar.py camera:0 127.0.0.1 39539
+"""
+
+import socket
+import struct
+import sys
+
+import sonjit
+from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
+
+faces = (one for frame in sonjit.track(sys.argv[1], "face", blendshapes=True, transform=True) for one in frame.faces)
+with socket.socket(type=socket.SOCK_DGRAM) as outlet:
+    for face in faces:
+        rotation = face.transform[:3, :3] / (face.transform[:3, 0] ** 2).sum() ** 0.5  # it holds a scale too
+        w, x, y, z = quaternion_wxyz_from_matrix(rotation).tolist()
+        messages = [("/VMC/Ext/Blend/Val", name, value) for name, value in face.blendshapes.items()]
+        head = ("/VMC/Ext/Bone/Pos", "Head", 0.0, 0.0, 0.0, x, -y, -z, w)  # Unity's axes: x the other way
+        for address, *values in [*messages, ("/VMC/Ext/Blend/Apply",), head]:
+            words = [address, "," + "".join("s" if isinstance(one, str) else "f" for one in values), *values]
+            form = ">" + "".join(f"{len(one) // 4 * 4 + 4}s" if isinstance(one, str) else "f" for one in words)
+            data = struct.pack(form, *(one.encode() if isinstance(one, str) else one for one in words))
+            outlet.sendto(data, (sys.argv[2], int(sys.argv[3])))
