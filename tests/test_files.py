@@ -1,9 +1,13 @@
 import errno
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from sonjit.errors import InputError, JobError
-from sonjit.files import atomic_file, atomic_folder, write_bytes, write_text
+from sonjit.files import atomic_file, atomic_folder, write_bytes
 
 
 def names(folder):
@@ -27,11 +31,10 @@ def test_a_file_takes_its_name_when_it_is_whole(tmp_path):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-@pytest.mark.parametrize("of_run", [False, True])
-def test_a_stopped_file_leaves_the_old_one(tmp_path, error, of_run):
+def test_a_stopped_file_leaves_the_old_one(tmp_path, error):
     file = tmp_path / "a.txt"
     file.write_text("old")
-    with pytest.raises(error), atomic_file(file, of_run=of_run) as draft:
+    with pytest.raises(error), atomic_file(file) as draft:
         half(draft, error)
     assert file.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
@@ -53,14 +56,50 @@ def test_a_missing_folder_is_made_and_what_is_none_is_said_before_the_work(tmp_p
         pytest.fail("the block ran")
 
 
-def test_a_run_makes_its_folder_and_takes_over_the_draft_of_a_killed_one(tmp_path):
-    file = tmp_path / "run" / "a.txt"
-    with atomic_file(file, of_run=True) as draft:
-        place = draft
-    place.write_text("half of a run that was killed")
-    write_text(file, "é\n", of_run=True)
-    assert file.read_bytes() == b"\xc3\xa9\n"
-    assert names(file.parent) == ["a.txt"]
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sonjit.files import Draft, WorkFolder
+out = Path(sys.argv[1])
+drafts = [Draft(out / "a.txt"), Draft(out / "b", folder=True)]
+drafts[0].path.write_text("half")
+(drafts[1].path / "c.txt").write_text("half")
+folder = WorkFolder()
+print("ready", flush=True)
+sys.stdin.readline()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+WRITER = """
+import sys
+from pathlib import Path
+from sonjit.files import WorkFolder, write_text
+write_text(Path(sys.argv[1]) / "d.txt", "whole")
+WorkFolder().cleanup()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal, and keeps drafts that are open")
+@pytest.mark.slow
+def test_drafts_and_work_folders_stay_while_their_process_lives_and_go_when_it_was_killed(tmp_path):
+    out, temporary = tmp_path / "out", tmp_path / "tmp"
+    out.mkdir()
+    temporary.mkdir()
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    (out / ".mine.part.txt").write_text("no draft of Sonjit's")
+    killed = subprocess.Popen(
+        [sys.executable, "-c", KILLED, out], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    )
+    with killed:
+        assert killed.stdout.readline() == b"ready\n"
+        subprocess.run([sys.executable, "-c", WRITER, out], check=True, env=environment)
+        assert len(names(out)) == 4
+        assert len(names(temporary)) == 1
+        killed.communicate(b"\n")
+    assert killed.returncode == -signal.SIGKILL
+    assert len(names(out)) == 4
+    subprocess.run([sys.executable, "-c", WRITER, out], check=True, env=environment)
+    assert names(out) == [".mine.part.txt", "d.txt"]
+    assert names(temporary) == []
 
 
 def test_a_link_is_followed(tmp_path):

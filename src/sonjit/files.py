@@ -1,20 +1,38 @@
-"""Files that take their final name only when they are finished."""
+"""Files that take their final name only when they are finished; nothing of a process that was killed stays for ever.
+
+A process holds a lock on each draft and work folder of its own, which the system lifts when the process ends, however
+it ends. Whoever writes into a folder next removes the drafts there that nobody holds. Windows removes no file that is
+open, which does the same for drafts of files; on disks without locks nothing is removed.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
+import tempfile
+import weakref
 from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, Final, Self, TextIO
 
 from sonjit.errors import InputError, JobError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from types import TracebackType
+
+_DRAFT: Final = re.compile(r"\..+\.[0-9a-f]{8}\.part(\.[^.]*)?", re.DOTALL)
+_WORK: Final = "sonjit-work-"
+_WORK_FOLDER: Final = re.compile(_WORK + "[a-z0-9_]{8}")
 
 
 class Output(ABC):
@@ -67,9 +85,8 @@ class Draft:
     As a context manager it is kept at a normal end and dropped when any exception passes.
 
     Args:
-        path: the final path; a link is followed.
+        path: the final path; a link is followed, and its folder is made.
         folder: of files, not a file.
-        of_run: see `atomic_file`.
 
     Attributes:
         final: the final path, without links.
@@ -79,25 +96,32 @@ class Draft:
         InputError: the folder cannot be made or written to, or the path is not a regular file.
     """
 
-    def __init__(self, path: Path, *, folder: bool = False, of_run: bool = False) -> None:
+    def __init__(self, path: Path, *, folder: bool = False) -> None:
         self.final = path.resolve()
-        parent, token = self.final.parent, "" if of_run else f".{secrets.token_hex(4)}"
-        self.path = self.final.with_name(f".{self.final.stem}{token}.part{self.final.suffix}")
+        parent = self.final.parent
+        self.path = self.final.with_name(f".{self.final.stem}.{secrets.token_hex(4)}.part{self.final.suffix}")
         try:
             parent.mkdir(parents=True, exist_ok=True)
             if self.final.exists() and self.final.is_dir() != folder:
                 raise InputError(f"{path} is {'a file' if folder else 'a folder'}: choose another name")
             if self.final.exists() and not folder and not self.final.is_file():
                 raise InputError(f"{path} is not a regular file: choose another name")
-            if folder:
-                self.path.mkdir()
-            else:
-                self.path.open("wb" if of_run else "xb").close()
+            _remove_abandoned(parent, _DRAFT)
+            self._make(folder)
         except OSError as error:
             raise InputError(f"{path} cannot be written: {error.strerror}; choose another folder") from None
 
+    def _make(self, folder: bool) -> None:
+        while True:
+            self.path.mkdir() if folder else self.path.open("xb").close()
+            self._hold = _Hold(self.path)
+            if self.path.exists():
+                return
+            self._hold.release()  # before the lock was there, another process took the draft for abandoned
+
     def keep(self) -> None:
         """Give the draft its final name; files of a folder join those already there."""
+        self._before_moved()
         with failing_as_job(self.final):
             if self.path.is_dir() and self.final.is_dir():
                 for file in self.path.iterdir():
@@ -105,14 +129,21 @@ class Draft:
                 self.path.rmdir()
             else:
                 os.replace(self.path, self.final)  # noqa: PTH105  # the step that must be atomic, by its own name
+        self._hold.release()
 
     def drop(self) -> None:
         """Remove the draft."""
+        self._before_moved()
         if self.path.is_dir():
             shutil.rmtree(self.path, ignore_errors=True)
         else:
             with suppress(OSError):
                 self.path.unlink()
+        self._hold.release()
+
+    def _before_moved(self) -> None:
+        if fcntl is None:  # Windows moves nothing that is open
+            self._hold.release()
 
     def __enter__(self) -> Self:
         return self
@@ -127,27 +158,80 @@ class Draft:
             self.drop()
 
 
-@contextmanager
-def atomic_file(path: Path, *, of_run: bool = False) -> Generator[Path]:
-    """Where to write a file that takes its name at the end of the block, and leaves no trace where the block fails.
+class WorkFolder(tempfile.TemporaryDirectory[str]):
+    """A temporary folder; those of processes that were killed are removed when the next is made.
 
     Args:
-        path: the final path.
-        of_run: of a run that goes on after it was killed: its folder is made, and the draft has always the same name,
-            so that the run which goes on leaves none behind.
+        parent: where; None for the system's folder of temporary files.
+    """
+
+    def __init__(self, parent: Path | None = None) -> None:
+        _remove_abandoned(parent or Path(tempfile.gettempdir()), _WORK_FOLDER)
+        super().__init__(prefix=_WORK, dir=parent, ignore_cleanup_errors=True)
+        self._release = weakref.finalize(self, _Hold(Path(self.name)).release)
+
+    def cleanup(self) -> None:
+        """Remove it."""
+        self._release()
+        super().cleanup()
+
+
+class _Hold:
+    """This process's lock on a file or folder of its own, until it is released or the process ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor: int | None = None
+        with suppress(OSError):  # a folder on Windows; a disk without locks
+            self._descriptor = os.open(path, os.O_RDONLY)
+            if fcntl is not None:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    def release(self) -> None:
+        """Give the lock back; may be called twice."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+@cache
+def _remove_abandoned(folder: Path, pattern: re.Pattern[str]) -> None:
+    """Remove files and folders of such names that no process holds; once in a folder."""
+    names: list[str] = []
+    with suppress(OSError):  # who may write into a folder may not always list it
+        names = os.listdir(folder)  # noqa: PTH208  # names alone: a folder may hold a million files
+    for name in filter(pattern.fullmatch, names):
+        with suppress(OSError):
+            _remove_unless_held(folder / name)
+
+
+def _remove_unless_held(path: Path) -> None:
+    if fcntl is None:
+        path.unlink()  # Windows refuses where it is open, and of folders
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Generator[Path]:
+    """Where to write a file that takes its name at the end of the block, and leaves no trace where the block fails.
 
     Raises:
         InputError: the folder cannot be made or written to, or the path is not a regular file.
         JobError: the disk refuses it.
     """
-    with failing_as_job(path), Draft(path, of_run=of_run) as draft:
+    with failing_as_job(path), Draft(path) as draft:
         yield draft.path
 
 
 @contextmanager
-def atomic_text(path: Path, *, of_run: bool = False) -> Generator[TextIO]:
+def atomic_text(path: Path) -> Generator[TextIO]:
     """A text file in UTF-8 to write to, see `atomic_file`."""
-    with atomic_file(path, of_run=of_run) as draft, draft.open("w", encoding="utf-8") as file:
+    with atomic_file(path) as draft, draft.open("w", encoding="utf-8") as file:
         yield file
 
 
@@ -158,15 +242,15 @@ def atomic_folder(path: Path) -> Generator[Path]:
         yield draft.path
 
 
-def write_bytes(path: Path, data: bytes, *, of_run: bool = False) -> None:
+def write_bytes(path: Path, data: bytes) -> None:
     """Write a whole file or none, see `atomic_file`."""
-    with atomic_file(path, of_run=of_run) as draft:
+    with atomic_file(path) as draft:
         draft.write_bytes(data)
 
 
-def write_text(path: Path, text: str, *, of_run: bool = False) -> None:
+def write_text(path: Path, text: str) -> None:
     """Write a whole text file in UTF-8 or none, see `atomic_file`."""
-    write_bytes(path, text.encode(), of_run=of_run)
+    write_bytes(path, text.encode())
 
 
 def append_line(path: Path, line: str) -> None:

@@ -6,7 +6,6 @@ import json
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from sonjit.benchmark.cases import Case, Machine, describe_machine, load_average
 from sonjit.benchmark.worker import WARM_UP, Timed
 from sonjit.engines import Precision
 from sonjit.errors import InputError, JobError
+from sonjit.files import WorkFolder
 from sonjit.weights import find_weight
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def benchmark(
         "weights": weights,
         "cases": [],
     }  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="sonjit-bench-") as folder:
+    with WorkFolder() as folder:
         for number, case in enumerate(cases, 1):
             progress(f"[{number}/{len(cases)}] {case.name}")
             most = count if case.subject in media else min(case.clip_frames or count, count)

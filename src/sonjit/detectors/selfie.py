@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -16,6 +15,7 @@ from sonjit.detectors.kinds.body import sigmoid
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.engines.tflite import TfliteFile
 from sonjit.errors import InputError, SonjitError
+from sonjit.files import WorkFolder
 from sonjit.geometry.boxes import RotatedBox, crop_on_grid
 from sonjit.weights import cache_folder, find_weight
 from sonjit.weights.bundles import kept_file
@@ -91,7 +91,7 @@ def load_selfie_segmenter(
         try:
             file = kept_file(path.name, part)
         except SonjitError:  # a cache that cannot be written
-            file = Path(stack.enter_context(TemporaryDirectory())) / path.name
+            file = Path(stack.enter_context(WorkFolder())) / path.name
             file.write_bytes(part)
         return SelfieSegmenter(load_engine(file, options))
 

@@ -13,7 +13,6 @@ operation over three regions costs little more than over one.
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -23,6 +22,7 @@ import openvino as ov
 from openvino import opset13 as ops
 
 from sonjit.engines.tflite import Operator, Option, TfliteFile, read_options
+from sonjit.files import WorkFolder
 
 Emitter: TypeAlias = Callable[[Sequence[Operator], Sequence[list[ov.Output]]], list[ov.Output]]
 """From nodes of one kind and the inputs of each to the output of each."""
@@ -93,7 +93,7 @@ def _add_part(
     inputs = sorted(varying.intersection(tensor for operator in part for tensor in operator.inputs) - own)
     if not outputs:
         return
-    with tempfile.TemporaryDirectory() as folder:  # OpenVINO reads TFLite from files only
+    with WorkFolder() as folder:  # OpenVINO reads TFLite from files only
         (part_file := Path(folder) / "part.tflite").write_bytes(file.part(inputs, outputs))
         model = core.read_model(part_file)
     for tensor, parameter in zip(inputs, model.get_parameters(), strict=True):

@@ -527,7 +527,7 @@ def save_classifier_description(folder: Path, classifier: Classifier, cropper: P
     save_description(folder, {**about, "categories": categories})
     if cropper is not None:
         for file in (DESCRIPTION, _WEIGHTS):
-            with atomic_file(folder / _CROPPER / file, of_run=True) as draft:
+            with atomic_file(folder / _CROPPER / file) as draft:
                 shutil.copyfile(cropper / file, draft)
 
 

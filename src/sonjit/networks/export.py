@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import tempfile
 import warnings
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sonjit.errors import InputError, JobError
-from sonjit.files import failing_as_job
+from sonjit.files import WorkFolder, failing_as_job
 from sonjit.networks.mask_rcnn.mask_rcnn import MaskRCNN
 from sonjit.networks.registry import METADATA, InputSpec, Network, NetworkEntry, network_entry
 
@@ -78,7 +77,7 @@ def export_network(
     training = network.training
     network.eval()
     try:
-        with failing_as_job(path), tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
+        with failing_as_job(path), WorkFolder(path.parent) as folder:
             draft = Path(folder) / f"{path.stem}.onnx"
             _write_onnx(network, inputs, draft, dynamic_batch=dynamic_batch)
             if kind == "openvino":

@@ -77,7 +77,7 @@ def save_description(folder: Path, description: Mapping[str, object]) -> None:
     Raises:
         JobError: the disk refuses.
     """
-    write_text(folder / DESCRIPTION, json.dumps(description, indent=2) + "\n", of_run=True)
+    write_text(folder / DESCRIPTION, json.dumps(description, indent=2) + "\n")
 
 
 def load_description(folder: Path, recipe: str, read: Callable[[Any], T]) -> T:

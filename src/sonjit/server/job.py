@@ -21,7 +21,7 @@ from typing import Literal
 
 from sonjit.detectors.options import OptionValue
 from sonjit.errors import JobError
-from sonjit.files import atomic_file
+from sonjit.files import WorkFolder, atomic_file
 from sonjit.json_text import JsonObject
 from sonjit.media import TABLE_ENDINGS, convert_table, natural_key, open_source
 from sonjit.runs import Detect, Outputs, Summary, run_input
@@ -244,7 +244,7 @@ class Jobs:
         self._jobs: dict[str, UploadJob] = {}
         self._uploads = 0
         self._closed = False
-        self._root: tempfile.TemporaryDirectory[str] | None = None
+        self._root: WorkFolder | None = None
         self._worker = ThreadPoolExecutor(1, "sonjit-job")
 
     @property
@@ -328,7 +328,7 @@ class Jobs:
         try:
             with self._lock:
                 if self._root is None:
-                    self._root = tempfile.TemporaryDirectory(prefix="sonjit-jobs-", ignore_cleanup_errors=True)
+                    self._root = WorkFolder()
                 folder = Path(self._root.name) / secrets.token_hex(8)
             (folder / INPUT).mkdir(parents=True)
         except OSError as error:

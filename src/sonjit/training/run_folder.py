@@ -106,7 +106,7 @@ class RunFolder:
         try:
             file = folder / SETTINGS
             if not file.exists():
-                write_text(file, text, of_run=True)
+                write_text(file, text)
             elif file.read_text("utf-8") != text:
                 raise InputError(f"{folder}: holds a run with other settings ({SETTINGS}); give another folder")
         except OSError as error:
@@ -126,7 +126,7 @@ class RunFolder:
                 raise InputError(
                     f"{file}: a damaged checkpoint ({type(error).__name__}); remove it to begin anew"
                 ) from None
-        write_text(log, "".join(kept), of_run=True)
+        write_text(log, "".join(kept))
         if self._wants_board:
             from torch.utils.tensorboard import SummaryWriter
 
@@ -149,7 +149,7 @@ class RunFolder:
     def save(self, state: RunState) -> None:
         """Write a checkpoint; the one before stays until this one is whole."""
         file = self.folder / CHECKPOINT
-        with atomic_file(file, of_run=True) as draft:
+        with atomic_file(file) as draft:
             try:
                 torch.save(dict(state), draft)
             except RuntimeError as error:  # where the disk refuses

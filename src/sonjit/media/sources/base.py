@@ -11,10 +11,10 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 from sonjit.arrays import Image
+from sonjit.files import WorkFolder
 
 SourceKind = Literal["image", "folder", "video", "camera"]
 
@@ -66,9 +66,9 @@ class Source(ABC):
         self.finished = False
         self.reading_s = 0.0
         self._running: list[ReadAhead[SourceFrame]] = []
-        self._fetched: TemporaryDirectory[str] | None = None
+        self._fetched: WorkFolder | None = None
 
-    def keep(self, fetched: TemporaryDirectory[str]) -> None:
+    def keep(self, fetched: WorkFolder) -> None:
         """Keep a folder that the source reads from until it is closed."""
         self._fetched = fetched
 

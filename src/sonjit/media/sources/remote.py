@@ -7,11 +7,11 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
+from sonjit.files import WorkFolder
 from sonjit.media.sources.network import is_address
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ class RemoteFile(os.PathLike[str]):
         with _storage(self.url) as (system, path):
             return bytes(system.cat_file(path))
 
-    def fetch(self) -> TemporaryDirectory[str]:
+    def fetch(self) -> WorkFolder:
         """A folder that holds a copy under the file's own name, as long as the folder is kept."""
-        folder = TemporaryDirectory(prefix="sonjit-")
+        folder = WorkFolder()
         with _storage(self.url) as (system, path):
             system.get_file(path, str(Path(folder.name) / self.name))
         return folder

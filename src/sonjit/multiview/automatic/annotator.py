@@ -312,7 +312,7 @@ def _checked_views(project: Project, settings: AnnotatorSettings) -> tuple[Detec
         widest = max(max(camera.width, camera.height) for camera in project.rig)
         checked = check_views(project.rig, points, threshold_px=max(10.0, _CHECK_OF_WIDTH * widest))
         record = {"good": list(checked.good), "faults": [fault.message for fault in checked.faults]}
-        write_text(file, json.dumps(record, indent=1), of_run=True)
+        write_text(file, json.dumps(record, indent=1))
     record = json.loads(file.read_text("utf-8"))
     faults = record["faults"]
     if faults and not settings.leave_out:
@@ -334,7 +334,7 @@ def _label(
     rig = project.rig.subset(detection.views)
     offsets = load_offsets(folder / OFFSETS) if (folder / OFFSETS).is_file() else None
     lengths = _lengths(project, detection, files, offsets)
-    write_text(folder / SETTINGS, json.dumps(asdict(detection), indent=1), of_run=True)
+    write_text(folder / SETTINGS, json.dumps(asdict(detection), indent=1))
     problems, needs = list(faults), dict[int, Need]()
     joints = labelled = right = wrong = 0
     version = f"{folder.name}.{project.store.version}"
@@ -363,7 +363,7 @@ def _label(
             f"{wrong} of {right + wrong} hands have the shape of the other side: the world or the images are mirrored"
         )
     project.store.set_needs({frame: needs[frame] for frame in project.frames if frame in needs})
-    write_text(project.folder / FOLDER / CURRENT, json.dumps({"run": folder.name}), of_run=True)
+    write_text(project.folder / FOLDER / CURRENT, json.dumps({"run": folder.name}))
     return AnnotationResult(len(project.frames), joints, labelled, kept, tuple(problems), folder)
 
 

@@ -75,7 +75,7 @@ class ChunkDetections:
     def save(self, path: Path) -> None:
         """Write it as one file that is whole or not there."""
         lines = np.array(self.problems, np.str_)
-        with atomic_file(path, of_run=True) as draft:
+        with atomic_file(path) as draft:
             np.savez(draft, frames=self.frames, points_px=self.points_px, confidence=self.confidence, problems=lines)
 
 

@@ -133,7 +133,7 @@ class Labels:
 
     def save(self, path: Path) -> None:
         """Write as one file that is whole or not there."""
-        with atomic_file(path, of_run=True) as draft:
+        with atomic_file(path) as draft:
             np.savez(draft, **self.__dict__)
 
 

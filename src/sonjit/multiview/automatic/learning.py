@@ -100,7 +100,7 @@ def write_training_set(
             for sides in [[side] for side in there] if as_right else [there]:
                 mirrored = as_right and sides == [1]
                 name = f"{camera.name}/{frame}{'-mirrored' if mirrored else ''}.jpg"
-                write_bytes(out / "images" / name, encode_image(rgb[:, ::-1] if mirrored else rgb, ".jpg"), of_run=True)
+                write_bytes(out / "images" / name, encode_image(rgb[:, ::-1] if mirrored else rgb, ".jpg"))
                 size = {"width": camera.width, "height": camera.height}
                 images.append({"id": len(images) + 1, "file_name": name, **size})
                 for side in sides:
@@ -113,7 +113,7 @@ def write_training_set(
         )
     record = {"images": images, "annotations": annotations, "categories": [coco_category(1, "hand")]}
     file = out / "coco.json"
-    write_text(file, json.dumps(record) + "\n", of_run=True)
+    write_text(file, json.dumps(record) + "\n")
     return file
 
 

@@ -128,11 +128,11 @@ class SplitFiles:
         )
         for whom, numbers in self.by.items():
             path = folder / f"aid_{whom}_annot_{self.split}.txt"
-            write_text(path, "".join(f"{k}\n" for k in numbers), of_run=True)
+            write_text(path, "".join(f"{k}\n" for k in numbers))
 
 
 def _write(path: Path, record: Mapping[str, object]) -> None:
-    write_text(path, json.dumps(record) + "\n", of_run=True)
+    write_text(path, json.dumps(record) + "\n")
 
 
 @dataclass
@@ -265,12 +265,12 @@ def release(
             )
             faces = FacesFound(*(sum(of_all) for of_all in zip(faces, *found, strict=True)))
             advance()
-    write_text(draft / "annotations" / "skeleton.txt", skeleton_lines(), of_run=True)
+    write_text(draft / "annotations" / "skeleton.txt", skeleton_lines())
     for one in files.values():
         one.write(draft)
     counts = counted.counts()
-    write_text(draft / "statistics.json", json.dumps(counts, indent=1) + "\n", of_run=True)
-    write_text(draft / "README.md", page(card, counts, views, faces), of_run=True)
+    write_text(draft / "statistics.json", json.dumps(counts, indent=1) + "\n")
+    write_text(draft / "README.md", page(card, counts, views, faces))
     _finish(draft, out)
     return ReleaseResult(sum(len(one.images) for one in files.values()), counted.frame_sets, faces, views)
 
@@ -294,7 +294,7 @@ def _begin(draft: Path, projects: Sequence[Project], card: DataCard, fps: float)
     kept = draft / _WORK / "settings.json"
     if kept.is_file() and kept.read_text("utf-8") != text:
         raise InputError(f"{draft} is an unfinished release with other settings or labels: delete it")
-    write_text(kept, text, of_run=True)
+    write_text(kept, text)
 
 
 def _digest(project: Project) -> str:
@@ -368,7 +368,7 @@ def _write_frame_set(
             size = camera.width, camera.height
             image, found[camera.name] = released_image(rgb, project.rig[camera.name], size, frame_set.points_m)
             if not found[camera.name].withheld:
-                write_bytes(root / "images" / files.split / below, encode_image(image, ".jpg"), of_run=True)
+                write_bytes(root / "images" / files.split / below, encode_image(image, ".jpg"))
         if camera.name not in found or found[camera.name].withheld:
             continue
         seen = frame_set.seen[order[camera.name]] if len(frame_set.seen) == len(order) else np.zeros((2, 21), np.bool_)
@@ -378,7 +378,7 @@ def _write_frame_set(
         }  # fmt: skip
         files.add_image(below, about, pixels[view], frame_set.source, seen)
     if new:
-        write_text(note, json.dumps(found), of_run=True)
+        write_text(note, json.dumps(found))
     return list(found.values())
 
 
@@ -391,7 +391,7 @@ def _finish(draft: Path, out: Path) -> None:
         f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(draft).as_posix()}\n"
         for file in _files(draft)
     ]
-    write_text(draft / _SUMS, "".join(lines), of_run=True)
+    write_text(draft / _SUMS, "".join(lines))
     with failing_as_job(out):
         draft.rename(out)
 

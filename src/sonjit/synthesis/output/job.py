@@ -105,13 +105,13 @@ def _open(out: Path, settings: SynthSettings) -> None:
         raise InputError(f"{out} holds something else: choose a new folder, or an empty one")
     with failing_as_job(out):
         out.mkdir(parents=True, exist_ok=True)
-    write_text(kept, text, of_run=True)
+    write_text(kept, text)
 
 
 def _finish(layout: FolderLayout, done: list[int]) -> None:
     layout.finish(done)
     sheet = draw_contact_sheet(layout.samples(done, _ON_SHEET))
-    write_bytes(layout.root / SHEET, encode_image(sheet, ".jpg"), of_run=True)
+    write_bytes(layout.root / SHEET, encode_image(sheet, ".jpg"))
 
 
 def _run(layout: FolderLayout, chunks: list[int], jobs: int, workers: str) -> Iterator[tuple[int, int]]:

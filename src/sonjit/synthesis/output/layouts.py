@@ -246,12 +246,12 @@ class ImageLayout(FolderLayout):
         lines: list[bytes] = []
         for one in images:
             name = self.name(one, chunk)
-            write_bytes(self.root / name, encode_image(one.sample.rgb(), ".jpg"), of_run=True)
+            write_bytes(self.root / name, encode_image(one.sample.rgb(), ".jpg"))
             lines.append(truth_line(one.sample, id=name))
             for kind in self.settings.extras:
                 stem = name.partition("/")[2].rpartition(".")[0]
-                write_bytes(self.root / kind / f"{stem}.png", png_bytes(_EXTRAS[kind](one.buffers)), of_run=True)
-        write_bytes(self.chunk_path(chunk), b"".join(lines), of_run=True)
+                write_bytes(self.root / kind / f"{stem}.png", png_bytes(_EXTRAS[kind](one.buffers)))
+        write_bytes(self.chunk_path(chunk), b"".join(lines))
 
     def records(self, chunks: Iterable[int]) -> Iterator[ImageTruth]:
         """The truth of each image in some chunks, one at a time."""

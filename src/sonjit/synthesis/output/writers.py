@@ -72,7 +72,7 @@ class CocoLayout(ImageLayout):
             for number, side in enumerate(("left", "right"), 1)
         ]
         info = {"description": "hands rendered by Sonjit", "version": __version__, "seed": self.settings.seed}
-        with atomic_text(self.root / COCO, of_run=True) as file:
+        with atomic_text(self.root / COCO) as file:
             file.write(f'{{"info": {json.dumps(info)},\n"categories": {json.dumps(categories)},\n"annotations": [\n')
             join(file.write, (json.dumps(one) for one in self._annotations(chunks)))
             file.write('\n],\n"images": [\n')
@@ -140,8 +140,8 @@ class InterHandLayout(ImageLayout):
         """All annotations; each file is a pass over the truth."""
         folder = self.root / "annotations"
         stem = folder / SPLIT / f"InterHand2.6M_{SPLIT}"
-        write_text(folder / "skeleton.txt", skeleton_lines(), of_run=True)
-        with atomic_text(stem.with_name(f"{stem.name}_data.json"), of_run=True) as file:
+        write_text(folder / "skeleton.txt", skeleton_lines())
+        with atomic_text(stem.with_name(f"{stem.name}_data.json")) as file:
             file.write('{"images": [\n')
             join(file.write, (json.dumps(_interhand_image(number, one)) for number, one in self._numbered(chunks)))
             file.write('\n],\n"annotations": [\n')
@@ -154,9 +154,9 @@ class InterHandLayout(ImageLayout):
                 ),
             )
             file.write("\n]}\n")
-        with atomic_text(stem.with_name(f"{stem.name}_camera.json"), of_run=True) as file:
+        with atomic_text(stem.with_name(f"{stem.name}_camera.json")) as file:
             self._write_captures(file.write, chunks, _cameras)
-        with atomic_text(stem.with_name(f"{stem.name}_joint_3d.json"), of_run=True) as file:
+        with atomic_text(stem.with_name(f"{stem.name}_joint_3d.json")) as file:
             self._write_captures(file.write, chunks, _joints)
 
     def _numbered(self, chunks: Sequence[int]) -> Iterator[tuple[int, ImageTruth]]:
@@ -240,7 +240,7 @@ class ShardLayout(FolderLayout):
         """Sample by sample."""
         first = self.numbers(chunk).start * self.settings.views
         path = self.chunk_path(chunk)
-        with atomic_file(path, of_run=True) as draft, tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
+        with atomic_file(path) as draft, tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
             for one in images:
                 seen = tuple(hand for hand in one.sample.instances if (hand.area_px2 or 0) >= LEAST_PIXELS)
                 place = first + one.row
@@ -259,7 +259,7 @@ class ShardLayout(FolderLayout):
             "samples": min(gap * self.per_chunk, self.settings.count) * self.settings.views,
             "per_shard": self.per_chunk * self.settings.views,
         }
-        write_text(self.root / INDEX, json.dumps(index, indent=1) + "\n", of_run=True)
+        write_text(self.root / INDEX, json.dumps(index, indent=1) + "\n")
 
     def samples(self, chunks: Sequence[int], count: int) -> list[Sample]:
         """From the shards up to the first gap."""
@@ -278,13 +278,13 @@ class _Clip:
     """One camera's video and truth, while they are written."""
 
     def __init__(self, stack: ExitStack, path: Path, fps: float, first: Sample) -> None:
-        draft = stack.enter_context(atomic_file(path, of_run=True))
+        draft = stack.enter_context(atomic_file(path))
         self._container = stack.enter_context(av.open(str(draft), "w", format="mp4"))
         rate = Fraction(fps).limit_denominator(1001)
         self._stream: VideoStream = self._container.add_stream("libx264", rate=rate, options=_OPTIONS)  # pyright: ignore[reportUnknownMemberType]
         self._stream.width, self._stream.height, self._stream.pix_fmt = first.width, first.height, "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, _TICKS)
-        self._truth: TextIO = stack.enter_context(atomic_text(path.with_suffix(".json"), of_run=True))
+        self._truth: TextIO = stack.enter_context(atomic_text(path.with_suffix(".json")))
         self._truth.write(json.dumps(_head(first, fps))[:-1] + ',\n"frames": [\n')
         self._count = 0
 
@@ -331,7 +331,7 @@ class VideoLayout(FolderLayout):
                 clips[sample.view].write(sample, one.time_s)
             for clip in clips.values():
                 clip.finish()
-        write_text(self.chunk_path(chunk), json.dumps(names) + "\n", of_run=True)
+        write_text(self.chunk_path(chunk), json.dumps(names) + "\n")
 
     def finish(self, chunks: Sequence[int]) -> None:
         """Each video has its own truth."""

@@ -173,7 +173,7 @@ class HandFeatures:
 
     def save(self, path: Path) -> None:
         """An `.npz` file, there under its name when it is whole."""
-        with atomic_file(path, of_run=True) as draft:
+        with atomic_file(path) as draft:
             np.savez(draft, **{item.name: getattr(self, item.name) for item in fields(self)})
 
 

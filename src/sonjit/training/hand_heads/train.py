@@ -221,7 +221,7 @@ def train_hand_heads(request: TrainingRequest) -> dict[str, object]:
         arrays |= {f"{model}.{name}": value for name, value in heads.items()}
         metrics = head_metrics(HandHeads(heads), HandHeads(raw), held_out[model])
         results |= {f"{model}_{name}": value for name, value in metrics.items()}
-    with atomic_file(request.out / ASSET, of_run=True) as draft:
+    with atomic_file(request.out / ASSET) as draft:
         np.savez(draft, **arrays)  # pyright: ignore[reportArgumentType]  # a keyword of its own besides
     return results
 

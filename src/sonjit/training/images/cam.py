@@ -155,7 +155,7 @@ def _train_on_set(settings: CamSettings, request: TrainingRequest) -> dict[str, 
 
     network = _train(classifier, images, settings, request, evaluate)
     metrics = evaluate(network)
-    write_text(request.out / METRICS, json.dumps({**metrics, "held_out": len(samples)}, indent=2) + "\n", of_run=True)
+    write_text(request.out / METRICS, json.dumps({**metrics, "held_out": len(samples)}, indent=2) + "\n")
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(images)}
     results |= {"accuracy": 1 - metrics["classification_error_1"] / 100, "held_out": len(samples), **metrics}
     results |= exported(network, "cam", classifier.size, request)

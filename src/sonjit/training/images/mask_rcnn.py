@@ -271,7 +271,7 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
         evaluate=partial(evaluate, samples=held_out, categories=names, device=request.device), higher_is_better=True,
     )  # fmt: skip
     text = json.dumps({**metrics, "held_out": len(held_out)}, indent=2) + "\n"
-    write_text(request.out / METRICS, text, of_run=True)
+    write_text(request.out / METRICS, text)
     return {"weights": request.out / WEIGHTS, "training_images": len(examples), "held_out": len(held_out), **metrics}
 
 

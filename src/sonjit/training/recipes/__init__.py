@@ -14,13 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from importlib import import_module, resources
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from sonjit.engines.devices import torch_device
 from sonjit.errors import InputError
-from sonjit.files import write_text
+from sonjit.files import WorkFolder, write_text
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -334,7 +333,7 @@ def run_recipe(request: TrainingRequest) -> Mapping[str, object]:
     from sonjit.training.distributed import processes, rank
     from sonjit.training.run_folder import save_run_report
 
-    with processes(checked.device) as device, TemporaryDirectory() as elsewhere:
+    with processes(checked.device) as device, WorkFolder() as elsewhere:
         if rank():  # only the first process' files are kept
             function(replace(checked, device=device, out=Path(elsewhere)))
             return {}
@@ -351,7 +350,7 @@ def _save_results(request: TrainingRequest, results: Mapping[str, object]) -> No
     from sonjit.training.run_folder import RESULT
 
     text = json.dumps({"settings": request.settings, "results": results}, indent=2, default=str)
-    write_text(request.out / RESULT, text + "\n", of_run=True)
+    write_text(request.out / RESULT, text + "\n")
 
 
 def prepare(recipe: Recipe, request: TrainingRequest) -> TrainingRequest:
