@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from sonjit.errors import InputError, JobError
-from sonjit.files import atomic_file, atomic_folder, write_bytes
+from sonjit.files import atomic_file, atomic_folder, sole_writer, write_bytes
 
 
 def names(folder):
@@ -100,6 +100,31 @@ def test_drafts_and_work_folders_stay_while_their_process_lives_and_go_when_it_w
     subprocess.run([sys.executable, "-c", WRITER, out], check=True, env=environment)
     assert names(out) == [".mine.part.txt", "d.txt"]
     assert names(temporary) == []
+
+
+WAITER = """
+import logging, sys
+from pathlib import Path
+from sonjit.files import sole_writer
+logging.basicConfig(format="%(message)s")
+with sole_writer(Path(sys.argv[1])):
+    print("alone", flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders have no locks there")
+@pytest.mark.slow
+def test_two_runs_write_into_a_folder_one_after_the_other(tmp_path):
+    with sole_writer(tmp_path / "out"):
+        (tmp_path / "out" / "a").write_text("first")
+        command = [sys.executable, "-c", WAITER, tmp_path / "out"]
+        second = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert second.stderr.readline().endswith(b"out: another run writes there; waiting until it has ended\n")
+        assert second.poll() is None
+    assert second.communicate(timeout=60)[0] == b"alone\n"
+    with sole_writer(tmp_path / "never"):
+        pass
+    assert names(tmp_path) == ["out"]
 
 
 def test_a_link_is_followed(tmp_path):

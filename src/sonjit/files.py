@@ -7,6 +7,7 @@ open, which does the same for drafts of files; on disks without locks nothing is
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
@@ -14,7 +15,7 @@ import shutil
 import tempfile
 import weakref
 from abc import ABC, abstractmethod
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, TextIO
@@ -29,6 +30,8 @@ except ImportError:  # Windows
 if TYPE_CHECKING:
     from collections.abc import Generator
     from types import TracebackType
+
+_LOG = logging.getLogger(__name__)
 
 _DRAFT: Final = re.compile(r"\..+\.[0-9a-f]{8}\.part(\.[^.]*)?", re.DOTALL)
 _WORK: Final = "sonjit-work-"
@@ -176,13 +179,46 @@ class WorkFolder(tempfile.TemporaryDirectory[str]):
         super().cleanup()
 
 
-class _Hold:
-    """This process's lock on a file or folder of its own, until it is released or the process ends."""
+@contextmanager
+def sole_writer(*folders: Path) -> Generator[None]:
+    """Write into folders that this makes; while another run is at work in one of them, wait for its end and say so.
 
-    def __init__(self, path: Path) -> None:
+    Raises:
+        InputError: a folder cannot be made.
+    """
+    new = [folder for folder in folders if not folder.exists()]
+    with ExitStack() as stack:
+        for folder in sorted({folder.resolve() for folder in folders}):  # in one order: no two wait for each other
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(f"{folder} cannot be written: {error.strerror}; choose another folder") from None
+            stack.callback(_Hold(folder, f"{folder}: another run writes there; waiting until it has ended").release)
+        try:
+            yield
+        finally:
+            for folder in new:
+                with suppress(OSError):  # it holds something
+                    folder.rmdir()
+
+
+class _Hold:
+    """This process's lock on a file or folder, until it is released or the process ends.
+
+    Args:
+        path: of what.
+        waiting: said when another process holds it.
+    """
+
+    def __init__(self, path: Path, waiting: str = "") -> None:
         self._descriptor: int | None = None
         with suppress(OSError):  # a folder on Windows; a disk without locks
             self._descriptor = os.open(path, os.O_RDONLY)
+            if fcntl is not None and waiting:
+                try:
+                    fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    _LOG.warning("%s", waiting)
             if fcntl is not None:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 

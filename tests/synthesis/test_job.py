@@ -102,7 +102,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, whole):
         synthesize(mine, SETTINGS)
     assert list(tree(mine)) == ["notes.txt"]
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="holds something else"):
+    with pytest.raises(InputError, match="file cannot be written"):
         synthesize(tmp_path / "file", SETTINGS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -80,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for extension in load_extensions():
         if extension.problem:
             complain(extension.problem)
+    warnings = _Warnings(logging.WARNING)
+    logging.getLogger("sonjit").addHandler(warnings)
     try:
         overview = all(word.startswith("-") for word in (sys.argv[1:] if arguments is None else arguments))
         result = build_app(overview=overview)(
@@ -107,7 +110,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain("stopped; what was finished is kept")
         return 130
+    finally:
+        logging.getLogger("sonjit").removeHandler(warnings)
     return result if isinstance(result, int) else 0
+
+
+class _Warnings(logging.Handler):
+    """Tells the library's warnings as the command line tells everything."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line."""
+        complain(record.getMessage())
 
 
 def complain(line: str) -> None:

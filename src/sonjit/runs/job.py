@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from sonjit.errors import InputError, SonjitError
+from sonjit.files import sole_writer
 from sonjit.media import open_source
 from sonjit.pools import check_workers, run_calls
 from sonjit.runs.inputs import is_many, place_outputs
@@ -198,12 +199,24 @@ def _run_files(
     advance: Callable[[], None],
 ) -> Summary:
     """Each of many files by itself."""
+    placed = list(place_outputs(job.outputs, files, processor))
+    with sole_writer(*{Path(outputs.paths[0]).parent for outputs in placed if outputs.paths}):
+        return _run_placed(job, processor, list(zip(files, placed, strict=True)), expect, advance)
+
+
+def _run_placed(
+    job: Job,
+    processor: Processor,
+    files: Sequence[tuple[File, Outputs]],
+    expect: Callable[[int | None], None],
+    advance: Callable[[], None],
+) -> Summary:
     start, total = time.perf_counter(), Summary(files=0)
     expect(len(files))
     tasks: list[_Task] = []
     keys: list[str | None] = []
     log, all_keys = FinishedLog(), Keys(processor, job.limit)
-    for file, outputs in zip(files, place_outputs(job.outputs, files, processor), strict=True):
+    for file, outputs in files:
         key = all_keys.of(file, outputs) if outputs.paths else None
         if key is not None and not outputs.json and log.holds(key, outputs):
             total.skipped += 1

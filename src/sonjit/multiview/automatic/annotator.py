@@ -18,7 +18,7 @@ import numpy as np
 
 from sonjit.arrays import FloatArray
 from sonjit.errors import InputError, JobError
-from sonjit.files import write_text
+from sonjit.files import sole_writer, write_text
 from sonjit.multiview.annotation.agreement import rank
 from sonjit.multiview.annotation.marks import Need
 from sonjit.multiview.annotation.project import Project
@@ -277,6 +277,18 @@ def annotate(
     """
     if not settings.fps > 0:
         raise InputError(f"--fps {settings.fps:g}: give frames per second, above 0")
+    with sole_writer(project.folder / FOLDER):
+        return _annotate(project, settings, jobs, workers, expect, advance)
+
+
+def _annotate(
+    project: Project,
+    settings: AnnotatorSettings,
+    jobs: int,
+    workers: str,
+    expect: Callable[[int | None], None],
+    advance: Callable[[], None],
+) -> AnnotationResult:
     first_pass, faults = _checked_views(project, settings)
     detection = replace(first_pass, network=settings.network)
     folder, first = (project.folder / FOLDER / run_name(one) for one in (detection, first_pass))

@@ -14,7 +14,7 @@ from typing import Final
 from sonjit._version import __version__
 from sonjit.datasets.checks import draw_contact_sheet
 from sonjit.errors import InputError
-from sonjit.files import failing_as_job, write_bytes, write_text
+from sonjit.files import failing_as_job, sole_writer, write_bytes, write_text
 from sonjit.media.annotated.writers import encode_image
 from sonjit.pools import run_calls
 from sonjit.synthesis.hands.mesh import load_hand_mesh
@@ -76,21 +76,22 @@ def synthesize(
     layout.check()
     for side in ("Right", "Left"):
         load_hand_mesh(side, settings.hands)
-    _open(out, settings)
-    done = {number for number in range(layout.chunks) if layout.chunk_path(number).is_file()}
-    summary = SynthSummary(kept=sum(len(layout.numbers(chunk)) for chunk in done))
-    advance(summary.kept)
-    try:
-        for chunk, images in _run(layout, sorted(set(range(layout.chunks)) - done), jobs, workers):
-            done.add(chunk)
-            numbers = len(layout.numbers(chunk))
-            summary.made += numbers
-            summary.images += images
-            advance(numbers)
-    finally:
-        if done:
-            _finish(layout, sorted(done))
-    return summary
+    with sole_writer(out):
+        _open(out, settings)
+        done = {number for number in range(layout.chunks) if layout.chunk_path(number).is_file()}
+        summary = SynthSummary(kept=sum(len(layout.numbers(chunk)) for chunk in done))
+        advance(summary.kept)
+        try:
+            for chunk, images in _run(layout, sorted(set(range(layout.chunks)) - done), jobs, workers):
+                done.add(chunk)
+                numbers = len(layout.numbers(chunk))
+                summary.made += numbers
+                summary.images += images
+                advance(numbers)
+        finally:
+            if done:
+                _finish(layout, sorted(done))
+        return summary
 
 
 def _open(out: Path, settings: SynthSettings) -> None:

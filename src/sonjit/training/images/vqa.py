@@ -184,7 +184,7 @@ def train_vqa(request: TrainingRequest) -> dict[str, object]:
         head, batch, losses, settings, out=request.out, inputs=request.inputs() | {"answers": answers},
         progress=request.progress, evaluate=evaluate, higher_is_better=True,
     )  # fmt: skip
-    write_text(request.out / METRICS, json.dumps({**metrics, "held_out": len(held_out)}, indent=2) + "\n", of_run=True)
+    write_text(request.out / METRICS, json.dumps({**metrics, "held_out": len(held_out)}, indent=2) + "\n")
     return {"weights": request.out / WEIGHTS, "questions": len(learnt), "answers": len(answers), **metrics}
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Union, get_a
 
 from sonjit.engines.devices import torch_device
 from sonjit.errors import InputError
-from sonjit.files import WorkFolder, write_text
+from sonjit.files import WorkFolder, sole_writer, write_text
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -337,12 +337,13 @@ def run_recipe(request: TrainingRequest) -> Mapping[str, object]:
         if rank():  # only the first process' files are kept
             function(replace(checked, device=device, out=Path(elsewhere)))
             return {}
-        try:
-            results: Mapping[str, object] = function(replace(checked, device=device))
-            _save_results(checked, results)
-        finally:
-            if checked.out.is_dir():
-                save_run_report(checked.out, f"{recipe.name}: {recipe.summary}")
+        with sole_writer(checked.out):
+            try:
+                results: Mapping[str, object] = function(replace(checked, device=device))
+                _save_results(checked, results)
+            finally:
+                if any(checked.out.iterdir()):
+                    save_run_report(checked.out, f"{recipe.name}: {recipe.summary}")
     return results
 
 
