@@ -411,9 +411,33 @@ def test_a_page_without_https_says_how_a_phone_gets_a_picture(page):
     assert all(words in page["message"].text for words in ("secure context", "On a phone", "--tls"))
 
 
+def test_the_page_opens_as_an_app_without_its_server(browser, new_server):
+    server = new_server("--token", "secret")
+    browser.expected += ["ERR_CONNECTION_REFUSED", "ERR_FAILED", "WebSocket connection"]
+    page = Page(browser, f"{server.url}/?token=secret")
+    missing, told, secrets = run(browser, """
+        await navigator.serviceWorker.ready;
+        const kept = await caches.open("sonjit-page");
+        const list = (await (await fetch("files.json")).json()).files;
+        const missing = [];
+        for (const path of list) if (!await kept.match(path)) missing.push(path);
+        const address = document.querySelector("link[rel=manifest]").href;
+        const secrets = (await kept.keys()).filter(({url}) => url.includes("secret"));
+        return [missing, await (await fetch(address)).json(), secrets];
+    """)  # fmt: skip
+    assert missing == secrets == []
+    assert told["start_url"] == "./?token=secret"
+    assert told["display"] == "standalone"
+    server.stop()
+    browser.get(f"{server.url}/?token=secret")
+    page.wait_until_ready()
+    assert page["message"].get_attribute("data-code") == "gone"
+    assert page["start"].is_displayed()
+
+
 def test_a_phone_is_shown_where_to_go(page, new_server):
     page.click("phone")
-    assert "--host 0.0.0.0" in page["phone-dialog"].text  # nobody else reaches this server
+    page.wait(lambda: "--host 0.0.0.0" in page["phone-dialog"].text, "the word that nobody else reaches this server")
     page.browser.find_element("css selector", "#phone-dialog .close").click()
     server = new_server("--host", "0.0.0.0", "--token", "secret")
     other = Page(page.browser, f"{server.url}/?token=secret")

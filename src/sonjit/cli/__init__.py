@@ -27,6 +27,7 @@ _OF_INPUTS = {
 _OTHERS = {
     "demo": ("demo:demo", "Run on the bundled clip: a table, JSON and a drawn video."),
     "serve": ("serve:serve", "Serve the live app and its endpoints on this machine."),
+    "page": ("page:page", "Write the live app as a folder for any web host: it computes in the browser."),
     "models": ("models:app", "List, fetch, check and find the published weight files."),
     "doctor": ("doctor:doctor", "Check this installation: versions, processor, weights, extras, cameras."),
     "bench": ("bench:bench", "Measure time, processor time and memory on this machine."),

@@ -6,6 +6,7 @@ skeletons and the sample clip all come from this installation.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ from importlib.resources import files
 from os import PathLike, stat_result
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 from starlette.websockets import WebSocket
@@ -50,17 +52,21 @@ def kind_router() -> APIRouter:
     @router.get("/kinds")
     def kinds() -> Response:
         """Every kind of detector with its models and options, and every type of result with fields and skeletons."""
-        answer: JsonObject = {
-            "kinds": {name: _kind(entry) for name, entry in KINDS.items()},
-            "results": {one.kind: _result(one) for one in RESULT_TYPES.values()},
-            "columns": list(COLUMNS),
-        }
-        return Response(json_from(answer), media_type="application/json")
+        return Response(json_from(kinds_answer()), media_type="application/json")
 
     return router
 
 
-def _kind(entry: KindEntry) -> JsonObject:
+def kinds_answer() -> JsonObject:
+    """What `GET /v1/kinds` answers."""
+    return {
+        "kinds": {name: kind_answer(entry) for name, entry in KINDS.items()},
+        "results": {one.kind: _result(one) for one in RESULT_TYPES.values()},
+        "columns": list(COLUMNS),
+    }
+
+
+def kind_answer(entry: KindEntry) -> JsonObject:
     """One kind of detector; the first of its models is the default."""
     return {
         "list": entry.list_name,
@@ -108,6 +114,7 @@ _MEDIA_TYPES = {  # a machine's own table may say otherwise, and browsers run no
     ".css": "text/css",
     ".html": "text/html",
     ".json": "application/json",
+    ".webmanifest": "application/manifest+json",
     ".svg": "image/svg+xml",
     ".png": "image/png",
 }
@@ -131,6 +138,13 @@ class PageFiles(StaticFiles):
         return response
 
 
+def app_files() -> list[str]:
+    """The files of the live app, below `page/`: what a device keeps to open it without the server."""
+    others = ("annotate/", "api.", "sw.js", "index.html", "manifest.", "sonjit-client.", "tfjs-")
+    names = sorted(path.relative_to(PAGE).as_posix() for path in PAGE.rglob("*") if path.is_file())
+    return [name for name in names if not name.startswith(others)]
+
+
 def file_router() -> APIRouter:
     """Files that lie in other packages."""
     router = APIRouter(include_in_schema=False)
@@ -138,6 +152,17 @@ def file_router() -> APIRouter:
     @router.get("/docs")
     def docs() -> Response:
         return FileResponse(PAGE / "api.html")
+
+    @router.get("/files.json")
+    def page_files() -> dict[str, list[str]]:
+        return {"files": ["./", *app_files()]}
+
+    @router.get("/manifest.webmanifest")
+    def manifest(token: str = "") -> Response:
+        content = json.loads((PAGE / "manifest.webmanifest").read_text("utf-8"))
+        if token:
+            content["start_url"] = f"./?token={quote(token, safe='')}"  # else the installed app would have none
+        return JSONResponse(content, media_type=_MEDIA_TYPES[".webmanifest"])
 
     @router.get("/sample.mp4")
     def sample() -> Response:

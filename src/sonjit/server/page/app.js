@@ -2,6 +2,7 @@
 
 import { Capture } from "./capture.js";
 import { Detectors } from "./detectors.js";
+import { hasNoServer } from "./endpoints.js";
 import { onLanguage, preferredLanguage, speak, text, textOr } from "./i18n.js";
 import { Inspector } from "./inspector.js";
 import { LiveTable } from "./live-table.js";
@@ -227,6 +228,7 @@ function showPhase() {
 
 function wire() {
   find("docs").search = location.search; // its token, where there is one
+  find("manifest").href += location.search;
   wireSettings(store, document);
   wireStyle(store);
   wireTabs(find("data-tabs"));
@@ -277,8 +279,10 @@ Object.defineProperty(globalThis, "sonjitPage", { value: Object.freeze({
   },
 }) });
 
+detectors.here = hasNoServer;
 wire();
-await Promise.all([jobs.load().catch((error) => messages.show(error)), chooser.wire()]);
+await Promise.all([hasNoServer || jobs.load().catch((error) => messages.show(error)), chooser.wire()]);
 if (!isSecureContext) messages.show(new PageError("insecure"));
+navigator.serviceWorker?.register("sw.js").catch(() => {}); // refused under a certificate that the browser does not trust
 document.documentElement.dataset.ready = "true";
 if (settingsOf(location.hash).source === "sample") find("source-sample").click();

@@ -2,11 +2,12 @@
 
 import { scaledSize } from "./frames.js";
 
-/** @typedef {{image: HTMLCanvasElement, blob: Blob}} Shot `image` keeps what `blob` encodes */
+/** @typedef {{image: HTMLCanvasElement, blob: Blob}} Shot `image` keeps what `blob` encodes, which is empty where nothing is encoded */
 
 const SLOTS = 4; // images kept until their answers are drawn: two on their way, one drawn, one taken
 
 export class Capture {
+  /** Whether images go as files, as to a server. */ encodes = true;
   /** Longest side that an image is scaled to before it goes; 0 for its own size. */ longest = 0;
   /** @type {HTMLCanvasElement[]} */ #slots = [];
   #next = 0;
@@ -52,6 +53,7 @@ export class Capture {
 
   /** @param {HTMLCanvasElement} image @returns {Promise<Shot>} */
   async #encoded(image) {
+    if (!this.encodes) return { image, blob: new Blob() };
     const bitmap = await createImageBitmap(image);
     const id = this.#count++;
     this.#worker.postMessage({ id, bitmap }, [bitmap]);

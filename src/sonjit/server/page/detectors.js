@@ -2,6 +2,7 @@
 
 import { Connection, ServerError } from "./connection.js";
 import { instancesOf } from "./kinds.js";
+import { LocalConnection } from "./local-connection.js";
 import { maskOverlay } from "./masks.js";
 import { PageError } from "./messages.js";
 
@@ -9,6 +10,7 @@ const MOST_IN_FLIGHT = 2; // one is being processed while the next is on its way
 
 /**
  * @typedef {{image: HTMLCanvasElement, flipped: boolean, mask: OffscreenCanvas | null, source?: string, index?: number}} Seen
+ * @typedef {Connection | LocalConnection} AnyConnection
  * @typedef {{kind: string}[]} Wanted the detectors of a stream
  * @typedef {{draw(frame: Record<string, any>, seen: Seen): void, clear(): void}} View
  * @typedef {{capture_ms: number, send_ms: number, detect_ms: number, draw_ms: number, total_ms: number}} Latency
@@ -16,12 +18,13 @@ const MOST_IN_FLIGHT = 2; // one is being processed while the next is on its way
 
 /** One place that starts, draws, clears and stops, for any number of detectors at once. */
 export class Detectors {
+  /** Whether the networks of the next run are in this page, not on a server. */ here = false;
   #views;
   #rivalView;
   #capture;
   #listener;
-  /** @type {Connection | null} */ #connection = null;
-  /** @type {Connection | null} of what is compared, which gets the same images */ #rival = null;
+  /** @type {AnyConnection | null} */ #connection = null;
+  /** @type {AnyConnection | null} of what is compared, which gets the same images */ #rival = null;
   /** @type {import("./sources.js").Source | null} */ #source = null;
   #ready = false;
   #flipped = false;
@@ -50,7 +53,8 @@ export class Detectors {
     this.#shown = -1;
     this.#hurt = false;
     this.#source = source;
-    const connection = new Connection({ detectors, measures: true });
+    this.#capture.encodes = !this.here;
+    const connection = this.#connect(detectors, true);
     this.#connection = connection;
     connection.addEventListener("state", (event) => {
       if (this.#connection === connection) this.#become(/** @type {CustomEvent} */ (event).detail);
@@ -58,6 +62,11 @@ export class Detectors {
     source.play((tick) => this.#take(tick), (error) => this.#source === source && this.#unshown(error));
     connection.open().catch((error) => this.#connection === connection && this.#failed(error));
     this.#compare(rivals);
+  }
+
+  /** @param {Wanted} detectors @param {boolean} measures @returns {AnyConnection} */
+  #connect(detectors, measures) {
+    return this.here ? new LocalConnection({ detectors }) : new Connection({ detectors, measures });
   }
 
   /** Look for something else, or otherwise, from the next image on. @param {Wanted} detectors @param {Wanted | null} rivals */
@@ -81,7 +90,7 @@ export class Detectors {
       this.#rival = null;
       return;
     }
-    const rival = this.#rival ?? new Connection({ detectors, measures: false });
+    const rival = this.#rival ?? this.#connect(detectors, false);
     const ready = this.#rival ? rival.configure({ detectors }) : rival.open();
     this.#rival = rival;
     ready.then(() => this.#rival === rival && this.#source?.refresh(), (error) => this.#rival === rival && this.#listener.error(error));
@@ -150,8 +159,8 @@ export class Detectors {
       this.#taking = false;
       const { blob, image } = shot;
       const [rival, time] = [this.#rival, tick.time];
-      const also = rival?.state === "ready" ? rival.send({ blob, time }).catch(() => null) : null; // what it misses is not shown
-      const frame = await connection.send({ blob, time });
+      const also = rival?.state === "ready" ? rival.send({ blob, image, time }).catch(() => null) : null; // what it misses is not shown
+      const frame = await connection.send({ blob, image, time });
       const other = await also;
       const mask = await maskOverlay(instancesOf(frame).flatMap(({ one }) => one.segmentation ?? []));
       if (this.#connection !== connection) return false;

@@ -8,6 +8,9 @@ const RGBA = 1;
 /** The origin that this file came from. */
 export const thisServer = new URL(import.meta.url).origin;
 
+/** Whether this page is one that `sonjit page` wrote: it has no server, and computes itself. */
+export const hasNoServer = globalThis.document?.documentElement.dataset.computes === "here";
+
 /** What the server, or the way to it, refused. `code`: one of docs/server.md, "gone", "closed" or "dropped". */
 export class ServerError extends Error {
   /** @param {string} code @param {string} message */

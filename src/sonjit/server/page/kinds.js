@@ -1,6 +1,6 @@
 /** What this server can find, from `GET /v1/kinds`: kinds of detectors, types of results and their skeletons. */
 
-import { call, thisServer, tokenOfPage } from "./endpoints.js";
+import { call, hasNoServer, thisServer, tokenOfPage } from "./endpoints.js";
 import { addSkeletons } from "./skeletons.js";
 
 /**
@@ -20,9 +20,10 @@ export let results = {};
 /** Columns of row tables. @type {string[]} */
 export let columns = [];
 
-/** Ask the server, once. */
+/** Ask the server, or the folder that `sonjit page` wrote, once. */
 export async function loadKinds() {
-  const answer = await call(new URL("/v1/kinds", thisServer), tokenOfPage(thisServer));
+  const place = hasNoServer ? new URL("./kinds.json", import.meta.url) : new URL("/v1/kinds", thisServer);
+  const answer = await call(place, tokenOfPage(thisServer));
   ({ kinds, results, columns } = /** @type {any} */ (answer));
   await addSkeletons(Object.assign({}, ...Object.values(results).map(({ skeletons }) => skeletons)));
 }

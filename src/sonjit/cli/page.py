@@ -1,0 +1,25 @@
+"""`sonjit page`: the live app as a folder of files for any web host."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+
+def page(out: Path, /, *, engine: Path | None = None) -> int:
+    """Write the live app as a folder that any web host serves: the networks run in the visitor's browser.
+
+    `sonjit page app` writes a page that installs on a phone as an app and works in flight mode.
+
+    Hosts other than localhost must speak https, without which browsers give no camera.
+
+    Args:
+        out: New folder.
+        engine: Folder with the module for web pages; by default where `make web` builds it in a checkout.
+    """
+    from sonjit.server.static_page import BUILT_ENGINE, write_page
+
+    names = write_page(out, engine or BUILT_ENGINE)
+    size_mb = sum((out / name).stat().st_size for name in names) / 1e6
+    sys.stdout.write(f"{out}: {len(names)} files, {size_mb:.1f} MB; to try it: python -m http.server -d {out}\n")
+    return 0

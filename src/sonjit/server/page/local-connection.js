@@ -1,0 +1,112 @@
+/** What a Connection does, without a server: the networks run in a worker of this page. */
+
+import { results } from "./kinds.js";
+
+/** @typedef {import("./connection.js").DetectorOptions} DetectorOptions */
+/** @typedef {{kind: string, model: unknown, isStill: boolean, detector: any}} Running */
+
+const PATIENCE_MS = 8000;
+const ENGINE = new URL("./engine/sonjit-web.js", import.meta.url).href;
+
+/** The networks of this page. Event: "state", as of a Connection. */
+export class LocalConnection extends EventTarget {
+  /** @type {DetectorOptions[]} */ #wanted;
+  /** @type {Running[]} */ #running = [];
+  /** @type {"loading" | "ready" | "closed"} */ #state = "closed";
+  #turn = 0; // of configure: a later one wins
+  #next = 0;
+  inFlight = 0;
+
+  /** @param {{detectors?: DetectorOptions[]}} [options] */
+  constructor({ detectors = [] } = {}) {
+    super();
+    this.#wanted = detectors;
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  /** Load the networks. @returns {Promise<object>} */
+  open() {
+    return this.configure({});
+  }
+
+  /** Change detectors; those whose kind and model stay keep their instances. @param {{detectors?: DetectorOptions[]}} configuration @returns {Promise<object>} */
+  async configure({ detectors = this.#wanted }) {
+    const mine = ++this.#turn;
+    this.#wanted = detectors;
+    this.#become("loading");
+    const before = this.#running;
+    await keeper();
+    const { LocalDetector } = await import(ENGINE);
+    const made = await Promise.allSettled(detectors.map(async ({ kind, static_image: isStill = false, ...options }) => {
+      const kept = before.find((one) => one.kind === kind && one.model === options.model)?.detector;
+      kept?.configure(options);
+      return { kind, model: options.model, isStill: Boolean(isStill), detector: kept ?? (await LocalDetector.create(kind, options)) };
+    }));
+    const running = made.flatMap((one) => (one.status === "fulfilled" ? one.value : []));
+    const [failed] = made.filter((one) => one.status === "rejected");
+    const isLate = mine !== this.#turn;
+    const stay = isLate ? this.#running : running;
+    for (const { detector } of [...before, ...running]) if (!stay.some((one) => one.detector === detector)) detector.close();
+    if (isLate) return {};
+    this.#running = running;
+    if (failed) throw failed.reason;
+    const ready = { detectors };
+    this.#become("ready", ready);
+    return ready;
+  }
+
+  /** Forget every instance. */
+  reset() {
+    for (const { detector } of this.#running) detector.reset();
+  }
+
+  /** End the workers. */
+  close() {
+    this.#turn += 1;
+    for (const { detector } of this.#running.splice(0)) detector.close();
+    this.#state = "closed";
+  }
+
+  /** One image of the stream. @param {{image: HTMLCanvasElement, time: number}} shot `time` in seconds @returns {Promise<import("./connection.js").Answer>} */
+  async send({ image, time }) {
+    const sent_ms = performance.now();
+    const frame = this.#next++;
+    this.inFlight += 1;
+    try {
+      const found = await Promise.all(this.#running.map(({ detector, isStill }) => (isStill ? detector.detect(image) : detector.track(image, { time }))));
+      const answered_ms = performance.now();
+      const { width, height } = image;
+      const lists = Object.fromEntries(found.flatMap(Object.entries).filter(([, list]) => Array.isArray(list)).map(named));
+      return { frame, time, width, height, dropped: 0, timing: { detect_ms: answered_ms - sent_ms }, ...lists, sent_ms, answered_ms };
+    } finally {
+      this.inFlight -= 1;
+    }
+  }
+
+  /** @param {"loading" | "ready"} state @param {object} [more] */
+  #become(state, more = {}) {
+    this.#state = state;
+    this.dispatchEvent(new CustomEvent("state", { detail: { ...more, state } }));
+  }
+}
+
+/** At the first visit wait for the service worker, which keeps what is loaded from then on; not for ever, as not every page gets one. */
+async function keeper() {
+  const workers = navigator.serviceWorker;
+  if (!workers || workers.controller) return;
+  await new Promise((resolve) => {
+    workers.addEventListener("controllerchange", resolve, { once: true });
+    setTimeout(resolve, PATIENCE_MS);
+  });
+}
+
+/** A list of instances with what a server adds to each. @param {[string, any[]]} entry @returns {[string, any[]]} */
+function named([list, found]) {
+  const kind = Object.values(results).find((result) => result.list === list);
+  const skeletons = Object.entries(kind?.skeletons ?? {});
+  const nameOf = (/** @type {any[]} */ points) => skeletons.find(([, { keypoints }]) => keypoints.length === points.length)?.[0];
+  return [list, found.map((one) => ({ ...one, skeleton: nameOf(one.keypoints), measures: {} }))];
+}

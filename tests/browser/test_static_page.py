@@ -1,0 +1,100 @@
+"""The folder that `sonjit page` writes, on a host that knows nothing of Sonjit: hands are found in the page itself."""
+
+import http.server
+import threading
+from functools import partial
+
+import pytest
+
+from sonjit.cli import main
+from sonjit.server.static_page import BUILT_ENGINE
+
+from .conftest import run
+from .driver import Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+NEEDS = "the module for web pages is not built: make web"
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def host(tmp_path):
+    """`host.url` of a written page in a folder of the site, until `host.stop()`."""
+    if not (BUILT_ENGINE / "sonjit-web.js").is_file():
+        pytest.skip(NEEDS)
+    assert main(["page", str(tmp_path / "app")]) == 0
+    listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path))
+    thread = threading.Thread(target=listener.serve_forever)
+    thread.start()
+
+    def stop():
+        if thread.is_alive():
+            listener.shutdown()
+            thread.join()
+            listener.server_close()
+
+    listener.url, listener.stop = f"http://127.0.0.1:{listener.server_port}/app/", stop
+    yield listener
+    stop()
+
+
+def test_hands_are_found_in_the_page_also_without_the_network(browser, host, demo_clip):
+    browser.expected += ["ERR_CONNECTION_REFUSED", "ERR_FAILED"]
+    page = Page(browser, host.url)
+    assert not any(page[name].is_displayed() for name in ("docs", "phone", "jobs"))
+    page.click("source-sample")
+    page.wait(lambda: len(page.latest.get("hands", [])) == 2 and page.ink, "two hands", 60)
+    page.stop()
+    missing = run(browser, """
+        await navigator.serviceWorker.ready;
+        const kept = await caches.open("sonjit-page");
+        const {files} = await (await fetch("files.json")).json();
+        const there = await Promise.all(files.map((path) => kept.match(path)));
+        return files.filter((_, k) => !there[k]);
+    """)  # fmt: skip
+    assert missing == []
+    host.stop()
+    metrics = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    try:
+        browser.get(host.url)
+        page.wait_until_ready()
+        page.click("source-camera")
+        page.wait(lambda: page.latest.get("hands") and page.ink, "hands before the camera, offline", 60)
+        hand = page.latest["hands"][0]
+        assert {"keypoints", "keypoints3D", "handedness", "id", "skeleton"} <= hand.keys()
+        assert run(browser, "return document.documentElement.scrollWidth - innerWidth") <= 0
+        page.stop()
+    finally:
+        browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_what_the_page_cannot_do_is_told(browser, host):
+    page = Page(browser, host.url)
+    page.browser.expected += ["404"]
+    run(
+        browser,
+        """
+        const all = await navigator.serviceWorker.getRegistrations();
+        await Promise.all(all.map((one) => one.unregister()));
+    """,
+    )
+    (host.RequestHandlerClass.keywords["directory"] / "app/engine/models/hand_landmark_lite.tflite").unlink()
+    browser.get("about:blank")
+    page = Page(browser, host.url)
+    page.choose("model-hands", "lite")
+    page.click("source-sample")
+    page.wait_for("error")
+    assert "hand_landmark_lite.tflite" in page["message"].text
+    page.stop()
+    page.choose("model-hands", "full")
+    page.click("source-sample")
+    page.wait(lambda: page.latest.get("hands"), "hands by the other model", 60)
+    page.stop()
