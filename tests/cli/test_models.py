@@ -117,3 +117,15 @@ def test_a_bundle_is_added_and_listed_with_what_it_holds(capsys, home, tmp_path)
     assert record["members"] == {"pose_detector.tflite": 14, "pose_landmarks_detector.tflite": 14}
     with pytest.raises(InputError, match=r"give the path of a \.task file"):
         run("add")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--seed", "3"), "--seed: only --finetune draws random numbers"),
+        (("--finetune", "-1"), "--finetune -1: give a number of steps"),
+    ],
+)
+def test_quantize_refuses_what_has_no_effect(arguments, message):
+    with pytest.raises(InputError, match=message):
+        run("quantize", *arguments)

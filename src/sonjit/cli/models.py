@@ -6,15 +6,16 @@ import json
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 from cyclopts import App, Parameter
 
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator, Mapping
 
+    from sonjit.detectors.quantization import FineTune
     from sonjit.weights import Source, TaskBundle, Weight
 
 app = App(
@@ -140,7 +141,9 @@ def path(name: str | None = None, /) -> None:
 
 
 @app.command
-def quantize(*names: str, images: Path | None = None, shift: float = 0.3) -> None:
+def quantize(
+    *names: str, images: Path | None = None, shift: float = 0.3, finetune: int = 0, seed: int | None = None
+) -> None:
     """Write int8 forms of landmark networks beside them: less processor time for `--precision int8`.
 
     As many layers are in int8 as move the keypoints no further than --shift on the images. Another half of the images
@@ -152,6 +155,9 @@ def quantize(*names: str, images: Path | None = None, shift: float = 0.3) -> Non
         names: hand-full, hand-lite, body-full, body-lite, body-heavy, face-mesh; without any, hand-full.
         images: A folder or a video that shows hands, bodies or faces; without one the bundled clip, which shows hands.
         shift: Mean shift of the keypoints that is allowed, in pixels of the network's input (192 to 256 wide).
+        finetune: Steps of training in which each network learns to bear its rounding, so that fewer layers stay in f32;
+            a run that was stopped goes on. Needs the extra `train`.
+        seed: Of that training; by default 0.
     """
     from rich.console import Console
     from rich.table import Table
@@ -160,12 +166,19 @@ def quantize(*names: str, images: Path | None = None, shift: float = 0.3) -> Non
 
     if not shift > 0:
         raise InputError(f"--shift {shift:g}: give pixels above 0")
+    if finetune < 0:
+        raise InputError(f"--finetune {finetune}: give a number of steps")
+    if seed is not None and not finetune:
+        raise InputError("--seed: only --finetune draws random numbers; add it, or leave the seed out")
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("network", "f32 layers", "shift px", "95 %", "presence", "f32 ms", "int8 ms", "speed-up", "size"):
         table.add_column(heading, justify="left" if heading == "network" else "right", no_wrap=True)
     try:
         with _show_progress() as progress:
-            for name, kept in quantize_networks(names or ("hand-full",), images, shift_px=shift, progress=progress):
+            tune = _fine_tuning(finetune, seed or 0, progress) if finetune else None
+            for name, kept in quantize_networks(
+                names or ("hand-full",), images, shift_px=shift, finetune=tune, progress=progress
+            ):
                 table.add_row(
                     name, f"{kept.f32} of {kept.layers}", f"{kept.shift_px:.2f}", f"{kept.shift_p95_px:.2f}",
                     f"{kept.presence:.3f}", f"{kept.f32_ms:.2f}", f"{kept.int8_ms:.2f}",
@@ -176,20 +189,51 @@ def quantize(*names: str, images: Path | None = None, shift: float = 0.3) -> Non
             Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
+class _Progress(Protocol):
+    """Shows what goes on, and how much of it is done where that is known (0..1)."""
+
+    def __call__(self, line: str, part: float | None = None) -> None: ...
+
+
+def _fine_tuning(steps: int, seed: int, progress: _Progress) -> FineTune:
+    from sonjit.extras import needed_for
+    from sonjit.weights import models_folder
+
+    with needed_for("sonjit models quantize --finetune"):
+        from sonjit.training.int8 import FineTuning
+
+    def show(done: int, steps: int, losses: Mapping[str, float]) -> None:
+        progress(f"fine-tuning, step {done} of {steps}: {losses['px']:.2f} px off", done / steps)
+
+    return FineTuning(steps, seed, models_folder() / "int8-runs", show).published
+
+
 @contextmanager
-def _show_progress() -> Generator[Callable[[str], None]]:
-    """A spinner with the time passed on a terminal's stderr, plain lines elsewhere."""
+def _show_progress() -> Generator[_Progress]:
+    """A bar with the time passed on a terminal's stderr, plain lines elsewhere, a tenth apart."""
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda line: console.print(line, highlight=False, soft_wrap=True)
+        tenths = -1
+
+        def print_line(line: str, part: float | None = None) -> None:
+            nonlocal tenths
+            before, tenths = tenths, -1 if part is None else int(part * 10)
+            if part is None or tenths != before:
+                console.print(line, highlight=False, soft_wrap=True)
+
+        yield print_line
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (BarColumn(bar_width=20), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("looking at the cache", total=None)
-        yield lambda line: bar.update(task, description=line)
+
+        def show(line: str, part: float | None = None) -> None:
+            bar.update(task, description=line, total=None if part is None else 1, completed=part or 0)
+
+        yield show
 
 
 def _is_cached(weight: Weight) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sonjit.detectors.create import create_detector
 from sonjit.engines import recorded_inputs
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.detectors.pipeline import Detector
-    from sonjit.engines.int8 import Promise
+    from sonjit.engines.int8 import Promise, Rounding, Tuned
 
 _HAND, _BODY, _FACE = Landmarks(63), Landmarks(195, step=5), Landmarks(1404, least_presence=0.0)
 
@@ -41,11 +42,26 @@ _MOST = 120
 """Inputs of a network that set its ranges, and as many on which it is measured."""
 
 
+class FineTune(Protocol):
+    """Fine-tunes a published network to the rounding of its layers; `sonjit.training.int8` does."""
+
+    def __call__(
+        self,
+        name: str,
+        path: Path,
+        landmarks: Landmarks,
+        images: Sequence[NDArray[np.uint8]],
+        roundings: Sequence[Rounding],
+        /,
+    ) -> Sequence[Tuned]: ...
+
+
 def quantize_networks(
     names: Sequence[str],
     images: Path | None = None,
     *,
     shift_px: float = 0.3,
+    finetune: FineTune | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[str, Promise]]:
     """Write int8 forms beside the weight files in the cache, one after the other.
@@ -55,6 +71,7 @@ def quantize_networks(
         images: a folder of images, or a video, that shows what the networks are for; the bundled clip, which shows
             hands, where it is None. Every other image only measures.
         shift_px: mean shift of the keypoints that is allowed, in pixels of the network's input.
+        finetune: fits the weights to their rounding first, on what the networks see in the images that do not measure.
         progress: is told what goes on.
 
     Raises:
@@ -79,8 +96,9 @@ def quantize_networks(
             for detector in detectors:
                 detector.close()
         first, second = (inputs[:: max(1, len(inputs) // _MOST)][:_MOST] for inputs in seen)
+        tune = partial(finetune, name, path, landmarks, seen[0]) if finetune else None
         try:
-            yield name, quantize(path, landmarks, first, second, shift_px=shift_px, progress=progress)
+            yield name, quantize(path, landmarks, first, second, shift_px=shift_px, tune=tune, progress=progress)
         except InputError as error:
             if images is None:
                 raise InputError(f"{error}; --images FOLDER takes your own in place of the bundled clip") from None

@@ -6,6 +6,7 @@ the difficulty moved into the weights). Weights have a step per filter, and what
 output is taken off again (bias correction, Nagel et al. 2019, Data-Free Quantization Through Weight Equalization and
 Bias Correction, section 4.2, with means measured on the images). Sums, the trunk between blocks and whatever costs
 next to nothing stay in f32. So do the layers that move keypoints most for the work they save, as many as needed.
+Before that the weights may be fine-tuned to the rounding (quantization-aware training), see `sonjit.training.int8`.
 A processor without VNNI saturates sums of two products at 16 bits, which weights of 7 bits avoid: forms are
 measured, and best made, on the processor that they are for.
 """
@@ -13,12 +14,12 @@ measured, and best made, on the processor that they are for.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +64,42 @@ class Landmarks:
     least_presence: float = 0.5
 
 
+@dataclass(frozen=True)
+class Rounding:
+    """How a layer is rounded.
+
+    Attributes:
+        filters: its weights in f32, in OpenVINO's layout.
+        largest: of a filter's weights, in steps.
+        signed: it reads negative values too.
+        sizes: of each channel that it reads (C,), the value that the largest level stands for.
+        means: of each channel that it reads (C,).
+    """
+
+    filters: Float32Array
+    largest: int
+    signed: bool
+    sizes: Float32Array
+    means: Float32Array
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A layer's weights after fine-tuning, in f32.
+
+    Attributes:
+        filters: in OpenVINO's layout.
+        added: to what it gives (N,): how its bias has changed.
+    """
+
+    filters: Float32Array
+    added: Float32Array
+
+
+Tune: TypeAlias = Callable[[Sequence[Rounding]], Sequence[Tuned]]
+"""Fine-tunes the layers that are to be rounded, of a network with these roundings."""
+
+
 def quantize(
     path: Path,
     landmarks: Landmarks,
@@ -70,6 +107,7 @@ def quantize(
     held_out: Sequence[NDArray[np.uint8]],
     *,
     shift_px: float,
+    tune: Tune | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Promise:
     """Write the int8 form of a landmark network that takes values of 0..1.
@@ -80,6 +118,7 @@ def quantize(
         images: (1, H, W, 3) each, like those that it will see: they set ranges and say which layers are sensitive.
         held_out: others, on which the shift is measured.
         shift_px: mean shift of the keypoints that is allowed, in pixels of its input.
+        tune: fine-tunes the weights before layers are chosen; None leaves them as they are.
         progress: is told what goes on.
 
     Returns:
@@ -103,13 +142,21 @@ def quantize(
         network = _compiled(_with_int8(path, inputs, largest, set(candidates)))
         return float(np.mean(exact.compare(network, images[few], answers[few])[0]))
 
-    build = partial(_with_int8, path, inputs, min(_LARGEST_WEIGHTS, key=moved))
+    largest = min(_LARGEST_WEIGHTS, key=moved)
+    build = partial(_with_int8, path, inputs, largest)
     harm = dict[int, float]()
     for index in candidates:
         progress(f"{path.name}: layer {index + 1} of {len(work)} alone")
         shifts, _ = exact.compare(_compiled(build({index})), images[few], answers[few])
         harm[index] = float(np.mean(shifts) ** 2 / work[index])
     order = sorted(candidates, key=harm.__getitem__)
+    if tune:
+        filters = _filters(_layers(read_model(path)))
+        roundings = [
+            Rounding(filters[index], largest, inputs[index].signed, inputs[index].sizes, inputs[index].means)
+            for index in candidates
+        ]
+        build = partial(build, tuned=dict(zip(candidates, tune(roundings), strict=True)))
     low, high = 0, len(order)
     while low < high:
         middle = (low + high + 1) // 2
@@ -242,26 +289,41 @@ def _layer_inputs(model: ov.Model, images: Sequence[NDArray[np.uint8]]) -> list[
     ]
 
 
-def _with_int8(path: Path, inputs: Sequence[_LayerInput], largest: int, chosen: set[int]) -> ov.Model:
+def _filters(layers: Sequence[ov.Node]) -> list[Float32Array]:
+    """The weights of layers."""
+    given = _compiled(ov.Model([node.input_value(1) for node in layers], []))([])  # pyright: ignore
+    return [np.array(given[place], np.float32) for place in range(len(layers))]
+
+
+def _with_int8(
+    path: Path, inputs: Sequence[_LayerInput], largest: int, chosen: set[int], tuned: Mapping[int, Tuned] | None = None
+) -> ov.Model:
     """The network with these layers in int8; OpenVINO sees from the roundings which kernels to take."""
     model = read_model(path)
-    nodes = [(index, node) for index, node in enumerate(_layers(model)) if index in chosen]
-    weights = _compiled(ov.Model([node.input_value(1) for _, node in nodes], []))([])  # pyright: ignore
+    layers = _layers(model)
+    weights = _filters(layers)
     rounded = dict[tuple[str, int], ov.Node]()
-    for place, (index, node) in enumerate(nodes):
-        values, read = node.input_value(0), inputs[index]
-        key = values.get_node().get_friendly_name(), values.get_index()
-        if key not in rounded:
-            rounded[key] = _rounded(values, read.sizes, signed=read.signed)
-        node.input(0).replace_source_output(rounded[key].output(0))
-        filters, factors = cast("Float32Array", weights[place]), read.sizes / read.sizes.max()
-        outputs = _output_axes(node, filters)
-        scaled = filters * _along_inputs(node, filters, factors)
-        levels, step = _levels(scaled, outputs, largest)
-        as_f32 = ops.multiply(ops.convert(ops.constant(levels), "f32"), ops.constant(step))
-        node.input(1).replace_source_output(as_f32.output(0))
-        added = (scaled - levels * step) * _along_inputs(node, filters, read.means / factors)
-        _add(node, added.sum(axis=tuple(axis for axis in range(filters.ndim) if axis not in outputs)).ravel())
+    for index, node in enumerate(layers):
+        own = tuned.get(index) if tuned else None
+        filters = own.filters if own else weights[index]
+        added = own.added if own else np.float32(0)
+        if index in chosen:
+            values, read = node.input_value(0), inputs[index]
+            key = values.get_node().get_friendly_name(), values.get_index()
+            if key not in rounded:
+                rounded[key] = _rounded(values, read.sizes, signed=read.signed)
+            node.input(0).replace_source_output(rounded[key].output(0))
+            factors, outputs = read.sizes / read.sizes.max(), _output_axes(node, filters)
+            scaled = filters * _along_inputs(node, filters, factors)
+            levels, step = _levels(scaled, outputs, largest)
+            as_f32 = ops.multiply(ops.convert(ops.constant(levels), "f32"), ops.constant(step))
+            node.input(1).replace_source_output(as_f32.output(0))
+            lost = (scaled - levels * step) * _along_inputs(node, filters, read.means / factors)
+            added = added + lost.sum(axis=tuple(axis for axis in range(filters.ndim) if axis not in outputs)).ravel()
+        elif own:
+            node.input(1).replace_source_output(ops.constant(filters).output(0))
+        if index in chosen or own:
+            _add(node, np.asarray(added, np.float32))
     model.validate_nodes_and_infer_types()
     return model
 
@@ -308,6 +370,6 @@ def _add(node: ov.Node, bias: Float32Array) -> None:
     output = node.output(0)
     readers = output.get_target_inputs()
     shape = (1, -1, 1, 1) if output.get_partial_shape().rank.get_length() == 4 else (-1,)
-    total = ops.add(output, ops.constant(bias.astype(np.float32).reshape(shape)))
+    total = ops.add(output, ops.constant(bias.reshape(shape)))
     for reader in readers:
         reader.replace_source_output(total.output(0))
