@@ -58,7 +58,7 @@ def keypoints(path, crop):
 @pytest.mark.slow
 def test_a_rounded_copy_gives_what_the_engine_gives_and_learns(network, path, crops, monkeypatch):
     monkeypatch.setattr("sonjit.engines.int8._LARGEST_WEIGHTS", (3,))  # so that rounding hurts
-    monkeypatch.setattr("sonjit.training.int8._LEARNING_RATE", 5e-4)
+    monkeypatch.setattr("sonjit.training.int8._LEARNING_RATE", 1e-2)
     kept = []
 
     def keep(roundings):

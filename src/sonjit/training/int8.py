@@ -2,14 +2,14 @@
 
 The copy's layers read what `sonjit.engines.int8` makes of a value and weigh it with what it makes of their weights, in
 f32 arithmetic; gradients pass through the roundings as if they were not there (straight-through estimator, Bengio et
-al. 2013, Estimating or Propagating Gradients Through Stochastic Neurons). What is imitated are all outputs, on random
-views of crops without labels (distillation, Hinton et al. 2015).
+al. 2013, Estimating or Propagating Gradients Through Stochastic Neurons). What is imitated are all outputs and what
+each layer gives, on random views of crops without labels (distillation, Hinton et al. 2015; hints, Romero et al. 2015).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +22,14 @@ from torch import Tensor, nn
 from sonjit.engines.int8 import Landmarks, Rounding, Tuned
 from sonjit.engines.promise import source_hash
 from sonjit.errors import InputError
+from sonjit.geometry.boxes import RotatedBox, crop
 from sonjit.networks import Network, create_network, list_networks, network_entry
-from sonjit.training.augment import AugmentationOptions, Labelled, augment, draw_augmentation
+from sonjit.training.augment import AugmentationSettings, draw_augmentation
 from sonjit.training.loop import TrainingSettings, train
 from sonjit.training.recipes import Progress, no_progress
 
-_VIEWS = AugmentationOptions(
-    rotation_rad=0.5, scale=(0.8, 1.25), shift=0.12, brightness=0.3, contrast=0.2, saturation=0.3, hue=0.0
+_VIEWS = AugmentationSettings(
+    rotation_deg=30.0, scale=(0.8, 1.25), shift=0.12, brightness=0.3, contrast=0.2, saturation=0.3
 )
 
 _BATCH = 6
@@ -36,16 +37,20 @@ _BATCH = 6
 _SHOWN = 0.8
 """Share of the views that show what the network looks for, where the crops allow it."""
 
-_LEARNING_RATE = 5e-5
-"""Of a weight as large as its layer's are in the root mean square."""
-
-_LEAST_FACTOR = 1e-6
+_LEARNING_RATE = 4e-3
+"""In steps of a filter's rounding."""
 
 _OTHERS = 5.0
 """Weight of an output's mean error, in standard deviations of what it is on the crops, against a pixel."""
 
-_LEAST_DEVIATION = 0.1
-"""Of presence and side, which are the same on many crops."""
+_LAYERS = 20.0
+"""Weight of the layers' mean squared error, as a share of what it is before; gradients are then as long."""
+
+_MEASURED = 24
+"""Crops on which the layers' errors before are measured."""
+
+_LEAST_DEVIATIONS = 0.1, 1e-6
+"""Of presence and side, which are the same on many crops; of other outputs."""
 
 
 @dataclass(frozen=True)
@@ -120,16 +125,11 @@ class FineTuning:
         Raises:
             InputError: a rounding is of a layer that the network does not have.
         """
-        teacher = network.eval().requires_grad_(False)
-        student, layers = rounded_copy(teacher, roundings)
-        views = _Views(teacher, landmarks, images)
-        factors = {
-            name: max(weight.detach().square().mean().sqrt().item(), _LEAST_FACTOR)
-            for name, weight in student.named_parameters()
-        }
+        student, layers = rounded_copy(network, roundings)
+        views = _Views(deepcopy(network).eval().requires_grad_(False), student, landmarks, images)
         settings = TrainingSettings(
-            steps=self.steps, seed=self.seed, learning_rate=_LEARNING_RATE, learning_rate_factors=factors,
-            optimizer="adam", weight_decay=0.0, warmup=min(20, self.steps // 5), clip_norm=float("inf"), save_every=25,
+            steps=self.steps, seed=self.seed, learning_rate=_LEARNING_RATE, optimizer="adam",
+            weight_decay=0.0, warmup=min(20, self.steps // 5), clip_norm=float("inf"), save_every=25,
         )  # fmt: skip
         train(student, views.draw, views.losses, settings, out=out, progress=self.progress)
         return [layer.tuned() for layer in layers]
@@ -148,7 +148,7 @@ def rounded_copy(network: Network, roundings: Sequence[Rounding]) -> tuple[Netwo
     Raises:
         InputError: a rounding is of a layer that the network does not have.
     """
-    copy = deepcopy(network).eval().requires_grad_(True)
+    copy = deepcopy(network).eval().requires_grad_(False)
     own = {
         _key(layer.weight.detach().numpy()): name
         for name, layer in copy.named_modules()
@@ -174,53 +174,73 @@ def _key(filters: NDArray[np.float32]) -> bytes:
 class RoundedLayer(nn.Module):
     """A convolution or linear layer that computes as its int8 form does.
 
+    Its parameters are the weights in steps of their rounding, and what is added to the bias in such steps of the widest
+    channel that it reads, so that one learning rate serves all filters.
+
     Args:
-        layer: it is trained.
+        layer: whose weights it begins with.
         rounding: of it.
     """
 
     sizes: Tensor
     means: Tensor
+    steps: Tensor
 
     def __init__(self, layer: nn.Conv2d | nn.Linear, rounding: Rounding) -> None:
         super().__init__()
-        self.layer = layer
+        self._layer = layer
         self._rounding = rounding
-        self._bias = 0.0 if layer.bias is None else layer.bias.detach().clone().numpy()
         self.register_buffer("sizes", torch.from_numpy(rounding.sizes), persistent=False)
         self.register_buffer("means", torch.from_numpy(rounding.means), persistent=False)
+        weight = layer.weight.detach()
+        self.register_buffer("steps", self._step(weight * self._factors()), persistent=False)
+        self.weight = nn.Parameter(weight * self._factors() / self.steps)
+        self.added = nn.Parameter(torch.zeros(weight.shape[0]))
 
     def forward(self, values: Tensor) -> Tensor:
         """As the layer."""
         lowest, highest = (-128, 127) if self._rounding.signed else (0, 255)
         sizes = self.sizes.view(-1, *[1] * (values.ndim - 2))
         values = _Round.apply(values, highest / sizes, sizes / highest, lowest, highest)
-        weight, largest = self.layer.weight, self._rounding.largest
-        factors = self._along_inputs(self.sizes / self.sizes.max())
-        scaled = (weight * factors).detach()
-        step = scaled.abs().amax(tuple(range(1, weight.ndim)), keepdim=True) / largest
-        step = torch.where(step == 0, 1, step)
-        lost = (scaled - (scaled / step).round().clamp(-largest, largest) * step) / factors  # by rounding
-        bias = (lost * self._along_inputs(self.means)).flatten(1).sum(1)
-        if self.layer.bias is not None:
-            bias = bias + self.layer.bias
-        return torch.func.functional_call(self.layer, {"weight": weight - lost, "bias": bias}, values)
+        factors, scaled = self._factors(), self.weight * self.steps
+        with torch.no_grad():
+            step, largest = self._step(scaled), self._rounding.largest
+            lost = (scaled - (scaled / step).round().clamp(-largest, largest) * step) / factors  # by rounding
+            bias = (lost * self._along_inputs(self.means)).flatten(1).sum(1)
+        if self._layer.bias is not None:
+            bias = bias + self._layer.bias
+        given = {"weight": scaled / factors - lost, "bias": bias + self._added()}
+        return torch.func.functional_call(self._layer, given, values)
 
     def tuned(self) -> Tuned:
         """Its weights now."""
-        filters, given = self.layer.weight.detach().numpy(), self._rounding.filters
+        with torch.no_grad():
+            filters = (self.weight * self.steps / self._factors()).numpy()
+            added = self._added().numpy()
+        given = self._rounding.filters
         if filters.ndim == 2 and given.shape != filters.shape:
             filters = filters.T
-        bias = 0.0 if self.layer.bias is None else self.layer.bias.detach().numpy()
-        added = np.broadcast_to(np.asarray(bias - self._bias, np.float32), self.layer.weight.shape[:1])
         return Tuned(np.ascontiguousarray(filters).reshape(given.shape), added)
+
+    def _step(self, scaled: Tensor) -> Tensor:
+        """Of each filter, (N, 1, ...)."""
+        step = scaled.abs().amax(tuple(range(1, scaled.ndim)), keepdim=True) / self._rounding.largest
+        return torch.where(step == 0, 1, step)
+
+    def _added(self) -> Tensor:
+        """To the bias (N,)."""
+        return self.added * self.steps.flatten() * self.sizes.max()
+
+    def _factors(self) -> Tensor:
+        """What the weights are multiplied with before they are rounded."""
+        return self._along_inputs(self.sizes / self.sizes.max())
 
     def _along_inputs(self, numbers: Tensor) -> Tensor:
         """Numbers of the channels that it reads (C,), to multiply its weights with."""
-        if isinstance(self.layer, nn.Linear):
+        if isinstance(self._layer, nn.Linear):
             return numbers
-        by_group = numbers.view(self.layer.groups, 1, -1, 1, 1)
-        each = by_group.expand(-1, self.layer.out_channels // self.layer.groups, -1, -1, -1)
+        by_group = numbers.view(self._layer.groups, 1, -1, 1, 1)
+        each = by_group.expand(-1, self._layer.out_channels // self._layer.groups, -1, -1, -1)
         return each.flatten(0, 1)  # (N, C / groups, 1, 1)
 
 
@@ -237,16 +257,24 @@ class _Round(torch.autograd.Function):
 
 
 class _Views:
-    """Random views of crops, and how far from a network another one is on them."""
+    """Random views of crops, and how far from a network its rounded copy is on them."""
 
-    def __init__(self, teacher: Network, landmarks: Landmarks, images: Sequence[NDArray[np.uint8]]) -> None:
+    def __init__(
+        self, teacher: Network, student: Network, landmarks: Landmarks, images: Sequence[NDArray[np.uint8]]
+    ) -> None:
         self._teacher, self._landmarks = teacher, landmarks
-        self._crops = torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2)  # (N, 3, H, W)
+        names = [name for name, layer in student.named_modules() if isinstance(layer, RoundedLayer)]
+        self._wanted, self._given = (_record(network, names) for network in (teacher, student))
+        self._images = [image[0] for image in images]
         with torch.no_grad():
-            answers = [teacher(_values(crop[None])) for crop in self._crops]
+            answers = [teacher(_values(image)) for image in images]
         shown = torch.cat([self._shown(one) for one in answers])
         self._deviations = {name: _deviation([one[name] for one in answers]) for name in answers[0]}
         self._sides = shown.nonzero().flatten().tolist(), (~shown).nonzero().flatten().tolist()
+        few = images[:: max(1, len(images) // _MEASURED)][:_MEASURED]
+        with torch.no_grad():
+            errors = [self._run_both(student, _values(image))[2] for image in few]
+        self._errors_before = torch.stack(errors).mean(0).clamp(min=1e-12)
 
     def draw(self, rng: np.random.Generator) -> Tensor:
         """(B, 3, H, W) in 0..1."""
@@ -254,9 +282,7 @@ class _Views:
 
     def losses(self, student: nn.Module, views: Tensor) -> Mapping[str, Tensor]:
         """Mean distance of the keypoints in pixels where something is shown, and what the outputs differ by."""
-        with torch.no_grad():
-            wanted: Mapping[str, Tensor] = self._teacher(views)
-        given: Mapping[str, Tensor] = student(views)
+        wanted, given, errors = self._run_both(student, views)
         name, step = self._keypoints(wanted), self._landmarks.step
         away = (given[name] - wanted[name]).unflatten(1, (-1, step))[..., :2]  # (B, K, 2)
         pixels = (away.square().sum(-1) + 1e-4).sqrt().mean(1)
@@ -265,15 +291,25 @@ class _Views:
         return {
             "px": (pixels * shown).sum() / shown.sum().clamp(min=1),
             "outputs": _OTHERS * torch.stack(parts).sum(),
+            "layers": _LAYERS * (errors / self._errors_before).mean(),
         }
+
+    def _run_both(self, student: nn.Module, views: Tensor) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor], Tensor]:
+        """The outputs of both, and the mean squared error of each rounded layer (L,)."""
+        with torch.no_grad():
+            wanted = self._teacher(views)
+        given = student(views)
+        pairs = [(self._given[name], values) for name, values in self._wanted.items()]
+        return wanted, given, torch.stack([(mine - theirs).square().mean() for mine, theirs in pairs])
 
     def _view(self, rng: np.random.Generator) -> Tensor:
         shown, others = self._sides
         side = shown if shown and (not others or rng.random() < _SHOWN) else others
-        crop = self._crops[side[int(rng.integers(len(side)))]]
-        none = torch.zeros(0, 0, 2)
-        labelled = Labelled(_values(crop), none, torch.zeros(0, 0, dtype=torch.bool), torch.zeros(0, 4))
-        return augment(labelled, draw_augmentation(_VIEWS, rng)).image
+        image = self._images[side[int(rng.integers(len(side)))]]
+        height, width = image.shape[:2]
+        change = draw_augmentation(_VIEWS, rng)
+        view = crop(image, change.box(RotatedBox(width / 2, height / 2, width, height)), width, height)
+        return _values(change.image(view)[None])[0]
 
     def _keypoints(self, outputs: Mapping[str, Tensor]) -> str:
         return next(name for name, values in outputs.items() if values[0].numel() == self._landmarks.size)
@@ -284,12 +320,29 @@ class _Views:
         return presence.flatten() > self._landmarks.least_presence
 
 
+def _record(network: nn.Module, names: Sequence[str]) -> dict[str, Tensor]:
+    """What layers give whenever the network runs, by name."""
+    given: dict[str, Tensor] = {}
+
+    def record(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+        def keep(layer: nn.Module, values: object, output: Tensor) -> None:
+            del layer, values
+            given[name] = output
+
+        return keep
+
+    for name in names:
+        network.get_submodule(name).register_forward_hook(record(name))
+    return given
+
+
 def _deviation(answers: Sequence[Tensor]) -> float:
     """Of an output's numbers from their own means."""
     values = torch.cat(list(answers[:64])).flatten(1)
-    least = _LEAST_DEVIATION if values.shape[1] == 1 else _LEAST_FACTOR
+    least = _LEAST_DEVIATIONS[values.shape[1] > 1]
     return max((values - values.mean(0)).square().mean().sqrt().item(), least)
 
 
-def _values(crops: Tensor) -> Tensor:
-    return crops.float() / 255
+def _values(images: NDArray[np.uint8]) -> Tensor:
+    """(B, 3, H, W) in 0..1, of (B, H, W, 3)."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
