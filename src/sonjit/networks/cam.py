@@ -7,8 +7,8 @@ pooling S_c is the mean of M_c plus the layer's bias; with max pooling the map o
 Backbones are cut as in section 3: AlexNet after conv5, VGG-16 after conv5-3, GoogLeNet after inception 4e, so that the
 map stays 13 x 13 or 14 x 14 at 224 px. Module names are those of torchvision, whose checkpoints therefore load.
 
-VGG-16 and AlexNet are also here as they were before, with their fully connected layers: they have no maps, and are what
-backprop is compared on.
+VGG-16 and AlexNet are also here as they were before, with their fully connected layers, and the small network with such
+layers: these have no maps, and are what pooling and backprop are compared on.
 """
 
 from __future__ import annotations
@@ -407,11 +407,20 @@ _register(
 _register("small", small, "Sonjit", size=96, tiny_size=32, where="sonjit train cam")
 
 
-def _register_fully_connected(name: str, make: Callable[[bool], Backbone], side: int, source: str) -> None:
+def _register_fully_connected(
+    name: str,
+    make: Callable[[bool], Backbone],
+    side: int,
+    source: str,
+    *,
+    hidden: int = 4096,
+    size: int = 224,
+    where: str = "torchvision's checkpoint by path: all of it loads; or train it",
+) -> None:
     def build(classes: int = 1000, tiny: bool = False) -> Network:
         backbone = make(tiny)
         assert isinstance(backbone, Convolutions)
-        return FullyConnected(backbone, side, 32 if tiny else 4096, classes, dropout_first=name == "fc-alexnet")
+        return FullyConnected(backbone, side, 32 if tiny else hidden, classes, dropout_first=name == "fc-alexnet")
 
     register(
         NetworkEntry(
@@ -420,8 +429,8 @@ def _register_fully_connected(name: str, make: Callable[[bool], Backbone], side:
             summary="classes; where they are by backprop alone",
             source=source,
             licence="the checkpoint's own",
-            inputs=(InputSpec("images", (3, 224, 224)),),
-            where="torchvision's checkpoint by path: all of it loads; or train it",
+            inputs=(InputSpec("images", (3, size, size)),),
+            where=where,
             tiny={"classes": 3, "tiny": True},
             tiny_inputs=(InputSpec("images", (3, 96, 96)),),
         )
@@ -431,6 +440,8 @@ def _register_fully_connected(name: str, make: Callable[[bool], Backbone], side:
 _register_fully_connected("fc-vgg16", vgg16, 7, "Simonyan and Zisserman 2015")
 
 _register_fully_connected("fc-alexnet", alexnet, 6, "Krizhevsky et al. 2012, with the widths of torchvision")
+
+_register_fully_connected("fc-small", small, 6, "Sonjit", hidden=256, size=96, where="sonjit train cam")
 
 
 View = Literal["full", "crop", "box"]
