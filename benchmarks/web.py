@@ -1,0 +1,176 @@
+"""`web/` beside `@mediapipe/hands` in headless Chromium, by turns in one page: speed of tracking, start, download.
+
+python benchmarks/web.py      # after make web; --single for a page that is not cross-origin isolated
+
+Both take the frames of the bundled clip from the same canvas and track hands. Without a graphics card Chromium computes
+with the processor the WebGL on which MediaPipe's networks run; the figures are then the processor's on both sides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import http.server
+import io
+import json
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+from time import monotonic, sleep
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from selenium import webdriver
+
+from sonjit.media import open_source
+
+PROJECT = Path(__file__).parents[1]
+FOLDERS = {"web": PROJECT / "web" / "dist", "peer": PROJECT / "web" / "node_modules" / "@mediapipe" / "hands"}
+TYPES = {"js": "text/javascript", "wasm": "application/wasm"}
+FLAGS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader")
+FRAMES = range(60, 120)
+PAGE = """<!doctype html><title>benchmark</title><link rel="icon" href="data:,"><script src="/peer/hands.js"></script>
+<script type="module">globalThis.kit = await import("/web/sonjit-web.js");</script>"""
+RUN = """
+const [count, rounds, block, maxHands] = arguments;
+(async () => {
+  while (!globalThis.kit) await new Promise((next) => setTimeout(next, 20));
+  const frames = [];
+  for (let i = 0; i < count; i++) frames.push(await createImageBitmap(await (await fetch(`/frame/${i}`)).blob()));
+  const canvas = Object.assign(document.createElement("canvas"), {width: frames[0].width, height: frames[0].height});
+  const pen = canvas.getContext("2d");
+  const show = (i) => pen.drawImage(frames[i % count], 0, 0);
+  const peer = async () => {
+    const hands = new Hands({locateFile: (name) => `/peer/${name}`});
+    hands.setOptions({maxNumHands: maxHands, modelComplexity: 1});
+    let found = 0;
+    hands.onResults(({multiHandLandmarks}) => { found = multiHandLandmarks.length; });
+    return async () => { await hands.send({image: canvas}); return found; };
+  };
+  const sonjit = async () => {
+    const detector = await kit.createDetector("MediaPipeHands", {maxHands});
+    return async (time) => (await detector.estimateHands(canvas, null, time)).length;
+  };
+  const start = {}, run = {}, ms = {}, found = {};
+  show(0);
+  for (const [name, make] of Object.entries({sonjit, peer})) {
+    const began = performance.now();
+    run[name] = await make();
+    await run[name](0);
+    start[name] = performance.now() - began;
+    document.title = `${name} started in ${start[name].toFixed()} ms`;
+    [ms[name], found[name]] = [[], []];
+  }
+  let frame = 0;
+  for (let round = 0; round < rounds; round++) {
+    for (const name of round % 2 ? ["sonjit", "peer"] : ["peer", "sonjit"]) {
+      for (let i = 0; i < block; i++) {
+        show(frame + i);
+        const began = performance.now();
+        const hands = await run[name](((frame + i) * 1000) / 30 + 1);
+        if (i >= 2) {
+          ms[name].push(performance.now() - began);
+          found[name].push(hands);
+        }
+      }
+    }
+    frame += block;
+    document.title = `round ${round + 1}`;
+  }
+  return {start, ms, found, isolated: crossOriginIsolated};
+})().catch((error) => ({error: `${error?.stack ?? error}`})).then((value) => { globalThis.done = value; });
+"""
+
+
+def serve(frames: list[bytes], fetched: dict[str, int], *, isolated: bool) -> http.server.ThreadingHTTPServer:
+    """The page, both modules and the frames; the compressed size of each file that is fetched goes into `fetched`."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            folder, _, name = self.path.split("?")[0].strip("/").partition("/")
+            if not folder:
+                body, kind = PAGE.encode(), "text/html"
+            elif folder == "frame":
+                body, kind = frames[int(name)], "image/png"
+            elif folder in FOLDERS and (FOLDERS[folder] / name).is_file():
+                body, kind = (FOLDERS[folder] / name).read_bytes(), TYPES.get(name.rpartition(".")[2], "text/plain")
+                fetched[self.path] = len(gzip.compress(body, 6))
+            else:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            if isolated:
+                self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+                self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def png(rgb: NDArray[np.uint8]) -> bytes:
+    """An image (H, W, 3) as a file."""
+    file = io.BytesIO()
+    Image.fromarray(rgb).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--single", action="store_true", help="a page that is not cross-origin isolated: one thread")
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--block", type=int, default=12, help="frames of one turn, of which the first two do not count")
+    parser.add_argument("--max-hands", type=int, default=2)
+    parser.add_argument("--seconds", type=int, default=600, help="give up after so long")
+    parser.add_argument("--save", type=Path, help="write the figures there as JSON")
+    args = parser.parse_args()
+    with open_source(PROJECT / "src" / "sonjit" / "assets" / "demo.mp4") as source:
+        frames = [png(frame.rgb) for frame in source if frame.index in FRAMES]
+    fetched: dict[str, int] = {}
+    server = serve(frames, fetched, isolated=not args.single)
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        for flag in (*FLAGS, f"--user-data-dir={profile}"):
+            options.add_argument(flag)
+        browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+        try:
+            browser.get(f"http://127.0.0.1:{server.server_port}/")
+            browser.execute_script(RUN, len(frames), args.rounds, args.block, args.max_hands)
+            end = monotonic() + args.seconds
+            while (found := browser.execute_script("return globalThis.done")) is None:
+                if monotonic() > end:
+                    raise SystemExit(f"not done in {args.seconds} s; last: {browser.title}; take fewer --rounds")
+                sleep(1)
+        finally:
+            browser.quit()
+    if "error" in found:
+        raise SystemExit(found["error"])
+    result = {"isolated": found["isolated"], "max_hands": args.max_hands}
+    for name, folder in (("sonjit", "/web/"), ("peer", "/peer/")):
+        times = sorted(found["ms"][name])
+        result[name] = {
+            "ms_median": round(times[len(times) // 2], 1),
+            "ms_least": round(times[0], 1),
+            "start_ms": round(found["start"][name]),
+            "hands": sum(found["found"][name]) / len(times),
+            "download_mb": round(sum(size for path, size in fetched.items() if path.startswith(folder)) / 1e6, 2),
+        }
+    result["times_the_frames_a_second"] = round(result["peer"]["ms_median"] / result["sonjit"]["ms_median"], 2)
+    Console().print_json(json.dumps(result))
+    if args.save:
+        args.save.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
