@@ -31,7 +31,7 @@ PROJECT = Path(__file__).parents[1]
 FOLDERS = {"web": PROJECT / "web" / "dist", "peer": PROJECT / "web" / "node_modules" / "@mediapipe" / "hands"}
 TYPES = {"js": "text/javascript", "wasm": "application/wasm"}
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader")
-FRAMES = range(60, 120)
+FRAMES = range(90, 150)  # two hands
 PAGE = """<!doctype html><title>benchmark</title><link rel="icon" href="data:,"><script src="/peer/hands.js"></script>
 <script type="module">globalThis.kit = await import("/web/sonjit-web.js");</script>"""
 RUN = """
