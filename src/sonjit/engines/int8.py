@@ -304,7 +304,7 @@ def _with_int8(
     weights = _filters(layers)
     rounded = dict[tuple[str, int], ov.Node]()
     for index, node in enumerate(layers):
-        own = tuned.get(index) if tuned else None
+        own = tuned.get(index) if tuned and index in chosen else None  # what stays in f32 gives what it gave
         filters = own.filters if own else weights[index]
         added = own.added if own else np.float32(0)
         if index in chosen:
@@ -320,9 +320,6 @@ def _with_int8(
             node.input(1).replace_source_output(as_f32.output(0))
             lost = (scaled - levels * step) * _along_inputs(node, filters, read.means / factors)
             added = added + lost.sum(axis=tuple(axis for axis in range(filters.ndim) if axis not in outputs)).ravel()
-        elif own:
-            node.input(1).replace_source_output(ops.constant(filters).output(0))
-        if index in chosen or own:
             _add(node, np.asarray(added, np.float32))
     model.validate_nodes_and_infer_types()
     return model
