@@ -59,7 +59,7 @@ class Node:
 
     def _wait(self):
         """Where the cluster is, once the node is up."""
-        text, deadline = "", time.monotonic() + 60
+        text, deadline = "", time.monotonic() + 180
         while time.monotonic() < deadline and self._process.poll() is None:
             time.sleep(0.2)
             self._log.seek(0)

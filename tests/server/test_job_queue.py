@@ -233,7 +233,7 @@ def test_a_disk_that_refuses_is_named(jobs, monkeypatch):
     def refuse(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("sonjit.server.job.tempfile.TemporaryDirectory", refuse)
+    monkeypatch.setattr("sonjit.server.job.WorkFolder", refuse)
     with pytest.raises(RefusedError, match="No space left on device") as refused, jobs().place():
         pass
     assert refused.value.code == "failed"

