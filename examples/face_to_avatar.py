@@ -13,6 +13,8 @@ from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
 faces = (one for frame in sonjit.track(sys.argv[1], "face", blendshapes=True, transform=True) for one in frame.faces)
 with socket.socket(type=socket.SOCK_DGRAM) as outlet:
     for face in faces:
+        assert face.transform is not None  # both were asked for
+        assert face.blendshapes is not None
         rotation = face.transform[:3, :3] / (face.transform[:3, 0] ** 2).sum() ** 0.5  # it holds a scale too
         w, x, y, z = quaternion_wxyz_from_matrix(rotation).tolist()
         messages = [("/VMC/Ext/Blend/Val", name, value) for name, value in face.blendshapes.items()]
