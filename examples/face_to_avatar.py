@@ -14,12 +14,11 @@ faces = (one for frame in sonjit.track(sys.argv[1], "face", blendshapes=True, tr
 with socket.socket(type=socket.SOCK_DGRAM) as outlet:
     for face in faces:
         assert face.transform is not None  # both were asked for
-        assert face.blendshapes is not None
-        rotation = face.transform[:3, :3] / (face.transform[:3, 0] ** 2).sum() ** 0.5  # it holds a scale too
-        w, x, y, z = quaternion_wxyz_from_matrix(rotation).tolist()
-        messages = [("/VMC/Ext/Blend/Val", name, value) for name, value in face.blendshapes.items()]
+        scale = (face.transform[:3, 0] ** 2).sum() ** 0.5
+        w, x, y, z = quaternion_wxyz_from_matrix(face.transform[:3, :3] / scale).tolist()
         head = ("/VMC/Ext/Bone/Pos", "Head", 0.0, 0.0, 0.0, x, -y, -z, w)  # Unity's axes: x the other way
-        for address, *values in [*messages, ("/VMC/Ext/Blend/Apply",), head]:
+        shown = [("/VMC/Ext/Blend/Val", *one) for one in (face.blendshapes or {}).items()]
+        for address, *values in [*shown, ("/VMC/Ext/Blend/Apply",), head]:
             words = [address, "," + "".join("s" if isinstance(one, str) else "f" for one in values), *values]
             form = ">" + "".join(f"{len(one) // 4 * 4 + 4}s" if isinstance(one, str) else "f" for one in words)
             data = struct.pack(form, *(one.encode() if isinstance(one, str) else one for one in words))
