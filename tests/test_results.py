@@ -97,6 +97,7 @@ def test_the_full_shape_adds_what_is_ours(hand):
 
 
 @given(hands)
+@pytest.mark.slow
 def test_a_hand_comes_back_bit_for_bit(hand):
     again = Hand.from_dict(through_json(hand.to_dict(full=True)))
     assert again == hand
@@ -115,6 +116,7 @@ def test_the_plain_shape_reads_too_with_depth_unknown(hand):
 
 @settings(max_examples=25)
 @given(frames)
+@pytest.mark.slow
 def test_a_frame_comes_back_as_it_was(frame):
     data = through_json(frame.to_dict())
     assert Frame.from_dict(data) == frame

@@ -16,6 +16,7 @@ def test_saved_clip_is_an_npy_file(tmp_path):
     assert frames.dtype == np.uint8
 
 
+@pytest.mark.slow
 def test_saved_clip_of_a_short_video_tells_its_true_length(tmp_path):
     save_clip(None, tmp_path / "all.npy", 100_000)
     assert np.load(tmp_path / "all.npy", mmap_mode="r").shape[0] == 360

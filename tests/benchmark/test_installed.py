@@ -2,10 +2,13 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from sonjit.benchmark import installed
 from sonjit.benchmark.installed import measure_closure
 
 
+@pytest.mark.slow
 def test_closure_holds_what_is_required_and_nothing_of_extras():
     closure = measure_closure("sonjit")
     assert {"sonjit", "numpy", "openvino", "rich", "cyclopts", "av"} <= set(closure["distributions"])

@@ -14,6 +14,7 @@ import pytest
 from sonjit.media import TABLE_ENDINGS, load_frames, open_source
 
 
+@pytest.mark.slow
 def test_without_an_output_a_table_is_shown(sonjit, media):
     status, out, (line,) = sonjit("hands", media / "photo.png")
     assert status == 0
@@ -21,6 +22,7 @@ def test_without_an_output_a_table_is_shown(sonjit, media):
     assert line.startswith("1 frame, ")
 
 
+@pytest.mark.slow
 def test_timing_says_where_the_time_goes(sonjit, media, out):
     status, _, (_, line) = sonjit("hands", media / "photo.png", "--draw", out / "drawn.png", "--timing")
     assert status == 0
@@ -72,6 +74,7 @@ def test_json_is_as_promised(sonjit, media, out):
     assert set(data["frames"][0]) == {"index", "time", "hands"}
 
 
+@pytest.mark.slow
 def test_csv_has_a_row_per_keypoint_and_one_for_nothing(sonjit, stills, out):
     assert sonjit("hands", stills, "--save", out / "t.csv")[0] == 0
     with (out / "t.csv").open(newline="") as file:
@@ -138,6 +141,7 @@ def test_measures_are_printed(sonjit, media):
     assert all("; gesture " in line and "; hand_length_m 0." in line for line in shown.splitlines())
 
 
+@pytest.mark.slow
 def test_limit_stops_after_so_many_frames(sonjit, media, out):
     assert sonjit("hands", media / "clip.mp4", "--limit", 3, "--save", out / "t.jsonl", "--draw", out / "d.mp4")[0] == 0
     assert len(load_frames(out / "t.jsonl")[1]) == 3
@@ -154,6 +158,7 @@ def test_mirrored_and_flip_are_passed_on(sonjit, media, out):
     assert flip.keypoints[0, 0] == pytest.approx(640 - plain.keypoints[0, 0], abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_folder_becomes_one_table_with_the_file_of_each_image(sonjit, stills, out, names_in):
     status, _, (line,) = sonjit("hands", stills, "--save", out / "t.json")
     assert status == 0
@@ -165,6 +170,7 @@ def test_a_folder_becomes_one_table_with_the_file_of_each_image(sonjit, stills, 
 
 
 @pytest.mark.parametrize("ending", [".csv", ".json"])
+@pytest.mark.slow
 def test_images_and_videos_go_into_one_table(sonjit, media, tmp_path, out, names_in, ending):
     (tmp_path / "cut.mp4").write_bytes((media / "clip.mp4").read_bytes()[:2000])
     inputs = [tmp_path / "cut.mp4", media / "clip.mp4", media / "photo.png"]
@@ -182,6 +188,7 @@ def test_images_and_videos_go_into_one_table(sonjit, media, tmp_path, out, names
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 20_000)], ids=["1x1", "20000-wide"])
+@pytest.mark.slow
 def test_odd_images_are_fine_and_empty(sonjit, weights, tmp_path, size, write_image):
     image = write_image(tmp_path / "odd.png", np.zeros((*size, 3), np.uint8))
     status, _, (line,) = sonjit("hands", image, "--save", tmp_path / "t.json")

@@ -109,6 +109,7 @@ def test_a_changed_input_and_a_changed_output_are_made_anew(sonjit, stills, out,
     assert sonjit(*arguments)[2][0].startswith("0 files, ")
 
 
+@pytest.mark.slow
 def test_a_half_written_log_loses_only_its_last_line(sonjit, stills, out):
     assert sonjit("hands", stills, "--save", f"{out}/tables/")[0] == 0
     log = out / "tables" / LOG
@@ -128,6 +129,7 @@ def test_several_inputs_are_taken_together_and_each_once(sonjit, media, stills, 
     assert all(len(load_frames(out / "t" / f"{name}.json")[1]) == 1 for name in ("f10", "f2", "f9", "photo"))
 
 
+@pytest.mark.slow
 def test_several_stills_become_one_table(sonjit, media, stills, out):
     assert sonjit("hands", stills / "f9.png", media / "photo.png", "--save", out / "t.jsonl")[0] == 0
     frames = load_frames(out / "t.jsonl")[1]
@@ -137,6 +139,7 @@ def test_several_stills_become_one_table(sonjit, media, stills, out):
     assert [bool(frame.hands) for frame in frames] == [False, True]
 
 
+@pytest.mark.slow
 def test_several_inputs_without_outputs_are_told_one_by_one(sonjit, media, stills):
     status, shown, (line,) = sonjit("hands", stills / "f9.png", media / "photo.png")
     assert status == 0
@@ -154,6 +157,7 @@ def test_networks_that_do_not_load_end_a_run_over_many_files_with_one_line(sonji
     assert names_in(out) == []
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_left_does_no_harm(sonjit, stills, out):
     (out / "tables").mkdir()
     (out / "tables" / ".f2.0badcafe.part.json").write_text('{"source": "half')
@@ -189,6 +193,7 @@ def test_after_ctrl_c_a_folder_goes_on_where_it_stood(sonjit, stills, out, monke
 
 
 @pytest.mark.parametrize("save", ["t.json", "tables/"])
+@pytest.mark.slow
 def test_images_of_one_name_in_two_folders_do_not_mix(
     sonjit, photo, weights, tmp_path, out, save, write_image, names_in
 ):
@@ -200,6 +205,7 @@ def test_images_of_one_name_in_two_folders_do_not_mix(
     assert [bool(frame.hands) for frame in frames] == [True, False]
 
 
+@pytest.mark.slow
 def test_a_broken_file_is_named_and_the_others_are_finished(sonjit, stills, out, names_in):
     (stills / "f3.png").write_bytes(b"this is a text\n")
     status, _, lines = sonjit("hands", stills, "--save", f"{out}/tables/")
@@ -211,6 +217,7 @@ def test_a_broken_file_is_named_and_the_others_are_finished(sonjit, stills, out,
     assert names_in(out) == ["tables/f10.json", "tables/f2.json", "tables/f9.json"]
 
 
+@pytest.mark.slow
 def test_a_broken_file_of_one_table_is_named_and_missing_there(sonjit, stills, out, write_image, names_in):
     (stills / "f3.png").write_bytes(b"")
     status, _, lines = sonjit("hands", stills, "--save", out / "t.json")

@@ -71,6 +71,7 @@ def test_boxes_of_faces_have_their_columns(sonjit, image, tmp_path, weights):
     assert all(float(row["x_min"]) < float(row["x_max"]) for row in rows if row["kind"])
 
 
+@pytest.mark.slow
 def test_measures_of_hands_are_columns(sonjit, photo, weights, tmp_path):
     image, table = tmp_path / "p.png", tmp_path / "t.csv"
     cv2.imwrite(str(image), photo[..., ::-1])

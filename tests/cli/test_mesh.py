@@ -70,6 +70,7 @@ class TestRig:
                 changed = np.abs(before.rgb.astype(int) - after.rgb).max(-1) > 40
                 assert 0.01 < changed.mean() < 0.4
 
+    @pytest.mark.slow
     def test_json_holds_poses_with_constant_bones(self, capsys, media, tmp_path):
         run(capsys, media / "clip.mp4", "--save", tmp_path / "hands.json")
         data = json.loads((tmp_path / "hands.json").read_text("utf-8"))
@@ -87,6 +88,7 @@ class TestRig:
                     assert length == pytest.approx(told[hand["name"]]["bones_m"][b], abs=1e-4)
                 assert hand["fit_error_mm"] < 15
 
+    @pytest.mark.slow
     def test_given_camera_sees_the_hands_where_they_are(self, capsys, media, tmp_path):
         camera = (608.0, 608.0, 320.0, 240.0)
         text = ",".join(map(str, camera))
@@ -101,6 +103,7 @@ class TestRig:
             projected = points[:, :2] / points[:, 2:] * camera[:2] + camera[2:]
             assert np.linalg.norm(projected - xy, axis=1).mean() < 0.06 * np.ptp(xy, axis=0).max()
 
+    @pytest.mark.slow
     def test_mirrored_image_gives_the_mirrored_hand(self, capsys, media, tmp_path):
         cv2.imwrite(str(tmp_path / "selfie.png"), cv2.imread(str(media / "photo.png"))[:, ::-1])
         poses = []
@@ -127,6 +130,7 @@ class TestRig:
             assert np.mean([point["z"] for point in hand["keypoints3D"]]) > 0.1
         assert cv2.imread(str(tmp_path / "p.png")).shape == cv2.imread(str(media / "photo.png")).shape
 
+    @pytest.mark.slow
     def test_animated_glb_and_bvh_per_hand(self, capsys, media, tmp_path):
         assert run(capsys, media / "clip.mp4", "--save", tmp_path / "hands.glb")[0] == 0
         assert (tmp_path / "hands.glb").read_bytes()[:4] == b"glTF"
@@ -135,6 +139,7 @@ class TestRig:
         assert len(files) == 2
         assert all(f"Frames: {FRAMES}\n" in file.read_text("utf-8") for file in files)
 
+    @pytest.mark.slow
     def test_one_obj_per_image(self, capsys, media, tmp_path):
         assert run(capsys, media / "photo.png", "--save", tmp_path / "hands.obj")[0] == 0
         assert (tmp_path / "hands.obj").read_text("utf-8").count("\no ") == 1  # a second hand after the first
@@ -149,6 +154,7 @@ class TestRig:
             assert "0 hands" in err
             assert (tmp_path / f"out{ending}").is_file()
 
+    @pytest.mark.slow
     def test_stopped_it_keeps_what_was_seen(self, capsys, media, tmp_path, monkeypatch):
         process, seen = MeshPass.process, []
 

@@ -9,6 +9,7 @@ from sonjit.cli import main
 pytest.importorskip("torch", reason="sonjit[train] is not installed")
 
 
+@pytest.mark.slow
 def test_networks_are_listed_with_their_facts(capfd):
     assert main(["networks", "hand-*"]) == 0
     heading, *lines = capfd.readouterr().out.splitlines()
@@ -17,6 +18,7 @@ def test_networks_are_listed_with_their_facts(capfd):
     assert all("3 x 224 x 224 in 0..1" in line and "Apache-2.0" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_facts_can_be_read_by_programs(capfd):
     from sonjit.networks.export import describe_network
 

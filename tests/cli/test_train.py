@@ -22,6 +22,7 @@ def test_the_list_names_every_recipe_and_its_grids(capfd):
         assert all(f"--ablation {key}: {grid.title}" in said for key, grid in recipe.ablation.items())
 
 
+@pytest.mark.slow
 def test_a_run_by_a_file_of_ones_own_leaves_a_report(tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recipe = tmp_path / "mine.toml"

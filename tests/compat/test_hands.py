@@ -132,6 +132,7 @@ assert not loaded, loaded
 """
 
 
+@pytest.mark.slow
 def test_every_way_to_import_and_nothing_heavy_comes_along():
     subprocess.run([sys.executable, "-W", "error", "-c", IMPORTS], check=True, timeout=60)
 

@@ -96,6 +96,7 @@ def images(source_of, tmp_path):
     return images
 
 
+@pytest.mark.slow
 def test_webcam_loop(run, weights, shown):
     run("webcam_loop")
     assert len(shown) == 20
@@ -120,6 +121,7 @@ def test_static_images(run, weights, capsys, tmp_path):
     assert not (tmp_path / "annotated_1.png").exists()
 
 
+@pytest.mark.slow
 def test_fingertip_distance(run, weights, monkeypatch, tmp_path):
     monkeypatch.setattr(cv2, "VideoCapture", Clip)
     run("fingertip_distance")
@@ -129,6 +131,7 @@ def test_fingertip_distance(run, weights, monkeypatch, tmp_path):
     assert all(1 < distance < 200 for _, _, distance in rows)
 
 
+@pytest.mark.slow
 def test_face_mesh_images(run, need, images, capsys, tmp_path):
     need("face-short", "face-attention")
     image = images("facemesh.*static*.json")
@@ -152,6 +155,7 @@ def test_face_boxes(run, need, images, capsys, tmp_path):
     assert (cv2.imread(str(tmp_path / "boxes.png")) == (255, 0, 255)).all(axis=2).any()
 
 
+@pytest.mark.slow
 def test_pose_angles(run, need, source_of, monkeypatch, shown, capsys):
     need("pose-detector", "body-full")
     monkeypatch.setattr(Clip, "path", str(source_of("pose.*track.full.json")))
@@ -163,6 +167,7 @@ def test_pose_angles(run, need, source_of, monkeypatch, shown, capsys):
     assert all((image == 192).all(axis=2).mean() > 0.1 for image in shown)
 
 
+@pytest.mark.slow
 def test_holistic_features(run, need, images, tmp_path):
     need("pose-detector", "body-full", "hand-full", "face-short", "face-mesh")
     image = images("pose.*static.full.json")
@@ -173,6 +178,7 @@ def test_holistic_features(run, need, images, tmp_path):
     assert (cv2.imread(str(tmp_path / "holistic.png")) != image).any()
 
 
+@pytest.mark.slow
 def test_selfie_background(run, need, source_of, monkeypatch, shown):
     need("selfie-landscape")
     monkeypatch.setattr(Clip, "path", str(source_of("pose.*track.full.json")))
@@ -192,6 +198,7 @@ def test_tasks_notebook(run, weights, capsys, tmp_path):
     assert (drawn == (48, 48, 255)).all(axis=2).any()
 
 
+@pytest.mark.slow
 def test_tasks_live_poses(run, need, source_of, monkeypatch, shown, capsys):
     need("pose-detector", "body-lite")
     monkeypatch.setattr(Clip, "path", str(source_of("pose.*track.full.json")))

@@ -377,6 +377,7 @@ def test_errors_of_a_live_stream_are_reported_and_it_goes_on(caplog):
     assert caplog.text.count("RuntimeError: a bad callback") == 2
 
 
+@pytest.mark.slow
 def test_close_does_not_wait_for_a_stuck_callback(caplog):
     stuck, entered = threading.Event(), threading.Event()
     stream = LiveStream(lambda frame: frame, lambda *_: entered.set() or stuck.wait(60), lambda: None)

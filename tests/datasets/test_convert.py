@@ -137,6 +137,7 @@ def total(dataset, index):
     return int(sample.rgb().sum()), len(sample.instances), sample.id
 
 
+@pytest.mark.slow
 def test_worker_processes_see_the_same(own, tmp_path):
     folder = open_dataset("folder", own())
     save_shards(tmp_path / "shards", folder, per_shard=3)

@@ -92,6 +92,7 @@ def put_in_image(**fields):
         (lambda labels: labels.pop("images"), "dataset.json: the field 'images' is missing"),
     ],
 )
+@pytest.mark.slow
 def test_bad_labels_are_named(change, message, own):
     with pytest.raises(InputError, match=message) as caught:
         open_dataset("folder", own(change), check="all")

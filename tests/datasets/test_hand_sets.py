@@ -216,6 +216,7 @@ def test_first_release_and_releases_of_several_rates(copied, tmp_path):
         open_dataset("interhand2.6m", several)
 
 
+@pytest.mark.slow
 def test_splits_of_dexycb_need_whole_subjects(copied):
     root = copied("dexycb")
     with pytest.raises(InputError, match="100 sequences"):

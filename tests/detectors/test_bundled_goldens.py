@@ -95,6 +95,7 @@ def test_in_mediapipes_own_boxes(file, engine, demo_clip):
 
 
 @runs("stills")
+@pytest.mark.slow
 def test_each_image_on_its_own(file, demo_clip):
     golden, (_, images, _) = read(file), demo_clip
     distances = []

@@ -82,6 +82,7 @@ def test_own_models_stand_in_for_the_published_ones(hands, weights, photo):
         assert own.detect(photo) == published.detect(photo)
 
 
+@pytest.mark.slow
 def test_models_may_lie_in_a_folder_of_their_own(weights, tmp_path, photo, monkeypatch):
     for name in ("palm-full", "hand-full"):
         (tmp_path / weights[name].name).write_bytes(weights[name].read_bytes())
@@ -127,6 +128,7 @@ def test_a_filter_object_is_copied_for_every_hand_and_both_kinds_of_keypoints(we
     np.testing.assert_allclose(shifted[0].keypoints - raw[0].keypoints, 5, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_one_detector_after_the_other_and_as_a_context(weights, photo):
     with create_detector() as first:
         found = first.detect(photo)

@@ -63,6 +63,7 @@ def test_what_is_painted_over_is_seen_less(hands, photo, looked, model, colour):
     assert after.visibility[FINGER].mean() < hand.visibility[FINGER].mean() - 0.2
 
 
+@pytest.mark.slow
 def test_hands_of_the_demo_are_on_the_right_side(hands, demo_clip):
     _, frames, truth = demo_clip
     detector = hands(static_image=True, visibility=True)

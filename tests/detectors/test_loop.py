@@ -166,6 +166,7 @@ def test_flipping_is_width_minus_x(static):
 
 @pytest.mark.parametrize("smoother", [None, OneEuro], ids=["raw", "one-euro"])
 @given(stamps=st.lists(times, min_size=1, max_size=12))
+@pytest.mark.slow
 def test_no_time_is_an_error_and_none_costs_an_instance(smoother, stamps):
     scene, detector = make(lambda: KeypointSmoother(smoother()) if smoother else None)
     for i, stamp in enumerate(stamps):

@@ -21,6 +21,7 @@ def detections(draw):
 
 
 @given(detections())
+@pytest.mark.slow
 def test_blending_keeps_the_best_of_each_cluster_in_order(given_detections):
     scores, boxes, keypoints = given_detections
     found = blend_overlapping(scores, boxes, keypoints)

@@ -125,6 +125,7 @@ def test_a_tighter_goal_leaves_more_in_f32(landmarks, images):
         quantize(landmarks, Landmarks(4, step=2), images[::2], images[1::2], shift_px=1e-12)
 
 
+@pytest.mark.slow
 def test_a_form_that_saves_no_time_is_not_written(landmarks, images, monkeypatch):
     monkeypatch.setattr("sonjit.engines.int8._times", lambda *_: (1.0, 2.0))
     with pytest.raises(InputError, match=r"in int8 it takes 2\.00 ms here, in f32 1\.00; nothing is written"):

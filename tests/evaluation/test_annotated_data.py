@@ -4,6 +4,7 @@ import json
 
 import cv2
 import numpy as np
+import pytest
 
 from sonjit.cli import main
 from sonjit.geometry.cameras import CalibratedCamera
@@ -23,6 +24,7 @@ split = "test"
 """
 
 
+@pytest.mark.slow
 def test_a_release_of_the_annotator_is_evaluated_and_not_written_again(weights, demo_clip, tmp_path, capsys):
     _, frames, truth = demo_clip
     clip = json.loads(demo_clip[0].with_suffix(".json").read_text("utf-8"))

@@ -132,6 +132,7 @@ def test_front_matter_is_yaml_for_a_model_hub(evaluated):
     assert 'name: "mine"' in front
 
 
+@pytest.mark.slow
 def test_known_models_say_what_they_are_for(evaluated):
     record = copy.deepcopy(load_evaluation(evaluated))
     for kind, said in (("hands-full", "gloves"), ("face-mesh", "identifying"), ("body-lite", "4 m")):

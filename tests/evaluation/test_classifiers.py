@@ -227,6 +227,7 @@ def test_networks_with_fully_connected_layers_are_judged_by_backprop(sets, tmp_p
         ("cam-googlenet-whole", "googlenet", {"init_weights": False}),
     ],
 )
+@pytest.mark.slow
 def test_all_of_torchvisions_networks_loads(name, official, options):
     """Keys and shapes, without the memory for the values."""
     with torch.device("meta"):

@@ -245,6 +245,7 @@ def test_an_evaluation_of_photographs_and_its_card(labelled_folder, tmp_path):
     assert "| fist | 0 of 1 | 0.00 |" in text
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_to_the_same_numbers(labelled_folder, tmp_path):
     root, file = labelled_folder
     request = EvaluationRequest("detection", ModelChoice(predictions=file), root, resume=True)

@@ -58,6 +58,7 @@ def check(found, errors, limit, ending=""):
     assert found[f"auc{ending}"] == pytest.approx(area, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_300w(capsys, tmp_path):
     root, names = tmp_path / "300W", []
     truth, predicted = faces(np.random.default_rng(1), 8, 68)
@@ -76,6 +77,7 @@ def test_300w(capsys, tmp_path):
     assert found["nme_pupils"] == pytest.approx(pupils.mean(), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_300vw(capsys, tmp_path):
     root, names = tmp_path / "300VW", []
     truth, predicted = faces(np.random.default_rng(2), 6, 68)
@@ -92,6 +94,7 @@ def test_300vw(capsys, tmp_path):
         check(found, errors[2 * category - 2 : 2 * category], 8, f"_category_{category}")
 
 
+@pytest.mark.slow
 def test_wflw(capsys, tmp_path):
     root, names = tmp_path / "WFLW", [f"0--Parade/{number}.jpg" for number in range(7)]
     truth, predicted = faces(np.random.default_rng(3), 7, 98)

@@ -19,6 +19,7 @@ GROUPS = [{"region": "a" if n < 24 else "b", "skin_tone": str(1 + n % 3), "gende
         ("mediapipe-card", "body_coco17", "PDJ", {"torso": (5, 12)}),
     ],
 )
+@pytest.mark.slow
 def test_groups_of_faces_and_bodies_are_compared(tmp_path, protocol, skeleton, metric, columns):
     random, names = np.random.default_rng(7), load_skeleton(skeleton).keypoints
     truth = random.uniform(20, 180, (48, len(names), 2)).round(2)

@@ -289,6 +289,7 @@ def test_stb(tmp_path):
     assert main(list(map(str, [*call, "--layout", "rhd", "--out", tmp_path / "other"]))) == 2
 
 
+@pytest.mark.slow
 def test_rhd(tmp_path):
     """Each hand by itself, joints relative to its wrist; hidden ones do not count, and the others do."""
     root, rng = tmp_path / "set", np.random.default_rng(4)

@@ -147,6 +147,7 @@ def test_a_recording_that_is_not_whole_is_evaluated_anew(tmp_path):
 
 
 @pytest.mark.parametrize("ending", TABLE_ENDINGS)
+@pytest.mark.slow
 def test_units_are_written_as_any_table(clip_folder, predictions, tmp_path, ending):
     from sonjit.evaluation import open_unit_table, write_units
 

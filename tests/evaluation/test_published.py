@@ -47,6 +47,7 @@ def test_exactly_the_figure_that_cannot_be_is_refused():
 
 
 @given(st.lists(st.floats(0, 100), min_size=2, max_size=14))
+@pytest.mark.slow
 def test_no_real_groups_are_refused(means):
     import numpy as np
 

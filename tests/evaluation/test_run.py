@@ -97,6 +97,7 @@ def test_a_stopped_run_goes_on_to_the_same_metrics(weights, clip_folder, tmp_pat
     assert json.dumps(again["runs"]) == json.dumps(expected["runs"])
 
 
+@pytest.mark.slow
 def test_resuming_another_run_says_what_differs(clip_folder, tmp_path):
     file = save_truth(clip_folder, tmp_path / "truth.npz")
     evaluate(request(clip_folder, predictions=file), tmp_path)
@@ -152,6 +153,7 @@ def test_predictions_of_something_else_are_refused(clip_folder, tmp_path):
         evaluate(request(clip_folder, predictions=str(tmp_path / "p.npz")), tmp_path)
 
 
+@pytest.mark.slow
 def test_tables_of_sonjit_are_predictions(weights, hands, clip_folder, tmp_path):
     from sonjit.media import open_source, open_writer
     from sonjit.media.tables.base import Header
@@ -192,6 +194,7 @@ def test_missing_data_and_unknown_models_are_named(clip_folder, tmp_path):
         evaluate(request(clip_folder, model="internet"), tmp_path)
 
 
+@pytest.mark.slow
 def test_bad_samples_are_skipped_and_listed(clip_folder, tmp_path):
     import shutil
 

@@ -50,6 +50,7 @@ def test_every_number_is_the_mean_of_its_map_and_the_bias(model, weights, photo,
         assert 1 / (1 + math.exp(-looks[target].value)) == pytest.approx(output[0], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_handedness_speaks_for_the_persons_right_hand(photo, found):
     for hand in found:
         one = hand_map(photo, hand)

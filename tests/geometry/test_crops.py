@@ -53,6 +53,7 @@ def test_crop_matrix_maps_corners_to_the_boxs_corners(box, width, height):
 
 
 @given(squares, st.lists(st.tuples(*[st.floats(-1, 2)] * 3), min_size=1, max_size=30).map(np.array), lengths)
+@pytest.mark.slow
 def test_points_from_crop_inverts_crop_matrix(box, fractions, size):
     placed = points_from_crop(fractions, box)
     assert placed.dtype == np.float32

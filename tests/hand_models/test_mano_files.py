@@ -200,6 +200,7 @@ def said_of(content):
 
 @given(st.data())
 @settings(max_examples=150)
+@pytest.mark.slow
 def test_damaged_pickles_are_told_in_one_line(data):
     small = {name: np.zeros(2) for name in SHAPES} | {"f": {"x": [1.5, "a"]}}
     content = bytearray(pickle.dumps(small, data.draw(st.sampled_from([0, 2, 4]))))
@@ -260,6 +261,7 @@ def test_what_is_no_mano_model_is_told(made, said):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_wrong_files_are_told(tmp_path):
     good = tmp_path / "mano.npz"
     np.savez(good, **fields())

@@ -77,6 +77,7 @@ def test_noise_is_calmed_over_time(rigs, some_poses):
 
 @settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1))
+@pytest.mark.slow
 def test_nonsense_stays_a_hand(rigs, seed):
     """Points that no hand has give a hand all the same: finite, hinges without twist, fingers not bent backwards."""
     rig = rigs["Right"]

@@ -52,6 +52,7 @@ def test_closed_ring_is_ok_and_a_grip_is_not(made):
     assert gesture_of(hand).name == "none"
 
 
+@pytest.mark.slow
 def test_scores_are_smooth_and_exclusive(made):
     before = None
     for part in np.linspace(0, 1, 200):

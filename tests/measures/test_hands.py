@@ -46,6 +46,7 @@ def test_bends_are_those_the_hand_was_built_with(made, bends):
 
 
 @given(bends, angles, angles, angles, st.floats(0.3, 3), st.floats(-5, 5))
+@pytest.mark.slow
 def test_a_rotated_scaled_moved_hand_measures_the_same(made, bends, yaw, pitch, roll, scale, offset):
     points = made.build_hand(bends)
     turn = rotation(yaw, pitch, roll)

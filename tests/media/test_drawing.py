@@ -74,6 +74,7 @@ def test_nothing_found_is_too_wild(body, hand, face, mask, size, caption):
 
 
 @pytest.mark.parametrize("long_side", [320, 3840])
+@pytest.mark.slow
 def test_everything_is_drawn_at_every_size(hand, face, body, person, long_side):
     rgb = np.full((long_side * 9 // 16, long_side, 3), 128, np.uint8)
     for found in (

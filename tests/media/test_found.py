@@ -41,6 +41,7 @@ def test_results_are_a_list_that_draws_itself(image, hand):
     assert results.image is image
 
 
+@pytest.mark.slow
 def test_results_do_not_keep_the_image(image, hand):
     own = image.copy()
     results = Results([hand], own)

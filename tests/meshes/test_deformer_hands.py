@@ -58,6 +58,7 @@ def test_neighbours_in_time_change_the_answer(network, hand, images):
     assert not np.allclose(*shapes, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_frames_weights_are_in_the_record_and_drawn(network, hand, images):
     model = looked(network, [Frame(index, index / 30, [hand]) for index in range(24)], images)
     (mesh,) = model.meshes(12)
@@ -81,6 +82,7 @@ def test_poses_are_in_the_cameras_axes(variant):
     torch.testing.assert_close(turned_to_camera(turned, tiny.hands.variant), pose, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_says_its_variant(tmp_path):
     files = "demo", "demo"
     own = create_network("deformer", variant="dexycb", size="tiny")

@@ -103,6 +103,7 @@ def test_known_lenses_are_kept(truth, seen):
     assert_is_rig(found.rig, truth, centres_m=0.002, turns_rad=0.003)
 
 
+@pytest.mark.slow
 def test_wrong_corners_do_little_harm(truth, seen):
     rng = np.random.default_rng(0)
     spoilt = []
@@ -145,6 +146,7 @@ def test_views_that_are_not_of_one_frame_set_are_named(truth, seen):
         calibrate(BOARD, Sightings(tuple(late), seen.sizes), lenses={v.name: v.camera for v in truth})
 
 
+@pytest.mark.slow
 def test_a_camera_that_fits_badly_is_named(truth, seen):
     lenses = {v.name: v.camera for v in truth}
     bent = truth["cam1"].camera.distortion * 8

@@ -58,6 +58,7 @@ def test_beyond_the_fold_of_a_lens_nothing_is_seen():
 
 
 @given(seeds)
+@pytest.mark.slow
 def test_a_ray_meets_what_its_pixel_shows(seed):
     rig, point = random_rig(3, seed % 50), np.random.default_rng(seed).normal(0, 0.1, (4, 3))
     for view in rig:
@@ -67,6 +68,7 @@ def test_a_ray_meets_what_its_pixel_shows(seed):
 
 
 @given(seeds)
+@pytest.mark.slow
 def test_an_epipolar_line_passes_through_what_the_other_camera_sees(seed):
     rig, point = random_rig(2, seed % 100), np.random.default_rng(seed).normal(0, 0.08, 3)
     one, other = rig

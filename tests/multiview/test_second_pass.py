@@ -134,6 +134,7 @@ def test_the_keypoint_detector_looks_where_the_first_pass_saw_hands(made, monkey
                 )
 
 
+@pytest.mark.slow
 def test_a_network_that_is_not_there_is_named(made, tmp_path):
     with pytest.raises(InputError, match="annotate train --network"):
         annotate(made[0], AnnotatorSettings(fps=1, network=str(tmp_path / "none")))

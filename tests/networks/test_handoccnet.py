@@ -153,6 +153,7 @@ def official(network):
     return {f"module.{key}": value.clone(memory_format=torch.contiguous_format) for key, value in held.items()}
 
 
+@pytest.mark.slow
 def test_published_checkpoints_load_with_the_mano_in_them(tmp_path):
     network = twin()
     torch.save({"epoch": 1, "network": official(network), "optimizer": {}}, tmp_path / "snapshot_1.pth.tar")
@@ -289,6 +290,7 @@ def test_the_trunk_begins_from_torchvisions_weights():
         LeakyPyramid(16, 32, (1, 1, 1, 1)).load_imagenet(resnet.state_dict())
 
 
+@pytest.mark.slow
 def test_parts_can_be_left_out():
     options = network_entry("handoccnet").tiny
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))

@@ -129,6 +129,7 @@ def test_a_released_file_of_any_layout_loads(layout, tmp_path):
     assert loaded.layout is LAYOUTS[layout]
 
 
+@pytest.mark.slow
 def test_wrong_files_and_layouts_are_one_line(tmp_path):
     with pytest.raises(InputError, match="unknown layout 'mano'; known: interhand, stb, rhd"):
         create_network("internet", layout="mano")

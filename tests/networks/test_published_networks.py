@@ -62,6 +62,7 @@ def test_tensors(file, published):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_as_many_parameters_as_in_the_file(name, published, weight_file):
     network = published(name)
     layers = read_tflite_layers(weight_file(name))

@@ -47,6 +47,7 @@ def test_between_pixels_values_are_mixed():
     assert sample_region(values, middle, 1).item() == pytest.approx(1.5)
 
 
+@pytest.mark.slow
 def test_matrices_and_samples_have_gradients():
     points = (CORNERS + torch.tensor([[0.1, 0.0], [0.0, 0.3], [0.2, 0.1], [0.0, 0.0]])).double().requires_grad_()
     values = torch.rand(

@@ -47,6 +47,7 @@ PEOPLE = st.builds(Person, BODIES, st.none() | HANDS, st.none() | HANDS, st.none
 @pytest.mark.parametrize("kind", [HANDS, FACES, BODIES, PEOPLE], ids=["hands", "faces", "bodies", "people"])
 @settings(max_examples=20)
 @given(data=st.data())
+@pytest.mark.slow
 def test_the_text_reads_as_the_dicts(kind, data):
     found = data.draw(st.lists(kind, max_size=2))
     expected = json.loads(json_from([one.to_dict(full=True) for one in found]))
@@ -91,6 +92,7 @@ def test_a_large_mask_is_made_smaller(shape):
 
 @given(BODIES)
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+@pytest.mark.slow
 def test_a_mask_stands_with_its_body_in_either_shape(body):
     body.mask = np.eye(4, dtype=np.float32)
     segmentation = segmentation_dict(body.mask)

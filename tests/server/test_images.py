@@ -51,6 +51,7 @@ def test_bodies_and_files_of_forms_are_alike_and_full_adds(weights, ask, photo):
     assert all(value is None or isinstance(value, float) for value in measured["measures"].values())
 
 
+@pytest.mark.slow
 def test_images_are_turned_upright(weights, ask, photo):
     file = io.BytesIO()
     exif = Image.Exif()
@@ -66,6 +67,7 @@ def test_images_are_turned_upright(weights, ask, photo):
      "min_presence_score=nan", "min_detection_score=-1", "search_interval=0", "colour=red", "kind=face",
      "model=full&model=lite", "measures=1", "full=maybe", "max_instances=" + "9" * 5000, "segmentation=true"],
 )  # fmt: skip
+@pytest.mark.slow
 def test_wrong_options_are_told_with_the_known_ones(query, weights, ask, photo):
     message = refusal(ask().post(f"/v1/hands?{query}", content=jpeg_of(photo)), 400, "bad_option")
     assert query.partition("=")[0].strip("&") in message
@@ -194,6 +196,7 @@ def test_pulling_a_kinds_groups_brings_what_its_search_needs():
         assert pulled >= {*next(iter(entry.models.values())).weights.values(), *entry.search_weights}, entry.name
 
 
+@pytest.mark.slow
 def test_more_images_than_clients_are_sent_away(weights, ask, photo):
     client = ask(max_clients=1)
     service = client.app.state.service
@@ -227,6 +230,7 @@ def test_bodies_beyond_the_limit_are_refused(weights, ask, photo):
     assert client.app.state.service.image_bytes.held == 0
 
 
+@pytest.mark.slow
 def test_bodies_that_are_too_many_together_are_sent_away(weights, ask, photo):
     client, data = ask(), jpeg_of(photo)
     budget = client.app.state.service.image_bytes = ByteBudget(len(data))

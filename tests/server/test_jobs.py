@@ -106,6 +106,7 @@ def test_images_come_back_as_the_command_line_writes_them(endpoints, media, tmp_
             assert archive.read(name) == (tmp_path / "out" / "drawn" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_one_image_and_its_korean_name(endpoints, media, tmp_path, monkeypatch):
     client = endpoints()
     files = {"file": ("손 짓.jpg", (media / "photo.jpg").read_bytes())}
@@ -131,6 +132,7 @@ def test_images_may_be_tracked_as_a_video_is(endpoints, media):
     assert None not in ids[0]
 
 
+@pytest.mark.slow
 def test_without_a_drawing(endpoints, media):
     client = endpoints()
     job = end_of(client, client.post("/v1/jobs?kind=hands&draw=false", content=(media / "photo.jpg").read_bytes()))
@@ -138,6 +140,7 @@ def test_without_a_drawing(endpoints, media):
     assert "draw=false" in refusal(client.get(f"/v1/jobs/{job['id']}/drawn.jpg"), 404, "not_found")
 
 
+@pytest.mark.slow
 def test_a_video_can_be_played_from_anywhere(endpoints, media):
     client = endpoints()
     job = end_of(client, client.post("/v1/jobs?kind=hands", content=(media / "clip.mp4").read_bytes()))

@@ -45,6 +45,7 @@ def test_a_quiet_stream_of_events_is_kept_alive(endpoints, media, monkeypatch):
         assert any(line.startswith(":") for line in stream.iter_lines())
 
 
+@pytest.mark.slow
 def test_a_job_is_cancelled_while_it_draws(endpoints, media, monkeypatch):
     client, gate, drawn = endpoints(), threading.Event(), []
     monkeypatch.setattr("sonjit.runs.detect.draw_frame", lambda rgb, *_, **__: drawn.append(gate.wait(10)) or rgb)
@@ -136,6 +137,7 @@ def test_a_program_without_cookies_reaches_its_job_by_its_id(endpoints, media):
     assert client.get("/v1/jobs").json() == []
 
 
+@pytest.mark.slow
 def test_every_endpoint_wants_the_token_where_there_is_one(endpoints, media):
     client = endpoints(token="s3cret")
     body = (media / "photo.jpg").read_bytes()
@@ -149,6 +151,7 @@ def test_every_endpoint_wants_the_token_where_there_is_one(endpoints, media):
     assert client.get(f"{endpoint}/drawn.jpg?token=s3cret").status_code == 200
 
 
+@pytest.mark.slow
 def test_health_counts_jobs_under_way(endpoints, media, monkeypatch):
     client, gate = endpoints(), threading.Event()
     monkeypatch.setattr("sonjit.runs.detect.draw_frame", lambda rgb, *_, **__: gate.wait(10) and rgb)

@@ -104,6 +104,7 @@ def last_event(client):
     return json.loads([line for line in heard.split(b"\n") if line.startswith(b"data: ")][-1].removeprefix(b"data: "))
 
 
+@pytest.mark.slow
 def test_listeners_that_leave_are_forgotten_and_the_others_hear_the_end(served, drawing, monkeypatch):
     gate, ask = drawing
     listening, events = [], jobs_module._events

@@ -90,6 +90,7 @@ def test_missing_weights_are_said_before_anything_is_stored(endpoints, monkeypat
     assert list(client.place.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_parquet_names_its_extra(endpoints, media, monkeypatch):
     client = endpoints()
     job = end_of(client, client.post("/v1/jobs?kind=hands&draw=false", content=(media / "photo.jpg").read_bytes()))

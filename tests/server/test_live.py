@@ -113,6 +113,7 @@ def send_until_closed(connection, piece, pause_s=0.0):
     return False
 
 
+@pytest.mark.slow
 def test_headers_that_drip_are_no_way_to_stay(listen):
     with listen(read_timeout_s=0.5).connect() as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")

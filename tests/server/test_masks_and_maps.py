@@ -13,6 +13,7 @@ from sonjit.server.sessions import Explainers, segmentation_dict
 from .conftest import LITE, answer, configure, open_stream
 
 
+@pytest.mark.slow
 def test_masks_come_with_bodies_where_asked_for(all_weights, listen, frames, demo_clip):
     body = {"kind": "body", "model": "lite", "search": "fast", "segmentation": True, "smooth_segmentation": False}
     with open_stream(listen()) as socket:
@@ -64,6 +65,7 @@ def test_every_target_of_the_network_can_be_asked_for(weights):
     assert set(TARGETS) == set(load_hand_explainer("lite").targets)
 
 
+@pytest.mark.slow
 def test_explainers_are_as_many_as_are_in_use(weights):
     explainers = Explainers()
     with explainers.lent("lite", mirrored=False) as one, explainers.lent("lite", mirrored=False) as other:

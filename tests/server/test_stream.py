@@ -37,6 +37,7 @@ def test_a_stream_gives_what_a_detector_gives(weights, listen, frames):
     assert any(expected)
 
 
+@pytest.mark.slow
 def test_raw_images_are_those_that_were_encoded(weights, listen, photo):
     height, width = photo.shape[:2]
     with open_stream(listen()) as socket:
@@ -114,6 +115,7 @@ WRONG_SETTINGS = (
 )
 
 
+@pytest.mark.slow
 def test_wrong_settings_are_told_and_the_old_ones_stay(weights, listen, frames):
     with open_stream(listen()) as socket:
         configure(socket, LITE)

@@ -85,6 +85,7 @@ def test_charuco_corners_are_found_by_name(photograph):
     assert np.median(errors) < 0.15
 
 
+@pytest.mark.slow
 def test_opencv_calibrates_the_camera_from_images(photograph):
     board, images = checkerboard(9, 6, 0.03), []
     for turn, shift in turned(8, seed=2):

@@ -87,6 +87,7 @@ class TestTwoHands:
         poses = dict(zip(SIDES, settle(hands), strict=True))
         assert mutual_depth(rigs_, poses) < 0.002
 
+    @pytest.mark.slow
     def test_tips_meet(self):
         rigs_ = person(2, 0.5)
         poses = pose_pair("fingertips", rigs_)

@@ -59,6 +59,7 @@ class TestRig:
         assert kept == {"kind": "hand-rig", "files": [vars(files.files[0])]}
 
     @pytest.mark.parametrize("side", SIDES)
+    @pytest.mark.slow
     def test_a_written_file_is_the_hand_of_its_side_and_the_others_mirror(self, tmp_path, rigs, side):
         files = HandFiles.named("hand-rig", glb_of(rigs[side], tmp_path / "mine.glb"))
         for wanted in SIDES:
@@ -146,6 +147,7 @@ class TestMano:
         assert np.linalg.norm(thumb[:, None] - index, axis=-1).min() < 0.003
         assert deepest([(rig, pose)]) < 0.002
 
+    @pytest.mark.slow
     def test_images(self, mano, tmp_path, renderer):
         hands = HandFiles.named("mano", ",".join(mano))
         settings = SynthSettings(2, seed=4, size=(96, 96), factors=("hands=2", "cut=0"), hands=hands)

@@ -109,6 +109,7 @@ def test_what_there_is_not_is_refused_in_one_line(look):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_detector_finds_and_sides_plain_hands(hands, renderer):
     from sonjit.geometry.cameras import CalibratedCamera
     from sonjit.synthesis.render.drawable import Light, Lighting

@@ -37,6 +37,7 @@ def test_causes_agree_with_rays_followed_through_the_meshes(renderer, rigs):
     assert {"visible", "self", "object"} <= seen
 
 
+@pytest.mark.slow
 def test_keypoints_lie_inside_the_hand_that_shows_them(renderer, rigs):
     """Where a finger's keypoint is seen, the skin before it is the hand's own and at most a bone's length nearer."""
     for index in range(6):

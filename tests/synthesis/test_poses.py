@@ -68,6 +68,7 @@ class TestSampled:
             assert (angles <= high + 1e-9).all()
             assert deepest([(rig, plain(angles))]) <= DEPTH_M
 
+    @pytest.mark.slow
     def test_neighbours_bend_alike_and_ends_follow(self):
         rig, rng = rig_from_shape("Right", np.zeros(36)), np.random.default_rng(5)
         bends = np.stack([sample_angles(rig, rng)[1:, :, 1] for _ in range(120)])  # (N, 4, 3)

@@ -88,6 +88,7 @@ class TestMotion:
             hands = [(person[side], pose[frame]) for side, pose in sequence.poses.items()]
             assert deepest(hands) <= DEPTH_M
 
+    @pytest.mark.slow
     def test_peak_poses_begin_and_end_apart(self, person):
         (name,) = [name for name in sequence_names() if "dh_triangle" in name]
         sequence = make_sequence(name, person, FPS, np.random.default_rng(4))
@@ -97,6 +98,7 @@ class TestMotion:
         tips = [points[:, 8] for points in keypoints(person, sequence).values()]
         assert np.linalg.norm(tips[0] - tips[1], axis=1).min() < 0.03
 
+    @pytest.mark.slow
     def test_sides_take_part_as_named(self, person):
         for name, sides in (("0016_", {"Right"}), ("0116_", {"Left"}), ("0200_", {"Right", "Left"})):
             (full,) = [each for each in sequence_names() if each.startswith(name)]

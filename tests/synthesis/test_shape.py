@@ -69,6 +69,7 @@ def test_each_shape_moves_something_and_turns_no_face_over(name):
         assert ((face_normals(rig) * rest).sum(1) > 0).all()
 
 
+@pytest.mark.slow
 def test_people_have_whole_meshes_on_both_sides():
     rest, rng = face_normals(load_hand_mesh("Right")), np.random.default_rng(4)
     for _ in range(60):

@@ -83,6 +83,7 @@ def recipe(tmp_path, monkeypatch):
     return file
 
 
+@pytest.mark.slow
 def test_an_interrupted_grid_goes_on_and_writes_its_table(recipe, tmp_path, capfd):
     out = tmp_path / "grid"
     arguments = ["train", str(recipe), "--ablation", "rates", "--smoke", "--out", str(out)]

@@ -98,6 +98,7 @@ def test_the_arrays_say_what_the_network_says():
     np.testing.assert_allclose(got[1], side.numpy(), atol=2e-4)
 
 
+@pytest.mark.slow
 def test_heads_learn_and_are_calibrated():
     settings = recipe.HandHeadSettings(
         steps=40, learning_rate=2e-2, batch=64, hidden=8, side_dropout=0.3, save_every=200

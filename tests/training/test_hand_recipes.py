@@ -44,6 +44,7 @@ def test_examples_are_of_what_has_labels_and_follow_from_the_generator():
     assert all(place % 2 for place, _ in first)
 
 
+@pytest.mark.slow
 def test_a_part_of_the_images_is_spread_evenly(clip):
     some = hand_data(TrainingRequest("internet", None), HandSettings(images=9, held_out=3), known_hands)
     assert [one.id for one in some.training] == [
@@ -52,6 +53,7 @@ def test_a_part_of_the_images_is_spread_evenly(clip):
     assert len(some.held_out) == 3
 
 
+@pytest.mark.slow
 def test_interhand_teaches_both_networks(data, tmp_path):
     root = data / "fixtures" / "interhand_multiview"
     if not root.is_dir():
@@ -109,6 +111,7 @@ def test_figures_are_those_of_the_truth_where_the_network_is_right(clip):
 
 
 @pytest.mark.parametrize("name", ["stb", "rhd"])
+@pytest.mark.slow
 def test_layouts_of_single_hands_are_taught_hand_by_hand(name, clip, tmp_path):
     """In their own order, the left hand first, relative to their own root, and so they are evaluated."""
     layout = LAYOUTS[name]

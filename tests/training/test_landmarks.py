@@ -90,6 +90,7 @@ def test_crops_are_those_that_the_detector_cuts(crops, demo_clip):
 
 
 @given(st.integers(0, 2**32 - 1))
+@pytest.mark.slow
 def test_augmented_keypoints_go_with_the_image(crops, seed):
     """A white spot at a keypoint stays at that keypoint."""
     hand = crops[0]
@@ -253,6 +254,7 @@ class Crops(NamedTuple):
 
 
 @given(st.floats(0, 1), st.floats(0, 0.9))
+@pytest.mark.slow
 def test_sources_are_mixed_in_any_proportion(part, negatives):
     rng = np.random.default_rng(0)
     sides = {"a": "Left", "b": "Right"}

@@ -67,6 +67,7 @@ def instances(samples):
 
 
 @pytest.mark.parametrize("recipe", [palms, landmarks, instances])
+@pytest.mark.slow
 def test_memory_stays_flat_however_large_the_set(recipe, tmp_path):
     """A whole set of 1,000 such images would take 196 MB."""
     peaks = []

@@ -280,6 +280,7 @@ def test_accumulated_batches_are_one_large_batch():
     torch.testing.assert_close(networks[0].weight, networks[1].weight)
 
 
+@pytest.mark.slow
 def test_the_mean_is_kept_and_follows_the_weights():
     networks = [line(), line()]
     for network, ema in zip(networks, (0.0, 0.999), strict=True):

@@ -82,6 +82,7 @@ def test_clips_show_what_their_labels_say(clips):
 
 @given(st.integers(0, 1000))
 @settings(max_examples=20)
+@pytest.mark.slow
 def test_fits_mean_the_same_hand_before_the_camera(seed):
     mano, rng = demo_mano(), np.random.default_rng(seed)
     pose, betas = rng.normal(0, 0.5, 48), np.zeros(10)
@@ -112,6 +113,7 @@ def test_windows_stand_around_their_frame_and_repeat_at_ends(clips):
 
 @given(st.integers(0, 1000))
 @settings(max_examples=10)
+@pytest.mark.slow
 def test_a_windows_labels_move_with_its_images(seed):
     clips, hands = synthetic_clips(stand_in_mano(), 1, 7, seed=seed % 3), _deformer().hands
     change = draw_augmentation(PUBLISHED, np.random.default_rng(seed))

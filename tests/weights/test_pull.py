@@ -190,6 +190,7 @@ def test_control_c_leaves_no_temporary_files(shelf, home, monkeypatch, where):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the stand-in for npm is a shell script")
+@pytest.mark.slow
 def test_processes_that_pull_at_once_do_not_harm_each_other(shelf, home, tmp_path, contents):
     """Real processes with a slow stand-in for npm on the PATH, so that all of them write."""
     npm = tmp_path / "bin" / "npm"
