@@ -16,7 +16,7 @@ TURNS = {90: ((0, 1), (-1, 0)), 180: ((-1, 0), (0, -1)), 270: ((0, -1), (1, 0))}
 
 
 def helpers():
-    return [t for t in threading.enumerate() if t.name.startswith("sonjit")]
+    return [t for t in threading.enumerate() if t.name == "sonjit-read-ahead"]
 
 
 def save(path, rgb):
