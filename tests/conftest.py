@@ -1,8 +1,10 @@
 """Where the reference data and the weights are, or why a test is skipped; one detector per set of options."""
 
+import importlib.util
 import json
 import os
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import av
@@ -54,6 +56,20 @@ def pytest_generate_tests(metafunc):
 def data():
     """The reference data's folder."""
     return DATA
+
+
+@pytest.fixture(scope="session")
+def golden_frames(data):
+    """`golden_frames(file, golden)`: (is it synthetic, an iterator over its images); skips what is not there."""
+
+    def frames(file, golden):
+        if not (data / golden["source"]).is_file():
+            pytest.skip(f"{golden['source']} is not in {data}")
+        module = _module(file.with_name("sequences.py"))
+        made = getattr(module, file.name.split(".")[1], None)
+        return made is not None, made(data) if made else _images(data / golden["source"])
+
+    return frames
 
 
 @pytest.fixture(scope="session")
@@ -148,3 +164,20 @@ def reader_files(demo_clip, write_video, tmp_path_factory):
     for name, rgb in {"photo": shown[0], "photos/a": shown[10], "photos/b": shown[30]}.items():
         cv2.imwrite(str(folder / f"{name}.jpg"), rgb[..., ::-1])
     return folder
+
+
+def _images(path):
+    with open_source(path) as source:
+        for frame in source:
+            yield frame.rgb
+
+
+@cache
+def _module(path):
+    """The Python file at a path, or None."""
+    if not path.is_file():
+        return None
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,6 +1,5 @@
 """The reference programs' runs over images and videos, and ours beside them."""
 
-import importlib.util
 import json
 from functools import cache
 from typing import NamedTuple
@@ -11,7 +10,6 @@ import pytest
 from sonjit.engines import EngineOptions
 from sonjit.engines.openvino import resolve_precision
 from sonjit.geometry.boxes import RotatedBox, iou
-from sonjit.media import open_source
 
 BF16_STEP = 3
 """Frames from one comparison of bf16 with f32 to the next."""
@@ -64,20 +62,6 @@ def boxes_from(rows, width, height):
 
 
 @pytest.fixture(scope="session")
-def golden_frames(data):
-    """`golden_frames(file, golden)`: (is it synthetic, an iterator over its images); skips what is not there."""
-
-    def frames(file, golden):
-        if not (data / golden["source"]).is_file():
-            pytest.skip(f"{golden['source']} is not in {data}")
-        module = _module(file.with_name("sequences.py"))
-        made = getattr(module, file.name.split(".")[1], None)
-        return made is not None, made(data) if made else _images(data / golden["source"])
-
-    return frames
-
-
-@pytest.fixture(scope="session")
 def replay(golden_frames, hands):
     """`replay(file)`: our run over a golden's images, beside it; worked out once."""
 
@@ -121,20 +105,3 @@ def _carried_boxes(before, now, width, height):
     carried = boxes_from((before or {}).get("rois_next"), width, height)
     found = boxes_from(now.get("rois_from_palm"), width, height)
     return carried if all(any(iou(new, old) > 0.5 for old in carried) for new in found) else []
-
-
-def _images(path):
-    with open_source(path) as source:
-        for frame in source:
-            yield frame.rgb
-
-
-@cache
-def _module(path):
-    """The Python file at a path, or None."""
-    if not path.is_file():
-        return None
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
