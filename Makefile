@@ -11,7 +11,7 @@ help:
 	@echo "make serve   install, fetch the weights, open the live app in the browser"
 	@echo "make test    install, fetch the weights and a browser, run every test, measure coverage; WORKERS=2"
 	@echo "make test-fast  the short tests: no browser, no training, no reference data"
-	@echo "make web     build the module that finds hands inside web pages into web/dist"
+	@echo "make web     build the module that finds hands, faces and bodies inside web pages into web/dist"
 	@echo "make test-lowest  short tests with the lowest versions of the base dependencies"
 	@echo "make check   format, lint, types, import rules, of the page too; coverage of the last make test"
 	@echo "make docs    make the tables of the documentation again and build its site into site/"

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sonjit.detectors import observations, pipeline, tracking
-from sonjit.detectors.kinds import KINDS, hands, options_of
+from sonjit.detectors.kinds import KINDS, body, face, hands, options_of
 from sonjit.detectors.search import finds, stream_finders, streams
 from sonjit.detectors.smoothing import OneEuro
+from sonjit.skeletons import face_regions
 from sonjit.weights.catalog import find_record
 
 if TYPE_CHECKING:
@@ -28,20 +29,26 @@ if TYPE_CHECKING:
     from sonjit.detectors.ssd import AnchorGrid
 
 FILE = Path(__file__).parents[1] / "web" / "src" / "data.json"
-IN_THE_BROWSER = ("hands",)
+IN_THE_BROWSER = ("hands", "face", "body")
 """Kinds that `web/` runs."""
+GRIDS = {
+    "palm": hands.PALM_GRID,
+    "face-short": face.SHORT_GRID,
+    "face-full": face.FULL_GRID,
+    "person": body.PERSON_GRID,
+}
 
 
 def data() -> dict[str, Any]:
     """All of it."""
     kinds = {name: _kind(KINDS[name]) for name in IN_THE_BROWSER}
     weights = {name for kind in kinds.values() for model in kind["models"].values() for name in model.values()}
-    modules = (observations, tracking, pipeline, hands, finds, streams)
+    modules = (observations, tracking, pipeline, hands, face, face_regions, body, finds, streams)
     return {
         "constants": {module.__name__.rpartition(".")[2]: _constants(module) for module in modules},
         "finders": {"hands": _finder(stream_finders.HandFinder)},
         "one_euro": _defaults(OneEuro),
-        "grids": {"palm": _grid(hands.PALM_GRID)},
+        "grids": {name: _grid(grid) for name, grid in GRIDS.items()},
         "kinds": kinds,
         "weights": {name: _weight(name) for name in sorted(weights)},
     }

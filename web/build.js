@@ -1,6 +1,6 @@
 /** Builds dist/: the module, its worker, LiteRT's runtime and the networks. `node build.js NETWORKS [dist]` */
 
-import { copyFileSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -30,5 +30,6 @@ for (const variant of VARIANTS) {
   }
 }
 for (const { file } of Object.values(JSON.parse(readFileSync(join(HERE, "src/data.json"), "utf8")).weights)) {
-  copyFileSync(join(models, file), join(DIST, "models", file));
+  if (existsSync(join(models, file))) copyFileSync(join(models, file), join(DIST, "models", file));
+  else console.log(`left out: ${file}, which is not in ${models}; sonjit models pull fetches the networks`);
 }

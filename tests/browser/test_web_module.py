@@ -4,7 +4,7 @@ import gzip
 import json
 import shutil
 import subprocess
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +20,12 @@ PROJECT = Path(__file__).parents[2]
 WEB = PROJECT / "web"
 TYPES = {".js": "text/javascript", ".wasm": "application/wasm", ".tflite": "application/octet-stream"}
 TRACK = """
-    const detector = await kit.LocalDetector.create("hands", given[1]);
+    const [kind, paths, options, call] = given;
+    const detector = await kit.LocalDetector.create(kind, options);
     const all = [];
-    for (const [i, path] of given[0].entries()) {
-        const {hands} = await detector[given[2]](await pixels(path), {time: i / 30});
-        all.push(hands);
+    for (const [i, path] of paths.entries()) {
+        const {width, height, ...lists} = await detector[call](await pixels(path), {time: i / 30});
+        all.push(...Object.values(lists));
     }
     detector.close();
     return all;
@@ -48,8 +49,16 @@ def page(browser, site, module):
     return open_kit(browser, site, {"sonjit-web": "/web/sonjit-web.js"})
 
 
+@pytest.fixture(scope="session")
+def all_networks(module):
+    """Skip where the networks of faces or bodies are not on this machine."""
+    for weight in json.loads((WEB / "src" / "data.json").read_text("utf-8"))["weights"].values():
+        if f"models/{weight['file']}" not in module:
+            pytest.skip(f"{weight['file']} is not there; type: sonjit models pull face body")
+
+
 def golden(name):
-    return json.loads(gzip.decompress((PROJECT / "tests" / "goldens" / f"demo.hands.{name}.json.gz").read_bytes()))
+    return json.loads(gzip.decompress((PROJECT / "tests" / "goldens" / f"demo.{name}.json.gz").read_bytes()))
 
 
 def distances(found, keypoints):
@@ -59,10 +68,12 @@ def distances(found, keypoints):
 
 
 @pytest.mark.slow
-def test_stills_are_as_mediapipe_finds_them(page, show, demo_clip):
-    frames = golden("full.stills")["frames"][::3]
+@pytest.mark.parametrize(("kind", "options"), [("hands", {"mirrored": True}), ("body", {})])
+def test_stills_are_as_mediapipe_finds_them(page, all_networks, show, demo_clip, kind, options):
+    """What looks like a body in the clip is none, but it is the same mistake."""
+    frames = golden(f"{kind}.full.stills")["frames"][::3]
     shown = [show(demo_clip[1][frame["frame"]]) for frame in frames]
-    found = run(page, TRACK, shown, {"mirrored": True}, "detect")
+    found = run(page, TRACK, kind, shown, options, "detect")
     assert [len(hands) for hands in found] == [len(frame["instances"]) for frame in frames]
     far = [
         pixels
@@ -74,9 +85,9 @@ def test_stills_are_as_mediapipe_finds_them(page, show, demo_clip):
 
 @pytest.mark.slow
 def test_a_clip_tracked_freely_is_as_mediapipe_tracks_it(page, show, demo_clip):
-    frames = golden("full.tracked")["frames"][:16]
+    frames = golden("hands.full.tracked")["frames"][:16]
     options = {"search": "fast", "search_interval": 1, "mirrored": True}
-    found = run(page, TRACK, [show(demo_clip[1][frame["frame"]]) for frame in frames], options, "track")
+    found = run(page, TRACK, "hands", [show(demo_clip[1][frame["frame"]]) for frame in frames], options, "track")
     assert [len(hands) for hands in found] == [len(frame["instances"]) for frame in frames]
     far = [
         pixels
@@ -90,7 +101,7 @@ def test_a_clip_tracked_freely_is_as_mediapipe_tracks_it(page, show, demo_clip):
 def test_a_stream_is_as_python_tracks_it(page, show, demo_clip):
     """The search spread over the frames, ids, sides, smoothing, metres: with room for one hand more than there is."""
     frames, options = demo_clip[1][60:76], {"model": "lite", "max_instances": 3, "smoothing": "one_euro"}
-    found = run(page, TRACK, [show(rgb) for rgb in frames], options, "track")
+    found = run(page, TRACK, "hands", [show(rgb) for rgb in frames], options, "track")
     with sonjit.create_detector("hands", **options) as detector:
         expected = [
             [hand.to_dict(full=True) for hand in detector.detect(rgb, time=i / 30)] for i, rgb in enumerate(frames)
@@ -122,6 +133,71 @@ def test_a_page_of_tfjs(page, show, photo):
         assert distances([ours], [[[p["x"], p["y"]] for p in theirs["keypoints"]]])[0] < 0.1
 
 
+STILL_GOLDENS = {
+    "pose.pose.static.full": ("BlazePose", {"modelType": "full"}),
+    "pose.pose.static.lite": ("BlazePose", {"modelType": "lite"}),
+    "facemesh.portrait.static4.plain": ("MediaPipeFaceMesh", {"maxFaces": 4}),
+    "facemesh.portrait.static4.refine": ("MediaPipeFaceMesh", {"maxFaces": 4, "refineLandmarks": True}),
+    "facedet.portrait.short": ("MediaPipeFaceDetector", {"maxFaces": 10}),
+    "facedet.coco__000000000785.full": ("MediaPipeFaceDetector", {"maxFaces": 10, "modelType": "full"}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.golden
+@pytest.mark.parametrize("name", STILL_GOLDENS)
+def test_faces_and_bodies_of_stills_are_as_mediapipe_finds_them(page, all_networks, show, data, golden_frames, name):
+    """By tfjs-models' calls, as its own page makes them."""
+    file = data / "goldens" / "mediapipe" / f"{name}.json"
+    if not file.is_file():
+        pytest.skip(f"no {file.name} in {data}")
+    told = json.loads(file.read_text("utf-8"))
+    (rgb,) = golden_frames(file, told)[1]
+    model, config = STILL_GOLDENS[name]
+    found = run(page, "return once(given[1], given[2], await pixels(given[0]), {staticImageMode: true})",
+                show(rgb), model, config)  # fmt: skip
+    (frame,) = told["frames"]
+    assert len(found) == len(frame["instances"]) > 0
+    points = [one.get("keypoints") or np.array(one["kps"]) * told["size"] for one in frame["instances"]]
+    assert np.mean(distances(found, points)) < 0.3
+    for ours, theirs in zip(found, frame["instances"], strict=True):
+        assert len(ours["keypoints"]) == len(theirs.get("keypoints", theirs.get("kps")))
+        if "world" in theirs:
+            world, seen = (
+                [[point[key] for key in keys] for point in ours["keypoints3D"]] for keys in ("xyz", ["score"])
+            )
+            np.testing.assert_allclose(world, theirs["world"], atol=0.01)
+            np.testing.assert_allclose(seen, np.array(theirs["keypoints"])[:, 3:], atol=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("name", "kind", "options"),
+    [
+        ("pose.pose_1.track.lite", "body", {"model": "lite"}),
+        ("facemesh.portrait_pan.track1.refine", "face", {}),
+    ],
+)
+def test_faces_and_bodies_tracked_freely_are_as_mediapipe_tracks_them(
+    page, all_networks, show, data, golden_frames, name, kind, options
+):
+    """Bodies with its smoothing, which their next boxes come from."""
+    file = data / "goldens" / "mediapipe" / f"{name}.json"
+    if not file.is_file():
+        pytest.skip(f"no {file.name} in {data}")
+    told = json.loads(file.read_text("utf-8"))
+    shown = [show(rgb) for rgb in islice(golden_frames(file, told)[1], 8)]
+    found = run(page, TRACK, kind, shown, {"search_interval": 1, **options}, "track")
+    far = []
+    for frame in told["frames"]:
+        if frame["frame"] < len(found):
+            here = found[frame["frame"]]
+            assert [one["id"] for one in here] == [1] * len(frame["instances"])
+            far += distances(here, [one["keypoints"] for one in frame["instances"]])
+    assert np.mean(far) < 1
+
+
 @pytest.mark.slow
 def test_frames_that_come_too_fast_are_dropped(page, show, demo_clip):
     """Three at once: the first is looked at, the last is next and answers for the second too; sizes may change."""
@@ -146,7 +222,15 @@ def test_frames_that_come_too_fast_are_dropped(page, show, demo_clip):
     ("call", "says"),
     [
         ("kit.createDetector('MoveNet')", "unknown model .* known: MediaPipeHands"),
-        ("kit.createDetector('BlazePose')", 'unknown kind "body"; in the browser: hands'),
+        ("kit.LocalDetector.create('holistic')", 'unknown kind "holistic"; in the browser: body, face, hands'),
+        ("kit.LocalDetector.create('face', {search: 'auto'})", 'search="auto" runs on a Sonjit server only'),
+        ("kit.createDetector('BlazePose', {enableSegmentation: true})", "segmentation=true runs on a Sonjit server"),
+        ("kit.createDetector('MediaPipeFaceDetector', {landmarkModelUrl: 'a.tflite'})", "box has no landmark network"),
+        (
+            "kit.LocalDetector.create('face', {}, {base: '/wrong/'})",
+            "is not the published face_landmark_with_attention",
+        ),
+        ("kit.LocalDetector.create('face', {}, {landmarkModelUrl: '/own.tflite'})", "TransformLandmarkz are unknown"),
         ("kit.createDetector('MediaPipeHands', {maxHands: 51})", "1 to 50"),
         ("kit.createDetector('MediaPipeHands', {landmarkModelUrl: '/hands/model.json'})", "give the .tflite file"),
         ("kit.createDetector('MediaPipeHands', {detectorModelUrl: '/none.tflite'})", "none.tflite: 404"),
@@ -165,11 +249,14 @@ def test_frames_that_come_too_fast_are_dropped(page, show, demo_clip):
         ("once('MediaPipeHands', {}, 'photo.png')", "a String is not an image; known: HTMLImageElement"),
     ],
 )
-def test_what_is_wrong_is_told_with_a_way_on(page, site, call, says):
+def test_what_is_wrong_is_told_with_a_way_on(page, all_networks, site, call, says):
     page.expected += ["404", "favicon"]
     for path, (kind, body) in list(site.files.items()):
         if path.startswith("/web/"):
             broken = body[:-1] + b"x" if path.endswith("palm_detection_full.tflite") else body
+            if path.endswith("attention.tflite"):
+                broken = body.replace(b"TransformLandmarks", b"TransformLandmarkz")
+                site.files.setdefault("/own.tflite", (kind, broken))
             site.files.setdefault(path.replace("/web/", "/wrong/"), (kind, broken))
     with pytest.raises(RuntimeError, match=says):
         run(page, f"await {call}")

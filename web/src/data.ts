@@ -21,12 +21,14 @@ export interface OptionRecord {
   readonly maximum: number | null;
   readonly help: string;
 }
+/** What a network is for. */
+export type Role = "detector" | "landmark";
 export interface KindRecord {
   /** Of the results in an answer. */
   readonly list: string;
   readonly max_instances: number;
   /** Names of weights by what they are for. */
-  readonly models: Readonly<Record<string, { readonly detector: string; readonly landmark: string }>>;
+  readonly models: Readonly<Record<string, Readonly<Partial<Record<Role, string>>>>>;
   readonly min_detection_score: Readonly<Record<string, number>>;
   readonly options: Readonly<Record<string, OptionRecord>>;
 }

@@ -4,10 +4,11 @@ import { pointsFromCrop, rotatedBoxAround, squareBox, wrapAngle, type RotatedBox
 import skeleton from "../../src/sonjit/skeletons/hand_mediapipe21.json";
 import { constants } from "./data.js";
 import type { Network } from "./network.js";
-import { cornersOf, type Observation, type Point } from "./observations.js";
-import type { Kind } from "./pipeline.js";
+import { cornersOf, movedPoints, type Observation, type Point } from "./observations.js";
+import { overlapByHalf, type Kind } from "./pipeline.js";
 import { cropInto, cut, type Pixels } from "./pixels.js";
-import { found, type Found, type NamedPoint } from "./results.js";
+import { boxOf, found, type Found, type NamedPoint } from "./results.js";
+import { keypointSmoothers } from "./smoothing.js";
 import type { Detection, SingleShotDetector } from "./ssd.js";
 import type { Track } from "./tracking.js";
 
@@ -52,6 +53,8 @@ function upright(start: Point, end: Point): number {
 /** Palm detector and hand landmarks. */
 export class Hands implements Kind<HandObservation, Hand> {
   readonly core = null;
+  readonly isTaken = overlapByHalf;
+  readonly newSmoother = keypointSmoothers<HandObservation>;
   readonly #palms: SingleShotDetector;
   readonly #landmarks: Network;
   readonly #isMirrored: boolean;
@@ -68,8 +71,7 @@ export class Hands implements Kind<HandObservation, Hand> {
 
   /** 21 keypoints, presence and handedness from one box. */
   async observe(image: Pixels, box: RotatedBox): Promise<HandObservation> {
-    const { input, size } = this.#landmarks;
-    cropInto(image, box, size, input);
+    cropInto(image, box, this.#landmarks);
     const [points, presence, handedness, world] = await this.#landmarks.run();
     const cos = Math.cos(box.rotation);
     const sin = Math.sin(box.rotation);
@@ -81,7 +83,7 @@ export class Hands implements Kind<HandObservation, Hand> {
     const left = handedness![0]!; // the network was trained on selfie views: there its label is the person's own hand
     return {
       score: presence![0]!,
-      keypoints: pointsFromCrop(points!, box, size, OF.Z_SCALE),
+      keypoints: pointsFromCrop(points!, box, this.#landmarks.size, OF.Z_SCALE),
       keypoints3D,
       left: this.#isMirrored ? left : 1 - left,
       colours: null,
@@ -107,13 +109,12 @@ export class Hands implements Kind<HandObservation, Hand> {
   }
 
   /** The next frame's box, from the hand as seen: smoothing would drag it behind. */
-  follow(observation: HandObservation): RotatedBox {
+  follow({ observation }: Track<HandObservation>): RotatedBox {
     return boxAroundHand(observation.keypoints);
   }
 
   moved(observation: HandObservation, shift: Point, score: number): HandObservation {
-    const keypoints = observation.keypoints.map((value, i) => (i % 3 === 2 ? value : value + shift[(i % 3) as 0 | 1]));
-    return { ...observation, keypoints, score };
+    return { ...observation, keypoints: movedPoints(observation.keypoints, shift), score };
   }
 
   /** For a track with the side with the most evidence over its frames. */
@@ -129,8 +130,4 @@ export class Hands implements Kind<HandObservation, Hand> {
       box: boxOf(cornersOf(observation.keypoints)),
     };
   }
-}
-
-function boxOf([xMin, yMin, xMax, yMax]: readonly [number, number, number, number]): Found["box"] {
-  return { xMin, yMin, xMax, yMax, width: xMax - xMin, height: yMax - yMin };
 }

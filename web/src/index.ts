@@ -1,5 +1,5 @@
 /**
- * tfjs-models' hands inside a page, with the import changed:
+ * tfjs-models' hands, faces and poses inside a page, with the import changed:
  *
  *     import * as handPoseDetection from "sonjit-web";
  */
@@ -51,15 +51,72 @@ export interface HandsConfig extends Files, EstimationConfig {
   handedness?: "tfjs" | "own";
 }
 
-export interface HandDetector {
-  /** Hands in an image, or in the next one of a stream; `timestamp` in ms, by default that of the video. */
-  estimateHands(image: ImageLike | null, config?: EstimationConfig | null, timestamp?: number): Promise<Hand[]>;
+interface AnyDetector {
   reset(): void;
   dispose(): void;
 }
 
+export interface HandDetector extends AnyDetector {
+  /** Hands in an image, or in the next one of a stream; `timestamp` in ms, by default that of the video. */
+  estimateHands(image: ImageLike | null, config?: EstimationConfig | null, timestamp?: number): Promise<Hand[]>;
+}
+
+/** With the probability that it is seen. */
+export interface PoseKeypoint extends Keypoint {
+  score: number;
+}
+
+export interface Pose {
+  score: number;
+  keypoints: PoseKeypoint[];
+  keypoints3D: PoseKeypoint[];
+}
+
+export interface PosesConfig extends Files, EstimationConfig {
+  /** Ignored: there is one. */
+  runtime?: "tfjs" | "mediapipe";
+  solutionPath?: string;
+  modelType?: "lite" | "full" | "heavy";
+  enableSmoothing?: boolean;
+}
+
+export interface PoseDetector extends AnyDetector {
+  /** Bodies, as `estimateHands` gives hands; `maxPoses` of each call, by default 1. */
+  estimatePoses(image: ImageLike | null, config?: (EstimationConfig & { maxPoses?: number }) | null, timestamp?: number): Promise<Pose[]>;
+}
+
+export interface Face {
+  keypoints: Keypoint[];
+  box: { xMin: number; yMin: number; xMax: number; yMax: number; width: number; height: number };
+}
+
+interface FacesConfig extends Files, EstimationConfig {
+  /** Ignored: there is one. */
+  runtime?: "tfjs" | "mediapipe";
+  solutionPath?: string;
+  maxFaces?: number;
+}
+
+export interface FaceMeshConfig extends FacesConfig {
+  /** 478 keypoints with lips, eyes and irises instead of 468. */
+  refineLandmarks?: boolean;
+}
+
+export interface FaceBoxesConfig extends FacesConfig {
+  modelType?: "short" | "full";
+}
+
+export interface FaceDetector extends AnyDetector {
+  /** Faces, as `estimateHands` gives hands. */
+  estimateFaces(image: ImageLike | null, config?: EstimationConfig | null, timestamp?: number): Promise<Face[]>;
+}
+
 /** A detector; it is ready, and its networks are loaded, when the promise is kept. */
-export function createDetector(model: "MediaPipeHands", config?: HandsConfig | null): Promise<HandDetector> {
+export function createDetector(model: "MediaPipeHands", config?: HandsConfig | null): Promise<HandDetector>;
+export function createDetector(model: "MediaPipeFaceMesh", config?: FaceMeshConfig | null): Promise<FaceDetector>;
+export function createDetector(model: "MediaPipeFaceDetector", config?: FaceBoxesConfig | null): Promise<FaceDetector>;
+export function createDetector(model: "BlazePose", config?: PosesConfig | null): Promise<PoseDetector>;
+export function createDetector(model: string, config?: object | null): Promise<AnyDetector> {
   return openDetector(model, config as Record<string, unknown> | null | undefined, {
     where: "the page",
     own: ["base", "detectorModelUrl", "landmarkModelUrl"],
@@ -77,5 +134,5 @@ export function createDetector(model: "MediaPipeHands", config?: HandsConfig | n
         close: () => detector.close(),
       };
     },
-  }) as unknown as Promise<HandDetector>;
+  });
 }

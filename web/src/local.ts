@@ -1,8 +1,8 @@
 /** A detector in a worker of this page. */
 
 import { decode, draw, type ImageLike } from "../../src/sonjit/server/page/tfjs-images.js";
-import { WEIGHTS } from "./data.js";
-import type { Answer, Places, Reply, Request, Sent } from "./messages.js";
+import { KINDS, WEIGHTS, type Role } from "./data.js";
+import type { Answer, NetworkPlace, Places, Reply, Request, Sent } from "./messages.js";
 import { kindOf, settingsOf, type DetectorOptions, type Settings } from "./options.js";
 import type { Found } from "./results.js";
 
@@ -29,6 +29,9 @@ type Unnumbered = Request extends infer R ? (R extends Request ? Omit<R, "id"> :
 
 /** Finds instances of one kind; the networks run in a worker, so that the page never waits for them. */
 export class LocalDetector {
+  /** What can be found. */
+  static readonly kinds: readonly string[] = Object.keys(KINDS);
+
   readonly #worker: Worker;
   readonly #list: string;
   readonly #waiting = new Map<number, Waiting>();
@@ -58,7 +61,7 @@ export class LocalDetector {
   /**
    * Load the networks.
    *
-   * @param kind "hands"
+   * @param kind one of `LocalDetector.kinds`
    * @param options those of `sonjit.create_detector`, by the same names
    */
   static async create(kind: string, options: DetectorOptions = {}, files: Files = {}): Promise<LocalDetector> {
@@ -161,19 +164,18 @@ function baseOf({ base }: Files): string {
 function placesOf({ kind, model }: Settings, files: Files): Places {
   const names = kindOf(kind).models[model]!;
   const base = baseOf(files);
-  const place = (own: string | undefined, name: string) => {
+  const networks: Partial<Record<Role, NetworkPlace>> = {};
+  for (const role of ["detector", "landmark"] as const) {
+    const [option, name] = [`${role}ModelUrl` as const, names[role]];
+    const own = files[option];
     if (own !== undefined && /(^|\/)model\.json([?#]|$)/.test(own)) {
       throw new Error(`${own} is a model of TensorFlow.js: give the .tflite file of the same network, or leave it out`);
     }
-    return own === undefined ? new URL(`models/${WEIGHTS[name]!.file}`, base).href : new URL(own, document.baseURI).href;
-  };
-  return {
-    runtime: new URL("wasm/", base).href,
-    detector: place(files.detectorModelUrl, names.detector),
-    landmark: place(files.landmarkModelUrl, names.landmark),
-    ownDetector: files.detectorModelUrl !== undefined,
-    ownLandmark: files.landmarkModelUrl !== undefined,
-  };
+    if (own !== undefined && !name) throw new Error(`${option}: ${kind} ${model} has no ${role} network; leave it out`);
+    if (own !== undefined) networks[role] = { url: new URL(own, document.baseURI).href, name: null };
+    else if (name) networks[role] = { url: new URL(`models/${WEIGHTS[name]!.file}`, base).href, name };
+  }
+  return { runtime: new URL("wasm/", base).href, networks };
 }
 
 /** A worker of a script that may be on another site. */

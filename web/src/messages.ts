@@ -1,5 +1,6 @@
 /** What page and worker say to each other. */
 
+import type { Role } from "./data.js";
 import type { Pixels } from "./pixels.js";
 import type { Settings } from "./options.js";
 import type { Found } from "./results.js";
@@ -8,11 +9,14 @@ import type { Found } from "./results.js";
 export interface Places {
   /** Folder of the runtime. */
   readonly runtime: string;
-  readonly detector: string;
-  readonly landmark: string;
-  /** Whether these are the caller's own networks. */
-  readonly ownDetector: boolean;
-  readonly ownLandmark: boolean;
+  /** By what they are for. */
+  readonly networks: Readonly<Partial<Record<Role, NetworkPlace>>>;
+}
+
+export interface NetworkPlace {
+  readonly url: string;
+  /** The published network's name; null for one of the caller's own. */
+  readonly name: string | null;
 }
 
 /** An image on its way to the worker. */

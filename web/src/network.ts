@@ -2,7 +2,9 @@
 
 import { Tensor, loadAndCompile, loadLiteRt, supportsFeature, type CompiledModel } from "@litertjs/core";
 
+import { CUSTOM_OPERATORS, type Values } from "./custom-operators.js";
 import type { Weight } from "./data.js";
+import { TfliteFile, type Operator } from "./tflite.js";
 
 const MOST_THREADS = 4;
 const MODULE_WITH_SIMD = Uint8Array.of(
@@ -43,57 +45,148 @@ export async function loadRuntime(folder: string): Promise<number> {
   return threads;
 }
 
+/** What a network must be. */
+export interface NetworkShape {
+  /** How many numbers each of its outputs holds, in any order. */
+  readonly sizes: readonly number[];
+  /** Which of the file's outputs are wanted, by default all; what leads only to others does not run. */
+  readonly outputs?: readonly number[];
+  /** What black and white are in its input; by default 0 and 1. */
+  readonly range?: readonly number[];
+}
+
+/** Operators that LiteRT runs one after the other. */
+interface Part {
+  readonly model: CompiledModel;
+  readonly inputs: readonly number[];
+  readonly outputs: readonly number[];
+}
+
 /** A network with one square image in. */
 export class Network {
-  /** (size, size, 3), 0 to 1: write an image into it, then `run()`. */
+  /** (size, size, 3), numbers of `levels`: write an image into it, then `run()`. */
   readonly input: Float32Array<ArrayBuffer>;
   /** Side of the input in pixels. */
   readonly size: number;
-  readonly #model: CompiledModel;
+  /** (256,) the input's number for each grey level. */
+  readonly levels: Float32Array;
+  readonly #steps: readonly (Part | Operator)[];
+  readonly #image: number;
+  readonly #outputs: readonly number[];
 
-  private constructor(model: CompiledModel, size: number) {
-    this.#model = model;
+  private constructor(steps: readonly (Part | Operator)[], image: number, outputs: readonly number[], size: number, range: readonly number[]) {
+    const [black, white] = range as [number, number];
+    this.#steps = steps;
+    this.#image = image;
+    this.#outputs = outputs;
     this.size = size;
     this.input = new Float32Array(3 * size * size);
+    this.levels = new Float32Array(256).map((_, level) => black + (level / 255) * (white - black));
   }
 
   /**
    * Compile a network.
    *
-   * @param outputs how many numbers each of its outputs holds, in its order
    * @throws {Error} it is none that was meant
    */
-  static async compile(file: Uint8Array, what: string, threads: number, outputs: readonly number[]): Promise<Network> {
-    let model: CompiledModel;
+  static async compile(
+    file: Uint8Array,
+    what: string,
+    threads: number,
+    { sizes, outputs, range = [0, 1] }: NetworkShape,
+  ): Promise<Network> {
+    let steps: (Part | Operator)[] = [];
+    let image: number;
+    let wanted: readonly number[];
     try {
-      model = await loadAndCompile(file, { accelerator: "wasm", cpuOptions: { numThreads: threads } });
+      const graph = new TfliteFile(file);
+      image = graph.inputs[0]!;
+      wanted = outputs?.every((n) => n < graph.outputs.length) ? outputs.map((n) => graph.outputs[n]!) : graph.outputs;
+      for (const step of stepsOf(graph, file, wanted)) {
+        if (!("file" in step)) steps.push(step);
+        else {
+          const model = await loadAndCompile(step.file, { accelerator: "wasm", cpuOptions: { numThreads: threads } });
+          steps.push({ model, inputs: step.inputs, outputs: step.outputs });
+        }
+      }
     } catch (error) {
+      release(steps);
       throw new Error(`${what} cannot be read as a network: ${error instanceof Error ? error.message : String(error)}`);
     }
-    const [image] = model.getInputDetails();
-    const [, height, width, channels] = image!.shape;
-    const sizes = model.getOutputDetails().map(({ shape }) => shape.reduce((product, side) => product * side, 1));
-    if (height !== width || channels !== 3 || [...sizes].sort().join() !== [...outputs].sort().join()) {
-      model.delete();
+    const parts = steps.filter((step) => "model" in step);
+    const first = parts.find(({ inputs }) => inputs.includes(image))!;
+    const [, height, width, channels] = first.model.getInputDetails()[first.inputs.indexOf(image)]!.shape;
+    const shapes = new Map(parts.flatMap(({ model, outputs: made }) => model.getOutputDetails().map(({ shape }, i) => [made[i]!, shape])));
+    const given = wanted.map((tensor) => shapes.get(tensor)?.reduce((product, side) => product * side, 1) ?? 0);
+    if (height !== width || channels !== 3 || [...given].sort().join() !== [...sizes].sort().join()) {
+      release(steps);
       throw new Error(
-        `${what} is another network: it takes ${width} x ${height} x ${channels} and gives ${sizes.join(" + ")} numbers, ` +
-          `not a square image and ${outputs.join(" + ")}`,
+        `${what} is another network: it takes ${width} x ${height} x ${channels} and gives ${given.join(" + ")} numbers, ` +
+          `not a square image and ${sizes.join(" + ")}`,
       );
     }
-    return new Network(model, width!);
+    return new Network(steps, image, wanted, width!, range);
   }
 
   /** The outputs for what is in `input`, in the file's order. */
   async run(): Promise<Float32Array[]> {
-    const input = new Tensor(this.input, [1, this.size, this.size, 3]);
-    const outputs = await this.#model.run([input]);
-    input.delete();
-    return outputs.map((output) => {
-      const values = output.toTypedArray().slice() as Float32Array;
-      output.delete();
-      return values;
-    });
+    const known = new Map<number, Values>([[this.#image, { shape: [1, this.size, this.size, 3], data: this.input }]]);
+    for (const step of this.#steps) {
+      const inputs = step.inputs.map((tensor) => known.get(tensor)!);
+      const made = "model" in step ? await run(step.model, inputs) : [CUSTOM_OPERATORS[step.custom]!(inputs, step.options)];
+      step.outputs.forEach((tensor, i) => known.set(tensor, made[i]!));
+    }
+    return this.#outputs.map((tensor) => known.get(tensor)!.data);
   }
+}
+
+async function run(model: CompiledModel, inputs: readonly Values[]): Promise<Values[]> {
+  const tensors = inputs.map(({ shape, data }) => new Tensor(data, [...shape]));
+  const outputs = await model.run(tensors);
+  for (const tensor of tensors) tensor.delete();
+  return outputs.map((output, i) => {
+    const data = output.toTypedArray().slice() as Float32Array<ArrayBuffer>;
+    output.delete();
+    return { shape: [...model.getOutputDetails()[i]!.shape], data };
+  });
+}
+
+function release(steps: readonly (Part | Operator)[]): void {
+  for (const step of steps) if ("model" in step) step.model.delete();
+}
+
+/** What leads to some tensors: files of operators that LiteRT knows, and the others between them, in turn. */
+function stepsOf(graph: TfliteFile, file: Uint8Array, wanted: readonly number[]) {
+  const steps: ({ file: Uint8Array; inputs: number[]; outputs: number[] } | Operator)[] = [];
+  const unknown = graph.operators.filter(({ custom }) => custom && !Object.hasOwn(CUSTOM_OPERATORS, custom));
+  if (unknown.length) throw new Error(`its operators ${[...new Set(unknown.map(({ custom }) => custom))].join(", ")} are unknown`);
+  const varying = new Set(graph.inputs); // tensors that depend on the input; constants go along with every part
+  const doesVary = ({ inputs }: Operator) => inputs.some((tensor) => varying.has(tensor));
+  for (const operator of graph.operators) if (doesVary(operator)) for (const tensor of operator.outputs) varying.add(tensor);
+  let waiting = graph.operators.filter(doesVary);
+  const made = new Set(graph.inputs);
+  while (waiting.length) {
+    const isReady = (operator: Operator, there: ReadonlySet<number>) => operator.inputs.every((tensor) => !varying.has(tensor) || there.has(tensor));
+    const there = new Set(made);
+    const part = waiting.filter((operator) => {
+      const isPart = !operator.custom && isReady(operator, there);
+      if (isPart) for (const tensor of operator.outputs) there.add(tensor);
+      return isPart;
+    });
+    const rest = waiting.filter((operator) => !part.includes(operator));
+    const own = new Set(part.flatMap(({ outputs }) => outputs));
+    const outputs = [...new Set([...wanted, ...rest.flatMap(({ inputs }) => inputs)])].filter((tensor) => own.has(tensor));
+    const inputs = [...new Set(part.flatMap((operator) => operator.inputs))].filter((tensor) => made.has(tensor));
+    const isWhole = part.length === graph.operators.length && outputs.join() === graph.outputs.join();
+    if (outputs.length) steps.push({ file: isWhole ? file : graph.part(inputs, outputs), inputs, outputs });
+    for (const tensor of outputs) made.add(tensor);
+    const custom = rest.filter((operator) => operator.custom && isReady(operator, made));
+    steps.push(...custom);
+    for (const operator of custom) for (const tensor of operator.outputs) made.add(tensor);
+    if (!part.length && !custom.length) throw new Error("its operators wait for each other");
+    waiting = rest.filter((operator) => !custom.includes(operator));
+  }
+  return steps;
 }
 
 /**

@@ -46,6 +46,11 @@ export function sizeOf(points: Float32Array, dimensions: 2 | 3 = 2, chosen: read
   return Math.max(size, 1e-6);
 }
 
+/** Points (K, 3) moved by so many pixels. */
+export function movedPoints(points: Float32Array, shift: Point): Float32Array {
+  return points.map((value, i) => (i % 3 === 2 ? value : value + shift[(i % 3) as 0 | 1]));
+}
+
 /** Mean of the keypoints. */
 export function centreOf({ keypoints }: Observation): Point {
   let [x, y] = [0, 0];

@@ -1,6 +1,7 @@
 /** Options of a detector, checked by the records that Python has of them. */
 
-import { KINDS, type KindRecord, type OptionRecord } from "./data.js";
+import { FINDERS, KINDS, type KindRecord, type OptionRecord } from "./data.js";
+import type { Smoothing } from "./smoothing.js";
 
 export type OptionValue = boolean | number | string | null | undefined;
 
@@ -10,7 +11,7 @@ export interface DetectorOptions {
   readonly max_instances?: number;
   readonly mirrored?: boolean;
   readonly flip_horizontal?: boolean;
-  readonly smoothing?: "none" | "published" | "one_euro";
+  readonly smoothing?: Smoothing;
   readonly min_detection_score?: number;
   readonly min_presence_score?: number;
   readonly search_interval?: number;
@@ -21,7 +22,13 @@ export interface DetectorOptions {
 export type Settings = Required<DetectorOptions> & { readonly kind: string };
 
 const LEFT_TO_THE_CALL = ["static_image"];
-const BEYOND_THE_BROWSER: Readonly<Record<string, readonly OptionValue[]>> = { search: ["thorough"], visibility: [true] };
+const BEYOND_THE_BROWSER: Readonly<Record<string, readonly OptionValue[]>> = {
+  search: ["thorough"],
+  visibility: [true],
+  segmentation: [true],
+  blendshapes: [true],
+  transform: [true],
+};
 
 /** The record of a kind. */
 export function kindOf(name: string): KindRecord {
@@ -36,11 +43,13 @@ export function settingsOf(name: string, given: Readonly<Record<string, OptionVa
   const known = Object.values(kind.options).filter((one) => !LEFT_TO_THE_CALL.includes(one.name));
   const all: Record<string, OptionValue> = {};
   for (const one of known) all[one.name] = one.default;
+  const isSpread = Object.hasOwn(FINDERS, name);
+  if (!isSpread) all.search = "fast";
   for (const [option, value] of Object.entries(given)) {
     const record = known.find((one) => one.name === option);
     if (!record) throw new Error(`${name} has no option ${option}; known: ${known.map((one) => one.name).join(", ")}`);
     if (value === null || value === undefined) continue;
-    if (BEYOND_THE_BROWSER[option]?.includes(value)) {
+    if (BEYOND_THE_BROWSER[option]?.includes(value) || (option === "search" && value === "auto" && !isSpread)) {
       throw new Error(`${option}=${JSON.stringify(value)} runs on a Sonjit server only; leave it out here`);
     }
     if (!isAllowed(record, value)) throw new Error(`${option}=${JSON.stringify(value)}: give ${wanted(record)}`);

@@ -6,7 +6,7 @@ import { withoutDuplicates, type Observation, type Point } from "./observations.
 import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";
 import { flipped, type Found } from "./results.js";
-import { oneEuroSmoother } from "./smoothing.js";
+import type { SmootherOf, Smoothing } from "./smoothing.js";
 import type { StreamSearch } from "./streams.js";
 import { Tracker, type Pair, type Track } from "./tracking.js";
 
@@ -15,6 +15,8 @@ const TAKEN_IOU = 0.5;
 
 /** What differs between hands, faces and bodies. */
 export interface Kind<O extends Observation, R extends Found> {
+  /** Every image is searched and no box is carried over; observations give the identity, and are always present. */
+  readonly searchesAlways?: boolean;
   /** Keypoints that say whether two instances overlap: without limbs that reach out to others; null for all. */
   readonly core: readonly number[] | null;
   /** Boxes for the landmark network from a search over the whole image, best first. */
@@ -22,7 +24,10 @@ export interface Kind<O extends Observation, R extends Found> {
   /** What the landmark network sees in one box. */
   observe(image: Pixels, box: RotatedBox): Promise<O>;
   /** The next frame's box. */
-  follow(observation: O): RotatedBox;
+  follow(track: Track<O>): RotatedBox;
+  /** Whether a found box shows the instance of another box. */
+  isTaken(box: RotatedBox, other: RotatedBox): boolean;
+  newSmoother(smoothing: Smoothing): SmootherOf<O>;
   /** The observation of an instance that another one hides: moved on, with a score of its own. */
   moved(observation: O, shift: Point, score: number): O;
   result(observation: O, track: Track<O> | null): R;
@@ -45,7 +50,7 @@ export class Detector<O extends Observation, R extends Found> {
     this.#sinceSearch = settings.search_interval;
     const isFast = settings.search === "fast";
     this.#tracker = new Tracker<O>({
-      newSmoother: settings.smoothing === "one_euro" ? oneEuroSmoother : () => null,
+      newSmoother: kind.newSmoother(settings.smoothing),
       oneReading: !isFast,
       move: isFast ? null : (observation, shift, score) => kind.moved(observation, shift, score),
       most: settings.max_instances,
@@ -64,9 +69,7 @@ export class Detector<O extends Observation, R extends Found> {
 
   /** Instances in an image on its own. */
   async detect(image: Pixels): Promise<R[]> {
-    const { min_detection_score, max_instances } = this.#settings;
-    const boxes = (await this.#kind.find(image, min_detection_score)).slice(0, max_instances);
-    const seen = await this.#present(image, withoutTaken(boxes));
+    const seen = await this.#inWhole(image);
     return this.#results(image, withoutDuplicates(seen, [], false).map((one) => this.#kind.result(one, null)));
   }
 
@@ -85,16 +88,30 @@ export class Detector<O extends Observation, R extends Found> {
   /** One frame of a stream: carry what is held, search where there is room, say who is who. */
   async #step(image: Pixels, time: number | null): Promise<Track<O>[]> {
     const now = this.#clock(time);
+    const [pairs, found] = this.#kind.searchesAlways
+      ? this.#tracker.match(await this.#inWhole(image), now)
+      : await this.#carried(image, now);
+    if (this.#tracker.update(pairs, found, now)) this.#sinceSearch = this.#settings.search_interval;
+    for (const track of this.#tracker.active) track.box = this.#kind.follow(track);
+    return this.#tracker.active;
+  }
+
+  /** What is still seen of those held, and what a search finds. */
+  async #carried(image: Pixels, now: number): Promise<[Pair<O>[], O[]]> {
     const held = this.#tracker.active;
     const pairs: Pair<O>[] = [];
     for (const track of held) {
       const seen = await this.#kind.observe(image, track.box);
       if (this.#isPresent(seen) && !this.#tracker.isAnother(track, seen)) pairs.push([track, seen]);
     }
-    const found = await this.#search(image, held, pairs.filter(([track]) => track.hidden === null), now);
-    if (this.#tracker.update(pairs, found, now)) this.#sinceSearch = this.#settings.search_interval;
-    for (const track of this.#tracker.active) track.box = this.#kind.follow(track.observation);
-    return this.#tracker.active;
+    return [pairs, await this.#search(image, held, pairs.filter(([track]) => track.hidden === null), now)];
+  }
+
+  /** What a search over the whole image finds. */
+  async #inWhole(image: Pixels): Promise<O[]> {
+    const { min_detection_score, max_instances } = this.#settings;
+    const boxes = (await this.#kind.find(image, min_detection_score)).slice(0, max_instances);
+    return this.#present(image, this.#withoutTaken(boxes));
   }
 
   /** What a search of this frame finds: in the whole image when it is due, and where that is spread, step by step. */
@@ -120,7 +137,7 @@ export class Detector<O extends Observation, R extends Found> {
     let found: O[] = [];
     if (isDue) {
       const boxes = (await this.#kind.find(image, min_detection_score)).slice(0, max_instances);
-      found = await this.#present(image, withoutTaken(boxes, carried).slice(0, room));
+      found = await this.#present(image, this.#withoutTaken(boxes, carried).slice(0, room));
     }
     if (spread !== null) {
       const beside = seen.map(([, one]) => one);
@@ -139,7 +156,7 @@ export class Detector<O extends Observation, R extends Found> {
   }
 
   #isPresent(observation: O): boolean {
-    return observation.score > this.#settings.min_presence_score;
+    return this.#kind.searchesAlways || observation.score > this.#settings.min_presence_score;
   }
 
   async #present(image: Pixels, boxes: readonly RotatedBox[]): Promise<O[]> {
@@ -158,11 +175,16 @@ export class Detector<O extends Observation, R extends Found> {
     this.#time = now;
     return now;
   }
+
+  /** Boxes of instances that are not taken; of two of one instance the later stays, as in MediaPipe. */
+  #withoutTaken(boxes: readonly RotatedBox[], taken: readonly RotatedBox[] = []): RotatedBox[] {
+    let kept: RotatedBox[] = [];
+    for (const box of boxes) kept = [...kept.filter((other) => !this.#kind.isTaken(box, other)), box];
+    return kept.filter((box) => !taken.some((other) => this.#kind.isTaken(box, other)));
+  }
 }
 
-/** Boxes of instances that are not taken; of two of one instance the later stays, as in MediaPipe. */
-function withoutTaken(boxes: readonly RotatedBox[], taken: readonly RotatedBox[] = []): RotatedBox[] {
-  let kept: RotatedBox[] = [];
-  for (const box of boxes) kept = [...kept.filter((other) => iou(box, other) <= TAKEN_IOU), box];
-  return kept.filter((box) => !taken.some((other) => iou(box, other) > TAKEN_IOU));
+/** Whether two boxes overlap by half, as those of one hand or face do. */
+export function overlapByHalf(box: RotatedBox, other: RotatedBox): boolean {
+  return iou(box, other) > TAKEN_IOU;
 }

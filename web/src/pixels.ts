@@ -1,5 +1,5 @@
 /**
- * Crops of an image as a network's input: (H, W, 3) float32, 0 to 1.
+ * Crops of an image as a network's input: (H, W, 3) float32.
  *
  * Pixel (i, j) of a crop of n pixels samples the image at the box's point (i / n, j / n), on a grid of 1/32 pixel, and
  * is rounded to a whole grey level: what OpenCV 4 computes for MediaPipe and Python.
@@ -14,7 +14,6 @@ export interface Pixels {
   readonly data: Uint8ClampedArray | Uint8Array;
 }
 
-const FRACTION = new Float32Array(256).map((_, level) => level / 255);
 const FAR = 2 ** 29;
 
 /** Half to even, as NumPy rounds. */
@@ -24,8 +23,17 @@ function rint(value: number): number {
   return rest > 0.5 || (rest === 0.5 && whole % 2 !== 0) ? whole + 1 : whole;
 }
 
+/** What images are cut for: a network, or what its input is. */
+export interface Input {
+  /** (size, size, 3). */
+  readonly input: Float32Array;
+  readonly size: number;
+  /** (256,) its number for each grey level. */
+  readonly levels: Float32Array;
+}
+
 /** Cut a rotated box out of an image; the border's pixels repeat. */
-export function cropInto(image: Pixels, box: RotatedBox, size: number, out: Float32Array): void {
+export function cropInto(image: Pixels, box: RotatedBox, { input: out, size, levels }: Input): void {
   const cos = Math.cos(box.rotation);
   const sin = Math.sin(box.rotation);
   const left = box.cx - (cos * box.width - sin * box.height) / 2;
@@ -61,16 +69,16 @@ export function cropInto(image: Pixels, box: RotatedBox, size: number, out: Floa
       const wc = (fy << 5) - wd;
       const wb = (fx << 5) - wd;
       const wa = 1024 - wb - wc - wd;
-      out[at] = FRACTION[(data[a]! * wa + data[b]! * wb + data[c]! * wc + data[d]! * wd + 512) >> 10]!;
-      out[at + 1] = FRACTION[(data[a + 1]! * wa + data[b + 1]! * wb + data[c + 1]! * wc + data[d + 1]! * wd + 512) >> 10]!;
-      out[at + 2] = FRACTION[(data[a + 2]! * wa + data[b + 2]! * wb + data[c + 2]! * wc + data[d + 2]! * wd + 512) >> 10]!;
+      out[at] = levels[(data[a]! * wa + data[b]! * wb + data[c]! * wc + data[d]! * wd + 512) >> 10]!;
+      out[at + 1] = levels[(data[a + 1]! * wa + data[b + 1]! * wb + data[c + 1]! * wc + data[d + 1]! * wd + 512) >> 10]!;
+      out[at + 2] = levels[(data[a + 2]! * wa + data[b + 2]! * wb + data[c + 2]! * wc + data[d + 2]! * wd + 512) >> 10]!;
       at += 3;
     }
   }
 }
 
 /** Fit a whole image into a square with its aspect kept and zeros around it. */
-export function letterboxInto(image: Pixels, size: number, out: Float32Array): void {
+export function letterboxInto(image: Pixels, { input: out, size, levels }: Input): void {
   const { data, width, height } = image;
   const box = squareAround(width, height);
   const per = box.width / size;
@@ -96,12 +104,12 @@ export function letterboxInto(image: Pixels, size: number, out: Float32Array): v
         const c = a + (width << 2);
         for (let k = 0; k < 3; k++) {
           const sum = data[a + k]! * wa + data[a + k + 4]! * wb + data[c + k]! * wc + data[c + k + 4]! * wd;
-          out[at++] = FRACTION[(sum + 512) >> 10]!;
+          out[at++] = levels[(sum + 512) >> 10]!;
         }
       } else {
         for (let k = 0; k < 3; k++) {
           const sum = level(x, y, k) * wa + level(x + 1, y, k) * wb + level(x, y + 1, k) * wc + level(x + 1, y + 1, k) * wd;
-          out[at++] = FRACTION[(sum + 512) >> 10]!;
+          out[at++] = levels[(sum + 512) >> 10]!;
         }
       }
     }

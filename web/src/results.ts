@@ -3,8 +3,10 @@
 export interface NamedPoint {
   x: number;
   y: number;
-  z: number;
-  name: string;
+  /** Missing where nothing is known of it. */
+  z?: number;
+  /** Missing where it has none. */
+  name?: string;
 }
 
 export interface Box {
@@ -26,7 +28,14 @@ export interface Found {
 
 /** Points (K, 3) with their names. */
 export function found(points: Float32Array, names: readonly string[]): NamedPoint[] {
-  return names.map((name, i) => ({ x: points[3 * i]!, y: points[3 * i + 1]!, z: points[3 * i + 2]!, name }));
+  return names.map((name, i) => {
+    const [x, y, z] = [points[3 * i]!, points[3 * i + 1]!, points[3 * i + 2]!];
+    return { x, y, ...(Number.isNaN(z) ? {} : { z }), ...(name ? { name } : {}) };
+  });
+}
+
+export function boxOf([xMin, yMin, xMax, yMax]: readonly [number, number, number, number]): Box {
+  return { xMin, yMin, xMax, yMax, width: xMax - xMin, height: yMax - yMin };
 }
 
 /** The same instance with x mirrored in an image of that width; labels stay the person's own. */

@@ -41,7 +41,7 @@ export class SingleShotDetector {
 
   /** Objects with at least a score, best first. */
   async find(image: Pixels, minScore: number): Promise<Detection[]> {
-    letterboxInto(image, this.#size, this.#network.input);
+    letterboxInto(image, this.#network);
     const [first, second] = await this.#network.run();
     const [raw, logits] = first!.length < second!.length ? [second!, first!] : [first!, second!];
     const each = raw.length / logits.length;

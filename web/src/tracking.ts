@@ -18,7 +18,7 @@ import {
   type Observation,
   type Point,
 } from "./observations.js";
-import type { Smoother } from "./smoothing.js";
+import type { Smoother, SmootherOf } from "./smoothing.js";
 
 const OF = constants.tracking;
 const MEMORY_S = 2;
@@ -147,8 +147,7 @@ export class Track<O extends Observation> {
 }
 
 export interface TrackerOptions<O extends Observation> {
-  /** Makes the smoother of a new track; null for no smoothing. */
-  readonly newSmoother: () => Smoother<O> | null;
+  readonly newSmoother: SmootherOf<O>;
   /** Two readings of one hand, the one inside the other, are one instance. */
   readonly oneReading: boolean;
   /** Moves on what another instance hides, until it is seen again; null to lose it. */
@@ -170,6 +169,19 @@ export class Tracker<O extends Observation> {
 
   constructor(options: TrackerOptions<O>) {
     this.#options = options;
+  }
+
+  /** Observations from boxes of unknown origin: pairs with the held tracks that they fit, and the rest. */
+  match(seen: readonly O[], now: number): [Pair<O>[], O[]] {
+    const pairs: Pair<O>[] = [];
+    const [free, rest] = [[...this.active], [...seen]];
+    while (free.length && rest.length) {
+      const all = free.flatMap((track, i) => rest.map((one, j) => ({ cost: track.cost(one, now), i, j })));
+      const best = all.reduce((least, one) => (one.cost < least.cost ? one : least));
+      if (best.cost >= OF.REACH) break;
+      pairs.push([...free.splice(best.i, 1), ...rest.splice(best.j, 1)] as unknown as Pair<O>);
+    }
+    return [pairs, rest];
   }
 
   /** Whether what its box shows has the colours of another one there rather than the track's own. */

@@ -1,26 +1,20 @@
 /** The worker in which one detector runs. */
 
-import { GRIDS, WEIGHTS, FINDERS, constants } from "./data.js";
-import { Hands, type Hand, type HandObservation } from "./hands.js";
+import { WEIGHTS, type Role } from "./data.js";
+import { LOADERS, type AnyDetector } from "./kinds.js";
 import type { Answer, Places, Reply, Request, Sent } from "./messages.js";
-import { Network, fetchNetwork, loadRuntime } from "./network.js";
-import { kindOf, type Settings } from "./options.js";
-import { Detector } from "./pipeline.js";
+import { Network, fetchNetwork, loadRuntime, type NetworkShape } from "./network.js";
+import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";
-import { SingleShotDetector } from "./ssd.js";
-import { HandFinder, StreamSearch } from "./streams.js";
 
-const PALMS = [2016 * 18, 2016];
-const HAND = [63, 1, 1, 63];
-
-let networks: { readonly detector: Network; readonly landmark: Network };
-let detector: Detector<HandObservation, Hand>;
+let make: (settings: Settings) => AnyDetector;
+let detector: AnyDetector;
 let canvas: OffscreenCanvas | null = null;
 
 async function answer(request: Request): Promise<Answer | null> {
   switch (request.type) {
     case "load":
-      networks = await loadNetworks(request.settings, request.places);
+      make = await load(request.settings, request.places);
       detector = make(request.settings);
       return null;
     case "configure":
@@ -38,25 +32,16 @@ async function answer(request: Request): Promise<Answer | null> {
   }
 }
 
-async function loadNetworks({ kind, model }: Settings, places: Places): Promise<typeof networks> {
-  const names = kindOf(kind).models[model]!;
-  const [threads, detectorFile, landmarkFile] = await Promise.all([
-    loadRuntime(places.runtime),
-    fetchNetwork(places.detector, places.ownDetector ? null : WEIGHTS[names.detector]!),
-    fetchNetwork(places.landmark, places.ownLandmark ? null : WEIGHTS[names.landmark]!),
-  ]);
-  return {
-    detector: await Network.compile(detectorFile, places.detector, threads, PALMS),
-    landmark: await Network.compile(landmarkFile, places.landmark, threads, HAND),
-  };
-}
-
-function make(settings: Settings): Detector<HandObservation, Hand> {
-  const palms = new SingleShotDetector(networks.detector, GRIDS.palm);
-  const hands = new Hands(palms, networks.landmark, settings.mirrored);
-  const least = constants.finds.PALM_SHARE * settings.min_detection_score;
-  const spread = settings.search === "auto" ? new StreamSearch(new HandFinder(palms, hands, least, FINDERS.hands)) : null;
-  return new Detector(hands, settings, spread);
+/** Fetch and compile a kind's networks. */
+async function load(settings: Settings, { runtime, networks }: Places): Promise<typeof make> {
+  const fetched = Object.entries(networks).map(async ([role, { url, name }]) => {
+    return [role, await fetchNetwork(url, name === null ? null : WEIGHTS[name]!)] as const;
+  });
+  const [threads, ...files] = await Promise.all([loadRuntime(runtime), ...fetched]);
+  const byRole = Object.fromEntries(files);
+  return LOADERS[settings.kind]!(settings.model, (role: Role, shape: NetworkShape) =>
+    Network.compile(byRole[role]!, networks[role]!.url, threads, shape),
+  );
 }
 
 function pixelsOf(image: Sent): Pixels {

@@ -55,10 +55,12 @@ KEYPOINT_OUTPUTS = (0, 1, 3, 4)  # of the landmark network: keypoints, presence,
 MASK_OUTPUT = 2
 _KEYPOINTS = 33
 _ALIGNMENT = slice(33, 35)  # the middle of the hips and a point on the circle around the whole body
-_USED = 35  # of the network's 39 landmarks
+_LANDMARKS, _USED = 39, 35  # of the network
+_CORE = (*range(13), 23, 24)  # head, shoulders and hips
 _TORSO = [11, 12, 23, 24]  # shoulders and hips, the left one first
+_TORSO_DOWN, _TORSO_ACROSS = (0.1, 0.9, 9), (0.2, 0.8, 7)  # from, to, how many points, as parts of the torso
 _DOWN, _ACROSS = (
-    grid.ravel() for grid in np.meshgrid(np.linspace(0.1, 0.9, 9), np.linspace(0.2, 0.8, 7), indexing="ij")
+    grid.ravel() for grid in np.meshgrid(np.linspace(*_TORSO_DOWN), np.linspace(*_TORSO_ACROSS), indexing="ij")
 )
 _TORSO_WEIGHTS = np.stack(
     [(1 - _DOWN) * (1 - _ACROSS), (1 - _DOWN) * _ACROSS, _DOWN * (1 - _ACROSS), _DOWN * _ACROSS], 1
@@ -92,6 +94,7 @@ class BodyObservation:
 
 _BOX_SCALE = 1.25
 _KERNEL = 9
+_LEAST_PEAK = 0.5
 
 
 class PersonFinder:
@@ -123,7 +126,7 @@ class Bodies(Kind[BodyObservation, Body]):
             7, its Python package runs 9 in `solutions`.
     """
 
-    core = (*range(13), 23, 24)  # head, shoulders and hips
+    core = _CORE
 
     def __init__(
         self, people: PersonFinder | None, landmarks: Engine, *, mirrored: bool = False, heatmap_kernel: int = _KERNEL
@@ -216,7 +219,7 @@ def _torso_colours(rgb: NDArray[np.uint8], keypoints: NDArray[np.float32]) -> ND
 
 
 def refine_by_heatmaps(
-    points: NDArray[np.float32], heatmaps: NDArray[np.float32], kernel: int, min_confidence: float = 0.5
+    points: NDArray[np.float32], heatmaps: NDArray[np.float32], kernel: int, min_confidence: float = _LEAST_PEAK
 ) -> NDArray[np.float32]:
     """Points moved to the centre of mass of their heatmaps nearby, where those are sure.
 
@@ -303,6 +306,8 @@ class MaskSmoother:
 
 
 _VISIBILITY_ALPHA = 0.1
+_ALIGNMENT_FILTER, _IMAGE_FILTER, _WORLD_FILTER = (0.01, 10, 1, 0), (0.05, 80, 1, 0), (0.1, 40, 1, 0)
+"""Arguments of `OneEuro`."""
 
 
 class BodySmoother:
@@ -320,7 +325,7 @@ class BodySmoother:
     """
 
     def __init__(self, keypoints: FilterChoice = "published", *, mask: bool = True, alignment: bool = True) -> None:
-        self._alignment = OneEuro(0.01, 10, 1, dead_speed=0) if alignment else None
+        self._alignment = OneEuro(*_ALIGNMENT_FILTER) if alignment else None
         self._published = _Published() if keypoints == "published" else None
         self._custom = None if keypoints is None or keypoints == "published" else KeypointSmoother(keypoints)
         self._mask = MaskSmoother() if mask else None
@@ -347,8 +352,8 @@ class _Published:
     """MediaPipe's three streams: image keypoints, world keypoints, visibility."""
 
     def __init__(self) -> None:
-        self._image = OneEuro(0.05, 80, 1, dead_speed=0)
-        self._world = OneEuro(0.1, 40, 1, dead_speed=0)
+        self._image = OneEuro(*_IMAGE_FILTER)
+        self._world = OneEuro(*_WORLD_FILTER)
         self._visibility: NDArray[np.float32] | None = None
 
     def __call__(self, observation: BodyObservation, now_s: float, scale: float) -> BodyObservation:
@@ -394,7 +399,7 @@ def load_bodies(options: DetectorOptions, *, finds: bool = True) -> Bodies:
     landmark_engine = options.running if _bears_precision(options) else exact
     outputs = (*KEYPOINT_OUTPUTS, MASK_OUTPUT) if options.segmentation else KEYPOINT_OUTPUTS
     landmarks = load_engine(body_file, landmark_engine, outputs=outputs)
-    sizes = (195, 1, 64 * 64 * 39, 117, *((256 * 256,) if options.segmentation else ()))
+    sizes = (5 * _LANDMARKS, 1, 64 * 64 * _LANDMARKS, 3 * _LANDMARKS, *((256 * 256,) if options.segmentation else ()))
     expect(landmarks, body_file, "body landmark network", size=256, outputs=sizes)
     kernel = _BUNDLE_KERNEL if options.follows_bundle else _KERNEL
     return Bodies(people, landmarks, mirrored=options.mirrored, heatmap_kernel=kernel)

@@ -259,14 +259,15 @@ def _upright(corners: NDArray[np.floating]) -> RotatedBox:
     return RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)
 
 
-_MESH = 468
+_MESH, _REFINED = 468, 478
+_RIM = 16  # landmarks of an eye's own rim, the first of its region
 _LEFT_IRIS, _RIGHT_IRIS = range(468, 473), range(473, 478)  # centre, then right, top, left, bottom
 _TARGETS = np.array([*range(_MESH), *LIPS, *LEFT_EYE, *RIGHT_EYE, *_LEFT_IRIS, *_RIGHT_IRIS])
-_SOURCES = np.zeros(478, np.intp)
+_SOURCES = np.zeros(_REFINED, np.intp)
 
 _SOURCES[_TARGETS] = np.arange(len(_TARGETS))  # of two points for one landmark the later counts
 
-_RIMS = np.array([LEFT_EYE[:16], RIGHT_EYE[:16]])
+_RIMS = np.array([LEFT_EYE[:_RIM], RIGHT_EYE[:_RIM]])
 
 
 def refined(mesh: NDArray[np.float32], regions: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -277,7 +278,7 @@ def refined(mesh: NDArray[np.float32], regions: Sequence[NDArray[np.float32]]) -
         regions: x, y of 80 points of the lips, 71 of the left eye, 71 of the right, 5 of the left iris, 5 of the right.
     """
     flat = np.concatenate([mesh[:, :2], *(region.reshape(-1, 2) for region in regions)])  # (700, 2)
-    points = np.empty((478, 3), np.float32)
+    points = np.empty((_REFINED, 3), np.float32)
     points[:, :2] = flat[_SOURCES]
     points[:_MESH, 2] = mesh[:, 2]
     points[_MESH:, 2] = np.repeat(mesh[_RIMS, 2].mean(axis=1), 5)

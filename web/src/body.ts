@@ -1,0 +1,238 @@
+/** MediaPipe Pose (Bazarevsky et al. 2020; Grishchenko et al. 2022): person detector and BlazePose's 33 landmarks. */
+
+import skeleton from "../../src/sonjit/skeletons/body_blazepose33.json";
+import { pointsFromCrop, squareBox, wrapAngle, type RotatedBox } from "./boxes.js";
+import { constants } from "./data.js";
+import type { Network } from "./network.js";
+import { cornersOf, movedPoints, type Observation, type Point } from "./observations.js";
+import type { Kind } from "./pipeline.js";
+import { cropInto, type Pixels } from "./pixels.js";
+import { boxOf, found, type Found, type NamedPoint } from "./results.js";
+import { OneEuro, oneEuroSmoother, type SmootherOf, type Smoothing } from "./smoothing.js";
+import type { Detection, SingleShotDetector } from "./ssd.js";
+import type { Track } from "./tracking.js";
+
+const OF = constants.body;
+const [LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP] = OF.TORSO as [number, number, number, number];
+const OTHER_SIDE: Readonly<Record<string, string>> = { left: "right", right: "left" };
+const STRIPS = 3;
+
+export interface BodyObservation extends Observation {
+  readonly keypoints3D: Float32Array;
+  readonly left: null;
+  /** (9,) mean red, green and blue of three strips across the torso, the shoulders' first. */
+  readonly colours: Float32Array;
+  /** (33,) each, 0..1. */
+  readonly visibility: Float32Array;
+  readonly presence: Float32Array;
+  /** (2, 3) pixels: the middle of the hips and a point on the circle around the whole body. */
+  readonly alignment: Float32Array;
+}
+
+export interface BodyKeypoint extends NamedPoint {
+  /** Visibility. */
+  score: number;
+}
+
+/** One body in one image; `keypoints` in pixels, `keypoints3D` in metres. */
+export interface Body extends Found {
+  readonly score: number;
+  readonly keypoints: (BodyKeypoint & { presence: number })[];
+  readonly keypoints3D: BodyKeypoint[];
+}
+
+/** The box around a whole person from its centre and a point that lies upwards on the circle around the body. */
+function boxFromAlignment([cx, cy]: Point, [x, y]: Point): RotatedBox {
+  const side = 2 * Math.hypot(cx - x, cy - y);
+  const rotation = wrapAngle(Math.PI / 2 - Math.atan2(cy - y, x - cx));
+  return squareBox({ cx, cy, width: side, height: side, rotation }, { scale: OF.BOX_SCALE, shift_y: 0 });
+}
+
+function boxFromPerson({ keypoints }: Detection): RotatedBox {
+  return boxFromAlignment(keypoints[0]!, keypoints[1]!);
+}
+
+/** Person detector and body landmarks. */
+export class Bodies implements Kind<BodyObservation, Body> {
+  readonly core = OF.CORE;
+  readonly #people: SingleShotDetector;
+  readonly #landmarks: Network;
+  readonly #order: readonly number[];
+
+  constructor(people: SingleShotDetector, landmarks: Network, isMirrored: boolean) {
+    this.#people = people;
+    this.#landmarks = landmarks;
+    this.#order = isMirrored ? mirroredOrder() : [...skeleton.keypoints.keys()];
+  }
+
+  async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
+    return (await this.#people.find(image, minScore)).map(boxFromPerson);
+  }
+
+  /** 33 keypoints and presence from one box. */
+  async observe(image: Pixels, box: RotatedBox): Promise<BodyObservation> {
+    cropInto(image, box, this.#landmarks);
+    const [values, presence, heatmaps, world] = await this.#landmarks.run();
+    const points = new Float32Array(3 * OF.USED);
+    for (let k = 0; k < OF.USED; k++) {
+      for (let axis = 0; axis < 3; axis++) points[3 * k + axis] = values![5 * k + axis]! / this.#landmarks.size;
+    }
+    refineByHeatmaps(points, heatmaps!);
+    const placed = pointsFromCrop(points, box, 1, 1);
+    const cos = Math.cos(box.rotation);
+    const sin = Math.sin(box.rotation);
+    const keypoints = new Float32Array(3 * OF.KEYPOINTS);
+    const keypoints3D = new Float32Array(3 * OF.KEYPOINTS);
+    const scores = [new Float32Array(OF.KEYPOINTS), new Float32Array(OF.KEYPOINTS)] as const;
+    this.#order.forEach((from, k) => {
+      keypoints.set(placed.subarray(3 * from, 3 * from + 3), 3 * k);
+      const [x, y, z] = [world![3 * from]!, world![3 * from + 1]!, world![3 * from + 2]!];
+      keypoints3D.set([x * cos - y * sin, x * sin + y * cos, z], 3 * k);
+      scores.forEach((score, i) => (score[k] = sigmoid(values![5 * from + 3 + i]!)));
+    });
+    return {
+      score: presence![0]!,
+      keypoints,
+      keypoints3D,
+      visibility: scores[0],
+      presence: scores[1],
+      alignment: placed.slice(3 * OF.KEYPOINTS),
+      left: null,
+      colours: torsoColours(image, keypoints),
+    };
+  }
+
+  /** The next frame's box, from the smoothed alignment points. */
+  follow({ smoothed: { alignment } }: Track<BodyObservation>): RotatedBox {
+    return boxFromAlignment([alignment[0]!, alignment[1]!], [alignment[3]!, alignment[4]!]);
+  }
+
+  /** Whether both boxes are on the same hips: those of people side by side overlap by far more than half. */
+  isTaken(box: RotatedBox, other: RotatedBox): boolean {
+    return Math.hypot(box.cx - other.cx, box.cy - other.cy) < OF.SAME_HIPS * Math.max(box.width, other.width);
+  }
+
+  /** A hidden body, moved on: none of its keypoints is seen. */
+  moved(observation: BodyObservation, shift: Point, score: number): BodyObservation {
+    const [keypoints, alignment] = [observation.keypoints, observation.alignment].map((points) => movedPoints(points, shift));
+    return { ...observation, keypoints: keypoints!, alignment: alignment!, visibility: new Float32Array(OF.KEYPOINTS), score };
+  }
+
+  newSmoother(smoothing: Smoothing): SmootherOf<BodyObservation> {
+    return () => bodySmoother(smoothing);
+  }
+
+  result(observation: BodyObservation, track: Track<BodyObservation> | null): Body {
+    const { score, visibility, presence } = observation;
+    const seen = (points: Float32Array) => found(points, skeleton.keypoints).map((point, k) => ({ ...point, score: visibility[k]! }));
+    return {
+      score,
+      keypoints: seen(observation.keypoints).map((point, k) => ({ ...point, presence: presence[k]! })),
+      keypoints3D: seen(observation.keypoints3D),
+      id: track?.id ?? null,
+      box: boxOf(cornersOf(observation.keypoints)),
+    };
+  }
+}
+
+/** For each keypoint the index of its counterpart on the other side. */
+function mirroredOrder(): number[] {
+  const { keypoints } = skeleton;
+  return keypoints.map((name) => keypoints.indexOf(name.split("_").map((word) => OTHER_SIDE[word] ?? word).join("_")));
+}
+
+/** (9,) colours of a torso; see `BodyObservation`. */
+function torsoColours({ width, height, data }: Pixels, keypoints: Float32Array): Float32Array {
+  const at = (k: number, axis: number) => keypoints[3 * k + axis]!;
+  const [[fromDown, toDown, rows], [fromAcross, toAcross, columns]] = [OF.TORSO_DOWN, OF.TORSO_ACROSS] as [number[], number[]] as [
+    [number, number, number],
+    [number, number, number],
+  ];
+  const sums = new Float32Array(3 * STRIPS);
+  for (let j = 0; j < rows; j++) {
+    const down = fromDown + ((toDown - fromDown) * j) / (rows - 1);
+    for (let i = 0; i < columns; i++) {
+      const across = fromAcross + ((toAcross - fromAcross) * i) / (columns - 1);
+      const [x, y] = [0, 1].map((axis) => {
+        const shoulder = at(LEFT_SHOULDER, axis) * (1 - across) + at(RIGHT_SHOULDER, axis) * across;
+        const hip = at(LEFT_HIP, axis) * (1 - across) + at(RIGHT_HIP, axis) * across;
+        return shoulder * (1 - down) + hip * down;
+      }) as [number, number];
+      const column = Math.trunc(Math.min(Math.max(x, 0), width - 1));
+      const row = Math.trunc(Math.min(Math.max(y, 0), height - 1));
+      const strip = 3 * Math.floor((j * STRIPS) / rows);
+      for (let c = 0; c < 3; c++) sums[strip + c]! += data[4 * (row * width + column) + c]!;
+    }
+  }
+  return sums.map((sum) => sum / ((rows * columns) / STRIPS));
+}
+
+/**
+ * Move points to the centre of mass of their heatmaps nearby, where those are sure.
+ *
+ * @param points (35, 3) as fractions of the crop; z is left alone
+ * @param heatmaps (side, side, 39) logits
+ */
+function refineByHeatmaps(points: Float32Array, heatmaps: Float32Array): void {
+  const side = Math.sqrt(heatmaps.length / OF.LANDMARKS);
+  const reach = Math.floor(OF.KERNEL / 2);
+  for (let k = 0; k < points.length / 3; k++) {
+    const column = Math.trunc(points[3 * k]! * side);
+    const row = Math.trunc(points[3 * k + 1]! * side);
+    if (!(column >= 0 && column < side && row >= 0 && row < side)) continue;
+    let [total, x, y, peak] = [0, 0, 0, 0];
+    for (let j = Math.max(row - reach, 0); j <= Math.min(row + reach, side - 1); j++) {
+      for (let i = Math.max(column - reach, 0); i <= Math.min(column + reach, side - 1); i++) {
+        const weight = sigmoid(heatmaps[(j * side + i) * OF.LANDMARKS + k]!);
+        total += weight;
+        x += weight * i;
+        y += weight * j;
+        peak = Math.max(peak, weight);
+      }
+    }
+    if (peak < OF.LEAST_PEAK) continue;
+    points[3 * k] = x / total / side;
+    points[3 * k + 1] = y / total / side;
+  }
+}
+
+function sigmoid(logit: number): number {
+  return 1 / (1 + Math.exp(-logit));
+}
+
+/** Smooths one person's observations; the alignment points, from which the next box comes, in any case. */
+function bodySmoother(smoothing: Smoothing): (observation: BodyObservation, now: number) => BodyObservation {
+  const alignment = new OneEuro(...filterOf(OF.ALIGNMENT_FILTER));
+  const ownOf = { none: () => null, one_euro: () => oneEuroSmoother<BodyObservation>(), published: publishedSmoother }[smoothing];
+  const own = ownOf();
+  return (observation, now) => {
+    const [cx, cy, , x, y] = observation.alignment as unknown as [number, number, number, number, number];
+    const size = Math.max(2 * Math.hypot(cx - x, cy - y), 1e-6);
+    const smoothed = { ...observation, alignment: alignment.filter(observation.alignment, now, size) };
+    return own === null ? smoothed : own(smoothed, now, size);
+  };
+}
+
+/** MediaPipe's three streams: image keypoints, world keypoints, visibility; `size` is the person's in pixels, as seen. */
+function publishedSmoother(): (observation: BodyObservation, now: number, size: number) => BodyObservation {
+  const image = new OneEuro(...filterOf(OF.IMAGE_FILTER));
+  const world = new OneEuro(...filterOf(OF.WORLD_FILTER));
+  let before: Float32Array | null = null;
+  return (observation, now, size) => {
+    const last = before;
+    const visibility = last
+      ? observation.visibility.map((seen, k) => last[k]! + OF.VISIBILITY_ALPHA * (seen - last[k]!))
+      : observation.visibility;
+    before = visibility;
+    return {
+      ...observation,
+      keypoints: image.filter(observation.keypoints, now, size),
+      keypoints3D: world.filter(observation.keypoints3D, now, 1),
+      visibility,
+    };
+  };
+}
+
+function filterOf(numbers: readonly number[]): [number, number, number, number] {
+  return numbers as unknown as [number, number, number, number];
+}

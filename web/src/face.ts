@@ -1,0 +1,171 @@
+/**
+ * MediaPipe Face Mesh (Kartynnik et al. 2019; Grishchenko et al. 2020): 468 landmarks, or 478 with refined lips, eyes
+ * and irises; and MediaPipe Face Detection (Bazarevsky et al. 2019): a box and six keypoints.
+ */
+
+import six from "../../src/sonjit/skeletons/face_blazeface6.json";
+import plain from "../../src/sonjit/skeletons/face_mediapipe468.json";
+import refinedSkeleton from "../../src/sonjit/skeletons/face_mediapipe478.json";
+import { pointsFromCrop, squareBox, wrapAngle, type RotatedBox } from "./boxes.js";
+import { constants } from "./data.js";
+import type { Network } from "./network.js";
+import { cornersOf, movedPoints, type Observation, type Point } from "./observations.js";
+import { overlapByHalf, type Kind } from "./pipeline.js";
+import { cropInto, type Pixels } from "./pixels.js";
+import { boxOf, found, type Found } from "./results.js";
+import { keypointSmoothers } from "./smoothing.js";
+import type { Detection, SingleShotDetector } from "./ssd.js";
+import type { Track } from "./tracking.js";
+
+const OF = constants.face;
+const { LIPS, LEFT_EYE, RIGHT_EYE } = constants.face_regions;
+const IRISES = OF.REFINED - OF.MESH;
+/** For each refined landmark its point among those of the mesh and then of the regions; of two the later counts. */
+const SOURCES = new Uint16Array(OF.REFINED);
+[...Array(OF.MESH).keys(), ...LIPS, ...LEFT_EYE, ...RIGHT_EYE, ...Array.from({ length: IRISES }, (_, i) => OF.MESH + i)].forEach(
+  (target, source) => (SOURCES[target] = source),
+);
+
+type Corners = readonly [number, number, number, number];
+
+export interface FaceObservation extends Observation {
+  readonly keypoints3D: null;
+  readonly left: null;
+  readonly colours: null;
+}
+
+/** One face in one image, in pixels. */
+export interface Face extends Found {
+  readonly score: number;
+}
+
+/** What meshes and boxes have alike. */
+abstract class Faces {
+  readonly core = null;
+  readonly newSmoother = keypointSmoothers<FaceObservation>;
+
+  moved(observation: FaceObservation, shift: Point, score: number): FaceObservation {
+    return { ...observation, keypoints: movedPoints(observation.keypoints, shift), score };
+  }
+}
+
+/** Face detector and face mesh. */
+export class FaceMeshes extends Faces implements Kind<FaceObservation, Face> {
+  readonly isTaken = overlapByHalf;
+  readonly #faces: SingleShotDetector;
+  readonly #landmarks: Network;
+
+  constructor(faces: SingleShotDetector, landmarks: Network) {
+    super();
+    this.#faces = faces;
+    this.#landmarks = landmarks;
+  }
+
+  /** Boxes with the eyes level in them. */
+  async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
+    const faces = await this.#faces.find(image, minScore);
+    return faces.map(({ box, keypoints: [right, left] }) => boxAroundFace(box, right!, left!)); // the person's own right
+  }
+
+  /** Landmarks and presence from one box. */
+  async observe(image: Pixels, box: RotatedBox): Promise<FaceObservation> {
+    cropInto(image, box, this.#landmarks);
+    const [mesh, ...rest] = await this.#landmarks.run();
+    const logit = rest.pop()![0]!;
+    const points = rest.length ? refined(mesh!, rest) : mesh!;
+    return {
+      score: 1 / (1 + Math.exp(-logit)),
+      keypoints: pointsFromCrop(points, box, this.#landmarks.size, 1),
+      keypoints3D: null,
+      left: null,
+      colours: null,
+    };
+  }
+
+  /** The next frame's box, from the face as seen. */
+  follow({ observation: { keypoints } }: Track<FaceObservation>): RotatedBox {
+    const at = (k: number): Point => [keypoints[3 * k]!, keypoints[3 * k + 1]!];
+    return boxAroundFace(cornersOf(keypoints), at(OF.RIGHT_CORNER), at(OF.LEFT_CORNER));
+  }
+
+  result({ score, keypoints }: FaceObservation, track: Track<FaceObservation> | null): Face {
+    const { keypoints: names } = keypoints.length / 3 === OF.REFINED ? refinedSkeleton : plain;
+    return { score, keypoints: found(keypoints, names), box: boxOf(cornersOf(keypoints)), id: track?.id ?? null };
+  }
+}
+
+/** Upright around corners, turned to have the line of two points level, and larger. */
+function boxAroundFace([left, top, right, bottom]: Corners, rightEye: Point, leftEye: Point): RotatedBox {
+  const rotation = wrapAngle(-Math.atan2(rightEye[1] - leftEye[1], leftEye[0] - rightEye[0]));
+  const face = { cx: (left + right) / 2, cy: (top + bottom) / 2, width: right - left, height: bottom - top, rotation };
+  return squareBox(face, { scale: OF.BOX_SCALE, shift_y: 0 });
+}
+
+/**
+ * The better points of a mesh's regions in their places.
+ *
+ * @param mesh (468, 3); its depth counts everywhere, that of an iris is its eye's
+ * @param regions x, y of the lips, the left eye, the right one, the left iris, the right one
+ */
+function refined(mesh: Float32Array, regions: readonly Float32Array[]): Float32Array {
+  const flat = regions.flatMap((region) => [...region]);
+  const points = new Float32Array(3 * OF.REFINED);
+  SOURCES.forEach((source, k) => {
+    const [from, at] = source < OF.MESH ? [mesh, 3 * source] : [flat, 2 * (source - OF.MESH)];
+    points.set([from[at]!, from[at + 1]!, k < OF.MESH ? mesh[3 * k + 2]! : 0], 3 * k);
+  });
+  [LEFT_EYE, RIGHT_EYE].forEach((eye, side) => {
+    const depth = eye.slice(0, OF.RIM).reduce((sum, k) => sum + mesh[3 * k + 2]!, 0) / OF.RIM;
+    for (let i = 0; i < IRISES / 2; i++) points[3 * (OF.MESH + (side * IRISES) / 2 + i) + 2] = depth;
+  });
+  return points;
+}
+
+/** A face detector alone. An observation is the box's two corners, then the six keypoints, none of a known depth. */
+export class FaceBoxes extends Faces implements Kind<FaceObservation, Face> {
+  readonly searchesAlways = true;
+  readonly #faces: SingleShotDetector;
+  #found = new Map<RotatedBox, Detection>();
+
+  constructor(faces: SingleShotDetector) {
+    super();
+    this.#faces = faces;
+  }
+
+  async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
+    this.#found = new Map((await this.#faces.find(image, minScore)).map((face) => [uprightBox(face.box), face]));
+    return [...this.#found.keys()];
+  }
+
+  /** The detection behind a box of the last search. */
+  observe(_: Pixels, box: RotatedBox): Promise<FaceObservation> {
+    const { score, box: [left, top, right, bottom], keypoints } = this.#found.get(box)!;
+    const points = [[left, top], [right, bottom], ...keypoints];
+    return Promise.resolve({
+      score,
+      keypoints: Float32Array.from(points.flatMap(([x, y]) => [x!, y!, NaN])),
+      keypoints3D: null,
+      left: null,
+      colours: null,
+    });
+  }
+
+  /** The face's own box: no network is run on it. */
+  follow({ observation: { keypoints } }: Track<FaceObservation>): RotatedBox {
+    return uprightBox([keypoints[0]!, keypoints[1]!, keypoints[3]!, keypoints[4]!]);
+  }
+
+  /** Never: the detector has blended what overlaps. */
+  isTaken(): boolean {
+    return false;
+  }
+
+  result({ score, keypoints }: FaceObservation, track: Track<FaceObservation> | null): Face {
+    const [left, top, , right, bottom] = keypoints as unknown as [number, number, number, number, number];
+    return { score, keypoints: found(keypoints.subarray(6), six.keypoints), box: boxOf([left, top, right, bottom]), id: track?.id ?? null };
+  }
+}
+
+function uprightBox([left, top, right, bottom]: Corners): RotatedBox {
+  return { cx: (left + right) / 2, cy: (top + bottom) / 2, width: right - left, height: bottom - top, rotation: 0 };
+}

@@ -1,0 +1,189 @@
+/**
+ * TFLite files: which operators a network has, and a part of it as a file of its own.
+ *
+ * Sources: the schema of TensorFlow Lite (`schema.fbs`, version 3), the "internals" of flatbuffers and flexbuffers.
+ */
+
+/** A number, or a list of whole ones. */
+export type OperatorOption = number | readonly number[];
+
+export interface Operator {
+  /** Numbers of the tensors that it reads; -1 for one left out. */
+  readonly inputs: readonly number[];
+  readonly outputs: readonly number[];
+  /** Name of one that is none of TFLite's own, else "". */
+  readonly custom: string;
+  /** Of a custom one. */
+  readonly options: Readonly<Record<string, OperatorOption>>;
+}
+
+const CUSTOM = 32; // of the enumeration BuiltinOperator
+// Numbers of the fields in their tables.
+const MODEL = { codes: 1, graphs: 2 };
+const CODE = { oldKind: 0, name: 1, kind: 3 };
+const GRAPH = { inputs: 1, outputs: 2, operators: 3 };
+const OPERATOR = { code: 0, inputs: 1, outputs: 2, customOptions: 5 };
+
+/** The one graph of a file; reading one that is damaged throws. */
+export class TfliteFile {
+  readonly inputs: readonly number[];
+  readonly outputs: readonly number[];
+  /** In an order in which they can run. */
+  readonly operators: readonly Operator[];
+  readonly #data: Uint8Array;
+  readonly #flat: FlatBuffer;
+  readonly #graph: number;
+
+  constructor(data: Uint8Array) {
+    if (new TextDecoder().decode(data.subarray(4, 8)) !== "TFL3") throw new Error("it is no TFLite file");
+    this.#data = data;
+    const flat = (this.#flat = new FlatBuffer(data));
+    const model = flat.target(0);
+    const codes = flat.tables(model, MODEL.codes).map((code) => {
+      // Files of before 2020 have only the old field.
+      const kind = Math.max(flat.byte(code, CODE.oldKind), flat.number(code, CODE.kind));
+      return kind === CUSTOM ? new TextDecoder().decode(flat.bytes(code, CODE.name)) : "";
+    });
+    this.#graph = flat.tables(model, MODEL.graphs)[0]!;
+    this.inputs = flat.numbers(this.#graph, GRAPH.inputs);
+    this.outputs = flat.numbers(this.#graph, GRAPH.outputs);
+    this.operators = flat.tables(this.#graph, GRAPH.operators).map((table) => {
+      const custom = codes[flat.number(table, OPERATOR.code)]!;
+      const options = custom ? optionsFrom(flat.bytes(table, OPERATOR.customOptions)) : {};
+      return { inputs: flat.numbers(table, OPERATOR.inputs), outputs: flat.numbers(table, OPERATOR.outputs), custom, options };
+    });
+  }
+
+  /** A file with only the operators that lead from some tensors to some others. */
+  part(inputs: readonly number[], outputs: readonly number[]): Uint8Array {
+    const needed = new Set(outputs.filter((tensor) => !inputs.includes(tensor)));
+    const kept: number[] = [];
+    for (let index = this.operators.length - 1; index >= 0; index--) {
+      const operator = this.operators[index]!;
+      if (!operator.outputs.some((tensor) => needed.has(tensor))) continue;
+      kept.unshift(index);
+      for (const tensor of operator.inputs) if (!inputs.includes(tensor)) needed.add(tensor);
+    }
+    const lists = [inputs, outputs].map((numbers) => Int32Array.of(numbers.length, ...numbers));
+    const start = Math.ceil(this.#data.length / 4) * 4;
+    const data = new Uint8Array(start + lists.reduce((sum, list) => sum + list.byteLength, 0));
+    data.set(this.#data);
+    const view = new DataView(data.buffer);
+    // In place: offsets only point forward, and each kept entry moves towards the front.
+    const [first] = this.#flat.vector(this.#graph, GRAPH.operators);
+    view.setUint32(first - 4, kept.length, true);
+    kept.forEach((index, place) => {
+      view.setUint32(first + 4 * place, this.#flat.target(first + 4 * index) - (first + 4 * place), true);
+    });
+    let at = start;
+    [GRAPH.inputs, GRAPH.outputs].forEach((field, which) => {
+      const position = this.#flat.field(this.#graph, field);
+      view.setUint32(position, at - position, true);
+      for (const number of lists[which]!) {
+        view.setInt32(at, number, true);
+        at += 4;
+      }
+    });
+    return data;
+  }
+}
+
+/** Tables of a flatbuffer, by position; numbers of fields are those of the schema, in its order. */
+class FlatBuffer {
+  readonly #view: DataView;
+
+  constructor(data: Uint8Array) {
+    this.#view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  }
+
+  /** Where the offset at a position leads. */
+  target(position: number): number {
+    return position + this.#view.getUint32(position, true);
+  }
+
+  /** Where a table's field is, 0 for one left out. */
+  field(table: number, number: number): number {
+    const layout = table - this.#view.getInt32(table, true);
+    const entry = 4 + 2 * number;
+    const offset = entry < this.#view.getUint16(layout, true) ? this.#view.getUint16(layout + entry, true) : 0;
+    return offset ? table + offset : 0;
+  }
+
+  /** Where the elements of a vector begin, and how many they are. */
+  vector(table: number, number: number): [number, number] {
+    const position = this.field(table, number);
+    if (!position) return [0, 0];
+    const start = this.target(position);
+    return [start + 4, this.#view.getUint32(start, true)];
+  }
+
+  number(table: number, number: number): number {
+    const position = this.field(table, number);
+    return position ? this.#view.getInt32(position, true) : 0;
+  }
+
+  byte(table: number, number: number): number {
+    const position = this.field(table, number);
+    return position ? this.#view.getUint8(position) : 0;
+  }
+
+  numbers(table: number, number: number): number[] {
+    const [start, count] = this.#checked(table, number, 4);
+    return Array.from({ length: count }, (_, i) => this.#view.getInt32(start + 4 * i, true));
+  }
+
+  tables(table: number, number: number): number[] {
+    const [start, count] = this.#checked(table, number, 4);
+    return Array.from({ length: count }, (_, i) => this.target(start + 4 * i));
+  }
+
+  bytes(table: number, number: number): Uint8Array {
+    const [start, count] = this.#checked(table, number, 1);
+    return new Uint8Array(this.#view.buffer, this.#view.byteOffset + start, count);
+  }
+
+  #checked(table: number, number: number, size: number): [number, number] {
+    const [start, count] = this.vector(table, number);
+    if (start + size * count > this.#view.byteLength) throw new RangeError("a vector past the end");
+    return [start, count];
+  }
+}
+
+// Types of flexbuffers.
+const WHOLE = 1;
+const FLOAT = 3;
+const WHOLE_VECTOR = 11;
+
+/** A custom operator's options: a flexbuffer map of numbers and vectors of whole numbers; none for no bytes. */
+function optionsFrom(data: Uint8Array): Record<string, OperatorOption> {
+  if (!data.length) return {};
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  const whole = (at: number, width: number, isSigned = false): number => {
+    if (width === 1) return isSigned ? view.getInt8(at) : view.getUint8(at);
+    if (width === 2) return isSigned ? view.getInt16(at, true) : view.getUint16(at, true);
+    if (width === 4) return isSigned ? view.getInt32(at, true) : view.getUint32(at, true);
+    return Number(isSigned ? view.getBigInt64(at, true) : view.getBigUint64(at, true));
+  };
+  const last = data[data.length - 1]!; // the width of the value that leads to the map
+  const root = data.length - 2 - last;
+  const width = 1 << (data[data.length - 2]! & 3);
+  const values = root - whole(root, last);
+  const count = whole(values - width, width);
+  const keys = values - 3 * width - whole(values - 3 * width, width);
+  const keyWidth = whole(values - 2 * width, width);
+  const options: Record<string, OperatorOption> = {};
+  for (let index = 0; index < count; index++) {
+    const key = keys + index * keyWidth;
+    const start = key - whole(key, keyWidth);
+    const name = new TextDecoder().decode(data.subarray(start, data.indexOf(0, start)));
+    const type = data[values + count * width + index]!;
+    const at = values + index * width;
+    if (type >> 2 === WHOLE) options[name] = whole(at, width, true);
+    else if (type >> 2 === FLOAT) options[name] = width === 8 ? view.getFloat64(at, true) : view.getFloat32(at, true);
+    else if (type >> 2 === WHOLE_VECTOR) {
+      const [first, size] = [at - whole(at, width), 1 << (type & 3)];
+      options[name] = Array.from({ length: whole(first - size, size) }, (_, i) => whole(first + i * size, size, true));
+    } else throw new Error(`an operator's option ${name} of type ${type >> 2}`);
+  }
+  return options;
+}
