@@ -19,7 +19,11 @@ from sonjit.weights import find_weight
 _PACKAGE = Path(str(files("sonjit")))
 BUILT_ENGINE = _PACKAGE.parents[1] / "web" / "dist"
 """Where `make web` puts the module in a checkout."""
-_ON_A_SERVER = ("explain", "visibility", "measures")
+_KINDS = ("hands", "face", "body")
+"""What the module finds."""
+_ON_A_SERVER = (
+    "explain", "visibility", "measures", "segmentation", "smooth_segmentation", "blendshapes", "transform",
+)  # fmt: skip
 """Options that the page cannot compute itself."""
 
 
@@ -68,10 +72,15 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE) -> list[str]:
 def _kinds_of(models: Path) -> dict[str, Json]:
     """The kinds of `GET /v1/kinds` with those models whose networks lie in a folder."""
     kinds: dict[str, Json] = {}
-    for name, entry in KINDS.items():
+    for name in _KINDS:
+        entry = KINDS[name]
         there = [model for model, spec in entry.models.items() if _are_there(spec.weights.values(), models)]
         if there:
             options = {key: value_schema(one) for key, one in known_options(name).items() if key not in _ON_A_SERVER}
+            if name == "hands":
+                options["search"]["enum"] = ["fast", "auto"]
+            else:  # the whole image is all that the module searches
+                del options["search"]
             kinds[name] = {**kind_answer(entry), "models": [*there], "missing": {}, "options": {**options}}
     return kinds
 
