@@ -1,5 +1,6 @@
 """`web/`: the networks run in the page itself, with Python's results; the clip's frames go as pixels."""
 
+import base64
 import gzip
 import json
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 from itertools import chain, islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -199,6 +201,23 @@ def test_faces_and_bodies_tracked_freely_are_as_mediapipe_tracks_them(
 
 
 @pytest.mark.slow
+def test_masks_are_as_python_gives_them(page, all_networks, show, demo_clip):
+    """Smoothed over time, of what looks like a body in the clip."""
+    frames, options = demo_clip[1][:3], {"model": "full", "segmentation": True, "search": "fast"}
+    found = run(page, TRACK, "body", [show(rgb) for rgb in frames], options, "track")
+    with sonjit.create_detector("body", **options) as detector:
+        expected = [detector.detect(rgb, time=i / 30) for i, rgb in enumerate(frames)]
+    for (ours,), (theirs,) in zip(found, expected, strict=True):
+        shown = ours["segmentation"]
+        png = np.frombuffer(base64.b64decode(shown["png"]), np.uint8)
+        grey = cv2.imdecode(png, cv2.IMREAD_GRAYSCALE)
+        assert grey.shape == (shown["height"], shown["width"]) == (384, 512)
+        mask = cv2.resize(theirs.mask, (512, 384), interpolation=cv2.INTER_AREA)
+        assert 0.01 < mask.mean() < 0.9
+        assert np.abs(grey / 255 - mask).mean() < 0.005
+
+
+@pytest.mark.slow
 def test_frames_that_come_too_fast_are_dropped(page, show, demo_clip):
     """Three at once: the first is looked at, the last is next and answers for the second too; sizes may change."""
     found = run(page, """
@@ -224,7 +243,7 @@ def test_frames_that_come_too_fast_are_dropped(page, show, demo_clip):
         ("kit.createDetector('MoveNet')", "unknown model .* known: MediaPipeHands"),
         ("kit.LocalDetector.create('holistic')", 'unknown kind "holistic"; in the browser: body, face, hands'),
         ("kit.LocalDetector.create('face', {search: 'auto'})", 'search="auto" runs on a Sonjit server only'),
-        ("kit.createDetector('BlazePose', {enableSegmentation: true})", "segmentation=true runs on a Sonjit server"),
+        ("kit.LocalDetector.create('hands', {visibility: true})", "visibility=true runs on a Sonjit server only"),
         ("kit.createDetector('MediaPipeFaceDetector', {landmarkModelUrl: 'a.tflite'})", "box has no landmark network"),
         (
             "kit.LocalDetector.create('face', {}, {base: '/wrong/'})",

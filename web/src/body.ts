@@ -6,9 +6,11 @@ import { constants } from "./data.js";
 import type { Network } from "./network.js";
 import { cornersOf, movedPoints, type Observation, type Point } from "./observations.js";
 import type { Kind } from "./pipeline.js";
+import { maskFromLogits, maskSmoother } from "./masks.js";
 import { cropInto, type Pixels } from "./pixels.js";
-import { boxOf, found, type Found, type NamedPoint } from "./results.js";
-import { OneEuro, oneEuroSmoother, type SmootherOf, type Smoothing } from "./smoothing.js";
+import type { Settings } from "./options.js";
+import { boxOf, found, type Found, type Mask, type NamedPoint } from "./results.js";
+import { OneEuro, oneEuroSmoother, type SmootherOf } from "./smoothing.js";
 import type { Detection, SingleShotDetector } from "./ssd.js";
 import type { Track } from "./tracking.js";
 
@@ -27,6 +29,8 @@ export interface BodyObservation extends Observation {
   readonly presence: Float32Array;
   /** (2, 3) pixels: the middle of the hips and a point on the circle around the whole body. */
   readonly alignment: Float32Array;
+  /** Null where it is not asked for. */
+  readonly mask: Mask | null;
 }
 
 export interface BodyKeypoint extends NamedPoint {
@@ -72,7 +76,7 @@ export class Bodies implements Kind<BodyObservation, Body> {
   /** 33 keypoints and presence from one box. */
   async observe(image: Pixels, box: RotatedBox): Promise<BodyObservation> {
     cropInto(image, box, this.#landmarks);
-    const [values, presence, heatmaps, world] = await this.#landmarks.run();
+    const [values, presence, heatmaps, world, logits] = await this.#landmarks.run();
     const points = new Float32Array(3 * OF.USED);
     for (let k = 0; k < OF.USED; k++) {
       for (let axis = 0; axis < 3; axis++) points[3 * k + axis] = values![5 * k + axis]! / this.#landmarks.size;
@@ -97,6 +101,7 @@ export class Bodies implements Kind<BodyObservation, Body> {
       visibility: scores[0],
       presence: scores[1],
       alignment: placed.slice(3 * OF.KEYPOINTS),
+      mask: logits ? maskFromLogits(logits, box, image) : null,
       left: null,
       colours: torsoColours(image, keypoints),
     };
@@ -112,18 +117,19 @@ export class Bodies implements Kind<BodyObservation, Body> {
     return Math.hypot(box.cx - other.cx, box.cy - other.cy) < OF.SAME_HIPS * Math.max(box.width, other.width);
   }
 
-  /** A hidden body, moved on: none of its keypoints is seen. */
+  /** A hidden body, moved on: none of its keypoints is seen, and nothing of its mask. */
   moved(observation: BodyObservation, shift: Point, score: number): BodyObservation {
     const [keypoints, alignment] = [observation.keypoints, observation.alignment].map((points) => movedPoints(points, shift));
-    return { ...observation, keypoints: keypoints!, alignment: alignment!, visibility: new Float32Array(OF.KEYPOINTS), score };
+    const mask = observation.mask && { ...observation.mask, data: new Float32Array(observation.mask.data.length) };
+    return { ...observation, keypoints: keypoints!, alignment: alignment!, visibility: new Float32Array(OF.KEYPOINTS), mask, score };
   }
 
-  newSmoother(smoothing: Smoothing): SmootherOf<BodyObservation> {
-    return () => bodySmoother(smoothing);
+  newSmoother(settings: Settings): SmootherOf<BodyObservation> {
+    return () => bodySmoother(settings);
   }
 
   result(observation: BodyObservation, track: Track<BodyObservation> | null): Body {
-    const { score, visibility, presence } = observation;
+    const { score, visibility, presence, mask } = observation;
     const seen = (points: Float32Array) => found(points, skeleton.keypoints).map((point, k) => ({ ...point, score: visibility[k]! }));
     return {
       score,
@@ -131,6 +137,7 @@ export class Bodies implements Kind<BodyObservation, Body> {
       keypoints3D: seen(observation.keypoints3D),
       id: track?.id ?? null,
       box: boxOf(cornersOf(observation.keypoints)),
+      ...(mask ? { mask } : {}),
     };
   }
 }
@@ -201,14 +208,16 @@ function sigmoid(logit: number): number {
 }
 
 /** Smooths one person's observations; the alignment points, from which the next box comes, in any case. */
-function bodySmoother(smoothing: Smoothing): (observation: BodyObservation, now: number) => BodyObservation {
+function bodySmoother({ smoothing, smooth_segmentation }: Settings): (observation: BodyObservation, now: number) => BodyObservation {
   const alignment = new OneEuro(...filterOf(OF.ALIGNMENT_FILTER));
   const ownOf = { none: () => null, one_euro: () => oneEuroSmoother<BodyObservation>(), published: publishedSmoother }[smoothing];
   const own = ownOf();
+  const ofMask = smooth_segmentation ? maskSmoother() : null;
   return (observation, now) => {
     const [cx, cy, , x, y] = observation.alignment as unknown as [number, number, number, number, number];
     const size = Math.max(2 * Math.hypot(cx - x, cy - y), 1e-6);
-    const smoothed = { ...observation, alignment: alignment.filter(observation.alignment, now, size) };
+    const mask = observation.mask && ofMask ? ofMask(observation.mask) : observation.mask;
+    const smoothed = { ...observation, mask, alignment: alignment.filter(observation.alignment, now, size) };
     return own === null ? smoothed : own(smoothed, now, size);
   };
 }

@@ -70,6 +70,11 @@ export interface Pose {
   score: number;
   keypoints: PoseKeypoint[];
   keypoints3D: PoseKeypoint[];
+  /** With enableSegmentation: as in tfjs-models, red and alpha are the person's probability. */
+  segmentation?: {
+    maskValueToLabel(value: number): string;
+    mask: { toImageData(): Promise<ImageData>; toCanvasImageSource(): Promise<HTMLCanvasElement>; toTensor(): Promise<object>; getUnderlyingType(): string };
+  };
 }
 
 export interface PosesConfig extends Files, EstimationConfig {
@@ -78,6 +83,8 @@ export interface PosesConfig extends Files, EstimationConfig {
   solutionPath?: string;
   modelType?: "lite" | "full" | "heavy";
   enableSmoothing?: boolean;
+  enableSegmentation?: boolean;
+  smoothSegmentation?: boolean;
 }
 
 export interface PoseDetector extends AnyDetector {

@@ -22,8 +22,11 @@ export interface AnyDetector {
 /** Compiles one of the networks of a model. */
 export type Open = (role: Role, shape: NetworkShape) => Promise<Network>;
 
+/** Makes a detector of some options, with networks that are there. */
+export type Make = (settings: Settings) => AnyDetector | Promise<AnyDetector>;
+
 /** By kind: compile the networks of a model; detectors of any options are then made of them. */
-export const LOADERS: Readonly<Record<string, (model: string, open: Open) => Promise<(settings: Settings) => AnyDetector>>> = {
+export const LOADERS: Readonly<Record<string, (model: string, open: Open) => Promise<Make>>> = {
   hands: async (_, open) => {
     const palms = await openDetector(open, GRIDS.palm, 7);
     const landmarks = await open("landmark", { sizes: [3 * constants.hands.KEYPOINTS, 1, 1, 3 * constants.hands.KEYPOINTS] });
@@ -43,11 +46,17 @@ export const LOADERS: Readonly<Record<string, (model: string, open: Open) => Pro
     return (settings) => new Detector(new FaceMeshes(faces, landmarks), settings, null);
   },
   body: async (_, open) => {
-    const { DETECTOR_RANGE, KEYPOINT_OUTPUTS, LANDMARKS } = constants.body;
+    const { DETECTOR_RANGE, KEYPOINT_OUTPUTS, MASK_OUTPUT, LANDMARKS } = constants.body;
     const people = await openDetector(open, GRIDS.person, 4, DETECTOR_RANGE);
     const sizes = [5 * LANDMARKS, 1, 64 * 64 * LANDMARKS, 3 * LANDMARKS];
-    const landmarks = await open("landmark", { sizes, outputs: KEYPOINT_OUTPUTS });
-    return (settings) => new Detector(new Bodies(people, landmarks, settings.mirrored), settings, null);
+    const withMasks = { sizes: [...sizes, 256 * 256], outputs: [...KEYPOINT_OUTPUTS, MASK_OUTPUT] };
+    const withoutMasks = { sizes, outputs: KEYPOINT_OUTPUTS }; // their branch nearly doubles the time of lite and full
+    const compiled = new Map<boolean, Promise<Network>>();
+    return async (settings) => {
+      const { segmentation, mirrored } = settings;
+      if (!compiled.has(segmentation)) compiled.set(segmentation, open("landmark", segmentation ? withMasks : withoutMasks));
+      return new Detector(new Bodies(people, (await compiled.get(segmentation))!, mirrored), settings, null);
+    };
   },
 };
 

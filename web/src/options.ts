@@ -16,6 +16,8 @@ export interface DetectorOptions {
   readonly min_presence_score?: number;
   readonly search_interval?: number;
   readonly search?: "fast" | "auto";
+  readonly segmentation?: boolean;
+  readonly smooth_segmentation?: boolean;
 }
 
 /** The same, filled in. */
@@ -25,7 +27,6 @@ const LEFT_TO_THE_CALL = ["static_image"];
 const BEYOND_THE_BROWSER: Readonly<Record<string, readonly OptionValue[]>> = {
   search: ["thorough"],
   visibility: [true],
-  segmentation: [true],
   blendshapes: [true],
   transform: [true],
 };

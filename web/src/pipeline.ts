@@ -5,8 +5,8 @@ import { constants } from "./data.js";
 import { withoutDuplicates, type Observation, type Point } from "./observations.js";
 import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";
-import { flipped, type Found } from "./results.js";
-import type { SmootherOf, Smoothing } from "./smoothing.js";
+import { flipped, withSegmentation, type Found } from "./results.js";
+import type { SmootherOf } from "./smoothing.js";
 import type { StreamSearch } from "./streams.js";
 import { Tracker, type Pair, type Track } from "./tracking.js";
 
@@ -27,7 +27,7 @@ export interface Kind<O extends Observation, R extends Found> {
   follow(track: Track<O>): RotatedBox;
   /** Whether a found box shows the instance of another box. */
   isTaken(box: RotatedBox, other: RotatedBox): boolean;
-  newSmoother(smoothing: Smoothing): SmootherOf<O>;
+  newSmoother(settings: Settings): SmootherOf<O>;
   /** The observation of an instance that another one hides: moved on, with a score of its own. */
   moved(observation: O, shift: Point, score: number): O;
   result(observation: O, track: Track<O> | null): R;
@@ -50,7 +50,7 @@ export class Detector<O extends Observation, R extends Found> {
     this.#sinceSearch = settings.search_interval;
     const isFast = settings.search === "fast";
     this.#tracker = new Tracker<O>({
-      newSmoother: kind.newSmoother(settings.smoothing),
+      newSmoother: kind.newSmoother(settings),
       oneReading: !isFast,
       move: isFast ? null : (observation, shift, score) => kind.moved(observation, shift, score),
       most: settings.max_instances,
@@ -81,8 +81,9 @@ export class Detector<O extends Observation, R extends Found> {
     this.#sinceSearch = this.#settings.search_interval;
   }
 
-  #results(image: Pixels, results: R[]): R[] {
-    return this.#settings.flip_horizontal ? results.map((one) => flipped(one, image.width)) : results;
+  #results(image: Pixels, results: R[]): Promise<R[]> {
+    const shown = this.#settings.flip_horizontal ? results.map((one) => flipped(one, image.width)) : results;
+    return Promise.all(shown.map(withSegmentation));
   }
 
   /** One frame of a stream: carry what is held, search where there is room, say who is who. */

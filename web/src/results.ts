@@ -18,12 +18,28 @@ export interface Box {
   height: number;
 }
 
+/** How much each pixel is an instance's, 0..1, over a whole image. */
+export interface Mask {
+  readonly width: number;
+  readonly height: number;
+  readonly data: Float32Array;
+}
+
+/** The same as an 8-bit grey PNG in base64. */
+export interface Segmentation {
+  readonly width: number;
+  readonly height: number;
+  readonly png: string;
+}
+
 /** What all kinds have. */
 export interface Found {
   /** Stable while the instance is tracked; null for stills. */
   readonly id: number | null;
   readonly keypoints: NamedPoint[];
   readonly box: Box;
+  /** Of bodies where it is asked for; the page gets it as `segmentation`. */
+  readonly mask?: Mask;
 }
 
 /** Points (K, 3) with their names. */
@@ -47,6 +63,27 @@ export function flipped<R extends Found>(result: R, width: number): R {
     ...("keypoints3D" in result
       ? { keypoints3D: (result.keypoints3D as NamedPoint[]).map((point) => ({ ...point, x: -point.x })) }
       : {}),
+    ...(result.mask ? { mask: mirrored(result.mask) } : {}),
     box: { ...result.box, xMin: width - xMax, xMax: width - xMin },
   };
+}
+
+function mirrored({ width, height, data }: Mask): Mask {
+  const turned = data.slice();
+  for (let y = 0; y < height; y++) turned.subarray(y * width, (y + 1) * width).reverse();
+  return { width, height, data: turned };
+}
+
+/** The result with its mask as a page takes it. */
+export async function withSegmentation<R extends Found>(result: R): Promise<R> {
+  const { mask, ...rest } = result;
+  if (!mask) return result;
+  const { width, height } = mask;
+  const pixels = new ImageData(width, height);
+  mask.data.forEach((share, i) => pixels.data.set([255 * share, 255 * share, 255 * share, 255], 4 * i));
+  const canvas = new OffscreenCanvas(width, height);
+  canvas.getContext("2d")!.putImageData(pixels, 0, 0);
+  const bytes = new Uint8Array(await (await canvas.convertToBlob({ type: "image/png" })).arrayBuffer());
+  const png = btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ""));
+  return { ...rest, segmentation: { width, height, png } satisfies Segmentation } as unknown as R;
 }

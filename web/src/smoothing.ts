@@ -77,7 +77,7 @@ export function oneEuroSmoother<O extends Observation>(): Smoother<O> {
 }
 
 /** What smooths keypoints by One-Euro where that is asked for, and nothing else: hands and faces have nothing published. */
-export function keypointSmoothers<O extends Observation>(smoothing: Smoothing): SmootherOf<O> {
+export function keypointSmoothers<O extends Observation>({ smoothing }: { smoothing: Smoothing }): SmootherOf<O> {
   return smoothing === "one_euro" ? oneEuroSmoother : () => null;
 }
 

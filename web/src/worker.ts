@@ -1,13 +1,13 @@
 /** The worker in which one detector runs. */
 
 import { WEIGHTS, type Role } from "./data.js";
-import { LOADERS, type AnyDetector } from "./kinds.js";
+import { LOADERS, type AnyDetector, type Make } from "./kinds.js";
 import type { Answer, Places, Reply, Request, Sent } from "./messages.js";
 import { Network, fetchNetwork, loadRuntime, type NetworkShape } from "./network.js";
 import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";
 
-let make: (settings: Settings) => AnyDetector;
+let make: Make;
 let detector: AnyDetector;
 let canvas: OffscreenCanvas | null = null;
 
@@ -15,10 +15,10 @@ async function answer(request: Request): Promise<Answer | null> {
   switch (request.type) {
     case "load":
       make = await load(request.settings, request.places);
-      detector = make(request.settings);
+      detector = await make(request.settings);
       return null;
     case "configure":
-      detector = make(request.settings);
+      detector = await make(request.settings);
       return null;
     case "reset":
       detector.reset();
@@ -33,7 +33,7 @@ async function answer(request: Request): Promise<Answer | null> {
 }
 
 /** Fetch and compile a kind's networks. */
-async function load(settings: Settings, { runtime, networks }: Places): Promise<typeof make> {
+async function load(settings: Settings, { runtime, networks }: Places): Promise<Make> {
   const fetched = Object.entries(networks).map(async ([role, { url, name }]) => {
     return [role, await fetchNetwork(url, name === null ? null : WEIGHTS[name]!)] as const;
   });

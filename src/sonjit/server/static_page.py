@@ -21,9 +21,7 @@ BUILT_ENGINE = _PACKAGE.parents[1] / "web" / "dist"
 """Where `make web` puts the module in a checkout."""
 _KINDS = ("hands", "face", "body")
 """What the module finds."""
-_ON_A_SERVER = (
-    "explain", "visibility", "measures", "segmentation", "smooth_segmentation", "blendshapes", "transform",
-)  # fmt: skip
+_ON_A_SERVER = ("explain", "visibility", "measures", "blendshapes", "transform")
 """Options that the page cannot compute itself."""
 
 

@@ -260,6 +260,9 @@ def _mirrored_order() -> NDArray[np.intp]:
 
 _UNCERTAINTY = (-624.717, 291.309, -57.8051, -0.748699, 5.68842, 0.0)
 """Of (p - 1/2)^2, highest power first: what MediaPipe takes for 1 - entropy of a probability p."""
+_MASK_RATIO = 0.7
+_SURE = 1e-3
+"""How near to 0 or 1 a pixel of a mask is taken as it is."""
 
 
 def mask_from_logits(logits: NDArray[np.float32], box: RotatedBox, width: int, height: int) -> NDArray[np.float32]:
@@ -286,7 +289,7 @@ class MaskSmoother:
             package loses the number and does not smooth.)
     """
 
-    def __init__(self, ratio: float = 0.7) -> None:
+    def __init__(self, ratio: float = _MASK_RATIO) -> None:
         self._ratio = np.float32(ratio)
         self._previous: NDArray[np.float32] | None = None
 
@@ -296,7 +299,7 @@ class MaskSmoother:
         if previous is None or previous.shape != mask.shape:
             self._previous = mask
             return mask
-        unsure = np.flatnonzero((mask > 1e-3) & (mask < 1 - 1e-3))
+        unsure = np.flatnonzero((mask > _SURE) & (mask < 1 - _SURE))
         new = mask.reshape(-1)[unsure]
         weight = self._ratio * (1 - np.minimum(1, np.polyval(_UNCERTAINTY, (new - 0.5) ** 2))).astype(np.float32)
         smooth = mask.copy()
