@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+import sonjit
 from sonjit.compat import mediapipe as mp
 from sonjit.compat.mediapipe.tasks.python.vision.core.live_stream import LiveStream
 from sonjit.measures.gestures import GESTURES
@@ -235,26 +236,46 @@ def test_faces_of_a_still(golden, data):
     )
 
 
-@pytest.mark.slow
-def test_gestures_are_chosen_as_asked(weights, monkeypatch, golden):
+def test_gestures_are_chosen_as_asked(weights, monkeypatch, detector):
     from sonjit.compat.mediapipe.tasks.python.vision import gesture_recognizer as module
+    from sonjit.detectors.kinds import gesture_bundle
+
+    zeros = np.zeros((21, 3), np.float32)
+    detector.detect = lambda *_, **__: [sonjit.Hand("Left", 1.0, zeros, zeros, handedness_score=0.9)]
+
+    def recognized(custom=None, **chosen):
+        classifiers = [mp.tasks.components.processors.ClassifierOptions(**one) for one in (chosen, custom or {})]
+        options = vision.GestureRecognizerOptions(BaseOptions(), MODES.IMAGE, 1, 0.5, 0.5, 0.5, *classifiers)
+        with vision.GestureRecognizer.create_from_options(options) as recognizer:
+            return [(one.index, one.category_name, one.score) for one in recognizer.recognize(BLACK).gestures[0]]
 
     scores = dict.fromkeys(GESTURES, 0.0) | {"victory": 0.9}
-    monkeypatch.setattr(module, "gesture_scores", lambda _: scores)
-    _, image = golden("hand.*.json")
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "gesture_scores", lambda _: scores)
+        assert recognized() == [(-1, "Victory", 0.9)]
+        assert recognized(category_denylist=["Victory"]) == recognized(score_threshold=0.95) == []
+        scores["victory"] = 0.2
+        assert recognized() == [(-1, "None", 0.8)]
+        with pytest.raises(ValueError, match="mutually exclusive"):
+            recognized(category_allowlist=["Victory"], category_denylist=["None"])
+        with pytest.raises(ValueError, match=r"gesture_recognizer\.task has no custom gestures"):
+            recognized({"score_threshold": 0.5})
 
-    def recognized(**chosen):
-        classifier = mp.tasks.components.processors.ClassifierOptions(**chosen)
-        options = vision.GestureRecognizerOptions(BaseOptions(), canned_gesture_classifier_options=classifier)
-        with vision.GestureRecognizer.create_from_options(options) as recognizer:
-            return [(one.index, one.category_name, one.score) for one in recognizer.recognize(image).gestures[0]]
+    class Networks:  # of a bundle with custom gestures
+        has_custom = True
+        custom, canned = {"None": 0.3, "rock": 0.7}, {"None": 0.4, "Victory": 0.6}
 
-    assert recognized() == [(-1, "Victory", 0.9)]
-    assert recognized(category_denylist=["Victory"]) == recognized(score_threshold=0.95) == []
-    scores["victory"] = 0.2
-    assert recognized() == [(-1, "None", 0.8)]
-    with pytest.raises(ValueError, match="mutually exclusive"):
-        recognized(category_allowlist=["Victory"], category_denylist=["None"])
+        def scores(self, hand, side_px, depth_px):
+            assert (side_px, depth_px) == (64, 64)
+            return [self.custom, self.canned]
+
+    monkeypatch.setattr(gesture_bundle, "load_gestures", lambda *_: Networks())
+    assert recognized() == [(-1, "rock", 0.7)]  # the custom one goes before
+    assert recognized({"category_denylist": ["rock"]}) == [(-1, "Victory", 0.6)]
+    assert recognized({"score_threshold": 0.8}) == [(-1, "Victory", 0.6)]
+    nothing = {"category_allowlist": ["None"]}
+    assert recognized(nothing, **nothing) == [(-1, "None", 0.3)]  # of the first
+    assert recognized({"category_allowlist": ["scissors"]}, category_allowlist=["ILoveYou"]) == []
 
 
 @pytest.mark.golden

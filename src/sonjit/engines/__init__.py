@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from sonjit.engines.openvino import OpenVinoEngine
+
 EngineName = Literal["openvino", "onnxruntime"]
 
 Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
@@ -133,10 +135,10 @@ class _RecordingEngine:
 _ENDINGS = (".tflite", ".onnx", ".xml")
 
 
-def load_number_engine(path: Path, options: EngineOptions) -> Engine:
-    """Load a network that takes an array of numbers, not an image; OpenVINO runs it on the CPU, in f32, on one thread.
+def load_number_engine(path: Path, options: EngineOptions) -> OpenVinoEngine:
+    """Load a network that takes arrays of numbers, not an image; OpenVINO runs it on the CPU, in f32, on one thread.
 
-    Its `input` is float32 in the network's own shape.
+    Its `inputs` are float32 in the network's own shapes.
 
     Raises:
         InputError: the file is missing, or OpenVINO cannot read it.

@@ -119,9 +119,14 @@ class _Network:
 
 
 class OpenVinoEngine:
-    """A network on OpenVINO; see `Engine` for the interface."""
+    """A network on OpenVINO; see `Engine` for the interface.
+
+    Attributes:
+        inputs: the buffers of all inputs, in file order; the first is `input`.
+    """
 
     input: NDArray[np.uint8]
+    inputs: list[NDArray[Any]]
     precision: str
     output_sizes: list[int]
 
@@ -150,7 +155,8 @@ class OpenVinoEngine:
         network = _SHARED.get(wanted, partial(_load, wanted)) if options.shared else _load(wanted)
         self._network = network  # others find it only as long as somebody holds it
         self._request = network.create_infer_request()
-        self.input = self._request.get_input_tensor(0).data
+        self.inputs = [self._request.get_input_tensor(i).data for i in range(len(network.inputs))]
+        self.input = self.inputs[0]
         self._outputs = [self._request.get_output_tensor(i).data for i in range(len(network.outputs))]
         self.output_sizes = [output.size for output in self._outputs]
 

@@ -14,6 +14,8 @@ from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api impor
 from sonjit.compat.mediapipe.tasks.python.vision.core.image_processing_options import ImageProcessingOptions
 from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
 from sonjit.compat.mediapipe.tasks.python.vision.hand_landmarker import HandTask, hand_lists
+from sonjit.engines import EngineOptions
+from sonjit.errors import InputError
 from sonjit.measures.gestures import gesture_scores
 from sonjit.results import Hand
 
@@ -56,15 +58,15 @@ class GestureRecognizerOptions:
     """Options of `GestureRecognizer`.
 
     Attributes:
-        base_options: its bundle, `gesture_recognizer.task`, whose hand networks are taken; Sonjit's own rules tell the
-            gestures.
+        base_options: its bundle, `gesture_recognizer.task`, custom gestures included. Where there is none, the
+            published hand networks are taken and Sonjit's own rules tell the gestures.
         running_mode: what it works on.
         num_hands: how many hands to find at most.
         min_hand_detection_confidence: of a palm, 0..1.
         min_hand_presence_confidence: that a hand is in its crop, 0..1.
         min_tracking_confidence: taken, and without effect: Sonjit tells hands apart by their landmarks.
         canned_gesture_classifier_options: which gestures count; "None" where no other does.
-        custom_gesture_classifier_options: taken, and without effect: there are no custom gestures.
+        custom_gesture_classifier_options: the same of a bundle's custom gestures, which go before the others.
         result_callback: takes result, image and timestamp in milliseconds; for live streams only.
     """
 
@@ -85,8 +87,17 @@ class GestureRecognizer(HandTask[GestureRecognizerResult]):
     options_type = GestureRecognizerOptions
 
     def _open(self, options: GestureRecognizerOptions) -> None:
-        self._chosen = options.canned_gesture_classifier_options
-        self._chosen.check()
+        from sonjit.detectors.kinds.gesture_bundle import load_gestures  # brings in the engine
+        from sonjit.weights import load_bundle
+
+        canned, custom = options.canned_gesture_classifier_options, options.custom_gesture_classifier_options
+        canned.check()
+        custom.check()
+        bundle = load_bundle(options.base_options.file(BUNDLE))
+        self._networks = load_gestures(bundle, EngineOptions())
+        self._chosen = [canned] if self._networks is None or not self._networks.has_custom else [custom, canned]
+        if len(self._chosen) == 1 and custom != ClassifierOptions():
+            raise InputError(f"custom_gesture_classifier_options={custom}: {bundle.name} has no custom gestures")
         self._open_hands(options, BUNDLE)
 
     def recognize(
@@ -109,15 +120,28 @@ class GestureRecognizer(HandTask[GestureRecognizerResult]):
 
     def _run(self, frame: Frame) -> GestureRecognizerResult:
         hands: list[Hand] = self._detect(frame)
-        gestures = [self._chosen.choose([_gesture(hand)]) for hand in hands]
-        return GestureRecognizerResult(gestures, *hand_lists(frame, hands))
+        return GestureRecognizerResult([self._gestures(frame, hand) for hand in hands], *hand_lists(frame, hands))
+
+    def _gestures(self, frame: Frame, hand: Hand) -> list[Category]:
+        """The one that holds: the best of the first classifier whose best is a gesture, else the first "None"."""
+        if self._networks is None:
+            told = [[_by_rules(hand)]]
+        else:
+            scores = self._networks.scores(hand, max(frame.rgb.shape[:2]), frame.image.width)
+            told = [[_category(*item) for item in one.items()] for one in scores]
+        best = [one[:1] for one in map(ClassifierOptions.choose, self._chosen, told) if one]
+        return next((one for one in best if one[0].category_name != _NONE), best[0] if best else [])
 
 
-def _gesture(hand: Hand) -> Category:
+def _by_rules(hand: Hand) -> Category:
     """The likeliest of MediaPipe's gestures; "None" where that of Sonjit's which holds best is none of them."""
     scores = gesture_scores(hand)
     best = max(scores, key=scores.__getitem__)
     sure = scores[best] >= 0.5
     if sure and best in _NAMES:
-        return Category(_NO_INDEX, scores[best], display_name="", category_name=_NAMES[best])
-    return Category(_NO_INDEX, scores[best] if sure else 1 - scores[best], display_name="", category_name=_NONE)
+        return _category(_NAMES[best], scores[best])
+    return _category(_NONE, scores[best] if sure else 1 - scores[best])
+
+
+def _category(name: str, score: float) -> Category:
+    return Category(_NO_INDEX, score, display_name="", category_name=name)

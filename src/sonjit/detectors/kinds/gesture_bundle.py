@@ -1,0 +1,110 @@
+"""Gestures by a gesture recognizer's own networks: what a hand is like as 128 numbers, then classifiers of these.
+
+Source: Zhang et al. 2020, MediaPipe Hands, section 6; the constants are those of mediapipe 0.10.21's graph.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit.engines import load_number_engine
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.engines import EngineOptions
+    from sonjit.engines.openvino import OpenVinoEngine
+    from sonjit.results import Hand
+    from sonjit.weights import TaskBundle
+
+EMBEDDER = "gesture_embedder.tflite"
+_CLASSIFIERS = ("custom_gesture_classifier.tflite", "canned_gesture_classifier.tflite")
+_HAND = (1, 21, 3)
+_LABELS = "labels.txt"
+_EPSILON = 1e-5
+
+
+class GestureNetworks:
+    """Gestures of hands.
+
+    Args:
+        embedder: takes landmarks (1, 21, 3), the probability of a right hand (1, 1) and world landmarks (1, 21, 3).
+        classifiers: each takes what the embedder gives; with the names of its scores. The custom one, if there is one,
+            comes first.
+    """
+
+    def __init__(self, embedder: OpenVinoEngine, classifiers: list[tuple[OpenVinoEngine, list[str]]]) -> None:
+        self._embedder = embedder
+        self._classifiers = classifiers
+
+    @property
+    def has_custom(self) -> bool:
+        """Whether custom gestures come before the usual ones."""
+        return len(self._classifiers) > 1
+
+    def scores(self, hand: Hand, side_px: int, depth_px: int) -> list[dict[str, float]]:
+        """What each classifier says of one hand, by name.
+
+        Args:
+            hand: in an upright image.
+            side_px: the image's long side.
+            depth_px: the width of the image as it was given: the unit of depth.
+        """
+        points = hand.keypoints / np.array([side_px, side_px, depth_px], np.float32)
+        score = hand.handedness_score or 0.0
+        right = score if hand.handedness == "Right" else 1 - score
+        landmarks, side, world = self._embedder.inputs
+        landmarks[0], side[0], world[0] = _in_own_size(points), right, _in_own_size(hand.keypoints_3d)
+        (embedding,) = self._embedder.run()
+        found: list[dict[str, float]] = []
+        for engine, names in self._classifiers:
+            engine.input[:] = embedding
+            (scores,) = engine.run()
+            found.append(dict(zip(names, scores.ravel().tolist(), strict=True)))
+        return found
+
+
+def _in_own_size(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Points (21, 3) from the wrist on, as parts of the long side of the box around them."""
+    moved = points - points[0]
+    return moved / (np.ptp(moved[:, :2], axis=0).max() + np.float32(_EPSILON))
+
+
+def load_gestures(bundle: TaskBundle, running: EngineOptions) -> GestureNetworks | None:
+    """The bundle's networks of gestures; None where it has none, as the published networks of hands.
+
+    Raises:
+        InputError: one is missing, or is no such network, or has no names for its scores.
+    """
+    if EMBEDDER not in bundle.members:
+        return None
+    embedder = load_number_engine(bundle.file(EMBEDDER), running)
+    shapes = [one.shape for one in embedder.inputs]
+    if shapes != [_HAND, (1, 1), _HAND] or len(embedder.output_sizes) != 1:
+        raise InputError(f"{bundle.name}: its {EMBEDDER} takes {shapes}, not {[_HAND, (1, 1), _HAND]}")
+    classifiers: list[tuple[OpenVinoEngine, list[str]]] = []
+    for member in _CLASSIFIERS:
+        if member not in bundle.members and member == _CLASSIFIERS[0]:
+            continue
+        engine, names = load_number_engine(bundle.file(member), running), _names(bundle, member)
+        if [one.size for one in engine.inputs] != embedder.output_sizes or engine.output_sizes != [len(names)]:
+            raise InputError(
+                f"{bundle.name}: its {member} takes {[one.size for one in engine.inputs]} numbers and gives "
+                f"{engine.output_sizes}, not {embedder.output_sizes} and {[len(names)]}, one for each of its names"
+            )
+        classifiers.append((engine, names))
+    return GestureNetworks(embedder, classifiers)
+
+
+def _names(bundle: TaskBundle, member: str) -> list[str]:
+    """The names of a classifier's scores: a text in the zip that lies behind the network in its file."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(bundle.read(member))) as behind:
+            return behind.read(_LABELS).decode().splitlines()
+    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError, OSError, ValueError) as error:
+        raise InputError(f"{bundle.name}: its {member} holds no {_LABELS} with the gestures' names") from error
