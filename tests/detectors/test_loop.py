@@ -132,6 +132,13 @@ def test_stills_have_no_state_and_no_ids():
     assert scene.searches == [0, 1, 2, 3]
 
 
+def test_a_landmarkers_graph_keeps_what_its_detector_told_apart(monkeypatch):
+    scene, detector = make(static_image=True)
+    assert play(scene, detector, [(100, 104)]) == [[(None, 104)]]
+    monkeypatch.setattr(DetectorOptions, "follows_bundle", True)
+    assert play(scene, detector, [(100, 104)]) == [[(None, 100), (None, 104)]]
+
+
 def test_given_boxes_replace_searching_and_carrying():
     scene, detector = make()
     play(scene, detector, [(100, 500)])

@@ -284,6 +284,8 @@ class Detector(Generic[R]):
             ]
         if boxes is None:
             boxes = self._kind.find(rgb, self._options.min_detection_score)[: self._options.max_instances]
+        if self._options.follows_bundle and self._options.kind != "hands":
+            return self._present(rgb, boxes)  # its graph keeps whatever the detector told apart
         boxes = self._without_taken(boxes)
         return without_duplicates(self._present(rgb, boxes))
 

@@ -48,20 +48,29 @@ class SelfieSegmenter:
 
     def mask(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(H, W) float32 probability of a person per pixel of an image (H, W, 3)."""
-        import cv2
+        return resized_mask(self.network_mask(rgb), rgb)
 
+    def network_mask(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The same in the network's own size."""
         if self._engine is None:
             raise InputError("this segmenter is closed; make a new one")
         height, width = rgb.shape[:2]
         whole = RotatedBox(width / 2, height / 2, width, height)
         crop_on_grid(rgb, whole, self._engine.input[0])  # stretched to the network's shape
         features, kernel, bias = self._engine.run()
-        mask = sigmoid(_upsampled(features[0], kernel[0], bias))
-        return cv2.resize(mask, (width, height))  # pyright: ignore
+        return sigmoid(_upsampled(features[0], kernel[0], bias))
 
     def close(self) -> None:
         """Free the network."""
         self._engine = None
+
+
+def resized_mask(mask: NDArray[np.float32], rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """A mask of any size in that of an image (H, W, 3)."""
+    import cv2
+
+    height, width = rgb.shape[:2]
+    return cv2.resize(mask, (width, height))  # pyright: ignore
 
 
 def load_selfie_segmenter(

@@ -77,8 +77,9 @@ class FaceDetector(DetectorTask[FaceDetectorResult], DetectingTask[FaceDetectorR
 def _detection(face: Face, frame: Frame) -> Detection:
     x_min, y_min, x_max, y_max = face.box
     corners = frame.points(np.array([(x_min, y_min, 0), (x_max, y_max, 0)], np.float32))[:, :2]
-    left, top = corners.min(0) * (frame.image.width, frame.image.height)
-    right, bottom = corners.max(0) * (frame.image.width, frame.image.height)
-    box = BoundingBox(int(left), int(top), int(right - left), int(bottom - top))
+    size = frame.image.width, frame.image.height
+    low, high = corners.min(0) * size, corners.max(0) * size
+    # Each number for itself is held within the image, as there: a box that begins to the left of it keeps its width.
+    box = BoundingBox(*np.clip(np.concatenate([low, high - low]), 0, size * 2).astype(int).tolist())
     points = [NormalizedKeypoint(x, y, "", 0.0) for x, y in frame.points(face.keypoints)[:, :2].tolist()]
     return Detection(box, [Category(0, face.score)], points)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sonjit.arrays import Float32Array
 from sonjit.compat.mediapipe.image import Image, ImageFormat
 from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
 from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import BaseVisionTaskApi, Frame
@@ -93,14 +94,29 @@ class ImageSegmenter(BaseVisionTaskApi[ImageSegmenterResult]):
         self._send(image, timestamp_ms, image_processing_options)
 
     def _run(self, frame: Frame) -> ImageSegmenterResult:
-        mask = frame.mask(self._segmenter.mask(frame.rgb))
+        from sonjit.detectors.selfie import resized_mask
+
+        mask = self._segmenter.network_mask(frame.rgb)
         result = ImageSegmenterResult()
         if self._options.output_confidence_masks:
-            result.confidence_masks = [Image(ImageFormat.VEC32F1, mask)]
+            result.confidence_masks = [Image(ImageFormat.VEC32F1, frame.mask(resized_mask(mask, frame.rgb)))]
         if self._options.output_category_mask:
-            categories = np.where(mask > 0.5, np.uint8(0), np.uint8(_BACKGROUND))
-            result.category_mask = Image(ImageFormat.GRAY8, categories)
+            people = _stretched(mask, *frame.rgb.shape[:2]) > 0.5
+            categories = np.where(people, np.uint8(0), np.uint8(_BACKGROUND))
+            result.category_mask = Image(ImageFormat.GRAY8, np.ascontiguousarray(np.rot90(categories, frame.turns)))
         return result
 
     def _free(self) -> None:
         self._segmenter.close()
+
+
+def _stretched(mask: Float32Array, height: int, width: int) -> Float32Array:
+    """A mask in another size, interpolated between the middles of its outer pixels, as there for categories alone."""
+    for axis, size in enumerate((height, width)):
+        at = np.linspace(0, mask.shape[axis] - 1, size)
+        low = at.astype(np.intp)
+        part = np.expand_dims(at - low, 1 - axis).astype(np.float32)
+        high = np.minimum(low + 1, mask.shape[axis] - 1)
+        first, second = mask.take(low, axis), mask.take(high, axis)
+        mask = first + (second - first) * part
+    return mask
