@@ -12,6 +12,7 @@ import pytest
 
 import sonjit
 from sonjit.compat import mediapipe as mp
+from sonjit.compat.mediapipe.tasks.python.vision.core import live_stream
 from sonjit.compat.mediapipe.tasks.python.vision.core.live_stream import LiveStream
 from sonjit.detectors.selfie import SelfieSegmenter
 from sonjit.measures.gestures import GESTURES
@@ -392,6 +393,42 @@ def test_a_slow_callback_gets_the_newest_and_holds_nothing_up():
     stream.close()
     assert delivered == [(1, -1), (39, -39)]
     assert ran[-1] == "end"
+
+
+def test_a_frame_that_took_too_long_gives_way_to_the_next(monkeypatch):
+    now, free, entered, done = [0.0], threading.Event(), threading.Event(), threading.Event()
+    monkeypatch.setattr(live_stream.time, "monotonic", lambda: now[0])
+    delivered = []
+
+    def run(frame):
+        if frame == 2:
+            entered.set()
+            assert free.wait(30)
+        now[0] += 0.15 if frame in (2, 4) else 0.03  # in seconds
+        return frame
+
+    def deliver(frame, result):
+        delivered.append((frame, round(now[0] - sent[frame], 2)))
+        done.set()
+
+    def send(frame):
+        done.clear()
+        sent[frame] = now[0]
+        stream.send(frame)
+
+    sent = {}
+    stream = LiveStream(run, deliver, lambda: None)
+    send(1)
+    assert done.wait(30)
+    send(2)
+    assert entered.wait(30)
+    send(3)  # waits for the slow one, and is old too; but there is none younger
+    free.set()
+    assert done.wait(30)
+    send(4)
+    assert done.wait(30)
+    stream.close()
+    assert delivered == [(1, 0.03), (3, 0.18), (4, 0.15)]
 
 
 def test_errors_of_a_live_stream_are_reported_and_it_goes_on(caplog):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -15,6 +16,10 @@ _LOG = logging.getLogger("sonjit")
 _CLOSING_S = 0.8
 _FRESH_S = 0.02
 """A result that waited longer for the callback is left out where a newer one is under way."""
+_OLD_S = 0.1
+"""So is one whose frame was sent longer ago: it waited for a run, or its own took longer than others do."""
+_SLOW = 1.5
+"""Where even the quickest of the last runs takes long, a frame may be so many times that old: there is none younger."""
 
 
 class _Newest(Generic[T]):
@@ -24,13 +29,22 @@ class _Newest(Generic[T]):
         self._changed = threading.Condition()
         self._item: T | None = None
         self._since = 0.0
-        self._is_closed = False
+        self._is_closed = self._is_taken = False
 
     def put(self, item: T) -> None:
         """Leave something to be taken, in place of what is not taken yet."""
         with self._changed:
             self._item, self._since = item, time.monotonic()
             self._changed.notify()
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether something lies there, or was taken and is at work."""
+        return self._item is not None or self._is_taken  # in this order: what is taken meanwhile is seen too
+
+    def finish(self) -> None:
+        """Say that what was taken is no longer at work."""
+        self._is_taken = False
 
     def close(self) -> None:
         """Say that nothing more comes."""
@@ -42,6 +56,7 @@ class _Newest(Generic[T]):
         """Wait for something; it, and for how many seconds it lay there. None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._item is not None or self._is_closed)
+            self._is_taken = self._item is not None
             item, self._item = self._item, None
             return None if item is None else (item, time.monotonic() - self._since)
 
@@ -49,8 +64,9 @@ class _Newest(Generic[T]):
 class LiveStream(Generic[T, R]):
     """Runs frames on one thread and gives their results to a callback on another.
 
-    At most one frame and one result wait, the newest; a result that is no longer fresh gives way to one under way, and
-    to the end. What the callback or the run raises is logged, and the stream goes on.
+    At most one frame and one result wait, the newest; a result that is no longer fresh, or of a frame sent more than
+    100 ms ago, gives way to one under way, and to the end. What the callback or the run raises is logged, and the
+    stream goes on.
 
     Args:
         run: the result of a frame; always called on the same thread.
@@ -61,8 +77,9 @@ class LiveStream(Generic[T, R]):
     def __init__(self, run: Callable[[T], R], deliver: Callable[[T, R], None], end: Callable[[], None]) -> None:
         self._run, self._deliver, self._end = run, deliver, end
         self._frames: _Newest[T] = _Newest()
-        self._results: _Newest[tuple[T, R]] = _Newest()
-        self._is_running = self._is_closing = False
+        self._results: _Newest[tuple[T, R, float]] = _Newest()
+        self._runs_s: deque[float] = deque(maxlen=8)
+        self._is_closing = False
         self._threads = [
             threading.Thread(target=target, name=f"sonjit-live-{name}", daemon=True)
             for name, target in (("run", self._run_all), ("callback", self._deliver_all))
@@ -87,22 +104,28 @@ class LiveStream(Generic[T, R]):
 
     def _run_all(self) -> None:
         while (taken := self._frames.take()) is not None:
-            frame, _ = taken
-            self._is_running = True
+            frame, waited_s = taken
+            started_s = time.monotonic()
             try:
-                self._results.put((frame, self._run(frame)))
+                result = self._run(frame)
             except Exception:
+                self._frames.finish()
                 _LOG.exception("a frame of a live stream failed; the stream goes on")
-            self._is_running = False
+            else:
+                self._runs_s.append(time.monotonic() - started_s)
+                self._frames.finish()  # before the result is looked at
+                self._results.put((frame, result, started_s - waited_s))
         self._results.close()
         self._end()
 
     def _deliver_all(self) -> None:
         while (taken := self._results.take()) is not None:
-            pair, waited_s = taken
-            if waited_s > _FRESH_S and (self._is_running or self._is_closing):
+            (frame, result, sent_s), waited_s = taken
+            limit_s = max(_OLD_S, _SLOW * min(self._runs_s))
+            is_old = waited_s > _FRESH_S or time.monotonic() - sent_s > limit_s
+            if is_old and (self._frames.is_in_use or self._is_closing):
                 continue
             try:
-                self._deliver(*pair)
+                self._deliver(frame, result)
             except Exception:
                 _LOG.exception("the result_callback of a live stream failed; the stream goes on")
