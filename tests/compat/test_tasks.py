@@ -112,15 +112,10 @@ def test_image_files(tmp_path):
 
 @pytest.mark.slow
 def test_what_a_wrong_call_says(hand_landmarker):
-    image, video = hand_landmarker(), hand_landmarker(running_mode=MODES.VIDEO)
+    image = hand_landmarker()
     for call, reason in (
-        (lambda: image.detect_for_video(BLACK, 0), "not initialized with the video mode. Current running mode:IMAGE"),
-        (lambda: image.detect_async(BLACK, 0), "not initialized with the live stream mode"),
-        (lambda: video.detect(BLACK), "not initialized with the image mode"),
         (lambda: image.detect(np.zeros((4, 4, 3), np.uint8)), "provide an mp.Image with 'image_format' and 'data'"),
         (lambda: image.detect(BLACK, vision.ImageProcessingOptions(rotation_degrees=45)), "multiple of 90°"),
-        (lambda: hand_landmarker(running_mode=MODES.LIVE_STREAM), "result callback must be provided"),
-        (lambda: hand_landmarker(result_callback=print), "result callback should not be provided"),
         (lambda: hand_landmarker(num_hands=0), "max_instances=0"),
         (lambda: hand_landmarker(running_mode="VIDEO"), "running_mode='VIDEO': give a RunningMode"),
         (lambda: hand_landmarker(base_options=None), "base_options=None: give a BaseOptions"),
@@ -129,16 +124,73 @@ def test_what_a_wrong_call_says(hand_landmarker):
     ):
         with pytest.raises(ValueError, match=reason):
             call()
-    region = mp.tasks.components.containers.Rect(0, 0, 1, 1)
-    with pytest.raises(ValueError, match="doesn't support region-of-interest"):
-        image.detect(BLACK, vision.ImageProcessingOptions(region_of_interest=region))
-    assert video.detect_for_video(BLACK, 10).hand_landmarks == []
-    for timestamp in (10, 5):
-        with pytest.raises(ValueError, match="must be monotonically increasing"):
-            video.detect_for_video(BLACK, timestamp)
-    image.close()
-    with pytest.raises(ValueError, match="currently not running"):
-        image.detect(BLACK)
+
+
+class FakeSegmenter:
+    def network_mask(self, rgb):
+        return np.zeros((4, 4), np.float32)
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "verb", "model"),
+    [
+        ("HandLandmarker", "detect", "hand_landmarker.task"),
+        ("FaceLandmarker", "detect", "face_landmarker.task"),
+        ("PoseLandmarker", "detect", "pose_landmarker_lite.task"),
+        ("HolisticLandmarker", "detect", "holistic_landmarker.task"),
+        ("FaceDetector", "detect", "blaze_face_short_range.tflite"),
+        ("GestureRecognizer", "recognize", "gesture_recognizer.task"),
+        ("ImageSegmenter", "segment", "selfie_segmenter.tflite"),
+    ],
+)
+def test_every_task_has_its_modes(weights, monkeypatch, detector, name, verb, model):
+    detector.detect = lambda *_, **__: []
+    monkeypatch.setattr("sonjit.detectors.selfie.load_selfie_segmenter", lambda _: FakeSegmenter())
+    task, options_type = getattr(vision, name), getattr(vision, f"{name}Options")
+
+    def make(mode, callback=None, path=model):
+        base = BaseOptions(model_asset_path=path)
+        return task.create_from_options(options_type(base, running_mode=mode, result_callback=callback))
+
+    got = threading.Event()
+    callbacks = {MODES.IMAGE: None, MODES.VIDEO: None, MODES.LIVE_STREAM: lambda *_: got.set()}
+    methods = {MODES.IMAGE: "", MODES.VIDEO: "_for_video", MODES.LIVE_STREAM: "_async"}
+    turned, region = vision.ImageProcessingOptions(rotation_degrees=-90), vision.ImageProcessingOptions()
+    region.region_of_interest = mp.tasks.components.containers.Rect(0, 0, 1, 1)
+    for mode, callback in callbacks.items():
+        with pytest.raises(ValueError, match=r"result callback (must be|should not be) provided"):
+            make(mode, print if callback is None else None)
+        with pytest.raises(RuntimeError, match=r"Unable to open file at /path/to/invalid/model\.tflite"):
+            make(mode, callback, "/path/to/invalid/model.tflite")
+        with make(mode, callback) as made:
+            assert isinstance(made, task)
+            for other, ending in methods.items():
+                at = () if other is MODES.IMAGE else (1,)
+                call = getattr(made, verb + ending)
+                if other is not mode:
+                    words = other.name.lower().replace("_", " ")
+                    with pytest.raises(ValueError, match=f"not initialized with the {words} mode"):
+                        call(BLACK, *at)
+                    continue
+                with pytest.raises(ValueError, match="doesn't support region-of-interest"):
+                    call(BLACK, *at, region)
+                result = call(BLACK, *at, turned)
+                if mode is MODES.LIVE_STREAM:
+                    assert result is None
+                    assert got.wait(30)
+                else:
+                    assert type(result).__name__ == f"{name}Result" or result == vision.FaceDetectorResult([])
+                for late in (1, 0) if at else ():
+                    with pytest.raises(ValueError, match="must be monotonically increasing"):
+                        call(BLACK, late)
+        with pytest.raises(ValueError, match="currently not running"):
+            getattr(made, verb + methods[mode])(BLACK, *(() if mode is MODES.IMAGE else (2,)))
+        made.close()  # again
+    with task.create_from_model_path(model) as made:
+        getattr(made, verb)(BLACK)
 
 
 @pytest.mark.parametrize(
