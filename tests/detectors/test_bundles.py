@@ -10,6 +10,7 @@ import pytest
 import sonjit
 from sonjit.errors import InputError
 from sonjit.skeletons.blendshapes import BLENDSHAPES
+from sonjit.weights import find_weight
 
 pytestmark = pytest.mark.golden
 
@@ -102,6 +103,34 @@ def test_hands_of_a_bundle(golden, hand_bundle):
             shifts.append(shift(hand, landmarks, image))
     # In a video every frame's crop comes from the last one's landmarks: what a decoder rounds otherwise adds up.
     assert np.mean(shifts) < 0.5 if still else np.median(shifts) < 1
+
+
+@pytest.mark.slow
+def test_holistic_of_a_bundle_gives_the_blendshapes_of_the_face_alone(data, face_bundle, weights, tmp_path, read_rgb):
+    path = tmp_path / "holistic_landmarker.task"
+    members = {
+        "hand_landmarks_detector": "hand-full", "hand_roi_refinement": "hand-recrop",
+        "pose_detector": "pose-detector", "pose_landmarks_detector": "body-full",
+    }  # fmt: skip
+    path.write_bytes(face_bundle.read_bytes())
+    with zipfile.ZipFile(path, "a") as file:
+        for member, name in members.items():
+            file.write(find_weight(name), f"{member}.tflite")
+    rgb = read_rgb(data / "real" / "wild" / "person-tetiana.jpg")
+    options = {"blendshapes": True, "static_image": True, "search": "fast"}
+    with sonjit.create_detector("holistic", landmark_model=path, **options) as detector:
+        (person,) = detector.detect(rgb)
+    with sonjit.create_detector("face", landmark_model=face_bundle, **options) as detector:
+        x_min, y_min, x_max, y_max = person.face.box  # it is too small in the whole image
+        low = np.maximum(np.array([y_min, x_min]) - (x_max - x_min), 0).astype(int)
+        high = (np.array([y_max, x_max]) + (x_max - x_min)).astype(int)
+        (face,) = detector.detect(np.ascontiguousarray(rgb[low[0] : high[0], low[1] : high[1]]))
+    assert tuple(person.face.blendshapes) == BLENDSHAPES
+    np.testing.assert_allclose(list(person.face.blendshapes.values()), list(face.blendshapes.values()), atol=0.1)
+    with pytest.raises(InputError, match="networks of its own; leave them out"):
+        sonjit.create_detector("holistic", landmark_model=path, hand_model="lite")
+    with pytest.raises(InputError, match=r"blendshapes=True: needs a holistic_landmarker\.task"):
+        sonjit.create_detector("holistic", blendshapes=True, landmark_model=find_weight("body-full"))
 
 
 def test_a_mirrored_canvas_mirrors_the_pose_too(data, face_bundle, read_rgb):

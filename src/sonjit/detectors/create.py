@@ -114,6 +114,7 @@ def create_detector(
     search: Literal["auto", "fast", "thorough"] = "auto",
     segmentation: bool = False,
     smooth_segmentation: bool = True,
+    blendshapes: bool = False,
     hand_model: Literal["lite", "full"] | None = None,
     face_model: Literal["mesh", "attention"] | None = None,
     models_dir: str | PathLike[str] | None = None,
@@ -187,8 +188,9 @@ def create_detector(
         smooth_segmentation: and smooth masks over time.
         visibility: give each keypoint of `"hands"` the probability that it is seen, and left or right with a
             calibrated probability, both by heads of our own (docs/hand-heads.md). Bodies always have visibility.
-        blendshapes: give each face its 52 blendshapes. They need MediaPipe's `face_landmarker.task`, given as
-            `landmark_model` or registered with `sonjit models add`; its landmark network is then used too.
+        blendshapes: give each face its 52 blendshapes. They need MediaPipe's `face_landmarker.task`, for `"holistic"`
+            `holistic_landmarker.task`, given as `landmark_model` or registered with `sonjit models add`; its other
+            networks are then used too.
         transform: give each face its pose in metric space, (4, 4); needs the same.
         hand_model: of `"holistic"`; by default lite beside a lite body, else full.
         face_model: of `"holistic"`; by default mesh beside a lite body, else attention.

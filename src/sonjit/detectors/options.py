@@ -136,8 +136,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("smooth_segmentation", "boolean", "Smooth masks over time.", default=True, kinds=_PEOPLE),
     Option("visibility", "boolean", "Give each keypoint the probability that it is seen and not hidden.",
            default=False, kinds=("hands",)),
-    Option("blendshapes", "boolean", "Give each face its 52 blendshapes; of face_landmarker.task.",
-           default=False, kinds=("face",)),
+    Option("blendshapes", "boolean",
+           "Give each face its 52 blendshapes; of face_landmarker.task or holistic_landmarker.task.",
+           default=False, kinds=("face", "holistic")),
     Option("transform", "boolean", "Give each face its pose in metric space; of face_landmarker.task.",
            default=False, kinds=("face",)),
     Option("hand_model", "string", "Of the hands; by default lite beside a lite body, else full.",
@@ -219,7 +220,7 @@ class DetectorOptions:
         """The task bundle that `landmark_model` names, or the registered one that an option needs; None for none."""
         path = self.landmark_model
         if path is None and (self.blendshapes or self.transform):
-            path = Path("face_landmarker.task")
+            path = Path(f"{self.kind}_landmarker.task")
         if path is None or path.suffix != ".task":
             return None
         from sonjit.weights import load_bundle

@@ -306,7 +306,7 @@ def load_faces(options: DetectorOptions) -> FaceMeshes | FaceBoxes:
     model = KINDS["face"].models[options.model]
     bundle = options.bundle
     if bundle is not None:
-        return _load_bundle(options, bundle)
+        return load_bundle_faces(options, bundle)
     if options.blendshapes or options.transform:
         name = "blendshapes" if options.blendshapes else "transform"
         raise InputError(f"{name}=True: needs a face_landmarker.task for landmark_model, not {options.landmark_model}")
@@ -320,8 +320,8 @@ def load_faces(options: DetectorOptions) -> FaceMeshes | FaceBoxes:
     return FaceBoxes(load_face_detector(options, name, options.detector_model))
 
 
-def _load_bundle(options: DetectorOptions, bundle: TaskBundle) -> FaceMeshes:
-    """Everything of a face landmarker's bundle that is asked for."""
+def load_bundle_faces(options: DetectorOptions, bundle: TaskBundle) -> FaceMeshes:
+    """Everything of a face landmarker's bundle that is asked for; of a holistic one the same."""
     if options.model != "attention":
         raise InputError(f"model={options.model!r}: {bundle.name} has a landmark network of its own; leave model out")
     file = options.landmark_file("")

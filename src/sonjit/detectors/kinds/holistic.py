@@ -19,18 +19,20 @@ import numpy as np
 
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
-from sonjit.detectors.kinds.face import load_meshes
+from sonjit.detectors.kinds.face import load_bundle_faces, load_meshes
 from sonjit.detectors.kinds.hands import Hands
 from sonjit.detectors.observations import Observation, is_same_object
 from sonjit.detectors.pipeline import Kind, expect, keypoint_smoothers
 from sonjit.detectors.smoothing import size_of
 from sonjit.detectors.tracking import Track
 from sonjit.engines import load_engine
+from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop, points_from_crop, square_box, wrap_angle
 from sonjit.results import Hand, Handedness, Person
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -350,6 +352,7 @@ def wrist_distance(body: BodyObservation, side: int, hand: HandObservation) -> f
     return math.dist(body.keypoints[_WRIST[side], :2], hand.keypoints[0, :2]) / size_of(hand.keypoints[:, :2])
 
 
+_RECROP = "hand_roi_refinement.tflite"
 _PART_INTERVAL = 2
 """Frames between searches for a missing hand or face, at most: the body says where to search, so one costs little."""
 
@@ -357,14 +360,24 @@ _PART_INTERVAL = 2
 def load_holistic(options: DetectorOptions) -> Holistic:
     """Bodies of one model, with hands and faces to match; the caller's own networks are the body's."""
     weights = KINDS["holistic"].models[options.model].weights
-    hand = KINDS["hands"].models[options.hand_model].weights["landmark"] if options.hand_model else weights["hand"]
-    face_model = options.face_model or weights["face"].removeprefix("face-")
-    published = replace(options, detector_model=None, landmark_model=None)
+    bundle = options.bundle
+    if bundle is not None and bundle.task == "holistic_landmarker":
+        if options.hand_model or options.face_model:
+            raise InputError(f"hand_model and face_model: {bundle.name} has networks of its own; leave them out")
+        hand_file, recrop_file = bundle.file("hand_landmarks_detector.tflite"), bundle.file(_RECROP)
+        faces = load_bundle_faces(replace(options, kind="face", model="attention"), bundle)
+    elif options.blendshapes:
+        raise InputError(f"blendshapes=True: needs a holistic_landmarker.task, not {options.landmark_model}")
+    else:
+        hand = KINDS["hands"].models[options.hand_model].weights["landmark"] if options.hand_model else weights["hand"]
+        hand_file, recrop_file = options.file(hand), options.file(weights["recrop"])
+        published = replace(options, detector_model=None, landmark_model=None)
+        faces = load_meshes(published, options.face_model or weights["face"].removeprefix("face-"))
     return Holistic(
         load_bodies(options),
-        Hands(None, load_engine(options.file(hand), options.running), mirrored=options.mirrored),
-        load_meshes(published, face_model),
-        load_recrop(options, weights["recrop"]),
+        Hands(None, load_engine(hand_file, options.running), mirrored=options.mirrored),
+        faces,
+        load_recrop(options, recrop_file),
         new_smoother=keypoint_smoothers(options),
         min_presence_score=options.min_presence_score,
         search_interval=min(options.search_interval, _PART_INTERVAL),
@@ -372,8 +385,7 @@ def load_holistic(options: DetectorOptions) -> Holistic:
     )
 
 
-def load_recrop(options: DetectorOptions, name: str) -> Engine:
+def load_recrop(options: DetectorOptions, file: Path) -> Engine:
     """The network that finds a hand in an image of a forearm's end: small, so exact and on one thread."""
-    file = options.file(name)
     engine = load_engine(file, replace(options.running, precision="f32", threads=options.running.threads or 1))
     return expect(engine, file, "hand re-crop network", size=256, outputs=(4,))

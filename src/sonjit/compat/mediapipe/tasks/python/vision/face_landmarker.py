@@ -113,10 +113,11 @@ class FaceLandmarker(DetectorTask[FaceLandmarkerResult], DetectingTask[FaceLandm
         faces: list[Face] = self._detect(frame)
         return FaceLandmarkerResult(
             [normalized_landmarks(frame.points(face.keypoints)) for face in faces],
-            [_categories(face.blendshapes) for face in faces if face.blendshapes is not None],
+            [blendshape_categories(face.blendshapes) for face in faces if face.blendshapes is not None],
             [frame.transform(face.transform) for face in faces if face.transform is not None],
         )
 
 
-def _categories(blendshapes: dict[str, float]) -> list[Category]:
+def blendshape_categories(blendshapes: dict[str, float]) -> list[Category]:
+    """A face's 52, in their order."""
     return [Category(index, score, "", name) for index, (name, score) in enumerate(blendshapes.items())]

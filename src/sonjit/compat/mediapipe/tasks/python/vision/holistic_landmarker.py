@@ -18,7 +18,7 @@ from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api impor
     world_landmarks,
 )
 from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
-from sonjit.errors import InputError
+from sonjit.compat.mediapipe.tasks.python.vision.face_landmarker import blendshape_categories
 from sonjit.results import Face, Hand, Person
 
 __all__ = ["HolisticLandmarker", "HolisticLandmarkerOptions", "HolisticLandmarkerResult"]
@@ -38,7 +38,7 @@ class HolisticLandmarkerResult:
         left_hand_world_landmarks: the same landmarks in metres, origin at the hand's centre.
         right_hand_landmarks: and of the right one.
         right_hand_world_landmarks: the same.
-        face_blendshapes: always None: the published networks give none.
+        face_blendshapes: 52 categories; None where not asked for, or no face was found.
         segmentation_mask: (H, W) float32 probability of the person per pixel; None also where not asked for.
     """
 
@@ -58,7 +58,8 @@ class HolisticLandmarkerOptions:
     """Options of `HolisticLandmarker`.
 
     Attributes:
-        base_options: `holistic_landmarker.task`; the published networks of bodies, hands and faces are taken.
+        base_options: `holistic_landmarker.task`; where there is none, the published networks of bodies, hands and faces
+            are taken.
         running_mode: what it works on.
         min_face_detection_confidence: taken, and without effect: a face is searched where the body has its head.
         min_face_suppression_threshold: likewise.
@@ -67,7 +68,7 @@ class HolisticLandmarkerOptions:
         min_pose_suppression_threshold: taken, and without effect.
         min_pose_landmarks_confidence: that a body, a hand or a face is in its crop, 0..1.
         min_hand_landmarks_confidence: taken, and without effect.
-        output_face_blendshapes: not supported; `FaceLandmarker` gives them.
+        output_face_blendshapes: give the blendshapes too; the published networks have none.
         output_segmentation_mask: give the mask too.
         result_callback: takes result, image and timestamp in milliseconds; for live streams only.
     """
@@ -96,9 +97,7 @@ class HolisticLandmarker(DetectorTask[HolisticLandmarkerResult], DetectingTask[H
             min_pose_detection_confidence=options.min_pose_detection_confidence,
             min_pose_landmarks_confidence=options.min_pose_landmarks_confidence,
         )
-        if options.output_face_blendshapes:
-            raise InputError("output_face_blendshapes=True: FaceLandmarker gives them, HolisticLandmarker does not")
-        options.base_options.file(BUNDLE)  # a path that is not there is an error here too
+        file = options.base_options.file(BUNDLE)
         self._create(
             "holistic",
             options,
@@ -106,6 +105,8 @@ class HolisticLandmarker(DetectorTask[HolisticLandmarkerResult], DetectingTask[H
             min_detection_score=options.min_pose_detection_confidence,
             min_presence_score=options.min_pose_landmarks_confidence,
             segmentation=options.output_segmentation_mask,
+            landmark_model=file if file.is_file() else None,
+            blendshapes=options.output_face_blendshapes,
         )
 
     def _run(self, frame: Frame) -> HolisticLandmarkerResult:
@@ -121,6 +122,7 @@ class HolisticLandmarker(DetectorTask[HolisticLandmarkerResult], DetectingTask[H
         def in_metres(hand: Hand | None) -> list[Landmark]:
             return [] if hand is None else world_landmarks(frame.directions(hand.keypoints_3d))
 
+        shapes = None if person.face is None else person.face.blendshapes
         return HolisticLandmarkerResult(
             landmarks(person.face),
             normalized_landmarks(frame.points(body.keypoints), body.visibility, body.presence),
@@ -129,5 +131,6 @@ class HolisticLandmarker(DetectorTask[HolisticLandmarkerResult], DetectingTask[H
             in_metres(person.left_hand),
             landmarks(person.right_hand),
             in_metres(person.right_hand),
+            face_blendshapes=None if shapes is None else blendshape_categories(shapes),
             segmentation_mask=None if body.mask is None else Image(ImageFormat.VEC32F1, frame.mask(body.mask)),
         )
