@@ -1,4 +1,6 @@
+import os
 import re
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -7,15 +9,29 @@ import pytest
 from sonjit import InputError
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.multiview.calibration.board import target_from_text
+from sonjit.multiview.calibration.recognition import recognise_board, sampled_images
 
 from .drawn_boards import draw_seen, held_places, middled
 from .rigs import random_rig
 
+DATA = Path(os.environ.get("SONJIT_TEST_DATA", "../shared"))
+
 
 @pytest.mark.slow
-@pytest.mark.parametrize("text", ["charuco:7x5:30mm:22mm:4x4_50", "checkerboard:6x5:30mm"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "charuco:7x5:30mm:22mm:4x4_50",
+        "charuco:7x6:30mm:22mm:4x4_50:inverted:legacy",
+        "checkerboard:6x5:30mm",
+        "aruco:5x4:30mm:8mm:4x4_50",
+        "aruco:1x1:120mm:0mm:4x4_50",
+        "aprilgrid:4x3:40mm:12mm",
+    ],
+)
 def test_corners_are_found_where_they_are_drawn(text):
     board, rig = target_from_text(text), random_rig(2, 3, distance_m=0.55)
+    most, usual = (0.2, 0.6) if board.is_grid else (0.1, 0.35)  # a marker's corner has one dark side only
     for view in rig:
         for turn in (0, 2) if view is rig.cameras[0] else (1, 3):  # whichever way up it is held
             R, t = held_places(1, turn, tilt_rad=0.3, towards=view.centre_m, reach_m=0.02)[0]
@@ -25,8 +41,51 @@ def test_corners_are_found_where_they_are_drawn(text):
             points, pixels = board.find(gray)
             assert len(points) > 0.7 * len(board.points_m)
             gap = pixels - view.project(board.points_m @ R.T + place[1])[points]
-            assert np.abs(gap.mean(0)).max() < 0.1  # half a pixel off would show
-            assert np.linalg.norm(gap, axis=1).mean() < 0.35
+            assert np.abs(gap.mean(0)).max() < most  # half a pixel off would show
+            assert np.linalg.norm(gap, axis=1).mean() < usual
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "charuco:6x5:30mm:21.9mm:4x4_50:inverted",
+        "charuco:5x6:30mm:22.5mm:5x5_50:legacy",
+        "checkerboard:6x5:30mm",
+        "aruco:4x3:30mm:10mm:4x4_50",
+        "aprilgrid:4x3:30mm:9mm",
+    ],
+)
+def test_a_board_is_recognised(text):
+    board = target_from_text(text)
+    turns = [np.array([[1.0, 0, 0], [0, 1, 0]]), np.array([[0, -1.1, 400], [1, 0.1, 0]])]
+    grey = [cv2.warpAffine(board.draw(60, 60), turn, (480, 480), borderValue=120) for turn in turns]
+    found = recognise_board(grey, square_m=0.03)
+    assert found.text.split(":")[:2] == board.text.split(":")[:2]
+    assert (found.dictionary, found.inverted, found.legacy) == (board.dictionary, board.inverted, board.legacy)
+    assert found.marker_m == pytest.approx(board.marker_m, abs=1e-3)
+    assert found.square_m == pytest.approx(board.square_m, abs=1e-3)
+
+
+def test_no_board_is_recognised_where_none_is():
+    slope = np.tile(np.arange(160, dtype=np.uint8), (120, 1))
+    assert recognise_board([slope, slope.T.copy()]) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("views", "text"),
+    [
+        ("post_optimization/calibration/extrinsic/cam_[01].mp4", "charuco:4x5:30mm:21.9mm:4x4_50:inverted"),
+        ("chessboard_intrinsic/cam_0_frame_?00.jpg", "checkerboard:9x6:30mm"),
+        ("aruco_extrinsic/cam_0_*50.jpg", "aruco:1x1:30mm:0mm:4x4_50"),
+    ],
+)
+def test_real_boards_are_recognised(views, text):
+    files = sorted((DATA / "real" / "multiview").glob(views))
+    if not files:
+        pytest.skip("no real/multiview in SONJIT_TEST_DATA")
+    found = recognise_board(sampled_images({file.stem: file for file in files}, count=4), square_m=0.03)
+    assert found.text == text
 
 
 def test_a_board_prints_in_its_true_size():
@@ -53,7 +112,11 @@ def test_a_board_prints_in_its_true_size():
         ("charuco:8x6:30mm:40mm:4x4_50", "do not fit into squares"),
         ("charuco:8x6:30:22mm:4x4_50", "measure a square"),
         ("charuco:8x6:30mm:22mm:9x9", "'9x9' is not known"),
-        ("charuco:2x6:30mm:22mm:4x4_50", "at least 4 x 4"),
+        ("charuco:2x6:30mm:22mm:4x4_50", "at least 3 x 3"),
+        ("charuco:7x5:30mm:22mm:4x4_50:legacy", "leave out :legacy"),
+        ("checkerboard:6x5:30mm:inverted", "found inverted or not"),
+        ("aruco:5x4:30mm:0mm:4x4_50", "has a gap between them"),
+        ("aprilgrid:0x4:30mm:9mm", "at least 1 x 1"),
         ("checkerboard:9x7:25mm", "looks the same upside down"),
         ("none.json", "cannot be read"),
     ],

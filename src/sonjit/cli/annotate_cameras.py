@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sonjit.multiview.annotation.timeline import Sync
+    from sonjit.multiview.calibration.board import CalibrationBoard, CalibrationTarget
     from sonjit.multiview.cameras.rig import CameraRig
 
 _PAST = 0.3
@@ -50,8 +51,10 @@ def calibrate(
 
     Args:
         views: Videos or folders of images named like their cameras, a folder of such, or CAMERA=PATH.
-        board: charuco:COLUMNSxROWS:SQUARE:MARKER:DICTIONARY, checkerboard:COLUMNSxROWS:SQUARE in inner corners, or a
-            .json of markers on a body.
+        board: charuco:COLUMNSxROWS:SQUARE:MARKER:DICTIONARY, checkerboard:COLUMNSxROWS:SQUARE in inner corners,
+            aruco:COLUMNSxROWS:MARKER:GAP:DICTIONARY, aprilgrid:COLUMNSxROWS:TAG:GAP, with :inverted or :legacy; a .json
+            of markers on a body; or auto:SIDE, which recognises the board by itself: its square has that side, or its
+            marker where there are no squares.
         out: Cameras to write: .json, .toml (anipose), .yml (OpenCV) or a folder (COLMAP).
         report: HTML page to write: errors by camera and frame set, and the worst images.
         lens: Which distortion to estimate: none, radial (k1 k2), usual (k1 k2 p1 p2), full (all five).
@@ -61,7 +64,7 @@ def calibrate(
         every: Use every Nth frame set.
         unit: Of the cameras in --lenses, where their file states none.
     """
-    from sonjit.multiview.calibration.board import find_target, target_from_text
+    from sonjit.multiview.calibration.board import NoBoardError, find_target, target_from_text
     from sonjit.multiview.calibration.calibrate import calibrate as calibrated
     from sonjit.multiview.calibration.consistency import planar_ambiguity
     from sonjit.multiview.calibration.report import reprojection_line, save_report
@@ -70,12 +73,15 @@ def calibrate(
 
     if every < 1:
         raise InputError(f"--every {every}: give at least 1")
-    target = target_from_text(board)
-    known = load_cameras(lenses, unit=unit) if lenses else ()
     paths = named_views(views)
+    target = _recognised(board, paths) if board.partition(":")[0] == "auto" else target_from_text(board)
+    known = load_cameras(lenses, unit=unit) if lenses else ()
     matched = synchronised(paths, sync) if sync != "index" else None
-    with progress(None, "images") as advance:
-        seen = find_target(target, paths, every=every, frame_of=matched and matched.frame_of, advance=advance)
+    try:
+        with progress(None, "images") as advance:
+            seen = find_target(target, paths, every=every, frame_of=matched and matched.frame_of, advance=advance)
+    except NoBoardError as error:
+        raise InputError(f"{error}{_nearby(target, paths)}") from None
     made = calibrated(target, seen, lens=lens, lenses={view.name: view.camera for view in known})
     if floor is not None:
         if floor not in made.target_places:
@@ -94,6 +100,36 @@ def calibrate(
     sys.stderr.write(f"wrote {out}{f' and {report}' if report else ''}\n")
 
 
+def _recognised(text: str, paths: Mapping[str, Path]) -> CalibrationBoard:
+    """The board that the images show, with the side of a square that `auto:SIDE` gives."""
+    from sonjit.multiview.calibration.board import length_from_text
+    from sonjit.multiview.calibration.recognition import recognise_board, sampled_images
+
+    _, _, side = text.partition(":")
+    square_m = length_from_text(side, text) if side else 0.03
+    found = recognise_board(sampled_images(paths), square_m=square_m)
+    if found is None:
+        raise InputError("--board auto: no board was recognised in the images: describe it, or show more of it at once")
+    if not side:
+        raise InputError(
+            f"--board auto: the images show {found.text}, but not how large it is: measure the side of "
+            f"{'a marker' if found.is_grid else 'a square'} and give --board auto:30mm, or all of it"
+        )
+    sys.stderr.write(f"board {found.text}\n")
+    return found
+
+
+def _nearby(target: CalibrationTarget, paths: Mapping[str, Path]) -> str:
+    """What to write for the board that is seen instead of a target; empty where none is."""
+    from sonjit.multiview.calibration.board import CalibrationBoard
+    from sonjit.multiview.calibration.recognition import recognise_board, sampled_images
+
+    if not isinstance(target, CalibrationBoard):
+        return ""
+    found = recognise_board(sampled_images(paths), square_m=target.marker_m if target.is_grid else target.square_m)
+    return f" The images show --board {found.text}" if found and found.text != target.text else ""
+
+
 def board(target: str, /, *, out: Path) -> None:
     """Draw a board to print at its true size.
 
@@ -108,7 +144,7 @@ def board(target: str, /, *, out: Path) -> None:
 
     made = target_from_text(target)
     if not isinstance(made, CalibrationBoard) or out.suffix.lower() != ".svg":
-        raise InputError(f"{target} {out}: a charuco or checkerboard is drawn, as .svg")
+        raise InputError(f"{target} {out}: a board is drawn, as .svg, and a body of markers is not")
     write_text(out, made.svg())
     sys.stderr.write(f"wrote {out}; print it at 100 %, glue it onto something flat and measure a square\n")
 
@@ -253,8 +289,11 @@ def named_views(views: list[str]) -> dict[str, Path]:
 
 def _is_view(path: Path) -> bool:
     from sonjit.media import VIDEO_ENDINGS
+    from sonjit.media.sources.image_files import IMAGE_ENDINGS
 
-    return path.name[0] != "." and (path.is_dir() or path.suffix.lower() in VIDEO_ENDINGS)
+    if path.name[0] == "." or not path.is_dir():
+        return path.name[0] != "." and path.suffix.lower() in VIDEO_ENDINGS
+    return any(child.suffix.lower() in IMAGE_ENDINGS for child in path.iterdir())  # a folder of tables is no view
 
 
 def synchronised(paths: Mapping[str, Path], by: SyncMethod, stamps: Path | None = None) -> Sync:
