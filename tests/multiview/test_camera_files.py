@@ -1,5 +1,6 @@
 import json
 import re
+import tomllib
 
 import numpy as np
 import pytest
@@ -57,7 +58,31 @@ def test_opencv_files_of_other_programs_are_read(tmp_path):
     with pytest.raises(InputError, match="unit"):
         load_cameras(tmp_path / "left.yml")
     rig = load_cameras(tmp_path / "left.yml", unit="mm")
-    assert_same_rig(rig, CameraRig([RigCamera("left", 640, 480, view.camera)]))
+    points = np.random.default_rng(0).normal(0, 0.1, (20, 3))
+    theirs, _ = cv2.projectPoints(points, cv2.Rodrigues(view.R)[0], view.t, view.camera.K, view.camera.distortion)
+    np.testing.assert_allclose(rig["left"].project(points), theirs[:, 0] + 0.5, atol=1e-6)
+
+
+def test_files_of_opencvs_family_count_from_a_pixels_middle(tmp_path):
+    """What other programs project with a file that is written is what the rig does, half a pixel less."""
+    import cv2
+
+    rig, points = random_rig(2), np.random.default_rng(0).normal(0, 0.1, (20, 3))
+    content = tomllib.loads(_saved(tmp_path, "anipose", rig).read_text())
+    lines: list[str] = []
+    for place, view in enumerate(rig):
+        table = content[f"cam_{place}"]
+        K, bent, turn = (np.array(table[name]) for name in ("matrix", "distortions", "rotation"))
+        theirs, _ = cv2.projectPoints(points * 1000, turn, np.array(table["translation"]), K, bent)
+        np.testing.assert_allclose(view.project(points), theirs[:, 0] + 0.5, atol=1e-6)
+        lines += [f"[cameras.{place}]", "size = [640, 480]", f"matrix = {K.tolist()}", f"distortions = {bent.tolist()}"]
+        lines += [f"rotation = {view.R.tolist()}", f"translation = {view.t.tolist()}"]
+    caliscope = tmp_path / "camera_array.toml"
+    caliscope.write_text("\n".join(lines))
+    read = load_cameras(caliscope)
+    assert read.names == ("cam_0", "cam_1")
+    for view, other in zip(rig, read, strict=True):
+        np.testing.assert_allclose(view.project(points), other.project(points), atol=1e-6)
 
 
 @pytest.mark.files("fixtures/interhand_multiview/annotations/*/*_camera.json")

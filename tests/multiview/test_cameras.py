@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit import InputError
+from sonjit.cli.annotate_cameras import named_views
 from sonjit.geometry.cameras import CalibratedCamera, distort, distortion_jacobian, fold_radius, undistort
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
@@ -127,3 +128,10 @@ def test_cameras_are_found_by_name():
 def test_a_rig_needs_to_know_where_a_camera_stands():
     with pytest.raises(InputError, match="its pose is not known"):
         RigCamera("a", 640, 480, CalibratedCamera(np.eye(3)))
+
+
+def test_a_folder_of_recordings_may_hold_tables(tmp_path):
+    for name in ("cam_0.mp4", "xy.csv", "CHARUCO/xyz.csv", "cam_1/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert set(named_views([str(tmp_path)])) == {"cam_0", "cam_1"}

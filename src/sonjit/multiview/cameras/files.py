@@ -5,6 +5,7 @@
 | sonjit | `.json` | metres |
 | interhand | `..._camera.json` of InterHand2.6M: positions, not translations | millimetres |
 | anipose | `.toml` | as the file states or the caller gives |
+| caliscope (read) | `camera_array.toml` | metres |
 | opencv | `.yml`, `.yaml`, `.xml`, or a folder of them | likewise |
 | colmap | a folder with `cameras.txt` and `images.txt` | likewise |
 """

@@ -1,5 +1,12 @@
 """Readers and writers of other programs' camera files.
 
+OpenCV, and with it anipose and caliscope, count pixels from the middle of the first one, and Sonjit and COLMAP from its
+corner: principal points move by half a pixel where such files are read and written.
+
+Caliscope's camera_array.toml: a table per camera under `cameras`, rotation as a matrix or Rodrigues vector, metres.
+
+Source: files of its 2023 version; its cameras are named like its videos, cam_0 for camera 0.
+
 Anipose's calibration.toml: a table per camera with size, matrix, distortions, rotation (Rodrigues), translation.
 
 Source: aniposelib's documentation. Lengths are in the unit of the measured board, which the file does not state;
@@ -59,8 +66,21 @@ from sonjit.multiview.cameras.rig import (
 )
 
 
+def from_opencv(K: FloatArray) -> FloatArray:
+    """K (3, 3) for pixels that count from the first one's corner, of one that counts from its middle."""
+    return K + _TO_MIDDLE
+
+
+def to_opencv(K: FloatArray) -> FloatArray:
+    """The reverse of `from_opencv`."""
+    return K - _TO_MIDDLE
+
+
+_TO_MIDDLE = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
+
+
 def load_anipose(path: Path, unit: Unit | None = None) -> CameraRig:
-    """A rig from an anipose file.
+    """A rig from a file of anipose or caliscope.
 
     Raises:
         InputError: damaged, a fisheye lens, or no unit given.
@@ -69,23 +89,31 @@ def load_anipose(path: Path, unit: Unit | None = None) -> CameraRig:
         content = tomllib.loads(text_of(path))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is truncated or not TOML: {error}; get it again") from None
-    tables = {key: table for key, table in content.items() if key != "metadata" and isinstance(table, dict)}
-    about = content.get("metadata")
-    metres = metres_of(unit or (about.get("unit") if isinstance(about, dict) else None), str(path))
+    caliscope = content.get("cameras")
+    if isinstance(caliscope, dict):
+        tables = {f"cam_{key}": table for key, table in caliscope.items() if isinstance(table, dict)}
+        stated = "m"
+    else:
+        tables = {key: table for key, table in content.items() if key != "metadata" and isinstance(table, dict)}
+        about = content.get("metadata")
+        stated = about.get("unit") if isinstance(about, dict) else None
+    metres = metres_of(unit or stated, str(path))
     made: list[RigCamera] = []
     for key, table in tables.items():
         at = f"{path}: {key}"
         if table.get("fisheye"):
             raise InputError(f"{at} has a fisheye lens, which is not supported: calibrate it as a pinhole camera")
-        shapes = {"matrix": (3, 3), "rotation": (3,), "translation": (3,)}
+        turn = field(table, "rotation", at)
+        is_matrix = isinstance(turn, list) and bool(turn) and isinstance(turn[0], list)
+        shapes = {"matrix": (3, 3), "rotation": (3, 3) if is_matrix else (3,), "translation": (3,)}
         read = {name: numbers(field(table, name, at), shape, f"{at}.{name}") for name, shape in shapes.items()}
         made.append(
             record_camera(
                 str(path),
                 table.get("name", key),
                 field(table, "size", at),
-                read["matrix"],
-                matrix_from_rotation_vector(read["rotation"]),
+                from_opencv(read["matrix"]),
+                read["rotation"] if is_matrix else matrix_from_rotation_vector(read["rotation"]),
                 read["translation"] * metres,
                 lens_from(table.get("distortions", []), f"{at}.distortions"),
             )
@@ -100,7 +128,7 @@ def save_anipose(rig: CameraRig, path: Path) -> None:
         fields: dict[str, object] = {
             "name": view.name,
             "size": [view.width, view.height],
-            "matrix": np.asarray(view.camera.K, float).tolist(),
+            "matrix": to_opencv(np.asarray(view.camera.K, float)).tolist(),
             "distortions": lens_or_zeros(view).tolist(),
             "rotation": rotation_vector(view.R).tolist(),
             "translation": (view.t * 1000).tolist(),
@@ -361,7 +389,7 @@ def _write(file: Path, views: list[RigCamera]) -> None:
         storage.write("name", f"camera {view.name}")  # a number alone would be read back as one
         storage.write("image_width", view.width)
         storage.write("image_height", view.height)
-        storage.write("camera_matrix", np.asarray(view.camera.K, np.float64))
+        storage.write("camera_matrix", to_opencv(np.asarray(view.camera.K, np.float64)))
         if view.camera.distortion is not None:
             storage.write("distortion_coefficients", np.asarray(view.camera.distortion, np.float64)[:, None])
         storage.write("R", view.R)
@@ -407,7 +435,9 @@ def _camera(node: Any, file: Path, otherwise: str, metres: float) -> RigCamera: 
     R = matrix_from_rotation_vector(turn.ravel()) if turn.size == 3 else turn
     matrix = None if lens is None else lens.mat()
     bent = None if matrix is None else lens_from(matrix, f"{named}: distortion")
-    return record_camera(str(file), name, [width.real(), height.real()], K, R, shift.ravel() * metres, bent)
+    return record_camera(
+        str(file), name, [width.real(), height.real()], from_opencv(K), R, shift.ravel() * metres, bent
+    )
 
 
 def _children(node: Any, names: tuple[str, ...]) -> Iterator[Any]:  # noqa: ANN401  # cv2.FileNode
