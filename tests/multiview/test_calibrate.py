@@ -75,6 +75,16 @@ def test_a_board_gives_the_rig_back(truth, calibrated):
     assert set(calibrated.rms_by_view()) == set(truth.names)
 
 
+def test_standard_errors_cover_what_lenses_are_off(truth, calibrated):
+    off = [
+        np.subtract(calibrated.rig[view.name].camera.intrinsics, view.camera.intrinsics)
+        / calibrated.lens_deviations[view.name][:4]
+        for view in truth
+    ]
+    assert np.sqrt(np.square(off).mean()) < 2
+    assert all(spread[0] < 0.02 * 900 for spread in calibrated.lens_deviations.values())
+
+
 def test_the_two_solutions_speak_for_a_true_world(calibrated):
     told = planar_ambiguity(calibrated)
     assert not told.is_mirrored

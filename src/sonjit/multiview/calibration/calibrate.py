@@ -5,7 +5,7 @@ The adjustment finds the cameras and poses of the target that minimise the repro
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,9 +72,65 @@ class Observations:
     points_m: FloatArray
     pixels: FloatArray
 
+    def only(self, kept: BoolArray) -> Observations:
+        """Those of (M,) points."""
+        return Observations(self.camera[kept], self.frame[kept], self.points_m[kept], self.pixels[kept])
+
+
+@dataclass(frozen=True, eq=False)
+class LensPrior:
+    """What is known of lenses before any image: it moves only what the images leave open.
+
+    Gaussian; of fx - fy Cauchy's, so that images which show an anamorphic lens are believed.
+
+    Attributes:
+        means: (C, 8) of fx - fy, cx, cy, k1, k2, p1, p2, k3.
+        deviations: (C, 8) their standard deviations.
+        noise_px: standard deviation of a coordinate in the images, which the prior is weighed against.
+    """
+
+    means: FloatArray
+    deviations: FloatArray
+    noise_px: float
+
+    def terms(self, lenses: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+        """Cost, gradient (C, 9) and curvature (C, 9, 9) in squared pixels, halved as those of errors are."""
+        off = (lenses @ _TO_PRIOR.T - self.means) / self.deviations
+        slopes = _TO_PRIOR / self.deviations[..., None]  # (C, 8, 9)
+        scale = self.noise_px**2
+        pull = np.full_like(off, scale)
+        pull[:, 0] /= 1 + off[:, 0] ** 2
+        return (
+            float(scale * ((off[:, 1:] ** 2).sum() + np.log1p(off[:, 0] ** 2).sum())),
+            np.einsum("ckl,ck->cl", slopes, pull * off),
+            np.einsum("ckl,ckm->clm", slopes, pull[..., None] * slopes),
+        )
+
+
+_TO_PRIOR = np.eye(9)[1:]
+_TO_PRIOR[0, :2] = 1, -1
+"""(8, 9) takes a lens to what the prior is about."""
+
+
+def usual_lenses(sizes: Sequence[tuple[int, int]], noise_px: float) -> LensPrior:
+    """Of ordinary lenses: fx = fy to 1 % of the width, the centre in the middle to 4 %, moderate distortion."""
+    wide = np.array([width for width, _ in sizes], np.float64)
+    high = np.array([height for _, height in sizes], np.float64)
+    zero = np.zeros_like(wide)
+    means = np.stack([zero, wide / 2, high / 2, *[zero] * 5], 1)
+    of_lens = np.tile([0.3, 0.3, 0.005, 0.005, 0.3], (len(wide), 1))
+    deviations = np.concatenate([np.stack([0.01 * wide, 0.04 * wide, 0.04 * wide], 1), of_lens], 1)
+    return LensPrior(means, deviations, noise_px)
+
 
 def adjust(
-    start: Bundle, observed: Observations, *, free_lens: BoolArray, robust_px: float = _ROBUST_PX, steps: int = 100
+    start: Bundle,
+    observed: Observations,
+    *,
+    free_lens: BoolArray,
+    prior: LensPrior | None = None,
+    robust_px: float = _ROBUST_PX,
+    steps: int = 100,
 ) -> Bundle:
     """The bundle of least robust (soft L1) error; the first camera's pose is kept, so that the world stays.
 
@@ -82,6 +138,7 @@ def adjust(
         start: near the solution.
         observed: the points.
         free_lens: (C, 9) which of each camera's parameters may change.
+        prior: of the lenses; none by default.
         robust_px: beyond this an error counts by its size, not by its square.
         steps: at most.
 
@@ -95,18 +152,15 @@ def adjust(
     free = np.flatnonzero(np.concatenate([of_cameras.ravel(), np.ones(frames * _OF_POSE, np.bool_)]))
     columns = _columns(observed, cameras, free, of_cameras.size + frames * _OF_POSE)
     at, damping = start, 1e-4
-    cost, weights, errors = _robust(at, observed, robust_px)
+    cost, weights, errors = _robust(at, observed, robust_px, prior)
     for _ in range(steps):
-        slopes = _slopes(at, observed, columns, len(free))
-        weighted = slopes.multiply(weights[:, None]).tocsr()
-        normal = (weighted.T @ slopes).toarray()
-        downhill = -(weighted.T @ errors)
+        normal, downhill = _normal(at, observed, columns, free, weights, errors, prior)
         gain = 0.0
         while damping < _GIVE_UP:
             whole = np.zeros(of_cameras.size + frames * _OF_POSE)
             whole[free] = _solved(normal, damping, downhill)
             trial = _moved(at, whole)
-            there, new_weights, new_errors = _robust(trial, observed, robust_px)
+            there, new_weights, new_errors = _robust(trial, observed, robust_px, prior)
             if there < cost:
                 gain, damping = 1 - there / cost, max(damping / 10, 1e-12)
                 at, cost, weights, errors = trial, there, new_weights, new_errors
@@ -119,11 +173,38 @@ def adjust(
     return at
 
 
-def _robust(bundle: Bundle, observed: Observations, robust_px: float) -> tuple[float, FloatArray, FloatArray]:
-    """The soft L1 cost, the weights (2 M,) of the squares that stand for it, and the errors (2 M,)."""
+def _normal(
+    at: Bundle,
+    observed: Observations,
+    columns: IndexArray,
+    free: IndexArray,
+    weights: FloatArray,
+    errors: FloatArray,
+    prior: LensPrior | None,
+) -> tuple[FloatArray, FloatArray]:
+    """The normal matrix (n, n) of the free parameters and the negative gradient (n,)."""
+    slopes = _slopes(at, observed, columns, len(free))
+    weighted = slopes.multiply(weights[:, None]).tocsr()
+    normal = (weighted.T @ slopes).toarray()
+    downhill = -(weighted.T @ errors)
+    if prior:
+        _, gradient, curvature = prior.terms(at.lenses)
+        for row in range(len(at.lenses)):
+            terms = row * (_OF_CAMERA + _OF_POSE) + np.arange(_OF_CAMERA)
+            kept = np.isin(terms, free)
+            places = np.searchsorted(free, terms[kept])
+            normal[np.ix_(places, places)] += curvature[row][np.ix_(kept, kept)]
+            downhill[places] -= gradient[row][kept]
+    return normal, downhill
+
+
+def _robust(
+    bundle: Bundle, observed: Observations, robust_px: float, prior: LensPrior | None
+) -> tuple[float, FloatArray, FloatArray]:
+    """The soft L1 cost with the prior's, the weights (2 M,) of the squares that stand for it, and the errors (2 M,)."""
     errors = projected(bundle, observed) - observed.pixels
     grown = np.sqrt(1 + (errors**2).sum(1) / robust_px**2)
-    cost = float(2 * robust_px**2 * (grown - 1).sum())
+    cost = float(2 * robust_px**2 * (grown - 1).sum()) + (prior.terms(bundle.lenses)[0] if prior else 0.0)
     return cost if np.isfinite(cost) else np.inf, np.repeat(1 / grown, 2), errors.ravel()
 
 
@@ -233,8 +314,49 @@ def _cross(vectors: FloatArray) -> FloatArray:
     return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
 
 
+_DEVIATION = 1.4826
+"""Standard deviation of normal errors for a median magnitude of 1."""
+_PARTS = 8
+"""Parts of the recording; each is left out once to see how much hangs on it."""
+
+
+def _deviations(
+    best: Bundle, observed: Observations, terms: BoolArray, prior: LensPrior, robust_px: float
+) -> FloatArray:
+    """Standard errors (C, 9) of lenses: the larger of the inverse normal matrix's and the jackknife's.
+
+    Points of one image are wrong together (late images, a bent board), which the normal matrix knows nothing of and
+    leaving out whole stretches of the recording shows. What the prior alone fixes has its deviation in the first.
+    """
+    found = np.zeros_like(best.lenses)
+    if not terms.any():
+        return found
+    cameras, frames = len(best.lenses), len(best.target_turns)
+    of_cameras = np.ones((cameras, _OF_CAMERA + _OF_POSE), np.bool_)
+    of_cameras[:, :_OF_CAMERA] = terms
+    of_cameras[0, _OF_CAMERA:] = False
+    free = np.flatnonzero(np.concatenate([of_cameras.ravel(), np.ones(frames * _OF_POSE, np.bool_)]))
+    columns = _columns(observed, cameras, free, of_cameras.size + frames * _OF_POSE)
+    _, weights, errors = _robust(best, observed, robust_px, prior)
+    normal, _ = _normal(best, observed, columns, free, weights, errors, prior)
+    every = np.zeros(of_cameras.size + frames * _OF_POSE)
+    every[free] = prior.noise_px**2 * np.diag(np.linalg.pinv(normal, hermitian=True))
+    found = every[: of_cameras.size].reshape(cameras, -1)[:, :_OF_CAMERA]
+    part = observed.frame * _PARTS // frames
+    if frames >= 2 * _PARTS:
+        fits = [
+            adjust(best, observed.only(part != left_out), free_lens=terms, prior=prior, robust_px=robust_px, steps=8)
+            for left_out in range(_PARTS)
+        ]
+        lenses = np.stack([fit.lenses for fit in fits])
+        found = np.maximum(found, (_PARTS - 1) * lenses.var(0))
+    return np.sqrt(found)
+
+
 _BAD_PX = 0.5
 _BAD_TIMES = 2.0
+_WEAK = 0.02
+"""Standard error of a focal length, as a share of it, above which it is told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,6 +371,8 @@ class RigCalibration:
         errors_px: (n, 2) of each sighting, where the rig sees its points less where they were seen.
         tree: the pairs of cameras that the initial estimate went along.
         problems: images that could not be read, and doubts about the rig; one line each.
+        lens_deviations: standard errors (9,) of fx, fy, cx, cy, k1, k2, p1, p2, k3 of each camera whose lens was
+            estimated; 0 for what was kept.
     """
 
     rig: CameraRig
@@ -258,6 +382,7 @@ class RigCalibration:
     errors_px: tuple[FloatArray, ...]
     tree: tuple[Pair, ...] = ()
     problems: tuple[str, ...] = ()
+    lens_deviations: Mapping[str, FloatArray] = field(default_factory=dict[str, "FloatArray"])
 
     @property
     def rms_px(self) -> float:
@@ -336,8 +461,14 @@ def calibrate(
         *(np.stack([place[part] for place in places]) for part in (0, 1)),
         *(np.stack([place[part] for place in placed.values()]) for part in (0, 1)),
     )
-    best = adjust(start, observed, free_lens=terms)
-    errors = projected(best, observed) - observed.pixels
+    sizes = [sightings.sizes[name] for name in names]
+    best, noise_px, errors = start, _ROBUST_PX / 2, np.zeros_like(observed.pixels)
+    for _ in range(2):  # the noise, which weighs the images against the prior, is known after the first
+        prior, robust_px = usual_lenses(sizes, noise_px), max(_ROBUST_PX, 2 * noise_px)
+        best = adjust(best, observed, free_lens=terms, prior=prior, robust_px=robust_px)
+        errors = projected(best, observed) - observed.pixels
+        noise_px = _DEVIATION * float(np.median(np.abs(errors)))
+    spread = _deviations(best, observed, terms, usual_lenses(sizes, noise_px), max(_ROBUST_PX, 2 * noise_px))
     if not np.isfinite(errors).all():
         raise JobError("calibration failed: the cameras do not fit together; check for a wrong or swapped camera")
     ends = np.cumsum([len(one.points) for one in used])[:-1]
@@ -348,6 +479,7 @@ def calibrate(
         used,
         tuple(np.split(errors, ends)),
         tuple(tree),
+        lens_deviations={name: spread[row] for row, name in enumerate(names) if name not in known},
     )
     return replace(made, problems=(*sightings.problems, *_doubts(made)))
 
@@ -367,6 +499,12 @@ def _doubts(made: RigCalibration) -> list[str]:
             f"camera {name} fits badly: {rms:.2f} px where half of the cameras have below {usual:.2f}"
             for name, rms in views.items()
             if rms > max(_BAD_TIMES * usual, _BAD_PX)
+        ),
+        *(
+            f"camera {name}: its focal length is known to {share:.0%} only (standard error {spread[0]:.0f} px): "
+            "show it the board larger and tilted, or give its lens with --lenses"
+            for name, spread in made.lens_deviations.items()
+            if (share := float(spread[0] / made.rig[name].camera.K[0, 0])) > _WEAK
         ),
     ]
 

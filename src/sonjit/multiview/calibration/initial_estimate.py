@@ -149,27 +149,30 @@ def camera_from_sightings(
     start = np.array([[assumed.fx, 0, assumed.cx], [0, assumed.fy, assumed.cy], [0, 0, 1.0]])
     if not target.is_flat:  # OpenCV estimates a start itself from flat targets only
         flags |= cv2.CALIB_USE_INTRINSIC_GUESS
-    try:
-        _, found, bent, _, _, spread, _, _ = cv2.calibrateCameraExtended(
-            [target.points_m[one.points].astype(np.float32) for one in chosen],
-            [one.pixels.astype(np.float32) for one in chosen],
-            size,
-            start,
-            np.zeros(5),
-            flags=flags,
-        )
-    except cv2.error:
-        found, bent, spread = np.full((3, 3), np.nan), np.zeros(5), np.full(4, np.nan)
-    K = np.asarray(found, np.float64)
-    focal, unsure = np.array([K[0, 0], K[1, 1]]), np.ravel(np.asarray(spread, np.float64))[:2]
     tilted = not target.is_flat or _tilts(target, chosen) > _TILTED
-    if not (tilted and (focal > 0).all() and (unsure < _UNSURE * focal).all()):
-        raise InputError(
-            f"camera {name!r}: {len(chosen)} images do not fix its focal length: tilt the board by 30 degrees or "
-            "more, this way and that, and hold it nearer"
-        )
-    terms = np.ravel(np.asarray(bent, np.float64))[:5]
-    return CalibratedCamera(K, distortion=terms if terms.any() else None)
+    plain = cv2.CALIB_FIX_ASPECT_RATIO | cv2.CALIB_FIX_PRINCIPAL_POINT | cv2.CALIB_ZERO_TANGENT_DIST
+    plain |= cv2.CALIB_FIX_K1 | cv2.CALIB_FIX_K2 | cv2.CALIB_FIX_K3
+    for held in (0, plain) if tilted else ():  # bundle adjustment frees again what a weak start must hold
+        try:
+            _, found, bent, _, _, spread, _, _ = cv2.calibrateCameraExtended(
+                [target.points_m[one.points].astype(np.float32) for one in chosen],
+                [one.pixels.astype(np.float32) for one in chosen],
+                size,
+                start.copy(),
+                np.zeros(5),
+                flags=flags | held,
+            )
+        except cv2.error:
+            continue
+        K = np.asarray(found, np.float64)
+        focal, unsure = np.array([K[0, 0], K[1, 1]]), np.ravel(np.asarray(spread, np.float64))[:2]
+        if (focal > 0).all() and (unsure < _UNSURE * focal).all():
+            terms = np.ravel(np.asarray(bent, np.float64))[:5]
+            return CalibratedCamera(K, distortion=terms if terms.any() else None)
+    raise InputError(
+        f"camera {name!r}: {len(chosen)} images do not fix its focal length: tilt the board by 30 degrees or "
+        "more, this way and that, and hold it nearer"
+    )
 
 
 def _tilts(target: CalibrationTarget, sightings: Sequence[Sighting]) -> float:

@@ -81,7 +81,7 @@ def _table(calibration: RigCalibration) -> Table:
     for view in calibration.rig:
         own = [errors for _, errors in calibration.seen_by(view.name)]
         far = max((float(np.linalg.norm(errors, axis=1).max()) for errors in own), default=float("nan"))
-        lens = view.camera.distortion
+        lens, spread = view.camera.distortion, calibration.lens_deviations.get(view.name)
         rows.append(
             (
                 view.name,
@@ -93,9 +93,11 @@ def _table(calibration: RigCalibration) -> Table:
                 str(len(own)),
                 f"{rms_of(own):.3f}",
                 f"{far:.2f}",
+                "kept" if spread is None else " ".join(f"{value:.3g}" for value in spread),
             )
         )
     headings = ("camera", "size", "focal px", "middle px", "k1 k2 p1 p2 k3", "place mm", "images", "RMS px", "most px")
+    headings += ("standard errors of fx fy cx cy k1 k2 p1 p2 k3",)
     return Table(headings, tuple(rows))
 
 
