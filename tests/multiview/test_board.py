@@ -30,35 +30,34 @@ DATA = Path(os.environ.get("SONJIT_TEST_DATA", "../shared"))
     ],
 )
 def test_corners_are_found_where_they_are_drawn(text):
-    board, rig = target_from_text(text), random_rig(2, 3, distance_m=0.55)
+    board, view = target_from_text(text), random_rig(1, 3, distance_m=0.55).cameras[0]
     most, usual = (0.2, 0.6) if board.is_grid else (0.1, 0.35)  # a marker's corner has one dark side only
-    for view in rig:
-        for turn in (0, 2) if view is rig.cameras[0] else (1, 3):  # whichever way up it is held
-            R, t = held_places(1, turn, tilt_rad=0.3, towards=view.centre_m, reach_m=0.02)[0]
-            R = R @ matrix_from_rotation_vector(np.array([0, 0, turn * np.pi / 2]))
-            place = middled(board, (R, t))
-            gray = cv2.cvtColor(draw_seen(board, place, view, rays=2), cv2.COLOR_RGB2GRAY)
-            points, pixels = board.find(gray)
-            assert len(points) > 0.7 * len(board.points_m)
-            gap = pixels - view.project(board.points_m @ R.T + place[1])[points]
-            assert np.abs(gap.mean(0)).max() < most  # half a pixel off would show
-            assert np.linalg.norm(gap, axis=1).mean() < usual
+    for turn in (1, 2):  # whichever way up it is held
+        R, t = held_places(1, turn, tilt_rad=0.3, towards=view.centre_m, reach_m=0.02)[0]
+        R = R @ matrix_from_rotation_vector(np.array([0, 0, turn * np.pi / 2]))
+        place = middled(board, (R, t))
+        gray = cv2.cvtColor(draw_seen(board, place, view, rays=2), cv2.COLOR_RGB2GRAY)
+        points, pixels = board.find(gray)
+        assert len(points) > 0.7 * len(board.points_m)
+        gap = pixels - view.project(board.points_m @ R.T + place[1])[points]
+        assert np.abs(gap.mean(0)).max() < most  # half a pixel off would show
+        assert np.linalg.norm(gap, axis=1).mean() < usual
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
         "charuco:6x5:30mm:21.9mm:4x4_50:inverted",
         "charuco:5x6:30mm:22.5mm:5x5_50:legacy",
-        "checkerboard:6x5:30mm",
         "aruco:4x3:30mm:10mm:4x4_50",
         "aprilgrid:4x3:30mm:9mm",
     ],
 )
 def test_a_board_is_recognised(text):
     board = target_from_text(text)
-    turns = [np.array([[1.0, 0, 0], [0, 1, 0]]), np.array([[0, -1.1, 400], [1, 0.1, 0]])]
-    grey = [cv2.warpAffine(board.draw(60, 60), turn, (480, 480), borderValue=120) for turn in turns]
+    turns = [np.array([[1.0, 0, 0], [0, 1, 0]]), np.array([[0, -1.1, 300], [1, 0.1, 0]])]
+    grey = [cv2.warpAffine(board.draw(44, 44), turn, (360, 360), borderValue=120) for turn in turns]
     found = recognise_board(grey, square_m=0.03)
     assert found.text.split(":")[:2] == board.text.split(":")[:2]
     assert (found.dictionary, found.inverted, found.legacy) == (board.dictionary, board.inverted, board.legacy)
@@ -76,15 +75,15 @@ def test_no_board_is_recognised_where_none_is():
     ("views", "text"),
     [
         ("post_optimization/calibration/extrinsic/cam_[01].mp4", "charuco:4x5:30mm:21.9mm:4x4_50:inverted"),
-        ("chessboard_intrinsic/cam_0_frame_?00.jpg", "checkerboard:9x6:30mm"),
-        ("aruco_extrinsic/cam_0_*50.jpg", "aruco:1x1:30mm:0mm:4x4_50"),
+        ("chessboard_intrinsic/cam_0_frame_[13]00.jpg", "checkerboard:9x6:30mm"),
+        ("aruco_extrinsic/cam_0_frame_0[03]50.jpg", "aruco:1x1:30mm:0mm:4x4_50"),
     ],
 )
 def test_real_boards_are_recognised(views, text):
     files = sorted((DATA / "real" / "multiview").glob(views))
     if not files:
         pytest.skip("no real/multiview in SONJIT_TEST_DATA")
-    found = recognise_board(sampled_images({file.stem: file for file in files}, count=4), square_m=0.03)
+    found = recognise_board(sampled_images({file.stem: file for file in files}, count=2), square_m=0.03)
     assert found.text == text
 
 

@@ -345,7 +345,7 @@ def _deviations(
     part = observed.frame * _PARTS // frames
     if frames >= 2 * _PARTS:
         fits = [
-            adjust(best, observed.only(part != left_out), free_lens=terms, prior=prior, robust_px=robust_px, steps=8)
+            adjust(best, observed.only(part != left_out), free_lens=terms, prior=prior, robust_px=robust_px, steps=4)
             for left_out in range(_PARTS)
         ]
         lenses = np.stack([fit.lenses for fit in fits])
