@@ -24,7 +24,7 @@ from sonjit.explain import draw_boxes, enlarge, grid, panel
 from sonjit.explain.classes import crop_box, explain_classes
 from sonjit.media.annotated.writers import encode_image
 from sonjit.networks.answers import load_answerer
-from sonjit.networks.cam import load_classifier
+from sonjit.networks.classifiers import load_classifier
 from sonjit.training.ablation import mean_with_interval
 from sonjit.training.recipes import TrainingRequest, run_recipe
 

@@ -15,7 +15,7 @@ from sonjit.media import open_source
 from sonjit.meshes import mano_networks
 from sonjit.meshes.run import MeshPass
 from sonjit.networks import create_network
-from sonjit.networks.registry import save_checkpoint
+from sonjit.networks.checkpoints import save_checkpoint
 from sonjit.weights import find_weight
 
 FRAMES = 6

@@ -19,7 +19,7 @@ from sonjit.evaluation.models import ModelChoice
 from sonjit.evaluation.network_models import ClassifierModel
 from sonjit.evaluation.published import load_table
 from sonjit.networks import create_network, load_checkpoint, network_entry
-from sonjit.networks.cam import Classifier
+from sonjit.networks.classifiers import Classifier
 
 from .drawn_sets import write_cub, write_ilsvrc, write_scenes
 

@@ -4,7 +4,7 @@ import torch
 
 from sonjit.evaluation import network_models
 from sonjit.networks import create_network, network_entry
-from sonjit.networks.cam import load_classifier
+from sonjit.networks.classifiers import load_classifier
 from sonjit.networks.mask_rcnn.mask_rcnn import Category, SavedMaskRCNN
 
 

@@ -11,7 +11,8 @@ from sonjit import InputError
 from sonjit.cli import main
 from sonjit.explain.classes import backprop_saliency, explain_classes, image_tensor, localize_classes
 from sonjit.networks import create_network, save_checkpoint
-from sonjit.networks.cam import CamNetwork, Classifier, save_classifier_description
+from sonjit.networks.cam import CamNetwork
+from sonjit.networks.classifiers import Classifier, save_classifier_description
 
 RNG = np.random.default_rng(4)
 IMAGE = RNG.integers(0, 255, (48, 64, 3), np.uint8)

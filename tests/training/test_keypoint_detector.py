@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sonjit import InputError
 from sonjit.datasets import Instance, Sample
 from sonjit.networks import create_network, network_entry
+from sonjit.networks.checkpoints import DESCRIPTION
 from sonjit.networks.keypoint_detector import (
     STRIDE,
     KeypointDetector,
@@ -20,7 +21,6 @@ from sonjit.networks.keypoint_detector import (
     read_heatmaps,
     sigma_of,
 )
-from sonjit.networks.registry import DESCRIPTION
 from sonjit.skeletons import load_skeleton
 from sonjit.training.augment import AugmentationSettings
 from sonjit.training.hands.keypoint_detector import (

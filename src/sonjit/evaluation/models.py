@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sonjit.evaluation.predictions import LandmarkKind, Mode, Prediction
     from sonjit.evaluation.schema import FileRecord, ModelRecord
     from sonjit.explain.classes import LocalizeBy
-    from sonjit.networks.cam import View
+    from sonjit.networks.classifiers import View
 
 _NETWORKS = ("internet", "handoccnet", "deformer", "mask-rcnn", "cam-*", "fc-*")
 _CLASSIFIERS = ("cam-", "fc-")
@@ -216,7 +216,7 @@ def describe_model(choice: ModelChoice, model: Model | None = None) -> ModelReco
 
 def _classifier(choice: ModelChoice, device: torch.device) -> Model:
     from sonjit.evaluation.network_models import ClassifierModel
-    from sonjit.networks.cam import load_classifier
+    from sonjit.networks.classifiers import load_classifier
 
     classifier = load_classifier(choice.name or "", choice.weights, choice.pooling)
     return ClassifierModel(classifier, choice.localize_by, choice.view, device)

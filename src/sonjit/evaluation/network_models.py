@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sonjit.datasets import Sample
     from sonjit.evaluation.predictions import Mode
     from sonjit.explain.classes import LocalizeBy
-    from sonjit.networks.cam import Classifier, View
+    from sonjit.networks.classifiers import Classifier, View
     from sonjit.networks.mask_rcnn.mask_rcnn import SavedMaskRCNN
 
 _CLASSES = 5

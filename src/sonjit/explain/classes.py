@@ -1,4 +1,4 @@
-"""Classes of images and where they are, by a classifier of `sonjit.networks.cam`: maps, saliency, boxes from both.
+"""Classes of images and where they are, by a classifier (`sonjit.networks.classifiers`): maps, saliency, boxes.
 
 Saliency is how much the class score changes with each pixel: the gradient's greatest absolute value over the channels.
 Source: Simonyan et al. 2014, Deep Inside Convolutional Networks, section 3. Both are weakly supervised: they need no
@@ -21,7 +21,8 @@ from sonjit.errors import InputError
 from sonjit.explain.overlay import enlarge
 from sonjit.metrics.localization import box_from_map, boxes_from_maps
 from sonjit.networks import Network
-from sonjit.networks.cam import CamNetwork, Classifier, View, class_activation_map
+from sonjit.networks.cam import CamNetwork, class_activation_map
+from sonjit.networks.classifiers import Classifier, View
 from sonjit.results import Box
 
 LocalizeBy = Literal["cam", "heuristics", "backprop"]

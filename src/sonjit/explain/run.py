@@ -30,7 +30,7 @@ from sonjit.runs.processor import Outputs, Pass, Processor, StillAndStream, Summ
 from sonjit.runs.records import Record, RecordTable
 
 if TYPE_CHECKING:
-    from sonjit.networks.cam import Classifier
+    from sonjit.networks.classifiers import Classifier
 
 
 class Explained(NamedTuple):
@@ -410,7 +410,7 @@ def _rows(record: Record) -> list[Record]:
 def _classifiers(asked: Explain) -> ClassesExplained:
     """The classifiers in checkpoints; what `sonjit train cam` wrote beside them says their classes and size."""
     from sonjit.networks.answers import load_answerer
-    from sonjit.networks.cam import load_classifier
+    from sonjit.networks.classifiers import load_classifier
 
     models, weights = _parts(asked.model), _parts(asked.weights or "")
     if weights and len(weights) != len(models):

@@ -22,6 +22,7 @@ from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix
 from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_view
 from sonjit.networks import create_network
+from sonjit.networks.checkpoints import METADATA, SavedNetwork, need_option
 from sonjit.networks.hands3d.internet import (
     CELL_PX,
     LAYOUT_NEEDED,
@@ -38,7 +39,6 @@ from sonjit.networks.hands3d.internet import (
     with_relative_depth,
 )
 from sonjit.networks.hands3d.rootnet import SCALE_NEEDED, RootNet, depth_of_box
-from sonjit.networks.registry import METADATA, SavedNetwork, need_option
 from sonjit.results import Frame, Hand
 
 EXPORTED: Final = (".xml", ".onnx")

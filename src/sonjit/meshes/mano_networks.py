@@ -21,10 +21,10 @@ from sonjit.geometry.boxes import RotatedBox, clamped_box, crop, rotated_box_aro
 from sonjit.hand_models import demo_mano, load_mano
 from sonjit.meshes.hand_mesh import HandMesh, MeshModel, Sight, named_points
 from sonjit.networks import create_network, load_checkpoint, network_entry
+from sonjit.networks.checkpoints import need_option, saved_network
 from sonjit.networks.hands3d.deformer import VARIANT_NEEDED, DeformerNetwork, official_variant, turned_to_camera
 from sonjit.networks.hands3d.deformer_stream import GAP, DeformerStream, box_around
 from sonjit.networks.hands3d.handoccnet import HandOccNetwork
-from sonjit.networks.registry import need_option, saved_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable

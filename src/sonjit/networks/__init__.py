@@ -3,9 +3,9 @@
 A network is a `Network`: float32 images (B, 3, H, W) in, a mapping from name to tensor out. What is where:
 
 * `registry`: `Network`, `NetworkEntry`, `register` and `create_network`; networks of other packages register here too;
-* `registry` reads and writes weight files too; `export`: ONNX and OpenVINO, parameters, FLOPs, licences;
+* `checkpoints` reads and writes weight files; `export`: ONNX and OpenVINO, parameters, FLOPs, licences;
 * `mediapipe`: palms, hands, faces, irises, bodies and selfies, with the published weights;
-* `cam`: classifiers with class activation maps; `mask_rcnn`: instances;
+* `cam`: class activation maps, on `backbones`; `classifiers`: their weights and classes; `mask_rcnn`: instances;
 * `keypoint_detector`: the annotation studio's detector;
 * `hands3d`: InterNet, RootNet, HandOccNet and Deformer.
 """
@@ -15,16 +15,15 @@ from __future__ import annotations
 from sonjit.extras import needed_for
 
 with needed_for("sonjit.networks"):
+    from sonjit.networks.checkpoints import load_checkpoint, save_checkpoint
     from sonjit.networks.registry import (
         InputSpec,
         Network,
         NetworkEntry,
         create_network,
         list_networks,
-        load_checkpoint,
         network_entry,
         register,
-        save_checkpoint,
     )
 
 __all__ = [

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from sonjit.errors import InputError
-from sonjit.networks.cam import CamNetwork, Classifier, load_classifier
-from sonjit.networks.registry import load_checkpoint, load_description, save_checkpoint, save_description
+from sonjit.networks.cam import CamNetwork
+from sonjit.networks.checkpoints import load_checkpoint, load_description, save_checkpoint, save_description
+from sonjit.networks.classifiers import Classifier, load_classifier
 
 _CLASSIFIER = Path("classifier", "weights.safetensors")
 """In a run, the network whose features are asked."""

@@ -21,8 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sonjit.errors import InputError, JobError
 from sonjit.files import WorkFolder, failing_as_job
+from sonjit.networks.checkpoints import METADATA
 from sonjit.networks.mask_rcnn.mask_rcnn import MaskRCNN
-from sonjit.networks.registry import METADATA, InputSpec, Network, NetworkEntry, network_entry
+from sonjit.networks.registry import InputSpec, Network, NetworkEntry, network_entry
 
 Format = Literal["onnx", "openvino"]
 

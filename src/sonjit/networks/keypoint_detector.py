@@ -24,16 +24,9 @@ from sonjit.arrays import Float32Array, FloatArray, Image, IntArray
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
 from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix, square_box
-from sonjit.networks.cam import IMAGENET_MEAN, IMAGENET_STD
-from sonjit.networks.registry import (
-    InputSpec,
-    Network,
-    NetworkEntry,
-    create_network,
-    load_checkpoint,
-    load_description,
-    register,
-)
+from sonjit.networks.backbones import IMAGENET_MEAN, IMAGENET_STD
+from sonjit.networks.checkpoints import load_checkpoint, load_description
+from sonjit.networks.registry import InputSpec, Network, NetworkEntry, create_network, register
 from sonjit.results import Box
 
 STRIDE: Final = 4

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sonjit.errors import InputError
-from sonjit.networks.cam import IMAGENET_MEAN, IMAGENET_STD
+from sonjit.networks.backbones import IMAGENET_MEAN, IMAGENET_STD
 from sonjit.networks.hands3d.internet import INPUT_SIZE, begin_small, enlarge, expected_bin
 from sonjit.networks.mask_rcnn.fpn import ResNet
 from sonjit.networks.registry import InputSpec, Network, NetworkEntry, register

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sonjit.errors import InputError
+from sonjit.networks.checkpoints import DESCRIPTION, load_checkpoint, load_description, save_description
 from sonjit.networks.mask_rcnn.fpn import FeaturePyramid, Norm, ResNet
 from sonjit.networks.mask_rcnn.roi_align import Pooling, pool_levels
 from sonjit.networks.mask_rcnn.roi_heads import (
@@ -38,18 +39,7 @@ from sonjit.networks.mask_rcnn.roi_heads import (
     sample_proposals,
 )
 from sonjit.networks.mask_rcnn.rpn import RegionProposals, RpnSteps
-from sonjit.networks.registry import (
-    DESCRIPTION,
-    InputSpec,
-    Network,
-    NetworkEntry,
-    create_network,
-    load_checkpoint,
-    load_description,
-    network_entry,
-    register,
-    save_description,
-)
+from sonjit.networks.registry import InputSpec, Network, NetworkEntry, create_network, network_entry, register
 
 _BATCH_NORM_EPSILON = 1e-5
 

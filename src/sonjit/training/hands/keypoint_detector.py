@@ -16,6 +16,7 @@ from sonjit.arrays import BoolArray, Float32Array, FloatArray, Image
 from sonjit.datasets import Instance, Sample
 from sonjit.geometry.boxes import RotatedBox, crop, points_into_crop
 from sonjit.networks import create_network
+from sonjit.networks.checkpoints import save_description
 from sonjit.networks.keypoint_detector import (
     KeypointDetector,
     KeypointHeatmaps,
@@ -23,7 +24,6 @@ from sonjit.networks.keypoint_detector import (
     cell_from_px,
     sigma_of,
 )
-from sonjit.networks.registry import save_description
 from sonjit.results import Box
 from sonjit.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.training.hands.samples import CropSettings, ExampleBatches, exported, hand_data

@@ -27,16 +27,9 @@ from sonjit.files import write_text
 from sonjit.geometry.boxes import RotatedBox, crop, points_into_crop
 from sonjit.media import open_source
 from sonjit.networks import Network, create_network, load_checkpoint, network_entry
-from sonjit.networks.cam import (
-    CamNetwork,
-    Classifier,
-    FullyConnected,
-    View,
-    is_classifier,
-    load_classifier,
-    save_classifier_description,
-)
-from sonjit.networks.registry import DESCRIPTION, load_description
+from sonjit.networks.cam import CamNetwork, FullyConnected
+from sonjit.networks.checkpoints import DESCRIPTION, load_description
+from sonjit.networks.classifiers import Classifier, View, is_classifier, load_classifier, save_classifier_description
 from sonjit.results import Box
 from sonjit.training.augment import (
     NO_AUGMENTATION,

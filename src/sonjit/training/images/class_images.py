@@ -22,7 +22,7 @@ from sonjit.errors import InputError
 from sonjit.explain.classes import ClassBox, LocalizeBy, crop_box, localize_classes
 from sonjit.geometry.boxes import RotatedBox, crop
 from sonjit.metrics.localization import localization_error
-from sonjit.networks.cam import Classifier, View
+from sonjit.networks.classifiers import Classifier, View
 from sonjit.results import Box
 from sonjit.training.augment import (
     NO_AUGMENTATION,

@@ -26,7 +26,8 @@ from sonjit.explain.classes import image_tensor
 from sonjit.files import write_text
 from sonjit.media import rgb_from
 from sonjit.networks.answers import Answerer, AnswerHead, save_answerer, word_numbers, words_of
-from sonjit.networks.cam import CamNetwork, load_classifier
+from sonjit.networks.cam import CamNetwork
+from sonjit.networks.classifiers import load_classifier
 from sonjit.training.loop import WEIGHTS, TrainingSettings, train
 from sonjit.training.recipes import TrainingRequest, settings_from
 from sonjit.training.settings import check_at_least
