@@ -414,7 +414,7 @@ def test_a_page_without_https_says_how_a_phone_gets_a_picture(page):
 def test_the_page_opens_as_an_app_without_its_server(browser, new_server):
     server = new_server("--token", "secret")
     browser.expected += ["ERR_CONNECTION_REFUSED", "ERR_FAILED", "WebSocket connection"]
-    page = Page(browser, f"{server.url}/?token=secret")
+    page = Page(browser, f"{server.url}/#token=secret")
     missing, told, secrets = run(browser, """
         await navigator.serviceWorker.ready;
         const kept = await caches.open("sonjit-page");
@@ -426,10 +426,10 @@ def test_the_page_opens_as_an_app_without_its_server(browser, new_server):
         return [missing, await (await fetch(address)).json(), secrets];
     """)  # fmt: skip
     assert missing == secrets == []
-    assert told["start_url"] == "./?token=secret"
+    assert told["start_url"] == "./#token=secret"
     assert told["display"] == "standalone"
     server.stop()
-    browser.get(f"{server.url}/?token=secret")
+    browser.get(f"{server.url}/#token=secret")
     page.wait_until_ready()
     assert page["message"].get_attribute("data-code") == "gone"
     assert page["start"].is_displayed()
@@ -440,12 +440,12 @@ def test_a_phone_is_shown_where_to_go(page, new_server):
     page.wait(lambda: "--host 0.0.0.0" in page["phone-dialog"].text, "the word that nobody else reaches this server")
     page.browser.find_element("css selector", "#phone-dialog .close").click()
     server = new_server("--host", "0.0.0.0", "--token", "secret")
-    other = Page(page.browser, f"{server.url}/?token=secret")
+    other = Page(page.browser, f"{server.url}/#token=secret")
     other.click("phone")
     other.wait(other["phone-dialog"].is_displayed, "the dialog")
     code = other.browser.find_element("css selector", "#phone-addresses img")
     address = other.browser.find_element("css selector", "#phone-addresses a").text
-    assert address.endswith(f":{server.port}/?token=secret")
+    assert address.endswith(f":{server.port}/#token=secret")
     assert "--tls" in other["phone-words"].text
     other.wait(lambda: code.get_property("complete"), "the code")
     seen = cv2.imdecode(np.frombuffer(code.screenshot_as_png, np.uint8), cv2.IMREAD_COLOR)
@@ -470,7 +470,7 @@ def test_a_server_that_goes_is_told_and_found_again(browser, new_server):
     token = ("--token", "open-sesame")
     server = new_server(*token)
     browser.expected += ["ERR_CONNECTION_REFUSED", "WebSocket connection", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE"]
-    page = Page(browser, f"{server.url}/?token=open-sesame")
+    page = Page(browser, f"{server.url}/#token=open-sesame")
     page.start()
     page.wait(lambda: page.ink, "a drawing")
     server.stop(signal.SIGKILL)
@@ -490,7 +490,7 @@ def test_a_server_that_comes_back_with_another_token_says_so(browser, new_server
         "ERR_EMPTY_RESPONSE",
         "401",
     ]
-    page = Page(browser, f"{server.url}/?token=open-sesame")
+    page = Page(browser, f"{server.url}/#token=open-sesame")
     page.start()
     server.stop(signal.SIGKILL)
     page.wait(lambda: page["message"].get_attribute("data-code") == "server_gone", "that it is gone")

@@ -44,7 +44,7 @@ def test_it_says_where_it_is_and_stops_without_a_word(signal_):
         line = process.stdout.readline()
         address = line.split()[-1]
         assert line.startswith("serving at http://127.0.0.1:")
-        assert address.endswith("/?token=a%26b")
+        assert address.endswith("/#token=a%26b")
         with urllib.request.urlopen(address.replace("/?", "/healthz?")) as response:
             assert response.status == 200
         process.send_signal(signal_)
@@ -56,18 +56,18 @@ def test_it_says_where_it_is_and_stops_without_a_word(signal_):
 def test_on_all_addresses_it_says_where_other_devices_find_it(monkeypatch, capsys):
     settings = Settings(host="0.0.0.0", token="a&b")
     local, *others = page_addresses(settings, 80)
-    assert local == "http://127.0.0.1:80/?token=a%26b"
+    assert local == "http://127.0.0.1:80/#token=a%26b"
     assert not any("127.0.0.1" in one or "0.0.0.0" in one for one in others)
     monkeypatch.setattr(addresses, "addresses_of_machine", lambda *, ipv6: ["192.168.1.5", *["fd00::5"] * ipv6])
     tell_address(open_page=False, page="annotate/")(page_addresses(settings, 80))
     said = capsys.readouterr().out.splitlines()
     assert said[:2] == [
-        "serving at http://127.0.0.1:80/annotate/?token=a%26b",
-        "for other devices: http://192.168.1.5:80/annotate/?token=a%26b",
+        "serving at http://127.0.0.1:80/annotate/#token=a%26b",
+        "for other devices: http://192.168.1.5:80/annotate/#token=a%26b",
     ]
     assert "--tls" in said[2]
     every = page_addresses(Settings(host="::", token="x"), 80)
-    assert every == [f"http://{host}:80/?token=x" for host in ("[::1]", "192.168.1.5", "[fd00::5]")]
+    assert every == [f"http://{host}:80/#token=x" for host in ("[::1]", "192.168.1.5", "[fd00::5]")]
 
 
 @pytest.mark.slow
@@ -169,7 +169,7 @@ def test_https_with_its_own_certificate(tmp_path, monkeypatch):
 
 
 def test_the_qr_code_holds_the_address():
-    address = "https://192.168.1.5:8765/?token=s%26cret"
+    address = "https://192.168.1.5:8765/#token=s%26cret"
     lines = qr_lines(address)
     halves = [[(letter in "▀█", letter in "▄█") for letter in line] for line in lines]
     dark = np.array(halves).transpose(0, 2, 1).reshape(2 * len(lines), len(lines[0]))

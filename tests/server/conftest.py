@@ -95,10 +95,12 @@ def frame_message(number, data, *, time=0.0, kind=0, size=(0, 0), magic=b"SNJ1")
 
 
 @contextlib.contextmanager
-def open_stream(live, query="", origin=None):
+def open_stream(live, origin=None, headers=None, subprotocols=None):
     """A stream of a client's own, to a server behind a real port."""
-    address = f"ws://127.0.0.1:{live.port}/v1/stream{query}"
-    with connect(address, origin=origin, compression=None, max_size=None) as socket:
+    address = f"ws://127.0.0.1:{live.port}/v1/stream"
+    with connect(
+        address, origin=origin, additional_headers=headers, subprotocols=subprotocols, compression=None, max_size=None
+    ) as socket:
         yield Socket(socket)
 
 

@@ -226,7 +226,7 @@ def test_the_token_guards_these_endpoints_too(made, ask):
     client = ask(project=made[0], token="close-sesame")
     refusal(client.get(DOOR), 401, "no_token")
     refusal(post(client, mark("cam0", 0, (1, 2))), 401, "no_token")
-    assert client.get(f"{DOOR}?token=close-sesame").status_code == 200
+    assert client.get(DOOR, headers={"authorization": "Bearer close-sesame"}).status_code == 200
     foreign = {"origin": "http://elsewhere.example", "authorization": "Bearer close-sesame"}
     refusal(client.get(DOOR, headers=foreign), 403, "bad_origin")
     assert client.get("/annotate/").status_code == 200

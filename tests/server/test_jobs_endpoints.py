@@ -142,13 +142,13 @@ def test_every_endpoint_wants_the_token_where_there_is_one(endpoints, media):
     client = endpoints(token="s3cret")
     body = (media / "photo.jpg").read_bytes()
     refusal(client.post("/v1/jobs?kind=hands", content=body), 401, "no_token")
-    shown = client.post("/v1/jobs?kind=hands", content=body, headers={"authorization": "Bearer s3cret"})
-    endpoint = f"/v1/jobs/{shown.json()['id']}"
+    shown = {"authorization": "Bearer s3cret"}
+    endpoint = client.post("/v1/jobs?kind=hands", content=body, headers=shown).headers["location"]
     for path in (endpoint, f"{endpoint}/events", f"{endpoint}/result.csv", f"{endpoint}/drawn.jpg"):
         refusal(client.get(path), 401, "no_token")
-    with client.stream("GET", f"{endpoint}/events?token=s3cret") as events:
+    with client.stream("GET", f"{endpoint}/events", headers=shown) as events:
         assert '"state":"done"' in list(events.iter_lines())[-2]
-    assert client.get(f"{endpoint}/drawn.jpg?token=s3cret").status_code == 200
+    assert client.get(f"{endpoint}/drawn.jpg", headers=shown).status_code == 200
 
 
 @pytest.mark.slow

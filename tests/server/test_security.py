@@ -24,8 +24,9 @@ def test_a_server_on_all_addresses_goes_by_any_name_and_asks_for_the_token(ask):
     client = ask(host="0.0.0.0", token="secret")
     named = {"host": "laptop.local:8765", "origin": "http://laptop.local:8765"}
     refusal(client.get("/healthz", headers=named), 401, "no_token")
-    assert client.get("/healthz?token=secret", headers=named).status_code == 200
-    refusal(client.get("/healthz?token=secret", headers=named | {"origin": "http://evil.example"}), 403, "bad_origin")
+    named["authorization"] = "Bearer secret"
+    assert client.get("/healthz", headers=named).status_code == 200
+    refusal(client.get("/healthz", headers=named | {"origin": "http://evil.example"}), 403, "bad_origin")
 
 
 @pytest.mark.slow
@@ -80,20 +81,38 @@ def test_the_token_goes_with_every_call(path, ask):
     for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic s&cret 1"}):
         refusal(client.get(path, headers=headers), 401, "no_token")
     assert client.get(path, headers={"authorization": "Bearer s&cret 1"}).status_code == 200
-    assert client.get(path, params={"token": "s&cret 1"}).status_code == 200
+    refusal(client.get(path, params={"token": "s&cret 1"}), 401, "no_token")  # logs keep addresses
     assert client.get("/skeletons/hand_mediapipe21.json").status_code == 200  # the same in every installation
 
 
 def test_the_token_of_a_stream(listen):
     live = listen(token="secret", allow_origins=("http://friend.example:3000",))
-    for query in ("", "?token=wrong", "?token=s%C3%A9cret"):
-        with open_stream(live, query) as socket:
+    for shown in ({}, {"headers": {"authorization": "Bearer wrong"}}, {"subprotocols": ["sonjit", "sonjit.token.c2"]}):
+        with open_stream(live, **shown) as socket:
             closed = socket.end()
         assert closed.code == 1008
         assert "token" in closed.reason
     for origin in (f"http://127.0.0.1:{live.port}", "http://friend.example:3000", None):
-        with open_stream(live, "?token=secret", origin) as socket:
+        with open_stream(live, origin=origin, headers={"authorization": "Bearer secret"}) as socket:
             assert configure(socket)[-1]["type"] == "ready"
+    with open_stream(live, subprotocols=["sonjit", "sonjit.token.c2VjcmV0"]) as socket:  # as pages show it
+        assert configure(socket)[-1]["type"] == "ready"
+
+
+def test_a_browser_that_showed_the_token_keeps_a_cookie_that_does_not_hold_it(ask):
+    client = ask(token="s&cret 1")
+    refusal(client.post("/v1/token"), 401, "no_token")
+    kept = client.post("/v1/token", headers={"authorization": "Bearer s&cret 1"})
+    assert kept.status_code == 204
+    cookie = kept.headers["set-cookie"]
+    assert all(word in cookie for word in ("HttpOnly", "SameSite=strict", "sonjit_token_80="))
+    assert "cret" not in cookie
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/manifest.webmanifest").json()["start_url"] == "./#token=s%26cret%201"
+    other = ask(token="another")
+    other.cookies = client.cookies
+    refusal(other.get("/healthz"), 401, "no_token")
+    assert "token" not in ask().get("/manifest.webmanifest").text
 
 
 @pytest.mark.parametrize(

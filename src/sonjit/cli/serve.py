@@ -120,7 +120,7 @@ def tell_address(*, open_page: bool, page: str = "", cert: Path | None = None) -
     from sonjit.server.addresses import for_other_devices, qr_lines
 
     def tell(addresses: list[str]) -> None:
-        address, *others = (one.replace("/?", f"/{page}?") if "?" in one else one + page for one in addresses)
+        address, *others = (one.replace("/#", f"/{page}#") if "#" in one else one + page for one in addresses)
         sys.stdout.write(f"serving at {address}\n")
         for other in others:
             sys.stdout.write(f"for other devices: {other}\n")

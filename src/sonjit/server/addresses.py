@@ -20,8 +20,8 @@ def page_addresses(settings: Settings, port: int) -> list[str]:
     own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host)
     hosts = [settings.host] if own is None else [own, *addresses_of_machine(ipv6=settings.host == "::")]
     scheme = "http" if settings.tls_cert is None else "https"
-    query = f"?token={quote(settings.token, safe='')}" if settings.token else ""
-    return [f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/{query}" for host in hosts]
+    fragment = f"#token={quote(settings.token, safe='')}" if settings.token else ""
+    return [f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/{fragment}" for host in hosts]
 
 
 def for_other_devices(addresses: list[str]) -> list[str]:

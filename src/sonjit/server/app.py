@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -39,6 +39,7 @@ from sonjit.server.options import known_options, value_schema
 from sonjit.server.service import Service
 from sonjit.server.settings import Settings
 from sonjit.server.stream import Stream
+from sonjit.server.tokens import shows_token, token_router
 from sonjit.skeletons import load_skeleton
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def app_files() -> list[str]:
     return [name for name in names if not name.startswith(others)]
 
 
-def file_router() -> APIRouter:
+def file_router(settings: Settings) -> APIRouter:
     """Files that lie in other packages."""
     router = APIRouter(include_in_schema=False)
 
@@ -158,10 +159,11 @@ def file_router() -> APIRouter:
         return {"files": ["./", *app_files()]}
 
     @router.get("/manifest.webmanifest")
-    def manifest(token: str = "") -> Response:
+    def manifest(request: Request) -> Response:
         content = json.loads((PAGE / "manifest.webmanifest").read_text("utf-8"))
-        if token:
-            content["start_url"] = f"./?token={quote(token, safe='')}"  # else the installed app would have none
+        if settings.token is not None and shows_token(request.scope, settings.token):
+            # some systems give the installed app no cookies
+            content["start_url"] = f"./#token={quote(settings.token, safe='')}"
         return JSONResponse(content, media_type=_MEDIA_TYPES[".webmanifest"])
 
     @router.get("/sample.mp4")
@@ -264,8 +266,9 @@ def create_app(settings: Settings | None = None, folder: Path | None = None) -> 
         app.include_router(annotation_router(Studio(project, service), service))
     app.include_router(kind_router())
     app.include_router(address_router(settings))
+    app.include_router(token_router(settings))
     app.include_router(image_router(service))
-    app.include_router(file_router())
+    app.include_router(file_router(settings))
     app.mount("/", PageFiles())
     return app
 

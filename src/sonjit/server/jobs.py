@@ -40,6 +40,7 @@ from sonjit.server.options import (
     upload_body,
 )
 from sonjit.server.schemas import job_answer, responses
+from sonjit.server.tokens import KEPT_S
 from sonjit.server.uploads import JobInput, Upload, input_from_files, open_upload
 
 _DETECTORS = Option(
@@ -55,7 +56,6 @@ _BODY = upload_body({"type": "array", "items": BINARY})
 _PIECE_BYTES = 1 << 20  # of an upload: written by another thread, while the loop serves others
 _BETWEEN_EVENTS_S = 0.1
 _KEEP_ALIVE_S = 15
-_KEPT_S = 400 * 86_400  # of a cookie: the longest that browsers grant
 
 
 def _parameters() -> list[Json]:
@@ -149,7 +149,7 @@ def _owner(request: Request) -> str:
 
 def _with_owner(response: Response, owner: str) -> Response:
     """Let a browser keep its secret, out of reach of any script and of other sites."""
-    response.set_cookie(_COOKIE, owner, max_age=_KEPT_S, path="/v1/jobs", httponly=True, samesite="strict")
+    response.set_cookie(_COOKIE, owner, max_age=KEPT_S, path="/v1/jobs", httponly=True, samesite="strict")
     return response
 
 

@@ -8,12 +8,11 @@ and what a browser says of the page that it comes from must fit.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import ipaddress
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -21,6 +20,7 @@ from starlette.websockets import WebSocket
 from sonjit.server.errors import RefusedError
 from sonjit.server.service import Service
 from sonjit.server.settings import MB, Settings, is_loopback
+from sonjit.server.tokens import accept, shows_token
 
 
 def limited(request: Request, max_bytes: int, option: str, take: Callable[[int], None] = lambda _: None) -> Request:
@@ -92,7 +92,7 @@ class Middleware:
             check_caller(scope, self._settings)
         except RefusedError as refusal:
             socket = WebSocket(scope, receive, send)
-            await socket.accept()  # a browser reports nothing of a refusal to its page before
+            await accept(socket)  # a browser reports nothing of a refusal to its page before
             await socket.close(_REFUSED, str(refusal).encode()[:120].decode(errors="ignore"))
             return
         await self._app(scope, receive, send)
@@ -185,13 +185,10 @@ def check_caller(scope: Scope, settings: Settings) -> None:
         raise RefusedError(
             "bad_origin", f"pages of {origin} may not call this server: allow them with --allow-origin {origin}"
         )
-    if (
-        settings.token is not None
-        and scope["path"].startswith(_ENDPOINTS)
-        and not _shows(scope, headers, settings.token)
-    ):
+    if settings.token is not None and scope["path"].startswith(_ENDPOINTS) and not shows_token(scope, settings.token):
         raise RefusedError(
-            "no_token", "this server wants its token: send the header Authorization: Bearer TOKEN, or ?token=TOKEN"
+            "no_token",
+            "this server wants its token: send the header Authorization: Bearer TOKEN, or open the page by its address",
         )
 
 
@@ -221,11 +218,3 @@ def _is_own_page(headers: Headers, host: str, settings: Settings) -> bool:
     if origin is None:  # no browser, the address line, or a plain image or link on a page
         return headers.get("sec-fetch-site") != "cross-site" or headers.get("sec-fetch-mode") == "navigate"
     return origin in (f"http://{host}", f"https://{host}", *settings.allow_origins)
-
-
-def _shows(scope: Scope, headers: Headers, token: str) -> bool:
-    """Whether a request has the token."""
-    scheme, _, shown = headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        shown = QueryParams(scope["query_string"]).get("token", "")
-    return hmac.compare_digest(shown.encode(), token.encode())

@@ -158,8 +158,8 @@ def read_value(option: Option, value: object) -> OptionValue:
 
 
 def single_values(query: QueryParams) -> dict[str, str]:
-    """A query string's parameters without the token; RefusedError where one is there twice."""
-    pairs = [(name, value) for name, value in query.multi_items() if name != "token"]
+    """A query string's parameters; RefusedError where one is there twice."""
+    pairs = query.multi_items()
     values = dict(pairs)
     if len(values) < len(pairs):
         raise RefusedError("bad_option", f"{_shown(_twice(name for name, _ in pairs))} is given more than once")

@@ -28,6 +28,7 @@ from sonjit.server.images import decode_upload, raw_image
 from sonjit.server.options import MEASURES, SessionOptions, each_kind_once, read_detector, read_value
 from sonjit.server.service import Service
 from sonjit.server.sessions import Session
+from sonjit.server.tokens import accept
 
 _GOING_AWAY, _REFUSED, _FULL, _IDLE = 1001, 1008, 1013, 4408
 _MOST_SETTINGS = 32
@@ -57,7 +58,7 @@ class Stream:
 
     async def run(self) -> None:
         """Serve the client until one of both sides leaves."""
-        await self._socket.accept()
+        await accept(self._socket)
         settings = self._service.settings
         if len(self._service.streams) >= settings.max_clients:
             await self._close(_FULL, f"{settings.max_clients} clients are served already: try again later")

@@ -24,7 +24,7 @@ def run_module(body, given):
         const given = {json.dumps(given)};
         const page = (name) => import({json.dumps(PAGE.as_uri() + "/")} + name);
         const tell = (value) => console.log(JSON.stringify(value));
-        globalThis.location = {{href: "http://host:1/?token=secret", origin: "http://host:1", search: "", hash: ""}};
+        globalThis.location = {{href: "http://host:1/#token=secret", origin: "http://host:1", search: "", hash: ""}};
     """
     result = subprocess.run([node, "--input-type=module"], input=head + body, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

@@ -1,6 +1,6 @@
 /** The page of the endpoints: made of /openapi.json, with a form to try one image. */
 
-import { call, tokenOfPage, thisServer } from "./endpoints.js";
+import { call, thisServer } from "./endpoints.js";
 import { speak } from "./i18n.js";
 import { loadKinds } from "./kinds.js";
 import { paint } from "./painter.js";
@@ -18,7 +18,6 @@ const make = (name, members = {}, ...inside) => {
 
 const description = await (await fetch("/openapi.json")).json();
 await Promise.all([speak("en"), loadKinds().catch(() => {})]); // without them nothing is drawn
-const token = tokenOfPage(thisServer);
 const images = Object.entries(description.paths)
   .filter(([, endpoints]) => endpoints.post?.tags?.includes("images"))
   .map(([path, endpoints]) => ({ path, ...endpoints.post }));
@@ -59,8 +58,7 @@ function endpoint() {
 
 function showCommand() {
   const name = find("image").files[0]?.name ?? "photo.jpg";
-  const header = token ? " -H 'Authorization: Bearer TOKEN'" : "";
-  find("shell").textContent = `curl${header} --data-binary '@${name.replaceAll("'", "")}' '${endpoint()}'`;
+  find("shell").textContent = `curl --data-binary '@${name.replaceAll("'", "")}' '${endpoint()}'`;
 }
 
 /** @param {SubmitEvent} event */
@@ -72,7 +70,7 @@ async function send(event) {
   find("drawn").hidden = true;
   const file = find("image").files[0];
   try {
-    const answer = await call(endpoint(), token, { method: "POST", body: file });
+    const answer = await call(endpoint(), null, { method: "POST", body: file });
     await draw(file, answer);
     const text = JSON.stringify(answer, null, 1);
     find("answer").textContent = text.length > LONGEST_ANSWER ? `${text.slice(0, LONGEST_ANSWER)}\n…` : text;
@@ -136,7 +134,6 @@ function endpointRow(path, method, { description: words, summary, parameters = [
   return make("details", {}, make("summary", {}, ...title), what, ...table, ...answerOf(responses));
 }
 
-find("home").search = location.search; // its token, where there is one
 find("kind").append(...images.map(({ path }) => make("option", { value: path }, path.split("/").at(-1) ?? path)));
 find("kind").addEventListener("change", showOptions);
 find("options").addEventListener("input", showCommand);

@@ -227,8 +227,7 @@ function showPhase() {
 }
 
 function wire() {
-  find("docs").search = location.search; // its token, where there is one
-  find("manifest").href += location.search;
+  find("manifest").href = "manifest.webmanifest"; // by now the browser has its cookie
   wireSettings(store, document);
   wireStyle(store);
   wireTabs(find("data-tabs"));

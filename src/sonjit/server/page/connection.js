@@ -1,6 +1,6 @@
 /** One stream to the server, as docs/server.md has it: configure, send images, get answers, connect again by itself. */
 
-import { ServerError, call, frameMessage, thisServer, tokenOfPage } from "./endpoints.js";
+import { ServerError, call, frameMessage, thisServer } from "./endpoints.js";
 
 export { ServerError, detectImage, thisServer } from "./endpoints.js";
 
@@ -36,7 +36,7 @@ export class Connection extends EventTarget {
   constructor({ url = thisServer, token, detectors = [], measures = false } = {}) {
     super();
     this.#url = url;
-    this.#token = token ?? tokenOfPage(url);
+    this.#token = token ?? null;
     this.#wanted = { detectors, measures };
   }
 
@@ -122,8 +122,7 @@ export class Connection extends EventTarget {
   #connect() {
     this.#become("connecting");
     const address = new URL("/v1/stream", this.#url.replace(/^http/, "ws"));
-    if (this.#token) address.searchParams.set("token", this.#token);
-    const socket = new WebSocket(address);
+    const socket = new WebSocket(address, this.#token ? ["sonjit", `sonjit.token.${base64url(this.#token)}`] : []);
     this.#socket = socket;
     let opened = false;
     socket.onopen = () => {
@@ -247,3 +246,6 @@ export class Connection extends EventTarget {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 }
+
+/** As subprotocols of a WebSocket can hold it. @param {string} text */
+const base64url = (text) => btoa(text).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");

@@ -36,19 +36,19 @@ export async function detectImage(kind, blob, options = {}, { url = thisServer, 
   for (const [name, value] of Object.entries(options)) {
     if (value !== undefined && value !== null) endpoint.searchParams.set(name, String(value));
   }
-  return call(endpoint, token ?? tokenOfPage(url), { method: "POST", body: blob });
+  return call(endpoint, token, { method: "POST", body: blob });
 }
 
 /**
  * One call of an endpoint that answers JSON.
  *
  * @param {URL} endpoint
- * @param {string | null} token
+ * @param {string | null} [token] of a server that this page is not from
  * @param {RequestInit} [request]
  * @returns {Promise<Record<string, any>>}
  * @throws {ServerError}
  */
-export async function call(endpoint, token, request = {}) {
+export async function call(endpoint, token = null, request = {}) {
   const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
   let answer, body;
   try {
@@ -63,24 +63,22 @@ export async function call(endpoint, token, request = {}) {
   return body;
 }
 
-/**
- * The token in the address of a page that the server itself gave out.
- *
- * @param {string} url the server's
- * @returns {string | null}
- */
-export function tokenOfPage(url) {
+/** Hand in the token after the # of the page's address and take it off there: from then on a cookie stands for it. */
+async function handInToken() {
   const page = globalThis.location;
-  return page?.origin === new URL(url).origin ? new URLSearchParams(page.search).get("token") : null;
+  const words = new URLSearchParams(page?.hash.slice(1));
+  const token = words.get("token");
+  if (token === null || page.origin !== new URL(thisServer).origin) return;
+  words.delete("token");
+  history.replaceState(history.state, "", `${page.pathname}${page.search}${words.size ? `#${words}` : ""}`);
+  const headers = { Authorization: `Bearer ${token}` };
+  await fetch(new URL("/v1/token", thisServer), { method: "POST", headers }).catch(() => {}); // the next call says why
 }
 
-/** An endpoint's address that a link or a stream of events can use: these cannot send headers. @param {string} path @returns {string} */
-export function addressOf(path) {
-  const address = new URL(path, thisServer);
-  const token = tokenOfPage(thisServer);
-  if (token) address.searchParams.set("token", token);
-  return address.href;
-}
+await handInToken();
+
+/** @param {string} path @returns {string} an endpoint's whole address */
+export const addressOf = (path) => new URL(path, thisServer).href;
 
 /**
  * One image as a message of the stream.

@@ -1,6 +1,6 @@
 /** Whole videos and folders through the server's jobs: upload, progress, cancel, results. */
 
-import { ServerError, addressOf, call, thisServer, tokenOfPage } from "./endpoints.js";
+import { ServerError, addressOf, call, thisServer } from "./endpoints.js";
 import { onLanguage, text } from "./i18n.js";
 import { JobItem } from "./job-item.js";
 import { kinds } from "./kinds.js";
@@ -8,7 +8,6 @@ import { PageError } from "./messages.js";
 import { isImage, isVideo } from "./sources.js";
 
 const ENDED = ["done", "failed", "cancelled"];
-const token = tokenOfPage(thisServer);
 
 /** The list of jobs. */
 export class Jobs {
@@ -31,7 +30,7 @@ export class Jobs {
 
   /** The jobs that the server has already. */
   async load() {
-    const jobs = /** @type {any} */ (await call(new URL("/v1/jobs", thisServer), token));
+    const jobs = /** @type {any} */ (await call(new URL("/v1/jobs", thisServer)));
     for (const job of jobs.reverse()) this.#follow(this.#item(job), job);
   }
 
@@ -116,9 +115,8 @@ export class Jobs {
 
   /** @param {string} path @param {string} method @returns {Promise<boolean>} whether it is so now */
   async #ask(path, method) {
-    const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
     try {
-      const answer = await fetch(new URL(path, thisServer), { method, headers });
+      const answer = await fetch(new URL(path, thisServer), { method });
       if (answer.ok || answer.status === 404) return true;
       this.#onError(errorOf(await answer.text()));
     } catch {
@@ -144,7 +142,6 @@ function post(path, form, onShare, onAbort) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", new URL(path, thisServer));
-    if (token) request.setRequestHeader("Authorization", `Bearer ${token}`);
     request.upload.onprogress = ({ loaded, total }) => onShare(loaded / total);
     request.onload = () => (request.status === 202 ? resolve(JSON.parse(request.responseText)) : reject(errorOf(request.responseText)));
     request.onerror = () => reject(new ServerError("gone", ""));

@@ -1,6 +1,6 @@
 /** What this server can find, from `GET /v1/kinds`: kinds of detectors, types of results and their skeletons. */
 
-import { call, hasNoServer, thisServer, tokenOfPage } from "./endpoints.js";
+import { call, hasNoServer, thisServer } from "./endpoints.js";
 import { addSkeletons } from "./skeletons.js";
 
 /**
@@ -23,7 +23,7 @@ export let columns = [];
 /** Ask the server, or the folder that `sonjit page` wrote, once. */
 export async function loadKinds() {
   const place = hasNoServer ? new URL("./kinds.json", import.meta.url) : new URL("/v1/kinds", thisServer);
-  const answer = await call(place, tokenOfPage(thisServer));
+  const answer = await call(place);
   ({ kinds, results, columns } = /** @type {any} */ (answer));
   await addSkeletons(Object.assign({}, ...Object.values(results).map(({ skeletons }) => skeletons)));
 }

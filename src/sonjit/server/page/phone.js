@@ -1,6 +1,6 @@
 /** On a phone: the addresses that other devices can open, as QR codes, and what a camera there needs. */
 
-import { addressOf, call } from "./endpoints.js";
+import { call, thisServer } from "./endpoints.js";
 import { onLanguage, text } from "./i18n.js";
 
 const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
@@ -17,7 +17,7 @@ export function wirePhone(failed) {
   };
   find("phone").onclick = async () => {
     try {
-      found = await call(new URL(addressOf("/v1/addresses")), null);
+      found = await call(new URL("/v1/addresses", thisServer));
     } catch (error) {
       return failed(error);
     }

@@ -6,18 +6,14 @@
  *   source?: string, compare?: string, longest?: number}} Shared
  */
 
-/** Not shared: who is sent a link has a token of their own, or must not have this one. */
-const PRIVATE = ["token"];
-
 /**
- * The page's address with settings; without a token.
+ * The page's address with settings.
  *
  * @param {any} state the store's @param {Settings} usual
  * @returns {string}
  */
 export function linkOf({ detectors, options, style, mirrors, source, compare, longest }, usual) {
   const address = new URL(location.href);
-  for (const name of PRIVATE) address.searchParams.delete(name);
   const on = Object.entries(/** @type {Settings["detectors"]} */ (detectors)).filter(([, one]) => one.on);
   const words = new URLSearchParams({ detectors: on.map(([kind, { model, max }]) => `${kind}:${model}:${max}`).join(",") });
   for (const [name, value] of Object.entries(options)) words.set(name, String(value));

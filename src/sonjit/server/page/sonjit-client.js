@@ -7,7 +7,7 @@
  */
 
 import { Connection, ServerError, detectImage, thisServer } from "./connection.js";
-import { call, tokenOfPage } from "./endpoints.js";
+import { call } from "./endpoints.js";
 import { openDetector } from "./tfjs-detector.js";
 import { fileOf } from "./tfjs-images.js";
 import { skeletonHelpers } from "./tfjs-skeletons.js";
@@ -48,7 +48,7 @@ export async function createDetector(model, config) {
 
 /** @param {Options} own @param {Wanted} wanted */
 async function open({ server = thisServer }, wanted) {
-  const { url = thisServer, token = tokenOfPage(url) } = typeof server === "string" ? { url: server } : server;
+  const { url = thisServer, token = null } = typeof server === "string" ? { url: server } : server;
   await call(new URL("/healthz", url), token); // says more of what is wrong than a WebSocket does
   const backend = new OnServer({ url, token }, wanted);
   await backend.load();

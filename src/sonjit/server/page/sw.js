@@ -35,7 +35,7 @@ async function newest(request) {
   if (!place) return fetch(request);
   try {
     const answer = await fetch(request);
-    if (answer.status === 200) await cache.put(place, answer.clone()); // its address without a token
+    if (answer.status === 200) await cache.put(place, answer.clone());
     return answer.ok || !kept ? answer : kept;
   } catch (error) {
     if (!kept) throw error;
