@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from sonjit.cli import main
@@ -45,10 +46,15 @@ def test_it_says_where_it_is_and_stops_without_a_word(signal_):
         address = line.split()[-1]
         assert line.startswith("serving at http://127.0.0.1:")
         assert address.endswith("/#token=a%26b")
-        with urllib.request.urlopen(address.replace("/?", "/healthz?")) as response:
-            assert response.status == 200
-        process.send_signal(signal_)
+        host, shown = address.removeprefix("http://").partition("/")[0], {"authorization": "Bearer a&b"}
+        with connect(f"ws://{host}/v1/stream", additional_headers=shown) as stream:
+            stream.send('{"type": "configure", "detectors": []}')
+            assert "ready" in stream.recv(timeout=20)
+            process.send_signal(signal_)
+            with pytest.raises(ConnectionClosed) as closed:
+                stream.recv(timeout=20)
         rest, complaints = process.communicate(timeout=30)
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1001, "the server stops")
     assert (rest, complaints) == ("", "")
     assert process.returncode in (0, -signal.SIGTERM)
 

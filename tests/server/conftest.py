@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from sonjit.server import job as job_queue
+from sonjit.server import job_queue
 from sonjit.server.app import create_app
 from sonjit.server.run import make_server
 from sonjit.server.settings import Settings

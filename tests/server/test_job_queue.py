@@ -1,4 +1,5 @@
 import os
+import shutil
 import threading
 import time
 from contextlib import nullcontext
@@ -11,7 +12,8 @@ from sonjit.errors import JobError
 from sonjit.runs import Summary
 from sonjit.server import job as job_module
 from sonjit.server.errors import RefusedError
-from sonjit.server.job import INPUT, Jobs, UploadJob
+from sonjit.server.job import INPUT, UploadJob
+from sonjit.server.job_queue import Jobs
 from sonjit.server.settings import Settings
 from sonjit.server.uploads import JobInput
 
@@ -233,7 +235,50 @@ def test_a_disk_that_refuses_is_named(jobs, monkeypatch):
     def refuse(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("sonjit.server.job.WorkFolder", refuse)
+    monkeypatch.setattr("sonjit.server.job_queue.WorkFolder", refuse)
     with pytest.raises(RefusedError, match="No space left on device") as refused, jobs().place():
         pass
     assert refused.value.code == "failed"
+
+
+def test_jobs_in_a_folder_outlive_the_server(jobs, runs, tmp_path):
+    folder = tmp_path / "jobs"
+    before = jobs(jobs_folder=folder)
+    done, failed, running, waiting = (add(before, f"{number}.mp4") for number in range(4))
+    runs.steps.release(3)
+    wait_for(lambda: runs.begun[-1:] == ["1.mp4"])
+    runs.failure = JobError("it is cut")
+    runs.steps.release(1)
+    wait_for(lambda: runs.begun[-1:] == ["2.mp4"])
+    runs.failure = None
+    threading.Timer(0.05, runs.steps.release, (1,)).start()
+    before.close()
+    assert (running.state, waiting.state, runs.begun) == ("waiting", "waiting", ["0.mp4", "1.mp4", "2.mp4"])
+    (folder / "an upload that never ended" / INPUT).mkdir(parents=True)
+
+    after = jobs(jobs_folder=folder)
+    seen = after.newest_first(OWNER)
+    assert [job.id for job in seen] == [job.id for job in (waiting, running, failed, done)]
+    assert [one.to_dict() for one in seen[2:]] == [one.to_dict() for one in (failed, done)]
+    assert (seen[2].state, seen[2].message) == ("failed", "it is cut")
+    runs.steps.release(6)
+    wait_for(lambda: {job.state for job in seen} == {"done", "failed"})
+    assert runs.begun[3:] == ["2.mp4", "3.mp4"]
+    for job in seen:
+        after.delete(job)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_killed_server_leaves_its_jobs_to_the_next(jobs, runs, tmp_path):
+    before = jobs(jobs_folder=tmp_path / "jobs")
+    job = add(before)
+    runs.steps.release(1)
+    wait_for(lambda: job.frames == 1)
+    left = tmp_path / "left"
+    shutil.copytree(tmp_path / "jobs", left)  # as the disk is at this moment
+    runs.steps.release(2)
+    wait_for(lambda: job.state == "done")
+    after = jobs(jobs_folder=left)
+    runs.steps.release(3)
+    wait_for(lambda: after.find(job.id, OWNER).state == "done")
+    assert {path.name for path in after.find(job.id, OWNER).folder.iterdir()} >= {"job.json", "result.jsonl"}

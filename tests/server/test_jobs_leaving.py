@@ -12,9 +12,9 @@ import cv2
 import pytest
 import uvicorn
 
-from sonjit.server import job as job_queue
+from sonjit.server import job_queue
 from sonjit.server import jobs as jobs_module
-from sonjit.server.job import Jobs
+from sonjit.server.job_queue import Jobs
 from sonjit.server.run import make_server
 from sonjit.server.settings import Settings
 

@@ -64,6 +64,7 @@ def serve(
     cert: Path | None = None,
     key: Path | None = None,
     allow_origin: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    jobs_folder: Path | None = None,
     verbose: Annotated[bool, Parameter(negative="")] = False,
     limits: Limits = _DEFAULT_LIMITS,
 ) -> int:
@@ -84,6 +85,7 @@ def serve(
         cert: Certificate (PEM) with which to speak https in place of its own.
         key: Its key (PEM).
         allow_origin: Let pages of another origin call, e.g. http://localhost:3000; may be given several times.
+        jobs_folder: Keep jobs in this folder, where they outlive the server: what had not ended begins anew.
         verbose: Log every request.
     """
     from sonjit.server.run import serve
@@ -93,7 +95,8 @@ def serve(
     del given["read_timeout"]
     if limits.workers is None:
         del given["workers"]
-    settings = Settings(host=host, token=token, tls_cert=cert, tls_key=key, allow_origins=allow_origin, **given)
+    given |= {"tls_cert": cert, "tls_key": key, "allow_origins": allow_origin, "jobs_folder": jobs_folder}
+    settings = Settings(host=host, token=token, **given)
     if tls and cert is None:
         settings = replace(settings, **_own_certificate(host))
     log_to_stderr(verbose=verbose)

@@ -1,33 +1,26 @@
-"""One job: what it is asked, how far it is, and its files.
-
-The jobs that there are, and the thread that does them one after the other.
-"""
+"""One job: what it is asked, how far it is, and its files."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import shutil
-import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Generator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from sonjit.detectors.options import OptionValue
 from sonjit.errors import JobError
-from sonjit.files import WorkFolder, atomic_file
+from sonjit.files import atomic_file
 from sonjit.json_text import JsonObject
 from sonjit.media import TABLE_ENDINGS, convert_table, natural_key, open_source
 from sonjit.runs import Detect, Outputs, Summary, run_input
-from sonjit.server.errors import RefusedError, refusal_from
+from sonjit.server.errors import refusal_from
 from sonjit.server.options import MEASURES, DetectorChoice
-from sonjit.server.settings import Settings
 from sonjit.server.uploads import JobInput
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
@@ -55,11 +48,14 @@ class UploadJob:
         owner: the secret of the client that it belongs to.
         is_private: nobody else may ask for it, not even by its id.
         id: that nobody can guess.
+        number: later jobs have higher ones.
         state: how far it is; changes under `lock` alone.
         frames, of: images processed, and expected (None where it is not known).
         instances: found so far.
         message: why it failed.
         problems: what could not be read, one line each.
+        ran_s: how long it ran, before the server was started.
+        is_suspended: the server stops; the next one begins the job anew.
     """
 
     folder: Path
@@ -70,12 +66,15 @@ class UploadJob:
     owner: str = ""
     is_private: bool = False
     id: str = field(default_factory=lambda: secrets.token_hex(16), init=False)
+    number: int = field(default_factory=time.time_ns, init=False)
     state: State = field(default="waiting", init=False)
     frames: int = field(default=0, init=False)
     of: int | None = field(default=None, init=False)
     instances: int = field(default=0, init=False)
     message: str | None = field(default=None, init=False)
     problems: list[str] = field(default_factory=list[str], init=False)
+    ran_s: float = field(default=0.0, init=False)
+    is_suspended: bool = field(default=False, init=False)
     lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _converting: threading.Lock = field(default_factory=threading.Lock, init=False)
     _begun_s: float | None = field(default=None, init=False)
@@ -95,7 +94,7 @@ class UploadJob:
     def seconds(self) -> float:
         """That it has run."""
         if self._begun_s is None:
-            return 0.0
+            return self.ran_s
         return (self._ended_s or time.monotonic()) - self._begun_s
 
     def to_dict(self) -> JsonObject:
@@ -123,7 +122,7 @@ class UploadJob:
     def run(self) -> None:
         """Do the work, in the thread of the caller; what goes wrong becomes its state."""
         with self.lock:
-            if self.state != "waiting":
+            if self.state != "waiting" or self.is_suspended:
                 return
             self.state = "running"
             self._begun_s = time.monotonic()
@@ -136,6 +135,9 @@ class UploadJob:
             if self.state == "running":  # else it lost its files on the way
                 end, self.message = "failed", self._told(str(refusal_from(error)))
         with self.lock:
+            if self.is_suspended and end == "cancelled" and self.state == "running":
+                self.state = "waiting"
+                return
             self._ended_s = time.monotonic()
             self.state = end if self.state == "running" else self.state
         shutil.rmtree(self.folder if self.state != "done" else self.folder / INPUT, ignore_errors=True)
@@ -199,7 +201,7 @@ class UploadJob:
 
     def _go_on(self) -> None:
         """Raise where the job must stop."""
-        if self.state != "running":
+        if self.state != "running" or self.is_suspended:
             raise _Cancelled
         if self.seconds > 60 * self.max_minutes:
             raise JobError(
@@ -227,127 +229,3 @@ class UploadJob:
 def _arguments(options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
     """Options of a job as `create_detector` takes them."""
     return {name: value for name, value in options.items() if name != MEASURES.name}
-
-
-class Jobs:
-    """Every job from its upload until it is removed, and a temporary folder for all their files.
-
-    Jobs run in the order in which their uploads ended, one at a time, so that streams keep their share of the machine.
-
-    Args:
-        settings: the limits.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self._lock = threading.Lock()
-        self._jobs: dict[str, UploadJob] = {}
-        self._uploads = 0
-        self._closed = False
-        self._root: WorkFolder | None = None
-        self._worker = ThreadPoolExecutor(1, "sonjit-job")
-
-    @property
-    def active(self) -> int:
-        """How many are coming in, waiting or running."""
-        with self._lock:
-            return self._active()
-
-    def newest_first(self, owner: str | None = None) -> list[UploadJob]:
-        """All of them, or those of one client."""
-        with self._lock:
-            return [job for job in reversed(self._jobs.values()) if owner in (None, job.owner)]
-
-    def find(self, job_id: str, owner: str) -> UploadJob:
-        """One of them; RefusedError where it is not there, or another client's."""
-        with self._lock:
-            job = self._jobs.get(job_id)
-            if job is None or (job.is_private and not job.owner == owner):
-                raise RefusedError(
-                    "not_found", f"no job {job_id[:40]!r}: it was deleted, or younger ones pushed it out"
-                )
-            return job
-
-    @contextmanager
-    def place(self) -> Generator[Path]:
-        """A folder for one upload, and the promise that there is room for its job; RefusedError where there is none.
-
-        The folder is removed if the block fails.
-        """
-        with self._lock:
-            if self._closed:
-                raise RefusedError("busy", "the server is stopping")
-            if self._active() >= self.settings.max_jobs:
-                raise RefusedError(
-                    "busy", f"{self.settings.max_jobs} jobs are waiting or running (--max-jobs): try again later"
-                )
-            self._uploads += 1
-        try:
-            folder = self._new_folder()
-            try:
-                yield folder
-            except BaseException:
-                shutil.rmtree(folder, ignore_errors=True)
-                raise
-        finally:
-            with self._lock:
-                self._uploads -= 1
-
-    def add(self, job: UploadJob) -> None:
-        """Let a job run after those before it."""
-        with self._lock:
-            if self._closed:
-                raise RefusedError("busy", "the server is stopping")
-            self._jobs[job.id] = job
-            self._worker.submit(self._run, job)
-
-    def delete(self, job: UploadJob) -> None:
-        """Stop a job if need be, and remove it with its files."""
-        with self._lock:
-            self._jobs.pop(job.id, None)
-        job.cancel()
-        job.clear()
-
-    def close(self) -> None:
-        """Cancel every job and remove all files; may be called twice."""
-        with self._lock:
-            self._closed = True
-            jobs = list(self._jobs.values())
-        for job in jobs:
-            job.cancel()
-        self._worker.shutdown(cancel_futures=True)
-        with self._lock:
-            root, self._root = self._root, None
-        if root is not None:
-            root.cleanup()
-
-    def _active(self) -> int:
-        return self._uploads + sum(job.state not in ENDED for job in self._jobs.values())
-
-    def _new_folder(self) -> Path:
-        try:
-            with self._lock:
-                if self._root is None:
-                    self._root = WorkFolder()
-                folder = Path(self._root.name) / secrets.token_hex(8)
-            (folder / INPUT).mkdir(parents=True)
-        except OSError as error:
-            raise storage_refusal(error) from None
-        return folder
-
-    def _run(self, job: UploadJob) -> None:
-        job.run()
-        with self._lock:
-            ended = [job for job in self._jobs.values() if job.state in ENDED]
-            pushed_out = ended[: max(0, len(ended) - self.settings.keep_jobs)]
-            for old in pushed_out:
-                del self._jobs[old.id]
-        for old in pushed_out:
-            old.clear()
-
-
-def storage_refusal(error: OSError) -> RefusedError:
-    """What the disk refuses, as reported to clients."""
-    where = tempfile.gettempdir()
-    reason = error.strerror or type(error).__name__
-    return RefusedError("failed", f"{where} of the server cannot take the upload: {reason}; make room or set TMPDIR")

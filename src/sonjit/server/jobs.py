@@ -26,7 +26,8 @@ from sonjit.json_text import Json, json_from
 from sonjit.media import TABLE_ENDINGS
 from sonjit.server.detector_pool import require_weights
 from sonjit.server.errors import RefusedError, refusal_from
-from sonjit.server.job import ENDED, INPUT, Jobs, UploadJob, storage_refusal
+from sonjit.server.job import ENDED, INPUT, UploadJob
+from sonjit.server.job_queue import Jobs, storage_refusal
 from sonjit.server.middleware import limited
 from sonjit.server.options import (
     BINARY,
@@ -40,6 +41,7 @@ from sonjit.server.options import (
     upload_body,
 )
 from sonjit.server.schemas import job_answer, responses
+from sonjit.server.settings import Settings
 from sonjit.server.tokens import KEPT_S
 from sonjit.server.uploads import JobInput, Upload, input_from_files, open_upload
 
@@ -165,7 +167,7 @@ async def _job_from(request: Request, jobs: Jobs) -> UploadJob:
     body = limited(request, settings.max_job_bytes, "--max-job-mb")
     with jobs.place() as folder:
         try:
-            given = await _take_in(body, folder / INPUT, name, settings.max_pixels)
+            given = await _take_in(body, folder / INPUT, name, settings)
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)  # gigabytes take long: not in the loop
             raise
@@ -195,7 +197,7 @@ def _detectors(query: dict[str, str]) -> tuple[DetectorChoice, ...]:
     return detectors
 
 
-async def _take_in(body: Request, folder: Path, name: str, max_pixels: int) -> JobInput:
+async def _take_in(body: Request, folder: Path, name: str, settings: Settings) -> JobInput:
     """What a body holds, in files below a folder; RefusedError where that is not a job's input."""
     try:
         upload = open_upload(folder, body.headers.get("content-type", ""), name)
@@ -203,9 +205,9 @@ async def _take_in(body: Request, folder: Path, name: str, max_pixels: int) -> J
             await _receive(body, upload)
         finally:
             upload.close()
-        return await asyncio.to_thread(input_from_files, upload.files, upload.folder, max_pixels=max_pixels)
+        return await asyncio.to_thread(input_from_files, upload.files, upload.folder, max_pixels=settings.max_pixels)
     except OSError as error:
-        raise storage_refusal(error) from None
+        raise storage_refusal(error, settings) from None
     except SonjitError as error:
         raise refusal_from(error, "bad_image") from None
 
@@ -234,7 +236,7 @@ async def _events(job: UploadJob) -> AsyncIterator[str]:
         elif time.monotonic() - last_s > _KEEP_ALIVE_S:
             last_s = time.monotonic()
             yield ": still here\n\n"
-        if now["state"] in ENDED:
+        if now["state"] in ENDED or job.is_suspended:
             return
         await asyncio.sleep(_BETWEEN_EVENTS_S)
 

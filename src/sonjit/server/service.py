@@ -9,7 +9,7 @@ from typing import Protocol
 
 from sonjit.server.detector_pool import DetectorPool, Workers
 from sonjit.server.errors import RefusedError
-from sonjit.server.job import Jobs
+from sonjit.server.job_queue import Jobs
 from sonjit.server.sessions import Explainers
 from sonjit.server.settings import MB, Settings
 

@@ -39,6 +39,7 @@ class Settings:
         keep_jobs: finished ones whose files are kept.
         read_timeout_s: longest pause while a request is coming in.
         idle_minutes: longest time that a stream may send nothing.
+        jobs_folder: where jobs outlive the server; None for a temporary folder.
     """
 
     host: str = "127.0.0.1"
@@ -58,6 +59,7 @@ class Settings:
     keep_jobs: int = 20
     read_timeout_s: float = 20
     idle_minutes: float = 10
+    jobs_folder: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, in one line."""

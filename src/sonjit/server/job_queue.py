@@ -1,0 +1,179 @@
+"""The jobs that there are, and the thread that does them one after the other."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+import threading
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from sonjit.errors import InputError
+from sonjit.files import WorkFolder, sole_writer
+from sonjit.server.errors import RefusedError
+from sonjit.server.job import ENDED, INPUT, UploadJob
+from sonjit.server.job_records import read_records, write_record
+from sonjit.server.settings import Settings
+
+
+class Jobs:
+    """Every job from its upload until it is removed, and the folder of all their files, by default a temporary one.
+
+    Jobs run in the order in which their uploads ended, one at a time, so that streams keep their share of the machine.
+    In a folder of their own they outlive the server: when it stops, those that wait or run are left as they are, and
+    the next server that is given the folder lists what has ended and begins the others anew.
+
+    Args:
+        settings: the limits, and the folder.
+
+    Raises:
+        InputError: the folder cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._lock = threading.Lock()
+        self._jobs: dict[str, UploadJob] = {}
+        self._uploads = 0
+        self._closed = False
+        self._root: WorkFolder | None = None
+        self._worker = ThreadPoolExecutor(1, "sonjit-job")
+        self._held = ExitStack()
+        if settings.jobs_folder is not None:
+            self._take_over(settings.jobs_folder)
+
+    @property
+    def active(self) -> int:
+        """How many are coming in, waiting or running."""
+        with self._lock:
+            return self._active()
+
+    def newest_first(self, owner: str | None = None) -> list[UploadJob]:
+        """All of them, or those of one client."""
+        with self._lock:
+            return [job for job in reversed(self._jobs.values()) if owner in (None, job.owner)]
+
+    def find(self, job_id: str, owner: str) -> UploadJob:
+        """One of them; RefusedError where it is not there, or another client's."""
+        with self._lock:
+            job = self._jobs.get(job_id)
+            if job is None or (job.is_private and not job.owner == owner):
+                raise RefusedError(
+                    "not_found",
+                    f"no job {job_id[:40]!r}: it was deleted, younger ones pushed it out, or the server began anew",
+                )
+            return job
+
+    @contextmanager
+    def place(self) -> Generator[Path]:
+        """A folder for one upload, and the promise that there is room for its job; RefusedError where there is none.
+
+        The folder is removed if the block fails.
+        """
+        with self._lock:
+            if self._closed:
+                raise RefusedError("busy", "the server is stopping")
+            if self._active() >= self.settings.max_jobs:
+                raise RefusedError(
+                    "busy", f"{self.settings.max_jobs} jobs are waiting or running (--max-jobs): try again later"
+                )
+            self._uploads += 1
+        try:
+            folder = self._new_folder()
+            try:
+                yield folder
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+        finally:
+            with self._lock:
+                self._uploads -= 1
+
+    def add(self, job: UploadJob) -> None:
+        """Let a job run after those before it."""
+        with self._lock:
+            if self._closed:
+                raise RefusedError("busy", "the server is stopping")
+            self._jobs[job.id] = job
+            self._record(job)
+            self._worker.submit(self._run, job)
+
+    def delete(self, job: UploadJob) -> None:
+        """Stop a job if need be, and remove it with its files."""
+        with self._lock:
+            self._jobs.pop(job.id, None)
+        job.cancel()
+        job.clear()
+
+    def close(self) -> None:
+        """Leave every job in its folder, or cancel it and remove all files; may be called twice."""
+        with self._lock:
+            self._closed = True
+            jobs = list(self._jobs.values())
+        for job in jobs:
+            if self.settings.jobs_folder is None:
+                job.cancel()
+            else:
+                job.is_suspended = True
+        self._worker.shutdown(cancel_futures=True)
+        self._held.close()
+        with self._lock:
+            root, self._root = self._root, None
+        if root is not None:
+            root.cleanup()
+
+    def _active(self) -> int:
+        return self._uploads + sum(job.state not in ENDED for job in self._jobs.values())
+
+    def _new_folder(self) -> Path:
+        try:
+            with self._lock:
+                if self.settings.jobs_folder is None and self._root is None:
+                    self._root = WorkFolder()
+                root = self.settings.jobs_folder or Path(self._root.name if self._root else "")
+            folder = root / secrets.token_hex(8)
+            (folder / INPUT).mkdir(parents=True)
+        except OSError as error:
+            raise storage_refusal(error, self.settings) from None
+        return folder
+
+    def _take_over(self, folder: Path) -> None:
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._held.enter_context(sole_writer(folder))
+            jobs = read_records(folder, self.settings.max_job_minutes)
+        except OSError as error:
+            raise InputError(f"--jobs-folder {folder}: {error.strerror}; choose another folder") from None
+        self._jobs = {job.id: job for job in jobs}
+        for job in jobs:
+            if job.state == "waiting":
+                self._worker.submit(self._run, job)
+
+    def _record(self, job: UploadJob) -> None:
+        if self.settings.jobs_folder is not None and job.id in self._jobs:
+            job.folder.mkdir(exist_ok=True)  # those that failed have none any more
+            write_record(job)
+
+    def _run(self, job: UploadJob) -> None:
+        job.run()
+        if job.is_suspended and job.state not in ENDED:
+            return
+        with self._lock:
+            self._record(job)
+            ended = [job for job in self._jobs.values() if job.state in ENDED]
+            pushed_out = ended[: max(0, len(ended) - self.settings.keep_jobs)]
+            for old in pushed_out:
+                del self._jobs[old.id]
+        for old in pushed_out:
+            old.clear()
+
+
+def storage_refusal(error: OSError, settings: Settings) -> RefusedError:
+    """What the disk refuses, as reported to clients."""
+    where = settings.jobs_folder or tempfile.gettempdir()
+    reason = error.strerror or type(error).__name__
+    way_out = "set TMPDIR" if settings.jobs_folder is None else "give another --jobs-folder"
+    return RefusedError("failed", f"{where} of the server cannot take the upload: {reason}; make room or {way_out}")
