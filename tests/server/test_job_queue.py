@@ -66,8 +66,8 @@ def jobs(runs):
 OWNER = "0" * 32
 
 
-def add(jobs, name="a.mp4"):
-    with jobs.place() as folder:
+def add(jobs, name="a.mp4", address="10.0.0.1"):
+    with jobs.place() as (folder, _):
         (folder / INPUT / name).write_bytes(b"x")
         job = UploadJob(
             folder,
@@ -76,6 +76,7 @@ def add(jobs, name="a.mp4"):
             False,
             jobs.settings.max_job_minutes,
             OWNER,
+            address=address,
         )
         jobs.add(job)
     return job
@@ -164,7 +165,7 @@ def test_only_so_many_may_wait_uploads_among_them(jobs):
 def test_an_upload_that_fails_gives_its_place_back(jobs):
     jobs = jobs(max_jobs=1)
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError), jobs.place() as folder:
+        with pytest.raises(ZeroDivisionError), jobs.place() as (folder, _):
             raise ZeroDivisionError
         assert not folder.exists()
 
@@ -218,7 +219,7 @@ def test_closing_stops_everything_and_leaves_nothing(jobs, runs):
     root = running.folder.parent
     if os.name == "posix":
         assert root.stat().st_mode & 0o77 == 0
-    with jobs.place() as uploading:
+    with jobs.place() as (uploading, _):
         threading.Timer(0.05, runs.steps.release, (9,)).start()
         jobs.close()
         late = UploadJob(uploading, running.given, running.detectors, False, 60)
@@ -282,3 +283,30 @@ def test_a_killed_server_leaves_its_jobs_to_the_next(jobs, runs, tmp_path):
     runs.steps.release(3)
     wait_for(lambda: after.find(job.id, OWNER).state == "done")
     assert {path.name for path in after.find(job.id, OWNER).folder.iterdir()} >= {"job.json", "result.jsonl"}
+
+
+def test_who_sends_many_jobs_pushes_out_none_but_their_own(jobs, runs):
+    jobs = jobs(keep_jobs=3)
+    runs.steps.release(99)
+    quiet = add(jobs, address="10.0.0.2")
+    busy = [add(jobs) for _ in range(6)]
+    wait_for(lambda: busy[-1].state == "done" and len(jobs.newest_first()) == 3)
+    assert jobs.newest_first() == [busy[5], busy[4], quiet]
+
+
+def test_the_disk_has_a_quota_for_all_jobs(jobs, runs):
+    jobs = jobs(max_disk_mb=0.01)
+    runs.steps.release(3)
+    old = add(jobs)
+    wait_for(lambda: old.state == "done")
+    with jobs.place() as (_, take):
+        take(9_990)
+        assert jobs.newest_first() == [old]
+        take(10)
+        assert jobs.newest_first() == []
+        assert not old.folder.exists()
+        with pytest.raises(RefusedError, match="--max-disk-mb") as refused:
+            take(1)
+    assert refused.value.code == "busy"
+    with jobs.place() as (_, take):
+        take(10_000)

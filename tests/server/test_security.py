@@ -1,6 +1,7 @@
 """Who may call: hosts, origins, the token; what every answer says to a browser."""
 
 import pytest
+from starlette.testclient import TestClient
 
 from sonjit import InputError
 from sonjit.server.settings import Settings
@@ -139,10 +140,32 @@ def test_every_answer_is_strict_with_browsers(ask):
     client = ask()
     for path in ("/healthz", "/nothing-here", "/skeletons/hand_mediapipe21.json", "/openapi.json"):
         headers = client.get(path).headers
-        assert "default-src 'self'" in headers["content-security-policy"]
-        assert "unsafe" not in headers["content-security-policy"]
+        policy = headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self'; ")
+        assert "connect-src 'self' ws://127.0.0.1 wss://127.0.0.1;" in policy
+        assert "unsafe" not in policy
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["referrer-policy"] == "no-referrer"
+
+
+def test_a_host_is_no_way_into_the_policy(ask):
+    client = ask(host="0.0.0.0", token="secret")
+    policy = client.get("/", headers={"host": "a;script-src *"}).headers["content-security-policy"]
+    assert "*" not in policy
+
+
+def test_an_address_has_a_rate(ask, monkeypatch):
+    now_s = 100.0
+    monkeypatch.setattr("sonjit.server.middleware.time.monotonic", lambda: now_s)
+    client = ask(max_rate=2)
+    for _ in range(4):
+        assert client.get("/healthz").status_code == 200
+    assert "--max-rate" in refusal(client.get("/healthz"), 429, "too_many")
+    neighbour = TestClient(client.app, "http://127.0.0.1", client=("10.0.0.9", 1))
+    assert neighbour.get("/healthz").status_code == 200
+    now_s += 0.5
+    assert client.get("/healthz").status_code == 200
+    refusal(client.get("/healthz"), 429, "too_many")
 
 
 def test_endpoints_that_are_not_there_are_told(ask):

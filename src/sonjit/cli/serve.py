@@ -24,12 +24,14 @@ class Limits:
 
     Attributes:
         max_clients: Streams at a time, and single images at a time.
+        max_rate: Requests a second of one address.
         max_body_mb: Of an image or a frame.
         max_megapixels: Of an image or a frame.
         max_job_mb: Of all files of a job.
         max_job_minutes: That one job may run.
         max_jobs: Jobs waiting or running.
         keep_jobs: Finished jobs whose files are kept.
+        max_disk_mb: Of the files of all jobs together.
         read_timeout: Seconds that a request may pause while it comes in.
         idle_minutes: Minutes that a stream may send nothing.
         queue: Frames of a stream that may wait; of more, the oldest are dropped.
@@ -38,12 +40,14 @@ class Limits:
     """
 
     max_clients: int = 16
+    max_rate: float = 200
     max_body_mb: float = 20
     max_megapixels: float = 50
     max_job_mb: float = 2000
     max_job_minutes: float = 60
     max_jobs: int = 8
     keep_jobs: int = 20
+    max_disk_mb: float = 20_000
     read_timeout: float = 20
     idle_minutes: float = 10
     queue: int = 2

@@ -24,6 +24,7 @@ STATUS = {
     "too_large": 413,
     "too_many_pixels": 413,
     "bad_image": 422,
+    "too_many": 429,
     "failed": 500,
     "busy": 503,
     "missing_weights": 503,
@@ -55,7 +56,7 @@ class RefusedError(SonjitError):
 
     def response(self) -> JSONResponse:
         """The HTTP response. What the client may still be sending is not waited for."""
-        headers = {"connection": "close"} if self.code in ("too_large", "too_slow", "busy") else None
+        headers = {"connection": "close"} if self.code in ("too_large", "too_slow", "busy", "too_many") else None
         return JSONResponse({"error": self.to_dict()}, self.status, headers)
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -47,6 +48,7 @@ class UploadJob:
         max_minutes: that it may run.
         owner: the secret of the client that it belongs to.
         is_private: nobody else may ask for it, not even by its id.
+        address: that it was sent from.
         id: that nobody can guess.
         number: later jobs have higher ones.
         state: how far it is; changes under `lock` alone.
@@ -55,6 +57,7 @@ class UploadJob:
         message: why it failed.
         problems: what could not be read, one line each.
         ran_s: how long it ran, before the server was started.
+        disk_bytes: that its files take, as last measured.
         is_suspended: the server stops; the next one begins the job anew.
     """
 
@@ -65,6 +68,7 @@ class UploadJob:
     max_minutes: float
     owner: str = ""
     is_private: bool = False
+    address: str = ""
     id: str = field(default_factory=lambda: secrets.token_hex(16), init=False)
     number: int = field(default_factory=time.time_ns, init=False)
     state: State = field(default="waiting", init=False)
@@ -74,6 +78,7 @@ class UploadJob:
     message: str | None = field(default=None, init=False)
     problems: list[str] = field(default_factory=list[str], init=False)
     ran_s: float = field(default=0.0, init=False)
+    disk_bytes: int = field(default=0, init=False)
     is_suspended: bool = field(default=False, init=False)
     lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _converting: threading.Lock = field(default_factory=threading.Lock, init=False)
@@ -152,6 +157,14 @@ class UploadJob:
         if was == "waiting":  # otherwise the thread that runs it is still writing there
             self.clear()
 
+    def measure(self) -> None:
+        """Look how much its files take."""
+        sizes: list[int] = []
+        for path in self.folder.rglob("*"):
+            with suppress(OSError):  # removed meanwhile
+                sizes.append(path.lstat().st_size if path.is_file() else 0)
+        self.disk_bytes = sum(sizes)
+
     def clear(self) -> None:
         """Remove its files."""
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -167,6 +180,7 @@ class UploadJob:
         with self._converting:
             if not path.exists():
                 convert_table(lines, path, self._processor.columns)
+                self.measure()
         return path
 
     @property

@@ -6,7 +6,8 @@ import secrets
 import shutil
 import tempfile
 import threading
-from collections.abc import Generator
+from collections import Counter
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -38,6 +39,7 @@ class Jobs:
         self._lock = threading.Lock()
         self._jobs: dict[str, UploadJob] = {}
         self._uploads = 0
+        self._coming_bytes = 0
         self._closed = False
         self._root: WorkFolder | None = None
         self._worker = ThreadPoolExecutor(1, "sonjit-job")
@@ -68,11 +70,19 @@ class Jobs:
             return job
 
     @contextmanager
-    def place(self) -> Generator[Path]:
+    def place(self) -> Generator[tuple[Path, Callable[[int], None]]]:
         """A folder for one upload, and the promise that there is room for its job; RefusedError where there is none.
 
-        The folder is removed if the block fails.
+        The folder is removed if the block fails. The function beside it takes so many bytes more of the disk, and
+        raises RefusedError where there are none left, not even after finished jobs were pushed out.
         """
+        own = 0
+
+        def take(count: int) -> None:
+            nonlocal own
+            own += count
+            self._make_room(count)
+
         with self._lock:
             if self._closed:
                 raise RefusedError("busy", "the server is stopping")
@@ -84,19 +94,21 @@ class Jobs:
         try:
             folder = self._new_folder()
             try:
-                yield folder
+                yield folder, take
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
         finally:
             with self._lock:
                 self._uploads -= 1
+                self._coming_bytes -= own
 
     def add(self, job: UploadJob) -> None:
         """Let a job run after those before it."""
         with self._lock:
             if self._closed:
                 raise RefusedError("busy", "the server is stopping")
+            job.measure()
             self._jobs[job.id] = job
             self._record(job)
             self._worker.submit(self._run, job)
@@ -161,14 +173,40 @@ class Jobs:
         job.run()
         if job.is_suspended and job.state not in ENDED:
             return
+        job.measure()
         with self._lock:
             self._record(job)
-            ended = [job for job in self._jobs.values() if job.state in ENDED]
-            pushed_out = ended[: max(0, len(ended) - self.settings.keep_jobs)]
-            for old in pushed_out:
-                del self._jobs[old.id]
-        for old in pushed_out:
-            old.clear()
+            old = [self._push_out() for _ in range(len(self._ended()) - self.settings.keep_jobs)]
+        for one in old:
+            one.clear()
+
+    def _make_room(self, count: int) -> None:
+        """Take so many bytes of the disk for what is coming in; finished jobs go where there are too few."""
+        most, old = self.settings.max_disk_bytes, list[UploadJob]()
+        with self._lock:
+            self._coming_bytes += count
+            while (used := self._coming_bytes + sum(job.disk_bytes for job in self._jobs.values())) > most:
+                if not self._ended():
+                    break
+                old.append(self._push_out())
+        for one in old:
+            one.clear()
+        if used > most:
+            raise RefusedError(
+                "busy",
+                f"the files of all jobs would take more than {self.settings.max_disk_mb:g} MB (--max-disk-mb): "
+                "delete jobs or try again later",
+            )
+
+    def _ended(self) -> list[UploadJob]:
+        return [job for job in self._jobs.values() if job.state in ENDED]
+
+    def _push_out(self) -> UploadJob:
+        """Forget the oldest finished job of the address that has most of them, so that nobody pushes out others'."""
+        ended = self._ended()
+        counts = Counter(job.address for job in ended)
+        old = max(ended, key=lambda job: counts[job.address])  # of several the first, which is the oldest
+        return self._jobs.pop(old.id)
 
 
 def storage_refusal(error: OSError, settings: Settings) -> RefusedError:

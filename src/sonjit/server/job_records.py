@@ -18,7 +18,7 @@ from sonjit.server.uploads import JobInput
 
 _LOG = logging.getLogger(__name__)
 _RECORD = "job.json"
-_KNOWN = ("id", "number", "state", "frames", "of", "instances", "message", "problems")
+_KNOWN = ("id", "number", "state", "frames", "of", "instances", "message", "problems", "disk_bytes", "address")
 """Attributes of a job that are kept as they are."""
 
 

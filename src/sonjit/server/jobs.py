@@ -164,8 +164,8 @@ async def _job_from(request: Request, jobs: Jobs) -> UploadJob:
     detectors = _detectors(query)
     for kind, options in detectors:
         require_weights(kind, str(options["model"]))
-    body = limited(request, settings.max_job_bytes, "--max-job-mb")
-    with jobs.place() as folder:
+    with jobs.place() as (folder, take):
+        body = limited(request, settings.max_job_bytes, "--max-job-mb", take)
         try:
             given = await _take_in(body, folder / INPUT, name, settings)
         except BaseException:
@@ -173,8 +173,9 @@ async def _job_from(request: Request, jobs: Jobs) -> UploadJob:
             raise
         owner = _owner(request)
         job = UploadJob(
-            folder, given, detectors, draw, settings.max_job_minutes, owner or secrets.token_hex(16), bool(owner)
-        )
+            folder, given, detectors, draw, settings.max_job_minutes, owner or secrets.token_hex(16), bool(owner),
+            request.client.host if request.client else "",
+        )  # fmt: skip
         jobs.add(job)
     return job
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
+import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -51,16 +53,21 @@ def limited(request: Request, max_bytes: int, option: str, take: Callable[[int],
     return Request(request.scope, receive_limited)
 
 
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; manifest-src 'self'; worker-src 'self'; "
+    "img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'{streams}; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+"""The page's own files alone; `data:` is the QR code. Not every browser counts WebSockets among 'self'."""
 _HEADERS = {
-    "content-security-policy": (
-        "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self' ws: wss:; "
-        "worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    ),
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
 }
 
+_PLAIN_HOST = re.compile(r"[a-zA-Z0-9.:\[\]-]+")
 _LINGER_S = 2.0
 _REFUSED = 1008
 
@@ -77,6 +84,7 @@ class Middleware:
         self._app = app
         self._service = service
         self._settings = service.settings
+        self._rates = Rates(service.settings.max_rate)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request or WebSocket."""
@@ -89,6 +97,7 @@ class Middleware:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
+            self._rates.take(scope)
             check_caller(scope, self._settings)
         except RefusedError as refusal:
             socket = WebSocket(scope, receive, send)
@@ -99,12 +108,15 @@ class Middleware:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = _Body(receive, self._service)
+        host = Headers(scope=scope).get("host", "")
+        streams = f" ws://{host} wss://{host}" if _PLAIN_HOST.fullmatch(host) else ""
 
         async def send_more(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
+                headers.setdefault("content-security-policy", _POLICY.format(streams=streams))
                 headers.setdefault("cache-control", "no-cache")
             elif not message.get("more_body", False) and not body.is_read and not _expects(scope):
                 await send({**message, "more_body": True})
@@ -113,6 +125,7 @@ class Middleware:
             await send(message)
 
         try:
+            self._rates.take(scope)
             check_caller(scope, self._settings)
         except RefusedError as refusal:
             await refusal.response()(scope, body.receive, send_more)
@@ -161,6 +174,35 @@ class _Body:
 def _expects(scope: Scope) -> bool:
     """Whether the client waits for a word before it sends its body."""
     return any(name == b"expect" for name, _ in scope["headers"])
+
+
+class Rates:
+    """How much of its rate each address has left: as many requests as two seconds allow, refilled evenly.
+
+    Args:
+        most: requests a second.
+    """
+
+    def __init__(self, most: float) -> None:
+        self._most = most
+        self._left: dict[str, tuple[float, float]] = {}
+
+    def take(self, scope: Scope) -> None:
+        """One request; RefusedError where its address has none left."""
+        address, now_s = (scope.get("client") or ("",))[0], time.monotonic()
+        left, since_s = self._left.get(address, (2 * self._most, now_s))
+        left = min(2 * self._most, left + (now_s - since_s) * self._most)
+        if left < 1:
+            raise RefusedError(
+                "too_many",
+                f"more than {self._most:g} requests a second came from {address}: slow down or raise --max-rate",
+            )
+        if len(self._left) >= _MOST_ADDRESSES:
+            self._left = {one: kept for one, kept in self._left.items() if now_s - kept[1] < _FORGOTTEN_S}
+        self._left[address] = left - 1, now_s
+
+
+_MOST_ADDRESSES, _FORGOTTEN_S = 10_000, 2.0
 
 
 _ENDPOINTS = ("/v1/", "/healthz")

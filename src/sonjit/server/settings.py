@@ -12,8 +12,8 @@ from sonjit.errors import InputError
 
 MB = 1_000_000
 _LIMITS = (
-    "queue", "max_clients", "max_body_mb", "max_megapixels", "max_job_mb", "max_job_minutes", "max_jobs", "keep_jobs",
-    "read_timeout_s", "idle_minutes",
+    "queue", "max_clients", "max_rate", "max_body_mb", "max_megapixels", "max_job_mb", "max_job_minutes", "max_jobs",
+    "keep_jobs", "max_disk_mb", "read_timeout_s", "idle_minutes",
 )  # fmt: skip
 """Settings that clients may want to know."""
 
@@ -31,12 +31,14 @@ class Settings:
         workers: threads that decode and detect, each on one core.
         max_models: detectors kept for the next client after the last one left.
         max_clients: streams at a time, and single images at a time.
+        max_rate: requests a second of one address.
         max_body_mb: of an image or a frame.
         max_megapixels: of an image or a frame.
         max_job_mb: of everything that one job is given.
         max_job_minutes: that one job may run.
         max_jobs: waiting or running.
         keep_jobs: finished ones whose files are kept.
+        max_disk_mb: of the files of all jobs together.
         read_timeout_s: longest pause while a request is coming in.
         idle_minutes: longest time that a stream may send nothing.
         jobs_folder: where jobs outlive the server; None for a temporary folder.
@@ -51,12 +53,14 @@ class Settings:
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     max_models: int = 8
     max_clients: int = 16
+    max_rate: float = 200
     max_body_mb: float = 20
     max_megapixels: float = 50
     max_job_mb: float = 2000
     max_job_minutes: float = 60
     max_jobs: int = 8
     keep_jobs: int = 20
+    max_disk_mb: float = 20_000
     read_timeout_s: float = 20
     idle_minutes: float = 10
     jobs_folder: Path | None = None
@@ -89,6 +93,11 @@ class Settings:
     def max_job_bytes(self) -> int:
         """Of everything that one job is given."""
         return int(self.max_job_mb * MB)
+
+    @property
+    def max_disk_bytes(self) -> int:
+        """Of the files of all jobs together."""
+        return int(self.max_disk_mb * MB)
 
     @property
     def max_pixels(self) -> int:
