@@ -9,6 +9,7 @@ import pytest
 
 from sonjit.errors import InputError, JobError
 from sonjit.media import open_drawing_writer, open_source
+from sonjit.media.sources import video
 
 TIMES = (0, 0.04, 0.08, 0.2, 0.24, 0.5, 0.9, 1.3)
 
@@ -216,3 +217,31 @@ def test_images_too_large_for_a_format_say_so(tmp_path, noise):
         with pytest.raises(JobError, match="does not fit"):
             writer.write(np.zeros((1, 20_000, 3), np.uint8), None)
         writer.discard()
+
+
+@pytest.mark.parametrize(("fps", "clock"), [(3e7, Fraction(1, 1)), (1e-9, Fraction(1, 1 << 31)), (30, Fraction(7, 1))])
+@pytest.mark.parametrize("ending", [".mp4", ".avi"])
+def test_a_rate_that_cannot_be_is_not_believed(fps, clock, ending, tmp_path, demo_clip):
+    out = tmp_path / f"out{ending}"
+    with open_source(demo_clip[0]) as source:
+        source.fps, source.time_base = fps, clock
+        with open_drawing_writer(out, source) as writer:
+            for number in range(4):
+                writer.write(np.zeros((33, 35, 3), np.uint8), number / 30)
+    with av.open(str(out)) as made:
+        assert [round(frame.time * 30) for frame in made.decode(video=0)] == [0, 1, 2, 3]
+
+
+def test_an_error_of_the_decoder_without_a_class_is_damage():
+    class Packets:
+        def demux(self, stream):
+            yield from (self, self)
+
+        is_corrupt = False
+
+        def decode(self, *_):
+            raise OSError(95, "Operation not supported")
+
+    damage = video.Damage()
+    assert list(video.decoded_frames(Packets(), Packets(), damage)) == []
+    assert (damage.packets, damage.reason) == (2, "Operation not supported")

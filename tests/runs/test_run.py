@@ -2,8 +2,11 @@ import json
 import threading
 import time
 
+import av
+import numpy as np
 import pytest
 
+from sonjit.errors import JobError
 from sonjit.media import open_source
 from sonjit.runs import Detect, Outputs, run_input
 
@@ -58,3 +61,34 @@ def test_an_exception_of_the_caller_ends_it_and_leaves_nothing(run, tmp_path, mo
         run(draw=str(tmp_path / "drawn.mp4"), advance=advance)
     assert drawn == [0]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def wide(weights, tmp_path):
+    """`wide(outputs)`: a clip that is wider than H.264 can be, after another run's options."""
+    path = tmp_path / "wide.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 16_500, 16, "bgr0"
+        for _ in range(2):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((16, 16_500, 3), np.uint8))))
+        container.mux(stream.encode(None))
+
+    def run(*outputs):
+        with Detect("hands", OPTIONS).load() as session, open_source(path) as source:
+            return run_input(session, source, Outputs(*outputs))
+
+    return run
+
+
+def test_a_drawing_that_cannot_be_encoded_leaves_the_table(wide, tmp_path):
+    table, drawing = tmp_path / "t.jsonl", tmp_path / "d.mp4"
+    summary = wide(str(table), str(drawing))
+    (problem,) = summary.problems
+    assert problem.startswith(f"{drawing} cannot be drawn: ")
+    assert summary.written == [str(table)]
+    assert len(table.read_text("utf-8").splitlines()) == 3
+    assert {path.name for path in tmp_path.iterdir()} == {"wide.mkv", "t.jsonl"}
+    with pytest.raises(JobError, match="cannot be drawn"):
+        wide(None, str(drawing))
+    assert not drawing.exists()

@@ -8,7 +8,7 @@ from sonjit.media.annotated.output import (
     open_drawing_writer,
     open_mask_writer,
 )
-from sonjit.media.annotated.writers import ANNOTATED_IMAGE_ENDINGS, DrawingWriter
+from sonjit.media.annotated.writers import ANNOTATED_IMAGE_ENDINGS, DrawingBeside, DrawingWriter
 from sonjit.media.drawing import draw_frame
 from sonjit.media.found import Results, TrackedFrame, draw
 from sonjit.media.sources.base import Source, SourceFrame
@@ -26,6 +26,7 @@ __all__ = [
     "TABLE_ENDINGS",
     "TRANSPARENT_ENDINGS",
     "VIDEO_ENDINGS",
+    "DrawingBeside",
     "DrawingWriter",
     "FrameWriter",
     "Header",

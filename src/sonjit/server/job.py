@@ -107,7 +107,7 @@ class UploadJob:
         state = self.state  # read first: what it promises is there already
         endpoint, drawing = f"/v1/jobs/{self.id}", self.drawing
         downloads: JsonObject = {ending[1:]: f"{endpoint}/result{ending}" for ending in TABLE_ENDINGS}
-        if drawing is not None:
+        if drawing is not None and drawing.exists():  # else its encoder refused it, as `problems` says
             downloads["drawn"] = f"{endpoint}/{drawing.name}"
         return {
             "id": self.id,

@@ -135,6 +135,8 @@ def job_router(jobs: Jobs) -> APIRouter:
         if path is None or path.suffix != f".{ending}":
             there = "was not asked for (draw=false)" if path is None else f"is {path.name}"
             raise RefusedError("not_found", f"no drawn.{ending[:20]}: the drawing of this job {there}")
+        if not path.exists() and job.problems:  # its encoder refused it
+            raise RefusedError("not_found", job.problems[-1])
         return download(jobs, job, lambda: path, "-drawn")
 
     return router

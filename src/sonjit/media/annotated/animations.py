@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonjit.arrays import Image
-from sonjit.errors import InputError, JobError
+from sonjit.errors import InputError
 from sonjit.files import Draft
-from sonjit.media.annotated.writers import DrawingWriter
+from sonjit.media.annotated.writers import DrawingWriter, encoding_failure
 from sonjit.media.sources.base import Source, SourceFrame
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ class AnimationWriter(DrawingWriter):
             frame.time_base = self._tick_s
             for image in self._with_palette(frame):
                 self._container.mux(stream.encode(image))
-        except (FFmpegError, OSError) as error:
-            raise JobError(f"writing {self._draft.final} failed: {error.strerror or error}") from error
+        except (FFmpegError, OSError, ValueError, OverflowError) as error:
+            raise encoding_failure(self._draft.final, error) from error
 
     def _begin(self, width: int, height: int) -> VideoStream:
         is_gif = self._ending == ".gif"
@@ -105,8 +105,8 @@ class AnimationWriter(DrawingWriter):
             if self._stream is not None:
                 self._container.mux(self._stream.encode(None))
             self._container.close()
-        except (FFmpegError, OSError) as error:
-            raise JobError(f"writing {self._draft.final} failed: {error.strerror or error}") from error
+        except (FFmpegError, OSError, ValueError, OverflowError) as error:
+            raise encoding_failure(self._draft.final, error) from error
         if self._stream is None:
             self._draft.drop()  # no image, no animation
         else:

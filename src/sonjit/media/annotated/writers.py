@@ -6,6 +6,7 @@ container takes it, else re-encoded.
 
 from __future__ import annotations
 
+import errno
 from abc import abstractmethod
 from fractions import Fraction
 from pathlib import Path
@@ -59,6 +60,21 @@ def encode_image(rgb: Image, ending: str) -> bytes:
     return data.tobytes()
 
 
+class DrawingError(JobError):
+    """An encoder or container that does not take the images; what else is written can go on."""
+
+
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG, errno.ENOENT, errno.EACCES)
+
+
+def encoding_failure(path: Path, error: Exception) -> JobError:
+    """What went wrong while a video was written: a DrawingError, but for what the disk refuses."""
+    reason = getattr(error, "strerror", None) or str(error)
+    if getattr(error, "errno", None) in _OF_THE_DISK:
+        return JobError(f"writing {path} failed: {reason}")
+    return DrawingError(f"{path} cannot be drawn: {reason}; the source's size or rate may be damaged")
+
+
 class DrawingWriter(Output):
     """Drawn images being written, one after the other."""
 
@@ -75,6 +91,43 @@ class DrawingWriter(Output):
             index: its `SourceFrame.index`, which names the image of a folder; by default the next one.
             under: the frame that it was drawn on, whose pixels a video keeps where nothing was drawn.
         """
+
+
+class DrawingBeside(DrawingWriter):
+    """A drawing beside other outputs: where it cannot be encoded, it alone is dropped.
+
+    Args:
+        drawing: the drawing.
+
+    Attributes:
+        problem: why it was dropped, or None.
+    """
+
+    def __init__(self, drawing: DrawingWriter) -> None:
+        super().__init__()
+        self._drawing = drawing
+        self.problem: str | None = None
+
+    def write(
+        self, rgb: Image, time: float | None, *, index: int | None = None, under: SourceFrame | None = None
+    ) -> None:
+        """Append one image, as long as there is a drawing."""
+        if self.problem is None:
+            try:
+                self._drawing.write(rgb, time, index=index, under=under)
+            except DrawingError as error:
+                self.problem = str(error)
+                self._drawing.discard()
+
+    def _finish(self) -> None:
+        if self.problem is None:
+            try:
+                self._drawing.close()
+            except DrawingError as error:
+                self.problem = str(error)
+
+    def _abort(self) -> None:
+        self._drawing.discard()
 
 
 class ImageWriter(DrawingWriter):
@@ -176,6 +229,8 @@ _TRANSPARENT_CODECS = {
 }
 
 _LIVE_CLOCK = Fraction(1, 90_000)
+_LEAST_FPS, _MOST_FPS, _FINEST_CLOCK = 0.01, 1000, 1_000_000_000
+"""What headers state beyond is damage: encoders refuse it, or write a minute into an hour."""
 
 
 class VideoWriter(DrawingWriter):
@@ -195,8 +250,11 @@ class VideoWriter(DrawingWriter):
         self._source = source
         self._ending = path.suffix.lower()
         self._draft = Draft(path)
-        self._step_s = 1 / source.fps if source.fps else 1 / 30
-        clock = getattr(source, "time_base", None) or _LIVE_CLOCK
+        fps = source.fps if source.fps and _LEAST_FPS <= source.fps <= _MOST_FPS else 30
+        self._step_s = 1 / fps
+        clock = getattr(source, "time_base", None)
+        if not clock or not 0 < clock <= self._step_s or clock.denominator > _FINEST_CLOCK:
+            clock = _LIVE_CLOCK
         self._clock: Fraction = Fraction(self._step_s).limit_denominator(1001) if self._ending == ".avi" else clock
         self._last_tick = -1
         self._end_s = 0.0
@@ -229,8 +287,8 @@ class VideoWriter(DrawingWriter):
             self._container.mux(stream.encode(frame))
             if self._sound is not None:
                 self._sound.copy_until(float(frame.pts * self._clock))
-        except (FFmpegError, OSError) as error:
-            raise JobError(f"writing {self._draft.final} failed: {error.strerror or error}") from error
+        except (FFmpegError, OSError, ValueError, OverflowError) as error:
+            raise encoding_failure(self._draft.final, error) from error
 
     def _begin(self, rgb: Image, under: SourceFrame | None) -> VideoStream:
         transparent = rgb.ndim == 3 and rgb.shape[2] == 4
@@ -281,8 +339,8 @@ class VideoWriter(DrawingWriter):
                 if self._sound is not None:
                     self._sound.copy_until(None if self._source.finished else self._end_s)
             self._release()
-        except (FFmpegError, OSError) as error:
-            raise JobError(f"writing {self._draft.final} failed: {error.strerror or error}") from error
+        except (FFmpegError, OSError, ValueError, OverflowError) as error:
+            raise encoding_failure(self._draft.final, error) from error
         if self._stream is None:
             self._draft.drop()  # no image, no video
         else:
@@ -402,7 +460,7 @@ class SoundTrack:
 
         try:
             frames = packet.decode()
-        except FFmpegError:  # a damaged packet is silence
+        except (FFmpegError, OSError):  # a damaged packet is silence
             return
         for frame in frames:
             frame.pts = None if frame.pts is None else frame.pts - self._ticks(frame.time_base)

@@ -81,7 +81,7 @@ def _open(address: str, name: str) -> InputContainer:
     options = {"protocol_whitelist": _PROTOCOLS, "rtsp_transport": "tcp", "fflags": "nobuffer"}
     try:
         return av.open(address, "r", options=options, timeout=(_OPEN_S, _READ_S))
-    except FFmpegError as error:
+    except (FFmpegError, OSError) as error:
         raise InputError(
             f"{name} cannot be opened: {error.strerror}; check the address, and whether it is on"
         ) from None

@@ -138,14 +138,14 @@ class Damage:
 
 def decoded_frames(container: InputContainer, stream: VideoStream, damage: Damage) -> Generator[VideoFrame]:
     """Frames of one stream; damaged packets are counted and stepped over."""
-    from av.error import EOFError, FFmpegError
+    from av.error import EOFError, FFmpegError  # what PyAV has no class for is a plain OSError
 
     packets = container.demux(stream)
     while True:
         try:
             packet = next(packets, None)
-        except FFmpegError as error:
-            damage.add(error.strerror)
+        except (FFmpegError, OSError) as error:
+            damage.add(error.strerror or error)
             packet = None
         if packet is None:
             break
@@ -156,9 +156,9 @@ def decoded_frames(container: InputContainer, stream: VideoStream, damage: Damag
             yield from packet.decode()
         except EOFError:
             break
-        except FFmpegError as error:
-            damage.add(error.strerror)
-    with suppress(FFmpegError):  # after a read error the decoder still holds whole frames
+        except (FFmpegError, OSError) as error:
+            damage.add(error.strerror or error)
+    with suppress(FFmpegError, OSError):  # after a read error the decoder still holds whole frames
         yield from stream.decode(None)
 
 
@@ -170,7 +170,7 @@ def open_container(opened: Path | BinaryIO, name: str) -> InputContainer:
     file = str(opened.absolute()) if isinstance(opened, Path) else opened
     try:
         return av.open(file, "r", options={"protocol_whitelist": "file"})
-    except FFmpegError as error:
+    except (FFmpegError, OSError) as error:
         raise InputError(f"{name} is neither an image nor a video that can be read: {error.strerror}") from None
 
 
