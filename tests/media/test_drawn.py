@@ -245,3 +245,14 @@ def test_an_error_of_the_decoder_without_a_class_is_damage():
     damage = video.Damage()
     assert list(video.decoded_frames(Packets(), Packets(), damage)) == []
     assert (damage.packets, damage.reason) == (2, "Operation not supported")
+
+
+@pytest.mark.parametrize("ending", [".mkv", ".webm"])
+def test_the_same_images_make_the_same_bytes(ending, tmp_path, demo_clip):
+    for name in ("one", "other"):
+        with (
+            open_source(demo_clip[0]) as source,
+            open_drawing_writer(tmp_path / f"{name}{ending}", source) as writer,
+        ):
+            writer.write(np.zeros((32, 32, 3), np.uint8), 0.0)
+    assert (tmp_path / f"one{ending}").read_bytes() == (tmp_path / f"other{ending}").read_bytes()

@@ -260,7 +260,8 @@ class VideoWriter(DrawingWriter):
         self._end_s = 0.0
         self._stream: VideoStream | None = None
         try:
-            self._container = av.open(str(self._draft.path), "w")
+            # else Matroska holds random numbers, and no two runs the same bytes
+            self._container = av.open(str(self._draft.path), "w", options={"fflags": "+bitexact"})
         except BaseException:
             self._draft.drop()
             raise
