@@ -4,7 +4,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 export SONJIT_TEST_DATA ?= ../shared
 
-.PHONY: help install models more-models browser graphics web demo serve test test-fast check check-page bench cards docs learn release test-lowest clean
+.PHONY: help install models more-models browser graphics web demo serve test test-fast check check-page bench cards docs learn release test-lowest torture clean
 
 help:
 	@echo "make demo    install, fetch the weights, run on the bundled clip, say where the results are"
@@ -18,6 +18,7 @@ help:
 	@echo "make learn   run the lessons of docs/learn again and put their numbers into the pages"
 	@echo "make cards   evaluate the default models and write docs/cards again; PHOTOGRAPHS=folder DATASETS=folder"
 	@echo "make release build and check sdist and wheel, and try the wheel; uploads nothing"
+	@echo "make torture damaged files and killed runs, for ten minutes; MINUTES=60 SEED=7"
 	@echo "make bench   time and memory on this machine; PEER=python-with-mediapipe compares"
 
 # What users need: small. What developers need brings PyTorch.
@@ -106,6 +107,12 @@ bench: install models
 	$(BIN)/python benchmarks/accuracy.py $(if $(PEER),--peer $(PEER))
 	$(BIN)/python benchmarks/jitter.py
 	$(BIN)/python benchmarks/soak.py
+
+# Not in CI: what it tries depends on the time that it is given.
+MINUTES ?= 10
+SEED ?= 1
+torture: install models
+	$(BIN)/python tools/torture.py --minutes $(MINUTES) --seed $(SEED)
 
 # Of the default models: photographs labelled by eye, samples of public sets, renders.
 cards: more-models graphics
