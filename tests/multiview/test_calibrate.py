@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonjit import InputError
+from sonjit.cli import annotate_cameras
 from sonjit.geometry.rotations import align_rigidly, matrix_from_rotation_vector
 from sonjit.multiview.calibration.board import Sighting, Sightings, find_target, target_from_text
-from sonjit.multiview.calibration.calibrate import Bundle, Observations, adjust, calibrate, projected
+from sonjit.multiview.calibration.calibrate import Bundle, Observations, adjust, calibrate, calibrate_lens, projected
 from sonjit.multiview.calibration.consistency import planar_ambiguity
 from sonjit.multiview.calibration.initial_estimate import angle_between, target_poses
 from sonjit.multiview.triangulation.triangulation import triangulate
@@ -83,6 +84,20 @@ def test_standard_errors_cover_what_lenses_are_off(truth, calibrated):
     ]
     assert np.sqrt(np.square(off).mean()) < 2
     assert all(spread[0] < 0.02 * 900 for spread in calibrated.lens_deviations.values())
+
+
+def test_distances_between_cameras_are_off_by_their_standard_errors(truth, calibrated):
+    apart_m = [np.linalg.norm(rig.centres_m[:, None] - rig.centres_m, axis=2) for rig in (calibrated.rig, truth)]
+    pairs = np.triu_indices(len(truth), 1)
+    off = (apart_m[0] - apart_m[1])[pairs] / calibrated.distance_deviations_m[pairs]
+    assert np.sqrt(np.square(off).mean()) < 3
+    assert (calibrated.distance_deviations_m[pairs] < 0.005).all()
+
+
+def test_a_lens_is_found_in_a_recording_of_its_own(truth, seen):
+    own = calibrate_lens(BOARD, Sightings(tuple(seen.of("cam1")), {"cam1": seen.sizes["cam1"]}))
+    off = np.subtract(own.rig["cam1"].camera.intrinsics, truth["cam1"].camera.intrinsics)
+    assert np.sqrt(np.square(off / own.lens_deviations["cam1"][:4]).mean()) < 3
 
 
 def test_the_two_solutions_speak_for_a_true_world(calibrated):
@@ -209,7 +224,7 @@ def test_the_bundle_goes_down_its_true_slope(seed):
 
 
 @pytest.mark.slow
-def test_images_are_looked_through_and_calibrated(tmp_path):
+def test_images_are_looked_through_and_calibrated(tmp_path, capsys):
     board, rig = target_from_text("charuco:7x5:36mm:27mm:4x4_50"), random_rig(2, 8, distance_m=0.7)
     middle = rig.centres_m.mean(0)
     for frame, place in enumerate(held_places(9, 1, towards=middle, tilt_rad=0.5, reach_m=0.05)):
@@ -225,6 +240,15 @@ def test_images_are_looked_through_and_calibrated(tmp_path):
     assert np.linalg.norm(np.diff(found.rig.centres_m, axis=0)) == pytest.approx(
         np.linalg.norm(np.diff(rig.centres_m, axis=0)), rel=0.005
     )
+    out, text = tmp_path / "rig.json", "charuco:7x5:36mm:27mm:4x4_50"
+    annotate_cameras.calibrate([str(path) for path in views.values()], board=text, out=out, lens_recordings=tmp_path)
+    read = capsys.readouterr().err
+    assert "lens of cam0" in read
+    assert "lens of cam1" in read
+    with pytest.raises(InputError, match="there is no camera 'cam1'"):
+        annotate_cameras.calibrate([str(views["cam0"])], board=text, out=out, lens_recordings=tmp_path)
+    with pytest.raises(InputError, match="leave one out"):
+        annotate_cameras.calibrate([str(tmp_path)], board=text, out=out, lens_recordings=tmp_path, lenses=out)
     (tmp_path / "cam1" / "image104.png").write_bytes(b"damaged")
     assert any("image104" in problem for problem in find_target(board, views).problems)
     with pytest.raises(InputError, match=r"none of the images of .* shows the board"):

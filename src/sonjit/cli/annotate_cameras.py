@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,8 +18,10 @@ from sonjit.errors import InputError, JobError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sonjit.geometry.cameras import CalibratedCamera
     from sonjit.multiview.annotation.timeline import Sync
     from sonjit.multiview.calibration.board import CalibrationBoard, CalibrationTarget
+    from sonjit.multiview.calibration.calibrate import RigCalibration
     from sonjit.multiview.cameras.rig import CameraRig
 
 _PAST = 0.3
@@ -40,6 +43,8 @@ def calibrate(
     report: Path | None = None,
     lens: Lens = "usual",
     lenses: Path | None = None,
+    lens_recordings: Path | None = None,
+    lens_board: str = "",
     sync: SyncMethod = "index",
     floor: int | None = None,
     every: int = 1,
@@ -59,6 +64,8 @@ def calibrate(
         report: HTML page to write: errors by camera and frame set, and the worst images.
         lens: Which distortion to estimate: none, radial (k1 k2), usual (k1 k2 p1 p2), full (all five).
         lenses: Cameras whose K and distortion are kept; any format.
+        lens_recordings: Folder of recordings of the board for the lenses alone, one for each camera and named like it.
+        lens_board: The board of those recordings, where it is another.
         sync: How images are matched into frame sets.
         floor: Frame set in which the board lies on the floor, print up: its corner becomes the origin, and z up.
         every: Use every Nth frame set.
@@ -75,14 +82,33 @@ def calibrate(
         raise InputError(f"--every {every}: give at least 1")
     paths = named_views(views)
     target = _recognised(board, paths) if board.partition(":")[0] == "auto" else target_from_text(board)
-    known = load_cameras(lenses, unit=unit) if lenses else ()
+    known = {view.name: view.camera for view in (load_cameras(lenses, unit=unit) if lenses else ())}
+    if lens_board and not lens_recordings:
+        raise InputError(f"--lens-board {lens_board}: it is the board of --lens-recordings; give them, or leave it out")
+    lens_target = target_from_text(lens_board) if lens_board else target
+    of_lenses = _lenses_of(lens_recordings, lens_target, lens, paths, known) if lens_recordings else {}
+    known |= {name: one.rig[name].camera for name, one in of_lenses.items()}
     matched = synchronised(paths, sync) if sync != "index" else None
     try:
         with progress(None, "images") as advance:
             seen = find_target(target, paths, every=every, frame_of=matched and matched.frame_of, advance=advance)
     except NoBoardError as error:
         raise InputError(f"{error}{_nearby(target, paths)}") from None
-    made = calibrated(target, seen, lens=lens, lenses={view.name: view.camera for view in known})
+    for name, one in of_lenses.items():
+        if (one.rig[name].width, one.rig[name].height) != seen.sizes[name]:
+            raise InputError(
+                f"camera {name!r}: {one.rig[name].width} x {one.rig[name].height} pixels in --lens-recordings and "
+                f"{seen.sizes[name][0]} x {seen.sizes[name][1]} here: a lens is known for one size of image"
+            )
+    made = calibrated(target, seen, lens=lens, lenses=known)
+    made = replace(
+        made,
+        lens_deviations={
+            **made.lens_deviations,
+            **{name: one.lens_deviations[name] for name, one in of_lenses.items()},
+        },
+        problems=(*(line for one in of_lenses.values() for line in one.problems), *made.problems),
+    )
     if floor is not None:
         if floor not in made.target_places:
             raise InputError(f"--floor {floor}: the board's pose is not known in that frame set")
@@ -98,6 +124,30 @@ def calibrate(
         raise JobError(f"{out} was not written: {ambiguity}")
     save_cameras(made.rig, out)
     sys.stderr.write(f"wrote {out}{f' and {report}' if report else ''}\n")
+
+
+def _lenses_of(
+    recordings: Path,
+    target: CalibrationTarget,
+    lens: Lens,
+    paths: Mapping[str, Path],
+    known: Mapping[str, CalibratedCamera],
+) -> dict[str, RigCalibration]:
+    """Of each camera the calibration of its lens alone."""
+    from sonjit.multiview.calibration.board import find_target
+    from sonjit.multiview.calibration.calibrate import calibrate_lens
+
+    found: dict[str, RigCalibration] = {}
+    for name, path in named_views([str(recordings)]).items():
+        if name not in paths:
+            raise InputError(f"--lens-recordings {path}: there is no camera {name!r}; there are {', '.join(paths)}")
+        if name in known:
+            raise InputError(f"camera {name!r}: its lens is in --lenses and in --lens-recordings; leave one out")
+        with progress(None, f"images of {name}'s lens") as advance:
+            seen = find_target(target, {name: path}, advance=advance)
+        found[name] = calibrate_lens(target, seen, lens=lens)
+        sys.stderr.write(f"lens of {name}: {found[name].rms_px:.3f} px over {len(found[name].sightings)} images\n")
+    return found
 
 
 def _recognised(text: str, paths: Mapping[str, Path]) -> CalibrationBoard:

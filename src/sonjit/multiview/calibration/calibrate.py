@@ -24,6 +24,7 @@ from sonjit.multiview.calibration.initial_estimate import (
     camera_from_sightings,
     inverse,
     joined,
+    most_different,
     pairs_of,
     target_poses,
     tree_places,
@@ -322,39 +323,63 @@ _PARTS = 8
 
 def _deviations(
     best: Bundle, observed: Observations, terms: BoolArray, prior: LensPrior, robust_px: float
-) -> FloatArray:
-    """Standard errors (C, 9) of lenses: the larger of the inverse normal matrix's and the jackknife's.
+) -> tuple[FloatArray, FloatArray]:
+    """Standard errors (C, 9) of lenses and (C, C) of distances between cameras, in metres.
 
-    Points of one image are wrong together (late images, a bent board), which the normal matrix knows nothing of and
-    leaving out whole stretches of the recording shows. What the prior alone fixes has its deviation in the first.
+    Of lenses the larger of the inverse normal matrix's and the jackknife's, of distances the jackknife's, NaN for a
+    recording too short for it. Points of one image are wrong together (late images, a bent board), which leaving out
+    whole stretches of the recording shows. What the prior alone fixes has its deviation in the first.
     """
-    found = np.zeros_like(best.lenses)
-    if not terms.any():
-        return found
     cameras, frames = len(best.lenses), len(best.target_turns)
     of_cameras = np.ones((cameras, _OF_CAMERA + _OF_POSE), np.bool_)
     of_cameras[:, :_OF_CAMERA] = terms
     of_cameras[0, _OF_CAMERA:] = False
-    free = np.flatnonzero(np.concatenate([of_cameras.ravel(), np.ones(frames * _OF_POSE, np.bool_)]))
-    columns = _columns(observed, cameras, free, of_cameras.size + frames * _OF_POSE)
-    _, weights, errors = _robust(best, observed, robust_px, prior)
-    normal, _ = _normal(best, observed, columns, free, weights, errors, prior)
-    every = np.zeros(of_cameras.size + frames * _OF_POSE)
-    every[free] = prior.noise_px**2 * np.diag(np.linalg.pinv(normal, hermitian=True))
-    found = every[: of_cameras.size].reshape(cameras, -1)[:, :_OF_CAMERA]
+    found, apart_m = np.zeros_like(best.lenses), np.full((cameras, cameras), np.nan)
+    if terms.any():
+        free = np.flatnonzero(np.concatenate([of_cameras.ravel(), np.ones(frames * _OF_POSE, np.bool_)]))
+        columns = _columns(observed, cameras, free, of_cameras.size + frames * _OF_POSE)
+        _, weights, errors = _robust(best, observed, robust_px, prior)
+        normal, _ = _normal(best, observed, columns, free, weights, errors, prior)
+        every = np.zeros(of_cameras.size + frames * _OF_POSE)
+        every[free] = prior.noise_px**2 * np.diag(np.linalg.pinv(normal, hermitian=True))
+        found = every[: of_cameras.size].reshape(cameras, -1)[:, :_OF_CAMERA]
     part = observed.frame * _PARTS // frames
     if frames >= 2 * _PARTS:
         fits = [
             adjust(best, observed.only(part != left_out), free_lens=terms, prior=prior, robust_px=robust_px, steps=4)
             for left_out in range(_PARTS)
         ]
-        lenses = np.stack([fit.lenses for fit in fits])
-        found = np.maximum(found, (_PARTS - 1) * lenses.var(0))
-    return np.sqrt(found)
+        found = np.maximum(found, (_PARTS - 1) * np.stack([fit.lenses for fit in fits]).var(0))
+        apart_m = np.sqrt((_PARTS - 1) * np.stack([_distances(fit) for fit in fits]).var(0))
+    return np.sqrt(found), apart_m
+
+
+def _distances(bundle: Bundle) -> FloatArray:
+    """(C, C) metres from camera to camera."""
+    centres = -_times(bundle.camera_turns.swapaxes(1, 2), bundle.camera_shifts)
+    return np.linalg.norm(centres[:, None] - centres, axis=2)
+
+
+def design_effect(errors: FloatArray, image: IndexArray) -> float:
+    """By how much the variance of a sum over an image exceeds that of independent errors, at least 1.
+
+    Args:
+        errors: (M, 2) of points.
+        image: (M,) number of the image that each is in.
+
+    >>> design_effect(np.ones((6, 2)), np.array([0, 0, 0, 1, 1, 1]))
+    3.0
+    """
+    sums = np.zeros((int(image.max()) + 1, 2))
+    np.add.at(sums, image, errors)
+    return max(1.0, float((sums**2).sum() / (errors**2).sum()))
 
 
 _BAD_PX = 0.5
 _BAD_TIMES = 2.0
+_CLUSTERED, _LATE_TIMES = 2.0, 2.0
+"""Design effect above which lenses are also estimated from each camera's images alone; and how many times smaller their
+errors must be to be preferred."""
 _WEAK = 0.02
 """Standard error of a focal length, as a share of it, above which it is told."""
 
@@ -373,6 +398,7 @@ class RigCalibration:
         problems: images that could not be read, and doubts about the rig; one line each.
         lens_deviations: standard errors (9,) of fx, fy, cx, cy, k1, k2, p1, p2, k3 of each camera whose lens was
             estimated; 0 for what was kept.
+        distance_deviations_m: (C, C) standard errors of the distances between cameras; NaN where they are not known.
     """
 
     rig: CameraRig
@@ -383,6 +409,7 @@ class RigCalibration:
     tree: tuple[Pair, ...] = ()
     problems: tuple[str, ...] = ()
     lens_deviations: Mapping[str, FloatArray] = field(default_factory=dict[str, "FloatArray"])
+    distance_deviations_m: FloatArray = field(default_factory=lambda: np.full((0, 0), np.nan))
 
     @property
     def rms_px(self) -> float:
@@ -396,7 +423,8 @@ class RigCalibration:
     def moved(self, R: FloatArray, t_m: FloatArray, scale: float = 1.0) -> RigCalibration:
         """The same in another world, x_new = scale R x_old + t_m; the target keeps its own axes but not its size."""
         places = {frame: (R @ turn, scale * R @ shift + t_m) for frame, (turn, shift) in self.target_places.items()}
-        return replace(self, rig=self.rig.moved(R, t_m, scale), target_places=places)
+        spread_m = scale * self.distance_deviations_m
+        return replace(self, rig=self.rig.moved(R, t_m, scale), target_places=places, distance_deviations_m=spread_m)
 
     def seen_by(self, view: str) -> list[tuple[Sighting, FloatArray]]:
         """A camera's sightings, each with its errors."""
@@ -462,13 +490,30 @@ def calibrate(
         *(np.stack([place[part] for place in placed.values()]) for part in (0, 1)),
     )
     sizes = [sightings.sizes[name] for name in names]
-    best, noise_px, errors = start, _ROBUST_PX / 2, np.zeros_like(observed.pixels)
+    image = observed.camera * len(frames) + observed.frame
+    best, errors = start, np.zeros_like(observed.pixels)
+    prior, robust_px = usual_lenses(sizes, _ROBUST_PX / 2), _ROBUST_PX
     for _ in range(2):  # the noise, which weighs the images against the prior, is known after the first
-        prior, robust_px = usual_lenses(sizes, noise_px), max(_ROBUST_PX, 2 * noise_px)
         best = adjust(best, observed, free_lens=terms, prior=prior, robust_px=robust_px)
         errors = projected(best, observed) - observed.pixels
         noise_px = _DEVIATION * float(np.median(np.abs(errors)))
-    spread = _deviations(best, observed, terms, usual_lenses(sizes, noise_px), max(_ROBUST_PX, 2 * noise_px))
+        robust_px = max(_ROBUST_PX, 2 * noise_px)
+        prior = usual_lenses(sizes, noise_px * design_effect(errors, image) ** 0.5)
+    own: dict[str, RigCalibration] = {}
+    if len(names) > 1 and terms.any() and design_effect(errors, image) > _CLUSTERED:
+        own = {name: _own_lens(target, sightings, name, lens) for name in names if name not in known}
+    joint_px, alone_px = rms_of([errors]), rms_of([gap for one in own.values() for gap in one.errors_px])
+    if is_late := joint_px > _LATE_TIMES * alone_px:
+        lenses_alone = [
+            _numbers(own[name].rig[name].camera) if name in own else row
+            for name, row in zip(names, best.lenses, strict=True)
+        ]
+        terms[:] = False
+        best = adjust(replace(best, lenses=np.stack(lenses_alone)), observed, free_lens=terms, robust_px=robust_px)
+        errors = projected(best, observed) - observed.pixels
+    spread, apart_m = _deviations(best, observed, terms, prior, robust_px)
+    if is_late:
+        spread = np.stack([own[name].lens_deviations[name] if name in own else np.zeros(9) for name in names])
     if not np.isfinite(errors).all():
         raise JobError("calibration failed: the cameras do not fit together; check for a wrong or swapped camera")
     ends = np.cumsum([len(one.points) for one in used])[:-1]
@@ -480,8 +525,36 @@ def calibrate(
         tuple(np.split(errors, ends)),
         tuple(tree),
         lens_deviations={name: spread[row] for row, name in enumerate(names) if name not in known},
+        distance_deviations_m=apart_m,
     )
-    return replace(made, problems=(*sightings.problems, *_doubts(made)))
+    late = (
+        f"each camera alone fits its images to {alone_px:.2f} px, all together to {joint_px:.2f} px: the images of a "
+    )
+    late += (
+        "frame set are not of one time; each lens was estimated from its camera's images alone. Hold the board still"
+    )
+    return replace(made, problems=(*sightings.problems, *[late] * is_late, *_doubts(made)))
+
+
+def calibrate_lens(target: CalibrationTarget, sightings: Sightings, *, lens: LensModel = "usual") -> RigCalibration:
+    """One camera's lens from a recording of its own: from its images that differ most.
+
+    Args:
+        target: what was seen.
+        sightings: of one camera.
+        lens: which distortion coefficients to estimate.
+
+    Raises:
+        InputError: too few images, or none that fixes the focal length.
+    """
+    (size,) = sightings.sizes.values()
+    return calibrate(target, replace(sightings, found=tuple(most_different(sightings.found, size))), lens=lens)
+
+
+def _own_lens(target: CalibrationTarget, sightings: Sightings, name: str, lens: LensModel) -> RigCalibration:
+    """A camera's lens from its own images of a rig's recording, which nothing that is late in others disturbs."""
+    alone = replace(sightings, found=tuple(sightings.of(name)), sizes={name: sightings.sizes[name]}, problems=())
+    return calibrate_lens(target, alone, lens=lens)
 
 
 def _doubts(made: RigCalibration) -> list[str]:

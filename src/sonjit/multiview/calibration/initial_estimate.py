@@ -135,7 +135,7 @@ def camera_from_sightings(
     """
     import cv2
 
-    chosen = _spread(sightings, size)
+    chosen = most_different(sightings, size)
     name = sightings[0].view if sightings else "?"
     if len(chosen) < _FEWEST_IMAGES:
         raise InputError(
@@ -193,7 +193,7 @@ def _tilts(target: CalibrationTarget, sightings: Sequence[Sighting]) -> float:
     return float(np.sqrt(np.var(shrinks, axis=0).sum())) if shrinks else 0.0
 
 
-def _spread(sightings: Sequence[Sighting], size: tuple[int, int]) -> list[Sighting]:
+def most_different(sightings: Sequence[Sighting], size: tuple[int, int]) -> list[Sighting]:
     """At most 40 of them that differ most in where, how large and how tilted the target is, each the farthest next."""
     if len(sightings) <= _MOST_IMAGES:
         return list(sightings)

@@ -60,6 +60,11 @@ def _blocks(
     yield from (Text(line, strong=True) for line in (*warnings, *calibration.problems))
     yield Heading("Cameras")
     yield _table(calibration)
+    yield Heading("Distances between cameras")
+    yield Text(
+        "Millimetres and, after +/-, their standard errors: how much leaving out an eighth of the recording changes."
+    )
+    yield _distances(calibration)
     yield Heading("Every camera, every frame set")
     yield Text("Pixels; empty where the board was not seen.")
     yield _heat_map(calibration)
@@ -99,6 +104,23 @@ def _table(calibration: RigCalibration) -> Table:
     headings = ("camera", "size", "focal px", "middle px", "k1 k2 p1 p2 k3", "place mm", "images", "RMS px", "most px")
     headings += ("standard errors of fx fy cx cy k1 k2 p1 p2 k3",)
     return Table(headings, tuple(rows))
+
+
+def _distances(calibration: RigCalibration) -> Table:
+    names, centres_mm = calibration.rig.names, 1000 * calibration.rig.centres_m
+    apart, spread = np.linalg.norm(centres_mm[:, None] - centres_mm, axis=2), 1000 * calibration.distance_deviations_m
+    rows = tuple(
+        (
+            name,
+            *(
+                "" if one == other else f"{apart[one, other]:.1f} +/- {spread[one, other]:.1f}"
+                for other in range(one + 1)
+            ),
+        )
+        for one, name in enumerate(names)
+    )
+    width = len(names) + 1
+    return Table(("camera", *names), tuple((*row, *[""] * (width - len(row))) for row in rows))
 
 
 def _heat_map(calibration: RigCalibration) -> Plot:
