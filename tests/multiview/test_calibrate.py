@@ -100,6 +100,18 @@ def test_a_lens_is_found_in_a_recording_of_its_own(truth, seen):
     assert np.sqrt(np.square(off / own.lens_deviations["cam1"][:4]).mean()) < 3
 
 
+@pytest.mark.slow
+def test_late_images_do_not_bend_lenses(truth, seen):
+    """A board that moved on between two images of a frame set stands elsewhere, which no lens explains."""
+    rng, names = np.random.default_rng(3), ("cam0", "cam1", "cam2")
+    late = [replace(one, pixels=one.pixels + rng.normal(0, 3, 2)) for one in seen.found if one.view in names]
+    found = calibrate(BOARD, Sightings(tuple(late), {name: seen.sizes[name] for name in names}))
+    assert any("not of one time" in line for line in found.problems)
+    for view in found.rig:
+        off = np.subtract(view.camera.intrinsics, truth[view.name].camera.intrinsics)[:2]
+        assert np.abs(off).max() < 0.015 * truth[view.name].camera.intrinsics.fx
+
+
 def test_the_two_solutions_speak_for_a_true_world(calibrated):
     told = planar_ambiguity(calibrated)
     assert not told.is_mirrored
