@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from sonjit.errors import JobError
+from sonjit.explain.run import Explain
 from sonjit.media import open_source
 from sonjit.runs import Detect, Outputs, run_input
 
 OPTIONS = {"model": "full", "max_instances": 1}
+DETECT = Detect("hands", OPTIONS)
 
 
 class StopError(Exception):
@@ -22,7 +24,7 @@ def run(weights, demo_clip, tmp_path):
     """Find hands in the first six frames of the clip."""
 
     def run(draw=None, name=None, **more):
-        with Detect("hands", OPTIONS).load() as session, open_source(demo_clip[0]) as source:
+        with DETECT.load() as session, open_source(demo_clip[0]) as source:
             source.name = name or source.name
             return run_input(session, source, Outputs(str(tmp_path / "t.jsonl"), draw), limit=6, **more)
 
@@ -74,8 +76,8 @@ def wide(weights, tmp_path):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((16, 16_500, 3), np.uint8))))
         container.mux(stream.encode(None))
 
-    def run(*outputs):
-        with Detect("hands", OPTIONS).load() as session, open_source(path) as source:
+    def run(*outputs, processor=DETECT):
+        with processor.load() as session, open_source(path) as source:
             return run_input(session, source, Outputs(*outputs))
 
     return run
@@ -92,3 +94,13 @@ def test_a_drawing_that_cannot_be_encoded_leaves_the_table(wide, tmp_path):
     with pytest.raises(JobError, match="cannot be drawn"):
         wide(None, str(drawing))
     assert not drawing.exists()
+
+
+def test_masks_and_saliency_that_cannot_be_encoded_leave_the_table(wide, tmp_path):
+    tables, drawing = [tmp_path / "t.jsonl", tmp_path / "u.jsonl"], str(tmp_path / "d.mp4")
+    explain = Explain(model="lite")
+    for summary in (wide(str(tables[0]), None, drawing), wide(str(tables[1]), drawing, processor=explain)):
+        (problem,) = summary.problems
+        assert problem.startswith(f"{drawing} cannot be drawn: ")
+    assert {path.name for path in tmp_path.iterdir()} == {"wide.mkv", "t.jsonl", "u.jsonl"}
+    assert [len(path.read_text("utf-8").splitlines()) for path in tables] == [3, 3]

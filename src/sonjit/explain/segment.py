@@ -334,7 +334,8 @@ class _SegmentPass(Pass[_Found]):
             if outputs.save is not None:
                 self._table = stack.enter_context(session.processor.open_table(outputs.save, source))
             if outputs.draw is not None:
-                self._drawing = stack.enter_context(open_drawing_writer(outputs.draw, source))
+                drawing = open_drawing_writer(outputs.draw, source)
+                self._drawing = stack.enter_context(self.beside_others(drawing, outputs.draw, outputs))
             self.outputs = stack.pop_all()
 
     def process(self, frame: SourceFrame) -> _Found:

@@ -165,7 +165,10 @@ class MeshPass(Pass[Frame]):
             name = source.name
             raise InputError(f"{name}: drawing reads a source twice; record it first: sonjit hands {name} --draw F")
         with ExitStack() as stack:
-            drawing = None if outputs.draw is None else stack.enter_context(open_drawing_writer(outputs.draw, source))
+            drawing = None
+            if outputs.draw is not None:
+                drawing = self.beside_others(open_drawing_writer(outputs.draw, source), outputs.draw, outputs)
+                stack.enter_context(drawing)
             self._files = stack.enter_context(_MeshFiles(source, model, outputs, drawing))
             self.outputs = stack.pop_all()
 

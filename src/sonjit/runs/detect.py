@@ -11,7 +11,6 @@ from sonjit.detectors import create_detector
 from sonjit.detectors.kinds import find_kind
 from sonjit.lifting import create_lifter
 from sonjit.media import (
-    DrawingBeside,
     Header,
     draw_frame,
     mask_from_frame,
@@ -174,14 +173,12 @@ class _DetectPass(Pass[Frame]):
             if outputs.json:
                 self._lines = stack.enter_context(FrameTable("-", processor, source)).writer
             if outputs.draw is not None:
-                self._drawing = open_drawing_writer(outputs.draw, source)
-                if self._table is not None or self._lines is not None:
-                    self._drawing = DrawingBeside(self._drawing)
-                stack.enter_context(self._drawing)
+                drawing = open_drawing_writer(outputs.draw, source)
+                self._drawing = stack.enter_context(self.beside_others(drawing, outputs.draw, outputs))
             if outputs.mask is not None:
                 self._mask = stack.enter_context(open_mask_writer(outputs.mask, source))
+                self._mask.images = self.beside_others(self._mask.images, outputs.mask, outputs)
             self.outputs = stack.pop_all()
-        self._drawn_path = outputs.draw
         self._annotated = bool(columns)
         self._last: Frame | None = None
         self._extras: Extras | None = None
@@ -211,9 +208,6 @@ class _DetectPass(Pass[Frame]):
             self._mask.write(frame.rgb, mask_from_frame(result), frame.time, index=frame.index)
 
     def report(self, summary: Summary) -> None:
-        if isinstance(self._drawing, DrawingBeside) and self._drawing.problem is not None:
-            summary.problems.append(self._drawing.problem)
-            summary.written = [path for path in summary.written if path != self._drawn_path]
         summary.last, summary.measured = self._last, self._extras
         if self._last is not None and not summary.written and self._lines is None:
             instances = [one for _, one in self._last.instances()]

@@ -76,6 +76,7 @@ def run_input(
     summary.times = work.times
     summary.times.add("reading", source.reading_s)
     work.report(summary)
+    work.report_dropped(summary)
     summary.seconds = time.perf_counter() - start
     return summary
 

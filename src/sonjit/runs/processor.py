@@ -8,12 +8,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
+from sonjit.media import DrawingBeside
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
     from pathlib import Path
     from types import TracebackType
 
-    from sonjit.media import Source, SourceFrame
+    from sonjit.media import DrawingWriter, Source, SourceFrame
     from sonjit.media.tables.base import Extras
     from sonjit.results import Frame
 
@@ -221,6 +223,21 @@ class Pass(ABC, Generic[T]):
     def __init__(self) -> None:
         self.outputs = ExitStack()
         self.times = Times()
+        self._beside: dict[str, DrawingBeside] = {}
+
+    def beside_others(self, drawing: DrawingWriter, path: str, outputs: Outputs) -> DrawingWriter:
+        """A drawing that is dropped alone where its encoder refuses it; as it is where nothing else is written."""
+        if len(outputs.paths) + outputs.json == 1:
+            return drawing
+        self._beside[path] = DrawingBeside(drawing)
+        return self._beside[path]
+
+    def report_dropped(self, summary: Summary) -> None:
+        """Say which drawings were dropped."""
+        for path, drawing in self._beside.items():
+            if drawing.problem is not None:
+                summary.problems.append(drawing.problem)
+                summary.written = [one for one in summary.written if one != path]
 
     @abstractmethod
     def process(self, frame: SourceFrame) -> T:

@@ -72,11 +72,14 @@ class MaskWriter(Output):
     Args:
         images: where the images made of them go.
         cutout: whether these are RGBA, else grey.
+
+    Attributes:
+        images: as given.
     """
 
     def __init__(self, images: DrawingWriter, *, cutout: bool) -> None:
         super().__init__()
-        self._images = images
+        self.images = images
         self._cutout = cutout
 
     def write(self, rgb: Image, mask: Float32Array | None, time: float | None, *, index: int | None = None) -> None:
@@ -97,13 +100,13 @@ class MaskWriter(Output):
         if mask.shape != rgb.shape[:2]:
             raise InputError(f"a mask of shape {mask.shape} does not fit an image of shape {rgb.shape[:2]}")
         alpha = np.round(np.clip(np.nan_to_num(mask), 0, 1) * 255).astype(np.uint8)
-        self._images.write(_cut_out(rgb, alpha) if self._cutout else alpha, time, index=index)
+        self.images.write(_cut_out(rgb, alpha) if self._cutout else alpha, time, index=index)
 
     def _finish(self) -> None:
-        self._images.close()
+        self.images.close()
 
     def _abort(self) -> None:
-        self._images.discard()
+        self.images.discard()
 
 
 def open_mask_writer(path: str | os.PathLike[str], source: Source, *, cutout: bool = True) -> MaskWriter:
