@@ -18,7 +18,7 @@ help:
 	@echo "make learn   run the lessons of docs/learn again and put their numbers into the pages"
 	@echo "make cards   evaluate the default models and write docs/cards again; PHOTOGRAPHS=folder DATASETS=folder"
 	@echo "make release build and check sdist and wheel, and try the wheel; uploads nothing"
-	@echo "make torture damaged files and killed runs, for ten minutes; MINUTES=60 SEED=7"
+	@echo "make torture damaged files, killed and stopped runs, for ten minutes; MINUTES=60 SEED=7"
 	@echo "make bench   time and memory on this machine; PEER=python-with-mediapipe compares"
 
 # What users need: small. What developers need brings PyTorch.
@@ -112,7 +112,7 @@ bench: install models
 MINUTES ?= 10
 SEED ?= 1
 torture: install models
-	$(BIN)/python tools/torture.py --minutes $(MINUTES) --seed $(SEED)
+	$(BIN)/python tools/torture --minutes $(MINUTES) --seed $(SEED)
 
 # Of the default models: photographs labelled by eye, samples of public sets, renders.
 cards: more-models graphics

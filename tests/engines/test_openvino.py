@@ -6,6 +6,7 @@ import time
 import numpy as np
 import openvino as ov
 import pytest
+from onnx import TensorProto, helper
 from openvino import opset13 as ops
 
 from sonjit import InputError
@@ -153,3 +154,14 @@ def test_keeping_heads_exact_keeps_the_published_networks(name, weights):
     for a, b in zip(*(ov.Core().compile_model(m, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(image).values()
                       for m in (plain, kept)), strict=True):  # fmt: skip
         np.testing.assert_allclose(a, b, atol=2e-3 * max(1.0, float(np.abs(a).max())))
+
+
+def test_a_damaged_name_in_an_onnx_network_is_told_in_one_line(tmp_path):
+    tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("known", "result")]
+    node = helper.make_node("Relu", ["unknown"], ["result"])
+    network = helper.make_model(helper.make_graph([node], "graph", tensors[:1], tensors[1:]))
+    path = tmp_path / "network.onnx"
+    path.write_bytes(network.SerializeToString().replace(b"unknown", b"\xff\xfeknown"))
+    with pytest.raises(InputError, match=r"network\.onnx: not a model that OpenVINO reads") as caught:
+        engine.read_model(path)
+    assert "\n" not in str(caught.value)

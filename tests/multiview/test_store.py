@@ -206,3 +206,17 @@ def test_a_store_that_cannot_be_written_says_so(tmp_path):
 def test_what_can_be_no_mark_is_refused(change, said):
     with pytest.raises(InputError, match=said):
         replace(mark(1), **change)
+
+
+def test_damage_inside_a_store_is_told_in_one_line(store):
+    store.add([mark(number, joint=number % 42, frame=number // 42) for number in range(1000)])
+    store.close()
+    data = bytearray(store.path.read_bytes())
+    data[8192:] = bytes(len(data) - 8192)  # all pages but those of the tables' names
+    store.path.write_bytes(data)
+    damaged = AnnotationStore(store.path)
+    try:
+        with pytest.raises(InputError, match=r"annotations\.sqlite is damaged: .*; take a copy"):
+            damaged.history()
+    finally:
+        damaged.close()

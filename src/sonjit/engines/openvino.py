@@ -249,7 +249,7 @@ def read_model(path: Path) -> ov.Model:
     """The network in a file, with the custom operators that Sonjit knows; InputError where it cannot be read."""
     try:
         return core().read_model(path)
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:  # the latter where its message repeats damaged names
         reason = _first_line(error)
     if path.suffix == ".tflite":
         from sonjit.engines.custom_operators import read_with_custom_operators

@@ -335,7 +335,7 @@ class AnnotationStore:
     @property
     def version(self) -> int:
         """Number of the newest row of history; 0 for an empty store."""
-        return int(self._rows("SELECT coalesce(max(version), 0) FROM history")[0][0])
+        return int(self._read("SELECT coalesce(max(version), 0) FROM history")[0][0])
 
     def add(self, marks: Sequence[Mark], bases: Sequence[int | None] = ()) -> list[WriteResult]:
         """Write marks, all or, where the disk refuses, none.
@@ -361,30 +361,32 @@ class AnnotationStore:
         if frame is not None:  # lets SQLite use the key
             where = where.replace("(?1 IS NULL OR l.frame = ?1)", "l.frame = ?1")
         columns = ", ".join(f"h.{name}" for name in _COLUMNS.split(", "))
-        rows = self._rows(f"SELECT {columns} FROM latest l JOIN history h USING (version) {where}", (frame, annotator))
-        return [Mark(*row) for row in rows]
+        rows = self._read(f"SELECT {columns} FROM latest l JOIN history h USING (version) {where}", (frame, annotator))
+        return [self._mark(row) for row in rows]
 
     def history(self, frame: int | None = None) -> list[Mark]:
         """Every mark ever written, in order."""
         where = "" if frame is None else "WHERE frame = ?"
         given = () if frame is None else (frame,)
-        return [Mark(*row) for row in self._rows(f"SELECT {_COLUMNS} FROM history {where} ORDER BY version", given)]
+        return [
+            self._mark(row) for row in self._read(f"SELECT {_COLUMNS} FROM history {where} ORDER BY version", given)
+        ]
 
     def changed_frames(self, since: int) -> dict[int, tuple[str, ...]]:
         """Frames written to after a version, and by whom."""
         found: dict[int, list[str]] = {}
-        for frame, name in self._rows("SELECT DISTINCT frame, annotator FROM history WHERE version > ?", (since,)):
+        for frame, name in self._read("SELECT DISTINCT frame, annotator FROM history WHERE version > ?", (since,)):
             found.setdefault(frame, []).append(name)
         return {frame: tuple(sorted(names)) for frame, names in sorted(found.items())}
 
     def annotators(self) -> list[str]:
         """All annotators but the machine."""
-        rows = self._rows("SELECT DISTINCT annotator FROM latest WHERE annotator <> ? ORDER BY annotator", (MACHINE,))
+        rows = self._read("SELECT DISTINCT annotator FROM latest WHERE annotator <> ? ORDER BY annotator", (MACHINE,))
         return [name for (name,) in rows]
 
     def triangulable(self) -> dict[int, int]:
         """For each frame with human marks: how many joints have a place in two views or more, by one annotator."""
-        rows = self._rows(
+        rows = self._read(
             "SELECT frame, count(DISTINCT CASE WHEN views > 1 THEN joint END) FROM (SELECT l.frame AS frame,"
             " l.joint AS joint, sum(h.x IS NOT NULL) AS views FROM latest l JOIN history h USING (version)"
             " WHERE l.annotator <> ? AND h.state <> 'cleared' GROUP BY l.frame, l.annotator, l.joint) GROUP BY frame",
@@ -394,7 +396,7 @@ class AnnotationStore:
 
     def needs(self) -> dict[int, Need]:
         """How much frames need attention, where that was ranked."""
-        return {frame: Need(*rest) for frame, *rest in self._rows("SELECT frame, score, why FROM needs")}
+        return {frame: Need(*rest) for frame, *rest in self._read("SELECT frame, score, why FROM needs")}
 
     def set_needs(self, needs: Mapping[int, Need]) -> None:
         """Replace the ranking.
@@ -424,7 +426,7 @@ class AnnotationStore:
 
     def _add(self, mark: Mark, base: int | None) -> WriteResult:
         if known := self._rows(f"SELECT {_COLUMNS} FROM history WHERE id = ?", (mark.id,)):
-            old = Mark(*known[0])
+            old = self._mark(known[0])
             if replace(old, version=0, time_s=0) != replace(mark, version=0, time_s=0):
                 raise InputError(f"mark id {mark.id!r} was used for another mark: give each its own")
             return WriteResult(old, written=True)
@@ -433,7 +435,7 @@ class AnnotationStore:
             " (SELECT version FROM latest WHERE frame = ? AND view = ? AND joint = ? AND annotator = ?)",
             mark.place,
         )
-        current = Mark(*there[0]) if there else replace(mark, state="cleared", x=None, y=None)
+        current = self._mark(there[0]) if there else replace(mark, state="cleared", x=None, y=None)
         if base is not None and base != current.version and not (base == 0 and current.state == "cleared"):
             return WriteResult(current, written=False)
         new = replace(mark, time_s=time.time())
@@ -446,6 +448,18 @@ class AnnotationStore:
             (*mark.place, version),
         )
         return WriteResult(replace(new, version=version), written=True)
+
+    def _read(self, statement: str, given: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._rows(statement, given)
+        except sqlite3.Error as error:
+            raise InputError(f"{self.path} is damaged: {error}; take a copy of it from before") from None
+
+    def _mark(self, row: Sequence[Any]) -> Mark:
+        try:
+            return Mark(*row)
+        except (InputError, TypeError, ValueError) as error:
+            raise InputError(f"{self.path} is damaged: {error}; take a copy of it from before") from None
 
     def _rows(self, statement: str, given: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._lock:

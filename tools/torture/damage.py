@@ -1,0 +1,228 @@
+"""Damaged files, read in processes of their own, so that a crash of a decoder is counted.
+
+Run as a program it reads a batch: format, original, seed and folder; and prints what failed as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import random
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import scipy.io
+from rows import Row
+
+from sonjit import SonjitError
+from sonjit.datasets.reading import load_matlab
+from sonjit.engines.openvino import read_model
+from sonjit.engines.tflite_to_onnx import onnx_from_tflite
+from sonjit.evaluation.protocols import load_protocol
+from sonjit.hand_models.mano_files import SHAPES, read_mano
+from sonjit.hand_models.rig_files import read_rig
+from sonjit.media import open_drawing_writer, open_source
+from sonjit.media.sources.image_files import rgb_from
+from sonjit.multiview.annotation.marks import AnnotationStore, Mark
+from sonjit.training.recipes import load_recipe
+from sonjit.weights import find_weight
+from sonjit.weights.bundles import load_bundle
+
+CLIP = Path(str(files("sonjit"))) / "assets" / "demo.mp4"
+VIDEO_CODECS = {".mp4": "libx264", ".mov": "prores_ks", ".mkv": "ffv1", ".webm": "libvpx", ".avi": "mpeg4"}
+PIXELS = {"prores_ks": "yuv422p10le"}
+HANG_S = 300
+BATCH = 50
+
+
+def damaged(data: bytes, rng: random.Random) -> bytes:
+    """The same with bytes changed, cut, repeated or moved; most damage falls into the header."""
+    made = bytearray(data)
+    for _ in range(rng.choice((1, 2, 8, 64))):
+        at = rng.randrange(min(len(made), rng.choice((64, 1024, len(made)))))
+        made[at] = rng.choice((0, 0xFF, 0x7F, 0x80, rng.randrange(256)))
+    if rng.random() < 0.2:
+        del made[rng.randrange(1, len(made)) :]
+    elif rng.random() < 0.1:
+        start = rng.randrange(len(made))
+        made[start:start] = made[: rng.randrange(1, 4096)]
+    return bytes(made)
+
+
+def frames() -> list[np.ndarray]:
+    """Six small images."""
+    with open_source(CLIP) as source:
+        return [cv2.resize(frame.rgb, (160, 120)) for frame in islice(source, 100, 106)]
+
+
+def make_images(folder: Path) -> None:
+    """One in each format."""
+    for ending in (".jpg", ".png", ".webp", ".bmp", ".tiff", ".ppm"):
+        (folder / f"image{ending}").write_bytes(cv2.imencode(ending, frames()[0][..., ::-1])[1].tobytes())
+
+
+def make_videos(folder: Path) -> None:
+    """One in each container."""
+    images = frames()
+    for ending, codec in VIDEO_CODECS.items():
+        with av.open(str(folder / f"video{ending}"), "w") as container:
+            stream: Any = container.add_stream(codec, rate=30)
+            stream.width, stream.height, stream.pix_fmt = 160, 120, PIXELS.get(codec, "yuv420p")
+            for rgb in images:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb, np.uint8))))
+            container.mux(stream.encode(None))
+
+
+def make_tflite(folder: Path) -> None:
+    """Small published networks."""
+    for name in ("hand-recrop", "selfie", "face-short"):
+        shutil.copy(find_weight(name), folder / f"{name}.tflite")
+
+
+def make_onnx(folder: Path) -> None:
+    """One of them as ONNX."""
+    (folder / "network.onnx").write_bytes(onnx_from_tflite(find_weight("face-short")))
+
+
+def make_pickles(folder: Path) -> None:
+    """Fields as MANO's."""
+    rng = np.random.default_rng(0)
+    fields = {name: rng.normal(0, 0.01, shape).astype(np.float16) for name, shape in SHAPES.items()}
+    for protocol in (2, 4):
+        (folder / f"mano{protocol}.pkl").write_bytes(pickle.dumps(fields, protocol))
+
+
+def make_matlab(folder: Path) -> None:
+    """Labels as STB's, plain and compressed."""
+    labels = {"handPara": np.random.default_rng(0).normal(size=(3, 21, 20))}
+    for compressed in (False, True):
+        scipy.io.savemat(folder / f"labels{compressed:d}.mat", labels, do_compression=compressed)
+
+
+def mark(frame: int, joint: int) -> Mark:
+    """Somebody's mark."""
+    return Mark(f"{frame}-{joint}", frame, "cam0", joint, "kim", x=10.5, y=20.5)
+
+
+def make_stores(folder: Path) -> None:
+    """An annotation project's marks."""
+    store = AnnotationStore(folder / "marks.sqlite")
+    store.add([mark(frame, joint) for frame in range(20) for joint in range(42)])
+    store.close()
+
+
+def make_bundles(folder: Path) -> None:
+    """Bundles of small networks, stored and compressed."""
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        with zipfile.ZipFile(folder / f"hands{method}.task", "w", method) as bundle:
+            for name in ("hand_detector.tflite", "hand_landmarks_detector.tflite"):
+                bundle.write(find_weight("hand-recrop"), name)
+
+
+def make_toml(folder: Path) -> None:
+    """Protocols."""
+    for name in ("freihand", "detection", "coco-keypoints"):
+        text = files("sonjit").joinpath(f"evaluation/protocols/{name}.toml").read_text("utf-8")
+        (folder / f"{name}.toml").write_text(text, "utf-8")
+
+
+def make_recipes(folder: Path) -> None:
+    """Recipes of training."""
+    for name in ("cam", "internet"):
+        text = files("sonjit").joinpath(f"training/recipes/{name}.toml").read_text("utf-8")
+        (folder / f"{name}.toml").write_text(text, "utf-8")
+
+
+def make_rigs(folder: Path) -> None:
+    """A rigged hand."""
+    shutil.copy(find_weight("hand-rig-left"), folder / "left.glb")
+
+
+def read_and_draw_video(path: Path) -> None:
+    """Read a few frames and draw them, as a run with `--draw` does."""
+    with open_source(path) as source, open_drawing_writer(path.with_name("damaged-drawn.mp4"), source) as drawing:
+        for frame in islice(source, 12):
+            if frame.rgb.size < 3 * 4_000_000:  # a huge image is slow, not wrong
+                drawing.write(frame.rgb, frame.time, index=frame.index, under=frame)
+
+
+def read_store(path: Path) -> None:
+    """Open a store, read and write it."""
+    store = AnnotationStore(path)
+    try:
+        for frame in range(20):
+            store.marks(frame)
+        store.add([mark(99, 2)])
+    finally:
+        store.close()
+
+
+FORMATS: dict[str, tuple[Callable[[Path], None], Callable[[Path], object]]] = {
+    "images": (make_images, rgb_from),
+    "videos": (make_videos, read_and_draw_video),
+    "tflite": (make_tflite, read_model),
+    "onnx": (make_onnx, read_model),
+    "pickles": (make_pickles, read_mano),
+    "matlab": (make_matlab, load_matlab),
+    "sqlite": (make_stores, read_store),
+    "bundles": (make_bundles, load_bundle),
+    "protocols": (make_toml, lambda path: load_protocol(str(path))),
+    "recipes": (make_recipes, lambda path: load_recipe(str(path))),
+    "rigs": (make_rigs, read_rig),
+}
+"""What makes the originals, and what reads a damaged one."""
+
+
+def read_batch(name: str, original: Path, seed: int, folder: Path) -> Iterator[str]:
+    """Read many damaged copies of a file; a line for each that ended in anything but a line that names it."""
+    data = original.read_bytes()
+    for number in range(BATCH):
+        path = folder / f"damaged-{seed + number}{original.suffix}"
+        path.write_bytes(damaged(data, random.Random(seed + number)))
+        try:
+            FORMATS[name][1](path)
+        except SonjitError as error:
+            if "\n" in str(error) or "damaged-" not in str(error):
+                yield f"{path.name}: {error!r}"
+        except Exception as error:  # what is looked for
+            yield f"{path.name}: {error!r}"[:500]
+        for left in folder.iterdir():
+            left.unlink()
+
+
+def read_damaged(row: Row, work: Path) -> None:
+    """Read batches in processes of their own until the time is over."""
+    FORMATS[row.name][0](work)
+    originals = sorted(work.iterdir())
+    while row.has_time():
+        original, first = originals[row.tried // BATCH % len(originals)], row.seed + row.tried
+        folder = work / "batch"
+        folder.mkdir()
+        command = (sys.executable, __file__, row.name, str(original), str(first), str(folder))
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=HANG_S)
+        except subprocess.TimeoutExpired:
+            row.failures.append(f"{original.name}, seed {first}: no end after {HANG_S} s")
+        else:
+            found = json.loads(done.stdout) if done.returncode == 0 else [f"ended with {done.returncode}"]
+            row.failures += [f"{original.name}: {line}" for line in found]
+        shutil.rmtree(folder)
+        row.tried += BATCH
+
+
+TESTS = dict.fromkeys(FORMATS, read_damaged)
+
+
+if __name__ == "__main__":
+    name, original, seed, folder = sys.argv[1:]
+    sys.stdout.write(json.dumps(list(read_batch(name, Path(original), int(seed), Path(folder)))))
