@@ -29,8 +29,7 @@ from sonjit.datasets import Sample, open_dataset
 from sonjit.evaluation import load_protocol
 from sonjit.evaluation.detection import DetectionCounts, DetectionEvaluator
 from sonjit.evaluation.detector_models import predictions_from_results
-from sonjit.evaluation.landmarks import LandmarkKind
-from sonjit.evaluation.predictions import EvaluatedItem, Prediction
+from sonjit.evaluation.predictions import EvaluatedItem, LandmarkKind, Prediction
 
 WHAT: dict[str, tuple[LandmarkKind, ...]] = {
     "hands": ("hand",),

@@ -359,6 +359,24 @@ def test_people_with_their_masks(data, need):
     assert other.mean() < 0.05  # they are scaled from the network's size in two ways
 
 
+def test_hands_of_a_person_in_metres_are_at_the_poses_wrists(weights, detector):
+    rng = np.random.default_rng(0)
+    body, left, right = (rng.normal(size=(count, 3)).astype(np.float32) for count in (33, 21, 21))
+    hands = [sonjit.Hand(side, 1.0, one, one) for side, one in (("Left", left), ("Right", right))]
+    visibility = np.ones(33, np.float32)
+    detector.detect = lambda *_, **__: [
+        sonjit.Person(sonjit.Body(1.0, body, body, visibility, visibility), *hands, face=None)
+    ]
+    with vision.HolisticLandmarker.create_from_options(vision.HolisticLandmarkerOptions(BaseOptions())) as task:
+        found = task.detect(BLACK)
+    for own, moved, wrist in (
+        (left, found.left_hand_world_landmarks, 15),
+        (right, found.right_hand_world_landmarks, 16),
+    ):
+        points = np.array([(mark.x, mark.y, mark.z) for mark in moved])
+        np.testing.assert_allclose(points, own - own[0] + body[wrist], atol=1e-6)
+
+
 def test_each_number_of_a_face_box_lies_within_the_image(weights, detector):
     points = np.zeros((6, 3), np.float32)
     detector.detect = lambda *_, **__: [

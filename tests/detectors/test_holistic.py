@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 
 from sonjit import create_detector
+from sonjit.detectors.kinds.body import BodyObservation
+from sonjit.detectors.kinds.face import FaceFinder
+from sonjit.detectors.kinds.holistic import hand_box, head_box, recropped_box
+from sonjit.detectors.ssd import Detection
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.media import open_source, rgb_from
 
@@ -117,3 +121,41 @@ def test_flipped_people_are_flipped_whole(file, weights, holistic):
 def test_forced_boxes_that_hold_nobody_give_nobody(holistic):
     noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
     assert holistic.detect(noise, boxes=[RotatedBox(100, 100, 120, 120, 0.0)]) == []
+
+
+def test_crops_of_parts_come_from_the_bodys_keypoints():
+    keypoints, visibility = np.zeros((33, 3), np.float32), np.zeros(33, np.float32)
+    keypoints[[15, 17, 19], :2] = (50, 80), (47, 70), (51.5, 70)  # wrist, little and index finger: upwards
+    keypoints[:11, :2] = 60, 20
+    keypoints[[2, 5, 7, 8], :2] = (60, 16), (60, 24), (60, 10), (60, 30)  # eyes and ears of a head that lies
+    body = BodyObservation(
+        0.9, keypoints, keypoints, visibility, visibility, keypoints[:2, :2], mask=None, colours=keypoints[0]
+    )
+    assert hand_box(body, 0) is None
+    visibility[15] = 0.2
+    assert hand_box(body, 0) == pytest.approx((50, 68, 54, 54, 0), abs=1e-5)
+    assert head_box(body) is None
+    visibility[0] = 0.2
+    assert head_box(body) == pytest.approx((60, 20, 60, 60, -np.pi / 2), abs=1e-5)
+
+
+def test_the_recropped_hand_reaches_a_tenth_farther_up():
+    class Network:  # sees the hand in the middle, its lower edge 32 pixels below
+        input = np.zeros((1, 256, 256, 3), np.uint8)
+
+        def run(self):
+            return [np.array([[[[128, 128, 128, 160]]]], np.float32)]
+
+    box = recropped_box(np.zeros((100, 100, 3), np.uint8), RotatedBox(50, 50, 64, 64), Network())
+    assert box == pytest.approx((50, 50 - 1.6, 16, 16, 0), abs=1e-5)
+
+
+@pytest.mark.parametrize("shift", [-0.1, 0.0])
+def test_the_crop_of_a_heads_face_is_around_the_detectors_keypoints(shift):
+    class Faces:
+        def find_in(self, rgb, head, min_score):
+            points = np.array([(30, 50), (70, 50), (50, 60), (50, 70), (20, 55), (80, 55)], np.float64)
+            return [Detection(0.9, np.zeros(4), points)]
+
+    box = FaceFinder(Faces(), shift_y=shift).find_in(np.zeros((9, 9, 3), np.uint8), RotatedBox(50, 50, 90, 90), 0.5)
+    assert box == pytest.approx((50, 60 + 20 * shift, 120, 120, 0))

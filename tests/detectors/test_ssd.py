@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector, blend_overlapping
+from sonjit.geometry.boxes import RotatedBox
 
 numbers = st.floats(-300, 300)
 
@@ -99,6 +100,16 @@ def test_boxes_stand_in_pixels_of_the_image(network, width, height):
     assert found.keypoints.shape == (7, 2)
     assert found.score == pytest.approx(0.75)
     assert network.input.any()
+
+
+def test_what_a_turned_area_shows_stands_in_pixels_of_the_image(network):
+    image = np.full((300, 120, 3), 9, np.uint8)
+    (found,) = SingleShotDetector(network, GRID).find_in(image, RotatedBox(100, 50, 80, 80, math.pi / 2), 0.5)
+    # To the right in the area is downwards in the image, and down is to the left.
+    np.testing.assert_allclose(found.box, [100 + 20 - 20, 50 + 20 - 10, 100 + 20 + 20, 50 + 20 + 10], atol=1e-6)
+    np.testing.assert_allclose(found.keypoints[0], [100 + 30, 50 + 30], atol=1e-6)
+    assert not network.input[0, :15].any()  # beyond the image's right border it is dark
+    assert (network.input[0, 17:] == 9).all()
 
 
 @pytest.mark.parametrize(("min_score", "count"), [(0.74, 1), (0.76, 0), (1.0, 0)])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sonjit.geometry.boxes import letterbox, letterbox_box
+from sonjit.geometry.boxes import crop_on_grid, letterbox, letterbox_box
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,13 +61,23 @@ class SingleShotDetector:
     def find_from(self, rgb: NDArray[np.uint8], *min_scores: float) -> list[list[Detection]]:
         """The same from one run for several least scores: what is blended into an object depends on them."""
         letterbox(rgb, self._size, self._size, out=self._engine.input[0])
+        raw, logits = self._run()
+        whole = letterbox_box(rgb.shape[1], rgb.shape[0], self._size, self._size)
+        return [self._objects(raw, logits, whole, score) for score in min_scores]
+
+    def find_in(self, rgb: NDArray[np.uint8], area: RotatedBox, min_score: float) -> list[Detection]:
+        """The same in a square, turned area of the image: boxes are upright around those found in it."""
+        crop_on_grid(rgb, area, self._engine.input[0], border="zero")
+        return self._objects(*self._run(), area, min_score)
+
+    def _run(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The raw boxes with their keypoints, and the logits, (N,)."""
         first, second = self._engine.run()[:2]
         raw, logits = (first, second) if second.shape[-1] == 1 else (second, first)
-        whole = letterbox_box(rgb.shape[1], rgb.shape[0], self._size, self._size)
-        return [self._objects(raw, logits.reshape(-1), whole, score) for score in min_scores]
+        return raw, logits.reshape(-1)
 
     def _objects(
-        self, raw: NDArray[np.float32], logits: NDArray[np.float32], whole: RotatedBox, min_score: float
+        self, raw: NDArray[np.float32], logits: NDArray[np.float32], area: RotatedBox, min_score: float
     ) -> list[Detection]:
         chosen = np.flatnonzero(logits >= _logit(min_score))
         if not chosen.size:
@@ -78,10 +88,20 @@ class SingleShotDetector:
         keep = (size >= 0).all(axis=1) & np.isfinite(values).all(axis=1)
         points = np.delete(values, (2, 3), axis=1).reshape(len(values), -1, 2)  # centre, then keypoints
         points += self._anchors[chosen][:, None]
-        points = (points - 0.5) * whole.width + (whole.cx, whole.cy)
-        half = size * (whole.width / 2)
+        points = (points - 0.5) * area.width
+        half = size * (area.width / 2)
         boxes = np.concatenate([points[:, 0] - half, points[:, 0] + half], axis=1)
-        return blend_overlapping(scores[keep], boxes[keep], points[keep, 1:], self._overlap)
+        found = blend_overlapping(scores[keep], boxes[keep], points[keep, 1:], self._overlap)
+        return [_placed(one, area) for one in found]
+
+
+def _placed(found: Detection, area: RotatedBox) -> Detection:
+    """What was found in a square area, around its middle, in pixels of the image; its box is upright there too."""
+    cos, sin = math.cos(area.rotation), math.sin(area.rotation)
+    turn, middle = np.array([[cos, sin], [-sin, cos]]), (area.cx, area.cy)
+    low, high = found.box.reshape(2, 2)
+    centre, half = (low + high) / 2 @ turn + middle, (high - low) / 2 @ abs(turn)
+    return Detection(found.score, np.concatenate([centre - half, centre + half]), found.keypoints @ turn + middle)
 
 
 def blend_overlapping(

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
 _RIGHT_CORNER, _LEFT_CORNER = 33, 263  # outer corners of the person's eyes
 _BOX_SCALE = 1.5
+_AROUND_KEYPOINTS, _SHIFT_Y = 2.0, -0.1  # of the box around the detector's keypoints, in a head
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +72,7 @@ class FaceObservation:
     @cached_property
     def box(self) -> Box:
         """Upright box around the keypoints; asked for twice a frame, and worked out once."""
-        x, y = self.keypoints[:, 0], self.keypoints[:, 1]
-        return float(x.min()), float(y.min()), float(x.max()), float(y.max())
+        return corners_of(self.keypoints[:, :2])
 
 
 class FaceFinder:
@@ -81,11 +81,13 @@ class FaceFinder:
     Args:
         detector: finds the faces.
         square: give square boxes; otherwise they have the shape of those that were found.
+        shift_y: of a box around a face's keypoints, down its own y axis in parts of their height.
     """
 
-    def __init__(self, detector: SingleShotDetector, *, square: bool = True) -> None:
+    def __init__(self, detector: SingleShotDetector, *, square: bool = True, shift_y: float = _SHIFT_Y) -> None:
         self._faces = detector
         self._square = square
+        self._shift_y = shift_y
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Boxes in an image (H, W, 3) with the eyes level in them, best first."""
@@ -94,6 +96,14 @@ class FaceFinder:
             box_around_face(face.box.tolist(), *face.keypoints[:2].tolist(), square=self._square)
             for face in self._faces.find(rgb, min_score)
         ]
+
+    def find_in(self, rgb: NDArray[np.uint8], head: RotatedBox, min_score: float) -> RotatedBox | None:
+        """The box of the best face in a square box around a head, made from its keypoints; None for none."""
+        faces = self._faces.find_in(rgb, head, min_score)
+        if not faces:
+            return None
+        points = faces[0].keypoints
+        return box_around_face(corners_of(points), *points[:2].tolist(), scale=_AROUND_KEYPOINTS, shift_y=self._shift_y)
 
 
 class FaceMeshes(Kind[FaceObservation, Face]):
@@ -128,6 +138,10 @@ class FaceMeshes(Kind[FaceObservation, Face]):
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Boxes of faces in an image (H, W, 3), best first."""
         return [] if self._faces is None else self._faces.find(rgb, min_score)
+
+    def find_in(self, rgb: NDArray[np.uint8], head: RotatedBox, min_score: float) -> RotatedBox | None:
+        """The box of the best face in a square box around a head, or None."""
+        return None if self._faces is None else self._faces.find_in(rgb, head, min_score)
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> FaceObservation:
         """Landmarks and presence from one box."""
@@ -185,19 +199,31 @@ def flipped(face: Face, width: int) -> Face:
     return face
 
 
+def corners_of(points: NDArray[np.floating]) -> Box:
+    """The upright box x_min, y_min, x_max, y_max around points (K, 2)."""
+    (x_min, y_min), (x_max, y_max) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return x_min, y_min, x_max, y_max
+
+
 def box_around_face(
-    corners: Sequence[float], right_eye: list[float], left_eye: list[float], *, square: bool = True
+    corners: Sequence[float],
+    right_eye: list[float],
+    left_eye: list[float],
+    *,
+    square: bool = True,
+    scale: float = _BOX_SCALE,
+    shift_y: float = 0.0,
 ) -> RotatedBox:
     """The landmark network's box, all in pixels: from a face's x_min, y_min, x_max, y_max and two points (x, y) of its
-    eyes' line, the person's right eye first.
+    eyes' line, the person's right eye first. `shift_y` is that of `square_box`.
     """
     x_min, y_min, x_max, y_max = corners
     dx, dy = left_eye[0] - right_eye[0], left_eye[1] - right_eye[1]
     rotation = wrap_angle(-math.atan2(-dy, dx))
     face = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min, rotation)
     if square:
-        return square_box(face, scale=_BOX_SCALE)
-    return face._replace(width=face.width * _BOX_SCALE, height=face.height * _BOX_SCALE)
+        return square_box(face, scale=scale, shift_y=shift_y)
+    return face._replace(width=face.width * scale, height=face.height * scale)
 
 
 def box_observation(face: Detection, corner: tuple[float, float] = (0.0, 0.0)) -> FaceObservation:
@@ -329,7 +355,7 @@ def load_bundle_faces(options: DetectorOptions, bundle: TaskBundle) -> FaceMeshe
     landmarks = load_engine(file, _small(options.running, "auto", "bf16", "int8"), outputs=_BUNDLE_OUTPUTS)
     expect(landmarks, file, "face landmarker network", size=None, outputs=(478 * 3, 1))
     return FaceMeshes(
-        FaceFinder(detector, square=False),
+        FaceFinder(detector, square=False, shift_y=0.0),
         landmarks,
         blendshapes=load_blendshapes(bundle, options.running) if options.blendshapes else None,
         canonical=load_canonical_face(bundle) if options.transform else None,

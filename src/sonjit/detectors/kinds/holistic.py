@@ -19,7 +19,7 @@ import numpy as np
 
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
-from sonjit.detectors.kinds.face import load_bundle_faces, load_meshes
+from sonjit.detectors.kinds.face import box_around_face, corners_of, load_bundle_faces, load_meshes
 from sonjit.detectors.kinds.hands import Hands
 from sonjit.detectors.observations import Observation, is_same_object
 from sonjit.detectors.pipeline import Kind, expect, keypoint_smoothers
@@ -27,7 +27,7 @@ from sonjit.detectors.smoothing import size_of
 from sonjit.detectors.tracking import Track
 from sonjit.engines import load_engine
 from sonjit.errors import InputError
-from sonjit.geometry.boxes import RotatedBox, crop, points_from_crop, square_box, wrap_angle
+from sonjit.geometry.boxes import RotatedBox, crop_on_grid, points_from_crop, square_box, wrap_angle
 from sonjit.results import Hand, Handedness, Person
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ P = TypeVar("P", bound=Observation)
 _WRIST, _PINKY, _INDEX = (15, 16), (17, 18), (19, 20)
 _HEAD = slice(0, 11)
 _HAND_SCALE = 2.7
+_HAND_SHIFT = -0.1
+_EYES = [5, 2]  # the person's right one first
 _HEAD_SCALE = 3.0
 _MIN_VISIBILITY = 0.1
 _MIN_HEAD_PX = 8
@@ -290,21 +292,9 @@ class Holistic(Kind[BodyObservation, Person]):
         return None if rough is None else recropped_box(rgb, rough, self._recrop)
 
     def _face_box(self, rgb: NDArray[np.uint8], body: BodyObservation) -> RotatedBox | None:
-        """Where the face detector finds a face in a cut-out of the head, or None."""
-        points = body.keypoints[_HEAD, :2]
-        if body.visibility[_HEAD].max() < _MIN_VISIBILITY:
-            return None
-        side = max(size_of(points), _MIN_HEAD_PX) * _HEAD_SCALE
-        cx, cy = points.mean(axis=0).tolist()
-        left, top = max(int(cx - side / 2), 0), max(int(cy - side / 2), 0)
-        cut = rgb[top : max(int(cy + side / 2), 0), left : max(int(cx + side / 2), 0)]
-        if min(cut.shape[:2]) < _MIN_HEAD_PX:
-            return None
-        boxes = self.faces.find(cut, _MIN_FACE_SCORE)
-        if not boxes:
-            return None
-        box = min(boxes, key=lambda box: math.dist(box[:2], (cx - left, cy - top)))
-        return box._replace(cx=box.cx + left, cy=box.cy + top)
+        """Where the face detector finds a face in the box around the head, or None."""
+        head = head_box(body)
+        return None if head is None else self.faces.find_in(rgb, head, _MIN_FACE_SCORE)
 
 
 @dataclass(eq=False)
@@ -316,35 +306,46 @@ class _Parts:
 
 
 def hand_box(body: BodyObservation, side: int) -> RotatedBox | None:
-    """A rough box around a hand from the body's wrist, index and little finger; None where those are not visible.
+    """A rough box around a hand from the body's wrist, index and little finger; None where the wrist is not visible.
 
     Args:
         body: with keypoints in pixels.
         side: 0 left, 1 right.
     """
-    ends = [_WRIST[side], _INDEX[side], _PINKY[side]]
-    if body.visibility[ends].min() < _MIN_VISIBILITY:
+    if body.visibility[_WRIST[side]] < _MIN_VISIBILITY:
         return None
+    ends = [_WRIST[side], _INDEX[side], _PINKY[side]]
     wrist, index, pinky = body.keypoints[ends, :2].astype(np.float64)
     knuckles = (2 * index + pinky) / 3
     side_px = 2 * math.dist(knuckles, wrist)
     dx, dy = (knuckles - wrist).tolist()
     rotation = wrap_angle(math.pi / 2 - math.atan2(-dy, dx))
     box = RotatedBox(float(knuckles[0]), float(knuckles[1]), side_px, side_px, rotation)
-    return square_box(box, scale=_HAND_SCALE)
+    return square_box(box, scale=_HAND_SCALE, shift_y=_HAND_SHIFT)
+
+
+def head_box(body: BodyObservation) -> RotatedBox | None:
+    """A square box around a head from the body's keypoints of it, the eyes level; None where it is not visible."""
+    if body.visibility[_HEAD].max() < _MIN_VISIBILITY:
+        return None
+    points = body.keypoints[_HEAD, :2].astype(np.float64)
+    right, left = points[_EYES].tolist()
+    box = box_around_face(corners_of(points), right, left, scale=_HEAD_SCALE)
+    return None if box.width < _MIN_HEAD_PX else box
 
 
 def recropped_box(rgb: NDArray[np.uint8], rough: RotatedBox, network: Engine) -> RotatedBox:
     """The box of the hand that the re-crop network sees in a rough box around it, in pixels of the image (H, W, 3)."""
     height, width = network.input.shape[1:3]
-    crop(rgb, rough, width, height, out=network.input[0])
+    crop_on_grid(rgb, rough, network.input[0])
     points = np.zeros((2, 3), np.float32)
     points[:, :2] = network.run()[0].reshape(2, 2) / (width, height)
     centre, bottom = points_from_crop(points, rough)[:, :2].astype(np.float64)
     side_px = 2 * math.dist(centre, bottom)
     dx, dy = (bottom - centre).tolist()
     rotation = wrap_angle(-math.pi / 2 - math.atan2(-dy, dx))
-    return RotatedBox(centre[0].item(), centre[1].item(), side_px, side_px, rotation)
+    box = RotatedBox(centre[0].item(), centre[1].item(), side_px, side_px, rotation)
+    return square_box(box, scale=1.0, shift_y=_HAND_SHIFT)
 
 
 def wrist_distance(body: BodyObservation, side: int, hand: HandObservation) -> float:

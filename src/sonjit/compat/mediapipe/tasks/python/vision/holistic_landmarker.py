@@ -24,6 +24,7 @@ from sonjit.results import Face, Hand, Person
 __all__ = ["HolisticLandmarker", "HolisticLandmarkerOptions", "HolisticLandmarkerResult"]
 
 BUNDLE = "holistic_landmarker.task"
+_LEFT_WRIST, _RIGHT_WRIST = 15, 16  # of the pose
 
 
 @dataclass
@@ -35,7 +36,7 @@ class HolisticLandmarkerResult:
         pose_landmarks: 33 landmarks with visibility and presence.
         pose_world_landmarks: the same landmarks in metres, origin between the hips.
         left_hand_landmarks: 21 landmarks of the person's own left hand.
-        left_hand_world_landmarks: the same landmarks in metres, origin at the hand's centre.
+        left_hand_world_landmarks: the same landmarks in metres, moved to the pose's wrist.
         right_hand_landmarks: and of the right one.
         right_hand_world_landmarks: the same.
         face_blendshapes: 52 categories; None where not asked for, or no face was found.
@@ -119,8 +120,11 @@ class HolisticLandmarker(DetectorTask[HolisticLandmarkerResult], DetectingTask[H
         def landmarks(part: Hand | Face | None) -> list[NormalizedLandmark]:
             return [] if part is None else normalized_landmarks(frame.points(part.keypoints))
 
-        def in_metres(hand: Hand | None) -> list[Landmark]:
-            return [] if hand is None else world_landmarks(frame.directions(hand.keypoints_3d))
+        def in_metres(hand: Hand | None, wrist: int) -> list[Landmark]:
+            if hand is None:
+                return []
+            moved = hand.keypoints_3d + (body.keypoints_3d[wrist] - hand.keypoints_3d[0])
+            return world_landmarks(frame.directions(moved))
 
         shapes = None if person.face is None else person.face.blendshapes
         return HolisticLandmarkerResult(
@@ -128,9 +132,9 @@ class HolisticLandmarker(DetectorTask[HolisticLandmarkerResult], DetectingTask[H
             normalized_landmarks(frame.points(body.keypoints), body.visibility, body.presence),
             world_landmarks(frame.directions(body.keypoints_3d), body.visibility, body.presence),
             landmarks(person.left_hand),
-            in_metres(person.left_hand),
+            in_metres(person.left_hand, _LEFT_WRIST),
             landmarks(person.right_hand),
-            in_metres(person.right_hand),
+            in_metres(person.right_hand, _RIGHT_WRIST),
             face_blendshapes=None if shapes is None else blendshape_categories(shapes),
             segmentation_mask=None if body.mask is None else Image(ImageFormat.VEC32F1, frame.mask(body.mask)),
         )
