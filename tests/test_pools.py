@@ -1,6 +1,7 @@
 import operator
 import os
 import signal
+import subprocess
 import sys
 from concurrent.futures import Future
 
@@ -122,3 +123,22 @@ def test_an_interrupt_gives_what_still_finishes_and_starts_no_more():
     with pytest.raises(KeyboardInterrupt):
         next(results)
     assert len(started) == 3
+
+
+WITH_WORKERS = """
+import os, signal
+if __name__ == "__mp_main__":  # a worker that starts
+    os.kill(os.getpid(), signal.SIGINT)  # as a terminal does
+from sonjit.pools import run_calls
+if __name__ == "__main__":
+    print(sorted(result for _, result in run_calls(abs, [(-1,), (-2,)], jobs=2)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
+def test_ctrl_c_does_not_reach_workers_that_start(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(WITH_WORKERS)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[1, 2]\n", "")

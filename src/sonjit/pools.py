@@ -19,6 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Final, Generic, Self, TypeVar, TypeVarTuple
@@ -109,7 +110,8 @@ def _in_pool(
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(threads,))
 
     def start(call: tuple[*Arguments]) -> Future[Result | _Failure]:
-        return pool.submit(_attempt, known, function, call)
+        with _interrupts_held():
+            return pool.submit(_attempt, known, function, call)
 
     try:
         yield from _Window(start, lambda: _AHEAD * jobs, Future.cancel).run(calls)
@@ -119,6 +121,25 @@ def _in_pool(
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_held() -> Generator[None]:
+    """Processes that start inside do not see Ctrl-C before they ignore it, and this one sees it only afterwards."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # its own start would unblock the signal
+    came = list[int]()
+    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _on_ray(
@@ -339,6 +360,8 @@ def _begin(threads: int) -> None:
     for variable in _THREADS:
         os.environ.setdefault(variable, str(threads))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -1,5 +1,6 @@
 """The command tree: help, version and exit statuses."""
 
+import os
 import subprocess
 import sys
 
@@ -104,3 +105,36 @@ def test_a_missing_extra_is_one_line_and_status_2(arguments):
     assert done.returncode == 2
     assert "pip install 'sonjit[" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+INTERRUPTED = """
+import atexit, os, signal, sys
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == moment:
+            interrupt()
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it switched off
+sys.meta_path.insert(0, Watch())
+moment = sys.argv[1]
+if moment == "exit":
+    atexit.register(interrupt)
+from sonjit.__main__ import run
+sys.argv = ["sonjit", "models", "path"]
+run()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
+@pytest.mark.parametrize(("when", "status"), [("sonjit.cli", 130), ("sonjit.cli.models", 130), ("exit", 0)])
+def test_ctrl_c_while_modules_load_or_at_the_end_is_no_traceback(when, status):
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, when], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == status
+    assert [line for line in done.stderr.splitlines() if not line.startswith("sonjit: stopped")] == []
