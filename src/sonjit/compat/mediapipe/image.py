@@ -119,6 +119,10 @@ class Image:
         """Always."""
         return True
 
+    def is_aligned(self, alignment_boundary: int) -> bool:
+        """Whether every row begins at a multiple of so many bytes."""
+        return self._data.ctypes.data % alignment_boundary == self.step % alignment_boundary == 0
+
     def is_empty(self) -> bool:
         """Never."""
         return False
