@@ -1,16 +1,20 @@
-"""Which kinds, models and options a page without a server offers: those that it can compute."""
+"""What a page that computes itself offers, by the networks that are there; how a server gives it the module."""
 
 import json
 import shutil
 
 import pytest
+from starlette.testclient import TestClient
 
 from sonjit.errors import SonjitError
+from sonjit.server.app import create_app
 from sonjit.server.static_page import write_page
 from sonjit.weights import find_weight
 
 
-def test_a_page_offers_what_its_networks_can_find(tmp_path):
+@pytest.fixture
+def engine(tmp_path):
+    """A module for web pages with some networks."""
     models = tmp_path / "engine" / "models"
     models.mkdir(parents=True)
     (models.parent / "sonjit-web.js").write_text("export {};")
@@ -19,8 +23,26 @@ def test_a_page_offers_what_its_networks_can_find(tmp_path):
             shutil.copy(find_weight(name), models)
     except SonjitError as error:
         pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull hands face")
-    write_page(tmp_path / "page", models.parent)
+    return models.parent
+
+
+def test_a_page_offers_what_its_networks_can_find(engine, tmp_path):
+    write_page(tmp_path / "page", engine)
     kinds = json.loads((tmp_path / "page" / "kinds.json").read_text("utf-8"))["kinds"]
     assert {name: kind["models"] for name, kind in kinds.items()} == {"hands": ["lite"], "face": ["mesh", "box"]}
     assert kinds["hands"]["options"]["search"]["enum"] == ["fast", "auto"]
     assert not {"search", "blendshapes", "transform", "measures"} & kinds["face"]["options"].keys()
+
+
+def test_a_server_gives_its_page_the_module(engine, tmp_path):
+    """WebAssembly may run in the module's worker, and nowhere else."""
+    with TestClient(create_app(engine=engine), "http://127.0.0.1") as client:
+        in_page = client.get("/v1/kinds").json()["in_page"]
+        module, page = client.get("/engine/sonjit-web.js"), client.get("/")
+    assert {name: kind["models"] for name, kind in in_page.items()} == {"hands": ["lite"], "face": ["mesh", "box"]}
+    assert module.headers["content-type"].startswith("text/javascript")
+    told = [answer.headers["content-security-policy"] for answer in (module, page)]
+    assert ["wasm-unsafe-eval" in policy for policy in told] == [True, False]
+    assert {answer.headers["cross-origin-embedder-policy"] for answer in (module, page)} == {"require-corp"}
+    with TestClient(create_app(engine=tmp_path / "none"), "http://127.0.0.1") as client:
+        assert client.get("/v1/kinds").json()["in_page"] == {}

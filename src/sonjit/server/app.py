@@ -1,7 +1,6 @@
-"""The app: every endpoint in one place, with those that say what there is.
+"""The app: every endpoint in one place, with the files that it gives out.
 
-`GET /v1/kinds` says what can be found here and how it is asked for, for the page and other clients. The page, the
-skeletons and the sample clip all come from this installation.
+The page, the skeletons and the sample clip all come from this installation.
 """
 
 from __future__ import annotations
@@ -24,88 +23,22 @@ from starlette.types import Scope
 from starlette.websockets import WebSocket
 
 from sonjit._version import __version__
-from sonjit.detectors.kinds import KINDS, KindEntry
+from sonjit.detectors.kinds import KINDS
 from sonjit.extensions import load_extensions
-from sonjit.json_text import Json, JsonObject, json_from
-from sonjit.media.tables.rows import COLUMNS
-from sonjit.results import RESULT_TYPES, Points, Result, Value
 from sonjit.server.addresses import address_router
-from sonjit.server.detector_pool import missing_models, missing_weights
+from sonjit.server.detector_pool import missing_models
 from sonjit.server.errors import RefusedError, answer_errors
 from sonjit.server.images import image_router
 from sonjit.server.jobs import job_router
+from sonjit.server.kinds import kind_router
 from sonjit.server.middleware import Middleware
-from sonjit.server.options import known_options, value_schema
 from sonjit.server.service import Service
 from sonjit.server.settings import Settings
 from sonjit.server.stream import Stream
 from sonjit.server.tokens import shows_token, token_router
-from sonjit.skeletons import load_skeleton
 
 if TYPE_CHECKING:
     from sonjit.multiview.annotation.project import Project
-
-
-def kind_router() -> APIRouter:
-    """The endpoint."""
-    router = APIRouter(prefix="/v1", tags=["server"])
-
-    @router.get("/kinds")
-    def kinds() -> Response:
-        """Every kind of detector with its models and options, and every type of result with fields and skeletons."""
-        return Response(json_from(kinds_answer()), media_type="application/json")
-
-    return router
-
-
-def kinds_answer() -> JsonObject:
-    """What `GET /v1/kinds` answers."""
-    return {
-        "kinds": {name: kind_answer(entry) for name, entry in KINDS.items()},
-        "results": {one.kind: _result(one) for one in RESULT_TYPES.values()},
-        "columns": list(COLUMNS),
-    }
-
-
-def kind_answer(entry: KindEntry) -> JsonObject:
-    """One kind of detector; the first of its models is the default."""
-    return {
-        "list": entry.list_name,
-        "plural": entry.plural,
-        "summary": entry.summary,
-        "models": list(entry.models),
-        "missing": {name: [*missing] for name in entry.models if (missing := missing_weights(entry.name, name))},
-        "max_instances": entry.max_instances,
-        "options": {name: value_schema(one) for name, one in known_options(entry.name).items()},
-        "job_options": list(known_options(entry.name, job=True)),
-        "instances": list(entry.instances),
-    }
-
-
-def _result(kind: type[Result]) -> JsonObject:
-    """One type of result as answers hold it, with the columns of row tables that its fields fill."""
-    return {
-        "list": kind.list_name,
-        "fields": [_field(item) for item in kind.schema],
-        "members": {key: part.kind for key, part in kind.members.values()},
-        "skeletons": {name: _skeleton(name) for name in getattr(kind, "skeletons", {}).values()},
-    }
-
-
-def _field(item: Value | Points) -> JsonObject:
-    if isinstance(item, Value):
-        return {"key": item.key, "type": "box" if item.is_box else "value"}
-    scores: dict[str, Json] = {score.key: score.column for score in item.scores}
-    return {"key": item.key, "type": "points", "columns": list(item.columns), "scores": scores}
-
-
-def _skeleton(name: str) -> JsonObject:
-    skeleton = load_skeleton(name)
-    return {
-        "keypoints": list(skeleton.keypoints),
-        "connections": [list(pair) for pair in skeleton.connections],
-        "groups": {group: list(members) for group, members in skeleton.groups.items()},
-    }
 
 
 PAGE = Path(__file__).parent / "page"
@@ -118,14 +51,17 @@ _MEDIA_TYPES = {  # a machine's own table may say otherwise, and browsers run no
     ".webmanifest": "application/manifest+json",
     ".svg": "image/svg+xml",
     ".png": "image/png",
+    ".wasm": "application/wasm",
 }
+BUILT_ENGINE = _PACKAGE.parents[1] / "web" / "dist"
+"""Where `make web` puts the module for web pages in a checkout."""
 
 
 class PageFiles(StaticFiles):
-    """The folder `page/`."""
+    """A folder of a page's files; by default `page/`."""
 
-    def __init__(self) -> None:
-        super().__init__(directory=PAGE, html=True, check_dir=False)
+    def __init__(self, folder: Path = PAGE) -> None:
+        super().__init__(directory=folder, html=True, check_dir=False)
 
     def file_response(
         self, full_path: str | PathLike[str], stat_result: stat_result, scope: Scope, status_code: int = 200
@@ -134,8 +70,22 @@ class PageFiles(StaticFiles):
         response = super().file_response(full_path, stat_result, scope, status_code)
         media_type = _MEDIA_TYPES.get(Path(full_path).suffix)
         if media_type is not None and response.status_code == 200:
-            is_text = not media_type.startswith("image/")
+            is_text = not media_type.startswith(("image/", "application/wasm"))
             response.headers["content-type"] = media_type + ("; charset=utf-8" if is_text else "")
+        return response
+
+
+class EngineFiles(PageFiles):
+    """What `make web` builds: its workers may compile WebAssembly, the page may not."""
+
+    def file_response(
+        self, full_path: str | PathLike[str], stat_result: stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        """One file with its type and policy."""
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        response.headers["content-security-policy"] = (
+            "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'"
+        )
         return response
 
 
@@ -200,12 +150,13 @@ class Health:
     limits: dict[str, int | float]
 
 
-def create_app(settings: Settings | None = None, folder: Path | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, folder: Path | None = None, engine: Path = BUILT_ENGINE) -> FastAPI:
     """The whole server as an ASGI app; its parts are in `app.state.service`.
 
     Args:
         settings: by default those of `sonjit serve` without options.
         folder: of an annotation project to serve as well.
+        engine: what `make web` builds; where it is there, the page can compute itself.
 
     Raises:
         InputError: the folder holds no project that can be opened.
@@ -264,11 +215,12 @@ def create_app(settings: Settings | None = None, folder: Path | None = None) -> 
         from sonjit.server.annotation import Studio, annotation_router
 
         app.include_router(annotation_router(Studio(project, service), service))
-    app.include_router(kind_router())
+    app.include_router(kind_router(engine))
     app.include_router(address_router(settings))
     app.include_router(token_router(settings))
     app.include_router(image_router(service))
     app.include_router(file_router(settings))
+    app.mount("/engine", EngineFiles(engine))
     app.mount("/", PageFiles())
     return app
 

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
-from sonjit.detectors.kinds import KINDS
-from sonjit.errors import InputError, SonjitError
+from sonjit.errors import InputError
 from sonjit.files import atomic_folder
-from sonjit.json_text import Json, json_from
-from sonjit.server.app import PAGE, app_files, kind_answer, kinds_answer
-from sonjit.server.options import known_options, value_schema
-from sonjit.weights import find_weight
+from sonjit.json_text import json_from
+from sonjit.server.app import BUILT_ENGINE, PAGE, app_files
+from sonjit.server.kinds import kinds_answer
 
 _PACKAGE = Path(str(files("sonjit")))
-BUILT_ENGINE = _PACKAGE.parents[1] / "web" / "dist"
-"""Where `make web` puts the module in a checkout."""
-_KINDS = ("hands", "face", "body")
-"""What the module finds."""
-_ON_A_SERVER = ("explain", "visibility", "measures", "blendshapes", "transform")
-"""Options that the page cannot compute itself."""
 
 
 def write_page(folder: Path, engine: Path = BUILT_ENGINE) -> list[str]:
@@ -41,8 +32,8 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE) -> list[str]:
     """
     if not (engine / "sonjit-web.js").is_file():
         raise InputError(f"no sonjit-web.js in {engine}: type make web in a checkout, or name the folder with --engine")
-    kinds = _kinds_of(engine / "models")
-    if not kinds:
+    answer = kinds_answer(engine)
+    if not answer["in_page"]:
         raise InputError(f"no networks in {engine / 'models'}: type make web once more")
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty: choose a new folder")
@@ -51,7 +42,7 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE) -> list[str]:
             _copy(PAGE / name, draft / name)
         page = (PAGE / "index.html").read_text("utf-8")
         (draft / "index.html").write_text(page.replace("<html ", '<html data-computes="here" ', 1), "utf-8")
-        (draft / "kinds.json").write_text(json_from({**kinds_answer(), "kinds": kinds}), "utf-8")
+        (draft / "kinds.json").write_text(json_from({**answer, "kinds": answer["in_page"]}), "utf-8")
         _copy(_PACKAGE / "assets" / "demo.mp4", draft / "sample.mp4")
         for path in (_PACKAGE / "skeletons").glob("*.json"):
             _copy(path, draft / "skeletons" / path.name)
@@ -65,31 +56,6 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE) -> list[str]:
         ]
         (draft / "files.json").write_text(json.dumps({"files": kept}), "utf-8")
     return [*names, "files.json"]
-
-
-def _kinds_of(models: Path) -> dict[str, Json]:
-    """The kinds of `GET /v1/kinds` with those models whose networks lie in a folder."""
-    kinds: dict[str, Json] = {}
-    for name in _KINDS:
-        entry = KINDS[name]
-        there = [model for model, spec in entry.models.items() if _are_there(spec.weights.values(), models)]
-        if there:
-            options = {key: value_schema(one) for key, one in known_options(name).items() if key not in _ON_A_SERVER}
-            if name == "hands":
-                options["search"]["enum"] = ["fast", "auto"]
-            else:  # the whole image is all that the module searches
-                del options["search"]
-            kinds[name] = {**kind_answer(entry), "models": [*there], "missing": {}, "options": {**options}}
-    return kinds
-
-
-def _are_there(names: Iterable[str], folder: Path) -> bool:
-    try:
-        for name in names:
-            find_weight(name, folder)
-    except SonjitError:
-        return False
-    return True
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -118,7 +118,7 @@ async function start() {
     table.begin({ source: source.name, detectors: configuration() });
     showTable();
     transport.use(source.player);
-    detectors.start(source, configuration(), rivals());
+    detectors.start(source, configuration(), rivals(), store.state.here);
   } catch (error) {
     if (mine !== attempt) return;
     await stop("error");
@@ -233,7 +233,7 @@ function wire() {
   wireTabs(find("data-tabs"));
   wirePhone((error) => messages.show(error));
   const showLegend = saliencyLegend(find("legend"));
-  store.watch(["options", "started"], ({ options, started }) => showLegend(started && (options.explain ?? "none") !== "none"));
+  store.watch(["options", "started", "here"], ({ options, started, here }) => showLegend(started && !here && (options.explain ?? "none") !== "none"));
   store.watch(["longest"], ({ longest }) => (capture.longest = longest));
   store.watch(["style"], ({ style }) => (overlay.style = rivalOverlay.style = style));
   store.watch(["detectors", "source"], (state) => (find("sample-note").hidden = !lacksSample(state)));
@@ -246,7 +246,7 @@ function wire() {
   find("record").onclick = record;
   find("download-csv").onclick = async () => save(await table.csv(), nameNow(".csv"));
   find("download-json").onclick = async () => save(await table.json(), nameNow(".json"));
-  find("job-start").onclick = async () => jobs.start(await chooser.files(), configuration()).catch((error) => messages.show(error));
+  find("job-start").onclick = async () => jobs.start(await chooser.files(), configuredDetectors({ ...store.state, here: false }, chooser.isStill)).catch((error) => messages.show(error));
   find("language").onchange = async () => {
     memory.write("language", find("language").value);
     await speak(find("language").value);
@@ -259,11 +259,16 @@ function wire() {
   store.watch(["phase", "detail", "started", "paused", "recording"], showPhase);
   store.watch(["mirrors", "source"], (state) => (overlay.mirror = rivalOverlay.mirror = isMirrored(state)));
   /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
-  let asked = JSON.stringify([configuration(), rivals()]);
-  store.watch(["detectors", "options", "source", "compare"], () => {
+  const wantedNow = () => JSON.stringify([configuration(), rivals()]);
+  let asked = wantedNow();
+  store.watch(["here"], ({ started }) => {
+    asked = wantedNow(); // what begins anew has it
+    if (started) onSource();
+  });
+  store.watch(["detectors", "options", "source", "compare", "here"], () => {
     find("panes").classList.toggle("comparing", rivals() !== null);
     find("pane-name").textContent = find("rival-pane-name").textContent = "";
-    const wanted = JSON.stringify([configuration(), rivals()]);
+    const wanted = wantedNow();
     if (wanted === asked) return;
     asked = wanted;
     clearTimeout(timer);
@@ -278,7 +283,6 @@ Object.defineProperty(globalThis, "sonjitPage", { value: Object.freeze({
   },
 }) });
 
-detectors.here = hasNoServer;
 wire();
 await Promise.all([hasNoServer || jobs.load().catch((error) => messages.show(error)), chooser.wire()]);
 if (!isSecureContext) messages.show(new PageError("insecure"));

@@ -18,7 +18,6 @@ const MOST_IN_FLIGHT = 2; // one is being processed while the next is on its way
 
 /** One place that starts, draws, clears and stops, for any number of detectors at once. */
 export class Detectors {
-  /** Whether the networks of the next run are in this page, not on a server. */ here = false;
   #views;
   #rivalView;
   #capture;
@@ -26,6 +25,7 @@ export class Detectors {
   /** @type {AnyConnection | null} */ #connection = null;
   /** @type {AnyConnection | null} of what is compared, which gets the same images */ #rival = null;
   /** @type {import("./sources.js").Source | null} */ #source = null;
+  #here = false; // the networks run in this page
   #ready = false;
   #flipped = false;
   #taking = false;
@@ -46,14 +46,15 @@ export class Detectors {
     this.#listener = listener;
   }
 
-  /** @param {import("./sources.js").Source} source @param {Wanted} detectors @param {Wanted | null} rivals */
-  start(source, detectors, rivals) {
+  /** @param {import("./sources.js").Source} source @param {Wanted} detectors @param {Wanted | null} rivals @param {boolean} here in this page, not on the server */
+  start(source, detectors, rivals, here) {
     this.stop();
     this.#skipped = 0;
     this.#shown = -1;
     this.#hurt = false;
     this.#source = source;
-    this.#capture.encodes = !this.here;
+    this.#here = here;
+    this.#capture.encodes = !here;
     const connection = this.#connect(detectors, true);
     this.#connection = connection;
     connection.addEventListener("state", (event) => {
@@ -66,7 +67,7 @@ export class Detectors {
 
   /** @param {Wanted} detectors @param {boolean} measures @returns {AnyConnection} */
   #connect(detectors, measures) {
-    return this.here ? new LocalConnection({ detectors }) : new Connection({ detectors, measures });
+    return this.#here ? new LocalConnection({ detectors }) : new Connection({ detectors, measures });
   }
 
   /** Look for something else, or otherwise, from the next image on. @param {Wanted} detectors @param {Wanted | null} rivals */

@@ -1,4 +1,4 @@
-/** What this server can find, from `GET /v1/kinds`: kinds of detectors, types of results and their skeletons. */
+/** What can be found, by this server and by this page itself, from `GET /v1/kinds`: kinds of detectors, types of results and their skeletons. */
 
 import { call, hasNoServer, thisServer } from "./endpoints.js";
 import { addSkeletons } from "./skeletons.js";
@@ -15,6 +15,8 @@ import { addSkeletons } from "./skeletons.js";
 
 /** Kinds of detectors by name; the first model of each is its default. @type {Record<string, Kind>} */
 export let kinds = {};
+/** Those that this page can find itself, with what it has of their models and options. @type {Record<string, Kind>} */
+export let kindsInPage = {};
 /** Types of results by name. @type {Record<string, Result>} */
 export let results = {};
 /** Columns of row tables. @type {string[]} */
@@ -24,9 +26,12 @@ export let columns = [];
 export async function loadKinds() {
   const place = hasNoServer ? new URL("./kinds.json", import.meta.url) : new URL("/v1/kinds", thisServer);
   const answer = await call(place);
-  ({ kinds, results, columns } = /** @type {any} */ (answer));
+  ({ kinds, in_page: kindsInPage, results, columns } = /** @type {any} */ (answer));
   await addSkeletons(Object.assign({}, ...Object.values(results).map(({ skeletons }) => skeletons)));
 }
+
+/** The kinds that can be found where it is computed. @param {boolean} here in this page, not on the server */
+export const kindsWhere = (here) => (here ? kindsInPage : kinds);
 
 /**
  * Everything with keypoints of its own in a frame: people by their parts.

@@ -93,12 +93,13 @@ export class LocalConnection extends EventTarget {
   }
 }
 
-/** At the first visit wait for the service worker, which keeps what is loaded from then on; not for ever, as not every page gets one. */
+/** At the first visit wait for the service worker, which keeps what is loaded from then on, where there is to be one. */
 async function keeper() {
   const workers = navigator.serviceWorker;
   if (!workers || workers.controller) return;
   await new Promise((resolve) => {
     workers.addEventListener("controllerchange", resolve, { once: true });
+    workers.register("sw.js").catch(resolve); // refused as in app.js
     setTimeout(resolve, PATIENCE_MS);
   });
 }

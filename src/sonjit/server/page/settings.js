@@ -1,7 +1,8 @@
 /** What is looked for, and how: a form made of the server's kinds and options, remembered, and as a stream's configuration. */
 
 import { onLanguage, text, textOr, translate } from "./i18n.js";
-import { kinds } from "./kinds.js";
+import { hasNoServer } from "./endpoints.js";
+import { kinds, kindsInPage, kindsWhere } from "./kinds.js";
 import { USUAL_STYLE } from "./painter.js";
 import { TARGETS, targetName } from "./saliency.js";
 import { settingsOf } from "./share.js";
@@ -18,17 +19,17 @@ const FIRST = "hands";
 const LONGEST = [0, 1280, 640, 320]; // sides that images may be scaled to before they go
 const MIRRORS = { camera: true, files: false }; // people expect a mirror where they see themselves
 
-/** Every option of any kind that the form has, switches last. @returns {Record<string, Schema>} */
-function formOptions() {
-  const all = Object.assign({}, ...Object.values(kinds).map(({ options }) => options));
+/** Every option of any kind that the form has, switches last. @param {boolean} [here] of what the page finds itself @returns {Record<string, Schema>} */
+function formOptions(here = hasNoServer) {
+  const all = Object.assign({}, ...Object.values(kindsWhere(here)).map(({ options }) => options));
   const shown = /** @type {[string, Schema][]} */ (Object.entries(all)).filter(([name]) => !OF_A_ROW.includes(name));
   const isSwitch = (/** @type {[string, Schema]} */ [, { type }]) => Number(type === "boolean");
   return Object.fromEntries(shown.sort((one, other) => isSwitch(one) - isSwitch(other)));
 }
 
-/** @typedef {{detectors: Detectors, options: Options, mirrors: Mirrors, style: import("./painter.js").Style, compare: string, longest: number}} Settings
- *   `compare`: kind and model, as in "hands:lite", that run beside the chosen one; "" for none; `longest`: side of what goes to
- *   the server, 0 for the image's own size */
+/** @typedef {{detectors: Detectors, options: Options, mirrors: Mirrors, style: import("./painter.js").Style, compare: string, longest: number, here: boolean}} Settings
+ *   `compare`: kind and model, as in "hands:lite", that run beside the chosen one; "" for none; `longest`: side that images
+ *   are scaled to first, 0 for their own size; `here`: whether this page finds them itself, not the server */
 
 /** What was chosen here before, and over it what the page's address asks for. @returns {Settings} */
 export function rememberedSettings() {
@@ -36,15 +37,18 @@ export function rememberedSettings() {
 }
 
 /** Settings with every default filled in; what the server does not know is left out. @param {any} [given] @returns {Settings} */
-export function settingsFrom({ detectors = null, options = {}, mirrors = {}, style = {}, compare = "", longest = 0 } = {}) {
+export function settingsFrom({ detectors = null, options = {}, mirrors = {}, style = {}, compare = "", longest = 0, here = false } = {}) {
   const known = Object.entries(kinds).map(([kind, { models, max_instances }]) => {
     const { on = false, model, max } = detectors?.[kind] ?? { on: detectors === null && kind === FIRST };
-    return [kind, { on, model: models.includes(model) ? model : models[0], max: within(kind, max, max_instances) }];
+    return [kind, { on, model: modelOf({ models }, model), max: within(kind, max, max_instances) }];
   });
   const schemas = formOptions();
   const kept = Object.entries(options).filter(([name, value]) => schemas[name] && accepts(schemas[name], value));
-  return { detectors: Object.fromEntries(known), options: Object.fromEntries(kept), mirrors: { ...MIRRORS, ...mirrors }, style: checkedStyle(style, USUAL_STYLE), compare: String(compare), longest: LONGEST.includes(longest) ? longest : 0 };
+  return { detectors: Object.fromEntries(known), options: Object.fromEntries(kept), mirrors: { ...MIRRORS, ...mirrors }, style: checkedStyle(style, USUAL_STYLE), compare: String(compare), longest: LONGEST.includes(longest) ? longest : 0, here: hasNoServer || (here === true && hasEngine()) };
 }
+
+/** Whether this page can find anything itself. */
+const hasEngine = () => Object.keys(kindsInPage).length > 0;
 
 /** Whether the view of what is chosen is mirrored. @param {any} state the store's @returns {boolean} */
 export const isMirrored = ({ mirrors, source }) => mirrors[ofCamera(source)];
@@ -53,19 +57,21 @@ export const isMirrored = ({ mirrors, source }) => mirrors[ofCamera(source)];
 const ofCamera = (source) => ((source?.kind ?? "camera") === "camera" ? "camera" : "files");
 
 /**
- * The detectors of a stream or a job, each with the options that it knows.
+ * The detectors of a stream or a job, each with the options that it knows; of those that the page has, where it finds them.
  *
  * @param {any} state the store's @param {boolean} still whether single images come
  * @returns {{kind: string, [option: string]: unknown}[]}
  */
-export function configuredDetectors({ detectors, options }, still) {
+export function configuredDetectors({ detectors, options, here }, still) {
   const { smoothing, ...others } = options;
   const given = still ? { ...others, static_image: true } : options; // stills are not smoothed
+  const there = kindsWhere(here);
   return Object.entries(/** @type {Detectors} */ (detectors))
-    .filter(([, { on }]) => on)
+    .filter(([kind, { on }]) => on && kind in there)
     .map(([kind, { model, max }]) => {
-      const known = Object.entries(given).filter(([name]) => name in kinds[kind].options);
-      return { kind, model, max_instances: max, ...Object.fromEntries(known) };
+      const schemas = there[kind].options;
+      const known = Object.entries(given).filter(([name, value]) => name in schemas && accepts(schemas[name], value));
+      return { kind, model: modelOf(there[kind], model), max_instances: max, ...Object.fromEntries(known) };
     });
 }
 
@@ -80,10 +86,19 @@ export function wireSettings(store, page) {
   const mirror = /** @type {HTMLInputElement} */ (page.getElementById("mirror"));
   mirror.onchange = () => store.set({ mirrors: { ...store.state.mirrors, [ofCamera(store.state.source)]: mirror.checked } });
   store.watch(["mirrors", "source"], (state) => (mirror.checked = isMirrored(state)));
+  wireHere(store, page);
   wireCompare(store, page);
   wireSize(store, page);
-  store.watch(["detectors", "options", "mirrors", "style", "compare", "longest"], ({ detectors, options, mirrors, style, compare, longest }) =>
-    memory.write("settings", { detectors, options, mirrors, style, compare, longest }));
+  store.watch(["detectors", "options", "mirrors", "style", "compare", "longest", "here"], ({ detectors, options, mirrors, style, compare, longest, here }) =>
+    memory.write("settings", { detectors, options, mirrors, style, compare, longest, here }));
+}
+
+/** Who finds: this page, where it can, or the server. @param {import("./state.js").Store} store @param {Document} page */
+function wireHere(store, page) {
+  const select = /** @type {HTMLSelectElement} */ (page.getElementById("here"));
+  /** @type {HTMLElement} */ (select.parentElement).hidden = hasNoServer || !hasEngine();
+  select.onchange = () => store.set({ here: select.value === "page" });
+  store.watch(["here"], ({ here }) => (select.value = here ? "page" : "server"));
 }
 
 /** The models that can run beside those that are chosen. @param {import("./state.js").Store} store @param {Document} page */
@@ -92,14 +107,15 @@ function wireCompare(store, page) {
   select.onchange = () => store.set({ compare: select.value });
   const offer = () => {
     const on = Object.entries(/** @type {Detectors} */ (store.state.detectors)).filter(([, one]) => one.on);
-    const others = on.flatMap(([kind, { model }]) => kinds[kind].models.filter((name) => name !== model && !(name in kinds[kind].missing)).map((name) =>
+    const there = kindsWhere(store.state.here);
+    const others = on.flatMap(([kind, { model }]) => (there[kind]?.models ?? []).filter((name) => name !== model && !(name in there[kind].missing)).map((name) =>
       new Option(`${textOr(`kind.${kind}`, kind)}: ${textOr(`model.${name}`, name)}`, `${kind}:${name}`)));
     select.replaceChildren(new Option(text("compare.off"), ""), ...others);
     select.value = store.state.compare;
     if (select.selectedIndex < 0) store.set({ compare: "" });
   };
   onLanguage(offer);
-  store.watch(["detectors"], offer);
+  store.watch(["detectors", "here"], offer);
   store.watch(["compare"], ({ compare }) => (select.value = compare));
 }
 
@@ -123,7 +139,7 @@ function copyOf(page, id) {
 
 /** @param {import("./state.js").Store} store @param {Document} page @param {string} kind */
 function addDetector(store, page, kind) {
-  const { models, missing, options } = kinds[kind];
+  const { options } = kinds[kind];
   const row = copyOf(page, "detector-row");
   const part = (/** @type {string} */ selector) => /** @type {any} */ (row.querySelector(selector));
   const [on, model, max] = [part("[type=checkbox]"), part("select"), part("[type=number]")];
@@ -140,23 +156,30 @@ function addDetector(store, page, kind) {
   model.onchange = () => change({ model: model.value });
   max.onchange = () => change({ max: within(kind, Number(max.value), store.state.detectors[kind].max) });
   page.getElementById("detectors")?.append(row);
-  onLanguage(() => {
+  const show = () => {
+    const there = kindsWhere(store.state.here)[kind];
+    const { on: isOn, model: chosen, max: most } = store.state.detectors[kind];
+    row.hidden = !there;
+    on.checked = isOn;
+    model.value = there && modelOf(there, chosen);
+    max.value = most;
+    row.classList.toggle("on", isOn);
+  };
+  const offer = () => {
     translate(row);
     part(".name").textContent = textOr(`kind.${kind}`, kind);
+    const { models = [], missing = {} } = kindsWhere(store.state.here)[kind] ?? {};
     model.replaceChildren(...models.map((name) => {
       const absent = name in missing;
       const option = new Option(textOr(`model.${name}`, name) + (absent ? ` – ${text("model.missing")}` : ""), name);
       option.disabled = absent;
       return option;
     }));
-    model.value = store.state.detectors[kind].model;
-  });
-  store.watch(["detectors"], ({ detectors }) => {
-    on.checked = detectors[kind].on;
-    model.value = detectors[kind].model;
-    max.value = detectors[kind].max;
-    row.classList.toggle("on", on.checked);
-  });
+    show();
+  };
+  onLanguage(offer);
+  store.watch(["here"], offer);
+  store.watch(["detectors"], show);
 }
 
 /** A switch, a choice, a slider or a number. @param {import("./state.js").Store} store @param {Document} page @param {string} name @param {Schema} schema */
@@ -171,6 +194,7 @@ function addOption(store, page, name, schema) {
   field.setAttribute("aria-describedby", hint.id);
   if (output) output.htmlFor = field.id;
   const { default: usual, minimum, maximum } = schema;
+  const schemaNow = () => formOptions(store.state.here)[name];
   if (form === "slider") Object.assign(field, { min: minimum ?? 0, max: maximum, step: 0.05 });
   if (form === "number") Object.assign(field, { min: minimum ?? "", max: maximum ?? "", step: schema.type === "integer" ? 1 : "any", placeholder: usual ?? "" });
   const read = () => (form === "switch" ? field.checked : form === "choice" || field.value === "" ? field.value : Number(field.value));
@@ -180,18 +204,22 @@ function addOption(store, page, name, schema) {
     store.set({ options: value !== (usual ?? (form === "switch" ? false : "")) && accepts(schema, value) ? { ...options, [name]: value } : options });
   };
   const show = () => {
-    const value = store.state.options[name] ?? usual;
+    const [now, chosen] = [schemaNow(), store.state.options[name]];
+    const value = chosen !== undefined && now && accepts(now, chosen) ? chosen : usual;
     if (form === "switch") field.checked = value ?? false;
     else field.value = value ?? (form === "slider" ? ((minimum ?? 0) + Number(maximum)) / 2 : "");
+    row.hidden = !now;
     if (output) output.textContent = value === undefined ? text("option.default") : value.toFixed(2);
   };
   page.getElementById("options")?.append(row);
-  onLanguage(() => {
+  const offer = () => {
     part(".words").textContent = textOr(`option.${name}`, name.replaceAll("_", " "));
     hint.textContent = textOr(`option.${name}.hint`, schema.description);
-    if (form === "choice") field.replaceChildren(...choicesOf(name, schema));
+    if (form === "choice") field.replaceChildren(...choicesOf(name, schemaNow() ?? schema));
     show();
-  });
+  };
+  onLanguage(offer);
+  store.watch(["here"], offer);
   store.watch(["options"], show);
 }
 
@@ -220,6 +248,9 @@ function accepts({ type, enum: values, minimum = -Infinity, maximum = Infinity }
   if (type === "boolean") return typeof value === "boolean";
   return typeof value === "number" && value >= minimum && value <= maximum && (type === "number" || Number.isInteger(value));
 }
+
+/** The model that is wanted, or the kind's usual one where that is not there. @param {{models: string[]}} kind @param {unknown} wanted */
+const modelOf = ({ models }, wanted) => models.find((name) => name === wanted) ?? models[0];
 
 /** A number of instances within what the server allows. @param {string} kind @param {unknown} value @param {number} otherwise @returns {number} */
 function within(kind, value, otherwise) {

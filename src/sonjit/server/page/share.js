@@ -3,7 +3,7 @@
 /**
  * @typedef {import("./settings.js").Settings} Settings
  * @typedef {{detectors?: Settings["detectors"], options?: Settings["options"], style?: Record<string, any>, mirrors?: Partial<Settings["mirrors"]>,
- *   source?: string, compare?: string, longest?: number}} Shared
+ *   source?: string, compare?: string, longest?: number, here?: boolean}} Shared
  */
 
 /**
@@ -12,7 +12,7 @@
  * @param {any} state the store's @param {Settings} usual
  * @returns {string}
  */
-export function linkOf({ detectors, options, style, mirrors, source, compare, longest }, usual) {
+export function linkOf({ detectors, options, style, mirrors, source, compare, longest, here }, usual) {
   const address = new URL(location.href);
   const on = Object.entries(/** @type {Settings["detectors"]} */ (detectors)).filter(([, one]) => one.on);
   const words = new URLSearchParams({ detectors: on.map(([kind, { model, max }]) => `${kind}:${model}:${max}`).join(",") });
@@ -22,6 +22,7 @@ export function linkOf({ detectors, options, style, mirrors, source, compare, lo
   }
   if (compare) words.set("compare", compare);
   if (longest) words.set("longest", String(longest));
+  if (here && !usual.here) words.set("here", "true");
   if (source?.kind === "sample") words.set("source", "sample");
   address.hash = words.toString().replaceAll("%3A", ":").replaceAll("%2C", ",");
   return address.href;
@@ -38,6 +39,7 @@ export function settingsOf(hash) {
     if (name === "detectors") shared.detectors = detectorsOf(word);
     else if (name === "source" || name === "compare") shared[name] = word;
     else if (name === "longest") shared.longest = Number(word);
+    else if (name === "here") shared.here = word === "true";
     else if (part === "style" && member) shared.style[member] = valueOf(word);
     else if (part === "mirror" && member) shared.mirrors[member] = valueOf(word);
     else shared.options[name] = valueOf(word);

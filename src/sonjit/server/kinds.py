@@ -1,0 +1,118 @@
+"""`GET /v1/kinds`: what can be found here and how it is asked for, for the page and other clients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from sonjit.detectors.kinds import KINDS, KindEntry
+from sonjit.errors import SonjitError
+from sonjit.json_text import Json, JsonObject, json_from
+from sonjit.media.tables.rows import COLUMNS
+from sonjit.results import RESULT_TYPES, Points, Result, Value
+from sonjit.server.detector_pool import missing_weights
+from sonjit.server.options import known_options, value_schema
+from sonjit.skeletons import load_skeleton
+from sonjit.weights import find_weight
+
+_IN_PAGES = ("hands", "face", "body")
+"""What the module for web pages finds."""
+_ON_A_SERVER = ("explain", "visibility", "measures", "blendshapes", "transform")
+"""Options that pages cannot compute themselves."""
+
+
+def kind_router(engine: Path) -> APIRouter:
+    """The endpoint; `engine` as for `kinds_answer`."""
+    router = APIRouter(prefix="/v1", tags=["server"])
+
+    @router.get("/kinds")
+    def kinds() -> Response:
+        """Every kind of detector with its models and options, and every type of result with fields and skeletons."""
+        return Response(json_from(kinds_answer(engine)), media_type="application/json")
+
+    return router
+
+
+def kinds_answer(engine: Path) -> JsonObject:
+    """What `GET /v1/kinds` answers.
+
+    Args:
+        engine: what `make web` builds; where it is not there, or without networks, pages compute nothing themselves.
+    """
+    return {
+        "kinds": {name: kind_answer(entry) for name, entry in KINDS.items()},
+        "in_page": _kinds_in_page(engine),
+        "results": {one.kind: _result(one) for one in RESULT_TYPES.values()},
+        "columns": list(COLUMNS),
+    }
+
+
+def kind_answer(entry: KindEntry) -> JsonObject:
+    """One kind of detector; the first of its models is the default."""
+    return {
+        "list": entry.list_name,
+        "plural": entry.plural,
+        "summary": entry.summary,
+        "models": list(entry.models),
+        "missing": {name: [*missing] for name in entry.models if (missing := missing_weights(entry.name, name))},
+        "max_instances": entry.max_instances,
+        "options": {name: value_schema(one) for name, one in known_options(entry.name).items()},
+        "job_options": list(known_options(entry.name, job=True)),
+        "instances": list(entry.instances),
+    }
+
+
+def _result(kind: type[Result]) -> JsonObject:
+    """One type of result as answers hold it, with the columns of row tables that its fields fill."""
+    return {
+        "list": kind.list_name,
+        "fields": [_field(item) for item in kind.schema],
+        "members": {key: part.kind for key, part in kind.members.values()},
+        "skeletons": {name: _skeleton(name) for name in getattr(kind, "skeletons", {}).values()},
+    }
+
+
+def _field(item: Value | Points) -> JsonObject:
+    if isinstance(item, Value):
+        return {"key": item.key, "type": "box" if item.is_box else "value"}
+    scores: dict[str, Json] = {score.key: score.column for score in item.scores}
+    return {"key": item.key, "type": "points", "columns": list(item.columns), "scores": scores}
+
+
+def _skeleton(name: str) -> JsonObject:
+    skeleton = load_skeleton(name)
+    return {
+        "keypoints": list(skeleton.keypoints),
+        "connections": [list(pair) for pair in skeleton.connections],
+        "groups": {group: list(members) for group, members in skeleton.groups.items()},
+    }
+
+
+def _kinds_in_page(engine: Path) -> JsonObject:
+    """The kinds that a page finds itself, with the models and options that it can compute."""
+    kinds: dict[str, Json] = {}
+    if not (engine / "sonjit-web.js").is_file():
+        return kinds
+    for name in _IN_PAGES:
+        entry = KINDS[name]
+        there = [model for model, spec in entry.models.items() if _are_there(spec.weights.values(), engine / "models")]
+        if there:
+            options = {key: value_schema(one) for key, one in known_options(name).items() if key not in _ON_A_SERVER}
+            if name == "hands":
+                options["search"]["enum"] = ["fast", "auto"]
+            else:  # the whole image is all that the module searches
+                del options["search"]
+            kinds[name] = {**kind_answer(entry), "models": [*there], "missing": {}, "options": {**options}}
+    return kinds
+
+
+def _are_there(names: Iterable[str], folder: Path) -> bool:
+    try:
+        for name in names:
+            find_weight(name, folder)
+    except SonjitError:
+        return False
+    return True

@@ -1,0 +1,65 @@
+"""The live app's choice who computes: the server or the page itself, from the same settings, with the same results."""
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.server.app import BUILT_ENGINE
+
+from .conftest import run
+from .driver import Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture
+def page(browser, server):
+    if not (BUILT_ENGINE / "sonjit-web.js").is_file():
+        pytest.skip("the module for web pages is not built: make web")
+    return Page(browser, server.url)
+
+
+def found_in(page, least):
+    page.wait(lambda: len(page.latest.get("hands", [])) >= least and page.ink, f"{least} hands", 60)
+    return page.latest["hands"]
+
+
+def test_the_page_finds_what_the_server_finds(page, photo, tmp_path):
+    """With the same drawing; what only the server can do is not offered meanwhile, and is there again afterwards."""
+    cv2.imwrite(str(tmp_path / "photo.png"), photo[..., ::-1])
+    page.choose("option-search", "fast")
+    page.upload("source-file", tmp_path / "photo.png")
+    told = found_in(page, 1)
+    assert told[0]["measures"]
+    page.choose("here", "page")
+    page.wait(lambda: page.latest.get("hands") and not page.latest["hands"][0]["measures"], "hands of the page", 60)
+    found = page.latest["hands"]
+    assert not page["detector-holistic"].find_element("xpath", "..").is_displayed()
+    assert "thorough" not in run(
+        page.browser, "return [...document.getElementById('option-search')].map((one) => one.value)"
+    )
+    assert [hand["handedness"] for hand in found] == [hand["handedness"] for hand in told]
+    for ours, theirs in zip(found, told, strict=True):
+        first, second = ([[p["x"], p["y"]] for p in hand["keypoints"]] for hand in (ours, theirs))
+        np.testing.assert_allclose(first, second, atol=0.5)
+    assert run(page.browser, "return crossOriginIsolated")  # its networks run on several threads
+    requests = run(page.browser, "return performance.getEntriesByType('resource').map(({name}) => name)")
+    assert any(name.endswith("/engine/sonjit-web.js") for name in requests)
+    page.choose("here", "server")
+    page.wait(lambda: page.latest.get("hands") and page.latest["hands"][0]["measures"], "hands of the server", 60)
+    assert page["detector-holistic"].find_element("xpath", "..").is_displayed()
+    page.stop()
+
+
+def test_the_choice_is_kept_and_goes_with_a_link(page):
+    page.choose("here", "page")
+    page.click("share")
+    link = run(page.browser, "return location.href")
+    assert "here=true" in link
+    page.click("source-sample")
+    found_in(page, 2)
+    page.browser.get("about:blank")
+    page.browser.get(link.partition("#")[0])
+    page.wait_until_ready()
+    assert page["here"].get_attribute("value") == "page"
+    page.choose("here", "server")
