@@ -89,15 +89,17 @@ def new_server(weights, tmp_path_factory):
         server.close()
 
 
-@pytest.fixture(scope="session")
-def site():
-    """A web site of another origin: what stands in `site.files` by path, as (type, bytes)."""
+@contextlib.contextmanager
+def hosted(headers=()):
+    """A web site: what stands in `.files` by path, as (type, bytes), with some headers more."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             kind, body = files.get(self.path, ("text/plain", None))
             self.send_response(404 if body is None else 200)
             self.send_header("Content-Type", kind)
+            for name, value in headers:
+                self.send_header(name, value)
             self.end_headers()
             with contextlib.suppress(ConnectionError):  # a page that is left reads no further
                 self.wfile.write(body or b"")
@@ -112,6 +114,13 @@ def site():
         yield SimpleNamespace(files=files, url=f"http://127.0.0.1:{listener.server_port}")
         listener.shutdown()
         thread.join()
+
+
+@pytest.fixture(scope="session")
+def site():
+    """A site of another origin than the server's."""
+    with hosted() as site:
+        yield site
 
 
 @pytest.fixture(scope="session")

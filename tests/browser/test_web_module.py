@@ -14,7 +14,7 @@ import pytest
 
 import sonjit
 
-from .conftest import open_kit, run
+from .conftest import hosted, open_kit, run
 
 pytestmark = pytest.mark.browser
 
@@ -44,10 +44,14 @@ def module(weights, tmp_path_factory):
     return {path.relative_to(out).as_posix(): path for path in out.rglob("*") if path.is_file()}
 
 
-@pytest.fixture
-def page(browser, site, module):
+def put_on(site, module):
     for name, path in module.items():
         site.files.setdefault(f"/web/{name}", (TYPES[path.suffix], path.read_bytes()))
+
+
+@pytest.fixture
+def page(browser, site, module):
+    put_on(site, module)
     return open_kit(browser, site, {"sonjit-web": "/web/sonjit-web.js"})
 
 
@@ -133,6 +137,41 @@ def test_a_page_of_tfjs(page, show, photo):
         assert ours.keys() == theirs.keys()
         assert ours["handedness"] == theirs["handedness"]
         assert distances([ours], [[[p["x"], p["y"]] for p in theirs["keypoints"]]])[0] < 0.1
+
+
+@pytest.mark.slow
+def test_the_package_is_installed_by_npm_and_its_files_come_from_another_site(
+    browser, site, module, show, photo, tmp_path
+):
+    """Imported and required by a bundled script, and by its address on a CDN that lets every page read."""
+    package, app = tmp_path / "package", tmp_path / "app"
+    (package / "dist").mkdir(parents=True)
+    app.mkdir()
+    shutil.copy(WEB / "package.json", package)
+    shutil.copy(module["sonjit-web.js"], package / "dist")
+    (app / "package.json").write_text("{}")
+    (app / "app.js").write_text('export * from "sonjit-web"; export const required = require("sonjit-web");')
+    subprocess.run(["npm", "pack", "--ignore-scripts", "--silent"], cwd=package, check=True)
+    (packed,) = package.glob("*.tgz")
+    subprocess.run(["npm", "install", "--offline", "--silent", "--no-audit", packed], cwd=app, check=True)
+    esbuild = [WEB / "node_modules/.bin/esbuild", "app.js", "--bundle", "--format=esm", "--log-level=error"]
+    bundle = subprocess.run(esbuild, cwd=app, check=True, stdout=subprocess.PIPE)
+    site.files["/app.js"] = ("text/javascript", bundle.stdout)
+    with hosted([("Access-Control-Allow-Origin", "*")]) as cdn:
+        put_on(cdn, module)
+        base, model = f"{cdn.url}/web/", "MediaPipeHands"
+        page = open_kit(browser, site, {"bundled": "/app.js"})
+        installed, direct, required = run(page, """
+            const [path, base, model] = given;
+            const image = await pixels(path);
+            const installed = await once(model, {base}, image, {staticImageMode: true});
+            const direct = await (await import(`${base}sonjit-web.js`)).createDetector(model);
+            const found = await direct.estimateHands(image, {staticImageMode: true});
+            direct.dispose();
+            return [installed, found, Object.keys(kit.required)];
+        """, show(photo), base, model)  # fmt: skip
+    assert installed == direct != []
+    assert {"createDetector", "SupportedModels", "LocalDetector"} <= set(required)
 
 
 STILL_GOLDENS = {

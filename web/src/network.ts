@@ -14,7 +14,7 @@ const MODULE_WITH_SIMD = Uint8Array.of(
 /** What Emscripten's module asks where it is made. */
 interface EmscriptenSettings {
   locateFile(name: string): string;
-  mainScriptUrlOrBlob?: string;
+  mainScriptUrlOrBlob?: string | Blob;
   printErr(line: string): void;
 }
 
@@ -34,7 +34,11 @@ export async function loadRuntime(folder: string): Promise<number> {
     locateFile: (name) => folder + name,
     printErr: (line) => /^(INFO|WARNING):/.test(line) || console.error(line),
   };
-  if (threads > 1) settings.mainScriptUrlOrBlob = `${folder}litert_wasm_threaded_internal.js`;
+  if (threads > 1) {
+    const script = `${folder}litert_wasm_threaded_internal.js`;
+    const isOwn = new URL(script).origin === location.origin; // of another site browsers start no worker
+    settings.mainScriptUrlOrBlob = isOwn ? script : new Blob([`importScripts(${JSON.stringify(script)})`], { type: "text/javascript" });
+  }
   Object.assign(globalThis, { Module: settings });
   try {
     await loadLiteRt(folder, { threads: threads > 1 });
