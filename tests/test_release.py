@@ -1,6 +1,7 @@
 """What is released says the same everywhere: version, dependencies, addresses, and how it runs elsewhere."""
 
 import importlib.util
+import json
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import sonjit
+from sonjit.weights.catalog import load_catalog
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -99,3 +101,15 @@ def test_every_extra_resolves(extra):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^openvino==", done.stdout, re.MULTILINE)
+
+
+def test_the_bill_of_materials_lists_packages_and_networks(monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the program adds to it
+    release = load(ROOT / "tools" / "release.py")
+    installed = [{"name": "numpy", "version": "2.1.0"}, {"name": "sonjit", "version": "0.1.0"}]
+    bill = release.bill_of_materials(installed, "0.1.0")
+    assert bill["metadata"]["component"]["purl"] == "pkg:pypi/sonjit@0.1.0"
+    first, *networks = bill["components"]
+    assert first["purl"] == "pkg:pypi/numpy@2.1.0"
+    assert {one["hashes"][0]["content"] for one in networks} == {one.sha256 for one in load_catalog().values()}
+    assert json.dumps(bill)

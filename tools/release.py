@@ -2,12 +2,14 @@
 
     make release
 
-builds the sdist, the wheel out of it, checks both, and in a fresh environment of every Python from 3.11 on that is on
-this machine installs the wheel and runs `sonjit demo` with it.
+builds the sdist, the wheel out of it and the same wheel out of the repository, byte for byte, checks both, and in a
+fresh environment of every Python from 3.11 on that is on this machine installs the wheel and runs `sonjit demo` with
+it. What was installed, and the networks that Sonjit fetches, are listed in a bill of materials (CycloneDX).
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -19,6 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 import record_surface  # noqa: E402
+from sonjit.weights.catalog import load_catalog  # noqa: E402
 
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
 """Its own commands lead to one Python alone, whichever is asked for."""
@@ -40,6 +43,10 @@ def main() -> int:
     built = sorted(dist.iterdir())
     run("-m", "twine", "check", "--strict", *built)
     (wheel,) = dist.glob("*.whl")
+    with tempfile.TemporaryDirectory(prefix="sonjit-release-") as folder:
+        run("-m", "build", "--wheel", "--outdir", folder, ROOT)
+        if (Path(folder) / wheel.name).read_bytes() != wheel.read_bytes():
+            return complain(f"{wheel.name}: the sdist and the repository make other bytes of it")
     tried = [one for one in VERSIONS if try_wheel(one, wheel, version)]
     if not tried:
         return complain(f"none of Python {', '.join(VERSIONS)} is here to try the wheel with")
@@ -49,7 +56,7 @@ def main() -> int:
         print(f"left out: Python {', '.join(left_out)}, which this machine does not have")
     if "unreleased" in heading:
         print(f"still to do: a date in CHANGELOG.md for {version}")
-    print("upload: .venv/bin/python -m twine upload dist/*")
+    print("upload: .venv/bin/python -m twine upload dist/*.tar.gz dist/*.whl")
     return 0
 
 
@@ -66,6 +73,7 @@ def try_wheel(python: str, wheel: Path, version: str) -> bool:
         place = Path(folder)
         run("-m", "uv", "venv", "--quiet", "--python", found.stdout.strip(), place / "venv")
         run("-m", "uv", "pip", "install", "--quiet", "--python", place / "venv", wheel)
+        write_bill(wheel.with_suffix(".cdx.json"), place / "venv", version)
         sonjit = place / "venv" / ("Scripts" if os.name == "nt" else "bin") / "sonjit"
         environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
         for arguments in (["--version"], ["models", "pull", "hands"], ["demo", "--out", place / "demo"]):
@@ -76,6 +84,45 @@ def try_wheel(python: str, wheel: Path, version: str) -> bool:
                 raise SystemExit(f"release: the wheel says that it is {done.stdout.strip()}, not {version}")
     print(f"Python {python}: installed and run")
     return True
+
+
+def write_bill(path: Path, environment: Path, version: str) -> None:
+    """The bill of materials: what an environment holds beside Sonjit, and the networks in the catalogue."""
+    listed = subprocess.run(
+        [sys.executable, "-m", "uv", "pip", "list", "--quiet", "--format", "json", "--python", environment],
+        stdout=subprocess.PIPE, check=True, cwd=tempfile.gettempdir(),
+    )  # fmt: skip
+    path.write_text(json.dumps(bill_of_materials(json.loads(listed.stdout), version), indent=1) + "\n", "utf-8")
+
+
+def bill_of_materials(installed: list[dict[str, str]], version: str) -> dict[str, object]:
+    """CycloneDX 1.5.
+
+    Args:
+        installed: `name` and `version` of each package.
+        version: of Sonjit.
+    """
+
+    def package(kind: str, name: str, version: str) -> dict[str, object]:
+        return {"type": kind, "name": name, "version": version, "purl": f"pkg:pypi/{name}@{version}"}
+
+    libraries = [package("library", one["name"], one["version"]) for one in installed if one["name"] != "sonjit"]
+    networks = [
+        {
+            "type": "machine-learning-model",
+            "name": one.file,
+            "hashes": [{"alg": "SHA-256", "content": one.sha256}],
+            "licenses": [{"license": {"id": one.licence}}],
+        }
+        for one in load_catalog().values()
+    ]
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.5",
+        "version": 1,
+        "metadata": {"component": package("application", "sonjit", version)},
+        "components": libraries + networks,
+    }
 
 
 def run(*arguments: object) -> None:
