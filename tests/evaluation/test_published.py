@@ -93,3 +93,11 @@ def test_unknown_names_list_the_known_ones():
         load_groups("fpha")
     with pytest.raises(InputError, match="see load_groups"):
         load_table("card-hands")
+
+
+@pytest.mark.parametrize("value", ["1", '"all"', "[1]", "{name = 1}", "[{unknown = 1}]"])
+def test_a_protocol_with_values_of_another_type_is_refused_in_one_line(tmp_path, value):
+    path = tmp_path / "own.toml"
+    path.write_text(f'title = "Own"\nsource = ""\ntask = "detection"\nmain = "recall"\nunit = "%"\ndata = {value}\n')
+    with pytest.raises(InputError, match=r"own\.toml: a value of another type"):
+        load_protocol(str(path))

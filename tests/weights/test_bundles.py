@@ -20,6 +20,10 @@ def zipped(members, compression=zipfile.ZIP_STORED):
     return buffer.getvalue()
 
 
+DAMAGED = bytearray(zipped(HAND, zipfile.ZIP_DEFLATED))
+DAMAGED[30 + len("hand_detector.tflite")] = 0xFF  # no block of deflate begins so
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path / "home"))
@@ -82,6 +86,7 @@ def test_a_registered_bundle_is_found_by_its_tasks_name(bundle):
     [
         (b"TFL3", "mine.task is not a task bundle: File is not a zip file"),
         (zipped(HAND)[:-30], "mine.task is not a task bundle"),
+        (DAMAGED, "mine.task is not a task bundle: Error -3 while decompressing data"),
         (zipped(HAND | {"hand_detector.tflite": b"abc"}), "mine.task: its hand_detector.tflite is no TFLite network"),
         (zipped({"model.tflite": b""}), "no bundle of a task known here .*; it holds model.tflite"),
     ],

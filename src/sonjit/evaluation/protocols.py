@@ -122,6 +122,9 @@ def load_protocol(name: str) -> Protocol:
     return _load(name, _folder() / f"{name}.toml")
 
 
+_LISTS = {"alignments", "auc", "f_thresholds", "curve", "parts", "tables", "notes", "modes"}
+
+
 def _load(name: str, file: Traversable) -> Protocol:
     try:
         data: dict[str, Any] = tomllib.loads(file.read_text("utf-8"))
@@ -135,11 +138,13 @@ def _load(name: str, file: Traversable) -> Protocol:
     needed = [one.name for one in known if one.default is MISSING]
     if missing := [one for one in needed if one not in data]:
         raise InputError(f"{file}: lacks {', '.join(missing)}; a protocol has {', '.join(needed)}")
-    data["data"] = tuple(DataChoice(**one | {"splits": tuple(one.get("splits", ()))}) for one in data["data"])
-    data["names"] = tuple(data.get("names", {}).items())
-    for key in ("alignments", "auc", "f_thresholds", "curve", "parts", "tables", "notes", "modes"):
-        if key in data:
+    try:
+        data["data"] = tuple(DataChoice(**one | {"splits": tuple(one.get("splits", ()))}) for one in data["data"])
+        data["names"] = tuple(data.get("names", {}).items())
+        for key in _LISTS & data.keys():
             data[key] = tuple(data[key])
+    except (TypeError, AttributeError, ValueError) as error:
+        raise InputError(f"{file}: a value of another type than in the protocols of Sonjit ({error})") from None
     return Protocol(name=name, **data)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -170,7 +171,7 @@ def _read_bundle(path: Path, size: int, changed_ns: int) -> TaskBundle:
 def _bundle_from(data: bytes, name: str) -> TaskBundle:
     try:
         members = dict(_members(data, 0))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError, ValueError) as error:
         raise InputError(f"{name} is not a task bundle: {error}") from error
     for task, needed in _TASKS.items():
         if members.keys() >= set(needed):
