@@ -111,9 +111,11 @@ def hosted(headers=()):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
         thread = threading.Thread(target=listener.serve_forever)
         thread.start()
-        yield SimpleNamespace(files=files, url=f"http://127.0.0.1:{listener.server_port}")
-        listener.shutdown()
-        thread.join()
+        try:
+            yield SimpleNamespace(files=files, url=f"http://127.0.0.1:{listener.server_port}")
+        finally:
+            listener.shutdown()
+            thread.join()
 
 
 @pytest.fixture(scope="session")

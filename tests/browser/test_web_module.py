@@ -143,7 +143,7 @@ def test_a_page_of_tfjs(page, show, photo):
 def test_the_package_is_installed_by_npm_and_its_files_come_from_another_site(
     browser, site, module, show, photo, tmp_path
 ):
-    """Imported and required by a bundled script, and by its address on a CDN that lets every page read."""
+    """Imported and required by a bundled script, and by its address on a CDN that lets every page read; on threads."""
     package, app = tmp_path / "package", tmp_path / "app"
     (package / "dist").mkdir(parents=True)
     app.mkdir()
@@ -156,20 +156,23 @@ def test_the_package_is_installed_by_npm_and_its_files_come_from_another_site(
     subprocess.run(["npm", "install", "--offline", "--silent", "--no-audit", packed], cwd=app, check=True)
     esbuild = [WEB / "node_modules/.bin/esbuild", "app.js", "--bundle", "--format=esm", "--log-level=error"]
     bundle = subprocess.run(esbuild, cwd=app, check=True, stdout=subprocess.PIPE)
-    site.files["/app.js"] = ("text/javascript", bundle.stdout)
-    with hosted([("Access-Control-Allow-Origin", "*")]) as cdn:
+    isolated = [("Cross-Origin-Opener-Policy", "same-origin"), ("Cross-Origin-Embedder-Policy", "require-corp")]
+    for_all = [("Access-Control-Allow-Origin", "*"), ("Cross-Origin-Resource-Policy", "cross-origin")]
+    with hosted(isolated) as own, hosted([*isolated, *for_all]) as cdn:
         put_on(cdn, module)
+        own.files |= {"/app.js": ("text/javascript", bundle.stdout), "/photo.png": site.files[show(photo)]}
         base, model = f"{cdn.url}/web/", "MediaPipeHands"
-        page = open_kit(browser, site, {"bundled": "/app.js"})
-        installed, direct, required = run(page, """
+        page = open_kit(browser, own, {"bundled": "/app.js"})
+        installed, direct, required, threads = run(page, """
             const [path, base, model] = given;
             const image = await pixels(path);
             const installed = await once(model, {base}, image, {staticImageMode: true});
             const direct = await (await import(`${base}sonjit-web.js`)).createDetector(model);
             const found = await direct.estimateHands(image, {staticImageMode: true});
             direct.dispose();
-            return [installed, found, Object.keys(kit.required)];
-        """, show(photo), base, model)  # fmt: skip
+            return [installed, found, Object.keys(kit.required), crossOriginIsolated];
+        """, "photo.png", base, model)  # fmt: skip
+    assert threads
     assert installed == direct != []
     assert {"createDetector", "SupportedModels", "LocalDetector"} <= set(required)
 
