@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from sonjit.cli.annotate_cameras import board, calibrate, cameras, sync, triangulate
+from sonjit.cli.annotate_cameras import board, calibrate, cameras, export, sync, triangulate
 from sonjit.cli.serve import log_to_stderr, tell_address
 from sonjit.key_values import key_values
 
@@ -24,7 +24,7 @@ app = App(
     Example: `sonjit annotate new desk --cameras rig.json --views recordings/ && sonjit annotate open desk`
     """,
 )
-for _command in (board, calibrate, cameras, sync, triangulate):
+for _command in (board, calibrate, cameras, sync, triangulate, export):
     app.command(_command)
 
 

@@ -1,4 +1,4 @@
-"""`sonjit annotate board`, `calibrate`, `cameras`, `sync` and `triangulate`: from a printed board to hands in space."""
+"""`sonjit annotate board`, `calibrate`, `cameras`, `sync`, `triangulate`, `export`: from a print to hands in space."""
 
 from __future__ import annotations
 
@@ -28,6 +28,12 @@ _PAST = 0.3
 """How far the axes of cameras that point at one place may pass it, at most, as a share of their distance."""
 
 _NEAREST_M, _FARTHEST_M = 0.05, 50.0
+
+_FEW = 4
+"""Images that are looked through for another board than was named, where none may be."""
+
+_HAND_M = 0.1, 0.25
+"""Hands of children and of adults."""
 
 Unit = Literal["m", "cm", "mm"]
 
@@ -176,7 +182,8 @@ def _nearby(target: CalibrationTarget, paths: Mapping[str, Path]) -> str:
 
     if not isinstance(target, CalibrationBoard):
         return ""
-    found = recognise_board(sampled_images(paths), square_m=target.marker_m if target.is_grid else target.square_m)
+    images = sampled_images(paths, count=_FEW)
+    found = recognise_board(images, square_m=target.marker_m if target.is_grid else target.square_m)
     return f" The images show --board {found.text}" if found and found.text != target.text else ""
 
 
@@ -365,7 +372,8 @@ def triangulate(
     *,
     out: Path,
     threshold: float = 10.0,
-    unit: Literal["m", "cm", "mm"] | None = None,
+    constant_bones: Annotated[bool, Parameter(negative="")] = False,
+    unit: Unit | None = None,
     leave_out: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Triangulate the hands that `sonjit hands --save` found in each view.
@@ -377,6 +385,7 @@ def triangulate(
         tables: A table of hands per camera, named like it, a folder of such, or CAMERA=TABLE.
         out: JSON to write.
         threshold: Reprojection error up to which a view is an inlier, pixels.
+        constant_bones: Fit each hand with bones of one length throughout, moving as hands can: one person, videos.
         unit: Of the cameras' lengths, where their file states none.
         leave_out: Leave out cameras that do not fit the others, and continue.
     """
@@ -385,7 +394,13 @@ def triangulate(
     from sonjit.multiview.annotation.project import find_views
     from sonjit.multiview.calibration.consistency import check_views
     from sonjit.multiview.cameras.files import load_cameras
-    from sonjit.multiview.triangulation.hands import SIDES, load_hand_detections, mirrored_hands, save_hands
+    from sonjit.multiview.triangulation.bones import SIDES, hand_length_m
+    from sonjit.multiview.triangulation.hands import (
+        load_hand_detections,
+        mirrored_hands,
+        save_hands,
+        with_constant_bones,
+    )
     from sonjit.multiview.triangulation.triangulation import triangulate as triangulated
 
     rig = load_cameras(cameras, unit=unit)
@@ -408,7 +423,31 @@ def triangulate(
             f"{out} was not written: {wrong} of {right + wrong} hands have the shape of the other side: "
             "the world or the images are mirrored"
         )
-    save_hands(out, rig, seen.frames, found)
+    length_m = hand_length_m(found.points_m.reshape(-1, 21, 3))
+    if not _HAND_M[0] < length_m < _HAND_M[1]:  # not of a bare NaN: then nothing was triangulated
+        sys.stderr.write(
+            f"sonjit: the hands are {1000 * length_m:.0f} mm long and people's {1000 * _HAND_M[0]:.0f} to "
+            f"{1000 * _HAND_M[1]:.0f} mm: is the unit of {cameras} right (--unit)?\n"
+        )
+    if constant_bones:
+        seen = replace(seen, points_px=points[kept], confidence=confidence[kept])
+        found = with_constant_bones(rig, seen, found)
+    save_hands(out, rig, seen, found)
     asked = np.isfinite(points).all(-1).any(0)
     sys.stderr.write(f"{found.ok.sum()} of {asked.sum()} keypoints that were seen are triangulated; wrote {out}\n")
     return 1 if checked.faults else 0
+
+
+def export(hands: Path, /, *, out: Path) -> None:
+    """Export hands in space to other programs: .c3d, .trc, .csv, .glb (animated), .bvh, or a drawing as .svg.
+
+    Example: `sonjit annotate export hands.json --out hands.glb`
+
+    Args:
+        hands: JSON that `sonjit annotate triangulate` wrote.
+        out: File to write; its ending names the format.
+    """
+    from sonjit.multiview.triangulation.exports import export_hands, load_hands
+
+    written = export_hands(load_hands(hands), out)
+    sys.stderr.write(f"wrote {', '.join(map(str, written))}\n")

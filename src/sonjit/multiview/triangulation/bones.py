@@ -38,6 +38,9 @@ _SHARES = np.array([
 """(20,) of the hand's length; from the wrist to the thumb's first joint none is given.
 Source: Buchholz, Armstrong and Goldstein, Ergonomics 35 (1992) 261-273."""
 
+_PROPORTION = 0.1
+"""Standard deviation of a bone's share of the hand among people, and of where detectors put joints in it."""
+
 _LIKELY = (0.6, 1.6)  # times the share: hands differ, and marks lie on skin here and there
 _FEWEST_BONES = 4
 _FEWEST_FRAMES = 3
@@ -66,6 +69,28 @@ def bone_lengths(points_m: FloatArray) -> FloatArray:
     """(..., 40) metres, as in `BONES`, of joints (..., 42, 3); NaN where an end is unknown."""
     parents, children = np.array(BONES).T
     return np.linalg.norm(points_m[..., children, :] - points_m[..., parents, :], axis=-1)
+
+
+def hand_length_m(points_m: FloatArray) -> float:
+    """Of a person's hand, wrist to middle finger's tip, by its bones' usual proportions; NaN without bones.
+
+    Args:
+        points_m: (N, 21, 3).
+    """
+    return float(medians((usual_lengths(points_m) / _SHARES)[:, None])[0])
+
+
+def likely_lengths(points_m: FloatArray) -> FloatArray:
+    """(20,) metres: medians over joints (N, 21, 3), drawn to a hand's usual proportions as much as they scatter.
+
+    Detectors shorten bent fingers in every frame, which no median over a recording of a fist mends.
+    """
+    lengths = fitted_lengths(points_m)
+    usual = medians(lengths)
+    scatter = 1.4826 * medians(np.abs(lengths - usual)) / usual
+    expected = hand_length_m(points_m) * _SHARES
+    trust = scatter**2 / (scatter**2 + _PROPORTION**2)
+    return np.where(np.isfinite(expected), usual + trust * (expected - usual), usual)
 
 
 def anatomical_lengths(lengths_m: FloatArray) -> FloatArray:
@@ -115,7 +140,7 @@ class BoneLengths:
         if not others:
             return np.full(len(BONES), np.nan)
         table = np.stack(others)
-        return np.where(np.isfinite(table).sum(0) >= _FEWEST_FRAMES, _medians(table), np.nan)
+        return np.where(np.isfinite(table).sum(0) >= _FEWEST_FRAMES, medians(table), np.nan)
 
 
 FITTED_BONES: Final = np.array(load_skeleton("hand_mediapipe21").bones)
@@ -144,7 +169,7 @@ class Skeletons(NamedTuple):
 
 def usual_lengths(points_m: FloatArray) -> FloatArray:
     """(20,) median length of each bone over joints (N, 21, 3), metres; NaN for bones that were never seen."""
-    return _medians(fitted_lengths(points_m))
+    return medians(fitted_lengths(points_m))
 
 
 def fitted_lengths(points_m: FloatArray) -> FloatArray:
@@ -152,7 +177,7 @@ def fitted_lengths(points_m: FloatArray) -> FloatArray:
     return np.linalg.norm(points_m[..., FITTED_BONES[:, 1], :] - points_m[..., FITTED_BONES[:, 0], :], axis=-1)
 
 
-def _medians(rows: FloatArray) -> FloatArray:
+def medians(rows: FloatArray) -> FloatArray:
     """Median of each column's known values; NaN for one without any."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -160,7 +185,13 @@ def _medians(rows: FloatArray) -> FloatArray:
 
 
 def fit_skeletons(
-    points_m: FloatArray, covariance_m2: FloatArray, lengths_m: FloatArray, times_s: FloatArray
+    points_m: FloatArray,
+    covariance_m2: FloatArray,
+    lengths_m: FloatArray,
+    times_s: FloatArray,
+    *,
+    acceleration: float = _ACCELERATION,
+    gives_way: bool = True,
 ) -> Skeletons:
     """Joints that agree with what was seen, keep their bones' lengths, and move as hands can.
 
@@ -169,6 +200,9 @@ def fit_skeletons(
         covariance_m2: (N, 21, 3, 3) of them.
         lengths_m: (20,) of the bones; NaN leaves a bone free.
         times_s: (N,) rising; frames more than a quarter of a second apart do not constrain each other.
+        acceleration: that joints have, root mean square, m/s².
+        gives_way: a joint far from where its bones allow is as good as unseen, for many views that may all be wrong
+            together; else it keeps its pull (Cauchy's loss), for few views that seldom are.
     """
     known = np.asarray(np.isfinite(points_m).all(-1) & np.isfinite(covariance_m2).all((-1, -2)), np.bool_)
     floor = _LEAST_M**2 * np.eye(3)
@@ -181,10 +215,10 @@ def fit_skeletons(
     step_s = np.diff(times_s)
     links = np.zeros(len(x) + 1)
     near = step_s < _LINKED_S
-    links[1:-1][near] = 1 / (_ACCELERATION * np.maximum(step_s[near], 1e-3) ** 2 / 2) ** 2
+    links[1:-1][near] = 1 / (acceleration * np.maximum(step_s[near], 1e-3) ** 2 / 2) ** 2
     normal = np.zeros((0, 63, 63))
     for _ in range(_ROUNDS):
-        normal, downhill = _system(x, target, sure, there, lengths_m, links)
+        normal, downhill = _system(x, target, sure, there, lengths_m, links, 2 if gives_way else 1)
         x += np.linalg.solve(normal, downhill[..., None])[..., 0].reshape(x.shape)
     if not len(x):
         return Skeletons(points_m, covariance_m2)
@@ -193,15 +227,43 @@ def fit_skeletons(
     return Skeletons(np.where(there[..., None], x, np.nan), np.where(there[..., None, None], own, np.nan))
 
 
+def with_exact_lengths(points_m: FloatArray, lengths_m: FloatArray) -> FloatArray:
+    """Joints (N, 21, 3) moved along their bones, from the wrist on, until these have their lengths (20,)."""
+    moved = points_m.copy()
+    for (parent, child), length in zip(FITTED_BONES, lengths_m, strict=True):
+        way = points_m[:, child] - points_m[:, parent]
+        moved[:, child] = moved[:, parent] + way * (length / np.maximum(np.linalg.norm(way, axis=1), 1e-9))[:, None]
+    return moved
+
+
+def _links(there: BoolArray, links: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(N, 21, 1) weights of a joint's places before and after; 0 where it is not there before and after."""
+    whole = there & np.roll(there, 1, 0) & np.roll(there, -1, 0)
+    whole &= ((links[:-1] > 0) & (links[1:] > 0))[:, None]
+    before, after = (np.where(whole, link[:, None], 0)[..., None] for link in (links[:-1], links[1:]))
+    return before, after
+
+
+def _middles(x: FloatArray, before: FloatArray, after: FloatArray) -> FloatArray:
+    """(N, 21, 3) between where joints were and where they will be."""
+    return (before * np.roll(x, 1, 0) + after * np.roll(x, -1, 0)) / np.maximum(before + after, 1e-30)
+
+
 def _system(
-    x: FloatArray, target: FloatArray, sure: FloatArray, there: BoolArray, lengths_m: FloatArray, links: FloatArray
+    x: FloatArray,
+    target: FloatArray,
+    sure: FloatArray,
+    there: BoolArray,
+    lengths_m: FloatArray,
+    links: FloatArray,
+    power: int,
 ) -> tuple[FloatArray, FloatArray]:
     """(N, 63, 63) and (N, 63) of one step."""
     count = len(x)
     normal, downhill = np.zeros((count, 21, 3, 21, 3)), np.zeros((count, 21, 3))
     off = target - x
     far = np.einsum("nki,nkij,nkj->nk", off, sure, off)
-    weighted = sure * (1 / (1 + far / _TAIL**2) ** 2)[..., None, None]
+    weighted = sure * (1 / (1 + far / _TAIL**2) ** power)[..., None, None]
     joints = np.arange(21)
     normal[:, joints, :, joints] += np.swapaxes(weighted, 0, 1)
     downhill += (weighted @ off[..., None])[..., 0]
@@ -218,11 +280,10 @@ def _system(
         normal[:, parent, :, child] -= square
         downhill[:, child] += pull
         downhill[:, parent] -= pull
-    before, after = links[:-1, None, None], links[1:, None, None]
+    before, after = _links(there, links)
     weight = (before + after) / 2
-    middle = (before * np.roll(x, 1, 0) + after * np.roll(x, -1, 0)) / np.maximum(before + after, 1e-30)
-    downhill += np.where(there[..., None], weight * (middle - x), 0)
-    calm = np.where(there, weight[..., 0], 0)[..., None] + np.where(there, 1e-3, 1.0)[..., None]
+    downhill += weight * (_middles(x, before, after) - x)
+    calm = weight + np.where(there, 1e-3, 1.0)[..., None]
     flat = normal.reshape(count, 63, 63)
     flat[:, range(63), range(63)] += np.repeat(calm, 3, -1).reshape(count, 63)
     return flat, downhill.reshape(count, 63)

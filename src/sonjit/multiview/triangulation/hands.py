@@ -21,8 +21,14 @@ from sonjit.errors import InputError
 from sonjit.files import write_text
 from sonjit.media import load_frames
 from sonjit.multiview.cameras.rig import CameraRig
-from sonjit.multiview.triangulation.bones import SIDES
-from sonjit.multiview.triangulation.triangulation import CameraArrays, Triangulation, camera_arrays, triangulate
+from sonjit.multiview.triangulation.bones import SIDES, fit_skeletons, likely_lengths, medians, with_exact_lengths
+from sonjit.multiview.triangulation.triangulation import (
+    CameraArrays,
+    Triangulation,
+    camera_arrays,
+    covariances,
+    triangulate,
+)
 
 _TELLS = 0.05
 
@@ -67,6 +73,7 @@ _ROUNDS: Final = 3
 _BENT: Final = 0.1  # a turn from which a hand's shape decides its side
 _SHAPE, _MEMORY = 0.5, 0.5  # what shape and the frame before count, in votes of all views
 _MOVED_M: Final = 0.05
+_QUICK: Final = 16.0  # m/s² of gestures in front of few cameras, where smoothness is all that tells depth from noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,11 +218,13 @@ class HandDetections:
 
     Attributes:
         frames: (F,) numbers of the frame sets.
+        times_s: (F,) when they were taken, medians over the cameras; NaN where no table says so.
         points_px: (C, F, 2, 21, 2) right hand, left hand; MediaPipe's order; NaN without.
         confidence: (C, F, 2, 21) each hand's score.
     """
 
     frames: tuple[int, ...]
+    times_s: FloatArray
     points_px: FloatArray
     confidence: FloatArray
 
@@ -235,33 +244,69 @@ def load_hand_detections(rig: CameraRig, tables: Mapping[str, Path]) -> HandDete
     rows = {number: row for row, number in enumerate(numbers)}
     points = np.full((len(rig), len(numbers), 2, 21, 2), np.nan)
     confidence = np.zeros(points.shape[:-1])
+    times = np.full((len(rig), len(numbers)), np.nan)
     for name, frames in read.items():
         view = rig.index(name)
         for frame in frames:
+            times[view, rows[frame.index]] = np.nan if frame.time is None else frame.time
             for hand in sorted(frame.hands, key=lambda hand: hand.score):
                 at = view, rows[frame.index], SIDES.index(hand.handedness)
                 points[at], confidence[at] = hand.keypoints[:, :2], hand.score
     if not np.isfinite(points).any():
         raise InputError(f"no hand in {', '.join(str(path) for path in tables.values())[:80]}: name tables of hands")
-    return HandDetections(tuple(numbers), points, confidence)
+    return HandDetections(tuple(numbers), medians(times), points, confidence)
 
 
-def save_hands(path: Path, rig: CameraRig, frames: tuple[int, ...], found: Triangulation) -> None:
+def with_constant_bones(rig: CameraRig, seen: HandDetections, found: Triangulation) -> Triangulation:
+    """The same hands of one person with bones of one length throughout, moving as hands can.
+
+    Joints that were lost for up to half a second are between those around; `inlier` stays what was triangulated.
+
+    Args:
+        rig: C cameras.
+        seen: by them.
+        found: of points (F, 2, 21) from them.
+
+    Raises:
+        InputError: it is not known when the frame sets were taken.
+    """
+    if not (np.diff(seen.times_s) > 0).all():
+        raise InputError("constant bones need the times of frame sets, which these tables do not say: detect in videos")
+    freedom = 2 * found.inlier.sum(0) - 3
+    squares = np.where(found.inlier, found.residual_px**2, 0).sum(0)
+    noise_px2 = max(
+        1.0, float(squares[found.ok].sum() / freedom[found.ok].sum())
+    )  # two views alone tell it of no point
+    flat = found.points_m.reshape(-1, 3)
+    weights = found.inlier.reshape(len(rig), -1).astype(np.float64)
+    covariance = noise_px2 * covariances(camera_arrays(rig), flat, np.zeros_like(weights), weights)
+    points, covariance = found.points_m.copy(), covariance.reshape(*found.points_m.shape, 3)
+    for side in range(2):
+        lengths_m = likely_lengths(points[:, side])
+        fitted = fit_skeletons(
+            points[:, side], covariance[:, side], lengths_m, seen.times_s, acceleration=_QUICK, gives_way=False
+        )
+        points[:, side], covariance[:, side] = with_exact_lengths(fitted.points_m, lengths_m), fitted.covariance_m2
+    residual = np.linalg.norm(rig.project(points) - seen.points_px, axis=-1)
+    return Triangulation(points, covariance, residual, found.inlier, np.asarray(np.isfinite(points).all(-1), np.bool_))
+
+
+def save_hands(path: Path, rig: CameraRig, seen: HandDetections, found: Triangulation) -> None:
     """Write hands in space as JSON.
 
-    `{"unit": "m", "cameras": [names], "frames": [{"index", "hands": [{"handedness", "keypoints_m" 21 x 3,
+    `{"unit": "m", "cameras": [names], "frames": [{"index", "time" s, "hands": [{"handedness", "keypoints_m" 21 x 3,
     "spread_mm" 21, "residual_px" {camera: 21}, "views" 21}]}]}`; what is unknown is null. `spread_mm` is the root of
     the covariance's trace, `views` how many agree.
 
     Args:
         path: file to write.
         rig: cameras.
-        frames: (F,) numbers of the frame sets.
+        seen: of F frame sets.
         found: of points (F, 2, 21).
     """
     spread = np.sqrt(np.trace(found.covariance_m2, axis1=-2, axis2=-1)) * 1000
     written: list[dict[str, object]] = []
-    for row, number in enumerate(frames):
+    for row, number in enumerate(seen.frames):
         hands = [
             {
                 "handedness": side,
@@ -275,12 +320,12 @@ def save_hands(path: Path, rig: CameraRig, frames: tuple[int, ...], found: Trian
             for place, side in enumerate(SIDES)
             if found.ok[row, place].any()
         ]
-        written.append({"index": number, "hands": hands})
+        written.append({"index": number, "time": _plain(seen.times_s[row], 6), "hands": hands})
     write_text(path, json.dumps({"unit": "m", "cameras": list(rig.names), "frames": written}) + "\n")
 
 
 def _plain(values: FloatArray, digits: int) -> Any:  # noqa: ANN401  # nested lists
-    """Lists with null for what is unknown."""
-    rounded = np.round(values, digits).astype(object)
+    """A number or lists, with null for what is unknown."""
+    rounded = np.asarray(np.round(values, digits)).astype(object)
     rounded[~np.isfinite(values)] = None
     return rounded.tolist()
