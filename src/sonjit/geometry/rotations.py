@@ -82,13 +82,15 @@ def align_similarly(source: RealArray, target: RealArray, weights: RealArray) ->
 
     Source: Umeyama 1991, Least-squares estimation of transformation parameters between two point patterns.
     """
-    share = (weights / weights.sum())[:, None]
-    source_mean, target_mean = (source * share).sum(0), (target * share).sum(0)
-    centred = (source - source_mean) * share
-    u, _, vt = np.linalg.svd((target - target_mean).T @ centred)
-    u[:, 2] *= np.sign(np.linalg.det(u @ vt))  # no mirroring
+    share = weights / weights.sum()
+    source_mean, target_mean = share @ source, share @ target
+    offsets = source - source_mean
+    weighted = offsets * share[:, None]
+    u, sizes, vt = np.linalg.svd((target - target_mean).T @ weighted)
+    if np.linalg.det(u @ vt) < 0:  # no mirroring
+        u[:, 2], sizes[2] = -u[:, 2], -sizes[2]
     rotation = u @ vt
-    scale = ((target - target_mean) * (centred @ rotation.T)).sum() / (centred * (source - source_mean)).sum()
+    scale = sizes.sum() / np.vdot(weighted, offsets)
     result = np.eye(4)
     result[:3, :3] = scale * rotation
     result[:3, 3] = target_mean - scale * rotation @ source_mean
