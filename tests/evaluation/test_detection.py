@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -254,6 +255,13 @@ def test_a_run_goes_on_to_the_same_numbers(labelled_folder, tmp_path):
     assert again.summary.skipped == 2
     assert first.record["runs"][0]["metrics"] == again.record["runs"][0]["metrics"]
     assert first.record["runs"][0]["parts"].keys() == again.record["runs"][0]["parts"].keys()
+    labels = json.loads((root / "hands.json").read_text())
+    labels["b.png"]["hands"].pop()
+    (root / "hands.json").write_text(json.dumps(labels))
+    changed = evaluate(request, tmp_path)
+    assert changed.summary.skipped == 1
+    anew = evaluate(replace(request, resume=False), tmp_path)
+    assert changed.record["runs"][0]["metrics"] == anew.record["runs"][0]["metrics"]
 
 
 def test_nothing_found_is_no_precision():

@@ -105,6 +105,7 @@ def evaluate(
     from sonjit.cli.report import closing_line, progress
     from sonjit.evaluation import EvaluationRequest, ModelChoice, open_unit_table, save_report, write_units
     from sonjit.evaluation import evaluate as run
+    from sonjit.files import sole_writer
 
     if protocol is None:
         return _list()
@@ -147,9 +148,10 @@ def evaluate(
     )
     with nullcontext() if save is None else open_unit_table(save) as table:
         folder = _folder(out)
-        with progress(None, "images") as advance:
-            outcome = run(request, folder, expect=advance.expect, advance=advance)
-        save_report(outcome, folder)
+        with sole_writer(folder):
+            with progress(None, "images") as advance:
+                outcome = run(request, folder, expect=advance.expect, advance=advance)
+            save_report(outcome, folder)
         if table is not None:
             write_units(outcome, table)
     _tell(outcome)

@@ -19,7 +19,7 @@ from sonjit.evaluation.published import ImpossibleTableError
 from sonjit.files import write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sonjit.datasets import Sample
     from sonjit.evaluation.schema import EvaluationRecord, MetricRecord, RunRecord
@@ -126,7 +126,8 @@ class Journal:
         path: of the file.
         about: what the run is of: another one cannot go on from it.
         groups: places of the samples that are evaluated one after the other, in the order of the lines.
-        resume: go on from a file that is there: a group that is not whole is evaluated anew.
+        resume: go on from a file that is there: a group that is not whole, or changed, is evaluated anew.
+        is_current: whether a line's sample is still what was evaluated.
 
     Attributes:
         left: groups to evaluate.
@@ -136,13 +137,19 @@ class Journal:
     """
 
     def __init__(
-        self, path: Path, about: Mapping[str, Any], groups: Sequence[tuple[int, ...]], *, resume: bool
+        self,
+        path: Path,
+        about: Mapping[str, Any],
+        groups: Sequence[tuple[int, ...]],
+        *,
+        resume: bool,
+        is_current: Callable[[JournalLine], bool] = lambda _: True,
     ) -> None:
         self.path = path
         self._about = json.dumps(about)
         self._order = [place for group in groups for place in group]
         lines = self._read(check=True) if resume and path.is_file() else []
-        done = {line.place for line in lines}
+        done = {line.place for line in lines if is_current(line)}
         self.left = [group for group in groups if not done.issuperset(group)]
         anew = {place for group in self.left for place in group}
         self._write([line for line in lines if line.place not in anew])

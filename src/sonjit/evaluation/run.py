@@ -178,7 +178,9 @@ def evaluate(
         whole = mode == "tracking" or is_window_model(session.model)
         groups = data.recordings() if whole else [(place,) for place in range(len(data))]
         path = out / f"evaluated-{mode.replace(' ', '-')}.jsonl"
-        journals[mode] = Journal(path, about | {"mode": mode}, groups, resume=request.resume)
+        journals[mode] = Journal(
+            path, about | {"mode": mode}, groups, resume=request.resume, is_current=session.is_current
+        )
     calls: list[_Call] = [(journal.path, mode, group) for mode, journal in journals.items() for group in journal.left]
     skipped = len(data) * len(modes) - sum(len(group) for *_, group in calls)
     for _ in range(skipped):
@@ -287,6 +289,13 @@ class _Session:
     @cached_property
     def _recorded(self) -> RecordedData:
         return self.data.in_recordings()
+
+    def is_current(self, line: JournalLine) -> bool:
+        """Whether labels and image of a sample are those that a line was written for."""
+        try:
+            return hash_of(self.data[line.place]) == line.sha256
+        except SonjitError:
+            return False
 
     def evaluate(self, mode: Mode, places: tuple[int, ...]) -> Iterator[str]:
         """Evaluate samples that belong together; gives the journal's line of each."""
