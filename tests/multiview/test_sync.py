@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit import InputError
-from sonjit.multiview.annotation.timeline import Timeline, flash_times, read_timeline, synchronise
+from sonjit.multiview.annotation.timeline import Timeline, flash_times, read_stamps, read_timeline, synchronise
 
 FPS = 30
 
@@ -127,10 +127,19 @@ def test_a_videos_timeline(video, tmp_path):
     assert flash_times(line) == pytest.approx([9.5 / 24], abs=0.5 / 24)
     stamps = tmp_path / "v.txt"
     stamps.write_text("\n".join(str(5 + number / 10) for number in range(24)))
-    assert read_timeline(video, stamps).time_s[3] == pytest.approx(5.3)
+    assert read_timeline(video, read_stamps(tmp_path, "v")).time_s[3] == pytest.approx(5.3)
     stamps.write_text("1 2 3")
     with pytest.raises(InputError, match="3 times for 24 images"):
-        read_timeline(video, stamps)
+        read_timeline(video, read_stamps(tmp_path, "v"))
     stamps.write_text("now")
     with pytest.raises(InputError, match="a time in seconds"):
-        read_timeline(video, stamps)
+        read_stamps(tmp_path, "v")
+
+
+def test_a_table_of_times_has_those_of_every_camera(tmp_path):
+    table = tmp_path / "timestamps.csv"
+    table.write_text("sync_index,cam_id,frame_time\n35,2,25.1\n35,3,25.2\n36,2,25.3\n")
+    assert read_stamps(table, "cam_2").tolist() == [25.1, 25.3]
+    assert read_stamps(table, "3").tolist() == [25.2]
+    with pytest.raises(InputError, match="no times of camera 'cam_1'"):
+        read_stamps(table, "cam_1")

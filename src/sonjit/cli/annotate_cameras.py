@@ -52,6 +52,7 @@ def calibrate(
     lens_recordings: Path | None = None,
     lens_board: str = "",
     sync: SyncMethod = "index",
+    stamps: Path | None = None,
     floor: int | None = None,
     every: int = 1,
     unit: Unit | None = None,
@@ -73,6 +74,7 @@ def calibrate(
         lens_recordings: Folder of recordings of the board for the lenses alone, one for each camera and named like it.
         lens_board: The board of those recordings, where it is another.
         sync: How images are matched into frame sets.
+        stamps: For --sync time: folder with CAMERA.txt, seconds of each image; or caliscope's timestamps.csv.
         floor: Frame set in which the board lies on the floor, print up: its corner becomes the origin, and z up.
         every: Use every Nth frame set.
         unit: Of the cameras in --lenses, where their file states none.
@@ -94,7 +96,9 @@ def calibrate(
     lens_target = target_from_text(lens_board) if lens_board else target
     of_lenses = _lenses_of(lens_recordings, lens_target, lens, paths, known) if lens_recordings else {}
     known |= {name: one.rig[name].camera for name, one in of_lenses.items()}
-    matched = synchronised(paths, sync) if sync != "index" else None
+    if stamps and sync != "time":
+        raise InputError(f"--stamps {stamps}: times match images with --sync time; write that, or leave them out")
+    matched = synchronised(paths, sync, stamps) if sync != "index" else None
     try:
         with progress(None, "images") as advance:
             seen = find_target(target, paths, every=every, frame_of=matched and matched.frame_of, advance=advance)
@@ -310,7 +314,7 @@ def sync(views: Views, /, *, by: SyncMethod = "time", out: Path | None = None, s
         views: Videos or folders of images named like their cameras, a folder of such, or CAMERA=PATH.
         by: index (their numbers), time (of one clock), timecode (of the videos) or flash (a lamp switched on).
         out: JSON to write: offset_s, drift_ppm by camera and the images of every frame set.
-        stamps: Folder with CAMERA.txt, a time in seconds for each image.
+        stamps: Folder with CAMERA.txt, a time in seconds for each image; or caliscope's timestamps.csv.
     """
     from sonjit.files import write_text
 
@@ -355,11 +359,11 @@ def _is_view(path: Path) -> bool:
 
 def synchronised(paths: Mapping[str, Path], by: SyncMethod, stamps: Path | None = None) -> Sync:
     """The images of all views, read once and matched."""
-    from sonjit.multiview.annotation.timeline import read_timeline, synchronise
+    from sonjit.multiview.annotation.timeline import read_stamps, read_timeline, synchronise
 
     with progress(None, "images") as advance:
         lines = {
-            name: read_timeline(path, stamps / f"{name}.txt" if stamps else None, advance)
+            name: read_timeline(path, read_stamps(stamps, name) if stamps else None, advance)
             for name, path in paths.items()
         }
     return synchronise(lines, by)

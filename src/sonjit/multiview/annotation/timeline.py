@@ -5,6 +5,7 @@ A camera's clock runs as `time = (1 + drift) own time + offset`, fitted by least
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -66,13 +67,13 @@ class Timeline:
 
 
 def read_timeline(
-    named: str | os.PathLike[str], stamps: Path | None = None, advance: Callable[[], None] = lambda: None
+    named: str | os.PathLike[str], stamps: FloatArray | None = None, advance: Callable[[], None] = lambda: None
 ) -> Timeline:
     """Read a source once for its times, brightness and repeated images.
 
     Args:
         named: a video, or a folder of images.
-        stamps: a text file with the time of each image, seconds, a line each.
+        stamps: the time of each image, seconds, as `read_stamps` gives them; by default the source's own.
         advance: called after each image.
 
     Raises:
@@ -99,17 +100,35 @@ def read_timeline(
         problems = tuple(source.problems)
     if not index:
         raise InputError(f"{named} holds no image that can be read")
-    time_s = np.array(times) if stamps is None else _stamps(stamps, len(times))
+    if stamps is not None and (len(stamps) != len(times) or not (np.diff(stamps) > 0).all()):
+        raise InputError(f"{named}: {len(stamps)} times for {len(times)} images; they must be as many, and rise")
+    time_s = np.array(times) if stamps is None else stamps
     return Timeline(np.array(index), time_s, np.array(levels), timecode_s, tuple(duplicates), problems)
 
 
-def _stamps(path: Path, count: int) -> FloatArray:
+def read_stamps(path: Path, view: str) -> FloatArray:
+    """When each image of a camera was taken, seconds.
+
+    Args:
+        path: a folder with VIEW.txt, a time on each line; or caliscope's `timestamps.csv` with a row for each image and
+            the columns cam_id and frame_time.
+        view: the camera's name; that of number 3 in the table is cam_3, or 3.
+
+    Raises:
+        InputError: it cannot be read, or has no times of the camera.
+    """
+    if path.suffix.lower() != ".csv":
+        path /= f"{view}.txt"
+        words = file_bytes(path).decode(errors="replace").split()
+    else:
+        rows = list(csv.DictReader(file_bytes(path).decode(errors="replace").splitlines()))
+        words = [row.get("frame_time") or "" for row in rows if row.get("cam_id") in (view, view.removeprefix("cam_"))]
     try:
-        stamps = np.array([float(word) for word in file_bytes(path).split()])
+        stamps = np.array([float(word) for word in words])
     except ValueError:
-        raise InputError(f"{path}: a time in seconds on each line is wanted") from None
-    if len(stamps) != count or not (np.diff(stamps) > 0).all():
-        raise InputError(f"{path}: {len(stamps)} times for {count} images; they must be as many, and rise")
+        raise InputError(f"{path}: a time in seconds of each image is wanted") from None
+    if not len(stamps):
+        raise InputError(f"{path}: no times of camera {view!r}; a table has the columns cam_id and frame_time")
     return stamps
 
 
