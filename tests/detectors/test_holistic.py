@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from sonjit import create_detector
-from sonjit.detectors.kinds.body import BodyObservation
-from sonjit.detectors.kinds.face import FaceFinder
+from sonjit.detectors.kinds.body import BodyObservation, body_smoothers
+from sonjit.detectors.kinds.face import FaceFinder, FaceMeshes, FaceObservation
 from sonjit.detectors.kinds.holistic import hand_box, head_box, recropped_box
+from sonjit.detectors.options import DetectorOptions
 from sonjit.detectors.ssd import Detection
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.media import open_source, rgb_from
@@ -159,3 +160,26 @@ def test_the_crop_of_a_heads_face_is_around_the_detectors_keypoints(shift):
 
     box = FaceFinder(Faces(), shift_y=shift).find_in(np.zeros((9, 9, 3), np.uint8), RotatedBox(50, 50, 90, 90), 0.5)
     assert box == pytest.approx((50, 60 + 20 * shift, 120, 120, 0))
+
+
+@pytest.mark.parametrize("kind", ["holistic", "body"])
+def test_a_holistic_bundle_smooths_what_the_next_box_comes_from(monkeypatch, kind):
+    monkeypatch.setattr(DetectorOptions, "follows_bundle", True)
+    smoother = body_smoothers(DetectorOptions(kind, "full", 1))()
+    points, ones = np.ones((33, 3), np.float32), np.ones(33, np.float32)
+    for time, shift in ((0.0, 0), (0.033, 5)):
+        alignment = np.array([[100, 100], [100, 50]], np.float32) + np.float32(shift)
+        seen = BodyObservation(0.9, points, points, ones, ones, alignment)
+        smoothed = smoother(seen, time)
+    assert (smoothed.alignment == alignment).all() == (kind == "body")
+
+
+@pytest.mark.parametrize("square", [True, False])
+def test_the_next_box_of_a_face_is_square_or_of_its_shape(square):
+    class Network:
+        input = np.zeros((1, 256, 256, 3), np.uint8)
+
+    points = np.zeros((478, 3), np.float32)
+    points[[10, 152, 33, 263], :2] = (30, 0), (30, 80), (0, 30), (60, 30)
+    box = FaceMeshes(None, Network(), squares_after=square).box_after(FaceObservation(1.0, points))
+    assert box == pytest.approx((30, 40, 120 if square else 90, 120, 0))

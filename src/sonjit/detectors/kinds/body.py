@@ -422,7 +422,8 @@ def _bears_precision(options: DetectorOptions) -> bool:
 
 def body_smoothers(options: DetectorOptions) -> Callable[[], BodySmoother]:
     """A function that makes a new person's smoother."""
-    if options.follows_bundle and options.smoothing == "published":  # its graph smooths one person, and none of several
+    if options.kind == "body" and options.follows_bundle and options.smoothing == "published":
+        # A pose landmarker's graph smooths one person, and none of several; a holistic one smooths as published.
         published = "published" if options.max_instances == 1 else None
         return lambda: BodySmoother(published, mask=False, alignment=False)
     return lambda: BodySmoother(options.smoothing, mask=options.segmentation and options.smooth_segmentation)

@@ -117,6 +117,7 @@ class FaceMeshes(Kind[FaceObservation, Face]):
         canonical: the face that `Face.transform` starts from; None where it is not asked for.
         stretches_depth: depth is scaled as a face landmarker's graph does it, by the crop's width in parts of the
             image: a turned crop in an image that is not square has another.
+        squares_after: the next frame's box is square; otherwise it has the shape of the face.
     """
 
     def __init__(
@@ -127,12 +128,14 @@ class FaceMeshes(Kind[FaceObservation, Face]):
         blendshapes: BlendshapeNetwork | None = None,
         canonical: CanonicalFace | None = None,
         stretches_depth: bool = False,
+        squares_after: bool = True,
     ) -> None:
         self._faces = faces
         self._landmarks = landmarks
         self._blendshapes = blendshapes
         self._canonical = canonical
         self._stretches_depth = stretches_depth
+        self._squares_after = squares_after
         self._size = landmarks.input.shape[1]
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
@@ -165,7 +168,7 @@ class FaceMeshes(Kind[FaceObservation, Face]):
         """The box around a face just seen: upright around all landmarks, turned to have the eyes level, and larger."""
         points = observation.keypoints
         right, left = points[_RIGHT_CORNER, :2].tolist(), points[_LEFT_CORNER, :2].tolist()
-        return box_around_face(observation.box, right, left)
+        return box_around_face(observation.box, right, left, square=self._squares_after)
 
     def result(
         self, rgb: NDArray[np.uint8], observation: FaceObservation, track: Track[FaceObservation] | None
@@ -347,8 +350,8 @@ def load_faces(options: DetectorOptions) -> FaceMeshes | FaceBoxes:
     return FaceBoxes(load_face_detector(options, name, options.detector_model))
 
 
-def load_bundle_faces(options: DetectorOptions, bundle: TaskBundle) -> FaceMeshes:
-    """Everything of a face landmarker's bundle that is asked for; of a holistic one the same."""
+def load_bundle_faces(options: DetectorOptions, bundle: TaskBundle, *, of_people: bool = False) -> FaceMeshes:
+    """Everything of a face landmarker's bundle that is asked for; of a holistic one the same, `of_people`."""
     if options.model != "attention":
         raise InputError(f"model={options.model!r}: {bundle.name} has a landmark network of its own; leave model out")
     file = options.landmark_file("")
@@ -361,6 +364,7 @@ def load_bundle_faces(options: DetectorOptions, bundle: TaskBundle) -> FaceMeshe
         blendshapes=load_blendshapes(bundle, options.running) if options.blendshapes else None,
         canonical=load_canonical_face(bundle) if options.transform else None,
         stretches_depth=True,
+        squares_after=not of_people,
     )
 
 

@@ -366,7 +366,7 @@ def load_holistic(options: DetectorOptions) -> Holistic:
         if options.hand_model or options.face_model:
             raise InputError(f"hand_model and face_model: {bundle.name} has networks of its own; leave them out")
         hand_file, recrop_file = bundle.file("hand_landmarks_detector.tflite"), bundle.file(_RECROP)
-        faces = load_bundle_faces(replace(options, kind="face", model="attention"), bundle)
+        faces = load_bundle_faces(replace(options, kind="face", model="attention"), bundle, of_people=True)
     elif options.blendshapes:
         raise InputError(f"blendshapes=True: needs a holistic_landmarker.task, not {options.landmark_model}")
     else:
