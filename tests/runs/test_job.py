@@ -1,13 +1,21 @@
 """The runner with a processor of one's own, which needs no network: the mean brightness of every image."""
 
+import itertools
 import json
+import os
+import shutil
+import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from sonjit.errors import InputError
 from sonjit.runs import Inputs, Job, Outputs, Pass, Processor, Session, run_job
@@ -185,3 +193,77 @@ def test_inputs_that_stand_for_nothing_are_refused_before_any_work(named, tmp_pa
         (tmp_path / "a.png").write_bytes(b"x")
     with pytest.raises(InputError):
         Inputs.find(named)
+
+
+NAMES = st.sampled_from(["a", "b", "c"])
+
+
+class Resuming(RuleBasedStateMachine):
+    """Inputs change and break, outputs are changed and lost, runs are stopped: what a run leaves is always current."""
+
+    def __init__(self):
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.changes = 0
+        self.levels, self.finished = {}, {}
+        for number, name in enumerate("abc"):
+            self.paint(name, number)
+
+    def teardown(self):
+        shutil.rmtree(self.folder)
+
+    @rule(name=NAMES, level=st.integers(0, 9))
+    def paint(self, name, level):
+        self.put(name, cv2.imencode(".png", np.full((8, 8, 3), level, np.uint8))[1].tobytes())
+        self.levels[name] = level
+
+    @rule(name=NAMES)
+    def damage(self, name):
+        self.put(name, b"no image")
+        self.levels[name] = None
+
+    def put(self, name, data):
+        path = self.folder / f"{name}.png"
+        path.write_bytes(data)
+        self.changes += 1
+        os.utime(path, (self.changes, self.changes))  # a clock that no test is too fast for
+        self.finished.pop(name, None)
+
+    @rule(name=NAMES, lost=st.booleans())
+    def change_output(self, name, lost):
+        path = self.folder / "t" / f"{name}.json"
+        if path.exists():
+            path.unlink() if lost else path.write_text("something else than before")
+            self.finished.pop(name, None)
+
+    @rule(factor=st.sampled_from([1.0, 2.0]), stop_after=st.integers(1, 8))
+    def run(self, factor, stop_after):
+        left = itertools.chain(range(stop_after - 1, -1, -1), itertools.repeat(0))
+
+        def advance():
+            if next(left) == 0:
+                raise KeyboardInterrupt
+
+        job = Job(Inputs.find([str(self.folder)]), Outputs(f"{self.folder}/t/"))
+        try:
+            summary = run_job(job, Brightness(factor), advance=advance)
+        except KeyboardInterrupt:
+            self.finished.clear()  # of some; the next run knows of which
+            self.unknown = True
+            return
+        if not self.unknown:
+            assert summary.skipped == sum(one == factor for one in self.finished.values())
+        self.unknown = False
+        assert len(summary.problems) == sum(level is None for level in self.levels.values())
+        for name, level in self.levels.items():
+            if level is not None:
+                record = json.loads((self.folder / "t" / f"{name}.json").read_text())
+                assert record["frames"][0]["value"] == level * factor
+                self.finished[name] = factor
+        assert [path for path in (self.folder / "t").iterdir() if ".part" in path.name] == []
+
+    unknown = False
+
+
+TestResuming = pytest.mark.slow(Resuming.TestCase)
+TestResuming.settings = settings(max_examples=20, stateful_step_count=12, deadline=None)

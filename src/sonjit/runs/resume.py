@@ -100,7 +100,9 @@ def _stamp(path: Path) -> list[int] | None:
 
 
 def _read(path: Path) -> dict[str, Mapping[str, object]]:
+    """Written files by key; of a file that was written more than once the last key alone."""
     known: dict[str, Mapping[str, object]] = {}
+    last: dict[str, str] = {}
     try:
         lines = path.read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
@@ -111,4 +113,5 @@ def _read(path: Path) -> dict[str, Mapping[str, object]]:
             known[entry["key"]] = dict(entry["files"])
         except (ValueError, KeyError, TypeError):  # a line that a killed run left half
             continue
-    return known
+        last |= dict.fromkeys(entry["files"], entry["key"])
+    return {key: files for key, files in known.items() if all(last[name] == key for name in files)}
