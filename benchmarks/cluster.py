@@ -30,6 +30,8 @@ ENVIRONMENT = os.environ | {
     "RAY_USAGE_STATS_ENABLED": "0", "SONJIT_THREADS": "1", "PYTHONPATH": str(Path(sonjit.__file__).parents[1]),
 }  # fmt: skip
 FILES_BEFORE_KILL = 0.3
+STARTS = 3  # Ray gives itself half a minute, which a busy machine may exceed
+READY = "--block"  # in the last lines that a node prints
 
 
 def write_stills(folder, count):
@@ -50,25 +52,27 @@ class Node:
 
     def __init__(self, *arguments):
         start = ["-c", "from ray.scripts.scripts import main; main()", "start", "--num-cpus", "1", "--block"]
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed with the node
-        command = [sys.executable, *start, *arguments]
-        self._process = subprocess.Popen(
-            command, env=ENVIRONMENT, stdout=self._log, stderr=self._log, start_new_session=True
-        )
-        self.address = self._wait()
+        for _ in range(STARTS):
+            self._process = subprocess.Popen(
+                [sys.executable, *start, *arguments],
+                env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+            said = self._said()
+            if READY in said:
+                found = re.search(r"--address='([^']+)'", said)
+                self.address = found and found.group(1)
+                return
+            self.kill()
+        raise SystemExit(f"ray start failed {STARTS} times:\n{said[-2000:]}")
 
-    def _wait(self):
-        """Where the cluster is, once the node is up."""
-        text, deadline = "", time.monotonic() + 180
-        while time.monotonic() < deadline and self._process.poll() is None:
-            time.sleep(0.2)
-            self._log.seek(0)
-            text = self._log.read()
-            if "Ray runtime started" in text and "--block" in text:
-                found = re.search(r"--address='([^']+)'", text)
-                return found and found.group(1)
-        self.kill()
-        raise SystemExit(f"ray start failed:\n{text[-2000:]}")
+    def _said(self):
+        """What the node prints until it is up or has given up."""
+        said = ""
+        for line in self._process.stdout:
+            said += line
+            if READY in line:
+                break
+        return said
 
     def processor_s(self):
         """Processor time of all its processes that there are."""
@@ -83,13 +87,13 @@ class Node:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._process.stdout.close()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
         self.kill()
-        self._log.close()
 
 
 def head():
