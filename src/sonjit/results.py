@@ -11,7 +11,7 @@ One that is registered from outside (`register_result`) goes through all of them
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, cast
 
 from sonjit.arrays import Float32Array
 from sonjit.result_schema import (
@@ -41,6 +41,7 @@ __all__ = [
     "Box",
     "Face",
     "Frame",
+    "Gesture",
     "Hand",
     "Handedness",
     "Instance",
@@ -58,6 +59,18 @@ __all__ = [
 
 _VISIBILITY = PointScore("visibility", "score", column="visibility")
 _XYZ, _XYZ_M = ("x", "y", "z"), ("x_m", "y_m", "z_m")
+
+
+class Gesture(NamedTuple):
+    """What a hand says.
+
+    Attributes:
+        name: one of `sonjit.gestures.GESTURES`, or a gesture that was taught.
+        score: its probability, 0..1.
+    """
+
+    name: str
+    score: float
 
 
 LEAST_SIDE_SCORE = 0.8

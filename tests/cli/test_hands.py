@@ -122,7 +122,7 @@ def test_json_prints_a_line_for_each_frame_and_nothing_else(sonjit, media, still
     assert [(frame["source"], frame["index"]) for frame in frames] == [
         (str(source), index) for source, index in zip(sources, (0, 1, 0, 0), strict=True)
     ]
-    assert frames[2]["hands"][0]["measures"]["gesture"]
+    assert frames[2]["hands"][0]["measures"]["gesture"] == "Victory"
     assert frames[3]["hands"] == []
     assert names_in(out) == []
     assert sonjit(*arguments[:-2], "--save", "tables/", "--json")[1].count("\n") == 4

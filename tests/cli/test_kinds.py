@@ -9,7 +9,7 @@ import pytest
 
 from sonjit.cli import main
 from sonjit.errors import InputError
-from sonjit.measures.gestures import Gesture
+from sonjit.gestures import Gesture
 from sonjit.media import Header, load_frames, open_writer
 from sonjit.results import Body, Face, Frame, Hand
 from sonjit.runs import Annotator, Counting, table_columns
@@ -78,7 +78,7 @@ def test_measures_of_hands_are_columns(sonjit, photo, weights, tmp_path):
     assert sonjit("hands", image, "--measures", "--save", table)[0] == 0
     with table.open(encoding="utf-8", newline="") as file:
         row = next(csv.DictReader(file))
-    assert row["gesture"]
+    assert row["gesture"] == "Victory"
     assert 0 < float(row["hand_length_m"]) < 0.4
 
 
@@ -118,10 +118,11 @@ def test_repetitions_are_counted_per_person():
 
 
 @pytest.mark.parametrize(
-    ("measures", "score", "note"), [(True, 0.9, "thumb up 0.90"), (True, 0.49, ""), (False, 0.9, "")]
+    ("measures", "gesture", "note"),
+    [(True, Gesture("Thumb_Up", 0.9), "Thumb Up 0.90"), (True, None, ""), (False, Gesture("Thumb_Up", 0.9), "")],
 )
-def test_gestures_are_noted_where_they_are_asked_for_and_clear(monkeypatch, measures, score, note):
-    monkeypatch.setattr("sonjit.runs.annotations.gesture_of", lambda _: Gesture("thumb_up", score))
+def test_gestures_are_noted_where_they_are_asked_for_and_known(monkeypatch, measures, gesture, note):
+    monkeypatch.setattr("sonjit.runs.annotations.gesture_of", lambda _: gesture)
     points = np.random.default_rng(0).uniform(0, 1, (21, 3)).astype(np.float32)
     frame = Frame(0, 0.0, [Hand("Left", 1.0, points, points)])
     noted = Annotator(table_columns("hands-full", measures=measures), None).annotate(frame)

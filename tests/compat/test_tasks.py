@@ -15,7 +15,7 @@ from sonjit.compat import mediapipe as mp
 from sonjit.compat.mediapipe.tasks.python.vision.core import live_stream
 from sonjit.compat.mediapipe.tasks.python.vision.core.live_stream import LiveStream
 from sonjit.detectors.selfie import SelfieSegmenter
-from sonjit.measures.gestures import GESTURES
+from sonjit.gestures import Gesture
 from sonjit.weights import find_weight
 
 vision, BaseOptions = mp.tasks.vision, mp.tasks.BaseOptions
@@ -345,13 +345,15 @@ def test_gestures_are_chosen_as_asked(weights, monkeypatch, detector):
         with vision.GestureRecognizer.create_from_options(options) as recognizer:
             return [(one.index, one.category_name, one.score) for one in recognizer.recognize(BLACK).gestures[0]]
 
-    scores = dict.fromkeys(GESTURES, 0.0) | {"victory": 0.9}
+    told = [Gesture("Victory", 0.9)]
     with monkeypatch.context() as patch:
-        patch.setattr(module, "gesture_scores", lambda _: scores)
+        patch.setattr(module, "gesture_of", lambda _: told[0])
         assert recognized() == [(-1, "Victory", 0.9)]
         assert recognized(category_denylist=["Victory"]) == recognized(score_threshold=0.95) == []
-        scores["victory"] = 0.2
+        told[0] = Gesture("Horns", 0.8)
         assert recognized() == [(-1, "None", 0.8)]
+        told[0] = None
+        assert recognized() == [(-1, "None", 1.0)]
         with pytest.raises(ValueError, match="mutually exclusive"):
             recognized(category_allowlist=["Victory"], category_denylist=["None"])
         with pytest.raises(ValueError, match=r"gesture_recognizer\.task has no custom gestures"):

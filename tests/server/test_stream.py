@@ -32,7 +32,7 @@ def test_a_stream_gives_what_a_detector_gives(weights, listen, frames):
         for one in got["hands"]:
             assert one.pop("skeleton") == "hand_mediapipe21"
             assert one.pop("measures")
-            assert set(one.pop("gesture")) == {"name", "score"}
+            assert set(one.pop("gesture") or ()) <= {"name", "score"}
         assert got["hands"] == json.loads(json.dumps(hands))
     assert any(expected)
 

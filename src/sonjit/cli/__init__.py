@@ -39,6 +39,7 @@ _OTHERS = {
     "card": ("eval:card", "Write a model card from evaluations."),
     "compare": ("compare:compare", "Draw the results of several evaluations beside each other."),
     "synth": ("synth:synth", "Render hands with exact labels."),
+    "gestures": ("gestures:app", "Teach gestures by example: record, train, test."),
     "annotate": ("annotate:app", "Annotate recordings of many cameras: calibrate, label, release."),
 }
 

@@ -1,4 +1,4 @@
-"""From results to meaning: angles, curl, palm and head pose, gestures, repetitions. Pure numpy, units in names."""
+"""From results to meaning: angles, curl, palm and head pose, repetitions. Pure numpy, units in names."""
 
 from __future__ import annotations
 
@@ -24,15 +24,6 @@ from sonjit.measures.faces import (
     measure_face,
     mouth_openness,
 )
-from sonjit.measures.gestures import (
-    GESTURE_KINDS,
-    GESTURES,
-    Gesture,
-    GestureSmoother,
-    fingers_up,
-    gesture_of,
-    gesture_scores,
-)
 from sonjit.measures.hands import (
     FINGERS,
     HAND_MEASURES,
@@ -41,6 +32,7 @@ from sonjit.measures.hands import (
     finger_curls,
     finger_reach,
     finger_spread_rad,
+    fingers_up,
     hand_length_m,
     measure_hand,
     palm_facing,
@@ -62,12 +54,8 @@ if TYPE_CHECKING:
 __all__ = [
     "BODY_ANGLES",
     "FINGERS",
-    "GESTURES",
-    "GESTURE_KINDS",
     "LIMBS",
     "MEASURE_NAMES",
-    "Gesture",
-    "GestureSmoother",
     "RepetitionCounter",
     "body_angles_rad",
     "count_repetitions",
@@ -78,8 +66,6 @@ __all__ = [
     "finger_reach",
     "finger_spread_rad",
     "fingers_up",
-    "gesture_of",
-    "gesture_scores",
     "hand_length_m",
     "head_pose_rad",
     "head_rotation",

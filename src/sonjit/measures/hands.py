@@ -21,6 +21,7 @@ _CHAINS = tuple((_WRIST, *range(1 + 4 * finger, 5 + 4 * finger)) for finger in r
 _JOINTS = tuple((chain[i], chain[i + 1], chain[i + 2]) for chain in _CHAINS for i in range(3))
 _PINCHES = tuple((4, tip) for tip in (8, 12, 16, 20))
 _MAX_TILT_RAD = math.pi / 3
+_FINGER_OUT, _THUMB_OUT_RAD = 0.75, -0.3  # from which reach and spread they count as stretched out
 
 HAND_MEASURES = (
     *(f"{finger}_curl_rad" for finger in FINGERS),
@@ -126,6 +127,27 @@ def measure_hand(hand: Hand) -> dict[str, float]:
         distances(points, [(_INDEX_MCP, _PINKY_MCP)]),
     )
     return named(HAND_MEASURES, np.concatenate(values))
+
+
+def fingers_up(hand: Hand) -> dict[str, bool]:
+    """Which fingers are stretched out, thumb first, whichever way the hand points; all False where it is unknown.
+
+    Example:
+        >>> with sonjit.create_detector("hands", static_image=True) as detector:
+        ...     for hand in detector.detect("photo.jpg"):
+        ...         print(hand.side, [finger for finger, is_up in sonjit.fingers_up(hand).items() if is_up])
+        Left ['thumb', 'index', 'middle', 'ring', 'pinky']
+        Right []
+    """
+    points = hand.keypoints_3d
+    out = [thumb_spread_rad(points) >= _THUMB_OUT_RAD, *(finger_reach(points)[1:] >= _FINGER_OUT)]
+    return {finger: bool(one) for finger, one in zip(FINGERS, out, strict=True)}
+
+
+def palm_frame(points: RealArray) -> FloatArray:
+    """(..., 3, 3) unit columns: across to the thumb's side, along to the fingers, and a right hand's palm normal."""
+    _check(points)
+    return np.stack(_palm_axes(points), axis=-1)
 
 
 def _spreads(points: RealArray, least_in_plane: float) -> FloatArray:

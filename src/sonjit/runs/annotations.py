@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from sonjit.detectors.kinds import find_kind, find_model
 from sonjit.errors import InputError
-from sonjit.measures import GESTURE_KINDS, MEASURE_NAMES, GestureSmoother, RepetitionCounter, gesture_of, measures
-from sonjit.measures.gestures import CLEAR_SCORE
-from sonjit.results import Face
+from sonjit.gestures import GestureSmoother, gesture_of
+from sonjit.measures import MEASURE_NAMES, RepetitionCounter, measures
+from sonjit.results import Face, Hand
 from sonjit.skeletons.blendshapes import BLENDSHAPES
 
 if TYPE_CHECKING:
-    from sonjit.measures import Gesture
-    from sonjit.results import Frame, Instance
+    from sonjit.results import Frame, Gesture
 
 _BOX = ("x_min", "y_min", "x_max", "y_max")
 
@@ -37,7 +36,7 @@ def table_columns(
     columns: Columns = dict.fromkeys(_BOX, float) if asked.is_box else {}
     if measures and not columns:
         kinds = entry.instances
-        if not GESTURE_KINDS.isdisjoint(kinds):
+        if Hand.kind in kinds:
             columns |= {"gesture": str, "gesture_score": float}
         columns |= {name: float for one in kinds for name in MEASURE_NAMES.get(one, ())}
     if counts:
@@ -115,10 +114,10 @@ class Annotator:
             measured = measures(one) if self._columns or self._counting else {}
             row: dict[str, float | str | None] = dict(measured)
             notes.append("")
-            if one.kind in GESTURE_KINDS and "gesture" in self._columns:
+            if isinstance(one, Hand) and "gesture" in self._columns:
                 gesture = self._gesture(one)
-                row |= {"gesture": gesture.name, "gesture_score": gesture.score}
-                if gesture.name != "none" and gesture.score >= CLEAR_SCORE:
+                row |= dict(zip(("gesture", "gesture_score"), gesture or (None, None), strict=True))
+                if gesture is not None:
                     notes[-1] = f"{gesture.name.replace('_', ' ')} {gesture.score:.2f}"
             if self._counting and one.id is not None and self._counting.measure in measured:
                 row["repetitions"] = count = self._count((one.id, one.handedness), measured[self._counting.measure])
@@ -131,9 +130,9 @@ class Annotator:
             rows.append({name: row[name] for name in self._columns if name in row})
         return Annotations(rows if self._columns else None, notes, captions)
 
-    def _gesture(self, one: Instance) -> Gesture:
+    def _gesture(self, one: Hand) -> Gesture | None:
         """The steady gesture of what is tracked, or that of a still."""
-        seen = gesture_of(cast("Any", one))  # its kind says that it has gestures
+        seen = gesture_of(one)
         if one.id is None:
             return seen
         key = 2 * one.id + (one.handedness == "Left")  # a person's two sides share an id

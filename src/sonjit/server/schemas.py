@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from sonjit.detectors.kinds import KINDS
-from sonjit.measures import GESTURE_KINDS, MEASURE_NAMES
+from sonjit.measures import MEASURE_NAMES
 from sonjit.results import Points, Result
 from sonjit.server.errors import STATUS
 
@@ -86,8 +86,9 @@ def _additions(kind: str) -> dict[str, JsonObject]:
     names = MEASURE_NAMES.get(kind, ())
     measures: JsonObject = _object(dict.fromkeys(names, _or_null(_NUMBER)))
     added: dict[str, JsonObject] = {"measures": {**measures, "description": "With measures=true."}} if names else {}
-    if kind in GESTURE_KINDS:
-        added["gesture"] = {**_object({"name": _STRING, "score": _NUMBER}), "description": "With measures=true."}
+    if kind == "hand":
+        gesture = _or_null(_object({"name": _STRING, "score": _NUMBER}))
+        added["gesture"] = {**gesture, "description": "With measures=true; null for none that is known."}
         added["map"] = {"type": "object", "description": "With explain: a saliency map."}
     if kind == "body":
         png: JsonObject = {**_STRING, "contentEncoding": "base64", "contentMediaType": "image/png"}

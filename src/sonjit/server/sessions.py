@@ -181,7 +181,8 @@ class Session:
 def _members(row: Mapping[str, float | str | None]) -> JsonObject:
     members: JsonObject = {"measures": {name: row[name] for name in row if name not in (_GESTURE, _GESTURE_SCORE)}}
     if _GESTURE in row:
-        members["gesture"] = {"name": row[_GESTURE], "score": row[_GESTURE_SCORE]}
+        name, score = row[_GESTURE], row[_GESTURE_SCORE]
+        members["gesture"] = None if name is None else {"name": name, "score": score}
     return members
 
 

@@ -79,7 +79,7 @@ function rowsOf(found) {
   const gestures = found.map(({ one }) => gestureOf(one) || "–");
   return [
     { name: text("live.score"), cells: found.map(({ one }) => Number(one.score).toFixed(2)) },
-    ...(found.some(({ one }) => one.gesture) ? [{ name: text("live.gesture"), cells: gestures }] : []),
+    ...(found.some(({ one }) => "gesture" in one) ? [{ name: text("live.gesture"), cells: gestures }] : []),
     ...names.map((name) => ({ name: measureName(name), cells: found.map(({ one }) => shown(name, one.measures[name])) })),
   ];
 }

@@ -243,7 +243,7 @@ export function nameOf(kind, one) {
 /** The gesture of a hand in words; "" where it has none. @param {any} one */
 export function gestureOf(one) {
   const name = one.gesture?.name;
-  return name && name !== "none" ? textOr(`gesture.${name}`, name) : "";
+  return name ? textOr(`gesture.${name}`, name) : "";
 }
 
 /**

@@ -18,7 +18,7 @@ from sonjit.key_values import key_values
 from sonjit.synthesis.hands.person import MONK_TONES, TEXTURES
 from sonjit.synthesis.hands.worn import GLOVES, SLEEVES
 from sonjit.synthesis.scene.backgrounds import BACKGROUND_KINDS
-from sonjit.synthesis.scene.gestures import gestures, pair_names
+from sonjit.synthesis.scene.gestures import gestures, pair_names, random_gestures
 from sonjit.synthesis.scene.objects import SCENE_OBJECTS
 
 _LEAST_SHARE = 1e-6
@@ -179,6 +179,13 @@ def _mostly(value: str, share: float, others: tuple[str, ...]) -> Choice:
     return Choice((value, *others), (share, *[(1 - share) / len(others)] * len(others)))
 
 
+def _gesture_choice() -> Choice:
+    """Any pose, and now and then a named one; variants have no weight, and are there to be asked for."""
+    drawn = _mostly("any", 0.9, random_gestures())
+    values = ("any", *gestures())
+    return Choice(values, (*drawn.weights, *[0.0] * (len(values) - len(drawn.values))))
+
+
 FACTORS: Final = (
     SceneFactor("person", Range(0, 999, whole=True), "whose hands: shape, tone and details of the skin go with it"),
     SceneFactor("tone", Range(1, len(MONK_TONES), whole=True), "skin tone on the Monk scale", "person"),
@@ -197,7 +204,7 @@ FACTORS: Final = (
         "hands", Choice(("0", "1", "2", "interacting"), (0.04, 0.56, 0.2, 0.2)), "how many, and whether they touch"
     ),
     SceneFactor("side", Choice(("left", "right")), "whose hand a single one is, the person's own"),
-    SceneFactor("gesture", _mostly("any", 0.9, tuple(gestures())), "a named gesture, or any pose"),
+    SceneFactor("gesture", _gesture_choice(), "a named gesture, or any pose"),
     SceneFactor("looseness", Range(0, 2, normal=(1, 0.3)), "how far fingers are off a named gesture"),
     SceneFactor("pair", _mostly("any", 0.4, pair_names()), "a named pose of two hands that touch, or any"),
     SceneFactor("held", _mostly("none", 0.85, tuple(SCENE_OBJECTS)), "what the first hand holds, unless two touch"),

@@ -45,11 +45,17 @@ def angles_from_gesture(
         InputError: there is no gesture of that name.
     """
     gesture = look_up("gesture", gestures(), name)
-    angles = gesture.angles.copy()
+    angles = gesture.angles
     if rng is not None:
-        angles += rng.normal(size=(5, 3, 3)) * _NOISE_RAD * looseness
-        angles[0, 1] += rng.normal(size=3) * _NOISE_RAD[0] * [0.5, 1, 0] * looseness
-    return _settled(rig, angles, gesture.touch)
+        angles = deviated(angles, rng, looseness)
+    return settled_angles(rig, angles, gesture.touch)
+
+
+def deviated(angles: FloatArray, rng: np.random.Generator, looseness: float = 1.0) -> FloatArray:
+    """(5, 3, 3) radians as someone else, or another time, makes the same gesture."""
+    made = angles + rng.normal(size=(5, 3, 3)) * _NOISE_RAD * looseness
+    made[0, 1] += rng.normal(size=3) * _NOISE_RAD[0] * [0.5, 1, 0] * looseness
+    return made
 
 
 def sample_angles(rig: Rig, rng: np.random.Generator) -> FloatArray:
@@ -60,17 +66,17 @@ def sample_angles(rig: Rig, rng: np.random.Generator) -> FloatArray:
         rng: what is random.
     """
     kind = rng.integers(3)
-    names = list(gestures())
+    names = random_gestures()
     if kind == 0:
         return angles_from_gesture(rig, names[rng.integers(len(names))], rng)
     if kind == 1:
         one, other = (gestures()[names[which]].angles for which in rng.integers(len(names), size=2))
         share = rng.uniform(0, 1, (5, 1, 1)) * 0.4 + rng.uniform(0, 0.6)  # fingers move nearly at once
-        return _settled(rig, one + share * (other - one))
-    return _settled(rig, _free_angles(rng))
+        return settled_angles(rig, one + share * (other - one))
+    return settled_angles(rig, free_angles(rng))
 
 
-def _free_angles(rng: np.random.Generator) -> FloatArray:
+def free_angles(rng: np.random.Generator) -> FloatArray:
     """(5, 3, 3) radians of a pose without a name."""
     angles = np.zeros((5, 3, 3))
     curl = rng.uniform(-0.15, 1.05)
@@ -90,8 +96,8 @@ def _free_angles(rng: np.random.Generator) -> FloatArray:
     return angles
 
 
-def _settled(rig: Rig, angles: FloatArray, touch: tuple[int, ...] = ()) -> FloatArray:
-    """Within limits, and with no finger in another."""
+def settled_angles(rig: Rig, angles: FloatArray, touch: tuple[int, ...] = ()) -> FloatArray:
+    """(5, 3, 3) radians within limits, with no finger in another, and the thumb's tip at those that it touches."""
     angles = np.clip(angles, *joint_limits(free_joints(rig)))
     pose = RigPose(np.eye(3)[None], rig.joints[:1], angles[None])
     (pose,) = settle([(rig, pose)], [Touch((0, 0), (0, finger)) for finger in touch])
@@ -118,9 +124,17 @@ class GesturePose:
 
 @lru_cache(maxsize=1)
 def gestures() -> Mapping[str, GesturePose]:
-    """All gestures by name."""
+    """All gestures by name, their variants last."""
     table = tomllib.loads((files("sonjit.synthesis") / "gestures.toml").read_text("utf-8"))
-    return {name: _gesture(name, entry, table) for name, entry in table["gestures"].items()}
+    entries = {name: table[part] for part in ("gestures", "variants") for name in table[part]}
+    return {name: _gesture(name, part[name], table) for name, part in entries.items()}
+
+
+@lru_cache(maxsize=1)
+def random_gestures() -> tuple[str, ...]:
+    """Names of the gestures that random poses are drawn from: all but variants."""
+    table = tomllib.loads((files("sonjit.synthesis") / "gestures.toml").read_text("utf-8"))
+    return tuple(table["gestures"])
 
 
 @lru_cache(maxsize=1)

@@ -16,23 +16,15 @@ from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode i
 from sonjit.compat.mediapipe.tasks.python.vision.hand_landmarker import HandTask, hand_lists
 from sonjit.engines import EngineOptions
 from sonjit.errors import InputError
-from sonjit.measures.gestures import gesture_scores
+from sonjit.gestures import gesture_of
 from sonjit.results import Hand
 
 __all__ = ["GestureRecognizer", "GestureRecognizerOptions", "GestureRecognizerResult"]
 
 BUNDLE = "gesture_recognizer.task"
 _NO_INDEX = -1
-_NAMES = {
-    "fist": "Closed_Fist",
-    "open": "Open_Palm",
-    "point": "Pointing_Up",
-    "thumb_down": "Thumb_Down",
-    "thumb_up": "Thumb_Up",
-    "victory": "Victory",
-    "i_love_you": "ILoveYou",
-}
-"""MediaPipe's gestures by Sonjit's names."""
+_NAMES = {"Closed_Fist", "Open_Palm", "Pointing_Up", "Thumb_Down", "Thumb_Up", "Victory", "ILoveYou"}
+"""The gestures that MediaPipe's own recogniser knows."""
 _NONE = "None"
 
 
@@ -59,7 +51,7 @@ class GestureRecognizerOptions:
 
     Attributes:
         base_options: its bundle, `gesture_recognizer.task`, custom gestures included. Where there is none, the
-            published hand networks are taken and Sonjit's own rules tell the gestures.
+            published hand networks are taken and Sonjit's own network tells the gestures.
         running_mode: what it works on.
         num_hands: how many hands to find at most.
         min_hand_detection_confidence: of a palm, 0..1.
@@ -125,7 +117,7 @@ class GestureRecognizer(HandTask[GestureRecognizerResult]):
     def _gestures(self, frame: Frame, hand: Hand) -> list[Category]:
         """The one that holds: the best of the first classifier whose best is a gesture, else the first "None"."""
         if self._networks is None:
-            told = [[_by_rules(hand)]]
+            told = [[_by_keypoints(hand)]]
         else:
             scores = self._networks.scores(hand, max(frame.rgb.shape[:2]), frame.image.width)
             told = [[_category(*item) for item in one.items()] for one in scores]
@@ -133,14 +125,10 @@ class GestureRecognizer(HandTask[GestureRecognizerResult]):
         return next((one for one in best if one[0].category_name != _NONE), best[0] if best else [])
 
 
-def _by_rules(hand: Hand) -> Category:
-    """The likeliest of MediaPipe's gestures; "None" where that of Sonjit's which holds best is none of them."""
-    scores = gesture_scores(hand)
-    best = max(scores, key=scores.__getitem__)
-    sure = scores[best] >= 0.5
-    if sure and best in _NAMES:
-        return _category(_NAMES[best], scores[best])
-    return _category(_NONE, scores[best] if sure else 1 - scores[best])
+def _by_keypoints(hand: Hand) -> Category:
+    """The gesture where it is one of MediaPipe's; "None" where it is another, or none."""
+    name, score = gesture_of(hand) or (_NONE, 1.0)
+    return _category(name if name in _NAMES else _NONE, score)
 
 
 def _category(name: str, score: float) -> Category:

@@ -1,0 +1,95 @@
+"""What a gesture is told by: the shape of a hand without its place, size, side and turn in the image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.measures.hands import palm_frame
+
+if TYPE_CHECKING:
+    from sonjit.arrays import BoolArray, Float32Array, FloatArray, RealArray
+
+KEYPOINTS: Final = 21
+_LENGTH: Final = [0, 9, 10, 11, 12]  # along the bones: the same however the hand bends
+_PALM: Final = [0, 5, 9, 13, 17]
+_PAIRS: Final = [(a, b) for a in range(KEYPOINTS) for b in range(a) if a != 1 and b != 1]
+"""All pairs of keypoints, but those of the thumb's first joint."""
+_MIDDLE, _ALONG = np.zeros((2, 1, KEYPOINTS), np.float32)
+_MIDDLE[0, _PALM] = 0.2
+_ALONG[0, _PALM] = -1, 0.25, 0.5, 0.25, 0  # from the wrist to the knuckles
+_STEPS: Final = np.zeros((len(_PAIRS), KEYPOINTS), np.float32)
+_STEPS[np.arange(len(_PAIRS)), [a for a, _ in _PAIRS]] = 1
+_STEPS[np.arange(len(_PAIRS)), [b for _, b in _PAIRS]] = -1
+
+FEATURES: Final = 2 * (3 * KEYPOINTS + len(_PAIRS))
+"""How many `gesture_features` gives."""
+
+
+def gesture_features(keypoints: RealArray, keypoints_3d: RealArray, left: BoolArray) -> Float32Array:
+    """(N, F) numbers of N hands; NaN for a hand with an unknown keypoint, or whose keypoints coincide.
+
+    The keypoints of the image and in metres as `aligned` gives them, and the distances between the points of each.
+
+    Args:
+        keypoints: (N, 21, 3) pixels, z in the same scale.
+        keypoints_3d: (N, 21, 3) metres in the camera's axes.
+        left: (N,) which are left hands.
+
+    Raises:
+        InputError: the points are not those of hands.
+    """
+    if keypoints.shape[1:] != (KEYPOINTS, 3) or keypoints.shape != keypoints_3d.shape:
+        raise InputError(f"gestures need keypoints (N, 21, 3) twice, not {keypoints.shape} and {keypoints_3d.shape}")
+    count = len(keypoints)
+    points = np.empty((count, 2, KEYPOINTS, 3), np.float32)
+    points[:, 0], points[:, 1] = keypoints, keypoints_3d
+    points = aligned(points, left)
+    steps = _STEPS @ points
+    steps *= steps
+    return np.concatenate([points.reshape(count, -1), np.sqrt(steps.sum(-1)).reshape(count, -1)], 1)
+
+
+def aligned(points: Float32Array, left: BoolArray, by: Float32Array | None = None) -> Float32Array:
+    """(N, 2, 21, 3) keypoints of the image and in metres without the hand's place, size, side and turn in the image.
+
+    Left hands are mirrored into right ones, all are turned in the image until the knuckles are above the wrist, and
+    lie about the palm's middle at a mean square distance of 1.
+
+    Args:
+        points: (N, 2, 21, 3).
+        left: (N,) which are left hands.
+        by: (N, 2, 21, 3) the hands that are to lie so; by default those of the points.
+    """
+    whole = points if by is None else by
+    middle = _MIDDLE @ whole
+    x, y, _ = (_ALONG @ whole[:, 0])[:, 0].T
+    around = whole - middle
+    mirror = 1 - 2 * left
+    turn = np.zeros((len(around), 1, 3, 3), np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        length = np.hypot(x, y)
+        up, across = -y / length, x / length
+        turn[:, 0, 0, 0], turn[:, 0, 0, 1], turn[:, 0, 1, 0], turn[:, 0, 1, 1] = (
+            mirror * up,
+            -across,
+            mirror * across,
+            up,
+        )
+        turn[:, 0, 2, 2] = 1
+        scale = np.sqrt((around * around).sum((2, 3), keepdims=True) / KEYPOINTS)
+        return np.asarray((points - middle) / scale @ turn, np.float32)
+
+
+def palm_pose(points: RealArray, left: BoolArray) -> FloatArray:
+    """(N, 21, 3) keypoints in the palm's own axes, from the middle of the palm, in hand lengths.
+
+    Args:
+        points: (N, 21, 3) in any unit.
+        left: (N,) which are left hands; they are mirrored.
+    """
+    points = points * (np.where(left, -1.0, 1.0)[:, None, None] * [1, 0, 0] + [0, 1, 1])
+    length = np.linalg.norm(np.diff(points[:, _LENGTH], axis=1), axis=-1).sum(1)
+    return (points - points[:, _PALM].mean(1, keepdims=True)) / length[:, None, None] @ palm_frame(points)

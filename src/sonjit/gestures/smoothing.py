@@ -1,0 +1,90 @@
+"""Steady gestures over time: one leaky vote per tracked hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sonjit.errors import InputError
+from sonjit.gestures.classifier import gesture_of
+from sonjit.results import Gesture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sonjit.results import Hand
+
+
+@dataclass(slots=True)
+class _Vote:
+    """Shares of the gestures in the recent past (they sum to 1 at most) and the one in force."""
+
+    name: str | None
+    time_s: float
+    shares: dict[str | None, float]
+
+
+class GestureSmoother:
+    """Gestures that change only once another has been clearly ahead for a while.
+
+    Each frame pulls its gesture's share towards the gesture's score and every other share towards 0; the gesture in
+    force changes when another share leads by `margin`. No gesture counts as one of score 1. Between two gestures that
+    are equally clear a change takes about `settle_s`; one odd frame at 30 frames a second never does it. What is kept
+    is a few numbers per hand in sight.
+
+    Args:
+        settle_s: seconds that a clear change takes.
+        margin: lead in share, 0..1, that counts as clear.
+        forget_s: a hand not seen for this long is forgotten.
+
+    Raises:
+        InputError: a duration is not positive, or the margin is outside [0, 1).
+    """
+
+    def __init__(self, settle_s: float = 0.15, margin: float = 0.1, forget_s: float = 1.0) -> None:
+        if not (settle_s > 0 and forget_s > 0 and 0 <= margin < 1):
+            raise InputError("GestureSmoother needs settle_s > 0, forget_s > 0 and 0 <= margin < 1")
+        self._margin, self._forget_s = margin, forget_s
+        # a step from one gesture to another: shares e and 1 - e with e = exp(-t / tau), and the lead is 1 - 2 e
+        self._tau_s = settle_s / math.log(2 / (1 - margin))
+        self._votes: dict[int, _Vote] = {}
+
+    def __len__(self) -> int:
+        """How many hands are remembered."""
+        return len(self._votes)
+
+    def reset(self) -> None:
+        """Forget every hand."""
+        self._votes.clear()
+
+    def __call__(self, hands: Iterable[Hand], time_s: float) -> list[Gesture | None]:
+        """The steady gesture of each hand of one frame; a hand without an id gets its own of this frame."""
+        gestures = [(hand.id, gesture_of(hand)) for hand in hands]
+        return [one if id is None else self.update(id, one, time_s) for id, one in gestures]
+
+    def update(self, id: int, gesture: Gesture | None, time_s: float) -> Gesture | None:
+        """The steady gesture of one hand; its score is its share of the recent past.
+
+        Args:
+            id: of the hand, stable while it is tracked.
+            gesture: of this frame; None for none.
+            time_s: seconds, not smaller than at any call before; InputError otherwise.
+        """
+        for gone in [key for key, vote in self._votes.items() if time_s - vote.time_s > self._forget_s]:
+            del self._votes[gone]
+        name, score = gesture or (None, 1.0)
+        vote = self._votes.get(id)
+        if vote is None:
+            self._votes[id] = _Vote(name, time_s, {name: score})
+            return gesture
+        if time_s < vote.time_s:
+            raise InputError(f"time runs backwards: {time_s} s after {vote.time_s} s; reset() before another video")
+        keep = math.exp((vote.time_s - time_s) / self._tau_s)
+        vote.shares = {name: share * keep for name, share in vote.shares.items()}
+        vote.shares[name] = vote.shares.get(name, 0.0) + (1 - keep) * score
+        vote.time_s = time_s
+        leader = max(vote.shares, key=vote.shares.__getitem__)
+        if vote.shares[leader] > vote.shares.get(vote.name, 0.0) + self._margin:
+            vote.name = leader
+        return None if vote.name is None else Gesture(vote.name, vote.shares.get(vote.name, 0.0))

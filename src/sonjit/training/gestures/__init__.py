@@ -1,0 +1,1 @@
+"""The recipe for the classifier of gestures."""

@@ -1,0 +1,278 @@
+"""The recipe `gestures`: the shipped classifier, with calibrated probabilities, from posed hands.
+
+Most hands are posed and not rendered: their exact joints get the errors that the hand network makes in renders of
+similar ones. The hand network stays as it is, and what it finds in the renders is kept in the run's folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from sonjit.arrays import BoolArray, Float32Array, FloatArray, IntArray, RealArray
+from sonjit.errors import InputError
+from sonjit.files import atomic_file
+from sonjit.gestures.classifier import ASSET, LEAST_SCORE, SHAPES, GestureClassifier
+from sonjit.gestures.features import FEATURES
+from sonjit.training.gestures.data import SHAPE_OF, PosedHands, posed_hands
+from sonjit.training.gestures.poses import posed_joints
+from sonjit.training.loop import TrainingSettings, train
+from sonjit.training.recipes import TrainingRequest, settings_from
+from sonjit.training.settings import check_at_least
+
+FOUND: Final = "found"
+"""Folder within the run's with what the hand network finds in each data set."""
+
+_LEAST_SPREAD: Final = 1e-3
+_LEAST_VARIANCE: Final = 0.01  # of the greatest
+_TEMPERATURES: Final = tuple(np.geomspace(0.5, 3, 19).tolist())
+
+
+@dataclass(frozen=True)
+class GestureSettings(TrainingSettings):
+    """Settings of the recipe.
+
+    Attributes:
+        train: folders below the data to train on.
+        held_out: folders below the data to evaluate on; of other people, before other backgrounds.
+        crops: of each training hand, each placed a little otherwise.
+        calibration_every: each how manieth training image only calibrates the probabilities.
+        people: whose hands are posed without an image; 0 for none.
+        each: of these people, and of each pose.
+        free: of these people, poses without a name.
+        rendered: share of the hands in a step that the network has found in images.
+        none: share of the hands in a step that make no gesture; all gestures are alike often.
+        batch: hands in a step.
+        hidden: width of the first layer.
+        embedding: width of the second, by which gestures can be taught.
+        dropout: of both.
+        smoothing: of the labels.
+        noise: that is added to the inputs, in their deviations.
+    """
+
+    steps: int = 3000
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    save_every: int = 1000
+    train: tuple[str, ...] = ("train",)
+    held_out: tuple[str, ...] = ("held",)
+    crops: int = 2
+    calibration_every: int = 8
+    people: int = 24
+    each: int = 40
+    free: int = 1000
+    rendered: float = 0.4
+    none: float = 0.45
+    batch: int = 256
+    hidden: int = 128
+    embedding: int = 64
+    dropout: float = 0.1
+    smoothing: float = 0.03
+    noise: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        super().__post_init__()
+        check_at_least(self, crops=1, calibration_every=2, people=0, each=1, free=1, batch=1, hidden=1, embedding=1)
+        if not self.train or not self.held_out:
+            raise InputError("train and held_out: name at least one folder below --data each")
+        if both := sorted(set(self.train) & set(self.held_out)):
+            raise InputError(f"{both[0]} is in train and in held_out: evaluate on other hands than those trained on")
+        shares = (self.rendered, self.none, self.dropout, self.smoothing)
+        if not all(0 <= share < 1 for share in shares) or self.noise < 0:
+            raise InputError("give rendered, none, dropout and smoothing in 0..1, and a noise of at least 0")
+
+
+class GestureNetwork(nn.Module):
+    """Logits of poses.
+
+    Args:
+        poses: their names.
+        hidden: width of the first layer.
+        embedding: width of the second.
+        dropout: of both.
+    """
+
+    middle: Tensor
+    spread: Tensor
+
+    def __init__(self, poses: Sequence[str], hidden: int, embedding: int, dropout: float) -> None:
+        super().__init__()
+        self.poses = tuple(poses)
+        self.register_buffer("middle", torch.zeros(FEATURES))
+        self.register_buffer("spread", torch.ones(FEATURES))
+        self.first, self.second = nn.Linear(FEATURES, hidden), nn.Linear(hidden, embedding)
+        self.last, self.dropout = nn.Linear(embedding, len(poses)), nn.Dropout(dropout)
+
+    def forward(self, features: Tensor, noise: float = 0.0) -> Tensor:
+        """(B, P) for features (B, F), with so much noise on the normalised ones."""
+        inputs = (features - self.middle) / self.spread
+        inputs = inputs + noise * torch.randn_like(inputs)
+        hidden = self.dropout(torch.relu(self.first(inputs)))
+        return self.last(self.dropout(torch.relu(self.second(hidden))))
+
+    @torch.no_grad()
+    def arrays(self) -> dict[str, RealArray]:
+        """What `GestureClassifier` takes; the normalisation is in the first layer."""
+        made: dict[str, RealArray] = {}
+        for number, layer in enumerate((self.first, self.second, self.last)):
+            made[f"weights_{number}"] = layer.weight.numpy().T.astype(np.float64)
+            made[f"bias_{number}"] = layer.bias.numpy().astype(np.float64)
+        made["weights_0"] /= self.spread.numpy()[:, None]
+        made["bias_0"] -= self.middle.numpy() @ made["weights_0"]
+        made["whitening"] = np.eye(self.second.out_features)
+        made["shape"] = np.array([SHAPE_OF.get(pose, 0) for pose in self.poses])
+        return made
+
+
+def train_gestures(request: TrainingRequest) -> dict[str, object]:
+    """Train, calibrate and evaluate the classifier; writes `gestures.npz`."""
+    settings = settings_from(GestureSettings, request.settings)
+    assert request.data is not None
+    for name in (*settings.train, *settings.held_out):
+        if not (request.data / name).is_dir():
+            raise InputError(f"{request.data / name}: no such folder; see the comments of the recipe's file")
+    hands = _found(request, settings.train, settings.crops)
+    held_out = _found(request, settings.held_out, 1).unambiguous(hands)
+    hands = hands.unambiguous(hands)
+    own = hands.image % settings.calibration_every == 0
+    calibration, hands = hands.take(own), hands.take(~own)
+    sources = [(hands, settings.rendered if settings.people else 1.0)]
+    if settings.people:
+        rng = np.random.default_rng(settings.seed)
+        posed = posed_joints(settings.people, settings.each, settings.free, rng)
+        sources.append((posed.unambiguous(posed).with_errors_of(hands, rng), 1 - settings.rendered))
+    network = train_network(sources, settings, request)
+    weights = whitened(calibrated(network.arrays(), calibration), [one for one, _ in sources])
+    weights = {name: value.astype(np.float16) for name, value in weights.items()}
+    with atomic_file(request.out / ASSET) as draft:
+        np.savez_compressed(draft, **weights)  # pyright: ignore[reportArgumentType]  # a keyword of its own besides
+    return {"classifier": request.out / ASSET, **gesture_metrics(GestureClassifier(weights), held_out)}
+
+
+def train_network(
+    sources: list[tuple[PosedHands, float]], settings: GestureSettings, request: TrainingRequest | None = None
+) -> GestureNetwork:
+    """A trained network, not calibrated, in eval mode on the CPU.
+
+    Args:
+        sources: hands, and their share in a step.
+        settings: of the recipe.
+        request: where the run is kept; None keeps nothing.
+
+    Raises:
+        InputError: fewer than two shapes.
+    """
+    features = np.concatenate([hands.features() for hands, _ in sources])
+    names, pose = np.unique(np.concatenate([hands.pose for hands, _ in sources]), return_inverse=True)
+    if len(names) < 2:
+        raise InputError("the training hands need two poses at least; see the comments of the recipe's file")
+    chances = np.concatenate([_chances(hands.shape, settings.none) * share for hands, share in sources]).cumsum()
+    torch.manual_seed(settings.seed)
+    network = GestureNetwork(names.tolist(), settings.hidden, settings.embedding, settings.dropout)
+    network.middle.copy_(torch.from_numpy(features.mean(0)))
+    network.spread.copy_(torch.from_numpy(features.std(0) + _LEAST_SPREAD))
+
+    def batch(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        rows = np.searchsorted(chances, rng.random(settings.batch) * chances[-1], "right")
+        return torch.from_numpy(features[rows]), torch.from_numpy(pose[rows])
+
+    def losses(network: GestureNetwork, drawn: tuple[Tensor, Tensor]) -> Mapping[str, Tensor]:
+        logits = network(drawn[0], settings.noise)
+        return {"loss": cross_entropy(logits, drawn[1], label_smoothing=settings.smoothing)}
+
+    network.to(request.device if request else "cpu").train()
+    if request is None:
+        train(network, batch, losses, settings)
+    else:
+        inputs = {"hands": len(features)}
+        train(network, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress)
+    return network.cpu().eval()
+
+
+def _chances(shape: IntArray, none: float) -> FloatArray:
+    """(N,) how often hands of shapes (N,) are drawn: gestures alike, those without one as said; together 1."""
+    counts = np.bincount(shape, minlength=len(SHAPES))
+    gestures = np.count_nonzero(counts[1:])
+    share = np.full(len(SHAPES), (1 - none) / max(gestures, 1))
+    share[0] = none
+    chances = (share / np.maximum(counts, 1))[shape]
+    return chances / chances.sum()
+
+
+def calibrated(weights: Mapping[str, RealArray], hands: PosedHands) -> dict[str, RealArray]:
+    """The same with the temperature of least cross entropy on other hands.
+
+    Source: Guo et al. 2017, On calibration of modern neural networks, section 4.2.
+    """
+    features, rows, shape = hands.features(), np.arange(len(hands)), hands.shape
+
+    def scaled(temperature: float) -> dict[str, RealArray]:
+        return {**weights, **{name: weights[name] / temperature for name in ("weights_2", "bias_2")}}
+
+    def loss(one: Mapping[str, RealArray]) -> float:
+        return -float(np.log(GestureClassifier(one).probabilities(features)[rows, shape] + 1e-9).mean())
+
+    return min(map(scaled, _TEMPERATURES), key=loss)
+
+
+def whitened(weights: Mapping[str, RealArray], sources: Sequence[PosedHands]) -> dict[str, RealArray]:
+    """The same with the whitening of the embedding by the covariance within poses, for gestures that are taught."""
+    places = np.concatenate([GestureClassifier(weights).embed(one.features()) for one in sources]).astype(np.float64)
+    names, pose = np.unique(np.concatenate([one.pose for one in sources]), return_inverse=True)
+    means = np.stack([places[pose == number].mean(0) for number in range(len(names))])
+    named = names[pose] != "any"
+    within = (places - means[pose])[named]
+    variances, axes = np.linalg.eigh(within.T @ within / max(len(within), 1))
+    least = _LEAST_VARIANCE * max(float(variances.max(initial=0.0)), _LEAST_SPREAD)
+    return {**weights, "whitening": axes / np.sqrt(np.maximum(variances, least))}
+
+
+def gesture_metrics(classifier: GestureClassifier, hands: PosedHands) -> dict[str, float]:
+    """Shares of hands that are told right: all, those of gestures, and by shape; and what is said wrongly.
+
+    Args:
+        classifier: to evaluate.
+        hands: that it was not trained on.
+    """
+    probabilities: Float32Array = classifier.probabilities(hands.features())
+    shape = hands.shape
+    said = np.where(probabilities.max(1) >= LEAST_SCORE, probabilities.argmax(1), 0)
+    right, makes = said == shape, shape > 0
+    metrics = {
+        "accuracy": float(right.mean()),
+        "gestures_right": _mean(right, makes),
+        "none_taken_for_a_gesture": _mean(said > 0, ~makes),
+        "gesture_taken_for_another": _mean((said > 0) & ~right, makes),
+        "held_out_hands": len(hands),
+    }
+    known = [index for index in range(len(SHAPES)) if (shape == index).any()]
+    return metrics | {f"right_{SHAPES[index]}": _mean(right, shape == index) for index in known}
+
+
+def _mean(values: BoolArray, where: BoolArray) -> float:
+    return float(values[where].mean()) if where.any() else 0.0
+
+
+def _found(request: TrainingRequest, names: tuple[str, ...], crops: int) -> PosedHands:
+    """What the hand network finds in some folders below the data; once found it is kept in the run's folder."""
+    assert request.data is not None
+    parts: list[PosedHands] = []
+    folder = request.out / FOUND
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        file = folder / f"{name}-{crops}.npz"
+        if not file.is_file():
+
+            def progress(done: int, of: int) -> None:
+                request.progress(done, of, {})
+
+            posed_hands(request.data / name, crops, progress=progress).save(file)
+        parts.append(PosedHands.load(file))
+    return PosedHands.joined(parts)

@@ -1,0 +1,59 @@
+"""`sonjit gestures`: examples are kept, learned and told apart."""
+
+import numpy as np
+import pytest
+
+from sonjit.gestures import GestureRecording
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """Two recordings of each of two gestures, from random points, in a folder."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("claw", "beak"):
+        base = rng.normal(size=(2, 21, 3))
+        for number in (1, 2):
+            points = (base + rng.normal(scale=0.01, size=(6, 2, 21, 3))).astype(np.float16)
+            GestureRecording(name, points).save(folder / f"{name}-{number}.npz")
+    return folder
+
+
+def test_recordings_are_trained_tested_and_listed(sonjit, recordings, tmp_path):
+    out = tmp_path / "mine.npz"
+    assert sonjit("gestures", "train", recordings, "--out", out)[0] == 0
+    assert sonjit("gestures", "list", out)[1].split() == ["beak", "claw"]
+    assert "claw: 12 hands in 2 recordings" in sonjit("gestures", "list", recordings)[1]
+    assert "right: 24 of 24 (100.0%)" in sonjit("gestures", "test", recordings)[1]
+    assert "Thumb_Up" in sonjit("gestures", "list")[1].split()
+
+
+@pytest.mark.slow
+def test_hands_of_an_image_are_recorded(sonjit, photo, weights, tmp_path):
+    import cv2
+
+    image, folder = tmp_path / "photo.png", tmp_path / "mine"
+    cv2.imwrite(str(image), photo[..., ::-1])
+    for _ in range(2):
+        code, out, _ = sonjit("gestures", "record", "wave", image, "--to", folder)
+        assert code == 0, out
+    assert sorted(one.name for one in folder.iterdir()) == ["wave-1.npz", "wave-2.npz"]
+    assert GestureRecording.load(folder / "wave-1.npz").name == "wave"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("record", "a/b", "x.jpg", "--to", "mine"), "name a gesture by letters"),
+        (("record", "a", "x.jpg", "--to", "mine", "--samples", "0"), "--samples 0"),
+        (("train", "nothing", "--out", "x.npz"), "nothing: no recordings"),
+        (("list", "nothing.npz"), "nothing.npz: no gestures"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_a_line(sonjit, arguments, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = sonjit("gestures", *arguments)
+    assert code
+    assert len(err) == 1
+    assert said in err[0]

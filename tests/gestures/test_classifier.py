@@ -1,0 +1,103 @@
+"""The shipped classifier on posed hands, and what it does with hands that it cannot tell."""
+
+import numpy as np
+import pytest
+
+from sonjit.errors import InputError
+from sonjit.gestures import GESTURES, gesture_of
+from sonjit.gestures.classifier import NONE, SHAPES, GestureClassifier, directed, features_of
+from sonjit.gestures.features import FEATURES, gesture_features
+from sonjit.results import Hand
+from sonjit.training.gestures.data import POSES
+
+MEDIAPIPE = {"Closed_Fist", "Open_Palm", "Pointing_Up", "Thumb_Down", "Thumb_Up", "Victory", "ILoveYou"}
+
+
+TOO_EXACT = {"flat_out", "flat", "rigid", "slack_open"}
+"""Poses that are only told where the hand network has found them: it never finds them so flat."""
+
+
+def test_names_are_mediapipes_and_more():
+    assert set(GESTURES) > MEDIAPIPE
+    assert len(set(GESTURES)) == len(GESTURES) == 20
+    assert NONE not in GESTURES
+    assert set(POSES) == {*SHAPES} - {NONE}
+
+
+@pytest.mark.parametrize("side", ["Left", "Right"])
+def test_features_know_neither_place_nor_size_nor_side_nor_turn(side, posed):
+    (plain,) = features_of([posed("victory", side)])
+    assert plain.shape == (FEATURES,)
+    hand = posed("victory", side, roll_deg=130)
+    hand.keypoints = hand.keypoints * 3 + np.float32([40, -7, 0])
+    np.testing.assert_allclose(features_of([hand])[0], plain, atol=1e-4)
+    other = "Left" if side == "Right" else "Right"
+    mirror = np.float32([-1, 1, 1])
+    hand = posed("victory", side)
+    mirrored = Hand(other, 1.0, hand.keypoints * mirror, hand.keypoints_3d * mirror)
+    np.testing.assert_allclose(features_of([mirrored])[0], plain, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("roll_deg", [0, 180])
+@pytest.mark.parametrize("side", ["Left", "Right"])
+def test_poses_are_told_whichever_way_the_hand_points(side, roll_deg, posed):
+    wrong = {}
+    for shape, poses in POSES.items():
+        for pose in poses:
+            hand = posed(pose, side, roll_deg)
+            told, wanted = gesture_of(hand), directed(shape, hand.keypoints)
+            if (told.name if told else None) != wanted:
+                wrong[pose] = told
+    assert set(wrong) <= TOO_EXACT, wrong
+
+
+def test_ordinary_hands_make_no_gesture(posed):
+    told = {pose: gesture_of(posed(pose)) for pose in ("relaxed", "half", "claw", "cup", "middle_tip", "beak", "hold")}
+    assert not any(told.values()), told
+
+
+@pytest.mark.parametrize(
+    ("roll_deg", "name"), [(0, "Up"), (40, "Up"), (90, "Right"), (180, "Down"), (-90, "Left"), (-140, "Down")]
+)
+def test_a_direction_is_that_in_the_image(roll_deg, name, posed):
+    assert directed("Pointing", posed("point", roll_deg=roll_deg).keypoints) == f"Pointing_{name}"
+
+
+def test_a_thumb_to_the_side_and_a_finger_to_the_camera_say_nothing():
+    points = np.zeros((21, 3), np.float32)
+    points[4], points[8] = (50, 3, 0), (3, -3, -50)
+    assert directed("Thumb", points) is None
+    assert directed("Pointing", points) is None
+    points[4] = (20, 40, 0)
+    assert directed("Thumb", points) == "Thumb_Down"
+
+
+def test_unknown_or_coinciding_keypoints_make_no_gesture(posed):
+    hand = posed("open")
+    hand.keypoints_3d = np.full((21, 3), np.nan, np.float32)
+    assert gesture_of(hand) is None
+    hand.keypoints_3d = np.zeros((21, 3), np.float32)
+    assert gesture_of(hand) is None
+
+
+def test_points_of_something_else_are_refused():
+    with pytest.raises(InputError, match=r"\(N, 21, 3\)"):
+        gesture_features(np.zeros((1, 33, 3)), np.zeros((1, 33, 3)), np.array([True]))
+
+
+def test_probabilities_are_of_all_shapes_and_sum_to_one():
+    rng = np.random.default_rng(0)
+    sizes = {
+        "weights_0": (FEATURES, 8),
+        "bias_0": 8,
+        "weights_1": (8, 4),
+        "bias_1": 4,
+        "weights_2": (4, 7),
+        "bias_2": 7,
+    }
+    weights = {name: rng.normal(size=size) for name, size in sizes.items()}
+    classifier = GestureClassifier(weights | {"shape": np.array([3, 3, 1, 0, 2, 0, 0]), "whitening": np.eye(4)})
+    found = classifier.probabilities(rng.normal(size=(5, FEATURES)))
+    assert found.shape == (5, len(SHAPES))
+    np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)

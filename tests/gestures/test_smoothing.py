@@ -1,0 +1,86 @@
+"""Gestures that change only once another has been clearly ahead for a while."""
+
+import numpy as np
+import pytest
+
+from sonjit.errors import InputError
+from sonjit.gestures import Gesture, GestureSmoother, gesture_of, smoothing
+from sonjit.results import Hand
+
+
+def run(names, fps=30, **options):
+    smoother = GestureSmoother(**options)
+    told = [smoother.update(1, name and Gesture(name, 1.0), i / fps) for i, name in enumerate(names)]
+    return [one and one.name for one in told]
+
+
+@pytest.mark.parametrize("fps", [15, 30, 60, 120])
+def test_change_takes_the_stated_time(fps):
+    names = run(["open"] * fps + ["fist"] * fps, fps)
+    assert names[:fps] == ["open"] * fps
+    assert abs((names.index("fist") - fps + 1) / fps - 0.15) <= 1 / fps
+
+
+def test_odd_frames_change_nothing():
+    names = ["open"] * 300
+    names[7::10] = ["fist"] * len(names[7::10])
+    assert set(run(names)) == {"open"}
+    assert len(set(run(["open", "open", "fist"] * 100)[30:])) == 1
+
+
+def hand(id=None):
+    points = np.random.default_rng(id or 0).normal(size=(21, 3)).astype(np.float32)
+    return Hand("Left", 1.0, points, points, id=id)
+
+
+def test_hands_do_not_mix_and_are_forgotten(monkeypatch):
+    monkeypatch.setattr(smoothing, "gesture_of", lambda one: Gesture("fist" if one.id == 1 else "open", 1.0))
+    smoother = GestureSmoother(forget_s=0.5)
+    for i in range(30):
+        assert [g.name for g in smoother([hand(1), hand(2)], i / 30)] == ["fist", "open"]
+    smoother([hand(1)], 2.0)
+    assert len(smoother) == 1
+    for id in range(3, 5000):
+        smoother.update(id, Gesture("open", 1.0), 2 + id * 0.05)
+    assert len(smoother) <= 11
+    smoother.reset()
+    assert len(smoother) == 0
+
+
+def test_hand_without_id_is_its_own(monkeypatch):
+    told = [Gesture("fist", 0.7), None]
+    monkeypatch.setattr(smoothing, "gesture_of", lambda _: told.pop(0))
+    smoother = GestureSmoother()
+    assert smoother([hand(), hand()], 0.0) == [Gesture("fist", 0.7), None]
+    assert len(smoother) == 0
+
+
+def test_a_gesture_ends_when_there_is_none_for_a_while():
+    names = run(["fist"] * 30 + [None] * 30)
+    assert names[:30] == ["fist"] * 30
+    assert abs((names.index(None) - 29) / 30 - 0.15) <= 1 / 30
+
+
+def test_wrong_calls_are_told():
+    with pytest.raises(InputError, match="settle_s"):
+        GestureSmoother(settle_s=0)
+    smoother = GestureSmoother()
+    smoother.update(1, Gesture("open", 1.0), 1.0)
+    with pytest.raises(InputError, match="backwards"):
+        smoother.update(1, Gesture("open", 1.0), 0.5)
+
+
+@pytest.mark.slow
+def test_gestures_of_the_demo_clip(hands, demo_clip):
+    """Frames in the middle of plain stretches of the clip."""
+    _, frames, _ = demo_clip
+    wanted = {50: {"Right": "Pointing_Up"}, 80: {"Right": "Victory"}, 110: {"Right": "Three", "Left": "Open_Palm"}}
+    wanted |= {137: {"Left": "Closed_Fist"}, 240: {"Left": "ILoveYou"}, 280: {"Left": "Pointing_Up"}}
+    detector = hands(max_instances=2)
+    for index, frame in enumerate(frames[:281]):
+        found = detector.detect(frame, time=index / 30)
+        for hand in found:
+            if name := wanted.get(index, {}).get(hand.handedness):
+                gesture = gesture_of(hand)
+                assert gesture is not None, (index, name)
+                assert gesture.name == name, index

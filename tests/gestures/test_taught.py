@@ -1,0 +1,68 @@
+"""Gestures that are taught by a few examples, and how they are told apart."""
+
+import numpy as np
+import pytest
+
+from sonjit.errors import InputError
+from sonjit.gestures import GestureRecording, TaughtGestures
+from sonjit.gestures.taught import confusion
+
+TAUGHT = ("claw", "vulcan", "beak")
+
+
+@pytest.fixture(scope="module")
+def recordings(posed):
+    """Of each pose one recording by each of two people."""
+    return [
+        GestureRecording.of(name, hands_of(posed, name, 10 * person + number))
+        for person in (1, 2)
+        for number, name in enumerate(TAUGHT)
+    ]
+
+
+def hands_of(posed, name, seed, count=10):
+    rng = np.random.default_rng(seed)
+    return [posed(name, rng.choice(["Left", "Right"]), rng.normal(0, 20), rng.normal(0, 15), rng) for _ in range(count)]
+
+
+def test_ten_examples_by_two_people_teach_a_third_ones(recordings, posed):
+    taught = TaughtGestures.learn(recordings)
+    told = {name: [taught(hand) for hand in hands_of(posed, name, 99)] for name in TAUGHT}
+    right = [one is not None and one.name == name for name, all_told in told.items() for one in all_told]
+    assert np.mean(right) >= 0.9, told
+    others = [taught(hand) for name in ("fist", "ily", "thumb_up") for hand in hands_of(posed, name, 98)]
+    assert np.mean([one is None for one in others]) >= 0.9, others
+
+
+def test_confusion_leaves_each_recording_out(recordings):
+    names, counts = confusion(recordings)
+    assert names == TAUGHT
+    assert counts.shape == (3, 4)
+    assert counts.sum(1).tolist() == [20, 20, 20]
+    assert np.trace(counts[:, :3]) >= 0.8 * counts.sum()
+    with pytest.raises(InputError, match="claw has but one recording"):
+        confusion(recordings[:1])
+
+
+def test_files_are_small_and_give_the_same(recordings, tmp_path):
+    taught = TaughtGestures.learn(recordings)
+    taught.save(tmp_path / "mine.npz")
+    recordings[0].save(tmp_path / "claw.npz")
+    assert (tmp_path / "mine.npz").stat().st_size < 4000
+    assert (tmp_path / "claw.npz").stat().st_size < 8000
+    places = GestureRecording.load(tmp_path / "claw.npz").embedding()
+    again = TaughtGestures.load(tmp_path / "mine.npz").tell(places)
+    assert [one and one.name for one in again] == [one and one.name for one in taught.tell(places)]
+
+
+def test_files_of_something_else_are_refused(tmp_path):
+    other = tmp_path / "other.npz"
+    other.write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"other\.npz: no recording"):
+        GestureRecording.load(other)
+    with pytest.raises(InputError, match=r"other\.npz: no gestures"):
+        TaughtGestures.load(other)
+    with pytest.raises(InputError, match="no gesture to learn"):
+        TaughtGestures.learn([])
+    with pytest.raises(InputError, match="no hand to learn from"):
+        GestureRecording.of("fist", [])
