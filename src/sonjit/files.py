@@ -14,11 +14,13 @@ import secrets
 import shutil
 import tempfile
 import weakref
+import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self, TextIO
+from typing import TYPE_CHECKING, Any, Final, Self, TextIO
 
 from sonjit.errors import InputError, JobError
 
@@ -30,6 +32,8 @@ except ImportError:  # Windows
 if TYPE_CHECKING:
     from collections.abc import Generator
     from types import TracebackType
+
+    from numpy.typing import NDArray
 
 _LOG = logging.getLogger(__name__)
 
@@ -287,6 +291,24 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a whole text file in UTF-8 or none, see `atomic_file`."""
     write_bytes(path, text.encode())
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of an `.npz` file by name; pickles in it are not read.
+
+    Raises:
+        InputError: it is missing, damaged or another file.
+    """
+    import numpy as np
+
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, TypeError, RuntimeError, MemoryError) as error:
+        first = (str(error) or type(error).__name__).splitlines()[0][:120]
+        raise InputError(f"{path} is damaged or no .npz file of plain arrays ({first})") from None
 
 
 def append_line(path: Path, line: str) -> None:

@@ -48,7 +48,7 @@ def test_hands_of_an_image_are_recorded(sonjit, photo, weights, tmp_path):
         (("record", "a/b", "x.jpg", "--to", "mine"), "name a gesture by letters"),
         (("record", "a", "x.jpg", "--to", "mine", "--samples", "0"), "--samples 0"),
         (("train", "nothing", "--out", "x.npz"), "nothing: no recordings"),
-        (("list", "nothing.npz"), "nothing.npz: no gestures"),
+        (("list", "nothing.npz"), "nothing.npz cannot be read: No such file"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_a_line(sonjit, arguments, said, tmp_path, monkeypatch):

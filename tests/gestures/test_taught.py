@@ -55,9 +55,20 @@ def test_files_are_small_and_give_the_same(recordings, tmp_path):
     assert [one and one.name for one in again] == [one and one.name for one in taught.tell(places)]
 
 
+@pytest.mark.parametrize("load", [GestureRecording.load, TaughtGestures.load])
+def test_damaged_files_are_refused(load, recordings, tmp_path):
+    file = tmp_path / "mine.npz"
+    TaughtGestures.learn(recordings).save(file)
+    whole = file.read_bytes()
+    for damaged in (b"", b"nothing", whole[:-40], whole[:60] + bytes(20) + whole[80:]):
+        file.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"mine\.npz is damaged or no \.npz file"):
+            load(file)
+
+
 def test_files_of_something_else_are_refused(tmp_path):
     other = tmp_path / "other.npz"
-    other.write_bytes(b"nothing")
+    np.savez(other, points=np.zeros(3))
     with pytest.raises(InputError, match=r"other\.npz: no recording"):
         GestureRecording.load(other)
     with pytest.raises(InputError, match=r"other\.npz: no gestures"):

@@ -113,9 +113,7 @@ def test(recordings: Path) -> None:
     for name, row in zip(names, counts.tolist(), strict=True):
         table.add_row(name, *map(str, row))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
-    right = sum(
-        int(row[-1 if name == "None" else index]) for index, (name, row) in enumerate(zip(names, counts, strict=True))
-    )
+    right = int(counts.trace())
     sys.stdout.write(f"right: {right} of {counts.sum()} ({right / counts.sum():.1%})\n")
 
 

@@ -14,6 +14,7 @@ from sonjit.errors import InputError
 from sonjit.evaluation.detector_models import predictions_from_results
 from sonjit.evaluation.images import image_number
 from sonjit.evaluation.predictions import Prediction
+from sonjit.files import read_arrays
 from sonjit.media import load_frames
 from sonjit.results import RESULT_TYPES
 
@@ -97,11 +98,7 @@ class PredictionsModel:
 
 
 def _from_arrays(path: Path) -> dict[str, list[Prediction]]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in file.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} is no .npz file of plain arrays, or it is damaged ({error})") from None
+    arrays = read_arrays(path)
     if "id" not in arrays or arrays["id"].ndim != 1:
         raise InputError(f"{path}: needs id (N,), the name of each row's sample; it holds {_list(arrays)}")
     if unknown := arrays.keys() - _ARRAYS.keys() - {"id", "placed"}:

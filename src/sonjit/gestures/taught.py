@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.files import atomic_file
+from sonjit.files import atomic_file, read_arrays
 from sonjit.gestures.classifier import load_gestures
 from sonjit.gestures.features import KEYPOINTS, aligned, gesture_features
 from sonjit.results import Gesture
@@ -57,11 +57,10 @@ class GestureRecording:
         Raises:
             InputError: the file is no recording.
         """
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                name, points = str(arrays["name"]), arrays["points"]
-        except (OSError, KeyError, ValueError):
-            raise InputError(f"{path}: no recording of a gesture; sonjit gestures record makes one") from None
+        arrays = read_arrays(path)
+        if not arrays.keys() >= {"name", "points"}:
+            raise InputError(f"{path}: no recording of a gesture; sonjit gestures record makes one")
+        name, points = str(arrays["name"]), arrays["points"]
         if points.ndim != 4 or points.shape[1:] != (2, KEYPOINTS, 3) or not len(points):
             raise InputError(f"{path}: holds points {points.shape}, not (N, 2, {KEYPOINTS}, 3)")
         return cls(name, points)
@@ -118,11 +117,10 @@ class TaughtGestures:
         Raises:
             InputError: the file holds no gestures.
         """
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                names, means, reaches = tuple(map(str, arrays["names"])), arrays["means"], arrays["reaches"]
-        except (OSError, KeyError, ValueError):
-            raise InputError(f"{path}: no gestures that were taught; sonjit gestures train makes them") from None
+        arrays = read_arrays(path)
+        if not arrays.keys() >= {"names", "means", "reaches"} or arrays["names"].ndim != 1:
+            raise InputError(f"{path}: no gestures that were taught; sonjit gestures train makes them")
+        names, means, reaches = tuple(map(str, arrays["names"])), arrays["means"], arrays["reaches"]
         if means.shape != (len(names), load_gestures().width) or reaches.shape != (len(names),):
             raise InputError(f"{path}: of another version's classifier; train again from the recordings")
         return cls(names, means.astype(np.float64), reaches.astype(np.float64))

@@ -20,7 +20,7 @@ from sonjit.detectors.create import create_detector
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.detectors.pipeline import Detector
 from sonjit.errors import InputError, SonjitError
-from sonjit.files import atomic_file
+from sonjit.files import atomic_file, read_arrays
 from sonjit.multiview.annotation.project import Project, open_project
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 from sonjit.multiview.triangulation.hands import ViewDetections, associate, near_px
@@ -86,10 +86,10 @@ def load_detections(path: Path) -> ChunkDetections:
         InputError: it is damaged.
     """
     try:
-        with np.load(path) as file:
-            lines: list[str] = file["problems"].tolist()
-            return ChunkDetections(file["frames"], file["points_px"], file["confidence"], tuple(lines))
-    except (OSError, ValueError, KeyError) as error:
+        file = read_arrays(path)
+        lines: list[str] = file["problems"].tolist()
+        return ChunkDetections(file["frames"], file["points_px"], file["confidence"], tuple(lines))
+    except (InputError, KeyError) as error:
         raise InputError(f"{path} is damaged ({error}): delete it, and the next run writes it again") from None
 
 

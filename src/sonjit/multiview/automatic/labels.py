@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sonjit.arrays import BoolArray, FloatArray, Image, IntArray
 from sonjit.errors import InputError
-from sonjit.files import atomic_file
+from sonjit.files import atomic_file, read_arrays
 from sonjit.multiview.annotation.marks import MACHINE, Mark
 from sonjit.multiview.automatic.detection import ChunkDetections
 from sonjit.multiview.automatic.learning import Offsets, human_joints
@@ -144,9 +144,9 @@ def load_labels(path: Path) -> Labels:
         InputError: it is damaged.
     """
     try:
-        with np.load(path) as file:
-            return Labels(**{name: file[name] for name in Labels.__dataclass_fields__})
-    except (OSError, ValueError, KeyError) as error:
+        file = read_arrays(path)
+        return Labels(**{name: file[name] for name in Labels.__dataclass_fields__})
+    except (InputError, KeyError) as error:
         raise InputError(f"{path} is damaged ({error}): delete it, and run sonjit annotate auto again") from None
 
 
