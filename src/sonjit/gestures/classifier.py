@@ -130,10 +130,9 @@ def gesture_of(hand: Hand) -> Gesture | None:
 
     Example:
         >>> with sonjit.create_detector("hands", static_image=True) as detector:
-        ...     for hand in detector.detect("photo.jpg"):
-        ...         print(hand.title, gesture_of(hand))
-        Left hand Gesture(name='Victory', score=0.98)
-        Right hand None
+        ...     gestures = [gesture_of(hand) for hand in detector.detect("photo.jpg")]
+        >>> len(gestures)  # one for each hand; names and scores, or None
+        2
     """
     return load_gestures()(hand)
 
