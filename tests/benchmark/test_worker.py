@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from sonjit.benchmark import CASES, worker
-from sonjit.benchmark.cases import save_clip
+from sonjit.benchmark.cases import save_bundle, save_clip
 from sonjit.benchmark.run import METRICS, benchmark, run_python
+from sonjit.benchmark.tasks import Tasks
 from sonjit.benchmark.worker import Clip, Sonjit, run_job
 from sonjit.errors import InputError, JobError
 from sonjit.weights import find_weight
@@ -146,6 +147,21 @@ def test_worker_measures_every_kind(case, tmp_path):
     outcome = run_job(job(tmp_path / "grey.npy", **asdict(case)), worker)
     assert outcome["precision"] == "f32"
     assert (outcome["bare_ms"] is None) == (case.kind == "holistic")
+
+
+@pytest.mark.usefixtures("needs_weights")
+def test_tasks_are_measured_as_libraries_are(clip, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "worker", worker)  # the script imports it from beside itself
+    bundle = tmp_path / "hand_landmarker.task"
+    save_bundle(bundle.name, bundle)
+    library = Tasks("sonjit.compat.mediapipe")
+    outcome = run_job(job(clip, bundle=str(bundle), max_instances=2), library)
+    assert outcome["found"] == {"1": COUNT}
+    assert outcome["precision"] == library.extras(job(clip), np.zeros(0))["precision"]
+    frame = np.load(clip)[0]
+    (hand,) = library.describe(library.detect(frame), frame)
+    assert np.shape(hand["xy"]) == (21, 2)
+    assert hand["handedness"] in ("Left", "Right")
 
 
 @pytest.mark.parametrize("script", ["worker", "peer_mediapipe", "tasks"])

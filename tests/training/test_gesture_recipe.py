@@ -5,11 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sonjit.errors import InputError
+from sonjit.cli import main
+from sonjit.errors import InputError, SonjitError
 from sonjit.gestures.classifier import GestureClassifier
 from sonjit.gestures.features import aligned
+from sonjit.hand_models.rig_files import load_rig
+from sonjit.synthesis.render.opengl import renderer_name
 from sonjit.synthesis.scene.gestures import gestures
-from sonjit.training.gestures.data import POSES, PosedHands
+from sonjit.training.gestures.data import POSES, PosedHands, posed_hands
 from sonjit.training.gestures.poses import posed_joints
 from sonjit.training.gestures.train import GestureSettings, calibrated, gesture_metrics, train_network, whitened
 
@@ -41,6 +44,29 @@ def test_poses_are_learned_and_probabilities_calibrated():
     assert {"right_None", "right_Victory", "right_OK"} < set(metrics)
     places = classifier.place(held_out.features())
     assert places.shape == (30, classifier.width) == (30, 8)
+
+
+@pytest.mark.slow
+def test_hands_are_found_in_rendered_folders(tmp_path, weights):
+    try:
+        renderer_name()
+        load_rig("Right"), load_rig("Left")
+    except SonjitError as error:
+        pytest.skip(str(error))
+    rendered, found = tmp_path / "rendered", tmp_path / "found.npz"
+    settings = ("gesture=open,victory", "hands=1", "held=none", "occluders=0", "cut=0", "distance=0.25..0.4")
+    settings += ("background=plain", "person=800..999")
+    asked = [part for one in settings for part in ("--set", one)]
+    assert main(["synth", str(rendered), "--count", "4", "--seed", "301", *asked]) == 0
+    hands = posed_hands(rendered, 2)
+    assert 2 <= len(hands) <= 8
+    assert set(hands.pose.tolist()) <= {"open", "victory"}
+    apart = np.linalg.norm(hands.keypoints[..., :2] - hands.true_keypoints[..., :2], axis=-1).mean(1)
+    assert (apart < 0.3 * np.ptp(hands.true_keypoints[..., :2], axis=1).max(1)).all()
+    hands.save(found)
+    twice = PosedHands.joined([PosedHands.load(found), hands])
+    assert len(twice) == 2 * len(hands)
+    assert len(np.unique(twice.image)) == 2 * len(np.unique(hands.image))
 
 
 def test_free_poses_that_are_nearly_gestures_are_left_out():
