@@ -87,9 +87,9 @@ def train(recordings: Path, *, out: Annotated[Path, Parameter(name="--out")]) ->
         recordings: The folder.
         out: The file to write, of a few kB.
     """
-    from sonjit.gestures import TaughtGestures
+    from sonjit.gestures import CustomGestures
 
-    taught = TaughtGestures.learn(_load(recordings))
+    taught = CustomGestures.learn(_load(recordings))
     taught.save(out)
     sys.stdout.write(f"{', '.join(taught.names)} in {out}\n")
 
@@ -106,7 +106,7 @@ def test(recordings: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from sonjit.gestures.taught import confusion
+    from sonjit.gestures.custom import confusion
 
     names, counts = confusion(_load(recordings))
     table = Table("is, told as", *names, "nothing", box=None, header_style="bold", pad_edge=False)
@@ -126,7 +126,7 @@ def list_gestures(source: Path | None = None) -> None:
     Args:
         source: The folder or file; without one the gestures that come with Sonjit.
     """
-    from sonjit.gestures import GESTURES, TaughtGestures
+    from sonjit.gestures import GESTURES, CustomGestures
 
     if source is None:
         lines = list(GESTURES)
@@ -136,7 +136,7 @@ def list_gestures(source: Path | None = None) -> None:
         own = {name: [len(one.points) for one in recordings if one.name == name] for name in names}
         lines = [f"{name}: {sum(counts)} hands in {len(counts)} recordings" for name, counts in own.items()]
     else:
-        lines = list(TaughtGestures.load(source).names)
+        lines = list(CustomGestures.load(source).names)
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 

@@ -1,11 +1,11 @@
-"""Gestures that are taught by a few examples, and how they are told apart."""
+"""Custom gestures, learned from a few examples, and how they are told apart."""
 
 import numpy as np
 import pytest
 
 from sonjit.errors import InputError
-from sonjit.gestures import GestureRecording, TaughtGestures
-from sonjit.gestures.taught import confusion
+from sonjit.gestures import CustomGestures, GestureRecording
+from sonjit.gestures.custom import confusion
 
 TAUGHT = ("claw", "vulcan", "beak")
 
@@ -26,7 +26,7 @@ def hands_of(posed, name, seed, count=10):
 
 
 def test_ten_examples_by_two_people_teach_a_third_ones(recordings, posed):
-    taught = TaughtGestures.learn(recordings)
+    taught = CustomGestures.learn(recordings)
     told = {name: [taught(hand) for hand in hands_of(posed, name, 99)] for name in TAUGHT}
     right = [one is not None and one.name == name for name, all_told in told.items() for one in all_told]
     assert np.mean(right) >= 0.9, told
@@ -45,20 +45,20 @@ def test_confusion_leaves_each_recording_out(recordings):
 
 
 def test_files_are_small_and_give_the_same(recordings, tmp_path):
-    taught = TaughtGestures.learn(recordings)
+    taught = CustomGestures.learn(recordings)
     taught.save(tmp_path / "mine.npz")
     recordings[0].save(tmp_path / "claw.npz")
     assert (tmp_path / "mine.npz").stat().st_size < 4000
     assert (tmp_path / "claw.npz").stat().st_size < 8000
     places = GestureRecording.load(tmp_path / "claw.npz").embedding()
-    again = TaughtGestures.load(tmp_path / "mine.npz").tell(places)
+    again = CustomGestures.load(tmp_path / "mine.npz").tell(places)
     assert [one and one.name for one in again] == [one and one.name for one in taught.tell(places)]
 
 
-@pytest.mark.parametrize("load", [GestureRecording.load, TaughtGestures.load])
+@pytest.mark.parametrize("load", [GestureRecording.load, CustomGestures.load])
 def test_damaged_files_are_refused(load, recordings, tmp_path):
     file = tmp_path / "mine.npz"
-    TaughtGestures.learn(recordings).save(file)
+    CustomGestures.learn(recordings).save(file)
     whole = file.read_bytes()
     for damaged in (b"", b"nothing", whole[:-40], whole[:60] + bytes(20) + whole[80:]):
         file.write_bytes(damaged)
@@ -71,9 +71,9 @@ def test_files_of_something_else_are_refused(tmp_path):
     np.savez(other, points=np.zeros(3))
     with pytest.raises(InputError, match=r"other\.npz: no recording"):
         GestureRecording.load(other)
-    with pytest.raises(InputError, match=r"other\.npz: no gestures"):
-        TaughtGestures.load(other)
+    with pytest.raises(InputError, match=r"other\.npz: no custom gestures"):
+        CustomGestures.load(other)
     with pytest.raises(InputError, match="no gesture to learn"):
-        TaughtGestures.learn([])
+        CustomGestures.learn([])
     with pytest.raises(InputError, match="no hand to learn from"):
         GestureRecording.of("fist", [])

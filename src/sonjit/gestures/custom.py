@@ -1,4 +1,4 @@
-"""Gestures taught by a few examples: the nearest class mean in the embedding of the shipped classifier."""
+"""Custom gestures, learned from a few examples: the nearest class mean in the embedding of the shipped classifier."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class GestureRecording:
 
 
 @dataclass(frozen=True, eq=False)
-class TaughtGestures:
+class CustomGestures:
     """What was learned from recordings.
 
     Attributes:
@@ -119,7 +119,7 @@ class TaughtGestures:
         """
         arrays = read_arrays(path)
         if not arrays.keys() >= {"names", "means", "reaches"} or arrays["names"].ndim != 1:
-            raise InputError(f"{path}: no gestures that were taught; sonjit gestures train makes them")
+            raise InputError(f"{path}: no custom gestures; sonjit gestures train makes them")
         names, means, reaches = tuple(map(str, arrays["names"])), arrays["means"], arrays["reaches"]
         if means.shape != (len(names), load_gestures().width) or reaches.shape != (len(names),):
             raise InputError(f"{path}: of another version's classifier; train again from the recordings")
@@ -148,7 +148,7 @@ class TaughtGestures:
         return told
 
     def __call__(self, hand: Hand) -> Gesture | None:
-        """The taught gesture that a hand makes, or None."""
+        """The custom gesture that a hand makes, or None."""
         return self.tell(GestureRecording.of("", [hand]).embedding())[0]
 
 
@@ -164,7 +164,7 @@ def confusion(recordings: Sequence[GestureRecording]) -> tuple[tuple[str, ...], 
             raise InputError(f"{name} has but one recording: record it a second time, another day or by someone else")
     counts = np.zeros((len(names), len(names) + 1), np.int64)
     for left_out in recordings:
-        taught = TaughtGestures.learn([one for one in recordings if one is not left_out])
+        taught = CustomGestures.learn([one for one in recordings if one is not left_out])
         told = taught.tell(left_out.embedding())
         columns = [len(names) if one is None else names.index(one.name) for one in told]
         np.add.at(counts, (names.index(left_out.name), columns), 1)
