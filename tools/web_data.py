@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sonjit.detectors import observations, pipeline, tracking
-from sonjit.detectors.kinds import KINDS, body, face, hands, options_of
+from sonjit.detectors.kinds import KINDS, body, face, hands, holistic, options_of
 from sonjit.detectors.search import finds, stream_finders, streams
 from sonjit.detectors.smoothing import OneEuro
+from sonjit.server.kinds import IN_PAGES
 from sonjit.skeletons import face_regions
 from sonjit.weights.catalog import find_record
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from sonjit.detectors.ssd import AnchorGrid
 
 FILE = Path(__file__).parents[1] / "web" / "src" / "data.json"
-IN_THE_BROWSER = ("hands", "face", "body")
-"""Kinds that `web/` runs."""
 GRIDS = {
     "palm": hands.PALM_GRID,
     "face-short": face.SHORT_GRID,
@@ -41,9 +40,9 @@ GRIDS = {
 
 def data() -> dict[str, Any]:
     """All of it."""
-    kinds = {name: _kind(KINDS[name]) for name in IN_THE_BROWSER}
+    kinds = {name: _kind(KINDS[name]) for name in IN_PAGES}
     weights = {name for kind in kinds.values() for model in kind["models"].values() for name in model.values()}
-    modules = (observations, tracking, pipeline, hands, face, face_regions, body, finds, streams)
+    modules = (observations, tracking, pipeline, hands, face, face_regions, body, holistic, finds, streams)
     return {
         "constants": {module.__name__.rpartition(".")[2]: _constants(module) for module in modules},
         "finders": {"hands": _finder(stream_finders.HandFinder)},

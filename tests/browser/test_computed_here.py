@@ -1,5 +1,7 @@
 """The live app's choice who computes: the server or the page itself, from the same settings, with the same results."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -34,7 +36,6 @@ def test_the_page_finds_what_the_server_finds(page, photo, tmp_path):
     page.choose("here", "page")
     page.wait(lambda: page.latest.get("hands") and not page.latest["hands"][0]["measures"], "hands of the page", 60)
     found = page.latest["hands"]
-    assert not page["detector-holistic"].find_element("xpath", "..").is_displayed()
     assert "thorough" not in run(
         page.browser, "return [...document.getElementById('option-search')].map((one) => one.value)"
     )
@@ -47,7 +48,29 @@ def test_the_page_finds_what_the_server_finds(page, photo, tmp_path):
     assert any(name.endswith("/engine/sonjit-web.js") for name in requests)
     page.choose("here", "server")
     page.wait(lambda: page.latest.get("hands") and page.latest["hands"][0]["measures"], "hands of the server", 60)
-    assert page["detector-holistic"].find_element("xpath", "..").is_displayed()
+    page.stop()
+
+
+@pytest.mark.golden
+def test_whole_people_are_found_and_drawn(page, data, golden_frames, tmp_path):
+    file = data / "goldens" / "mediapipe" / "pose.pose_squats.track.lite.json"
+    if not file.is_file():
+        pytest.skip(f"no {file.name} in {data}")
+    rgb = next(golden_frames(file, json.loads(file.read_text("utf-8")))[1])
+    cv2.imwrite(str(tmp_path / "person.png"), rgb[..., ::-1])
+    page.choose("here", "page")
+    page.tick("detector-hands", on=False)
+    page.tick("detector-holistic")
+    page.choose("model-holistic", "lite")
+    page.upload("source-file", tmp_path / "person.png")
+    page.wait(lambda: page.latest.get("people") and page.ink, "a whole person", 60)
+    (person,) = page.latest["people"]
+    parts = {"body": "body_blazepose33", "face": "face_mediapipe468"}
+    parts |= dict.fromkeys(("leftHand", "rightHand"), "hand_mediapipe21")
+    assert {name: person[name]["skeleton"] for name in parts} == parts
+    for name in parts:
+        points = [[point["x"], point["y"]] for point in person[name]["keypoints"][:9]]
+        assert any(page.painted_at(points, rgb.shape[1], rgb.shape[0])), name
     page.stop()
 
 

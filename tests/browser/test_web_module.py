@@ -57,10 +57,10 @@ def page(browser, site, module):
 
 @pytest.fixture(scope="session")
 def all_networks(module):
-    """Skip where the networks of faces or bodies are not on this machine."""
+    """Skip where networks of faces, bodies or people are not on this machine."""
     for weight in json.loads((WEB / "src" / "data.json").read_text("utf-8"))["weights"].values():
         if f"models/{weight['file']}" not in module:
-            pytest.skip(f"{weight['file']} is not there; type: sonjit models pull face body")
+            pytest.skip(f"{weight['file']} is not there; type: sonjit models pull face body holistic")
 
 
 def golden(name):
@@ -242,6 +242,48 @@ def test_faces_and_bodies_tracked_freely_are_as_mediapipe_tracks_them(
     assert np.mean(far) < 1
 
 
+PARTS = ("body", "leftHand", "rightHand", "face")
+
+
+@pytest.mark.slow
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("name", "call", "options"),
+    [
+        ("pose.pose_squats.track.lite", "track", {"model": "lite", "smoothing": "one_euro"}),
+        ("pose.pose.static.full", "detect", {"mirrored": True, "flip_horizontal": True}),
+    ],
+)
+def test_people_are_as_python_finds_them(page, all_networks, show, data, golden_frames, name, call, options):
+    """Bodies with their own hands and faces, also where hands are carried from frame to frame."""
+    file = data / "goldens" / "mediapipe" / f"{name}.json"
+    if not file.is_file():
+        pytest.skip(f"no {file.name} in {data}")
+    images = islice(golden_frames(file, json.loads(file.read_text("utf-8")))[1], 3)
+    frames = [np.ascontiguousarray(rgb[::2, ::2]) for rgb in images]
+    found = run(page, TRACK, "holistic", [show(rgb) for rgb in frames], options, call)
+    with sonjit.create_detector("holistic", static_image=call == "detect", search="fast", **options) as detector:
+        expected = [
+            [one.to_dict(full=True) for one in detector.detect(rgb, time=i / 30)] for i, rgb in enumerate(frames)
+        ]
+    assert [len(people) for people in found] == [len(people) for people in expected]
+    pairs = [pair for people in zip(found, expected, strict=True) for pair in zip(*people, strict=True)]
+    assert all(any(theirs[part] for _, theirs in pairs) for part in PARTS)
+    for ours, theirs in pairs:
+        assert ours.keys() == theirs.keys()
+        assert ours["id"] == theirs["id"]
+        for part in PARTS:
+            assert (ours[part] is None) == (theirs[part] is None), part
+            if theirs[part]:
+                assert ours[part].keys() == theirs[part].keys()
+                assert [ours[part].get(key) for key in ("id", "handedness")] == [
+                    theirs[part].get(key) for key in ("id", "handedness")
+                ]
+                points = [[point["x"], point["y"]] for point in theirs[part]["keypoints"]]
+                assert distances([ours[part]], [points])[0] < 1
+                assert ours[part]["box"] == pytest.approx(theirs[part]["box"], abs=4)
+
+
 @pytest.mark.slow
 def test_masks_are_as_python_gives_them(page, all_networks, show, demo_clip):
     """Smoothed over time, of what looks like a body in the clip."""
@@ -283,7 +325,7 @@ def test_frames_that_come_too_fast_are_dropped(page, show, demo_clip):
     ("call", "says"),
     [
         ("kit.createDetector('MoveNet')", "unknown model .* known: MediaPipeHands"),
-        ("kit.LocalDetector.create('holistic')", 'unknown kind "holistic"; in the browser: body, face, hands'),
+        ("kit.LocalDetector.create('poses')", 'unknown kind "poses"; in the browser: body, face, hands, holistic'),
         ("kit.LocalDetector.create('face', {search: 'auto'})", 'search="auto" runs on a Sonjit server only'),
         ("kit.LocalDetector.create('hands', {visibility: true})", "visibility=true runs on a Sonjit server only"),
         ("kit.createDetector('MediaPipeFaceDetector', {landmarkModelUrl: 'a.tflite'})", "box has no landmark network"),

@@ -11,6 +11,8 @@ from sonjit.server.app import create_app
 from sonjit.server.static_page import write_page
 from sonjit.weights import find_weight
 
+MODELS = {"hands": ["lite"], "face": ["mesh", "box"], "body": ["lite"], "holistic": ["lite"]}
+
 
 @pytest.fixture
 def engine(tmp_path):
@@ -19,19 +21,20 @@ def engine(tmp_path):
     models.mkdir(parents=True)
     (models.parent / "sonjit-web.js").write_text("export {};")
     try:
-        for name in ("face-short", "face-mesh", "palm-lite", "hand-lite"):
+        for name in ("face-short", "face-mesh", "palm-lite", "hand-lite", "pose-detector", "body-lite", "hand-recrop"):
             shutil.copy(find_weight(name), models)
     except SonjitError as error:
-        pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull hands face")
+        pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull hands face body holistic")
     return models.parent
 
 
 def test_a_page_offers_what_its_networks_can_find(engine, tmp_path):
     write_page(tmp_path / "page", engine)
     kinds = json.loads((tmp_path / "page" / "kinds.json").read_text("utf-8"))["kinds"]
-    assert {name: kind["models"] for name, kind in kinds.items()} == {"hands": ["lite"], "face": ["mesh", "box"]}
+    assert {name: kind["models"] for name, kind in kinds.items()} == MODELS
     assert kinds["hands"]["options"]["search"]["enum"] == ["fast", "auto"]
-    assert not {"search", "blendshapes", "transform", "measures"} & kinds["face"]["options"].keys()
+    for name in ("face", "holistic"):
+        assert not {"search", "blendshapes", "transform", "measures"} & kinds[name]["options"].keys()
 
 
 def test_a_server_gives_its_page_the_module(engine, tmp_path):
@@ -39,7 +42,7 @@ def test_a_server_gives_its_page_the_module(engine, tmp_path):
     with TestClient(create_app(engine=engine), "http://127.0.0.1") as client:
         in_page = client.get("/v1/kinds").json()["in_page"]
         module, page = client.get("/engine/sonjit-web.js"), client.get("/")
-    assert {name: kind["models"] for name, kind in in_page.items()} == {"hands": ["lite"], "face": ["mesh", "box"]}
+    assert {name: kind["models"] for name, kind in in_page.items()} == MODELS
     assert module.headers["content-type"].startswith("text/javascript")
     told = [answer.headers["content-security-policy"] for answer in (module, page)]
     assert ["wasm-unsafe-eval" in policy for policy in told] == [True, False]

@@ -128,7 +128,7 @@ export class Bodies implements Kind<BodyObservation, Body> {
     return () => bodySmoother(settings);
   }
 
-  result(observation: BodyObservation, track: Track<BodyObservation> | null): Body {
+  result(_: Pixels, observation: BodyObservation, track: Track<BodyObservation> | null): Body {
     const { score, visibility, presence, mask } = observation;
     const seen = (points: Float32Array) => found(points, skeleton.keypoints).map((point, k) => ({ ...point, score: visibility[k]! }));
     return {

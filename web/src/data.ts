@@ -21,8 +21,8 @@ export interface OptionRecord {
   readonly maximum: number | null;
   readonly help: string;
 }
-/** What a network is for. */
-export type Role = "detector" | "landmark";
+/** What a network is for; the last four are those of a person's hands and face. */
+export type Role = "detector" | "landmark" | "hand" | "recrop" | "face" | "face_detector";
 export interface KindRecord {
   /** Of the results in an answer. */
   readonly list: string;

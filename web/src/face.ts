@@ -67,6 +67,15 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation, Face> {
     return faces.map(({ box, keypoints: [right, left] }) => boxAroundFace(box, right!, left!)); // the person's own right
   }
 
+  /** The box of the best face in a square box around a head, or null. */
+  async findIn(image: Pixels, head: RotatedBox, minScore: number): Promise<RotatedBox | null> {
+    const [face] = await this.#faces.findIn(image, head, minScore);
+    if (!face) return null;
+    const [xs, ys] = [face.keypoints.map(([x]) => x), face.keypoints.map(([, y]) => y)];
+    const corners = [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)] as const;
+    return boxAroundFace(corners, face.keypoints[0]!, face.keypoints[1]!, { scale: OF.AROUND_KEYPOINTS, shift_y: OF.SHIFT_Y });
+  }
+
   /** Landmarks and presence from one box. */
   async observe(image: Pixels, box: RotatedBox): Promise<FaceObservation> {
     cropInto(image, box, this.#landmarks);
@@ -83,22 +92,31 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation, Face> {
   }
 
   /** The next frame's box, from the face as seen. */
-  follow({ observation: { keypoints } }: Track<FaceObservation>): RotatedBox {
+  follow({ observation }: Track<FaceObservation>): RotatedBox {
+    return this.boxAfter(observation);
+  }
+
+  boxAfter({ keypoints }: FaceObservation): RotatedBox {
     const at = (k: number): Point => [keypoints[3 * k]!, keypoints[3 * k + 1]!];
     return boxAroundFace(cornersOf(keypoints), at(OF.RIGHT_CORNER), at(OF.LEFT_CORNER));
   }
 
-  result({ score, keypoints }: FaceObservation, track: Track<FaceObservation> | null): Face {
+  result(_: Pixels, { score, keypoints }: FaceObservation, track: Track<FaceObservation> | null): Face {
     const { keypoints: names } = keypoints.length / 3 === OF.REFINED ? refinedSkeleton : plain;
     return { score, keypoints: found(keypoints, names), box: boxOf(cornersOf(keypoints)), id: track?.id ?? null };
   }
 }
 
 /** Upright around corners, turned to have the line of two points level, and larger. */
-function boxAroundFace([left, top, right, bottom]: Corners, rightEye: Point, leftEye: Point): RotatedBox {
+export function boxAroundFace(
+  [left, top, right, bottom]: Corners,
+  rightEye: Point,
+  leftEye: Point,
+  grown = { scale: OF.BOX_SCALE, shift_y: 0 },
+): RotatedBox {
   const rotation = wrapAngle(-Math.atan2(rightEye[1] - leftEye[1], leftEye[0] - rightEye[0]));
   const face = { cx: (left + right) / 2, cy: (top + bottom) / 2, width: right - left, height: bottom - top, rotation };
-  return squareBox(face, { scale: OF.BOX_SCALE, shift_y: 0 });
+  return squareBox(face, grown);
 }
 
 /**
@@ -160,7 +178,7 @@ export class FaceBoxes extends Faces implements Kind<FaceObservation, Face> {
     return false;
   }
 
-  result({ score, keypoints }: FaceObservation, track: Track<FaceObservation> | null): Face {
+  result(_: Pixels, { score, keypoints }: FaceObservation, track: Track<FaceObservation> | null): Face {
     const [left, top, , right, bottom] = keypoints as unknown as [number, number, number, number, number];
     return { score, keypoints: found(keypoints.subarray(6), six.keypoints), box: boxOf([left, top, right, bottom]), id: track?.id ?? null };
   }

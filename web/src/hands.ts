@@ -46,27 +46,27 @@ export function boxAroundHand(keypoints: Float32Array): RotatedBox {
 }
 
 /** Rotation that a box must have for the way from start to end to point up in it. */
-function upright(start: Point, end: Point): number {
+export function upright(start: Point, end: Point): number {
   return wrapAngle(Math.PI / 2 - Math.atan2(start[1] - end[1], end[0] - start[0]));
 }
 
-/** Palm detector and hand landmarks. */
+/** Palm detector and hand landmarks; without a detector others say where to look. */
 export class Hands implements Kind<HandObservation, Hand> {
   readonly core = null;
   readonly isTaken = overlapByHalf;
   readonly newSmoother = keypointSmoothers<HandObservation>;
-  readonly #palms: SingleShotDetector;
+  readonly #palms: SingleShotDetector | null;
   readonly #landmarks: Network;
   readonly #isMirrored: boolean;
 
-  constructor(palms: SingleShotDetector, landmarks: Network, isMirrored: boolean) {
+  constructor(palms: SingleShotDetector | null, landmarks: Network, isMirrored: boolean) {
     this.#palms = palms;
     this.#landmarks = landmarks;
     this.#isMirrored = isMirrored;
   }
 
   async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
-    return (await this.#palms.find(image, minScore)).map(boxFromPalm);
+    return ((await this.#palms?.find(image, minScore)) ?? []).map(boxFromPalm);
   }
 
   /** 21 keypoints, presence and handedness from one box. */
@@ -110,7 +110,11 @@ export class Hands implements Kind<HandObservation, Hand> {
 
   /** The next frame's box, from the hand as seen: smoothing would drag it behind. */
   follow({ observation }: Track<HandObservation>): RotatedBox {
-    return boxAroundHand(observation.keypoints);
+    return this.boxAfter(observation);
+  }
+
+  boxAfter({ keypoints }: HandObservation): RotatedBox {
+    return boxAroundHand(keypoints);
   }
 
   moved(observation: HandObservation, shift: Point, score: number): HandObservation {
@@ -118,7 +122,7 @@ export class Hands implements Kind<HandObservation, Hand> {
   }
 
   /** For a track with the side with the most evidence over its frames. */
-  result(observation: HandObservation, track: Track<HandObservation> | null): Hand {
+  result(_: Pixels, observation: HandObservation, track: Track<HandObservation> | null): Hand {
     const left = track?.left ?? observation.left;
     return {
       score: observation.score,

@@ -4,18 +4,19 @@ import { Bodies } from "./body.js";
 import { FINDERS, GRIDS, KINDS, constants, type Grid, type Role } from "./data.js";
 import { FaceBoxes, FaceMeshes } from "./face.js";
 import { Hands } from "./hands.js";
+import { Holistic } from "./holistic.js";
 import type { Network, NetworkShape } from "./network.js";
 import type { Settings } from "./options.js";
 import { Detector } from "./pipeline.js";
 import type { Pixels } from "./pixels.js";
-import type { Found } from "./results.js";
+import type { Result } from "./results.js";
 import { SingleShotDetector } from "./ssd.js";
 import { HandFinder, StreamSearch } from "./streams.js";
 
 /** A detector of any kind. */
 export interface AnyDetector {
-  track(image: Pixels, time: number | null): Promise<Found[]>;
-  detect(image: Pixels): Promise<Found[]>;
+  track(image: Pixels, time: number | null): Promise<Result[]>;
+  detect(image: Pixels): Promise<Result[]>;
   reset(): void;
 }
 
@@ -28,8 +29,8 @@ export type Make = (settings: Settings) => AnyDetector | Promise<AnyDetector>;
 /** By kind: compile the networks of a model; detectors of any options are then made of them. */
 export const LOADERS: Readonly<Record<string, (model: string, open: Open) => Promise<Make>>> = {
   hands: async (_, open) => {
-    const palms = await openDetector(open, GRIDS.palm, 7);
-    const landmarks = await open("landmark", { sizes: [3 * constants.hands.KEYPOINTS, 1, 1, 3 * constants.hands.KEYPOINTS] });
+    const palms = await openDetector(open, "detector", GRIDS.palm, 7);
+    const landmarks = await open("landmark", HAND_SHAPE);
     return (settings) => {
       const hands = new Hands(palms, landmarks, settings.mirrored);
       const least = constants.finds.PALM_SHARE * settings.min_detection_score;
@@ -39,29 +40,63 @@ export const LOADERS: Readonly<Record<string, (model: string, open: Open) => Pro
   },
   face: async (model, open) => {
     const { detector, landmark } = KINDS.face!.models[model]!;
-    const { DETECTOR_RANGE, MESH_OUTPUTS } = constants.face;
-    const faces = await openDetector(open, GRIDS[detector as "face-short" | "face-full"], 6, DETECTOR_RANGE);
+    const faces = await openFaceDetector(open, "detector", detector!);
     if (!landmark) return (settings) => new Detector(new FaceBoxes(faces), settings, null);
-    const landmarks = await open("landmark", { sizes: MESH_OUTPUTS[model as keyof typeof MESH_OUTPUTS] });
+    const landmarks = await open("landmark", meshShape(landmark));
     return (settings) => new Detector(new FaceMeshes(faces, landmarks), settings, null);
   },
   body: async (_, open) => {
-    const { DETECTOR_RANGE, KEYPOINT_OUTPUTS, MASK_OUTPUT, LANDMARKS } = constants.body;
-    const people = await openDetector(open, GRIDS.person, 4, DETECTOR_RANGE);
-    const sizes = [5 * LANDMARKS, 1, 64 * 64 * LANDMARKS, 3 * LANDMARKS];
-    const withMasks = { sizes: [...sizes, 256 * 256], outputs: [...KEYPOINT_OUTPUTS, MASK_OUTPUT] };
-    const withoutMasks = { sizes, outputs: KEYPOINT_OUTPUTS }; // their branch nearly doubles the time of lite and full
-    const compiled = new Map<boolean, Promise<Network>>();
+    const bodiesOf = await openBodies(open);
+    return async (settings) => new Detector(await bodiesOf(settings), settings, null);
+  },
+  holistic: async (model, open) => {
+    const names = KINDS.holistic!.models[model]!;
+    const bodiesOf = await openBodies(open);
+    const landmarks = await open("hand", HAND_SHAPE);
+    const faceDetector = await openFaceDetector(open, "face_detector", names.face_detector!);
+    const faces = new FaceMeshes(faceDetector, await open("face", meshShape(names.face!)));
+    const recrop = await open("recrop", { sizes: [4] });
     return async (settings) => {
-      const { segmentation, mirrored } = settings;
-      if (!compiled.has(segmentation)) compiled.set(segmentation, open("landmark", segmentation ? withMasks : withoutMasks));
-      return new Detector(new Bodies(people, (await compiled.get(segmentation))!, mirrored), settings, null);
+      const hands = new Hands(null, landmarks, settings.mirrored);
+      return new Detector(new Holistic({ bodies: await bodiesOf(settings), hands, faces, recrop }, settings), settings, null);
     };
   },
 };
 
+const HAND_SHAPE = { sizes: [3 * constants.hands.KEYPOINTS, 1, 1, 3 * constants.hands.KEYPOINTS] };
+
+/** What the face network of a weight's name gives. */
+function meshShape(weight: string): NetworkShape {
+  const { MESH_OUTPUTS } = constants.face;
+  return { sizes: MESH_OUTPUTS[weight.replace("face-", "") as keyof typeof MESH_OUTPUTS] };
+}
+
+/** Makes what sees bodies; the branch for masks is compiled where it is first asked for. */
+async function openBodies(open: Open): Promise<(settings: Settings) => Promise<Bodies>> {
+  const { DETECTOR_RANGE, KEYPOINT_OUTPUTS, MASK_OUTPUT, LANDMARKS } = constants.body;
+  const people = await openDetector(open, "detector", GRIDS.person, 4, DETECTOR_RANGE);
+  const sizes = [5 * LANDMARKS, 1, 64 * 64 * LANDMARKS, 3 * LANDMARKS];
+  const withMasks = { sizes: [...sizes, 256 * 256], outputs: [...KEYPOINT_OUTPUTS, MASK_OUTPUT] };
+  const withoutMasks = { sizes, outputs: KEYPOINT_OUTPUTS }; // their branch nearly doubles the time of lite and full
+  const compiled = new Map<boolean, Promise<Network>>();
+  return async ({ segmentation, mirrored }) => {
+    if (!compiled.has(segmentation)) compiled.set(segmentation, open("landmark", segmentation ? withMasks : withoutMasks));
+    return new Bodies(people, (await compiled.get(segmentation))!, mirrored);
+  };
+}
+
+function openFaceDetector(open: Open, role: Role, weight: string): Promise<SingleShotDetector> {
+  return openDetector(open, role, GRIDS[weight as "face-short" | "face-full"], 6, constants.face.DETECTOR_RANGE);
+}
+
 /** A single-shot detector that gives so many keypoints with each box. */
-async function openDetector(open: Open, grid: Grid, keypoints: number, range: readonly number[] = [0, 1]): Promise<SingleShotDetector> {
+async function openDetector(
+  open: Open,
+  role: Role,
+  grid: Grid,
+  keypoints: number,
+  range: readonly number[] = [0, 1],
+): Promise<SingleShotDetector> {
   const anchors = grid.layers.reduce((sum, [cells, each]) => sum + cells * cells * each, 0);
-  return new SingleShotDetector(await open("detector", { sizes: [anchors * (4 + 2 * keypoints), anchors], range }), grid);
+  return new SingleShotDetector(await open(role, { sizes: [anchors * (4 + 2 * keypoints), anchors], range }), grid);
 }

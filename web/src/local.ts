@@ -1,11 +1,15 @@
 /** A detector in a worker of this page. */
 
 import { decode, draw, type ImageLike } from "../../src/sonjit/server/page/tfjs-images.js";
+import type { Body } from "./body.js";
 import { KINDS, WEIGHTS, type Role } from "./data.js";
+import type { Face } from "./face.js";
+import type { Hand } from "./hands.js";
+import type { Person } from "./holistic.js";
 import type { Answer, NetworkPlace, Places, Reply, Request, Sent } from "./messages.js";
 import { kindOf, settingsOf, type DetectorOptions, type Settings } from "./options.js";
-import type { Found } from "./results.js";
 
+const OWN_ROLES = ["detector", "landmark"] as const;
 const HERE = new URL(".", import.meta.url).href;
 
 /** Where a detector's files come from, instead of this module's own folder. */
@@ -17,8 +21,15 @@ export interface Files {
   readonly landmarkModelUrl?: string;
 }
 
-/** What was found in an image, in a list by the kind's name: `{width, height, hands: [...]}`. */
-export type LocalAnswer = { width: number; height: number } & Record<string, Found[]>;
+/** What was found in an image of that size, in the list of the detector's kind: `{width, height, hands: [...]}`. */
+export interface LocalAnswer {
+  readonly width: number;
+  readonly height: number;
+  readonly hands?: Hand[];
+  readonly faces?: Face[];
+  readonly bodies?: Body[];
+  readonly people?: Person[];
+}
 
 interface Waiting {
   resolve(answer: Answer | null): void;
@@ -133,7 +144,7 @@ export class LocalDetector {
 
   #shaped(answer: Answer | null): LocalAnswer {
     const { width, height, found } = answer!;
-    return { width, height, [this.#list]: found } as unknown as LocalAnswer;
+    return { width, height, [this.#list]: found };
   }
 
   #tell(request: Unnumbered): void {
@@ -165,15 +176,17 @@ function placesOf({ kind, model }: Settings, files: Files): Places {
   const names = kindOf(kind).models[model]!;
   const base = baseOf(files);
   const networks: Partial<Record<Role, NetworkPlace>> = {};
-  for (const role of ["detector", "landmark"] as const) {
-    const [option, name] = [`${role}ModelUrl` as const, names[role]];
+  for (const role of OWN_ROLES) {
+    const option = `${role}ModelUrl` as const;
     const own = files[option];
     if (own !== undefined && /(^|\/)model\.json([?#]|$)/.test(own)) {
       throw new Error(`${own} is a model of TensorFlow.js: give the .tflite file of the same network, or leave it out`);
     }
-    if (own !== undefined && !name) throw new Error(`${option}: ${kind} ${model} has no ${role} network; leave it out`);
+    if (own !== undefined && !names[role]) throw new Error(`${option}: ${kind} ${model} has no ${role} network; leave it out`);
     if (own !== undefined) networks[role] = { url: new URL(own, document.baseURI).href, name: null };
-    else if (name) networks[role] = { url: new URL(`models/${WEIGHTS[name]!.file}`, base).href, name };
+  }
+  for (const [role, name] of Object.entries(names) as [Role, string][]) {
+    networks[role] ??= { url: new URL(`models/${WEIGHTS[name]!.file}`, base).href, name };
   }
   return { runtime: new URL("wasm/", base).href, networks };
 }

@@ -3,7 +3,7 @@
 import type { Role } from "./data.js";
 import type { Pixels } from "./pixels.js";
 import type { Settings } from "./options.js";
-import type { Found } from "./results.js";
+import type { Result } from "./results.js";
 
 /** Where a detector's files are. */
 export interface Places {
@@ -33,7 +33,7 @@ export type Request =
 export interface Answer {
   readonly width: number;
   readonly height: number;
-  readonly found: readonly Found[];
+  readonly found: readonly Result[];
 }
 
 export interface Reply {

@@ -5,7 +5,7 @@ import { constants } from "./data.js";
 import { withoutDuplicates, type Observation, type Point } from "./observations.js";
 import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";
-import { flipped, withSegmentation, type Found } from "./results.js";
+import { shown, type Result } from "./results.js";
 import type { SmootherOf } from "./smoothing.js";
 import type { StreamSearch } from "./streams.js";
 import { Tracker, type Pair, type Track } from "./tracking.js";
@@ -13,8 +13,8 @@ import { Tracker, type Pair, type Track } from "./tracking.js";
 const { NOMINAL_STEP_S, LEAST_STEP_S } = constants.pipeline;
 const TAKEN_IOU = 0.5;
 
-/** What differs between hands, faces and bodies. */
-export interface Kind<O extends Observation, R extends Found> {
+/** What differs between hands, faces, bodies and people. */
+export interface Kind<O extends Observation, R extends Result> {
   /** Every image is searched and no box is carried over; observations give the identity, and are always present. */
   readonly searchesAlways?: boolean;
   /** Keypoints that say whether two instances overlap: without limbs that reach out to others; null for all. */
@@ -30,11 +30,12 @@ export interface Kind<O extends Observation, R extends Found> {
   newSmoother(settings: Settings): SmootherOf<O>;
   /** The observation of an instance that another one hides: moved on, with a score of its own. */
   moved(observation: O, shift: Point, score: number): O;
-  result(observation: O, track: Track<O> | null): R;
+  /** What is told of an instance; of an image on its own without a track. */
+  result(image: Pixels, observation: O, track: Track<O> | null): R | Promise<R>;
 }
 
 /** Finds instances of one kind in the images of one stream, or in stills. */
-export class Detector<O extends Observation, R extends Found> {
+export class Detector<O extends Observation, R extends Result> {
   readonly #kind: Kind<O, R>;
   readonly #settings: Settings;
   readonly #tracker: Tracker<O>;
@@ -59,18 +60,18 @@ export class Detector<O extends Observation, R extends Found> {
   }
 
   /** Instances in the next image of the stream, which another size starts anew; `time` in seconds, else 30 a second. */
-  async track(image: Pixels, time: number | null): Promise<R[]> {
+  async track(image: Pixels, time: number | null): Promise<Result[]> {
     const size = `${image.width} x ${image.height}`;
     if (size !== this.#size) this.reset();
     this.#size = size;
     const tracks = await this.#step(image, time);
-    return this.#results(image, tracks.map((track) => this.#kind.result(track.smoothed, track)));
+    return this.#results(image, tracks.map((track) => [track.smoothed, track]));
   }
 
   /** Instances in an image on its own. */
-  async detect(image: Pixels): Promise<R[]> {
+  async detect(image: Pixels): Promise<Result[]> {
     const seen = await this.#inWhole(image);
-    return this.#results(image, withoutDuplicates(seen, [], false).map((one) => this.#kind.result(one, null)));
+    return this.#results(image, withoutDuplicates(seen, [], false).map((one) => [one, null]));
   }
 
   /** Forget every tracked instance and the time: the next image starts a new stream. */
@@ -81,9 +82,11 @@ export class Detector<O extends Observation, R extends Found> {
     this.#sinceSearch = this.#settings.search_interval;
   }
 
-  #results(image: Pixels, results: R[]): Promise<R[]> {
-    const shown = this.#settings.flip_horizontal ? results.map((one) => flipped(one, image.width)) : results;
-    return Promise.all(shown.map(withSegmentation));
+  async #results(image: Pixels, seen: readonly (readonly [O, Track<O> | null])[]): Promise<Result[]> {
+    const mirrorWidth = this.#settings.flip_horizontal ? image.width : null;
+    const results: Result[] = [];
+    for (const [one, track] of seen) results.push(await shown(await this.#kind.result(image, one, track), mirrorWidth));
+    return results;
   }
 
   /** One frame of a stream: carry what is held, search where there is room, say who is who. */

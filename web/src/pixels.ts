@@ -32,8 +32,8 @@ export interface Input {
   readonly levels: Float32Array;
 }
 
-/** Cut a rotated box out of an image; the border's pixels repeat. */
-export function cropInto(image: Pixels, box: RotatedBox, { input: out, size, levels }: Input): void {
+/** Cut a rotated box out of an image; outside it the border's pixels repeat, or it is black. */
+export function cropInto(image: Pixels, box: RotatedBox, { input: out, size, levels }: Input, isBlackOutside = false): void {
   const cos = Math.cos(box.rotation);
   const sin = Math.sin(box.rotation);
   const left = box.cx - (cos * box.width - sin * box.height) / 2;
@@ -65,10 +65,16 @@ export function cropInto(image: Pixels, box: RotatedBox, { input: out, size, lev
       const b = (y0 + x1) << 2;
       const c = (y1 + x0) << 2;
       const d = (y1 + x1) << 2;
-      const wd = fx * fy;
-      const wc = (fy << 5) - wd;
-      const wb = (fx << 5) - wd;
-      const wa = 1024 - wb - wc - wd;
+      let wd = fx * fy;
+      let wc = (fy << 5) - wd;
+      let wb = (fx << 5) - wd;
+      let wa = 1024 - wb - wc - wd;
+      if (isBlackOutside && (x < 0 || x >= lastX || y < 0 || y >= lastY)) {
+        if (x < 0 || x > lastX) wa = wc = 0;
+        if (x < -1 || x >= lastX) wb = wd = 0;
+        if (y < 0 || y > lastY) wa = wb = 0;
+        if (y < -1 || y >= lastY) wc = wd = 0;
+      }
       out[at] = levels[(data[a]! * wa + data[b]! * wb + data[c]! * wc + data[d]! * wd + 512) >> 10]!;
       out[at + 1] = levels[(data[a + 1]! * wa + data[b + 1]! * wb + data[c + 1]! * wc + data[d + 1]! * wd + 512) >> 10]!;
       out[at + 2] = levels[(data[a + 2]! * wa + data[b + 2]! * wb + data[c + 2]! * wc + data[d + 2]! * wd + 512) >> 10]!;

@@ -1,5 +1,7 @@
 /** Results in the shape of tfjs-models, with `id`, `box` and z besides, as a Sonjit server answers them. */
 
+import type { Person } from "./holistic.js";
+
 export interface NamedPoint {
   x: number;
   y: number;
@@ -42,6 +44,9 @@ export interface Found {
   readonly mask?: Mask;
 }
 
+/** What a detector gives for each instance. */
+export type Result = Found | Person;
+
 /** Points (K, 3) with their names. */
 export function found(points: Float32Array, names: readonly string[]): NamedPoint[] {
   return names.map((name, i) => {
@@ -54,8 +59,18 @@ export function boxOf([xMin, yMin, xMax, yMax]: readonly [number, number, number
   return { xMin, yMin, xMax, yMax, width: xMax - xMin, height: yMax - yMin };
 }
 
+const PARTS = ["body", "leftHand", "rightHand", "face"] as const;
+
+/** The result as a page takes it, with x mirrored in an image of that width where one is given. */
+export async function shown<R extends Result | null>(result: R, mirrorWidth: number | null): Promise<R> {
+  if (result === null) return result;
+  if (!("body" in result)) return (await withSegmentation(mirrorWidth === null ? result : flipped(result, mirrorWidth))) as R;
+  const parts = await Promise.all(PARTS.map(async (name) => [name, await shown(result[name], mirrorWidth)]));
+  return { ...result, ...Object.fromEntries(parts) };
+}
+
 /** The same instance with x mirrored in an image of that width; labels stay the person's own. */
-export function flipped<R extends Found>(result: R, width: number): R {
+function flipped<R extends Found>(result: R, width: number): R {
   const { xMin, xMax } = result.box;
   return {
     ...result,
@@ -74,8 +89,8 @@ function mirrored({ width, height, data }: Mask): Mask {
   return { width, height, data: turned };
 }
 
-/** The result with its mask as a page takes it. */
-export async function withSegmentation<R extends Found>(result: R): Promise<R> {
+/** The result with its mask as a file. */
+async function withSegmentation<R extends Found>(result: R): Promise<R> {
   const { mask, ...rest } = result;
   if (!mask) return result;
   const { width, height } = mask;

@@ -1,8 +1,9 @@
 /** A single-shot detector over a whole image, and weighted non-maximum suppression (Bazarevsky et al. 2019, 3.3). */
 
+import { squareAround, type RotatedBox } from "./boxes.js";
 import type { Grid } from "./data.js";
 import type { Network } from "./network.js";
-import { letterboxInto, type Pixels } from "./pixels.js";
+import { cropInto, letterboxInto, type Pixels } from "./pixels.js";
 
 /** One found object, in pixels of the image. */
 export interface Detection {
@@ -42,10 +43,19 @@ export class SingleShotDetector {
   /** Objects with at least a score, best first. */
   async find(image: Pixels, minScore: number): Promise<Detection[]> {
     letterboxInto(image, this.#network);
+    return this.#objects(squareAround(image.width, image.height), minScore);
+  }
+
+  /** The same in a square, turned area of the image; boxes are upright around those found in it. */
+  async findIn(image: Pixels, area: RotatedBox, minScore: number): Promise<Detection[]> {
+    cropInto(image, area, this.#network, true);
+    return this.#objects(area, minScore);
+  }
+
+  async #objects(area: RotatedBox, minScore: number): Promise<Detection[]> {
     const [first, second] = await this.#network.run();
     const [raw, logits] = first!.length < second!.length ? [second!, first!] : [first!, second!];
     const each = raw.length / logits.length;
-    const side = Math.max(image.width, image.height);
     const least = minScore <= 0 ? -Infinity : minScore >= 1 ? Infinity : Math.log(minScore / (1 - minScore));
     const found: Candidate[] = [];
     for (let n = 0; n < logits.length; n++) {
@@ -53,17 +63,28 @@ export class SingleShotDetector {
       if (!(logit >= least)) continue;
       const row = raw.subarray(n * each, (n + 1) * each);
       if (!(row[2]! >= 0 && row[3]! >= 0 && row.every(Number.isFinite))) continue;
-      const x = (value: number) => (value / this.#size + this.#anchors[2 * n]! - 0.5) * side + image.width / 2;
-      const y = (value: number) => (value / this.#size + this.#anchors[2 * n + 1]! - 0.5) * side + image.height / 2;
-      const [width, height] = [(row[2]! / this.#size) * (side / 2), (row[3]! / this.#size) * (side / 2)];
+      const x = (value: number) => (value / this.#size + this.#anchors[2 * n]! - 0.5) * area.width;
+      const y = (value: number) => (value / this.#size + this.#anchors[2 * n + 1]! - 0.5) * area.width;
+      const [width, height] = [(row[2]! / this.#size) * (area.width / 2), (row[3]! / this.#size) * (area.width / 2)];
       const [cx, cy] = [x(row[0]!), y(row[1]!)];
       const values = new Float64Array(each);
       values.set([cx - width, cy - height, cx + width, cy + height]);
       for (let k = 4; k < each; k += 2) values.set([x(row[k]!), y(row[k + 1]!)], k);
       found.push({ score: 1 / (1 + Math.exp(-Math.min(Math.max(logit, -100), 100))), values });
     }
-    return blended(found, 0.3);
+    return blended(found, 0.3).map((one) => placed(one, area));
   }
+}
+
+/** What was found in a square area, around its middle, in pixels of the image; its box is upright there too. */
+function placed({ score, box: [left, top, right, bottom], keypoints }: Detection, area: RotatedBox): Detection {
+  const [cos, sin] = [Math.cos(area.rotation), Math.sin(area.rotation)];
+  const place = (x: number, y: number) => [x * cos - y * sin + area.cx, x * sin + y * cos + area.cy] as const;
+  const [cx, cy] = place((left + right) / 2, (top + bottom) / 2);
+  const [halfX, halfY] = [(right - left) / 2, (bottom - top) / 2];
+  const width = halfX * Math.abs(cos) + halfY * Math.abs(sin);
+  const height = halfX * Math.abs(sin) + halfY * Math.abs(cos);
+  return { score, box: [cx - width, cy - height, cx + width, cy + height], keypoints: keypoints.map(([x, y]) => place(x, y)) };
 }
 
 /** Every cluster of overlapping candidates as the score-weighted mean of its members, with the best one's score. */

@@ -18,7 +18,7 @@ from sonjit.server.options import known_options, value_schema
 from sonjit.skeletons import load_skeleton
 from sonjit.weights import find_weight
 
-_IN_PAGES = ("hands", "face", "body")
+IN_PAGES = ("hands", "face", "body", "holistic")
 """What the module for web pages finds."""
 _ON_A_SERVER = ("explain", "visibility", "measures", "blendshapes", "transform")
 """Options that pages cannot compute themselves."""
@@ -96,7 +96,7 @@ def _kinds_in_page(engine: Path) -> JsonObject:
     kinds: dict[str, Json] = {}
     if not (engine / "sonjit-web.js").is_file():
         return kinds
-    for name in _IN_PAGES:
+    for name in IN_PAGES:
         entry = KINDS[name]
         there = [model for model, spec in entry.models.items() if _are_there(spec.weights.values(), engine / "models")]
         if there:

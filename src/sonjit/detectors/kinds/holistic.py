@@ -47,7 +47,7 @@ P = TypeVar("P", bound=Observation)
 
 # Of the body's keypoints, for (left, right).
 _WRIST, _PINKY, _INDEX = (15, 16), (17, 18), (19, 20)
-_HEAD = slice(0, 11)
+_HEAD = list(range(11))
 _HAND_SCALE = 2.7
 _HAND_SHIFT = -0.1
 _EYES = [5, 2]  # the person's right one first

@@ -107,7 +107,13 @@ async function keeper() {
 /** A list of instances with what a server adds to each. @param {[string, any[]]} entry @returns {[string, any[]]} */
 function named([list, found]) {
   const kind = Object.values(results).find((result) => result.list === list);
-  const skeletons = Object.entries(kind?.skeletons ?? {});
-  const nameOf = (/** @type {any[]} */ points) => skeletons.find(([, { keypoints }]) => keypoints.length === points.length)?.[0];
-  return [list, found.map((one) => ({ ...one, skeleton: nameOf(one.keypoints), measures: {} }))];
+  return [list, kind ? found.map((one) => completed(one, kind)) : found];
+}
+
+/** An instance, or the parts of a person, with skeletons. @param {any} one @param {import("./kinds.js").Result} kind @returns {any} */
+function completed(one, { members, skeletons }) {
+  const parts = Object.entries(members).map(([key, part]) => [key, one[key] && completed(one[key], results[part])]);
+  if (parts.length) return { ...one, ...Object.fromEntries(parts) };
+  const skeleton = Object.entries(skeletons).find(([, { keypoints }]) => keypoints.length === one.keypoints.length)?.[0];
+  return { ...one, skeleton, measures: {} };
 }
