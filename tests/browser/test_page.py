@@ -391,6 +391,29 @@ def test_a_recording_is_a_video_and_its_frames(page):
         assert next(iter(source)).rgb.shape[2] == 3
 
 
+def test_a_hidden_tab_and_a_turned_camera_are_told_and_the_run_goes_on(page):
+    browser, message = page.browser, page["message"]
+    page.start()
+    page.wait(lambda: page.latest.get("hands") and page.ink, "a drawing")
+    (tab,) = browser.window_handles
+    browser.switch_to.new_window("tab")
+    browser.close()
+    browser.switch_to.window(tab)
+    page.wait(lambda: message.get_attribute("data-code") == "hidden", "word of the hidden tab")
+    before = page.latest["frame"]
+    page.wait(lambda: page.latest.get("frame", 0) > before, "the next image")
+    run(
+        browser,
+        """
+        const [track] = document.getElementById("video").srcObject.getVideoTracks();
+        await track.applyConstraints({width: 320, height: 240});
+    """,
+    )
+    page.wait(lambda: message.get_attribute("data-code") == "resized", "word of the other size")
+    assert "320 × 240" in message.text
+    page.wait(lambda: page.latest.get("width") == 320 and page.latest["hands"] and page.ink, "hands in smaller images")
+
+
 @pytest.mark.parametrize("name", ["NotAllowedError", "NotFoundError", "NotReadableError", "SecurityError", "TypeError"])
 def test_a_camera_that_fails_is_told(page, name):
     page.browser.execute_script(

@@ -44,6 +44,7 @@ const table = new Table();
 const recorder = new Recorder(overlay);
 /** @type {Record<string, any> | null} */ let latest = null;
 let attempt = 0; // to start: a later one wins
+let hiddenSince = 0; // performance.now(); 0 where nothing was missed
 
 const rivalOverlay = new OverlayView(find("rival-image"), find("rival-overlay"), find("rival-stage"));
 /** @type {Record<string, any> | null} */ let latestRival = null;
@@ -124,6 +125,13 @@ async function start() {
     await stop("error");
     messages.show(error);
   }
+}
+
+/** Say how long a stream had no images as its tab was hidden: then browsers show none. */
+function tellHidden() {
+  if (!document.hidden && hiddenSince) messages.show(new PageError("hidden", { seconds: Math.ceil((performance.now() - hiddenSince) / 1000) }));
+  const { phase, paused } = store.state;
+  hiddenSince = document.hidden && phase === "running" && !paused && !chooser.isStill ? performance.now() : 0;
 }
 
 /** End the run. @param {string} phase */
@@ -275,6 +283,7 @@ function wire() {
     timer = setTimeout(() => detectors.configure(configuration(), rivals()), CONFIGURE_AFTER_MS);
   });
   globalThis.addEventListener("pagehide", () => detectors.stop());
+  document.addEventListener("visibilitychange", tellHidden);
 }
 
 Object.defineProperty(globalThis, "sonjitPage", { value: Object.freeze({

@@ -31,6 +31,7 @@ export class Detectors {
   #taking = false;
   #skipped = 0;
   #shown = -1; // number of the frame that is shown
+  #size = ""; // of the video's last image
   #hurt = false; // the last image could not be processed
 
   /**
@@ -52,6 +53,7 @@ export class Detectors {
     this.#skipped = 0;
     this.#shown = -1;
     this.#hurt = false;
+    this.#size = "";
     this.#source = source;
     this.#here = here;
     this.#capture.encodes = !here;
@@ -151,7 +153,7 @@ export class Detectors {
     this.#taking = true;
     if (this.#hurt) this.#listener.phase("running");
     this.#hurt = false;
-    if (tick.jumped) for (const one of [connection, this.#rival]) one?.reset();
+    if (this.#isResized(tick.video) || tick.jumped) for (const one of [connection, this.#rival]) one?.reset();
     const flipped = this.#flipped;
     try {
       const { bitmap, file, video } = tick;
@@ -179,6 +181,15 @@ export class Detectors {
       this.#unshown(tick.file && code === "bad_image" ? new PageError("damaged", { name: tick.file.name }) : error);
       return true;
     }
+  }
+
+  /** Whether a video's images have another size from now on, which is told. @param {HTMLVideoElement} [video] */
+  #isResized(video) {
+    const [before, size] = [this.#size, video ? `${video.videoWidth} × ${video.videoHeight}` : ""];
+    this.#size = size;
+    if (!before || before === size) return false;
+    this.#listener.error(new PageError("resized", { size }));
+    return true;
   }
 
   /** @param {Record<string, any>} frame @param {Seen} seen @param {number} since */
