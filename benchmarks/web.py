@@ -1,8 +1,11 @@
-"""`web/` beside `@mediapipe/hands` in headless Chromium, by turns in one page: speed of tracking, start, download.
+"""`web/` beside MediaPipe's packages in headless Chromium, by turns in one page: speed of tracking, start, download.
 
-python benchmarks/web.py      # after make web; --single for a page that is not cross-origin isolated
+python benchmarks/web.py                          # hands of the bundled clip, after make web
+python benchmarks/web.py face --media face.mp4    # beside @mediapipe/face_mesh, with irises
+python benchmarks/web.py body --media person.mp4  # beside @mediapipe/pose, one person
+python benchmarks/web.py --single                 # a page that is not cross-origin isolated
 
-Both take the frames of the bundled clip from the same canvas and track hands. Without a graphics card Chromium computes
+Both take the same frames from the same canvas and track what is there. Without a graphics card Chromium computes
 with the processor the WebGL on which MediaPipe's networks run; the figures are then the processor's on both sides.
 """
 
@@ -16,8 +19,10 @@ import json
 import shutil
 import tempfile
 import threading
+from itertools import islice
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,14 +33,46 @@ from selenium import webdriver
 from sonjit.media import open_source
 
 PROJECT = Path(__file__).parents[1]
-FOLDERS = {"web": PROJECT / "web" / "dist", "peer": PROJECT / "web" / "node_modules" / "@mediapipe" / "hands"}
 TYPES = {"js": "text/javascript", "wasm": "application/wasm"}
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader")
-FRAMES = range(90, 150)  # two hands
-PAGE = """<!doctype html><title>benchmark</title><link rel="icon" href="data:,"><script src="/peer/hands.js"></script>
+CLIP = PROJECT / "src" / "sonjit" / "assets" / "demo.mp4"
+CLIP_START, FRAMES = 90, 60  # two hands
+
+
+class Case(NamedTuple):
+    """What one kind is compared by.
+
+    Attributes:
+        package: of MediaPipe's, and its script.
+        solution: what that script defines.
+        options: of the solution.
+        results: the list in its results; of one instance its keypoints.
+        model: of tfjs-models' interface.
+        config: of `createDetector`.
+        limit: options of the solution and of `createDetector` for the most instances, and how many by default; None
+            where the solution finds one.
+    """
+
+    package: str
+    solution: str
+    options: dict[str, object]
+    results: str
+    model: str
+    config: dict[str, object]
+    limit: tuple[str, str, int] | None
+
+
+CASES = {
+    "hands": Case("hands", "Hands", {"modelComplexity": 1}, "multiHandLandmarks", "MediaPipeHands", {},
+                  ("maxNumHands", "maxHands", 2)),
+    "face": Case("face_mesh", "FaceMesh", {"refineLandmarks": True}, "multiFaceLandmarks", "MediaPipeFaceMesh",
+                 {"refineLandmarks": True}, ("maxNumFaces", "maxFaces", 1)),
+    "body": Case("pose", "Pose", {"modelComplexity": 1}, "poseLandmarks", "BlazePose", {"modelType": "full"}, None),
+}  # fmt: skip
+PAGE = """<!doctype html><title>benchmark</title><link rel="icon" href="data:,"><script src="/peer/%s.js"></script>
 <script type="module">globalThis.kit = await import("/web/sonjit-web.js");</script>"""
 RUN = """
-const [count, rounds, block, maxHands] = arguments;
+const [count, rounds, block, solution, options, results, model, config] = arguments;
 (async () => {
   while (!globalThis.kit) await new Promise((next) => setTimeout(next, 20));
   const frames = [];
@@ -44,15 +81,16 @@ const [count, rounds, block, maxHands] = arguments;
   const pen = canvas.getContext("2d");
   const show = (i) => pen.drawImage(frames[i % count], 0, 0);
   const peer = async () => {
-    const hands = new Hands({locateFile: (name) => `/peer/${name}`});
-    hands.setOptions({maxNumHands: maxHands, modelComplexity: 1});
+    const finder = new globalThis[solution]({locateFile: (name) => `/peer/${name}`});
+    finder.setOptions(options);
     let found = 0;
-    hands.onResults(({multiHandLandmarks}) => { found = multiHandLandmarks.length; });
-    return async () => { await hands.send({image: canvas}); return found; };
+    finder.onResults(({[results]: list = []}) => { found = list.length && ("x" in list[0] ? 1 : list.length); });
+    return async () => { await finder.send({image: canvas}); return found; };
   };
   const sonjit = async () => {
-    const detector = await kit.createDetector("MediaPipeHands", {maxHands});
-    return async (time) => (await detector.estimateHands(canvas, null, time)).length;
+    const detector = await kit.createDetector(model, config);
+    const estimate = detector.estimateHands ?? detector.estimateFaces ?? detector.estimatePoses;
+    return async (time) => (await estimate(canvas, null, time)).length;
   };
   const start = {}, run = {}, ms = {}, found = {};
   show(0);
@@ -70,10 +108,10 @@ const [count, rounds, block, maxHands] = arguments;
       for (let i = 0; i < block; i++) {
         show(frame + i);
         const began = performance.now();
-        const hands = await run[name](((frame + i) * 1000) / 30 + 1);
+        const seen = await run[name](((frame + i) * 1000) / 30 + 1);
         if (i >= 2) {
           ms[name].push(performance.now() - began);
-          found[name].push(hands);
+          found[name].push(seen);
         }
       }
     }
@@ -85,18 +123,21 @@ const [count, rounds, block, maxHands] = arguments;
 """
 
 
-def serve(frames: list[bytes], fetched: dict[str, int], *, isolated: bool) -> http.server.ThreadingHTTPServer:
+def serve(
+    package: str, frames: list[bytes], fetched: dict[str, int], *, isolated: bool
+) -> http.server.ThreadingHTTPServer:
     """The page, both modules and the frames; the compressed size of each file that is fetched goes into `fetched`."""
+    folders = {"web": PROJECT / "web" / "dist", "peer": PROJECT / "web" / "node_modules" / "@mediapipe" / package}
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             folder, _, name = self.path.split("?")[0].strip("/").partition("/")
             if not folder:
-                body, kind = PAGE.encode(), "text/html"
+                body, kind = (PAGE % package).encode(), "text/html"
             elif folder == "frame":
                 body, kind = frames[int(name)], "image/png"
-            elif folder in FOLDERS and (FOLDERS[folder] / name).is_file():
-                body, kind = (FOLDERS[folder] / name).read_bytes(), TYPES.get(name.rpartition(".")[2], "text/plain")
+            elif folder in folders and (folders[folder] / name).is_file():
+                body, kind = (folders[folder] / name).read_bytes(), TYPES.get(name.rpartition(".")[2], "text/plain")
                 fetched[self.path] = len(gzip.compress(body, 6))
             else:
                 self.send_error(404)
@@ -126,27 +167,43 @@ def png(rgb: NDArray[np.uint8]) -> bytes:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", nargs="?", choices=list(CASES), default="hands")
+    parser.add_argument(
+        "--media", type=Path, help="video or image; needed for faces and bodies, which no clip is bundled of"
+    )
     parser.add_argument("--single", action="store_true", help="a page that is not cross-origin isolated: one thread")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--block", type=int, default=12, help="frames of one turn, of which the first two do not count")
-    parser.add_argument("--max-hands", type=int, default=2)
+    parser.add_argument("--max-instances", type=int, help="by default 2 hands or 1 face")
     parser.add_argument("--seconds", type=int, default=600, help="give up after so long")
     parser.add_argument("--save", type=Path, help="write the figures there as JSON")
     args = parser.parse_args()
-    with open_source(PROJECT / "src" / "sonjit" / "assets" / "demo.mp4") as source:
-        frames = [png(frame.rgb) for frame in source if frame.index in FRAMES]
+    case = CASES[args.kind]
+    if args.media is None and args.kind != "hands":
+        parser.error(f"{args.kind}: give a video or an image with --media; the bundled clip shows hands alone")
+    if case.limit is None and args.max_instances is not None:
+        parser.error(f"--max-instances: @mediapipe/{case.package} finds one; leave it out")
+    options, config, most = case.options, case.config, 1
+    if case.limit is not None:
+        peers, own, usual = case.limit
+        most = usual if args.max_instances is None else args.max_instances
+        options, config = options | {peers: most}, config | {own: most}
+    start = 0 if args.media else CLIP_START
+    with open_source(args.media or CLIP) as source:
+        frames = [png(frame.rgb) for frame in islice(source, start, start + FRAMES)]
     fetched: dict[str, int] = {}
-    server = serve(frames, fetched, isolated=not args.single)
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or ""
+    server = serve(case.package, frames, fetched, isolated=not args.single)
+    chromium = webdriver.ChromeOptions()
+    chromium.binary_location = shutil.which("chromium") or ""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         for flag in (*FLAGS, f"--user-data-dir={profile}"):
-            options.add_argument(flag)
-        browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+            chromium.add_argument(flag)
+        browser = webdriver.Chrome(options=chromium, service=webdriver.ChromeService(shutil.which("chromedriver")))
         try:
             browser.get(f"http://127.0.0.1:{server.server_port}/")
-            browser.execute_script(RUN, len(frames), args.rounds, args.block, args.max_hands)
+            what = (case.solution, options, case.results, case.model, config)
+            browser.execute_script(RUN, len(frames), args.rounds, args.block, *what)
             end = monotonic() + args.seconds
             while (found := browser.execute_script("return globalThis.done")) is None:
                 if monotonic() > end:
@@ -156,14 +213,14 @@ def main() -> None:
             browser.quit()
     if "error" in found:
         raise SystemExit(found["error"])
-    result = {"isolated": found["isolated"], "max_hands": args.max_hands}
+    result: dict[str, Any] = {"kind": args.kind, "isolated": found["isolated"], "max_instances": most}
     for name, folder in (("sonjit", "/web/"), ("peer", "/peer/")):
         times = sorted(found["ms"][name])
         result[name] = {
             "ms_median": round(times[len(times) // 2], 1),
             "ms_least": round(times[0], 1),
             "start_ms": round(found["start"][name]),
-            "hands": sum(found["found"][name]) / len(times),
+            "instances": sum(found["found"][name]) / len(times),
             "download_mb": round(sum(size for path, size in fetched.items() if path.startswith(folder)) / 1e6, 2),
         }
     result["times_the_frames_a_second"] = round(result["peer"]["ms_median"] / result["sonjit"]["ms_median"], 2)
