@@ -1,5 +1,6 @@
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from sonjit.errors import InputError
 from sonjit.hand_models.mesh_files import Glb
 from sonjit.hand_models.rig_files import load_rig
 from sonjit.multiview.triangulation.bones import fit_skeletons, fitted_lengths, likely_lengths, usual_lengths
-from sonjit.multiview.triangulation.exports import export_hands, load_hands
-from sonjit.multiview.triangulation.hands import HandDetections, save_hands, with_constant_bones
+from sonjit.multiview.triangulation.exports import export_people
+from sonjit.multiview.triangulation.people import HANDS, Detections, load_people, save_people, with_constant_bones
 from sonjit.multiview.triangulation.triangulation import triangulate
 
 from .projects import hands
@@ -20,8 +21,8 @@ FRAMES = 12
 
 
 def moving(frames=FRAMES):
-    """(frames, 2, 21, 3) hands that slide by 1 m/s, at 30 frames a second."""
-    still = np.repeat(hands(1, 5).reshape(1, 2, 21, 3), frames, 0)
+    """(frames, 1, 42, 3) one person's hands that slide by 1 m/s, at 30 frames a second."""
+    still = np.repeat(hands(1, 5)[None], frames, 0)
     still[..., 0] += np.arange(frames)[:, None, None] / 30
     return still
 
@@ -29,7 +30,7 @@ def moving(frames=FRAMES):
 def seen_by(rig, points, noise_px):
     pixels = rig.project(points) + np.random.default_rng(0).normal(0, noise_px, (len(rig), *points.shape[:-1], 2))
     frames = tuple(range(3, 3 + len(points)))
-    return HandDetections(frames, np.array(frames) / 30, pixels, np.ones(pixels.shape[:-1]))
+    return Detections(HANDS, frames, np.array(frames) / 30, pixels, np.ones(pixels.shape[:-1]))
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def written(tmp_path_factory):
     points[5] = np.nan
     seen = seen_by(rig, points, 0)
     path = tmp_path_factory.mktemp("hands") / "hands.json"
-    save_hands(path, rig, seen, triangulate(rig, seen.points_px))
+    save_people(path, rig, seen, triangulate(rig, seen.points_px))
     return path, points
 
 
@@ -48,18 +49,18 @@ def test_bones_are_constant_and_joints_nearer():
     seen = seen_by(rig, points, 3)
     raw = triangulate(rig, seen.points_px)
     found = with_constant_bones(rig, seen, raw)
-    for side in range(2):
-        assert fitted_lengths(found.points_m[:, side]).std(0).max() < 1e-6
+    for own in (slice(21), slice(21, 42)):
+        assert fitted_lengths(found.points_m[:, 0, own]).std(0).max() < 1e-6
         before, after = (
-            np.linalg.norm(one.points_m[:, side] - points[:, side], axis=-1).mean() for one in (raw, found)
+            np.linalg.norm(one.points_m[:, :, own] - points[:, :, own], axis=-1).mean() for one in (raw, found)
         )
         assert after < 0.7 * before
     with pytest.raises(InputError, match="constant bones need the times"):
-        with_constant_bones(rig, HandDetections(seen.frames, seen.times_s * np.nan, *([seen.points_px] * 2)), raw)
+        with_constant_bones(rig, replace(seen, times_s=seen.times_s * np.nan), raw)
 
 
 def test_hands_that_come_and_go_are_not_drawn_to_the_origin():
-    points = moving()[:, 0] + [0, 0, 0.5]
+    points = moving()[:, 0, :21] + [0, 0, 0.5]
     observed = points.copy()
     observed[[0, 1, 2, -1]] = np.nan
     covariance = np.broadcast_to(1e-6 * np.eye(3), (*points.shape, 3))
@@ -69,7 +70,7 @@ def test_hands_that_come_and_go_are_not_drawn_to_the_origin():
 
 
 def test_bones_that_scatter_are_drawn_to_usual_proportions():
-    points = np.repeat(hands(1, 5).reshape(1, 2, 21, 3)[:, 0], 20, 0)
+    points = moving(20)[:1, 0, :21].repeat(20, 0)
     np.testing.assert_allclose(likely_lengths(points), usual_lengths(points))
     bent = points.copy()
     bent[:, 12] = bent[:, 11] + (points[:, 12] - points[:, 11]) * np.linspace(0.1, 0.8, 20)[:, None]
@@ -79,14 +80,14 @@ def test_bones_that_scatter_are_drawn_to_usual_proportions():
 
 def test_tables_hold_every_joint(written, tmp_path):
     path, points = written
-    loaded = load_hands(path)
+    loaded = load_people(path)
     np.testing.assert_allclose(loaded.points_m, points, atol=2e-6)
-    (csv,) = export_hands(loaded, tmp_path / "hands.csv")
+    (csv,) = export_people(loaded, tmp_path / "hands.csv")
     rows = [line.split(",") for line in csv.read_text().splitlines()]
     assert len(rows) == 1 + (FRAMES - 1) * 42
-    assert rows[1][:4] == ["3", "0.100000", "Right", "wrist"]
-    np.testing.assert_allclose([float(value) for value in rows[1][4:]], points[0, 0, 0], atol=2e-6)
-    (trc,) = export_hands(loaded, tmp_path / "hands.trc")
+    assert rows[1][:5] == ["3", "0.100000", "1", "right_hand", "wrist"]
+    np.testing.assert_allclose([float(value) for value in rows[1][5:]], points[0, 0, 0], atol=2e-6)
+    (trc,) = export_people(loaded, tmp_path / "hands.trc")
     lines = trc.read_text().splitlines()
     assert lines[2].split("\t")[2:5] == [str(FRAMES), "42", "mm"]
     values = lines[6].split("\t")
@@ -96,15 +97,15 @@ def test_tables_hold_every_joint(written, tmp_path):
 
 def test_c3d_holds_every_joint(written, tmp_path):
     path, points = written
-    (c3d,) = export_hands(load_hands(path), tmp_path / "hands.c3d")
+    (c3d,) = export_people(load_people(path), tmp_path / "hands.c3d")
     data = c3d.read_bytes()
     where, magic, count, _, first, last, _, scale, start, _, rate = struct.unpack_from("<BBhhHHhfhhf", data)
     assert (where, magic, count, first, last, scale) == (2, 0x50, 42, 1, FRAMES, -1)
     assert rate == pytest.approx(30, rel=1e-4)
-    values = np.frombuffer(data, "<f4", FRAMES * 42 * 4, 512 * (start - 1)).reshape(FRAMES, 2, 21, 4)
+    values = np.frombuffer(data, "<f4", FRAMES * 42 * 4, 512 * (start - 1)).reshape(FRAMES, 1, 42, 4)
     kept = np.arange(FRAMES) != 5
     np.testing.assert_allclose(values[kept, ..., :3], 1000 * points[kept], atol=2e-3)
-    np.testing.assert_array_equal(values[..., 3], np.where(kept, 0, -1)[:, None, None] * np.ones((2, 21)))
+    np.testing.assert_array_equal(values[..., 3], np.where(kept, 0, -1)[:, None, None] * np.ones((1, 42)))
     place, names = 512 + 4, []
     while data[place]:
         names.append(data[place + 2 : place + 2 + data[place]].decode())
@@ -119,10 +120,10 @@ def test_the_rigged_hand_moves_with_the_joints(written, tmp_path):
         load_rig("Right")
     except InputError:
         pytest.skip("no rigs: sonjit models pull rigs")
-    loaded = load_hands(written[0])
-    (glb,) = export_hands(loaded, tmp_path / "hands.glb")
+    loaded = load_people(written[0])
+    (glb,) = export_people(loaded, tmp_path / "hands.glb")
     assert len(Glb(glb).document["animations"][0]["channels"]) > 30
-    files = export_hands(loaded, tmp_path / "hands.bvh")
+    files = export_people(loaded, tmp_path / "hands.bvh")
     assert [file.name for file in files] == ["hands-right.bvh", "hands-left.bvh"]
     assert f"Frames: {FRAMES}" in files[0].read_text()
 
@@ -139,7 +140,7 @@ def test_a_drawing_and_what_cannot_be_exported(written, tmp_path, capsys):
         frame["time"] = None
     (tmp_path / "images.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="does not say when"):
-        load_hands(tmp_path / "images.json")
-    (tmp_path / "other.json").write_text('{"frames": [{"hands": 3}]}')
-    with pytest.raises(InputError, match="not hands in space"):
-        load_hands(tmp_path / "other.json")
+        load_people(tmp_path / "images.json")
+    (tmp_path / "other.json").write_text('{"skeletons": {"hands": "hand_mediapipe21"}, "frames": [{"hands": 3}]}')
+    with pytest.raises(InputError, match="not people in space"):
+        load_people(tmp_path / "other.json")

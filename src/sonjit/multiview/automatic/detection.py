@@ -23,7 +23,8 @@ from sonjit.errors import InputError, SonjitError
 from sonjit.files import atomic_file, read_arrays
 from sonjit.multiview.annotation.project import Project, open_project
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
-from sonjit.multiview.triangulation.hands import ViewDetections, associate, near_px
+from sonjit.multiview.triangulation.association import near_px
+from sonjit.multiview.triangulation.hands import ViewDetections, associate
 from sonjit.multiview.triangulation.triangulation import triangulate
 from sonjit.results import Hand
 

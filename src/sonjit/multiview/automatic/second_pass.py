@@ -30,7 +30,7 @@ from sonjit.multiview.automatic.detection import (
 from sonjit.multiview.automatic.labels import triangulate_detections
 from sonjit.multiview.automatic.learning import mirrored_points
 from sonjit.multiview.cameras.rig import CameraRig
-from sonjit.multiview.triangulation.hands import near_px
+from sonjit.multiview.triangulation.association import near_px
 
 HAND_NETWORK: Final = "hand-full"
 """Recipe of `sonjit train`, and the name of what it exports."""

@@ -1,7 +1,7 @@
 """Triangulated joints over time: lengths of bones, the fit of a skeleton to them, the fit of the rigged hand's mesh.
 
 The skeleton is fitted by damped Gauss-Newton steps over all frames at once: bones keep their lengths and joints move as
-hands can. Each frame is a system of 63 unknowns whose neighbours stand still within a step. An observation counts less
+hands can. Each frame is a system of equations whose neighbours stand still within a step. An observation counts less
 the further it lies off (Geman and McClure), so that a joint that all views got wrong gives way to its bones.
 """
 
@@ -156,11 +156,11 @@ _GAP_S: Final = 0.5  # joints unseen for longer are not interpolated
 
 
 class Skeletons(NamedTuple):
-    """A hand's joints over N frames.
+    """A hand's or a body's K joints over N frames.
 
     Attributes:
-        points_m: (N, 21, 3); NaN where unknown.
-        covariance_m2: (N, 21, 3, 3) NaN likewise.
+        points_m: (N, K, 3); NaN where unknown.
+        covariance_m2: (N, K, 3, 3) NaN likewise.
     """
 
     points_m: FloatArray
@@ -172,9 +172,9 @@ def usual_lengths(points_m: FloatArray) -> FloatArray:
     return medians(fitted_lengths(points_m))
 
 
-def fitted_lengths(points_m: FloatArray) -> FloatArray:
-    """(..., 20) metres, as in `FITTED_BONES`, of joints (..., 21, 3); NaN where an end is unknown."""
-    return np.linalg.norm(points_m[..., FITTED_BONES[:, 1], :] - points_m[..., FITTED_BONES[:, 0], :], axis=-1)
+def fitted_lengths(points_m: FloatArray, bones: IndexArray = FITTED_BONES) -> FloatArray:
+    """(..., B) metres of bones (B, 2), by default a hand's, of joints (..., K, 3); NaN where an end is unknown."""
+    return np.linalg.norm(points_m[..., bones[:, 1], :] - points_m[..., bones[:, 0], :], axis=-1)
 
 
 def medians(rows: FloatArray) -> FloatArray:
@@ -190,16 +190,18 @@ def fit_skeletons(
     lengths_m: FloatArray,
     times_s: FloatArray,
     *,
+    bones: IndexArray = FITTED_BONES,
     acceleration: float = _ACCELERATION,
     gives_way: bool = True,
 ) -> Skeletons:
     """Joints that agree with what was seen, keep their bones' lengths, and move as hands can.
 
     Args:
-        points_m: (N, 21, 3) triangulated; NaN without.
-        covariance_m2: (N, 21, 3, 3) of them.
-        lengths_m: (20,) of the bones; NaN leaves a bone free.
+        points_m: (N, K, 3) triangulated; NaN without.
+        covariance_m2: (N, K, 3, 3) of them.
+        lengths_m: (B,) of the bones; NaN leaves a bone free.
         times_s: (N,) rising; frames more than a quarter of a second apart do not constrain each other.
+        bones: (B, 2) parent and child; by default those of a hand of 21 joints.
         acceleration: that joints have, root mean square, m/s².
         gives_way: a joint far from where its bones allow is as good as unseen, for many views that may all be wrong
             together; else it keeps its pull (Cauchy's loss), for few views that seldom are.
@@ -216,28 +218,34 @@ def fit_skeletons(
     links = np.zeros(len(x) + 1)
     near = step_s < _LINKED_S
     links[1:-1][near] = 1 / (acceleration * np.maximum(step_s[near], 1e-3) ** 2 / 2) ** 2
-    normal = np.zeros((0, 63, 63))
+    joints = x.shape[1]
+    normal = np.zeros((0, 3 * joints, 3 * joints))
     for _ in range(_ROUNDS):
-        normal, downhill = _system(x, target, sure, there, lengths_m, links, 2 if gives_way else 1)
+        normal, downhill = _system(x, target, sure, there, bones, lengths_m, links, 2 if gives_way else 1)
         x += np.linalg.solve(normal, downhill[..., None])[..., 0].reshape(x.shape)
     if not len(x):
         return Skeletons(points_m, covariance_m2)
-    own = np.linalg.inv(normal).reshape(-1, 21, 3, 21, 3)
-    own = np.moveaxis(np.diagonal(own, axis1=1, axis2=3), -1, 1)  # (N, 21, 3, 3)
+    own = np.linalg.inv(normal).reshape(-1, joints, 3, joints, 3)
+    own = np.moveaxis(np.diagonal(own, axis1=1, axis2=3), -1, 1)  # (N, K, 3, 3)
     return Skeletons(np.where(there[..., None], x, np.nan), np.where(there[..., None, None], own, np.nan))
 
 
-def with_exact_lengths(points_m: FloatArray, lengths_m: FloatArray) -> FloatArray:
-    """Joints (N, 21, 3) moved along their bones, from the wrist on, until these have their lengths (20,)."""
+def with_exact_lengths(points_m: FloatArray, lengths_m: FloatArray, bones: IndexArray = FITTED_BONES) -> FloatArray:
+    """Joints (N, K, 3) moved along their bones (B, 2), parents first, until these have their lengths (B,).
+
+    Bones of unknown lengths stay as they are, and so does a joint whose parent is unknown.
+    """
     moved = points_m.copy()
-    for (parent, child), length in zip(FITTED_BONES, lengths_m, strict=True):
+    for (parent, child), length in zip(bones, lengths_m, strict=True):
         way = points_m[:, child] - points_m[:, parent]
-        moved[:, child] = moved[:, parent] + way * (length / np.maximum(np.linalg.norm(way, axis=1), 1e-9))[:, None]
+        grown = length / np.maximum(np.linalg.norm(way, axis=1), 1e-9) if np.isfinite(length) else np.ones(len(way))
+        placed = moved[:, parent] + way * grown[:, None]
+        moved[:, child] = np.where(np.isfinite(placed), placed, moved[:, child])
     return moved
 
 
 def _links(there: BoolArray, links: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """(N, 21, 1) weights of a joint's places before and after; 0 where it is not there before and after."""
+    """(N, K, 1) weights of a joint's places before and after; 0 where it is not there before and after."""
     whole = there & np.roll(there, 1, 0) & np.roll(there, -1, 0)
     whole &= ((links[:-1] > 0) & (links[1:] > 0))[:, None]
     before, after = (np.where(whole, link[:, None], 0)[..., None] for link in (links[:-1], links[1:]))
@@ -245,7 +253,7 @@ def _links(there: BoolArray, links: FloatArray) -> tuple[FloatArray, FloatArray]
 
 
 def _middles(x: FloatArray, before: FloatArray, after: FloatArray) -> FloatArray:
-    """(N, 21, 3) between where joints were and where they will be."""
+    """(N, K, 3) between where joints were and where they will be."""
     return (before * np.roll(x, 1, 0) + after * np.roll(x, -1, 0)) / np.maximum(before + after, 1e-30)
 
 
@@ -254,20 +262,21 @@ def _system(
     target: FloatArray,
     sure: FloatArray,
     there: BoolArray,
+    bones: IndexArray,
     lengths_m: FloatArray,
     links: FloatArray,
     power: int,
 ) -> tuple[FloatArray, FloatArray]:
-    """(N, 63, 63) and (N, 63) of one step."""
-    count = len(x)
-    normal, downhill = np.zeros((count, 21, 3, 21, 3)), np.zeros((count, 21, 3))
+    """(N, 3 K, 3 K) and (N, 3 K) of one step."""
+    count, size = len(x), x.shape[1]
+    normal, downhill = np.zeros((count, size, 3, size, 3)), np.zeros((count, size, 3))
     off = target - x
     far = np.einsum("nki,nkij,nkj->nk", off, sure, off)
     weighted = sure * (1 / (1 + far / _TAIL**2) ** power)[..., None, None]
-    joints = np.arange(21)
+    joints = np.arange(size)
     normal[:, joints, :, joints] += np.swapaxes(weighted, 0, 1)
     downhill += (weighted @ off[..., None])[..., 0]
-    for (parent, child), length in zip(FITTED_BONES, lengths_m, strict=True):
+    for (parent, child), length in zip(bones, lengths_m, strict=True):
         both = there[:, parent] & there[:, child] & bool(np.isfinite(length))
         way = x[:, child] - x[:, parent]
         now = np.maximum(np.linalg.norm(way, axis=1), 1e-6)
@@ -284,15 +293,15 @@ def _system(
     weight = (before + after) / 2
     downhill += weight * (_middles(x, before, after) - x)
     calm = weight + np.where(there, 1e-3, 1.0)[..., None]
-    flat = normal.reshape(count, 63, 63)
-    flat[:, range(63), range(63)] += np.repeat(calm, 3, -1).reshape(count, 63)
-    return flat, downhill.reshape(count, 63)
+    flat, diagonal = normal.reshape(count, 3 * size, 3 * size), np.arange(3 * size)
+    flat[:, diagonal, diagonal] += np.repeat(calm, 3, -1).reshape(count, 3 * size)
+    return flat, downhill.reshape(count, 3 * size)
 
 
 def _filled(points_m: FloatArray, known: BoolArray, times_s: FloatArray) -> FloatArray:
     """Joints that were unseen for a moment, between where they were and where they are; NaN for longer."""
     filled = np.where(known[..., None], points_m, np.nan)
-    for joint in range(21):
+    for joint in range(points_m.shape[1]):
         seen = np.flatnonzero(known[:, joint])
         lost = np.flatnonzero(~known[:, joint])
         if not len(seen) or not len(lost):
