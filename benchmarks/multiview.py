@@ -1,19 +1,27 @@
-"""Triangulation of a long recording of a large rig, and calibration of a rig from rendered boards: time, and the truth.
+"""Triangulation of a long recording of a large rig, and calibration of a rig from rendered boards: time, and the truth;
+what labels of a machine cost on the disk and until their marks of one frame set are there.
 
 .venv/bin/python benchmarks/multiview.py triangulate --cameras 80 --frames 1000 --outliers 0.1
 .venv/bin/python benchmarks/multiview.py calibrate --cameras 12 --frames 40
+.venv/bin/python benchmarks/multiview.py labels --cameras 80 --frames 1000
 """
 
 import argparse
 import json
 import resource
+import tempfile
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import align_rigidly
+from sonjit.multiview.annotation.marks import AnnotationStore
+from sonjit.multiview.annotation.project import Project
+from sonjit.multiview.automatic.annotator import CURRENT, FOLDER, LABELS, SETTINGS, machine_marks
+from sonjit.multiview.automatic.labels import Labels
 from sonjit.multiview.calibration.board import Sighting, Sightings, target_from_text
 from sonjit.multiview.calibration.calibrate import calibrate
 from sonjit.multiview.calibration.consistency import planar_ambiguity
@@ -56,6 +64,10 @@ def main():
         other.add_argument(f"--{name}", type=int, default=default)
     other.add_argument("--noise", type=float, default=3.0, help="grey levels")
     other.add_argument("--board", default="charuco:9x7:24mm:17mm:4x4_50")
+    third = commands.add_parser("labels")
+    third.set_defaults(run=measure_labels)
+    for name, default in (("cameras", 80), ("frames", 1000), ("asked", 60)):
+        third.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
     options.run(options)
 
@@ -89,6 +101,48 @@ def see_boards(rig, board, frames, middle, noise):
                 if len(points) >= 6:
                     found.append(Sighting(view.name, frame, points, pixels))
     return Sightings(tuple(found), {view.name: (view.width, view.height) for view in rig}), images
+
+
+def measure_labels(options):
+    """Labels by chance in chunks of 20 frame sets: written, then those of frame sets by chance read and projected."""
+    rng, written, size = np.random.default_rng(0), 0.0, 0
+    rig = dome(options.cameras, rng)
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / FOLDER / "run"
+        run.mkdir(parents=True)
+        (run / SETTINGS).write_text(json.dumps({"views": rig.names}))
+        (run.parent / CURRENT).write_text(json.dumps({"run": run.name}))
+        for first in range(0, options.frames, 20):
+            frames = np.arange(first, min(first + 20, options.frames))
+            shape = (len(frames), 2, 21)
+            labels = Labels(
+                frames, rng.normal(0, 0.03, (*shape, 3)), rng.normal(0, 1e-6, (*shape, 3, 3)), np.ones(shape, int),
+                rng.integers(2, len(rig), shape), rng.random(shape),
+                rng.random((len(frames), len(rig), 2, 21)) < 0.8, rng.random(shape[:2]),
+            )  # fmt: skip
+            began = time.process_time()
+            size += labels.save(run / LABELS).stat().st_size
+            written += time.process_time() - began
+        began = time.perf_counter()
+        project = Project(Path(folder), "labels", rig, {}, AnnotationStore(Path(folder) / "annotations.sqlite"))
+        machine_marks(project, 0)
+        opened = time.perf_counter() - began
+        walls, used = [], []
+        for frame in rng.integers(0, options.frames, options.asked).tolist():
+            began, before = time.perf_counter(), time.thread_time()
+            machine_marks(project, frame)
+            walls.append(time.perf_counter() - began)
+            used.append(time.thread_time() - before)
+        project.close()
+    found = {
+        "megabytes": round(size / 1e6, 2),
+        "written_processor_s": round(written, 2),
+        "opened_with_the_first_ms": round(1e3 * opened, 1),
+    }
+    for name, seconds in (("wall", walls), ("processor", used)):
+        median, p95 = (1e3 * np.percentile(seconds, [50, 95])).round(1).tolist()
+        found[f"marks_{name}_ms"] = {"median": median, "p95": p95}
+    print(json.dumps(found))
 
 
 def measure_calibration(options):

@@ -22,7 +22,7 @@ EXTRAS: Final = {
     "heic": ("pillow_heif",),
     "eval": ("faster_coco_eval", "yaml", "scipy"),
     "synth": ("moderngl",),
-    "studio": ("fastapi", "scipy", "yaml"),
+    "studio": ("fastapi", "pyarrow", "scipy", "yaml"),
     "ray": ("ray",),
     "remote": ("fsspec",),
     "docs": ("mkdocs", "mkdocstrings"),

@@ -46,7 +46,7 @@ def test_a_release_of_the_annotator_is_evaluated_and_not_written_again(weights, 
     seen = np.repeat(known[:, None], len(rig), 1)
     covariance = np.zeros((*known.shape, 3, 3))
     labels = Labels(np.array(chosen), points, covariance, known.astype(int), some.astype(int), some, seen, some[..., 0])
-    labels.save(tmp_path / "project" / FOLDER / "run" / "labels" / "000000.npz")
+    labels.save(tmp_path / "project" / FOLDER / "run" / "labels")
     (tmp_path / "project" / FOLDER / "current.json").write_text('{"run": "run"}')
     (tmp_path / "card.toml").write_text(CARD)
     call = ["annotate", "release", tmp_path / "project", tmp_path / "out", "--card", tmp_path / "card.toml"]

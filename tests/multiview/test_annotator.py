@@ -8,12 +8,13 @@ import pytest
 
 from sonjit.cli import main
 from sonjit.errors import InputError, JobError
-from sonjit.multiview.annotation.marks import MACHINE
+from sonjit.multiview.annotation.marks import MACHINE, Mark
 from sonjit.multiview.automatic.annotator import (
     AnnotatorSettings,
     annotate,
     fit_project_offsets,
     held_out_error,
+    machine_marks,
     read_labels,
 )
 from sonjit.multiview.automatic.learning import human_frames, write_training_set
@@ -95,10 +96,17 @@ def test_a_killed_run_goes_on_with_the_chunk_in_which_it_was(made):
     assert chunk.read_bytes() == before
 
 
-def test_marks_and_needs_are_in_the_store(made):
+def test_the_machines_marks_are_those_of_the_newest_run(made):
     project, joints, _ = made
+    assert machine_marks(project, 6) == []
+    project.store.add([Mark("asked", 6, "cam2", 0, MACHINE, "seen", 1.0, 1.0, "M")])
+    folder = annotate(project, AnnotatorSettings(fps=1)).folder
+    assert project.store.marks() == []
+    stale = folder / "labels" / "000000000003.parquet"
+    stale.write_bytes((folder / "labels" / "000000000000.parquet").read_bytes())
     annotate(project, AnnotatorSettings(fps=1))
-    marks = project.store.marks(6)
+    assert not stale.exists()
+    marks = machine_marks(project, 6)
     assert len(marks) == 5 * 42
     assert {(mark.annotator, mark.source, mark.state) for mark in marks} == {(MACHINE, "M", "seen")}
     camera = project.rig["cam2"]

@@ -57,7 +57,7 @@ def labelled(tmp_path, monkeypatch):
     some = np.zeros((3, 2, 21))
     seen = np.ones((3, 3, 2, 21), np.bool_)
     labels = Labels(np.array([0, 10, 20]), points, covariance, source, some.astype(int), some, seen, some[..., 0])
-    labels.save(project.folder / FOLDER / "run" / "labels" / "000000.npz")
+    labels.save(project.folder / FOLDER / "run" / "labels")
     (project.folder / FOLDER / "current.json").write_text('{"run": "run"}')
     (tmp_path / "card.toml").write_text(CARD)
     monkeypatch.setattr(release_faces, "_detector", Faces())

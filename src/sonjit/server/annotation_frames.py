@@ -27,6 +27,7 @@ from sonjit.multiview.annotation.marks import (
     solve_joints,
     table_of_marks,
 )
+from sonjit.multiview.automatic.annotator import machine_marks
 from sonjit.multiview.triangulation.bones import BONES, BoneLengths, bone_lengths, bone_warnings
 from sonjit.server.errors import RefusedError
 
@@ -183,7 +184,7 @@ class Frames:
             "version": version,
             "marks": [mark_to_dict(mark) for mark in own],
             "others": [mark_to_dict(mark) for mark in people if mark.annotator != annotator],
-            "machine": [mark_to_dict(mark) for mark in marks if mark.annotator == MACHINE],
+            "machine": [mark_to_dict(mark) for mark in self._machine(frame, marks)],
             "conflicts": [
                 {
                     "view": one.view,
@@ -197,6 +198,12 @@ class Frames:
             "lines": {name: _listed(line) for name, line in lines.items() if name in shown},
             "bones": self._warnings(frame, solution),
         }
+
+    def _machine(self, frame: int, marks: list[Mark]) -> list[Mark]:
+        """The newest run's marks; those of views that a person asked a detector about since then are the detector's."""
+        asked = [mark for mark in marks if mark.annotator == MACHINE]
+        views = {mark.view for mark in asked}
+        return [*asked, *(mark for mark in machine_marks(self._project, frame) if mark.view not in views)]
 
     def progress(self) -> Progress:
         """How far each frame is, and how much it needs attention."""

@@ -409,6 +409,15 @@ class AnnotationStore:
             self._database.execute("DELETE FROM needs")
             self._database.executemany("INSERT INTO needs VALUES (?, ?, ?)", rows)
 
+    def forget(self, annotator: str) -> None:
+        """Let no mark of an annotator count any more; history keeps them.
+
+        Raises:
+            JobError: as for `add`.
+        """
+        with self._writing():
+            self._database.execute("DELETE FROM latest WHERE annotator = ?", (annotator,))
+
     def _begin(self) -> None:
         (version,) = self._rows("PRAGMA user_version")[0]
         if version > VERSION:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from sonjit.arrays import FloatArray
 from sonjit.errors import InputError, JobError
 from sonjit.files import sole_writer, write_text
 from sonjit.multiview.annotation.agreement import rank
-from sonjit.multiview.annotation.marks import Need
+from sonjit.multiview.annotation.marks import MACHINE, Mark, Need
 from sonjit.multiview.annotation.project import Project
 from sonjit.multiview.automatic.detection import (
     ChunkDetections,
@@ -50,6 +51,7 @@ OFFSETS: Final = "offsets.json"
 CURRENT: Final = "current.json"
 
 SETTINGS: Final = "settings.json"
+LABELS: Final = "labels"
 
 
 def fit_project_offsets(project: Project) -> Offsets:
@@ -144,13 +146,22 @@ def current_run(project: Project) -> Path:
     Raises:
         InputError: there is none.
     """
-    file = project.folder / FOLDER / CURRENT
+    folder = _newest_run(project)
+    if folder is None:
+        raise InputError(f"{project.folder} has no automatic labels: run sonjit annotate auto {project.folder}")
+    return folder
+
+
+def _newest_run(project: Project) -> Path | None:
     try:
-        return project.folder / FOLDER / str(json.loads(file.read_text("utf-8"))["run"])
+        record = json.loads((project.folder / FOLDER / CURRENT).read_text("utf-8"))
+        return project.folder / FOLDER / str(record["run"])
     except (OSError, ValueError, KeyError):
-        raise InputError(
-            f"{project.folder} has no automatic labels: run sonjit annotate auto {project.folder}"
-        ) from None
+        return None
+
+
+def _label_files(folder: Path) -> list[Path]:
+    return sorted((folder / LABELS).glob("[0-9]*.parquet"))
 
 
 def read_labels(project: Project) -> Iterator[Labels]:
@@ -159,10 +170,27 @@ def read_labels(project: Project) -> Iterator[Labels]:
     Raises:
         InputError: there are none, or a file is damaged.
     """
-    files = sorted((current_run(project) / "labels").glob("*.npz"))
+    files = _label_files(current_run(project))
     if not files:
         raise InputError(f"{project.folder} has no automatic labels: run sonjit annotate auto {project.folder}")
     return (load_labels(file) for file in files)
+
+
+def machine_marks(project: Project, frame: int) -> list[Mark]:
+    """What the newest run says of one frame set: its labels, projected into the views.
+
+    Raises:
+        InputError: a file is damaged.
+    """
+    folder = _newest_run(project)
+    files = _label_files(folder) if folder else []
+    chunk = bisect_right([file.stem for file in files], f"{frame:012d}") - 1
+    if folder is None or chunk < 0:
+        return []
+    labels = load_labels(files[chunk])
+    rig = project.rig.subset(json.loads((folder / SETTINGS).read_text("utf-8"))["views"])
+    row = int(np.searchsorted(labels.frames, frame))
+    return marks_of_labels(rig, labels.part(slice(row, row + 1)), folder.name) if frame in labels.frames else []
 
 
 _USUAL: Final[Mapping[str, Mapping[str, str]]] = {
@@ -264,7 +292,7 @@ def annotate(
     """Label all frame sets of a project automatically, or resume a run.
 
     Args:
-        project: open; the machine's marks and the ranking go to its store.
+        project: open; the ranking goes to its store, which keeps people's marks alone.
         settings: how.
         jobs: processes.
         workers: `pool`, `ray` or `ray:ADDRESS`, see `run_calls`.
@@ -349,8 +377,8 @@ def _label(
     write_text(folder / SETTINGS, json.dumps(asdict(detection), indent=1))
     problems, needs = list(faults), dict[int, Need]()
     joints = labelled = right = wrong = 0
-    version = f"{folder.name}.{project.store.version}"
-    for number, file in enumerate(files):
+    written = set[Path]()
+    for number in range(len(files)):
         beside = [load_detections(files[k]) for k in (number - 1, number, number + 1) if 0 <= k < len(files)]
         own = beside[min(number, 1)]
         seen, rows = _with_overlap(beside, min(number, 1))
@@ -367,13 +395,15 @@ def _label(
         joints += int(21 * expected.sum())
         labelled += int((labels.source > 0).sum())
         problems += own.problems
-        labels.save(folder / "labels" / file.name)
-        project.store.add(marks_of_labels(rig, labels, version))
+        written.add(labels.save(folder / LABELS))
         advance()
     if wrong > right:
         raise JobError(
             f"{wrong} of {right + wrong} hands have the shape of the other side: the world or the images are mirrored"
         )
+    for stale in set(_label_files(folder)) - written:  # other frame sets began a chunk then
+        stale.unlink()
+    project.store.forget(MACHINE)
     project.store.set_needs({frame: needs[frame] for frame in project.frames if frame in needs})
     write_text(project.folder / FOLDER / CURRENT, json.dumps({"run": folder.name}))
     return AnnotationResult(len(project.frames), joints, labelled, kept, tuple(problems), folder)

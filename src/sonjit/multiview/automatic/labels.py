@@ -1,5 +1,8 @@
 """Labels in space from detections: triangulated, corrected by people's marks, fitted, and withheld where uncertain.
 
+They are stored as Parquet, a file for each chunk of frame sets and in it a row for each joint, and nowhere else: the
+marks that the annotation page shows are projections of them.
+
 Where hands lie on each other, all views may exchange right and left at once, and for a while. Next to frame sets that
 people marked, motion shows it: both hands would leap to where the other one was.
 """
@@ -10,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 import numpy as np
@@ -18,7 +21,8 @@ from numpy.typing import NDArray
 
 from sonjit.arrays import BoolArray, FloatArray, Image, IntArray
 from sonjit.errors import InputError
-from sonjit.files import atomic_file, read_arrays
+from sonjit.files import atomic_file
+from sonjit.media.tables.parquet_tables import arrow
 from sonjit.multiview.annotation.marks import MACHINE, Mark
 from sonjit.multiview.automatic.detection import ChunkDetections
 from sonjit.multiview.automatic.learning import Offsets, human_joints
@@ -96,6 +100,7 @@ _OFF_M: Final = 0.012  # a joint that the fit moved further was wrong in its vie
 _BONE_M: Final = 0.006  # a bone that could not be given its length has a wrong end
 _SPREAD_M: Final = 0.005
 _SHARE: Final = 1 / 3  # of the views must agree; two at least
+_AXES: Final = ("x_m", "y_m", "z_m")
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,10 +136,35 @@ class Labels:
         """Some of the frame sets."""
         return Labels(**{name: value[rows] for name, value in self.__dict__.items()})
 
-    def save(self, path: Path) -> None:
-        """Write as one file that is whole or not there."""
+    def save(self, folder: Path) -> Path:
+        """Write as `FRAME.parquet`, by the first frame, that is whole or not there; returns the file.
+
+        A row for each frame set, hand and joint, in this order: frame, hand, joint, x_m, y_m, z_m, covariance_m2 (9),
+        source, views, residual_px, seen (a truth value for each view), mesh_m.
+        """
+        pa = arrow()
+        joints = len(self.frames) * len(SIDES) * PER_HAND
+        places = np.indices((len(self.frames), len(SIDES), PER_HAND)).reshape(3, -1)
+
+        def lists(values: NDArray[Any], size: int) -> Any:  # noqa: ANN401  # PyArrow's
+            return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).reshape(-1)), size)
+
+        columns = {
+            "frame": self.frames[places[0]],
+            "hand": np.array(SIDES)[places[1]],
+            "joint": places[2].astype(np.int8),
+            **{name: self.points_m[..., axis].reshape(-1) for axis, name in enumerate(_AXES)},
+            "covariance_m2": lists(self.covariance_m2, 9),
+            "source": self.source.reshape(-1),
+            "views": self.views.reshape(-1),
+            "residual_px": self.residual_px.reshape(-1),
+            "seen": lists(np.moveaxis(self.seen, 1, -1).reshape(joints, -1), self.seen.shape[1]),
+            "mesh_m": np.repeat(self.mesh_m.reshape(-1), PER_HAND),
+        }
+        path = folder / f"{self.frames[0]:012d}.parquet"
         with atomic_file(path) as draft:
-            np.savez(draft, **self.__dict__)
+            pa.parquet.write_table(pa.table(columns), draft, compression="zstd")
+        return path
 
 
 def load_labels(path: Path) -> Labels:
@@ -143,10 +173,26 @@ def load_labels(path: Path) -> Labels:
     Raises:
         InputError: it is damaged.
     """
+    pa = arrow()
     try:
-        file = read_arrays(path)
-        return Labels(**{name: file[name] for name in Labels.__dataclass_fields__})
-    except (InputError, KeyError) as error:
+        table = pa.parquet.read_table(path)
+        shape = (-1, len(SIDES), PER_HAND)
+
+        def flat(name: str) -> NDArray[Any]:
+            column = table[name].combine_chunks()
+            return (column.flatten() if pa.types.is_fixed_size_list(column.type) else column).to_numpy(False)
+
+        return Labels(
+            flat("frame").reshape(shape)[:, 0, 0],
+            np.stack([flat(name).reshape(shape) for name in _AXES], -1),
+            flat("covariance_m2").reshape(*shape, 3, 3),
+            flat("source").reshape(shape),
+            flat("views").reshape(shape),
+            flat("residual_px").reshape(shape),
+            np.moveaxis(flat("seen").reshape(*shape, table.schema.field("seen").type.list_size), -1, 1),
+            flat("mesh_m").reshape(shape)[..., 0],
+        )
+    except (pa.ArrowException, OSError, KeyError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is damaged ({error}): delete it, and run sonjit annotate auto again") from None
 
 
@@ -239,24 +285,22 @@ def _is_sure(
     return np.asarray(sure, np.bool_)
 
 
-def marks_of_labels(rig: CameraRig, labels: Labels, version: str) -> list[Mark]:
+def marks_of_labels(rig: CameraRig, labels: Labels, run: str) -> list[Mark]:
     """A mark for each label and view in whose image it lies: seen where the view is an inlier, else occluded.
 
     Args:
         rig: the cameras of `labels.seen`.
         labels: in space.
-        version: of the run, part of the marks' ids.
+        run: its name, part of the marks' ids.
     """
-    marks: list[Mark] = []
     pixels = rig.project(labels.points_m)  # (C, N, 2, 21, 2)
-    for view, camera in enumerate(rig):
-        inside = camera.inside(np.nan_to_num(pixels[view], nan=-1.0))
-        for row, side, joint in np.argwhere(inside).tolist():
-            frame, place = int(labels.frames[row]), PER_HAND * side + joint
-            x, y = pixels[view, row, side, joint].tolist()
-            state = "seen" if labels.seen[row, view, side, joint] else "occluded"
-            name = f"{version}-{frame}-{view}-{place}"
-            marks.append(Mark(name, frame, camera.name, place, MACHINE, state, round(x, 2), round(y, 2), "M"))
+    inside = np.stack([camera.inside(np.nan_to_num(own, nan=-1.0)) for camera, own in zip(rig, pixels, strict=True)])
+    marks: list[Mark] = []
+    rows = np.argwhere(inside).tolist(), np.round(pixels[inside], 2).tolist(), np.moveaxis(labels.seen, 1, 0)[inside]
+    for (view, row, side, joint), (x, y), seen in zip(*rows, strict=True):
+        frame, place = int(labels.frames[row]), PER_HAND * side + joint
+        name, state = f"{run}-{frame}-{view}-{place}", "seen" if seen else "occluded"
+        marks.append(Mark(name, frame, rig.names[view], place, MACHINE, state, x, y, "M"))
     return marks
 
 
