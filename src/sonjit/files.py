@@ -311,6 +311,15 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise InputError(f"{path} is damaged or no .npz file of plain arrays ({first})") from None
 
 
+def file_stamp(path: Path) -> list[int] | None:
+    """What changes where a file does: its size and time in nanoseconds; [] of a folder, None where nothing is."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return [found.st_size, found.st_mtime_ns] if path.is_file() else []
+
+
 def append_line(path: Path, line: str) -> None:
     """Add a line to a file that several processes may add to: each line stays whole."""
     data = f"{line}\n".encode("utf-8", "surrogateescape")

@@ -1,6 +1,8 @@
+import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +81,22 @@ def test_a_run_goes_on_with_the_missing_chunk(made):
     again = annotate(project, AnnotatorSettings(fps=1))
     assert detector.looked == 3 * len(project.rig)
     assert again.kept == 5
+
+
+def test_recordings_that_changed_are_looked_at_anew(made):
+    project, _, detector = made
+    first = annotate(project, AnnotatorSettings(fps=1))
+    image, cameras = project.view("cam1").path / "5.png", project.folder / "cameras.json"
+    for file in (image, cameras):
+        detector.looked, was = 0, file.stat()
+        os.utime(file, (1, 1))
+        again = annotate(project, AnnotatorSettings(fps=1))
+        assert (again.kept, again.folder != first.folder) == (0, True)
+        assert detector.looked >= FRAMES * len(project.rig)
+        os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))
+    detector.looked = 0
+    assert annotate(project, AnnotatorSettings(fps=1)) == replace(first, kept=FRAMES)
+    assert detector.looked == 0
 
 
 def test_a_killed_run_goes_on_with_the_chunk_in_which_it_was(made):

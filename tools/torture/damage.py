@@ -1,20 +1,22 @@
 """Damaged files, read in processes of their own, so that a crash of a decoder is counted.
 
-Run as a program it reads a batch: format, original, seed and folder; and prints what failed as JSON.
+Run as a program it reads a batch: format, original, seed, end and folder; and prints a line of JSON for each file.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import pickle
 import random
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from importlib.resources import files
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,7 @@ CLIP = Path(str(files("sonjit"))) / "assets" / "demo.mp4"
 VIDEO_CODECS = {".mp4": "libx264", ".mov": "prores_ks", ".mkv": "ffv1", ".webm": "libvpx", ".avi": "mpeg4"}
 PIXELS = {"prores_ks": "yuv422p10le"}
 HANG_S = 300
-BATCH = 50
+BATCH = 1000
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
@@ -183,46 +185,53 @@ FORMATS: dict[str, tuple[Callable[[Path], None], Callable[[Path], object]]] = {
 """What makes the originals, and what reads a damaged one."""
 
 
-def read_batch(name: str, original: Path, seed: int, folder: Path) -> Iterator[str]:
-    """Read many damaged copies of a file; a line for each that ended in anything but a line that names it."""
+def read_batch(name: str, original: Path, seed: int, until_s: float, folder: Path) -> Iterator[str]:
+    """Read damaged copies of a file for a time; of each what it ended in where that is not a line that names it."""
     data = original.read_bytes()
     for number in range(BATCH):
         path = folder / f"damaged-{seed + number}{original.suffix}"
         path.write_bytes(damaged(data, random.Random(seed + number)))
+        faulthandler.dump_traceback_later(HANG_S, exit=True)
+        found = ""
         try:
             FORMATS[name][1](path)
         except SonjitError as error:
             if "\n" in str(error) or "damaged-" not in str(error):
-                yield f"{path.name}: {error!r}"
+                found = repr(error)
         except Exception as error:  # what is looked for
-            yield f"{path.name}: {error!r}"[:500]
+            found = repr(error)[:500]
+        yield found
         for left in folder.iterdir():
             left.unlink()
+        if time.monotonic() > until_s:
+            break
 
 
 def read_damaged(row: Row, work: Path) -> None:
-    """Read batches in processes of their own until the time is over."""
+    """Read batches in processes of their own until the time is over; one that crashes or hangs ends with its file."""
     FORMATS[row.name][0](work)
     originals = sorted(work.iterdir())
-    while row.has_time():
-        original, first = originals[row.tried // BATCH % len(originals)], row.seed + row.tried
-        folder = work / "batch"
+    for original in cycle(originals):
+        if not row.has_time():
+            break
+        first, folder = row.seed + row.tried, work / "batch"
         folder.mkdir()
-        command = (sys.executable, __file__, row.name, str(original), str(first), str(folder))
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=HANG_S)
-        except subprocess.TimeoutExpired:
-            row.failures.append(f"{original.name}, seed {first}: no end after {HANG_S} s")
-        else:
-            found = json.loads(done.stdout) if done.returncode == 0 else [f"ended with {done.returncode}"]
-            row.failures += [f"{original.name}: {line}" for line in found]
+        command = (__file__, row.name, original, first, row.until_s, folder)
+        done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, errors="replace")
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        if done.returncode:
+            found.append(f"ended with {done.returncode}: {done.stderr[-300:]}")
+        for number, failure in enumerate(found):
+            row.failures += [f"{original.name}, seed {first + number}: {failure}"] if failure else []
         shutil.rmtree(folder)
-        row.tried += BATCH
+        row.tried += len(found)
 
 
 TESTS = dict.fromkeys(FORMATS, read_damaged)
 
 
 if __name__ == "__main__":
-    name, original, seed, folder = sys.argv[1:]
-    sys.stdout.write(json.dumps(list(read_batch(name, Path(original), int(seed), Path(folder)))))
+    name, original, seed, until_s, folder = sys.argv[1:]
+    for line in read_batch(name, Path(original), int(seed), float(until_s), Path(folder)):
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()

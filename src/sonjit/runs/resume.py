@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonjit._version import __version__
-from sonjit.files import append_line
+from sonjit.files import append_line, file_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,13 +40,13 @@ class FinishedLog:
         if folder not in self._logs:
             self._logs[folder] = _read(folder / LOG)
         files = self._logs[folder].get(key)
-        return files is not None and all(_stamp(folder / name) == stamp for name, stamp in files.items())
+        return files is not None and all(file_stamp(folder / name) == stamp for name, stamp in files.items())
 
 
 def note_finished(key: str, outputs: Outputs, written: Iterable[str]) -> None:
     """Add an input to the log."""
     folder = Path(outputs.paths[0]).parent
-    files = {os.path.relpath(path, folder): _stamp(Path(path)) for path in written}
+    files = {os.path.relpath(path, folder): file_stamp(Path(path)) for path in written}
     append_line(folder / LOG, json.dumps({"key": key, "files": files}, ensure_ascii=False))
 
 
@@ -71,7 +71,7 @@ class Keys:
 
 def _input(file: File) -> tuple[str, object]:
     """Where an input is, and what changes where it does."""
-    return (str(file.resolve()), _stamp(file)) if isinstance(file, Path) else (file.url, file.version)
+    return (str(file.resolve()), file_stamp(file)) if isinstance(file, Path) else (file.url, file.version)
 
 
 def _plain(value: object) -> object:
@@ -83,20 +83,12 @@ def _plain(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
     if isinstance(value, str | Path):
-        return [str(value), _stamp(Path(value)), [_stamp(file) for file in _files_in(Path(value))]]
+        return [str(value), file_stamp(Path(value)), [file_stamp(file) for file in _files_in(Path(value))]]
     return value if isinstance(value, int | float | None) else repr(value)
 
 
 def _files_in(folder: Path) -> list[Path]:
     return sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
-
-
-def _stamp(path: Path) -> list[int] | None:
-    try:
-        found = path.stat()
-    except (OSError, ValueError):
-        return None
-    return [found.st_size, found.st_mtime_ns] if path.is_file() else []
 
 
 def _read(path: Path) -> dict[str, Mapping[str, object]]:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.extras import needed_for
 from sonjit.files import atomic_file
+from sonjit.media.tables.parquet_tables import arrow
 
 _SAMPLES_PER_GROUP = 512
 _MARK = b"sonjit_dataset"
@@ -68,7 +68,7 @@ Json = dict[str, Any]
 
 def save_parquet(path: Path, samples: Iterable[Json]) -> None:
     """Write samples as `sample_to_dict` gives them, with `image`; nothing but a finished file takes the name."""
-    pa = _pyarrow()
+    pa = arrow()
     schema = pa.schema([(name, _type(pa, kind)) for name, kind in _COLUMNS.items()], metadata={_MARK: b"1"})
     with atomic_file(path) as draft, pa.parquet.ParquetWriter(draft, schema, compression="zstd") as writer:
         rows: list[Json] = []
@@ -83,7 +83,7 @@ def save_parquet(path: Path, samples: Iterable[Json]) -> None:
 
 def is_dataset_parquet(path: Path) -> bool:
     """Whether a Parquet file holds a data set rather than a table of frames."""
-    pa = _pyarrow()
+    pa = arrow()
     try:
         with pa.parquet.ParquetFile(path) as file:
             return _MARK in (file.schema_arrow.metadata or {})
@@ -93,7 +93,7 @@ def is_dataset_parquet(path: Path) -> bool:
 
 def records_from_parquet(path: Path) -> Iterator[Json]:
     """What `save_parquet` was given, a row group at a time."""
-    with _pyarrow().parquet.ParquetFile(path) as file:
+    with arrow().parquet.ParquetFile(path) as file:
         rows = (row for batch in file.iter_batches() for row in batch.to_pylist())
         for _, of_sample in groupby(rows, key=lambda row: row["sample"]):
             group = list(of_sample)
@@ -145,10 +145,3 @@ def _type(pa: Any, kind: str) -> Any:  # noqa: ANN401  # pyarrow's stubs are par
     types = {"json": pa.string(), "string": pa.string(), "bool": pa.bool_(), "int32": pa.int32(), "int64": pa.int64()}
     one = types.get(name) or pa.float64()
     return pa.list_(one) if is_list else one
-
-
-def _pyarrow() -> Any:  # noqa: ANN401  # a module; its stubs are partial
-    with needed_for("data sets in Parquet"):
-        import pyarrow as pa
-        import pyarrow.parquet  # pyright: ignore[reportUnusedImport]  # makes pa.parquet exist
-    return pa

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from sonjit.errors import InputError
-from sonjit.files import write_text
+from sonjit.files import file_stamp, write_text
 from sonjit.multiview.annotation.marks import AnnotationStore, check_name
 from sonjit.multiview.cameras.files import load_cameras, save_cameras
 from sonjit.multiview.cameras.rig import CameraRig
@@ -53,6 +54,12 @@ class Project:
         everything = set(self.frames)
         lacking = {name: tuple(sorted(everything.difference(view.numbers))) for name, view in self.views.items()}
         return {name: numbers for name, numbers in lacking.items() if numbers}
+
+    def recordings(self) -> str:
+        """A hash of what changes where a camera or an image does: cameras, and name, size and time of each file."""
+        views = {name: [[file.name, file_stamp(file)] for file in view.files()] for name, view in self.views.items()}
+        known = [file_stamp(self.folder / _CAMERAS), views]
+        return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
     def view(self, name: str) -> View:
         """A camera's images.

@@ -1,8 +1,8 @@
 """The automatic annotator: checks the cameras, detects hands in chunks, labels them in space, ranks frames for people.
 
-Everything is in the folder `auto` of the project: a folder for each detector and its settings, with a file for each
-chunk of frame sets, its labels, offsets and networks trained on people's marks. A chunk is written whole or not at all,
-so a run that was stopped resumes with the next one.
+Everything is in the folder `auto` of the project: a folder for each detector, its settings and the recordings as they
+were, with a file for each chunk of frame sets, its labels, offsets and networks trained on people's marks. A chunk is
+written whole or not at all, so a run that was stopped resumes with the next one.
 """
 
 from __future__ import annotations
@@ -339,7 +339,9 @@ def _annotate(
 
 def _checked_views(project: Project, settings: AnnotatorSettings) -> tuple[DetectionSettings, list[str]]:
     """The settings of the first pass with the cameras that fit each other; lines about those that are left out."""
-    detection = DetectionSettings(str(project.folder.resolve()), project.rig.names, settings.model)
+    detection = DetectionSettings(
+        str(project.folder.resolve()), project.rig.names, settings.model, recordings=project.recordings()
+    )
     file = project.folder / FOLDER / f"cameras-{run_name(detection)}.json"
     if not file.is_file():
         wanted = np.unique(np.linspace(0, len(project.frames) - 1, _ASKED).round().astype(int))

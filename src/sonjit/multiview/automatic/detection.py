@@ -43,12 +43,14 @@ class DetectionSettings:
         views: names of the cameras that are used.
         model: Sonjit's hand model, full or lite.
         network: folder that `sonjit annotate train --network` wrote, for a second pass; "" for none.
+        recordings: see `Project.recordings`.
     """
 
     project: str
     views: tuple[str, ...]
     model: str = "full"
     network: str = ""
+    recordings: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ from sonjit.media.sources.open import natural_key
 from sonjit.media.sources.video import Damage, decoded_frames, open_container, upright_rgb, video_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Iterable, Sequence
 
     from av.container import InputContainer
     from av.video.frame import VideoFrame
@@ -66,6 +66,10 @@ class View(ABC):
         """
 
     @abstractmethod
+    def files(self) -> Iterable[Path]:
+        """What it is read from, in order."""
+
+    @abstractmethod
     def close(self) -> None:
         """Free what is open; may be called twice."""
 
@@ -89,6 +93,10 @@ class FolderView(View):
         if number not in self._files:
             raise InputError(f"{self.path} has no image {number}")
         return load_image(self._files[number])
+
+    def files(self) -> Iterable[Path]:
+        """See `View.files`."""
+        return self._files.values()
 
     def close(self) -> None:
         """Nothing is open."""
@@ -121,6 +129,10 @@ class VideoView(View):
                 self._drop()
                 raise InputError(f"{self.path}: frame {number} cannot be decoded; the video is damaged there")
             return upright_rgb(frame)
+
+    def files(self) -> Iterable[Path]:
+        """See `View.files`."""
+        return (self.path,)
 
     def close(self) -> None:
         """Close the file."""
