@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from sonjit.gestures import GestureRecording
+from sonjit.errors import InputError
+from sonjit.gestures import GestureRecording, CustomGestures
+from sonjit.runs import Detect
 
 
 @pytest.fixture
@@ -40,6 +42,20 @@ def test_hands_of_an_image_are_recorded(sonjit, photo, weights, tmp_path):
         assert code == 0, out
     assert sorted(one.name for one in folder.iterdir()) == ["wave-1.npz", "wave-2.npz"]
     assert GestureRecording.load(folder / "wave-1.npz").name == "wave"
+    assert sonjit("gestures", "train", folder, "--out", tmp_path / "mine.npz")[0] == 0
+    code, shown, _ = sonjit("hands", image, "--gestures", tmp_path / "mine.npz")
+    assert code == 0
+    assert "wave" in shown.split()
+    assert "curl" not in shown
+
+
+def test_gestures_are_for_what_has_hands(sonjit, recordings):
+    CustomGestures.learn([GestureRecording.load(recordings / "claw-1.npz")]).save(recordings / "mine.npz")
+    with pytest.raises(InputError, match=r"mine\.npz: face-mesh finds no hands"):
+        _ = Detect("face", {"model": "mesh"}, gestures=str(recordings / "mine.npz")).custom
+    code, _, err = sonjit("face", "photo.png", "--gestures", recordings / "mine.npz")
+    assert (code, len(err)) == (2, 1)
+    assert "--gestures" in err[0]
 
 
 @pytest.mark.parametrize(
@@ -48,12 +64,13 @@ def test_hands_of_an_image_are_recorded(sonjit, photo, weights, tmp_path):
         (("record", "a/b", "x.jpg", "--to", "mine"), "name a gesture by letters"),
         (("record", "a", "x.jpg", "--to", "mine", "--samples", "0"), "--samples 0"),
         (("train", "nothing", "--out", "x.npz"), "nothing: no recordings"),
+        (("hands", "x.jpg", "--gestures", "nothing.npz"), "nothing.npz cannot be read: No such file"),
         (("list", "nothing.npz"), "nothing.npz cannot be read: No such file"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_a_line(sonjit, arguments, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, _, err = sonjit("gestures", *arguments)
+    code, _, err = sonjit(*(() if arguments[0] == "hands" else ("gestures",)), *arguments)
     assert code
     assert len(err) == 1
     assert said in err[0]

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from sonjit.errors import InputError
-from sonjit.gestures import CustomGestures, GestureRecording
+from sonjit.gestures import GestureRecording, CustomGestures
 from sonjit.gestures.custom import confusion
+from sonjit.results import Frame
+from sonjit.runs import Annotator, table_columns
 
-TAUGHT = ("claw", "vulcan", "beak")
+CUSTOM = ("claw", "vulcan", "beak")
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +18,7 @@ def recordings(posed):
     return [
         GestureRecording.of(name, hands_of(posed, name, 10 * person + number))
         for person in (1, 2)
-        for number, name in enumerate(TAUGHT)
+        for number, name in enumerate(CUSTOM)
     ]
 
 
@@ -27,16 +29,26 @@ def hands_of(posed, name, seed, count=10):
 
 def test_ten_examples_by_two_people_teach_a_third_ones(recordings, posed):
     taught = CustomGestures.learn(recordings)
-    told = {name: [taught(hand) for hand in hands_of(posed, name, 99)] for name in TAUGHT}
-    right = [one is not None and one.name == name for name, all_told in told.items() for one in all_told]
+    told = {name: [taught(hand) for hand in hands_of(posed, name, 99)] for name in CUSTOM}
+    right = [one is not None and one.name == name for name, all_step in told.items() for one in all_step]
     assert np.mean(right) >= 0.9, told
     others = [taught(hand) for name in ("fist", "ily", "thumb_up") for hand in hands_of(posed, name, 98)]
     assert np.mean([one is None for one in others]) >= 0.9, others
 
 
+def test_tables_have_taught_gestures_beside_the_shipped_ones(recordings, posed):
+    frame = Frame(0, None, [posed("claw"), posed("victory")])
+    columns = table_columns("hands-full", measures=False, gestures=True)
+    assert list(columns) == ["gesture", "gesture_score"]
+    told = [Annotator(columns, None, taught).annotate(frame) for taught in (None, CustomGestures.learn(recordings))]
+    assert [[one["gesture"] for one in each.extras] for each in told] == [[None, "Victory"], ["claw", "Victory"]]
+    assert told[1].notes[0].startswith("claw ")
+    assert "gesture" not in table_columns("face-box", measures=True, gestures=True)
+
+
 def test_confusion_leaves_each_recording_out(recordings):
     names, counts = confusion(recordings)
-    assert names == TAUGHT
+    assert names == CUSTOM
     assert counts.shape == (3, 4)
     assert counts.sum(1).tolist() == [20, 20, 20]
     assert np.trace(counts[:, :3]) >= 0.8 * counts.sum()

@@ -27,6 +27,7 @@ _INPUT = (
     "Images, folders, globs and videos; or camera:0, or a network camera such as rtsp://host/stream, or - for standard "
     "input."
 )
+_GESTURES = "Custom gestures (sonjit gestures train) to report beside the shipped ones, in the table and the drawing."
 _MASK = "People cut out of the image: .png for an image, .webm for a video; for many files a folder."
 
 
@@ -47,9 +48,14 @@ def detect_command(kind: str) -> Callable[..., int]:
         mask_type = Annotated[FileName | None, Parameter(group=OUTPUT, help=_MASK)]
         parameters.append(inspect.Parameter("mask", keyword, default=None, annotation=mask_type))
 
+    if Hand.kind in entry.instances:
+        gestures_type = Annotated[FileName | None, Parameter(group=OUTPUT, help=_GESTURES)]
+        parameters.append(inspect.Parameter("gestures", keyword, default=None, annotation=gestures_type))
+
     def command(
         *sources: FileName,
         mask: FileName | None = None,
+        gestures: FileName | None = None,
         output: Output | None = None,
         detector: object = None,
         several: Several | None = None,
@@ -57,7 +63,8 @@ def detect_command(kind: str) -> Callable[..., int]:
     ) -> int:
         options = detector or detector_class()
         given: dict[str, OptionValue] = {one.name: getattr(options, one.name) for one in command_line_options(entry)}
-        return _detect(entry, sources, given, mask, output or Output(), several or Several(), lifting or Lifting())
+        files = mask, gestures
+        return _detect(entry, sources, given, files, output or Output(), several or Several(), lifting or Lifting())
 
     command.__name__, command.__doc__ = kind, _help(entry)
     command.__signature__ = inspect.Signature(parameters, return_annotation=int)  # pyright: ignore[reportFunctionMemberAccess]
@@ -98,7 +105,7 @@ def _detect(
     entry: KindEntry,
     sources: Sequence[FileName],
     given: dict[str, OptionValue],
-    mask: FileName | None,
+    files: tuple[FileName | None, FileName | None],
     output: Output,
     several: Several,
     lifting: Lifting,
@@ -110,12 +117,12 @@ def _detect(
         raise InputError("--save -: for lines on standard output write --json")
     options = {name: value for name, value in given.items() if value is not None}
     options.setdefault("model", next(iter(entry.models)))
-    if mask is not None:
+    if files[0] is not None:
         options["segmentation"] = True
     lift = _lift(lifting, options)
-    processor = Detect(entry.name, options, output.measures, output.count, lift)
-    _ = processor.counting  # refuses a wrong name before any work
-    save, draw, mask = (None if one is None else str(one) for one in (output.save, output.draw, mask))
+    save, draw, mask, gestures = (None if one is None else str(one) for one in (output.save, output.draw, *files))
+    processor = Detect(entry.name, options, output.measures, output.count, lift, gestures)
+    _ = processor.counting, processor.custom  # refuse a wrong name or file before any work
     status = report_job(sources, processor, Outputs(save, draw, mask, json=output.json), several)
     tell_notes(lift)
     return status

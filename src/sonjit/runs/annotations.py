@@ -14,6 +14,7 @@ from sonjit.results import Face, Hand
 from sonjit.skeletons.blendshapes import BLENDSHAPES
 
 if TYPE_CHECKING:
+    from sonjit.gestures import CustomGestures
     from sonjit.results import Frame, Gesture
 
 _BOX = ("x_min", "y_min", "x_max", "y_max")
@@ -25,19 +26,25 @@ _TRANSFORM = tuple(f"transform_{row}{column}" for row in range(4) for column in 
 
 
 def table_columns(
-    model: str, *, measures: bool, counts: bool = False, blendshapes: bool = False, transform: bool = False
+    model: str,
+    *,
+    measures: bool,
+    gestures: bool = False,
+    counts: bool = False,
+    blendshapes: bool = False,
+    transform: bool = False,
 ) -> Columns:
     """Names and types of a table's further columns for a model such as `hands-full`.
 
     Boxes always have theirs: the six keypoints of a face do not determine its box. Blendshapes have one each by their
-    name, a transform one for each row and column of its matrix.
+    name, a transform one for each row and column of its matrix. Measures bring gestures with them.
     """
     entry, asked = find_model(model.partition("+")[0])
     columns: Columns = dict.fromkeys(_BOX, float) if asked.is_box else {}
-    if measures and not columns:
-        kinds = entry.instances
-        if Hand.kind in kinds:
-            columns |= {"gesture": str, "gesture_score": float}
+    kinds = () if asked.is_box else entry.instances
+    if (measures or gestures) and Hand.kind in kinds:
+        columns |= {"gesture": str, "gesture_score": float}
+    if measures:
         columns |= {name: float for one in kinds for name in MEASURE_NAMES.get(one, ())}
     if counts:
         columns["repetitions"] = int
@@ -96,10 +103,11 @@ class Annotator:
     Args:
         columns: the table's further columns; empty for none.
         counting: what to count, or None.
+        custom: gestures that go before the shipped ones, or None.
     """
 
-    def __init__(self, columns: Columns, counting: Counting | None) -> None:
-        self._columns, self._counting = columns, counting
+    def __init__(self, columns: Columns, counting: Counting | None, custom: CustomGestures | None = None) -> None:
+        self._columns, self._counting, self._custom = columns, counting, custom
         self._gestures = GestureSmoother()
         self._counters: dict[tuple[int, str | None], RepetitionCounter] = {}
         self._time = 0.0
@@ -132,7 +140,7 @@ class Annotator:
 
     def _gesture(self, one: Hand) -> Gesture | None:
         """The steady gesture of what is tracked, or that of a still."""
-        seen = gesture_of(one)
+        seen = (self._custom and self._custom(one)) or gesture_of(one)
         if one.id is None:
             return seen
         key = 2 * one.id + (one.handedness == "Left")  # a person's two sides share an id

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sonjit.detectors import create_detector
 from sonjit.detectors.kinds import find_kind
+from sonjit.errors import InputError
+from sonjit.gestures import CustomGestures
 from sonjit.lifting import create_lifter
 from sonjit.media import (
     Header,
@@ -25,7 +28,6 @@ from sonjit.runs.processor import Outputs, Pass, Processor, StillAndStream, Summ
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
     from types import TracebackType
 
     from sonjit.arrays import Image
@@ -47,6 +49,7 @@ class Detect(Processor):
         measures: write measures and gestures into the table.
         count: angle whose repetitions to count, as `Counting.from_text` reads it, or None.
         lift: with what to put what was found into the camera's space, or None.
+        gestures: file of `CustomGestures`, to report beside the shipped ones; hands have columns of their gestures then.
         beside: further detectors over the same images; what they find stands in the same tables and drawings.
     """
 
@@ -57,6 +60,7 @@ class Detect(Processor):
     measures: bool = False
     count: str | None = None
     lift: Lift | None = None
+    gestures: str | None = None
     beside: tuple[Detect, ...] = ()
 
     def found(self, count: int) -> str:
@@ -76,13 +80,23 @@ class Detect(Processor):
     def columns(self) -> Columns:
         """Names and types of the table's further columns."""
         given = {name: bool(self.options.get(name)) for name in ("blendshapes", "transform")}
-        own = table_columns(self.model, measures=self.measures, counts=self.count is not None, **given)
+        given |= {"measures": self.measures, "gestures": self.gestures is not None, "counts": self.count is not None}
+        own = table_columns(self.model, **given)
         return own | {name: kind for one in self.beside for name, kind in one.columns.items()}
 
     @property
     def counting(self) -> Counting | None:
         """What to count; InputError where it names no angle."""
         return None if self.count is None else Counting.from_text(self.count, self.kind)
+
+    @property
+    def custom(self) -> CustomGestures | None:
+        """The gestures of the file; InputError where it holds none, or where no hands are found."""
+        if self.gestures is None:
+            return None
+        if "gesture" not in self.columns:
+            raise InputError(f"gestures {self.gestures}: {self.model} finds no hands; give hands or holistic")
+        return CustomGestures.load(Path(self.gestures))
 
     def load(self) -> _Detecting:
         """Load what lifts; detectors follow with the first input of theirs."""
@@ -165,7 +179,7 @@ class _DetectPass(Pass[Frame]):
         self._source, self._detector, self._lifter = source, detector, lifter
         self._lists = [find_kind(one.kind).list_name for one in (processor, *processor.beside)]
         columns = processor.columns
-        self._annotator = Annotator(columns, processor.counting)
+        self._annotator = Annotator(columns, processor.counting, processor.custom)
         self._table = self._lines = self._drawing = self._mask = None
         with ExitStack() as stack:  # a refusal of the second output takes back the first
             if outputs.save is not None:
