@@ -1,16 +1,20 @@
-"""Gestures of hands: those of a small trained network, taught ones, and steady ones over time. NumPy alone."""
+"""Gestures of hands: those of a small trained network, custom ones, steady ones over time, and motions. NumPy alone."""
 
 from sonjit.gestures.classifier import GESTURES, GestureClassifier, gesture_of
 from sonjit.gestures.custom import CustomGestures, GestureRecording
+from sonjit.gestures.motion import MOTIONS, MotionEvent, MotionRecognizer
 from sonjit.gestures.smoothing import GestureSmoother
 from sonjit.results import Gesture
 
 __all__ = [
     "GESTURES",
+    "MOTIONS",
     "CustomGestures",
     "Gesture",
     "GestureClassifier",
     "GestureRecording",
     "GestureSmoother",
+    "MotionEvent",
+    "MotionRecognizer",
     "gesture_of",
 ]

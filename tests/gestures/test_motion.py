@@ -1,0 +1,190 @@
+"""Motions of hands on paths that are made, at several frame rates and with noise; other movement gives none."""
+
+import math
+
+import numpy as np
+import pytest
+
+from sonjit.errors import InputError
+from sonjit.gestures import MOTIONS, MotionRecognizer
+from sonjit.measures import hand_length_m
+from sonjit.results import Hand
+
+RATES = pytest.mark.parametrize("fps", [10, 30, 60])
+NOISE = 0.01  # standard deviation of each coordinate, of the hand's length
+
+
+@pytest.fixture(scope="module")
+def poses(posed):
+    return {name: posed(name) for name in ("open", "point", "pinch", "fist", "half")} | {
+        "hanging": posed("relaxed", roll_deg=170)
+    }
+
+
+@pytest.fixture
+def events_of(poses):
+    """`events_of(seconds, fps, place, shape)`: the events of a hand on a path.
+
+    `place(t)` is x, y in hand lengths; `shape(t)` the name of a pose, or two and how far it is from one to the other.
+    """
+
+    def events_of(seconds, fps, place=lambda _: (0, 0), shape=lambda _: "open", seed=0, scale=1.0):
+        length, metres = (float(hand_length_m(getattr(poses["open"], name))) for name in ("keypoints", "keypoints_3d"))
+        rng, recognizer, events = np.random.default_rng(seed), MotionRecognizer(), []
+        for index in range(round(seconds * fps)):
+            time_s = index / fps
+            shown = shape(time_s)
+            first, second, share = (shown, shown, 0.0) if isinstance(shown, str) else shown
+            hand = mixed(poses[first], poses[second], share)
+            hand.keypoints += rng.normal(0, NOISE * length, (21, 3)) + np.array([*place(time_s), 0]) * length
+            hand.keypoints *= np.float32(scale)
+            hand.keypoints_3d += rng.normal(0, NOISE * metres, (21, 3))
+            events += recognizer([hand], time_s)
+        return events
+
+    return events_of
+
+
+def mixed(first, second, share):
+    """A hand between two others, palm on palm."""
+    mixed = []
+    for name in ("keypoints", "keypoints_3d"):
+        one, other = (getattr(hand, name).astype(np.float64) for hand in (first, second))
+        palm, other_palm = (points[[0, 5, 9, 13, 17]].mean(0) for points in (one, other))
+        mixed.append(palm + (one - palm) * (1 - share) + (other - other_palm) * share)
+    return Hand("Right", 1.0, *mixed, id=7)
+
+
+def steps(events):
+    """Each motion's name and phases without the progress between."""
+    return [(one.name, one.phase) for one in events if one.phase != "progress"]
+
+
+def smooth(t, start, seconds):
+    """0 before, 1 after, and as hands move between: with the least jerk."""
+    s = min(1.0, max(0.0, (t - start) / seconds))
+    return s**3 * (10 - 15 * s + 6 * s * s)
+
+
+@RATES
+@pytest.mark.parametrize(
+    ("name", "direction"), [("Right", (1, 0)), ("Down", (0, 1)), ("Left", (-1, 0.2)), ("Up", (0.2, -1))]
+)
+def test_swipes_are_reported_once_and_soon(events_of, name, direction, fps):
+    events = events_of(1.6, fps, lambda t: np.multiply(direction, 1.8 * smooth(t, 0.47, 0.3)))
+    assert steps(events) == [(f"Swipe_{name}", "begin"), (f"Swipe_{name}", "end")]
+    assert events[-1].time <= 0.77 + max(0.1, 2 / fps)
+    assert np.allclose(events[-1].moved, np.multiply(direction, 1.8), atol=0.25)
+    assert (events[-1].id, events[-1].handedness) == (7, "Right")
+    assert 0.5 <= events[-1].strength <= 1
+
+
+@RATES
+def test_going_back_is_no_swipe_but_a_later_one_is(events_of, fps):
+    back = events_of(2, fps, lambda t: (1.8 * (smooth(t, 0.4, 0.3) - smooth(t, 0.9, 0.3)), 0))
+    assert steps(back) == [("Swipe_Right", "begin"), ("Swipe_Right", "end")]
+    later = events_of(3, fps, lambda t: (1.8 * (smooth(t, 0.4, 0.3) - smooth(t, 2.0, 0.3)), 0))
+    assert steps(later)[2:] == [("Swipe_Left", "begin"), ("Swipe_Left", "end")]
+
+
+@RATES
+@pytest.mark.parametrize("hertz", [1.2, 2.0])
+def test_waves_count_their_swings(events_of, fps, hertz):
+    events = events_of(3.2, fps, lambda t: (0.35 * math.sin(2 * math.pi * hertz * max(0, min(t, 2.5) - 0.4)), 0), seed=1)
+    assert steps(events) == [("Wave", "begin"), ("Wave", "end")]
+    assert events[0].time <= 0.4 + 2.1 / hertz
+    assert events[-1].time <= 2.5 + 0.5
+    assert events[0].count == 3
+    assert events[-1].count == pytest.approx(2 * hertz * 2.1, abs=1.5)
+
+
+@RATES
+@pytest.mark.parametrize(("name", "sign", "seconds"), [("Clockwise", 1, 0.8), ("Counterclockwise", -1, 1.6)])
+def test_circles_have_a_direction_and_turns(events_of, fps, name, sign, seconds):
+    def place(t):
+        angle = sign * 2 * math.pi * min(max(0, t - 0.3) / seconds, 3)
+        return 0.5 * math.cos(angle), 0.5 * math.sin(angle)
+
+    events = events_of(0.3 + 3 * seconds + 0.8, fps, place, lambda _: "point", seed=2)
+    assert steps(events) == [(f"Circle_{name}", "begin"), (f"Circle_{name}", "end")]
+    assert events[0].time <= 0.3 + 1.25 * seconds
+    assert events[-1].count == pytest.approx(3, abs=0.35)
+    assert events[-1].strength == pytest.approx(0.5, abs=0.1)
+
+
+@RATES
+@pytest.mark.parametrize(("name", "pose"), [("Pinch", "pinch"), ("Drag", "fist")])
+def test_pinches_and_drags_hold_until_the_hand_opens(events_of, fps, name, pose):
+    def shape(t):
+        return "open", pose, smooth(t, 0.3, 0.3) - smooth(t, 1.8, 0.3)
+
+    events = events_of(2.5, fps, lambda t: (1.5 * smooth(t, 0.7, 1), 0), shape, seed=3)
+    assert steps(events) == [(name, "begin"), (name, "end")]
+    assert events[0].time <= 0.6 + 0.1
+    assert 1.8 <= events[-1].time <= 2.2
+    assert events[-1].moved == pytest.approx((1.5, 0), abs=0.15)
+    assert max(one.strength for one in events) >= 0.75
+
+
+@pytest.mark.parametrize(("fps", "scale"), [(10, 0.3), (30, 1.0), (60, 0.3)])
+def test_other_movement_gives_no_event(events_of, fps, scale):
+    swing = 2 * math.pi * 0.9
+
+    def wander(t):
+        return sum(np.sin(t * np.array([0.31, 0.43]) * k + k) / k for k in (1, 2, 3)) * 1.5
+
+    others = {
+        "rest": (lambda _: (0, 0), "half"),
+        "drift": (lambda t: (0.4 * t, -0.2 * t), "open"),
+        "wandering": (wander, "half"),
+        "walking": (lambda t: (1.2 * math.sin(swing * t), 0.25 * math.cos(2 * swing * t)), "hanging"),
+        "walking with a fist": (lambda t: (0.9 * math.sin(swing * t), 0.2 * math.cos(2 * swing * t)), "fist"),
+        "reaching": (lambda t: (2.2 * (smooth(t, 1, 0.9) - smooth(t, 3, 0.9)), -smooth(t, 1, 0.9)), "half"),
+    }
+    for name, (place, pose) in others.items():
+        assert steps(events_of(4, fps, place, lambda _, pose=pose: pose, seed=4, scale=scale)) == [], name
+
+
+def test_lost_hands_cancel_what_they_began(poses):
+    recognizer = MotionRecognizer(forget_s=0.3)
+    hands = {name: mixed(poses[name], poses[name], 0) for name in ("open", "fist")}
+    shown = [hands["open"], hands["open"], *[hands["fist"]] * 4]
+    events = [one for index, hand in enumerate(shown) for one in recognizer([hand], index / 30)]
+    assert steps(events) == [("Drag", "begin")]
+    assert recognizer([], 0.4) == []
+    assert steps(recognizer([], 0.6)) == [("Drag", "cancel")]
+    assert recognizer([], 2.0) == []
+
+
+def test_a_jump_is_no_swipe(poses):
+    recognizer = MotionRecognizer()
+    hand, events = mixed(poses["open"], poses["open"], 0), []
+    for index in range(30):
+        if index == 20:
+            hand.keypoints[:, 0] += 900
+        events += recognizer([hand], index / 30)
+    assert events == []
+
+
+def test_what_cannot_be_is_refused(poses):
+    still = mixed(poses["open"], poses["open"], 0)
+    still.id = None
+    recognizer = MotionRecognizer()
+    for hands, time_s in (([still], 0.0), ([], None)):
+        with pytest.raises(InputError, match="video or camera"):
+            recognizer(hands, time_s)
+    recognizer([], 1.0)
+    with pytest.raises(InputError, match="time runs backwards"):
+        recognizer([], 0.5)
+    recognizer.reset()
+    assert recognizer([], 0.5) == []
+    with pytest.raises(InputError, match="forget_s=0"):
+        MotionRecognizer(forget_s=0)
+
+
+def test_events_are_plain_json(events_of):
+    events = events_of(1.6, 30, lambda t: (1.8 * smooth(t, 0.47, 0.3), 0))
+    first = events[0].to_dict()
+    assert list(first) == ["name", "phase", "id", "handedness", "time", "strength", "moved", "count"]
+    assert first["name"] in MOTIONS
+    assert first["time"] == round(events[0].time, 4)
