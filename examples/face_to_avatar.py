@@ -4,11 +4,11 @@ python examples/face_to_avatar.py camera:0 127.0.0.1 39539
 """
 
 import socket
-import struct
 import sys
 
 import sonjit
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
+from sonjit.osc import osc_message
 
 faces = (one for frame in sonjit.track(sys.argv[1], "face", blendshapes=True, transform=True) for one in frame.faces)
 with socket.socket(type=socket.SOCK_DGRAM) as outlet:
@@ -19,7 +19,4 @@ with socket.socket(type=socket.SOCK_DGRAM) as outlet:
         head = ("/VMC/Ext/Bone/Pos", "Head", 0.0, 0.0, 0.0, x, -y, -z, w)  # Unity's axes: x the other way
         shown = [("/VMC/Ext/Blend/Val", *one) for one in (face.blendshapes or {}).items()]
         for address, *values in [*shown, ("/VMC/Ext/Blend/Apply",), head]:
-            words = [address, "," + "".join("s" if isinstance(one, str) else "f" for one in values), *values]
-            form = ">" + "".join(f"{len(one) // 4 * 4 + 4}s" if isinstance(one, str) else "f" for one in words)
-            data = struct.pack(form, *(one.encode() if isinstance(one, str) else one for one in words))
-            outlet.sendto(data, (sys.argv[2], int(sys.argv[3])))
+            outlet.sendto(osc_message(address, *values), (sys.argv[2], int(sys.argv[3])))

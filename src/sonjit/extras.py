@@ -25,6 +25,7 @@ EXTRAS: Final = {
     "studio": ("fastapi", "pyarrow", "scipy", "yaml"),
     "ray": ("ray",),
     "remote": ("fsspec",),
+    "control": ("pynput",),
     "docs": ("mkdocs", "mkdocstrings"),
     "learn": ("matplotlib", "sklearn"),
 }

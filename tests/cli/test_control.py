@@ -1,0 +1,28 @@
+"""`sonjit control`: a dry run prints what would be sent."""
+
+import json
+
+import pytest
+
+MAP = '[[rule]]\nmeasure = "x"\npost = "http://192.0.2.1/hand"\n'  # an address that nobody has
+
+
+@pytest.mark.slow
+def test_a_dry_run_prints_what_would_be_sent(sonjit, media, tmp_path):
+    file = tmp_path / "map.toml"
+    file.write_text(MAP)
+    code, out, err = sonjit("control", file, media / "clip.mp4", "--dry-run", "--limit", 3)
+    assert (code, err) == (0, [])
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert 1 <= len(lines) <= 3
+    assert {(one["post"], one["measure"]) for one in lines} == {("http://192.0.2.1/hand", "x")}
+    assert all(0 <= one["value"] <= 1 for one in lines)
+
+
+def test_a_wrong_call_is_refused_in_a_line(sonjit, tmp_path):
+    file = tmp_path / "map.toml"
+    for text, said in ((MAP + "speed = 3\n", "rule 1: unknown key 'speed'"), (MAP, "--limit 0: at least 1 frame")):
+        file.write_text(text)
+        code, _, err = sonjit("control", file, "none.mp4", "--dry-run", "--limit", 0 if text == MAP else 1)
+        assert (code, len(err)) == (2, 1)
+        assert said in err[0]

@@ -1,0 +1,197 @@
+"""Maps: what they may say, what they make of hands, and where that is sent."""
+
+import json
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.machinery import ModuleSpec
+from socket import SOCK_DGRAM, gaierror, socket
+from threading import Thread
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+from sonjit.errors import InputError, MissingExtraError
+from sonjit.gestures.control import Command, Controller, Outlets, Rule, load_map
+from sonjit.osc import osc_message
+
+OSC = "127.0.0.1:9000/hand"
+
+
+def rule(**table):
+    return Rule.from_table({key.rstrip("_"): value for key, value in table.items()})
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"on": "Wave", "oscc": OSC}, "unknown key 'oscc'; known: on, phase"),
+        ({"osc": OSC}, "give either on"),
+        ({"on": "Wave", "measure": "x", "osc": OSC}, "give either on"),
+        ({"on": "Wave"}, "give one of osc, post, key, click"),
+        ({"on": "Wave", "osc": OSC, "key": "a"}, "give one of osc"),
+        ({"on": "Waves", "osc": OSC}, "on = 'Waves': give one of Swipe_Right"),
+        ({"measure": "pinch", "osc": OSC}, "measure = 'pinch': give one of thumb_curl_rad"),
+        ({"on": "Victory", "phase": "end", "osc": OSC}, "phase has no effect with Victory"),
+        ({"on": "Wave", "smooth_s": 0.1, "osc": OSC}, "smooth_s has no effect with Wave"),
+        ({"measure": "x", "key": "a"}, "key has no effect with a measure"),
+        ({"on": "Wave", "phase": "start", "osc": OSC}, "phase = 'start': give one of begin, progress"),
+        ({"on": "Wave", "hand": "left", "osc": OSC}, "hand = 'left': give one of Left, Right"),
+        ({"measure": "x", "from": [0.2, 0.2], "osc": OSC}, "two different numbers"),
+        ({"measure": "x", "to": [0, "1"], "osc": OSC}, "to: give 2 numbers"),
+        ({"measure": "x", "smooth_s": -1, "osc": OSC}, "give 0 or more"),
+        ({"measure": "x", "osc": "127.0.0.1/hand"}, "osc = '127.0.0.1/hand': give HOST:PORT/ADDRESS"),
+        ({"measure": "x", "osc": "127.0.0.1:99999/hand"}, "give HOST:PORT/ADDRESS"),
+        ({"measure": "x", "post": "ftp://127.0.0.1/"}, "post = 'ftp://127.0.0.1/': give an address"),
+        ({"on": "Wave", "key": "ctrl+"}, "give keys"),
+        ({"on": "Wave", "click": 1}, "click = 1: give one of left, middle, right"),
+    ],
+)
+def test_rules_that_mean_nothing_are_refused(table, said):
+    with pytest.raises(InputError) as caught:
+        Rule.from_table(table)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_maps_name_the_rule_that_is_wrong(tmp_path):
+    file = tmp_path / "map.toml"
+    good = f'[[rule]]\non = "Wave"\nosc = "{OSC}"\n'
+    file.write_text(good + '[[rule]]\non = "claw"\nkey = "a"\n')
+    with pytest.raises(InputError, match=r"map\.toml, rule 2: on = 'claw'"):
+        load_map(file)
+    assert [one.phase for one in load_map(file, ["claw"])] == ["begin", None]
+    for text, said in (
+        ("rules = 1", "unknown key 'rules'"),
+        ("", "no rule"),
+        ("rule = 3", "no rule"),
+        ("[", "cannot be read"),
+    ):
+        file.write_text(text)
+        with pytest.raises(InputError, match=said):
+            load_map(file)
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        load_map(tmp_path / "none.toml")
+
+
+def test_hands_make_commands(posed):
+    rules = [
+        rule(on="Swipe_Right", osc=OSC),
+        rule(on="Open_Palm", hand="Right", key="a"),
+        rule(on="Open_Palm", hand="Left", key="b"),
+        rule(measure="x", from_=[0, 0.5], to=[10, 20], dead_zone=1, osc=OSC),
+        rule(measure="palm_facing", hand="Left", osc=OSC),
+    ]
+    controller, hand, commands = Controller(rules), posed("open"), []
+    hand.id, keypoints = 3, hand.keypoints.copy()
+    for index in range(36):
+        share = np.clip((index - 12) / 9, 0, 1)
+        hand.keypoints[:, 0] = keypoints[:, 0] + 500 * share**3 * (10 - 15 * share + 6 * share**2)
+        commands += controller([hand], index / 30, (1600, 600))
+    assert [one.rule for one in commands if one.rule is not rules[3]] == [rules[1], rules[0]]
+    swipe = next(one for one in commands if one.rule is rules[0])
+    assert swipe.to_dict().items() >= {"osc": OSC, "name": "Swipe_Right", "phase": "end", "id": 3}.items()
+    values = [one.value for one in commands if one.rule is rules[3]]
+    assert values[0] == pytest.approx(10 + 10 * keypoints[[0, 5, 9, 13, 17], 0].mean() / 800)
+    assert 19 < values[-1] <= 20
+    assert min(np.diff(values)) >= 1
+
+
+@pytest.mark.parametrize("fps", [10, 60])
+def test_smoothing_is_in_seconds(posed, fps):
+    controller, hand = Controller([rule(measure="x", smooth_s=0.2, osc=OSC)]), posed("fist")
+    hand.id, hand.keypoints[:, 0], sent = 1, 0, []
+    for index in range(fps + 1):
+        hand.keypoints[:, 0] = 100 * (index >= fps * 0.6)
+        sent += [(index / fps, one.value) for one in controller([hand], index / fps, (100, 100))]
+    assert sent[0] == (0, 0)
+    after = dict(sent)[0.8]
+    assert after == pytest.approx(1 - np.exp(-(0.2 + 1 / fps) / 0.2), abs=1e-6)
+
+
+def test_osc_goes_where_the_map_says(monkeypatch):
+    with socket(type=SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(10)
+        one = rule(measure="x", osc=f"127.0.0.1:{receiver.getsockname()[1]}/hand/x")
+        with Outlets([one]) as outlets:
+            outlets.send(Command(one, 0.5, {}))
+            assert receiver.recv(100) == osc_message("/hand/x", 0.5)
+
+    def unknown(*_, **__):
+        raise gaierror(8, "Name not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", unknown)
+    with pytest.raises(InputError, match="osc nowhere:9000/a: Name not known"):
+        Outlets([rule(measure="x", osc="nowhere:9000/a")])
+
+
+def test_posts_are_json_and_follow_no_redirect(caplog):
+    got = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            got.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            self.send_response(302 if self.path == "/moved" else 204)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+
+        do_GET = do_POST  # noqa: N815
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            address = f"http://127.0.0.1:{server.server_port}"
+            rules = [rule(on="Wave", post=f"{address}/{name}") for name in ("hand", "moved")]
+            with Outlets(rules) as outlets:
+                for one in (*rules, rules[1]):
+                    outlets.send(Command(one, 0.5, {"name": "Wave"}))
+        finally:
+            server.shutdown()
+            thread.join()
+    content = {"value": 0.5, "name": "Wave"}
+    assert got == [("/hand", content), ("/moved", content), ("/moved", content)]
+    assert [one.getMessage() for one in caplog.records] == [f"post {address}/moved: HTTP Error 302: Found"]
+
+
+def test_keys_and_clicks_are_those_of_pynput(monkeypatch):
+    pressed = []
+
+    class Keyboard:
+        def pressed(self, *held):
+            pressed.append(held)
+            return self
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pressed.append("released")
+
+        def tap(self, key):
+            pressed.append(key)
+
+    key = SimpleNamespace(__members__=("ctrl", "right"), ctrl="CTRL", right="RIGHT")
+    package = ModuleType("pynput")
+    package.__spec__ = ModuleSpec("pynput", None)
+    mouse = SimpleNamespace(Controller=lambda: SimpleNamespace(click=pressed.append), Button={"left": "LEFT"})
+    for name, module in (
+        ("", package),
+        (".keyboard", SimpleNamespace(Controller=Keyboard, Key=key)),
+        (".mouse", mouse),
+    ):
+        monkeypatch.setitem(sys.modules, f"pynput{name}", module)
+    rules = [rule(on="Wave", key="ctrl+s"), rule(on="Wave", click="left")]
+    with Outlets(rules) as outlets:
+        for one in rules:
+            outlets.send(Command(one, 1.0, {}))
+    assert pressed == [("CTRL",), "s", "released", "LEFT"]
+    with pytest.raises(InputError, match=r"key 'strg\+s': an unknown key; known: single characters and ctrl, right"):
+        Outlets([rule(on="Wave", key="strg+s")])
+    monkeypatch.setitem(sys.modules, "pynput", None)
+    with pytest.raises(MissingExtraError, match=r"sonjit\[control\]"):
+        Outlets(rules)
