@@ -148,7 +148,7 @@ def test_other_movement_gives_no_event(events_of, fps, scale):
 def test_lost_hands_cancel_what_they_began(poses):
     recognizer = MotionRecognizer(forget_s=0.3)
     hands = {name: mixed(poses[name], poses[name], 0) for name in ("open", "fist")}
-    shown = [hands["open"], hands["open"], *[hands["fist"]] * 4]
+    shown = [hands["open"], hands["open"], *[hands["fist"]] * 6]
     events = [one for index, hand in enumerate(shown) for one in recognizer([hand], index / 30)]
     assert steps(events) == [("Drag", "begin")]
     assert recognizer([], 0.4) == []

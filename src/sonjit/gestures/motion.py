@@ -478,7 +478,7 @@ def _turn_rad(a: complex, b: complex, c: complex) -> float:
 class _Holds:
     """A pinch of thumb and index finger, or a fist made of an open hand that drags until it opens."""
 
-    HOLD_S = 0.06
+    HOLD_S = 0.1
     # how far it is closed, 0..1: from which it begins, and ends
     BEGIN, END = 0.6, 0.25
     PINCH = (0.3, 0.06)  # hand lengths between the tips: open, closed
