@@ -227,7 +227,7 @@ class _Track:
 class _Swipes:
     """A quick straight movement of the palm out of rest."""
 
-    SLOW, FAST = 1.5, 6.0  # hand lengths per second: reaching for something stays below the second
+    SLOW, FAST = 1.5, 7.0  # hand lengths per second: reaching for something stays below the second
     FAR = 1.2
     REST_S, WITHIN_S, RETURN_S = 0.1, 0.6, 0.8
     BENT = 0.18  # greatest distance from the straight line, of its length
