@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sonjit.errors import InputError
-from sonjit.gestures import GestureRecording, CustomGestures
+from sonjit.gestures import CustomGestures, GestureRecording
 from sonjit.runs import Detect
 
 

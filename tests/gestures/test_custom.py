@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sonjit.errors import InputError
-from sonjit.gestures import GestureRecording, CustomGestures
+from sonjit.gestures import CustomGestures, GestureRecording
 from sonjit.gestures.custom import confusion
 from sonjit.results import Frame
 from sonjit.runs import Annotator, table_columns
@@ -30,7 +30,7 @@ def hands_of(posed, name, seed, count=10):
 def test_ten_examples_by_two_people_teach_a_third_ones(recordings, posed):
     taught = CustomGestures.learn(recordings)
     told = {name: [taught(hand) for hand in hands_of(posed, name, 99)] for name in CUSTOM}
-    right = [one is not None and one.name == name for name, all_step in told.items() for one in all_step]
+    right = [one is not None and one.name == name for name, names in told.items() for one in names]
     assert np.mean(right) >= 0.9, told
     others = [taught(hand) for name in ("fist", "ily", "thumb_up") for hand in hands_of(posed, name, 98)]
     assert np.mean([one is None for one in others]) >= 0.9, others

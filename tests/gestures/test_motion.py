@@ -90,7 +90,9 @@ def test_going_back_is_no_swipe_but_a_later_one_is(events_of, fps):
 @RATES
 @pytest.mark.parametrize("hertz", [1.2, 2.0])
 def test_waves_count_their_swings(events_of, fps, hertz):
-    events = events_of(3.2, fps, lambda t: (0.35 * math.sin(2 * math.pi * hertz * max(0, min(t, 2.5) - 0.4)), 0), seed=1)
+    events = events_of(
+        3.2, fps, lambda t: (0.35 * math.sin(2 * math.pi * hertz * max(0, min(t, 2.5) - 0.4)), 0), seed=1
+    )
     assert steps(events) == [("Wave", "begin"), ("Wave", "end")]
     assert events[0].time <= 0.4 + 2.1 / hertz
     assert events[-1].time <= 2.5 + 0.5

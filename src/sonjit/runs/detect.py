@@ -49,7 +49,7 @@ class Detect(Processor):
         measures: write measures and gestures into the table.
         count: angle whose repetitions to count, as `Counting.from_text` reads it, or None.
         lift: with what to put what was found into the camera's space, or None.
-        gestures: file of `CustomGestures`, to report beside the shipped ones; hands have columns of their gestures then.
+        gestures: file of `CustomGestures` to report beside the shipped ones; hands have columns of their gestures then.
         beside: further detectors over the same images; what they find stands in the same tables and drawings.
     """
 
