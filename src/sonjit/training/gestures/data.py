@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
@@ -15,11 +15,11 @@ from sonjit.datasets import Instance, Sample, open_dataset
 from sonjit.detectors.kinds.hands import Hands, box_around_hand, load_hands
 from sonjit.detectors.options import DetectorOptions
 from sonjit.errors import InputError
-from sonjit.files import atomic_file
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.gestures.classifier import SHAPES
 from sonjit.gestures.features import aligned, gesture_features, palm_pose
 from sonjit.results import Hand
+from sonjit.training.rows import ArrayRows
 
 POSES: Final[Mapping[str, tuple[str, ...]]] = {
     "Closed_Fist": ("fist", "tight_fist", "loose_fist", "middle_fist"),
@@ -61,7 +61,7 @@ _SCALE, _SHIFT, _TURN_RAD = (0.9, 1.12), 0.06, 0.3
 
 
 @dataclass(frozen=True, eq=False)
-class PosedHands:
+class PosedHands(ArrayRows):
     """Hands as the network finds them, as they are, and what they make.
 
     Attributes:
@@ -84,9 +84,6 @@ class PosedHands:
     true_keypoints_3d: Float32Array
     true_left: BoolArray
 
-    def __len__(self) -> int:
-        return len(self.pose)
-
     @property
     def shape(self) -> IntArray:
         """(N,) index into `SHAPES`."""
@@ -95,10 +92,6 @@ class PosedHands:
     def features(self) -> Float32Array:
         """(N, F) of the keypoints found."""
         return gesture_features(self.keypoints, self.keypoints_3d, self.left)
-
-    def take(self, rows: BoolArray | IntArray) -> Self:
-        """Some of the hands."""
-        return type(self)(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})
 
     def truth(self) -> Float32Array:
         """(N, 2, 21, 3) the exact keypoints, see `aligned`."""
@@ -141,25 +134,6 @@ class PosedHands:
         points = truth + errors[one]
         mistaken = (found.left != found.true_left)[one]
         return replace(self, keypoints=points[:, 0], keypoints_3d=points[:, 1], left=mistaken)
-
-    @classmethod
-    def joined(cls, parts: Sequence[PosedHands]) -> Self:
-        """Several in one; image numbers count on."""
-        values = {item.name: np.concatenate([getattr(one, item.name) for one in parts]) for item in fields(cls)}
-        starts = np.cumsum([0, *(one.image.max(initial=-1) + 1 for one in parts[:-1])])
-        values["image"] = np.concatenate([one.image + start for one, start in zip(parts, starts, strict=True)])
-        return cls(**values)
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls(**{item.name: arrays[item.name] for item in fields(cls)})
-
-    def save(self, path: Path) -> None:
-        """An `.npz` file, there under its name when it is whole."""
-        with atomic_file(path) as draft:
-            np.savez(draft, **{item.name: getattr(self, item.name) for item in fields(self)})
 
 
 def posed_hands(

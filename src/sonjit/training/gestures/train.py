@@ -6,8 +6,9 @@ similar ones. The hand network stays as it is, and what it finds in the renders 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -261,18 +262,9 @@ def _mean(values: BoolArray, where: BoolArray) -> float:
 
 
 def _found(request: TrainingRequest, names: tuple[str, ...], crops: int) -> PosedHands:
-    """What the hand network finds in some folders below the data; once found it is kept in the run's folder."""
-    assert request.data is not None
-    parts: list[PosedHands] = []
-    folder = request.out / FOUND
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        file = folder / f"{name}-{crops}.npz"
-        if not file.is_file():
+    """What the hand network finds in some folders below the data."""
 
-            def progress(done: int, of: int) -> None:
-                request.progress(done, of, {})
+    def compute(folder: Path, progress: Callable[[int, int], None]) -> PosedHands:
+        return posed_hands(folder, crops, progress=progress)
 
-            posed_hands(request.data / name, crops, progress=progress).save(file)
-        parts.append(PosedHands.load(file))
-    return PosedHands.joined(parts)
+    return PosedHands.of_folders(request, names, f"{FOUND}/{{}}-{crops}.npz", compute)

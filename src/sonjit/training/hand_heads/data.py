@@ -6,9 +6,9 @@ Images are used as they are, mirrored, and with objects pasted over them; crops 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import cv2
 import numpy as np
@@ -20,8 +20,8 @@ from sonjit.detectors.kinds.hand_heads import TAPS, head_inputs
 from sonjit.detectors.kinds.hands import PalmFinder, box_around_hand
 from sonjit.engines import Engine, EngineOptions, load_engine
 from sonjit.errors import InputError
-from sonjit.files import atomic_file
 from sonjit.geometry.boxes import RotatedBox, crop_on_grid, points_from_crop
+from sonjit.training.rows import ArrayRows
 from sonjit.weights import find_weight
 
 KEYPOINTS: Final = 21
@@ -119,7 +119,7 @@ _EXACT: Final = EngineOptions(precision="f32", threads=1)
 
 
 @dataclass(frozen=True, eq=False)
-class HandFeatures:
+class HandFeatures(ArrayRows):
     """Crops of hands, one row each.
 
     Attributes:
@@ -149,32 +149,6 @@ class HandFeatures:
         """`local`, `shape` and `mean` as the heads take them."""
         local, shape, mean = (np.asarray(one, np.float32) for one in (self.local, self.shape, self.mean))
         return local, shape, mean
-
-    def __len__(self) -> int:
-        return len(self.right)
-
-    def take(self, rows: NDArray[np.bool_ | np.int64]) -> Self:
-        """Some of the rows."""
-        return type(self)(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})
-
-    @classmethod
-    def joined(cls, parts: Sequence[HandFeatures]) -> Self:
-        """Several in one; image numbers count on."""
-        values = {item.name: np.concatenate([getattr(one, item.name) for one in parts]) for item in fields(cls)}
-        starts = np.cumsum([0, *(one.image.max(initial=-1) + 1 for one in parts[:-1])])
-        values["image"] = np.concatenate([one.image + start for one, start in zip(parts, starts, strict=True)])
-        return cls(**values)
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls(**{item.name: arrays[item.name] for item in fields(cls)})
-
-    def save(self, path: Path) -> None:
-        """An `.npz` file, there under its name when it is whole."""
-        with atomic_file(path) as draft:
-            np.savez(draft, **{item.name: getattr(self, item.name) for item in fields(self)})
 
 
 def hand_features(

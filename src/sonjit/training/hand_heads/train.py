@@ -8,7 +8,7 @@ evaluated by how well they separate visible keypoints from hidden ones, and by t
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -299,21 +299,12 @@ def _check_folders(data: Path, names: Sequence[str]) -> None:
 
 
 def _features(request: TrainingRequest, names: Sequence[str], model: str, more: int) -> HandFeatures:
-    """Features of some folders below the data; once computed they are kept in the run's folder."""
-    assert request.data is not None
-    parts: list[HandFeatures] = []
-    folder = request.out / FEATURES
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        file = folder / f"{name}-{model}-{more}.npz"
-        if not file.is_file():
+    """Features of some folders below the data."""
 
-            def progress(done: int, of: int) -> None:
-                request.progress(done, of, {})
+    def compute(folder: Path, progress: Callable[[int, int], None]) -> HandFeatures:
+        return hand_features(folder, model, more=more, progress=progress)
 
-            hand_features(request.data / name, model, more=more, progress=progress).save(file)
-        parts.append(HandFeatures.load(file))
-    return HandFeatures.joined(parts)
+    return HandFeatures.of_folders(request, names, f"{FEATURES}/{{}}-{model}-{more}.npz", compute)
 
 
 _BINS = 15
