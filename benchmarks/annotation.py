@@ -6,10 +6,7 @@ import argparse
 import contextlib
 import json
 import os
-import shutil
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -20,6 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from browser import chromium, serve
 from sonjit.errors import InputError, SonjitError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.multiview.annotation.marks import JOINTS
@@ -30,11 +28,6 @@ from sonjit.skeletons import load_skeleton
 SIZE = (4096, 2668)  # InterHand2.6M's cameras
 FOCAL_PX = 3500
 IMAGES = 10  # of each camera that are really different
-FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--lang=en"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
-    "--window-size=1600,1000",
-)
 # One frame as its annotator waits for it: images of all views on the screen, and its marks.
 TURN = """
 const [action, given, done] = arguments;
@@ -86,7 +79,8 @@ def main():
             write_videos(folder, rig, options.frames) if options.video else write_images(folder, rig, options.frames)
         )
         create_project(folder / "project", rig, views).close()
-        driver = browse(stack, folder, serve(stack, folder))
+        _, url = serve(stack, folder, "annotate", "open", str(folder / "project"))
+        driver = browse(stack, folder, f"{url}annotate/")
         result = {"turns": turns(driver, options), "accuracy": accuracy(driver, rig, truth, options)}
         if options.screenshot:
             driver.save_screenshot(str(options.screenshot))
@@ -164,39 +158,9 @@ def write_videos(folder, rig, frames):
     return {camera.name: folder / "views" / f"{camera.name}.mp4" for camera in rig}
 
 
-def serve(stack, folder):
-    """The page's address."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    log = stack.enter_context((folder / "server.log").open("w"))
-    command = [sys.executable, "-m", "sonjit", "annotate", "open", str(folder / "project"), "--port", str(port)]
-    server = subprocess.Popen(command, stdout=log, stderr=log)
-    stack.callback(lambda: (server.terminate(), server.wait(20)))
-    end = monotonic() + 60
-    while monotonic() < end and server.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return f"http://127.0.0.1:{port}/annotate/"
-        sleep(0.1)
-    raise InputError(f"sonjit annotate open did not start: {(folder / 'server.log').read_text().strip()}")
-
-
 def browse(stack, folder, url):
     """Chromium with the page, an annotator at work."""
-    browser, driver_path = shutil.which("chromium"), shutil.which("chromedriver")
-    os.environ |= {"SE_OFFLINE": "true", "SE_AVOID_STATS": "true"}
-    try:
-        from selenium import webdriver
-    except ImportError:
-        raise InputError("selenium is not installed: pip install selenium") from None
-    if not (browser and driver_path):
-        raise InputError("chromium or chromedriver is not installed: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for flag in (*FLAGS, f"--user-data-dir={folder / 'profile'}"):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver_path))
-    stack.callback(driver.quit)
+    driver = chromium(stack, folder, "--window-size=1600,1000")
     driver.set_script_timeout(120)
     driver.get(url)
     end = monotonic() + 60

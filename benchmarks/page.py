@@ -6,10 +6,7 @@ import argparse
 import contextlib
 import json
 import os
-import shutil
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 from importlib.resources import files
@@ -20,15 +17,12 @@ import av
 from rich.console import Console
 from rich.table import Table
 
+from browser import chromium, serve
 from sonjit import SonjitError
 from sonjit.errors import InputError
 from sonjit.media import open_source
 
-FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage", "--lang=en"),
-    *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--window-size=1280,1000"),
-)
+FLAGS = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--window-size=1280,1000")
 PARTS = ("capture", "send", "detect", "draw")
 SETTLE_S = 5
 # Notes how long each answered image was under way, beside what the page itself measures.
@@ -62,7 +56,7 @@ def main():
         raise InputError(f"--seconds {options.seconds}: give 1 or more")
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        server, url = serve(stack, folder)
+        server, url = serve(stack, folder, "serve")
         driver = browse(stack, folder, options.dark)
         start(driver, url, options.kinds, options.max_instances)
         sleep(SETTLE_S)
@@ -75,40 +69,10 @@ def main():
     show(result)
 
 
-def serve(stack, folder):
-    """The server's process and its address."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    log = stack.enter_context((folder / "server.log").open("w"))
-    command = [sys.executable, "-m", "sonjit", "serve", "--port", str(port)]
-    server = subprocess.Popen(command, stdout=log, stderr=log)
-    stack.callback(lambda: (server.terminate(), server.wait(20)))
-    end = monotonic() + 40
-    while monotonic() < end and server.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return server, f"http://127.0.0.1:{port}/"
-        sleep(0.1)
-    raise InputError(f"sonjit serve did not start: {(folder / 'server.log').read_text().strip()}")
-
-
 def browse(stack, folder, dark):
     """Chromium with the bundled clip as its camera."""
-    browser, driver_path = shutil.which("chromium"), shutil.which("chromedriver")
-    os.environ |= {"SE_OFFLINE": "true", "SE_AVOID_STATS": "true"}
-    try:
-        from selenium import webdriver
-    except ImportError:
-        raise InputError("selenium is not installed: pip install selenium") from None
-    if not (browser and driver_path):
-        raise InputError("chromium or chromedriver is not installed: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
     camera = f"--use-file-for-fake-video-capture={camera_file(folder)}"
-    for flag in (*FLAGS, camera, f"--user-data-dir={folder / 'profile'}", *(["--force-dark-mode"] if dark else [])):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver_path))
-    stack.callback(driver.quit)
+    driver = chromium(stack, folder, *FLAGS, camera, *(["--force-dark-mode"] if dark else []))
     driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": LISTEN})
     return driver
 
