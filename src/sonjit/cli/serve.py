@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from sonjit.server.settings import Settings
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -39,20 +41,20 @@ class Limits:
         max_models: Detectors kept for the next client.
     """
 
-    max_clients: int = 16
-    max_rate: float = 200
-    max_body_mb: float = 20
-    max_megapixels: float = 50
-    max_job_mb: float = 2000
-    max_job_minutes: float = 60
-    max_jobs: int = 8
-    keep_jobs: int = 20
-    max_disk_mb: float = 20_000
-    read_timeout: float = 20
-    idle_minutes: float = 10
-    queue: int = 2
+    max_clients: int = Settings.max_clients
+    max_rate: float = Settings.max_rate
+    max_body_mb: float = Settings.max_body_mb
+    max_megapixels: float = Settings.max_megapixels
+    max_job_mb: float = Settings.max_job_mb
+    max_job_minutes: float = Settings.max_job_minutes
+    max_jobs: int = Settings.max_jobs
+    keep_jobs: int = Settings.keep_jobs
+    max_disk_mb: float = Settings.max_disk_mb
+    read_timeout: float = Settings.read_timeout_s
+    idle_minutes: float = Settings.idle_minutes
+    queue: int = Settings.queue
     workers: int | None = None
-    max_models: int = 8
+    max_models: int = Settings.max_models
 
 
 _DEFAULT_LIMITS = Limits()
@@ -93,7 +95,6 @@ def serve(
         verbose: Log every request.
     """
     from sonjit.server.run import serve
-    from sonjit.server.settings import Settings
 
     given: dict[str, Any] = vars(limits) | {"read_timeout_s": limits.read_timeout}
     del given["read_timeout"]
