@@ -39,31 +39,63 @@ def test_a_run_by_a_file_of_ones_own_leaves_a_report(tmp_path, capfd, monkeypatc
     assert "mine: mine" in (out / "report.html").read_text("utf-8")
 
 
+TINY = """
+import numpy as np
+import torch
+
+from sonjit.training.loop import TrainingSettings, train
+from sonjit.training.recipes import settings_from
+
+
+def train_tiny(request):
+    torch.manual_seed(1)
+    network = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Dropout(0.3), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+
+    def batch(rng):
+        values = torch.from_numpy(rng.standard_normal((8, 3), np.float32))
+        return values, values.sum(1, keepdim=True)
+
+    def losses(network, data):
+        return {"squares": ((network(data[0]) - data[1]) ** 2).mean()}
+
+    train(network, batch, losses, settings_from(TrainingSettings, request.settings), out=request.out)
+    return {"accuracy": 1.0}
+"""
+
+
 @pytest.mark.slow
-def test_two_processes_of_torchrun_train_what_one_does(tmp_path):
+def test_two_processes_of_torchrun_train_what_one_does(tmp_path, capfd, monkeypatch):
     """Over gloo, on the CPU: the batches of a step that the two share are those that one takes one after the other."""
     torch = pytest.importorskip("torch")
     from sonjit.networks import load_checkpoint
+    from sonjit.training.loop import LOG, SETTINGS, WEIGHTS
 
-    asked = ["-m", "sonjit", "train", "cam", "--smoke", *SMALL]
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    commands = {"two": [*torchrun, *asked], "one": [*asked, "--set", "accumulate=2"]}
-    weights = {}
-    for name, command in commands.items():
-        done = subprocess.run(
-            [sys.executable, *command, "--out", tmp_path / name],
-            check=False, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("accuracy: ") == 1  # the first process alone speaks, and writes
-        weights[name] = load_checkpoint(tmp_path / name / "weights.safetensors")
-    assert weights["one"].keys() == weights["two"].keys()
-    # Statistics of batches that norms gather are the first process's own; training does not read them.
-    learnt = [key for key in weights["one"] if not key.endswith(("running_mean", "running_var", "num_batches_tracked"))]
-    assert 10 < len(learnt) < len(weights["one"])
-    for key in learnt:
-        value = weights["one"][key]
-        torch.testing.assert_close(weights["two"][key], value, rtol=1e-4, atol=1e-4)
+    (tmp_path / "tiny_recipe.py").write_text(TINY, "utf-8")
+    recipe = tmp_path / "tiny.toml"
+    classes = 'function = "tiny_recipe:train_tiny"\nsettings_class = "sonjit.training.loop:TrainingSettings"\n'
+    recipe.write_text(f'summary = "tiny"\ndata = "noise"\n{classes}')
+    monkeypatch.syspath_prepend(tmp_path)
+    given = ("steps=12", "learning_rate=1e-2", "warmup=2", "save_every=5", "accumulate=4")
+    asked = ["train", str(recipe), *(part for one in given for part in ("--set", one))]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "sonjit"]
+    done = subprocess.run(
+        [sys.executable, *torchrun, *asked, "--out", tmp_path / "two"],
+        check=False, capture_output=True, text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("accuracy: ") == 1  # the first process alone speaks, and writes
+    assert main([*asked, "--out", str(tmp_path / "one")]) == 0
+    assert "accuracy: " in capfd.readouterr().out
+    one, two = (tmp_path / name for name in ("one", "two"))
+    wanted, given = (load_checkpoint(run / WEIGHTS) for run in (one, two))
+    assert wanted.keys() == given.keys()
+    for key, value in wanted.items():
+        torch.testing.assert_close(given[key], value, rtol=0, atol=1e-5)
+    assert (one / SETTINGS).read_bytes() == (two / SETTINGS).read_bytes()
+    logs = [[json.loads(line) for line in (run / LOG).read_text("utf-8").splitlines()] for run in (one, two)]
+    for first, second in zip(*logs, strict=True):
+        assert first["losses"] == pytest.approx(second["losses"], abs=1e-5)
 
 
 @pytest.mark.parametrize(

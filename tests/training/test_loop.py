@@ -4,7 +4,6 @@ import dataclasses
 import json
 import multiprocessing
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -211,61 +210,6 @@ def test_ten_kills_change_neither_log_nor_weights(tmp_path):
     for file in (SETTINGS, WEIGHTS, BEST):
         assert (whole / file).read_bytes() == (cut / file).read_bytes(), file
     assert log_of(whole) == log_of(cut)
-
-
-PROCESSES = """
-import sys
-from pathlib import Path
-
-import numpy as np
-import torch
-
-from sonjit.training.distributed import processes
-from sonjit.training.loop import TrainingSettings, train
-
-
-def run(out, accumulate):
-    torch.manual_seed(1)
-    network = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Dropout(0.3), torch.nn.Tanh(), torch.nn.Linear(8, 1))
-
-    def batch(rng):
-        values = torch.from_numpy(rng.standard_normal((8, 3), np.float32))
-        return values, values.sum(1, keepdim=True)
-
-    def losses(network, data):
-        return {"squares": ((network(data[0]) - data[1]) ** 2).mean()}
-
-    options = TrainingSettings(steps=15, learning_rate=1e-2, warmup=2, save_every=5, accumulate=accumulate)
-    train(network, batch, losses, options, out=out)
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    with processes():
-        for given in (1, 4):  # at least one for each process
-            run(Path(sys.argv[1]) / f"{max(given, 2)}", given)
-"""
-
-
-@pytest.mark.slow
-def test_two_processes_learn_what_one_does(tmp_path):
-    script, two = tmp_path / "script.py", tmp_path / "two"
-    script.write_text(PROCESSES, "utf-8")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, two]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    alone = runpy.run_path(str(script))["run"]
-    for accumulate in (2, 4):
-        one, other = tmp_path / f"one-{accumulate}", two / f"{accumulate}"
-        alone(one, accumulate)
-        wanted = load_checkpoint(one / WEIGHTS)
-        for key, value in load_checkpoint(other / WEIGHTS).items():
-            torch.testing.assert_close(value, wanted[key], rtol=0, atol=1e-5)
-        assert (one / SETTINGS).read_bytes() == (other / SETTINGS).read_bytes()
-        read = [[json.loads(line) for line in (run / LOG).read_text("utf-8").splitlines()] for run in (one, other)]
-        for first, second in zip(*read, strict=True):
-            assert first["losses"] == pytest.approx(second["losses"], abs=1e-5)
 
 
 def test_accumulated_batches_are_one_large_batch():
