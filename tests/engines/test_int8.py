@@ -11,6 +11,8 @@ from openvino import opset13 as ops
 
 from sonjit import InputError, create_detector
 from sonjit.detectors import quantization
+from sonjit.detectors.kinds.hands import load_palm_finder
+from sonjit.detectors.options import DetectorOptions
 from sonjit.engines import EngineOptions, load_engine, recorded_inputs
 from sonjit.engines.int8 import Landmarks, quantize
 from sonjit.engines.openvino import resolve_precision
@@ -31,9 +33,8 @@ def rng():
     return np.random.default_rng(5)
 
 
-@pytest.fixture
-def landmarks(tmp_path, rng):
-    """A small landmark network: convolutions with channels of very different size, 2 keypoints and a presence of 1."""
+def maps(rng):
+    """An image, and 4 maps of 4 x 4 made of it by convolutions with channels of very different size."""
     image = ops.parameter([1, SIDE, SIDE, 3], ov.Type.f32, "image")
     values = ops.transpose(image, np.array([0, 3, 1, 2]))
     sizes = np.geomspace(0.05, 1, 8).astype(np.float32)
@@ -43,12 +44,31 @@ def landmarks(tmp_path, rng):
     where = {"strides": [2, 2], "pads_begin": [1, 1], "pads_end": [1, 1], "dilations": [1, 1]}
     values = ops.relu(ops.convolution(values, first, **where))
     values = ops.relu(ops.group_convolution(values, second, **where))
-    values = ops.convolution(values, third, strides=[1, 1], pads_begin=[0, 0], pads_end=[0, 0], dilations=[1, 1])
+    where = {"strides": [1, 1], "pads_begin": [0, 0], "pads_end": [0, 0], "dilations": [1, 1]}
+    return image, ops.convolution(values, third, **where)
+
+
+@pytest.fixture
+def landmarks(tmp_path, rng):
+    """A small landmark network: 2 keypoints and a presence of 1."""
+    image, values = maps(rng)
     points = ops.reshape(ops.reduce_mean(values, np.array([2, 3])), np.array([1, 4]), special_zero=False)
     presence = ops.constant(np.ones((1, 1), np.float32))
     seen = ops.add(presence, ops.multiply(ops.slice(points, [0], [1], [1], [1]), np.float32(0)))
     path = tmp_path / "points.xml"
     ov.save_model(ov.Model([points, seen], [image]), path, compress_to_fp16=False)
+    return path
+
+
+@pytest.fixture
+def detector(tmp_path, rng):
+    """A small single-shot detector: of each of 16 cells 2 points and a logit."""
+    image, values = maps(rng)
+    raw = ops.reshape(ops.transpose(values, np.array([0, 2, 3, 1])), np.array([1, 16, 4]), special_zero=False)
+    logits = ops.slice(raw, [0], [1], [1], [2])
+    logits = ops.subtract(logits, ops.reduce_mean(logits, np.array([1]), keep_dims=True))
+    path = tmp_path / "boxes.xml"
+    ov.save_model(ov.Model([raw, logits], [image]), path, compress_to_fp16=False)
     return path
 
 
@@ -149,9 +169,42 @@ def test_inputs_of_one_network_are_recorded(landmarks, images):
     assert np.array_equal(seen[0], images[0])
 
 
-def test_only_landmark_networks_have_a_form():
-    with pytest.raises(InputError, match="'palm-full' has no int8 form; those that have: hand-full"):
-        next(quantization.quantize_networks(["palm-full"]))
+@pytest.mark.slow
+def test_a_detector_is_measured_where_it_finds_something(detector, images):
+    boxes = Landmarks(4, step=2, candidates=16, least_presence=0.0)
+    promise = quantize(detector, boxes, images[::2], images[1::2], shift_px=1.0)
+    assert promise.shift_px <= 1.5
+    assert promise.f32 < 3
+    off = []
+    for image in images[1::2]:
+        exact, rounded = (run(detector, image, precision).reshape(16, 2, 2) for precision in ("f32", "int8"))
+        found = exact[:, 0, 0] > exact[:, 0, 0].mean()  # as its logit says
+        assert 0 < found.sum() < 16
+        off.append(np.linalg.norm(exact - rounded, axis=2)[found].mean())
+    assert promise.shift_px == pytest.approx(np.mean(off), abs=0.002)
+
+
+def test_networks_without_a_form_are_refused():
+    with pytest.raises(InputError, match="'face-attention' has no int8 form; those that have: palm-full, "):
+        next(quantization.quantize_networks(["face-attention"]))
+    with pytest.raises(InputError, match="'palm-lite' is not fine-tuned, only landmark networks are"):
+        next(quantization.quantize_networks(["hand-full", "palm-lite"], finetune=lambda *_: []))
+
+
+@pytest.mark.parametrize("has_form", [False, True])
+def test_palms_are_found_in_int8_where_they_have_a_form(tmp_path, monkeypatch, has_form):
+    palms, asked = tmp_path / "palms.tflite", []
+    if has_form:
+        int8_path(palms).touch()
+
+    def load(_path, options):
+        asked.append(options.precision)
+        raise InputError("enough")
+
+    monkeypatch.setattr("sonjit.detectors.kinds.hands.load_engine", load)
+    with pytest.raises(InputError, match="enough"):
+        load_palm_finder(DetectorOptions("hands", "full", 2, precision="int8"), "palm-full", palms)
+    assert asked == ["int8" if has_form else "f32"]
 
 
 @pytest.mark.slow

@@ -110,6 +110,7 @@ def test_groups_files_say_what_they_need(tmp_path, text, said):
         load_group_file(tmp_path / "none.csv")
 
 
+@pytest.mark.slow
 def test_cards_hold_what_the_data_set_says_of_people(evaluated):
     record = load_evaluation(evaluated)
     files = card_files([record], CardRequest(fewest=2, goal=1.0))
@@ -122,6 +123,7 @@ def test_cards_hold_what_the_data_set_says_of_people(evaluated):
     assert files["mine.html"].count("<svg") == sum(name.endswith(".svg") for name in files)
 
 
+@pytest.mark.slow
 def test_front_matter_is_yaml_for_a_model_hub(evaluated):
     text = card_files([load_evaluation(evaluated)], CardRequest())["mine.md"]
     front = text.split("---\n")[1]
@@ -144,6 +146,7 @@ def test_known_models_say_what_they_are_for(evaluated):
         assert "license: apache-2.0" in text
 
 
+@pytest.mark.slow
 def test_impossible_evaluations_are_refused(evaluated, tmp_path):
     record = json.loads(evaluated.read_text())
     file = tmp_path / "eval.json"
@@ -158,6 +161,7 @@ def test_impossible_evaluations_are_refused(evaluated, tmp_path):
             load_evaluation(file)
 
 
+@pytest.mark.slow
 def test_latency_comes_from_a_benchmark(evaluated):
     record = copy.deepcopy(load_evaluation(evaluated))
     record["model"]["name"] = "hands-full"
@@ -170,6 +174,7 @@ def test_latency_comes_from_a_benchmark(evaluated):
         card_files([record], CardRequest(bench={"cases": [{}]}))
 
 
+@pytest.mark.slow
 def test_what_cannot_be_in_a_published_card_is_told_not_shown(evaluated):
     record = copy.deepcopy(load_evaluation(evaluated))
     record["runs"][0]["main"] = "pdj"

@@ -105,9 +105,9 @@ class TestRig:
                 synthesize(tmp_path / "out", settings)
 
 
+@pytest.mark.slow
 class TestMano:
     @pytest.mark.parametrize("side", SIDES)
-    @pytest.mark.slow
     def test_joints_bend_as_the_catalogs_do(self, mano, side):
         mine, plain = (load_hand_mesh(side, files) for files in (HandFiles.named("mano", ",".join(mano)), None))
         rng = np.random.default_rng(5)
@@ -147,7 +147,6 @@ class TestMano:
         assert np.linalg.norm(thumb[:, None] - index, axis=-1).min() < 0.003
         assert deepest([(rig, pose)]) < 0.002
 
-    @pytest.mark.slow
     def test_images(self, mano, tmp_path, renderer):
         hands = HandFiles.named("mano", ",".join(mano))
         settings = SynthSettings(2, seed=4, size=(96, 96), factors=("hands=2", "cut=0"), hands=hands)

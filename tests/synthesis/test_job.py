@@ -94,6 +94,7 @@ def test_a_stopped_run_leaves_what_is_finished(tmp_path, whole, monkeypatch):
     assert tree(tmp_path / "out") == whole
 
 
+@pytest.mark.slow
 def test_a_folder_of_something_else_is_left_alone(tmp_path, whole):
     mine = tmp_path / "mine"
     mine.mkdir()

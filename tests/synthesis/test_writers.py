@@ -56,6 +56,7 @@ def test_loaders_read_every_image_back(read, form):
         assert sample.rgb().std() > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["interhand", "shards"])
 def test_all_forms_say_the_same(read, form):
     for one, other in zip(read["coco"], read[form], strict=True):
@@ -73,6 +74,7 @@ def test_all_forms_say_the_same(read, form):
         assert one.subject == other.subject.removeprefix("train/")
 
 
+@pytest.mark.slow
 def test_coco_says_all_that_is_known(folders):
     data = json.loads((folders["coco"] / "coco.json").read_text("utf-8"))
     assert {one["name"] for one in data["categories"]} == {"left_hand", "right_hand"}
@@ -94,6 +96,7 @@ def test_coco_says_all_that_is_known(folders):
             assert instance.box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
 
 
+@pytest.mark.slow
 def test_further_images_lie_beside_and_agree_with_the_masks(folders):
     root = folders["coco"]
     for image in open_dataset("folder", root):
@@ -113,6 +116,7 @@ def test_further_images_lie_beside_and_agree_with_the_masks(folders):
         assert not (whole & (masks == 0)).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", OPENED)
 def test_a_contact_sheet_lies_with_them(folders, form):
     sheet = cv2.imread(str(folders[form] / SHEET))

@@ -144,15 +144,17 @@ def path(name: str | None = None, /) -> None:
 def quantize(
     *names: str, images: Path | None = None, shift: float = 0.3, finetune: int = 0, seed: int | None = None
 ) -> None:
-    """Write int8 forms of landmark networks beside them: less processor time for `--precision int8`.
+    """Write int8 forms of networks beside them: less processor time for `--precision int8`.
 
     As many layers are in int8 as move the keypoints no further than --shift on the images. Another half of the images
-    measures what is printed, which is kept in NAME.int8.json too. Boxes are found in f32 still.
+    measures what is printed, which is kept in NAME.int8.json too. Hands are found in int8 where
+    the palm detector has a form too, faces and bodies in f32.
 
     Example: `sonjit models quantize hand-full --images photographs/`
 
     Args:
-        names: hand-full, hand-lite, body-full, body-lite, body-heavy, face-mesh; without any, hand-full.
+        names: palm-full, palm-lite, hand-full, hand-lite, body-full, body-lite, body-heavy, face-mesh; without any,
+            hand-full.
         images: A folder or a video that shows hands, bodies or faces; without one the bundled clip, which shows hands.
         shift: Mean shift of the keypoints that is allowed, in pixels of the network's input (192 to 256 wide).
         finetune: Steps of training in which each network learns to bear its rounding, so that fewer layers stay in f32;

@@ -201,8 +201,8 @@ def create_detector(
         engine: `"openvino"` or `"onnxruntime"`.
         device: `cpu`, `gpu`, `npu` or `auto`; of onnxruntime also `cuda`, `tensorrt`, `coreml`, `directml`.
         precision: `auto` takes bf16 where the CPU has it natively, else f32, as far as the network bears
-            it: faces and most bodies are f32. `int8` takes the landmark networks that `sonjit models quantize` wrote;
-            boxes are found, and the attention mesh runs, in f32 then.
+            it: faces and most bodies are f32. `int8` takes the networks that `sonjit models quantize` wrote; a
+            palm detector that it did not write, other boxes and the attention mesh are in f32 then.
         threads: 0 for all cores; where not given SONJIT_THREADS, else all cores (faces: one, they are that small).
         own: options that a kind registered from outside brings.
 

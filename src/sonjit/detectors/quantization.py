@@ -1,4 +1,4 @@
-"""int8 forms of the published landmark networks, from what they see in images: the user's own, or the bundled clip."""
+"""int8 forms of published networks, from what they see in images: the user's own, or the bundled clip."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from sonjit.detectors.pipeline import Detector
     from sonjit.engines.int8 import Promise, Rounding, Tuned
 
+_PALM = Landmarks(18, step=2, least_presence=0.0, candidates=2016)
 _HAND, _BODY, _FACE = Landmarks(63), Landmarks(195, step=5), Landmarks(1404, least_presence=0.0)
 
 NETWORKS = {
+    "palm-full": ("hands", "full", _PALM),
+    "palm-lite": ("hands", "lite", _PALM),
     "hand-full": ("hands", "full", _HAND),
     "hand-lite": ("hands", "lite", _HAND),
     "body-full": ("body", "full", _BODY),
@@ -71,7 +74,8 @@ def quantize_networks(
         images: a folder of images, or a video, that shows what the networks are for; the bundled clip, which shows
             hands, where it is None. Every other image only measures.
         shift_px: mean shift of the keypoints that is allowed, in pixels of the network's input.
-        finetune: fits the weights to their rounding first, on what the networks see in the images that do not measure.
+        finetune: fits the weights of landmark networks to their rounding first, on what the networks see in the images
+            that do not measure.
         progress: is told what goes on.
 
     Raises:
@@ -79,6 +83,8 @@ def quantize_networks(
     """
     if unknown := [name for name in names if name not in NETWORKS]:
         raise InputError(f"{unknown[0]!r} has no int8 form; those that have: {', '.join(NETWORKS)}")
+    if finetune and (palms := [name for name in names if NETWORKS[name][2] is _PALM]):
+        raise InputError(f"{palms[0]!r} is not fine-tuned, only landmark networks are; leave it or the fine-tuning out")
     for name in names:
         kind, model, landmarks = NETWORKS[name]
         path = find_weight(name)

@@ -51,17 +51,19 @@ _LARGEST_WEIGHTS = 127, 63
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Which numbers of a landmark network are its keypoints, and when it sees something.
+    """Which numbers of a network are keypoints, and when it sees something.
 
     Attributes:
-        size: how many numbers the output with the keypoints holds.
+        size: how many numbers the output with the keypoints holds for each candidate.
         step: numbers of one keypoint, x and y in pixels of the input first.
-        least_presence: of its first output of one number.
+        least_presence: of its first output with one number for each candidate.
+        candidates: 1 of a landmark network; of a single-shot detector as many as it has anchors.
     """
 
     size: int
     step: int = 3
     least_presence: float = 0.5
+    candidates: int = 1
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,9 @@ class Tuned:
     added: Float32Array
 
 
+_Answer: TypeAlias = tuple[Float32Array, Float32Array]
+"""Keypoints (N, K, 2) and presence (N,) of each candidate."""
+
 Tune: TypeAlias = Callable[[Sequence[Rounding]], Sequence[Tuned]]
 """Fine-tunes the layers that are to be rounded, of a network with these roundings."""
 
@@ -110,11 +115,11 @@ def quantize(
     tune: Tune | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Promise:
-    """Write the int8 form of a landmark network that takes values of 0..1.
+    """Write the int8 form of a landmark network or single-shot detector that takes values of 0..1.
 
     Args:
         path: of the network; the form lies beside it afterwards.
-        landmarks: where its keypoints are.
+        landmarks: where its keypoints are; of a detector centres and sizes of boxes count among them.
         images: (1, H, W, 3) each, like those that it will see: they set ranges and say which layers are sensitive.
         held_out: others, on which the shift is measured.
         shift_px: mean shift of the keypoints that is allowed, in pixels of its input.
@@ -192,33 +197,39 @@ class _Reference:
     def __init__(self, network: ov.CompiledModel, landmarks: Landmarks) -> None:
         self.network, self._landmarks = network, landmarks
         sizes = [prod(output.get_shape()) for output in network.outputs]
-        self._keypoints, self._presence = sizes.index(landmarks.size), sizes.index(1)
+        self._keypoints = sizes.index(landmarks.candidates * landmarks.size)
+        self._presence = sizes.index(landmarks.candidates)
 
-    def seen(
-        self, images: Sequence[NDArray[np.uint8]]
-    ) -> tuple[list[NDArray[np.uint8]], list[tuple[Float32Array, float]]]:
+    def seen(self, images: Sequence[NDArray[np.uint8]]) -> tuple[list[NDArray[np.uint8]], list[_Answer]]:
         """The images in which it sees what it looks for, and its answers there."""
         answers = [(image, self.answer(self.network, image)) for image in images]
-        kept = [(image, answer) for image, answer in answers if answer[1] > self._landmarks.least_presence]
+        kept = [(image, answer) for image, answer in answers if self._sees(answer).any()]
         return [image for image, _ in kept], [answer for _, answer in kept]
 
-    def answer(self, network: ov.CompiledModel, image: NDArray[np.uint8]) -> tuple[Float32Array, float]:
-        """Keypoints (K, 2) and presence."""
+    def answer(self, network: ov.CompiledModel, image: NDArray[np.uint8]) -> _Answer:
+        """What a form of the network gives."""
         outputs = network(_values(image))
-        keypoints = np.array(outputs[self._keypoints], np.float32).reshape(-1, self._landmarks.step)[:, :2]
-        return keypoints, float(outputs[self._presence].item())
+        keypoints = np.array(outputs[self._keypoints], np.float32)
+        candidates = keypoints.reshape(self._landmarks.candidates, -1, self._landmarks.step)
+        return candidates[..., :2], np.array(outputs[self._presence], np.float32).ravel()
 
     def compare(
         self,
         network: ov.CompiledModel,
         images: Sequence[NDArray[np.uint8]],
-        answers: Sequence[tuple[Float32Array, float]],
+        answers: Sequence[_Answer],
     ) -> tuple[list[float], list[float]]:
-        """Mean distance of the keypoints, and change of the presence, in each image."""
-        given = [self.answer(network, image) for image in images]
-        pairs = list(zip(given, answers, strict=True))
-        shifts = [float(np.linalg.norm(mine[0] - theirs[0], axis=1).mean()) for mine, theirs in pairs]
-        return shifts, [abs(mine[1] - theirs[1]) for mine, theirs in pairs]
+        """In each image mean distance of the keypoints in f32, and the largest change of what either sees."""
+        shifts, changes = list[float](), list[float]()
+        for image, theirs in zip(images, answers, strict=True):
+            mine, seen = self.answer(network, image), self._sees(theirs)
+            shifts.append(float(np.linalg.norm(mine[0] - theirs[0], axis=2)[seen].mean()))
+            changes.append(float(np.abs(mine[1] - theirs[1])[seen | self._sees(mine)].max()))
+        return shifts, changes
+
+    def _sees(self, answer: _Answer) -> NDArray[np.bool_]:
+        """Which candidates (N,) are there."""
+        return answer[1] > self._landmarks.least_presence
 
 
 def _values(image: NDArray[np.uint8]) -> Float32Array:

@@ -17,6 +17,7 @@ from sonjit.detectors.kinds.hand_heads import TAPS, HandHeads, load_hand_heads
 from sonjit.detectors.pipeline import Kind, crop_for, expect
 from sonjit.detectors.ssd import AnchorGrid, Detection, SingleShotDetector
 from sonjit.engines import load_engine
+from sonjit.engines.promise import int8_path
 from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, points_from_crop, rotated_box_around, square_box, wrap_angle
 from sonjit.results import Hand
@@ -214,10 +215,10 @@ _BUNDLE_TURN_RAD = wrap_angle(90 - math.pi / 2)
 
 def load_palm_finder(options: DetectorOptions, name: str, own: Path | None = None) -> PalmFinder:
     """A published palm detector of that name, or the caller's own in its place."""
-    # It has no int8 form: it runs seldom enough to stay exact.
-    exact = replace(options.running, precision="f32")
-    file = own or options.file(name)
-    palms = load_engine(file, exact if options.running.precision == "int8" else options.running)
+    running, file = options.running, own or options.file(name)
+    if running.precision == "int8" and not int8_path(file).exists():
+        running = replace(running, precision="f32")  # it runs seldom: a form of the landmarks alone will do
+    palms = load_engine(file, running)
     expect(palms, file, "palm detector", size=PALM_GRID.input_size, outputs=(2016 * 18, 2016))
     return PalmFinder(palms, turn_rad=_BUNDLE_TURN_RAD if options.follows_bundle else 0.0)
 
