@@ -25,7 +25,7 @@ EXTRAS: Final = {
     "studio": ("fastapi", "pyarrow", "scipy", "yaml"),
     "ray": ("ray",),
     "remote": ("fsspec",),
-    "control": ("pynput",),
+    "control": ("pynput", "mido", "rtmidi", "paho", "websockets"),
     "docs": ("mkdocs", "mkdocstrings"),
     "learn": ("matplotlib", "sklearn"),
 }

@@ -2,17 +2,22 @@
 
 import json
 import sys
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.machinery import ModuleSpec
+from pathlib import Path
+from queue import Queue
 from socket import SOCK_DGRAM, gaierror, socket
-from threading import Thread
+from threading import Event, Thread
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from websockets.sync.server import serve
 
 from sonjit.errors import InputError, MissingExtraError
-from sonjit.gestures.control import Command, Controller, Outlets, Rule, load_map
+from sonjit.gestures.control import Command, Controller, ControlMap, Rule, load_map
+from sonjit.gestures.outlets import Outlets
 from sonjit.osc import osc_message
 
 OSC = "127.0.0.1:9000/hand"
@@ -28,7 +33,7 @@ def rule(**table):
         ({"on": "Wave", "oscc": OSC}, "unknown key 'oscc'; known: on, phase"),
         ({"osc": OSC}, "give either on"),
         ({"on": "Wave", "measure": "x", "osc": OSC}, "give either on"),
-        ({"on": "Wave"}, "give one of osc, post, key, click"),
+        ({"on": "Wave"}, "give one of osc, post, websocket"),
         ({"on": "Wave", "osc": OSC, "key": "a"}, "give one of osc"),
         ({"on": "Waves", "osc": OSC}, "on = 'Waves': give one of Swipe_Right"),
         ({"measure": "pinch", "osc": OSC}, "measure = 'pinch': give one of thumb_curl_rad"),
@@ -45,6 +50,13 @@ def rule(**table):
         ({"measure": "x", "post": "ftp://127.0.0.1/"}, "post = 'ftp://127.0.0.1/': give an address"),
         ({"on": "Wave", "key": "ctrl+"}, "give keys"),
         ({"on": "Wave", "click": 1}, "click = 1: give one of left, middle, right"),
+        ({"on": "Wave", "websocket": "http://127.0.0.1/"}, "give an address, as in ws://"),
+        ({"on": "Wave", "mqtt": "127.0.0.1/room"}, "give HOST:PORT/TOPIC"),
+        ({"on": "Wave", "mqtt": "127.0.0.1:1883/room/#"}, "give HOST:PORT/TOPIC"),
+        ({"on": "Wave", "midi": "Sonjit/17/control/7"}, "give PORT/CHANNEL/control/NUMBER"),
+        ({"on": "Wave", "midi": "Sonjit/1/control/128"}, "give PORT/CHANNEL/control/NUMBER"),
+        ({"measure": "x", "midi": "Sonjit/1/note/60"}, "a note is played by a gesture or motion"),
+        ({"measure": "x", "pointer": "press"}, "give x or y with a measure"),
     ],
 )
 def test_rules_that_mean_nothing_are_refused(table, said):
@@ -60,8 +72,12 @@ def test_maps_name_the_rule_that_is_wrong(tmp_path):
     file.write_text(good + '[[rule]]\non = "claw"\nkey = "a"\n')
     with pytest.raises(InputError, match=r"map\.toml, rule 2: on = 'claw'"):
         load_map(file)
-    assert [one.phase for one in load_map(file, ["claw"])] == ["begin", None]
+    assert [one.phase for one in load_map(file, ["claw"]).rules] == ["begin", None]
+    file.write_text(f'pause = "claw"\n{good}')
+    assert load_map(file, ["claw"]).pause == "claw"
     for text, said in (
+        (f'pause = "claws"\n{good}', "pause = 'claws': give one of"),
+        ('pause = "Victory"\n[[rule]]\non = "Victory"\nkey = "a"\n', "Victory pauses and has a rule"),
         ("rules = 1", "unknown key 'rules'"),
         ("", "no rule"),
         ("rule = 3", "no rule"),
@@ -74,6 +90,13 @@ def test_maps_name_the_rule_that_is_wrong(tmp_path):
         load_map(tmp_path / "none.toml")
 
 
+def test_the_example_maps_are_maps():
+    files = sorted((Path(__file__).parents[2] / "examples" / "control").glob("*.toml"))
+    assert [one.stem for one in files] == ["drawing", "slides", "theremin", "volume"]
+    for file in files:
+        load_map(file)
+
+
 def test_hands_make_commands(posed):
     rules = [
         rule(on="Swipe_Right", osc=OSC),
@@ -82,7 +105,7 @@ def test_hands_make_commands(posed):
         rule(measure="x", from_=[0, 0.5], to=[10, 20], dead_zone=1, osc=OSC),
         rule(measure="palm_facing", hand="Left", osc=OSC),
     ]
-    controller, hand, commands = Controller(rules), posed("open"), []
+    controller, hand, commands = Controller(ControlMap(rules)), posed("open"), []
     hand.id, keypoints = 3, hand.keypoints.copy()
     for index in range(36):
         share = np.clip((index - 12) / 9, 0, 1)
@@ -97,9 +120,22 @@ def test_hands_make_commands(posed):
     assert min(np.diff(values)) >= 1
 
 
+def test_the_pause_gesture_stops_commands_until_it_is_made_again(posed):
+    controller = Controller(ControlMap([rule(measure="x", osc=OSC)], "Closed_Fist"))
+    sent = set()
+    for index in range(75):
+        hand = posed("fist" if index // 15 % 2 else "open")
+        hand.id, hand.keypoints[:, 0] = 1, index
+        sent |= {index for _ in controller([hand], index / 30, (100, 100))}
+    paused = set(range(75)) - sent
+    assert paused == set(range(min(paused), max(paused) + 1))
+    assert 15 < min(paused) < 30
+    assert 45 < max(paused) < 60
+
+
 @pytest.mark.parametrize("fps", [10, 60])
 def test_smoothing_is_in_seconds(posed, fps):
-    controller, hand = Controller([rule(measure="x", smooth_s=0.2, osc=OSC)]), posed("fist")
+    controller, hand = Controller(ControlMap([rule(measure="x", smooth_s=0.2, osc=OSC)])), posed("fist")
     hand.id, hand.keypoints[:, 0], sent = 1, 0, []
     for index in range(fps + 1):
         hand.keypoints[:, 0] = 100 * (index >= fps * 0.6)
@@ -158,6 +194,116 @@ def test_posts_are_json_and_follow_no_redirect(caplog):
     assert [one.getMessage() for one in caplog.records] == [f"post {address}/moved: HTTP Error 302: Found"]
 
 
+def test_websockets_are_opened_anew(caplog):
+    got, lost = Queue(), Event()
+
+    def receive(connection):
+        got.put(json.loads(connection.recv()))
+        connection.close()
+        lost.set()
+
+    one = None
+    with serve(receive, "127.0.0.1", 0) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            one = rule(on="Wave", websocket=f"ws://127.0.0.1:{server.socket.getsockname()[1]}/hand")
+            with Outlets([one]) as outlets:
+                outlets.send(Command(one, 0.5, {"name": "Wave"}))
+                assert got.get(timeout=30) == {"value": 0.5, "name": "Wave"}
+                assert lost.wait(30)
+                while not caplog.records:  # the other side has closed it; not at once on a busy machine
+                    outlets.send(Command(one, 0.5, {}))
+                outlets.send(Command(one, 0.5, {}))  # not tried again so soon
+            with Outlets([one]) as outlets:
+                outlets.send(Command(one, 0.25, {}))
+                assert got.get(timeout=30) == {"value": 0.25}
+        finally:
+            server.shutdown()
+            thread.join()
+    assert len(caplog.records) == 1
+    with pytest.raises(InputError, match="websocket ws://127"):
+        Outlets([one])
+
+
+class Mqtt(ModuleType):
+    """As much of paho as is used."""
+
+    CallbackAPIVersion = SimpleNamespace(VERSION2=2)
+    MQTT_ERR_SUCCESS = 0
+
+    def __init__(self):
+        super().__init__("paho.mqtt.client")
+        self.calls, self.rc = [], 0
+
+    def Client(self, version):  # noqa: N802
+        names = ("connect", "loop_start", "loop_stop", "disconnect", "publish")
+        return SimpleNamespace(**{name: self._called(name) for name in names}, version=version)
+
+    def _called(self, name):
+        def call(*given):
+            self.calls.append((name, *given))
+            if given and given[-1] == 1884:
+                raise ConnectionRefusedError(111, "Connection refused")
+            return SimpleNamespace(rc=self.rc)
+
+        return call
+
+    def error_string(self, rc):
+        return f"error {rc}"
+
+
+def test_mqtt_publishes_to_its_topic(monkeypatch, caplog):
+    mqtt = Mqtt()
+    for name in ("paho", "paho.mqtt"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, "paho.mqtt.client", mqtt)
+    one = rule(on="Wave", mqtt="127.0.0.1:1883/room/light")
+    with Outlets([one]) as outlets:
+        outlets.send(Command(one, 0.5, {"name": "Wave"}))
+        mqtt.rc = 4
+        outlets.send(Command(one, 0.5, {}))
+    published = [("publish", "room/light", '{"value":0.5,"name":"Wave"}'), ("publish", "room/light", '{"value":0.5}')]
+    connected = [("connect", "127.0.0.1", 1883), ("loop_start",)]
+    assert mqtt.calls == [*connected, *published, ("disconnect",), ("loop_stop",)]
+    assert [one.getMessage() for one in caplog.records] == ["mqtt 127.0.0.1:1883/room/light: error 4"]
+    with pytest.raises(InputError, match=r"mqtt 127\.0\.0\.1:1884/a: .*refused"):
+        Outlets([rule(on="Wave", mqtt="127.0.0.1:1884/a")])
+
+
+def test_midi_plays_on_ports_and_opens_its_own(monkeypatch):
+    sent, closed = [], []
+
+    def open_output(name, virtual=False):
+        if name == "broken":
+            raise OSError("no sequencer")
+        close = partial(closed.append, (name, virtual))
+        return SimpleNamespace(send=lambda message: sent.append((name, message)), close=close)
+
+    mido = ModuleType("mido")
+    mido.get_output_names = lambda: ["Synth/2"]
+    mido.open_output = open_output
+    mido.Message = lambda kind, **values: (kind, values)
+    monkeypatch.setitem(sys.modules, "mido", mido)
+    rules = [
+        rule(measure="x", midi="Synth/2/1/control/7"),
+        rule(measure="y", midi="Synth/2/1/pitch"),
+        rule(on="Wave", midi="own/16/note/60"),
+    ]
+    with Outlets(rules) as outlets:
+        for one in rules:
+            outlets.send(Command(one, 1.5, {}))
+    assert sent == [
+        ("Synth/2", ("control_change", {"channel": 0, "control": 7, "value": 127})),
+        ("Synth/2", ("pitchwheel", {"channel": 0, "pitch": 8191})),
+        ("own", ("note_on", {"channel": 15, "note": 60, "velocity": 127})),
+        ("own", ("note_off", {"channel": 15, "note": 60, "velocity": 0})),
+    ]
+    assert sorted(closed) == [("Synth/2", False), ("own", True)]
+    with pytest.raises(InputError, match="the port 'broken' cannot be opened: no sequencer"):
+        Outlets([rule(on="Wave", midi="broken/1/note/60")])
+
+
 def test_keys_and_clicks_are_those_of_pynput(monkeypatch):
     pressed = []
 
@@ -178,18 +324,32 @@ def test_keys_and_clicks_are_those_of_pynput(monkeypatch):
     key = SimpleNamespace(__members__=("ctrl", "right"), ctrl="CTRL", right="RIGHT")
     package = ModuleType("pynput")
     package.__spec__ = ModuleSpec("pynput", None)
-    mouse = SimpleNamespace(Controller=lambda: SimpleNamespace(click=pressed.append), Button={"left": "LEFT"})
+    pointer = SimpleNamespace(
+        click=pressed.append,
+        press=lambda button: pressed.append(f"{button} down"),
+        release=lambda button: pressed.append(f"{button} up"),
+        position=(3, 4),
+    )
+    mouse = SimpleNamespace(Controller=lambda: pointer, Button={"left": "LEFT"})
     for name, module in (
         ("", package),
         (".keyboard", SimpleNamespace(Controller=Keyboard, Key=key)),
         (".mouse", mouse),
     ):
         monkeypatch.setitem(sys.modules, f"pynput{name}", module)
-    rules = [rule(on="Wave", key="ctrl+s"), rule(on="Wave", click="left")]
+    rules = [
+        rule(on="Wave", key="ctrl+s"),
+        rule(on="Wave", click="left"),
+        rule(measure="x", pointer="x"),
+        rule(measure="x", pointer="y"),
+        rule(on="Pinch", phase="begin", pointer="press"),
+        rule(on="Pinch", phase="end", pointer="release"),
+    ]
     with Outlets(rules) as outlets:
         for one in rules:
-            outlets.send(Command(one, 1.0, {}))
-    assert pressed == [("CTRL",), "s", "released", "LEFT"]
+            outlets.send(Command(one, 100.4, {}))
+    assert pressed == [("CTRL",), "s", "released", "LEFT", "LEFT down", "LEFT up", "LEFT up"]
+    assert pointer.position == (100, 100)
     with pytest.raises(InputError, match=r"key 'strg\+s': an unknown key; known: single characters and ctrl, right"):
         Outlets([rule(on="Wave", key="strg+s")])
     monkeypatch.setitem(sys.modules, "pynput", None)

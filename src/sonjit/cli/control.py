@@ -40,19 +40,20 @@ def control(
 
     from sonjit import track
     from sonjit.gestures import CustomGestures
-    from sonjit.gestures.control import Controller, Outlets, load_map
+    from sonjit.gestures.control import Controller, load_map
+    from sonjit.gestures.outlets import Outlets
     from sonjit.json_text import json_from
 
     if limit is not None and limit < 1:
         raise InputError(f"--limit {limit}: at least 1 frame")
     custom = None if gestures is None else CustomGestures.load(gestures)
-    rules = load_map(map_file, () if custom is None else custom.names)
-    if custom is not None and not any(rule.on in custom.names for rule in rules):
+    control_map = load_map(map_file, () if custom is None else custom.names)
+    if custom is not None and not {control_map.pause, *(rule.on for rule in control_map.rules)} & set(custom.names):
         raise InputError(
             f"--gestures {gestures}: no rule of {map_file} names {' or '.join(custom.names)}; leave it out"
         )
-    controller = Controller(rules, custom)
-    with nullcontext() if dry_run else Outlets(rules) as outlets:
+    controller = Controller(control_map, custom)
+    with nullcontext() if dry_run else Outlets(control_map.rules) as outlets:
         for frame in islice(track(str(source), "hands", mirrored=mirrored), limit):
             height, width = frame.image.shape[:2]
             for command in controller(frame.hands, frame.time, (width, height)):

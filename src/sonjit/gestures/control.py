@@ -1,52 +1,38 @@
-"""Gestures, motions and measures of hands that move things: rules of a map, and the messages that they make.
+"""Gestures, motions and measures of hands that move things: rules of a map, and the commands that they make.
 
 A map is a TOML file of rules. Each says on what it acts (`on`, a gesture or motion, or `measure`, a number) and what is
-done then (`osc`, `post`, `key` or `click`). Nothing is sent to any address that does not stand in the map.
+done then, one of `sonjit.gestures.outlets.ACTIONS`. A gesture may pause and resume all of them.
 """
 
 from __future__ import annotations
 
-import logging
 import math
-import socket
 import tomllib
-import urllib.request
-from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeVar, cast, get_args
-from urllib.parse import urlsplit
 
 from sonjit.errors import InputError
-from sonjit.extras import require
 from sonjit.gestures.classifier import GESTURES, gesture_of
 from sonjit.gestures.motion import MOTIONS, MotionRecognizer, Phase
+from sonjit.gestures.outlets import ACTIONS, check_target
 from sonjit.gestures.smoothing import GestureSmoother
-from sonjit.json_text import json_from
 from sonjit.measures import MEASURE_NAMES, measures
-from sonjit.osc import osc_message
 from sonjit.results import Hand
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
-    from types import ModuleType, TracebackType
 
     from sonjit.gestures.custom import CustomGestures
     from sonjit.json_text import JsonObject
 
 T = TypeVar("T")
 
-_LOG = logging.getLogger(__name__)
-
 _NUMBERS: Final = MEASURE_NAMES[Hand.kind]
 _PLACES: Final = ("x", "y")
 """Measures beside those of `sonjit.measures`: the middle of the palm in shares of the image's width and height."""
-_ACTIONS: Final = ("osc", "post", "key", "click")
 _OF_MEASURES: Final = ("from", "to", "smooth_s", "dead_zone")
-_BUTTONS: Final = ("left", "middle", "right")
 _PALM: Final = [0, 5, 9, 13, 17]
-_TIMEOUT_S: Final = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +48,8 @@ class Rule:
         to: the least and greatest number that is sent.
         smooth_s: time constant of the smoothing in seconds; 0 is none.
         dead_zone: least difference from the number that was sent last.
-        action: one of `osc`, `post`, `key` and `click`.
-        target: `HOST:PORT/ADDRESS` of osc, the URL of post, keys such as `ctrl+right`, or the button of click.
+        action: one of `ACTIONS`.
+        target: of the action, see `ACTIONS`.
     """
 
     on: str | None
@@ -89,14 +75,14 @@ class Rule:
         Raises:
             InputError: an unknown key or value, or keys that have no effect together.
         """
-        known = ("on", "phase", "measure", "hand", *_OF_MEASURES, *_ACTIONS)
+        known = ("on", "phase", "measure", "hand", *_OF_MEASURES, *ACTIONS)
         if unknown := [key for key in table if key not in known]:
             raise InputError(f"unknown key {unknown[0]!r}; known: {', '.join(known)}")
         if ("on" in table) == ("measure" in table):
             raise InputError("give either on, a gesture or motion, or measure")
-        actions = [key for key in _ACTIONS if key in table]
+        actions = [key for key in ACTIONS if key in table]
         if len(actions) != 1:
-            raise InputError(f"give one of {', '.join(_ACTIONS)}")
+            raise InputError(f"give one of {', '.join(ACTIONS)}")
         (action,) = actions
         on, measure = (None if table.get(key) is None else str(table[key]) for key in ("on", "measure"))
         motion = on in MOTIONS
@@ -120,13 +106,25 @@ class Rule:
         if min(smooth_s, dead_zone) < 0:
             raise InputError("smooth_s and dead_zone: give 0 or more")
         target = table[action]
-        _check_target(action, target)
+        check_target(action, target, is_measure=measure is not None)
         assert isinstance(target, str)
         return cls(on, phase, measure, hand, low, high, (first, last), smooth_s, dead_zone, action, target)
 
 
-def load_map(path: Path, custom: Sequence[str] = ()) -> list[Rule]:
-    """The rules of a map, a TOML file with a table `[[rule]]` for each.
+class ControlMap(NamedTuple):
+    """What a map says.
+
+    Attributes:
+        rules: in their order.
+        pause: the gesture that stops all commands, and lets them go on when it is made again; None for none.
+    """
+
+    rules: list[Rule]
+    pause: str | None = None
+
+
+def load_map(path: Path, custom: Sequence[str] = ()) -> ControlMap:
+    """Read a map, a TOML file with a table `[[rule]]` for each rule.
 
     Args:
         path: of the file.
@@ -140,8 +138,8 @@ def load_map(path: Path, custom: Sequence[str] = ()) -> list[Rule]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"{path} cannot be read: {reason}") from error
-    if unknown := [key for key in content if key != "rule"]:
-        raise InputError(f"{path}: unknown key {unknown[0]!r}; known: rule")
+    if unknown := [key for key in content if key not in ("rule", "pause")]:
+        raise InputError(f"{path}: unknown key {unknown[0]!r}; known: rule, pause")
     tables = content.get("rule")
     if not isinstance(tables, list) or not tables or not all(isinstance(one, dict) for one in tables):  # pyright: ignore[reportUnknownVariableType]
         raise InputError(f"{path}: no rule; begin each with a line [[rule]]")
@@ -151,7 +149,13 @@ def load_map(path: Path, custom: Sequence[str] = ()) -> list[Rule]:
             rules.append(Rule.from_table(table, custom))  # pyright: ignore[reportUnknownArgumentType]
         except InputError as error:
             raise InputError(f"{path}, rule {number}: {error}") from None
-    return rules
+    try:
+        pause = _one_of("pause", content.get("pause"), (None, *GESTURES, *custom))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    if pause is not None and any(rule.on == pause for rule in rules):
+        raise InputError(f"{path}: {pause} pauses and has a rule: give one of them another gesture")
+    return ControlMap(rules, pause)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,15 +210,19 @@ class Controller:
     """Makes commands of hands, frame by frame.
 
     Args:
-        rules: of the map.
+        control_map: what to act on.
         custom: gestures that go before the shipped ones, or None.
+
+    Attributes:
+        is_paused: by the map's gesture.
     """
 
-    def __init__(self, rules: Sequence[Rule], custom: CustomGestures | None = None) -> None:
-        self._rules, self._custom = rules, custom
+    def __init__(self, control_map: ControlMap, custom: CustomGestures | None = None) -> None:
+        (self._rules, self._pause), self._custom = control_map, custom
+        self.is_paused = False
         self._motions, self._gestures = MotionRecognizer(), GestureSmoother()
         self._names: dict[int, str | None] = {}
-        self._followers = [_Follower() for _ in rules]
+        self._followers = [_Follower() for _ in self._rules]
 
     def __call__(self, hands: Sequence[Hand], time_s: float | None, size: tuple[int, int]) -> Iterator[Command]:
         """The commands of one frame, in the order of the rules.
@@ -231,6 +239,10 @@ class Controller:
         assert time_s is not None  # the line before refuses stills
         events = [_Event(one.name, one.phase, one.handedness, one.strength, one.to_dict()) for one in moved]
         events += self._begun(hands, time_s)
+        if sum(one.name == self._pause for one in events) % 2:
+            self.is_paused = not self.is_paused
+        if self.is_paused:
+            return
         for rule, follower in zip(self._rules, self._followers, strict=True):
             if rule.measure is not None:
                 value = _measured(rule, hands, size)
@@ -268,126 +280,6 @@ def _measured(rule: Rule, hands: Sequence[Hand], size: tuple[int, int]) -> float
         value = measures(hand)[rule.measure]
     share = min(1.0, max(0.0, (value - rule.low) / (rule.high - rule.low)))
     return None if math.isnan(value) else rule.to[0] + (rule.to[1] - rule.to[0]) * share
-
-
-class Outlets:
-    """Sends commands to where their rules say, and nowhere else.
-
-    Args:
-        rules: of the map.
-
-    Raises:
-        InputError: a host that is not known, or a key that the keyboard does not have.
-        MissingExtraError: keys or clicks without pynput.
-    """
-
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self._failed: set[str] = set()
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
-        actions = {"osc": self._osc, "post": self._post, "key": _key, "click": _click}
-        with ExitStack() as stack:
-            self._sockets = {
-                family: stack.enter_context(socket.socket(family, socket.SOCK_DGRAM)) for family in _FAMILIES
-            }
-            self._send = {rule: actions[rule.action](rule.target) for rule in rules}
-            self._stack = stack.pop_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stack.close()
-
-    def send(self, command: Command) -> None:
-        """Send one; a target that does not take it is named once in a warning."""
-        try:
-            self._send[command.rule](command)
-        except OSError as error:
-            if command.rule.target not in self._failed:
-                self._failed.add(command.rule.target)
-                _LOG.warning("%s %s: %s", command.rule.action, command.rule.target, error)
-
-    def _osc(self, target: str) -> Callable[[Command], object]:
-        parts = urlsplit(f"osc://{target}")
-        try:
-            family, *_, place = socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_DGRAM)[0]
-        except OSError as error:
-            raise InputError(f"osc {target}: {error.strerror or error}") from error
-        return lambda command: self._sockets[family].sendto(osc_message(parts.path, command.value), place)
-
-    def _post(self, target: str) -> Callable[[Command], object]:
-        def post(command: Command) -> None:
-            data = json_from({"value": command.value} | command.content).encode()
-            request = urllib.request.Request(target, data, {"Content-Type": "application/json"})
-            with self._opener.open(request, timeout=_TIMEOUT_S):
-                pass
-
-        return post
-
-
-_FAMILIES: Final = (socket.AF_INET, *((socket.AF_INET6,) if socket.has_ipv6 else ()))
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """An answer that points elsewhere is an error: elsewhere does not stand in the map."""
-
-    def redirect_request(self, *_: object, **__: object) -> None:
-        """None of them."""
-
-
-def _pynput(part: str) -> ModuleType:
-    require("pynput", "key and click")
-    try:
-        return import_module(f"pynput.{part}")
-    except ImportError as error:  # where there is no screen
-        raise InputError(f"key and click cannot work here: {' '.join(str(error).split())}") from None
-
-
-def _key(target: str) -> Callable[[Command], object]:
-    keyboard = _pynput("keyboard")
-    *held, last = [one if len(one) == 1 else getattr(keyboard.Key, one, None) for one in target.split("+")]
-    if None in (*held, last):
-        raise InputError(
-            f"key {target!r}: an unknown key; known: single characters and {', '.join(keyboard.Key.__members__)}"
-        )
-    controller = keyboard.Controller()
-
-    def press(_: Command) -> None:
-        with controller.pressed(*held):
-            controller.tap(last)
-
-    return press
-
-
-def _click(target: str) -> Callable[[Command], object]:
-    mouse = _pynput("mouse")
-    controller = mouse.Controller()
-    return lambda _: controller.click(mouse.Button[target])
-
-
-def _check_target(action: str, target: object) -> None:
-    wanted = {
-        "osc": "HOST:PORT/ADDRESS, as in 127.0.0.1:9000/volume",
-        "post": "an address, as in http://127.0.0.1:8000/hand",
-        "key": "keys, as in right or ctrl+s",
-        "click": f"one of {', '.join(_BUTTONS)}",
-    }[action]
-    text = target if isinstance(target, str) else ""
-    try:
-        parts = urlsplit(f"osc://{text}" if action == "osc" else text)
-        place = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        raise InputError(f"{action} = {target!r}: give {wanted}") from None
-    fits = {
-        "osc": place and bool(parts.port) and len(parts.path) > 1 and text.isascii() and not set(text) & set(" #*,?{}"),
-        "post": place and parts.scheme in ("http", "https"),
-        "key": all(text.split("+")),
-        "click": text in _BUTTONS,
-    }
-    if not fits[action]:
-        raise InputError(f"{action} = {target!r}: give {wanted}")
 
 
 def _one_of(name: str, value: object, known: Sequence[T]) -> T:

@@ -1,0 +1,330 @@
+"""Where commands of a map go: Open Sound Control, HTTP, WebSocket, MQTT, MIDI, keys and the pointer.
+
+Nothing is sent to any address that does not stand in the map.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import socket
+import time
+import urllib.request
+from contextlib import ExitStack
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from urllib.parse import urlsplit
+
+from sonjit.errors import InputError
+from sonjit.extras import needed_for
+from sonjit.json_text import json_from
+from sonjit.osc import osc_message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import ModuleType, TracebackType
+    from typing import TypeAlias
+
+    from websockets.sync.client import ClientConnection
+
+    from sonjit.gestures.control import Command, Rule
+
+    Sender: TypeAlias = "Callable[[Command], object]"
+
+_LOG = logging.getLogger(__name__)
+
+ACTIONS: Final = {
+    "osc": "HOST:PORT/ADDRESS, as in 127.0.0.1:9000/volume",
+    "post": "an address, as in http://127.0.0.1:8000/hand",
+    "websocket": "an address, as in ws://127.0.0.1:8000/hand",
+    "mqtt": "HOST:PORT/TOPIC, as in 127.0.0.1:1883/room/light",
+    "midi": "PORT/CHANNEL/control/NUMBER, PORT/CHANNEL/note/NUMBER or PORT/CHANNEL/pitch, as in Sonjit/1/control/7",
+    "key": "keys, as in right or ctrl+s",
+    "click": "one of left, middle, right",
+    "pointer": "x or y with a measure, press or release with a gesture or motion",
+}
+"""What a rule may do, each with what its target is."""
+_BUTTONS: Final = ("left", "middle", "right")
+_SCHEMES: Final = {"post": ("http", "https"), "websocket": ("ws", "wss")}
+_TIMEOUT_S: Final = 1.0
+_RETRY_S: Final = 2.0
+"""A WebSocket that was lost is tried again no sooner."""
+
+
+class Outlets:
+    """Sends commands to where their rules say, and nowhere else.
+
+    Args:
+        rules: of the map.
+
+    Raises:
+        InputError: a host, broker or port that cannot be reached, or a key that the keyboard does not have.
+        MissingExtraError: WebSocket, MQTT, MIDI, keys or the pointer without the extra `control`.
+    """
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._failed: set[str] = set()
+        actions: dict[str, Callable[[str, ExitStack], Sender]] = {
+            "osc": _osc,
+            "post": _post,
+            "websocket": _websocket,
+            "mqtt": _mqtt,
+            "midi": _Midi().sender,
+            "key": _key,
+            "click": _click,
+            "pointer": _pointer,
+        }
+        with ExitStack() as stack:
+            self._send = {rule: actions[rule.action](rule.target, stack) for rule in rules}
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def send(self, command: Command) -> None:
+        """Send one; a target that does not take it is named once in a warning."""
+        try:
+            self._send[command.rule](command)
+        except OSError as error:
+            if command.rule.target not in self._failed:
+                self._failed.add(command.rule.target)
+                _LOG.warning("%s %s: %s", command.rule.action, command.rule.target, error)
+
+
+def _content(command: Command) -> str:
+    return json_from({"value": command.value} | command.content)
+
+
+def _osc(target: str, stack: ExitStack) -> Sender:
+    parts = urlsplit(f"osc://{target}")
+    try:
+        family, *_, place = socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_DGRAM)[0]
+    except OSError as error:
+        raise InputError(f"osc {target}: {error.strerror or error}") from error
+    outlet = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+    return lambda command: outlet.sendto(osc_message(parts.path, command.value), place)
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """An answer that points elsewhere is an error: elsewhere does not stand in the map."""
+
+    def redirect_request(self, *_: object, **__: object) -> None:
+        """None of them."""
+
+
+def _post(target: str, _: ExitStack) -> Sender:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
+
+    def post(command: Command) -> None:
+        data = _content(command).encode()
+        request = urllib.request.Request(target, data, {"Content-Type": "application/json"})
+        with opener.open(request, timeout=_TIMEOUT_S):
+            pass
+
+    return post
+
+
+class _WebSocket:
+    """One connection, made anew where it was lost."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._connection: ClientConnection | None = None
+        self._stack = ExitStack()
+        self._again_s = -math.inf
+
+    def connect(self) -> ClientConnection:
+        """OSError where nobody answers as a WebSocket does."""
+        with needed_for("websocket", "control"):
+            from websockets.exceptions import WebSocketException
+            from websockets.sync.client import connect
+        try:
+            opened = connect(self._target, open_timeout=_TIMEOUT_S, close_timeout=_TIMEOUT_S, proxy=None)
+            self._connection = self._stack.enter_context(opened)
+        except WebSocketException as error:
+            raise OSError(error) from error
+        return self._connection
+
+    def send(self, command: Command) -> None:
+        from websockets.exceptions import WebSocketException
+
+        if self._connection is None and time.monotonic() < self._again_s:
+            return
+        try:
+            (self._connection or self.connect()).send(_content(command))
+        except (OSError, WebSocketException) as error:
+            self.close()
+            self._again_s = time.monotonic() + _RETRY_S
+            raise OSError(error) from error
+
+    def close(self) -> None:
+        self._connection = None
+        self._stack.close()
+
+
+def _websocket(target: str, stack: ExitStack) -> Sender:
+    outlet = _WebSocket(target)
+    try:
+        outlet.connect()
+    except OSError as error:
+        raise InputError(f"websocket {target}: {error}") from error
+    stack.callback(outlet.close)
+    return outlet.send
+
+
+def _mqtt(target: str, stack: ExitStack) -> Sender:
+    paho = _module("paho.mqtt.client", "mqtt")
+    parts = urlsplit(f"mqtt://{target}")
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+    client.connect_timeout = _TIMEOUT_S
+    try:
+        client.connect(parts.hostname, parts.port)
+    except OSError as error:
+        raise InputError(f"mqtt {target}: {error}") from error
+    client.loop_start()  # a thread, which also connects anew
+    stack.callback(client.loop_stop)
+    stack.callback(client.disconnect)
+
+    def publish(command: Command) -> None:
+        sent = client.publish(parts.path[1:], _content(command))
+        if sent.rc != paho.MQTT_ERR_SUCCESS:
+            raise OSError(paho.error_string(sent.rc))
+
+    return publish
+
+
+class _Message(NamedTuple):
+    port: str
+    channel: int
+    kind: str
+    number: int
+
+    @classmethod
+    def of(cls, target: str) -> Self | None:
+        """Read a target; None where it is none."""
+        found = re.fullmatch(r"(.+)/(\d{1,2})/(?:(control|note)/(\d{1,3})|(pitch))", target, re.ASCII)
+        if found is None or not 1 <= int(found[2]) <= 16 or int(found[4] or 0) > 127:
+            return None
+        return cls(found[1], int(found[2]) - 1, found[3] or found[5], int(found[4] or 0))
+
+
+class _Midi:
+    """Ports by name; one that is not there is opened as a virtual one, which other programs find."""
+
+    def __init__(self) -> None:
+        self._ports: dict[str, Callable[[object], object]] = {}
+
+    def sender(self, target: str, stack: ExitStack) -> Sender:
+        mido = _module("mido", "midi")
+        found = _Message.of(target)
+        assert found is not None  # the map was checked
+        name, channel, kind, number = found
+        if name not in self._ports:
+            try:
+                is_there = name in mido.get_output_names()
+                port = mido.open_output(name) if is_there else mido.open_output(name, virtual=True)
+            except (OSError, ImportError, RuntimeError, SystemError, ValueError, NotImplementedError) as error:
+                raise InputError(f"midi {target}: the port {name!r} cannot be opened: {error}") from error
+            stack.callback(port.close)
+            self._ports[name] = port.send
+        send = self._ports[name]
+
+        def play(command: Command) -> None:
+            share = min(1.0, max(0.0, command.value))
+            if kind == "pitch":
+                send(mido.Message("pitchwheel", channel=channel, pitch=round(16383 * share) - 8192))
+            elif kind == "control":
+                send(mido.Message("control_change", channel=channel, control=number, value=round(127 * share)))
+            else:
+                for status, velocity in (("note_on", max(1, round(127 * share))), ("note_off", 0)):
+                    send(mido.Message(status, channel=channel, note=number, velocity=velocity))
+
+        return play
+
+
+def _module(name: str, action: str) -> ModuleType:
+    with needed_for(action, "control"):
+        return import_module(name)
+
+
+def _pynput(part: str) -> ModuleType:
+    _module("pynput", "a key or pointer")
+    try:
+        return import_module(f"pynput.{part}")
+    except ImportError as error:  # where there is no screen
+        raise InputError(f"a key or pointer cannot work here: {' '.join(str(error).split())}") from None
+
+
+def _key(target: str, _: ExitStack) -> Sender:
+    keyboard = _pynput("keyboard")
+    *held, last = [one if len(one) == 1 else getattr(keyboard.Key, one, None) for one in target.split("+")]
+    if None in (*held, last):
+        raise InputError(
+            f"key {target!r}: an unknown key; known: single characters and {', '.join(keyboard.Key.__members__)}"
+        )
+    controller = keyboard.Controller()
+
+    def press(_: Command) -> None:
+        with controller.pressed(*held):
+            controller.tap(last)
+
+    return press
+
+
+def _click(target: str, _: ExitStack) -> Sender:
+    mouse = _pynput("mouse")
+    controller = mouse.Controller()
+    return lambda _: controller.click(mouse.Button[target])
+
+
+def _pointer(target: str, stack: ExitStack) -> Sender:
+    mouse = _pynput("mouse")
+    controller, button = mouse.Controller(), mouse.Button["left"]
+
+    def move(command: Command) -> None:
+        x, y = controller.position
+        controller.position = (round(command.value), y) if target == "x" else (x, round(command.value))
+
+    if target == "press":
+        stack.callback(controller.release, button)  # no button stays down when it ends
+    buttons: dict[str, Sender] = {
+        "press": lambda _: controller.press(button),
+        "release": lambda _: controller.release(button),
+    }
+    return buttons.get(target, move)
+
+
+def check_target(action: str, target: object, *, is_measure: bool) -> None:
+    """Refuse a target that an action does not have.
+
+    Raises:
+        InputError: saying what it has.
+    """
+    text = target if isinstance(target, str) else ""
+    try:
+        parts = urlsplit(text if action in _SCHEMES else f"osc://{text}")
+        has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        has_port = has_host and bool(parts.port) and len(parts.path) > 1
+    except ValueError:
+        has_host = has_port = False
+        parts = urlsplit("")
+    message = _Message.of(text) if action == "midi" else None
+    fits = {
+        "osc": has_port and text.isascii() and not set(text) & set(" #*,?{}"),
+        "post": has_host and parts.scheme in _SCHEMES["post"],
+        "websocket": has_host and parts.scheme in _SCHEMES["websocket"],
+        "mqtt": has_port and not set(text) & set("#+?@"),
+        "midi": message is not None and not (is_measure and message.kind == "note"),
+        "key": all(text.split("+")),
+        "click": text in _BUTTONS,
+        "pointer": text in (("x", "y") if is_measure else ("press", "release")),
+    }
+    if not fits[action]:
+        note = "; a note is played by a gesture or motion" if message is not None else ""
+        raise InputError(f"{action} = {target!r}: give {ACTIONS[action]}{note}")
