@@ -16,8 +16,9 @@ import pytest
 from websockets.sync.server import serve
 
 from sonjit.errors import InputError, MissingExtraError
-from sonjit.gestures.control import Command, Controller, ControlMap, Rule, load_map
+from sonjit.gestures.control import Controller
 from sonjit.gestures.outlets import Outlets
+from sonjit.gestures.rules import Command, ControlMap, Rule, load_map
 from sonjit.osc import osc_message
 
 OSC = "127.0.0.1:9000/hand"

@@ -40,8 +40,9 @@ def control(
 
     from sonjit import track
     from sonjit.gestures import CustomGestures
-    from sonjit.gestures.control import Controller, load_map
+    from sonjit.gestures.control import Controller
     from sonjit.gestures.outlets import Outlets
+    from sonjit.gestures.rules import load_map
     from sonjit.json_text import json_from
 
     if limit is not None and limit < 1:

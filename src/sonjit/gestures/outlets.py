@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import socket
 import time
 import urllib.request
 from contextlib import ExitStack
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
 
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
+from sonjit.gestures.rules import MidiMessage
 from sonjit.json_text import json_from
 from sonjit.osc import osc_message
 
@@ -28,25 +28,12 @@ if TYPE_CHECKING:
 
     from websockets.sync.client import ClientConnection
 
-    from sonjit.gestures.control import Command, Rule
+    from sonjit.gestures.rules import Command, Rule
 
     Sender: TypeAlias = "Callable[[Command], object]"
 
 _LOG = logging.getLogger(__name__)
 
-ACTIONS: Final = {
-    "osc": "HOST:PORT/ADDRESS, as in 127.0.0.1:9000/volume",
-    "post": "an address, as in http://127.0.0.1:8000/hand",
-    "websocket": "an address, as in ws://127.0.0.1:8000/hand",
-    "mqtt": "HOST:PORT/TOPIC, as in 127.0.0.1:1883/room/light",
-    "midi": "PORT/CHANNEL/control/NUMBER, PORT/CHANNEL/note/NUMBER or PORT/CHANNEL/pitch, as in Sonjit/1/control/7",
-    "key": "keys, as in right or ctrl+s",
-    "click": "one of left, middle, right",
-    "pointer": "x or y with a measure, press or release with a gesture or motion",
-}
-"""What a rule may do, each with what its target is."""
-_BUTTONS: Final = ("left", "middle", "right")
-_SCHEMES: Final = {"post": ("http", "https"), "websocket": ("ws", "wss")}
 _TIMEOUT_S: Final = 1.0
 _RETRY_S: Final = 2.0
 """A WebSocket that was lost is tried again no sooner."""
@@ -199,21 +186,6 @@ def _mqtt(target: str, stack: ExitStack) -> Sender:
     return publish
 
 
-class _Message(NamedTuple):
-    port: str
-    channel: int
-    kind: str
-    number: int
-
-    @classmethod
-    def of(cls, target: str) -> Self | None:
-        """Read a target; None where it is none."""
-        found = re.fullmatch(r"(.+)/(\d{1,2})/(?:(control|note)/(\d{1,3})|(pitch))", target, re.ASCII)
-        if found is None or not 1 <= int(found[2]) <= 16 or int(found[4] or 0) > 127:
-            return None
-        return cls(found[1], int(found[2]) - 1, found[3] or found[5], int(found[4] or 0))
-
-
 class _Midi:
     """Ports by name; one that is not there is opened as a virtual one, which other programs find."""
 
@@ -222,7 +194,7 @@ class _Midi:
 
     def sender(self, target: str, stack: ExitStack) -> Sender:
         mido = _module("mido", "midi")
-        found = _Message.of(target)
+        found = MidiMessage.of(target)
         assert found is not None  # the map was checked
         name, channel, kind, number = found
         if name not in self._ports:
@@ -298,33 +270,3 @@ def _pointer(target: str, stack: ExitStack) -> Sender:
         "release": lambda _: controller.release(button),
     }
     return buttons.get(target, move)
-
-
-def check_target(action: str, target: object, *, is_measure: bool) -> None:
-    """Refuse a target that an action does not have.
-
-    Raises:
-        InputError: saying what it has.
-    """
-    text = target if isinstance(target, str) else ""
-    try:
-        parts = urlsplit(text if action in _SCHEMES else f"osc://{text}")
-        has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-        has_port = has_host and bool(parts.port) and len(parts.path) > 1
-    except ValueError:
-        has_host = has_port = False
-        parts = urlsplit("")
-    message = _Message.of(text) if action == "midi" else None
-    fits = {
-        "osc": has_port and text.isascii() and not set(text) & set(" #*,?{}"),
-        "post": has_host and parts.scheme in _SCHEMES["post"],
-        "websocket": has_host and parts.scheme in _SCHEMES["websocket"],
-        "mqtt": has_port and not set(text) & set("#+?@"),
-        "midi": message is not None and not (is_measure and message.kind == "note"),
-        "key": all(text.split("+")),
-        "click": text in _BUTTONS,
-        "pointer": text in (("x", "y") if is_measure else ("press", "release")),
-    }
-    if not fits[action]:
-        note = "; a note is played by a gesture or motion" if message is not None else ""
-        raise InputError(f"{action} = {target!r}: give {ACTIONS[action]}{note}")
