@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from sonjit.detectors.options import DetectorOptions
 from sonjit.errors import SonjitError
 from sonjit.weights import find_weight
 
@@ -62,7 +63,7 @@ class FakeDetector:
     def __init__(self):
         self.found, self.calls, self.kind, self.options = [], [], "", {}
 
-    def detect(self, image):
+    def detect(self, image, time=None):
         return self.found
 
     def reset(self):
@@ -87,6 +88,18 @@ def detector(monkeypatch):
         fake.kind, fake.options = kind, options
         return fake
 
+    def check(kind, **options):
+        fake.kind, fake.options = kind, options
+        return DetectorOptions(kind, "", 1)
+
+    def create_task(options):
+        fake.thresholds = options.thresholds
+        return fake
+
+    task = "sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api"
+    monkeypatch.setattr(f"{task}.check_detector", check)
+    monkeypatch.setattr(f"{task}.load_ahead", loaded_at_once)
+    monkeypatch.setattr("sonjit.detectors.create.detector_from", create_task)
     monkeypatch.setattr("sonjit.detectors.create_detector", create)
     monkeypatch.setattr("sonjit.compat.mediapipe.solution.check_detector", lambda *_, **__: None)
     monkeypatch.setattr("sonjit.compat.mediapipe.solution.load_ahead", loaded_at_once)

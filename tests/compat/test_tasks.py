@@ -151,7 +151,8 @@ class FakeSegmenter:
 )
 def test_every_task_has_its_modes(weights, monkeypatch, detector, name, verb, model):
     detector.detect = lambda *_, **__: []
-    monkeypatch.setattr("sonjit.detectors.selfie.load_selfie_segmenter", lambda _: FakeSegmenter())
+    name_there = "sonjit.compat.mediapipe.tasks.python.vision.image_segmenter.load_selfie_segmenter"
+    monkeypatch.setattr(name_there, lambda _: FakeSegmenter())
     task, options_type = getattr(vision, name), getattr(vision, f"{name}Options")
 
     def make(mode, callback=None, path=model):
@@ -335,6 +336,7 @@ def test_faces_of_a_still(golden, data):
 def test_gestures_are_chosen_as_asked(weights, monkeypatch, detector):
     from sonjit.compat.mediapipe.tasks.python.vision import gesture_recognizer as module
     from sonjit.detectors.kinds import gesture_bundle
+    from sonjit.weights import TaskBundle, load_bundle
 
     zeros = np.zeros((21, 3), np.float32)
     detector.detect = lambda *_, **__: [sonjit.Hand("Left", 1.0, zeros, zeros, handedness_score=0.9)]
@@ -360,13 +362,15 @@ def test_gestures_are_chosen_as_asked(weights, monkeypatch, detector):
             recognized({"score_threshold": 0.5})
 
     class Networks:  # of a bundle with custom gestures
-        has_custom = True
         custom, canned = {"None": 0.3, "rock": 0.7}, {"None": 0.4, "Victory": 0.6}
 
         def scores(self, hand, side_px, depth_px):
             assert (side_px, depth_px) == (64, 64)
             return [self.custom, self.canned]
 
+    members = {**load_bundle("gesture_recognizer.task").members, gesture_bundle.CUSTOM: b""}
+    bundle = TaskBundle("gesture_recognizer.task", "gesture_recognizer", members)
+    monkeypatch.setattr(module, "load_bundle", lambda _: bundle)
     monkeypatch.setattr(gesture_bundle, "load_gestures", lambda *_: Networks())
     assert recognized() == [(-1, "rock", 0.7)]  # the custom one goes before
     assert recognized({"category_denylist": ["rock"]}) == [(-1, "Victory", 0.6)]

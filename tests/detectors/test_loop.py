@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sonjit import InputError, OneEuro
 from sonjit.detectors import Detector
-from sonjit.detectors.options import DetectorOptions
+from sonjit.detectors.options import DetectorOptions, GraphThresholds
 from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.detectors.tracking import Tracker
 from sonjit.geometry.boxes import RotatedBox
@@ -55,6 +55,15 @@ def test_the_graph_shows_the_loop_that_runs():
     for graph in (stream.graph, stills.graph):
         assert {name for one in graph.edges for name in one[:2]} == graph.nodes.keys()
     assert "every 3" in make(search_interval=3)[1].graph.nodes["search"]
+
+
+@pytest.mark.parametrize(("same_overlap", "count"), [(None, 2), (0.45, 2), (0.4, 1)])
+@pytest.mark.parametrize("static_image", [False, True])
+def test_boxes_that_overlap_as_much_as_is_said_are_of_one_instance(static_image, same_overlap, count):
+    thresholds = GraphThresholds(same_overlap=same_overlap)
+    scene, detector = make(static_image=static_image, thresholds=thresholds)
+    ((*found,),) = play(scene, detector, [(100, 140)])  # they share 60 of 140
+    assert len(found) == count
 
 
 @pytest.mark.parametrize(

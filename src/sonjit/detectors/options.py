@@ -164,10 +164,33 @@ OPTIONS: tuple[Option, ...] = (
 
 
 @dataclass(frozen=True)
+class GraphThresholds:
+    """What the options of MediaPipe's tasks set in their graphs and `create_detector` does not; None: as published.
+
+    Attributes:
+        overlap: IoU from which on boxes of the kind's own detector are blended into one.
+        same_overlap: IoU above which a found box is that of an instance held, or of another one found.
+        face_detection, face_overlap: the least score, and `overlap`, of a person's face in the crop of the head.
+        face_presence, hand_presence: of a person's face and hands in their crops.
+    """
+
+    overlap: float | None = None
+    same_overlap: float | None = None
+    face_detection: float | None = None
+    face_overlap: float | None = None
+    face_presence: float | None = None
+    hand_presence: float | None = None
+
+
+PUBLISHED_THRESHOLDS = GraphThresholds()
+
+
+@dataclass(frozen=True)
 class DetectorOptions:
     """Every option of one detector, filled in; see `create_detector` for their meaning.
 
     Attributes:
+        thresholds: of MediaPipe's graphs.
         shared: its networks are, those too that are loaded when they are first needed; see `shared_networks`.
     """
 
@@ -197,6 +220,7 @@ class DetectorOptions:
     precision: Precision = "auto"
     threads: int | None = None
     own: Mapping[str, OptionValue] = field(default_factory=dict[str, OptionValue], hash=False)
+    thresholds: GraphThresholds = PUBLISHED_THRESHOLDS
     shared: bool = field(default_factory=lambda: EngineOptions().shared)
 
     @property

@@ -284,7 +284,8 @@ class Detector(Generic[R]):
             ]
         if boxes is None:
             boxes = self._kind.find(rgb, self._options.min_detection_score)[: self._options.max_instances]
-        if self._options.follows_bundle and self._options.kind != "hands":
+        follows_graph = self._options.follows_bundle and self._options.kind != "hands"
+        if follows_graph or self._options.thresholds.overlap is not None:
             return self._present(rgb, boxes)  # its graph keeps whatever the detector told apart
         boxes = self._without_taken(boxes)
         return without_duplicates(self._present(rgb, boxes))
@@ -383,9 +384,13 @@ class Detector(Generic[R]):
         """Boxes of instances that are not taken; of two of one instance the later stays, as in MediaPipe."""
         kept: list[RotatedBox] = []
         for box in boxes:
-            kept = [other for other in kept if not self._kind.is_taken(box, other)]
+            kept = [other for other in kept if not self._is_taken(box, other)]
             kept.append(box)
-        return [box for box in kept if not any(self._kind.is_taken(box, other) for other in taken)]
+        return [box for box in kept if not any(self._is_taken(box, other) for other in taken)]
+
+    def _is_taken(self, box: RotatedBox, other: RotatedBox) -> bool:
+        most = self._options.thresholds.same_overlap
+        return self._kind.is_taken(box, other) if most is None else iou(box, other) > most
 
 
 class _Batches(Generic[R]):

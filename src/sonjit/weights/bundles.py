@@ -74,6 +74,16 @@ class TaskBundle:
         content = self._content(member)
         return content.read_bytes() if isinstance(content, Path) else content
 
+    def check_networks(self) -> None:
+        """Look at each network's first bytes.
+
+        Raises:
+            InputError: one is none.
+        """
+        for member, content in self.members.items():
+            if member.endswith(".tflite") and not isinstance(content, Path) and content[4:8] != _TFLITE:
+                raise InputError(f"{self.name}: its {member} is no TFLite network; get the bundle again")
+
     def _content(self, member: str) -> bytes | Path:
         try:
             return self.members[member]
@@ -151,9 +161,7 @@ def add_bundle(path: Path) -> tuple[Path, TaskBundle]:
         raise InputError(f"{path}: no such file")
     data = path.read_bytes()
     bundle = _bundle_from(data, path.name)
-    for member in bundle.members:
-        if member.endswith(".tflite") and bundle.read(member)[4:8] != _TFLITE:
-            raise InputError(f"{path.name}: its {member} is no TFLite network; get the bundle again")
+    bundle.check_networks()
     there = models_folder() / f"{bundle.task}{ENDING}"
     write_bytes(there, data)
     return there, bundle

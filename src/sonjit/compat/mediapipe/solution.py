@@ -16,6 +16,8 @@ from sonjit import detectors
 from sonjit.arrays import Float32Array, Image
 from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
 from sonjit.detectors.kinds import checked_options, filled_options, find_kind
+from sonjit.detectors.options import DetectorOptions
+from sonjit.detectors.smoothing import FilterChoice
 from sonjit.errors import InputError
 
 L = TypeVar("L", NormalizedLandmarkList, LandmarkList)
@@ -32,22 +34,44 @@ N = TypeVar("N", bound=_Closable)
 _LOADER = ThreadPoolExecutor(max_workers=2, thread_name_prefix="sonjit-load")
 
 
-def load_ahead(load: Callable[[], N]) -> Future[N]:
+def load_ahead(load: Callable[[], V]) -> Future[V]:
     """Load networks on a thread of its own, while the script opens its camera or reads its image."""
     return _LOADER.submit(copy_context().run, load)
 
 
-def check_detector(kind: str, *, smoothing: object = None, **options: Any) -> None:  # noqa: ANN401  # of any kind
+def free_loaded(loading: Future[N]) -> None:
+    """Free what was loaded; what failed to load was told where it was asked for, and holds nothing."""
+    if loading.exception() is None:
+        loading.result().close()
+
+
+def check_detector(
+    kind: str,
+    *,
+    smoothing: FilterChoice = "published",
+    **options: Any,  # noqa: ANN401  # of any kind
+) -> DetectorOptions:
     """Tell at once, and not by the first image, what `create_detector` would refuse: values, and missing networks.
+
+    Returns:
+        All the options, for `detector_from`.
 
     Raises:
         InputError: one of these.
     """
-    del smoothing  # the solutions' own choice
     entry = find_kind(kind)
-    checked = filled_options(entry, checked_options(entry, options), smoothing=None)
-    for name in entry.models[checked.model].weights.values():
-        checked.file(name)
+    checked = filled_options(entry, checked_options(entry, options), smoothing=smoothing)
+    bundle = checked.bundle
+    if bundle is not None:
+        bundle.check_networks()
+    for role, name in entry.models[checked.model].weights.items():
+        if role == "detector":
+            checked.detector_file(name)
+        elif role == "landmark":
+            checked.landmark_file(name)
+        elif bundle is None or bundle.task != "holistic_landmarker":
+            checked.file(name)
+    return checked
 
 
 class Solution(ABC, Generic[Found]):
@@ -82,8 +106,7 @@ class Solution(ABC, Generic[Found]):
 
     def close(self) -> None:
         """Free the networks."""
-        if self._loading.exception() is None:  # one that failed was told by `process`, and holds nothing
-            self._loading.result().close()
+        free_loaded(self._loading)
 
     def __enter__(self) -> Self:
         """The object itself."""

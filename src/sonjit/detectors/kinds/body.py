@@ -398,7 +398,10 @@ def load_bodies(options: DetectorOptions, *, finds: bool = True) -> Bodies:
         person_file = options.detector_file(weights["detector"])
         detector = load_engine(person_file, exact, value_range=_DETECTOR_RANGE)
         expect(detector, person_file, "person detector", size=PERSON_GRID.input_size, outputs=(2254 * 12, 2254))
-        people = PersonFinder(detector, overlap=_BUNDLE_OVERLAP if options.follows_bundle else 0.3)
+        overlap = options.thresholds.overlap
+        if overlap is None:
+            overlap = _BUNDLE_OVERLAP if options.follows_bundle else 0.3
+        people = PersonFinder(detector, overlap=overlap)
     landmark_engine = options.running if _bears_precision(options) else exact
     outputs = (*KEYPOINT_OUTPUTS, MASK_OUTPUT) if options.segmentation else KEYPOINT_OUTPUTS
     landmarks = load_engine(body_file, landmark_engine, outputs=outputs)

@@ -390,10 +390,11 @@ def load_face_detector(
 ) -> SingleShotDetector:
     """A published face detector of that name, or the caller's own in its place; `overlap` as of `blend_overlapping`."""
     file, grid = own or options.file(name), _GRIDS[name]
+    asked = options.thresholds.overlap
     engine = load_engine(file, _small(options.running, "auto", "int8"), value_range=_DETECTOR_RANGE)
     count = len(grid.anchors())
     expect(engine, file, "face detector", size=grid.input_size, outputs=(count * 16, count))
-    return SingleShotDetector(engine, grid, overlap=overlap)
+    return SingleShotDetector(engine, grid, overlap=overlap if asked is None else asked)
 
 
 def _landmark_running(running: EngineOptions, model: str) -> EngineOptions:

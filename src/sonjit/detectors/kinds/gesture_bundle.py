@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from sonjit.weights import TaskBundle
 
 EMBEDDER = "gesture_embedder.tflite"
-_CLASSIFIERS = ("custom_gesture_classifier.tflite", "canned_gesture_classifier.tflite")
+CUSTOM = "custom_gesture_classifier.tflite"
+_CLASSIFIERS = (CUSTOM, "canned_gesture_classifier.tflite")
 _HAND = (1, 21, 3)
 _LABELS = "labels.txt"
 _EPSILON = 1e-5
@@ -41,11 +42,6 @@ class GestureNetworks:
     def __init__(self, embedder: OpenVinoEngine, classifiers: list[tuple[OpenVinoEngine, list[str]]]) -> None:
         self._embedder = embedder
         self._classifiers = classifiers
-
-    @property
-    def has_custom(self) -> bool:
-        """Whether custom gestures come before the usual ones."""
-        return len(self._classifiers) > 1
 
     def scores(self, hand: Hand, side_px: int, depth_px: int) -> list[dict[str, float]]:
         """What each classifier says of one hand, by name.

@@ -22,6 +22,7 @@ from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
 from sonjit.detectors.kinds.face import box_around_face, corners_of, load_bundle_faces, load_meshes
 from sonjit.detectors.kinds.hands import Hands
 from sonjit.detectors.observations import Observation, is_same_object
+from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
 from sonjit.detectors.pipeline import Kind, expect, keypoint_smoothers
 from sonjit.detectors.smoothing import size_of
 from sonjit.detectors.tracking import Track
@@ -144,6 +145,7 @@ class Holistic(Kind[BodyObservation, Person]):
         min_presence_score: of each part in its crop.
         search_interval: frames between searches for a part that is not held.
         one_reading: see `is_same_object`.
+        thresholds: of faces and hands, where they differ.
     """
 
     core = Bodies.core
@@ -159,12 +161,17 @@ class Holistic(Kind[BodyObservation, Person]):
         min_presence_score: float,
         search_interval: int,
         one_reading: bool = False,
+        thresholds: GraphThresholds = PUBLISHED_THRESHOLDS,
     ) -> None:
         self.bodies, self.hands, self.faces = bodies, hands, faces
         self._recrop = recrop
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="sonjit-face")
         self._new_smoother = new_smoother
-        self._min_score = min_presence_score
+        asked = thresholds.hand_presence, thresholds.face_presence, thresholds.face_detection
+        defaults = min_presence_score, min_presence_score, _MIN_FACE_SCORE
+        self._min_hand, self._min_face, self._min_face_found = (
+            default if one is None else one for one, default in zip(asked, defaults, strict=True)
+        )
         self._interval = search_interval
         self._one_reading = one_reading
         self._carried: WeakKeyDictionary[Track[BodyObservation], _Parts] = WeakKeyDictionary()
@@ -232,7 +239,7 @@ class Holistic(Kind[BodyObservation, Person]):
             rgb,
             body.keypoints[_HEAD, :2].mean(axis=0),
             lambda: self._face_box(rgb, body),
-            min_score=self._min_score,
+            min_score=self._min_face,
             interval=self._interval,
         )
         hands = [
@@ -241,7 +248,7 @@ class Holistic(Kind[BodyObservation, Person]):
                 rgb,
                 body.keypoints[_WRIST[side], :2],
                 lambda side=side: self.hand_crop(rgb, body, side),
-                min_score=self._min_score,
+                min_score=self._min_hand,
                 interval=self._interval,
             )
             for side, part in enumerate(parts.hands)
@@ -253,7 +260,7 @@ class Holistic(Kind[BodyObservation, Person]):
         """The face that a body's own crop of the head shows, if it is the one in a box; else None."""
         box = self._face_box(rgb, body)
         seen = None if box is None else self.faces.observe(rgb, box)
-        if seen is None or seen.score <= self._min_score:
+        if seen is None or seen.score <= self._min_face:
             return None
         x_min, y_min, x_max, y_max = near
         centre = (x_min + x_max) / 2, (y_min + y_max) / 2
@@ -294,7 +301,7 @@ class Holistic(Kind[BodyObservation, Person]):
     def _face_box(self, rgb: NDArray[np.uint8], body: BodyObservation) -> RotatedBox | None:
         """Where the face detector finds a face in the box around the head, or None."""
         head = head_box(body)
-        return None if head is None else self.faces.find_in(rgb, head, _MIN_FACE_SCORE)
+        return None if head is None else self.faces.find_in(rgb, head, self._min_face_found)
 
 
 @dataclass(eq=False)
@@ -361,18 +368,19 @@ _PART_INTERVAL = 2
 def load_holistic(options: DetectorOptions) -> Holistic:
     """Bodies of one model, with hands and faces to match; the caller's own networks are the body's."""
     weights = KINDS["holistic"].models[options.model].weights
-    bundle = options.bundle
+    bundle, own = options.bundle, GraphThresholds(overlap=options.thresholds.face_overlap)
     if bundle is not None and bundle.task == "holistic_landmarker":
         if options.hand_model or options.face_model:
             raise InputError(f"hand_model and face_model: {bundle.name} has networks of its own; leave them out")
         hand_file, recrop_file = bundle.file("hand_landmarks_detector.tflite"), bundle.file(_RECROP)
-        faces = load_bundle_faces(replace(options, kind="face", model="attention"), bundle, of_people=True)
+        of_faces = replace(options, kind="face", model="attention", thresholds=own)
+        faces = load_bundle_faces(of_faces, bundle, of_people=True)
     elif options.blendshapes:
         raise InputError(f"blendshapes=True: needs a holistic_landmarker.task, not {options.landmark_model}")
     else:
         hand = KINDS["hands"].models[options.hand_model].weights["landmark"] if options.hand_model else weights["hand"]
         hand_file, recrop_file = options.file(hand), options.file(weights["recrop"])
-        published = replace(options, detector_model=None, landmark_model=None)
+        published = replace(options, detector_model=None, landmark_model=None, thresholds=own)
         faces = load_meshes(published, options.face_model or weights["face"].removeprefix("face-"))
     return Holistic(
         load_bodies(options),
@@ -383,6 +391,7 @@ def load_holistic(options: DetectorOptions) -> Holistic:
         min_presence_score=options.min_presence_score,
         search_interval=min(options.search_interval, _PART_INTERVAL),
         one_reading=options.search != "fast",
+        thresholds=options.thresholds,
     )
 
 

@@ -20,14 +20,13 @@ from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api impor
     Frame,
 )
 from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
-from sonjit.errors import InputError
+from sonjit.detectors.options import GraphThresholds
 from sonjit.results import Face
 
 __all__ = ["FaceDetector", "FaceDetectorOptions", "FaceDetectorResult"]
 
 NETWORK = "blaze_face_short_range.tflite"
 _MAX_FACES = 100
-_SUPPRESSION = 0.3
 FaceDetectorResult = DetectionResult
 
 
@@ -39,14 +38,14 @@ class FaceDetectorOptions:
         base_options: its network, `blaze_face_short_range.tflite`.
         running_mode: what it works on; every frame stands alone.
         min_detection_confidence: of a face, 0..1.
-        min_suppression_threshold: 0.3, the overlap from which boxes are one face; no other is taken.
+        min_suppression_threshold: overlap (IoU) above which boxes are blended into one face.
         result_callback: takes result, image and timestamp in milliseconds; for live streams only.
     """
 
     base_options: BaseOptions
     running_mode: VisionTaskRunningMode = VisionTaskRunningMode.IMAGE
     min_detection_confidence: float = 0.5
-    min_suppression_threshold: float = _SUPPRESSION
+    min_suppression_threshold: float = 0.3
     result_callback: Callable[[FaceDetectorResult, Image, int], None] | None = None
 
 
@@ -56,14 +55,17 @@ class FaceDetector(DetectorTask[FaceDetectorResult], DetectingTask[FaceDetectorR
     options_type = FaceDetectorOptions
 
     def _open(self, options: FaceDetectorOptions) -> None:
-        check_confidences(min_detection_confidence=options.min_detection_confidence)
-        if options.min_suppression_threshold != _SUPPRESSION:
-            raise InputError(f"min_suppression_threshold={options.min_suppression_threshold}: only 0.3 is supported")
+        check_confidences(
+            min_detection_confidence=options.min_detection_confidence,
+            min_suppression_threshold=options.min_suppression_threshold,
+        )
         file = options.base_options.file(NETWORK)
         self._create(
             "face",
             options,
             _MAX_FACES,
+            GraphThresholds(overlap=options.min_suppression_threshold),
+            static_image=True,
             model="box",
             detector_model=file if file.is_file() else None,
             min_detection_score=options.min_detection_confidence,

@@ -20,6 +20,7 @@ from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api impor
     DetectingTask,
     DetectorTask,
     Frame,
+    association,
     normalized_landmarks,
 )
 from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
@@ -70,7 +71,8 @@ class FaceLandmarkerOptions:
         min_face_detection_confidence: of a face, 0..1.
         min_face_presence_confidence: that a face is in its crop, 0..1. MediaPipe's Python package takes it and uses the
             one before in its place.
-        min_tracking_confidence: taken, and without effect: Sonjit tells faces apart by their landmarks.
+        min_tracking_confidence: overlap (IoU) of a new face's box with that of one held, in a video, above which it is
+            that face.
         output_face_blendshapes: give the blendshapes too.
         output_facial_transformation_matrixes: give the matrices too.
         result_callback: takes result, image and timestamp in milliseconds; for live streams only.
@@ -102,6 +104,7 @@ class FaceLandmarker(DetectorTask[FaceLandmarkerResult], DetectingTask[FaceLandm
             "face",
             options,
             options.num_faces,
+            association(options.running_mode, options.min_tracking_confidence),
             landmark_model=options.base_options.file(BUNDLE),
             min_detection_score=options.min_face_detection_confidence,
             min_presence_score=options.min_face_presence_confidence,

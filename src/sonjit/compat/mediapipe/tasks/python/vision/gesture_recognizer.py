@@ -6,18 +6,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sonjit.compat.mediapipe.image import Image
+from sonjit.compat.mediapipe.solution import load_ahead
 from sonjit.compat.mediapipe.tasks.python.components.containers.category import Category
 from sonjit.compat.mediapipe.tasks.python.components.containers.landmark import Landmark, NormalizedLandmark
 from sonjit.compat.mediapipe.tasks.python.components.processors.classifier_options import ClassifierOptions
 from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
-from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import Frame
+from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import Frame, as_model_errors
 from sonjit.compat.mediapipe.tasks.python.vision.core.image_processing_options import ImageProcessingOptions
 from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
 from sonjit.compat.mediapipe.tasks.python.vision.hand_landmarker import HandTask, hand_lists
+from sonjit.detectors.kinds import gesture_bundle
+from sonjit.detectors.kinds.gesture_bundle import CUSTOM, GestureNetworks
 from sonjit.engines import EngineOptions
 from sonjit.errors import InputError
 from sonjit.gestures import gesture_of
 from sonjit.results import Hand
+from sonjit.weights import cache_folder, load_bundle
 
 __all__ = ["GestureRecognizer", "GestureRecognizerOptions", "GestureRecognizerResult"]
 
@@ -56,7 +60,8 @@ class GestureRecognizerOptions:
         num_hands: how many hands to find at most.
         min_hand_detection_confidence: of a palm, 0..1.
         min_hand_presence_confidence: that a hand is in its crop, 0..1.
-        min_tracking_confidence: taken, and without effect: Sonjit tells hands apart by their landmarks.
+        min_tracking_confidence: overlap (IoU) of a new palm's box with that of a hand held, in a video, above which it
+            is that hand.
         canned_gesture_classifier_options: which gestures count; "None" where no other does.
         custom_gesture_classifier_options: the same of a bundle's custom gestures, which go before the others.
         result_callback: takes result, image and timestamp in milliseconds; for live streams only.
@@ -79,18 +84,16 @@ class GestureRecognizer(HandTask[GestureRecognizerResult]):
     options_type = GestureRecognizerOptions
 
     def _open(self, options: GestureRecognizerOptions) -> None:
-        from sonjit.detectors.kinds.gesture_bundle import load_gestures  # brings in the engine
-        from sonjit.weights import load_bundle
-
         canned, custom = options.canned_gesture_classifier_options, options.custom_gesture_classifier_options
         canned.check()
         custom.check()
         bundle = load_bundle(options.base_options.file(BUNDLE))
-        self._networks = load_gestures(bundle, EngineOptions())
-        self._chosen = [canned] if self._networks is None or not self._networks.has_custom else [custom, canned]
-        if len(self._chosen) == 1 and custom != ClassifierOptions():
+        self._chosen = [custom, canned] if CUSTOM in bundle.members else [canned]
+        if CUSTOM not in bundle.members and custom != ClassifierOptions():
             raise InputError(f"custom_gesture_classifier_options={custom}: {bundle.name} has no custom gestures")
         self._open_hands(options, BUNDLE)
+        running = EngineOptions(cache=cache_folder() / "compiled")
+        self._gestures_loading = load_ahead(lambda: gesture_bundle.load_gestures(bundle, running))
 
     def recognize(
         self, image: Image, image_processing_options: ImageProcessingOptions | None = None
@@ -112,14 +115,17 @@ class GestureRecognizer(HandTask[GestureRecognizerResult]):
 
     def _run(self, frame: Frame) -> GestureRecognizerResult:
         hands: list[Hand] = self._detect(frame)
-        return GestureRecognizerResult([self._gestures(frame, hand) for hand in hands], *hand_lists(frame, hands))
+        with as_model_errors():
+            networks = self._gestures_loading.result()
+        gestures = [self._gestures(networks, frame, hand) for hand in hands]
+        return GestureRecognizerResult(gestures, *hand_lists(frame, hands))
 
-    def _gestures(self, frame: Frame, hand: Hand) -> list[Category]:
+    def _gestures(self, networks: GestureNetworks | None, frame: Frame, hand: Hand) -> list[Category]:
         """The one that holds: the best of the first classifier whose best is a gesture, else the first "None"."""
-        if self._networks is None:
+        if networks is None:
             told = [[_by_keypoints(hand)]]
         else:
-            scores = self._networks.scores(hand, max(frame.rgb.shape[:2]), frame.image.width)
+            scores = networks.scores(hand, max(frame.rgb.shape[:2]), frame.image.width)
             told = [[_category(*item) for item in one.items()] for one in scores]
         best = [one[:1] for one in map(ClassifierOptions.choose, self._chosen, told) if one]
         return next((one for one in best if one[0].category_name != _NONE), best[0] if best else [])

@@ -18,6 +18,7 @@ from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api impor
     DetectorTask,
     Found,
     Frame,
+    association,
     normalized_landmarks,
     world_landmarks,
 )
@@ -63,7 +64,8 @@ class HandLandmarkerOptions:
         num_hands: how many hands to find at most.
         min_hand_detection_confidence: of a palm, 0..1.
         min_hand_presence_confidence: that a hand is in its crop, 0..1.
-        min_tracking_confidence: taken, and without effect: Sonjit tells hands apart by their landmarks.
+        min_tracking_confidence: overlap (IoU) of a new palm's box with that of a hand held, in a video, above which it
+            is that hand.
         result_callback: takes result, image and timestamp in milliseconds; for live streams only.
     """
 
@@ -90,6 +92,7 @@ class HandTask(DetectorTask[Found]):
             "hands",
             options,
             options.num_hands,
+            association(options.running_mode, options.min_tracking_confidence),
             landmark_model=options.base_options.file(bundle),
             min_detection_score=options.min_hand_detection_confidence,
             min_presence_score=options.min_hand_presence_confidence,

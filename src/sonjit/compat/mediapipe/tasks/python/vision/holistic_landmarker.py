@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from sonjit.compat.mediapipe.image import Image, ImageFormat
 from sonjit.compat.mediapipe.solution import check_confidences
@@ -19,6 +19,7 @@ from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api impor
 )
 from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
 from sonjit.compat.mediapipe.tasks.python.vision.face_landmarker import blendshape_categories
+from sonjit.detectors.options import GraphThresholds
 from sonjit.results import Face, Hand, Person
 
 __all__ = ["HolisticLandmarker", "HolisticLandmarkerOptions", "HolisticLandmarkerResult"]
@@ -62,13 +63,13 @@ class HolisticLandmarkerOptions:
         base_options: `holistic_landmarker.task`; where there is none, the published networks of bodies, hands and faces
             are taken.
         running_mode: what it works on.
-        min_face_detection_confidence: taken, and without effect: a face is searched where the body has its head.
-        min_face_suppression_threshold: likewise.
-        min_face_landmarks_confidence: likewise; the least presence of a body holds for its face and hands too.
+        min_face_detection_confidence: of a face in the crop of the head, 0..1.
+        min_face_suppression_threshold: overlap (IoU) above which boxes there are blended into one face.
+        min_face_landmarks_confidence: that a face is in its crop, 0..1.
         min_pose_detection_confidence: of a person, 0..1.
-        min_pose_suppression_threshold: taken, and without effect.
-        min_pose_landmarks_confidence: that a body, a hand or a face is in its crop, 0..1.
-        min_hand_landmarks_confidence: taken, and without effect.
+        min_pose_suppression_threshold: overlap (IoU) above which boxes are blended into one person.
+        min_pose_landmarks_confidence: that a body is in its crop, 0..1.
+        min_hand_landmarks_confidence: that a hand is in its crop, 0..1.
         output_face_blendshapes: give the blendshapes too; the published networks have none.
         output_segmentation_mask: give the mask too.
         result_callback: takes result, image and timestamp in milliseconds; for live streams only.
@@ -94,15 +95,20 @@ class HolisticLandmarker(DetectorTask[HolisticLandmarkerResult], DetectingTask[H
     options_type = HolisticLandmarkerOptions
 
     def _open(self, options: HolisticLandmarkerOptions) -> None:
-        check_confidences(
-            min_pose_detection_confidence=options.min_pose_detection_confidence,
-            min_pose_landmarks_confidence=options.min_pose_landmarks_confidence,
-        )
+        names = (field.name for field in fields(options) if field.name.startswith("min_"))
+        check_confidences(**{name: getattr(options, name) for name in names})
         file = options.base_options.file(BUNDLE)
         self._create(
             "holistic",
             options,
             1,
+            GraphThresholds(
+                overlap=options.min_pose_suppression_threshold,
+                face_detection=options.min_face_detection_confidence,
+                face_overlap=options.min_face_suppression_threshold,
+                face_presence=options.min_face_landmarks_confidence,
+                hand_presence=options.min_hand_landmarks_confidence,
+            ),
             min_detection_score=options.min_pose_detection_confidence,
             min_presence_score=options.min_pose_landmarks_confidence,
             segmentation=options.output_segmentation_mask,

@@ -9,11 +9,14 @@ import numpy as np
 
 from sonjit.arrays import Float32Array
 from sonjit.compat.mediapipe.image import Image, ImageFormat
+from sonjit.compat.mediapipe.solution import free_loaded, load_ahead
 from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
 from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import BaseVisionTaskApi, Frame
 from sonjit.compat.mediapipe.tasks.python.vision.core.image_processing_options import ImageProcessingOptions
 from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
+from sonjit.detectors.selfie import SELFIE_WEIGHTS, SelfieModel, load_selfie_segmenter, resized_mask
 from sonjit.errors import InputError
+from sonjit.weights import find_weight
 
 __all__ = ["ImageSegmenter", "ImageSegmenterOptions", "ImageSegmenterResult"]
 
@@ -60,15 +63,15 @@ class ImageSegmenter(BaseVisionTaskApi[ImageSegmenterResult]):
     options_type = ImageSegmenterOptions
 
     def _open(self, options: ImageSegmenterOptions) -> None:
-        from sonjit.detectors.selfie import load_selfie_segmenter  # brings in the engine and OpenCV
-
         if not options.output_confidence_masks and not options.output_category_mask:
             raise InputError("output_confidence_masks and output_category_mask are both False: ask for one of them")
         path = options.base_options.file(NETWORK)
         if options.base_options.model_asset_buffer is not None or not path.stem.startswith("selfie_segment"):
             raise InputError(f"{path.name}: only the published selfie networks are covered, {NETWORK} say")
         self._options = options
-        self._segmenter = load_selfie_segmenter("landscape" if "landscape" in path.stem else "general")
+        model: SelfieModel = "landscape" if "landscape" in path.stem else "general"
+        find_weight(SELFIE_WEIGHTS[model])  # one that is missing is told here, and not by the first image
+        self._loading = load_ahead(lambda: load_selfie_segmenter(model))
 
     @property
     def labels(self) -> list[str]:
@@ -94,9 +97,7 @@ class ImageSegmenter(BaseVisionTaskApi[ImageSegmenterResult]):
         self._send(image, timestamp_ms, image_processing_options)
 
     def _run(self, frame: Frame) -> ImageSegmenterResult:
-        from sonjit.detectors.selfie import resized_mask
-
-        mask = self._segmenter.network_mask(frame.rgb)
+        mask = self._loading.result().network_mask(frame.rgb)
         result = ImageSegmenterResult()
         if self._options.output_confidence_masks:
             result.confidence_masks = [Image(ImageFormat.VEC32F1, frame.mask(resized_mask(mask, frame.rgb)))]
@@ -107,7 +108,7 @@ class ImageSegmenter(BaseVisionTaskApi[ImageSegmenterResult]):
         return result
 
     def _free(self) -> None:
-        self._segmenter.close()
+        free_loaded(self._loading)
 
 
 def _stretched(mask: Float32Array, height: int, width: int) -> Float32Array:

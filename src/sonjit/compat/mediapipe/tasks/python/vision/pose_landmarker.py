@@ -15,10 +15,12 @@ from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api impor
     DetectingTask,
     DetectorTask,
     Frame,
+    association,
     normalized_landmarks,
     world_landmarks,
 )
 from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
+from sonjit.detectors.options import PUBLISHED_THRESHOLDS
 from sonjit.results import Body
 
 __all__ = [
@@ -30,6 +32,8 @@ __all__ = [
 ]
 
 BUNDLE = "pose_landmarker.task"
+_BY_HIPS = 0.5
+"""The default of the overlap of people, which stands for another measure."""
 
 
 @dataclass
@@ -57,7 +61,9 @@ class PoseLandmarkerOptions:
         num_poses: how many people to find at most.
         min_pose_detection_confidence: of a person, 0..1.
         min_pose_presence_confidence: that a person is in their crop, 0..1.
-        min_tracking_confidence: taken, and without effect: Sonjit tells people apart by their landmarks.
+        min_tracking_confidence: overlap (IoU) of a new person's box with that of one held, in a video, above which it
+            is that person. Those of people side by side overlap by more than the 0.5 that stands here, so that
+            MediaPipe holds one of them; Sonjit tells them apart by their hips unless another number is given.
         output_segmentation_masks: give the masks too.
         result_callback: takes result, image and timestamp in milliseconds; for live streams only.
     """
@@ -67,7 +73,7 @@ class PoseLandmarkerOptions:
     num_poses: int = 1
     min_pose_detection_confidence: float = 0.5
     min_pose_presence_confidence: float = 0.5
-    min_tracking_confidence: float = 0.5
+    min_tracking_confidence: float = _BY_HIPS
     output_segmentation_masks: bool = False
     result_callback: Callable[[PoseLandmarkerResult, Image, int], None] | None = None
 
@@ -88,6 +94,9 @@ class PoseLandmarker(DetectorTask[PoseLandmarkerResult], DetectingTask[PoseLandm
             "body",
             options,
             options.num_poses,
+            PUBLISHED_THRESHOLDS
+            if options.min_tracking_confidence == _BY_HIPS
+            else association(options.running_mode, options.min_tracking_confidence),
             landmark_model=options.base_options.file(BUNDLE),
             min_detection_score=options.min_pose_detection_confidence,
             min_presence_score=options.min_pose_presence_confidence,

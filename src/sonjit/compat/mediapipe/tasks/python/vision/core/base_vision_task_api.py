@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
@@ -13,11 +14,14 @@ from numpy.typing import NDArray
 
 from sonjit.arrays import Float32Array
 from sonjit.compat.mediapipe.image import Image, rgb_of
+from sonjit.compat.mediapipe.solution import check_detector, free_loaded, load_ahead
 from sonjit.compat.mediapipe.tasks.python.components.containers.landmark import Landmark, NormalizedLandmark
 from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions, ModelError
 from sonjit.compat.mediapipe.tasks.python.vision.core.image_processing_options import ImageProcessingOptions
 from sonjit.compat.mediapipe.tasks.python.vision.core.live_stream import LiveStream
 from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
+from sonjit.detectors import create
+from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
 from sonjit.errors import InputError
 
 Found = TypeVar("Found")
@@ -122,7 +126,7 @@ class BaseVisionTaskApi(ABC, Generic[Found]):
                 if callback is None
                 else "The vision task is in image or video mode, a user-defined result callback should not be provided."
             )
-        with _as_model_errors():
+        with as_model_errors():
             self._open(options)
         self._is_closed = False
         self._last_ms = -1
@@ -235,24 +239,37 @@ class DetectingTask(BaseVisionTaskApi[Found]):
 class DetectorTask(BaseVisionTaskApi[Found]):
     """Base of the tasks that run one detector."""
 
-    def _create(self, kind: str, options: TaskOptions[Any], count: int, **given: object) -> None:
+    def _create(
+        self,
+        kind: str,
+        options: TaskOptions[Any],
+        count: int,
+        thresholds: GraphThresholds = PUBLISHED_THRESHOLDS,
+        **given: Any,  # noqa: ANN401  # each kind's own
+    ) -> None:
         """Make the detector: what the tasks have in common, then options of `create_detector`."""
-        from sonjit.detectors import create_detector  # brings in the engine and OpenCV
-
-        self._detector = create_detector(
-            kind,
-            max_instances=count,
-            static_image=options.running_mode is VisionTaskRunningMode.IMAGE,
-            search="fast",  # MediaPipe's own
-            device=options.base_options.device,
-            **given,
-        )
+        usual: dict[str, Any] = {
+            "static_image": options.running_mode is VisionTaskRunningMode.IMAGE,
+            "search": "fast",  # MediaPipe's own
+            "device": options.base_options.device,
+        }
+        checked = check_detector(kind, max_instances=count, **(usual | given))
+        self._loading = load_ahead(lambda: create.detector_from(replace(checked, thresholds=thresholds)))
+        if options.running_mode is VisionTaskRunningMode.LIVE_STREAM:
+            self._loading.result()  # the stream's first frames would grow old meanwhile
 
     def _detect(self, frame: Frame) -> list[Any]:
-        return self._detector.detect(frame.rgb, time=frame.time_s)
+        with as_model_errors():
+            detector = self._loading.result()
+        return detector.detect(frame.rgb, time=frame.time_s)
 
     def _free(self) -> None:
-        self._detector.close()
+        free_loaded(self._loading)
+
+
+def association(mode: VisionTaskRunningMode, overlap: float) -> GraphThresholds:
+    """`min_tracking_confidence` as a graph takes it: none of single images has anything to associate."""
+    return PUBLISHED_THRESHOLDS if mode is VisionTaskRunningMode.IMAGE else GraphThresholds(same_overlap=overlap)
 
 
 def normalized_landmarks(
@@ -285,7 +302,8 @@ def _frame(image: Image, options: ImageProcessingOptions | None, timestamp_ms: i
 
 
 @contextmanager
-def _as_model_errors() -> Generator[None]:
+def as_model_errors() -> Generator[None]:
+    """What the inside says of a model's files, as `ModelError`."""
     try:
         yield
     except ModelError:

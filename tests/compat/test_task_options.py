@@ -1,0 +1,99 @@
+"""What the options of `tasks.vision` do: thresholds of MediaPipe's graphs, and networks that load meanwhile."""
+
+import threading
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.compat import mediapipe as mp
+from sonjit.compat.mediapipe.tasks.python.vision.core import base_vision_task_api
+from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
+from sonjit.errors import InputError
+
+vision, BaseOptions = mp.tasks.vision, mp.tasks.BaseOptions
+MODES = vision.RunningMode
+BLACK = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.zeros((48, 64, 3), np.uint8))
+
+
+@pytest.fixture
+def portrait(data):
+    """A person who shows the face and both hands."""
+    path = data / "real" / "wild" / "mps_business.png"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    rgb = cv2.cvtColor(cv2.resize(cv2.imread(str(path)), None, fx=0.5, fy=0.5), cv2.COLOR_BGR2RGB)
+    return mp.Image(image_format=mp.ImageFormat.SRGB, data=rgb)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "given", "thresholds"),
+    [
+        ("HandLandmarker", "VIDEO", {"min_tracking_confidence": 0.2}, {"same_overlap": 0.2}),
+        ("HandLandmarker", "IMAGE", {"min_tracking_confidence": 0.2}, {}),
+        ("GestureRecognizer", "VIDEO", {"min_tracking_confidence": 0.8}, {"same_overlap": 0.8}),
+        ("FaceLandmarker", "VIDEO", {}, {"same_overlap": 0.5}),
+        ("PoseLandmarker", "VIDEO", {"min_tracking_confidence": 0.9}, {"same_overlap": 0.9}),
+        ("PoseLandmarker", "VIDEO", {}, {}),
+        ("FaceDetector", "VIDEO", {"min_suppression_threshold": 0.7}, {"overlap": 0.7}),
+        (
+            "HolisticLandmarker",
+            "IMAGE",
+            {
+                "min_face_detection_confidence": 0.1, "min_face_suppression_threshold": 0.2,
+                "min_face_landmarks_confidence": 0.3, "min_pose_suppression_threshold": 0.4,
+                "min_hand_landmarks_confidence": 0.6,
+            },
+            {"face_detection": 0.1, "face_overlap": 0.2, "face_presence": 0.3, "overlap": 0.4, "hand_presence": 0.6},
+        ),
+    ],
+)  # fmt: skip
+def test_thresholds_reach_the_detector(weights, detector, name, mode, given, thresholds):
+    options = getattr(vision, f"{name}Options")(BaseOptions(), running_mode=MODES[mode], **given)
+    with getattr(vision, name).create_from_options(options):
+        assert detector.thresholds == (GraphThresholds(**thresholds) if thresholds else PUBLISHED_THRESHOLDS)
+
+
+@pytest.mark.golden
+def test_face_boxes_are_blended_from_an_overlap_on(portrait, need):
+    need("face-short")
+    counts = []
+    for threshold in (0.3, 0.95):
+        options = vision.FaceDetectorOptions(BaseOptions(), min_suppression_threshold=threshold)
+        with vision.FaceDetector.create_from_options(options) as faces:
+            counts.append(len(faces.detect(portrait).detections))
+    assert counts[0] == 1 < counts[1]
+
+
+@pytest.mark.slow
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("option", "value", "lost"),
+    [
+        ("min_face_detection_confidence", 1.0, {"face_landmarks"}),
+        ("min_face_landmarks_confidence", 1.0, {"face_landmarks"}),
+        ("min_hand_landmarks_confidence", 1.0, {"left_hand_landmarks", "right_hand_landmarks"}),
+    ],
+)
+def test_each_part_of_a_person_has_its_own_threshold(portrait, need, option, value, lost):
+    need("pose-detector", "body-full", "hand-full", "hand-recrop", "face-short", "face-attention")
+    options = vision.HolisticLandmarkerOptions(BaseOptions(), **{option: value})
+    with vision.HolisticLandmarker.create_from_options(options) as task:
+        found = vars(task.detect(portrait))
+    parts = {"face_landmarks", "pose_landmarks", "left_hand_landmarks", "right_hand_landmarks"}
+    assert {name for name in parts if not found[name]} == lost
+
+
+def test_networks_load_while_the_script_goes_on(weights, monkeypatch):
+    go_on = threading.Event()
+
+    def load(_):
+        assert go_on.wait(30)
+        raise InputError("mine.task: not a model")
+
+    monkeypatch.setattr(base_vision_task_api.create, "detector_from", load)
+    with vision.HandLandmarker.create_from_options(vision.HandLandmarkerOptions(BaseOptions())) as task:
+        go_on.set()
+        for error in (RuntimeError, ValueError):
+            with pytest.raises(error, match=r"mine\.task: not a model"):
+                task.detect(BLACK)
