@@ -1,14 +1,16 @@
 """Motions of hands on paths that are made, at several frame rates and with noise; other movement gives none."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 
+from sonjit.cli.motions import motions
 from sonjit.errors import InputError
 from sonjit.gestures import MOTIONS, MotionRecognizer
 from sonjit.measures import hand_length_m
-from sonjit.results import Hand
+from sonjit.results import Frame, Hand
 
 RATES = pytest.mark.parametrize("fps", [10, 30, 60])
 NOISE = 0.01  # standard deviation of each coordinate, of the hand's length
@@ -128,6 +130,81 @@ def test_pinches_and_drags_hold_until_the_hand_opens(events_of, fps, name, pose)
     assert max(one.strength for one in events) >= 0.75
 
 
+@RATES
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_pinch_that_turns_is_a_rotation(poses, fps, sign):
+    rng, recognizer, events = np.random.default_rng(5), MotionRecognizer(), []
+    for index in range(round(2.5 * fps)):
+        t = index / fps
+        hand = mixed(poses["open"], poses["pinch"], smooth(t, 0.2, 0.2) - smooth(t, 2.0, 0.2))
+        angle = sign * math.radians(70) * smooth(t, 0.8, 0.8)
+        turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        palm = hand.keypoints[[0, 5, 9, 13, 17], :2].mean(0)
+        hand.keypoints[:, :2] = palm + (hand.keypoints[:, :2] - palm) @ turn.T
+        hand.keypoints += rng.normal(0, NOISE * hand_length_m(hand.keypoints), (21, 3))
+        events += recognizer([hand], t)
+    assert steps(events) == [("Pinch", "begin"), ("Rotate", "begin"), ("Pinch", "end"), ("Rotate", "end")]
+    assert events[-1].count == pytest.approx(sign * 70 / 360, abs=0.03)
+
+
+@RATES
+def test_a_push_is_reported_once(poses, fps):
+    rng, recognizer, events = np.random.default_rng(6), MotionRecognizer(), []
+    for index in range(round(2.5 * fps)):
+        t = index / fps
+        hand = mixed(poses["open"], poses["open"], 0)
+        hand.keypoints -= hand.keypoints[9]
+        hand.keypoints *= 1 + 0.6 * (smooth(t, 0.5, 0.35) - smooth(t, 1.5, 0.5))
+        hand.keypoints += rng.normal(0, NOISE * hand_length_m(hand.keypoints), (21, 3))
+        events += recognizer([hand], t)
+    assert steps(events) == [("Push", "begin"), ("Push", "end")]
+    assert events[-1].time <= 0.85 + 0.2
+    assert events[-1].count >= 1.4
+
+
+@pytest.fixture
+def events_of_two(poses):
+    """`events_of_two(seconds, fps, apart, pose)`: of two hands, `apart(t)` hand lengths; the left one may be lost."""
+
+    def events_of_two(seconds, fps, apart, pose=lambda _: 0.0, lost=lambda _: False):
+        rng, recognizer, events = np.random.default_rng(8), MotionRecognizer(), []
+        for index in range(round(seconds * fps)):
+            t, hands = index / fps, []
+            for side, number in ((-1, 1), (1, 2)):
+                hand = mixed(poses["open"], poses["pinch"], pose(t))
+                length = hand_length_m(hand.keypoints)
+                hand.id, hand.handedness = number, "Left" if side < 0 else "Right"
+                hand.keypoints += rng.normal(0, NOISE * length, (21, 3))
+                hand.keypoints[:, 0] += side * apart(t) / 2 * length
+                hands += [hand] if side > 0 or not lost(t) else []
+            events += recognizer(hands, t)
+        return events
+
+    return events_of_two
+
+
+@RATES
+def test_pinches_of_two_hands_zoom(events_of_two, fps):
+    def pose(t):
+        return smooth(t, 0.2, 0.2) - smooth(t, 2.0, 0.2)
+
+    events = [one for one in events_of_two(3, fps, lambda t: 2 + 2 * smooth(t, 0.8, 1), pose) if one.name != "Pinch"]
+    assert steps(events) == [("Zoom", "begin"), ("Zoom", "end")]
+    assert (events[-1].id, events[-1].count) == (1, pytest.approx(2, abs=0.1))
+
+
+@RATES
+@pytest.mark.parametrize("is_hidden", [False, True])
+def test_claps_are_counted_and_no_swipes(events_of_two, fps, is_hidden):
+    def apart(t):
+        return 2.4 - 2.1 * sum(smooth(t, at, 0.2) - smooth(t, at + 0.25, 0.2) for at in (0.5, 1.5))
+
+    events = events_of_two(2.5, fps, apart, lost=lambda t: is_hidden and apart(t) < 0.9)
+    assert [one for one in steps(events) if one[1] != "cancel"] == [("Clap", "begin"), ("Clap", "end")] * 2
+    slow = events_of_two(4, fps, lambda t: 2.4 - 2.1 * (smooth(t, 0.5, 1) - smooth(t, 2.2, 1)))
+    assert slow == []
+
+
 @pytest.mark.parametrize(("fps", "scale"), [(10, 0.3), (30, 1.0), (60, 0.3)])
 def test_other_movement_gives_no_event(events_of, fps, scale):
     swing = 2 * math.pi * 0.9
@@ -182,6 +259,28 @@ def test_what_cannot_be_is_refused(poses):
     assert recognizer([], 0.5) == []
     with pytest.raises(InputError, match="forget_s=0"):
         MotionRecognizer(forget_s=0)
+
+
+def test_the_command_line_writes_events(poses, monkeypatch, tmp_path, capsys):
+    frames = []
+    for index in range(48):
+        hand = mixed(poses["open"], poses["open"], 0)
+        hand.keypoints[:, 0] += 1.8 * smooth(index / 30, 0.47, 0.3) * hand_length_m(hand.keypoints)
+        frames.append(Frame(index, index / 30, [hand]))
+    monkeypatch.setattr("sonjit.track", lambda *_, **__: iter(frames))
+    motions("clip.mp4")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(one["name"], one["phase"]) for one in lines] == [("Swipe_Right", "begin"), ("Swipe_Right", "end")]
+    assert frames[lines[1]["frame"]].time == pytest.approx(lines[1]["time"], abs=1e-4)
+    motions("clip.mp4", save=tmp_path / "events.csv", progress=True)
+    rows = (tmp_path / "events.csv").read_text().splitlines()
+    assert rows[0] == "frame,time,name,phase,id,handedness,strength,moved_x,moved_y,count"
+    assert len(rows) > 3
+    assert float(rows[-1].split(",")[7]) == lines[1]["moved"][0]
+    motions("clip.mp4", save=tmp_path / "events.json", limit=3)
+    assert json.loads((tmp_path / "events.json").read_text()) == []
+    with pytest.raises(InputError, match="--limit 0"):
+        motions("clip.mp4", limit=0)
 
 
 def test_events_are_plain_json(events_of):

@@ -40,6 +40,7 @@ _OTHERS = {
     "compare": ("compare:compare", "Draw the results of several evaluations beside each other."),
     "synth": ("synth:synth", "Render hands with exact labels."),
     "gestures": ("gestures:app", "Teach gestures by example: record, train, test."),
+    "motions": ("motions:motions", "Find swipes, waves, pinches, claps and other motions of hands."),
     "control": ("control:control", "Let hands act on other programs: OSC, MIDI, MQTT, keys."),
     "annotate": ("annotate:app", "Annotate recordings of many cameras: calibrate, label, release."),
 }

@@ -1,4 +1,4 @@
-"""Motions of tracked hands: swipes, waves, circles, pinches and drags, as events with a begin and an end.
+"""Motions of tracked hands: swipes, waves, pinches, claps and others, as events with a begin and an end.
 
 Lengths are in hand lengths (wrist to the tip of the middle finger, along the bones) and durations in seconds, so that
 neither the distance to the camera nor the frame rate matters, from 5 frames a second on.
@@ -34,7 +34,7 @@ Phase: TypeAlias = Literal["begin", "progress", "end", "cancel"]
 
 _SWIPES: Final = ("Swipe_Right", "Swipe_Down", "Swipe_Left", "Swipe_Up")  # by quarter turns from the x axis to y
 _CIRCLES: Final = ("Circle_Clockwise", "Circle_Counterclockwise")
-MOTIONS: Final = (*_SWIPES, "Wave", *_CIRCLES, "Pinch", "Drag")
+MOTIONS: Final = (*_SWIPES, "Wave", *_CIRCLES, "Pinch", "Drag", "Rotate", "Push", "Zoom", "Clap")
 """Every name of a motion; directions are those in the image."""
 
 _PALM: Final = [0, 5, 9, 13, 17]
@@ -56,12 +56,13 @@ class MotionEvent:
         name: one of `MOTIONS`.
         phase: `begin`, then `progress` with every frame, then `end`; `cancel` in place of `end` where the hand was lost
             or what began as a swipe became another movement.
-        id: of the hand.
+        id: of the hand; of two the one that is tracked longest.
         handedness: of the hand.
         time: seconds.
-        strength: 0..1: speed of a swipe, size of a wave or circle, how far a pinch or fist is closed.
+        strength: 0..1: speed of a swipe, push or clap, size of a wave or circle, how far a pinch or fist is closed.
         moved: hand lengths to the right and down in the image since the motion began.
-        count: turns of a circle, single swings of a wave; else 0.
+        count: turns of a circle, and of a rotation, clockwise positive; single swings of a wave; of a zoom the distance
+            of the hands, of a push the size of the hand, both over that at the begin; else 0.
     """
 
     name: str
@@ -109,11 +110,13 @@ class MotionRecognizer:
             raise InputError(f"MotionRecognizer: forget_s={forget_s}: give more than 0 seconds")
         self._forget_s = forget_s
         self._time_s = -math.inf
-        self._tracks: dict[tuple[int, Handedness], _Track] = {}
+        self._tracks: dict[_Key, _Track] = {}
+        self._pair: tuple[_Key, _Key, _Pair] | None = None
 
     def reset(self) -> None:
         """Forget every hand, before another video."""
         self._tracks.clear()
+        self._pair = None
         self._time_s = -math.inf
 
     def __call__(self, hands: Iterable[Hand], time_s: float | None) -> list[MotionEvent]:
@@ -137,10 +140,33 @@ class MotionRecognizer:
             if np.isfinite(hand.keypoints).all() and np.isfinite(hand.keypoints_3d).all():
                 track = self._tracks.setdefault(key, _Track())
                 events += [_event(key, time_s, track, one) for one in track.follow(hand, time_s)]
+        events += self._paired(time_s)
         for key in [key for key, one in self._tracks.items() if time_s - one.time_s > self._forget_s]:
             track = self._tracks.pop(key)
             events += [_event(key, time_s, track, one) for one in track.stop()]
         return events
+
+    def _paired(self, time_s: float) -> Iterator[MotionEvent]:
+        """The events of two hands, where there are two."""
+        keys = sorted(key for key, one in self._tracks.items() if one.time_s == time_s)
+        if self._pair is not None and list(self._pair[:2]) != keys:
+            first, _, pair = self._pair
+            track = self._tracks[first]
+            yield from (_event(first, time_s, track, one) for one in pair.stop())
+            self._pair = None
+        if len(keys) != 2:
+            return
+        self._pair = self._pair or (keys[0], keys[1], _Pair())
+        first, second, pair = self._pair
+        tracks = self._tracks[first], self._tracks[second]
+        for step in pair(*tracks):
+            if (step.name, step.phase) == ("Clap", "begin"):  # the hands came quickly, and did not swipe
+                for key, track in zip((first, second), tracks, strict=True):
+                    yield from (_event(key, time_s, track, one) for one in track.swipes.stop())
+            yield _event(first, time_s, tracks[0], step)
+
+
+_Key: TypeAlias = "tuple[int, Handedness]"
 
 
 class _Step(NamedTuple):
@@ -151,7 +177,7 @@ class _Step(NamedTuple):
     rounds: float = 0.0
 
 
-def _event(key: tuple[int, Handedness], time_s: float, track: _Track, step: _Step) -> MotionEvent:
+def _event(key: _Key, time_s: float, track: _Track, step: _Step) -> MotionEvent:
     moved = track.palm - step.start
     place = (moved.real, moved.imag)
     return MotionEvent(step.name, step.phase, *key, time_s, step.strength, place, step.rounds)
@@ -169,6 +195,8 @@ class _Seen(NamedTuple):
     reach: float  # of that of the four fingers that is farthest out; 1 is stretched
     index_reach: float
     pinch: float  # between the tips of thumb and index finger
+    size: float  # length in pixels
+    angle_rad: float  # of the palm in the image, clockwise
 
 
 class _Track:
@@ -177,11 +205,17 @@ class _Track:
     def __init__(self) -> None:
         self.time_s = -math.inf
         self.palm = 0j
+        self.pinch, self.swipes = _Holds("Pinch"), _Swipes()
         self._length = 0.0
         self._pixels = np.zeros(3, np.complex128)
         self._places = np.zeros(3, np.complex128)
         self._lately: deque[tuple[float, complex]] = deque()
-        self._watches: tuple[_Watch, ...] = (_Swipes(), _Waves(), _Circles(), _Holds("Pinch"), _Holds("Drag"))
+        holds = self.pinch, _Holds("Drag"), _Rotations(self.pinch)
+        self._watches: tuple[_Watch, ...] = (self.swipes, _Waves(), _Circles(), *holds, _Pushes())
+
+    def apart(self, other: _Track) -> float:
+        """From palm to palm in the image, in hand lengths."""
+        return float(2 * abs(self._pixels[0] - other._pixels[0]) / (self._length + other._length))
 
     def follow(self, hand: Hand, time_s: float) -> Iterator[_Step]:
         """The steps of motions in the next frame."""
@@ -206,6 +240,7 @@ class _Track:
         seen = _Seen(
             time_s, palm, self._velocity(time_s, palm), index, tips, bool(up > 0.3 and reach.min() > 0.7),
             float(reach.max()), float(reach[0]), float(pinch_distance_m(world)[0] / hand_length_m(world)),
+            length, cmath.phase(flat[9] - flat[0]),
         )  # fmt: skip
         for watch in self._watches:
             yield from watch(seen)
@@ -492,6 +527,11 @@ class _Holds:
         self._closed = 0.0
         self._was_open = False
 
+    @property
+    def is_held(self) -> bool:
+        """Whether it began and did not end."""
+        return self._start is not None
+
     def __call__(self, now: _Seen) -> Iterator[_Step]:
         is_held = self._start is not None
         value, (opened, shut) = (now.pinch, self.PINCH) if self._name == "Pinch" else (now.reach, self.FIST)
@@ -519,3 +559,150 @@ class _Holds:
     def _step(self, phase: Phase) -> _Step:
         assert self._start is not None
         return _Step(self._name, phase, self._closed, self._start)
+
+
+class _Rotations:
+    """A pinching hand that turns in the image, as if it held a knob."""
+
+    BEGIN_RAD = math.radians(20)
+
+    def __init__(self, pinch: _Holds) -> None:
+        self._pinch = pinch
+        self._start: complex | None = None
+        self._last_rad: float | None = None
+        self._turned = 0.0
+
+    def __call__(self, now: _Seen) -> Iterator[_Step]:
+        if not self._pinch.is_held:
+            if self._start is not None:
+                yield self._step("end")
+            self._start, self._last_rad, self._turned = None, None, 0.0
+            return
+        if self._last_rad is not None:
+            self._turned += math.remainder(now.angle_rad - self._last_rad, 2 * math.pi)
+        self._last_rad = now.angle_rad
+        if self._start is not None:
+            yield self._step("progress")
+        elif abs(self._turned) >= self.BEGIN_RAD:
+            self._start = now.palm
+            yield self._step("begin")
+
+    def stop(self) -> Iterator[_Step]:
+        if self._start is not None:
+            yield self._step("cancel")
+        self._start, self._last_rad, self._turned = None, None, 0.0
+
+    def _step(self, phase: Phase) -> _Step:
+        assert self._start is not None
+        return _Step("Rotate", phase, min(1.0, abs(self._turned) / math.pi), self._start, self._turned / (2 * math.pi))
+
+
+class _Pushes:
+    """A raised open hand that comes quickly towards the camera."""
+
+    GROWS, WITHIN_S = 1.3, 0.5
+    ASIDE = 0.6  # greatest way of the palm meanwhile
+    FAST = 0.7  # logarithm of the size, per second; slower is the end
+
+    def __init__(self) -> None:
+        self._lately: deque[_Seen] = deque()
+        self._from: _Seen | None = None
+        self._peak = 0.0
+        self._is_done = False
+
+    def __call__(self, now: _Seen) -> Iterator[_Step]:
+        lately = self._lately
+        lately.append(now)
+        while now.time_s - lately[0].time_s > self.WITHIN_S:
+            lately.popleft()
+        before = next((one for one in reversed(lately) if now.time_s - one.time_s >= 0.09), lately[0])
+        elapsed = now.time_s - before.time_s
+        speed = math.log(now.size / before.size) / elapsed if elapsed > 0 else 0.0
+        if self._from is not None:
+            self._peak = max(self._peak, speed)
+            if speed < self.FAST:
+                yield self._step("end", now)
+                self._from, self._is_done = None, True
+            else:
+                yield self._step("progress", now)
+            return
+        least = min(lately, key=lambda one: one.size)
+        if self._is_done:  # until it stays or goes back
+            self._is_done = now.size > 1.1 * least.size
+        elif (
+            speed >= self.FAST
+            and now.size >= self.GROWS * least.size
+            and all(one.is_up for one in lately)  # a hand that opens looks larger too
+            and abs(now.palm - least.palm) <= self.ASIDE
+        ):
+            self._from, self._peak = least, speed
+            yield self._step("begin", now)
+
+    def stop(self) -> Iterator[_Step]:
+        if self._from is not None:
+            yield self._step("cancel", self._lately[-1])
+        self._from, self._is_done = None, False
+        self._lately.clear()
+
+    def _step(self, phase: Phase, now: _Seen) -> _Step:
+        assert self._from is not None
+        return _Step("Push", phase, min(1.0, self._peak / 4), self._from.palm, now.size / self._from.size)
+
+
+class _Pair:
+    """Two hands: pinches that are moved apart or together, and claps."""
+
+    NEAR, PART = 0.8, 1.1  # between the palms at a clap, and after it
+    FAST, WITHIN_S = 5.0, 0.3  # hand lengths per second, reached lately: bringing the hands together stays below
+    CLOSED = 0.4  # so much nearer meanwhile
+    HIDDEN = 1.5  # a hand that comes quickly and is lost so near is behind the other
+
+    def __init__(self) -> None:
+        self._zoom: tuple[complex, float] | None = None
+        self._clap: complex | None = None
+        self._lately: deque[tuple[float, float, float]] = deque()  # time, how far apart, speed
+        self._start, self._apart = 0j, 0.0
+
+    def __call__(self, one: _Track, other: _Track) -> Iterator[_Step]:
+        self._start, apart = one.palm, one.apart(other)
+        if one.pinch.is_held and other.pinch.is_held:
+            is_new = self._zoom is None
+            self._zoom = self._zoom or (one.palm, max(apart, 0.1))
+            self._apart = apart
+            yield self._zoomed("begin" if is_new else "progress")
+        elif self._zoom is not None:
+            yield self._zoomed("end")
+            self._zoom = None
+        self._apart = apart
+        lately = self._lately
+        while lately and one.time_s - lately[0][0] > self.WITHIN_S:
+            lately.popleft()
+        then_s, then = next((both[:2] for both in reversed(lately) if one.time_s - both[0] >= 0.06), (-math.inf, 0.0))
+        lately.append((one.time_s, apart, (then - apart) / (one.time_s - then_s)))
+        if self._clap is not None and apart > self.PART:
+            yield self._clapped("end")
+            self._clap = None
+        elif self._clap is None and apart <= self.NEAR and self._is_fast():
+            self._clap = one.palm
+            yield self._clapped("begin")
+
+    def stop(self) -> Iterator[_Step]:
+        if self._zoom is not None:
+            yield self._zoomed("cancel")
+        if self._clap is None and self._apart <= self.HIDDEN and self._is_fast():
+            self._clap = self._start
+            yield self._clapped("begin")
+        if self._clap is not None:
+            yield self._clapped("end")
+
+    def _is_fast(self) -> bool:
+        closed = max(apart for _, apart, _ in self._lately) - self._apart
+        return closed >= self.CLOSED and max(speed for _, _, speed in self._lately) >= self.FAST
+
+    def _zoomed(self, phase: Phase) -> _Step:
+        assert self._zoom is not None
+        return _Step("Zoom", phase, 1.0, self._zoom[0], self._apart / self._zoom[1])
+
+    def _clapped(self, phase: Phase) -> _Step:
+        assert self._clap is not None
+        return _Step("Clap", phase, min(1.0, max(speed for _, _, speed in self._lately) / 15), self._clap)
