@@ -2,6 +2,7 @@
 
 import json
 import sys
+from copy import deepcopy
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.machinery import ModuleSpec
@@ -132,6 +133,21 @@ def test_the_pause_gesture_stops_commands_until_it_is_made_again(posed):
     assert paused == set(range(min(paused), max(paused) + 1))
     assert 15 < min(paused) < 30
     assert 45 < max(paused) < 60
+
+
+def test_a_zoom_sends_how_far_the_hands_are_apart(posed):
+    controller, commands = Controller(ControlMap([rule(on="Zoom", phase="progress", osc=OSC)])), []
+    poses = {name: posed(name) for name in ("open", "pinch")}
+    for index in range(45):
+        hands = []
+        for number in (1, 2):
+            hand = deepcopy(poses["open" if index < 6 else "pinch"])
+            hand.id = number
+            hand.keypoints[:, 0] += number * (300 + 10 * np.clip(index - 12, 0, 30))
+            hands.append(hand)
+        commands += controller(hands, index / 30, (2000, 600))
+    assert commands[0].value == pytest.approx(1)
+    assert commands[-1].value == pytest.approx(2)
 
 
 @pytest.mark.parametrize("fps", [10, 60])

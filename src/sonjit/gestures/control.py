@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from sonjit.results import Hand
 
 _PALM: Final = [0, 5, 9, 13, 17]
+_COUNTED: Final = ("Rotate", "Zoom")
+"""Motions whose count is what a knob or a zoom needs."""
 
 
 @dataclass(slots=True)
@@ -83,7 +85,12 @@ class Controller:
         """
         moved = self._motions(hands, time_s)
         assert time_s is not None  # the line before refuses stills
-        events = [_Event(one.name, one.phase, one.handedness, one.strength, one.to_dict()) for one in moved]
+        events = [
+            _Event(
+                one.name, one.phase, one.handedness, one.count if one.name in _COUNTED else one.strength, one.to_dict()
+            )
+            for one in moved
+        ]
         events += self._begun(hands, time_s)
         if sum(one.name == self._pause for one in events) % 2:
             self.is_paused = not self.is_paused

@@ -175,7 +175,8 @@ class Command:
 
     Attributes:
         rule: that made it.
-        value: of the measure after `to`; of a gesture its score, of a motion its strength.
+        value: of the measure after `to`; of a gesture its score, of a motion its strength, of `Rotate` the turns and of
+            `Zoom` the ratio of distances.
         content: what `post` sends.
     """
 
