@@ -11,7 +11,8 @@ from sonjit import InputError
 from sonjit.cli import annotate_cameras
 from sonjit.geometry.rotations import align_rigidly, matrix_from_rotation_vector
 from sonjit.multiview.calibration.board import Sighting, Sightings, find_target, target_from_text
-from sonjit.multiview.calibration.calibrate import Bundle, Observations, adjust, calibrate, calibrate_lens, projected
+from sonjit.multiview.calibration.bundle_adjustment import Bundle, Observations, adjust, projected
+from sonjit.multiview.calibration.calibrate import calibrate, calibrate_lens
 from sonjit.multiview.calibration.consistency import planar_ambiguity
 from sonjit.multiview.calibration.initial_estimate import angle_between, target_poses
 from sonjit.multiview.triangulation.triangulation import triangulate
