@@ -283,6 +283,7 @@ def error(project: Path, /, *, folds: int = 5) -> None:
     from rich.table import Table
 
     from sonjit.errors import InputError
+    from sonjit.metrics.statistics import mean_interval
     from sonjit.multiview.automatic.annotator import held_out_error
 
     if folds < 2:
@@ -292,13 +293,17 @@ def error(project: Path, /, *, folds: int = 5) -> None:
         found = held_out_error(opened, folds)
     finally:
         opened.close()
-    table = Table("machine's joints", "mean mm", "median mm", "95 % below mm", box=None, header_style="bold")
+    table = Table("machine's joints", "mean mm", "95 % interval", "median mm", "95 % below mm", box=None, header_style="bold")
     for name, errors in (("detector alone", found.before_m), ("with offsets", found.after_m)):
         mm = 1000 * errors
-        table.add_row(name, *(f"{value:.2f}" for value in (mm.mean(), np.median(mm), np.percentile(mm, 95))))
+        low, high = mean_interval(mm, clusters=found.frame_set.tolist())
+        numbers = (f"{value:.2f}" for value in (np.median(mm), np.percentile(mm, 95)))
+        table.add_row(name, f"{mm.mean():.2f}", f"{low:.2f} to {high:.2f}", *numbers)
     console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(f"{len(found.after_m)} joints in {found.frame_sets} frame sets, each held out", style="bold")
+    frame_sets = len(np.unique(found.frame_set))
+    console.print(f"{len(found.after_m)} joints in {frame_sets} frame sets, each held out", style="bold")
     console.print(table)
+    console.print(f"Of {found.not_found} more that people marked the machine knows none; intervals draw frame sets.")
 
 
 @app.command

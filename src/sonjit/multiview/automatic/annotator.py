@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from sonjit.arrays import FloatArray
+from sonjit.arrays import FloatArray, IntArray
 from sonjit.errors import InputError, JobError
 from sonjit.files import sole_writer, write_text
 from sonjit.multiview.annotation.agreement import rank
@@ -89,14 +89,16 @@ class HeldOutError(NamedTuple):
     """How far the machine's joints lie from people's, each joint of a frame set that both know once.
 
     Attributes:
-        frame_sets: that both know.
         before_m: (M,) of the detector's joints.
         after_m: (M,) with offsets that were fitted to other frame sets.
+        frame_set: (M,) which of the marked frame sets each is of; joints of one are wrong together.
+        not_found: joints that people marked and the machine does not know.
     """
 
-    frame_sets: int
     before_m: FloatArray
     after_m: FloatArray
+    frame_set: IntArray
+    not_found: int
 
 
 def held_out_error(project: Project, folds: int = 5) -> HeldOutError:
@@ -121,9 +123,10 @@ def held_out_error(project: Project, folds: int = 5) -> HeldOutError:
         offsets = fit_offsets(machine[rest], human[rest])
         for side in range(2):
             after[part, side] = offsets.correct(machine[part, side], side)
-    both = np.asarray(np.isfinite(after).all(-1) & np.isfinite(human).all(-1), np.bool_)
+    marked = np.isfinite(human).all(-1)
+    both = marked & np.isfinite(after).all(-1)
     before_m, after_m = (np.linalg.norm(points - human, axis=-1)[both] for points in (machine, after))
-    return HeldOutError(int(both.any((1, 2)).sum()), before_m, after_m)
+    return HeldOutError(before_m, after_m, np.nonzero(both)[0], int((marked & ~both).sum()))
 
 
 def run_name(detection: DetectionSettings) -> str:
