@@ -10,8 +10,8 @@ import pytest
 
 from sonjit.cli import main
 from sonjit.errors import InputError, JobError
-from sonjit.multiview.annotation.marks import MACHINE, Mark
 from sonjit.metrics.statistics import mean_interval
+from sonjit.multiview.annotation.marks import MACHINE, Mark
 from sonjit.multiview.automatic.annotator import (
     AnnotatorSettings,
     annotate,

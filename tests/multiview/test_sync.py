@@ -1,10 +1,14 @@
+import json
+
 import av
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonjit import InputError
+from sonjit.cli import main
+from sonjit.multiview.annotation.sound import onsets
 from sonjit.multiview.annotation.timeline import Timeline, flash_times, read_stamps, read_timeline, synchronise
 
 FPS = 30
@@ -143,3 +147,71 @@ def test_a_table_of_times_has_those_of_every_camera(tmp_path):
     assert read_stamps(table, "3").tolist() == [25.2]
     with pytest.raises(InputError, match="no times of camera 'cam_1'"):
         read_stamps(table, "cam_1")
+
+
+def _heard(claps, seconds, *, offset=0.0, drift_ppm=0.0, seed=0):
+    """What a microphone of its own echo and noise records at 16 kHz, whose clock shows 0 at `offset`."""
+    rng = np.random.default_rng(seed)
+    samples = rng.normal(0, 10 ** rng.uniform(-4, -3), round(seconds * 16000))
+    tail = rng.normal(size=3200) * np.exp(-np.arange(3200) / rng.uniform(200, 800))
+    for at in claps:
+        first = round((at - offset) / (1 + drift_ppm * 1e-6) * 16000)
+        if 0 <= first < len(samples) - len(tail):
+            samples[first : first + len(tail)] += rng.uniform(0.02, 0.5) * tail
+    return np.clip(samples, -1, 1)
+
+
+def _with_sound(claps, *, seconds=12.0, **clock):
+    own = np.arange(round(seconds * FPS)) / FPS
+    return Timeline(np.arange(len(own)), own, own, onsets=onsets(_heard(claps, seconds, **clock)))
+
+
+@given(st.floats(-3, 3), st.integers(0, 100))
+@settings(max_examples=10)
+def test_one_clap_tells_the_offset(offset, seed):
+    lines = {"a": _with_sound([6.0], seed=seed), "b": _with_sound([6.0], offset=offset, seed=seed + 1)}
+    assert synchronise(lines, "sound").clocks["b"].offset_s == pytest.approx(offset, abs=0.004)
+
+
+def test_claps_over_the_recording_tell_the_drift():
+    claps = [3.0, 14.2, 25.9, 37.1, 48.6, 66.0]
+    lines = {
+        "a": _with_sound(claps, seconds=70),
+        "b": _with_sound(claps, seconds=70, offset=0.8, drift_ppm=300, seed=4),
+    }
+    found = synchronise(lines, "sound")
+    assert found.clocks["b"].offset_s == pytest.approx(0.8, abs=0.005)
+    assert found.clocks["b"].drift_ppm == pytest.approx(300, abs=60)
+    assert any("drifts" in line for line in found.warnings)
+
+
+def test_sounds_that_cannot_be_matched_are_named():
+    quiet = _line([])
+    with pytest.raises(InputError, match="'b' recorded no sound"):
+        synchronise({"a": _with_sound([6.0]), "b": quiet}, "sound")
+    with pytest.raises(InputError, match="'b' and 'a' heard does not fit"):
+        synchronise({"a": _with_sound([2.0, 8.0]), "b": _with_sound([6.0], seed=1)}, "sound")
+
+
+def test_the_sound_of_a_video_begins_with_its_first_image(tmp_path):
+    for name, offset in (("a", 0.0), ("b", 0.25)):
+        samples = _heard([0.9], 2.0, offset=offset, seed=len(name)).astype(np.float32)
+        with av.open(str(tmp_path / f"{name}.mov"), "w") as container:
+            video, audio = container.add_stream("mpeg4", rate=10), container.add_stream("pcm_s16le", rate=16000)
+            video.width, video.height = 32, 32
+            audio.layout = "mono"
+            for number in range(20):
+                image = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 10 * number, np.uint8), format="rgb24")
+                container.mux(video.encode(image))
+            container.mux(video.encode())
+            part = av.AudioFrame.from_ndarray((samples * 32767).astype(np.int16)[None], format="s16", layout="mono")
+            part.sample_rate = 16000
+            container.mux(audio.encode(part))
+            container.mux(audio.encode())
+    lines = {name: read_timeline(tmp_path / f"{name}.mov", sound=True) for name in "ab"}
+    found = synchronise(lines, "sound")
+    assert found.clocks["b"].offset_s == pytest.approx(0.25, abs=0.004)
+    assert read_timeline(tmp_path / "a.mov").onsets is None
+    assert main(["annotate", "sync", str(tmp_path), "--by", "sound", "--out", str(tmp_path / "sync.json")]) in (0, 1)
+    assert json.loads((tmp_path / "sync.json").read_text())["clocks"]["b"]["offset_s"] == pytest.approx(0.25, abs=0.004)
+    assert main(["annotate", "sync", str(tmp_path), "--by", "sound", "--stamps", str(tmp_path)]) == 2

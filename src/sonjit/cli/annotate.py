@@ -293,7 +293,9 @@ def error(project: Path, /, *, folds: int = 5) -> None:
         found = held_out_error(opened, folds)
     finally:
         opened.close()
-    table = Table("machine's joints", "mean mm", "95 % interval", "median mm", "95 % below mm", box=None, header_style="bold")
+    table = Table(
+        "machine's joints", "mean mm", "95 % interval", "median mm", "95 % below mm", box=None, header_style="bold"
+    )
     for name, errors in (("detector alone", found.before_m), ("with offsets", found.after_m)):
         mm = 1000 * errors
         low, high = mean_interval(mm, clusters=found.frame_set.tolist())

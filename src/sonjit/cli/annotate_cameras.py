@@ -306,7 +306,7 @@ def _show(rig: CameraRig) -> None:
 
 Views = Annotated[list[str], Parameter(negative="")]
 
-SyncMethod = Literal["index", "time", "timecode", "flash"]
+SyncMethod = Literal["index", "time", "timecode", "flash", "sound"]
 
 
 def sync(views: Views, /, *, by: SyncMethod = "time", out: Path | None = None, stamps: Path | None = None) -> int:
@@ -314,7 +314,8 @@ def sync(views: Views, /, *, by: SyncMethod = "time", out: Path | None = None, s
 
     Args:
         views: Videos or folders of images named like their cameras, a folder of such, or CAMERA=PATH.
-        by: index (their numbers), time (of one clock), timecode (of the videos) or flash (a lamp switched on).
+        by: index (their numbers), time (of one clock), timecode (of the videos), flash (a lamp switched on) or sound
+            (a clap).
         out: JSON to write: offset_s, drift_ppm by camera and the images of every frame set.
         stamps: Folder with CAMERA.txt, a time in seconds for each image; or caliscope's timestamps.csv.
     """
@@ -363,9 +364,11 @@ def synchronised(paths: Mapping[str, Path], by: SyncMethod, stamps: Path | None 
     """The images of all views, read once and matched."""
     from sonjit.multiview.annotation.timeline import read_stamps, read_timeline, synchronise
 
+    if stamps and by == "sound":
+        raise InputError(f"--stamps {stamps}: a video's sound has the video's own times; leave them out")
     with progress(None, "images") as advance:
         lines = {
-            name: read_timeline(path, read_stamps(stamps, name) if stamps else None, advance)
+            name: read_timeline(path, read_stamps(stamps, name) if stamps else None, advance, sound=by == "sound")
             for name, path in paths.items()
         }
     return synchronise(lines, by)

@@ -20,6 +20,7 @@ from sonjit.arrays import FloatArray, IndexArray
 from sonjit.datasets.reading import file_bytes
 from sonjit.errors import InputError
 from sonjit.media import Source, open_source
+from sonjit.multiview.annotation.sound import read_onsets, sound_shifts
 from sonjit.multiview.cameras.views import frame_numbers
 
 _STRIDE = 4
@@ -43,6 +44,7 @@ class Timeline:
         timecode_s: time of day at which a video starts, by its timecode; None without.
         duplicates: numbers of images that repeat the previous one.
         problems: what could not be read.
+        onsets: of the video's sound, see `read_onsets`; None where it was not asked for or has none.
     """
 
     index: IndexArray
@@ -51,6 +53,7 @@ class Timeline:
     timecode_s: float | None = None
     duplicates: tuple[int, ...] = ()
     problems: tuple[str, ...] = ()
+    onsets: FloatArray | None = None
 
     @property
     def period_s(self) -> float:
@@ -67,7 +70,11 @@ class Timeline:
 
 
 def read_timeline(
-    named: str | os.PathLike[str], stamps: FloatArray | None = None, advance: Callable[[], None] = lambda: None
+    named: str | os.PathLike[str],
+    stamps: FloatArray | None = None,
+    advance: Callable[[], None] = lambda: None,
+    *,
+    sound: bool = False,
 ) -> Timeline:
     """Read a source once for its times, brightness and repeated images.
 
@@ -75,6 +82,7 @@ def read_timeline(
         named: a video, or a folder of images.
         stamps: the time of each image, seconds, as `read_stamps` gives them; by default the source's own.
         advance: called after each image.
+        sound: also read a video's sound.
 
     Raises:
         InputError: it cannot be read, holds no image, or the stamps are not one for each.
@@ -98,12 +106,13 @@ def read_timeline(
             levels.append(float(small.mean()))
             advance()
         problems = tuple(source.problems)
+        heard = read_onsets(Path(source.files[0])) if sound and source.kind == "video" and source.files else None
     if not index:
         raise InputError(f"{named} holds no image that can be read")
     if stamps is not None and (len(stamps) != len(times) or not (np.diff(stamps) > 0).all()):
         raise InputError(f"{named}: {len(stamps)} times for {len(times)} images; they must be as many, and rise")
     time_s = np.array(times) if stamps is None else stamps
-    return Timeline(np.array(index), time_s, np.array(levels), timecode_s, tuple(duplicates), problems)
+    return Timeline(np.array(index), time_s, np.array(levels), timecode_s, tuple(duplicates), problems, heard)
 
 
 def read_stamps(path: Path, view: str) -> FloatArray:
@@ -172,7 +181,7 @@ def flash_times(line: Timeline) -> FloatArray:
     return np.array(found)
 
 
-SyncMethod = Literal["index", "time", "timecode", "flash"]
+SyncMethod = Literal["index", "time", "timecode", "flash", "sound"]
 
 _NEAR_S = 0.1
 """Flashes of two cameras this near are one."""
@@ -225,10 +234,11 @@ def synchronise(timelines: Mapping[str, Timeline], method: SyncMethod) -> Sync:
     Args:
         timelines: by camera; the first one's clock counts.
         method: by the images' numbers; by their times, taken as of one clock; by the timecode at which each video
-            starts; or by flashes of light, which every camera must see once, and twice for its drift to be known.
+            starts; by flashes of light, which every camera must see once, and twice for its drift to be known; or by
+            sound such as a clap.
 
     Raises:
-        InputError: no times or timecode, a camera saw no flash, or flashes that do not fit together.
+        InputError: no times, timecode or sound, a camera saw no flash, or flashes or sounds that do not fit together.
     """
     names = tuple(timelines)
     if method == "index":
@@ -239,7 +249,11 @@ def synchronise(timelines: Mapping[str, Timeline], method: SyncMethod) -> Sync:
     else:
         if blind := [name for name, line in timelines.items() if not np.isfinite(line.time_s).all()]:
             raise InputError(f"camera {blind[0]!r} has images without times: synchronise by index")
-        of_method = {"flash": _clocks_from_flashes, "timecode": _clocks_from_timecodes}
+        of_method = {
+            "flash": _clocks_from_flashes,
+            "timecode": _clocks_from_timecodes,
+            "sound": _clocks_from_sounds,
+        }
         clocks = of_method[method](timelines) if method in of_method else dict.fromkeys(names, Clock())
         images, off_s = _matched(timelines, clocks)
     return Sync(names, images, off_s, clocks, tuple(_warnings(timelines, images, clocks)))
@@ -259,6 +273,25 @@ def _clocks_from_flashes(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
         raise InputError(f"camera {dark[0]!r} saw no flash: switch a lamp on before all cameras, or give their times")
     first, *others = timelines
     return {first: Clock(rms_s=0.0)} | {name: _clock(flashes[name], flashes[first], name, first) for name in others}
+
+
+def _clocks_from_sounds(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
+    heard: dict[str, FloatArray] = {}
+    for name, line in timelines.items():
+        if line.onsets is None or not line.onsets.any():
+            raise InputError(f"camera {name!r} recorded no sound: synchronise by flash, timecode, time or index")
+        heard[name] = line.onsets
+    first, *others = timelines
+    clocks = {first: Clock(rms_s=0.0)}
+    for name in others:
+        found = sound_shifts(heard[name], heard[first])
+        if found is None:
+            raise InputError(f"what {name!r} and {first!r} heard does not fit together: clap once, near all cameras")
+        own, shifts = found
+        slope, middle = np.polyfit(own - own.mean(), shifts, 1) if len(own) > 1 else (0.0, float(shifts.mean()))
+        rms = float(np.sqrt(((shifts - middle - slope * (own - own.mean())) ** 2).mean()))
+        clocks[name] = Clock(float(middle - slope * own.mean()), float(slope * 1e6), rms)
+    return clocks
 
 
 def _clock(own: FloatArray, theirs: FloatArray, name: str, first: str) -> Clock:
