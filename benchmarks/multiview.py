@@ -12,6 +12,7 @@ import resource
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -124,7 +125,8 @@ def measure_labels(options):
             size += labels.save(run / LABELS).stat().st_size
             written += time.process_time() - began
         began = time.perf_counter()
-        project = Project(Path(folder), "labels", rig, {}, AnnotationStore(Path(folder) / "annotations.sqlite"))
+        views = {"one": SimpleNamespace(numbers=tuple(range(options.frames)), close=lambda: None)}
+        project = Project(Path(folder), "labels", rig, views, AnnotationStore(Path(folder) / "annotations.sqlite"))
         machine_marks(project, 0)
         opened = time.perf_counter() - began
         walls, used = [], []

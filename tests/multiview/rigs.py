@@ -1,5 +1,7 @@
 """Rigs of random cameras around a hand, for every test of many views."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from sonjit.geometry.cameras import CalibratedCamera
@@ -26,6 +28,19 @@ def random_rig(cameras=6, seed=0, *, lens=True, distance_m=1.0, half=False):
     return CameraRig(made)
 
 
+RATIONAL = np.array([0.9, 0.15, 1e-3, -5e-4, 0.01, 1.1, 0.3, 0.02])
+FISHEYE = np.array([0.03, -0.01, 0.004, -0.001])
+
+
+def with_lenses(rig, lenses, *, zoom=1.0):
+    """The rig with other lenses, in turn, and other focal lengths."""
+    made = []
+    for number, view in enumerate(rig):
+        K = view.camera.K * np.array([[zoom, 1, 1], [1, zoom, 1], [1, 1, 1]])
+        made.append(replace(view, camera=replace(view.camera, K=K, distortion=lenses[number % len(lenses)])))
+    return CameraRig(made)
+
+
 def assert_same_rig(one, other, atol=1e-9):
     assert one.names == other.names
     for a, b in zip(one, other, strict=True):
@@ -34,4 +49,5 @@ def assert_same_rig(one, other, atol=1e-9):
         np.testing.assert_allclose(a.R, b.R, atol=atol)
         np.testing.assert_allclose(a.t, b.t, atol=atol)
         lenses = [np.zeros(5) if c.camera.distortion is None else c.camera.distortion for c in (a, b)]
+        assert len(lenses[0]) == len(lenses[1])
         np.testing.assert_allclose(*lenses, atol=atol)

@@ -18,7 +18,7 @@ from sonjit.multiview.calibration.initial_estimate import angle_between, target_
 from sonjit.multiview.triangulation.triangulation import triangulate
 
 from .drawn_boards import draw_seen, held_places, middled
-from .rigs import random_rig
+from .rigs import FISHEYE, LENS, RATIONAL, random_rig, with_lenses
 
 BOARD = target_from_text("charuco:9x7:24mm:17mm:4x4_50")
 
@@ -207,32 +207,54 @@ def test_too_few_images_and_flat_boards_are_named(truth):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("model", "lens"), [("fisheye", FISHEYE), ("rational", RATIONAL)])
+def test_wide_lenses_are_found(model, lens):
+    rig = with_lenses(random_rig(3, 7, half=True, distance_m=0.5), [lens], zoom=0.45)
+    found = calibrate(BOARD, seen_by(rig, 24), lens=model)
+    assert found.rms_px == pytest.approx(0.15 * 2**0.5, rel=0.1)
+    points = np.random.default_rng(1).normal(0, 0.07, (40, 3))
+    got = triangulate(found.rig, rig.project(points)).points_m
+    R, t = align_rigidly(got, points)
+    assert np.linalg.norm(got @ R.T + t - points, axis=1).max() < 1e-3
+    for view in found.rig:
+        assert len(view.camera.distortion) == len(lens)
+        assert len(found.lens_deviations[view.name]) == 4 + len(lens)
+        spread_px = found.lens_deviations[view.name][0]
+        assert abs(view.camera.K[0, 0] - rig[view.name].camera.K[0, 0]) < 4 * spread_px
+
+
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(st.integers(0, 10**6))
 def test_the_bundle_goes_down_its_true_slope(seed):
     """From far enough off that a wrong slope would not find back; exact pixels leave nothing over."""
     rng = np.random.default_rng(seed)
-    rig = random_rig(3, seed % 40)
+    rig = with_lenses(random_rig(3, seed % 40), [LENS, RATIONAL, FISHEYE])
     places = [middled(BOARD, place) for place in held_places(5, seed)]
-    lenses = np.stack([np.array([*v.camera.intrinsics, *v.camera.distortion]) for v in rig])
+    lenses = np.stack([np.resize([*v.camera.intrinsics, *v.camera.distortion, *[0] * 8], 12) for v in rig])
     true = Bundle(
-        lenses, np.stack([v.R for v in rig]), np.stack([v.t for v in rig]), *map(np.stack, zip(*places, strict=True))
+        lenses,
+        np.stack([v.R for v in rig]),
+        np.stack([v.t for v in rig]),
+        *map(np.stack, zip(*places, strict=True)),
+        np.array([v.camera.is_fisheye for v in rig]),
     )
     grid = np.stack(np.meshgrid(range(3), range(5), range(len(BOARD.points_m)), indexing="ij"), -1).reshape(-1, 3)
     observed = Observations(grid[:, 0], grid[:, 1], BOARD.points_m[grid[:, 2]], np.zeros((len(grid), 2)))
     observed = Observations(observed.camera, observed.frame, observed.points_m, projected(true, observed))
     off = matrix_from_rotation_vector(rng.normal(0, 0.02, (5, 3)))
     start = Bundle(
-        lenses * [1.02, 0.98, 1.01, 1, *[0.9] * 5],
+        lenses * [1.02, 0.98, 1.01, 1, *[0.9] * 8],
         true.camera_turns,
         true.camera_shifts,
         off @ true.target_turns,
         true.target_shifts + rng.normal(0, 0.01, (5, 3)),
+        true.fisheye,
     )
-    free = np.ones((3, 9), bool)
+    free = lenses != 0
     found = adjust(start, observed, free_lens=free, steps=60)
     assert np.abs(projected(found, observed) - observed.pixels).max() < 0.01
-    kept = adjust(start, observed, free_lens=~free, steps=60)
+    kept = adjust(start, observed, free_lens=np.zeros_like(free), steps=60)
     np.testing.assert_array_equal(kept.lenses, start.lenses)
 
 

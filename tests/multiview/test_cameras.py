@@ -1,5 +1,6 @@
 import math
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,9 +10,11 @@ from sonjit import InputError
 from sonjit.cli.annotate_cameras import named_views
 from sonjit.geometry.cameras import CalibratedCamera, distort, distortion_jacobian, fold_radius, undistort
 from sonjit.geometry.rotations import matrix_from_rotation_vector
+from sonjit.multiview.cameras.formats import to_opencv
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
+from sonjit.multiview.triangulation.triangulation import triangulate
 
-from .rigs import LENS, random_rig
+from .rigs import FISHEYE, LENS, RATIONAL, random_rig, with_lenses
 
 seeds = st.integers(0, 10**6)
 
@@ -135,3 +138,32 @@ def test_a_folder_of_recordings_may_hold_tables(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert set(named_views([str(tmp_path)])) == {"cam_0", "cam_1"}
+
+
+@pytest.mark.parametrize("lens", [LENS, RATIONAL, FISHEYE])
+def test_lenses_are_opencvs(lens):
+    view = with_lenses(random_rig(1), [lens], zoom=0.5).cameras[0]
+    points = np.random.default_rng(0).normal(0, 0.25, (50, 3))
+    K = to_opencv(view.camera.K)
+    if len(lens) == 4:
+        want = cv2.fisheye.projectPoints(points[:, None], cv2.Rodrigues(view.R)[0], view.t, K, lens)[0]
+    else:
+        want = cv2.projectPoints(points, cv2.Rodrigues(view.R)[0], view.t, K, lens)[0]
+    np.testing.assert_allclose(view.project(points), want.reshape(-1, 2) + 0.5, atol=1e-6)
+    rays = view.camera.undistorted_rays(view.project(points))
+    seen = view.camera.from_world(points)
+    np.testing.assert_allclose(rays, seen[:, :2] / seen[:, 2:], atol=1e-9)
+
+
+def test_cameras_of_different_lenses_triangulate_together():
+    rig = with_lenses(random_rig(4), [LENS, RATIONAL, FISHEYE, None])
+    points = np.random.default_rng(1).normal(0, 0.1, (30, 3))
+    np.testing.assert_allclose(triangulate(rig, rig.project(points)).points_m, points, atol=1e-9)
+
+
+@given(seeds)
+def test_rational_lenses_turn_back_at_their_fold(seed):
+    lens = np.random.default_rng(seed).normal(0, [0.3, 0.2, 0, 0, 0.1, 0.3, 0.2, 0.1])
+    r = min(fold_radius(lens), 3.0) * np.linspace(0.01, 0.999, 400)
+    shown = distort(np.stack([r, 0 * r], 1), lens)[:, 0]
+    assert (np.diff(shown) > 0).all()

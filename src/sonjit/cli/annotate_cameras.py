@@ -39,7 +39,7 @@ _HAND_M = 0.1, 0.25
 
 Unit = Literal["m", "cm", "mm"]
 
-Lens = Literal["none", "radial", "usual", "full"]
+Lens = Literal["none", "radial", "usual", "full", "rational", "fisheye"]
 
 
 def calibrate(
@@ -71,7 +71,8 @@ def calibrate(
             marker where there are no squares.
         out: Cameras to write: .json, .toml (anipose), .yml (OpenCV) or a folder (COLMAP).
         report: HTML page to write: errors by camera and frame set, and the worst images.
-        lens: Which distortion to estimate: none, radial (k1 k2), usual (k1 k2 p1 p2), full (all five).
+        lens: Which distortion to estimate: none, radial (k1 k2), usual (k1 k2 p1 p2), full (and k3), rational (and k4
+            to k6), or k1 to k4 of a fisheye, all as OpenCV's.
         lenses: Cameras whose K and distortion are kept; any format.
         lens_recordings: Folder of recordings of the board for the lenses alone, one for each camera and named like it.
         lens_board: The board of those recordings, where it is another.

@@ -1,6 +1,8 @@
 """Cameras: x right, y down, z forward; intrinsics alone, or calibrated with lens distortion and place.
 
-Distortion is that of OpenCV's camera model with five coefficients k1, k2, p1, p2, k3, on rays (..., 2) at depth 1.
+Distortion is that of OpenCV's camera models, on rays (..., 2) at depth 1. The number of coefficients tells which: five
+are k1, k2, p1, p2, k3; eight have k4, k5, k6 of the rational model after them; four are k1 to k4 of the fisheye model,
+here for rays less than 90 degrees off the axis.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ class CalibratedCamera:
         K: (3, 3) pixels.
         R: (3, 3) world to camera, on column vectors; None where no world is known.
         t: (3,) metres, x_camera = R x_world + t; None likewise.
-        distortion: (5,) k1, k2, p1, p2, k3 as OpenCV orders them; None without.
+        distortion: (5,) k1, k2, p1, p2, k3 as OpenCV orders them, (8,) with k4, k5, k6 of its rational model, or (4,)
+            of its fisheye model; None without.
     """
 
     K: FloatArray
@@ -68,6 +71,11 @@ class CalibratedCamera:
         if self.R is None or self.t is None:
             raise InputError("this camera's place in the world is not known: the data set gives no extrinsics")
         return self.R, self.t
+
+    @property
+    def is_fisheye(self) -> bool:
+        """The lens is of OpenCV's fisheye model."""
+        return self.distortion is not None and len(self.distortion) == FISHEYE
 
     @cached_property
     def fold(self) -> float:
@@ -168,12 +176,18 @@ _CLOSE = 1e-12
 _LOST = 1e3
 
 
+FISHEYE = 4
+"""Coefficients of the fisheye model; the other models have more."""
+
+
 def distort(rays: FloatArray, coefficients: FloatArray) -> FloatArray:
-    """Rays (..., 2) as a lens of coefficients (5,) shows them; (..., 5) gives each ray a lens of its own."""
-    k1, k2, p1, p2, k3 = np.moveaxis(coefficients, -1, 0)
+    """Rays (..., 2) as a lens of coefficients (4,), (5,) or (8,) shows them, or each by a lens of its own, (..., 5)."""
+    if coefficients.shape[-1] == FISHEYE:
+        return rays * _fisheye_scale(rays, coefficients)[0][..., None]
+    _, _, p1, p2 = np.moveaxis(coefficients[..., :4], -1, 0)
     x, y = rays[..., 0], rays[..., 1]
     r2 = x * x + y * y
-    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    radial, _ = _radial(r2, coefficients)
     return np.stack(
         [
             x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
@@ -185,11 +199,15 @@ def distort(rays: FloatArray, coefficients: FloatArray) -> FloatArray:
 
 def distortion_jacobian(rays: FloatArray, coefficients: FloatArray) -> FloatArray:
     """(..., 2, 2) how far `distort` moves the shown ray for a small move of the true one."""
-    k1, k2, p1, p2, k3 = np.moveaxis(coefficients, -1, 0)
     x, y = rays[..., 0], rays[..., 1]
-    r2 = x * x + y * y
-    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
-    slope = 2 * (k1 + r2 * (2 * k2 + r2 * 3 * k3))
+    if coefficients.shape[-1] == FISHEYE:
+        scale, slope = _fisheye_scale(rays, coefficients)
+        p1 = p2 = np.zeros(())
+        radial = scale
+    else:
+        _, _, p1, p2 = np.moveaxis(coefficients[..., :4], -1, 0)
+        radial, along = _radial(x * x + y * y, coefficients)
+        slope = 2 * along
     across = x * y * slope + 2 * (p1 * x + p2 * y)
     return np.stack(
         [
@@ -198,6 +216,30 @@ def distortion_jacobian(rays: FloatArray, coefficients: FloatArray) -> FloatArra
         ],
         -2,
     )
+
+
+def _radial(r2: FloatArray, coefficients: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(...) by how much a ray of squared length r2 (...) is lengthened, and how that changes with r2."""
+    k1, k2, k3 = (coefficients[..., place] for place in (0, 1, 4))
+    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    slope = k1 + r2 * (2 * k2 + r2 * 3 * k3)
+    if coefficients.shape[-1] == 5:
+        return radial, slope
+    k4, k5, k6 = np.moveaxis(coefficients[..., 5:], -1, 0)
+    below = 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
+    radial = radial / below
+    return radial, (slope - radial * (k4 + r2 * (2 * k5 + r2 * 3 * k6))) / below
+
+
+def _fisheye_scale(rays: FloatArray, coefficients: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(...) by how much rays (..., 2) are lengthened, and how that changes with their length, over that length."""
+    r = np.maximum(np.hypot(rays[..., 0], rays[..., 1]), 1e-6)
+    theta = np.arctan(r)
+    t2 = theta * theta
+    k1, k2, k3, k4 = np.moveaxis(coefficients, -1, 0)
+    scale = theta * (1 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4)))) / r
+    turned = (1 + t2 * (3 * k1 + t2 * (5 * k2 + t2 * (7 * k3 + t2 * 9 * k4)))) / (1 + r * r)
+    return scale, np.where(r > 1e-4, (turned - scale) / (r * r), 2 * (k1 - 1 / 3))
 
 
 def undistort(bent: FloatArray, coefficients: FloatArray) -> FloatArray:
@@ -231,7 +273,24 @@ def fold_radius(coefficients: FloatArray) -> float:
     >>> round(fold_radius(np.array([-1 / 3, 0, 0, 0, 0])), 9)
     1.0
     """
-    k1, k2, _, _, k3 = (float(value) for value in coefficients)
-    roots = np.roots([7 * k3, 5 * k2, 3 * k1, 1])  # of d(r radial)/dr over r squared
-    turning = [root.real for root in roots if abs(root.imag) < 1e-9 and root.real > 0]
-    return float(min(turning)) ** 0.5 if turning else float("inf")
+    if len(coefficients) == FISHEYE:
+        k1, k2, k3, k4 = (float(value) for value in coefficients)
+        angle = _least_root(np.array([9 * k4, 7 * k3, 5 * k2, 3 * k1, 1])) ** 0.5  # of d(shown angle)/d(angle)
+        return math.tan(angle) if angle < math.pi / 2 else math.inf
+    k1, k2, _, _, k3, *more = (float(value) for value in coefficients)
+    above = np.array([k3, k2, k1, 1])
+    if not any(more):
+        return _least_root(np.array([7, 5, 3, 1]) * above) ** 0.5  # of d(r radial)/dr over r squared
+    k4, k5, k6 = more
+    below = np.array([k6, k5, k4, 1])
+    turning = np.polysub(
+        np.polymul(np.array([7, 5, 3, 1]) * above, below), np.polymul(above, np.array([6, 4, 2, 0]) * below)
+    )
+    return min(_least_root(turning), _least_root(below)) ** 0.5
+
+
+def _least_root(polynomial: FloatArray) -> float:
+    """The least real root above 0; infinite without."""
+    return min(
+        (root.real for root in np.roots(polynomial) if abs(root.imag) < 1e-9 and root.real > 0), default=math.inf
+    )

@@ -150,11 +150,12 @@ def _kind(category: Record, side: str) -> InstanceKind:
 
 def _camera(camera: Record, where: str) -> CalibratedCamera:
     fields = {"K": "K", "R": "R", "t": "t_m", "distortion": "distortion"}
-    shapes = {"K": (3, 3), "R": (3, 3), "t": (3,), "distortion": (5,)}
+    shapes = {"K": [(3, 3)], "R": [(3, 3)], "t": [(3,)], "distortion": [(5,), (8,), (4,)]}
     arrays = {name: np.array(camera[key], np.float64) for name, key in fields.items() if camera.get(key) is not None}
     for name, array in arrays.items():
-        if array.shape != shapes[name]:
-            raise InputError(f"{where}: camera {fields[name]} has the shape {array.shape}, not {shapes[name]}")
+        if array.shape not in shapes[name]:
+            wanted = " or ".join(map(str, shapes[name]))
+            raise InputError(f"{where}: camera {fields[name]} has the shape {array.shape}, not {wanted}")
     if "K" not in arrays:
         raise InputError(f"{where}: camera has no K (3 x 3, pixels)")
     return CalibratedCamera(**arrays)

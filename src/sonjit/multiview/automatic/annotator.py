@@ -30,7 +30,14 @@ from sonjit.multiview.automatic.detection import (
     detect_frames,
     load_detections,
 )
-from sonjit.multiview.automatic.labels import Labels, label_chunk, load_labels, marks_of_labels, triangulate_detections
+from sonjit.multiview.automatic.labels import (
+    Labels,
+    label_chunk,
+    label_file,
+    load_labels,
+    marks_of_labels,
+    triangulate_detections,
+)
 from sonjit.multiview.automatic.learning import (
     Offsets,
     fit_offsets,
@@ -186,11 +193,14 @@ def machine_marks(project: Project, frame: int) -> list[Mark]:
         InputError: a file is damaged.
     """
     folder = _newest_run(project)
-    files = _label_files(folder) if folder else []
-    chunk = bisect_right([file.stem for file in files], f"{frame:012d}") - 1
-    if folder is None or chunk < 0:
+    if folder is None:
         return []
-    labels = load_labels(files[chunk])
+    place = bisect_right(project.frames, frame)  # a chunk is named by its first frame set
+    begun = (label_file(folder / LABELS, first) for first in reversed(project.frames[max(place - _CHUNK, 0) : place]))
+    chunk = next((file for file in begun if file.is_file()), None)
+    if chunk is None:
+        return []
+    labels = load_labels(chunk)
     rig = project.rig.subset(json.loads((folder / SETTINGS).read_text("utf-8"))["views"])
     row = int(np.searchsorted(labels.frames, frame))
     return marks_of_labels(rig, labels.part(slice(row, row + 1)), folder.name) if frame in labels.frames else []

@@ -161,10 +161,15 @@ class Labels:
             "seen": lists(np.moveaxis(self.seen, 1, -1).reshape(joints, -1), self.seen.shape[1]),
             "mesh_m": np.repeat(self.mesh_m.reshape(-1), PER_HAND),
         }
-        path = folder / f"{self.frames[0]:012d}.parquet"
+        path = label_file(folder, int(self.frames[0]))
         with atomic_file(path) as draft:
             pa.parquet.write_table(pa.table(columns), draft, compression="zstd")
         return path
+
+
+def label_file(folder: Path, first: int) -> Path:
+    """The file of the chunk whose first frame set has this number; `folder` is the run's `labels`."""
+    return folder / f"{first:012d}.parquet"
 
 
 def load_labels(path: Path) -> Labels:

@@ -10,15 +10,15 @@ import numpy as np
 from sonjit.arrays import BoolArray, FloatArray, IndexArray
 from sonjit.errors import JobError
 from sonjit.extras import needed_for
-from sonjit.geometry.cameras import distort, distortion_jacobian
+from sonjit.geometry.cameras import FISHEYE, distort, distortion_jacobian
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from scipy.sparse import csr_matrix
 
-OF_CAMERA, OF_POSE = 9, 6  # fx fy cx cy k1 k2 p1 p2 k3; a turn and a shift
+OF_CAMERA, OF_POSE = 12, 6  # fx fy cx cy and eight of a lens; a turn and a shift
 _STILL = 1e-9
 _GIVE_UP = 1e8
 ROBUST_PX = 1.0
@@ -30,11 +30,12 @@ class Bundle:
     """The parameters, as arrays.
 
     Attributes:
-        lenses: (C, 9) fx, fy, cx, cy, k1, k2, p1, p2, k3.
+        lenses: (C, 12) fx, fy, cx, cy, k1, k2, p1, p2, k3, k4, k5, k6; of a fisheye fx, fy, cx, cy, k1 to k4, 0.
         camera_turns: (C, 3, 3) world to camera.
         camera_shifts: (C, 3) metres.
         target_turns: (F, 3, 3) target to world.
         target_shifts: (F, 3) metres.
+        fisheye: (C,) whose lens is of that model.
     """
 
     lenses: FloatArray
@@ -42,6 +43,26 @@ class Bundle:
     camera_shifts: FloatArray
     target_turns: FloatArray
     target_shifts: FloatArray
+    fisheye: BoolArray
+
+    def shown(self, rays: FloatArray, camera: IndexArray) -> FloatArray:
+        """Rays (M, 2) as the lenses of their cameras (M,) show them."""
+        return self._by_model(distort, rays, camera)
+
+    def shown_slope(self, rays: FloatArray, camera: IndexArray) -> FloatArray:
+        """(M, 2, 2) how that moves with the rays."""
+        return self._by_model(distortion_jacobian, rays, camera)
+
+    def _by_model(
+        self, of_lens: Callable[[FloatArray, FloatArray], FloatArray], rays: FloatArray, camera: IndexArray
+    ) -> FloatArray:
+        lens, wide = self.lenses[camera, 4:], self.fisheye[camera]
+        if not wide.any():
+            return of_lens(rays, lens)
+        found = np.where(wide[:, None], 0.0, rays)
+        found = of_lens(found, np.where(wide[:, None], 0.0, lens))
+        found[wide] = of_lens(rays[wide], lens[wide, :FISHEYE])
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +86,8 @@ class LensPrior:
     Gaussian; of fx - fy Cauchy's, so that images which show an anamorphic lens are believed.
 
     Attributes:
-        means: (C, 8) of fx - fy, cx, cy, k1, k2, p1, p2, k3.
-        deviations: (C, 8) their standard deviations.
+        means: (C, 11) of fx - fy, cx, cy and the lens's eight coefficients.
+        deviations: (C, 11) their standard deviations.
         noise_px: standard deviation of a coordinate in the images, which the prior is weighed against.
     """
 
@@ -75,9 +96,9 @@ class LensPrior:
     noise_px: float
 
     def terms(self, lenses: FloatArray) -> tuple[float, FloatArray, FloatArray]:
-        """Cost, gradient (C, 9) and curvature (C, 9, 9) in squared pixels, halved as those of errors are."""
+        """Cost, gradient (C, 12) and curvature (C, 12, 12) in squared pixels, halved as those of errors are."""
         off = (lenses @ _TO_PRIOR.T - self.means) / self.deviations
-        slopes = _TO_PRIOR / self.deviations[..., None]  # (C, 8, 9)
+        slopes = _TO_PRIOR / self.deviations[..., None]  # (C, 11, 12)
         scale = self.noise_px**2
         pull = np.full_like(off, scale)
         pull[:, 0] /= 1 + off[:, 0] ** 2
@@ -88,18 +109,18 @@ class LensPrior:
         )
 
 
-_TO_PRIOR = np.eye(9)[1:]
+_TO_PRIOR = np.eye(OF_CAMERA)[1:]
 _TO_PRIOR[0, :2] = 1, -1
-"""(8, 9) takes a lens to what the prior is about."""
+"""(11, 12) takes a lens to what the prior is about."""
 
 
-def usual_lenses(sizes: Sequence[tuple[int, int]], noise_px: float) -> LensPrior:
+def usual_lenses(sizes: Sequence[tuple[int, int]], noise_px: float, fisheye: BoolArray) -> LensPrior:
     """Of ordinary lenses: fx = fy to 1 % of the width, the centre in the middle to 4 %, moderate distortion."""
     wide = np.array([width for width, _ in sizes], np.float64)
     high = np.array([height for _, height in sizes], np.float64)
     zero = np.zeros_like(wide)
-    means = np.stack([zero, wide / 2, high / 2, *[zero] * 5], 1)
-    of_lens = np.tile([0.3, 0.3, 0.005, 0.005, 0.3], (len(wide), 1))
+    means = np.stack([zero, wide / 2, high / 2, *[zero] * 8], 1)
+    of_lens = np.where(fisheye[:, None], 0.3, [0.3, 0.3, 0.005, 0.005, 0.3, 0.3, 0.3, 0.3])
     deviations = np.concatenate([np.stack([0.01 * wide, 0.04 * wide, 0.04 * wide], 1), of_lens], 1)
     return LensPrior(means, deviations, noise_px)
 
@@ -118,7 +139,7 @@ def adjust(
     Args:
         start: near the solution.
         observed: the points.
-        free_lens: (C, 9) which of each camera's parameters may change.
+        free_lens: (C, 12) which of each camera's parameters may change.
         prior: of the lenses; none by default.
         robust_px: beyond this an error counts by its size, not by its square.
         steps: at most.
@@ -205,7 +226,7 @@ def projected(bundle: Bundle, observed: Observations) -> FloatArray:
     """(M, 2) pixels at which the bundle's cameras see what was seen."""
     _, _, seen = _placed(bundle, observed)
     lens = bundle.lenses[observed.camera]
-    return distort(seen[:, :2] / seen[:, 2:], lens[:, 4:]) * lens[:, :2] + lens[:, 2:4]
+    return bundle.shown(seen[:, :2] / seen[:, 2:], observed.camera) * lens[:, :2] + lens[:, 2:4]
 
 
 def _placed(bundle: Bundle, observed: Observations) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -226,16 +247,17 @@ def _moved(start: Bundle, whole: FloatArray) -> Bundle:
     of_camera = whole[:split].reshape(cameras, -1)
     of_target = whole[split:].reshape(-1, OF_POSE)
     return Bundle(
-        start.lenses + of_camera[:, :9],
-        matrix_from_rotation_vector(of_camera[:, 9:12]) @ start.camera_turns,
-        start.camera_shifts + of_camera[:, 12:],
+        start.lenses + of_camera[:, :OF_CAMERA],
+        matrix_from_rotation_vector(of_camera[:, OF_CAMERA : OF_CAMERA + 3]) @ start.camera_turns,
+        start.camera_shifts + of_camera[:, OF_CAMERA + 3 :],
         matrix_from_rotation_vector(of_target[:, :3]) @ start.target_turns,
         start.target_shifts + of_target[:, 3:],
+        start.fisheye,
     )
 
 
 def parameter_columns(observed: Observations, cameras: int, free: IndexArray, count: int) -> IndexArray:
-    """(M, 21) which free parameter each slope of an observation belongs to; -1 for one that is kept."""
+    """(M, 24) which free parameter each slope of an observation belongs to; -1 for one that is kept."""
     place = np.full(count, -1, np.intp)
     place[free] = np.arange(len(free))
     per = OF_CAMERA + OF_POSE
@@ -254,36 +276,46 @@ def _slopes(bundle: Bundle, observed: Observations, columns: IndexArray, count: 
     focal = lens[:, :2]
     rays = seen[:, :2] / seen[:, 2:]
     to_ray = np.concatenate([np.tile(np.eye(2), (len(rays), 1, 1)), -rays[..., None]], 2) / seen[:, 2, None, None]
-    to_seen = focal[..., None] * distortion_jacobian(rays, lens[:, 4:]) @ to_ray  # (M, 2, 3)
+    to_seen = focal[..., None] * bundle.shown_slope(rays, observed.camera) @ to_ray  # (M, 2, 3)
     to_world = to_seen @ R
     slopes = np.concatenate(
         [
-            _lens_slopes(rays, lens),
+            _lens_slopes(bundle, rays, observed.camera),
             -to_seen @ _cross(in_camera),
             to_seen,
             -to_world @ _cross(turned),
             to_world,
         ],
         2,
-    )  # (M, 2, 21)
+    )  # (M, 2, 24)
     rows = np.broadcast_to(np.arange(2 * len(rays)).reshape(-1, 2, 1), slopes.shape)
     wide = np.broadcast_to(columns[:, None], slopes.shape)
     kept = wide >= 0
     return csr_matrix((slopes[kept], (rows[kept], wide[kept])), shape=(2 * len(rays), count))
 
 
-def _lens_slopes(rays: FloatArray, lens: FloatArray) -> FloatArray:
-    """(M, 2, 9) how pixels move with fx, fy, cx, cy, k1, k2, p1, p2, k3."""
+def _lens_slopes(bundle: Bundle, rays: FloatArray, camera: IndexArray) -> FloatArray:
+    """(M, 2, 12) how pixels move with the parameters of a lens."""
+    lens, wide = bundle.lenses[camera], bundle.fisheye[camera]
     slopes = np.zeros((len(rays), 2, OF_CAMERA))
-    bent = distort(rays, lens[:, 4:])
+    slopes[:, [0, 1], [0, 1]] = bundle.shown(rays, camera)
+    slopes[:, [0, 1], [2, 3]] = 1
     x, y = rays.T
     r2 = x * x + y * y
-    slopes[:, [0, 1], [0, 1]] = bent
-    slopes[:, [0, 1], [2, 3]] = 1
-    for place, power in ((4, r2), (5, r2**2), (8, r2**3)):
-        slopes[:, :, place] = rays * power[:, None]
+    powers = np.stack([r2, r2**2, r2**3], 1)
+    above = 1 + (lens[:, [4, 5, 8]] * powers).sum(1)
+    below = 1 + np.where(wide, 0, (lens[:, 9:] * powers).sum(1))
+    for place in range(3):
+        slopes[:, :, (4, 5, 8)[place]] = rays * (powers[:, place] / below)[:, None]
+        slopes[:, :, 9 + place] = -rays * (powers[:, place] * above / below**2)[:, None]
     slopes[:, :, 6] = np.stack([2 * x * y, r2 + 2 * y * y], 1)
     slopes[:, :, 7] = np.stack([r2 + 2 * x * x, 2 * x * y], 1)
+    if wide.any():
+        r = np.maximum(np.sqrt(r2[wide]), 1e-6)
+        theta = np.arctan(r)
+        odd = theta[:, None] ** np.array([3, 5, 7, 9]) / r[:, None]
+        slopes[wide, :, 4:8] = rays[wide, :, None] * odd[:, None]
+        slopes[wide, :, 8:] = 0
     slopes[:, :, 4:] *= lens[:, :2, None]
     return slopes
 

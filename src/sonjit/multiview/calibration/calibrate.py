@@ -9,8 +9,9 @@ import numpy as np
 
 from sonjit.arrays import FloatArray
 from sonjit.errors import JobError
-from sonjit.geometry.cameras import CalibratedCamera
+from sonjit.geometry.cameras import FISHEYE, CalibratedCamera
 from sonjit.multiview.calibration.bundle_adjustment import (
+    OF_CAMERA,
     ROBUST_PX,
     Bundle,
     Observations,
@@ -19,6 +20,7 @@ from sonjit.multiview.calibration.bundle_adjustment import (
     usual_lenses,
 )
 from sonjit.multiview.calibration.initial_estimate import (
+    COEFFICIENTS,
     LENS_TERMS,
     LensModel,
     Pair,
@@ -63,8 +65,8 @@ class RigCalibration:
         errors_px: (n, 2) of each sighting, where the rig sees its points less where they were seen.
         tree: the pairs of cameras that the initial estimate went along.
         problems: images that could not be read, and doubts about the rig; one line each.
-        lens_deviations: standard errors (9,) of fx, fy, cx, cy, k1, k2, p1, p2, k3 of each camera whose lens was
-            estimated; 0 for what was kept.
+        lens_deviations: standard errors of fx, fy, cx, cy and the coefficients of each camera whose lens was estimated;
+            0 for what was kept.
         distance_deviations_m: (C, C) standard errors of the distances between cameras; NaN where they are not known.
     """
 
@@ -141,7 +143,7 @@ def calibrate(
     places, tree = tree_places(pairs_of(poses), names)
     placed = _target_places(target, sightings, names, cameras, poses, places)
     used = tuple(one for one in sightings.found if one.frame in placed)
-    terms = np.zeros((len(names), 9), np.bool_)
+    terms = np.zeros((len(names), OF_CAMERA), np.bool_)
     terms[:, [0, 1, 2, 3, *(4 + term for term in LENS_TERMS[lens])]] = True
     terms[[name in known for name in names]] = False
     frames = {frame: row for row, frame in enumerate(placed)}
@@ -151,21 +153,23 @@ def calibrate(
         np.concatenate([target.points_m[one.points] for one in used]),
         np.concatenate([one.pixels for one in used]),
     )
+    fisheye = np.array([camera.is_fisheye for camera in cameras])
     start = Bundle(
         np.stack([_numbers(camera) for camera in cameras]),
         *(np.stack([place[part] for place in places]) for part in (0, 1)),
         *(np.stack([place[part] for place in placed.values()]) for part in (0, 1)),
+        fisheye=fisheye,
     )
     sizes = [sightings.sizes[name] for name in names]
     image = observed.camera * len(frames) + observed.frame
     best, errors = start, np.zeros_like(observed.pixels)
-    prior, robust_px = usual_lenses(sizes, ROBUST_PX / 2), ROBUST_PX
+    prior, robust_px = usual_lenses(sizes, ROBUST_PX / 2, fisheye), ROBUST_PX
     for _ in range(2):  # the noise, which weighs the images against the prior, is known after the first
         best = adjust(best, observed, free_lens=terms, prior=prior, robust_px=robust_px)
         errors = projected(best, observed) - observed.pixels
         noise_px = _DEVIATION * float(np.median(np.abs(errors)))
         robust_px = max(ROBUST_PX, 2 * noise_px)
-        prior = usual_lenses(sizes, noise_px * design_effect(errors, image) ** 0.5)
+        prior = usual_lenses(sizes, noise_px * design_effect(errors, image) ** 0.5, fisheye)
     own: dict[str, RigCalibration] = {}
     if len(names) > 1 and terms.any() and design_effect(errors, image) > _CLUSTERED:
         own = {name: _own_lens(target, sightings, name, lens) for name in names if name not in known}
@@ -180,7 +184,9 @@ def calibrate(
         errors = projected(best, observed) - observed.pixels
     spread, apart_m = standard_errors(best, observed, terms, prior, robust_px)
     if is_late:
-        spread = np.stack([own[name].lens_deviations[name] if name in own else np.zeros(9) for name in names])
+        for row, name in enumerate(names):
+            alone = own[name].lens_deviations[name] if name in own else np.zeros(0)
+            spread[row] = np.pad(alone, (0, OF_CAMERA - len(alone)))
     if not np.isfinite(errors).all():
         raise JobError("calibration failed: the cameras do not fit together; check for a wrong or swapped camera")
     ends = np.cumsum([len(one.points) for one in used])[:-1]
@@ -191,7 +197,9 @@ def calibrate(
         used,
         tuple(np.split(errors, ends)),
         tuple(tree),
-        lens_deviations={name: spread[row] for row, name in enumerate(names) if name not in known},
+        lens_deviations={
+            name: spread[row, : 4 + COEFFICIENTS[lens]] for row, name in enumerate(names) if name not in known
+        },
         distance_deviations_m=apart_m,
     )
     late = (
@@ -293,17 +301,18 @@ def _misfit(
 
 
 def _numbers(camera: CalibratedCamera) -> FloatArray:
-    """(9,) fx, fy, cx, cy, k1, k2, p1, p2, k3."""
-    lens = np.zeros(5) if camera.distortion is None else camera.distortion
-    return np.array([*camera.intrinsics, *lens])
+    """(12,) as in `Bundle.lenses`."""
+    lens = np.zeros(0) if camera.distortion is None else camera.distortion
+    return np.array([*camera.intrinsics, *lens, *[0.0] * (OF_CAMERA - 4 - len(lens))])
 
 
 def _camera(bundle: Bundle, row: int) -> CalibratedCamera:
     fx, fy, cx, cy, *lens = bundle.lenses[row]
-    bent = np.array(lens)
+    count = FISHEYE if bundle.fisheye[row] else 8 if any(lens[5:]) else 5
+    bent = np.array(lens[:count])
     return CalibratedCamera(
         np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]),
         bundle.camera_turns[row],
         bundle.camera_shifts[row],
-        bent if bent.any() else None,
+        bent if bent.any() or bundle.fisheye[row] else None,
     )

@@ -16,9 +16,17 @@ import numpy as np
 
 from sonjit.arrays import FloatArray
 from sonjit.errors import InputError
-from sonjit.geometry.cameras import CalibratedCamera, assumed_camera
+from sonjit.geometry.cameras import FISHEYE, CalibratedCamera, assumed_camera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.multiview.calibration.board import CalibrationTarget, Sighting
+from sonjit.multiview.calibration.bundle_adjustment import (
+    OF_CAMERA,
+    ROBUST_PX,
+    Bundle,
+    Observations,
+    adjust,
+    usual_lenses,
+)
 
 _WRONG_TIMES, _WRONG_PX = 4.0, 1.0
 """A point further off than both, in median distances and in pixels, is left out."""
@@ -64,17 +72,18 @@ def _solved(points_m: FloatArray, pixels: FloatArray, camera: CalibratedCamera, 
     import cv2
 
     method = cv2.SOLVEPNP_IPPE if flat else cv2.SOLVEPNP_SQPNP
+    shown, lens = pixels, _lens(camera)
+    if camera.is_fisheye:  # OpenCV's solvers know other lenses only
+        shown, lens = camera.undistorted_rays(pixels) @ camera.K[:2, :2].T + camera.K[:2, 2], np.zeros(5)
+        if not np.isfinite(shown).all():
+            return []
     try:
-        _, turns, shifts, _ = cv2.solvePnPGeneric(
-            points_m, pixels, np.asarray(camera.K, np.float64), _lens(camera), flags=method
-        )
+        _, turns, shifts, _ = cv2.solvePnPGeneric(points_m, shown, np.asarray(camera.K, np.float64), lens, flags=method)
     except cv2.error:
         return []  # points on one line fix nothing
     found: list[TargetPose] = []
     for turn, shift in zip(turns, shifts, strict=True):
-        refined: Any = cv2.solvePnPRefineLM(
-            points_m, pixels, np.asarray(camera.K, np.float64), _lens(camera), turn, shift
-        )
+        refined: Any = cv2.solvePnPRefineLM(points_m, shown, np.asarray(camera.K, np.float64), lens, turn, shift)
         for vector, place in (refined, (turn, shift)):  # refining may jump to the other pose: keep both
             turned, t = (np.ravel(np.asarray(value, np.float64)) for value in (vector, place))
             R = matrix_from_rotation_vector(turned)
@@ -103,20 +112,28 @@ def _lens(camera: CalibratedCamera) -> FloatArray:
     return np.zeros(5) if camera.distortion is None else np.asarray(camera.distortion, np.float64)
 
 
-LensModel = Literal["none", "radial", "usual", "full"]
-"""Which coefficients are estimated: none; k1, k2; k1, k2, p1, p2; all five."""
+LensModel = Literal["none", "radial", "usual", "full", "rational", "fisheye"]
+"""Which coefficients are estimated: none; k1, k2; k1, k2, p1, p2; these and k3; the rational model's eight; k1 to k4 of
+the fisheye model."""
 
 LENS_TERMS: Final[dict[str, tuple[int, ...]]] = {
     "none": (),
     "radial": (0, 1),
     "usual": (0, 1, 2, 3),
     "full": (0, 1, 2, 3, 4),
+    "rational": (0, 1, 2, 3, 4, 5, 6, 7),
+    "fisheye": (0, 1, 2, 3),
 }
+
+COEFFICIENTS: Final[dict[str, int]] = {"none": 5, "radial": 5, "usual": 5, "full": 5, "rational": 8, "fisheye": FISHEYE}
+"""How many a lens of each model has."""
 
 _FEWEST_IMAGES = 4
 _MOST_IMAGES = 40
 _UNSURE = 0.1
 _TILTED = 0.01
+_FISHEYE_IMAGES, _FISHEYE_WRONG = 12, 0.02
+"""Images by which the focal length is chosen, and error above which none fits, as a share of the image."""
 
 
 def camera_from_sightings(
@@ -142,7 +159,10 @@ def camera_from_sightings(
             f"camera {name!r}: {len(chosen)} images show the board and {_FEWEST_IMAGES} are the fewest: show it "
             "more, near and far, tilted, and in the corners"
         )
+    if lens == "fisheye":
+        return _fisheye_start(target, chosen, size)
     flags = cv2.CALIB_ZERO_TANGENT_DIST if not {2, 3} & set(LENS_TERMS[lens]) else 0
+    # k4 to k6 of a rational lens are left to bundle adjustment, whose prior holds what the images do not show
     for term, flag in ((0, cv2.CALIB_FIX_K1), (1, cv2.CALIB_FIX_K2), (4, cv2.CALIB_FIX_K3)):
         flags |= 0 if term in LENS_TERMS[lens] else flag
     assumed = assumed_camera(*size)
@@ -172,6 +192,54 @@ def camera_from_sightings(
     raise InputError(
         f"camera {name!r}: {len(chosen)} images do not fix its focal length: tilt the board by 30 degrees or "
         "more, this way and that, and hold it nearer"
+    )
+
+
+def _fisheye_start(target: CalibrationTarget, sightings: Sequence[Sighting], size: tuple[int, int]) -> CalibratedCamera:
+    """A fisheye lens: of those whose angles grow evenly with the distance from the middle the best, adjusted.
+
+    Raises:
+        InputError: none fits, or no image tells one from another.
+    """
+    name = sightings[0].view
+    some = sightings[:: -(-len(sightings) // _FISHEYE_IMAGES)]
+    if target.is_flat and _tilts(target, sightings) < _TILTED:
+        raise InputError(f"camera {name!r}: the board is never tilted, which fixes no focal length")
+
+    def fitted(focal: float) -> tuple[float, CalibratedCamera, list[list[TargetPose]]]:
+        K = np.array([[focal, 0, size[0] / 2], [0, focal, size[1] / 2], [0, 0, 1.0]])
+        camera = CalibratedCamera(K, distortion=np.zeros(FISHEYE))
+        found = [target_poses(target.points_m[one.points], one.pixels, camera, flat=target.is_flat) for one in some]
+        return float(np.mean([poses[0].rms_px if poses else size[0] for poses in found])), camera, found
+
+    halves = np.radians(np.linspace(20, 110, 19))  # of the angle that the longer side shows
+    cost, camera, poses = min((fitted(max(size) / 2 / half) for half in halves), key=lambda one: one[0])
+    if cost > _FISHEYE_WRONG * max(size):
+        raise InputError(f"camera {name!r}: no fisheye lens explains its images; leave --lens fisheye out")
+    shown = [(one, own[0]) for one, own in zip(some, poses, strict=True) if own]
+    lens = np.array([[*camera.intrinsics, *[0.0] * (OF_CAMERA - 4)]])
+    fisheye = np.array([True])
+    start = Bundle(
+        lens,
+        np.eye(3)[None],
+        np.zeros((1, 3)),
+        np.stack([pose.R for _, pose in shown]),
+        np.stack([pose.t for _, pose in shown]),
+        fisheye,
+    )
+    image = np.concatenate([np.full(len(one.points), row) for row, (one, _) in enumerate(shown)])
+    observed = Observations(
+        np.zeros_like(image),
+        image,
+        np.concatenate([target.points_m[one.points] for one, _ in shown]),
+        np.concatenate([one.pixels for one, _ in shown]),
+    )
+    free = np.arange(OF_CAMERA)[None] < 4 + FISHEYE
+    fx, fy, cx, cy, *terms = adjust(
+        start, observed, free_lens=free, prior=usual_lenses([size], ROBUST_PX / 2, fisheye), robust_px=ROBUST_PX
+    ).lenses[0]
+    return CalibratedCamera(
+        np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), distortion=np.array(terms[:FISHEYE], np.float64)
     )
 
 

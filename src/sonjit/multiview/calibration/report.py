@@ -101,8 +101,18 @@ def _table(calibration: RigCalibration) -> Table:
                 "kept" if spread is None else " ".join(f"{value:.3g}" for value in spread),
             )
         )
-    headings = ("camera", "size", "focal px", "middle px", "k1 k2 p1 p2 k3", "place mm", "images", "RMS px", "most px")
-    headings += ("standard errors of fx fy cx cy k1 k2 p1 p2 k3",)
+    headings = (
+        "camera",
+        "size",
+        "focal px",
+        "middle px",
+        "k1 k2 p1 p2 k3 …, fisheye k1 to k4",
+        "place mm",
+        "images",
+        "RMS px",
+        "most px",
+    )
+    headings += ("standard errors of fx fy cx cy and these",)
     return Table(headings, tuple(rows))
 
 

@@ -25,7 +25,7 @@ _PARTS = 8
 def standard_errors(
     best: Bundle, observed: Observations, terms: BoolArray, prior: LensPrior, robust_px: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Standard errors (C, 9) of lenses and (C, C) of distances between cameras, in metres.
+    """Standard errors (C, 12) of lenses and (C, C) of distances between cameras, in metres.
 
     Of lenses the larger of the inverse normal matrix's and the jackknife's, of distances the jackknife's, NaN for a
     recording too short for it. Points of one image are wrong together (late images, a bent board), which leaving out

@@ -37,7 +37,6 @@ from sonjit.multiview.cameras.rig import (
     CameraRig,
     RigCamera,
     Unit,
-    lens_from,
     metres_of,
     record_camera,
     rig_from_records,
@@ -155,7 +154,7 @@ def _rig_from_json(content: dict[str, object], named: str) -> CameraRig:
                 numbers(field(record, "K", at), (3, 3), f"{at}: K"),
                 numbers(field(record, "R", at), (3, 3), f"{at}: R"),
                 numbers(field(record, "t", at), (3,), f"{at}: t") * metres,
-                None if lens is None else lens_from(lens, f"{at}: distortion"),
+                None if lens is None else numbers(lens, (-1,), f"{at}: distortion"),
             )
         )
     return rig_from_records(made, named)

@@ -83,7 +83,7 @@ def load_anipose(path: Path, unit: Unit | None = None) -> CameraRig:
     """A rig from a file of anipose or caliscope.
 
     Raises:
-        InputError: damaged, a fisheye lens, or no unit given.
+        InputError: damaged, or no unit given.
     """
     try:
         content = tomllib.loads(text_of(path))
@@ -101,8 +101,6 @@ def load_anipose(path: Path, unit: Unit | None = None) -> CameraRig:
     made: list[RigCamera] = []
     for key, table in tables.items():
         at = f"{path}: {key}"
-        if table.get("fisheye"):
-            raise InputError(f"{at} has a fisheye lens, which is not supported: calibrate it as a pinhole camera")
         turn = field(table, "rotation", at)
         is_matrix = isinstance(turn, list) and bool(turn) and isinstance(turn[0], list)
         shapes = {"matrix": (3, 3), "rotation": (3, 3) if is_matrix else (3,), "translation": (3,)}
@@ -115,7 +113,7 @@ def load_anipose(path: Path, unit: Unit | None = None) -> CameraRig:
                 from_opencv(read["matrix"]),
                 read["rotation"] if is_matrix else matrix_from_rotation_vector(read["rotation"]),
                 read["translation"] * metres,
-                lens_from(table.get("distortions", []), f"{at}.distortions"),
+                lens_from(table.get("distortions", []), f"{at}.distortions", fisheye=bool(table.get("fisheye"))),
             )
         )
     return rig_from_records(made, str(path))
@@ -130,6 +128,7 @@ def save_anipose(rig: CameraRig, path: Path) -> None:
             "size": [view.width, view.height],
             "matrix": to_opencv(np.asarray(view.camera.K, float)).tolist(),
             "distortions": lens_or_zeros(view).tolist(),
+            "fisheye": view.camera.is_fisheye,
             "rotation": rotation_vector(view.R).tolist(),
             "translation": (view.t * 1000).tolist(),
         }
@@ -145,9 +144,10 @@ _MODELS = {
     "RADIAL": "f cx cy k1 k2",
     "OPENCV": "fx fy cx cy k1 k2 p1 p2",
     "FULL_OPENCV": "fx fy cx cy k1 k2 p1 p2 k3 k4 k5 k6",
+    "OPENCV_FISHEYE": "fx fy cx cy k1 k2 k3 k4",
 }
 
-_LENS = ("k1", "k2", "p1", "p2", "k3")
+_LENS = ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
 
 
 def load_colmap(folder: Path, unit: Unit | None = None) -> CameraRig:
@@ -196,7 +196,8 @@ def save_colmap(rig: CameraRig, folder: Path) -> None:
     ]
     for number, view in enumerate(rig, 1):
         K, lens = view.camera.K, lens_or_zeros(view)
-        model = "FULL_OPENCV" if lens[4] else "OPENCV" if lens.any() else "PINHOLE"
+        model = "FULL_OPENCV" if lens[4:].any() else "OPENCV" if lens.any() else "PINHOLE"
+        model = "OPENCV_FISHEYE" if view.camera.is_fisheye else model
         values = [K[0, 0], K[1, 1], K[0, 2], K[1, 2], *lens, 0, 0, 0]
         values = values[: len(_MODELS[model].split())]
         cameras.append(" ".join([str(number), model, f"{view.width}", f"{view.height}", *_texts(values)]))
@@ -230,12 +231,11 @@ def _lens_record(line: str, at: str) -> tuple[str, tuple[float, float, FloatArra
     if len(words) != len(names):
         raise InputError(f"{at}: {model} has {len(names)} numbers after its name, not {len(words)}")
     value = dict(zip(names, _floats(words, at), strict=True))
-    if any(value.get(name) for name in ("k4", "k5", "k6")):
-        raise InputError(f"{at}: k4, k5 and k6 of FULL_OPENCV are not supported: undistort to OPENCV")
     f = value.get("f", 0.0)
     K = np.array([[value.get("fx", f), 0, value["cx"]], [0, value.get("fy", f), value["cy"]], [0, 0, 1]])
-    lens = np.array([value.get(name, 0.0) for name in _LENS])
-    return number, (value["width"], value["height"], K, lens if lens.any() else None)
+    fisheye = model == "OPENCV_FISHEYE"
+    lens = lens_from([value.get(name, 0.0) for name in (names[-4:] if fisheye else _LENS)], at, fisheye=fisheye)
+    return number, (value["width"], value["height"], K, lens)
 
 
 def _floats(words: list[str], at: str) -> list[float]:
@@ -350,7 +350,7 @@ _TURN = ("R", "rotation", "rotation_matrix", "rvec", "Rotation")
 _SHIFT = ("t", "T", "translation", "tvec", "Translation")
 _WIDTH = ("image_width", "image_Width", "width")
 _HEIGHT = ("image_height", "image_Height", "height")
-_FISHEYE = ("fisheye_model", "fisheye", "xi")
+_FISHEYE = ("fisheye_model", "fisheye")
 
 
 def load_opencv(path: Path, unit: Unit | None = None) -> CameraRig:
@@ -392,6 +392,7 @@ def _write(file: Path, views: list[RigCamera]) -> None:
         storage.write("camera_matrix", to_opencv(np.asarray(view.camera.K, np.float64)))
         if view.camera.distortion is not None:
             storage.write("distortion_coefficients", np.asarray(view.camera.distortion, np.float64)[:, None])
+            storage.write("fisheye_model", int(view.camera.is_fisheye))
         storage.write("R", view.R)
         storage.write("t", view.t[:, None])
         storage.endWriteStruct()
@@ -422,8 +423,8 @@ def _camera(node: Any, file: Path, otherwise: str, metres: float) -> RigCamera: 
     stated = node.getNode("name")
     name = stated.string().removeprefix("camera ") if stated.isString() else otherwise
     named = f"{file}: camera {name}"
-    if any(child.real() for child in _children(node, _FISHEYE)):
-        raise InputError(f"{named} has a fisheye or omnidirectional lens, which is not supported")
+    if any(child.real() for child in _children(node, ("xi",))):
+        raise InputError(f"{named} has an omnidirectional lens, which is not supported")
     K, turn, shift = (_matrix(node, names, named) for names in (_MATRIX, _TURN, _SHIFT))
     if K.shape != (3, 3) or turn.size not in (3, 9) or shift.size != 3:
         raise InputError(
@@ -434,7 +435,8 @@ def _camera(node: Any, file: Path, otherwise: str, metres: float) -> RigCamera: 
         raise InputError(f"{named} has no image_width and image_height")
     R = matrix_from_rotation_vector(turn.ravel()) if turn.size == 3 else turn
     matrix = None if lens is None else lens.mat()
-    bent = None if matrix is None else lens_from(matrix, f"{named}: distortion")
+    fisheye = any(child.real() for child in _children(node, _FISHEYE))
+    bent = None if matrix is None else lens_from(matrix, f"{named}: distortion", fisheye=fisheye)
     return record_camera(
         str(file), name, [width.real(), height.real()], from_opencv(K), R, shift.ravel() * metres, bent
     )

@@ -17,7 +17,7 @@ import numpy as np
 from sonjit.arrays import BoolArray, FloatArray, RealArray
 from sonjit.datasets.reading import file_bytes, numbers
 from sonjit.errors import InputError
-from sonjit.geometry.cameras import CalibratedCamera
+from sonjit.geometry.cameras import FISHEYE, CalibratedCamera
 
 _NEAR_M = 1e-6
 _TURNED = 1e-3
@@ -175,10 +175,12 @@ def _refuse_impossible(view: RigCamera) -> None:
         ("K", camera.K, (3, 3)),
         ("R", camera.R, (3, 3)),
         ("t", camera.t, (3,)),
-        ("distortion", camera.distortion, (5,)),
     ):
-        if array is not None and (np.shape(array) != shape or not np.isfinite(array).all()):
+        if np.shape(array) != shape or not np.isfinite(array).all():
             raise InputError(f"{name}: {what} must be {' x '.join(map(str, shape))} finite numbers")
+    lens = camera.distortion
+    if lens is not None and (np.shape(lens) not in ((FISHEYE,), (5,), (8,)) or not np.isfinite(lens).all()):
+        raise InputError(f"{name}: distortion must be 5, 8 (rational) or 4 (fisheye) finite numbers")
     if not (camera.K[0, 0] > 0 and camera.K[1, 1] > 0) or np.abs(camera.K[2] - (0, 0, 1)).max() > 1e-9:
         raise InputError(f"{name}: K must have focal lengths above 0, and 0 0 1 as its last row")
     if view.width < 1 or view.height < 1:
@@ -298,22 +300,25 @@ def metres_of(unit: object, named: str) -> float:
     return METRES[str(unit)]
 
 
-def lens_from(value: Any, named: str) -> FloatArray | None:  # noqa: ANN401  # read from a file
-    """(5,) k1, k2, p1, p2, k3 from as many as a file gives, in OpenCV's order; None where all are 0.
+def lens_from(value: Any, named: str, *, fisheye: bool = False) -> FloatArray | None:  # noqa: ANN401  # of a file
+    """(5,) or (8,) coefficients from as many as a file gives, in OpenCV's order, None without; (4,) of a fisheye.
 
     Raises:
-        InputError: no numbers, or a lens model of more than these five.
+        InputError: no numbers, or a lens model of more than these.
     """
     given = np.ravel(numbers(np.ravel(np.asarray(value, object)).tolist(), (-1,), named))
-    if given[5:].any():
-        raise InputError(f"{named} has {len(given)} coefficients: only k1, k2, p1, p2, k3 are supported")
-    lens = np.zeros(5)
-    lens[: min(len(given), 5)] = given[:5]
-    return lens if lens.any() else None
+    most = FISHEYE if fisheye else 8
+    if given[most:].any():
+        wanted = "a fisheye has four" if fisheye else "thin prisms (s1 to s4) and tilted sensors are not supported"
+        raise InputError(f"{named} has {len(given)} coefficients: {wanted}")
+    count = FISHEYE if fisheye else 8 if given[5:].any() else 5
+    lens = np.zeros(count)
+    lens[: min(len(given), count)] = given[:count]
+    return lens if lens.any() or fisheye else None
 
 
 def lens_or_zeros(view: RigCamera) -> FloatArray:
-    """(5,) k1, k2, p1, p2, k3 of a camera."""
+    """(4,), (5,) or (8,) coefficients of a camera."""
     lens = view.camera.distortion
     return np.zeros(5) if lens is None else np.asarray(lens, np.float64)
 
@@ -336,7 +341,7 @@ def record_camera(
         K: (3, 3) pixels.
         R: (3, 3) world to camera; one rounded to a few digits is turned into the nearest rotation.
         t_m: (3,) metres.
-        lens: (5,) or None.
+        lens: (4,), (5,), (8,) or None.
 
     Raises:
         InputError: impossible numbers, with the file's name.

@@ -118,12 +118,23 @@ def released_image(
         size: width and height to release.
         points_m: (2, 21, 3) labelled joints in the world; NaN where unknown.
     """
-    import cv2
-
     if camera.camera.distortion is not None:
-        rgb = np.asarray(cv2.undistort(rgb, camera.camera.K, camera.camera.distortion), np.uint8)
+        rgb = _without_lens(rgb, camera)
     shown, faces = without_faces(rgb, camera, points_m)
     return np.asarray(downsized(shown, size).round().clip(0, 255), np.uint8), faces
+
+
+def _without_lens(rgb: Image, camera: RigCamera) -> Image:
+    """An image as the same camera without distortion takes it; black where the lens shows nothing."""
+    import cv2
+
+    y, x = np.mgrid[: camera.height, : camera.width] + 0.5
+    rays = (np.stack([x, y, np.ones_like(x)], -1) @ np.linalg.inv(camera.camera.K).T).astype(np.float64)
+    seen = rays[..., :2].copy()
+    seen[np.hypot(seen[..., 0], seen[..., 1]) > camera.camera.fold] = np.nan
+    places = camera.camera.project(np.concatenate([seen, rays[..., 2:]], -1)) - 0.5  # OpenCV's pixels
+    where = np.nan_to_num(places, nan=-2.0).astype(np.float32)
+    return np.asarray(cv2.remap(rgb, where[..., 0], where[..., 1], cv2.INTER_LINEAR), np.uint8)
 
 
 _ROOM: Final = 0.35

@@ -25,12 +25,12 @@ _DLT_UNIT_M = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class CameraArrays:
-    """A rig's cameras as arrays: K (C, 3, 3), R (C, 3, 3), t (C, 3), lenses (C, 1, 5) or None, folds (C, 1)."""
+    """A rig's cameras as arrays: K (C, 3, 3), R (C, 3, 3), t (C, 3), distortions, folds (C, 1)."""
 
     K: FloatArray
     R: FloatArray
     t: FloatArray
-    lenses: FloatArray | None
+    lenses: tuple[FloatArray | None, ...]
     folds: FloatArray
 
     @property
@@ -52,7 +52,7 @@ class CameraArrays:
         """(C, N, 2) pixels of the world's points (N, 3)."""
         seen = self.seen(points_m)
         rays = seen[..., :2] / seen[..., 2:]
-        return self._pixels(rays if self.lenses is None else distort(rays, self.lenses))
+        return self._pixels(self._shown(rays))
 
     def project_and_slope(self, points_m: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(C, N, 2) pixels of points (N, 3), and (C, N, 2, 3) how they move with the points, px / m."""
@@ -60,10 +60,15 @@ class CameraArrays:
         rays = seen[..., :2] / seen[..., 2:]
         # of x / z along the world's axes: (row of R) / z - x / z (last row of R) / z
         slope = (self.R[:, None, :2] - rays[..., None] * self.R[:, None, 2:]) / seen[..., 2, None, None]
-        if self.lenses is None:
-            return self._pixels(rays), self.K[:, None, :2, :2] @ slope
-        lens = distortion_jacobian(rays, self.lenses)
-        return self._pixels(distort(rays, self.lenses)), self.K[:, None, :2, :2] @ lens @ slope
+        for own, beam, lens in zip(slope, rays, self.lenses, strict=True):
+            if lens is not None:
+                own[:] = distortion_jacobian(beam, lens) @ own
+        return self._pixels(self._shown(rays)), self.K[:, None, :2, :2] @ slope
+
+    def _shown(self, rays: FloatArray) -> FloatArray:
+        """Rays (C, N, 2) as each camera's lens shows them."""
+        pairs = zip(rays, self.lenses, strict=True)
+        return np.stack([own if lens is None else distort(own, lens) for own, lens in pairs])
 
     def _pixels(self, rays: FloatArray) -> FloatArray:
         return rays @ self.K[:, :2, :2].transpose(0, 2, 1) + self.K[:, None, :2, 2]
@@ -71,14 +76,11 @@ class CameraArrays:
 
 def camera_arrays(rig: CameraRig) -> CameraArrays:
     """A rig's cameras as arrays."""
-    lenses = [camera.camera.distortion for camera in rig]
     return CameraArrays(
         np.stack([np.asarray(camera.camera.K, np.float64) for camera in rig]),
         np.stack([camera.R for camera in rig]),
         np.stack([camera.t for camera in rig]),
-        None
-        if all(lens is None for lens in lenses)
-        else np.stack([np.zeros(5) if lens is None else lens for lens in lenses])[:, None],
+        tuple(camera.camera.distortion for camera in rig),
         np.array([[camera.camera.fold] for camera in rig]),
     )
 
