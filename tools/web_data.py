@@ -11,14 +11,15 @@ import json
 import sys
 from dataclasses import asdict
 from itertools import groupby
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sonjit.detectors import observations, pipeline, tracking
 from sonjit.detectors.kinds import KINDS, body, face, hands, holistic, options_of
-from sonjit.detectors.search import finds, stream_finders, streams
+from sonjit.detectors.search import bodies, checks, faces, finds, stream_finders, streams
 from sonjit.detectors.smoothing import OneEuro
-from sonjit.server.kinds import IN_PAGES
+from sonjit.server.kinds import IN_PAGES, networks_in_pages
 from sonjit.skeletons import face_regions
 from sonjit.weights.catalog import find_record
 
@@ -43,9 +44,14 @@ def data() -> dict[str, Any]:
     kinds = {name: _kind(KINDS[name]) for name in IN_PAGES}
     weights = {name for kind in kinds.values() for model in kind["models"].values() for name in model.values()}
     modules = (observations, tracking, pipeline, hands, face, face_regions, body, holistic, finds, streams)
+    searches = (stream_finders, faces, bodies, checks, faces.BoxSearch, bodies.BodySearch)
     return {
-        "constants": {module.__name__.rpartition(".")[2]: _constants(module) for module in modules},
-        "finders": {"hands": _finder(stream_finders.HandFinder)},
+        "constants": {one.__name__.rpartition(".")[2]: _constants(one) for one in (*modules, *searches)},
+        "finders": {
+            "hands": _finder(stream_finders.HandFinder, stream_finders.HandFinder.SCORE),
+            "face": _finder(stream_finders.FaceFinder, stream_finders.FaceFinder.SCORE),
+            "body": _finder(stream_finders.BodyFinder, bodies.BodySearch.SCORE),
+        },
         "one_euro": _defaults(OneEuro),
         "grids": {name: _grid(grid) for name, grid in GRIDS.items()},
         "kinds": kinds,
@@ -53,8 +59,8 @@ def data() -> dict[str, Any]:
     }
 
 
-def _constants(module: ModuleType) -> dict[str, Any]:
-    """The numbers, and tables of numbers, that a module names in capitals and defines itself."""
+def _constants(module: ModuleType | type) -> dict[str, Any]:
+    """The numbers, and tables of numbers, that a module or class names in capitals and defines itself."""
     own = inspect.getsource(module)
     named = {name.lstrip("_"): value for name, value in vars(module).items() if name.isupper() and name in own}
     return {name: value for name, value in named.items() if _is_plain(value)}
@@ -68,13 +74,14 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _finder(finder: type[stream_finders.HandFinder]) -> dict[str, Any]:
+def _finder(finder: type[stream_finders.Finder[Any]], score: finds.LogisticRegression) -> dict[str, Any]:
     return {
         "parts": finder.parts,
         "windows_at_once": finder.windows_at_once,
         "least_presence": finder.least_presence,
         "inferences": finder.inferences,
-        "score": {"bias": finder.SCORE.bias, "weights": finder.SCORE.weights},
+        "patience": finder.patience if isfinite(finder.patience) else None,
+        "score": score._asdict(),
     }
 
 
@@ -95,7 +102,7 @@ def _kind(entry: KindEntry) -> dict[str, Any]:
     return {
         "list": entry.list_name,
         "max_instances": entry.max_instances,
-        "models": {name: dict(model.weights) for name, model in entry.models.items()},
+        "models": {name: networks_in_pages(entry, model) for name, model in entry.models.items()},
         "min_detection_score": {name: model.min_detection_score for name, model in entry.models.items()},
         "options": {one["name"]: {name: one[name] for name in names} for one in options},
     }

@@ -11,7 +11,12 @@ from sonjit.server.app import create_app
 from sonjit.server.static_page import write_page
 from sonjit.weights import find_weight
 
-MODELS = {"hands": ["lite"], "face": ["mesh", "box"], "body": ["lite"], "holistic": ["lite"]}
+MODELS = {"hands": ["lite"], "face": ["mesh", "box", "box-full"], "body": ["lite"], "holistic": ["lite"]}
+
+NETWORKS = (
+    *("face-short", "face-full", "face-mesh"),
+    *("palm-lite", "hand-lite", "pose-detector", "body-lite", "hand-recrop"),
+)
 
 
 @pytest.fixture
@@ -21,7 +26,7 @@ def engine(tmp_path):
     models.mkdir(parents=True)
     (models.parent / "sonjit-web.js").write_text("export {};")
     try:
-        for name in ("face-short", "face-mesh", "palm-lite", "hand-lite", "pose-detector", "body-lite", "hand-recrop"):
+        for name in NETWORKS:
             shutil.copy(find_weight(name), models)
     except SonjitError as error:
         pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull hands face body holistic")
@@ -32,9 +37,13 @@ def test_a_page_offers_what_its_networks_can_find(engine, tmp_path):
     write_page(tmp_path / "page", engine)
     kinds = json.loads((tmp_path / "page" / "kinds.json").read_text("utf-8"))["kinds"]
     assert {name: kind["models"] for name, kind in kinds.items()} == MODELS
-    assert kinds["hands"]["options"]["search"]["enum"] == ["fast", "auto"]
-    for name in ("face", "holistic"):
-        assert not {"search", "blendshapes", "transform", "measures"} & kinds[name]["options"].keys()
+    for kind in kinds.values():
+        assert kind["options"]["search"]["enum"] == ["fast", "auto"]
+        assert not {"blendshapes", "transform", "measures"} & kind["options"].keys()
+    (engine / "models" / find_weight("face-full").name).unlink()  # boxes alone are found without it
+    write_page(tmp_path / "other", engine)
+    kinds = json.loads((tmp_path / "other" / "kinds.json").read_text("utf-8"))["kinds"]
+    assert {name: kind["models"] for name, kind in kinds.items()} == {"hands": ["lite"], "face": ["box"]}
 
 
 def test_a_server_gives_its_page_the_module(engine, tmp_path):

@@ -46,7 +46,7 @@ export interface Body extends Found {
 }
 
 /** The box around a whole person from its centre and a point that lies upwards on the circle around the body. */
-function boxFromAlignment([cx, cy]: Point, [x, y]: Point): RotatedBox {
+export function boxFromAlignment([cx, cy]: Point, [x, y]: Point): RotatedBox {
   const side = 2 * Math.hypot(cx - x, cy - y);
   const rotation = wrapAngle(Math.PI / 2 - Math.atan2(cy - y, x - cx));
   return squareBox({ cx, cy, width: side, height: side, rotation }, { scale: OF.BOX_SCALE, shift_y: 0 });

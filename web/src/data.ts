@@ -21,8 +21,8 @@ export interface OptionRecord {
   readonly maximum: number | null;
   readonly help: string;
 }
-/** What a network is for; the last four are those of a person's hands and face. */
-export type Role = "detector" | "landmark" | "hand" | "recrop" | "face" | "face_detector";
+/** What a network is for; those from `hand` on are of a person's hands and face, `search` sees faces in a stream's windows. */
+export type Role = "detector" | "landmark" | "hand" | "recrop" | "face" | "face_detector" | "search";
 export interface KindRecord {
   /** Of the results in an answer. */
   readonly list: string;
@@ -32,12 +32,19 @@ export interface KindRecord {
   readonly min_detection_score: Readonly<Record<string, number>>;
   readonly options: Readonly<Record<string, OptionRecord>>;
 }
+/** A logistic regression. */
+export interface Logistic {
+  readonly bias: number;
+  readonly weights: Readonly<Record<string, number>>;
+}
 export interface Finder {
   readonly parts: readonly number[];
   readonly windows_at_once: number;
   readonly least_presence: number;
   readonly inferences: number;
-  readonly score: { readonly bias: number; readonly weights: Readonly<Record<string, number>> };
+  /** Frames after which a window that shows nothing new is searched again; null for never. */
+  readonly patience: number | null;
+  readonly score: Logistic;
 }
 
 export const { constants, one_euro: ONE_EURO } = raw;

@@ -1,9 +1,12 @@
 /** Which networks each kind runs, and what its detectors are made of. */
 
-import { Bodies } from "./body.js";
+import { Bodies, type BodyObservation } from "./body.js";
+import { BodyCheck, FaceCheck } from "./checks.js";
 import { FINDERS, GRIDS, KINDS, constants, type Grid, type Role } from "./data.js";
 import { FaceBoxes, FaceMeshes } from "./face.js";
+import { BodyFinder, FaceFinder, HandFinder } from "./finders.js";
 import { Hands } from "./hands.js";
+import { HeadMap } from "./heads.js";
 import { Holistic } from "./holistic.js";
 import type { Network, NetworkShape } from "./network.js";
 import type { Settings } from "./options.js";
@@ -11,7 +14,7 @@ import { Detector } from "./pipeline.js";
 import type { Pixels } from "./pixels.js";
 import type { Result } from "./results.js";
 import { SingleShotDetector } from "./ssd.js";
-import { HandFinder, StreamSearch } from "./streams.js";
+import { StreamSearch } from "./streams.js";
 
 /** A detector of any kind. */
 export interface AnyDetector {
@@ -33,21 +36,30 @@ export const LOADERS: Readonly<Record<string, (model: string, open: Open) => Pro
     const landmarks = await open("landmark", HAND_SHAPE);
     return (settings) => {
       const hands = new Hands(palms, landmarks, settings.mirrored);
-      const least = constants.finds.PALM_SHARE * settings.min_detection_score;
-      const spread = settings.search === "auto" ? new StreamSearch(new HandFinder(palms, hands, least, FINDERS.hands)) : null;
-      return new Detector(hands, settings, spread);
+      const finder = new HandFinder(palms, hands, settings.min_detection_score, FINDERS.hands);
+      return new Detector(hands, settings, isSpread(settings) ? new StreamSearch(finder) : null);
     };
   },
   face: async (model, open) => {
     const { detector, landmark } = KINDS.face!.models[model]!;
     const faces = await openFaceDetector(open, "detector", detector!);
     if (!landmark) return (settings) => new Detector(new FaceBoxes(faces), settings, null);
-    const landmarks = await open("landmark", meshShape(landmark));
-    return (settings) => new Detector(new FaceMeshes(faces, landmarks), settings, null);
+    const meshes = new FaceMeshes(faces, await open("landmark", meshShape(landmark)));
+    const wide = openSearch(open);
+    return async (settings) => {
+      if (!isSpread(settings)) return new Detector(meshes, settings, null);
+      const detector = await wide();
+      const finder = new FaceFinder(detector, meshes, settings.min_detection_score, FINDERS.face);
+      return new Detector(meshes, settings, new StreamSearch(finder, new FaceCheck(detector)));
+    };
   },
   body: async (_, open) => {
     const bodiesOf = await openBodies(open);
-    return async (settings) => new Detector(await bodiesOf(settings), settings, null);
+    const wide = openSearch(open);
+    return async (settings) => {
+      const bodies = await bodiesOf(settings);
+      return new Detector(bodies, settings, await bodySearch(bodies, settings, wide));
+    };
   },
   holistic: async (model, open) => {
     const names = KINDS.holistic!.models[model]!;
@@ -56,12 +68,36 @@ export const LOADERS: Readonly<Record<string, (model: string, open: Open) => Pro
     const faceDetector = await openFaceDetector(open, "face_detector", names.face_detector!);
     const faces = new FaceMeshes(faceDetector, await open("face", meshShape(names.face!)));
     const recrop = await open("recrop", { sizes: [4] });
+    const wide = openSearch(open);
     return async (settings) => {
       const hands = new Hands(null, landmarks, settings.mirrored);
-      return new Detector(new Holistic({ bodies: await bodiesOf(settings), hands, faces, recrop }, settings), settings, null);
+      const bodies = await bodiesOf(settings);
+      const people = new Holistic({ bodies, hands, faces, recrop }, settings);
+      return new Detector(people, settings, await bodySearch(bodies, settings, wide));
     };
   },
 };
+
+/** Whether a stream is searched window by window, and what it finds is checked. */
+const isSpread = ({ search }: Settings) => search === "auto";
+
+/** The detector by which streams are searched for faces, compiled where it is first asked for. */
+function openSearch(open: Open): () => Promise<SingleShotDetector> {
+  let compiled: Promise<SingleShotDetector> | null = null;
+  return () => (compiled ??= openFaceDetector(open, "search", "face-full"));
+}
+
+/** The search of a stream for bodies, or null. */
+async function bodySearch(
+  bodies: Bodies,
+  settings: Settings,
+  wide: () => Promise<SingleShotDetector>,
+): Promise<StreamSearch<BodyObservation> | null> {
+  if (!isSpread(settings)) return null;
+  const [faces, heads] = [await wide(), new HeadMap()];
+  const check = new BodyCheck(faces, bodies, heads, settings.mirrored, FINDERS.body.score);
+  return new StreamSearch(new BodyFinder(faces, bodies, heads, FINDERS.body), check);
+}
 
 const HAND_SHAPE = { sizes: [3 * constants.hands.KEYPOINTS, 1, 1, 3 * constants.hands.KEYPOINTS] };
 

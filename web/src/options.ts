@@ -1,6 +1,6 @@
 /** Options of a detector, checked by the records that Python has of them. */
 
-import { FINDERS, KINDS, type KindRecord, type OptionRecord } from "./data.js";
+import { KINDS, type KindRecord, type OptionRecord } from "./data.js";
 import type { Smoothing } from "./smoothing.js";
 
 export type OptionValue = boolean | number | string | null | undefined;
@@ -44,13 +44,11 @@ export function settingsOf(name: string, given: Readonly<Record<string, OptionVa
   const known = Object.values(kind.options).filter((one) => !LEFT_TO_THE_CALL.includes(one.name));
   const all: Record<string, OptionValue> = {};
   for (const one of known) all[one.name] = one.default;
-  const isSpread = Object.hasOwn(FINDERS, name);
-  if (!isSpread) all.search = "fast";
   for (const [option, value] of Object.entries(given)) {
     const record = known.find((one) => one.name === option);
     if (!record) throw new Error(`${name} has no option ${option}; known: ${known.map((one) => one.name).join(", ")}`);
     if (value === null || value === undefined) continue;
-    if (BEYOND_THE_BROWSER[option]?.includes(value) || (option === "search" && value === "auto" && !isSpread)) {
+    if (BEYOND_THE_BROWSER[option]?.includes(value)) {
       throw new Error(`${option}=${JSON.stringify(value)} runs on a Sonjit server only; leave it out here`);
     }
     if (!isAllowed(record, value)) throw new Error(`${option}=${JSON.stringify(value)}: give ${wanted(record)}`);

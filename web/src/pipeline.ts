@@ -105,10 +105,18 @@ export class Detector<O extends Observation, R extends Result> {
     const held = this.#tracker.active;
     const pairs: Pair<O>[] = [];
     for (const track of held) {
-      const seen = await this.#kind.observe(image, track.box);
-      if (this.#isPresent(seen) && !this.#tracker.isAnother(track, seen)) pairs.push([track, seen]);
+      const seen = await this.#look(image, track, held);
+      if (seen !== null && this.#isPresent(seen)) pairs.push([track, seen]);
     }
     return [pairs, await this.#search(image, held, pairs.filter(([track]) => track.hidden === null), now)];
+  }
+
+  /** What is seen of one of those held; null where it may not stay. */
+  async #look(image: Pixels, track: Track<O>, held: readonly Track<O>[]): Promise<O | null> {
+    const check = this.#spread?.check;
+    let seen: O | null = await this.#kind.observe(check ? check.view(image, track, held) : image, track.box);
+    if (check) seen = await check.keeps(image, track, seen, held);
+    return seen === null || this.#tracker.isAnother(track, seen) ? null : seen;
   }
 
   /** What a search over the whole image finds. */
@@ -150,6 +158,11 @@ export class Detector<O extends Observation, R extends Result> {
         room: room - found.length,
       });
       found = [...found, ...more.filter((one) => this.#isPresent(one))];
+      if (spread.check) {
+        const admitted: O[] = [];
+        for (const one of found) if (await spread.check.admits(image, one)) admitted.push(one);
+        found = admitted;
+      }
     }
     return found.slice(0, Math.max(room, 0));
   }

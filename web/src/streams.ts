@@ -5,96 +5,22 @@
  * next one: only what both agree on is found.
  */
 
-import { iou, wrapAngle, type RotatedBox } from "./boxes.js";
-import { constants, type Finder as FinderRecord } from "./data.js";
-import { boxAroundHand, boxFromPalm, type HandObservation, type Hands } from "./hands.js";
-import { cornersOf, meanPixels, shareInside, sizeOf, type Observation } from "./observations.js";
-import { cut, type Pixels } from "./pixels.js";
-import type { SingleShotDetector } from "./ssd.js";
+import { wrapAngle, type RotatedBox } from "./boxes.js";
+import type { Check } from "./checks.js";
+import { constants } from "./data.js";
+import type { Finder, Place, Window } from "./finders.js";
+import type { Observation } from "./observations.js";
+import type { Pixels } from "./pixels.js";
 
 const OF = constants.streams;
 const FINDS = constants.finds;
 const LEAST_WINDOW_PX = 24;
-const TAKEN_IOU = 0.3;
-
-/** A part of an image in whole pixels. */
-interface Window {
-  readonly left: number;
-  readonly top: number;
-  readonly right: number;
-  readonly bottom: number;
-}
-
-/** Where to search, and how sure what suggests it is. */
-export interface Place {
-  readonly box: RotatedBox;
-  readonly score: number;
-}
 
 /** What was seen in a place in the last frame, and how often it has been found. */
 interface Candidate<O> {
   readonly place: Place;
   readonly first: O;
   readonly times: number;
-}
-
-/** What differs between kinds in a stream's windows. */
-export interface Finder<O extends Observation> {
-  readonly record: FinderRecord;
-  /** Where a detector suggests something in a window, in pixels of the image. */
-  places(image: Pixels, window: Window): Promise<Place[]>;
-  observe(image: Pixels, box: RotatedBox): Promise<O>;
-  boxAfter(seen: O): RotatedBox;
-  /** Probability that what was seen in two frames is one; the image is that of the second. */
-  score(image: Pixels, first: O, second: O): Promise<number>;
-}
-
-/** Hands by the palm detector, confirmed in the mirror. */
-export class HandFinder implements Finder<HandObservation> {
-  readonly record: FinderRecord;
-  readonly #palms: SingleShotDetector;
-  readonly #hands: Hands;
-  readonly #least: number;
-
-  constructor(palms: SingleShotDetector, hands: Hands, least: number, record: FinderRecord) {
-    this.#palms = palms;
-    this.#hands = hands;
-    this.#least = least;
-    this.record = record;
-  }
-
-  async places(image: Pixels, { left, top, right, bottom }: Window): Promise<Place[]> {
-    const palms = await this.#palms.find(cut(image, left, top, right, bottom), this.#least);
-    return palms.map((palm) => {
-      const box = boxFromPalm(palm);
-      return { box: { ...box, cx: box.cx + left, cy: box.cy + top }, score: palm.score };
-    });
-  }
-
-  observe(image: Pixels, box: RotatedBox): Promise<HandObservation> {
-    return this.#hands.observe(image, box);
-  }
-
-  boxAfter(seen: HandObservation): RotatedBox {
-    return boxAroundHand(seen.keypoints);
-  }
-
-  async score(image: Pixels, first: HandObservation, second: HandObservation): Promise<number> {
-    const mirrored = await this.#hands.observeInMirror(image, boxAroundHand(second.keypoints));
-    const features: Record<string, number> = {
-      presence: logit(Math.min(first.score, second.score)),
-      mirrored: logit(mirrored.score),
-    };
-    const { bias, weights } = this.record.score;
-    const sum = Object.entries(weights).reduce((total, [name, weight]) => total + weight * features[name]!, bias);
-    return 1 / (1 + Math.exp(-sum));
-  }
-}
-
-/** Log odds, kept within those of one in a thousand. */
-function logit(probability: number): number {
-  const p = Math.min(Math.max(probability, 1e-3), 1 - 1e-3);
-  return Math.log(p / (1 - p));
 }
 
 /** What a window showed when it was searched. */
@@ -110,6 +36,8 @@ interface Shown {
 
 /** Searches a stream window by window, a little in each frame. */
 export class StreamSearch<O extends Observation> {
+  /** Tells true finds from false ones; null where nothing does. */
+  readonly check: Check<O> | null;
   readonly #finder: Finder<O>;
   #frame = 0;
   #number = 0;
@@ -120,8 +48,9 @@ export class StreamSearch<O extends Observation> {
   #shown = new Map<string, Shown>();
   #searched: Thumbnail | null = null;
 
-  constructor(finder: Finder<O>) {
+  constructor(finder: Finder<O>, check: Check<O> | null = null) {
     this.#finder = finder;
+    this.check = check;
   }
 
   /** Forget everything of the stream before. */
@@ -130,6 +59,7 @@ export class StreamSearch<O extends Observation> {
     [this.#places, this.#candidates, this.#found] = [[], [], []];
     this.#shown.clear();
     this.#searched = null;
+    this.#finder.reset();
   }
 
   /** Whether an image shows something new since one that this said of. */
@@ -163,6 +93,7 @@ export class StreamSearch<O extends Observation> {
   ): Promise<O[]> {
     const { inferences, least_presence } = this.#finder.record;
     this.#frame += 1;
+    this.#finder.beginFrame(held);
     if (room <= 0) {
       [this.#places, this.#candidates, this.#found] = [[], [], []]; // what was suggested before grows old
       return [];
@@ -172,14 +103,17 @@ export class StreamSearch<O extends Observation> {
     const candidates = [...this.#candidates, ...this.#found.filter(({ times }) => times < OF.MOST_TIMES)];
     [this.#candidates, this.#found] = [[], []];
     for (const candidate of candidates) {
-      if (held.some((one) => isSameFind(candidate.first.keypoints, one.keypoints))) continue;
+      if (held.some((one) => this.#finder.isSame(candidate.first, one))) continue;
       if (left < inferences) {
         this.#candidates.push(candidate);
         continue;
       }
       left -= inferences;
-      const second = await this.#confirmed(image, candidate);
-      if (second === null || [...held, ...found].some((one) => isSameFind(second.keypoints, one.keypoints))) continue;
+      const second = await this.#confirmed(this.#finder.view(image, candidate.place, held), candidate);
+      if (second === null || [...held, ...found].some((one) => this.#finder.isSame(second, one))) {
+        this.#lookElsewhere(candidate.place);
+        continue;
+      }
       found.push(second);
       this.#found.push({ place: candidate.place, first: second, times: candidate.times + 1 });
     }
@@ -192,17 +126,23 @@ export class StreamSearch<O extends Observation> {
     while (this.#places.length && left > 0) {
       left -= 1;
       const place = this.#places.shift()!;
-      const first = await this.#finder.observe(image, place.box);
+      const first = await this.#finder.observe(this.#finder.view(image, place, held), place.box);
       if (first.score > least_presence) this.#candidates.push({ place, first, times: 0 });
+      else this.#lookElsewhere(place);
     }
     return found;
   }
 
+  #lookElsewhere(place: Place): void {
+    const other = this.#finder.elsewhere(place);
+    if (other !== null) this.#places.push(other);
+  }
+
   /** What is seen of a candidate in the next frame, with a calibrated score; null where that is too low. */
-  async #confirmed(image: Pixels, { first }: Candidate<O>): Promise<O | null> {
+  async #confirmed(image: Pixels, { place, first }: Candidate<O>): Promise<O | null> {
     const second = await this.#finder.observe(image, this.#finder.boxAfter(first));
     if (second.score <= this.#finder.record.least_presence) return null;
-    const score = await this.#finder.score(image, first, second);
+    const score = await this.#finder.score(image, place, first, second);
     return score > OF.FOUND ? { ...second, score } : null;
   }
 
@@ -224,7 +164,7 @@ export class StreamSearch<O extends Observation> {
   }
 
   #free(places: readonly Place[], held: readonly O[]): Place[] {
-    return places.filter((place) => !held.some((one) => iou(place.box, this.#finder.boxAfter(one)) > TAKEN_IOU));
+    return places.filter((place) => !held.some((one) => this.#finder.isTaken(place, one)));
   }
 
   /** The parts of the image that were searched longest ago of those that changed since, beside what is held. */
@@ -259,9 +199,12 @@ export class StreamSearch<O extends Observation> {
     return chosen;
   }
 
-  /** Whether a window has rested for long enough, and shows something new. */
+  /** Whether a window has rested for long enough, and shows something new or has not been searched for long. */
   #isDue(shown: Shown, before: Shown, windows: number, scale: number): boolean {
-    if ((shown.frame - before.frame) * this.#finder.record.windows_at_once <= before.rounds * windows) return false;
+    const { windows_at_once, patience } = this.#finder.record;
+    const rested = shown.frame - before.frame;
+    if (rested * windows_at_once <= before.rounds * windows) return false;
+    if (rested > (patience ?? Infinity)) return true;
     const { left, top, right, bottom } = shown.window;
     const { width, height, data } = shown.small;
     for (let y = Math.floor(top * scale); y < Math.min(Math.ceil(bottom * scale), height); y++) {
@@ -333,7 +276,7 @@ function tiles(width: number, height: number, parts: readonly number[]): Window[
 }
 
 /** The square window that the image shows, or null where that is next to nothing. */
-function windowAround(cx: number, cy: number, side: number, image: Pixels): Window | null {
+export function windowAround(cx: number, cy: number, side: number, image: Pixels): Window | null {
   const window = {
     left: Math.max(Math.trunc(cx - side / 2), 0),
     top: Math.max(Math.trunc(cy - side / 2), 0),
@@ -341,18 +284,6 @@ function windowAround(cx: number, cy: number, side: number, image: Pixels): Wind
     bottom: Math.min(Math.trunc(cy + side / 2), image.height),
   };
   return Math.min(window.right - window.left, window.bottom - window.top) >= LEAST_WINDOW_PX ? window : null;
-}
-
-/** Whether keypoints are of one thing: they coincide, overlap, or one lies in the other. */
-function isSameFind(a: Float32Array, b: Float32Array): boolean {
-  if (meanPixels(a, b) < FINDS.SAME_DISTANCE * Math.max(sizeOf(a), sizeOf(b))) return true;
-  const [first, second] = [cornersOf(a), cornersOf(b)];
-  const area = ([left, top, right, bottom]: typeof first) => Math.max((right - left) * (bottom - top), 1e-6);
-  const shared =
-    Math.max(Math.min(first[2], second[2]) - Math.max(first[0], second[0]), 0) *
-    Math.max(Math.min(first[3], second[3]) - Math.max(first[1], second[1]), 0);
-  if (shared > FINDS.SAME_IOU * (area(first) + area(second) - shared)) return true;
-  return shareInside(a, b) > FINDS.SAME_INSIDE;
 }
 
 /** Places without those that show the same as a surer one; boxes over `limit` pixels wide are left out. */

@@ -34,13 +34,17 @@ async function answer(request: Request): Promise<Answer | null> {
 
 /** Fetch and compile a kind's networks. */
 async function load(settings: Settings, { runtime, networks }: Places): Promise<Make> {
-  const fetched = Object.entries(networks).map(async ([role, { url, name }]) => {
-    return [role, await fetchNetwork(url, name === null ? null : WEIGHTS[name]!)] as const;
-  });
-  const [threads, ...files] = await Promise.all([loadRuntime(runtime), ...fetched]);
-  const byRole = Object.fromEntries(files);
-  return LOADERS[settings.kind]!(settings.model, (role: Role, shape: NetworkShape) =>
-    Network.compile(byRole[role]!, networks[role]!.url, threads, shape),
+  const files = new Map<Role, Promise<Uint8Array>>();
+  const fetched = (role: Role) => {
+    const { url, name } = networks[role]!;
+    const file = files.get(role) ?? fetchNetwork(url, name === null ? null : WEIGHTS[name]!);
+    files.set(role, file);
+    return file;
+  };
+  const roles = (Object.keys(networks) as Role[]).filter((role) => role !== "search" || settings.search === "auto");
+  const [threads] = await Promise.all([loadRuntime(runtime), ...roles.map(fetched)]);
+  return LOADERS[settings.kind]!(settings.model, async (role: Role, shape: NetworkShape) =>
+    Network.compile(await fetched(role), networks[role]!.url, threads, shape),
   );
 }
 

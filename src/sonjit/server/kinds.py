@@ -8,7 +8,7 @@ from pathlib import Path
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from sonjit.detectors.kinds import KINDS, KindEntry
+from sonjit.detectors.kinds import KINDS, KindEntry, Model
 from sonjit.errors import SonjitError
 from sonjit.json_text import Json, JsonObject, json_from
 from sonjit.media.tables.rows import COLUMNS
@@ -98,15 +98,22 @@ def _kinds_in_page(engine: Path) -> JsonObject:
         return kinds
     for name in IN_PAGES:
         entry = KINDS[name]
-        there = [model for model, spec in entry.models.items() if _are_there(spec.weights.values(), engine / "models")]
+        needed = {model.name: networks_in_pages(entry, model).values() for model in entry.models.values()}
+        there = [model for model, weights in needed.items() if _are_there(weights, engine / "models")]
         if there:
             options = {key: value_schema(one) for key, one in known_options(name).items() if key not in _ON_A_SERVER}
-            if name == "hands":
-                options["search"]["enum"] = ["fast", "auto"]
-            else:  # the whole image is all that the module searches
-                del options["search"]
+            options["search"]["enum"] = ["fast", "auto"]
             kinds[name] = {**kind_answer(entry), "models": [*there], "missing": {}, "options": {**options}}
     return kinds
+
+
+def networks_in_pages(entry: KindEntry, model: Model) -> dict[str, str]:
+    """Names of the weights that the module for web pages runs for a model, by what they are for.
+
+    `search` sees the faces in a stream's windows.
+    """
+    searches_faces = entry.name != "hands" and not model.is_box
+    return {**model.weights, **({"search": "face-full"} if searches_faces else {})}
 
 
 def _are_there(names: Iterable[str], folder: Path) -> bool:
