@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import av
 import cv2
+import numpy as np
 import pytest
 
 LOCAL = "http://127.0.0.1:"
@@ -159,7 +160,7 @@ def chromium(camera_clip, tmp_path_factory):
     options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    driver.set_script_timeout(30)
+    driver.set_script_timeout(120)
     driver.downloads = downloads
     yield driver
     driver.quit()
@@ -178,6 +179,34 @@ def browser(chromium):
     assert [text for text in errors if not any(part in text for part in chromium.expected)] == []
     loaded = chromium.execute_script("return performance.getEntriesByType('resource').map(({name}) => name)")
     assert [url for url in loaded if urlsplit(url).scheme not in ("blob", "data") and LOCAL not in url] == []
+
+
+@pytest.fixture
+def page(browser, server):
+    """The live app."""
+    from .driver import Page  # which waits as here
+
+    page = Page(browser, server.url)
+    yield page
+    if page["stop"].is_enabled():
+        page.stop()
+
+
+@pytest.fixture(scope="session")
+def images(photo, tmp_path_factory):
+    """A folder with an image of hands, one of nothing, and another of hands, half as large."""
+    folder = tmp_path_factory.mktemp("images")
+    for name, rgb in {"1": photo, "2": np.full_like(photo, 90), "3": photo[::2, ::2]}.items():
+        cv2.imwrite(str(folder / f"{name}.png"), rgb[..., ::-1])
+    return folder
+
+
+@pytest.fixture
+def shown(page, images):
+    """The page after it has looked at the first image."""
+    page.upload("source-file", images / "1.png")
+    page.wait(lambda: page.latest.get("hands"), "hands")
+    return page
 
 
 KIT_PAGE = """<!doctype html><title>page</title>

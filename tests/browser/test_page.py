@@ -1,47 +1,15 @@
-"""What a visitor does with the page, from the first look to the tables, and what it says when something is amiss."""
+"""What a visitor does with the page and sees on it."""
 
 import base64
-import csv
-import json
-import signal
-import urllib.error
-import urllib.request
 
 import cv2
 import numpy as np
 import pytest
 
-from sonjit.media import open_source
-
 from .conftest import run
 from .driver import EMPTY, Page
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-def page(browser, server):
-    page = Page(browser, server.url)
-    yield page
-    if page["stop"].is_enabled():
-        page.stop()
-
-
-@pytest.fixture(scope="module")
-def images(photo, tmp_path_factory):
-    """A folder with an image of hands, one of nothing, and another of hands, half as large."""
-    folder = tmp_path_factory.mktemp("images")
-    for name, rgb in {"1": photo, "2": np.full_like(photo, 90), "3": photo[::2, ::2]}.items():
-        cv2.imwrite(str(folder / f"{name}.png"), rgb[..., ::-1])
-    return folder
-
-
-@pytest.fixture
-def shown(page, images):
-    """The page after it has looked at the first image."""
-    page.upload("source-file", images / "1.png")
-    page.wait(lambda: page.latest.get("hands"), "hands")
-    return page
 
 
 def test_the_camera_is_drawn_over_and_cleared_on_stop(page):
@@ -307,133 +275,6 @@ def test_the_hands_in_space_turn_with_the_arrow_keys(page, images):
     page.wait(lambda: look() != before, "turned hands")
 
 
-def test_the_camera_that_is_chosen_is_the_one_used(page):
-    used = "return document.getElementById('video').srcObject?.getVideoTracks()[0].getSettings().deviceId"
-    page.start()
-    cameras = page.wait(lambda: page["camera-chooser"].find_elements("css selector", "option")[1:], "cameras by name")
-    assert all(camera.text for camera in cameras)
-    chosen = cameras[0].get_attribute("value")
-    page.choose("camera-chooser", chosen)
-    page.wait(lambda: page.browser.execute_script(used) == chosen, "that camera")
-    page.wait(lambda: page.status == "running" and page.ink, "a drawing")
-
-
-def test_a_video_is_paused_stepped_through_and_keeps_its_drawing_at_the_end(page, demo_clip):
-    page.upload("source-file", demo_clip[0])
-    page.wait(lambda: page.latest.get("hands"), "hands")
-    page.click("play-pause")
-    page.wait(lambda: page["status"].text == "Paused", "a pause")
-    page.choose("position", "4")
-    page.wait(lambda: 3.9 < page.latest.get("time", 0) < 4.1, "the image at 4 s")
-    before = page.latest["time"]
-    page.click("step-forward")
-    page.wait(lambda: before < page.latest.get("time", 0) < before + 0.05, "the next image")
-    page.click("step-back")
-    page.wait(lambda: page.latest.get("time") == before, "the image before")
-    page.choose("position", "11.5")
-    page.choose("speed", "2")
-    page.click("play-pause")
-    ended = "return document.getElementById('video').ended"
-    page.wait(lambda: page.browser.execute_script(ended) and page.latest.get("time", 0) > 11.9, "the end", 30)
-    assert page.status == "running"
-    assert page.ink or not page.latest["hands"]
-    page.click("loop")
-    page.click("play-pause")
-    page.wait(lambda: 0 < page.latest.get("time", 99) < 5, "the beginning again")
-
-
-def thumbnails(page):
-    return page["thumbnails"].find_elements("tag name", "button")
-
-
-def test_a_folder_and_its_tables(page, images):
-    page.upload("source-folder", images)
-    page.wait(lambda: page.state["frames"] == 1 and len(thumbnails(page)) == 3, "the first image and all thumbnails")
-    page.click("step-forward")
-    page.wait(lambda: page.state["frames"] == 2 and thumbnails(page)[1].get_attribute("aria-current"), "the second")
-    page.click("step-back")
-    page.click("play-pause")
-    page.wait(lambda: page.state["frames"] == 3, "three frames")
-    document = json.loads(page.download("download-json", ".json").read_text("utf-8"))
-    with page.download("download-csv", ".csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert [len(frame["hands"]) > 0 for frame in document["frames"]] == [True, False, True]
-    assert [frame["source"].rpartition("/")[2] for frame in document["frames"]] == ["1.png", "2.png", "3.png"]
-    assert {row["frame"] for row in rows} == {"0", "1", "2"}
-    points = [point for frame in document["frames"] for hand in frame["hands"] for point in hand["keypoints"]]
-    filled = [row for row in rows if row["keypoint"]]
-    assert [(float(row["x"]), float(row["y"]), row["name"]) for row in filled] == [
-        (point["x"], point["y"], point["name"]) for point in points
-    ]
-
-
-def test_a_snapshot_holds_image_and_drawing(shown, photo):
-    shown.wait(lambda: shown.ink, "a drawing")
-    rgb = cv2.imread(str(shown.download("snapshot", ".png")))[..., ::-1].astype(int)
-    assert rgb.shape == photo.shape
-    differs = (abs(rgb - photo) > 40).any(axis=2)
-    assert 0 < differs.mean() < 0.5
-
-
-def test_a_recording_is_a_video_and_its_frames(page):
-    page.click("source-sample")
-    page.wait(lambda: page.latest.get("hands"), "hands")
-    page.click("record")
-    count = page.state["frames"]
-    page.wait(lambda: page.state["frames"] > count + 10, "ten frames")
-    page.click("record")
-    links = page.wait(lambda: page["recordings"].find_elements("tag name", "a"), "links")
-    files = {link.get_attribute("download").rpartition(".")[2]: link for link in links}
-    lines = page.download(files["jsonl"], ".jsonl").read_text("utf-8").splitlines()
-    assert len(lines) > 10
-    assert all(json.loads(line) for line in lines)
-    with open_source(page.download(files["webm"], ".webm")) as source:
-        assert next(iter(source)).rgb.shape[2] == 3
-
-
-def test_a_hidden_tab_and_a_turned_camera_are_told_and_the_run_goes_on(page):
-    browser, message = page.browser, page["message"]
-    page.start()
-    page.wait(lambda: page.latest.get("hands") and page.ink, "a drawing")
-    (tab,) = browser.window_handles
-    browser.switch_to.new_window("tab")
-    browser.close()
-    browser.switch_to.window(tab)
-    page.wait(lambda: message.get_attribute("data-code") == "hidden", "word of the hidden tab")
-    before = page.latest["frame"]
-    page.wait(lambda: page.latest.get("frame", 0) > before, "the next image")
-    run(
-        browser,
-        """
-        const [track] = document.getElementById("video").srcObject.getVideoTracks();
-        await track.applyConstraints({width: 320, height: 240});
-    """,
-    )
-    page.wait(lambda: message.get_attribute("data-code") == "resized", "word of the other size")
-    assert "320 × 240" in message.text
-    page.wait(lambda: page.latest.get("width") == 320 and page.latest["hands"] and page.ink, "hands in smaller images")
-
-
-@pytest.mark.parametrize("name", ["NotAllowedError", "NotFoundError", "NotReadableError", "SecurityError", "TypeError"])
-def test_a_camera_that_fails_is_told(page, name):
-    page.browser.execute_script(
-        "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('refused', arguments[0]); }", name
-    )
-    page.click("start")
-    page.wait_for("error")
-    assert page["message"].is_displayed()
-    assert len(page["message"].text) > 40
-    assert page["start"].is_enabled()
-
-
-def test_a_page_without_https_says_how_a_phone_gets_a_picture(page):
-    page.browser.execute_script("Object.defineProperty(navigator, 'mediaDevices', {value: undefined})")
-    page.click("source-camera")
-    page.wait_for("error")
-    assert page["message"].get_attribute("data-code") == "insecure"
-    assert all(words in page["message"].text for words in ("secure context", "On a phone", "--tls"))
-
-
 def test_the_page_opens_as_an_app_without_its_server(browser, new_server):
     server = new_server("--token", "secret")
     browser.expected += ["ERR_CONNECTION_REFUSED", "ERR_FAILED", "WebSocket connection"]
@@ -476,55 +317,6 @@ def test_a_phone_is_shown_where_to_go(page, new_server):
     other.browser.find_element("css selector", "#phone-dialog .close").click()
 
 
-def test_what_cannot_be_shown_is_told_at_once(page, images, tmp_path):
-    cut = (images / "1.png").read_bytes()[:20_000]  # a browser shows its upper part
-    files = {"notes.txt": b"text", "broken.png": b"text", "broken.mp4": b"text", "cut.png": cut}
-    codes = {"notes.txt": "no_media", "broken.mp4": "no_video"}
-    for name, content in files.items():
-        path = tmp_path / name
-        path.write_bytes(content)
-        page.upload("source-file", path)
-        page.wait(lambda name=name: name in page["message"].text, f"a message about {name}")
-        assert page["message"].get_attribute("data-code") == codes.get(name, "damaged")
-        assert page.status == ("idle" if name == "notes.txt" else "error")
-
-
-def test_a_server_that_goes_is_told_and_found_again(browser, new_server):
-    token = ("--token", "open-sesame")
-    server = new_server(*token)
-    browser.expected += ["ERR_CONNECTION_REFUSED", "WebSocket connection", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE"]
-    page = Page(browser, f"{server.url}/#token=open-sesame")
-    page.start()
-    page.wait(lambda: page.ink, "a drawing")
-    server.stop(signal.SIGKILL)
-    page.wait(lambda: page["message"].is_displayed() and page.ink == 0, "a message and nothing drawn")
-    server.start(*token)
-    page.wait(lambda: page.status == "running" and page.ink, "a drawing after the restart", 25)
-    assert not page["message"].is_displayed()
-    page.stop()
-
-
-def test_a_server_that_comes_back_with_another_token_says_so(browser, new_server):
-    server = new_server("--token", "open-sesame")
-    browser.expected += [
-        "ERR_CONNECTION_REFUSED",
-        "WebSocket connection",
-        "ERR_CONNECTION_RESET",
-        "ERR_EMPTY_RESPONSE",
-        "401",
-    ]
-    page = Page(browser, f"{server.url}/#token=open-sesame")
-    page.start()
-    server.stop(signal.SIGKILL)
-    page.wait(lambda: page["message"].get_attribute("data-code") == "server_gone", "that it is gone")
-    server.start("--token", "close-sesame")
-    page.wait(lambda: page["message"].get_attribute("data-code") in ("closed", "no_token"), "why it is refused", 25)
-    assert page.status == "error"
-    assert "token" in page["message"].text
-    assert page.ink == 0
-    page.stop()
-
-
 def test_the_page_of_the_endpoints_says_what_they_answer_and_draws_it(page, server, images):
     page.browser.get(f"{server.url}/docs")
     page.wait_until_ready()
@@ -538,22 +330,3 @@ def test_the_page_of_the_endpoints_says_what_they_answer_and_draws_it(page, serv
     assert any('"downloads"' in shape for shape in shapes)
     page.browser.get(server.url)
     page.wait_until_ready()
-
-
-def test_whole_files_become_one_job_of_all_detectors_which_no_other_browser_sees(page, images, server):
-    page.upload("source-folder", images)
-    page.tick("detector-face")
-    page.wait(page["job-start"].is_displayed, "the button")
-    page.click("job-start")
-    page.wait(page["job-results"].is_displayed, "the end beside the button", 40)
-    (link,) = page["jobs"].find_elements("css selector", "a[href*='result.csv']")
-    address = link.get_attribute("href")
-    fetch = "const answer = await fetch(given[0]); return [answer.status, await answer.text()]"
-    status, text = run(page.browser, fetch, address)
-    assert status == 200
-    assert len(list(csv.DictReader(text.splitlines()))) > 20
-    assert page["jobs"].find_element("class name", "tag").text == "hands-full+face-attention"
-    with urllib.request.urlopen(f"{server.url}/v1/jobs") as answer:
-        assert json.load(answer) == []
-    with pytest.raises(urllib.error.HTTPError, match="404"):
-        urllib.request.urlopen(address)

@@ -1,0 +1,93 @@
+"""Firefox, driven by WebDriver BiDi (W3C), which it speaks itself."""
+
+import base64
+import json
+import shutil
+import subprocess
+
+from websockets.sync.client import connect
+
+from .conftest import wait_until
+
+FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
+PREFERENCES = {
+    "app.normandy.enabled": False,
+    "app.update.disabledForTesting": True,
+    "browser.shell.checkDefaultBrowser": False,
+    "datareporting.policy.dataSubmissionEnabled": False,
+    "media.autoplay.default": 0,
+    "media.navigator.permission.disabled": True,
+    "media.navigator.streams.fake": True,
+    "network.connectivity-service.enabled": False,
+    "services.settings.server": "data:,#remote-settings-dummy/v1",
+    "toolkit.telemetry.reportingpolicy.firstRun": False,
+}
+CALL = """async (given) => JSON.stringify(await new Promise((done) => {
+  (function () { %s })(...JSON.parse(given), done);
+}) ?? null)"""
+
+
+class Firefox:
+    """One window, with those of selenium's methods that the tests of web pages call.
+
+    Args:
+        profile: folder of its own.
+    """
+
+    def __init__(self, profile):
+        lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in PREFERENCES.items()]
+        (profile / "user.js").write_text("".join(lines), "utf-8")
+        command = [FIREFOX, "--headless", "--no-remote", "--profile", profile, "--remote-debugging-port", "0"]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        told = profile / "WebDriverBiDiServer.json"
+        wait_until(lambda: told.is_file() and told.stat().st_size, 60, lambda: "Firefox did not start")
+        place = json.loads(told.read_text("utf-8"))
+        self._number = 0
+        self._socket = connect(f"ws://{place['ws_host']}:{place['ws_port']}/session", max_size=None).__enter__()
+        self._ask("session.new", capabilities={})
+        self._tab = self._ask("browsingContext.getTree")["contexts"][0]["context"]
+
+    def _ask(self, method, **parameters):
+        self._number += 1
+        self._socket.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
+        answer = {}
+        while answer.get("id") != self._number:
+            answer = json.loads(self._socket.recv(120))
+        if answer["type"] == "error":
+            raise RuntimeError(answer["message"])
+        return answer["result"]
+
+    def get(self, url):
+        self._ask("browsingContext.navigate", context=self._tab, url=url, wait="complete")
+
+    def execute_async_script(self, script, *arguments):
+        """What the script hands to its last argument."""
+        answer = self._ask(
+            "script.callFunction",
+            functionDeclaration=CALL % script,
+            arguments=[{"type": "string", "value": json.dumps(arguments)}],
+            target={"context": self._tab},
+            awaitPromise=True,
+        )
+        if answer["type"] == "exception":
+            raise RuntimeError(answer["exceptionDetails"]["text"])
+        return json.loads(answer["result"]["value"])
+
+    def execute_script(self, script):
+        return self.execute_async_script(f"arguments[arguments.length - 1]((() => {{ {script} }})())")
+
+    def upload(self, name, path):
+        """Choose a file in the field of that id."""
+        body = f"() => document.getElementById({json.dumps(name)})"
+        place = {"context": self._tab}
+        field = self._ask("script.callFunction", functionDeclaration=body, target=place, awaitPromise=False)["result"]
+        self._ask("input.setFiles", **place, element={"sharedId": field["sharedId"]}, files=[str(path)])
+
+    def save_screenshot(self, path):
+        taken = self._ask("browsingContext.captureScreenshot", context=self._tab)
+        path.write_bytes(base64.b64decode(taken["data"]))
+
+    def quit(self):
+        self._ask("browser.close")
+        self._socket.__exit__(None, None, None)
+        self._process.wait(30)

@@ -1,0 +1,118 @@
+"""What the page looks at, camera, videos and folders, and the files that come of it."""
+
+import csv
+import json
+import urllib.error
+import urllib.request
+
+import cv2
+import pytest
+
+from sonjit.media import open_source
+
+from .conftest import run
+
+pytestmark = pytest.mark.browser
+
+
+def test_the_camera_that_is_chosen_is_the_one_used(page):
+    used = "return document.getElementById('video').srcObject?.getVideoTracks()[0].getSettings().deviceId"
+    page.start()
+    cameras = page.wait(lambda: page["camera-chooser"].find_elements("css selector", "option")[1:], "cameras by name")
+    assert all(camera.text for camera in cameras)
+    chosen = cameras[0].get_attribute("value")
+    page.choose("camera-chooser", chosen)
+    page.wait(lambda: page.browser.execute_script(used) == chosen, "that camera")
+    page.wait(lambda: page.status == "running" and page.ink, "a drawing")
+
+
+def test_a_video_is_paused_stepped_through_and_keeps_its_drawing_at_the_end(page, demo_clip):
+    page.upload("source-file", demo_clip[0])
+    page.wait(lambda: page.latest.get("hands"), "hands")
+    page.click("play-pause")
+    page.wait(lambda: page["status"].text == "Paused", "a pause")
+    page.choose("position", "4")
+    page.wait(lambda: 3.9 < page.latest.get("time", 0) < 4.1, "the image at 4 s")
+    before = page.latest["time"]
+    page.click("step-forward")
+    page.wait(lambda: before < page.latest.get("time", 0) < before + 0.05, "the next image")
+    page.click("step-back")
+    page.wait(lambda: page.latest.get("time") == before, "the image before")
+    page.choose("position", "11.5")
+    page.choose("speed", "2")
+    page.click("play-pause")
+    ended = "return document.getElementById('video').ended"
+    page.wait(lambda: page.browser.execute_script(ended) and page.latest.get("time", 0) > 11.9, "the end", 30)
+    assert page.status == "running"
+    assert page.ink or not page.latest["hands"]
+    page.click("loop")
+    page.click("play-pause")
+    page.wait(lambda: 0 < page.latest.get("time", 99) < 5, "the beginning again")
+
+
+def thumbnails(page):
+    return page["thumbnails"].find_elements("tag name", "button")
+
+
+def test_a_folder_and_its_tables(page, images):
+    page.upload("source-folder", images)
+    page.wait(lambda: page.state["frames"] == 1 and len(thumbnails(page)) == 3, "the first image and all thumbnails")
+    page.click("step-forward")
+    page.wait(lambda: page.state["frames"] == 2 and thumbnails(page)[1].get_attribute("aria-current"), "the second")
+    page.click("step-back")
+    page.click("play-pause")
+    page.wait(lambda: page.state["frames"] == 3, "three frames")
+    document = json.loads(page.download("download-json", ".json").read_text("utf-8"))
+    with page.download("download-csv", ".csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [len(frame["hands"]) > 0 for frame in document["frames"]] == [True, False, True]
+    assert [frame["source"].rpartition("/")[2] for frame in document["frames"]] == ["1.png", "2.png", "3.png"]
+    assert {row["frame"] for row in rows} == {"0", "1", "2"}
+    points = [point for frame in document["frames"] for hand in frame["hands"] for point in hand["keypoints"]]
+    filled = [row for row in rows if row["keypoint"]]
+    assert [(float(row["x"]), float(row["y"]), row["name"]) for row in filled] == [
+        (point["x"], point["y"], point["name"]) for point in points
+    ]
+
+
+def test_a_snapshot_holds_image_and_drawing(shown, photo):
+    shown.wait(lambda: shown.ink, "a drawing")
+    rgb = cv2.imread(str(shown.download("snapshot", ".png")))[..., ::-1].astype(int)
+    assert rgb.shape == photo.shape
+    differs = (abs(rgb - photo) > 40).any(axis=2)
+    assert 0 < differs.mean() < 0.5
+
+
+def test_a_recording_is_a_video_and_its_frames(page):
+    page.click("source-sample")
+    page.wait(lambda: page.latest.get("hands"), "hands")
+    page.click("record")
+    count = page.state["frames"]
+    page.wait(lambda: page.state["frames"] > count + 10, "ten frames")
+    page.click("record")
+    links = page.wait(lambda: page["recordings"].find_elements("tag name", "a"), "links")
+    files = {link.get_attribute("download").rpartition(".")[2]: link for link in links}
+    lines = page.download(files["jsonl"], ".jsonl").read_text("utf-8").splitlines()
+    assert len(lines) > 10
+    assert all(json.loads(line) for line in lines)
+    with open_source(page.download(files["webm"], ".webm")) as source:
+        assert next(iter(source)).rgb.shape[2] == 3
+
+
+def test_whole_files_become_one_job_of_all_detectors_which_no_other_browser_sees(page, images, server):
+    page.upload("source-folder", images)
+    page.tick("detector-face")
+    page.wait(page["job-start"].is_displayed, "the button")
+    page.click("job-start")
+    page.wait(page["job-results"].is_displayed, "the end beside the button", 40)
+    (link,) = page["jobs"].find_elements("css selector", "a[href*='result.csv']")
+    address = link.get_attribute("href")
+    fetch = "const answer = await fetch(given[0]); return [answer.status, await answer.text()]"
+    status, text = run(page.browser, fetch, address)
+    assert status == 200
+    assert len(list(csv.DictReader(text.splitlines()))) > 20
+    assert page["jobs"].find_element("class name", "tag").text == "hands-full+face-attention"
+    with urllib.request.urlopen(f"{server.url}/v1/jobs") as answer:
+        assert json.load(answer) == []
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(address)

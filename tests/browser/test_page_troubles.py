@@ -1,0 +1,102 @@
+"""What the page says when something is amiss, and how it goes on."""
+
+import signal
+
+import pytest
+
+from .conftest import run
+from .driver import Page
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_hidden_tab_and_a_turned_camera_are_told_and_the_run_goes_on(page):
+    browser, message = page.browser, page["message"]
+    page.start()
+    page.wait(lambda: page.latest.get("hands") and page.ink, "a drawing")
+    (tab,) = browser.window_handles
+    browser.switch_to.new_window("tab")
+    browser.close()
+    browser.switch_to.window(tab)
+    page.wait(lambda: message.get_attribute("data-code") == "hidden", "word of the hidden tab")
+    before = page.latest["frame"]
+    page.wait(lambda: page.latest.get("frame", 0) > before, "the next image")
+    run(
+        browser,
+        """
+        const [track] = document.getElementById("video").srcObject.getVideoTracks();
+        await track.applyConstraints({width: 320, height: 240});
+    """,
+    )
+    page.wait(lambda: message.get_attribute("data-code") == "resized", "word of the other size")
+    assert "320 × 240" in message.text
+    page.wait(lambda: page.latest.get("width") == 320 and page.latest["hands"] and page.ink, "hands in smaller images")
+
+
+@pytest.mark.parametrize("name", ["NotAllowedError", "NotFoundError", "NotReadableError", "SecurityError", "TypeError"])
+def test_a_camera_that_fails_is_told(page, name):
+    page.browser.execute_script(
+        "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('refused', arguments[0]); }", name
+    )
+    page.click("start")
+    page.wait_for("error")
+    assert page["message"].is_displayed()
+    assert len(page["message"].text) > 40
+    assert page["start"].is_enabled()
+
+
+def test_a_page_without_https_says_how_a_phone_gets_a_picture(page):
+    page.browser.execute_script("Object.defineProperty(navigator, 'mediaDevices', {value: undefined})")
+    page.click("source-camera")
+    page.wait_for("error")
+    assert page["message"].get_attribute("data-code") == "insecure"
+    assert all(words in page["message"].text for words in ("secure context", "On a phone", "--tls"))
+
+
+def test_what_cannot_be_shown_is_told_at_once(page, images, tmp_path):
+    cut = (images / "1.png").read_bytes()[:20_000]  # a browser shows its upper part
+    files = {"notes.txt": b"text", "broken.png": b"text", "broken.mp4": b"text", "cut.png": cut}
+    codes = {"notes.txt": "no_media", "broken.mp4": "no_video"}
+    for name, content in files.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        page.upload("source-file", path)
+        page.wait(lambda name=name: name in page["message"].text, f"a message about {name}")
+        assert page["message"].get_attribute("data-code") == codes.get(name, "damaged")
+        assert page.status == ("idle" if name == "notes.txt" else "error")
+
+
+def test_a_server_that_goes_is_told_and_found_again(browser, new_server):
+    token = ("--token", "open-sesame")
+    server = new_server(*token)
+    browser.expected += ["ERR_CONNECTION_REFUSED", "WebSocket connection", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE"]
+    page = Page(browser, f"{server.url}/#token=open-sesame")
+    page.start()
+    page.wait(lambda: page.ink, "a drawing")
+    server.stop(signal.SIGKILL)
+    page.wait(lambda: page["message"].is_displayed() and page.ink == 0, "a message and nothing drawn")
+    server.start(*token)
+    page.wait(lambda: page.status == "running" and page.ink, "a drawing after the restart", 25)
+    assert not page["message"].is_displayed()
+    page.stop()
+
+
+def test_a_server_that_comes_back_with_another_token_says_so(browser, new_server):
+    server = new_server("--token", "open-sesame")
+    browser.expected += [
+        "ERR_CONNECTION_REFUSED",
+        "WebSocket connection",
+        "ERR_CONNECTION_RESET",
+        "ERR_EMPTY_RESPONSE",
+        "401",
+    ]
+    page = Page(browser, f"{server.url}/#token=open-sesame")
+    page.start()
+    server.stop(signal.SIGKILL)
+    page.wait(lambda: page["message"].get_attribute("data-code") == "server_gone", "that it is gone")
+    server.start("--token", "close-sesame")
+    page.wait(lambda: page["message"].get_attribute("data-code") in ("closed", "no_token"), "why it is refused", 25)
+    assert page.status == "error"
+    assert "token" in page["message"].text
+    assert page.ink == 0
+    page.stop()
