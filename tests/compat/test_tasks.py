@@ -2,9 +2,7 @@
 
 import importlib
 import json
-import logging
 import threading
-import time
 
 import cv2
 import numpy as np
@@ -12,8 +10,6 @@ import pytest
 
 import sonjit
 from sonjit.compat import mediapipe as mp
-from sonjit.compat.mediapipe.tasks.python.vision.core import live_stream
-from sonjit.compat.mediapipe.tasks.python.vision.core.live_stream import LiveStream
 from sonjit.detectors.selfie import SelfieSegmenter
 from sonjit.gestures import Gesture
 from sonjit.weights import find_weight
@@ -486,106 +482,6 @@ def test_a_live_stream_gives_each_frame_to_its_callback(hand_landmarker):
     assert [(result.hand_landmarks, image, at) for result, image, at in results] == [([], BLACK, 7), ([], BLACK, 8)]
     with pytest.raises(ValueError, match="currently not running"):
         live.detect_async(BLACK, 9)
-
-
-def test_a_slow_callback_gets_the_newest_and_holds_nothing_up():
-    free, entered, ran, delivered = threading.Event(), threading.Event(), [], []
-
-    def deliver(frame, result):
-        delivered.append((frame, result))
-        entered.set()
-        free.wait(30)
-
-    stream = LiveStream(lambda frame: ran.append(frame) or -frame, deliver, lambda: ran.append("end"))
-    stream.send(1)
-    assert entered.wait(30)
-    for frame in range(2, 40):
-        stream.send(frame)
-        until = time.monotonic() + 30
-        while ran[-1] != frame and time.monotonic() < until:
-            time.sleep(0.001)
-    assert ran == list(range(1, 40))  # the callback is still at its first
-    entered.clear()
-    free.set()
-    assert entered.wait(30)
-    stream.close()
-    assert delivered == [(1, -1), (39, -39)]
-    assert ran[-1] == "end"
-
-
-def test_a_frame_that_took_too_long_gives_way_to_the_next(monkeypatch):
-    now, free, entered, done = [0.0], threading.Event(), threading.Event(), threading.Event()
-    monkeypatch.setattr(live_stream.time, "monotonic", lambda: now[0])
-    delivered = []
-
-    def run(frame):
-        if frame == 2:
-            entered.set()
-            assert free.wait(30)
-        now[0] += 0.15 if frame in (2, 4) else 0.03  # in seconds
-        return frame
-
-    def deliver(frame, result):
-        delivered.append((frame, round(now[0] - sent[frame], 2)))
-        done.set()
-
-    def send(frame):
-        done.clear()
-        sent[frame] = now[0]
-        stream.send(frame)
-
-    sent = {}
-    stream = LiveStream(run, deliver, lambda: None)
-    send(1)
-    assert done.wait(30)
-    send(2)
-    assert entered.wait(30)
-    send(3)  # waits for the slow one, and is old too; but there is none younger
-    free.set()
-    assert done.wait(30)
-    send(4)
-    assert done.wait(30)
-    stream.close()
-    assert delivered == [(1, 0.03), (3, 0.18), (4, 0.15)]
-
-
-def test_errors_of_a_live_stream_are_reported_and_it_goes_on(caplog):
-    done = threading.Event()
-
-    def run(frame):
-        if frame == 1:
-            raise RuntimeError("a bad frame")
-        return frame
-
-    def deliver(frame, result):
-        done.set()
-        raise RuntimeError("a bad callback")
-
-    ended = threading.Event()
-    stream = LiveStream(run, deliver, ended.set)
-    with caplog.at_level(logging.ERROR, "sonjit"):
-        for frame in (1, 2, 3):
-            stream.send(frame)
-            if frame > 1:
-                assert done.wait(30)
-                done.clear()
-            else:
-                while "a bad frame" not in caplog.text:
-                    time.sleep(0.001)
-        stream.close()
-    assert ended.wait(30)
-    assert caplog.text.count("RuntimeError: a bad callback") == 2
-
-
-@pytest.mark.slow
-def test_close_does_not_wait_for_a_stuck_callback(caplog):
-    stuck, entered = threading.Event(), threading.Event()
-    stream = LiveStream(lambda frame: frame, lambda *_: entered.set() or stuck.wait(60), lambda: None)
-    stream.send(1)
-    assert entered.wait(30)
-    stream.close()
-    assert "it is not waited for" in caplog.text
-    stuck.set()
 
 
 def test_the_catalogue_stands_for_bundles_that_are_not_there(weights):

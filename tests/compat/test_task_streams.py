@@ -1,0 +1,197 @@
+"""Videos and live streams of `tasks.vision`: stills shown again and again, and callbacks that are slow or fail."""
+
+import logging
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.compat import mediapipe as mp
+from sonjit.compat.mediapipe.tasks.python.vision.core import live_stream
+from sonjit.compat.mediapipe.tasks.python.vision.core.live_stream import LiveStream
+
+vision, BaseOptions = mp.tasks.vision, mp.tasks.BaseOptions
+MODES = vision.RunningMode
+MARGIN = 0.03
+"""In parts of the image; that of MediaPipe's own tests."""
+
+
+def points_of(result):
+    """All landmarks of a result by the name of their list, (K, 2) each; NaN for those that are not seen."""
+    found = {}
+    for name, value in vars(result).items():
+        if name.endswith("landmarks") and "world" not in name and value:
+            marks = value if isinstance(value[0], list) else [value]
+            found[name] = np.array([(mark.x, mark.y) for one in marks for mark in one])
+            seen = [mark.visibility is None or mark.visibility > 0.5 for one in marks for mark in one]
+            found[name][~np.array(seen)] = np.nan
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("name", "verb", "model", "photo", "options"),
+    [
+        ("HandLandmarker", "detect", "hand_landmarker.task", "mps_thumb_up.jpg", {"num_hands": 2}),
+        ("GestureRecognizer", "recognize", "gesture_recognizer.task", "mps_thumb_up.jpg", {"num_hands": 2}),
+        ("PoseLandmarker", "detect", "pose_landmarker_full.task", "mps_pose.jpg", {"output_segmentation_masks": True}),
+        ("ImageSegmenter", "segment", "selfie_segmenter.tflite", "mps_business.png", {"output_category_mask": True}),
+        (
+            "FaceLandmarker",
+            "detect",
+            "real/tasks/face_landmarker.task",
+            "mps_business.png",
+            {"output_face_blendshapes": True},
+        ),
+    ],
+)
+def test_a_still_shown_as_a_video_and_live_gives_what_the_still_gives(data, need, name, verb, model, photo, options):
+    need("palm-full", "hand-full", "pose-detector", "body-full", "selfie")
+    path, bundle = data / "real" / "wild" / photo, data / model
+    if not path.is_file() or ("/" in model and not bundle.is_file()):
+        pytest.skip(f"{path} or {bundle} is not there")
+    pixels = cv2.cvtColor(cv2.resize(cv2.imread(str(path)), None, fx=0.5, fy=0.5), cv2.COLOR_BGR2RGB)
+    image = mp.Image(image_format=mp.ImageFormat.SRGB, data=pixels)
+    base = BaseOptions(model_asset_buffer=bundle.read_bytes()) if "/" in model else BaseOptions(model_asset_path=model)
+    task, options_type = getattr(vision, name), getattr(vision, f"{name}Options")
+
+    def make(mode, callback=None):
+        return task.create_from_options(options_type(base, running_mode=mode, result_callback=callback, **options))
+
+    def compare(result):
+        points = points_of(result)
+        assert points.keys() == truth.keys()
+        for key, marks in points.items():
+            assert marks.shape == truth[key].shape
+            assert np.nanmax(abs(marks - truth[key])) < MARGIN, key
+        if name == "ImageSegmenter":
+            person = result.category_mask.numpy_view() == 0
+            assert (person == (still.category_mask.numpy_view() == 0)).mean() > 0.98
+        elif name == "PoseLandmarker":
+            assert [mask.numpy_view().shape for mask in result.segmentation_masks] == [pixels.shape[:2]]
+
+    with make(MODES.IMAGE) as made:
+        still = getattr(made, verb)(image)
+    truth = points_of(still)
+    assert truth or name == "ImageSegmenter"
+    with make(MODES.VIDEO) as made:
+        for timestamp in range(0, 120, 30):
+            compare(getattr(made, f"{verb}_for_video")(image, timestamp))
+    live, got = [], threading.Event()
+
+    def callback(result, shown, timestamp):
+        live.append((result, shown, timestamp))
+        got.set()
+
+    with make(MODES.LIVE_STREAM, callback) as made:
+        for timestamp in range(0, 90, 30):
+            got.clear()
+            getattr(made, f"{verb}_async")(image, timestamp)
+            assert got.wait(30)
+    assert [timestamp for _, _, timestamp in live] == [0, 30, 60]
+    for result, shown, _ in live:
+        assert shown is image
+        compare(result)
+
+
+def test_a_slow_callback_gets_the_newest_and_holds_nothing_up():
+    free, entered, ran, delivered = threading.Event(), threading.Event(), [], []
+
+    def deliver(frame, result):
+        delivered.append((frame, result))
+        entered.set()
+        free.wait(30)
+
+    stream = LiveStream(lambda frame: ran.append(frame) or -frame, deliver, lambda: ran.append("end"))
+    stream.send(1)
+    assert entered.wait(30)
+    for frame in range(2, 40):
+        stream.send(frame)
+        until = time.monotonic() + 30
+        while ran[-1] != frame and time.monotonic() < until:
+            time.sleep(0.001)
+    assert ran == list(range(1, 40))  # the callback is still at its first
+    entered.clear()
+    free.set()
+    assert entered.wait(30)
+    stream.close()
+    assert delivered == [(1, -1), (39, -39)]
+    assert ran[-1] == "end"
+
+
+def test_a_frame_that_took_too_long_gives_way_to_the_next(monkeypatch):
+    now, free, entered, done = [0.0], threading.Event(), threading.Event(), threading.Event()
+    monkeypatch.setattr(live_stream.time, "monotonic", lambda: now[0])
+    delivered = []
+
+    def run(frame):
+        if frame == 2:
+            entered.set()
+            assert free.wait(30)
+        now[0] += 0.15 if frame in (2, 4) else 0.03  # in seconds
+        return frame
+
+    def deliver(frame, result):
+        delivered.append((frame, round(now[0] - sent[frame], 2)))
+        done.set()
+
+    def send(frame):
+        done.clear()
+        sent[frame] = now[0]
+        stream.send(frame)
+
+    sent = {}
+    stream = LiveStream(run, deliver, lambda: None)
+    send(1)
+    assert done.wait(30)
+    send(2)
+    assert entered.wait(30)
+    send(3)  # waits for the slow one, and is old too; but there is none younger
+    free.set()
+    assert done.wait(30)
+    send(4)
+    assert done.wait(30)
+    stream.close()
+    assert delivered == [(1, 0.03), (3, 0.18), (4, 0.15)]
+
+
+def test_errors_of_a_live_stream_are_reported_and_it_goes_on(caplog):
+    done = threading.Event()
+
+    def run(frame):
+        if frame == 1:
+            raise RuntimeError("a bad frame")
+        return frame
+
+    def deliver(frame, result):
+        done.set()
+        raise RuntimeError("a bad callback")
+
+    ended = threading.Event()
+    stream = LiveStream(run, deliver, ended.set)
+    with caplog.at_level(logging.ERROR, "sonjit"):
+        for frame in (1, 2, 3):
+            stream.send(frame)
+            if frame > 1:
+                assert done.wait(30)
+                done.clear()
+            else:
+                while "a bad frame" not in caplog.text:
+                    time.sleep(0.001)
+        stream.close()
+    assert ended.wait(30)
+    assert caplog.text.count("RuntimeError: a bad callback") == 2
+
+
+@pytest.mark.slow
+def test_close_does_not_wait_for_a_stuck_callback(caplog):
+    stuck, entered = threading.Event(), threading.Event()
+    stream = LiveStream(lambda frame: frame, lambda *_: entered.set() or stuck.wait(60), lambda: None)
+    stream.send(1)
+    assert entered.wait(30)
+    stream.close()
+    assert "it is not waited for" in caplog.text
+    stuck.set()
