@@ -179,6 +179,11 @@ def test_messages_are_merged_and_cleared():
     points, more = Points(landmark=[Point(x=1.0)]), Points(landmark=[Point(x=2.0)])
     points.MergeFrom(more)
     assert [point.x for point in points.landmark] == [1.0, 2.0]
+    assert points.IsInitialized()
+    joined = Points()
+    for one in (points, more):
+        joined.MergeFromString(one.SerializeToString())
+    assert [point.x for point in joined.landmark] == [1.0, 2.0, 2.0]
     face = Detection(feature_tag="old")
     face.MergeFrom(Detection(feature_tag="new", location_data=Location(bounding_box=Location.BoundingBox(xmin=-3))))
     assert (face.feature_tag, face.location_data.bounding_box.xmin) == ("new", -3)

@@ -54,6 +54,7 @@ def hand_landmarker(weights):
         ("tasks.python.components.containers.landmark", "NormalizedLandmark"),
         ("tasks.python.components.processors", "ClassifierOptions"),
         ("python.solutions.hands", "Hands"),
+        ("python", "ImageFormat"),
     ],
 )
 def test_modules_lie_where_mediapipe_has_them(name, member):

@@ -147,8 +147,16 @@ class Message:
             ValueError: they are damaged.
         """
         self.Clear()
+        return self.MergeFromString(data)
+
+    def MergeFromString(self, data: bytes) -> int:
+        """`MergeFrom` of the message that bytes in the wire format hold; gives and raises as `ParseFromString`."""
         self._merge_from(bytes(data))
         return len(data)
+
+    def IsInitialized(self) -> bool:
+        """Whether all fields are set that must be: there are none."""
+        return True
 
     @classmethod
     def FromString(cls, data: bytes) -> Self:
