@@ -2,6 +2,7 @@ import json
 import re
 import tomllib
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -51,8 +52,6 @@ def test_names_that_look_like_numbers_stay_names(tmp_path):
 
 
 def test_opencv_files_of_other_programs_are_read(tmp_path):
-    import cv2
-
     view = random_rig(1).cameras[0]
     storage = cv2.FileStorage(str(tmp_path / "left.yml"), cv2.FILE_STORAGE_WRITE)
     for name, value in (("image_width", 640), ("image_height", 480), ("cameraMatrix", view.camera.K)):
@@ -71,8 +70,6 @@ def test_opencv_files_of_other_programs_are_read(tmp_path):
 
 def test_files_of_opencvs_family_count_from_a_pixels_middle(tmp_path):
     """What other programs project with a file that is written is what the rig does, half a pixel less."""
-    import cv2
-
     rig, points = random_rig(2), np.random.default_rng(0).normal(0, 0.1, (20, 3))
     content = tomllib.loads(_saved(tmp_path, "anipose", rig).read_text())
     lines: list[str] = []
@@ -89,6 +86,23 @@ def test_files_of_opencvs_family_count_from_a_pixels_middle(tmp_path):
     assert read.names == ("cam_0", "cam_1")
     for view, other in zip(rig, read, strict=True):
         np.testing.assert_allclose(view.project(points), other.project(points), atol=1e-6)
+
+
+def test_freemocaps_file_is_anipose_with_more_in_its_metadata(tmp_path):
+    rig = random_rig(2)
+    written = _saved(tmp_path, "anipose", rig)
+    text = written.read_text().replace('unit = "mm"', 'charuco_square_size = 58.0\npath_to_recorded_videos = "x"')
+    text = text.replace("fisheye = false", "world_position = [0.0, 1.0, 2.0]")
+    written.write_text(text)
+    with pytest.raises(InputError, match="--unit"):
+        load_cameras(written)
+    points = np.random.default_rng(0).normal(0, 0.1, (20, 3))
+    read = load_cameras(written, unit="mm")
+    for view in rig:
+        table = next(one for one in tomllib.loads(text).values() if one.get("name") == view.name)
+        K, bent, turn, shift = (np.array(table[one]) for one in ("matrix", "distortions", "rotation", "translation"))
+        theirs, _ = cv2.projectPoints(points * 1000, turn, shift, K, bent)
+        np.testing.assert_allclose(read[view.name].project(points), theirs[:, 0] + 0.5, atol=1e-6)
 
 
 @pytest.mark.files("fixtures/interhand_multiview/annotations/*/*_camera.json")
