@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -155,7 +156,8 @@ class Check(Protocol[C]):
 class Detector(Generic[R]):
     """Finds instances of one kind in images; made by `sonjit.create_detector`.
 
-    Not for several threads at once: take one detector per thread. It is a context manager.
+    It follows one stream: calls of several threads are worked off one by one, so take one detector per thread. It is a
+    context manager.
     """
 
     def __init__(
@@ -177,6 +179,7 @@ class Detector(Generic[R]):
         self._check = None if spread is None else spread.check
         self._another = another
         self._executor: ThreadPoolExecutor | None = None
+        self._at_work = threading.Lock()
         self._batches: _Batches[R] | None = None
         self.reset()
 
@@ -202,11 +205,13 @@ class Detector(Generic[R]):
                 f"image of {rgb.shape[1]} x {rgb.shape[0]} px: shrink it to at most {_MAX_SIDE_PX} px a side"
             )
         seen: list[tuple[Any, Track[Any] | None]]
-        if self._options.static_image:
-            seen = [(observation, None) for observation in self._detect_still(rgb, boxes)]
-        else:
-            seen = [(track.smoothed, track) for track in self._step(rgb, time, boxes)]
-        results = [self._kind.result(rgb, observation, track) for observation, track in seen]
+        with self._at_work:
+            self._refuse_if_closed()
+            if self._options.static_image:
+                seen = [(observation, None) for observation in self._detect_still(rgb, boxes)]
+            else:
+                seen = [(track.smoothed, track) for track in self._step(rgb, time, boxes)]
+            results = [self._kind.result(rgb, observation, track) for observation, track in seen]
         if self._options.flip_horizontal:
             results = [self._kind.flip(result, rgb.shape[1]) for result in results]
         return Results(results, image)
@@ -248,6 +253,10 @@ class Detector(Generic[R]):
 
     def reset(self) -> None:
         """Forget every tracked instance and the time: the next image starts a new stream."""
+        with self._at_work:
+            self._forget()
+
+    def _forget(self) -> None:
         self._tracker.reset()
         self._time = -math.inf
         self._since_search = self._options.search_interval
@@ -256,13 +265,14 @@ class Detector(Generic[R]):
             self._spread.reset()
 
     def close(self) -> None:
-        """Free the networks; waits for `detect_async` calls under way."""
+        """Free the networks; waits for calls under way."""
         if self._executor is not None:
             self._executor.shutdown()
         if self._batches is not None:
             self._batches.close()
-        if hasattr(self, "_kind"):
-            del self._kind
+        with self._at_work:
+            if hasattr(self, "_kind"):
+                del self._kind
 
     def __enter__(self) -> Self:
         """The detector itself."""

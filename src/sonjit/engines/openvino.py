@@ -138,6 +138,7 @@ class OpenVinoEngine:
         outputs: tuple[int, ...] | None = None,
         taps: tuple[int, ...] = (),
     ) -> None:
+        _refuse_in_fork()
         self.precision = resolve_precision(options, path)
         if self.precision == "int8":
             path = find_int8(path)
@@ -162,6 +163,7 @@ class OpenVinoEngine:
 
     def run(self) -> list[Float32Array]:
         """The chosen outputs for the image in `input`; overwritten by the next run."""
+        _refuse_in_fork()
         self._request.infer()
         return self._outputs
 
@@ -204,10 +206,24 @@ def devices() -> dict[str, str]:
     return {device: core().get_property(device, "FULL_DEVICE_NAME") for device in core().available_devices}
 
 
+_FORKED = threading.Event()
+"""This process was forked after OpenVINO had begun: its threads stayed behind, and who waits for them waits for ever."""
+
+
 @cache
 def core() -> ov.Core:
     """OpenVINO itself, once for all networks."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_FORKED.set)
     return ov.Core()
+
+
+def _refuse_in_fork() -> None:
+    if _FORKED.is_set():
+        raise InputError(
+            "this process was forked from one that had loaded networks, and OpenVINO's threads are not copied: "
+            "start processes by spawn, multiprocessing.get_context('spawn'), or before anything is loaded"
+        )
 
 
 def _load(network: _Network) -> ov.CompiledModel:
