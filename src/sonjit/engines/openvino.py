@@ -207,7 +207,7 @@ def devices() -> dict[str, str]:
 
 
 _FORKED = threading.Event()
-"""This process was forked after OpenVINO had begun: its threads stayed behind, and who waits for them waits for ever."""
+"""This process was forked after OpenVINO had begun: its threads stayed behind, and who waits for them never ends."""
 
 
 @cache
