@@ -1,16 +1,20 @@
 """The lessons' pages say what their scripts found, and what the scripts find is so."""
 
 import importlib
+import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
-
-pytest.importorskip("matplotlib", reason="the extra learn is not installed")
-pytest.importorskip("sklearn", reason="the extra learn is not installed")
-pytest.importorskip("torch", reason="the extra train is not installed")
+EXTRAS = {"matplotlib": "learn", "sklearn": "learn", "torch": "train"}  # looked for, not imported: that takes seconds
+pytestmark = [
+    pytest.mark.slow,
+    *(
+        pytest.mark.skipif(importlib.util.find_spec(name) is None, reason=f"the extra {extra} is not installed")
+        for name, extra in EXTRAS.items()
+    ),
+]
 
 LESSONS = Path(__file__).parents[2] / "docs" / "learn"
 PAGES = sorted(LESSONS.glob("*.md.in"))
