@@ -5,6 +5,8 @@ import pytest
 
 from sonjit.errors import InputError
 from sonjit.gestures import CustomGestures, GestureRecording
+from sonjit.media import Header, load_frames, open_writer
+from sonjit.results import Frame, Hand
 from sonjit.runs import Detect
 
 
@@ -58,6 +60,38 @@ def test_gestures_are_for_what_has_hands(sonjit, recordings):
     assert "--gestures" in err[0]
 
 
+@pytest.fixture
+def waved(tmp_path):
+    """A table of a clip in which a hand goes up and down thrice and rests after each."""
+    rng, hand = np.random.default_rng(0), np.random.default_rng(1).normal(size=(21, 3)) * 40
+    way = [*np.linspace(0, -300, 10), *np.linspace(-300, 0, 10), *[0] * 15]
+    heights = [*[0] * 15, *way, *way, *way]
+    with open_writer(tmp_path / "clip.json", Header("clip.mp4", 640, 480, 30.0, "hands-full")) as writer:
+        for index, height in enumerate(heights):
+            points = (hand + rng.normal(size=(21, 3)) + np.array([320, 300 + height, 0])).astype(np.float32)
+            writer.write(Frame(index, index / 30, [Hand("Right", 1.0, points, points / 1000, id=0)]))
+    return tmp_path / "clip.json"
+
+
+def test_motions_are_recorded_trained_tested_and_exported(sonjit, waved, tmp_path, monkeypatch):
+    monkeypatch.setattr("sonjit.track", lambda source, kind: iter(load_frames(source)[1]))
+    folder, mine = tmp_path / "mine", tmp_path / "mine.npz"
+    for _ in range(2):
+        code, out, _ = sonjit("gestures", "record", "beckon", waved, "--to", folder, "--moving")
+        assert (code, out.split()[:2]) == (0, ["3", "motions"])
+    assert "beckon: 6 motions in 2 recordings" in sonjit("gestures", "list", folder)[1]
+    assert "right: 6 of 6 (100.0%)" in sonjit("gestures", "test", folder)[1]
+    assert sonjit("gestures", "train", folder, "--out", mine)[0] == 0
+    assert sonjit("gestures", "list", mine)[1].split() == ["beckon"]
+    for ending in ("csv", "eaf"):
+        code, out, _ = sonjit("gestures", "export", waved, "--gestures", mine, "--out", tmp_path / f"clip.{ending}")
+        assert (code, out.split()[:2]) == (0, ["3", "segments"])
+        assert (tmp_path / f"clip.{ending}").read_text().count("beckon") == 3
+    assert 'MEDIA_URL="clip.mp4"' in (tmp_path / "clip.eaf").read_text()
+    code, out, _ = sonjit("gestures", "export", waved, "--out", tmp_path / "clip.pose")
+    assert (code, out.split()[:2]) == (0, ["120", "frames"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -65,6 +99,8 @@ def test_gestures_are_for_what_has_hands(sonjit, recordings):
         (("record", "a", "x.jpg", "--to", "mine", "--samples", "0"), "--samples 0"),
         (("train", "nothing", "--out", "x.npz"), "nothing: no recordings"),
         (("hands", "x.jpg", "--gestures", "nothing.npz"), "nothing.npz cannot be read: No such file"),
+        (("export", "x.mp4", "--out", "x.txt"), "unknown ending '.txt'; known: .csv, .eaf, .pose"),
+        (("export", "x.mp4", "--out", "x.pose", "--gestures", "x.npz"), "--gestures says nothing about .pose"),
         (("list", "nothing.npz"), "nothing.npz cannot be read: No such file"),
     ],
 )

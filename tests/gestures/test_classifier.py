@@ -5,10 +5,10 @@ import pytest
 
 from sonjit.errors import InputError
 from sonjit.gestures import GESTURES, gesture_of
-from sonjit.gestures.classifier import NONE, SHAPES, GestureClassifier, directed, features_of
+from sonjit.gestures.classifier import NONE, SHAPES, VOCABULARY, GestureClassifier, features_of
 from sonjit.gestures.features import FEATURES, gesture_features
 from sonjit.results import Hand
-from sonjit.training.gestures.data import POSES
+from sonjit.training.gestures.alphabets import POSES
 
 MEDIAPIPE = {"Closed_Fist", "Open_Palm", "Pointing_Up", "Thumb_Down", "Thumb_Up", "Victory", "ILoveYou"}
 
@@ -46,7 +46,7 @@ def test_poses_are_told_whichever_way_the_hand_points(side, roll_deg, posed):
     for shape, poses in POSES.items():
         for pose in poses:
             hand = posed(pose, side, roll_deg)
-            told, wanted = gesture_of(hand), directed(shape, hand.keypoints)
+            told, wanted = gesture_of(hand), VOCABULARY.name(shape, hand.keypoints)
             if (told.name if told else None) != wanted:
                 wrong[pose] = told
     assert set(wrong) <= TOO_EXACT, wrong
@@ -61,16 +61,16 @@ def test_ordinary_hands_make_no_gesture(posed):
     ("roll_deg", "name"), [(0, "Up"), (40, "Up"), (90, "Right"), (180, "Down"), (-90, "Left"), (-140, "Down")]
 )
 def test_a_direction_is_that_in_the_image(roll_deg, name, posed):
-    assert directed("Pointing", posed("point", roll_deg=roll_deg).keypoints) == f"Pointing_{name}"
+    assert VOCABULARY.name("Pointing", posed("point", roll_deg=roll_deg).keypoints) == f"Pointing_{name}"
 
 
 def test_a_thumb_to_the_side_and_a_finger_to_the_camera_say_nothing():
     points = np.zeros((21, 3), np.float32)
     points[4], points[8] = (50, 3, 0), (3, -3, -50)
-    assert directed("Thumb", points) is None
-    assert directed("Pointing", points) is None
+    assert VOCABULARY.name("Thumb", points) is None
+    assert VOCABULARY.name("Pointing", points) is None
     points[4] = (20, 40, 0)
-    assert directed("Thumb", points) == "Thumb_Down"
+    assert VOCABULARY.name("Thumb", points) == "Thumb_Down"
 
 
 def test_unknown_or_coinciding_keypoints_make_no_gesture(posed):

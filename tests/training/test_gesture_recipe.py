@@ -7,13 +7,14 @@ import pytest
 
 from sonjit.cli import main
 from sonjit.errors import InputError, SonjitError
+from sonjit.gestures import CustomMotions, LearnedGestures
 from sonjit.gestures.classifier import GestureClassifier
 from sonjit.gestures.features import aligned
 from sonjit.hand_models.rig_files import load_rig
 from sonjit.synthesis.render.opengl import renderer_name
-from sonjit.synthesis.scene.gestures import gestures
-from sonjit.training.gestures.data import POSES, PosedHands, posed_hands
-from sonjit.training.gestures.poses import posed_joints
+from sonjit.training.gestures.alphabets import POSES, load_alphabet, shipped_gestures
+from sonjit.training.gestures.data import PosedHands, posed_hands
+from sonjit.training.gestures.poses import drawn_letters, posed_joints
 from sonjit.training.gestures.train import GestureSettings, calibrated, gesture_metrics, train_network, whitened
 
 POSED = ("victory", "ok", "relaxed")
@@ -87,7 +88,7 @@ def test_exact_hands_get_the_errors_of_similar_ones():
 @pytest.mark.slow
 def test_hands_are_posed_before_the_camera():
     hands = posed_joints(1, 1, 6, np.random.default_rng(0))
-    assert sorted(hands.pose.tolist()) == sorted([*gestures(), *["any"] * 6])
+    assert sorted(hands.pose.tolist()) == sorted([*shipped_gestures().posed, *["any"] * 6])
     assert {pose for poses in POSES.values() for pose in poses} <= set(hands.pose.tolist())
     assert (hands.keypoints_3d[..., 2] > 0.1).all()
     np.testing.assert_allclose(
@@ -101,3 +102,64 @@ def test_what_cannot_be_learned_is_told():
         train_network([(posed(3, 1).take(np.array([0])), 1.0)], SMALL)
     with pytest.raises(InputError, match="in train and in held_out"):
         GestureSettings(train=("a",), held_out=("a",))
+
+
+def test_manual_alphabets_are_read_from_files(tmp_path):
+    asl = load_alphabet("asl")
+    letters = {*asl.vocabulary.names, *asl.moving}
+    assert letters == set("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    assert asl.shapes_of(["front_fist", "open", "any"]).tolist() == [asl.vocabulary.shapes.index("S"), 0, 0]
+    own = tmp_path / "own.toml"
+    own.write_text('none = ["open"]\n[letters]\nQ = ["fist", "tight_fist"]\n')
+    assert load_alphabet(str(own)).vocabulary.names == ("Q",)
+    for wrong, said in {
+        '[letters]\nQ = ["fist"]\n': "no manual alphabet",
+        'none = []\n[letters]\nQ = ["fits"]\n': "no pose is called fits",
+        'none = ["fist"]\n[letters]\nQ = ["fist"]\n': "fist stands there twice",
+        'none = []\n[letters]\n[moving]\nJ = {pose="fist", place=[[0, 0]], yaw_deg=[0], roll_deg=[0]}': "two places",
+        'none = []\n[letters]\n[directed]\nT = {poses=["two"], finger=[5, 8], letters=["U"]}': "give four",
+    }.items():
+        own.write_text(wrong)
+        with pytest.raises(InputError, match=said):
+            load_alphabet(str(own))
+    for name in ("esperanto", str(tmp_path / "none.toml")):
+        with pytest.raises(InputError, match=r"esperanto|none\.toml"):
+            load_alphabet(name)
+
+
+@pytest.mark.slow
+def test_drawn_letters_are_told_apart_and_by_other_people():
+    asl = load_alphabet("asl")
+    motions = CustomMotions.learn(drawn_letters(asl, np.random.default_rng(0)))
+    for recording in drawn_letters(asl, np.random.default_rng(7)):
+        told = [motions.tell(way) for way in recording.ways]
+        assert [one and one[0] for one in told] == [recording.name] * len(told)
+
+
+@pytest.mark.slow
+def test_letters_are_trained_into_a_file_that_tells_them(tmp_path, monkeypatch):
+    """The whole recipe, on hands that are posed in place of what the network finds in images."""
+    for name in ("train-letters", "train-others", "held-letters", "held-others"):
+        (tmp_path / name).mkdir()
+    asl = load_alphabet("asl")
+    trained, held = (posed_joints(1, count, 10, np.random.default_rng(count), asl, 40.0) for count in (4, 1))
+
+    def found(root, crops, progress=None):
+        return trained if root.name.startswith("train") else held
+
+    monkeypatch.setattr("sonjit.training.gestures.train.posed_hands", found)
+    settings = ("crops=1", "steps=150", "batch=128", "people=0", "hidden=64", "embedding=32")
+    asked = [part for one in settings for part in ("--set", one)]
+    code = main(["train", "spelling", "--data", str(tmp_path), "--out", str(tmp_path / "run"), *asked])
+    assert code == 0
+    letters = LearnedGestures.load(tmp_path / "run" / "gestures.npz")
+    assert set(letters.names) == set("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    rows = (tmp_path / "run" / "confusion.csv").read_text().splitlines()
+    assert rows[0] == "shape,hands,right,told as"
+    right = [float(row.split(",")[2]) for row in rows[1:]]
+    assert len(right) == 22
+    assert np.mean(right) > 0.6
+    file = tmp_path / "broken.npz"
+    np.savez(file, weights_0=np.zeros((3, 4)), vocabulary="{}")
+    with pytest.raises(InputError, match="no classifier of gestures"):
+        LearnedGestures.load(file)

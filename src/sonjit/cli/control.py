@@ -39,7 +39,7 @@ def control(
     from contextlib import nullcontext
 
     from sonjit import track
-    from sonjit.gestures import CustomGestures
+    from sonjit.gestures import LearnedGestures
     from sonjit.gestures.control import Controller
     from sonjit.gestures.outlets import Outlets
     from sonjit.gestures.rules import load_map
@@ -47,7 +47,7 @@ def control(
 
     if limit is not None and limit < 1:
         raise InputError(f"--limit {limit}: at least 1 frame")
-    custom = None if gestures is None else CustomGestures.load(gestures)
+    custom = None if gestures is None else LearnedGestures.load(gestures)
     control_map = load_map(map_file, () if custom is None else custom.names)
     if custom is not None and not {control_map.pause, *(rule.on for rule in control_map.rules)} & set(custom.names):
         raise InputError(

@@ -12,9 +12,11 @@ from cyclopts import App, Parameter
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from sonjit.gestures import GestureRecording
+    from sonjit.arrays import IntArray
+    from sonjit.gestures import GestureRecording, MotionRecording
+    from sonjit.results import Frame, Hand
 
 app = App(
     name="gestures",
@@ -23,6 +25,9 @@ app = App(
     Example: `sonjit gestures record claw camera:0 --to mine && sonjit gestures train mine --out mine.npz`
     """,
 )
+
+_HANDS, _MOTIONS = 20, 10
+"""Examples of a recording."""
 
 _APART_S = 0.1
 """Between two hands of a video that are kept: neighbours in time are alike."""
@@ -34,9 +39,12 @@ def record(
     source: str,
     *,
     to: Annotated[Path, Parameter(name="--to")],
-    samples: Annotated[int, Parameter(name="--samples")] = 20,
+    samples: Annotated[int | None, Parameter(name="--samples")] = None,
+    moving: Annotated[bool, Parameter(name="--moving", negative="")] = False,
 ) -> None:
     """Keep the hands of a video, a camera or a folder of images as examples of one gesture.
+
+    A gesture that moves is told by its way: make it several times in the video and rest for a moment after each.
 
     Record a gesture twice or more, at different times or by several people: `sonjit gestures test` tells what one
     recording teaches about another.
@@ -47,19 +55,36 @@ def record(
         name: Of the gesture.
         source: An image, a folder, a glob, a video or camera:0, in which all hands make it.
         to: The folder of the recordings, made where it is missing.
-        samples: How many hands to keep.
+        samples: How many hands to keep, of a camera how many motions; by default 20 hands, or 10 motions.
+        moving: The gesture is a motion.
     """
     from sonjit import track
-    from sonjit.gestures import GestureRecording
-    from sonjit.results import Hand
+    from sonjit.gestures import GestureRecording, MotionRecording
 
     if not name or not all(one.isalnum() or one in "_- " for one in name):
         raise InputError(f"{name!r}: name a gesture by letters, digits, spaces, - and _")
+    if samples is None:
+        samples = _MOTIONS if moving else _HANDS
     if samples < 1:
         raise InputError(f"--samples {samples}: at least 1")
+    frames = track(source, "hands")
+    if moving:
+        recording = MotionRecording.of(name, frames, samples)
+    else:
+        recording = GestureRecording.of(name, _hands(frames, samples))
+    to.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while (to / f"{name}-{number}.npz").exists():
+        number += 1
+    recording.save(to / f"{name}-{number}.npz")
+    sys.stdout.write(f"{_count(recording)} of {name} in {to / f'{name}-{number}.npz'}\n")
+
+
+def _hands(frames: Iterable[Frame], samples: int) -> list[Hand]:
+    """Some hands, not of neighbouring frames."""
     hands: list[Hand] = []
     last_s = -math.inf
-    for frame in track(source, "hands"):
+    for frame in frames:
         time_s = math.inf if frame.time is None else frame.time
         tracked = any(hand.id is not None for hand in frame.hands)
         if not frame.hands or (tracked and time_s - last_s < _APART_S):
@@ -68,13 +93,7 @@ def record(
         hands += frame.hands
         if len(hands) >= samples:
             break
-    recording = GestureRecording.of(name, hands[:samples])
-    to.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while (to / f"{name}-{number}.npz").exists():
-        number += 1
-    recording.save(to / f"{name}-{number}.npz")
-    sys.stdout.write(f"{len(recording.points)} hands of {name} in {to / f'{name}-{number}.npz'}\n")
+    return hands[:samples]
 
 
 @app.command
@@ -87,11 +106,11 @@ def train(recordings: Path, *, out: Annotated[Path, Parameter(name="--out")]) ->
         recordings: The folder.
         out: The file to write, of a few kB.
     """
-    from sonjit.gestures import CustomGestures
+    from sonjit.gestures import LearnedGestures
 
-    taught = CustomGestures.learn(_load(recordings))
-    taught.save(out)
-    sys.stdout.write(f"{', '.join(taught.names)} in {out}\n")
+    learned = LearnedGestures.learn(_load(recordings))
+    learned.save(out)
+    sys.stdout.write(f"{', '.join(learned.names)} in {out}\n")
 
 
 @app.command
@@ -103,12 +122,23 @@ def test(recordings: Path) -> None:
     Args:
         recordings: The folder; each gesture needs two recordings.
     """
+    from sonjit.gestures import GestureRecording, MotionRecording
+    from sonjit.gestures.custom import confusion
+    from sonjit.gestures.custom_motions import motion_confusion
+
+    loaded = _load(recordings)
+    held = [one for one in loaded if isinstance(one, GestureRecording)]
+    moving = [one for one in loaded if isinstance(one, MotionRecording)]
+    if held:
+        _write_confusion(*confusion(held))
+    if moving:
+        _write_confusion(*motion_confusion(moving))
+
+
+def _write_confusion(names: Sequence[str], counts: IntArray) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from sonjit.gestures.custom import confusion
-
-    names, counts = confusion(_load(recordings))
     table = Table("is, told as", *names, "nothing", box=None, header_style="bold", pad_edge=False)
     for name, row in zip(names, counts.tolist(), strict=True):
         table.add_row(name, *map(str, row))
@@ -126,24 +156,88 @@ def list_gestures(source: Path | None = None) -> None:
     Args:
         source: The folder or file; without one the gestures that come with Sonjit.
     """
-    from sonjit.gestures import GESTURES, CustomGestures
+    from sonjit.gestures import GESTURES, LearnedGestures
 
     if source is None:
         lines = list(GESTURES)
     elif source.is_dir():
-        recordings = _load(source)
-        names = dict.fromkeys(one.name for one in recordings)
-        own = {name: [len(one.points) for one in recordings if one.name == name] for name in names}
-        lines = [f"{name}: {sum(counts)} hands in {len(counts)} recordings" for name, counts in own.items()]
+        counts: dict[str, list[int]] = {}
+        kinds: dict[str, str] = {}
+        for one in _load(source):
+            count, kinds[one.name] = _count(one).split()
+            counts.setdefault(one.name, []).append(int(count))
+        lines = [f"{name}: {sum(own)} {kinds[name]} in {len(own)} recordings" for name, own in counts.items()]
     else:
-        lines = list(CustomGestures.load(source).names)
+        lines = list(LearnedGestures.load(source).names)
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
-def _load(folder: Path) -> Sequence[GestureRecording]:
-    from sonjit.gestures import GestureRecording
+@app.command
+def export(
+    source: str,
+    *,
+    out: Annotated[Path, Parameter(name="--out")],
+    gestures: Annotated[Path | None, Parameter(name="--gestures")] = None,
+) -> None:
+    """Write from when to when each hand makes which gesture: .csv, or .eaf for ELAN; or all keypoints as .pose.
+
+    Example: `sonjit gestures export clip.mp4 --out clip.eaf`
+
+    Args:
+        source: A video; or what sonjit hands or holistic wrote of one with --save, as .json, .jsonl or .parquet.
+        out: The file to write; its ending says which.
+        gestures: Learned gestures (sonjit gestures train, sonjit train spelling) in place of the shipped ones.
+    """
+    from sonjit.gestures import LearnedGestures, segments_of
+    from sonjit.gestures.exports import save_pose, save_segments_csv, save_segments_eaf
+
+    ending = out.suffix.lower()
+    if ending not in (".csv", ".eaf", ".pose"):
+        raise InputError(f"{out}: unknown ending {ending!r}; known: .csv, .eaf, .pose")
+    if ending == ".pose" and gestures is not None:
+        raise InputError("--gestures says nothing about .pose, which holds keypoints; leave one of them out")
+    learned = None if gestures is None else LearnedGestures.load(gestures)
+    name, size, frames = _frames(source)
+    if ending == ".pose":
+        save_pose(out, frames, size)
+        sys.stdout.write(f"{len(frames)} frames in {out}\n")
+        return
+    segments = segments_of(frames, learned)
+    if ending == ".csv":
+        save_segments_csv(out, segments)
+    else:
+        save_segments_eaf(out, segments, name)
+    sys.stdout.write(f"{len(segments)} segments in {out}\n")
+
+
+def _frames(source: str) -> tuple[str, tuple[int, int], list[Frame]]:
+    """The name, the size in pixels and the frames of a video, or of a table of one."""
+    from sonjit import track
+    from sonjit.media import load_frames
+
+    if Path(source).suffix.lower() in (".json", ".jsonl", ".parquet"):
+        header, frames = load_frames(source)
+        if header.width is None or header.height is None:
+            raise InputError(f"{source}: is of no video")
+        return header.source or source, (header.width, header.height), frames
+    size, frames = (0, 0), list[Frame]()
+    for frame in track(source, "hands"):
+        size = frame.image.shape[1], frame.image.shape[0]
+        frames.append(frame)
+    return source, size, frames
+
+
+def _load(folder: Path) -> Sequence[GestureRecording | MotionRecording]:
+    from sonjit.gestures.learned import load_recording
 
     files = sorted(folder.glob("*.npz"))
     if not files:
         raise InputError(f"{folder}: no recordings; sonjit gestures record NAME INPUT --to {folder} makes one")
-    return [GestureRecording.load(file) for file in files]
+    return [load_recording(file) for file in files]
+
+
+def _count(recording: GestureRecording | MotionRecording) -> str:
+    from sonjit.gestures import GestureRecording
+
+    is_held = isinstance(recording, GestureRecording)
+    return f"{len(recording.points)} hands" if is_held else f"{len(recording.ways)} motions"

@@ -2,6 +2,8 @@
 
 from sonjit.gestures.classifier import GESTURES, GestureClassifier, gesture_of
 from sonjit.gestures.custom import CustomGestures, GestureRecording
+from sonjit.gestures.custom_motions import CustomMotions, GestureSegment, MotionRecording, MotionSpotter
+from sonjit.gestures.learned import LearnedGestures, segments_of
 from sonjit.gestures.motion import MOTIONS, MotionEvent, MotionRecognizer
 from sonjit.gestures.smoothing import GestureSmoother
 from sonjit.results import Gesture
@@ -10,11 +12,17 @@ __all__ = [
     "GESTURES",
     "MOTIONS",
     "CustomGestures",
+    "CustomMotions",
     "Gesture",
     "GestureClassifier",
     "GestureRecording",
+    "GestureSegment",
     "GestureSmoother",
+    "LearnedGestures",
     "MotionEvent",
     "MotionRecognizer",
+    "MotionRecording",
+    "MotionSpotter",
     "gesture_of",
+    "segments_of",
 ]

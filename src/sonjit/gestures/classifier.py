@@ -6,18 +6,22 @@ image makes the name. How it is trained, and how often it is right: docs/gesture
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sonjit.gestures.features import gesture_features
+from sonjit.errors import InputError
+from sonjit.gestures.features import FEATURES, gesture_features
 from sonjit.results import Gesture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Self
 
     from sonjit.arrays import Float32Array, RealArray
     from sonjit.results import Hand
@@ -46,18 +50,84 @@ SHAPES: Final = (
     "Horns",
     "Little_Finger",
 )
-"""What the classifier tells apart, in the order of its probabilities."""
+"""What the shipped classifier tells apart, in the order of its probabilities."""
 
-_DIRECTIONS: Final = {
-    "Pointing": ((5, 8), ("Pointing_Up", "Pointing_Right", "Pointing_Down", "Pointing_Left")),
-    "Thumb": ((2, 4), ("Thumb_Up", None, "Thumb_Down", None)),
-}
-"""Of shapes that mean something by their direction: from which keypoint to which, and the names clockwise from up."""
 
-GESTURES: Final = (
-    *(name for _, names in _DIRECTIONS.values() for name in names if name is not None),
-    *(shape for shape in SHAPES if shape != NONE and shape not in _DIRECTIONS),
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """What a shape is called by its direction in the image.
+
+    Attributes:
+        finger: the keypoints that it goes from and to.
+        names: up, right, down and left; None where it is no gesture.
+    """
+
+    finger: tuple[int, int]
+    names: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """What a classifier tells apart.
+
+    Attributes:
+        shapes: of hands, `NONE` first, in the order of the probabilities.
+        directions: of those shapes that are called by them; others are called as they are.
+    """
+
+    shapes: tuple[str, ...]
+    directions: Mapping[str, Direction] = field(default_factory=dict[str, Direction])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name of a gesture."""
+        directed = [name for one in self.directions.values() for name in one.names if name is not None]
+        return (*dict.fromkeys(directed), *(one for one in self.shapes if one != NONE and one not in self.directions))
+
+    def name(self, shape: str, keypoints: RealArray) -> str | None:
+        """The gesture of a shape, by the direction in the image where that matters; None where it means nothing.
+
+        Args:
+            shape: one of the shapes.
+            keypoints: (21, 3) pixels, z in the same scale.
+        """
+        direction = self.directions.get(shape)
+        if direction is None:
+            return shape
+        start, end = direction.finger
+        x, y, z = (keypoints[end] - keypoints[start]).tolist()
+        if math.hypot(x, y) < _LEAST_IN_IMAGE * math.hypot(x, y, z):
+            return None
+        return direction.names[round(math.atan2(x, -y) / (math.pi / 2)) % 4]
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` gave; ValueError, KeyError or TypeError for something else."""
+        data = json.loads(text)
+        given = data["directions"].items()
+        directions = {
+            shape: Direction((one["finger"][0], one["finger"][1]), tuple(one["names"])) for shape, one in given
+        }
+        return cls(tuple(data["shapes"]), directions)
+
+    def to_json(self) -> str:
+        """As JSON text."""
+        directions = {
+            shape: {"finger": list(one.finger), "names": list(one.names)} for shape, one in self.directions.items()
+        }
+        return json.dumps({"shapes": list(self.shapes), "directions": directions})
+
+
+VOCABULARY: Final = Vocabulary(
+    SHAPES,
+    {
+        "Pointing": Direction((5, 8), ("Pointing_Up", "Pointing_Right", "Pointing_Down", "Pointing_Left")),
+        "Thumb": Direction((2, 4), ("Thumb_Up", None, "Thumb_Down", None)),
+    },
 )
+"""Of the shipped classifier."""
+
+GESTURES: Final = VOCABULARY.names
 """Every name of a gesture. The first seven of MediaPipe's gesture recogniser are spelled as there."""
 
 LEAST_SCORE: Final = 0.4
@@ -73,33 +143,50 @@ class GestureClassifier:
     Args:
         weights: arrays by name, as `sonjit train gestures` writes them: `weights_0` (F, H), `bias_0` (H,), `weights_1`
             (H, E), `bias_1` (E,), `weights_2` (E, P) and `bias_2` (P,) of three layers, the first two rectified, to
-            logits of poses; `shape` (P,), the index in `SHAPES` of each pose; `whitening` (E, E) of the embedding.
+            logits of poses; `shape` (P,), the index of each pose's shape; `whitening` (E, E) of the embedding.
+        vocabulary: what it tells apart.
     """
 
-    def __init__(self, weights: Mapping[str, RealArray]) -> None:
+    def __init__(self, weights: Mapping[str, RealArray], vocabulary: Vocabulary = VOCABULARY) -> None:
+        self.vocabulary = vocabulary
         self._layers = [
             (np.asarray(weights[f"weights_{one}"], np.float32), np.asarray(weights[f"bias_{one}"], np.float32))
             for one in range(3)
         ]
         self._whitening = np.asarray(weights["whitening"], np.float32)
-        self._shape = np.eye(len(SHAPES), dtype=np.float32)[np.asarray(weights["shape"], int)]
+        self._shape = np.eye(len(vocabulary.shapes), dtype=np.float32)[np.asarray(weights["shape"], int)]
 
     def __call__(self, hand: Hand) -> Gesture | None:
         """The gesture of a hand, and its probability; None where it makes none that is known."""
         (probabilities,) = self.probabilities(features_of([hand]))
         best = int(probabilities.argmax())
-        score, shape = float(probabilities[best]), SHAPES[best]
+        score, shape = float(probabilities[best]), self.vocabulary.shapes[best]
         if shape == NONE or not score >= LEAST_SCORE:  # NaN of a hand with unknown keypoints
             return None
-        name = directed(shape, hand.keypoints)
+        name = self.vocabulary.name(shape, hand.keypoints)
         return None if name is None else Gesture(name, score)
 
     def probabilities(self, features: RealArray) -> Float32Array:
-        """(N, S) calibrated probabilities of `SHAPES` for features (N, F); NaN where they are."""
+        """(N, S) calibrated probabilities of the shapes for features (N, F); NaN where they are."""
         weights, bias = self._layers[2]
         logits = self.embed(features) @ weights + bias
         powers = np.exp(logits - logits.max(1, keepdims=True))
         return np.asarray(powers @ self._shape / powers.sum(1, keepdims=True), np.float32)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, RealArray], path: object) -> Self:
+        """Of the arrays of a file that was trained, and what it is called in a message.
+
+        Raises:
+            InputError: they are not those of a classifier.
+        """
+        try:
+            vocabulary = Vocabulary.from_json(str(arrays["vocabulary"])) if "vocabulary" in arrays else VOCABULARY
+            made = cls(arrays, vocabulary)
+            made.place(np.zeros((1, FEATURES), np.float32))
+        except (KeyError, ValueError, TypeError, IndexError) as error:
+            raise InputError(f"{path}: no classifier of gestures that this version reads: {error!r}") from None
+        return made
 
     @property
     def width(self) -> int:
@@ -141,19 +228,3 @@ def features_of(hands: Sequence[Hand]) -> Float32Array:
     """(N, F) features of hands; see `gesture_features`."""
     image, world = (np.stack([getattr(one, name) for one in hands]) for name in ("keypoints", "keypoints_3d"))
     return gesture_features(image, world, np.array([one.handedness == "Left" for one in hands]))
-
-
-def directed(shape: str, keypoints: RealArray) -> str | None:
-    """The gesture of a shape, by the direction in the image where that matters; None where it means nothing.
-
-    Args:
-        shape: one of `SHAPES`.
-        keypoints: (21, 3) pixels, z in the same scale.
-    """
-    if shape not in _DIRECTIONS:
-        return shape
-    (start, end), names = _DIRECTIONS[shape]
-    x, y, z = (keypoints[end] - keypoints[start]).tolist()
-    if math.hypot(x, y) < _LEAST_IN_IMAGE * math.hypot(x, y, z):
-        return None
-    return names[round(math.atan2(x, -y) / (math.pi / 2)) % 4]

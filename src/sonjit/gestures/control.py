@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sonjit.gestures.classifier import gesture_of
+from sonjit.gestures.custom_motions import MotionSpotter
 from sonjit.gestures.motion import MotionRecognizer, Phase
 from sonjit.gestures.rules import PLACES, Command, Rule
 from sonjit.gestures.smoothing import GestureSmoother
@@ -15,7 +16,7 @@ from sonjit.measures import measures
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sonjit.gestures.custom import CustomGestures
+    from sonjit.gestures.learned import LearnedGestures
     from sonjit.gestures.rules import ControlMap
     from sonjit.json_text import JsonObject
     from sonjit.results import Hand
@@ -65,10 +66,11 @@ class Controller:
         is_paused: by the map's gesture.
     """
 
-    def __init__(self, control_map: ControlMap, custom: CustomGestures | None = None) -> None:
+    def __init__(self, control_map: ControlMap, custom: LearnedGestures | None = None) -> None:
         (self._rules, self._pause), self._custom = control_map, custom
         self.is_paused = False
         self._motions, self._gestures = MotionRecognizer(), GestureSmoother()
+        self._spotter = MotionSpotter(custom.motions) if custom else None
         self._names: dict[int, str | None] = {}
         self._followers = [_Follower() for _ in self._rules]
 
@@ -83,6 +85,7 @@ class Controller:
         Raises:
             InputError: a still's hand, without an id or a time.
         """
+        drawn = [] if self._spotter is None else self._spotter(hands, time_s)
         moved = self._motions(hands, time_s)
         assert time_s is not None  # the line before refuses stills
         events = [
@@ -91,6 +94,7 @@ class Controller:
             )
             for one in moved
         ]
+        events += [_Event(one.name, None, one.handedness, one.score, one.to_dict()) for one in drawn]
         events += self._begun(hands, time_s)
         if sum(one.name == self._pause for one in events) % 2:
             self.is_paused = not self.is_paused

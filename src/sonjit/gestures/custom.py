@@ -14,9 +14,11 @@ from sonjit.gestures.features import KEYPOINTS, aligned, gesture_features
 from sonjit.results import Gesture
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
-    from typing import Self
+    from typing import Any, Self
+
+    from numpy.typing import NDArray
 
     from sonjit.arrays import Float32Array, FloatArray, IntArray, RealArray
     from sonjit.results import Hand
@@ -52,12 +54,16 @@ class GestureRecording:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote.
+        """Read what `save` wrote; raises as `from_arrays`."""
+        return cls.from_arrays(read_arrays(path), path)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
+        """Of the arrays of a file that `save` wrote, and its path for a message.
 
         Raises:
-            InputError: the file is no recording.
+            InputError: it is no recording.
         """
-        arrays = read_arrays(path)
         if not arrays.keys() >= {"name", "points"}:
             raise InputError(f"{path}: no recording of a gesture; sonjit gestures record makes one")
         name, points = str(arrays["name"]), arrays["points"]
@@ -112,12 +118,16 @@ class CustomGestures:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote.
+        """Read what `save` wrote; raises as `from_arrays`."""
+        return cls.from_arrays(read_arrays(path), path)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
+        """Of the arrays of a file that `save` wrote, and its path for a message.
 
         Raises:
-            InputError: the file holds no gestures.
+            InputError: it holds no gestures.
         """
-        arrays = read_arrays(path)
         if not arrays.keys() >= {"names", "means", "reaches"} or arrays["names"].ndim != 1:
             raise InputError(f"{path}: no custom gestures; sonjit gestures train makes them")
         names, means, reaches = tuple(map(str, arrays["names"])), arrays["means"], arrays["reaches"]
@@ -128,8 +138,12 @@ class CustomGestures:
     def save(self, path: Path) -> None:
         """An `.npz` file, there under its name when it is whole."""
         with atomic_file(path) as draft:
-            means, reaches = self.means.astype(np.float32), self.reaches.astype(np.float32)
-            np.savez_compressed(draft, names=np.array(self.names), means=means, reaches=reaches)
+            np.savez_compressed(draft, **self.arrays())  # pyright: ignore[reportArgumentType]  # a keyword of its own
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What `from_arrays` reads."""
+        means, reaches = self.means.astype(np.float32), self.reaches.astype(np.float32)
+        return {"names": np.array(self.names), "means": means, "reaches": reaches}
 
     def probabilities(self, places: RealArray) -> FloatArray:
         """(N, C + 1) of each gesture, and last of none, for embeddings (N, E)."""

@@ -14,7 +14,7 @@ from sonjit.results import Face, Hand
 from sonjit.skeletons.blendshapes import BLENDSHAPES
 
 if TYPE_CHECKING:
-    from sonjit.gestures import CustomGestures
+    from sonjit.gestures import LearnedGestures
     from sonjit.results import Frame, Gesture
 
 _BOX = ("x_min", "y_min", "x_max", "y_max")
@@ -106,7 +106,7 @@ class Annotator:
         custom: gestures that go before the shipped ones, or None.
     """
 
-    def __init__(self, columns: Columns, counting: Counting | None, custom: CustomGestures | None = None) -> None:
+    def __init__(self, columns: Columns, counting: Counting | None, custom: LearnedGestures | None = None) -> None:
         self._columns, self._counting, self._custom = columns, counting, custom
         self._gestures = GestureSmoother()
         self._counters: dict[tuple[int, str | None], RepetitionCounter] = {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from sonjit.detectors import create_detector
 from sonjit.detectors.kinds import find_kind
 from sonjit.errors import InputError
-from sonjit.gestures import CustomGestures
+from sonjit.gestures import LearnedGestures
 from sonjit.lifting import create_lifter
 from sonjit.media import (
     Header,
@@ -49,7 +49,7 @@ class Detect(Processor):
         measures: write measures and gestures into the table.
         count: angle whose repetitions to count, as `Counting.from_text` reads it, or None.
         lift: with what to put what was found into the camera's space, or None.
-        gestures: file of `CustomGestures` to report beside the shipped ones; hands have columns of their gestures then.
+        gestures: file of `LearnedGestures` to report beside the shipped ones; hands have columns of gestures then.
         beside: further detectors over the same images; what they find stands in the same tables and drawings.
     """
 
@@ -90,13 +90,13 @@ class Detect(Processor):
         return None if self.count is None else Counting.from_text(self.count, self.kind)
 
     @property
-    def custom(self) -> CustomGestures | None:
+    def custom(self) -> LearnedGestures | None:
         """The gestures of the file; InputError where it holds none, or where no hands are found."""
         if self.gestures is None:
             return None
         if "gesture" not in self.columns:
             raise InputError(f"gestures {self.gestures}: {self.model} finds no hands; give hands or holistic")
-        return CustomGestures.load(Path(self.gestures))
+        return LearnedGestures.load(Path(self.gestures))
 
     def load(self) -> _Detecting:
         """Load what lifts; detectors follow with the first input of theirs."""

@@ -124,17 +124,24 @@ class GesturePose:
 
 @lru_cache(maxsize=1)
 def gestures() -> Mapping[str, GesturePose]:
-    """All gestures by name, their variants last."""
+    """All gestures by name, then their variants, then further hand shapes of manual alphabets."""
     table = tomllib.loads((files("sonjit.synthesis") / "gestures.toml").read_text("utf-8"))
-    entries = {name: table[part] for part in ("gestures", "variants") for name in table[part]}
+    entries = {name: table[part] for part in ("gestures", "variants", "spelling") for name in table[part]}
     return {name: _gesture(name, part[name], table) for name, part in entries.items()}
 
 
 @lru_cache(maxsize=1)
 def random_gestures() -> tuple[str, ...]:
-    """Names of the gestures that random poses are drawn from: all but variants."""
+    """Names of the gestures that random poses are drawn from: those of the first part."""
     table = tomllib.loads((files("sonjit.synthesis") / "gestures.toml").read_text("utf-8"))
     return tuple(table["gestures"])
+
+
+@lru_cache(maxsize=1)
+def spelling_shapes() -> tuple[str, ...]:
+    """Names of the hand shapes of manual alphabets that are no gestures besides."""
+    table = tomllib.loads((files("sonjit.synthesis") / "gestures.toml").read_text("utf-8"))
+    return tuple(table["spelling"])
 
 
 @lru_cache(maxsize=1)

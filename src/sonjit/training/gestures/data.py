@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
@@ -16,32 +16,10 @@ from sonjit.detectors.kinds.hands import Hands, box_around_hand, load_hands
 from sonjit.detectors.options import DetectorOptions
 from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox
-from sonjit.gestures.classifier import SHAPES
 from sonjit.gestures.features import aligned, gesture_features, palm_pose
 from sonjit.results import Hand
+from sonjit.training.gestures.alphabets import Alphabet, shipped_gestures
 from sonjit.training.rows import ArrayRows
-
-POSES: Final[Mapping[str, tuple[str, ...]]] = {
-    "Closed_Fist": ("fist", "tight_fist", "loose_fist", "middle_fist"),
-    "Open_Palm": ("open", "spread", "stretched", "flat_out", "flat", "rigid", "slack_open"),
-    "Pointing": ("point", "beside_point", "slack_point"),
-    "Thumb": ("thumb_up", "thumb_up_loose", "loose_thumb_up"),
-    "Victory": ("victory", "two", "slack_victory", "tucked_victory"),
-    "Three": ("three", "slack_three"),
-    "Three_With_Thumb": ("three_thumb", "double_gun", "slack_three_thumb"),
-    "Four": ("four", "slack_four"),
-    "OK": ("ok", "slack_ok"),
-    "Pinch": ("pinch", "two_pinch"),
-    "Call_Me": ("call", "loose_call"),
-    "ILoveYou": ("ily", "loose_ily"),
-    "Thumb_And_Index": ("gun", "slack_gun"),
-    "Hooked_Index": ("hooked_index",),
-    "Horns": ("horns", "loose_horns"),
-    "Little_Finger": ("little", "slack_little"),
-}
-"""Poses of `sonjit synth` that make each shape; all others make none."""
-
-SHAPE_OF: Final = {pose: SHAPES.index(shape) for shape, poses in POSES.items() for pose in poses}
 
 _ALIKE: Final = 0.05
 """Mean distance of the joints of two poses in hand lengths, below which a free pose is nearly a gesture: no example."""
@@ -84,10 +62,9 @@ class PosedHands(ArrayRows):
     true_keypoints_3d: Float32Array
     true_left: BoolArray
 
-    @property
-    def shape(self) -> IntArray:
-        """(N,) index into `SHAPES`."""
-        return np.array([SHAPE_OF.get(pose, 0) for pose in self.pose.tolist()], np.int64)
+    def shapes(self, alphabet: Alphabet) -> IntArray:
+        """(N,) index of each hand's shape in an alphabet."""
+        return alphabet.shapes_of(self.pose.tolist())
 
     def features(self) -> Float32Array:
         """(N, F) of the keypoints found."""
@@ -101,13 +78,14 @@ class PosedHands(ArrayRows):
         """(N, 63) the exact joints in the palm's axes."""
         return palm_pose(self.true_keypoints_3d.astype(np.float64), self.true_left).reshape(-1, 63)
 
-    def unambiguous(self, gestures: PosedHands) -> Self:
+    def unambiguous(self, gestures: PosedHands, alphabet: Alphabet | None = None) -> Self:
         """Without free poses that are nearly those of gestures.
 
         Args:
             gestures: hands of named poses.
+            alphabet: the poses of gestures; those of the shipped ones by default.
         """
-        made = gestures.take(gestures.shape > 0)
+        made = gestures.take(gestures.shapes(alphabet or shipped_gestures()) > 0)
         some = [np.flatnonzero(made.pose == pose)[:_EXAMPLES] for pose in np.unique(made.pose)]
         poses = made.take(np.concatenate([np.zeros(0, np.int64), *some])).palm_poses()
         free = np.flatnonzero(self.pose == "any")

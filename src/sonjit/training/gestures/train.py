@@ -9,26 +9,32 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from sonjit.arrays import BoolArray, Float32Array, FloatArray, IntArray, RealArray
+from sonjit.arrays import BoolArray, FloatArray, IntArray, RealArray
 from sonjit.errors import InputError
-from sonjit.files import atomic_file
-from sonjit.gestures.classifier import ASSET, LEAST_SCORE, SHAPES, GestureClassifier
+from sonjit.files import atomic_file, write_text
+from sonjit.gestures.classifier import ASSET, LEAST_SCORE, VOCABULARY, GestureClassifier, Vocabulary
+from sonjit.gestures.custom_motions import CustomMotions
 from sonjit.gestures.features import FEATURES
-from sonjit.training.gestures.data import SHAPE_OF, PosedHands, posed_hands
-from sonjit.training.gestures.poses import posed_joints
+from sonjit.training.gestures.alphabets import Alphabet, load_alphabet, shipped_gestures
+from sonjit.training.gestures.data import PosedHands, posed_hands
+from sonjit.training.gestures.poses import drawn_letters, posed_joints
 from sonjit.training.loop import TrainingSettings, train
 from sonjit.training.recipes import TrainingRequest, settings_from
 from sonjit.training.settings import check_at_least
 
 FOUND: Final = "found"
 """Folder within the run's with what the hand network finds in each data set."""
+
+CONFUSION: Final = "confusion.csv"
+"""File within the run's with what each shape of a manual alphabet is told as."""
 
 _LEAST_SPREAD: Final = 1e-3
 _LEAST_VARIANCE: Final = 0.01  # of the greatest
@@ -40,6 +46,7 @@ class GestureSettings(TrainingSettings):
     """Settings of the recipe.
 
     Attributes:
+        alphabet: which poses mean what: the shipped gestures, a manual alphabet such as "asl", or a file of one.
         train: folders below the data to train on.
         held_out: folders below the data to evaluate on; of other people, before other backgrounds.
         crops: of each training hand, each placed a little otherwise.
@@ -47,6 +54,7 @@ class GestureSettings(TrainingSettings):
         people: whose hands are posed without an image; 0 for none.
         each: of these people, and of each pose.
         free: of these people, poses without a name.
+        yaw_deg: how far they are turned from showing the palm.
         rendered: share of the hands in a step that the network has found in images.
         none: share of the hands in a step that make no gesture; all gestures are alike often.
         batch: hands in a step.
@@ -61,6 +69,7 @@ class GestureSettings(TrainingSettings):
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
     save_every: int = 1000
+    alphabet: str = ""
     train: tuple[str, ...] = ("train",)
     held_out: tuple[str, ...] = ("held",)
     crops: int = 2
@@ -68,6 +77,7 @@ class GestureSettings(TrainingSettings):
     people: int = 24
     each: int = 40
     free: int = 1000
+    yaw_deg: float = 180.0
     rendered: float = 0.4
     none: float = 0.45
     batch: int = 256
@@ -95,6 +105,7 @@ class GestureNetwork(nn.Module):
 
     Args:
         poses: their names.
+        shapes: the index of the shape that each makes.
         hidden: width of the first layer.
         embedding: width of the second.
         dropout: of both.
@@ -103,9 +114,9 @@ class GestureNetwork(nn.Module):
     middle: Tensor
     spread: Tensor
 
-    def __init__(self, poses: Sequence[str], hidden: int, embedding: int, dropout: float) -> None:
+    def __init__(self, poses: Sequence[str], shapes: IntArray, hidden: int, embedding: int, dropout: float) -> None:
         super().__init__()
-        self.poses = tuple(poses)
+        self.poses, self.shapes = tuple(poses), shapes
         self.register_buffer("middle", torch.zeros(FEATURES))
         self.register_buffer("spread", torch.ones(FEATURES))
         self.first, self.second = nn.Linear(FEATURES, hidden), nn.Linear(hidden, embedding)
@@ -128,33 +139,42 @@ class GestureNetwork(nn.Module):
         made["weights_0"] /= self.spread.numpy()[:, None]
         made["bias_0"] -= self.middle.numpy() @ made["weights_0"]
         made["whitening"] = np.eye(self.second.out_features)
-        made["shape"] = np.array([SHAPE_OF.get(pose, 0) for pose in self.poses])
+        made["shape"] = self.shapes.astype(np.float64)
         return made
 
 
 def train_gestures(request: TrainingRequest) -> dict[str, object]:
     """Train, calibrate and evaluate the classifier; writes `gestures.npz`."""
     settings = settings_from(GestureSettings, request.settings)
+    alphabet = load_alphabet(settings.alphabet)
     assert request.data is not None
     for name in (*settings.train, *settings.held_out):
         if not (request.data / name).is_dir():
             raise InputError(f"{request.data / name}: no such folder; see the comments of the recipe's file")
     hands = _found(request, settings.train, settings.crops)
-    held_out = _found(request, settings.held_out, 1).unambiguous(hands)
-    hands = hands.unambiguous(hands)
+    held_out = _found(request, settings.held_out, 1).unambiguous(hands, alphabet)
+    hands = hands.unambiguous(hands, alphabet)
     own = hands.image % settings.calibration_every == 0
     calibration, hands = hands.take(own), hands.take(~own)
     sources = [(hands, settings.rendered if settings.people else 1.0)]
     if settings.people:
         rng = np.random.default_rng(settings.seed)
-        posed = posed_joints(settings.people, settings.each, settings.free, rng)
-        sources.append((posed.unambiguous(posed).with_errors_of(hands, rng), 1 - settings.rendered))
+        posed = posed_joints(settings.people, settings.each, settings.free, rng, alphabet, settings.yaw_deg)
+        sources.append((posed.unambiguous(posed, alphabet).with_errors_of(hands, rng), 1 - settings.rendered))
     network = train_network(sources, settings, request)
-    weights = whitened(calibrated(network.arrays(), calibration), [one for one, _ in sources])
+    weights = whitened(calibrated(network.arrays(), calibration, alphabet), [one for one, _ in sources])
     weights = {name: value.astype(np.float16) for name, value in weights.items()}
+    arrays: dict[str, NDArray[Any]] = dict(weights)
+    if alphabet.vocabulary is not VOCABULARY:
+        arrays["vocabulary"] = np.array(alphabet.vocabulary.to_json())
+    if alphabet.moving:
+        arrays |= CustomMotions.learn(drawn_letters(alphabet, np.random.default_rng(settings.seed))).arrays()
     with atomic_file(request.out / ASSET) as draft:
-        np.savez_compressed(draft, **weights)  # pyright: ignore[reportArgumentType]  # a keyword of its own besides
-    return {"classifier": request.out / ASSET, **gesture_metrics(GestureClassifier(weights), held_out)}
+        np.savez_compressed(draft, **arrays)  # pyright: ignore[reportArgumentType]  # a keyword of its own besides
+    classifier = GestureClassifier(weights, alphabet.vocabulary)
+    if settings.alphabet:
+        write_text(request.out / CONFUSION, confusion_table(classifier, held_out, alphabet))
+    return {"classifier": request.out / ASSET, **gesture_metrics(classifier, held_out, alphabet)}
 
 
 def train_network(
@@ -174,9 +194,15 @@ def train_network(
     names, pose = np.unique(np.concatenate([hands.pose for hands, _ in sources]), return_inverse=True)
     if len(names) < 2:
         raise InputError("the training hands need two poses at least; see the comments of the recipe's file")
-    chances = np.concatenate([_chances(hands.shape, settings.none) * share for hands, share in sources]).cumsum()
+    alphabet = load_alphabet(settings.alphabet)
+    count = len(alphabet.vocabulary.shapes)
+    chances = np.concatenate(
+        [_chances(hands.shapes(alphabet), count, settings.none) * share for hands, share in sources]
+    ).cumsum()
     torch.manual_seed(settings.seed)
-    network = GestureNetwork(names.tolist(), settings.hidden, settings.embedding, settings.dropout)
+    network = GestureNetwork(
+        names.tolist(), alphabet.shapes_of(names.tolist()), settings.hidden, settings.embedding, settings.dropout
+    )
     network.middle.copy_(torch.from_numpy(features.mean(0)))
     network.spread.copy_(torch.from_numpy(features.std(0) + _LEAST_SPREAD))
 
@@ -197,35 +223,43 @@ def train_network(
     return network.cpu().eval()
 
 
-def _chances(shape: IntArray, none: float) -> FloatArray:
-    """(N,) how often hands of shapes (N,) are drawn: gestures alike, those without one as said; together 1."""
-    counts = np.bincount(shape, minlength=len(SHAPES))
+def _chances(shape: IntArray, shapes: int, none: float) -> FloatArray:
+    """(N,) how often hands of shapes (N,), of so many, are drawn: gestures alike, those without one as said; sum 1."""
+    counts = np.bincount(shape, minlength=shapes)
     gestures = np.count_nonzero(counts[1:])
-    share = np.full(len(SHAPES), (1 - none) / max(gestures, 1))
+    share = np.full(shapes, (1 - none) / max(gestures, 1))
     share[0] = none
     chances = (share / np.maximum(counts, 1))[shape]
     return chances / chances.sum()
 
 
-def calibrated(weights: Mapping[str, RealArray], hands: PosedHands) -> dict[str, RealArray]:
+def calibrated(
+    weights: Mapping[str, RealArray], hands: PosedHands, alphabet: Alphabet | None = None
+) -> dict[str, RealArray]:
     """The same with the temperature of least cross entropy on other hands.
 
     Source: Guo et al. 2017, On calibration of modern neural networks, section 4.2.
     """
-    features, rows, shape = hands.features(), np.arange(len(hands)), hands.shape
+    alphabet = alphabet or shipped_gestures()
+    features, rows, shape = hands.features(), np.arange(len(hands)), hands.shapes(alphabet)
 
     def scaled(temperature: float) -> dict[str, RealArray]:
         return {**weights, **{name: weights[name] / temperature for name in ("weights_2", "bias_2")}}
 
     def loss(one: Mapping[str, RealArray]) -> float:
-        return -float(np.log(GestureClassifier(one).probabilities(features)[rows, shape] + 1e-9).mean())
+        return -float(
+            np.log(GestureClassifier(one, alphabet.vocabulary).probabilities(features)[rows, shape] + 1e-9).mean()
+        )
 
     return min(map(scaled, _TEMPERATURES), key=loss)
 
 
 def whitened(weights: Mapping[str, RealArray], sources: Sequence[PosedHands]) -> dict[str, RealArray]:
     """The same with the whitening of the embedding by the covariance within poses, for gestures that are taught."""
-    places = np.concatenate([GestureClassifier(weights).embed(one.features()) for one in sources]).astype(np.float64)
+    shapes = Vocabulary(tuple(map(str, range(int(np.max(weights["shape"])) + 1))))  # their names are of no account
+    places = np.concatenate([GestureClassifier(weights, shapes).embed(one.features()) for one in sources]).astype(
+        np.float64
+    )
     names, pose = np.unique(np.concatenate([one.pose for one in sources]), return_inverse=True)
     means = np.stack([places[pose == number].mean(0) for number in range(len(names))])
     named = names[pose] != "any"
@@ -235,16 +269,18 @@ def whitened(weights: Mapping[str, RealArray], sources: Sequence[PosedHands]) ->
     return {**weights, "whitening": axes / np.sqrt(np.maximum(variances, least))}
 
 
-def gesture_metrics(classifier: GestureClassifier, hands: PosedHands) -> dict[str, float]:
+def gesture_metrics(
+    classifier: GestureClassifier, hands: PosedHands, alphabet: Alphabet | None = None
+) -> dict[str, float]:
     """Shares of hands that are told right: all, those of gestures, and by shape; and what is said wrongly.
 
     Args:
         classifier: to evaluate.
         hands: that it was not trained on.
+        alphabet: what their poses mean; the shipped gestures by default.
     """
-    probabilities: Float32Array = classifier.probabilities(hands.features())
-    shape = hands.shape
-    said = np.where(probabilities.max(1) >= LEAST_SCORE, probabilities.argmax(1), 0)
+    names = classifier.vocabulary.shapes
+    shape, said = hands.shapes(alphabet or shipped_gestures()), _said(classifier, hands)
     right, makes = said == shape, shape > 0
     metrics = {
         "accuracy": float(right.mean()),
@@ -253,8 +289,33 @@ def gesture_metrics(classifier: GestureClassifier, hands: PosedHands) -> dict[st
         "gesture_taken_for_another": _mean((said > 0) & ~right, makes),
         "held_out_hands": len(hands),
     }
-    known = [index for index in range(len(SHAPES)) if (shape == index).any()]
-    return metrics | {f"right_{SHAPES[index]}": _mean(right, shape == index) for index in known}
+    known = [index for index in range(len(names)) if (shape == index).any()]
+    return metrics | {f"right_{names[index]}": _mean(right, shape == index) for index in known}
+
+
+def confusion_table(classifier: GestureClassifier, hands: PosedHands, alphabet: Alphabet) -> str:
+    """What each shape is told as, most often first, as lines of CSV: shape, hands, share told right, told as.
+
+    Args:
+        classifier: to evaluate.
+        hands: that it was not trained on.
+        alphabet: what their poses mean.
+    """
+    names = classifier.vocabulary.shapes
+    shape, said = hands.shapes(alphabet), _said(classifier, hands)
+    lines = ["shape,hands,right,told as"]
+    for index, name in enumerate(names):
+        counts = np.bincount(said[shape == index], minlength=len(names))
+        if counts.any():
+            told = " ".join(f"{names[other]}:{counts[other]}" for other in np.argsort(-counts) if counts[other])
+            lines.append(f"{name},{counts.sum()},{counts[index] / counts.sum():.2f},{told}")
+    return "\n".join(lines) + "\n"
+
+
+def _said(classifier: GestureClassifier, hands: PosedHands) -> IntArray:
+    """(N,) index of the shape that each hand is told as."""
+    probabilities = classifier.probabilities(hands.features())
+    return np.where(probabilities.max(1) >= LEAST_SCORE, probabilities.argmax(1), 0)
 
 
 def _mean(values: BoolArray, where: BoolArray) -> float:

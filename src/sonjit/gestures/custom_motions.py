@@ -1,0 +1,465 @@
+"""Custom motions, learned from a few examples: the way of the palm and the fingertips, matched by dynamic time warping.
+
+A motion is a sequence of steps of one length, so that neither its speed nor the frame rate matters, in hand lengths, so
+that the distance to the camera does not; left hands are mirrored into right ones. Its direction in the image counts. It
+is found in a stream without cutting that into pieces first (Sakurai, Faloutsos, Yamamuro 2007, Stream monitoring under
+the time warping distance).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.files import atomic_file
+from sonjit.measures import hand_length_m
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+    from typing import Any, Self
+
+    from numpy.typing import NDArray
+
+    from sonjit.arrays import Float32Array, FloatArray, IntArray
+    from sonjit.json_text import JsonObject
+    from sonjit.results import Frame, Hand, Handedness
+
+_PALM: Final = [0, 5, 9, 13, 17]
+_TIPS: Final = [4, 8, 12, 16, 20]
+_POINTS: Final = 1 + len(_TIPS)
+STEP_FEATURES: Final = 2 * 2 * _POINTS
+"""Of a step: the way of the palm's middle and of the fingertips, and where they lie."""
+
+_STEP: Final = 0.12
+"""Hand lengths that the points move on average from step to step; noise is smaller."""
+_MOST_STEPS: Final = 12  # in one frame
+_SHAPE_WEIGHT: Final = 0.5
+_SMOOTH_S: Final = 0.03
+_LENGTH_S: Final = 0.5
+"""Time constants of the points, and of the hand's length, which noise and foreshortening change."""
+_GAP_S: Final = 0.25
+"""A hand that was not seen for longer was lost: its way so far says nothing."""
+_LEAST_STEPS: Final = 5
+_REST_S: Final = 0.25
+"""Between two examples in a recording, and after the last."""
+_SETTLE_S: Final = 0.12
+"""What matches is told when nothing has matched better for so long."""
+_AS_WELL: Final = 0.05
+"""Of the reach, by which a later end may match worse: who goes on in the same way has not ended."""
+_REACH: Final = (0.06, 0.12, 0.25)
+"""Least and usual and greatest mean cost of a step, from which on a way is another motion."""
+_LOOSE: Final = 2.0
+"""How much farther from the nearest example than they are from each other a way may be."""
+_APART: Final = 0.8
+"""Of the cost of the nearest example of another motion."""
+
+
+@dataclass(frozen=True, slots=True)
+class GestureSegment:
+    """A gesture of one hand, from when to when.
+
+    Attributes:
+        name: of the gesture.
+        start: seconds.
+        end: seconds.
+        score: 0..1.
+        id: of the hand.
+        handedness: of the hand.
+        moving: it is a motion, and no shape that is held.
+    """
+
+    name: str
+    start: float
+    end: float
+    score: float
+    id: int
+    handedness: Handedness
+    moving: bool
+
+    def to_dict(self) -> JsonObject:
+        """As plain JSON types."""
+        return {
+            "name": self.name,
+            "start": round(self.start, 4),
+            "end": round(self.end, 4),
+            "score": round(self.score, 3),
+            "id": self.id,
+            "handedness": self.handedness,
+            "moving": self.moving,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class MotionRecording:
+    """Ways of hands that all make one motion.
+
+    Attributes:
+        name: of the motion.
+        ways: each (T, 24) float16: of T steps the way of the palm and the fingertips, and where they lie.
+    """
+
+    name: str
+    ways: tuple[NDArray[np.float16], ...]
+
+    @classmethod
+    def of(cls, name: str, frames: Iterable[Frame], samples: int | None = None) -> Self:
+        """Of the tracked hands of a video or camera, cut where they rest for a quarter of a second.
+
+        Args:
+            name: of the motion.
+            frames: read until there are enough.
+            samples: how many ways are enough; None for all.
+
+        Raises:
+            InputError: no hand moves, or it is no video.
+        """
+        paths: dict[tuple[int, Handedness], _Path] = {}
+        pieces: dict[tuple[int, Handedness], list[list[_Step]]] = {}
+        ways: list[list[_Step]] = []
+        for frame in frames:
+            for hand in frame.hands:
+                time_s = frame.time
+                if time_s is None or hand.id is None:
+                    raise InputError(f"{name}: a motion is learned from a video or camera, not from images")
+                key = hand.id, hand.handedness
+                path, own = paths.setdefault(key, _Path()), pieces.setdefault(key, [[]])
+                last_s = own[-1][-1].end_s if own[-1] else math.inf
+                steps = path.follow(hand, time_s)
+                if path.was_lost or (steps and steps[0].start_s - last_s > _REST_S):
+                    own.append([])
+                own[-1] += steps
+            ways = [one for own in pieces.values() for one in own if len(one) >= _LEAST_STEPS]
+            rested = [one for one in ways if frame.time is not None and frame.time - one[-1].end_s > _REST_S]
+            if samples is not None and len(rested) >= samples:
+                ways = rested
+                break
+        ways = ways[:samples]
+        if not ways:
+            raise InputError(f"{name}: no hand moves by a hand's length; give a video in which one makes the motion")
+        return cls(name, tuple(np.stack([step.features for step in one]).astype(np.float16) for one in ways))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
+        """Of the arrays of a file that `save` wrote, and its path for a message.
+
+        Raises:
+            InputError: they hold something else.
+        """
+        return cls(str(arrays["name"]), _ways(arrays["steps"], arrays["lengths"], path))
+
+    def save(self, path: Path) -> None:
+        """An `.npz` file, there under its name when it is whole."""
+        with atomic_file(path) as draft:
+            lengths = np.array([len(one) for one in self.ways])
+            np.savez_compressed(draft, name=np.array(self.name), steps=np.concatenate(self.ways), lengths=lengths)
+
+
+@dataclass(frozen=True, eq=False)
+class CustomMotions:
+    """What was learned from recordings of motions.
+
+    Attributes:
+        names: of the motions, each once.
+        ways: (T, 24) steps of each example.
+        motion: (W,) the index of each example's name.
+        reaches: (C,) mean cost of a step, at which a way is as likely none.
+    """
+
+    names: tuple[str, ...]
+    ways: tuple[NDArray[np.float16], ...]
+    motion: IntArray
+    reaches: FloatArray
+
+    @classmethod
+    def learn(cls, recordings: Sequence[MotionRecording]) -> Self:
+        """Learn from recordings, of one motion or more; without any there are no motions."""
+        names = tuple(dict.fromkeys(one.name for one in recordings))
+        ways = [(names.index(one.name), way) for one in recordings for way in one.ways]
+        motion = np.array([number for number, _ in ways], np.int64)
+        costs = np.array([_Warping([other for _, other in ways]).least_costs(way) for _, way in ways])
+        costs = costs.reshape(len(ways), len(ways)) + np.diag(np.full(len(ways), np.inf))
+        reaches: list[float] = []
+        for number in range(len(names)):
+            own = motion == number
+            nearest = costs[own][:, own].min(1, initial=np.inf)
+            nearest = nearest[np.isfinite(nearest)]
+            wanted = _LOOSE * float(np.quantile(nearest, 0.9)) if len(nearest) else _REACH[1]
+            others = float(costs[~own][:, own].min(initial=np.inf))
+            reaches.append(max(0.5 * _REACH[0], min(max(wanted, _REACH[0]), _REACH[2], _APART * others)))
+        return cls(names, tuple(way for _, way in ways), motion, np.array(reaches))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
+        """Of the arrays of a file of gestures, and its path for a message; without any motions where it has none.
+
+        Raises:
+            InputError: they hold something else.
+        """
+        if "motion_names" not in arrays:
+            return cls((), (), np.zeros(0, np.int64), np.zeros(0))
+        try:
+            return cls._read(arrays, path)
+        except KeyError as missing:
+            raise InputError(f"{path}: its motions lack {missing}; train again from the recordings") from None
+
+    @classmethod
+    def _read(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
+        names, motion, reaches = (arrays[f"motion_{one}"] for one in ("names", "of", "reaches"))
+        ways = _ways(arrays["motion_steps"], arrays["motion_lengths"], path)
+        if (
+            reaches.shape != names.shape
+            or motion.shape != (len(ways),)
+            or not set(motion.tolist()) <= {*range(len(names))}
+        ):
+            raise InputError(f"{path}: its motions do not fit each other; train again from the recordings")
+        return cls(tuple(map(str, names)), ways, motion.astype(np.int64), reaches.astype(np.float64))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What `from_arrays` reads; empty without motions."""
+        if not self.names:
+            return {}
+        return {
+            "motion_names": np.array(self.names),
+            "motion_steps": np.concatenate(self.ways),
+            "motion_lengths": np.array([len(one) for one in self.ways]),
+            "motion_of": self.motion,
+            "motion_reaches": self.reaches,
+        }
+
+    def tell(self, way: NDArray[np.float16]) -> tuple[str, float] | None:
+        """The motion of an example (T, 24) and its score, or None."""
+        if not self.ways:
+            return None
+        shares = _Warping(self.ways).least_costs(way) / self.reaches[self.motion]
+        best = int(shares.argmin())
+        return (self.names[self.motion[best]], 1 - float(shares[best]) / 2) if shares[best] < 1 else None
+
+
+class MotionSpotter:
+    """Finds custom motions of tracked hands, frame by frame.
+
+    Args:
+        motions: what to find.
+        forget_s: a hand not seen for this long is forgotten.
+
+    Raises:
+        InputError: the duration is not positive.
+
+    Example:
+        >>> spotter = MotionSpotter(LearnedGestures.load(Path("mine.npz")).motions)
+        >>> for frame in sonjit.track("clip.mp4", "hands"):
+        ...     for found in spotter(frame.hands, frame.time):
+        ...         print(found.name, found.start, found.end, found.id)
+    """
+
+    def __init__(self, motions: CustomMotions, forget_s: float = 0.5) -> None:
+        if not forget_s > 0:
+            raise InputError(f"MotionSpotter: forget_s={forget_s}: give more than 0 seconds")
+        self._motions, self._forget_s = motions, forget_s
+        self._time_s = -math.inf
+        self._watches: dict[tuple[int, Handedness], _Watch] = {}
+
+    def reset(self) -> None:
+        """Forget every hand, before another video."""
+        self._watches.clear()
+        self._time_s = -math.inf
+
+    def __call__(self, hands: Iterable[Hand], time_s: float | None) -> list[GestureSegment]:
+        """The motions that ended shortly before this frame.
+
+        Args:
+            hands: all of the frame, with their ids.
+            time_s: of the frame in seconds, not smaller than at any call before.
+
+        Raises:
+            InputError: a still's hand, without an id or a time, or time that runs backwards.
+        """
+        hands = list(hands)
+        if time_s is None or any(hand.id is None for hand in hands):
+            raise InputError("motions are those of a video or camera: give hands with an id, and the frame's time")
+        if time_s < self._time_s:
+            raise InputError(f"time runs backwards: {time_s} s after {self._time_s} s; reset() before another video")
+        self._time_s = time_s
+        if not self._motions.names:
+            return []
+        for hand in hands:
+            assert hand.id is not None
+            watch = self._watches.setdefault(
+                (hand.id, hand.handedness), _Watch(self._motions, (hand.id, hand.handedness))
+            )
+            watch.follow(hand, time_s)
+        told = [one for watch in self._watches.values() if (one := watch.tell(time_s)) is not None]
+        for key in [key for key, one in self._watches.items() if time_s - one.path.time_s > self._forget_s]:
+            del self._watches[key]
+        return told
+
+    def finish(self) -> list[GestureSegment]:
+        """The motions that were made just before the end of the video."""
+        told = [watch.tell(math.inf) for watch in self._watches.values()]
+        self.reset()
+        return [one for one in told if one is not None]
+
+
+class _Step(NamedTuple):
+    start_s: float
+    end_s: float
+    features: Float32Array
+
+
+class _Path:
+    """The steps of one hand."""
+
+    def __init__(self) -> None:
+        self.time_s = -math.inf
+        self.was_lost = True
+        self._length = 0.0
+        self._last: FloatArray | None = None  # the points at the last step
+        self._last_s = 0.0
+        self._smooth: FloatArray | None = None
+
+    def follow(self, hand: Hand, time_s: float) -> list[_Step]:
+        """The steps that end with this frame: none where the hand rests."""
+        points = hand.keypoints.astype(np.float64)
+        flat = np.concatenate([points[_PALM, :2].mean(0, keepdims=True), points[_TIPS, :2]])
+        length, elapsed = float(hand_length_m(points)), time_s - self.time_s
+        if not length > 0 or not elapsed > 0:
+            return []
+        if hand.handedness == "Left":
+            flat = flat * [-1, 1]
+        self.time_s = time_s
+        self.was_lost = elapsed > _GAP_S
+        if self._smooth is None or self._last is None or self.was_lost:
+            self._length, self._smooth, self._last, self._last_s = length, flat, flat, time_s
+            return []
+        self._length += (length - self._length) * -math.expm1(-elapsed / _LENGTH_S)
+        self._smooth = self._smooth + (flat - self._smooth) * -math.expm1(-elapsed / _SMOOTH_S)
+        way = (self._smooth - self._last) / self._length
+        far = math.sqrt(float((way * way).sum()) / _POINTS)
+        count = min(int(far / _STEP), _MOST_STEPS)
+        if count == 0:
+            return []
+        around = (self._smooth - self._smooth[0]) / self._length
+        features = np.concatenate([way / far, around]).ravel().astype(np.float32)
+        begin_s = max(self._last_s, time_s - elapsed)  # it rested before
+        each_s = (time_s - begin_s) / count
+        steps = [_Step(begin_s + n * each_s, begin_s + (n + 1) * each_s, features) for n in range(count)]
+        self._last, self._last_s = self._smooth, time_s
+        return steps
+
+
+class _Warping:
+    """Dynamic time warping of a stream of steps against examples, which may begin at any step of it."""
+
+    def __init__(self, ways: Sequence[NDArray[np.float16]]) -> None:
+        self._lengths = np.array([len(one) for one in ways])
+        longest = int(self._lengths.max(initial=1))
+        self._steps = np.zeros((len(ways), longest, STEP_FEATURES), np.float32)
+        for row, one in zip(self._steps, ways, strict=True):
+            row[: len(one)] = one
+        self._rows = np.arange(len(ways))
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self._costs = np.full(self._steps.shape[:2], np.inf)
+        self._counts, self._starts = np.zeros((2, *self._steps.shape[:2]))
+
+    def follow(self, step: Float32Array, start_s: float) -> tuple[FloatArray, FloatArray]:
+        """(W,) mean cost of a step of each whole example that ends with this one, and (W,) when it would have begun."""
+        half = STEP_FEATURES // 2
+        ahead = 1 - self._steps[..., :half] @ step[:half] / _POINTS
+        shape = ((self._steps[..., half:] - step[half:]) ** 2).sum(-1) / _POINTS
+        cost = ahead / 2 + _SHAPE_WEIGHT * np.sqrt(shape)
+        # to a step of an example from the same one, from that before, or over one, which then costs twice
+        come, leap = _shifted(self._costs, 1, 0.0) + cost, _shifted(self._costs, 2, np.inf) + 2 * cost
+        costs = np.stack([come, self._costs + cost, leap])
+        counts = np.stack([_shifted(self._counts, 1, 0.0) + 1, self._counts + 1, _shifted(self._counts, 2, 0.0) + 2])
+        starts = np.stack([_shifted(self._starts, 1, start_s), self._starts, _shifted(self._starts, 2, start_s)])
+        best = costs.argmin(0)[None]
+        self._costs = np.take_along_axis(costs, best, 0)[0]
+        self._counts = np.take_along_axis(counts, best, 0)[0]
+        self._starts = np.take_along_axis(starts, best, 0)[0]
+        ends = self._lengths - 1
+        whole = self._costs[self._rows, ends] / np.maximum(self._counts[self._rows, ends], 1)
+        return whole, self._starts[self._rows, ends]
+
+    def least_costs(self, way: NDArray[np.float16]) -> FloatArray:
+        """(W,) least mean cost of a step of each example anywhere in (T, 24) steps."""
+        self.reset()
+        costs = [self.follow(step, 0.0)[0] for step in way.astype(np.float32)]
+        return np.min(costs, axis=0) if costs else np.full(len(self._lengths), np.inf)
+
+
+def _shifted(values: FloatArray, by: int, before: float) -> FloatArray:
+    shifted = np.full_like(values, before)
+    shifted[:, by:] = values[:, :-by]
+    return shifted
+
+
+class _Watch:
+    """The motions of one hand."""
+
+    def __init__(self, motions: CustomMotions, hand: tuple[int, Handedness]) -> None:
+        self.path = _Path()
+        self._motions, self._hand = motions, hand
+        self._warping = _Warping(motions.ways)
+        self._best: tuple[float, GestureSegment] | None = None
+
+    def follow(self, hand: Hand, time_s: float) -> None:
+        steps = self.path.follow(hand, time_s)
+        if self.path.was_lost:
+            self._warping.reset()
+        for step in steps:
+            costs, starts = self._warping.follow(step.features, step.start_s)
+            shares = costs / self._motions.reaches[self._motions.motion]
+            best = int(shares.argmin())
+            share = float(shares[best])
+            least = 1.0 if self._best is None else self._best[0]
+            if share < min(1.0, least + _AS_WELL):
+                name, start_s = self._motions.names[self._motions.motion[best]], float(starts[best])
+                found = GestureSegment(name, start_s, step.end_s, 1 - share / 2, *self._hand, moving=True)
+                self._best = min(share, least), found
+
+    def tell(self, time_s: float) -> GestureSegment | None:
+        """The best match, once it has lain still for a while."""
+        if self._best is None or time_s - self._best[1].end < _SETTLE_S:
+            return None
+        found = self._best[1]
+        self._best = None
+        self._warping.reset()  # the next motion begins after this one
+        return found
+
+
+def _ways(steps: NDArray[Any], lengths: NDArray[Any], path: Path) -> tuple[NDArray[np.float16], ...]:
+    """Each example's steps; InputError where they are not those of motions."""
+    whole = steps.ndim == 2 and steps.shape[1] == STEP_FEATURES and lengths.ndim == 1 and (lengths > 0).all()
+    if not whole or lengths.sum() != len(steps):
+        raise InputError(f"{path}: holds steps {steps.shape} of {lengths.shape} examples, not (T, {STEP_FEATURES})")
+    ends = lengths.cumsum().tolist()
+    return tuple(
+        steps[end - length : end].astype(np.float16) for end, length in zip(ends, lengths.tolist(), strict=True)
+    )
+
+
+def motion_confusion(recordings: Sequence[MotionRecording]) -> tuple[tuple[str, ...], IntArray]:
+    """How recordings are told by what the others of each motion teach: names, and counts (C, C + 1), told none last.
+
+    Raises:
+        InputError: a motion has but one recording, so that nothing is left to learn it from.
+    """
+    names = tuple(dict.fromkeys(one.name for one in recordings))
+    for name in names:
+        if sum(one.name == name for one in recordings) < 2:
+            raise InputError(f"{name} has but one recording: record it a second time, another day or by someone else")
+    counts = np.zeros((len(names), len(names) + 1), np.int64)
+    for left_out in recordings:
+        taught = CustomMotions.learn([one for one in recordings if one is not left_out])
+        told = [taught.tell(way) for way in left_out.ways]
+        columns = [len(names) if one is None else names.index(one[0]) for one in told]
+        np.add.at(counts, (names.index(left_out.name), columns), 1)
+    return names, counts

@@ -1,0 +1,187 @@
+"""Exports for the study of sign languages: segments of gestures as CSV or for ELAN (.eaf), keypoints as .pose.
+
+.eaf: ELAN's annotation format 3.0, https://www.mpi.nl/tools/elan/EAF_Annotation_Format_3.0_and_ELAN.pdf; .pose: version
+0.2 of https://github.com/sign-language-processing/pose, with the components of its holistic pose.
+"""
+
+from __future__ import annotations
+
+import csv
+import struct
+from datetime import UTC, datetime
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Final
+from xml.etree import ElementTree
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.files import atomic_text, write_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from sonjit.arrays import Float32Array
+    from sonjit.gestures.custom_motions import GestureSegment
+    from sonjit.results import Frame, Instance
+    from sonjit.skeletons import Skeleton
+
+_COLUMNS: Final = ("hand", "id", "kind", "gesture", "start", "end", "score")
+_TYPE: Final = "gestures"
+_XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
+_MIME: Final = {".mp4": "video/mp4", ".mov": "video/quicktime", ".mpg": "video/mpeg", ".avi": "video/x-msvideo"}
+
+
+def save_segments_csv(path: Path, segments: Sequence[GestureSegment]) -> None:
+    """A row for each segment: hand, id, kind (held or motion), gesture, start and end in seconds, score."""
+    with atomic_text(path) as file:
+        writer = csv.writer(file, lineterminator="\r\n")
+        writer.writerow(_COLUMNS)
+        for one in segments:
+            times = f"{one.start:.3f}", f"{one.end:.3f}", f"{one.score:.3f}"
+            writer.writerow((one.handedness, one.id, _kind(one), one.name, *times))
+
+
+def save_segments_eaf(path: Path, segments: Sequence[GestureSegment], media: str) -> None:
+    """Annotations for ELAN: a tier for what each hand holds, and one for its motions.
+
+    Args:
+        path: to write.
+        segments: of one video.
+        media: the video, which ELAN opens beside.
+    """
+    root = ElementTree.Element(
+        "ANNOTATION_DOCUMENT",
+        {
+            "AUTHOR": "",
+            "DATE": datetime.now(UTC).isoformat(timespec="seconds"),
+            "FORMAT": "3.0",
+            "VERSION": "3.0",
+            "xmlns:xsi": _XSI,
+            "xsi:noNamespaceSchemaLocation": "http://www.mpi.nl/tools/elan/EAFv3.0.xsd",
+        },
+    )
+    header = ElementTree.SubElement(root, "HEADER", {"MEDIA_FILE": "", "TIME_UNITS": "milliseconds"})
+    file = PurePath(media)
+    described = {"MEDIA_URL": file.name, "MIME_TYPE": _MIME.get(file.suffix.lower(), "unknown")}
+    ElementTree.SubElement(header, "MEDIA_DESCRIPTOR", described | {"RELATIVE_MEDIA_URL": f"./{file.name}"})
+    order = ElementTree.SubElement(root, "TIME_ORDER")
+    slots = sorted((round(1000 * time), 2 * number + end) for number, one in enumerate(segments)
+                   for end, time in enumerate((one.start, one.end)))  # fmt: skip
+    ids = {key: f"ts{place}" for place, (_, key) in enumerate(slots, 1)}
+    for time_ms, key in slots:
+        ElementTree.SubElement(order, "TIME_SLOT", {"TIME_SLOT_ID": ids[key], "TIME_VALUE": str(time_ms)})
+    tiers: dict[str, ElementTree.Element] = {}
+    for number, one in enumerate(segments):
+        name = f"{one.handedness} {one.id} {_kind(one)}"
+        if name not in tiers:
+            tiers[name] = ElementTree.SubElement(root, "TIER", {"LINGUISTIC_TYPE_REF": _TYPE, "TIER_ID": name})
+        begin, end = ids[2 * number], ids[2 * number + 1]
+        span = {"ANNOTATION_ID": f"a{number + 1}", "TIME_SLOT_REF1": begin, "TIME_SLOT_REF2": end}
+        annotation = ElementTree.SubElement(
+            ElementTree.SubElement(tiers[name], "ANNOTATION"), "ALIGNABLE_ANNOTATION", span
+        )
+        ElementTree.SubElement(annotation, "ANNOTATION_VALUE").text = one.name
+    kind = {"GRAPHIC_REFERENCES": "false", "LINGUISTIC_TYPE_ID": _TYPE, "TIME_ALIGNABLE": "true"}
+    ElementTree.SubElement(root, "LINGUISTIC_TYPE", kind)
+    ElementTree.indent(root, "    ")
+    write_bytes(path, ElementTree.tostring(root, encoding="UTF-8", xml_declaration=True) + b"\n")
+
+
+def _kind(one: GestureSegment) -> str:
+    return "motion" if one.moving else "held"
+
+
+_POINTS: Final = {"hand_mediapipe21": "HAND", "face_mediapipe478": "FACE", "body_blazepose33": "POSE"}
+_COMPONENTS: Final = ("POSE", "FACE", "LEFT_HAND", "RIGHT_HAND")
+_COLOURS: Final = {
+    "POSE": (255, 255, 255),
+    "FACE": (128, 128, 128),
+    "LEFT_HAND": (255, 160, 60),
+    "RIGHT_HAND": (60, 160, 255),
+}
+
+
+def save_pose(path: Path, frames: Sequence[Frame], size: tuple[int, int]) -> None:
+    """The keypoints of a video as `.pose`: x, y and z in pixels, and the score or visibility of each.
+
+    Hands, faces, bodies and people become the components LEFT_HAND_LANDMARKS, RIGHT_HAND_LANDMARKS, FACE_LANDMARKS and
+    POSE_LANDMARKS, with MediaPipe's names of the points; those of which there are none in the whole video are left out.
+
+    Args:
+        path: to write.
+        frames: of one video, in order.
+        size: width and height of its images in pixels.
+
+    Raises:
+        InputError: fewer than two frames, stills, or nothing that has keypoints.
+    """
+    times = [frame.time for frame in frames]
+    if len(times) < 2 or times[0] is None or times[-1] is None or not times[-1] > times[0]:
+        raise InputError(f"{path}: .pose holds the frames of a video: give one of two frames or more")
+    seen = [list(_parts(frame)) for frame in frames]
+    skeletons = {component: skeleton for parts in seen for component, _, skeleton, _ in parts}
+    if not skeletons:
+        raise InputError(f"{path}: nothing with keypoints was found, so that there is nothing to write")
+    own = [one for one in _COMPONENTS if one in skeletons]
+    starts = dict(zip(own, np.cumsum([0, *(len(skeletons[one].keypoints) for one in own)]).tolist(), strict=False))
+    total = sum(len(skeletons[one].keypoints) for one in own)
+    people = 1 + max(number for parts in seen for _, number, _, _ in parts)
+    points = np.zeros((len(frames), people, total, 3), "<f4")
+    scores = np.zeros((len(frames), people, total), "<f4")
+    for row, (index, parts) in zip(points, enumerate(seen), strict=True):
+        for component, number, _, part in parts:
+            span = slice(starts[component], starts[component] + len(part.keypoints))
+            row[number, span] = part.keypoints
+            scores[index, number, span] = _scores(part)
+    unknown = ~np.isfinite(points).all(-1)
+    points[unknown], scores[unknown] = 0, 0
+    fps = (len(times) - 1) / (times[-1] - times[0])
+    header = struct.pack("<fHHHH", 0.2, *size, size[0], len(own)) + b"".join(
+        _described(one, skeletons[one]) for one in own
+    )
+    body = struct.pack("<fIH", fps, len(frames), people) + points.tobytes() + scores.tobytes()
+    write_bytes(path, header + body)
+
+
+def _parts(frame: Frame) -> Iterator[tuple[str, int, Skeleton, Instance]]:
+    """Component, number of the person, skeleton and keypoints of all in a frame.
+
+    The n-th left and the n-th right hand, face and body stand for one person where no person joins them.
+    """
+    counts: dict[str, int] = {}
+    for number, part in frame.instances():
+        component = _POINTS.get(part.skeleton.name)
+        if component is None or part.keypoints.shape[1] != 3:
+            continue
+        if component == "HAND":
+            component = f"{getattr(part, 'handedness', 'Right').upper()}_HAND"
+        if not frame.people:
+            number = counts.get(component, 0)
+            counts[component] = number + 1
+        yield component, number, part.skeleton, part
+
+
+def _scores(part: Instance) -> Float32Array:
+    visibility = getattr(part, "visibility", None)
+    return np.full(len(part.keypoints), part.score, np.float32) if visibility is None else visibility
+
+
+def _described(component: str, skeleton: Skeleton) -> bytes:
+    """A component of the header: its name, what a point has, the points' names, lines and their colours."""
+    face = component == "FACE"
+    names = [str(number) if face else _mediapipe_name(name) for number, name in enumerate(skeleton.keypoints)]
+    lines = skeleton.connections
+    counts = struct.pack("<HHH", len(names), len(lines), len(lines))
+    colours = struct.pack("<HHH", *_COLOURS[component]) * len(lines)
+    ends = b"".join(struct.pack("<HH", *line) for line in lines)
+    return _text(f"{component}_LANDMARKS") + _text("XYZC") + counts + b"".join(map(_text, names)) + ends + colours
+
+
+def _mediapipe_name(name: str) -> str:
+    return name.upper().replace("PINKY_FINGER", "PINKY")
+
+
+def _text(text: str) -> bytes:
+    return struct.pack("<H", len(text)) + text.encode()

@@ -1,0 +1,182 @@
+"""Gestures from a file: of recordings, or of a recipe such as that of a manual alphabet; held ones and motions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.files import atomic_file, read_arrays
+from sonjit.gestures.classifier import GestureClassifier, gesture_of
+from sonjit.gestures.custom import CustomGestures, GestureRecording
+from sonjit.gestures.custom_motions import CustomMotions, GestureSegment, MotionRecording, MotionSpotter
+from sonjit.gestures.smoothing import GestureSmoother
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+    from typing import Self
+
+    from sonjit.results import Frame, Gesture, Hand, Handedness
+
+
+SHIPPED: Final = ("asl",)
+"""Manual alphabets that come with Sonjit."""
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedGestures:
+    """What a file of gestures tells.
+
+    Attributes:
+        held: tells the gestures that are held; None where there are none.
+        motions: those that move; none of them where there are none.
+
+    Example:
+        >>> mine = LearnedGestures.load(Path("mine.npz"))
+        >>> mine.names
+        ('claw', 'beckon')
+    """
+
+    held: CustomGestures | GestureClassifier | None
+    motions: CustomMotions
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all gestures, those that are held first."""
+        held = self.held.vocabulary.names if isinstance(self.held, GestureClassifier) else self.held and self.held.names
+        return (*(held or ()), *self.motions.names)
+
+    def __call__(self, hand: Hand) -> Gesture | None:
+        """The gesture that a hand holds, or None."""
+        return None if self.held is None else self.held(hand)
+
+    @classmethod
+    def learn(cls, recordings: Sequence[GestureRecording | MotionRecording]) -> Self:
+        """Learn from recordings, of one gesture or more.
+
+        Raises:
+            InputError: there is none, or one gesture is both held and a motion.
+        """
+        held = [one for one in recordings if isinstance(one, GestureRecording)]
+        moving = [one for one in recordings if isinstance(one, MotionRecording)]
+        if both := sorted({one.name for one in held} & {one.name for one in moving}):
+            raise InputError(f"{both[0]} was recorded both held and as a motion: give one of them another name")
+        if not recordings:
+            raise InputError("no gesture to learn: record one first, with sonjit gestures record NAME INPUT")
+        return cls(CustomGestures.learn(held) if held else None, CustomMotions.learn(moving))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save`, or a recipe of gestures, wrote.
+
+        Args:
+            path: of the file; `asl` alone is the shipped manual alphabet of American Sign Language.
+
+        Raises:
+            InputError: the file holds no gestures.
+        """
+        if str(path) in SHIPPED and not path.exists():
+            with resources.as_file(resources.files("sonjit") / "assets" / f"{path}.npz") as shipped:
+                return cls.load(shipped)
+        arrays = read_arrays(path)
+        motions = CustomMotions.from_arrays(arrays, path)
+        if "weights_0" in arrays:
+            return cls(GestureClassifier.from_arrays(arrays, path), motions)
+        if motions.names and "names" not in arrays:
+            return cls(None, motions)
+        return cls(CustomGestures.from_arrays(arrays, path), motions)
+
+    def save(self, path: Path) -> None:
+        """An `.npz` file, there under its name when it is whole.
+
+        Raises:
+            InputError: they are of a recipe, which writes its file itself.
+        """
+        if isinstance(self.held, GestureClassifier):
+            raise InputError(f"{path}: a recipe's gestures are in the file that it wrote; copy that")
+        arrays = self.motions.arrays() | (self.held.arrays() if self.held else {})
+        with atomic_file(path) as draft:
+            np.savez_compressed(draft, **arrays)  # pyright: ignore[reportArgumentType]  # a keyword of its own besides
+
+
+def load_recording(path: Path) -> GestureRecording | MotionRecording:
+    """Read a recording, of a gesture that is held or of a motion.
+
+    Raises:
+        InputError: the file is none.
+    """
+    arrays = read_arrays(path)
+    is_motion = arrays.keys() >= {"name", "steps", "lengths"}
+    return MotionRecording.from_arrays(arrays, path) if is_motion else GestureRecording.from_arrays(arrays, path)
+
+
+_LEAST_S: Final = 0.2
+"""A gesture that is held for less is one on its way to another."""
+
+
+class _Held:
+    """A gesture that a hand holds."""
+
+    def __init__(self, gesture: Gesture, time_s: float) -> None:
+        self.name, self.start_s, self.end_s = gesture.name, time_s, time_s
+        self._scores = [gesture.score]
+
+    def go_on(self, gesture: Gesture, time_s: float) -> None:
+        self.end_s = time_s
+        self._scores.append(gesture.score)
+
+    def segment(self, id: int, handedness: Handedness) -> GestureSegment:
+        return GestureSegment(
+            self.name, self.start_s, self.end_s, float(np.mean(self._scores)), id, handedness, moving=False
+        )
+
+
+def segments_of(frames: Iterable[Frame], gestures: LearnedGestures | None = None) -> list[GestureSegment]:
+    """From when to when each hand of a video makes which gesture, by their beginning.
+
+    Args:
+        frames: of one video, with hands that are tracked, or people.
+        gestures: of a file; the shipped ones by default.
+
+    Raises:
+        InputError: it is no video.
+    """
+    tell: Callable[[Hand], Gesture | None] = gestures or gesture_of
+    spotter = MotionSpotter(gestures.motions if gestures else CustomMotions.learn([]))
+    smoother = GestureSmoother()
+    held: dict[tuple[int, Handedness], _Held] = {}
+    found: list[GestureSegment] = []
+    time_s = 0.0
+    for frame in frames:
+        if frame.time is None:
+            raise InputError("segments are those of a video or camera: images have no time")
+        hands, time_s = hands_of(frame), max(time_s, frame.time)  # a damaged video's times may step back
+        found += spotter(hands, time_s)
+        seen: set[tuple[int, Handedness]] = set()
+        for hand in hands:
+            assert hand.id is not None
+            key = hand.id, hand.handedness
+            steady = smoother.update(2 * hand.id + (hand.handedness == "Left"), tell(hand), time_s)
+            if steady is None:
+                continue
+            seen.add(key)
+            if key in held and held[key].name == steady.name:
+                held[key].go_on(steady, time_s)
+                continue
+            if key in held:
+                found.append(held[key].segment(*key))
+            held[key] = _Held(steady, time_s)
+        for key in held.keys() - seen:
+            found.append(held.pop(key).segment(*key))
+    found += [one.segment(*key) for key, one in held.items()] + spotter.finish()
+    return sorted((one for one in found if one.end - one.start >= _LEAST_S), key=lambda one: (one.start, one.end))
+
+
+def hands_of(frame: Frame) -> list[Hand]:
+    """The hands of a frame, those of people with their person's id."""
+    own = [one for person in frame.people for one in (person.left_hand, person.right_hand) if one is not None]
+    return [*frame.hands, *own]

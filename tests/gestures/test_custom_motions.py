@@ -1,0 +1,161 @@
+"""Motions that are learned from examples, found in a stream of tracked hands, whatever their speed and size."""
+
+import numpy as np
+import pytest
+
+from sonjit.errors import InputError
+from sonjit.gestures import (
+    CustomMotions,
+    GestureRecording,
+    LearnedGestures,
+    MotionRecording,
+    MotionSpotter,
+    segments_of,
+)
+from sonjit.gestures.control import Controller
+from sonjit.gestures.custom_motions import motion_confusion
+from sonjit.gestures.rules import load_map
+from sonjit.results import Frame, Hand
+
+WAYS = {
+    "beckon": [[0, 0], [0, -1], [0, 0], [0, -1], [0, 0]],
+    "tick": [[0, 0], [0.4, 0.5], [1.2, -0.6]],
+    "zigzag": [[0, 0], [1, 0], [0, 0.8], [1, 0.8]],
+}
+
+
+@pytest.fixture(scope="module")
+def moved(posed):
+    """Function that gives the frames of a hand that makes ways, each after a rest, with a little noise."""
+
+    def moved(*names, fps=30, seconds=1.0, size=1.0, side="Right", seed=0, rest_s=0.6, hand="open"):
+        rng = np.random.default_rng(seed)
+        still = posed(hand, side)
+        length = size * 280 * (1 if side == "Right" else -1)
+        places = [np.zeros((round(rest_s * fps), 2))]
+        for name in names:
+            way = np.array(WAYS[name], float)
+            far = np.concatenate([[0], np.linalg.norm(np.diff(way, axis=0), axis=1).cumsum()])
+            at = np.linspace(0, far[-1], round(seconds * fps))
+            path = np.stack([np.interp(at, far, column) for column in way.T], 1) * [length, abs(length)]
+            places += [places[-1][-1] + path, np.repeat(places[-1][-1:] + path[-1:], round(rest_s * fps), 0)]
+        for index, place in enumerate(np.concatenate(places)):
+            points = still.keypoints + np.float32([*place, 0]) + rng.normal(0, 1, (21, 3)).astype(np.float32)
+            yield Frame(index, index / fps, [Hand(side, 1.0, points, still.keypoints_3d, id=0)])
+
+    return moved
+
+
+@pytest.fixture(scope="module")
+def motions(moved):
+    """Learned from five examples of each way, of several sizes and speeds."""
+    return CustomMotions.learn(
+        [
+            MotionRecording.of(name, moved(*[name] * 3, seconds=seconds, size=size, seed=number))
+            for name in WAYS
+            for number, (seconds, size) in enumerate([(0.8, 0.9), (1.2, 1.1)])
+        ]
+    )
+
+
+def spotted(motions, frames):
+    spotter = MotionSpotter(motions)
+    return [(one, frame.time) for frame in frames for one in spotter(frame.hands, frame.time)]
+
+
+@pytest.mark.parametrize(("fps", "seconds", "size", "side"), [(30, 1.0, 1.0, "Right"), (15, 0.7, 1.2, "Left")])
+def test_motions_are_told_soon_after_their_end_at_any_speed_and_size(motions, moved, fps, seconds, size, side):
+    frames = moved("tick", "zigzag", "beckon", fps=fps, seconds=seconds, size=size, side=side, seed=9)
+    told = spotted(motions, frames)
+    assert [one.name for one, _ in told] == ["tick", "zigzag", "beckon"]
+    for number, (one, time_s) in enumerate(told):
+        start_s = 0.6 + number * (seconds + 0.6)
+        assert one.start == pytest.approx(start_s, abs=0.25)
+        assert one.end == pytest.approx(start_s + seconds, abs=0.25)
+        assert 0 < time_s - one.end < 0.12 + 2.5 / fps
+        assert 0.5 < one.score <= 1
+        assert (one.id, one.handedness, one.moving) == (0, side, True)
+
+
+def test_other_ways_and_resting_hands_are_none(motions, moved):
+    for way in ([[0, 0], [0, 1.5]], [[0, 0], [-1, 0], [-1, 1], [0, 1], [0, 0]], [[0, 0]]):
+        WAYS["other"] = way
+        try:
+            assert spotted(motions, moved("other", "other", seed=5)) == []
+        finally:
+            del WAYS["other"]
+
+
+def test_a_recording_is_cut_where_the_hand_rests_and_ends_when_there_are_enough(moved, tmp_path):
+    frames = moved("tick", "tick", "tick")
+    recording = MotionRecording.of("tick", frames, 2)
+    assert len(recording.ways) == 2
+    assert next(frames).index > 60  # the third was not waited for
+    recording.save(tmp_path / "tick.npz")
+    assert (tmp_path / "tick.npz").stat().st_size < 8000
+    with pytest.raises(InputError, match="no hand moves"):
+        MotionRecording.of("still", moved())
+    still = next(moved())
+    still.time = None
+    with pytest.raises(InputError, match="from a video or camera"):
+        MotionRecording.of("still", [still])
+
+
+def test_held_gestures_and_motions_are_learned_into_one_file(moved, posed, tmp_path):
+    rng = np.random.default_rng(1)
+    claws = GestureRecording.of("claw", [posed("claw", rng=rng) for _ in range(6)])
+    ticks = MotionRecording.of("tick", moved("tick", "tick", "tick", seed=3, hand="claw"))
+    LearnedGestures.learn([claws, ticks]).save(tmp_path / "mine.npz")
+    mine = LearnedGestures.load(tmp_path / "mine.npz")
+    assert mine.names == ("claw", "tick")
+    segments = segments_of(moved("tick", hand="claw", seed=8, rest_s=1.0), mine)
+    assert {(one.name, one.moving) for one in segments} == {("claw", False), ("tick", True)}
+    LearnedGestures.learn([ticks]).save(tmp_path / "ticks.npz")
+    only = LearnedGestures.load(tmp_path / "ticks.npz")
+    assert only.names == ("tick",)
+    assert only(posed("claw")) is None
+    with pytest.raises(InputError, match="tick was recorded both held and as a motion"):
+        LearnedGestures.learn([ticks, GestureRecording("tick", claws.points)])
+
+
+def test_confusion_leaves_each_recording_out(moved):
+    recordings = [MotionRecording.of(name, moved(name, name, seed=seed)) for name in WAYS for seed in (1, 2)]
+    names, counts = motion_confusion(recordings)
+    assert names == tuple(WAYS)
+    assert counts.tolist() == (4 * np.eye(3, 4, dtype=int)).tolist()
+    with pytest.raises(InputError, match="beckon has but one recording"):
+        motion_confusion(recordings[:1])
+
+
+def test_lost_hands_and_wrong_calls(motions, moved):
+    frames = list(moved("tick", seed=4))
+    spotter = MotionSpotter(motions)
+    assert spotter(frames[0].hands, 1.0) == []
+    with pytest.raises(InputError, match="backwards"):
+        spotter(frames[0].hands, 0.5)
+    with pytest.raises(InputError, match="a video or camera"):
+        spotter([Hand("Left", 1.0, frames[0].hands[0].keypoints, frames[0].hands[0].keypoints_3d)], 2.0)
+    with pytest.raises(InputError, match="forget_s=0"):
+        MotionSpotter(motions, forget_s=0)
+    torn = [frame for frame in frames if not 0.9 < frame.time < 1.3]  # the middle of it was not seen
+    assert spotted(motions, torn) == []
+    cut = MotionSpotter(motions)
+    assert [one for frame in frames if frame.time < 1.6 for one in cut(frame.hands, frame.time)] == []
+    assert [one.name for one in cut.finish()] == ["tick"]
+
+
+def test_damaged_motions_are_refused(motions, tmp_path):
+    file = tmp_path / "mine.npz"
+    for broken in ({"motion_reaches": np.zeros(1)}, {"motion_steps": np.zeros((4, 3))}, {"motion_of": None}):
+        arrays = {name: value for name, value in (motions.arrays() | broken).items() if value is not None}
+        np.savez(file, **arrays)
+        with pytest.raises(InputError, match=r"mine\.npz"):
+            LearnedGestures.load(file)
+
+
+def test_maps_of_commands_name_motions_like_gestures(moved, tmp_path):
+    mine = LearnedGestures.learn([MotionRecording.of("tick", moved("tick", "tick", "tick"))])
+    (tmp_path / "map.toml").write_text('[[rule]]\non = "tick"\npost = "http://127.0.0.1:9/tick"\n')
+    controller = Controller(load_map(tmp_path / "map.toml", mine.names), mine)
+    sent = [one for frame in moved("tick", seed=2) for one in controller(frame.hands, frame.time, (640, 480))]
+    assert [one.content["name"] for one in sent] == ["tick"]

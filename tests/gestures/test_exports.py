@@ -1,0 +1,155 @@
+"""What is exported for the study of sign languages can be read by others."""
+
+import csv
+import struct
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from sonjit.errors import InputError
+from sonjit.gestures import GestureSegment, segments_of
+from sonjit.gestures.exports import save_pose, save_segments_csv, save_segments_eaf
+from sonjit.results import Body, Frame, Person
+
+SEGMENTS = [
+    GestureSegment("I & J", 0.5, 1.25, 0.9, 0, "Right", moving=False),
+    GestureSegment("J", 0.75, 1.5, 0.8, 0, "Right", moving=True),
+    GestureSegment("A", 1.5, 2.0, 0.7, 3, "Left", moving=False),
+]
+
+
+@pytest.fixture
+def frames(posed):
+    """Two seconds of a hand that shows two gestures, with a gap; a second hand in the last frames."""
+    shown = [("victory", 20), (None, 5), ("open", 30), ("fist", 2), ("open", 3)]
+    names = [name for name, count in shown for _ in range(count)]
+    made = [[posed(name)] if name else [] for name in names]
+    for hands in made[-10:]:
+        hands.append(posed("fist", "Left"))
+    for hands in made:
+        for number, hand in enumerate(hands):
+            hand.id = number
+    return [Frame(index, index / 30, hands) for index, hands in enumerate(made)]
+
+
+def test_segments_are_what_is_held_for_a_while(frames):
+    found = [(one.name, one.handedness, one.id) for one in segments_of(frames)]
+    assert found == [("Victory", "Right", 0), ("Open_Palm", "Right", 0), ("Closed_Fist", "Left", 1)]
+    first, second, _ = segments_of(frames)
+    assert (first.start, first.end) == (0, pytest.approx(19 / 30))
+    assert second.start == pytest.approx(25 / 30, abs=0.16)
+    assert 0.3 < second.score <= 1
+    with pytest.raises(InputError, match="no time"):
+        segments_of([Frame(0, None, frames[0].hands)])
+
+
+def test_csv_has_a_row_for_each_segment(tmp_path):
+    save_segments_csv(tmp_path / "clip.csv", SEGMENTS)
+    with (tmp_path / "clip.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["gesture"] for row in rows] == ["I & J", "J", "A"]
+    assert list(rows[1].values()) == ["Right", "0", "motion", "J", "0.750", "1.500", "0.800"]
+
+
+def test_elan_has_a_tier_for_what_a_hand_holds_and_one_for_its_motions(tmp_path):
+    save_segments_eaf(tmp_path / "clip.eaf", SEGMENTS, "/films/clip.mp4")
+    root = ElementTree.parse(tmp_path / "clip.eaf").getroot()
+    assert root.tag == "ANNOTATION_DOCUMENT"
+    assert root.find("HEADER/MEDIA_DESCRIPTOR").get("RELATIVE_MEDIA_URL") == "./clip.mp4"
+    slots = {one.get("TIME_SLOT_ID"): int(one.get("TIME_VALUE")) for one in root.iter("TIME_SLOT")}
+    assert list(slots.values()) == sorted(slots.values())
+    types = {one.get("LINGUISTIC_TYPE_ID") for one in root.iter("LINGUISTIC_TYPE")}
+    told = {}
+    for tier in root.iter("TIER"):
+        assert tier.get("LINGUISTIC_TYPE_REF") in types
+        told[tier.get("TIER_ID")] = [
+            (one.findtext("ANNOTATION_VALUE"), slots[one.get("TIME_SLOT_REF1")], slots[one.get("TIME_SLOT_REF2")])
+            for one in tier.iter("ALIGNABLE_ANNOTATION")
+        ]
+    assert told == {
+        "Right 0 held": [("I & J", 500, 1250)],
+        "Right 0 motion": [("J", 750, 1500)],
+        "Left 3 held": [("A", 1500, 2000)],
+    }
+    save_segments_eaf(tmp_path / "empty.eaf", [], "clip.mp4")
+    assert ElementTree.parse(tmp_path / "empty.eaf").getroot().find("TIER") is None
+
+
+def read_pose(path):
+    """Size, components with the number of their points, frames a second, points and scores, by the layout's text."""
+    data, at = path.read_bytes(), 0
+
+    def take(layout):
+        nonlocal at
+        values = struct.unpack_from("<" + layout, data, at)
+        at += struct.calcsize("<" + layout)
+        return values
+
+    def text():
+        (count,) = take("H")
+        return take(f"{count}s")[0].decode()
+
+    version, width, height, _, components = take("fHHHH")
+    assert version == pytest.approx(0.2)
+    named = {}
+    for _ in range(components):
+        name, holds = text(), text()
+        points, lines, colours = take("HHH")
+        named[name] = [text() for _ in range(points)]
+        assert holds == "XYZC"
+        take(f"{2 * lines + 3 * colours}H")
+    fps, frames, people = take("fIH")
+    total = sum(map(len, named.values()))
+    points = np.array(take(f"{frames * people * total * 3}f")).reshape(frames, people, total, 3)
+    scores = np.array(take(f"{frames * people * total}f")).reshape(frames, people, total)
+    assert at == len(data)
+    return (width, height), named, fps, points, scores
+
+
+def test_pose_files_hold_every_hand_under_mediapipes_names(frames, tmp_path):
+    save_pose(tmp_path / "clip.pose", frames, (640, 480))
+    size, named, fps, points, scores = read_pose(tmp_path / "clip.pose")
+    assert size == (640, 480)
+    assert list(named) == ["LEFT_HAND_LANDMARKS", "RIGHT_HAND_LANDMARKS"]
+    assert named["LEFT_HAND_LANDMARKS"][:2] == ["WRIST", "THUMB_CMC"]
+    assert named["RIGHT_HAND_LANDMARKS"][20] == "PINKY_TIP"
+    assert fps == pytest.approx(30)
+    assert points.shape == (60, 1, 42, 3)
+    np.testing.assert_array_equal(points[0, 0, 21:], frames[0].hands[0].keypoints)
+    assert not points[0, 0, :21].any()
+    assert scores[0, 0].tolist() == [0] * 21 + [1] * 21
+    assert not scores[22].any()
+    with pytest.raises(InputError, match="frames of a video"):
+        save_pose(tmp_path / "one.pose", frames[:1], (640, 480))
+    with pytest.raises(InputError, match="nothing with keypoints"):
+        save_pose(tmp_path / "none.pose", frames[20:25], (640, 480))
+
+
+def test_people_have_their_own_hands_in_pose_files(posed, tmp_path):
+    def body(place):
+        points = np.full((33, 3), place, np.float32)
+        points[32] = np.nan
+        return Body(0.9, points, points.copy(), np.full(33, 0.5, np.float32), np.full(33, 0.5, np.float32), id=0)
+
+    people = [Person(body(1), None, None, None), Person(body(2), None, posed("open"), None)]
+    save_pose(tmp_path / "two.pose", [Frame(0, 0.0, people=people), Frame(1, 0.04)], (64, 48))
+    _, named, fps, points, scores = read_pose(tmp_path / "two.pose")
+    assert list(named) == ["POSE_LANDMARKS", "RIGHT_HAND_LANDMARKS"]
+    assert named["POSE_LANDMARKS"][:2] == ["NOSE", "LEFT_EYE_INNER"]
+    assert fps == pytest.approx(25)
+    assert points.shape == (2, 2, 54, 3)
+    assert points[0, :, 0, 0].tolist() == [1, 2]
+    assert scores[0, 0, 31:].tolist() == [0.5] + [0] * 22  # an unknown point, and no hand
+    assert scores[0, 1, 33:].tolist() == [1] * 21
+
+
+def test_the_formats_own_package_reads_the_same(frames, tmp_path):
+    reader = pytest.importorskip("pose_format", reason="pose-format, which only this test needs, is not installed")
+    save_pose(tmp_path / "clip.pose", frames, (640, 480))
+    pose = reader.Pose.read((tmp_path / "clip.pose").read_bytes())
+    _, _, fps, points, scores = read_pose(tmp_path / "clip.pose")
+    assert pose.body.fps == pytest.approx(fps)
+    np.testing.assert_array_equal(pose.body.data.filled(0), points)
+    np.testing.assert_array_equal(pose.body.confidence, scores)
+    assert pose.header.get_point_index("RIGHT_HAND_LANDMARKS", "INDEX_FINGER_TIP") == 29
