@@ -515,13 +515,14 @@ class _Holds:
 
     HOLD_S = 0.1
     # how far it is closed, 0..1: from which it begins, and ends
-    BEGIN, END = 0.6, 0.25
+    BEGIN: Final = {"Pinch": 0.8, "Drag": 0.6}  # of relaxed hands thumb and index finger come near too
+    END = 0.25
     PINCH = (0.3, 0.06)  # hand lengths between the tips: open, closed
     INDEX = 0.6  # least reach of a pinching index finger; in a fist it is smaller
     FIST = (0.85, 0.5)  # reach of the finger that is farthest out: open, closed
 
     def __init__(self, name: Literal["Pinch", "Drag"]) -> None:
-        self._name = name
+        self._name: Literal["Pinch", "Drag"] = name
         self._start: complex | None = None
         self._since_s: float | None = None
         self._closed = 0.0
@@ -539,7 +540,7 @@ class _Holds:
         if self._name == "Pinch" and not is_held and now.index_reach < self.INDEX:
             self._closed = 0.0
         self._was_open |= self._closed < self.END
-        wants = self._closed > (self.END if is_held else self.BEGIN) and self._was_open
+        wants = self._closed > (self.END if is_held else self.BEGIN[self._name]) and self._was_open
         self._since_s = None if wants == is_held else now.time_s if self._since_s is None else self._since_s
         changes = self._since_s is not None and now.time_s - self._since_s >= self.HOLD_S
         if changes and not is_held:

@@ -1,0 +1,188 @@
+"""How often motions of hands on made paths are reported, how soon, and how often ordinary movement gives an event.
+
+The paths have random sizes, speeds, directions and people, and the keypoints noise; no network is run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+
+import numpy as np
+
+from sonjit.geometry.rotations import matrix_from_rotation_vector
+from sonjit.gestures import MotionRecognizer
+from sonjit.hand_models.rig import RigPose
+from sonjit.measures import hand_length_m
+from sonjit.results import Hand
+from sonjit.synthesis.hands.person import rig_from_shape
+from sonjit.synthesis.scene.gestures import deviated, gestures, settled_angles
+
+PALM = [0, 5, 9, 13, 17]
+POSES = ("open", "point", "pinch", "fist", "half", "relaxed")
+ONE_HAND = (
+    "Swipe_Right", "Swipe_Down", "Swipe_Left", "Swipe_Up", "Wave", "Circle_Clockwise", "Circle_Counterclockwise",
+    "Pinch", "Drag", "Rotate", "Push",
+)  # fmt: skip
+TWO_HANDS = ("Zoom", "Clap")
+RATES = (10, 30, 60)
+
+
+class Person:
+    """Poses of one hand, palm to the camera and fingers up, in hand lengths around the palm."""
+
+    def __init__(self, rng):
+        rig = rig_from_shape("Right", rng.normal(size=36).clip(-2, 2))
+        rest = rig.frames[0]
+        axes = np.stack([rest[:, 0], -rest[:, 2], rest[:, 1]], 1)
+        self.poses = {}
+        for name in POSES:
+            pose = gestures()[name]
+            angles = settled_angles(rig, deviated(pose.angles, rng), pose.touch)
+            joints = rig.keypoints(RigPose(np.eye(3)[None], np.zeros((1, 3)), angles[None]))[0]
+            points = (joints - joints.mean(0)) @ axes * [1, -1, 1]
+            points /= float(hand_length_m(points))
+            self.poses[name] = points - points[PALM].mean(0)
+
+    def hand(self, rng, noise, shape, place, *, id, scale=1.0, roll=0.0):
+        """One hand; `shape` is two poses and how far it is from one to the other, `place` in hand lengths."""
+        first, second, share = shape
+        points = self.poses[first] * (1 - share) + self.poses[second] * share
+        points = points @ matrix_from_rotation_vector(np.array([0.0, 0.0, roll])).T
+        pixels = (points * scale + [*place, 0] + rng.normal(0, noise, (21, 3))) * 150
+        metres = (points + rng.normal(0, noise, (21, 3))) * 0.18
+        side = "Left" if id == 1 else "Right"
+        return Hand(side, 1.0, pixels.astype(np.float32), metres.astype(np.float32), id=id)
+
+
+def smooth(t, start, seconds):
+    """0 before, 1 after, and as hands move between: with the least jerk."""
+    s = min(1.0, max(0.0, (t - start) / seconds))
+    return s**3 * (10 - 15 * s + 6 * s * s)
+
+
+def motion(name, rng):
+    """Seconds until it is over, and the hands at a time: each a shape, place, scale and roll."""
+    size, tilt, slow = rng.uniform(0.85, 1.3), rng.uniform(-0.25, 0.25), rng.uniform(0.85, 1.2)
+    start, still = 0.6, ("open", "open", 0.0)
+    if name.startswith("Swipe"):
+        angle = np.pi / 2 * ("Right", "Down", "Left", "Up").index(name[6:]) + tilt
+        way, seconds = 1.8 * size * np.array([np.cos(angle), np.sin(angle)]), 0.3 * min(slow, 1.0)
+        return start + seconds, lambda t: [(still, way * smooth(t, start, seconds), 1.0, 0.0)]
+    if name == "Wave":
+        hertz, end = rng.uniform(1.2, 2.5), start + 2
+        return end, lambda t: [
+            (still, (0.35 * size * np.sin(2 * np.pi * hertz * (np.clip(t, start, end) - start)), 0), 1, 0)
+        ]
+    if name.startswith("Circle"):
+        turn, seconds = (1 if name.endswith("_Clockwise") else -1) * 2 * np.pi, rng.uniform(0.8, 1.6)
+        end, radius = start + 2.3 * seconds, 0.5 * size
+
+        def around(t):
+            angle = turn * (np.clip(t, start, end) - start) / seconds
+            return [(("point", "point", 0.0), radius * np.array([np.cos(angle) - 1, np.sin(angle)]), 1.0, 0.0)]
+
+        return end, around
+    if name == "Push":
+        return start + 0.35 * slow, lambda t: [(still, (0, 0), 1 + 0.55 * size * smooth(t, start, 0.35 * slow), 0.0)]
+    if name == "Clap":
+        gap = 2.4 * size - 2.2 * size
+        at = start + 0.2 * slow
+
+        def apart(t):
+            return 2.4 * size + (gap - 2.4 * size) * (smooth(t, start, 0.2 * slow) - smooth(t, at + 0.05, 0.25))
+
+        return at, lambda t: [(still, (side * apart(t) / 2, 0), 1.0, 0.0) for side in (-1, 1)]
+    closed, end = "fist" if name == "Drag" else "pinch", start + 1.8
+
+    def held(t):
+        shape = "open", closed, smooth(t, start, 0.25 * slow) - smooth(t, end - 0.25, 0.25)
+        roll = tilt + (1.2 * size * smooth(t, start + 0.5, 0.7) if name == "Rotate" else 0)
+        if name == "Zoom":
+            gap = 2 + 1.5 * size * smooth(t, start + 0.5, 0.8)
+            return [(shape, (side * gap / 2, 0), 1.0, 0.0) for side in (-1, 1)]
+        return [(shape, (0.8 * size * smooth(t, start + 0.5, 0.8), 0), 1.0, roll)]
+
+    return end, held
+
+
+def judge_motions(count, noise, seed):
+    """Per motion: how many are reported once and nothing else, and the delays of their ends in seconds."""
+    parts = {"Rotate": {"Pinch"}, "Zoom": {"Pinch"}}
+    for name in (*ONE_HAND, *TWO_HANDS):
+        right, delays, others = 0, [], Counter()
+        for number in range(count):
+            rng = np.random.default_rng([seed, number, *name.encode()])
+            person, fps, recognizer = Person(rng), RATES[number % 3], MotionRecognizer()
+            over, hands_at = motion(name, rng)
+            events = []
+            for index in range(round((over + 1) * fps)):
+                shown = enumerate(hands_at(index / fps), 1)
+                hands = [
+                    person.hand(rng, noise, shape, place, id=id, scale=scale, roll=roll)
+                    for id, (shape, place, scale, roll) in shown
+                ]
+                events += recognizer(hands, index / fps)
+            begun = Counter(one.name for one in events if one.phase == "begin" and one.name not in parts.get(name, ()))
+            cancelled = Counter(one.name for one in events if one.phase == "cancel")
+            begun -= cancelled
+            ends = [one.time for one in events if (one.name, one.phase) == (name, "begin" if name == "Clap" else "end")]
+            right += begun == {name: 1}
+            delays += [ends[0] - over] if begun == {name: 1} and ends else []
+            others += begun - Counter([name])
+        delay = f"{np.median(delays):.2f} s, at most {max(delays):.2f} s" if delays else "-"
+        print(f"{name}: {right} of {count} once and no other; reported after {delay}; others {dict(others)}")
+
+
+def judge_ordinary(minutes, noise, seed):
+    """What two hands that reach, rest, turn and change their shape slowly are taken for."""
+    events, cost_s, hands_seen, fps = Counter(), 0.0, 0, 30
+    for minute in range(minutes):
+        rng = np.random.default_rng([seed, minute])
+        person, recognizer = Person(rng), MotionRecognizer()
+        state = [[np.array([-1.5, 0.0]), 0.0, None], [np.array([1.5, 0.0]), 0.0, None]]
+        poses = [["half", "half"], ["relaxed", "relaxed"]]
+        phases = rng.uniform(0, 6, (2, 4))
+        for index in range(60 * fps):
+            t, hands = index / fps, []
+            for side in range(2):
+                home, until, move = state[side]
+                if t >= until:
+                    here = home if move is None else move[1]
+                    reaches = rng.random() < 0.5
+                    away = here if not reaches else np.array([side * 3 - 1.5, 0]) + rng.uniform(-1, 1, 2) * [0.8, 1.5]
+                    seconds = rng.uniform(0.7, 1.5)
+                    state[side] = [here, t + seconds + rng.uniform(0.2, 2), (here, away, t, seconds)]
+                    poses[side] = [poses[side][1], str(rng.choice(["half", "relaxed", "point", "half"]))]
+                    home, _, move = state[side]
+                here, away, since, seconds = move
+                share = smooth(t, since, seconds)
+                drift = 0.06 * np.sin(phases[side, :2] + t * np.array([0.9, 1.3]))
+                roll, scale = 0.3 * np.sin(phases[side, 2] + 0.7 * t), 1 + 0.12 * np.sin(phases[side, 3] + 0.8 * t)
+                place = here + (away - here) * share + drift
+                hands.append(person.hand(rng, noise, (*poses[side], share), place, id=side + 1, scale=scale, roll=roll))
+            begin_s = time.process_time()
+            found = recognizer(hands, t)
+            cost_s += time.process_time() - begin_s
+            hands_seen += 2
+            events.update(one.name for one in found if one.phase == "begin")
+    print(f"{minutes} minutes of ordinary movement of two hands: {sum(events.values())} events {dict(events)}")
+    print(f"cost: {1000 * cost_s / hands_seen:.2f} ms of processor time per hand and frame")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--count", type=int, default=21, help="paths of each motion, of 10, 30 and 60 frames a second by turns"
+    )
+    parser.add_argument("--minutes", type=int, default=10, help="of ordinary movement at 30 frames a second")
+    parser.add_argument("--noise", type=float, default=0.01, help="standard deviation of a coordinate, in hand lengths")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    judge_motions(options.count, options.noise, options.seed)
+    judge_ordinary(options.minutes, options.noise, options.seed)
+
+
+if __name__ == "__main__":
+    main()
