@@ -251,6 +251,31 @@ def test_the_keyboard_alone_is_enough(page):
     page["help-close"].click()
 
 
+def test_one_key_brings_the_hand_near_in_every_view(page):
+    joints = (0, 8)
+    shown = [set(joint_in_all(page, joint)) for joint in joints]
+    tiles = sorted(set.intersection(*shown))
+    for joint in joints:
+        for tile in tiles[:2]:
+            page.mark(tile, joint)
+        page.press(*"n" * 8)
+    page.press("r")
+    for tile in tiles:
+        view = page.state["shown"][tile]
+        places = [page.pixels(view, joint) for joint in joints]
+        middle, span = np.mean(places, 0), np.abs(np.subtract(*places)).max()
+        u, v, wide, high, across = page.run(
+            "const [k, [x, y], span] = arguments; const tile = sonjitAnnotation.wall.tiles[k];"
+            "const {clientWidth, clientHeight} = tile.node; const [u, v] = tile.put(x, y);"
+            "return [u, v, clientWidth, clientHeight, tile.put(x + span, y)[0] - u]",
+            tile,
+            middle.tolist(),
+            float(span),
+        )
+        assert np.hypot(u - wide / 2, v - high / 2) < 0.15 * high
+        assert 0.3 * high < across < 0.9 * wide
+
+
 def test_copies_are_uncertain_until_they_are_touched(page):
     tile = joint_in_all(page, 0)[0]
     page.mark(tile, 0)

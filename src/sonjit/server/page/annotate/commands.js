@@ -9,6 +9,7 @@ import { getFrame, prelabel } from "./project.js";
 
 const ZOOM = 1.25;
 const PAN_PX = 60;
+const PER_HAND = 21;
 
 /**
  * @param {Studio} studio @param {import("./wall.js").Wall} wall @param {{help: () => void}} page
@@ -48,6 +49,24 @@ export function commands(studio, wall, page) {
     if (place) wall.active.centre(place[0], place[1]);
   };
 
+  /** In every view at once: the hand of the joint, by its marks, where it falls, or automatic labels. */
+  const zoomToHand = () => {
+    const { frame, joint, seen, shown } = studio.state;
+    const first = joint - (joint % PER_HAND);
+    shown.forEach((name, k) => {
+      /** @type {[number, number][]} */
+      const places = [];
+      for (let at = first; at < first + PER_HAND; at++) {
+        const label = studio.marksOf(frame).get(placeOf({ frame, view: name, joint: at }));
+        const mark = label?.x != null ? label : seen.machine.find((one) => one.view === name && one.joint === at);
+        const place = seen.projected[name]?.[at];
+        if (mark?.x != null) places.push([mark.x, mark.y ?? 0]);
+        else if (place) places.push([place[0], place[1]]);
+      }
+      wall.tiles[k]?.fitTo(places);
+    });
+  };
+
   const step = (/** @type {string} */ id, /** @type {number} */ by) => () => {
     const field = /** @type {HTMLInputElement} */ (document.getElementById(id));
     field.value = String(Number(field.value) + by);
@@ -82,6 +101,7 @@ export function commands(studio, wall, page) {
     key("+ =", "zoom.in", () => wall.active.zoomBy(ZOOM)),
     key("-", "zoom.out", () => wall.active.zoomBy(1 / ZOOM)),
     key("0", "zoom.fit", () => wall.active.fit()),
+    key("R", "zoom.hand", zoomToHand),
     key("J", "centre", centre),
     key("I", "pan.up", () => wall.active.panBy(0, PAN_PX)),
     key("K", "pan.down", () => wall.active.panBy(0, -PAN_PX)),

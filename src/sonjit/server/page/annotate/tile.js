@@ -5,6 +5,8 @@ import { Grip } from "./grip.js";
 import { getImage } from "./project.js";
 
 const MOST_ZOOM = 60;
+/** Share of a tile that a hand takes, and of an image that is shown at least. */
+const AROUND = 0.7, LEAST = 0.05;
 const DETAIL_AFTER_MS = 140;
 
 /** @typedef {import("./drawing.js").Scene} Scene */
@@ -127,6 +129,15 @@ export class Tile {
     this.#zoom.x = this.node.clientWidth / 2 - x * this.#zoom.scale;
     this.#zoom.y = this.node.clientHeight / 2 - y * this.#zoom.scale;
     this.#moved();
+  }
+
+  /** Bring places into view, as near as all of them fit. @param {[number, number][]} places */
+  fitTo(places) {
+    if (!places.length || !this.view) return;
+    const [low, high] = [Math.min, Math.max].map((end) => [0, 1].map((axis) => end(...places.map((place) => place[axis]))));
+    const [wide, tall] = [0, 1].map((axis) => Math.max(high[axis] - low[axis], LEAST * (this.view?.width ?? 1)));
+    this.zoomBy((AROUND * Math.min(this.node.clientWidth / wide, this.node.clientHeight / tall)) / this.#zoom.scale);
+    this.centre((low[0] + high[0]) / 2, (low[1] + high[1]) / 2);
   }
 
   /** Middle of the visible part, in the image. @returns {[number, number]} */
