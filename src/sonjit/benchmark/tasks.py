@@ -74,7 +74,8 @@ class Tasks:
             return {"precision": "f32"}
         from worker import engines_of  # pyright: ignore  # the script's own folder is on the path
 
-        return {"precision": "+".join(sorted({engine.precision for engine in engines_of(self._task._detector)}))}
+        engines = engines_of(self._task._loading.result())
+        return {"precision": "+".join(sorted({engine.precision for engine in engines}))}
 
 
 if __name__ == "__main__":
