@@ -187,7 +187,7 @@ def distort(rays: FloatArray, coefficients: FloatArray) -> FloatArray:
     _, _, p1, p2 = np.moveaxis(coefficients[..., :4], -1, 0)
     x, y = rays[..., 0], rays[..., 1]
     r2 = x * x + y * y
-    radial, _ = _radial(r2, coefficients)
+    radial = _radial(r2, coefficients)
     return np.stack(
         [
             x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
@@ -206,8 +206,9 @@ def distortion_jacobian(rays: FloatArray, coefficients: FloatArray) -> FloatArra
         radial = scale
     else:
         _, _, p1, p2 = np.moveaxis(coefficients[..., :4], -1, 0)
-        radial, along = _radial(x * x + y * y, coefficients)
-        slope = 2 * along
+        r2 = x * x + y * y
+        radial = _radial(r2, coefficients)
+        slope = 2 * _radial_slope(r2, coefficients, radial)
     across = x * y * slope + 2 * (p1 * x + p2 * y)
     return np.stack(
         [
@@ -218,17 +219,27 @@ def distortion_jacobian(rays: FloatArray, coefficients: FloatArray) -> FloatArra
     )
 
 
-def _radial(r2: FloatArray, coefficients: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """(...) by how much a ray of squared length r2 (...) is lengthened, and how that changes with r2."""
+def _radial(r2: FloatArray, coefficients: FloatArray) -> FloatArray:
+    """(...) by how much a ray of squared length r2 (...) is lengthened."""
     k1, k2, k3 = (coefficients[..., place] for place in (0, 1, 4))
     radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    return radial if coefficients.shape[-1] == 5 else radial / _below(r2, coefficients)
+
+
+def _radial_slope(r2: FloatArray, coefficients: FloatArray, radial: FloatArray) -> FloatArray:
+    """(...) how that changes with r2."""
+    k1, k2, k3 = (coefficients[..., place] for place in (0, 1, 4))
     slope = k1 + r2 * (2 * k2 + r2 * 3 * k3)
     if coefficients.shape[-1] == 5:
-        return radial, slope
+        return slope
     k4, k5, k6 = np.moveaxis(coefficients[..., 5:], -1, 0)
-    below = 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
-    radial = radial / below
-    return radial, (slope - radial * (k4 + r2 * (2 * k5 + r2 * 3 * k6))) / below
+    return (slope - radial * (k4 + r2 * (2 * k5 + r2 * 3 * k6))) / _below(r2, coefficients)
+
+
+def _below(r2: FloatArray, coefficients: FloatArray) -> FloatArray:
+    """(...) what a rational lens divides by."""
+    k4, k5, k6 = np.moveaxis(coefficients[..., 5:], -1, 0)
+    return 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
 
 
 def _fisheye_scale(rays: FloatArray, coefficients: FloatArray) -> tuple[FloatArray, FloatArray]:
