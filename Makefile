@@ -4,7 +4,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 export SONJIT_TEST_DATA ?= ../shared
 
-.PHONY: help install models more-models browser graphics web demo serve test test-fast check check-page bench cards docs learn release test-lowest torture clean
+.PHONY: help install models more-models browser graphics web demo serve test test-fast check check-page bench cards docs learn release lock test-lowest torture clean
 
 help:
 	@echo "make demo    install, fetch the weights, run on the bundled clip, say where the results are"
@@ -17,6 +17,7 @@ help:
 	@echo "make docs    make the tables of the documentation again and build its site into site/"
 	@echo "make learn   run the lessons of docs/learn again and put their numbers into the pages"
 	@echo "make cards   evaluate the default models and write docs/cards again; PHOTOGRAPHS=folder DATASETS=folder"
+	@echo "make lock    write the versions and hashes that the Docker image installs into requirements-docker.txt"
 	@echo "make release build and check sdist and wheel, and try the wheel; uploads nothing"
 	@echo "make torture damaged files, killed and stopped runs, for ten minutes; MINUTES=60 SEED=7"
 	@echo "make bench   time and memory on this machine; PEER=python-with-mediapipe compares"
@@ -137,6 +138,11 @@ test-lowest: install models
 	$(LOWEST)/bin/python -m pytest -m "not slow and not golden and not network and not browser" tests/media tests/geometry \
 	  tests/runs tests/measures tests/skeletons tests/detectors tests/engines/test_tflite.py tests/weights tests/compat \
 	  tests/cli/test_main.py tests/cli/test_hands.py tests/cli/test_kinds.py tests/test_results.py tests/test_files.py
+
+# Versions and hashes of all that the Docker image installs.
+lock: install
+	$(BIN)/python -m uv pip compile --quiet --no-header --upgrade --generate-hashes --python-version 3.12 \
+	  --python-platform x86_64-manylinux_2_28 --extra serve --extra tables pyproject.toml -o requirements-docker.txt
 
 # Everything but the upload: sdist and wheel, checked, and the wheel tried in fresh environments outside this folder.
 release: install models

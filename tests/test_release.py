@@ -92,6 +92,17 @@ def test_the_dockerfile_passes_its_linter_and_copies_what_is_there():
     assert all((ROOT / name).exists() for name in kept)
 
 
+def test_the_image_installs_every_dependency_by_version_and_hash():
+    assert "--require-hashes -r requirements-docker.txt" in (ROOT / "Dockerfile").read_text("utf-8")
+    locked = re.split(r"^(?=\w)", (ROOT / "requirements-docker.txt").read_text("utf-8"), flags=re.MULTILINE)[1:]
+    assert all("--hash=sha256:" in one for one in locked)
+    names = {one.partition("==")[0] for one in locked}
+    extras = PROJECT["optional-dependencies"]
+    assert names >= {
+        re.split(r"[>=\[]", one)[0] for one in [*PROJECT["dependencies"], *extras["serve"], *extras["tables"]]
+    }
+
+
 @pytest.mark.network
 @pytest.mark.slow
 @pytest.mark.parametrize("extra", PROJECT["optional-dependencies"])
