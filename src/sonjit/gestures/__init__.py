@@ -4,7 +4,8 @@ from sonjit.gestures.classifier import GESTURES, GestureClassifier, gesture_of
 from sonjit.gestures.custom import CustomGestures, GestureRecording
 from sonjit.gestures.custom_motions import CustomMotions, GestureSegment, MotionRecording, MotionSpotter
 from sonjit.gestures.learned import LearnedGestures, segments_of
-from sonjit.gestures.motion import MOTIONS, MotionEvent, MotionRecognizer
+from sonjit.gestures.motions.events import MOTIONS, MotionEvent
+from sonjit.gestures.motions.recognizer import MotionRecognizer
 from sonjit.gestures.smoothing import GestureSmoother
 from sonjit.results import Gesture
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sonjit.gestures.classifier import gesture_of
 from sonjit.gestures.custom_motions import MotionSpotter
-from sonjit.gestures.motion import MotionRecognizer, Phase
+from sonjit.gestures.motions.events import Phase
+from sonjit.gestures.motions.recognizer import MotionRecognizer
 from sonjit.gestures.rules import PLACES, Command, Rule
 from sonjit.gestures.smoothing import GestureSmoother
 from sonjit.measures import measures

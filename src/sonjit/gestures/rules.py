@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from sonjit.errors import InputError
 from sonjit.gestures.classifier import GESTURES
-from sonjit.gestures.motion import MOTIONS, Phase
+from sonjit.gestures.motions.events import MOTIONS, Phase
 from sonjit.measures import MEASURE_NAMES
 from sonjit.results import Hand
 

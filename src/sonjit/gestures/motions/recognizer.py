@@ -1,0 +1,104 @@
+"""Recognizes the motions of all hands of a video or camera."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from sonjit.errors import InputError
+from sonjit.gestures.motions.events import MotionEvent, Step
+from sonjit.gestures.motions.tracks import HandPair, HandTrack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sonjit.results import Hand, Handedness
+
+
+class MotionRecognizer:
+    """Recognizes the motions of hands, frame by frame.
+
+    Args:
+        forget_s: a hand not seen for this long is forgotten, and its motions are cancelled.
+
+    Raises:
+        InputError: the duration is not positive.
+
+    Example:
+        >>> recognizer = MotionRecognizer()
+        >>> for frame in sonjit.track("clip.mp4", "hands"):
+        ...     for event in recognizer(frame.hands, frame.time):
+        ...         if event.phase == "end":
+        ...             print(event.name, event.id)  # Swipe_Left 0
+    """
+
+    def __init__(self, forget_s: float = 0.5) -> None:
+        if not forget_s > 0:
+            raise InputError(f"MotionRecognizer: forget_s={forget_s}: give more than 0 seconds")
+        self._forget_s = forget_s
+        self._time_s = -math.inf
+        self._tracks: dict[_Key, HandTrack] = {}
+        self._pair: tuple[_Key, _Key, HandPair] | None = None
+
+    def reset(self) -> None:
+        """Forget every hand, before another video."""
+        self._tracks.clear()
+        self._pair = None
+        self._time_s = -math.inf
+
+    def __call__(self, hands: Iterable[Hand], time_s: float | None) -> list[MotionEvent]:
+        """The events of one frame.
+
+        Args:
+            hands: all of the frame, with their ids.
+            time_s: of the frame in seconds, not smaller than at any call before.
+
+        Raises:
+            InputError: a still's hand, without an id or a time, or time that runs backwards.
+        """
+        if time_s is None or any(hand.id is None for hand in hands):
+            raise InputError("motions are those of a video or camera: give hands with an id, and the frame's time")
+        if time_s < self._time_s:
+            raise InputError(f"time runs backwards: {time_s} s after {self._time_s} s; reset() before another video")
+        self._time_s = time_s
+        events: list[MotionEvent] = []
+        for hand in hands:
+            key = (hand.id or 0, hand.handedness)  # a person's two sides share an id
+            if np.isfinite(hand.keypoints).all() and np.isfinite(hand.keypoints_3d).all():
+                track = self._tracks.setdefault(key, HandTrack())
+                events += [_event(key, time_s, track, one) for one in track.follow(hand, time_s)]
+        events += self._paired(time_s)
+        for key in [key for key, one in self._tracks.items() if time_s - one.time_s > self._forget_s]:
+            track = self._tracks.pop(key)
+            events += [_event(key, time_s, track, one) for one in track.stop()]
+        return events
+
+    def _paired(self, time_s: float) -> Iterator[MotionEvent]:
+        """The events of two hands, where there are two."""
+        keys = sorted(key for key, one in self._tracks.items() if one.time_s == time_s)
+        if self._pair is not None and list(self._pair[:2]) != keys:
+            first, _, pair = self._pair
+            track = self._tracks[first]
+            yield from (_event(first, time_s, track, one) for one in pair.stop())
+            self._pair = None
+        if len(keys) != 2:
+            return
+        self._pair = self._pair or (keys[0], keys[1], HandPair())
+        first, second, pair = self._pair
+        tracks = self._tracks[first], self._tracks[second]
+        for step in pair(*tracks):
+            if (step.name, step.phase) == ("Clap", "begin"):  # the hands came quickly, and did not swipe
+                for key, track in zip((first, second), tracks, strict=True):
+                    yield from (_event(key, time_s, track, one) for one in track.swipes.stop())
+            yield _event(first, time_s, tracks[0], step)
+
+
+_Key: TypeAlias = "tuple[int, Handedness]"
+
+
+def _event(key: _Key, time_s: float, track: HandTrack, step: Step) -> MotionEvent:
+    moved = track.palm - step.start
+    place = (moved.real, moved.imag)
+    return MotionEvent(step.name, step.phase, *key, time_s, step.strength, place, step.rounds)

@@ -1,0 +1,266 @@
+"""Motions along a path in the image: swipes, waves and circles."""
+
+from __future__ import annotations
+
+import cmath
+import math
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from sonjit.gestures.motions.events import CIRCLES, SWIPES, Phase, Seen, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Swipes:
+    """A quick straight movement of the palm out of rest."""
+
+    SLOW, FAST = 1.5, 7.0  # hand lengths per second: reaching for something stays below the second
+    FAR = 1.2
+    REST_S, WITHIN_S, RETURN_S = 0.1, 0.6, 0.8
+    BENT = 0.18  # greatest distance from the straight line, of its length
+    ASIDE_RAD = math.radians(30)
+
+    def __init__(self) -> None:
+        self._still_s: float | None = None
+        self._way: list[tuple[float, complex]] = []  # since the last rest
+        self._peak = 0.0
+        self._name: str | None = None
+        self._last: tuple[float, str] | None = None
+
+    def __call__(self, now: Seen) -> Iterator[Step]:
+        speed = abs(now.velocity)
+        if self._name is not None:
+            yield from self._go_on(now, speed)
+            return
+        if speed < self.SLOW:
+            self._still_s = now.time_s if self._still_s is None else self._still_s
+            rested = now.time_s - self._still_s >= self.REST_S
+            self._way, self._peak = ([(now.time_s, now.palm)] if rested else []), 0.0
+            return
+        self._still_s = None
+        if not self._way:
+            return
+        self._way.append((now.time_s, now.palm))
+        self._peak = max(self._peak, speed)
+        if now.time_s - self._way[0][0] > self.WITHIN_S:
+            self._way = []
+        elif self._peak >= self.FAST and self._moved >= self.FAR and self._is_straight():
+            self._name = self._direction()
+            if self._name is not None and not self._is_return(now):
+                yield self._step("begin")
+            else:
+                self._name, self._way = None, []
+
+    def stop(self) -> Iterator[Step]:
+        if self._name is not None:
+            yield self._step("cancel")
+        self._name, self._way, self._still_s = None, [], None
+
+    def _go_on(self, now: Seen, speed: float) -> Iterator[Step]:
+        before = self._moved
+        self._way.append((now.time_s, now.palm))
+        self._peak = max(self._peak, speed)
+        if speed > 0.4 * self._peak and self._moved >= before:
+            if self._is_straight() and now.time_s - self._way[0][0] <= 2 * self.WITHIN_S:
+                yield self._step("progress")
+            else:
+                yield from self.stop()
+            return
+        assert self._name is not None
+        yield self._step("end")
+        self._last = now.time_s, self._name
+        self._name, self._way = None, []
+
+    @property
+    def _moved(self) -> float:
+        return abs(self._way[-1][1] - self._way[0][1])
+
+    def _is_straight(self) -> bool:
+        start, end = self._way[0][1], self._way[-1][1]
+        along = (end - start) / self._moved
+        return max(abs(((one - start) / along).imag) for _, one in self._way) <= self.BENT * self._moved
+
+    def _direction(self) -> str | None:
+        quarters = cmath.phase(self._way[-1][1] - self._way[0][1]) / (math.pi / 2)
+        aside = abs(quarters - round(quarters)) * math.pi / 2
+        return SWIPES[round(quarters) % 4] if aside <= self.ASIDE_RAD else None
+
+    def _is_return(self, now: Seen) -> bool:
+        """Whether the hand only goes back to where a swipe came from."""
+        if self._last is None or self._name is None or now.time_s - self._last[0] > self.RETURN_S:
+            return False
+        return (SWIPES.index(self._name) - SWIPES.index(self._last[1])) % 4 == 2
+
+    def _step(self, phase: Phase) -> Step:
+        assert self._name is not None
+        return Step(self._name, phase, min(1.0, self._peak / (2 * self.FAST)), self._way[0][1])
+
+
+class _Turn(NamedTuple):
+    """Where the hand of a wave turned back."""
+
+    time_s: float
+    place: complex
+    spread: float  # of y on the way there
+    is_up: bool
+
+
+class Waves:
+    """The fingertips of a raised open hand to and fro."""
+
+    BACK, FURTHER = 0.2, 0.05  # so far back is a turn; so far on is no noise
+    LEAST, MOST = 0.3, 2.0  # length of a swing
+    WITHIN_S, STILL_S = 0.6, 0.35  # a swing, and rest after the last one
+    FLAT = 0.35  # height of a swing, of its length
+    TURNS = 3
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._sign = 0
+        self._extreme: tuple[float, complex] | None = None
+        self._low = self._high = 0.0
+        self._is_up = True
+        self._turns: list[_Turn] = []
+        self._start: complex | None = None
+        self._swings = 0
+
+    def __call__(self, now: Seen) -> Iterator[Step]:
+        if self._extreme is None:
+            self._extreme = now.time_s, now.tips
+            self._low = self._high = now.tips.imag
+        self._low, self._high = min(self._low, now.tips.imag), max(self._high, now.tips.imag)
+        self._is_up &= now.is_up
+        ahead = (now.tips - self._extreme[1]).real
+        if self._sign == 0:
+            self._sign = 0 if abs(ahead) < self.BACK else 1 if ahead > 0 else -1
+        elif ahead * self._sign >= self.FURTHER:
+            self._extreme = now.time_s, now.tips
+        elif ahead * self._sign <= -self.BACK:
+            self._turn(now)
+            if self._start is not None:
+                self._swings += 1
+            elif self._is_wave():
+                self._start, self._swings = now.palm, self.TURNS
+                yield self._step("begin")
+                return
+        if self._start is None:
+            return
+        if now.time_s - self._extreme[0] > self.STILL_S or not self._is_wave():
+            yield self._step("end")
+            self._reset()
+        else:
+            yield self._step("progress")
+
+    def stop(self) -> Iterator[Step]:
+        if self._start is not None:
+            yield self._step("cancel")
+        self._reset()
+
+    def _turn(self, now: Seen) -> None:
+        assert self._extreme is not None
+        self._turns.append(_Turn(*self._extreme, self._high - self._low, self._is_up))
+        del self._turns[: -self.TURNS]
+        self._sign, self._extreme = -self._sign, (now.time_s, now.tips)
+        self._low = self._high = now.tips.imag
+        self._is_up = now.is_up
+
+    def _is_wave(self) -> bool:
+        if len(self._turns) < self.TURNS:
+            return False
+        swings = list(zip(self._turns, self._turns[1:], strict=False))
+        return all(
+            self.LEAST <= abs((b.place - a.place).real) <= self.MOST
+            and b.time_s - a.time_s <= self.WITHIN_S
+            and b.spread <= self.FLAT * abs((b.place - a.place).real)
+            and b.is_up
+            for a, b in swings
+        )
+
+    def _step(self, phase: Phase) -> Step:
+        assert self._start is not None
+        width = abs((self._turns[-1].place - self._turns[-2].place).real)
+        return Step("Wave", phase, min(1.0, width), self._start, self._swings)
+
+
+class Circles:
+    """The tip of the index finger, or the whole hand with it, round and round."""
+
+    STEP = 0.12  # noise is smaller
+    WITHIN_S, STILL_S = 2.5, 0.3
+    RADIUS = 0.25
+    ROUND = 0.3  # standard deviation of the distances from the middle, of their mean
+    LONG = 0.6  # an ellipse of which one axis is twice the other
+    RING = (0.4, 1.8)  # of the radius, where the circle goes on
+    TURN_RAD = 2 * math.pi * 0.95
+
+    def __init__(self) -> None:
+        self._way: deque[tuple[float, complex]] = deque()
+        self._start: complex | None = None
+        self._middle, self._radius, self._turned = 0j, 0.0, 0.0
+
+    def __call__(self, now: Seen) -> Iterator[Step]:
+        way = self._way
+        while way and now.time_s - way[0][0] > self.WITHIN_S:
+            way.popleft()
+        is_new = not way or abs(now.tip - way[-1][1]) >= self.STEP
+        if is_new:
+            way.append((now.time_s, now.tip))
+        if self._start is None:
+            if is_new and self._find():
+                self._start = now.palm
+                yield self._step("begin")
+            return
+        if is_new and len(way) > 2:
+            self._turned += _turn_rad(*(place for _, place in list(way)[-3:]))
+            self._find(renew=True)
+        off = abs(now.tip - self._middle) / self._radius
+        is_still = not way or now.time_s - way[-1][0] > self.STILL_S
+        if is_still or not self.RING[0] <= off <= self.RING[1]:
+            yield self._step("end")
+            self._reset()
+        else:
+            yield self._step("progress")
+
+    def stop(self) -> Iterator[Step]:
+        if self._start is not None:
+            yield self._step("cancel")
+        self._reset()
+
+    def _reset(self) -> None:
+        self._way.clear()
+        self._start = None
+
+    def _find(self, *, renew: bool = False) -> bool:
+        """Whether the last turn of the way is round; its middle and radius."""
+        places = [place for _, place in self._way]
+        turned = 0.0
+        for first in range(len(places) - 3, -1, -1):
+            turned += _turn_rad(*places[first : first + 3])
+            if abs(turned) >= self.TURN_RAD:
+                last = np.array(places[first + 1 :])
+                middle = complex(last.mean())
+                around = last - middle
+                radii = np.abs(around)
+                radius = float(radii.mean())
+                long = abs((around**2).mean()) / (radii**2).mean()  # 0 for a circle, 1 for a line
+                is_round = radius >= self.RADIUS and radii.std() <= self.ROUND * radius and long <= self.LONG
+                if is_round:
+                    self._middle, self._radius = middle, radius
+                    self._turned = self._turned if renew else turned
+                return bool(is_round)
+        return False
+
+    def _step(self, phase: Phase) -> Step:
+        assert self._start is not None
+        name = CIRCLES[0] if self._turned > 0 else CIRCLES[1]  # y is down: x to y is clockwise
+        return Step(name, phase, min(1.0, self._radius), self._start, abs(self._turned) / (2 * math.pi))
+
+
+def _turn_rad(a: complex, b: complex, c: complex) -> float:
+    return cmath.phase((c - b) / (b - a)) if a != b else 0.0
