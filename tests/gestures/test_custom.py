@@ -5,7 +5,7 @@ import pytest
 
 from sonjit.errors import InputError
 from sonjit.gestures import CustomGestures, GestureRecording
-from sonjit.gestures.custom import confusion
+from sonjit.gestures.learned import confusion
 from sonjit.results import Frame
 from sonjit.runs import Annotator, table_columns
 

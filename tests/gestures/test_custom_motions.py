@@ -13,7 +13,7 @@ from sonjit.gestures import (
     segments_of,
 )
 from sonjit.gestures.control import Controller
-from sonjit.gestures.custom_motions import motion_confusion
+from sonjit.gestures.learned import confusion
 from sonjit.gestures.rules import load_map
 from sonjit.results import Frame, Hand
 
@@ -120,11 +120,11 @@ def test_held_gestures_and_motions_are_learned_into_one_file(moved, posed, tmp_p
 
 def test_confusion_leaves_each_recording_out(moved):
     recordings = [MotionRecording.of(name, moved(name, name, seed=seed)) for name in WAYS for seed in (1, 2)]
-    names, counts = motion_confusion(recordings)
+    names, counts = confusion(recordings)
     assert names == tuple(WAYS)
     assert counts.tolist() == (4 * np.eye(3, 4, dtype=int)).tolist()
     with pytest.raises(InputError, match="beckon has but one recording"):
-        motion_confusion(recordings[:1])
+        confusion(recordings[:1])
 
 
 def test_lost_hands_and_wrong_calls(motions, moved):

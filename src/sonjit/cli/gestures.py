@@ -123,8 +123,7 @@ def test(recordings: Path) -> None:
         recordings: The folder; each gesture needs two recordings.
     """
     from sonjit.gestures import GestureRecording, MotionRecording
-    from sonjit.gestures.custom import confusion
-    from sonjit.gestures.custom_motions import motion_confusion
+    from sonjit.gestures.learned import confusion
 
     loaded = _load(recordings)
     held = [one for one in loaded if isinstance(one, GestureRecording)]
@@ -132,7 +131,7 @@ def test(recordings: Path) -> None:
     if held:
         _write_confusion(*confusion(held))
     if moving:
-        _write_confusion(*motion_confusion(moving))
+        _write_confusion(*confusion(moving))
 
 
 def _write_confusion(names: Sequence[str], counts: IntArray) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.arrays import Float32Array, FloatArray, IntArray, RealArray
+    from sonjit.arrays import Float32Array, FloatArray, RealArray
     from sonjit.results import Hand
 
 _SHARPNESS: Final = 2.0
@@ -164,22 +164,3 @@ class CustomGestures:
     def __call__(self, hand: Hand) -> Gesture | None:
         """The custom gesture that a hand makes, or None."""
         return self.tell(GestureRecording.of("", [hand]).embedding())[0]
-
-
-def confusion(recordings: Sequence[GestureRecording]) -> tuple[tuple[str, ...], IntArray]:
-    """How recordings are told by what the others of each gesture teach: names, and counts (C, C + 1), told none last.
-
-    Raises:
-        InputError: a gesture has but one recording, so that nothing is left to learn it from.
-    """
-    names = tuple(dict.fromkeys(one.name for one in recordings))
-    for name in names:
-        if sum(one.name == name for one in recordings) < 2:
-            raise InputError(f"{name} has but one recording: record it a second time, another day or by someone else")
-    counts = np.zeros((len(names), len(names) + 1), np.int64)
-    for left_out in recordings:
-        taught = CustomGestures.learn([one for one in recordings if one is not left_out])
-        told = taught.tell(left_out.embedding())
-        columns = [len(names) if one is None else names.index(one.name) for one in told]
-        np.add.at(counts, (names.index(left_out.name), columns), 1)
-    return names, counts

@@ -444,22 +444,3 @@ def _ways(steps: NDArray[Any], lengths: NDArray[Any], path: Path) -> tuple[NDArr
     return tuple(
         steps[end - length : end].astype(np.float16) for end, length in zip(ends, lengths.tolist(), strict=True)
     )
-
-
-def motion_confusion(recordings: Sequence[MotionRecording]) -> tuple[tuple[str, ...], IntArray]:
-    """How recordings are told by what the others of each motion teach: names, and counts (C, C + 1), told none last.
-
-    Raises:
-        InputError: a motion has but one recording, so that nothing is left to learn it from.
-    """
-    names = tuple(dict.fromkeys(one.name for one in recordings))
-    for name in names:
-        if sum(one.name == name for one in recordings) < 2:
-            raise InputError(f"{name} has but one recording: record it a second time, another day or by someone else")
-    counts = np.zeros((len(names), len(names) + 1), np.int64)
-    for left_out in recordings:
-        taught = CustomMotions.learn([one for one in recordings if one is not left_out])
-        told = [taught.tell(way) for way in left_out.ways]
-        columns = [len(names) if one is None else names.index(one[0]) for one in told]
-        np.add.at(counts, (names.index(left_out.name), columns), 1)
-    return names, counts

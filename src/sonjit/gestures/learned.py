@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
+    from sonjit.arrays import IntArray
     from sonjit.results import Frame, Gesture, Hand, Handedness
 
 
@@ -180,3 +181,36 @@ def hands_of(frame: Frame) -> list[Hand]:
     """The hands of a frame, those of people with their person's id."""
     own = [one for person in frame.people for one in (person.left_hand, person.right_hand) if one is not None]
     return [*frame.hands, *own]
+
+
+def confusion(
+    recordings: Sequence[GestureRecording] | Sequence[MotionRecording],
+) -> tuple[tuple[str, ...], IntArray]:
+    """How recordings are told by what the others of each gesture teach: names, and counts (C, C + 1), told none last.
+
+    Raises:
+        InputError: a gesture has but one recording, so that nothing is left to learn it from.
+    """
+    names = tuple(dict.fromkeys(one.name for one in recordings))
+    for name in names:
+        if sum(one.name == name for one in recordings) < 2:
+            raise InputError(f"{name} has but one recording: record it a second time, another day or by someone else")
+    counts = np.zeros((len(names), len(names) + 1), np.int64)
+    for left_out in recordings:
+        columns = [
+            len(names) if name is None else names.index(name)
+            for name in _told(left_out, [one for one in recordings if one is not left_out])
+        ]
+        np.add.at(counts, (names.index(left_out.name), columns), 1)
+    return names, counts
+
+
+def _told(
+    left_out: GestureRecording | MotionRecording, others: Sequence[GestureRecording | MotionRecording]
+) -> list[str | None]:
+    """What the samples of a recording are told as by what others of its kind teach."""
+    if isinstance(left_out, GestureRecording):
+        held = CustomGestures.learn([one for one in others if isinstance(one, GestureRecording)])
+        return [one and one.name for one in held.tell(left_out.embedding())]
+    motions = CustomMotions.learn([one for one in others if isinstance(one, MotionRecording)])
+    return [None if one is None else one[0] for one in map(motions.tell, left_out.ways)]
