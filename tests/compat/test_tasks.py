@@ -444,6 +444,57 @@ def test_categories_are_of_a_mask_stretched_from_its_outer_pixels(need, monkeypa
     np.testing.assert_array_equal(masks.category_mask.numpy_view() == 0, person)
 
 
+def test_segmenters_read_the_network_that_is_given(need):
+    need("selfie", "selfie-landscape", "face-short")
+    image = image_of(np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8))
+
+    def masks(base):
+        with vision.ImageSegmenter.create_from_options(vision.ImageSegmenterOptions(base)) as segmenter:
+            return segmenter.segment(image).confidence_masks[0].numpy_view().copy()
+
+    file = find_weight("selfie-landscape")
+    for base in (BaseOptions(model_asset_buffer=file.read_bytes()), BaseOptions(str(file))):
+        np.testing.assert_array_equal(masks(base), masks(BaseOptions("selfie_segmenter_landscape.tflite")))
+    for other, reason in (
+        (BaseOptions(str(find_weight("face-short"))), "no operator Convolution2DTransposeBias in it; only networks of"),
+        (BaseOptions(model_asset_buffer=bytes(50)), r"selfie_segmenter\.tflite: no TFLite file; only networks of"),
+    ):
+        with pytest.raises(RuntimeError, match=reason):
+            masks(other)
+
+
+def test_containers_are_messages_too():
+    containers = mp.tasks.components.containers
+    box, point = containers.BoundingBox(1, 2, 3, 4), containers.NormalizedKeypoint(0.5, 0.25, "eye", 0.125)
+    category, nameless = containers.Category(3, 0.5, "shown", "name"), containers.Category(score=0.25)
+    found = containers.Detection(box, [category, nameless], [point])
+    for one in (
+        containers.Landmark(1.0, 2.0, 3.0, 0.5, 0.25), containers.NormalizedLandmark(1.0, 2.0, 3.0, 0.5, 0.25),
+        containers.NormalizedRect(0.5, 0.25, 0.125, 1.0, 0.5, 7), box, point, category, found,
+        containers.DetectionResult([found, containers.Detection(box, [], [])]),
+    ):  # fmt: skip
+        assert type(one).create_from_pb2(one.to_pb2()) == one
+    assert not containers.Landmark(1.0, 2.0, 3.0).to_pb2().HasField("visibility")
+    # bytes of MediaPipe's own messages
+    rect = containers.NormalizedRect(0.5, 0.25, 0.125, 1.0, 0.5, 7).to_pb2()
+    assert rect.SerializeToString().hex() == "0d0000003f150000803e1d0000803f250000003e2d0000003f3007"
+    first = containers.Detection(box, [containers.Category(0, 0.5)], [containers.NormalizedKeypoint(0.0, 0.25, "", 0)])
+    assert first.to_pb2().SerializeToString().hex() == "1a040000003f22130801120808011002180320042a05150000803e"
+
+
+def test_processing_options_as_a_turned_rectangle(need):
+    need("face-short")
+    containers, quarter = mp.tasks.components.containers, np.pi / 2
+    options, rect, region = vision.ImageProcessingOptions, containers.NormalizedRect, containers.Rect(0.25, 0.5, 0.5, 1)
+    with vision.FaceDetector.create_from_options(vision.FaceDetectorOptions(BaseOptions())) as task:
+        assert task.convert_to_normalized_rect(None, BLACK) == rect(0.5, 0.5, 1, 1, 0)
+        assert task.convert_to_normalized_rect(options(None, 90), BLACK) == rect(0.5, 0.5, 0.75, 4 / 3, -quarter)
+        assert task.convert_to_normalized_rect(options(region, -90), BLACK) == rect(0.375, 0.75, 0.375, 1 / 3, quarter)
+        for sides, reason in (((0.5, 0, 0.5, 1), "left < right"), ((0, 0, 1, 1.5), r"in \[0,1\]")):
+            with pytest.raises(ValueError, match=reason):
+                task.convert_to_normalized_rect(options(containers.Rect(*sides)), BLACK)
+
+
 def test_drawings_are_those_of_solutions():
     marks = [(0.2 + 0.03 * k, 0.3 + 0.02 * (k % 5), 0.0) for k in range(21)]
     message = mp.framework.formats.landmark_pb2.NormalizedLandmarkList()

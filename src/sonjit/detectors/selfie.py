@@ -74,25 +74,30 @@ def resized_mask(mask: NDArray[np.float32], rgb: NDArray[np.uint8]) -> NDArray[n
 
 
 def load_selfie_segmenter(
-    model: SelfieModel = "general", *, models_dir: PathLike[str] | None = None, precision: Precision = "auto"
+    model: SelfieModel | Path = "general", *, models_dir: PathLike[str] | None = None, precision: Precision = "auto"
 ) -> SelfieSegmenter:
     """Load one of the two networks.
 
     Args:
-        model: `"general"` takes 256 x 256 pixels, `"landscape"` 144 x 256, in half the time.
+        model: `"general"` takes 256 x 256 pixels, `"landscape"` 144 x 256, in half the time; or the path of
+            such a network's file.
         models_dir: folder with the published weight files, instead of the cache.
         precision: `auto` is f32: the networks are small.
 
     Raises:
         InputError: an unknown name, or a weight file that is missing or damaged.
     """
-    if model not in SELFIE_WEIGHTS:
+    if isinstance(model, Path):
+        path, help_text = model, "only networks of MediaPipe's Selfie Segmentation are covered"
+    elif model in SELFIE_WEIGHTS:
+        path = find_weight(SELFIE_WEIGHTS[model], None if models_dir is None else Path(models_dir))
+        help_text = f"type: sonjit models pull {SELFIE_WEIGHTS[model]}"
+    else:
         raise InputError(f"unknown selfie model {model!r}; known: {', '.join(SELFIE_WEIGHTS)}")
-    path = find_weight(SELFIE_WEIGHTS[model], None if models_dir is None else Path(models_dir))
     try:
         part = _without_last(TfliteFile(path.read_bytes()))
     except ValueError as error:
-        raise InputError(f"{path}: {error}; type: sonjit models pull {SELFIE_WEIGHTS[model]}") from None
+        raise InputError(f"{path}: {error}; {help_text}") from None
     # One thread: of a network of a millisecond, several wait for each other longer than they save.
     own: Precision = "f32" if precision == "auto" else precision
     options = EngineOptions(precision=own, threads=1, cache=cache_folder() / "compiled")

@@ -42,8 +42,8 @@ class ImageSegmenterOptions:
     """Options of `ImageSegmenter`.
 
     Attributes:
-        base_options: its network: `selfie_segmenter.tflite`, or the faster `selfie_segmenter_landscape.tflite`; the
-            published networks of these names are taken.
+        base_options: its network: `selfie_segmenter.tflite`, or the faster `selfie_segmenter_landscape.tflite`,
+            for which the published networks stand where there is no such file.
         running_mode: what it works on; every frame stands alone.
         output_confidence_masks: give the probabilities.
         output_category_mask: give the categories.
@@ -66,11 +66,15 @@ class ImageSegmenter(BaseVisionTaskApi[ImageSegmenterResult]):
         if not options.output_confidence_masks and not options.output_category_mask:
             raise InputError("output_confidence_masks and output_category_mask are both False: ask for one of them")
         path = options.base_options.file(NETWORK)
-        if options.base_options.model_asset_buffer is not None or not path.stem.startswith("selfie_segment"):
-            raise InputError(f"{path.name}: only the published selfie networks are covered, {NETWORK} say")
         self._options = options
+        if path.is_file():
+            self._loading = load_ahead(lambda: load_selfie_segmenter(path))
+            self._loading.result()  # a file of no use is told here, and not by the first image
+            return
+        if not path.stem.startswith("selfie_segment"):
+            raise InputError(f"{path.name}: only the published selfie networks are covered, {NETWORK} say")
         model: SelfieModel = "landscape" if "landscape" in path.stem else "general"
-        find_weight(SELFIE_WEIGHTS[model])  # one that is missing is told here, and not by the first image
+        find_weight(SELFIE_WEIGHTS[model])  # as is one that is missing
         self._loading = load_ahead(lambda: load_selfie_segmenter(model))
 
     @property

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from sonjit.compat.mediapipe.framework.formats import rect_pb2
+from sonjit.compat.mediapipe.tasks.python.components.containers.container import Container
+
 
 @dataclass
 class Rect:
@@ -14,8 +17,10 @@ class Rect:
 
 
 @dataclass
-class NormalizedRect:
+class NormalizedRect(Container[rect_pb2.NormalizedRect]):
     """A turned region by its centre and size, as parts of the image; the rotation is clockwise in radians."""
+
+    _message = rect_pb2.NormalizedRect
 
     x_center: float
     y_center: float

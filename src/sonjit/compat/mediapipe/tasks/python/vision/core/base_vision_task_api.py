@@ -16,6 +16,7 @@ from sonjit.arrays import Float32Array
 from sonjit.compat.mediapipe.image import Image, rgb_of
 from sonjit.compat.mediapipe.solution import check_detector, free_loaded, load_ahead
 from sonjit.compat.mediapipe.tasks.python.components.containers.landmark import Landmark, NormalizedLandmark
+from sonjit.compat.mediapipe.tasks.python.components.containers.rect import NormalizedRect, Rect
 from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions, ModelError
 from sonjit.compat.mediapipe.tasks.python.vision.core.image_processing_options import ImageProcessingOptions
 from sonjit.compat.mediapipe.tasks.python.vision.core.live_stream import LiveStream
@@ -153,20 +154,60 @@ class BaseVisionTaskApi(ABC, Generic[Found]):
 
     def _process_image(self, image: Image, options: ImageProcessingOptions | None) -> Found:
         self._check(VisionTaskRunningMode.IMAGE)
-        return self._run(_frame(image, options, None))
+        return self._run(self._frame(image, options, None))
 
     def _process_video(self, image: Image, timestamp_ms: int, options: ImageProcessingOptions | None) -> Found:
         self._check(VisionTaskRunningMode.VIDEO)
-        frame = _frame(image, options, timestamp_ms)
+        frame = self._frame(image, options, timestamp_ms)
         self._advance(timestamp_ms)
         return self._run(frame)
 
     def _send(self, image: Image, timestamp_ms: int, options: ImageProcessingOptions | None) -> None:
         self._check(VisionTaskRunningMode.LIVE_STREAM)
-        frame = _frame(image, options, timestamp_ms)
+        frame = self._frame(image, options, timestamp_ms)
         self._advance(timestamp_ms)
         assert self._live is not None
         self._live.send(frame)
+
+    def convert_to_normalized_rect(
+        self, options: ImageProcessingOptions | None, image: Image, roi_allowed: bool = True
+    ) -> NormalizedRect:
+        """Where options look at an image.
+
+        Args:
+            options: None for the whole image, upright.
+            image: that they are for.
+            roi_allowed: whether they may have a region.
+
+        Returns:
+            Its size is that of the turned region; its rotation is against `rotation_degrees`.
+
+        Raises:
+            InputError: a rotation that is no multiple of 90, or a region that is empty, outside the image or not to be.
+        """
+        if options is None:
+            return NormalizedRect(0.5, 0.5, 1, 1, 0)
+        degrees, region = options.rotation_degrees, options.region_of_interest
+        if degrees % 90:
+            raise InputError(f"Expected rotation to be a multiple of 90°, not {degrees}")
+        if region is None:
+            region = Rect(0, 0, 1, 1)
+        elif not roi_allowed:
+            raise InputError("This task doesn't support region-of-interest.")
+        if region.left >= region.right or region.top >= region.bottom:
+            raise InputError(f"Expected Rect with left < right and top < bottom, not {region}")
+        if not all(0 <= side <= 1 for side in (region.left, region.top, region.right, region.bottom)):
+            raise InputError(f"Expected Rect values to be in [0,1], not {region}")
+        width, height = region.right - region.left, region.bottom - region.top
+        if degrees % 180:
+            width, height = height * image.height / image.width, width * image.width / image.height
+        centre = (region.left + region.right) / 2, (region.top + region.bottom) / 2
+        return NormalizedRect(*centre, width, height, -math.radians(degrees))
+
+    def _frame(self, image: Image, options: ImageProcessingOptions | None, timestamp_ms: int | None) -> Frame:
+        self.convert_to_normalized_rect(options, image, roi_allowed=False)  # its checks
+        turns, rgb = 0 if options is None else options.rotation_degrees // 90 % 4, rgb_of(image)
+        return Frame(image, np.ascontiguousarray(np.rot90(rgb, -turns)) if turns else rgb, turns, timestamp_ms)
 
     def _check(self, mode: VisionTaskRunningMode) -> None:
         if self._running_mode is not mode:
@@ -289,16 +330,6 @@ def world_landmarks(
 def _columns(points: Float32Array, *scores: Float32Array | None) -> list[list[float]]:
     """x, y, z and the scores up to the first that is not known: what a landmark is made of."""
     return [*points.T.tolist(), *(one.tolist() for one in scores if one is not None)]
-
-
-def _frame(image: Image, options: ImageProcessingOptions | None, timestamp_ms: int | None) -> Frame:
-    degrees = 0 if options is None else options.rotation_degrees
-    if degrees % 90:
-        raise InputError(f"Expected rotation to be a multiple of 90°, not {degrees}")
-    if options is not None and options.region_of_interest is not None:
-        raise InputError("This task doesn't support region-of-interest.")
-    turns, rgb = degrees // 90 % 4, rgb_of(image)
-    return Frame(image, np.ascontiguousarray(np.rot90(rgb, -turns)) if turns else rgb, turns, timestamp_ms)
 
 
 @contextmanager
