@@ -13,6 +13,7 @@ import tempfile
 import threading
 from functools import partial
 from pathlib import Path
+from statistics import linear_regression
 from time import monotonic, sleep
 
 import psutil
@@ -23,7 +24,7 @@ from sonjit import SonjitError
 from sonjit.server.static_page import write_page
 
 LIMIT_MB, LIMIT_MS = 20, 50
-SETTLE_FRAMES, EVERY_S = 1000, 20  # Chromium fills its pools of images first
+WARM_UP_S, EVERY_S = 30, 20  # networks are compiled and pages laid out first
 # Tasks of the page's own thread that took over 50 ms, and the share of its time that they took.
 LISTEN = """
 globalThis.soak = {tasks: [], from: performance.now()};
@@ -59,7 +60,7 @@ def main():
         wait(driver, "return document.documentElement.dataset.ready === 'true'")
         driver.execute_script("document.getElementById('start').click()")
         wait(driver, "return sonjitPage.state.latest?.hands?.length", 120)
-        wait(driver, f"return sonjitPage.state.latest.frame > {SETTLE_FRAMES}", 900)
+        sleep(WARM_UP_S)
         result = measure(driver, 60 * args.minutes)
         host.shutdown()
     Console().print_json(json.dumps(result))
@@ -70,21 +71,21 @@ def main():
 
 
 def measure(driver, seconds):
-    """Memory of the page's process every 20 s, images answered, and long tasks of its main thread."""
+    """Memory of the page's process every 20 s, its growth by a line through all, and long tasks of its main thread."""
     driver.execute_script(LISTEN)
-    end, memory, before = monotonic() + seconds, [], answered(driver)
-    while monotonic() < end:
-        memory.append(renderer_mb(driver))
+    begin, before = monotonic(), answered(driver)
+    times, memory = [0.0], [renderer_mb(driver)]
+    while times[-1] < seconds:
         sleep(EVERY_S)
-    memory.append(renderer_mb(driver))
+        times.append(monotonic() - begin)
+        memory.append(renderer_mb(driver))
     tasks, page_s = driver.execute_script("return [soak.tasks, (performance.now() - soak.from) / 1000]")
-    third = max(len(memory) // 3, 1)
     return {
         "seconds": round(page_s),
         "frames_a_second": round((answered(driver) - before) / page_s, 1),
         "isolated": driver.execute_script("return crossOriginIsolated"),
         "memory_mb": memory,
-        "growth_mb": round(sum(memory[-third:]) / third - sum(memory[:third]) / third, 1),
+        "growth_mb": round(linear_regression(times, memory).slope * times[-1], 1),
         "long_tasks": len(tasks),
         "longest_task_ms": round(max(tasks, default=0)),
         "load": psutil.getloadavg()[0],
