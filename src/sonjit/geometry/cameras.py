@@ -303,5 +303,5 @@ def fold_radius(coefficients: FloatArray) -> float:
 def _least_root(polynomial: FloatArray) -> float:
     """The least real root above 0; infinite without."""
     return min(
-        (root.real for root in np.roots(polynomial) if abs(root.imag) < 1e-9 and root.real > 0), default=math.inf
+        (float(root.real) for root in np.roots(polynomial) if abs(root.imag) < 1e-9 and root.real > 0), default=math.inf
     )

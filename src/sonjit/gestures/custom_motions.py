@@ -251,7 +251,9 @@ class MotionSpotter:
         InputError: the duration is not positive.
 
     Example:
-        >>> spotter = MotionSpotter(LearnedGestures.load(Path("mine.npz")).motions)
+        >>> from pathlib import Path
+        >>> from sonjit.gestures import LearnedGestures
+        >>> spotter = MotionSpotter(LearnedGestures.load(Path("asl")).motions)
         >>> for frame in sonjit.track("clip.mp4", "hands"):
         ...     for found in spotter(frame.hands, frame.time):
         ...         print(found.name, found.start, found.end, found.id)

@@ -37,9 +37,10 @@ class LearnedGestures:
         motions: those that move; none of them where there are none.
 
     Example:
-        >>> mine = LearnedGestures.load(Path("mine.npz"))
-        >>> mine.names
-        ('claw', 'beckon')
+        >>> from pathlib import Path
+        >>> alphabet = LearnedGestures.load(Path("asl"))
+        >>> len(alphabet.names), alphabet.motions.names
+        (26, ('J', 'Z'))
     """
 
     held: CustomGestures | GestureClassifier | None
