@@ -3,7 +3,7 @@
 from sonjit.gestures.classifier import GESTURES, GestureClassifier, gesture_of
 from sonjit.gestures.custom import CustomGestures, GestureRecording
 from sonjit.gestures.custom_motions import CustomMotions, GestureSegment, MotionRecording, MotionSpotter
-from sonjit.gestures.learned import LearnedGestures, segments_of
+from sonjit.gestures.learned import LearnedGestures, find_gestures, segments_of
 from sonjit.gestures.motions.events import MOTIONS, MotionEvent
 from sonjit.gestures.motions.recognizer import MotionRecognizer
 from sonjit.gestures.smoothing import GestureSmoother
@@ -24,6 +24,7 @@ __all__ = [
     "MotionRecognizer",
     "MotionRecording",
     "MotionSpotter",
+    "find_gestures",
     "gesture_of",
     "segments_of",
 ]

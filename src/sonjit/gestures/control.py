@@ -68,9 +68,10 @@ class Controller:
     """
 
     def __init__(self, control_map: ControlMap, custom: LearnedGestures | None = None) -> None:
-        (self._rules, self._pause), self._custom = control_map, custom
+        self._rules, self._pause = control_map
         self.is_paused = False
-        self._motions, self._gestures = MotionRecognizer(), GestureSmoother()
+        self._motions = MotionRecognizer()
+        self._gestures = GestureSmoother(tell=lambda hand: (custom and custom(hand)) or gesture_of(hand))
         self._spotter = MotionSpotter(custom.motions) if custom else None
         self._names: dict[int, str | None] = {}
         self._followers = [_Follower() for _ in self._rules]
@@ -114,11 +115,9 @@ class Controller:
     def _begun(self, hands: Sequence[Hand], time_s: float) -> Iterator[_Event]:
         """The gestures that hands make now and did not before."""
         before, self._names = self._names, {}
-        for hand in hands:
+        for hand, steady in zip(hands, self._gestures(hands, time_s), strict=True):
             assert hand.id is not None
             key = 2 * hand.id + (hand.handedness == "Left")
-            seen = (self._custom and self._custom(hand)) or gesture_of(hand)
-            steady = self._gestures.update(key, seen, time_s)
             self._names[key] = steady and steady.name
             if steady is not None and before.get(key) != steady.name:
                 content: JsonObject = {"name": steady.name, "id": hand.id, "handedness": hand.handedness}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -17,7 +18,6 @@ from sonjit.gestures.smoothing import GestureSmoother
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
     from typing import Self
 
     from sonjit.arrays import IntArray
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 SHIPPED: Final = ("asl",)
 """Manual alphabets that come with Sonjit."""
+
+CANNED: Final = "canned"
+"""The name of the shipped gestures among those that `find_gestures` takes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +108,21 @@ class LearnedGestures:
             np.savez_compressed(draft, **arrays)  # pyright: ignore[reportArgumentType]  # a keyword of its own besides
 
 
+def find_gestures(name: str) -> Callable[[Hand], Gesture | None]:
+    """What tells the gesture of a hand: the shipped ones, and before them those of a file.
+
+    Args:
+        name: `canned` for the shipped ones alone, `asl`, or the path of a file that `LearnedGestures.load` reads.
+
+    Raises:
+        InputError: the file holds no gestures.
+    """
+    if name == CANNED:
+        return gesture_of
+    custom = LearnedGestures.load(Path(name))
+    return lambda hand: custom(hand) or gesture_of(hand)
+
+
 def load_recording(path: Path) -> GestureRecording | MotionRecording:
     """Read a recording, of a gesture that is held or of a motion.
 
@@ -147,9 +165,8 @@ def segments_of(frames: Iterable[Frame], gestures: LearnedGestures | None = None
     Raises:
         InputError: it is no video.
     """
-    tell: Callable[[Hand], Gesture | None] = gestures or gesture_of
     spotter = MotionSpotter(gestures.motions if gestures else CustomMotions.learn([]))
-    smoother = GestureSmoother()
+    smoother = GestureSmoother(tell=gestures)
     held: dict[tuple[int, Handedness], _Held] = {}
     found: list[GestureSegment] = []
     time_s = 0.0
@@ -159,10 +176,9 @@ def segments_of(frames: Iterable[Frame], gestures: LearnedGestures | None = None
         hands, time_s = hands_of(frame), max(time_s, frame.time)  # a damaged video's times may step back
         found += spotter(hands, time_s)
         seen: set[tuple[int, Handedness]] = set()
-        for hand in hands:
+        for hand, steady in zip(hands, smoother(hands, time_s), strict=True):
             assert hand.id is not None
             key = hand.id, hand.handedness
-            steady = smoother.update(2 * hand.id + (hand.handedness == "Left"), tell(hand), time_s)
             if steady is None:
                 continue
             seen.add(key)

@@ -11,7 +11,7 @@ from sonjit.gestures.classifier import gesture_of
 from sonjit.results import Gesture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from sonjit.results import Hand
 
@@ -37,15 +37,23 @@ class GestureSmoother:
         settle_s: seconds that a clear change takes.
         margin: lead in share, 0..1, that counts as clear.
         forget_s: a hand not seen for this long is forgotten.
+        tell: what gesture a hand makes in one frame; None for the shipped ones.
 
     Raises:
         InputError: a duration is not positive, or the margin is outside [0, 1).
     """
 
-    def __init__(self, settle_s: float = 0.15, margin: float = 0.1, forget_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        settle_s: float = 0.15,
+        margin: float = 0.1,
+        forget_s: float = 1.0,
+        *,
+        tell: Callable[[Hand], Gesture | None] | None = None,
+    ) -> None:
         if not (settle_s > 0 and forget_s > 0 and 0 <= margin < 1):
             raise InputError("GestureSmoother needs settle_s > 0, forget_s > 0 and 0 <= margin < 1")
-        self._margin, self._forget_s = margin, forget_s
+        self._margin, self._forget_s, self._tell = margin, forget_s, tell
         # a step from one gesture to another: shares e and 1 - e with e = exp(-t / tau), and the lead is 1 - 2 e
         self._tau_s = settle_s / math.log(2 / (1 - margin))
         self._votes: dict[int, _Vote] = {}
@@ -60,8 +68,13 @@ class GestureSmoother:
 
     def __call__(self, hands: Iterable[Hand], time_s: float) -> list[Gesture | None]:
         """The steady gesture of each hand of one frame; a hand without an id gets its own of this frame."""
-        gestures = [(hand.id, gesture_of(hand)) for hand in hands]
-        return [one if id is None else self.update(id, one, time_s) for id, one in gestures]
+        tell = self._tell or gesture_of
+        return [self._steady(hand, tell(hand), time_s) for hand in hands]
+
+    def _steady(self, hand: Hand, gesture: Gesture | None, time_s: float) -> Gesture | None:
+        if hand.id is None:
+            return gesture
+        return self.update(2 * hand.id + (hand.handedness == "Left"), gesture, time_s)  # a person's hands share an id
 
     def update(self, id: int, gesture: Gesture | None, time_s: float) -> Gesture | None:
         """The steady gesture of one hand; its score is its share of the recent past.
