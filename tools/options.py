@@ -164,6 +164,8 @@ def _values(option: Option) -> str:
 def _server(option: Option) -> str:
     if not option.remote:
         return ""
+    if option.remote_choices:
+        return ", ".join(f"`{choice}`" for choice in option.remote_choices)
     return "yes" if option.remote_maximum is None else f"to {option.remote_maximum:,.0f}"
 
 

@@ -98,7 +98,8 @@ def _grid(grid: AnchorGrid) -> dict[str, Any]:
 
 def _kind(entry: KindEntry) -> dict[str, Any]:
     names = ("name", "type", "default", "choices", "minimum", "maximum", "help")
-    options = [asdict(one) for one in options_of(entry).values() if one.remote]
+    known = [one for one in options_of(entry).values() if one.remote]
+    options = [asdict(one) | {"choices": one.remote_choices or one.choices} for one in known]
     return {
         "list": entry.list_name,
         "max_instances": entry.max_instances,

@@ -34,6 +34,7 @@ class Value:
         full: only `to_dict(full=True)` holds it.
         is_box: it is a `Box`, an object in JSON.
         is_optional: JSON lacks it where it is None. A float32 array is lists of numbers in JSON.
+        record: of the value, a named tuple, which is an object in JSON; None for any other.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Value:
     full: bool = False
     is_box: bool = False
     is_optional: bool = False
+    record: type[tuple[Any, ...]] | None = None
 
     def to_dict(self, value: Any) -> JsonObject:  # noqa: ANN401  # whatever the attribute holds
         """What JSON holds of a value of the attribute: its key and plain types, or nothing."""
@@ -48,6 +50,8 @@ class Value:
             return {self.key: box_to_dict(value)}
         if value is None and self.is_optional:
             return {}
+        if value is not None and self.record is not None:
+            return {self.key: value._asdict()}
         return {self.key: shortest_floats(value) if isinstance(value, np.ndarray) else value}
 
 
@@ -211,6 +215,8 @@ class Result:
             elif isinstance(item, Points):
                 values[item.name] = _points_from_dicts(given)[:, : 3 if item.columns else 2]
                 values |= {one.name: _scores_from_dicts(given, one.key) for one in item.scores if one.key in given[0]}
+            elif item.record is not None:
+                values[item.name] = item.record(**given)
             elif isinstance(given, list):
                 values[item.name] = np.array(given, np.float32)
             else:

@@ -85,7 +85,8 @@ class Hand(Result):
     `to_dict()` has the shape of tfjs-models' hand-pose-detection: `{"score", "handedness", "keypoints": [{"x", "y",
     "name"}], "keypoints3D": [{"x", "y", "z", "name"}]}`, image coordinates in pixels, 3D in metres. With `full=True`
     it also holds "id", "handednessScore", "box" and a "z" (pixels) per image keypoint. Further keypoints of a network
-    of your own are in "extraKeypoints": [{"x", "y"}]; visibility is each keypoint's "score", as a body's is.
+    of your own are in "extraKeypoints": [{"x", "y"}]; visibility is each keypoint's "score", as a body's is; a gesture
+    that was told is in "gesture": {"name", "score"}.
 
     Attributes:
         handedness: the person's own hand, "Left" or "Right".
@@ -100,6 +101,8 @@ class Hand(Result):
             in its order.
         visibility: (21,) float32 probability that a keypoint is in the image and not hidden, 0..1, where asked for
             (`create_detector("hands", visibility=True)`).
+        gesture: what the hand says, where asked for (`create_detector("hands", gestures="canned")`), steady over the
+            frames of a stream; None where it makes no gesture that is known.
     """
 
     handedness: Handedness
@@ -110,6 +113,7 @@ class Hand(Result):
     handedness_score: float | None = None
     extra_keypoints: Float32Array | None = None
     visibility: Float32Array | None = None
+    gesture: Gesture | None = None
 
     kind: ClassVar[str] = "hand"
     list_name: ClassVar[str] = "hands"
@@ -120,6 +124,7 @@ class Hand(Result):
         Points("keypoints", "keypoints", _XYZ, (_VISIBILITY,), strict_axes=2),
         Points("keypoints_3d", "keypoints3D", _XYZ_M, (_VISIBILITY,)),
         Points("extra_keypoints", "extraKeypoints", named=False),
+        Value("gesture", "gesture", is_optional=True, record=Gesture),
         Value("id", "id", full=True),
         Value("handedness_score", "handednessScore", full=True),
         Value("box", "box", full=True, is_box=True),

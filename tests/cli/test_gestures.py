@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from sonjit import create_detector
 from sonjit.errors import InputError
 from sonjit.gestures import CustomGestures, GestureRecording
 from sonjit.media import Header, load_frames, open_writer
 from sonjit.results import Frame, Hand
-from sonjit.runs import Detect
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def test_hands_of_an_image_are_recorded(sonjit, photo, weights, tmp_path):
 
 def test_gestures_are_for_what_has_hands(sonjit, recordings):
     CustomGestures.learn([GestureRecording.load(recordings / "claw-1.npz")]).save(recordings / "mine.npz")
-    with pytest.raises(InputError, match=r"mine\.npz: face-mesh finds no hands"):
-        _ = Detect("face", {"model": "mesh"}, gestures=str(recordings / "mine.npz")).custom
+    with pytest.raises(InputError, match=r"mine\.npz': face has no option gestures"):
+        create_detector("face", gestures=recordings / "mine.npz")
     code, _, err = sonjit("face", "photo.png", "--gestures", recordings / "mine.npz")
     assert (code, len(err)) == (2, 1)
     assert "--gestures" in err[0]

@@ -121,10 +121,9 @@ def test_repetitions_are_counted_per_person():
     ("measures", "gesture", "note"),
     [(True, Gesture("Thumb_Up", 0.9), "Thumb Up 0.90"), (True, None, ""), (False, Gesture("Thumb_Up", 0.9), "")],
 )
-def test_gestures_are_noted_where_they_are_asked_for_and_known(monkeypatch, measures, gesture, note):
-    monkeypatch.setattr("sonjit.runs.annotations.gesture_of", lambda _: gesture)
+def test_gestures_are_noted_where_they_are_asked_for_and_known(measures, gesture, note):
     points = np.random.default_rng(0).uniform(0, 1, (21, 3)).astype(np.float32)
-    frame = Frame(0, 0.0, [Hand("Left", 1.0, points, points)])
+    frame = Frame(0, 0.0, [Hand("Left", 1.0, points, points, gesture=gesture)])
     noted = Annotator(table_columns("hands-full", measures=measures), None).annotate(frame)
     assert (noted.notes, noted.captions) == ([note], [])
 

@@ -15,6 +15,7 @@ from sonjit.detectors.options import DetectorOptions, GraphThresholds
 from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.detectors.tracking import Tracker
 from sonjit.geometry.boxes import RotatedBox
+from sonjit.results import Gesture, Hand
 
 from .fakes import Scene
 
@@ -55,6 +56,38 @@ def test_the_graph_shows_the_loop_that_runs():
     for graph in (stream.graph, stills.graph):
         assert {name for one in graph.edges for name in one[:2]} == graph.nodes.keys()
     assert "every 3" in make(search_interval=3)[1].graph.nodes["search"]
+
+
+class HandScene(Scene):
+    """The same with hands as results."""
+
+    def result(self, rgb, observation, track):
+        id = None if track is None else track.id
+        return Hand("Left", observation.score, observation.keypoints, observation.keypoints_3d, id)
+
+
+def test_hands_have_their_gesture_which_is_steady_in_streams(monkeypatch):
+    said = ["Victory"]
+    monkeypatch.setattr("sonjit.gestures.learned.gesture_of", lambda _: said[0] and Gesture(said[0], 1.0))
+
+    def told(detector):
+        scene.show(100)
+        return [hand.gesture and hand.gesture.name for hand in detector.detect(IMAGE)]
+
+    scene = HandScene()
+    detector = Detector(scene, Tracker(lambda: None), DetectorOptions("scene", "scene", 1, gestures="canned"))
+    assert told(detector) == ["Victory"]
+    said[0] = None
+    assert told(detector) == ["Victory"]  # one odd frame
+    detector.reset()
+    assert told(detector) == [None]
+    detector.tell_gestures(None)
+    said[0] = "OK"
+    assert told(detector) == [None]
+    still = Detector(scene, Tracker(lambda: None), DetectorOptions("s", "s", 1, static_image=True, gestures="canned"))
+    assert told(still) == ["OK"]
+    with pytest.raises(InputError, match=r"nothing\.npz cannot be read"):
+        detector.tell_gestures("nothing.npz")
 
 
 @pytest.mark.parametrize(("same_overlap", "count"), [(None, 2), (0.45, 2), (0.4, 1)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sonjit.errors import InputError
-from sonjit.gestures import CustomGestures, GestureRecording
+from sonjit.gestures import CustomGestures, GestureRecording, find_gestures
 from sonjit.gestures.learned import confusion
 from sonjit.results import Frame
 from sonjit.runs import Annotator, table_columns
@@ -36,11 +36,16 @@ def test_ten_examples_by_two_people_teach_a_third_ones(recordings, posed):
     assert np.mean([one is None for one in others]) >= 0.9, others
 
 
-def test_tables_have_taught_gestures_beside_the_shipped_ones(recordings, posed):
-    frame = Frame(0, None, [posed("claw"), posed("victory")])
+def test_tables_have_taught_gestures_before_the_shipped_ones(recordings, posed, tmp_path):
+    CustomGestures.learn(recordings).save(tmp_path / "mine.npz")
     columns = table_columns("hands-full", measures=False, gestures=True)
     assert list(columns) == ["gesture", "gesture_score"]
-    told = [Annotator(columns, None, taught).annotate(frame) for taught in (None, CustomGestures.learn(recordings))]
+    told = []
+    for name in ("canned", str(tmp_path / "mine.npz")):
+        hands = [posed("claw"), posed("victory")]
+        for hand in hands:
+            hand.gesture = find_gestures(name)(hand)
+        told.append(Annotator(columns, None).annotate(Frame(0, None, hands)))
     assert [[one["gesture"] for one in each.extras] for each in told] == [[None, "Victory"], ["claw", "Victory"]]
     assert told[1].notes[0].startswith("claw ")
     assert "gesture" not in table_columns("face-box", measures=True, gestures=True)

@@ -17,7 +17,7 @@ from sonjit.detectors.kinds import KINDS
 from sonjit.server import images
 from sonjit.server.errors import RefusedError
 from sonjit.server.images import decode_upload
-from sonjit.server.options import known_options
+from sonjit.server.options import SessionOptions, known_options, read_options
 from sonjit.server.service import ByteBudget
 from sonjit.weights import select_weights
 
@@ -48,6 +48,8 @@ def test_bodies_and_files_of_forms_are_alike_and_full_adds(weights, ask, photo):
     assert set(full["hands"][0]) - set(one["hands"][0]) == {"id", "box", "handednessScore", "skeleton"}
     measured = client.post("/v1/hands?measures=true", content=data).json()["hands"][0]
     assert set(measured["gesture"]) == {"name", "score"}
+    told = client.post("/v1/hands?gestures=canned", content=data).json()["hands"][0]
+    assert told == one["hands"][0] | {"gesture": measured["gesture"]}
     assert all(value is None or isinstance(value, float) for value in measured["measures"].values())
 
 
@@ -59,6 +61,20 @@ def test_images_are_turned_upright(weights, ask, photo):
     Image.fromarray(photo).save(file, "jpeg", exif=exif)
     answer = ask().post("/v1/hands", content=file.getvalue()).json()
     assert (answer["width"], answer["height"]) == photo.shape[:2]
+
+
+def test_gestures_are_those_that_come_with_sonjit_and_no_file_of_the_server_s():
+    for kind in ("hands", "holistic"):
+        option = known_options(kind)["gestures"]
+        assert (option.default, option.choices) == ("none", ("none", "canned", "asl"))
+        for path in ("/etc/passwd", "../mine.npz", "mine.npz"):
+            with pytest.raises(RefusedError, match=r"give one of none, canned, asl"):
+                read_options(kind, {"gestures": path})
+    given = [{}, {"gestures": "none"}, {"gestures": "asl"}, {"measures": True}, {"measures": True, "gestures": "asl"}]
+    asked = [SessionOptions.filled("hands", read_options("hands", one), still=False) for one in given]
+    assert [one.gestures for one in asked] == [None, None, "asl", "canned", "asl"]
+    assert [one.to_dict()["gestures"] for one in asked] == ["none", "none", "asl", "none", "asl"]
+    assert len({one.key for one in asked}) == 1  # one detector serves them all
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ const LEFT_TO_THE_CALL = ["static_image"];
 const BEYOND_THE_BROWSER: Readonly<Record<string, readonly OptionValue[]>> = {
   search: ["thorough"],
   visibility: [true],
+  gestures: ["canned", "asl"],
   blendshapes: [true],
   transform: [true],
 };

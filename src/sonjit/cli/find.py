@@ -27,7 +27,6 @@ _INPUT = (
     "Images, folders, globs and videos; or camera:0, or a network camera such as rtsp://host/stream, or - for standard "
     "input."
 )
-_GESTURES = "Custom gestures (sonjit gestures train) to report beside the shipped ones, in the table and the drawing."
 _MASK = "People cut out of the image: .png for an image, .webm for a video; for many files a folder."
 
 
@@ -48,14 +47,9 @@ def detect_command(kind: str) -> Callable[..., int]:
         mask_type = Annotated[FileName | None, Parameter(group=OUTPUT, help=_MASK)]
         parameters.append(inspect.Parameter("mask", keyword, default=None, annotation=mask_type))
 
-    if Hand.kind in entry.instances:
-        gestures_type = Annotated[FileName | None, Parameter(group=OUTPUT, help=_GESTURES)]
-        parameters.append(inspect.Parameter("gestures", keyword, default=None, annotation=gestures_type))
-
     def command(
         *sources: FileName,
         mask: FileName | None = None,
-        gestures: FileName | None = None,
         output: Output | None = None,
         detector: object = None,
         several: Several | None = None,
@@ -63,8 +57,7 @@ def detect_command(kind: str) -> Callable[..., int]:
     ) -> int:
         options = detector or detector_class()
         given: dict[str, OptionValue] = {one.name: getattr(options, one.name) for one in command_line_options(entry)}
-        files = mask, gestures
-        return _detect(entry, sources, given, files, output or Output(), several or Several(), lifting or Lifting())
+        return _detect(entry, sources, given, mask, output or Output(), several or Several(), lifting or Lifting())
 
     command.__name__, command.__doc__ = kind, _help(entry)
     command.__signature__ = inspect.Signature(parameters, return_annotation=int)  # pyright: ignore[reportFunctionMemberAccess]
@@ -105,25 +98,26 @@ def _detect(
     entry: KindEntry,
     sources: Sequence[FileName],
     given: dict[str, OptionValue],
-    files: tuple[FileName | None, FileName | None],
+    mask: FileName | None,
     output: Output,
     several: Several,
     lifting: Lifting,
 ) -> int:
     from sonjit.cli.report import report_job
+    from sonjit.gestures.learned import CANNED, find_gestures
     from sonjit.runs import Detect, Outputs
 
     if output.save == "-":
         raise InputError("--save -: for lines on standard output write --json")
     options = {name: value for name, value in given.items() if value is not None}
     options.setdefault("model", next(iter(entry.models)))
-    if files[0] is not None:
+    if mask is not None:
         options["segmentation"] = True
     lift = _lift(lifting, options)
-    save, draw, mask, gestures = (None if one is None else str(one) for one in (output.save, output.draw, *files))
-    processor = Detect(entry.name, options, output.measures, output.count, lift, gestures)
-    _ = processor.counting, processor.custom  # refuse a wrong name or file before any work
-    status = report_job(sources, processor, Outputs(save, draw, mask, json=output.json), several)
+    processor = Detect(entry.name, options, output.measures, output.count, lift)
+    _ = processor.counting, find_gestures(processor.gestures or CANNED)  # refuse a wrong name or file before any work
+    files = (None if one is None else str(one) for one in (output.save, output.draw, mask))
+    status = report_job(sources, processor, Outputs(*files, json=output.json), several)
     tell_notes(lift)
     return status
 

@@ -37,6 +37,7 @@ def create_detector(
     search_interval: int = 5,
     search: Literal["auto", "fast", "thorough"] = "auto",
     visibility: bool = False,
+    gestures: str | PathLike[str] | None = None,
     models_dir: str | PathLike[str] | None = None,
     detector_model: str | PathLike[str] | None = None,
     landmark_model: str | PathLike[str] | None = None,
@@ -114,6 +115,7 @@ def create_detector(
     search: Literal["auto", "fast", "thorough"] = "auto",
     segmentation: bool = False,
     smooth_segmentation: bool = True,
+    gestures: str | PathLike[str] | None = None,
     blendshapes: bool = False,
     hand_model: Literal["lite", "full"] | None = None,
     face_model: Literal["mesh", "attention"] | None = None,
@@ -147,6 +149,7 @@ def create_detector(
     segmentation: bool = False,
     smooth_segmentation: bool = True,
     visibility: bool = False,
+    gestures: str | PathLike[str] | None = None,
     blendshapes: bool = False,
     transform: bool = False,
     hand_model: str | None = None,
@@ -188,6 +191,9 @@ def create_detector(
         smooth_segmentation: and smooth masks over time.
         visibility: give each keypoint of `"hands"` the probability that it is seen, and left or right with a
             calibrated probability, both by heads of our own (docs/hand-heads.md). Bodies always have visibility.
+        gestures: tell what each hand of `"hands"` or `"holistic"` says, in its `gesture`: `"canned"`, the shipped
+            gestures; `"asl"`, the letters of American Sign Language before these; or a file of your own, which
+            `sonjit gestures train` wrote, before these. In streams they are steady over time.
         blendshapes: give each face its 52 blendshapes. They need MediaPipe's `face_landmarker.task`, for `"holistic"`
             `holistic_landmarker.task`, given as `landmark_model` or registered with `sonjit models add`; its other
             networks are then used too.
@@ -216,6 +222,7 @@ def create_detector(
         ['Left', 'Right']
     """
     options = {name: value for name, value in locals().items() if name not in ("kind", "smoothing", "own")} | own
+    options["gestures"] = gestures if gestures is None or isinstance(gestures, str) else str(gestures)
     entry = find_kind(kind)
     return detector_from(filled_options(entry, checked_options(entry, options), smoothing=filter_from_name(smoothing)))
 

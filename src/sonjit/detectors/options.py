@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 from sonjit.detectors.smoothing import OneEuro
 from sonjit.engines import EngineName, EngineOptions, Precision
 from sonjit.errors import InputError
+from sonjit.gestures.learned import CANNED, SHIPPED
 from sonjit.weights import cache_folder, find_weight
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Option:
         group: "Finding" for what to find, "Running" for what to run it with.
         remote: clients of the server may set it.
         remote_maximum: what they may ask for at most.
+        remote_choices: what they may choose from where the command line takes any text; empty for the same.
         command_line: the command line offers it as such.
     """
 
@@ -56,6 +58,7 @@ class Option:
     group: Group = "Finding"
     remote: bool = True
     remote_maximum: float | None = None
+    remote_choices: tuple[str, ...] = ()
     command_line: bool = True
 
     def check(self, value: OptionValue) -> OptionValue:
@@ -107,6 +110,8 @@ _MEMBERS = {"hands": "hand", "face": "face", "body": "pose", "holistic": "pose"}
 SMOOTHINGS = ("none", "published", "one_euro")
 """Names of smoothing, as text; "none" is None."""
 _PEOPLE = ("body", "holistic")
+GESTURES = ("none", CANNED, *SHIPPED)
+"""Names of gestures that come with Sonjit, as text; "none" is None."""
 
 OPTIONS: tuple[Option, ...] = (
     Option("model", "string", "Which of the kind's models."),
@@ -136,6 +141,10 @@ OPTIONS: tuple[Option, ...] = (
     Option("smooth_segmentation", "boolean", "Smooth masks over time.", default=True, kinds=_PEOPLE),
     Option("visibility", "boolean", "Give each keypoint the probability that it is seen and not hidden.",
            default=False, kinds=("hands",)),
+    Option("gestures", "string",
+           f"Tell what each hand says: {CANNED} for the shipped gestures, asl for the letters of American Sign "
+           "Language too, or a file of your own (sonjit gestures train), which goes before the shipped ones.",
+           kinds=("hands", "holistic"), remote_choices=GESTURES),
     Option("blendshapes", "boolean",
            "Give each face its 52 blendshapes; of face_landmarker.task or holistic_landmarker.task.",
            default=False, kinds=("face", "holistic")),
@@ -208,6 +217,7 @@ class DetectorOptions:
     segmentation: bool = False
     smooth_segmentation: bool = True
     visibility: bool = False
+    gestures: str | None = None
     blendshapes: bool = False
     transform: bool = False
     hand_model: str | None = None

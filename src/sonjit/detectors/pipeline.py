@@ -26,8 +26,9 @@ from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.detectors.tracking import Track, Tracker
 from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, iou
+from sonjit.gestures import GestureSmoother, find_gestures
 from sonjit.media import ImageLike, Results, rgb_from
-from sonjit.results import Result
+from sonjit.results import Hand, Result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,6 +182,7 @@ class Detector(Generic[R]):
         self._executor: ThreadPoolExecutor | None = None
         self._at_work = threading.Lock()
         self._batches: _Batches[R] | None = None
+        self.tell_gestures(options.gestures)
         self.reset()
 
     def detect(
@@ -212,6 +214,10 @@ class Detector(Generic[R]):
             else:
                 seen = [(track.smoothed, track) for track in self._step(rgb, time, boxes)]
             results = [self._kind.result(rgb, observation, track) for observation, track in seen]
+            if self._gestures is not None:
+                hands = [part for one in results for part in one.parts if isinstance(part, Hand)]
+                for hand, gesture in zip(hands, self._gestures(hands, self._time), strict=True):
+                    hand.gesture = gesture
         if self._options.flip_horizontal:
             results = [self._kind.flip(result, rgb.shape[1]) for result in results]
         return Results(results, image)
@@ -237,6 +243,16 @@ class Detector(Generic[R]):
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="sonjit-detect")
         return self._executor.submit(self.detect, image, time=time)
 
+    def tell_gestures(self, name: str | None) -> None:
+        """From now on tell what each hand says, by gestures of that name as `create_detector` takes it; None: nothing.
+
+        Raises:
+            InputError: the file holds no gestures.
+        """
+        told = None if name is None else GestureSmoother(tell=find_gestures(name))
+        with self._at_work:
+            self._gestures = told
+
     @property
     def graph(self) -> PipelineGraph:
         """What happens to an image, as nodes and edges: `print` lists it, `mermaid()` is the text of a diagram."""
@@ -258,6 +274,8 @@ class Detector(Generic[R]):
 
     def _forget(self) -> None:
         self._tracker.reset()
+        if self._gestures is not None:
+            self._gestures.reset()
         self._time = -math.inf
         self._since_search = self._options.search_interval
         self._warned = False
@@ -386,6 +404,8 @@ class Detector(Generic[R]):
                 _LOG.warning("time %r does not move forward from %r: taken as a new stream", time, self._time)
                 self._warned = True
             self._tracker.restart_clock()
+            if self._gestures is not None:
+                self._gestures.reset()
             time = time if math.isfinite(time) else 0.0
         self._time = time
         return time

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from sonjit.detectors.kinds import find_kind, find_model
 from sonjit.errors import InputError
-from sonjit.gestures import GestureSmoother, gesture_of
 from sonjit.measures import MEASURE_NAMES, RepetitionCounter, measures
 from sonjit.results import Face, Hand
 from sonjit.skeletons.blendshapes import BLENDSHAPES
 
 if TYPE_CHECKING:
-    from sonjit.gestures import LearnedGestures
-    from sonjit.results import Frame, Gesture
+    from sonjit.results import Frame
 
 _BOX = ("x_min", "y_min", "x_max", "y_max")
 
@@ -98,17 +96,15 @@ class Annotations(NamedTuple):
 
 
 class Annotator:
-    """Annotates the frames of one stream: follows gestures and counts repetitions.
+    """Annotates the frames of one stream: measures, the gestures that hands have, and counts of repetitions.
 
     Args:
         columns: the table's further columns; empty for none.
         counting: what to count, or None.
-        custom: gestures that go before the shipped ones, or None.
     """
 
-    def __init__(self, columns: Columns, counting: Counting | None, custom: LearnedGestures | None = None) -> None:
-        self._columns, self._counting, self._custom = columns, counting, custom
-        self._gestures = GestureSmoother()
+    def __init__(self, columns: Columns, counting: Counting | None) -> None:
+        self._columns, self._counting = columns, counting
         self._counters: dict[tuple[int, str | None], RepetitionCounter] = {}
         self._time = 0.0
 
@@ -123,10 +119,9 @@ class Annotator:
             row: dict[str, float | str | None] = dict(measured)
             notes.append("")
             if isinstance(one, Hand) and "gesture" in self._columns:
-                gesture = self._gesture(one)
-                row |= dict(zip(("gesture", "gesture_score"), gesture or (None, None), strict=True))
-                if gesture is not None:
-                    notes[-1] = f"{gesture.name.replace('_', ' ')} {gesture.score:.2f}"
+                row |= dict(zip(("gesture", "gesture_score"), one.gesture or (None, None), strict=True))
+                if one.gesture is not None:
+                    notes[-1] = f"{one.gesture.name.replace('_', ' ')} {one.gesture.score:.2f}"
             if self._counting and one.id is not None and self._counting.measure in measured:
                 row["repetitions"] = count = self._count((one.id, one.handedness), measured[self._counting.measure])
                 captions.append(f"#{one.id}: {count} repetition{'' if count == 1 else 's'}")
@@ -137,14 +132,6 @@ class Annotator:
                 row |= dict(zip(_TRANSFORM, one.transform.ravel().tolist(), strict=True))
             rows.append({name: row[name] for name in self._columns if name in row})
         return Annotations(rows if self._columns else None, notes, captions)
-
-    def _gesture(self, one: Hand) -> Gesture | None:
-        """The steady gesture of what is tracked, or that of a still."""
-        seen = (self._custom and self._custom(one)) or gesture_of(one)
-        if one.id is None:
-            return seen
-        key = 2 * one.id + (one.handedness == "Left")  # a person's two sides share an id
-        return self._gestures.update(key, seen, self._time)
 
     def _count(self, key: tuple[int, str | None], angle_rad: float) -> int:
         assert self._counting is not None

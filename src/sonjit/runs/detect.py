@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sonjit.detectors import create_detector
-from sonjit.detectors.kinds import find_kind
-from sonjit.errors import InputError
-from sonjit.gestures import LearnedGestures
+from sonjit.detectors.kinds import find_kind, options_of
+from sonjit.gestures.learned import CANNED
 from sonjit.lifting import create_lifter
 from sonjit.media import (
     Header,
@@ -46,10 +45,9 @@ class Detect(Processor):
     Attributes:
         kind: of detector.
         options: of `create_detector`, as given; what is not given depends on whether the input is a still.
-        measures: write measures and gestures into the table.
+        measures: write measures into the table, and gestures: the shipped ones where the options name none.
         count: angle whose repetitions to count, as `Counting.from_text` reads it, or None.
         lift: with what to put what was found into the camera's space, or None.
-        gestures: file of `LearnedGestures` to report beside the shipped ones; hands have columns of gestures then.
         beside: further detectors over the same images; what they find stands in the same tables and drawings.
     """
 
@@ -60,7 +58,6 @@ class Detect(Processor):
     measures: bool = False
     count: str | None = None
     lift: Lift | None = None
-    gestures: str | None = None
     beside: tuple[Detect, ...] = ()
 
     def found(self, count: int) -> str:
@@ -90,13 +87,10 @@ class Detect(Processor):
         return None if self.count is None else Counting.from_text(self.count, self.kind)
 
     @property
-    def custom(self) -> LearnedGestures | None:
-        """The gestures of the file; InputError where it holds none, or where no hands are found."""
-        if self.gestures is None:
-            return None
-        if "gesture" not in self.columns:
-            raise InputError(f"gestures {self.gestures}: {self.model} finds no hands; give hands or holistic")
-        return LearnedGestures.load(Path(self.gestures))
+    def gestures(self) -> str | None:
+        """Which gestures hands are told by, as `create_detector` takes it; hands have columns of them then."""
+        known = self.measures and "gestures" in options_of(find_kind(self.kind))
+        return self.options.get("gestures", CANNED if known else None)
 
     def load(self) -> _Detecting:
         """Load what lifts; detectors follow with the first input of theirs."""
@@ -162,6 +156,7 @@ class _Detecting(StillAndStream["_Detectors"]):
             detectors: list[Detector[Any]] = []
             for one in (self._processor, *self._processor.beside):
                 defaults = {"static_image": still, "smoothing": None if still else find_kind(one.kind).stream_smoothing}
+                defaults["gestures"] = one.gestures
                 detectors.append(create_detector(one.kind, **defaults | dict(one.options)))  # pyright: ignore[reportArgumentType]
                 stack.callback(detectors[-1].close)
             stack.pop_all()
@@ -179,7 +174,7 @@ class _DetectPass(Pass[Frame]):
         self._source, self._detector, self._lifter = source, detector, lifter
         self._lists = [find_kind(one.kind).list_name for one in (processor, *processor.beside)]
         columns = processor.columns
-        self._annotator = Annotator(columns, processor.counting, processor.custom)
+        self._annotator = Annotator(columns, processor.counting)
         self._table = self._lines = self._drawing = self._mask = None
         with ExitStack() as stack:  # a refusal of the second output takes back the first
             if outputs.save is not None:

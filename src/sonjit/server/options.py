@@ -11,6 +11,7 @@ from starlette.datastructures import QueryParams
 from sonjit.detectors.kinds import KINDS, filled_options, options_of
 from sonjit.detectors.options import DetectorOptions, Option, OptionValue
 from sonjit.errors import InputError
+from sonjit.gestures.learned import CANNED
 from sonjit.json_text import Json, JsonObject
 from sonjit.server.errors import RefusedError
 from sonjit.skeletons import load_skeleton
@@ -65,7 +66,13 @@ class SessionOptions:
     @property
     def key(self) -> SessionOptions:
         """The same without what does not concern the detector itself; equal keys are served by equal detectors."""
-        return replace(self, measures=False, explain="none")
+        return replace(self, detector=replace(self.detector, gestures=None), measures=False, explain="none")
+
+    @property
+    def gestures(self) -> str | None:
+        """Which gestures hands are told by; measures bring the shipped ones."""
+        known = self.measures and "gestures" in known_options(self.kind)
+        return self.detector.gestures or (CANNED if known else None)
 
     @classmethod
     def filled(cls, kind: str, given: Mapping[str, OptionValue], *, still: bool) -> SessionOptions:
@@ -73,6 +80,8 @@ class SessionOptions:
         entry = KINDS[kind]
         values = {"static_image": still} | dict(given)
         measures, explain = bool(values.pop("measures", False)), str(values.pop("explain", "none"))
+        if values.get("gestures") == "none":
+            del values["gestures"]
         smoothing = str(values.pop("smoothing", "none" if still else entry.stream_smoothing))
         return cls(filled_options(entry, values, smoothing=None), smoothing, measures, explain)
 
@@ -80,6 +89,7 @@ class SessionOptions:
         """As a client would write it."""
         detector = self.detector
         values: dict[str, Json] = {**vars(detector), **cast("JsonObject", detector.own), **vars(self)}
+        values["gestures"] = detector.gestures or "none"
         return {"kind": self.kind} | {name: values[name] for name in known_options(self.kind)}
 
 
@@ -140,7 +150,12 @@ def known_options(kind: str, *, job: bool = False) -> dict[str, Option]:
     theirs = [one for one in options_of(KINDS[kind]).values() if one.remote and one.type != "path"]
     own = [one for one in (MEASURES, _EXPLAIN) if one.kinds is None or kind in one.kinds]
     return {
-        one.name: one if one.remote_maximum is None else replace(one, maximum=one.remote_maximum)
+        one.name: replace(
+            one,
+            default="none" if one.remote_choices else one.default,
+            choices=one.remote_choices or one.choices,
+            maximum=one.maximum if one.remote_maximum is None else one.remote_maximum,
+        )
         for one in (*theirs, *own)
         if not (job and one.name in _NOT_OF_JOBS)
     }

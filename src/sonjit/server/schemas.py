@@ -69,7 +69,7 @@ def _result(kind: type[Result]) -> JsonObject:
         else:
             box = _object(dict.fromkeys(_BOX_KEYS, _NUMBER))
             own[item.key] = box if item.is_box else _plain(types.get(item.name, ""))
-            is_required = not item.full
+            is_required = not (item.full or item.is_optional)
         required += [item.key] * is_required
     for key, part in kind.members.values():
         own[key] = _or_null(_result(part))
@@ -88,7 +88,8 @@ def _additions(kind: str) -> dict[str, JsonObject]:
     added: dict[str, JsonObject] = {"measures": {**measures, "description": "With measures=true."}} if names else {}
     if kind == "hand":
         gesture = _or_null(_object({"name": _STRING, "score": _NUMBER}))
-        added["gesture"] = {**gesture, "description": "With measures=true; null for none that is known."}
+        known = "With gestures or measures=true; null or absent for none that is known."
+        added["gesture"] = {**gesture, "description": known}
         added["map"] = {"type": "object", "description": "With explain: a saliency map."}
     if kind == "body":
         png: JsonObject = {**_STRING, "contentEncoding": "base64", "contentMediaType": "image/png"}

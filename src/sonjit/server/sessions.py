@@ -155,31 +155,34 @@ class Session:
         found = self.detector.detect(rgb, time=time_s)
         if strict:
             return f'"{self.list}":{json_from([strict_dict(one) for one in found])}'
-        members = self._annotations(Frame.holding(0, time_s, found)) if self.options.measures else None
+        members = self._annotations(Frame.holding(0, time_s, found)) if self._columns else None
         if self.options.explain != "none":
             maps = self._explainers.maps(rgb, found, self.options)
             members = [one | {"map": json} for one, json in zip(members or [{}] * len(maps), maps, strict=True)]
         return f'"{self.list}":{json_of_all(found, members)}'
 
     def _annotations(self, frame: Frame) -> list[JsonObject]:
-        """Measures of each instance, and the gesture of each hand."""
+        """Measures of each instance, and the gesture of each hand, as far as they are asked for."""
         if frame.time is None or not frame.time >= self._time_s:  # a clip that begins anew
             self._forget()
         self._time_s = frame.time or 0.0
         rows = self._annotator.annotate(frame).extras or []
-        return [_members(row) for row in rows]
+        return [_members(row, measured=self.options.measures) for row in rows]
 
     def _begin(self, options: SessionOptions) -> None:
         self.options = options
-        self._columns = table_columns(options.name, measures=True) if options.measures else {}
+        given = {"measures": options.measures, "gestures": options.gestures is not None}
+        self._columns = table_columns(options.name, **given) if any(given.values()) else {}
+        self.detector.tell_gestures(options.gestures)
         self._forget()
 
     def _forget(self) -> None:
         self._annotator, self._time_s = Annotator(self._columns, None), 0.0
 
 
-def _members(row: Mapping[str, float | str | None]) -> JsonObject:
-    members: JsonObject = {"measures": {name: row[name] for name in row if name not in (_GESTURE, _GESTURE_SCORE)}}
+def _members(row: Mapping[str, float | str | None], *, measured: bool) -> JsonObject:
+    measures: JsonObject = {name: row[name] for name in row if name not in (_GESTURE, _GESTURE_SCORE)}
+    members: JsonObject = {"measures": measures} if measured else {}
     if _GESTURE in row:
         name, score = row[_GESTURE], row[_GESTURE_SCORE]
         members["gesture"] = None if name is None else {"name": name, "score": score}
