@@ -149,16 +149,14 @@ def known_options(kind: str, *, job: bool = False) -> dict[str, Option]:
     """The options of a kind of detector that clients may set, by name, within their bounds; jobs have fewer."""
     theirs = [one for one in options_of(KINDS[kind]).values() if one.remote and one.type != "path"]
     own = [one for one in (MEASURES, _EXPLAIN) if one.kinds is None or kind in one.kinds]
-    return {
-        one.name: replace(
-            one,
-            default="none" if one.remote_choices else one.default,
-            choices=one.remote_choices or one.choices,
-            maximum=one.maximum if one.remote_maximum is None else one.remote_maximum,
-        )
-        for one in (*theirs, *own)
-        if not (job and one.name in _NOT_OF_JOBS)
-    }
+    return {one.name: _for_clients(one) for one in (*theirs, *own) if not (job and one.name in _NOT_OF_JOBS)}
+
+
+def _for_clients(one: Option) -> Option:
+    """An option with what clients may ask for."""
+    if one.remote_choices:
+        return replace(one, default="none", choices=one.remote_choices)
+    return one if one.remote_maximum is None else replace(one, maximum=one.remote_maximum)
 
 
 def read_value(option: Option, value: object) -> OptionValue:
