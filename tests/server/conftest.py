@@ -17,6 +17,7 @@ from websockets.sync.client import connect
 
 from sonjit.server import job_queue
 from sonjit.server.app import create_app
+from sonjit.server.decoding import Decoders
 from sonjit.server.run import make_server
 from sonjit.server.settings import Settings
 from sonjit.weights import verify_weights
@@ -35,6 +36,14 @@ def ask():
             return stack.enter_context(TestClient(app, "http://127.0.0.1", raise_server_exceptions=False))
 
         yield get
+
+
+@pytest.fixture(scope="module")
+def decoders():
+    """Decoder processes for images of up to 10,000 pixels."""
+    decoders = Decoders(10_000)
+    yield decoders
+    decoders.close()
 
 
 @pytest.fixture

@@ -29,10 +29,10 @@ def hold_decoding(listen, monkeypatch):  # after `listen`: the gate opens before
     """Images wait before they are decoded until the gate is set; `begun` is set once one does."""
     begun, gate, decode = threading.Event(), threading.Event(), messages.Image.decode
 
-    def wait(image, max_pixels):
+    def wait(image, *limits):
         begun.set()
         gate.wait()
-        return decode(image, max_pixels)
+        return decode(image, *limits)
 
     monkeypatch.setattr(messages.Image, "decode", wait)
     yield begun, gate

@@ -14,7 +14,7 @@ from PIL import Image
 
 import sonjit
 from sonjit.detectors.kinds import KINDS
-from sonjit.server import images
+from sonjit.server.decoding import Decoders
 from sonjit.server.errors import RefusedError
 from sonjit.server.images import decode_upload
 from sonjit.server.options import SessionOptions, known_options, read_options
@@ -142,7 +142,7 @@ def png_of(width, height):
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(weights, ask, monkeypatch):
-    monkeypatch.setattr("sonjit.server.images.decode_image", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(Decoders, "decode", lambda *_: pytest.fail("decoded"))
     bomb = png_of(60_000, 60_000)
     assert len(bomb) < 100
     message = refusal(ask().post("/v1/hands", content=bomb), 413, "too_many_pixels")
@@ -166,7 +166,7 @@ def test_forms_without_a_file_or_broken_are_told(weights, ask):
 
 @given(st.data())
 @pytest.mark.slow
-def test_damaged_images_are_images_or_refused(data):
+def test_damaged_images_are_images_or_refused(decoders, data):
     image = np.random.default_rng(3).integers(0, 255, (24, 40, 3), np.uint8)
     ending = data.draw(st.sampled_from([".jpg", ".png", ".webp", ".bmp"]))
     bytes_ = bytearray(cv2.imencode(ending, image)[1].tobytes())
@@ -174,7 +174,7 @@ def test_damaged_images_are_images_or_refused(data):
         bytes_[place] ^= data.draw(st.integers(1, 255))
     del bytes_[data.draw(st.integers(0, len(bytes_))) :]
     try:
-        rgb = decode_upload(bytes(bytes_), 10_000)
+        rgb = decode_upload(bytes(bytes_), 10_000, decoders)
     except RefusedError as error:
         rgb, code = np.zeros((1, 1, 3)), error.code
     else:
@@ -222,7 +222,7 @@ def test_more_images_than_clients_are_sent_away(weights, ask, photo):
 
 
 def test_a_failure_of_the_servers_own_is_one_line_and_gives_its_detector_back(weights, ask, photo, monkeypatch):
-    monkeypatch.setattr(images, "decode_image", lambda *_: 1 // 0)
+    monkeypatch.setattr(Decoders, "decode", lambda *_: 1 // 0)
     client = ask()
     assert "ZeroDivisionError" in refusal(client.post("/v1/hands", content=jpeg_of(photo)), 500, "failed")
     assert client.app.state.service.detectors.lent == 0

@@ -180,13 +180,13 @@ def test_what_is_no_message_closes_the_stream(send, listen):
 
 
 @given(st.binary(max_size=60) | st.binary(max_size=40).map(lambda rest: b"SNJ1" + rest))
-def test_any_bytes_are_a_image_or_no_message(data):
+def test_any_bytes_are_a_image_or_no_message(decoders, data):
     try:
         image = read_image(data)
     except ProtocolError:
         return
     try:
-        shape, code = image.decode(100).shape, ""
+        shape, code = image.decode(100, decoders).shape, ""
     except RefusedError as error:
         shape, code = (1, 1, 3), error.code
     assert shape[2] == 3

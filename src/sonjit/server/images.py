@@ -19,7 +19,8 @@ from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.options import Option
 from sonjit.errors import SonjitError
 from sonjit.json_text import json_from
-from sonjit.media.sources.image_files import SNIFF_BYTES, decode_image, image_format, image_size
+from sonjit.media.sources.image_files import SNIFF_BYTES, image_format, image_size
+from sonjit.server.decoding import Decoders
 from sonjit.server.detector_pool import require_weights
 from sonjit.server.errors import RefusedError
 from sonjit.server.middleware import limited
@@ -38,7 +39,7 @@ from sonjit.server.service import Service
 from sonjit.server.sessions import Session
 
 
-def decode_upload(data: bytes, max_pixels: int) -> Image:
+def decode_upload(data: bytes, max_pixels: int, decoders: Decoders) -> Image:
     """An encoded image as (H, W, 3) uint8 RGB, upright.
 
     Raises:
@@ -53,7 +54,7 @@ def decode_upload(data: bytes, max_pixels: int) -> Image:
         raise RefusedError("bad_image", f"{len(data)} bytes are {what}: send a whole JPEG, PNG or WebP file")
     check_pixels(*size, max_pixels)
     try:
-        return decode_image(data, f"the image of {len(data)} bytes")
+        return decoders.decode(data)
     except SonjitError as error:
         raise RefusedError("bad_image", str(error)) from error
 
@@ -144,7 +145,7 @@ async def _answer(service: Service, options: SessionOptions, data: bytes, *, str
     session = Session(options, detector, service.explainers)
 
     def work() -> str:
-        rgb = decode_upload(data, service.settings.max_pixels)
+        rgb = decode_upload(data, service.settings.max_pixels, service.decoders)
         head = {"width": rgb.shape[1], "height": rgb.shape[0], "model": options.name}
         return f"{json_from(head)[:-1]},{session.answer(rgb, None, strict=strict)}}}"
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol
 
+from sonjit.server.decoding import Decoders
 from sonjit.server.detector_pool import DetectorPool, Workers
 from sonjit.server.errors import RefusedError
 from sonjit.server.job_queue import Jobs
@@ -64,6 +65,7 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.workers = Workers(settings.workers)
+        self.decoders = Decoders(settings.max_pixels)
         self.detectors = DetectorPool(settings.max_models)
         self.explainers = Explainers()
         self.jobs = Jobs(settings)
@@ -111,4 +113,5 @@ class Service:
     def _close(self) -> None:
         self.jobs.close()
         self.workers.close()
+        self.decoders.close()
         self.detectors.close()

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from sonjit.json_text import json_from
+from sonjit.server.decoding import Decoders
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.images import decode_upload, raw_image
 from sonjit.server.options import MEASURES, SessionOptions, each_kind_once, read_detector, read_value
@@ -150,7 +151,7 @@ class Stream:
         start = time.perf_counter()
         rgb: NDArray[np.uint8] | RefusedError
         try:
-            rgb = await self._lane.run(partial(image.decode, self._service.settings.max_pixels))
+            rgb = await self._lane.run(partial(image.decode, self._service.settings.max_pixels, self._service.decoders))
         except Exception as error:
             rgb = refusal_from(error)
         wait_ms, decode_ms = 1e3 * (start - image.arrived_s), 1e3 * (time.perf_counter() - start)
@@ -272,10 +273,10 @@ class Image:
     height: int
     arrived_s: float
 
-    def decode(self, max_pixels: int) -> NDArray[np.uint8]:
+    def decode(self, max_pixels: int, decoders: Decoders) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB; RefusedError where it cannot be used."""
         if self.format == _ENCODED:
-            return decode_upload(bytes(self.data), max_pixels)
+            return decode_upload(bytes(self.data), max_pixels, decoders)
         if self.format not in _CHANNELS:
             raise RefusedError("bad_image", f"format {self.format}: give 0 (encoded), 1 (raw RGBA) or 2 (raw RGB)")
         return raw_image(self.data, self.width, self.height, _CHANNELS[self.format], max_pixels)
