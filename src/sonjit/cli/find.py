@@ -104,7 +104,7 @@ def _detect(
     lifting: Lifting,
 ) -> int:
     from sonjit.cli.report import report_job
-    from sonjit.gestures.learned import CANNED, find_gestures
+    from sonjit.gestures import find_gestures
     from sonjit.runs import Detect, Outputs
 
     if output.save == "-":
@@ -115,7 +115,9 @@ def _detect(
         options["segmentation"] = True
     lift = _lift(lifting, options)
     processor = Detect(entry.name, options, output.measures, output.count, lift)
-    _ = processor.counting, find_gestures(processor.gestures or CANNED)  # refuse a wrong name or file before any work
+    _ = processor.counting  # refuse a wrong name or file before any work
+    if processor.gestures is not None:
+        find_gestures(processor.gestures)
     files = (None if one is None else str(one) for one in (output.save, output.draw, mask))
     status = report_job(sources, processor, Outputs(*files, json=output.json), several)
     tell_notes(lift)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sonjit.gestures.classifier import gesture_of
 from sonjit.gestures.custom_motions import MotionSpotter
+from sonjit.gestures.features import PALM
 from sonjit.gestures.motions.events import Phase
 from sonjit.gestures.motions.recognizer import MotionRecognizer
 from sonjit.gestures.rules import PLACES, Command, Rule
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from sonjit.json_text import JsonObject
     from sonjit.results import Hand
 
-_PALM: Final = [0, 5, 9, 13, 17]
 _COUNTED: Final = ("Rotate", "Zoom")
 """Motions whose count is what a knob or a zoom needs."""
 
@@ -71,7 +71,7 @@ class Controller:
         self._rules, self._pause = control_map
         self.is_paused = False
         self._motions = MotionRecognizer()
-        self._gestures = GestureSmoother(tell=lambda hand: (custom and custom(hand)) or gesture_of(hand))
+        self._gestures = GestureSmoother(tell=gesture_of if custom is None else custom.or_shipped)
         self._spotter = MotionSpotter(custom.motions) if custom else None
         self._names: dict[int, str | None] = {}
         self._followers = [_Follower() for _ in self._rules]
@@ -132,7 +132,7 @@ def _measured(rule: Rule, hands: Sequence[Hand], size: tuple[int, int]) -> float
     hand = min(theirs, key=lambda one: one.id or 0)
     if rule.measure in PLACES:
         axis = PLACES.index(rule.measure)
-        value = float(hand.keypoints[_PALM, axis].mean()) / size[axis]
+        value = float(hand.keypoints[PALM, axis].mean()) / size[axis]
     else:
         value = measures(hand)[rule.measure]
     share = min(1.0, max(0.0, (value - rule.low) / (rule.high - rule.low)))

@@ -16,6 +16,7 @@ import numpy as np
 
 from sonjit.errors import InputError
 from sonjit.files import atomic_file
+from sonjit.gestures.features import PALM
 from sonjit.measures import hand_length_m
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from sonjit.json_text import JsonObject
     from sonjit.results import Frame, Hand, Handedness
 
-_PALM: Final = [0, 5, 9, 13, 17]
 _TIPS: Final = [4, 8, 12, 16, 20]
 _POINTS: Final = 1 + len(_TIPS)
 STEP_FEATURES: Final = 2 * 2 * _POINTS
@@ -327,7 +327,7 @@ class _Path:
     def follow(self, hand: Hand, time_s: float) -> list[_Step]:
         """The steps that end with this frame: none where the hand rests."""
         points = hand.keypoints.astype(np.float64)
-        flat = np.concatenate([points[_PALM, :2].mean(0, keepdims=True), points[_TIPS, :2]])
+        flat = np.concatenate([points[PALM, :2].mean(0, keepdims=True), points[_TIPS, :2]])
         length, elapsed = float(hand_length_m(points)), time_s - self.time_s
         if not length > 0 or not elapsed > 0:
             return []

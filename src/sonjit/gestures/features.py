@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 KEYPOINTS: Final = 21
 _LENGTH: Final = [0, 9, 10, 11, 12]  # along the bones: the same however the hand bends
-_PALM: Final = [0, 5, 9, 13, 17]
+PALM: Final = [0, 5, 9, 13, 17]
+"""The wrist and the knuckles of the four fingers."""
 _PAIRS: Final = [(a, b) for a in range(KEYPOINTS) for b in range(a) if a != 1 and b != 1]
 """All pairs of keypoints, but those of the thumb's first joint."""
 _MIDDLE, _ALONG = np.zeros((2, 1, KEYPOINTS), np.float32)
-_MIDDLE[0, _PALM] = 0.2
-_ALONG[0, _PALM] = -1, 0.25, 0.5, 0.25, 0  # from the wrist to the knuckles
+_MIDDLE[0, PALM] = 0.2
+_ALONG[0, PALM] = -1, 0.25, 0.5, 0.25, 0  # from the wrist to the knuckles
 _STEPS: Final = np.zeros((len(_PAIRS), KEYPOINTS), np.float32)
 _STEPS[np.arange(len(_PAIRS)), [a for a, _ in _PAIRS]] = 1
 _STEPS[np.arange(len(_PAIRS)), [b for _, b in _PAIRS]] = -1
@@ -92,4 +93,4 @@ def palm_pose(points: RealArray, left: BoolArray) -> FloatArray:
     """
     points = points * (np.where(left, -1.0, 1.0)[:, None, None] * [1, 0, 0] + [0, 1, 1])
     length = np.linalg.norm(np.diff(points[:, _LENGTH], axis=1), axis=-1).sum(1)
-    return (points - points[:, _PALM].mean(1, keepdims=True)) / length[:, None, None] @ palm_frame(points)
+    return (points - points[:, PALM].mean(1, keepdims=True)) / length[:, None, None] @ palm_frame(points)

@@ -59,6 +59,10 @@ class LearnedGestures:
         """The gesture that a hand holds, or None."""
         return None if self.held is None else self.held(hand)
 
+    def or_shipped(self, hand: Hand) -> Gesture | None:
+        """The gesture that a hand holds; where it holds none of these, the shipped one."""
+        return self(hand) or gesture_of(hand)
+
     @classmethod
     def learn(cls, recordings: Sequence[GestureRecording | MotionRecording]) -> Self:
         """Learn from recordings, of one gesture or more.
@@ -119,8 +123,7 @@ def find_gestures(name: str) -> Callable[[Hand], Gesture | None]:
     """
     if name == CANNED:
         return gesture_of
-    custom = LearnedGestures.load(Path(name))
-    return lambda hand: custom(hand) or gesture_of(hand)
+    return LearnedGestures.load(Path(name)).or_shipped
 
 
 def load_recording(path: Path) -> GestureRecording | MotionRecording:

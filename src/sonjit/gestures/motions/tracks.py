@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sonjit.gestures.features import PALM
 from sonjit.gestures.motions.events import Phase, Seen, Step, Watch
 from sonjit.gestures.motions.holds import Holds, Pushes, Rotations
 from sonjit.gestures.motions.strokes import Circles, Swipes, Waves
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from sonjit.results import Hand
 
-_PALM: Final = [0, 5, 9, 13, 17]
 _TIPS: Final = [8, 12, 16, 20]
 _LENGTH_S: Final = 0.5
 """Time constant of the hand's length, which noise and foreshortening change."""
@@ -52,7 +52,7 @@ class HandTrack:
         """The steps of motions in the next frame."""
         points, world = hand.keypoints.astype(np.float64), hand.keypoints_3d
         flat = points[:, 0] + 1j * points[:, 1]
-        pixels = np.array([flat[_PALM].mean(), flat[8], flat[_TIPS].mean()])
+        pixels = np.array([flat[PALM].mean(), flat[8], flat[_TIPS].mean()])
         length, elapsed = float(hand_length_m(points)), time_s - self.time_s
         if not length > 0:
             return
