@@ -17,6 +17,7 @@ import numpy as np
 from sonjit.errors import InputError
 from sonjit.files import atomic_file
 from sonjit.gestures.features import PALM
+from sonjit.gestures.motions.events import time_of
 from sonjit.measures import hand_length_m
 
 if TYPE_CHECKING:
@@ -271,7 +272,7 @@ class MotionSpotter:
         self._watches.clear()
         self._time_s = -math.inf
 
-    def __call__(self, hands: Iterable[Hand], time_s: float | None) -> list[GestureSegment]:
+    def __call__(self, hands: Sequence[Hand], time_s: float | None) -> list[GestureSegment]:
         """The motions that ended shortly before this frame.
 
         Args:
@@ -281,12 +282,7 @@ class MotionSpotter:
         Raises:
             InputError: a still's hand, without an id or a time, or time that runs backwards.
         """
-        hands = list(hands)
-        if time_s is None or any(hand.id is None for hand in hands):
-            raise InputError("motions are those of a video or camera: give hands with an id, and the frame's time")
-        if time_s < self._time_s:
-            raise InputError(f"time runs backwards: {time_s} s after {self._time_s} s; reset() before another video")
-        self._time_s = time_s
+        self._time_s = time_s = time_of(hands, time_s, self._time_s)
         if not self._motions.names:
             return []
         for hand in hands:

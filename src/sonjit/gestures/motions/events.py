@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, TypeAlias
 
+from sonjit.errors import InputError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sonjit.json_text import JsonObject
-    from sonjit.results import Handedness
+    from sonjit.results import Hand, Handedness
 
 Phase: TypeAlias = Literal["begin", "progress", "end", "cancel"]
 
@@ -95,3 +97,21 @@ class Watch(Protocol):
     def stop(self) -> Iterator[Step]:
         """The steps that end what goes on, because the hand was lost."""
         ...
+
+
+def time_of(hands: Sequence[Hand], time_s: float | None, last_s: float) -> float:
+    """The time of a frame in which motions are looked for.
+
+    Args:
+        hands: of the frame.
+        time_s: of the frame in seconds.
+        last_s: of the frame before it.
+
+    Raises:
+        InputError: a still's hand, without an id or a time, or time that runs backwards.
+    """
+    if time_s is None or any(hand.id is None for hand in hands):
+        raise InputError("motions are those of a video or camera: give hands with an id, and the frame's time")
+    if time_s < last_s:
+        raise InputError(f"time runs backwards: {time_s} s after {last_s} s; reset() before another video")
+    return time_s

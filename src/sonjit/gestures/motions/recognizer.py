@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.gestures.motions.events import MotionEvent, Step
+from sonjit.gestures.motions.events import MotionEvent, Step, time_of
 from sonjit.gestures.motions.tracks import HandPair, HandTrack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from sonjit.results import Hand, Handedness
 
@@ -48,7 +48,7 @@ class MotionRecognizer:
         self._pair = None
         self._time_s = -math.inf
 
-    def __call__(self, hands: Iterable[Hand], time_s: float | None) -> list[MotionEvent]:
+    def __call__(self, hands: Sequence[Hand], time_s: float | None) -> list[MotionEvent]:
         """The events of one frame.
 
         Args:
@@ -58,11 +58,7 @@ class MotionRecognizer:
         Raises:
             InputError: a still's hand, without an id or a time, or time that runs backwards.
         """
-        if time_s is None or any(hand.id is None for hand in hands):
-            raise InputError("motions are those of a video or camera: give hands with an id, and the frame's time")
-        if time_s < self._time_s:
-            raise InputError(f"time runs backwards: {time_s} s after {self._time_s} s; reset() before another video")
-        self._time_s = time_s
+        self._time_s = time_s = time_of(hands, time_s, self._time_s)
         events: list[MotionEvent] = []
         for hand in hands:
             key = (hand.id or 0, hand.handedness)  # a person's two sides share an id
