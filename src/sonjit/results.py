@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from sonjit.skeletons import Skeleton
 
 Handedness = Literal["Left", "Right"]
+Phase: TypeAlias = Literal["begin", "progress", "end", "cancel"]
+"""Of a motion."""
 
 __all__ = [
     "RESULT_TYPES",
@@ -45,7 +47,9 @@ __all__ = [
     "Hand",
     "Handedness",
     "Instance",
+    "MotionEvent",
     "Person",
+    "Phase",
     "PointScore",
     "Points",
     "Result",
@@ -71,6 +75,54 @@ class Gesture(NamedTuple):
 
     name: str
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class MotionEvent:
+    """One step of a motion of one hand.
+
+    Attributes:
+        name: one of `sonjit.gestures.MOTIONS`, or a custom motion, which is reported once, at its end.
+        phase: `begin`, then `progress` with every frame, then `end`; `cancel` in place of `end` where the hand was lost
+            or what began as a swipe became another movement.
+        id: of the hand; of two the one that is tracked longest.
+        handedness: of the hand.
+        time: seconds.
+        strength: 0..1: speed of a swipe, push or clap, size of a wave or circle, how far a pinch or fist is closed;
+            of a custom motion its score.
+        moved: hand lengths to the right and down in the image since the motion began.
+        count: turns of a circle, and of a rotation, clockwise positive; single swings of a wave; of a zoom the distance
+            of the hands, of a push the size of the hand, both over that at the begin; else 0.
+    """
+
+    name: str
+    phase: Phase
+    id: int
+    handedness: Handedness
+    time: float
+    strength: float
+    moved: tuple[float, float]
+    count: float
+
+    def to_dict(self) -> JsonObject:
+        """As plain JSON types."""
+        return {
+            "name": self.name,
+            "phase": self.phase,
+            "id": self.id,
+            "handedness": self.handedness,
+            "time": round(self.time, 4),
+            "strength": round(self.strength, 3),
+            "moved": [round(one, 3) for one in self.moved],
+            "count": round(self.count, 2),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The event that `to_dict` wrote, rounded as there."""
+        x, y = data["moved"]
+        given: dict[str, Any] = {**data, "moved": (x, y)}
+        return cls(**given)
 
 
 LEAST_SIDE_SCORE = 0.8
@@ -318,6 +370,7 @@ class Frame:
         hands, faces, bodies, people: what was found; an empty list where there is none or it was not looked for.
         source: the image's own file for a folder of stills, else `None`.
         others: results of types that were registered from outside, by the name of their list.
+        motions: steps of the motions of hands, where the detector was given `gestures`.
     """
 
     index: int
@@ -328,6 +381,7 @@ class Frame:
     bodies: list[Body] = field(default_factory=list[Body])
     people: list[Person] = field(default_factory=list[Person])
     others: dict[str, list[Result]] = field(default_factory=dict[str, list[Result]])
+    motions: list[MotionEvent] = field(default_factory=list[MotionEvent])
 
     @classmethod
     def holding(cls, index: int, time: float | None, found: Sequence[Result], source: str | None = None) -> Self:
@@ -356,7 +410,7 @@ class Frame:
                     yield number, cast("Instance", part)
 
     def to_dict(self, lists: Sequence[str] = ("hands",)) -> JsonObject:
-        """The frame as plain JSON types: "index", "time", its lists, and "source" for a folder of stills.
+        """The frame as plain JSON types: "index", "time", its lists, "source" for a folder of stills, "motions" if any.
 
         Args:
             lists: names of those to write even where they are empty, such as "hands" or "people".
@@ -368,6 +422,8 @@ class Frame:
             found = self.results(name)
             if found or name in lists:
                 result[name] = [instance.to_dict(full=True) for instance in found]
+        if self.motions:
+            result["motions"] = [one.to_dict() for one in self.motions]
         return result
 
     @classmethod
@@ -376,6 +432,7 @@ class Frame:
         frame = cls(data["index"], data["time"], source=data.get("source"))
         for name, kind in RESULT_TYPES.items():
             frame.results(name).extend(kind.from_dict(item) for item in data.get(name, []))
+        frame.motions.extend(map(MotionEvent.from_dict, data.get("motions", [])))
         return frame
 
 

@@ -1,21 +1,25 @@
 """The loop behind every detector, with a kind that needs no network."""
 
+import json
 import logging
 import math
+import pickle
 import threading
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit import InputError, OneEuro
+from sonjit import InputError, OneEuro, track
 from sonjit.detectors import Detector
 from sonjit.detectors.options import DetectorOptions, GraphThresholds
 from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.detectors.tracking import Tracker
 from sonjit.geometry.boxes import RotatedBox
-from sonjit.results import Gesture, Hand
+from sonjit.results import Frame, Gesture, Hand, MotionEvent
 
 from .fakes import Scene
 
@@ -86,8 +90,38 @@ def test_hands_have_their_gesture_which_is_steady_in_streams(monkeypatch):
     assert told(detector) == [None]
     still = Detector(scene, Tracker(lambda: None), DetectorOptions("s", "s", 1, static_image=True, gestures="canned"))
     assert told(still) == ["OK"]
+    assert still.detect(IMAGE).motions == []
     with pytest.raises(InputError, match=r"nothing\.npz cannot be read"):
         detector.tell_gestures("nothing.npz")
+
+
+def test_streams_give_the_motions_of_hands_beside_them(monkeypatch, tmp_path):
+    """Those of the hands as they are given, mirrored ones too; they go into frames, JSON and back."""
+    asked = []
+
+    def moved(self, hands, time_s):
+        asked.append((hands[0].keypoints[0, 0], time_s))
+        return [MotionEvent("Swipe_Left", "end", 3, "Left", time_s, 0.5, (-1.25, 0.5), 0.0)]
+
+    monkeypatch.setattr("sonjit.detectors.pipeline.MotionRecognizer.__call__", moved)
+    scene = HandScene()
+    scene.flip = lambda hand, width: replace(hand, keypoints=[width, 0, 0] + hand.keypoints * [-1, 1, 1])
+    options = DetectorOptions("scene", "scene", 1, gestures="canned", flip_horizontal=True)
+    detector = Detector(scene, Tracker(lambda: None), options)
+    scene.show(100)
+    found = detector.detect(IMAGE, time=0.5)
+    assert asked == [(found[0].keypoints[0, 0], 0.5)]
+    assert pickle.loads(pickle.dumps(found)).motions == found.motions
+    source = tmp_path / "one.png"
+    cv2.imwrite(str(source), IMAGE)
+    (frame,) = track(str(source), detector)
+    data = json.loads(json.dumps(frame.to_dict()))
+    assert [one["name"] for one in data["motions"]] == ["Swipe_Left"]
+    (event,) = frame.motions
+    assert event == replace(found.motions[0], time=0.5 + 1 / 30)
+    assert Frame.from_dict(data).motions == [replace(event, time=0.5333)]
+    detector.tell_gestures(None)
+    assert detector.detect(IMAGE).motions == []
 
 
 @pytest.mark.parametrize(("same_overlap", "count"), [(None, 2), (0.45, 2), (0.4, 1)])

@@ -8,12 +8,13 @@ from sonjit.gestures import (
     CustomMotions,
     GestureRecording,
     LearnedGestures,
+    MotionRecognizer,
     MotionRecording,
     MotionSpotter,
     segments_of,
 )
 from sonjit.gestures.control import Controller
-from sonjit.gestures.learned import confusion
+from sonjit.gestures.learned import confusion, find_motions
 from sonjit.gestures.rules import load_map
 from sonjit.results import Frame, Hand
 
@@ -159,3 +160,19 @@ def test_maps_of_commands_name_motions_like_gestures(moved, tmp_path):
     controller = Controller(load_map(tmp_path / "map.toml", mine.names), mine)
     sent = [one for frame in moved("tick", seed=2) for one in controller(frame.hands, frame.time, (640, 480))]
     assert [one.content["name"] for one in sent] == ["tick"]
+
+
+def test_the_recognizer_of_motions_reports_custom_ones_too(motions, moved, tmp_path):
+    """Once, at their end; the last one of a clip at the end of the clip."""
+    LearnedGestures(None, motions).save(tmp_path / "mine.npz")
+    recognizer = MotionRecognizer(custom=find_motions(str(tmp_path / "mine.npz")))
+    frames = list(moved("tick", "zigzag", seed=9))
+    frames = [one for one in frames if one.time < 3.25]  # the second ends at 3.2
+    events = [event for frame in frames for event in recognizer(frame.hands, frame.time)]
+    late = [one.name for one in recognizer.finish() if one.name in WAYS]
+    (tick,) = (one for one in events if one.name in WAYS)
+    assert (tick.name, tick.phase, tick.id, tick.handedness) == ("tick", "end", 0, "Right")
+    assert 1.6 < tick.time < 2.0
+    assert 0.5 < tick.strength <= 1
+    assert late == ["zigzag"]
+    assert find_motions("asl").names == ("J", "Z")

@@ -1,5 +1,7 @@
 """Motions of hands on paths that are made, at several frame rates and with noise; other movement gives none."""
 
+import csv
+import importlib
 import json
 import math
 
@@ -10,7 +12,10 @@ from sonjit.cli.motions import motions
 from sonjit.errors import InputError
 from sonjit.gestures import MOTIONS, MotionRecognizer
 from sonjit.measures import hand_length_m
+from sonjit.media import load_frames, open_source
 from sonjit.results import Frame, Hand
+from sonjit.runs import Detect
+from sonjit.runs.detect import FrameTable
 
 RATES = pytest.mark.parametrize("fps", [10, 30, 60])
 NOISE = 0.01  # standard deviation of each coordinate, of the hand's length
@@ -233,6 +238,9 @@ def test_lost_hands_cancel_what_they_began(poses):
     assert recognizer([], 0.4) == []
     assert steps(recognizer([], 0.6)) == [("Drag", "cancel")]
     assert recognizer([], 2.0) == []
+    recognizer.reset()
+    events = [one for index, hand in enumerate(shown) for one in recognizer([hand], index / 30)]
+    assert steps(events + recognizer.finish()) == [("Drag", "begin"), ("Drag", "cancel")]
 
 
 def test_a_jump_is_no_swipe(poses):
@@ -257,6 +265,7 @@ def test_what_cannot_be_is_refused(poses):
         recognizer([], 0.5)
     recognizer.reset()
     assert recognizer([], 0.5) == []
+    assert recognizer.finish() == []
     with pytest.raises(InputError, match="forget_s=0"):
         MotionRecognizer(forget_s=0)
 
@@ -281,6 +290,8 @@ def test_the_command_line_writes_events(poses, monkeypatch, tmp_path, capsys):
     assert json.loads((tmp_path / "events.json").read_text()) == []
     with pytest.raises(InputError, match="--limit 0"):
         motions("clip.mp4", limit=0)
+    with pytest.raises(InputError, match="canned: holds no motions"):
+        motions("clip.mp4", gestures="canned")
 
 
 def test_events_are_plain_json(events_of):
@@ -289,3 +300,30 @@ def test_events_are_plain_json(events_of):
     assert list(first) == ["name", "phase", "id", "handedness", "time", "strength", "moved", "count"]
     assert first["name"] in MOTIONS
     assert first["time"] == round(events[0].time, 4)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".jsonl"])
+def test_tables_of_frames_have_their_motions(events_of, write_video, tmp_path, ending):
+    """In JSON in their frames, elsewhere in a table beside; without gestures there is none."""
+    events = events_of(1.6, 30, lambda t: (1.8 * smooth(t, 0.47, 0.3), 0))
+    if ending == ".parquet":
+        pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    write_video(tmp_path / "clip.mp4", [np.zeros((48, 64, 3), np.uint8)] * 2)
+    with open_source(tmp_path / "clip.mp4") as source:
+        for name, options in (("with", {"gestures": "canned"}), ("without", {})):
+            detect = Detect("hands", {"model": "full"} | options)
+            with FrameTable(str(tmp_path / f"{name}{ending}"), detect, source) as table:
+                table.write(Frame(4, events[0].time, motions=events), [])
+    beside = {path.name for path in tmp_path.iterdir()} - {"clip.mp4", f"with{ending}", f"without{ending}"}
+    if ending == ".jsonl":
+        (frame,) = load_frames(tmp_path / "with.jsonl")[1]
+        assert [one.to_dict() for one in frame.motions] == [one.to_dict() for one in events]
+        assert beside == set()
+        return
+    assert beside == {f"with.motions{ending}"}
+    if ending == ".csv":
+        rows = list(csv.DictReader((tmp_path / "with.motions.csv").read_text("utf-8").splitlines()))
+    else:
+        rows = importlib.import_module("pyarrow.parquet").read_table(tmp_path / "with.motions.parquet").to_pylist()
+    assert [(int(one["frame"]), one["phase"]) for one in rows] == [(4, one.phase) for one in events]
+    np.testing.assert_allclose([float(one["moved_x"]) for one in rows], [one.moved[0] for one in events], atol=1e-3)

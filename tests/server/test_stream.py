@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sonjit
+from sonjit.results import MotionEvent
 from sonjit.server.errors import RefusedError
 from sonjit.server.stream import Configure, Image, ProtocolError, Reset, read_image, read_text
 
@@ -84,8 +85,19 @@ def test_a_clip_that_begins_anew_keeps_its_gestures(weights, listen, frames):
         configure(socket, LITE, measures=True)
         for i, time in enumerate((0, 1, 0, float("nan"), 0.5)):
             got = answer(socket, i, frames[0], time=time)
+            assert got["motions"] == []
             assert all("gesture" in one for one in got["hands"])
             assert got["time"] == (None if time != time else time)
+
+
+def test_motions_stand_beside_what_moves(weights, listen, frames, monkeypatch):
+    event = MotionEvent("Swipe_Left", "end", 3, "Left", 0.5, 0.5, (-1.25, 0.5), 0.0)
+    monkeypatch.setattr("sonjit.detectors.pipeline.MotionRecognizer.__call__", lambda *_: [event])
+    with open_stream(listen()) as socket:
+        configure(socket, LITE | {"gestures": "canned"})
+        assert answer(socket, 1, frames[0], time=0.5)["motions"] == [event.to_dict()]
+        configure(socket, LITE)
+        assert "motions" not in answer(socket, 2, frames[0], time=0.6)
 
 
 def test_a_stream_that_was_here_before_loads_nothing(weights, listen):

@@ -26,7 +26,8 @@ from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.detectors.tracking import Track, Tracker
 from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, iou
-from sonjit.gestures import GestureSmoother, find_gestures
+from sonjit.gestures import GestureSmoother, MotionRecognizer, find_gestures
+from sonjit.gestures.learned import find_motions
 from sonjit.media import ImageLike, Results, rgb_from
 from sonjit.results import Hand, Result
 
@@ -215,12 +216,13 @@ class Detector(Generic[R]):
                 seen = [(track.smoothed, track) for track in self._step(rgb, time, boxes)]
             results = [self._kind.result(rgb, observation, track) for observation, track in seen]
             if self._gestures is not None:
-                hands = [part for one in results for part in one.parts if isinstance(part, Hand)]
+                hands = _hands_of(results)
                 for hand, gesture in zip(hands, self._gestures(hands, self._time), strict=True):
                     hand.gesture = gesture
-        if self._options.flip_horizontal:
-            results = [self._kind.flip(result, rgb.shape[1]) for result in results]
-        return Results(results, image)
+            if self._options.flip_horizontal:
+                results = [self._kind.flip(result, rgb.shape[1]) for result in results]
+            motions = [] if self._motions is None else self._motions(_hands_of(results), self._time)
+        return Results(results, image, motions)
 
     def detect_batch(self, images: Sequence[ImageLike]) -> list[Results[R]]:
         """One list of instances per image, as `detect` gives them.
@@ -244,14 +246,18 @@ class Detector(Generic[R]):
         return self._executor.submit(self.detect, image, time=time)
 
     def tell_gestures(self, name: str | None) -> None:
-        """From now on tell what each hand says, by gestures of that name as `create_detector` takes it; None: nothing.
+        """From now on give hands their gestures, those of that name as `create_detector` takes it; None: none.
+
+        Streams give the steps of motions too, in the `motions` of what `detect` gives.
 
         Raises:
             InputError: the file holds no gestures.
         """
         told = None if name is None else GestureSmoother(tell=find_gestures(name))
+        is_still = self._options.static_image
+        motions = None if name is None or is_still else MotionRecognizer(custom=find_motions(name))
         with self._at_work:
-            self._gestures = told
+            self._gestures, self._motions = told, motions
 
     @property
     def graph(self) -> PipelineGraph:
@@ -274,13 +280,17 @@ class Detector(Generic[R]):
 
     def _forget(self) -> None:
         self._tracker.reset()
-        if self._gestures is not None:
-            self._gestures.reset()
+        self._reset_gestures()
         self._time = -math.inf
         self._since_search = self._options.search_interval
         self._warned = False
         if self._spread is not None:
             self._spread.reset()
+
+    def _reset_gestures(self) -> None:
+        for one in (self._gestures, self._motions):
+            if one is not None:
+                one.reset()
 
     def close(self) -> None:
         """Free the networks; waits for calls under way."""
@@ -404,8 +414,7 @@ class Detector(Generic[R]):
                 _LOG.warning("time %r does not move forward from %r: taken as a new stream", time, self._time)
                 self._warned = True
             self._tracker.restart_clock()
-            if self._gestures is not None:
-                self._gestures.reset()
+            self._reset_gestures()
             time = time if math.isfinite(time) else 0.0
         self._time = time
         return time
@@ -421,6 +430,10 @@ class Detector(Generic[R]):
     def _is_taken(self, box: RotatedBox, other: RotatedBox) -> bool:
         most = self._options.thresholds.same_overlap
         return self._kind.is_taken(box, other) if most is None else iou(box, other) > most
+
+
+def _hands_of(results: Sequence[Result]) -> list[Hand]:
+    return [part for one in results for part in one.parts if isinstance(part, Hand)]
 
 
 class _Batches(Generic[R]):

@@ -30,8 +30,8 @@ def track(
         options: of `sonjit.create_detector` for a detector named here; images and folders are taken as stills.
 
     Yields:
-        Frames: `hands`, `faces`, `bodies` or `people`, `index`, `time` in seconds, and `image` (H, W, 3), which is
-        there until the next one.
+        Frames: `hands`, `faces`, `bodies` or `people`, `motions` with `gestures`, `index`, `time` in seconds, and
+        `image` (H, W, 3), which is there until the next one.
 
     Raises:
         InputError: nothing is there, nothing of it can be read, or an unknown option.
@@ -53,5 +53,7 @@ def track(
             made = create_detector(detector, **still | options)
         with made as finder:
             for index, time, rgb in opened:
-                found = Frame.holding(index, time, finder.detect(rgb, time=time), opened.frame_source(index))
-                yield TrackedFrame.of(found, rgb)
+                found = finder.detect(rgb, time=time)
+                frame = Frame.holding(index, time, found, opened.frame_source(index))
+                frame.motions = found.motions
+                yield TrackedFrame.of(frame, rgb)

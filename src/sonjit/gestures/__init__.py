@@ -4,10 +4,10 @@ from sonjit.gestures.classifier import GESTURES, GestureClassifier, gesture_of
 from sonjit.gestures.custom import CustomGestures, GestureRecording
 from sonjit.gestures.custom_motions import CustomMotions, GestureSegment, MotionRecording, MotionSpotter
 from sonjit.gestures.learned import LearnedGestures, find_gestures, segments_of
-from sonjit.gestures.motions.events import MOTIONS, MotionEvent
+from sonjit.gestures.motions.events import MOTIONS
 from sonjit.gestures.motions.recognizer import MotionRecognizer
 from sonjit.gestures.smoothing import GestureSmoother
-from sonjit.results import Gesture
+from sonjit.results import Gesture, MotionEvent
 
 __all__ = [
     "GESTURES",

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from sonjit.gestures.classifier import gesture_of
 from sonjit.gestures.custom_motions import MotionSpotter
 from sonjit.gestures.features import PALM
-from sonjit.gestures.motions.events import Phase
 from sonjit.gestures.motions.recognizer import MotionRecognizer
 from sonjit.gestures.rules import PLACES, Command, Rule
 from sonjit.gestures.smoothing import GestureSmoother
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from sonjit.gestures.learned import LearnedGestures
     from sonjit.gestures.rules import ControlMap
     from sonjit.json_text import JsonObject
-    from sonjit.results import Hand
+    from sonjit.results import Hand, Phase
 
 _COUNTED: Final = ("Rotate", "Zoom")
 """Motions whose count is what a knob or a zoom needs."""

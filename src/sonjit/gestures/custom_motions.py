@@ -17,7 +17,6 @@ import numpy as np
 from sonjit.errors import InputError
 from sonjit.files import atomic_file
 from sonjit.gestures.features import PALM
-from sonjit.gestures.motions.events import time_of
 from sonjit.measures import hand_length_m
 
 if TYPE_CHECKING:
@@ -442,3 +441,21 @@ def _ways(steps: NDArray[Any], lengths: NDArray[Any], path: Path) -> tuple[NDArr
     return tuple(
         steps[end - length : end].astype(np.float16) for end, length in zip(ends, lengths.tolist(), strict=True)
     )
+
+
+def time_of(hands: Sequence[Hand], time_s: float | None, last_s: float) -> float:
+    """The time of a frame in which motions are looked for.
+
+    Args:
+        hands: of the frame.
+        time_s: of the frame in seconds.
+        last_s: of the frame before it.
+
+    Raises:
+        InputError: a still's hand, without an id or a time, or time that runs backwards.
+    """
+    if time_s is None or any(hand.id is None for hand in hands):
+        raise InputError("motions are those of a video or camera: give hands with an id, and the frame's time")
+    if time_s < last_s:
+        raise InputError(f"time runs backwards: {time_s} s after {last_s} s; reset() before another video")
+    return time_s

@@ -126,6 +126,11 @@ def find_gestures(name: str) -> Callable[[Hand], Gesture | None]:
     return LearnedGestures.load(Path(name)).or_shipped
 
 
+def find_motions(name: str) -> CustomMotions:
+    """The motions of what `find_gestures` takes, of which there may be none; raises as it does."""
+    return CustomMotions.learn([]) if name == CANNED else LearnedGestures.load(Path(name)).motions
+
+
 def load_recording(path: Path) -> GestureRecording | MotionRecording:
     """Read a recording, of a gesture that is held or of a motion.
 

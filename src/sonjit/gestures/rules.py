@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 from sonjit.errors import InputError
 from sonjit.gestures.classifier import GESTURES
-from sonjit.gestures.motions.events import MOTIONS, Phase
+from sonjit.gestures.motions.events import MOTIONS
 from sonjit.measures import MEASURE_NAMES
-from sonjit.results import Hand
+from sonjit.results import Hand, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

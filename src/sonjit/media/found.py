@@ -8,7 +8,7 @@ import sys
 import tempfile
 import webbrowser
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from weakref import ref
@@ -17,7 +17,7 @@ from sonjit.errors import InputError
 from sonjit.media.drawing import draw_frame
 from sonjit.media.sources.image_files import rgb_from
 from sonjit.media.tables.data_frames import to_dataframe
-from sonjit.results import Frame, Result
+from sonjit.results import Frame, MotionEvent, Result
 
 if TYPE_CHECKING:
     import pandas
@@ -122,20 +122,26 @@ class Results(_Shown, list[R]):
 
     It refers to the image but does not keep it: `draw` and `show` work as long as the program holds the image, or the
     image was named by its path.
+
+    Attributes:
+        motions: steps of the motions of hands, where the detector was given `gestures`.
     """
 
-    __slots__ = ("_image",)
+    __slots__ = ("_image", "motions")
 
-    def __init__(self, found: Iterable[R] = (), image: ImageLike | None = None) -> None:
+    def __init__(
+        self, found: Iterable[R] = (), image: ImageLike | None = None, motions: Sequence[MotionEvent] = ()
+    ) -> None:
         super().__init__(found)
         self._image = _reference(image)
+        self.motions = list(motions)
 
     def _frame(self) -> Frame:
         return Frame.holding(0, None, self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copied and pickled without the image."""
-        return Results, (list(self),)
+        return Results, (list(self), None, self.motions)
 
 
 class TrackedFrame(_Shown, Frame):

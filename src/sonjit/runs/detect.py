@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from sonjit.detectors import create_detector
 from sonjit.detectors.kinds import find_kind, options_of
@@ -14,6 +15,7 @@ from sonjit.gestures.learned import CANNED
 from sonjit.lifting import create_lifter
 from sonjit.media import (
     Header,
+    Results,
     draw_frame,
     mask_from_frame,
     open_drawing_writer,
@@ -23,6 +25,7 @@ from sonjit.media import (
 from sonjit.media.tables.json_tables import open_json_lines
 from sonjit.results import Frame
 from sonjit.runs.annotations import Annotations, Annotator, Columns, Counting, table_columns
+from sonjit.runs.motion_table import MotionTable
 from sonjit.runs.processor import Outputs, Pass, Processor, StillAndStream, Summary, counted
 
 if TYPE_CHECKING:
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
     from sonjit.media import Source, SourceFrame
     from sonjit.media.tables.base import Extras
     from sonjit.results import Instance, Result
+
+
+_ROW_ENDINGS: Final = (".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,11 @@ class Detect(Processor):
         known = self.measures and "gestures" in options_of(find_kind(self.kind))
         return self.options.get("gestures", CANNED if known else None)
 
+    @property
+    def has_gestures(self) -> bool:
+        """Whether any of the detectors gives hands their gestures, and with them motions."""
+        return any(one.gestures is not None for one in (self, *self.beside))
+
     def load(self) -> _Detecting:
         """Load what lifts; detectors follow with the first input of theirs."""
         return _Detecting(self)
@@ -102,11 +113,25 @@ class Detect(Processor):
 
 
 class FrameTable:
-    """A table of a detector's frames."""
+    """A table of a detector's frames; where its rows are keypoints, `NAME.motions.csv` beside it has the motions."""
 
     def __init__(self, save: str, processor: Detect, source: Source) -> None:
         header = Header.from_source(source, processor.model, find_kind(processor.kind).list_name)
-        self.writer = open_writer(save, header, processor.columns)
+        path = Path(save)
+        self._motions = None
+        with ExitStack() as stack:
+            self.writer = stack.enter_context(open_writer(save, header, processor.columns))
+            is_stream = source.kind not in ("image", "folder")
+            if is_stream and processor.has_gestures and path.suffix.lower() in _ROW_ENDINGS:
+                self._motions = stack.enter_context(MotionTable(str(path.with_suffix(f".motions{path.suffix}"))))
+            self._files = stack.pop_all()
+
+    def write(self, frame: Frame, extras: Extras | None) -> None:
+        """Append one frame."""
+        self.writer.write(frame, extras)
+        if self._motions is not None:
+            for event in frame.motions:
+                self._motions.write_event(frame.index, event)
 
     def append_part(self, path: Path, index: int, source: str | None) -> None:
         """Append the frames of a file's own table."""
@@ -121,7 +146,7 @@ class FrameTable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.writer.__exit__(kind, error, traceback)
+        self._files.__exit__(kind, error, traceback)
 
 
 class _Detectors:
@@ -130,9 +155,10 @@ class _Detectors:
     def __init__(self, detectors: Sequence[Detector[Any]]) -> None:
         self._detectors = detectors
 
-    def detect(self, rgb: Image, *, time: float | None) -> list[Result]:
+    def detect(self, rgb: Image, *, time: float | None) -> Results[Result]:
         """What all of them find."""
-        return [one for detector in self._detectors for one in detector.detect(rgb, time=time)]
+        found = [detector.detect(rgb, time=time) for detector in self._detectors]
+        return Results(chain(*found), motions=list(chain(*(one.motions for one in found))))
 
     def reset(self) -> None:
         """The next image follows no other."""
@@ -178,9 +204,9 @@ class _DetectPass(Pass[Frame]):
         self._table = self._lines = self._drawing = self._mask = None
         with ExitStack() as stack:  # a refusal of the second output takes back the first
             if outputs.save is not None:
-                self._table = stack.enter_context(FrameTable(outputs.save, processor, source)).writer
+                self._table = stack.enter_context(FrameTable(outputs.save, processor, source))
             if outputs.json:
-                self._lines = stack.enter_context(FrameTable("-", processor, source)).writer
+                self._lines = stack.enter_context(FrameTable("-", processor, source))
             if outputs.draw is not None:
                 drawing = open_drawing_writer(outputs.draw, source)
                 self._drawing = stack.enter_context(self.beside_others(drawing, outputs.draw, outputs))
@@ -195,6 +221,7 @@ class _DetectPass(Pass[Frame]):
     def process(self, frame: SourceFrame) -> Frame:
         found = self._detector.detect(frame.rgb, time=frame.time)
         result = Frame.holding(frame.index, frame.time, found, self._source.frame_source(frame.index))
+        result.motions = found.motions
         if self._lifter is not None:
             self._lifter.lift_frame(frame.rgb, result)
         self._last = result

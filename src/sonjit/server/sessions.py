@@ -21,7 +21,7 @@ from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.explain import HandExplainer, TargetMap, load_hand_explainer
 from sonjit.json_text import Json, JsonObject, json_from
-from sonjit.results import Frame, Hand, Points, Result, Value, shortest_floats
+from sonjit.results import Frame, Hand, MotionEvent, Points, Result, Value, shortest_floats
 from sonjit.runs import Annotator, table_columns
 from sonjit.server.options import SessionOptions
 
@@ -126,11 +126,13 @@ class Session:
 
     Attributes:
         list: name of the list that its results are in.
+        motions: of the last image, where hands have their gestures; None elsewhere.
     """
 
     def __init__(self, options: SessionOptions, detector: Detector[Any], explainers: Explainers) -> None:
         self.detector = detector
         self._explainers = explainers
+        self.motions: list[MotionEvent] | None = None
         self.list = KINDS[options.kind].list_name
         self._begin(options)
 
@@ -153,6 +155,7 @@ class Session:
             strict: only the members of tfjs-models' shape.
         """
         found = self.detector.detect(rgb, time=time_s)
+        self.motions = found.motions if self._gives_motions else None
         if strict:
             return f'"{self.list}":{json_from([strict_dict(one) for one in found])}'
         members = self._annotations(Frame.holding(0, time_s, found)) if self._columns else None
@@ -174,6 +177,7 @@ class Session:
         given = {"measures": options.measures, "gestures": options.gestures is not None}
         self._columns = table_columns(options.name, **given) if any(given.values()) else {}
         self.detector.tell_gestures(options.gestures)
+        self._gives_motions = options.gestures is not None and not options.detector.static_image
         self._forget()
 
     def _forget(self) -> None:

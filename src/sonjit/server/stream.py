@@ -16,6 +16,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -191,6 +192,9 @@ class Stream:
         }
         head = {"type": "frame", "frame": decoded.number, "time": decoded.time_s, "width": width, "height": height}
         head |= {"dropped": self._dropped, "timing": timing}
+        motions = [session.motions for session in self._sessions if session.motions is not None]
+        if motions:
+            head["motions"] = [one.to_dict() for one in chain(*motions)]
         return ",".join([json_from(head)[:-1], *map(str, members)]) + "}"
 
     async def _configure(self, configure: Configure) -> None:

@@ -6,10 +6,12 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Final, Literal
 
-from sonjit.gestures.motions.events import Phase, Seen, Step
+from sonjit.gestures.motions.events import Seen, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sonjit.results import Phase
 
 
 class Holds:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.gestures.motions.events import MotionEvent, Step, time_of
+from sonjit.gestures.custom_motions import MotionSpotter, time_of
+from sonjit.gestures.motions.events import Step
 from sonjit.gestures.motions.tracks import HandPair, HandTrack
+from sonjit.results import MotionEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from sonjit.gestures.custom_motions import CustomMotions, GestureSegment
     from sonjit.results import Hand, Handedness
 
 
@@ -22,6 +25,7 @@ class MotionRecognizer:
 
     Args:
         forget_s: a hand not seen for this long is forgotten, and its motions are cancelled.
+        custom: motions to report beside these, or None. Each is one event, its end, 0.12 s after the hand has made it.
 
     Raises:
         InputError: the duration is not positive.
@@ -34,19 +38,22 @@ class MotionRecognizer:
         ...             print(event.name, event.id)  # Swipe_Left 0
     """
 
-    def __init__(self, forget_s: float = 0.5) -> None:
+    def __init__(self, forget_s: float = 0.5, *, custom: CustomMotions | None = None) -> None:
         if not forget_s > 0:
             raise InputError(f"MotionRecognizer: forget_s={forget_s}: give more than 0 seconds")
         self._forget_s = forget_s
         self._time_s = -math.inf
         self._tracks: dict[_Key, HandTrack] = {}
         self._pair: tuple[_Key, _Key, HandPair] | None = None
+        self._spotter = None if custom is None else MotionSpotter(custom, forget_s)
 
     def reset(self) -> None:
         """Forget every hand, before another video."""
         self._tracks.clear()
         self._pair = None
         self._time_s = -math.inf
+        if self._spotter is not None:
+            self._spotter.reset()
 
     def __call__(self, hands: Sequence[Hand], time_s: float | None) -> list[MotionEvent]:
         """The events of one frame.
@@ -69,6 +76,18 @@ class MotionRecognizer:
         for key in [key for key, one in self._tracks.items() if time_s - one.time_s > self._forget_s]:
             track = self._tracks.pop(key)
             events += [_event(key, time_s, track, one) for one in track.stop()]
+        found = [] if self._spotter is None else self._spotter(hands, time_s)
+        return events + [_custom_event(one, time_s) for one in found]
+
+    def finish(self) -> list[MotionEvent]:
+        """The events of the end of a video: all hands are lost."""
+        lost = [_event(key, self._time_s, track, one) for key, track in self._tracks.items() for one in track.stop()]
+        if self._pair is not None:
+            first, _, pair = self._pair
+            lost += [_event(first, self._time_s, self._tracks[first], one) for one in pair.stop()]
+        found = [] if self._spotter is None else self._spotter.finish()
+        events = lost + [_custom_event(one, self._time_s) for one in found]
+        self.reset()
         return events
 
     def _paired(self, time_s: float) -> Iterator[MotionEvent]:
@@ -98,3 +117,7 @@ def _event(key: _Key, time_s: float, track: HandTrack, step: Step) -> MotionEven
     moved = track.palm - step.start
     place = (moved.real, moved.imag)
     return MotionEvent(step.name, step.phase, *key, time_s, step.strength, place, step.rounds)
+
+
+def _custom_event(found: GestureSegment, time_s: float) -> MotionEvent:
+    return MotionEvent(found.name, "end", found.id, found.handedness, time_s, found.score, (0.0, 0.0), 0.0)

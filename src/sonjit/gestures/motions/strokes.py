@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sonjit.gestures.motions.events import CIRCLES, SWIPES, Phase, Seen, Step
+from sonjit.gestures.motions.events import CIRCLES, SWIPES, Seen, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sonjit.results import Phase
 
 
 class Swipes:

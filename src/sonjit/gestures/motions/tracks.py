@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sonjit.gestures.features import PALM
-from sonjit.gestures.motions.events import Phase, Seen, Step, Watch
+from sonjit.gestures.motions.events import Seen, Step, Watch
 from sonjit.gestures.motions.holds import Holds, Pushes, Rotations
 from sonjit.gestures.motions.strokes import Circles, Swipes, Waves
 from sonjit.measures import finger_reach, hand_length_m, pinch_distance_m
@@ -18,7 +18,7 @@ from sonjit.measures import finger_reach, hand_length_m, pinch_distance_m
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sonjit.results import Hand
+    from sonjit.results import Hand, Phase
 
 _TIPS: Final = [8, 12, 16, 20]
 _LENGTH_S: Final = 0.5
