@@ -18,6 +18,7 @@ from websockets.sync.client import connect
 from sonjit.server import job_queue
 from sonjit.server.app import create_app
 from sonjit.server.decoding import Decoders
+from sonjit.server.job_process import JobProcess
 from sonjit.server.run import make_server
 from sonjit.server.settings import Settings
 from sonjit.weights import verify_weights
@@ -202,6 +203,15 @@ def endpoints(tmp_path, monkeypatch):
 
         yield get
     assert list(place.iterdir()) == []
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """What jobs wait for before they begin."""
+    gate, work = threading.Event(), JobProcess.work
+    monkeypatch.setattr(JobProcess, "work", lambda *arguments: gate.wait(20) and work(*arguments))
+    yield gate
+    gate.set()
 
 
 def end_of(client, response):

@@ -2,17 +2,15 @@ import os
 import shutil
 import threading
 import time
-from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from sonjit.errors import JobError
-from sonjit.runs import Summary
 from sonjit.server import job as job_module
 from sonjit.server.errors import RefusedError
 from sonjit.server.job import INPUT, UploadJob
+from sonjit.server.job_process import TooSlowError
 from sonjit.server.job_queue import Jobs
 from sonjit.server.settings import Settings
 from sonjit.server.uploads import JobInput
@@ -27,23 +25,43 @@ def runs(monkeypatch):
         steps = threading.Semaphore(0)
         failure: Exception | None = None
 
-        def __call__(self, session, source, outputs, *, opened, advance):
-            self.begun.append(source.name)
-            opened(3)
-            summary = Summary()
-            for _ in range(3):
-                self.steps.acquire(timeout=10)
+        def work(self, process, name, request, so_far):
+            self.begun.append(name)
+            so_far({"of": 3})
+            for count in range(1, 4):
+                while not self.steps.acquire(timeout=0.01):
+                    if process.is_killed:
+                        raise JobError("it ended the process")
                 if self.failure is not None:
                     raise self.failure
-                summary.frames += 1
-                Path(outputs.save).write_text(str(summary.frames))
-                advance(summary)
-            return summary
+                Path(request["save"]).write_text(str(count))
+                so_far({"frames": count, "instances": 0})
+            return []
 
     made = Runs()
     made.begun = []
-    monkeypatch.setattr(job_module, "run_input", made)
-    monkeypatch.setattr(job_module, "open_source", lambda _: nullcontext(SimpleNamespace()))
+
+    class Process:
+        is_killed = False
+
+        def __init__(self, max_pixels, folder):
+            pass
+
+        def work(self, name, request, seconds, so_far):
+            if seconds < 1e-3:
+                raise TooSlowError
+            return made.work(self, name, request, so_far)
+
+        def kill(self):
+            self.is_killed = True
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(job_module, "JobProcess", Process)
     yield made
     made.steps.release(1000)
 
@@ -75,6 +93,7 @@ def add(jobs, name="a.mp4", address="10.0.0.1"):
             (("hands", {"model": "full"}),),
             False,
             jobs.settings.max_job_minutes,
+            jobs.settings.max_pixels,
             OWNER,
             address=address,
         )
@@ -121,7 +140,7 @@ def test_progress_and_time(jobs, runs):
     assert set(job.to_dict()["downloads"]) == {"json", "jsonl", "csv", "parquet"}
 
 
-def test_a_cancelled_job_stops_at_its_next_image_and_leaves_no_file(jobs, runs):
+def test_a_cancelled_job_stops_at_once_and_leaves_no_file(jobs, runs):
     jobs = jobs()
     running, waiting, next_one = add(jobs), add(jobs), add(jobs)
     runs.steps.release(1)
@@ -130,9 +149,8 @@ def test_a_cancelled_job_stops_at_its_next_image_and_leaves_no_file(jobs, runs):
     assert (waiting.state, waiting.folder.exists()) == ("cancelled", False)
     running.cancel()
     assert running.state == "cancelled"
-    runs.steps.release(1)
     wait_for(lambda: not running.folder.exists())
-    assert running.frames == 2
+    assert running.frames == 1
     runs.steps.release(3)
     wait_for(lambda: next_one.state == "done")
     next_one.cancel()  # too late: nothing happens
@@ -220,9 +238,8 @@ def test_closing_stops_everything_and_leaves_nothing(jobs, runs):
     if os.name == "posix":
         assert root.stat().st_mode & 0o77 == 0
     with jobs.place() as (uploading, _):
-        threading.Timer(0.05, runs.steps.release, (9,)).start()
         jobs.close()
-        late = UploadJob(uploading, running.given, running.detectors, False, 60)
+        late = UploadJob(uploading, running.given, running.detectors, False, 60, 10)
         with pytest.raises(RefusedError, match="stopping"):
             jobs.add(late)
     assert (running.state, waiting.state) == ("cancelled", "cancelled")
@@ -252,7 +269,6 @@ def test_jobs_in_a_folder_outlive_the_server(jobs, runs, tmp_path):
     runs.steps.release(1)
     wait_for(lambda: runs.begun[-1:] == ["2.mp4"])
     runs.failure = None
-    threading.Timer(0.05, runs.steps.release, (1,)).start()
     before.close()
     assert (running.state, waiting.state, runs.begun) == ("waiting", "waiting", ["0.mp4", "1.mp4", "2.mp4"])
     (folder / "an upload that never ended" / INPUT).mkdir(parents=True)

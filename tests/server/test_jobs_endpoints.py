@@ -8,9 +8,10 @@ from starlette.responses import FileResponse
 
 from sonjit.detectors.kinds import KINDS
 from sonjit.server import jobs as jobs_module
+from sonjit.server.job import UploadJob
 from sonjit.server.options import known_options
 
-from .conftest import FRAMES, end_of, events_of, refusal, settled
+from .conftest import end_of, events_of, refusal, settled
 
 
 @pytest.mark.slow
@@ -34,10 +35,9 @@ def test_events_come_in_order_to_every_listener(endpoints, media):
         assert all(one | {"seconds": 0} != other | {"seconds": 0} for one, other in pairwise(told))
 
 
-def test_a_quiet_stream_of_events_is_kept_alive(endpoints, media, monkeypatch):
+def test_a_quiet_stream_of_events_is_kept_alive(endpoints, media, gate, monkeypatch):
     monkeypatch.setattr(jobs_module, "_KEEP_ALIVE_S", 0.05)
-    client, gate = endpoints(), threading.Event()
-    monkeypatch.setattr("sonjit.runs.detect.draw_frame", lambda rgb, *_, **__: gate.wait(10) and rgb)
+    client = endpoints()
     job_id = client.post("/v1/jobs?kind=hands", content=(media / "photo.jpg").read_bytes()).json()["id"]
     threading.Timer(0.5, gate.set).start()
     with client.stream("GET", f"/v1/jobs/{job_id}/events") as stream:
@@ -46,18 +46,24 @@ def test_a_quiet_stream_of_events_is_kept_alive(endpoints, media, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_job_is_cancelled_while_it_draws(endpoints, media, monkeypatch):
-    client, gate, drawn = endpoints(), threading.Event(), []
-    monkeypatch.setattr("sonjit.runs.detect.draw_frame", lambda rgb, *_, **__: drawn.append(gate.wait(10)) or rgb)
+def test_a_job_is_cancelled_at_once(endpoints, media, monkeypatch):
+    client, cancelled, advance = endpoints(), threading.Event(), UploadJob._advance
+
+    def advance_to_the_third(job, so_far):
+        advance(job, so_far)
+        if job.frames > 2:
+            cancelled.wait(20)
+
+    monkeypatch.setattr(UploadJob, "_advance", advance_to_the_third)
     job_id = client.post("/v1/jobs?kind=hands", content=(media / "clip.mp4").read_bytes()).json()["id"]
-    assert settled(lambda: drawn or client.get(f"/v1/jobs/{job_id}").json()["frames"] > 2)
+    assert settled(lambda: client.get(f"/v1/jobs/{job_id}").json()["frames"] > 2)
     assert "running" in refusal(client.get(f"/v1/jobs/{job_id}/result.csv"), 409, "conflict")
     assert client.post(f"/v1/jobs/{job_id}/cancel").json()["state"] == "cancelled"
-    gate.set()
+    cancelled.set()
     assert events_of(client, job_id)[-1]["state"] == "cancelled"
     (root,) = client.place.iterdir()
     assert settled(lambda: not list(root.iterdir()))
-    assert len(drawn) < FRAMES / 2
+    assert client.get(f"/v1/jobs/{job_id}").json()["frames"] == 3
     assert "cancelled" in refusal(client.get(f"/v1/jobs/{job_id}/result.csv"), 404, "not_found")
 
 
@@ -152,9 +158,8 @@ def test_every_endpoint_wants_the_token_where_there_is_one(endpoints, media):
 
 
 @pytest.mark.slow
-def test_health_counts_jobs_under_way(endpoints, media, monkeypatch):
-    client, gate = endpoints(), threading.Event()
-    monkeypatch.setattr("sonjit.runs.detect.draw_frame", lambda rgb, *_, **__: gate.wait(10) and rgb)
+def test_health_counts_jobs_under_way(endpoints, media, gate):
+    client = endpoints()
     begun = client.post("/v1/jobs?kind=hands", content=(media / "photo.jpg").read_bytes())
     assert client.get("/healthz").json()["jobs"] == 1
     gate.set()

@@ -84,17 +84,15 @@ def test_an_upload_that_is_refused_can_be_sent_to_its_end_and_reads_why(served):
 
 
 @pytest.fixture
-def drawing(served, photo, monkeypatch):
-    """A job that waits for `gate` while it draws, and the request that listens to it."""
-    gate, body = threading.Event(), cv2.imencode(".png", photo[..., ::-1])[1].tobytes()
-    monkeypatch.setattr("sonjit.runs.detect.draw_frame", lambda rgb, *_, **__: gate.wait(10) and rgb)
+def begun(served, photo, gate):
+    """A request that listens to a job that waits for `gate`."""
+    body = cv2.imencode(".png", photo[..., ::-1])[1].tobytes()
     with served.connect() as client:
         head = f"POST /v1/jobs?kind=hands HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
         client.sendall(head.encode() + body)
         client.recv(100)
     (job,) = served.jobs.newest_first()
-    yield gate, f"GET /v1/jobs/{job.id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-    gate.set()
+    return f"GET /v1/jobs/{job.id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
 def last_event(client):
@@ -105,8 +103,7 @@ def last_event(client):
 
 
 @pytest.mark.slow
-def test_listeners_that_leave_are_forgotten_and_the_others_hear_the_end(served, drawing, monkeypatch):
-    gate, ask = drawing
+def test_listeners_that_leave_are_forgotten_and_the_others_hear_the_end(served, begun, gate, monkeypatch):
     listening, events = [], jobs_module._events
 
     async def counted(job):
@@ -119,20 +116,19 @@ def test_listeners_that_leave_are_forgotten_and_the_others_hear_the_end(served, 
 
     monkeypatch.setattr(jobs_module, "_events", counted)
     with served.connect() as stays:
-        stays.sendall(ask)
+        stays.sendall(begun)
         for _ in range(20):
             with served.connect() as leaves:
-                leaves.sendall(ask)
+                leaves.sendall(begun)
                 leaves.recv(100)
         wait_for(lambda: len(listening) == 1)
         gate.set()
         assert last_event(stays)["state"] == "done"
 
 
-def test_a_server_that_stops_cancels_its_jobs_and_says_so(served, drawing):
-    gate, ask = drawing
+def test_a_server_that_stops_cancels_its_jobs_and_says_so(served, begun, gate):
     with served.connect() as client:
-        client.sendall(ask)
+        client.sendall(begun)
         client.recv(10)
         served.server.should_exit = True
         wait_for(lambda: served.jobs.active == 0)

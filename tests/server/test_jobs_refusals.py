@@ -2,7 +2,6 @@
 
 import errno
 import sys
-import threading
 
 import pytest
 
@@ -112,9 +111,8 @@ def test_a_full_disk_is_named(endpoints, monkeypatch, weights):
 
 
 @pytest.mark.slow
-def test_a_crowd_is_told_to_wait(endpoints, media, monkeypatch):
-    client, gate = endpoints(max_jobs=1), threading.Event()
-    monkeypatch.setattr("sonjit.runs.detect.draw_frame", lambda rgb, *_, **__: gate.wait(10) and rgb)
+def test_a_crowd_is_told_to_wait(endpoints, media, gate):
+    client = endpoints(max_jobs=1)
     body = (media / "photo.jpg").read_bytes()
     first = client.post("/v1/jobs?kind=hands", content=body)
     assert "--max-jobs" in refusal(client.post("/v1/jobs?kind=hands", content=body), 503, "busy")

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import IO
@@ -23,6 +22,7 @@ import numpy as np
 from sonjit.arrays import Image
 from sonjit.errors import InputError, SonjitError
 from sonjit.media.sources.image_files import decode_image
+from sonjit.server.processes import OTHER_BYTES, PIXEL_BYTES, end, limit_memory, pipe_of_answers, start
 
 Decode = Callable[[bytes, str], Image]
 """Encoded bytes and what messages call them -> (H, W, 3) uint8 RGB; a SonjitError where they are no image."""
@@ -36,9 +36,7 @@ _ANSWER = struct.Struct("<II")
 _MOST_MESSAGE_BYTES = 10_000
 _TOO_SLOW = 1
 """The exit status that faulthandler's timer gives."""
-_PIPE_BYTES = 1 << 20  # a frame of a stream goes through in one piece
 _SECONDS = 30.0
-_PIXEL_BYTES, _OTHER_BYTES = 48, 256_000_000  # JPEG 2000 takes most, 17 bytes for a pixel
 
 
 class Decoders:
@@ -63,7 +61,7 @@ class Decoders:
     ) -> None:
         self._max_pixels = max_pixels
         self._seconds = seconds
-        memory_bytes = memory_bytes or _PIXEL_BYTES * max_pixels + _OTHER_BYTES
+        memory_bytes = memory_bytes or PIXEL_BYTES * max_pixels + OTHER_BYTES
         self._arguments = [f"{decode.__module__}:{decode.__name__}", str(seconds), str(memory_bytes)]
         self._idle: list[subprocess.Popen[bytes]] = []
 
@@ -78,7 +76,7 @@ class Decoders:
         try:
             answer = _ask(process, data, self._max_pixels)
         except BaseException as error:
-            _end(process)
+            end(process)
             if not isinstance(error, (OSError, EOFError)):
                 raise
             if process.returncode == _TOO_SLOW and time.monotonic() - start_s >= self._seconds:
@@ -94,7 +92,7 @@ class Decoders:
     def close(self) -> None:
         """End all processes that decode nothing; may be called twice."""
         while self._idle:
-            _end(self._idle.pop())
+            end(self._idle.pop())
 
     def _take(self) -> subprocess.Popen[bytes]:
         while self._idle:
@@ -104,20 +102,11 @@ class Decoders:
                 break
             if process.poll() is None:
                 return process
-            _end(process)  # somebody ended it: no fault of this image
+            end(process)  # somebody ended it: no fault of this image
         return self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # The same code as here, from nowhere else: -P leaves out the folder in which the server was started.
-        own = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "OPENCV_FOR_THREADS_NUM": "1"}
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__, *self._arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **own},
-            pipesize=_PIPE_BYTES,
-            start_new_session=True,  # Ctrl-C is for the server
-        )
+        return start(__name__, *self._arguments, OPENCV_FOR_THREADS_NUM="1")
 
 
 def _ask(process: subprocess.Popen[bytes], data: bytes, max_pixels: int) -> Image | str:
@@ -136,12 +125,6 @@ def _ask(process: subprocess.Popen[bytes], data: bytes, max_pixels: int) -> Imag
     if process.stdout.readinto(rgb.data.cast("B")) != rgb.nbytes:  # pyright: ignore[reportAttributeAccessIssue]
         raise EOFError
     return rgb
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    with suppress(OSError), process:  # waits, and closes the pipes, even with unsent bytes in them
-        pass
 
 
 def answer_requests(requests: IO[bytes], answers: IO[bytes], decode: Decode, seconds: float) -> None:
@@ -170,19 +153,6 @@ def _read(stream: IO[bytes], count: int) -> bytes:
     return data
 
 
-def _limit_memory(more_bytes: int) -> None:
-    """Let this process take so much more than it has; it leaves no image of its memory on the disk."""
-    if sys.platform != "linux":
-        return
-    import resource
-
-    pages = int(Path("/proc/self/statm").read_text("ascii").split()[5])
-    most = pages * resource.getpagesize() + more_bytes
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (most if hard < 0 else min(most, hard), hard))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
 def main() -> None:
     """Decode what comes on standard input until it ends, as it does with the server."""
     import cv2
@@ -191,9 +161,8 @@ def main() -> None:
     named, seconds, memory_bytes = sys.argv[1:]
     module, _, function = named.partition(":")
     decode: Decode = getattr(import_module(module), function)
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print must not come between answers
-    _limit_memory(int(memory_bytes))
+    answers = pipe_of_answers()
+    limit_memory(int(memory_bytes))
     try:
         answer_requests(sys.stdin.buffer, answers, decode, float(seconds))
     except (EOFError, BrokenPipeError):  # the server was killed

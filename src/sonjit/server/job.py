@@ -7,21 +7,18 @@ import secrets
 import shutil
 import threading
 import time
-import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from sonjit.detectors.options import OptionValue
 from sonjit.errors import JobError
-from sonjit.files import atomic_file
 from sonjit.json_text import JsonObject
-from sonjit.media import TABLE_ENDINGS, convert_table, natural_key, open_source
-from sonjit.runs import Detect, Outputs, Summary, run_input
+from sonjit.media import TABLE_ENDINGS, convert_table
 from sonjit.server.errors import refusal_from
-from sonjit.server.options import MEASURES, DetectorChoice
+from sonjit.server.job_process import JobProcess, TooSlowError, processor_of, request_for
+from sonjit.server.options import DetectorChoice
 from sonjit.server.uploads import JobInput
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
@@ -46,6 +43,7 @@ class UploadJob:
         detectors: kind and options of each, as `read_options` gives them; at least one.
         draw: whether to make a drawing.
         max_minutes: that it may run.
+        max_pixels: of an image or a frame.
         owner: the secret of the client that it belongs to.
         is_private: nobody else may ask for it, not even by its id.
         address: that it was sent from.
@@ -66,6 +64,7 @@ class UploadJob:
     detectors: tuple[DetectorChoice, ...]
     draw: bool
     max_minutes: float
+    max_pixels: int
     owner: str = ""
     is_private: bool = False
     address: str = ""
@@ -82,6 +81,7 @@ class UploadJob:
     is_suspended: bool = field(default=False, init=False)
     lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _converting: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _process: JobProcess | None = field(default=None, init=False)
     _begun_s: float | None = field(default=None, init=False)
     _ended_s: float | None = field(default=None, init=False)
 
@@ -148,14 +148,21 @@ class UploadJob:
         shutil.rmtree(self.folder if self.state != "done" else self.folder / INPUT, ignore_errors=True)
 
     def cancel(self) -> None:
-        """Stop it, now or at its next image; nothing happens where it has ended."""
+        """Stop it; nothing happens where it has ended."""
         with self.lock:
             was = self.state
             if was in ENDED:
                 return
             self.state = "cancelled"
-        if was == "waiting":  # otherwise the thread that runs it is still writing there
+            self._stop()
+        if was == "waiting":  # otherwise the thread that runs it clears up
             self.clear()
+
+    def suspend(self) -> None:
+        """Stop it because the server stops; the next one begins it anew."""
+        with self.lock:
+            self.is_suspended = True
+            self._stop()
 
     def measure(self) -> None:
         """Look how much its files take."""
@@ -179,58 +186,45 @@ class UploadJob:
         lines, path = self.folder / "result.jsonl", self.folder / f"result{ending}"
         with self._converting:
             if not path.exists():
-                convert_table(lines, path, self._processor.columns)
+                convert_table(lines, path, processor_of(self.detectors).columns)
                 self.measure()
         return path
 
-    @property
-    def _processor(self) -> Detect:
-        first, *others = (
-            # streams keep the other cores
-            Detect(kind, _arguments(options) | {"threads": 1}, measures=bool(options.get(MEASURES.name)))
-            for kind, options in self.detectors
-        )
-        return replace(first, beside=tuple(others))
-
     def _work(self) -> None:
-        drawing = self.drawing
-        outputs = Outputs(
-            str(self.folder / "result.jsonl"),
-            None if drawing is None else str(drawing).removesuffix(".zip"),  # several drawings go into a folder first
-        )
-        with self._processor.load() as session, open_source(self.given.source) as source:
-            source.name = self.given.name
-            summary = run_input(session, source, outputs, opened=self._opened, advance=self._advance)
-        self.problems = [self._told(line) for line in summary.problems]
-        if drawing is not None and drawing.suffix == ".zip":
-            self._zip(drawing)
+        request = request_for(self.folder, self.given.source, self.given.name, self.detectors, self.drawing)
+        with JobProcess(self.max_pixels, self.folder) as process:
+            with self.lock:
+                self._process = process
+            try:
+                self._go_on()
+                problems = process.work(self.given.name, request, 60 * self.max_minutes, self._advance)
+            except TooSlowError:
+                raise JobError(
+                    f"{self.given.name} ran for {self.max_minutes:g} minutes and was stopped after {self.frames} "
+                    "images: send less, or raise --max-job-minutes"
+                ) from None
+            except JobError:
+                self._go_on()  # else it was stopped, and did not fail
+                raise
+            finally:
+                with self.lock:
+                    self._process = None
+            self._go_on()
+        self.problems = [self._told(line) for line in problems]
 
-    def _opened(self, count: int | None) -> None:
-        self.of = count
-        self._go_on()
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
 
-    def _advance(self, so_far: Summary) -> None:
-        self.frames, self.instances = so_far.frames, so_far.instances
-        self._go_on()
+    def _advance(self, so_far: Mapping[str, object]) -> None:
+        for name in ("of", "frames", "instances"):
+            if isinstance(count := so_far.get(name), int):
+                setattr(self, name, count)
 
     def _go_on(self) -> None:
-        """Raise where the job must stop."""
+        """Raise where the job was stopped."""
         if self.state != "running" or self.is_suspended:
             raise _Cancelled
-        if self.seconds > 60 * self.max_minutes:
-            raise JobError(
-                f"{self.given.name} ran for {self.max_minutes:g} minutes and was stopped after {self.frames} images: "
-                "send less, or raise --max-job-minutes"
-            )
-
-    def _zip(self, path: Path) -> None:
-        """Gather the annotated images, compressed as they are, in one file."""
-        folder = path.with_suffix("")
-        with atomic_file(path) as draft, zipfile.ZipFile(draft, "w") as archive:
-            for file in sorted(folder.iterdir(), key=lambda file: natural_key(file.name)):
-                self._go_on()
-                archive.write(file, file.name)
-        shutil.rmtree(folder, ignore_errors=True)
 
     def _told(self, line: str) -> str:
         """A message without the places where files lie on the server."""
@@ -238,8 +232,3 @@ class UploadJob:
         for place, shown in ((given + os.sep, ""), (given, self.given.name), (str(self.folder) + os.sep, "")):
             line = line.replace(place, shown)
         return line
-
-
-def _arguments(options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
-    """Options of a job as `create_detector` takes them."""
-    return {name: value for name, value in options.items() if name != MEASURES.name}

@@ -129,7 +129,7 @@ class Jobs:
             if self.settings.jobs_folder is None:
                 job.cancel()
             else:
-                job.is_suspended = True
+                job.suspend()
         self._worker.shutdown(cancel_futures=True)
         self._held.close()
         with self._lock:
@@ -156,7 +156,7 @@ class Jobs:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._held.enter_context(sole_writer(folder))
-            jobs = read_records(folder, self.settings.max_job_minutes)
+            jobs = read_records(folder, self.settings)
         except OSError as error:
             raise InputError(f"--jobs-folder {folder}: {error.strerror}; choose another folder") from None
         self._jobs = {job.id: job for job in jobs}

@@ -14,6 +14,7 @@ from sonjit.files import write_text
 from sonjit.json_text import json_from
 from sonjit.server.job import ENDED, INPUT, UploadJob
 from sonjit.server.options import read_detector
+from sonjit.server.settings import Settings
 from sonjit.server.uploads import JobInput
 
 _LOG = logging.getLogger(__name__)
@@ -42,17 +43,17 @@ def write_record(job: UploadJob) -> None:
         _LOG.warning("%s", error)
 
 
-def read_records(root: Path, max_minutes: float) -> list[UploadJob]:
+def read_records(root: Path, settings: Settings) -> list[UploadJob]:
     """The jobs below a folder in their order; what else lies there is removed: uploads that never ended.
 
     Args:
         root: with a folder for each job.
-        max_minutes: that one may run.
+        settings: their limits.
     """
     jobs: list[UploadJob] = []
     for folder in root.iterdir():
         try:
-            jobs.append(_read(folder, max_minutes))
+            jobs.append(_read(folder, settings))
         except FileNotFoundError:
             shutil.rmtree(folder, ignore_errors=True)
         except (OSError, SonjitError, ValueError, KeyError, TypeError) as error:
@@ -60,7 +61,7 @@ def read_records(root: Path, max_minutes: float) -> list[UploadJob]:
     return sorted(jobs, key=lambda job: job.number)
 
 
-def _read(folder: Path, max_minutes: float) -> UploadJob:
+def _read(folder: Path, settings: Settings) -> UploadJob:
     record: dict[str, Any] = json.loads((folder / _RECORD).read_text("utf-8"))
     given: dict[str, str] = record["given"]
     job = UploadJob(
@@ -68,7 +69,8 @@ def _read(folder: Path, max_minutes: float) -> UploadJob:
         JobInput(folder / given["source"], given["name"], given["drawing"]),
         tuple(read_detector(one, job=True) for one in record["detectors"]),
         bool(record["draw"]),
-        max_minutes,
+        settings.max_job_minutes,
+        settings.max_pixels,
         owner=str(record["owner"]),
         is_private=bool(record["is_private"]),
     )

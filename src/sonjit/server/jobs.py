@@ -175,8 +175,8 @@ async def _job_from(request: Request, jobs: Jobs) -> UploadJob:
             raise
         owner = _owner(request)
         job = UploadJob(
-            folder, given, detectors, draw, settings.max_job_minutes, owner or secrets.token_hex(16), bool(owner),
-            request.client.host if request.client else "",
+            folder, given, detectors, draw, settings.max_job_minutes, settings.max_pixels,
+            owner or secrets.token_hex(16), bool(owner), request.client.host if request.client else "",
         )  # fmt: skip
         jobs.add(job)
     return job

@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, Self
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import MultipartParseError
@@ -23,8 +23,8 @@ from sonjit.errors import InputError
 from sonjit.media import IMAGE_ENDINGS
 from sonjit.media.sources.image_files import SNIFF_BYTES, image_damage, image_format, image_size, is_text
 from sonjit.media.sources.open import is_mp4
-from sonjit.media.sources.video import open_container, video_stream
 from sonjit.server.errors import RefusedError
+from sonjit.server.job_process import JobProcess
 
 _PIXEL_BYTES = 8  # of 16 bits and four channels, without compression
 _HEADER_BYTES = 10_000_000  # room for thumbnails and colour profiles
@@ -58,41 +58,59 @@ def input_from_files(files: Sequence[Path], folder: str | None, *, max_pixels: i
     """
     if not files:
         raise RefusedError("bad_image", "no file came: send one as the body, or as `file` of a multipart form")
-    if len(files) == 1:
-        (file,) = files
-        is_video = _is_video(file, max_pixels)
-        return JobInput(file, file.name, ".mp4" if is_video else ".jpg")
-    for file in files:
-        if _is_video(file, max_pixels, or_broken_image=True):
-            raise RefusedError("bad_image", f"{file.name} is a video among other files: send it as a job of its own")
+    with _Videos(max_pixels) as videos:
+        if len(files) == 1:
+            (file,) = files
+            return JobInput(file, file.name, ".mp4" if _is_video(file, videos) else ".jpg")
+        video = next((file for file in files if _is_video(file, videos, or_broken_image=True)), None)
+    if video is not None:
+        raise RefusedError("bad_image", f"{video.name} is a video among other files: send it as a job of its own")
     for file in files:
         if file.suffix.lower() not in IMAGE_ENDINGS:  # else the folder would pass it over
             file.rename(file.with_name(f"{file.name}.jpg"))
     return JobInput(files[0].parent, folder or "images", ".zip")
 
 
-def _is_video(file: Path, max_pixels: int, *, or_broken_image: bool = False) -> bool:
+class _Videos:
+    """Opens videos in a process of its own, which is started for the first of them."""
+
+    def __init__(self, max_pixels: int) -> None:
+        self.max_pixels = max_pixels
+        self._process: JobProcess | None = None
+
+    def pixels(self, file: Path) -> int:
+        """Of a frame; InputError where the file is no video."""
+        if self._process is None or not self._process.is_alive:
+            self.__exit__()
+            self._process = JobProcess(self.max_pixels)
+        return self._process.video_pixels(file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.__exit__()
+
+
+def _is_video(file: Path, videos: _Videos, *, or_broken_image: bool = False) -> bool:
     """Whether a file is a video; otherwise it is an image, of which only the header was read.
 
     Args:
         file: to inspect.
-        max_pixels: of an image or a frame.
+        videos: opens it if need be.
         or_broken_image: take a file that is called an image for one, whatever it holds; it becomes a problem later.
     """
     with file.open("rb") as opened:
         head = opened.read(SNIFF_BYTES)
     found = image_format(head)
     if found not in (None, "gif"):
-        _check_image(file, found, max_pixels)
+        _check_image(file, found, videos.max_pixels)
         return False
     try:
         if not head or is_text(head):
             raise InputError(f"{file.name} {'holds text' if head else 'is empty'}")
-        with open_container(file, file.name) as container:
-            stream = video_stream(container)
-            if stream is None:
-                raise InputError(f"{file.name} holds no video stream")
-            _check_pixels(file, stream.width * stream.height, max_pixels)
+        _check_pixels(file, videos.pixels(file), videos.max_pixels)
     except InputError as error:
         if or_broken_image and file.suffix.lower() in IMAGE_ENDINGS:
             return False
