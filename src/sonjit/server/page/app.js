@@ -1,5 +1,6 @@
 /** The page, wired: what is chosen goes into the store, what the store says goes to the detectors and the views. */
 
+import { AvatarView } from "./avatar.js";
 import { Capture } from "./capture.js";
 import { Detectors } from "./detectors.js";
 import { hasNoServer } from "./endpoints.js";
@@ -38,7 +39,8 @@ await Promise.all([speak(language), loadKinds().catch((error) => messages.show(e
 const store = new Store({ ...rememberedSettings(), phase: "idle", detail: {}, source: null, started: false, paused: false, recording: false });
 const overlay = new OverlayView(find("image"), find("overlay"), find("stage"));
 const plot = new Plot();
-const views = [overlay, new View3D(find("view3d")), new LiveTable(find("live-table")), plot, new Inspector(find("json"))];
+const avatar = new AvatarView(store, (error) => messages.show(error));
+const views = [overlay, new View3D(find("view3d")), avatar, new LiveTable(find("live-table")), plot, new Inspector(find("json"))];
 const meter = new Meter({ fps: find("fps"), latency: find("latency"), dropped: find("dropped") });
 const table = new Table();
 const recorder = new Recorder(overlay);
@@ -70,7 +72,7 @@ const detectors = new Detectors(
     frame: (_, latency, dropped) => meter.add(latency, dropped),
   },
 );
-const chooser = new SourceChooser(store, overlay, { error: (error) => messages.show(error), changed: onSource });
+const chooser = new SourceChooser(store, overlay, { error: (error) => messages.show(error), changed: onSource, model: (file) => avatar.open(file) });
 const transport = new Transport((paused) => store.set({ paused }));
 const jobs = new Jobs(find("jobs"), (error) => messages.show(error), showJob);
 
@@ -238,7 +240,7 @@ function wire() {
   find("manifest").href = "manifest.webmanifest"; // by now the browser has its cookie
   wireSettings(store, document);
   wireStyle(store);
-  wireTabs(find("data-tabs"));
+  for (const id of ["data-tabs", "space-tabs"]) wireTabs(find(id));
   wirePhone((error) => messages.show(error));
   const showLegend = saliencyLegend(find("legend"));
   store.watch(["options", "started", "here"], ({ options, started, here }) => showLegend(started && !here && (options.explain ?? "none") !== "none"));

@@ -1,5 +1,6 @@
 /** Which source is chosen: tiles, files, drag and drop, cameras; a preview before the start. */
 
+import { isModel } from "./avatar.js";
 import { onLanguage, text } from "./i18n.js";
 import { PageError } from "./messages.js";
 import { cameras, decoded, isImage, isVideo, openCamera, openImages, openVideo } from "./sources.js";
@@ -18,7 +19,8 @@ export class SourceChooser {
 
   /**
    * @param {import("./state.js").Store} store @param {import("./overlay.js").OverlayView} overlay
-   * @param {{error(error: unknown): void, changed(): void}} on `changed`: something else was chosen, to be started
+   * @param {{error(error: unknown): void, changed(): void, model(file: File): Promise<void>}} on `changed`: something else was chosen, to be started;
+   *   `model`: an avatar came
    */
   constructor(store, overlay, on) {
     this.#store = store;
@@ -123,7 +125,9 @@ export class SourceChooser {
     const order = new Intl.Collator(undefined, { numeric: true });
     const path = (/** @type {File} */ file) => file.webkitRelativePath || file.name;
     const usable = files.filter((file) => isImage(file) || isVideo(file)).sort((a, b) => order.compare(path(a), path(b)));
-    if (!usable.length) return this.#on.error(new PageError("no_media", { name: files[0].name }));
+    const model = files.find(isModel);
+    if (model) this.#on.model(model).catch(this.#on.error);
+    if (!usable.length) return model || this.#on.error(new PageError("no_media", { name: files[0].name }));
     this.#files = usable;
     this.#choose("files");
   }

@@ -1,0 +1,221 @@
+/** Reads binary glTF 2.0 (.glb, and .vrm, which is the same with an avatar's extensions): what drawing needs of it. */
+
+import { PageError } from "./messages.js";
+import { IDENTITY, product, rotation, scaling, translation } from "./matrices.js";
+
+/**
+ * @typedef {{positions: Float32Array, normals: Float32Array | null}} Target what a morph target adds
+ * @typedef {{positions: Float32Array, normals: Float32Array, uv: Float32Array | null, joints: Float32Array | null,
+ *   weights: Float32Array | null, targets: Target[], parts: {indices: Uint32Array, material: Material}[]}} Geometry
+ *   vertices, three numbers each (`uv` two, `joints` and `weights` four), and the triangles of each material among them
+ * @typedef {{colour: number[], image: ImageBitmap | null, wrap: number[], isUnlit: boolean, isTwoSided: boolean,
+ *   alpha: "OPAQUE" | "MASK" | "BLEND", cutoff: number}} Material `colour`: linear RGBA; `wrap`: of the image, as WebGL's constants
+ * @typedef {{name: string, local: number[], parent: number, mesh: number, skin: number, weights: number[]}} Node
+ *   `parent`, `mesh`, `skin`: -1 for none; `weights`: of its mesh's targets at rest
+ * @typedef {{joints: number[], inverses: Float32Array}} Skin `inverses`: sixteen numbers for each joint
+ * @typedef {{nodes: Node[], order: number[], meshes: {geometries: Geometry[], targets: string[]}[], skins: Skin[],
+ *   extensions: Record<string, any>}} Model `order`: the nodes of the scene, parents first; `targets`: names of the morph targets
+ */
+
+const MAGIC = 0x46546c67;
+const [JSON_CHUNK, BINARY_CHUNK] = [0x4e4f534a, 0x004e4942];
+const UNDERSTOOD = ["KHR_materials_unlit", "KHR_mesh_quantization", "EXT_texture_webp", "VRM", "VRMC_vrm"];
+const TRIANGLES = 4;
+const REPEAT = 10497;
+const WIDTHS = { SCALAR: 1, VEC2: 2, VEC3: 3, VEC4: 4, MAT4: 16 };
+/** By component type: bytes, how a view reads one, and what 1.0 is where numbers are normalised. @type {Record<number, [number, "getInt8" | "getUint8" | "getInt16" | "getUint16" | "getUint32" | "getFloat32", number]>} */
+const COMPONENTS = {
+  5120: [1, "getInt8", 127], 5121: [1, "getUint8", 255], 5122: [2, "getInt16", 32767], 5123: [2, "getUint16", 65535],
+  5125: [4, "getUint32", 1], 5126: [4, "getFloat32", 1],
+};
+
+/**
+ * Read a model.
+ *
+ * @param {File} file
+ * @returns {Promise<Model>}
+ * @throws {PageError} it is no binary glTF 2.0, is damaged, or needs an extension that is not understood
+ */
+export async function readModel(file) {
+  const { name } = file;
+  try {
+    const { json, binary } = chunksOf(await file.arrayBuffer());
+    const missing = (json.extensionsRequired ?? []).filter((/** @type {string} */ one) => !UNDERSTOOD.includes(one));
+    if (missing.length) throw new PageError("model_extension", { name, extensions: missing.join(", ") });
+    return await modelFrom(json, new Buffers(json, binary));
+  } catch (error) {
+    throw error instanceof PageError ? error : new PageError("model_damaged", { name, reason: error instanceof Error ? error.message : String(error) });
+  }
+}
+
+/** @param {ArrayBuffer} data @returns {{json: any, binary: DataView}} */
+function chunksOf(data) {
+  const view = new DataView(data);
+  if (view.byteLength < 20 || view.getUint32(0, true) !== MAGIC || view.getUint32(4, true) !== 2) throw new Error("not binary glTF 2.0");
+  /** @type {Map<number, DataView>} */ const chunks = new Map();
+  for (let at = 12; at + 8 <= view.byteLength;) {
+    const [length, kind] = [view.getUint32(at, true), view.getUint32(at + 4, true)];
+    chunks.set(kind, new DataView(data, at + 8, length));
+    at += 8 + length + (-length & 3);
+  }
+  const text = chunks.get(JSON_CHUNK);
+  if (!text) throw new Error("no JSON chunk");
+  return { json: JSON.parse(new TextDecoder().decode(text)), binary: chunks.get(BINARY_CHUNK) ?? new DataView(new ArrayBuffer(0)) };
+}
+
+/** The numbers behind accessors, each read once. */
+class Buffers {
+  #json;
+  #binary;
+  /** @type {Map<number, Float32Array>} */ #read = new Map();
+
+  /** @param {any} json @param {DataView} binary */
+  constructor(json, binary) {
+    this.#json = json;
+    this.#binary = binary;
+  }
+
+  /** The bytes of a buffer view. @param {number} index @returns {DataView} */
+  view(index) {
+    const { buffer, byteOffset = 0, byteLength } = this.#json.bufferViews[index];
+    if (buffer !== 0 || this.#json.buffers[0].uri !== undefined) throw new Error("its data lies in other files: export it as one .glb");
+    return new DataView(this.#binary.buffer, this.#binary.byteOffset + byteOffset, byteLength);
+  }
+
+  /** All numbers of an accessor, as an array of its own for none else to change. @param {number} index @returns {Float32Array} */
+  floats(index) {
+    const known = this.#read.get(index);
+    if (known) return known;
+    const { bufferView, byteOffset = 0, componentType, count, type, normalized = false, sparse } = this.#json.accessors[index];
+    const width = WIDTHS[/** @type {keyof WIDTHS} */ (type)];
+    const values = new Float32Array(count * width);
+    if (bufferView !== undefined) this.#fill(values, { bufferView, byteOffset, componentType, normalized, width });
+    if (sparse) {
+      const at = new Float32Array(sparse.count);
+      this.#fill(at, { ...sparse.indices, width: 1 });
+      const some = new Float32Array(sparse.count * width);
+      this.#fill(some, { ...sparse.values, componentType, normalized, width });
+      at.forEach((place, k) => values.set(some.subarray(k * width, (k + 1) * width), place * width));
+    }
+    this.#read.set(index, values);
+    return values;
+  }
+
+  /** @param {number} index @returns {Uint32Array} */
+  indices(index) {
+    return Uint32Array.from(this.floats(index)); // exact below 2^24 vertices
+  }
+
+  /** @param {Float32Array} values @param {{bufferView: number, byteOffset?: number, componentType: number, normalized?: boolean, width: number}} how */
+  #fill(values, { bufferView, byteOffset = 0, componentType, normalized = false, width }) {
+    const view = this.view(bufferView);
+    const [bytes, get, one] = COMPONENTS[componentType];
+    const stride = this.#json.bufferViews[bufferView].byteStride ?? bytes * width;
+    for (let k = 0; k < values.length; k += 1) {
+      const value = view[get](byteOffset + Math.floor(k / width) * stride + (k % width) * bytes, true);
+      values[k] = normalized ? Math.max(value / one, -1) : value;
+    }
+  }
+}
+
+/** @param {any} json @param {Buffers} buffers @returns {Promise<Model>} */
+async function modelFrom(json, buffers) {
+  const images = await Promise.all((json.images ?? []).map((/** @type {any} */ image) => imageFrom(image, buffers)));
+  const materials = (json.materials ?? []).map((/** @type {any} */ material) => materialFrom(material, json, images));
+  const nodes = nodesFrom(json);
+  return {
+    nodes,
+    order: orderOf(json, nodes),
+    meshes: (json.meshes ?? []).map((/** @type {any} */ mesh) => meshFrom(mesh, materials, buffers)),
+    skins: (json.skins ?? []).map((/** @type {any} */ { joints, inverseBindMatrices: at }) => (
+      { joints, inverses: at === undefined ? Float32Array.from(joints.flatMap(() => IDENTITY)) : buffers.floats(at) })),
+    extensions: json.extensions ?? {},
+  };
+}
+
+/** @param {any} image @param {Buffers} buffers */
+function imageFrom({ bufferView, mimeType }, buffers) {
+  const { buffer, byteOffset, byteLength } = buffers.view(bufferView);
+  const bytes = new Uint8Array(/** @type {ArrayBuffer} */ (buffer), byteOffset, byteLength);
+  return createImageBitmap(new Blob([bytes], { type: mimeType }), { premultiplyAlpha: "none", colorSpaceConversion: "none" });
+}
+
+/** @param {any} given @param {any} json @param {ImageBitmap[]} images @returns {Material} */
+function materialFrom({ pbrMetallicRoughness: surface = {}, alphaMode = "OPAQUE", alphaCutoff = 0.5, doubleSided = false, extensions = {} }, json, images) {
+  const texture = json.textures?.[surface.baseColorTexture?.index];
+  const { wrapS = REPEAT, wrapT = REPEAT } = json.samplers?.[texture?.sampler] ?? {};
+  return {
+    colour: surface.baseColorFactor ?? [1, 1, 1, 1],
+    image: images[texture?.extensions?.EXT_texture_webp?.source ?? texture?.source] ?? null,
+    wrap: [wrapS, wrapT],
+    isUnlit: "KHR_materials_unlit" in extensions,
+    isTwoSided: doubleSided,
+    alpha: alphaMode,
+    cutoff: alphaCutoff,
+  };
+}
+
+/** @param {any} json @returns {Node[]} */
+function nodesFrom(json) {
+  const nodes = json.nodes.map((/** @type {any} */ { name = "", matrix, translation: t = [0, 0, 0], rotation: r = [0, 0, 0, 1], scale: s = [1, 1, 1], mesh = -1, skin = -1, weights }) => (
+    { name, local: matrix ?? product(translation(t), rotation(r), scaling(s)), parent: -1, mesh, skin, weights: weights ?? json.meshes?.[mesh]?.weights ?? [] }));
+  json.nodes.forEach((/** @type {any} */ { children = [] }, /** @type {number} */ parent) => {
+    for (const child of children) nodes[child].parent = parent;
+  });
+  return nodes;
+}
+
+/** @param {any} json @param {Node[]} nodes @returns {number[]} */
+function orderOf(json, nodes) {
+  const roots = json.scenes?.[json.scene ?? 0]?.nodes ?? [...nodes.keys()].filter((k) => nodes[k].parent < 0);
+  const order = [...roots];
+  for (let k = 0; k < order.length; k += 1) { // grows while it is walked
+    if (order.length > nodes.length) throw new Error("its nodes form a circle");
+    order.push(...(json.nodes[order[k]].children ?? []));
+  }
+  return order;
+}
+
+/** @param {any} mesh @param {Material[]} materials @param {Buffers} buffers */
+function meshFrom({ primitives, extras }, materials, buffers) {
+  const plain = materialFrom({}, {}, []);
+  /** @type {Map<string, Geometry>} by what is shared: many files split one set of vertices among materials */ const geometries = new Map();
+  for (const { attributes, targets = [], indices, material, mode = TRIANGLES } of primitives) {
+    if (mode !== TRIANGLES) continue;
+    const key = JSON.stringify([attributes, targets]);
+    const known = geometries.get(key);
+    const own = indices === undefined ? Uint32Array.from({ length: buffers.floats(attributes.POSITION).length / 3 }, (_, k) => k) : buffers.indices(indices);
+    const geometry = known ?? geometryFrom(attributes, targets, own, buffers);
+    if (own.some((vertex) => vertex * 3 >= geometry.positions.length)) throw new Error("a triangle names a vertex that is not there");
+    geometry.parts.push({ indices: own, material: materials[material] ?? plain });
+    geometries.set(key, geometry);
+  }
+  return { geometries: [...geometries.values()], targets: extras?.targetNames ?? primitives[0]?.extras?.targetNames ?? [] };
+}
+
+/** @param {Record<string, number>} attributes @param {Record<string, number>[]} targets @param {Uint32Array} indices @param {Buffers} buffers @returns {Geometry} */
+function geometryFrom(attributes, targets, indices, buffers) {
+  const read = (/** @type {number | undefined} */ at) => (at === undefined ? null : buffers.floats(at));
+  const positions = buffers.floats(attributes.POSITION);
+  return {
+    positions,
+    normals: read(attributes.NORMAL) ?? normalsOf(positions, indices),
+    uv: read(attributes.TEXCOORD_0),
+    joints: read(attributes.JOINTS_0),
+    weights: read(attributes.WEIGHTS_0),
+    targets: targets.map(({ POSITION, NORMAL }) => ({ positions: read(POSITION) ?? new Float32Array(positions.length), normals: read(NORMAL) })),
+    parts: [],
+  };
+}
+
+/** Of each vertex, from the triangles around it. @param {Float32Array} positions @param {Uint32Array} indices @returns {Float32Array} not of length 1 */
+function normalsOf(positions, indices) {
+  const normals = new Float32Array(positions.length);
+  for (let k = 0; k + 2 < indices.length; k += 3) {
+    const [a, b, c] = [indices[k] * 3, indices[k + 1] * 3, indices[k + 2] * 3];
+    const [u, v] = [b, c].map((corner) => [0, 1, 2].map((axis) => positions[corner + axis] - positions[a + axis]));
+    const normal = [u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]];
+    for (const corner of [a, b, c]) for (let axis = 0; axis < 3; axis += 1) normals[corner + axis] += normal[axis];
+  }
+  return normals;
+}
