@@ -3,8 +3,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from sonjit.detectors.observations import is_same_object, without_duplicates
 from sonjit.detectors.tracking import Tracker
@@ -280,3 +281,75 @@ def test_a_find_that_lies_on_what_is_known_gets_no_id_until_they_part():
         pairs = list(zip(tracker.active, [seen_at(0, left=0.1), seen_at(300, left=0.9)], strict=True))
         tracker.update(pairs, [seen_at(x, left=0.9)], (i + 1) * STEP_S)
         assert len(tracker.active) == (3 if x == 60 else 2)
+
+
+LANES = (0, 800, 1600)
+MEMORY_S = 2.0
+
+
+class Identities(RuleBasedStateMachine):
+    """Instances that never meet move, leave and come back, and frames are late: an id is always of one of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.tracker = Tracker(memory_s=MEMORY_S)
+        self.now_s = 0.0
+        self.shift = dict.fromkeys(LANES, 0.0)
+        self.visible = dict.fromkeys(LANES, True)
+        self.known = {}  # lane -> id, time when last seen
+        self.highest = 0
+
+    @rule(lane=st.sampled_from(LANES))
+    def leave_or_return(self, lane):
+        self.visible[lane] = not self.visible[lane]
+
+    @rule(lane=st.sampled_from(LANES), shift=st.floats(-50, 50))
+    def move(self, lane, shift):
+        self.shift[lane] = shift
+
+    @rule(seconds=st.floats(0, 3))
+    def wait(self, seconds):
+        self.now_s += seconds
+
+    @rule()
+    def restart_clock(self):
+        self.tracker.restart_clock()
+        self.now_s = 0.0
+        held = {self.lane_of(track) for track in self.tracker.active}
+        self.known = {lane: (one, 0.0) for lane, (one, _) in self.known.items() if lane in held}
+
+    @rule()
+    def reset(self):
+        self.tracker.reset()
+        self.known, self.highest = {}, 0
+
+    @rule(searches=st.booleans(), frames=st.integers(1, 4))
+    def watch(self, searches, frames):
+        for _ in range(frames):
+            self.now_s += STEP_S
+            seen = {lane: seen_at(lane + self.shift[lane]) for lane in LANES if self.visible[lane]}
+            held = {self.lane_of(track): track for track in self.tracker.active}
+            carried = [(track, seen[lane]) for lane, track in held.items() if lane in seen]
+            new = [one for lane, one in seen.items() if lane not in held] if searches else []
+            lost = self.tracker.update(carried, new, self.now_s)
+            assert lost == any(lane not in seen for lane in held)
+            self.check(seen if searches else seen.keys() & held.keys())
+
+    def check(self, lanes):
+        active = {self.lane_of(track): track.id for track in self.tracker.active}
+        assert [track.id for track in self.tracker.active] == sorted(set(active.values()))
+        assert active.keys() == set(lanes)
+        for lane, one in sorted(active.items(), key=lambda item: item[1]):
+            before, seen_s = self.known.get(lane, (None, -MEMORY_S))
+            if one != before:
+                assert self.now_s - seen_s > MEMORY_S - STEP_S or before is None
+                assert one == self.highest + 1
+                self.highest = one
+            self.known[lane] = one, self.now_s
+
+    def lane_of(self, track):
+        return min(LANES, key=lambda lane: abs(track.observation.keypoints[:, 0].mean() - lane))
+
+
+TestIdentities = Identities.TestCase
+TestIdentities.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)

@@ -47,6 +47,29 @@ def test_images_of_one_frame_set_come_together():
     assert found.frame_of("a", 10**6) is None
 
 
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from([24, 30, 60]), st.floats(0, 0.9), st.integers(0, 10**6)), min_size=2, max_size=4)
+)
+def test_an_image_belongs_to_one_frame_set_and_none_goes_back_in_time(cameras):
+    lines = {}
+    for number, (fps, jitter, seed) in enumerate(cameras):
+        rng = np.random.default_rng(seed)
+        times = np.sort((np.arange(40) + rng.uniform(-jitter, jitter, 40)) / fps)
+        kept = np.flatnonzero(rng.random(40) < 0.9)  # the others were dropped
+        lines[f"cam{number}"] = Timeline(kept, times[kept], np.full(len(kept), 60.0))
+    found = synchronise(lines, "time")
+    slowest_s = max(line.period_s for line in lines.values())
+    assert ((found.images >= 0).sum(1) >= 2).all()
+    for column, line in enumerate(lines.values()):
+        numbers = found.images[:, column]
+        there = numbers >= 0
+        assert (np.diff(numbers[there]) > 0).all()
+        assert set(numbers[there]) <= set(line.index)
+        assert (np.abs(found.off_s[there, column]) <= slowest_s / 2 + 1e-6).all()
+        assert np.isnan(found.off_s[~there, column]).all()
+
+
 def test_numbers_put_images_together_and_gaps_are_told():
     b = _line([5.0])
     kept = np.delete(np.arange(len(b.index)), [7, 8])

@@ -242,6 +242,7 @@ export class Tracker<O extends Observation> {
     let gone = this.active.filter((track) => !held.includes(track));
     const isAnyLost = gone.some((track) => track.hidden === null);
     for (const i of kept) tracks[i]!.see(seen[i]!, now, alone.has(tracks[i]!));
+    for (const track of gone) if (track.seenAt === -Infinity) track.seenAt = now; // by a clock that began anew
     this.#lost.push(...gone);
     let fresh = withoutDuplicates(found, held.map((track) => track.observation), oneReading);
     if (move) fresh = fresh.filter((one) => !this.#isBlend(one, [...held, ...gone], now));

@@ -284,6 +284,9 @@ class Tracker(Generic[O]):
         is_any_lost = any(track.hidden is None for track in gone)
         for i in kept:
             tracks[i].see(seen[i], now_s, alone=tracks[i] in alone)
+        for track in gone:
+            if math.isinf(track.seen_s):  # by a clock that began anew
+                track.seen_s = now_s
         self._lost += gone
         fresh = without_duplicates(new, [track.observation for track in held], one_reading=self._one_reading)
         if self._move is not None:

@@ -327,6 +327,9 @@ def _matched(timelines: Mapping[str, Timeline], clocks: Mapping[str, Clock]) -> 
         nearest = np.where(np.abs(own[before] - times) <= np.abs(own[after] - times), before, after)
         gap = own[nearest] - times
         near = np.abs(gap) <= np.nan_to_num(timelines[slowest].period_s, nan=np.inf) / 2 + 1e-9
+        order = np.lexsort((np.abs(gap), nearest))
+        _, first = np.unique(nearest[order], return_index=True)
+        near &= np.isin(np.arange(len(times)), order[first])  # of two frame sets near one image the nearer one has it
         images[near, column], off_s[near, column] = line.index[nearest[near]], gap[near]
     shared = (images >= 0).sum(1) >= min(2, len(timelines))
     return images[shared], off_s[shared]
