@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from sonjit.cli.annotate_cameras import board, calibrate, cameras, export, sync, triangulate
+from sonjit.cli.annotate_surfaces import mano_files, surfaces
 from sonjit.cli.serve import log_to_stderr, tell_address
+from sonjit.errors import InputError
 from sonjit.key_values import key_values
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ app = App(
     Example: `sonjit annotate new desk --cameras rig.json --views recordings/ && sonjit annotate open desk`
     """,
 )
-for _command in (board, calibrate, cameras, sync, triangulate, export):
+for _command in (board, calibrate, cameras, sync, triangulate, export, surfaces):
     app.command(_command)
 
 
@@ -143,6 +145,9 @@ def release(
     card: Path,
     also: Annotated[list[Path] | None, Parameter(consume_multiple=True, negative="")] = None,
     fps: float = 30.0,
+    surfaces: Literal["rig", "mano"] | None = None,
+    mano: Path | None = None,
+    mano_left: Path | None = None,
 ) -> None:
     """Write a data set: small images without faces, InterHand2.6M's files, COCO, checksums, statistics, a data card.
 
@@ -157,17 +162,25 @@ def release(
         card: Data card; nothing is released without licence and consent.
         also: More projects, of other people or of the same.
         fps: Frames per second of the recordings; five per second are released.
+        surfaces: Of whole hands, as vertices and parameters: the rigged hand's, or MANO's.
+        mano: For --surfaces mano, MANO's right hand: MANO_RIGHT.pkl or .npz.
+        mano_left: Likewise the left hand.
     """
     from sonjit.cli.report import progress
     from sonjit.multiview.annotation.project import open_project
     from sonjit.multiview.release.data_card import load_card
     from sonjit.multiview.release.release import release as write
 
+    files = mano_files(mano, mano_left)
+    if bool(files) != (surfaces == "mano"):
+        raise InputError("--surfaces mano and --mano or --mano-left need each other: give both or none")
     filled = load_card(card)
     opened = [open_project(one) for one in (project, *(also or []))]
     try:
         with progress(None, "frame sets") as advance:
-            done = write(opened, filled, out, fps=fps, expect=advance.expect, advance=advance)
+            done = write(
+                opened, filled, out, fps=fps, surfaces=surfaces, mano=files, expect=advance.expect, advance=advance
+            )
     finally:
         for one in opened:
             one.close()
@@ -282,7 +295,6 @@ def error(project: Path, /, *, folds: int = 5) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from sonjit.errors import InputError
     from sonjit.metrics.statistics import mean_interval
     from sonjit.multiview.automatic.annotator import held_out_error
 

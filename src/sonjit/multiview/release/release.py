@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import Final, Literal, TypedDict
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from sonjit.arrays import BoolArray, FloatArray, IntArray
 from sonjit.datasets.hands.interhand import ORDER, annotation_record, cameras_record, joints_record, skeleton_lines
 from sonjit.errors import InputError
 from sonjit.files import failing_as_job, write_bytes, write_text
+from sonjit.hand_models.rig import Side
 from sonjit.media.annotated.writers import encode_image
 from sonjit.multiview.annotation.project import Project
 from sonjit.multiview.automatic.annotator import read_labels
@@ -29,6 +30,8 @@ from sonjit.multiview.automatic.learning import CocoHand, coco_annotation, coco_
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 from sonjit.multiview.release.data_card import SPLITS, Capture, DataCard, page, split_people
 from sonjit.multiview.release.privacy import FacesFound, Sampling, released_image, sampling_of
+from sonjit.multiview.surfaces.fitting import HandSurface, fit_surfaces, save_surfaces
+from sonjit.multiview.triangulation.people import HANDS, PeopleInSpace
 
 
 class ImageRecord(TypedDict):
@@ -81,6 +84,7 @@ class SplitFiles:
     cameras: dict[str, object] = field(default_factory=dict[str, object])
     joints: dict[str, dict[str, object]] = field(default_factory=dict[str, dict[str, object]])
     sources: dict[str, dict[str, list[str]]] = field(default_factory=dict[str, dict[str, list[str]]])
+    mano: dict[str, dict[str, dict[str, object]]] = field(default_factory=dict[str, dict[str, dict[str, object]]])
     by: dict[str, list[int]] = field(default_factory=lambda: {"human": [], "machine": []})
 
     def add_cameras(self, capture: str, rig: CameraRig) -> None:
@@ -94,6 +98,19 @@ class SplitFiles:
             own[place] = SOURCES[code]
         self.joints.setdefault(capture, {})[str(frame)] = joints_record(points_m)
         self.sources.setdefault(capture, {})[str(frame)] = own
+
+    def add_surfaces(self, root: Path, capture: str, found: Sequence[HandSurface]) -> None:
+        """The surfaces of a capture: their vertices and parameters in a file, MANO's also as NeuralAnnot has them."""
+        save_surfaces(root / "annotations" / self.split / f"surfaces_{self.split}_Capture{capture}.npz", found)
+        for one in found:
+            if "trans" in one.parameters:
+                frames = self.mano.setdefault(capture, {})
+                for row, frame in enumerate(one.frames.tolist()):
+                    frames.setdefault(str(frame), {})[one.side.lower()] = {
+                        "pose": one.parameters["pose"][row].tolist(),
+                        "shape": one.parameters["shape"].tolist(),
+                        "trans": one.parameters["trans"][row].tolist(),
+                    }
 
     def add_image(self, name: str, about: ImageRecord, pixels: FloatArray, source: IntArray, seen: BoolArray) -> None:
         """One view: joints (2, 21, 2) in its pixels, by whom (2, 21), and which (2, 21) are seen."""
@@ -120,6 +137,8 @@ class SplitFiles:
         _write(folder / f"{stem}_camera.json", self.cameras)
         _write(folder / f"{stem}_joint_3d.json", self.joints)
         _write(folder / f"sources_{self.split}.json", self.sources)
+        if self.mano:
+            _write(folder / f"{stem}_MANO_NeuralAnnot.json", self.mano)
         categories = [coco_category(1, "right_hand"), coco_category(2, "left_hand")]
         prefix = f"images/{self.split}/"
         images = [one | {"file_name": prefix + one["file_name"]} for one in self.images]
@@ -180,6 +199,8 @@ class Statistics:
         }
 
 
+SurfaceModel = Literal["rig", "mano"]
+
 FPS: Final = 5.0
 _WORK: Final = "work"
 _SUMS: Final = "SHA256SUMS"
@@ -217,6 +238,8 @@ def release(
     out: Path,
     *,
     fps: float = 30.0,
+    surfaces: SurfaceModel | None = None,
+    mano: Mapping[Side, Path] | None = None,
     expect: Callable[[int | None], None] = lambda _: None,
     advance: Callable[[], None] = lambda: None,
 ) -> ReleaseResult:
@@ -227,11 +250,14 @@ def release(
         card: licence, consent, people, performances.
         out: folder that must not be there yet.
         fps: frames per second of the recordings; five per second are released.
+        surfaces: of hands that are released too, in the frame sets in which all joints of a hand are labelled.
+        mano: MANO's files by side, for MANO's surfaces.
         expect: called with the number of steps.
         advance: called after each.
 
     Raises:
-        InputError: the folder exists, a project has no labels, or the card has no person for it or one in two splits.
+        InputError: the folder exists, a project has no labels, or the card has no person for it or one in two splits;
+            surfaces are asked for that cannot be fitted.
     """
     if out.exists():
         raise InputError(f"{out} exists already: name a new folder")
@@ -240,7 +266,7 @@ def release(
     captures = [_capture(card, project) for project in projects]
     splits = split_people(captures)
     draft = out.with_name(f".{out.name}.part")
-    _begin(draft, projects, card, fps)
+    _begin(draft, projects, card, fps, surfaces)
     chosen = [_chosen(project, fps) for project in projects]
     expect(sum(len(frame_sets) for frame_sets in chosen))
     files = {split: SplitFiles(split) for split in SPLITS if split in splits.values()}
@@ -253,6 +279,8 @@ def release(
         small = CameraRig(_small(camera, samplings[camera.name].size) for camera in rig)
         own = files[splits[capture.subject]]
         own.add_cameras(str(number), small)
+        if surfaces is not None:
+            own.add_surfaces(draft, str(number), _surfaces(frame_sets, fps, mano))
         for frame_set in frame_sets:
             found = _write_frame_set(draft, project, small, number, capture, own, frame_set)
             counted.add(
@@ -282,15 +310,18 @@ def _capture(card: DataCard, project: Project) -> Capture:
     return card.captures[name]
 
 
-def _begin(draft: Path, projects: Sequence[Project], card: DataCard, fps: float) -> None:
+def _begin(draft: Path, projects: Sequence[Project], card: DataCard, fps: float, surfaces: SurfaceModel | None) -> None:
     """Make the draft's folder, or check that it belongs to the same release."""
     chosen = {
         name: [str(value) for value in (one.subject, one.split, one.sequences)] for name, one in card.captures.items()
     }
     labels = [_digest(project) for project in projects]
     text = json.dumps(
-        {"projects": [str(one.folder.resolve()) for one in projects], "fps": fps, "captures": chosen, "labels": labels}
-    )
+        {
+            "projects": [str(one.folder.resolve()) for one in projects], "fps": fps, "captures": chosen,
+            "labels": labels, "surfaces": surfaces,
+        }
+    )  # fmt: skip
     kept = draft / _WORK / "settings.json"
     if kept.is_file() and kept.read_text("utf-8") != text:
         raise InputError(f"{draft} is an unfinished release with other settings or labels: delete it")
@@ -323,6 +354,13 @@ def _chosen(project: Project, fps: float) -> list[_FrameSet]:
     if not found:
         raise InputError(f"{project.folder}: no frame set has a label; nothing to release")
     return found
+
+
+def _surfaces(frame_sets: Sequence[_FrameSet], fps: float, mano: Mapping[Side, Path] | None) -> list[HandSurface]:
+    """Of the hands of one person."""
+    frames = np.array([one.frame for one in frame_sets])
+    points = np.stack([one.points_m.reshape(1, -1, 3) for one in frame_sets])
+    return fit_surfaces(PeopleInSpace(HANDS, (1,), frames, frames / fps, points), mano)
 
 
 def _nearest(camera: RigCamera, frame_sets: Sequence[_FrameSet]) -> float:

@@ -8,16 +8,16 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from sonjit.arrays import FloatArray
+from sonjit.arrays import FloatArray, IndexArray
 from sonjit.documents.plots import line_mark, svg_of
 from sonjit.errors import InputError
 from sonjit.files import write_bytes, write_text
 from sonjit.hand_models.mesh_files import bvh_from_motion, glb_from_motions
-from sonjit.hand_models.rig import RigMotion
+from sonjit.hand_models.rig import RigMotion, Side
 from sonjit.hand_models.rig_ik import fit_pose
 from sonjit.media.drawing.instances import FINGERS
 from sonjit.media.drawing.strokes import LEFT, RIGHT
@@ -42,24 +42,58 @@ def _labels(people: PeopleInSpace) -> list[str]:
     return labels
 
 
+class WholeHand(NamedTuple):
+    """One hand in the M frame sets of which all its joints are known.
+
+    Attributes:
+        name: such as "right"; of several people "person2-left".
+        side: whose hand it is.
+        frames: (M,) numbers of the frame sets.
+        times_s: (M,).
+        points_m: (M, 21, 3).
+        lengths_m: (20,) its bones, from all frame sets.
+    """
+
+    name: str
+    side: Side
+    frames: IndexArray
+    times_s: FloatArray
+    points_m: FloatArray
+    lengths_m: FloatArray
+
+
+def whole_hands(people: PeopleInSpace) -> list[WholeHand]:
+    """The hands of a recording.
+
+    Raises:
+        InputError: there are none, or none is whole.
+    """
+    if not set(HANDS) & set(people.parts):
+        raise InputError("a rigged mesh is of hands and there are none: write .c3d, .trc, .csv or .svg")
+    found: list[WholeHand] = []
+    for person, part, points in people.each_part():
+        whole = np.flatnonzero(np.isfinite(points).all((1, 2)))
+        if part in HANDS and len(whole):
+            side: Side = "Right" if part.handedness == "Right" else "Left"
+            name = side.lower() if len(people.people) == 1 else f"person{person}-{side.lower()}"
+            lengths = usual_lengths(points)
+            found.append(WholeHand(name, side, people.frames[whole], people.times_s[whole], points[whole], lengths))
+    if not found:
+        raise InputError("in no frame set all 21 joints of a hand are known: triangulate with --constant-bones")
+    return found
+
+
 def hand_motions(people: PeopleInSpace) -> list[RigMotion]:
     """The rigged hands in every frame set of which all joints are known, with each person's bones.
 
     Raises:
         InputError: the rigs are not here, or no hand is whole.
     """
-    if not set(HANDS) & set(people.parts):
-        raise InputError("a rigged mesh is of hands and there are none: write .c3d, .trc, .csv or .svg")
     found: list[RigMotion] = []
-    for person, part, points in people.each_part():
-        whole = np.flatnonzero(np.isfinite(points).all((1, 2)))
-        if part in HANDS and len(whole):
-            rig = rig_of_lengths("Right" if part.handedness == "Right" else "Left", usual_lengths(points))
-            pose, times = fit_pose(rig, points[whole], people.times_s[whole]), people.times_s[whole]
-            name = part.handedness.lower() if len(people.people) == 1 else f"person{person}-{part.handedness.lower()}"
-            found.append(RigMotion(name, rig, pose, people.frames[whole] - people.frames[0], times - times[0]))
-    if not found:
-        raise InputError("in no frame set all 21 joints of a hand are known: triangulate with --constant-bones")
+    for hand in whole_hands(people):
+        rig = rig_of_lengths(hand.side, hand.lengths_m)
+        pose = fit_pose(rig, hand.points_m, hand.times_s)
+        found.append(RigMotion(hand.name, rig, pose, hand.frames - people.frames[0], hand.times_s - hand.times_s[0]))
     return found
 
 

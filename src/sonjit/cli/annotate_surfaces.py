@@ -1,0 +1,78 @@
+"""`sonjit annotate surfaces`: hands' surfaces from joints in space."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from sonjit.cli.annotate_cameras import Unit
+from sonjit.errors import InputError
+
+if TYPE_CHECKING:
+    from sonjit.hand_models.rig import Side
+
+
+def surfaces(
+    people: Path,
+    /,
+    *,
+    out: Path,
+    mano: Path | None = None,
+    mano_left: Path | None = None,
+    draw: Path | None = None,
+    cameras: Path | None = None,
+    views: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    unit: Unit | None = None,
+) -> None:
+    """Fit the surface of every hand in space, over the whole recording: the rigged hand, or MANO of your own.
+
+    Bones, or MANO's shape, are the same throughout. Frame sets in which a hand is not whole have no surface of it.
+
+    Example: `sonjit annotate surfaces hands.json --out s.npz --draw over/ --cameras rig.json --views recordings/`
+
+    Args:
+        people: JSON that `sonjit annotate triangulate` wrote, best with --constant-bones.
+        out: .npz to write: for each hand frames, vertices in metres, faces, parameters, and how far its joints are off.
+        mano: MANO's right hand, MANO_RIGHT.pkl or .npz; without, the rigged hand is fitted.
+        mano_left: MANO's left hand.
+        draw: Folder to write each view to, with the surfaces over it.
+        cameras: For --draw, the calibrated rig.
+        views: For --draw, videos or folders of images named like the cameras, a folder of such, or CAMERA=PATH.
+        unit: Of the cameras' lengths, where their file states none.
+    """
+    from sonjit.multiview.annotation.project import find_views
+    from sonjit.multiview.cameras.files import load_cameras
+    from sonjit.multiview.surfaces.drawing import draw_over_view
+    from sonjit.multiview.surfaces.fitting import fit_surfaces, save_surfaces
+    from sonjit.multiview.triangulation.people import load_people
+
+    if (draw is None) != (cameras is None) or (draw is None) != (not views) or (unit and cameras is None):
+        raise InputError("--draw needs --cameras and --views, and they (and --unit) need --draw: give all or none")
+    if draw is not None and draw.exists() and not draw.is_dir():
+        raise InputError(f"--draw {draw} is a file: name a folder")
+    rig = load_cameras(cameras, unit=unit) if cameras else None
+    paths = find_views(rig, views or []) if rig else {}
+    found = fit_surfaces(load_people(people), mano_files(mano, mano_left))
+    save_surfaces(out, found)
+    for one in found:
+        sys.stderr.write(
+            f"{one.name} hand: {len(one.frames)} frame sets, joints {1000 * one.error_m.mean():.1f} mm off on average\n"
+        )
+    written = [out]
+    if rig is not None and draw is not None:
+        draw.mkdir(parents=True, exist_ok=True)
+        written += [draw_over_view(found, rig[name], path, draw) for name, path in paths.items()]
+    sys.stderr.write(f"wrote {', '.join(map(str, written))}\n")
+
+
+def mano_files(right: Path | None, left: Path | None) -> dict[Side, Path]:
+    """MANO's files by side, those that are given."""
+    found: dict[Side, Path] = {}
+    if right:
+        found["Right"] = right
+    if left:
+        found["Left"] = left
+    return found

@@ -1,0 +1,63 @@
+"""Surfaces over the images of the cameras that saw the hands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sonjit.arrays import Image
+from sonjit.errors import InputError
+from sonjit.media import open_source
+from sonjit.media.annotated.output import open_drawing_writer
+from sonjit.media.drawing.meshes import draw_mesh
+from sonjit.media.drawing.strokes import LEFT, RIGHT
+from sonjit.multiview.cameras.rig import RigCamera
+from sonjit.multiview.cameras.views import frame_numbers
+from sonjit.multiview.surfaces.fitting import HandSurface
+
+
+def draw_surfaces(surfaces: Sequence[HandSurface], camera: RigCamera, frame: int, rgb: Image) -> Image:
+    """A new image (H, W, 3) with the surfaces of one frame set over it, far ones first; right blue, left warm."""
+    canvas = rgb.copy()
+    seen: list[tuple[float, HandSurface, np.ndarray]] = []
+    for surface in surfaces:
+        for row in np.flatnonzero(surface.frames == frame).tolist():
+            vertices = surface.vertices_m[row].astype(np.float64)
+            depth = camera.camera.from_world(vertices)[:, 2:]
+            shown = np.concatenate([camera.project(vertices), depth * camera.camera.K[0, 0] / depth.mean()], 1)
+            if np.isfinite(shown).all():  # not where part of it is behind the camera
+                seen.append((float(depth.mean()), surface, shown))
+    for _, surface, shown in sorted(seen, key=lambda one: -one[0]):
+        draw_mesh(canvas, shown, surface.faces, RIGHT if surface.side == "Right" else LEFT)
+    return canvas
+
+
+def draw_over_view(surfaces: Sequence[HandSurface], camera: RigCamera, view: Path, folder: Path) -> Path:
+    """All images of one camera with the surfaces over them, as `CAMERA.mp4` or a folder `CAMERA`; gives its path.
+
+    Args:
+        surfaces: fitted.
+        camera: that took the images.
+        view: its video, or its folder of images.
+        folder: to write to.
+
+    Raises:
+        InputError: the images cannot be read, or are of another size than the camera's.
+    """
+    out = folder / (camera.name if view.is_dir() else f"{camera.name}.mp4")
+    with open_source(view) as source:
+        numbers = frame_numbers(source.files) if view.is_dir() else None
+        with open_drawing_writer(out, source) as writer:
+            for frame in source:
+                height, width = frame.rgb.shape[:2]
+                if (width, height) != (camera.width, camera.height):
+                    raise InputError(
+                        f"{view}: images of {width} x {height} pixels; camera {camera.name!r} has {camera.width} x "
+                        f"{camera.height}"
+                    )
+                number = frame.index if numbers is None else numbers[frame.index]
+                drawn = draw_surfaces(surfaces, camera, number, frame.rgb)
+                writer.write(drawn, frame.time, index=frame.index, under=frame)
+    return out
