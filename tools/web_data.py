@@ -19,6 +19,7 @@ from sonjit.detectors import observations, pipeline, tracking
 from sonjit.detectors.kinds import KINDS, body, face, hands, holistic, options_of
 from sonjit.detectors.search import bodies, checks, faces, finds, stream_finders, streams
 from sonjit.detectors.smoothing import OneEuro
+from sonjit.gestures import GestureSmoother, classifier, custom, features
 from sonjit.server.kinds import IN_PAGES, networks_in_pages
 from sonjit.skeletons import face_regions
 from sonjit.weights.catalog import find_record
@@ -52,6 +53,7 @@ def data() -> dict[str, Any]:
             "face": _finder(stream_finders.FaceFinder, stream_finders.FaceFinder.SCORE),
             "body": _finder(stream_finders.BodyFinder, bodies.BodySearch.SCORE),
         },
+        "gestures": _gestures(),
         "one_euro": _defaults(OneEuro),
         "grids": {name: _grid(grid) for name, grid in GRIDS.items()},
         "kinds": kinds,
@@ -82,6 +84,19 @@ def _finder(finder: type[stream_finders.Finder[Any]], score: finds.LogisticRegre
         "inferences": finder.inferences,
         "patience": finder.patience if isfinite(finder.patience) else None,
         "score": score._asdict(),
+    }
+
+
+def _gestures() -> dict[str, Any]:
+    """What recognises gestures, but for the weights, which pages read from the same file as Python."""
+    limits = _constants(classifier) | _constants(custom)
+    return {
+        "keypoints": features.KEYPOINTS,
+        "palm": features.PALM,
+        "along": features.ALONG,
+        "vocabulary": json.loads(classifier.VOCABULARY.to_json()),
+        "smoother": _defaults(GestureSmoother),
+        **{name.lower(): limits[name] for name in ("LEAST_SCORE", "LEAST_IN_IMAGE", "SHARPNESS", "REACH")},
     }
 
 

@@ -29,6 +29,9 @@ for (const variant of VARIANTS) {
     copyFileSync(join(RUNTIME, name), join(DIST, "wasm", name));
   }
 }
+for (const name of ["gestures.npz", "asl.npz"]) {
+  copyFileSync(join(HERE, "../src/sonjit/assets", name), join(DIST, "models", name));
+}
 for (const { file } of Object.values(JSON.parse(readFileSync(join(HERE, "src/data.json"), "utf8")).weights)) {
   if (existsSync(join(models, file))) copyFileSync(join(models, file), join(DIST, "models", file));
   else console.log(`left out: ${file}, which is not in ${models}; sonjit models pull fetches the networks`);

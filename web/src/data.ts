@@ -51,4 +51,11 @@ export const { constants, one_euro: ONE_EURO } = raw;
 export const FINDERS: Readonly<Record<keyof typeof raw.finders, Finder>> = raw.finders;
 export const GRIDS = raw.grids as unknown as Readonly<Record<keyof typeof raw.grids, Grid>>;
 export const KINDS: Readonly<Record<string, KindRecord>> = raw.kinds;
+/** What the recogniser of gestures is made of, but for its weights. */
+export const GESTURES = raw.gestures as Omit<typeof raw.gestures, "vocabulary"> & {
+  readonly vocabulary: {
+    readonly shapes: readonly string[];
+    readonly directions: Readonly<Record<string, { readonly finger: readonly number[]; readonly names: readonly (string | null)[] }>>;
+  };
+};
 export const WEIGHTS: Readonly<Record<string, Weight>> = raw.weights;

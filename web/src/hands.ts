@@ -26,6 +26,8 @@ export interface Hand extends Found {
   readonly handedness: "Left" | "Right";
   readonly handednessScore: number;
   readonly keypoints3D: NamedPoint[];
+  /** Where `gestures` asks for it: what the hand says, null for none that is known. */
+  readonly gesture?: { readonly name: string; readonly score: number } | null;
 }
 
 /** The box of a whole hand, fingers up, from a palm's box and keypoints. */

@@ -33,6 +33,8 @@ export interface Hand {
   keypoints3D: Keypoint[];
   handedness: "Left" | "Right";
   score: number;
+  /** With `gestures`: what the hand says, null for none that is known. */
+  gesture?: { name: string; score: number } | null;
 }
 
 /** Of each call; createDetector takes them too, for all. */
@@ -49,6 +51,8 @@ export interface HandsConfig extends Files, EstimationConfig {
   maxHands?: number;
   /** "tfjs" takes every image for a selfie view; "own" gives the person's own hand. */
   handedness?: "tfjs" | "own";
+  /** Beyond tfjs-models: give each hand its `gesture`; custom ones by `gesturesUrl`. */
+  gestures?: "none" | "canned" | "asl";
 }
 
 interface AnyDetector {
@@ -126,7 +130,7 @@ export function createDetector(model: "BlazePose", config?: PosesConfig | null):
 export function createDetector(model: string, config?: object | null): Promise<AnyDetector> {
   return openDetector(model, config as Record<string, unknown> | null | undefined, {
     where: "the page",
-    own: ["base", "detectorModelUrl", "landmarkModelUrl"],
+    own: ["base", "detectorModelUrl", "landmarkModelUrl", "gesturesUrl"],
     open: async (files, { kind, ...options }) => {
       const detector = await LocalDetector.create(kind, options as DetectorOptions, files);
       const configured = (wanted: { kind: string }) => {

@@ -19,6 +19,8 @@ export interface Files {
   /** Addresses of networks of your own, `.tflite`. */
   readonly detectorModelUrl?: string;
   readonly landmarkModelUrl?: string;
+  /** Address of custom gestures, a file of `sonjit gestures train`; they go before the others. */
+  readonly gesturesUrl?: string;
 }
 
 /** What was found in an image of that size, in the list of the detector's kind: `{width, height, hands: [...]}`. */
@@ -188,7 +190,10 @@ function placesOf({ kind, model }: Settings, files: Files): Places {
   for (const [role, name] of Object.entries(names) as [Role, string][]) {
     networks[role] ??= { url: new URL(`models/${WEIGHTS[name]!.file}`, base).href, name };
   }
-  return { runtime: new URL("wasm/", base).href, networks };
+  const { gesturesUrl } = files;
+  if (gesturesUrl !== undefined && !("gestures" in kindOf(kind).options)) throw new Error(`gesturesUrl: ${kind} has no hands; leave it out`);
+  const custom = gesturesUrl === undefined ? null : new URL(gesturesUrl, document.baseURI).href;
+  return { runtime: new URL("wasm/", base).href, networks, gestures: { folder: new URL("models/", base).href, custom } };
 }
 
 /** A worker of a script that may be on another site. */

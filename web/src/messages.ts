@@ -11,6 +11,8 @@ export interface Places {
   readonly runtime: string;
   /** By what they are for. */
   readonly networks: Readonly<Partial<Record<Role, NetworkPlace>>>;
+  /** Folder of the shipped gestures, and the address of custom ones. */
+  readonly gestures: { readonly folder: string; readonly custom: string | null };
 }
 
 export interface NetworkPlace {

@@ -18,6 +18,8 @@ export interface DetectorOptions {
   readonly search?: "fast" | "auto";
   readonly segmentation?: boolean;
   readonly smooth_segmentation?: boolean;
+  /** Of hands: `canned` for the shipped ones, `asl` for the letters of a manual alphabet before these. */
+  readonly gestures?: "none" | "canned" | "asl";
 }
 
 /** The same, filled in. */
@@ -27,7 +29,6 @@ const LEFT_TO_THE_CALL = ["static_image"];
 const BEYOND_THE_BROWSER: Readonly<Record<string, readonly OptionValue[]>> = {
   search: ["thorough"],
   visibility: [true],
-  gestures: ["canned", "asl"],
   blendshapes: [true],
   transform: [true],
 };

@@ -1,6 +1,7 @@
 /** The worker in which one detector runs. */
 
 import { WEIGHTS, type Role } from "./data.js";
+import { loadGestures, withGestures } from "./gestures.js";
 import { LOADERS, type AnyDetector, type Make } from "./kinds.js";
 import type { Answer, Places, Reply, Request, Sent } from "./messages.js";
 import { Network, fetchNetwork, loadRuntime, type NetworkShape } from "./network.js";
@@ -14,7 +15,7 @@ let canvas: OffscreenCanvas | null = null;
 async function answer(request: Request): Promise<Answer | null> {
   switch (request.type) {
     case "load":
-      make = await load(request.settings, request.places);
+      make = withGesturesOf(request.places, await load(request.settings, request.places));
       detector = await make(request.settings);
       return null;
     case "configure":
@@ -46,6 +47,17 @@ async function load(settings: Settings, { runtime, networks }: Places): Promise<
   return LOADERS[settings.kind]!(settings.model, async (role: Role, shape: NetworkShape) =>
     Network.compile(await fetched(role), networks[role]!.url, threads, shape),
   );
+}
+
+/** The same with the gestures of hands, whose files are fetched where they are first asked for. */
+function withGesturesOf({ gestures: { folder, custom } }: Places, make: Make): Make {
+  return async (settings) => {
+    const detector = await make(settings);
+    const wanted = settings.gestures ?? "none";
+    if (wanted === "none" && custom === null) return detector;
+    const shipped = wanted === "asl" ? ["asl.npz", "gestures.npz"] : ["gestures.npz"];
+    return withGestures(detector, await loadGestures([...(custom === null ? [] : [custom]), ...shipped.map((name) => folder + name)]));
+  };
 }
 
 function pixelsOf(image: Sent): Pixels {

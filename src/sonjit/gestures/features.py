@@ -18,9 +18,11 @@ PALM: Final = [0, 5, 9, 13, 17]
 """The wrist and the knuckles of the four fingers."""
 _PAIRS: Final = [(a, b) for a in range(KEYPOINTS) for b in range(a) if a != 1 and b != 1]
 """All pairs of keypoints, but those of the thumb's first joint."""
+ALONG: Final = (-1, 0.25, 0.5, 0.25, 0)
+"""Weights of `PALM` that give the way from the wrist to the knuckles."""
 _MIDDLE, _ALONG = np.zeros((2, 1, KEYPOINTS), np.float32)
 _MIDDLE[0, PALM] = 0.2
-_ALONG[0, PALM] = -1, 0.25, 0.5, 0.25, 0  # from the wrist to the knuckles
+_ALONG[0, PALM] = ALONG
 _STEPS: Final = np.zeros((len(_PAIRS), KEYPOINTS), np.float32)
 _STEPS[np.arange(len(_PAIRS)), [a for a, _ in _PAIRS]] = 1
 _STEPS[np.arange(len(_PAIRS)), [b for _, b in _PAIRS]] = -1

@@ -20,7 +20,7 @@ from sonjit.weights import find_weight
 
 IN_PAGES = ("hands", "face", "body", "holistic")
 """What the module for web pages finds."""
-_ON_A_SERVER = ("explain", "visibility", "gestures", "measures", "blendshapes", "transform")
+_ON_A_SERVER = ("explain", "visibility", "measures", "blendshapes", "transform")
 """Options that pages cannot compute themselves."""
 
 

@@ -47,7 +47,7 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE) -> list[str]:
         for path in (_PACKAGE / "skeletons").glob("*.json"):
             _copy(path, draft / "skeletons" / path.name)
         for path in engine.rglob("*"):
-            if path.is_file() and path.suffix in (".js", ".wasm", ".tflite"):
+            if path.is_file() and path.suffix in (".js", ".wasm", ".tflite", ".npz"):
                 _copy(path, draft / "engine" / path.relative_to(engine))
         names = sorted(path.relative_to(draft).as_posix() for path in draft.rglob("*") if path.is_file())
         kept = [

@@ -27,18 +27,20 @@ export const MODELS = {
     kind: "hands",
     list: "hands",
     estimate: "estimateHands",
-    config: { maxHands: ["count", 2], modelType: [["lite", "full"], "full"], handedness: [["tfjs", "own"], "tfjs"] },
-    wanted: ({ maxHands, modelType, handedness, flipHorizontal }) => ({
+    config: { maxHands: ["count", 2], modelType: [["lite", "full"], "full"], handedness: [["tfjs", "own"], "tfjs"], gestures: [["none", "canned", "asl"], "none"] },
+    wanted: ({ maxHands, modelType, handedness, gestures, flipHorizontal }) => ({
       model: modelType,
       max_instances: maxHands,
       mirrored: handedness === "tfjs" || flipHorizontal, // tfjs takes every image for a selfie view
       smoothing: "published",
+      gestures,
     }),
-    shape: ({ keypoints, keypoints3D, handedness, score }) => ({
+    shape: ({ keypoints, keypoints3D, handedness, score, gesture }) => ({
       keypoints: keypoints.map((/** @type {any} */ { x, y, name }) => ({ x, y, name })),
       keypoints3D,
       handedness,
       score,
+      ...(gesture === undefined ? {} : { gesture }),
     }),
   },
   MediaPipeFaceMesh: {

@@ -1,0 +1,83 @@
+"""The recogniser of web pages gives what Python's gives, of the same files and hands."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sonjit.gestures import GestureRecording, GestureSmoother, LearnedGestures, find_gestures
+from sonjit.json_text import json_from
+from sonjit.synthesis.scene.gestures import gestures
+
+WEB = Path(__file__).parents[2] / "web"
+ASSETS = WEB.parent / "src" / "sonjit" / "assets"
+SCRIPT = """
+import { readFileSync, writeFileSync } from "node:fs";
+import { build } from "esbuild";
+
+const [folder, assets] = process.argv.slice(1);
+await build({ entryPoints: ["src/gestures.ts"], bundle: true, format: "esm", outfile: `${folder}/gestures.mjs` });
+const { loadGestures, withGestures } = await import(`${folder}/gestures.mjs`);
+const url = (path) => `data:application/octet-stream;base64,${readFileSync(path).toString("base64")}`;
+const shipped = url(`${assets}/gestures.npz`);
+const files = { canned: [shipped], asl: [url(`${assets}/asl.npz`), shipped],
+  mine: [url(`${folder}/mine.npz`), shipped] };
+const hands = JSON.parse(readFileSync(`${folder}/hands.json`, "utf8"));
+const told = {};
+for (const [name, urls] of Object.entries(files)) told[name] = hands.map(await loadGestures(urls));
+const stream = hands.map((hand) => ({ ...hand, id: 3 }));
+const detector = withGestures({ track: async () => [stream.shift()], reset() {} }, await loadGestures([shipped]));
+told.steady = [];
+for (const k of hands.keys()) told.steady.push((await detector.track(null, k / 30))[0].gesture);
+const person = { id: 1, body: {}, face: null, rightHand: null, leftHand: hands[0] };
+const still = withGestures({ detect: async () => [person] }, await loadGestures([shipped]));
+told.person = (await still.detect(null))[0].leftHand.gesture;
+told.refused = [];
+for (const bad of ["data:,hands", url(`${folder}/wrong.npz`)]) {
+  await loadGestures([bad, shipped]).catch((error) => told.refused.push(error.message));
+}
+writeFileSync(`${folder}/told.json`, JSON.stringify(told));
+"""
+
+
+@pytest.mark.slow
+def test_pages_recognise_what_python_does(posed, tmp_path):
+    """Hands of all poses, other people's, turned, of both sides; one with an unknown keypoint."""
+    if not shutil.which("node") or not (WEB / "node_modules").is_dir():
+        pytest.skip("what builds web/ is not installed: it needs npm; type: make web")
+    rng = np.random.default_rng(4)
+    views = [("Right", 0, 0), ("Left", 80, 20), ("Right", 185, -30), ("Left", 0, 0)]
+    hands = [posed(name, *views[k % 4], rng) for k, name in enumerate(list(gestures())[::5])]
+    hands[7].keypoints[3] = np.nan
+    claw, beak = ([posed(name, rng=rng) for _ in range(3)] for name in ("half", "pinch"))
+    custom = [GestureRecording.of("claw", claw), GestureRecording.of("beak", beak)]
+    hands += [claw[0], beak[0]]
+    LearnedGestures.learn(custom).save(tmp_path / "mine.npz")
+    np.savez(tmp_path / "wrong.npz", names=np.array(["a"]), means=np.zeros((1, 3), np.complex64))
+    (tmp_path / "hands.json").write_text(json_from([one.to_dict(full=True) for one in hands]), "utf-8")
+    subprocess.run(["node", "--input-type=module", "-e", SCRIPT, tmp_path, ASSETS], cwd=WEB, check=True, timeout=60)
+    told = json.loads((tmp_path / "told.json").read_text("utf-8"))
+    names = {}
+    for known in ("canned", "asl", str(tmp_path / "mine.npz")):
+        expected = list(map(find_gestures(known), hands))
+        ours = told[Path(known).stem]
+        assert [one and one["name"] for one in ours] == [one and one.name for one in expected]
+        scores = [[one["score"], other.score] for one, other in zip(ours, expected, strict=True) if one and other]
+        np.testing.assert_allclose(*np.transpose(scores), atol=2e-4)
+        names[Path(known).stem] = {one.name for one in expected if one}
+    assert len(names["canned"]) >= 6
+    assert len(names["asl"] - names["canned"]) >= 4
+    assert {"claw", "beak"} <= names["mine"]
+    assert told["canned"][7] is None
+    smoother = GestureSmoother()
+    steady = [
+        smoother.update(hands[k].handedness == "Left", find_gestures("canned")(hands[k]), k / 30)
+        for k in range(len(hands))
+    ]
+    assert [one and one["name"] for one in told["steady"]] == [one and one.name for one in steady]
+    assert told["person"] == told["canned"][0]
+    assert "no file of gestures (it is no .npz file)" in told["refused"][0]
+    assert "is not read here" in told["refused"][1]

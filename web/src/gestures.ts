@@ -1,0 +1,262 @@
+/** Gestures of hands: the shipped ones, the letters of a manual alphabet and custom ones, steady over time, as in Python. */
+
+import { GESTURES } from "./data.js";
+import type { Hand } from "./hands.js";
+import type { AnyDetector } from "./kinds.js";
+import { readArrays, type NumpyArray } from "./npz.js";
+import type { Pixels } from "./pixels.js";
+import type { NamedPoint, Result } from "./results.js";
+
+export interface Gesture {
+  readonly name: string;
+  readonly score: number;
+}
+
+/** The gesture of a hand in one frame; null for none that is known. */
+export type Recognize = (hand: Hand) => Gesture | null;
+
+type Vocabulary = typeof GESTURES.vocabulary;
+
+interface Layer {
+  readonly rows: number;
+  readonly columns: number;
+  readonly weights: readonly number[];
+  readonly bias: readonly number[];
+}
+
+const NONE = "None";
+const POINTS = GESTURES.keypoints;
+const NOMINAL_STEP_S = 1 / 30;
+const LEAST_STEP_S = 1e-6;
+
+/**
+ * What recognises the gestures of files; of those that know a gesture of a hand the first counts.
+ *
+ * @param urls files of gestures; the last is the shipped one, in whose embedding custom ones are
+ */
+export async function loadGestures(urls: readonly string[]): Promise<Recognize> {
+  const files = await Promise.all(urls.map(fetchArrays));
+  const shipped = new GestureClassifier(files.at(-1)!);
+  const all = files.map((arrays, k) => {
+    try {
+      if (k === files.length - 1) return shipped.recognize;
+      if (arrays.has("weights_0")) return new GestureClassifier(arrays).recognize;
+      return arrays.has("names") ? customGestures(arrays, shipped) : null; // else it holds motions alone
+    } catch (error) {
+      throw new Error(`${urls[k]}: no gestures that this version reads (${error instanceof Error ? error.message : error})`);
+    }
+  });
+  return (hand) => {
+    for (const recognize of all) {
+      const gesture = recognize?.(hand);
+      if (gesture) return gesture;
+    }
+    return null;
+  };
+}
+
+async function fetchArrays(url: string): Promise<Map<string, NumpyArray>> {
+  let answer: Response;
+  try {
+    answer = await fetch(url);
+  } catch {
+    throw new Error(`${url} cannot be reached: is the device offline, or does that site allow other pages to read it?`);
+  }
+  if (!answer.ok) throw new Error(`${url}: ${answer.status} ${answer.statusText}; put the file of gestures there, or give its address`);
+  try {
+    return await readArrays(new Uint8Array(await answer.arrayBuffer()));
+  } catch (error) {
+    throw new Error(`${url}: no file of gestures (${error instanceof Error ? error.message : error}); sonjit gestures train makes one`);
+  }
+}
+
+function numbersOf(arrays: Map<string, NumpyArray>, name: string, ...wanted: readonly number[]): readonly number[] {
+  const array = arrays.get(name);
+  if (!array) throw new Error(`it has no ${name}`);
+  if (wanted.some((size, axis) => array.shape[axis] !== size)) throw new Error(`its ${name} is ${array.shape.join(" x ")}`);
+  return array.values as readonly number[];
+}
+
+/** The network: two rectified layers, which embed a hand, and a third that tells poses. */
+class GestureClassifier {
+  readonly #vocabulary: Vocabulary;
+  readonly #layers: readonly [Layer, Layer, Layer];
+  readonly #shape: readonly number[];
+  readonly #whitening: Layer;
+
+  constructor(arrays: Map<string, NumpyArray>) {
+    const own = arrays.get("vocabulary");
+    this.#vocabulary = own ? (JSON.parse(String(own.values[0])) as Vocabulary) : GESTURES.vocabulary;
+    let rows = 2 * (3 * POINTS + PAIRS.length);
+    const layers = [0, 1, 2].map((k) => {
+      const bias = numbersOf(arrays, `bias_${k}`);
+      const layer = { rows, columns: bias.length, weights: numbersOf(arrays, `weights_${k}`, rows, bias.length), bias };
+      rows = bias.length;
+      return layer;
+    });
+    this.#layers = layers as [Layer, Layer, Layer];
+    this.#shape = numbersOf(arrays, "shape", rows);
+    const width = this.#layers[1].columns;
+    this.#whitening = { rows: width, columns: width, weights: numbersOf(arrays, "whitening", width, width), bias: new Array<number>(width).fill(0) };
+  }
+
+  readonly recognize: Recognize = (hand) => {
+    const logits = applied(this.#layers[2], this.#embed(hand));
+    const most = Math.max(...logits);
+    const shares = new Array<number>(this.#vocabulary.shapes.length).fill(0);
+    let sum = 0;
+    logits.forEach((logit, pose) => {
+      const power = Math.exp(logit - most);
+      shares[this.#shape[pose]!]! += power;
+      sum += power;
+    });
+    const best = bestOf(shares);
+    const [score, shape] = [shares[best]! / sum, this.#vocabulary.shapes[best]!];
+    if (shape === NONE || !(score >= GESTURES.least_score)) return null; // NaN of a hand with unknown keypoints
+    const name = this.#named(shape, hand.keypoints);
+    return name === null ? null : { name, score };
+  };
+
+  /** The place among all gestures, where hands of one pose spread alike in all directions. */
+  place(hand: Hand): number[] {
+    return applied(this.#whitening, this.#embed(hand));
+  }
+
+  #embed(hand: Hand): number[] {
+    const [first, second] = this.#layers;
+    return rectified(applied(second, rectified(applied(first, featuresOf(hand)))));
+  }
+
+  /** The gesture of a shape, by its direction in the image where that matters. */
+  #named(shape: string, keypoints: readonly NamedPoint[]): string | null {
+    const direction = this.#vocabulary.directions[shape];
+    if (!direction) return shape;
+    const [start, end] = direction.finger.map((k) => keypoints[k]!) as [NamedPoint, NamedPoint];
+    const [x, y, z] = [end.x - start.x, end.y - start.y, (end.z ?? NaN) - (start.z ?? NaN)];
+    if (Math.hypot(x, y) < GESTURES.least_in_image * Math.hypot(x, y, z)) return null;
+    return direction.names[(Math.round(Math.atan2(x, -y) / (Math.PI / 2)) + 4) % 4]!;
+  }
+}
+
+/** The nearest mean of the examples of custom gestures; null where none is near. */
+function customGestures(arrays: Map<string, NumpyArray>, shipped: GestureClassifier): Recognize {
+  const names = (arrays.get("names")?.values ?? []) as readonly string[];
+  const means = numbersOf(arrays, "means", names.length);
+  const reaches = numbersOf(arrays, "reaches", names.length);
+  const width = means.length / names.length;
+  return (hand) => {
+    const place = shipped.place(hand);
+    if (place.length !== width) throw new Error("a file of gestures is of another version's classifier; train again from the recordings");
+    const logits = names.map((_, k) => {
+      const square = place.reduce((sum, value, i) => sum + (value - means[k * width + i]!) ** 2, 0);
+      return (reaches[k]! - square) / reaches[k]!;
+    });
+    const powers = [...logits, 0].map((logit) => Math.exp(GESTURES.sharpness * GESTURES.reach * (logit - Math.max(...logits, 0))));
+    const best = bestOf(powers);
+    const score = powers[best]! / powers.reduce((sum, one) => sum + one, 0);
+    return best < names.length && score >= 0 ? { name: names[best]!, score } : null;
+  };
+}
+
+function applied({ rows, columns, weights, bias }: Layer, values: readonly number[]): number[] {
+  const sums = [...bias];
+  for (let row = 0; row < rows; row++) {
+    const value = values[row]!;
+    if (value !== 0) for (let column = 0; column < columns; column++) sums[column]! += value * weights[row * columns + column]!;
+  }
+  return sums;
+}
+
+const rectified = (values: readonly number[]) => values.map((value) => Math.max(value, 0));
+
+function bestOf(values: readonly number[]): number {
+  return values.reduce((best, value, k) => (value > values[best]! ? k : best), 0);
+}
+
+/** All pairs of keypoints, but those of the thumb's first joint. */
+const PAIRS = Array.from({ length: POINTS }, (_, a) => Array.from({ length: a }, (_, b) => [a, b] as const))
+  .flat()
+  .filter(([a, b]) => a !== 1 && b !== 1);
+
+/** The keypoints of the image and in metres without place, size, side and turn, then the distances between those of each. */
+function featuresOf(hand: Hand): number[] {
+  const [points, distances]: [number[], number[]] = [[], []];
+  const [image, world] = [coordinatesOf(hand.keypoints), coordinatesOf(hand.keypoints3D)];
+  const along = [0, 1].map((axis) => GESTURES.palm.reduce((sum, k, i) => sum + GESTURES.along[i]! * image[k]![axis]!, 0)) as [number, number];
+  const length = Math.hypot(...along);
+  const [up, across] = [-along[1] / length, along[0] / length];
+  const mirror = hand.handedness === "Left" ? -1 : 1;
+  for (const set of [image, world]) {
+    const middle = [0, 1, 2].map((axis) => GESTURES.palm.reduce((sum, k) => sum + set[k]![axis]!, 0) / GESTURES.palm.length);
+    const around = set.map((point) => point.map((value, axis) => value - middle[axis]!) as [number, number, number]);
+    const scale = Math.sqrt(around.reduce((sum, [x, y, z]) => sum + x * x + y * y + z * z, 0) / POINTS);
+    const turned = around.map(([x, y, z]) => [mirror * (up * x + across * y), up * y - across * x, z].map((value) => value / scale));
+    points.push(...turned.flat());
+    distances.push(...PAIRS.map(([a, b]) => Math.hypot(...turned[a]!.map((value, axis) => value - turned[b]![axis]!))));
+  }
+  return [...points, ...distances];
+}
+
+function coordinatesOf(points: readonly NamedPoint[]): (readonly [number, number, number])[] {
+  return points.map(({ x, y, z }) => [x, y, z ?? NaN]);
+}
+
+/** Gestures that change only once another has been clearly ahead for a while: one leaky vote for each hand. */
+class GestureSmoother {
+  readonly #tau = GESTURES.smoother.settle_s / Math.log(2 / (1 - GESTURES.smoother.margin));
+  readonly #votes = new Map<string, { name: string | null; time: number; shares: Map<string | null, number> }>();
+
+  reset(): void {
+    this.#votes.clear();
+  }
+
+  /** The steady gesture of a hand; its score is its share of the recent past. */
+  update(key: string, gesture: Gesture | null, time: number): Gesture | null {
+    for (const [gone, vote] of this.#votes) if (time - vote.time > GESTURES.smoother.forget_s) this.#votes.delete(gone);
+    const [name, score] = gesture ? [gesture.name, gesture.score] : [null, 1];
+    const vote = this.#votes.get(key);
+    if (!vote) {
+      this.#votes.set(key, { name, time, shares: new Map([[name, score]]) });
+      return gesture;
+    }
+    const keep = Math.exp((vote.time - time) / this.#tau);
+    for (const [other, share] of vote.shares) vote.shares.set(other, share * keep);
+    vote.shares.set(name, (vote.shares.get(name) ?? 0) + (1 - keep) * score);
+    vote.time = time;
+    const [leader, share] = [...vote.shares].reduce((best, one) => (one[1] > best[1] ? one : best));
+    if (share > (vote.shares.get(vote.name) ?? 0) + GESTURES.smoother.margin) vote.name = leader;
+    return vote.name === null ? null : { name: vote.name, score: vote.shares.get(vote.name) ?? 0 };
+  }
+}
+
+/** A detector whose hands, or those of its people, have their `gesture`: steady in streams, that of the image in stills. */
+export function withGestures(detector: AnyDetector, recognize: Recognize): AnyDetector {
+  const smoother = new GestureSmoother();
+  let last = -Infinity;
+  const given = (found: Result[], tell: (hand: Hand, id: number | null) => Gesture | null) =>
+    found.map((one) => {
+      if ("handedness" in one) return { ...one, gesture: tell(one as Hand, one.id) };
+      if (!("leftHand" in one)) return one;
+      const hands = Object.entries({ leftHand: one.leftHand, rightHand: one.rightHand });
+      const own = hands.map(([name, hand]) => [name, hand && { ...hand, gesture: tell(hand, one.id) }]);
+      return { ...one, ...(Object.fromEntries(own) as object) };
+    });
+  return {
+    async track(image: Pixels, time: number | null): Promise<Result[]> {
+      const found = await detector.track(image, time);
+      const now = time ?? (Number.isFinite(last) ? last + NOMINAL_STEP_S : 0);
+      if (!(now - last >= LEAST_STEP_S)) smoother.reset();
+      last = Number.isFinite(now) ? now : 0;
+      return given(found, (hand, id) => {
+        const gesture = recognize(hand);
+        return id === null ? gesture : smoother.update(`${id} ${hand.handedness}`, gesture, last);
+      });
+    },
+    detect: async (image: Pixels) => given(await detector.detect(image), recognize),
+    reset() {
+      detector.reset();
+      smoother.reset();
+      last = -Infinity;
+    },
+  };
+}
