@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from sonjit.compat import mediapipe as mp
 from sonjit.detectors.options import DetectorOptions
 from sonjit.errors import SonjitError
 from sonjit.weights import find_weight
@@ -104,3 +105,20 @@ def detector(monkeypatch):
     monkeypatch.setattr("sonjit.compat.mediapipe.solution.check_detector", lambda *_, **__: None)
     monkeypatch.setattr("sonjit.compat.mediapipe.solution.load_ahead", loaded_at_once)
     return fake
+
+
+@pytest.fixture
+def hand_landmarker(weights):
+    """`hand_landmarker(**options)`: one of the published networks; closed at the end."""
+    made = []
+
+    def make(**options):
+        options = {"base_options": mp.tasks.BaseOptions()} | options
+        made.append(
+            mp.tasks.vision.HandLandmarker.create_from_options(mp.tasks.vision.HandLandmarkerOptions(**options))
+        )
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Self
 
+from sonjit.compat.mediapipe.framework.formats.classification_pb2 import ClassificationList
+from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
 from sonjit.compat.mediapipe.image import Image, ImageFormat
+from sonjit.compat.mediapipe.messages import Message
 from sonjit.compat.mediapipe.solution import check_confidences
 from sonjit.compat.mediapipe.tasks.python.components.containers.category import Category
 from sonjit.compat.mediapipe.tasks.python.components.containers.landmark import Landmark, NormalizedLandmark
@@ -26,6 +30,16 @@ __all__ = ["HolisticLandmarker", "HolisticLandmarkerOptions", "HolisticLandmarke
 
 BUNDLE = "holistic_landmarker.task"
 _LEFT_WRIST, _RIGHT_WRIST = 15, 16  # of the pose
+
+
+class _HolisticResult(Message):
+    pose_landmarks: NormalizedLandmarkList = NormalizedLandmarkList()
+    left_hand_landmarks: NormalizedLandmarkList = NormalizedLandmarkList()
+    right_hand_landmarks: NormalizedLandmarkList = NormalizedLandmarkList()
+    face_landmarks: NormalizedLandmarkList = NormalizedLandmarkList()
+    auxiliary_landmarks: NormalizedLandmarkList = NormalizedLandmarkList()
+    face_blendshapes: ClassificationList = ClassificationList()
+    pose_world_landmarks: LandmarkList = LandmarkList()
 
 
 @dataclass
@@ -53,6 +67,24 @@ class HolisticLandmarkerResult:
     right_hand_world_landmarks: list[Landmark]
     face_blendshapes: list[Category] | None = None
     segmentation_mask: Image | None = None
+
+    @classmethod
+    def create_from_pb2(cls, pb2_obj: _HolisticResult) -> Self:
+        """What a message holds: no mask, and of hands no metres."""
+
+        def points(found: NormalizedLandmarkList) -> list[NormalizedLandmark]:
+            return [NormalizedLandmark.create_from_pb2(one) for one in found.landmark]
+
+        return cls(
+            points(pb2_obj.face_landmarks),
+            points(pb2_obj.pose_landmarks),
+            [Landmark.create_from_pb2(one) for one in pb2_obj.pose_world_landmarks.landmark],
+            points(pb2_obj.left_hand_landmarks),
+            [],
+            points(pb2_obj.right_hand_landmarks),
+            [],
+            [Category.create_from_pb2(one) for one in pb2_obj.face_blendshapes.classification],
+        )
 
 
 @dataclass

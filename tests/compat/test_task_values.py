@@ -1,0 +1,169 @@
+"""What tasks take and give: images, containers, drawings, and the modules in which they lie."""
+
+import importlib
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.compat import mediapipe as mp
+
+vision, BaseOptions = mp.tasks.vision, mp.tasks.BaseOptions
+ImageFormat = mp.ImageFormat
+BLACK = mp.Image(mp.ImageFormat.SRGB, np.zeros((48, 64, 3), np.uint8))
+
+
+def image_of(data, image_format=mp.ImageFormat.SRGB):
+    return mp.Image(image_format=image_format, data=data)
+
+
+@pytest.mark.parametrize(
+    ("name", "member"),
+    [
+        ("tasks", "python"),
+        ("tasks.python", "vision"),
+        ("tasks.python", "BaseOptions"),
+        ("tasks.python.vision", "drawing_utils"),
+        ("tasks.python.vision.hand_landmarker", "HandLandmarkerResult"),
+        ("tasks.python.vision.core.vision_task_running_mode", "VisionTaskRunningMode"),
+        ("tasks.python.core.base_options", "BaseOptions"),
+        ("tasks.python.components.containers.landmark", "NormalizedLandmark"),
+        ("tasks.python.components.processors", "ClassifierOptions"),
+        ("python.solutions.hands", "Hands"),
+        ("python", "ImageFormat"),
+    ],
+)
+def test_modules_lie_where_mediapipe_has_them(name, member):
+    assert hasattr(importlib.import_module(f"sonjit.compat.mediapipe.{name}"), member)
+
+
+def test_modules_of_python_are_those_of_solutions():
+    module = importlib.import_module("sonjit.compat.mediapipe.python.solutions.face_mesh")
+    assert module is mp.solutions.face_mesh
+    assert mp.tasks.python.vision is mp.tasks.vision
+    with pytest.raises(AttributeError, match=r"has no 'ObjectDetector'; covered: .*FaceDetector"):
+        vision.ObjectDetector  # noqa: B018
+
+
+def test_images():
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    image = image_of(pixels)
+    assert (image.width, image.height, image.channels, image[1, 2, 0]) == (4, 2, 3, 18)
+    assert image.is_aligned(1)
+    assert image.is_aligned(4)
+    assert not image.is_aligned(8)  # rows of 12 bytes
+    pixels[:] = 0
+    assert image[1, 2, 0] == 18
+    with pytest.raises(ValueError, match="read-only"):
+        image.numpy_view()[0] = 0
+    with pytest.raises(IndexError, match="Invalid index dimension"):
+        image[0, 0]
+    grey = image_of(np.zeros((2, 4, 1), np.uint8), ImageFormat.GRAY8)
+    assert grey.numpy_view().shape == (2, 4)
+    assert image_of(np.ones((2, 4), np.float32), ImageFormat.VEC32F1)[1, 1] == 1.0
+    for data, image_format in (
+        (np.zeros((2, 4, 3), np.float32), ImageFormat.SRGB),
+        (np.zeros((2, 4, 3), np.uint8), ImageFormat.SRGBA),
+        (None, ImageFormat.SRGB),
+    ):
+        with pytest.raises(ValueError, match="data is "):
+            image_of(data, image_format)
+
+
+def test_image_files(tmp_path):
+    for name, shape, image_format in (
+        ("a.png", (5, 6, 3), ImageFormat.SRGB),
+        ("b.png", (5, 6, 4), ImageFormat.SRGBA),
+        ("c.png", (5, 6), ImageFormat.GRAY8),
+    ):
+        pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+        cv2.imwrite(str(tmp_path / name), pixels)
+        image = mp.Image.create_from_file(str(tmp_path / name))
+        assert image.image_format == image_format
+        bgr = pixels[..., [2, 1, 0, 3][: shape[2]]] if len(shape) == 3 else pixels
+        np.testing.assert_array_equal(image.numpy_view(), bgr)
+    with pytest.raises(RuntimeError, match="can't fopen"):
+        mp.Image.create_from_file(str(tmp_path / "none.png"))
+
+
+def test_containers_are_messages_too():
+    containers = mp.tasks.components.containers
+    box, point = containers.BoundingBox(1, 2, 3, 4), containers.NormalizedKeypoint(0.5, 0.25, "eye", 0.125)
+    category, nameless = containers.Category(3, 0.5, "shown", "name"), containers.Category(score=0.25)
+    found = containers.Detection(box, [category, nameless], [point])
+    for one in (
+        containers.Landmark(1.0, 2.0, 3.0, 0.5, 0.25), containers.NormalizedLandmark(1.0, 2.0, 3.0, 0.5, 0.25),
+        containers.NormalizedRect(0.5, 0.25, 0.125, 1.0, 0.5, 7), box, point, category, found,
+        containers.DetectionResult([found, containers.Detection(box, [], [])]),
+    ):  # fmt: skip
+        assert type(one).create_from_pb2(one.to_pb2()) == one
+    named = containers.Classifications([category], 1, "head")
+    marks = [containers.NormalizedLandmark(1.0, 2.0, 3.0, 0.5, 0.25)], [category]
+    region = containers.NormalizedRect(0.5, 0.25, 0.125, 1.0, 0.5, 7)
+    found = containers.LandmarksDetectionResult(*marks, [containers.Landmark(1.0, 2.0, 3.0, 0.5, 0.25)], region)
+    for one in (named, containers.ClassificationResult([named, named], 7), found):
+        message = one.to_pb2()
+        assert type(one).create_from_pb2(type(message).FromString(message.SerializeToString())) == one
+    assert not containers.Landmark(1.0, 2.0, 3.0).to_pb2().HasField("visibility")
+    # bytes of MediaPipe's own messages
+    told = containers.ClassificationResult([named], 7).to_pb2().SerializeToString()
+    assert told.hex() == "0a2010011a046865616422160a140803150000003f1a046e616d65220573686f776e1007"
+    bare = containers.NormalizedLandmark(1.0, 2.0, 3.0)
+    told = containers.LandmarksDetectionResult([bare], [category], None, region).to_pb2().SerializeToString()
+    assert told.hex() == (
+        "0a110a0f0d0000803f15000000401d0000404012160a140803150000003f1a046e616d65220573686f776e"
+        "221b0d0000003f150000803e1d0000803f250000003e2d0000003f3007"  # MediaPipe writes an empty list too
+    )
+    assert region.to_pb2().SerializeToString().hex() == "0d0000003f150000803e1d0000803f250000003e2d0000003f3007"
+    first = containers.Detection(box, [containers.Category(0, 0.5)], [containers.NormalizedKeypoint(0.0, 0.25, "", 0)])
+    assert first.to_pb2().SerializeToString().hex() == "1a040000003f22130801120808011002180320042a05150000803e"
+
+
+def test_processing_options_as_a_turned_rectangle(need):
+    need("face-short")
+    containers, quarter = mp.tasks.components.containers, np.pi / 2
+    options, rect, region = vision.ImageProcessingOptions, containers.NormalizedRect, containers.Rect(0.25, 0.5, 0.5, 1)
+    with vision.FaceDetector.create_from_options(vision.FaceDetectorOptions(BaseOptions())) as task:
+        assert task.convert_to_normalized_rect(None, BLACK) == rect(0.5, 0.5, 1, 1, 0)
+        assert task.convert_to_normalized_rect(options(None, 90), BLACK) == rect(0.5, 0.5, 0.75, 4 / 3, -quarter)
+        assert task.convert_to_normalized_rect(options(region, -90), BLACK) == rect(0.375, 0.75, 0.375, 1 / 3, quarter)
+        for sides, reason in (((0.5, 0, 0.5, 1), "left < right"), ((0, 0, 1, 1.5), r"in \[0,1\]")):
+            with pytest.raises(ValueError, match=reason):
+                task.convert_to_normalized_rect(options(containers.Rect(*sides)), BLACK)
+
+
+def test_drawings_are_those_of_solutions():
+    marks = [(0.2 + 0.03 * k, 0.3 + 0.02 * (k % 5), 0.0) for k in range(21)]
+    message = mp.framework.formats.landmark_pb2.NormalizedLandmarkList()
+    for x, y, z in marks:
+        message.landmark.add(x=x, y=y, z=z)
+    points = [mp.tasks.components.containers.NormalizedLandmark(*mark) for mark in marks]
+    drawn = [np.zeros((120, 160, 3), np.uint8) for _ in range(2)]
+    utils, styles = vision.drawing_utils, vision.drawing_styles
+    style = styles.get_default_hand_landmarks_style(), styles.get_default_hand_connections_style()
+    utils.draw_landmarks(drawn[0], points, vision.HandLandmarksConnections.HAND_CONNECTIONS, *style)
+    mp.solutions.drawing_utils.draw_landmarks(drawn[1], message, sorted(mp.solutions.hands.HAND_CONNECTIONS), *style)
+    assert drawn[0].any()
+    np.testing.assert_array_equal(*drawn)
+    containers = mp.tasks.components.containers
+    found = containers.Detection(containers.BoundingBox(10, 20, 30, 40), [], [containers.NormalizedKeypoint(0.5, 0.5)])
+    utils.draw_detection(drawn[0], found)
+    assert (drawn[0][20, 10] == utils.WHITE_COLOR).all()
+
+
+def test_a_person_of_a_message():
+    containers, messages = mp.tasks.components.containers, mp.framework.formats
+    points = [containers.NormalizedLandmark(0.1 * k, 0.5, 0.0, 1.0, 1.0) for k in range(4)]
+    lists = [messages.landmark_pb2.NormalizedLandmarkList(landmark=[one.to_pb2()]) for one in points]
+    metres = containers.Landmark(1.0, 2.0, 3.0, 0.5, 0.25)
+    shape = containers.Category(0, 0.5, "", "jawOpen")
+    message = SimpleNamespace(
+        face_landmarks=lists[0], pose_landmarks=lists[1], left_hand_landmarks=lists[2], right_hand_landmarks=lists[3],
+        pose_world_landmarks=messages.landmark_pb2.LandmarkList(landmark=[metres.to_pb2()]),
+        face_blendshapes=messages.classification_pb2.ClassificationList(classification=[shape.to_pb2()]),
+    )  # fmt: skip
+    face, pose, left, right = ([one] for one in points)
+    assert vision.HolisticLandmarkerResult.create_from_pb2(message) == vision.HolisticLandmarkerResult(
+        face, pose, [metres], left, [], right, [], face_blendshapes=[shape]
+    )
