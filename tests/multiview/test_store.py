@@ -208,6 +208,15 @@ def test_what_can_be_no_mark_is_refused(change, said):
         replace(mark(1), **change)
 
 
+def test_a_damaged_schema_is_told_in_one_line(store):
+    store.close()
+    data = store.path.read_bytes()
+    store.path.write_bytes(data.replace(b"WITHOUT ROWID", b"WITHOUT R\xffWID"))
+    assert store.path.read_bytes() != data
+    with pytest.raises(InputError, match=r"annotations\.sqlite cannot be used: .*; is the folder"):
+        AnnotationStore(store.path)
+
+
 def test_damage_inside_a_store_is_told_in_one_line(store):
     store.add([mark(number, joint=number % 42, frame=number // 42) for number in range(1000)])
     store.close()

@@ -52,6 +52,10 @@ _MEMBERS: Final[Mapping[str, type]] = {
 }
 
 
+_FAULTS = (sqlite3.Error, UnicodeDecodeError)
+"""Of SQLite; the second where its own message quotes a damaged schema."""
+
+
 @dataclass(frozen=True)
 class Mark:
     """One mark.
@@ -316,11 +320,11 @@ class AnnotationStore:
         self._lock = threading.RLock()
         try:
             self._database = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             raise InputError(f"{path} cannot be opened: {error}; make its folder writable") from None
         try:
             self._begin()
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             self._database.close()
             raise InputError(f"{path} cannot be used: {error}; is the folder writable and the file a store?") from None
         except InputError:
@@ -461,7 +465,7 @@ class AnnotationStore:
     def _read(self, statement: str, given: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         try:
             return self._rows(statement, given)
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             raise InputError(f"{self.path} is damaged: {error}; take a copy of it from before") from None
 
     def _mark(self, row: Sequence[Any]) -> Mark:
@@ -479,7 +483,7 @@ class AnnotationStore:
         try:
             with self._lock, self._transaction():
                 yield
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             raise JobError(f"{self.path} cannot be written: {error}; free space or close what holds it") from None
 
     @contextmanager
