@@ -4,7 +4,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 export SONJIT_TEST_DATA ?= ../shared
 
-.PHONY: help install models more-models browser graphics web demo serve test test-fast check check-page bench cards docs learn release lock test-lowest torture clean
+.PHONY: help install models more-models browser graphics web demo serve test test-fast check check-page bench cards docs learn release lock audit test-lowest torture clean
 
 help:
 	@echo "make demo    install, fetch the weights, run on the bundled clip, say where the results are"
@@ -18,6 +18,7 @@ help:
 	@echo "make learn   run the lessons of docs/learn again and put their numbers into the pages"
 	@echo "make cards   evaluate the default models and write docs/cards again; PHOTOGRAPHS=folder DATASETS=folder"
 	@echo "make lock    write the versions and hashes that the Docker image installs into requirements-docker.txt"
+	@echo "make audit   known vulnerabilities of the versions in requirements-docker.txt, where there is a network"
 	@echo "make release build and check sdist and wheel, and try the wheel; uploads nothing"
 	@echo "make torture damaged files, killed and stopped runs, for ten minutes; MINUTES=60 SEED=7"
 	@echo "make bench   time and memory on this machine; PEER=python-with-mediapipe compares"
@@ -143,6 +144,10 @@ test-lowest: install models
 lock: install
 	$(BIN)/python -m uv pip compile --quiet --no-header --upgrade --generate-hashes --python-version 3.12 \
 	  --python-platform x86_64-manylinux_2_28 --extra serve --extra tables pyproject.toml -o requirements-docker.txt
+
+# Not in CI: what is known of the locked versions changes without a change here.
+audit: install
+	$(BIN)/python tools/audit.py
 
 # Everything but the upload: sdist and wheel, checked, and the wheel tried in fresh environments outside this folder.
 release: install models

@@ -1,8 +1,11 @@
 """Print the coverage that `make test` measured, package by package; fail where too little of the code was run.
 
+Of the packages that must lose nothing, the lines that raise or handle an error are counted by themselves.
+
 Needs `.coverage`, newer than the code it was measured on.
 """
 
+import ast
 import json
 import sys
 import tempfile
@@ -12,7 +15,8 @@ from pathlib import Path
 from coverage import Coverage
 from coverage.exceptions import NoSource
 
-PACKAGE_PERCENT, FILE_PERCENT = 92, 75
+PACKAGE_PERCENT, FILE_PERCENT, ERROR_PERCENT = 92, 75, 95
+CAREFUL = ("runs", "media", "server")
 PROJECT = Path(__file__).parents[1]
 DATA, CODE = PROJECT / ".coverage", PROJECT / "src" / "sonjit"
 
@@ -23,12 +27,21 @@ def main():
     changed = [path for path in CODE.rglob("*.py") if path.stat().st_mtime > DATA.stat().st_mtime]
     if changed:
         return print(f"coverage: measured before {changed[0].relative_to(PROJECT)} was changed; type: make test")
-    files = statements_by_file()
-    packages = defaultdict(list)
+    lines = lines_by_file()
+    files = {path: (len(run), len(run) + len(missed)) for path, (run, missed) in lines.items()}
+    packages, errors = defaultdict(list), defaultdict(list)
     for path, counts in files.items():
-        packages[path.relative_to(CODE).parts[0]].append(counts)
+        package = path.relative_to(CODE).parts[0]
+        packages[package].append(counts)
+        if package in CAREFUL:
+            (run, missed), wanted = lines[path], error_lines(path)
+            errors[package].append((len(run & wanted), len((run | missed) & wanted)))
+            if "--errors" in sys.argv:
+                print(*(f"{path.relative_to(PROJECT)}:{line}" for line in sorted(missed & wanted)), sep="\n")
     for package, counts in sorted(packages.items()):
         print(f"{percent(counts):6.1f} %  {package}")
+    for package, counts in sorted(errors.items()):
+        print(f"{percent(counts):6.1f} %  {package}, lines of errors")
     total = percent(files.values())
     print(f"{total:6.1f} %  of {sum(count for _, count in files.values())} statements")
     little = {path: percent([counts]) for path, counts in files.items() if percent([counts]) < FILE_PERCENT}
@@ -37,11 +50,27 @@ def main():
     ]
     if total < PACKAGE_PERCENT:
         faults.append(f"sonjit: {total:.1f} %; at least {PACKAGE_PERCENT} %")
+    faults += [
+        f"{package}, lines of errors: {percent(counts):.1f} %; at least {ERROR_PERCENT} %"
+        for package, counts in errors.items()
+        if percent(counts) < ERROR_PERCENT
+    ]
     sys.exit("\n".join(f"coverage: {fault}" for fault in faults) or 0)
 
 
-def statements_by_file():
-    """Of each file: how many statements were run, and how many there are."""
+def error_lines(path):
+    """Lines that raise or handle an error."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Raise):
+            found.add(node.lineno)
+        elif isinstance(node, ast.ExceptHandler):
+            found |= {inner.lineno for inner in ast.walk(node) if isinstance(inner, ast.stmt)}
+    return found
+
+
+def lines_by_file():
+    """Of each file: the lines of statements that were run, and of those that were not."""
     measured = Coverage(data_file=str(DATA), config_file=str(PROJECT / "pyproject.toml"))
     measured.load()
     with tempfile.TemporaryDirectory() as folder:
@@ -51,8 +80,7 @@ def statements_by_file():
         except NoSource as error:
             sys.exit(f"coverage: {error}; type: make test")
         files = json.loads(report.read_text("utf-8"))["files"]
-    both = {path: (one["summary"]["covered_lines"], one["summary"]["num_statements"]) for path, one in files.items()}
-    return {PROJECT / path: counts for path, counts in both.items()}
+    return {PROJECT / path: (set(one["executed_lines"]), set(one["missing_lines"])) for path, one in files.items()}
 
 
 def percent(counts):

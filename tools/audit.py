@@ -1,0 +1,42 @@
+"""Ask the Python Package Index which of the locked dependencies have known vulnerabilities.
+
+    make audit
+
+Fails where one has; where there is no network it says so and passes.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+LOCK = Path(__file__).parents[1] / "requirements-docker.txt"
+COMMAND = ("-m", "uv", "tool", "run", "--quiet", "pip-audit", "--progress-spinner", "off", "--format", "json")
+
+
+def main() -> int:
+    """Audit what the Docker image installs."""
+    command = [sys.executable, *COMMAND, "--disable-pip", "--require-hashes", "-r", str(LOCK)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        packages: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
+    except ValueError:
+        sys.stderr.write(f"{LOCK.name} was not audited: {(done.stderr.strip() or 'no answer').splitlines()[-1]}\n")
+        return 0
+    unknown = [one["name"] for one in packages if "skip_reason" in one]
+    found = [(one["name"], one["version"], fault) for one in packages for fault in one.get("vulns", ())]
+    for name, version, fault in found:
+        mended = ", ".join(fault["fix_versions"]) or "no version"
+        sys.stdout.write(f"{name} {version}: {fault['id']}; mended in {mended}\n")
+    audited = len(packages) - len(unknown)
+    sys.stdout.write(f"{LOCK.name}: {audited} of {len(packages)} packages audited, {len(found)} vulnerabilities\n")
+    if unknown:
+        sys.stdout.write(f"the index says nothing of {', '.join(unknown)}\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
