@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import time
+import urllib.request
 from importlib.resources import files
 from pathlib import Path
 
@@ -122,7 +123,7 @@ async def measure_rate(address, process, images, kind, frames):
         }
 
 
-async def measure_shares(address, images, kind, clients, seconds):
+async def measure_shares(address, process, images, kind, clients, seconds):
     """Frames a second of each of several clients at once."""
     async with contextlib.AsyncExitStack() as stack:
         sockets = [
@@ -131,10 +132,24 @@ async def measure_shares(address, images, kind, clients, seconds):
         all_of_them = [Client(socket, images) for socket in sockets]
         for client in all_of_them:
             await client.configure(kind)
+        await asyncio.gather(*(client.run(lambda one: one.answered >= WARM_CYCLES) for client in all_of_them))
+        for client in all_of_them:
+            client.answered, client.latency_ms = 0, []
+        before = process.memory_info().rss / 1e6
         end = time.perf_counter() + seconds
         await asyncio.gather(*(client.run(lambda _: time.perf_counter() > end) for client in all_of_them))
         rates = [client.answered / seconds for client in all_of_them]
-        return {"clients": clients, "fps": sum(rates), "least": min(rates), "most": max(rates)}
+        waits = sorted(wait for client in all_of_them for wait in client.latency_ms)
+        return {
+            "clients": clients,
+            "seconds": seconds,
+            "fps": sum(rates),
+            "least": min(rates),
+            "most": max(rates),
+            "p50_ms": middle(waits),
+            "p99_ms": waits[len(waits) * 99 // 100],
+            "mb": process.memory_info().rss / 1e6 - before,
+        }
 
 
 async def measure_memory(address, process, images, kind, cycles, minutes):
@@ -148,10 +163,10 @@ async def measure_memory(address, process, images, kind, cycles, minutes):
 
     for _ in range(WARM_CYCLES):
         await visit()
-    start = process.memory_info().rss / 1e6
+    start, held = process.memory_info().rss / 1e6, handles(process)
     for _ in range(cycles):
         await visit()
-    after_cycles = process.memory_info().rss / 1e6
+    after_cycles, left = process.memory_info().rss / 1e6, handles(process) - held
     async with connect(address, compression=None, max_size=None) as socket:
         client = Client(socket, images)
         await client.configure(kind)
@@ -164,22 +179,54 @@ async def measure_memory(address, process, images, kind, cycles, minutes):
         "start_mb": start,
         "cycles": cycles,
         "cycles_mb": after_cycles - start,
+        "handles": left,
         "minutes": minutes,
         "frames": client.answered,
         "frames_mb": after - before,
     }
 
 
+def handles(process):
+    """Open files and threads."""
+    return process.num_fds() + process.num_threads()
+
+
+def measure_jobs(address, process, clip, kind, count):
+    """Growth over jobs one after the other."""
+    url = f"http://{address.removeprefix('ws://').partition('/')[0]}/v1/jobs"
+
+    def run_one():
+        request = urllib.request.Request(f"{url}?kind={kind}&draw=false&name=clip.mp4", data=clip)
+        with urllib.request.urlopen(request) as answer:
+            job = json.load(answer)
+        while job["state"] in ("waiting", "running"):
+            time.sleep(0.05)
+            with urllib.request.urlopen(f"{url}/{job['id']}") as answer:
+                job = json.load(answer)
+        if job["state"] != "done":
+            raise SonjitError(f"a job {job['state']}: {job['message']}")
+
+    for _ in range(WARM_CYCLES):
+        run_one()
+    before, held = process.memory_info().rss / 1e6, handles(process)
+    for _ in range(count):
+        run_one()
+    return {"jobs": count, "mb": process.memory_info().rss / 1e6 - before, "handles": handles(process) - held}
+
+
 async def measure(options):
-    with open_source(str(files("sonjit") / "assets" / "demo.mp4")) as source:
+    video = Path(str(files("sonjit") / "assets" / "demo.mp4"))
+    with open_source(video) as source:
         clip = [frame.rgb for frame in source]
     jpeg, raw = messages_of(clip, raw=False), messages_of(clip, raw=True)
     with served(*options.serve) as (address, process):
         rates = {"JPEG": await measure_rate(address, process, jpeg, options.kind, options.frames)}
         rates["raw RGBA"] = await measure_rate(address, process, raw, options.kind, options.frames)
-        shares = await measure_shares(address, jpeg, options.kind, options.clients, options.seconds)
+        shares = await measure_shares(address, process, jpeg, options.kind, options.clients, options.seconds)
         memory = await measure_memory(address, process, jpeg, options.kind, options.cycles, options.minutes)
-    return {"kind": options.kind, "load": psutil.getloadavg()[0], "rates": rates, "shares": shares, "memory": memory}
+        jobs = measure_jobs(address, process, video.read_bytes(), options.kind, options.jobs)
+    measured = {"rates": rates, "shares": shares, "memory": memory, "jobs": jobs}
+    return {"kind": options.kind, "load": psutil.getloadavg()[0]} | measured
 
 
 def show(result):
@@ -189,15 +236,18 @@ def show(result):
     for name, row in result["rates"].items():
         table.add_row(name, *(f"{row[column]:.1f}" for column in names))
     console.print(table)
-    shares, memory = result["shares"], result["memory"]
+    shares, memory, jobs = result["shares"], result["memory"], result["jobs"]
     console.print(
         f"{shares['clients']} clients: {shares['fps']:.0f} frames/s together, {shares['least']:.1f} to "
-        f"{shares['most']:.1f} each\n{memory['cycles']} clients one after the other: {memory['cycles_mb']:+.1f} MB on "
-        f"{memory['start_mb']:.0f} MB\n"
-        f"{memory['minutes']} minutes, {memory['frames']} frames: {memory['frames_mb']:+.1f} MB",
+        f"{shares['most']:.1f} each, median {shares['p50_ms']:.0f} ms, 99th percentile {shares['p99_ms']:.0f} ms, "
+        f"{shares['mb']:+.1f} MB in {shares['seconds']:g} s\n"
+        f"{memory['cycles']} clients one after the other: {memory['cycles_mb']:+.1f} MB on {memory['start_mb']:.0f} MB"
+        f", {memory['handles']:+d} files and threads\n"
+        f"{memory['minutes']} minutes, {memory['frames']} frames: {memory['frames_mb']:+.1f} MB\n"
+        f"{jobs['jobs']} jobs: {jobs['mb']:+.1f} MB, {jobs['handles']:+d} files and threads",
         highlight=False,
     )
-    return max(memory["cycles_mb"], memory["frames_mb"]) < LIMIT_MB
+    return max(shares["mb"], memory["cycles_mb"], memory["frames_mb"], jobs["mb"]) < LIMIT_MB
 
 
 def main():
@@ -207,6 +257,7 @@ def main():
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=10, help="for the clients' shares")
     parser.add_argument("--cycles", type=int, default=50)
+    parser.add_argument("--jobs", type=int, default=20, help="one after the other while memory is watched")
     parser.add_argument("--minutes", type=float, default=1, help="of streaming while memory is watched")
     parser.add_argument("--save", type=Path, help="JSON file")
     parser.add_argument("serve", nargs="*", help="options for sonjit serve, after --")

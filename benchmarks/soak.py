@@ -1,9 +1,13 @@
-"""Does memory grow: many frames through one detector, then many detectors one after the other."""
+"""Does memory grow: many frames through one detector, then many detectors one after the other.
+
+The frames are samples of `--hours` of a camera, in bursts of a second, whose clock jumps now and then.
+"""
 
 from __future__ import annotations
 
 import argparse
 import gc
+import random
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +19,7 @@ from sonjit import SonjitError, create_detector
 from sonjit.media import open_source
 
 LIMIT_MB = 20
+BURST = 30
 WARM_FRAMES, WARM_CYCLES = 500, 10
 
 
@@ -34,9 +39,20 @@ def grow(turn, count, warm_up):
     return rss_mb() - before, perf_counter() - start
 
 
+def times(count, hours, seed=1):
+    """Seconds of each frame: a burst now and then over the hours. Of fifty one begins anew or leaps."""
+    rng, step_s, start_s = random.Random(seed), 3600 * hours * BURST / count, 0.0
+    for frame in range(count):
+        if frame % BURST == 0:
+            leap_s = rng.choice((-start_s, 86_400.0)) if rng.random() < 0.02 else 0.0
+            start_s += step_s + leap_s
+        yield start_s + frame % BURST / BURST
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=20_000)
+    parser.add_argument("--hours", type=float, default=24, help="of a camera that the frames are samples of")
     parser.add_argument("--cycles", type=int, default=200)
     parser.add_argument("--model", choices=["full", "lite"], default="full")
     options = parser.parse_args()
@@ -48,11 +64,13 @@ def main():
             detector.detect(clip[i % len(clip)])
 
     with create_detector("hands", model=options.model) as detector:
-        frames_mb, frames_s = grow(lambda i: detector.detect(clip[i % len(clip)]), options.frames, WARM_FRAMES)
+        clock = times(WARM_FRAMES + options.frames, options.hours)
+        watch = lambda i: detector.detect(clip[i % len(clip)], time=next(clock))  # noqa: E731
+        frames_mb, frames_s = grow(watch, options.frames, WARM_FRAMES)
     cycles_mb, cycles_s = grow(cycle, options.cycles, WARM_CYCLES)
     is_good = max(frames_mb, cycles_mb) < LIMIT_MB
     Console().print(
-        f"{options.frames} frames: {frames_mb:+.1f} MB in {frames_s:.0f} s\n"
+        f"{options.frames} frames of {options.hours:g} hours: {frames_mb:+.1f} MB in {frames_s:.0f} s\n"
         f"{options.cycles} create/detect/close cycles: {cycles_mb:+.1f} MB in {cycles_s:.0f} s\n"
         f"{'good' if is_good else 'TOO MUCH'}: the limit is {LIMIT_MB} MB",
         highlight=False,
