@@ -58,11 +58,19 @@ def test_none_draws_nothing(image):
 
 
 def test_wrong_calls_are_value_errors(image):
-    with pytest.raises(ValueError, match=r"\(0, 7\)"):
+    with pytest.raises(
+        ValueError, match=r"Landmark index is out of range\. Invalid connection from landmark #0 to landmark #7"
+    ):
         drawing.draw_landmarks(image, hand((0.5, 0.5)), [(0, 7)])
+    turn, place = np.eye(3), np.zeros(3)
     for wrong in (image[..., 0], np.zeros((5, 5, 4), np.uint8)):
-        with pytest.raises(ValueError, match="BGR"):
-            drawing.draw_landmarks(wrong, hand((0.5, 0.5)))
+        for draw in (
+            lambda given: drawing.draw_landmarks(given, hand((0.5, 0.5))),
+            lambda given: drawing.draw_detection(given, Detection()),
+            lambda given: drawing.draw_axis(given, turn, place),
+        ):
+            with pytest.raises(ValueError, match=r"Input image must contain three channel bgr data\."):
+                draw(wrong)
 
 
 @pytest.mark.parametrize(

@@ -108,12 +108,12 @@ def draw_detection(
     """
     import cv2
 
+    height, width = _size_of_bgr(image)
     location = detection.location_data
     if not detection.HasField("location_data"):
         return
-    height, width = _size_of_bgr(image)
     if location.format != LocationData.RELATIVE_BOUNDING_BOX:
-        raise InputError(f"location_data.format is {location.format}: only relative boxes (2) can be drawn")
+        raise InputError(f"LocationData must be relative for this drawing: its format is {location.format}, not 2")
     for keypoint in location.relative_keypoints:
         pixel = _normalized_to_pixel_coordinates(keypoint.x, keypoint.y, width, height)
         if pixel is not None:
@@ -218,7 +218,10 @@ def _checked(connections: Iterable[tuple[int, int]] | None, count: int) -> list[
     pairs = list(connections or ())
     for start, end in pairs:
         if not (0 <= start < count and 0 <= end < count):
-            raise InputError(f"connection ({start}, {end}): there are {count} landmarks, 0..{count - 1}")
+            raise InputError(
+                f"Landmark index is out of range. Invalid connection from landmark #{start} to landmark #{end}: "
+                f"there are {count} landmarks, 0..{count - 1}"
+            )
     return pairs
 
 
@@ -228,7 +231,7 @@ def _spec_of(specs: DrawingSpec | Mapping[Any, DrawingSpec] | None, key: object)
 
 def _size_of_bgr(image: NDArray[Any]) -> tuple[int, int]:
     if image.ndim != 3 or image.shape[2] != 3:
-        raise InputError(f"drawing takes a BGR image, (H, W, 3), not {image.shape}")
+        raise InputError(f"Input image must contain three channel bgr data. It is (H, W, 3), not {image.shape}")
     return image.shape[0], image.shape[1]
 
 
