@@ -117,7 +117,7 @@ class CalibratedCamera:
     def undistorted_rays(self, points_px: RealArray) -> FloatArray:
         """Rays (..., 2) at depth 1 in the camera's frame, of pixels (..., 2): the lens taken out, to 1e-9."""
         rays = (points_px - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T
-        return rays if self.distortion is None else undistort(rays, self.distortion)
+        return rays if self.distortion is None else undistort(rays, self.distortion, self.fold)
 
 
 def camera_from_text(text: str) -> Intrinsics:
@@ -172,6 +172,7 @@ def translation_to_view(points: RealArray, xy_px: RealArray, camera: Intrinsics)
 
 
 _STEPS = 30
+_TOGETHER = 4  # after which most rays are found, and only the others go on
 _CLOSE = 1e-12
 _LOST = 1e3
 
@@ -253,29 +254,46 @@ def _fisheye_scale(rays: FloatArray, coefficients: FloatArray) -> tuple[FloatArr
     return scale, np.where(r > 1e-4, (turned - scale) / (r * r), 2 * (k1 - 1 / 3))
 
 
-def undistort(bent: FloatArray, coefficients: FloatArray) -> FloatArray:
+def undistort(bent: FloatArray, coefficients: FloatArray, reach: FloatArray | float | None = None) -> FloatArray:
     """The rays (..., 2) that a lens shows at `bent` (..., 2), to 1e-9 by Newton's steps.
+
+    Args:
+        bent: rays at depth 1, as they are shown.
+        coefficients: of one lens, or of one for each row of rays: (C, 1, 5) for rays (C, N, 2).
+        reach: `fold_radius` of each, where it is known.
 
     Returns:
         NaN where no ray of the lens's own side of its fold (`fold_radius`) is shown there.
     """
-    shown = np.asarray(bent, np.float64).reshape(-1, 2)
-    rays, reach = shown.copy(), fold_radius(coefficients)
-    moving = np.arange(len(rays))
+    every = np.atleast_2d(np.asarray(bent, np.float64))
+    reach = np.apply_along_axis(fold_radius, -1, coefficients) if reach is None else reach
+    rays = every.copy()
     with np.errstate(all="ignore"):  # at the fold nothing can be divided by; the last lines find those rays
-        for _ in range(_STEPS):
-            gap = shown[moving] - distort(rays[moving], coefficients)
-            (a, b), (c, d) = np.moveaxis(distortion_jacobian(rays[moving], coefficients), (-2, -1), (0, 1))
-            step = np.stack([d * gap[:, 0] - b * gap[:, 1], a * gap[:, 1] - c * gap[:, 0]], -1)
-            step /= (a * d - b * c)[:, None]
+        for _ in range(_TOGETHER - 1):
+            rays += _newton_step(rays, every, coefficients)
+        rays += (step := _newton_step(rays, every, coefficients))
+        size = np.abs(step).max(-1)
+        moving = np.nonzero((size > _CLOSE) & (size < _LOST))  # and none that is NaN
+        own = np.broadcast_to(coefficients, (*every.shape[:-1], coefficients.shape[-1]))
+        for _ in range(_STEPS - _TOGETHER):
+            if not len(moving[0]):
+                break
+            step = _newton_step(rays[moving], every[moving], own[moving])
             rays[moving] += step
             size = np.abs(step).max(-1)
-            moving = moving[(size > _CLOSE) & (size < _LOST)]  # and none that is NaN
-            if not len(moving):
-                break
-        found = np.abs(shown - distort(rays, coefficients)).max(-1) < 1e-10
+            goes_on = (size > _CLOSE) & (size < _LOST)
+            moving = tuple(place[goes_on] for place in moving)
+        found = np.abs(every - distort(rays, coefficients)).max(-1) < 1e-10
         found &= np.linalg.norm(rays, axis=-1) <= reach
-    return np.where(found[:, None], rays, np.nan).reshape(np.shape(bent))
+    return np.where(found[..., None], rays, np.nan).reshape(np.shape(bent))
+
+
+def _newton_step(rays: FloatArray, shown: FloatArray, coefficients: FloatArray) -> FloatArray:
+    """(..., 2) from rays towards those that are shown where `shown` says."""
+    gap = shown - distort(rays, coefficients)
+    (a, b), (c, d) = np.moveaxis(distortion_jacobian(rays, coefficients), (-2, -1), (0, 1))
+    step = np.stack([d * gap[..., 0] - b * gap[..., 1], a * gap[..., 1] - c * gap[..., 0]], -1)
+    return step / (a * d - b * c)[..., None]
 
 
 def fold_radius(coefficients: FloatArray) -> float:

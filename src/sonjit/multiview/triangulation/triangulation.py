@@ -7,30 +7,45 @@ Consensus is deterministic: the pairs of views are drawn with a fixed seed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sonjit.arrays import BoolArray, FloatArray, IndexArray, RealArray
 from sonjit.errors import InputError
-from sonjit.geometry.cameras import distort, distortion_jacobian
+from sonjit.geometry.cameras import distort, distortion_jacobian, undistort
 from sonjit.multiview.cameras.rig import CameraRig
 
 _DLT_UNIT_M = 1e-3
 """The unit in which the linear solution's homogeneous vector has length 1: millimetres, as the field computes it."""
 
 
+_SINGULAR: Final = 1e-11
+
+
+class LensGroup(NamedTuple):
+    """Cameras whose lenses have as many coefficients."""
+
+    cameras: IndexArray  # (G,)
+    coefficients: FloatArray  # (G, 1, 4, 5 or 8)
+
+
+_SYMMETRIC: Final = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+"""Entries of a symmetric (3, 3) that tell all of it."""
+_FROM_SYMMETRIC: Final = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
+
+
 @dataclass(frozen=True, eq=False)
 class CameraArrays:
-    """A rig's cameras as arrays: K (C, 3, 3), R (C, 3, 3), t (C, 3), distortions, folds (C, 1)."""
+    """A rig's cameras as arrays: K (C, 3, 3), R (C, 3, 3), t (C, 3), lenses that are alike together, folds (C, 1)."""
 
     K: FloatArray
     R: FloatArray
     t: FloatArray
-    lenses: tuple[FloatArray | None, ...]
+    lenses: tuple[LensGroup, ...]
     folds: FloatArray
 
     @property
@@ -38,37 +53,103 @@ class CameraArrays:
         """(C, 2)."""
         return self.K[:, [0, 1], [0, 1]]
 
+    @cached_property
+    def _turned(self) -> FloatArray:
+        """(6 C, 6) by which symmetric matrices in the cameras' axes add up to one in the world's."""
+        turned = np.empty((len(self.R), 6, 6))
+        for row, (i, j) in enumerate(_SYMMETRIC):
+            for column, (a, b) in enumerate(_SYMMETRIC):
+                turned[:, row, column] = self.R[:, i, a] * self.R[:, j, b]
+                if i != j:
+                    turned[:, row, column] += self.R[:, j, a] * self.R[:, i, b]
+        return turned.reshape(-1, 6)
+
     def seen(self, points_m: FloatArray) -> FloatArray:
         """(C, N, 3) the world's points (N, 3) in each camera's frame; NaN behind it or beyond its lens's fold."""
-        seen = points_m @ self.R.transpose(0, 2, 1) + self.t[:, None]
-        x, y, z = np.moveaxis(seen, -1, 0)
+        return self._coordinates(points_m).transpose(0, 2, 1)
+
+    def _coordinates(self, points_m: FloatArray) -> FloatArray:
+        """(C, 3, N) the same, each coordinate in a row."""
+        seen = (self.R.reshape(-1, 3) @ points_m.T).reshape(len(self.R), 3, -1) + self.t[..., None]
+        x, y, z = seen.transpose(1, 0, 2)
         unseen = ~(z > 0)
         if np.isfinite(self.folds).any():
             unseen |= np.hypot(x, y) > self.folds * z
-        seen[unseen] = np.nan
+        seen.transpose(0, 2, 1)[unseen] = np.nan
         return seen
 
     def project(self, points_m: FloatArray) -> FloatArray:
         """(C, N, 2) pixels of the world's points (N, 3)."""
         seen = self.seen(points_m)
-        rays = seen[..., :2] / seen[..., 2:]
-        return self._pixels(self._shown(rays))
+        return self._pixels(self._shown(seen[..., :2] / seen[..., 2:]))
 
-    def project_and_slope(self, points_m: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """(C, N, 2) pixels of points (N, 3), and (C, N, 2, 3) how they move with the points, px / m."""
-        seen = self.seen(points_m)
-        rays = seen[..., :2] / seen[..., 2:]
-        # of x / z along the world's axes: (row of R) / z - x / z (last row of R) / z
-        slope = (self.R[:, None, :2] - rays[..., None] * self.R[:, None, 2:]) / seen[..., 2, None, None]
-        for own, beam, lens in zip(slope, rays, self.lenses, strict=True):
-            if lens is not None:
-                own[:] = distortion_jacobian(beam, lens) @ own
-        return self._pixels(self._shown(rays)), self.K[:, None, :2, :2] @ slope
+    def undistorted_rays(self, points_px: FloatArray) -> FloatArray:
+        """(C, N, 2) rays at depth 1 of pixels (C, N, 2); NaN for those that a lens cannot show."""
+        rays = (points_px - self.K[:, None, :2, 2]) @ np.linalg.inv(self.K[:, :2, :2]).transpose(0, 2, 1)
+        for cameras, coefficients in self.lenses:
+            rays[cameras] = undistort(rays[cameras], coefficients, self.folds[cameras])
+        return rays
+
+    def normal_equations(
+        self, points_m: FloatArray, weights: FloatArray, points_px: FloatArray | None = None
+    ) -> tuple[FloatArray, FloatArray, FloatArray, BoolArray]:
+        """The sums over views of the linearised least squares of pixels.
+
+        Args:
+            points_m: (N, 3) where they are linearised.
+            weights: (C, N).
+            points_px: (C, N, 2) as the lenses show them, anything where the weight is 0; None for the cameras' alone.
+
+        Returns:
+            JT W r (N, 3); JT W J (N, 3, 3), slopes in px / m; r W r (N,), infinite where a view that counts cannot see
+            the point; which JT W J are sound (N,): finite, and can be inverted.
+        """
+        seen = self._coordinates(points_m)
+        counts = weights > 0
+        visible = np.isfinite(seen[:, 2])
+        used = counts & visible
+        x, y, z = (np.where(used, seen[:, axis], float(axis == 2)) for axis in range(3))
+        x, y = x / z, y / z
+        rays = np.stack([x, y], -1)
+        root = np.sqrt(np.where(used, weights, 0))
+        scale = root / z
+        bends = self._bends(rays)  # two rows of two, of (C, N) each or (C, 1)
+        rows: list[tuple[FloatArray, FloatArray, FloatArray]] = []
+        for along, across in bends:
+            rows.append((along * scale, across * scale, -(along * x + across * y) * scale))
+        (r0, r1, r2), (s0, s1, s2) = rows
+        first, second = (r0, r1, r2), (s0, s1, s2)
+        square = np.stack([first[i] * first[j] + second[i] * second[j] for i, j in _SYMMETRIC], 1)  # (C, 6, N)
+        normal = (self._turned.T @ square.reshape(len(self._turned), -1)).T[:, _FROM_SYMMETRIC]
+        cost = np.where((counts & ~visible).any(0), np.inf, 0.0)
+        down = np.zeros_like(points_m)
+        if points_px is not None:
+            gap = np.where(used[..., None], points_px - self._pixels(self._shown(rays)), 0) * root[..., None]
+            u, v = gap[..., 0], gap[..., 1]
+            cost += (u * u + v * v).sum(0)
+            pull = np.stack([u * r + v * s for r, s in zip(first, second, strict=True)], 1)  # (C, 3, N)
+            down = (self.R.reshape(-1, 3).T @ pull.reshape(3 * len(self.R), -1)).T
+        finite = np.isfinite(normal.sum((1, 2)))
+        values: FloatArray = np.linalg.eigvalsh(np.where(finite[:, None, None], normal, np.eye(3)))
+        return down, normal, cost, np.asarray(finite & (values[:, 0] > _SINGULAR * values[:, 2]), np.bool_)
+
+    def _bends(self, rays: FloatArray) -> tuple[tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]:
+        """How pixels move with rays (C, N, 2) before the lens: two rows of two, of (C, N) each or (C, 1)."""
+        a, b, c, d = (self.K[:, i, j, None] for i in range(2) for j in range(2))
+        if not self.lenses:
+            return (a, b), (c, d)
+        slope = np.broadcast_to(np.eye(2), (*rays.shape, 2)).copy()
+        for cameras, coefficients in self.lenses:
+            slope[cameras] = distortion_jacobian(rays[cameras], coefficients)
+        e, f, g, h = (slope[..., i, j] for i in range(2) for j in range(2))
+        return (a * e + b * g, a * f + b * h), (c * e + d * g, c * f + d * h)
 
     def _shown(self, rays: FloatArray) -> FloatArray:
         """Rays (C, N, 2) as each camera's lens shows them."""
-        pairs = zip(rays, self.lenses, strict=True)
-        return np.stack([own if lens is None else distort(own, lens) for own, lens in pairs])
+        shown = rays.copy() if self.lenses else rays
+        for cameras, coefficients in self.lenses:
+            shown[cameras] = distort(rays[cameras], coefficients)
+        return shown
 
     def _pixels(self, rays: FloatArray) -> FloatArray:
         return rays @ self.K[:, :2, :2].transpose(0, 2, 1) + self.K[:, None, :2, 2]
@@ -76,11 +157,17 @@ class CameraArrays:
 
 def camera_arrays(rig: CameraRig) -> CameraArrays:
     """A rig's cameras as arrays."""
+    lenses = [camera.camera.distortion for camera in rig]
+    groups = [
+        LensGroup(np.array(alike), np.stack([np.asarray(lenses[k], np.float64) for k in alike])[:, None])
+        for size in sorted({len(lens) for lens in lenses if lens is not None})
+        if (alike := [k for k, lens in enumerate(lenses) if lens is not None and len(lens) == size])
+    ]
     return CameraArrays(
         np.stack([np.asarray(camera.camera.K, np.float64) for camera in rig]),
         np.stack([camera.R for camera in rig]),
         np.stack([camera.t for camera in rig]),
-        tuple(camera.camera.distortion for camera in rig),
+        tuple(groups),
         np.array([[camera.camera.fold] for camera in rig]),
     )
 
@@ -206,15 +293,20 @@ def _best_of_pairs(
         np.take_along_axis(order.T[..., None], pairs.reshape(count, -1, 1), 1).reshape(pairs.shape), -1, 0
     )
     proposed = _midpoints(views, rays, first, second)  # (N, H, 3)
-    rows = np.concatenate([views.R, views.t[..., None]], 2).reshape(-1, 4)  # (3 C, 4)
-    flat = np.concatenate([proposed, np.ones_like(proposed[..., :1])], -1).reshape(-1, 4)
-    seen = (rows @ flat.T).reshape(cameras, 3, count, -1)
-    depth = np.where(seen[:, 2] > 0, seen[:, 2], np.nan)
-    fx, fy = views.focal_px.T[..., None, None]
-    square = ((seen[:, 0] / depth - rays[..., 0, None]) * fx) ** 2
-    square += ((seen[:, 1] / depth - rays[..., 1, None]) * fy) ** 2
-    capped = np.fmin(square, threshold_px**2) * weights[..., None]  # fmin: a NaN counts as far off
-    cost = np.where(np.isfinite(proposed[..., 0]), capped.sum(0), np.inf)  # (N, H)
+    flat = proposed.reshape(-1, 3)
+    cost = np.zeros(len(flat))
+    rows = (
+        np.concatenate([views.R, views.t[..., None]], 2)
+        * np.append(views.focal_px, np.ones((cameras, 1)), 1)[..., None]
+    )
+    for own, pixels, weight in zip(rows, rays * views.focal_px[:, None], weights, strict=True):  # fits the cache
+        x, y, z = own[:, :3] @ flat.T + own[:, 3:]
+        z[z <= 0] = np.nan
+        x = (x / z).reshape(count, -1) - pixels[:, :1]
+        y = (y / z).reshape(count, -1) - pixels[:, 1:]
+        square = np.fmin(x * x + y * y, threshold_px**2) * weight[:, None]  # fmin: a NaN counts as far off
+        cost += square.reshape(-1)
+    cost = np.where(np.isfinite(proposed[..., 0]), cost.reshape(count, -1), np.inf)  # (N, H)
     best = cost.argmin(1)
     row = np.arange(count)
     return proposed[row, best], cost[row, best]
@@ -306,7 +398,7 @@ def triangulate(
     for start in range(0, count, size):
         part = slice(start, start + size)
         points[part], spread[part], residual[:, part], inlier[:, part], ok[part] = _triangulate_part(
-            rig, views, flat[:, part], weights[:, part], method, refine, threshold_px
+            views, flat[:, part], weights[:, part], method, refine, threshold_px
         )
     of_views = (len(rig), *shape)
     return Triangulation(
@@ -316,7 +408,6 @@ def triangulate(
 
 
 def _triangulate_part(
-    rig: CameraRig,
     views: CameraArrays,
     pixels: FloatArray,
     weights: FloatArray,
@@ -325,7 +416,7 @@ def _triangulate_part(
     threshold_px: float,
 ) -> tuple[NDArray[Any], ...]:
     """The fields of `Triangulation` for pixels (C, N, 2) and weights (C, N)."""
-    rays = np.stack([camera.camera.undistorted_rays(seen) for camera, seen in zip(rig, pixels, strict=True)])
+    rays = views.undistorted_rays(pixels)
     weights = np.where(np.isfinite(rays).all(-1), weights, 0)  # a pixel that the lens cannot show has no ray
     if method == "ransac":
         points, inlier = consensus(views, pixels, rays, weights, threshold_px)
@@ -377,7 +468,6 @@ def _checked(
 
 _STEPS = 12
 _STILL_M = 1e-9
-_SINGULAR = 1e-11
 
 
 def refine_points(views: CameraArrays, points_m: FloatArray, points_px: FloatArray, weights: FloatArray) -> FloatArray:
@@ -411,15 +501,10 @@ def _steps(
     views: CameraArrays, points_m: FloatArray, points_px: FloatArray, weights: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """(N,) cost, infinite where a view that counts cannot see the point, and (N, 3) the step down from it."""
-    there, slope = views.project_and_slope(points_m)
-    counts = weights > 0
-    gap = np.where(counts[..., None], points_px - there, 0)  # (C, N, 2)
-    cost = np.nan_to_num((weights * (gap**2).sum(-1)).sum(0), nan=np.inf)
-    weighted, normal, sound = _normal(slope, weights)
-    downhill = (weighted * gap[..., None]).sum((0, 2))  # (N, 3)
+    downhill, normal, cost, sound = views.normal_equations(points_m, weights, points_px)
     finite = np.isfinite(cost) & sound
     normal[~finite], downhill[~finite] = np.eye(3), 0
-    return cost, np.linalg.solve(normal, downhill[..., None])[..., 0]
+    return cost, np.linalg.solve(normal, downhill[..., None])[..., 0].astype(np.float64)
 
 
 def covariances(views: CameraArrays, points_m: FloatArray, residual_px: FloatArray, weights: FloatArray) -> FloatArray:
@@ -436,27 +521,12 @@ def covariances(views: CameraArrays, points_m: FloatArray, residual_px: FloatArr
     Returns:
         NaN where the views do not fix the point.
     """
-    _, slope = views.project_and_slope(points_m)
     counts = weights > 0
-    _, normal, sound = _normal(slope, weights)
+    _, normal, cost, sound = views.normal_equations(points_m, weights)
+    sound &= np.isfinite(cost)
     normal[~sound] = np.eye(3)
     freedom = np.maximum(2 * counts.sum(0) - 3, 1)
     shown = np.where(counts, weights * residual_px**2, 0).sum(0) / freedom
     mean = np.where(counts, weights, 0).sum(0) / np.maximum(counts.sum(0), 1)
     spread = np.linalg.inv(normal) * np.maximum(shown, mean)[:, None, None]
     return np.where(sound[:, None, None], spread, np.nan)
-
-
-def _normal(slope: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray, BoolArray]:
-    """W J of slopes (C, N, 2, 3) by weights (C, N); the sums over views JT W J (N, 3, 3); which of them are sound (N,).
-
-    Slopes of weight 0 may hold NaN. A sum is sound that is finite and can be inverted.
-    """
-    cameras, count = weights.shape
-    weighted = np.where(weights[..., None, None] > 0, slope, 0) * weights[..., None, None]
-    first = weighted.transpose(1, 3, 0, 2).reshape(count, 3, 2 * cameras)
-    second = np.where(first != 0, slope.transpose(1, 3, 0, 2).reshape(count, 3, 2 * cameras), 0)
-    normal = first @ second.transpose(0, 2, 1)
-    finite = np.isfinite(normal.sum((1, 2)))
-    values: FloatArray = np.linalg.eigvalsh(np.where(finite[:, None, None], normal, np.eye(3)))
-    return weighted, normal, finite & (values[:, 0] > _SINGULAR * values[:, 2])
