@@ -1,9 +1,11 @@
 /** From a moving or still image to what goes to the server, and to what is shown beside its answer. */
 
 import { scaledSize } from "./frames.js";
+import { fit } from "./overlay.js";
 
 /** @typedef {{image: HTMLCanvasElement, blob: Blob}} Shot `image` keeps what `blob` encodes, which is empty where nothing is encoded */
 
+const NOTHING = new Blob();
 const SLOTS = 4; // images kept until their answers are drawn: two on their way, one drawn, one taken
 
 export class Capture {
@@ -14,6 +16,8 @@ export class Capture {
   #worker = new Worker(new URL("./encoder.js", import.meta.url), { type: "module" });
   /** @type {Map<number, (blob: Blob) => void>} */ #waiting = new Map();
   #count = 0;
+  /** @type {HTMLCanvasElement | null} */ #copy = null;
+  /** @type {ImageData | null} */ #pixels = null;
 
   constructor() {
     this.#worker.onmessage = ({ data: { id, blob } }) => {
@@ -32,7 +36,37 @@ export class Capture {
    * @returns {Promise<Shot>}
    */
   async take(video) {
-    return this.#encoded(this.#slotFor(video, ...this.#sizeOf(video.videoWidth, video.videoHeight)));
+    const image = this.encodes ? video : await this.#copyOf(video);
+    return this.#encoded(this.#slotFor(image, ...this.#sizeOf(video.videoWidth, video.videoHeight)));
+  }
+
+  /**
+   * A copy of the image that a video shows now, or the video where it cannot be copied.
+   *
+   * Where nothing but the processor draws, Chromium keeps every image of a video that is drawn until there are 512 MB.
+   *
+   * @param {HTMLVideoElement} video
+   * @returns {Promise<HTMLVideoElement | HTMLCanvasElement>}
+   */
+  async #copyOf(video) {
+    if (!("VideoFrame" in globalThis)) return video;
+    const frame = /** @type {any} */ (new VideoFrame(video));
+    try {
+      const { displayWidth: width, displayHeight: height, visibleRect, rotation, flip } = frame;
+      const isUpright = rotation === 0 && flip === false && visibleRect.width === width && visibleRect.height === height;
+      if (!isUpright || width !== video.videoWidth || height !== video.videoHeight) return video;
+      let pixels = this.#pixels;
+      if (!pixels || pixels.width !== width || pixels.height !== height) pixels = this.#pixels = new ImageData(width, height);
+      await frame.copyTo(pixels.data, { format: "RGBA" });
+      this.#copy ??= document.createElement("canvas");
+      fit(this.#copy, width, height);
+      this.#copy.getContext("2d", { alpha: false })?.putImageData(pixels, 0, 0);
+      return this.#copy;
+    } catch {
+      return video; // it has no such copies
+    } finally {
+      frame.close();
+    }
   }
 
   /**
@@ -53,7 +87,7 @@ export class Capture {
 
   /** @param {HTMLCanvasElement} image @returns {Promise<Shot>} */
   async #encoded(image) {
-    if (!this.encodes) return { image, blob: new Blob() };
+    if (!this.encodes) return { image, blob: NOTHING };
     const bitmap = await createImageBitmap(image);
     const id = this.#count++;
     this.#worker.postMessage({ id, bitmap }, [bitmap]);
@@ -64,7 +98,7 @@ export class Capture {
   #slotFor(image, width, height) {
     const slot = (this.#slots[this.#next] ??= document.createElement("canvas"));
     this.#next = (this.#next + 1) % SLOTS;
-    if (slot.width !== width || slot.height !== height) Object.assign(slot, { width, height });
+    fit(slot, width, height);
     slot.getContext("2d", { alpha: false })?.drawImage(image, 0, 0, width, height);
     return slot;
   }

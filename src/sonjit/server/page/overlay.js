@@ -91,7 +91,7 @@ export class OverlayView {
 }
 
 /** Set a canvas's size where it differs, which also empties it. @param {HTMLCanvasElement} canvas @param {number} width @param {number} height */
-function fit(canvas, width, height) {
+export function fit(canvas, width, height) {
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
 }
 

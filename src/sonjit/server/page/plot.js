@@ -2,6 +2,7 @@
 
 import { onLanguage, text } from "./i18n.js";
 import { measureName, shown, trackedOf, unitOf } from "./measures.js";
+import { fit } from "./overlay.js";
 import { RepetitionCounter } from "./repetitions.js";
 
 const WINDOW_S = 20;
@@ -154,9 +155,10 @@ export class Plot {
     const canvas = this.#canvas;
     const [width, height] = [canvas.clientWidth, canvas.clientHeight];
     const scale = devicePixelRatio;
-    Object.assign(canvas, { width: Math.round(width * scale), height: Math.round(height * scale) });
+    fit(canvas, Math.round(width * scale), Math.round(height * scale));
     const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    ctx.scale(scale, scale);
+    ctx.setTransform(scale, 0, 0, scale, 0, 0);
+    ctx.clearRect(0, 0, width, height);
     const series = this.#series();
     canvas.dataset.points = String(series.reduce((sum, { points }) => sum + points.length, 0));
     const name = this.#measure;

@@ -1,5 +1,6 @@
 /** The world keypoints in a space that one can turn: drag, wheel, arrow keys, + and -, Home. */
 
+import { fit } from "./overlay.js";
 import { boundsOf, figuresOf } from "./scene.js";
 import { lineColour } from "./skeletons.js";
 import { shade } from "./strokes.js";
@@ -97,7 +98,7 @@ export class View3D {
   #render() {
     const canvas = this.#canvas;
     const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((side) => Math.round(side * devicePixelRatio));
-    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    fit(canvas, width, height);
     const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     ctx.clearRect(0, 0, width, height);
     canvas.dataset.figures = String(this.#figures.length);
