@@ -44,12 +44,16 @@ more-models: models
 	@for group in face body holistic segmentation rigs; do \
 	  $(BIN)/sonjit models pull $$group || echo "left out: what needs every network of $$group"; done
 
-# The page is tested in Debian's Chromium; elsewhere the tests take a chromium and chromedriver that they find.
+# The page is tested in Debian's Chromium and Firefox; elsewhere the tests take those that they find.
 browser:
 	@command -v chromedriver >/dev/null && { command -v chromium || command -v google-chrome; } >/dev/null \
 	  || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
 	       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver fonts-noto-cjk >/dev/null; } \
 	  || echo "left out: the tests in a browser; they need chromium and chromedriver (Debian: apt-get install chromium chromium-driver)"
+	@command -v firefox-esr >/dev/null || command -v firefox >/dev/null \
+	  || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
+	       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends firefox-esr >/dev/null 2>&1; } \
+	  || echo "left out: the tests in Firefox; they need it (Debian: apt-get install firefox-esr)"
 
 # The module for web pages, into web/dist: npm brings LiteRT and what builds it, the networks come from the cache.
 web: models

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sonjit.detectors import observations, pipeline, tracking
-from sonjit.detectors.kinds import KINDS, body, face, hands, holistic, options_of
+from sonjit.detectors.kinds import KINDS, body, face, face_bundle, hands, holistic, options_of
 from sonjit.detectors.search import bodies, checks, faces, finds, stream_finders, streams
 from sonjit.detectors.smoothing import OneEuro
+from sonjit.geometry import metric_faces
 from sonjit.gestures import GestureSmoother, classifier, custom, features
 from sonjit.server.kinds import IN_PAGES, networks_in_pages
 from sonjit.skeletons import face_regions
+from sonjit.skeletons.blendshapes import BLENDSHAPES
 from sonjit.weights.catalog import find_record
 
 if TYPE_CHECKING:
@@ -44,7 +46,8 @@ def data() -> dict[str, Any]:
     """All of it."""
     kinds = {name: _kind(KINDS[name]) for name in IN_PAGES}
     weights = {name for kind in kinds.values() for model in kind["models"].values() for name in model.values()}
-    modules = (observations, tracking, pipeline, hands, face, face_regions, body, holistic, finds, streams)
+    kind_modules = (hands, face, face_regions, face_bundle, metric_faces, body, holistic)
+    modules = (observations, tracking, pipeline, *kind_modules, finds, streams)
     searches = (stream_finders, faces, bodies, checks, faces.BoxSearch, bodies.BodySearch)
     return {
         "constants": {one.__name__.rpartition(".")[2]: _constants(one) for one in (*modules, *searches)},
@@ -55,6 +58,7 @@ def data() -> dict[str, Any]:
         },
         "gestures": _gestures(),
         "one_euro": _defaults(OneEuro),
+        "blendshapes": BLENDSHAPES,
         "grids": {name: _grid(grid) for name, grid in GRIDS.items()},
         "kinds": kinds,
         "weights": {name: _weight(name) for name in sorted(weights)},

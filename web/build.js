@@ -9,6 +9,7 @@ import { build } from "esbuild";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const RUNTIME = join(dirname(createRequire(import.meta.url).resolve("@litertjs/core/package.json")), "wasm");
+const BUNDLE = "face_landmarker.task";
 const VARIANTS = ["", "compat_", "threaded_"]; // with relaxed SIMD; without it; with it and threads
 
 const [models, out = join(HERE, "dist")] = process.argv.slice(2);
@@ -32,6 +33,7 @@ for (const variant of VARIANTS) {
 for (const name of ["gestures.npz", "asl.npz"]) {
   copyFileSync(join(HERE, "../src/sonjit/assets", name), join(DIST, "models", name));
 }
+if (existsSync(join(models, BUNDLE))) copyFileSync(join(models, BUNDLE), join(DIST, "models", BUNDLE)); // a user's own
 for (const { file } of Object.values(JSON.parse(readFileSync(join(HERE, "src/data.json"), "utf8")).weights)) {
   if (existsSync(join(models, file))) copyFileSync(join(models, file), join(DIST, "models", file));
   else console.log(`left out: ${file}, which is not in ${models}; sonjit models pull fetches the networks`);

@@ -145,6 +145,94 @@ def test_a_page_of_tfjs(page, show, photo):
         assert distances([ours], [[[p["x"], p["y"]] for p in theirs["keypoints"]]])[0] < 0.1
 
 
+DEMO = """<!doctype html><title>demo</title><link rel="icon" href="data:,">
+<video id="video" src="/clip.mp4" muted></video><canvas id="output"></canvas>
+<script type="module">
+import * as handPoseDetection from "/web/sonjit-web.js";
+import * as faceLandmarksDetection from "/web/sonjit-web.js";
+import * as poseDetection from "/web/sonjit-web.js";
+
+const video = document.getElementById("video");
+const output = document.getElementById("output");
+const ctx = output.getContext("2d");
+
+async function createDetectors() {
+  const hands = await handPoseDetection.createDetector(handPoseDetection.SupportedModels.MediaPipeHands, {
+    runtime: "mediapipe",
+    modelType: "lite",
+    maxHands: 2,
+    solutionPath: "https://cdn.jsdelivr.net/npm/@mediapipe/hands",
+  });
+  const faces = await faceLandmarksDetection.createDetector(
+    faceLandmarksDetection.SupportedModels.MediaPipeFaceMesh,
+    { runtime: "tfjs", refineLandmarks: true, maxFaces: 1 },
+  );
+  const poses = await poseDetection.createDetector(poseDetection.SupportedModels.BlazePose, {
+    runtime: "tfjs",
+    enableSmoothing: true,
+    modelType: "lite",
+  });
+  return { hands, faces, poses };
+}
+
+function drawPath(points, pairs) {
+  for (const [i, j] of pairs) {
+    ctx.beginPath();
+    ctx.moveTo(points[i].x, points[i].y);
+    ctx.lineTo(points[j].x, points[j].y);
+    ctx.stroke();
+  }
+  return pairs.length;
+}
+
+async function renderResult(detectors) {
+  if (video.readyState < 2) {
+    await new Promise((resolve) => { video.onloadeddata = () => resolve(video); });
+  }
+  [output.width, output.height] = [video.videoWidth, video.videoHeight];
+  ctx.drawImage(video, 0, 0, video.videoWidth, video.videoHeight);
+  const hands = await detectors.hands.estimateHands(video, { flipHorizontal: false });
+  const faces = await detectors.faces.estimateFaces(video, { flipHorizontal: false });
+  const poses = await detectors.poses.estimatePoses(video, { maxPoses: 1, flipHorizontal: false });
+  const pairs = poseDetection.util.getAdjacentPairs(poseDetection.SupportedModels.BlazePose);
+  const lines = poses.map((pose) => drawPath(pose.keypoints, pairs));
+  const lips = faceLandmarksDetection.util.getKeypointIndexByContour(
+    faceLandmarksDetection.SupportedModels.MediaPipeFaceMesh).lips;
+  return { hands, faces, poses, lines, lips: lips.length };
+}
+
+try {
+  const detectors = await createDetectors();
+  globalThis.demo = await renderResult(detectors);
+  for (const detector of Object.values(detectors)) detector.dispose();
+} catch (error) {
+  globalThis.demo = { error: String(error) };
+}
+</script>"""
+
+
+@pytest.mark.slow
+def test_a_demo_of_tfjs_runs_with_its_imports_changed(browser, site, module, all_networks, demo_clip):
+    """A page in the shape of tfjs-models' own, of hands, faces and poses, before the bundled clip."""
+    put_on(site, module)
+    site.files |= {
+        "/demo": ("text/html", DEMO.encode()),
+        "/clip.mp4": ("video/mp4", (PROJECT / "src" / "sonjit" / "assets" / "demo.mp4").read_bytes()),
+    }
+    browser.expected.append("solutionPath")
+    browser.get(f"{site.url}/demo")
+    demo = run(browser, "while (!globalThis.demo) await new Promise((next) => setTimeout(next, 50)); return demo")
+    assert "error" not in demo, demo
+    with sonjit.create_detector("hands", model="lite", search="fast") as detector:
+        assert len(demo["hands"]) == len(detector.detect(demo_clip[1][0])) > 0
+    for hand in demo["hands"]:
+        assert {"keypoints", "keypoints3D", "handedness", "score"} <= hand.keys()
+        assert {"x", "y", "name"} <= hand["keypoints"][0].keys()
+    assert demo["lips"] > 10
+    assert demo["faces"] == []  # the clip shows hands alone
+    assert demo["lines"] == [35] * len(demo["poses"])
+
+
 @pytest.mark.slow
 def test_the_package_is_installed_by_npm_and_its_files_come_from_another_site(
     browser, site, module, show, photo, tmp_path
@@ -277,6 +365,38 @@ def test_streams_are_searched_window_by_window_as_in_python(
 
 
 @pytest.mark.slow
+@pytest.mark.golden
+def test_blendshapes_and_poses_are_as_mediapipe_and_python_tell_them(page, all_networks, site, show, data, read_rgb):
+    """By the bundle beside the networks; in a stream of one face smoothed as its graph smooths it, and mirrored."""
+    bundle = data / "real" / "tasks" / "face_landmarker.task"
+    told = data / "goldens" / "tasks" / "face.stock-emotions-a-1.json"
+    golden = json.loads(told.read_text("utf-8")) if told.is_file() else {"source": "none"}
+    source = next((data / "real").glob(f"wild*/**/{golden['source']}"), None)
+    if not bundle.is_file() or source is None:
+        pytest.skip(f"{bundle.name} or what MediaPipe told by it is not in {data}")
+    site.files.setdefault("/web/models/face_landmarker.task", ("application/octet-stream", bundle.read_bytes()))
+    rgb, options = read_rgb(source), {"blendshapes": True, "transform": True, "search": "fast"}
+    ((face,),) = run(page, TRACK, "face", [show(rgb)], options, "detect")
+    (truth,) = golden["frames"]
+    height, width = rgb.shape[:2]
+    assert distances([face], [np.array(one)[:, :2] * (width, height) for one in truth["face_landmarks"]])[0] < 0.3
+    names, scores = zip(*((one["category_name"], one["score"]) for one in truth["face_blendshapes"][0]), strict=True)
+    assert tuple(face["blendshapes"]) == names
+    np.testing.assert_allclose(list(face["blendshapes"].values()), scores, atol=0.02)
+    np.testing.assert_allclose(face["transform"], truth["facial_transformation_matrixes"][0], atol=0.05)
+
+    frames = [np.ascontiguousarray(rgb[:, shift : shift + width - 40]) for shift in (0, 20, 40)]
+    options |= {"flip_horizontal": True}
+    found = run(page, TRACK, "face", [show(one) for one in frames], options, "track")
+    with sonjit.create_detector("face", landmark_model=bundle, **options) as detector:
+        expected = [detector.detect(one, time=i / 30) for i, one in enumerate(frames)]
+    for (ours,), (theirs,) in zip(found, expected, strict=True):
+        assert distances([ours], [theirs.keypoints])[0] < 0.3
+        np.testing.assert_allclose(list(ours["blendshapes"].values()), list(theirs.blendshapes.values()), atol=0.02)
+        np.testing.assert_allclose(ours["transform"], theirs.transform, atol=0.05)
+
+
+@pytest.mark.slow
 def test_a_hand_is_no_body_in_a_stream(page, all_networks, show, demo_clip):
     """What the published search takes for one has no face, and is not seen from behind."""
     frames = demo_clip[1][:4]
@@ -392,6 +512,12 @@ def test_frames_that_come_too_fast_are_dropped(page, show, demo_clip):
         ),
         ("kit.createDetector('MediaPipeHands', {base: '/wrong/'})", "is not the published palm_detection_full.tflite"),
         ("kit.createDetector('MediaPipeHands', {base: '/nowhere'})", "its script was not loaded"),
+        (
+            "kit.LocalDetector.create('face', {}, {landmarkModelUrl: 'data:,none.task'})",
+            "is no task bundle: it is no zip file",
+        ),
+        ("kit.LocalDetector.create('face', {model: 'mesh', transform: true})", "leave model out"),
+        ("kit.LocalDetector.create('hands', {}, {landmarkModelUrl: 'a.task'})", "of faces' model attention"),
         ("kit.LocalDetector.create('hands', {search: 'thorough'})", "runs on a Sonjit server only"),
         ("kit.LocalDetector.create('hands', {search_interval: 0})", "a whole number from 1"),
         ("once('MediaPipeHands', {}, 'photo.png')", "a String is not an image; known: HTMLImageElement"),

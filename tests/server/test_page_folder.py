@@ -2,15 +2,17 @@
 
 import json
 import shutil
+import zipfile
 
 import pytest
 from starlette.testclient import TestClient
 
-from sonjit.errors import SonjitError
+from sonjit.errors import InputError, SonjitError
 from sonjit.server.app import create_app
 from sonjit.server.static_page import write_page
 from sonjit.weights import find_weight
 
+FACE_MEMBERS = ("face_detector", "face_landmarks_detector")
 MODELS = {"hands": ["lite"], "face": ["mesh", "box", "box-full"], "body": ["lite"], "holistic": ["lite"]}
 
 NETWORKS = (
@@ -44,6 +46,25 @@ def test_a_page_offers_what_its_networks_can_find(engine, tmp_path):
     write_page(tmp_path / "other", engine)
     kinds = json.loads((tmp_path / "other" / "kinds.json").read_text("utf-8"))["kinds"]
     assert {name: kind["models"] for name, kind in kinds.items()} == {"hands": ["lite"], "face": ["box"]}
+
+
+def test_a_bundle_of_faces_brings_blendshapes_and_poses(engine, tmp_path):
+    bundles = [tmp_path / "hands.task", tmp_path / "faces.task"]
+    for path, members in zip(bundles, (("hand_detector", "hand_landmarks_detector"), FACE_MEMBERS), strict=True):
+        with zipfile.ZipFile(path, "w") as file:
+            for name in members:
+                file.writestr(f"{name}.tflite", b"")
+    with pytest.raises(InputError, match=r"a hand_landmarker bundle; pages take MediaPipe's face_landmarker\.task"):
+        write_page(tmp_path / "page", engine, bundle=bundles[0])
+    write_page(tmp_path / "page", engine, bundle=bundles[1])
+    kinds = json.loads((tmp_path / "page" / "kinds.json").read_text("utf-8"))["kinds"]
+    offered = {name: {"blendshapes", "transform"} & kind["options"].keys() for name, kind in kinds.items()}
+    assert offered == {"hands": set(), "face": {"blendshapes", "transform"}, "body": set(), "holistic": set()}
+    there = tmp_path / "page" / "engine" / "models" / "face_landmarker.task"
+    assert there.read_bytes() == bundles[1].read_bytes()
+    shutil.copy(there, engine / "models")
+    write_page(tmp_path / "other", engine)
+    assert json.loads((tmp_path / "other" / "kinds.json").read_text("utf-8"))["kinds"] == kinds
 
 
 def test_a_server_gives_its_page_the_module(engine, tmp_path):

@@ -7,13 +7,15 @@ import six from "../../src/sonjit/skeletons/face_blazeface6.json";
 import plain from "../../src/sonjit/skeletons/face_mediapipe468.json";
 import refinedSkeleton from "../../src/sonjit/skeletons/face_mediapipe478.json";
 import { pointsFromCrop, squareBox, wrapAngle, type RotatedBox } from "./boxes.js";
-import { constants } from "./data.js";
+import { BLENDSHAPES, constants } from "./data.js";
+import { faceTransform, type CanonicalFace } from "./metric-faces.js";
 import type { Network } from "./network.js";
 import { cornersOf, movedPoints, type Observation, type Point } from "./observations.js";
 import { overlapByHalf, type Kind } from "./pipeline.js";
 import { cropInto, type Pixels } from "./pixels.js";
 import { boxOf, found, type Found } from "./results.js";
-import { keypointSmoothers } from "./smoothing.js";
+import type { Settings } from "./options.js";
+import { imageSmoother, keypointSmoothers, type OneEuro, type SmootherOf } from "./smoothing.js";
 import type { Detection, SingleShotDetector } from "./ssd.js";
 import type { Track } from "./tracking.js";
 
@@ -37,34 +39,59 @@ export interface FaceObservation extends Observation {
 /** One face in one image, in pixels. */
 export interface Face extends Found {
   readonly score: number;
+  /** How much of each expression the face shows, 0..1, by name; where it is asked for. */
+  readonly blendshapes?: Record<string, number>;
+}
+
+/** Of a face landmarker's bundle. */
+export interface BundleParts {
+  /** Takes (1, 146, 2) and gives 52 numbers; null where they are not asked for. */
+  readonly blendshapes: Network | null;
+  /** The face that transforms start from; null where they are not asked for. */
+  readonly canonical: CanonicalFace | null;
 }
 
 /** What meshes and boxes have alike. */
 abstract class Faces {
   readonly core = null;
-  readonly newSmoother = keypointSmoothers<FaceObservation>;
+
+  newSmoother(settings: Settings): SmootherOf<FaceObservation> {
+    return keypointSmoothers(settings);
+  }
 
   moved(observation: FaceObservation, shift: Point, score: number): FaceObservation {
     return { ...observation, keypoints: movedPoints(observation.keypoints, shift), score };
   }
 }
 
-/** Face detector and face mesh. */
+/** Face detector and face mesh; with the parts of a bundle as a face landmarker's graph runs its networks. */
 export class FaceMeshes extends Faces implements Kind<FaceObservation, Face> {
   readonly isTaken = overlapByHalf;
   readonly #faces: SingleShotDetector;
   readonly #landmarks: Network;
+  readonly #bundle: BundleParts | null;
+  /** A bundle's graph keeps whatever its detector told apart. */
+  readonly keepsOverlapping: boolean;
 
-  constructor(faces: SingleShotDetector, landmarks: Network) {
+  constructor(faces: SingleShotDetector, landmarks: Network, bundle: BundleParts | null = null) {
     super();
     this.#faces = faces;
     this.#landmarks = landmarks;
+    this.#bundle = bundle;
+    this.keepsOverlapping = bundle !== null;
+  }
+
+  /** A bundle's graph smooths one face, and none of several. */
+  override newSmoother(settings: Settings): SmootherOf<FaceObservation> {
+    if (this.#bundle === null || settings.smoothing !== "published" || settings.max_instances !== 1) return super.newSmoother(settings);
+    return () => imageSmoother(...(OF.BUNDLE_SMOOTHING as ConstructorParameters<typeof OneEuro>));
   }
 
   /** Boxes with the eyes level in them. */
   async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
     const faces = await this.#faces.find(image, minScore);
-    return faces.map(({ box, keypoints: [right, left] }) => boxAroundFace(box, right!, left!)); // the person's own right
+    const grown = { scale: OF.BOX_SCALE, shift_y: 0, isSquare: this.#bundle === null };
+    return faces.map(({ box, keypoints: [right, left] }) => boxAroundFace(box, right!, left!, grown)); // the person's own right
   }
 
   /** The box of the best face in a square box around a head, or null. */
@@ -82,9 +109,15 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation, Face> {
     const [mesh, ...rest] = await this.#landmarks.run();
     const logit = rest.pop()![0]!;
     const points = rest.length ? refined(mesh!, rest) : mesh!;
+    const keypoints = pointsFromCrop(points, box, this.#landmarks.size, 1);
+    if (this.#bundle !== null) {
+      // Its graph scales depth by the crop's width in parts of the image.
+      const stretch = Math.hypot(Math.cos(box.rotation), (Math.sin(box.rotation) * image.width) / image.height);
+      for (let i = 2; i < keypoints.length; i += 3) keypoints[i]! *= stretch;
+    }
     return {
       score: 1 / (1 + Math.exp(-logit)),
-      keypoints: pointsFromCrop(points, box, this.#landmarks.size, 1),
+      keypoints,
       keypoints3D: null,
       left: null,
       colours: null,
@@ -101,22 +134,38 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation, Face> {
     return boxAroundFace(cornersOf(keypoints), at(OF.RIGHT_CORNER), at(OF.LEFT_CORNER));
   }
 
-  result(_: Pixels, { score, keypoints }: FaceObservation, track: Track<FaceObservation> | null): Face {
+  async result({ width, height }: Pixels, { score, keypoints }: FaceObservation, track: Track<FaceObservation> | null): Promise<Face> {
     const { keypoints: names } = keypoints.length / 3 === OF.REFINED ? refinedSkeleton : plain;
-    return { score, keypoints: found(keypoints, names), box: boxOf(cornersOf(keypoints)), id: track?.id ?? null };
+    const { blendshapes, canonical } = this.#bundle ?? {};
+    return {
+      score,
+      keypoints: found(keypoints, names),
+      box: boxOf(cornersOf(keypoints)),
+      id: track?.id ?? null,
+      ...(blendshapes ? { blendshapes: await blendshapesOf(keypoints, blendshapes) } : {}),
+      ...(canonical ? { transform: faceTransform(keypoints, canonical, width, height) } : {}),
+    };
   }
 }
 
-/** Upright around corners, turned to have the line of two points level, and larger. */
+/** The 52 by name, from landmarks (478, 3) in pixels. */
+async function blendshapesOf(keypoints: Float32Array, network: Network): Promise<Record<string, number>> {
+  constants.face_bundle.POINTS.forEach((k, i) => network.input.set(keypoints.subarray(3 * k, 3 * k + 2), 2 * i));
+  const [scores] = await network.run();
+  return Object.fromEntries(BLENDSHAPES.map((name, k) => [name, scores![k]!]));
+}
+
+/** Upright around corners, turned to have the line of two points level, and larger; square, or in the face's own shape. */
 export function boxAroundFace(
   [left, top, right, bottom]: Corners,
   rightEye: Point,
   leftEye: Point,
-  grown = { scale: OF.BOX_SCALE, shift_y: 0 },
+  grown: { scale: number; shift_y: number; isSquare?: boolean } = { scale: OF.BOX_SCALE, shift_y: 0 },
 ): RotatedBox {
   const rotation = wrapAngle(-Math.atan2(rightEye[1] - leftEye[1], leftEye[0] - rightEye[0]));
   const face = { cx: (left + right) / 2, cy: (top + bottom) / 2, width: right - left, height: bottom - top, rotation };
-  return squareBox(face, grown);
+  if (grown.isSquare ?? true) return squareBox(face, grown);
+  return { ...face, width: face.width * grown.scale, height: face.height * grown.scale };
 }
 
 /**

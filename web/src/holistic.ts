@@ -174,7 +174,7 @@ export class Holistic implements Kind<BodyObservation, Person> {
       return { ...this.#of.hands.result(image, smoothed, null), id, handedness, handednessScore };
     });
     const mesh = await parts.face.observe(this.#of.faces, image, middleOfHead(seen), () => this.#faceBox(image, seen), this.#limits);
-    const face: Face | null = mesh && { ...this.#of.faces.result(image, parts.face.smooth(mesh, now), null), id };
+    const face: Face | null = mesh && { ...(await this.#of.faces.result(image, parts.face.smooth(mesh, now), null)), id };
     return { id, body, leftHand: leftHand!, rightHand: rightHand!, face };
   }
 

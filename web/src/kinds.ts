@@ -1,8 +1,9 @@
 /** Which networks each kind runs, and what its detectors are made of. */
 
+import type { Bundle } from "./bundle.js";
 import { Bodies, type BodyObservation } from "./body.js";
 import { BodyCheck, FaceCheck } from "./checks.js";
-import { FINDERS, GRIDS, KINDS, constants, type Grid, type Role } from "./data.js";
+import { BLENDSHAPES, FINDERS, GRIDS, KINDS, constants, type Grid, type Role } from "./data.js";
 import { FaceBoxes, FaceMeshes } from "./face.js";
 import { BodyFinder, FaceFinder, HandFinder } from "./finders.js";
 import { Hands } from "./hands.js";
@@ -26,12 +27,21 @@ export interface AnyDetector {
 /** Compiles one of the networks of a model. */
 export type Open = (role: Role, shape: NetworkShape) => Promise<Network>;
 
+/** What loaders take networks from. */
+export interface Sources {
+  readonly model: string;
+  readonly open: Open;
+  /** Faces are seen by the networks of a bundle of the caller's own, whatever is asked for. */
+  readonly hasOwnBundle: boolean;
+  bundle(): Promise<Bundle>;
+}
+
 /** Makes a detector of some options, with networks that are there. */
 export type Make = (settings: Settings) => AnyDetector | Promise<AnyDetector>;
 
 /** By kind: compile the networks of a model; detectors of any options are then made of them. */
-export const LOADERS: Readonly<Record<string, (model: string, open: Open) => Promise<Make>>> = {
-  hands: async (_, open) => {
+export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make>>> = {
+  hands: async ({ open }) => {
     const palms = await openDetector(open, "detector", GRIDS.palm, 7);
     const landmarks = await open("landmark", HAND_SHAPE);
     return (settings) => {
@@ -40,20 +50,25 @@ export const LOADERS: Readonly<Record<string, (model: string, open: Open) => Pro
       return new Detector(hands, settings, isSpread(settings) ? new StreamSearch(finder) : null);
     };
   },
-  face: async (model, open) => {
+  face: async ({ model, open, hasOwnBundle, bundle }) => {
     const { detector, landmark } = KINDS.face!.models[model]!;
-    const faces = await openFaceDetector(open, "detector", detector!);
-    if (!landmark) return (settings) => new Detector(new FaceBoxes(faces), settings, null);
-    const meshes = new FaceMeshes(faces, await open("landmark", meshShape(landmark)));
+    if (!landmark) {
+      const faces = await openFaceDetector(open, "detector", detector!);
+      return (settings) => new Detector(new FaceBoxes(faces), settings, null);
+    }
+    const published = once(async () =>
+      new FaceMeshes(await openFaceDetector(open, "detector", detector!), await open("landmark", meshShape(landmark))));
+    const ofBundle = bundleMeshes(once(bundle));
     const wide = openSearch(open);
     return async (settings) => {
+      const meshes = await (hasOwnBundle || usesBundle(settings) ? ofBundle(settings) : published());
       if (!isSpread(settings)) return new Detector(meshes, settings, null);
       const detector = await wide();
       const finder = new FaceFinder(detector, meshes, settings.min_detection_score, FINDERS.face);
       return new Detector(meshes, settings, new StreamSearch(finder, new FaceCheck(detector)));
     };
   },
-  body: async (_, open) => {
+  body: async ({ open }) => {
     const bodiesOf = await openBodies(open);
     const wide = openSearch(open);
     return async (settings) => {
@@ -61,7 +76,7 @@ export const LOADERS: Readonly<Record<string, (model: string, open: Open) => Pro
       return new Detector(bodies, settings, await bodySearch(bodies, settings, wide));
     };
   },
-  holistic: async (model, open) => {
+  holistic: async ({ model, open }) => {
     const names = KINDS.holistic!.models[model]!;
     const bodiesOf = await openBodies(open);
     const landmarks = await open("hand", HAND_SHAPE);
@@ -78,13 +93,43 @@ export const LOADERS: Readonly<Record<string, (model: string, open: Open) => Pro
   },
 };
 
+/** Whether faces are seen by the networks of a face landmarker's bundle. */
+export const usesBundle = ({ blendshapes, transform }: Settings) => Boolean(blendshapes || transform);
+
+/** What makes something at most once. */
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | null = null;
+  return () => (made ??= make());
+}
+
 /** Whether a stream is searched window by window, and what it finds is checked. */
 const isSpread = ({ search }: Settings) => search === "auto";
 
 /** The detector by which streams are searched for faces, compiled where it is first asked for. */
 function openSearch(open: Open): () => Promise<SingleShotDetector> {
-  let compiled: Promise<SingleShotDetector> | null = null;
-  return () => (compiled ??= openFaceDetector(open, "search", "face-full"));
+  return once(() => openFaceDetector(open, "search", "face-full"));
+}
+
+/** Makes meshes of a bundle's networks, with the parts that are asked for. */
+function bundleMeshes(bundle: () => Promise<Bundle>): (settings: Settings) => Promise<FaceMeshes> {
+  const { BUNDLE_OUTPUTS, BUNDLE_OVERLAP, DETECTOR_RANGE, REFINED } = constants.face;
+  const { POINTS } = constants.face_bundle;
+  const networks = once(async () => {
+    const file = await bundle();
+    const open: Open = (role, shape) => file.open(`face_${role === "detector" ? role : "landmarks_detector"}.tflite`, shape);
+    const faces = await openDetector(open, "detector", GRIDS["face-short"], 6, { range: DETECTOR_RANGE, overlap: BUNDLE_OVERLAP });
+    return [faces, await open("landmark", { sizes: [3 * REFINED, 1], outputs: BUNDLE_OUTPUTS })] as const;
+  });
+  const shape = { sizes: [BLENDSHAPES.length], input: [1, POINTS.length, 2] };
+  const blendshapes = once(async () => (await bundle()).open("face_blendshapes.tflite", shape));
+  const canonical = once(async () => (await bundle()).canonicalFace());
+  return async (settings) => {
+    const [faces, landmarks] = await networks();
+    return new FaceMeshes(faces, landmarks, {
+      blendshapes: settings.blendshapes ? await blendshapes() : null,
+      canonical: settings.transform ? await canonical() : null,
+    });
+  };
 }
 
 /** The search of a stream for bodies, or null. */
@@ -110,7 +155,7 @@ function meshShape(weight: string): NetworkShape {
 /** Makes what sees bodies; the branch for masks is compiled where it is first asked for. */
 async function openBodies(open: Open): Promise<(settings: Settings) => Promise<Bodies>> {
   const { DETECTOR_RANGE, KEYPOINT_OUTPUTS, MASK_OUTPUT, LANDMARKS } = constants.body;
-  const people = await openDetector(open, "detector", GRIDS.person, 4, DETECTOR_RANGE);
+  const people = await openDetector(open, "detector", GRIDS.person, 4, { range: DETECTOR_RANGE });
   const sizes = [5 * LANDMARKS, 1, 64 * 64 * LANDMARKS, 3 * LANDMARKS];
   const withMasks = { sizes: [...sizes, 256 * 256], outputs: [...KEYPOINT_OUTPUTS, MASK_OUTPUT] };
   const withoutMasks = { sizes, outputs: KEYPOINT_OUTPUTS }; // their branch nearly doubles the time of lite and full
@@ -122,7 +167,7 @@ async function openBodies(open: Open): Promise<(settings: Settings) => Promise<B
 }
 
 function openFaceDetector(open: Open, role: Role, weight: string): Promise<SingleShotDetector> {
-  return openDetector(open, role, GRIDS[weight as "face-short" | "face-full"], 6, constants.face.DETECTOR_RANGE);
+  return openDetector(open, role, GRIDS[weight as "face-short" | "face-full"], 6, { range: constants.face.DETECTOR_RANGE });
 }
 
 /** A single-shot detector that gives so many keypoints with each box. */
@@ -131,8 +176,8 @@ async function openDetector(
   role: Role,
   grid: Grid,
   keypoints: number,
-  range: readonly number[] = [0, 1],
+  { range = [0, 1], overlap }: { range?: readonly number[]; overlap?: number } = {},
 ): Promise<SingleShotDetector> {
   const anchors = grid.layers.reduce((sum, [cells, each]) => sum + cells * cells * each, 0);
-  return new SingleShotDetector(await open(role, { sizes: [anchors * (4 + 2 * keypoints), anchors], range }), grid);
+  return new SingleShotDetector(await open(role, { sizes: [anchors * (4 + 2 * keypoints), anchors], range }), grid, overlap);
 }

@@ -16,7 +16,7 @@ const HERE = new URL(".", import.meta.url).href;
 export interface Files {
   /** Folder with what `dist/` of this package holds: the worker, wasm/ and models/. */
   readonly base?: string;
-  /** Addresses of networks of your own, `.tflite`. */
+  /** Addresses of networks of your own, `.tflite`; of faces also MediaPipe's `face_landmarker.task` as the landmark model. */
   readonly detectorModelUrl?: string;
   readonly landmarkModelUrl?: string;
   /** Address of custom gestures, a file of `sonjit gestures train`; they go before the others. */
@@ -178,11 +178,19 @@ function placesOf({ kind, model }: Settings, files: Files): Places {
   const names = kindOf(kind).models[model]!;
   const base = baseOf(files);
   const networks: Partial<Record<Role, NetworkPlace>> = {};
+  let bundle: string | null = null;
   for (const role of OWN_ROLES) {
     const option = `${role}ModelUrl` as const;
     const own = files[option];
     if (own !== undefined && /(^|\/)model\.json([?#]|$)/.test(own)) {
       throw new Error(`${own} is a model of TensorFlow.js: give the .tflite file of the same network, or leave it out`);
+    }
+    if (own !== undefined && /\.task([?#]|$)/.test(own)) {
+      if (kind !== "face" || model !== "attention" || role !== "landmark") {
+        throw new Error(`${option}: ${own}: a page takes face_landmarker.task, as landmarkModelUrl of faces' model attention; give a .tflite file`);
+      }
+      bundle = new URL(own, document.baseURI).href;
+      continue;
     }
     if (own !== undefined && !names[role]) throw new Error(`${option}: ${kind} ${model} has no ${role} network; leave it out`);
     if (own !== undefined) networks[role] = { url: new URL(own, document.baseURI).href, name: null };
@@ -193,7 +201,9 @@ function placesOf({ kind, model }: Settings, files: Files): Places {
   const { gesturesUrl } = files;
   if (gesturesUrl !== undefined && !("gestures" in kindOf(kind).options)) throw new Error(`gesturesUrl: ${kind} has no hands; leave it out`);
   const custom = gesturesUrl === undefined ? null : new URL(gesturesUrl, document.baseURI).href;
-  return { runtime: new URL("wasm/", base).href, networks, gestures: { folder: new URL("models/", base).href, custom } };
+  const usual = new URL("models/face_landmarker.task", base).href;
+  const gestures = { folder: new URL("models/", base).href, custom };
+  return { runtime: new URL("wasm/", base).href, networks, gestures, bundle: { url: bundle ?? usual, isOwn: bundle !== null } };
 }
 
 /** A worker of a script that may be on another site. */

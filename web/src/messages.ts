@@ -13,6 +13,8 @@ export interface Places {
   readonly networks: Readonly<Partial<Record<Role, NetworkPlace>>>;
   /** Folder of the shipped gestures, and the address of custom ones. */
   readonly gestures: { readonly folder: string; readonly custom: string | null };
+  /** Face landmarker's bundle: its address, and whether it is used whatever is asked for. */
+  readonly bundle: { readonly url: string; readonly isOwn: boolean };
 }
 
 export interface NetworkPlace {

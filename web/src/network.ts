@@ -55,6 +55,8 @@ export interface NetworkShape {
   readonly sizes: readonly number[];
   /** Which of the file's outputs are wanted, by default all; what leads only to others does not run. */
   readonly outputs?: readonly number[];
+  /** Of an input that is no image. */
+  readonly input?: readonly number[];
   /** What black and white are in its input; by default 0 and 1. */
   readonly range?: readonly number[];
 }
@@ -66,25 +68,27 @@ interface Part {
   readonly outputs: readonly number[];
 }
 
-/** A network with one square image in. */
+/** A network with one square image, or other numbers, in. */
 export class Network {
-  /** (size, size, 3), numbers of `levels`: write an image into it, then `run()`. */
+  /** (size, size, 3), numbers of `levels`, or those of another input: write into it, then `run()`. */
   readonly input: Float32Array<ArrayBuffer>;
-  /** Side of the input in pixels. */
+  /** Side of an image in pixels. */
   readonly size: number;
   /** (256,) the input's number for each grey level. */
   readonly levels: Float32Array;
   readonly #steps: readonly (Part | Operator)[];
-  readonly #image: number;
+  readonly #tensor: number;
+  readonly #shape: readonly number[];
   readonly #outputs: readonly number[];
 
-  private constructor(steps: readonly (Part | Operator)[], image: number, outputs: readonly number[], size: number, range: readonly number[]) {
+  private constructor(steps: readonly (Part | Operator)[], tensor: number, outputs: readonly number[], shape: readonly number[], range: readonly number[]) {
     const [black, white] = range as [number, number];
     this.#steps = steps;
-    this.#image = image;
+    this.#tensor = tensor;
+    this.#shape = shape;
     this.#outputs = outputs;
-    this.size = size;
-    this.input = new Float32Array(3 * size * size);
+    this.size = shape[1]!;
+    this.input = new Float32Array(shape.reduce((product, side) => product * side, 1));
     this.levels = new Float32Array(256).map((_, level) => black + (level / 255) * (white - black));
   }
 
@@ -97,7 +101,7 @@ export class Network {
     file: Uint8Array,
     what: string,
     threads: number,
-    { sizes, outputs, range = [0, 1] }: NetworkShape,
+    { sizes, outputs, input, range = [0, 1] }: NetworkShape,
   ): Promise<Network> {
     let steps: (Part | Operator)[] = [];
     let image: number;
@@ -119,22 +123,23 @@ export class Network {
     }
     const parts = steps.filter((step) => "model" in step);
     const first = parts.find(({ inputs }) => inputs.includes(image))!;
-    const [, height, width, channels] = first.model.getInputDetails()[first.inputs.indexOf(image)]!.shape;
-    const shapes = new Map(parts.flatMap(({ model, outputs: made }) => model.getOutputDetails().map(({ shape }, i) => [made[i]!, shape])));
-    const given = wanted.map((tensor) => shapes.get(tensor)?.reduce((product, side) => product * side, 1) ?? 0);
-    if (height !== width || channels !== 3 || [...given].sort().join() !== [...sizes].sort().join()) {
+    const shape = [...first.model.getInputDetails()[first.inputs.indexOf(image)]!.shape];
+    const isShaped = input ? shape.join() === input.join() : shape.length === 4 && shape[1] === shape[2] && shape[3] === 3;
+    const shapes = new Map(parts.flatMap(({ model, outputs: made }) => model.getOutputDetails().map(({ shape: of }, i) => [made[i]!, of])));
+    const lengths = wanted.map((tensor) => shapes.get(tensor)?.reduce((product, side) => product * side, 1) ?? 0);
+    if (!isShaped || [...lengths].sort().join() !== [...sizes].sort().join()) {
       release(steps);
       throw new Error(
-        `${what} is another network: it takes ${width} x ${height} x ${channels} and gives ${given.join(" + ")} numbers, ` +
-          `not a square image and ${sizes.join(" + ")}`,
+        `${what} is another network: it takes ${shape.slice(1).join(" x ")} and gives ${lengths.join(" + ")} numbers, ` +
+          `not ${input ? input.slice(1).join(" x ") : "a square image"} and ${sizes.join(" + ")}`,
       );
     }
-    return new Network(steps, image, wanted, width!, range);
+    return new Network(steps, image, wanted, shape, range);
   }
 
   /** The outputs for what is in `input`, in the file's order. */
   async run(): Promise<Float32Array[]> {
-    const known = new Map<number, Values>([[this.#image, { shape: [1, this.size, this.size, 3], data: this.input }]]);
+    const known = new Map<number, Values>([[this.#tensor, { shape: [...this.#shape], data: this.input }]]);
     for (const step of this.#steps) {
       const inputs = step.inputs.map((tensor) => known.get(tensor)!);
       const made = "model" in step ? await run(step.model, inputs) : [CUSTOM_OPERATORS[step.custom]!(inputs, step.options)];
@@ -198,7 +203,7 @@ function stepsOf(graph: TfliteFile, file: Uint8Array, wanted: readonly number[])
  *
  * @param expected what the published file must be; null for one of the caller's own
  */
-export async function fetchNetwork(url: string, expected: Weight | null): Promise<Uint8Array> {
+export async function fetchNetwork(url: string, expected: Weight | null): Promise<Uint8Array<ArrayBuffer>> {
   let answer: Response;
   try {
     answer = await fetch(url);

@@ -1,42 +1,18 @@
 /** NumPy's files of arrays, `.npz`, as Sonjit writes them. */
 
+import { membersOf, unpacked } from "./zip.js";
+
 /** An array of numbers, or of texts, row by row; a single value has no shape. */
 export interface NumpyArray {
   readonly shape: readonly number[];
   readonly values: readonly number[] | readonly string[];
 }
 
-const END_OF_DIRECTORY = 0x06054b50;
-const ENTRY = 0x02014b50;
-const STORED = 0;
-const DEFLATED = 8;
-
 /** The arrays of a file by their names; an Error where it is none. */
 export async function readArrays(file: Uint8Array<ArrayBuffer>): Promise<Map<string, NumpyArray>> {
-  const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
-  let end = file.length - 22;
-  while (end >= 0 && view.getUint32(end, true) !== END_OF_DIRECTORY) end -= 1;
-  if (end < 0) throw new Error("it is no .npz file");
   const arrays = new Map<string, NumpyArray>();
-  const count = view.getUint16(end + 10, true);
-  let at = view.getUint32(end + 16, true);
-  for (let entry = 0; entry < count; entry++) {
-    if (view.getUint32(at, true) !== ENTRY) throw new Error("its directory is damaged");
-    const [method, bytes, start] = [view.getUint16(at + 10, true), view.getUint32(at + 20, true), view.getUint32(at + 42, true)];
-    const [nameBytes, extra, comment] = [28, 30, 32].map((offset) => view.getUint16(at + offset, true)) as [number, number, number];
-    const name = new TextDecoder().decode(file.subarray(at + 46, at + 46 + nameBytes));
-    const from = start + 30 + view.getUint16(start + 26, true) + view.getUint16(start + 28, true);
-    arrays.set(name.replace(/\.npy$/, ""), arrayFrom(await unpacked(file.subarray(from, from + bytes), method)));
-    at += 46 + nameBytes + extra + comment;
-  }
+  for (const [name, member] of membersOf(file)) arrays.set(name.replace(/\.npy$/, ""), arrayFrom(await unpacked(member)));
   return arrays;
-}
-
-async function unpacked(bytes: Uint8Array<ArrayBuffer>, method: number): Promise<Uint8Array> {
-  if (method === STORED) return bytes;
-  if (method !== DEFLATED) throw new Error("it is packed in another way than NumPy's");
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 /** What a `.npy` file holds. */

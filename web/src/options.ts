@@ -20,6 +20,9 @@ export interface DetectorOptions {
   readonly smooth_segmentation?: boolean;
   /** Of hands: `canned` for the shipped ones, `asl` for the letters of a manual alphabet before these. */
   readonly gestures?: "none" | "canned" | "asl";
+  /** Of faces; both need MediaPipe's `face_landmarker.task`. */
+  readonly blendshapes?: boolean;
+  readonly transform?: boolean;
 }
 
 /** The same, filled in. */
@@ -29,9 +32,8 @@ const LEFT_TO_THE_CALL = ["static_image"];
 const BEYOND_THE_BROWSER: Readonly<Record<string, readonly OptionValue[]>> = {
   search: ["thorough"],
   visibility: [true],
-  blendshapes: [true],
-  transform: [true],
 };
+const BUNDLE_MODEL = "attention";
 
 /** The record of a kind. */
 export function kindOf(name: string): KindRecord {
@@ -50,11 +52,15 @@ export function settingsOf(name: string, given: Readonly<Record<string, OptionVa
     const record = known.find((one) => one.name === option);
     if (!record) throw new Error(`${name} has no option ${option}; known: ${known.map((one) => one.name).join(", ")}`);
     if (value === null || value === undefined) continue;
-    if (BEYOND_THE_BROWSER[option]?.includes(value)) {
+    if (BEYOND_THE_BROWSER[option]?.includes(value) || (option === "blendshapes" && value === true && name !== "face")) {
       throw new Error(`${option}=${JSON.stringify(value)} runs on a Sonjit server only; leave it out here`);
     }
     if (!isAllowed(record, value)) throw new Error(`${option}=${JSON.stringify(value)}: give ${wanted(record)}`);
     all[option] = value;
+  }
+  const ofBundle = ["blendshapes", "transform"].find((option) => all[option]);
+  if (ofBundle && all.model !== BUNDLE_MODEL) {
+    throw new Error(`${ofBundle}=true with model=${JSON.stringify(all.model)}: face_landmarker.task has networks of its own; leave model out`);
   }
   all.max_instances ??= kind.max_instances;
   all.min_detection_score ??= kind.min_detection_score[String(all.model)]!;

@@ -17,6 +17,8 @@ const TAKEN_IOU = 0.5;
 export interface Kind<O extends Observation, R extends Result> {
   /** Every image is searched and no box is carried over; observations give the identity, and are always present. */
   readonly searchesAlways?: boolean;
+  /** Instances of an image on its own stay, however they overlap. */
+  readonly keepsOverlapping?: boolean;
   /** Keypoints that say whether two instances overlap: without limbs that reach out to others; null for all. */
   readonly core: readonly number[] | null;
   /** Boxes for the landmark network from a search over the whole image, best first. */
@@ -70,8 +72,9 @@ export class Detector<O extends Observation, R extends Result> {
 
   /** Instances in an image on its own. */
   async detect(image: Pixels): Promise<Result[]> {
-    const seen = await this.#inWhole(image);
-    return this.#results(image, withoutDuplicates(seen, [], false).map((one) => [one, null]));
+    const seen = await this.#inWhole(image, this.#kind.keepsOverlapping);
+    const kept = this.#kind.keepsOverlapping ? seen : withoutDuplicates(seen, [], false);
+    return this.#results(image, kept.map((one) => [one, null]));
   }
 
   /** Forget every tracked instance and the time: the next image starts a new stream. */
@@ -120,10 +123,10 @@ export class Detector<O extends Observation, R extends Result> {
   }
 
   /** What a search over the whole image finds. */
-  async #inWhole(image: Pixels): Promise<O[]> {
+  async #inWhole(image: Pixels, keepsOverlapping = false): Promise<O[]> {
     const { min_detection_score, max_instances } = this.#settings;
     const boxes = (await this.#kind.find(image, min_detection_score)).slice(0, max_instances);
-    return this.#present(image, this.#withoutTaken(boxes));
+    return this.#present(image, keepsOverlapping ? boxes : this.#withoutTaken(boxes));
   }
 
   /** What a search of this frame finds: in the whole image when it is due, and where that is spread, step by step. */

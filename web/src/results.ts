@@ -40,6 +40,8 @@ export interface Found {
   readonly id: number | null;
   readonly keypoints: NamedPoint[];
   readonly box: Box;
+  /** Of faces where it is asked for: rows of the (4, 4) matrix from the canonical face to the camera, in centimetres. */
+  readonly transform?: number[][];
   /** Of bodies where it is asked for; the page gets it as `segmentation`. */
   readonly mask?: Mask;
 }
@@ -69,6 +71,9 @@ export async function shown<R extends Result | null>(result: R, mirrorWidth: num
   return { ...result, ...Object.fromEntries(parts) };
 }
 
+/** Signs of a transform between the mirror images of both its spaces. */
+const MIRRORED_TRANSFORM = [[1, -1, -1, -1], [-1, 1, 1, 1], [-1, 1, 1, 1], [1, 1, 1, 1]];
+
 /** The same instance with x mirrored in an image of that width; labels stay the person's own. */
 function flipped<R extends Found>(result: R, width: number): R {
   const { xMin, xMax } = result.box;
@@ -78,6 +83,7 @@ function flipped<R extends Found>(result: R, width: number): R {
     ...("keypoints3D" in result
       ? { keypoints3D: (result.keypoints3D as NamedPoint[]).map((point) => ({ ...point, x: -point.x })) }
       : {}),
+    ...(result.transform ? { transform: result.transform.map((row, i) => row.map((value, j) => value * MIRRORED_TRANSFORM[i]![j]!)) } : {}),
     ...(result.mask ? { mask: mirrored(result.mask) } : {}),
     box: { ...result.box, xMin: width - xMax, xMax: width - xMin },
   };

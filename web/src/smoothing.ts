@@ -1,7 +1,7 @@
 /** Smoothing of keypoints over time: the One-Euro filter (Casiez, Roussel, Vogel 2012), for whole arrays. */
 
 import { ONE_EURO } from "./data.js";
-import { sizeOf, type Observation } from "./observations.js";
+import { cornersOf, sizeOf, type Observation } from "./observations.js";
 
 /** Smooths one track's observations; made anew for each track. */
 export type Smoother<O extends Observation> = (observation: O, now: number) => O;
@@ -73,6 +73,16 @@ export function oneEuroSmoother<O extends Observation>(): Smoother<O> {
       keypoints: image.filter(keypoints, now, sizeOf(keypoints)),
       keypoints3D: keypoints3D && world.filter(keypoints3D, now, sizeOf(keypoints3D, 3)),
     };
+  };
+}
+
+/** A filter of image keypoints alone, which are measured by the mean of width and height of the box around them. */
+export function imageSmoother<O extends Observation>(...filter: ConstructorParameters<typeof OneEuro>): Smoother<O> {
+  const image = new OneEuro(...filter);
+  return (observation, now) => {
+    const [left, top, right, bottom] = cornersOf(observation.keypoints);
+    const size = Math.max((right - left + bottom - top) / 2, 1e-6);
+    return { ...observation, keypoints: image.filter(observation.keypoints, now, size) };
   };
 }
 

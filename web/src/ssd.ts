@@ -25,10 +25,13 @@ export class SingleShotDetector {
   readonly #network: Network;
   readonly #size: number;
   readonly #anchors: Float64Array;
+  readonly #overlap: number;
 
-  constructor(network: Network, grid: Grid) {
+  /** `overlap` of two boxes, from which they are blended into one. */
+  constructor(network: Network, grid: Grid, overlap = 0.3) {
     this.#network = network;
     this.#size = grid.size;
+    this.#overlap = overlap;
     const centres: number[] = [];
     for (const [cells, each] of grid.layers) {
       for (let y = 0; y < cells; y++) {
@@ -72,7 +75,7 @@ export class SingleShotDetector {
       for (let k = 4; k < each; k += 2) values.set([x(row[k]!), y(row[k + 1]!)], k);
       found.push({ score: 1 / (1 + Math.exp(-Math.min(Math.max(logit, -100), 100))), values });
     }
-    return blended(found, 0.3).map((one) => placed(one, area));
+    return blended(found, this.#overlap).map((one) => placed(one, area));
   }
 }
 

@@ -21,10 +21,11 @@ const CUSTOM = 32; // of the enumeration BuiltinOperator
 // Numbers of the fields in their tables.
 const MODEL = { codes: 1, graphs: 2 };
 const CODE = { oldKind: 0, name: 1, kind: 3 };
-const GRAPH = { inputs: 1, outputs: 2, operators: 3 };
+const GRAPH = { tensors: 0, inputs: 1, outputs: 2, operators: 3 };
+const TENSOR = { shape: 0, signature: 7 };
 const OPERATOR = { code: 0, inputs: 1, outputs: 2, customOptions: 5 };
 
-/** The one graph of a file; reading one that is damaged throws. */
+/** The one graph of a file, in which lengths that may vary become the file's own; reading one that is damaged throws. */
 export class TfliteFile {
   readonly inputs: readonly number[];
   readonly outputs: readonly number[];
@@ -45,6 +46,10 @@ export class TfliteFile {
       return kind === CUSTOM ? new TextDecoder().decode(flat.bytes(code, CODE.name)) : "";
     });
     this.#graph = flat.tables(model, MODEL.graphs)[0]!;
+    for (const tensor of flat.tables(this.#graph, GRAPH.tensors)) {
+      const shape = flat.numbers(tensor, TENSOR.shape);
+      if (flat.numbers(tensor, TENSOR.signature).length === shape.length) flat.setNumbers(tensor, TENSOR.signature, shape);
+    }
     this.inputs = flat.numbers(this.#graph, GRAPH.inputs);
     this.outputs = flat.numbers(this.#graph, GRAPH.outputs);
     this.operators = flat.tables(this.#graph, GRAPH.operators).map((table) => {
@@ -130,6 +135,11 @@ class FlatBuffer {
   numbers(table: number, number: number): number[] {
     const [start, count] = this.#checked(table, number, 4);
     return Array.from({ length: count }, (_, i) => this.#view.getInt32(start + 4 * i, true));
+  }
+
+  setNumbers(table: number, number: number, values: readonly number[]): void {
+    const [start] = this.vector(table, number);
+    values.forEach((value, i) => this.#view.setInt32(start + 4 * i, value, true));
   }
 
   tables(table: number, number: number): number[] {

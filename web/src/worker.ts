@@ -1,8 +1,9 @@
 /** The worker in which one detector runs. */
 
+import { Bundle } from "./bundle.js";
 import { WEIGHTS, type Role } from "./data.js";
 import { loadGestures, withGestures } from "./gestures.js";
-import { LOADERS, type AnyDetector, type Make } from "./kinds.js";
+import { LOADERS, usesBundle, type AnyDetector, type Make } from "./kinds.js";
 import type { Answer, Places, Reply, Request, Sent } from "./messages.js";
 import { Network, fetchNetwork, loadRuntime, type NetworkShape } from "./network.js";
 import type { Settings } from "./options.js";
@@ -34,7 +35,7 @@ async function answer(request: Request): Promise<Answer | null> {
 }
 
 /** Fetch and compile a kind's networks. */
-async function load(settings: Settings, { runtime, networks }: Places): Promise<Make> {
+async function load(settings: Settings, { runtime, networks, bundle }: Places): Promise<Make> {
   const files = new Map<Role, Promise<Uint8Array>>();
   const fetched = (role: Role) => {
     const { url, name } = networks[role]!;
@@ -42,11 +43,18 @@ async function load(settings: Settings, { runtime, networks }: Places): Promise<
     files.set(role, file);
     return file;
   };
-  const roles = (Object.keys(networks) as Role[]).filter((role) => role !== "search" || settings.search === "auto");
-  const [threads] = await Promise.all([loadRuntime(runtime), ...roles.map(fetched)]);
-  return LOADERS[settings.kind]!(settings.model, async (role: Role, shape: NetworkShape) =>
-    Network.compile(await fetched(role), networks[role]!.url, threads, shape),
-  );
+  let fetchedBundle: ReturnType<typeof fetchNetwork> | null = null;
+  const bundleFile = () => (fetchedBundle ??= fetchNetwork(bundle.url, null));
+  const isOfBundle = bundle.isOwn || usesBundle(settings);
+  const roles = (Object.keys(networks) as Role[]).filter((role) => (role === "search" ? settings.search === "auto" : !isOfBundle));
+  const [threads] = await Promise.all([loadRuntime(runtime), ...roles.map(fetched), isOfBundle ? bundleFile() : null]);
+  const compile = (file: Uint8Array, what: string, shape: NetworkShape) => Network.compile(file, what, threads, shape);
+  return LOADERS[settings.kind]!({
+    model: settings.model,
+    open: async (role, shape) => compile(await fetched(role), networks[role]!.url, shape),
+    hasOwnBundle: bundle.isOwn,
+    bundle: async () => new Bundle(bundle.url, await bundleFile(), compile),
+  });
 }
 
 /** The same with the gestures of hands, whose files are fetched where they are first asked for. */

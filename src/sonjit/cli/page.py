@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 
-def page(out: Path, /, *, engine: Path | None = None) -> int:
+def page(out: Path, /, *, engine: Path | None = None, bundle: Path | None = None) -> int:
     """Write the live app as a folder that any web host serves: the networks run in the visitor's browser.
 
     `sonjit page app` writes a page that installs on a phone as an app and works in flight mode.
@@ -16,10 +16,12 @@ def page(out: Path, /, *, engine: Path | None = None) -> int:
     Args:
         out: New folder.
         engine: Folder with the module for web pages; by default where `make web` builds it in a checkout.
+        bundle: MediaPipe's face_landmarker.task, with which the page also tells blendshapes and poses of faces; by
+            default the one that was registered (sonjit models add) when `make web` was run.
     """
     from sonjit.server.static_page import BUILT_ENGINE, write_page
 
-    names = write_page(out, engine or BUILT_ENGINE)
+    names = write_page(out, engine or BUILT_ENGINE, bundle=bundle)
     size_mb = sum((out / name).stat().st_size for name in names) / 1e6
     sys.stdout.write(f"{out}: {len(names)} files, {size_mb:.1f} MB; to try it: python -m http.server -d {out}\n")
     return 0

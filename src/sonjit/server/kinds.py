@@ -20,8 +20,11 @@ from sonjit.weights import find_weight
 
 IN_PAGES = ("hands", "face", "body", "holistic")
 """What the module for web pages finds."""
-_ON_A_SERVER = ("explain", "visibility", "measures", "blendshapes", "transform")
+FACE_BUNDLE = "face_landmarker.task"
+"""Of MediaPipe's, beside the networks of the module for web pages: what blendshapes and poses of faces need."""
+_ON_A_SERVER = ("explain", "visibility", "measures")
 """Options that pages cannot compute themselves."""
+_OF_BUNDLE = ("blendshapes", "transform")
 
 
 def kind_router(engine: Path) -> APIRouter:
@@ -36,15 +39,17 @@ def kind_router(engine: Path) -> APIRouter:
     return router
 
 
-def kinds_answer(engine: Path) -> JsonObject:
+def kinds_answer(engine: Path, *, has_bundle: bool | None = None) -> JsonObject:
     """What `GET /v1/kinds` answers.
 
     Args:
         engine: what `make web` builds; where it is not there, or without networks, pages compute nothing themselves.
+        has_bundle: pages have a `FACE_BUNDLE`; by default where it lies beside the networks.
     """
+    there = (engine / "models" / FACE_BUNDLE).is_file() if has_bundle is None else has_bundle
     return {
         "kinds": {name: kind_answer(entry) for name, entry in KINDS.items()},
-        "in_page": _kinds_in_page(engine),
+        "in_page": _kinds_in_page(engine, has_bundle=there),
         "results": {one.kind: _result(one) for one in RESULT_TYPES.values()},
         "columns": list(COLUMNS),
     }
@@ -91,7 +96,7 @@ def _skeleton(name: str) -> JsonObject:
     }
 
 
-def _kinds_in_page(engine: Path) -> JsonObject:
+def _kinds_in_page(engine: Path, *, has_bundle: bool) -> JsonObject:
     """The kinds that a page finds itself, with the models and options that it can compute."""
     kinds: dict[str, Json] = {}
     if not (engine / "sonjit-web.js").is_file():
@@ -101,7 +106,8 @@ def _kinds_in_page(engine: Path) -> JsonObject:
         needed = {model.name: networks_in_pages(entry, model).values() for model in entry.models.values()}
         there = [model for model, weights in needed.items() if _are_there(weights, engine / "models")]
         if there:
-            options = {key: value_schema(one) for key, one in known_options(name).items() if key not in _ON_A_SERVER}
+            left_out = _ON_A_SERVER if name == "face" and has_bundle else (*_ON_A_SERVER, *_OF_BUNDLE)
+            options = {key: value_schema(one) for key, one in known_options(name).items() if key not in left_out}
             options["search"]["enum"] = ["fast", "auto"]
             kinds[name] = {**kind_answer(entry), "models": [*there], "missing": {}, "options": {**options}}
     return kinds

@@ -11,28 +11,33 @@ from sonjit.errors import InputError
 from sonjit.files import atomic_folder
 from sonjit.json_text import json_from
 from sonjit.server.app import BUILT_ENGINE, PAGE, app_files
-from sonjit.server.kinds import kinds_answer
+from sonjit.server.kinds import FACE_BUNDLE, kinds_answer
+from sonjit.weights import load_bundle
 
 _PACKAGE = Path(str(files("sonjit")))
 
 
-def write_page(folder: Path, engine: Path = BUILT_ENGINE) -> list[str]:
+def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None = None) -> list[str]:
     """Write the live app so that it needs no server of Sonjit's.
 
     Args:
         folder: new, or empty.
         engine: what `make web` builds: the module, its worker, `wasm/` and `models/`.
+        bundle: MediaPipe's `face_landmarker.task`, for blendshapes and poses of faces; by default the engine's.
 
     Returns:
         The files, relative to the folder.
 
     Raises:
-        InputError: the folder cannot be written to, or the module is not there or lacks its networks.
+        InputError: the folder cannot be written to, or the module is not there or lacks its networks, or the
+            bundle is none of faces.
         JobError: the disk refuses it.
     """
     if not (engine / "sonjit-web.js").is_file():
         raise InputError(f"no sonjit-web.js in {engine}: type make web in a checkout, or name the folder with --engine")
-    answer = kinds_answer(engine)
+    if bundle is not None and (task := load_bundle(bundle).task) != "face_landmarker":
+        raise InputError(f"{bundle}: a {task} bundle; pages take MediaPipe's {FACE_BUNDLE}")
+    answer = kinds_answer(engine, has_bundle=None if bundle is None else True)
     if not answer["in_page"]:
         raise InputError(f"no networks in {engine / 'models'}: type make web once more")
     if folder.is_dir() and any(folder.iterdir()):
@@ -47,8 +52,10 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE) -> list[str]:
         for path in (_PACKAGE / "skeletons").glob("*.json"):
             _copy(path, draft / "skeletons" / path.name)
         for path in engine.rglob("*"):
-            if path.is_file() and path.suffix in (".js", ".wasm", ".tflite", ".npz"):
+            if path.is_file() and path.suffix in (".js", ".wasm", ".tflite", ".npz", ".task"):
                 _copy(path, draft / "engine" / path.relative_to(engine))
+        if bundle is not None:
+            _copy(bundle, draft / "engine" / "models" / FACE_BUNDLE)
         names = sorted(path.relative_to(draft).as_posix() for path in draft.rglob("*") if path.is_file())
         kept = [
             "./",

@@ -328,6 +328,8 @@ _GRIDS = {"face-short": SHORT_GRID, "face-full": FULL_GRID}
 
 _BUNDLE_OVERLAP = 0.5
 """Of boxes that are blended into one, in a face landmarker's graph."""
+_BUNDLE_SMOOTHING = (0.05, 80.0, 1.0, 0.0)
+"""Of the One-Euro filter in that graph."""
 _BUNDLE_OUTPUTS = (0, 1)  # the mesh and the logit of a face; the third is not used
 
 
@@ -371,7 +373,7 @@ def load_bundle_faces(options: DetectorOptions, bundle: TaskBundle, *, of_people
 def face_smoothers(options: DetectorOptions) -> Callable[[], KeypointSmoother | None]:
     """A function that makes a new track's smoother: a face landmarker's graph smooths one face, and none of several."""
     if options.smoothing == "published" and options.bundle is not None and options.max_instances == 1:
-        return lambda: KeypointSmoother(OneEuro(0.05, 80, 1, dead_speed=0), size=mean_size_of)
+        return lambda: KeypointSmoother(OneEuro(*_BUNDLE_SMOOTHING), size=mean_size_of)
     return keypoint_smoothers(options)
 
 
