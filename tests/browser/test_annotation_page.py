@@ -247,8 +247,18 @@ def test_the_keyboard_alone_is_enough(page):
     page.press("?")
     assert page["help"].is_displayed()
     assert "where a joint turns, inside the finger" in page["help"].text
+    guide = page["help"].find_element("css selector", "svg.guide")
+    assert guide.rect["height"] > 60
+    assert guide.get_attribute("aria-label").startswith("Two fingers from the side")
     assert len(page["keys"].find_elements("css selector", "kbd")) > 30
     page["help-close"].click()
+
+
+def test_the_live_app_links_to_the_project(page, studio):
+    page.browser.get(studio.url)
+    page.wait(lambda: page["annotate"].is_displayed(), "the link")
+    page["annotate"].click()
+    page.wait(lambda: page.browser.current_url == f"{studio.url}/annotate/", "the annotation page")
 
 
 def test_one_key_brings_the_hand_near_in_every_view(page):

@@ -215,7 +215,7 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
         from sonjit.server.annotation import Studio, annotation_router
 
         app.include_router(annotation_router(Studio(project, service), service))
-    app.include_router(kind_router(engine))
+    app.include_router(kind_router(engine, annotates=project is not None))
     app.include_router(address_router(settings))
     app.include_router(token_router(settings))
     app.include_router(image_router(service))

@@ -27,14 +27,15 @@ _ON_A_SERVER = ("explain", "visibility", "measures")
 _OF_BUNDLE = ("blendshapes", "transform")
 
 
-def kind_router(engine: Path) -> APIRouter:
-    """The endpoint; `engine` as for `kinds_answer`."""
+def kind_router(engine: Path, *, annotates: bool = False) -> APIRouter:
+    """The endpoint; `engine` as for `kinds_answer`; whether the page of a project is served too."""
     router = APIRouter(prefix="/v1", tags=["server"])
 
     @router.get("/kinds")
     def kinds() -> Response:
         """Every kind of detector with its models and options, and every type of result with fields and skeletons."""
-        return Response(json_from(kinds_answer(engine)), media_type="application/json")
+        answer = kinds_answer(engine) | {"annotates": annotates}
+        return Response(json_from(answer), media_type="application/json")
 
     return router
 

@@ -62,7 +62,9 @@ def _blocks(
     yield _table(calibration)
     yield Heading("Distances between cameras")
     yield Text(
-        "Millimetres and, after +/-, their standard errors: how much leaving out an eighth of the recording changes."
+        "Millimetres and, after +/-, their standard errors: how much leaving out an eighth of the recording changes. "
+        f"The world's origin is a choice, {calibration.rig.names[0]} or the floor, so that no place has an error of "
+        "its own; every camera's, the first one's too, are those of its distances."
     )
     yield _distances(calibration)
     yield Heading("Every camera, every frame set")

@@ -21,12 +21,14 @@ export let kindsInPage = {};
 export let results = {};
 /** Columns of row tables. @type {string[]} */
 export let columns = [];
+/** The server has a project's annotation page. */
+export let annotates = false;
 
 /** Ask the server, or the folder that `sonjit page` wrote, once. */
 export async function loadKinds() {
   const place = hasNoServer ? new URL("./kinds.json", import.meta.url) : new URL("/v1/kinds", thisServer);
   const answer = await call(place);
-  ({ kinds, in_page: kindsInPage, results, columns } = /** @type {any} */ (answer));
+  ({ kinds, in_page: kindsInPage, results, columns, annotates = false } = /** @type {any} */ (answer));
   await addSkeletons(Object.assign({}, ...Object.values(results).map(({ skeletons }) => skeletons)));
 }
 
