@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import resources
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -107,9 +108,15 @@ class LearnedGestures:
         """
         if isinstance(self.held, GestureClassifier):
             raise InputError(f"{path}: a recipe's gestures are in the file that it wrote; copy that")
-        arrays = self.motions.arrays() | (self.held.arrays() if self.held else {})
         with atomic_file(path) as draft:
-            np.savez_compressed(draft, **arrays)  # pyright: ignore[reportArgumentType]  # a keyword of its own besides
+            draft.write_bytes(self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """What `save` writes, of custom gestures."""
+        held = self.held.arrays() if isinstance(self.held, CustomGestures) else {}
+        arrays, file = self.motions.arrays() | held, BytesIO()
+        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]  # a keyword of its own besides
+        return file.getvalue()
 
 
 def find_gestures(name: str) -> Callable[[Hand], Gesture | None]:

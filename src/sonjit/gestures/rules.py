@@ -145,10 +145,19 @@ def load_map(path: Path, custom: Sequence[str] = ()) -> ControlMap:
         InputError: the file cannot be read, or a rule is none; the message says which.
     """
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"{path} cannot be read: {reason}") from error
+    return read_map(text, str(path), custom)
+
+
+def read_map(text: str, path: str, custom: Sequence[str] = ()) -> ControlMap:
+    """Read the text of a map, and what it is called in a message; raises as `load_map`."""
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
     if unknown := [key for key in content if key not in ("rule", "pause")]:
         raise InputError(f"{path}: unknown key {unknown[0]!r}; known: rule, pause")
     tables = content.get("rule")

@@ -28,6 +28,7 @@ from sonjit.extensions import load_extensions
 from sonjit.server.addresses import address_router
 from sonjit.server.detector_pool import missing_models
 from sonjit.server.errors import RefusedError, answer_errors
+from sonjit.server.gestures import gesture_router
 from sonjit.server.images import image_router
 from sonjit.server.jobs import job_router
 from sonjit.server.kinds import kind_router
@@ -218,6 +219,7 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
     app.include_router(kind_router(engine, annotates=project is not None))
     app.include_router(address_router(settings))
     app.include_router(token_router(settings))
+    app.include_router(gesture_router(service))
     app.include_router(image_router(service))
     app.include_router(file_router(settings))
     app.mount("/engine", EngineFiles(engine))

@@ -126,12 +126,14 @@ class Session:
 
     Attributes:
         list: name of the list that its results are in.
+        hands: of the last image, those of people too.
         motions: of the last image, where hands have their gestures; None elsewhere.
     """
 
     def __init__(self, options: SessionOptions, detector: Detector[Any], explainers: Explainers) -> None:
         self.detector = detector
         self._explainers = explainers
+        self.hands: list[Hand] = []
         self.motions: list[MotionEvent] | None = None
         self.list = KINDS[options.kind].list_name
         self._begin(options)
@@ -156,6 +158,7 @@ class Session:
         """
         found = self.detector.detect(rgb, time=time_s)
         self.motions = found.motions if self._gives_motions else None
+        self.hands = [part for one in found for part in one.parts if isinstance(part, Hand)]
         if strict:
             return f'"{self.list}":{json_from([strict_dict(one) for one in found])}'
         members = self._annotations(Frame.holding(0, time_s, found)) if self._columns else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import struct
 import time
 from collections import deque
@@ -23,7 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from sonjit.json_text import json_from
+from sonjit.errors import InputError
+from sonjit.gestures.control import Controller
+from sonjit.gestures.rules import ControlMap, read_map
+from sonjit.json_text import Json, json_from
+from sonjit.results import Hand
 from sonjit.server.decoding import Decoders
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.images import decode_upload, raw_image
@@ -53,6 +58,7 @@ class Stream:
         self._waiting: deque[Message] = deque()
         self._arrived = asyncio.Event()
         self._decoded: asyncio.Queue[Decoded | Configure | Reset] = asyncio.Queue(maxsize=1)
+        self._control: DryRun | None = None
         self._dropped = 0
         self._heard_s = time.monotonic()
         self._stopping = asyncio.Event()
@@ -195,6 +201,10 @@ class Stream:
         motions = [session.motions for session in self._sessions if session.motions is not None]
         if motions:
             head["motions"] = [one.to_dict() for one in chain(*motions)]
+        if self._control is not None:
+            hands = [hand for session in self._sessions for hand in session.hands]
+            told = partial(self._control.commands, hands, decoded.time_s, (width, height))
+            head["commands"] = await self._lane.run(told)
         return ",".join([json_from(head)[:-1], *map(str, members)]) + "}"
 
     async def _configure(self, configure: Configure) -> None:
@@ -226,6 +236,7 @@ class Stream:
         self._give_back(list(held.values()))
         for session, one in zip(self._sessions, wanted, strict=True):
             session.change(one)
+        self._control = configure.control and DryRun(configure.control)
         await self._socket.send_text(json_from({"type": "ready", "detectors": [one.to_dict() for one in wanted]}))
 
     async def _send_progress(self, options: SessionOptions, unloaded: list[SessionOptions]) -> None:
@@ -299,9 +310,10 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Configure:
-    """Which detectors shall run from now on, or why they cannot."""
+    """Which detectors shall run from now on, or why they cannot; and a map whose commands are told, never sent."""
 
     wanted: tuple[SessionOptions, ...] | RefusedError
+    control: ControlMap | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,16 +344,18 @@ def read_text(text: str) -> Configure | Reset:
     if kind != "configure":
         raise ProtocolError('a text message is an object whose type is "configure" or "reset"')
     try:
-        return Configure(_read_all(cast("dict[str, object]", message)))
+        settings = cast("dict[str, object]", message)
+        return Configure(_read_all(settings), _read_control(settings.get("control")))
     except RefusedError as refusal:
         return Configure(refusal)
 
 
 def _read_all(message: dict[str, object]) -> tuple[SessionOptions, ...]:
     """The detectors of a `configure` message; its `measures` count for those that say nothing of their own."""
-    unknown = message.keys() - {"type", "detectors", "measures"}
+    known = ("type", "detectors", "measures", "control")
+    unknown = message.keys() - {*known}
     if unknown:
-        raise RefusedError("bad_option", f"unknown member {min(unknown)[:60]!r}; known: type, detectors, measures")
+        raise RefusedError("bad_option", f"unknown member {min(unknown)[:60]!r}; known: {', '.join(known)}")
     measures = read_value(MEASURES, message.get("measures", False))
     listed = message.get("detectors")
     if not isinstance(listed, list):
@@ -349,3 +363,34 @@ def _read_all(message: dict[str, object]) -> tuple[SessionOptions, ...]:
     read = [read_detector(one, given={"measures": measures}) for one in cast("list[object]", listed)]
     each_kind_once(kind for kind, _ in read)
     return tuple(SessionOptions.filled(kind, options, still=False) for kind, options in read)
+
+
+def _read_control(text: object) -> ControlMap | None:
+    """A map for `sonjit control`, as TOML; None for none."""
+    if text is None:
+        return None
+    try:
+        return read_map(text if isinstance(text, str) else "", "control")
+    except InputError as error:
+        raise RefusedError("bad_option", str(error)) from None
+
+
+class DryRun:
+    """What a map would send.
+
+    Args:
+        control_map: its rules.
+    """
+
+    def __init__(self, control_map: ControlMap) -> None:
+        self._map = control_map
+        self._controller, self._time_s = Controller(control_map), -math.inf
+
+    def commands(self, hands: list[Hand], time_s: float, size: tuple[int, int]) -> list[Json]:
+        """The commands of one frame, as `sonjit control --dry-run` prints them; none of stills."""
+        if not math.isfinite(time_s) or any(hand.id is None for hand in hands):
+            return []
+        if time_s < self._time_s:  # a clip that begins anew
+            self._controller = Controller(self._map)
+        self._time_s = time_s
+        return [one.to_dict() for one in self._controller(hands, time_s, size)]

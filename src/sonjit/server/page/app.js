@@ -5,12 +5,14 @@ import { Capture } from "./capture.js";
 import { Detectors } from "./detectors.js";
 import { hasNoServer } from "./endpoints.js";
 import { onLanguage, preferredLanguage, speak, text, textOr } from "./i18n.js";
+import { GesturesView } from "./gestures-view.js";
 import { Inspector } from "./inspector.js";
 import { LiveTable } from "./live-table.js";
 import { isActive, shareOf, showShare, wordsOf } from "./job-item.js";
 import { Jobs } from "./jobs.js";
 import { annotates, kinds, loadKinds } from "./kinds.js";
 import { PageError, messagesIn } from "./messages.js";
+import { MapEditor } from "./map-editor.js";
 import { Meter } from "./meter.js";
 import { OverlayView } from "./overlay.js";
 import { wirePhone } from "./phone.js";
@@ -24,6 +26,7 @@ import { Store, memory } from "./state.js";
 import { wireStyle } from "./style-form.js";
 import { wireTabs } from "./tabs.js";
 import { Table, nameNow, save } from "./tables.js";
+import { Trainer } from "./trainer.js";
 import { Transport } from "./transport.js";
 import { View3D } from "./view3d.js";
 
@@ -41,7 +44,10 @@ const store = new Store({ ...rememberedSettings(), phase: "idle", detail: {}, so
 const overlay = new OverlayView(find("image"), find("overlay"), find("stage"));
 const plot = new Plot();
 const avatar = new AvatarView(store, (error) => messages.show(error));
-const views = [overlay, new View3D(find("view3d")), avatar, new LiveTable(find("live-table")), plot, new Inspector(find("json"))];
+const trainer = new Trainer(find, (error) => messages.show(error));
+const mapEditor = new MapEditor(find, (error) => messages.show(error), (map) => detectors.control(map));
+const gestures = new GesturesView(find("gestures-now"), find("gestures-events"));
+const views = [overlay, new View3D(find("view3d")), avatar, new LiveTable(find("live-table")), plot, new Inspector(find("json")), gestures, trainer, mapEditor];
 const meter = new Meter({ fps: find("fps"), latency: find("latency"), dropped: find("dropped") });
 const table = new Table();
 const recorder = new Recorder(overlay);
@@ -241,7 +247,7 @@ function wire() {
   find("manifest").href = "manifest.webmanifest"; // by now the browser has its cookie
   wireSettings(store, document);
   wireStyle(store);
-  for (const id of ["data-tabs", "space-tabs"]) wireTabs(find(id));
+  for (const id of ["data-tabs", "space-tabs", "gesture-tabs"]) wireTabs(find(id));
   wirePhone((error) => messages.show(error));
   const showLegend = saliencyLegend(find("legend"));
   store.watch(["options", "started", "here"], ({ options, started, here }) => showLegend(started && !here && (options.explain ?? "none") !== "none"));
@@ -296,7 +302,8 @@ Object.defineProperty(globalThis, "sonjitPage", { value: Object.freeze({
 }) });
 
 wire();
-await Promise.all([hasNoServer || jobs.load().catch((error) => messages.show(error)), chooser.wire()]);
+const filled = hasNoServer ? [] : [jobs.load(), mapEditor.load()];
+await Promise.all([...filled.map((one) => one.catch((error) => messages.show(error))), chooser.wire()]);
 if (!isSecureContext) messages.show(new PageError("insecure"));
 navigator.serviceWorker?.register("sw.js").catch(() => {}); // refused under a certificate that the browser does not trust
 document.documentElement.dataset.ready = "true";

@@ -25,6 +25,7 @@ export class Detectors {
   /** @type {AnyConnection | null} */ #connection = null;
   /** @type {AnyConnection | null} of what is compared, which gets the same images */ #rival = null;
   /** @type {import("./sources.js").Source | null} */ #source = null;
+  /** @type {string | null} */ #control = null;
   #here = false; // the networks run in this page
   #ready = false;
   #flipped = false;
@@ -69,7 +70,13 @@ export class Detectors {
 
   /** @param {Wanted} detectors @param {boolean} measures @returns {AnyConnection} */
   #connect(detectors, measures) {
-    return this.#here ? new LocalConnection({ detectors }) : new Connection({ detectors, measures });
+    return this.#here ? new LocalConnection({ detectors }) : new Connection({ detectors, measures, ...(measures ? { control: this.#control } : {}) });
+  }
+
+  /** Have the server say what a map for `sonjit control` would send; null: no longer. @param {string | null} map */
+  control(map) {
+    this.#control = map;
+    if (!this.#here) this.#connection?.configure({ control: map }).catch((error) => this.#listener.error(error));
   }
 
   /** Look for something else, or otherwise, from the next image on. @param {Wanted} detectors @param {Wanted | null} rivals */
