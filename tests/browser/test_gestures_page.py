@@ -19,7 +19,7 @@ def test_gestures_are_listed_trained_and_tested(page):
         page.wait(
             lambda count=before + 1: len(page["trainer-recordings"].find_elements("tag name", "li")) == count,
             "a recording",
-            20,
+            90,
         )
     page.click("trainer-test")
     page.wait(lambda: page["trainer-table"].find_elements("tag name", "td"), "the table")

@@ -7,6 +7,7 @@ import { save } from "./tables.js";
 
 const SAMPLES = 20;
 const LASTS_MS = 3000;
+const PATIENCE_MS = 10_000; // without a hand
 const LEAST = 5;
 
 /** @typedef {{name: string, hands: any[]}} Recording */
@@ -46,6 +47,7 @@ export class Trainer {
     if (known.length && now >= taking.next) {
       taking.hands.push(...known.map(({ handedness, keypoints, keypoints3D }) => ({ handedness, keypoints: plain(keypoints), keypoints3D: plain(keypoints3D) })));
       taking.next = now + LASTS_MS / SAMPLES;
+      taking.until = now + PATIENCE_MS;
     }
     this.#find("trainer-progress").value = taking.hands.length / SAMPLES;
     if (taking.hands.length >= SAMPLES || now > taking.until) this.#end();
@@ -59,7 +61,7 @@ export class Trainer {
     const name = this.#find("trainer-name").value.trim();
     if (!name) return;
     const now = performance.now();
-    this.#taking = { name, hands: [], until: now + 2 * LASTS_MS, next: now };
+    this.#taking = { name, hands: [], until: now + PATIENCE_MS, next: now };
     this.#find("trainer-record").disabled = true;
     this.#say(text("trainer.taking", { name }));
   }
