@@ -10,9 +10,9 @@ from onnx import TensorProto, helper
 from openvino import opset13 as ops
 
 from sonjit import InputError
-from sonjit.engines import EngineOptions, load_engine
+from sonjit.engines import EngineOptions, graph_edits, load_engine
 from sonjit.engines import openvino as engine
-from sonjit.engines.graph_edits import keep_heads_in_f32
+from sonjit.engines.graph_edits import keep_heads_in_f32, with_avx2_kernels
 
 RNG = np.random.default_rng(8)
 
@@ -165,3 +165,40 @@ def test_a_damaged_name_in_an_onnx_network_is_told_in_one_line(tmp_path):
     with pytest.raises(InputError, match=r"network\.onnx: not a model that OpenVINO reads") as caught:
         engine.read_model(path)
     assert "\n" not in str(caught.value)
+
+
+def convolving(values, filters):
+    return ops.convolution(values, ops.constant(filters), [1, 1], [1, 1], [1, 1], [1, 1])
+
+
+def kernels(model):
+    """What each convolution wishes for."""
+    marks = [node.get_rt_info() for node in model.get_ops() if "Convolution" in node.get_type_name()]
+    return ["primitives_priority_0" in mark for mark in marks]
+
+
+@pytest.mark.parametrize(
+    ("flags", "gathers", "wished"),
+    [
+        ({"avx2"}, False, True),
+        ({"avx2", "avx512f"}, False, False),
+        ({"sse4_1"}, False, False),
+        ({"avx2"}, True, False),
+    ],
+)
+def test_convolutions_wish_for_other_kernels_where_those_are_faster(flags, gathers, wished, monkeypatch):
+    monkeypatch.setattr(graph_edits, "processor_flags", lambda: frozenset(flags))
+    image = ops.parameter([1, 8, 9, 9], np.float32, name="image")
+    once = convolving(image, RNG.normal(size=(8, 8, 3, 3)).astype(np.float32))
+    if gathers:
+        once = ops.gather(once, np.arange(4), np.array(2))
+    each = ops.group_convolution(
+        once, ops.constant(RNG.normal(size=(8, 1, 1, 3, 3)).astype(np.float32)), [1, 1], [1, 1], [1, 1], [1, 1]
+    )
+    model = ov.Model([each], [image])
+    values = RNG.normal(size=(1, 8, 9, 9)).astype(np.float32)
+    before = ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(values)[0]
+    changed = with_avx2_kernels(engine.core(), model)
+    assert kernels(changed) == [wished, wished]
+    after = ov.compile_model(changed, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(values)[0]
+    np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Changes to a network's graph before it is compiled: exact last layers, maps on the way as outputs.
+"""Changes to a network's graph before it is compiled: exact last layers, maps on the way as outputs, choice of kernels.
 
 Last layers in f32. The heads of landmark networks are matrix products, or convolutions over a whole small map, whose
 results are pixels. In bf16 a value above 128 moves in steps of one pixel, which is most of what bf16 costs. Error on a
@@ -12,18 +12,37 @@ real crop, in its pixels (mean, and at most), against the same network in f32:
 | body heavy | 1.20 / 4.1  | 0.45 / 2.7      |
 
 It costs 2 to 8 % of the time, least where the network is large.
+
+Kernels. Of its kernels for convolutions in f32 OpenVINO takes those for batched small matrix products (brgconv) first,
+also where the processor has AVX2 alone. There the older ones, written for each kind of convolution, take less
+processor time on one thread (least of 60, in ms):
+
+| network    | OpenVINO's choice | these |
+|------------|-------------------|-------|
+| palm full  | 11.7              | 9.3   |
+| hand full  | 10.1              | 9.0   |
+| face mesh  | 1.7               | 1.6   |
+| body full  | 16.4              | 15.6  |
+| attention  | 3.3               | 3.7   |
+
+The last takes crops of its maps on the way, which stand in another order in memory: it keeps OpenVINO's choice. The
+results differ by rounding alone.
 """
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from openvino import opset13 as ops
 
+from sonjit.engines.processor import processor_flags
 from sonjit.engines.quiet_openvino import ov
 from sonjit.errors import InputError
+from sonjit.files import WorkFolder
 
 _SMALL = 4
 """Side of the largest map whose convolutions are rewritten: behind it lies next to no work."""
@@ -124,6 +143,33 @@ def _keeps_a_small_map(node: ov.Node) -> bool:
         and list(attributes["strides"]) == list(attributes["dilations"]) == [1, 1]
         and list(attributes["pads_begin"]) == list(attributes["pads_end"]) == padding
     )
+
+
+_AVX2_KERNELS: Final = "cpu:jit_avx2_dw,cpu:jit_avx2_1x1,cpu:jit_avx2"
+
+
+def with_avx2_kernels(core: ov.Core, model: ov.Model) -> ov.Model:
+    """The same network; where that is faster in f32, with a wish for other kernels at each convolution.
+
+    OpenVINO reads such a wish only from its own files, so the network goes through one.
+    """
+    kinds = {node.get_type_name() for node in model.get_ops()}
+    flags = processor_flags()
+    is_faster = "avx2" in flags and "avx512f" not in flags and not kinds & {"Gather", "FakeQuantize"}
+    return _with_kernels(core, model, _AVX2_KERNELS) if is_faster else model
+
+
+def _with_kernels(core: ov.Core, model: ov.Model, kernels: str) -> ov.Model:
+    with WorkFolder() as folder:
+        graph, weights = Path(folder) / "network.xml", Path(folder) / "network.bin"
+        ov.serialize(model, graph, weights)
+        root = ET.fromstring(graph.read_text("utf-8"))  # written the line before
+        for layer in root.iter("layer"):
+            if layer.get("type") in ("Convolution", "GroupConvolution"):
+                information = layer.find("rt_info")
+                information = ET.SubElement(layer, "rt_info") if information is None else information
+                ET.SubElement(information, "attribute", name="primitives_priority", version="0", value=kernels)
+        return core.read_model(ET.tostring(root), weights.read_bytes())
 
 
 def with_taps(model: ov.Model, path: Path, sides: Sequence[int]) -> ov.Model:
