@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import tempfile
 import weakref
 import zipfile
@@ -317,7 +318,7 @@ def file_stamp(path: Path) -> list[int] | None:
         found = path.stat()
     except (OSError, ValueError):
         return None
-    return [found.st_size, found.st_mtime_ns] if path.is_file() else []
+    return [found.st_size, found.st_mtime_ns] if stat.S_ISREG(found.st_mode) else []
 
 
 def append_line(path: Path, line: str) -> None:

@@ -61,7 +61,7 @@ def run_input(
     session.prepare(still=is_still(source))
     with session.begin(source, outputs) as work:
         opened(source.count if limit is None else min(source.count or limit, limit))
-        with _Writing(work) as writing:
+        with _Writing(work, beside=source.count != 1) as writing:
             for frame in source:
                 with work.times.of("finding"):
                     result = work.process(frame)
@@ -82,22 +82,31 @@ def run_input(
 
 
 class _Writing:
-    """Writes in a thread of its own, a few frames behind."""
+    """Writes in a thread of its own, a few frames behind.
 
-    def __init__(self, work: Pass[Any]) -> None:
-        self._work = work
+    Args:
+        work: whose frames.
+        beside: false writes at once: a single frame has no other to be written beside.
+    """
+
+    def __init__(self, work: Pass[Any], *, beside: bool) -> None:
+        self._work, self._beside = work, beside
         self._waiting: queue.Queue[tuple[SourceFrame, object] | None] = queue.Queue(maxsize=4)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="sonjit-write", daemon=True)
 
     def put(self, frame: SourceFrame, result: object) -> None:
         """Hand over one frame; raises what went wrong with an earlier one."""
+        if not self._beside:
+            self._write((frame, result))
+            return
         if self._failure is not None:
             raise self._failure
         self._waiting.put((frame, result))  # results are not changed after they are given out: no copy is needed
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        if self._beside:
+            self._thread.start()
         return self
 
     def __exit__(
@@ -105,8 +114,9 @@ class _Writing:
     ) -> None:
         if error is not None and not isinstance(error, KeyboardInterrupt):
             self._failure = error  # the outputs will be thrown away: what waits need not be drawn
-        self._waiting.put(None)
-        self._thread.join()
+        if self._beside:
+            self._waiting.put(None)
+            self._thread.join()
         if kind is None and self._failure is not None:
             raise self._failure
 
@@ -115,10 +125,13 @@ class _Writing:
             if self._failure is not None:
                 continue  # keep emptying the queue, so that the other side never waits for ever
             try:
-                with self._work.times.of("writing"):
-                    self._work.write(*item)
+                self._write(item)
             except BaseException as failure:  # handed over to the main thread
                 self._failure = failure
+
+    def _write(self, item: tuple[SourceFrame, object]) -> None:
+        with self._work.times.of("writing"):
+            self._work.write(*item)
 
 
 @dataclass(frozen=True)
@@ -198,11 +211,12 @@ def _run_files(
     files: Sequence[File],
     expect: Callable[[int | None], None],
     advance: Callable[[], None],
+    finished: Callable[[int, Outputs], None] = lambda _, __: None,
 ) -> Summary:
-    """Each of many files by itself."""
+    """Each of many files by itself; `finished` is told which are, now or before, with what was written."""
     placed = list(place_outputs(job.outputs, files, processor))
     with sole_writer(*{Path(outputs.paths[0]).parent for outputs in placed if outputs.paths}):
-        return _run_placed(job, processor, list(zip(files, placed, strict=True)), expect, advance)
+        return _run_placed(job, processor, list(zip(files, placed, strict=True)), expect, advance, finished)
 
 
 def _run_placed(
@@ -211,27 +225,30 @@ def _run_placed(
     files: Sequence[tuple[File, Outputs]],
     expect: Callable[[int | None], None],
     advance: Callable[[], None],
+    finished: Callable[[int, Outputs], None],
 ) -> Summary:
     start, total = time.perf_counter(), Summary(files=0)
     expect(len(files))
     tasks: list[_Task] = []
-    keys: list[str | None] = []
+    keys: list[tuple[int, str | None]] = []
     log, all_keys = FinishedLog(), Keys(processor, job.limit)
-    for file, outputs in files:
+    for index, (file, outputs) in enumerate(files):
         key = all_keys.of(file, outputs) if outputs.paths else None
         if key is not None and not outputs.json and log.holds(key, outputs):
             total.skipped += 1
+            finished(index, outputs)
             advance()
         else:
             tasks.append((file, outputs, job.limit))
-            keys.append(key)
+            keys.append((index, key))
     results: dict[int, Summary | str] = {}
     with closing(_results(processor, tasks, job)) as coming:
         for number, result in coming:
             results[number] = result
-            key, outputs = keys[number], tasks[number][1]
+            (index, key), outputs = keys[number], tasks[number][1]
             if key is not None and isinstance(result, Summary) and not result.problems:
                 note_finished(key, outputs, result.written)  # here, as machines that share a disk cannot share a log
+                finished(index, outputs)
             advance()
     for number, (file, *_) in enumerate(tasks):
         _add(total, file, results[number])
@@ -268,16 +285,14 @@ def _run_into_one(
     save = Path(job.outputs.save)
     work = save.with_name(f".{save.name}.work")
     parts = replace(job, outputs=replace(job.outputs, save=f"{work}/{{name}}.jsonl"))
+    finished: dict[int, Outputs] = {}
     with table:
         try:
-            total = _run_files(parts, processor, files, expect, advance)
+            total = _run_files(parts, processor, files, expect, advance, finished.__setitem__)
         finally:  # after Ctrl-C too: the table holds what was finished
-            log, keys = FinishedLog(), Keys(processor, job.limit)
-            for index, (file, outputs) in enumerate(
-                zip(files, place_outputs(parts.outputs, files, processor), strict=True)
-            ):
-                if outputs.save is not None and log.holds(keys.of(file, outputs), outputs):
-                    table.append_part(Path(outputs.save), index, job.inputs.labels[index])
+            for index, outputs in sorted(finished.items()):
+                assert outputs.save is not None
+                table.append_part(Path(outputs.save), index, job.inputs.labels[index])
     shutil.rmtree(work, ignore_errors=True)
     total.written = job.outputs.paths
     return total

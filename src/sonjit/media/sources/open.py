@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
@@ -53,6 +53,10 @@ class ImageSource(Source):
         self.count = 1
         self.files = [path] if path is not None else []
         self._rgb = rgb
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        yield from self._frames()  # nothing is left to read ahead
+        self.finished = True
 
     def _frames(self) -> Generator[SourceFrame]:
         yield SourceFrame(0, None, self._rgb)
