@@ -26,7 +26,7 @@ thread, least of 60:
 | attention  | 3.3               | 3.6       |
 
 The last takes crops of its maps on the way and keeps OpenVINO's choice. Palms and the face mesh give the same bits,
-hands move by less than 1e-4 px. The older kernels for all other convolutions would take 5 % more off, but move hands by
+hands move by at most 3e-4 px. The older kernels for all other convolutions would take 5 % more off, but move hands by
 up to 0.2 px: palms that differ in the last bits are cropped on another grid.
 """
 
