@@ -85,25 +85,19 @@ def detector(monkeypatch):
     """What every solution gets for a detector; it says what it was asked for."""
     fake = FakeDetector()
 
-    def create(kind, **options):
-        fake.kind, fake.options = kind, options
-        return fake
-
     def check(kind, **options):
         fake.kind, fake.options = kind, options
         return DetectorOptions(kind, "", 1)
 
-    def create_task(options):
+    def create(options):
         fake.thresholds = options.thresholds
         return fake
 
     task = "sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api"
-    monkeypatch.setattr(f"{task}.check_detector", check)
-    monkeypatch.setattr(f"{task}.load_ahead", loaded_at_once)
-    monkeypatch.setattr("sonjit.detectors.create.detector_from", create_task)
-    monkeypatch.setattr("sonjit.detectors.create_detector", create)
-    monkeypatch.setattr("sonjit.compat.mediapipe.solution.check_detector", lambda *_, **__: None)
-    monkeypatch.setattr("sonjit.compat.mediapipe.solution.load_ahead", loaded_at_once)
+    for module in (task, "sonjit.compat.mediapipe.solution"):
+        monkeypatch.setattr(f"{module}.check_detector", check)
+        monkeypatch.setattr(f"{module}.load_ahead", loaded_at_once)
+    monkeypatch.setattr("sonjit.detectors.create.detector_from", create)
     return fake
 
 

@@ -43,10 +43,10 @@ def test_mesh_options_are_passed_on(detector):
 
 
 def test_detection_options_are_passed_on(detector):
-    boxes.FaceDetection(0.7, 1)
-    assert (detector.options["model"], detector.options["min_detection_score"]) == ("box-full", 0.6)
-    boxes.FaceDetection()
-    assert (detector.options["model"], detector.options["min_detection_score"]) == ("box", 0.5)
+    for model, name, blended, confidence in ((0, "box", 0.5, None), (1, "box-full", 0.6, 0.7)):
+        boxes.FaceDetection(confidence, model)
+        assert (detector.options["model"], detector.options["min_detection_score"]) == (name, confidence)
+        assert detector.thresholds.blended == blended
     assert detector.options["static_image"]
 
 
@@ -143,13 +143,24 @@ def test_face_connections_of_old_scripts(module):
         assert module.FACE_CONNECTIONS == module.FACEMESH_CONTOURS
 
 
-def test_a_confidence_leaves_faces_where_they_are(detector):
-    faces = [Face(score, np.zeros((6, 3), np.float32), (0.0, 0.0, 1.0, 1.0)) for score in (0.9, 0.6)]
-    detector.found = faces
-    for confidence, asked, count in ((None, 0.5, 2), (0.7, 0.5, 1), (0.3, 0.3, 2)):
-        found = mp.solutions.face_detection.FaceDetection(confidence).process(np.zeros((8, 8, 3), np.uint8))
-        assert detector.options["min_detection_score"] == asked  # boxes are blended as by default
-        assert len(found.detections) == count
+@pytest.mark.golden
+@pytest.mark.files("goldens/mediapipe/facedet.coco__000000196141.*.json")
+def test_a_confidence_leaves_faces_where_they_are(golden, need):
+    need("face-short", "face-full")
+    truth, rgb = golden
+    model = truth["config"]["model_selection"]
+
+    def found(confidence):
+        with boxes.FaceDetection(confidence, model) as faces:
+            return faces.process(rgb).detections or []
+
+    default, (low, high) = found(None), ((0.5, 0.95) if model == 0 else (0.6, 0.95))
+    for confidence in (0.1, 0.3, 0.7, 0.95):
+        kept = [face for face in default if face.score[0] >= confidence]
+        other = found(confidence)
+        assert other[: len(kept)] == kept
+        assert all(confidence <= face.score[0] < low for face in other[len(kept) :])
+    assert len(found(0.1)) > len(default) >= len(found(high))
 
 
 @pytest.mark.parametrize("module", [mp.solutions.hands, mp.solutions.drawing_utils, mp.solutions.pose_connections])

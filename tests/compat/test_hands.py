@@ -58,10 +58,10 @@ def test_networks_that_are_not_there_are_told_before_the_first_image(tmp_path, m
 
 
 def test_what_fails_in_loading_is_told_by_the_first_image(weights, monkeypatch):
-    def fail(kind, **options):
-        raise SonjitError(f"no {kind} today")
+    def fail(options):
+        raise SonjitError(f"no {options.kind} today")
 
-    monkeypatch.setattr("sonjit.detectors.create_detector", fail)
+    monkeypatch.setattr("sonjit.detectors.create.detector_from", fail)
     with mp_hands.Hands() as hands, pytest.raises(SonjitError, match="no hands today"):
         hands.process(BLACK)
 

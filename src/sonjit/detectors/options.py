@@ -178,12 +178,15 @@ class GraphThresholds:
 
     Attributes:
         overlap: IoU from which on boxes of the kind's own detector are blended into one.
+        blended: the least score of face boxes that are blended; surer or weaker ones are chosen from these afterwards,
+            or stand beside them. None: what is asked for is what is blended.
         same_overlap: IoU above which a found box is that of an instance held, or of another one found.
         face_detection, face_overlap: the least score, and `overlap`, of a person's face in the crop of the head.
         face_presence, hand_presence: of a person's face and hands in their crops.
     """
 
     overlap: float | None = None
+    blended: float | None = None
     same_overlap: float | None = None
     face_detection: float | None = None
     face_overlap: float | None = None

@@ -6,17 +6,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from dataclasses import replace
 from numbers import Real
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit import detectors
 from sonjit.arrays import Float32Array, Image
 from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
+from sonjit.detectors import create
 from sonjit.detectors.kinds import checked_options, filled_options, find_kind
-from sonjit.detectors.options import DetectorOptions
+from sonjit.detectors.options import PUBLISHED_THRESHOLDS, DetectorOptions, GraphThresholds
 from sonjit.detectors.smoothing import FilterChoice
 from sonjit.errors import InputError
 
@@ -126,6 +127,7 @@ class DetectorSolution(Solution[Found]):
         static_image_mode: bool,
         min_detection_confidence: float | None,
         min_tracking_confidence: float = 0.5,
+        thresholds: GraphThresholds = PUBLISHED_THRESHOLDS,
         **options: object,
     ) -> None:
         """Make the detector: MediaPipe's arguments, then options of `create_detector`."""
@@ -139,8 +141,8 @@ class DetectorSolution(Solution[Found]):
             "min_presence_score": min_tracking_confidence,
             **options,
         }
-        check_detector(kind, **given)
-        self._loading = load_ahead(lambda: detectors.create_detector(kind, **given))
+        checked = check_detector(kind, **given)
+        self._loading = load_ahead(lambda: create.detector_from(replace(checked, thresholds=thresholds)))
 
     def _detect(self, image: Image) -> list[Any]:
         return self._loading.result().detect(image)

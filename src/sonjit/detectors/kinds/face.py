@@ -239,18 +239,32 @@ def box_observation(face: Detection, corner: tuple[float, float] = (0.0, 0.0)) -
 
 
 class FaceBoxes(Kind[FaceObservation, Face]):
-    """A face detector alone. An observation is the box's two corners, then the six keypoints."""
+    """A face detector alone. An observation is the box's two corners, then the six keypoints.
+
+    Args:
+        detector: finds the faces.
+        blended: as of `GraphThresholds`.
+    """
 
     searches_always = True
 
-    def __init__(self, detector: SingleShotDetector) -> None:
+    def __init__(self, detector: SingleShotDetector, blended: float | None = None) -> None:
         self._faces = detector
+        self._blended = blended
         self._found: dict[RotatedBox, Detection] = {}
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
         """Upright boxes of faces in an image (H, W, 3), best first."""
-        self._found = {_upright(face.box): face for face in self._faces.find(rgb, min_score)}
+        self._found = {_upright(face.box): face for face in self._detections(rgb, min_score)}
         return list(self._found)
+
+    def _detections(self, rgb: NDArray[np.uint8], min_score: float) -> list[Detection]:
+        blended = self._blended
+        if blended is None:
+            return self._faces.find(rgb, min_score)
+        faces, every = self._faces.find_from(rgb, blended, min_score)
+        sure = [face for face in faces if face.score >= min_score]
+        return sure + [face for face in every if face.score < blended]
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> FaceObservation:
         """The detection behind a box of the last search."""
@@ -349,7 +363,7 @@ def load_faces(options: DetectorOptions) -> FaceMeshes | FaceBoxes:
             f"landmark_model={options.landmark_model}: face {model.name} has no landmark network; leave it out"
         )
     name = model.weights["detector"]
-    return FaceBoxes(load_face_detector(options, name, options.detector_model))
+    return FaceBoxes(load_face_detector(options, name, options.detector_model), options.thresholds.blended)
 
 
 def load_bundle_faces(options: DetectorOptions, bundle: TaskBundle, *, of_people: bool = False) -> FaceMeshes:

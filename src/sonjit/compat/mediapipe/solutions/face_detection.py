@@ -9,6 +9,7 @@ from sonjit.arrays import Image
 from sonjit.compat.mediapipe.framework.formats.detection_pb2 import Detection
 from sonjit.compat.mediapipe.framework.formats.location_data_pb2 import LocationData
 from sonjit.compat.mediapipe.solution import DetectorSolution, check_confidences, choice
+from sonjit.detectors.options import GraphThresholds
 from sonjit.engines import Precision
 from sonjit.results import Face
 
@@ -54,7 +55,8 @@ class FaceDetection(DetectorSolution[SolutionOutputs]):
 
     Args:
         min_detection_confidence: of a face, 0..1; by default 0.5, for the full range 0.6. MediaPipe's Python package
-            takes this argument and does not heed it: there the defaults always hold.
+            takes this argument and does not heed it: there the defaults always hold. Here it adds weaker faces or
+            leaves out unsure ones; the others' boxes stay where they are.
         model_selection: 0 for faces up to about 2 m away, 1 for those up to about 5 m.
         precision: Sonjit's own: `"f32"` computes as MediaPipe does, `"auto"` takes what is fast and near to it.
 
@@ -68,11 +70,11 @@ class FaceDetection(DetectorSolution[SolutionOutputs]):
         is_full = choice("model_selection", model_selection, _MODELS) == _MODELS[1]
         check_confidences(min_detection_confidence=min_detection_confidence)
         default = _FULL_CONFIDENCE if is_full else _SHORT_CONFIDENCE
-        self._min_score = default if min_detection_confidence is None else min_detection_confidence
         self._open(
             "face",
             True,
-            min(self._min_score, default),  # a higher one would change which boxes are blended into a face's
+            min_detection_confidence,
+            thresholds=GraphThresholds(blended=default),
             model="box-full" if is_full else "box",
             max_instances=_MAX_FACES,
             precision=precision,
@@ -80,7 +82,7 @@ class FaceDetection(DetectorSolution[SolutionOutputs]):
 
     def _outputs(self, image: Image) -> SolutionOutputs:
         height, width = image.shape[:2]
-        faces: list[Face] = [face for face in self._detect(image) if face.score >= self._min_score]
+        faces: list[Face] = self._detect(image)
         return SolutionOutputs([_detection(face, width, height) for face in faces] or None)
 
 
