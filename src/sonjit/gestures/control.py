@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sonjit.gestures.classifier import gesture_of
-from sonjit.gestures.custom_motions import MotionSpotter
 from sonjit.gestures.features import PALM
+from sonjit.gestures.motions.events import MOTIONS
 from sonjit.gestures.motions.recognizer import MotionRecognizer
 from sonjit.gestures.rules import PLACES, Command, Rule
 from sonjit.gestures.smoothing import GestureSmoother
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sonjit.gestures.learned import LearnedGestures
     from sonjit.gestures.rules import ControlMap
     from sonjit.json_text import JsonObject
-    from sonjit.results import Hand, Phase
+    from sonjit.results import Hand, MotionEvent, Phase
 
 _COUNTED: Final = ("Rotate", "Zoom")
 """Motions whose count is what a knob or a zoom needs."""
@@ -46,7 +46,7 @@ class _Follower:
 
 
 class _Event(NamedTuple):
-    """A step of a motion, or a gesture that begins, whose phase is None."""
+    """A step of a motion; or a custom motion, or a gesture that begins, whose phase is None."""
 
     name: str
     phase: Phase | None
@@ -69,9 +69,8 @@ class Controller:
     def __init__(self, control_map: ControlMap, custom: LearnedGestures | None = None) -> None:
         self._rules, self._pause = control_map
         self.is_paused = False
-        self._motions = MotionRecognizer()
+        self._motions = MotionRecognizer(custom=custom and custom.motions)
         self._gestures = GestureSmoother(tell=gesture_of if custom is None else custom.or_shipped)
-        self._spotter = MotionSpotter(custom.motions) if custom else None
         self._names: dict[int, str | None] = {}
         self._followers = [_Follower() for _ in self._rules]
 
@@ -86,16 +85,9 @@ class Controller:
         Raises:
             InputError: a still's hand, without an id or a time.
         """
-        drawn = [] if self._spotter is None else self._spotter(hands, time_s)
         moved = self._motions(hands, time_s)
         assert time_s is not None  # the line before refuses stills
-        events = [
-            _Event(
-                one.name, one.phase, one.handedness, one.count if one.name in _COUNTED else one.strength, one.to_dict()
-            )
-            for one in moved
-        ]
-        events += [_Event(one.name, None, one.handedness, one.score, one.to_dict()) for one in drawn]
+        events = [_moved(one) for one in moved]
         events += self._begun(hands, time_s)
         if sum(one.name == self._pause for one in events) % 2:
             self.is_paused = not self.is_paused
@@ -121,6 +113,12 @@ class Controller:
             if steady is not None and before.get(key) != steady.name:
                 content: JsonObject = {"name": steady.name, "id": hand.id, "handedness": hand.handedness}
                 yield _Event(steady.name, None, hand.handedness, steady.score, content | {"time": round(time_s, 4)})
+
+
+def _moved(event: MotionEvent) -> _Event:
+    phase = event.phase if event.name in MOTIONS else None  # a custom motion has its end alone
+    value = event.count if event.name in _COUNTED else event.strength
+    return _Event(event.name, phase, event.handedness, value, event.to_dict())
 
 
 def _measured(rule: Rule, hands: Sequence[Hand], size: tuple[int, int]) -> float | None:
