@@ -50,6 +50,14 @@ def test_a_video_comes_back_as_the_command_line_writes_it(endpoints, media, tmp_
         got = client.get(job["downloads"][kind])
         assert got.headers["content-disposition"] == f'attachment; filename="clip.{kind}"'
         assert got.content == (tmp_path / "out" / f"t.{kind}").read_bytes()
+    for kind in ("csv", "parquet"):
+        name = f"motions.{kind}"
+        got = client.get(f"/v1/jobs/{job['id']}/{name}")
+        assert (job["downloads"].get(name) is not None) == measures == (got.status_code == 200)
+        if measures:
+            assert got.headers["content-disposition"] == f'attachment; filename="clip.{name}"'
+            assert got.content == (tmp_path / "out" / f"t.{name}").read_bytes()
+    assert "known: .csv, .parquet" in refusal(client.get(f"/v1/jobs/{job['id']}/motions.json"), 404, "not_found")
     found = json.loads((tmp_path / "out" / "t.json").read_text("utf-8"))["frames"]
     assert job["instances"] == sum(len(frame["hands"]) for frame in found) >= FRAMES
     drawn = client.get(job["downloads"]["drawn"])

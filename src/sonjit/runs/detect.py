@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sonjit.detectors import create_detector
 from sonjit.detectors.kinds import find_kind, options_of
@@ -25,7 +25,7 @@ from sonjit.media import (
 from sonjit.media.tables.json_tables import open_json_lines
 from sonjit.results import Frame
 from sonjit.runs.annotations import Annotations, Annotator, Columns, Counting, table_columns
-from sonjit.runs.motion_table import MotionTable
+from sonjit.runs.motion_table import ROW_ENDINGS, MotionTable
 from sonjit.runs.processor import Outputs, Pass, Processor, StillAndStream, Summary, counted
 
 if TYPE_CHECKING:
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from sonjit.media import Source, SourceFrame
     from sonjit.media.tables.base import Extras
     from sonjit.results import Instance, Result
-
-
-_ROW_ENDINGS: Final = (".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -122,7 +119,7 @@ class FrameTable:
         with ExitStack() as stack:
             self.writer = stack.enter_context(open_writer(save, header, processor.columns))
             is_stream = source.kind not in ("image", "folder")
-            if is_stream and processor.has_gestures and path.suffix.lower() in _ROW_ENDINGS:
+            if is_stream and processor.has_gestures and path.suffix.lower() in ROW_ENDINGS:
                 self._motions = stack.enter_context(MotionTable(str(path.with_suffix(f".motions{path.suffix}"))))
             self._files = stack.pop_all()
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sonjit.media.tables.json_tables import open_json_lines
 from sonjit.runs.records import RecordTable
 
 if TYPE_CHECKING:
     from sonjit.results import MotionEvent
     from sonjit.runs.records import Record
+
+ROW_ENDINGS: Final = (".csv", ".parquet")
+"""Of tables of frames in which no place is for motions: those have a table of their own beside them."""
 
 _COLUMNS: Final = {
     "frame": int,
@@ -37,6 +42,14 @@ class MotionTable(RecordTable):
     def write_event(self, frame: int, event: MotionEvent) -> None:
         """Append an event of the frame of that index."""
         self.write(motion_record(frame, event))
+
+
+def convert_motions(lines: Path, path: Path) -> None:
+    """Write the motions of a `.jsonl` table of frames as a table of their own; its ending picks the format."""
+    with open_json_lines(lines) as (_, frames), MotionTable(str(path)) as table:
+        for frame, _ in frames:
+            for event in frame.motions:
+                table.write_event(frame.index, event)
 
 
 def motion_record(frame: int, event: MotionEvent) -> Record:

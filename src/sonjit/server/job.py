@@ -7,7 +7,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Literal
 from sonjit.errors import JobError
 from sonjit.json_text import JsonObject
 from sonjit.media import TABLE_ENDINGS, convert_table
+from sonjit.runs import ROW_ENDINGS, convert_motions
 from sonjit.server.errors import refusal_from
 from sonjit.server.job_process import JobProcess, TooSlowError, processor_of, request_for
 from sonjit.server.options import DetectorChoice
@@ -96,6 +97,11 @@ class UploadJob:
         return self.folder / f"drawn{self.given.drawing}" if self.draw else None
 
     @property
+    def has_motions(self) -> bool:
+        """Whether it has tables of the motions of hands: it is of a video, and hands have gestures."""
+        return self.given.drawing == ".mp4" and processor_of(self.detectors).has_gestures
+
+    @property
     def seconds(self) -> float:
         """That it has run."""
         if self._begun_s is None:
@@ -107,6 +113,8 @@ class UploadJob:
         state = self.state  # read first: what it promises is there already
         endpoint, drawing = f"/v1/jobs/{self.id}", self.drawing
         downloads: JsonObject = {ending[1:]: f"{endpoint}/result{ending}" for ending in TABLE_ENDINGS}
+        if state == "done" and self.has_motions:
+            downloads |= {f"motions{ending}": f"{endpoint}/motions{ending}" for ending in ROW_ENDINGS}
         if drawing is not None and drawing.exists():  # else its encoder refused it, as `problems` says
             downloads["drawn"] = f"{endpoint}/{drawing.name}"
         return {
@@ -183,10 +191,18 @@ class UploadJob:
             JobError: the disk refuses it.
             MissingExtraError: Parquet without pyarrow.
         """
-        lines, path = self.folder / "result.jsonl", self.folder / f"result{ending}"
+        columns = processor_of(self.detectors).columns
+        return self._made(f"result{ending}", lambda lines, path: convert_table(lines, path, columns))
+
+    def motions(self, ending: str) -> Path:
+        """The table of its motions, see `has_motions`; as `table` gives that of its frames."""
+        return self._made(f"motions{ending}", convert_motions)
+
+    def _made(self, name: str, convert: Callable[[Path, Path], None]) -> Path:
+        path = self.folder / name
         with self._converting:
             if not path.exists():
-                convert_table(lines, path, processor_of(self.detectors).columns)
+                convert(self.folder / "result.jsonl", path)
                 self.measure()
         return path
 

@@ -24,6 +24,7 @@ from sonjit.detectors.options import Option
 from sonjit.errors import SonjitError
 from sonjit.json_text import Json, json_from
 from sonjit.media import TABLE_ENDINGS
+from sonjit.runs import ROW_ENDINGS
 from sonjit.server.detector_pool import require_weights
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.job import ENDED, INPUT, UploadJob
@@ -126,6 +127,16 @@ def job_router(jobs: Jobs) -> APIRouter:
         if f".{ending}" not in TABLE_ENDINGS:
             raise RefusedError("not_found", f"no table {ending[:20]!r}; known: {', '.join(TABLE_ENDINGS)}")
         return download(jobs, job, lambda: job.table(f".{ending}"), "")
+
+    @router.get("/{job_id}/motions.{ending}")
+    def motions(request: Request, job_id: str, ending: str) -> Response:
+        """The table of motions of hands: `csv` or `parquet`; JSON tables hold them themselves."""
+        job = _done(jobs.find(job_id, _owner(request)))
+        if f".{ending}" not in ROW_ENDINGS:
+            raise RefusedError("not_found", f"no motions.{ending[:20]}; known: {', '.join(ROW_ENDINGS)}")
+        if not job.has_motions:
+            raise RefusedError("not_found", "no motions: they are those of videos, with gestures or measures of hands")
+        return download(jobs, job, lambda: job.motions(f".{ending}"), ".motions")
 
     @router.get("/{job_id}/drawn.{ending}")
     def drawn(request: Request, job_id: str, ending: str) -> Response:

@@ -76,6 +76,7 @@ export class JobItem {
       return node;
     };
     const nodes = TABLES.filter((ending) => downloads[ending]).map((ending) => link(downloads[ending], ending.toUpperCase()));
+    if (downloads["motions.csv"]) nodes.push(link(downloads["motions.csv"], text("job.motions")));
     if (!downloads.drawn) return nodes;
     const look = element("button", "button small", text("job.look"));
     look.setAttribute("aria-expanded", "false");
