@@ -3,6 +3,7 @@
 import sys
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -126,6 +127,62 @@ def test_a_detection_beyond_the_image_is_drawn_as_far_as_it_lies_in_it(image):
     location.format = LocationData.GLOBAL
     with pytest.raises(ValueError, match="relative"):
         drawing.draw_detection(image, Detection(location_data=location))
+
+
+def dot(image, place, spec):
+    cv2.circle(image, place, spec.circle_radius + 1, (224, 224, 224), spec.thickness)
+    cv2.circle(image, place, spec.circle_radius, spec.color, spec.thickness)
+
+
+@pytest.mark.parametrize(
+    ("points", "places", "lines"),
+    [
+        ([(0.1, 0.1)], [(10, 10)], []),
+        ([(0.1, 0.1), (0.5, 0.5, 0.0)], [(10, 10)], []),  # it is not visible
+        ([(0.1, 0.5), (0.5, 0.1)], [(10, 50), (50, 10)], [(0, 1)]),
+        ([(0.0, 1.0), (1.0, 0.0, 0.5)], [(0, 99), (99, 0)], [(0, 1)]),
+    ],
+)
+@pytest.mark.parametrize("own", [False, True])
+def test_landmarks_are_drawn_to_the_pixel(points, places, lines, own):
+    drawn, expected = np.zeros((2, 100, 100, 3), np.uint8)
+    marks = NormalizedLandmarkList()
+    for x, y, *visibility in points:
+        marks.landmark.add(x=x, y=y, visibility=visibility[0] if visibility else None)
+    dots = drawing.DrawingSpec((0, 0, 255), 5, 4) if own else drawing.DrawingSpec(drawing.RED_COLOR)
+    links = drawing.DrawingSpec((255, 0, 0), 3) if own else drawing.DrawingSpec()
+    for a, b in lines:
+        cv2.line(expected, places[a], places[b], links.color, links.thickness)
+    for place in places:
+        dot(expected, place, dots)
+    drawing.draw_landmarks(drawn, marks, lines, *((dots, links) if own else ()))
+    np.testing.assert_array_equal(drawn, expected)
+
+
+def test_detections_and_axes_are_drawn_to_the_pixel():
+    red, plain = drawing.DrawingSpec(drawing.RED_COLOR), drawing.DrawingSpec()
+    drawn, expected = np.zeros((2, 100, 100, 3), np.uint8)
+    points = [LocationData.RelativeKeypoint(x=x, y=1 - x) for x in (0, 1)]
+    drawing.draw_detection(drawn, Detection(location_data=LocationData(format=2, relative_keypoints=points)))
+    for place in ((0, 99), (99, 0)):
+        cv2.circle(expected, place, red.circle_radius, red.color, red.thickness)
+    np.testing.assert_array_equal(drawn, expected)
+    drawn, expected = np.zeros((2, 100, 100, 3), np.uint8)
+    box = LocationData.RelativeBoundingBox(xmin=0, ymin=0, width=1, height=1)
+    drawing.draw_detection(drawn, Detection(location_data=LocationData(format=2, relative_bounding_box=box)))
+    cv2.rectangle(expected, (0, 0), (99, 99), plain.color, plain.thickness)
+    np.testing.assert_array_equal(drawn, expected)
+    half = np.sqrt(0.5)
+    eighth = np.array([[1, 0, 0], [0, half, -half], [0, half, half]])
+    for turn, place, tips in (
+        (eighth, [0, 0, -0.2], [(75, 50), (50, 22), (50, 77)]),
+        (np.eye(3), [0, 0, 0], [(0, 50), (50, 100), (50, 50)]),
+    ):
+        drawn, expected = np.zeros((2, 100, 100, 3), np.uint8)
+        for tip, color in zip(tips, (drawing.RED_COLOR, drawing.GREEN_COLOR, drawing.BLUE_COLOR), strict=True):
+            cv2.arrowedLine(expected, (50, 50), tip, color, plain.thickness)
+        drawing.draw_axis(drawn, turn, np.array(place))
+        np.testing.assert_array_equal(drawn, expected)
 
 
 def test_a_detection_without_a_place_or_a_box_draws_none(image):

@@ -6,6 +6,8 @@ import pytest
 from sonjit import Face
 from sonjit.compat import mediapipe as mp
 from sonjit.compat.mediapipe.solutions import face_mesh_connections
+from sonjit.detectors import ssd
+from sonjit.detectors.kinds.face import FaceBoxes
 
 mesh, boxes = mp.solutions.face_mesh, mp.solutions.face_detection
 BLACK = np.zeros((40, 80, 3), np.uint8)
@@ -81,7 +83,7 @@ def test_detections_are_parts_of_the_image(detector):
     assert (first.score[0], second.score[0], first.label_id[0]) == (0.75, 0.5, 0)
     box = first.location_data.relative_bounding_box
     assert (box.xmin, box.ymin, box.width, box.height) == (0.25, 0.25, 0.5, 0.5)
-    assert second.location_data.relative_bounding_box.xmin == -0.1
+    assert second.location_data.relative_bounding_box.xmin == np.float32(-0.1)
     nose = boxes.get_key_point(first, boxes.FaceKeyPoint.NOSE_TIP)
     assert (nose.x, nose.y) == pytest.approx((0.2, 0.2))
     first.ClearField("location_data")
@@ -144,7 +146,7 @@ def test_face_connections_of_old_scripts(module):
 
 
 @pytest.mark.golden
-@pytest.mark.files("goldens/mediapipe/facedet.coco__000000196141.*.json")
+@pytest.mark.files("goldens/mediapipe/facedet.portrait.*.json")
 def test_a_confidence_leaves_faces_where_they_are(golden, need):
     need("face-short", "face-full")
     truth, rgb = golden
@@ -154,13 +156,31 @@ def test_a_confidence_leaves_faces_where_they_are(golden, need):
         with boxes.FaceDetection(confidence, model) as faces:
             return faces.process(rgb).detections or []
 
-    default, (low, high) = found(None), ((0.5, 0.95) if model == 0 else (0.6, 0.95))
-    for confidence in (0.1, 0.3, 0.7, 0.95):
-        kept = [face for face in default if face.score[0] >= confidence]
-        other = found(confidence)
-        assert other[: len(kept)] == kept
-        assert all(confidence <= face.score[0] < low for face in other[len(kept) :])
-    assert len(found(0.1)) > len(default) >= len(found(high))
+    (face,) = found(None)
+    for confidence in (0.1, 0.3, 0.8):
+        assert found(confidence) == [face]
+    assert found(0.95) == []
+
+
+def test_weaker_faces_stand_beside_those_that_are_blended():
+    def faces(*scores, shift):
+        return [ssd.Detection(one, np.array([0, 0, 9, 9]) + 20 * one + shift, np.zeros((6, 2))) for one in scores]
+
+    class Found:
+        def find_from(self, rgb, *min_scores):
+            assert min_scores[0] == 0.5
+            every = [score for score in (0.9, 0.6, 0.3) if score >= min_scores[1]]
+            return [faces(0.9, 0.6, shift=0), faces(*every, shift=4)]
+
+    finder = FaceBoxes(Found(), 0.5)
+    for least, expected in (
+        (0.1, faces(0.9, 0.6, shift=0) + faces(0.3, shift=4)),
+        (0.5, faces(0.9, 0.6, shift=0)),
+        (0.7, faces(0.9, shift=0)),
+    ):
+        found = finder.find(BLACK, least)
+        assert [box.cx for box in found] == [face.box[::2].mean() for face in expected]
+        assert [finder.observe(BLACK, box).score for box in found] == [face.score for face in expected]
 
 
 @pytest.mark.parametrize("module", [mp.solutions.hands, mp.solutions.drawing_utils, mp.solutions.pose_connections])

@@ -77,7 +77,7 @@ def test_results_are_parts_of_the_image_and_metres(detector):
     assert world.landmark[0].x == pytest.approx(0.04)
     assert not tip.HasField("visibility")
     best = side.classification[0]
-    assert (best.index, best.label, best.score) == (0, "Left", 0.8)
+    assert (best.index, best.label, best.score) == (0, "Left", np.float32(0.8))
     assert results.multi_handedness[0] is side
 
 

@@ -3,6 +3,7 @@
 import copy
 import pickle
 
+import numpy as np
 import pytest
 
 from sonjit.compat.mediapipe.framework.formats import classification_pb2, detection_pb2, landmark_pb2, location_data_pb2
@@ -24,6 +25,28 @@ def test_unset_fields_read_as_zero_and_say_so():
     assert not Point(visibility=None).HasField("visibility")
 
 
+def test_numbers_are_rounded_to_32_bits():
+    tenth = float(np.float32(0.1))
+    point = Point(x=0.1, y=1, z=1e300)
+    assert (point.x, point.y, point.z) == (tenth, 1.0, float("inf"))
+    assert type(point.y) is float
+    for value in (0.1, np.float32(0.1), np.float64(0.1)):
+        point.z = value
+        assert (type(point.z), point.z) == (float, tenth)
+    for wrong in (lambda: Point(x="a"), lambda: setattr(point, "x", None), lambda: Detection(score=["a"])):
+        with pytest.raises(TypeError):
+            wrong()
+    scores = Detection(score=[0.1]).score
+    scores.append(0.1)
+    scores.MergeFrom([0.1, 1])
+    scores.insert(0, 0.2)
+    scores[0] = 0.1
+    scores[1:2] = [0.1]
+    assert list(scores) == [tenth] * 4 + [1.0]
+    assert all(type(score) is float for score in scores)
+    assert Point.FromString(point.SerializeToString()) == point
+
+
 def test_unknown_fields_are_errors():
     with pytest.raises(ValueError, match=r"'w'.*x, y, z"):
         Point(w=1)
@@ -41,10 +64,10 @@ def test_lists_are_built_as_scripts_build_them():
     reused = Point(x=0.5)
     points.landmark.append(reused)
     reused.x = 9.0
-    assert [point.x for point in points.landmark] == [0.1, 0.2, 0.3, 0.4, 0.5]
+    assert [point.x for point in points.landmark] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
     assert len(points.landmark) == 5
     assert points.landmark[-1].x == 0.5
-    assert [point.x for point in points.landmark[:2]] == [0.1, 0.2]
+    assert [point.x for point in points.landmark[:2]] == pytest.approx([0.1, 0.2])
     with pytest.raises(AttributeError, match="extend"):
         points.landmark = []
     del points.landmark[:]
@@ -69,12 +92,12 @@ def test_copies_are_equal_and_independent(duplicate):
     points.CopyFrom(other)
     assert points == other
     other.landmark[0].x = 0.8
-    assert points.landmark[0].x == 0.7
+    assert points.landmark[0].x == np.float32(0.7)
 
 
 def test_text_has_one_field_a_line():
     points = Points(landmark=[Point(x=0.5), Point(x=0.1234567891234, y=1)])
-    assert str(points) == "landmark {\n  x: 0.5\n}\nlandmark {\n  x: 0.123456789\n  y: 1\n}\n"
+    assert str(points) == "landmark {\n  x: 0.5\n}\nlandmark {\n  x: 0.123456791\n  y: 1\n}\n"
     assert str(classification_pb2.Classification(index=1, label="Right")) == 'index: 1\nlabel: "Right"\n'
 
 

@@ -55,13 +55,19 @@ def test_images():
     assert not image.is_aligned(8)  # rows of 12 bytes
     pixels[:] = 0
     assert image[1, 2, 0] == 18
+    assert (image.step, image.is_contiguous(), image.is_empty(), image.uses_gpu()) == (12, True, False, False)
+    padded = image_of(np.zeros((2, 5, 3), np.uint8))
+    assert (padded.step, padded.is_contiguous(), padded.numpy_view().shape) == (16, False, (2, 5, 3))
     with pytest.raises(ValueError, match="read-only"):
         image.numpy_view()[0] = 0
     with pytest.raises(IndexError, match="Invalid index dimension"):
         image[0, 0]
     grey = image_of(np.zeros((2, 4, 1), np.uint8), ImageFormat.GRAY8)
     assert grey.numpy_view().shape == (2, 4)
+    assert grey[1, 3] == 0
     assert image_of(np.ones((2, 4), np.float32), ImageFormat.VEC32F1)[1, 1] == 1.0
+    assert image_of(np.arange(8, dtype=np.float32).reshape(2, 2, 2), ImageFormat.VEC32F2)[0, 1, 1] == 3.0
+    assert image_of(np.arange(300, 312, dtype=np.uint16).reshape(2, 2, 3), ImageFormat.SRGB48)[1, 0, 0] == 306
     for data, image_format in (
         (np.zeros((2, 4, 3), np.float32), ImageFormat.SRGB),
         (np.zeros((2, 4, 3), np.uint8), ImageFormat.SRGBA),
@@ -154,7 +160,7 @@ def test_drawings_are_those_of_solutions():
 
 def test_a_person_of_a_message():
     containers, messages = mp.tasks.components.containers, mp.framework.formats
-    points = [containers.NormalizedLandmark(0.1 * k, 0.5, 0.0, 1.0, 1.0) for k in range(4)]
+    points = [containers.NormalizedLandmark(0.125 * k, 0.5, 0.0, 1.0, 1.0) for k in range(4)]
     lists = [messages.landmark_pb2.NormalizedLandmarkList(landmark=[one.to_pb2()]) for one in points]
     metres = containers.Landmark(1.0, 2.0, 3.0, 0.5, 0.25)
     shape = containers.Category(0, 0.5, "", "jawOpen")

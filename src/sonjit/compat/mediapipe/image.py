@@ -38,6 +38,7 @@ _CHANNELS = {
 }
 _SIXTEEN = (ImageFormat.GRAY16, ImageFormat.SRGB48, ImageFormat.SRGBA64)
 _REAL = (ImageFormat.VEC32F1, ImageFormat.VEC32F2)
+_ALIGNMENT = 4  # of rows, in bytes
 
 
 class Image:
@@ -112,12 +113,12 @@ class Image:
 
     @property
     def step(self) -> int:
-        """Bytes of a row."""
-        return self._data.strides[0]
+        """Bytes of a row as MediaPipe keeps it: a multiple of 4. The array of `numpy_view` has no such padding."""
+        return -(-self._data.strides[0] // _ALIGNMENT) * _ALIGNMENT
 
     def is_contiguous(self) -> bool:
-        """Always."""
-        return True
+        """Whether rows follow one another without padding: see `step`."""
+        return self.step == self._data.strides[0]
 
     def is_aligned(self, alignment_boundary: int) -> bool:
         """Whether every row begins at a multiple of so many bytes."""

@@ -27,7 +27,7 @@ def MessageToDict(message: Message, *, preserving_proto_field_name: bool = False
         if isinstance(value, IntEnum):
             return value.name
         if isinstance(value, float):
-            return float(str(np.float32(value)))  # messages hold 32 bits: as few decimals as distinguish them
+            return float(str(np.float32(value)))  # as few decimals as distinguish 32 bits
         return value
 
     result: JsonObject = {}

@@ -11,11 +11,13 @@ import copy
 import inspect
 import struct
 from collections.abc import Iterable
+from ctypes import c_float
 from enum import IntEnum
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, SupportsIndex, TypeVar
 
 import numpy as np
 
+from sonjit.arrays import Float32Array
 from sonjit.wire_format import (
     FIXED32,
     LENGTH,
@@ -31,14 +33,15 @@ from sonjit.wire_format import (
 class Message:
     """Base of all messages. A subclass declares its fields as annotated defaults.
 
-    A list field's default is a `Repeated`; a field that holds a message has an empty one. Fields are numbered from 1 in
-    their order, but for those that `_numbers` says.
+    A list field's default is a `Repeated`; a field that holds a message has an empty one. Where the default is a float,
+    what is set is rounded to 32 bits. Fields are numbered from 1 in their order, but for those that `_numbers` says.
     """
 
     _fields: ClassVar[tuple[str, ...]] = ()
     _repeated: ClassVar[dict[str, type[Any]]] = {}
     _nested: ClassVar[dict[str, type[Message]]] = {}
     _kinds: ClassVar[dict[str, type[Any]]] = {}
+    _floats: ClassVar[frozenset[str]] = frozenset()
     _numbers: ClassVar[dict[str, int]] = {}
 
     def __init_subclass__(cls) -> None:
@@ -48,6 +51,7 @@ class Message:
         cls._repeated = {name: value.kind for name, value in defaults.items() if isinstance(value, Repeated)}
         cls._nested = {name: type(value) for name, value in defaults.items() if isinstance(value, Message)}
         cls._kinds = {name: type(value) for name, value in defaults.items()} | cls._repeated
+        cls._floats = frozenset(name for name, value in defaults.items() if isinstance(value, float))
         cls._numbers = {name: cls._numbers.get(name, place) for place, name in enumerate(cls._fields, 1)}
 
     def __init__(self, **fields: object) -> None:
@@ -60,7 +64,10 @@ class Message:
         for name, kind in self._nested.items():
             value = fields.pop(name, None)
             state[name] = kind() if value is None else copy.copy(value)
-        state.update((name, value) for name, value in fields.items() if value is not None)
+        floats = self._floats
+        for name, value in fields.items():
+            if value is not None:
+                state[name] = c_float(value).value if name in floats else value  # pyright: ignore[reportArgumentType]
 
     def __setattr__(self, name: str, value: object) -> None:
         """Set a field; a misspelt name is an error, as is replacing a list."""
@@ -72,7 +79,7 @@ class Message:
             )
         if name in self._nested:
             raise AttributeError(f"the message {name!r} cannot be replaced: use .{name}.CopyFrom(...)")
-        self.__dict__[name] = value
+        self.__dict__[name] = c_float(value).value if name in self._floats else value  # pyright: ignore[reportArgumentType]
 
     def HasField(self, name: str) -> bool:
         """Whether a field was set; of a message, whether any of its own was."""
@@ -240,7 +247,8 @@ def _text(name: str, value: object) -> str:
     if isinstance(value, IntEnum):
         value = value.name
     elif isinstance(value, float):
-        value = f"{value:.9g}"
+        short = f"{value:.6g}"
+        value = short if c_float(float(short)).value == value else f"{value:.9g}"
     elif isinstance(value, str):
         value = f'"{value}"'
     return f"{name}: {value}\n"
@@ -253,25 +261,52 @@ class Repeated(list[T]):
     """A list field, of messages or of numbers. What is put in is copied, as in protobuf."""
 
     def __init__(self, kind: type[T], items: Iterable[T] = ()) -> None:
-        super().__init__(map(copy.copy, items))
         self.kind = kind
+        super().__init__(map(self._own, items))
 
     def add(self, **fields: object) -> T:
         """Append a new message and return it."""
         super().append(self.kind(**fields))
         return self[-1]
 
+    def add_rows(self, names: tuple[str, ...], rows: Float32Array) -> None:
+        """Append a message for each row of numbers (N, F), of a kind that has no other fields than numbers."""
+        for row in rows.tolist():
+            message = object.__new__(self.kind)
+            message.__dict__.update(zip(names, row, strict=True))
+            super().append(message)
+
     def append(self, item: T, /) -> None:
         """Append a copy."""
-        super().append(copy.copy(item))
+        super().append(self._own(item))
+
+    def insert(self, index: SupportsIndex, item: T, /) -> None:
+        """Insert a copy."""
+        super().insert(index, self._own(item))
 
     def extend(self, items: Iterable[T], /) -> None:
         """Append copies."""
-        super().extend(map(copy.copy, items))
+        super().extend(map(self._own, items))
+
+    def MergeFrom(self, items: Iterable[T], /) -> None:
+        """The same."""
+        self.extend(items)
+
+    def __setitem__(self, place: Any, value: Any, /) -> None:  # noqa: ANN401  # an item, or several for a slice
+        """Set copies."""
+        super().__setitem__(place, map(self._own, value) if isinstance(place, slice) else self._own(value))
+
+    def _own(self, item: T) -> T:
+        """A copy of an item, a number rounded to 32 bits."""
+        return c_float(item).value if self.kind is float else copy.copy(item)  # pyright: ignore
 
     def __copy__(self) -> Repeated[T]:
         """A list of copies."""
         return Repeated(self.kind, self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it is pickled: its kind comes before its items."""
+        return Repeated, (self.kind, list(self))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Repeated[T]:
         """The same."""

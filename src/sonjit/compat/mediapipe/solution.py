@@ -166,9 +166,10 @@ def world_landmarks(points: Float32Array, visibility: Float32Array | None = None
 
 
 def _filled(landmarks: L, points: Float32Array, visibility: Float32Array | None) -> L:
-    sure: list[float | None] = [None] * len(points) if visibility is None else visibility.tolist()
-    for (x, y, z), value in zip(points.tolist(), sure, strict=True):
-        landmarks.landmark.add(x=x, y=y, z=z, visibility=value)
+    if visibility is None:
+        landmarks.landmark.add_rows(("x", "y", "z"), points)
+    else:
+        landmarks.landmark.add_rows(("x", "y", "z", "visibility"), np.column_stack([points, visibility]))
     return landmarks
 
 
