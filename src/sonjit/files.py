@@ -21,7 +21,7 @@ from abc import ABC, abstractmethod
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, TextIO
+from typing import IO, TYPE_CHECKING, Any, Final, Self, TextIO
 
 from sonjit.errors import InputError, JobError
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _DRAFT: Final = re.compile(r"\..+\.[0-9a-f]{8}\.part(\.[^.]*)?", re.DOTALL)
+_PLAIN_ZIP: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _WORK: Final = "sonjit-work-"
 _WORK_FOLDER: Final = re.compile(_WORK + "[a-z0-9_]{8}")
 
@@ -300,16 +301,49 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     Raises:
         InputError: it is missing, damaged or another file.
     """
+    try:
+        with path.open("rb") as file:
+            return arrays_of(file, str(path))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def arrays_of(file: IO[bytes], name: str, most_bytes: int | None = None) -> dict[str, NDArray[Any]]:
+    """All arrays of an open `.npz` file by name; pickles in it are not read.
+
+    Args:
+        file: at its beginning.
+        name: of it, for a message.
+        most_bytes: that all arrays together may take, as the file says before it is unpacked; None for any number.
+
+    Raises:
+        InputError: it is damaged, another file, or larger.
+    """
     import numpy as np
 
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, TypeError, RuntimeError, MemoryError) as error:
+        if most_bytes is not None:
+            with zipfile.ZipFile(file) as archive:
+                size = sum(one.file_size for one in archive.infolist())
+                if any(one.compress_type not in _PLAIN_ZIP for one in archive.infolist()):
+                    raise ValueError("packed otherwise than NumPy does")
+            if size > most_bytes:
+                raise InputError(f"{name} holds {size} bytes, more than {most_bytes}")
+            file.seek(0)
+        with np.load(file, allow_pickle=False) as opened:
+            return {key: opened[key] for key in opened.files}
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        MemoryError,
+        OverflowError,
+    ) as error:
         first = (str(error) or type(error).__name__).splitlines()[0][:120]
-        raise InputError(f"{path} is damaged or no .npz file of plain arrays ({first})") from None
+        raise InputError(f"{name} is damaged or no .npz file of plain arrays ({first})") from None
 
 
 def file_stamp(path: Path) -> list[int] | None:

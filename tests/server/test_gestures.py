@@ -1,6 +1,7 @@
 """Custom gestures and maps of clients: trained, tested and checked as the command line does, and nothing is kept."""
 
 import base64
+import io
 import json
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 
 from sonjit.gestures import LearnedGestures
 from sonjit.results import Hand
+from sonjit.server.errors import RefusedError
+from sonjit.server.gestures import read_gestures, read_recordings
 
 from .conftest import LITE, answer, configure, open_stream
 
@@ -34,10 +37,35 @@ def test_recordings_are_trained_and_tested(client, tmp_path):
     given = json.dumps(recordings("claw", "beak", "claw", "beak"))
     trained = client.post("/v1/gestures/train", content=given).json()
     (tmp_path / "mine.npz").write_bytes(base64.b64decode(trained["file"]))
-    assert trained["names"] == ["claw", "beak"]
+    assert (trained["names"], trained["examples"]) == (["claw", "beak"], [12, 12])
     assert LearnedGestures.load(tmp_path / "mine.npz").names == ("claw", "beak")
     tested = client.post("/v1/gestures/test", content=given).json()
-    assert tested == {"names": ["claw", "beak"], "counts": [[12, 0, 0], [0, 12, 0]]}
+    assert tested == {"tables": [{"names": ["claw", "beak"], "counts": [[12, 0, 0], [0, 12, 0]]}]}
+
+
+def beckoning(seed, times=3):
+    """Frames of a hand that goes up and down, and rests after each time, as a stream answers them."""
+    one = next(hands(seed)) | {"id": 0}
+    points = np.array([[each[axis] for axis in "xyz"] for each in one["keypoints"]])
+    length = np.ptp(points[:, :2])
+    for index in range(20 * times):
+        up = length * np.sin(np.pi * min(index % 20, 10) / 5) ** 2
+        moved = [each | {"y": each["y"] - up} for each in one["keypoints"]]
+        yield {"time": index / 20, "hands": [one | {"keypoints": moved}]}
+
+
+def test_motions_are_trained_and_tested(client, tmp_path):
+    moving = [{"name": "beckon", "frames": list(beckoning(seed))} for seed in (1, 1)]
+    given = json.dumps({"recordings": moving + recordings("claw", "claw")["recordings"]})
+    trained = client.post("/v1/gestures/train", content=given).json()
+    assert (trained["names"], trained["examples"]) == (["claw", "beckon"], [12, 6])
+    (tmp_path / "mine.npz").write_bytes(base64.b64decode(trained["file"]))
+    assert LearnedGestures.load(tmp_path / "mine.npz").motions.names == ("beckon",)
+    tested = client.post("/v1/gestures/test", content=given).json()["tables"]
+    assert tested == [{"names": ["claw"], "counts": [[12, 0]]}, {"names": ["beckon"], "counts": [[6, 0]]}]
+    long = {"recordings": [{"name": "long", "frames": [{}] * 601}]}
+    refused = client.post("/v1/gestures/train", content=json.dumps(long)).json()["error"]
+    assert refused["message"] == "long: 601 frames: give at most 600"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +78,10 @@ def test_recordings_are_trained_and_tested(client, tmp_path):
         ('{"recordings": [{"name": "a", "hands": []}]}', "a: no hand to learn from"),
         ('{"recordings": [{"name": "", "hands": []}]}', "1 to 40 characters"),
         ('{"recordings": [{"name": "a", "hands": [{"keypoints": [], "keypoints3D": []}]}]}', "no recordings"),
-        (json.dumps({"recordings": [{"name": "a", "hands": [0] * 201}]}), "at most 64 recordings of 200 hands"),
+        (json.dumps({"recordings": [{"name": "a", "hands": [0] * 201}]}), "a: 201 hands: give at most 200"),
+        (json.dumps({"recordings": [{}] * 65}), "65 recordings: give at most 64"),
+        ('{"recordings": [{"name": "a", "frames": []}]}', "a: no hand moves"),
+        ('{"recordings": [{"name": "a", "frames": [{"time": 1}]}]}', "no recordings"),
     ],
 )
 def test_what_is_no_recording_is_refused(client, body, said):
@@ -86,3 +117,56 @@ def test_a_stream_tells_what_a_map_would_send(weights, listen, frames):
         assert "rule 1: unknown key 'hue'" in configure(socket, LITE, control="[[rule]]\nhue = 1")[-1]["message"]
         configure(socket, LITE)
         assert "commands" not in answer(socket, 3, frames[0], time=0.7)
+
+
+def file_of(**arrays):
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def test_a_stream_is_told_by_its_own_gestures_alone(weights, listen, frames):
+    """Of a file that is sent; its names may stand in a map; the detector's next stream knows nothing of it."""
+    server = listen()
+    with open_stream(server) as socket:
+        configure(socket, LITE)
+        seen = answer(socket, 0, frames[0])["hands"][0]
+        learned = LearnedGestures.learn(
+            read_recordings(json.dumps({"recordings": [{"name": "claw", "hands": [seen] * 3}]}))
+        )
+        file, rule = base64.b64encode(learned.to_bytes()).decode(), '[[rule]]\non = "claw"\nosc = "127.0.0.1:9/x"'
+        configure(socket, LITE, gestures_file=file, control=rule)
+        got = [answer(socket, number, frames[0], time=number / 10) for number in range(1, 9)]
+        assert got[-1]["hands"][0]["gesture"]["name"] == "claw"
+        assert [one["name"] for answered in got for one in answered["commands"]][:1] == ["claw"]
+    with open_stream(server) as socket:
+        assert len(configure(socket, LITE)) == 1  # the same detector
+        assert "gesture" not in answer(socket, 0, frames[0])["hands"][0]
+        configure(socket, LITE, measures=True)
+        named = [answer(socket, number, frames[0], time=number / 10)["hands"][0]["gesture"] for number in range(1, 9)]
+        assert "claw" not in [one and one["name"] for one in named]
+
+
+STEPS = {"motion_lengths": np.full(300, 60), "motion_of": np.zeros(300, int), "motion_reaches": np.ones(1)}
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        (3, "in base64"),
+        ("é", "holds no gestures"),
+        ("aGFuZHM=", "damaged or no .npz file"),
+        ("a" * 1_400_000, "more than 1000000 bytes"),
+        (file_of(means=np.zeros((2_000, 1_000))), "holds 16000"),
+        (file_of(names=np.array([{}], object)), "damaged or no .npz file"),
+        (file_of(names=np.array(["a"]), means=np.array([["b"] * 9]), reaches=np.ones(1)), "of another version"),
+        (
+            file_of(motion_names=["a"], motion_steps=np.zeros((18_000, 24), np.float16), **STEPS),
+            "300 motions of up to 60",
+        ),
+    ],
+)
+def test_a_file_of_gestures_is_bounded_and_read_without_pickles(file, said):
+    with pytest.raises(RefusedError) as caught:
+        read_gestures(file)
+    assert said in str(caught.value)

@@ -122,16 +122,10 @@ def test(recordings: Path) -> None:
     Args:
         recordings: The folder; each gesture needs two recordings.
     """
-    from sonjit.gestures import GestureRecording, MotionRecording
-    from sonjit.gestures.learned import confusion
+    from sonjit.gestures.learned import confusions
 
-    loaded = _load(recordings)
-    held = [one for one in loaded if isinstance(one, GestureRecording)]
-    moving = [one for one in loaded if isinstance(one, MotionRecording)]
-    if held:
-        _write_confusion(*confusion(held))
-    if moving:
-        _write_confusion(*confusion(moving))
+    for names, counts in confusions(_load(recordings)):
+        _write_confusion(names, counts)
 
 
 def _write_confusion(names: Sequence[str], counts: IntArray) -> None:
@@ -238,5 +232,4 @@ def _load(folder: Path) -> Sequence[GestureRecording | MotionRecording]:
 def _count(recording: GestureRecording | MotionRecording) -> str:
     from sonjit.gestures import GestureRecording
 
-    is_held = isinstance(recording, GestureRecording)
-    return f"{len(recording.points)} hands" if is_held else f"{len(recording.ways)} motions"
+    return f"{len(recording)} {'hands' if isinstance(recording, GestureRecording) else 'motions'}"

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from sonjit.detectors.options import DetectorOptions
     from sonjit.engines import Engine
+    from sonjit.gestures import LearnedGestures
 
 O = TypeVar("O", bound=Observation)  # noqa: E741  # an observation
 C = TypeVar("C", bound=Observation)
@@ -245,8 +246,8 @@ class Detector(Generic[R]):
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="sonjit-detect")
         return self._executor.submit(self.detect, image, time=time)
 
-    def tell_gestures(self, name: str | None) -> None:
-        """From now on give hands their gestures, those of that name as `create_detector` takes it; None: none.
+    def tell_gestures(self, name: str | LearnedGestures | None) -> None:
+        """From now on give hands their gestures: by a name that `create_detector` takes, or as they were read; or none.
 
         Streams give the steps of motions too, in the `motions` of what `detect` gives.
 

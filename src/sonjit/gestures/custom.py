@@ -40,6 +40,10 @@ class GestureRecording:
     name: str
     points: RealArray
 
+    def __len__(self) -> int:
+        """How many examples it holds."""
+        return len(self.points)
+
     @classmethod
     def of(cls, name: str, hands: Sequence[Hand]) -> Self:
         """Of hands as a detector finds them.

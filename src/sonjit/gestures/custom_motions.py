@@ -106,6 +106,10 @@ class MotionRecording:
     name: str
     ways: tuple[NDArray[np.float16], ...]
 
+    def __len__(self) -> int:
+        """How many examples it holds."""
+        return len(self.ways)
+
     @classmethod
     def of(cls, name: str, frames: Iterable[Frame], samples: int | None = None) -> Self:
         """Of the tracked hands of a video or camera, cut where they rest for a quarter of a second.
@@ -213,6 +217,7 @@ class CustomMotions:
         ways = _ways(arrays["motion_steps"], arrays["motion_lengths"], path)
         if (
             reaches.shape != names.shape
+            or not (reaches > 0).all()
             or motion.shape != (len(ways),)
             or not set(motion.tolist()) <= {*range(len(names))}
         ):

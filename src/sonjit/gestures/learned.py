@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.files import atomic_file, read_arrays
+from sonjit.files import arrays_of, atomic_file, read_arrays
 from sonjit.gestures.classifier import GestureClassifier, gesture_of
 from sonjit.gestures.custom import CustomGestures, GestureRecording
 from sonjit.gestures.custom_motions import CustomMotions, GestureSegment, MotionRecording, MotionSpotter
 from sonjit.gestures.smoothing import GestureSmoother
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from typing import Self
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any, Self
+
+    from numpy.typing import NDArray
 
     from sonjit.arrays import IntArray
     from sonjit.results import Frame, Gesture, Hand, Handedness
@@ -92,7 +94,24 @@ class LearnedGestures:
         if str(path) in SHIPPED and not path.exists():
             with resources.as_file(resources.files("sonjit") / "assets" / f"{path}.npz") as shipped:
                 return cls.load(shipped)
-        arrays = read_arrays(path)
+        return cls._of(read_arrays(path), path)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, name: str, most_bytes: int) -> Self:
+        """Read what `to_bytes` gave.
+
+        Args:
+            data: of a file.
+            name: of it, for a message.
+            most_bytes: that its arrays may take.
+
+        Raises:
+            InputError: it holds no gestures, or more bytes.
+        """
+        return cls._of(arrays_of(BytesIO(data), name, most_bytes), Path(name))
+
+    @classmethod
+    def _of(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
         motions = CustomMotions.from_arrays(arrays, path)
         if "weights_0" in arrays:
             return cls(GestureClassifier.from_arrays(arrays, path), motions)
@@ -119,23 +138,26 @@ class LearnedGestures:
         return file.getvalue()
 
 
-def find_gestures(name: str) -> Callable[[Hand], Gesture | None]:
+def find_gestures(name: str | LearnedGestures) -> Callable[[Hand], Gesture | None]:
     """What tells the gesture of a hand: the shipped ones, and before them those of a file.
 
     Args:
-        name: `canned` for the shipped ones alone, `asl`, or the path of a file that `LearnedGestures.load` reads.
+        name: `canned` for the shipped ones alone, `asl`, or the path of a file that `LearnedGestures.load` reads; or
+            what it has read.
 
     Raises:
         InputError: the file holds no gestures.
     """
     if name == CANNED:
         return gesture_of
-    return LearnedGestures.load(Path(name)).or_shipped
+    return (name if isinstance(name, LearnedGestures) else LearnedGestures.load(Path(name))).or_shipped
 
 
-def find_motions(name: str) -> CustomMotions:
+def find_motions(name: str | LearnedGestures) -> CustomMotions:
     """The motions of what `find_gestures` takes, of which there may be none; raises as it does."""
-    return CustomMotions.learn([]) if name == CANNED else LearnedGestures.load(Path(name)).motions
+    if name == CANNED:
+        return CustomMotions.learn([])
+    return (name if isinstance(name, LearnedGestures) else LearnedGestures.load(Path(name))).motions
 
 
 def load_recording(path: Path) -> GestureRecording | MotionRecording:
@@ -213,6 +235,13 @@ def hands_of(frame: Frame) -> list[Hand]:
     """The hands of a frame, those of people with their person's id."""
     own = [one for person in frame.people for one in (person.left_hand, person.right_hand) if one is not None]
     return [*frame.hands, *own]
+
+
+def confusions(recordings: Sequence[GestureRecording | MotionRecording]) -> list[tuple[tuple[str, ...], IntArray]]:
+    """The `confusion` of held gestures and that of motions, where there are recordings of them; raises as it does."""
+    held = [one for one in recordings if isinstance(one, GestureRecording)]
+    moving = [one for one in recordings if isinstance(one, MotionRecording)]
+    return [confusion(theirs) for theirs in (held, moving) if theirs]
 
 
 def confusion(

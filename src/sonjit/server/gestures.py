@@ -1,32 +1,46 @@
-"""Custom gestures and control maps of clients: recordings are trained and tested, maps are checked; nothing is kept."""
+"""Custom gestures and control maps of clients: recordings are trained and tested, maps are checked; nothing is kept.
+
+A stream may be given the file of its client's own gestures, see `read_gestures`.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 from fastapi import APIRouter, Request
+from numpy.typing import NDArray
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from sonjit.arrays import Float32Array
 from sonjit.errors import InputError
-from sonjit.gestures import GESTURES, MOTIONS, GestureRecording, LearnedGestures
+from sonjit.gestures import GESTURES, MOTIONS, GestureRecording, LearnedGestures, MotionRecording
 from sonjit.gestures.features import KEYPOINTS
-from sonjit.gestures.learned import confusion
+from sonjit.gestures.learned import confusions
 from sonjit.gestures.rules import ACTIONS, PLACES, read_map
 from sonjit.json_text import Json, JsonObject, json_from
 from sonjit.measures import MEASURE_NAMES
-from sonjit.results import Hand
+from sonjit.results import Frame, Hand
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.middleware import limited
 from sonjit.server.service import Service
 
-_MOST_RECORDINGS, _MOST_HANDS = 64, 200
-_EXAMPLE = '{"recordings": [{"name": "claw", "hands": [{"handedness", "keypoints", "keypoints3D"}, …]}, …]}'
+_MOST_RECORDINGS, _MOST_HANDS, _MOST_FRAMES, _MOST_MOTIONS = 64, 200, 600, 10
+_MOST_STEPS = 10_000
+"""Of all motions, each as long as the longest, with which every step of a hand is compared: some 100 motions."""
+_MOST_BYTES = 1_000_000
+"""Of a client's file of gestures, packed and unpacked; those of the page take some 10 kB."""
+_HAND = '{"handedness", "keypoints", "keypoints3D"}'
+_EXAMPLE = (
+    f'{{"recordings": [{{"name": "claw", "hands": [{_HAND}, …]}}, or of a motion '
+    f'{{"name": "tick", "frames": [{{"time": 0.5, "hands": [{_HAND} with "id", …]}}, …]}}, …]}}'
+)
+
+Recording = GestureRecording | MotionRecording
 
 
 def gesture_router(service: Service) -> APIRouter:
@@ -39,12 +53,12 @@ def gesture_router(service: Service) -> APIRouter:
 
     @router.post("/gestures/train")
     async def train(request: Request) -> Response:
-        """Train custom gestures: `{"names", "file"}`, the file of `sonjit gestures train` in base64."""
+        """Train custom gestures: `{"names", "examples", "file"}`, the file of `sonjit gestures train` in base64."""
         return await _answer(_trained, await body_of(request))
 
     @router.post("/gestures/test")
     async def test(request: Request) -> Response:
-        """Test each recording by the others: `{"names", "counts"}`, a row for each gesture, none in the last column."""
+        """Test each recording by the others: of held gestures and of motions `{"names", "counts"}`, none last."""
         return await _answer(_tested, await body_of(request))
 
     @router.get("/control")
@@ -78,13 +92,18 @@ def _json(content: JsonObject) -> Response:
 
 
 def _trained(body: bytes) -> JsonObject:
-    learned = LearnedGestures.learn(read_recordings(body))
-    return {"names": list(learned.names), "file": base64.b64encode(learned.to_bytes()).decode("ascii")}
+    recordings = read_recordings(body)
+    learned = LearnedGestures.learn(recordings)
+    return {
+        "names": list(learned.names),
+        "examples": [sum(len(one) for one in recordings if one.name == name) for name in learned.names],
+        "file": base64.b64encode(learned.to_bytes()).decode("ascii"),
+    }
 
 
 def _tested(body: bytes) -> JsonObject:
-    names, counts = confusion(read_recordings(body))
-    return {"names": list(names), "counts": cast("Json", counts.tolist())}
+    found = confusions(read_recordings(body))
+    return {"tables": [{"names": [*names], "counts": cast("Json", counts.tolist())} for names, counts in found]}
 
 
 def _checked(body: bytes) -> JsonObject:
@@ -92,16 +111,58 @@ def _checked(body: bytes) -> JsonObject:
     return {"rules": len(rules), "pause": pause}
 
 
-def read_recordings(body: bytes) -> list[GestureRecording]:
-    """Recordings of held gestures, of hands as streams answer them; RefusedError where they are none."""
+def read_gestures(text: object) -> LearnedGestures | None:
+    """The gestures of a client's file, in base64; None for none. RefusedError where it is none, or too large."""
+    if text is None:
+        return None
+    name = "gestures_file"
+    try:
+        if not isinstance(text, str):
+            raise InputError(f"{name}: give the file in base64")
+        if len(text) > 4 / 3 * _MOST_BYTES + 4:
+            raise InputError(f"{name} has more than {_MOST_BYTES} bytes")
+        learned = LearnedGestures.from_bytes(base64.b64decode(text, validate=True), name, _MOST_BYTES)
+        _require_short(learned.motions.ways)
+    except InputError as error:
+        raise RefusedError("bad_option", f"{error}; sonjit gestures train and the page make such files") from None
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+        raise RefusedError("bad_option", f"{name} holds no gestures ({error!r:.80})") from None
+    return learned
+
+
+def _require_short(ways: Sequence[NDArray[np.float16]]) -> None:
+    """InputError where a hand's step would be compared with more than so many."""
+    longest = max(map(len, ways), default=0)
+    if len(ways) * longest > _MOST_STEPS:
+        raise InputError(f"{len(ways)} motions of up to {longest} steps are too many: give fewer, or shorter ones")
+
+
+def read_recordings(body: bytes) -> list[Recording]:
+    """Recordings of hands as streams answer them; RefusedError where they are none."""
     try:
         listed: list[Mapping[str, Any]] = json.loads(body)["recordings"]
-        if len(listed) > _MOST_RECORDINGS or max((len(one["hands"]) for one in listed), default=0) > _MOST_HANDS:
-            most = f"at most {_MOST_RECORDINGS} recordings of {_MOST_HANDS} hands"
-            raise RefusedError("too_large", f"more hands than are trained on: give {most}")
-        return [GestureRecording.of(_name(one["name"]), [_hand(hand) for hand in one["hands"]]) for one in listed]
+        if len(listed) > _MOST_RECORDINGS:
+            raise RefusedError("too_large", f"{len(listed)} recordings: give at most {_MOST_RECORDINGS}")
+        read = [_recording(one) for one in listed]
+        _require_short([way for one in read if isinstance(one, MotionRecording) for way in one.ways])
+        return read
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RefusedError("bad_option", f"no recordings ({error!r:.80}): give {_EXAMPLE}") from None
+
+
+def _recording(given: Mapping[str, Any]) -> Recording:
+    name = _name(given["name"])
+    if "frames" not in given:
+        if len(given["hands"]) > _MOST_HANDS:
+            raise RefusedError("too_large", f"{name}: {len(given['hands'])} hands: give at most {_MOST_HANDS}")
+        return GestureRecording.of(name, [_hand(one) for one in given["hands"]])
+    if len(given["frames"]) > _MOST_FRAMES:
+        raise RefusedError("too_large", f"{name}: {len(given['frames'])} frames: give at most {_MOST_FRAMES}")
+    frames = (
+        Frame(index, float(one["time"]), [_hand(hand, int(hand["id"])) for hand in one["hands"]])
+        for index, one in enumerate(given["frames"])
+    )
+    return MotionRecording.of(name, frames, _MOST_MOTIONS)
 
 
 def _name(name: object) -> str:
@@ -110,11 +171,11 @@ def _name(name: object) -> str:
     return name
 
 
-def _hand(given: Mapping[str, Any]) -> Hand:
+def _hand(given: Mapping[str, Any], id: int | None = None) -> Hand:
     points, metres = (_points(given[name]) for name in ("keypoints", "keypoints3D"))
     if given["handedness"] not in ("Left", "Right"):
         raise ValueError("handedness")
-    return Hand(given["handedness"], 1.0, points, metres)
+    return Hand(given["handedness"], 1.0, points, metres, id=id)
 
 
 def _points(given: list[Mapping[str, float]]) -> Float32Array:

@@ -71,8 +71,12 @@ class SessionOptions:
     @property
     def gestures(self) -> str | None:
         """Which gestures hands are told by; measures bring the shipped ones."""
-        known = self.measures and "gestures" in known_options(self.kind)
-        return self.detector.gestures or (CANNED if known else None)
+        return self.detector.gestures or (CANNED if self.measures and self.has_hands else None)
+
+    @property
+    def has_hands(self) -> bool:
+        """Whether there are hands whose gestures can be told."""
+        return "gestures" in known_options(self.kind)
 
     @classmethod
     def filled(cls, kind: str, given: Mapping[str, OptionValue], *, still: bool) -> SessionOptions:

@@ -20,6 +20,7 @@ from sonjit.detectors import Detector
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.explain import HandExplainer, TargetMap, load_hand_explainer
+from sonjit.gestures import LearnedGestures
 from sonjit.json_text import Json, JsonObject, json_from
 from sonjit.results import Frame, Hand, MotionEvent, Points, Result, Value, shortest_floats
 from sonjit.runs import Annotator, table_columns
@@ -136,17 +137,21 @@ class Session:
         self.hands: list[Hand] = []
         self.motions: list[MotionEvent] | None = None
         self.list = KINDS[options.kind].list_name
-        self._begin(options)
+        self._begin(options, None)
 
     def reset(self) -> None:
         """Forget every instance."""
         self.detector.reset()
         self._forget()
 
-    def change(self, options: SessionOptions) -> None:
-        """From now on add what options of the same detector ask for."""
-        if options != self.options:
-            self._begin(options)
+    def change(self, options: SessionOptions, custom: LearnedGestures | None) -> None:
+        """From now on add what options of the same detector ask for, and tell a client's own gestures."""
+        if options != self.options or custom is not self._custom:
+            self._begin(options, custom)
+
+    def end(self) -> None:
+        """Leave the detector without what was the client's own."""
+        self.detector.tell_gestures(None)
 
     def answer(self, rgb: Image, time_s: float | None, *, strict: bool = False) -> str:
         """What is in an image (H, W, 3), as a member of a JSON object: `"hands":[...]`.
@@ -175,12 +180,13 @@ class Session:
         rows = self._annotator.annotate(frame).extras or []
         return [_members(row, measured=self.options.measures) for row in rows]
 
-    def _begin(self, options: SessionOptions) -> None:
-        self.options = options
-        given = {"measures": options.measures, "gestures": options.gestures is not None}
+    def _begin(self, options: SessionOptions, custom: LearnedGestures | None) -> None:
+        self.options, self._custom = options, custom
+        gestures = custom if custom is not None and options.has_hands else options.gestures
+        given = {"measures": options.measures, "gestures": gestures is not None}
         self._columns = table_columns(options.name, **given) if any(given.values()) else {}
-        self.detector.tell_gestures(options.gestures)
-        self._gives_motions = options.gestures is not None and not options.detector.static_image
+        self.detector.tell_gestures(gestures)
+        self._gives_motions = gestures is not None and not options.detector.static_image
         self._forget()
 
     def _forget(self) -> None:

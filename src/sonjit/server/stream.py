@@ -25,12 +25,14 @@ from numpy.typing import NDArray
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from sonjit.errors import InputError
+from sonjit.gestures import LearnedGestures
 from sonjit.gestures.control import Controller
 from sonjit.gestures.rules import ControlMap, read_map
 from sonjit.json_text import Json, json_from
 from sonjit.results import Hand
 from sonjit.server.decoding import Decoders
 from sonjit.server.errors import RefusedError, refusal_from
+from sonjit.server.gestures import read_gestures
 from sonjit.server.images import decode_upload, raw_image
 from sonjit.server.options import MEASURES, SessionOptions, each_kind_once, read_detector, read_value
 from sonjit.server.service import Service
@@ -235,8 +237,8 @@ class Stream:
         self._sessions = [held.pop(one.key) for one in wanted]
         self._give_back(list(held.values()))
         for session, one in zip(self._sessions, wanted, strict=True):
-            session.change(one)
-        self._control = configure.control and DryRun(configure.control)
+            session.change(one, configure.custom)
+        self._control = configure.control and DryRun(configure.control, configure.custom)
         await self._socket.send_text(json_from({"type": "ready", "detectors": [one.to_dict() for one in wanted]}))
 
     async def _send_progress(self, options: SessionOptions, unloaded: list[SessionOptions]) -> None:
@@ -256,6 +258,7 @@ class Stream:
 
     def _give_back(self, sessions: list[Session]) -> None:
         for session in sessions:
+            session.end()
             self._service.detectors.give_back(session.options, session.detector)
 
 
@@ -310,10 +313,17 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Configure:
-    """Which detectors shall run from now on, or why they cannot; and a map whose commands are told, never sent."""
+    """Which detectors shall run from now on, or why they cannot.
+
+    Attributes:
+        wanted: detectors.
+        control: a map whose commands are told, never sent.
+        custom: the client's own gestures.
+    """
 
     wanted: tuple[SessionOptions, ...] | RefusedError
     control: ControlMap | None = None
+    custom: LearnedGestures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,14 +355,15 @@ def read_text(text: str) -> Configure | Reset:
         raise ProtocolError('a text message is an object whose type is "configure" or "reset"')
     try:
         settings = cast("dict[str, object]", message)
-        return Configure(_read_all(settings), _read_control(settings.get("control")))
+        custom = read_gestures(settings.get("gestures_file"))
+        return Configure(_read_all(settings), _read_control(settings.get("control"), custom), custom)
     except RefusedError as refusal:
         return Configure(refusal)
 
 
 def _read_all(message: dict[str, object]) -> tuple[SessionOptions, ...]:
     """The detectors of a `configure` message; its `measures` count for those that say nothing of their own."""
-    known = ("type", "detectors", "measures", "control")
+    known = ("type", "detectors", "measures", "control", "gestures_file")
     unknown = message.keys() - {*known}
     if unknown:
         raise RefusedError("bad_option", f"unknown member {min(unknown)[:60]!r}; known: {', '.join(known)}")
@@ -365,12 +376,12 @@ def _read_all(message: dict[str, object]) -> tuple[SessionOptions, ...]:
     return tuple(SessionOptions.filled(kind, options, still=False) for kind, options in read)
 
 
-def _read_control(text: object) -> ControlMap | None:
-    """A map for `sonjit control`, as TOML; None for none."""
+def _read_control(text: object, custom: LearnedGestures | None) -> ControlMap | None:
+    """A map for `sonjit control`, as TOML, that may name custom gestures; None for none."""
     if text is None:
         return None
     try:
-        return read_map(text if isinstance(text, str) else "", "control")
+        return read_map(text if isinstance(text, str) else "", "control", () if custom is None else custom.names)
     except InputError as error:
         raise RefusedError("bad_option", str(error)) from None
 
@@ -380,17 +391,18 @@ class DryRun:
 
     Args:
         control_map: its rules.
+        custom: gestures that they may name.
     """
 
-    def __init__(self, control_map: ControlMap) -> None:
-        self._map = control_map
-        self._controller, self._time_s = Controller(control_map), -math.inf
+    def __init__(self, control_map: ControlMap, custom: LearnedGestures | None) -> None:
+        self._map, self._custom = control_map, custom
+        self._controller, self._time_s = Controller(control_map, custom), -math.inf
 
     def commands(self, hands: list[Hand], time_s: float, size: tuple[int, int]) -> list[Json]:
         """The commands of one frame, as `sonjit control --dry-run` prints them; none of stills."""
         if not math.isfinite(time_s) or any(hand.id is None for hand in hands):
             return []
         if time_s < self._time_s:  # a clip that begins anew
-            self._controller = Controller(self._map)
+            self._controller = Controller(self._map, self._custom)
         self._time_s = time_s
         return [one.to_dict() for one in self._controller(hands, time_s, size)]

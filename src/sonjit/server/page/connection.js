@@ -5,7 +5,7 @@ import { ServerError, call, frameMessage, thisServer } from "./endpoints.js";
 export { ServerError, detectImage, thisServer } from "./endpoints.js";
 
 /** @typedef {{kind: string, [option: string]: unknown}} DetectorOptions */
-/** @typedef {{detectors?: DetectorOptions[], measures?: boolean, control?: string | null}} Configuration */
+/** @typedef {{detectors?: DetectorOptions[], measures?: boolean, control?: string | null, gestures_file?: string | null}} Configuration */
 /** @typedef {import("./endpoints.js").Image} Image */
 /** @typedef {"connecting" | "loading" | "ready" | "waiting" | "idle" | "closed"} State `idle`: closed for want of images */
 /** @typedef {Record<string, any> & {frame: number, sent_ms: number, answered_ms: number}} Answer */
@@ -33,11 +33,11 @@ export class Connection extends EventTarget {
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
 
   /** @param {Configuration & {url?: string, token?: string | null}} [options] */
-  constructor({ url = thisServer, token, detectors = [], measures = false, control = null } = {}) {
+  constructor({ url = thisServer, token, detectors = [], measures = false, control = null, gestures_file = null } = {}) {
     super();
     this.#url = url;
     this.#token = token ?? null;
-    this.#wanted = { detectors, measures, ...(control === null ? {} : { control }) };
+    this.#wanted = { detectors, measures, ...(control === null ? {} : { control }), ...(gestures_file === null ? {} : { gestures_file }) };
   }
 
   get state() {

@@ -25,7 +25,7 @@ export class Detectors {
   /** @type {AnyConnection | null} */ #connection = null;
   /** @type {AnyConnection | null} of what is compared, which gets the same images */ #rival = null;
   /** @type {import("./sources.js").Source | null} */ #source = null;
-  /** @type {string | null} */ #control = null;
+  /** @type {{control: string | null, gestures_file: string | null}} what else the server is asked for */ #also = { control: null, gestures_file: null };
   #here = false; // the networks run in this page
   #ready = false;
   #flipped = false;
@@ -70,13 +70,23 @@ export class Detectors {
 
   /** @param {Wanted} detectors @param {boolean} measures @returns {AnyConnection} */
   #connect(detectors, measures) {
-    return this.#here ? new LocalConnection({ detectors }) : new Connection({ detectors, measures, ...(measures ? { control: this.#control } : {}) });
+    return this.#here ? new LocalConnection({ detectors }) : new Connection({ detectors, measures, ...(measures ? this.#also : {}) });
   }
 
   /** Have the server say what a map for `sonjit control` would send; null: no longer. @param {string | null} map */
   control(map) {
-    this.#control = map;
-    if (!this.#here) this.#connection?.configure({ control: map }).catch((error) => this.#listener.error(error));
+    this.#ask({ control: map });
+  }
+
+  /** Have the server tell gestures of a file beside its own, in this page's stream alone. @param {string | null} file in base64; null: no longer */
+  customGestures(file) {
+    this.#ask({ gestures_file: file });
+  }
+
+  /** @param {{control?: string | null, gestures_file?: string | null}} wanted */
+  #ask(wanted) {
+    this.#also = { ...this.#also, ...wanted };
+    if (!this.#here) this.#connection?.configure(wanted).catch((error) => this.#listener.error(error));
   }
 
   /** Look for something else, or otherwise, from the next image on. @param {Wanted} detectors @param {Wanted | null} rivals */

@@ -1,4 +1,4 @@
-/** Custom gestures: hands are recorded here, trained and tested by the server, which keeps nothing. */
+/** Custom gestures: hands are recorded here, held or in motion, trained and tested by the server, which keeps nothing. */
 
 import { addressOf, call } from "./endpoints.js";
 import { onLanguage, text } from "./i18n.js";
@@ -10,28 +10,46 @@ const LASTS_MS = 3000;
 const PATIENCE_MS = 10_000; // without a hand
 const LEAST = 5;
 
-/** @typedef {{name: string, hands: any[]}} Recording */
+const MOST_FRAMES = 600; // of a motion's recording, as the server takes them
+
+/**
+ * @typedef {{handedness: string, keypoints: any[], keypoints3D: any[], id?: number}} Hand
+ * @typedef {{name: string, hands?: Hand[], frames?: {time: number, hands: Hand[]}[], count?: number}} Recording of held hands or of motions, `count` of them
+ */
 
 export class Trainer {
   /** @type {(id: string) => any} */ #find;
   /** @type {(error: unknown) => void} */ #fail;
   /** @type {Recording[]} */ #recordings = [];
-  /** @type {{name: string, hands: any[], until: number, next: number} | null} */ #taking = null;
-  /** @type {{names: string[], counts: number[][]} | null} */ #tested = null;
+  /** @type {{name: string, hands: Hand[], until: number, next: number} | null} */ #taking = null;
+  /** @type {{name: string, frames: {time: number, hands: Hand[]}[]} | null} */ #following = null;
+  /** @type {{names: string[], counts: number[][]}[]} */ #tested = [];
+  /** @type {string | null} what was trained last */ #file = null;
+  /** @type {(file: string | null) => void} */ #use;
 
-  /** @param {(id: string) => any} find @param {(error: unknown) => void} fail */
-  constructor(find, fail) {
-    [this.#find, this.#fail] = [find, fail];
+  /**
+   * @param {(id: string) => any} find
+   * @param {(error: unknown) => void} fail
+   * @param {(file: string | null) => void} use have the stream recognise the gestures of a file in base64; null: no longer
+   */
+  constructor(find, fail, use) {
+    [this.#find, this.#fail, this.#use] = [find, fail, use];
     find("trainer-form").onsubmit = (/** @type {Event} */ event) => {
       event.preventDefault();
-      this.#begin();
+      if (this.#following) this.#endMotion();
+      else this.#begin();
     };
+    find("trainer-moving").onchange = () => this.#write();
+    find("trainer-try").onchange = () => this.#use(find("trainer-try").checked ? this.#file : null);
     find("trainer-train").onclick = () => this.#ask("train", ({ file, names }) => {
       save(new Blob([Uint8Array.from(atob(file), (one) => one.charCodeAt(0))]), "gestures.npz");
       this.#say(text("trainer.trained", { names: names.join(", ") }));
+      this.#file = file;
+      if (find("trainer-try").checked) this.#use(file);
+      this.#write();
     });
-    find("trainer-test").onclick = () => this.#ask("test", (answer) => {
-      this.#tested = answer;
+    find("trainer-test").onclick = () => this.#ask("test", ({ tables }) => {
+      this.#tested = tables;
       this.#write();
     });
     onLanguage(() => this.#write());
@@ -40,12 +58,12 @@ export class Trainer {
   /** @param {Record<string, any>} frame */
   draw(frame) {
     const taking = this.#taking;
+    if (this.#following) this.#follow(this.#following.frames, frame);
     if (!taking) return;
     const now = performance.now();
-    const hands = instancesOf(frame).filter(({ kind }) => kind === "hand").map(({ one }) => one);
-    const known = hands.filter(({ keypoints, keypoints3D }) => [...keypoints, ...keypoints3D].every(({ z }) => Number.isFinite(z)));
+    const known = knownHands(frame);
     if (known.length && now >= taking.next) {
-      taking.hands.push(...known.map(({ handedness, keypoints, keypoints3D }) => ({ handedness, keypoints: plain(keypoints), keypoints3D: plain(keypoints3D) })));
+      taking.hands.push(...known);
       taking.next = now + LASTS_MS / SAMPLES;
       taking.until = now + PATIENCE_MS;
     }
@@ -55,11 +73,44 @@ export class Trainer {
 
   clear() {
     if (this.#taking) this.#end();
+    if (this.#following) this.#endMotion();
+  }
+
+  /** @param {{time: number, hands: Hand[]}[]} frames @param {Record<string, any>} frame */
+  #follow(frames, frame) {
+    const hands = knownHands(frame).filter(({ id }) => Number.isInteger(id));
+    const isBack = frame.time <= (frames.at(-1)?.time ?? -Infinity); // a clip that begins anew
+    if (hands.length && !isBack) frames.push({ time: frame.time, hands });
+    this.#find("trainer-progress").value = frames.length / MOST_FRAMES;
+    if (isBack || frames.length >= MOST_FRAMES) this.#endMotion();
+  }
+
+  /** Have the server cut the recording where the hand rests, and keep it where there is a motion in it. */
+  #endMotion() {
+    const recording = /** @type {Recording} */ (this.#following);
+    this.#following = null;
+    this.#find("trainer-progress").value = 0;
+    this.#write();
+    this.#ask("train", ({ examples }) => this.#keep({ ...recording, count: examples[0] }), [recording]);
+  }
+
+  /** @param {Recording} recording */
+  #keep(recording) {
+    this.#recordings.push(recording);
+    this.#tested = [];
+    this.#say(text("trainer.taken", { name: recording.name, count: countOf(recording) }));
+    this.#write();
   }
 
   #begin() {
     const name = this.#find("trainer-name").value.trim();
     if (!name) return;
+    if (this.#find("trainer-moving").checked) {
+      this.#following = { name, frames: [] };
+      this.#say(text("trainer.move", { name }));
+      this.#write();
+      return;
+    }
     const now = performance.now();
     this.#taking = { name, hands: [], until: now + PATIENCE_MS, next: now };
     this.#find("trainer-record").disabled = true;
@@ -67,7 +118,7 @@ export class Trainer {
   }
 
   #end() {
-    const { name, hands } = /** @type {Recording} */ (this.#taking);
+    const { name, hands } = /** @type {{name: string, hands: Hand[]}} */ (this.#taking);
     this.#taking = null;
     this.#find("trainer-record").disabled = false;
     this.#find("trainer-progress").value = 0;
@@ -75,16 +126,13 @@ export class Trainer {
       this.#say(text("trainer.few"));
       return;
     }
-    this.#recordings.push({ name, hands: hands.slice(0, SAMPLES) });
-    this.#tested = null;
-    this.#say(text("trainer.taken", { name, count: Math.min(hands.length, SAMPLES) }));
-    this.#write();
+    this.#keep({ name, hands: hands.slice(0, SAMPLES) });
   }
 
-  /** @param {"train" | "test"} what @param {(answer: any) => void} show */
-  async #ask(what, show) {
+  /** @param {"train" | "test"} what @param {(answer: any) => void} show @param {Recording[]} [recordings] */
+  async #ask(what, show, recordings = this.#recordings) {
     try {
-      const body = JSON.stringify({ recordings: this.#recordings });
+      const body = JSON.stringify({ recordings });
       show(await call(new URL(addressOf(`/v1/gestures/${what}`)), null, { method: "POST", body }));
     } catch (error) {
       this.#fail(error);
@@ -99,6 +147,10 @@ export class Trainer {
   #write() {
     const names = this.#recordings.map(({ name }) => name);
     const isEach = names.length > 0 && names.every((name) => names.filter((other) => other === name).length > 1);
+    const record = this.#find("trainer-record");
+    record.textContent = text(this.#following ? "trainer.stop" : this.#find("trainer-moving").checked ? "trainer.begin" : "trainer.record");
+    this.#find("trainer-moving").disabled = this.#following !== null;
+    this.#find("trainer-try").disabled = this.#file === null;
     this.#find("trainer-train").disabled = !names.length;
     this.#find("trainer-test").disabled = !isEach;
     this.#find("trainer-recordings").replaceChildren(...this.#recordings.map((one) => {
@@ -107,14 +159,24 @@ export class Trainer {
       remove.setAttribute("aria-label", `${text("trainer.remove")}: ${one.name}`);
       remove.onclick = () => {
         this.#recordings = this.#recordings.filter((other) => other !== one);
-        this.#tested = null;
+        this.#tested = [];
         this.#write();
       };
-      item.append(text("trainer.recording", { name: one.name, count: one.hands.length }), " ", remove);
+      item.append(text(one.frames ? "trainer.motions" : "trainer.recording", { name: one.name, count: countOf(one) }), " ", remove);
       return item;
     }));
-    this.#find("trainer-table").replaceChildren(...(this.#tested ? [tableOf(this.#tested)] : []));
+    this.#find("trainer-table").replaceChildren(...this.#tested.map(tableOf));
   }
+}
+
+/** Examples of a recording. @param {Recording} recording */
+const countOf = ({ hands, count }) => count ?? hands?.length ?? 0;
+
+/** The hands of a frame whose keypoints are all known, as the server takes them. @param {Record<string, any>} frame @returns {Hand[]} */
+function knownHands(frame) {
+  const hands = instancesOf(frame).filter(({ kind }) => kind === "hand");
+  const known = hands.filter(({ one }) => [...one.keypoints, ...one.keypoints3D].every(({ z }) => Number.isFinite(z)));
+  return known.map(({ one, person }) => ({ id: one.id ?? person?.id, handedness: one.handedness, keypoints: plain(one.keypoints), keypoints3D: plain(one.keypoints3D) }));
 }
 
 /** @param {{x: number, y: number, z: number}[]} points */
