@@ -4,6 +4,7 @@ import pytest
 
 import sonjit
 from sonjit import InputError
+from sonjit.media.found import Results
 
 
 class Finds:
@@ -11,7 +12,7 @@ class Finds:
 
     def detect(self, image, *, time=None):
         points = np.full((21, 3), 5, np.float32)
-        return [sonjit.Hand("Left", float(image.max()) / 255, points, points)]
+        return Results([sonjit.Hand("Left", float(image.max()) / 255, points, points)])
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 """A kind registered from outside: one image, a stream, a job, and what the server tells of it."""
 
 import json
+import shutil
 import struct
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -65,7 +67,9 @@ def test_a_stream(client):
             assert (spot["id"], spot["measures"]) == (1, {"spot_width_px": pytest.approx(10)})
 
 
-def test_a_job(client):
+def test_a_job(client, tmp_path, monkeypatch):
+    shutil.copy(Path(__file__).with_name("spots.py"), tmp_path / "sonjit_test_spots.py")  # for the process of the job
+    monkeypatch.syspath_prepend(tmp_path)
     job = client.post("/v1/jobs?kind=spots&measures=true", content=png()).json()
     while (job := client.get(f"/v1/jobs/{job['id']}").json())["state"] in ("waiting", "running"):
         time.sleep(0.05)

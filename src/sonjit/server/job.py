@@ -233,6 +233,7 @@ class UploadJob:
             self._process.kill()
 
     def _advance(self, so_far: Mapping[str, object]) -> None:
+        self._go_on()  # what its process wrote before it was stopped is no news
         for name in ("of", "frames", "instances"):
             if isinstance(count := so_far.get(name), int):
                 setattr(self, name, count)

@@ -14,12 +14,13 @@ import threading
 import zipfile
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any, Self
 
 from sonjit.detectors.options import OptionValue
 from sonjit.errors import InputError, JobError
+from sonjit.extensions import Known
 from sonjit.files import atomic_file
 from sonjit.json_text import JsonObject, json_from
 from sonjit.media import natural_key, open_source
@@ -145,7 +146,7 @@ class JobProcess:
 def request_for(
     folder: Path, source: Path, name: str, detectors: Sequence[DetectorChoice], drawing: Path | None
 ) -> dict[str, object]:
-    """What a process needs to know of a job.
+    """What a process needs to know of a job, kinds that this one's program registered among it.
 
     Args:
         folder: that takes `result.jsonl`.
@@ -153,8 +154,12 @@ def request_for(
         name: that tables call it.
         detectors: kind and options of each.
         drawing: file to draw into, a zip for several images; None for none.
+
+    Raises:
+        InputError: the program itself registered a kind: its process knows only those of modules.
     """
     return {
+        "known": asdict(Known.here(shares_main=False)),
         "save": str(folder / "result.jsonl"),
         "source": str(source),
         "name": name,
@@ -204,6 +209,7 @@ def _open(file: Path) -> dict[str, object]:
 
 
 def _work(request: Mapping[str, Any], tell: Callable[[Mapping[str, object]], None]) -> dict[str, object]:
+    Known(**{name: tuple(named) for name, named in request["known"].items()}).load()
     drawing: str | None = request["drawing"]
     outputs = Outputs(request["save"], drawing and drawing.removesuffix(".zip"))  # several go into a folder first
     processor = processor_of([read_detector(one, job=True) for one in request["detectors"]])
