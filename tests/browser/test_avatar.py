@@ -191,15 +191,15 @@ def test_an_avatar_closes_its_eyes_where_the_face_does(browser, face_server, dat
     page.tick("detector-hands", on=False)
     drop(page, avatar(tmp_path / "me.glb"))
     page.wait(lambda: page["avatar-state"].text.startswith("me.glb: 5 of 51"), "what moves it")
-    page.wait(lambda: is_skin(seen(page)).sum() > 200, "the avatar")
+    page.wait(lambda: is_skin(seen(page)).sum() > 200, "the avatar", 60)
     rest = seen(page)
     page.upload("source-file", data / "real" / "wild" / "stock-emotions-b-1.jpg")  # eyes closed, left of the middle
     page.wait(lambda: page.latest.get("faces"), "a face", 60)
     face = page.latest["faces"][0]
     assert min(face["blendshapes"]["eyeBlinkLeft"], face["blendshapes"]["eyeBlinkRight"]) > 0.7
-    page.wait(lambda: is_closed_and_left(seen(page), rest), "closed eyes left of the middle")
+    page.wait(lambda: is_closed_and_left(seen(page), rest), "closed eyes left of the middle", 60)
     page.tick("mirror")
-    page.wait(lambda: middle(seen(page)) > middle(rest) + 0.02, "a mirrored avatar")
+    page.wait(lambda: middle(seen(page)) > middle(rest) + 0.02, "a mirrored avatar", 60)
     page.stop()
 
 

@@ -58,6 +58,7 @@ export class MapEditor {
 
   /** @param {Record<string, any>} frame */
   draw({ commands = [] }) {
+    if (!this.#isRunning) return; // an answer that was under way
     const list = this.#find("map-commands");
     for (const command of commands) {
       const line = document.createElement("li");
