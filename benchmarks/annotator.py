@@ -123,7 +123,7 @@ def calibrated(rig, boards, middle):
     """The rig as rendered images of a board tell it."""
     board = target_from_text(BOARD)
     seen, images = see_boards(rig, board, boards, middle, BOARD_NOISE)
-    made = calibrate(board, seen)
+    made = calibrate(seen)
     R, t = align_rigidly(made.rig.centres_m, rig.centres_m)
     off = 1000 * np.linalg.norm(made.rig.moved(R, t).centres_m - rig.centres_m, axis=1)
     figures = {"rms_px": made.rms_px, "centres_mean_mm": off.mean(), "centres_max_mm": off.max()}

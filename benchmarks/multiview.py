@@ -100,7 +100,7 @@ def see_boards(rig, board, frames, middle, noise):
                 points, pixels = board.find(np.clip(gray, 0, 255).round().astype(np.uint8))
                 images += 1
                 if len(points) >= 6:
-                    found.append(Sighting(view.name, frame, points, pixels))
+                    found.append(Sighting(board, view.name, frame, points, pixels))
     return Sightings(tuple(found), {view.name: (view.width, view.height) for view in rig}), images
 
 
@@ -160,7 +160,7 @@ def measure_calibration(options):
     start = time.perf_counter()
     found, images = see_boards(rig, board, options.frames, middle, options.noise)
     drawn_s, start = time.perf_counter() - start, time.perf_counter()
-    made = calibrate(board, found)
+    made = calibrate(found)
     seconds = time.perf_counter() - start
     R, t = align_rigidly(made.rig.centres_m, rig.centres_m)
     got = made.rig.moved(R, t)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sonjit import InputError
 from sonjit.cli import annotate_cameras
 from sonjit.geometry.rotations import align_rigidly, matrix_from_rotation_vector
-from sonjit.multiview.calibration.board import Sighting, Sightings, find_target, target_from_text
+from sonjit.multiview.calibration.board import Sighting, Sightings, find_targets, target_from_text
 from sonjit.multiview.calibration.bundle_adjustment import Bundle, Observations, adjust, projected
 from sonjit.multiview.calibration.calibrate import calibrate, calibrate_lens
 from sonjit.multiview.calibration.consistency import planar_ambiguity
@@ -37,7 +37,7 @@ def seen_by(rig, frames, *, board=BOARD, noise=0.15, seed=0, steepest=0.45):
             inside = view.inside(pixels)
             if inside.sum() >= 8:
                 noisy = pixels[inside] + rng.normal(0, noise, (inside.sum(), 2))
-                found.append(Sighting(view.name, frame, np.flatnonzero(inside), noisy))
+                found.append(Sighting(board, view.name, frame, np.flatnonzero(inside), noisy))
     return Sightings(tuple(found), {view.name: (view.width, view.height) for view in rig})
 
 
@@ -60,7 +60,7 @@ def seen(truth):
 
 @pytest.fixture(scope="module")
 def calibrated(seen):
-    return calibrate(BOARD, seen)
+    return calibrate(seen)
 
 
 def test_a_board_gives_the_rig_back(truth, calibrated):
@@ -96,7 +96,7 @@ def test_distances_between_cameras_are_off_by_their_standard_errors(truth, calib
 
 
 def test_a_lens_is_found_in_a_recording_of_its_own(truth, seen):
-    own = calibrate_lens(BOARD, Sightings(tuple(seen.of("cam1")), {"cam1": seen.sizes["cam1"]}))
+    own = calibrate_lens(Sightings(tuple(seen.of("cam1")), {"cam1": seen.sizes["cam1"]}))
     off = np.subtract(own.rig["cam1"].camera.intrinsics, truth["cam1"].camera.intrinsics)
     assert np.sqrt(np.square(off / own.lens_deviations["cam1"][:4]).mean()) < 3
 
@@ -106,7 +106,7 @@ def test_late_images_do_not_bend_lenses(truth, seen):
     """A board that moved on between two images of a frame set stands elsewhere, which no lens explains."""
     rng, names = np.random.default_rng(3), ("cam0", "cam1", "cam2")
     late = [replace(one, pixels=one.pixels + rng.normal(0, 3, 2)) for one in seen.found if one.view in names]
-    found = calibrate(BOARD, Sightings(tuple(late), {name: seen.sizes[name] for name in names}))
+    found = calibrate(Sightings(tuple(late), {name: seen.sizes[name] for name in names}))
     assert any("not of one time" in line for line in found.problems)
     for view in found.rig:
         off = np.subtract(view.camera.intrinsics, truth[view.name].camera.intrinsics)[:2]
@@ -127,7 +127,7 @@ def test_a_world_of_second_solutions_is_caught(calibrated):
     for one in sightings:
         both = target_poses(BOARD.points_m[one.points], one.pixels, rig["cam0"].camera, flat=True)
         view = rig["cam0"]
-        places[one.frame] = (view.R.T @ both[-1].R, view.R.T @ (both[-1].t - view.t))
+        places[one.placed] = (view.R.T @ both[-1].R, view.R.T @ (both[-1].t - view.t))
     told = planar_ambiguity(replace(calibrated, rig=rig, target_places=places, sightings=tuple(sightings)))
     assert told.is_mirrored
     assert "mirrored" in str(told)
@@ -135,10 +135,39 @@ def test_a_world_of_second_solutions_is_caught(calibrated):
 
 def test_known_lenses_are_kept(truth, seen):
     lenses = {view.name: view.camera for view in truth}
-    found = calibrate(BOARD, seen, lenses=lenses)
+    found = calibrate(seen, lenses=lenses)
     for view in truth:
         np.testing.assert_allclose(found.rig[view.name].camera.K, view.camera.K)
     assert_is_rig(found.rig, truth, centres_m=0.002, turns_rad=0.003)
+
+
+def test_boards_that_single_cameras_missed_join_one_rig(truth, seen):
+    """Neither board was seen by all cameras; frame sets show both, each somewhere of its own."""
+    other, lenses = target_from_text("checkerboard:7x4:30mm"), {v.name: v.camera for v in truth}
+    first = [one for one in seen.found if one.view in truth.names[:3] and one.frame < 12]
+    second = seen_by(truth.subset(truth.names[2:]), 12, board=other, seed=5).found
+    found = calibrate(Sightings((*second, *first), seen.sizes), lenses=lenses)
+    assert_is_rig(found.rig, truth, centres_m=0.004, turns_rad=0.005)
+    assert {target for _, target in found.target_places} == {BOARD, other}
+    for lone in (first, second):
+        with pytest.raises(InputError, match=r"cameras .* saw the board in no frame set together"):
+            calibrate(Sightings(tuple(lone), seen.sizes), lenses=lenses)
+
+
+def test_boards_are_found_in_one_image_and_told_apart(tmp_path):
+    texts = "charuco:5x4:30mm:22mm:4x4_50", "charuco:4x3:30mm:22mm:5x5_50", "checkerboard:4x3:30mm"
+    boards = [target_from_text(text) for text in texts]
+    drawn = [np.pad(board.draw(40, 40), ((0, 320 - board.rows * 40), (0, 0)), constant_values=255) for board in boards]
+    cv2.imwrite(str(tmp_path / "0.png"), np.hstack(drawn))
+    found = find_targets(boards, {"cam0": tmp_path}).found
+    assert [(one.target, len(one.points)) for one in found] == [(board, len(board.points_m)) for board in boards]
+    with pytest.raises(InputError, match="no camera shows board 2 of 2"):
+        find_targets([boards[0], target_from_text("aruco:3x3:30mm:6mm:6x6_50")], {"cam0": tmp_path})
+    for alike in ("aruco:2x2:30mm:6mm:4x4_100", texts[0]):
+        with pytest.raises(InputError, match="boards 1 and 2 of 2 look alike"):
+            find_targets([boards[0], target_from_text(alike)], {"cam0": tmp_path})
+    with pytest.raises(InputError, match="of several, describe each"):
+        annotate_cameras.calibrate([str(tmp_path)], board=["auto:30mm", texts[0]], out=tmp_path / "rig.json")
 
 
 @pytest.mark.slow
@@ -149,8 +178,8 @@ def test_wrong_corners_do_little_harm(truth, seen):
         pixels = one.pixels.copy()
         wrong = rng.random(len(pixels)) < 0.03
         pixels[wrong] += rng.normal(0, 25, (wrong.sum(), 2))
-        spoilt.append(Sighting(one.view, one.frame, one.points, pixels))
-    found = calibrate(BOARD, Sightings(tuple(spoilt), seen.sizes), lenses={v.name: v.camera for v in truth})
+        spoilt.append(Sighting(one.target, one.view, one.frame, one.points, pixels))
+    found = calibrate(Sightings(tuple(spoilt), seen.sizes), lenses={v.name: v.camera for v in truth})
     assert_is_rig(found.rig, truth, centres_m=0.004, turns_rad=0.005)
 
 
@@ -166,51 +195,52 @@ def test_a_body_of_markers_calibrates_too(tmp_path):
     cube = target_from_text(str(path))
     assert not cube.is_flat
     rig = random_rig(3, 5)
-    found = calibrate(cube, seen_by(rig, 40, board=cube, noise=0.1), lenses={v.name: v.camera for v in rig})
+    found = calibrate(seen_by(rig, 40, board=cube, noise=0.1), lenses={v.name: v.camera for v in rig})
     assert_is_rig(found.rig, rig, centres_m=0.003, turns_rad=0.004)
 
 
 def test_cameras_that_never_met_are_named(seen):
     lonely = [one for one in seen.found if (one.view == "cam3") == (one.frame % 2 == 0)]
     with pytest.raises(InputError, match="cameras cam3 saw the board in no frame set together with cam0, cam"):
-        calibrate(BOARD, Sightings(tuple(lonely), seen.sizes))
+        calibrate(Sightings(tuple(lonely), seen.sizes))
 
 
 def test_views_that_are_not_of_one_frame_set_are_named(truth, seen):
     late = [
-        Sighting(one.view, one.frame + 1, one.points, one.pixels) if one.view == "cam2" else one for one in seen.found
+        Sighting(one.target, one.view, one.frame + 1, one.points, one.pixels) if one.view == "cam2" else one
+        for one in seen.found
     ]
     with pytest.raises(InputError, match=r"cam2 .*agree on how they stand in only \d of|cam2 agree .* in only \d of"):
-        calibrate(BOARD, Sightings(tuple(late), seen.sizes), lenses={v.name: v.camera for v in truth})
+        calibrate(Sightings(tuple(late), seen.sizes), lenses={v.name: v.camera for v in truth})
 
 
 @pytest.mark.slow
 def test_a_camera_that_fits_badly_is_named(truth, seen):
     lenses = {v.name: v.camera for v in truth}
     bent = truth["cam1"].camera.distortion * 8
-    made = calibrate(BOARD, seen, lenses=lenses | {"cam1": replace(truth["cam1"].camera, distortion=bent)})
+    made = calibrate(seen, lenses=lenses | {"cam1": replace(truth["cam1"].camera, distortion=bent)})
     assert any("camera cam1 fits badly" in line for line in made.problems)
-    assert not calibrate(BOARD, seen, lenses=lenses).problems
+    assert not calibrate(seen, lenses=lenses).problems
 
 
 def test_too_few_images_and_flat_boards_are_named(truth):
     few = seen_by(truth.subset(["cam0"]), 40)
     with pytest.raises(InputError, match="'cam0': 3 images show the board and 4 are the fewest"):
-        calibrate(BOARD, Sightings(few.found[:3], few.sizes))
+        calibrate(Sightings(few.found[:3], few.sizes))
     facing, rng, view = [], np.random.default_rng(0), random_rig(1, lens=False).cameras[0]
     for frame in range(6):
         points = (BOARD.points_m - BOARD.points_m.mean(0)) + [0.01 * frame, 0, 1]
         pixels = view.camera.project(points) + rng.normal(0, 0.2, (len(points), 2))
-        facing.append(Sighting("cam0", frame, np.arange(len(points)), pixels))
+        facing.append(Sighting(BOARD, "cam0", frame, np.arange(len(points)), pixels))
     with pytest.raises(InputError, match="'cam0': 6 images do not fix its focal length: tilt"):
-        calibrate(BOARD, Sightings(tuple(facing), few.sizes))
+        calibrate(Sightings(tuple(facing), few.sizes))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("model", "lens"), [("fisheye", FISHEYE), ("rational", RATIONAL)])
 def test_wide_lenses_are_found(model, lens):
     rig = with_lenses(random_rig(3, 7, half=True, distance_m=0.5), [lens], zoom=0.45)
-    found = calibrate(BOARD, seen_by(rig, 24), lens=model)
+    found = calibrate(seen_by(rig, 24), lens=model)
     assert found.rms_px == pytest.approx(0.15 * 2**0.5, rel=0.1)
     points = np.random.default_rng(1).normal(0, 0.07, (40, 3))
     got = triangulate(found.rig, rig.project(points)).points_m
@@ -268,26 +298,26 @@ def test_images_are_looked_through_and_calibrated(tmp_path, capsys):
             shown = draw_seen(board, middled(board, place), view, rays=2)
             cv2.imwrite(str(tmp_path / view.name / f"image{100 + frame}.png"), shown)
     views = {name: tmp_path / name for name in rig.names}
-    seen = find_target(board, views)
+    seen = find_targets([board], views)
     assert {one.frame for one in seen.found} <= set(range(100, 109))
-    found = calibrate(board, seen, lenses={v.name: v.camera for v in rig})
+    found = calibrate(seen, lenses={v.name: v.camera for v in rig})
     assert found.rms_px < 0.3
     assert np.linalg.norm(np.diff(found.rig.centres_m, axis=0)) == pytest.approx(
         np.linalg.norm(np.diff(rig.centres_m, axis=0)), rel=0.005
     )
     out, text = tmp_path / "rig.json", "charuco:7x5:36mm:27mm:4x4_50"
-    annotate_cameras.calibrate([str(path) for path in views.values()], board=text, out=out, lens_recordings=tmp_path)
+    annotate_cameras.calibrate([str(path) for path in views.values()], board=[text], out=out, lens_recordings=tmp_path)
     read = capsys.readouterr().err
     assert "lens of cam0" in read
     assert "lens of cam1" in read
     with pytest.raises(InputError, match="there is no camera 'cam1'"):
-        annotate_cameras.calibrate([str(views["cam0"])], board=text, out=out, lens_recordings=tmp_path)
+        annotate_cameras.calibrate([str(views["cam0"])], board=[text], out=out, lens_recordings=tmp_path)
     with pytest.raises(InputError, match="leave one out"):
-        annotate_cameras.calibrate([str(tmp_path)], board=text, out=out, lens_recordings=tmp_path, lenses=out)
+        annotate_cameras.calibrate([str(tmp_path)], board=[text], out=out, lens_recordings=tmp_path, lenses=out)
     (tmp_path / "cam1" / "image104.png").write_bytes(b"damaged")
-    assert any("image104" in problem for problem in find_target(board, views).problems)
+    assert any("image104" in problem for problem in find_targets([board], views).problems)
     with pytest.raises(InputError, match=r"none of the images of .* shows the board"):
-        find_target(target_from_text("charuco:7x5:36mm:27mm:5x5_50"), views)
+        find_targets([target_from_text("charuco:7x5:36mm:27mm:5x5_50")], views)
     cv2.imwrite(str(tmp_path / "cam0" / "image108.png"), np.zeros((100, 100, 3), np.uint8))
     with pytest.raises(InputError, match="one camera has one size"):
-        find_target(board, views)
+        find_targets([board], views)

@@ -46,7 +46,7 @@ def calibrate(
     views: Views,
     /,
     *,
-    board: str,
+    board: Annotated[list[str], Parameter(negative="")],
     out: Path,
     report: Path | None = None,
     lens: Lens = "usual",
@@ -68,7 +68,7 @@ def calibrate(
         board: charuco:COLUMNSxROWS:SQUARE:MARKER:DICTIONARY, checkerboard:COLUMNSxROWS:SQUARE in inner corners,
             aruco:COLUMNSxROWS:MARKER:GAP:DICTIONARY, aprilgrid:COLUMNSxROWS:TAG:GAP, with :inverted or :legacy; a .json
             of markers on a body; or auto:SIDE, which recognises the board by itself: its square has that side, or its
-            marker where there are no squares.
+            marker where there are no squares. Several boards, once each: all that are carried around, each by itself.
         out: Cameras to write: .json, .toml (anipose), .yml (OpenCV) or a folder (COLMAP).
         report: HTML page to write: errors by camera and frame set, and the worst images.
         lens: Which distortion to estimate: none, radial (k1 k2), usual (k1 k2 p1 p2), full (and k3), rational (and k4
@@ -78,11 +78,11 @@ def calibrate(
         lens_board: The board of those recordings, where it is another.
         sync: How images are matched into frame sets.
         stamps: For --sync time: folder with CAMERA.txt, seconds of each image; or caliscope's timestamps.csv.
-        floor: Frame set in which the board lies on the floor, print up: its corner becomes the origin, and z up.
+        floor: Frame set in which the first board lies on the floor, print up: its corner becomes the origin, and z up.
         every: Use every Nth frame set.
         unit: Of the cameras in --lenses, where their file states none.
     """
-    from sonjit.multiview.calibration.board import NoBoardError, find_target, target_from_text
+    from sonjit.multiview.calibration.board import NoBoardError, find_targets, target_from_text
     from sonjit.multiview.calibration.calibrate import calibrate as calibrated
     from sonjit.multiview.calibration.consistency import planar_ambiguity
     from sonjit.multiview.calibration.report import reprojection_line, save_report
@@ -92,28 +92,28 @@ def calibrate(
     if every < 1:
         raise InputError(f"--every {every}: give at least 1")
     paths = named_views(views)
-    target = _recognised(board, paths) if board.partition(":")[0] == "auto" else target_from_text(board)
+    targets = _targets(board, paths)
     known = {view.name: view.camera for view in (load_cameras(lenses, unit=unit) if lenses else ())}
     if lens_board and not lens_recordings:
         raise InputError(f"--lens-board {lens_board}: it is the board of --lens-recordings; give them, or leave it out")
-    lens_target = target_from_text(lens_board) if lens_board else target
-    of_lenses = _lenses_of(lens_recordings, lens_target, lens, paths, known) if lens_recordings else {}
+    of_lens = [target_from_text(lens_board)] if lens_board else targets
+    of_lenses = _lenses_of(lens_recordings, of_lens, lens, paths, known) if lens_recordings else {}
     known |= {name: one.rig[name].camera for name, one in of_lenses.items()}
     if stamps and sync != "time":
         raise InputError(f"--stamps {stamps}: times match images with --sync time; write that, or leave them out")
     matched = synchronised(paths, sync, stamps) if sync != "index" else None
     try:
         with progress(None, "images") as advance:
-            seen = find_target(target, paths, every=every, frame_of=matched and matched.frame_of, advance=advance)
+            seen = find_targets(targets, paths, every=every, frame_of=matched and matched.frame_of, advance=advance)
     except NoBoardError as error:
-        raise InputError(f"{error}{_nearby(target, paths)}") from None
+        raise InputError(f"{error}{_nearby(targets, paths)}") from None
     for name, one in of_lenses.items():
         if (one.rig[name].width, one.rig[name].height) != seen.sizes[name]:
             raise InputError(
                 f"camera {name!r}: {one.rig[name].width} x {one.rig[name].height} pixels in --lens-recordings and "
                 f"{seen.sizes[name][0]} x {seen.sizes[name][1]} here: a lens is known for one size of image"
             )
-    made = calibrated(target, seen, lens=lens, lenses=known)
+    made = calibrated(seen, lens=lens, lenses=known)
     made = replace(
         made,
         lens_deviations={
@@ -123,17 +123,18 @@ def calibrate(
         problems=(*(line for one in of_lenses.values() for line in one.problems), *made.problems),
     )
     if floor is not None:
-        if floor not in made.target_places:
-            raise InputError(f"--floor {floor}: the board's pose is not known in that frame set")
-        made = made.moved(*world_on_board(*made.target_places[floor]))
+        if (floor, targets[0]) not in made.target_places:
+            raise InputError(f"--floor {floor}: the (first) board's pose is not known in that frame set")
+        made = made.moved(*world_on_board(*made.target_places[floor, targets[0]]))
     ambiguity = planar_ambiguity(made)
     if report:
         warnings = matched.warnings if matched else ()
         save_report(made, report, warnings=warnings, image=partial(_image, paths, matched))
-    for line in (*made.problems, reprojection_line(made), str(ambiguity) if target.is_flat else ""):
+    is_flat = any(target.is_flat for target in targets)
+    for line in (*made.problems, reprojection_line(made), str(ambiguity) if is_flat else ""):
         if line:
             sys.stderr.write(f"{line}\n")
-    if target.is_flat and ambiguity.is_mirrored:
+    if is_flat and ambiguity.is_mirrored:
         raise JobError(f"{out} was not written: {ambiguity}")
     save_cameras(made.rig, out)
     sys.stderr.write(f"wrote {out}{f' and {report}' if report else ''}\n")
@@ -141,13 +142,13 @@ def calibrate(
 
 def _lenses_of(
     recordings: Path,
-    target: CalibrationTarget,
+    targets: list[CalibrationTarget],
     lens: Lens,
     paths: Mapping[str, Path],
     known: Mapping[str, CalibratedCamera],
 ) -> dict[str, RigCalibration]:
     """Of each camera the calibration of its lens alone."""
-    from sonjit.multiview.calibration.board import find_target
+    from sonjit.multiview.calibration.board import find_targets
     from sonjit.multiview.calibration.calibrate import calibrate_lens
 
     found: dict[str, RigCalibration] = {}
@@ -157,10 +158,20 @@ def _lenses_of(
         if name in known:
             raise InputError(f"camera {name!r}: its lens is in --lenses and in --lens-recordings; leave one out")
         with progress(None, f"images of {name}'s lens") as advance:
-            seen = find_target(target, {name: path}, advance=advance)
-        found[name] = calibrate_lens(target, seen, lens=lens)
+            seen = find_targets(targets, {name: path}, advance=advance)
+        found[name] = calibrate_lens(seen, lens=lens)
         sys.stderr.write(f"lens of {name}: {found[name].rms_px:.3f} px over {len(found[name].sightings)} images\n")
     return found
+
+
+def _targets(texts: list[str], paths: Mapping[str, Path]) -> list[CalibrationTarget]:
+    """What --board names, or recognises."""
+    from sonjit.multiview.calibration.board import target_from_text
+
+    autos = [text for text in texts if text.partition(":")[0] == "auto"]
+    if autos and len(texts) > 1:
+        raise InputError(f"--board {autos[0]}: one board is recognised by itself; of several, describe each")
+    return [_recognised(autos[0], paths)] if autos else [target_from_text(text) for text in texts]
 
 
 def _recognised(text: str, paths: Mapping[str, Path]) -> CalibrationBoard:
@@ -182,12 +193,13 @@ def _recognised(text: str, paths: Mapping[str, Path]) -> CalibrationBoard:
     return found
 
 
-def _nearby(target: CalibrationTarget, paths: Mapping[str, Path]) -> str:
-    """What to write for the board that is seen instead of a target; empty where none is."""
+def _nearby(targets: list[CalibrationTarget], paths: Mapping[str, Path]) -> str:
+    """What to write for the board that is seen instead of a single one; empty where none is."""
     from sonjit.multiview.calibration.board import CalibrationBoard
     from sonjit.multiview.calibration.recognition import recognise_board, sampled_images
 
-    if not isinstance(target, CalibrationBoard):
+    target = targets[0]
+    if len(targets) > 1 or not isinstance(target, CalibrationBoard):
         return ""
     images = sampled_images(paths, count=_FEW)
     found = recognise_board(images, square_m=target.marker_m if target.is_grid else target.square_m)

@@ -1,4 +1,4 @@
-"""Calibration of a rig from sightings of a target: intrinsics and poses, refined together by bundle adjustment."""
+"""Calibration of a rig from sightings of targets: intrinsics and poses, refined together by bundle adjustment."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from sonjit.multiview.calibration.initial_estimate import (
     joined,
     most_different,
     pairs_of,
-    target_poses,
+    sighting_poses,
     tree_places,
 )
 from sonjit.multiview.calibration.standard_errors import design_effect, standard_errors
@@ -40,7 +40,7 @@ from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sonjit.multiview.calibration.board import CalibrationTarget, Sighting, Sightings
+    from sonjit.multiview.calibration.board import Placed, Sighting, Sightings
 
 _DEVIATION = 1.4826
 """Standard deviation of normal errors for a median magnitude of 1."""
@@ -59,8 +59,7 @@ class RigCalibration:
 
     Attributes:
         rig: in the first camera's frame, metres.
-        target: what was seen.
-        target_places: target to world, by frame.
+        target_places: target to world, by frame and target.
         sightings: those that were used.
         errors_px: (n, 2) of each sighting, where the rig sees its points less where they were seen.
         tree: the pairs of cameras that the initial estimate went along.
@@ -71,8 +70,7 @@ class RigCalibration:
     """
 
     rig: CameraRig
-    target: CalibrationTarget
-    target_places: Mapping[int, Place]
+    target_places: Mapping[Placed, Place]
     sightings: tuple[Sighting, ...]
     errors_px: tuple[FloatArray, ...]
     tree: tuple[Pair, ...] = ()
@@ -90,8 +88,8 @@ class RigCalibration:
         return {name: rms_of([errors for _, errors in self.seen_by(name)]) for name in self.rig.names}
 
     def moved(self, R: FloatArray, t_m: FloatArray, scale: float = 1.0) -> RigCalibration:
-        """The same in another world, x_new = scale R x_old + t_m; the target keeps its own axes but not its size."""
-        places = {frame: (R @ turn, scale * R @ shift + t_m) for frame, (turn, shift) in self.target_places.items()}
+        """The same in another world, x_new = scale R x_old + t_m; targets keep their own axes but not their size."""
+        places = {key: (R @ turn, scale * R @ shift + t_m) for key, (turn, shift) in self.target_places.items()}
         spread_m = scale * self.distance_deviations_m
         return replace(self, rig=self.rig.moved(R, t_m, scale), target_places=places, distance_deviations_m=spread_m)
 
@@ -108,49 +106,48 @@ def rms_of(errors_px: Sequence[FloatArray]) -> float:
 
 
 def calibrate(
-    target: CalibrationTarget,
     sightings: Sightings,
     *,
     lens: LensModel = "usual",
     lenses: Mapping[str, CalibratedCamera] | None = None,
 ) -> RigCalibration:
-    """A rig from sightings of a target that several cameras saw in the same frame sets.
+    """A rig from sightings of targets that several cameras saw in the same frame sets.
 
     Args:
-        target: what was seen; its size gives the world its metres.
-        sightings: by all cameras; a frame's number means the same frame set in each.
+        sightings: by all cameras; a frame's number means the same frame set in each. Every target has a pose of its
+            own in each; the sizes of all give the world its metres.
         lens: which distortion coefficients to estimate.
         lenses: K and distortion by camera where they are known; they are kept then.
 
     Raises:
-        InputError: a camera saw the target in too few images, or never together with the others.
+        InputError: a camera saw targets in too few images, or never together with the others.
         JobError: the sightings fit no rig.
     """
     names = list(sightings.sizes)
     known = lenses or {}
     cameras = [
-        known[name] if name in known else camera_from_sightings(target, sightings.of(name), sightings.sizes[name], lens)
+        known[name] if name in known else camera_from_sightings(sightings.of(name), sightings.sizes[name], lens)
         for name in names
     ]
-    poses: list[dict[int, list[TargetPose]]] = [
+    poses: list[dict[Placed, list[TargetPose]]] = [
         {
-            one.frame: found
-            for one in sightings.of(name)
-            if (found := target_poses(target.points_m[one.points], one.pixels, camera, flat=target.is_flat))
+            one.placed: found
+            for one in sorted(sightings.of(name), key=lambda one: one.frame)
+            if (found := sighting_poses(one, camera))
         }
         for name, camera in zip(names, cameras, strict=True)
     ]
     places, tree = tree_places(pairs_of(poses), names)
-    placed = _target_places(target, sightings, names, cameras, poses, places)
-    used = tuple(one for one in sightings.found if one.frame in placed)
+    placed = _target_places(sightings, names, cameras, poses, places)
+    used = tuple(one for one in sightings.found if one.placed in placed)
     terms = np.zeros((len(names), OF_CAMERA), np.bool_)
     terms[:, [0, 1, 2, 3, *(4 + term for term in LENS_TERMS[lens])]] = True
     terms[[name in known for name in names]] = False
-    frames = {frame: row for row, frame in enumerate(placed)}
+    rows = {key: row for row, key in enumerate(placed)}
     observed = Observations(
         np.concatenate([np.full(len(one.points), names.index(one.view)) for one in used]),
-        np.concatenate([np.full(len(one.points), frames[one.frame]) for one in used]),
-        np.concatenate([target.points_m[one.points] for one in used]),
+        np.concatenate([np.full(len(one.points), rows[one.placed]) for one in used]),
+        np.concatenate([one.points_m for one in used]),
         np.concatenate([one.pixels for one in used]),
     )
     fisheye = np.array([camera.is_fisheye for camera in cameras])
@@ -161,7 +158,7 @@ def calibrate(
         fisheye=fisheye,
     )
     sizes = [sightings.sizes[name] for name in names]
-    image = observed.camera * len(frames) + observed.frame
+    image = observed.camera * len(rows) + observed.frame
     best, errors = start, np.zeros_like(observed.pixels)
     prior, robust_px = usual_lenses(sizes, ROBUST_PX / 2, fisheye), ROBUST_PX
     for _ in range(2):  # the noise, which weighs the images against the prior, is known after the first
@@ -172,7 +169,7 @@ def calibrate(
         prior = usual_lenses(sizes, noise_px * design_effect(errors, image) ** 0.5, fisheye)
     own: dict[str, RigCalibration] = {}
     if len(names) > 1 and terms.any() and design_effect(errors, image) > _CLUSTERED:
-        own = {name: _own_lens(target, sightings, name, lens) for name in names if name not in known}
+        own = {name: _own_lens(sightings, name, lens) for name in names if name not in known}
     joint_px, alone_px = rms_of([errors]), rms_of([gap for one in own.values() for gap in one.errors_px])
     if is_late := joint_px > _LATE_TIMES * alone_px:
         lenses_alone = [
@@ -192,8 +189,7 @@ def calibrate(
     ends = np.cumsum([len(one.points) for one in used])[:-1]
     made = RigCalibration(
         CameraRig(RigCamera(name, *sightings.sizes[name], _camera(best, row)) for row, name in enumerate(names)),
-        target,
-        {frame: (best.target_turns[row], best.target_shifts[row]) for frame, row in frames.items()},
+        {key: (best.target_turns[row], best.target_shifts[row]) for key, row in rows.items()},
         used,
         tuple(np.split(errors, ends)),
         tuple(tree),
@@ -211,11 +207,10 @@ def calibrate(
     return replace(made, problems=(*sightings.problems, *[late] * is_late, *_doubts(made)))
 
 
-def calibrate_lens(target: CalibrationTarget, sightings: Sightings, *, lens: LensModel = "usual") -> RigCalibration:
+def calibrate_lens(sightings: Sightings, *, lens: LensModel = "usual") -> RigCalibration:
     """One camera's lens from a recording of its own: from its images that differ most.
 
     Args:
-        target: what was seen.
         sightings: of one camera.
         lens: which distortion coefficients to estimate.
 
@@ -223,13 +218,13 @@ def calibrate_lens(target: CalibrationTarget, sightings: Sightings, *, lens: Len
         InputError: too few images, or none that fixes the focal length.
     """
     (size,) = sightings.sizes.values()
-    return calibrate(target, replace(sightings, found=tuple(most_different(sightings.found, size))), lens=lens)
+    return calibrate(replace(sightings, found=tuple(most_different(sightings.found, size))), lens=lens)
 
 
-def _own_lens(target: CalibrationTarget, sightings: Sightings, name: str, lens: LensModel) -> RigCalibration:
+def _own_lens(sightings: Sightings, name: str, lens: LensModel) -> RigCalibration:
     """A camera's lens from its own images of a rig's recording, which nothing that is late in others disturbs."""
     alone = replace(sightings, found=tuple(sightings.of(name)), sizes={name: sightings.sizes[name]}, problems=())
-    return calibrate_lens(target, alone, lens=lens)
+    return calibrate_lens(alone, lens=lens)
 
 
 def _doubts(made: RigCalibration) -> list[str]:
@@ -258,32 +253,30 @@ def _doubts(made: RigCalibration) -> list[str]:
 
 
 def _target_places(
-    target: CalibrationTarget,
     sightings: Sightings,
     names: list[str],
     cameras: list[CalibratedCamera],
-    poses: list[dict[int, list[TargetPose]]],
+    poses: list[dict[Placed, list[TargetPose]]],
     places: list[Place],
-) -> dict[int, Place]:
-    """Target to world for each frame: of all that single cameras propose, the one that all of them fit best."""
-    by_frame: dict[int, list[Sighting]] = {}
-    for one in sightings.found:
-        by_frame.setdefault(one.frame, []).append(one)
-    chosen: dict[int, Place] = {}
-    for frame, seen in sorted(by_frame.items()):
+) -> dict[Placed, Place]:
+    """Target to world, by frames: of all that single cameras propose, the one that all of them fit best."""
+    by_pose: dict[Placed, list[Sighting]] = {}
+    for one in sorted(sightings.found, key=lambda one: one.frame):
+        by_pose.setdefault(one.placed, []).append(one)
+    chosen: dict[Placed, Place] = {}
+    for key, seen in by_pose.items():
         proposals = [
             joined(inverse(places[row]), (pose.R, pose.t))
             for row in range(len(names))
-            for pose in poses[row].get(frame, [])
+            for pose in poses[row].get(key, [])
         ]
-        costs = [_misfit(target, seen, names, cameras, places, place) for place in proposals]
+        costs = [_misfit(seen, names, cameras, places, place) for place in proposals]
         if costs and np.isfinite(min(costs)):
-            chosen[frame] = proposals[int(np.argmin(costs))]
+            chosen[key] = proposals[int(np.argmin(costs))]
     return chosen
 
 
 def _misfit(
-    target: CalibrationTarget,
     seen: list[Sighting],
     names: list[str],
     cameras: list[CalibratedCamera],
@@ -295,7 +288,7 @@ def _misfit(
     for one in seen:
         row = names.index(one.view)
         R, t = joined(places[row], target_place)
-        gap = np.linalg.norm(cameras[row].project(target.points_m[one.points] @ R.T + t) - one.pixels, axis=1)
+        gap = np.linalg.norm(cameras[row].project(one.points_m @ R.T + t) - one.pixels, axis=1)
         total += min(float(np.median(np.nan_to_num(gap, nan=np.inf))), 50.0)
     return total
 

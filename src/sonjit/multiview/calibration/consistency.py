@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sonjit.arrays import BoolArray, FloatArray, RealArray
 from sonjit.errors import InputError
 from sonjit.multiview.calibration.calibrate import RigCalibration
-from sonjit.multiview.calibration.initial_estimate import angle_between, joined, target_poses
+from sonjit.multiview.calibration.initial_estimate import angle_between, joined, sighting_poses, target_poses
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 from sonjit.multiview.triangulation.triangulation import triangulate
 
@@ -266,14 +266,13 @@ class PlanarAmbiguity:
 def planar_ambiguity(calibration: RigCalibration) -> PlanarAmbiguity:
     """Solve every image alone for the tilt of the board, and compare it to the calibrated world."""
     agree = against = undecided = 0
-    target = calibration.target
     for one in calibration.sightings:
         view = calibration.rig[one.view]
-        found = target_poses(target.points_m[one.points], one.pixels, view.camera, flat=target.is_flat)
+        found = sighting_poses(one, view.camera)
         if len(found) < 2 or found[1].rms_px < _CLEAR * max(found[0].rms_px, _FLOOR_PX):
             undecided += 1
             continue
-        turn, _ = joined((view.R, view.t), calibration.target_places[one.frame])
+        turn, _ = joined((view.R, view.t), calibration.target_places[one.placed])
         apart = [angle_between(pose.R, turn) for pose in found]
         if min(apart) > _FAR_RAD:
             undecided += 1  # this image fits neither: the reprojection report names it

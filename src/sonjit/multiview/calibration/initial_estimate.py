@@ -18,7 +18,7 @@ from sonjit.arrays import FloatArray
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import FISHEYE, CalibratedCamera, assumed_camera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.multiview.calibration.board import CalibrationTarget, Sighting
+from sonjit.multiview.calibration.board import Placed, Sighting
 from sonjit.multiview.calibration.bundle_adjustment import (
     OF_CAMERA,
     ROBUST_PX,
@@ -66,6 +66,11 @@ def target_poses(points_m: FloatArray, pixels: FloatArray, camera: CalibratedCam
     if near.all() or near.sum() < _FEWEST:
         return poses
     return _solved(points_m[near], pixels[near], camera, flat)  # a few wrong corners turn a board a lot
+
+
+def sighting_poses(one: Sighting, camera: CalibratedCamera) -> list[TargetPose]:
+    """As `target_poses`, of a sighting."""
+    return target_poses(one.points_m, one.pixels, camera, flat=one.target.is_flat)
 
 
 def _solved(points_m: FloatArray, pixels: FloatArray, camera: CalibratedCamera, flat: bool) -> list[TargetPose]:
@@ -137,12 +142,11 @@ _FISHEYE_IMAGES, _FISHEYE_WRONG = 12, 0.02
 
 
 def camera_from_sightings(
-    target: CalibrationTarget, sightings: Sequence[Sighting], size: tuple[int, int], lens: LensModel = "usual"
+    sightings: Sequence[Sighting], size: tuple[int, int], lens: LensModel = "usual"
 ) -> CalibratedCamera:
     """K and distortion of one camera.
 
     Args:
-        target: what was seen.
         sightings: of this camera alone.
         size: width and height, pixels.
         lens: which coefficients to estimate.
@@ -160,22 +164,23 @@ def camera_from_sightings(
             "more, near and far, tilted, and in the corners"
         )
     if lens == "fisheye":
-        return _fisheye_start(target, chosen, size)
+        return _fisheye_start(chosen, size)
     flags = cv2.CALIB_ZERO_TANGENT_DIST if not {2, 3} & set(LENS_TERMS[lens]) else 0
     # k4 to k6 of a rational lens are left to bundle adjustment, whose prior holds what the images do not show
     for term, flag in ((0, cv2.CALIB_FIX_K1), (1, cv2.CALIB_FIX_K2), (4, cv2.CALIB_FIX_K3)):
         flags |= 0 if term in LENS_TERMS[lens] else flag
     assumed = assumed_camera(*size)
     start = np.array([[assumed.fx, 0, assumed.cx], [0, assumed.fy, assumed.cy], [0, 0, 1.0]])
-    if not target.is_flat:  # OpenCV estimates a start itself from flat targets only
+    is_flat = all(one.target.is_flat for one in chosen)
+    if not is_flat:  # OpenCV estimates a start itself from flat targets only
         flags |= cv2.CALIB_USE_INTRINSIC_GUESS
-    tilted = not target.is_flat or _tilts(target, chosen) > _TILTED
+    tilted = not is_flat or _tilts(chosen) > _TILTED
     plain = cv2.CALIB_FIX_ASPECT_RATIO | cv2.CALIB_FIX_PRINCIPAL_POINT | cv2.CALIB_ZERO_TANGENT_DIST
     plain |= cv2.CALIB_FIX_K1 | cv2.CALIB_FIX_K2 | cv2.CALIB_FIX_K3
     for held in (0, plain) if tilted else ():  # bundle adjustment frees again what a weak start must hold
         try:
             _, found, bent, _, _, spread, _, _ = cv2.calibrateCameraExtended(
-                [target.points_m[one.points].astype(np.float32) for one in chosen],
+                [one.points_m.astype(np.float32) for one in chosen],
                 [one.pixels.astype(np.float32) for one in chosen],
                 size,
                 start.copy(),
@@ -195,7 +200,7 @@ def camera_from_sightings(
     )
 
 
-def _fisheye_start(target: CalibrationTarget, sightings: Sequence[Sighting], size: tuple[int, int]) -> CalibratedCamera:
+def _fisheye_start(sightings: Sequence[Sighting], size: tuple[int, int]) -> CalibratedCamera:
     """A fisheye lens: of those whose angles grow evenly with the distance from the middle the best, adjusted.
 
     Raises:
@@ -203,13 +208,13 @@ def _fisheye_start(target: CalibrationTarget, sightings: Sequence[Sighting], siz
     """
     name = sightings[0].view
     some = sightings[:: -(-len(sightings) // _FISHEYE_IMAGES)]
-    if target.is_flat and _tilts(target, sightings) < _TILTED:
+    if all(one.target.is_flat for one in sightings) and _tilts(sightings) < _TILTED:
         raise InputError(f"camera {name!r}: the board is never tilted, which fixes no focal length")
 
     def fitted(focal: float) -> tuple[float, CalibratedCamera, list[list[TargetPose]]]:
         K = np.array([[focal, 0, size[0] / 2], [0, focal, size[1] / 2], [0, 0, 1.0]])
         camera = CalibratedCamera(K, distortion=np.zeros(FISHEYE))
-        found = [target_poses(target.points_m[one.points], one.pixels, camera, flat=target.is_flat) for one in some]
+        found = [sighting_poses(one, camera) for one in some]
         return float(np.mean([poses[0].rms_px if poses else size[0] for poses in found])), camera, found
 
     halves = np.radians(np.linspace(20, 110, 19))  # of the angle that the longer side shows
@@ -231,7 +236,7 @@ def _fisheye_start(target: CalibrationTarget, sightings: Sequence[Sighting], siz
     observed = Observations(
         np.zeros_like(image),
         image,
-        np.concatenate([target.points_m[one.points] for one, _ in shown]),
+        np.concatenate([one.points_m for one, _ in shown]),
         np.concatenate([one.pixels for one, _ in shown]),
     )
     free = np.arange(OF_CAMERA)[None] < 4 + FISHEYE
@@ -243,7 +248,7 @@ def _fisheye_start(target: CalibrationTarget, sightings: Sequence[Sighting], siz
     )
 
 
-def _tilts(target: CalibrationTarget, sightings: Sequence[Sighting]) -> float:
+def _tilts(sightings: Sequence[Sighting]) -> float:
     """How much the images differ in how a flat target's far side shrinks: nothing else fixes a focal length.
 
     Returns:
@@ -253,8 +258,8 @@ def _tilts(target: CalibrationTarget, sightings: Sequence[Sighting]) -> float:
 
     shrinks: list[FloatArray] = []
     for one in sightings:
-        points = target.points_m[one.points, :2]
-        around = (points - points.mean(0)) / np.ptp(target.points_m[:, :2], axis=0).max()
+        points = one.points_m[:, :2]
+        around = (points - points.mean(0)) / np.ptp(one.target.points_m[:, :2], axis=0).max()
         plane = np.asarray(cv2.findHomography(around, one.pixels)[0], np.float64)
         if plane.shape == (3, 3):  # none from points on one line
             shrinks.append(plane[2, :2] / plane[2, 2])
@@ -294,14 +299,14 @@ _AGREED = 0.4
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two cameras that saw the target at once.
+    """Two cameras that saw a target at once.
 
     Attributes:
         first: place of a camera in the rig's order.
         second: likewise.
         place: from the first camera's frame to the second's.
-        frames: frame sets that agree on it.
-        common: frame sets that both saw the target in.
+        frames: frame sets that agree on it; one that shows several targets counts for each.
+        common: frame sets that both saw a target in, likewise.
         rival: frame sets that agree on the next best place, which is not this one.
     """
 
@@ -318,20 +323,20 @@ class Pair:
         return self.rival >= _CLOSE_CALL * self.frames
 
 
-def pairs_of(poses: Sequence[Mapping[int, list[TargetPose]]]) -> list[Pair]:
-    """Every pair of cameras that saw the target at once.
+def pairs_of(poses: Sequence[Mapping[Placed, list[TargetPose]]]) -> list[Pair]:
+    """Every pair of cameras that saw a target at once.
 
     Each frame set proposes up to four places, two solutions of one camera by two of the other; only the true ones agree
     over frame sets, because a false one depends on how the target was held.
 
     Args:
-        poses: of the target before each camera, by frame.
+        poses: of targets before each camera, in the order of frames.
     """
     found: list[Pair] = []
     for first, second in combinations(range(len(poses)), 2):
-        if common := sorted(set(poses[first]) & set(poses[second])):
+        if common := [placed for placed in poses[first] if placed in poses[second]]:
             asked = common[:: -(-len(common) // _MOST_FRAMES)]
-            found.append(_agreed(first, second, [(poses[first][frame], poses[second][frame]) for frame in asked]))
+            found.append(_agreed(first, second, [(poses[first][placed], poses[second][placed]) for placed in asked]))
     return found
 
 

@@ -26,9 +26,10 @@ def reprojection_line(calibration: RigCalibration) -> str:
     views = calibration.rms_by_view()
     worst = max(views, key=lambda name: np.nan_to_num(views[name], nan=np.inf))
     points = sum(len(errors) for errors in calibration.errors_px)
+    frames = len({frame for frame, _ in calibration.target_places})
     return (
         f"RMS reprojection error {calibration.rms_px:.3f} px over {len(views)} cameras, "
-        f"{len(calibration.target_places)} frame sets and {points} points; worst camera {worst} {views[worst]:.3f} px "
+        f"{frames} frame sets and {points} points; worst camera {worst} {views[worst]:.3f} px "
         "(InterHand2.6M's rigs: 0.42 to 0.48 px)"
     )
 
@@ -55,7 +56,7 @@ def _blocks(
     calibration: RigCalibration, warnings: Sequence[str], image: Callable[[str, int], NDArray[np.uint8] | None]
 ) -> Iterator[Block]:
     yield Text(reprojection_line(calibration))
-    if calibration.target.is_flat and str(found := planar_ambiguity(calibration)):
+    if any(one.target.is_flat for one in calibration.sightings) and str(found := planar_ambiguity(calibration)):
         yield Text(str(found), strong=found.is_mirrored or found.is_open)
     yield from (Text(line, strong=True) for line in (*warnings, *calibration.problems))
     yield Heading("Cameras")
@@ -136,14 +137,17 @@ def _distances(calibration: RigCalibration) -> Table:
 
 
 def _heat_map(calibration: RigCalibration) -> Plot:
-    names, frames = calibration.rig.names, sorted(calibration.target_places)
+    names, frames = calibration.rig.names, sorted({frame for frame, _ in calibration.target_places})
     rows = {name: row for row, name in enumerate(names)}
     columns = {frame: column for column, frame in enumerate(frames)}
-    cells: dict[tuple[int, int], tuple[float, str]] = {}
+    seen: dict[tuple[str, int], list[FloatArray]] = {}
     for one, errors in zip(calibration.sightings, calibration.errors_px, strict=True):
-        rms = rms_of([errors])
-        text = f"{one.view}, frame {one.frame}: {rms:.3f} px, {len(errors)} points"
-        cells[rows[one.view], columns[one.frame]] = rms, text
+        seen.setdefault((one.view, one.frame), []).append(errors)
+    cells: dict[tuple[int, int], tuple[float, str]] = {}
+    for (view, frame), parts in seen.items():
+        rms = rms_of(parts)
+        text = f"{view}, frame {frame}: {rms:.3f} px, {sum(map(len, parts))} points"
+        cells[rows[view], columns[frame]] = rms, text
     title = "error of every camera and frame set"
     return Plot("errors", heat_map_svg(names, cells, len(frames), title), title)
 
