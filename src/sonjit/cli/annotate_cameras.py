@@ -113,13 +113,10 @@ def calibrate(
                 f"camera {name!r}: {one.rig[name].width} x {one.rig[name].height} pixels in --lens-recordings and "
                 f"{seen.sizes[name][0]} x {seen.sizes[name][1]} here: a lens is known for one size of image"
             )
-    made = calibrated(seen, lens=lens, lenses=known)
+    estimated = {name: one.lens_covariances[name] for name, one in of_lenses.items()}
+    made = calibrated(seen, lens=lens, lenses=known, lens_covariances=estimated)
     made = replace(
         made,
-        lens_deviations={
-            **made.lens_deviations,
-            **{name: one.lens_deviations[name] for name, one in of_lenses.items()},
-        },
         problems=(*(line for one in of_lenses.values() for line in one.problems), *made.problems),
     )
     if floor is not None:

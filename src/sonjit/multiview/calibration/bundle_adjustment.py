@@ -281,9 +281,9 @@ def _slopes(bundle: Bundle, observed: Observations, columns: IndexArray, count: 
     slopes = np.concatenate(
         [
             _lens_slopes(bundle, rays, observed.camera),
-            -to_seen @ _cross(in_camera),
+            -to_seen @ cross_matrices(in_camera),
             to_seen,
-            -to_world @ _cross(turned),
+            -to_world @ cross_matrices(turned),
             to_world,
         ],
         2,
@@ -320,7 +320,7 @@ def _lens_slopes(bundle: Bundle, rays: FloatArray, camera: IndexArray) -> FloatA
     return slopes
 
 
-def _cross(vectors: FloatArray) -> FloatArray:
+def cross_matrices(vectors: FloatArray) -> FloatArray:
     """(M, 3, 3) matrices that take the cross product with vectors (M, 3)."""
     x, y, z = vectors.T
     zero = np.zeros_like(x)

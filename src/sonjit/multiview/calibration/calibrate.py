@@ -34,7 +34,7 @@ from sonjit.multiview.calibration.initial_estimate import (
     sighting_poses,
     tree_places,
 )
-from sonjit.multiview.calibration.standard_errors import design_effect, standard_errors
+from sonjit.multiview.calibration.standard_errors import design_effect, uncertainty
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ class RigCalibration:
         errors_px: (n, 2) of each sighting, where the rig sees its points less where they were seen.
         tree: the pairs of cameras that the initial estimate went along.
         problems: images that could not be read, and doubts about the rig; one line each.
-        lens_deviations: standard errors of fx, fy, cx, cy and the coefficients of each camera whose lens was estimated;
-            0 for what was kept.
-        distance_deviations_m: (C, C) standard errors of the distances between cameras; NaN where they are not known.
+        lens_covariances: (n, n) of fx, fy, cx, cy and the coefficients of each camera whose lens was estimated.
+        distance_deviations_m: (C, C) standard errors of the distances between cameras, the board's size being exact.
+        turn_deviations_rad: (C, C) standard errors of the turns from one camera to another.
     """
 
     rig: CameraRig
@@ -75,13 +75,19 @@ class RigCalibration:
     errors_px: tuple[FloatArray, ...]
     tree: tuple[Pair, ...] = ()
     problems: tuple[str, ...] = ()
-    lens_deviations: Mapping[str, FloatArray] = field(default_factory=dict[str, "FloatArray"])
-    distance_deviations_m: FloatArray = field(default_factory=lambda: np.full((0, 0), np.nan))
+    lens_covariances: Mapping[str, FloatArray] = field(default_factory=dict[str, "FloatArray"])
+    distance_deviations_m: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
+    turn_deviations_rad: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
 
     @property
     def rms_px(self) -> float:
         """Root mean square distance of all points, pixels: what OpenCV and InterHand2.6M report."""
         return rms_of(self.errors_px)
+
+    @property
+    def lens_deviations(self) -> dict[str, FloatArray]:
+        """Standard errors (n,) of the numbers of each lens that was estimated; 0 for a number that was kept."""
+        return {name: np.sqrt(np.diag(covariance)) for name, covariance in self.lens_covariances.items()}
 
     def rms_by_view(self) -> dict[str, float]:
         """Likewise for each camera."""
@@ -110,6 +116,7 @@ def calibrate(
     *,
     lens: LensModel = "usual",
     lenses: Mapping[str, CalibratedCamera] | None = None,
+    lens_covariances: Mapping[str, FloatArray] | None = None,
 ) -> RigCalibration:
     """A rig from sightings of targets that several cameras saw in the same frame sets.
 
@@ -118,6 +125,8 @@ def calibrate(
             own in each; the sizes of all give the world its metres.
         lens: which distortion coefficients to estimate.
         lenses: K and distortion by camera where they are known; they are kept then.
+        lens_covariances: of those that were estimated from other recordings, as `RigCalibration.lens_covariances`; the
+            others are taken as exact.
 
     Raises:
         InputError: a camera saw targets in too few images, or never together with the others.
@@ -179,11 +188,15 @@ def calibrate(
         terms[:] = False
         best = adjust(replace(best, lenses=np.stack(lenses_alone)), observed, free_lens=terms, robust_px=robust_px)
         errors = projected(best, observed) - observed.pixels
-    spread, apart_m = standard_errors(best, observed, terms, prior, robust_px)
+    estimated = dict(lens_covariances or {})
     if is_late:
-        for row, name in enumerate(names):
-            alone = own[name].lens_deviations[name] if name in own else np.zeros(0)
-            spread[row] = np.pad(alone, (0, OF_CAMERA - len(alone)))
+        estimated |= {name: one.lens_covariances[name] for name, one in own.items()}
+    elsewhere = np.zeros((len(names), OF_CAMERA, OF_CAMERA))
+    for name, covariance in estimated.items():
+        elsewhere[names.index(name), : len(covariance), : len(covariance)] = covariance
+    spread = uncertainty(best, observed, terms, prior, robust_px, elsewhere)
+    count = 4 + COEFFICIENTS[lens]
+    here = {name: spread.lenses[row, :count, :count] for row, name in enumerate(names) if name not in known}
     if not np.isfinite(errors).all():
         raise JobError("calibration failed: the cameras do not fit together; check for a wrong or swapped camera")
     ends = np.cumsum([len(one.points) for one in used])[:-1]
@@ -193,10 +206,9 @@ def calibrate(
         used,
         tuple(np.split(errors, ends)),
         tuple(tree),
-        lens_deviations={
-            name: spread[row, : 4 + COEFFICIENTS[lens]] for row, name in enumerate(names) if name not in known
-        },
-        distance_deviations_m=apart_m,
+        lens_covariances=here | estimated,
+        distance_deviations_m=spread.distances_m,
+        turn_deviations_rad=spread.turns_rad,
     )
     late = (
         f"each camera alone fits its images to {alone_px:.2f} px, all together to {joint_px:.2f} px: the images of a "

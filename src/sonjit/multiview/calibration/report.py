@@ -15,6 +15,7 @@ from sonjit.media.annotated.writers import encode_image
 from sonjit.multiview.calibration.board import Sighting
 from sonjit.multiview.calibration.calibrate import RigCalibration, rms_of
 from sonjit.multiview.calibration.consistency import planar_ambiguity
+from sonjit.multiview.calibration.initial_estimate import angle_between
 
 _ARROWS = 300
 _WORST = 6
@@ -61,9 +62,11 @@ def _blocks(
     yield from (Text(line, strong=True) for line in (*warnings, *calibration.problems))
     yield Heading("Cameras")
     yield _table(calibration)
-    yield Heading("Distances between cameras")
+    yield Heading("Between cameras")
     yield Text(
-        "Millimetres and, after +/-, their standard errors: how much leaving out an eighth of the recording changes. "
+        "Distances in millimetres, turns in degrees and, after +/-, their standard errors: the larger of what the fit "
+        "says, with what lenses are uncertain by, and of what leaving out each eighth of the recording changes. An "
+        "error in the board's measured size comes on top: all distances grow with it. "
         f"The world's origin is a choice, {calibration.rig.names[0]} or the floor, so that no place has an error of "
         "its own; every camera's, the first one's too, are those of its distances."
     )
@@ -122,11 +125,16 @@ def _table(calibration: RigCalibration) -> Table:
 def _distances(calibration: RigCalibration) -> Table:
     names, centres_mm = calibration.rig.names, 1000 * calibration.rig.centres_m
     apart, spread = np.linalg.norm(centres_mm[:, None] - centres_mm, axis=2), 1000 * calibration.distance_deviations_m
+    turned = np.degrees([[angle_between(one.R, other.R) for other in calibration.rig] for one in calibration.rig])
+    unsure = np.degrees(calibration.turn_deviations_rad)
     rows = tuple(
         (
             name,
             *(
-                "" if one == other else f"{apart[one, other]:.1f} +/- {spread[one, other]:.1f}"
+                ""
+                if one == other
+                else f"{apart[one, other]:.1f} +/- {spread[one, other]:.1f} mm, "
+                f"{turned[one, other]:.2f} +/- {unsure[one, other]:.2f}°"
                 for other in range(one + 1)
             ),
         )
