@@ -172,7 +172,8 @@ def test_words_stand_out_and_nothing_leaves_the_screen(screen):
 
 
 def test_the_page_looks_as_it_did(screen, size, scheme, tmp_path):
-    screen.wait(lambda: screen["source-camera"].is_displayed(), "the page")
+    for name in ("source-camera", "detector-hands"):  # the second once the server has said what it finds
+        screen.wait(lambda name=name: screen[name].is_displayed(), "the page", 60)
     png = screen.browser.get_screenshot_as_png()
     image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
     blocks = cv2.resize(image, (size[0] // BLOCK, size[1] // BLOCK), interpolation=cv2.INTER_AREA)
