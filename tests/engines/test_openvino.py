@@ -12,7 +12,7 @@ from openvino import opset13 as ops
 from sonjit import InputError
 from sonjit.engines import EngineOptions, graph_edits, load_engine
 from sonjit.engines import openvino as engine
-from sonjit.engines.graph_edits import keep_heads_in_f32, with_avx2_kernel
+from sonjit.engines.graph_edits import keep_heads_in_f32, with_depthwise_kernel
 
 RNG = np.random.default_rng(8)
 
@@ -181,7 +181,7 @@ def wishes(model):
     ("flags", "gathers", "wished"),
     [
         ({"avx2"}, False, True),
-        ({"avx2", "avx512f"}, False, False),
+        ({"avx2", "avx512f"}, False, True),
         ({"sse4_1"}, False, False),
         ({"avx2"}, True, False),
     ],
@@ -198,7 +198,7 @@ def test_depthwise_convolutions_wish_for_another_kernel_where_that_is_faster(fla
     model = ov.Model([each], [image])
     values = RNG.normal(size=(1, 8, 9, 9)).astype(np.float32)
     before = ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(values)[0]
-    changed = with_avx2_kernel(engine.core(), model)
+    changed = with_depthwise_kernel(engine.core(), model)
     assert sorted(wishes(changed)) == [False, wished]
     after = ov.compile_model(changed, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(values)[0]
     np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-5)

@@ -13,17 +13,17 @@ real crop, in its pixels (mean, and at most), against the same network in f32:
 
 It costs 2 to 8 % of the time, least where the network is large.
 
-Kernels. For depthwise convolutions in f32 OpenVINO takes those made of small matrix products (brgconv) first, even
-where the processor has AVX2 alone. There the older ones take less processor time; milliseconds of a network on one
-thread, least of 60:
+Kernels. For depthwise convolutions in f32 OpenVINO takes those made of small matrix products (brgconv) first. The older
+ones take less processor time; milliseconds of a network on one thread, least of 60, on a processor with AVX2 alone and
+on another with AVX-512:
 
-| network    | OpenVINO's choice | the older |
-|------------|-------------------|-----------|
-| palm full  | 11.7              | 9.8       |
-| hand full  | 10.1              | 9.3       |
-| face mesh  | 1.7               | 1.6       |
-| body full  | 16.4              | 15.2      |
-| attention  | 3.3               | 3.6       |
+| network    | AVX2: OpenVINO's choice | the older | AVX-512: OpenVINO's choice | the older |
+|------------|-------------------------|-----------|----------------------------|-----------|
+| palm full  | 11.7                    | 9.8       | 6.5                        | 6.0       |
+| hand full  | 10.1                    | 9.3       | 4.8                        | 4.7       |
+| face mesh  | 1.7                     | 1.6       | 1.2                        | 1.2       |
+| body full  | 16.4                    | 15.2      | 10.6                       | 10.3      |
+| attention  | 3.3                     | 3.6       |                            |           |
 
 The last takes crops of its maps on the way and keeps OpenVINO's choice. Palms and the face mesh give the same bits,
 hands move by at most 3e-4 px. The older kernels for all other convolutions would take 5 % more off, but move hands by
@@ -146,18 +146,19 @@ def _keeps_a_small_map(node: ov.Node) -> bool:
     )
 
 
-_AVX2_KERNEL: Final = "cpu:jit_avx2_dw"
+_DEPTHWISE_KERNELS: Final = {"avx512f": "cpu:jit_avx512_dw", "avx2": "cpu:jit_avx2_dw"}
+"""OpenVINO's older ones by the first of these that a processor has."""
 
 
-def with_avx2_kernel(core: ov.Core, model: ov.Model) -> ov.Model:
+def with_depthwise_kernel(core: ov.Core, model: ov.Model) -> ov.Model:
     """The same network; where that is faster in f32, with a wish for another kernel at each depthwise convolution.
 
     OpenVINO reads such a wish only from its own files, so the network goes through one.
     """
     kinds = {node.get_type_name() for node in model.get_ops()}
     flags = processor_flags()
-    is_faster = "avx2" in flags and "avx512f" not in flags and not kinds & {"Gather", "FakeQuantize"}
-    return _with_kernel(core, model, _AVX2_KERNEL) if is_faster else model
+    kernel = next((kernel for flag, kernel in _DEPTHWISE_KERNELS.items() if flag in flags), None)
+    return model if kernel is None or kinds & {"Gather", "FakeQuantize"} else _with_kernel(core, model, kernel)
 
 
 def _with_kernel(core: ov.Core, model: ov.Model, kernel: str) -> ov.Model:

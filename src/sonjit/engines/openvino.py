@@ -87,7 +87,7 @@ def _clear_unused(folder: Path) -> None:
                 blob.unlink()
 
 
-_REVISION = 6
+_REVISION = 7
 """Of how networks are changed before they are compiled; kept ones of another revision are not taken."""
 
 _SHARED_THREADS = 2
@@ -253,9 +253,9 @@ def _compile(network: _Network) -> ov.CompiledModel:
 
         keep_heads_in_f32(model)
     if options.device == "CPU" and config.get("INFERENCE_PRECISION_HINT") == "f32":
-        from sonjit.engines.graph_edits import with_avx2_kernel
+        from sonjit.engines.graph_edits import with_depthwise_kernel
 
-        model = with_avx2_kernel(core(), model)
+        model = with_depthwise_kernel(core(), model)
     try:
         return core().compile_model(model, options.device, config)
     except RuntimeError as error:
