@@ -38,6 +38,15 @@ def many():
     return [factors.draw(0, index) for index in range(400)]
 
 
+def test_values_that_are_asked_for_by_name_are_drawn_alike_where_one_is_no_default():
+    table = {one.name: one for one in FACTORS}
+    asked = table["gesture"].values.narrowed("fist,open,finger_heart,hooked_index", "gesture")
+    drawn = [asked.draw(np.random.default_rng(seed)) for seed in range(400)]
+    assert min(drawn.count(name) for name in asked.values) > 60
+    hands = table["hands"].values.narrowed("1,2", "hands")
+    assert hands.weights == (0.56, 0.2)
+
+
 @pytest.mark.parametrize("factor", FACTORS, ids=lambda one: one.name)
 def test_values_lie_in_their_range_and_use_it(factor, many):
     drawn = [values[factor.name] for values in many]

@@ -116,7 +116,8 @@ class Choice:
             raise InputError(f"{name}={wrong[0]}: unknown; known: {', '.join(known)}")
         weights = dict(zip(self.values, self.weights or (1.0,) * len(self.values), strict=True))
         values = tuple(known[part] for part in dict.fromkeys(asked))
-        return Choice(values, tuple(weights[value] or 1.0 for value in values))
+        kept = tuple(weights[value] for value in values)
+        return Choice(values, kept if all(kept) else ())
 
     def __str__(self) -> str:
         return "|".join(str(value).lower() for value in self.values)
