@@ -1,5 +1,6 @@
 """An avatar in the page: models that are made here, moved by a face of a photograph."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -151,16 +152,65 @@ WEIGHTS = """
 """
 
 
+LOSE_CONTEXT = """
+window.lost = document.getElementById("avatar").getContext("webgl2").getExtension("WEBGL_lose_context");
+lost.loseContext();
+"""
+
+
 def drop(page, path):
     """Drop a file onto the page as its visitor would."""
     run(page.browser, DROP, path.name, list(path.read_bytes()))
 
 
-def test_an_avatar_says_what_moves_it(browser, face_server, tmp_path):
+def seen(page):
+    """What the avatar's canvas shows, RGB."""
+    png = np.frombuffer(page["avatar"].screenshot_as_png, np.uint8)
+    return cv2.imdecode(png, cv2.IMREAD_COLOR)[..., ::-1].astype(int)
+
+
+def is_skin(rgb):
+    """Where the image has the hue of the head, in any light."""
+    wanted = np.array(SKIN) ** (1 / 2.2)
+    unit = rgb / np.maximum(np.linalg.norm(rgb, axis=-1, keepdims=True), 1)
+    return (unit @ (wanted / np.linalg.norm(wanted)) > 0.995) & (rgb.sum(-1) > 150)
+
+
+def white(rgb):
+    """How much of the avatar's eyes is seen, in heads."""
+    is_white = (rgb.min(-1) > 120) & (np.ptp(rgb, axis=-1) < 12)
+    return is_white[8:-8, 8:-8].sum() / max(is_skin(rgb).sum(), 1)  # beside the round corners of the stage
+
+
+def middle(rgb):
+    """How far right of the stage's middle the head is, in widths."""
+    columns = np.nonzero(is_skin(rgb))[1]
+    return columns.mean() / rgb.shape[1] - 0.5 if len(columns) else 0.0
+
+
+def is_closed_and_left(rgb, rest):
+    return white(rgb) < 0.6 * white(rest) and middle(rgb) < middle(rest) - 0.02
+
+
+def test_an_avatar_closes_its_eyes_where_the_face_does(browser, face_server, data, tmp_path):
     page = Page(browser, face_server.url)
     page.tick("detector-hands", on=False)
     drop(page, avatar(tmp_path / "me.glb"))
-    page.wait(lambda: page["avatar-state"].text.startswith("me.glb: 5 of 51"), "what moves it", 60)
+    page.wait(lambda: page["avatar-state"].text.startswith("me.glb: 5 of 51"), "what moves it")
+    page.wait(lambda: is_skin(seen(page)).sum() > 200, "the avatar", 60)
+    rest = seen(page)
+    page.upload("source-file", data / "real" / "wild" / "stock-emotions-b-1.jpg")  # eyes closed, left of the middle
+    page.wait(lambda: page.latest.get("faces"), "a face", 60)
+    face = page.latest["faces"][0]
+    assert min(face["blendshapes"]["eyeBlinkLeft"], face["blendshapes"]["eyeBlinkRight"]) > 0.7
+    page.wait(lambda: is_closed_and_left(seen(page), rest), "closed eyes left of the middle", 60)
+    page.tick("mirror")
+    page.wait(lambda: middle(seen(page)) > middle(rest) + 0.02, "a mirrored avatar", 60)
+    run(page.browser, LOSE_CONTEXT)
+    page.wait(lambda: not is_skin(seen(page)).any(), "a lost context", 60)
+    run(page.browser, "lost.restoreContext();")
+    page.wait(lambda: middle(seen(page)) > middle(rest) + 0.02, "the avatar in a restored context", 60)
+    page.stop()
 
 
 FACE = {"jawOpen": 0.25, "eyeBlinkLeft": 0.625, "eyeBlinkRight": 0.125, "mouthSmileLeft": 1.0, "mouthSmileRight": 0.5}

@@ -49,6 +49,11 @@ export class AvatarView {
     store.watch(["mirrors", "source"], () => this.#ask());
     onLanguage(() => this.#tell());
     new ResizeObserver(() => this.#ask()).observe(this.#canvas);
+    this.#canvas.addEventListener("webglcontextlost", (/** @type {Event} */ event) => {
+      event.preventDefault(); // else it is never restored
+      this.#painter = null;
+    });
+    this.#canvas.addEventListener("webglcontextrestored", () => this.#paint());
   }
 
   /** Show a file, and look for faces with what moves it. @param {File} file */
@@ -59,12 +64,10 @@ export class AvatarView {
     const gl = this.#canvas.getContext("webgl2");
     if (!gl) throw new PageError("no_webgl");
     const model = await readModel(file);
-    this.#painter ??= new AvatarPainter(gl);
-    this.#painter.use(model);
     this.#avatar = avatarOf(model, file.name);
+    this.#paint();
     this.#tell();
     find("tab-avatar").click();
-    this.#ask();
     this.#store.set({
       here: here && canMove(here),
       detectors: { ...detectors, face: { ...detectors.face, on: true } },
@@ -85,6 +88,15 @@ export class AvatarView {
   clear() {
     this.#blendshapes = {};
     this.#pose = ahead();
+    this.#ask();
+  }
+
+  /** Give the graphics card the model; where its context is lost, once it is restored. */
+  #paint() {
+    const gl = this.#canvas.getContext("webgl2");
+    if (!this.#avatar || gl.isContextLost()) return;
+    this.#painter ??= new AvatarPainter(gl);
+    this.#painter.use(this.#avatar.model);
     this.#ask();
   }
 
