@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sonjit.detectors import observations, pipeline, tracking
-from sonjit.detectors.kinds import KINDS, body, face, face_bundle, hands, holistic, options_of
-from sonjit.detectors.search import bodies, checks, faces, finds, stream_finders, streams
+from sonjit.detectors.kinds import KINDS, body, face, face_bundle, hand_heads, hands, holistic, options_of
+from sonjit.detectors.search import bodies, checks, faces, finds, light, stream_finders, streams
+from sonjit.detectors.search import hands as hand_search
 from sonjit.detectors.smoothing import OneEuro
 from sonjit.geometry import metric_faces
 from sonjit.gestures import GestureSmoother, classifier, custom, features
@@ -46,11 +47,13 @@ def data() -> dict[str, Any]:
     """All of it."""
     kinds = {name: _kind(KINDS[name]) for name in IN_PAGES}
     weights = {name for kind in kinds.values() for model in kind["models"].values() for name in model.values()}
-    kind_modules = (hands, face, face_regions, face_bundle, metric_faces, body, holistic)
-    modules = (observations, tracking, pipeline, *kind_modules, finds, streams)
+    kind_modules = (hands, hand_heads, face, face_regions, face_bundle, metric_faces, body, holistic)
+    modules = (observations, tracking, pipeline, *kind_modules, finds, light, streams)
     searches = (stream_finders, faces, bodies, checks, faces.BoxSearch, bodies.BodySearch)
+    stills = {"hand_search": hand_search, "HeadSearch": faces.HeadSearch, "HandSearch": hand_search.HandSearch}
+    constants = {one.__name__.rpartition(".")[2]: one for one in (*modules, *searches)} | stills
     return {
-        "constants": {one.__name__.rpartition(".")[2]: _constants(one) for one in (*modules, *searches)},
+        "constants": {name: _constants(one) for name, one in constants.items()},
         "finders": {
             "hands": _finder(stream_finders.HandFinder, stream_finders.HandFinder.SCORE),
             "face": _finder(stream_finders.FaceFinder, stream_finders.FaceFinder.SCORE),

@@ -30,7 +30,7 @@ for (const variant of VARIANTS) {
     copyFileSync(join(RUNTIME, name), join(DIST, "wasm", name));
   }
 }
-for (const name of ["gestures.npz", "asl.npz"]) {
+for (const name of ["gestures.npz", "asl.npz", "hand_heads.npz"]) {
   copyFileSync(join(HERE, "../src/sonjit/assets", name), join(DIST, "models", name));
 }
 if (existsSync(join(models, BUNDLE))) copyFileSync(join(models, BUNDLE), join(DIST, "models", BUNDLE)); // a user's own

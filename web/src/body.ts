@@ -56,21 +56,21 @@ function boxFromPerson({ keypoints }: Detection): RotatedBox {
   return boxFromAlignment(keypoints[0]!, keypoints[1]!);
 }
 
-/** Person detector and body landmarks. */
+/** Person detector and body landmarks; without a detector others say where to look. */
 export class Bodies implements Kind<BodyObservation, Body> {
   readonly core = OF.CORE;
-  readonly #people: SingleShotDetector;
+  readonly #people: SingleShotDetector | null;
   readonly #landmarks: Network;
   readonly #order: readonly number[];
 
-  constructor(people: SingleShotDetector, landmarks: Network, isMirrored: boolean) {
+  constructor(people: SingleShotDetector | null, landmarks: Network, isMirrored: boolean) {
     this.#people = people;
     this.#landmarks = landmarks;
     this.#order = isMirrored ? mirroredOrder() : [...skeleton.keypoints.keys()];
   }
 
   async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
-    return (await this.#people.find(image, minScore)).map(boxFromPerson);
+    return ((await this.#people?.find(image, minScore)) ?? []).map(boxFromPerson);
   }
 
   /** 33 keypoints and presence from one box. */

@@ -3,12 +3,12 @@
 import type { Bodies, BodyObservation } from "./body.js";
 import { constants, type Logistic } from "./data.js";
 import type { FaceObservation } from "./face.js";
-import { boxAroundBody, logit } from "./finders.js";
+import { boxAroundBody } from "./finders.js";
+import { logit, windowAround } from "./finds.js";
 import { headOfBody, headsIn, isHeadOf, meanOf, oks, seenInside, withoutOtherHeads, type HeadMap } from "./heads.js";
 import { cornersOf, distance, sizeOf, type Observation, type Point } from "./observations.js";
 import { cut, type Pixels } from "./pixels.js";
 import type { SingleShotDetector } from "./ssd.js";
-import { windowAround } from "./streams.js";
 import type { Track } from "./tracking.js";
 
 const OF = constants.checks;

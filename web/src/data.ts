@@ -21,8 +21,8 @@ export interface OptionRecord {
   readonly maximum: number | null;
   readonly help: string;
 }
-/** What a network is for; those from `hand` on are of a person's hands and face, `search` sees faces in a stream's windows. */
-export type Role = "detector" | "landmark" | "hand" | "recrop" | "face" | "face_detector" | "search";
+/** What a network is for; those from `hand` on are of a person's hands and face, `search` sees faces in windows, `guide` the bodies below them. */
+export type Role = "detector" | "landmark" | "hand" | "recrop" | "face" | "face_detector" | "search" | "guide";
 export interface KindRecord {
   /** Of the results in an answer. */
   readonly list: string;

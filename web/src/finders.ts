@@ -4,6 +4,7 @@ import { boxFromAlignment, type Bodies, type BodyObservation } from "./body.js";
 import { iou, type RotatedBox } from "./boxes.js";
 import { constants, type Finder as FinderRecord } from "./data.js";
 import { boxAroundFace, type FaceMeshes, type FaceObservation } from "./face.js";
+import { isSameFind, logistic, logit, shifted, type Place, type Window } from "./finds.js";
 import { boxAroundHand, boxFromPalm, type HandObservation, type Hands } from "./hands.js";
 import {
   boxBelow,
@@ -18,7 +19,7 @@ import {
   type Head,
   type HeadMap,
 } from "./heads.js";
-import { cornersOf, meanPixels, shareInside, sizeOf, type Observation } from "./observations.js";
+import type { Observation } from "./observations.js";
 import { cut, type Pixels } from "./pixels.js";
 import type { SingleShotDetector } from "./ssd.js";
 
@@ -26,20 +27,6 @@ const FINDS = constants.finds;
 const { HEAD_SCORE, TAKEN_IOU } = constants.stream_finders;
 const { BODY_TOLERANCE } = constants.bodies;
 const { PLACEMENTS } = constants.BodySearch;
-
-/** A part of an image in whole pixels. */
-export interface Window {
-  readonly left: number;
-  readonly top: number;
-  readonly right: number;
-  readonly bottom: number;
-}
-
-/** Where to search, and how sure what suggests it is. */
-export interface Place {
-  readonly box: RotatedBox;
-  readonly score: number;
-}
 
 /** What differs between kinds in a stream's windows. */
 export abstract class Finder<O extends Observation, P extends Place = Place> {
@@ -54,10 +41,8 @@ export abstract class Finder<O extends Observation, P extends Place = Place> {
 
   /** Probability that what was seen in two frames is one. */
   async score(image: Pixels, place: P, first: O, second: O): Promise<number> {
-    const { bias, weights } = this.record.score;
-    const features = await this.features(image, place, first, second);
-    const sum = Object.entries(weights).reduce((total, [name, weight]) => total + weight * logit(features[name]!), bias);
-    return 1 / (1 + Math.exp(-sum));
+    const features = Object.entries(await this.features(image, place, first, second));
+    return logistic(this.record.score, Object.fromEntries(features.map(([name, value]) => [name, logit(value)])));
   }
 
   /** Whether a place shows what is held. */
@@ -215,32 +200,10 @@ export class BodyFinder extends Finder<BodyObservation, Below> {
 }
 
 function below(head: Head, placement: number): Below {
-  return { box: boxBelow(head, placement), score: head.score / (1 + placement), head, placement };
+  return { box: boxBelow(head, PLACEMENTS[placement]!), score: head.score / (1 + placement), head, placement };
 }
 
 /** The box around a body from its alignment points (2, 3). */
 export function boxAroundBody(alignment: Float32Array): RotatedBox {
   return boxFromAlignment([alignment[0]!, alignment[1]!], [alignment[3]!, alignment[4]!]);
-}
-
-function shifted(box: RotatedBox, left: number, top: number): RotatedBox {
-  return { ...box, cx: box.cx + left, cy: box.cy + top };
-}
-
-/** Log odds, kept within those of one in a thousand. */
-export function logit(probability: number): number {
-  const p = Math.min(Math.max(probability, 1e-3), 1 - 1e-3);
-  return Math.log(p / (1 - p));
-}
-
-/** Whether keypoints are of one thing: they coincide, overlap, or one lies in the other. */
-function isSameFind(a: Float32Array, b: Float32Array): boolean {
-  if (meanPixels(a, b) < FINDS.SAME_DISTANCE * Math.max(sizeOf(a), sizeOf(b))) return true;
-  const [first, second] = [cornersOf(a), cornersOf(b)];
-  const area = ([left, top, right, bottom]: typeof first) => Math.max((right - left) * (bottom - top), 1e-6);
-  const shared =
-    Math.max(Math.min(first[2], second[2]) - Math.max(first[0], second[0]), 0) *
-    Math.max(Math.min(first[3], second[3]) - Math.max(first[1], second[1]), 0);
-  if (shared > FINDS.SAME_IOU * (area(first) + area(second) - shared)) return true;
-  return shareInside(a, b) > FINDS.SAME_INSIDE;
 }

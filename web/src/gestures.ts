@@ -3,7 +3,7 @@
 import { GESTURES } from "./data.js";
 import type { Hand } from "./hands.js";
 import type { AnyDetector } from "./kinds.js";
-import { readArrays, type NumpyArray } from "./npz.js";
+import { fetchArrays, type NumpyArray } from "./npz.js";
 import type { Pixels } from "./pixels.js";
 import type { NamedPoint, Result } from "./results.js";
 
@@ -35,7 +35,7 @@ const LEAST_STEP_S = 1e-6;
  * @param urls files of gestures; the last is the shipped one, in whose embedding custom ones are
  */
 export async function loadGestures(urls: readonly string[]): Promise<Recognize> {
-  const files = await Promise.all(urls.map(fetchArrays));
+  const files = await Promise.all(urls.map((url) => fetchArrays(url, "gestures")));
   const shipped = new GestureClassifier(files.at(-1)!);
   const all = files.map((arrays, k) => {
     try {
@@ -53,21 +53,6 @@ export async function loadGestures(urls: readonly string[]): Promise<Recognize> 
     }
     return null;
   };
-}
-
-async function fetchArrays(url: string): Promise<Map<string, NumpyArray>> {
-  let answer: Response;
-  try {
-    answer = await fetch(url);
-  } catch {
-    throw new Error(`${url} cannot be reached: is the device offline, or does that site allow other pages to read it?`);
-  }
-  if (!answer.ok) throw new Error(`${url}: ${answer.status} ${answer.statusText}; put the file of gestures there, or give its address`);
-  try {
-    return await readArrays(new Uint8Array(await answer.arrayBuffer()));
-  } catch (error) {
-    throw new Error(`${url}: no file of gestures (${error instanceof Error ? error.message : error}); sonjit gestures train makes one`);
-  }
 }
 
 function numbersOf(arrays: Map<string, NumpyArray>, name: string, ...wanted: readonly number[]): readonly number[] {

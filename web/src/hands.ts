@@ -3,6 +3,7 @@
 import { pointsFromCrop, rotatedBoxAround, squareBox, wrapAngle, type RotatedBox } from "./boxes.js";
 import skeleton from "../../src/sonjit/skeletons/hand_mediapipe21.json";
 import { constants } from "./data.js";
+import type { HandHeads } from "./hand-heads.js";
 import type { Network } from "./network.js";
 import { cornersOf, movedPoints, type Observation, type Point } from "./observations.js";
 import { overlapByHalf, type Kind } from "./pipeline.js";
@@ -60,11 +61,14 @@ export class Hands implements Kind<HandObservation, Hand> {
   readonly #palms: SingleShotDetector | null;
   readonly #landmarks: Network;
   readonly #isMirrored: boolean;
+  readonly #heads: HandHeads | null;
 
-  constructor(palms: SingleShotDetector | null, landmarks: Network, isMirrored: boolean) {
+  /** `heads` tell the side; `landmarks` then gives what they read behind its outputs. */
+  constructor(palms: SingleShotDetector | null, landmarks: Network, isMirrored: boolean, heads: HandHeads | null = null) {
     this.#palms = palms;
     this.#landmarks = landmarks;
     this.#isMirrored = isMirrored;
+    this.#heads = heads;
   }
 
   async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
@@ -74,7 +78,7 @@ export class Hands implements Kind<HandObservation, Hand> {
   /** 21 keypoints, presence and handedness from one box. */
   async observe(image: Pixels, box: RotatedBox): Promise<HandObservation> {
     cropInto(image, box, this.#landmarks);
-    const [points, presence, handedness, world] = await this.#landmarks.run();
+    const [points, presence, handedness, world, ...taps] = await this.#landmarks.run();
     const cos = Math.cos(box.rotation);
     const sin = Math.sin(box.rotation);
     const keypoints3D = new Float32Array(3 * OF.KEYPOINTS);
@@ -82,7 +86,8 @@ export class Hands implements Kind<HandObservation, Hand> {
       const [x, y, z] = [world![i]!, world![i + 1]!, world![i + 2]!];
       keypoints3D.set([x * cos - y * sin, x * sin + y * cos, z], i);
     }
-    const left = handedness![0]!; // the network was trained on selfie views: there its label is the person's own hand
+    // The network was trained on selfie views: there its label is the person's own hand.
+    const left = this.#heads?.left(points!, this.#landmarks.size, taps) ?? handedness![0]!;
     return {
       score: presence![0]!,
       keypoints: pointsFromCrop(points!, box, this.#landmarks.size, OF.Z_SCALE),

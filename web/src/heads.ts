@@ -1,7 +1,7 @@
 /** Heads: where they are, which body has which, and images without those of others. */
 
 import { type RotatedBox } from "./boxes.js";
-import { boxFromAlignment, type BodyObservation } from "./body.js";
+import { boxFromAlignment, type Bodies, type BodyObservation } from "./body.js";
 import { constants } from "./data.js";
 import { distance, sizeOf, type Point } from "./observations.js";
 import type { Pixels } from "./pixels.js";
@@ -9,7 +9,7 @@ import type { Detection } from "./ssd.js";
 
 const OF = constants.bodies;
 const { MIDDLE, HEIGHT } = constants.faces;
-const { MAX_FACE_DISTANCE, PLACEMENTS } = constants.BodySearch;
+const { MAX_FACE_DISTANCE } = constants.BodySearch;
 
 /** Where a face is, by the face detector alone. */
 export interface Head {
@@ -37,6 +37,39 @@ function headFromPoints(score: number, eyes: Point, mouth: Point): Head {
   return { score, middle: [eyes[0] + MIDDLE * x, eyes[1] + MIDDLE * y], down: [HEIGHT * x, HEIGHT * y] };
 }
 
+/** The upright square around a face: x_min, y_min, x_max, y_max. */
+export function squareOf(head: Head): readonly [number, number, number, number] {
+  const { middle: [x, y] } = head;
+  const half = heightOf(head) / 2;
+  return [x - half, y - half, x + half, y + half];
+}
+
+/** Of heads in one place the surest, the surest first. */
+export function withoutSameHeads(heads: readonly Head[]): Head[] {
+  const kept: Head[] = [];
+  for (const head of [...heads].sort((a, b) => b.score - a.score)) {
+    const isSame = (other: Head) => distance(head.middle, other.middle) < constants.faces.SAME_HEAD * Math.max(heightOf(head), heightOf(other));
+    if (!kept.some(isSame)) kept.push(head);
+  }
+  return kept;
+}
+
+/** The body of each face, seen once, one after the other: those whose own face lies there. */
+export async function* bodiesOfHeads(image: Pixels, bodies: Bodies, heads: readonly Head[]): AsyncGenerator<BodyObservation> {
+  const found: BodyObservation[] = [];
+  for (const head of heads) {
+    for (const placement of OF.UPRIGHT) {
+      const seen = await bodies.observe(image, boxBelow(head, placement));
+      if (!(seen.score > OF.LIKELY && isHeadOf(seen, head))) continue;
+      if (!found.some((other) => isSameTorso(seen, other))) {
+        found.push(seen);
+        yield seen;
+      }
+      break;
+    }
+  }
+}
+
 /** Where a body's face is. */
 export function headOfBody({ score, keypoints }: BodyObservation): Head {
   return headFromPoints(score, meanOf(keypoints, OF.EYES), meanOf(keypoints, OF.MOUTH));
@@ -53,9 +86,9 @@ export function isHeadOf({ keypoints }: BodyObservation, head: Head): boolean {
   return distance(meanOf(keypoints, OF.EYES_TO_MOUTH), head.middle) < MAX_FACE_DISTANCE * heightOf(head);
 }
 
-/** The box of a body whose head that may be, in one of several placements. */
-export function boxBelow({ middle, down }: Head, placement: number): RotatedBox {
-  const [hips, radius] = PLACEMENTS[placement] as [number, number];
+/** The box of a body whose head that may be: how far below it the hips are, and the radius around the body, in its heights. */
+export function boxBelow({ middle, down }: Head, placement: readonly number[]): RotatedBox {
+  const [hips, radius] = placement as [number, number];
   const at = (heights: number): Point => [middle[0] + heights * down[0], middle[1] + heights * down[1]];
   return boxFromAlignment(at(hips), at(hips - radius));
 }

@@ -6,10 +6,13 @@ import { BodyCheck, FaceCheck } from "./checks.js";
 import { BLENDSHAPES, FINDERS, GRIDS, KINDS, constants, type Grid, type Role } from "./data.js";
 import { FaceBoxes, FaceMeshes } from "./face.js";
 import { BodyFinder, FaceFinder, HandFinder } from "./finders.js";
+import { HandHeads } from "./hand-heads.js";
+import { HandSearch } from "./hand-search.js";
 import { Hands } from "./hands.js";
 import { HeadMap } from "./heads.js";
 import { Holistic } from "./holistic.js";
 import type { Network, NetworkShape } from "./network.js";
+import type { NumpyArray } from "./npz.js";
 import type { Settings } from "./options.js";
 import { Detector } from "./pipeline.js";
 import type { Pixels } from "./pixels.js";
@@ -31,6 +34,10 @@ export type Open = (role: Role, shape: NetworkShape) => Promise<Network>;
 export interface Sources {
   readonly model: string;
   readonly open: Open;
+  /** Hands are seen by a network of the caller's own. */
+  readonly hasOwnLandmarks: boolean;
+  /** The arrays of the heads on the published networks of hands. */
+  handHeads(): Promise<ReadonlyMap<string, NumpyArray>>;
   /** Faces are seen by the networks of a bundle of the caller's own, whatever is asked for. */
   readonly hasOwnBundle: boolean;
   bundle(): Promise<Bundle>;
@@ -41,13 +48,29 @@ export type Make = (settings: Settings) => AnyDetector | Promise<AnyDetector>;
 
 /** By kind: compile the networks of a model; detectors of any options are then made of them. */
 export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make>>> = {
-  hands: async ({ open }) => {
+  hands: async ({ model, open, hasOwnLandmarks, handHeads }) => {
     const palms = await openDetector(open, "detector", GRIDS.palm, 7);
     const landmarks = await open("landmark", HAND_SHAPE);
+    const withHeads = once(async () => {
+      if (hasOwnLandmarks) return { landmarks, heads: null };
+      const { TAPS } = constants.hand_heads;
+      return { landmarks: await open("landmark", { ...HAND_SHAPE, taps: TAPS }), heads: new HandHeads(await handHeads(), model, TAPS) };
+    });
+    const wide = openSearch(open);
+    const bodyLandmarks = once(() => open("guide", BODY_SHAPE));
     return (settings) => {
       const hands = new Hands(palms, landmarks, settings.mirrored);
+      if (settings.search === "fast") return new Detector(hands, settings, null);
+      const inStills = once(async () => {
+        const seen = await withHeads();
+        return new Hands(palms, seen.landmarks, settings.mirrored, seen.heads);
+      });
+      const guide = once(async () => ({ faces: await wide(), bodies: new Bodies(null, await bodyLandmarks(), settings.mirrored) }));
+      const limits = { published: settings.min_detection_score, enough: settings.max_instances };
+      const thorough = { search: async (image: Pixels) => new HandSearch(palms, await inStills(), guide, limits).search(image) };
+      if (!isSpread(settings)) return inStills().then((all) => new Detector(all, settings, null, thorough));
       const finder = new HandFinder(palms, hands, settings.min_detection_score, FINDERS.hands);
-      return new Detector(hands, settings, isSpread(settings) ? new StreamSearch(finder) : null);
+      return new Detector(hands, settings, new StreamSearch(finder), thorough);
     };
   },
   face: async ({ model, open, hasOwnBundle, bundle }) => {
@@ -146,6 +169,10 @@ async function bodySearch(
 
 const HAND_SHAPE = { sizes: [3 * constants.hands.KEYPOINTS, 1, 1, 3 * constants.hands.KEYPOINTS] };
 
+const { KEYPOINT_OUTPUTS, LANDMARKS } = constants.body;
+/** Without masks: their branch nearly doubles the time of lite and full. */
+const BODY_SHAPE = { sizes: [5 * LANDMARKS, 1, 64 * 64 * LANDMARKS, 3 * LANDMARKS], outputs: KEYPOINT_OUTPUTS };
+
 /** What the face network of a weight's name gives. */
 function meshShape(weight: string): NetworkShape {
   const { MESH_OUTPUTS } = constants.face;
@@ -154,14 +181,12 @@ function meshShape(weight: string): NetworkShape {
 
 /** Makes what sees bodies; the branch for masks is compiled where it is first asked for. */
 async function openBodies(open: Open): Promise<(settings: Settings) => Promise<Bodies>> {
-  const { DETECTOR_RANGE, KEYPOINT_OUTPUTS, MASK_OUTPUT, LANDMARKS } = constants.body;
+  const { DETECTOR_RANGE, MASK_OUTPUT } = constants.body;
   const people = await openDetector(open, "detector", GRIDS.person, 4, { range: DETECTOR_RANGE });
-  const sizes = [5 * LANDMARKS, 1, 64 * 64 * LANDMARKS, 3 * LANDMARKS];
-  const withMasks = { sizes: [...sizes, 256 * 256], outputs: [...KEYPOINT_OUTPUTS, MASK_OUTPUT] };
-  const withoutMasks = { sizes, outputs: KEYPOINT_OUTPUTS }; // their branch nearly doubles the time of lite and full
+  const withMasks = { sizes: [...BODY_SHAPE.sizes, 256 * 256], outputs: [...BODY_SHAPE.outputs, MASK_OUTPUT] };
   const compiled = new Map<boolean, Promise<Network>>();
   return async ({ segmentation, mirrored }) => {
-    if (!compiled.has(segmentation)) compiled.set(segmentation, open("landmark", segmentation ? withMasks : withoutMasks));
+    if (!compiled.has(segmentation)) compiled.set(segmentation, open("landmark", segmentation ? withMasks : BODY_SHAPE));
     return new Bodies(people, (await compiled.get(segmentation))!, mirrored);
   };
 }

@@ -55,6 +55,8 @@ export interface NetworkShape {
   readonly sizes: readonly number[];
   /** Which of the file's outputs are wanted, by default all; what leads only to others does not run. */
   readonly outputs?: readonly number[];
+  /** Sides of maps on the way that are given too, behind the outputs, and behind these the mean of the last. */
+  readonly taps?: readonly number[];
   /** Of an input that is no image. */
   readonly input?: readonly number[];
   /** What black and white are in its input; by default 0 and 1. */
@@ -101,15 +103,17 @@ export class Network {
     file: Uint8Array,
     what: string,
     threads: number,
-    { sizes, outputs, input, range = [0, 1] }: NetworkShape,
+    { sizes, outputs, taps = [], input, range = [0, 1] }: NetworkShape,
   ): Promise<Network> {
     let steps: (Part | Operator)[] = [];
     let image: number;
+    let own: readonly number[];
     let wanted: readonly number[];
     try {
       const graph = new TfliteFile(file);
       image = graph.inputs[0]!;
-      wanted = outputs?.every((n) => n < graph.outputs.length) ? outputs.map((n) => graph.outputs[n]!) : graph.outputs;
+      own = outputs?.every((n) => n < graph.outputs.length) ? outputs.map((n) => graph.outputs[n]!) : graph.outputs;
+      wanted = taps.length ? [...own, ...graph.taps(taps)] : own;
       for (const step of stepsOf(graph, file, wanted)) {
         if (!("file" in step)) steps.push(step);
         else {
@@ -126,7 +130,7 @@ export class Network {
     const shape = [...first.model.getInputDetails()[first.inputs.indexOf(image)]!.shape];
     const isShaped = input ? shape.join() === input.join() : shape.length === 4 && shape[1] === shape[2] && shape[3] === 3;
     const shapes = new Map(parts.flatMap(({ model, outputs: made }) => model.getOutputDetails().map(({ shape: of }, i) => [made[i]!, of])));
-    const lengths = wanted.map((tensor) => shapes.get(tensor)?.reduce((product, side) => product * side, 1) ?? 0);
+    const lengths = own.map((tensor) => shapes.get(tensor)?.reduce((product, side) => product * side, 1) ?? 0);
     if (!isShaped || [...lengths].sort().join() !== [...sizes].sort().join()) {
       release(steps);
       throw new Error(

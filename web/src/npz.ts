@@ -15,6 +15,22 @@ export async function readArrays(file: Uint8Array<ArrayBuffer>): Promise<Map<str
   return arrays;
 }
 
+/** The arrays of a file at an address; `what` it is of, for messages. */
+export async function fetchArrays(url: string, what: string): Promise<Map<string, NumpyArray>> {
+  let answer: Response;
+  try {
+    answer = await fetch(url);
+  } catch {
+    throw new Error(`${url} cannot be reached: is the device offline, or does that site allow other pages to read it?`);
+  }
+  if (!answer.ok) throw new Error(`${url}: ${answer.status} ${answer.statusText}; put the file of ${what} there, or give its address`);
+  try {
+    return await readArrays(new Uint8Array(await answer.arrayBuffer()));
+  } catch (error) {
+    throw new Error(`${url}: no file of ${what} (${error instanceof Error ? error.message : error})`);
+  }
+}
+
 /** What a `.npy` file holds. */
 function arrayFrom(file: Uint8Array): NumpyArray {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);

@@ -15,7 +15,7 @@ export interface DetectorOptions {
   readonly min_detection_score?: number;
   readonly min_presence_score?: number;
   readonly search_interval?: number;
-  readonly search?: "fast" | "auto";
+  readonly search?: "fast" | "auto" | "thorough";
   readonly segmentation?: boolean;
   readonly smooth_segmentation?: boolean;
   /** Of hands: `canned` for the shipped ones, `asl` for the letters of a manual alphabet before these. */
@@ -29,10 +29,12 @@ export interface DetectorOptions {
 export type Settings = Required<DetectorOptions> & { readonly kind: string };
 
 const LEFT_TO_THE_CALL = ["static_image"];
-const BEYOND_THE_BROWSER: Readonly<Record<string, readonly OptionValue[]>> = {
-  search: ["thorough"],
-  visibility: [true],
-};
+const HANDS = "hands";
+/** Whether an option's value asks for what only a server computes. */
+const isBeyondTheBrowser = (name: string, option: string, value: OptionValue) =>
+  (option === "search" && value === "thorough" && name !== HANDS) ||
+  (option === "visibility" && value === true) ||
+  (option === "blendshapes" && value === true && name !== "face");
 const BUNDLE_MODEL = "attention";
 
 /** The record of a kind. */
@@ -52,7 +54,7 @@ export function settingsOf(name: string, given: Readonly<Record<string, OptionVa
     const record = known.find((one) => one.name === option);
     if (!record) throw new Error(`${name} has no option ${option}; known: ${known.map((one) => one.name).join(", ")}`);
     if (value === null || value === undefined) continue;
-    if (BEYOND_THE_BROWSER[option]?.includes(value) || (option === "blendshapes" && value === true && name !== "face")) {
+    if (isBeyondTheBrowser(name, option, value)) {
       throw new Error(`${option}=${JSON.stringify(value)} runs on a Sonjit server only; leave it out here`);
     }
     if (!isAllowed(record, value)) throw new Error(`${option}=${JSON.stringify(value)}: give ${wanted(record)}`);

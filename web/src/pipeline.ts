@@ -2,6 +2,7 @@
 
 import { iou, type RotatedBox } from "./boxes.js";
 import { constants } from "./data.js";
+import { inGoodLight } from "./light.js";
 import { withoutDuplicates, type Observation, type Point } from "./observations.js";
 import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";
@@ -36,20 +37,28 @@ export interface Kind<O extends Observation, R extends Result> {
   result(image: Pixels, observation: O, track: Track<O> | null): R | Promise<R>;
 }
 
+/** Finds everything in an image on its own, or in one of a stream, with calibrated scores, the best first. */
+export interface ThoroughSearch<O extends Observation> {
+  search(image: Pixels): Promise<O[]>;
+}
+
 /** Finds instances of one kind in the images of one stream, or in stills. */
 export class Detector<O extends Observation, R extends Result> {
   readonly #kind: Kind<O, R>;
   readonly #settings: Settings;
   readonly #tracker: Tracker<O>;
   readonly #spread: StreamSearch<O> | null;
+  readonly #thorough: ThoroughSearch<O> | null;
   #time = -Infinity;
   #sinceSearch: number;
   #size = "";
 
-  constructor(kind: Kind<O, R>, settings: Settings, spread: StreamSearch<O> | null) {
+  /** `thorough` is for images on their own, and where `search` says so for those of streams. */
+  constructor(kind: Kind<O, R>, settings: Settings, spread: StreamSearch<O> | null, thorough: ThoroughSearch<O> | null = null) {
     this.#kind = kind;
     this.#settings = settings;
     this.#spread = spread;
+    this.#thorough = thorough;
     this.#sinceSearch = settings.search_interval;
     const isFast = settings.search === "fast";
     this.#tracker = new Tracker<O>({
@@ -72,6 +81,10 @@ export class Detector<O extends Observation, R extends Result> {
 
   /** Instances in an image on its own. */
   async detect(image: Pixels): Promise<Result[]> {
+    if (this.#thorough) {
+      const found = (await this.#thorough.search(inGoodLight(image))).filter((one) => this.#isPresent(one));
+      return this.#results(image, found.slice(0, this.#settings.max_instances).map((one) => [one, null]));
+    }
     const seen = await this.#inWhole(image, this.#kind.keepsOverlapping);
     const kept = this.#kind.keepsOverlapping ? seen : withoutDuplicates(seen, [], false);
     return this.#results(image, kept.map((one) => [one, null]));
@@ -150,7 +163,9 @@ export class Detector<O extends Observation, R extends Result> {
     this.#sinceSearch = isDue ? 1 : this.#sinceSearch + 1;
     isDue &&= room > 0;
     let found: O[] = [];
-    if (isDue) {
+    if (isDue && this.#thorough && this.#settings.search === "thorough") {
+      found = (await this.#thorough.search(image)).filter((one) => this.#isPresent(one));
+    } else if (isDue) {
       const boxes = (await this.#kind.find(image, min_detection_score)).slice(0, max_instances);
       found = await this.#present(image, this.#withoutTaken(boxes, carried).slice(0, room));
     }

@@ -17,7 +17,7 @@ export interface Pixels {
 const FAR = 2 ** 29;
 
 /** Half to even, as NumPy rounds. */
-function rint(value: number): number {
+export function rint(value: number): number {
   const whole = Math.floor(value);
   const rest = value - whole;
   return rest > 0.5 || (rest === 0.5 && whole % 2 !== 0) ? whole + 1 : whole;
@@ -141,4 +141,22 @@ export function cut(
     if (mirrored) to.subarray(y * width, (y + 1) * width).reverse();
   }
   return { width, height, data: new Uint8ClampedArray(to.buffer) };
+}
+
+/** Which of `from` pixels in a row go into which of `to`, and with what weight. */
+export function shares(from: number, to: number): [number, number, number][] {
+  const per = from / to;
+  const all: [number, number, number][] = [];
+  for (let i = 0; i < to; i++) {
+    for (let j = Math.floor(i * per); j < Math.min(Math.ceil((i + 1) * per), from); j++) {
+      all.push([j, i, (Math.min(j + 1, (i + 1) * per) - Math.max(j, i * per)) / per]);
+    }
+  }
+  return all;
+}
+
+/** An image turned upside down: by half a turn. */
+export function turnedOver({ width, height, data }: Pixels): Pixels {
+  const pixels = new Uint32Array(data.slice().buffer).reverse();
+  return { width, height, data: new Uint8ClampedArray(pixels.buffer) };
 }

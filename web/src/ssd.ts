@@ -45,18 +45,24 @@ export class SingleShotDetector {
 
   /** Objects with at least a score, best first. */
   async find(image: Pixels, minScore: number): Promise<Detection[]> {
+    const [found] = await this.findFrom(image, [minScore]);
+    return found!;
+  }
+
+  /** The same from one run for several least scores: what is blended into an object depends on them. */
+  async findFrom(image: Pixels, minScores: readonly number[]): Promise<Detection[][]> {
     letterboxInto(image, this.#network);
-    return this.#objects(squareAround(image.width, image.height), minScore);
+    const outputs = await this.#network.run();
+    return minScores.map((score) => this.#objects(outputs, squareAround(image.width, image.height), score));
   }
 
   /** The same in a square, turned area of the image; boxes are upright around those found in it. */
   async findIn(image: Pixels, area: RotatedBox, minScore: number): Promise<Detection[]> {
     cropInto(image, area, this.#network, true);
-    return this.#objects(area, minScore);
+    return this.#objects(await this.#network.run(), area, minScore);
   }
 
-  async #objects(area: RotatedBox, minScore: number): Promise<Detection[]> {
-    const [first, second] = await this.#network.run();
+  #objects([first, second]: readonly Float32Array[], area: RotatedBox, minScore: number): Detection[] {
     const [raw, logits] = first!.length < second!.length ? [second!, first!] : [first!, second!];
     const each = raw.length / logits.length;
     const least = minScore <= 0 ? -Infinity : minScore >= 1 ? Infinity : Math.log(minScore / (1 - minScore));

@@ -5,16 +5,15 @@
  * next one: only what both agree on is found.
  */
 
-import { wrapAngle, type RotatedBox } from "./boxes.js";
+import type { RotatedBox } from "./boxes.js";
 import type { Check } from "./checks.js";
 import { constants } from "./data.js";
-import type { Finder, Place, Window } from "./finders.js";
+import type { Finder } from "./finders.js";
+import { merged, tiles, windowAround, type Place, type Window } from "./finds.js";
 import type { Observation } from "./observations.js";
-import type { Pixels } from "./pixels.js";
+import { shares, type Pixels } from "./pixels.js";
 
 const OF = constants.streams;
-const FINDS = constants.finds;
-const LEAST_WINDOW_PX = 24;
 
 /** What was seen in a place in the last frame, and how often it has been found. */
 interface Candidate<O> {
@@ -247,62 +246,4 @@ function thumbnailOf({ width, height, data }: Pixels): Thumbnail {
     }
   }
   return { ...small, data: Uint8Array.from(sums, Math.round) };
-}
-
-/** Which of `from` pixels in a row go into which of `to`, and with what weight. */
-function shares(from: number, to: number): [number, number, number][] {
-  const per = from / to;
-  const all: [number, number, number][] = [];
-  for (let i = 0; i < to; i++) {
-    for (let j = Math.floor(i * per); j < Math.min(Math.ceil((i + 1) * per), from); j++) {
-      all.push([j, i, (Math.min(j + 1, (i + 1) * per) - Math.max(j, i * per)) / per]);
-    }
-  }
-  return all;
-}
-
-/** Tiles of the image, so many in a row and column each time. */
-function tiles(width: number, height: number, parts: readonly number[]): Window[] {
-  const found: Window[] = [];
-  for (const n of parts) {
-    if (n > 1 && (Math.max(width, height) < n * FINDS.MIN_WINDOW_PX || Math.min(width, height) < n)) continue;
-    const x = (i: number) => Math.round((width * i) / n);
-    const y = (j: number) => Math.round((height * j) / n);
-    for (let j = 0; j < n; j++) {
-      for (let i = 0; i < n; i++) found.push({ left: x(i), top: y(j), right: x(i + 1), bottom: y(j + 1) });
-    }
-  }
-  return found;
-}
-
-/** The square window that the image shows, or null where that is next to nothing. */
-export function windowAround(cx: number, cy: number, side: number, image: Pixels): Window | null {
-  const window = {
-    left: Math.max(Math.trunc(cx - side / 2), 0),
-    top: Math.max(Math.trunc(cy - side / 2), 0),
-    right: Math.min(Math.trunc(cx + side / 2), image.width),
-    bottom: Math.min(Math.trunc(cy + side / 2), image.height),
-  };
-  return Math.min(window.right - window.left, window.bottom - window.top) >= LEAST_WINDOW_PX ? window : null;
-}
-
-/** Places without those that show the same as a surer one; boxes over `limit` pixels wide are left out. */
-function merged(places: readonly Place[], limit: number): Place[] {
-  const kept: Place[] = [];
-  for (const place of [...places].sort((a, b) => b.score - a.score)) {
-    if (!(place.box.width > 4 && place.box.width < limit)) continue;
-    if (!kept.some((other) => isNear(place.box, other.box))) kept.push(place);
-  }
-  return kept;
-}
-
-/** Whether two boxes would show a landmark network the same. */
-function isNear(a: RotatedBox, b: RotatedBox): boolean {
-  const ratio = a.width / b.width;
-  return (
-    Math.hypot(a.cx - b.cx, a.cy - b.cy) < FINDS.NEAR_BOX * Math.max(a.width, b.width) &&
-    ratio > 1 / FINDS.NEAR_SCALE &&
-    ratio < FINDS.NEAR_SCALE &&
-    Math.abs(wrapAngle(a.rotation - b.rotation)) < FINDS.NEAR_TURN
-  );
 }

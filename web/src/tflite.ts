@@ -11,13 +11,15 @@ export interface Operator {
   /** Numbers of the tensors that it reads; -1 for one left out. */
   readonly inputs: readonly number[];
   readonly outputs: readonly number[];
+  /** Number in the enumeration BuiltinOperator. */
+  readonly kind: number;
   /** Name of one that is none of TFLite's own, else "". */
   readonly custom: string;
   /** Of a custom one. */
   readonly options: Readonly<Record<string, OperatorOption>>;
 }
 
-const CUSTOM = 32; // of the enumeration BuiltinOperator
+const [ADD, CUSTOM, MEAN] = [0, 32, 40]; // of the enumeration BuiltinOperator
 // Numbers of the fields in their tables.
 const MODEL = { codes: 1, graphs: 2 };
 const CODE = { oldKind: 0, name: 1, kind: 3 };
@@ -43,7 +45,7 @@ export class TfliteFile {
     const codes = flat.tables(model, MODEL.codes).map((code) => {
       // Files of before 2020 have only the old field.
       const kind = Math.max(flat.byte(code, CODE.oldKind), flat.number(code, CODE.kind));
-      return kind === CUSTOM ? new TextDecoder().decode(flat.bytes(code, CODE.name)) : "";
+      return { kind, custom: kind === CUSTOM ? new TextDecoder().decode(flat.bytes(code, CODE.name)) : "" };
     });
     this.#graph = flat.tables(model, MODEL.graphs)[0]!;
     for (const tensor of flat.tables(this.#graph, GRAPH.tensors)) {
@@ -53,10 +55,30 @@ export class TfliteFile {
     this.inputs = flat.numbers(this.#graph, GRAPH.inputs);
     this.outputs = flat.numbers(this.#graph, GRAPH.outputs);
     this.operators = flat.tables(this.#graph, GRAPH.operators).map((table) => {
-      const custom = codes[flat.number(table, OPERATOR.code)]!;
+      const { kind, custom } = codes[flat.number(table, OPERATOR.code)]!;
       const options = custom ? optionsFrom(flat.bytes(table, OPERATOR.customOptions)) : {};
-      return { inputs: flat.numbers(table, OPERATOR.inputs), outputs: flat.numbers(table, OPERATOR.outputs), custom, options };
+      return { inputs: flat.numbers(table, OPERATOR.inputs), outputs: flat.numbers(table, OPERATOR.outputs), kind, custom, options };
     });
+  }
+
+  /**
+   * Tensors on the way: for each side, in pixels, the last residual sum (1, side, side, C), and the mean (1, C) of the last map.
+   *
+   * @throws {Error} there is none
+   */
+  taps(sides: readonly number[]): number[] {
+    const shapes = this.#flat.tables(this.#graph, GRAPH.tensors).map((tensor) => this.#flat.numbers(tensor, TENSOR.shape));
+    const sums = new Map<number, number>();
+    let mean: number | undefined;
+    for (const { kind, inputs, outputs } of this.operators) {
+      const shape = shapes[outputs[0]!]!;
+      const isSum = kind === ADD && new Set(inputs.map((tensor) => shapes[tensor]?.join())).size === 1; // of two maps: no bias
+      if (kind === MEAN) mean = outputs[0];
+      else if (isSum && shape.length === 4 && shape[1] === shape[2]) sums.set(shape[1]!, outputs[0]!);
+    }
+    const found = [...sides.map((side) => sums.get(side)), mean];
+    if (found.includes(undefined)) throw new Error(`it has no maps of ${sides.join(", ")} pixels, or no mean`);
+    return found as number[];
   }
 
   /** A file with only the operators that lead from some tensors to some others. */

@@ -6,6 +6,7 @@ import { loadGestures, withGestures } from "./gestures.js";
 import { LOADERS, usesBundle, type AnyDetector, type Make } from "./kinds.js";
 import type { Answer, Places, Reply, Request, Sent } from "./messages.js";
 import { Network, fetchNetwork, loadRuntime, type NetworkShape } from "./network.js";
+import { fetchArrays } from "./npz.js";
 import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";
 
@@ -35,7 +36,7 @@ async function answer(request: Request): Promise<Answer | null> {
 }
 
 /** Fetch and compile a kind's networks. */
-async function load(settings: Settings, { runtime, networks, bundle }: Places): Promise<Make> {
+async function load(settings: Settings, { runtime, networks, bundle, gestures }: Places): Promise<Make> {
   const files = new Map<Role, Promise<Uint8Array>>();
   const fetched = (role: Role) => {
     const { url, name } = networks[role]!;
@@ -46,15 +47,24 @@ async function load(settings: Settings, { runtime, networks, bundle }: Places): 
   let fetchedBundle: ReturnType<typeof fetchNetwork> | null = null;
   const bundleFile = () => (fetchedBundle ??= fetchNetwork(bundle.url, null));
   const isOfBundle = bundle.isOwn || usesBundle(settings);
-  const roles = (Object.keys(networks) as Role[]).filter((role) => (role === "search" ? settings.search === "auto" : !isOfBundle));
+  const roles = (Object.keys(networks) as Role[]).filter((role) => isNeededAtOnce(role, settings, isOfBundle));
   const [threads] = await Promise.all([loadRuntime(runtime), ...roles.map(fetched), isOfBundle ? bundleFile() : null]);
   const compile = (file: Uint8Array, what: string, shape: NetworkShape) => Network.compile(file, what, threads, shape);
   return LOADERS[settings.kind]!({
     model: settings.model,
     open: async (role, shape) => compile(await fetched(role), networks[role]!.url, shape),
+    hasOwnLandmarks: networks.landmark?.name === null,
+    handHeads: () => fetchArrays(`${gestures.folder}hand_heads.npz`, "heads of hands"),
     hasOwnBundle: bundle.isOwn,
     bundle: async () => new Bundle(bundle.url, await bundleFile(), compile),
   });
+}
+
+/** Whether a network is fetched with the others, not when it is first asked for. */
+function isNeededAtOnce(role: Role, { kind, search }: Settings, isOfBundle: boolean): boolean {
+  if (role === "guide") return false;
+  if (role === "search") return search === "auto" && kind !== "hands"; // hands are searched so in stills alone
+  return !isOfBundle;
 }
 
 /** The same with the gestures of hands, whose files are fetched where they are first asked for. */

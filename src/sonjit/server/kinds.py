@@ -109,7 +109,8 @@ def _kinds_in_page(engine: Path, *, has_bundle: bool) -> JsonObject:
         if there:
             left_out = _ON_A_SERVER if name == "face" and has_bundle else (*_ON_A_SERVER, *_OF_BUNDLE)
             options = {key: value_schema(one) for key, one in known_options(name).items() if key not in left_out}
-            options["search"]["enum"] = ["fast", "auto"]
+            if name != "hands":
+                options["search"]["enum"] = ["fast", "auto"]
             kinds[name] = {**kind_answer(entry), "models": [*there], "missing": {}, "options": {**options}}
     return kinds
 
@@ -117,10 +118,11 @@ def _kinds_in_page(engine: Path, *, has_bundle: bool) -> JsonObject:
 def networks_in_pages(entry: KindEntry, model: Model) -> dict[str, str]:
     """Names of the weights that the module for web pages runs for a model, by what they are for.
 
-    `search` sees the faces in a stream's windows.
+    `search` sees the faces in a stream's windows; in stills of hands it does too, and `guide` the bodies below them.
     """
-    searches_faces = entry.name != "hands" and not model.is_box
-    return {**model.weights, **({"search": "face-full"} if searches_faces else {})}
+    searches = {} if model.is_box else {"search": "face-full"}
+    guide = {"guide": KINDS["body"].models["full"].weights["landmark"]} if entry.name == "hands" else {}
+    return {**model.weights, **searches, **guide}
 
 
 def _are_there(names: Iterable[str], folder: Path) -> bool:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from sonjit.detectors.ssd import Detection, SingleShotDetector
 
 _SAME_FACE = 0.4
+_SAME_HEAD = 0.5
+"""Distance of two heads, in heights of the larger, below which they are one."""
 _PUBLISHED = "published"
 _FOREHEAD, _CHIN = 10, 152  # of the face mesh
 _SMALL = 0.15
@@ -93,7 +95,9 @@ class HeadSearch:
         min_detection: least score.
     """
 
-    def __init__(self, detector: SingleShotDetector, min_detection: float = 0.5) -> None:
+    LEAST_SCORE = 0.5
+
+    def __init__(self, detector: SingleShotDetector, min_detection: float = LEAST_SCORE) -> None:
         self._detector, self._min_detection = detector, min_detection
 
     def search(self, rgb: Image, parts: Sequence[int]) -> list[Head]:
@@ -145,7 +149,9 @@ def without_same_heads(heads: Iterable[Head]) -> list[Head]:
     """Of heads in one place the surest, the surest first."""
     kept: list[Head] = []
     for head in sorted(heads, key=lambda h: -h.score):
-        if not any(math.dist(head.middle, other.middle) < 0.5 * max(head.height, other.height) for other in kept):
+        if not any(
+            math.dist(head.middle, other.middle) < _SAME_HEAD * max(head.height, other.height) for other in kept
+        ):
             kept.append(head)
     return kept
 

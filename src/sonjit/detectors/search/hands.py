@@ -54,6 +54,19 @@ CROP = "crop"
 """Vote of a body's own crop of its hand, as the published graph makes it."""
 _ELBOWS, _WRISTS, _KNUCKLES = (13, 14), (15, 16), ((15, 17, 19), (16, 18, 20))
 _FEET = ((27, 29, 31), (28, 30, 32))
+_LEAST_SEEN = 0.1
+"""Presence below which a place shows nothing."""
+_SAME_HAND = 0.4
+"""Intersection over union from which a place is that of a hand seen plainly."""
+_FACE_OF_EYES, _FACE_OF_SHOULDERS = 2.6, 0.45
+"""Height of a face's mesh in distances of the eyes from the mouth, and of one shoulder from the other."""
+_FAR_ARM, _FARTHEST_ARM, _NEAR_ARM, _MOST_ARM = 1.5, 9.0, 0.3, 1.5
+"""Distance of both arms, in sizes of the hand, from which they say nothing of its side; the greatest that counts, what
+is added to each, and the most that both say."""
+_SEEN_FOOT, _NEAR_FOOT = 0.3, 0.7
+"""Visibility of a foot that counts, and its distance, in sizes of the hand, below which what is seen is that foot."""
+_PART_OF_FACE, _INSIDE_FACE = 0.6, 0.7
+"""Size, in heights of a face, and share inside it, of what is part of it."""
 
 
 class Guide:
@@ -236,10 +249,10 @@ class HandSearch:
 
     def _infer(self, rgb: Image, place: Place) -> Find[HandObservation] | None:
         first = self._hands.observe(rgb, place.box)
-        if first.score < 0.1:
+        if first.score < _LEAST_SEEN:
             return None
         mirrored = seen_in_mirror(self._hands, rgb, box_around_hand(first.keypoints))
-        if mirrored.score < 0.1:
+        if mirrored.score < _LEAST_SEEN:
             return None
         return Find([mirrored, first], place.score, set(place.votes), oks(first.keypoints, mirrored.keypoints))
 
@@ -270,7 +283,7 @@ class _Candidates:
 
     def knows(self, place: Place) -> bool:
         """Whether a place shows a plain hand or a box seen before, which its votes then count for."""
-        known = [f for f in self.finds if f.plain and iou(box_around_hand(f.last.keypoints), place.box) > 0.4]
+        known = [f for f in self.finds if f.plain and iou(box_around_hand(f.last.keypoints), place.box) > _SAME_HAND]
         known += [find for box, find in self._inferred if is_near(place.box, box)][:1]
         if known and known[0] is not None:
             known[0].votes |= place.votes
@@ -297,7 +310,7 @@ def face_height(body: BodyObservation) -> float:
     """Height of the face's mesh in pixels, from eyes and mouth, and from the shoulders where it is turned away."""
     points = body.keypoints[:, :2]
     eyes, mouth = points[[2, 5]].mean(axis=0), points[[9, 10]].mean(axis=0)
-    return max(2.6 * math.dist(eyes, mouth), 0.45 * math.dist(points[11], points[12]))
+    return max(_FACE_OF_EYES * math.dist(eyes, mouth), _FACE_OF_SHOULDERS * math.dist(points[11], points[12]))
 
 
 def wrist_distance(hand: HandObservation, bodies: Sequence[BodyObservation], side: int | None = None) -> float:
@@ -315,9 +328,10 @@ def wrist_distance(hand: HandObservation, bodies: Sequence[BodyObservation], sid
 def arm_side(hand: HandObservation, bodies: Sequence[BodyObservation]) -> float:
     """How much nearer to a left arm's end than to a right one's: -1.5 (right) .. 1.5 (left), 0 far from both."""
     left, right = wrist_distance(hand, bodies, 0), wrist_distance(hand, bodies, 1)
-    if min(left, right) > 1.5:
+    if min(left, right) > _FAR_ARM:
         return 0.0
-    return float(np.clip(math.log((min(right, 9.0) + 0.3) / (min(left, 9.0) + 0.3)), -1.5, 1.5))
+    far_left, far_right = (min(one, _FARTHEST_ARM) + _NEAR_ARM for one in (left, right))
+    return float(np.clip(math.log(far_right / far_left), -_MOST_ARM, _MOST_ARM))
 
 
 def is_foot(hand: HandObservation, bodies: Sequence[BodyObservation]) -> bool:
@@ -326,17 +340,18 @@ def is_foot(hand: HandObservation, bodies: Sequence[BodyObservation]) -> bool:
     nearest = math.inf
     for body in bodies:
         for foot in _FEET:
-            if body.visibility[foot[0]] > 0.3:
+            if body.visibility[foot[0]] > _SEEN_FOOT:
                 points = body.keypoints[list(foot), :2]
                 points = np.vstack([points, points.mean(axis=0)])
                 nearest = min(nearest, float(np.linalg.norm(points - centre, axis=1).min()) / size)
-    return nearest < 0.7 and nearest < wrist_distance(hand, bodies)
+    return nearest < _NEAR_FOOT and nearest < wrist_distance(hand, bodies)
 
 
 def is_part_of_face(hand: HandObservation, heads: Sequence[Head]) -> bool:
     """Whether it lies in a face and is too small for a hand before it: an ear, a nose."""
     box = corners(hand.keypoints)
     return any(
-        size_of(hand.keypoints[:, :2]) < 0.6 * head.height and shared_area(box, head.box) > 0.7 * area(box)
+        size_of(hand.keypoints[:, :2]) < _PART_OF_FACE * head.height
+        and shared_area(box, head.box) > _INSIDE_FACE * area(box)
         for head in heads
     )

@@ -16,7 +16,7 @@ _NOISE_SIGMA_PX = 1.0
 """Of the smoothing before: brightening enlarges the sensor's noise as much."""
 _GREY_CHROMA = 4.0
 """Mean chroma in CIELAB below which an image counts as grey."""
-_SKIN = np.array([1.2, 0.95, 0.8], np.float32)
+_SKIN = 1.2, 0.95, 0.8
 """Red, green and blue of skin in parts of its luma."""
 _SAMPLE_PX = 64
 
@@ -42,4 +42,4 @@ def _in_colour(rgb: Image) -> Image:
     if np.linalg.norm(lab[..., 1:], axis=2).mean() >= _GREY_CHROMA:
         return rgb
     luma = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    return np.clip(luma[..., None] * _SKIN, 0, 255).astype(np.uint8)
+    return np.clip(luma[..., None] * np.array(_SKIN, np.float32), 0, 255).astype(np.uint8)
