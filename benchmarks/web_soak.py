@@ -11,12 +11,14 @@ import http.server
 import json
 import tempfile
 import threading
+import urllib.request
 from functools import partial
 from pathlib import Path
 from statistics import linear_regression
 from time import monotonic, sleep
 
 import psutil
+import websocket
 from page import browse, wait
 from rich.console import Console
 
@@ -25,12 +27,8 @@ from sonjit.server.static_page import write_page
 
 LIMIT_MB, LIMIT_MS = 20, 50
 WARM_UP_S, EVERY_S = 30, 20  # networks are compiled and pages laid out first
-# Tasks of the page's own thread that took over 50 ms, and the share of its time that they took.
-LISTEN = """
-globalThis.soak = {tasks: [], from: performance.now()};
-const note = (list) => soak.tasks.push(...list.getEntries().map(({duration}) => duration));
-new PerformanceObserver(note).observe({type: "longtask"});
-"""
+MAIN_THREAD, TASK = "CrRendererMain", "RunTask"
+TRACE = {"includedCategories": ["toplevel"], "excludedCategories": ["*"]}
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -66,30 +64,84 @@ def main():
     Console().print_json(json.dumps(result))
     if args.save:
         args.save.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    is_good = result["growth_mb"] < LIMIT_MB and result["longest_task_ms"] <= LIMIT_MS
+    # By processor time: on the clock a task also waits for a core that others have.
+    is_good = result["growth_mb"] < LIMIT_MB and result["longest_task_cpu_ms"] <= LIMIT_MS
     return 0 if is_good else 1
 
 
 def measure(driver, seconds):
-    """Memory of the page's process every 20 s, its growth by a line through all, and long tasks of its main thread."""
-    driver.execute_script(LISTEN)
+    """Memory of the page's process every 20 s, its growth by a line through all, and the tasks of its main thread."""
     begin, before = monotonic(), answered(driver)
-    times, memory = [0.0], [renderer_mb(driver)]
-    while times[-1] < seconds:
-        sleep(EVERY_S)
-        times.append(monotonic() - begin)
-        memory.append(renderer_mb(driver))
-    tasks, page_s = driver.execute_script("return [soak.tasks, (performance.now() - soak.from) / 1000]")
+    times, memory, tasks = [0.0], [renderer_mb(driver)], []
+    with contextlib.closing(DevTools(driver)) as tools:
+        while times[-1] < seconds:
+            tasks += main_thread_tasks(tools, EVERY_S)
+            times.append(monotonic() - begin)
+            memory.append(renderer_mb(driver))
+    page_s = monotonic() - begin
+    wall, cpu = zip(*tasks, strict=True)
     return {
         "seconds": round(page_s),
         "frames_a_second": round((answered(driver) - before) / page_s, 1),
         "isolated": driver.execute_script("return crossOriginIsolated"),
         "memory_mb": memory,
         "growth_mb": round(linear_regression(times, memory).slope * times[-1], 1),
-        "long_tasks": len(tasks),
-        "longest_task_ms": round(max(tasks, default=0)),
+        "tasks": len(tasks),
+        "long_tasks": sum(one > LIMIT_MS for one in wall),
+        "longest_task_ms": round(max(wall), 1),
+        "long_tasks_cpu": sum(one > LIMIT_MS for one in cpu),
+        "longest_task_cpu_ms": round(max(cpu), 1),
         "load": psutil.getloadavg()[0],
     }
+
+
+class DevTools:
+    """Chromium's own protocol, which traces all of its processes."""
+
+    def __init__(self, driver):
+        address = driver.capabilities["goog:chromeOptions"]["debuggerAddress"]
+        with urllib.request.urlopen(f"http://{address}/json/version") as answer:
+            url = json.load(answer)["webSocketDebuggerUrl"]
+        self._socket = websocket.create_connection(url, suppress_origin=True, timeout=120)
+        self._calls = 0
+
+    def call(self, method, **parameters):
+        """What a method gives."""
+        self._calls += 1
+        self._socket.send(json.dumps({"id": self._calls, "method": method, "params": parameters}))
+        answer = self._wait(lambda message: message.get("id") == self._calls)
+        if "error" in answer:
+            raise RuntimeError(f"{method}: {answer['error']['message']}")
+        return answer["result"]
+
+    def event(self, method):
+        """The next event of that name."""
+        return self._wait(lambda message: message.get("method") == method)["params"]
+
+    def close(self):
+        self._socket.close()
+
+    def _wait(self, is_it):
+        while not is_it(message := json.loads(self._socket.recv())):
+            pass
+        return message
+
+
+def main_thread_tasks(tools, seconds):
+    """Wall and processor time in ms of each task of the busiest page's main thread."""
+    tools.call("Tracing.start", transferMode="ReturnAsStream", streamFormat="json", traceConfig=TRACE)
+    sleep(seconds)
+    tools.call("Tracing.end")
+    handle, parts = tools.event("Tracing.tracingComplete")["stream"], []
+    while not parts or not parts[-1].get("eof"):
+        parts.append(tools.call("IO.read", handle=handle, size=1 << 20))
+    tools.call("IO.close", handle=handle)
+    events = json.loads("".join(part["data"] for part in parts))["traceEvents"]
+    main = {(e["pid"], e["tid"]): [] for e in events if e["name"] == "thread_name" and e["args"]["name"] == MAIN_THREAD}
+    for one in events:
+        if one["ph"] == "X" and one["name"].endswith(TASK) and (one["pid"], one["tid"]) in main:
+            main[one["pid"], one["tid"]].append((one["dur"] / 1000, one.get("tdur", 0) / 1000))
+    return max(main.values(), key=lambda tasks: sum(wall for wall, _ in tasks))
 
 
 def answered(driver):
