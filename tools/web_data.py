@@ -46,7 +46,8 @@ GRIDS = {
 def data() -> dict[str, Any]:
     """All of it."""
     kinds = {name: _kind(KINDS[name]) for name in IN_PAGES}
-    weights = {name for kind in kinds.values() for model in kind["models"].values() for name in model.values()}
+    roles = [roles for kind in kinds.values() for which in ("models", "for_stills") for roles in kind[which].values()]
+    weights = {name for names in roles for name in names.values()}
     kind_modules = (hands, hand_heads, face, face_regions, face_bundle, metric_faces, body, holistic)
     modules = (observations, tracking, pipeline, *kind_modules, finds, light, streams)
     searches = (stream_finders, faces, bodies, checks, faces.BoxSearch, bodies.BodySearch)
@@ -122,10 +123,12 @@ def _kind(entry: KindEntry) -> dict[str, Any]:
     names = ("name", "type", "default", "choices", "minimum", "maximum", "help")
     known = [one for one in options_of(entry).values() if one.remote]
     options = [asdict(one) | {"choices": one.remote_choices or one.choices} for one in known]
+    networks = {name: networks_in_pages(entry, model) for name, model in entry.models.items()}
     return {
         "list": entry.list_name,
         "max_instances": entry.max_instances,
-        "models": {name: networks_in_pages(entry, model) for name, model in entry.models.items()},
+        "models": {name: one.needed for name, one in networks.items()},
+        "for_stills": {name: one.for_stills for name, one in networks.items()},
         "min_detection_score": {name: model.min_detection_score for name, model in entry.models.items()},
         "options": {one["name"]: {name: one[name] for name in names} for one in options},
     }

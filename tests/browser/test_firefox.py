@@ -32,7 +32,7 @@ def test_hands_of_stills_are_as_mediapipe_finds_them(firefox, module, show, site
         own.files |= {path: site.files[path] for path in paths}
         page = open_kit(firefox, own, {"sonjit-web": "/web/sonjit-web.js"})
         assert run(page, "return crossOriginIsolated") == isolated
-        found = run(page, TRACK, "hands", paths, {"mirrored": True}, "detect")
+        found = run(page, TRACK, "hands", paths, {"search": "fast", "mirrored": True}, "detect")
         page.get("about:blank")
     assert [len(hands) for hands in found] == [len(frame["instances"]) for frame in frames]
     far = [

@@ -130,52 +130,6 @@ def test_a_stream_is_as_python_tracks_it(page, show, demo_clip):
 
 
 @pytest.mark.slow
-@pytest.mark.golden
-@pytest.mark.parametrize(
-    ("name", "options"), [("group-2", {"max_instances": 12}), ("cgi-model-10", {"model": "lite", "max_instances": 4})]
-)
-def test_hands_of_stills_are_those_of_pythons_search(page, all_networks, show, data, name, options):
-    """By default: at the ends of arms and in windows too, in the mirror; their sides by the heads and the arms."""
-    file = data / "real" / "wild" / f"{name}.jpg"
-    if not file.is_file():
-        pytest.skip(f"no {file.name} in {data}")
-    rgb = np.ascontiguousarray(cv2.imread(str(file))[..., ::-1])
-    (found,) = run(page, TRACK, "hands", [show(rgb)], options, "detect")
-    with sonjit.create_detector("hands", static_image=True, **options) as detector:
-        expected = [hand.to_dict(full=True) for hand in detector.detect(rgb)]
-    assert_same_hands(found, expected)
-    for ours, theirs in zip(found, expected, strict=True):
-        assert ours["score"] == pytest.approx(theirs["score"], abs=0.02)
-        assert ours["handednessScore"] == pytest.approx(theirs["handednessScore"], abs=0.02)
-
-
-def assert_same_hands(found, expected):
-    """Counts, sides, and keypoints to half a pixel."""
-    assert [hand["handedness"] for hand in found] == [hand["handedness"] for hand in expected] != []
-    for ours, theirs in zip(found, expected, strict=True):
-        assert distances([ours], [[[p["x"], p["y"]] for p in theirs["keypoints"]]])[0] < 0.5
-
-
-@pytest.mark.slow
-def test_dark_and_grey_stills_are_searched_in_good_light(page, all_networks, show, photo):
-    dark = (photo // 6).astype(np.uint8)
-    grey = np.repeat(cv2.cvtColor(dark, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
-    found = run(page, TRACK, "hands", [show(dark), show(grey)], {}, "detect")
-    with sonjit.create_detector("hands", static_image=True) as detector:
-        for ours, rgb in zip(found, (dark, grey), strict=True):
-            assert_same_hands(ours, [hand.to_dict() for hand in detector.detect(rgb)])
-
-
-@pytest.mark.slow
-def test_a_stream_searched_thoroughly_is_as_python_tracks_it(page, all_networks, show, demo_clip):
-    frames, options = demo_clip[1][60:63], {"model": "lite", "search": "thorough"}
-    found = run(page, TRACK, "hands", [show(rgb) for rgb in frames], options, "track")
-    with sonjit.create_detector("hands", **options, smoothing="published") as detector:
-        for i, (ours, rgb) in enumerate(zip(found, frames, strict=True)):
-            assert_same_hands(ours, [hand.to_dict() for hand in detector.detect(rgb, time=i / 30)])
-
-
-@pytest.mark.slow
 def test_a_page_of_tfjs(page, show, photo):
     """The call as it is printed, with `flipHorizontal` and `staticImageMode` for all images: searched as stills."""
     config = {"runtime": "tfjs", "modelType": "full", "maxHands": 2, "flipHorizontal": True, "staticImageMode": True}

@@ -7,8 +7,10 @@ import zipfile
 import pytest
 from starlette.testclient import TestClient
 
+from sonjit.detectors.kinds import KINDS
 from sonjit.errors import InputError, SonjitError
 from sonjit.server.app import create_app
+from sonjit.server.kinds import missing_for_stills
 from sonjit.server.static_page import write_page
 from sonjit.weights import find_weight
 
@@ -42,6 +44,12 @@ def test_a_page_offers_what_its_networks_can_find(engine, tmp_path):
     for kind in kinds.values():
         assert kind["options"]["search"]["enum"] == ["fast", "auto"]
         assert not {"blendshapes", "transform", "measures"} & kind["options"].keys()
+    assert missing_for_stills(KINDS["hands"], engine) == ["pose_landmark_full.tflite", "hand_heads.npz"]
+    shutil.copy(find_weight("body-full"), engine / "models")
+    (engine / "models" / "hand_heads.npz").touch()
+    write_page(tmp_path / "thorough", engine)
+    kinds = json.loads((tmp_path / "thorough" / "kinds.json").read_text("utf-8"))["kinds"]
+    assert kinds["hands"]["options"]["search"]["enum"] == ["fast", "thorough", "auto"]
     (engine / "models" / find_weight("face-full").name).unlink()  # boxes alone are found without it
     write_page(tmp_path / "other", engine)
     kinds = json.loads((tmp_path / "other" / "kinds.json").read_text("utf-8"))["kinds"]

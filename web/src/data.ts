@@ -29,6 +29,8 @@ export interface KindRecord {
   readonly max_instances: number;
   /** Names of weights by what they are for. */
   readonly models: Readonly<Record<string, Readonly<Partial<Record<Role, string>>>>>;
+  /** Of those that only the thorough search of images on their own runs. */
+  readonly for_stills: Readonly<Record<string, Readonly<Partial<Record<Role, string>>>>>;
   readonly min_detection_score: Readonly<Record<string, number>>;
   readonly options: Readonly<Record<string, OptionRecord>>;
 }

@@ -6,6 +6,7 @@ import { BodyCheck, FaceCheck } from "./checks.js";
 import { BLENDSHAPES, FINDERS, GRIDS, KINDS, constants, type Grid, type Role } from "./data.js";
 import { FaceBoxes, FaceMeshes } from "./face.js";
 import { BodyFinder, FaceFinder, HandFinder } from "./finders.js";
+import { FileError } from "./files.js";
 import { HandHeads } from "./hand-heads.js";
 import { HandSearch } from "./hand-search.js";
 import { Hands } from "./hands.js";
@@ -14,7 +15,8 @@ import { Holistic } from "./holistic.js";
 import type { Network, NetworkShape } from "./network.js";
 import type { NumpyArray } from "./npz.js";
 import type { Settings } from "./options.js";
-import { Detector } from "./pipeline.js";
+import { Detector, type ThoroughSearch } from "./pipeline.js";
+import type { Observation } from "./observations.js";
 import type { Pixels } from "./pixels.js";
 import type { Result } from "./results.js";
 import { SingleShotDetector } from "./ssd.js";
@@ -67,7 +69,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       });
       const guide = once(async () => ({ faces: await wide(), bodies: new Bodies(null, await bodyLandmarks(), settings.mirrored) }));
       const limits = { published: settings.min_detection_score, enough: settings.max_instances };
-      const thorough = { search: async (image: Pixels) => new HandSearch(palms, await inStills(), guide, limits).search(image) };
+      const thorough = whereFilesAre(settings, async (image) => new HandSearch(palms, await inStills(), guide, limits).search(image));
       if (!isSpread(settings)) return inStills().then((all) => new Detector(all, settings, null, thorough));
       const finder = new HandFinder(palms, hands, settings.min_detection_score, FINDERS.hands);
       return new Detector(hands, settings, new StreamSearch(finder), thorough);
@@ -123,6 +125,22 @@ export const usesBundle = ({ blendshapes, transform }: Settings) => Boolean(blen
 function once<T>(make: () => Promise<T>): () => Promise<T> {
   let made: Promise<T> | null = null;
   return () => (made ??= make());
+}
+
+const told = new WeakSet<FileError>();
+
+/** A thorough search, or by default none where a file that only it needs is not there, which is told once. */
+function whereFilesAre<O extends Observation>({ search }: Settings, thorough: (image: Pixels) => Promise<O[]>): ThoroughSearch<O> {
+  return async (image) => {
+    try {
+      return await thorough(image);
+    } catch (error) {
+      if (!(error instanceof FileError) || search !== "auto") throw error;
+      if (!told.has(error)) console.warn(`images on their own are searched fast: ${error.message}`);
+      told.add(error);
+      return null;
+    }
+  };
 }
 
 /** Whether a stream is searched window by window, and what it finds is checked. */

@@ -195,7 +195,7 @@ function placesOf({ kind, model }: Settings, files: Files): Places {
     if (own !== undefined && !names[role]) throw new Error(`${option}: ${kind} ${model} has no ${role} network; leave it out`);
     if (own !== undefined) networks[role] = { url: new URL(own, document.baseURI).href, name: null };
   }
-  for (const [role, name] of Object.entries(names) as [Role, string][]) {
+  for (const [role, name] of Object.entries({ ...names, ...kindOf(kind).for_stills[model] }) as [Role, string][]) {
     networks[role] ??= { url: new URL(`models/${WEIGHTS[name]!.file}`, base).href, name };
   }
   const { gesturesUrl } = files;

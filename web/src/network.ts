@@ -4,6 +4,7 @@ import { Tensor, loadAndCompile, loadLiteRt, supportsFeature, type CompiledModel
 
 import { CUSTOM_OPERATORS, type Values } from "./custom-operators.js";
 import type { Weight } from "./data.js";
+import { FileError, fetchFile } from "./files.js";
 import { TfliteFile, type Operator } from "./tflite.js";
 
 const MOST_THREADS = 4;
@@ -208,21 +209,14 @@ function stepsOf(graph: TfliteFile, file: Uint8Array, wanted: readonly number[])
  * @param expected what the published file must be; null for one of the caller's own
  */
 export async function fetchNetwork(url: string, expected: Weight | null): Promise<Uint8Array<ArrayBuffer>> {
-  let answer: Response;
-  try {
-    answer = await fetch(url);
-  } catch {
-    throw new Error(`${url} cannot be reached: is the device offline, or does that site allow other pages to read it?`);
-  }
-  if (!answer.ok) throw new Error(`${url}: ${answer.status} ${answer.statusText}; put the network there, or give its address`);
-  const bytes = new Uint8Array(await answer.arrayBuffer());
+  const bytes = await fetchFile(url, "the network");
   if (expected === null) return bytes;
   // Pages without TLS have no hashes: there the length must do.
   const isRight = globalThis.isSecureContext
     ? (await sha256(bytes)) === expected.sha256
     : bytes.length === expected.bytes;
   if (!isRight) {
-    throw new Error(`${url} is not the published ${expected.file} (${bytes.length} bytes, of ${expected.bytes}): fetch it again`);
+    throw new FileError(`${url} is not the published ${expected.file} (${bytes.length} bytes, of ${expected.bytes}): fetch it again`);
   }
   return bytes;
 }

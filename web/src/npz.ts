@@ -1,5 +1,6 @@
 /** NumPy's files of arrays, `.npz`, as Sonjit writes them. */
 
+import { FileError, fetchFile } from "./files.js";
 import { membersOf, unpacked } from "./zip.js";
 
 /** An array of numbers, or of texts, row by row; a single value has no shape. */
@@ -17,17 +18,11 @@ export async function readArrays(file: Uint8Array<ArrayBuffer>): Promise<Map<str
 
 /** The arrays of a file at an address; `what` it is of, for messages. */
 export async function fetchArrays(url: string, what: string): Promise<Map<string, NumpyArray>> {
-  let answer: Response;
+  const file = await fetchFile(url, `the file of ${what}`);
   try {
-    answer = await fetch(url);
-  } catch {
-    throw new Error(`${url} cannot be reached: is the device offline, or does that site allow other pages to read it?`);
-  }
-  if (!answer.ok) throw new Error(`${url}: ${answer.status} ${answer.statusText}; put the file of ${what} there, or give its address`);
-  try {
-    return await readArrays(new Uint8Array(await answer.arrayBuffer()));
+    return await readArrays(file);
   } catch (error) {
-    throw new Error(`${url}: no file of ${what} (${error instanceof Error ? error.message : error})`);
+    throw new FileError(`${url}: no file of ${what} (${error instanceof Error ? error.message : error})`);
   }
 }
 

@@ -37,10 +37,11 @@ export interface Kind<O extends Observation, R extends Result> {
   result(image: Pixels, observation: O, track: Track<O> | null): R | Promise<R>;
 }
 
-/** Finds everything in an image on its own, or in one of a stream, with calibrated scores, the best first. */
-export interface ThoroughSearch<O extends Observation> {
-  search(image: Pixels): Promise<O[]>;
-}
+/**
+ * Finds everything in an image on its own, or in one of a stream, with calibrated scores, the best first; null where it
+ * cannot run and a fast search will do.
+ */
+export type ThoroughSearch<O extends Observation> = (image: Pixels) => Promise<O[] | null>;
 
 /** Finds instances of one kind in the images of one stream, or in stills. */
 export class Detector<O extends Observation, R extends Result> {
@@ -81,9 +82,10 @@ export class Detector<O extends Observation, R extends Result> {
 
   /** Instances in an image on its own. */
   async detect(image: Pixels): Promise<Result[]> {
-    if (this.#thorough) {
-      const found = (await this.#thorough.search(inGoodLight(image))).filter((one) => this.#isPresent(one));
-      return this.#results(image, found.slice(0, this.#settings.max_instances).map((one) => [one, null]));
+    const found = await this.#thorough?.(inGoodLight(image));
+    if (found) {
+      const present = found.filter((one) => this.#isPresent(one)).slice(0, this.#settings.max_instances);
+      return this.#results(image, present.map((one) => [one, null]));
     }
     const seen = await this.#inWhole(image, this.#kind.keepsOverlapping);
     const kept = this.#kind.keepsOverlapping ? seen : withoutDuplicates(seen, [], false);
@@ -164,7 +166,7 @@ export class Detector<O extends Observation, R extends Result> {
     isDue &&= room > 0;
     let found: O[] = [];
     if (isDue && this.#thorough && this.#settings.search === "thorough") {
-      found = (await this.#thorough.search(image)).filter((one) => this.#isPresent(one));
+      found = ((await this.#thorough(image)) ?? []).filter((one) => this.#isPresent(one));
     } else if (isDue) {
       const boxes = (await this.#kind.find(image, min_detection_score)).slice(0, max_instances);
       found = await this.#present(image, this.#withoutTaken(boxes, carried).slice(0, room));

@@ -1,7 +1,7 @@
 /** The worker in which one detector runs. */
 
 import { Bundle } from "./bundle.js";
-import { WEIGHTS, type Role } from "./data.js";
+import { KINDS, WEIGHTS, type Role } from "./data.js";
 import { loadGestures, withGestures } from "./gestures.js";
 import { LOADERS, usesBundle, type AnyDetector, type Make } from "./kinds.js";
 import type { Answer, Places, Reply, Request, Sent } from "./messages.js";
@@ -47,7 +47,8 @@ async function load(settings: Settings, { runtime, networks, bundle, gestures }:
   let fetchedBundle: ReturnType<typeof fetchNetwork> | null = null;
   const bundleFile = () => (fetchedBundle ??= fetchNetwork(bundle.url, null));
   const isOfBundle = bundle.isOwn || usesBundle(settings);
-  const roles = (Object.keys(networks) as Role[]).filter((role) => isNeededAtOnce(role, settings, isOfBundle));
+  const atOnce = Object.keys(KINDS[settings.kind]!.models[settings.model]!) as Role[]; // others when they are first asked for
+  const roles = atOnce.filter((role) => (role === "search" ? settings.search === "auto" : !isOfBundle));
   const [threads] = await Promise.all([loadRuntime(runtime), ...roles.map(fetched), isOfBundle ? bundleFile() : null]);
   const compile = (file: Uint8Array, what: string, shape: NetworkShape) => Network.compile(file, what, threads, shape);
   return LOADERS[settings.kind]!({
@@ -58,13 +59,6 @@ async function load(settings: Settings, { runtime, networks, bundle, gestures }:
     hasOwnBundle: bundle.isOwn,
     bundle: async () => new Bundle(bundle.url, await bundleFile(), compile),
   });
-}
-
-/** Whether a network is fetched with the others, not when it is first asked for. */
-function isNeededAtOnce(role: Role, { kind, search }: Settings, isOfBundle: boolean): boolean {
-  if (role === "guide") return false;
-  if (role === "search") return search === "auto" && kind !== "hands"; // hands are searched so in stills alone
-  return !isOfBundle;
 }
 
 /** The same with the gestures of hands, whose files are fetched where they are first asked for. */

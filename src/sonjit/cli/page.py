@@ -19,9 +19,18 @@ def page(out: Path, /, *, engine: Path | None = None, bundle: Path | None = None
         bundle: MediaPipe's face_landmarker.task, with which the page also tells blendshapes and poses of faces; by
             default the one that was registered (sonjit models add) when `make web` was run.
     """
+    from sonjit.detectors.kinds import KINDS
+    from sonjit.server.kinds import IN_PAGES, missing_for_stills
     from sonjit.server.static_page import BUILT_ENGINE, write_page
 
-    names = write_page(out, engine or BUILT_ENGINE, bundle=bundle)
+    engine = engine or BUILT_ENGINE
+    names = write_page(out, engine, bundle=bundle)
     size_mb = sum((out / name).stat().st_size for name in names) / 1e6
     sys.stdout.write(f"{out}: {len(names)} files, {size_mb:.1f} MB; to try it: python -m http.server -d {out}\n")
+    for name in IN_PAGES:
+        if missing := missing_for_stills(KINDS[name], engine):
+            lacks = ", ".join(missing)
+            sys.stdout.write(
+                f"images on their own are searched fast for {name}: without {lacks} in {engine / 'models'}\n"
+            )
     return 0

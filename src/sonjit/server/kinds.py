@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from fastapi import APIRouter
 from starlette.responses import Response
@@ -17,6 +18,7 @@ from sonjit.server.detector_pool import missing_weights
 from sonjit.server.options import known_options, value_schema
 from sonjit.skeletons import load_skeleton
 from sonjit.weights import find_weight
+from sonjit.weights.catalog import find_record
 
 IN_PAGES = ("hands", "face", "body", "holistic")
 """What the module for web pages finds."""
@@ -104,25 +106,54 @@ def _kinds_in_page(engine: Path, *, has_bundle: bool) -> JsonObject:
         return kinds
     for name in IN_PAGES:
         entry = KINDS[name]
-        needed = {model.name: networks_in_pages(entry, model).values() for model in entry.models.values()}
-        there = [model for model, weights in needed.items() if _are_there(weights, engine / "models")]
+        there = _models_in_page(entry, engine)
         if there:
             left_out = _ON_A_SERVER if name == "face" and has_bundle else (*_ON_A_SERVER, *_OF_BUNDLE)
             options = {key: value_schema(one) for key, one in known_options(name).items() if key not in left_out}
-            if name != "hands":
+            if name not in SEARCHED_THOROUGHLY or missing_for_stills(entry, engine):
                 options["search"]["enum"] = ["fast", "auto"]
             kinds[name] = {**kind_answer(entry), "models": [*there], "missing": {}, "options": {**options}}
     return kinds
 
 
-def networks_in_pages(entry: KindEntry, model: Model) -> dict[str, str]:
+class PageNetworks(NamedTuple):
     """Names of the weights that the module for web pages runs for a model, by what they are for.
 
-    `search` sees the faces in a stream's windows; in stills of hands it does too, and `guide` the bodies below them.
+    Attributes:
+        needed: `search` sees the faces in a stream's windows.
+        for_stills: what else a thorough search of images on their own runs; without it they are searched fast. Of hands
+            `guide` sees the bodies below faces.
     """
-    searches = {} if model.is_box else {"search": "face-full"}
-    guide = {"guide": KINDS["body"].models["full"].weights["landmark"]} if entry.name == "hands" else {}
-    return {**model.weights, **searches, **guide}
+
+    needed: dict[str, str]
+    for_stills: dict[str, str]
+
+
+SEARCHED_THOROUGHLY = ("hands",)
+"""What pages search images on their own for thoroughly."""
+_HAND_HEADS = "hand_heads.npz"
+
+
+def networks_in_pages(entry: KindEntry, model: Model) -> PageNetworks:
+    """What pages run for a model."""
+    search = {"search": "face-full"}
+    if entry.name == "hands":
+        return PageNetworks(model.weights, {**search, "guide": KINDS["body"].models["full"].weights["landmark"]})
+    return PageNetworks({**model.weights, **({} if model.is_box else search)}, {})
+
+
+def missing_for_stills(entry: KindEntry, engine: Path) -> list[str]:
+    """Files that a page lacks to search images on their own thoroughly."""
+    folder, models = engine / "models", [entry.models[name] for name in _models_in_page(entry, engine)]
+    names = {name for model in models for name in networks_in_pages(entry, model).for_stills.values()}
+    missing = [find_record(name).file for name in sorted(names) if not _are_there([name], folder)]
+    lacks_heads = entry.name == "hands" and models and not (folder / _HAND_HEADS).is_file()
+    return [*missing, _HAND_HEADS] if lacks_heads else missing
+
+
+def _models_in_page(entry: KindEntry, engine: Path) -> list[str]:
+    models = entry.models.values()
+    return [one.name for one in models if _are_there(networks_in_pages(entry, one).needed.values(), engine / "models")]
 
 
 def _are_there(names: Iterable[str], folder: Path) -> bool:

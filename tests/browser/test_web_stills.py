@@ -1,0 +1,85 @@
+"""Images on their own in `web/`: searched thoroughly, as Python searches them, where the networks for it are there."""
+
+import cv2
+import numpy as np
+import pytest
+
+import sonjit
+
+from .conftest import run
+from .test_web_module import TRACK, all_networks, distances, module, page  # noqa: F401  # fixtures too
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("name", "options"), [("group-2", {"max_instances": 12}), ("cgi-model-10", {"model": "lite", "max_instances": 4})]
+)
+def test_hands_of_stills_are_those_of_pythons_search(page, all_networks, show, data, name, options):  # noqa: F811
+    """By default: at the ends of arms and in windows too, in the mirror; their sides by the heads and the arms."""
+    file = data / "real" / "wild" / f"{name}.jpg"
+    if not file.is_file():
+        pytest.skip(f"no {file.name} in {data}")
+    rgb = np.ascontiguousarray(cv2.imread(str(file))[..., ::-1])
+    (found,) = run(page, TRACK, "hands", [show(rgb)], options, "detect")
+    with sonjit.create_detector("hands", static_image=True, **options) as detector:
+        expected = [hand.to_dict(full=True) for hand in detector.detect(rgb)]
+    assert_same_hands(found, expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours["score"] == pytest.approx(theirs["score"], abs=0.02)
+        assert ours["handednessScore"] == pytest.approx(theirs["handednessScore"], abs=0.02)
+
+
+def assert_same_hands(found, expected):
+    """Counts, sides, and keypoints to half a pixel."""
+    assert [hand["handedness"] for hand in found] == [hand["handedness"] for hand in expected] != []
+    for ours, theirs in zip(found, expected, strict=True):
+        assert distances([ours], [[[p["x"], p["y"]] for p in theirs["keypoints"]]])[0] < 0.5
+
+
+def test_dark_and_grey_stills_are_searched_in_good_light(page, all_networks, show, photo):  # noqa: F811
+    dark = (photo // 6).astype(np.uint8)
+    grey = np.repeat(cv2.cvtColor(dark, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+    found = run(page, TRACK, "hands", [show(dark), show(grey)], {}, "detect")
+    with sonjit.create_detector("hands", static_image=True) as detector:
+        for ours, rgb in zip(found, (dark, grey), strict=True):
+            assert_same_hands(ours, [hand.to_dict() for hand in detector.detect(rgb)])
+
+
+def test_a_stream_searched_thoroughly_is_as_python_tracks_it(page, all_networks, show, demo_clip):  # noqa: F811
+    frames, options = demo_clip[1][60:63], {"model": "lite", "search": "thorough"}
+    found = run(page, TRACK, "hands", [show(rgb) for rgb in frames], options, "track")
+    with sonjit.create_detector("hands", **options, smoothing="published") as detector:
+        for i, (ours, rgb) in enumerate(zip(found, frames, strict=True)):
+            assert_same_hands(ours, [hand.to_dict() for hand in detector.detect(rgb, time=i / 30)])
+
+
+def test_without_the_networks_for_it_stills_are_searched_fast(page, all_networks, site, show, photo):  # noqa: F811
+    """Told once, by the worker's console; asked for by name it is an error."""
+    page.expected.append("404")
+    for path, (kind, body) in list(site.files.items()):
+        if path.startswith("/web/") and not path.endswith("hand_heads.npz"):
+            site.files[path.replace("/web/", "/few/")] = (kind, body)
+    heard = b"console.warn = (line) => new BroadcastChannel('told').postMessage(line);"
+    kind, body = site.files["/few/sonjit-web-worker.js"]
+    site.files["/few/sonjit-web-worker.js"] = (kind, heard + body)
+    told, *found = run(page, """
+        const told = [];
+        new BroadcastChannel("told").onmessage = ({data}) => told.push(data);
+        const image = await pixels(given[0]);
+        const few = await kit.LocalDetector.create("hands", {}, {base: "/few/"});
+        const all = [await few.detect(image), await few.detect(image)];
+        few.configure({search: "fast"});
+        all.push(await few.detect(image));
+        few.configure({search: "thorough"});
+        all.push(await few.detect(image).catch((error) => error.message));
+        few.close();
+        return [told, ...all];
+    """, show(photo))  # fmt: skip
+    assert len(told) == 1
+    assert "searched fast: " in told[0]
+    assert "few/models/hand_heads.npz: 404" in told[0]
+    assert found[0] == found[1] == found[2]
+    assert found[0]["hands"]
+    assert "hand_heads.npz: 404" in found[3]
