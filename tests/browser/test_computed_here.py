@@ -39,7 +39,7 @@ def test_the_page_finds_what_the_server_finds(page, photo, tmp_path):
     assert [hand["handedness"] for hand in found] == [hand["handedness"] for hand in told]
     for ours, theirs in zip(found, told, strict=True):
         first, second = ([[p["x"], p["y"]] for p in hand["keypoints"]] for hand in (ours, theirs))
-        np.testing.assert_allclose(first, second, atol=0.5)
+        np.testing.assert_allclose(first, second, atol=1)  # a server may compute in bf16
     assert run(page.browser, "return crossOriginIsolated")  # its networks run on several threads
     requests = run(page.browser, "return performance.getEntriesByType('resource').map(({name}) => name)")
     assert any(name.endswith("/engine/sonjit-web.js") for name in requests)

@@ -114,7 +114,7 @@ def test_a_stream_is_as_python_tracks_it(page, show, demo_clip):
     """The search spread over the frames, ids, sides, smoothing, metres: with room for one hand more than there is."""
     frames, options = demo_clip[1][60:76], {"model": "lite", "max_instances": 3, "smoothing": "one_euro"}
     found = run(page, TRACK, "hands", [show(rgb) for rgb in frames], options, "track")
-    with sonjit.create_detector("hands", **options) as detector:
+    with sonjit.create_detector("hands", precision="f32", **options) as detector:
         expected = [
             [hand.to_dict(full=True) for hand in detector.detect(rgb, time=i / 30)] for i, rgb in enumerate(frames)
         ]
@@ -136,7 +136,7 @@ def test_a_page_of_tfjs(page, show, photo):
     found = run(page, "return once(kit.SupportedModels.MediaPipeHands, given[1], await pixels(given[0]))",
                 show(photo), config)  # fmt: skip
     pixels = np.ascontiguousarray(photo[:, ::-1])
-    with sonjit.create_detector("hands", static_image=True, mirrored=True) as detector:
+    with sonjit.create_detector("hands", static_image=True, mirrored=True, precision="f32") as detector:
         expected = [hand.to_dict() for hand in detector.detect(pixels)]
     assert len(found) == len(expected) > 0
     for ours, theirs in zip(found, expected, strict=True):

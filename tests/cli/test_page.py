@@ -24,7 +24,7 @@ def test_the_folder_holds_all_that_it_names_and_the_models_that_are_there(tmp_pa
     assert main(["page", str(out), "--engine", str(engine)]) == 0
     said = capsys.readouterr().out
     assert str(out) in said
-    assert "searched fast for hands: without face_detection_full_range" in said
+    assert "searched fast for hands: without pose_landmark_full.tflite, " in said
     files = json.loads((out / "files.json").read_text())["files"]
     assert [name for name in files if not (out / name).exists()] == []
     kinds = json.loads((out / "kinds.json").read_text())["kinds"]

@@ -11,28 +11,33 @@ import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";
 
 let make: Make;
-let detector: AnyDetector;
+/** That of the last options; where there is none for them, every image says why. */
+let detector: Promise<AnyDetector>;
 let canvas: OffscreenCanvas | null = null;
 
 async function answer(request: Request): Promise<Answer | null> {
   switch (request.type) {
     case "load":
       make = withGesturesOf(request.places, await load(request.settings, request.places));
-      detector = await make(request.settings);
+      await (detector = madeOf(request.settings));
       return null;
     case "configure":
-      detector = await make(request.settings);
+      await (detector = madeOf(request.settings));
       return null;
     case "reset":
-      detector.reset();
+      (await detector).reset();
       return null;
     case "track":
     case "detect": {
       const image = pixelsOf(request.image);
-      const found = await (request.type === "track" ? detector.track(image, request.time) : detector.detect(image));
+      const found = await (request.type === "track" ? (await detector).track(image, request.time) : (await detector).detect(image));
       return { width: image.width, height: image.height, found };
     }
   }
+}
+
+async function madeOf(settings: Settings): Promise<AnyDetector> {
+  return make(settings);
 }
 
 /** Fetch and compile a kind's networks. */
