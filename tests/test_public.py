@@ -1,7 +1,6 @@
 """The public surface: every promised name is there, and importing costs next to nothing."""
 
 import doctest
-import importlib
 import inspect
 import re
 import subprocess
@@ -15,9 +14,8 @@ from sonjit.errors import MissingExtraError
 HEAVY = {"torch", "cv2", "openvino", "av", "onnxruntime", "numpy", "rich", "cyclopts", "pyarrow", "PIL"}
 
 
-def test_all_is_sorted_and_matches_its_homes():
+def test_all_is_sorted():
     assert sonjit.__all__ == sorted(sonjit.__all__)
-    assert set(sonjit.__all__) == {*sonjit._HOMES, "__version__"}
     assert dir(sonjit) == sonjit.__all__
 
 
@@ -27,8 +25,7 @@ def test_every_public_name_is_there_with_a_docstring(name):
     if name == "__version__":
         assert re.fullmatch(r"\d+\.\d+\.\d+.*", value)
         return
-    home = importlib.import_module(f"sonjit.{sonjit._HOMES[name]}")
-    assert getattr(home, name) is value
+    assert value.__module__.startswith("sonjit.")
     assert value.__doc__
 
 

@@ -7,11 +7,11 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sonjit._version import __version__
+from sonjit.lazy_names import add_lazy_names
 
 if TYPE_CHECKING:
     from sonjit.detectors import Detector, Filter, OneEuro, create_detector, track
@@ -46,42 +46,16 @@ __all__ = [
     "track",
 ]
 
-_HOMES = {
-    "Detector": "detectors",
-    "Filter": "detectors",
-    "OneEuro": "detectors",
-    "create_detector": "detectors",
-    "track": "detectors",
-    "InputError": "errors",
-    "JobError": "errors",
-    "MissingExtraError": "errors",
-    "SonjitError": "errors",
-    "RotatedBox": "geometry.boxes",
-    "fingers_up": "measures",
-    "Results": "media",
-    "TrackedFrame": "media",
-    "draw": "media",
-    "open_source": "media",
-    "to_dataframe": "media",
-    "Body": "results",
-    "Face": "results",
-    "Frame": "results",
-    "Hand": "results",
-    "Person": "results",
-}
-
 logging.getLogger("sonjit").addHandler(logging.NullHandler())
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401
-    """Import a public name when it is first used: `import sonjit` stays fast."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'sonjit' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"sonjit.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """The public names."""
-    return sorted(__all__)
+add_lazy_names(
+    globals(),
+    {
+        ".detectors": "Detector Filter OneEuro create_detector track",
+        ".errors": "InputError JobError MissingExtraError SonjitError",
+        ".geometry.boxes": "RotatedBox",
+        ".measures": "fingers_up",
+        ".media": "Results TrackedFrame draw open_source to_dataframe",
+        ".results": "Body Face Frame Hand Person",
+    },
+)

@@ -127,7 +127,12 @@ import mediapipe
 from mediapipe.solutions import drawing_utils
 from mediapipe.framework.formats import landmark_pb2
 assert mediapipe.solutions.hands.Hands is hands.Hands
+import mediapipe.python.solutions.pose as pose
+from mediapipe.tasks.python import vision
+assert pose is mp.solutions.pose and vision.HandLandmarker is mp.tasks.vision.HandLandmarker
 loaded = {"cv2", "openvino", "matplotlib", "av"} & set(sys.modules)
+others = ("face_landmarker", "sonjit.gestures.learned", "sonjit.media.drawing", "tables")
+loaded |= {name for name in sys.modules if name.endswith(others) and name.startswith("sonjit")}
 assert not loaded, loaded
 """
 

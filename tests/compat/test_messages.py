@@ -47,6 +47,36 @@ def test_numbers_are_rounded_to_32_bits():
     assert Point.FromString(point.SerializeToString()) == point
 
 
+def test_what_is_set_has_the_fields_type():
+    label = classification_pb2.Classification(index=np.int64(3), label=b"one", score=True)
+    assert (type(label.index), label.index, label.label, label.score) == (int, 3, "one", 1.0)
+    label.index = True
+    assert label.index is not True
+    assert label.index == 1
+    assert Location(format="RELATIVE_BOUNDING_BOX").format is Location.RELATIVE_BOUNDING_BOX
+    assert Location(format=1).format is Location.BOUNDING_BOX
+    assert Detection(detection_id=2**40, location_data={"format": 2}).location_data.format == 2
+    assert Points(landmark=[{"x": 0.5}]).landmark[0] == Point(x=0.5)
+    for error, wrong in (
+        (TypeError, lambda: classification_pb2.Classification(index=1.0)),
+        (TypeError, lambda: setattr(label, "index", None)),
+        (TypeError, lambda: setattr(label, "label", 1)),
+        (TypeError, lambda: Detection(label_id=["1"])),
+        (TypeError, lambda: Detection(label=[1])),
+        (TypeError, lambda: Detection(location_data=Point())),
+        (TypeError, lambda: Points(landmark=[1])),
+        (TypeError, lambda: Points().landmark.append(landmark_pb2.Landmark())),
+        (TypeError, lambda: Point().CopyFrom(landmark_pb2.Landmark())),
+        (ValueError, lambda: classification_pb2.Classification(index=2**31)),
+        (ValueError, lambda: Detection(detection_id=2**63)),
+        (ValueError, lambda: Location(format=7)),
+        (ValueError, lambda: Location(format="CIRCLE")),
+    ):
+        with pytest.raises(error):
+            wrong()
+    assert (label.index, label.label) == (1, "one")
+
+
 def test_unknown_fields_are_errors():
     with pytest.raises(ValueError, match=r"'w'.*x, y, z"):
         Point(w=1)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 from sonjit.detectors.smoothing import OneEuro
 from sonjit.engines import EngineName, EngineOptions, Precision
 from sonjit.errors import InputError
-from sonjit.gestures.learned import CANNED, SHIPPED
+from sonjit.gestures.shipped import CANNED, SHIPPED
 from sonjit.weights import cache_folder, find_weight
 
 if TYPE_CHECKING:

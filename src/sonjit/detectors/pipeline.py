@@ -26,8 +26,6 @@ from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.detectors.tracking import Track, Tracker
 from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, iou
-from sonjit.gestures import GestureSmoother, MotionRecognizer, find_gestures
-from sonjit.gestures.learned import find_motions
 from sonjit.media import ImageLike, Results, rgb_from
 from sonjit.results import Hand, Result
 
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
 
     from sonjit.detectors.options import DetectorOptions
     from sonjit.engines import Engine
-    from sonjit.gestures import LearnedGestures
+    from sonjit.gestures import GestureSmoother, LearnedGestures, MotionRecognizer
 
 O = TypeVar("O", bound=Observation)  # noqa: E741  # an observation
 C = TypeVar("C", bound=Observation)
@@ -254,9 +252,15 @@ class Detector(Generic[R]):
         Raises:
             InputError: the file holds no gestures.
         """
-        told = None if name is None else GestureSmoother(tell=find_gestures(name))
-        is_still = self._options.static_image
-        motions = None if name is None or is_still else MotionRecognizer(custom=find_motions(name))
+        told: GestureSmoother | None = None
+        motions: MotionRecognizer | None = None
+        if name is not None:  # what is not asked for is not imported
+            from sonjit.gestures import GestureSmoother, MotionRecognizer, find_gestures
+            from sonjit.gestures.learned import find_motions
+
+            told = GestureSmoother(tell=find_gestures(name))
+            if not self._options.static_image:
+                motions = MotionRecognizer(custom=find_motions(name))
         with self._at_work:
             self._gestures, self._motions = told, motions
 

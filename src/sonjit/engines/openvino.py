@@ -6,7 +6,6 @@ Compiled networks are kept: in files for a fast second start, in memory for dete
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import threading
 import time
@@ -30,6 +29,7 @@ from sonjit.errors import InputError, SonjitError
 from sonjit.files import write_bytes
 
 _KEPT_S = 90 * 24 * 3600
+_CHECKSUM_BYTES = 4  # of CRC-32, before a kept network
 
 CompileSettings = dict[str, "str | int | bool"]
 """OpenVINO's properties for `compile_model`, by name."""
@@ -55,13 +55,17 @@ def import_blob(core: ov.Core, blob: Path, device: str, config: CompileSettings)
     """The network kept in a file, or None where there is none or it is damaged: it is then made anew."""
     try:
         with blob.open("rb") as file:
-            checksum, data = file.read(4), file.read()
+            checksum = file.read(_CHECKSUM_BYTES)
+            # Into OpenVINO's own memory: a stream would be copied there.
+            data = ov.Tensor(ov.Type.u8, [max(os.fstat(file.fileno()).st_size - _CHECKSUM_BYTES, 0)])
+            content = data.data.data
+            file.readinto(content)
     except OSError:
         return None
-    if zlib.crc32(data).to_bytes(4, "little") != checksum:
+    if zlib.crc32(content).to_bytes(_CHECKSUM_BYTES, "little") != checksum:
         return None
     try:
-        network = core.import_model(io.BytesIO(data), device, config)
+        network = core.import_model(data, device, config)
     except RuntimeError:
         return None
     with suppress(OSError):
@@ -74,7 +78,7 @@ def keep_blob(blob: Path, network: ov.CompiledModel) -> None:
     with suppress(SonjitError, OSError, RuntimeError):
         data: bytes = network.export_model().getvalue()
         blob.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(blob, zlib.crc32(data).to_bytes(4, "little") + data)
+        write_bytes(blob, zlib.crc32(data).to_bytes(_CHECKSUM_BYTES, "little") + data)
         _clear_unused(blob.parent)
 
 

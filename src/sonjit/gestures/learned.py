@@ -15,6 +15,7 @@ from sonjit.files import arrays_of, atomic_file, read_arrays
 from sonjit.gestures.classifier import GestureClassifier, gesture_of
 from sonjit.gestures.custom import CustomGestures, GestureRecording
 from sonjit.gestures.custom_motions import CustomMotions, GestureSegment, MotionRecording, MotionSpotter
+from sonjit.gestures.shipped import CANNED, SHIPPED
 from sonjit.gestures.smoothing import GestureSmoother
 
 if TYPE_CHECKING:
@@ -25,13 +26,6 @@ if TYPE_CHECKING:
 
     from sonjit.arrays import IntArray
     from sonjit.results import Frame, Gesture, Hand, Handedness
-
-
-SHIPPED: Final = ("asl",)
-"""Manual alphabets that come with Sonjit."""
-
-CANNED: Final = "canned"
-"""The name of the shipped gestures among those that `find_gestures` takes."""
 
 
 @dataclass(frozen=True, eq=False)

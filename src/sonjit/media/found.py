@@ -1,12 +1,11 @@
-"""What was found, together with the image it was found in: drawn, shown, in a notebook, as a data frame."""
+"""What was found, together with the image it was found in: drawn, shown, in a notebook, as a data frame.
+
+Every detector imports this module, so what only some of its results need is imported where they need it.
+"""
 
 from __future__ import annotations
 
-import base64
-import html
 import sys
-import tempfile
-import webbrowser
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,9 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from weakref import ref
 
 from sonjit.errors import InputError
-from sonjit.media.drawing import draw_frame
 from sonjit.media.sources.image_files import rgb_from
-from sonjit.media.tables.data_frames import to_dataframe
 from sonjit.results import Frame, MotionEvent, Result
 
 if TYPE_CHECKING:
@@ -47,6 +44,8 @@ def draw(image: ImageLike, found: Frame | Result | Iterable[Result], *, labels: 
         >>> drawn.shape, str(drawn.dtype)
         ((480, 640, 3), 'uint8')
     """
+    from sonjit.media.drawing import draw_frame
+
     if not isinstance(found, Frame):
         found = Frame.holding(0, None, [found] if isinstance(found, Result) else list(found))
     return draw_frame(image, found, labels=labels)
@@ -76,6 +75,8 @@ class _Shown(ABC):
 
     def draw(self, *, labels: bool = True) -> Image:
         """The image with everything drawn over it, see `sonjit.draw`."""
+        from sonjit.media.drawing import draw_frame
+
         return draw_frame(self.image, self._frame(), labels=labels)
 
     def show(self) -> None:
@@ -84,6 +85,9 @@ class _Shown(ABC):
         if notebook is not None and notebook.get_ipython() is not None:
             notebook.display.display(self)
             return
+        import tempfile
+        import webbrowser
+
         path = Path(tempfile.mkdtemp(prefix="sonjit-")) / "found.png"
         path.write_bytes(_encoded(self.draw(), ".png"))
         webbrowser.open(path.as_uri())
@@ -95,10 +99,15 @@ class _Shown(ABC):
 
     def to_dataframe(self, library: Literal["pandas", "polars"] = "pandas") -> pandas.DataFrame | polars.DataFrame:
         """One row per instance and keypoint, see `sonjit.to_dataframe`."""
+        from sonjit.media.tables.data_frames import to_dataframe
+
         return to_dataframe(self._frame(), library)
 
     def _repr_html_(self) -> str:
         """A small picture and a line per instance, for notebooks."""
+        import base64
+        import html
+
         rows = "".join(
             "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(one)) + "</tr>"
             for one in self._frame().all_results()

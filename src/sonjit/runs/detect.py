@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sonjit.detectors import create_detector
 from sonjit.detectors.kinds import find_kind, options_of
-from sonjit.gestures.learned import CANNED
+from sonjit.gestures.shipped import CANNED
 from sonjit.lifting import create_lifter
 from sonjit.media import (
     Header,

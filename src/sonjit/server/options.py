@@ -11,7 +11,7 @@ from starlette.datastructures import QueryParams
 from sonjit.detectors.kinds import KINDS, filled_options, options_of
 from sonjit.detectors.options import DetectorOptions, Option, OptionValue
 from sonjit.errors import InputError
-from sonjit.gestures.learned import CANNED
+from sonjit.gestures.shipped import CANNED
 from sonjit.json_text import Json, JsonObject
 from sonjit.server.errors import RefusedError
 from sonjit.skeletons import load_skeleton

@@ -7,24 +7,15 @@ through the ordinary `pip` and `npm` clients, and `SONJIT_OFFLINE=1` forbids eve
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from sonjit.lazy_names import add_lazy_names
 from sonjit.weights.catalog import Package, Source, Weight, load_catalog, load_groups, select_weights
 from sonjit.weights.store import Problem, cache_folder, find_weight, models_folder, verify_weights
 
 if TYPE_CHECKING:
     from sonjit.weights.bundles import TaskBundle, add_bundle, list_bundles, load_bundle
     from sonjit.weights.pull import pull_weights
-
-_LATER = {
-    "TaskBundle": "bundles",
-    "add_bundle": "bundles",
-    "list_bundles": "bundles",
-    "load_bundle": "bundles",
-    "pull_weights": "pull",
-}
-"""Names whose modules bring in archives and subprocesses: imported when they are asked for."""
 
 __all__ = [
     "Package",
@@ -45,9 +36,6 @@ __all__ = [
     "verify_weights",
 ]
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - what a module's __getattr__ gives
-    """Import a name of `_LATER`."""
-    if name in _LATER:
-        return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+add_lazy_names(  # what brings in archives and subprocesses
+    globals(), {".bundles": "TaskBundle add_bundle list_bundles load_bundle", ".pull": "pull_weights"}
+)

@@ -171,14 +171,14 @@ def add_bundle(path: Path) -> tuple[Path, TaskBundle]:
 def _read_bundle(path: Path, size: int, changed_ns: int) -> TaskBundle:
     del size, changed_ns  # they tell a changed file from the one that was read
     try:
-        return _bundle_from(path.read_bytes(), str(path))
+        return _bundle_from(path, str(path))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _bundle_from(data: bytes, name: str) -> TaskBundle:
+def _bundle_from(source: Path | bytes, name: str) -> TaskBundle:
     try:
-        members = dict(_members(data, 0))
+        members = dict(_members(source, 0))
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError, ValueError) as error:
         raise InputError(f"{name} is not a task bundle: {error}") from error
     for task, needed in _TASKS.items():
@@ -187,8 +187,8 @@ def _bundle_from(data: bytes, name: str) -> TaskBundle:
     raise InputError(f"{name} is no bundle of a task known here ({', '.join(_TASKS)}); it holds {', '.join(members)}")
 
 
-def _members(data: bytes, depth: int) -> Iterator[tuple[str, bytes]]:
-    with zipfile.ZipFile(io.BytesIO(data)) as opened:
+def _members(source: Path | bytes, depth: int) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
         for entry in opened.infolist():
             if entry.is_dir():
                 continue

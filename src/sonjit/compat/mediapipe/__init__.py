@@ -14,14 +14,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sonjit._version import __version__
-from sonjit.compat.mediapipe import framework, json_format, python, solutions, tasks
-from sonjit.compat.mediapipe.image import Image, ImageFormat
-from sonjit.compat.mediapipe.not_covered import not_covered
+from sonjit.compat.mediapipe.not_covered import load_when_asked
+
+if TYPE_CHECKING:
+    from sonjit.compat.mediapipe import framework, json_format, python, solutions, tasks
+    from sonjit.compat.mediapipe.image import Image, ImageFormat
 
 __all__ = ["Image", "ImageFormat", "__version__", "framework", "json_format", "python", "solutions", "tasks"]
 
-if not TYPE_CHECKING:  # a type checker shall keep complaining about unknown names
-
-    def __getattr__(name: str) -> object:
-        """Say what is covered."""
-        raise not_covered(__name__, name, __all__)
+load_when_asked(
+    globals(),
+    "sonjit.compat.mediapipe",
+    {".image": "Image ImageFormat"},
+    modules="framework json_format python solutions tasks",
+)

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterable
 from ctypes import c_float
 from enum import IntEnum
+from operator import index
 from typing import Any, ClassVar, Self, SupportsIndex, TypeVar
 
 import numpy as np
@@ -33,16 +34,21 @@ from sonjit.wire_format import (
 class Message:
     """Base of all messages. A subclass declares its fields as annotated defaults.
 
-    A list field's default is a `Repeated`; a field that holds a message has an empty one. Where the default is a float,
-    what is set is rounded to 32 bits. Fields are numbered from 1 in their order, but for those that `_numbers` says.
+    A list field's default is a `Repeated`; a field that holds a message has an empty one. What is set has the default's
+    type: a float is rounded to 32 bits, a whole number has as many but for those of `_wide`, which have 64. Fields are
+    numbered from 1 in their order, but for those that `_numbers` says.
+
+    Raises:
+        TypeError: a value of another type.
+        ValueError: an unknown field, a whole number out of range, or an enumerator that there is not.
     """
 
     _fields: ClassVar[tuple[str, ...]] = ()
     _repeated: ClassVar[dict[str, type[Any]]] = {}
     _nested: ClassVar[dict[str, type[Message]]] = {}
     _kinds: ClassVar[dict[str, type[Any]]] = {}
-    _floats: ClassVar[frozenset[str]] = frozenset()
     _numbers: ClassVar[dict[str, int]] = {}
+    _wide: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         """Read the fields from the annotations."""
@@ -51,7 +57,6 @@ class Message:
         cls._repeated = {name: value.kind for name, value in defaults.items() if isinstance(value, Repeated)}
         cls._nested = {name: type(value) for name, value in defaults.items() if isinstance(value, Message)}
         cls._kinds = {name: type(value) for name, value in defaults.items()} | cls._repeated
-        cls._floats = frozenset(name for name, value in defaults.items() if isinstance(value, float))
         cls._numbers = {name: cls._numbers.get(name, place) for place, name in enumerate(cls._fields, 1)}
 
     def __init__(self, **fields: object) -> None:
@@ -63,11 +68,10 @@ class Message:
             state[name] = Repeated(kind, items)
         for name, kind in self._nested.items():
             value = fields.pop(name, None)
-            state[name] = kind() if value is None else copy.copy(value)
-        floats = self._floats
+            state[name] = kind() if value is None else _taken(kind, value)
         for name, value in fields.items():
             if value is not None:
-                state[name] = c_float(value).value if name in floats else value  # pyright: ignore[reportArgumentType]
+                state[name] = _taken(self._kinds[name], value, wide=name in self._wide)
 
     def __setattr__(self, name: str, value: object) -> None:
         """Set a field; a misspelt name is an error, as is replacing a list."""
@@ -79,7 +83,7 @@ class Message:
             )
         if name in self._nested:
             raise AttributeError(f"the message {name!r} cannot be replaced: use .{name}.CopyFrom(...)")
-        self.__dict__[name] = c_float(value).value if name in self._floats else value  # pyright: ignore[reportArgumentType]
+        self.__dict__[name] = _taken(self._kinds[name], value, wide=name in self._wide)
 
     def HasField(self, name: str) -> bool:
         """Whether a field was set; of a message, whether any of its own was."""
@@ -106,7 +110,7 @@ class Message:
 
     def CopyFrom(self, other: Self) -> None:
         """Take over every field of another message of the same type."""
-        state = copy.copy(other).__dict__
+        state = _taken(type(self), other).__dict__
         self.__dict__.clear()
         self.__dict__.update(state)
 
@@ -219,6 +223,37 @@ class Message:
         )
 
 
+def _taken(kind: type[Any], value: Any, *, wide: bool = False) -> Any:  # noqa: ANN401  # what a caller gives
+    """What a field of that type holds once it is given a value; raises as `Message`."""
+    if issubclass(kind, Message):
+        if isinstance(value, dict):
+            return kind(**value)
+        # By name: a module that was imported as mediapipe's, too, has types of its own.
+        if not isinstance(value, Message) or type(value).__name__ != kind.__name__:
+            raise TypeError(f"{kind.__name__} is asked for, not {type(value).__name__}")
+        return copy.copy(value)
+    if issubclass(kind, float):
+        return c_float(value).value
+    if issubclass(kind, str):
+        if isinstance(value, bytes):
+            return value.decode()
+        if not isinstance(value, str):
+            raise TypeError(f"text is asked for, not {type(value).__name__}")
+        return str(value)
+    if issubclass(kind, IntEnum) and isinstance(value, str):
+        if value not in kind.__members__:
+            raise ValueError(f"unknown enum label {value!r}; known: {', '.join(kind.__members__)}")
+        return kind[value]
+    number = int(index(value))
+    if issubclass(kind, IntEnum):
+        if number not in kind.__members__.values():
+            raise ValueError(f"invalid enumerator {number}; known: {', '.join(str(int(one)) for one in kind)}")
+        return kind(number)
+    if not -(most := 1 << (63 if wide else 31)) <= number < most:
+        raise ValueError(f"Value out of range: {number}")
+    return number
+
+
 def _scalar(kind: type[Any], value: Any) -> tuple[int, bytes]:  # noqa: ANN401  # a field's value
     """Wire type and content of one value of a field."""
     if issubclass(kind, Message):
@@ -297,8 +332,8 @@ class Repeated(list[T]):
         super().__setitem__(place, map(self._own, value) if isinstance(place, slice) else self._own(value))
 
     def _own(self, item: T) -> T:
-        """A copy of an item, a number rounded to 32 bits."""
-        return c_float(item).value if self.kind is float else copy.copy(item)  # pyright: ignore
+        """What is held of an item."""
+        return _taken(self.kind, item)
 
     def __copy__(self) -> Repeated[T]:
         """A list of copies."""

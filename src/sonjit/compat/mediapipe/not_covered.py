@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
+from typing import Any
+
+from sonjit.lazy_names import add_lazy_names
 
 
 def not_covered(module: str, name: str, covered: Iterable[str]) -> AttributeError:
@@ -16,20 +19,37 @@ def not_covered(module: str, name: str, covered: Iterable[str]) -> AttributeErro
     return AttributeError(f"{module} has no {name!r}; covered: {names}", name=name)
 
 
-def name_what_is_covered(*modules: ModuleType) -> None:
-    """Let modules that do not do so themselves say what there is, when a name is asked for that is not."""
-    for module in modules:
-        if "__getattr__" not in vars(module):
-            vars(module)["__getattr__"] = _refusal(module)
+def load_when_asked(
+    package: dict[str, Any], path: str, homes: Mapping[str, str] | None = None, *, modules: str
+) -> None:
+    """`add_lazy_names`, where an unknown name says what there is.
+
+    Args:
+        package: its `globals()`.
+        path: where its modules lie, whatever name it was imported by: `sys.modules["mediapipe"] = mp` gives it two.
+        homes: as of `add_lazy_names`.
+        modules: likewise.
+    """
+
+    def refuse(name: str) -> AttributeError:
+        return not_covered(package["__name__"], name, package["__all__"])
+
+    add_lazy_names(package, homes or {}, modules=modules, of=path, refuse=refuse)
 
 
-def _refusal(module: ModuleType) -> Callable[[str], object]:
+def name_what_is_covered(module: dict[str, Any]) -> None:
+    """Let a module, of which these are the `globals()`, say what there is when a name is asked for that is not."""
+    module["__getattr__"] = _refusal(module)
+
+
+def _refusal(module: dict[str, Any]) -> Callable[[str], object]:
     def refuse(name: str) -> object:
         own = (
             key
-            for key, value in vars(module).items()
-            if not isinstance(value, ModuleType) and getattr(value, "__module__", module.__name__) == module.__name__
+            for key, value in module.items()
+            if not isinstance(value, ModuleType)
+            and getattr(value, "__module__", module["__name__"]) == module["__name__"]
         )
-        raise not_covered(module.__name__, name, vars(module).get("__all__", own))
+        raise not_covered(module["__name__"], name, module.get("__all__", own))
 
     return refuse

@@ -1,12 +1,20 @@
 """`mediapipe.python`, from which some scripts import: `Image`, and the same modules as `mediapipe.solutions`."""
 
-import sys
+from __future__ import annotations
 
-from sonjit.compat.mediapipe import solutions
-from sonjit.compat.mediapipe.image import Image, ImageFormat
+from typing import TYPE_CHECKING
+
+from sonjit.compat.mediapipe.not_covered import load_when_asked
+
+if TYPE_CHECKING:
+    from sonjit.compat.mediapipe import solutions
+    from sonjit.compat.mediapipe.image import Image, ImageFormat
 
 __all__ = ["Image", "ImageFormat", "solutions"]
 
-sys.modules[f"{__name__}.solutions"] = solutions
-for _name in solutions.__all__:
-    sys.modules[f"{__name__}.solutions.{_name}"] = getattr(solutions, _name)
+load_when_asked(
+    globals(),
+    "sonjit.compat.mediapipe.python",
+    {"sonjit.compat.mediapipe.image": "Image ImageFormat"},
+    modules="solutions",
+)

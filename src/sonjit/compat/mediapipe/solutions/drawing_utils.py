@@ -19,6 +19,7 @@ from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import (
     NormalizedLandmarkList,
 )
 from sonjit.compat.mediapipe.framework.formats.location_data_pb2 import LocationData
+from sonjit.compat.mediapipe.not_covered import name_what_is_covered
 from sonjit.errors import InputError
 from sonjit.extras import needed_for
 
@@ -238,3 +239,6 @@ def _size_of_bgr(image: NDArray[Any]) -> tuple[int, int]:
 def _plot_color(spec: DrawingSpec) -> tuple[float, ...]:
     """BGR 0..255 as matplotlib's RGB 0..1."""
     return tuple(value / 255 for value in reversed(spec.color))
+
+
+name_what_is_covered(globals())

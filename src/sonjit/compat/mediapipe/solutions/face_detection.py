@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sonjit.arrays import Image
 from sonjit.compat.mediapipe.framework.formats.detection_pb2 import Detection
 from sonjit.compat.mediapipe.framework.formats.location_data_pb2 import LocationData
+from sonjit.compat.mediapipe.not_covered import name_what_is_covered
 from sonjit.compat.mediapipe.solution import DetectorSolution, check_confidences, choice
 from sonjit.detectors.options import GraphThresholds
 from sonjit.engines import Precision
@@ -99,3 +100,6 @@ def _detection(face: Face, width: int, height: int) -> Detection:
     for x, y, _ in face.keypoints.tolist():
         detection.location_data.relative_keypoints.add(x=x / width, y=y / height)
     return detection
+
+
+name_what_is_covered(globals())

@@ -4,6 +4,7 @@ import json
 from importlib import resources
 from itertools import pairwise
 
+from sonjit.compat.mediapipe.not_covered import name_what_is_covered
 from sonjit.compat.mediapipe.solutions.hands_connections import Connection
 from sonjit.skeletons import load_skeleton
 
@@ -53,3 +54,5 @@ FACEMESH_NOSE: Connections = frozenset((*pairwise(_NOSE_BRIDGE), *pairwise(_NOST
 FACEMESH_IRISES = FACEMESH_LEFT_IRIS | FACEMESH_RIGHT_IRIS
 FACEMESH_CONTOURS = frozenset(_SKELETON.connections) - FACEMESH_IRISES
 FACEMESH_TESSELATION = _mesh()
+
+name_what_is_covered(globals())

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sonjit.arrays import Image
 from sonjit.compat.mediapipe.framework.formats.classification_pb2 import Classification, ClassificationList
 from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
+from sonjit.compat.mediapipe.not_covered import name_what_is_covered
 from sonjit.compat.mediapipe.solution import DetectorSolution, check_count, choice, image_landmarks, world_landmarks
 from sonjit.compat.mediapipe.solutions import hands_connections
 from sonjit.compat.mediapipe.solutions.hands_connections import *  # noqa: F403  # names that MediaPipe has here too
@@ -119,3 +120,6 @@ class Hands(DetectorSolution[SolutionOutputs]):
 
 def _classification(hand: Hand) -> Classification:
     return Classification(index=_LABELS.index(hand.handedness), score=hand.handedness_score, label=hand.handedness)
+
+
+name_what_is_covered(globals())

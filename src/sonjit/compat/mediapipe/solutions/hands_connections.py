@@ -1,5 +1,6 @@
 """Pairs of hand landmark indices to draw as lines: each finger's own, and the palm's, which join them."""
 
+from sonjit.compat.mediapipe.not_covered import name_what_is_covered
 from sonjit.skeletons import load_skeleton
 
 __all__ = [
@@ -31,3 +32,5 @@ HAND_CONNECTIONS: frozenset[Connection] = frozenset(_SKELETON.connections)
 HAND_PALM_CONNECTIONS = tuple(
     pair for pair in _SKELETON.connections if not any(set(pair) <= set(g) for g in _SKELETON.groups.values())
 )
+
+name_what_is_covered(globals())

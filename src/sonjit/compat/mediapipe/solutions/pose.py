@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from sonjit.arrays import Float32Array, Image
 from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
+from sonjit.compat.mediapipe.not_covered import name_what_is_covered
 from sonjit.compat.mediapipe.solution import DetectorSolution, choice, image_landmarks, world_landmarks
 from sonjit.compat.mediapipe.solutions.pose_connections import POSE_CONNECTIONS
 from sonjit.engines import Precision
@@ -123,3 +124,6 @@ def pose_outputs(body: Body, image: Image) -> SolutionOutputs:
         world_landmarks(body.keypoints_3d, body.visibility),
         body.mask,
     )
+
+
+name_what_is_covered(globals())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sonjit.arrays import Float32Array, Image
+from sonjit.compat.mediapipe.not_covered import name_what_is_covered
 from sonjit.compat.mediapipe.solution import Solution, choice, load_ahead
 from sonjit.detectors.selfie import SELFIE_WEIGHTS, load_selfie_segmenter
 from sonjit.engines import EngineOptions, Precision
@@ -47,3 +48,6 @@ class SelfieSegmentation(Solution[SolutionOutputs]):
 
     def _outputs(self, image: Image) -> SolutionOutputs:
         return SolutionOutputs(self._loading.result().mask(image))
+
+
+name_what_is_covered(globals())

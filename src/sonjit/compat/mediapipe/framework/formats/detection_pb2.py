@@ -17,6 +17,7 @@ class Detection(Message):
     display_name: Repeated[str] = Repeated(str)
     timestamp_usec: int = 0
     _numbers = {"display_name": 9, "timestamp_usec": 10}  # noqa: RUF012  # read when the class is made
+    _wide = ("detection_id", "timestamp_usec")
 
 
 class DetectionList(Message):

@@ -12,6 +12,7 @@ class Rect(Message):
     width: int = 0
     rotation: float = 0.0
     rect_id: int = 0
+    _wide = ("rect_id",)
 
 
 class NormalizedRect(Message):
@@ -23,3 +24,4 @@ class NormalizedRect(Message):
     width: float = 0.0
     rotation: float = 0.0
     rect_id: int = 0
+    _wide = ("rect_id",)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sonjit.compat.mediapipe.not_covered import not_covered
-from sonjit.compat.mediapipe.tasks.python import components, core, vision
-from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
+from sonjit.compat.mediapipe.not_covered import load_when_asked
+
+if TYPE_CHECKING:
+    from sonjit.compat.mediapipe.tasks.python import components, core, vision
+    from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
 
 __all__ = ["BaseOptions", "components", "core", "vision"]
 
-if not TYPE_CHECKING:  # a type checker shall keep complaining about unknown names
-
-    def __getattr__(name: str) -> object:
-        """Say what is covered."""
-        raise not_covered(__name__, name, __all__)
+load_when_asked(
+    globals(),
+    "sonjit.compat.mediapipe.tasks.python",
+    {".core.base_options": "BaseOptions"},
+    modules="components core vision",
+)

@@ -6,16 +6,18 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sonjit.compat.mediapipe.image import Image
 from sonjit.compat.mediapipe.solution import check_confidences
+from sonjit.compat.mediapipe.solutions import face_mesh_connections as face
 from sonjit.compat.mediapipe.tasks.python.components.containers.category import Category
 from sonjit.compat.mediapipe.tasks.python.components.containers.landmark import NormalizedLandmark
 from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
-from sonjit.compat.mediapipe.tasks.python.vision.connections import FaceLandmarksConnections
+from sonjit.compat.mediapipe.tasks.python.vision.connections import Connection, connections
 from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import (
     DetectingTask,
     DetectorTask,
@@ -42,6 +44,23 @@ Blendshapes = IntEnum(
     start=0,
 )
 """Index of each blendshape."""
+
+
+class FaceLandmarksConnections:
+    """The lines of a face."""
+
+    Connection: ClassVar = Connection
+    FACE_LANDMARKS_LIPS: ClassVar = connections(face.FACEMESH_LIPS)
+    FACE_LANDMARKS_LEFT_EYE: ClassVar = connections(face.FACEMESH_LEFT_EYE)
+    FACE_LANDMARKS_LEFT_EYEBROW: ClassVar = connections(face.FACEMESH_LEFT_EYEBROW)
+    FACE_LANDMARKS_LEFT_IRIS: ClassVar = connections(face.FACEMESH_LEFT_IRIS)
+    FACE_LANDMARKS_RIGHT_EYE: ClassVar = connections(face.FACEMESH_RIGHT_EYE)
+    FACE_LANDMARKS_RIGHT_EYEBROW: ClassVar = connections(face.FACEMESH_RIGHT_EYEBROW)
+    FACE_LANDMARKS_RIGHT_IRIS: ClassVar = connections(face.FACEMESH_RIGHT_IRIS)
+    FACE_LANDMARKS_FACE_OVAL: ClassVar = connections(face.FACEMESH_FACE_OVAL)
+    FACE_LANDMARKS_NOSE: ClassVar = connections(face.FACEMESH_NOSE)
+    FACE_LANDMARKS_CONTOURS: ClassVar = connections(face.FACEMESH_CONTOURS)
+    FACE_LANDMARKS_TESSELATION: ClassVar = connections(face.FACEMESH_TESSELATION)
 
 
 @dataclass

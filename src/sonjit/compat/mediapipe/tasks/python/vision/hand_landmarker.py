@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from sonjit.compat.mediapipe.image import Image
 from sonjit.compat.mediapipe.solution import check_confidences
+from sonjit.compat.mediapipe.solutions import hands_connections as hands
 from sonjit.compat.mediapipe.solutions.hands import HandLandmark
 from sonjit.compat.mediapipe.tasks.python.components.containers.category import Category
 from sonjit.compat.mediapipe.tasks.python.components.containers.landmark import Landmark, NormalizedLandmark
 from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
-from sonjit.compat.mediapipe.tasks.python.vision.connections import Connection, HandLandmarksConnections
+from sonjit.compat.mediapipe.tasks.python.vision.connections import Connection, connections
 from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import (
     DetectingTask,
     DetectorTask,
@@ -36,6 +37,19 @@ __all__ = [
 
 BUNDLE = "hand_landmarker.task"
 _LABELS = ("Right", "Left")
+
+
+class HandLandmarksConnections:
+    """The lines of a hand."""
+
+    Connection: ClassVar = Connection
+    HAND_PALM_CONNECTIONS: ClassVar = connections(hands.HAND_PALM_CONNECTIONS)
+    HAND_THUMB_CONNECTIONS: ClassVar = connections(hands.HAND_THUMB_CONNECTIONS)
+    HAND_INDEX_FINGER_CONNECTIONS: ClassVar = connections(hands.HAND_INDEX_FINGER_CONNECTIONS)
+    HAND_MIDDLE_FINGER_CONNECTIONS: ClassVar = connections(hands.HAND_MIDDLE_FINGER_CONNECTIONS)
+    HAND_RING_FINGER_CONNECTIONS: ClassVar = connections(hands.HAND_RING_FINGER_CONNECTIONS)
+    HAND_PINKY_FINGER_CONNECTIONS: ClassVar = connections(hands.HAND_PINKY_FINGER_CONNECTIONS)
+    HAND_CONNECTIONS: ClassVar = connections(hands.HAND_CONNECTIONS)
 
 
 @dataclass

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sonjit.compat.mediapipe.image import Image, ImageFormat
 from sonjit.compat.mediapipe.solution import check_confidences
 from sonjit.compat.mediapipe.solutions.pose import PoseLandmark
+from sonjit.compat.mediapipe.solutions.pose_connections import POSE_CONNECTIONS
 from sonjit.compat.mediapipe.tasks.python.components.containers.landmark import Landmark, NormalizedLandmark
 from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
-from sonjit.compat.mediapipe.tasks.python.vision.connections import PoseLandmarksConnections
+from sonjit.compat.mediapipe.tasks.python.vision.connections import Connection, connections
 from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import (
     DetectingTask,
     DetectorTask,
@@ -34,6 +36,13 @@ __all__ = [
 BUNDLE = "pose_landmarker.task"
 _BY_HIPS = 0.5
 """The default of the overlap of people, which stands for another measure."""
+
+
+class PoseLandmarksConnections:
+    """The lines of a body."""
+
+    Connection: ClassVar = Connection
+    POSE_LANDMARKS: ClassVar = connections(POSE_CONNECTIONS)
 
 
 @dataclass

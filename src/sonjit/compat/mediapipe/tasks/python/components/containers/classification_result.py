@@ -20,6 +20,7 @@ class _Classifications(Message):
 class _ClassificationResult(Message):
     classifications: Repeated[_Classifications] = Repeated(_Classifications)
     timestamp_ms: int = 0
+    _wide: ClassVar[tuple[str, ...]] = ("timestamp_ms",)
 
 
 @dataclass
