@@ -77,6 +77,23 @@ def test_a_still_shown_as_a_video_stays_where_it_is(data, need, pixels, name, ma
                     assert abs(world - true["world"]).max() < 0.2  # in metres
 
 
+KNEES = {0: [[0.5979, 1.3795], [0.2084, 1.3213]], 1: [[0.6184, 1.3788], [0.2547, 1.3318]]}
+"""Of a half body, below the image, as mediapipe 0.10.21's `Pose` gives them in a video's first frames: the second crop
+comes from the first one's landmarks and lies 85 px higher than what the detector gave."""
+
+
+@pytest.mark.slow
+@pytest.mark.golden
+def test_a_half_body_moves_in_a_video_as_mediapipes_does(need, photo):
+    need("pose-detector", "body-full")
+    rgb = cv2.resize(photo("mps_business.png"), None, fx=1000 / 1358, fy=1000 / 1358, interpolation=cv2.INTER_AREA)
+    with solutions.pose.Pose(precision="f32") as pose:
+        for frame, knees in KNEES.items():
+            marks = pose.process(rgb).pose_landmarks.landmark
+            found = [(mark.x, mark.y) for mark in marks[25:27]]
+            np.testing.assert_allclose(found, knees, atol=0.005, err_msg=f"frame {frame}")
+
+
 @pytest.mark.slow
 @pytest.mark.golden
 def test_a_thumb_is_told_upright_and_turned(need, photo):

@@ -54,6 +54,16 @@ def test_thresholds_reach_the_detector(weights, detector, name, mode, given, thr
         assert detector.thresholds == (GraphThresholds(**thresholds) if thresholds else PUBLISHED_THRESHOLDS)
 
 
+@pytest.mark.parametrize(
+    ("name", "mode", "precision"),
+    [("HandLandmarker", "IMAGE", "f32"), ("HandLandmarker", "VIDEO", "auto"), ("PoseLandmarker", "VIDEO", "f32")],
+)
+def test_stills_and_poses_are_computed_as_exactly_as_mediapipe_does(weights, detector, name, mode, precision):
+    options = getattr(vision, f"{name}Options")(BaseOptions(), running_mode=MODES[mode])
+    with getattr(vision, name).create_from_options(options):
+        assert detector.options["precision"] == precision
+
+
 @pytest.mark.golden
 def test_face_boxes_are_blended_from_an_overlap_on(portrait, need):
     need("face-short")

@@ -38,6 +38,7 @@ def points_of(result):
         ("HandLandmarker", "detect", "hand_landmarker.task", "mps_thumb_up.jpg", {"num_hands": 2}),
         ("GestureRecognizer", "recognize", "gesture_recognizer.task", "mps_thumb_up.jpg", {"num_hands": 2}),
         ("PoseLandmarker", "detect", "pose_landmarker_full.task", "mps_pose.jpg", {"output_segmentation_masks": True}),
+        ("HolisticLandmarker", "detect", "holistic_landmarker.task", "ai-body.jpg", {"output_segmentation_mask": True}),
         ("ImageSegmenter", "segment", "selfie_segmenter.tflite", "mps_business.png", {"output_category_mask": True}),
         (
             "FaceLandmarker",
@@ -49,7 +50,7 @@ def points_of(result):
     ],
 )
 def test_a_still_shown_as_a_video_and_live_gives_what_the_still_gives(data, need, name, verb, model, photo, options):
-    need("palm-full", "hand-full", "pose-detector", "body-full", "selfie")
+    need("palm-full", "hand-full", "pose-detector", "body-full", "selfie", "hand-recrop", "face-attention")
     path, bundle = data / "real" / "wild" / photo, data / model
     if not path.is_file() or ("/" in model and not bundle.is_file()):
         pytest.skip(f"{path} or {bundle} is not there")
@@ -72,6 +73,9 @@ def test_a_still_shown_as_a_video_and_live_gives_what_the_still_gives(data, need
             assert (person == (still.category_mask.numpy_view() == 0)).mean() > 0.98
         elif name == "PoseLandmarker":
             assert [mask.numpy_view().shape for mask in result.segmentation_masks] == [pixels.shape[:2]]
+        elif name == "HolisticLandmarker":
+            assert result.segmentation_mask.numpy_view().shape == pixels.shape[:2]
+            assert result.face_blendshapes is None
 
     with make(MODES.IMAGE) as made:
         still = getattr(made, verb)(image)

@@ -289,10 +289,14 @@ class DetectorTask(BaseVisionTaskApi[Found]):
         **given: Any,  # noqa: ANN401  # each kind's own
     ) -> None:
         """Make the detector: what the tasks have in common, then options of `create_detector`."""
+        is_still, device = options.running_mode is VisionTaskRunningMode.IMAGE, options.base_options.device
+        # bf16 moves poses by a five-hundredth of the person's box, and hands by less: nothing in a video.
+        is_exact = device == "CPU" and (is_still or kind in ("body", "holistic"))
         usual: dict[str, Any] = {
-            "static_image": options.running_mode is VisionTaskRunningMode.IMAGE,
+            "static_image": is_still,
             "search": "fast",  # MediaPipe's own
-            "device": options.base_options.device,
+            "device": device,
+            "precision": "f32" if is_exact else "auto",
         }
         checked = check_detector(kind, max_instances=count, **(usual | given))
         self._loading = load_ahead(lambda: create.detector_from(replace(checked, thresholds=thresholds)))
