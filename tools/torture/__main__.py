@@ -2,6 +2,7 @@
 
     make torture                                   # ten minutes
     .venv/bin/python tools/torture --minutes 60 --seed 7 --only images kill-hands
+    .venv/bin/python tools/torture --tries 10000 --only tflite onnx
 
 Prints a line for each failure as soon as a test is over, and at the end a table: test | tried | failures.
 """
@@ -9,6 +10,7 @@ Prints a line for each failure as soon as a test is over, and at the end a table
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import tempfile
@@ -24,17 +26,21 @@ def main() -> int:
     """Try everything for a share of the time each."""
     tests = {**damage.TESTS, **kills.TESTS}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=10, help="of all tests together, roughly")
+    parser.add_argument(
+        "--minutes", type=float, help="of all tests together, roughly; by default 10, or no end with --tries"
+    )
+    parser.add_argument("--tries", type=int, help="of each test, at most")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="*", choices=list(tests), default=list(tests))
     given = parser.parse_args()
-    rows = [Row(name, given.seed) for name in given.only]
+    minutes = given.minutes or (math.inf if given.tries else 10)
+    rows = [Row(name, given.seed, most=given.tries or math.inf) for name in given.only]
     with tempfile.TemporaryDirectory(prefix="sonjit-torture-") as work:
         os.environ["TMPDIR"] = tempfile.tempdir = work
         for row in rows:
             folder = Path(work) / row.name
             folder.mkdir()
-            row.until_s = time.monotonic() + 60 * given.minutes / len(rows)
+            row.until_s = time.monotonic() + 60 * minutes / len(rows)
             tests[row.name](row, folder)
             sys.stderr.write(f"{row.name}: {row.tried} tried, {len(row.failures)} failures\n")
             sys.stderr.writelines(f"{row.name}: {failure}\n" for failure in row.failures)

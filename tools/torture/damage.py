@@ -1,6 +1,6 @@
 """Damaged files, read in processes of their own, so that a crash of a decoder is counted.
 
-Run as a program it reads a batch: format, original, seed, end and folder; and prints a line of JSON for each file.
+Run as a program it reads a batch (format, original, seed, count, end, folder) and prints a line of JSON for each file.
 """
 
 from __future__ import annotations
@@ -185,10 +185,10 @@ FORMATS: dict[str, tuple[Callable[[Path], None], Callable[[Path], object]]] = {
 """What makes the originals, and what reads a damaged one."""
 
 
-def read_batch(name: str, original: Path, seed: int, until_s: float, folder: Path) -> Iterator[str]:
-    """Read damaged copies of a file for a time; of each what it ended in where that is not a line that names it."""
+def read_batch(name: str, original: Path, seed: int, count: int, until_s: float, folder: Path) -> Iterator[str]:
+    """Read so many damaged copies of a file, for a time; what each ended in that is not a line that names it."""
     data = original.read_bytes()
-    for number in range(BATCH):
+    for number in range(count):
         path = folder / f"damaged-{seed + number}{original.suffix}"
         path.write_bytes(damaged(data, random.Random(seed + number)))
         faulthandler.dump_traceback_later(HANG_S, exit=True)
@@ -212,11 +212,11 @@ def read_damaged(row: Row, work: Path) -> None:
     FORMATS[row.name][0](work)
     originals = sorted(work.iterdir())
     for original in cycle(originals):
-        if not row.has_time():
+        if not row.goes_on():
             break
         first, folder = row.seed + row.tried, work / "batch"
         folder.mkdir()
-        command = (__file__, row.name, original, first, row.until_s, folder)
+        command = (__file__, row.name, original, first, int(min(BATCH, row.most - row.tried)), row.until_s, folder)
         done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, errors="replace")
         found = [json.loads(line) for line in done.stdout.splitlines()]
         if done.returncode:
@@ -231,7 +231,7 @@ TESTS = dict.fromkeys(FORMATS, read_damaged)
 
 
 if __name__ == "__main__":
-    name, original, seed, until_s, folder = sys.argv[1:]
-    for line in read_batch(name, Path(original), int(seed), float(until_s), Path(folder)):
+    name, original, seed, count, until_s, folder = sys.argv[1:]
+    for line in read_batch(name, Path(original), int(seed), int(count), float(until_s), Path(folder)):
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()

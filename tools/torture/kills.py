@@ -96,7 +96,7 @@ def disturb(row: Row, work: Path, verb: Verb, with_signal: signal.Signals) -> No
         return
     took_s, wanted, rng = time.monotonic() - begun_s, contents(whole, verb.kept), random.Random(row.seed)
     row.fail("" if wanted else "undisturbed: nothing came out")
-    while row.has_time(took_s):
+    while row.goes_on(took_s):
         out = work / "disturbed"
         for _ in range(DISTURBED):
             process = start(verb, out)
@@ -207,7 +207,7 @@ def disturb_server(row: Row, work: Path, with_signal: signal.Signals) -> None:
     took_s = time.monotonic() - begun_s
     server.end(signal.SIGINT)
     files = {path.name for path in (work / "whole" / "jobs").rglob("*") if path.is_file()}
-    while row.has_time(took_s):
+    while row.goes_on(took_s):
         folder = work / "disturbed"
         server = Server(folder)
         ids = send(server, clip)
