@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 from collections import Counter
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -143,6 +144,23 @@ def write_video():
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def full_disk():
+    """`with full_disk(room=0)`: no file of this process grows beyond so many bytes; writing fails as on a full disk."""
+    resource = pytest.importorskip("resource", reason="Windows limits no files")
+
+    @contextmanager
+    def limit(room=0):
+        before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
+
+    return limit
 
 
 @pytest.fixture(scope="session")

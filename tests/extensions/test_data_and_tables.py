@@ -128,3 +128,5 @@ def test_a_name_can_be_taken_once(lamps):
         register_evaluator("lamps", lamps.LampEvaluator)
     with pytest.raises(sonjit.InputError, match=r"table format '\.count'"):
         register_table_format(".count", lamps.CountWriter, lamps.load_counts)
+    with pytest.raises(sonjit.InputError, match=r"table format 'count': give an ending such as \.txt"):
+        register_table_format("count", lamps.CountWriter, lamps.load_counts)

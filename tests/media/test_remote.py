@@ -1,5 +1,7 @@
 """Files on remote storage; fsspec's `file://` and `memory://` stand for it."""
 
+import sys
+
 import cv2
 import pytest
 
@@ -74,6 +76,21 @@ def test_what_cannot_be_read_is_one_line(bucket, named, words):
     with pytest.raises(InputError, match=words.format(bucket=bucket)) as caught:
         open_source(named.format(bucket=bucket))
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_vanishes_while_its_folder_is_read_is_named(bucket):
+    with open_source(bucket) as source:
+        fsspec.filesystem("memory").rm("/bucket/b.png")
+        assert [frame.index for frame in source] == [0]
+    (problem,) = source.problems
+    assert problem.startswith("memory:///bucket/b.png cannot be read: ")
+
+
+def test_storage_without_its_package_says_which(monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delenv("SONJIT_OFFLINE", raising=False)
+    with pytest.raises(InputError, match=r"s3://bucket/a.jpg: .*s3fs"):
+        open_source("s3://bucket/a.jpg")
 
 
 def test_offline_forbids_what_lies_elsewhere(bucket, monkeypatch):

@@ -156,6 +156,14 @@ def test_rows_that_do_not_fit_together(tmp_path, person, change):
         load_frames(path)
 
 
+def test_rows_of_a_kind_that_nobody_knows(tmp_path, hand):
+    path = tmp_path / "t.csv"
+    write(path, HEADER, [Frame(0, 0.0, [hand()])])
+    path.write_text(path.read_text("utf-8").replace(",hand,", ",foot,"), "utf-8")
+    with pytest.raises(InputError, match="frame 0, instance 0: unknown kind 'foot'"):
+        load_frames(path)
+
+
 EXTRA = {"index_curl_rad": float, "gesture": str, "fingers": float}
 MEASURES = [
     {"index_curl_rad": np.float32(0.5), "gesture": 'vic,"tory"', "fingers": 2},

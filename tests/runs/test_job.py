@@ -17,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from sonjit.errors import InputError
+from sonjit.errors import InputError, JobError
 from sonjit.runs import Inputs, Job, Outputs, Pass, Processor, Session, run_job
 from sonjit.runs.records import RecordTable
 
@@ -193,6 +193,39 @@ def test_inputs_that_stand_for_nothing_are_refused_before_any_work(named, tmp_pa
         (tmp_path / "a.png").write_bytes(b"x")
     with pytest.raises(InputError):
         Inputs.find(named)
+
+
+def test_what_cannot_be_run_or_placed_is_one_line(media, tmp_path):
+    (media / "broken").mkdir()
+    for name in ("a.mp4", "b.png"):
+        (media / "broken" / name).write_bytes(b"text")
+    with pytest.raises(InputError, match="broken: none of the 2 files can be read"):
+        Inputs.find([str(media / "broken")]).open_all(videos=True)
+    with pytest.raises(InputError, match=r"clip\.mp4 is a video and does not go into one table"):
+        Inputs.find([str(media)]).open_all(videos=False)
+    with pytest.raises(InputError, match=r"10.png/t cannot be made: Not a directory; choose another folder"):
+        run(Brightness(), [media], f"{media}/10.png/t/")
+    with pytest.raises(InputError, match="--limit 0: give at least 1 frame"):
+        run(Brightness(), [media], limit=0)
+    with pytest.raises(InputError, match="--workers ray: for several files"):
+        run(Brightness(), [media / "10.png"], workers="ray")
+
+
+def test_a_disk_that_is_full_ends_the_run_and_leaves_nothing(media, tmp_path, full_disk, processed, monkeypatch):
+    """At the table's end, or with the last row, behind which nothing is processed any more."""
+    write, out = _Pass.write, tmp_path / "t.jsonl"
+
+    def full_at_last(self, frame, result):
+        if frame.index == 7:
+            raise JobError(f"writing {out} failed: No space left on device")
+        write(self, frame, result)
+
+    with pytest.raises(JobError, match=r"t\.jsonl failed: File too large"), full_disk():
+        run(Brightness(), [media / "clip.mp4"], out)
+    monkeypatch.setattr(_Pass, "write", full_at_last)
+    with pytest.raises(JobError, match=r"t\.jsonl failed: No space left"):
+        run(Brightness(), [media / "clip.mp4"], out)
+    assert [path.name for path in tmp_path.iterdir()] == ["media"]
 
 
 NAMES = st.sampled_from(["a", "b", "c"])

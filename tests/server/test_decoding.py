@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -13,7 +15,8 @@ import pytest
 
 from sonjit.errors import InputError
 from sonjit.media.sources.image_files import decode_image
-from sonjit.server.decoding import Decoders, answer_requests
+from sonjit.server.decoding import _ANSWER, _REQUEST, Decoders, _ask, answer_requests
+from sonjit.server.processes import start
 
 from .conftest import jpeg_of, refusal
 
@@ -128,6 +131,34 @@ def test_processes_end_with_a_server_that_is_killed():
     # It returns once standard error is closed, which the decoder process holds as well.
     ended = subprocess.run(command, input=PNG.hex(), capture_output=True, text=True, env=env, timeout=300, check=False)
     assert (ended.returncode, ended.stdout.strip(), ended.stderr) == (-signal.SIGKILL, str(IMAGE.shape), "")
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", _ANSWER.pack(0, 9) + b"cut", _ANSWER.pack(101, 100), _ANSWER.pack(9, 9) + b"cut"]
+)
+def test_an_answer_that_breaks_off_or_is_too_large_is_none(answer):
+    process = SimpleNamespace(stdin=io.BytesIO(), stdout=io.BytesIO(answer))
+    with pytest.raises(EOFError):
+        _ask(process, PNG, 10_000)
+
+
+@pytest.mark.slow
+def test_a_server_short_of_memory_ends_the_decoder_that_it_cannot_read(decoders, monkeypatch):
+    assert np.array_equal(decoders.decode(PNG), IMAGE)
+    process = process_of(decoders)
+    with monkeypatch.context() as patch:
+        patch.setattr("sonjit.server.decoding.np.empty", Mock(side_effect=MemoryError))
+        with pytest.raises(MemoryError):
+            decoders.decode(PNG)
+    assert process.returncode is not None
+    assert np.array_equal(decoders.decode(PNG), IMAGE)
+
+
+@pytest.mark.slow
+def test_a_request_that_a_killed_server_left_half_ends_its_decoder():
+    process = start("sonjit.server.decoding", "sonjit.media.sources.image_files:decode_image", "30", "1000000000")
+    out, _ = process.communicate(_REQUEST.pack(len(PNG)) + PNG[:9], timeout=60)
+    assert (process.returncode, out) == (1, b"")
 
 
 def test_requests_are_answered_until_there_are_no_more():

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import wave
 
 import cv2
 import pytest
@@ -37,11 +38,16 @@ def answers_to(*requests):
 
 def test_it_opens_videos_and_says_why_it_cannot(media, tmp_path):
     (tmp_path / "text.mp4").write_text("hello " * 99)
-    opened, text = answers_to({"open": str(media / "clip.mp4")}, {"open": str(tmp_path / "text.mp4")})
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 8, "NONE", ""))
+        sound.writeframes(bytes(16))
+    named = (media / "clip.mp4", tmp_path / "text.mp4", tmp_path / "sound.wav")
+    opened, text, silent = answers_to(*({"open": str(path)} for path in named))
     with job_process.open_container(media / "clip.mp4", "clip") as container:
         stream = job_process.video_stream(container)
         assert opened == {"end": {"pixels": stream.width * stream.height}}
     assert text["error"].startswith("text.mp4 is neither")
+    assert silent["error"] == "sound.wav holds no video stream"
 
 
 @pytest.mark.slow

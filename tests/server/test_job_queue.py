@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sonjit.errors import JobError
+from sonjit.errors import InputError, JobError
 from sonjit.server import job as job_module
 from sonjit.server.errors import RefusedError
 from sonjit.server.job import INPUT, UploadJob
@@ -259,7 +259,22 @@ def test_a_disk_that_refuses_is_named(jobs, monkeypatch):
     assert refused.value.code == "failed"
 
 
-def test_jobs_in_a_folder_outlive_the_server(jobs, runs, tmp_path):
+def test_a_record_that_the_disk_refuses_costs_no_job(jobs, runs, tmp_path, full_disk, caplog):
+    jobs = jobs(jobs_folder=tmp_path / "jobs")
+    with full_disk(1):  # what is sent is as long
+        job = add(jobs)
+    assert "job.json failed: File too large" in caplog.text
+    runs.steps.release(3)
+    wait_for(lambda: job.state == "done")
+
+
+def test_a_folder_that_cannot_hold_jobs_is_named(jobs, tmp_path):
+    (tmp_path / "file").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"--jobs-folder .*file: File exists; choose another folder"):
+        jobs(jobs_folder=tmp_path / "file")
+
+
+def test_jobs_in_a_folder_outlive_the_server(jobs, runs, tmp_path, caplog):
     folder = tmp_path / "jobs"
     before = jobs(jobs_folder=folder)
     done, failed, running, waiting = (add(before, f"{number}.mp4") for number in range(4))
@@ -272,8 +287,13 @@ def test_jobs_in_a_folder_outlive_the_server(jobs, runs, tmp_path):
     before.close()
     assert (running.state, waiting.state, runs.begun) == ("waiting", "waiting", ["0.mp4", "1.mp4", "2.mp4"])
     (folder / "an upload that never ended" / INPUT).mkdir(parents=True)
+    damaged = tmp_path / "jobs" / "damaged"
+    damaged.mkdir()
+    (damaged / "job.json").write_text('{"id": ')
 
     after = jobs(jobs_folder=folder)
+    assert f"{damaged}: this job cannot be read" in caplog.text
+    shutil.rmtree(damaged)
     seen = after.newest_first(OWNER)
     assert [job.id for job in seen] == [job.id for job in (waiting, running, failed, done)]
     assert [one.to_dict() for one in seen[2:]] == [one.to_dict() for one in (failed, done)]

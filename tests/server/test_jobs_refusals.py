@@ -1,12 +1,15 @@
 """What a job cannot be made of, and what goes wrong on the way: one line, and nothing left behind."""
 
-import errno
+import asyncio
 import sys
 
+import av
+import numpy as np
 import pytest
 
 from sonjit.server import jobs as jobs_module
-from sonjit.server import uploads as job_upload
+from sonjit.server.errors import RefusedError
+from sonjit.server.jobs import download
 
 from .conftest import FRAMES, end_of, refusal
 
@@ -98,16 +101,51 @@ def test_parquet_names_its_extra(endpoints, media, monkeypatch):
     assert "sonjit[tables]" in message
 
 
-def test_a_full_disk_is_named(endpoints, monkeypatch, weights):
+def test_a_full_disk_is_named(endpoints, full_disk, weights):
     client = endpoints()
-
-    def refuse(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(job_upload._RawUpload, "feed", refuse)
-    message = refusal(client.post("/v1/jobs?kind=hands", content=b"x"), 500, "failed")
-    assert "No space left on device" in message
+    with full_disk():
+        message = refusal(client.post("/v1/jobs?kind=hands", content=b"x"), 500, "failed")
+    assert "cannot take the upload: File too large; make room" in message
     assert [list(root.iterdir()) for root in client.place.iterdir()] == [[]]
+
+
+@pytest.mark.slow
+def test_a_drawing_that_its_encoder_refused_is_told_where_it_is_asked_for(endpoints, tmp_path, weights):
+    wide = tmp_path / "wide.mkv"
+    with av.open(str(wide), "w") as container:
+        stream = container.add_stream("ffv1", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 16_500, 16, "bgr0"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((16, 16_500, 3), np.uint8))))
+        container.mux(stream.encode(None))
+    client = endpoints()
+    job = end_of(client, client.post("/v1/jobs?kind=hands&model=lite", content=wide.read_bytes()))
+    assert (job["state"], "drawn" in job["downloads"]) == ("done", False)
+    message = refusal(client.get(f"/v1/jobs/{job['id']}/drawn.mp4"), 404, "not_found")
+    assert message.startswith("drawn.mp4 cannot be drawn")
+
+
+@pytest.mark.slow
+def test_files_that_are_lost_before_they_are_sent(endpoints, media):
+    """With the job, which says so, or somebody removed them from the disk."""
+    client = endpoints()
+    done = end_of(client, client.post("/v1/jobs?kind=hands&draw=false", content=(media / "photo.jpg").read_bytes()))
+    jobs = client.app.state.service.jobs
+    job = jobs.find(done["id"], "")
+    promised = download(jobs, job, lambda: job.table(".csv"), "")
+    assert "no table 'xml'" in refusal(client.get(f"/v1/jobs/{job.id}/result.xml"), 404, "not_found")
+    (job.folder / "result.jsonl").unlink()
+    refusal(client.get(done["downloads"]["json"]), 500, "failed")
+    jobs.delete(job)
+    with pytest.raises(RefusedError, match="no job"):
+        download(jobs, job, lambda: job.table(".json"), "")
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(promised({"type": "http", "method": "GET", "headers": []}, asyncio.Event().wait, send))
+    assert sent[0]["status"] == 404
+    assert b"removed just now" in sent[1]["body"]
 
 
 @pytest.mark.slow

@@ -125,6 +125,7 @@ def test_a_browser_that_showed_the_token_keeps_a_cookie_that_does_not_hold_it(as
         ({"token": "손"}, "--token"),
         ({"allow_origins": ("friend.example",)}, "friend.example"),
         ({"allow_origins": ("http://friend.example/",)}, "friend.example"),
+        ({"allow_origins": ("http://friend.example:port",)}, "friend.example"),
         ({"max_clients": 0}, "--max-clients 0"),
         ({"read_timeout_s": -1.0}, "--read-timeout -1"),
         ({"max_megapixels": float("nan")}, "--max-megapixels"),

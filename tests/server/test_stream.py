@@ -1,6 +1,7 @@
 """The stream: images in order, settings that change on the way, the oldest dropped, nothing left behind."""
 
 import json
+import threading
 
 import cv2
 import numpy as np
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 
 import sonjit
 from sonjit.results import MotionEvent
+from sonjit.server.detector_pool import DetectorPool
 from sonjit.server.errors import RefusedError
+from sonjit.server.sessions import Session
 from sonjit.server.stream import Configure, Image, ProtocolError, Reset, read_image, read_text
 
-from .conftest import LITE, answer, configure, frame_message, jpeg_of, open_stream
+from .conftest import LITE, answer, configure, frame_message, jpeg_of, open_stream, settled
 
 
 @pytest.mark.slow
@@ -175,6 +178,42 @@ def test_a_failure_of_the_servers_own_is_told_and_the_stream_goes_on(weights, li
             patch.setattr(Image, "decode", lambda *_: 1 // 0)
             assert answer(socket, 1, b"")["code"] == "failed"
         assert answer(socket, 2, bytes(3 * 64), kind=2, size=(8, 8))["type"] == "frame"
+
+
+def test_a_detector_that_fails_is_told_and_the_stream_goes_on(weights, listen, frames, monkeypatch):
+    with open_stream(listen()) as socket:
+        configure(socket, LITE)
+        with monkeypatch.context() as patch:
+            patch.setattr(Session, "answer", lambda *_: 1 // 0)
+            assert answer(socket, 1, frames[0])["code"] == "failed"
+        assert answer(socket, 2, frames[0])["hands"]
+
+
+def test_a_detector_that_cannot_be_made_as_asked_is_told(weights, listen, monkeypatch):
+    monkeypatch.setenv("SONJIT_THREADS", "many")
+    with open_stream(listen(max_models=0)) as socket:
+        error = configure(socket, LITE)[-1]
+    assert error["code"] == "bad_option"
+    assert "SONJIT_THREADS" in error["message"]
+
+
+@pytest.mark.parametrize("loaded", [1, 2])
+def test_who_leaves_while_detectors_load_leaves_none_behind(all_weights, listen, monkeypatch, loaded):
+    live, gate, begun, take = listen(), threading.Event(), threading.Semaphore(0), DetectorPool.take
+
+    def waiting(pool, options):
+        begun.release()
+        if options.kind == ("hands", "face")[loaded - 1]:
+            gate.wait(20)
+        return take(pool, options)
+
+    monkeypatch.setattr(DetectorPool, "take", waiting)
+    with open_stream(live) as socket:
+        socket.send(json.dumps({"type": "configure", "detectors": [LITE, {"kind": "face", "model": "box"}]}))
+        for _ in range(loaded):
+            assert begun.acquire(timeout=20)
+    gate.set()
+    assert settled(lambda: live.service.detectors.lent == 0 and not live.service.streams)
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import IO
@@ -95,14 +96,10 @@ class Decoders:
             end(self._idle.pop())
 
     def _take(self) -> subprocess.Popen[bytes]:
-        while self._idle:
-            try:
-                process = self._idle.pop()  # the one used last, which is warm
-            except IndexError:  # another thread was faster
-                break
-            if process.poll() is None:
-                return process
-            end(process)  # somebody ended it: no fault of this image
+        with suppress(IndexError):  # all are busy
+            while (process := self._idle.pop()).poll() is not None:  # the one used last, which is warm
+                end(process)  # somebody ended it: no fault of this image
+            return process
         return self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:

@@ -99,11 +99,15 @@ class JobProcess:
         """End what it does, at once; from any thread."""
         self._process.kill()
 
+    def close(self) -> None:
+        """End the process and wait for it; may be called twice."""
+        end(self._process)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        end(self._process)
+        self.close()
 
     def _ask(
         self,

@@ -224,15 +224,12 @@ class Stream:
                 new.append(await self._take(one))
             for one in wanted:
                 await asyncio.to_thread(self._service.explainers.load, one)
-        except Exception as error:
+        except BaseException as error:
             self._give_back(new)
-            if isinstance(error, WebSocketDisconnect):
+            if not isinstance(error, Exception) or isinstance(error, WebSocketDisconnect):  # the client has left
                 raise
             await self._socket.send_text(json_from({"type": "error", **refusal_from(error).to_dict()}))
             return
-        except asyncio.CancelledError:
-            self._give_back(new)
-            raise
         held |= {session.options.key: session for session in new}
         self._sessions = [held.pop(one.key) for one in wanted]
         self._give_back(list(held.values()))

@@ -81,16 +81,20 @@ class _Videos:
     def pixels(self, file: Path) -> int:
         """Of a frame; InputError where the file is no video."""
         if self._process is None or not self._process.is_alive:
-            self.__exit__()
+            self.close()
             self._process = JobProcess(self.max_pixels)
         return self._process.video_pixels(file)
+
+    def close(self) -> None:
+        """End the process, if there is one."""
+        if self._process is not None:
+            self._process.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.__exit__()
+        self.close()
 
 
 def _is_video(file: Path, videos: _Videos, *, or_broken_image: bool = False) -> bool:

@@ -46,11 +46,7 @@ class AnimationWriter(DrawingWriter):
         self._stream: VideoStream | None = None
         self._palettes: Graph | None = None
         self._reformatter = VideoReformatter()
-        try:
-            self._container = av.open(str(self._draft.path), "w", options={"loop": "0"})
-        except BaseException:
-            self._draft.drop()
-            raise
+        self._container = av.open(str(self._draft.path), "w", options={"loop": "0"})
 
     def write(
         self, rgb: Image, time: float | None, *, index: int | None = None, under: SourceFrame | None = None

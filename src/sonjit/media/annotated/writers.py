@@ -249,6 +249,7 @@ class VideoWriter(DrawingWriter):
 
         self._source = source
         self._ending = path.suffix.lower()
+        self._sound = SoundTrack.of_source(source)
         self._draft = Draft(path)
         fps = source.fps if source.fps and _LEAST_FPS <= source.fps <= _MOST_FPS else 30
         self._step_s = 1 / fps
@@ -259,15 +260,10 @@ class VideoWriter(DrawingWriter):
         self._last_tick = -1
         self._end_s = 0.0
         self._stream: VideoStream | None = None
-        try:
-            # else Matroska holds random numbers, and no two runs the same bytes
-            self._container = av.open(str(self._draft.path), "w", options={"fflags": "+bitexact"})
-        except BaseException:
-            self._draft.drop()
-            raise
+        # else Matroska holds random numbers, and no two runs the same bytes; it opens the file with the first image
+        self._container = av.open(str(self._draft.path), "w", options={"fflags": "+bitexact"})
         self._reformatter = VideoReformatter()
         self._colours = BT709
-        self._sound = SoundTrack.of_source(source)
 
     def write(
         self, rgb: Image, time: float | None, *, index: int | None = None, under: SourceFrame | None = None
@@ -429,10 +425,10 @@ class SoundTrack:
                 self._waiting = None
                 if packet.pts is not None and not packet.is_corrupt:
                     self._put(packet)
-        except FFmpegError as error:
+        except (FFmpegError, ValueError) as error:  # ValueError: its rate or channels change half-way
             if isinstance(error, OSError):  # the disk, not the track
                 raise
-            self._waiting, self._packets = None, iter(())
+            self._waiting, self._packets, self._resampler = None, iter(()), None
 
     def close(self) -> None:
         """Write what the encoder still holds and close the file."""

@@ -138,7 +138,7 @@ class Damage:
 
 def decoded_frames(container: InputContainer, stream: VideoStream, damage: Damage) -> Generator[VideoFrame]:
     """Frames of one stream; damaged packets are counted and stepped over."""
-    from av.error import EOFError, FFmpegError  # what PyAV has no class for is a plain OSError
+    from av.error import FFmpegError  # what PyAV has no class for is a plain OSError
 
     packets = container.demux(stream)
     while True:
@@ -154,8 +154,6 @@ def decoded_frames(container: InputContainer, stream: VideoStream, damage: Damag
             continue
         try:
             yield from packet.decode()
-        except EOFError:
-            break
         except (FFmpegError, OSError) as error:
             damage.add(error.strerror or error)
     with suppress(FFmpegError, OSError):  # after a read error the decoder still holds whole frames

@@ -1,0 +1,171 @@
+"""What the disk, an encoder or a damaged file refuses on the way: one line that names the file, and nothing left."""
+
+import random
+
+import av
+import numpy as np
+import pytest
+
+from sonjit.errors import InputError, JobError
+from sonjit.media import Header, open_drawing_writer, open_source, open_writer
+from sonjit.media.annotated.writers import DrawingBeside, DrawingError, DrawingWriter, encode_image
+from sonjit.media.sources.image_files import load_image
+from sonjit.results import Frame
+
+TIMES = [i / 25 for i in range(25)]
+
+
+def write_all(writer, images):
+    """Write images until an error, at which the writer leaves nothing."""
+    with writer:
+        for image, time in images:
+            writer.write(image, time)
+
+
+def black(width, height=48):
+    return np.zeros((height, width, 3), np.uint8)
+
+
+def sound_file(path, seconds=1):
+    """A tone without any image."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000 * seconds), np.int16), format="s16", layout="mono")
+        frame.sample_rate = 8000
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    return path
+
+
+@pytest.mark.parametrize("room", [0, 6000])
+@pytest.mark.parametrize("ending", [".mp4", ".mkv", ".gif", ".webp"])
+def test_a_disk_that_is_full_ends_a_drawing(tmp_path, clip, full_disk, ending, room):
+    """At its beginning, on its way, or when the encoder is emptied at its end."""
+    noise, out = np.random.default_rng(0), tmp_path / f"o{ending}"
+    with open_source(clip("v.mp4")) as source:
+        writer = open_drawing_writer(out, source)
+        images = [(noise.integers(0, 255, (48, 64, 3), np.uint8), time) for time in TIMES]
+        with pytest.raises(JobError, match=f"writing {out} failed: File too large"), full_disk(room):
+            write_all(writer, images)
+    assert [path.name for path in tmp_path.iterdir()] == ["v.mp4"]
+
+
+@pytest.mark.parametrize("ending", [".avi", ".gif"])
+def test_a_drawing_that_is_thrown_away_needs_no_room(tmp_path, clip, full_disk, ending):
+    with open_source(clip("v.mp4")) as source:
+        writer = open_drawing_writer(tmp_path / f"o{ending}", source)
+        with pytest.raises(ZeroDivisionError), full_disk():
+            write_all(writer, ((black(64), 1 / (2 - count)) for count in range(3)))
+    assert [path.name for path in tmp_path.iterdir()] == ["v.mp4"]
+
+
+def test_an_animation_that_is_too_wide_says_so(tmp_path, clip):
+    with open_source(clip("v.mp4")) as source:
+        writer = open_drawing_writer(tmp_path / "o.webp", source)
+        with pytest.raises(JobError, match=r"o\.webp cannot be drawn"):
+            write_all(writer, [(black(20_000), 0.0)])
+    assert [path.name for path in tmp_path.iterdir()] == ["v.mp4"]
+
+
+def test_a_drawing_beside_others_may_fail_at_its_very_end():
+    class Refused(DrawingWriter):
+        def write(self, *_, **__): ...
+
+        def _finish(self):
+            raise DrawingError("o.mp4 cannot be drawn")
+
+        def _abort(self): ...
+
+    with DrawingBeside(Refused()) as drawing:
+        drawing.write(black(64), 0.0)
+    assert drawing.problem == "o.mp4 cannot be drawn"
+
+
+@pytest.mark.parametrize("ending", [".csv", ".json", ".jsonl", ".parquet"])
+def test_a_disk_that_is_full_ends_a_table(tmp_path, hand, full_disk, ending):
+    """Also where a user stops the run, and the table is thrown away with rows that still wait to be written."""
+    out = tmp_path / f"t{ending}"
+    writer = open_writer(out, Header("a"))
+    rows = [(Frame(number, None, [hand()]), None) for number in range(2000)]
+    with pytest.raises(JobError, match=f"writing {out} failed: .*File too large"), full_disk():
+        write_all(writer, rows)
+    stopped = open_writer(out, Header("a"))
+    with pytest.raises(ZeroDivisionError), full_disk(4):  # a Parquet file begins with as many
+        write_all(stopped, ((Frame(1 // (1 - count), None, [hand()]), None) for count in range(2)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sound_that_fills_the_disk_ends_the_drawing(tmp_path, clip, full_disk):
+    with open_source(clip("v.mkv", [0, 3.0], sound="pcm_s16le")) as source:
+        writer = open_drawing_writer(tmp_path / "o.mkv", source)
+        with pytest.raises(JobError, match="File too large"), full_disk(100_000):
+            write_all(writer, ((black(64), time / 25) for time in range(75)))
+    assert [path.name for path in tmp_path.iterdir()] == ["v.mkv"]
+
+
+def test_a_video_that_is_gone_before_it_is_drawn_is_one_line(tmp_path, clip):
+    path = clip("v.mp4", sound="aac")
+    with open_source(path) as source:
+        path.unlink()
+        with pytest.raises(InputError, match=r"v\.mp4 .* No such file"):
+            open_drawing_writer(tmp_path / "o.mp4", source)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("shape", "ending"), [((1, 70_000, 3), ".jpg"), ((0, 5, 3), ".png")])
+def test_images_that_a_format_cannot_hold(shape, ending):
+    with pytest.raises(JobError, match=f"a {shape[1]} x {shape[0]} image does not fit {ending}"):
+        encode_image(np.zeros(shape, np.uint8), ending)
+
+
+def test_files_that_cannot_be_opened_or_decoded_at_all(tmp_path):
+    with pytest.raises(InputError, match="cannot be read: File name too long"):
+        load_image(tmp_path / ("a" * 300))
+    with pytest.raises(InputError, match="cannot be read: embedded null byte"):
+        load_image(tmp_path / "a\0b")
+    with pytest.raises(InputError, match="holds no video stream"):
+        open_source(sound_file(tmp_path / "a.wav"))
+
+
+def test_an_image_of_more_pixels_than_the_decoder_takes(tmp_path):
+    path = tmp_path / "huge.pgm"
+    path.write_bytes(b"P5\n60000 60000\n255\n" + bytes(100))
+    with pytest.raises(InputError, match=r"huge\.pgm cannot be decoded: .*make it smaller"):
+        load_image(path)
+
+
+def test_a_video_without_one_whole_image(tmp_path, clip):
+    data = bytearray(clip("v.avi", codec="mpeg4").read_bytes())
+    first, end = data.index(b"movi") + 12, data.index(b"idx1")
+    data[first:end] = bytes(end - first)
+    (tmp_path / "empty.avi").write_bytes(data)
+    with pytest.raises(InputError, match="no frame of this video can be decoded"):
+        open_source(tmp_path / "empty.avi")
+
+
+@pytest.mark.parametrize(("seed", "ending"), [(6, ".mp4"), (24, ".mov"), (58, ".webm")])
+def test_sound_that_is_damaged_costs_no_image(tmp_path, clip, seed, ending):
+    """A recording of a broadcast with damaged bytes, of which FFmpeg takes no more sound at some point."""
+    path, rng = clip("v.ts", TIMES[:20], sound="aac"), random.Random(seed)
+    data = bytearray(path.read_bytes())
+    for _ in range(rng.choice((1, 8, 64))):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    path.write_bytes(data)
+    with open_source(path) as source:
+        write_all(open_drawing_writer(tmp_path / f"o{ending}", source), [(black(64), time) for time in TIMES[:20]])
+    with open_source(tmp_path / f"o{ending}") as drawn:
+        assert len(list(drawn)) == 20
+
+
+def test_damaged_sound_is_left_out_where_it_is_encoded_again(tmp_path, clip):
+    path = clip("v.mp4", TIMES, sound="aac")
+    with av.open(str(path)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(audio=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for start, size in places[10:20]:
+        data[start : start + size] = b"\xff" * size
+    path.write_bytes(data)
+    with open_source(path) as source:
+        write_all(open_drawing_writer(tmp_path / "o.webm", source), [(black(64), time) for time in TIMES])
+    with av.open(str(tmp_path / "o.webm")) as made:
+        heard = sum(frame.samples for frame in made.decode(audio=0)) / 48_000
+    assert 0.5 < heard < 1.2
