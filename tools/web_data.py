@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sonjit.detectors import observations, pipeline, tracking
 from sonjit.detectors.kinds import KINDS, body, face, face_bundle, hand_heads, hands, holistic, options_of
-from sonjit.detectors.search import bodies, checks, faces, finds, light, stream_finders, streams
+from sonjit.detectors.search import bodies, checks, faces, finds, light, people, stream_finders, streams
 from sonjit.detectors.search import hands as hand_search
 from sonjit.detectors.smoothing import OneEuro
 from sonjit.geometry import metric_faces
@@ -50,7 +50,7 @@ def data() -> dict[str, Any]:
     weights = {name for names in roles for name in names.values()}
     kind_modules = (hands, hand_heads, face, face_regions, face_bundle, metric_faces, body, holistic)
     modules = (observations, tracking, pipeline, *kind_modules, finds, light, streams)
-    searches = (stream_finders, faces, bodies, checks, faces.BoxSearch, bodies.BodySearch)
+    searches = (stream_finders, faces, bodies, people, checks, faces.FaceSearch, faces.BoxSearch, bodies.BodySearch)
     stills = {"hand_search": hand_search, "HeadSearch": faces.HeadSearch, "HandSearch": hand_search.HandSearch}
     constants = {one.__name__.rpartition(".")[2]: one for one in (*modules, *searches)} | stills
     return {
@@ -127,7 +127,7 @@ def _kind(entry: KindEntry) -> dict[str, Any]:
     return {
         "list": entry.list_name,
         "max_instances": entry.max_instances,
-        "models": {name: one.needed for name, one in networks.items()},
+        "models": {name: {**one.needed} for name, one in networks.items()},
         "for_stills": {name: one.for_stills for name, one in networks.items()},
         "min_detection_score": {name: model.min_detection_score for name, model in entry.models.items()},
         "options": {one["name"]: {name: one[name] for name in names} for one in options},

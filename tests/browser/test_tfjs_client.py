@@ -74,7 +74,7 @@ def test_a_photograph(page, show, file, read_rgb, model, config, kind, options):
     rgb = read_rgb(file)
     found = run(page, "return once(given[0], given[1], await pixels(given[2]), {staticImageMode: true})",
                 model, config, show(rgb))  # fmt: skip
-    assert_same(found, found_by(kind, rgb, search="auto" if kind == "hands" else "fast", **options))
+    assert_same(found, found_by(kind, rgb, search="auto", **options))
 
 
 def test_frames_of_a_stream_are_tracked(page, show, demo_clip):

@@ -285,15 +285,14 @@ STILL_GOLDENS = {
 @pytest.mark.golden
 @pytest.mark.parametrize("name", STILL_GOLDENS)
 def test_faces_and_bodies_of_stills_are_as_mediapipe_finds_them(page, all_networks, show, data, golden_frames, name):
-    """By tfjs-models' calls, as its own page makes them."""
+    """By tfjs-models' calls, as its own page makes them; said to be stills they would be searched thoroughly."""
     file = data / "goldens" / "mediapipe" / f"{name}.json"
     if not file.is_file():
         pytest.skip(f"no {file.name} in {data}")
     told = json.loads(file.read_text("utf-8"))
     (rgb,) = golden_frames(file, told)[1]
     model, config = STILL_GOLDENS[name]
-    found = run(page, "return once(given[1], given[2], await pixels(given[0]), {staticImageMode: true})",
-                show(rgb), model, config)  # fmt: skip
+    found = run(page, "return once(given[1], given[2], await pixels(given[0]))", show(rgb), model, config)
     (frame,) = told["frames"]
     assert len(found) == len(frame["instances"]) > 0
     points = [one.get("keypoints") or np.array(one["kps"]) * told["size"] for one in frame["instances"]]
@@ -518,7 +517,8 @@ def test_frames_that_come_too_fast_are_dropped(page, show, demo_clip):
         ),
         ("kit.LocalDetector.create('face', {model: 'mesh', transform: true})", "leave model out"),
         ("kit.LocalDetector.create('hands', {}, {landmarkModelUrl: 'a.task'})", "of faces' model attention"),
-        ("kit.LocalDetector.create('body', {search: 'thorough'})", "runs on a Sonjit server only"),
+        ("kit.LocalDetector.create('holistic', {search: 'thorough'})", "runs on a Sonjit server only"),
+        ("kit.LocalDetector.create('face', {model: 'box', search: 'thorough'})", "has none for streams"),
         ("kit.LocalDetector.create('hands', {search_interval: 0})", "a whole number from 1"),
         ("once('MediaPipeHands', {}, 'photo.png')", "a String is not an image; known: HTMLImageElement"),
     ],

@@ -7,9 +7,16 @@ import pytest
 import sonjit
 
 from .conftest import run
-from .test_web_module import TRACK, all_networks, distances, module, page  # noqa: F401  # fixtures too
+from .test_web_module import PARTS, TRACK, all_networks, distances, module, page  # noqa: F401  # fixtures too
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+def photograph(data, name):
+    file = data / "real" / "wild" / f"{name}.jpg"
+    if not file.is_file():
+        pytest.skip(f"no {file.name} in {data}")
+    return np.ascontiguousarray(cv2.imread(str(file))[..., ::-1])
 
 
 @pytest.mark.golden
@@ -18,10 +25,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 )
 def test_hands_of_stills_are_those_of_pythons_search(page, all_networks, show, data, name, options):  # noqa: F811
     """By default: at the ends of arms and in windows too, in the mirror; their sides by the heads and the arms."""
-    file = data / "real" / "wild" / f"{name}.jpg"
-    if not file.is_file():
-        pytest.skip(f"no {file.name} in {data}")
-    rgb = np.ascontiguousarray(cv2.imread(str(file))[..., ::-1])
+    rgb = photograph(data, name)
     (found,) = run(page, TRACK, "hands", [show(rgb)], options, "detect")
     with sonjit.create_detector("hands", static_image=True, **options) as detector:
         expected = [hand.to_dict(full=True) for hand in detector.detect(rgb)]
@@ -53,6 +57,42 @@ def test_a_stream_searched_thoroughly_is_as_python_tracks_it(page, all_networks,
     with sonjit.create_detector("hands", **options, precision="f32", smoothing="published") as detector:
         for i, (ours, rgb) in enumerate(zip(found, frames, strict=True)):
             assert_same_hands(ours, [hand.to_dict() for hand in detector.detect(rgb, time=i / 30)])
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("kind", "name", "options", "tolerance"),
+    [
+        ("face", "group-2", {"model": "mesh", "max_instances": 20}, 0.1),
+        ("face", "group-2", {"model": "box", "max_instances": 20}, 0.1),
+        # Python's own bodies move so far where people cover each other and one pixel in a thousand is brighter.
+        ("body", "group-2", {"model": "full", "max_instances": 10}, 10),
+        ("holistic", "person-lexi", {"model": "lite", "max_instances": 2}, 1),
+    ],
+)
+def test_faces_bodies_and_people_of_stills_are_those_of_pythons_search(
+    page,  # noqa: F811
+    all_networks,  # noqa: F811
+    show,
+    data,
+    name,
+    kind,
+    options,
+    tolerance,
+):
+    """In windows, below the faces found there; people with the hands at the ends of their arms."""
+    rgb = photograph(data, name)
+    (found,) = run(page, TRACK, kind, [show(rgb)], options, "detect")
+    with sonjit.create_detector(kind, static_image=True, precision="f32", **options) as detector:
+        expected = [one.to_dict(full=True) for one in detector.detect(rgb)]
+    assert len(found) == len(expected) > 0
+    for ours, theirs in zip(found, expected, strict=True):
+        for part in PARTS if kind == "holistic" else [None]:
+            one, other = (each if part is None else each[part] for each in (ours, theirs))
+            assert (one is None) == (other is None), part
+            if one is not None:
+                assert one["score"] == pytest.approx(other["score"], abs=0.02)
+                assert distances([one], [[[p["x"], p["y"]] for p in other["keypoints"]]])[0] < tolerance
 
 
 def test_without_the_networks_for_it_stills_are_searched_fast(page, all_networks, site, show, photo):  # noqa: F811

@@ -41,15 +41,16 @@ def test_a_page_offers_what_its_networks_can_find(engine, tmp_path):
     write_page(tmp_path / "page", engine)
     kinds = json.loads((tmp_path / "page" / "kinds.json").read_text("utf-8"))["kinds"]
     assert {name: kind["models"] for name, kind in kinds.items()} == MODELS
-    for kind in kinds.values():
-        assert kind["options"]["search"]["enum"] == ["fast", "auto"]
-        assert not {"blendshapes", "transform", "measures"} & kind["options"].keys()
+    assert not any({"blendshapes", "transform", "measures"} & kind["options"].keys() for kind in kinds.values())
+    assert [name for name, kind in kinds.items() if "thorough" in kind["options"]["search"]["enum"]] == ["face"]
     assert missing_for_stills(KINDS["hands"], engine) == ["pose_landmark_full.tflite", "hand_heads.npz"]
-    shutil.copy(find_weight("body-full"), engine / "models")
+    for name in ("body-full", "face-attention"):
+        shutil.copy(find_weight(name), engine / "models")
     (engine / "models" / "hand_heads.npz").touch()
     write_page(tmp_path / "thorough", engine)
     kinds = json.loads((tmp_path / "thorough" / "kinds.json").read_text("utf-8"))["kinds"]
-    assert kinds["hands"]["options"]["search"]["enum"] == ["fast", "thorough", "auto"]
+    offered = [name for name, kind in kinds.items() if "thorough" in kind["options"]["search"]["enum"]]
+    assert offered == ["hands", "face", "body"]  # streams of people are not searched so
     (engine / "models" / find_weight("face-full").name).unlink()  # boxes alone are found without it
     write_page(tmp_path / "other", engine)
     kinds = json.loads((tmp_path / "other" / "kinds.json").read_text("utf-8"))["kinds"]

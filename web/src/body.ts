@@ -70,7 +70,13 @@ export class Bodies implements Kind<BodyObservation, Body> {
   }
 
   async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
-    return ((await this.#people?.find(image, minScore)) ?? []).map(boxFromPerson);
+    return (await this.people(image, minScore)).map(({ box }) => box);
+  }
+
+  /** Boxes of whole people with the detector's scores, the surest first. */
+  async people(image: Pixels, minScore: number): Promise<{ score: number; box: RotatedBox }[]> {
+    const found = (await this.#people?.find(image, minScore)) ?? [];
+    return found.map((person) => ({ score: person.score, box: boxFromPerson(person) }));
   }
 
   /** 33 keypoints and presence from one box. */

@@ -21,8 +21,11 @@ export interface OptionRecord {
   readonly maximum: number | null;
   readonly help: string;
 }
-/** What a network is for; those from `hand` on are of a person's hands and face, `search` sees faces in windows, `guide` the bodies below them. */
-export type Role = "detector" | "landmark" | "hand" | "recrop" | "face" | "face_detector" | "search" | "guide";
+/**
+ * What a network is for; those from `hand` on are of a person's hands and face, `search` sees faces in windows, `guide`
+ * the bodies below them, `palms` the hands at the ends of a body's arms.
+ */
+export type Role = "detector" | "landmark" | "hand" | "recrop" | "face" | "face_detector" | "search" | "guide" | "palms";
 export interface KindRecord {
   /** Of the results in an answer. */
   readonly list: string;

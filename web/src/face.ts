@@ -188,6 +188,13 @@ function refined(mesh: Float32Array, regions: readonly Float32Array[]): Float32A
   return points;
 }
 
+/** A box's two corners, then its six keypoints; `left` and `top` of the window in which it was found. */
+export function boxObservation({ score, box, keypoints }: Detection, left = 0, top = 0): FaceObservation {
+  const points = [[box[0], box[1]], [box[2], box[3]], ...keypoints];
+  const placed = Float32Array.from(points.flatMap(([x, y]) => [x! + left, y! + top, NaN]));
+  return { score, keypoints: placed, keypoints3D: null, left: null, colours: null };
+}
+
 /** A face detector alone. An observation is the box's two corners, then the six keypoints, none of a known depth. */
 export class FaceBoxes extends Faces implements Kind<FaceObservation, Face> {
   readonly searchesAlways = true;
@@ -206,15 +213,7 @@ export class FaceBoxes extends Faces implements Kind<FaceObservation, Face> {
 
   /** The detection behind a box of the last search. */
   observe(_: Pixels, box: RotatedBox): Promise<FaceObservation> {
-    const { score, box: [left, top, right, bottom], keypoints } = this.#found.get(box)!;
-    const points = [[left, top], [right, bottom], ...keypoints];
-    return Promise.resolve({
-      score,
-      keypoints: Float32Array.from(points.flatMap(([x, y]) => [x!, y!, NaN])),
-      keypoints3D: null,
-      left: null,
-      colours: null,
-    });
+    return Promise.resolve(boxObservation(this.#found.get(box)!));
   }
 
   /** The face's own box: no network is run on it. */

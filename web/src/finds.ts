@@ -25,6 +25,19 @@ export interface Place {
   readonly votes?: Set<string>;
 }
 
+/** One of a still. */
+export type StillPlace = Place & { readonly votes: Set<string> };
+
+/** Thresholds of a thorough search. */
+export interface Limits {
+  /** Least score of what the published search takes in the whole image. */
+  readonly published: number;
+  /** Least score in a window. */
+  readonly least: number;
+  /** So many sure finds end the search. */
+  readonly enough: number;
+}
+
 /** One candidate of a still, seen several times. */
 export interface Find<O extends Observation> {
   /** The last one counts. */
@@ -42,9 +55,19 @@ export function lastOf<O extends Observation>({ observations }: Find<O>): O {
   return observations.at(-1)!;
 }
 
+/** The last observation with the search's score in place of its own. */
+export function resultOf<O extends Observation>(find: Find<O>): O {
+  return { ...lastOf(find), score: find.score };
+}
+
+/** Presence of the less sure inference. */
+export function presenceOf({ observations }: Find<Observation>): number {
+  return Math.min(...observations.map(({ score }) => score));
+}
+
 /** Whether it is seen so plainly that nothing else need be tried there. */
-export function isPlain({ observations, agreement }: Find<Observation>): boolean {
-  return Math.min(agreement, ...observations.map(({ score }) => score)) > OF.PLAIN;
+export function isPlain(find: Find<Observation>): boolean {
+  return Math.min(find.agreement, presenceOf(find)) > OF.PLAIN;
 }
 
 /** Which of the finds of one thing is the best. */
@@ -64,6 +87,12 @@ export function withoutSame<O extends Observation>(finds: readonly Find<O>[]): F
     }
   }
   return kept;
+}
+
+/** A logistic regression of the constants. */
+export function regression(constant: readonly unknown[]): Logistic {
+  const [bias, weights] = constant as [number, Logistic["weights"]];
+  return { bias, weights };
 }
 
 /** Probability that a logistic regression gives from named features. */
@@ -115,6 +144,12 @@ export function tiles(width: number, height: number, parts: readonly number[]): 
     }
   }
   return found;
+}
+
+/** Whether a box of a window's image reaches to where the window ends and the whole image does not. */
+export function cutsOff({ left, top, right, bottom }: Window, [xMin, yMin, xMax, yMax]: Corners, { width, height }: Pixels): boolean {
+  const isFirst = (xMin < OF.EDGE_PX && left > 0) || (yMin < OF.EDGE_PX && top > 0);
+  return isFirst || (xMax > right - left - OF.EDGE_PX && right < width) || (yMax > bottom - top - OF.EDGE_PX && bottom < height);
 }
 
 /** The square window that the image shows, or null where that is next to nothing. */

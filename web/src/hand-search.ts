@@ -2,9 +2,9 @@
 
 import type { Bodies, BodyObservation } from "./body.js";
 import { iou, wrapAngle, type RotatedBox } from "./boxes.js";
-import { constants, type Logistic } from "./data.js";
-import { areaOf, isNear, isPlain, lastOf, logistic, logit, merged, sharedArea, shifted, tiles, windowAround, withoutSame } from "./finds.js";
-import type { Find, Place, Window } from "./finds.js";
+import { constants } from "./data.js";
+import { areaOf, isNear, isPlain, lastOf, logistic, logit, merged, regression, resultOf, sharedArea, shifted, tiles, windowAround, withoutSame } from "./finds.js";
+import type { Find, Limits, StillPlace, Window } from "./finds.js";
 import { boxAroundHand, boxFromPalm, type HandObservation, type Hands } from "./hands.js";
 import { bodiesOfHeads, headFromDetection, heightOf, meanOf, oks, squareOf, withoutSameHeads, type Head } from "./heads.js";
 import { centreOf, cornersOf, distance, sizeOf, type Point } from "./observations.js";
@@ -12,17 +12,14 @@ import { cut, turnedOver, type Pixels } from "./pixels.js";
 import type { SingleShotDetector } from "./ssd.js";
 
 const OF = constants.hand_search;
-const { WRIST_WINDOW, REACH, SCORE, SIDE } = constants.HandSearch as unknown as {
-  readonly WRIST_WINDOW: number;
-  readonly REACH: number;
-  readonly SCORE: readonly [number, Logistic["weights"]];
-  readonly SIDE: readonly [number, Logistic["weights"]];
-};
+const { WRIST_WINDOW, REACH } = constants.HandSearch;
+const [SCORE, SIDE] = [regression(constants.HandSearch.SCORE), regression(constants.HandSearch.SIDE)];
 const SIDES = [0, 1] as const;
+/** Vote of a body's own crop of its hand, as the published graph makes it. */
+export const CROP = "crop";
 
 type Side = (typeof SIDES)[number];
 type HandFind = Find<HandObservation>;
-type HandPlace = Place & { readonly votes: Set<string> };
 
 /** Where faces and bodies are, as far as it takes to find hands. */
 export interface Guide {
@@ -31,23 +28,15 @@ export interface Guide {
   readonly bodies: Bodies;
 }
 
-/** Thresholds of a search. */
-export interface Limits {
-  /** Detection score from which the published search takes a palm of the whole image. */
-  readonly published: number;
-  /** So many hands that are seen plainly end the search. */
-  readonly enough: number;
-}
-
 /** Hands of an image. */
 export class HandSearch {
   readonly #palms: SingleShotDetector;
   readonly #hands: Hands;
-  readonly #guide: () => Promise<Guide>;
+  readonly #guide: (() => Promise<Guide>) | null;
   readonly #limits: Limits;
 
-  /** `guide` is asked where palms alone are not enough. */
-  constructor(palms: SingleShotDetector, hands: Hands, guide: () => Promise<Guide>, limits: Limits) {
+  /** `guide` is asked where palms alone are not enough; hands that are seen plainly are enough. */
+  constructor(palms: SingleShotDetector, hands: Hands, guide: (() => Promise<Guide>) | null, limits: Limits) {
     [this.#palms, this.#hands, this.#guide, this.#limits] = [palms, hands, guide, limits];
   }
 
@@ -60,7 +49,7 @@ export class HandSearch {
     await this.#consider(image, await this.#palmsIn(image, whole, nameOf(whole)), candidates);
     let heads: Head[] = [];
     const bodies: BodyObservation[] = [];
-    if (!this.#isEnough(candidates)) {
+    if (this.#guide && !this.#isEnough(candidates)) {
       const guide = await this.#guide();
       heads = await headsIn(image, guide.faces, 1);
       if (!isCloseUp(heads, candidates.finds, longest)) {
@@ -74,14 +63,26 @@ export class HandSearch {
           for (const side of SIDES) await this.#atWrist(image, body, side, candidates);
         }
         if (!(heads.length === 1 && bodies.length === 1) && !this.#isEnough(candidates)) {
-          const places: HandPlace[] = [];
+          const places: StillPlace[] = [];
           for (const window of tiles(width, height, [2])) places.push(...(await this.#palmsIn(image, window, nameOf(window))));
           await this.#consider(image, places, candidates);
         }
       }
     }
-    const finds = await this.#scored(image, candidates.finds, heads, bodies);
-    return finds.map((find) => ({ ...lastOf(find), score: find.score }));
+    return (await this.#scored(image, candidates.finds, heads, bodies)).map(resultOf);
+  }
+
+  /** Hands of people who are known: in these places, and at the wrists where none of them is plain. */
+  async around(
+    image: Pixels,
+    heads: readonly Head[],
+    bodies: readonly BodyObservation[],
+    places: readonly StillPlace[],
+  ): Promise<HandObservation[]> {
+    const candidates = new Candidates();
+    await this.#consider(image, places, candidates);
+    for (const body of bodies) for (const side of SIDES) await this.#atWrist(image, body, side, candidates);
+    return (await this.#scored(image, candidates.finds, heads, bodies)).map(resultOf);
   }
 
   #isEnough({ finds }: Candidates): boolean {
@@ -93,13 +94,13 @@ export class HandSearch {
     for (const find of finds) {
       const isPublished = this.#isPublished(image, find);
       let features = featuresOf(find, bodies, isPublished);
-      find.score = logistic(asLogistic(SCORE), features);
+      find.score = logistic(SCORE, features);
       if (!isPlain(find) && find.score > OF.DOUBTFUL) {
-        await this.#inferAgain(image, find, isPublished);
+        await this.#inferAgain(image, find, isPublished || find.votes.has(CROP));
         features = featuresOf(find, bodies, isPublished);
-        find.score = logistic(asLogistic(SCORE), features);
+        find.score = logistic(SCORE, features);
       }
-      find.observations = [...find.observations.slice(0, -1), { ...lastOf(find), left: logistic(asLogistic(SIDE), features) }];
+      find.observations = [...find.observations.slice(0, -1), { ...lastOf(find), left: logistic(SIDE, features) }];
     }
     return finds.sort((a, b) => b.score - a.score);
   }
@@ -119,10 +120,10 @@ export class HandSearch {
   }
 
   /** Boxes of hands in a window, which may be turned upside down. */
-  async #palmsIn(image: Pixels, window: Window, vote: string, isTurned = false): Promise<HandPlace[]> {
+  async #palmsIn(image: Pixels, window: Window, vote: string, isTurned = false): Promise<StillPlace[]> {
     const { left, top, right, bottom } = window;
     const part = cut(image, left, top, right, bottom);
-    const found = await this.#palms.findFrom(isTurned ? turnedOver(part) : part, [this.#limits.published, constants.finds.PALM_SHARE * this.#limits.published]);
+    const found = await this.#palms.findFrom(isTurned ? turnedOver(part) : part, [this.#limits.published, this.#limits.least]);
     return found.flat().map((palm) => {
       let box = boxFromPalm(palm);
       if (isTurned) box = { ...box, cx: part.width - box.cx, cy: part.height - box.cy, rotation: wrapAngle(box.rotation + Math.PI) };
@@ -131,7 +132,7 @@ export class HandSearch {
   }
 
   /** Run inference in places; those of hands seen plainly, and those seen before, count as votes. */
-  async #consider(image: Pixels, places: readonly HandPlace[], candidates: Candidates): Promise<void> {
+  async #consider(image: Pixels, places: readonly StillPlace[], candidates: Candidates): Promise<void> {
     for (const place of merged(places, 4 * Math.max(image.width, image.height))) {
       if (!candidates.knows(place)) candidates.add(place, await this.#infer(image, place));
     }
@@ -153,7 +154,7 @@ export class HandSearch {
     }
   }
 
-  async #infer(image: Pixels, { box, score, votes }: HandPlace): Promise<HandFind | null> {
+  async #infer(image: Pixels, { box, score, votes }: StillPlace): Promise<HandFind | null> {
     const first = await this.#hands.observe(image, box);
     if (first.score < OF.LEAST_SEEN) return null;
     const mirrored = await this.#hands.observeInMirror(image, boxAroundHand(first.keypoints));
@@ -169,7 +170,7 @@ class Candidates {
   readonly #inferred: { readonly box: RotatedBox; readonly find: HandFind | null }[] = [];
 
   /** Whether a place shows a plain hand or a box seen before, which its votes then count for. */
-  knows({ box, votes }: HandPlace): boolean {
+  knows({ box, votes }: StillPlace): boolean {
     const plain = this.finds.find((find) => isPlain(find) && iou(boxAroundHand(lastOf(find).keypoints), box) > OF.SAME_HAND);
     const known = plain ? { find: plain } : this.#inferred.find((one) => isNear(box, one.box));
     for (const vote of votes) known?.find?.votes.add(vote);
@@ -177,14 +178,10 @@ class Candidates {
   }
 
   /** Keep what was seen in a place. */
-  add({ box }: HandPlace, find: HandFind | null): void {
+  add({ box }: StillPlace, find: HandFind | null): void {
     this.#inferred.push({ box, find });
     if (find !== null) this.finds.push(find);
   }
-}
-
-function asLogistic([bias, weights]: readonly [number, Logistic["weights"]]): Logistic {
-  return { bias, weights };
 }
 
 /** A vote of a window. */

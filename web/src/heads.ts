@@ -4,7 +4,7 @@ import { type RotatedBox } from "./boxes.js";
 import { boxFromAlignment, type Bodies, type BodyObservation } from "./body.js";
 import { constants } from "./data.js";
 import { distance, sizeOf, type Point } from "./observations.js";
-import type { Pixels } from "./pixels.js";
+import { rint, type Pixels } from "./pixels.js";
 import type { Detection } from "./ssd.js";
 
 const OF = constants.bodies;
@@ -81,9 +81,14 @@ export function meanOf(points: Float32Array, chosen: readonly number[]): Point {
   return [mean(0), mean(1)];
 }
 
+/** From the middle of a body's face to a place, in pixels. */
+export function headDistance({ keypoints }: BodyObservation, centre: Point): number {
+  return distance(meanOf(keypoints, OF.EYES_TO_MOUTH), centre);
+}
+
 /** Whether a body's face lies on a head. */
-export function isHeadOf({ keypoints }: BodyObservation, head: Head): boolean {
-  return distance(meanOf(keypoints, OF.EYES_TO_MOUTH), head.middle) < MAX_FACE_DISTANCE * heightOf(head);
+export function isHeadOf(body: BodyObservation, head: Head): boolean {
+  return headDistance(body, head.middle) < MAX_FACE_DISTANCE * heightOf(head);
 }
 
 /** The box of a body whose head that may be: how far below it the hips are, and the radius around the body, in its heights. */
@@ -113,14 +118,22 @@ export function withoutOtherHeads(image: Pixels, heads: readonly Head[], own: He
   return { width, height, data };
 }
 
-/** Fill a circle of pixels in rows of that width. */
+/** Fill a circle of pixels in rows of that width, to the pixel as OpenCV does. */
 function fillCircle(rows: Uint8Array, width: number, centre: Point, radius: number, value: number): void {
-  const [cx, cy, r] = [Math.round(centre[0]), Math.round(centre[1]), Math.round(radius)];
+  const [cx, cy] = [rint(centre[0]), rint(centre[1])];
   const height = rows.length / width;
-  for (let y = Math.max(cy - r, 0); y <= Math.min(cy + r, height - 1); y++) {
-    const reach = Math.floor(Math.sqrt(r * r - (y - cy) ** 2));
+  const fill = (y: number, reach: number) => {
     const [from, to] = [Math.max(cx - reach, 0), Math.min(cx + reach + 1, width)];
-    if (from < to) rows.fill(value, y * width + from, y * width + to);
+    if (y >= 0 && y < height && from < to) rows.fill(value, y * width + from, y * width + to);
+  };
+  let [across, error, less] = [rint(radius), 0, 2 * rint(radius) - 1];
+  for (let down = 0; across >= down; down++) {
+    for (const sign of [-1, 1]) {
+      fill(cy + sign * down, across);
+      fill(cy + sign * across, down);
+    }
+    error += 2 * down + 1;
+    if (error > 0) [error, across, less] = [error - less, across - 1, less - 2];
   }
 }
 

@@ -31,6 +31,13 @@ export interface Person {
   readonly face: Face | null;
 }
 
+/** A body of a still whose hands and face have been found already. */
+export interface PersonObservation extends BodyObservation {
+  /** Left and right. */
+  readonly hands: readonly [HandObservation | null, HandObservation | null];
+  readonly face: FaceObservation | null;
+}
+
 /** What is asked of the kind of a part. */
 interface PartKind<P> {
   observe(image: Pixels, box: RotatedBox): Promise<P>;
@@ -166,23 +173,41 @@ export class Holistic implements Kind<BodyObservation, Person> {
     const parts = this.#partsOf(track);
     const seen = track?.observation ?? observation; // smoothed keypoints lag behind the image
     const now = track?.seenAt ?? 0;
-    const [leftHand, rightHand] = (await this.#handsOf(image, seen, parts)).map((hand, side): Hand | null => {
+    const isWhole = "hands" in observation; // a `PersonObservation`
+    const { hands, face: mesh } = isWhole ? (observation as PersonObservation) : await this.#partsIn(image, seen, parts);
+    const [leftHand, rightHand] = hands.map((hand, side): Hand | null => {
       if (hand === null) return null;
       const handedness = SIDES[side as 0 | 1]; // the body says which hand it is
       const handednessScore = handedness === "Left" ? hand.left : 1 - hand.left;
       const smoothed = parts.hands[side as 0 | 1].smooth(hand, now);
       return { ...this.#of.hands.result(image, smoothed, null), id, handedness, handednessScore };
     });
-    const mesh = await parts.face.observe(this.#of.faces, image, middleOfHead(seen), () => this.#faceBox(image, seen), this.#limits);
     const face: Face | null = mesh && { ...(await this.#of.faces.result(image, parts.face.smooth(mesh, now), null)), id };
     return { id, body, leftHand: leftHand!, rightHand: rightHand!, face };
+  }
+
+  /** Hands and face of a body as seen. */
+  async #partsIn(image: Pixels, body: BodyObservation, parts: Parts): Promise<{ hands: (HandObservation | null)[]; face: FaceObservation | null }> {
+    const hands = await this.#handsOf(image, body, parts);
+    const face = await parts.face.observe(this.#of.faces, image, middleOfHead(body), () => this.#faceBox(image, body), this.#limits);
+    return { hands, face };
+  }
+
+  /** The face that a body's own crop of the head shows, if it is the one in a box; else null. */
+  async faceIn(image: Pixels, body: BodyObservation, near: readonly [number, number, number, number]): Promise<FaceObservation | null> {
+    const box = await this.#faceBox(image, body);
+    const seen = box && (await this.#of.faces.observe(image, box));
+    if (seen === null || seen.score <= this.#limits.minScore) return null;
+    const [left, top, right, bottom] = cornersOf(seen.keypoints);
+    const [x, y] = [(near[0] + near[2]) / 2, (near[1] + near[3]) / 2];
+    return left < x && x < right && top < y && y < bottom ? seen : null;
   }
 
   /** Left and right hand of a body as seen, without those that are not its own. */
   async #handsOf(image: Pixels, body: BodyObservation, { hands }: Parts): Promise<(HandObservation | null)[]> {
     const seen: (HandObservation | null)[] = [];
     for (const [side, part] of hands.entries()) {
-      const search = () => this.#handBox(image, body, side);
+      const search = () => this.handCrop(image, body, side);
       seen.push(await part.observe(this.#of.hands, image, pointOf(body, OF.WRIST[side]!), search, this.#limits));
     }
     const far = seen.map((hand, side) => (hand === null ? Infinity : wristDistance(body, side, hand)));
@@ -208,7 +233,7 @@ export class Holistic implements Kind<BodyObservation, Person> {
   }
 
   /** Where the re-crop network says that a hand is, near the body's wrist, or null. */
-  async #handBox(image: Pixels, body: BodyObservation, side: number): Promise<RotatedBox | null> {
+  async handCrop(image: Pixels, body: BodyObservation, side: number): Promise<RotatedBox | null> {
     const rough = handBox(body, side);
     if (rough === null) return null;
     const { recrop } = this.#of;
@@ -258,6 +283,6 @@ function middleOfHead(body: BodyObservation): Point {
 }
 
 /** From the body's wrist to the hand's, in hand sizes. */
-function wristDistance(body: BodyObservation, side: number, hand: HandObservation): number {
+export function wristDistance(body: BodyObservation, side: number, hand: HandObservation): number {
   return distance(pointOf(body, OF.WRIST[side]!), pointOf(hand, 0)) / sizeOf(hand.keypoints);
 }

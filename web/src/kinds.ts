@@ -2,11 +2,14 @@
 
 import type { Bundle } from "./bundle.js";
 import { Bodies, type BodyObservation } from "./body.js";
+import { BodySearch } from "./body-search.js";
 import { BodyCheck, FaceCheck } from "./checks.js";
 import { BLENDSHAPES, FINDERS, GRIDS, KINDS, constants, type Grid, type Role } from "./data.js";
 import { FaceBoxes, FaceMeshes } from "./face.js";
-import { BodyFinder, FaceFinder, HandFinder } from "./finders.js";
+import { BoxSearch, FaceSearch, SURE } from "./face-search.js";
 import { FileError } from "./files.js";
+import { BodyFinder, FaceFinder, HandFinder } from "./finders.js";
+import { resultOf, type Limits } from "./finds.js";
 import { HandHeads } from "./hand-heads.js";
 import { HandSearch } from "./hand-search.js";
 import { Hands } from "./hands.js";
@@ -14,13 +17,16 @@ import { HeadMap } from "./heads.js";
 import { Holistic } from "./holistic.js";
 import type { Network, NetworkShape } from "./network.js";
 import type { NumpyArray } from "./npz.js";
-import type { Settings } from "./options.js";
-import { Detector, type ThoroughSearch } from "./pipeline.js";
 import type { Observation } from "./observations.js";
+import type { Settings } from "./options.js";
+import { PeopleSearch } from "./people-search.js";
+import { Detector, type ThoroughSearch } from "./pipeline.js";
 import type { Pixels } from "./pixels.js";
 import type { Result } from "./results.js";
 import { SingleShotDetector } from "./ssd.js";
 import { StreamSearch } from "./streams.js";
+
+const { PALM_SHARE, FACE_SHARE } = constants.finds;
 
 /** A detector of any kind. */
 export interface AnyDetector {
@@ -68,7 +74,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
         return new Hands(palms, seen.landmarks, settings.mirrored, seen.heads);
       });
       const guide = once(async () => ({ faces: await wide(), bodies: new Bodies(null, await bodyLandmarks(), settings.mirrored) }));
-      const limits = { published: settings.min_detection_score, enough: settings.max_instances };
+      const limits = limitsOf(settings, PALM_SHARE);
       const thorough = whereFilesAre(settings, async (image) => new HandSearch(palms, await inStills(), guide, limits).search(image));
       if (!isSpread(settings)) return inStills().then((all) => new Detector(all, settings, null, thorough));
       const finder = new HandFinder(palms, hands, settings.min_detection_score, FINDERS.hands);
@@ -77,28 +83,44 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
   },
   face: async ({ model, open, hasOwnBundle, bundle }) => {
     const { detector, landmark } = KINDS.face!.models[model]!;
+    const wide = openSearch(open);
     if (!landmark) {
       const faces = await openFaceDetector(open, "detector", detector!);
-      return (settings) => new Detector(new FaceBoxes(faces), settings, null);
+      return (settings) => {
+        const boxes = new FaceBoxes(faces);
+        const search = async (image: Pixels) => new BoxSearch(boxes, await wide(), limitsOf(settings)).search(image);
+        return new Detector(boxes, settings, null, whereFilesAre(settings, search));
+      };
     }
     const published = once(async () =>
       new FaceMeshes(await openFaceDetector(open, "detector", detector!), await open("landmark", meshShape(landmark))));
     const ofBundle = bundleMeshes(once(bundle));
-    const wide = openSearch(open);
     return async (settings) => {
       const meshes = await (hasOwnBundle || usesBundle(settings) ? ofBundle(settings) : published());
-      if (!isSpread(settings)) return new Detector(meshes, settings, null);
+      if (settings.search === "fast") return new Detector(meshes, settings, null);
+      const search = async (image: Pixels) =>
+        (await new FaceSearch(await wide(), meshes, limitsOf(settings, FACE_SHARE)).search(image)).map(resultOf);
+      const thorough = whereFilesAre(settings, search);
+      if (!isSpread(settings)) return new Detector(meshes, settings, null, thorough);
       const detector = await wide();
       const finder = new FaceFinder(detector, meshes, settings.min_detection_score, FINDERS.face);
-      return new Detector(meshes, settings, new StreamSearch(finder, new FaceCheck(detector)));
+      return new Detector(meshes, settings, new StreamSearch(finder, new FaceCheck(detector)), thorough);
     };
   },
   body: async ({ open }) => {
     const bodiesOf = await openBodies(open);
     const wide = openSearch(open);
+    const { landmark } = KINDS.face!.models.attention!;
+    const meshes = once(async () => new FaceMeshes(await openFaceDetector(open, "face_detector", "face-short"), await open("face", meshShape(landmark!))));
     return async (settings) => {
       const bodies = await bodiesOf(settings);
-      return new Detector(bodies, settings, await bodySearch(bodies, settings, wide));
+      if (settings.search === "fast") return new Detector(bodies, settings, null);
+      const search = async (image: Pixels) => {
+        const faces = await new FaceSearch(await wide(), await meshes()).search(image);
+        const found = await new BodySearch(bodies, limitsOf(settings)).search(image, faces.filter(({ score }) => score > SURE));
+        return found.map(resultOf);
+      };
+      return new Detector(bodies, settings, await bodySearch(bodies, settings, wide), whereFilesAre(settings, search));
     };
   },
   holistic: async ({ model, open }) => {
@@ -109,17 +131,33 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
     const faces = new FaceMeshes(faceDetector, await open("face", meshShape(names.face!)));
     const recrop = await open("recrop", { sizes: [4] });
     const wide = openSearch(open);
+    const palms = once(() => openDetector(open, "palms", GRIDS.palm, 7));
     return async (settings) => {
       const hands = new Hands(null, landmarks, settings.mirrored);
       const bodies = await bodiesOf(settings);
       const people = new Holistic({ bodies, hands, faces, recrop }, settings);
-      return new Detector(people, settings, await bodySearch(bodies, settings, wide));
+      if (settings.search === "fast") return new Detector(people, settings, null);
+      const search = async (image: Pixels) => {
+        const limits = { ...limitsOf(settings, PALM_SHARE), published: constants.HandSearch.LEAST_PUBLISHED };
+        const searches = {
+          faces: new FaceSearch(await wide(), faces),
+          bodies: new BodySearch(bodies, limitsOf(settings)),
+          hands: new HandSearch(await palms(), hands, null, limits),
+        };
+        return new PeopleSearch(people, searches, settings).search(image);
+      };
+      return new Detector(people, settings, await bodySearch(bodies, settings, wide), whereFilesAre(settings, search));
     };
   },
 };
 
 /** Whether faces are seen by the networks of a face landmarker's bundle. */
 export const usesBundle = ({ blendshapes, transform }: Settings) => Boolean(blendshapes || transform);
+
+/** Thresholds of a thorough search: in windows `share` of the caller's. */
+function limitsOf({ min_detection_score: published, max_instances: enough }: Settings, share = 1): Limits {
+  return { published, least: share * published, enough };
+}
 
 /** What makes something at most once. */
 function once<T>(make: () => Promise<T>): () => Promise<T> {

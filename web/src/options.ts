@@ -29,10 +29,9 @@ export interface DetectorOptions {
 export type Settings = Required<DetectorOptions> & { readonly kind: string };
 
 const LEFT_TO_THE_CALL = ["static_image"];
-const HANDS = "hands";
 /** Whether an option's value asks for what only a server computes. */
 const isBeyondTheBrowser = (name: string, option: string, value: OptionValue) =>
-  (option === "search" && value === "thorough" && name !== HANDS) ||
+  (option === "search" && value === "thorough" && name === "holistic") || // of streams; images have it by default
   (option === "visibility" && value === true) ||
   (option === "blendshapes" && value === true && name !== "face");
 const BUNDLE_MODEL = "attention";
@@ -63,6 +62,9 @@ export function settingsOf(name: string, given: Readonly<Record<string, OptionVa
   const ofBundle = ["blendshapes", "transform"].find((option) => all[option]);
   if (ofBundle && all.model !== BUNDLE_MODEL) {
     throw new Error(`${ofBundle}=true with model=${JSON.stringify(all.model)}: face_landmarker.task has networks of its own; leave model out`);
+  }
+  if (all.search === "thorough" && !kind.models[String(all.model)]!.landmark) {
+    throw new Error(`search="thorough": ${name} ${all.model} has none for streams; leave it out`);
   }
   all.max_instances ??= kind.max_instances;
   all.min_detection_score ??= kind.min_detection_score[String(all.model)]!;

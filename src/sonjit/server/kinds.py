@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,7 +110,7 @@ def _kinds_in_page(engine: Path, *, has_bundle: bool) -> JsonObject:
         if there:
             left_out = _ON_A_SERVER if name == "face" and has_bundle else (*_ON_A_SERVER, *_OF_BUNDLE)
             options = {key: value_schema(one) for key, one in known_options(name).items() if key not in left_out}
-            if name not in SEARCHED_THOROUGHLY or missing_for_stills(entry, engine):
+            if name == "holistic" or missing_for_stills(entry, engine):  # streams of people are not searched thoroughly
                 options["search"]["enum"] = ["fast", "auto"]
             kinds[name] = {**kind_answer(entry), "models": [*there], "missing": {}, "options": {**options}}
     return kinds
@@ -122,15 +122,13 @@ class PageNetworks(NamedTuple):
     Attributes:
         needed: `search` sees the faces in a stream's windows.
         for_stills: what else a thorough search of images on their own runs; without it they are searched fast. Of hands
-            `guide` sees the bodies below faces.
+            `guide` sees the bodies below faces, of bodies `face` and `face_detector` the faces that lead to them.
     """
 
-    needed: dict[str, str]
-    for_stills: dict[str, str]
+    needed: Mapping[str, str]
+    for_stills: Mapping[str, str]
 
 
-SEARCHED_THOROUGHLY = ("hands",)
-"""What pages search images on their own for thoroughly."""
 _HAND_HEADS = "hand_heads.npz"
 
 
@@ -139,7 +137,14 @@ def networks_in_pages(entry: KindEntry, model: Model) -> PageNetworks:
     search = {"search": "face-full"}
     if entry.name == "hands":
         return PageNetworks(model.weights, {**search, "guide": KINDS["body"].models["full"].weights["landmark"]})
-    return PageNetworks({**model.weights, **({} if model.is_box else search)}, {})
+    if model.is_box:
+        return PageNetworks(model.weights, search)
+    mesh = KINDS["face"].models["attention"].weights
+    for_stills = {
+        "body": {"face_detector": mesh["detector"], "face": mesh["landmark"]},
+        "holistic": {"palms": KINDS["hands"].models["full"].weights["detector"]},
+    }
+    return PageNetworks({**model.weights, **search}, for_stills.get(entry.name, {}))
 
 
 def missing_for_stills(entry: KindEntry, engine: Path) -> list[str]:

@@ -35,6 +35,10 @@ BODY_TOLERANCE = 0.05
 _EYES_TO_MOUTH = [0, 2, 5, 9, 10]  # of the body
 _EYES, _MOUTH = [2, 5], [9, 10]
 _SHOULDERS, _HIPS = [11, 12], [23, 24]
+_HEAD = 11
+"""So many of the first keypoints are the head's."""
+_SAME_HEADS = 0.5
+"""Distance of two heads, in widths of the shoulders, below which they are one person's."""
 
 
 class BodySearch:
@@ -44,7 +48,7 @@ class BodySearch:
         detector: finds people whose face is not seen.
         bodies: run twice.
         min_detection: least score of a person in a window.
-        enough: of so many people, and half as many again that may be better, the largest faces are followed.
+        enough: of so many people, and half as many again that may be better (`SPARE`), the largest faces are followed.
     """
 
     PLACEMENTS = ((3.35, 4.5), (2.8, 3.6), (3.0, 3.2))
@@ -61,6 +65,10 @@ class BodySearch:
     """Of presence times agreement: a body whose face is seen needs little of both."""
     ALONE = 0.7, 0.9
     """Least agreement and presence of a body without the evidence of a face."""
+    LEAST_SEEN = 0.02
+    """Presence up to which a box shows nothing."""
+    SPARE = 1.5
+    """So many faces are followed for each body that is asked for."""
 
     def __init__(
         self,
@@ -80,7 +88,7 @@ class BodySearch:
         published = [person.first for person in people]
         if self._enough is not None:
             by_size = sorted(faces, key=lambda face: -size_of(face.last.keypoints[:, :2]))
-            faces = by_size[: math.ceil(1.5 * self._enough)]
+            faces = by_size[: math.ceil(self.SPARE * self._enough)]
         heads = [head_from_mesh(face) for face in faces]
         offers = [
             (self._rank(find, heads[number]), number, find)
@@ -129,7 +137,7 @@ class BodySearch:
         for start in starts:
             first = self._bodies.observe(rgb, start) if isinstance(start, RotatedBox) else start
             inferences.append(first)
-            if first.score <= 0.02:
+            if first.score <= self.LEAST_SEEN:
                 continue
             second = self._bodies.observe(rgb, box_from_alignment(first.alignment))
             agreement = oks(first.keypoints, second.keypoints, BODY_TOLERANCE, seen_inside(second, rgb))
@@ -272,6 +280,6 @@ def is_same_torso(a: BodyObservation, b: BodyObservation) -> bool:
 
 
 def _is_same_person(a: BodyObservation, b: BodyObservation) -> bool:
-    heads = math.dist(a.keypoints[:11, :2].mean(axis=0), b.keypoints[:11, :2].mean(axis=0))
+    heads = math.dist(a.keypoints[:_HEAD, :2].mean(axis=0), b.keypoints[:_HEAD, :2].mean(axis=0))
     shoulders = max(math.dist(*a.keypoints[_SHOULDERS, :2]), 1.0)
-    return is_same_torso(a, b) or heads < 0.5 * shoulders
+    return is_same_torso(a, b) or heads < _SAME_HEADS * shoulders

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from sonjit.detectors.ssd import Detection, SingleShotDetector
 
 _SAME_FACE = 0.4
+_LEAST_SEEN = 0.1
+"""Presence below which a place shows nothing."""
 _SAME_HEAD = 0.5
 """Distance of two heads, in heights of the larger, below which they are one."""
 _PUBLISHED = "published"
@@ -177,14 +179,16 @@ class FaceSearch:
 
     SURE = 0.5
     """Score from which a face speaks for a body."""
+    LEAST_PUBLISHED, LEAST_DETECTION = 0.5, 0.3
+    """Least scores of both detectors, where others than the caller's options ask."""
 
     def __init__(
         self,
         detector: SingleShotDetector,
         meshes: FaceMeshes,
         *,
-        published: float = 0.5,
-        min_detection: float = 0.3,
+        published: float = LEAST_PUBLISHED,
+        min_detection: float = LEAST_DETECTION,
         enough: int | None = None,
     ) -> None:
         self._detector, self._meshes = detector, meshes
@@ -237,7 +241,7 @@ class FaceSearch:
 
     def _infer(self, rgb: Image, place: Place) -> Find[FaceObservation] | None:
         first = self._meshes.observe(rgb, place.box)
-        if first.score < 0.1:
+        if first.score < _LEAST_SEEN:
             return None
         second = self._meshes.observe(rgb, self._meshes.box_after(first))
         observations = [second, first] if _PUBLISHED in place.votes else [first, second]

@@ -108,6 +108,7 @@ class HandSearch:
     WRIST_WINDOW = 3.0
     """Side of the window around a body's wrist, in heights of the face: a hand is 0.7 of them."""
     REACH = 0.3
+    LEAST_PUBLISHED = 0.5
     SCORE = LogisticRegression(-2.4, {"presence": 1.26, "wrist": 2.0, "votes": 1.1, "published": 1.5})
     SIDE = LogisticRegression(0.0, {"side": 0.72, "arm": 1.41})
 
@@ -117,7 +118,7 @@ class HandSearch:
         hands: Hands,
         guide: Guide | None = None,
         *,
-        published: float = 0.5,
+        published: float = LEAST_PUBLISHED,
         min_detection: float = 0.2,
         enough: int | None = None,
     ) -> None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _A = TypeVar("_A")
 
+_OFFERED = 0.5
+"""Score of a body's own crops of its hands as places to look at."""
+
 
 class PeopleSearch:
     """People of an image with their hands and faces.
@@ -56,7 +59,7 @@ class PeopleSearch:
         found = found[: self._max_instances]
         bodies, heads = [find.last for find in found], [head_from_mesh(face) for face in faces]
         crops = (self._people.hand_crop(rgb, body, side) for body in bodies for side in (0, 1))
-        places = [Place(box, 0.5, {CROP}) for box in crops if box is not None]
+        places = [Place(box, _OFFERED, {CROP}) for box in crops if box is not None]
         hands = [find.result for find in self._hands.around(rgb, heads, bodies, places) if find.score > self._min_score]
         own_hands, own_faces = hands_of_bodies(bodies, hands), faces_of_bodies(bodies, [face.result for face in faces])
         for number, find in enumerate(found):

@@ -54,7 +54,7 @@ export async function openDetector(model, config, { where, own, open }) {
 
 /** Sonjit's options for tfjs-models'. @param {Model} model @param {Options} options @returns {Wanted} */
 function wantedOf(model, options) {
-  return { kind: model.kind, search: "fast", ...model.wanted(options) };
+  return { kind: model.kind, search: options.staticImageMode ? "auto" : "fast", ...model.wanted(options) };
 }
 
 /** What createDetector gives: `estimateHands`, `estimateFaces` or `estimatePoses`, `reset` and `dispose`. */

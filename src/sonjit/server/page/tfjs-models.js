@@ -28,12 +28,11 @@ export const MODELS = {
     list: "hands",
     estimate: "estimateHands",
     config: { maxHands: ["count", 2], modelType: [["lite", "full"], "full"], handedness: [["tfjs", "own"], "tfjs"], gestures: [["none", "canned", "asl"], "none"] },
-    wanted: ({ maxHands, modelType, handedness, gestures, flipHorizontal, staticImageMode }) => ({
+    wanted: ({ maxHands, modelType, handedness, gestures, flipHorizontal }) => ({
       model: modelType,
       max_instances: maxHands,
       mirrored: handedness === "tfjs" || flipHorizontal, // tfjs takes every image for a selfie view
       smoothing: "published",
-      search: staticImageMode ? "auto" : "fast",
       gestures,
     }),
     shape: ({ keypoints, keypoints3D, handedness, score, gesture }) => ({
