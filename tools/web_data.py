@@ -21,7 +21,9 @@ from sonjit.detectors.search import bodies, checks, faces, finds, light, people,
 from sonjit.detectors.search import hands as hand_search
 from sonjit.detectors.smoothing import OneEuro
 from sonjit.geometry import metric_faces
-from sonjit.gestures import GestureSmoother, classifier, custom, features
+from sonjit.gestures import GestureSmoother, MotionRecognizer, classifier, custom, custom_motions, features
+from sonjit.gestures.motions import events, holds, strokes, tracks
+from sonjit.measures import hands as hand_measures
 from sonjit.server.kinds import IN_PAGES, networks_in_pages
 from sonjit.skeletons import face_regions
 from sonjit.skeletons.blendshapes import BLENDSHAPES
@@ -61,6 +63,7 @@ def data() -> dict[str, Any]:
             "body": _finder(stream_finders.BodyFinder, bodies.BodySearch.SCORE),
         },
         "gestures": _gestures(),
+        "motions": _motions(),
         "one_euro": _defaults(OneEuro),
         "blendshapes": BLENDSHAPES,
         "grids": {name: _grid(grid) for name, grid in GRIDS.items()},
@@ -105,6 +108,22 @@ def _gestures() -> dict[str, Any]:
         "vocabulary": json.loads(classifier.VOCABULARY.to_json()),
         "smoother": _defaults(GestureSmoother),
         **{name.lower(): limits[name] for name in ("LEAST_SCORE", "LEAST_IN_IMAGE", "SHARPNESS", "REACH")},
+    }
+
+
+def _motions() -> dict[str, Any]:
+    """What finds motions of hands, custom ones too."""
+    lines = _constants(hand_measures)
+    watches = (strokes.Swipes, strokes.Waves, strokes.Circles, holds.Holds, holds.Rotations, holds.Pushes)
+    return {
+        "swipes": events.SWIPES,
+        "circles": events.CIRCLES,
+        "chains": lines["CHAINS"],
+        "pinch": lines["PINCHES"][0],
+        "forget_s": _defaults(MotionRecognizer)["forget_s"],
+        "track": _constants(tracks),
+        "custom": _constants(custom_motions),
+        **{one.__name__: _constants(one) for one in (*watches, tracks.HandPair)},
     }
 
 

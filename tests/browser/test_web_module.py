@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 
 import sonjit
-from sonjit.gestures import GESTURES, GestureRecording, GestureSmoother, LearnedGestures
-from sonjit.results import Hand
 
 from .conftest import hosted, open_kit, run
 
@@ -553,34 +551,3 @@ def test_what_the_browser_lacks_is_named(page, site, missing, says):
                 globalThis.{missing} = kept;
             }}
         """)  # fmt: skip
-
-
-@pytest.mark.slow
-def test_hands_have_the_gestures_that_python_gives_them(page, show, photo, demo_clip, site, tmp_path):
-    """Steady in a stream, in tfjs-models' shape, and those of a file of one's own; other kinds have none."""
-    frames = [show(rgb) for rgb in demo_clip[1][60:64]]
-    found = run(page, TRACK, "hands", frames, {"gestures": "canned"}, "track")
-    smoother = GestureSmoother()
-    for i, hands in enumerate(found):
-        steady = smoother([Hand.from_dict(one) for one in hands], i / 30)
-        assert [one["gesture"] and one["gesture"]["name"] for one in hands] == [one and one.name for one in steady]
-    assert any(one["gesture"] for hands in found for one in hands)
-    path = show(photo)
-    (name,) = run(page, """
-        const hands = await once("MediaPipeHands", {gestures: "canned", maxHands: 1}, await load(given[0]));
-        return hands.map(({gesture}) => gesture.name);
-    """, path)  # fmt: skip
-    (hand, *_) = run(page, TRACK, "hands", [path], {}, "detect")[0]
-    assert "gesture" not in hand
-    LearnedGestures.learn([GestureRecording.of("mine", [Hand.from_dict(hand)] * 3)]).save(tmp_path / "mine.npz")
-    site.files["/mine.npz"] = ("application/octet-stream", (tmp_path / "mine.npz").read_bytes())
-    told = run(page, """
-        const detector = await kit.LocalDetector.create("hands", {}, {gesturesUrl: "mine.npz"});
-        const {hands} = await detector.detect(await pixels(given[0]));
-        detector.close();
-        return hands.map(({gesture}) => gesture?.name);
-    """, path)  # fmt: skip
-    assert told[0] == "mine"
-    assert name in GESTURES
-    with pytest.raises(RuntimeError, match="gesturesUrl: face has no hands"):
-        run(page, "await kit.LocalDetector.create('face', {}, {gesturesUrl: 'mine.npz'})")

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from sonjit.geometry.rotations import matrix_from_rotation_vector
+from sonjit.gestures import CustomMotions, MotionRecording
 from sonjit.hand_models.rig import RigPose
-from sonjit.results import Hand
+from sonjit.results import Frame, Hand
 from sonjit.synthesis.hands.person import rig_from_shape
 from sonjit.synthesis.scene.gestures import deviated, gestures, settled_angles
 
@@ -28,3 +29,44 @@ def posed():
         return Hand(side, 1.0, (points * 1500 + [320, 240, 0]).astype(np.float32), points.astype(np.float32))
 
     return posed
+
+
+WAYS = {
+    "beckon": [[0, 0], [0, -1], [0, 0], [0, -1], [0, 0]],
+    "tick": [[0, 0], [0.4, 0.5], [1.2, -0.6]],
+    "zigzag": [[0, 0], [1, 0], [0, 0.8], [1, 0.8]],
+}
+
+
+@pytest.fixture(scope="session")
+def moved(posed):
+    """Function that gives the frames of a hand that makes ways, named or as corners, each after a rest, with noise."""
+
+    def moved(*ways, fps=30, seconds=1.0, size=1.0, side="Right", seed=0, rest_s=0.6, hand="open"):
+        rng = np.random.default_rng(seed)
+        still = posed(hand, side)
+        length = size * 280 * (1 if side == "Right" else -1)
+        places = [np.zeros((round(rest_s * fps), 2))]
+        for named in ways:
+            way = np.array(WAYS[named] if isinstance(named, str) else named, float)
+            far = np.concatenate([[0], np.linalg.norm(np.diff(way, axis=0), axis=1).cumsum()])
+            at = np.linspace(0, far[-1], round(seconds * fps))
+            path = np.stack([np.interp(at, far, column) for column in way.T], 1) * [length, abs(length)]
+            places += [places[-1][-1] + path, np.repeat(places[-1][-1:] + path[-1:], round(rest_s * fps), 0)]
+        for index, place in enumerate(np.concatenate(places)):
+            points = still.keypoints + np.float32([*place, 0]) + rng.normal(0, 1, (21, 3)).astype(np.float32)
+            yield Frame(index, index / fps, [Hand(side, 1.0, points, still.keypoints_3d, id=0)])
+
+    return moved
+
+
+@pytest.fixture(scope="session")
+def motions(moved):
+    """Learned from five examples of each way, of several sizes and speeds."""
+    return CustomMotions.learn(
+        [
+            MotionRecording.of(name, moved(*[name] * 3, seconds=seconds, size=size, seed=number))
+            for name in WAYS
+            for number, (seconds, size) in enumerate([(0.8, 0.9), (1.2, 1.1)])
+        ]
+    )

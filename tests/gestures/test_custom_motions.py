@@ -5,7 +5,6 @@ import pytest
 
 from sonjit.errors import InputError
 from sonjit.gestures import (
-    CustomMotions,
     GestureRecording,
     LearnedGestures,
     MotionRecognizer,
@@ -16,47 +15,7 @@ from sonjit.gestures import (
 from sonjit.gestures.control import Controller
 from sonjit.gestures.learned import confusion, find_motions
 from sonjit.gestures.rules import load_map
-from sonjit.results import Frame, Hand
-
-WAYS = {
-    "beckon": [[0, 0], [0, -1], [0, 0], [0, -1], [0, 0]],
-    "tick": [[0, 0], [0.4, 0.5], [1.2, -0.6]],
-    "zigzag": [[0, 0], [1, 0], [0, 0.8], [1, 0.8]],
-}
-
-
-@pytest.fixture(scope="module")
-def moved(posed):
-    """Function that gives the frames of a hand that makes ways, each after a rest, with a little noise."""
-
-    def moved(*names, fps=30, seconds=1.0, size=1.0, side="Right", seed=0, rest_s=0.6, hand="open"):
-        rng = np.random.default_rng(seed)
-        still = posed(hand, side)
-        length = size * 280 * (1 if side == "Right" else -1)
-        places = [np.zeros((round(rest_s * fps), 2))]
-        for name in names:
-            way = np.array(WAYS[name], float)
-            far = np.concatenate([[0], np.linalg.norm(np.diff(way, axis=0), axis=1).cumsum()])
-            at = np.linspace(0, far[-1], round(seconds * fps))
-            path = np.stack([np.interp(at, far, column) for column in way.T], 1) * [length, abs(length)]
-            places += [places[-1][-1] + path, np.repeat(places[-1][-1:] + path[-1:], round(rest_s * fps), 0)]
-        for index, place in enumerate(np.concatenate(places)):
-            points = still.keypoints + np.float32([*place, 0]) + rng.normal(0, 1, (21, 3)).astype(np.float32)
-            yield Frame(index, index / fps, [Hand(side, 1.0, points, still.keypoints_3d, id=0)])
-
-    return moved
-
-
-@pytest.fixture(scope="module")
-def motions(moved):
-    """Learned from five examples of each way, of several sizes and speeds."""
-    return CustomMotions.learn(
-        [
-            MotionRecording.of(name, moved(*[name] * 3, seconds=seconds, size=size, seed=number))
-            for name in WAYS
-            for number, (seconds, size) in enumerate([(0.8, 0.9), (1.2, 1.1)])
-        ]
-    )
+from sonjit.results import Hand
 
 
 def spotted(motions, frames):
@@ -80,11 +39,7 @@ def test_motions_are_told_soon_after_their_end_at_any_speed_and_size(motions, mo
 
 def test_other_ways_and_resting_hands_are_none(motions, moved):
     for way in ([[0, 0], [0, 1.5]], [[0, 0], [-1, 0], [-1, 1], [0, 1], [0, 0]], [[0, 0]]):
-        WAYS["other"] = way
-        try:
-            assert spotted(motions, moved("other", "other", seed=5)) == []
-        finally:
-            del WAYS["other"]
+        assert spotted(motions, moved(way, way, seed=5)) == []
 
 
 def test_a_recording_is_cut_where_the_hand_rests_and_ends_when_there_are_enough(moved, tmp_path):
@@ -119,10 +74,10 @@ def test_held_gestures_and_motions_are_learned_into_one_file(moved, posed, tmp_p
         LearnedGestures.learn([ticks, GestureRecording("tick", claws.points)])
 
 
-def test_confusion_leaves_each_recording_out(moved):
-    recordings = [MotionRecording.of(name, moved(name, name, seed=seed)) for name in WAYS for seed in (1, 2)]
+def test_confusion_leaves_each_recording_out(motions, moved):
+    recordings = [MotionRecording.of(name, moved(name, name, seed=seed)) for name in motions.names for seed in (1, 2)]
     names, counts = confusion(recordings)
-    assert names == tuple(WAYS)
+    assert names == motions.names
     assert counts.tolist() == (4 * np.eye(3, 4, dtype=int)).tolist()
     with pytest.raises(InputError, match="beckon has but one recording"):
         confusion(recordings[:1])
@@ -170,8 +125,8 @@ def test_the_recognizer_of_motions_reports_custom_ones_too(motions, moved, tmp_p
     frames = list(moved("tick", "zigzag", seed=9))
     frames = [one for one in frames if one.time < 3.25]  # the second ends at 3.2
     events = [event for frame in frames for event in recognizer(frame.hands, frame.time)]
-    late = [one.name for one in recognizer.finish() if one.name in WAYS]
-    (tick,) = (one for one in events if one.name in WAYS)
+    late = [one.name for one in recognizer.finish() if one.name in motions.names]
+    (tick,) = (one for one in events if one.name in motions.names)
     assert (tick.name, tick.phase, tick.id, tick.handedness) == ("tick", "end", 0, "Right")
     assert 1.6 < tick.time < 2.0
     assert 0.5 < tick.strength <= 1

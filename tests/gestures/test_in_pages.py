@@ -27,14 +27,18 @@ const files = { canned: [shipped], asl: [url(`${assets}/asl.npz`), shipped],
   mine: [url(`${folder}/mine.npz`), shipped] };
 const hands = JSON.parse(readFileSync(`${folder}/hands.json`, "utf8"));
 const told = {};
-for (const [name, urls] of Object.entries(files)) told[name] = hands.map(await loadGestures(urls));
+for (const [name, urls] of Object.entries(files)) told[name] = hands.map((await loadGestures(urls)).recognize);
 const stream = hands.map((hand) => ({ ...hand, id: 3 }));
 const detector = withGestures({ track: async () => [stream.shift()], reset() {} }, await loadGestures([shipped]));
 told.steady = [];
-for (const k of hands.keys()) told.steady.push((await detector.track(null, k / 30))[0].gesture);
+for (const k of hands.keys()) told.steady.push((await detector.track({}, k / 30))[0].gesture);
 const person = { id: 1, body: {}, face: null, rightHand: null, leftHand: hands[0] };
 const still = withGestures({ detect: async () => [person] }, await loadGestures([shipped]));
 told.person = (await still.detect(null))[0].leftHand.gesture;
+const over = (points) => points.map((point) => ({ ...point, x: 640 - point.x }));
+const mirror = hands.map((hand) => ({ ...hand, keypoints: over(hand.keypoints), keypoints3D: over(hand.keypoints3D) }));
+const flipped = withGestures({ detect: async () => mirror }, await loadGestures([shipped]), true);
+told.flipped = (await flipped.detect(null)).map(({ gesture }) => gesture?.name);
 told.refused = [];
 for (const bad of ["data:,hands", url(`${folder}/wrong.npz`)]) {
   await loadGestures([bad, shipped]).catch((error) => told.refused.push(error.message));
@@ -79,5 +83,6 @@ def test_pages_recognise_what_python_does(posed, tmp_path):
     ]
     assert [one and one["name"] for one in told["steady"]] == [one and one.name for one in steady]
     assert told["person"] == told["canned"][0]
+    assert told["flipped"] == [one and one["name"] for one in told["canned"]]
     assert "no file of gestures (it is no zip file)" in told["refused"][0]
     assert "is not read here" in told["refused"][1]

@@ -52,7 +52,7 @@ export interface Finder {
   readonly score: Logistic;
 }
 
-export const { constants, one_euro: ONE_EURO, blendshapes: BLENDSHAPES } = raw;
+export const { constants, motions: MOTIONS, one_euro: ONE_EURO, blendshapes: BLENDSHAPES } = raw;
 export const FINDERS: Readonly<Record<keyof typeof raw.finders, Finder>> = raw.finders;
 export const GRIDS = raw.grids as unknown as Readonly<Record<keyof typeof raw.grids, Grid>>;
 export const KINDS: Readonly<Record<string, KindRecord>> = raw.kinds;

@@ -3,9 +3,11 @@
 import { GESTURES } from "./data.js";
 import type { Hand } from "./hands.js";
 import type { AnyDetector } from "./kinds.js";
+import { joined, motionsOf, type CustomMotions } from "./motions/custom.js";
+import { MotionRecognizer, type Tracked } from "./motions/recognizer.js";
 import { fetchArrays, type NumpyArray } from "./npz.js";
 import type { Pixels } from "./pixels.js";
-import type { NamedPoint, Result } from "./results.js";
+import type { NamedPoint, Result, Results } from "./results.js";
 
 export interface Gesture {
   readonly name: string;
@@ -29,16 +31,24 @@ const POINTS = GESTURES.keypoints;
 const NOMINAL_STEP_S = 1 / 30;
 const LEAST_STEP_S = 1e-6;
 
+/** What files of gestures tell of hands. */
+export interface LoadedGestures {
+  readonly recognize: Recognize;
+  readonly motions: CustomMotions;
+}
+
 /**
  * What recognises the gestures of files; of those that know a gesture of a hand the first counts.
  *
  * @param urls files of gestures; the last is the shipped one, in whose embedding custom ones are
  */
-export async function loadGestures(urls: readonly string[]): Promise<Recognize> {
+export async function loadGestures(urls: readonly string[]): Promise<LoadedGestures> {
   const files = await Promise.all(urls.map((url) => fetchArrays(url, "gestures")));
   const shipped = new GestureClassifier(files.at(-1)!);
+  const motions: CustomMotions[] = [];
   const all = files.map((arrays, k) => {
     try {
+      motions.push(motionsOf(arrays));
       if (k === files.length - 1) return shipped.recognize;
       if (arrays.has("weights_0")) return new GestureClassifier(arrays).recognize;
       return arrays.has("names") ? customGestures(arrays, shipped) : null; // else it holds motions alone
@@ -46,13 +56,14 @@ export async function loadGestures(urls: readonly string[]): Promise<Recognize> 
       throw new Error(`${urls[k]}: no gestures that this version reads (${error instanceof Error ? error.message : error})`);
     }
   });
-  return (hand) => {
-    for (const recognize of all) {
-      const gesture = recognize?.(hand);
+  const recognize: Recognize = (hand) => {
+    for (const own of all) {
+      const gesture = own?.(hand);
       if (gesture) return gesture;
     }
     return null;
   };
+  return { recognize, motions: joined(motions) };
 }
 
 function numbersOf(arrays: Map<string, NumpyArray>, name: string, ...wanted: readonly number[]): readonly number[] {
@@ -214,10 +225,23 @@ class GestureSmoother {
   }
 }
 
-/** A detector whose hands, or those of its people, have their `gesture`: steady in streams, that of the image in stills. */
-export function withGestures(detector: AnyDetector, recognize: Recognize): AnyDetector {
+/**
+ * A detector whose hands, or those of its people, have their `gesture`, steady in streams, that of the image in stills;
+ * streams have `motions` beside the hands.
+ *
+ * @param isFlipped the detector mirrors what it gives: gestures are those of the image, motions those of the results
+ */
+export function withGestures(detector: AnyDetector, { recognize, motions }: LoadedGestures, isFlipped = false): AnyDetector {
   const smoother = new GestureSmoother();
+  const recognizer = new MotionRecognizer(motions);
   let last = -Infinity;
+  let size = "";
+  const reset = () => {
+    smoother.reset();
+    recognizer.reset();
+  };
+  const seen = (hand: Hand): Hand =>
+    isFlipped ? { ...hand, keypoints: mirrored(hand.keypoints), keypoints3D: mirrored(hand.keypoints3D) } : hand;
   const given = (found: Result[], tell: (hand: Hand, id: number | null) => Gesture | null) =>
     found.map((one) => {
       if ("handedness" in one) return { ...one, gesture: tell(one as Hand, one.id) };
@@ -227,21 +251,30 @@ export function withGestures(detector: AnyDetector, recognize: Recognize): AnyDe
       return { ...one, ...(Object.fromEntries(own) as object) };
     });
   return {
-    async track(image: Pixels, time: number | null): Promise<Result[]> {
+    async track(image: Pixels, time: number | null): Promise<Results> {
       const found = await detector.track(image, time);
       const now = time ?? (Number.isFinite(last) ? last + NOMINAL_STEP_S : 0);
-      if (!(now - last >= LEAST_STEP_S)) smoother.reset();
-      last = Number.isFinite(now) ? now : 0;
-      return given(found, (hand, id) => {
-        const gesture = recognize(hand);
-        return id === null ? gesture : smoother.update(`${id} ${hand.handedness}`, gesture, last);
+      const shape = `${image.width} x ${image.height}`;
+      if (!(now - last >= LEAST_STEP_S) || shape !== size) reset();
+      [last, size] = [Number.isFinite(now) ? now : 0, shape];
+      const tracked: Tracked[] = [];
+      const results: Results = given(found, (hand, id) => {
+        const gesture = recognize(seen(hand));
+        if (id === null) return gesture;
+        const { handedness } = hand;
+        tracked.push({ id, handedness, points: coordinatesOf(hand.keypoints), metres: coordinatesOf(hand.keypoints3D) });
+        return smoother.update(`${id} ${handedness}`, gesture, last);
       });
+      results.motions = recognizer.update(tracked, last);
+      return results;
     },
-    detect: async (image: Pixels) => given(await detector.detect(image), recognize),
+    detect: async (image: Pixels) => given(await detector.detect(image), (hand) => recognize(seen(hand))),
     reset() {
       detector.reset();
-      smoother.reset();
+      reset();
       last = -Infinity;
     },
   };
 }
+
+const mirrored = (points: readonly NamedPoint[]): NamedPoint[] => points.map((point) => ({ ...point, x: -point.x }));

@@ -22,7 +22,7 @@ import type { Settings } from "./options.js";
 import { PeopleSearch } from "./people-search.js";
 import { Detector, type ThoroughSearch } from "./pipeline.js";
 import type { Pixels } from "./pixels.js";
-import type { Result } from "./results.js";
+import type { Result, Results } from "./results.js";
 import { SingleShotDetector } from "./ssd.js";
 import { StreamSearch } from "./streams.js";
 
@@ -30,7 +30,7 @@ const { PALM_SHARE, FACE_SHARE } = constants.finds;
 
 /** A detector of any kind. */
 export interface AnyDetector {
-  track(image: Pixels, time: number | null): Promise<Result[]>;
+  track(image: Pixels, time: number | null): Promise<Results>;
   detect(image: Pixels): Promise<Result[]>;
   reset(): void;
 }

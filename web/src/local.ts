@@ -6,6 +6,7 @@ import { KINDS, WEIGHTS, type Role } from "./data.js";
 import type { Face } from "./face.js";
 import type { Hand } from "./hands.js";
 import type { Person } from "./holistic.js";
+import type { MotionEvent } from "./motions/events.js";
 import type { Answer, NetworkPlace, Places, Reply, Request, Sent } from "./messages.js";
 import { kindOf, settingsOf, type DetectorOptions, type Settings } from "./options.js";
 
@@ -19,7 +20,7 @@ export interface Files {
   /** Addresses of networks of your own, `.tflite`; of faces also MediaPipe's `face_landmarker.task` as the landmark model. */
   readonly detectorModelUrl?: string;
   readonly landmarkModelUrl?: string;
-  /** Address of custom gestures, a file of `sonjit gestures train`; they go before the others. */
+  /** Address of custom gestures, a file of `sonjit gestures train`; those that are held go before the others. */
   readonly gesturesUrl?: string;
 }
 
@@ -31,6 +32,8 @@ export interface LocalAnswer {
   readonly faces?: Face[];
   readonly bodies?: Body[];
   readonly people?: Person[];
+  /** Of streams where hands have gestures: the steps of their motions in this image. */
+  readonly motions?: readonly MotionEvent[];
 }
 
 interface Waiting {
@@ -145,8 +148,8 @@ export class LocalDetector {
   }
 
   #shaped(answer: Answer | null): LocalAnswer {
-    const { width, height, found } = answer!;
-    return { width, height, [this.#list]: found };
+    const { width, height, found, ...more } = answer!;
+    return { width, height, [this.#list]: found, ...more };
   }
 
   #tell(request: Unnumbered): void {

@@ -1,6 +1,7 @@
 /** What page and worker say to each other. */
 
 import type { Role } from "./data.js";
+import type { MotionEvent } from "./motions/events.js";
 import type { Pixels } from "./pixels.js";
 import type { Settings } from "./options.js";
 import type { Result } from "./results.js";
@@ -38,6 +39,8 @@ export interface Answer {
   readonly width: number;
   readonly height: number;
   readonly found: readonly Result[];
+  /** Of streams where hands have gestures. */
+  readonly motions?: readonly MotionEvent[];
 }
 
 export interface Reply {

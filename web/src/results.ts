@@ -1,6 +1,7 @@
 /** Results in the shape of tfjs-models, with `id`, `box` and z besides, as a Sonjit server answers them. */
 
 import type { Person } from "./holistic.js";
+import type { MotionEvent } from "./motions/events.js";
 
 export interface NamedPoint {
   x: number;
@@ -48,6 +49,12 @@ export interface Found {
 
 /** What a detector gives for each instance. */
 export type Result = Found | Person;
+
+/** What it gives for an image. */
+export type Results = Result[] & {
+  /** Of streams where hands have gestures. */
+  motions?: readonly MotionEvent[];
+};
 
 /** Points (K, 3) with their names. */
 export function found(points: Float32Array, names: readonly string[]): NamedPoint[] {

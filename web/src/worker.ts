@@ -9,6 +9,7 @@ import { Network, fetchNetwork, loadRuntime, type NetworkShape } from "./network
 import { fetchArrays } from "./npz.js";
 import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";
+import type { Results } from "./results.js";
 
 let make: Make;
 /** That of the last options; where there is none for them, every image says why. */
@@ -30,8 +31,9 @@ async function answer(request: Request): Promise<Answer | null> {
     case "track":
     case "detect": {
       const image = pixelsOf(request.image);
-      const found = await (request.type === "track" ? (await detector).track(image, request.time) : (await detector).detect(image));
-      return { width: image.width, height: image.height, found };
+      const found: Results = await (request.type === "track" ? (await detector).track(image, request.time) : (await detector).detect(image));
+      const { motions } = found;
+      return { width: image.width, height: image.height, found, ...(motions && { motions }) };
     }
   }
 }
@@ -73,7 +75,8 @@ function withGesturesOf({ gestures: { folder, custom } }: Places, make: Make): M
     const wanted = settings.gestures ?? "none";
     if (wanted === "none" && custom === null) return detector;
     const shipped = wanted === "asl" ? ["asl.npz", "gestures.npz"] : ["gestures.npz"];
-    return withGestures(detector, await loadGestures([...(custom === null ? [] : [custom]), ...shipped.map((name) => folder + name)]));
+    const loaded = await loadGestures([...(custom === null ? [] : [custom]), ...shipped.map((name) => folder + name)]);
+    return withGestures(detector, loaded, settings.flip_horizontal);
   };
 }
 

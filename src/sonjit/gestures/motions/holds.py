@@ -107,7 +107,9 @@ class Pushes:
 
     GROWS, WITHIN_S = 1.3, 0.5
     ASIDE = 0.6  # greatest way of the palm meanwhile
-    FAST = 0.7  # logarithm of the size, per second; slower is the end
+    FAST, STRONGEST = 0.7, 4.0  # logarithm of the size, per second: slower is the end; that of a strength of 1
+    BEFORE_S = 0.09  # least time between two sizes that a speed is taken from
+    BACK = 1.1  # of the least size of late, to which it goes back before the next
 
     def __init__(self) -> None:
         self._lately: deque[Seen] = deque()
@@ -120,7 +122,7 @@ class Pushes:
         lately.append(now)
         while now.time_s - lately[0].time_s > self.WITHIN_S:
             lately.popleft()
-        before = next((one for one in reversed(lately) if now.time_s - one.time_s >= 0.09), lately[0])
+        before = next((one for one in reversed(lately) if now.time_s - one.time_s >= self.BEFORE_S), lately[0])
         elapsed = now.time_s - before.time_s
         speed = math.log(now.size / before.size) / elapsed if elapsed > 0 else 0.0
         if self._from is not None:
@@ -133,7 +135,7 @@ class Pushes:
             return
         least = min(lately, key=lambda one: one.size)
         if self._is_done:  # until it stays or goes back
-            self._is_done = now.size > 1.1 * least.size
+            self._is_done = now.size > self.BACK * least.size
         elif (
             speed >= self.FAST
             and now.size >= self.GROWS * least.size
@@ -151,4 +153,4 @@ class Pushes:
 
     def _step(self, phase: Phase, now: Seen) -> Step:
         assert self._from is not None
-        return Step("Push", phase, min(1.0, self._peak / 4), self._from.palm, now.size / self._from.size)
+        return Step("Push", phase, min(1.0, self._peak / self.STRONGEST), self._from.palm, now.size / self._from.size)

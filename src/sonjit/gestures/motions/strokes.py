@@ -22,9 +22,10 @@ class Swipes:
 
     SLOW, FAST = 1.5, 7.0  # hand lengths per second: reaching for something stays below the second
     FAR = 1.2
-    REST_S, WITHIN_S, RETURN_S = 0.1, 0.6, 0.8
+    REST_S, WITHIN_S, LASTS_S, RETURN_S = 0.1, 0.6, 1.2, 0.8
     BENT = 0.18  # greatest distance from the straight line, of its length
     ASIDE_RAD = math.radians(30)
+    ENDS, STRONGEST = 0.4, 14.0  # of the greatest speed, below which it ends; the speed of a strength of 1
 
     def __init__(self) -> None:
         self._still_s: float | None = None
@@ -66,8 +67,8 @@ class Swipes:
         before = self._moved
         self._way.append((now.time_s, now.palm))
         self._peak = max(self._peak, speed)
-        if speed > 0.4 * self._peak and self._moved >= before:
-            if self._is_straight() and now.time_s - self._way[0][0] <= 2 * self.WITHIN_S:
+        if speed > self.ENDS * self._peak and self._moved >= before:
+            if self._is_straight() and now.time_s - self._way[0][0] <= self.LASTS_S:
                 yield self._step("progress")
             else:
                 yield from self.stop()
@@ -99,7 +100,7 @@ class Swipes:
 
     def _step(self, phase: Phase) -> Step:
         assert self._name is not None
-        return Step(self._name, phase, min(1.0, self._peak / (2 * self.FAST)), self._way[0][1])
+        return Step(self._name, phase, min(1.0, self._peak / self.STRONGEST), self._way[0][1])
 
 
 class _Turn(NamedTuple):

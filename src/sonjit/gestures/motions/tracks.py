@@ -28,6 +28,8 @@ _JUMP_PER_S: Final = 40.0
 """Hands that were not seen for longer, or moved faster, were lost: their way so far says nothing."""
 _VELOCITY_S: Final = 0.05
 """Least time between two places that a velocity is taken from."""
+_UP, _OUT = 0.3, 0.7
+"""Hand lengths of the fingertips above the wrist, and the least reach of a finger, where fingers are out and up."""
 
 
 class HandTrack:
@@ -69,7 +71,7 @@ class HandTrack:
         reach = finger_reach(world)[1:]
         up = -(flat[_TIPS].mean() - flat[0]).imag / self._length
         seen = Seen(
-            time_s, palm, self._velocity(time_s, palm), index, tips, bool(up > 0.3 and reach.min() > 0.7),
+            time_s, palm, self._velocity(time_s, palm), index, tips, bool(up > _UP and reach.min() > _OUT),
             float(reach.max()), float(reach[0]), float(pinch_distance_m(world)[0] / hand_length_m(world)),
             length, cmath.phase(flat[9] - flat[0]),
         )  # fmt: skip
@@ -95,7 +97,9 @@ class HandPair:
 
     NEAR, PART = 0.8, 1.1  # between the palms at a clap, and after it
     FAST, WITHIN_S = 5.0, 0.3  # hand lengths per second, reached lately: bringing the hands together stays below
+    STRONGEST, BEFORE_S = 15.0, 0.06  # speed of a strength of 1; least time that a speed is taken from
     CLOSED = 0.4  # so much nearer meanwhile
+    LEAST_APART = 0.1  # from which a zoom counts
     HIDDEN = 1.5  # a hand that comes quickly and is lost so near is behind the other
 
     def __init__(self) -> None:
@@ -108,7 +112,7 @@ class HandPair:
         self._start, apart = one.palm, one.apart(other)
         if one.pinch.is_held and other.pinch.is_held:
             is_new = self._zoom is None
-            self._zoom = self._zoom or (one.palm, max(apart, 0.1))
+            self._zoom = self._zoom or (one.palm, max(apart, self.LEAST_APART))
             self._apart = apart
             yield self._zoomed("begin" if is_new else "progress")
         elif self._zoom is not None:
@@ -118,7 +122,8 @@ class HandPair:
         lately = self._lately
         while lately and one.time_s - lately[0][0] > self.WITHIN_S:
             lately.popleft()
-        then_s, then = next((both[:2] for both in reversed(lately) if one.time_s - both[0] >= 0.06), (-math.inf, 0.0))
+        before = (both[:2] for both in reversed(lately) if one.time_s - both[0] >= self.BEFORE_S)
+        then_s, then = next(before, (-math.inf, 0.0))
         lately.append((one.time_s, apart, (then - apart) / (one.time_s - then_s)))
         if self._clap is not None and apart > self.PART:
             yield self._clapped("end")
@@ -146,4 +151,4 @@ class HandPair:
 
     def _clapped(self, phase: Phase) -> Step:
         assert self._clap is not None
-        return Step("Clap", phase, min(1.0, max(speed for _, _, speed in self._lately) / 15), self._clap)
+        return Step("Clap", phase, min(1.0, max(speed for _, _, speed in self._lately) / self.STRONGEST), self._clap)

@@ -80,7 +80,8 @@ export class LocalConnection extends EventTarget {
       const answered_ms = performance.now();
       const { width, height } = image;
       const lists = Object.fromEntries(found.flatMap(Object.entries).filter(([, list]) => Array.isArray(list)).map(named));
-      return { frame, time, width, height, dropped: 0, timing: { detect_ms: answered_ms - sent_ms }, ...lists, sent_ms, answered_ms };
+      const motions = found.flatMap((one) => one.motions ?? []);
+      return { frame, time, width, height, dropped: 0, timing: { detect_ms: answered_ms - sent_ms }, ...lists, motions, sent_ms, answered_ms };
     } finally {
       this.inFlight -= 1;
     }

@@ -105,7 +105,8 @@ class Detector {
     const flip = asked.flipHorizontal;
     const alone = asked.staticImageMode || image instanceof HTMLImageElement || image instanceof Blob;
     const answer = await (alone ? this.#backend.detect(image, { wanted, flip }) : this.#frame(image, wanted, flip, timestamp));
-    return answer[this.#model.list].map((/** @type {any} */ one) => this.#model.shape(one, answer));
+    const found = answer[this.#model.list].map((/** @type {any} */ one) => this.#model.shape(one, answer));
+    return Object.assign(found, answer.motions && { motions: answer.motions });
   }
 
   /** The next image of the stream. @param {ImageLike} image @param {Wanted} wanted @param {boolean} flip @param {number} [timestamp] */

@@ -1,0 +1,120 @@
+"""Web pages find the motions that Python finds in the same keypoints, custom ones of a file too."""
+
+import importlib.util
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sonjit.gestures import MOTIONS, GestureRecording, LearnedGestures, MotionRecognizer
+
+PROJECT = Path(__file__).parents[2]
+WEB = PROJECT / "web"
+SCRIPT = """
+import { readFileSync, writeFileSync } from "node:fs";
+import { build } from "esbuild";
+
+const [folder, shipped] = process.argv.slice(1);
+await build({ entryPoints: ["src/gestures.ts"], bundle: true, format: "esm", outfile: `${folder}/gestures.mjs` });
+const { loadGestures, withGestures } = await import(`${folder}/gestures.mjs`);
+const url = (path) => `data:application/octet-stream;base64,${readFileSync(path).toString("base64")}`;
+const image = { width: 640, height: 480 };
+const loaded = await loadGestures([url(`${folder}/mine.npz`), url(shipped)]);
+const pointOf = ([x, y, z]) => ({ x, y, z });
+const told = [];
+for (const frames of JSON.parse(readFileSync(`${folder}/streams.json`, "utf8"))) {
+  let hands = [];
+  const detector = withGestures({ track: async () => hands, reset() {} }, loaded);
+  const events = [];
+  for (const frame of frames) {
+    hands = frame.hands.map(([id, handedness, flat, metres]) =>
+      ({ id, handedness, keypoints: flat.map(pointOf), keypoints3D: metres.map(pointOf) }));
+    events.push(...(await detector.track(image, frame.time)).motions);
+  }
+  told.push(events);
+}
+const refused = await loadGestures([url(`${folder}/wrong.npz`), url(shipped)]).catch((error) => error.message);
+writeFileSync(`${folder}/told.json`, JSON.stringify({ told, refused }));
+"""
+
+
+@pytest.fixture(scope="module")
+def paths():
+    """The made paths of `benchmarks/motions.py`."""
+    spec = importlib.util.spec_from_file_location("motion_paths", PROJECT / "benchmarks" / "motions.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def made(paths, name, number):
+    """Frames (time, hands) of a motion: by its number of another person, size, speed and frame rate."""
+    rng = np.random.default_rng([5, number, *name.encode()])
+    person, fps = paths.Person(rng), paths.RATES[number % 3]
+    over, hands_at = paths.motion(name, rng)
+    for index in range(round((over + 1) * fps)):
+        shown = enumerate(hands_at(index / fps), 1)
+        yield (
+            index / fps,
+            [person.hand(rng, 0.01, shape, at, id=id, scale=s, roll=r) for id, (shape, at, s, r) in shown],
+        )
+
+
+def lost(frames, since, until, side=None):
+    """The same frames without the hands, or the hand of a side, for a while."""
+    for time_s, hands in frames:
+        yield time_s, [one for one in hands if not since <= time_s < until or side not in (None, one.handedness)]
+
+
+def plain(hand):
+    return [hand.id, hand.handedness, hand.keypoints.tolist(), hand.keypoints_3d.tolist()]
+
+
+@pytest.mark.slow
+def test_pages_report_the_motions_that_python_reports(paths, motions, moved, posed, tmp_path):
+    """Every motion, hands that are lost for a moment or for good, one of two lost, and custom motions."""
+    if not shutil.which("node") or not (WEB / "node_modules").is_dir():
+        pytest.skip("what builds web/ is not installed: it needs npm; type: make web")
+    whole = {name: list(made(paths, name, 1 + k % 2)) for k, name in enumerate((*paths.ONE_HAND, *paths.TWO_HANDS))}
+    streams = [*whole.values()]
+    for name, since, until, side in (
+        ("Drag", 1.2, 1.6, None), ("Rotate", 1.5, 2.1, None), ("Push", 0.8, 1.5, None), ("Wave", 1.9, 2.3, None),
+        ("Circle_Clockwise", 1.8, 2.5, None), ("Swipe_Left", 0.76, 1.3, None), ("Zoom", 1.6, 1.8, None),
+        ("Zoom", 1.7, 3, "Left"), ("Clap", 0.74, 3, "Right"),
+    ):  # fmt: skip
+        streams.append(list(lost(whole[name], since, until, side)))
+    for ways, how in (
+        (("tick", "zigzag", "beckon"), {}),
+        (("zigzag", [[0, 0], [0, 1.5]], "tick"), {"fps": 15, "seconds": 0.7, "side": "Left", "size": 1.2}),
+    ):
+        streams.append([(one.time, one.hands) for one in moved(*ways, seed=9, **how)])
+    held = GestureRecording.of("claw", [posed("claw")] * 3)
+    learned = LearnedGestures(LearnedGestures.learn([held]).held, motions)
+    learned.save(tmp_path / "mine.npz")
+    np.savez(tmp_path / "wrong.npz", **(motions.arrays() | {"motion_lengths": np.array([3])}))
+    frames = [[{"time": time_s, "hands": list(map(plain, hands))} for time_s, hands in one] for one in streams]
+    (tmp_path / "streams.json").write_text(json.dumps(frames), "utf-8")
+    shipped = PROJECT / "src" / "sonjit" / "assets" / "gestures.npz"
+    subprocess.run(["node", "--input-type=module", "-e", SCRIPT, tmp_path, shipped], cwd=WEB, check=True, timeout=120)
+    answer = json.loads((tmp_path / "told.json").read_text("utf-8"))
+    names, phases = set(), set()
+    for stream, ours in zip(streams, answer["told"], strict=True):
+        recognizer = MotionRecognizer(custom=motions)
+        theirs = [event for time_s, hands in stream for event in recognizer(hands, time_s)]
+        assert [[one[key] for key in ("name", "phase", "id", "handedness")] for one in ours] == [
+            [one.name, one.phase, one.id, one.handedness] for one in theirs
+        ]
+        numbers = [[one["time"], one["strength"], one["count"], *one["moved"]] for one in ours]
+        np.testing.assert_allclose(
+            np.reshape(numbers, (-1, 5)),
+            np.reshape([[one.time, one.strength, one.count, *one.moved] for one in theirs], (-1, 5)),
+            atol=1e-6,
+        )
+        names |= {one.name for one in theirs}
+        phases |= {(one.name, one.phase) for one in theirs}
+    assert names == {*MOTIONS, *motions.names}
+    assert {name for name, phase in phases if phase == "cancel"} >= {"Drag", "Rotate", "Zoom", "Pinch", "Wave"}
+    assert "its motions do not fit each other" in answer["refused"]
