@@ -1,6 +1,7 @@
 """What tasks find in photographs, beside MediaPipe's own outputs."""
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -176,7 +177,19 @@ def test_people_with_their_masks(data, need):
 )
 def test_lists_are_empty_where_nobody_is_there(need, name, verb, networks):
     need(*networks)
-    options = getattr(vision, f"{name}Options")(BaseOptions())
-    with getattr(vision, name).create_from_options(options) as task:
-        result = getattr(task, verb)(BLACK)
-    assert not any(vars(result).values())
+    found = []
+
+    def make(mode=MODES.IMAGE, callback=None):
+        options = getattr(vision, f"{name}Options")(BaseOptions(), running_mode=mode, result_callback=callback)
+        return getattr(vision, name).create_from_options(options)
+
+    with make() as task:
+        still = getattr(task, verb)(BLACK)
+    assert not any(vars(still).values())
+    with make(MODES.VIDEO) as task:
+        found += [getattr(task, f"{verb}_for_video")(BLACK, timestamp) for timestamp in (0, 30)]
+    got = threading.Event()
+    with make(MODES.LIVE_STREAM, lambda result, image, _: (found.append((result, image)), got.set())) as task:
+        getattr(task, f"{verb}_async")(BLACK, 0)
+        assert got.wait(30)
+    assert found == [still, still, (still, BLACK)]

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit.arrays import FloatArray, RealArray
-from sonjit.geometry.rotations import align_similarly
+from sonjit.geometry.rotations import SimilarFit
 
 _NEAR = 1.0
 _HALF_HEIGHT = _NEAR * math.tan(math.radians(63) / 2)
@@ -32,6 +34,16 @@ class CanonicalFace:
     points: FloatArray
     weights: FloatArray
 
+    @cached_property
+    def used(self) -> NDArray[np.intp]:
+        """(K,) indices of the points that count in the fit."""
+        return np.flatnonzero(self.weights)
+
+    @cached_property
+    def fit(self) -> SimilarFit:
+        """The fit of the points that count onto others."""
+        return SimilarFit(self.points[self.used], self.weights[self.used])
+
 
 def face_transform(points: RealArray, face: CanonicalFace, width: int, height: int) -> FloatArray:
     """(4, 4) matrix from the canonical face to the camera: rotation and scale, and translation in its last column.
@@ -42,19 +54,12 @@ def face_transform(points: RealArray, face: CanonicalFace, width: int, height: i
         width: of the image.
         height: of the image.
     """
-    used = np.flatnonzero(face.weights)
-    weights, canonical = face.weights[used], face.points[used]
     pixel = 2 * _HALF_HEIGHT / height  # on the near plane
-    screen = (points[: len(face.points)].astype(np.float64) - (width / 2, height / 2, 0)) * (pixel, -pixel, pixel)
-    middle = float(screen[:, 2].mean())
-    screen = screen[used]
-
-    def scale_of(matrix: FloatArray) -> float:
-        return float(np.linalg.norm(matrix[:3, 0]))
-
-    flat = scale_of(align_similarly(canonical, screen * (1, 1, -1), weights))
-    scale = flat * scale_of(align_similarly(canonical, _unprojected(screen, middle, flat), weights))
-    return align_similarly(canonical, _unprojected(screen, middle, scale), weights)
+    screen = (points[face.used].astype(np.float64) - (width / 2, height / 2, 0)) * (pixel, -pixel, pixel)
+    middle = float(points[: len(face.points), 2].mean(dtype=np.float64)) * pixel
+    flat = face.fit.scale(screen * (1, 1, -1))
+    scale = flat * face.fit.scale(_unprojected(screen, middle, flat))
+    return face.fit.matrix(_unprojected(screen, middle, scale))
 
 
 def _unprojected(screen: RealArray, middle: float, scale: float) -> FloatArray:

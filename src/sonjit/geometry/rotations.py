@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from sonjit.arrays import FloatArray, RealArray
@@ -72,26 +74,36 @@ def align_rigidly(source: RealArray, target: RealArray) -> tuple[FloatArray, Flo
     return rotation, target_mean[..., 0, :] - (rotation @ np.swapaxes(source_mean, -1, -2))[..., 0]
 
 
-def align_similarly(source: RealArray, target: RealArray, weights: RealArray) -> FloatArray:
-    """The rotation, scale and translation (4, 4) that take points onto others, least squares with weights.
+class SimilarFit:
+    """The rotation, scale and translation that take points onto others, least squares with weights.
 
     Args:
         source: (K, 3) points.
-        target: (K, 3).
-        weights: (K,) how much each pair counts.
+        weights: (K,) how much each counts.
 
     Source: Umeyama 1991, Least-squares estimation of transformation parameters between two point patterns.
     """
-    share = weights / weights.sum()
-    source_mean, target_mean = share @ source, share @ target
-    offsets = source - source_mean
-    weighted = offsets * share[:, None]
-    u, sizes, vt = np.linalg.svd((target - target_mean).T @ weighted)
-    if np.linalg.det(u @ vt) < 0:  # no mirroring
-        u[:, 2], sizes[2] = -u[:, 2], -sizes[2]
-    rotation = u @ vt
-    scale = sizes.sum() / np.vdot(weighted, offsets)
-    result = np.eye(4)
-    result[:3, :3] = scale * rotation
-    result[:3, 3] = target_mean - scale * rotation @ source_mean
-    return result
+
+    def __init__(self, source: RealArray, weights: RealArray) -> None:
+        self._share = weights / weights.sum()
+        self._mean = self._share @ source
+        offsets = source - self._mean
+        self._weighted = offsets * self._share[:, None]  # their sum is 0: the targets' mean does not matter
+        self._spread = float(np.vdot(self._weighted, offsets))
+
+    def scale(self, target: RealArray) -> float:
+        """The scale alone, onto (K, 3) points."""
+        covariance = target.T @ self._weighted
+        large, middle, small = np.linalg.svd(covariance, compute_uv=False).tolist()
+        return (large + middle + math.copysign(small, np.linalg.det(covariance))) / self._spread
+
+    def matrix(self, target: RealArray) -> FloatArray:
+        """(4, 4) onto (K, 3) points."""
+        u, sizes, vt = np.linalg.svd(target.T @ self._weighted)
+        if np.linalg.det(u @ vt) < 0:  # no mirroring
+            u[:, 2], sizes[2] = -u[:, 2], -sizes[2]
+        turned = sizes.sum() / self._spread * (u @ vt)
+        result = np.eye(4)
+        result[:3, :3] = turned
+        result[:3, 3] = self._share @ target - turned @ self._mean
+        return result
