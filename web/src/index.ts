@@ -132,7 +132,7 @@ export function createDetector(model: "BlazePose", config?: PosesConfig | null):
 export function createDetector(model: string, config?: object | null): Promise<AnyDetector> {
   return openDetector(model, config as Record<string, unknown> | null | undefined, {
     where: "the page",
-    own: ["base", "detectorModelUrl", "landmarkModelUrl", "gesturesUrl"],
+    own: ["accelerator", "base", "detectorModelUrl", "landmarkModelUrl", "gesturesUrl"],
     open: async (files, { kind, ...options }) => {
       const detector = await LocalDetector.create(kind, options as DetectorOptions, files);
       const configured = (wanted: { kind: string }) => {

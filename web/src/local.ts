@@ -8,8 +8,10 @@ import type { Hand } from "./hands.js";
 import type { Person } from "./holistic.js";
 import type { MotionEvent } from "./motions/events.js";
 import type { Answer, NetworkPlace, Places, Reply, Request, Sent } from "./messages.js";
+import type { Accelerator } from "./network.js";
 import { kindOf, settingsOf, type DetectorOptions, type Settings } from "./options.js";
 
+const ACCELERATORS: readonly Accelerator[] = ["wasm", "webgpu"];
 const OWN_ROLES = ["detector", "landmark"] as const;
 const HERE = new URL(".", import.meta.url).href;
 
@@ -20,6 +22,8 @@ export interface Files {
   /** Addresses of networks of your own, `.tflite`; of faces also MediaPipe's `face_landmarker.task` as the landmark model. */
   readonly detectorModelUrl?: string;
   readonly landmarkModelUrl?: string;
+  /** `webgpu` runs networks on the graphics card where the browser has one; by default the processor does. */
+  readonly accelerator?: Accelerator;
   /** Address of custom gestures, a file of `sonjit gestures train`; those that are held go before the others. */
   readonly gesturesUrl?: string;
 }
@@ -206,7 +210,9 @@ function placesOf({ kind, model }: Settings, files: Files): Places {
   const custom = gesturesUrl === undefined ? null : new URL(gesturesUrl, document.baseURI).href;
   const usual = new URL("models/face_landmarker.task", base).href;
   const gestures = { folder: new URL("models/", base).href, custom };
-  return { runtime: new URL("wasm/", base).href, networks, gestures, bundle: { url: bundle ?? usual, isOwn: bundle !== null } };
+  const { accelerator = "wasm" } = files;
+  if (!ACCELERATORS.includes(accelerator)) throw new Error(`accelerator: ${JSON.stringify(accelerator)}: give ${ACCELERATORS.join(" or ")}`);
+  return { runtime: new URL("wasm/", base).href, accelerator, networks, gestures, bundle: { url: bundle ?? usual, isOwn: bundle !== null } };
 }
 
 /** A worker of a script that may be on another site. */

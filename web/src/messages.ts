@@ -2,14 +2,16 @@
 
 import type { Role } from "./data.js";
 import type { MotionEvent } from "./motions/events.js";
+import type { Accelerator } from "./network.js";
 import type { Pixels } from "./pixels.js";
 import type { Settings } from "./options.js";
 import type { Result } from "./results.js";
 
 /** Where a detector's files are. */
 export interface Places {
-  /** Folder of the runtime. */
+  /** Folder of the runtime, and what it runs networks on. */
   readonly runtime: string;
+  readonly accelerator: Accelerator;
   /** By what they are for. */
   readonly networks: Readonly<Partial<Record<Role, NetworkPlace>>>;
   /** Folder of the shipped gestures, and the address of custom ones. */

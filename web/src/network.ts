@@ -1,6 +1,6 @@
 /** Networks of `.tflite` files, run by LiteRT. */
 
-import { Tensor, loadAndCompile, loadLiteRt, supportsFeature, type CompiledModel } from "@litertjs/core";
+import { Tensor, getWebGpuDevice, loadAndCompile, loadLiteRt, supportsFeature, type CompiledModel } from "@litertjs/core";
 
 import { CUSTOM_OPERATORS, type Values } from "./custom-operators.js";
 import type { Weight } from "./data.js";
@@ -19,13 +19,23 @@ interface EmscriptenSettings {
   printErr(line: string): void;
 }
 
+/** What networks run on: the processor, or a graphics card where the browser has one. */
+export type Accelerator = "wasm" | "webgpu";
+
+/** What a runtime has. */
+export interface Runtime {
+  /** Of the processor. */
+  readonly threads: number;
+  /** Rejects when the graphics card is lost; null where networks run on the processor. */
+  readonly lostGpu: Promise<never> | null;
+}
+
 /**
  * Load the runtime, once in a worker.
  *
  * @param folder address of its files, with a slash at its end
- * @returns how many threads it runs on
  */
-export async function loadRuntime(folder: string): Promise<number> {
+export async function loadRuntime(folder: string, accelerator: Accelerator): Promise<Runtime> {
   if (typeof WebAssembly !== "object" || !WebAssembly.validate(MODULE_WITH_SIMD)) {
     throw new Error("this browser has no WebAssembly with SIMD: take a newer one, or let a Sonjit server compute");
   }
@@ -47,7 +57,21 @@ export async function loadRuntime(folder: string): Promise<number> {
     const reason = error instanceof Error ? error.message : String(error);
     throw new Error(`the runtime was not loaded from ${folder} (${reason}): put the package's folder wasm/ there`);
   }
-  return threads;
+  return { threads, lostGpu: accelerator === "webgpu" ? gpu() : null };
+}
+
+/** Rejects when the graphics card is lost; null where there is none, which is told. */
+function gpu(): Promise<never> | null {
+  const device = getWebGpuDevice() as { readonly lost: Promise<{ readonly message: string }> } | null;
+  if (device === null) {
+    console.warn("this browser has no WebGPU device: networks run on the processor");
+    return null;
+  }
+  const lost = device.lost.then(({ message }): never => {
+    throw new Error(`the graphics card was lost (${message})`);
+  });
+  lost.catch((error: Error) => console.warn(`${error.message}: networks run on the processor`));
+  return lost;
 }
 
 /** What a network must be. */
@@ -71,6 +95,12 @@ interface Part {
   readonly outputs: readonly number[];
 }
 
+/** Of a network that runs on a graphics card. */
+interface OnGpu {
+  readonly lost: Promise<never>;
+  compileForProcessor(): Promise<(Part | Operator)[]>;
+}
+
 /** A network with one square image, or other numbers, in. */
 export class Network {
   /** (size, size, 3), numbers of `levels`, or those of another input: write into it, then `run()`. */
@@ -79,12 +109,22 @@ export class Network {
   readonly size: number;
   /** (256,) the input's number for each grey level. */
   readonly levels: Float32Array;
-  readonly #steps: readonly (Part | Operator)[];
+  #steps: readonly (Part | Operator)[];
+  /** Null on the processor. */
+  #gpu: OnGpu | null;
   readonly #tensor: number;
   readonly #shape: readonly number[];
   readonly #outputs: readonly number[];
 
-  private constructor(steps: readonly (Part | Operator)[], tensor: number, outputs: readonly number[], shape: readonly number[], range: readonly number[]) {
+  private constructor(
+    steps: readonly (Part | Operator)[],
+    gpu: OnGpu | null,
+    tensor: number,
+    outputs: readonly number[],
+    shape: readonly number[],
+    range: readonly number[],
+  ) {
+    this.#gpu = gpu;
     const [black, white] = range as [number, number];
     this.#steps = steps;
     this.#tensor = tensor;
@@ -103,27 +143,23 @@ export class Network {
   static async compile(
     file: Uint8Array,
     what: string,
-    threads: number,
+    { threads, lostGpu }: Runtime,
     { sizes, outputs, taps = [], input, range = [0, 1] }: NetworkShape,
   ): Promise<Network> {
     let steps: (Part | Operator)[] = [];
     let image: number;
     let own: readonly number[];
     let wanted: readonly number[];
+    let compiled: (accelerator: Accelerator) => Promise<(Part | Operator)[]>;
     try {
       const graph = new TfliteFile(file);
       image = graph.inputs[0]!;
       own = outputs?.every((n) => n < graph.outputs.length) ? outputs.map((n) => graph.outputs[n]!) : graph.outputs;
       wanted = taps.length ? [...own, ...graph.taps(taps)] : own;
-      for (const step of stepsOf(graph, file, wanted)) {
-        if (!("file" in step)) steps.push(step);
-        else {
-          const model = await loadAndCompile(step.file, { accelerator: "wasm", cpuOptions: { numThreads: threads } });
-          steps.push({ model, inputs: step.inputs, outputs: step.outputs });
-        }
-      }
+      const all = stepsOf(graph, file, wanted);
+      compiled = (accelerator) => compiledSteps(all, accelerator, threads);
+      steps = await (lostGpu ? Promise.race([compiled("webgpu"), lostGpu]).catch(() => compiled("wasm")) : compiled("wasm"));
     } catch (error) {
-      release(steps);
       throw new Error(`${what} cannot be read as a network: ${error instanceof Error ? error.message : String(error)}`);
     }
     const parts = steps.filter((step) => "model" in step);
@@ -139,11 +175,26 @@ export class Network {
           `not ${input ? input.slice(1).join(" x ") : "a square image"} and ${sizes.join(" + ")}`,
       );
     }
-    return new Network(steps, image, wanted, shape, range);
+    const isOnGpu = lostGpu && parts.some(({ model }) => model.options.accelerator === "webgpu");
+    const ofGpu = isOnGpu ? { lost: lostGpu, compileForProcessor: () => compiled("wasm") } : null;
+    return new Network(steps, ofGpu, image, wanted, shape, range);
   }
 
-  /** The outputs for what is in `input`, in the file's order. */
+  /** The outputs for what is in `input`, in the file's order; from where the graphics card fails by the processor. */
   async run(): Promise<Float32Array[]> {
+    if (this.#gpu !== null) {
+      const { lost, compileForProcessor } = this.#gpu;
+      try {
+        return await Promise.race([this.#follow(), lost]);
+      } catch {
+        this.#gpu = null;
+        this.#steps = await compileForProcessor();
+      }
+    }
+    return this.#follow();
+  }
+
+  async #follow(): Promise<Float32Array[]> {
     const known = new Map<number, Values>([[this.#tensor, { shape: [...this.#shape], data: this.input }]]);
     for (const step of this.#steps) {
       const inputs = step.inputs.map((tensor) => known.get(tensor)!);
@@ -158,11 +209,34 @@ async function run(model: CompiledModel, inputs: readonly Values[]): Promise<Val
   const tensors = inputs.map(({ shape, data }) => new Tensor(data, [...shape]));
   const outputs = await model.run(tensors);
   for (const tensor of tensors) tensor.delete();
-  return outputs.map((output, i) => {
-    const data = output.toTypedArray().slice() as Float32Array<ArrayBuffer>;
-    output.delete();
-    return { shape: [...model.getOutputDetails()[i]!.shape], data };
-  });
+  const values: Values[] = [];
+  for (const [i, output] of outputs.entries()) {
+    const read = output.accelerator === "wasm" ? output : await output.moveTo("wasm");
+    const data = read.toTypedArray().slice() as Float32Array<ArrayBuffer>;
+    read.delete();
+    values.push({ shape: [...model.getOutputDetails()[i]!.shape], data });
+  }
+  return values;
+}
+
+/** Steps with their parts compiled. */
+async function compiledSteps(
+  steps: ReturnType<typeof stepsOf>,
+  accelerator: Accelerator,
+  threads: number,
+): Promise<(Part | Operator)[]> {
+  const all: (Part | Operator)[] = [];
+  const options = accelerator === "wasm" ? { cpuOptions: { numThreads: threads } } : { gpuOptions: { precision: "fp32" as const } };
+  try {
+    for (const step of steps) {
+      if (!("file" in step)) all.push(step);
+      else all.push({ model: await loadAndCompile(step.file, { accelerator, ...options }), inputs: step.inputs, outputs: step.outputs });
+    }
+  } catch (error) {
+    release(all);
+    throw error;
+  }
+  return all;
 }
 
 function release(steps: readonly (Part | Operator)[]): void {

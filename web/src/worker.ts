@@ -43,7 +43,7 @@ async function madeOf(settings: Settings): Promise<AnyDetector> {
 }
 
 /** Fetch and compile a kind's networks. */
-async function load(settings: Settings, { runtime, networks, bundle, gestures }: Places): Promise<Make> {
+async function load(settings: Settings, { runtime, accelerator, networks, bundle, gestures }: Places): Promise<Make> {
   const files = new Map<Role, Promise<Uint8Array>>();
   const fetched = (role: Role) => {
     const { url, name } = networks[role]!;
@@ -56,8 +56,8 @@ async function load(settings: Settings, { runtime, networks, bundle, gestures }:
   const isOfBundle = bundle.isOwn || usesBundle(settings);
   const atOnce = Object.keys(KINDS[settings.kind]!.models[settings.model]!) as Role[]; // others when they are first asked for
   const roles = atOnce.filter((role) => (role === "search" ? settings.search === "auto" : !isOfBundle));
-  const [threads] = await Promise.all([loadRuntime(runtime), ...roles.map(fetched), isOfBundle ? bundleFile() : null]);
-  const compile = (file: Uint8Array, what: string, shape: NetworkShape) => Network.compile(file, what, threads, shape);
+  const [loaded] = await Promise.all([loadRuntime(runtime, accelerator), ...roles.map(fetched), isOfBundle ? bundleFile() : null]);
+  const compile = (file: Uint8Array, what: string, shape: NetworkShape) => Network.compile(file, what, loaded, shape);
   return LOADERS[settings.kind]!({
     model: settings.model,
     open: async (role, shape) => compile(await fetched(role), networks[role]!.url, shape),

@@ -1,0 +1,76 @@
+"""`web/` on a graphics card: Chromium's software adapter stands in for one."""
+
+import pytest
+
+from .conftest import BROWSER, DRIVER, hosted, open_kit, run
+from .test_web_module import distances, module, put_on  # noqa: F401  # a fixture too
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"),
+    *("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-unsafe-swiftshader"),
+)
+# Before the worker's own script: what it warns of goes to the page, which can take its graphics card away.
+HEARD = b"""
+console.warn = (...words) => new BroadcastChannel("told").postMessage(words.join(" "));
+const made = globalThis.GPUAdapter?.prototype.requestDevice;
+if (made) GPUAdapter.prototype.requestDevice = async function (...given) {
+    const device = await made.apply(this, given);
+    new BroadcastChannel("lose").onmessage = () => device.destroy();
+    return device;
+};
+"""
+DETECT = """
+    const [path, isLost] = given;
+    const told = [];
+    new BroadcastChannel("told").onmessage = ({data}) => told.push(data);
+    const image = await pixels(path);
+    const found = [];
+    for (const accelerator of ["wasm", "webgpu"]) {
+        const detector = await kit.LocalDetector.create("hands", {model: "lite", search: "fast"}, {accelerator});
+        found.push((await detector.detect(image)).hands);
+        if (accelerator === "webgpu" && isLost) {
+            new BroadcastChannel("lose").postMessage(null);
+            found.push((await detector.detect(image)).hands);
+        }
+        detector.close();
+    }
+    return [told.filter((line) => line.includes("networks run on the processor")), ...found];
+"""
+
+
+@pytest.mark.parametrize("has_card", [True, False])
+def test_hands_by_the_graphics_card_and_without_it(module, show, site, photo, tmp_path, has_card):  # noqa: F811
+    """The same but for rounding; where there is no card, or it is lost, the processor's."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
+    if not (BROWSER and DRIVER):
+        pytest.skip("chromium or chromedriver is not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for flag in (*FLAGS[: None if has_card else 4], f"--user-data-dir={tmp_path}"):
+        options.add_argument(flag)
+    path = show(photo)
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    browser.set_script_timeout(120)
+    try:
+        with hosted() as own:
+            put_on(own, module)
+            kind, body = own.files["/web/sonjit-web-worker.js"]
+            own.files |= {"/web/sonjit-web-worker.js": (kind, HEARD + body), path: site.files[path]}
+            page = open_kit(browser, own, {"sonjit-web": "/web/sonjit-web.js"})
+            told, expected, *found = run(page, DETECT, path, has_card)
+    finally:
+        browser.quit()
+    assert expected
+    if not has_card:
+        assert told == ["this browser has no WebGPU device: networks run on the processor"]
+        assert found == [expected]
+        return
+    assert len(told) == 1
+    assert "the graphics card was lost" in told[0]
+    by_card, after = found
+    assert [hand["handedness"] for hand in by_card] == [hand["handedness"] for hand in expected]
+    assert max(distances(by_card, [[[p["x"], p["y"]] for p in one["keypoints"]] for one in expected])) < 0.1
+    assert by_card != expected  # another adder rounds otherwise
+    assert after == expected
