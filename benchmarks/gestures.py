@@ -1,6 +1,9 @@
-"""How often the gesture is right in photographs and clips that were labelled by eye, and none is said of other hands.
+"""How often the gesture is right in photographs, clips and renders, and none is said of other hands.
 
-The labels are in gestures_wild.toml beside this file; the photographs and the boxes of their hands in a folder with a
+Photographs and clips were labelled by eye: the labels are in gestures_wild.toml beside this file, the photographs and
+the boxes of their hands in a folder with a hands.json. Renders are folders that `sonjit synth` wrote; the comments of
+the recipe `gestures` have the lines. There the shape counts, its direction aside, and what is nearly a gesture is left
+out.
 """
 
 from __future__ import annotations
@@ -10,12 +13,20 @@ import json
 import sys
 import tomllib
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
+
+import numpy as np
 
 from sonjit import SonjitError, create_detector
 from sonjit.gestures import gesture_of
+from sonjit.gestures.classifier import LEAST_SCORE, load_gestures
+from sonjit.measures.hands import palm_frame
 from sonjit.media import open_source
 from sonjit.metrics.localization import box_iou
+from sonjit.training.gestures.alphabets import shipped_gestures
+from sonjit.training.gestures.data import PosedHands, posed_hands
+from sonjit.training.gestures.poses import posed_joints
 
 LABELS = Path(__file__).with_name("gestures_wild.toml")
 LEAST_OVERLAP = 0.3
@@ -58,6 +69,48 @@ def judge_clips(folder, labels):
     return rows
 
 
+ERRORS = (0, 0.03, 0.05, 0.08, 0.2)
+"""Mean distance of the keypoints found from the true ones, in the hand's extent: bounds of the parts of the table."""
+
+EDGE_ON_DEG = (0, 30, 60, 75, 90)
+"""Between the palm's normal and the line of sight: likewise."""
+
+
+def judge_renders(folders):
+    """Lines of a table: which hands, how many with and without a gesture, shares told right, wrong and falsely."""
+    alphabet, classifier = shipped_gestures(), load_gestures()
+    exemplars = posed_joints(4, 10, 1, np.random.default_rng(0))
+    hands = PosedHands.joined([posed_hands(folder, 1) for folder in folders]).unambiguous(exemplars)
+    shape, probabilities = hands.shapes(alphabet), classifier.probabilities(hands.features())
+    said = np.where(probabilities.max(1) >= LEAST_SCORE, probabilities.argmax(1), 0)
+    errors, edge_on = hands.errors(), edge_on_deg(hands.true_keypoints_3d)
+    yield line("all", shape, said)
+    for name, values, bounds in (("error", errors, ERRORS), ("edge-on", edge_on, EDGE_ON_DEG)):
+        for low, high in pairwise(bounds):
+            own = (values >= low) & (values < high)
+            yield line(f"{name} {low}-{high}", shape[own], said[own])
+    for index, name in enumerate(classifier.vocabulary.shapes):
+        others = Counter(said[(shape == index) & (said != index)].tolist()).most_common(3)
+        told = ", ".join(f"{classifier.vocabulary.shapes[other]} {count}" for other, count in others)
+        yield f"  {name}: {np.mean(said[shape == index] == index):.0%} of {np.sum(shape == index)}; else {told}"
+
+
+def edge_on_deg(metres):
+    """(N,) degrees, 0 where palm or back faces the camera, of keypoints (N, 21, 3)."""
+    normal, sight = palm_frame(metres)[..., 2], metres[:, 9]
+    cosine = (normal * sight).sum(1) / np.linalg.norm(sight, axis=1)
+    return np.degrees(np.arccos(np.abs(cosine).clip(0, 1)))
+
+
+def line(name, shape, said):
+    """One line of the table."""
+    made, right = shape > 0, said == shape
+    shares = right, right[made], (said[made] > 0) & ~right[made], said[~made] > 0
+    all_right, told, other, falsely = (f"{np.mean(one):.1%}" if len(one) else "-" for one in shares)
+    counts = f"{np.sum(made)} with a gesture, {np.sum(~made)} without"
+    return f"{name} ({counts}): {all_right} right; gestures {told}, as another {other}; none as a gesture {falsely}"
+
+
 def name_of(hand):
     """The gesture's name, or None."""
     gesture = gesture_of(hand)
@@ -71,9 +124,14 @@ def share(values):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("photographs", type=Path, help="a folder with a hands.json")
+    parser.add_argument("photographs", type=Path, nargs="?", help="a folder with a hands.json")
     parser.add_argument("clips", type=Path, nargs="?", help="a folder of the labelled clips")
+    parser.add_argument("--rendered", type=Path, nargs="+", default=[], help="folders that sonjit synth wrote")
     options = parser.parse_args()
+    if options.rendered:
+        print("\n".join(judge_renders(options.rendered)))
+    if not options.photographs:
+        return
     labels = tomllib.loads(LABELS.read_text("utf-8"))
     rows = judge_photographs(options.photographs, labels)
     right = [label == name for _, _, label, name in rows if label]

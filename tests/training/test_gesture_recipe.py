@@ -83,6 +83,9 @@ def test_exact_hands_get_the_errors_of_similar_ones():
     assert seen.left.tolist() == (exact.pose == "ok").tolist()
     moved = np.linalg.norm(seen.keypoints - aligned(exact.truth(), exact.true_left)[:, 0], axis=-1)
     assert 0 < moved.min() < moved.max() < 0.3
+    assert (found.errors() > 0).all()
+    assert not found.exact().errors().any()
+    assert not found.exact().left.any()
 
 
 @pytest.mark.slow
@@ -148,7 +151,7 @@ def test_letters_are_trained_into_a_file_that_tells_them(tmp_path, monkeypatch):
         return trained if root.name.startswith("train") else held
 
     monkeypatch.setattr("sonjit.training.gestures.train.posed_hands", found)
-    settings = ("crops=1", "steps=150", "batch=128", "people=0", "hidden=64", "embedding=32")
+    settings = ("crops=1", "exact=true", "steps=150", "batch=128", "people=0", "hidden=64", "embedding=32")
     asked = [part for one in settings for part in ("--set", one)]
     code = main(["train", "spelling", "--data", str(tmp_path), "--out", str(tmp_path / "run"), *asked])
     assert code == 0

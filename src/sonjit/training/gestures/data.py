@@ -70,6 +70,16 @@ class PosedHands(ArrayRows):
         """(N, F) of the keypoints found."""
         return gesture_features(self.keypoints, self.keypoints_3d, self.left)
 
+    def exact(self) -> Self:
+        """The same hands, as a network would find them that made no error."""
+        return replace(self, keypoints=self.true_keypoints, keypoints_3d=self.true_keypoints_3d, left=self.true_left)
+
+    def errors(self) -> FloatArray:
+        """(N,) mean distance of the keypoints found from the exact ones in the image, in the hand's extent."""
+        exact = self.true_keypoints[..., :2]
+        extent = np.linalg.norm(np.ptp(exact, axis=1), axis=1)
+        return np.linalg.norm(self.keypoints[..., :2] - exact, axis=2).mean(1) / extent
+
     def truth(self) -> Float32Array:
         """(N, 2, 21, 3) the exact keypoints, see `aligned`."""
         return np.stack([self.true_keypoints, self.true_keypoints_3d], 1)
@@ -182,8 +192,8 @@ def nearest(points: RealArray, others: RealArray, count: int) -> IntArray:
     points, others = points.astype(np.float32), others.astype(np.float32)
     squares = (others * others).sum(1)
     rows = [points[first : first + _BLOCK] for first in range(0, len(points), _BLOCK)]
-    found = [np.argpartition(squares - 2 * own @ others.T, count - 1, axis=1)[:, :count] for own in rows]
-    return np.concatenate(found)
+    found = [np.argpartition(squares - 2 * own @ others.T, count - 1, axis=1)[:, :count].copy() for own in rows]
+    return np.concatenate(found)  # copies: views would keep every block whole, gigabytes in all
 
 
 def _moved(box: RotatedBox, rng: np.random.Generator) -> RotatedBox:

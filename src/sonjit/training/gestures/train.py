@@ -57,6 +57,7 @@ class GestureSettings(TrainingSettings):
         yaw_deg: how far they are turned from showing the palm.
         rendered: share of the hands in a step that the network has found in images.
         none: share of the hands in a step that make no gesture; all gestures are alike often.
+        exact: train and evaluate on the exact joints instead, to see what a hand network without errors would allow.
         batch: hands in a step.
         hidden: width of the first layer.
         embedding: width of the second, by which gestures can be taught.
@@ -80,6 +81,7 @@ class GestureSettings(TrainingSettings):
     yaw_deg: float = 180.0
     rendered: float = 0.4
     none: float = 0.45
+    exact: bool = False
     batch: int = 256
     hidden: int = 128
     embedding: int = 64
@@ -154,13 +156,16 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
     hands = _found(request, settings.train, settings.crops)
     held_out = _found(request, settings.held_out, 1).unambiguous(hands, alphabet)
     hands = hands.unambiguous(hands, alphabet)
+    if settings.exact:
+        hands, held_out = hands.exact(), held_out.exact()
     own = hands.image % settings.calibration_every == 0
     calibration, hands = hands.take(own), hands.take(~own)
     sources = [(hands, settings.rendered if settings.people else 1.0)]
     if settings.people:
         rng = np.random.default_rng(settings.seed)
         posed = posed_joints(settings.people, settings.each, settings.free, rng, alphabet, settings.yaw_deg)
-        sources.append((posed.unambiguous(posed, alphabet).with_errors_of(hands, rng), 1 - settings.rendered))
+        posed = posed.unambiguous(posed, alphabet)
+        sources.append((posed if settings.exact else posed.with_errors_of(hands, rng), 1 - settings.rendered))
     network = train_network(sources, settings, request)
     weights = whitened(calibrated(network.arrays(), calibration, alphabet), [one for one, _ in sources])
     weights = {name: value.astype(np.float16) for name, value in weights.items()}
