@@ -24,6 +24,8 @@ from sonjit.multiview.calibration.bundle_adjustment import (
 
 _PARTS = 8
 """Parts of the recording; each is left out once to see how much hangs on it."""
+_STEPS = 40
+"""Enough to reach the least cost: fewer stay near the whole recording's along what images hardly show."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +90,9 @@ def uncertainty(
     if frames >= 2 * _PARTS:
         part = observed.frame * _PARTS // frames
         fits = [
-            adjust(best, observed.only(part != left_out), free_lens=terms, prior=prior, robust_px=robust_px, steps=4)
+            adjust(
+                best, observed.only(part != left_out), free_lens=terms, prior=prior, robust_px=robust_px, steps=_STEPS
+            )
             for left_out in range(_PARTS)
         ]
         variances = np.diagonal(lenses, axis1=1, axis2=2)
