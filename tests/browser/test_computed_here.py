@@ -83,3 +83,26 @@ def test_the_choice_is_kept_and_goes_with_a_link(page):
     page.wait_until_ready()
     assert page["here"].get_attribute("value") == "page"
     page.choose("here", "server")
+
+
+def test_the_page_lists_motions_as_the_server_does(page, demo_clip, write_video, tmp_path):
+    """A swipe at a tenth of its speed: a frame of the clip that rests, is drawn to the right and rests again."""
+    frame, step = demo_clip[1][60], 45
+    shifts = [0] * 12 + [step * k for k in range(1, 6)] + [5 * step] * 6
+    frames = np.full((len(shifts), *frame.shape), 90, np.uint8)
+    for rgb, shift in zip(frames, shifts, strict=True):
+        rgb[:, shift:] = frame[:, : frame.shape[1] - shift]
+    page.choose("here", "page")
+    page.choose("option-gestures", "canned")
+    page.upload("source-file", write_video(tmp_path / "swipe.mp4", frames))
+    page.choose("speed", "0.1")
+    if not page["loop"].get_attribute("aria-pressed") == "true":
+        page.click("loop")
+    if page["status"].text == "Paused":  # it was over before
+        page.click("play-pause")
+    page.click("tab-gestures")
+    listed = page["gestures-events"]
+    page.wait(lambda: "Swipe Right" in listed.text and "ended" in listed.text, "the swipe at its end", 60)
+    page.stop()
+    page.choose("option-gestures", "none")
+    page.choose("here", "server")
