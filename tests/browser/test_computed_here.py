@@ -96,7 +96,7 @@ def test_the_page_lists_motions_as_the_server_does(page, demo_clip, write_video,
     page.choose("option-gestures", "canned")
     page.upload("source-file", write_video(tmp_path / "swipe.mp4", frames))
     page.choose("speed", "0.1")
-    if not page["loop"].get_attribute("aria-pressed") == "true":
+    if page["loop"].get_attribute("aria-pressed") != "true":
         page.click("loop")
     if page["status"].text == "Paused":  # it was over before
         page.click("play-pause")

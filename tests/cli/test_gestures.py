@@ -5,7 +5,8 @@ import pytest
 
 from sonjit import create_detector
 from sonjit.errors import InputError
-from sonjit.gestures import CustomGestures, GestureRecording
+from sonjit.gestures import GestureRecording, LearnedGestures
+from sonjit.gestures.learned import load_recording
 from sonjit.media import Header, load_frames, open_writer
 from sonjit.results import Frame, Hand
 
@@ -43,7 +44,7 @@ def test_hands_of_an_image_are_recorded(sonjit, photo, weights, tmp_path):
         code, out, _ = sonjit("gestures", "record", "wave", image, "--to", folder)
         assert code == 0, out
     assert sorted(one.name for one in folder.iterdir()) == ["wave-1.npz", "wave-2.npz"]
-    assert GestureRecording.load(folder / "wave-1.npz").name == "wave"
+    assert load_recording(folder / "wave-1.npz").name == "wave"
     assert sonjit("gestures", "train", folder, "--out", tmp_path / "mine.npz")[0] == 0
     code, shown, _ = sonjit("hands", image, "--gestures", tmp_path / "mine.npz")
     assert code == 0
@@ -52,7 +53,7 @@ def test_hands_of_an_image_are_recorded(sonjit, photo, weights, tmp_path):
 
 
 def test_gestures_are_for_what_has_hands(sonjit, recordings):
-    CustomGestures.learn([GestureRecording.load(recordings / "claw-1.npz")]).save(recordings / "mine.npz")
+    LearnedGestures.learn([load_recording(recordings / "claw-1.npz")]).save(recordings / "mine.npz")
     with pytest.raises(InputError, match=r"mine\.npz': face has no option gestures"):
         create_detector("face", gestures=recordings / "mine.npz")
     code, _, err = sonjit("face", "photo.png", "--gestures", recordings / "mine.npz")

@@ -21,6 +21,7 @@ from sonjit.gestures.control import Controller
 from sonjit.gestures.outlets import Outlets
 from sonjit.gestures.rules import Command, ControlMap, Rule, load_map
 from sonjit.osc import osc_message
+from sonjit.results import MotionEvent
 
 OSC = "127.0.0.1:9000/hand"
 
@@ -372,3 +373,14 @@ def test_keys_and_clicks_are_those_of_pynput(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynput", None)
     with pytest.raises(MissingExtraError, match=r"sonjit\[control\]"):
         Outlets(rules)
+
+
+def test_motions_that_were_found_already_are_not_looked_for_again(posed):
+    controller, hand = Controller(ControlMap([rule(on="Clap", phase="begin", osc=OSC)])), posed("open")
+    hand.id = 1
+    clap = MotionEvent("Clap", "begin", 1, "Right", 0.5, 0.7, (0.0, 0.0), 0.0)
+    (command,) = controller([hand], 0.5, (640, 480), [clap])
+    assert command.to_dict()["value"] == 0.7
+    assert list(controller([hand], 0.6, (640, 480), [])) == []
+    with pytest.raises(InputError, match="those of a video"):
+        list(controller([hand], None, (640, 480), []))

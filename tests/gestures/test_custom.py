@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sonjit.errors import InputError
-from sonjit.gestures import CustomGestures, GestureRecording, find_gestures
-from sonjit.gestures.learned import confusion
+from sonjit.gestures import CustomGestures, GestureRecording, LearnedGestures, find_gestures
+from sonjit.gestures.learned import confusion, load_recording
 from sonjit.results import Frame
 from sonjit.runs import Annotator, table_columns
 
@@ -37,7 +37,7 @@ def test_ten_examples_by_two_people_teach_a_third_ones(recordings, posed):
 
 
 def test_tables_have_taught_gestures_before_the_shipped_ones(recordings, posed, tmp_path):
-    CustomGestures.learn(recordings).save(tmp_path / "mine.npz")
+    LearnedGestures.learn(recordings).save(tmp_path / "mine.npz")
     columns = table_columns("hands-full", measures=False, gestures=True)
     assert list(columns) == ["gesture", "gesture_score"]
     told = []
@@ -62,20 +62,20 @@ def test_confusion_leaves_each_recording_out(recordings):
 
 
 def test_files_are_small_and_give_the_same(recordings, tmp_path):
-    taught = CustomGestures.learn(recordings)
+    taught = LearnedGestures.learn(recordings)
     taught.save(tmp_path / "mine.npz")
     recordings[0].save(tmp_path / "claw.npz")
     assert (tmp_path / "mine.npz").stat().st_size < 4000
     assert (tmp_path / "claw.npz").stat().st_size < 8000
-    places = GestureRecording.load(tmp_path / "claw.npz").embedding()
-    again = CustomGestures.load(tmp_path / "mine.npz").tell(places)
-    assert [one and one.name for one in again] == [one and one.name for one in taught.tell(places)]
+    places = load_recording(tmp_path / "claw.npz").embedding()
+    again = LearnedGestures.load(tmp_path / "mine.npz").held.tell(places)
+    assert [one and one.name for one in again] == [one and one.name for one in taught.held.tell(places)]
 
 
-@pytest.mark.parametrize("load", [GestureRecording.load, CustomGestures.load])
+@pytest.mark.parametrize("load", [load_recording, LearnedGestures.load])
 def test_damaged_files_are_refused(load, recordings, tmp_path):
     file = tmp_path / "mine.npz"
-    CustomGestures.learn(recordings).save(file)
+    LearnedGestures.learn(recordings).save(file)
     whole = file.read_bytes()
     for damaged in (b"", b"nothing", whole[:-40], whole[:60] + bytes(20) + whole[80:]):
         file.write_bytes(damaged)
@@ -87,9 +87,9 @@ def test_files_of_something_else_are_refused(tmp_path):
     other = tmp_path / "other.npz"
     np.savez(other, points=np.zeros(3))
     with pytest.raises(InputError, match=r"other\.npz: no recording"):
-        GestureRecording.load(other)
+        load_recording(other)
     with pytest.raises(InputError, match=r"other\.npz: no custom gestures"):
-        CustomGestures.load(other)
+        LearnedGestures.load(other)
     with pytest.raises(InputError, match="no gesture to learn"):
         CustomGestures.learn([])
     with pytest.raises(InputError, match="no hand to learn from"):

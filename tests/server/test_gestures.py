@@ -100,6 +100,12 @@ def test_maps_are_checked(client):
         "rules": 1,
         "pause": None,
     }
+    custom = 'pause = "tick"\n[[rule]]\non = "my claw"\nkey = "right"'
+    checked = client.post("/v1/control", params={"gesture": ["my claw", "tick"]}, content=custom)
+    assert checked.json() == {"rules": 1, "pause": "tick"}
+    unknown = client.post("/v1/control", params={"gesture": "my claw"}, content=custom).json()
+    assert "pause = 'tick'" in unknown["error"]["message"]
+    assert client.post("/v1/control", params={"gesture": "a" * 41}, content=custom).status_code == 400
     refused = client.post("/v1/control", content='[[rule]]\non = "Clap"\nkey = 3').json()
     assert "the map, rule 1: key = 3" in refused["error"]["message"]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sonjit.gestures.classifier import gesture_of
+from sonjit.gestures.custom_motions import time_of
 from sonjit.gestures.features import PALM
 from sonjit.gestures.motions.events import MOTIONS
 from sonjit.gestures.motions.recognizer import MotionRecognizer
@@ -74,20 +75,26 @@ class Controller:
         self._names: dict[int, str | None] = {}
         self._followers = [_Follower() for _ in self._rules]
 
-    def __call__(self, hands: Sequence[Hand], time_s: float | None, size: tuple[int, int]) -> Iterator[Command]:
+    def __call__(
+        self,
+        hands: Sequence[Hand],
+        time_s: float | None,
+        size: tuple[int, int],
+        motions: Sequence[MotionEvent] | None = None,
+    ) -> Iterator[Command]:
         """The commands of one frame, in the order of the rules.
 
         Args:
             hands: all of the frame, with their ids.
             time_s: of the frame, in seconds.
             size: of the image, width and height in pixels.
+            motions: of the frame, where a detector has found them already; None: they are found here.
 
         Raises:
             InputError: a still's hand, without an id or a time.
         """
-        moved = self._motions(hands, time_s)
-        assert time_s is not None  # the line before refuses stills
-        events = [_moved(one) for one in moved]
+        time_s = time_of(hands, time_s, -math.inf)
+        events = [_moved(one) for one in (self._motions(hands, time_s) if motions is None else motions)]
         events += self._begun(hands, time_s)
         if sum(one.name == self._pause for one in events) % 2:
             self.is_paused = not self.is_paused

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sonjit.errors import InputError
-from sonjit.files import atomic_file, read_arrays
+from sonjit.files import atomic_file
 from sonjit.gestures.classifier import load_gestures
 from sonjit.gestures.features import KEYPOINTS, aligned, gesture_features
 from sonjit.results import Gesture
@@ -55,11 +55,6 @@ class GestureRecording:
             raise InputError(f"{name}: no hand to learn from; give an image or video in which one is seen")
         points = np.stack([[one.keypoints, one.keypoints_3d] for one in hands]).astype(np.float32)
         return cls(name, aligned(points, np.array([one.handedness == "Left" for one in hands])).astype(np.float16))
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what `save` wrote; raises as `from_arrays`."""
-        return cls.from_arrays(read_arrays(path), path)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
@@ -121,13 +116,8 @@ class CustomGestures:
         return cls(names, np.stack(means), np.array(reaches))
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what `save` wrote; raises as `from_arrays`."""
-        return cls.from_arrays(read_arrays(path), path)
-
-    @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
-        """Of the arrays of a file that `save` wrote, and its path for a message.
+        """Of the arrays of a file of gestures, and its path for a message.
 
         Raises:
             InputError: it holds no gestures.
@@ -138,11 +128,6 @@ class CustomGestures:
         if means.shape != (len(names), load_gestures().width) or reaches.shape != (len(names),):
             raise InputError(f"{path}: of another version's classifier; train again from the recordings")
         return cls(names, means.astype(np.float64), reaches.astype(np.float64))
-
-    def save(self, path: Path) -> None:
-        """An `.npz` file, there under its name when it is whole."""
-        with atomic_file(path) as draft:
-            np.savez_compressed(draft, **self.arrays())  # pyright: ignore[reportArgumentType]  # a keyword of its own
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What `from_arrays` reads."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -29,7 +30,7 @@ from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.middleware import limited
 from sonjit.server.service import Service
 
-_MOST_RECORDINGS, _MOST_HANDS, _MOST_FRAMES, _MOST_MOTIONS = 64, 200, 600, 10
+_MOST_RECORDINGS, _MOST_HANDS, _MOST_FRAMES, _MOST_MOTIONS, _MOST_NAMES = 64, 200, 600, 10, 200
 _MOST_STEPS = 10_000
 """Of all motions, each as long as the longest, with which every step of a hand is compared: some 100 motions."""
 _MOST_BYTES = 1_000_000
@@ -74,8 +75,12 @@ def gesture_router(service: Service) -> APIRouter:
 
     @router.post("/control")
     async def check(request: Request) -> Response:
-        """Check a map for `sonjit control`, the TOML text that is the body: `{"rules", "pause"}`; nothing is sent."""
-        return await _answer(_checked, await body_of(request))
+        """Check a map for `sonjit control`, the TOML text that is the body: `{"rules", "pause"}`; nothing is sent.
+
+        Custom gestures that it may name are those of `gesture=NAME` in the address, once for each.
+        """
+        custom = [_name(one) for one in request.query_params.getlist("gesture")[:_MOST_NAMES]]
+        return await _answer(partial(_checked, custom), await body_of(request))
 
     return router
 
@@ -106,8 +111,8 @@ def _tested(body: bytes) -> JsonObject:
     return {"tables": [{"names": [*names], "counts": cast("Json", counts.tolist())} for names, counts in found]}
 
 
-def _checked(body: bytes) -> JsonObject:
-    rules, pause = read_map(body.decode("utf-8", "replace"), "the map")
+def _checked(custom: Sequence[str], body: bytes) -> JsonObject:
+    rules, pause = read_map(body.decode("utf-8", "replace"), "the map", custom)
     return {"rules": len(rules), "pause": pause}
 
 

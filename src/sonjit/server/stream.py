@@ -29,7 +29,7 @@ from sonjit.gestures import LearnedGestures
 from sonjit.gestures.control import Controller
 from sonjit.gestures.rules import ControlMap, read_map
 from sonjit.json_text import Json, json_from
-from sonjit.results import Hand
+from sonjit.results import Hand, MotionEvent
 from sonjit.server.decoding import Decoders
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.gestures import read_gestures
@@ -205,7 +205,9 @@ class Stream:
             head["motions"] = [one.to_dict() for one in chain(*motions)]
         if self._control is not None:
             hands = [hand for session in self._sessions for hand in session.hands]
-            told = partial(self._control.commands, hands, decoded.time_s, (width, height))
+            is_whole = len(motions) == sum(session.options.has_hands for session in self._sessions)
+            found = [*chain(*motions)] if is_whole else None
+            told = partial(self._control.commands, hands, decoded.time_s, (width, height), found)
             head["commands"] = await self._lane.run(told)
         return ",".join([json_from(head)[:-1], *map(str, members)]) + "}"
 
@@ -395,11 +397,16 @@ class DryRun:
         self._map, self._custom = control_map, custom
         self._controller, self._time_s = Controller(control_map, custom), -math.inf
 
-    def commands(self, hands: list[Hand], time_s: float, size: tuple[int, int]) -> list[Json]:
-        """The commands of one frame, as `sonjit control --dry-run` prints them; none of stills."""
+    def commands(
+        self, hands: list[Hand], time_s: float, size: tuple[int, int], motions: list[MotionEvent] | None
+    ) -> list[Json]:
+        """The commands of one frame, as `sonjit control --dry-run` prints them; none of stills.
+
+        Motions are those that the stream's detectors found; None where one of them does not look for any.
+        """
         if not math.isfinite(time_s) or any(hand.id is None for hand in hands):
             return []
         if time_s < self._time_s:  # a clip that begins anew
             self._controller = Controller(self._map, self._custom)
         self._time_s = time_s
-        return [one.to_dict() for one in self._controller(hands, time_s, size)]
+        return [one.to_dict() for one in self._controller(hands, time_s, size, motions)]

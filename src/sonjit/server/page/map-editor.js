@@ -21,6 +21,8 @@ export class MapEditor {
   /** @type {(error: unknown) => void} */ #fail;
   /** @type {(map: string | null) => void} */ #dryRun;
   #isRunning = false;
+  /** @type {{gestures: string[], motions: string[], measures: string[]}} what rules may name */ #known = { gestures: [], motions: [], measures: [] };
+  /** @type {string[]} custom gestures that the stream recognises */ #custom = [];
 
   /**
    * @param {(id: string) => any} find
@@ -41,19 +43,31 @@ export class MapEditor {
 
   /** Fill in what rules may name. */
   async load() {
-    const { gestures, motions, measures, actions } = await call(new URL(addressOf("/v1/control")));
-    const group = (/** @type {string} */ label, /** @type {string[]} */ names, /** @type {string} */ key) => {
-      const node = Object.assign(document.createElement("optgroup"), { label });
-      node.append(...names.map((name) => new Option(name, `${key} = "${name}"`)));
-      return node;
-    };
-    this.#find("map-on").replaceChildren(group(text("map.motions"), motions, "on"), group(text("map.gestures"), gestures, "on"), group(text("map.measures"), measures, "measure"));
+    const { actions, gestures, motions, measures } = await call(new URL(addressOf("/v1/control")));
+    this.#known = { gestures, motions, measures };
+    this.#list();
     this.#find("map-action").replaceChildren(...Object.entries(actions).map(([name, hint]) => {
       const option = new Option(name);
       option.dataset.hint = hint;
       return option;
     }));
     this.#hint();
+  }
+
+  /** Custom gestures that rules may name too. @param {string[]} names */
+  set custom(names) {
+    this.#custom = names;
+    this.#list();
+  }
+
+  #list() {
+    const { gestures, motions, measures } = this.#known;
+    const group = (/** @type {string} */ label, /** @type {string[]} */ names, /** @type {string} */ key) => {
+      const node = Object.assign(document.createElement("optgroup"), { label });
+      node.append(...names.map((name) => new Option(name, `${key} = ${JSON.stringify(name)}`)));
+      return node;
+    };
+    this.#find("map-on").replaceChildren(group(text("map.motions"), motions, "on"), group(text("map.gestures"), [...this.#custom, ...gestures], "on"), group(text("map.measures"), measures, "measure"));
   }
 
   /** @param {Record<string, any>} frame */
@@ -88,7 +102,9 @@ export class MapEditor {
   async #check() {
     const state = this.#find("map-words");
     try {
-      const { rules } = await call(new URL(addressOf("/v1/control")), null, { method: "POST", body: this.#find("map-text").value });
+      const address = new URL(addressOf("/v1/control"));
+      for (const name of this.#custom) address.searchParams.append("gesture", name);
+      const { rules } = await call(address, null, { method: "POST", body: this.#find("map-text").value });
       state.textContent = text("map.right", { count: rules });
       state.dataset.state = "right";
       return true;

@@ -15,6 +15,7 @@ const MOST_FRAMES = 600; // of a motion's recording, as the server takes them
 /**
  * @typedef {{handedness: string, keypoints: any[], keypoints3D: any[], id?: number}} Hand
  * @typedef {{name: string, hands?: Hand[], frames?: {time: number, hands: Hand[]}[], count?: number}} Recording of held hands or of motions, `count` of them
+ * @typedef {{file: string, names: string[]}} Trained what was trained last, the file in base64
  */
 
 export class Trainer {
@@ -24,13 +25,13 @@ export class Trainer {
   /** @type {{name: string, hands: Hand[], until: number, next: number} | null} */ #taking = null;
   /** @type {{name: string, frames: {time: number, hands: Hand[]}[]} | null} */ #following = null;
   /** @type {{names: string[], counts: number[][]}[]} */ #tested = [];
-  /** @type {string | null} what was trained last */ #file = null;
-  /** @type {(file: string | null) => void} */ #use;
+  /** @type {Trained | null} */ #trained = null;
+  /** @type {(trained: Trained | null) => void} */ #use;
 
   /**
    * @param {(id: string) => any} find
    * @param {(error: unknown) => void} fail
-   * @param {(file: string | null) => void} use have the stream recognise the gestures of a file in base64; null: no longer
+   * @param {(trained: Trained | null) => void} use have the stream recognise these gestures; null: no longer
    */
   constructor(find, fail, use) {
     [this.#find, this.#fail, this.#use] = [find, fail, use];
@@ -40,12 +41,12 @@ export class Trainer {
       else this.#begin();
     };
     find("trainer-moving").onchange = () => this.#write();
-    find("trainer-try").onchange = () => this.#use(find("trainer-try").checked ? this.#file : null);
+    find("trainer-try").onchange = () => this.#use(find("trainer-try").checked ? this.#trained : null);
     find("trainer-train").onclick = () => this.#ask("train", ({ file, names }) => {
       save(new Blob([Uint8Array.from(atob(file), (one) => one.charCodeAt(0))]), "gestures.npz");
       this.#say(text("trainer.trained", { names: names.join(", ") }));
-      this.#file = file;
-      if (find("trainer-try").checked) this.#use(file);
+      this.#trained = { file, names };
+      if (find("trainer-try").checked) this.#use(this.#trained);
       this.#write();
     });
     find("trainer-test").onclick = () => this.#ask("test", ({ tables }) => {
@@ -150,7 +151,7 @@ export class Trainer {
     const record = this.#find("trainer-record");
     record.textContent = text(this.#following ? "trainer.stop" : this.#find("trainer-moving").checked ? "trainer.begin" : "trainer.record");
     this.#find("trainer-moving").disabled = this.#following !== null;
-    this.#find("trainer-try").disabled = this.#file === null;
+    this.#find("trainer-try").disabled = this.#trained === null;
     this.#find("trainer-train").disabled = !names.length;
     this.#find("trainer-test").disabled = !isEach;
     this.#find("trainer-recordings").replaceChildren(...this.#recordings.map((one) => {
