@@ -1,5 +1,7 @@
 """What the page does with gestures: a live list, custom ones from the camera, maps that are tried without sending."""
 
+import time
+
 import pytest
 
 from sonjit.gestures import LearnedGestures
@@ -30,6 +32,40 @@ def test_gestures_are_listed_trained_and_tested(page):
     assert LearnedGestures.load(file).names == ("one", "two")
     page["trainer-recordings"].find_element("tag name", "button").click()
     assert not page["trainer-test"].is_enabled()
+
+
+def test_motions_are_recorded_tested_trained_and_recognised(page):
+    """Of the clip that the camera repeats, in which a hand sways; then a map may name them."""
+    page.browser.expected.append("/v1/gestures/train")  # a recording in which no hand has moved far is refused
+    page.start()
+    page.click("tab-gestures")
+    page.tick("trainer-moving")
+    page.choose("trainer-name", "sway")
+    page.wait(lambda: page.latest.get("hands"), "hands")
+    end = time.monotonic() + 60
+    while (count := len(page["trainer-recordings"].find_elements("tag name", "li"))) < 2:
+        assert time.monotonic() < end, page["message"].text
+        page.click("trainer-record")
+        begin_s = page.latest["time"]
+        page.wait(lambda begin_s=begin_s: page.latest["time"] > begin_s + 4.5, "the clip once")
+        page.click("trainer-record")
+        page.wait(
+            lambda count=count: (
+                page["message"].text or len(page["trainer-recordings"].find_elements("tag name", "li")) > count
+            ),
+            "a recording, or why there is none",
+        )
+    page.click("trainer-test")
+    page.wait(lambda: page["trainer-table"].find_elements("tag name", "td"), "the table")
+    assert sum(int(one.text) for one in page["trainer-table"].find_elements("tag name", "td")) >= 2
+    assert LearnedGestures.load(page.download("trainer-train", ".npz")).motions.names == ("sway",)
+    page.click("trainer-try")
+    page.wait(lambda: "sway" in page["gestures-events"].text, "the motion in the camera", 30)
+    page.click("tab-map")
+    page.choose("map-text", '[[rule]]\non = "sway"\nkey = "right"')
+    page.click("map-check")
+    page.wait(lambda: page["map-words"].get_attribute("data-state") == "right", "a rule of a custom motion")
+    assert 'on = "sway"' in [one.get_attribute("value") for one in page["map-on"].find_elements("tag name", "option")]
 
 
 def test_a_map_is_checked_tried_and_downloaded(page):
