@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sonjit
+from sonjit.gestures import MotionRecognizer
 from sonjit.results import MotionEvent
 from sonjit.server.detector_pool import DetectorPool
 from sonjit.server.errors import RefusedError
@@ -95,11 +96,15 @@ def test_a_clip_that_begins_anew_keeps_its_gestures(weights, listen, frames):
 
 def test_motions_stand_beside_what_moves(weights, listen, frames, monkeypatch):
     event = MotionEvent("Swipe_Left", "end", 3, "Left", 0.5, 0.5, (-1.25, 0.5), 0.0)
-    monkeypatch.setattr("sonjit.detectors.pipeline.MotionRecognizer.__call__", lambda *_: [event])
+    looked = []
+    monkeypatch.setattr(MotionRecognizer, "__call__", lambda *given: [looked.append(given), event][1:])
     with open_stream(listen()) as socket:
-        configure(socket, LITE | {"gestures": "canned"})
-        assert answer(socket, 1, frames[0], time=0.5)["motions"] == [event.to_dict()]
-        configure(socket, LITE)
+        configure(socket, LITE | {"gestures": "canned"}, control='[[rule]]\non = "Swipe_Left"\nkey = "right"')
+        got = answer(socket, 1, frames[0], time=0.5)
+        assert got["motions"] == [event.to_dict()]
+        assert [one["key"] for one in got["commands"]] == ["right"]
+        assert len(looked) == 1  # the map acts on what the stream tells
+        configure(socket, LITE, control=None)
         assert "motions" not in answer(socket, 2, frames[0], time=0.6)
 
 
