@@ -135,8 +135,8 @@ async def measure_shares(address, process, images, kind, clients, seconds):
         await asyncio.gather(*(client.run(lambda one: one.answered >= WARM_CYCLES) for client in all_of_them))
         for client in all_of_them:
             client.answered, client.latency_ms = 0, []
-        before = process.memory_info().rss / 1e6
         end = time.perf_counter() + seconds
+        held = asyncio.create_task(watch_memory(process, seconds))
         await asyncio.gather(*(client.run(lambda _: time.perf_counter() > end) for client in all_of_them))
         rates = [client.answered / seconds for client in all_of_them]
         waits = sorted(wait for client in all_of_them for wait in client.latency_ms)
@@ -148,8 +148,17 @@ async def measure_shares(address, process, images, kind, clients, seconds):
             "most": max(rates),
             "p50_ms": middle(waits),
             "p99_ms": waits[len(waits) * 99 // 100],
-            "mb": process.memory_info().rss / 1e6 - before,
+            "mb": await held,
         }
+
+
+async def watch_memory(process, seconds):
+    """Growth from the second tenth of a time to its last, while images wait in both: they take most."""
+    held = []
+    for _ in range(100):
+        await asyncio.sleep(seconds / 100)
+        held.append(process.memory_info().rss / 1e6)
+    return middle(held[90:]) - middle(held[10:20])
 
 
 async def measure_memory(address, process, images, kind, cycles, minutes):
