@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import replace
 from functools import partial
@@ -357,8 +358,28 @@ def named_views(views: list[str]) -> dict[str, Path]:
             name = camera if equals else one.name if one.is_dir() else one.stem
             if name in found:
                 raise InputError(f"camera {name!r} has two views, {found[name]} and {one}: write CAMERA=PATH")
+            _is_one_camera(one)
             found[name] = one
     return found
+
+
+def _is_one_camera(folder: Path) -> None:
+    """Refuse a folder of images named after several cameras, such as cam_0_frame_0050.jpg and cam_1_frame_0050.jpg."""
+    from sonjit.media.sources.image_files import IMAGE_ENDINGS
+
+    if not folder.is_dir():
+        return
+    first: dict[str, Path] = {}
+    for image in sorted(folder.iterdir()):
+        named = re.fullmatch(r"\D*\d+\D+(\d+)\D*", image.stem)
+        if image.suffix.lower() not in IMAGE_ENDINGS or not named:
+            continue
+        other = first.setdefault(named[1], image)
+        if other.stem != image.stem:
+            raise InputError(
+                f"{folder} has images of several cameras, such as {other.name} and {image.name}: put those of each "
+                "camera into a folder of its own"
+            )
 
 
 def _is_view(path: Path) -> bool:
