@@ -23,9 +23,10 @@ from sonjit.multiview.annotation.marks import AnnotationStore
 from sonjit.multiview.annotation.project import Project
 from sonjit.multiview.automatic.annotator import CURRENT, FOLDER, LABELS, SETTINGS, machine_marks
 from sonjit.multiview.automatic.labels import Labels
-from sonjit.multiview.calibration.board import Sighting, Sightings, target_from_text
+from sonjit.multiview.calibration.board import target_from_text
 from sonjit.multiview.calibration.calibrate import calibrate
 from sonjit.multiview.calibration.consistency import planar_ambiguity
+from sonjit.multiview.calibration.sightings import Sighting, Sightings
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 from sonjit.multiview.triangulation.triangulation import triangulate
 from sonjit.synthesis.render.drawable import Lighting

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from sonjit import InputError
 from sonjit.cli import annotate_cameras
 from sonjit.geometry.rotations import align_rigidly, matrix_from_rotation_vector
-from sonjit.multiview.calibration.board import Sighting, Sightings, find_targets, target_from_text
+from sonjit.multiview.calibration.board import target_from_text
 from sonjit.multiview.calibration.bundle_adjustment import Bundle, Observations, adjust, projected
 from sonjit.multiview.calibration.calibrate import calibrate, calibrate_lens
 from sonjit.multiview.calibration.consistency import planar_ambiguity
 from sonjit.multiview.calibration.initial_estimate import angle_between, target_poses
+from sonjit.multiview.calibration.sightings import Sighting, Sightings, find_targets
 from sonjit.multiview.triangulation.triangulation import triangulate
 
 from .drawn_boards import draw_seen, held_places, middled

@@ -83,10 +83,11 @@ def calibrate(
         every: Use every Nth frame set.
         unit: Of the cameras in --lenses, where their file states none.
     """
-    from sonjit.multiview.calibration.board import NoBoardError, find_targets, target_from_text
+    from sonjit.multiview.calibration.board import target_from_text
     from sonjit.multiview.calibration.calibrate import calibrate as calibrated
     from sonjit.multiview.calibration.consistency import planar_ambiguity
     from sonjit.multiview.calibration.report import reprojection_line, save_report
+    from sonjit.multiview.calibration.sightings import NoBoardError, find_targets
     from sonjit.multiview.cameras.files import load_cameras, save_cameras
     from sonjit.multiview.cameras.rig import world_on_board
 
@@ -146,8 +147,8 @@ def _lenses_of(
     known: Mapping[str, CalibratedCamera],
 ) -> dict[str, RigCalibration]:
     """Of each camera the calibration of its lens alone."""
-    from sonjit.multiview.calibration.board import find_targets
     from sonjit.multiview.calibration.calibrate import calibrate_lens
+    from sonjit.multiview.calibration.sightings import find_targets
 
     found: dict[str, RigCalibration] = {}
     for name, path in named_views([str(recordings)]).items():

@@ -40,7 +40,7 @@ from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sonjit.multiview.calibration.board import Placed, Sighting, Sightings
+    from sonjit.multiview.calibration.sightings import Placed, Sighting, Sightings
 
 _DEVIATION = 1.4826
 """Standard deviation of normal errors for a median magnitude of 1."""

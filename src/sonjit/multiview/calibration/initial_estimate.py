@@ -18,7 +18,6 @@ from sonjit.arrays import FloatArray
 from sonjit.errors import InputError
 from sonjit.geometry.cameras import FISHEYE, CalibratedCamera, assumed_camera
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.multiview.calibration.board import Placed, Sighting
 from sonjit.multiview.calibration.bundle_adjustment import (
     OF_CAMERA,
     ROBUST_PX,
@@ -27,6 +26,7 @@ from sonjit.multiview.calibration.bundle_adjustment import (
     adjust,
     usual_lenses,
 )
+from sonjit.multiview.calibration.sightings import Placed, Sighting
 
 _WRONG_TIMES, _WRONG_PX = 4.0, 1.0
 """A point further off than both, in median distances and in pixels, is left out."""

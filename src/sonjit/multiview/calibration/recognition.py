@@ -16,7 +16,8 @@ import numpy as np
 from sonjit.arrays import FloatArray, Image
 from sonjit.errors import InputError
 from sonjit.media import open_source
-from sonjit.multiview.calibration.board import CalibrationBoard, found_markers, gray_image
+from sonjit.multiview.calibration.board import CalibrationBoard, found_markers
+from sonjit.multiview.calibration.sightings import gray_image
 
 _FAMILIES: dict[str, tuple[int, ...]] = {
     **{f"{side}X{side}": (50, 100, 250, 1000) for side in (4, 5, 6, 7)},

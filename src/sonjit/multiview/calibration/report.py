@@ -12,10 +12,10 @@ from sonjit.arrays import FloatArray, Image
 from sonjit.documents.document import Block, Heading, Plot, Table, Text, html_from, save_files
 from sonjit.documents.plots import arrows_svg, heat_map_svg
 from sonjit.media.annotated.writers import encode_image
-from sonjit.multiview.calibration.board import Sighting
 from sonjit.multiview.calibration.calibrate import RigCalibration, rms_of
 from sonjit.multiview.calibration.consistency import planar_ambiguity
 from sonjit.multiview.calibration.initial_estimate import angle_between
+from sonjit.multiview.calibration.sightings import Sighting
 
 _ARROWS = 300
 _WORST = 6
