@@ -15,7 +15,8 @@ import numpy as np
 
 from sonjit.arrays import BoolArray, FloatArray, IndexArray
 from sonjit.multiview.cameras.rig import CameraRig
-from sonjit.multiview.triangulation.triangulation import CameraArrays, camera_arrays, triangulate
+from sonjit.multiview.triangulation.camera_arrays import CameraArrays, camera_arrays
+from sonjit.multiview.triangulation.triangulation import triangulate
 
 _NEAR: Final = 0.12  # of the longer side of its box, on average over its keypoints
 _FEWEST_PX: Final = 6.0

@@ -31,7 +31,8 @@ from sonjit.multiview.triangulation.bones import (
     medians,
     with_exact_lengths,
 )
-from sonjit.multiview.triangulation.triangulation import Triangulation, camera_arrays, covariances
+from sonjit.multiview.triangulation.camera_arrays import camera_arrays
+from sonjit.multiview.triangulation.triangulation import Triangulation, covariances
 from sonjit.results import Body, Frame, Hand, Instance
 from sonjit.skeletons import load_skeleton
 
