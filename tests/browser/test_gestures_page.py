@@ -9,6 +9,11 @@ from sonjit.gestures import LearnedGestures
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
+def names_of(page):
+    """What the hands of the latest frame make."""
+    return {(hand.get("gesture") or {}).get("name") for hand in page.latest.get("hands", [])}
+
+
 def test_gestures_are_listed_trained_and_tested(page):
     page.start()
     page.click("tab-gestures")
@@ -30,6 +35,13 @@ def test_gestures_are_listed_trained_and_tested(page):
     assert sum(cells) >= 20
     file = page.download("trainer-train", ".npz")
     assert LearnedGestures.load(file).names == ("one", "two")
+    page.click("trainer-try")
+    for where in ("server", "page"):
+        page.choose("here", where)
+        page.wait(lambda: names_of(page) & {"one", "two"}, f"custom gestures told by the {where}", 60)
+    page.click("trainer-try")
+    page.wait(lambda: page.latest.get("hands") and not names_of(page) & {"one", "two"}, "shipped gestures alone", 60)
+    page.choose("here", "server")
     page["trainer-recordings"].find_element("tag name", "button").click()
     assert not page["trainer-test"].is_enabled()
 

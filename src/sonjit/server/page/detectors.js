@@ -25,7 +25,7 @@ export class Detectors {
   /** @type {AnyConnection | null} */ #connection = null;
   /** @type {AnyConnection | null} of what is compared, which gets the same images */ #rival = null;
   /** @type {import("./sources.js").Source | null} */ #source = null;
-  /** @type {{control: string | null, gestures_file: string | null}} what else the server is asked for */ #also = { control: null, gestures_file: null };
+  /** @type {{control: string | null, gestures_file: string | null}} what else is asked for; a map by the server alone */ #also = { control: null, gestures_file: null };
   #here = false; // the networks run in this page
   #ready = false;
   #flipped = false;
@@ -70,7 +70,8 @@ export class Detectors {
 
   /** @param {Wanted} detectors @param {boolean} measures @returns {AnyConnection} */
   #connect(detectors, measures) {
-    return this.#here ? new LocalConnection({ detectors }) : new Connection({ detectors, measures, ...(measures ? this.#also : {}) });
+    const also = measures ? this.#also : {};
+    return this.#here ? new LocalConnection({ detectors, ...also }) : new Connection({ detectors, measures, ...also });
   }
 
   /** Have the server say what a map for `sonjit control` would send; null: no longer. @param {string | null} map */
@@ -78,7 +79,7 @@ export class Detectors {
     this.#ask({ control: map });
   }
 
-  /** Have the server tell gestures of a file beside its own, in this page's stream alone. @param {string | null} file in base64; null: no longer */
+  /** Tell gestures of a file beside the shipped ones, in this page's stream alone. @param {string | null} file in base64; null: no longer */
   customGestures(file) {
     this.#ask({ gestures_file: file });
   }
@@ -86,7 +87,8 @@ export class Detectors {
   /** @param {{control?: string | null, gestures_file?: string | null}} wanted */
   #ask(wanted) {
     this.#also = { ...this.#also, ...wanted };
-    if (!this.#here) this.#connection?.configure(wanted).catch((error) => this.#listener.error(error));
+    if (this.#here && !("gestures_file" in wanted)) return;
+    this.#connection?.configure(wanted).catch((error) => this.#listener.error(error));
   }
 
   /** Look for something else, or otherwise, from the next image on. @param {Wanted} detectors @param {Wanted | null} rivals */

@@ -1,26 +1,30 @@
 /** What a Connection does, without a server: the networks run in a worker of this page. */
 
-import { results } from "./kinds.js";
+import { kindsWhere, results } from "./kinds.js";
 
 /** @typedef {import("./connection.js").DetectorOptions} DetectorOptions */
-/** @typedef {{kind: string, model: unknown, isStill: boolean, detector: any}} Running */
+/** @typedef {{detectors?: DetectorOptions[], gestures_file?: string | null}} Configuration `gestures_file`: custom gestures, in base64 */
+/** @typedef {{kind: string, model: unknown, gesturesUrl: string | undefined, isStill: boolean, detector: any}} Running */
 
 const PATIENCE_MS = 8000;
+const FILE = "data:application/octet-stream;base64,";
 const ENGINE = new URL("./engine/sonjit-web.js", import.meta.url).href;
 
 /** The networks of this page. Event: "state", as of a Connection. */
 export class LocalConnection extends EventTarget {
   /** @type {DetectorOptions[]} */ #wanted;
+  /** @type {string | null} */ #gestures;
   /** @type {Running[]} */ #running = [];
   /** @type {"loading" | "ready" | "closed"} */ #state = "closed";
   #turn = 0; // of configure: a later one wins
   #next = 0;
   inFlight = 0;
 
-  /** @param {{detectors?: DetectorOptions[]}} [options] */
-  constructor({ detectors = [] } = {}) {
+  /** @param {Configuration} [options] */
+  constructor({ detectors = [], gestures_file = null } = {}) {
     super();
     this.#wanted = detectors;
+    this.#gestures = gestures_file;
   }
 
   get state() {
@@ -32,18 +36,20 @@ export class LocalConnection extends EventTarget {
     return this.configure({});
   }
 
-  /** Change detectors; those whose kind and model stay keep their instances. @param {{detectors?: DetectorOptions[]}} configuration @returns {Promise<object>} */
-  async configure({ detectors = this.#wanted }) {
+  /** Change detectors; those whose kind, model and custom gestures stay keep their instances. @param {Configuration} configuration @returns {Promise<object>} */
+  async configure({ detectors = this.#wanted, gestures_file = this.#gestures }) {
     const mine = ++this.#turn;
-    this.#wanted = detectors;
+    [this.#wanted, this.#gestures] = [detectors, gestures_file];
     this.#become("loading");
     const before = this.#running;
     await keeper();
     const { LocalDetector } = await import(ENGINE);
     const made = await Promise.allSettled(detectors.map(async ({ kind, static_image: isStill = false, ...options }) => {
-      const kept = before.find((one) => one.kind === kind && one.model === options.model)?.detector;
+      const gesturesUrl = gestures_file !== null && "gestures" in (kindsWhere(true)[kind]?.options ?? {}) ? `${FILE}${gestures_file}` : undefined;
+      const kept = before.find((one) => one.kind === kind && one.model === options.model && one.gesturesUrl === gesturesUrl)?.detector;
       kept?.configure(options);
-      return { kind, model: options.model, isStill: Boolean(isStill), detector: kept ?? (await LocalDetector.create(kind, options)) };
+      const detector = kept ?? (await LocalDetector.create(kind, options, gesturesUrl === undefined ? {} : { gesturesUrl }));
+      return { kind, model: options.model, gesturesUrl, isStill: Boolean(isStill), detector };
     }));
     const running = made.flatMap((one) => (one.status === "fulfilled" ? one.value : []));
     const [failed] = made.filter((one) => one.status === "rejected");
