@@ -164,7 +164,8 @@ def drop(page, path):
 
 
 def seen(page):
-    """What the avatar's canvas shows, RGB."""
+    """What the avatar's canvas shows, RGB; of an element that is partly in view chromedriver takes that part alone."""
+    run(page.browser, "document.getElementById('avatar').scrollIntoView({block: 'center', behavior: 'instant'})")
     png = np.frombuffer(page["avatar"].screenshot_as_png, np.uint8)
     return cv2.imdecode(png, cv2.IMREAD_COLOR)[..., ::-1].astype(int)
 

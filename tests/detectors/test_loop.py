@@ -103,7 +103,7 @@ def test_streams_give_the_motions_of_hands_beside_them(monkeypatch, tmp_path):
         asked.append((hands[0].keypoints[0, 0], time_s))
         return [MotionEvent("Swipe_Left", "end", 3, "Left", time_s, 0.5, (-1.25, 0.5), 0.0)]
 
-    monkeypatch.setattr("sonjit.detectors.pipeline.MotionRecognizer.__call__", moved)
+    monkeypatch.setattr("sonjit.gestures.motions.recognizer.MotionRecognizer.__call__", moved)
     scene = HandScene()
     scene.flip = lambda hand, width: replace(hand, keypoints=[width, 0, 0] + hand.keypoints * [-1, 1, 1])
     options = DetectorOptions("scene", "scene", 1, gestures="canned", flip_horizontal=True)
