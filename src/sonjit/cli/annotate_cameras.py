@@ -370,12 +370,16 @@ def _is_one_camera(folder: Path) -> None:
 
     if not folder.is_dir():
         return
+    numbered = [
+        (image, *named.groups())
+        for image in sorted(folder.iterdir())
+        if image.suffix.lower() in IMAGE_ENDINGS and (named := re.fullmatch(r"\D*(\d+)\D+(\d+)\D*", image.stem))
+    ]
+    if len({camera for _, camera, _ in numbered}) == len(numbered):  # one number alone counts: frame_0050_cam0.jpg
+        return
     first: dict[str, Path] = {}
-    for image in sorted(folder.iterdir()):
-        named = re.fullmatch(r"\D*\d+\D+(\d+)\D*", image.stem)
-        if image.suffix.lower() not in IMAGE_ENDINGS or not named:
-            continue
-        other = first.setdefault(named[1], image)
+    for image, _, frame in numbered:
+        other = first.setdefault(frame, image)
         if other.stem != image.stem:
             raise InputError(
                 f"{folder} has images of several cameras, such as {other.name} and {image.name}: put those of each "
