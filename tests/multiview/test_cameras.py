@@ -138,6 +138,9 @@ def test_a_folder_of_recordings_may_hold_tables(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert set(named_views([str(tmp_path)])) == {"cam_0", "cam_1"}
+    for name in ("frame_0050_cam0.jpg", "frame_0051_cam0.jpg"):
+        (tmp_path / "cam_1" / name).touch()
+    assert set(named_views([str(tmp_path)])) == {"cam_0", "cam_1"}
     for name in ("cam_0_frame_0050.jpg", "cam_1_frame_0050.jpg"):
         (tmp_path / "CHARUCO" / name).touch()
     with pytest.raises(InputError, match=r"cam_0_frame_0050\.jpg and cam_1_frame_0050\.jpg: put those of each"):

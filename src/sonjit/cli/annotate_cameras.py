@@ -371,12 +371,10 @@ def _is_one_camera(folder: Path) -> None:
     if not folder.is_dir():
         return
     numbered = [
-        (image, *named.groups())
+        (image, *(named.groups() if "cam" not in image.stem[named.end(1) :].lower() else named.groups()[::-1]))
         for image in sorted(folder.iterdir())
         if image.suffix.lower() in IMAGE_ENDINGS and (named := re.fullmatch(r"\D*(\d+)\D+(\d+)\D*", image.stem))
     ]
-    if len({camera for _, camera, _ in numbered}) == len(numbered):  # one number alone counts: frame_0050_cam0.jpg
-        return
     first: dict[str, Path] = {}
     for image, _, frame in numbered:
         other = first.setdefault(frame, image)
