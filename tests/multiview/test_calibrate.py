@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonjit import InputError
-from sonjit.cli import annotate_cameras
+from sonjit.cli import annotate_calibrate
 from sonjit.geometry.rotations import align_rigidly, matrix_from_rotation_vector
 from sonjit.multiview.calibration.board import target_from_text
 from sonjit.multiview.calibration.bundle_adjustment import Bundle, Observations, adjust, projected
@@ -168,7 +168,7 @@ def test_boards_are_found_in_one_image_and_told_apart(tmp_path):
         with pytest.raises(InputError, match="boards 1 and 2 of 2 look alike"):
             find_targets([boards[0], target_from_text(alike)], {"cam0": tmp_path})
     with pytest.raises(InputError, match="of several, describe each"):
-        annotate_cameras.calibrate([str(tmp_path)], board=["auto:30mm", texts[0]], out=tmp_path / "rig.json")
+        annotate_calibrate.calibrate([str(tmp_path)], board=["auto:30mm", texts[0]], out=tmp_path / "rig.json")
 
 
 @pytest.mark.slow
@@ -226,7 +226,7 @@ def test_a_camera_that_fits_badly_is_named(truth, seen):
 
 def test_too_few_images_and_flat_boards_are_named(truth):
     few = seen_by(truth.subset(["cam0"]), 40)
-    with pytest.raises(InputError, match="'cam0': 3 images show the board and 4 are the fewest"):
+    with pytest.raises(InputError, match="'cam0': 3 images show the board, and its lens needs at least 4"):
         calibrate(Sightings(few.found[:3], few.sizes))
     facing, rng, view = [], np.random.default_rng(0), random_rig(1, lens=False).cameras[0]
     for frame in range(6):
@@ -307,14 +307,16 @@ def test_images_are_looked_through_and_calibrated(tmp_path, capsys):
         np.linalg.norm(np.diff(rig.centres_m, axis=0)), rel=0.005
     )
     out, text = tmp_path / "rig.json", "charuco:7x5:36mm:27mm:4x4_50"
-    annotate_cameras.calibrate([str(path) for path in views.values()], board=[text], out=out, lens_recordings=tmp_path)
+    annotate_calibrate.calibrate(
+        [str(path) for path in views.values()], board=[text], out=out, lens_recordings=tmp_path
+    )
     read = capsys.readouterr().err
     assert "lens of cam0" in read
     assert "lens of cam1" in read
     with pytest.raises(InputError, match="there is no camera 'cam1'"):
-        annotate_cameras.calibrate([str(views["cam0"])], board=[text], out=out, lens_recordings=tmp_path)
+        annotate_calibrate.calibrate([str(views["cam0"])], board=[text], out=out, lens_recordings=tmp_path)
     with pytest.raises(InputError, match="leave one out"):
-        annotate_cameras.calibrate([str(tmp_path)], board=[text], out=out, lens_recordings=tmp_path, lenses=out)
+        annotate_calibrate.calibrate([str(tmp_path)], board=[text], out=out, lens_recordings=tmp_path, lenses=out)
     (tmp_path / "cam1" / "image104.png").write_bytes(b"damaged")
     assert any("image104" in problem for problem in find_targets([board], views).problems)
     with pytest.raises(InputError, match=r"none of the images of .* shows the board"):

@@ -1,4 +1,5 @@
 import math
+import re
 
 import cv2
 import numpy as np
@@ -7,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit import InputError
-from sonjit.cli.annotate_cameras import named_views
 from sonjit.geometry.cameras import CalibratedCamera, distort, distortion_jacobian, fold_radius, undistort
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.multiview.cameras.formats import to_opencv
+from sonjit.multiview.cameras.names import named_views
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
+from sonjit.multiview.cameras.views import open_view
 from sonjit.multiview.triangulation.triangulation import triangulate
 
 from .rigs import FISHEYE, LENS, RATIONAL, random_rig, with_lenses
@@ -141,10 +143,52 @@ def test_a_folder_of_recordings_may_hold_tables(tmp_path):
     for name in ("frame_0050_cam0.jpg", "frame_0051_cam0.jpg"):
         (tmp_path / "cam_1" / name).touch()
     assert set(named_views([str(tmp_path)])) == {"cam_0", "cam_1"}
-    for name in ("cam_0_frame_0050.jpg", "cam_1_frame_0050.jpg"):
+    for name in ("camA-12.jpg", "camB-12.jpg"):
         (tmp_path / "CHARUCO" / name).touch()
-    with pytest.raises(InputError, match=r"cam_0_frame_0050\.jpg and cam_1_frame_0050\.jpg: put those of each"):
-        named_views([str(tmp_path / "CHARUCO")])
+    with pytest.raises(InputError, match=r"folder has images of camA, camB: name it without left="):
+        named_views([f"left={tmp_path / 'CHARUCO'}"])
+
+
+@pytest.mark.parametrize(
+    ("names", "cameras"),
+    [
+        ("cam_0_frame_0050 cam_0_frame_1000 cam_1_frame_0050", "cam_0 cam_1"),
+        ("frame_0050_cam0 frame_1000_cam0 frame_0050_cam10 frame_0050_cam1", "cam0 cam1 cam10"),
+        ("c0_0001 c1_0001 c1_0002", "c0 c1"),
+        ("camA-12 camB-12", "camA camB"),
+        ("view1_003 view2_003", "view1 view2"),
+        ("Camera 1 (50) Camera 2 (50)", "Camera 1 Camera 2"),
+        ("left01 right01 right02", "left right"),
+        ("port_0_12 port_1_12 background", "port_0 port_1"),
+    ],
+)
+def test_images_of_several_cameras_may_lie_in_one_folder(tmp_path, names, cameras):
+    folder = tmp_path / "take [1]"  # no pattern
+    folder.mkdir()
+    split = re.findall(r"Camera \d \(\d+\)|\S+", names)
+    for name in split:
+        cv2.imwrite(str(folder / f"{name}.png"), np.zeros((8, 8), np.uint8))
+    views = named_views([str(folder)])
+    assert list(views) == re.findall(r"Camera \d|\S+", cameras)
+    numbers = {name: open_view(path).numbers for name, path in views.items()}
+    first = min(own[0] for own in numbers.values())
+    assert all(own[0] == first for own in numbers.values())  # frame sets go by the frame, not by the camera's number
+    assert first in (1, 3, 12, 50)
+    assert sum(map(len, numbers.values())) == len([name for name in split if name != "background"])
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ("0_0050 1_0050", r"0_0050\.png and 1_0050\.png, and the names do not say which number is the camera's"),
+        ("left_01 old_left_01 right_01", r"several recordings of one camera, left_\*\.\* and old_left_\*\.\*"),
+    ],
+)
+def test_names_that_do_not_say_the_camera_are_refused(tmp_path, names, said):
+    for name in names.split():
+        (tmp_path / f"{name}.png").touch()
+    with pytest.raises(InputError, match=said):
+        named_views([str(tmp_path)])
 
 
 @pytest.mark.parametrize("lens", [LENS, RATIONAL, FISHEYE])

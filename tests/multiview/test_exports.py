@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sonjit.cli import annotate_cameras
+from sonjit.cli import annotate_triangulate
 from sonjit.errors import InputError
 from sonjit.hand_models.mesh_files import Glb
 from sonjit.hand_models.rig_files import load_rig
@@ -130,11 +130,11 @@ def test_the_rigged_hand_moves_with_the_joints(written, tmp_path):
 
 def test_a_drawing_and_what_cannot_be_exported(written, tmp_path, capsys):
     path, _ = written
-    annotate_cameras.export(path, out=tmp_path / "hands.svg")
+    annotate_triangulate.export(path, out=tmp_path / "hands.svg")
     assert (tmp_path / "hands.svg").read_text().count("<line") == 6 * 40
     assert "wrote" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"exported as \.c3d"):
-        annotate_cameras.export(path, out=tmp_path / "hands.fbx")
+        annotate_triangulate.export(path, out=tmp_path / "hands.fbx")
     content = json.loads(path.read_text())
     for frame in content["frames"]:
         frame["time"] = None

@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 
-from sonjit.cli import annotate_cameras
+from sonjit.cli import annotate_triangulate
 from sonjit.errors import InputError
 from sonjit.media.tables.base import Header
 from sonjit.media.tables.tables import open_writer
@@ -84,7 +84,7 @@ def test_people_are_who_they_are_in_every_view_and_frame_set(tmp_path, capsys, c
         return [found[place] for place in rng.permutation(len(found))]
 
     given = write_tables(tmp_path, rig, seen, "bodies")
-    assert annotate_cameras.triangulate(*given, out=tmp_path / "bodies.json") == 0
+    assert annotate_triangulate.triangulate(*given, out=tmp_path / "bodies.json") == 0
     told = capsys.readouterr().err
     assert "cam1: 1 detections fit no other view's" in told
     assert "of 3 people" in told
@@ -110,7 +110,7 @@ def test_hidden_keypoints_tell_nobody_apart(tmp_path):
         return found[:: 1 if view % 2 else -1]
 
     given = write_tables(tmp_path, rig, seen, "bodies")
-    annotate_cameras.triangulate(*given, out=tmp_path / "bodies.json")
+    annotate_triangulate.triangulate(*given, out=tmp_path / "bodies.json")
     apart = np.linalg.norm(load_people(tmp_path / "bodies.json").points_m[:, :, None] - truth[:, None], axis=-1)
     assert np.sort(np.nanmax(apart[..., :23], (0, 3)), 1)[:, 0].max() < 1e-3
 
@@ -136,12 +136,12 @@ def test_faces_of_several(tmp_path):
         return [one_face(pixels[view, person]) for person in rng.permutation(2)]
 
     given = write_tables(tmp_path, rig, seen, "faces", frames=2)
-    annotate_cameras.triangulate(*given, out=tmp_path / "faces.json")
+    annotate_triangulate.triangulate(*given, out=tmp_path / "faces.json")
     found = load_people(tmp_path / "faces.json")
     nearest = np.linalg.norm(found.points_m[:, :, None] - truth, axis=-1).max((0, 3))
     assert np.sort(nearest, 1)[:, 0].max() < 1e-3
     with pytest.raises(InputError, match="faces have no bones"):
-        annotate_cameras.triangulate(*given, out=tmp_path / "faces.json", constant_bones=True)
+        annotate_triangulate.triangulate(*given, out=tmp_path / "faces.json", constant_bones=True)
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def holistic(tmp_path_factory):
         return people[:: 1 if view else -1]
 
     given = write_tables(folder, rig, seen, "people", frames=3)
-    annotate_cameras.triangulate(*given, out=folder / "people.json", constant_bones=True)
+    annotate_triangulate.triangulate(*given, out=folder / "people.json", constant_bones=True)
     return folder / "people.json", both
 
 
@@ -216,13 +216,13 @@ def test_bodies_have_no_rigged_mesh_and_kinds_are_not_mixed(tmp_path):
     rig, truth = random_rig(2, 3, distance_m=4.0, half=True), walking(1)
     pixels = rig.project(truth)
     given = write_tables(tmp_path, rig, lambda view, row: [one_body(pixels[view, row, 0])], "bodies")
-    annotate_cameras.triangulate(*given, out=tmp_path / "body.json")
+    annotate_triangulate.triangulate(*given, out=tmp_path / "body.json")
     with pytest.raises(InputError, match="a rigged mesh is of hands"):
         export_people(load_people(tmp_path / "body.json"), tmp_path / "body.glb")
     with open_writer(tmp_path / "tables" / "cam1.json", Header(kind="faces")) as writer:
         writer.write(Frame.holding(0, 0.0, [one_face(pixels[1, 0, 0, :6])]))
     with pytest.raises(InputError, match="bodies and faces in"):
-        annotate_cameras.triangulate(*given, out=tmp_path / "body.json")
+        annotate_triangulate.triangulate(*given, out=tmp_path / "body.json")
 
 
 def test_who_comes_back_after_a_while_is_new():

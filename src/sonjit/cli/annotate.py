@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from sonjit.cli.annotate_cameras import board, calibrate, cameras, export, sync, triangulate
+from sonjit.cli.annotate_calibrate import board, calibrate
+from sonjit.cli.annotate_cameras import cameras, sync
 from sonjit.cli.annotate_surfaces import mano_files, surfaces
+from sonjit.cli.annotate_triangulate import export, triangulate
 from sonjit.cli.serve import log_to_stderr, tell_address
 from sonjit.errors import InputError
 from sonjit.key_values import key_values
@@ -48,7 +50,7 @@ def new(
     Args:
         project: Folder to make.
         cameras: The calibrated rig, in any format that `sonjit annotate cameras` reads.
-        views: Folders or videos named like the cameras, a folder of such, or CAMERA=PATH.
+        views: Folders or videos named like the cameras, a folder of such or of all cameras' images, or CAMERA=PATH.
         name: For people; by default the folder's.
         unit: Of the cameras' lengths, where their file states none.
         capture: Which of InterHand2.6M's captures.

@@ -40,7 +40,8 @@ def surfaces(
         mano_left: MANO's left hand.
         draw: Folder to write each view to, with the surfaces over it.
         cameras: For --draw, the calibrated rig.
-        views: For --draw, videos or folders of images named like the cameras, a folder of such, or CAMERA=PATH.
+        views: For --draw, videos or folders of images named like the cameras, a folder of such or of all cameras'
+            images, or CAMERA=PATH.
         unit: Of the cameras' lengths, where their file states none.
     """
     from sonjit.multiview.annotation.project import find_views

@@ -250,15 +250,29 @@ def _source_from_remote(url: str) -> Source:
     return source
 
 
+def is_pattern(path: Path) -> bool:
+    """Whether a path stands for the files that match it, such as `shots/cam0_*.jpg`."""
+    return glob.has_magic(str(path)) and not path.exists()
+
+
+def image_files(path: Path) -> list[Path]:
+    """The images of a folder, or those that match a pattern, in natural order."""
+    return _images(_matches(str(path)) if is_pattern(path) else path.iterdir())
+
+
+def _matches(pattern: str) -> list[Path]:
+    return [Path(match) for match in glob.glob(pattern, recursive=True)]  # noqa: PTH207  # Path.glob refuses absolute ones
+
+
 def _source_from_folder(path: Path) -> Source:
-    files = _images(path.iterdir())
+    files = image_files(path)
     if not files:
         raise InputError(f"{path} holds no images: looked for names ending in {', '.join(IMAGE_ENDINGS)}")
     return FolderSource(str(path), files, [file.name for file in files])
 
 
 def _source_from_glob(pattern: str) -> Source:
-    matches = [Path(match) for match in glob.glob(pattern, recursive=True)]  # noqa: PTH207  # Path.glob refuses absolute ones
+    matches = _matches(pattern)
     files = _images(matches)
     if not files and len(matches) == 1:
         return open_source(matches[0])

@@ -19,6 +19,7 @@ from sonjit.errors import InputError
 from sonjit.files import file_stamp, write_text
 from sonjit.multiview.annotation.marks import AnnotationStore, check_name
 from sonjit.multiview.cameras.files import load_cameras, save_cameras
+from sonjit.multiview.cameras.names import cameras_in
 from sonjit.multiview.cameras.rig import CameraRig
 from sonjit.multiview.cameras.views import View, check_view, open_view
 
@@ -84,7 +85,7 @@ def create_project(folder: Path, rig: CameraRig, views: Mapping[str, Path], *, n
     Args:
         folder: created where it is missing.
         rig: the cameras.
-        views: by camera, its video or folder.
+        views: by camera, its video, or its folder or pattern of images.
         name: for people; by default the folder's.
 
     Raises:
@@ -138,8 +139,8 @@ def find_views(rig: CameraRig, named: Sequence[str]) -> dict[str, Path]:
 
     Args:
         rig: the cameras.
-        named: `CAMERA=PATH`; a video or folder named like a camera; or a folder of such. `cam` before a
-            camera's name is optional, as in InterHand2.6M's folders.
+        named: `CAMERA=PATH`; a video or folder named like a camera; a folder of such; or a folder of images whose
+            names say the camera, see `cameras_in`. `cam` before a camera's name is optional, as in InterHand2.6M's.
 
     Raises:
         InputError: nothing is there, or a name fits no camera or two paths one.
@@ -159,20 +160,22 @@ def find_views(rig: CameraRig, named: Sequence[str]) -> dict[str, Path]:
 def _cameras_below(rig: CameraRig, path: Path) -> list[tuple[str, Path]]:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
-    own = _camera_of(rig, path)
+    own = _camera_of(rig, path.name if path.is_dir() else path.stem)
     if own is not None:
         return [(own, path)]
     children = sorted(child for child in path.iterdir() if child.name[0] != ".") if path.is_dir() else []
-    pairs = [(camera, child) for child in children if (camera := _camera_of(rig, child)) is not None]
+    named = list(cameras_in(path).items()) or [
+        (child.name if child.is_dir() else child.stem, child) for child in children
+    ]
+    pairs = [(camera, view) for name, view in named if (camera := _camera_of(rig, name)) is not None]
     if not pairs:
         known = ", ".join(rig.names)
         raise InputError(f"{path}: no such camera, and none below it; cameras: {known}; or write CAMERA={path}")
     return pairs
 
 
-def _camera_of(rig: CameraRig, path: Path) -> str | None:
-    stem = path.name if path.is_dir() else path.stem
-    return next((name for name in (stem, stem.removeprefix("cam"), f"cam{stem}") if name in rig.names), None)
+def _camera_of(rig: CameraRig, named: str) -> str | None:
+    return next((name for name in (named, named.removeprefix("cam"), f"cam{named}") if name in rig.names), None)
 
 
 def _checked(rig: CameraRig, name: str, path: Path) -> set[int]:

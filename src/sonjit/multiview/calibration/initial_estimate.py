@@ -27,6 +27,7 @@ from sonjit.multiview.calibration.bundle_adjustment import (
     usual_lenses,
 )
 from sonjit.multiview.calibration.sightings import Placed, Sighting
+from sonjit.runs.processor import counted
 
 _WRONG_TIMES, _WRONG_PX = 4.0, 1.0
 """A point further off than both, in median distances and in pixels, is left out."""
@@ -160,8 +161,9 @@ def camera_from_sightings(
     name = sightings[0].view if sightings else "?"
     if len(chosen) < _FEWEST_IMAGES:
         raise InputError(
-            f"camera {name!r}: {len(chosen)} images show the board and {_FEWEST_IMAGES} are the fewest: show it "
-            "more, near and far, tilted, and in the corners"
+            f"camera {name!r}: {counted(len(chosen), 'image shows', 'images show')} the board, and its lens needs at "
+            f"least {_FEWEST_IMAGES}: show it more, near and far, tilted, and in the corners, or give the lens with "
+            "--lenses or --lens-recordings"
         )
     if lens == "fisheye":
         return _fisheye_start(chosen, size)

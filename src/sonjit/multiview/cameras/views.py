@@ -1,12 +1,12 @@
-"""One camera's images by their numbers: a video, or a folder of images.
+"""One camera's images by their numbers: a video, a folder of images, or a pattern such as `shots/cam_0_frame_*.jpg`.
 
-A video's frames are numbered from 0. A folder's are numbered by the last number in each name, so that an image that is
-missing moves no other; where names have no numbers, or one twice, they count from 0 in natural order.
+A video's frames are numbered from 0. Images are numbered by the last number in each name that is not their camera's, so
+that an image that is missing moves no other; where names have no numbers, or one twice, they count from 0 in natural
+order.
 """
 
 from __future__ import annotations
 
-import re
 import threading
 from abc import ABC, abstractmethod
 from bisect import bisect_left
@@ -18,8 +18,9 @@ from sonjit.arrays import Image
 from sonjit.errors import InputError
 from sonjit.media import open_source
 from sonjit.media.sources.image_files import IMAGE_ENDINGS, load_image
-from sonjit.media.sources.open import natural_key
+from sonjit.media.sources.open import image_files, is_pattern
 from sonjit.media.sources.video import Damage, decoded_frames, open_container, upright_rgb, video_stream
+from sonjit.multiview.cameras.names import frame_number
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.frame import VideoFrame
 
-_LAST_NUMBER = re.compile(r"(\d+)\D*$")
 _AHEAD = 24
 """Frames that are decoded on the way to one ahead, rather than seeking to the key frame before it."""
 _KEPT = 3
@@ -35,13 +35,12 @@ _KEPT = 3
 
 
 def frame_numbers(files: Sequence[Path]) -> list[int]:
-    """The number of each image of a folder, in the order given: see above.
+    """The number of each of one camera's images, in the order given: see above.
 
     >>> frame_numbers([Path("image32523.jpg"), Path("image32526.jpg")])
     [32523, 32526]
     """
-    matches = [_LAST_NUMBER.search(file.stem) for file in files]
-    numbers = [int(match[1]) for match in matches if match]
+    numbers = [number for file in files if (number := frame_number(file.stem)) is not None]
     return numbers if len(set(numbers)) == len(files) else list(range(len(files)))
 
 
@@ -49,7 +48,7 @@ class View(ABC):
     """The images of one camera.
 
     Attributes:
-        path: the video or folder.
+        path: the video, folder or pattern.
         numbers: of its frames, rising.
     """
 
@@ -75,16 +74,15 @@ class View(ABC):
 
 
 class FolderView(View):
-    """A folder of images."""
+    """A folder of images, or those of a pattern."""
 
     def __init__(self, path: Path) -> None:
         try:
-            found = [file for file in path.iterdir() if file.suffix.lower() in IMAGE_ENDINGS and file.name[0] != "."]
+            found = image_files(path)
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}") from None
         if not found:
             raise InputError(f"{path} has no images: expected names ending in {', '.join(IMAGE_ENDINGS)}")
-        found.sort(key=lambda file: (natural_key(file.name), file.name))
         self._files = dict(sorted(zip(frame_numbers(found), found, strict=True)))
         super().__init__(path, tuple(self._files))
 
@@ -174,9 +172,9 @@ def open_view(path: Path) -> View:
     """A camera's images.
 
     Raises:
-        InputError: nothing is there, or it is neither a video nor a folder of images.
+        InputError: nothing is there, or it is neither a video nor a folder or pattern of images.
     """
-    if path.is_dir():
+    if path.is_dir() or is_pattern(path):
         return FolderView(path)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; put it back or create the project again")

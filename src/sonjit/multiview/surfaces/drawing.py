@@ -40,15 +40,15 @@ def draw_over_view(surfaces: Sequence[HandSurface], camera: RigCamera, view: Pat
     Args:
         surfaces: fitted.
         camera: that took the images.
-        view: its video, or its folder of images.
+        view: its video, or its folder or pattern of images.
         folder: to write to.
 
     Raises:
         InputError: the images cannot be read, or are of another size than the camera's.
     """
-    out = folder / (camera.name if view.is_dir() else f"{camera.name}.mp4")
     with open_source(view) as source:
-        numbers = frame_numbers(source.files) if view.is_dir() else None
+        numbers = frame_numbers(source.files) if source.kind == "folder" else None
+        out = folder / (camera.name if numbers else f"{camera.name}.mp4")
         with open_drawing_writer(out, source) as writer:
             for frame in source:
                 height, width = frame.rgb.shape[:2]

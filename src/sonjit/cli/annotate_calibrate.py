@@ -1,0 +1,241 @@
+"""`sonjit annotate board`, `calibrate`: from a print to a rig."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from sonjit.arrays import Image
+from sonjit.cli.annotate_cameras import SyncMethod, Unit, Views, synchronised
+from sonjit.cli.report import progress
+from sonjit.errors import InputError, JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sonjit.multiview.annotation.timeline import Sync
+    from sonjit.multiview.calibration.board import CalibrationBoard, CalibrationTarget
+    from sonjit.multiview.calibration.calibrate import RigCalibration
+    from sonjit.multiview.cameras.rig import RigCamera
+
+_FEW = 4
+"""Images that are looked through for another board than was named, where none may be."""
+
+Lens = Literal["none", "radial", "usual", "full", "rational", "fisheye"]
+
+
+def calibrate(
+    views: Views,
+    /,
+    *,
+    board: Annotated[list[str], Parameter(negative="")],
+    out: Path,
+    report: Path | None = None,
+    lens: Lens = "usual",
+    lenses: Path | None = None,
+    lens_recordings: Path | None = None,
+    lens_board: str = "",
+    sync: SyncMethod = "index",
+    stamps: Path | None = None,
+    floor: int | None = None,
+    every: int = 1,
+    unit: Unit | None = None,
+) -> None:
+    """Calibrate a rig from images or videos of a board that is carried around before the cameras.
+
+    Example: `sonjit annotate calibrate recordings/ --board charuco:8x6:30mm:22mm:4x4_50 --out rig.json --report r.html`
+
+    Args:
+        views: Videos or folders of images named like their cameras, a folder of such, a folder of all cameras' images
+            (cam_0_frame_0050.jpg, frame_0050_cam0.jpg, left_01.jpg), or CAMERA=PATH.
+        board: charuco:COLUMNSxROWS:SQUARE:MARKER:DICTIONARY, checkerboard:COLUMNSxROWS:SQUARE in inner corners,
+            aruco:COLUMNSxROWS:MARKER:GAP:DICTIONARY, aprilgrid:COLUMNSxROWS:TAG:GAP, with :inverted or :legacy; a .json
+            of markers on a body; or auto:SIDE, which recognises the board by itself: its square has that side, or its
+            marker where there are no squares. Several boards, once each: all that are carried around, each by itself.
+        out: Cameras to write: .json, .toml (anipose), .yml (OpenCV) or a folder (COLMAP).
+        report: HTML page to write: errors by camera and frame set, and the worst images.
+        lens: Which distortion to estimate: none, radial (k1 k2), usual (k1 k2 p1 p2), full (and k3), rational (and k4
+            to k6), or k1 to k4 of a fisheye, all as OpenCV's.
+        lenses: Cameras whose K and distortion are kept; any format.
+        lens_recordings: Folder of recordings of the board for the lenses alone, one for each camera and named like it.
+        lens_board: The board of those recordings, where it is another.
+        sync: How images are matched into frame sets.
+        stamps: For --sync time: folder with CAMERA.txt, seconds of each image; or caliscope's timestamps.csv.
+        floor: Frame set in which the first board lies on the floor, print up: its corner becomes the origin, and z up.
+        every: Use every Nth frame set.
+        unit: Of the cameras in --lenses, where their file states none.
+    """
+    from sonjit.multiview.calibration.board import target_from_text
+    from sonjit.multiview.calibration.calibrate import calibrate as calibrated
+    from sonjit.multiview.calibration.consistency import planar_ambiguity
+    from sonjit.multiview.calibration.report import reprojection_line, save_report
+    from sonjit.multiview.calibration.sightings import NoBoardError, find_targets
+    from sonjit.multiview.cameras.files import save_cameras
+    from sonjit.multiview.cameras.names import named_views
+    from sonjit.multiview.cameras.rig import world_on_board
+
+    if every < 1:
+        raise InputError(f"--every {every}: give at least 1")
+    paths = named_views(views)
+    targets = _targets(board, paths)
+    known = _kept_lenses(lenses, paths, unit) if lenses else {}
+    if lens_board and not lens_recordings:
+        raise InputError(f"--lens-board {lens_board}: it is the board of --lens-recordings; give them, or leave it out")
+    of_lens = [target_from_text(lens_board)] if lens_board else targets
+    of_lenses = _lenses_of(lens_recordings, of_lens, lens, paths, known) if lens_recordings else {}
+    known |= {name: one.rig[name] for name, one in of_lenses.items()}
+    if stamps and sync != "time":
+        raise InputError(f"--stamps {stamps}: times match images with --sync time; write that, or leave them out")
+    matched = synchronised(paths, sync, stamps) if sync != "index" else None
+    try:
+        with progress(None, "images") as advance:
+            seen = find_targets(targets, paths, every=every, frame_of=matched and matched.frame_of, advance=advance)
+    except NoBoardError as error:
+        raise InputError(f"{error}{_nearby(targets, paths)}") from None
+    for name, view in known.items():
+        if (view.width, view.height) != seen.sizes[name]:
+            raise InputError(
+                f"camera {name!r}: {view.width} x {view.height} pixels in "
+                f"{'--lens-recordings' if name in of_lenses else f'--lenses {lenses}'} and "
+                f"{seen.sizes[name][0]} x {seen.sizes[name][1]} here: a lens is known for one size of image"
+            )
+    estimated = {name: one.lens_covariances[name] for name, one in of_lenses.items()}
+    lenses_known = {name: view.camera for name, view in known.items()}
+    made = calibrated(seen, lens=lens, lenses=lenses_known, lens_covariances=estimated)
+    made = replace(
+        made,
+        problems=(*(line for one in of_lenses.values() for line in one.problems), *made.problems),
+    )
+    if floor is not None:
+        if (floor, targets[0]) not in made.target_places:
+            raise InputError(f"--floor {floor}: the (first) board's pose is not known in that frame set")
+        made = made.moved(*world_on_board(*made.target_places[floor, targets[0]]))
+    ambiguity = planar_ambiguity(made)
+    if report:
+        warnings = matched.warnings if matched else ()
+        save_report(made, report, warnings=warnings, image=partial(_image, paths, matched))
+    is_flat = any(target.is_flat for target in targets)
+    for line in (*made.problems, reprojection_line(made), str(ambiguity) if is_flat else ""):
+        if line:
+            sys.stderr.write(f"{line}\n")
+    if is_flat and ambiguity.is_mirrored:
+        raise JobError(f"{out} was not written: {ambiguity}")
+    save_cameras(made.rig, out)
+    sys.stderr.write(f"wrote {out}{f' and {report}' if report else ''}\n")
+
+
+def _kept_lenses(lenses: Path, paths: Mapping[str, Path], unit: Unit | None) -> dict[str, RigCamera]:
+    """Those of --lenses that are of the views' cameras."""
+    from sonjit.multiview.cameras.files import load_cameras
+
+    rig = load_cameras(lenses, unit=unit)
+    if not (found := {view.name: view for view in rig if view.name in paths}):
+        raise InputError(
+            f"--lenses {lenses}: it has cameras {', '.join(rig.names)}, and the views are {', '.join(paths)}: name "
+            "them alike, or write CAMERA=PATH"
+        )
+    return found
+
+
+def _lenses_of(
+    recordings: Path,
+    targets: list[CalibrationTarget],
+    lens: Lens,
+    paths: Mapping[str, Path],
+    known: Mapping[str, RigCamera],
+) -> dict[str, RigCalibration]:
+    """Of each camera the calibration of its lens alone."""
+    from sonjit.multiview.calibration.calibrate import calibrate_lens
+    from sonjit.multiview.calibration.sightings import find_targets
+    from sonjit.multiview.cameras.names import named_views
+
+    found: dict[str, RigCalibration] = {}
+    for name, path in named_views([str(recordings)]).items():
+        if name not in paths:
+            raise InputError(f"--lens-recordings {path}: there is no camera {name!r}; there are {', '.join(paths)}")
+        if name in known:
+            raise InputError(f"camera {name!r}: its lens is in --lenses and in --lens-recordings; leave one out")
+        with progress(None, f"images of {name}'s lens") as advance:
+            seen = find_targets(targets, {name: path}, advance=advance)
+        found[name] = calibrate_lens(seen, lens=lens)
+        sys.stderr.write(f"lens of {name}: {found[name].rms_px:.3f} px over {len(found[name].sightings)} images\n")
+    return found
+
+
+def _targets(texts: list[str], paths: Mapping[str, Path]) -> list[CalibrationTarget]:
+    """What --board names, or recognises."""
+    from sonjit.multiview.calibration.board import target_from_text
+
+    autos = [text for text in texts if text.partition(":")[0] == "auto"]
+    if autos and len(texts) > 1:
+        raise InputError(f"--board {autos[0]}: one board is recognised by itself; of several, describe each")
+    return [_recognised(autos[0], paths)] if autos else [target_from_text(text) for text in texts]
+
+
+def _recognised(text: str, paths: Mapping[str, Path]) -> CalibrationBoard:
+    """The board that the images show, with the side of a square that `auto:SIDE` gives."""
+    from sonjit.multiview.calibration.board import length_from_text
+    from sonjit.multiview.calibration.recognition import recognise_board, sampled_images
+
+    _, _, side = text.partition(":")
+    square_m = length_from_text(side, text) if side else 0.03
+    found = recognise_board(sampled_images(paths), square_m=square_m)
+    if found is None:
+        raise InputError("--board auto: no board was recognised in the images: describe it, or show more of it at once")
+    if not side:
+        raise InputError(
+            f"--board auto: the images show {found.text}, but not how large it is: measure the side of "
+            f"{'a marker' if found.is_grid else 'a square'} and give --board auto:30mm, or all of it"
+        )
+    sys.stderr.write(f"board {found.text}\n")
+    return found
+
+
+def _nearby(targets: list[CalibrationTarget], paths: Mapping[str, Path]) -> str:
+    """What to write for the board that is seen instead of a single one; empty where none is."""
+    from sonjit.multiview.calibration.board import CalibrationBoard
+    from sonjit.multiview.calibration.recognition import recognise_board, sampled_images
+
+    target = targets[0]
+    if len(targets) > 1 or not isinstance(target, CalibrationBoard):
+        return ""
+    images = sampled_images(paths, count=_FEW)
+    found = recognise_board(images, square_m=target.marker_m if target.is_grid else target.square_m)
+    return f" The images show --board {found.text}" if found and found.text != target.text else ""
+
+
+def board(target: str, /, *, out: Path) -> None:
+    """Draw a board to print at its true size.
+
+    Example: `sonjit annotate board charuco:8x6:30mm:22mm:4x4_50 --out board.svg`
+
+    Args:
+        target: As --board of `sonjit annotate calibrate`.
+        out: .svg to write.
+    """
+    from sonjit.files import write_text
+    from sonjit.multiview.calibration.board import CalibrationBoard, target_from_text
+
+    made = target_from_text(target)
+    if not isinstance(made, CalibrationBoard) or out.suffix.lower() != ".svg":
+        raise InputError(f"{target} {out}: a board is drawn, as .svg, and a body of markers is not")
+    write_text(out, made.svg())
+    sys.stderr.write(f"wrote {out}; print it at 100 %, glue it onto something flat and measure a square\n")
+
+
+def _image(paths: Mapping[str, Path], matched: Sync | None, name: str, frame: int) -> Image | None:
+    """One image of a view by its frame set, for the report."""
+    from sonjit.multiview.cameras.views import open_view
+
+    view = open_view(paths[name])
+    try:
+        return view.read(int(matched.images[frame, matched.names.index(name)]) if matched else frame)
+    except InputError:  # the report goes on without it
+        return None
+    finally:
+        view.close()

@@ -1,0 +1,128 @@
+"""`sonjit annotate triangulate`, `export`: hands, faces and bodies in space."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from sonjit.cli.annotate_cameras import Unit
+from sonjit.errors import InputError, JobError
+
+if TYPE_CHECKING:
+    from sonjit.multiview.triangulation.people import Detections
+    from sonjit.multiview.triangulation.triangulation import Triangulation
+
+_HAND_M = 0.1, 0.25
+"""Hands of children and of adults."""
+
+
+def triangulate(
+    cameras: Path,
+    tables: Annotated[list[str], Parameter(negative="")],
+    /,
+    *,
+    out: Path,
+    threshold: float = 10.0,
+    constant_bones: Annotated[bool, Parameter(negative="")] = False,
+    unit: Unit | None = None,
+    leave_out: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Triangulate the hands, faces, bodies or people that `sonjit hands|face|body|holistic --save` found in each view.
+
+    Bodies, faces and people may be several: who is who is matched across views and over time by where they are.
+
+    Example: `sonjit annotate triangulate rig.json cam0.json cam1.json cam2.json --out hands.json`
+
+    Args:
+        cameras: The calibrated rig, in any format that `sonjit annotate cameras` reads.
+        tables: A table per camera, named like it, a folder of such, or CAMERA=TABLE; hands are of one person.
+        out: JSON to write.
+        threshold: Reprojection error up to which a view is an inlier, pixels.
+        constant_bones: Fit hands and bodies with bones of one length throughout, moving as people can: videos.
+        unit: Of the cameras' lengths, where their file states none.
+        leave_out: Leave out cameras that do not fit the others, and continue.
+    """
+    import numpy as np
+
+    from sonjit.multiview.annotation.project import find_views
+    from sonjit.multiview.calibration.consistency import check_views
+    from sonjit.multiview.cameras.files import load_cameras
+    from sonjit.multiview.triangulation.people import load_detections, save_people, with_constant_bones
+    from sonjit.multiview.triangulation.triangulation import triangulate as triangulated
+
+    rig = load_cameras(cameras, unit=unit)
+    found_tables = find_views(rig, tables)
+    rig = rig.subset(name for name in rig.names if name in found_tables)
+    seen = load_detections(rig, found_tables)
+    for name, count in zip(rig.names, seen.unmatched, strict=True):
+        if count:
+            sys.stderr.write(f"{name}: {count} detections fit no other view's and are left out\n")
+    checked = check_views(rig, seen.points_px.reshape(len(rig), len(seen.frames), -1, 2), threshold_px=threshold)
+    for fault in checked.faults:
+        sys.stderr.write(f"sonjit: {fault.message}\n")
+    if checked.faults and not leave_out:
+        raise InputError(f"{len(checked.faults)} cameras do not fit: fix them, or leave them out with --leave-out")
+    asked = np.isfinite(seen.points_px).all(-1).any(0)
+    seen = seen.of_cameras([rig.index(name) for name in checked.good])
+    rig = rig.subset(checked.good)
+    found = triangulated(rig, seen.points_px, confidence=seen.confidence, method="ransac", threshold_px=threshold)
+    _check_hands(seen, found, cameras, out)
+    if constant_bones:
+        found = with_constant_bones(rig, seen, found)
+    save_people(out, rig, seen, found)
+    count = seen.points_px.shape[2]
+    who = f" of {count} people" if count > 1 else ""
+    sys.stderr.write(f"{found.ok.sum()} of {asked.sum()} keypoints{who} that were seen are triangulated; wrote {out}\n")
+    return 1 if checked.faults else 0
+
+
+def _check_hands(seen: Detections, found: Triangulation, cameras: Path, out: Path) -> None:
+    """Warn of hands of no person's size.
+
+    Raises:
+        JobError: they have the shape of the other side.
+    """
+    import numpy as np
+
+    from sonjit.multiview.triangulation.bones import hand_length_m
+    from sonjit.multiview.triangulation.hands import mirrored_hands
+    from sonjit.multiview.triangulation.people import HANDS, slices
+
+    hands = [
+        (part.handedness, found.points_m[:, :, own].reshape(-1, part.size, 3))
+        for part, own in slices(seen.parts)
+        if part in HANDS
+    ]
+    if not hands:
+        return
+    right, wrong = mirrored_hands([(side, one) for side, points in hands for one in points])
+    if wrong > right:
+        raise JobError(
+            f"{out} was not written: {wrong} of {right + wrong} hands have the shape of the other side: "
+            "the world or the images are mirrored"
+        )
+    length_m = hand_length_m(np.concatenate([points for _, points in hands]))
+    if not _HAND_M[0] < length_m < _HAND_M[1]:  # not of a bare NaN: then nothing was triangulated
+        sys.stderr.write(
+            f"sonjit: the hands are {1000 * length_m:.0f} mm long and people's {1000 * _HAND_M[0]:.0f} to "
+            f"{1000 * _HAND_M[1]:.0f} mm: is the unit of {cameras} right (--unit)?\n"
+        )
+
+
+def export(people: Path, /, *, out: Path) -> None:
+    """Export people in space to other programs: .c3d, .trc, .csv, their hands as .glb (animated) or .bvh, or as .svg.
+
+    Example: `sonjit annotate export hands.json --out hands.glb`
+
+    Args:
+        people: JSON that `sonjit annotate triangulate` wrote.
+        out: File to write; its ending names the format.
+    """
+    from sonjit.multiview.triangulation.exports import export_people
+    from sonjit.multiview.triangulation.people import load_people
+
+    written = export_people(load_people(people), out)
+    sys.stderr.write(f"wrote {', '.join(map(str, written))}\n")
