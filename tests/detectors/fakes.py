@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sonjit.detectors.pipeline import Kind
+from sonjit.detectors.interfaces import Kind
 from sonjit.geometry.boxes import RotatedBox
 
 SHAPE = np.random.default_rng(1).uniform(-0.5, 0.5, (21, 3)).astype(np.float32)

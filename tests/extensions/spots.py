@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KindEntry, Model, register_kind
 from sonjit.detectors.options import Option
-from sonjit.detectors.pipeline import Kind
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.measures import register_measures
 from sonjit.media.drawing import register_drawing

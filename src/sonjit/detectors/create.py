@@ -14,9 +14,9 @@ from sonjit.errors import InputError
 if TYPE_CHECKING:
     from os import PathLike
 
+    from sonjit.detectors.interfaces import Kind, Thorough
     from sonjit.detectors.kinds import KindEntry
     from sonjit.detectors.options import DetectorOptions, OptionValue
-    from sonjit.detectors.pipeline import Kind, Thorough
     from sonjit.detectors.smoothing import Filter
     from sonjit.engines import EngineName, Precision
     from sonjit.results import Body, Face, Hand, Person, Result

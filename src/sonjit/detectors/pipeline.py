@@ -2,7 +2,7 @@
 
 *Find* searches the whole image for new instances, *landmark* runs a network on the crop of each box, *carry*
 makes this frame's keypoints the next frame's box while the instance is present. What differs between hands, faces
-and bodies is in a `Kind`.
+and bodies is in a `sonjit.detectors.interfaces.Kind`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ import logging
 import math
 import os
 import threading
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import numpy as np
 
@@ -34,124 +32,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sonjit.detectors.interfaces import Kind, Spread, Thorough
     from sonjit.detectors.options import DetectorOptions
     from sonjit.engines import Engine
     from sonjit.gestures import GestureSmoother, LearnedGestures, MotionRecognizer
 
-O = TypeVar("O", bound=Observation)  # noqa: E741  # an observation
-C = TypeVar("C", bound=Observation)
 R = TypeVar("R", bound=Result)
 _NOMINAL_STEP_S = 1 / 30
 _LEAST_STEP_S = 1e-6  # what is less, or lost in a huge time's rounding, is no step
 _MAX_SIDE_PX = 32_766  # OpenCV's warps index pixels with 16 bits
 _LOG = logging.getLogger("sonjit")
-
-
-class Kind(ABC, Generic[O, R]):
-    """What differs between hands, faces and bodies.
-
-    Attributes:
-        searches_always: every image is searched and no box is carried over; observations give the identity.
-        core: keypoints that say whether two instances overlap: without limbs that reach out to others.
-    """
-
-    searches_always: ClassVar[bool] = False
-    core: ClassVar[tuple[int, ...] | None] = None
-
-    @abstractmethod
-    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
-        """Boxes for the landmark network from a search over the whole image (H, W, 3), best first."""
-
-    @abstractmethod
-    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> O:
-        """What the landmark network sees in one box."""
-
-    @abstractmethod
-    def follow(self, track: Track[O]) -> RotatedBox:
-        """The next frame's box."""
-
-    def is_present(self, observation: O, min_score: float) -> bool:
-        """Whether an observation shows an instance."""
-        return observation.score > min_score
-
-    def is_taken(self, box: RotatedBox, other: RotatedBox) -> bool:
-        """Whether a found box shows the instance of another box."""
-        return iou(box, other) > 0.5
-
-    def moved(self, observation: O, shift: NDArray[np.float32], score: float) -> O:
-        """The observation of an instance that another one hides: moved on by (2,) pixels, with a score of its own."""
-        keypoints = observation.keypoints + np.append(shift, np.float32(0))
-        return replace(observation, keypoints=keypoints, score=score)  # pyright: ignore
-
-    @abstractmethod
-    def result(self, rgb: NDArray[np.uint8], observation: O, track: Track[O] | None) -> R:
-        """The public result for one instance in an image (H, W, 3).
-
-        Args:
-            rgb: the image, for kinds that infer again.
-            observation: smoothed where asked for.
-            track: who this is; None for stills.
-        """
-
-    @abstractmethod
-    def flip(self, result: R, width: int) -> R:
-        """The same result with x mirrored in an image of that width."""
-
-
-class Thorough(Protocol[C]):
-    """A search that finds more than `Kind.find`, and scores each find itself."""
-
-    def search(self, rgb: NDArray[np.uint8]) -> list[C]:
-        """What is in an image (H, W, 3), best first; the score of each is a calibrated probability."""
-        ...
-
-
-class Spread(Protocol[C]):
-    """A search that is spread over the frames of a stream.
-
-    Attributes:
-        check: tells true finds from false ones; None where nothing does.
-    """
-
-    check: Check[C] | None
-
-    def step(
-        self, rgb: NDArray[np.uint8], held: Sequence[C], lost: Sequence[RotatedBox], *, spent: int, room: int
-    ) -> list[C]:
-        """What this frame's share of the search finds beside what is held, near what was lost first.
-
-        Args:
-            rgb: (H, W, 3).
-            held: seen in this frame.
-            lost: where instances were lost of late.
-            spent: inferences that the frame has taken beside those of what is held.
-            room: how many more may be held; with none, the frame only passes.
-        """
-        ...
-
-    def is_changed(self, rgb: NDArray[np.uint8]) -> bool:
-        """Whether an image (H, W, 3) shows something new since one that this said of."""
-        ...
-
-    def reset(self) -> None:
-        """Forget the stream before."""
-        ...
-
-
-class Check(Protocol[C]):
-    """Tells true finds of a stream from false ones."""
-
-    def view(self, rgb: NDArray[np.uint8], track: Track[C], held: Sequence[Track[C]]) -> NDArray[np.uint8]:
-        """The image in which one of those held is looked at: without what may be taken for it."""
-        ...
-
-    def admits(self, rgb: NDArray[np.uint8], seen: C) -> bool:
-        """Whether what a search has just found may be held."""
-        ...
-
-    def keeps(self, rgb: NDArray[np.uint8], track: Track[C], seen: C, held: Sequence[Track[C]]) -> C | None:
-        """What is seen of one of those held, as it counts; None where it may not stay."""
-        ...
 
 
 class Detector(Generic[R]):

@@ -18,8 +18,8 @@ from sonjit.extensions import Registry
 from sonjit.results import Body, Face, Hand, Person, Result
 
 if TYPE_CHECKING:
+    from sonjit.detectors.interfaces import Kind, Spread, Thorough
     from sonjit.detectors.options import OptionValue
-    from sonjit.detectors.pipeline import Kind, Spread, Thorough
     from sonjit.detectors.smoothing import FilterChoice, Smoother
 
     Loader = Callable[[DetectorOptions], Kind[Any, Any]]

@@ -31,8 +31,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KINDS
-from sonjit.detectors.pipeline import Kind, crop_for, expect
+from sonjit.detectors.pipeline import crop_for, expect
 from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
 from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector
 from sonjit.engines import load_engine

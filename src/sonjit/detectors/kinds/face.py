@@ -27,9 +27,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.face_bundle import load_blendshapes, load_canonical_face
-from sonjit.detectors.pipeline import Kind, expect, keypoint_smoothers
+from sonjit.detectors.pipeline import expect, keypoint_smoothers
 from sonjit.detectors.smoothing import KeypointSmoother, OneEuro, mean_size_of
 from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector
 from sonjit.engines import load_engine

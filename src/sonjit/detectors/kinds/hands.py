@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.hand_heads import TAPS, HandHeads, load_hand_heads
-from sonjit.detectors.pipeline import Kind, crop_for, expect
+from sonjit.detectors.pipeline import crop_for, expect
 from sonjit.detectors.ssd import AnchorGrid, Detection, SingleShotDetector
 from sonjit.engines import load_engine
 from sonjit.engines.promise import int8_path

@@ -17,13 +17,14 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
 from sonjit.detectors.kinds.face import box_around_face, corners_of, load_bundle_faces, load_meshes
 from sonjit.detectors.kinds.hands import Hands
 from sonjit.detectors.observations import Observation, is_same_object
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
-from sonjit.detectors.pipeline import Kind, expect, keypoint_smoothers
+from sonjit.detectors.pipeline import expect, keypoint_smoothers
 from sonjit.detectors.smoothing import size_of
 from sonjit.detectors.tracking import Track
 from sonjit.engines import load_engine

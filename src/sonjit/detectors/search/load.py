@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class CalibratedSearch(Generic[O]):
-    """A search as `Detector` calls it; see `sonjit.detectors.pipeline.Thorough`.
+    """A search as `Detector` calls it; see `sonjit.detectors.interfaces.Thorough`.
 
     Args:
         search: every candidate of an image (H, W, 3) with its score, best first.

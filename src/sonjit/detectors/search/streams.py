@@ -35,8 +35,8 @@ from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder, Finde
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sonjit.detectors.interfaces import Check
     from sonjit.detectors.options import DetectorOptions
-    from sonjit.detectors.pipeline import Check
     from sonjit.detectors.search.finds import Image
     from sonjit.geometry.boxes import RotatedBox
 
@@ -69,7 +69,7 @@ class _Candidate(Generic[O]):
 
 
 class StreamSearch(Generic[O]):
-    """Searches a stream window by window, a little in each frame; see `sonjit.detectors.pipeline.Spread`."""
+    """Searches a stream window by window, a little in each frame; see `sonjit.detectors.interfaces.Spread`."""
 
     def __init__(self, finder: Finder[O], check: Check[O] | None = None) -> None:
         self._finder, self.check = finder, check
