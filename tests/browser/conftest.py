@@ -22,6 +22,8 @@ import cv2
 import numpy as np
 import pytest
 
+from .web_module import WEB, put_on
+
 LOCAL = "http://127.0.0.1:"
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
@@ -245,6 +247,30 @@ def open_kit(browser, site, imports):
     browser.get(site.url)
     run(browser, "while (!document.documentElement.dataset.ready) await new Promise((next) => setTimeout(next, 20))")
     return browser
+
+
+@pytest.fixture(scope="session")
+def module(weights, tmp_path_factory):
+    """The files of the built module by their path."""
+    if not shutil.which("node") or not (WEB / "node_modules").is_dir():
+        pytest.skip("what builds web/ is not installed: it needs npm; type: make web")
+    out = tmp_path_factory.mktemp("web")
+    subprocess.run(["node", "build.js", weights["hand-full"].parent, out], cwd=WEB, check=True)
+    return {path.relative_to(out).as_posix(): path for path in out.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def web_page(browser, site, module):
+    put_on(site, module)
+    return open_kit(browser, site, {"sonjit-web": "/web/sonjit-web.js"})
+
+
+@pytest.fixture(scope="session")
+def all_networks(module):
+    """Skip where networks of faces, bodies or people are not on this machine."""
+    for weight in json.loads((WEB / "src" / "data.json").read_text("utf-8"))["weights"].values():
+        if f"models/{weight['file']}" not in module:
+            pytest.skip(f"{weight['file']} is not there; type: sonjit models pull face body holistic")
 
 
 @pytest.fixture

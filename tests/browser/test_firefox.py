@@ -7,7 +7,7 @@ from .conftest import hosted, open_kit, run, wait_until
 from .driver import EMPTY
 from .firefox import FIREFOX, Firefox
 from .test_static_page import host  # noqa: F401  # a fixture
-from .test_web_module import TRACK, all_networks, distances, golden, module, put_on  # noqa: F401
+from .web_module import TRACK, distances, golden, put_on
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -22,7 +22,7 @@ def firefox(tmp_path_factory):
 
 
 @pytest.mark.parametrize("isolated", [False, True])
-def test_hands_of_stills_are_as_mediapipe_finds_them(firefox, module, show, site, demo_clip, isolated):  # noqa: F811
+def test_hands_of_stills_are_as_mediapipe_finds_them(firefox, module, show, site, demo_clip, isolated):
     """On one thread, and on several."""
     frames = golden("hands.full.stills")["frames"][::12]
     paths = [show(demo_clip[1][frame["frame"]]) for frame in frames]

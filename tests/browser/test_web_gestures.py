@@ -8,30 +8,30 @@ from sonjit.gestures import GESTURES, GestureRecording, GestureSmoother, Learned
 from sonjit.results import Hand
 
 from .conftest import run
-from .test_web_module import TRACK, module, page  # noqa: F401  # fixtures too
+from .web_module import TRACK
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
-def test_hands_have_the_gestures_that_python_gives_them(page, show, photo, demo_clip, site, tmp_path):  # noqa: F811
+def test_hands_have_the_gestures_that_python_gives_them(web_page, show, photo, demo_clip, site, tmp_path):
     """Steady in a stream, in tfjs-models' shape, and those of a file of one's own; other kinds have none."""
     frames = [show(rgb) for rgb in demo_clip[1][60:64]]
-    found = run(page, TRACK, "hands", frames, {"gestures": "canned"}, "track")
+    found = run(web_page, TRACK, "hands", frames, {"gestures": "canned"}, "track")
     smoother = GestureSmoother()
     for i, hands in enumerate(found):
         steady = smoother([Hand.from_dict(one) for one in hands], i / 30)
         assert [one["gesture"] and one["gesture"]["name"] for one in hands] == [one and one.name for one in steady]
     assert any(one["gesture"] for hands in found for one in hands)
     path = show(photo)
-    (name,) = run(page, """
+    (name,) = run(web_page, """
         const hands = await once("MediaPipeHands", {gestures: "canned", maxHands: 1}, await load(given[0]));
         return hands.map(({gesture}) => gesture.name);
     """, path)  # fmt: skip
-    (hand, *_) = run(page, TRACK, "hands", [path], {}, "detect")[0]
+    (hand, *_) = run(web_page, TRACK, "hands", [path], {}, "detect")[0]
     assert "gesture" not in hand
     LearnedGestures.learn([GestureRecording.of("mine", [Hand.from_dict(hand)] * 3)]).save(tmp_path / "mine.npz")
     site.files["/mine.npz"] = ("application/octet-stream", (tmp_path / "mine.npz").read_bytes())
-    told = run(page, """
+    told = run(web_page, """
         const detector = await kit.LocalDetector.create("hands", {}, {gesturesUrl: "mine.npz"});
         const {hands} = await detector.detect(await pixels(given[0]));
         detector.close();
@@ -40,10 +40,10 @@ def test_hands_have_the_gestures_that_python_gives_them(page, show, photo, demo_
     assert told[0] == "mine"
     assert name in GESTURES
     with pytest.raises(RuntimeError, match="gesturesUrl: face has no hands"):
-        run(page, "await kit.LocalDetector.create('face', {}, {gesturesUrl: 'mine.npz'})")
+        run(web_page, "await kit.LocalDetector.create('face', {}, {gesturesUrl: 'mine.npz'})")
 
 
-def test_streams_have_the_motions_that_python_gives_them(page, show, demo_clip):  # noqa: F811
+def test_streams_have_the_motions_that_python_gives_them(web_page, show, demo_clip):
     """A swipe: a frame of the clip that rests, is drawn to the right and rests again; in tfjs-models' shape too."""
     frame, step = demo_clip[1][60], 45
     shifts = [0] * 4 + [step * k for k in range(6)][1:] + [5 * step] * 2
@@ -53,7 +53,7 @@ def test_streams_have_the_motions_that_python_gives_them(page, show, demo_clip):
     options = {"model": "lite", "search": "fast"}
     with sonjit.create_detector("hands", gestures="canned", precision="f32", **options) as detector:
         expected = [detector.detect(rgb, time=i / 30).motions for i, rgb in enumerate(frames)]
-    found = run(page, """
+    found = run(web_page, """
         const [paths, options] = given;
         const gestures = "canned";
         const detector = await kit.LocalDetector.create("hands", {...options, gestures});

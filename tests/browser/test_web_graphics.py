@@ -3,7 +3,7 @@
 import pytest
 
 from .conftest import BROWSER, DRIVER, hosted, open_kit, run
-from .test_web_module import distances, module, put_on  # noqa: F401  # a fixture too
+from .web_module import distances, put_on
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -41,7 +41,7 @@ DETECT = """
 
 
 @pytest.mark.parametrize("has_card", [True, False])
-def test_hands_by_the_graphics_card_and_without_it(module, show, site, photo, tmp_path, has_card):  # noqa: F811
+def test_hands_by_the_graphics_card_and_without_it(module, show, site, photo, tmp_path, has_card):
     """The same but for rounding; where there is no card, or it is lost, the processor's."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
     if not (BROWSER and DRIVER):

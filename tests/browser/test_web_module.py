@@ -1,12 +1,8 @@
 """`web/`: the networks run in the page itself, with Python's results; the clip's frames go as pixels."""
 
 import base64
-import gzip
 import json
-import shutil
-import subprocess
 from itertools import chain, islice
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,76 +10,19 @@ import pytest
 
 import sonjit
 
-from .conftest import hosted, open_kit, run
+from .conftest import run
+from .web_module import PARTS, TRACK, distances, golden
 
 pytestmark = pytest.mark.browser
-
-PROJECT = Path(__file__).parents[2]
-WEB = PROJECT / "web"
-TYPES = {
-    ".js": "text/javascript",
-    ".wasm": "application/wasm",
-    **dict.fromkeys((".tflite", ".npz"), "application/octet-stream"),
-}
-TRACK = """
-    const [kind, paths, options, call] = given;
-    const detector = await kit.LocalDetector.create(kind, options);
-    const all = [];
-    for (const [i, path] of paths.entries()) {
-        const {width, height, ...lists} = await detector[call](await pixels(path), {time: i / 30});
-        all.push(...Object.values(lists));
-    }
-    detector.close();
-    return all;
-"""
-
-
-@pytest.fixture(scope="session")
-def module(weights, tmp_path_factory):
-    """The files of the built module by their path."""
-    if not shutil.which("node") or not (WEB / "node_modules").is_dir():
-        pytest.skip("what builds web/ is not installed: it needs npm; type: make web")
-    out = tmp_path_factory.mktemp("web")
-    subprocess.run(["node", "build.js", weights["hand-full"].parent, out], cwd=WEB, check=True)
-    return {path.relative_to(out).as_posix(): path for path in out.rglob("*") if path.is_file()}
-
-
-def put_on(site, module):
-    for name, path in module.items():
-        site.files.setdefault(f"/web/{name}", (TYPES[path.suffix], path.read_bytes()))
-
-
-@pytest.fixture
-def page(browser, site, module):
-    put_on(site, module)
-    return open_kit(browser, site, {"sonjit-web": "/web/sonjit-web.js"})
-
-
-@pytest.fixture(scope="session")
-def all_networks(module):
-    """Skip where networks of faces, bodies or people are not on this machine."""
-    for weight in json.loads((WEB / "src" / "data.json").read_text("utf-8"))["weights"].values():
-        if f"models/{weight['file']}" not in module:
-            pytest.skip(f"{weight['file']} is not there; type: sonjit models pull face body holistic")
-
-
-def golden(name):
-    return json.loads(gzip.decompress((PROJECT / "tests" / "goldens" / f"demo.{name}.json.gz").read_bytes()))
-
-
-def distances(found, keypoints):
-    """Mean distance in pixels of each of (K, 2 or more) to the nearest of what was found."""
-    ours = [np.array([[point["x"], point["y"]] for point in hand["keypoints"]]) for hand in found]
-    return [min(np.linalg.norm(one - np.array(k)[:, :2], axis=1).mean() for one in ours) for k in keypoints]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "options"), [("hands", {"mirrored": True}), ("body", {})])
-def test_stills_are_as_mediapipe_finds_them(page, all_networks, show, demo_clip, kind, options):
+def test_stills_are_as_mediapipe_finds_them(web_page, all_networks, show, demo_clip, kind, options):
     """What looks like a body in the clip is none, but it is the same mistake."""
     frames = golden(f"{kind}.full.stills")["frames"][::3]
     shown = [show(demo_clip[1][frame["frame"]]) for frame in frames]
-    found = run(page, TRACK, kind, shown, {"search": "fast", **options}, "detect")
+    found = run(web_page, TRACK, kind, shown, {"search": "fast", **options}, "detect")
     assert [len(hands) for hands in found] == [len(frame["instances"]) for frame in frames]
     far = [
         pixels
@@ -94,10 +33,10 @@ def test_stills_are_as_mediapipe_finds_them(page, all_networks, show, demo_clip,
 
 
 @pytest.mark.slow
-def test_a_clip_tracked_freely_is_as_mediapipe_tracks_it(page, show, demo_clip):
+def test_a_clip_tracked_freely_is_as_mediapipe_tracks_it(web_page, show, demo_clip):
     frames = golden("hands.full.tracked")["frames"][:16]
     options = {"search": "fast", "search_interval": 1, "mirrored": True}
-    found = run(page, TRACK, "hands", [show(demo_clip[1][frame["frame"]]) for frame in frames], options, "track")
+    found = run(web_page, TRACK, "hands", [show(demo_clip[1][frame["frame"]]) for frame in frames], options, "track")
     assert [len(hands) for hands in found] == [len(frame["instances"]) for frame in frames]
     far = [
         pixels
@@ -108,10 +47,10 @@ def test_a_clip_tracked_freely_is_as_mediapipe_tracks_it(page, show, demo_clip):
 
 
 @pytest.mark.slow
-def test_a_stream_is_as_python_tracks_it(page, show, demo_clip):
+def test_a_stream_is_as_python_tracks_it(web_page, show, demo_clip):
     """The search spread over the frames, ids, sides, smoothing, metres: with room for one hand more than there is."""
     frames, options = demo_clip[1][60:76], {"model": "lite", "max_instances": 3, "smoothing": "one_euro"}
-    found = run(page, TRACK, "hands", [show(rgb) for rgb in frames], options, "track")
+    found = run(web_page, TRACK, "hands", [show(rgb) for rgb in frames], options, "track")
     with sonjit.create_detector("hands", precision="f32", **options) as detector:
         expected = [
             [hand.to_dict(full=True) for hand in detector.detect(rgb, time=i / 30)] for i, rgb in enumerate(frames)
@@ -127,148 +66,6 @@ def test_a_stream_is_as_python_tracks_it(page, show, demo_clip):
         assert ours["box"] == pytest.approx(theirs["box"], abs=1)
 
 
-@pytest.mark.slow
-def test_a_page_of_tfjs(page, show, photo):
-    """The call as it is printed, with `flipHorizontal` and `staticImageMode` for all images: searched as stills."""
-    config = {"runtime": "tfjs", "modelType": "full", "maxHands": 2, "flipHorizontal": True, "staticImageMode": True}
-    found = run(page, "return once(kit.SupportedModels.MediaPipeHands, given[1], await pixels(given[0]))",
-                show(photo), config)  # fmt: skip
-    pixels = np.ascontiguousarray(photo[:, ::-1])
-    with sonjit.create_detector("hands", static_image=True, mirrored=True, precision="f32") as detector:
-        expected = [hand.to_dict() for hand in detector.detect(pixels)]
-    assert len(found) == len(expected) > 0
-    for ours, theirs in zip(found, expected, strict=True):
-        assert ours.keys() == theirs.keys()
-        assert ours["handedness"] == theirs["handedness"]
-        assert distances([ours], [[[p["x"], p["y"]] for p in theirs["keypoints"]]])[0] < 0.1
-
-
-DEMO = """<!doctype html><title>demo</title><link rel="icon" href="data:,">
-<video id="video" src="/clip.mp4" muted></video><canvas id="output"></canvas>
-<script type="module">
-import * as handPoseDetection from "/web/sonjit-web.js";
-import * as faceLandmarksDetection from "/web/sonjit-web.js";
-import * as poseDetection from "/web/sonjit-web.js";
-
-const video = document.getElementById("video");
-const output = document.getElementById("output");
-const ctx = output.getContext("2d");
-
-async function createDetectors() {
-  const hands = await handPoseDetection.createDetector(handPoseDetection.SupportedModels.MediaPipeHands, {
-    runtime: "mediapipe",
-    modelType: "lite",
-    maxHands: 2,
-    solutionPath: "https://cdn.jsdelivr.net/npm/@mediapipe/hands",
-  });
-  const faces = await faceLandmarksDetection.createDetector(
-    faceLandmarksDetection.SupportedModels.MediaPipeFaceMesh,
-    { runtime: "tfjs", refineLandmarks: true, maxFaces: 1 },
-  );
-  const poses = await poseDetection.createDetector(poseDetection.SupportedModels.BlazePose, {
-    runtime: "tfjs",
-    enableSmoothing: true,
-    modelType: "lite",
-  });
-  return { hands, faces, poses };
-}
-
-function drawPath(points, pairs) {
-  for (const [i, j] of pairs) {
-    ctx.beginPath();
-    ctx.moveTo(points[i].x, points[i].y);
-    ctx.lineTo(points[j].x, points[j].y);
-    ctx.stroke();
-  }
-  return pairs.length;
-}
-
-async function renderResult(detectors) {
-  if (video.readyState < 2) {
-    await new Promise((resolve) => { video.onloadeddata = () => resolve(video); });
-  }
-  [output.width, output.height] = [video.videoWidth, video.videoHeight];
-  ctx.drawImage(video, 0, 0, video.videoWidth, video.videoHeight);
-  const hands = await detectors.hands.estimateHands(video, { flipHorizontal: false });
-  const faces = await detectors.faces.estimateFaces(video, { flipHorizontal: false });
-  const poses = await detectors.poses.estimatePoses(video, { maxPoses: 1, flipHorizontal: false });
-  const pairs = poseDetection.util.getAdjacentPairs(poseDetection.SupportedModels.BlazePose);
-  const lines = poses.map((pose) => drawPath(pose.keypoints, pairs));
-  const lips = faceLandmarksDetection.util.getKeypointIndexByContour(
-    faceLandmarksDetection.SupportedModels.MediaPipeFaceMesh).lips;
-  return { hands, faces, poses, lines, lips: lips.length };
-}
-
-try {
-  const detectors = await createDetectors();
-  globalThis.demo = await renderResult(detectors);
-  for (const detector of Object.values(detectors)) detector.dispose();
-} catch (error) {
-  globalThis.demo = { error: String(error) };
-}
-</script>"""
-
-
-@pytest.mark.slow
-def test_a_demo_of_tfjs_runs_with_its_imports_changed(browser, site, module, all_networks, demo_clip):
-    """A page in the shape of tfjs-models' own, of hands, faces and poses, before the bundled clip."""
-    put_on(site, module)
-    site.files |= {
-        "/demo": ("text/html", DEMO.encode()),
-        "/clip.mp4": ("video/mp4", (PROJECT / "src" / "sonjit" / "assets" / "demo.mp4").read_bytes()),
-    }
-    browser.expected.append("solutionPath")
-    browser.get(f"{site.url}/demo")
-    demo = run(browser, "while (!globalThis.demo) await new Promise((next) => setTimeout(next, 50)); return demo")
-    assert "error" not in demo, demo
-    with sonjit.create_detector("hands", model="lite", search="fast") as detector:
-        assert len(demo["hands"]) == len(detector.detect(demo_clip[1][0])) > 0
-    for hand in demo["hands"]:
-        assert {"keypoints", "keypoints3D", "handedness", "score"} <= hand.keys()
-        assert {"x", "y", "name"} <= hand["keypoints"][0].keys()
-    assert demo["lips"] > 10
-    assert demo["faces"] == []  # the clip shows hands alone
-    assert demo["lines"] == [35] * len(demo["poses"])
-
-
-@pytest.mark.slow
-def test_the_package_is_installed_by_npm_and_its_files_come_from_another_site(
-    browser, site, module, show, photo, tmp_path
-):
-    """Imported and required by a bundled script, and by its address on a CDN that lets every page read; on threads."""
-    package, app = tmp_path / "package", tmp_path / "app"
-    (package / "dist").mkdir(parents=True)
-    app.mkdir()
-    shutil.copy(WEB / "package.json", package)
-    shutil.copy(module["sonjit-web.js"], package / "dist")
-    (app / "package.json").write_text("{}")
-    (app / "app.js").write_text('export * from "sonjit-web"; export const required = require("sonjit-web");')
-    subprocess.run(["npm", "pack", "--ignore-scripts", "--silent"], cwd=package, check=True)
-    (packed,) = package.glob("*.tgz")
-    subprocess.run(["npm", "install", "--offline", "--silent", "--no-audit", packed], cwd=app, check=True)
-    esbuild = [WEB / "node_modules/.bin/esbuild", "app.js", "--bundle", "--format=esm", "--log-level=error"]
-    bundle = subprocess.run(esbuild, cwd=app, check=True, stdout=subprocess.PIPE)
-    isolated = [("Cross-Origin-Opener-Policy", "same-origin"), ("Cross-Origin-Embedder-Policy", "require-corp")]
-    for_all = [("Access-Control-Allow-Origin", "*"), ("Cross-Origin-Resource-Policy", "cross-origin")]
-    with hosted(isolated) as own, hosted([*isolated, *for_all]) as cdn:
-        put_on(cdn, module)
-        own.files |= {"/app.js": ("text/javascript", bundle.stdout), "/photo.png": site.files[show(photo)]}
-        base, model = f"{cdn.url}/web/", "MediaPipeHands"
-        page = open_kit(browser, own, {"bundled": "/app.js"})
-        installed, direct, required, threads = run(page, """
-            const [path, base, model] = given;
-            const image = await pixels(path);
-            const installed = await once(model, {base}, image, {staticImageMode: true});
-            const direct = await (await import(`${base}sonjit-web.js`)).createDetector(model);
-            const found = await direct.estimateHands(image, {staticImageMode: true});
-            direct.dispose();
-            return [installed, found, Object.keys(kit.required), crossOriginIsolated];
-        """, "photo.png", base, model)  # fmt: skip
-    assert threads
-    assert installed == direct != []
-    assert {"createDetector", "SupportedModels", "LocalDetector"} <= set(required)
-
-
 STILL_GOLDENS = {
     "pose.pose.static.full": ("BlazePose", {"modelType": "full"}),
     "pose.pose.static.lite": ("BlazePose", {"modelType": "lite"}),
@@ -282,7 +79,9 @@ STILL_GOLDENS = {
 @pytest.mark.slow
 @pytest.mark.golden
 @pytest.mark.parametrize("name", STILL_GOLDENS)
-def test_faces_and_bodies_of_stills_are_as_mediapipe_finds_them(page, all_networks, show, data, golden_frames, name):
+def test_faces_and_bodies_of_stills_are_as_mediapipe_finds_them(
+    web_page, all_networks, show, data, golden_frames, name
+):
     """By tfjs-models' calls, as its own page makes them; said to be stills they would be searched thoroughly."""
     file = data / "goldens" / "mediapipe" / f"{name}.json"
     if not file.is_file():
@@ -290,7 +89,7 @@ def test_faces_and_bodies_of_stills_are_as_mediapipe_finds_them(page, all_networ
     told = json.loads(file.read_text("utf-8"))
     (rgb,) = golden_frames(file, told)[1]
     model, config = STILL_GOLDENS[name]
-    found = run(page, "return once(given[1], given[2], await pixels(given[0]))", show(rgb), model, config)
+    found = run(web_page, "return once(given[1], given[2], await pixels(given[0]))", show(rgb), model, config)
     (frame,) = told["frames"]
     assert len(found) == len(frame["instances"]) > 0
     points = [one.get("keypoints") or np.array(one["kps"]) * told["size"] for one in frame["instances"]]
@@ -315,7 +114,7 @@ def test_faces_and_bodies_of_stills_are_as_mediapipe_finds_them(page, all_networ
     ],
 )
 def test_faces_and_bodies_tracked_freely_are_as_mediapipe_tracks_them(
-    page, all_networks, show, data, golden_frames, name, kind, options
+    web_page, all_networks, show, data, golden_frames, name, kind, options
 ):
     """Bodies with its smoothing, which their next boxes come from."""
     file = data / "goldens" / "mediapipe" / f"{name}.json"
@@ -323,7 +122,7 @@ def test_faces_and_bodies_tracked_freely_are_as_mediapipe_tracks_them(
         pytest.skip(f"no {file.name} in {data}")
     told = json.loads(file.read_text("utf-8"))
     shown = [show(rgb) for rgb in islice(golden_frames(file, told)[1], 8)]
-    found = run(page, TRACK, kind, shown, {"search": "fast", "search_interval": 1, **options}, "track")
+    found = run(web_page, TRACK, kind, shown, {"search": "fast", "search_interval": 1, **options}, "track")
     far = []
     for frame in told["frames"]:
         if frame["frame"] < len(found):
@@ -343,7 +142,7 @@ def test_faces_and_bodies_tracked_freely_are_as_mediapipe_tracks_them(
     ],
 )
 def test_streams_are_searched_window_by_window_as_in_python(
-    page, all_networks, show, data, golden_frames, name, kind, options
+    web_page, all_networks, show, data, golden_frames, name, kind, options
 ):
     """With room for one more than there is; what is held is checked."""
     file = data / "goldens" / "mediapipe" / f"{name}.json"
@@ -351,7 +150,7 @@ def test_streams_are_searched_window_by_window_as_in_python(
         pytest.skip(f"no {file.name} in {data}")
     images = islice(golden_frames(file, json.loads(file.read_text("utf-8")))[1], 6)
     frames = [np.ascontiguousarray(rgb[::2, ::2]) for rgb in images]
-    found = run(page, TRACK, kind, [show(rgb) for rgb in frames], options, "track")
+    found = run(web_page, TRACK, kind, [show(rgb) for rgb in frames], options, "track")
     with sonjit.create_detector(kind, **options) as detector:
         expected = [detector.detect(rgb, time=i / 30) for i, rgb in enumerate(frames)]
     assert [[one["id"] for one in here] for here in found] == [[one.id for one in there] for there in expected]
@@ -363,7 +162,9 @@ def test_streams_are_searched_window_by_window_as_in_python(
 
 @pytest.mark.slow
 @pytest.mark.golden
-def test_blendshapes_and_poses_are_as_mediapipe_and_python_tell_them(page, all_networks, site, show, data, read_rgb):
+def test_blendshapes_and_poses_are_as_mediapipe_and_python_tell_them(
+    web_page, all_networks, site, show, data, read_rgb
+):
     """By the bundle beside the networks; in a stream of one face smoothed as its graph smooths it, and mirrored."""
     bundle = data / "real" / "tasks" / "face_landmarker.task"
     told = data / "goldens" / "tasks" / "face.stock-emotions-a-1.json"
@@ -373,7 +174,7 @@ def test_blendshapes_and_poses_are_as_mediapipe_and_python_tell_them(page, all_n
         pytest.skip(f"{bundle.name} or what MediaPipe told by it is not in {data}")
     site.files.setdefault("/web/models/face_landmarker.task", ("application/octet-stream", bundle.read_bytes()))
     rgb, options = read_rgb(source), {"blendshapes": True, "transform": True, "search": "fast"}
-    ((face,),) = run(page, TRACK, "face", [show(rgb)], options, "detect")
+    ((face,),) = run(web_page, TRACK, "face", [show(rgb)], options, "detect")
     (truth,) = golden["frames"]
     height, width = rgb.shape[:2]
     assert distances([face], [np.array(one)[:, :2] * (width, height) for one in truth["face_landmarks"]])[0] < 0.3
@@ -384,7 +185,7 @@ def test_blendshapes_and_poses_are_as_mediapipe_and_python_tell_them(page, all_n
 
     frames = [np.ascontiguousarray(rgb[:, shift : shift + width - 40]) for shift in (0, 20, 40)]
     options |= {"flip_horizontal": True}
-    found = run(page, TRACK, "face", [show(one) for one in frames], options, "track")
+    found = run(web_page, TRACK, "face", [show(one) for one in frames], options, "track")
     with sonjit.create_detector("face", landmark_model=bundle, **options) as detector:
         expected = [detector.detect(one, time=i / 30) for i, one in enumerate(frames)]
     for (ours,), (theirs,) in zip(found, expected, strict=True):
@@ -394,17 +195,14 @@ def test_blendshapes_and_poses_are_as_mediapipe_and_python_tell_them(page, all_n
 
 
 @pytest.mark.slow
-def test_a_hand_is_no_body_in_a_stream(page, all_networks, show, demo_clip):
+def test_a_hand_is_no_body_in_a_stream(web_page, all_networks, show, demo_clip):
     """What the published search takes for one has no face, and is not seen from behind."""
     frames = demo_clip[1][:4]
     paths = [show(rgb) for rgb in frames]
-    assert [len(here) for here in run(page, TRACK, "body", paths, {"search": "fast"}, "track")] == [1] * len(frames)
-    assert run(page, TRACK, "body", paths, {}, "track") == [[]] * len(frames)
+    assert [len(here) for here in run(web_page, TRACK, "body", paths, {"search": "fast"}, "track")] == [1] * len(frames)
+    assert run(web_page, TRACK, "body", paths, {}, "track") == [[]] * len(frames)
     with sonjit.create_detector("body") as detector:
         assert [len(detector.detect(rgb)) for rgb in frames] == [0] * len(frames)
-
-
-PARTS = ("body", "leftHand", "rightHand", "face")
 
 
 @pytest.mark.slow
@@ -416,7 +214,7 @@ PARTS = ("body", "leftHand", "rightHand", "face")
         ("pose.pose.static.full", "detect", {"mirrored": True, "flip_horizontal": True}),
     ],
 )
-def test_people_are_as_python_finds_them(page, all_networks, show, data, golden_frames, name, call, options):
+def test_people_are_as_python_finds_them(web_page, all_networks, show, data, golden_frames, name, call, options):
     """Bodies with their own hands and faces, also where hands are carried from frame to frame."""
     file = data / "goldens" / "mediapipe" / f"{name}.json"
     if not file.is_file():
@@ -424,7 +222,7 @@ def test_people_are_as_python_finds_them(page, all_networks, show, data, golden_
     images = islice(golden_frames(file, json.loads(file.read_text("utf-8")))[1], 3)
     frames = [np.ascontiguousarray(rgb[::2, ::2]) for rgb in images]
     options = {"search": "fast", **options}
-    found = run(page, TRACK, "holistic", [show(rgb) for rgb in frames], options, call)
+    found = run(web_page, TRACK, "holistic", [show(rgb) for rgb in frames], options, call)
     with sonjit.create_detector("holistic", static_image=call == "detect", **options) as detector:
         expected = [
             [one.to_dict(full=True) for one in detector.detect(rgb, time=i / 30)] for i, rgb in enumerate(frames)
@@ -448,10 +246,10 @@ def test_people_are_as_python_finds_them(page, all_networks, show, data, golden_
 
 
 @pytest.mark.slow
-def test_masks_are_as_python_gives_them(page, all_networks, show, demo_clip):
+def test_masks_are_as_python_gives_them(web_page, all_networks, show, demo_clip):
     """Smoothed over time, of what looks like a body in the clip."""
     frames, options = demo_clip[1][:3], {"model": "full", "segmentation": True, "search": "fast"}
-    found = run(page, TRACK, "body", [show(rgb) for rgb in frames], options, "track")
+    found = run(web_page, TRACK, "body", [show(rgb) for rgb in frames], options, "track")
     with sonjit.create_detector("body", **options) as detector:
         expected = [detector.detect(rgb, time=i / 30) for i, rgb in enumerate(frames)]
     for (ours,), (theirs,) in zip(found, expected, strict=True):
@@ -465,9 +263,9 @@ def test_masks_are_as_python_gives_them(page, all_networks, show, demo_clip):
 
 
 @pytest.mark.slow
-def test_frames_that_come_too_fast_are_dropped(page, show, demo_clip):
+def test_frames_that_come_too_fast_are_dropped(web_page, show, demo_clip):
     """Three at once: the first is looked at, the last is next and answers for the second too; sizes may change."""
-    found = run(page, """
+    found = run(web_page, """
         const detector = await kit.createDetector("MediaPipeHands");
         const [first, second, other] = await Promise.all(given[0].map(pixels));
         const images = [first, second, other];
@@ -521,8 +319,8 @@ def test_frames_that_come_too_fast_are_dropped(page, show, demo_clip):
         ("once('MediaPipeHands', {}, 'photo.png')", "a String is not an image; known: HTMLImageElement"),
     ],
 )
-def test_what_is_wrong_is_told_with_a_way_on(page, all_networks, site, call, says):
-    page.expected += ["404", "favicon"]
+def test_what_is_wrong_is_told_with_a_way_on(web_page, all_networks, site, call, says):
+    web_page.expected += ["404", "favicon"]
     for path, (kind, body) in list(site.files.items()):
         if path.startswith("/web/"):
             broken = body[:-1] + b"x" if path.endswith("palm_detection_full.tflite") else body
@@ -531,18 +329,18 @@ def test_what_is_wrong_is_told_with_a_way_on(page, all_networks, site, call, say
                 site.files.setdefault("/own.tflite", (kind, broken))
             site.files.setdefault(path.replace("/web/", "/wrong/"), (kind, broken))
     with pytest.raises(RuntimeError, match=says):
-        run(page, f"await {call}")
+        run(web_page, f"await {call}")
 
 
 @pytest.mark.parametrize(
     ("missing", "says"), [("Worker", "has no workers"), ("WebAssembly", "has no WebAssembly with SIMD")]
 )
-def test_what_the_browser_lacks_is_named(page, site, missing, says):
+def test_what_the_browser_lacks_is_named(web_page, site, missing, says):
     """A worker sees what its own script starts with."""
     kind, body = site.files["/web/sonjit-web-worker.js"]
     site.files["/lacking/sonjit-web-worker.js"] = (kind, f"delete globalThis.{missing};".encode() + body)
     with pytest.raises(RuntimeError, match=says):
-        run(page, f"""
+        run(web_page, f"""
             const kept = globalThis.{missing};
             if ("{missing}" === "Worker") delete globalThis.Worker;
             try {{

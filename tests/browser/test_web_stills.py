@@ -7,7 +7,7 @@ import pytest
 import sonjit
 
 from .conftest import run
-from .test_web_module import PARTS, TRACK, all_networks, distances, module, page  # noqa: F401  # fixtures too
+from .web_module import PARTS, TRACK, distances
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -23,10 +23,10 @@ def photograph(data, name):
 @pytest.mark.parametrize(
     ("name", "options"), [("group-2", {"max_instances": 12}), ("cgi-model-10", {"model": "lite", "max_instances": 4})]
 )
-def test_hands_of_stills_are_those_of_pythons_search(page, all_networks, show, data, name, options):  # noqa: F811
+def test_hands_of_stills_are_those_of_pythons_search(web_page, all_networks, show, data, name, options):
     """By default: at the ends of arms and in windows too, in the mirror; their sides by the heads and the arms."""
     rgb = photograph(data, name)
-    (found,) = run(page, TRACK, "hands", [show(rgb)], options, "detect")
+    (found,) = run(web_page, TRACK, "hands", [show(rgb)], options, "detect")
     with sonjit.create_detector("hands", static_image=True, **options) as detector:
         expected = [hand.to_dict(full=True) for hand in detector.detect(rgb)]
     assert_same_hands(found, expected)
@@ -42,18 +42,18 @@ def assert_same_hands(found, expected):
         assert distances([ours], [[[p["x"], p["y"]] for p in theirs["keypoints"]]])[0] < 0.5
 
 
-def test_dark_and_grey_stills_are_searched_in_good_light(page, all_networks, show, photo):  # noqa: F811
+def test_dark_and_grey_stills_are_searched_in_good_light(web_page, all_networks, show, photo):
     dark = (photo // 6).astype(np.uint8)
     grey = np.repeat(cv2.cvtColor(dark, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
-    found = run(page, TRACK, "hands", [show(dark), show(grey)], {}, "detect")
+    found = run(web_page, TRACK, "hands", [show(dark), show(grey)], {}, "detect")
     with sonjit.create_detector("hands", static_image=True) as detector:
         for ours, rgb in zip(found, (dark, grey), strict=True):
             assert_same_hands(ours, [hand.to_dict() for hand in detector.detect(rgb)])
 
 
-def test_a_stream_searched_thoroughly_is_as_python_tracks_it(page, all_networks, show, demo_clip):  # noqa: F811
+def test_a_stream_searched_thoroughly_is_as_python_tracks_it(web_page, all_networks, show, demo_clip):
     frames, options = demo_clip[1][60:63], {"model": "lite", "search": "thorough"}
-    found = run(page, TRACK, "hands", [show(rgb) for rgb in frames], options, "track")
+    found = run(web_page, TRACK, "hands", [show(rgb) for rgb in frames], options, "track")
     with sonjit.create_detector("hands", **options, precision="f32", smoothing="published") as detector:
         for i, (ours, rgb) in enumerate(zip(found, frames, strict=True)):
             assert_same_hands(ours, [hand.to_dict() for hand in detector.detect(rgb, time=i / 30)])
@@ -71,8 +71,8 @@ def test_a_stream_searched_thoroughly_is_as_python_tracks_it(page, all_networks,
     ],
 )
 def test_faces_bodies_and_people_of_stills_are_those_of_pythons_search(
-    page,  # noqa: F811
-    all_networks,  # noqa: F811
+    web_page,
+    all_networks,
     show,
     data,
     name,
@@ -82,7 +82,7 @@ def test_faces_bodies_and_people_of_stills_are_those_of_pythons_search(
 ):
     """In windows, below the faces found there; people with the hands at the ends of their arms."""
     rgb = photograph(data, name)
-    (found,) = run(page, TRACK, kind, [show(rgb)], options, "detect")
+    (found,) = run(web_page, TRACK, kind, [show(rgb)], options, "detect")
     with sonjit.create_detector(kind, static_image=True, precision="f32", **options) as detector:
         expected = [one.to_dict(full=True) for one in detector.detect(rgb)]
     assert len(found) == len(expected) > 0
@@ -95,16 +95,16 @@ def test_faces_bodies_and_people_of_stills_are_those_of_pythons_search(
                 assert distances([one], [[[p["x"], p["y"]] for p in other["keypoints"]]])[0] < tolerance
 
 
-def test_without_the_networks_for_it_stills_are_searched_fast(page, all_networks, site, show, photo):  # noqa: F811
+def test_without_the_networks_for_it_stills_are_searched_fast(web_page, all_networks, site, show, photo):
     """Told once, by the worker's console; asked for by name it is an error."""
-    page.expected.append("404")
+    web_page.expected.append("404")
     for path, (kind, body) in list(site.files.items()):
         if path.startswith("/web/") and not path.endswith("hand_heads.npz"):
             site.files[path.replace("/web/", "/few/")] = (kind, body)
     heard = b"console.warn = (line) => new BroadcastChannel('told').postMessage(line);"
     kind, body = site.files["/few/sonjit-web-worker.js"]
     site.files["/few/sonjit-web-worker.js"] = (kind, heard + body)
-    told, *found = run(page, """
+    told, *found = run(web_page, """
         const told = [];
         new BroadcastChannel("told").onmessage = ({data}) => data.includes("searched") && told.push(data);
         const image = await pixels(given[0]);

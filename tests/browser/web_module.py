@@ -1,0 +1,42 @@
+"""What tests of the built `web/` module share."""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+
+PROJECT = Path(__file__).parents[2]
+WEB = PROJECT / "web"
+TYPES = {
+    ".js": "text/javascript",
+    ".wasm": "application/wasm",
+    **dict.fromkeys((".tflite", ".npz"), "application/octet-stream"),
+}
+PARTS = ("body", "leftHand", "rightHand", "face")
+TRACK = """
+    const [kind, paths, options, call] = given;
+    const detector = await kit.LocalDetector.create(kind, options);
+    const all = [];
+    for (const [i, path] of paths.entries()) {
+        const {width, height, ...lists} = await detector[call](await pixels(path), {time: i / 30});
+        all.push(...Object.values(lists));
+    }
+    detector.close();
+    return all;
+"""
+
+
+def put_on(site, module):
+    for name, path in module.items():
+        site.files.setdefault(f"/web/{name}", (TYPES[path.suffix], path.read_bytes()))
+
+
+def golden(name):
+    return json.loads(gzip.decompress((PROJECT / "tests" / "goldens" / f"demo.{name}.json.gz").read_bytes()))
+
+
+def distances(found, keypoints):
+    """Mean distance in pixels of each of (K, 2 or more) to the nearest of what was found."""
+    ours = [np.array([[point["x"], point["y"]] for point in hand["keypoints"]]) for hand in found]
+    return [min(np.linalg.norm(one - np.array(k)[:, :2], axis=1).mean() for one in ours) for k in keypoints]
