@@ -16,6 +16,7 @@ import pytest
 
 import sonjit
 from sonjit.errors import SonjitError
+from sonjit.hand_models.rig_files import load_rig
 from sonjit.media import open_source
 from sonjit.weights import find_weight
 
@@ -95,21 +96,37 @@ def weights():
 
 
 @pytest.fixture(scope="session")
-def hands(weights):
-    """`hands(**options)`: a detector that has seen nothing yet and searches as published; made once for all tests."""
+def rigs():
+    """Both rigged hands by side, or skip where they are not on this machine."""
+    try:
+        return {side: load_rig(side) for side in ("Right", "Left")}
+    except SonjitError as error:
+        pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull rigs")
+
+
+@contextmanager
+def reused(kind):
+    """`get(**options)`: a detector that has seen nothing yet and searches as published; made once for each options."""
     made = {}
 
     def get(**options):
         options = {"search": "fast"} | options
         key = json.dumps(options, sort_keys=True)
         if key not in made:
-            made[key] = sonjit.create_detector("hands", **options)
+            made[key] = sonjit.create_detector(kind, **options)
         made[key].reset()
         return made[key]
 
     yield get
     for detector in made.values():
         detector.close()
+
+
+@pytest.fixture(scope="session")
+def hands(weights):
+    """`hands(**options)`: a detector that has seen nothing yet and searches as published; made once for all tests."""
+    with reused("hands") as get:
+        yield get
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 
-import sonjit
 from sonjit.detectors.kinds.body import KEYPOINT_OUTPUTS
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.engines.graph_edits import keep_heads_in_f32
@@ -18,6 +17,7 @@ from sonjit.errors import SonjitError
 from sonjit.media import VIDEO_ENDINGS, open_source
 from sonjit.weights import find_weight
 
+from ..conftest import reused  # noqa: TID252  # one cache of detectors for all kinds
 from .conftest import boxes_from, keypoint_distances
 
 pytestmark = pytest.mark.golden
@@ -34,19 +34,8 @@ def bodies():
             find_weight(name)
     except SonjitError as error:
         pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull")
-    made = {}
-
-    def get(**options):
-        options = {"search": "fast"} | options
-        key = json.dumps(options, sort_keys=True)
-        if key not in made:
-            made[key] = sonjit.create_detector("body", **options)
-        made[key].reset()
-        return made[key]
-
-    yield get
-    for detector in made.values():
-        detector.close()
+    with reused("body") as get:
+        yield get
 
 
 @pytest.fixture(scope="module")

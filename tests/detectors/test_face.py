@@ -14,6 +14,7 @@ from sonjit.errors import SonjitError
 from sonjit.skeletons import load_skeleton
 from sonjit.weights import find_weight
 
+from ..conftest import reused  # noqa: TID252  # one cache of detectors for all kinds
 from .conftest import boxes_from, has_bf16, keypoint_distances, matched
 
 MESHES = {False: "mesh", True: "attention"}
@@ -38,19 +39,8 @@ def networks():
 @pytest.fixture(scope="module")
 def faces(networks):
     """`faces(**options)`: a face detector that has seen nothing yet; made once for all tests."""
-    made = {}
-
-    def get(**options):
-        options = {"search": "fast"} | options
-        key = json.dumps(options, sort_keys=True)
-        if key not in made:
-            made[key] = sonjit.create_detector("face", **options)
-        made[key].reset()
-        return made[key]
-
-    yield get
-    for detector in made.values():
-        detector.close()
+    with reused("face") as get:
+        yield get
 
 
 @pytest.fixture(scope="module")

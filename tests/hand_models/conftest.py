@@ -3,19 +3,8 @@
 import numpy as np
 import pytest
 
-from sonjit.errors import SonjitError
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.hand_models.rig import RigPose
-from sonjit.hand_models.rig_files import load_rig
-
-
-@pytest.fixture(scope="session")
-def rigs():
-    """Both rigged hands by side, or skip where they are not on this machine."""
-    try:
-        return {side: load_rig(side) for side in ("Right", "Left")}
-    except SonjitError as error:
-        pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull rigs")
 
 
 @pytest.fixture(scope="session")
