@@ -79,7 +79,8 @@ serve: more-models
 PYTEST := -m pytest -n $(WORKERS) --dist loadfile --durations=15
 test: install more-models browser graphics web
 	$(BIN)/coverage erase
-	$(BIN)/coverage run $(PYTEST); status=$$?; $(BIN)/coverage combine --quiet; exit $$status
+	$(BIN)/coverage run $(PYTEST); status=$$?; \
+	  find . -maxdepth 1 -name ".coverage.*" -empty -delete; $(BIN)/coverage combine --quiet; exit $$status
 
 test-fast: install models
 	$(BIN)/python $(PYTEST) -m "not slow and not golden and not network and not browser" tests

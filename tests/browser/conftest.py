@@ -37,16 +37,22 @@ os.environ |= {"SE_OFFLINE": "true", "SE_AVOID_STATS": "true"}
 
 
 class Server:
-    """`sonjit serve` in a process of its own."""
+    """`sonjit serve` in a process of its own.
 
-    def __init__(self, folder):
+    Args:
+        folder: of its log.
+        program: what Python runs.
+    """
+
+    def __init__(self, folder, program=("-m", "sonjit")):
+        self._program = program
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = (folder / "server.log").open("a+")
         self._process = None
 
     def start(self, *options):
-        command = [sys.executable, "-m", "sonjit", "serve", "--port", str(self.port), *options]
+        command = [sys.executable, *self._program, "serve", "--port", str(self.port), *options]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
         wait_until(self.answers, 40, lambda: f"no server: {self.log()}")
 

@@ -8,10 +8,27 @@ import pytest
 
 from sonjit.server.app import BUILT_ENGINE
 
-from .conftest import run
+from .conftest import Server, run
 from .driver import Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+IN_F32 = """
+import sys
+from sonjit.cli import main
+from sonjit.engines import openvino
+openvino.resolve_precision = lambda options, path=None: "f32"
+main(sys.argv[1:])
+"""
+
+
+@pytest.fixture(scope="module")
+def server(weights, tmp_path_factory):
+    """One that computes as the page does, on processors with bf16 too."""
+    server = Server(tmp_path_factory.mktemp("server"), ("-c", IN_F32))
+    server.start()
+    yield server
+    server.close()
 
 
 @pytest.fixture
@@ -39,7 +56,7 @@ def test_the_page_finds_what_the_server_finds(page, photo, tmp_path):
     assert [hand["handedness"] for hand in found] == [hand["handedness"] for hand in told]
     for ours, theirs in zip(found, told, strict=True):
         first, second = ([[p["x"], p["y"]] for p in hand["keypoints"]] for hand in (ours, theirs))
-        np.testing.assert_allclose(first, second, atol=1)  # a server may compute in bf16
+        np.testing.assert_allclose(first, second, atol=0.5)
     assert run(page.browser, "return crossOriginIsolated")  # its networks run on several threads
     requests = run(page.browser, "return performance.getEntriesByType('resource').map(({name}) => name)")
     assert any(name.endswith("/engine/sonjit-web.js") for name in requests)

@@ -1,15 +1,13 @@
 """A kind registered from outside stands in the page's list, is drawn by its skeleton and goes into its tables."""
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from .conftest import Server, wait_until
+from .conftest import Server
 from .driver import Page
 
 pytestmark = pytest.mark.browser
@@ -18,18 +16,9 @@ SPOTS = Path(__file__).parents[1] / "extensions"
 SERVE = f"import sys; sys.path.insert(0, {str(SPOTS)!r}); import spots; from sonjit.cli import main; main(sys.argv[1:])"
 
 
-class ExtendedServer(Server):
-    """`sonjit serve` where the kind is registered."""
-
-    def start(self, *options):
-        command = [sys.executable, "-c", SERVE, "serve", "--port", str(self.port), *options]
-        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
-        wait_until(self.answers, 40, lambda: f"no server: {self.log()}")
-
-
 @pytest.fixture
 def page(browser, tmp_path):
-    server = ExtendedServer(tmp_path)
+    server = Server(tmp_path, ("-c", SERVE))
     server.start()
     page = Page(browser, server.url)
     yield page

@@ -10,6 +10,8 @@ from sonjit import create_detector
 from sonjit.engines import EngineOptions, load_engine, shared_networks
 from sonjit.engines import openvino as engine
 from sonjit.errors import InputError
+from sonjit.server.detector_pool import DetectorPool
+from sonjit.server.options import SessionOptions
 
 
 @pytest.fixture
@@ -63,6 +65,12 @@ def test_many_threads_load_a_network_once(weights, loads):
         held = list(pool.map(shared, [weights["hand-lite"]] * 8))
     assert len(loads) == 1
     assert len({id(one._network) for one in held}) == 1
+
+
+def test_clients_of_a_server_share_their_networks(weights, loads):
+    pool, options = DetectorPool(2), SessionOptions.filled("hands", {"model": "lite"}, still=False)
+    with pool.take(options), pool.take(options):
+        assert len(loads) == 2  # the palm detector and the landmarks
 
 
 @pytest.mark.slow

@@ -86,6 +86,10 @@ class Live:
         self._thread.start()
         started.wait()
 
+    @property
+    def connections(self):
+        return self._server.server_state.connections
+
     def stop(self):
         self._server.should_exit = True
         self._thread.join()

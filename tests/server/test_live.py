@@ -186,19 +186,73 @@ def test_a_client_that_vanishes_is_forgotten(weights, listen, photo):
         assert settled(lambda: not live.service.streams and not live.service.detectors.lent)
 
 
+def raw_stream(live):
+    """A connection that has become a WebSocket."""
+    connection = live.connect()
+    connection.sendall(
+        b"GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    assert b" 101 " in connection.recv(4096)
+    return connection
+
+
+def frame(first, data=b""):
+    """A frame of a WebSocket as a client sends it, with up to 125 bytes."""
+    return bytes([first, 128 + len(data)]) + bytes(4) + data
+
+
+def test_a_client_that_reads_no_answer_to_its_pings_takes_no_memory_and_no_place(listen):
+    live = listen()
+    for ends in (True, False):
+        with raw_stream(live) as deaf:
+            for _ in range(200):
+                deaf.sendall(frame(0x89, bytes(125)) * 500)  # more than the buffers of both sockets take
+            (stream,) = live.connections
+            assert settled(lambda stream=stream: not stream.writable.is_set())
+            assert stream.transport.get_write_buffer_size() < 1_000_000
+            if ends:  # by breaking the rules
+                deaf.sendall(frame(0x81, b"?"))
+            else:  # by saying nothing for too long
+                stream.loop.call_soon_threadsafe(stream.keepalive_timeout)
+            assert settled(lambda: not live.service.streams)
+        assert settled(lambda: not live.connections)
+
+
+def test_an_answer_waits_only_so_long_for_its_reader(listen):
+    live = listen(idle_minutes=0.01)
+    with live.connect() as deaf:
+        deaf.sendall(b"GET /sample.mp4 HTTP/1.1\r\nHost: localhost\r\n\r\n" * 60)
+        assert settled(lambda: live.connections)
+        assert settled(lambda: not live.connections)
+
+
+def test_a_message_in_endless_pieces_ends_its_stream(listen):
+    with raw_stream(listen()) as connection:
+        connection.sendall(frame(0x02))
+        connection.sendall(frame(0x00) * 20_000)
+        answer = connection.recv(4096)
+    assert (answer[0], int.from_bytes(answer[2:4])) == (0x88, 1009)
+
+
+def test_what_stands_behind_a_body_is_not_kept(weights, listen):
+    live = listen()
+    with live.connect() as connection:
+        connection.sendall(head_of_post("Transfer-Encoding: chunked") + b"1\r\nx\r\n0\r\n")
+        assert settled(lambda: live.connections)
+        (request,) = live.connections
+        connection.sendall(b"x-trailer: y\r\n" * 10_000 + b"\r\n")
+        assert answer_of(connection)[0] == 422
+        assert len(request.headers) == 2
+
+
 @pytest.mark.slow
 def test_a_client_that_reads_nothing_holds_up_only_itself(weights, listen, photo):
     live, data = listen(), jpeg_of(photo)
     stop = threading.Event()
 
     def flood():
-        with live.connect() as deaf:
-            deaf.sendall(
-                b"GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
-                b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-            )
-            answer = deaf.recv(4096)
-            assert b" 101 " in answer
+        with raw_stream(live) as deaf:
             text = json.dumps({"type": "configure", "detectors": [{"kind": "hands", "model": "lite"}]}).encode()
             deaf.sendall(b"\x81" + bytes([128 + len(text)]) + bytes(4) + text)
             message = frame_message(1, data)

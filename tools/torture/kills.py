@@ -105,8 +105,11 @@ def disturb(row: Row, work: Path, verb: Verb, with_signal: signal.Signals) -> No
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, with_signal)
             status = process.wait(END_S)
-            if with_signal != signal.SIGKILL:
-                said = (out / LOG).read_text(errors="replace")
+            said = (out / LOG).read_text(errors="replace")
+            is_begun = (
+                status != -with_signal or "sonjit:" in said or "__main__.py" in said
+            )  # else Python itself was not
+            if with_signal != signal.SIGKILL and is_begun:
                 row.fail("" if status in (0, 130) else f"status {status}: {said[-300:]}", said * ("Traceback" in said))
         error = finished(verb, out)
         found = contents(out, verb.kept)

@@ -84,8 +84,9 @@ class DetectorPool:
         if detector is None:
             require_weights(options.kind, options.detector.model)
             try:
+                smoothing = filter_from_name(options.smoothing)
                 with shared_networks():
-                    detector = detector_from(replace(options.detector, smoothing=filter_from_name(options.smoothing)))
+                    detector = detector_from(replace(options.detector, smoothing=smoothing, shared=True))
             except SonjitError as error:
                 raise RefusedError("bad_option", f"{options.name}: {error}") from error
         with self._lock:

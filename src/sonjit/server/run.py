@@ -17,6 +17,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 
 from sonjit.errors import InputError, JobError
 from sonjit.server.addresses import page_addresses
@@ -87,7 +88,7 @@ def make_server(
     app = create_app(settings, project)
     config = uvicorn.Config(
         app,
-        http=http_protocol(settings.read_timeout_s),
+        http=http_protocol(settings.read_timeout_s, 60 * settings.idle_minutes),
         ws=WebSocketProtocol,
         ws_max_size=settings.max_body_bytes + _HEADER_BYTES,
         ws_per_message_deflate=False,  # images are compressed already, and answers go a short way
@@ -128,16 +129,24 @@ def _complaint(error: OSError, host: str, port: int) -> str:
 
 
 _MOST_HEADER_BYTES = 65_536
+_MOST_PIECES = 10_000
+_TOO_LARGE = 1009
 _LINGER_S = 1.0
 
 
-def http_protocol(header_timeout_s: float) -> type[asyncio.Protocol]:
-    """HTTP whose connections are closed where the headers of a request are not whole after so many seconds."""
+def http_protocol(header_timeout_s: float, deaf_timeout_s: float) -> type[asyncio.Protocol]:
+    """HTTP whose connections are closed where the client holds them up.
+
+    Args:
+        header_timeout_s: until the headers of a request are whole.
+        deaf_timeout_s: that an answer may wait for a client that reads none of it.
+    """
 
     class Protocol(HttpToolsProtocol):
         """One connection."""
 
         _header_timer: TimerHandle | None = None
+        _deaf_timer: TimerHandle | None = None
         _header_bytes = 0
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -146,7 +155,16 @@ def http_protocol(header_timeout_s: float) -> type[asyncio.Protocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_waiting()
+            self._stop_waiting_for_reader()
             super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._deaf_timer = self.loop.call_later(deaf_timeout_s, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            self._stop_waiting_for_reader()
+            super().resume_writing()
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
@@ -158,6 +176,10 @@ def http_protocol(header_timeout_s: float) -> type[asyncio.Protocol]:
             super().on_message_begin()
             if self._header_timer is None:  # of a further request on the same connection
                 self._await_headers()
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            if self._header_timer is not None:  # else it stands behind the body, where nobody looks and nothing ends
+                super().on_header(name, value)
 
         def on_headers_complete(self) -> None:
             self._stop_waiting()
@@ -171,6 +193,11 @@ def http_protocol(header_timeout_s: float) -> type[asyncio.Protocol]:
             if self._header_timer is not None:
                 self._header_timer.cancel()
                 self._header_timer = None
+
+        def _stop_waiting_for_reader(self) -> None:
+            if self._deaf_timer is not None:
+                self._deaf_timer.cancel()
+                self._deaf_timer = None
 
         def _give_up(self) -> None:
             self._stop_waiting()
@@ -186,6 +213,32 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         """What came in; nothing more is read of a connection that failed."""
         if self.conn.parser_exc is None:
             super().data_received(data)
+
+    def keepalive_timeout(self) -> None:
+        """End a connection whose client answers no ping, even where it takes no more bytes either."""
+        super().keepalive_timeout()
+        self.transport.abort()
+
+    async def run_asgi(self) -> None:
+        """Serve it; afterwards the client has a moment to read what it was sent last."""
+        await super().run_asgi()
+        self.loop.call_later(self.close_timeout + _LINGER_S, self.transport.abort)
+
+    def handle_ping(self) -> None:
+        """Answer it; answers that are not read would pile up, and need not be sent (RFC 6455, 5.5.3)."""
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()
+
+    def handle_cont(self, event: Frame) -> None:
+        """Take one more piece of a message: its bytes are bounded elsewhere, but pieces may be empty."""
+        if len(self.frames) < _MOST_PIECES:
+            super().handle_cont(event)
+        elif not self.close_sent:
+            self.frames = []
+            self.conn.fail(_TOO_LARGE, f"a message comes in {_MOST_PIECES} pieces at most")
+            self.handle_parser_exception()
 
     def handle_parser_exception(self) -> None:
         """Send the close frame, and close once the client had a moment to read it.

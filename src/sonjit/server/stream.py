@@ -40,6 +40,7 @@ from sonjit.server.sessions import Session
 from sonjit.server.tokens import accept
 
 _GOING_AWAY, _REFUSED, _FULL, _IDLE = 1001, 1008, 1013, 4408
+_CLOSE_S = 2.0
 _MOST_SETTINGS = 32
 """Messages other than images may wait for as many; who sends more does not wait for answers."""
 
@@ -123,8 +124,9 @@ class Stream:
 
     async def _close(self, code: int, reason: str) -> None:
         if self._socket.client_state is WebSocketState.CONNECTED:
-            with suppress(Exception):  # the other side may be gone
-                await self._socket.close(code, reason.encode()[:120].decode(errors="ignore"))
+            with suppress(Exception):  # the other side may be gone, or read nothing
+                async with asyncio.timeout(_CLOSE_S):
+                    await self._socket.close(code, reason.encode()[:120].decode(errors="ignore"))
 
     async def _receive(self) -> None:
         """Take what comes; of the images that wait, let the oldest fall."""
