@@ -2,9 +2,11 @@
 
 import json
 import os
+import platform
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -276,6 +278,20 @@ def test_a_client_that_reads_nothing_holds_up_only_itself(weights, listen, photo
     finally:
         stop.set()
         thread.join()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are not told")
+def test_what_a_stream_took_is_given_back_when_it_ends(listen):
+    def resident():
+        return 4096 * int(Path("/proc/self/statm").read_text("ascii").split()[1])
+
+    live, images = listen(), [b"x" * 100_000 for _ in range(1000)]
+    full = resident()
+    del images[:-1]  # the last one keeps what is below it from going back by itself
+    assert resident() > full - 50_000_000
+    with open_stream(live):
+        assert settled(lambda: live.service.streams)
+    assert settled(lambda: resident() < full - 80_000_000)
 
 
 @pytest.mark.slow

@@ -98,7 +98,7 @@ class Stream:
         await self._lane.close()
         self._waiting.clear()
         self._give_back(self._sessions)
-        self._service.streams.discard(self)
+        self._service.leave(self)
         self._ended.set()
 
     async def _close_with_reason(self, error: BaseException | None) -> None:
