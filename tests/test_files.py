@@ -6,8 +6,13 @@ import sys
 
 import pytest
 
+from sonjit.datasets.reading import load_json
 from sonjit.errors import InputError, JobError
+from sonjit.evaluation.protocols import load_protocol
 from sonjit.files import atomic_file, atomic_folder, sole_writer, write_bytes
+from sonjit.gestures.rules import load_map
+from sonjit.media import load_frames
+from sonjit.training.recipes import load_recipe
 
 
 def names(folder):
@@ -28,6 +33,18 @@ def test_a_file_takes_its_name_when_it_is_whole(tmp_path):
         assert file.read_text() == "old"
     assert file.read_text() == "new"
     assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("read", "name"),
+    [(load_map, "map.toml"), (load_protocol, "own.toml"), (load_recipe, "own.toml"), (load_frames, "table.json"),
+     (load_frames, "table.jsonl"), (load_json, "labels.json")],
+)  # fmt: skip
+def test_what_nests_without_end_is_refused_in_a_line_that_names_it(tmp_path, read, name):
+    file = tmp_path / name
+    file.write_text("a = " * (file.suffix == ".toml") + "[" * 100_000)
+    with pytest.raises(InputError, match=name):
+        read(str(file) if read in (load_protocol, load_recipe) else file)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])

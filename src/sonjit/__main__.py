@@ -1,23 +1,30 @@
 """`sonjit`, and `python -m sonjit`."""
 
+import _thread
 import atexit
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from types import FrameType
 
 _STOPPED = 130
+_PAUSE_S, _PAUSES = 0.02, 500
 
 
 def run() -> None:
     """Run the command line and exit; Ctrl-C ends it in one line, while its modules load too."""
-    is_stopped = False
+    is_stopped, pauses_left = False, _PAUSES
 
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal is_stopped
-        is_stopped = True
-        signal.default_int_handler(number, frame)
+        nonlocal is_stopped, pauses_left
+        if pauses_left and _is_loading(frame):
+            pauses_left -= 1
+            _thread.start_new_thread(_stop_again, (_thread.get_ident(),))
+        else:
+            is_stopped = True
+            signal.default_int_handler(number, frame)
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job has it switched off
         signal.signal(signal.SIGINT, stop)
@@ -28,7 +35,7 @@ def run() -> None:
     except BaseException as error:
         if not (is_stopped or isinstance(error, KeyboardInterrupt)):
             raise
-        sys.stderr.write("sonjit: stopped\n")  # modules in C++ make other errors of it while they load
+        sys.stderr.write("sonjit: stopped\n")  # what is written in C++ may make another error of it
         status = _STOPPED
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to stop
     if status == _STOPPED:
@@ -36,10 +43,27 @@ def run() -> None:
     sys.exit(status)
 
 
+def _is_loading(frame: FrameType | None) -> bool:
+    """Whether a module is being loaded: some in C++ abort where that is interrupted, others are not found then."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _stop_again(main_thread: int) -> None:
+    time.sleep(_PAUSE_S)
+    if sys.platform == "win32":
+        _thread.interrupt_main()
+    else:
+        signal.pthread_kill(main_thread, signal.SIGINT)  # ends waiting, too
+
+
 def _leave(status: int) -> None:
     """Exit without the interpreter's own end, which a stop may spoil.
 
-    A thread that still draws or decodes in C++ would abort there, and a module in C that met the Ctrl-C before
+    A thread that still draws or decodes in C++ would abort there, and C code that met the Ctrl-C before
     everybody else would have the process end by the signal, whoever caught it since.
     """
     atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]  # as multiprocessing does in its own processes

@@ -4,6 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from sonjit import InputError
+from sonjit.server.app import create_app
 from sonjit.server.settings import Settings
 
 from .conftest import configure, open_stream, refusal
@@ -56,6 +57,7 @@ def test_a_image_or_form_on_another_site_is_refused_and_a_link_is_not(ask):
     )
     link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
     assert client.get("/healthz", headers=link).status_code == 200
+    refusal(client.post("/v1/jobs", headers=link), 403, "bad_origin")  # some browsers name no origin
     refusal(client.post("/v1/jobs", headers=link | {"origin": "https://evil.example"}), 403, "bad_origin")
 
 
@@ -169,13 +171,15 @@ def test_an_address_has_a_rate(ask, monkeypatch):
     refusal(client.get("/healthz"), 429, "too_many")
 
 
-def test_endpoints_that_are_not_there_are_told(ask):
+def test_endpoints_that_are_not_there_are_told(ask, tmp_path):
     client = ask()
     for method, path in (("GET", "/v1/hands"), ("POST", "/v1/tails"), ("GET", "/../settings.py"), ("PUT", "/healthz")):
         refusal(client.request(method, path), 404, "not_found")
     refusal(client.get("/skeletons/tail.json"), 404, "not_found")
-    for path in ("/skeletons/..%2F__init__.json", "/%2e%2e/app.py", "/..%2f..%2fapp.py"):
+    for path in ("/skeletons/..%2F__init__.json", "/%2e%2e/app.py", "/..%2f..%2fapp.py", "/engine/%2e%2e/package.json"):
         assert client.get(path).status_code == 404
+    unbuilt = TestClient(create_app(engine=tmp_path / "dist"), "http://127.0.0.1", raise_server_exceptions=False)
+    refusal(unbuilt.get("/engine/sonjit-web.js"), 404, "not_found")
 
 
 @pytest.mark.parametrize(

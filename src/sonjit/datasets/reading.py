@@ -105,7 +105,7 @@ def load_json(path: Path) -> Any:  # noqa: ANN401  # JSON
     content = file_bytes(path)
     try:
         return json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is cut off or no JSON: {error}; get it again") from None
 
 
@@ -214,6 +214,8 @@ class _Text:
         while True:
             try:
                 value, end = self._decoder.raw_decode(self._text, self._at)
+            except RecursionError as error:
+                raise ValueError(f"{error} at character {self._gone + self._at}") from None
             except json.JSONDecodeError as error:
                 if not self._more():
                     raise ValueError(f"{error.msg} at character {self._gone + error.pos}") from None

@@ -130,7 +130,7 @@ def _load(name: str, file: Traversable) -> Protocol:
         data: dict[str, Any] = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
         raise InputError(f"{file}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: no TOML: {error}") from None
     known = [one for one in fields(Protocol) if one.name != "name"]
     if unknown := sorted(set(data) - {one.name for one in known}):

@@ -156,7 +156,7 @@ def read_map(text: str, path: str, custom: Sequence[str] = ()) -> ControlMap:
     """Read the text of a map, and what it is called in a message; raises as `load_map`."""
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
     if unknown := [key for key in content if key not in ("rule", "pause")]:
         raise InputError(f"{path}: unknown key {unknown[0]!r}; known: rule, pause")

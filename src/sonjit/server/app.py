@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Request
+from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -77,7 +78,12 @@ class PageFiles(StaticFiles):
 
 
 class EngineFiles(PageFiles):
-    """What `make web` builds: its workers may compile WebAssembly, the page may not."""
+    """What `make web` builds, where it is there: its workers may compile WebAssembly, the page may not."""
+
+    async def check_config(self) -> None:
+        """HTTPException 404 where it was not built."""
+        if self.directory is None or not Path(self.directory).is_dir():
+            raise HTTPException(404)
 
     def file_response(
         self, full_path: str | PathLike[str], stat_result: stat_result, scope: Scope, status_code: int = 200

@@ -184,7 +184,8 @@ def _hand(given: Mapping[str, Any], id: int | None = None) -> Hand:
 
 
 def _points(given: list[Mapping[str, float]]) -> Float32Array:
-    points = np.array([[one["x"], one["y"], one["z"]] for one in given], np.float32)
+    with np.errstate(over="ignore"):  # they are refused below
+        points = np.array([[one["x"], one["y"], one["z"]] for one in given], np.float32)
     if points.shape != (KEYPOINTS, 3) or not np.isfinite(points).all():
         raise ValueError(f"keypoints {points.shape}")
     return points

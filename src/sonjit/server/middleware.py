@@ -223,7 +223,7 @@ def check_caller(scope: Scope, settings: Settings) -> None:
         raise RefusedError(
             "bad_origin", f"host {host[:80]!r} is not this server: call it as {settings.host} or localhost"
         )
-    if not _is_own_page(headers, host, settings):
+    if not _is_own_page(scope, headers, host, settings):
         origin = headers.get("origin", "another site")[:80]
         raise RefusedError(
             "bad_origin", f"pages of {origin} may not call this server: allow them with --allow-origin {origin}"
@@ -256,8 +256,9 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _is_own_page(headers: Headers, host: str, settings: Settings) -> bool:
+def _is_own_page(scope: Scope, headers: Headers, host: str, settings: Settings) -> bool:
     origin = headers.get("origin")
     if origin is None:  # no browser, the address line, or a plain image or link on a page
-        return headers.get("sec-fetch-site") != "cross-site" or headers.get("sec-fetch-mode") == "navigate"
+        is_link = headers.get("sec-fetch-mode") == "navigate" and scope.get("method") in ("GET", "HEAD")
+        return headers.get("sec-fetch-site") != "cross-site" or is_link
     return origin in (f"http://{host}", f"https://{host}", *settings.allow_origins)

@@ -142,7 +142,7 @@ def load_frames(path: str | os.PathLike[str]) -> tuple[Header, list[Frame]]:
         raise InputError(f"{path}: no such file")
     try:
         return _FORMATS[ending][1](path)
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         reason = f"{type(error).__name__}: {error}"

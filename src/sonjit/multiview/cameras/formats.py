@@ -87,7 +87,7 @@ def load_anipose(path: Path, unit: Unit | None = None) -> CameraRig:
     """
     try:
         content = tomllib.loads(text_of(path))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path} is truncated or not TOML: {error}; get it again") from None
     caliscope = content.get("cameras")
     if isinstance(caliscope, dict):

@@ -65,7 +65,7 @@ def load_card(path: Path) -> DataCard:
         record = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise InputError(f"--card {path}: {error.strerror}; a release needs one with {_EXAMPLE}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not TOML: {error}") from None
     for name, what in _REQUIRED.items():
         if not str(record.get(name, "")).strip():

@@ -128,7 +128,7 @@ def load_recipe(name: str) -> Recipe:
         table = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
         raise InputError(f"{name}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{name}: not TOML: {error}") from None
     return recipe_from_table(table, Path(name).stem if name.endswith(".toml") else name)
 

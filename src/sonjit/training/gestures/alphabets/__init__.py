@@ -111,7 +111,7 @@ def load_alphabet(name: str) -> Alphabet:
         raise InputError(f"{name} cannot be read: {error.strerror}") from None
     try:
         alphabet = _alphabet(tomllib.loads(text))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{name}: no manual alphabet: {error!r}") from None
     drawn = [one.pose for one in alphabet.moving.values()]
     if unknown := sorted({*alphabet.posed, *drawn} - set(gestures())):
