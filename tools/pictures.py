@@ -2,6 +2,7 @@
 
 python tools/pictures.py                                                    # from the bundled clip
 python tools/pictures.py --face FACE.jpg --body BODY.jpg --people GROUP.jpg   # and from photographs of your own
+python tools/pictures.py --skeleton HAND.glb                                  # and of annotate export --as skeleton
 
 Of photographs only what was found is drawn, on an empty canvas: no pixel of them goes into the documentation.
 """
@@ -15,9 +16,12 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from PIL import Image as Pillow
 
 import sonjit
 from sonjit.documents.plots import INK, line_mark, svg_of
+from sonjit.geometry.rotations import matrix_from_quaternion_wxyz
+from sonjit.hand_models.mesh_files import Glb
 from sonjit.measures import measures
 from sonjit.media import draw_frame, open_source, rgb_from
 from sonjit.meshes.hand_mesh import Sight
@@ -26,7 +30,7 @@ from sonjit.meshes.run import draw_meshes
 from sonjit.skeletons import load_skeleton
 
 if TYPE_CHECKING:
-    from sonjit.arrays import Image
+    from sonjit.arrays import FloatArray, Image
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 CLIP = Path(sonjit.__file__).parent / "assets" / "demo.mp4"
@@ -142,15 +146,103 @@ def on_paper(photograph: Path, kind: str, **options: int) -> Image:
     return sonjit.draw(np.full_like(rgb, _PAPER), found, labels=False)[top:bottom, left:right]
 
 
+_TURN_DEG = 35.0
+_LOOP_S = 6.0
+_RATE = 12.5
+_SIZE = 300
+_UPRIGHT = np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]])  # the recorded hand came from the right
+
+
+def skeleton_that_moves(file: Path) -> None:
+    """A file of `sonjit annotate export --as skeleton` as it plays, seen by a camera that swings to and fro."""
+    glb = Glb(file)
+    ends = [float(glb.array(sampler["input"])[-1]) for sampler in glb.document["animations"][0]["samplers"]]
+    times = np.arange(0, max(ends), 1 / _RATE)
+    frames = [_triangles(glb, time) for time in times]
+    frames, times = zip(*((one, time) for one, time in zip(frames, times, strict=True) if len(one[0])), strict=True)
+    middles = np.array([points.reshape(-1, 3).mean(0) for points, _ in frames])
+    middles = cv2.GaussianBlur(middles, (1, 2 * int(_RATE) + 1), 0, borderType=cv2.BORDER_REPLICATE)
+    far = [np.abs(points - middle).max() for (points, _), middle in zip(frames, middles, strict=True)]
+    reach = float(np.quantile(far, 0.95))
+    images: list[Image] = []
+    for time, (points, colours), middle in zip(times, frames, middles, strict=True):
+        angle = np.deg2rad(_TURN_DEG) * np.sin(2 * np.pi * time / _LOOP_S)
+        turn, _ = cv2.Rodrigues(np.array([0, angle, 0]))
+        images.append(_painted((points - middle) @ turn.T @ _UPRIGHT.T / reach, colours))
+    out = Pillow.fromarray(images[0])
+    rest = [Pillow.fromarray(one) for one in images[1:]]
+    out.save(
+        IMAGES / "hand_in_space.webp", save_all=True, append_images=rest, duration=round(1000 / _RATE), loop=0,
+        quality=50, method=6,
+    )  # fmt: skip
+
+
+def _triangles(glb: Glb, time: float) -> tuple[FloatArray, FloatArray]:
+    """Corners (F, 3, 3) in glTF's world at a time of the first animation, and colours (F, 3), 0..1."""
+    document = glb.document
+    nodes = [dict(node) for node in document["nodes"]]
+    animation = document["animations"][0]
+    for channel in animation["channels"]:
+        sampler, target = animation["samplers"][channel["sampler"]], channel["target"]
+        clock, values = glb.array(sampler["input"]), glb.array(sampler["output"])
+        after = int(np.clip(np.searchsorted(clock, time, "right"), 1, max(len(clock) - 1, 1)))
+        before = after - 1
+        if sampler["interpolation"] == "STEP" or len(clock) == 1:
+            value = values[max(int(np.searchsorted(clock, time, "right")) - 1, 0)]
+        else:
+            share = float(np.clip((time - clock[before]) / (clock[after] - clock[before]), 0, 1))
+            value = (1 - share) * values[before] + share * values[after]
+        nodes[target["node"]][target["path"]] = value / np.linalg.norm(value) if target["path"] == "rotation" else value
+    corners: list[FloatArray] = []
+    colours: list[FloatArray] = []
+
+    def walk(number: int, above: FloatArray) -> None:
+        node, own = nodes[number], np.eye(4)
+        x, y, z, w = node.get("rotation", (0, 0, 0, 1))
+        own[:3, :3] = matrix_from_quaternion_wxyz(np.array([w, x, y, z])) * np.array(node.get("scale", (1, 1, 1)))
+        own[:3, 3] = node.get("translation", (0, 0, 0))
+        own = above @ own
+        if "mesh" in node and abs(own[:3, :3]).max() > 1e-6:  # what is unknown is scaled to nothing
+            part = document["meshes"][node["mesh"]]["primitives"][0]
+            vertices = glb.array(part["attributes"]["POSITION"]) @ own[:3, :3].T + own[:3, 3]
+            corners.append(vertices[glb.array(part["indices"]).reshape(-1, 3)])
+            material = document["materials"][part["material"]]["pbrMetallicRoughness"]
+            colours.append(np.tile(material["baseColorFactor"][:3], (len(corners[-1]), 1)))
+        for child in node.get("children", ()):
+            walk(child, own)
+
+    for root in document["scenes"][0]["nodes"]:
+        walk(root, np.eye(4))
+    return np.concatenate([np.zeros((0, 3, 3)), *corners]), np.concatenate([np.zeros((0, 3)), *colours])
+
+
+def _painted(corners: FloatArray, colours: FloatArray) -> Image:
+    """Triangles (F, 3, 3) within -1..1, x right, y up, z towards the viewer, the farthest first."""
+    image = np.full((2 * _SIZE, 2 * _SIZE, 3), _PAPER, np.uint8)
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    light = np.array([0.4, 0.6, 0.7]) / np.linalg.norm([0.4, 0.6, 0.7])
+    shade = 0.35 + 0.65 * np.maximum(normals @ light, 0)
+    srgb = np.clip(255 * (colours * shade[:, None]) ** (1 / 2.2), 0, 255)
+    pixels = np.round((corners[..., :2] * [1, -1] * 0.95 + 1) * _SIZE * 16).astype(np.int32)
+    facing = np.flatnonzero(normals[:, 2] > 0)
+    for number in facing[np.argsort(corners[facing, :, 2].mean(1))]:
+        cv2.fillConvexPoly(image, pixels[number], srgb[number].tolist(), cv2.LINE_AA, 4)
+    return cv2.resize(image, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
 def main() -> None:
     """Make them all."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("face", "body", "people"):
         parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--skeleton", type=Path)
     given = parser.parse_args()
     keypoints_of_a_hand()
     weights_of_maxmse()
     of_the_clip()
+    if given.skeleton:
+        skeleton_that_moves(given.skeleton)
     if given.face:
         save("face.jpg", beside(on_paper(given.face, "face")))
     if given.body:

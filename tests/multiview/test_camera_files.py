@@ -105,6 +105,41 @@ def test_freemocaps_file_is_anipose_with_more_in_its_metadata(tmp_path):
         np.testing.assert_allclose(read[view.name].project(points), theirs[:, 0] + 0.5, atol=1e-6)
 
 
+def test_folders_of_dat_files_are_read(tmp_path):
+    rig = random_rig(2)
+    for number, view in enumerate(rig):
+
+        def rows(matrix):
+            return "".join(" ".join(map(repr, row)) + " \n" for row in np.atleast_2d(matrix).tolist())
+
+        K = view.camera.K - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])  # OpenCV counts from a pixel's middle
+        (tmp_path / f"c{number}.dat").write_text(f"intrinsic:\n{rows(K)}distortion:\n{rows(view.camera.distortion)}")
+        pose = f"R:\n{rows(view.R)}T:\n{rows(100 * view.t[:, None])}\n#another place\nR:\n{rows(np.eye(3))}"
+        (tmp_path / f"rot_trans_c{number}.dat").write_text(pose)
+    with pytest.raises(InputError, match="--size 1280x720 --out"):
+        load_cameras(tmp_path, unit="cm")
+    with pytest.raises(InputError, match="unit"):
+        load_cameras(tmp_path, size=(640, 480))
+    size = rig.cameras[0].width, rig.cameras[0].height
+    for given_path in (tmp_path, tmp_path / "c1.dat"):
+        found = load_cameras(given_path, unit="10mm", size=size)
+        assert found.names == ("cam0", "cam1")
+        for own, other in zip(found, rig, strict=True):
+            np.testing.assert_allclose(own.camera.K, other.camera.K)
+            np.testing.assert_allclose(np.column_stack([own.R, own.t]), np.column_stack([other.R, other.t]))
+            np.testing.assert_allclose(own.camera.distortion, other.camera.distortion)
+    for name, text, message in (
+        ("c1.dat", "intrinsic:\n1 2 x", "line 2: '1 2 x' are not numbers"),
+        ("c1.dat", "intrinsic:\n1 2 3", r"c1\.dat: intrinsic"),
+        ("c2.dat", "intrinsic:\n1 2 3", r"c2\.dat, but neither rot_trans_c2\.dat nor"),
+    ):
+        whole = (tmp_path / name).read_text() if (tmp_path / name).is_file() else ""
+        (tmp_path / name).write_text(text)
+        with pytest.raises(InputError, match=message):
+            load_cameras(tmp_path, unit="cm", size=size)
+        (tmp_path / name).write_text(whole) if whole else (tmp_path / name).unlink()
+
+
 @pytest.mark.files("fixtures/interhand_multiview/annotations/*/*_camera.json")
 def test_interhand_says_where_cameras_are_not_how_worlds_are_moved(file, tmp_path):
     rig = load_cameras(file)  # image sizes from the file beside it

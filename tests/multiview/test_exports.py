@@ -7,17 +7,20 @@ import pytest
 
 from sonjit.cli import annotate_triangulate
 from sonjit.errors import InputError
+from sonjit.geometry.rotations import matrix_from_quaternion_wxyz
 from sonjit.hand_models.mesh_files import Glb
 from sonjit.hand_models.rig_files import load_rig
 from sonjit.multiview.triangulation.bones import fit_skeletons, fitted_lengths, likely_lengths, usual_lengths
 from sonjit.multiview.triangulation.exports import export_people
 from sonjit.multiview.triangulation.people import HANDS, Detections, load_people, save_people, with_constant_bones
 from sonjit.multiview.triangulation.triangulation import triangulate
+from sonjit.skeletons import load_skeleton
 
 from .projects import hands
 from .rigs import random_rig
 
 FRAMES = 12
+BONE = ("index_finger_dip", "index_finger_tip")
 
 
 def moving(frames=FRAMES):
@@ -128,11 +131,62 @@ def test_the_rigged_hand_moves_with_the_joints(written, tmp_path):
     assert f"Frames: {FRAMES}" in files[0].read_text()
 
 
+def placed(glb, time_s):
+    """{node: (4, 4) in the world} of an animated GLB at a time that its clocks hold."""
+    nodes = glb.document["nodes"]
+    told = [dict(node) for node in nodes]
+    for animation in glb.document["animations"]:
+        for channel in animation["channels"]:
+            sampler = animation["samplers"][channel["sampler"]]
+            row = max(int(np.searchsorted(glb.array(sampler["input"]), time_s + 1e-4)) - 1, 0)
+            told[channel["target"]["node"]][channel["target"]["path"]] = glb.array(sampler["output"])[row]
+    found = {}
+
+    def walk(node, above):
+        x, y, z, w = told[node].get("rotation", (0, 0, 0, 1))
+        own = np.eye(4)
+        own[:3, :3] = matrix_from_quaternion_wxyz(np.array([w, x, y, z])) * np.array(told[node].get("scale", (1, 1, 1)))
+        own[:3, 3] = told[node].get("translation", (0, 0, 0))
+        found[nodes[node]["name"]] = above @ own
+        for child in nodes[node].get("children", ()):
+            walk(child, found[nodes[node]["name"]])
+
+    walk(0, np.eye(4))
+    return found
+
+
+@pytest.mark.parametrize("steady", [True, False])
+def test_skeletons_move_with_the_joints_and_hide_what_is_unknown(written, tmp_path, steady):
+    people = load_people(written[0])
+    points = people.points_m.copy()
+    if not steady:
+        points[:, 0, 8] += np.linspace(0, 0.02, len(points))[:, None]  # the tip of the index leaves
+    points[3:, 0, 30] = np.nan
+    (file,) = export_people(replace(people, points_m=points), tmp_path / "hands.glb", "skeleton")
+    glb, up = Glb(file), [1, -1, -1]
+    for row, time_s in enumerate(people.times_s - people.times_s[0]):
+        if row == 5:  # lost for a moment: they move on
+            continue
+        there = placed(glb, time_s)
+        for side, hand in enumerate(("right_hand", "left_hand")):
+            for joint, name in enumerate(load_skeleton("hand_mediapipe21").keypoints):
+                place, known = there[f"{hand} {name}"], np.isfinite(points[row, 0, 21 * side + joint]).all()
+                assert (np.abs(place[:3, :3]).max() > 0.5) == known
+                if known:
+                    np.testing.assert_allclose(place[:3, 3], points[row, 0, 21 * side + joint] * up, atol=1e-5)
+            bone = there[f"{hand} {BONE[0]} to {BONE[1]}"]
+            np.testing.assert_allclose((bone @ [0, 0, 1, 1])[:3], points[row, 0, 21 * side + 8] * up, atol=1e-5)
+    animated = {(channel["target"]["path"]) for channel in glb.document["animations"][0]["channels"]}
+    assert animated == {"translation", "rotation", "scale"}
+
+
 def test_a_drawing_and_what_cannot_be_exported(written, tmp_path, capsys):
     path, _ = written
     annotate_triangulate.export(path, out=tmp_path / "hands.svg")
     assert (tmp_path / "hands.svg").read_text().count("<line") == 6 * 40
     assert "wrote" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"--as skeleton is of \.glb alone"):
+        annotate_cameras.export(path, out=tmp_path / "hands.bvh", figure="skeleton")
     with pytest.raises(InputError, match=r"exported as \.c3d"):
         annotate_triangulate.export(path, out=tmp_path / "hands.fbx")
     content = json.loads(path.read_text())

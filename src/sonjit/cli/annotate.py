@@ -40,7 +40,7 @@ def new(
     cameras: Path,
     views: Annotated[list[str], Parameter(consume_multiple=True, negative="")],
     name: str | None = None,
-    unit: Literal["m", "cm", "mm"] | None = None,
+    unit: str | None = None,
     capture: str | None = None,
 ) -> None:
     """Make an annotation project: which cameras, and where each one's images are. Nothing is copied.
@@ -52,7 +52,7 @@ def new(
         cameras: The calibrated rig, in any format that `sonjit annotate cameras` reads.
         views: Folders or videos named like the cameras, a folder of such or of all cameras' images, or CAMERA=PATH.
         name: For people; by default the folder's.
-        unit: Of the cameras' lengths, where their file states none.
+        unit: Of the cameras' lengths, where their file states none: m, cm, mm, or a length such as 44mm.
         capture: Which of InterHand2.6M's captures.
     """
     from sonjit.multiview.annotation.project import create_project, find_views

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from sonjit.arrays import Image
-from sonjit.cli.annotate_cameras import SyncMethod, Unit, Views, synchronised
+from sonjit.cli.annotate_cameras import SyncMethod, Views, synchronised
 from sonjit.cli.report import progress
 from sonjit.errors import InputError, JobError
 
@@ -44,7 +44,7 @@ def calibrate(
     stamps: Path | None = None,
     floor: int | None = None,
     every: int = 1,
-    unit: Unit | None = None,
+    unit: str | None = None,
 ) -> None:
     """Calibrate a rig from images or videos of a board that is carried around before the cameras.
 
@@ -68,7 +68,7 @@ def calibrate(
         stamps: For --sync time: folder with CAMERA.txt, seconds of each image; or caliscope's timestamps.csv.
         floor: Frame set in which the first board lies on the floor, print up: its corner becomes the origin, and z up.
         every: Use every Nth frame set.
-        unit: Of the cameras in --lenses, where their file states none.
+        unit: Of the cameras in --lenses, where their file states none: m, cm, mm, or a length such as 44mm.
     """
     from sonjit.multiview.calibration.board import target_from_text
     from sonjit.multiview.calibration.calibrate import calibrate as calibrated
@@ -129,7 +129,7 @@ def calibrate(
     sys.stderr.write(f"wrote {out}{f' and {report}' if report else ''}\n")
 
 
-def _kept_lenses(lenses: Path, paths: Mapping[str, Path], unit: Unit | None) -> dict[str, RigCamera]:
+def _kept_lenses(lenses: Path, paths: Mapping[str, Path], unit: str | None) -> dict[str, RigCamera]:
     """Those of --lenses that are of the views' cameras."""
     from sonjit.multiview.cameras.files import load_cameras
 

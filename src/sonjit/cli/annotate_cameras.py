@@ -23,8 +23,6 @@ _PAST = 0.3
 
 _NEAREST_M, _FARTHEST_M = 0.05, 50.0
 
-Unit = Literal["m", "cm", "mm"]
-
 Views = Annotated[list[str], Parameter(negative="")]
 
 SyncMethod = Literal["index", "time", "timecode", "flash", "sound"]
@@ -38,11 +36,11 @@ def cameras(
     form: Annotated[
         Literal["sonjit", "interhand", "anipose", "opencv", "colmap"] | None, Parameter(name="--format")
     ] = None,
-    unit: Unit | None = None,
+    unit: str | None = None,
     size: str | None = None,
     capture: str | None = None,
 ) -> None:
-    """Show a rig, or convert it: Sonjit's JSON, InterHand2.6M, anipose, OpenCV, COLMAP.
+    """Show a rig, or convert it: Sonjit's JSON, InterHand2.6M, anipose, OpenCV, COLMAP, handpose3d's .dat.
 
     Example: `sonjit annotate cameras calibration.toml --unit mm --out rig.json`
 
@@ -50,8 +48,8 @@ def cameras(
         path: File or folder of cameras; the format follows from its ending and content.
         out: Cameras to write, in the format of its ending.
         form: Format to write, where the ending does not determine it.
-        unit: Of lengths, where the file states none.
-        size: WIDTHxHEIGHT of the images, where the file states none, as InterHand2.6M's.
+        unit: Of lengths, where the file states none: m, cm, mm, or a length such as 44mm, a board's square.
+        size: WIDTHxHEIGHT of the images, where the file states none, as InterHand2.6M's and .dat.
         capture: Which of InterHand2.6M's captures.
     """
     from sonjit.multiview.cameras.files import load_cameras, save_cameras

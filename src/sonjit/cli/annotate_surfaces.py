@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from sonjit.cli.annotate_cameras import Unit
 from sonjit.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def surfaces(
     draw: Path | None = None,
     cameras: Path | None = None,
     views: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
-    unit: Unit | None = None,
+    unit: str | None = None,
 ) -> None:
     """Fit the surface of every hand in space, over the whole recording: the rigged hand, or MANO of your own.
 
@@ -42,7 +41,7 @@ def surfaces(
         cameras: For --draw, the calibrated rig.
         views: For --draw, videos or folders of images named like the cameras, a folder of such or of all cameras'
             images, or CAMERA=PATH.
-        unit: Of the cameras' lengths, where their file states none.
+        unit: Of the cameras' lengths, where their file states none: m, cm, mm, or a length such as 44mm.
     """
     from sonjit.multiview.annotation.project import find_views
     from sonjit.multiview.cameras.files import load_cameras

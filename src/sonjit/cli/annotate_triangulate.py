@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from sonjit.cli.annotate_cameras import Unit
 from sonjit.errors import InputError, JobError
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def triangulate(
     out: Path,
     threshold: float = 10.0,
     constant_bones: Annotated[bool, Parameter(negative="")] = False,
-    unit: Unit | None = None,
+    unit: str | None = None,
     leave_out: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Triangulate the hands, faces, bodies or people that `sonjit hands|face|body|holistic --save` found in each view.
@@ -42,7 +41,7 @@ def triangulate(
         out: JSON to write.
         threshold: Reprojection error up to which a view is an inlier, pixels.
         constant_bones: Fit hands and bodies with bones of one length throughout, moving as people can: videos.
-        unit: Of the cameras' lengths, where their file states none.
+        unit: Of the cameras' lengths, where their file states none: m, cm, mm, or a length such as 44mm.
         leave_out: Leave out cameras that do not fit the others, and continue.
     """
     import numpy as np
@@ -112,7 +111,13 @@ def _check_hands(seen: Detections, found: Triangulation, cameras: Path, out: Pat
         )
 
 
-def export(people: Path, /, *, out: Path) -> None:
+def export(
+    people: Path,
+    /,
+    *,
+    out: Path,
+    figure: Annotated[Literal["mesh", "skeleton"] | None, Parameter(name="--as")] = None,
+) -> None:
     """Export people in space to other programs: .c3d, .trc, .csv, their hands as .glb (animated) or .bvh, or as .svg.
 
     Example: `sonjit annotate export hands.json --out hands.glb`
@@ -120,9 +125,10 @@ def export(people: Path, /, *, out: Path) -> None:
     Args:
         people: JSON that `sonjit annotate triangulate` wrote.
         out: File to write; its ending names the format.
+        figure: Of .glb: mesh, the rigged hands, by default; or skeleton, keypoints and bones, of bodies and faces too.
     """
     from sonjit.multiview.triangulation.exports import export_people
     from sonjit.multiview.triangulation.people import load_people
 
-    written = export_people(load_people(people), out)
+    written = export_people(load_people(people), out, figure)
     sys.stderr.write(f"wrote {', '.join(map(str, written))}\n")

@@ -275,14 +275,22 @@ def _animate(
     for joint in range(len(JOINTS)):
         if joint not in _STATIC:
             add(first + joint, "rotation", clock, rotations[:, joint])
-    times, shown = _presence(motion.times, end)
+    times, shown = presence(motion.times, end)
     if not all(shown):
         scales = np.repeat(np.array(shown, np.float64)[:, None], 3, 1)
         add(first, "scale", builder.add(np.array(times, np.float32), bounds=True), scales, "STEP")
 
 
-def _presence(times: FloatArray, end: float) -> tuple[list[float], list[bool]]:
-    """When a hand is seen from, and when no longer: half a frame off, so that no rounding hides a frame."""
+def presence(times: FloatArray, end: float) -> tuple[list[float], list[bool]]:
+    """When something is seen from, and when no longer: half a frame off, so that no rounding hides a frame.
+
+    Args:
+        times: (N,) seconds at which it is seen, rising; away for a quarter of a second or less is not away.
+        end: of the recording, seconds.
+
+    Returns:
+        When it changes, and whether it is seen from then on.
+    """
     half = (float(np.median(np.diff(times))) if len(times) > 1 else 1 / 30) / 2
     first, last = float(times[0]), float(times[-1])
     changes = [(0.0, False), (first - half, True)] if first > half else [(first, True)]

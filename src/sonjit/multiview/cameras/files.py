@@ -8,6 +8,7 @@
 | caliscope (read) | `camera_array.toml` | metres |
 | opencv | `.yml`, `.yaml`, `.xml`, or a folder of them | likewise |
 | colmap | a folder with `cameras.txt` and `images.txt` | likewise |
+| TemugeB's (read) | a folder of `.dat` files, as handpose3d's | as the caller gives |
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 from sonjit.datasets.reading import field, load_json, numbers
 from sonjit.errors import InputError
 from sonjit.files import write_text
+from sonjit.multiview.cameras.dat_folders import DAT, load_dat
 from sonjit.multiview.cameras.formats import (
     OPENCV_ENDINGS,
     cameras_from_captures,
@@ -36,7 +38,6 @@ from sonjit.multiview.cameras.formats import (
 from sonjit.multiview.cameras.rig import (
     CameraRig,
     RigCamera,
-    Unit,
     metres_of,
     record_camera,
     rig_from_records,
@@ -49,7 +50,7 @@ _FORMAT, _VERSION = "sonjit-cameras", 1
 def load_cameras(
     path: str | os.PathLike[str],
     *,
-    unit: Unit | None = None,
+    unit: str | None = None,
     size: tuple[int, int] | None = None,
     capture: str | None = None,
 ) -> CameraRig:
@@ -57,8 +58,8 @@ def load_cameras(
 
     Args:
         path: the file or folder.
-        unit: of lengths, for formats whose files do not state it.
-        size: width and height of the images, pixels, for InterHand2.6M's files, which do not state it.
+        unit: of lengths, for formats whose files do not state it: m, cm, mm, or a length such as 44mm.
+        size: width and height of the images, pixels, for InterHand2.6M's files and .dat, which do not state it.
         capture: which of InterHand2.6M's captures; needed where a file holds several.
 
     Raises:
@@ -68,6 +69,8 @@ def load_cameras(
     if path.is_dir():
         if (path / "cameras.txt").is_file() or (path / "images.txt").is_file():
             return load_colmap(path, unit)
+        if any(path.glob(f"*{DAT}")):
+            return load_dat(path, unit, size)
         return load_opencv(path, unit)
     match path.suffix.lower():
         case ".json":
@@ -79,6 +82,8 @@ def load_cameras(
             return load_anipose(path, unit)
         case ".txt":
             return load_colmap(path.parent, unit)
+        case ending if ending == DAT:
+            return load_dat(path.parent, unit, size)
         case ending if ending in OPENCV_ENDINGS:
             return load_opencv(path, unit)
         case ending:

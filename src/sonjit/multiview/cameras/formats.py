@@ -54,7 +54,6 @@ from sonjit.media.sources.open import natural_key
 from sonjit.multiview.cameras.rig import (
     CameraRig,
     RigCamera,
-    Unit,
     lens_from,
     lens_or_zeros,
     metres_of,
@@ -79,7 +78,7 @@ def to_opencv(K: FloatArray) -> FloatArray:
 _TO_MIDDLE = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
 
 
-def load_anipose(path: Path, unit: Unit | None = None) -> CameraRig:
+def load_anipose(path: Path, unit: str | None = None) -> CameraRig:
     """A rig from a file of anipose or caliscope.
 
     Raises:
@@ -150,7 +149,7 @@ _MODELS = {
 _LENS = ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
 
 
-def load_colmap(folder: Path, unit: Unit | None = None) -> CameraRig:
+def load_colmap(folder: Path, unit: str | None = None) -> CameraRig:
     """A rig from a folder with cameras.txt and images.txt.
 
     Raises:
@@ -170,7 +169,7 @@ def load_colmap(folder: Path, unit: Unit | None = None) -> CameraRig:
         words = line.split(maxsplit=9)
         if len(words) != 10:
             raise InputError(f"{at}: IMAGE_ID, 7 numbers, CAMERA_ID and NAME are wanted, not {line[:60]!r}")
-        *quaternion, tx, ty, tz = _floats(words[1:8], at)
+        *quaternion, tx, ty, tz = floats_of(words[1:8], at)
         if words[8] not in lenses:
             raise InputError(f"{at}: cameras.txt has no camera {words[8]}")
         width, height, K, lens = lenses[words[8]]
@@ -230,7 +229,7 @@ def _lens_record(line: str, at: str) -> tuple[str, tuple[float, float, FloatArra
     words = words[:-2]
     if len(words) != len(names):
         raise InputError(f"{at}: {model} has {len(names)} numbers after its name, not {len(words)}")
-    value = dict(zip(names, _floats(words, at), strict=True))
+    value = dict(zip(names, floats_of(words, at), strict=True))
     f = value.get("f", 0.0)
     K = np.array([[value.get("fx", f), 0, value["cx"]], [0, value.get("fy", f), value["cy"]], [0, 0, 1]])
     fisheye = model == "OPENCV_FISHEYE"
@@ -238,7 +237,8 @@ def _lens_record(line: str, at: str) -> tuple[str, tuple[float, float, FloatArra
     return number, (value["width"], value["height"], K, lens)
 
 
-def _floats(words: list[str], at: str) -> list[float]:
+def floats_of(words: list[str], at: str) -> list[float]:
+    """Words of a text file as numbers; `at` is where they are, for the message of the InputError."""
     try:
         return [float(word) for word in words]
     except ValueError:
@@ -353,7 +353,7 @@ _HEIGHT = ("image_height", "image_Height", "height")
 _FISHEYE = ("fisheye_model", "fisheye")
 
 
-def load_opencv(path: Path, unit: Unit | None = None) -> CameraRig:
+def load_opencv(path: Path, unit: str | None = None) -> CameraRig:
     """A rig from one file, or from a folder of them: a camera is then named like its file.
 
     Raises:
@@ -400,7 +400,7 @@ def _write(file: Path, views: list[RigCamera]) -> None:
     storage.release()
 
 
-def _cameras_of(file: Path, unit: Unit | None) -> list[RigCamera]:
+def _cameras_of(file: Path, unit: str | None) -> list[RigCamera]:
     import cv2
 
     text = text_of(file)

@@ -6,11 +6,12 @@ The world is in metres. Camera frame: x right, y down, z forward; x_camera = R x
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -283,21 +284,22 @@ def middle_of_view(rig: CameraRig) -> tuple[FloatArray, float]:
     return np.asarray(middle[:, 0], np.float64), float(np.sqrt((apart**2).mean()))
 
 
-Unit = Literal["m", "cm", "mm"]
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 
 
 def metres_of(unit: object, named: str) -> float:
-    """How many metres a unit has.
+    """How many metres a unit has: m, cm, mm, or a length of its own such as 44mm, the side of a board's square.
 
     Raises:
-        InputError: it is missing, or is not m, cm or mm.
+        InputError: it is missing, or no such unit.
     """
     if unit is None:
-        raise InputError(f"{named} does not state the unit of its camera positions: give --unit m, cm or mm")
-    if unit not in METRES:
-        raise InputError(f"{named}: unit {str(unit)[:20]!r}: give m, cm or mm")
-    return METRES[str(unit)]
+        raise InputError(f"{named} does not state the unit of its camera positions: give --unit m, cm, mm or as 25mm")
+    found = re.fullmatch(r"(\d*\.?\d+)?(mm|cm|m)", str(unit))
+    metres = float(found[1] or 1) * METRES[found[2]] if found else 0.0
+    if not metres > 0:
+        raise InputError(f"{named}: unit {str(unit)[:20]!r}: give m, cm, mm, or a length such as 25mm")
+    return metres
 
 
 def lens_from(value: Any, named: str, *, fisheye: bool = False) -> FloatArray | None:  # noqa: ANN401  # of a file

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -19,11 +19,13 @@ from sonjit.files import write_bytes, write_text
 from sonjit.hand_models.mesh_files import bvh_from_motion, glb_from_motions
 from sonjit.hand_models.rig import RigMotion, Side
 from sonjit.hand_models.rig_ik import fit_pose
-from sonjit.media.drawing.instances import FINGERS
-from sonjit.media.drawing.strokes import LEFT, RIGHT
 from sonjit.multiview.triangulation.bones import rig_of_lengths, usual_lengths
 from sonjit.multiview.triangulation.people import HANDS, Part, PeopleInSpace
+from sonjit.multiview.triangulation.skeleton_glb import colour_of, glb_from_people, lines_of
 from sonjit.skeletons import load_skeleton
+
+Figure = Literal["mesh", "skeleton"]
+"""What a .glb shows."""
 
 
 def _keypoint_names(part: Part) -> list[str]:
@@ -69,7 +71,9 @@ def whole_hands(people: PeopleInSpace) -> list[WholeHand]:
         InputError: there are none, or none is whole.
     """
     if not set(HANDS) & set(people.parts):
-        raise InputError("a rigged mesh is of hands and there are none: write .c3d, .trc, .csv or .svg")
+        raise InputError(
+            "a rigged mesh is of hands and there are none: write .c3d, .trc, .csv or .svg, or .glb --as skeleton"
+        )
     found: list[WholeHand] = []
     for person, part, points in people.each_part():
         whole = np.flatnonzero(np.isfinite(points).all((1, 2)))
@@ -99,6 +103,11 @@ def hand_motions(people: PeopleInSpace) -> list[RigMotion]:
 
 def _glb(people: PeopleInSpace, path: Path) -> list[Path]:
     write_bytes(path, glb_from_motions(hand_motions(people)))
+    return [path]
+
+
+def _skeletons(people: PeopleInSpace, path: Path) -> list[Path]:
+    write_bytes(path, glb_from_people(people))
     return [path]
 
 
@@ -202,23 +211,8 @@ def _c3d_values(kind: int, shape: tuple[int, ...], data: bytes) -> bytes:
 
 
 _MOMENTS, _CELL_PX = 6, 200
-_GREY: Final = "#888888"
 _UPRIGHT: Final = {"hands": (0, 12), "bodies": (23, 0)}
 """A keypoint below and one above: wrist and middle finger's tip, hip and nose."""
-
-
-def _colour(part: Part, parent: int, child: int) -> str:
-    """Of a line: a finger's, a body's side, or grey."""
-    if part in HANDS and parent:
-        return "#{:02x}{:02x}{:02x}".format(*tuple(FINGERS.values())[(child - 1) // 4])
-    names = [load_skeleton(part.skeleton).keypoints[end].split("_")[0] for end in (parent, child)]
-    side = {"left": LEFT, "right": RIGHT}.get(names[0]) if part.list_name == "bodies" and len(set(names)) == 1 else None
-    return "#{:02x}{:02x}{:02x}".format(*side) if side else _GREY
-
-
-def _lines(part: Part) -> list[tuple[int, int]]:
-    skeleton = load_skeleton(part.skeleton)
-    return [*(skeleton.bones if part in HANDS else skeleton.connections)]
 
 
 def _page_axes(people: PeopleInSpace, points_m: FloatArray) -> FloatArray:
@@ -251,7 +245,9 @@ def _svg(people: PeopleInSpace, path: Path) -> list[Path]:
     flat = points @ _page_axes(people, points).T
     first, lines = 0, list[tuple[int, int, str]]()
     for _, part, own in people.each_part():
-        lines += [(first + a, first + b, _colour(part, a, b)) for a, b in _lines(part)]
+        lines += [
+            (first + a, first + b, "#{:02x}{:02x}{:02x}".format(*colour_of(part, a, b))) for a, b in lines_of(part)
+        ]
         first += own.shape[1]
     scale = 0.42 * _CELL_PX / np.nanmax(np.abs(flat))
     marks: list[str] = []
@@ -274,17 +270,20 @@ _WRITERS: Final[dict[str, Callable[[PeopleInSpace, Path], list[Path]]]] = {
 }
 
 
-def export_people(people: PeopleInSpace, path: Path) -> list[Path]:
+def export_people(people: PeopleInSpace, path: Path, figure: Figure | None = None) -> list[Path]:
     """Write people in the format that the ending names; returns the files.
 
     Args:
         people: over a recording.
-        path: .c3d and .trc (millimetres), .csv (metres), .glb (animated) and .bvh (the rigged hand), or .svg.
+        path: .c3d and .trc (millimetres), .csv (metres), .glb (animated), .bvh (the rigged hand), or .svg.
+        figure: of .glb, the rigged hand's mesh, which is the default, or skeletons of keypoints and bones.
 
     Raises:
-        InputError: another ending, or the format cannot hold them.
+        InputError: another ending, the format cannot hold them, or a figure of another format than GLB.
     """
     writer = _WRITERS.get(path.suffix.lower())
     if writer is None:
         raise InputError(f"{path}: people are exported as {', '.join(_WRITERS)}")
-    return writer(people, path)
+    if figure and writer is not _glb:
+        raise InputError(f"{path}: --as {figure} is of .glb alone; leave it out, or write .glb")
+    return _skeletons(people, path) if figure == "skeleton" else writer(people, path)
