@@ -186,7 +186,7 @@ def test_a_drawing_and_what_cannot_be_exported(written, tmp_path, capsys):
     assert (tmp_path / "hands.svg").read_text().count("<line") == 6 * 40
     assert "wrote" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"--as skeleton is of \.glb alone"):
-        annotate_cameras.export(path, out=tmp_path / "hands.bvh", figure="skeleton")
+        annotate_triangulate.export(path, out=tmp_path / "hands.bvh", figure="skeleton")
     with pytest.raises(InputError, match=r"exported as \.c3d"):
         annotate_triangulate.export(path, out=tmp_path / "hands.fbx")
     content = json.loads(path.read_text())

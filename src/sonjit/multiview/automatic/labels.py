@@ -50,35 +50,52 @@ _FAR_M: Final = 0.4
 _PAUSE: Final = 2.5  # usual steps between frame sets, beyond which a hand may be anywhere
 
 
-def swapped_frame_sets(frames: IntArray, points_m: FloatArray, certain: BoolArray) -> BoolArray:
-    """(n,) frame sets in which the two hands should be exchanged; none that is certain, first, or last before a pause.
+def swapped_frame_sets(frames: IntArray, points_m: FloatArray, human_m: FloatArray) -> BoolArray:
+    """(n,) frame sets in which the two hands should be exchanged: where people marked them so, and next to those.
+
+    None that nobody marked is first, or last before a pause.
 
     Args:
         frames: (n,) numbers, ascending.
-        points_m: (n, 2, 21, 3) right and left hand; NaN where unknown.
-        certain: (n,) in which people marked the hands.
+        points_m: (n, 2, 21, 3) the machine's right and left hand; NaN where unknown.
+        human_m: the same by people; NaN where nobody marked.
     """
+    certain = np.asarray(np.isfinite(human_m).any((1, 2, 3)), np.bool_)
     swapped = np.zeros(len(frames), np.bool_)
     if not certain.any():
         return swapped
+    told = np.asarray(certain & (_apart(points_m[:, ::-1], human_m) < _apart(points_m, human_m)), np.bool_)
+    placed = np.where(np.isfinite(human_m), np.where(told[:, None, None, None], human_m[:, ::-1], human_m), points_m)
     steps = np.diff(frames)
     pauses = np.flatnonzero(steps > _PAUSE * np.median(steps)) + 1 if len(steps) else []
     for first, last in pairwise([0, *map(int, pauses), len(frames)]):
-        swapped[first:last] = _cheapest(points_m[first:last], certain[first:last])
+        swapped[first:last] = _cheapest(placed[first:last], certain[first:last], told[first:last])
     return swapped
 
 
-def _cheapest(points_m: FloatArray, certain: BoolArray) -> BoolArray:
-    """The way through as they are (0) and exchanged (1) that costs least, from 0 to 0 (Viterbi's)."""
+def _apart(points_m: FloatArray, human_m: FloatArray) -> FloatArray:
+    """(n,) how far joints (n, 2, 21, 3) lie from people's on average; infinity where none is known by both."""
+    apart = np.linalg.norm(points_m - human_m, axis=-1)
+    known = np.isfinite(apart)
+    return np.where(known.any((1, 2)), np.where(known, apart, 0).sum((1, 2)) / np.maximum(known.sum((1, 2)), 1), np.inf)
+
+
+def _cheapest(points_m: FloatArray, certain: BoolArray, told: BoolArray) -> BoolArray:
+    """The way through as they are (0) and exchanged (1) that costs least (Viterbi's).
+
+    It is as people told where they did, and begins and ends with 0 where they did not.
+    """
     ways = np.stack([_ways(points_m, points_m), _ways(points_m, points_m[:, ::-1])])  # (2, n - 1)
-    cost, came = np.array([0.0, np.inf]), np.zeros((len(points_m), 2), np.intp)
+    barred = np.where((certain[:, None] & (told[:, None] == [True, False])), np.inf, [0.0, _EACH_M])  # (n, 2)
+    barred[[0, -1], 1] += np.where(certain[[0, -1]], 0.0, np.inf)
+    cost, came = barred[0], np.zeros((len(points_m), 2), np.intp)
     for row in range(1, len(points_m)):
         same, other = ways[:, row - 1]
         total = cost[:, None] + np.array([[same, other + _TURN_M], [other + _TURN_M, same]])  # before, now
         came[row] = total.argmin(0)
-        cost = total.min(0) + np.array([0.0, np.inf if certain[row] else _EACH_M])
-    state, found = 0, np.zeros(len(points_m), np.bool_)
-    for row in range(len(points_m) - 1, 0, -1):
+        cost = total.min(0) + barred[row]
+    state, found = int(cost.argmin()), np.zeros(len(points_m), np.bool_)
+    for row in range(len(points_m) - 1, -1, -1):
         found[row] = state == 1
         state = int(came[row, state])
     return found
@@ -227,7 +244,7 @@ def label_chunk(
         fps: frames per second of the recordings.
     """
     people = [human_joints(rig, own) for own in marks]
-    found = _unswapped(rig, seen, people)
+    found = triangulate_detections(rig, unswapped(rig, seen, people))
     observed = found.points_m
     if offsets is not None:
         observed = np.stack([_corrected(offsets, observed[:, side], side) for side in range(2)], 1)
@@ -260,14 +277,19 @@ def label_chunk(
     )  # fmt: skip
 
 
-def _unswapped(rig: CameraRig, seen: ChunkDetections, people: Sequence[Triangulation]) -> Triangulation:
-    """What the views agree on, with hands exchanged where people's joints close by show it."""
-    found = triangulate_detections(rig, seen)
-    points = found.points_m.copy()
-    for row, human in enumerate(people):
-        points[row][human.ok] = human.points_m[human.ok]
-    rows = swapped_frame_sets(seen.frames, points, np.array([bool(human.ok.any()) for human in people]))
-    return triangulate_detections(rig, seen.exchanged(rows)) if rows.any() else found
+def unswapped(rig: CameraRig, seen: ChunkDetections, people: Sequence[Triangulation]) -> ChunkDetections:
+    """Detections with the hands exchanged where people's joints in that frame set, or one close by, show it.
+
+    Args:
+        rig: C cameras.
+        seen: by them, in n frame sets.
+        people: (2, 21) joints that people marked in each of them.
+    """
+    if not any(human.ok.any() for human in people):
+        return seen
+    told = np.stack([np.where(human.ok[..., None], human.points_m, np.nan) for human in people])
+    rows = swapped_frame_sets(seen.frames, triangulate_detections(rig, seen).points_m, told)
+    return seen.exchanged(rows) if rows.any() else seen
 
 
 def _corrected(offsets: Offsets, points_m: FloatArray, side: int) -> FloatArray:

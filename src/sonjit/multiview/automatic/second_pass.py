@@ -27,8 +27,8 @@ from sonjit.multiview.automatic.detection import (
     load_detections,
     usable_images,
 )
-from sonjit.multiview.automatic.labels import triangulate_detections
-from sonjit.multiview.automatic.learning import mirrored_points
+from sonjit.multiview.automatic.labels import triangulate_detections, unswapped
+from sonjit.multiview.automatic.learning import human_joints, mirrored_points
 from sonjit.multiview.cameras.rig import CameraRig
 from sonjit.multiview.triangulation.association import near_px
 
@@ -112,6 +112,8 @@ def refine_detections(settings: DetectionSettings, first: ChunkDetections) -> Ch
     """
     project, network = _opened(settings)
     rig = project.rig.subset(settings.views)
+    people = [human_joints(project.rig, project.store.marks(int(frame))) for frame in first.frames]
+    first = unswapped(rig, first, people)  # the network is asked for one side's hand
     points, confidence = first.points_px.copy(), first.confidence.copy()
     problems: list[str] = []
     frames = first.frames.tolist()
