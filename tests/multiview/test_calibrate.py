@@ -114,6 +114,38 @@ def test_late_images_do_not_bend_lenses(truth, seen):
         assert np.abs(off).max() < 0.015 * truth[view.name].camera.intrinsics.fx
 
 
+def test_late_images_of_a_moving_board_are_given_their_times(truth):
+    """Webcams read one by one: an old image shows the board where it was, up to 60 mm away."""
+    rng, rig = np.random.default_rng(4), truth.subset(["cam0", "cam1", "cam2"])
+    late = {"cam0": 0.0, "cam1": -0.5, "cam2": 0.1}
+    found, times = [], {name: [] for name in rig.names}
+    board = target_from_text("charuco:5x4:40mm:30mm:4x4_50")
+    middle = board.points_m.mean(0)
+    facing = held_places(1, 1, towards=rig.centres_m.mean(0))[0][0]
+    for frame in range(24):
+        for view in rig:
+            time = frame + late[view.name] + rng.normal(0, 0.1)
+            turn = 0.45 * np.sin(time * np.array([0.09, 0.07, 0.11]) + [0, 1, 2])
+            place = 0.14 * np.sin(time * np.array([0.13, 0.16, 0.11]) + [2, 0, 1])
+            points = (board.points_m - middle) @ (facing @ matrix_from_rotation_vector(turn)).T + place
+            pixels = view.project(points) + rng.normal(0, 0.15, (len(points), 2))
+            if view.inside(pixels).all():
+                found.append(Sighting(board, view.name, frame, np.arange(len(points)), pixels))
+                times[view.name].append(time - frame)
+    seen = Sightings(tuple(found), {view.name: (view.width, view.height) for view in rig})
+    made = calibrate(seen, lenses={view.name: view.camera for view in rig})
+    assert made.rms_px < 0.3
+    assert any("those of cam1 are older than the others' by 0.3" in line for line in made.problems)
+    for name in rig.names:
+        off = made.times[name] - times[name]
+        assert np.std(off) < 0.08  # a frame set's own time is its images' mean
+        assert abs(off.mean() + np.mean([np.mean(own) for own in times.values()])) < 0.05
+    apart_m = [np.linalg.norm(one.centres_m[:, None] - one.centres_m, axis=2) for one in (made.rig, rig)]
+    off_m, pairs = apart_m[0] - apart_m[1], np.triu_indices(3, 1)
+    assert np.abs(off_m).max() < 0.002  # 15 mm where images are taken to be of one time
+    assert np.abs(off_m[pairs] / made.distance_deviations_m[pairs]).max() < 3
+
+
 def test_the_two_solutions_speak_for_a_true_world(calibrated):
     told = planar_ambiguity(calibrated)
     assert not told.is_mirrored

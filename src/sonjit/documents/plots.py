@@ -149,7 +149,7 @@ def heat_map_svg(
 
 
 def arrows_svg(size: tuple[int, int], starts: RealArray, ends: RealArray, title: str, jpeg: bytes | None = None) -> str:
-    """Lines from points to points, over an image where there is one.
+    """Lines from points to points in the frame of an image, over it where there is one.
 
     Args:
         size: width and height of the image in pixels; the drawing is 360 wide.
@@ -159,11 +159,13 @@ def arrows_svg(size: tuple[int, int], starts: RealArray, ends: RealArray, title:
         jpeg: the image, encoded, at any size.
     """
     wide, high = size
+    thick = wide / 360
     image = base64.b64encode(jpeg).decode() if jpeg else ""
     marks = [f'<image width="{wide}" height="{high}" href="data:image/jpeg;base64,{image}"/>'] if image else []
+    marks.append(f'<rect width="{wide}" height="{high}" fill="none" stroke="{INK}" stroke-width="{2 * thick:.1f}"/>')
     for (x, y), (u, v) in zip(starts, ends, strict=True):
-        marks.append(line_mark(x, y, u, v, COLOURS[1], 1.5))
-        marks.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2" fill="{COLOURS[0]}"/>')
+        marks.append(line_mark(x, y, u, v, COLOURS[1], round(thick, 1)))
+        marks.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{thick:.1f}" fill="{COLOURS[0]}"/>')
     return svg_of(360, round(360 * high / wide), marks, title, view=size)
 
 

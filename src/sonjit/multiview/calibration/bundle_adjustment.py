@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +23,9 @@ _STILL = 1e-9
 _GIVE_UP = 1e8
 ROBUST_PX = 1.0
 """Beyond this an error counts by its size, not by its square."""
+TIME_DEVIATION = 0.2
+"""Standard deviation of an image's time, in frame sets, before anything is seen: it holds what no motion shows, and the
+frame sets' own times. Images of a moving board outweigh it a hundredfold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,9 @@ class Bundle:
         target_turns: (F, 3, 3) target to world.
         target_shifts: (F, 3) metres.
         fisheye: (C,) whose lens is of that model.
+        times: (F, C) when each camera's image was taken, in frame sets after the target was at its place; None where
+            all are of one time.
+        paths: (F, P, 6) how a target turns (about the world's axes) and moves, by the first to P-th power of a time.
     """
 
     lenses: FloatArray
@@ -44,6 +50,8 @@ class Bundle:
     target_turns: FloatArray
     target_shifts: FloatArray
     fisheye: BoolArray
+    times: FloatArray | None = None
+    paths: FloatArray | None = None
 
     def shown(self, rays: FloatArray, camera: IndexArray) -> FloatArray:
         """Rays (M, 2) as the lenses of their cameras (M,) show them."""
@@ -147,19 +155,18 @@ def adjust(
     Raises:
         JobError: the parameters diverged.
     """
-    cameras, frames = len(start.lenses), len(start.target_turns)
-    of_cameras = np.zeros((cameras, OF_CAMERA + OF_POSE), np.bool_)
+    of_cameras = np.zeros((len(start.lenses), OF_CAMERA + OF_POSE), np.bool_)
     of_cameras[:, :OF_CAMERA] = free_lens
     of_cameras[1:, OF_CAMERA:] = True
-    free = np.flatnonzero(np.concatenate([of_cameras.ravel(), np.ones(frames * OF_POSE, np.bool_)]))
-    columns = parameter_columns(observed, cameras, free, of_cameras.size + frames * OF_POSE)
+    free = free_parameters(start, observed, of_cameras)
+    columns = parameter_columns(start, observed, free)
     at, damping = start, 1e-4
     cost, weights, errors = robust_cost(at, observed, robust_px, prior)
     for _ in range(steps):
         normal, downhill = normal_equations(at, observed, columns, free, weights, errors, prior)
         gain = 0.0
         while damping < _GIVE_UP:
-            whole = np.zeros(of_cameras.size + frames * OF_POSE)
+            whole = np.zeros(_first_time(start) + (0 if start.times is None else start.times.size))
             whole[free] = _solved(normal, damping, downhill)
             trial = _moved(at, whole)
             there, new_weights, new_errors = robust_cost(trial, observed, robust_px, prior)
@@ -197,6 +204,11 @@ def normal_equations(
             places = np.searchsorted(free, terms[kept])
             normal[np.ix_(places, places)] += curvature[row][np.ix_(kept, kept)]
             downhill[places] -= gradient[row][kept]
+        if at.times is not None:
+            own = np.flatnonzero(free >= _first_time(at))
+            normal[own, own] += (prior.noise_px / TIME_DEVIATION) ** 2
+            times = at.times.ravel()[free[own] - _first_time(at)]
+            downhill[own] -= (prior.noise_px / TIME_DEVIATION) ** 2 * times
     return normal, downhill
 
 
@@ -206,7 +218,11 @@ def robust_cost(
     """The soft L1 cost with the prior's, the weights (2 M,) of the squares that stand for it, and the errors (2 M,)."""
     errors = projected(bundle, observed) - observed.pixels
     grown = np.sqrt(1 + (errors**2).sum(1) / robust_px**2)
-    cost = float(2 * robust_px**2 * (grown - 1).sum()) + (prior.terms(bundle.lenses)[0] if prior else 0.0)
+    cost = float(2 * robust_px**2 * (grown - 1).sum())
+    if prior:
+        cost += prior.terms(bundle.lenses)[0]
+        if bundle.times is not None:
+            cost += float(((prior.noise_px / TIME_DEVIATION * bundle.times) ** 2).sum())
     return cost if np.isfinite(cost) else np.inf, np.repeat(1 / grown, 2), errors.ravel()
 
 
@@ -232,7 +248,14 @@ def projected(bundle: Bundle, observed: Observations) -> FloatArray:
 def _placed(bundle: Bundle, observed: Observations) -> tuple[FloatArray, FloatArray, FloatArray]:
     """(M, 3) each: turned with its target; then with its camera; then in the camera's frame."""
     turned = rotated(bundle.target_turns[observed.frame], observed.points_m)
-    in_camera = rotated(bundle.camera_turns[observed.camera], turned + bundle.target_shifts[observed.frame])
+    shift = bundle.target_shifts[observed.frame]
+    if bundle.times is not None and bundle.paths is not None:
+        time = bundle.times[observed.frame, observed.camera]
+        powers = time[:, None] ** np.arange(1, bundle.paths.shape[1] + 1)
+        step = (bundle.paths[observed.frame] * powers[..., None]).sum(1)
+        turned = rotated(matrix_from_rotation_vector(step[:, :3]), turned)
+        shift = shift + step[:, 3:]
+    in_camera = rotated(bundle.camera_turns[observed.camera], turned + shift)
     return turned, in_camera, in_camera + bundle.camera_shifts[observed.camera]
 
 
@@ -245,25 +268,43 @@ def _moved(start: Bundle, whole: FloatArray) -> Bundle:
     cameras = len(start.lenses)
     split = cameras * (OF_CAMERA + OF_POSE)
     of_camera = whole[:split].reshape(cameras, -1)
-    of_target = whole[split:].reshape(-1, OF_POSE)
-    return Bundle(
-        start.lenses + of_camera[:, :OF_CAMERA],
-        matrix_from_rotation_vector(of_camera[:, OF_CAMERA : OF_CAMERA + 3]) @ start.camera_turns,
-        start.camera_shifts + of_camera[:, OF_CAMERA + 3 :],
-        matrix_from_rotation_vector(of_target[:, :3]) @ start.target_turns,
-        start.target_shifts + of_target[:, 3:],
-        start.fisheye,
+    of_target = whole[split : _first_time(start)].reshape(-1, OF_POSE)
+    return replace(
+        start,
+        lenses=start.lenses + of_camera[:, :OF_CAMERA],
+        camera_turns=matrix_from_rotation_vector(of_camera[:, OF_CAMERA : OF_CAMERA + 3]) @ start.camera_turns,
+        camera_shifts=start.camera_shifts + of_camera[:, OF_CAMERA + 3 :],
+        target_turns=matrix_from_rotation_vector(of_target[:, :3]) @ start.target_turns,
+        target_shifts=start.target_shifts + of_target[:, 3:],
+        times=None if start.times is None else start.times + whole[_first_time(start) :].reshape(start.times.shape),
     )
 
 
-def parameter_columns(observed: Observations, cameras: int, free: IndexArray, count: int) -> IndexArray:
-    """(M, 24) which free parameter each slope of an observation belongs to; -1 for one that is kept."""
-    place = np.full(count, -1, np.intp)
+def _first_time(bundle: Bundle) -> int:
+    """Which parameter the first of the times is: cameras and poses come before."""
+    return len(bundle.lenses) * (OF_CAMERA + OF_POSE) + len(bundle.target_turns) * OF_POSE
+
+
+def free_parameters(bundle: Bundle, observed: Observations, of_cameras: BoolArray) -> IndexArray:
+    """Those of (C, 18) cameras' parameters that are free, all poses, and the times of images that there are."""
+    free = [of_cameras.ravel(), np.ones(len(bundle.target_turns) * OF_POSE, np.bool_)]
+    if bundle.times is not None:
+        taken = np.zeros(bundle.times.shape, np.bool_)
+        taken[observed.frame, observed.camera] = True
+        free.append(taken.ravel())
+    return np.flatnonzero(np.concatenate(free))
+
+
+def parameter_columns(bundle: Bundle, observed: Observations, free: IndexArray) -> IndexArray:
+    """(M, 25) which free parameter each slope of an observation belongs to; -1 for one that is kept."""
+    cameras, first = len(bundle.lenses), _first_time(bundle)
+    place = np.full(first + len(bundle.target_turns) * cameras, -1, np.intp)
     place[free] = np.arange(len(free))
     per = OF_CAMERA + OF_POSE
     of_camera = observed.camera[:, None] * per + np.arange(per)
     of_target = cameras * per + observed.frame[:, None] * OF_POSE + np.arange(OF_POSE)
-    return place[np.concatenate([of_camera, of_target], 1)]
+    of_time = first + observed.frame[:, None] * cameras + observed.camera[:, None]
+    return place[np.concatenate([of_camera, of_target, of_time], 1)]
 
 
 def _slopes(bundle: Bundle, observed: Observations, columns: IndexArray, count: int) -> csr_matrix:
@@ -285,13 +326,24 @@ def _slopes(bundle: Bundle, observed: Observations, columns: IndexArray, count: 
             to_seen,
             -to_world @ cross_matrices(turned),
             to_world,
+            to_world @ _speeds(bundle, observed, turned)[..., None],
         ],
         2,
-    )  # (M, 2, 24)
+    )  # (M, 2, 25)
     rows = np.broadcast_to(np.arange(2 * len(rays)).reshape(-1, 2, 1), slopes.shape)
     wide = np.broadcast_to(columns[:, None], slopes.shape)
     kept = wide >= 0
     return csr_matrix((slopes[kept], (rows[kept], wide[kept])), shape=(2 * len(rays), count))
+
+
+def _speeds(bundle: Bundle, observed: Observations, turned: FloatArray) -> FloatArray:
+    """(M, 3) how far points move in the time of a frame set, metres."""
+    if bundle.times is None or bundle.paths is None:
+        return np.zeros_like(turned)
+    time = bundle.times[observed.frame, observed.camera]
+    powers = np.arange(1, bundle.paths.shape[1] + 1)
+    rate = (bundle.paths[observed.frame] * (powers * time[:, None] ** (powers - 1))[..., None]).sum(1)
+    return rate[:, 3:] + np.cross(rate[:, :3], turned)
 
 
 def _lens_slopes(bundle: Bundle, rays: FloatArray, camera: IndexArray) -> FloatArray:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from sonjit.arrays import FloatArray
+from sonjit.arrays import FloatArray, IndexArray
 from sonjit.errors import JobError
 from sonjit.geometry.cameras import FISHEYE, CalibratedCamera
 from sonjit.multiview.calibration.bundle_adjustment import (
     OF_CAMERA,
     ROBUST_PX,
     Bundle,
+    LensPrior,
     Observations,
     adjust,
     projected,
@@ -34,6 +36,7 @@ from sonjit.multiview.calibration.initial_estimate import (
     sighting_poses,
     tree_places,
 )
+from sonjit.multiview.calibration.motion import are_paths, followed
 from sonjit.multiview.calibration.standard_errors import design_effect, uncertainty
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 
@@ -53,6 +56,10 @@ _WEAK = 0.02
 """Standard error of a focal length, as a share of it, above which it is told."""
 
 
+class _Fit(Protocol):
+    def __call__(self, start: Bundle, /, *, prior: LensPrior, robust_px: float) -> Bundle: ...
+
+
 @dataclass(frozen=True, eq=False)
 class RigCalibration:
     """A calibrated rig and the evidence for it.
@@ -67,6 +74,8 @@ class RigCalibration:
         lens_covariances: (n, n) of fx, fy, cx, cy and the coefficients of each camera whose lens was estimated.
         distance_deviations_m: (C, C) standard errors of the distances between cameras, the board's size being exact.
         turn_deviations_rad: (C, C) standard errors of the turns from one camera to another.
+        times: where images of a frame set are not of one time, (n,) of each camera's images when they were taken, in
+            frame sets from the mean of all cameras; else empty.
     """
 
     rig: CameraRig
@@ -78,6 +87,7 @@ class RigCalibration:
     lens_covariances: Mapping[str, FloatArray] = field(default_factory=dict[str, "FloatArray"])
     distance_deviations_m: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
     turn_deviations_rad: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
+    times: Mapping[str, FloatArray] = field(default_factory=dict[str, "FloatArray"])
 
     @property
     def rms_px(self) -> float:
@@ -168,18 +178,18 @@ def calibrate(
     )
     sizes = [sightings.sizes[name] for name in names]
     image = observed.camera * len(rows) + observed.frame
-    best, errors = start, np.zeros_like(observed.pixels)
-    prior, robust_px = usual_lenses(sizes, ROBUST_PX / 2, fisheye), ROBUST_PX
-    for _ in range(2):  # the noise, which weighs the images against the prior, is known after the first
-        best = adjust(best, observed, free_lens=terms, prior=prior, robust_px=robust_px)
-        errors = projected(best, observed) - observed.pixels
-        noise_px = _DEVIATION * float(np.median(np.abs(errors)))
-        robust_px = max(ROBUST_PX, 2 * noise_px)
-        prior = usual_lenses(sizes, noise_px * design_effect(errors, image) ** 0.5, fisheye)
-    own: dict[str, RigCalibration] = {}
-    if len(names) > 1 and terms.any() and design_effect(errors, image) > _CLUSTERED:
-        own = {name: _own_lens(sightings, name, lens) for name in names if name not in known}
-    joint_px, alone_px = rms_of([errors]), rms_of([gap for one in own.values() for gap in one.errors_px])
+    at_once = partial(adjust, observed=observed, free_lens=terms)
+    best, errors, prior, robust_px = _weighed(start, observed, image, sizes, at_once)
+    joint_px, is_followed, own = rms_of([errors]), False, dict[str, RigCalibration]()
+    if len(names) > 1 and design_effect(errors, image) > _CLUSTERED:
+        if are_paths(best, list(placed)):
+            along_paths = partial(followed, observed=observed, placed=list(placed), free_lens=terms)
+            moving = _weighed(best, observed, image, sizes, along_paths)
+            if is_followed := joint_px > _LATE_TIMES * rms_of([moving[1]]):
+                best, errors, prior, robust_px = moving
+        if not is_followed and terms.any():
+            own = {name: _own_lens(sightings, name, lens) for name in names if name not in known}
+    alone_px = rms_of([gap for one in own.values() for gap in one.errors_px])
     if is_late := joint_px > _LATE_TIMES * alone_px:
         lenses_alone = [
             _numbers(own[name].rig[name].camera) if name in own else row
@@ -209,14 +219,57 @@ def calibrate(
         lens_covariances=here | estimated,
         distance_deviations_m=spread.distances_m,
         turn_deviations_rad=spread.turns_rad,
+        times=_times(best, names, image) if is_followed else {},
     )
     late = (
         f"each camera alone fits its images to {alone_px:.2f} px, all together to {joint_px:.2f} px: the images of a "
-    )
-    late += (
         "frame set are not of one time; each lens was estimated from its camera's images alone. Hold the board still"
     )
-    return replace(made, problems=(*sightings.problems, *[late] * is_late, *_doubts(made)))
+    return replace(made, problems=(*sightings.problems, *[late] * is_late, *_lateness(made, joint_px), *_doubts(made)))
+
+
+def _weighed(
+    best: Bundle,
+    observed: Observations,
+    image: IndexArray,
+    sizes: Sequence[tuple[int, int]],
+    fitted: _Fit,
+) -> tuple[Bundle, FloatArray, LensPrior, float]:
+    """The fit whose prior is weighed against its own noise; with its errors, that prior, and where errors are large."""
+    errors = np.zeros_like(observed.pixels)
+    prior, robust_px = usual_lenses(sizes, ROBUST_PX / 2, best.fisheye), ROBUST_PX
+    for _ in range(2):  # the noise is known after the first
+        best = fitted(best, prior=prior, robust_px=robust_px)
+        errors = projected(best, observed) - observed.pixels
+        noise_px = _DEVIATION * float(np.median(np.abs(errors)))
+        robust_px = max(ROBUST_PX, 2 * noise_px)
+        prior = usual_lenses(sizes, noise_px * design_effect(errors, image) ** 0.5, best.fisheye)
+    return best, errors, prior, robust_px
+
+
+def _times(best: Bundle, names: Sequence[str], image: IndexArray) -> dict[str, FloatArray]:
+    """Of each camera the times of the images that there are; their mean over cameras is a frame set's."""
+    assert best.times is not None
+    taken = np.zeros((len(names), len(best.times)), np.bool_)
+    taken.ravel()[image] = True
+    times = np.where(taken.T, best.times, np.nan)
+    times -= np.nanmean(times, axis=1, keepdims=True)
+    return {name: times[taken[row], row] for row, name in enumerate(names)}
+
+
+def _lateness(made: RigCalibration, joint_px: float) -> list[str]:
+    """What is said of a rig whose images have times of their own."""
+    if not made.times:
+        return []
+    means = {name: float(times.mean()) for name, times in made.times.items()}
+    worst = max(means, key=lambda name: abs(means[name]))
+    age = "older" if means[worst] < 0 else "newer"
+    return [
+        f"the images of a frame set are not of one time: taken to be, they fit to {joint_px:.2f} px, and with a time "
+        f"for each, as here, to {made.rms_px:.2f} px; those of {worst} are {age} than the others' by "
+        f"{abs(means[worst]):.2f} of the step from one frame set to the next: synchronise the cameras, or hold the "
+        "board still"
+    ]
 
 
 def calibrate_lens(sightings: Sightings, *, lens: LensModel = "usual") -> RigCalibration:

@@ -56,6 +56,10 @@ def save_report(
 def _blocks(
     calibration: RigCalibration, warnings: Sequence[str], image: Callable[[str, int], NDArray[np.uint8] | None]
 ) -> Iterator[Block]:
+    yield Text(
+        "How far the board's corners were seen from where the calibrated cameras see them: under half a pixel is good. "
+        "Standard errors say how well each number is known."
+    )
     yield Text(reprojection_line(calibration))
     if any(one.target.is_flat for one in calibration.sightings) and str(found := planar_ambiguity(calibration)):
         yield Text(str(found), strong=found.is_mirrored or found.is_open)
@@ -71,9 +75,20 @@ def _blocks(
         "its own; every camera's, the first one's too, are those of its distances."
     )
     yield _distances(calibration)
+    if calibration.times:
+        yield Heading("When images were taken")
+        yield Text(
+            "In steps from one frame set to the next, from the mean of all cameras: below 0 are images that show the "
+            "board where it was before. Each was given the time at which the board's path fits it best."
+        )
+        yield _times(calibration)
+    frames = sorted({frame for frame, _ in calibration.target_places})
     yield Heading("Every camera, every frame set")
-    yield Text("Pixels; empty where the board was not seen.")
-    yield _heat_map(calibration)
+    yield Text(
+        f"A row for each camera, a column for each frame set from {frames[0]} to {frames[-1]}: green where nothing is "
+        "left over, red for 1 px and more, empty where the board was not seen. Point at a cell for its numbers."
+    )
+    yield _heat_map(calibration, frames)
     yield Heading("Where in the image")
     yield Text(
         f"Arrows from where a point was seen to where the rig sees it, {_LENGTHENED} times as long. A pattern is a "
@@ -131,21 +146,28 @@ def _distances(calibration: RigCalibration) -> Table:
         (
             name,
             *(
-                ""
-                if one == other
-                else f"{apart[one, other]:.1f} +/- {spread[one, other]:.1f} mm, "
+                f"{apart[one, other]:.1f} +/- {spread[one, other]:.1f} mm, "
                 f"{turned[one, other]:.2f} +/- {unsure[one, other]:.2f}°"
-                for other in range(one + 1)
+                for other in range(one)
             ),
+            *[""] * (len(names) - 1 - one),
         )
         for one, name in enumerate(names)
+        if one
     )
-    width = len(names) + 1
-    return Table(("camera", *names), tuple((*row, *[""] * (width - len(row))) for row in rows))
+    return Table(("camera", *names[:-1]), rows)
 
 
-def _heat_map(calibration: RigCalibration) -> Plot:
-    names, frames = calibration.rig.names, sorted({frame for frame, _ in calibration.target_places})
+def _times(calibration: RigCalibration) -> Table:
+    rows = (
+        (name, *(f"{value:+.2f}" for value in (times.mean(), times.min(), times.max())), f"{times.std():.2f}")
+        for name, times in calibration.times.items()
+    )
+    return Table(("camera", "mean", "least", "most", "standard deviation"), tuple(rows))
+
+
+def _heat_map(calibration: RigCalibration, frames: Sequence[int]) -> Plot:
+    names = calibration.rig.names
     rows = {name: row for row, name in enumerate(names)}
     columns = {frame: column for column, frame in enumerate(frames)}
     seen: dict[tuple[str, int], list[FloatArray]] = {}

@@ -16,6 +16,7 @@ from sonjit.multiview.calibration.bundle_adjustment import (
     Observations,
     adjust,
     cross_matrices,
+    free_parameters,
     normal_equations,
     parameter_columns,
     robust_cost,
@@ -71,8 +72,8 @@ def uncertainty(
     of_cameras = np.ones((cameras, OF_CAMERA + OF_POSE), np.bool_)
     of_cameras[:, :OF_CAMERA] = terms | known
     of_cameras[0, OF_CAMERA:] = False
-    asked = np.flatnonzero(np.concatenate([of_cameras.ravel(), np.ones(frames * OF_POSE, np.bool_)]))
-    columns = parameter_columns(observed, cameras, asked, of_cameras.size + frames * OF_POSE)
+    asked = free_parameters(best, observed, of_cameras)
+    columns = parameter_columns(best, observed, asked)
     _, weights, errors = robust_cost(best, observed, robust_px, prior)
     normal, _ = normal_equations(best, observed, columns, asked, weights, errors, prior)
     is_kept = np.isin(asked, np.flatnonzero(np.pad(known, ((0, 0), (0, OF_POSE))).ravel()))
