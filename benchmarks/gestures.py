@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 import tomllib
 from collections import Counter
 from itertools import pairwise
@@ -19,8 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from sonjit import SonjitError, create_detector
-from sonjit.gestures import gesture_of
+from sonjit.gestures import CustomGestures, GestureRecording, gesture_of
 from sonjit.gestures.classifier import LEAST_SCORE, load_gestures
+from sonjit.gestures.features import aligned
 from sonjit.measures.hands import palm_frame
 from sonjit.media import open_source
 from sonjit.metrics.localization import box_iou
@@ -76,11 +78,15 @@ EDGE_ON_DEG = (0, 30, 60, 75, 90)
 """Between the palm's normal and the line of sight: likewise."""
 
 
-def judge_renders(folders):
+def rendered_hands(folders):
+    """The hands found in folders that `sonjit synth` wrote, without free ones that nearly make a gesture."""
+    exemplars = posed_joints(4, 10, 1, np.random.default_rng(0))
+    return PosedHands.joined([posed_hands(folder, 1) for folder in folders]).unambiguous(exemplars)
+
+
+def judge_renders(hands):
     """Lines of a table: which hands, how many with and without a gesture, shares told right, wrong and falsely."""
     alphabet, classifier = shipped_gestures(), load_gestures()
-    exemplars = posed_joints(4, 10, 1, np.random.default_rng(0))
-    hands = PosedHands.joined([posed_hands(folder, 1) for folder in folders]).unambiguous(exemplars)
     shape, probabilities = hands.shapes(alphabet), classifier.probabilities(hands.features())
     said = np.where(probabilities.max(1) >= LEAST_SCORE, probabilities.argmax(1), 0)
     errors, edge_on = hands.errors(), edge_on_deg(hands.true_keypoints_3d)
@@ -93,6 +99,42 @@ def judge_renders(folders):
         others = Counter(said[(shape == index) & (said != index)].tolist()).most_common(3)
         told = ", ".join(f"{classifier.vocabulary.shapes[other]} {count}" for other, count in others)
         yield f"  {name}: {np.mean(said[shape == index] == index):.0%} of {np.sum(shape == index)}; else {told}"
+
+
+CHOICES, TAUGHT, EXAMPLES = 12, 3, 20
+
+
+def judge_taught(examples, hands):
+    """Lines on custom gestures: poses that make no shipped one are taught by examples, and told among other hands."""
+    makes_none = examples.shapes(shipped_gestures()) == 0
+    known = np.intersect1d(examples.pose[makes_none], hands.pose)
+    known, shape = known[known != "any"], hands.shapes(shipped_gestures())
+    others = {"that make a shipped gesture": shape > 0, "in other named poses": np.isin(hands.pose, known)}
+    others["posed freely"] = hands.pose == "any"
+    rng, counts, seconds = np.random.default_rng(0), Counter(), 0.0
+    for _ in range(CHOICES):
+        names = rng.choice(known, TAUGHT, replace=False)
+        recordings = [recording(examples, name, rng) for name in names]
+        began = time.process_time()
+        taught = CustomGestures.learn(recordings)
+        seconds = max(seconds, time.process_time() - began)
+        told = np.array([one and one.name for one in taught.tell(load_gestures().place(hands.features()))])
+        own = np.isin(hands.pose, names)
+        counts.update(own=own.sum(), right=(told == hands.pose)[own].sum())
+        for kind, rows in others.items():
+            counts.update({kind: (rows & ~own).sum(), f"{kind}, taken": (told != None)[rows & ~own].sum()})  # noqa: E711
+    right = f"{counts['right'] / counts['own']:.1%} of {counts['own']}"
+    yield f"custom gestures, {CHOICES} times {TAUGHT}: {right} told right"
+    for kind in others:
+        yield f"  hands {kind}: {counts[f'{kind}, taken'] / counts[kind]:.1%} of {counts[kind]} taken for one"
+    yield f"  trained in {seconds:.3f} s of a core at most"
+
+
+def recording(hands, name, rng):
+    """Some hands of one pose, as recorded."""
+    own = hands.take(rng.permutation(np.flatnonzero(hands.pose == name))[:EXAMPLES])
+    points = np.stack([own.keypoints, own.keypoints_3d], 1)
+    return GestureRecording(name, aligned(points, own.left).astype(np.float16))
 
 
 def edge_on_deg(metres):
@@ -127,9 +169,17 @@ def main():
     parser.add_argument("photographs", type=Path, nargs="?", help="a folder with a hands.json")
     parser.add_argument("clips", type=Path, nargs="?", help="a folder of the labelled clips")
     parser.add_argument("--rendered", type=Path, nargs="+", default=[], help="folders that sonjit synth wrote")
+    parser.add_argument(
+        "--taught", type=Path, nargs="+", default=[], help="likewise: custom gestures are taught by them"
+    )
     options = parser.parse_args()
+    if options.taught and not options.rendered:
+        parser.error("--taught: say by --rendered which hands are to be told")
     if options.rendered:
-        print("\n".join(judge_renders(options.rendered)))
+        hands = rendered_hands(options.rendered)
+        print("\n".join(judge_renders(hands)))
+        if options.taught:
+            print("\n".join(judge_taught(rendered_hands(options.taught), hands)))
     if not options.photographs:
         return
     labels = tomllib.loads(LABELS.read_text("utf-8"))

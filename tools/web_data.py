@@ -107,7 +107,10 @@ def _gestures() -> dict[str, Any]:
         "along": features.ALONG,
         "vocabulary": json.loads(classifier.VOCABULARY.to_json()),
         "smoother": _defaults(GestureSmoother),
-        **{name.lower(): limits[name] for name in ("LEAST_SCORE", "LEAST_IN_IMAGE", "SHARPNESS", "REACH")},
+        **{
+            name.lower(): limits[name]
+            for name in ("LEAST_SCORE", "LEAST_IN_IMAGE", "MOST_EXAMPLES", "LEAST_EVIDENCE", "SHARPNESS")
+        },
     }
 
 

@@ -97,7 +97,7 @@ def test_probabilities_are_of_all_shapes_and_sum_to_one():
         "bias_2": 7,
     }
     weights = {name: rng.normal(size=size) for name, size in sizes.items()}
-    classifier = GestureClassifier(weights | {"shape": np.array([3, 3, 1, 0, 2, 0, 0]), "whitening": np.eye(4)})
+    classifier = GestureClassifier(weights | {"shape": np.array([3, 3, 1, 0, 2, 0, 0])})
     found = classifier.probabilities(rng.normal(size=(5, FEATURES)))
     assert found.shape == (5, len(SHAPES))
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)

@@ -44,7 +44,9 @@ def test_poses_are_learned_and_probabilities_calibrated():
     assert metrics["none_taken_for_a_gesture"] == 0
     assert {"right_None", "right_Victory", "right_OK"} < set(metrics)
     places = classifier.place(held_out.features())
-    assert places.shape == (30, classifier.width) == (30, 8)
+    assert places.shape == (30, 8)
+    own = [places[held_out.pose == name] for name in POSED]
+    np.testing.assert_allclose(np.var([one.mean(0) for one in own], axis=0), classifier.spread, rtol=0.3, atol=0.5)
 
 
 @pytest.mark.slow

@@ -78,7 +78,9 @@ class GestureClassifier {
   readonly #vocabulary: Vocabulary;
   readonly #layers: readonly [Layer, Layer, Layer];
   readonly #shape: readonly number[];
-  readonly #whitening: Layer;
+  readonly #whitening: Layer | null;
+  /** How much poses differ along each axis of `place`. */
+  readonly spread: readonly number[];
 
   constructor(arrays: Map<string, NumpyArray>) {
     const own = arrays.get("vocabulary");
@@ -93,7 +95,11 @@ class GestureClassifier {
     this.#layers = layers as [Layer, Layer, Layer];
     this.#shape = numbersOf(arrays, "shape", rows);
     const width = this.#layers[1].columns;
-    this.#whitening = { rows: width, columns: width, weights: numbersOf(arrays, "whitening", width, width), bias: new Array<number>(width).fill(0) };
+    const teaches = arrays.has("spread");
+    this.#whitening = teaches
+      ? { rows: width, columns: width, weights: numbersOf(arrays, "whitening", width, width), bias: numbersOf(arrays, "whitening_bias", width) }
+      : null;
+    this.spread = teaches ? numbersOf(arrays, "spread", width) : [];
   }
 
   readonly recognize: Recognize = (hand) => {
@@ -113,9 +119,9 @@ class GestureClassifier {
     return name === null ? null : { name, score };
   };
 
-  /** The place among all gestures, where hands of one pose spread alike in all directions. */
+  /** The place among all poses; of the shipped classifier alone. */
   place(hand: Hand): number[] {
-    return applied(this.#whitening, this.#embed(hand));
+    return applied(this.#whitening!, this.#embed(hand));
   }
 
   #embed(hand: Hand): number[] {
@@ -134,20 +140,24 @@ class GestureClassifier {
   }
 }
 
-/** The nearest mean of the examples of custom gestures; null where none is near. */
+/** Custom gestures, weighed against any other pose as in `sonjit.gestures.custom`; null where none is likelier. */
 function customGestures(arrays: Map<string, NumpyArray>, shipped: GestureClassifier): Recognize {
   const names = (arrays.get("names")?.values ?? []) as readonly string[];
-  const means = numbersOf(arrays, "means", names.length);
-  const reaches = numbersOf(arrays, "reaches", names.length);
-  const width = means.length / names.length;
+  const means = numbersOf(arrays, "means", names.length, shipped.spread.length);
+  const counts = numbersOf(arrays, "counts", names.length).map((count) => Math.min(count, GESTURES.most_examples));
+  const width = shipped.spread.length;
   return (hand) => {
     const place = shipped.place(hand);
-    if (place.length !== width) throw new Error("a file of gestures is of another version's classifier; train again from the recordings");
     const logits = names.map((_, k) => {
-      const square = place.reduce((sum, value, i) => sum + (value - means[k * width + i]!) ** 2, 0);
-      return (reaches[k]! - square) / reaches[k]!;
+      const evidence = place.reduce((sum, value, i) => {
+        const [spread, count] = [shipped.spread[i]!, counts[k]!];
+        const unsure = spread / (1 + count * spread);
+        const off = value - count * unsure * means[k * width + i]!;
+        return sum + Math.log1p(spread) + value ** 2 / (1 + spread) - Math.log1p(unsure) - off ** 2 / (1 + unsure);
+      }, 0);
+      return GESTURES.sharpness * (evidence / 2 - GESTURES.least_evidence);
     });
-    const powers = [...logits, 0].map((logit) => Math.exp(GESTURES.sharpness * GESTURES.reach * (logit - Math.max(...logits, 0))));
+    const powers = [...logits, 0].map((logit) => Math.exp(logit - Math.max(...logits, 0)));
     const best = bestOf(powers);
     const score = powers[best]! / powers.reduce((sum, one) => sum + one, 0);
     return best < names.length && score >= 0 ? { name: names[best]!, score } : null;

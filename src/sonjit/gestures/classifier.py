@@ -143,7 +143,9 @@ class GestureClassifier:
     Args:
         weights: arrays by name, as `sonjit train gestures` writes them: `weights_0` (F, H), `bias_0` (H,), `weights_1`
             (H, E), `bias_1` (E,), `weights_2` (E, P) and `bias_2` (P,) of three layers, the first two rectified, to
-            logits of poses; `shape` (P,), the index of each pose's shape; `whitening` (E, E) of the embedding.
+            logits of poses; `shape` (P,), the index of each pose's shape. The shipped one's also have what custom
+            gestures are told by: `whitening` (E, E) and `whitening_bias` (E,) to axes in which hands of one pose have
+            variance 1, and `spread` (E,), the variance of poses along them.
         vocabulary: what it tells apart.
     """
 
@@ -153,7 +155,11 @@ class GestureClassifier:
             (np.asarray(weights[f"weights_{one}"], np.float32), np.asarray(weights[f"bias_{one}"], np.float32))
             for one in range(3)
         ]
-        self._whitening = np.asarray(weights["whitening"], np.float32)
+        self._whitening = tuple(
+            np.asarray(weights[name], np.float32)
+            for name in ("whitening", "whitening_bias", "spread")
+            if name in weights
+        )
         self._shape = np.eye(len(vocabulary.shapes), dtype=np.float32)[np.asarray(weights["shape"], int)]
 
     def __call__(self, hand: Hand) -> Gesture | None:
@@ -183,19 +189,19 @@ class GestureClassifier:
         try:
             vocabulary = Vocabulary.from_json(str(arrays["vocabulary"])) if "vocabulary" in arrays else VOCABULARY
             made = cls(arrays, vocabulary)
-            made.place(np.zeros((1, FEATURES), np.float32))
+            made.probabilities(np.zeros((1, FEATURES), np.float32))
         except (KeyError, ValueError, TypeError, IndexError) as error:
             raise InputError(f"{path}: no classifier of gestures that this version reads: {error!r}") from None
         return made
 
     @property
-    def width(self) -> int:
-        """E, how many numbers an embedding has."""
-        return len(self._whitening)
+    def spread(self) -> Float32Array:
+        """(E,) how much poses differ along each axis of `place`, where hands of one pose have variance 1."""
+        return self._whitening[2]
 
     def place(self, features: RealArray) -> Float32Array:
-        """(N, E) embeddings in which hands of one pose spread alike in all directions, for features (N, F)."""
-        return self.embed(features) @ self._whitening
+        """(N, E) where hands lie among all poses, for features (N, F); of the shipped classifier alone."""
+        return self.embed(features) @ self._whitening[0] + self._whitening[1]
 
     def embed(self, features: RealArray) -> Float32Array:
         """(N, E) what the last layer tells shapes by, for features (N, F) of `features_of`."""

@@ -1,4 +1,8 @@
-"""Custom gestures, learned from a few examples: the nearest class mean in the embedding of the shipped classifier."""
+"""Custom gestures, learned from a few examples in the embedding of the shipped classifier.
+
+A hand is weighed between the gesture of the examples and any other pose, by probabilistic linear discriminant analysis:
+an axis counts as much as poses differ along it. Source: Ioffe 2006, Probabilistic linear discriminant analysis.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import numpy as np
 
 from sonjit.errors import InputError
 from sonjit.files import atomic_file
-from sonjit.gestures.classifier import load_gestures
+from sonjit.gestures.classifier import features_of, load_gestures
 from sonjit.gestures.features import KEYPOINTS, aligned, gesture_features
 from sonjit.results import Gesture
 
@@ -23,9 +27,12 @@ if TYPE_CHECKING:
     from sonjit.arrays import Float32Array, FloatArray, RealArray
     from sonjit.results import Hand
 
-_SHARPNESS: Final = 2.0
-_REACH: Final = 2.0
-"""How much farther from a gesture's mean than its own examples, in squared distance, a hand may be."""
+_MOST_EXAMPLES: Final = 5
+"""As many others are worth no more: they are of the same few people and views."""
+_LEAST_EVIDENCE: Final = 2.0
+"""Log of how much likelier than of any other pose a hand must be of a gesture."""
+_SHARPNESS: Final = 0.5
+"""Of the evidence beyond that in a score."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,12 +95,12 @@ class CustomGestures:
     Attributes:
         names: of the gestures, each once.
         means: (C, E) of their examples' embeddings.
-        reaches: (C,) squared distance from the mean, at which a hand is as likely none of them.
+        counts: (C,) how many examples each has.
     """
 
     names: tuple[str, ...]
     means: FloatArray
-    reaches: FloatArray
+    counts: FloatArray
 
     @classmethod
     def learn(cls, recordings: Sequence[GestureRecording]) -> Self:
@@ -105,15 +112,10 @@ class CustomGestures:
         names = tuple(dict.fromkeys(one.name for one in recordings))
         if not names:
             raise InputError("no gesture to learn: record one first, with sonjit gestures record NAME INPUT")
-        means: list[FloatArray] = []
-        reaches: list[float] = []
-        for name in names:
-            places = np.concatenate([one.embedding() for one in recordings if one.name == name]).astype(np.float64)
-            means.append(places.mean(0))
-            count = max(len(places), 2)
-            own = ((places - means[-1]) ** 2).sum(1).mean() * (count + 1) / (count - 1)  # of hands not among them
-            reaches.append(_REACH * max(float(own), places.shape[1] / 2))
-        return cls(names, np.stack(means), np.array(reaches))
+        own = [np.concatenate([one.embedding() for one in recordings if one.name == name]) for name in names]
+        return cls(
+            names, np.stack([one.mean(0, np.float64) for one in own]), np.array([float(len(one)) for one in own])
+        )
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
@@ -122,23 +124,35 @@ class CustomGestures:
         Raises:
             InputError: it holds no gestures.
         """
-        if not arrays.keys() >= {"names", "means", "reaches"} or arrays["names"].ndim != 1:
+        if not arrays.keys() >= {"names", "means"} or arrays["names"].ndim != 1:
             raise InputError(f"{path}: no custom gestures; sonjit gestures train makes them")
-        names, means, reaches = tuple(map(str, arrays["names"])), arrays["means"], arrays["reaches"]
-        if means.shape != (len(names), load_gestures().width) or reaches.shape != (len(names),):
+        names, means = tuple(map(str, arrays["names"])), arrays["means"]
+        if "counts" not in arrays or means.shape != (len(names), len(load_gestures().spread)):
             raise InputError(f"{path}: of another version's classifier; train again from the recordings")
-        return cls(names, means.astype(np.float64), reaches.astype(np.float64))
+        counts = arrays["counts"]
+        if counts.shape != (len(names),) or not (counts > 0).all():
+            raise InputError(f"{path}: holds counts {counts.tolist()} of {len(names)} gestures; train again")
+        return cls(names, means.astype(np.float64), counts.astype(np.float64))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What `from_arrays` reads."""
-        means, reaches = self.means.astype(np.float32), self.reaches.astype(np.float32)
-        return {"names": np.array(self.names), "means": means, "reaches": reaches}
+        means, counts = self.means.astype(np.float32), self.counts.astype(np.float32)
+        return {"names": np.array(self.names), "means": means, "counts": counts}
+
+    def evidence(self, places: RealArray) -> FloatArray:
+        """(N, C) log of how much likelier embeddings (N, E) are of each gesture than of any pose."""
+        spread, counts = load_gestures().spread.astype(np.float64), np.minimum(self.counts, _MOST_EXAMPLES)[:, None]
+        unsure = spread / (1 + counts * spread)  # variance of where the gesture's own middle may be
+        hands = places[:, None].astype(np.float64)
+        among = np.log1p(spread) + hands**2 / (1 + spread)
+        own = np.log1p(unsure) + (hands - counts * unsure * self.means) ** 2 / (1 + unsure)
+        return (among - own).sum(-1) / 2
 
     def probabilities(self, places: RealArray) -> FloatArray:
         """(N, C + 1) of each gesture, and last of none, for embeddings (N, E)."""
-        squares = ((places[:, None].astype(np.float64) - self.means) ** 2).sum(-1)
-        logits = np.concatenate([(self.reaches - squares) / self.reaches, np.zeros((len(places), 1))], 1)
-        powers = np.exp(_SHARPNESS * _REACH * (logits - logits.max(1, keepdims=True)))
+        logits = _SHARPNESS * (self.evidence(places) - _LEAST_EVIDENCE)
+        logits = np.concatenate([logits, np.zeros((len(places), 1))], 1)
+        powers = np.exp(logits - logits.max(1, keepdims=True))
         return powers / powers.sum(1, keepdims=True)
 
     def tell(self, places: RealArray) -> list[Gesture | None]:
@@ -152,4 +166,4 @@ class CustomGestures:
 
     def __call__(self, hand: Hand) -> Gesture | None:
         """The custom gesture that a hand makes, or None."""
-        return self.tell(GestureRecording.of("", [hand]).embedding())[0]
+        return self.tell(load_gestures().place(features_of([hand])))[0]

@@ -140,7 +140,6 @@ class GestureNetwork(nn.Module):
             made[f"bias_{number}"] = layer.bias.numpy().astype(np.float64)
         made["weights_0"] /= self.spread.numpy()[:, None]
         made["bias_0"] -= self.middle.numpy() @ made["weights_0"]
-        made["whitening"] = np.eye(self.second.out_features)
         made["shape"] = self.shapes.astype(np.float64)
         return made
 
@@ -167,7 +166,9 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
         posed = posed.unambiguous(posed, alphabet)
         sources.append((posed if settings.exact else posed.with_errors_of(hands, rng), 1 - settings.rendered))
     network = train_network(sources, settings, request)
-    weights = whitened(calibrated(network.arrays(), calibration, alphabet), [one for one, _ in sources])
+    weights = calibrated(network.arrays(), calibration, alphabet)
+    if not settings.alphabet:
+        weights = whitened(weights, [one for one, _ in sources])
     weights = {name: value.astype(np.float16) for name, value in weights.items()}
     arrays: dict[str, NDArray[Any]] = dict(weights)
     if alphabet.vocabulary is not VOCABULARY:
@@ -260,18 +261,24 @@ def calibrated(
 
 
 def whitened(weights: Mapping[str, RealArray], sources: Sequence[PosedHands]) -> dict[str, RealArray]:
-    """The same with the whitening of the embedding by the covariance within poses, for gestures that are taught."""
+    """The same with the axes by which gestures are taught; hands of one pose differ by 1 along them, poses by more."""
     shapes = Vocabulary(tuple(map(str, range(int(np.max(weights["shape"])) + 1))))  # their names are of no account
     places = np.concatenate([GestureClassifier(weights, shapes).embed(one.features()) for one in sources]).astype(
         np.float64
     )
     names, pose = np.unique(np.concatenate([one.pose for one in sources]), return_inverse=True)
     means = np.stack([places[pose == number].mean(0) for number in range(len(names))])
-    named = names[pose] != "any"
-    within = (places - means[pose])[named]
+    named = names != "any"
+    within = (places - means[pose])[named[pose]]
     variances, axes = np.linalg.eigh(within.T @ within / max(len(within), 1))
     least = _LEAST_VARIANCE * max(float(variances.max(initial=0.0)), _LEAST_SPREAD)
-    return {**weights, "whitening": axes / np.sqrt(np.maximum(variances, least))}
+    whitening = axes / np.sqrt(np.maximum(variances, least))
+    middle = means[named].mean(0)
+    between = (means[named] - middle) @ whitening
+    spread, turn = np.linalg.eigh(between.T @ between / len(between))
+    whitening = whitening @ turn
+    given = {"whitening": whitening, "whitening_bias": -middle @ whitening, "spread": spread.clip(0)}
+    return {**weights, **given}
 
 
 def gesture_metrics(
