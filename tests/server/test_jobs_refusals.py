@@ -105,7 +105,7 @@ def test_a_full_disk_is_named(endpoints, full_disk, weights):
     client = endpoints()
     with full_disk():
         message = refusal(client.post("/v1/jobs?kind=hands", content=b"x"), 500, "failed")
-    assert "cannot take the upload: File too large; make room" in message
+    assert message == "the server's disk cannot take the upload: File too large; make room or set TMPDIR"
     assert [list(root.iterdir()) for root in client.place.iterdir()] == [[]]
 
 

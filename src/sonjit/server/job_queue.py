@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import shutil
 import tempfile
@@ -210,8 +211,12 @@ class Jobs:
 
 
 def storage_refusal(error: OSError, settings: Settings) -> RefusedError:
-    """What the disk refuses, as reported to clients."""
+    """What the disk refuses, as reported to clients; the log says where, too."""
     where = settings.jobs_folder or tempfile.gettempdir()
     reason = error.strerror or type(error).__name__
     way_out = "set TMPDIR" if settings.jobs_folder is None else "give another --jobs-folder"
-    return RefusedError("failed", f"{where} of the server cannot take the upload: {reason}; make room or {way_out}")
+    _LOG.error("%s: %s", where, reason)
+    return RefusedError("failed", f"the server's disk cannot take the upload: {reason}; make room or {way_out}")
+
+
+_LOG = logging.getLogger("sonjit.server")
