@@ -1,8 +1,11 @@
-"""`sonjit control`: a dry run prints what would be sent."""
+"""`sonjit control`: a dry run prints what would be sent, and when that pauses."""
 
 import json
+from pathlib import Path
 
 import pytest
+
+import sonjit as sonjit_package
 
 MAP = '[[rule]]\nmeasure = "x"\npost = "http://192.0.2.1/hand"\n'  # an address that nobody has
 
@@ -17,6 +20,9 @@ def test_a_dry_run_prints_what_would_be_sent(sonjit, media, tmp_path):
     assert 1 <= len(lines) <= 3
     assert {(one["post"], one["measure"]) for one in lines} == {("http://192.0.2.1/hand", "x")}
     assert all(0 <= one["value"] <= 1 for one in lines)
+    file.write_text('pause = "Open_Palm"\n' + MAP)
+    clip = Path(sonjit_package.__file__).parent / "assets" / "demo.mp4"
+    assert sonjit("control", file, clip, "--dry-run", "--limit", 3) == (0, "", ["paused at 0.00 s: Open_Palm"])
 
 
 def test_a_wrong_call_is_refused_in_a_line(sonjit, tmp_path):

@@ -90,6 +90,18 @@ def test_files_of_something_else_are_refused(tmp_path):
         load_recording(other)
     with pytest.raises(InputError, match=r"other\.npz: no custom gestures"):
         LearnedGestures.load(other)
+    kept = CustomGestures(("a",), np.zeros((1, 64)), np.ones(1)).arrays()
+    changes = {
+        "another version's": {"counts": None},
+        "no numbers": {"means": kept["means"] * np.nan},
+        "or no hands": {"counts": -kept["counts"]},
+        "<U1 means": {"means": np.full((1, 64), "a")},
+        r"counts \(2,\)": {"counts": np.ones(2)},
+    }
+    for said, changed in changes.items():
+        np.savez(other, **{name: value for name, value in (kept | changed).items() if value is not None})
+        with pytest.raises(InputError, match=said):
+            LearnedGestures.load(other)
     with pytest.raises(InputError, match="no gesture to learn"):
         CustomGestures.learn([])
     with pytest.raises(InputError, match="no hand to learn from"):

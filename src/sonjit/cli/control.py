@@ -57,9 +57,13 @@ def control(
     with nullcontext() if dry_run else Outlets(control_map.rules) as outlets:
         for frame in islice(track(str(source), "hands", mirrored=mirrored), limit):
             height, width = frame.image.shape[:2]
+            was_paused = controller.is_paused
             for command in controller(frame.hands, frame.time, (width, height)):
                 if outlets is None:
                     sys.stdout.write(json_from(command.to_dict()) + "\n")
                     sys.stdout.flush()
                 else:
                     outlets.send(command)
+            if controller.is_paused != was_paused:
+                does = "paused" if controller.is_paused else "goes on"
+                sys.stderr.write(f"{does} at {frame.time:.2f} s: {control_map.pause}\n")

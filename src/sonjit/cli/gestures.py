@@ -159,7 +159,10 @@ def list_gestures(source: Path | None = None) -> None:
         for one in _load(source):
             count, kinds[one.name] = _count(one).split()
             counts.setdefault(one.name, []).append(int(count))
-        lines = [f"{name}: {sum(own)} {kinds[name]} in {len(own)} recordings" for name, own in counts.items()]
+        lines = [
+            f"{name}: {sum(own)} {kinds[name]} in {len(own)} recording{'s' * (len(own) > 1)}"
+            for name, own in counts.items()
+        ]
     else:
         lines = list(LearnedGestures.load(source).names)
     sys.stdout.write("".join(f"{line}\n" for line in lines))

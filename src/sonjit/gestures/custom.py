@@ -130,8 +130,10 @@ class CustomGestures:
         if "counts" not in arrays or means.shape != (len(names), len(load_gestures().spread)):
             raise InputError(f"{path}: of another version's classifier; train again from the recordings")
         counts = arrays["counts"]
-        if counts.shape != (len(names),) or not (counts > 0).all():
-            raise InputError(f"{path}: holds counts {counts.tolist()} of {len(names)} gestures; train again")
+        if means.dtype.kind != "f" or counts.dtype.kind != "f" or counts.shape != (len(names),):
+            raise InputError(f"{path}: holds {means.dtype} means and {counts.dtype} counts {counts.shape}; train again")
+        if not np.isfinite(means).all() or not (counts > 0).all():
+            raise InputError(f"{path}: holds means that are no numbers, or no hands; train again")
         return cls(names, means.astype(np.float64), counts.astype(np.float64))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
