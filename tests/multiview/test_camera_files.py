@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sonjit import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.multiview.cameras.files import load_cameras, save_cameras
+from sonjit.multiview.cameras.formats import to_opencv
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 
 from .rigs import FISHEYE, LENS, RATIONAL, assert_same_rig, random_rig, with_lenses
@@ -82,10 +83,30 @@ def test_files_of_opencvs_family_count_from_a_pixels_middle(tmp_path):
         lines += [f"rotation = {view.R.tolist()}", f"translation = {view.t.tolist()}"]
     caliscope = tmp_path / "camera_array.toml"
     caliscope.write_text("\n".join(lines))
-    read = load_cameras(caliscope)
-    assert read.names == ("cam_0", "cam_1")
-    for view, other in zip(rig, read, strict=True):
-        np.testing.assert_allclose(view.project(points), other.project(points), atol=1e-6)
+    config = tmp_path / "config.toml"
+    own = "\n".join(lines).replace("[cameras.0]", "[cam_0]\ncam_id = 0").replace("[cameras.1]", "[cam_1]\ncam_id = 1")
+    config.write_text(f"{own}\n[charuco]\ncolumns = 4\n")
+    for read in (load_cameras(caliscope), load_cameras(config)):
+        assert read.names == ("cam_0", "cam_1")
+        for view, other in zip(rig, read, strict=True):
+            np.testing.assert_allclose(view.project(points), other.project(points), atol=1e-6)
+
+
+def test_lenses_are_read_without_poses(tmp_path):
+    rig = random_rig(1)
+    K, bent = to_opencv(rig["cam0"].camera.K), rig["cam0"].camera.distortion
+    toml = f"[cameras.0]\nsize = [640, 480]\nmatrix = {K.tolist()}\ndistortions = {bent.tolist()}"
+    (tmp_path / "camera_array.toml").write_text(toml)
+    storage = cv2.FileStorage(str(tmp_path / "cam_0.yml"), cv2.FILE_STORAGE_WRITE)
+    for name, value in (("image_width", 640), ("image_height", 480), ("camera_matrix", K), ("dist_coeffs", bent)):
+        storage.write(name, value)
+    storage.release()
+    for name, said in (("camera_array.toml", "rotation"), ("cam_0.yml", "rotation")):
+        read = load_cameras(tmp_path / name, poses=False)["cam_0"].camera
+        np.testing.assert_allclose(read.K, rig["cam0"].camera.K)
+        np.testing.assert_allclose(read.distortion, bent)
+        with pytest.raises(InputError, match=said):
+            load_cameras(tmp_path / name, unit="m")
 
 
 def test_freemocaps_file_is_anipose_with_more_in_its_metadata(tmp_path):

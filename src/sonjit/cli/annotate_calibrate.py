@@ -44,7 +44,6 @@ def calibrate(
     stamps: Path | None = None,
     floor: int | None = None,
     every: int = 1,
-    unit: str | None = None,
 ) -> None:
     """Calibrate a rig from images or videos of a board that is carried around before the cameras.
 
@@ -61,18 +60,17 @@ def calibrate(
         report: HTML page to write: errors by camera and frame set, and the worst images.
         lens: Which distortion to estimate: none, radial (k1 k2), usual (k1 k2 p1 p2), full (and k3), rational (and k4
             to k6), or k1 to k4 of a fisheye, all as OpenCV's.
-        lenses: Cameras whose K and distortion are kept; any format.
+        lenses: Cameras whose K and distortion are kept; any format, with or without poses.
         lens_recordings: Folder of recordings of the board for the lenses alone, one for each camera and named like it.
         lens_board: The board of those recordings, where it is another.
         sync: How images are matched into frame sets.
         stamps: For --sync time: folder with CAMERA.txt, seconds of each image; or caliscope's timestamps.csv.
         floor: Frame set in which the first board lies on the floor, print up: its corner becomes the origin, and z up.
         every: Use every Nth frame set.
-        unit: Of the cameras in --lenses, where their file states none: m, cm, mm, or a length such as 44mm.
     """
     from sonjit.multiview.calibration.board import target_from_text
     from sonjit.multiview.calibration.calibrate import calibrate as calibrated
-    from sonjit.multiview.calibration.consistency import planar_ambiguity
+    from sonjit.multiview.calibration.consistency import may_be_mirrored, planar_ambiguity
     from sonjit.multiview.calibration.report import reprojection_line, save_report
     from sonjit.multiview.calibration.sightings import NoBoardError, find_targets
     from sonjit.multiview.cameras.files import save_cameras
@@ -83,7 +81,7 @@ def calibrate(
         raise InputError(f"--every {every}: give at least 1")
     paths = named_views(views)
     targets = _targets(board, paths)
-    known = _kept_lenses(lenses, paths, unit) if lenses else {}
+    known = _kept_lenses(lenses, paths) if lenses else {}
     if lens_board and not lens_recordings:
         raise InputError(f"--lens-board {lens_board}: it is the board of --lens-recordings; give them, or leave it out")
     of_lens = [target_from_text(lens_board)] if lens_board else targets
@@ -97,6 +95,8 @@ def calibrate(
             seen = find_targets(targets, paths, every=every, frame_of=matched and matched.frame_of, advance=advance)
     except NoBoardError as error:
         raise InputError(f"{error}{_nearby(targets, paths)}") from None
+    for line in seen.problems:
+        sys.stderr.write(f"sonjit: {line}\n")
     for name, view in known.items():
         if (view.width, view.height) != seen.sizes[name]:
             raise InputError(
@@ -115,25 +115,26 @@ def calibrate(
         if (floor, targets[0]) not in made.target_places:
             raise InputError(f"--floor {floor}: the (first) board's pose is not known in that frame set")
         made = made.moved(*world_on_board(*made.target_places[floor, targets[0]]))
-    ambiguity = planar_ambiguity(made)
     if report:
         warnings = matched.warnings if matched else ()
         save_report(made, report, warnings=warnings, image=partial(_image, paths, matched))
-    is_flat = any(target.is_flat for target in targets)
-    for line in (*made.problems, reprojection_line(made), str(ambiguity) if is_flat else ""):
-        if line:
-            sys.stderr.write(f"{line}\n")
-    if is_flat and ambiguity.is_mirrored:
-        raise JobError(f"{out} was not written: {ambiguity}")
+    told = [line for line in made.problems if line not in seen.problems]
+    for line in (*told, reprojection_line(made)):
+        sys.stderr.write(f"{line}\n")
+    if may_be_mirrored(made):
+        ambiguity = planar_ambiguity(made)
+        sys.stderr.write(f"{ambiguity}\n")
+        if ambiguity.is_mirrored:
+            raise JobError(f"{out} was not written: {ambiguity}")
     save_cameras(made.rig, out)
     sys.stderr.write(f"wrote {out}{f' and {report}' if report else ''}\n")
 
 
-def _kept_lenses(lenses: Path, paths: Mapping[str, Path], unit: str | None) -> dict[str, RigCamera]:
+def _kept_lenses(lenses: Path, paths: Mapping[str, Path]) -> dict[str, RigCamera]:
     """Those of --lenses that are of the views' cameras."""
     from sonjit.multiview.cameras.files import load_cameras
 
-    rig = load_cameras(lenses, unit=unit)
+    rig = load_cameras(lenses, poses=False)
     if not (found := {view.name: view for view in rig if view.name in paths}):
         raise InputError(
             f"--lenses {lenses}: it has cameras {', '.join(rig.names)}, and the views are {', '.join(paths)}: name "

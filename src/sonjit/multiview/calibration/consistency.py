@@ -255,12 +255,17 @@ class PlanarAmbiguity:
         return self.agree + self.against < max(3, 0.05 * (self.agree + self.against + self.undecided))
 
     def __str__(self) -> str:
-        counts = f"{self.agree} images of the board agree, {self.against} disagree, {self.undecided} are undecided"
+        counts = f"of the board's images {self.agree} agree, {self.against} disagree, {self.undecided} are undecided"
         if self.is_mirrored:
             return f"the world is mirrored: {counts}; calibrate again with the board nearer and tilted more"
         if self.is_open:
             return f"whether the world is mirrored is open: {counts}; show the board nearer and tilted more"
         return f"the world is not mirrored: {counts}"
+
+
+def may_be_mirrored(calibration: RigCalibration) -> bool:
+    """Whether its world may be a mirror image: that of several cameras, by a flat board."""
+    return len(calibration.rig) > 1 and any(one.target.is_flat for one in calibration.sightings)
 
 
 def planar_ambiguity(calibration: RigCalibration) -> PlanarAmbiguity:

@@ -198,7 +198,7 @@ def camera_from_sightings(
             return CalibratedCamera(K, distortion=terms if terms.any() else None)
     raise InputError(
         f"camera {name!r}: {len(chosen)} images do not fix its focal length: tilt the board by 30 degrees or "
-        "more, this way and that, and hold it nearer"
+        "more, this way and that, and hold it nearer, or give the lens with --lenses or --lens-recordings"
     )
 
 
@@ -358,14 +358,15 @@ def tree_places(pairs: Sequence[Pair], names: Sequence[str]) -> tuple[list[Place
         if not edges:
             apart = [name for place, name in enumerate(names) if place not in places]
             raise InputError(
-                f"cameras {', '.join(apart)} saw the board in no frame set together with "
-                f"{', '.join(names[place] for place in places)}: carry it from one to the other, or check the sync"
+                f"camera{'s' * (len(apart) > 1)} {', '.join(apart)} saw the board in no frame set together with "
+                f"{', '.join(names[place] for place in places)}: carry it from one to the other, or check --sync"
             )
         best = max(edges, key=lambda pair: (not pair.is_unsure, pair.frames, pair.frames - pair.rival))
         if best.frames < _AGREED * min(best.common, _MOST_FRAMES):
             raise InputError(
                 f"cameras {names[best.first]} and {names[best.second]} agree on their relative pose in only "
-                f"{best.frames} of {best.common} frame sets: their images are of other frame sets, or a lens is wrong"
+                f"{best.frames} of {best.common} frame sets: their images are of other frame sets (--sync), a lens is "
+                "wrong (--lenses), or the board is too small in the images to show how it is turned: hold it nearer"
             )
         tree.append(best)
         if best.first in places:

@@ -13,9 +13,10 @@ from sonjit.documents.document import Block, Heading, Plot, Table, Text, html_fr
 from sonjit.documents.plots import arrows_svg, heat_map_svg
 from sonjit.media.annotated.writers import encode_image
 from sonjit.multiview.calibration.calibrate import RigCalibration, rms_of
-from sonjit.multiview.calibration.consistency import planar_ambiguity
+from sonjit.multiview.calibration.consistency import may_be_mirrored, planar_ambiguity
 from sonjit.multiview.calibration.initial_estimate import angle_between
 from sonjit.multiview.calibration.sightings import Sighting
+from sonjit.runs.processor import counted
 
 _ARROWS = 300
 _WORST = 6
@@ -28,9 +29,10 @@ def reprojection_line(calibration: RigCalibration) -> str:
     worst = max(views, key=lambda name: np.nan_to_num(views[name], nan=np.inf))
     points = sum(len(errors) for errors in calibration.errors_px)
     frames = len({frame for frame, _ in calibration.target_places})
+    named = f"; worst camera {worst} {views[worst]:.3f} px" if len(views) > 1 else ""
     return (
-        f"RMS reprojection error {calibration.rms_px:.3f} px over {len(views)} cameras, "
-        f"{frames} frame sets and {points} points; worst camera {worst} {views[worst]:.3f} px "
+        f"RMS reprojection error {calibration.rms_px:.3f} px over {counted(len(views), 'camera', 'cameras')}, "
+        f"{counted(frames, 'frame set', 'frame sets')} and {counted(points, 'point', 'points')}{named} "
         "(InterHand2.6M's rigs: 0.42 to 0.48 px)"
     )
 
@@ -61,20 +63,26 @@ def _blocks(
         "Standard errors say how well each number is known."
     )
     yield Text(reprojection_line(calibration))
-    if any(one.target.is_flat for one in calibration.sightings) and str(found := planar_ambiguity(calibration)):
-        yield Text(str(found), strong=found.is_mirrored or found.is_open)
-    yield from (Text(line, strong=True) for line in (*warnings, *calibration.problems))
+    if may_be_mirrored(calibration):
+        found = planar_ambiguity(calibration)
+        yield Text(_sentence(str(found)), strong=found.is_mirrored or found.is_open)
+    for line in (*warnings, *calibration.problems):
+        yield Text(line if line.partition(":")[0] in calibration.rig.names else _sentence(line), strong=True)
     yield Heading("Cameras")
-    yield _table(calibration)
-    yield Heading("Between cameras")
-    yield Text(
-        "Distances in millimetres, turns in degrees and, after +/-, their standard errors: the larger of what the fit "
-        "says, with what lenses are uncertain by, and of what leaving out each eighth of the recording changes. An "
-        "error in the board's measured size comes on top: all distances grow with it. "
-        f"The world's origin is a choice, {calibration.rig.names[0]} or the floor, so that no place has an error of "
-        "its own; every camera's, the first one's too, are those of its distances."
-    )
-    yield _distances(calibration)
+    yield _cameras(calibration)
+    yield Heading("Lenses")
+    yield Text("Focal lengths, the middle and the distortion, each with its standard error where it was estimated.")
+    yield _lenses(calibration)
+    if len(calibration.rig) > 1:
+        yield Heading("Between cameras")
+        yield Text(
+            "Distances in millimetres, turns in degrees and, after ±, their standard errors: the larger of what the "
+            "fit says, with what lenses are uncertain by, and of what leaving out each eighth of the recording "
+            "changes. An error in the board's measured size comes on top: all distances grow with it. "
+            f"The world's origin is a choice, {calibration.rig.names[0]} or the floor, so that no place has an error "
+            "of its own; every camera's, the first one's too, are those of its distances."
+        )
+        yield _distances(calibration)
     if calibration.times:
         yield Heading("When images were taken")
         yield Text(
@@ -102,39 +110,48 @@ def _blocks(
         yield _worst(calibration, one, errors, image(one.view, one.frame))
 
 
-def _table(calibration: RigCalibration) -> Table:
+def _sentence(line: str) -> str:
+    return f"{line[0].upper()}{line[1:]}."
+
+
+def _cameras(calibration: RigCalibration) -> Table:
     rows: list[tuple[str, ...]] = []
     for view in calibration.rig:
         own = [errors for _, errors in calibration.seen_by(view.name)]
         far = max((float(np.linalg.norm(errors, axis=1).max()) for errors in own), default=float("nan"))
-        lens, spread = view.camera.distortion, calibration.lens_deviations.get(view.name)
         rows.append(
             (
                 view.name,
                 f"{view.width} x {view.height}",
-                f"{view.camera.K[0, 0]:.1f}, {view.camera.K[1, 1]:.1f}",
-                f"{view.camera.K[0, 2]:.1f}, {view.camera.K[1, 2]:.1f}",
-                " ".join(f"{value:.4f}" for value in (lens if lens is not None else ())),
                 " ".join(f"{value * 1000:.0f}" for value in view.centre_m),
                 str(len(own)),
                 f"{rms_of(own):.3f}",
                 f"{far:.2f}",
-                "kept" if spread is None else " ".join(f"{value:.3g}" for value in spread),
             )
         )
-    headings = (
-        "camera",
-        "size",
-        "focal px",
-        "middle px",
-        "k1 k2 p1 p2 k3 …, fisheye k1 to k4",
-        "place mm",
-        "images",
-        "RMS px",
-        "most px",
-    )
-    headings += ("standard errors of fx fy cx cy and these",)
-    return Table(headings, tuple(rows))
+    return Table(("camera", "size", "place mm", "images", "RMS px", "largest error px"), tuple(rows))
+
+
+def _lenses(calibration: RigCalibration) -> Table:
+    lenses = {view.name: view.camera.distortion for view in calibration.rig}
+    count = max(5 if lens is None else len(lens) for lens in lenses.values())
+    rows: list[tuple[str, ...]] = []
+    for view in calibration.rig:
+        lens = np.zeros(5) if view.camera.distortion is None else view.camera.distortion
+        spread = calibration.lens_deviations.get(view.name, np.zeros(4 + len(lens)))
+        cells = [
+            f"{value:.{digits}f} ± {error:.{digits}f}" if error else f"{value:.{digits}f}"
+            for value, error, digits in zip(
+                [*view.camera.intrinsics, *lens], spread, [1] * 4 + [4] * len(lens), strict=True
+            )
+        ]
+        is_kept = view.name not in calibration.lens_deviations
+        how = "kept" if is_kept else "fisheye" if view.camera.is_fisheye else ""
+        rows.append((view.name, *cells, *[""] * (count - len(lens)), how))
+    is_wide = any(view.camera.is_fisheye for view in calibration.rig)
+    third, fourth = ("p1, fisheye k3", "p2, fisheye k4") if is_wide else ("p1", "p2")
+    terms = ("k1", "k2", third, fourth, "k3", "k4", "k5", "k6")[:count]
+    return Table(("camera", "fx px", "fy px", "cx px", "cy px", *terms, "note"), tuple(rows))
 
 
 def _distances(calibration: RigCalibration) -> Table:
@@ -146,8 +163,8 @@ def _distances(calibration: RigCalibration) -> Table:
         (
             name,
             *(
-                f"{apart[one, other]:.1f} +/- {spread[one, other]:.1f} mm, "
-                f"{turned[one, other]:.2f} +/- {unsure[one, other]:.2f}°"
+                f"{apart[one, other]:.1f} ± {spread[one, other]:.1f} mm, "
+                f"{turned[one, other]:.2f} ± {unsure[one, other]:.2f}°"
                 for other in range(one)
             ),
             *[""] * (len(names) - 1 - one),

@@ -112,8 +112,9 @@ def find_targets(
                 height, width = image.rgb.shape[:2]
                 if sizes.setdefault(name, (width, height)) != (width, height):
                     raise InputError(
-                        f"{named}: image {image.index} has {width} x {height} pixels and those before had "
-                        f"{sizes[name][0]} x {sizes[name][1]}: one camera has one size"
+                        f"{source.frame_source(image.index) or f'{named}: image {image.index}'} of camera {name!r} has "
+                        f"{width} x {height} pixels and those before had {sizes[name][0]} x {sizes[name][1]}: one "
+                        "camera has one size: leave it out, or name a camera of its own"
                     )
                 gray = gray_image(image.rgb)
                 for target in targets:

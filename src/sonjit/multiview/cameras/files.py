@@ -53,6 +53,7 @@ def load_cameras(
     unit: str | None = None,
     size: tuple[int, int] | None = None,
     capture: str | None = None,
+    poses: bool = True,
 ) -> CameraRig:
     """A rig from a file or folder of any known format, recognised by its ending and content.
 
@@ -61,17 +62,20 @@ def load_cameras(
         unit: of lengths, for formats whose files do not state it: m, cm, mm, or a length such as 44mm.
         size: width and height of the images, pixels, for InterHand2.6M's files and .dat, which do not state it.
         capture: which of InterHand2.6M's captures; needed where a file holds several.
+        poses: False for lenses alone: then no unit is needed, and in TOML and OpenCV's files no pose; a camera without
+            one is at the origin.
 
     Raises:
         InputError: missing, damaged, of no known format, or it lacks what the caller must then give.
     """
     path = Path(path)
+    unit = unit if poses else unit or "m"
     if path.is_dir():
         if (path / "cameras.txt").is_file() or (path / "images.txt").is_file():
             return load_colmap(path, unit)
         if any(path.glob(f"*{DAT}")):
             return load_dat(path, unit, size)
-        return load_opencv(path, unit)
+        return load_opencv(path, unit, poses=poses)
     match path.suffix.lower():
         case ".json":
             content = load_json(path)
@@ -79,13 +83,13 @@ def load_cameras(
                 return _rig_from_json(content, str(path))
             return cameras_from_captures(content, path, size=size, capture=capture)
         case ".toml":
-            return load_anipose(path, unit)
+            return load_anipose(path, unit, poses=poses)
         case ".txt":
             return load_colmap(path.parent, unit)
         case ending if ending == DAT:
             return load_dat(path.parent, unit, size)
         case ending if ending in OPENCV_ENDINGS:
-            return load_opencv(path, unit)
+            return load_opencv(path, unit, poses=poses)
         case ending:
             raise InputError(
                 f"{path}: cameras are read from .json, .toml, .yml, .xml or a COLMAP folder, not from {ending or 'it'}"

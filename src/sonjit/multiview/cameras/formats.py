@@ -78,8 +78,8 @@ def to_opencv(K: FloatArray) -> FloatArray:
 _TO_MIDDLE = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
 
 
-def load_anipose(path: Path, unit: str | None = None) -> CameraRig:
-    """A rig from a file of anipose or caliscope.
+def load_anipose(path: Path, unit: str | None = None, *, poses: bool = True) -> CameraRig:
+    """A rig from a file of anipose or caliscope; without `poses` a camera that has none is at the origin.
 
     Raises:
         InputError: damaged, or no unit given.
@@ -88,18 +88,21 @@ def load_anipose(path: Path, unit: str | None = None) -> CameraRig:
         content = tomllib.loads(text_of(path))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path} is truncated or not TOML: {error}; get it again") from None
-    caliscope = content.get("cameras")
-    if isinstance(caliscope, dict):
-        tables = {f"cam_{key}": table for key, table in caliscope.items() if isinstance(table, dict)}
+    cameras, about = content.get("cameras"), content.get("metadata")
+    stated = about.get("unit") if isinstance(about, dict) else None
+    if isinstance(cameras, dict):
+        tables = {f"cam_{key}": table for key, table in cameras.items() if isinstance(table, dict)}
         stated = "m"
     else:
         tables = {key: table for key, table in content.items() if key != "metadata" and isinstance(table, dict)}
-        about = content.get("metadata")
-        stated = about.get("unit") if isinstance(about, dict) else None
+        if any("cam_id" in table for table in tables.values()):  # caliscope's config.toml has other tables beside
+            tables = {key: table for key, table in tables.items() if "cam_id" in table}
+            stated = "m"
     metres = metres_of(unit or stated, str(path))
     made: list[RigCamera] = []
     for key, table in tables.items():
         at = f"{path}: {key}"
+        table = table if poses else {"rotation": [0.0] * 3, "translation": [0.0] * 3} | table
         turn = field(table, "rotation", at)
         is_matrix = isinstance(turn, list) and bool(turn) and isinstance(turn[0], list)
         shapes = {"matrix": (3, 3), "rotation": (3, 3) if is_matrix else (3,), "translation": (3,)}
@@ -353,18 +356,21 @@ _HEIGHT = ("image_height", "image_Height", "height")
 _FISHEYE = ("fisheye_model", "fisheye")
 
 
-def load_opencv(path: Path, unit: str | None = None) -> CameraRig:
+def load_opencv(path: Path, unit: str | None = None, *, poses: bool = True) -> CameraRig:
     """A rig from one file, or from a folder of them: a camera is then named like its file.
+
+    Without `poses` a camera that has none is at the origin.
 
     Raises:
         InputError: damaged, something of a camera is missing, or no unit is given.
     """
     if not path.is_dir():
-        return rig_from_records(_cameras_of(path, unit), str(path))
+        return rig_from_records(_cameras_of(path, unit, poses=poses), str(path))
     files = sorted((f for f in path.iterdir() if f.suffix.lower() in OPENCV_ENDINGS), key=lambda f: natural_key(f.name))
     if not files:
         raise InputError(f"{path} has no camera files: expected .yml, .yaml, .xml and COLMAP's cameras.txt")
-    return rig_from_records([camera for file in files for camera in _cameras_of(file, unit)], str(path))
+    made = [camera for file in files for camera in _cameras_of(file, unit, poses=poses)]
+    return rig_from_records(made, str(path))
 
 
 def save_opencv(rig: CameraRig, path: Path) -> None:
@@ -400,7 +406,7 @@ def _write(file: Path, views: list[RigCamera]) -> None:
     storage.release()
 
 
-def _cameras_of(file: Path, unit: str | None) -> list[RigCamera]:
+def _cameras_of(file: Path, unit: str | None, *, poses: bool) -> list[RigCamera]:
     import cv2
 
     text = text_of(file)
@@ -413,19 +419,24 @@ def _cameras_of(file: Path, unit: str | None) -> list[RigCamera]:
         stated = storage.getNode("unit")
         metres = metres_of(unit or (stated.string() if stated.isString() else None), str(file))
         if not listed.isSeq():
-            return [_camera(root, file, file.stem, metres)]
-        return [_camera(listed.at(place), file, f"{file.stem}{place}", metres) for place in range(listed.size())]
+            return [_camera(root, file, file.stem, metres, poses=poses)]
+        return [
+            _camera(listed.at(place), file, f"{file.stem}{place}", metres, poses=poses)
+            for place in range(listed.size())
+        ]
     except (cv2.error, SystemError) as error:
         raise InputError(f"{file} is damaged: {one_line(error)}; get it again") from None
 
 
-def _camera(node: Any, file: Path, otherwise: str, metres: float) -> RigCamera:  # noqa: ANN401  # cv2.FileNode
+def _camera(node: Any, file: Path, otherwise: str, metres: float, *, poses: bool) -> RigCamera:  # noqa: ANN401  # cv2.FileNode
     stated = node.getNode("name")
     name = stated.string().removeprefix("camera ") if stated.isString() else otherwise
     named = f"{file}: camera {name}"
     if any(child.real() for child in _children(node, ("xi",))):
         raise InputError(f"{named} has an omnidirectional lens, which is not supported")
-    K, turn, shift = (_matrix(node, names, named) for names in (_MATRIX, _TURN, _SHIFT))
+    K = _matrix(node, _MATRIX, named)
+    is_placed = poses or next(_children(node, (*_TURN, *_SHIFT)), None) is not None
+    turn, shift = (_matrix(node, names, named) if is_placed else np.zeros(3) for names in (_TURN, _SHIFT))
     if K.shape != (3, 3) or turn.size not in (3, 9) or shift.size != 3:
         raise InputError(
             f"{named}: sizes {K.shape}, {turn.shape}, {shift.shape} are not a 3x3 matrix, a rotation and a translation"
