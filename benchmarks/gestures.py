@@ -59,7 +59,7 @@ def judge_photographs(folder, labels):
 
 
 def judge_clips(folder, labels):
-    """(file and frames, label, name or None) of each hand in labelled frames, followed from the clip's beginning."""
+    """(file, frames, label, hand) of each hand in labelled frames, followed from the clip's beginning."""
     rows = []
     for file, ranges in labels["clips"].items():
         with create_detector("hands", max_instances=1) as detector, open_source(str(folder / file)) as source:
@@ -67,8 +67,32 @@ def judge_clips(folder, labels):
                 hands = detector.detect(rgb, time=time)
                 for first, last, label in ranges:
                     if first <= index <= last:
-                        rows += [(f"{file} {first}-{last}", label, name_of(hand)) for hand in hands]
+                        rows += [(file, f"{first}-{last}", label, hand) for hand in hands]
     return rows
+
+
+def judge_taught_by_clips(rows):
+    """A line: each clip teaches its gestures, their direction aside, by up to 20 hands each; the others are told."""
+    right = others = taken = frames = rest = 0
+    shapes = [label.split("_")[0] if label.startswith("Pointing") else label for _, _, label, _ in rows]
+    for clip in {file for file, *_ in rows}:
+        own = {}
+        for name, (file, _, _, hand) in zip(shapes, rows, strict=True):
+            if file == clip:
+                own.setdefault(name, []).append(hand)
+        spread = {name: hands[:: -(-len(hands) // EXAMPLES)] for name, hands in own.items()}
+        taught = CustomGestures.learn([GestureRecording.of(name, hands) for name, hands in spread.items()])
+        for name, (file, _, _, hand) in zip(shapes, rows, strict=True):
+            if file == clip:
+                continue
+            told = taught(hand)
+            frames, rest = frames + (name in own), rest + (name not in own)
+            right += told is not None and told.name == name
+            others += told is not None and told.name != name and name in own
+            taken += told is not None and name not in own
+    return (
+        f"taught by another clip: {right} of {frames} told right, {others} as another; {taken} of {rest} others taken"
+    )
 
 
 ERRORS = (0, 0.03, 0.05, 0.08, 0.2)
@@ -192,11 +216,13 @@ def main():
             print(f"  {file} hand {number}: {label} was told as {name}")
     if options.clips:
         rows = judge_clips(options.clips, labels)
-        right = [label == name for _, label, name in rows]
-        wrong = [name is not None and label != name for _, label, name in rows]
+        told = [(f"{file} {frames}", label, name_of(hand)) for file, frames, label, hand in rows]
+        right = [label == name for _, label, name in told]
+        wrong = [name is not None and label != name for _, label, name in told]
         print(f"clips: frames told right {share(right)}; told as another {share(wrong)}")
-        for (place, label, name), count in Counter(row for row in rows if row[1] != row[2]).items():
+        for (place, label, name), count in Counter(row for row in told if row[1] != row[2]).items():
             print(f"  {place}: {label} was told as {name} in {count} frames")
+        print(judge_taught_by_clips(rows))
 
 
 if __name__ == "__main__":

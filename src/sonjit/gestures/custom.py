@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _MOST_EXAMPLES: Final = 5
 """As many others are worth no more: they are of the same few people and views."""
-_LEAST_EVIDENCE: Final = 2.0
+_LEAST_EVIDENCE: Final = 3.0
 """Log of how much likelier than of any other pose a hand must be of a gesture."""
 _SHARPNESS: Final = 0.5
 """Of the evidence beyond that in a score."""
