@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from sonjit.geometry.rotations import matrix_from_rotation_vector
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from scipy.sparse import csr_matrix
+    from scipy.sparse import csc_matrix, csr_matrix
 
 OF_CAMERA, OF_POSE = 12, 6  # fx fy cx cy and eight of a lens; a turn and a shift
 _STILL = 1e-9
@@ -190,26 +190,35 @@ def normal_equations(
     weights: FloatArray,
     errors: FloatArray,
     prior: LensPrior | None,
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[csc_matrix, FloatArray]:
     """The normal matrix (n, n) of the free parameters and the negative gradient (n,)."""
+    from scipy.sparse import csc_matrix
+
     slopes = _slopes(at, observed, columns, len(free))
     weighted = slopes.multiply(weights[:, None]).tocsr()
-    normal = (weighted.T @ slopes).toarray()
+    normal = (weighted.T @ slopes).tocsc()
     downhill = -(weighted.T @ errors)
-    if prior:
-        _, gradient, curvature = prior.terms(at.lenses)
-        for row in range(len(at.lenses)):
-            terms = row * (OF_CAMERA + OF_POSE) + np.arange(OF_CAMERA)
-            kept = np.isin(terms, free)
-            places = np.searchsorted(free, terms[kept])
-            normal[np.ix_(places, places)] += curvature[row][np.ix_(kept, kept)]
-            downhill[places] -= gradient[row][kept]
-        if at.times is not None:
-            own = np.flatnonzero(free >= _first_time(at))
-            normal[own, own] += (prior.noise_px / TIME_DEVIATION) ** 2
-            times = at.times.ravel()[free[own] - _first_time(at)]
-            downhill[own] -= (prior.noise_px / TIME_DEVIATION) ** 2 * times
-    return normal, downhill
+    if not prior:
+        return normal, downhill
+    rows, meeting, values = list[IndexArray](), list[IndexArray](), list[FloatArray]()
+    _, gradient, curvature = prior.terms(at.lenses)
+    for row in range(len(at.lenses)):
+        terms = row * (OF_CAMERA + OF_POSE) + np.arange(OF_CAMERA)
+        kept = np.isin(terms, free)
+        places = np.searchsorted(free, terms[kept])
+        rows.append(np.repeat(places, len(places)))
+        meeting.append(np.tile(places, len(places)))
+        values.append(curvature[row][np.ix_(kept, kept)].ravel())
+        downhill[places] -= gradient[row][kept]
+    if at.times is not None:
+        own = np.flatnonzero(free >= _first_time(at))
+        pull = (prior.noise_px / TIME_DEVIATION) ** 2
+        rows.append(own)
+        meeting.append(own)
+        values.append(np.full(len(own), pull))
+        downhill[own] -= pull * at.times.ravel()[free[own] - _first_time(at)]
+    places = np.concatenate(rows), np.concatenate(meeting)
+    return normal + csc_matrix((np.concatenate(values), places), shape=normal.shape), downhill
 
 
 def robust_cost(
@@ -226,16 +235,39 @@ def robust_cost(
     return cost if np.isfinite(cost) else np.inf, np.repeat(1 / grown, 2), errors.ravel()
 
 
-def _solved(normal: FloatArray, damping: float, downhill: FloatArray) -> FloatArray:
+def _solved(normal: csc_matrix, damping: float, downhill: FloatArray) -> FloatArray:
     """Levenberg and Marquardt's step; zeros where the matrix cannot be solved."""
-    from scipy.linalg import LinAlgError, cho_factor, cho_solve
+    diagonal = normal.diagonal()
+    factor = factorised(normal, damping * diagonal + 1e-12 * diagonal.max())
+    return np.zeros(len(downhill)) if factor is None else np.asarray(factor.solve(downhill), np.float64)
 
-    diagonal = np.diag(normal)
+
+class Factorised(Protocol):
+    """A matrix (n, n) that is ready to be solved."""
+
+    def solve(self, rhs: FloatArray, /) -> FloatArray:
+        """For (n,) or (n, k)."""
+        ...
+
+
+def factorised(normal: csc_matrix, added: FloatArray) -> Factorised | None:
+    """A symmetric matrix (n, n) with (n,) added to its diagonal, to be solved; None where it is singular.
+
+    Its order keeps what few meet first, so that poses cost a block each and only cameras meet all: time and memory grow
+    with the number of frame sets, not with its cube.
+    """
+    from scipy.sparse import diags
+    from scipy.sparse.linalg import splu
+
     try:
-        factor = cho_factor(normal + np.diag(damping * diagonal + 1e-12 * diagonal.max()), check_finite=False)
-    except LinAlgError:
-        return np.zeros(len(normal))
-    return np.asarray(cho_solve(factor, downhill, check_finite=False), np.float64)
+        return splu(  # pyright: ignore[reportUnknownVariableType]
+            (normal + diags(added)).tocsc(),
+            permc_spec="MMD_AT_PLUS_A",
+            diag_pivot_thresh=0.0,
+            options={"SymmetricMode": True},
+        )
+    except RuntimeError:  # exactly singular
+        return None
 
 
 def projected(bundle: Bundle, observed: Observations) -> FloatArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,12 +17,16 @@ from sonjit.multiview.calibration.bundle_adjustment import (
     Observations,
     adjust,
     cross_matrices,
+    factorised,
     free_parameters,
     normal_equations,
     parameter_columns,
     robust_cost,
     rotated,
 )
+
+if TYPE_CHECKING:
+    from scipy.sparse import csc_matrix
 
 _PARTS = 8
 """Parts of the recording; each is left out once to see how much hangs on it."""
@@ -77,15 +82,14 @@ def uncertainty(
     _, weights, errors = robust_cost(best, observed, robust_px, prior)
     normal, _ = normal_equations(best, observed, columns, asked, weights, errors, prior)
     is_kept = np.isin(asked, np.flatnonzero(np.pad(known, ((0, 0), (0, OF_POSE))).ravel()))
-    inverse = np.linalg.pinv(normal[np.ix_(~is_kept, ~is_kept)], hermitian=True)
-    of_free = asked[~is_kept] < of_cameras.size  # targets' poses are asked no further
-    pull = inverse[of_free] @ normal[np.ix_(~is_kept, is_kept)]
+    is_camera = (asked < of_cameras.size) & ~is_kept
+    inverse, pull = _marginal(normal, is_camera, is_kept)
     elsewhere = np.zeros((cameras, OF_CAMERA, cameras, OF_CAMERA))
     elsewhere[np.arange(cameras), :, np.arange(cameras)] = kept_lenses
     elsewhere = elsewhere.reshape(known.size, -1)[np.ix_(known.ravel(), known.ravel())]
     own, added = np.zeros((2, of_cameras.size, of_cameras.size))
-    own[np.ix_(*[asked[~is_kept][of_free]] * 2)] = prior.noise_px**2 * inverse[np.ix_(of_free, of_free)]
-    added[np.ix_(*[asked[~is_kept][of_free]] * 2)] = pull @ elsewhere @ pull.T
+    own[np.ix_(*[asked[is_camera]] * 2)] = prior.noise_px**2 * inverse
+    added[np.ix_(*[asked[is_camera]] * 2)] = pull @ elsewhere @ pull.T
     lenses = np.stack([_block(own, row)[:OF_CAMERA, :OF_CAMERA] for row in range(cameras)])
     distances, turns = _relative_variances(best, own)
     if frames >= 2 * _PARTS:
@@ -104,6 +108,22 @@ def uncertainty(
         turns = np.maximum(turns, (_PARTS - 1) * np.stack([_turns(fit, best) for fit in fits]).var(0).sum(-1))
     distances_added, turns_added = _relative_variances(best, added)
     return Uncertainty(lenses, np.sqrt(distances + distances_added), np.sqrt(turns + turns_added))
+
+
+def _marginal(normal: csc_matrix, is_camera: BoolArray, is_kept: BoolArray) -> tuple[FloatArray, FloatArray]:
+    """Of free cameras' parameters the inverse (a, a), poses and times being free too, and (a, k) how kept ones pull.
+
+    By Schur's complement: poses and times are many, and each meets few others.
+    """
+    rest = ~is_camera & ~is_kept
+    inner = normal[rest][:, rest]
+    outer = normal[rest][:, ~rest].toarray()
+    factor = factorised(inner, 1e-12 * np.full(inner.shape[0], inner.diagonal().max()))
+    assert factor is not None  # something was added to its diagonal
+    left = normal[~rest][:, ~rest].toarray() - outer.T @ factor.solve(outer)
+    of_camera = is_camera[~rest]
+    inverse = np.linalg.pinv(left[np.ix_(of_camera, of_camera)], hermitian=True)
+    return inverse, inverse @ left[np.ix_(of_camera, ~of_camera)]
 
 
 def _block(covariance: FloatArray, row: int) -> FloatArray:
