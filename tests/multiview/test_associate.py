@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from sonjit.multiview.automatic.detection import DetectionSettings, detect_frames
 from sonjit.multiview.triangulation.hands import ViewDetections, associate
 
+from .annotated import OFF_M
 from .projects import hands as drawn
 from .rigs import random_rig
 
@@ -67,3 +71,34 @@ def test_nothing_seen_is_nothing_found():
     rig = random_rig(4)
     empty = ViewDetections(np.full((4, 4, 21, 2), np.nan), np.zeros((4, 4)), np.full((4, 4), 0.5))
     assert (associate(rig, empty) == -1).all()
+
+
+def test_crops_of_whole_hands_tell_which_one_is_right(made, monkeypatch):
+    project, joints, detector = made
+    found_in = detector.detect
+
+    def mistaken(rgb, boxes=None):
+        """In whole images, not in crops."""
+        found = found_in(rgb, boxes)
+        if boxes is not None:
+            return found
+        return [replace(hand, handedness="Left" if hand.handedness == "Right" else "Right") for hand in found]
+
+    monkeypatch.setattr(detector, "detect", mistaken)
+    seen = detect_frames(DetectionSettings(str(project.folder), project.rig.names), range(4))
+    exact = np.moveaxis(project.rig.project(joints[:4] + OFF_M), 0, 1)
+    np.testing.assert_allclose(seen.points_px, exact, atol=0.1)
+
+
+def test_a_hand_that_was_lost_for_a_moment_is_the_one_that_was_there():
+    rng, rig = np.random.default_rng(3), random_rig(2)
+    seen, expected = seen_by(rig, hands()[0], rng)
+    for view in range(2):
+        gone = expected[1, view]  # the left hand is not there, and one view takes the other for it
+        seen.points_px[view, gone], seen.score[view, gone] = np.nan, 0
+        seen.right[view, expected[0, view]] = (0.0, 0.9)[view]
+    before = np.full((2, 21, 3), np.nan)
+    before[0] = hands()[0, :21] + 0.03
+    before[0, 8] = np.nan
+    assert (associate(rig, seen, before)[0] == expected[0]).all()
+    assert (associate(rig, seen, before[::-1])[1] == expected[0]).all()

@@ -333,9 +333,12 @@ def rank(project: Path, /, *, count: int = 20) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from sonjit.multiview.automatic.annotator import current_run
+
     opened = _open(project)
     try:
         needs = sorted(opened.store.needs().items(), key=lambda item: -item[1].score)[:count]
+        current_run(opened)  # without one nothing is ranked
     finally:
         opened.close()
     table = Table("frame set", "score", "why", box=None, header_style="bold")

@@ -31,6 +31,7 @@ from sonjit.results import Hand
 CANDIDATES: Final = 4
 LEAST_SCORE: Final = 0.3
 _THRESHOLD_PX: Final = 10.0
+_CLEAR: Final = 0.25  # of a vote for each view, by which crops of whole hands must contradict their sides
 ROOM: Final = 0.25  # of a hand that may lie outside an image in which it is searched
 
 
@@ -109,17 +110,23 @@ def detect_frames(settings: DetectionSettings, frames: Sequence[int], *, again: 
     points = np.full((len(frames), len(rig), 2, 21, 2), np.nan, np.float32)
     confidence = np.zeros(points.shape[:-1], np.float32)
     problems: list[str] = []
-    before: FloatArray | None = None
+    before = np.full((2, 21, 3), np.nan)  # where joints were seen last
     for row, images in enumerate(usable_images(project, settings.views, frames, problems)):
         seen = _candidates(hands, images)
         chosen = associate(rig, seen, before)
         _take(points[row], confidence[row], seen, chosen, rest=not again)
         if not again:
             continue
-        before = _in_space(rig, points[row], confidence[row])
+        hands_m = _in_space(rig, points[row], confidence[row])
+        votes = np.zeros(2)
         for view, rgb in enumerate(images):
             if rgb is not None:
-                _detect_at_projections(hands, rgb, rig.cameras[view], before, points[row, view], confidence[row, view])
+                votes += _detect_at_projections(
+                    hands, rgb, rig.cameras[view], hands_m, points[row, view], confidence[row, view]
+                )
+        if votes[1] - votes[0] > _CLEAR * len(rig):  # the left hand looks more like a right one
+            hands_m, points[row], confidence[row] = hands_m[::-1], points[row, :, ::-1], confidence[row, :, ::-1]
+        before = np.where(np.isfinite(hands_m), hands_m, before)
     return ChunkDetections(np.array(frames, np.int64), points, confidence, tuple(problems))
 
 
@@ -194,9 +201,14 @@ def _candidates(hands: Detector[Hand], images: Sequence[NDArray[np.uint8] | None
         for place, hand in enumerate([] if rgb is None else hands.detect(rgb)[:CANDIDATES]):
             seen.points_px[view, place] = hand.keypoints[:, :2]
             seen.score[view, place] = hand.score
-            sure = hand.handedness_score or 0.5
-            seen.right[view, place] = sure if hand.handedness == "Right" else 1 - sure
+            seen.right[view, place] = _rightness(hand)
     return seen
+
+
+def _rightness(hand: Hand) -> float:
+    """The probability that it is a right hand."""
+    sure = hand.handedness_score or 0.5
+    return sure if hand.handedness == "Right" else 1 - sure
 
 
 def _take(
@@ -231,8 +243,13 @@ def _detect_at_projections(
     points_m: FloatArray,
     points: Float32Array,
     confidence: Float32Array,
-) -> None:
-    """Replace points (2, 21, 2) and confidence (2, 21) by detections at the projections of hands (2, 21, 3)."""
+) -> FloatArray:
+    """Replace points (2, 21, 2) and confidence (2, 21) by detections at the projections of hands (2, 21, 3).
+
+    Returns:
+        (2,) how much each looks like a right hand, from -1 to 1; 0 where it is not found.
+    """
+    votes = np.zeros(2)
     for side in range(2):
         there = camera.project(points_m[side])
         if not np.isfinite(there).all() or camera.inside(there).mean() < 1 - ROOM:
@@ -240,3 +257,5 @@ def _detect_at_projections(
         seen = hands.detect(rgb, boxes=[box_around_hand(there)])
         if seen and np.linalg.norm(seen[0].keypoints[:, :2] - there, axis=1).mean() < near_px(there):
             points[side], confidence[side] = seen[0].keypoints[:, :2], seen[0].score
+            votes[side] = seen[0].score * (2 * _rightness(seen[0]) - 1)
+    return votes

@@ -51,8 +51,9 @@ def mirrored_hands(hands: Sequence[tuple[str, FloatArray]]) -> tuple[int, int]:
 
 
 _BENT: Final = 0.1  # a turn from which a hand's shape decides its side
-_SHAPE, _MEMORY = 0.5, 0.5  # what shape and the frame before count, in votes of all views
+_SHAPE, _MEMORY = 0.25, 0.5  # in votes of all views; a palm that is pressed bends fingers back
 _MOVED_M: Final = 0.05
+_UNSEEN_M: Final = 0.2  # away is a hand that was not seen yet
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,7 @@ def associate(rig: CameraRig, seen: ViewDetections, before_m: FloatArray | None 
     Args:
         rig: C cameras.
         seen: by them.
-        before_m: (2, 21, 3) the right and the left hand in the frame set before; NaN where unknown.
+        before_m: (2, 21, 3) the right and the left hand where they were seen last; NaN where unknown.
 
     Returns:
         (2, C) for the right and the left hand, which of the hands in each view it is; -1 for none.
@@ -103,7 +104,9 @@ def _rightness(
     total = float(((2 * right - 1) * score).sum())
     total += _SHAPE * views * float(np.clip(np.nan_to_num(hand_turn(hand)) / _BENT, -1, 1))
     if before_m is not None:
-        apart = np.linalg.norm(before_m - hand, axis=-1).mean(-1)  # (2,) to the right and the left one
-        apart = np.where(np.isfinite(apart), apart, 2 * _MOVED_M)
+        joints = np.linalg.norm(before_m - hand, axis=-1)  # (2, 21) to the right and the left one
+        known = np.isfinite(joints)
+        apart = np.where(known, joints, 0).sum(-1) / np.maximum(known.sum(-1), 1)
+        apart = np.where(known.any(-1), apart, _UNSEEN_M)
         total += _MEMORY * views * float(np.clip((apart[1] - apart[0]) / _MOVED_M, -1, 1))
     return total
