@@ -45,6 +45,7 @@ class DetectionSettings:
         model: Sonjit's hand model, full or lite.
         network: folder that `sonjit annotate train --network` wrote, for a second pass; "" for none.
         recordings: see `Project.recordings`.
+        version: of how hands are detected here; what another one detected is not kept.
     """
 
     project: str
@@ -52,6 +53,7 @@ class DetectionSettings:
     model: str = "full"
     network: str = ""
     recordings: str = ""
+    version: int = 2
 
 
 @dataclass(frozen=True, eq=False)
