@@ -109,6 +109,21 @@ def test_names_of_cameras_are_found(tmp_path, rig, views):
     assert find_views(rig, [str(root)])["cam1"] == root / "1"
 
 
+def test_a_project_of_one_folder_with_all_cameras_moves_too(tmp_path, rig, views):
+    (tmp_path / "here" / "all").mkdir(parents=True)
+    for name, folder in views.items():
+        for file in folder.iterdir():
+            shutil.copy(file, tmp_path / "here" / "all" / f"{name}_{file.name}")
+    found = find_views(rig, [str(tmp_path / "here" / "all")])
+    create_project(tmp_path / "here" / "project", rig, found).close()
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    moved = open_project(tmp_path / "there" / "project")
+    assert moved.frames == (0, 10, 20)
+    expected = cv2.imread(str(views["cam1"] / "image20.png"))[..., ::-1]
+    np.testing.assert_array_equal(moved.view("cam1").read(20), expected)
+    moved.close()
+
+
 @pytest.mark.parametrize(
     ("named", "said"),
     [
