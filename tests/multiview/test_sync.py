@@ -82,7 +82,7 @@ def test_numbers_put_images_together_and_gaps_are_told():
     told = "\n".join(found.warnings)
     for part in (
         "unequal length",
-        "b: 1 images repeat the previous one, first 40",
+        "b: 1 image repeats the previous one, first 40",
         "b: 2 images are missing after 6",
         "b: frame 7: damaged",
         "b: no image of 2 of 600 frame sets",

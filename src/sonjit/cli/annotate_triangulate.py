@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from sonjit.errors import InputError, JobError
+from sonjit.runs.processor import counted
 
 if TYPE_CHECKING:
     from sonjit.multiview.triangulation.people import Detections
@@ -58,12 +59,15 @@ def triangulate(
     seen = load_detections(rig, found_tables)
     for name, count in zip(rig.names, seen.unmatched, strict=True):
         if count:
-            sys.stderr.write(f"{name}: {count} detections fit no other view's and are left out\n")
+            sys.stderr.write(
+                f"{name}: {counted(count, 'detection fits', 'detections fit')} no other view's: left out\n"
+            )
     checked = check_views(rig, seen.points_px.reshape(len(rig), len(seen.frames), -1, 2), threshold_px=threshold)
     for fault in checked.faults:
         sys.stderr.write(f"sonjit: {fault.message}\n")
     if checked.faults and not leave_out:
-        raise InputError(f"{len(checked.faults)} cameras do not fit: fix them, or leave them out with --leave-out")
+        which = counted(len(checked.faults), "camera does", "cameras do")
+        raise InputError(f"{which} not fit: fix what is said above, or go on without with --leave-out")
     asked = np.isfinite(seen.points_px).all(-1).any(0)
     seen = seen.of_cameras([rig.index(name) for name in checked.good])
     rig = rig.subset(checked.good)

@@ -22,6 +22,7 @@ from sonjit.multiview.cameras.files import load_cameras, save_cameras
 from sonjit.multiview.cameras.names import cameras_in
 from sonjit.multiview.cameras.rig import CameraRig
 from sonjit.multiview.cameras.views import View, check_view, open_view
+from sonjit.runs.processor import counted
 
 VERSION: Final = 1
 _CAMERAS, _PROJECT, _STORE = "cameras.json", "project.json", "annotations.sqlite"
@@ -95,7 +96,7 @@ def create_project(folder: Path, rig: CameraRig, views: Mapping[str, Path], *, n
     if (folder / _PROJECT).exists():
         raise InputError(f"{folder} holds a project already: open it, or choose another folder")
     if len(views) < 2:
-        raise InputError(f"{len(views)} views: triangulation needs at least two")
+        raise InputError(f"{counted(len(views), 'view', 'views')}: triangulation needs at least two")
     ordered = {name: views[name] for name in rig.names if name in views}
     for unknown in views.keys() - ordered.keys():
         rig.index(unknown)

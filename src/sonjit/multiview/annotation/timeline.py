@@ -22,6 +22,7 @@ from sonjit.errors import InputError
 from sonjit.media import Source, open_source
 from sonjit.multiview.annotation.sound import read_onsets, sound_shifts
 from sonjit.multiview.cameras.views import frame_numbers
+from sonjit.runs.processor import counted
 
 _STRIDE = 4
 """Every Nth pixel across and down is compared."""
@@ -352,9 +353,10 @@ def _warnings(timelines: Mapping[str, Timeline], images: IndexArray, clocks: Map
         found.append(f"cameras of different speed, images per second: {rates}")
     for column, (name, line) in enumerate(timelines.items()):
         if line.duplicates:
-            found.append(f"{name}: {len(line.duplicates)} images repeat the previous one, first {line.duplicates[0]}")
+            which = counted(len(line.duplicates), "image repeats", "images repeat")
+            found.append(f"{name}: {which} the previous one, first {line.duplicates[0]}")
         for after, count in line.dropped[:3]:
-            found.append(f"{name}: {count} images are missing after {after}")
+            found.append(f"{name}: {counted(count, 'image is', 'images are')} missing after {after}")
         found += [f"{name}: {problem}" for problem in line.problems[:3]]
         if without := int((images[:, column] < 0).sum()):
             found.append(f"{name}: no image of {without} of {len(images)} frame sets")

@@ -23,6 +23,7 @@ from sonjit.multiview.calibration.calibrate import RigCalibration
 from sonjit.multiview.calibration.initial_estimate import angle_between, joined, sighting_poses, target_poses
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 from sonjit.multiview.triangulation.triangulation import triangulate
+from sonjit.runs.processor import counted
 
 _MOST_POINTS = 400
 
@@ -155,7 +156,8 @@ def diagnose(evidence: Evidence, row: int) -> tuple[str, str]:
     view = evidence.rig.cameras[row]
     known = np.isfinite(evidence.pixels[row]).all(-1) & np.isfinite(evidence.points_m).all(-1)
     if known.sum() < _FEWEST_POINTS:
-        return "unchecked", f"camera {view.name!r} shares {known.sum()} points with the others: too few to check it"
+        few = counted(int(known.sum()), "point", "points")
+        return "unchecked", f"camera {view.name!r} shares {few} with the others: too few to check it"
     return next(_diagnoses(evidence, row, known))
 
 
