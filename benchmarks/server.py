@@ -158,7 +158,7 @@ async def measure_rate(address, process, images, kind, frames):
 
 async def measure_shares(address, process, images, kind, clients, seconds):
     """Frames a second of each of several clients at once, and the memory while they are there and after they left."""
-    await visit(address, images, kind)
+    await warm_up(address, images, kind)
     before, held = await settled(process)
     async with contextlib.AsyncExitStack() as stack:
         sockets = [
@@ -220,10 +220,15 @@ async def visit(address, images, kind):
         await client.run(lambda one: one.answered >= 10)
 
 
+async def warm_up(address, images, kind):
+    """Several visits at a time, so that every decoder has been started."""
+    for _ in range(WARM_CYCLES):
+        await asyncio.gather(*(visit(address, images, kind) for _ in range(8)))
+
+
 async def measure_memory(address, process, images, kind, cycles, minutes):
     """Growth of the server's memory over clients that come and go, and over one that stays."""
-    for _ in range(WARM_CYCLES):
-        await visit(address, images, kind)
+    await warm_up(address, images, kind)
     start, held = await settled(process)
     for _ in turns(process, "clients one after the other", cycles):
         await visit(address, images, kind)
