@@ -133,7 +133,9 @@ def test_late_images_of_a_moving_board_are_given_their_times(truth):
                 found.append(Sighting(board, view.name, frame, np.arange(len(points)), pixels))
                 times[view.name].append(time - frame)
     seen = Sightings(tuple(found), {view.name: (view.width, view.height) for view in rig})
-    made = calibrate(seen, lenses={view.name: view.camera for view in rig})
+    lenses = {view.name: view.camera for view in rig}
+    assert any("a time of its own: --image-times" in line for line in calibrate(seen, lenses=lenses).problems)
+    made = calibrate(seen, lenses=lenses, image_times=True)
     assert made.rms_px < 0.3
     assert any("those of cam1 are older than the others' by 0.3" in line for line in made.problems)
     for name in rig.names:
@@ -144,6 +146,14 @@ def test_late_images_of_a_moving_board_are_given_their_times(truth):
     off_m, pairs = apart_m[0] - apart_m[1], np.triu_indices(3, 1)
     assert np.abs(off_m).max() < 0.002  # 15 mm where images are taken to be of one time
     assert np.abs(off_m[pairs] / made.distance_deviations_m[pairs]).max() < 3
+
+
+def test_times_are_refused_where_images_have_none(truth, seen):
+    rig = truth.subset(["cam0", "cam1"])
+    sizes = {view.name: (view.width, view.height) for view in rig}
+    at_once = Sightings(tuple(one for one in seen.found if one.view in sizes), sizes)
+    with pytest.raises(InputError, match=r"of one time, as far as they show: .* leave out --image-times"):
+        calibrate(at_once, lenses={view.name: view.camera for view in rig}, image_times=True)
 
 
 def test_the_two_solutions_speak_for_a_true_world(calibrated):

@@ -44,6 +44,7 @@ def calibrate(
     stamps: Path | None = None,
     floor: int | None = None,
     every: int = 1,
+    image_times: bool = False,
 ) -> None:
     """Calibrate a rig from images or videos of a board that is carried around before the cameras.
 
@@ -67,6 +68,7 @@ def calibrate(
         stamps: For --sync time: folder with CAMERA.txt, seconds of each image; or caliscope's timestamps.csv.
         floor: Frame set in which the first board lies on the floor, print up: its corner becomes the origin, and z up.
         every: Use every Nth frame set.
+        image_times: Give each image a time of its own on the board's path: for cameras that are not synchronised.
     """
     from sonjit.multiview.calibration.board import target_from_text
     from sonjit.multiview.calibration.calibrate import calibrate as calibrated
@@ -106,7 +108,7 @@ def calibrate(
             )
     estimated = {name: one.lens_covariances[name] for name, one in of_lenses.items()}
     lenses_known = {name: view.camera for name, view in known.items()}
-    made = calibrated(seen, lens=lens, lenses=lenses_known, lens_covariances=estimated)
+    made = calibrated(seen, lens=lens, lenses=lenses_known, lens_covariances=estimated, image_times=image_times)
     made = replace(
         made,
         problems=(*(line for one in of_lenses.values() for line in one.problems), *made.problems),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from sonjit.arrays import FloatArray, IndexArray
-from sonjit.errors import JobError
+from sonjit.errors import InputError, JobError
 from sonjit.geometry.cameras import FISHEYE, CalibratedCamera
 from sonjit.multiview.calibration.bundle_adjustment import (
     OF_CAMERA,
@@ -50,8 +50,8 @@ _DEVIATION = 1.4826
 _BAD_PX = 0.5
 _BAD_TIMES = 2.0
 _CLUSTERED, _LATE_TIMES = 2.0, 2.0
-"""Design effect above which lenses are also estimated from each camera's images alone; and how many times smaller their
-errors must be to be preferred."""
+"""Design effect above which each camera's images are also fitted alone; and how many times smaller their errors must be
+for the images of a frame set to count as taken at several times."""
 _WEAK = 0.02
 """Standard error of a focal length, as a share of it, above which it is told."""
 
@@ -127,6 +127,7 @@ def calibrate(
     lens: LensModel = "usual",
     lenses: Mapping[str, CalibratedCamera] | None = None,
     lens_covariances: Mapping[str, FloatArray] | None = None,
+    image_times: bool = False,
 ) -> RigCalibration:
     """A rig from sightings of targets that several cameras saw in the same frame sets.
 
@@ -137,9 +138,12 @@ def calibrate(
         lenses: K and distortion by camera where they are known; they are kept then.
         lens_covariances: of those that were estimated from other recordings, as `RigCalibration.lens_covariances`; the
             others are taken as exact.
+        image_times: give each image a time of its own on the targets' path, which needs frame sets that follow each
+            other; else the images of a frame set are taken to be of one time, and problems say where they are not.
 
     Raises:
-        InputError: a camera saw targets in too few images, or never together with the others.
+        InputError: a camera saw targets in too few images, or never together with the others; or `image_times` has
+            nothing to find: images that are of one time, or targets that were not carried along a path.
         JobError: the sightings fit no rig.
     """
     names = list(sightings.sizes)
@@ -180,27 +184,36 @@ def calibrate(
     image = observed.camera * len(rows) + observed.frame
     at_once = partial(adjust, observed=observed, free_lens=terms)
     best, errors, prior, robust_px = _weighed(start, observed, image, sizes, at_once)
-    joint_px, is_followed, own = rms_of([errors]), False, dict[str, RigCalibration]()
+    joint_px = rms_of([errors])
+    own: dict[str, RigCalibration] = {}
     if len(names) > 1 and design_effect(errors, image) > _CLUSTERED:
-        if are_paths(best, list(placed)):
-            along_paths = partial(followed, observed=observed, placed=list(placed), free_lens=terms)
-            moving = _weighed(best, observed, image, sizes, along_paths)
-            if is_followed := joint_px > _LATE_TIMES * rms_of([moving[1]]):
-                best, errors, prior, robust_px = moving
-        if not is_followed and terms.any():
-            own = {name: _own_lens(sightings, name, lens) for name in names if name not in known}
+        own = {name: _alone(sightings, name, lens, known) for name in names}
     alone_px = rms_of([gap for one in own.values() for gap in one.errors_px])
-    if is_late := joint_px > _LATE_TIMES * alone_px:
+    is_late = joint_px > _LATE_TIMES * alone_px
+    if image_times:
+        if not is_late:
+            raise InputError(
+                f"the images of a frame set are of one time, as far as they show: all fit together to {joint_px:.2f} "
+                "px: leave out --image-times"
+            )
+        if not are_paths(best, list(placed)):
+            raise InputError(
+                "images have no times of their own (--image-times) where the board was not carried along a path: give "
+                "all frame sets (--every 1), or hold the board still for each and leave out --image-times"
+            )
+        along_paths = partial(followed, observed=observed, placed=list(placed), free_lens=terms)
+        best, errors, prior, robust_px = _weighed(best, observed, image, sizes, along_paths)
+    elif is_late and terms.any():
         lenses_alone = [
-            _numbers(own[name].rig[name].camera) if name in own else row
+            row if name in known else _numbers(own[name].rig[name].camera)
             for name, row in zip(names, best.lenses, strict=True)
         ]
         terms[:] = False
         best = adjust(replace(best, lenses=np.stack(lenses_alone)), observed, free_lens=terms, robust_px=robust_px)
         errors = projected(best, observed) - observed.pixels
     estimated = dict(lens_covariances or {})
-    if is_late:
-        estimated |= {name: one.lens_covariances[name] for name, one in own.items()}
+    if is_late and not image_times:
+        estimated |= {name: one.lens_covariances[name] for name, one in own.items() if name not in known}
     elsewhere = np.zeros((len(names), OF_CAMERA, OF_CAMERA))
     for name, covariance in estimated.items():
         elsewhere[names.index(name), : len(covariance), : len(covariance)] = covariance
@@ -219,13 +232,16 @@ def calibrate(
         lens_covariances=here | estimated,
         distance_deviations_m=spread.distances_m,
         turn_deviations_rad=spread.turns_rad,
-        times=_times(best, names, image) if is_followed else {},
+        times=_times(best, names, image) if image_times else {},
     )
+    alone = "" if known.keys() >= set(names) else "; lenses were estimated from each camera's images alone"
     late = (
         f"each camera alone fits its images to {alone_px:.2f} px, all together to {joint_px:.2f} px: the images of a "
-        "frame set are not of one time; each lens was estimated from its camera's images alone. Hold the board still"
+        f"frame set are not of one time{alone}. Synchronise the cameras, hold the board still, or give each image a "
+        "time of its own: --image-times"
     )
-    return replace(made, problems=(*sightings.problems, *[late] * is_late, *_lateness(made, joint_px), *_doubts(made)))
+    told = _lateness(made, joint_px) if image_times else [late] * is_late
+    return replace(made, problems=(*sightings.problems, *told, *_doubts(made)))
 
 
 def _weighed(
@@ -259,8 +275,6 @@ def _times(best: Bundle, names: Sequence[str], image: IndexArray) -> dict[str, F
 
 def _lateness(made: RigCalibration, joint_px: float) -> list[str]:
     """What is said of a rig whose images have times of their own."""
-    if not made.times:
-        return []
     means = {name: float(times.mean()) for name, times in made.times.items()}
     worst = max(means, key=lambda name: abs(means[name]))
     age = "older" if means[worst] < 0 else "newer"
@@ -286,10 +300,10 @@ def calibrate_lens(sightings: Sightings, *, lens: LensModel = "usual") -> RigCal
     return calibrate(replace(sightings, found=tuple(most_different(sightings.found, size))), lens=lens)
 
 
-def _own_lens(sightings: Sightings, name: str, lens: LensModel) -> RigCalibration:
-    """A camera's lens from its own images of a rig's recording, which nothing that is late in others disturbs."""
+def _alone(sightings: Sightings, name: str, lens: LensModel, known: Mapping[str, CalibratedCamera]) -> RigCalibration:
+    """A camera's fit to its own images of a rig's recording, which nothing that is late in others disturbs."""
     alone = replace(sightings, found=tuple(sightings.of(name)), sizes={name: sightings.sizes[name]}, problems=())
-    return calibrate_lens(alone, lens=lens)
+    return calibrate(alone, lens=lens, lenses=known) if name in known else calibrate_lens(alone, lens=lens)
 
 
 def _doubts(made: RigCalibration) -> list[str]:
