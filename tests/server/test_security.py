@@ -178,8 +178,8 @@ def test_endpoints_that_are_not_there_are_told(ask, tmp_path):
     refusal(client.get("/skeletons/tail.json"), 404, "not_found")
     for path in ("/skeletons/..%2F__init__.json", "/%2e%2e/app.py", "/..%2f..%2fapp.py", "/engine/%2e%2e/package.json"):
         assert client.get(path).status_code == 404
-    unbuilt = TestClient(create_app(engine=tmp_path / "dist"), "http://127.0.0.1", raise_server_exceptions=False)
-    refusal(unbuilt.get("/engine/sonjit-web.js"), 404, "not_found")
+    with TestClient(create_app(engine=tmp_path / "dist"), "http://127.0.0.1", raise_server_exceptions=False) as unbuilt:
+        refusal(unbuilt.get("/engine/sonjit-web.js"), 404, "not_found")
 
 
 @pytest.mark.parametrize(
