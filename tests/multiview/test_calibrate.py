@@ -114,6 +114,7 @@ def test_late_images_do_not_bend_lenses(truth, seen):
         assert np.abs(off).max() < 0.015 * truth[view.name].camera.intrinsics.fx
 
 
+@pytest.mark.slow
 def test_late_images_of_a_moving_board_are_given_their_times(truth):
     """Webcams read one by one: an old image shows the board where it was, up to 60 mm away."""
     rng, rig = np.random.default_rng(4), truth.subset(["cam0", "cam1", "cam2"])

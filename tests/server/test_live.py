@@ -204,6 +204,7 @@ def frame(first, data=b""):
     return bytes([first, 128 + len(data)]) + bytes(4) + data
 
 
+@pytest.mark.slow
 def test_a_client_that_reads_no_answer_to_its_pings_takes_no_memory_and_no_place(listen):
     live = listen()
     for ends in (True, False):
