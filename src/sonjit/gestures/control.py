@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 _COUNTED: Final = ("Rotate", "Zoom")
 """Motions whose count is what a knob or a zoom needs."""
+_LOST_S: Final = 1.0
+"""A hand that is lost for this long begins its gesture anew, as `GestureSmoother` forgets it then."""
+_ONCE_S: Final = 0.3
+"""Hands that make the pause gesture within this time of each other, such as both fists, make it once."""
 
 
 @dataclass(slots=True)
@@ -72,7 +76,8 @@ class Controller:
         self.is_paused = False
         self._motions = MotionRecognizer(custom=custom and custom.motions)
         self._gestures = GestureSmoother(tell=gesture_of if custom is None else custom.or_shipped)
-        self._names: dict[int, str | None] = {}
+        self._names: dict[int, tuple[str | None, float]] = {}  # of each hand its gesture, and when it was seen last
+        self._pause_made_s = -math.inf
         self._followers = [_Follower() for _ in self._rules]
 
     def __call__(
@@ -96,7 +101,7 @@ class Controller:
         time_s = time_of(hands, time_s, -math.inf)
         events = [_moved(one) for one in (self._motions(hands, time_s) if motions is None else motions)]
         events += self._begun(hands, time_s)
-        if sum(one.name == self._pause for one in events) % 2:
+        if self._is_pause_made(events, time_s):
             self.is_paused = not self.is_paused
         if self.is_paused:
             return
@@ -112,14 +117,23 @@ class Controller:
 
     def _begun(self, hands: Sequence[Hand], time_s: float) -> Iterator[_Event]:
         """The gestures that hands make now and did not before."""
-        before, self._names = self._names, {}
+        self._names = {key: known for key, known in self._names.items() if time_s - known[1] <= _LOST_S}
         for hand, steady in zip(hands, self._gestures(hands, time_s), strict=True):
             assert hand.id is not None
             key = 2 * hand.id + (hand.handedness == "Left")
-            self._names[key] = steady and steady.name
-            if steady is not None and before.get(key) != steady.name:
+            before, _ = self._names.get(key, (None, time_s))
+            self._names[key] = (steady and steady.name, time_s)
+            if steady is not None and before != steady.name:
                 content: JsonObject = {"name": steady.name, "id": hand.id, "handedness": hand.handedness}
                 yield _Event(steady.name, None, hand.handedness, steady.score, content | {"time": round(time_s, 4)})
+
+    def _is_pause_made(self, events: Sequence[_Event], time_s: float) -> bool:
+        """Whether a hand begins the pause gesture, and none made it shortly before."""
+        begins = any(one.name == self._pause for one in events)
+        is_new = begins and time_s - self._pause_made_s > _ONCE_S
+        if begins or (self._pause is not None and (self._pause, time_s) in self._names.values()):
+            self._pause_made_s = time_s
+        return is_new
 
 
 def _moved(event: MotionEvent) -> _Event:
