@@ -22,6 +22,20 @@ NEUTRAL: Colour = (236, 236, 242)
 INK: Colour = (18, 20, 28)
 """The dark edge that keeps lines readable on skin and on white."""
 
+
+def linear_light(colour: Colour) -> tuple[float, float, float]:
+    """How much red, green and blue light a colour of sRGB is, 0 to 1 each: what glTF and renderers compute with.
+
+    Source: IEC 61966-2-1.
+
+    >>> [round(light, 4) for light in linear_light((255, 128, 0))]
+    [1.0, 0.2159, 0.0]
+    """
+    srgb = np.array(colour) / 255
+    red, green, blue = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4).tolist()
+    return red, green, blue
+
+
 _FAR_PX = 1e5  # points further out than this are not drawn: OpenCV's fixed-point coordinates would overflow
 _SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 

@@ -16,7 +16,7 @@ from sonjit.arrays import BoolArray, FloatArray, IntArray
 from sonjit.geometry.rotations import matrix_from_rotation_vector, quaternion_wxyz_from_matrix
 from sonjit.hand_models.mesh_files import CAMERA_AXES, GlbBuilder, presence
 from sonjit.media.drawing.instances import FINGERS
-from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour
+from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour, linear_light
 from sonjit.multiview.triangulation.people import HANDS, Part, PeopleInSpace
 from sonjit.skeletons import load_skeleton
 
@@ -111,11 +111,8 @@ class _Skeletons:
         """A ball of radius 1, or a bone from the origin to z = 1; one of each colour."""
         if (kind, colour) not in self._meshes:
             vertices, normals, faces = _ball() if kind == "ball" else _bone()
-            linear = np.array(colour) / 255
-            linear = np.where(linear <= 0.04045, linear / 12.92, ((linear + 0.055) / 1.055) ** 2.4)
-            red, green, blue = linear.tolist()
             self._meshes[kind, colour] = self._builder.add_mesh(
-                kind, faces, (red, green, blue),
+                kind, faces, linear_light(colour),
                 POSITION=vertices.astype(np.float32), NORMAL=normals.astype(np.float32),
             )  # fmt: skip
         return self._meshes[kind, colour]

@@ -19,6 +19,7 @@ from sonjit.arrays import Float32Array, FloatArray, IntArray, RealArray
 from sonjit.errors import InputError
 from sonjit.geometry.triangles import vertex_normals
 from sonjit.hand_models.rig import FINGERS, Rig, Side
+from sonjit.media.drawing.strokes import linear_light
 from sonjit.synthesis.hands.mesh import HandFiles, load_hand_mesh, rest_rig
 from sonjit.synthesis.render.drawable import Material
 
@@ -341,9 +342,8 @@ def albedo_from_tone(tone: int, undertone: float = 0.0) -> tuple[float, float, f
     if not 1 <= tone <= len(MONK_TONES):
         raise InputError(f"skin tone {tone}: the Monk scale has 1 to {len(MONK_TONES)}")
     code = MONK_TONES[tone - 1]
-    srgb = np.array([int(code[place : place + 2], 16) for place in (1, 3, 5)]) / 255
-    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    linear = linear * _LIGHTEST * (1 + undertone * _UNDERTONE * [1, 0.3, -1])
+    red, green, blue = (int(code[place : place + 2], 16) for place in (1, 3, 5))
+    linear = np.array(linear_light((red, green, blue))) * _LIGHTEST * (1 + undertone * _UNDERTONE * [1, 0.3, -1])
     red, green, blue = linear.tolist()
     return red, green, blue
 
