@@ -17,7 +17,7 @@ from multiview import see_boards
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import align_rigidly
 from sonjit.multiview.annotation.marks import Mark
-from sonjit.multiview.annotation.project import create_project, find_views
+from sonjit.multiview.annotation.project import create_project
 from sonjit.multiview.automatic.annotator import (
     AnnotatorSettings,
     annotate,
@@ -28,6 +28,7 @@ from sonjit.multiview.automatic.annotator import (
 from sonjit.multiview.automatic.learning import human_frames
 from sonjit.multiview.calibration.board import target_from_text
 from sonjit.multiview.calibration.calibrate import calibrate
+from sonjit.multiview.cameras.names import find_views
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 
 SEQUENCES = (
@@ -116,7 +117,7 @@ def make_project(folder, folders, boards):
         own = calibrated(rig, boards, np.nanmean(np.stack(list(truth.values())), (0, 1, 2)))
         R, t = align_rigidly(rig.centres_m, own.centres_m)
         rig, truth = rig.moved(R, t), {frame: joints @ R.T + t for frame, joints in truth.items()}
-    return create_project(folder / "project", own, find_views(own, [str(folder / "views")])), rig, truth
+    return create_project(folder / "project", own, find_views(own.names, [str(folder / "views")])), rig, truth
 
 
 def calibrated(rig, boards, middle):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from sonjit import InputError
-from sonjit.multiview.annotation.project import create_project, find_views, open_project
+from sonjit.multiview.annotation.project import create_project, open_project
+from sonjit.multiview.cameras.names import find_views
 from sonjit.multiview.cameras.views import open_view
 
 from .projects import hands, make_project, write_views
@@ -81,7 +82,7 @@ def test_any_frame_of_a_video_is_found(tmp_path):
 
 def test_videos_of_unequal_length(tmp_path, rig):
     paths = {f"cam{k}": write_video(tmp_path / f"cam{k}.mp4", frames) for k, frames in enumerate((5, 8, 8))}
-    project = create_project(tmp_path / "project", rig, find_views(rig, [str(tmp_path)]))
+    project = create_project(tmp_path / "project", rig, find_views(rig.names, [str(tmp_path)]))
     assert {name: view.path.resolve() for name, view in project.views.items()} == paths
     assert project.frames == tuple(range(8))
     assert project.missing() == {"cam0": (5, 6, 7)}
@@ -100,13 +101,32 @@ def test_a_damaged_video_gives_what_can_be_decoded(tmp_path):
 
 def test_names_of_cameras_are_found(tmp_path, rig, views):
     root = tmp_path / "views"
-    assert find_views(rig, [str(root)]) == views
-    assert find_views(rig, [str(root / "cam2"), f"cam0={root / 'cam1'}"]) == {
+    assert find_views(rig.names, [str(root)]) == views
+    assert find_views(rig.names, [str(root / "cam2"), f"cam0={root / 'cam1'}"]) == {
         "cam2": views["cam2"],
         "cam0": views["cam1"],
     }
     shutil.move(root / "cam1", root / "1")
-    assert find_views(rig, [str(root)])["cam1"] == root / "1"
+    assert find_views(rig.names, [str(root)])["cam1"] == root / "1"
+
+
+@pytest.mark.parametrize(
+    ("files", "cameras"),
+    [
+        ("handpose3d_cam0.mp4 handpose3d_cam1.mp4", "cam0 cam1"),
+        ("Camera_000_synchronized.mp4 Camera_001_synchronized.mp4 notes.txt", "cam_0 cam_1"),
+        ("hands_left.mp4 hands_right.mp4", "left right"),
+        ("cam0.mp4 cam0_drawn.mp4 cam0.csv cam1.mp4 cam1_drawn.mp4 cam1.csv", "cam0 cam1"),
+    ],
+)
+def test_files_may_name_their_camera_in_a_longer_name(tmp_path, files, cameras):
+    for file in files.split():
+        (tmp_path / file).touch()
+    cameras = cameras.split()
+    found = find_views([*cameras, "cam_7"], [str(tmp_path)])
+    assert list(found) == cameras
+    assert [path.name for path in found.values()] == [one for one in files.split() if "mp4" in one and "dr" not in one]
+    assert find_views([*cameras, "cam_7"], [str(found[cameras[1]])]) == {cameras[1]: found[cameras[1]]}
 
 
 def test_a_project_of_one_folder_with_all_cameras_moves_too(tmp_path, rig, views):
@@ -114,7 +134,7 @@ def test_a_project_of_one_folder_with_all_cameras_moves_too(tmp_path, rig, views
     for name, folder in views.items():
         for file in folder.iterdir():
             shutil.copy(file, tmp_path / "here" / "all" / f"{name}_{file.name}")
-    found = find_views(rig, [str(tmp_path / "here" / "all")])
+    found = find_views(rig.names, [str(tmp_path / "here" / "all")])
     create_project(tmp_path / "here" / "project", rig, found).close()
     shutil.move(tmp_path / "here", tmp_path / "there")
     moved = open_project(tmp_path / "there" / "project")
@@ -137,7 +157,7 @@ def test_unknown_names_are_refused(tmp_path, rig, views, monkeypatch, named, sai
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other").mkdir()
     with pytest.raises(InputError, match=said):
-        find_views(rig, named)
+        find_views(rig.names, named)
 
 
 def spoil_number(path):

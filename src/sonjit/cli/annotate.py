@@ -55,11 +55,12 @@ def new(
         unit: Of the cameras' lengths, where their file states none: m, cm, mm, or a length such as 44mm.
         capture: Which of InterHand2.6M's captures.
     """
-    from sonjit.multiview.annotation.project import create_project, find_views
+    from sonjit.multiview.annotation.project import create_project
     from sonjit.multiview.cameras.files import load_cameras
+    from sonjit.multiview.cameras.names import find_views
 
     rig = load_cameras(cameras, unit=unit, capture=capture)
-    made = create_project(project, rig, find_views(rig, views), name=name)
+    made = create_project(project, rig, find_views(rig.names, views), name=name)
     try:
         for line in _summary(made, len(rig)):
             sys.stderr.write(f"{line}\n")

@@ -135,9 +135,10 @@ def calibrate(
 def _kept_lenses(lenses: Path, paths: Mapping[str, Path]) -> dict[str, RigCamera]:
     """Those of --lenses that are of the views' cameras."""
     from sonjit.multiview.cameras.files import load_cameras
+    from sonjit.multiview.cameras.names import camera_named
 
     rig = load_cameras(lenses, poses=False)
-    if not (found := {view.name: view for view in rig if view.name in paths}):
+    if not (found := {name: view for view in rig if (name := camera_named(view.name, paths)) is not None}):
         raise InputError(
             f"--lenses {lenses}: it has cameras {', '.join(rig.names)}, and the views are {', '.join(paths)}: name "
             "them alike, or write CAMERA=PATH"
@@ -155,12 +156,12 @@ def _lenses_of(
     """Of each camera the calibration of its lens alone."""
     from sonjit.multiview.calibration.calibrate import calibrate_lens
     from sonjit.multiview.calibration.sightings import find_targets
-    from sonjit.multiview.cameras.names import named_views
+    from sonjit.multiview.cameras.names import camera_named, named_views
 
     found: dict[str, RigCalibration] = {}
-    for name, path in named_views([str(recordings)]).items():
-        if name not in paths:
-            raise InputError(f"--lens-recordings {path}: there is no camera {name!r}; there are {', '.join(paths)}")
+    for named, path in named_views([str(recordings)]).items():
+        if (name := camera_named(named, paths)) is None:
+            raise InputError(f"--lens-recordings {path}: there is no camera {named!r}; there are {', '.join(paths)}")
         if name in known:
             raise InputError(f"camera {name!r}: its lens is in --lenses and in --lens-recordings; leave one out")
         with progress(None, f"images of {name}'s lens") as advance:

@@ -43,8 +43,8 @@ def surfaces(
             images, or CAMERA=PATH.
         unit: Of the cameras' lengths, where their file states none: m, cm, mm, or a length such as 44mm.
     """
-    from sonjit.multiview.annotation.project import find_views
     from sonjit.multiview.cameras.files import load_cameras
+    from sonjit.multiview.cameras.names import find_views
     from sonjit.multiview.surfaces.drawing import draw_over_view
     from sonjit.multiview.surfaces.fitting import fit_surfaces, save_surfaces
     from sonjit.multiview.triangulation.people import load_people
@@ -54,7 +54,7 @@ def surfaces(
     if draw is not None and draw.exists() and not draw.is_dir():
         raise InputError(f"--draw {draw} is a file: name a folder")
     rig = load_cameras(cameras, unit=unit) if cameras else None
-    paths = find_views(rig, views or []) if rig else {}
+    paths = find_views(rig.names, views or []) if rig else {}
     found = fit_surfaces(load_people(people), mano_files(mano, mano_left))
     save_surfaces(out, found)
     for one in found:

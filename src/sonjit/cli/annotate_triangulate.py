@@ -47,14 +47,15 @@ def triangulate(
     """
     import numpy as np
 
-    from sonjit.multiview.annotation.project import find_views
+    from sonjit.media.tables.tables import TABLE_ENDINGS
     from sonjit.multiview.calibration.consistency import check_views
     from sonjit.multiview.cameras.files import load_cameras
+    from sonjit.multiview.cameras.names import find_views
     from sonjit.multiview.triangulation.people import load_detections, save_people, with_constant_bones
     from sonjit.multiview.triangulation.triangulation import triangulate as triangulated
 
     rig = load_cameras(cameras, unit=unit)
-    found_tables = find_views(rig, tables)
+    found_tables = find_views(rig.names, tables, lambda file: file.suffix.lower() in TABLE_ENDINGS)
     rig = rig.subset(name for name in rig.names if name in found_tables)
     seen = load_detections(rig, found_tables)
     for name, count in zip(rig.names, seen.unmatched, strict=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,6 @@ from sonjit.errors import InputError
 from sonjit.files import file_stamp, write_text
 from sonjit.multiview.annotation.marks import AnnotationStore, check_name
 from sonjit.multiview.cameras.files import load_cameras, save_cameras
-from sonjit.multiview.cameras.names import cameras_in
 from sonjit.multiview.cameras.rig import CameraRig
 from sonjit.multiview.cameras.views import View, check_view, open_view
 from sonjit.runs.processor import counted
@@ -133,50 +132,6 @@ def open_project(folder: Path) -> Project:
     rig = load_cameras(folder / _CAMERAS)
     views = {name: open_view(folder / path) for name, path in paths.items()}
     return Project(folder, title, rig.subset(views), views, AnnotationStore(folder / _STORE))
-
-
-def find_views(rig: CameraRig, named: Sequence[str]) -> dict[str, Path]:
-    """Which images belong to which camera.
-
-    Args:
-        rig: the cameras.
-        named: `CAMERA=PATH`; a video or folder named like a camera; a folder of such; or a folder of images whose
-            names say the camera, see `cameras_in`. `cam` before a camera's name is optional, as in InterHand2.6M's.
-
-    Raises:
-        InputError: nothing is there, or a name fits no camera or two paths one.
-    """
-    found: dict[str, Path] = {}
-    for text in named:
-        camera, equals, path = text.partition("=")
-        if equals:
-            rig.index(camera)
-        for one, where in [(camera, Path(path))] if equals else _cameras_below(rig, Path(text)):
-            if one in found:
-                raise InputError(f"camera {one} has two views, {found[one]} and {where}: name one of them")
-            found[one] = where
-    return found
-
-
-def _cameras_below(rig: CameraRig, path: Path) -> list[tuple[str, Path]]:
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder")
-    own = _camera_of(rig, path.name if path.is_dir() else path.stem)
-    if own is not None:
-        return [(own, path)]
-    children = sorted(child for child in path.iterdir() if child.name[0] != ".") if path.is_dir() else []
-    named = list(cameras_in(path).items()) or [
-        (child.name if child.is_dir() else child.stem, child) for child in children
-    ]
-    pairs = [(camera, view) for name, view in named if (camera := _camera_of(rig, name)) is not None]
-    if not pairs:
-        known = ", ".join(rig.names)
-        raise InputError(f"{path}: no such camera, and none below it; cameras: {known}; or write CAMERA={path}")
-    return pairs
-
-
-def _camera_of(rig: CameraRig, named: str) -> str | None:
-    return next((name for name in (named, named.removeprefix("cam"), f"cam{named}") if name in rig.names), None)
 
 
 def _checked(rig: CameraRig, name: str, path: Path) -> set[int]:

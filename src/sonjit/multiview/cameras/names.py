@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sonjit.errors import InputError
@@ -13,11 +13,13 @@ from sonjit.media.sources.image_files import IMAGE_ENDINGS
 from sonjit.media.sources.open import image_files, is_pattern, natural_key
 
 _CAMERA = re.compile(
-    r"(?<![a-z])(?:(?:camera|webcam|cam|view|port|kinect|gopro|c)[ _-]?(?:\d+|[a-z])(?![a-z\d])"
-    r"|(?:left|right)(?![a-z]))",
+    r"(?<![a-z])(?:(?P<word>camera|webcam|cam|view|port|kinect|gopro|c)[ _-]?0*(?P<own>\d+|[a-z])(?![a-z\d])"
+    r"|(?P<side>left|right)(?![a-z]))",
     re.IGNORECASE,
 )
 """What names a camera within a name."""
+_CAM = ("camera", "webcam", "c")
+"""Words for `cam`."""
 _NUMBER = re.compile(r"\d+")
 
 
@@ -29,6 +31,33 @@ def frame_number(stem: str) -> int | None:
     """
     numbers = _NUMBER.findall(_CAMERA.sub(" ", stem)) or _NUMBER.findall(stem)
     return int(numbers[-1]) if numbers else None
+
+
+def camera_named(name: str, cameras: Iterable[str]) -> str | None:
+    """Which of the cameras a video, folder or table is of by its name; None where none is, or several may be.
+
+    It is called like it, with or without `cam` before it, or names it: `hands_cam0` and `Camera 00` are of `cam_0`.
+
+    >>> [camera_named(name, ["cam_0", "cam_1"]) for name in ("cam_1", "hands_cam1", "GoPro 1")]
+    ['cam_1', 'cam_1', None]
+    """
+    known = list(cameras)
+    called = _called(name)
+    alike = [one for one in known if called and _called(one) == called]
+    return _exactly(name, known) or (alike[0] if len(alike) == 1 else None)
+
+
+def _exactly(name: str, cameras: Sequence[str]) -> str | None:
+    """The camera that is called like this, but for `cam` before it as in InterHand2.6M's; None without."""
+    return next((one for one in (name, name.removeprefix("cam"), f"cam{name}") if one in cameras), None)
+
+
+def _called(name: str) -> str | None:
+    """What a name calls its camera, however it is written: `cam0` of `take2_Camera_00`; None where it does not."""
+    if (found := _CAMERA.search(name.lower())) is None:
+        return None
+    word, own, side = found.group("word", "own", "side")
+    return side or f"{'cam' if word in _CAM else word}{own}"
 
 
 def cameras_in(folder: Path) -> dict[str, Path]:
@@ -103,6 +132,55 @@ def named_views(views: Sequence[str]) -> dict[str, Path]:
     return found
 
 
+def find_views(
+    cameras: Sequence[str], named: Sequence[str], is_one: Callable[[Path], bool] | None = None
+) -> dict[str, Path]:
+    """Which images, or tables, are of which of the known cameras.
+
+    Args:
+        cameras: their names.
+        named: `CAMERA=PATH`; a video, folder or table that names its camera, see `camera_named`; a folder of such; or
+            a folder of images whose names say the camera, see `cameras_in`.
+        is_one: which files and folders below a folder count; by default videos and folders of images.
+
+    Returns:
+        By camera; in a folder what is called exactly like cameras goes before what names them: `cam0.mp4` before
+        `cam0_drawn.mp4`.
+
+    Raises:
+        InputError: nothing is there, or a name fits no camera or two paths one.
+    """
+    found: dict[str, Path] = {}
+    for text in named:
+        camera, equals, path = text.partition("=")
+        if equals and camera not in cameras:
+            raise InputError(f"camera {camera!r:.60} is not in the rig: it has {', '.join(cameras)}")
+        for one, where in [(camera, Path(path))] if equals else _known_at(Path(text), cameras, is_one or _is_view):
+            if one in found:
+                raise InputError(f"camera {one} has two views, {found[one]} and {where}: name one of them")
+            found[one] = where
+    return found
+
+
+def _known_at(path: Path, cameras: Sequence[str], is_one: Callable[[Path], bool]) -> list[tuple[str, Path]]:
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    name = _name(path)
+    if (own := _exactly(name, cameras)) is not None:
+        return [(own, path)]
+    below = sorted(child for child in path.iterdir() if is_one(child)) if path.is_dir() else []
+    named = list(cameras_in(path).items()) or [(_name(one), one) for one in below]
+    pairs: list[tuple[str, Path]] = []
+    for of_name in (_exactly, camera_named):
+        pairs = pairs or [(camera, one) for name, one in named if (camera := of_name(name, cameras)) is not None]
+    if not pairs and (own := camera_named(name, cameras)) is not None:
+        return [(own, path)]
+    if not pairs:
+        known = ", ".join(cameras)
+        raise InputError(f"{path}: no such camera, and none below it; cameras: {known}; or write CAMERA={path}")
+    return pairs
+
+
 def _views_at(path: Path) -> Iterator[tuple[str, Path]]:
     """By camera, images of several in one folder; else what lies below it; else itself."""
     if own := cameras_in(path):
@@ -110,7 +188,11 @@ def _views_at(path: Path) -> Iterator[tuple[str, Path]]:
         return
     below = sorted(child for child in path.iterdir() if _is_view(child)) if path.is_dir() else []
     for one in below or [path]:
-        yield from cameras_in(one).items() or [(one.name if one.is_dir() else one.stem, one)]
+        yield from cameras_in(one).items() or [(_name(one), one)]
+
+
+def _name(path: Path) -> str:
+    return path.name if path.is_dir() else path.stem
 
 
 def _is_view(path: Path) -> bool:
