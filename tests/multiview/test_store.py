@@ -60,6 +60,7 @@ def test_the_newest_mark_of_each_place_counts_and_history_keeps_all(tmp_path_fac
         assert told(store.marks(frame, "Ann")) == told(
             [one for one in kept if one.frame == frame and one.annotator == "Ann"]
         )
+    assert store.hands() == len({one.joint // 21 for one in kept if one.has_place})
     counts = store.triangulable()
     for frame in range(3):
         places = Counter((one.joint, one.annotator) for one in kept if one.frame == frame and one.has_place)

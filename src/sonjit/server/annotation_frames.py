@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from sonjit.arrays import FloatArray, Image
 from sonjit.multiview.annotation.agreement import Agreement, agreement, conflicts
 from sonjit.multiview.annotation.marks import (
-    JOINTS,
     MACHINE,
+    PER_HAND,
     Mark,
     MarkRecord,
     SolvedJoints,
@@ -106,7 +106,7 @@ class NeedRecord(TypedDict):
 
 
 class Progress(TypedDict):
-    """Joints that can be triangulated by frame, of `joints`; and the ranking."""
+    """Joints that can be triangulated by frame, of `joints` of the hands that people mark; and the ranking."""
 
     version: int
     joints: int
@@ -211,7 +211,8 @@ class Frames:
         needs: dict[int, NeedRecord] = {
             frame: {"score": need.score, "why": need.why} for frame, need in store.needs().items()
         }
-        return {"version": store.version, "joints": JOINTS, "frames": store.triangulable(), "needs": needs}
+        joints = PER_HAND * max(1, store.hands())
+        return {"version": store.version, "joints": joints, "frames": store.triangulable(), "needs": needs}
 
     def agreement(self) -> Agreement:
         """Between annotators, over all frames."""

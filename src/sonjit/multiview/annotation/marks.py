@@ -398,6 +398,13 @@ class AnnotationStore:
         )
         return dict(rows)
 
+    def hands(self) -> int:
+        """Of how many hands, the right and the left, people have marked any joint's place: 0 to 2."""
+        asked = (
+            "SELECT count(DISTINCT l.joint >= ?) FROM latest l JOIN history h USING (version) WHERE l.annotator <> ?"
+        )
+        return self._read(f"{asked} AND h.x IS NOT NULL", (PER_HAND, MACHINE))[0][0]
+
     def needs(self) -> dict[int, Need]:
         """How much frames need attention, where that was ranked."""
         return {frame: Need(*rest) for frame, *rest in self._read("SELECT frame, score, why FROM needs")}

@@ -47,7 +47,7 @@ function showFrame() {
   const place = frames.indexOf(frame);
   input("frame").value = String(place);
   input("frame").setAttribute("aria-valuetext", text("frame.at", { frame, place: place + 1, count: frames.length }));
-  node("frame-number").textContent = `${frame} · ${place + 1}/${frames.length}`;
+  node("frame-number").textContent = text("frame.number", { frame, place: place + 1, count: frames.length });
   button("previous").disabled = place === 0;
   button("next").disabled = place === frames.length - 1;
   const done = Object.values(progress.frames).filter((count) => count >= progress.joints).length;

@@ -25,12 +25,17 @@ export function commands(studio, wall, page) {
     return studio.marksOf(frame).get(placeOf({ frame, view: view(), joint }));
   };
 
-  /** Where the keyboard points: the cursor, else the joint, else the middle of what is seen. @returns {[number, number]} */
-  const spot = () => {
+  /** Where the joint is in the active view: its mark, else where it falls, else its automatic label. @returns {[number, number] | null} */
+  const known = () => {
+    const { seen, joint } = studio.state;
     const mark = own();
-    const seen = studio.state.seen.projected[view()]?.[studio.state.joint];
-    return wall.cursor ?? (mark?.x != null ? [mark.x, mark.y ?? 0] : seen ?? wall.active.middle);
+    const found = mark?.x != null ? mark : seen.machine.find((one) => one.view === view() && one.joint === joint);
+    const label = found?.x != null && found.y !== null ? /** @type {[number, number]} */ ([found.x, found.y]) : null;
+    return mark?.x != null ? label : seen.projected[view()]?.[joint] ?? label;
   };
+
+  /** Where the keyboard points: the cursor, else the joint, else the middle of what is seen. */
+  const spot = () => wall.cursor ?? known() ?? wall.active.middle;
 
   const move = (/** @type {number} */ dx, /** @type {number} */ dy) => () => wall.moveCursor([spot()[0] + dx, spot()[1] + dy]);
   const arrows = (/** @type {string} */ before, /** @type {number} */ by) =>
@@ -45,7 +50,7 @@ export function commands(studio, wall, page) {
   };
 
   const centre = () => {
-    const place = own()?.x != null ? spot() : studio.state.seen.projected[view()]?.[studio.state.joint];
+    const place = known();
     if (place) wall.active.centre(place[0], place[1]);
   };
 

@@ -5,7 +5,8 @@ import { INK, LEFT, NEUTRAL, RIGHT } from "../skeletons.js";
 const WARNING = "#ff5c5c";
 const LINE = "#f6f078";
 const MACHINE = "#c9a7ff";
-const FAR_PX = 5; // a residual that should be checked
+/** A residual that should be checked, pixels of the image. */
+export const FAR_PX = 5;
 
 /** @typedef {[number, number]} Spot canvas pixels */
 /** @typedef {{joint: number, x: number | null, y: number | null, state: import("./project.js").MarkState, source: string}} DrawnMark */
@@ -38,6 +39,10 @@ export function drawScene(ctx, put, scene) {
     if (!from || !to) continue;
     const isOdd = scene.odd.has(`${a} ${b}`);
     stroke(ctx, [put(from[0], from[1]), put(to[0], to[1])], isOdd ? WARNING : handColour(a), isOdd ? 4 : 2, isOdd ? 1 : 0.75);
+  }
+  for (const [a, b] of scene.bones) {
+    const [from, to] = [a, b].map((joint) => places[joint] ?? (scene.marks.has(joint) ? null : spotOf(scene.machine.get(joint))));
+    if (from && to && !(places[a] && places[b])) stroke(ctx, [put(...from), put(...to)], handColour(a), 1.25, 0.6);
   }
   for (const [joint, mark] of scene.machine) {
     const spot = spotOf(mark);

@@ -2,8 +2,10 @@
 
 import { text } from "../i18n.js";
 import { LEFT, RIGHT } from "../skeletons.js";
+import { FAR_PX } from "./drawing.js";
 
 const FINGERS = [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16], [17, 18, 19, 20]];
+const NAMES = ["thumb", "index", "middle", "ring", "pinky"];
 
 /** @param {string} tag @param {object} [members] @param {(Node | string)[]} inside */
 export function make(tag, members = {}, ...inside) {
@@ -20,20 +22,31 @@ export function jointName(joint, names) {
 
 export class JointGrid {
   /** @type {HTMLButtonElement[]} */ #buttons = [];
+  /** @type {[HTMLElement, string][]} what stands around the joints, and the key of its text */ #captions = [];
 
   /** @param {HTMLElement} place @param {(joint: number) => void} choose */
   constructor(place, choose) {
     for (const side of [1, 0]) { // as one sees one's own hands
       const hand = make("div", { className: `hand ${side ? "left" : "right"}` });
-      const cell = (/** @type {number} */ k, /** @type {number} */ row, /** @type {number} */ column) => {
+      const caption = (/** @type {string} */ key, /** @type {string} */ area) => {
+        const node = make("span", { className: "caption" });
+        node.style.gridArea = area;
+        node.setAttribute("aria-hidden", "true"); // each joint is called by its full name
+        this.#captions.push([node, key]);
+        hand.append(node);
+      };
+      const column = (/** @type {number} */ f) => (side ? 5 - f : f + 1);
+      const cell = (/** @type {number} */ k, /** @type {number} */ row, /** @type {number} */ f) => {
         const button = /** @type {HTMLButtonElement} */ (make("button", { type: "button", className: "joint" }));
-        button.style.gridArea = `${row} / ${side ? 6 - column : column}`;
+        button.style.gridArea = `${row} / ${column(f)}`;
         button.onclick = () => choose(21 * side + k);
         this.#buttons[21 * side + k] = button;
         hand.append(button);
       };
-      FINGERS.forEach((finger, f) => finger.forEach((k, step) => cell(k, 4 - step, f + 1)));
-      cell(0, 5, 3);
+      FINGERS.forEach((finger, f) => finger.forEach((k, step) => cell(k, 5 - step, f)));
+      cell(0, 6, 2);
+      NAMES.forEach((name, f) => caption(`letter.${name}`, `1 / ${column(f)}`));
+      caption(side ? "side.left" : "side.right", "7 / 1 / 8 / 6");
       place.append(hand);
     }
   }
@@ -43,6 +56,7 @@ export class JointGrid {
    *   `views`: of each joint, in how many it is marked; `placed`: in how many at a place
    */
   show({ joint, names, views, placed, odd, disputed }) {
+    for (const [node, key] of this.#captions) node.textContent = text(key);
     this.#buttons.forEach((button, k) => {
       const state = placed[k] > 1 ? "done" : views[k] ? "begun" : "none";
       button.dataset.state = state;
@@ -58,7 +72,7 @@ export class JointGrid {
 }
 
 /**
- * Bones and marks to check, in words.
+ * Bones and marks to check, in words; of the views that are shown.
  *
  * @param {HTMLElement} place @param {import("./project.js").FrameState} seen @param {string[]} names @param {(joint: number) => void} choose
  */
@@ -70,7 +84,12 @@ export function showWarnings(place, seen, names, choose) {
   const disputes = seen.conflicts.map(({ joint, view, annotators, apart_px: apart }) => row(joint, text(
     apart === null ? "warn.states" : "warn.conflict",
     { joint: jointName(joint, names), view, who: annotators.join(", "), apart: apart?.toFixed(1) ?? "" })));
-  place.replaceChildren(...disputes, ...bones);
+  const far = names.flatMap((_, joint) => {
+    const off = Object.entries(seen.residuals_px).map(([view, px]) => ({ view, px: px[joint] ?? 0 })).filter(({ px }) => px > FAR_PX);
+    const where = off.sort((a, b) => b.px - a.px).map(({ view, px }) => text("warn.off", { view, px: px.toFixed(1) })).join(", ");
+    return where ? [row(joint, text("warn.residual", { joint: jointName(joint, names), where }))] : [];
+  });
+  place.replaceChildren(...disputes, ...far, ...bones);
 }
 
 /** @param {HTMLElement} place @param {import("./project.js").Agreement} result @param {string[]} names */
