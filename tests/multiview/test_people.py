@@ -11,10 +11,17 @@ from sonjit.errors import InputError
 from sonjit.media.tables.base import Header
 from sonjit.media.tables.tables import open_writer
 from sonjit.multiview.cameras.files import save_cameras
+from sonjit.multiview.cameras.frame_sets import CameraFrames, save_frame_sets
 from sonjit.multiview.triangulation.association import Tracker
 from sonjit.multiview.triangulation.bones import fitted_lengths
 from sonjit.multiview.triangulation.exports import export_people
-from sonjit.multiview.triangulation.people import Detections, Part, load_people, with_constant_bones
+from sonjit.multiview.triangulation.people import (
+    Detections,
+    Part,
+    load_detections,
+    load_people,
+    with_constant_bones,
+)
 from sonjit.multiview.triangulation.triangulation import triangulate
 from sonjit.results import Body, Face, Frame, Hand, Person
 from sonjit.skeletons import load_skeleton
@@ -96,6 +103,40 @@ def test_people_are_who_they_are_in_every_view_and_frame_set(tmp_path, capsys, c
     right = apart[:, np.arange(3), order]
     assert np.nanmax(np.nanmedian(right, -1)) < 0.03  # nobody is another one in any frame set
     assert np.isfinite(right).mean() > 0.9
+
+
+def test_images_of_one_frame_set_are_told_by_their_numbers_or_by_a_file(tmp_path):
+    rig, truth = random_rig(3, 3, distance_m=4.0, half=True), walking(1)
+    pixels = rig.project(truth)
+    tables = {name: tmp_path / f"take2_{name}.jsonl" for name in rig.names}
+    for view, name in enumerate(rig.names):
+        lost = 2 if view == 1 else None  # the third image of a folder
+        with open_writer(tables[name], Header(kind="bodies")) as writer:
+            for index, row in enumerate(row for row in range(FRAMES) if row != lost):
+                body_there = [one_body(pixels[view, row, 0])]
+                writer.write(Frame.holding(index, None, body_there, source=f"cam{view}_{10 * row:04}.png"))
+    found = load_detections(rig, tables)
+    assert found.frames == tuple(range(0, 10 * FRAMES, 10))
+    seen = np.isfinite(found.points_px[:, :, 0, 0, 0])
+    assert [tuple(np.flatnonzero(~own)) for own in seen] == [(), (2,), ()]
+    np.testing.assert_allclose(found.points_px[:, 3], pixels[:, 3], atol=1e-3)
+
+    save_cameras(rig, tmp_path / "rig.json")
+    late = {name: 3 * view for view, name in enumerate(rig.names)}  # images by which each began earlier
+    for view, name in enumerate(rig.names):
+        with open_writer(tables[name], Header(kind="bodies")) as writer:
+            for row in range(FRAMES):
+                writer.write(Frame.holding(row + late[name], (row + late[name]) / 30, [one_body(pixels[view, row, 0])]))
+    matched = {
+        f"boards_{name}": CameraFrames({row + by: row for row in range(FRAMES)}, -by / 30) for name, by in late.items()
+    }
+    save_frame_sets(tmp_path / "sync.json", matched)
+    annotate_triangulate.triangulate(
+        tmp_path / "rig.json", [str(tmp_path)], out=tmp_path / "people.json", frame_sets=tmp_path / "sync.json"
+    )
+    people = load_people(tmp_path / "people.json")
+    np.testing.assert_allclose(people.points_m[:, 0], truth[:, 0], atol=1e-4)
+    np.testing.assert_allclose(people.times_s, np.arange(FRAMES) / 30, atol=1e-6)
 
 
 def test_hidden_keypoints_tell_nobody_apart(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from sonjit import InputError
 from sonjit.multiview.annotation.project import create_project, open_project
+from sonjit.multiview.cameras.frame_sets import CameraFrames, save_frame_sets
 from sonjit.multiview.cameras.names import find_views
 from sonjit.multiview.cameras.views import open_view
 
@@ -87,6 +88,34 @@ def test_videos_of_unequal_length(tmp_path, rig):
     assert project.frames == tuple(range(8))
     assert project.missing() == {"cam0": (5, 6, 7)}
     project.close()
+
+
+def test_videos_that_began_at_different_times_are_matched_by_a_file(tmp_path, rig):
+    paths = {name: write_video(tmp_path / f"{name}.mp4", 12) for name in ("cam0", "cam1")}
+    sets = {
+        "cam0": {image: image - 4 for image in range(4, 12)},
+        "cam1": {image: image for image in range(8) if image != 3},
+    }
+    frame_sets = {name: CameraFrames(one) for name, one in sets.items()}
+    project = create_project(tmp_path / "project", rig, paths, frame_sets=frame_sets)
+    before = project.recordings()
+    project.close()
+    again = open_project(tmp_path / "project")
+    assert again.frames == tuple(range(8))
+    assert again.missing() == {"cam1": (3,)}
+    for frame in (0, 7, 2):
+        assert [
+            abs(float(again.view(name).read(frame).mean()) - 20 - 4 * (frame + late)) < 1.5
+            for name, late in (("cam0", 4), ("cam1", 0))
+        ] == [True, True]
+    with pytest.raises(InputError, match="no image of frame set 3"):
+        again.view("cam1").read(3)
+    assert again.recordings() == before
+    save_frame_sets(
+        tmp_path / "project" / "frame_sets.json", {"cam0": frame_sets["cam0"], "cam1": CameraFrames({0: 0})}
+    )
+    assert again.recordings() != before  # what was detected is detected anew
+    again.close()
 
 
 def test_a_damaged_video_gives_what_can_be_decoded(tmp_path):

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from sonjit import InputError
 from sonjit.cli import main
 from sonjit.multiview.annotation.sound import onsets
-from sonjit.multiview.annotation.timeline import Timeline, flash_times, read_stamps, read_timeline, synchronise
+from sonjit.multiview.annotation.timeline import (
+    Timeline,
+    _repeated,
+    flash_times,
+    read_stamps,
+    read_timeline,
+    synchronise,
+)
 
 FPS = 30
 
@@ -35,6 +42,21 @@ def test_flashes_tell_offset_and_drift_within_a_part_of_a_image(offset, drift_pp
     assert told == pytest.approx(offset + middle * drift_ppm * 1e-6, abs=0.35 / FPS)
     assert clock.drift_ppm == pytest.approx(drift_ppm, abs=2500)  # a third of an image over ten seconds
     assert clock.rms_s < 0.5 / FPS
+
+
+def test_two_flashes_near_each_other_tell_no_drift():
+    lines = {"a": _line([5.0, 11.01]), "b": _line([5.0, 11.01], offset=1.234, fps=24)}
+    clock = synchronise(lines, "flash").clocks["b"]
+    assert clock.offset_s == pytest.approx(1.234, abs=0.35 / 24)
+    assert clock.drift_ppm == 0
+
+
+def test_repeats_that_were_compressed_once_more_are_told():
+    steps = np.random.default_rng(0).uniform(0.8, 3, 60)
+    steps[[0, 20, 21, 40]] = np.inf, 0.06, 0.04, 0.0
+    steps[50:] = np.random.default_rng(1).uniform(0.05, 0.09, 10)  # nothing moves
+    assert np.flatnonzero(_repeated(steps)).tolist() == [20, 21, 40]
+    assert not _repeated(np.array([np.inf, 0.5])).any()
 
 
 def test_images_of_one_frame_set_come_together():

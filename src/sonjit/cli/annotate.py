@@ -42,6 +42,7 @@ def new(
     name: str | None = None,
     unit: str | None = None,
     capture: str | None = None,
+    frame_sets: Path | None = None,
 ) -> None:
     """Make an annotation project: which cameras, and where each one's images are. Nothing is copied.
 
@@ -54,13 +55,17 @@ def new(
         name: For people; by default the folder's.
         unit: Of the cameras' lengths, where their file states none: m, cm, mm, or a length such as 44mm.
         capture: Which of InterHand2.6M's captures.
+        frame_sets: Of `sonjit annotate sync --out`, for views whose images are not matched by their numbers.
     """
     from sonjit.multiview.annotation.project import create_project
     from sonjit.multiview.cameras.files import load_cameras
+    from sonjit.multiview.cameras.frame_sets import load_frame_sets
     from sonjit.multiview.cameras.names import find_views
 
     rig = load_cameras(cameras, unit=unit, capture=capture)
-    made = create_project(project, rig, find_views(rig.names, views), name=name)
+    paths = find_views(rig.names, views)
+    matched = load_frame_sets(frame_sets, tuple(paths)) if frame_sets else None
+    made = create_project(project, rig, paths, name=name, frame_sets=matched)
     try:
         for line in _summary(made, len(rig)):
             sys.stderr.write(f"{line}\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -115,22 +114,24 @@ def sync(views: Views, /, *, by: SyncMethod = "time", out: Path | None = None, s
             (cam_0_frame_0050.jpg, frame_0050_cam0.jpg, left_01.jpg), or CAMERA=PATH.
         by: index (their numbers), time (of one clock), timecode (of the videos), flash (a lamp switched on) or sound
             (a clap).
-        out: JSON to write: offset_s, drift_ppm by camera and the images of every frame set.
+        out: JSON to write: offset_s, drift_ppm by camera and the images of every frame set; for --frame-sets of `new`
+            and `triangulate`.
         stamps: Folder with CAMERA.txt, a time in seconds for each image; or caliscope's timestamps.csv.
     """
-    from sonjit.files import write_text
+    from sonjit.multiview.cameras.frame_sets import save_frame_sets
     from sonjit.multiview.cameras.names import named_views
 
     found = synchronised(named_views(views), by, stamps)
+    if by in ("index", "time"):
+        what = "numbers" if by == "index" else "times"
+        sys.stderr.write(f"{what} are taken as of one clock; --by sound, flash or timecode find how far they are off\n")
     for name, clock in found.clocks.items():
         sys.stderr.write(f"{name}: offset {clock.offset_s * 1000:+.1f} ms, drift {clock.drift_ppm:+.0f} ppm\n")
     for line in found.warnings:
         sys.stderr.write(f"sonjit: {line}\n")
     sys.stderr.write(f"{len(found.images)} frame sets of {len(found.names)} cameras\n")
     if out:
-        clocks = {name: {"offset_s": c.offset_s, "drift_ppm": c.drift_ppm} for name, c in found.clocks.items()}
-        images = {name: column.tolist() for name, column in zip(found.names, found.images.T, strict=True)}
-        write_text(out, json.dumps({"clocks": clocks, "images": images, "warnings": list(found.warnings)}) + "\n")
+        save_frame_sets(out, found.cameras(), found.warnings)
     return 1 if found.warnings else 0
 
 

@@ -25,6 +25,7 @@ def surfaces(
     cameras: Path | None = None,
     views: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
     unit: str | None = None,
+    frame_sets: Path | None = None,
 ) -> None:
     """Fit the surface of every hand in space, over the whole recording: the rigged hand, or MANO of your own.
 
@@ -42,19 +43,28 @@ def surfaces(
         views: For --draw, videos or folders of images named like the cameras, a folder of such or of all cameras'
             images, or CAMERA=PATH.
         unit: Of the cameras' lengths, where their file states none: m, cm, mm, or a length such as 44mm.
+        frame_sets: For --draw, of `sonjit annotate sync --out`, where they were given to `triangulate`.
     """
     from sonjit.multiview.cameras.files import load_cameras
+    from sonjit.multiview.cameras.frame_sets import load_frame_sets
     from sonjit.multiview.cameras.names import find_views
     from sonjit.multiview.surfaces.drawing import draw_over_view
     from sonjit.multiview.surfaces.fitting import fit_surfaces, save_surfaces
     from sonjit.multiview.triangulation.people import load_people
 
-    if (draw is None) != (cameras is None) or (draw is None) != (not views) or (unit and cameras is None):
-        raise InputError("--draw needs --cameras and --views, and they (and --unit) need --draw: give all or none")
+    if (
+        (draw is None) != (cameras is None)
+        or (draw is None) != (not views)
+        or ((unit or frame_sets) and cameras is None)
+    ):
+        raise InputError(
+            "--draw needs --cameras and --views, and they (and --unit, --frame-sets) need --draw: give all or none"
+        )
     if draw is not None and draw.exists() and not draw.is_dir():
         raise InputError(f"--draw {draw} is a file: name a folder")
     rig = load_cameras(cameras, unit=unit) if cameras else None
     paths = find_views(rig.names, views or []) if rig else {}
+    matched = load_frame_sets(frame_sets, tuple(paths)) if frame_sets else None
     found = fit_surfaces(load_people(people), mano_files(mano, mano_left))
     save_surfaces(out, found)
     for one in found:
@@ -64,7 +74,9 @@ def surfaces(
     written = [out]
     if rig is not None and draw is not None:
         draw.mkdir(parents=True, exist_ok=True)
-        written += [draw_over_view(found, rig[name], path, draw) for name, path in paths.items()]
+        for name, path in paths.items():
+            numbers = None if matched is None else matched[name].frame_sets
+            written.append(draw_over_view(found, rig[name], path, draw, numbers))
     sys.stderr.write(f"wrote {', '.join(map(str, written))}\n")
 
 

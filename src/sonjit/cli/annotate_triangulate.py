@@ -29,6 +29,7 @@ def triangulate(
     constant_bones: Annotated[bool, Parameter(negative="")] = False,
     unit: str | None = None,
     leave_out: Annotated[bool, Parameter(negative="")] = False,
+    frame_sets: Path | None = None,
 ) -> int:
     """Triangulate the hands, faces, bodies or people that `sonjit hands|face|body|holistic --save` found in each view.
 
@@ -44,12 +45,14 @@ def triangulate(
         constant_bones: Fit hands and bodies with bones of one length throughout, moving as people can: videos.
         unit: Of the cameras' lengths, where their file states none: m, cm, mm, or a length such as 44mm.
         leave_out: Leave out cameras that do not fit the others, and continue.
+        frame_sets: Of `sonjit annotate sync --out`, for views whose images are not matched by their numbers.
     """
     import numpy as np
 
     from sonjit.media.tables.tables import TABLE_ENDINGS
     from sonjit.multiview.calibration.consistency import check_views
     from sonjit.multiview.cameras.files import load_cameras
+    from sonjit.multiview.cameras.frame_sets import load_frame_sets
     from sonjit.multiview.cameras.names import find_views
     from sonjit.multiview.triangulation.people import load_detections, save_people, with_constant_bones
     from sonjit.multiview.triangulation.triangulation import triangulate as triangulated
@@ -57,7 +60,8 @@ def triangulate(
     rig = load_cameras(cameras, unit=unit)
     found_tables = find_views(rig.names, tables, lambda file: file.suffix.lower() in TABLE_ENDINGS)
     rig = rig.subset(name for name in rig.names if name in found_tables)
-    seen = load_detections(rig, found_tables)
+    matched = load_frame_sets(frame_sets, rig.names) if frame_sets else None
+    seen = load_detections(rig, found_tables, matched)
     for name, count in zip(rig.names, seen.unmatched, strict=True):
         if count:
             sys.stderr.write(

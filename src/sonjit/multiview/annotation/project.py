@@ -1,7 +1,8 @@
 """An annotation project: a folder with the cameras, the places of their images, and the marks.
 
 `cameras.json` is the rig, `project.json` names the videos and folders of images (they are never copied),
-`annotations.sqlite` is the store. One project holds the recordings of one person.
+`annotations.sqlite` is the store; `frame_sets.json` is there where images were matched by `sonjit annotate sync`. One
+project holds the recordings of one person.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from sonjit.errors import InputError
 from sonjit.files import file_stamp, write_text
 from sonjit.multiview.annotation.marks import AnnotationStore, check_name
 from sonjit.multiview.cameras.files import load_cameras, save_cameras
+from sonjit.multiview.cameras.frame_sets import CameraFrames, load_frame_sets, save_frame_sets
 from sonjit.multiview.cameras.rig import CameraRig
-from sonjit.multiview.cameras.views import View, check_view, open_view
+from sonjit.multiview.cameras.views import MatchedView, View, check_view, open_view
 from sonjit.runs.processor import counted
 
 VERSION: Final = 1
-_CAMERAS, _PROJECT, _STORE = "cameras.json", "project.json", "annotations.sqlite"
+_CAMERAS, _PROJECT, _STORE, _FRAME_SETS = "cameras.json", "project.json", "annotations.sqlite", "frame_sets.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +61,8 @@ class Project:
     def recordings(self) -> str:
         """A hash of what changes where a camera or an image does: cameras, and name, size and time of each file."""
         views = {name: [[file.name, file_stamp(file)] for file in view.files()] for name, view in self.views.items()}
-        known = [file_stamp(self.folder / _CAMERAS), views]
-        return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+        known = [file_stamp(self.folder / name) for name in (_CAMERAS, _FRAME_SETS) if (self.folder / name).exists()]
+        return hashlib.sha256(json.dumps([*known, views]).encode()).hexdigest()
 
     def view(self, name: str) -> View:
         """A camera's images.
@@ -79,7 +81,14 @@ class Project:
         self.store.close()
 
 
-def create_project(folder: Path, rig: CameraRig, views: Mapping[str, Path], *, name: str | None = None) -> Project:
+def create_project(
+    folder: Path,
+    rig: CameraRig,
+    views: Mapping[str, Path],
+    *,
+    name: str | None = None,
+    frame_sets: Mapping[str, CameraFrames] | None = None,
+) -> Project:
     """Create a project in a folder that holds none yet.
 
     Args:
@@ -87,6 +96,7 @@ def create_project(folder: Path, rig: CameraRig, views: Mapping[str, Path], *, n
         rig: the cameras.
         views: by camera, its video, or its folder or pattern of images.
         name: for people; by default the folder's.
+        frame_sets: by camera, which frame set each image is of; by default all have one number in a frame set.
 
     Raises:
         InputError: a project is there already, a camera is unknown, images are missing, damaged or of another size
@@ -101,6 +111,8 @@ def create_project(folder: Path, rig: CameraRig, views: Mapping[str, Path], *, n
         rig.index(unknown)
     title = check_name("project name", name or folder.resolve().name)
     numbers = {one: _checked(rig, one, path) for one, path in ordered.items()}
+    if frame_sets is not None:
+        numbers = {one: {frame_sets[one].frame_sets.get(image, -1) for image in numbers[one]} - {-1} for one in numbers}
     first, *others = numbers
     for other in others:
         if not numbers[first] & numbers[other]:
@@ -111,6 +123,8 @@ def create_project(folder: Path, rig: CameraRig, views: Mapping[str, Path], *, n
         raise InputError(f"{folder} cannot be created: {error.strerror}; choose another folder") from None
     AnnotationStore(folder / _STORE).close()
     save_cameras(rig, folder / _CAMERAS)
+    if frame_sets is not None:
+        save_frame_sets(folder / _FRAME_SETS, {one: frame_sets[one] for one in ordered})
     record = {
         "format": "sonjit-annotation",
         "version": VERSION,
@@ -131,6 +145,9 @@ def open_project(folder: Path) -> Project:
     title, paths = _record(folder / _PROJECT)
     rig = load_cameras(folder / _CAMERAS)
     views = {name: open_view(folder / path) for name, path in paths.items()}
+    if (folder / _FRAME_SETS).exists():
+        matched = load_frame_sets(folder / _FRAME_SETS, tuple(views))
+        views = {name: MatchedView(view, matched[name].frame_sets) for name, view in views.items()}
     return Project(folder, title, rig.subset(views), views, AnnotationStore(folder / _STORE))
 
 

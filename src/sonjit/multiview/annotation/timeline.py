@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from sonjit.arrays import FloatArray, IndexArray
@@ -21,14 +22,19 @@ from sonjit.datasets.reading import file_bytes
 from sonjit.errors import InputError
 from sonjit.media import Source, open_source
 from sonjit.multiview.annotation.sound import read_onsets, sound_shifts
+from sonjit.multiview.cameras.frame_sets import CameraFrames
 from sonjit.multiview.cameras.views import frame_numbers
 from sonjit.runs.processor import counted
 
 _STRIDE = 4
 """Every Nth pixel across and down is compared."""
 
-_SAME = 0.02
-"""Mean difference in grey levels below which an image repeats the one before: a camera's noise alone is more."""
+_SAME, _SAME_SHARE = 0.02, 0.1
+"""An image repeats the one before where they differ by less grey levels on average, for a camera's noise alone is more;
+or by less than this share of what the images around them differ by, as repeats do that were compressed once more."""
+
+_AROUND = 15
+"""Images around one that show how much the images of that time differ."""
 
 _LATE_SHARE = 1.5
 _TIMECODE = re.compile(r"(\d+):(\d+):(\d+)[:;](\d+)")
@@ -91,7 +97,7 @@ def read_timeline(
     index: list[int] = []
     times: list[float] = []
     levels: list[float] = []
-    duplicates: list[int] = []
+    steps: list[float] = []
     last: NDArray[np.int16] | None = None
     with open_source(Path(named)) as source:
         numbers = frame_numbers(source.files) if source.kind == "folder" else None
@@ -99,8 +105,9 @@ def read_timeline(
         for image in source:
             number = numbers[image.index] if numbers else image.index
             small = image.rgb[::_STRIDE, ::_STRIDE].astype(np.int16)
-            if last is not None and last.shape == small.shape and np.abs(small - last).mean() < _SAME:
-                duplicates.append(number)
+            steps.append(
+                float(np.abs(small - last).mean()) if last is not None and last.shape == small.shape else np.inf
+            )
             last = small
             index.append(number)
             times.append(float("nan") if image.time is None else image.time)
@@ -113,7 +120,15 @@ def read_timeline(
     if stamps is not None and (len(stamps) != len(times) or not (np.diff(stamps) > 0).all()):
         raise InputError(f"{named}: {len(stamps)} times for {len(times)} images; they must be as many, and rise")
     time_s = np.array(times) if stamps is None else stamps
-    return Timeline(np.array(index), time_s, np.array(levels), timecode_s, tuple(duplicates), problems, heard)
+    duplicates = tuple(number for number, same in zip(index, _repeated(np.array(steps)), strict=True) if same)
+    return Timeline(np.array(index), time_s, np.array(levels), timecode_s, duplicates, problems, heard)
+
+
+def _repeated(steps: FloatArray) -> NDArray[np.bool_]:
+    """(n,) which images repeat the one before them, by how much each differs from it; infinite where none is known."""
+    half = _AROUND // 2
+    around = sliding_window_view(np.pad(steps, half, mode="reflect" if len(steps) > half else "edge"), 2 * half + 1)
+    return steps < np.maximum(_SAME, _SAME_SHARE * np.median(around, axis=1))
 
 
 def read_stamps(path: Path, view: str) -> FloatArray:
@@ -187,6 +202,9 @@ SyncMethod = Literal["index", "time", "timecode", "flash", "sound"]
 _NEAR_S = 0.1
 """Flashes of two cameras this near are one."""
 
+_KNOWN_SHARE = 2 / 3
+"""A drift is known where it moves flashes by more than this part of an image's time: two of a third each."""
+
 _DRIFTS_PPM = 200
 
 
@@ -222,6 +240,17 @@ class Sync:
     off_s: FloatArray
     clocks: Mapping[str, Clock]
     warnings: tuple[str, ...]
+
+    def cameras(self) -> dict[str, CameraFrames]:
+        """Of each camera the frame sets of its images, and its clock."""
+        return {
+            name: CameraFrames(
+                {int(image): row for row, image in enumerate(images) if image >= 0},
+                self.clocks[name].offset_s,
+                self.clocks[name].drift_ppm,
+            )
+            for name, images in zip(self.names, self.images.T.tolist(), strict=True)
+        }
 
     def frame_of(self, name: str, image: int) -> int | None:
         """The frame set of a camera's image; None where it belongs to none."""
@@ -273,7 +302,10 @@ def _clocks_from_flashes(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
     if dark := [name for name, times in flashes.items() if not len(times)]:
         raise InputError(f"camera {dark[0]!r} saw no flash: switch a lamp on before all cameras, or give their times")
     first, *others = timelines
-    return {first: Clock(rms_s=0.0)} | {name: _clock(flashes[name], flashes[first], name, first) for name in others}
+    return {first: Clock(rms_s=0.0)} | {
+        name: _clock(flashes[name], flashes[first], _longer_s(timelines[name], timelines[first]), name, first)
+        for name in others
+    }
 
 
 def _clocks_from_sounds(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
@@ -295,7 +327,12 @@ def _clocks_from_sounds(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
     return clocks
 
 
-def _clock(own: FloatArray, theirs: FloatArray, name: str, first: str) -> Clock:
+def _longer_s(line: Timeline, other: Timeline) -> float:
+    """The time of an image of the slower camera."""
+    return max(line.period_s, other.period_s)
+
+
+def _clock(own: FloatArray, theirs: FloatArray, period_s: float, name: str, first: str) -> Clock:
     """The clock that matches most flashes to the first camera's; not every flash must be seen by both."""
     best: tuple[int, float, Clock] | None = None
     for shift in np.unique((theirs[:, None] - own).ravel()):
@@ -304,6 +341,8 @@ def _clock(own: FloatArray, theirs: FloatArray, name: str, first: str) -> Clock:
         met = gap.min(1) < _NEAR_S
         a, b = own[met], theirs[near[met]]
         slope, middle = np.polyfit(a - a.mean(), b, 1) if len(np.unique(b)) > 1 else (1.0, float(b.mean()))
+        if abs(slope - 1) * np.ptp(a) < _KNOWN_SHARE * period_s:
+            slope = 1.0  # two flashes are not known well enough to tell a drift
         left = b - middle - slope * (a - a.mean())
         rms = float(np.sqrt((left**2).mean()))
         clock = Clock(float(middle - slope * a.mean()), float((slope - 1) * 1e6), rms)

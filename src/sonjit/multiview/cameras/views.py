@@ -23,7 +23,7 @@ from sonjit.media.sources.video import Damage, decoded_frames, open_container, u
 from sonjit.multiview.cameras.names import frame_number
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Generator, Iterable, Mapping, Sequence
 
     from av.container import InputContainer
     from av.video.frame import VideoFrame
@@ -166,6 +166,35 @@ class VideoView(View):
             frames.close()
         if container is not None:
             container.close()
+
+
+class MatchedView(View):
+    """The images of a view, numbered by the frame sets that they belong to; the others are left out.
+
+    Args:
+        view: whose images.
+        frame_sets: of the number of an image that of its frame set.
+    """
+
+    def __init__(self, view: View, frame_sets: Mapping[int, int]) -> None:
+        there = set(view.numbers)
+        self._view = view
+        self._images = {row: image for image, row in frame_sets.items() if image in there}
+        super().__init__(view.path, sorted(self._images))
+
+    def read(self, number: int) -> Image:
+        """See `View.read`."""
+        if number not in self._images:
+            raise InputError(f"{self.path} has no image of frame set {number}")
+        return self._view.read(self._images[number])
+
+    def files(self) -> Iterable[Path]:
+        """See `View.files`."""
+        return self._view.files()
+
+    def close(self) -> None:
+        """See `View.close`."""
+        self._view.close()
 
 
 def open_view(path: Path) -> View:

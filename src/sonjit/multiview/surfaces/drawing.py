@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,13 @@ def draw_surfaces(surfaces: Sequence[HandSurface], camera: RigCamera, frame: int
     return canvas
 
 
-def draw_over_view(surfaces: Sequence[HandSurface], camera: RigCamera, view: Path, folder: Path) -> Path:
+def draw_over_view(
+    surfaces: Sequence[HandSurface],
+    camera: RigCamera,
+    view: Path,
+    folder: Path,
+    frame_sets: Mapping[int, int] | None = None,
+) -> Path:
     """All images of one camera with the surfaces over them, as `CAMERA.mp4` or a folder `CAMERA`; gives its path.
 
     Args:
@@ -42,6 +48,7 @@ def draw_over_view(surfaces: Sequence[HandSurface], camera: RigCamera, view: Pat
         camera: that took the images.
         view: its video, or its folder or pattern of images.
         folder: to write to.
+        frame_sets: of the number of an image that of its frame set; by default they are the same.
 
     Raises:
         InputError: the images cannot be read, or are of another size than the camera's.
@@ -58,6 +65,7 @@ def draw_over_view(surfaces: Sequence[HandSurface], camera: RigCamera, view: Pat
                         f"{camera.height}"
                     )
                 number = frame.index if numbers is None else numbers[frame.index]
+                number = number if frame_sets is None else frame_sets.get(number, -1)
                 drawn = draw_surfaces(surfaces, camera, number, frame.rgb)
                 writer.write(drawn, frame.time, index=frame.index, under=frame)
     return out

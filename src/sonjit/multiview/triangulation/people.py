@@ -20,7 +20,9 @@ from sonjit.datasets.reading import field, load_json
 from sonjit.errors import InputError
 from sonjit.files import write_text
 from sonjit.media import load_frames
+from sonjit.multiview.cameras.frame_sets import CameraFrames
 from sonjit.multiview.cameras.rig import CameraRig
+from sonjit.multiview.cameras.views import frame_numbers
 from sonjit.multiview.triangulation.association import Tracker, group_views
 from sonjit.multiview.triangulation.bones import (
     FITTED_BONES,
@@ -119,7 +121,9 @@ _Found = Mapping[Part, Instance]
 _LISTS: Final = ("people", "bodies", "faces", "hands")
 
 
-def load_detections(rig: CameraRig, tables: Mapping[str, Path]) -> Detections:
+def load_detections(
+    rig: CameraRig, tables: Mapping[str, Path], frame_sets: Mapping[str, CameraFrames] | None = None
+) -> Detections:
     """Read a table per camera and match people across views and over time.
 
     Tables of hands are of one person: of several hands of one side in an image the one with the highest score counts.
@@ -127,13 +131,16 @@ def load_detections(rig: CameraRig, tables: Mapping[str, Path]) -> Detections:
 
     Args:
         rig: cameras; those without a table have seen nothing.
-        tables: written by `sonjit hands|face|body|holistic --save`, by camera; a frame's index is the same frame set in
-            all.
+        tables: written by `sonjit hands|face|body|holistic --save`, by camera; the same frame of a video, or images of
+            the same number, are of the same frame set in all.
+        frame_sets: by camera, which frame set each image is of, where numbers do not say so.
 
     Raises:
         InputError: a table cannot be read, none holds anything, or they are of several kinds.
     """
     read = {rig.index(name): load_frames(path)[1] for name, path in tables.items()}
+    for view, frames in read.items():
+        _number(frames, None if frame_sets is None else frame_sets[rig.names[view]])
     kinds = [kind for kind in _LISTS if any(frame.results(kind) for frames in read.values() for frame in frames)]
     files = ", ".join(str(path) for path in tables.values())[:80]
     if not kinds:
@@ -150,6 +157,20 @@ def load_detections(rig: CameraRig, tables: Mapping[str, Path]) -> Detections:
             times[view, rows[frame.index]] = np.nan if frame.time is None else frame.time
             found[rows[frame.index]][view] = list(_people_in(frame, kind))
     return _matched(rig, tuple(numbers), medians(times), found)
+
+
+def _number(frames: list[Frame], matched: CameraFrames | None) -> None:
+    """Make each frame's index that of its frame set, and its time that of the first camera; leave out those of none."""
+    names = [frame.source for frame in frames]
+    if all(name is not None for name in names) and len(set(names)) == len(names):
+        for frame, number in zip(frames, frame_numbers([Path(str(name)) for name in names]), strict=True):
+            frame.index = number
+    if matched is None:
+        return
+    frames[:] = [frame for frame in frames if frame.index in matched.frame_sets]
+    for frame in frames:
+        frame.index = matched.frame_sets[frame.index]
+        frame.time = None if frame.time is None else matched.time_s(frame.time)
 
 
 def _people_in(frame: Frame, kind: str) -> Iterator[_Found]:
