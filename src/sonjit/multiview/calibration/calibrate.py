@@ -186,9 +186,16 @@ def calibrate(
     best, errors, prior, robust_px = _weighed(start, observed, image, sizes, at_once)
     joint_px = rms_of([errors])
     own: dict[str, RigCalibration] = {}
+    gaps: list[FloatArray] = []
     if len(names) > 1 and design_effect(errors, image) > _CLUSTERED:
-        own = {name: _alone(sightings, name, lens, known) for name in names}
-    alone_px = rms_of([gap for one in own.values() for gap in one.errors_px])
+        own = {name: _alone(sightings, name, lens) for name in names if name not in known}
+        gaps = [gap for one in own.values() for gap in one.errors_px]
+        for name, camera, found in zip(names, cameras, poses, strict=True):
+            if name in known:  # each image's own pose is known: nothing is left to fit
+                gaps += [
+                    _gap(one, camera, found[one.placed][0]) for one in used if one.view == name and one.placed in found
+                ]
+    alone_px = rms_of(gaps)
     is_late = joint_px > _LATE_TIMES * alone_px
     if image_times:
         if not is_late:
@@ -300,10 +307,15 @@ def calibrate_lens(sightings: Sightings, *, lens: LensModel = "usual") -> RigCal
     return calibrate(replace(sightings, found=tuple(most_different(sightings.found, size))), lens=lens)
 
 
-def _alone(sightings: Sightings, name: str, lens: LensModel, known: Mapping[str, CalibratedCamera]) -> RigCalibration:
+def _alone(sightings: Sightings, name: str, lens: LensModel) -> RigCalibration:
     """A camera's fit to its own images of a rig's recording, which nothing that is late in others disturbs."""
     alone = replace(sightings, found=tuple(sightings.of(name)), sizes={name: sightings.sizes[name]}, problems=())
-    return calibrate(alone, lens=lens, lenses=known) if name in known else calibrate_lens(alone, lens=lens)
+    return calibrate_lens(alone, lens=lens)
+
+
+def _gap(one: Sighting, camera: CalibratedCamera, pose: TargetPose) -> FloatArray:
+    """(n, 2) where a camera at a pose of the target sees its points less where they were seen."""
+    return camera.project(one.points_m @ pose.R.T + pose.t) - one.pixels
 
 
 def _doubts(made: RigCalibration) -> list[str]:
