@@ -19,7 +19,8 @@ from .rigs import random_rig
 
 FRAMES = 8
 CHUNK = 5
-OFF_M = np.array([0.004, -0.003, 0.002])
+OFF_M = np.array([[[0.004, -0.003, 0.002]], [[-0.004, -0.003, 0.002]]])
+"""(2, 1, 3) what the detector is off by, mirrored for left hands, as detectors are."""
 
 
 class DrawnHands:

@@ -1,14 +1,11 @@
 """`sonjit annotate auto`, `train` and `rank` on a small project."""
 
-import re
-
-import numpy as np
 import pytest
 
 from sonjit.cli import main
 from sonjit.multiview.automatic import annotator
 
-from .annotated import FRAMES, OFF_M, people_mark
+from .annotated import FRAMES, people_mark
 
 pytestmark = pytest.mark.slow
 
@@ -20,8 +17,7 @@ def test_hands_are_labelled_learned_from_and_ranked(made, capsys):
     assert f"{FRAMES} frame sets: {FRAMES * 42} of {FRAMES * 42} joints labelled (100.0 %)" in capsys.readouterr().err
     people_mark(project, joints, range(6))
     assert main(["annotate", "train", str(project.folder)]) == 0
-    said = re.search(r"people put joints (.*) mm from the machine's, in 6 frame sets", capsys.readouterr().err)
-    assert float(said[1]) == pytest.approx(1000 * np.linalg.norm(OFF_M), abs=0.2)
+    assert "learned where people put joints, from 6 frame sets" in capsys.readouterr().err
     assert main(call) == 0
     assert f"{FRAMES} frame sets, {FRAMES} from before" in capsys.readouterr().err
     assert main(["annotate", "rank", str(project.folder), "--count", "3"]) == 0

@@ -40,7 +40,7 @@ def test_the_loop_learns_what_people_mean(made):
     assert done.labelled == done.joints == FRAMES * 42
     before, source = error_mm(project, joints)
     assert (source == 1).all()
-    assert abs(before - 1000 * np.linalg.norm(OFF_M)) < 1
+    assert abs(before - 1000 * np.linalg.norm(OFF_M[0])) < 1
     people_mark(project, joints, range(6))
     fit_project_offsets(project)
     annotate(project, AnnotatorSettings(fps=1))
@@ -62,7 +62,7 @@ def test_the_error_on_marks_is_of_frame_sets_held_out(made, capsys):
     before, after = (1000 * errors.reshape(FRAMES, 42) for errors in (found.before_m, found.after_m))
     assert sorted(set(found.frame_set)) == list(range(FRAMES))
     assert found.not_found == 0
-    assert np.allclose(before[:6], 1000 * np.linalg.norm(OFF_M), atol=0.5)
+    assert np.allclose(before[:6], 1000 * np.linalg.norm(OFF_M[0]), atol=0.5)
     assert after[6:].mean() == pytest.approx(10, abs=1.5)
     assert after[:6].mean() < before[:6].mean() / 2
     assert main(["annotate", "error", str(project.folder), "--folds", "4"]) == 0

@@ -126,7 +126,7 @@ def test_the_keypoint_detector_looks_where_the_first_pass_saw_hands(made, monkey
         for view, camera in enumerate(rig):
             rgb = project.view(camera.name).read(row)
             for side in range(2):
-                there = camera.project(joints[row, side] + OFF_M)
+                there = camera.project(joints[row, side] + OFF_M[side])
                 (wanted,) = detector.detect(rgb, [(*there.min(0), *there.max(0))])
                 np.testing.assert_allclose(seen.points_px[place, view, side], wanted.keypoints, atol=0.1)
                 np.testing.assert_allclose(

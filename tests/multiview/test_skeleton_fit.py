@@ -1,8 +1,6 @@
 import numpy as np
 import pytest
 
-from sonjit.errors import InputError
-from sonjit.multiview.automatic.learning import fit_offsets, joint_axes, load_offsets
 from sonjit.multiview.triangulation.bones import FITTED_BONES, fit_skeletons, usual_lengths
 
 from .projects import hands
@@ -52,32 +50,3 @@ def test_a_joint_lost_for_a_moment_comes_back_and_one_never_seen_does_not(truth)
     found = fitted(points, still, np.arange(10) / 30).points_m
     np.testing.assert_allclose(found[4, 8], still[4, 8], atol=1e-3)
     assert np.isnan(found[:, 20]).all()
-
-
-def test_offsets_that_go_with_the_hand_are_learned(truth):
-    rng = np.random.default_rng(4)
-    wanted = rng.normal(0, 0.005, (2, 21, 3))
-    machine = truth + rng.normal(0, 0.0005, truth.shape)
-    human = np.stack([machine[:, k] + (joint_axes(machine[:, k]) @ wanted[k][..., None])[..., 0] for k in (0, 1)], 1)
-    human[20:] = np.nan
-    offsets = fit_offsets(machine, human)
-    for side in range(2):
-        moved = offsets.correct(machine[20:, side], side)
-        expected = machine[20:, side] + (joint_axes(machine[20:, side]) @ wanted[side][..., None])[..., 0]
-        assert np.linalg.norm(moved - expected, axis=-1).mean() < 0.001
-
-
-def test_offsets_come_back_from_their_file_and_damage_is_named(truth, tmp_path):
-    offsets = fit_offsets(truth, truth + 0.002)
-    offsets.save(tmp_path / "offsets.json")
-    np.testing.assert_array_equal(load_offsets(tmp_path / "offsets.json").values_m, offsets.values_m)
-    (tmp_path / "offsets.json").write_text("{")
-    with pytest.raises(InputError, match="no offsets"):
-        load_offsets(tmp_path / "offsets.json")
-
-
-def test_too_few_frame_sets_teach_nothing(truth):
-    human = np.full_like(truth, np.nan)
-    human[:3] = truth[:3]
-    with pytest.raises(InputError, match="3 frames"):
-        fit_offsets(truth, human)

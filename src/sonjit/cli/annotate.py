@@ -271,18 +271,15 @@ def train(
         setting: Of the recipe of that name, as key=value; may be repeated.
         device: Where the network trains: cpu, gpu, cuda:1, mps or auto.
     """
-    import numpy as np
-
     from sonjit.multiview.automatic.annotator import fit_project_offsets
     from sonjit.multiview.automatic.learning import human_frames
 
     settings = ({} if steps is None else {"steps": str(steps)}) | dict(key_values(setting or []))
     opened = _open(project)
     try:
-        offsets = fit_project_offsets(opened)
-        size = 1000 * float(np.linalg.norm(offsets.values_m[:, :, 0], axis=-1).mean())
+        fit_project_offsets(opened)
         count = len(human_frames(opened))
-        sys.stderr.write(f"people put joints {size:.1f} mm from the machine's, in {count} frame sets\n")
+        sys.stderr.write(f"learned where people put joints, from {count} frame sets; sonjit annotate auto uses it\n")
         if network:
             _train_network(opened, network, settings, device)
     finally:

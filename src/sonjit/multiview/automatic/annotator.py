@@ -28,6 +28,7 @@ from sonjit.multiview.automatic.detection import (
     DetectionSettings,
     detect_chunk,
     detect_frames,
+    joined_detections,
     load_detections,
 )
 from sonjit.multiview.automatic.labels import (
@@ -36,18 +37,12 @@ from sonjit.multiview.automatic.labels import (
     label_file,
     load_labels,
     marks_of_labels,
-    triangulate_detections,
 )
-from sonjit.multiview.automatic.learning import (
-    Offsets,
-    fit_offsets,
-    human_frames,
-    human_joints,
-    load_offsets,
-    write_training_set,
-)
+from sonjit.multiview.automatic.learning import human_frames, human_joints, write_training_set
+from sonjit.multiview.automatic.offsets import Offsets, fit_offsets, load_offsets, triangulate_detections
 from sonjit.multiview.automatic.second_pass import HAND_NETWORK, refine_chunk
 from sonjit.multiview.calibration.consistency import check_views
+from sonjit.multiview.cameras.rig import CameraRig
 from sonjit.multiview.triangulation.bones import SIDES, usual_lengths
 from sonjit.multiview.triangulation.hands import mirrored_hands
 from sonjit.pools import run_calls
@@ -62,34 +57,30 @@ LABELS: Final = "labels"
 
 
 def fit_project_offsets(project: Project) -> Offsets:
-    """Fit the offsets from the machine's joints to people's, from frame sets that have both, and write them.
+    """Fit the offsets from the machine's keypoints to people's, from frame sets that have both, and write them.
 
     Raises:
         InputError: the machine has not run, or people marked too little.
     """
-    offsets = fit_offsets(*_joints_of_both(project))
+    offsets = fit_offsets(*_marked(project))
     offsets.save(current_run(project) / OFFSETS)
     return offsets
 
 
-def _joints_of_both(project: Project) -> tuple[FloatArray, FloatArray]:
-    """Joints (N, 2, 21, 3) by the machine, without offsets, and by people, of the frame sets that have both."""
+def _marked(project: Project) -> tuple[CameraRig, ChunkDetections, FloatArray]:
+    """The run's cameras, its detections in the n frame sets that people marked, and people's joints (n, 2, 21, 3)."""
     folder = current_run(project)
     human = human_frames(project)
-    rows: list[tuple[FloatArray, FloatArray]] = []
     rig = project.rig.subset(json.loads((folder / SETTINGS).read_text("utf-8"))["views"])
-    for seen in map(load_detections, sorted((folder / "seen").glob("*.npz"))):
-        place = {int(frame): row for row, frame in enumerate(seen.frames)}
-        if own := [frame for frame in human if frame in place]:
-            machine = triangulate_detections(rig, seen).points_m
-            rows += [
-                (machine[place[frame]], human_joints(project.rig, project.store.marks(frame)).points_m) for frame in own
-            ]
-    if not rows:
+    chunks = map(load_detections, sorted((folder / "seen").glob("*.npz")))
+    seen = [own for chunk in chunks if len((own := chunk.part(np.isin(chunk.frames, human))).frames)]
+    if not seen:
         raise InputError(
             f"{project.folder}: no frame set has joints by people; open the page and mark some in two views"
         )
-    return np.stack([one for one, _ in rows]), np.stack([other for _, other in rows])
+    both = joined_detections(seen)
+    marks = [project.store.marks(int(frame)) for frame in both.frames]
+    return rig, both, np.stack([human_joints(project.rig, own).points_m for own in marks])
 
 
 class HeldOutError(NamedTuple):
@@ -121,15 +112,16 @@ def held_out_error(project: Project, folds: int = 5) -> HeldOutError:
             f"{project.folder}: the network of the last run was trained on these marks, so none is held out; "
             f"run sonjit annotate auto {project.folder} without --network before"
         )
-    machine, human = _joints_of_both(project)
-    if len(machine) < 2 * folds:
-        raise InputError(f"{project.folder}: people marked {len(machine)} frame sets; {2 * folds} are needed")
+    rig, seen, human = _marked(project)
+    count = len(human)
+    if count < 2 * folds:
+        raise InputError(f"{project.folder}: people marked {count} frame sets; {2 * folds} are needed")
+    machine = triangulate_detections(rig, seen).points_m
     after = np.full(machine.shape, np.nan)
-    for part in np.array_split(np.arange(len(machine)), folds):
-        rest = np.setdiff1d(np.arange(len(machine)), part)
-        offsets = fit_offsets(machine[rest], human[rest])
-        for side in range(2):
-            after[part, side] = offsets.correct(machine[part, side], side)
+    for part in np.array_split(np.arange(count), folds):
+        held_out = np.isin(np.arange(count), part)
+        offsets = fit_offsets(rig, seen.part(~held_out), human[~held_out])
+        after[part] = triangulate_detections(rig, seen.part(held_out), offsets).points_m
     marked = np.isfinite(human).all(-1)
     both = marked & np.isfinite(after).all(-1)
     before_m, after_m = (np.linalg.norm(points - human, axis=-1)[both] for points in (machine, after))
@@ -434,12 +426,7 @@ def _with_overlap(chunks: Sequence[ChunkDetections], own: int) -> tuple[ChunkDet
         *([] if after is None else [(after, slice(0, _OVERLAP))]),
     ]
     first = 0 if before is None else min(_OVERLAP, len(before.frames))
-    joined = ChunkDetections(
-        np.concatenate([chunk.frames[rows] for chunk, rows in taken]),
-        np.concatenate([chunk.points_px[rows] for chunk, rows in taken]),
-        np.concatenate([chunk.confidence[rows] for chunk, rows in taken]),
-        (),
-    )
+    joined = joined_detections([chunk.part(rows) for chunk, rows in taken])
     return joined, slice(first, first + len(chunks[own].frames))
 
 
@@ -451,11 +438,8 @@ def _lengths(
     human = human_frames(project)[:_SAMPLED]
     joints = [human_joints(project.rig, project.store.marks(frame)).points_m for frame in human]
     every = max(1, len(project.frames) // _SAMPLED)
-    rows: list[FloatArray] = []
-    for file in files:
-        found = triangulate_detections(rig, load_detections(file)).points_m[::every]
-        rows.append(found if offsets is None else np.stack([offsets.correct(found[:, k], k) for k in range(2)], 1))
-    machine = np.concatenate(rows)
+    chunks = map(load_detections, files)
+    machine = np.concatenate([triangulate_detections(rig, seen, offsets).points_m[::every] for seen in chunks])
     if not np.isfinite(machine).any():
         raise InputError(
             f"{project.folder}: no hand is seen by two views at once; are the views of the same frame sets?"

@@ -78,11 +78,25 @@ class ChunkDetections:
         points[rows], confidence[rows] = points[rows, :, ::-1], confidence[rows, :, ::-1]
         return replace(self, points_px=points, confidence=confidence)
 
+    def part(self, rows: slice | BoolArray) -> ChunkDetections:
+        """Some of the frame sets."""
+        return replace(self, frames=self.frames[rows], points_px=self.points_px[rows], confidence=self.confidence[rows])
+
     def save(self, path: Path) -> None:
         """Write it as one file that is whole or not there."""
         lines = np.array(self.problems, np.str_)
         with atomic_file(path) as draft:
             np.savez(draft, frames=self.frames, points_px=self.points_px, confidence=self.confidence, problems=lines)
+
+
+def joined_detections(chunks: Sequence[ChunkDetections]) -> ChunkDetections:
+    """Chunks of the same views one after another, without their problems."""
+    return ChunkDetections(
+        np.concatenate([chunk.frames for chunk in chunks]),
+        np.concatenate([chunk.points_px for chunk in chunks]),
+        np.concatenate([chunk.confidence for chunk in chunks]),
+        (),
+    )
 
 
 def load_detections(path: Path) -> ChunkDetections:

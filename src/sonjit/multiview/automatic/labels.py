@@ -25,7 +25,8 @@ from sonjit.files import atomic_file
 from sonjit.media.tables.parquet_tables import arrow
 from sonjit.multiview.annotation.marks import MACHINE, Mark
 from sonjit.multiview.automatic.detection import ChunkDetections
-from sonjit.multiview.automatic.learning import Offsets, human_joints
+from sonjit.multiview.automatic.learning import human_joints
+from sonjit.multiview.automatic.offsets import Offsets, triangulate_detections
 from sonjit.multiview.cameras.rig import CameraRig
 from sonjit.multiview.triangulation.bones import (
     FITTED_BONES,
@@ -36,7 +37,7 @@ from sonjit.multiview.triangulation.bones import (
     fitted_lengths,
     rig_of_lengths,
 )
-from sonjit.multiview.triangulation.triangulation import Triangulation, triangulate
+from sonjit.multiview.triangulation.triangulation import Triangulation
 from sonjit.results import Hand
 
 _TURN_M: Final = 0.1
@@ -112,7 +113,6 @@ def _ways(points_m: FloatArray, then_m: FloatArray) -> FloatArray:
 SOURCES: Final = ("", "M", "H", "H+M")
 """By whom a label is; files hold the index."""
 
-THRESHOLD_PX: Final = 11.0
 _OFF_M: Final = 0.012  # a joint that the fit moved further was wrong in its views
 _BONE_M: Final = 0.006  # a bone that could not be given its length has a wrong end
 _SPREAD_M: Final = 0.005
@@ -218,13 +218,6 @@ def load_labels(path: Path) -> Labels:
         raise InputError(f"{path} is damaged ({error}): delete it, and run sonjit annotate auto again") from None
 
 
-def triangulate_detections(rig: CameraRig, seen: ChunkDetections) -> Triangulation:
-    """Joints (N, 2, 21) that the views agree on."""
-    pixels = np.moveaxis(seen.points_px, 1, 0).astype(np.float64)
-    confidence = np.moveaxis(seen.confidence, 1, 0).astype(np.float64)
-    return triangulate(rig, pixels, confidence=confidence, method="ransac", threshold_px=THRESHOLD_PX)
-
-
 def label_chunk(
     rig: CameraRig,
     seen: ChunkDetections,
@@ -239,15 +232,13 @@ def label_chunk(
         rig: C cameras.
         seen: their detections.
         lengths_m: (2, 20) bones of the person.
-        offsets: from the detector's joints to people's; None for none.
+        offsets: from the detector's keypoints to people's; None for none.
         marks: of each frame set, all annotators'.
         fps: frames per second of the recordings.
     """
     people = [human_joints(rig, own) for own in marks]
-    found = triangulate_detections(rig, unswapped(rig, seen, people))
-    observed = found.points_m
-    if offsets is not None:
-        observed = np.stack([_corrected(offsets, observed[:, side], side) for side in range(2)], 1)
+    found = triangulate_detections(rig, unswapped(rig, seen, people), offsets)
+    observed = found.points_m.copy()
     covariance, source = found.covariance_m2.copy(), np.where(found.ok, 1, 0)
     for row, (own, human) in enumerate(zip(marks, people, strict=True)):
         taken = human.ok
@@ -290,12 +281,6 @@ def unswapped(rig: CameraRig, seen: ChunkDetections, people: Sequence[Triangulat
     told = np.stack([np.where(human.ok[..., None], human.points_m, np.nan) for human in people])
     rows = swapped_frame_sets(seen.frames, triangulate_detections(rig, seen).points_m, told)
     return seen.exchanged(rows) if rows.any() else seen
-
-
-def _corrected(offsets: Offsets, points_m: FloatArray, side: int) -> FloatArray:
-    """As people would mark them; left as they are where a hand's axes are unknown."""
-    moved = offsets.correct(points_m, side)
-    return np.where(np.isfinite(moved), moved, points_m)
 
 
 def _is_sure(

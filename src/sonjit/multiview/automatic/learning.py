@@ -1,21 +1,15 @@
-"""Learning from what people marked: a training set of all views, and offsets from a detector's joints to people's.
-
-A network was trained on other people's labels; its wrist may lie a centimetre from one's own. An offset is constant in
-axes that move with the hand: those of the palm, and beyond the knuckles those of the bone that leads to the joint. With
-more labelled frames, its change with the bend of the fingers is learned too.
-"""
+"""What people marked: their joints in space, and a training set of all views for networks."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypedDict
 
 import numpy as np
 
-from sonjit.arrays import FloatArray, IntArray, RealArray
+from sonjit.arrays import IntArray, RealArray
 from sonjit.errors import InputError
 from sonjit.files import write_bytes, write_text
 from sonjit.media.annotated.writers import encode_image
@@ -149,121 +143,3 @@ def coco_annotation(
         "num_keypoints": int(known.sum()),
         "keypoints": rows.round(2).reshape(-1).tolist(),
     }
-
-
-_BENT: Final = tuple(k for k in range(1, 21) if k % 4 in (1, 2, 3) and k != 1)  # joints that bend and have one beyond
-_FEWEST: Final = 5
-_STIFF: Final = 4.0  # regularisation of an offset's change with the bends, in frames
-_OFF_M: Final = 0.04  # beyond which it is not an offset but another hand
-
-
-@dataclass(frozen=True, eq=False)
-class Offsets:
-    """Learned offsets.
-
-    Attributes:
-        values_m: (2, 21, 1 + B, 3) for the right and the left hand: constant, then along each of B bends.
-        frames: (2, 21) how many each was fitted to.
-    """
-
-    values_m: FloatArray
-    frames: IntArray
-
-    def correct(self, points_m: FloatArray, side: int) -> FloatArray:
-        """Joints (N, 21, 3) of one side as people would mark them; NaN where a joint or its axes are unknown."""
-        axes, bends = joint_axes(points_m), _features(points_m)
-        moved = np.einsum("nb,kbi->nki", bends, self.values_m[side])
-        return points_m + (axes @ moved[..., None])[..., 0]
-
-    def save(self, path: Path) -> None:
-        """Write as JSON."""
-        record = {"format": "sonjit-offsets", "values_m": self.values_m.tolist(), "frames": self.frames.tolist()}
-        write_text(path, json.dumps(record) + "\n")
-
-
-def load_offsets(path: Path) -> Offsets:
-    """Read what `Offsets.save` wrote.
-
-    Raises:
-        InputError: it is missing, damaged or not such a file.
-    """
-    try:
-        record = json.loads(path.read_text("utf-8"))
-        values = np.array(record["values_m"], np.float64).reshape(2, 21, 1 + len(_BENT), 3)
-        return Offsets(values, np.array(record["frames"], np.int64).reshape(2, 21))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} holds no offsets ({error}): sonjit annotate train writes it") from None
-
-
-def fit_offsets(machine_m: FloatArray, human_m: FloatArray) -> Offsets:
-    """Fit offsets from the machine's joints to people's.
-
-    Args:
-        machine_m: (N, 2, 21, 3) triangulated from a detector; NaN where unknown.
-        human_m: (N, 2, 21, 3) of the same frame sets, likewise.
-
-    Raises:
-        InputError: fewer than five frames have both.
-    """
-    values = np.zeros((2, 21, 1 + len(_BENT), 3))
-    counts = np.zeros((2, 21), np.int64)
-    for side in range(2):
-        axes, bends = joint_axes(machine_m[:, side]), _features(machine_m[:, side])
-        off = human_m[:, side] - machine_m[:, side]
-        local = (np.swapaxes(axes, -1, -2) @ off[..., None])[..., 0]  # (N, 21, 3)
-        near = np.linalg.norm(off, axis=-1) < _OFF_M
-        for joint in range(21):
-            both = near[:, joint] & np.isfinite(local[:, joint]).all(-1) & np.isfinite(bends).all(-1)
-            counts[side, joint] = both.sum()
-            if both.sum() >= _FEWEST:
-                values[side, joint] = _robust(bends[both], local[both, joint])
-    if not (counts >= _FEWEST).any():
-        raise InputError(
-            f"{int(counts.max())} frames have joints both by people and by the machine: mark {_FEWEST} or more frames "
-            "in two views each, spread over the recording"
-        )
-    return Offsets(values, counts)
-
-
-def _robust(bends: FloatArray, local: FloatArray) -> FloatArray:
-    """(1 + B, 3) regularised least squares; frames that lie far off count less."""
-    ridge = np.diag([1e-6, *[_STIFF] * (bends.shape[1] - 1)])
-    weights, solved = np.ones(len(bends)), np.zeros((bends.shape[1], 3))
-    for _ in range(8):
-        weighted = bends * weights[:, None]
-        solved = np.linalg.solve(weighted.T @ bends + ridge, weighted.T @ local)
-        far = np.linalg.norm(local - bends @ solved, axis=1)
-        usual = max(float(np.median(far)), 1e-4)
-        weights = 1 / (1 + (far / (2 * usual)) ** 2)
-    return np.asarray(solved, np.float64)
-
-
-def joint_axes(points_m: FloatArray) -> FloatArray:
-    """(N, 21, 3, 3) columns that move with each joint of hands (N, 21, 3)."""
-    wrist, index, middle, little = (points_m[:, k] for k in (0, 5, 9, 17))
-    across, along = _unit(little - index), middle - wrist
-    out = _unit(np.cross(across, along))
-    palm = np.stack([across, np.cross(out, across), out], -1)
-    axes = np.repeat(palm[:, None], 21, 1)
-    for joint in range(2, 21):
-        if joint % 4 == 1:
-            continue  # the first joint of each finger goes with the palm
-        bone = _unit(points_m[:, joint] - points_m[:, joint - 1])
-        beside = out if joint < 5 else across
-        side = _unit(beside - (beside * bone).sum(-1, keepdims=True) * bone)
-        axes[:, joint] = np.stack([side, bone, np.cross(side, bone)], -1)
-    return axes
-
-
-def _features(points_m: FloatArray) -> FloatArray:
-    """(N, 1 + B) one, and how far each joint bends: 1 less the cosine between its bones."""
-    chains = [(0 if k % 4 == 1 else k - 1, k, k + 1) for k in _BENT]
-    before, at, after = (points_m[:, list(places)] for places in zip(*chains, strict=True))
-    cosine = (_unit(at - before) * _unit(after - at)).sum(-1)
-    bends: FloatArray = np.concatenate([np.ones((len(points_m), 1)), 1 - cosine], 1)
-    return bends
-
-
-def _unit(vectors: FloatArray) -> FloatArray:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), np.float64)

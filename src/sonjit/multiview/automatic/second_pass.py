@@ -27,8 +27,9 @@ from sonjit.multiview.automatic.detection import (
     load_detections,
     usable_images,
 )
-from sonjit.multiview.automatic.labels import triangulate_detections, unswapped
+from sonjit.multiview.automatic.labels import unswapped
 from sonjit.multiview.automatic.learning import human_joints, mirrored_points
+from sonjit.multiview.automatic.offsets import triangulate_detections
 from sonjit.multiview.cameras.rig import CameraRig
 from sonjit.multiview.triangulation.association import near_px
 
