@@ -27,6 +27,7 @@ from sonjit.server.static_page import write_page
 
 LIMIT_MB, LIMIT_MS = 20, 50
 WARM_UP_S, EVERY_S = 30, 20  # networks are compiled and pages laid out first
+WORKER = "sonjit-web-worker.js"
 MAIN_THREAD, TASK = "CrRendererMain", "RunTask"
 TRACE = {"includedCategories": ["toplevel"], "excludedCategories": ["*"]}
 
@@ -70,21 +71,31 @@ def main():
 
 
 def measure(driver, seconds):
-    """Memory of the page's process every 20 s, its growth by a line through all, and the tasks of its main thread."""
-    begin, before = monotonic(), answered(driver)
-    times, memory, tasks = [0.0], [renderer_mb(driver)], []
+    """Memory of the page's process every 20 s, its growth by a line through all, and the tasks of its main thread.
+
+    Browsers collect garbage when they like: what is kept when it has just been collected, before and after, tells a
+    leak from that.
+    """
     with contextlib.closing(DevTools(driver)) as tools:
+        main_thread_tasks(tools, 1)  # takes memory in every process the first time
+        kept = [kept_mb(driver, tools)]
+        sleep(EVERY_S)  # the heaps grow back to their usual size
+        begin, before = monotonic(), answered(driver)
+        times, memory, tasks = [0.0], [renderer_mb(driver)], []
         while times[-1] < seconds:
             tasks += main_thread_tasks(tools, EVERY_S)
             times.append(monotonic() - begin)
             memory.append(renderer_mb(driver))
-    page_s = monotonic() - begin
+        page_s = monotonic() - begin
+        frames = answered(driver) - before
+        kept.append(kept_mb(driver, tools))
     wall, cpu = zip(*tasks, strict=True)
     return {
         "seconds": round(page_s),
-        "frames_a_second": round((answered(driver) - before) / page_s, 1),
+        "frames_a_second": round(frames / page_s, 1),
         "isolated": driver.execute_script("return crossOriginIsolated"),
         "memory_mb": memory,
+        "kept_mb": kept,
         "growth_mb": round(linear_regression(times, memory).slope * times[-1], 1),
         "tasks": len(tasks),
         "long_tasks": sum(one > LIMIT_MS for one in wall),
@@ -104,11 +115,13 @@ class DevTools:
             url = json.load(answer)["webSocketDebuggerUrl"]
         self._socket = websocket.create_connection(url, suppress_origin=True, timeout=120)
         self._calls = 0
+        self._passed = []  # events that nobody has asked for yet
 
-    def call(self, method, **parameters):
-        """What a method gives."""
+    def call(self, method, session=None, **parameters):
+        """What a method of the browser gives, or of a page or worker that a session is with."""
         self._calls += 1
-        self._socket.send(json.dumps({"id": self._calls, "method": method, "params": parameters}))
+        to = {"sessionId": session} if session else {}
+        self._socket.send(json.dumps({"id": self._calls, "method": method, "params": parameters, **to}))
         answer = self._wait(lambda message: message.get("id") == self._calls)
         if "error" in answer:
             raise RuntimeError(f"{method}: {answer['error']['message']}")
@@ -116,6 +129,9 @@ class DevTools:
 
     def event(self, method):
         """The next event of that name."""
+        for k, message in enumerate(self._passed):
+            if message.get("method") == method:
+                return self._passed.pop(k)["params"]
         return self._wait(lambda message: message.get("method") == method)["params"]
 
     def close(self):
@@ -123,7 +139,7 @@ class DevTools:
 
     def _wait(self, is_it):
         while not is_it(message := json.loads(self._socket.recv())):
-            pass
+            self._passed.append(message)
         return message
 
 
@@ -142,6 +158,22 @@ def main_thread_tasks(tools, seconds):
         if one["ph"] == "X" and one["name"].endswith(TASK) and (one["pid"], one["tid"]) in main:
             main[one["pid"], one["tid"]].append((one["dur"] / 1000, one.get("tdur", 0) / 1000))
     return max(main.values(), key=lambda tasks: sum(wall for wall, _ in tasks))
+
+
+def kept_mb(driver, tools):
+    """What the page's process holds when page and workers have just collected their garbage."""
+    (page,) = [one for one in tools.call("Target.getTargets")["targetInfos"] if one["type"] == "page"]
+    session = tools.call("Target.attachToTarget", targetId=page["targetId"], flatten=True)["sessionId"]
+    attach = {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": True}
+    tools.call("Target.setAutoAttach", session, **attach)
+    while (worker := tools.event("Target.attachedToTarget"))["targetInfo"]["url"].rpartition("/")[2] != WORKER:
+        pass
+    for _ in range(2):  # what the first frees may hold more
+        for one in (session, worker["sessionId"]):
+            tools.call("HeapProfiler.collectGarbage", one)
+    kept = renderer_mb(driver)
+    tools.call("Target.detachFromTarget", sessionId=session)
+    return kept
 
 
 def answered(driver):

@@ -1,7 +1,7 @@
 /** Dark and grey images made as the networks know hands, faces and people: in good light, in the colours of skin. */
 
 import { constants } from "./data.js";
-import { shares, type Pixels } from "./pixels.js";
+import { areaMeans, type Pixels } from "./pixels.js";
 
 const OF = constants.light;
 /** Of red, green and blue. */
@@ -78,25 +78,12 @@ function inColour(image: Pixels): Pixels {
 }
 
 /** Mean chroma in CIELAB of a small copy of an image. */
-function chromaOf({ width, height, data }: Pixels): number {
+function chromaOf(image: Pixels): number {
   const size = OF.SAMPLE_PX;
-  const sums = new Float64Array(3 * size * size);
-  const [across, down] = [shares(width, size), shares(height, size)];
-  const rows = new Map<number, Float64Array>();
-  for (const [y, to, share] of down) {
-    let line = rows.get(y);
-    if (!line) {
-      rows.clear(); // the shares go down the image
-      rows.set(y, (line = new Float64Array(3 * size)));
-      for (const [x, column, part] of across) {
-        for (let k = 0; k < 3; k++) line[3 * column + k]! += part * data[4 * (y * width + x) + k]!;
-      }
-    }
-    for (let i = 0; i < line.length; i++) sums[3 * size * to + i]! += share * line[i]!;
-  }
+  const means = areaMeans(image, size, size);
   let chroma = 0;
-  for (let at = 0; at < sums.length; at += 3) {
-    const [red, green, blue] = [0, 1, 2].map((k) => linear(Math.round(sums[at + k]!) / 255)) as [number, number, number];
+  for (let at = 0; at < means.length; at += 3) {
+    const [red, green, blue] = [0, 1, 2].map((k) => linear(Math.round(means[at + k]!) / 255)) as [number, number, number];
     const [x, y, z] = XYZ.map((row) => root(row[0] * red + row[1] * green + row[2] * blue)) as [number, number, number];
     chroma += Math.hypot(500 * (x - y), 200 * (y - z));
   }

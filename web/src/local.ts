@@ -58,6 +58,8 @@ export class LocalDetector {
   #settings: Settings;
   #next = 0;
   #isClosed = false;
+  /** Streams are drawn into it. */
+  #canvas = new OffscreenCanvas(1, 1);
   /** The stream's image that is looked at, and the newest one that waits for it. */
   #underWay: Promise<unknown> | null = null;
   #newest: { image: Sent; time: number | null; answer: PromiseWithResolvers<LocalAnswer> } | null = null;
@@ -106,7 +108,7 @@ export class LocalDetector {
    */
   track(image: ImageLike, { time = null, flip = false }: { time?: number | null; flip?: boolean } = {}): Promise<LocalAnswer> {
     if (image instanceof Blob) return this.detect(image, { flip });
-    const sent = sentFrom(image, flip);
+    const sent = sentFrom(image, flip, this.#canvas);
     const answer = this.#newest?.answer ?? Promise.withResolvers<LocalAnswer>();
     if (this.#newest?.image instanceof ImageBitmap) this.#newest.image.close();
     this.#newest = { image: sent, time, answer };
@@ -144,7 +146,10 @@ export class LocalDetector {
       this.#newest = null;
       this.#underWay = this.#ask({ type: "track", image, time }, image).then(
         (found) => answer.resolve(this.#shaped(found)),
-        (error: unknown) => answer.reject(error),
+        (error: unknown) => {
+          this.#canvas = new OffscreenCanvas(1, 1); // an image of another site has made it unreadable for good
+          answer.reject(error);
+        },
       );
       await this.#underWay;
     }
@@ -229,9 +234,9 @@ function startWorker(url: string): Worker {
   }
 }
 
-/** The image as it is now, ready for the worker. */
-function sentFrom(image: Exclude<ImageLike, Blob>, flip: boolean): Sent {
-  if (!(image instanceof ImageData)) return draw(image, flip).transferToImageBitmap();
+/** The image as it is now, ready for the worker; `canvas`: to draw it into, by default a new one. */
+function sentFrom(image: Exclude<ImageLike, Blob>, flip: boolean, canvas?: OffscreenCanvas): Sent {
+  if (!(image instanceof ImageData)) return draw(image, flip, canvas).transferToImageBitmap();
   const { width, height } = image;
   const data = image.data.slice();
   if (flip) {

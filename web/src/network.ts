@@ -212,7 +212,7 @@ async function run(model: CompiledModel, inputs: readonly Values[]): Promise<Val
   const values: Values[] = [];
   for (const [i, output] of outputs.entries()) {
     const read = output.accelerator === "wasm" ? output : await output.moveTo("wasm");
-    const data = read.toTypedArray().slice() as Float32Array<ArrayBuffer>;
+    const data = read.toTypedArray() as Float32Array<ArrayBuffer>; // a copy
     read.delete();
     values.push({ shape: [...model.getOutputDetails()[i]!.shape], data });
   }

@@ -54,7 +54,10 @@ export function movedPoints(points: Float32Array, shift: Point): Float32Array {
 /** Mean of the keypoints. */
 export function centreOf({ keypoints }: Observation): Point {
   let [x, y] = [0, 0];
-  for (let i = 0; i < keypoints.length; i += 3) [x, y] = [x + keypoints[i]!, y + keypoints[i + 1]!];
+  for (let i = 0; i < keypoints.length; i += 3) {
+    x += keypoints[i]!;
+    y += keypoints[i + 1]!;
+  }
   return [(3 * x) / keypoints.length, (3 * y) / keypoints.length];
 }
 

@@ -41,8 +41,8 @@ export function cropInto(image: Pixels, box: RotatedBox, { input: out, size, lev
   const fixed = (value: number) => rint(Math.min(Math.max(value * 1024, -FAR), FAR));
   const perX = box.width / size;
   const perY = box.height / size;
-  const columnX = Int32Array.from({ length: size }, (_, i) => fixed(cos * perX * i));
-  const columnY = Int32Array.from({ length: size }, (_, i) => fixed(sin * perX * i));
+  const columnX = new Int32Array(size).map((_, i) => fixed(cos * perX * i));
+  const columnY = new Int32Array(size).map((_, i) => fixed(sin * perX * i));
   const { data, width, height } = image;
   const lastX = width - 1;
   const lastY = height - 1;
@@ -88,7 +88,7 @@ export function letterboxInto(image: Pixels, { input: out, size, levels }: Input
   const { data, width, height } = image;
   const box = squareAround(width, height);
   const per = box.width / size;
-  const grid = (start: number) => Int32Array.from({ length: size }, (_, i) => rint((i * per + start) * 32));
+  const grid = (start: number) => new Int32Array(size).map((_, i) => rint((i * per + start) * 32));
   const xs = grid(box.cx - box.width / 2);
   const ys = grid(box.cy - box.height / 2);
   const level = (x: number, y: number, channel: number) =>
@@ -143,16 +143,62 @@ export function cut(
   return { width, height, data: new Uint8ClampedArray(to.buffer) };
 }
 
-/** Which of `from` pixels in a row go into which of `to`, and with what weight. */
-export function shares(from: number, to: number): [number, number, number][] {
+/** Which pixels of a row go into which of a shorter or longer one, and with what weight; in the order of both. */
+interface Shares {
+  readonly count: number;
+  readonly from: Int32Array;
+  readonly to: Int32Array;
+  readonly weights: Float64Array;
+}
+
+function sharesOf(from: number, to: number): Shares {
+  const most = from + to;
+  const shares = { from: new Int32Array(most), to: new Int32Array(most), weights: new Float64Array(most) };
   const per = from / to;
-  const all: [number, number, number][] = [];
+  let count = 0;
   for (let i = 0; i < to; i++) {
     for (let j = Math.floor(i * per); j < Math.min(Math.ceil((i + 1) * per), from); j++) {
-      all.push([j, i, (Math.min(j + 1, (i + 1) * per) - Math.max(j, i * per)) / per]);
+      shares.from[count] = j;
+      shares.to[count] = i;
+      shares.weights[count] = (Math.min(j + 1, (i + 1) * per) - Math.max(j, i * per)) / per;
+      count += 1;
     }
   }
-  return all;
+  return { count, ...shares };
+}
+
+/**
+ * An image of another size, (height, width, 3): each pixel is the mean of those that it covers. Plain loops over arrays
+ * of numbers: it is done with every image of a stream, and would fill the memory with small objects.
+ *
+ * @param every only so many-th rows of the image are looked at
+ */
+export function areaMeans(image: Pixels, width: number, height: number, every = 1): Float64Array {
+  const across = sharesOf(image.width, width);
+  const down = sharesOf(Math.ceil(image.height / every), height);
+  const { data } = image;
+  const means = new Float64Array(3 * width * height);
+  const line = new Float64Array(3 * width);
+  let row = -1;
+  for (let n = 0; n < down.count; n++) {
+    if (down.from[n] !== row) {
+      row = down.from[n]!;
+      line.fill(0);
+      const start = row * every * image.width;
+      for (let m = 0; m < across.count; m++) {
+        const weight = across.weights[m]!;
+        const from = 4 * (start + across.from[m]!);
+        const to = 3 * across.to[m]!;
+        line[to]! += weight * data[from]!;
+        line[to + 1]! += weight * data[from + 1]!;
+        line[to + 2]! += weight * data[from + 2]!;
+      }
+    }
+    const weight = down.weights[n]!;
+    const to = 3 * width * down.to[n]!;
+    for (let i = 0; i < line.length; i++) means[to + i]! += weight * line[i]!;
+  }
+  return means;
 }
 
 /** An image turned upside down: by half a turn. */

@@ -11,7 +11,7 @@ import { constants } from "./data.js";
 import type { Finder } from "./finders.js";
 import { merged, tiles, windowAround, type Place, type Window } from "./finds.js";
 import type { Observation } from "./observations.js";
-import { shares, type Pixels } from "./pixels.js";
+import { areaMeans, type Pixels } from "./pixels.js";
 
 const OF = constants.streams;
 
@@ -227,23 +227,13 @@ interface Thumbnail {
 }
 
 /** Each pixel the mean of those of the image that it covers, of some of its rows. */
-function thumbnailOf({ width, height, data }: Pixels): Thumbnail {
-  const scale = OF.THUMBNAIL / Math.max(width, height);
+function thumbnailOf(image: Pixels): Thumbnail {
+  const scale = OF.THUMBNAIL / Math.max(image.width, image.height);
   const every = Math.max(Math.trunc(1 / (OF.LEAST_ROWS * scale)), 1);
-  const rows = Math.ceil(height / every);
-  const small = { width: Math.max(Math.round(width * scale), 1), height: Math.max(Math.round(height * scale), 1) };
-  const sums = new Float64Array(3 * small.width * small.height);
-  const across = shares(width, small.width);
-  const down = shares(rows, small.height);
-  for (let row = 0; row < rows; row++) {
-    const line = new Float64Array(3 * small.width);
-    const start = row * every * width * 4;
-    for (const [from, to, share] of across) {
-      for (let k = 0; k < 3; k++) line[3 * to + k]! += share * data[start + 4 * from + k]!;
-    }
-    for (const [from, to, share] of down) {
-      if (from === row) line.forEach((sum, i) => (sums[3 * to * small.width + i]! += share * sum));
-    }
-  }
-  return { ...small, data: Uint8Array.from(sums, Math.round) };
+  const width = Math.max(Math.round(image.width * scale), 1);
+  const height = Math.max(Math.round(image.height * scale), 1);
+  const means = areaMeans(image, width, height, every);
+  const data = new Uint8Array(means.length);
+  for (let i = 0; i < data.length; i++) data[i] = Math.round(means[i]!);
+  return { width, height, data };
 }

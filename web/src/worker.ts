@@ -3,18 +3,18 @@
 import { Bundle } from "./bundle.js";
 import { KINDS, WEIGHTS, type Role } from "./data.js";
 import { loadGestures, withGestures } from "./gestures.js";
+import { ImageReader } from "./image-reader.js";
 import { LOADERS, usesBundle, type AnyDetector, type Make } from "./kinds.js";
-import type { Answer, Places, Reply, Request, Sent } from "./messages.js";
+import type { Answer, Places, Reply, Request } from "./messages.js";
 import { Network, fetchNetwork, loadRuntime, type NetworkShape } from "./network.js";
 import { fetchArrays } from "./npz.js";
 import type { Settings } from "./options.js";
-import type { Pixels } from "./pixels.js";
 import type { Results } from "./results.js";
 
 let make: Make;
 /** That of the last options; where there is none for them, every image says why. */
 let detector: Promise<AnyDetector>;
-let canvas: OffscreenCanvas | null = null;
+const reader = new ImageReader();
 
 async function answer(request: Request): Promise<Answer | null> {
   switch (request.type) {
@@ -30,7 +30,7 @@ async function answer(request: Request): Promise<Answer | null> {
       return null;
     case "track":
     case "detect": {
-      const image = pixelsOf(request.image);
+      const image = await reader.read(request.image);
       const found: Results = await (request.type === "track" ? (await detector).track(image, request.time) : (await detector).detect(image));
       const { motions } = found;
       return { width: image.width, height: image.height, found, ...(motions && { motions }) };
@@ -78,17 +78,6 @@ function withGesturesOf({ gestures: { folder, custom } }: Places, make: Make): M
     const loaded = await loadGestures([...(custom === null ? [] : [custom]), ...shipped.map((name) => folder + name)]);
     return withGestures(detector, loaded, settings.flip_horizontal);
   };
-}
-
-function pixelsOf(image: Sent): Pixels {
-  if (!(image instanceof ImageBitmap)) return image;
-  const { width, height } = image;
-  if (canvas?.width !== width || canvas.height !== height) canvas = new OffscreenCanvas(width, height);
-  const pen = canvas.getContext("2d", { willReadFrequently: true })!;
-  pen.globalCompositeOperation = "copy";
-  pen.drawImage(image, 0, 0);
-  image.close();
-  return pen.getImageData(0, 0, width, height);
 }
 
 let last: Promise<void> = Promise.resolve();

@@ -33,6 +33,7 @@ import { View3D } from "./view3d.js";
 const RUNNING = ["connecting", "loading", "running", "error"];
 const CONFIGURE_AFTER_MS = 120; // a slider that is dragged asks once
 const SAID_MS = 4000;
+const COUNTED_EVERY_MS = 250; // new text is laid out anew, which is too much for every image
 
 const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 const messages = messagesIn(find("message"));
@@ -56,6 +57,7 @@ const table = new Table();
 const recorder = new Recorder(overlay);
 /** @type {Record<string, any> | null} */ let latest = null;
 let attempt = 0; // to start: a later one wins
+/** @type {ReturnType<typeof setTimeout> | undefined} */ let counted;
 let hiddenSince = 0; // performance.now(); 0 where nothing was missed
 
 const rivalOverlay = new OverlayView(find("rival-image"), find("rival-overlay"), find("rival-stage"));
@@ -92,7 +94,11 @@ function keep(frame, seen) {
   if (latestRival) showPane("pane-name", configuration(), frame);
   table.add(frame, seen);
   recorder.add(frame, seen);
-  showTable();
+  if (table.count === 1) showTable();
+  counted ??= setTimeout(() => {
+    counted = undefined;
+    showTable();
+  }, COUNTED_EVERY_MS);
 }
 
 /** @param {string} phase @param {object} [detail] */

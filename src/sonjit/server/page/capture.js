@@ -36,34 +36,37 @@ export class Capture {
    * @returns {Promise<Shot>}
    */
   async take(video) {
-    const image = this.encodes ? video : await this.#copyOf(video);
-    return this.#encoded(this.#slotFor(image, ...this.#sizeOf(video.videoWidth, video.videoHeight)));
+    const pixels = this.encodes ? null : await this.#pixelsOf(video);
+    const [width, height] = this.#sizeOf(video.videoWidth, video.videoHeight);
+    if (!pixels) return this.#encoded(this.#slotFor(video, width, height));
+    const isScaled = width !== pixels.width || height !== pixels.height;
+    const image = isScaled ? (this.#copy ??= document.createElement("canvas")) : this.#slot(width, height);
+    fit(image, pixels.width, pixels.height);
+    image.getContext("2d", { alpha: false })?.putImageData(pixels, 0, 0);
+    return this.#encoded(isScaled ? this.#slotFor(image, width, height) : image);
   }
 
   /**
-   * A copy of the image that a video shows now, or the video where it cannot be copied.
+   * The pixels that a video shows now, until the next are asked for; null where they cannot be copied.
    *
    * Where nothing but the processor draws, Chromium keeps every image of a video that is drawn until there are 512 MB.
    *
    * @param {HTMLVideoElement} video
-   * @returns {Promise<HTMLVideoElement | HTMLCanvasElement>}
+   * @returns {Promise<ImageData | null>}
    */
-  async #copyOf(video) {
-    if (!("VideoFrame" in globalThis)) return video;
+  async #pixelsOf(video) {
+    if (!("VideoFrame" in globalThis)) return null;
     const frame = /** @type {any} */ (new VideoFrame(video));
     try {
       const { displayWidth: width, displayHeight: height, visibleRect, rotation, flip } = frame;
       const isUpright = rotation === 0 && flip === false && visibleRect.width === width && visibleRect.height === height;
-      if (!isUpright || width !== video.videoWidth || height !== video.videoHeight) return video;
+      if (!isUpright || width !== video.videoWidth || height !== video.videoHeight) return null;
       let pixels = this.#pixels;
       if (!pixels || pixels.width !== width || pixels.height !== height) pixels = this.#pixels = new ImageData(width, height);
       await frame.copyTo(pixels.data, { format: "RGBA" });
-      this.#copy ??= document.createElement("canvas");
-      fit(this.#copy, width, height);
-      this.#copy.getContext("2d", { alpha: false })?.putImageData(pixels, 0, 0);
-      return this.#copy;
+      return pixels;
     } catch {
-      return video; // it has no such copies
+      return null; // it has no such copies
     } finally {
       frame.close();
     }
@@ -96,10 +99,16 @@ export class Capture {
 
   /** @param {CanvasImageSource} image @param {number} width @param {number} height */
   #slotFor(image, width, height) {
+    const slot = this.#slot(width, height);
+    slot.getContext("2d", { alpha: false })?.drawImage(image, 0, 0, width, height);
+    return slot;
+  }
+
+  /** @param {number} width @param {number} height */
+  #slot(width, height) {
     const slot = (this.#slots[this.#next] ??= document.createElement("canvas"));
     this.#next = (this.#next + 1) % SLOTS;
     fit(slot, width, height);
-    slot.getContext("2d", { alpha: false })?.drawImage(image, 0, 0, width, height);
     return slot;
   }
 }

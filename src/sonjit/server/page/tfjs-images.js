@@ -32,12 +32,12 @@ export async function decode(file) {
   }
 }
 
-/** @param {Exclude<ImageLike, ImageData | Blob>} image @param {boolean} flip @returns {OffscreenCanvas} */
-export function draw(image, flip) {
+/** @param {Exclude<ImageLike, ImageData | Blob>} image @param {boolean} flip @param {OffscreenCanvas} [canvas] an empty one @returns {OffscreenCanvas} */
+export function draw(image, flip, canvas = new OffscreenCanvas(1, 1)) {
   const [width, height] = sizeOf(image);
-  const canvas = new OffscreenCanvas(width, height);
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   const pen = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  if (flip) pen.setTransform(-1, 0, 0, 1, width, 0);
+  pen.setTransform(flip ? -1 : 1, 0, 0, 1, flip ? width : 0, 0);
   pen.drawImage(image, 0, 0, width, height);
   return canvas;
 }

@@ -23,6 +23,7 @@ export class View3D {
   /** @type {import("./scene.js").Figure[]} */ #figures = [];
   /** @type {{middle: Vector, reach: number, floor: number} | null} */ #bounds = null;
   #asked = false;
+  #isSeen = true;
   #shown = "";
 
   /** @param {HTMLCanvasElement} canvas */
@@ -40,6 +41,10 @@ export class View3D {
     }, { passive: false });
     canvas.addEventListener("dblclick", () => this.#home());
     new ResizeObserver(() => this.#ask()).observe(canvas);
+    new IntersectionObserver(([{ isIntersecting }]) => {
+      this.#isSeen = isIntersecting;
+      this.#ask();
+    }).observe(canvas);
   }
 
   /** @param {Record<string, any>} frame @param {{index?: number}} [seen] `index`: of one of several images that do not follow each other */
@@ -69,7 +74,7 @@ export class View3D {
     this.#asked = true;
     requestAnimationFrame(() => {
       this.#asked = false;
-      this.#render();
+      if (this.#isSeen) this.#render();
     });
   }
 
@@ -118,9 +123,13 @@ export class View3D {
     const [cosYaw, sinYaw, cosPitch, sinPitch] = [Math.cos(yaw), Math.sin(yaw), Math.cos(pitch), Math.sin(pitch)];
     const scale = (Math.min(width, height) * 0.43 * zoom * DISTANCE) / reach;
     return (/** @type {Vector} */ point) => {
-      const [x, y, z] = [point[0] - middle[0], point[1] - middle[1], point[2] - middle[2]];
-      const [x1, z1] = [x * cosYaw + z * sinYaw, z * cosYaw - x * sinYaw];
-      const [y2, z2] = [y * cosPitch + z1 * sinPitch, z1 * cosPitch - y * sinPitch];
+      const x = point[0] - middle[0];
+      const y = point[1] - middle[1];
+      const z = point[2] - middle[2];
+      const x1 = x * cosYaw + z * sinYaw;
+      const z1 = z * cosYaw - x * sinYaw;
+      const y2 = y * cosPitch + z1 * sinPitch;
+      const z2 = z1 * cosPitch - y * sinPitch;
       const away = DISTANCE + z2 / reach; // in reaches
       const shrink = scale / Math.max(away, 0.2);
       return { x: width / 2 + x1 * shrink, y: height / 2 + y2 * shrink, depth: z2 / reach };
