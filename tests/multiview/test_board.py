@@ -57,12 +57,29 @@ def test_corners_are_found_where_they_are_drawn(text):
 def test_a_board_is_recognised(text):
     board = target_from_text(text)
     turns = [np.array([[1.0, 0, 0], [0, 1, 0]]), np.array([[0, -1.1, 300], [1, 0.1, 0]])]
-    grey = [cv2.warpAffine(board.draw(44, 44), turn, (360, 360), borderValue=120) for turn in turns]
+    grey = [cv2.warpAffine(board.draw(44, 44), turn, (420, 360), borderValue=120) for turn in turns]
+    april = board.kind == "aprilgrid"
+    largest = board.dictionary if april else f"{board.dictionary.partition('_')[0]}_1000"
+    known = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, f"DICT_{largest}"))
+    false = cv2.aruco.generateImageMarker(known, 415, 40, borderBits=2 if april else 1)
+    for image in grey:  # the background holds what looks like a marker, in every image
+        image[5:55, 365:415] = 255
+        image[10:50, 370:410] = false
+        if board.inverted:
+            image[5:55, 365:415] = 255 - image[5:55, 365:415]
     found = recognise_board(grey, square_m=0.03)
     assert found.text.split(":")[:2] == board.text.split(":")[:2]
     assert (found.dictionary, found.inverted, found.legacy) == (board.dictionary, board.inverted, board.legacy)
     assert found.marker_m == pytest.approx(board.marker_m, abs=1e-3)
     assert found.square_m == pytest.approx(board.square_m, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_a_checkerboard_that_looks_the_same_upside_down_is_told():
+    squares = np.kron((np.indices((7, 9)).sum(0) % 2).astype(np.uint8), np.full((18, 18), 255, np.uint8))
+    grey = cv2.copyMakeBorder(squares, 18, 18, 18, 18, cv2.BORDER_CONSTANT, value=255)
+    with pytest.raises(InputError, match="a board that cannot be used: a checkerboard of 8 x 6"):
+        recognise_board([grey, np.rot90(grey).copy()])
 
 
 def test_no_board_is_recognised_where_none_is():

@@ -209,7 +209,10 @@ def _nearby(targets: list[CalibrationTarget], paths: Mapping[str, Path]) -> str:
     if len(targets) > 1 or not isinstance(target, CalibrationBoard):
         return ""
     images = sampled_images(paths, count=_FEW)
-    found = recognise_board(images, square_m=target.marker_m if target.is_grid else target.square_m)
+    try:
+        found = recognise_board(images, square_m=target.marker_m if target.is_grid else target.square_m)
+    except InputError as error:
+        return f" But {error}"
     return f" The images show --board {found.text}" if found and found.text != target.text else ""
 
 

@@ -47,6 +47,9 @@ _MOST_SQUARES, _SQUARES_PX = 6, 640
 """Images that are looked through for a checkerboard, which is slow, and their longer side."""
 _FIT = 0.08
 """Root mean square distance of corners from where a layout has them, in squares, up to which it is believed."""
+_NEAR, _AGREE = 0.25, 0.6
+"""How near a marker's middle must be to its place, in squares, and for what share of an image's markers: the others are
+false ones of the background, which may be the same in every image."""
 
 _Markers = tuple[list[FloatArray], list[int]]
 
@@ -71,6 +74,9 @@ def recognise_board(images: Iterable[Image], *, square_m: float = 1.0) -> Calibr
     Args:
         images: several, so that every marker is seen in some.
         square_m: side of a square; of a grid of markers, of a marker.
+
+    Raises:
+        InputError: they show a checkerboard that looks the same upside down.
     """
     asked = list(images)
     inverted = [255 - image for image in asked]
@@ -87,14 +93,13 @@ def recognise_board(images: Iterable[Image], *, square_m: float = 1.0) -> Calibr
     usual = [number for number, count in times.items() if count > 1 and count > 0.1 * max(times.values())]
     if not usual:
         return _checkerboard(asked, square_m)
-    dictionary = next((f"{family}_{size}" for size in _FAMILIES[family] if size > max(usual)), family)
     seen = [_only(markers, usual) for markers in seen]
     if usual == [0]:
-        return CalibrationBoard("aruco", 1, 1, square_m, square_m, dictionary, is_inverted)
-    layout = _layout(seen, max(usual) + 1, border)
+        return CalibrationBoard("aruco", 1, 1, square_m, square_m, _smallest(family, 1), is_inverted)
+    layout, count = _layout(seen, max(usual) + 1, border)
     if layout is None:  # what looked like markers may be squares
         return _checkerboard(asked, square_m)
-    made = replace(layout, dictionary=dictionary, inverted=is_inverted)
+    made = replace(layout, dictionary=_smallest(family, count), inverted=is_inverted)
     scale = square_m / (made.marker_m if made.is_grid else made.square_m)
     return replace(made, square_m=made.square_m * scale, marker_m=made.marker_m * scale)
 
@@ -105,26 +110,39 @@ def _largest(family: str) -> str:
     return f"{family}_{sizes[-1]}" if sizes else family
 
 
+def _smallest(family: str, count: int) -> str:
+    """The smallest dictionary of a family that has so many markers."""
+    return next((f"{family}_{size}" for size in _FAMILIES[family] if size >= count), family)
+
+
 def _only(markers: _Markers, usual: Sequence[int]) -> _Markers:
     kept = [(four, number) for four, number in zip(*markers, strict=True) if number in usual]
     return [four for four, _ in kept], [number for _, number in kept]
 
 
-def _layout(seen: list[_Markers], count: int, border: int) -> CalibrationBoard | None:
-    """The layout of squares of 1 that the markers fit best, without its dictionary; None where none fits."""
-    clear = sorted(seen, key=lambda markers: -len(markers[1]))[:_MOST_IMAGES]
-    clear = [markers for markers in clear if len(markers[1]) >= _FEWEST_MARKERS]
-    best, least = None, _FIT
+def _layout(seen: list[_Markers], count: int, border: int) -> tuple[CalibrationBoard | None, int]:
+    """The layout of squares of 1 that the markers fit best, without its dictionary, and how many markers it has.
+
+    Its rows hold those markers that are where they belong in some image. None where no layout fits.
+    """
+    seen = sorted((one for one in seen if len(one[1]) >= _FEWEST_MARKERS), key=lambda markers: -len(markers[1]))
+    clear = seen[:_MOST_IMAGES]
+    best, least = None, np.inf
     for columns in range(1, min(count, _MOST_COLUMNS) + 1):
         for board in _candidates(columns, count, border):
             fits = [fit for corners, ids in clear if (fit := _fit(board, corners, ids)) is not None]
             if len(fits) < max(1, len(clear) // 2):
                 continue
-            misfit, share = np.median(fits, axis=0)
-            if misfit < least and 0.1 < share < 0.99:
+            misfit, share, lost = np.median([fit[:3] for fit in fits], axis=0)
+            cost = float(misfit**2 + lost * _NEAR**2)  # squares, capped at those of markers that are elsewhere
+            if misfit < _FIT and cost < least and 0.1 < share < 0.99:
                 digits = 3 if board.is_grid else 2
-                best, least = replace(board, marker_m=round(float(share), digits)), misfit
-    return best
+                best, least = replace(board, marker_m=round(float(share), digits)), cost
+    if best is None:
+        return None, count
+    known = max(number for markers in seen if (fit := _fit(best, *markers)) is not None for number in fit[3]) + 1
+    rows = {(one.kind, one.legacy): one.rows for one in _candidates(best.columns, known, border)}
+    return replace(best, rows=rows[best.kind, best.legacy]), known
 
 
 def _candidates(columns: int, count: int, border: int) -> list[CalibrationBoard]:
@@ -141,23 +159,39 @@ def _candidates(columns: int, count: int, border: int) -> list[CalibrationBoard]
     return made
 
 
-def _fit(board: CalibrationBoard, corners: list[FloatArray], ids: list[int]) -> tuple[float, float] | None:
-    """How far corners are from where they should be, and a marker's side, in squares; None where all are on a line."""
+def _fit(
+    board: CalibrationBoard, corners: list[FloatArray], ids: list[int]
+) -> tuple[float, float, float, list[int]] | None:
+    """How far corners are from where they should be and a marker's side, in squares, of the markers that are there.
+
+    Also the share of markers that are elsewhere, and which are there; None where few are, or all on a line.
+    """
     import cv2
 
     middles = _middles(board)
     if max(ids) >= len(middles):
         return None
     where = middles[ids]
-    if np.linalg.matrix_rank(where - where.mean(0), tol=0.1) < 2:
+    if _are_on_a_line(where):
         return None
-    to_board = np.asarray(cv2.findHomography(np.stack([_crossing(four) for four in corners]), where)[0], np.float64)
-    if to_board.shape != (3, 3):
+    places = np.stack([_crossing(four) for four in corners])
+    to_board, agree = cv2.findHomography(places, where, cv2.RANSAC, _NEAR)
+    if np.shape(to_board) != (3, 3):
         return None
-    flat = cv2.perspectiveTransform(np.concatenate(corners)[None], to_board)[0].reshape(-1, 4, 2) - where[:, None]
+    there = np.ravel(np.asarray(agree)) > 0
+    where = where[there]
+    if there.sum() < max(_FEWEST_MARKERS, _AGREE * len(ids)) or _are_on_a_line(where):
+        return None
+    seen = np.stack(corners)[there].reshape(1, -1, 2)
+    flat = cv2.perspectiveTransform(seen, np.asarray(to_board, np.float64))[0].reshape(-1, 4, 2) - where[:, None]
     signs = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (-1 if board.kind == "aprilgrid" else 1)
     half = float((flat * signs).mean())
-    return float(np.sqrt(((flat - half * signs) ** 2).sum(-1).mean())), 2 * half
+    misfit = float(np.sqrt(((flat - half * signs) ** 2).sum(-1).mean()))
+    return misfit, 2 * half, float(1 - there.mean()), [number for number, kept in zip(ids, there, strict=True) if kept]
+
+
+def _are_on_a_line(places: FloatArray) -> bool:
+    return bool(np.linalg.matrix_rank(places - places.mean(0), tol=0.1) < 2)
 
 
 def _middles(board: CalibrationBoard) -> FloatArray:
@@ -180,7 +214,7 @@ def _crossing(four: FloatArray) -> FloatArray:
 
 
 def _checkerboard(images: list[Image], square_m: float) -> CalibrationBoard | None:
-    """A checkerboard of the size that is found most often."""
+    """A checkerboard of the size that is found most often; see `recognise_board`."""
     import cv2
 
     sizes: Counter[tuple[int, int]] = Counter()
@@ -196,5 +230,7 @@ def _checkerboard(images: list[Image], square_m: float) -> CalibrationBoard | No
     across, down = max(sizes, key=lambda size: (sizes[size], size))
     try:
         return CalibrationBoard("checkerboard", across + 1, down + 1, square_m)
-    except InputError:  # the same upside down
+    except InputError as error:  # the same upside down
+        if sizes[across, down] > 1:
+            raise InputError(f"the images show a board that cannot be used: {error}") from None
         return None
