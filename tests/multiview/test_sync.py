@@ -65,6 +65,8 @@ def test_images_of_one_frame_set_come_together():
     both = found.images[(found.images >= 0).all(1)]
     assert (both[:, 0] - both[:, 1] == FPS).all()
     assert np.nanmax(np.abs(found.off_s)) <= 0.5 / FPS + 1e-6
+    assert found.times_s == pytest.approx(lines["a"].time_s[found.images[:, 0]])
+    assert found.cameras()["b"].frame_sets[5] == found.frame_of("b", 5)
     assert found.frame_of("b", 5) == found.frame_of("a", 5 + FPS)
     assert found.frame_of("a", 10**6) is None
 

@@ -232,6 +232,7 @@ class Sync:
         images: (F, C) number of each camera's image of a frame set; -1 where it has none.
         off_s: (F, C) by how much the image is later than its frame set; NaN where there is none or no clock.
         clocks: by camera.
+        times_s: (F,) of the frame sets, by the first camera's clock; (0,) where they were matched by numbers.
         warnings: what was found wrong, one line each.
     """
 
@@ -239,6 +240,7 @@ class Sync:
     images: IndexArray
     off_s: FloatArray
     clocks: Mapping[str, Clock]
+    times_s: FloatArray
     warnings: tuple[str, ...]
 
     def cameras(self) -> dict[str, CameraFrames]:
@@ -248,6 +250,7 @@ class Sync:
                 {int(image): row for row, image in enumerate(images) if image >= 0},
                 self.clocks[name].offset_s,
                 self.clocks[name].drift_ppm,
+                tuple(self.times_s.tolist()),
             )
             for name, images in zip(self.names, self.images.T.tolist(), strict=True)
         }
@@ -275,7 +278,7 @@ def synchronise(timelines: Mapping[str, Timeline], method: SyncMethod) -> Sync:
         clocks = dict.fromkeys(names, Clock())
         numbers = np.unique(np.concatenate([line.index for line in timelines.values()]))
         images = np.stack([np.where(np.isin(numbers, line.index), numbers, -1) for line in timelines.values()], 1)
-        off_s = np.full(images.shape, np.nan)
+        off_s, times = np.full(images.shape, np.nan), np.zeros(0)
     else:
         if blind := [name for name, line in timelines.items() if not np.isfinite(line.time_s).all()]:
             raise InputError(f"camera {blind[0]!r} has images without times: synchronise by index")
@@ -285,8 +288,8 @@ def synchronise(timelines: Mapping[str, Timeline], method: SyncMethod) -> Sync:
             "sound": _clocks_from_sounds,
         }
         clocks = of_method[method](timelines) if method in of_method else dict.fromkeys(names, Clock())
-        images, off_s = _matched(timelines, clocks)
-    return Sync(names, images, off_s, clocks, tuple(_warnings(timelines, images, clocks)))
+        images, off_s, times = _matched(timelines, clocks)
+    return Sync(names, images, off_s, clocks, times, tuple(_warnings(timelines, images, clocks)))
 
 
 def _clocks_from_timecodes(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
@@ -354,8 +357,13 @@ def _clock(own: FloatArray, theirs: FloatArray, period_s: float, name: str, firs
     return best[2]
 
 
-def _matched(timelines: Mapping[str, Timeline], clocks: Mapping[str, Clock]) -> tuple[IndexArray, FloatArray]:
-    """(F, C) nearest images to the slowest camera's, within half a period; frame sets of two images or more."""
+def _matched(
+    timelines: Mapping[str, Timeline], clocks: Mapping[str, Clock]
+) -> tuple[IndexArray, FloatArray, FloatArray]:
+    """(F, C) nearest images to the slowest camera's, within half a period, and how late; frame sets of two or more.
+
+    Also (F,) their times.
+    """
     slowest = max(timelines, key=lambda name: np.nan_to_num(timelines[name].period_s))
     times = _by_first(timelines[slowest], clocks[slowest])
     images = np.full((len(times), len(timelines)), -1, np.intp)
@@ -372,7 +380,7 @@ def _matched(timelines: Mapping[str, Timeline], clocks: Mapping[str, Clock]) -> 
         near &= np.isin(np.arange(len(times)), order[first])  # of two frame sets near one image the nearer one has it
         images[near, column], off_s[near, column] = line.index[nearest[near]], gap[near]
     shared = (images >= 0).sum(1) >= min(2, len(timelines))
-    return images[shared], off_s[shared]
+    return images[shared], off_s[shared], times[shared]
 
 
 def _by_first(line: Timeline, clock: Clock) -> FloatArray:

@@ -160,7 +160,7 @@ def load_detections(
 
 
 def _number(frames: list[Frame], matched: CameraFrames | None) -> None:
-    """Make each frame's index that of its frame set, and its time that of the first camera; leave out those of none."""
+    """Make each frame's index and time those of its frame set; leave out frames of none."""
     names = [frame.source for frame in frames]
     if all(name is not None for name in names) and len(set(names)) == len(names):
         for frame, number in zip(frames, frame_numbers([Path(str(name)) for name in names]), strict=True):
@@ -170,7 +170,7 @@ def _number(frames: list[Frame], matched: CameraFrames | None) -> None:
     frames[:] = [frame for frame in frames if frame.index in matched.frame_sets]
     for frame in frames:
         frame.index = matched.frame_sets[frame.index]
-        frame.time = None if frame.time is None else matched.time_s(frame.time)
+        frame.time = matched.times_s[frame.index] if matched.times_s else frame.time
 
 
 def _people_in(frame: Frame, kind: str) -> Iterator[_Found]:
