@@ -27,7 +27,12 @@ def recordings(tmp_path):
 
 def test_recordings_are_trained_tested_and_listed(sonjit, recordings, tmp_path):
     out = tmp_path / "mine.npz"
-    assert sonjit("gestures", "train", recordings, "--out", out)[0] == 0
+    assert sonjit("gestures", "train", recordings, "--out", out)[::2] == (0, [])
+    few = GestureRecording("beak", np.random.default_rng(1).normal(size=(1, 2, 21, 3)).astype(np.float16))
+    (tmp_path / "few").mkdir()
+    few.save(tmp_path / "few" / "beak-1.npz")
+    told = sonjit("gestures", "train", tmp_path / "few", "--out", tmp_path / "few.npz")[2]
+    assert told == ["sonjit: beak: 1 hand may not be enough to tell it; record 20"]
     assert sonjit("gestures", "list", out)[1].split() == ["beak", "claw"]
     assert "claw: 12 hands in 2 recordings" in sonjit("gestures", "list", recordings)[1]
     assert "right: 24 of 24 (100.0%)" in sonjit("gestures", "test", recordings)[1]

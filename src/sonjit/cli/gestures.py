@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from sonjit.errors import InputError
+from sonjit.runs.processor import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -77,7 +78,7 @@ def record(
     while (to / f"{name}-{number}.npz").exists():
         number += 1
     recording.save(to / f"{name}-{number}.npz")
-    sys.stdout.write(f"{_count(recording)} of {name} in {to / f'{name}-{number}.npz'}\n")
+    sys.stdout.write(f"{_count([recording])} of {name} in {to / f'{name}-{number}.npz'}\n")
 
 
 def _hands(frames: Iterable[Frame], samples: int) -> list[Hand]:
@@ -106,10 +107,15 @@ def train(recordings: Path, *, out: Annotated[Path, Parameter(name="--out")]) ->
         recordings: The folder.
         out: The file to write, of a few kB.
     """
-    from sonjit.gestures import LearnedGestures
+    from sonjit.gestures import GestureRecording, LearnedGestures
 
-    learned = LearnedGestures.learn(_load(recordings))
+    examples = _load(recordings)
+    learned = LearnedGestures.learn(examples)
     learned.save(out)
+    for name, own in _by_name(examples).items():
+        wanted = _HANDS if isinstance(own[0], GestureRecording) else _MOTIONS
+        if 2 * sum(map(len, own)) < wanted:
+            sys.stderr.write(f"sonjit: {name}: {_count(own)} may not be enough to tell it; record {wanted}\n")
     sys.stdout.write(f"{', '.join(learned.names)} in {out}\n")
 
 
@@ -154,14 +160,9 @@ def list_gestures(source: Path | None = None) -> None:
     if source is None:
         lines = list(GESTURES)
     elif source.is_dir():
-        counts: dict[str, list[int]] = {}
-        kinds: dict[str, str] = {}
-        for one in _load(source):
-            count, kinds[one.name] = _count(one).split()
-            counts.setdefault(one.name, []).append(int(count))
         lines = [
-            f"{name}: {sum(own)} {kinds[name]} in {len(own)} recording{'s' * (len(own) > 1)}"
-            for name, own in counts.items()
+            f"{name}: {_count(own)} in {counted(len(own), 'recording', 'recordings')}"
+            for name, own in _by_name(_load(source)).items()
         ]
     else:
         lines = list(LearnedGestures.load(source).names)
@@ -232,7 +233,19 @@ def _load(folder: Path) -> Sequence[GestureRecording | MotionRecording]:
     return [load_recording(file) for file in files]
 
 
-def _count(recording: GestureRecording | MotionRecording) -> str:
+def _by_name(
+    recordings: Sequence[GestureRecording | MotionRecording],
+) -> dict[str, list[GestureRecording | MotionRecording]]:
+    """The recordings of each gesture."""
+    found: dict[str, list[GestureRecording | MotionRecording]] = {}
+    for one in recordings:
+        found.setdefault(one.name, []).append(one)
+    return found
+
+
+def _count(recordings: Sequence[GestureRecording | MotionRecording]) -> str:
+    """How many hands, or motions, the recordings of one gesture hold."""
     from sonjit.gestures import GestureRecording
 
-    return f"{len(recording)} {'hands' if isinstance(recording, GestureRecording) else 'motions'}"
+    one = "hand" if isinstance(recordings[0], GestureRecording) else "motion"
+    return counted(sum(map(len, recordings)), one, f"{one}s")
