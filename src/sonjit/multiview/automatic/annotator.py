@@ -200,12 +200,13 @@ def machine_marks(project: Project, frame: int) -> list[Mark]:
 
 _USUAL: Final[Mapping[str, Mapping[str, str]]] = {
     HAND_NETWORK: {
-        "steps": "300", "batch": "16", "learning_rate": "1e-4", "held_out": "0",
+        "steps": "300", "batch": "16", "learning_rate": "1e-4", "held_out": "0", "augmentation.mirror": "0",
         "freeze": ",".join(("stem", "first", *(f"blocks.{place}" for place in range(7)))),
     },
     "keypoint-detector": {"steps": "20000"},
 }  # fmt: skip
-"""Settings for some hundred hands of one person; the first layers stay frozen, which also halves the time."""
+"""Settings for some hundred hands of one person; the first layers stay frozen, which also halves the time. No crop is
+mirrored in training: a network that is to see right hands only must not learn to find left ones beside them."""
 
 
 def train_network(

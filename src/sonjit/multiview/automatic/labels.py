@@ -10,7 +10,7 @@ people marked, motion shows it: both hands would leap to where the other one was
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -113,6 +113,7 @@ def _ways(points_m: FloatArray, then_m: FloatArray) -> FloatArray:
 SOURCES: Final = ("", "M", "H", "H+M")
 """By whom a label is; files hold the index."""
 
+_NEAR_PX: Final = 4.0  # from the fitted hand, at which a detection counts half
 _OFF_M: Final = 0.012  # a joint that the fit moved further was wrong in its views
 _BONE_M: Final = 0.006  # a bone that could not be given its length has a wrong end
 _SPREAD_M: Final = 0.005
@@ -237,15 +238,19 @@ def label_chunk(
         fps: frames per second of the recordings.
     """
     people = [human_joints(rig, own) for own in marks]
-    found = triangulate_detections(rig, unswapped(rig, seen, people), offsets)
-    observed = found.points_m.copy()
-    covariance, source = found.covariance_m2.copy(), np.where(found.ok, 1, 0)
-    for row, (own, human) in enumerate(zip(marks, people, strict=True)):
-        taken = human.ok
-        observed[row][taken], covariance[row][taken] = human.points_m[taken], human.covariance_m2[taken]
-        source[row][taken] = 3 if any(mark.source == "H+M" for mark in own) else 2
-    views = found.inlier.sum(0)
     times = seen.frames / fps
+    seen = unswapped(rig, seen, people)
+    if offsets is not None:
+        seen = offsets.correct(rig, seen, triangulate_detections(rig, seen).points_m)
+    rough, spread = _with_people(triangulate_detections(rig, seen), people)
+    fits = [fit_skeletons(rough[:, side], spread[:, side], lengths_m[side], times) for side in range(2)]
+    fitted_m = np.stack([fit.points_m for fit in fits], 1)
+    found = triangulate_detections(rig, _trusted_by(rig, seen, fitted_m))
+    observed, covariance = _with_people(found, people)
+    source = np.where(found.ok, 1, 0)
+    for row, (own, human) in enumerate(zip(marks, people, strict=True)):
+        source[row][human.ok] = 3 if any(mark.source == "H+M" for mark in own) else 2
+    views = found.inlier.sum(0)
     points, spread = observed.copy(), covariance.copy()
     mesh = np.full((len(times), 2), np.nan)
     for side, name in enumerate(SIDES):
@@ -266,6 +271,21 @@ def label_chunk(
         seen.frames, points, spread, source.astype(np.int64), views.astype(np.int64), residual,
         np.moveaxis(found.inlier, 0, 1), mesh,
     )  # fmt: skip
+
+
+def _with_people(found: Triangulation, people: Sequence[Triangulation]) -> tuple[FloatArray, FloatArray]:
+    """The machine's joints (n, 2, 21, 3) and their covariances, and people's where these marked."""
+    points, covariance = found.points_m.copy(), found.covariance_m2.copy()
+    for row, human in enumerate(people):
+        points[row][human.ok], covariance[row][human.ok] = human.points_m[human.ok], human.covariance_m2[human.ok]
+    return points, covariance
+
+
+def _trusted_by(rig: CameraRig, seen: ChunkDetections, points_m: FloatArray) -> ChunkDetections:
+    """Detections that count less the further they lie from joints (n, 2, 21, 3): bones tell which views are right."""
+    off = np.linalg.norm(np.moveaxis(rig.project(points_m), 0, 1) - seen.points_px, axis=-1)
+    weight = np.where(np.isfinite(off), 1 / (1 + (off / _NEAR_PX) ** 2), 1)
+    return replace(seen, confidence=(seen.confidence * weight).astype(np.float32))
 
 
 def unswapped(rig: CameraRig, seen: ChunkDetections, people: Sequence[Triangulation]) -> ChunkDetections:
