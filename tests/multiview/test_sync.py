@@ -192,6 +192,9 @@ def test_a_table_of_times_has_those_of_every_camera(tmp_path):
     table.write_text("sync_index,cam_id,frame_time\n35,2,25.1\n35,3,25.2\n36,2,25.3\n")
     assert read_stamps(table, "cam_2").tolist() == [25.1, 25.3]
     assert read_stamps(table, "3").tolist() == [25.2]
+    assert read_stamps(table, "boards_cam3").tolist() == [25.2]
+    (tmp_path / "cam2.txt").write_text("1 2")
+    assert read_stamps(tmp_path, "boards_Camera_2").tolist() == [1, 2]
     with pytest.raises(InputError, match="no times of camera 'cam_1'"):
         read_stamps(table, "cam_1")
 

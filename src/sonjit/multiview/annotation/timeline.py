@@ -23,6 +23,7 @@ from sonjit.errors import InputError
 from sonjit.media import Source, open_source
 from sonjit.multiview.annotation.sound import read_onsets, sound_shifts
 from sonjit.multiview.cameras.frame_sets import CameraFrames
+from sonjit.multiview.cameras.names import camera_named
 from sonjit.multiview.cameras.views import frame_numbers
 from sonjit.runs.processor import counted
 
@@ -137,17 +138,20 @@ def read_stamps(path: Path, view: str) -> FloatArray:
     Args:
         path: a folder with VIEW.txt, a time on each line; or caliscope's `timestamps.csv` with a row for each image and
             the columns cam_id and frame_time.
-        view: the camera's name; that of number 3 in the table is cam_3, or 3.
+        view: the camera's name; that of number 3 in the table is cam_3, or 3. Longer names may name it, see
+            `camera_named`.
 
     Raises:
         InputError: it cannot be read, or has no times of the camera.
     """
     if path.suffix.lower() != ".csv":
-        path /= f"{view}.txt"
+        path /= f"{camera_named(view, [file.stem for file in path.glob('*.txt')]) or view}.txt"
         words = file_bytes(path).decode(errors="replace").split()
     else:
         rows = list(csv.DictReader(file_bytes(path).decode(errors="replace").splitlines()))
-        words = [row.get("frame_time") or "" for row in rows if row.get("cam_id") in (view, view.removeprefix("cam_"))]
+        cameras = {f"cam_{row.get('cam_id')}" for row in rows}
+        own = (view, (camera_named(view, cameras) or view).removeprefix("cam_"))
+        words = [row.get("frame_time") or "" for row in rows if row.get("cam_id") in own]
     try:
         stamps = np.array([float(word) for word in words])
     except ValueError:
