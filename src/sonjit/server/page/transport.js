@@ -63,7 +63,8 @@ export class Transport {
     slider.setAttribute("aria-valuetext", words);
     find("loop").setAttribute("aria-pressed", String(loop));
     label("play-pause", paused ? "transport.play" : "transport.pause");
-    find("play-pause").querySelector("use").setAttribute("href", `icons.svg#${paused ? "play" : "pause"}`);
+    const [use, icon] = [find("play-pause").querySelector("use"), `icons.svg#${paused ? "play" : "pause"}`];
+    if (use.getAttribute("href") !== icon) use.setAttribute("href", icon); // set anew it would blink
     label("step-back", isVideo ? "transport.back" : "transport.previous");
     label("step-forward", isVideo ? "transport.forward" : "transport.next");
     if (kind === "images") this.#showThumbnails(/** @type {import("./players.js").ImagePlayer} */ (player));
