@@ -1,10 +1,16 @@
 """Gestures and motions of hands in `web/`: those that Python gives them, as the worker answers them to the page."""
 
+import io
+
 import numpy as np
 import pytest
 
 import sonjit
+from sonjit.detectors.kinds import hand_heads
+from sonjit.detectors.kinds.hand_heads import head_inputs
+from sonjit.detectors.kinds.hands import Hands
 from sonjit.gestures import GESTURES, GestureRecording, GestureSmoother, LearnedGestures
+from sonjit.gestures.classifier import LEAST_SCORE, NONE, GestureClassifier, features_of
 from sonjit.results import Hand
 
 from .conftest import run
@@ -78,3 +84,103 @@ def test_streams_have_the_motions_that_python_gives_them(web_page, show, demo_cl
         assert times == pytest.approx([one.time for events in expected for one in events], abs=1e-6)
     assert {step[:2] for events in told for step in events} >= {("Swipe_Right", "begin"), ("Swipe_Right", "end")}
     assert found["none"] == [None, None]
+
+
+def file_of(arrays):
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return "application/octet-stream", file.getvalue()
+
+
+def shipped(module, name):
+    with np.load(module[f"models/{name}"]) as arrays:
+        return {key: arrays[key] for key in arrays.files if "appearance" not in key and "with_image" not in key}
+
+
+def random_layers(rng, sizes, gains):
+    """Weights and biases by name of layers of so many inputs, and of the last's outputs."""
+    arrays = {}
+    for k, (rows, columns) in enumerate(sizes):
+        arrays[f"weights_{k}"] = rng.normal(0, gains[k] / rows**0.5, (rows, columns))
+        arrays[f"bias_{k}"] = rng.normal(0, 0.1, columns)
+    return arrays
+
+
+def shares_with_image(network, alone, hand, appearance):
+    """The shapes' probabilities of a hand: the mean of both networks'."""
+    features = features_of([hand])
+    row = np.concatenate([appearance.ravel(), np.maximum(features[0] @ network["weights_0"] + network["bias_0"], 0)])
+    for k in (1, 2):
+        row = np.maximum(row @ network[f"weights_{k}"] + network[f"bias_{k}"], 0)
+    logits = row @ network["weights_3"] + network["bias_3"]
+    powers = np.exp(logits - logits.max())
+    by_image = np.bincount(network["shape"], powers / powers.sum())
+    return (alone.probabilities(features)[0] + by_image) / 2
+
+
+@pytest.fixture
+def looking(site, module):
+    """A copy of the module whose gestures read appearance by random weights; (arrays of the head, of the network)."""
+    rng = np.random.default_rng(9)
+    head = {"appearance": rng.normal(0, 0.05, (304, 32)), "appearance_keypoint": rng.normal(0, 0.3, (21, 32))}
+    sizes = ((506, 128), (800, 192), (192, 128), (128, 68))
+    network = random_layers(rng, sizes, (0.7, 1.4, 1.4, 3)) | {"shape": np.arange(68) % 17}
+    site.files |= {
+        path.replace("/web/", "/looking/"): file for path, file in site.files.items() if path.startswith("/web/")
+    }
+    heads = shipped(module, "hand_heads.npz") | {f"full.{name}": np.float32(one) for name, one in head.items()}
+    gestures = shipped(module, "gestures.npz") | {f"with_image.{name}": one for name, one in network.items()}
+    site.files |= {"/looking/models/hand_heads.npz": file_of(heads), "/looking/models/gestures.npz": file_of(gestures)}
+    return head, network
+
+
+def test_gestures_of_stills_are_told_by_appearance_too_where_files_have_it(
+    web_page, all_networks, looking, module, show, demo_clip, photo, monkeypatch
+):
+    """As NumPy tells them by what Python's search reads in its last look; streams read none, and pages get none."""
+    head, network = looking
+    alone = GestureClassifier(shipped(module, "gestures.npz"))
+    looks, observe = [], Hands.observe
+
+    def recorded(*given):
+        looks.append([head_inputs(*given).local])
+        return head_inputs(*given)
+
+    def observed(*given):
+        seen = observe(*given)
+        looks[-1].append(seen.keypoints)
+        return seen
+
+    monkeypatch.setattr(hand_heads, "head_inputs", recorded)
+    monkeypatch.setattr(Hands, "observe", observed)
+    images = [photo, *demo_clip[1][60:110:10]]
+    with sonjit.create_detector("hands", static_image=True, precision="f32") as detector:
+        hands = [hand for rgb in images for hand in detector.detect(rgb)]
+    expected, without = [], []
+    for hand in hands:
+        local = next(local for local, *keypoints in looks if np.array_equal(keypoints, [hand.keypoints]))
+        appearance = np.maximum(local[:, -304:] @ head["appearance"] + head["appearance_keypoint"], 0)
+        for told, shown in ((expected, appearance), (without, 0 * appearance)):
+            shares = shares_with_image(network, alone, hand, shown)
+            name = alone.vocabulary.name(alone.vocabulary.shapes[shares.argmax()], hand.keypoints)
+            told.append((name if shares.max() > LEAST_SCORE and name != NONE else None, float(shares.max())))
+    stills, (stream,) = run(web_page, """
+        const options = {gestures: "canned"};
+        const detector = await kit.LocalDetector.create("hands", options, {base: "/looking/"});
+        const stills = [];
+        for (const path of given[0]) stills.push(...(await detector.detect(await pixels(path))).hands);
+        const stream = [(await detector.track(await pixels(given[0][1]))).hands];
+        detector.close();
+        return [stills, stream];
+    """, [show(rgb) for rgb in images])  # fmt: skip
+    assert not any("appearance" in one for one in [*stills, *stream])
+    assert [one["gesture"] and one["gesture"]["name"] for one in stills] == [name for name, _ in expected]
+    pairs = [
+        (one["gesture"]["score"], score) for one, (_, score) in zip(stills, expected, strict=True) if one["gesture"]
+    ]
+    np.testing.assert_allclose(*zip(*pairs, strict=True), atol=0.004)
+    assert min(abs(one - other) for (_, one), (_, other) in zip(expected, without, strict=True)) > 0.005
+    assert {name for name, _ in expected} != {name for name, _ in without}
+    by_keypoints = [alone(Hand.from_dict(one)) for one in stream]
+    assert by_keypoints
+    assert [one["gesture"]["score"] for one in stream] == pytest.approx([one.score for one in by_keypoints], abs=1e-4)

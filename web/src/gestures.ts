@@ -1,7 +1,7 @@
 /** Gestures of hands: the shipped ones, the letters of a manual alphabet and custom ones, steady over time, as in Python. */
 
 import { GESTURES } from "./data.js";
-import type { Hand } from "./hands.js";
+import type { Hand, HandWithAppearance } from "./hands.js";
 import type { AnyDetector } from "./kinds.js";
 import { joined, motionsOf, type CustomMotions } from "./motions/custom.js";
 import { MotionRecognizer, type Tracked } from "./motions/recognizer.js";
@@ -15,7 +15,7 @@ export interface Gesture {
 }
 
 /** The gesture of a hand in one frame; null for none that is known. */
-export type Recognize = (hand: Hand) => Gesture | null;
+export type Recognize = (hand: HandWithAppearance) => Gesture | null;
 
 type Vocabulary = typeof GESTURES.vocabulary;
 
@@ -27,6 +27,8 @@ interface Layer {
 }
 
 const NONE = "None";
+/** Start of the names of the arrays of the network that reads appearance. */
+const WITH_IMAGE = "with_image.";
 const POINTS = GESTURES.keypoints;
 const NOMINAL_STEP_S = 1 / 30;
 const LEAST_STEP_S = 1e-6;
@@ -35,6 +37,8 @@ const LEAST_STEP_S = 1e-6;
 export interface LoadedGestures {
   readonly recognize: Recognize;
   readonly motions: CustomMotions;
+  /** Whether hands are told by their appearance too, where they have one. */
+  readonly readsAppearance: boolean;
 }
 
 /**
@@ -46,11 +50,16 @@ export async function loadGestures(urls: readonly string[]): Promise<LoadedGestu
   const files = await Promise.all(urls.map((url) => fetchArrays(url, "gestures")));
   const shipped = new GestureClassifier(files.at(-1)!);
   const motions: CustomMotions[] = [];
+  const classifiers = [shipped];
   const all = files.map((arrays, k) => {
     try {
       motions.push(motionsOf(arrays));
       if (k === files.length - 1) return shipped.recognize;
-      if (arrays.has("weights_0")) return new GestureClassifier(arrays).recognize;
+      if (arrays.has("weights_0")) {
+        const own = new GestureClassifier(arrays);
+        classifiers.push(own);
+        return own.recognize;
+      }
       return arrays.has("names") ? customGestures(arrays, shipped) : null; // else it holds motions alone
     } catch (error) {
       throw new Error(`${urls[k]}: no gestures that this version reads (${error instanceof Error ? error.message : error})`);
@@ -63,7 +72,7 @@ export async function loadGestures(urls: readonly string[]): Promise<LoadedGestu
     }
     return null;
   };
-  return { recognize, motions: joined(motions) };
+  return { recognize, motions: joined(motions), readsAppearance: classifiers.some((one) => one.readsAppearance) };
 }
 
 function numbersOf(arrays: Map<string, NumpyArray>, name: string, ...wanted: readonly number[]): readonly number[] {
@@ -73,11 +82,33 @@ function numbersOf(arrays: Map<string, NumpyArray>, name: string, ...wanted: rea
   return array.values as readonly number[];
 }
 
-/** The network: two rectified layers, which embed a hand, and a third that tells poses. */
+/** Probabilities of so many shapes from logits of poses, each of which is one of a shape. */
+function sharesOf(logits: readonly number[], shapeOf: readonly number[], shapes: number): number[] {
+  const most = Math.max(...logits);
+  const shares = new Array<number>(shapes).fill(0);
+  let sum = 0;
+  logits.forEach((logit, pose) => {
+    const power = Math.exp(logit - most);
+    shares[shapeOf[pose]!]! += power;
+    sum += power;
+  });
+  return shares.map((share) => share / sum);
+}
+
+/** Reads features and a hand's appearance. */
+interface ImageNetwork {
+  /** Of the features alone, then of the appearance and what that gives. */
+  readonly layers: readonly [Layer, Layer, Layer, Layer];
+  readonly shape: readonly number[];
+}
+
+/** The network on keypoints, and where a file has it the one that also reads a hand's appearance. */
 class GestureClassifier {
   readonly #vocabulary: Vocabulary;
+  /** Two rectified layers, which embed a hand, and a third that tells poses. */
   readonly #layers: readonly [Layer, Layer, Layer];
   readonly #shape: readonly number[];
+  readonly #withImage: ImageNetwork | null;
   readonly #whitening: Layer | null;
   /** How much poses differ along each axis of `place`. */
   readonly spread: readonly number[];
@@ -85,16 +116,12 @@ class GestureClassifier {
   constructor(arrays: Map<string, NumpyArray>) {
     const own = arrays.get("vocabulary");
     this.#vocabulary = own ? (JSON.parse(String(own.values[0])) as Vocabulary) : GESTURES.vocabulary;
-    let rows = 2 * (3 * POINTS + PAIRS.length);
-    const layers = [0, 1, 2].map((k) => {
-      const bias = numbersOf(arrays, `bias_${k}`);
-      const layer = { rows, columns: bias.length, weights: numbersOf(arrays, `weights_${k}`, rows, bias.length), bias };
-      rows = bias.length;
-      return layer;
-    });
-    this.#layers = layers as [Layer, Layer, Layer];
-    this.#shape = numbersOf(arrays, "shape", rows);
-    const width = this.#layers[1].columns;
+    const first = layerOf(arrays, 0, 2 * (3 * POINTS + PAIRS.length));
+    const second = layerOf(arrays, 1, first.columns);
+    this.#layers = [first, second, layerOf(arrays, 2, second.columns)];
+    this.#shape = numbersOf(arrays, "shape", this.#layers[2].columns);
+    this.#withImage = arrays.has(`${WITH_IMAGE}shape`) ? imageNetworkOf(arrays, first.rows) : null;
+    const width = second.columns;
     const teaches = arrays.has("spread");
     this.#whitening = teaches
       ? { rows: width, columns: width, weights: numbersOf(arrays, "whitening", width, width), bias: numbersOf(arrays, "whitening_bias", width) }
@@ -102,31 +129,39 @@ class GestureClassifier {
     this.spread = teaches ? numbersOf(arrays, "spread", width) : [];
   }
 
+  get readsAppearance(): boolean {
+    return this.#withImage !== null;
+  }
+
   readonly recognize: Recognize = (hand) => {
-    const logits = applied(this.#layers[2], this.#embed(hand));
-    const most = Math.max(...logits);
-    const shares = new Array<number>(this.#vocabulary.shapes.length).fill(0);
-    let sum = 0;
-    logits.forEach((logit, pose) => {
-      const power = Math.exp(logit - most);
-      shares[this.#shape[pose]!]! += power;
-      sum += power;
-    });
+    const shares = this.#probabilities(hand);
     const best = bestOf(shares);
-    const [score, shape] = [shares[best]! / sum, this.#vocabulary.shapes[best]!];
+    const [score, shape] = [shares[best]!, this.#vocabulary.shapes[best]!];
     if (shape === NONE || !(score >= GESTURES.least_score)) return null; // NaN of a hand with unknown keypoints
     const name = this.#named(shape, hand.keypoints);
     return name === null ? null : { name, score };
   };
 
-  /** The place among all poses; of the shipped classifier alone. */
-  place(hand: Hand): number[] {
-    return applied(this.#whitening!, this.#embed(hand));
+  /** Of the shapes: the mean of both networks where the hand has an appearance. */
+  #probabilities(hand: HandWithAppearance): number[] {
+    const features = featuresOf(hand);
+    const count = this.#vocabulary.shapes.length;
+    const byKeypoints = sharesOf(applied(this.#layers[2], this.#embed(features)), this.#shape, count);
+    if (this.#withImage === null || !hand.appearance) return byKeypoints;
+    const { layers, shape } = this.#withImage;
+    const read = [...hand.appearance, ...rectified(applied(layers[0], features))];
+    const byImage = sharesOf(applied(layers[3], rectified(applied(layers[2], rectified(applied(layers[1], read))))), shape, count);
+    return byKeypoints.map((share, k) => (share + byImage[k]!) / 2);
   }
 
-  #embed(hand: Hand): number[] {
+  /** The place among all poses; of the shipped classifier alone. */
+  place(hand: Hand): number[] {
+    return applied(this.#whitening!, this.#embed(featuresOf(hand)));
+  }
+
+  #embed(features: readonly number[]): number[] {
     const [first, second] = this.#layers;
-    return rectified(applied(second, rectified(applied(first, featuresOf(hand)))));
+    return rectified(applied(second, rectified(applied(first, features))));
   }
 
   /** The gesture of a shape, by its direction in the image where that matters. */
@@ -138,6 +173,20 @@ class GestureClassifier {
     if (Math.hypot(x, y) < GESTURES.least_in_image * Math.hypot(x, y, z)) return null;
     return direction.names[(Math.round(Math.atan2(x, -y) / (Math.PI / 2)) + 4) % 4]!;
   }
+}
+
+function imageNetworkOf(arrays: Map<string, NumpyArray>, features: number): ImageNetwork {
+  const first = layerOf(arrays, 0, features, WITH_IMAGE);
+  const second = layerOf(arrays, 1, arrays.get(`${WITH_IMAGE}weights_1`)?.shape[0] ?? 0, WITH_IMAGE); // the appearance's and these
+  const third = layerOf(arrays, 2, second.columns, WITH_IMAGE);
+  const fourth = layerOf(arrays, 3, third.columns, WITH_IMAGE);
+  return { layers: [first, second, third, fourth], shape: numbersOf(arrays, `${WITH_IMAGE}shape`, fourth.columns) };
+}
+
+/** A layer of so many inputs; `start` of its arrays' names. */
+function layerOf(arrays: Map<string, NumpyArray>, number: number, rows: number, start = ""): Layer {
+  const bias = numbersOf(arrays, `${start}bias_${number}`);
+  return { rows, columns: bias.length, weights: numbersOf(arrays, `${start}weights_${number}`, rows, bias.length), bias };
 }
 
 /** Custom gestures, weighed against any other pose as in `sonjit.gestures.custom`; null where none is likelier. */
@@ -235,6 +284,8 @@ class GestureSmoother {
   }
 }
 
+type Tell = (hand: HandWithAppearance, id: number | null) => Gesture | null;
+
 /**
  * A detector whose hands, or those of its people, have their `gesture`, steady in streams, that of the image in stills;
  * streams have `motions` beside the hands.
@@ -250,14 +301,18 @@ export function withGestures(detector: AnyDetector, { recognize, motions }: Load
     smoother.reset();
     recognizer.reset();
   };
-  const seen = (hand: Hand): Hand =>
+  const seen = (hand: HandWithAppearance): HandWithAppearance =>
     isFlipped ? { ...hand, keypoints: mirrored(hand.keypoints), keypoints3D: mirrored(hand.keypoints3D) } : hand;
-  const given = (found: Result[], tell: (hand: Hand, id: number | null) => Gesture | null) =>
+  const told = (hand: HandWithAppearance, tell: Tell, id: number | null): Hand => {
+    const { appearance: _, ...sent } = hand;
+    return { ...sent, gesture: tell(hand, id) };
+  };
+  const given = (found: Result[], tell: Tell) =>
     found.map((one) => {
-      if ("handedness" in one) return { ...one, gesture: tell(one as Hand, one.id) };
+      if ("handedness" in one) return told(one as HandWithAppearance, tell, one.id);
       if (!("leftHand" in one)) return one;
       const hands = Object.entries({ leftHand: one.leftHand, rightHand: one.rightHand });
-      const own = hands.map(([name, hand]) => [name, hand && { ...hand, gesture: tell(hand, one.id) }]);
+      const own = hands.map(([name, hand]) => [name, hand && told(hand, tell, one.id)]);
       return { ...one, ...(Object.fromEntries(own) as object) };
     });
   return {

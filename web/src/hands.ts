@@ -19,6 +19,8 @@ export interface HandObservation extends Observation {
   readonly keypoints3D: Float32Array;
   readonly left: number;
   readonly colours: null;
+  /** (K * E) what the classifier of gestures reads of the image; null of a hidden hand, and where nothing reads it. */
+  readonly appearance: Float32Array | null;
 }
 
 /** One hand in one image; `keypoints` in pixels, `keypoints3D` in metres. */
@@ -29,6 +31,11 @@ export interface Hand extends Found {
   readonly keypoints3D: NamedPoint[];
   /** Where `gestures` asks for it: what the hand says, null for none that is known. */
   readonly gesture?: { readonly name: string; readonly score: number } | null;
+}
+
+/** A hand with what its gesture is told by, inside the worker: pages never get it. */
+export interface HandWithAppearance extends Hand {
+  readonly appearance?: Float32Array;
 }
 
 /** The box of a whole hand, fingers up, from a palm's box and keypoints. */
@@ -54,7 +61,7 @@ export function upright(start: Point, end: Point): number {
 }
 
 /** Palm detector and hand landmarks; without a detector others say where to look. */
-export class Hands implements Kind<HandObservation, Hand> {
+export class Hands implements Kind<HandObservation, HandWithAppearance> {
   readonly core = null;
   readonly isTaken = overlapByHalf;
   readonly newSmoother = keypointSmoothers<HandObservation>;
@@ -62,13 +69,21 @@ export class Hands implements Kind<HandObservation, Hand> {
   readonly #landmarks: Network;
   readonly #isMirrored: boolean;
   readonly #heads: HandHeads | null;
+  readonly #withAppearance: boolean;
 
-  /** `heads` tell the side; `landmarks` then gives what they read behind its outputs. */
-  constructor(palms: SingleShotDetector | null, landmarks: Network, isMirrored: boolean, heads: HandHeads | null = null) {
+  /** `heads` tell the side, and where it is wanted the appearance; `landmarks` then gives what they read behind its outputs. */
+  constructor(
+    palms: SingleShotDetector | null,
+    landmarks: Network,
+    isMirrored: boolean,
+    heads: HandHeads | null = null,
+    withAppearance = false,
+  ) {
     this.#palms = palms;
     this.#landmarks = landmarks;
     this.#isMirrored = isMirrored;
     this.#heads = heads;
+    this.#withAppearance = withAppearance;
   }
 
   async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
@@ -87,13 +102,15 @@ export class Hands implements Kind<HandObservation, Hand> {
       keypoints3D.set([x * cos - y * sin, x * sin + y * cos, z], i);
     }
     // The network was trained on selfie views: there its label is the person's own hand.
-    const left = this.#heads?.left(points!, this.#landmarks.size, taps) ?? handedness![0]!;
+    const read = this.#heads?.inputs(points!, this.#landmarks.size, taps);
+    const left = read ? this.#heads!.left(read) : handedness![0]!;
     return {
       score: presence![0]!,
       keypoints: pointsFromCrop(points!, box, this.#landmarks.size, OF.Z_SCALE),
       keypoints3D,
       left: this.#isMirrored ? left : 1 - left,
       colours: null,
+      appearance: read && this.#withAppearance ? this.#heads!.appearance(read) : null,
     };
   }
 
@@ -112,6 +129,7 @@ export class Hands implements Kind<HandObservation, Hand> {
       keypoints: seen.keypoints.map((value, i) => (i % 3 === 0 ? right - value : i % 3 === 1 ? value + top : value)),
       keypoints3D: seen.keypoints3D.map((value, i) => (i % 3 === 0 ? -value : value)),
       left: 1 - seen.left,
+      appearance: null, // it is the mirror's
     };
   }
 
@@ -125,11 +143,11 @@ export class Hands implements Kind<HandObservation, Hand> {
   }
 
   moved(observation: HandObservation, shift: Point, score: number): HandObservation {
-    return { ...observation, keypoints: movedPoints(observation.keypoints, shift), score };
+    return { ...observation, keypoints: movedPoints(observation.keypoints, shift), score, appearance: null };
   }
 
   /** For a track with the side with the most evidence over its frames. */
-  result(_: Pixels, observation: HandObservation, track: Track<HandObservation> | null): Hand {
+  result(_: Pixels, observation: HandObservation, track: Track<HandObservation> | null): HandWithAppearance {
     const left = track?.left ?? observation.left;
     return {
       score: observation.score,
@@ -139,6 +157,7 @@ export class Hands implements Kind<HandObservation, Hand> {
       id: track?.id ?? null,
       handednessScore: Math.max(left, 1 - left),
       box: boxOf(cornersOf(observation.keypoints)),
+      ...(observation.appearance && { appearance: observation.appearance }),
     };
   }
 }

@@ -51,8 +51,8 @@ export interface Sources {
   bundle(): Promise<Bundle>;
 }
 
-/** Makes a detector of some options, with networks that are there. */
-export type Make = (settings: Settings) => AnyDetector | Promise<AnyDetector>;
+/** Makes a detector of some options, with networks that are there; `withAppearance`: its hands have theirs where it is read. */
+export type Make = (settings: Settings, withAppearance: boolean) => AnyDetector | Promise<AnyDetector>;
 
 /** By kind: compile the networks of a model; detectors of any options are then made of them. */
 export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make>>> = {
@@ -66,12 +66,12 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
     });
     const wide = openSearch(open);
     const bodyLandmarks = once(() => open("guide", BODY_SHAPE));
-    return (settings) => {
+    return (settings, withAppearance) => {
       const hands = new Hands(palms, landmarks, settings.mirrored);
       if (settings.search === "fast") return new Detector(hands, settings, null);
       const inStills = once(async () => {
         const seen = await withHeads();
-        return new Hands(palms, seen.landmarks, settings.mirrored, seen.heads);
+        return new Hands(palms, seen.landmarks, settings.mirrored, seen.heads, withAppearance);
       });
       const guide = once(async () => ({ faces: await wide(), bodies: new Bodies(null, await bodyLandmarks(), settings.mirrored) }));
       const limits = limitsOf(settings, PALM_SHARE);

@@ -11,7 +11,7 @@ import { fetchArrays } from "./npz.js";
 import type { Settings } from "./options.js";
 import type { Results } from "./results.js";
 
-let make: Make;
+let make: (settings: Settings) => Promise<AnyDetector>;
 /** That of the last options; where there is none for them, every image says why. */
 let detector: Promise<AnyDetector>;
 const reader = new ImageReader();
@@ -20,10 +20,10 @@ async function answer(request: Request): Promise<Answer | null> {
   switch (request.type) {
     case "load":
       make = withGesturesOf(request.places, await load(request.settings, request.places));
-      await (detector = madeOf(request.settings));
+      await (detector = make(request.settings));
       return null;
     case "configure":
-      await (detector = madeOf(request.settings));
+      await (detector = make(request.settings));
       return null;
     case "reset":
       (await detector).reset();
@@ -36,10 +36,6 @@ async function answer(request: Request): Promise<Answer | null> {
       return { width: image.width, height: image.height, found, ...(motions && { motions }) };
     }
   }
-}
-
-async function madeOf(settings: Settings): Promise<AnyDetector> {
-  return make(settings);
 }
 
 /** Fetch and compile a kind's networks. */
@@ -68,15 +64,14 @@ async function load(settings: Settings, { runtime, accelerator, networks, bundle
   });
 }
 
-/** The same with the gestures of hands, whose files are fetched where they are first asked for. */
-function withGesturesOf({ gestures: { folder, custom } }: Places, make: Make): Make {
+/** Makes detectors with the gestures of hands, whose files are fetched where they are first asked for. */
+function withGesturesOf({ gestures: { folder, custom } }: Places, make: Make): (settings: Settings) => Promise<AnyDetector> {
   return async (settings) => {
-    const detector = await make(settings);
     const wanted = settings.gestures ?? "none";
-    if (wanted === "none" && custom === null) return detector;
+    if (wanted === "none" && custom === null) return make(settings, false);
     const shipped = wanted === "asl" ? ["asl.npz", "gestures.npz"] : ["gestures.npz"];
     const loaded = await loadGestures([...(custom === null ? [] : [custom]), ...shipped.map((name) => folder + name)]);
-    return withGestures(detector, loaded, settings.flip_horizontal);
+    return withGestures(await make(settings, loaded.readsAppearance), loaded, settings.flip_horizontal);
   };
 }
 
