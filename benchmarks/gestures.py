@@ -27,7 +27,7 @@ from sonjit.measures.hands import palm_frame
 from sonjit.media import open_source
 from sonjit.metrics.localization import box_iou
 from sonjit.training.gestures.alphabets import shipped_gestures
-from sonjit.training.gestures.data import PosedHands, posed_hands
+from sonjit.training.gestures.data import SeenHands, seen_hands
 from sonjit.training.gestures.poses import posed_joints
 
 LABELS = Path(__file__).with_name("gestures_wild.toml")
@@ -103,15 +103,15 @@ EDGE_ON_DEG = (0, 30, 60, 75, 90)
 
 
 def rendered_hands(folders):
-    """The hands found in folders that `sonjit synth` wrote, without free ones that nearly make a gesture."""
+    """`SeenHands` of folders that `sonjit synth` wrote, without free ones that nearly make a gesture."""
     exemplars = posed_joints(4, 10, 1, np.random.default_rng(0))
-    return PosedHands.joined([posed_hands(folder, 1) for folder in folders]).unambiguous(exemplars)
+    return SeenHands.joined([seen_hands(folder) for folder in folders]).unambiguous(exemplars)
 
 
 def judge_renders(hands):
     """Lines of a table: which hands, how many with and without a gesture, shares told right, wrong and falsely."""
     alphabet, classifier = shipped_gestures(), load_gestures()
-    shape, probabilities = hands.shapes(alphabet), classifier.probabilities(hands.features())
+    shape, probabilities = hands.shapes(alphabet), classifier.probabilities(hands.features(), hands.appearance)
     said = np.where(probabilities.max(1) >= LEAST_SCORE, probabilities.argmax(1), 0)
     errors, edge_on = hands.errors(), edge_on_deg(hands.true_keypoints_3d)
     yield line("all", shape, said)

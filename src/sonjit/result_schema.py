@@ -131,7 +131,7 @@ class Result:
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
-        names = [item.name for item in fields(self)]  # pyright: ignore[reportArgumentType]
+        names = [item.name for item in fields(self) if item.compare]  # pyright: ignore[reportArgumentType]
         return all(_same(getattr(self, name), getattr(other, name)) for name in names)
 
     @property

@@ -1,12 +1,16 @@
 """Visibility and calibrated handedness: what the shipped heads say, and that nothing changes without them."""
 
+import pickle
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import sonjit
 from sonjit import InputError
 from sonjit.detectors.kinds.hand_heads import TAPS, HandHeads, head_inputs, load_hand_heads
-from sonjit.detectors.kinds.hands import box_around_hand
+from sonjit.detectors.kinds.hands import box_around_hand, load_hands
+from sonjit.detectors.options import DetectorOptions
 from sonjit.media import Header, load_frames, open_writer
 from sonjit.results import Frame, Hand
 
@@ -44,6 +48,7 @@ def test_visibility_is_a_probability_for_each_keypoint(looked, model):
         assert hand.visibility.dtype == np.float32
         assert ((hand.visibility >= 0) & (hand.visibility <= 1)).all()
         assert 0.5 <= hand.handedness_score <= 1
+        assert (hand.appearance is None) == (model == "lite")
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -104,6 +109,24 @@ def test_a_keypoint_s_score_is_its_visibility(looked):
         assert [np.float32(point["score"]) for point in told[name]] == hand.visibility.tolist()
         assert "score" not in plain.to_dict()[name][0]
     assert Hand.from_dict(hand.to_dict(full=True)) == hand
+
+
+def test_what_the_network_shows_of_a_hand_goes_with_it_and_into_no_file(hands, photo, looked):
+    (hand, *_) = looked["full"][1]
+    assert hand.appearance.shape == (21, 48)
+    assert hand.appearance.dtype == np.float32
+    assert (hand.appearance >= 0).all()
+    assert hand.appearance.any()
+    assert "appearance" not in hand.to_dict(full=True)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(hand)).appearance, hand.appearance)
+    assert replace(hand, appearance=None) == hand
+    kind = load_hands(DetectorOptions("hands", "full", 2, static_image=True, precision="f32"))
+    (box, *_) = kind.find(photo, 0.5)
+    seen = kind.observe(photo, box)
+    assert seen.appearance is not None
+    assert kind.moved(seen, np.zeros(2, np.float32), 0.5).appearance is None
+    with sonjit.create_detector("hands", search="fast") as stream:
+        assert all(one.appearance is None for one in stream.detect(photo))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,16 @@ import pytest
 
 from sonjit.errors import InputError
 from sonjit.gestures import GESTURES, gesture_of
-from sonjit.gestures.classifier import NONE, SHAPES, VOCABULARY, GestureClassifier, features_of
+from sonjit.gestures.classifier import (
+    LEAST_SCORE,
+    NONE,
+    SHAPES,
+    VOCABULARY,
+    WITH_IMAGE,
+    GestureClassifier,
+    features_of,
+    load_gestures,
+)
 from sonjit.gestures.features import FEATURES, gesture_features
 from sonjit.results import Hand
 from sonjit.training.gestures.alphabets import POSES
@@ -98,6 +107,34 @@ def test_probabilities_are_of_all_shapes_and_sum_to_one():
     }
     weights = {name: rng.normal(size=size) for name, size in sizes.items()}
     classifier = GestureClassifier(weights | {"shape": np.array([3, 3, 1, 0, 2, 0, 0])})
-    found = classifier.probabilities(rng.normal(size=(5, FEATURES)))
+    features, appearance = rng.normal(size=(5, FEATURES)), rng.random((5, 21, 2))
+    found = classifier.probabilities(features)
     assert found.shape == (5, len(SHAPES))
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)
+    np.testing.assert_array_equal(classifier.probabilities(features, appearance), found)
+    sizes = {"weights_0": (FEATURES, 6), "bias_0": 6, "weights_1": (42 + 6, 9), "bias_1": 9}
+    sizes |= {"weights_2": (9, 4), "bias_2": 4, "weights_3": (4, 3), "bias_3": 3}
+    more = {name: np.zeros(size) for name, size in sizes.items()} | {"shape": np.array([0, 0, 5])}
+    both = GestureClassifier(
+        weights | {"shape": np.array([3, 3, 1, 0, 2, 0, 0])} | {WITH_IMAGE + k: v for k, v in more.items()}
+    )
+    known = np.zeros(len(SHAPES))
+    known[[0, 5]] = 2 / 3, 1 / 3  # of a network that knows nothing, which says each pose
+    np.testing.assert_allclose(both.probabilities(features, appearance), (found + known) / 2, atol=1e-6)
+    np.testing.assert_array_equal(both.probabilities(features), found)
+
+
+def test_what_the_image_shows_counts_where_it_is_known(posed):
+    """An appearance such as no hand has, beside the same keypoints."""
+    hand, other = posed("victory"), posed("victory")
+    other.appearance = np.full((21, 48), 3, np.float32)
+    classifier = load_gestures()
+    plain = classifier.probabilities(features_of([hand]))[0]
+    shown = classifier.probabilities(features_of([other]), other.appearance[None])[0]
+    assert gesture_of(hand).score == pytest.approx(plain.max())
+    assert abs(plain - shown).max() > 0.1
+    told = gesture_of(other)
+    wanted = SHAPES[shown.argmax()] if shown.max() >= LEAST_SCORE else NONE
+    assert (told.name.split("_")[0] if told else NONE) == wanted.split("_")[0]
+    if told:
+        assert told.score == pytest.approx(shown.max())

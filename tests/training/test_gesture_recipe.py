@@ -4,18 +4,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from sonjit.cli import main
+from sonjit.detectors.kinds.hand_heads import HandHeads, shipped_arrays
 from sonjit.errors import InputError, SonjitError
 from sonjit.gestures import CustomMotions, LearnedGestures
 from sonjit.gestures.classifier import GestureClassifier
-from sonjit.gestures.features import aligned
+from sonjit.gestures.features import FEATURES, aligned
 from sonjit.hand_models.rig_files import load_rig
 from sonjit.synthesis.render.opengl import renderer_name
 from sonjit.training.gestures.alphabets import POSES, load_alphabet, shipped_gestures
-from sonjit.training.gestures.data import PosedHands, posed_hands
+from sonjit.training.gestures.appearance import AppearanceNetwork
+from sonjit.training.gestures.data import MAPS, PosedHands, SeenHands, posed_hands, recoloured, seen_hands
 from sonjit.training.gestures.poses import drawn_letters, posed_joints
 from sonjit.training.gestures.train import GestureSettings, calibrated, gesture_metrics, train_network, whitened
+from sonjit.training.recipes import TrainingRequest, run_recipe
 
 POSED = ("victory", "ok", "relaxed")
 SMALL = GestureSettings(steps=80, batch=64, hidden=16, embedding=8, people=0)
@@ -66,10 +70,82 @@ def test_hands_are_found_in_rendered_folders(tmp_path, weights):
     assert set(hands.pose.tolist()) <= {"open", "victory"}
     apart = np.linalg.norm(hands.keypoints[..., :2] - hands.true_keypoints[..., :2], axis=-1).mean(1)
     assert (apart < 0.3 * np.ptp(hands.true_keypoints[..., :2], axis=1).max(1)).all()
+    shown = seen_hands(rendered, 1)
+    np.testing.assert_array_equal(shown.keypoints[: len(np.unique(shown.image))][0], hands.keypoints[0])
+    assert shown.appearance.shape == (len(shown), 21, 48)
+    assert shown.errors().max() <= 0.2
+    assert len(set(shown.true_left.tolist())) == 2  # some are mirrored
+    assert seen_hands(rendered, maps=True).appearance.shape[1:] == (21, MAPS)
     hands.save(found)
     twice = PosedHands.joined([PosedHands.load(found), hands])
     assert len(twice) == 2 * len(hands)
     assert len(np.unique(twice.image)) == 2 * len(np.unique(hands.image))
+
+
+def seen(count, seed):
+    """The same, all alike in their keypoints: only the maps tell the poses apart."""
+    hands = posed(count, seed)
+    maps = np.random.default_rng(seed).normal(size=(count, 21, MAPS)).astype(np.float16)
+    maps[..., :3] += 6 * (hands.pose[:, None, None] == np.array(POSED))
+    same = {name: np.repeat(getattr(posed(1, 0), name), count, 0) for name in ("keypoints", "keypoints_3d")}
+    return SeenHands(**{**vars(hands), **same}, appearance=maps)
+
+
+@pytest.mark.slow
+def test_what_the_image_shows_is_learned_and_comes_out_of_both_files(tmp_path, monkeypatch):
+    """The whole recipe, of made-up hands: with their appearance they are told, without it they cannot be."""
+    for name in ("train", "held"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr("sonjit.training.gestures.train.posed_hands", lambda *_, **__: posed(90, 1))
+    monkeypatch.setattr(
+        "sonjit.training.gestures.train.seen_hands", lambda root, *_, **__: seen(240, 1 + (root.name == "held"))
+    )
+    settings = {"train": "train", "held_out": "held", "seen": "train", "people": "0", "steps": "5", "none": "0.3"}
+    settings |= {"seen_steps": "150", "seen_batch": "32", "seen_channels": "8", "seen_hidden": "16"}
+    request = TrainingRequest("gestures", tmp_path / "run", data=tmp_path, settings=settings)
+    told = run_recipe(request)
+    with np.load(tmp_path / "run" / "gestures.npz") as arrays:
+        by_image = {name: arrays[name] for name in arrays.files if name.startswith("with_image.")}
+        classifier = GestureClassifier(dict(arrays))
+    heads = dict(np.load(tmp_path / "run" / "hand_heads.npz"))
+    own = HandHeads({name: heads[f"full.{name}"] for name in ("appearance", "appearance_keypoint")})
+    assert set(heads) == set(shipped_arrays())
+    hands = seen(30, 5)
+    shown = own.appearance(hands.appearance.astype(np.float32))
+    layers = {name.removeprefix("with_image."): value for name, value in by_image.items()}
+    hidden = np.maximum(hands.features() @ layers["weights_0"] + layers["bias_0"], 0)
+    hidden = np.concatenate([shown.reshape(30, -1), hidden], 1)
+    for number in (1, 2):
+        hidden = np.maximum(hidden @ layers[f"weights_{number}"] + layers[f"bias_{number}"], 0)
+    logits = hidden @ layers["weights_3"] + layers["bias_3"]
+    assert np.mean(np.array(sorted(POSED))[logits.argmax(1)] == hands.pose) > 0.9
+    assert classifier.probabilities(hands.features(), shown).shape == (30, len(classifier.vocabulary.shapes))
+    assert told["with_image_accuracy"] > 0.5  # by keypoints, which are those of one pose, a third
+
+
+def test_the_arrays_say_what_the_network_of_the_image_says():
+    hands = seen(6, 3)
+    features = hands.features() + np.random.default_rng(0).normal(size=(6, FEATURES)).astype(np.float32)
+    torch.manual_seed(0)
+    network = AppearanceNetwork(3, 8, 16).eval()
+    network.fit_normalisation(hands, features)
+    with torch.no_grad():
+        logits, keypoints = network(torch.from_numpy(hands.appearance.astype(np.float32)), torch.from_numpy(features))
+    assert keypoints.shape == (6, 126)
+    heads = HandHeads({name.removeprefix("full."): value for name, value in network.heads().items()})
+    plain = GestureSettings(steps=1, batch=4, hidden=4, embedding=4, people=0)
+    weights = train_network([(posed(6, 1), 1.0)], plain).arrays()
+    both = GestureClassifier(weights | network.arrays(np.array([2, 0, 1])))
+    shown = heads.appearance(hands.appearance.astype(np.float32))
+    by_image = 2 * both.probabilities(features, shown) - both.probabilities(features)
+    np.testing.assert_allclose(by_image[:, [2, 0, 1]], torch.softmax(logits, 1).numpy(), atol=1e-4)
+
+
+def test_images_are_recoloured_and_mirrored_hands_change_sides():
+    rgb = np.random.default_rng(1).integers(0, 256, (40, 30, 3), np.uint8)
+    made = [recoloured(rgb, np.random.default_rng(seed)) for seed in range(12)]
+    assert all(one.shape == rgb.shape and one.dtype == np.uint8 for one in made)
+    assert len({one.tobytes() for one in made}) == 12
 
 
 def test_free_poses_that_are_nearly_gestures_are_left_out():
@@ -105,8 +181,10 @@ def test_hands_are_posed_before_the_camera():
 def test_what_cannot_be_learned_is_told():
     with pytest.raises(InputError, match="two poses"):
         train_network([(posed(3, 1).take(np.array([0])), 1.0)], SMALL)
-    with pytest.raises(InputError, match="in train and in held_out"):
+    with pytest.raises(InputError, match="in train or seen and in held_out"):
         GestureSettings(train=("a",), held_out=("a",))
+    with pytest.raises(InputError, match="only for the shipped gestures"):
+        GestureSettings(seen=("a",), alphabet="asl")
 
 
 def test_manual_alphabets_are_read_from_files(tmp_path):

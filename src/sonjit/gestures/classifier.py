@@ -130,6 +130,9 @@ VOCABULARY: Final = Vocabulary(
 GESTURES: Final = VOCABULARY.names
 """Every name of a gesture. The first seven of MediaPipe's gesture recogniser are spelled as there."""
 
+WITH_IMAGE: Final = "with_image."
+"""Begins the names of the weights that also read a hand's appearance."""
+
 LEAST_SCORE: Final = 0.4
 """Below it a hand makes no gesture."""
 
@@ -145,26 +148,33 @@ class GestureClassifier:
             (H, E), `bias_1` (E,), `weights_2` (E, P) and `bias_2` (P,) of three layers, the first two rectified, to
             logits of poses; `shape` (P,), the index of each pose's shape. The shipped one's also have what custom
             gestures are told by: `whitening` (E, E) and `whitening_bias` (E,) to axes in which hands of one pose have
-            variance 1, and `spread` (E,), the variance of poses along them.
+            variance 1, and `spread` (E,), the variance of poses along them; and `with_image.`, a second network for
+            hands whose `appearance` is known: `weights_0` (F, K) of the features, `weights_1` (21 A + K, H) of the
+            appearance and what that gives, `weights_2` (H, E), `weights_3` (E, P), each with its `bias_`, all but the
+            last rectified; and `shape` (P,).
         vocabulary: what it tells apart.
     """
 
     def __init__(self, weights: Mapping[str, RealArray], vocabulary: Vocabulary = VOCABULARY) -> None:
         self.vocabulary = vocabulary
-        self._layers = [
-            (np.asarray(weights[f"weights_{one}"], np.float32), np.asarray(weights[f"bias_{one}"], np.float32))
-            for one in range(3)
-        ]
+        self._layers = _layers(weights, 3)
         self._whitening = tuple(
             np.asarray(weights[name], np.float32)
             for name in ("whitening", "whitening_bias", "spread")
             if name in weights
         )
-        self._shape = np.eye(len(vocabulary.shapes), dtype=np.float32)[np.asarray(weights["shape"], int)]
+        self._shape = self._shapes_of(weights["shape"])
+        own = {name.removeprefix(WITH_IMAGE): value for name, value in weights.items() if name.startswith(WITH_IMAGE)}
+        self._with_image = (_layers(own, 4), self._shapes_of(own["shape"])) if own else None
+
+    def _shapes_of(self, poses: RealArray) -> Float32Array:
+        """(P, S) 1 where poses (P,) make a shape."""
+        return np.eye(len(self.vocabulary.shapes), dtype=np.float32)[np.asarray(poses, int)]
 
     def __call__(self, hand: Hand) -> Gesture | None:
         """The gesture of a hand, and its probability; None where it makes none that is known."""
-        (probabilities,) = self.probabilities(features_of([hand]))
+        appearance = None if hand.appearance is None else hand.appearance[None]
+        (probabilities,) = self.probabilities(features_of([hand]), appearance)
         best = int(probabilities.argmax())
         score, shape = float(probabilities[best]), self.vocabulary.shapes[best]
         if shape == NONE or not score >= LEAST_SCORE:  # NaN of a hand with unknown keypoints
@@ -172,12 +182,23 @@ class GestureClassifier:
         name = self.vocabulary.name(shape, hand.keypoints)
         return None if name is None else Gesture(name, score)
 
-    def probabilities(self, features: RealArray) -> Float32Array:
-        """(N, S) calibrated probabilities of the shapes for features (N, F); NaN where they are."""
+    def probabilities(self, features: RealArray, appearance: RealArray | None = None) -> Float32Array:
+        """(N, S) probabilities of the shapes for features (N, F); NaN where they are.
+
+        Args:
+            features: of the keypoints.
+            appearance: (N, 21, A), see `Hand.appearance`: with it the mean of two networks' probabilities, if the file
+                has both.
+        """
         weights, bias = self._layers[2]
-        logits = self.embed(features) @ weights + bias
-        powers = np.exp(logits - logits.max(1, keepdims=True))
-        return np.asarray(powers @ self._shape / powers.sum(1, keepdims=True), np.float32)
+        by_keypoints = _softmax(self.embed(features) @ weights + bias) @ self._shape
+        if appearance is None or self._with_image is None:
+            return by_keypoints
+        layers, shape = self._with_image
+        hidden = np.concatenate([appearance.reshape(len(appearance), -1), _rectified(features, layers[:1])], 1)
+        weights, bias = layers[3]
+        by_image = _softmax(_rectified(hidden, layers[1:3]) @ weights + bias) @ shape
+        return np.asarray((by_keypoints + by_image) / 2, np.float32)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, RealArray], path: object) -> Self:
@@ -205,9 +226,25 @@ class GestureClassifier:
 
     def embed(self, features: RealArray) -> Float32Array:
         """(N, E) what the last layer tells shapes by, for features (N, F) of `features_of`."""
-        for weights, bias in self._layers[:2]:
-            features = np.maximum(features @ weights + bias, 0)
-        return np.asarray(features, np.float32)
+        return _rectified(features, self._layers[:2])
+
+
+def _layers(weights: Mapping[str, RealArray], count: int) -> list[tuple[Float32Array, Float32Array]]:
+    return [
+        (np.asarray(weights[f"weights_{one}"], np.float32), np.asarray(weights[f"bias_{one}"], np.float32))
+        for one in range(count)
+    ]
+
+
+def _rectified(values: RealArray, layers: Sequence[tuple[Float32Array, Float32Array]]) -> Float32Array:
+    for weights, bias in layers:
+        values = np.maximum(values @ weights + bias, 0)
+    return np.asarray(values, np.float32)
+
+
+def _softmax(logits: Float32Array) -> Float32Array:
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)
 
 
 @lru_cache(maxsize=1)

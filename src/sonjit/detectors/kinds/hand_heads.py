@@ -1,4 +1,4 @@
-"""Heads of our own on the published hand networks: which keypoints are seen, and handedness.
+"""Heads of our own on the published hand networks: which keypoints are seen, handedness, and what gestures read.
 
 They read what the landmark network has worked out anyway: its maps at the places of its own keypoints, and the mean
 from which it makes all predictions. They were trained on rendered hands with exact ground truth:
@@ -45,8 +45,23 @@ class HeadInputs:
     mean: Floats
 
 
+@dataclass(frozen=True, eq=False)
+class HandReading:
+    """What the heads say of one hand.
+
+    Attributes:
+        visibility: (21,) probability that each keypoint is in the image and not hidden.
+        left: probability of a left hand in a selfie view, as the network's own label.
+        appearance: (21, A) what gestures are told by, see `HandHeads.appearance`; None where the file has no such head.
+    """
+
+    visibility: Floats
+    left: float
+    appearance: Floats | None
+
+
 class HandHeads:
-    """Both heads of one network.
+    """The heads of one network.
 
     Args:
         weights: arrays by name, as `sonjit train hand-heads` writes them.
@@ -55,21 +70,28 @@ class HandHeads:
     def __init__(self, weights: Mapping[str, Floats]) -> None:
         self._weights = weights
 
-    def read(self, keypoints: Floats, taps: Sequence[Floats]) -> tuple[Floats, float]:
-        """What both heads say of one hand.
+    def read(self, keypoints: Floats, taps: Sequence[Floats]) -> HandReading:
+        """What the heads say of one hand.
 
         Args:
             keypoints: (21, 3) as of `head_inputs`.
             taps: what the landmark network gives behind its outputs: maps (1, C, side, side) of `TAPS`, and the mean
                 (1, C) of its last map.
-
-        Returns:
-            (21,) float32 probability that each keypoint is in the image and not hidden; and that of a left hand in a
-            selfie view, as the network's own label.
         """
         one = head_inputs(keypoints, taps[:-1], taps[-1])
         seen, side = self.probabilities(one.local[None], one.shape[None], one.mean[None])
-        return seen[0], float(side[0])
+        return HandReading(seen[0], float(side[0]), self.appearance(one.local))
+
+    def appearance(self, local: Floats) -> Floats | None:
+        """(..., 21, A) what the coarser two maps show at each keypoint: gestures are told by it. None without weights.
+
+        Args:
+            local: (..., 21, L), see `HeadInputs.local`.
+        """
+        weights = self._weights.get("appearance")
+        if weights is None:
+            return None
+        return np.maximum(local[..., -len(weights) :] @ weights + self._weights["appearance_keypoint"], 0)
 
     def logits(self, local: Floats, shape: Floats, mean: Floats) -> tuple[Floats, Floats]:
         """(N, 21) that a keypoint is seen, and (N,) of a left hand in a selfie view.
@@ -97,12 +119,17 @@ class HandHeads:
 
 
 @lru_cache(maxsize=2)
-def load_hand_heads(model: str) -> HandHeads:
+def load_hand_heads(model: str, kind: type[HandHeads] = HandHeads) -> HandHeads:
     """The shipped heads of a published network."""
+    start = f"{model}."
+    return kind({name.removeprefix(start): value for name, value in shipped_arrays(start).items()})
+
+
+def shipped_arrays(start: str = "") -> dict[str, Floats]:
+    """Arrays of the shipped file, by their names in it: those that begin so."""
     file = resources.files("sonjit") / "assets" / ASSET
     with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-        start = f"{model}."
-        return HandHeads({name.removeprefix(start): arrays[name] for name in arrays.files if name.startswith(start)})
+        return {name: arrays[name] for name in arrays.files if name.startswith(start)}
 
 
 def _probability(logits: Floats) -> Floats:

@@ -60,6 +60,7 @@ class HandObservation:
     left: float
     extra: NDArray[np.float32] | None = None
     visibility: NDArray[np.float32] | None = None
+    appearance: NDArray[np.float32] | None = None
     colours: None = None
 
 
@@ -105,7 +106,7 @@ class Hands(Kind[HandObservation, Hand]):
         mirrored: the images are selfie views.
         heads: say which keypoints are seen, and handedness; `landmarks` then gives what they read behind its
             outputs.
-        visibility: results have the heads' prediction of it; otherwise the heads give the side alone.
+        visibility: results have the heads' prediction of it; otherwise the heads give side and appearance alone.
     """
 
     def __init__(
@@ -134,9 +135,10 @@ class Hands(Kind[HandObservation, Hand]):
         crop_for(self._landmarks, rgb, box)
         image, presence, handedness, world, *taps = self._landmarks.run()
         # The network was trained on selfie views: there its label is the person's own hand.
-        left, visibility = float(handedness.flat[0]), None
+        left, visibility, appearance = float(handedness.flat[0]), None, None
         if self._heads is not None:
-            visibility, left = self._heads.read(image.reshape(-1, 3) / np.float32(self._size), taps)
+            read = self._heads.read(image.reshape(-1, 3) / np.float32(self._size), taps)
+            left, visibility, appearance = read.left, read.visibility, read.appearance
         cos, sin = math.cos(box.rotation), math.sin(box.rotation)
         turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], np.float32)
         points = points_from_crop(image.reshape(-1, 3) * self._to_fraction, box)
@@ -147,6 +149,7 @@ class Hands(Kind[HandObservation, Hand]):
             left=left if self._mirrored else 1 - left,
             extra=points[_KEYPOINTS:, :2] if len(points) > _KEYPOINTS else None,
             visibility=visibility,
+            appearance=appearance,
         )
 
     def follow(self, track: Track[HandObservation]) -> RotatedBox:
@@ -158,12 +161,13 @@ class Hands(Kind[HandObservation, Hand]):
         return box_around_hand(observation.keypoints)
 
     def moved(self, observation: HandObservation, shift: NDArray[np.float32], score: float) -> HandObservation:
-        """A hidden hand, moved on by (2,) pixels: none of its keypoints is seen."""
+        """A hidden hand, moved on by (2,) pixels: none of its keypoints is seen, and nothing of it shows."""
         extra, visibility = observation.extra, observation.visibility
         return replace(
             super().moved(observation, shift, score),
             extra=None if extra is None else extra + shift,
             visibility=None if visibility is None else np.zeros_like(visibility),
+            appearance=None,
         )
 
     def result(
@@ -180,6 +184,7 @@ class Hands(Kind[HandObservation, Hand]):
             handedness_score=max(left, 1 - left),
             extra_keypoints=observation.extra,
             visibility=observation.visibility if self._shows_visibility else None,
+            appearance=observation.appearance,
         )
 
     def flip(self, result: Hand, width: int) -> Hand:
@@ -224,8 +229,8 @@ def load_palm_finder(options: DetectorOptions, name: str, own: Path | None = Non
     return PalmFinder(palms, turn_rad=_BUNDLE_TURN_RAD if options.follows_bundle else 0.0)
 
 
-def load_hands(options: DetectorOptions) -> Hands:
-    """Palm detector and landmark network of one model."""
+def load_hands(options: DetectorOptions, heads_kind: type[HandHeads] = HandHeads) -> Hands:
+    """Palm detector and landmark network of one model; its heads may be of a kind that gives something else."""
     weights = KINDS["hands"].models[options.model].weights
     finder = load_palm_finder(options, weights["detector"], options.detector_file(weights["detector"]))
     hand_file = options.landmark_file(weights["landmark"])
@@ -234,7 +239,7 @@ def load_hands(options: DetectorOptions) -> Hands:
     if options.visibility or (options.is_thorough and options.landmark_model is None):
         if options.landmark_model is not None:
             raise InputError(f"visibility=True: reads the published networks, not {hand_file}; leave one of them out")
-        heads = load_hand_heads(options.model)
+        heads = load_hand_heads(options.model, heads_kind)
     landmarks = load_engine(hand_file, options.running, taps=TAPS if heads else ())
     sizes, behind = landmarks.output_sizes, list[int]()
     if heads is not None:

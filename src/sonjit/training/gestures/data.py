@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.arrays import BoolArray, Float32Array, FloatArray, IntArray, RealArray
+from sonjit.arrays import BoolArray, Float32Array, FloatArray, Image, IntArray, RealArray
 from sonjit.datasets import Instance, Sample, open_dataset
+from sonjit.detectors.kinds.hand_heads import HandHeads
 from sonjit.detectors.kinds.hands import Hands, box_around_hand, load_hands
 from sonjit.detectors.options import DetectorOptions
 from sonjit.errors import InputError
@@ -124,6 +126,17 @@ class PosedHands(ArrayRows):
         return replace(self, keypoints=points[:, 0], keypoints_3d=points[:, 1], left=mistaken)
 
 
+@dataclass(frozen=True, eq=False)
+class SeenHands(PosedHands):
+    """Posed hands with what the network's maps show of them.
+
+    Attributes:
+        appearance: (N, 21, A) as of `Hand`, or the maps at the keypoints as they are.
+    """
+
+    appearance: NDArray[np.floating]
+
+
 def posed_hands(
     root: Path,
     crops: int,
@@ -140,7 +153,61 @@ def posed_hands(
     Raises:
         InputError: it is no such folder, or no hand in it is found.
     """
-    network = load_hands(DetectorOptions("hands", "full", 2, static_image=True, precision="f32", threads=1))
+    network = _network(HandHeads)
+    columns = _columns(root, lambda sample, rng: _found(sample, network, crops, rng), progress)
+    return PosedHands(*columns[:-1])
+
+
+def seen_hands(
+    root: Path, more: int = 0, *, maps: bool = False, progress: Callable[[int, int], None] | None = None
+) -> SeenHands:
+    """The same of one crop of each hand, with its appearance.
+
+    Args:
+        root: the folder.
+        more: further crops of each hand, each recoloured, blurred, compressed or mirrored: for training.
+        maps: the maps at the keypoints in place of the appearance: for training.
+        progress: called after each image with how many are done, of how many.
+
+    Raises:
+        InputError: it is no such folder, or no hand in it is found.
+    """
+    network = _network(_Maps if maps else HandHeads)
+
+    def find(sample: Sample, rng: np.random.Generator) -> Iterator[_FoundHand]:
+        yield from _found(sample, network, 1, rng)
+        for _ in range(more):
+            other = Shown(recoloured(sample.rgb(), rng), mirrored=bool(rng.random() < 0.5))
+            yield from _found(sample, network, 1, rng, other)
+
+    return SeenHands(*_columns(root, find, progress))
+
+
+MAPS: Final = 304
+"""Channels of the published full network's two coarser maps."""
+
+
+class _Maps(HandHeads):
+    """Heads that give the maps at the keypoints as the appearance."""
+
+    def appearance(self, local: Float32Array) -> Float32Array:
+        return local[:, -MAPS:]
+
+
+def _network(heads: type[HandHeads]) -> Hands:
+    return load_hands(DetectorOptions("hands", "full", 2, static_image=True, precision="f32", threads=1), heads)
+
+
+_FoundHand = tuple[Hand, FloatArray, FloatArray, bool]
+"""A hand as found; the exact keypoints in the image and in metres; whether it is a left one."""
+
+
+def _columns(
+    root: Path,
+    find: Callable[[Sample, np.random.Generator], Iterator[_FoundHand]],
+    progress: Callable[[int, int], None] | None,
+) -> list[Any]:
+    """Those of `SeenHands` for a folder."""
     samples = open_dataset("folder", root)
     rows: list[tuple[object, ...]] = []
     for number, sample in enumerate(samples):
@@ -148,33 +215,76 @@ def posed_hands(
         if not isinstance(pose, str):
             raise InputError(f"{root}: {sample.id} does not say its gesture; give folders that sonjit synth wrote")
         held = sample.tags.get("held", "none") != "none"
-        for hand, one in _found(sample, network, crops, np.random.default_rng(number)):
-            exact = _exact(sample, one)
-            left = hand.handedness == "Left", one.side == "Left"
-            rows.append((hand.keypoints, hand.keypoints_3d, left[0], "any" if held else pose, number, *exact, left[1]))
+        for hand, *exact in find(sample, np.random.default_rng(number)):
+            said = hand.handedness == "Left", "any" if held else pose
+            rows.append((hand.keypoints, hand.keypoints_3d, *said, number, *exact, hand.appearance))
         if progress:
             progress(number + 1, len(samples))
     if not rows:
         raise InputError(f"{root}: no hand is found in it")
-    kinds = (np.float32, np.float32, np.bool_, np.str_, np.int64, np.float32, np.float32, np.bool_)
-    columns = [np.array(one, kind) for one, kind in zip(zip(*rows, strict=True), kinds, strict=True)]
-    return PosedHands(*columns)  # pyright: ignore[reportArgumentType]  # each of its own kind
+    kinds = (np.float32, np.float32, np.bool_, np.str_, np.int64, np.float32, np.float32, np.bool_, np.float16)
+    return [np.array(one, kind) for one, kind in zip(zip(*rows, strict=True), kinds, strict=True)]
 
 
-def _found(sample: Sample, network: Hands, crops: int, rng: np.random.Generator) -> Iterator[tuple[Hand, Instance]]:
-    """Each hand as found in some crops, and its label."""
-    rgb = sample.rgb()
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """An image (H, W, 3) that is shown in place of a sample's own.
+
+    Attributes:
+        rgb: not yet mirrored.
+        mirrored: it is to be.
+    """
+
+    rgb: Image
+    mirrored: bool = False
+
+
+def _found(
+    sample: Sample, network: Hands, crops: int, rng: np.random.Generator, shown: Shown | None = None
+) -> Iterator[_FoundHand]:
+    """Each hand as found in some crops."""
+    shown = shown or Shown(sample.rgb())
+    rgb = np.ascontiguousarray(shown.rgb[:, ::-1]) if shown.mirrored else shown.rgb
     for one in sample.instances:
         if one.kind != "hand" or one.side is None or one.keypoints_px is None or one.keypoints_m is None:
             continue
-        points = one.keypoints_px
+        exact, metres = _exact(sample, one)
+        left = (one.side == "Left") != shown.mirrored
+        if shown.mirrored:
+            exact, metres = exact * [-1, 1, 1] + [rgb.shape[1], 0, 0], metres * [-1, 1, 1]
+        points = exact[:, :2]
         extent = float(np.hypot(*np.ptp(points, axis=0)))
         for _ in range(crops):
             seen = network.observe(rgb, _moved(box_around_hand(points), rng))
             error = np.linalg.norm(seen.keypoints[:, :2] - points, axis=1).mean()
             if seen.score > 0.5 and error <= _FOUND * extent:
                 hand = network.result(rgb, seen, None)
-                yield Hand(hand.handedness, hand.score, hand.keypoints.copy(), hand.keypoints_3d.copy()), one
+                hand = replace(hand, keypoints=hand.keypoints.copy(), keypoints_3d=hand.keypoints_3d.copy())
+                yield hand, exact, metres, left
+
+
+def recoloured(rgb: Image, rng: np.random.Generator) -> Image:
+    """The same image by another camera: other light and colours; some are grey, blurred, coarse, noisy, compressed."""
+    image = 255 * (rgb.astype(np.float32) / 255) ** np.float32(np.exp(rng.normal(0, 0.25)))
+    tint = rng.uniform(0.85, 1.15, 3).astype(np.float32)
+    image = image * np.float32(rng.uniform(0.6, 1.3)) * tint + np.float32(rng.uniform(-25, 25))
+    if rng.random() < 0.3:
+        grey = image.mean(2, keepdims=True)
+        image = grey + (image - grey) * np.float32(rng.uniform(0, 1.3))
+    if rng.random() < 0.35:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 2))
+    if rng.random() < 0.25:
+        height, width = image.shape[:2]
+        share = rng.uniform(0.4, 0.9)
+        small = cv2.resize(image, (int(width * share), int(height * share)), interpolation=cv2.INTER_AREA)
+        image = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    if rng.random() < 0.35:
+        image = image + rng.normal(0, rng.uniform(2, 12), image.shape).astype(np.float32)
+    changed = image.clip(0, 255).astype(np.uint8)
+    if rng.random() < 0.3:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))]
+        changed = cv2.imdecode(cv2.imencode(".jpg", changed, quality)[1], cv2.IMREAD_COLOR)
+    return np.asarray(changed, np.uint8)
 
 
 def _exact(sample: Sample, one: Instance) -> tuple[FloatArray, FloatArray]:

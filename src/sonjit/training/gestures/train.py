@@ -7,7 +7,7 @@ similar ones. The hand network stays as it is, and what it finds in the renders 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,13 +18,16 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sonjit.arrays import BoolArray, FloatArray, IntArray, RealArray
+from sonjit.detectors.kinds.hand_heads import ASSET as HEADS_ASSET
+from sonjit.detectors.kinds.hand_heads import HandHeads, shipped_arrays
 from sonjit.errors import InputError
 from sonjit.files import atomic_file, write_text
 from sonjit.gestures.classifier import ASSET, LEAST_SCORE, VOCABULARY, GestureClassifier, Vocabulary
 from sonjit.gestures.custom_motions import CustomMotions
 from sonjit.gestures.features import FEATURES
 from sonjit.training.gestures.alphabets import Alphabet, load_alphabet, shipped_gestures
-from sonjit.training.gestures.data import PosedHands, posed_hands
+from sonjit.training.gestures.appearance import AppearanceSettings, train_with_image
+from sonjit.training.gestures.data import PosedHands, SeenHands, posed_hands, seen_hands
 from sonjit.training.gestures.poses import drawn_letters, posed_joints
 from sonjit.training.loop import TrainingSettings, train
 from sonjit.training.recipes import TrainingRequest, settings_from
@@ -64,6 +67,13 @@ class GestureSettings(TrainingSettings):
         dropout: of both.
         smoothing: of the labels.
         noise: that is added to the inputs, in their deviations.
+        seen: folders below the data for the network that also tells by what the hand network's maps show; none for
+            no such network.
+        looks: further crops of each of these hands, recoloured, blurred, compressed or mirrored.
+        seen_steps: its steps.
+        seen_batch: hands in one of them.
+        seen_channels: that are kept of the maps at each keypoint.
+        seen_hidden: width of its widest layer.
     """
 
     steps: int = 3000
@@ -88,15 +98,28 @@ class GestureSettings(TrainingSettings):
     dropout: float = 0.1
     smoothing: float = 0.03
     noise: float = 0.1
+    seen: tuple[str, ...] = ()
+    looks: int = 2
+    seen_steps: int = 3000
+    seen_batch: int = 128
+    seen_channels: int = 48
+    seen_hidden: int = 384
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
         super().__post_init__()
         check_at_least(self, crops=1, calibration_every=2, people=0, each=1, free=1, batch=1, hidden=1, embedding=1)
+        check_at_least(self, looks=0, seen_steps=1, seen_batch=1, seen_channels=1, seen_hidden=1)
+        if self.seen and (self.alphabet or self.exact):
+            raise InputError(
+                "seen: only for the shipped gestures, as the network finds them; leave it or the other out"
+            )
         if not self.train or not self.held_out:
             raise InputError("train and held_out: name at least one folder below --data each")
-        if both := sorted(set(self.train) & set(self.held_out)):
-            raise InputError(f"{both[0]} is in train and in held_out: evaluate on other hands than those trained on")
+        if both := sorted({*self.train, *self.seen} & set(self.held_out)):
+            raise InputError(
+                f"{both[0]} is in train or seen and in held_out: evaluate on other hands than those trained on"
+            )
         shares = (self.rendered, self.none, self.dropout, self.smoothing)
         if not all(0 <= share < 1 for share in shares) or self.noise < 0:
             raise InputError("give rendered, none, dropout and smoothing in 0..1, and a noise of at least 0")
@@ -145,11 +168,11 @@ class GestureNetwork(nn.Module):
 
 
 def train_gestures(request: TrainingRequest) -> dict[str, object]:
-    """Train, calibrate and evaluate the classifier; writes `gestures.npz`."""
+    """Train, calibrate and evaluate the classifier; writes `gestures.npz`, with `seen` `hand_heads.npz` too."""
     settings = settings_from(GestureSettings, request.settings)
     alphabet = load_alphabet(settings.alphabet)
     assert request.data is not None
-    for name in (*settings.train, *settings.held_out):
+    for name in (*settings.train, *settings.held_out, *settings.seen):
         if not (request.data / name).is_dir():
             raise InputError(f"{request.data / name}: no such folder; see the comments of the recipe's file")
     hands = _found(request, settings.train, settings.crops)
@@ -169,6 +192,20 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
     weights = calibrated(network.arrays(), calibration, alphabet)
     if not settings.alphabet:
         weights = whitened(weights, [one for one, _ in sources])
+    heads: dict[str, RealArray] = {}
+    if settings.seen:
+        shown = _seen(request, settings.seen, settings.looks)
+        shown = shown.unambiguous(shown)
+        chances = _chances(shown.shapes(alphabet), len(alphabet.vocabulary.shapes), settings.none)
+        own_settings = AppearanceSettings(
+            steps=settings.seen_steps,
+            seed=settings.seed,
+            batch=settings.seen_batch,
+            channels=settings.seen_channels,
+            hidden=settings.seen_hidden,
+        )
+        heads, by_image = train_with_image(shown, chances, own_settings, request)
+        weights |= by_image
     weights = {name: value.astype(np.float16) for name, value in weights.items()}
     arrays: dict[str, NDArray[Any]] = dict(weights)
     if alphabet.vocabulary is not VOCABULARY:
@@ -180,7 +217,16 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
     classifier = GestureClassifier(weights, alphabet.vocabulary)
     if settings.alphabet:
         write_text(request.out / CONFUSION, confusion_table(classifier, held_out, alphabet))
-    return {"classifier": request.out / ASSET, **gesture_metrics(classifier, held_out, alphabet)}
+    results: dict[str, object] = {"classifier": request.out / ASSET, **gesture_metrics(classifier, held_out, alphabet)}
+    if heads:
+        with atomic_file(request.out / HEADS_ASSET) as draft:
+            np.savez(draft, **(shipped_arrays() | heads))  # pyright: ignore[reportArgumentType]
+        reader = HandHeads({name.removeprefix("full."): value for name, value in heads.items()})
+        held_out = _seen(request, settings.held_out, 0).unambiguous(hands)
+        held_out = replace(held_out, appearance=reader.appearance(held_out.appearance.astype(np.float32)))
+        metrics = gesture_metrics(classifier, held_out, alphabet)
+        results |= {"heads": request.out / HEADS_ASSET} | {f"with_image_{name}": one for name, one in metrics.items()}
+    return results
 
 
 def train_network(
@@ -326,7 +372,8 @@ def confusion_table(classifier: GestureClassifier, hands: PosedHands, alphabet: 
 
 def _said(classifier: GestureClassifier, hands: PosedHands) -> IntArray:
     """(N,) index of the shape that each hand is told as."""
-    probabilities = classifier.probabilities(hands.features())
+    appearance = hands.appearance if isinstance(hands, SeenHands) else None
+    probabilities = classifier.probabilities(hands.features(), appearance)
     return np.where(probabilities.max(1) >= LEAST_SCORE, probabilities.argmax(1), 0)
 
 
@@ -341,3 +388,12 @@ def _found(request: TrainingRequest, names: tuple[str, ...], crops: int) -> Pose
         return posed_hands(folder, crops, progress=progress)
 
     return PosedHands.of_folders(request, names, f"{FOUND}/{{}}-{crops}.npz", compute)
+
+
+def _seen(request: TrainingRequest, names: tuple[str, ...], looks: int) -> SeenHands:
+    """The same with the maps at the keypoints."""
+
+    def compute(folder: Path, progress: Callable[[int, int], None]) -> SeenHands:
+        return seen_hands(folder, looks, maps=True, progress=progress)
+
+    return SeenHands.of_folders(request, names, f"{FOUND}/{{}}-seen-{looks}.npz", compute)

@@ -22,7 +22,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 from torch.nn.functional import relu
 
 from sonjit.arrays import BoolArray, Float32Array, IndexArray, IntArray, RealArray
-from sonjit.detectors.kinds.hand_heads import ASSET, BEFORE, BEHIND, HandHeads
+from sonjit.detectors.kinds.hand_heads import ASSET, BEFORE, BEHIND, HandHeads, shipped_arrays
 from sonjit.errors import InputError
 from sonjit.files import atomic_file
 from sonjit.metrics.statistics import mean_interval
@@ -221,6 +221,7 @@ def train_hand_heads(request: TrainingRequest) -> dict[str, object]:
         arrays |= {f"{model}.{name}": value for name, value in heads.items()}
         metrics = head_metrics(HandHeads(heads), HandHeads(raw), held_out[model])
         results |= {f"{model}_{name}": value for name, value in metrics.items()}
+    arrays |= shipped_arrays("full.appearance")  # `sonjit train gestures` makes it
     with atomic_file(request.out / ASSET) as draft:
         np.savez(draft, **arrays)  # pyright: ignore[reportArgumentType]  # a keyword of its own besides
     return results
