@@ -18,6 +18,7 @@ import numpy as np
 from sonjit.arrays import FloatArray, IntArray
 from sonjit.errors import InputError
 from sonjit.files import write_text
+from sonjit.measures.joints import unit
 from sonjit.multiview.automatic.detection import ChunkDetections
 from sonjit.multiview.cameras.rig import CameraRig
 from sonjit.multiview.triangulation.bones import PER_HAND
@@ -149,17 +150,17 @@ def _robust(slopes: FloatArray, terms: FloatArray, off_px: FloatArray) -> FloatA
 def joint_axes(points_m: FloatArray) -> FloatArray:
     """(n, 2, 21, 3, 3) columns that move with each joint of hands (n, 2, 21, 3), mirrored for the left ones."""
     wrist, index, middle, little = (points_m[..., k, :] for k in (0, 5, 9, 17))
-    across, along = _unit(little - index), middle - wrist
-    out = _unit(np.cross(across, along))
+    across, along = unit(little - index), middle - wrist
+    out = unit(np.cross(across, along))
     out[:, 1] *= -1
-    palm = np.stack([across, _unit(along - (along * across).sum(-1, keepdims=True) * across), out], -1)
+    palm = np.stack([across, unit(along - (along * across).sum(-1, keepdims=True) * across), out], -1)
     axes = np.repeat(palm[..., None, :, :], PER_HAND, -3)
     for joint in range(2, PER_HAND):
         if joint % 4 == 1:
             continue  # the first joint of each finger goes with the palm
-        bone = _unit(points_m[..., joint, :] - points_m[..., joint - 1, :])
+        bone = unit(points_m[..., joint, :] - points_m[..., joint - 1, :])
         beside = out if joint < 5 else across
-        side = _unit(beside - (beside * bone).sum(-1, keepdims=True) * bone)
+        side = unit(beside - (beside * bone).sum(-1, keepdims=True) * bone)
         third = np.cross(side, bone)
         third[:, 1] *= -1
         axes[..., joint, :, :] = np.stack([side, bone, third], -1)
@@ -170,15 +171,10 @@ def _terms(rig: CameraRig, points_m: FloatArray, axes: FloatArray) -> FloatArray
     """(C, n, 2, 21, T) what an offset changes with: one, bends, and the direction to the camera in the joint's axes."""
     chains = [(0 if k % 4 == 1 else k - 1, k, k + 1) for k in _BENT]
     before, at, after = (points_m[..., list(places), :] for places in zip(*chains, strict=True))
-    bends = 1 - (_unit(at - before) * _unit(after - at)).sum(-1)
+    bends = 1 - (unit(at - before) * unit(after - at)).sum(-1)
     hand = np.concatenate([np.ones((*bends.shape[:-1], 1)), bends], -1)
-    to_camera = _unit(rig.centres_m[:, None, None, None] - points_m)
+    to_camera = unit(rig.centres_m[:, None, None, None] - points_m)
     x, y, z = np.moveaxis(np.einsum("nsjia,cnsji->cnsja", axes, to_camera), -1, 0)
     view = np.stack([x, y, z, x * x, y * y, x * y, x * z, y * z], -1)
     own = np.broadcast_to(hand[:, :, None], (*view.shape[:-1], hand.shape[-1]))
     return np.concatenate([own, view], -1)
-
-
-def _unit(vectors: FloatArray) -> FloatArray:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), np.float64)
