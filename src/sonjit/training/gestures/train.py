@@ -69,7 +69,7 @@ class GestureSettings(TrainingSettings):
         noise: that is added to the inputs, in their deviations.
         seen: folders below the data for the network that also tells by what the hand network's maps show; none for
             no such network.
-        looks: further crops of each of these hands, recoloured, blurred, compressed or mirrored.
+        seen_crops: further crops of each of these hands, recoloured, blurred, compressed or mirrored.
         seen_steps: its steps.
         seen_batch: hands in one of them.
         seen_channels: that are kept of the maps at each keypoint.
@@ -99,7 +99,7 @@ class GestureSettings(TrainingSettings):
     smoothing: float = 0.03
     noise: float = 0.1
     seen: tuple[str, ...] = ()
-    looks: int = 2
+    seen_crops: int = 2
     seen_steps: int = 3000
     seen_batch: int = 128
     seen_channels: int = 48
@@ -109,7 +109,7 @@ class GestureSettings(TrainingSettings):
         """Refuse values out of range."""
         super().__post_init__()
         check_at_least(self, crops=1, calibration_every=2, people=0, each=1, free=1, batch=1, hidden=1, embedding=1)
-        check_at_least(self, looks=0, seen_steps=1, seen_batch=1, seen_channels=1, seen_hidden=1)
+        check_at_least(self, seen_crops=0, seen_steps=1, seen_batch=1, seen_channels=1, seen_hidden=1)
         if self.seen and (self.alphabet or self.exact):
             raise InputError(
                 "seen: only for the shipped gestures, as the network finds them; leave it or the other out"
@@ -194,7 +194,7 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
         weights = whitened(weights, [one for one, _ in sources])
     heads: dict[str, RealArray] = {}
     if settings.seen:
-        shown = _seen(request, settings.seen, settings.looks)
+        shown = _seen(request, settings.seen, settings.seen_crops)
         shown = shown.unambiguous(shown)
         chances = _chances(shown.shapes(alphabet), len(alphabet.vocabulary.shapes), settings.none)
         own_settings = AppearanceSettings(
@@ -390,10 +390,10 @@ def _found(request: TrainingRequest, names: tuple[str, ...], crops: int) -> Pose
     return PosedHands.of_folders(request, names, f"{FOUND}/{{}}-{crops}.npz", compute)
 
 
-def _seen(request: TrainingRequest, names: tuple[str, ...], looks: int) -> SeenHands:
+def _seen(request: TrainingRequest, names: tuple[str, ...], crops: int) -> SeenHands:
     """The same with the maps at the keypoints."""
 
     def compute(folder: Path, progress: Callable[[int, int], None]) -> SeenHands:
-        return seen_hands(folder, looks, maps=True, progress=progress)
+        return seen_hands(folder, crops, maps=True, progress=progress)
 
-    return SeenHands.of_folders(request, names, f"{FOUND}/{{}}-seen-{looks}.npz", compute)
+    return SeenHands.of_folders(request, names, f"{FOUND}/{{}}-seen-{crops}.npz", compute)
