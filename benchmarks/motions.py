@@ -1,16 +1,20 @@
 """How often motions of hands on made paths are reported, how soon, and how often ordinary movement gives an event.
 
-The paths have random sizes, speeds, directions and people, and the keypoints noise; no network is run.
+The paths have random sizes, speeds, directions and people, and the keypoints noise; no network is run. With clips, what
+is reported of real ones that were labelled by eye in motions_wild.toml beside this file.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+import tomllib
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 
+from sonjit import track
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.gestures import MotionRecognizer
 from sonjit.hand_models.rig import RigPose
@@ -27,6 +31,9 @@ ONE_HAND = (
 )  # fmt: skip
 TWO_HANDS = ("Zoom", "Clap")
 RATES = (10, 30, 60)
+LABELS = Path(__file__).with_name("motions_wild.toml")
+LATE_S = 0.5
+"""After the end of a labelled motion, by which its event must have begun."""
 
 
 class Person:
@@ -171,6 +178,27 @@ def judge_ordinary(minutes, noise, seed):
     print(f"cost: {1000 * cost_s / hands_seen:.2f} ms of processor time per hand and frame")
 
 
+def judge_clips(clips):
+    """Lines: of labelled clips, the motions that are reported, missed and made up."""
+    labels, told, made_up, seconds = tomllib.loads(LABELS.read_text("utf-8"))["clips"], [], 0, 0.0
+    for clip in clips:
+        recognizer, begun, missed, frame = MotionRecognizer(), [], list(labels[clip.name]), None
+        for frame in track(str(clip), "hands"):
+            begun += [one for one in recognizer(frame.hands, frame.time) if one.phase == "begin"]
+        seconds += frame.time
+        for one in begun:
+            fits = [own for own in missed if own[0] == one.name and own[1] <= one.time <= own[2] + LATE_S]
+            if fits:
+                missed.remove(fits[0])
+                continue
+            made_up += 1
+            print(f"  {clip.name}: {one.name} at {one.time:.2f} s is none")
+        told += [label not in missed for label in labels[clip.name]]
+        for name, start, _ in missed:
+            print(f"  {clip.name}: {name} of {start} s is missed")
+    print(f"{len(clips)} clips, {seconds:.0f} s: {sum(told)} of {len(told)} motions reported, {made_up} that are none")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -179,7 +207,11 @@ def main():
     parser.add_argument("--minutes", type=int, default=10, help="of ordinary movement at 30 frames a second")
     parser.add_argument("--noise", type=float, default=0.01, help="standard deviation of a coordinate, in hand lengths")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--clips", type=Path, nargs="+", default=[], help="real clips of motions_wild.toml, alone")
     options = parser.parse_args()
+    if options.clips:
+        judge_clips(options.clips)
+        return
     judge_motions(options.count, options.noise, options.seed)
     judge_ordinary(options.minutes, options.noise, options.seed)
 

@@ -227,6 +227,21 @@ def test_other_movement_gives_no_event(events_of, fps, scale):
     }
     for name, (place, pose) in others.items():
         assert steps(events_of(4, fps, place, lambda _, pose=pose: pose, seed=4, scale=scale)) == [], name
+    closing = {
+        "a pointing hand becomes a fist": ("point", "fist", 0.4),
+        "a fist loosens to a pinch": ("fist", "pinch", 0.4),
+        "a hand turns a thing that it holds": ("half", "pinch", 3),
+    }
+    for name, (first, second, seconds) in closing.items():
+        shown = lambda t, ends=(first, second), seconds=seconds: (*ends, smooth(t, 0.3, seconds))  # noqa: E731
+        assert steps(events_of(4, fps, shape=shown, seed=4, scale=scale)) == [], name
+
+
+def test_a_fist_goes_round_for_another_reason(events_of):
+    def around(t):
+        return 0.5 * math.cos(2 * math.pi * t), 0.5 * math.sin(2 * math.pi * t)
+
+    assert steps(events_of(4, 30, around, lambda _: "fist")) == []
 
 
 def test_lost_hands_cancel_what_they_began(poses):

@@ -45,8 +45,8 @@ export interface Seen {
   readonly tips: Point;
   /** The fingers are out and point up in the image. */
   readonly isUp: boolean;
-  /** Of that of the four fingers that is farthest out; 1 is stretched. */
-  readonly reach: number;
+  /** Of the four fingers: least, mean and greatest; 1 is stretched. */
+  readonly reach: readonly [number, number, number];
   readonly indexReach: number;
   /** Between the tips of thumb and index finger. */
   readonly pinch: number;

@@ -7,13 +7,13 @@ import { distance, share, type Phase, type Seen, type Step, type Steps, type Wat
 
 const { Holds: HOLD, Rotations: ROTATION, Pushes: PUSH } = MOTIONS;
 
-/** A pinch of thumb and index finger, or a fist made of an open hand that drags until it opens. */
+/** A pinch of thumb and index finger, or a fist made of an open hand that drags until it opens a finger. */
 export class Holds implements Watch {
   readonly #name: "Pinch" | "Drag";
   #start: Point | null = null;
   #since: number | null = null;
   #closed = 0;
-  #wasOpen = false;
+  #open = -Infinity; // when it was open last
 
   constructor(name: "Pinch" | "Drag") {
     this.#name = name;
@@ -26,12 +26,16 @@ export class Holds implements Watch {
 
   *follow(now: Seen): Steps {
     const isHeld = this.isHeld;
-    const [value, limits] = this.#name === "Pinch" ? [now.pinch, HOLD.PINCH] : [now.reach, HOLD.FIST];
+    const isPinch = this.#name === "Pinch";
+    const [least, mean, most] = now.reach;
+    const [value, limits] = isPinch ? [now.pinch, HOLD.PINCH] : [mean, HOLD.FIST];
     const [opened, shut] = limits as [number, number];
+    // A fist, which is neither open nor pinches; or some fingers are out, others in.
+    const isOther = isPinch ? !isHeld && now.indexReach < HOLD.INDEX : most > HOLD.OUT && HOLD.OUT > least;
     this.#closed = share((opened - value) / (opened - shut));
-    if (this.#name === "Pinch" && !isHeld && now.indexReach < HOLD.INDEX) this.#closed = 0;
-    this.#wasOpen ||= this.#closed < HOLD.END;
-    const wants = this.#closed > (isHeld ? HOLD.END : HOLD.BEGIN[this.#name]) && this.#wasOpen;
+    if (this.#closed < HOLD.END && !isOther) this.#open = now.time;
+    const wasOpen = isHeld || now.time - this.#open <= HOLD.WITHIN_S;
+    const wants = this.#closed > (isHeld ? HOLD.END : HOLD.BEGIN[this.#name]) && wasOpen && !isOther;
     this.#since = wants === isHeld ? null : (this.#since ?? now.time);
     const changes = this.#since !== null && now.time - this.#since >= HOLD.HOLD_S;
     if (changes && !isHeld) {
@@ -47,7 +51,7 @@ export class Holds implements Watch {
 
   *stop(): Steps {
     if (this.#start !== null) yield this.#step("cancel", this.#start);
-    [this.#start, this.#since, this.#wasOpen] = [null, null, false];
+    [this.#start, this.#since, this.#open] = [null, null, -Infinity];
   }
 
   #step(phase: Phase, start: Point): Step {

@@ -186,7 +186,12 @@ export class Circles implements Watch {
   #radius = 0;
   #turned = 0;
 
-  *follow({ time, tip, palm }: Seen): Steps {
+  *follow({ time, tip, palm, indexReach }: Seen): Steps {
+    if (indexReach < CIRCLE.INDEX) {
+      if (this.#start !== null) yield this.#step("end", this.#start);
+      this.#reset();
+      return;
+    }
     while (this.#way.length && time - this.#way[0]!.time > CIRCLE.WITHIN_S) this.#way.shift();
     const isNew = !this.#way.length || distance(this.#way.at(-1)!.at, tip) >= CIRCLE.STEP;
     if (isNew) this.#way.push({ time, at: tip });

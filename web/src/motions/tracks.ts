@@ -2,7 +2,7 @@
 
 import { constants, MOTIONS } from "../data.js";
 import type { Point } from "../observations.js";
-import { distance, middleOf, way, type Phase, type Seen, type Step, type Steps, type Watch } from "./events.js";
+import { distance, mean, middleOf, way, type Phase, type Seen, type Step, type Steps, type Watch } from "./events.js";
 import { Holds, Pushes, Rotations } from "./holds.js";
 import { Circles, Swipes, Waves } from "./strokes.js";
 
@@ -64,6 +64,7 @@ export class HandTrack {
     [this.#pixels, this.time] = [pixels, time];
     this.palm = this.#places[0]!;
     const reach = FINGERS.map((chain) => apart(metres, chain[0]!, chain.at(-1)!) / lengthAlong(metres, chain));
+    const least = Math.min(...reach);
     const up = (flat[WRIST]![1] - tips[1]) / this.#length;
     const [x, y] = way(flat[WRIST]!, flat[MIDDLE_MCP]!);
     const seen: Seen = {
@@ -72,8 +73,8 @@ export class HandTrack {
       speed: this.#speed(time, this.palm),
       tip: this.#places[1]!,
       tips: this.#places[2]!,
-      isUp: up > OF.UP && Math.min(...reach) > OF.OUT,
-      reach: Math.max(...reach),
+      isUp: up > OF.UP && least > OF.OUT,
+      reach: [least, mean(reach), Math.max(...reach)],
       indexReach: reach[0]!,
       pinch: apart(metres, MOTIONS.pinch[0]!, MOTIONS.pinch[1]!) / handLength(metres),
       size,

@@ -34,7 +34,7 @@ class Seen(NamedTuple):
     tip: complex  # of the index finger
     tips: complex  # middle of the four fingers' tips
     is_up: bool  # the fingers are out and point up in the image
-    reach: float  # of that of the four fingers that is farthest out; 1 is stretched
+    reach: tuple[float, float, float]  # of the four fingers: least, mean and greatest; 1 is stretched
     index_reach: float
     pinch: float  # between the tips of thumb and index finger
     size: float  # length in pixels

@@ -15,22 +15,24 @@ if TYPE_CHECKING:
 
 
 class Holds:
-    """A pinch of thumb and index finger, or a fist made of an open hand that drags until it opens."""
+    """A pinch of thumb and index finger, or a fist made of an open hand that drags until it opens a finger."""
 
     HOLD_S = 0.1
+    WITHIN_S = 1.0  # a hand that closes more slowly, or holds a thing, moves for another reason
     # how far it is closed, 0..1: from which it begins, and ends
-    BEGIN: Final = {"Pinch": 0.8, "Drag": 0.6}  # of relaxed hands thumb and index finger come near too
+    BEGIN: Final = {"Pinch": 0.8, "Drag": 0.85}  # of relaxed hands thumb and index finger come near too
     END = 0.25
     PINCH = (0.3, 0.06)  # hand lengths between the tips: open, closed
     INDEX = 0.6  # least reach of a pinching index finger; in a fist it is smaller
-    FIST = (0.85, 0.5)  # reach of the finger that is farthest out: open, closed
+    FIST = (0.85, 0.5)  # mean reach of the four fingers: open, closed
+    OUT = 0.75  # reach of a finger that is out: of an open hand all are, of a fist none
 
     def __init__(self, name: Literal["Pinch", "Drag"]) -> None:
         self._name: Literal["Pinch", "Drag"] = name
         self._start: complex | None = None
         self._since_s: float | None = None
         self._closed = 0.0
-        self._was_open = False
+        self._open_s = -math.inf  # when it was open last
 
     @property
     def is_held(self) -> bool:
@@ -38,13 +40,18 @@ class Holds:
         return self._start is not None
 
     def __call__(self, now: Seen) -> Iterator[Step]:
-        is_held = self._start is not None
-        value, (opened, shut) = (now.pinch, self.PINCH) if self._name == "Pinch" else (now.reach, self.FIST)
+        is_held, (least, mean, most) = self._start is not None, now.reach
+        if self._name == "Pinch":
+            value, (opened, shut) = now.pinch, self.PINCH
+            is_other = not is_held and now.index_reach < self.INDEX  # a fist, which is neither open nor pinches
+        else:
+            value, (opened, shut) = mean, self.FIST
+            is_other = most > self.OUT > least  # some fingers are out, others in
         self._closed = min(1.0, max(0.0, (opened - value) / (opened - shut)))
-        if self._name == "Pinch" and not is_held and now.index_reach < self.INDEX:
-            self._closed = 0.0
-        self._was_open |= self._closed < self.END
-        wants = self._closed > (self.END if is_held else self.BEGIN[self._name]) and self._was_open
+        if self._closed < self.END and not is_other:
+            self._open_s = now.time_s
+        was_open = is_held or now.time_s - self._open_s <= self.WITHIN_S
+        wants = self._closed > (self.END if is_held else self.BEGIN[self._name]) and was_open and not is_other
         self._since_s = None if wants == is_held else now.time_s if self._since_s is None else self._since_s
         changes = self._since_s is not None and now.time_s - self._since_s >= self.HOLD_S
         if changes and not is_held:
@@ -59,7 +66,7 @@ class Holds:
     def stop(self) -> Iterator[Step]:
         if self._start is not None:
             yield self._step("cancel")
-        self._start, self._since_s, self._was_open = None, None, False
+        self._start, self._since_s, self._open_s = None, None, -math.inf
 
     def _step(self, phase: Phase) -> Step:
         assert self._start is not None

@@ -196,7 +196,8 @@ class Circles:
 
     STEP = 0.12  # noise is smaller
     WITHIN_S, STILL_S = 2.5, 0.3
-    RADIUS = 0.25
+    RADIUS = 0.3
+    INDEX = 0.6  # least reach of the index finger; a fist goes round for another reason
     ROUND = 0.3  # standard deviation of the distances from the middle, of their mean
     LONG = 0.6  # an ellipse of which one axis is twice the other
     RING = (0.4, 1.8)  # of the radius, where the circle goes on
@@ -209,6 +210,11 @@ class Circles:
 
     def __call__(self, now: Seen) -> Iterator[Step]:
         way = self._way
+        if now.index_reach < self.INDEX:
+            if self._start is not None:
+                yield self._step("end")
+            self._reset()
+            return
         while way and now.time_s - way[0][0] > self.WITHIN_S:
             way.popleft()
         is_new = not way or abs(now.tip - way[-1][1]) >= self.STEP

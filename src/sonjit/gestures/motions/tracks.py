@@ -72,7 +72,8 @@ class HandTrack:
         up = -(flat[_TIPS].mean() - flat[0]).imag / self._length
         seen = Seen(
             time_s, palm, self._velocity(time_s, palm), index, tips, bool(up > _UP and reach.min() > _OUT),
-            float(reach.max()), float(reach[0]), float(pinch_distance_m(world)[0] / hand_length_m(world)),
+            (float(reach.min()), float(reach.mean()), float(reach.max())), float(reach[0]),
+            float(pinch_distance_m(world)[0] / hand_length_m(world)),
             length, cmath.phase(flat[9] - flat[0]),
         )  # fmt: skip
         for watch in self._watches:
