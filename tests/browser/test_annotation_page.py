@@ -262,11 +262,16 @@ def test_the_keyboard_alone_is_enough(page):
     page["help-close"].click()
 
 
-def test_the_live_app_links_to_the_project(page, studio):
+def test_the_live_app_links_to_the_project_and_back(page, studio):
     page.browser.get(studio.url)
     page.wait(lambda: page["annotate"].is_displayed(), "the link")
     page["annotate"].click()
     page.wait(lambda: page.browser.current_url == f"{studio.url}/annotate/", "the annotation page")
+    page.load()
+    page.enter("back")
+    assert page["live"].text == "Live app"
+    page["live"].click()
+    page.wait(lambda: page.browser.current_url == f"{studio.url}/", "the live app")
 
 
 def test_one_key_brings_the_hand_near_in_every_view(page):

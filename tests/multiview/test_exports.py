@@ -11,7 +11,7 @@ from sonjit.geometry.rotations import matrix_from_quaternion_wxyz
 from sonjit.hand_models.mesh_files import Glb
 from sonjit.hand_models.rig_files import load_rig
 from sonjit.multiview.triangulation.bones import fit_skeletons, fitted_lengths, likely_lengths, usual_lengths
-from sonjit.multiview.triangulation.exports import export_people
+from sonjit.multiview.triangulation.exports import export_people, hand_motions
 from sonjit.multiview.triangulation.people import HANDS, Detections, load_people, save_people, with_constant_bones
 from sonjit.multiview.triangulation.triangulation import triangulate
 from sonjit.skeletons import load_skeleton
@@ -126,9 +126,27 @@ def test_the_rigged_hand_moves_with_the_joints(written, tmp_path):
     loaded = load_people(written[0])
     (glb,) = export_people(loaded, tmp_path / "hands.glb")
     assert len(Glb(glb).document["animations"][0]["channels"]) > 30
+    points = loaded.points_m.copy()
+    points[:3, 0, 21:] = points[-2:, 0, :21] = np.nan  # one comes later, the other leaves earlier: one clock for both
+    loaded = replace(loaded, points_m=points)
+    right, left = hand_motions(loaded)
+    assert right.times is not None
+    assert left.times is not None
+    assert (right.times[0], left.times[0]) == (0, pytest.approx(0.1, abs=2e-6))
     files = export_people(loaded, tmp_path / "hands.bvh")
     assert [file.name for file in files] == ["hands-right.bvh", "hands-left.bvh"]
-    assert f"Frames: {FRAMES}" in files[0].read_text()
+    assert all(f"Frames: {FRAMES}\n" in file.read_text() for file in files)
+
+
+def test_who_is_never_seen_has_no_columns_and_rounded_times_keep_the_rate(tmp_path):
+    rig, points = random_rig(2, 4), moving(100)
+    points[:, :, 21:] = np.nan
+    seen = seen_by(rig, points, 0)
+    save_people(tmp_path / "hands.json", rig, seen, triangulate(rig, seen.points_px))
+    (trc,) = export_people(load_people(tmp_path / "hands.json"), tmp_path / "hands.trc")
+    lines = trc.read_text().splitlines()
+    assert lines[2].split("\t")[:4] == ["30.0000", "30.0000", "100", "21"]
+    assert float(lines[-1].split("\t")[1]) == pytest.approx(3.3, abs=2e-6)
 
 
 def placed(glb, time_s):

@@ -1,6 +1,7 @@
 """The files of a machine's labels."""
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 from sonjit.errors import InputError
@@ -29,6 +30,7 @@ def test_labels_read_back_exactly(tmp_path):
     for name, value in vars(load_labels(file)).items():
         np.testing.assert_array_equal(value, getattr(labels, name), err_msg=name)
         assert value.dtype == getattr(labels, name).dtype
+    assert pyarrow.parquet.read_table(file)["x_m"].null_count == 1  # for SQL, where NaN is a number
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(InputError, match=r"damaged .* run sonjit annotate auto again"):
         load_labels(file)

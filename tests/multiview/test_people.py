@@ -120,6 +120,10 @@ def test_images_of_one_frame_set_are_told_by_their_numbers_or_by_a_file(tmp_path
     seen = np.isfinite(found.points_px[:, :, 0, 0, 0])
     assert [tuple(np.flatnonzero(~own)) for own in seen] == [(), (2,), ()]
     np.testing.assert_allclose(found.points_px[:, 3], pixels[:, 3], atol=1e-3)
+    assert not np.isfinite(found.times_s).any()
+    np.testing.assert_allclose(load_detections(rig, tables, fps=25).times_s, np.arange(FRAMES) * 10 / 25)
+    with pytest.raises(InputError, match=r"--fps 0: give frames per second"):
+        load_detections(rig, tables, fps=0)
 
     save_cameras(rig, tmp_path / "rig.json")
     late = {name: 3 * view for view, name in enumerate(rig.names)}  # images by which each began earlier
@@ -127,6 +131,8 @@ def test_images_of_one_frame_set_are_told_by_their_numbers_or_by_a_file(tmp_path
         with open_writer(tables[name], Header(kind="bodies")) as writer:
             for row in range(FRAMES):
                 writer.write(Frame.holding(row + late[name], (row + late[name]) / 30, [one_body(pixels[view, row, 0])]))
+    with pytest.raises(InputError, match="these tables say when"):
+        load_detections(rig, tables, fps=25)
     times = tuple(7 + row / 30 for row in range(FRAMES))
     matched = {
         f"boards_{name}": CameraFrames({row + by: row for row in range(FRAMES)}, times_s=times)

@@ -30,6 +30,7 @@ def triangulate(
     unit: str | None = None,
     leave_out: Annotated[bool, Parameter(negative="")] = False,
     frame_sets: Path | None = None,
+    fps: float | None = None,
 ) -> int:
     """Triangulate the hands, faces, bodies or people that `sonjit hands|face|body|holistic --save` found in each view.
 
@@ -46,6 +47,7 @@ def triangulate(
         unit: Of the cameras' lengths, where their file states none: m, cm, mm, or a length such as 44mm.
         leave_out: Leave out cameras that do not fit the others, and continue.
         frame_sets: Of `sonjit annotate sync --out`, for views whose images are not matched by their numbers.
+        fps: Frames per second of folders of images, whose tables do not say when they were taken.
     """
     import numpy as np
 
@@ -61,7 +63,7 @@ def triangulate(
     found_tables = find_views(rig.names, tables, lambda file: file.suffix.lower() in TABLE_ENDINGS)
     rig = rig.subset(name for name in rig.names if name in found_tables)
     matched = load_frame_sets(frame_sets, rig.names) if frame_sets else None
-    seen = load_detections(rig, found_tables, matched)
+    seen = load_detections(rig, found_tables, matched, fps)
     for name, count in zip(rig.names, seen.unmatched, strict=True):
         if count:
             sys.stderr.write(

@@ -158,26 +158,29 @@ class Labels:
         """Write as `FRAME.parquet`, by the first frame, that is whole or not there; returns the file.
 
         A row for each frame set, hand and joint, in this order: frame, hand, joint, x_m, y_m, z_m, covariance_m2 (9),
-        source, views, residual_px, seen (a truth value for each view), mesh_m.
+        source, views, residual_px, seen (a truth value for each view), mesh_m. What is unknown is null.
         """
         pa = arrow()
         joints = len(self.frames) * len(SIDES) * PER_HAND
         places = np.indices((len(self.frames), len(SIDES), PER_HAND)).reshape(3, -1)
 
+        def known(values: NDArray[Any]) -> Any:  # noqa: ANN401  # PyArrow's
+            return pa.array(values.reshape(-1), from_pandas=True)  # null for NaN, which sums of SQL would hand on
+
         def lists(values: NDArray[Any], size: int) -> Any:  # noqa: ANN401  # PyArrow's
-            return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).reshape(-1)), size)
+            return pa.FixedSizeListArray.from_arrays(known(np.ascontiguousarray(values)), size)
 
         columns = {
             "frame": self.frames[places[0]],
             "hand": np.array(SIDES)[places[1]],
             "joint": places[2].astype(np.int8),
-            **{name: self.points_m[..., axis].reshape(-1) for axis, name in enumerate(_AXES)},
+            **{name: known(self.points_m[..., axis]) for axis, name in enumerate(_AXES)},
             "covariance_m2": lists(self.covariance_m2, 9),
             "source": self.source.reshape(-1),
             "views": self.views.reshape(-1),
-            "residual_px": self.residual_px.reshape(-1),
+            "residual_px": known(self.residual_px),
             "seen": lists(np.moveaxis(self.seen, 1, -1).reshape(joints, -1), self.seen.shape[1]),
-            "mesh_m": np.repeat(self.mesh_m.reshape(-1), PER_HAND),
+            "mesh_m": known(np.repeat(self.mesh_m.reshape(-1), PER_HAND)),
         }
         path = label_file(folder, int(self.frames[0]))
         with atomic_file(path) as draft:

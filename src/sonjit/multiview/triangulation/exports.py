@@ -97,7 +97,7 @@ def hand_motions(people: PeopleInSpace) -> list[RigMotion]:
     for hand in whole_hands(people):
         rig = rig_of_lengths(hand.side, hand.lengths_m)
         pose = fit_pose(rig, hand.points_m, hand.times_s)
-        found.append(RigMotion(hand.name, rig, pose, hand.frames - people.frames[0], hand.times_s - hand.times_s[0]))
+        found.append(RigMotion(hand.name, rig, pose, hand.frames - people.frames[0], hand.times_s - people.times_s[0]))
     return found
 
 
@@ -114,9 +114,10 @@ def _skeletons(people: PeopleInSpace, path: Path) -> list[Path]:
 def _bvh(people: PeopleInSpace, path: Path) -> list[Path]:
     """A file for each hand: a BVH file holds one figure."""
     motions, written = hand_motions(people), list[Path]()
+    count = int(people.frames[-1] - people.frames[0]) + 1
     for motion in motions:
         written.append(path if len(motions) == 1 else path.with_stem(f"{path.stem}-{motion.name}"))
-        write_text(written[-1], bvh_from_motion(motion, frame_time=people.step_s))
+        write_text(written[-1], bvh_from_motion(motion, frames=count, frame_time=people.step_s))
     return written
 
 

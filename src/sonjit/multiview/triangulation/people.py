@@ -7,6 +7,7 @@ A person is an array of keypoints, part after part: as far as tables hold them, 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -122,7 +123,10 @@ _LISTS: Final = ("people", "bodies", "faces", "hands")
 
 
 def load_detections(
-    rig: CameraRig, tables: Mapping[str, Path], frame_sets: Mapping[str, CameraFrames] | None = None
+    rig: CameraRig,
+    tables: Mapping[str, Path],
+    frame_sets: Mapping[str, CameraFrames] | None = None,
+    fps: float | None = None,
 ) -> Detections:
     """Read a table per camera and match people across views and over time.
 
@@ -134,9 +138,11 @@ def load_detections(
         tables: written by `sonjit hands|face|body|holistic --save`, by camera; the same frame of a video, or images of
             the same number, are of the same frame set in all.
         frame_sets: by camera, which frame set each image is of, where numbers do not say so.
+        fps: numbers of frame sets in a second, of folders of images, whose tables do not say when they were taken.
 
     Raises:
-        InputError: a table cannot be read, none holds anything, or they are of several kinds.
+        InputError: a table cannot be read, none holds anything, they are of several kinds, or `fps` is not above 0 or
+            of tables that say when.
     """
     read = {rig.index(name): load_frames(path)[1] for name, path in tables.items()}
     for view, frames in read.items():
@@ -156,7 +162,16 @@ def load_detections(
         for frame in frames:
             times[view, rows[frame.index]] = np.nan if frame.time is None else frame.time
             found[rows[frame.index]][view] = list(_people_in(frame, kind))
-    return _matched(rig, tuple(numbers), medians(times), found)
+    return _matched(rig, tuple(numbers), medians(times) if fps is None else _at_rate(numbers, times, fps), found)
+
+
+def _at_rate(numbers: Sequence[int], told_s: FloatArray, fps: float) -> FloatArray:
+    """(F,) when frame sets were taken, where no table tells (C, F)."""
+    if not 0 < fps < math.inf:
+        raise InputError(f"--fps {fps:g}: give frames per second, above 0")
+    if np.isfinite(told_s).any():
+        raise InputError("--fps is for images, and these tables say when their frames were taken: leave it out")
+    return np.array(numbers) / fps
 
 
 def _number(frames: list[Frame], matched: CameraFrames | None) -> None:
@@ -309,7 +324,10 @@ def with_constant_bones(rig: CameraRig, seen: Detections, found: Triangulation) 
     if not any(len(part.bones) for part in seen.parts):
         raise InputError("faces have no bones: leave --constant-bones out")
     if not (np.diff(seen.times_s) > 0).all():
-        raise InputError("constant bones need the times of frame sets, which these tables do not say: detect in videos")
+        raise InputError(
+            "constant bones need the times of frame sets, which these tables do not say: give --fps, or --frame-sets "
+            "of sonjit annotate sync --stamps"
+        )
     points, covariance, residual = found.points_m.copy(), found.covariance_m2.copy(), found.residual_px.copy()
     for part, own in slices(seen.parts):
         if len(part.bones):
@@ -390,7 +408,7 @@ class PeopleInSpace:
     """People over a recording.
 
     Attributes:
-        parts: of every person, in the order of keypoints, K together.
+        parts: that somebody has, in the order of keypoints, K together.
         people: (N,) their ids.
         frames: (F,) numbers of the frame sets, rising.
         times_s: (F,) when they were taken.
@@ -405,10 +423,13 @@ class PeopleInSpace:
 
     @cached_property
     def step_s(self) -> float:
-        """Median time from one frame set to the next."""
+        """Median time from one frame set to the next, over half the recording: times are rounded to microseconds."""
         if len(self.frames) < 2:
             return _USUAL_STEP_S
-        return float(np.median(np.diff(self.times_s) / np.diff(self.frames)))
+        half = len(self.frames) // 2
+        return float(
+            np.median((self.times_s[half:] - self.times_s[:-half]) / (self.frames[half:] - self.frames[:-half]))
+        )
 
     def every_frame(self) -> tuple[FloatArray, FloatArray]:
         """(M,) seconds and (M, N K, 3) metres from the first frame set to the last, also of those that are missing."""
@@ -453,5 +474,7 @@ def load_people(path: Path) -> PeopleInSpace:
     if not np.isfinite(points).any() or (np.diff(frames) <= 0).any():
         raise InputError(f"{path}: it holds nobody, or its frame sets are not in order")
     if not np.isfinite(times).all():
-        raise InputError(f"{path}: it does not say when its frame sets were taken: triangulate tables of videos")
-    return PeopleInSpace(parts, tuple(people), frames, times, points)
+        raise InputError(f"{path}: it does not say when its frame sets were taken: triangulate with --fps")
+    seen = [(part, own) for part, own in slices(parts) if np.isfinite(points[..., own, :]).any()]
+    known = np.concatenate([points[..., own, :] for _, own in seen], 2)
+    return PeopleInSpace(tuple(part for part, _ in seen), tuple(people), frames, times, known)
