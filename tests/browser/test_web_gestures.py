@@ -107,7 +107,7 @@ def random_layers(rng, sizes, gains):
 
 
 def shares_with_image(network, alone, hand, appearance):
-    """The shapes' probabilities of a hand: the mean of both networks'."""
+    """The shapes' probabilities of a hand: the mean of both networks', calibrated."""
     features = features_of([hand])
     row = np.concatenate([appearance.ravel(), np.maximum(features[0] @ network["weights_0"] + network["bias_0"], 0)])
     for k in (1, 2):
@@ -115,7 +115,9 @@ def shares_with_image(network, alone, hand, appearance):
     logits = row @ network["weights_3"] + network["bias_3"]
     powers = np.exp(logits - logits.max())
     by_image = np.bincount(network["shape"], powers / powers.sum())
-    return (alone.probabilities(features)[0] + by_image) / 2
+    exponent, factor = network["calibration"]
+    told = ((alone.probabilities(features)[0] + by_image) / 2) ** exponent * np.where(np.arange(17) == 0, factor, 1)
+    return told / told.sum()
 
 
 @pytest.fixture
@@ -125,6 +127,7 @@ def looking(site, module):
     head = {"appearance": rng.normal(0, 0.05, (304, 32)), "appearance_keypoint": rng.normal(0, 0.3, (21, 32))}
     sizes = ((506, 128), (800, 192), (192, 128), (128, 68))
     network = random_layers(rng, sizes, (0.7, 1.4, 1.4, 3)) | {"shape": np.arange(68) % 17}
+    network["calibration"] = np.array([1.2, 0.9])
     site.files |= {
         path.replace("/web/", "/looking/"): file for path, file in site.files.items() if path.startswith("/web/")
     }

@@ -1,6 +1,7 @@
 """The recipe of the classifier of gestures: what it learns from hands, and which hands it leaves out."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,16 +11,23 @@ from sonjit.cli import main
 from sonjit.detectors.kinds.hand_heads import HandHeads, shipped_arrays
 from sonjit.errors import InputError, SonjitError
 from sonjit.gestures import CustomMotions, LearnedGestures
-from sonjit.gestures.classifier import GestureClassifier
+from sonjit.gestures.classifier import SHAPES, GestureClassifier, calibrated_shares
 from sonjit.gestures.features import FEATURES, aligned
 from sonjit.hand_models.rig_files import load_rig
 from sonjit.synthesis.render.opengl import renderer_name
 from sonjit.training.gestures.alphabets import POSES, load_alphabet, shipped_gestures
-from sonjit.training.gestures.appearance import AppearanceNetwork
+from sonjit.training.gestures.appearance import AppearanceNetwork, AppearanceSettings
 from sonjit.training.gestures.data import MAPS, PosedHands, SeenHands, posed_hands, recoloured, seen_hands
 from sonjit.training.gestures.poses import drawn_letters, posed_joints
-from sonjit.training.gestures.train import GestureSettings, calibrated, gesture_metrics, train_network, whitened
-from sonjit.training.recipes import TrainingRequest, run_recipe
+from sonjit.training.gestures.train import (
+    GestureSettings,
+    calibrated,
+    calibrated_mean,
+    gesture_metrics,
+    train_network,
+    whitened,
+)
+from sonjit.training.recipes import TrainingRequest, run_recipe, settings_from
 
 POSED = ("victory", "ok", "relaxed")
 SMALL = GestureSettings(steps=80, batch=64, hidden=16, embedding=8, people=0)
@@ -100,8 +108,8 @@ def test_what_the_image_shows_is_learned_and_comes_out_of_both_files(tmp_path, m
     monkeypatch.setattr(
         "sonjit.training.gestures.train.seen_hands", lambda root, *_, **__: seen(240, 1 + (root.name == "held"))
     )
-    settings = {"train": "train", "held_out": "held", "seen": "train", "people": "0", "steps": "5", "none": "0.3"}
-    settings |= {"seen_steps": "150", "seen_batch": "32", "seen_channels": "8", "seen_hidden": "16"}
+    settings = {"train": "train", "held_out": "held", "seen.folders": "train", "people": "0", "steps": "5"}
+    settings |= {"none": "0.3", "seen.steps": "200", "seen.batch": "32", "seen.channels": "8", "seen.hidden": "16"}
     request = TrainingRequest("gestures", tmp_path / "run", data=tmp_path, settings=settings)
     told = run_recipe(request)
     with np.load(tmp_path / "run" / "gestures.npz") as arrays:
@@ -110,6 +118,7 @@ def test_what_the_image_shows_is_learned_and_comes_out_of_both_files(tmp_path, m
     heads = dict(np.load(tmp_path / "run" / "hand_heads.npz"))
     own = HandHeads({name: heads[f"full.{name}"] for name in ("appearance", "appearance_keypoint")})
     assert set(heads) == set(shipped_arrays())
+    assert by_image.pop("with_image.calibration")[0] > 1  # smoothed labels and noise make it too unsure
     hands = seen(30, 5)
     shown = own.appearance(hands.appearance.astype(np.float32))
     layers = {name.removeprefix("with_image."): value for name, value in by_image.items()}
@@ -139,6 +148,28 @@ def test_the_arrays_say_what_the_network_of_the_image_says():
     shown = heads.appearance(hands.appearance.astype(np.float32))
     by_image = 2 * both.probabilities(features, shown) - both.probabilities(features)
     np.testing.assert_allclose(by_image[:, [2, 0, 1]], torch.softmax(logits, 1).numpy(), atol=1e-4)
+
+
+def test_the_mean_is_calibrated_for_hands_of_which_half_make_a_gesture(monkeypatch):
+    """Three poses alike often, drawn by shares that are told too evenly: what they are a power of is found again."""
+    rng = np.random.default_rng(2)
+    shares = rng.dirichlet([0.5, 0.5, 0.5], 1500)
+    drawn = (rng.random((1500, 1)) > shares.cumsum(1)).sum(1).clip(0, 2)
+    told = np.zeros((1500, len(SHAPES)))
+    told[:, shipped_gestures().shapes_of(list(POSED))] = shares ** (1 / 1.5)
+    told /= told.sum(1, keepdims=True)
+    monkeypatch.setattr(
+        "sonjit.training.gestures.train.GestureClassifier",
+        lambda weights: SimpleNamespace(probabilities=lambda *_: told.copy()),
+    )
+    hands = SeenHands(**{**vars(posed(1500, 1)), "pose": np.array(POSED)[drawn]}, appearance=np.zeros((1500, 21, 1)))
+    exponent, factor = calibrated_mean({}, hands)["with_image.calibration"]
+    assert exponent == pytest.approx(1.5, rel=0.1)
+    assert factor == pytest.approx(2, rel=0.15)  # of these hands a third make none
+    calibrated = calibrated_shares(told, (exponent, factor))
+    np.testing.assert_allclose(calibrated.sum(1), 1, atol=1e-6)
+    makes_none = calibrated[:, 0]
+    assert np.average(makes_none, weights=np.where(drawn == 2, 2, 1)) == pytest.approx(0.5, abs=0.02)
 
 
 def test_images_are_recoloured_and_mirrored_hands_change_sides():
@@ -178,13 +209,17 @@ def test_hands_are_posed_before_the_camera():
     assert np.isfinite(hands.features()).all()
 
 
-def test_what_cannot_be_learned_is_told():
+def test_what_cannot_be_learned_is_told(tmp_path):
     with pytest.raises(InputError, match="two poses"):
         train_network([(posed(3, 1).take(np.array([0])), 1.0)], SMALL)
     with pytest.raises(InputError, match="in train or seen and in held_out"):
         GestureSettings(train=("a",), held_out=("a",))
     with pytest.raises(InputError, match="only for the shipped gestures"):
-        GestureSettings(seen=("a",), alphabet="asl")
+        GestureSettings(seen=AppearanceSettings(folders=("a",)), alphabet="asl")
+    with pytest.raises(InputError, match=r"seen\.folders"):
+        settings_from(GestureSettings, {"seen": {"steps": 5}})
+    with pytest.raises(InputError, match="seen is no table"):  # settings of what is left out
+        run_recipe(TrainingRequest("gestures", tmp_path, data=tmp_path, settings={"seen": "none", "seen.steps": "5"}))
 
 
 def test_manual_alphabets_are_read_from_files(tmp_path):

@@ -95,11 +95,20 @@ function sharesOf(logits: readonly number[], shapeOf: readonly number[], shapes:
   return shares.map((share) => share / sum);
 }
 
+/** Probabilities to a power, that of no gesture, the first, then times a factor, made to sum to 1 again. */
+function calibrated(shares: readonly number[], [exponent, factor]: readonly number[]): number[] {
+  const powers = shares.map((share, k) => share ** exponent! * (k === 0 ? factor! : 1));
+  const sum = powers.reduce((total, one) => total + one, 0);
+  return powers.map((power) => power / sum);
+}
+
 /** Reads features and a hand's appearance. */
 interface ImageNetwork {
   /** Of the features alone, then of the appearance and what that gives. */
   readonly layers: readonly [Layer, Layer, Layer, Layer];
   readonly shape: readonly number[];
+  /** Of the mean of both networks, see `calibrated`. */
+  readonly calibration: readonly number[];
 }
 
 /** The network on keypoints, and where a file has it the one that also reads a hand's appearance. */
@@ -142,16 +151,16 @@ class GestureClassifier {
     return name === null ? null : { name, score };
   };
 
-  /** Of the shapes: the mean of both networks where the hand has an appearance. */
+  /** Of the shapes: the mean of both networks, calibrated, where the hand has an appearance. */
   #probabilities(hand: HandWithAppearance): number[] {
     const features = featuresOf(hand);
     const count = this.#vocabulary.shapes.length;
     const byKeypoints = sharesOf(applied(this.#layers[2], this.#embed(features)), this.#shape, count);
     if (this.#withImage === null || !hand.appearance) return byKeypoints;
-    const { layers, shape } = this.#withImage;
+    const { layers, shape, calibration } = this.#withImage;
     const read = [...hand.appearance, ...rectified(applied(layers[0], features))];
     const byImage = sharesOf(applied(layers[3], rectified(applied(layers[2], rectified(applied(layers[1], read))))), shape, count);
-    return byKeypoints.map((share, k) => (share + byImage[k]!) / 2);
+    return calibrated(byKeypoints.map((share, k) => (share + byImage[k]!) / 2), calibration);
   }
 
   /** The place among all poses; of the shipped classifier alone. */
@@ -180,7 +189,9 @@ function imageNetworkOf(arrays: Map<string, NumpyArray>, features: number): Imag
   const second = layerOf(arrays, 1, arrays.get(`${WITH_IMAGE}weights_1`)?.shape[0] ?? 0, WITH_IMAGE); // the appearance's and these
   const third = layerOf(arrays, 2, second.columns, WITH_IMAGE);
   const fourth = layerOf(arrays, 3, third.columns, WITH_IMAGE);
-  return { layers: [first, second, third, fourth], shape: numbersOf(arrays, `${WITH_IMAGE}shape`, fourth.columns) };
+  const shape = numbersOf(arrays, `${WITH_IMAGE}shape`, fourth.columns);
+  const own = `${WITH_IMAGE}calibration`;
+  return { layers: [first, second, third, fourth], shape, calibration: arrays.has(own) ? numbersOf(arrays, own, 2) : [1, 1] };
 }
 
 /** A layer of so many inputs; `start` of its arrays' names. */

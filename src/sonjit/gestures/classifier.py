@@ -151,7 +151,7 @@ class GestureClassifier:
             variance 1, and `spread` (E,), the variance of poses along them; and `with_image.`, a second network for
             hands whose `appearance` is known: `weights_0` (F, K) of the features, `weights_1` (21 A + K, H) of the
             appearance and what that gives, `weights_2` (H, E), `weights_3` (E, P), each with its `bias_`, all but the
-            last rectified; and `shape` (P,).
+            last rectified; `shape` (P,); and `calibration` (2,) of `calibrated_shares` for the mean of both.
         vocabulary: what it tells apart.
     """
 
@@ -166,6 +166,7 @@ class GestureClassifier:
         self._shape = self._shapes_of(weights["shape"])
         own = {name.removeprefix(WITH_IMAGE): value for name, value in weights.items() if name.startswith(WITH_IMAGE)}
         self._with_image = (_layers(own, 4), self._shapes_of(own["shape"])) if own else None
+        self._calibration = tuple(np.asarray(own.get("calibration", (1, 1)), np.float32).tolist())
 
     def _shapes_of(self, poses: RealArray) -> Float32Array:
         """(P, S) 1 where poses (P,) make a shape."""
@@ -187,8 +188,8 @@ class GestureClassifier:
 
         Args:
             features: of the keypoints.
-            appearance: (N, 21, A), see `Hand.appearance`: with it the mean of two networks' probabilities, if the file
-                has both.
+            appearance: (N, 21, A), see `Hand.appearance`: with it the mean of two networks' probabilities, calibrated,
+                if the file has both.
         """
         weights, bias = self._layers[2]
         by_keypoints = _softmax(self.embed(features) @ weights + bias) @ self._shape
@@ -198,7 +199,7 @@ class GestureClassifier:
         hidden = np.concatenate([appearance.reshape(len(appearance), -1), _rectified(features, layers[:1])], 1)
         weights, bias = layers[3]
         by_image = _softmax(_rectified(hidden, layers[1:3]) @ weights + bias) @ shape
-        return np.asarray((by_keypoints + by_image) / 2, np.float32)
+        return calibrated_shares((by_keypoints + by_image) / 2, self._calibration)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, RealArray], path: object) -> Self:
@@ -227,6 +228,19 @@ class GestureClassifier:
     def embed(self, features: RealArray) -> Float32Array:
         """(N, E) what the last layer tells shapes by, for features (N, F) of `features_of`."""
         return _rectified(features, self._layers[:2])
+
+
+def calibrated_shares(shares: RealArray, calibration: tuple[float, float]) -> Float32Array:
+    """Probabilities (N, S) to a power, that of no gesture then times a factor, made to sum to 1 again.
+
+    Args:
+        shares: probabilities, no gesture's first.
+        calibration: the exponent and the factor.
+    """
+    exponent, factor = calibration
+    powers = shares**exponent
+    powers[:, 0] *= factor
+    return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)
 
 
 def _layers(weights: Mapping[str, RealArray], count: int) -> list[tuple[Float32Array, Float32Array]]:

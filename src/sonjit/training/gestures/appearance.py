@@ -23,6 +23,7 @@ from sonjit.training.gestures.alphabets import shipped_gestures
 from sonjit.training.gestures.data import MAPS, SeenHands
 from sonjit.training.loop import TrainingSettings, train
 from sonjit.training.recipes import TrainingRequest
+from sonjit.training.settings import check_at_least
 
 if TYPE_CHECKING:
     from sonjit.arrays import IntArray, RealArray
@@ -40,6 +41,8 @@ class AppearanceSettings(TrainingSettings):
     """Settings of the network.
 
     Attributes:
+        folders: below the data, to train on.
+        crops: further ones of each hand, recoloured, blurred, compressed or mirrored.
         batch: hands in a step.
         channels: that are kept of the maps at each keypoint.
         hidden: width of the widest layer.
@@ -50,10 +53,23 @@ class AppearanceSettings(TrainingSettings):
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
     save_every: int = 1000
+    folders: tuple[str, ...] = ()
+    crops: int = 2
     batch: int = 128
     channels: int = 48
     hidden: int = 384
     smoothing: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        super().__post_init__()
+        check_at_least(self, crops=0, batch=1, channels=1, hidden=1)
+        if not self.folders:
+            raise InputError(
+                "seen.folders: name at least one folder below --data, or leave this network out: seen=none"
+            )
+        if not 0 <= self.smoothing < 1:
+            raise InputError(f"seen.smoothing={self.smoothing}: give a share from 0 to below 1")
 
 
 class AppearanceNetwork(nn.Module):

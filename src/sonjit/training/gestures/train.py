@@ -22,7 +22,15 @@ from sonjit.detectors.kinds.hand_heads import ASSET as HEADS_ASSET
 from sonjit.detectors.kinds.hand_heads import HandHeads, shipped_arrays
 from sonjit.errors import InputError
 from sonjit.files import atomic_file, write_text
-from sonjit.gestures.classifier import ASSET, LEAST_SCORE, VOCABULARY, GestureClassifier, Vocabulary
+from sonjit.gestures.classifier import (
+    ASSET,
+    LEAST_SCORE,
+    VOCABULARY,
+    WITH_IMAGE,
+    GestureClassifier,
+    Vocabulary,
+    calibrated_shares,
+)
 from sonjit.gestures.custom_motions import CustomMotions
 from sonjit.gestures.features import FEATURES
 from sonjit.training.gestures.alphabets import Alphabet, load_alphabet, shipped_gestures
@@ -42,6 +50,11 @@ CONFUSION: Final = "confusion.csv"
 _LEAST_SPREAD: Final = 1e-3
 _LEAST_VARIANCE: Final = 0.01  # of the greatest
 _TEMPERATURES: Final = tuple(np.geomspace(0.5, 3, 19).tolist())
+_EXPONENTS: Final = tuple(np.geomspace(0.5, 2, 25).tolist())
+_NONE_FACTORS: Final = tuple(np.geomspace(0.25, 4, 25).tolist())
+
+_NONE_SHARE: Final = 0.5
+"""Of the hands in images, that make no gesture, by which the mean of both networks is calibrated."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +80,7 @@ class GestureSettings(TrainingSettings):
         dropout: of both.
         smoothing: of the labels.
         noise: that is added to the inputs, in their deviations.
-        seen: folders below the data for the network that also tells by what the hand network's maps show; none for
-            no such network.
-        seen_crops: further crops of each of these hands, recoloured, blurred, compressed or mirrored.
-        seen_steps: its steps.
-        seen_batch: hands in one of them.
-        seen_channels: that are kept of the maps at each keypoint.
-        seen_hidden: width of its widest layer.
+        seen: the network that also tells by what the hand network's maps show; none leaves it out.
     """
 
     steps: int = 3000
@@ -98,25 +105,20 @@ class GestureSettings(TrainingSettings):
     dropout: float = 0.1
     smoothing: float = 0.03
     noise: float = 0.1
-    seen: tuple[str, ...] = ()
-    seen_crops: int = 2
-    seen_steps: int = 3000
-    seen_batch: int = 128
-    seen_channels: int = 48
-    seen_hidden: int = 384
+    seen: AppearanceSettings | None = None
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
         super().__post_init__()
         check_at_least(self, crops=1, calibration_every=2, people=0, each=1, free=1, batch=1, hidden=1, embedding=1)
-        check_at_least(self, seen_crops=0, seen_steps=1, seen_batch=1, seen_channels=1, seen_hidden=1)
         if self.seen and (self.alphabet or self.exact):
             raise InputError(
-                "seen: only for the shipped gestures, as the network finds them; leave it or the other out"
+                "seen: only for the shipped gestures, as the network finds them; set seen=none, or leave the other out"
             )
         if not self.train or not self.held_out:
             raise InputError("train and held_out: name at least one folder below --data each")
-        if both := sorted({*self.train, *self.seen} & set(self.held_out)):
+        trained = {*self.train, *(self.seen.folders if self.seen else ())}
+        if both := sorted(trained & set(self.held_out)):
             raise InputError(
                 f"{both[0]} is in train or seen and in held_out: evaluate on other hands than those trained on"
             )
@@ -172,7 +174,7 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
     settings = settings_from(GestureSettings, request.settings)
     alphabet = load_alphabet(settings.alphabet)
     assert request.data is not None
-    for name in (*settings.train, *settings.held_out, *settings.seen):
+    for name in (*settings.train, *settings.held_out, *(settings.seen.folders if settings.seen else ())):
         if not (request.data / name).is_dir():
             raise InputError(f"{request.data / name}: no such folder; see the comments of the recipe's file")
     hands = _found(request, settings.train, settings.crops)
@@ -194,18 +196,14 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
         weights = whitened(weights, [one for one, _ in sources])
     heads: dict[str, RealArray] = {}
     if settings.seen:
-        shown = _seen(request, settings.seen, settings.seen_crops)
+        shown = _seen(request, settings.seen.folders, settings.seen.crops)
         shown = shown.unambiguous(shown)
+        own = shown.image % settings.calibration_every == 0
+        kept, shown = shown.take(own), shown.take(~own)
         chances = _chances(shown.shapes(alphabet), len(alphabet.vocabulary.shapes), settings.none)
-        own_settings = AppearanceSettings(
-            steps=settings.seen_steps,
-            seed=settings.seed,
-            batch=settings.seen_batch,
-            channels=settings.seen_channels,
-            hidden=settings.seen_hidden,
-        )
-        heads, by_image = train_with_image(shown, chances, own_settings, request)
+        heads, by_image = train_with_image(shown, chances, settings.seen, request)
         weights |= by_image
+        weights |= calibrated_mean(weights, with_appearance(kept, heads))
     weights = {name: value.astype(np.float16) for name, value in weights.items()}
     arrays: dict[str, NDArray[Any]] = dict(weights)
     if alphabet.vocabulary is not VOCABULARY:
@@ -221,9 +219,7 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
     if heads:
         with atomic_file(request.out / HEADS_ASSET) as draft:
             np.savez(draft, **(shipped_arrays() | heads))  # pyright: ignore[reportArgumentType]
-        reader = HandHeads({name.removeprefix("full."): value for name, value in heads.items()})
-        held_out = _seen(request, settings.held_out, 0).unambiguous(hands)
-        held_out = replace(held_out, appearance=reader.appearance(held_out.appearance.astype(np.float32)))
+        held_out = with_appearance(_seen(request, settings.held_out, 0).unambiguous(hands), heads)
         metrics = gesture_metrics(classifier, held_out, alphabet)
         results |= {"heads": request.out / HEADS_ASSET} | {f"with_image_{name}": one for name, one in metrics.items()}
     return results
@@ -304,6 +300,34 @@ def calibrated(
         )
 
     return min(map(scaled, _TEMPERATURES), key=loss)
+
+
+def with_appearance(hands: SeenHands, heads: Mapping[str, RealArray]) -> SeenHands:
+    """Hands whose appearance is the maps, with that of `Hand`."""
+    reader = HandHeads({name.removeprefix("full."): value for name, value in heads.items()})
+    return replace(hands, appearance=reader.appearance(hands.appearance.astype(np.float32)))
+
+
+def calibrated_mean(weights: Mapping[str, RealArray], hands: SeenHands) -> dict[str, RealArray]:
+    """The array by which the mean of both networks' probabilities is calibrated, see `GestureClassifier`.
+
+    It has the least cross entropy on other hands, of which `_NONE_SHARE` count as making no gesture.
+
+    Args:
+        weights: of both networks.
+        hands: that these were not trained on, some with a gesture and some without.
+    """
+    shape = hands.shapes(shipped_gestures())
+    mean = GestureClassifier(weights).probabilities(hands.features(), hands.appearance)
+    makes = shape > 0
+    counted = np.where(makes, (1 - _NONE_SHARE) / max(makes.sum(), 1), _NONE_SHARE / max((~makes).sum(), 1))
+
+    def loss(calibration: tuple[float, float]) -> float:
+        told = calibrated_shares(mean, calibration)[np.arange(len(hands)), shape]
+        return -float((np.log(told + 1e-9) * counted).sum())
+
+    pairs = [(exponent, factor) for exponent in _EXPONENTS for factor in _NONE_FACTORS]
+    return {f"{WITH_IMAGE}calibration": np.array(min(pairs, key=loss))}
 
 
 def whitened(weights: Mapping[str, RealArray], sources: Sequence[PosedHands]) -> dict[str, RealArray]:
