@@ -35,7 +35,12 @@ def test_gestures_are_listed_trained_and_tested(page):
     assert sum(cells) >= 20
     file = page.download("trainer-train", ".npz")
     assert LearnedGestures.load(file).names == ("one", "two")
-    page.click("trainer-try")
+    page.click("tab-map")
+    page.choose("map-text", '[[rule]]\non = "one"\nkey = "right"')
+    page.click("map-run")
+    page.wait(page["trainer-try"].is_selected, "that a dry run recognises what its map names")
+    page.click("map-run")
+    page.click("tab-trainer")
     for where in ("server", "page"):
         page.choose("here", where)
         page.wait(lambda: names_of(page) & {"one", "two"}, f"custom gestures told by the {where}", 60)

@@ -43,11 +43,13 @@ def test_recordings_are_trained_tested_and_listed(sonjit, recordings, tmp_path):
 def test_hands_of_an_image_are_recorded(sonjit, photo, weights, tmp_path):
     import cv2
 
-    image, folder = tmp_path / "photo.png", tmp_path / "mine"
+    image, folder = tmp_path / "photos" / "wave" / "photo.png", tmp_path / "mine"
+    image.parent.mkdir(parents=True)
     cv2.imwrite(str(image), photo[..., ::-1])
-    for _ in range(2):
-        code, out, _ = sonjit("gestures", "record", "wave", image, "--to", folder)
-        assert code == 0, out
+    code, out, _ = sonjit("gestures", "record", "wave", image, "--to", folder)
+    assert code == 0, out
+    code, out, _ = sonjit("gestures", "record-folders", tmp_path / "photos", "--to", folder)
+    assert code == 0, out
     assert sorted(one.name for one in folder.iterdir()) == ["wave-1.npz", "wave-2.npz"]
     assert load_recording(folder / "wave-1.npz").name == "wave"
     assert sonjit("gestures", "train", folder, "--out", tmp_path / "mine.npz")[0] == 0
@@ -101,7 +103,10 @@ def test_motions_are_recorded_trained_tested_and_exported(sonjit, waved, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("record", "a/b", "x.jpg", "--to", "mine"), "name a gesture by letters"),
+        (("record", "a/b", "x.jpg", "--to", "mine"), "name a gesture by 1 to 40 letters"),
+        (("record", "None", "x.jpg", "--to", "mine"), "None is what hands make that make no gesture"),
+        (("record", "Clap", "x.jpg", "--to", "mine"), "Clap is a motion that is known already"),
+        (("record-folders", ".", "--to", "mine"), "give a folder that has a folder of images for each gesture"),
         (("record", "a", "x.jpg", "--to", "mine", "--samples", "0"), "--samples 0"),
         (("train", "nothing", "--out", "x.npz"), "nothing: no recordings"),
         (("hands", "x.jpg", "--gestures", "nothing.npz"), "nothing.npz cannot be read: No such file"),

@@ -76,7 +76,7 @@ def test_motions_are_trained_and_tested(client, tmp_path):
         ('{"recordings": []}', "no gesture to learn"),
         (json.dumps(recordings("claw")).replace('"Left"', '"Up"', 1), "no recordings (ValueError('handedness')"),
         ('{"recordings": [{"name": "a", "hands": []}]}', "a: no hand to learn from"),
-        ('{"recordings": [{"name": "", "hands": []}]}', "1 to 40 characters"),
+        ('{"recordings": [{"name": "", "hands": []}]}', "1 to 40 letters"),
         ('{"recordings": [{"name": "a", "hands": [{"keypoints": [], "keypoints3D": []}]}]}', "no recordings"),
         (json.dumps({"recordings": [{"name": "a", "hands": [0] * 201}]}), "a: 201 hands: give at most 200"),
         (json.dumps({"recordings": [{}] * 65}), "65 recordings: give at most 64"),

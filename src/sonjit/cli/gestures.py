@@ -30,6 +30,9 @@ app = App(
 _HANDS, _MOTIONS = 20, 10
 """Examples of a recording."""
 
+_PART = 5
+"""Hands in a recording of a data set."""
+
 _APART_S = 0.1
 """Between two hands of a video that are kept: neighbours in time are alike."""
 
@@ -61,9 +64,9 @@ def record(
     """
     from sonjit import track
     from sonjit.gestures import GestureRecording, MotionRecording
+    from sonjit.gestures.learned import checked_name
 
-    if not name or not all(one.isalnum() or one in "_- " for one in name):
-        raise InputError(f"{name!r}: name a gesture by letters, digits, spaces, - and _")
+    checked_name(name)
     if samples is None:
         samples = _MOTIONS if moving else _HANDS
     if samples < 1:
@@ -73,12 +76,56 @@ def record(
         recording = MotionRecording.of(name, frames, samples)
     else:
         recording = GestureRecording.of(name, _hands(frames, samples))
+    sys.stdout.write(f"{_count([recording])} of {name} in {_keep(recording, to)}\n")
+
+
+@app.command
+def record_folders(
+    source: Path,
+    *,
+    to: Annotated[Path, Parameter(name="--to")],
+    samples: Annotated[int, Parameter(name="--samples")] = _HANDS,
+) -> None:
+    """Keep the hands of a data set that has a folder of images for each gesture, named as the gesture.
+
+    Each recording holds five hands, so that `sonjit gestures test` can tell some by the others.
+
+    Example: `sonjit gestures record-folders dataset --to mine`
+
+    Args:
+        source: The folder of the folders; all hands of an image make its gesture.
+        to: The folder of the recordings, made where it is missing.
+        samples: How many hands of each gesture to keep.
+    """
+    from sonjit import track
+    from sonjit.gestures import GestureRecording
+    from sonjit.gestures.learned import checked_name
+
+    if samples < 1:
+        raise InputError(f"--samples {samples}: at least 1")
+    folders = sorted(one for one in source.iterdir() if one.is_dir()) if source.is_dir() else []
+    if not folders:
+        raise InputError(f"{source}: give a folder that has a folder of images for each gesture")
+    names = [checked_name(folder.name) for folder in folders]
+    for name, folder in zip(names, folders, strict=True):
+        hands = _hands(track(folder, "hands"), samples)
+        if not hands:
+            sys.stderr.write(f"sonjit: {folder}: no hand is seen; left out\n")
+            continue
+        parts = [GestureRecording.of(name, hands[first : first + _PART]) for first in range(0, len(hands), _PART)]
+        for part in parts:
+            _keep(part, to)
+        sys.stdout.write(f"{_count(parts)} of {name} in {counted(len(parts), 'recording', 'recordings')}\n")
+
+
+def _keep(recording: GestureRecording | MotionRecording, to: Path) -> Path:
+    """Save a recording beside the others of a folder."""
     to.mkdir(parents=True, exist_ok=True)
     number = 1
-    while (to / f"{name}-{number}.npz").exists():
+    while (path := to / f"{recording.name}-{number}.npz").exists():
         number += 1
-    recording.save(to / f"{name}-{number}.npz")
-    sys.stdout.write(f"{_count([recording])} of {name} in {to / f'{name}-{number}.npz'}\n")
+    recording.save(path)
+    return path
 
 
 def _hands(frames: Iterable[Frame], samples: int) -> list[Hand]:

@@ -27,6 +27,8 @@ _COUNTED: Final = ("Rotate", "Zoom")
 """Motions whose count is what a knob or a zoom needs."""
 _LOST_S: Final = 1.0
 """A hand that is lost for this long begins its gesture anew, as `GestureSmoother` forgets it then."""
+_SETTLES_S: Final = 0.25
+"""A hand that has come into sight for less makes no gesture yet: half in sight or blurred it looks like another."""
 _ONCE_S: Final = 0.3
 """Hands that make the pause gesture within this time of each other, such as both fists, make it once."""
 
@@ -48,6 +50,14 @@ class _Follower:
             return None
         self.sent = self.value
         return self.value
+
+
+class _Known(NamedTuple):
+    """A hand that was seen lately."""
+
+    name: str | None  # of the gesture that it makes
+    since_s: float
+    time_s: float
 
 
 class _Event(NamedTuple):
@@ -76,7 +86,7 @@ class Controller:
         self.is_paused = False
         self._motions = MotionRecognizer(custom=custom and custom.motions)
         self._gestures = GestureSmoother(tell=gesture_of if custom is None else custom.or_shipped)
-        self._names: dict[int, tuple[str | None, float]] = {}  # of each hand its gesture, and when it was seen last
+        self._hands: dict[int, _Known] = {}
         self._pause_made_s = -math.inf
         self._followers = [_Follower() for _ in self._rules]
 
@@ -117,13 +127,14 @@ class Controller:
 
     def _begun(self, hands: Sequence[Hand], time_s: float) -> Iterator[_Event]:
         """The gestures that hands make now and did not before."""
-        self._names = {key: known for key, known in self._names.items() if time_s - known[1] <= _LOST_S}
+        self._hands = {key: known for key, known in self._hands.items() if time_s - known.time_s <= _LOST_S}
         for hand, steady in zip(hands, self._gestures(hands, time_s), strict=True):
             assert hand.id is not None
             key = 2 * hand.id + (hand.handedness == "Left")
-            before, _ = self._names.get(key, (None, time_s))
-            self._names[key] = (steady and steady.name, time_s)
-            if steady is not None and before != steady.name:
+            before = self._hands.get(key, _Known(None, time_s, time_s))
+            name = steady.name if steady is not None and time_s - before.since_s >= _SETTLES_S else None
+            self._hands[key] = _Known(name, before.since_s, time_s)
+            if steady is not None and name not in (None, before.name):
                 content: JsonObject = {"name": steady.name, "id": hand.id, "handedness": hand.handedness}
                 yield _Event(steady.name, None, hand.handedness, steady.score, content | {"time": round(time_s, 4)})
 
@@ -131,7 +142,8 @@ class Controller:
         """Whether a hand begins the pause gesture, and none made it shortly before."""
         begins = any(one.name == self._pause for one in events)
         is_new = begins and time_s - self._pause_made_s > _ONCE_S
-        if begins or (self._pause is not None and (self._pause, time_s) in self._names.values()):
+        is_held = any((one.name, one.time_s) == (self._pause, time_s) for one in self._hands.values())
+        if begins or (self._pause is not None and is_held):
             self._pause_made_s = time_s
         return is_new
 

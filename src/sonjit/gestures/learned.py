@@ -12,9 +12,10 @@ import numpy as np
 
 from sonjit.errors import InputError
 from sonjit.files import arrays_of, atomic_file, read_arrays
-from sonjit.gestures.classifier import GestureClassifier, gesture_of
+from sonjit.gestures.classifier import NONE, GestureClassifier, gesture_of
 from sonjit.gestures.custom import CustomGestures, GestureRecording
 from sonjit.gestures.custom_motions import CustomMotions, GestureSegment, MotionRecording, MotionSpotter
+from sonjit.gestures.motions.events import MOTIONS
 from sonjit.gestures.shipped import CANNED, SHIPPED
 from sonjit.gestures.smoothing import GestureSmoother
 
@@ -130,6 +131,28 @@ class LearnedGestures:
         arrays, file = self.motions.arrays() | held, BytesIO()
         np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]  # a keyword of its own besides
         return file.getvalue()
+
+
+_LONGEST_NAME: Final = 40
+
+
+def checked_name(name: object) -> str:
+    """A name for a custom gesture or motion, as it is.
+
+    Raises:
+        InputError: it cannot be one, or means something already.
+    """
+    if (
+        not isinstance(name, str)
+        or not 0 < len(name) <= _LONGEST_NAME
+        or name.isspace()
+        or not all(one.isalnum() or one in "_- " for one in name)
+    ):
+        raise InputError(f"{name!r:.60}: name a gesture by 1 to {_LONGEST_NAME} letters, digits, spaces, - and _")
+    if name in (NONE, *MOTIONS):
+        meaning = "is what hands make that make no gesture" if name == NONE else "is a motion that is known already"
+        raise InputError(f"{name} {meaning}: give yours another name")
+    return name
 
 
 def find_gestures(name: str | LearnedGestures) -> Callable[[Hand], Gesture | None]:

@@ -12,6 +12,7 @@ import time
 import urllib.request
 from contextlib import ExitStack
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
 
@@ -226,7 +227,8 @@ def _module(name: str, action: str) -> ModuleType:
 
 
 def _pynput(part: str) -> ModuleType:
-    _module("pynput", "a key or pointer")
+    if find_spec("pynput") is None:
+        _module("pynput", "a key or pointer")
     try:
         return import_module(f"pynput.{part}")
     except ImportError as error:  # where there is no screen

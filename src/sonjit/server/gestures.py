@@ -21,7 +21,7 @@ from sonjit.arrays import Float32Array
 from sonjit.errors import InputError
 from sonjit.gestures import GESTURES, MOTIONS, GestureRecording, LearnedGestures, MotionRecording
 from sonjit.gestures.features import KEYPOINTS
-from sonjit.gestures.learned import confusions
+from sonjit.gestures.learned import checked_name, confusions
 from sonjit.gestures.rules import ACTIONS, PLACES, read_map
 from sonjit.json_text import Json, JsonObject, json_from
 from sonjit.measures import MEASURE_NAMES
@@ -171,9 +171,10 @@ def _recording(given: Mapping[str, Any]) -> Recording:
 
 
 def _name(name: object) -> str:
-    if not isinstance(name, str) or not 0 < len(name) <= 40 or not name.isprintable():
-        raise RefusedError("bad_option", f"name={name!r:.60}: name a gesture by 1 to 40 characters")
-    return name
+    try:
+        return checked_name(name)
+    except InputError as error:
+        raise RefusedError("bad_option", str(error)) from None
 
 
 def _hand(given: Mapping[str, Any], id: int | None = None) -> Hand:

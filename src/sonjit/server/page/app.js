@@ -45,11 +45,14 @@ const store = new Store({ ...rememberedSettings(), phase: "idle", detail: {}, so
 const overlay = new OverlayView(find("image"), find("overlay"), find("stage"));
 const plot = new Plot();
 const avatar = new AvatarView(store, (error) => messages.show(error));
-const trainer = new Trainer(find, (error) => messages.show(error), (trained) => {
-  detectors.customGestures(trained?.file ?? null);
-  mapEditor.custom = trained?.names ?? [];
+const trainer = new Trainer(find, (error) => messages.show(error), ({ file, names }, isTried) => {
+  detectors.customGestures(isTried ? file : null);
+  mapEditor.custom = names;
 });
-const mapEditor = new MapEditor(find, (error) => messages.show(error), (map) => detectors.control(map));
+const mapEditor = new MapEditor(find, (error) => messages.show(error), (map) => {
+  if (map !== null) trainer.tryFor(map);
+  detectors.control(map);
+});
 const gestures = new GesturesView(find("gestures-now"), find("gestures-events"));
 const views = [overlay, new View3D(find("view3d")), avatar, new LiveTable(find("live-table")), plot, new Inspector(find("json")), gestures, trainer, mapEditor];
 const meter = new Meter({ fps: find("fps"), latency: find("latency"), dropped: find("dropped") });

@@ -22,7 +22,7 @@ export class MapEditor {
   /** @type {(map: string | null) => void} */ #dryRun;
   #isRunning = false;
   /** @type {{gestures: string[], motions: string[], measures: string[]}} what rules may name */ #known = { gestures: [], motions: [], measures: [] };
-  /** @type {string[]} custom gestures that the stream recognises */ #custom = [];
+  /** @type {string[]} custom gestures that were trained here */ #custom = [];
 
   /**
    * @param {(id: string) => any} find

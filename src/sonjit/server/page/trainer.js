@@ -26,12 +26,12 @@ export class Trainer {
   /** @type {{name: string, frames: {time: number, hands: Hand[]}[]} | null} */ #following = null;
   /** @type {{names: string[], counts: number[][]}[]} */ #tested = [];
   /** @type {Trained | null} */ #trained = null;
-  /** @type {(trained: Trained | null) => void} */ #use;
+  /** @type {(trained: Trained, isTried: boolean) => void} */ #use;
 
   /**
    * @param {(id: string) => any} find
    * @param {(error: unknown) => void} fail
-   * @param {(trained: Trained | null) => void} use have the stream recognise these gestures; null: no longer
+   * @param {(trained: Trained, isTried: boolean) => void} use what was trained, and whether the stream is to recognise it
    */
   constructor(find, fail, use) {
     [this.#find, this.#fail, this.#use] = [find, fail, use];
@@ -40,13 +40,14 @@ export class Trainer {
       if (this.#following) this.#endMotion();
       else this.#begin();
     };
+    find("trainer-name").oninvalid = () => this.#say(text("trainer.name_hint"));
     find("trainer-moving").onchange = () => this.#write();
-    find("trainer-try").onchange = () => this.#use(find("trainer-try").checked ? this.#trained : null);
+    find("trainer-try").onchange = () => this.#use(/** @type {Trained} */ (this.#trained), find("trainer-try").checked);
     find("trainer-train").onclick = () => this.#ask("train", ({ file, names }) => {
       save(new Blob([Uint8Array.from(atob(file), (one) => one.charCodeAt(0))]), "gestures.npz");
       this.#say(text("trainer.trained", { names: names.join(", ") }));
       this.#trained = { file, names };
-      if (find("trainer-try").checked) this.#use(this.#trained);
+      this.#use(this.#trained, find("trainer-try").checked);
       this.#write();
     });
     find("trainer-test").onclick = () => this.#ask("test", ({ tables }) => {
@@ -54,6 +55,14 @@ export class Trainer {
       this.#write();
     });
     onLanguage(() => this.#write());
+  }
+
+  /** Have the stream recognise what was trained where a map names it. @param {string} map */
+  tryFor(map) {
+    const box = this.#find("trainer-try");
+    if (box.checked || !this.#trained?.names.some((name) => map.includes(JSON.stringify(name)))) return;
+    box.checked = true;
+    this.#use(this.#trained, true);
   }
 
   /** @param {Record<string, any>} frame */
