@@ -10,7 +10,7 @@ from .driver import Page
 pytestmark = pytest.mark.browser
 
 
-def test_a_hidden_tab_and_a_turned_camera_are_told_and_the_run_goes_on(page):
+def test_a_hidden_tab_a_turned_camera_and_one_that_goes_are_told_and_the_run_goes_on(page):
     browser, message = page.browser, page["message"]
     page.start()
     page.wait(lambda: page.latest.get("hands") and page.ink, "a drawing")
@@ -31,6 +31,21 @@ def test_a_hidden_tab_and_a_turned_camera_are_told_and_the_run_goes_on(page):
     page.wait(lambda: message.get_attribute("data-code") == "resized", "word of the other size")
     assert "320 × 240" in message.text
     page.wait(lambda: page.latest.get("width") == 320 and page.latest["hands"] and page.ink, "hands in smaller images")
+    before = page.latest["frame"]
+    browser.execute_script("document.getElementById('video').pause()")  # as phones do when they freeze a hidden tab
+    browser.execute_script("document.dispatchEvent(new Event('resume'))")
+    page.wait(lambda: page.latest.get("frame", 0) > before + 3, "images after a freeze")
+    run(
+        browser,
+        """
+        const [track] = document.getElementById("video").srcObject.getVideoTracks();
+        track.stop();
+        track.dispatchEvent(new Event("ended"));
+        await new Promise((resolve) => setTimeout(resolve, 500)); // for images that are under way
+    """,
+    )
+    assert message.get_attribute("data-code") == "camera_gone"
+    assert page.status == "error"
 
 
 @pytest.mark.parametrize("name", ["NotAllowedError", "NotFoundError", "NotReadableError", "SecurityError", "TypeError"])

@@ -11,6 +11,7 @@ import { ImagePlayer, VideoPlayer } from "./players.js";
  *   `player`: null where nothing can be played, as of a camera or one image; `refresh`: begin, or process the image that is shown once more */
 
 const RETRY_MS = 60; // after which an image that was passed over is tried again, while it stays
+const RESUMING = ["resume", "visibilitychange"];
 const JUMP_S = 1; // what is further on does not follow the last image
 const SHOWN_BY_ALL = /\.(jpe?g|png|webp|bmp|gif)$/i; // where one of these is not shown, it is damaged
 const IMAGE = /\.(jpe?g|png|webp|bmp|gif|tiff?|avif|heic)$/i;
@@ -40,14 +41,17 @@ export async function openCamera(video, deviceId) {
   });
   video.srcObject = stream;
   const [track] = stream.getVideoTracks();
+  const resume = () => video.paused && !document.hidden && video.play().catch(() => {}); // phones freeze hidden tabs, which pauses it
+  for (const event of RESUMING) document.addEventListener(event, resume);
   const source = moving(video, track.label, null, () => performance.now() / 1000, () => {
+    for (const event of RESUMING) document.removeEventListener(event, resume);
     track.stop();
     video.srcObject = null;
   });
   const { play } = source;
   source.play = (onTick, onError) => {
     track.onended = () => onError(new PageError("camera_gone"));
-    play(onTick, onError);
+    play(async (tick) => track.readyState === "ended" || onTick(tick), onError); // its last image may come after it is gone
   };
   return source;
 }
