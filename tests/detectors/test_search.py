@@ -190,7 +190,7 @@ class Landmarks:
         y, x = np.unravel_index(rgb[..., 0].argmax(), rgb.shape[:2])
         points = np.full((21, 3), (x + 0.5, y + 0.5, 0), np.float32)
         points[:, 1] -= np.arange(21)  # upright: the same in the mirror
-        return HandObservation(self.score, points, np.ones((21, 3), np.float32), 0.9)
+        return HandObservation(self.score, points, np.ones((21, 3), np.float32), 0.9, appearance=points)
 
 
 def an_image():
@@ -226,6 +226,7 @@ def test_what_is_seen_in_the_mirror_lies_where_it_is():
     np.testing.assert_allclose(seen.keypoints[0, :2], (140.5, 110.5))
     assert seen.left == pytest.approx(0.1)
     np.testing.assert_array_equal(seen.keypoints_3d[0], (-1, 1, 1))
+    assert seen.appearance is None
     for cx, cy in ((-500, 100), (900, 100), (150, -500), (150, 900)):
         seen_in_mirror(hands, an_image(), RotatedBox(cx, cy, 90, 90, 0.3))  # what lies beyond the image is none of it
 

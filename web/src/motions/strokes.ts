@@ -94,6 +94,25 @@ export class Swipes implements Watch {
   }
 }
 
+/** What is done again and again in one place. */
+abstract class Rounds implements Watch {
+  protected start: Point | null = null;
+
+  abstract follow(now: Seen): Steps;
+  protected abstract step(phase: Phase, start: Point): Step;
+  protected abstract reset(): void;
+
+  protected *goOn(isOver: boolean): Steps {
+    if (isOver) yield* this.stop("end");
+    else yield this.step("progress", this.start!);
+  }
+
+  *stop(phase: Phase = "cancel"): Steps {
+    if (this.start !== null) yield this.step(phase, this.start);
+    this.reset();
+  }
+}
+
 /** Where the hand of a wave turned back. */
 interface Turn extends Place {
   /** Of y on the way there. */
@@ -102,14 +121,13 @@ interface Turn extends Place {
 }
 
 /** The fingertips of a raised open hand to and fro. */
-export class Waves implements Watch {
+export class Waves extends Rounds {
   #sign = 0;
   #extreme: Place | null = null;
   #low = 0;
   #high = 0;
   #isUp = true;
   #turns: Turn[] = [];
-  #start: Point | null = null;
   #swings = 0;
 
   *follow(now: Seen): Steps {
@@ -127,31 +145,21 @@ export class Waves implements Watch {
       this.#extreme = { time, at: tips };
     } else if (ahead * this.#sign <= -WAVE.BACK) {
       this.#turn(now, this.#extreme);
-      if (this.#start !== null) {
+      if (this.start !== null) {
         this.#swings += 1;
       } else if (this.#isWave()) {
-        [this.#start, this.#swings] = [now.palm, WAVE.TURNS];
-        yield this.#step("begin", this.#start);
+        [this.start, this.#swings] = [now.palm, WAVE.TURNS];
+        yield this.step("begin", this.start);
         return;
       }
     }
-    if (this.#start === null) return;
-    if (time - this.#extreme.time > WAVE.STILL_S || !this.#isWave()) {
-      yield this.#step("end", this.#start);
-      this.#reset();
-    } else {
-      yield this.#step("progress", this.#start);
-    }
+    if (this.start === null) return;
+    yield* this.goOn(time - this.#extreme.time > WAVE.STILL_S || !this.#isWave());
   }
 
-  *stop(): Steps {
-    if (this.#start !== null) yield this.#step("cancel", this.#start);
-    this.#reset();
-  }
-
-  #reset(): void {
+  protected reset(): void {
     [this.#sign, this.#extreme, this.#isUp] = [0, null, true];
-    [this.#turns, this.#start, this.#swings] = [[], null, 0];
+    [this.#turns, this.start, this.#swings] = [[], null, 0];
   }
 
   #turn({ time, tips, isUp }: Seen, extreme: Place): void {
@@ -172,33 +180,31 @@ export class Waves implements Watch {
     });
   }
 
-  #step(phase: Phase, start: Point): Step {
+  protected step(phase: Phase, start: Point): Step {
     const [before, last] = this.#turns.slice(-2) as [Turn, Turn];
     return { name: "Wave", phase, strength: Math.min(1, Math.abs(last.at[0] - before.at[0])), start, rounds: this.#swings };
   }
 }
 
 /** The tip of the index finger, or the whole hand with it, round and round. */
-export class Circles implements Watch {
+export class Circles extends Rounds {
   #way: Place[] = [];
-  #start: Point | null = null;
   #middle: Point = [0, 0];
   #radius = 0;
   #turned = 0;
 
   *follow({ time, tip, palm, indexReach }: Seen): Steps {
     if (indexReach < CIRCLE.INDEX) {
-      if (this.#start !== null) yield this.#step("end", this.#start);
-      this.#reset();
+      yield* this.stop("end");
       return;
     }
     while (this.#way.length && time - this.#way[0]!.time > CIRCLE.WITHIN_S) this.#way.shift();
     const isNew = !this.#way.length || distance(this.#way.at(-1)!.at, tip) >= CIRCLE.STEP;
     if (isNew) this.#way.push({ time, at: tip });
-    if (this.#start === null) {
+    if (this.start === null) {
       if (isNew && this.#find()) {
-        this.#start = palm;
-        yield this.#step("begin", this.#start);
+        this.start = palm;
+        yield this.step("begin", this.start);
       }
       return;
     }
@@ -209,21 +215,11 @@ export class Circles implements Watch {
     const off = distance(this.#middle, tip) / this.#radius;
     const isStill = !this.#way.length || time - this.#way.at(-1)!.time > CIRCLE.STILL_S;
     const [least, most] = CIRCLE.RING as [number, number];
-    if (isStill || !(least <= off && off <= most)) {
-      yield this.#step("end", this.#start);
-      this.#reset();
-    } else {
-      yield this.#step("progress", this.#start);
-    }
+    yield* this.goOn(isStill || !(least <= off && off <= most));
   }
 
-  *stop(): Steps {
-    if (this.#start !== null) yield this.#step("cancel", this.#start);
-    this.#reset();
-  }
-
-  #reset(): void {
-    [this.#way, this.#start] = [[], null];
+  protected reset(): void {
+    [this.#way, this.start] = [[], null];
   }
 
   /** Whether the last turn of the way is round; its middle and radius. */
@@ -250,7 +246,7 @@ export class Circles implements Watch {
     return false;
   }
 
-  #step(phase: Phase, start: Point): Step {
+  protected step(phase: Phase, start: Point): Step {
     const name = MOTIONS.circles[this.#turned > 0 ? 0 : 1]!; // y is down: x to y is clockwise
     return { name, phase, strength: Math.min(1, this.#radius), start, rounds: Math.abs(this.#turned) / (2 * Math.PI) };
   }

@@ -272,7 +272,13 @@ def seen_in_mirror(hands: Hands, rgb: Image, box: RotatedBox) -> HandObservation
     seen = hands.observe(cut, place)
     back = np.array([-1, 1, 1], np.float32)
     keypoints = seen.keypoints * back + np.array([right, top, 0], np.float32)
-    return replace(seen, keypoints=keypoints, keypoints_3d=seen.keypoints_3d * back, left=1 - seen.left)
+    return replace(
+        seen,
+        keypoints=keypoints,
+        keypoints_3d=seen.keypoints_3d * back,
+        left=1 - seen.left,
+        appearance=None,  # which is the mirror's
+    )
 
 
 class _Candidates:

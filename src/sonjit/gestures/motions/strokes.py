@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cmath
 import math
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -112,7 +113,30 @@ class _Turn(NamedTuple):
     is_up: bool
 
 
-class Waves:
+class _Rounds(ABC):
+    """What is done again and again in one place."""
+
+    _start: complex | None
+
+    @abstractmethod
+    def _step(self, phase: Phase) -> Step: ...
+
+    @abstractmethod
+    def _reset(self) -> None: ...
+
+    def _go_on(self, *, is_over: bool) -> Iterator[Step]:
+        if is_over:
+            yield from self.stop("end")
+        else:
+            yield self._step("progress")
+
+    def stop(self, phase: Phase = "cancel") -> Iterator[Step]:
+        if self._start is not None:
+            yield self._step(phase)
+        self._reset()
+
+
+class Waves(_Rounds):
     """The fingertips of a raised open hand to and fro."""
 
     BACK, FURTHER = 0.2, 0.05  # so far back is a turn; so far on is no noise
@@ -154,16 +178,7 @@ class Waves:
                 return
         if self._start is None:
             return
-        if now.time_s - self._extreme[0] > self.STILL_S or not self._is_wave():
-            yield self._step("end")
-            self._reset()
-        else:
-            yield self._step("progress")
-
-    def stop(self) -> Iterator[Step]:
-        if self._start is not None:
-            yield self._step("cancel")
-        self._reset()
+        yield from self._go_on(is_over=now.time_s - self._extreme[0] > self.STILL_S or not self._is_wave())
 
     def _turn(self, now: Seen) -> None:
         assert self._extreme is not None
@@ -191,7 +206,7 @@ class Waves:
         return Step("Wave", phase, min(1.0, width), self._start, self._swings)
 
 
-class Circles:
+class Circles(_Rounds):
     """The tip of the index finger, or the whole hand with it, round and round."""
 
     STEP = 0.12  # noise is smaller
@@ -211,9 +226,7 @@ class Circles:
     def __call__(self, now: Seen) -> Iterator[Step]:
         way = self._way
         if now.index_reach < self.INDEX:
-            if self._start is not None:
-                yield self._step("end")
-            self._reset()
+            yield from self.stop("end")
             return
         while way and now.time_s - way[0][0] > self.WITHIN_S:
             way.popleft()
@@ -230,16 +243,7 @@ class Circles:
             self._find(renew=True)
         off = abs(now.tip - self._middle) / self._radius
         is_still = not way or now.time_s - way[-1][0] > self.STILL_S
-        if is_still or not self.RING[0] <= off <= self.RING[1]:
-            yield self._step("end")
-            self._reset()
-        else:
-            yield self._step("progress")
-
-    def stop(self) -> Iterator[Step]:
-        if self._start is not None:
-            yield self._step("cancel")
-        self._reset()
+        yield from self._go_on(is_over=is_still or not self.RING[0] <= off <= self.RING[1])
 
     def _reset(self) -> None:
         self._way.clear()
