@@ -25,7 +25,10 @@ const url = (path) => `data:application/octet-stream;base64,${readFileSync(path)
 const shipped = url(`${assets}/gestures.npz`);
 const files = { canned: [shipped], asl: [url(`${assets}/asl.npz`), shipped],
   mine: [url(`${folder}/mine.npz`), shipped] };
-const hands = JSON.parse(readFileSync(`${folder}/hands.json`, "utf8"));
+const numbers = ({ x, y, z }) => [x, y, z].map((one) => one ?? NaN);
+const points = (list) => ({ values: Float32Array.from(list.flatMap(numbers)) });
+const hands = JSON.parse(readFileSync(`${folder}/hands.json`, "utf8"))
+  .map((hand) => ({ ...hand, keypoints: points(hand.keypoints), keypoints3D: points(hand.keypoints3D) }));
 const told = {};
 for (const [name, urls] of Object.entries(files)) told[name] = hands.map((await loadGestures(urls)).recognize);
 const stream = hands.map((hand) => ({ ...hand, id: 3 }));
@@ -35,7 +38,7 @@ for (const k of hands.keys()) told.steady.push((await detector.track({}, k / 30)
 const person = { id: 1, body: {}, face: null, rightHand: null, leftHand: hands[0] };
 const still = withGestures({ detect: async () => [person] }, await loadGestures([shipped]));
 told.person = (await still.detect(null))[0].leftHand.gesture;
-const over = (points) => points.map((point) => ({ ...point, x: 640 - point.x }));
+const over = ({ values }) => ({ values: values.map((value, i) => (i % 3 ? value : 640 - value)) });
 const mirror = hands.map((hand) => ({ ...hand, keypoints: over(hand.keypoints), keypoints3D: over(hand.keypoints3D) }));
 const flipped = withGestures({ detect: async () => mirror }, await loadGestures([shipped]), true);
 told.flipped = (await flipped.detect(null)).map(({ gesture }) => gesture?.name);

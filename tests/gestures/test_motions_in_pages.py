@@ -23,7 +23,7 @@ const { loadGestures, withGestures } = await import(`${folder}/gestures.mjs`);
 const url = (path) => `data:application/octet-stream;base64,${readFileSync(path).toString("base64")}`;
 const image = { width: 640, height: 480 };
 const loaded = await loadGestures([url(`${folder}/mine.npz`), url(shipped)]);
-const pointOf = ([x, y, z]) => ({ x, y, z });
+const points = (list) => ({ values: Float32Array.from(list.flat()) });
 const told = [];
 for (const frames of JSON.parse(readFileSync(`${folder}/streams.json`, "utf8"))) {
   let hands = [];
@@ -31,7 +31,7 @@ for (const frames of JSON.parse(readFileSync(`${folder}/streams.json`, "utf8")))
   const events = [];
   for (const frame of frames) {
     hands = frame.hands.map(([id, handedness, flat, metres]) =>
-      ({ id, handedness, keypoints: flat.map(pointOf), keypoints3D: metres.map(pointOf) }));
+      ({ id, handedness, keypoints: points(flat), keypoints3D: points(metres) }));
     events.push(...(await detector.track(image, frame.time)).motions);
   }
   told.push(events);

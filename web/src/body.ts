@@ -9,7 +9,7 @@ import type { Kind } from "./pipeline.js";
 import { maskFromLogits, maskSmoother } from "./masks.js";
 import { cropInto, type Pixels } from "./pixels.js";
 import type { Settings } from "./options.js";
-import { boxOf, found, type Found, type Mask, type NamedPoint } from "./results.js";
+import { boxOf, type Found, type InWorker, type Mask, type NamedPoint } from "./results.js";
 import { OneEuro, oneEuroSmoother, type SmootherOf } from "./smoothing.js";
 import type { Detection, SingleShotDetector } from "./ssd.js";
 import type { Track } from "./tracking.js";
@@ -57,7 +57,7 @@ function boxFromPerson({ keypoints }: Detection): RotatedBox {
 }
 
 /** Person detector and body landmarks; without a detector others say where to look. */
-export class Bodies implements Kind<BodyObservation, Body> {
+export class Bodies implements Kind<BodyObservation, InWorker<Body>> {
   readonly core = OF.CORE;
   readonly #people: SingleShotDetector | null;
   readonly #landmarks: Network;
@@ -134,13 +134,12 @@ export class Bodies implements Kind<BodyObservation, Body> {
     return () => bodySmoother(settings);
   }
 
-  result(_: Pixels, observation: BodyObservation, track: Track<BodyObservation> | null): Body {
+  result(_: Pixels, observation: BodyObservation, track: Track<BodyObservation> | null): InWorker<Body> {
     const { score, visibility, presence, mask } = observation;
-    const seen = (points: Float32Array) => found(points, skeleton.keypoints).map((point, k) => ({ ...point, score: visibility[k]! }));
     return {
       score,
-      keypoints: seen(observation.keypoints).map((point, k) => ({ ...point, presence: presence[k]! })),
-      keypoints3D: seen(observation.keypoints3D),
+      keypoints: { values: observation.keypoints, score: visibility, presence },
+      keypoints3D: { values: observation.keypoints3D, score: visibility },
       id: track?.id ?? null,
       box: boxOf(cornersOf(observation.keypoints)),
       ...(mask ? { mask } : {}),

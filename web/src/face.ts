@@ -3,9 +3,6 @@
  * and irises; and MediaPipe Face Detection (Bazarevsky et al. 2019): a box and six keypoints.
  */
 
-import six from "../../src/sonjit/skeletons/face_blazeface6.json";
-import plain from "../../src/sonjit/skeletons/face_mediapipe468.json";
-import refinedSkeleton from "../../src/sonjit/skeletons/face_mediapipe478.json";
 import { pointsFromCrop, squareBox, wrapAngle, type RotatedBox } from "./boxes.js";
 import { BLENDSHAPES, constants } from "./data.js";
 import { faceTransform, type CanonicalFace } from "./metric-faces.js";
@@ -13,7 +10,7 @@ import type { Network } from "./network.js";
 import { cornersOf, movedPoints, type Observation, type Point } from "./observations.js";
 import { overlapByHalf, type Kind } from "./pipeline.js";
 import { cropInto, type Pixels } from "./pixels.js";
-import { boxOf, found, type Found } from "./results.js";
+import { boxOf, type Found, type InWorker } from "./results.js";
 import type { Settings } from "./options.js";
 import { imageSmoother, keypointSmoothers, type OneEuro, type SmootherOf } from "./smoothing.js";
 import type { Detection, SingleShotDetector } from "./ssd.js";
@@ -65,7 +62,7 @@ abstract class Faces {
 }
 
 /** Face detector and face mesh; with the parts of a bundle as a face landmarker's graph runs its networks. */
-export class FaceMeshes extends Faces implements Kind<FaceObservation, Face> {
+export class FaceMeshes extends Faces implements Kind<FaceObservation, InWorker<Face>> {
   readonly isTaken = overlapByHalf;
   readonly #faces: SingleShotDetector;
   readonly #landmarks: Network;
@@ -134,12 +131,11 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation, Face> {
     return boxAroundFace(cornersOf(keypoints), at(OF.RIGHT_CORNER), at(OF.LEFT_CORNER));
   }
 
-  async result({ width, height }: Pixels, { score, keypoints }: FaceObservation, track: Track<FaceObservation> | null): Promise<Face> {
-    const { keypoints: names } = keypoints.length / 3 === OF.REFINED ? refinedSkeleton : plain;
+  async result({ width, height }: Pixels, { score, keypoints }: FaceObservation, track: Track<FaceObservation> | null): Promise<InWorker<Face>> {
     const { blendshapes, canonical } = this.#bundle ?? {};
     return {
       score,
-      keypoints: found(keypoints, names),
+      keypoints: { values: keypoints },
       box: boxOf(cornersOf(keypoints)),
       id: track?.id ?? null,
       ...(blendshapes ? { blendshapes: await blendshapesOf(keypoints, blendshapes) } : {}),
@@ -196,7 +192,7 @@ export function boxObservation({ score, box, keypoints }: Detection, left = 0, t
 }
 
 /** A face detector alone. An observation is the box's two corners, then the six keypoints, none of a known depth. */
-export class FaceBoxes extends Faces implements Kind<FaceObservation, Face> {
+export class FaceBoxes extends Faces implements Kind<FaceObservation, InWorker<Face>> {
   readonly searchesAlways = true;
   readonly #faces: SingleShotDetector;
   #found = new Map<RotatedBox, Detection>();
@@ -226,9 +222,9 @@ export class FaceBoxes extends Faces implements Kind<FaceObservation, Face> {
     return false;
   }
 
-  result(_: Pixels, { score, keypoints }: FaceObservation, track: Track<FaceObservation> | null): Face {
+  result(_: Pixels, { score, keypoints }: FaceObservation, track: Track<FaceObservation> | null): InWorker<Face> {
     const [left, top, , right, bottom] = keypoints as unknown as [number, number, number, number, number];
-    return { score, keypoints: found(keypoints.subarray(6), six.keypoints), box: boxOf([left, top, right, bottom]), id: track?.id ?? null };
+    return { score, keypoints: { values: keypoints.slice(6) }, box: boxOf([left, top, right, bottom]), id: track?.id ?? null };
   }
 }
 

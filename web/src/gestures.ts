@@ -7,7 +7,7 @@ import { joined, motionsOf, type CustomMotions } from "./motions/custom.js";
 import { MotionRecognizer, type Tracked } from "./motions/recognizer.js";
 import { fetchArrays, type NumpyArray } from "./npz.js";
 import type { Pixels } from "./pixels.js";
-import type { NamedPoint, Result, Results } from "./results.js";
+import { mirroredPoints, type InWorker, type Points, type Result, type Results } from "./results.js";
 
 export interface Gesture {
   readonly name: string;
@@ -164,7 +164,7 @@ class GestureClassifier {
   }
 
   /** The place among all poses; of the shipped classifier alone. */
-  place(hand: Hand): number[] {
+  place(hand: HandWithAppearance): number[] {
     return applied(this.#whitening!, this.#embed(featuresOf(hand)));
   }
 
@@ -174,11 +174,11 @@ class GestureClassifier {
   }
 
   /** The gesture of a shape, by its direction in the image where that matters. */
-  #named(shape: string, keypoints: readonly NamedPoint[]): string | null {
+  #named(shape: string, keypoints: Points): string | null {
     const direction = this.#vocabulary.directions[shape];
     if (!direction) return shape;
-    const [start, end] = direction.finger.map((k) => keypoints[k]!) as [NamedPoint, NamedPoint];
-    const [x, y, z] = [end.x - start.x, end.y - start.y, (end.z ?? NaN) - (start.z ?? NaN)];
+    const [start, end] = direction.finger as [number, number];
+    const [x, y, z] = [0, 1, 2].map((axis) => keypoints.values[3 * end + axis]! - keypoints.values[3 * start + axis]!) as [number, number, number];
     if (Math.hypot(x, y) < GESTURES.least_in_image * Math.hypot(x, y, z)) return null;
     return direction.names[(Math.round(Math.atan2(x, -y) / (Math.PI / 2)) + 4) % 4]!;
   }
@@ -245,7 +245,7 @@ const PAIRS = Array.from({ length: POINTS }, (_, a) => Array.from({ length: a },
   .filter(([a, b]) => a !== 1 && b !== 1);
 
 /** The keypoints of the image and in metres without place, size, side and turn, then the distances between those of each. */
-function featuresOf(hand: Hand): number[] {
+function featuresOf(hand: HandWithAppearance): number[] {
   const [points, distances]: [number[], number[]] = [[], []];
   const [image, world] = [coordinatesOf(hand.keypoints), coordinatesOf(hand.keypoints3D)];
   const along = [0, 1].map((axis) => GESTURES.palm.reduce((sum, k, i) => sum + GESTURES.along[i]! * image[k]![axis]!, 0)) as [number, number];
@@ -263,8 +263,8 @@ function featuresOf(hand: Hand): number[] {
   return [...points, ...distances];
 }
 
-function coordinatesOf(points: readonly NamedPoint[]): (readonly [number, number, number])[] {
-  return points.map(({ x, y, z }) => [x, y, z ?? NaN]);
+function coordinatesOf({ values }: Points): (readonly [number, number, number])[] {
+  return Array.from({ length: values.length / 3 }, (_, k) => [values[3 * k]!, values[3 * k + 1]!, values[3 * k + 2]!]);
 }
 
 /** Gestures that change only once another has been clearly ahead for a while: one leaky vote for each hand. */
@@ -313,8 +313,8 @@ export function withGestures(detector: AnyDetector, { recognize, motions }: Load
     recognizer.reset();
   };
   const seen = (hand: HandWithAppearance): HandWithAppearance =>
-    isFlipped ? { ...hand, keypoints: mirrored(hand.keypoints), keypoints3D: mirrored(hand.keypoints3D) } : hand;
-  const told = (hand: HandWithAppearance, tell: Tell, id: number | null): Hand => {
+    isFlipped ? { ...hand, keypoints: mirroredPoints(hand.keypoints, 0), keypoints3D: mirroredPoints(hand.keypoints3D, 0) } : hand;
+  const told = (hand: HandWithAppearance, tell: Tell, id: number | null): InWorker<Hand> => {
     const { appearance: _, ...sent } = hand;
     return { ...sent, gesture: tell(hand, id) };
   };
@@ -352,5 +352,3 @@ export function withGestures(detector: AnyDetector, { recognize, motions }: Load
     },
   };
 }
-
-const mirrored = (points: readonly NamedPoint[]): NamedPoint[] => points.map((point) => ({ ...point, x: -point.x }));

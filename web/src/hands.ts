@@ -1,14 +1,13 @@
 /** MediaPipe Hands (Zhang et al. 2020): palm detector and 21 landmarks. */
 
 import { pointsFromCrop, rotatedBoxAround, squareBox, wrapAngle, type RotatedBox } from "./boxes.js";
-import skeleton from "../../src/sonjit/skeletons/hand_mediapipe21.json";
 import { constants } from "./data.js";
 import type { HandHeads } from "./hand-heads.js";
 import type { Network } from "./network.js";
 import { cornersOf, movedPoints, type Observation, type Point } from "./observations.js";
 import { overlapByHalf, type Kind } from "./pipeline.js";
 import { cropInto, cut, type Pixels } from "./pixels.js";
-import { boxOf, found, type Found, type NamedPoint } from "./results.js";
+import { boxOf, type Found, type InWorker, type NamedPoint } from "./results.js";
 import { keypointSmoothers } from "./smoothing.js";
 import type { Detection, SingleShotDetector } from "./ssd.js";
 import type { Track } from "./tracking.js";
@@ -33,10 +32,8 @@ export interface Hand extends Found {
   readonly gesture?: { readonly name: string; readonly score: number } | null;
 }
 
-/** A hand with what its gesture is told by, inside the worker: pages never get it. */
-export interface HandWithAppearance extends Hand {
-  readonly appearance?: Float32Array;
-}
+/** A hand with what its gesture is told by, which pages never get. */
+export type HandWithAppearance = InWorker<Hand> & { readonly appearance?: Float32Array };
 
 /** The box of a whole hand, fingers up, from a palm's box and keypoints. */
 export function boxFromPalm({ box, keypoints }: Detection): RotatedBox {
@@ -98,8 +95,9 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
     const sin = Math.sin(box.rotation);
     const keypoints3D = new Float32Array(3 * OF.KEYPOINTS);
     for (let i = 0; i < keypoints3D.length; i += 3) {
-      const [x, y, z] = [world![i]!, world![i + 1]!, world![i + 2]!];
-      keypoints3D.set([x * cos - y * sin, x * sin + y * cos, z], i);
+      keypoints3D[i] = world![i]! * cos - world![i + 1]! * sin;
+      keypoints3D[i + 1] = world![i]! * sin + world![i + 1]! * cos;
+      keypoints3D[i + 2] = world![i + 2]!;
     }
     // The network was trained on selfie views: there its label is the person's own hand.
     const read = this.#heads?.inputs(points!, this.#landmarks.size, taps);
@@ -152,8 +150,8 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
     return {
       score: observation.score,
       handedness: left > 0.5 ? "Left" : "Right",
-      keypoints: found(observation.keypoints, skeleton.keypoints),
-      keypoints3D: found(observation.keypoints3D, skeleton.keypoints),
+      keypoints: { values: observation.keypoints },
+      keypoints3D: { values: observation.keypoints3D },
       id: track?.id ?? null,
       handednessScore: Math.max(left, 1 - left),
       box: boxOf(cornersOf(observation.keypoints)),

@@ -16,6 +16,7 @@ import type { Settings } from "./options.js";
 import type { Kind } from "./pipeline.js";
 import { cropInto, type Pixels } from "./pixels.js";
 import { keypointSmoothers, type Smoother, type SmootherOf } from "./smoothing.js";
+import type { InWorker } from "./results.js";
 import type { Track } from "./tracking.js";
 
 const OF = constants.holistic;
@@ -124,7 +125,7 @@ export interface PartNetworks {
 }
 
 /** Bodies with their hands and faces. */
-export class Holistic implements Kind<BodyObservation, Person> {
+export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
   readonly core: Bodies["core"];
   readonly #of: PartNetworks;
   readonly #limits: Limits;
@@ -166,23 +167,23 @@ export class Holistic implements Kind<BodyObservation, Person> {
   }
 
   /** The body with its hands and face; of one that another hides the body alone. */
-  async result(image: Pixels, observation: BodyObservation, track: Track<BodyObservation> | null): Promise<Person> {
+  async result(image: Pixels, observation: BodyObservation, track: Track<BodyObservation> | null): Promise<InWorker<Person>> {
     const id = track?.id ?? null;
-    const body: Body = this.#of.bodies.result(image, observation, track);
+    const body = this.#of.bodies.result(image, observation, track);
     if (track !== null && track.hidden !== null) return { id, body, leftHand: null, rightHand: null, face: null };
     const parts = this.#partsOf(track);
     const seen = track?.observation ?? observation; // smoothed keypoints lag behind the image
     const now = track?.seenAt ?? 0;
     const isWhole = "hands" in observation; // a `PersonObservation`
     const { hands, face: mesh } = isWhole ? (observation as PersonObservation) : await this.#partsIn(image, seen, parts);
-    const [leftHand, rightHand] = hands.map((hand, side): Hand | null => {
+    const [leftHand, rightHand] = hands.map((hand, side): InWorker<Hand> | null => {
       if (hand === null) return null;
       const handedness = SIDES[side as 0 | 1]; // the body says which hand it is
       const handednessScore = handedness === "Left" ? hand.left : 1 - hand.left;
       const smoothed = parts.hands[side as 0 | 1].smooth(hand, now);
       return { ...this.#of.hands.result(image, smoothed, null), id, handedness, handednessScore };
     });
-    const face: Face | null = mesh && { ...(await this.#of.faces.result(image, parts.face.smooth(mesh, now), null)), id };
+    const face: InWorker<Face> | null = mesh && { ...(await this.#of.faces.result(image, parts.face.smooth(mesh, now), null)), id };
     return { id, body, leftHand: leftHand!, rightHand: rightHand!, face };
   }
 

@@ -9,6 +9,7 @@ import type { Person } from "./holistic.js";
 import type { MotionEvent } from "./motions/events.js";
 import type { Answer, NetworkPlace, Places, Reply, Request, Sent } from "./messages.js";
 import type { Accelerator } from "./network.js";
+import { unpacked } from "./results.js";
 import { kindOf, settingsOf, type DetectorOptions, type Settings } from "./options.js";
 
 const ACCELERATORS: readonly Accelerator[] = ["wasm", "webgpu"];
@@ -158,7 +159,7 @@ export class LocalDetector {
 
   #shaped(answer: Answer | null): LocalAnswer {
     const { width, height, found, ...more } = answer!;
-    return { width, height, [this.#list]: found, ...more };
+    return { width, height, [this.#list]: found.map(unpacked), ...more };
   }
 
   #tell(request: Unnumbered): void {

@@ -1,6 +1,6 @@
 /** Networks of `.tflite` files, run by LiteRT. */
 
-import { Tensor, getWebGpuDevice, loadAndCompile, loadLiteRt, supportsFeature, type CompiledModel } from "@litertjs/core";
+import { Tensor, getGlobalLiteRt, getWebGpuDevice, loadAndCompile, loadLiteRt, supportsFeature, type CompiledModel } from "@litertjs/core";
 
 import { CUSTOM_OPERATORS, type Values } from "./custom-operators.js";
 import type { Weight } from "./data.js";
@@ -93,6 +93,8 @@ interface Part {
   readonly model: CompiledModel;
   readonly inputs: readonly number[];
   readonly outputs: readonly number[];
+  /** What holds its inputs on the processor, from its first run on. */
+  tensors?: readonly Tensor[];
 }
 
 /** Of a network that runs on a graphics card. */
@@ -198,23 +200,54 @@ export class Network {
     const known = new Map<number, Values>([[this.#tensor, { shape: [...this.#shape], data: this.input }]]);
     for (const step of this.#steps) {
       const inputs = step.inputs.map((tensor) => known.get(tensor)!);
-      const made = "model" in step ? await run(step.model, inputs) : [CUSTOM_OPERATORS[step.custom]!(inputs, step.options)];
+      const made = "model" in step ? await run(step, inputs) : [CUSTOM_OPERATORS[step.custom]!(inputs, step.options)];
       step.outputs.forEach((tensor, i) => known.set(tensor, made[i]!));
     }
     return this.#outputs.map((tensor) => known.get(tensor)!.data);
   }
 }
 
-async function run(model: CompiledModel, inputs: readonly Values[]): Promise<Values[]> {
+async function run(part: Part, inputs: readonly Values[]): Promise<Values[]> {
+  const { model } = part;
+  const data = await (model.options.accelerator === "wasm" ? runOnProcessor(part, inputs) : runOnGpu(model, inputs));
+  return model.getOutputDetails().map(({ shape }, i) => ({ shape: [...shape], data: data[i]! }));
+}
+
+/**
+ * By what LiteRT's own tensors and models call: these make some 30 objects for every run besides, each with a finalizer,
+ * which fills the memory of a page that looks at a stream.
+ */
+async function runOnProcessor(part: Part, inputs: readonly Values[]): Promise<Float32Array<ArrayBuffer>[]> {
+  const wasm = getGlobalLiteRt().liteRtWasm;
+  const { READ, WRITE } = wasm.LiteRtTensorBufferLockMode;
+  part.tensors ??= inputs.map(({ shape, data }) => new Tensor(data, [...shape]));
+  const buffers = part.tensors.map((tensor) => tensor.liteRtTensorBuffer);
+  buffers.forEach((buffer, i) => {
+    const at = buffer.lock(WRITE);
+    const { data } = inputs[i]!;
+    new Float32Array(wasm.HEAPU8.buffer, at, data.length).set(data);
+    buffer.unlock();
+  });
+  const outputs: typeof buffers = await part.model["liteRtCompiledModel"].run(0, buffers);
+  return outputs.map((buffer) => {
+    const at = buffer.lock(READ);
+    const data = new Float32Array(buffer.packedSize() / Float32Array.BYTES_PER_ELEMENT);
+    data.set(new Float32Array(wasm.HEAPU8.buffer, at, data.length));
+    buffer.unlock();
+    buffer.delete();
+    return data;
+  });
+}
+
+async function runOnGpu(model: CompiledModel, inputs: readonly Values[]): Promise<Float32Array<ArrayBuffer>[]> {
   const tensors = inputs.map(({ shape, data }) => new Tensor(data, [...shape]));
   const outputs = await model.run(tensors);
   for (const tensor of tensors) tensor.delete();
-  const values: Values[] = [];
-  for (const [i, output] of outputs.entries()) {
-    const read = output.accelerator === "wasm" ? output : await output.moveTo("wasm");
-    const data = read.toTypedArray() as Float32Array<ArrayBuffer>; // a copy
+  const values: Float32Array<ArrayBuffer>[] = [];
+  for (const output of outputs) {
+    const read = await output.moveTo("wasm");
+    values.push(read.toTypedArray() as Float32Array<ArrayBuffer>); // a copy
     read.delete();
-    values.push({ shape: [...model.getOutputDetails()[i]!.shape], data });
   }
   return values;
 }
@@ -240,7 +273,11 @@ async function compiledSteps(
 }
 
 function release(steps: readonly (Part | Operator)[]): void {
-  for (const step of steps) if ("model" in step) step.model.delete();
+  for (const step of steps) {
+    if (!("model" in step)) continue;
+    step.tensors?.forEach((tensor) => tensor.delete());
+    step.model.delete();
+  }
 }
 
 /** What leads to some tensors: files of operators that LiteRT knows, and the others between them, in turn. */

@@ -26,10 +26,12 @@ export function cornersOf(points: Float32Array, chosen: readonly number[] | null
   const count = chosen === null ? points.length / 3 : chosen.length;
   for (let n = 0; n < count; n++) {
     const i = 3 * (chosen === null ? n : chosen[n]!);
-    left = Math.min(left, points[i]!);
-    right = Math.max(right, points[i]!);
-    top = Math.min(top, points[i + 1]!);
-    bottom = Math.max(bottom, points[i + 1]!);
+    const x = points[i]!;
+    const y = points[i + 1]!;
+    if (x < left) left = x;
+    if (x > right) right = x;
+    if (y < top) top = y;
+    if (y > bottom) bottom = y;
   }
   return [left, top, right, bottom];
 }
@@ -40,7 +42,10 @@ export function sizeOf(points: Float32Array, dimensions: 2 | 3 = 2, chosen: read
   let size = Math.max(right - left, bottom - top);
   if (dimensions === 3) {
     let [near, far] = [Infinity, -Infinity];
-    for (let i = 2; i < points.length; i += 3) [near, far] = [Math.min(near, points[i]!), Math.max(far, points[i]!)];
+    for (let i = 2; i < points.length; i += 3) {
+      if (points[i]! < near) near = points[i]!;
+      if (points[i]! > far) far = points[i]!;
+    }
     size = Math.max(size, far - near);
   }
   return Math.max(size, 1e-6);

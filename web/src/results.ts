@@ -1,5 +1,10 @@
 /** Results in the shape of tfjs-models, with `id`, `box` and z besides, as a Sonjit server answers them. */
 
+import { keypoints as bodyNames } from "../../src/sonjit/skeletons/body_blazepose33.json";
+import { keypoints as sixNames } from "../../src/sonjit/skeletons/face_blazeface6.json";
+import { keypoints as meshNames } from "../../src/sonjit/skeletons/face_mediapipe468.json";
+import { keypoints as refinedNames } from "../../src/sonjit/skeletons/face_mediapipe478.json";
+import { keypoints as handNames } from "../../src/sonjit/skeletons/hand_mediapipe21.json";
 import type { Person } from "./holistic.js";
 import type { MotionEvent } from "./motions/events.js";
 
@@ -47,8 +52,24 @@ export interface Found {
   readonly mask?: Mask;
 }
 
+/** Keypoints in numbers, as the worker has and sends them: objects would have to be made, and copied, for every image. */
+export interface Points {
+  /** (K, 3). */
+  readonly values: Float32Array;
+  /** (K,) each, where there are some. */
+  readonly score?: Float32Array;
+  readonly presence?: Float32Array;
+}
+
+const PARTS = ["body", "leftHand", "rightHand", "face"] as const;
+
+/** What the worker has for what a page gets. */
+export type InWorker<R> = R extends null
+  ? null
+  : { [K in keyof R]: K extends "keypoints" | "keypoints3D" ? Points : K extends (typeof PARTS)[number] ? InWorker<R[K]> : R[K] };
+
 /** What a detector gives for each instance. */
-export type Result = Found | Person;
+export type Result = InWorker<Found> | InWorker<Person>;
 
 /** What it gives for an image. */
 export type Results = Result[] & {
@@ -56,19 +77,30 @@ export type Results = Result[] & {
   motions?: readonly MotionEvent[];
 };
 
-/** Points (K, 3) with their names. */
-export function found(points: Float32Array, names: readonly string[]): NamedPoint[] {
-  return names.map((name, i) => {
-    const [x, y, z] = [points[3 * i]!, points[3 * i + 1]!, points[3 * i + 2]!];
-    return { x, y, ...(Number.isNaN(z) ? {} : { z }), ...(name ? { name } : {}) };
+const NAMES = new Map([handNames, bodyNames, meshNames, refinedNames, sixNames].map((names) => [names.length, names]));
+
+/** A result as pages have it. */
+export function unpacked(result: Result): Found | Person {
+  const all: Record<string, unknown> = { ...result };
+  for (const name of PARTS) if (all[name]) all[name] = unpacked(all[name] as Result);
+  for (const name of ["keypoints", "keypoints3D"]) if (all[name]) all[name] = namedPoints(all[name] as Points);
+  return all as unknown as Found | Person;
+}
+
+function namedPoints({ values, score, presence }: Points): NamedPoint[] {
+  return NAMES.get(values.length / 3)!.map((name, k) => {
+    const point: NamedPoint & { score?: number; presence?: number } = { x: values[3 * k]!, y: values[3 * k + 1]! };
+    if (!Number.isNaN(values[3 * k + 2])) point.z = values[3 * k + 2]!;
+    if (name) point.name = name;
+    if (score) point.score = score[k]!;
+    if (presence) point.presence = presence[k]!;
+    return point;
   });
 }
 
 export function boxOf([xMin, yMin, xMax, yMax]: readonly [number, number, number, number]): Box {
   return { xMin, yMin, xMax, yMax, width: xMax - xMin, height: yMax - yMin };
 }
-
-const PARTS = ["body", "leftHand", "rightHand", "face"] as const;
 
 /** The result as a page takes it, with x mirrored in an image of that width where one is given. */
 export async function shown<R extends Result | null>(result: R, mirrorWidth: number | null): Promise<R> {
@@ -82,18 +114,21 @@ export async function shown<R extends Result | null>(result: R, mirrorWidth: num
 const MIRRORED_TRANSFORM = [[1, -1, -1, -1], [-1, 1, 1, 1], [-1, 1, 1, 1], [1, 1, 1, 1]];
 
 /** The same instance with x mirrored in an image of that width; labels stay the person's own. */
-function flipped<R extends Found>(result: R, width: number): R {
+function flipped<R extends InWorker<Found>>(result: R, width: number): R {
   const { xMin, xMax } = result.box;
   return {
     ...result,
-    keypoints: result.keypoints.map((point) => ({ ...point, x: width - point.x })),
-    ...("keypoints3D" in result
-      ? { keypoints3D: (result.keypoints3D as NamedPoint[]).map((point) => ({ ...point, x: -point.x })) }
-      : {}),
+    keypoints: mirroredPoints(result.keypoints, width),
+    ...("keypoints3D" in result ? { keypoints3D: mirroredPoints(result.keypoints3D as Points, 0) } : {}),
     ...(result.transform ? { transform: result.transform.map((row, i) => row.map((value, j) => value * MIRRORED_TRANSFORM[i]![j]!)) } : {}),
     ...(result.mask ? { mask: mirrored(result.mask) } : {}),
     box: { ...result.box, xMin: width - xMax, xMax: width - xMin },
   };
+}
+
+/** The same points seen in a mirror, in an image of that width. */
+export function mirroredPoints(points: Points, width: number): Points {
+  return { ...points, values: points.values.map((value, i) => (i % 3 === 0 ? width - value : value)) };
 }
 
 function mirrored({ width, height, data }: Mask): Mask {
@@ -103,7 +138,7 @@ function mirrored({ width, height, data }: Mask): Mask {
 }
 
 /** The result with its mask as a file. */
-async function withSegmentation<R extends Found>(result: R): Promise<R> {
+async function withSegmentation<R extends InWorker<Found>>(result: R): Promise<R> {
   const { mask, ...rest } = result;
   if (!mask) return result;
   const { width, height } = mask;

@@ -15,6 +15,7 @@ import { PageError, messagesIn } from "./messages.js";
 import { MapEditor } from "./map-editor.js";
 import { Meter } from "./meter.js";
 import { OverlayView } from "./overlay.js";
+import { Pace } from "./pace.js";
 import { wirePhone } from "./phone.js";
 import { Plot } from "./plot.js";
 import { Recorder, listRecording } from "./recorder.js";
@@ -33,7 +34,6 @@ import { View3D } from "./view3d.js";
 const RUNNING = ["connecting", "loading", "running", "error"];
 const CONFIGURE_AFTER_MS = 120; // a slider that is dragged asks once
 const SAID_MS = 4000;
-const COUNTED_EVERY_MS = 250; // new text is laid out anew, which is too much for every image
 
 const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 const messages = messagesIn(find("message"));
@@ -60,7 +60,7 @@ const table = new Table();
 const recorder = new Recorder(overlay);
 /** @type {Record<string, any> | null} */ let latest = null;
 let attempt = 0; // to start: a later one wins
-/** @type {ReturnType<typeof setTimeout> | undefined} */ let counted;
+const counted = new Pace(showTable);
 let hiddenSince = 0; // performance.now(); 0 where nothing was missed
 
 const rivalOverlay = new OverlayView(find("rival-image"), find("rival-overlay"), find("rival-stage"));
@@ -97,11 +97,7 @@ function keep(frame, seen) {
   if (latestRival) showPane("pane-name", configuration(), frame);
   table.add(frame, seen);
   recorder.add(frame, seen);
-  if (table.count === 1) showTable();
-  counted ??= setTimeout(() => {
-    counted = undefined;
-    showTable();
-  }, COUNTED_EVERY_MS);
+  counted.ask();
 }
 
 /** @param {string} phase @param {object} [detail] */
@@ -138,7 +134,7 @@ async function start() {
     if (mine !== attempt) return source.close(); // stopped, or another one chosen, while the camera was asked for
     plot.begin();
     table.begin({ source: source.name, detectors: configuration() });
-    showTable();
+    counted.now();
     transport.use(source.player);
     detectors.start(source, configuration(), rivals(), store.state.here);
   } catch (error) {

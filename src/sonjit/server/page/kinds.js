@@ -35,17 +35,22 @@ export async function loadKinds() {
 /** The kinds that can be found where it is computed. @param {boolean} here in this page, not on the server */
 export const kindsWhere = (here) => (here ? kindsInPage : kinds);
 
+/** @type {{frame: Record<string, any>, instances: readonly Instance[]} | null} views ask one after the other */ let last = null;
+
 /**
  * Everything with keypoints of its own in a frame: people by their parts.
  *
  * @param {Record<string, any>} frame
- * @returns {Instance[]}
+ * @returns {readonly Instance[]}
  */
 export function instancesOf(frame) {
-  return Object.entries(results).flatMap(([kind, { list, members }]) => {
+  if (last?.frame === frame) return last.instances;
+  const instances = Object.entries(results).flatMap(([kind, { list, members }]) => {
     const parts = Object.entries(members);
     return (frame[list] ?? []).flatMap((/** @type {any} */ one, /** @type {number} */ number) => parts.length
       ? parts.filter(([key]) => one[key]).map(([key, part]) => ({ kind: part, number, one: one[key], person: one }))
       : [{ kind, number, one }]);
   });
+  last = { frame, instances };
+  return instances;
 }

@@ -26,7 +26,7 @@ export function drawLabels(ctx, labels, { width, height, least, most }, avoid) {
   const taken = avoid.filter((area) => area.every(Number.isFinite));
   for (const { words, anchor, directions, accent, size } of labels) {
     if (!Number.isFinite(anchor.x + anchor.y)) continue;
-    const letters = Math.min(Math.max(size * SHARE || 0, least), most);
+    const letters = Math.ceil(Math.min(Math.max(size * SHARE || 0, least), most)); // browsers keep a font for every size that there was
     const font = `600 ${letters}px system-ui, "Noto Sans KR", "Noto Sans CJK KR", sans-serif`;
     ctx.font = font;
     const pad = letters * 0.5;
@@ -61,22 +61,24 @@ export function drawLabels(ctx, labels, { width, height, least, most }, avoid) {
 export function placeLabel(anchor, directions, plate, image, taken) {
   let [best, least] = [{ left: 0, top: 0 }, Infinity];
   for (let step = 0; step < STEPS; step += 1) {
-    for (const [rank, { x, y }] of directions.entries()) {
+    directions.forEach(({ x, y }, rank) => {
       const away = 2 * plate.pad + (Math.abs(x) * plate.width + Math.abs(y) * plate.height) / 2 + step * 1.1 * plate.height;
-      const wanted = { left: anchor.x + x * away - plate.width / 2, top: anchor.y + y * away - plate.height / 2 };
-      const left = Math.min(Math.max(wanted.left, 0), image.width - plate.width);
-      const top = Math.min(Math.max(wanted.top, 0), image.height - plate.height);
-      const moved = Math.hypot(left - wanted.left, top - wanted.top) / plate.height;
+      const [wantedX, wantedY] = [anchor.x + x * away - plate.width / 2, anchor.y + y * away - plate.height / 2];
+      const left = Math.min(Math.max(wantedX, 0), image.width - plate.width);
+      const top = Math.min(Math.max(wantedY, 0), image.height - plate.height);
+      const moved = Math.hypot(left - wantedX, top - wantedY) / plate.height;
       const cost = moved + 0.7 * step + 0.2 * rank + HIDING * hidden(left, top, plate, taken);
       if (cost < least) [best, least] = [{ left, top }, cost];
-    }
+    });
   }
   return best;
 }
 
 /** How much of a plate lies over what is taken, in parts of it. @param {number} left @param {number} top @param {Plate} plate @param {Area[]} taken */
 function hidden(left, top, { width, height }, taken) {
-  const over = taken.map(([x0, y0, x1, y1]) =>
-    Math.max(Math.min(x1, left + width) - Math.max(x0, left), 0) * Math.max(Math.min(y1, top + height) - Math.max(y0, top), 0));
-  return over.reduce((sum, area) => sum + area, 0) / (width * height);
+  let area = 0;
+  for (const [x0, y0, x1, y1] of taken) {
+    area += Math.max(Math.min(x1, left + width) - Math.max(x0, left), 0) * Math.max(Math.min(y1, top + height) - Math.max(y0, top), 0);
+  }
+  return area / (width * height);
 }

@@ -2,14 +2,14 @@
 
 import { onLanguage, text } from "./i18n.js";
 import { measureName, shown, trackedOf } from "./measures.js";
+import { Pace, put } from "./pace.js";
 import { gestureOf } from "./painter.js";
 
-const EVERY_MS = 200;
 const MOST_COLUMNS = 6;
 
 export class LiveTable {
   #place;
-  #at = 0;
+  #pace = new Pace(() => this.#write());
   #layout = "";
   /** @type {Record<string, any>} */ #frame = {};
   /** @type {HTMLElement[]} in the order of the values */ #cells = [];
@@ -27,26 +27,23 @@ export class LiveTable {
   draw(frame) {
     const isFirst = !Object.keys(this.#frame).length;
     this.#frame = frame;
-    if (isFirst || performance.now() - this.#at > EVERY_MS) this.#write();
-    else setTimeout(() => this.#frame === frame && this.#write(), EVERY_MS); // the last of a pause
+    if (isFirst) this.#pace.now();
+    else this.#pace.ask();
   }
 
   clear() {
     this.#frame = {};
-    this.#write();
+    this.#pace.now();
   }
 
   #write() {
-    this.#at = performance.now();
     const groups = Object.entries(Object.groupBy(trackedOf(this.#frame), ({ kind }) => kind));
     const tables = groups.map(([kind, found = []]) => ({ kind, found: found.slice(0, MOST_COLUMNS) }));
     const layout = JSON.stringify(tables.map(({ kind, found }) => [kind, found.map(({ label }) => label)]));
     if (layout !== this.#layout) this.#build(tables);
     this.#layout = layout;
     const values = tables.flatMap(({ found }) => rowsOf(found).flatMap(({ cells }) => cells));
-    values.forEach((value, k) => {
-      if (this.#cells[k].textContent !== value) this.#cells[k].textContent = value;
-    });
+    values.forEach((value, k) => put(this.#cells[k], value));
   }
 
   /** @param {{kind: string, found: import("./measures.js").Tracked[]}[]} tables */

@@ -1,16 +1,16 @@
 /** How fast it goes and where the time goes: the last seconds, shown a few times a second. */
 
 import { text } from "./i18n.js";
+import { Pace, put } from "./pace.js";
 
 const WINDOW_MS = 3000;
-const SHOWN_EVERY_MS = 250;
 const PARTS = ["capture", "send", "detect", "draw"];
 
 export class Meter {
   #places;
   /** @type {{at: number, [part: string]: number}[]} */ #samples = [];
   #dropped = 0;
-  #shown = 0;
+  #pace = new Pace(() => this.#show());
 
   /** @param {{fps: HTMLElement, latency: HTMLElement, dropped: HTMLElement}} places */
   constructor(places) {
@@ -23,10 +23,11 @@ export class Meter {
     this.#samples.push({ at, ...latency });
     this.#samples = this.#samples.filter((sample) => sample.at > at - WINDOW_MS);
     this.#dropped = dropped;
-    if (at - this.#shown > SHOWN_EVERY_MS) this.#show(at);
+    this.#pace.ask();
   }
 
   clear() {
+    this.#pace.stop();
     this.#samples = [];
     const { fps, latency, dropped } = this.#places;
     fps.textContent = "–";
@@ -39,14 +40,12 @@ export class Meter {
     for (const name of [...PARTS, "total", "p95"]) delete latency.dataset[name];
   }
 
-  /** @param {number} at */
-  #show(at) {
-    this.#shown = at;
+  #show() {
     const samples = this.#samples;
     const { fps, latency, dropped } = this.#places;
-    const seconds = (at - samples[0].at) / 1000;
-    fps.textContent = samples.length > 1 ? ((samples.length - 1) / seconds).toFixed(1) : "–";
-    dropped.textContent = String(this.#dropped);
+    const seconds = (samples[samples.length - 1].at - samples[0].at) / 1000;
+    put(fps, samples.length > 1 ? ((samples.length - 1) / seconds).toFixed(1) : "–");
+    put(dropped, String(this.#dropped));
     for (const part of PARTS) {
       const ms = mean(samples.map((sample) => sample[`${part}_ms`]));
       latency.dataset[part] = ms.toFixed(1);
@@ -58,7 +57,7 @@ export class Meter {
     latency.dataset.total = mean(totals).toFixed(1);
     latency.dataset.p95 = totals[Math.min(Math.floor(totals.length * 0.95), totals.length - 1)].toFixed(1);
     const words = text("latency.value", { total: Number(latency.dataset.total).toFixed(0), p95: Number(latency.dataset.p95).toFixed(0) });
-    /** @type {HTMLElement} */ (latency.querySelector(".latency-text")).textContent = words;
+    put(/** @type {HTMLElement} */ (latency.querySelector(".latency-text")), words);
   }
 }
 

@@ -11,6 +11,7 @@ export class OverlayView {
   #stage;
   /** @type {{frame: Record<string, any>, mirrored: boolean, mask: OffscreenCanvas | null} | null} what is drawn now */ #last = null;
   #mirror = false;
+  #ratio = "";
   #style = USUAL_STYLE;
 
   /** @param {HTMLCanvasElement} image @param {HTMLCanvasElement} overlay @param {HTMLElement} stage around both */
@@ -38,7 +39,8 @@ export class OverlayView {
   show(image, width, height) {
     fit(this.#image, width, height);
     this.#image.getContext("2d")?.drawImage(image, 0, 0, width, height);
-    this.#stage.style.aspectRatio = `${width} / ${height}`;
+    const ratio = `${width} / ${height}`;
+    if (ratio !== this.#ratio) this.#stage.style.aspectRatio = this.#ratio = ratio;
   }
 
   /** @param {Record<string, any>} frame @param {import("./detectors.js").Seen} seen `flipped`: the frame's x count from the right */

@@ -5,7 +5,7 @@ import { instancesOf } from "./kinds.js";
 import { drawLabels } from "./labels.js";
 import { paintSaliency, saliencyLabel } from "./saliency.js";
 import { INK, LEFT, NEUTRAL, RIGHT, coloured, lineColour, skeletonOf } from "./skeletons.js";
-import { Strokes, shade } from "./strokes.js";
+import { Strokes, around, shade } from "./strokes.js";
 
 /** @typedef {{drawing: boolean, colour: string, thickness: number, points: boolean, boxes: boolean, labels: boolean, gestures: boolean}} Style
  *   `drawing`: whether anything is drawn; `colour`: of everything, or "" for each part's own; `thickness`: of lines, 1 is usual */
@@ -30,31 +30,34 @@ const ASIDE = { x: 1, y: 0 };
 export function paint(ctx, frame, { mirrored = false, unit = 1, mask = null, style = USUAL_STYLE } = {}) {
   if (!style.drawing) return;
   const { width, height } = frame;
+  const image = { width, height };
   const longest = Math.max(width, height);
-  const place = (/** @type {any[]} */ points) => (mirrored ? points.map((p) => ({ ...p, x: width - p.x })) : points);
-  ctx.lineCap = ctx.lineJoin = "round";
-  const found = instancesOf(frame).sort((a, b) => depthOf(a.kind) - depthOf(b.kind));
+  const found = instancesOf(frame).toSorted((a, b) => depthOf(a.kind) - depthOf(b.kind));
   const maps = found.flatMap(({ one }) => one.map ?? []);
   ctx.save();
+  ctx.lineCap = ctx.lineJoin = "round";
   if (mirrored) ctx.transform(-1, 0, 0, 1, width, 0);
   if (mask) ctx.drawImage(mask, 0, 0, width, height);
   for (const map of maps) paintSaliency(ctx, map);
-  ctx.restore();
   for (const { kind, one, person } of found) {
     const seen = kind === "body" ? joined(one, person) : one;
-    const strokes = new Strokes(ctx, place(seen.keypoints), longest, style.thickness);
+    const strokes = new Strokes(ctx, seen.keypoints, longest, style.thickness);
     const skeleton = style.colour ? coloured(skeletonOf(one), style.colour) : skeletonOf(one);
     if (kind === "body") paintBody(skeleton, strokes, seen, style);
-    else if (kind === "face") paintFace(ctx, skeleton, strokes, areaOf(kind, one, place), style, { width, height });
+    else if (kind === "face") paintFace(ctx, skeleton, strokes, areaOf(kind, one), style, image);
     else paintSkeleton(skeleton, strokes, seenOf(one), style);
-    if (style.boxes && !(kind === "face" && !skeleton.edges)) paintBox(ctx, areaOf(kind, one, place), strokes, style.colour || accentOf(kind, one), { width, height });
+    if (style.boxes && !(kind === "face" && !skeleton.edges)) paintBox(ctx, areaOf(kind, one), strokes, style.colour || accentOf(kind, one), image);
   }
+  ctx.restore();
+  const place = (/** @type {import("./labels.js").Point} */ { x, y }) => ({ x: mirrored ? width - x : x, y });
+  const placed = (/** @type {import("./labels.js").Area} */ [left, top, right, bottom]) =>
+    /** @type {import("./labels.js").Area} */ (mirrored ? [width - right, top, width - left, bottom] : [left, top, right, bottom]);
   const least = 11 * unit;
   const look = { width, height, least, most: Math.max(Math.min(width, height) * 0.02, least) };
   const own = style.labels ? found.filter(({ kind, person }) => kind === "body" || !person) : [];
-  const labels = [...own.map(({ kind, one }) => labelOf(kind, one, place(one.keypoints), areaOf(kind, one, place), style)),
+  const labels = [...own.map(({ kind, one }) => labelOf(kind, one, place, placed(areaOf(kind, one)), style)),
     ...maps.map((map) => saliencyLabel(map, mirrored ? width : null))];
-  drawLabels(ctx, labels, look, found.flatMap(({ kind, one }) => headOf(kind, one, place)));
+  drawLabels(ctx, labels, look, found.flatMap(({ kind, one }) => headOf(kind, one)).map(placed));
 }
 
 /** Whether a kind is drawn before others. @param {string} kind */
@@ -72,25 +75,32 @@ function paintSkeleton(skeleton, strokes, seen, { points }) {
   const { near, ctx } = strokes;
   const width = strokes.width(0.017);
   const edge = Math.max(0.5, width * 0.27);
-  const lines = [...skeleton.connections].sort(([a, b], [c, d]) => near[a] + near[b] - near[c] - near[d]);
-  const bold = lines.filter(([a, b]) => seen[a] && seen[b]);
+  const lines = farFirst(skeleton.connections, near);
+  const isBold = (/** @type {[number, number]} */ line) => seen[line[0]] && seen[line[1]];
+  const bold = lines.filter(isBold);
   ctx.globalAlpha = 0.55;
-  for (const [a, b] of lines) if (!seen[a] || !seen[b]) strokes.line(a, b, lineColour(skeleton, a, b), width * 0.5);
+  lines.forEach((line) => isBold(line) || strokes.line(line, lineColour(skeleton, line[0], line[1]), width * 0.5));
   ctx.globalAlpha = 1;
   strokes.lines(bold, INK, width + 2 * edge);
-  for (const [a, b] of bold) strokes.line(a, b, shade(lineColour(skeleton, a, b), (near[a] + near[b]) / 2), width);
+  bold.forEach((line) => strokes.line(line, shade(lineColour(skeleton, line[0], line[1]), (near[line[0]] + near[line[1]]) / 2), width));
   if (!points) return;
-  const order = near.map((_, k) => k).sort((a, b) => near[a] - near[b]);
-  for (const k of order) {
+  farthestFirst(near).forEach((k) => {
     const radius = width * (0.7 + 1.2 * near[k]);
-    if (!seen[k]) {
-      strokes.dot(k, skeleton.colours[k], radius, width * 0.45);
-      continue;
-    }
+    if (!seen[k]) return strokes.dot(k, skeleton.colours[k], radius, width * 0.45);
     strokes.dot(k, INK, radius + edge);
     strokes.dot(k, shade(skeleton.colours[k], near[k] + 0.15), radius);
     if (radius >= 3) strokes.dot(k, shade(skeleton.colours[k], near[k] + 0.6), radius * 0.42);
-  }
+  });
+}
+
+/** Lines by their depth; signs, for every other number that is given back here would be an object. @param {[number, number][]} lines @param {Float64Array} near */
+function farFirst(lines, near) {
+  return lines.toSorted((one, other) => Math.sign(near[one[0]] + near[one[1]] - near[other[0]] - near[other[1]]));
+}
+
+/** Points by their depth. @param {Float64Array} near */
+function farthestFirst(near) {
+  return [...near.keys()].sort((a, b) => Math.sign(near[a] - near[b]));
 }
 
 /**
@@ -112,7 +122,7 @@ function paintFace(ctx, skeleton, strokes, area, { points, colour: single }, ima
   strokes.lines(skeleton.edges, "#e8f0ff", Math.max(width * 0.35, 0.4));
   const steps = 5;
   for (let step = 0; points && step < steps; step += 1) {
-    const members = strokes.near.flatMap((near, k) => (k < 468 && Math.min(Math.floor(near * steps), steps - 1) === step ? [k] : []));
+    const members = [...strokes.near.subarray(0, 468).keys()].filter((k) => Math.min(Math.floor(strokes.near[k] * steps), steps - 1) === step);
     const near = (step + 0.5) / steps;
     ctx.globalAlpha = 0.35;
     strokes.dots(members, INK, width * (0.55 + 0.5 * near));
@@ -122,7 +132,7 @@ function paintFace(ctx, skeleton, strokes, area, { points, colour: single }, ima
   ctx.globalAlpha = 0.62;
   strokes.lines(skeleton.connections, INK, width + 2 * Math.max(0.6, width * 0.4));
   ctx.globalAlpha = 1;
-  for (const [a, b] of skeleton.connections) strokes.line(a, b, lineColour(skeleton, a, b), width);
+  skeleton.connections.forEach((line) => strokes.line(line, lineColour(skeleton, line[0], line[1]), width));
 }
 
 /**
@@ -159,15 +169,16 @@ function paintBody(skeleton, strokes, body, { points }) {
   const width = strokes.width(0.0075);
   const edge = Math.max(0.5, width * 0.27);
   const lines = skeleton.connections.filter(([a, b]) => !leftOut.has(a) && !leftOut.has(b));
-  const bold = lines.filter(([a, b]) => seen[a] && seen[b]).sort(([a, b], [c, d]) => near[a] + near[b] - near[c] - near[d]);
-  const shown = near.map((_, k) => k).filter((k) => points && !leftOut.has(k)).sort((a, b) => near[a] - near[b]);
+  const isBold = (/** @type {[number, number]} */ line) => seen[line[0]] && seen[line[1]];
+  const bold = farFirst(lines.filter(isBold), near);
+  const shown = farthestFirst(near).filter((k) => points && !leftOut.has(k));
   const thickness = (/** @type {number} */ k) => width * (head.has(k) ? 0.4 : 1);
   ctx.globalAlpha = 0.4;
-  for (const [a, b] of lines) if (!seen[a] || !seen[b]) strokes.line(a, b, lineColour(skeleton, a, b), width * 0.5);
+  lines.forEach((line) => isBold(line) || strokes.line(line, lineColour(skeleton, line[0], line[1]), width * 0.5));
   for (const k of shown) if (!seen[k]) strokes.dot(k, skeleton.colours[k], width, width * 0.4);
   ctx.globalAlpha = 1;
-  for (const [a, b] of bold) strokes.line(a, b, INK, thickness(a) + 2 * edge);
-  for (const [a, b] of bold) strokes.line(a, b, shade(lineColour(skeleton, a, b), (near[a] + near[b]) / 2), thickness(a));
+  bold.forEach((line) => strokes.line(line, INK, thickness(line[0]) + 2 * edge));
+  bold.forEach((line) => strokes.line(line, shade(lineColour(skeleton, line[0], line[1]), (near[line[0]] + near[line[1]]) / 2), thickness(line[0])));
   for (const k of shown.filter((point) => seen[point])) {
     const radius = width * (0.55 + 1.1 * near[k]) * (head.has(k) ? 0.45 : 1);
     strokes.dot(k, INK, radius + edge);
@@ -188,33 +199,24 @@ function joined(body, person) {
   return { keypoints, leftOut };
 }
 
+/** @param {{score?: number}} keypoint */
+const isSeen = ({ score }) => !(/** @type {number} */ (score) < SEEN);
+
 /** @param {{keypoints: any[]}} one @returns {boolean[]} */
-const seenOf = ({ keypoints }) => keypoints.map(({ score }) => !(score < SEEN));
+const seenOf = ({ keypoints }) => keypoints.map(isSeen);
 
-/**
- * The box of an instance: that of the answer of faces, else around its keypoints that are seen.
- *
- * @param {string} kind @param {any} one @param {(points: any[]) => any[]} place @returns {import("./labels.js").Area}
- */
-function areaOf(kind, one, place) {
-  const { box } = one;
-  const seen = one.keypoints.filter((/** @type {any} */ { score }) => !(score < SEEN));
-  const corners = kind === "face" ? [{ x: box.xMin, y: box.yMin }, { x: box.xMax, y: box.yMax }] : seen;
-  return around(place(corners));
+/** The box of an instance: that of the answer of faces, else around its keypoints that are seen. @param {string} kind @param {any} one @returns {import("./labels.js").Area} */
+function areaOf(kind, { box, keypoints }) {
+  return kind === "face" ? [box.xMin, box.yMin, box.xMax, box.yMax] : around(keypoints, seenOf({ keypoints }));
 }
 
-/** @param {any[]} points @returns {import("./labels.js").Area} */
-function around(points) {
-  const [xs, ys] = [points.map(({ x }) => x), points.map(({ y }) => y)];
-  return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
-}
-
-/** The face of a face or a body, which labels should not hide. @param {string} kind @param {any} one @param {(points: any[]) => any[]} place @returns {import("./labels.js").Area[]} */
-function headOf(kind, one, place) {
-  if (kind === "face") return [areaOf(kind, one, place)];
+/** The face of a face or a body, which labels should not hide. @param {string} kind @param {any} one @returns {import("./labels.js").Area[]} */
+function headOf(kind, one) {
+  if (kind === "face") return [areaOf(kind, one)];
   if (kind !== "body") return [];
-  const [left, top, right, bottom] = around(place(skeletonOf(one).groups.face.map((k) => one.keypoints[k])));
-  const { x, y } = mean(place(skeletonOf(one).groups.face.map((k) => one.keypoints[k])));
+  const head = skeletonOf(one).groups.face.map((k) => one.keypoints[k]);
+  const [left, top, right, bottom] = around(head);
+  const { x, y } = mean(head);
   const half = Math.max(right - left, bottom - top) * 0.7;
   return [[x - half, y - half, x + half, y + half]];
 }
@@ -249,10 +251,11 @@ export function gestureOf(one) {
 /**
  * Whose hand, or what it is, with score and id: beyond the wrist of a hand, above anything else.
  *
- * @param {string} kind @param {any} one @param {any[]} points @param {import("./labels.js").Area} area @param {Style} style
+ * @param {string} kind @param {any} one @param {(point: any) => import("./labels.js").Point} place where a keypoint is drawn
+ * @param {import("./labels.js").Area} area @param {Style} style
  * @returns {import("./labels.js").Label}
  */
-function labelOf(kind, one, points, area, { gestures }) {
+function labelOf(kind, one, place, area, { gestures }) {
   const id = one.id === null || one.id === undefined ? "" : ` #${one.id}`;
   const gesture = gestures ? gestureOf(one) : "";
   const [left, top, right, bottom] = area;
@@ -262,7 +265,7 @@ function labelOf(kind, one, points, area, { gestures }) {
     size: Math.hypot(right - left, bottom - top),
   };
   if (kind === "hand") {
-    const [wrist, thumb, knuckle] = [points[0], points[1], points[9]];
+    const [wrist, thumb, knuckle] = [0, 1, 9].map((k) => place(one.keypoints[k]));
     const length = Math.hypot(wrist.x - knuckle.x, wrist.y - knuckle.y);
     const away = length > 0 ? { x: (wrist.x - knuckle.x) / length, y: (wrist.y - knuckle.y) / length } : { x: 0, y: 1 };
     const side = { x: -away.y, y: away.x };
@@ -272,8 +275,8 @@ function labelOf(kind, one, points, area, { gestures }) {
   }
   if (kind === "body") {
     const { groups, keypoints } = skeletonOf(one);
-    const head = mean(groups.face.map((k) => points[k]));
-    const neck = mean(["left_shoulder", "right_shoulder"].map((name) => points[keypoints.indexOf(name)]));
+    const head = place(mean(groups.face.map((k) => one.keypoints[k])));
+    const neck = place(mean(["left_shoulder", "right_shoulder"].map((name) => one.keypoints[keypoints.indexOf(name)])));
     const crown = { x: 1.5 * head.x - 0.5 * neck.x, y: 1.5 * head.y - 0.5 * neck.y }; // as far above as the neck is below
     return { ...common, anchor: crown, directions: [UP, ASIDE, turned(ASIDE)] };
   }

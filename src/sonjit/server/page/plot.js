@@ -38,7 +38,9 @@ export class Plot {
     const last = this.#history.at(-1)?.time ?? -Infinity;
     if (time < last) this.#forget(); // it began again
     else if (time === last) this.#history.pop();
-    const values = new Map(trackedOf(frame).map(({ key, label, one }) => [key, { label, measures: one.measures }]));
+    const measured = trackedOf(frame).filter(({ one }) => Object.keys(one.measures).length);
+    if (!measured.length && !this.#history.length) return;
+    const values = new Map(measured.map(({ key, label, one }) => [key, { label, measures: one.measures }]));
     this.#history.push({ time, values });
     while (this.#history[0].time < time - WINDOW_S) this.#history.shift();
     this.#offer();

@@ -2,6 +2,7 @@
 
 import { instancesOf } from "./kinds.js";
 import { skeletonOf } from "./skeletons.js";
+import { around } from "./strokes.js";
 
 /** @typedef {[number, number, number]} Vector */
 /** @typedef {{kind: string, points: Vector[], skeleton: import("./skeletons.js").Skeleton, seen?: boolean[]}} Figure
@@ -35,9 +36,7 @@ export function figuresOf(frame) {
 
 /** The smallest sphere's rough likeness: middle of the box around all points, and the reach from it. @param {Figure[]} figures */
 export function boundsOf(figures) {
-  const points = figures.flatMap(({ points: all }) => all);
-  const low = [0, 1, 2].map((axis) => Math.min(...points.map((p) => p[axis])));
-  const high = [0, 1, 2].map((axis) => Math.max(...points.map((p) => p[axis])));
+  const [low, high] = extent(figures.flatMap(({ points }) => points));
   const middle = /** @type {Vector} */ (low.map((value, axis) => (value + high[axis]) / 2));
   return { middle, reach: Math.hypot(...low.map((value, axis) => high[axis] - value)) / 2, floor: high[1] };
 }
@@ -60,13 +59,30 @@ function facePoints({ keypoints, box }) {
 }
 
 /** Where a figure's origin lies if the image's middle lies at the space's. @param {Figure} figure @param {any} one @param {any} frame */
-function placeInImage({ points }, one, frame) {
-  const span = (/** @type {number[]} */ xs, /** @type {number[]} */ ys) => Math.hypot(spread(xs), spread(ys)) || 1;
-  const [xs, ys] = [one.keypoints.map((/** @type {any} */ p) => p.x), one.keypoints.map((/** @type {any} */ p) => p.y)];
-  const scale = span(points.map((p) => p[0]), points.map((p) => p[1])) / span(xs, ys);
-  const offset = (/** @type {number[]} */ px, /** @type {number} */ size, /** @type {number} */ axis) =>
-    (mean(px) - size / 2) * scale - mean(points.map((p) => p[axis]));
-  return /** @type {Vector} */ ([offset(xs, frame.width, 0), offset(ys, frame.height, 1), 0]);
+function placeInImage({ points }, { keypoints }, frame) {
+  const [low, high] = extent(points);
+  const [left, top, right, bottom] = around(keypoints);
+  const scale = (Math.hypot(high[0] - low[0], high[1] - low[1]) || 1) / (Math.hypot(right - left, bottom - top) || 1);
+  let [x, y] = [0, 0];
+  for (let k = 0; k < points.length; k += 1) {
+    x += (keypoints[k].x - frame.width / 2) * scale - points[k][0];
+    y += (keypoints[k].y - frame.height / 2) * scale - points[k][1];
+  }
+  return /** @type {Vector} */ ([x / points.length, y / points.length, 0]);
+}
+
+/** Least and most along each axis. @param {Vector[]} points @returns {[Vector, Vector]} */
+function extent(points) {
+  /** @type {Vector} */ const low = [Infinity, Infinity, Infinity];
+  /** @type {Vector} */ const high = [-Infinity, -Infinity, -Infinity];
+  for (let k = 0; k < points.length; k += 1) {
+    for (let axis = 0; axis < 3; axis += 1) {
+      const value = points[k][axis];
+      if (value < low[axis]) low[axis] = value;
+      if (value > high[axis]) high[axis] = value;
+    }
+  }
+  return [low, high];
 }
 
 /** In place, so that parts that come later find it there. @param {Figure} figure @param {Vector} by @returns {Figure} */
@@ -78,14 +94,4 @@ function moved(figure, by) {
 /** @param {Vector} a @param {Vector} b @returns {Vector} */
 function difference(a, b) {
   return [a[0] - b[0], a[1] - b[1], a[2] - b[2]];
-}
-
-/** @param {number[]} values */
-function mean(values) {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
-}
-
-/** @param {number[]} values */
-function spread(values) {
-  return Math.max(...values) - Math.min(...values);
 }

@@ -14,9 +14,8 @@ export class Strokes {
     this.ctx = ctx;
     this.points = points;
     this.drawable = points.map(({ x, y }) => Math.abs(x) < 1e5 && Math.abs(y) < 1e5);
-    const known = points.filter((_, k) => this.drawable[k]);
-    const span = (/** @type {"x" | "y"} */ axis) => Math.max(...known.map((p) => p[axis])) - Math.min(...known.map((p) => p[axis]));
-    this.size = known.length ? Math.hypot(span("x"), span("y")) : 0;
+    const [left, top, right, bottom] = around(points, this.drawable);
+    this.size = left <= right ? Math.hypot(right - left, bottom - top) : 0;
     /** 0 far to 1 near within this instance, 0.5 where the depth is unknown; what is flat stays near 0.5. */
     this.near = nearness(points, this.size);
     this.longest = longest;
@@ -27,29 +26,24 @@ export class Strokes {
     return this.thickness * Math.min(Math.max(this.size * share, this.longest / 640), this.longest * 0.008 + 1);
   }
 
-  /** @param {number} a @param {number} b @param {string} colour @param {number} width */
-  line(a, b, colour, width) {
-    if (!this.drawable[a] || !this.drawable[b]) return;
-    const { ctx, points } = this;
-    ctx.strokeStyle = colour;
-    ctx.lineWidth = width;
-    ctx.beginPath();
-    ctx.moveTo(points[a].x, points[a].y);
-    ctx.lineTo(points[b].x, points[b].y);
-    ctx.stroke();
+  /** @param {[number, number]} pair @param {string} colour @param {number} width */
+  line(pair, colour, width) {
+    this.lines([pair], colour, width);
   }
 
   /** Many lines of one style in one stroke. @param {[number, number][]} pairs @param {string} colour @param {number} width */
   lines(pairs, colour, width) {
-    const { ctx, points } = this;
+    const { ctx, points, drawable } = this;
     ctx.strokeStyle = colour;
     ctx.lineWidth = width;
     ctx.beginPath();
-    for (const [a, b] of pairs) {
-      if (!this.drawable[a] || !this.drawable[b]) continue;
-      ctx.moveTo(points[a].x, points[a].y);
-      ctx.lineTo(points[b].x, points[b].y);
-    }
+    pairs.forEach((pair) => {
+      if (!drawable[pair[0]] || !drawable[pair[1]]) return;
+      const from = points[pair[0]];
+      const to = points[pair[1]];
+      ctx.moveTo(from.x, from.y);
+      ctx.lineTo(to.x, to.y);
+    });
     ctx.stroke();
   }
 
@@ -85,26 +79,60 @@ export class Strokes {
 
 /** Darker when far (0), the colour itself in the middle, towards white when near (1). @param {string} colour @param {number} near */
 export function shade(colour, near) {
-  const step = Math.round(Math.min(Math.max(near, 0), 1) * 20);
-  const key = colour + step;
-  let shaded = shades.get(key);
-  if (!shaded) {
-    const share = step / 20;
+  let steps = shades.get(colour);
+  if (!steps) {
     const channels = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
-    const mixed = channels.map((c) => (share < 0.5 ? c * (0.5 + share) : c + (255 - c) * (share - 0.5) * 0.9));
-    shaded = `rgb(${mixed.map(Math.round).join(" ")})`;
-    shades.set(key, shaded);
+    steps = Array.from({ length: SHADES + 1 }, (_, step) => {
+      const share = step / SHADES;
+      const mixed = channels.map((c) => (share < 0.5 ? c * (0.5 + share) : c + (255 - c) * (share - 0.5) * 0.9));
+      return `rgb(${mixed.map(Math.round).join(" ")})`;
+    });
+    shades.set(colour, steps);
   }
-  return shaded;
+  return steps[Math.round(Math.min(Math.max(near, 0), 1) * SHADES)];
 }
 
-/** @type {Map<string, string>} few colours in 21 steps each */
+const SHADES = 20;
+/** @type {Map<string, string[]>} from dark to light, by colour */
 const shades = new Map();
 
-/** @param {Point[]} points @param {number} size */
+/**
+ * The box around points, all or the chosen. Comparisons rather than Math.min: browsers make an object of every number that
+ * a function gives back until they compile what calls it, and this runs for every image.
+ *
+ * @param {Point[]} points @param {boolean[]} [chosen] @returns {[number, number, number, number]} left, top, right, bottom
+ */
+export function around(points, chosen) {
+  let left = Infinity;
+  let top = Infinity;
+  let right = -Infinity;
+  let bottom = -Infinity;
+  for (let k = 0; k < points.length; k += 1) {
+    if (chosen && !chosen[k]) continue;
+    const { x, y } = points[k];
+    if (x < left) left = x;
+    if (x > right) right = x;
+    if (y < top) top = y;
+    if (y > bottom) bottom = y;
+  }
+  return [left, top, right, bottom];
+}
+
+/** @param {Point[]} points @param {number} size @returns {Float64Array} */
 function nearness(points, size) {
-  const known = points.flatMap(({ z }) => (typeof z === "number" && Number.isFinite(z) ? [z] : []));
-  if (!known.length || !size) return points.map(() => 0.5);
-  const middle = (Math.max(...known) + Math.min(...known)) / 2;
-  return points.map(({ z }) => (typeof z === "number" ? Math.min(Math.max(0.5 - (z - middle) / (0.38 * size), 0), 1) : 0.5));
+  let least = Infinity;
+  let most = -Infinity;
+  for (let k = 0; k < points.length; k += 1) {
+    const z = points[k].z ?? NaN;
+    if (z < least) least = z;
+    if (z > most) most = z;
+  }
+  const near = new Float64Array(points.length).fill(0.5);
+  if (!Number.isFinite(most - least) || !size) return near;
+  const nearest = (most + least) / 2 - 0.19 * size;
+  for (let k = 0; k < near.length; k += 1) {
+    const away = ((points[k].z ?? NaN) - nearest) / (0.38 * size);
+    if (!Number.isNaN(away)) near[k] = 1 - (away < 0 ? 0 : away > 1 ? 1 : away);
+  }
+  return near;
 }

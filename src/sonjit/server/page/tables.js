@@ -3,19 +3,21 @@
 import { columns, instancesOf, kinds, results } from "./kinds.js";
 
 const EXTRA = ["gesture", "gesture_score"];
-const NOT_IN_TABLES = ["skeleton", "segmentation", "map"];
-const LINES_PER_BLOB = 200; // a browser keeps blobs outside the page's memory, so that a long run does not fill it
+const PART_BYTES = 240_000; // of a blob: browsers keep those outside the page's memory, so that a long run does not fill it
+const encoder = new TextEncoder();
 
 /** Frames since a start, kept as lines of JSON. */
 export class Table {
   /** @type {Blob[]} */ #blobs = [];
-  /** @type {Map<number, string>} by index; of stills all of them, for one goes back to them */ #lines = new Map();
+  /** Lines of a stream that are in no blob yet. */ #part = new Uint8Array(PART_BYTES);
+  #filled = 0;
+  /** @type {Map<number, string>} of stills by index: one goes back to them */ #stills = new Map();
   /** @type {Record<string, unknown>} */ #header = {};
   #count = 0;
 
   /** Begin anew. @param {{source: string, detectors: {kind: string, model?: unknown}[]}} of */
   begin({ source, detectors }) {
-    [this.#blobs, this.#lines, this.#count] = [[], new Map(), 0];
+    [this.#blobs, this.#filled, this.#stills, this.#count] = [[], 0, new Map(), 0];
     const [first] = detectors;
     const kind = kinds[first?.kind ?? ""]?.list ?? "hands";
     const model = detectors.map((one) => `${one.kind}-${one.model}`).join("+");
@@ -32,18 +34,28 @@ export class Table {
    * @param {Record<string, any>} frame @param {{source?: string, index?: number}} [seen]
    */
   add(frame, { source, index = this.#count } = {}) {
-    if (!this.#lines.has(index)) this.#count += 1;
+    if (!this.#stills.has(index)) this.#count += 1;
     this.#header.width ??= frame.width;
     this.#header.height ??= frame.height;
-    const held = Object.values(results).filter(({ list }) => list in frame);
-    const lists = Object.fromEntries(held.map(({ list, members }) =>
-      [list, frame[list].map((/** @type {any} */ one) => plain(one, Object.keys(members)))]));
-    const row = { index, time: source === undefined ? frame.time : null, ...(source === undefined ? {} : { source }), ...lists };
-    this.#lines.set(index, JSON.stringify(row));
-    if (source === undefined && this.#lines.size >= LINES_PER_BLOB) {
-      this.#blobs.push(new Blob([`${[...this.#lines.values()].join("\n")}\n`]));
-      this.#lines.clear();
+    /** @type {Record<string, any>} */ const row = source === undefined ? { index, time: frame.time } : { index, time: null, source };
+    for (const { list, members } of Object.values(results)) {
+      if (list in frame) row[list] = frame[list].map((/** @type {any} */ one) => plain(one, Object.keys(members)));
     }
+    const line = JSON.stringify(row);
+    if (source === undefined) this.#append(`${line}\n`);
+    else this.#stills.set(index, line);
+  }
+
+  /** As bytes: strings that stay would make the browser take ever more room for new objects. @param {string} line */
+  #append(line) {
+    let { read, written } = encoder.encodeInto(line, this.#part.subarray(this.#filled));
+    if (read < line.length && this.#filled) {
+      this.#blobs.push(new Blob([this.#part.subarray(0, this.#filled)]));
+      this.#filled = 0;
+      ({ read, written } = encoder.encodeInto(line, this.#part));
+    }
+    if (read < line.length) this.#blobs.push(new Blob([line])); // longer than a part
+    else this.#filled += written;
   }
 
   /** `{"source", …, "frames": […]}` */
@@ -70,9 +82,9 @@ export class Table {
 
   /** @returns {Promise<string[]>} */
   async #all() {
-    const texts = await Promise.all(this.#blobs.map((blob) => blob.text()));
-    const last = [...this.#lines].sort(([one], [other]) => one - other).map(([, line]) => line);
-    return [...texts.flatMap((part) => part.trimEnd().split("\n")), ...last];
+    const texts = await Promise.all([...this.#blobs, new Blob([this.#part.subarray(0, this.#filled)])].map((blob) => blob.text()));
+    const stills = [...this.#stills].sort(([one], [other]) => one - other).map(([, line]) => line);
+    return [...texts.flatMap((part) => part.split("\n").slice(0, -1)), ...stills];
   }
 }
 
@@ -91,9 +103,9 @@ export function nameNow(ending) {
 }
 
 /** An instance without what no table holds. @param {any} one @param {string[]} members its parts @returns {any} */
-function plain(one, members) {
-  const kept = Object.entries(one).filter(([key]) => !NOT_IN_TABLES.includes(key));
-  return Object.fromEntries(kept.map(([key, value]) => [key, value && members.includes(key) ? plain(value, []) : value]));
+function plain({ skeleton, segmentation, map, ...kept }, members) {
+  for (const key of members) if (kept[key]) kept[key] = plain(kept[key], []);
+  return kept;
 }
 
 /** @param {Record<string, any>} frame @param {boolean} withSource */
