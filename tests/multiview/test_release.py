@@ -11,7 +11,15 @@ from sonjit.multiview.automatic.annotator import FOLDER
 from sonjit.multiview.automatic.labels import Labels
 from sonjit.multiview.release import privacy as release_faces
 from sonjit.multiview.release.data_card import Capture, load_card, split_people
-from sonjit.multiview.release.privacy import FacesFound, blur_faces, ridge_contrast, sampling_of, without_faces
+from sonjit.multiview.release.privacy import (
+    FacesFound,
+    ReleasedImage,
+    blur_faces,
+    ridge_contrast,
+    sampling_of,
+    without_faces,
+    without_hidden_faces,
+)
 from sonjit.multiview.release.release import release
 from sonjit.results import Face
 
@@ -136,7 +144,7 @@ def test_faces_are_blurred_and_those_over_hands_are_not_shown(labelled, tmp_path
     monkeypatch.setattr(release_faces, "_detector", Faces([(1, 1, 20, 20)]))
     done = release([project], card, tmp_path / "beside", fps=50)
     assert (done.images, done.faces) == (9, FacesFound(blurred=9))
-    assert "Faces found and blurred: 9." in (tmp_path / "beside" / "README.md").read_text()
+    assert "where another view shows one: 9." in (tmp_path / "beside" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("joint", [None, 0, 8])
@@ -151,9 +159,37 @@ def test_a_hand_is_no_face_where_it_is_too_small_and_a_second_network_sees_none(
     for width_m, seen, found in ((0.03, False, "hands"), (0.03, True, "withheld"), (0.15, False, "withheld")):
         half = width_m * camera.camera.K[0, 0] / depth / 2
         monkeypatch.setattr(release_faces, "_detector", Faces([(x - half, y - half, x + half, y + half)], seen=seen))
-        shown, faces = without_faces(rgb, camera, joints)
+        shown, faces, _ = without_faces(rgb, camera, joints)
         assert faces == FacesFound(**{found: 1})
         np.testing.assert_array_equal(shown, rgb)
+
+
+@pytest.mark.parametrize("showing", [1, 2])
+def test_a_face_that_other_views_show_is_hidden_in_all(showing):
+    """One view knows how far it is by its size alone."""
+    rig, head = random_rig(3, 5), np.array([0.05, -0.1, 0.05])
+    rng, none = np.random.default_rng(0), np.full((2, 21, 3), np.nan)
+    views = []
+    for row, camera in enumerate(rig):
+        x, y = camera.project(head)
+        half = 0.08 * camera.camera.K[0, 0] / camera.camera.from_world(head)[2]
+        boxes = ((x - half, y - half, x + half, y + half),) if row < showing else ()
+        rgb = rng.integers(0, 255, (camera.height, camera.width, 3), np.uint8)
+        views.append(ReleasedImage(rgb, FacesFound(len(boxes)), boxes))
+    shown = without_hidden_faces(rig, views, none)
+    for row, (before, after, (x, y)) in enumerate(
+        zip(views, shown, rig.project(head).round().astype(int), strict=True)
+    ):
+        if row < showing:
+            assert after == before
+        else:
+            assert after.faces.blurred
+            assert after.rgb[y - 9 : y + 9, x - 9 : x + 9].std() < before.rgb.std() / 3
+    over = none.copy()
+    over[0] = head + rng.normal(0, 0.02, (21, 3))
+    assert [one.faces.withheld for one in without_hidden_faces(rig, views, over)] == [
+        int(k >= showing) for k in range(3)
+    ]
 
 
 def test_blurring_takes_detail_inside_alone():

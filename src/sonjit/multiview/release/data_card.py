@@ -152,10 +152,10 @@ def page(card: DataCard, statistics: Mapping[str, object], samplings: Mapping[st
         ),
         Table(("view", "size", "px/mm", "pixels a ridge", "contrast left of ridges"), tuple(views), text_columns=2),
         Text(
-            f"Faces found and blurred: {faces.blurred}. Images left out because what may be a face lies over a "
-            f"labelled hand: {faces.withheld}. Labelled hands that were taken for a face, too small for one and none "
-            f"to a second network, and were left as they are: {faces.hands}. What a detector does not find is not "
-            "blurred: look at the images before you publish."
+            f"Faces found and blurred, in an image or where another view shows one: {faces.blurred}. Images left out "
+            f"because what may be a face lies over a labelled hand: {faces.withheld}. Labelled hands that were taken "
+            "for a face, too small for one and none to a second network, and were left as they are: "
+            f"{faces.hands}. What a detector finds in no view is not blurred: look at the images before you publish."
         ),
     ]
     return markdown_from(card.fields["title"], blocks)

@@ -4,6 +4,9 @@ Faces are blurred, but never over a labelled hand, which a blur would spoil. A f
 boxes over a labelled hand count as the hand where two conditions hold: a second network sees no face there, and at the
 hand's distance it would be smaller than a face can be. One alone would let faces through: the network misses some that
 hands cover, and a face far behind a hand is small.
+
+A face that one view shows is hidden in all others too: detectors miss it where it is seen from the side, or half behind
+a thing or the image's edge. Two views tell where it is; one tells it by a face's usual size, about.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import combinations
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -20,7 +24,8 @@ from numpy.typing import NDArray
 from sonjit.arrays import Float32Array, FloatArray, Image
 from sonjit.detectors.create import create_detector
 from sonjit.detectors.kinds.face import box_around_face
-from sonjit.multiview.cameras.rig import RigCamera
+from sonjit.multiview.cameras.rig import CameraRig, RigCamera
+from sonjit.multiview.triangulation.triangulation import triangulate
 from sonjit.results import Box, Face
 
 RIDGE_MM: Final = 0.45
@@ -107,10 +112,22 @@ def downsized(image: Image | Float32Array, size: tuple[int, int]) -> Float32Arra
     return np.asarray(cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
 
 
-def released_image(
-    rgb: Image, camera: RigCamera, size: tuple[int, int], points_m: FloatArray
-) -> tuple[NDArray[np.uint8], FacesFound]:
-    """A camera's image as it is released, without its lens; not to be released where a face is `withheld`.
+class ReleasedImage(NamedTuple):
+    """A camera's image as it is released, without its lens.
+
+    Attributes:
+        rgb: smaller; not to be released where a face is `withheld`.
+        faces: how many of what kind.
+        boxes: faces in its pixels, also of one that is withheld.
+    """
+
+    rgb: NDArray[np.uint8]
+    faces: FacesFound
+    boxes: tuple[Box, ...]
+
+
+def released_image(rgb: Image, camera: RigCamera, size: tuple[int, int], points_m: FloatArray) -> ReleasedImage:
+    """A camera's image as it is released, but for faces that only other views show: see `without_hidden_faces`.
 
     Args:
         rgb: (H, W, 3) as taken.
@@ -120,8 +137,10 @@ def released_image(
     """
     if camera.camera.distortion is not None:
         rgb = _without_lens(rgb, camera)
-    shown, faces = without_faces(rgb, camera, points_m)
-    return np.asarray(downsized(shown, size).round().clip(0, 255), np.uint8), faces
+    shown, faces, boxes = without_faces(rgb, camera, points_m)
+    scale = np.tile(np.array(size) / (camera.width, camera.height), 2)
+    scaled = tuple[Box, ...](tuple((scale * box).tolist()) for box in boxes)
+    return ReleasedImage(np.asarray(downsized(shown, size).round().clip(0, 255), np.uint8), faces, scaled)
 
 
 def _without_lens(rgb: Image, camera: RigCamera) -> Image:
@@ -144,6 +163,11 @@ _CELLS: Final = 6
 _LEAST_PRESENCE: Final = 0.1
 _LEAST_M: Final = 0.075
 """Half a face: one that appears smaller is twice as far away as the hand before it, or farther."""
+_MOST_M: Final = 0.4
+_WIDTHS_M: Final = 0.13, 0.16, 0.2
+"""Of a face's box, as a face is large and turned."""
+_HEAD_M: Final = 0.15
+"""From a face's middle to what is blurred of its head from any side."""
 
 
 class FacesFound(NamedTuple):
@@ -160,7 +184,9 @@ class FacesFound(NamedTuple):
     withheld: int = 0
 
 
-def without_faces(rgb: Image, camera: RigCamera, points_m: FloatArray) -> tuple[NDArray[np.uint8], FacesFound]:
+def without_faces(
+    rgb: Image, camera: RigCamera, points_m: FloatArray
+) -> tuple[NDArray[np.uint8], FacesFound, list[Box]]:
     """An image with its faces blurred.
 
     Args:
@@ -169,20 +195,79 @@ def without_faces(rgb: Image, camera: RigCamera, points_m: FloatArray) -> tuple[
         points_m: (2, 21, 3) labelled joints in the world; NaN where unknown.
 
     Returns:
-        The image, not to be released where `withheld` is 1; and the faces.
+        The image, not to be released where `withheld` is 1; the faces, and their boxes.
     """
     joints = camera.camera.from_world(points_m)  # (2, 21, 3)
-    blurred: list[Box] = []
-    hands = 0
+    found: list[Box] = []
+    hands = withheld = 0
     for face in _detector("box-full").detect(rgb):
         covered = [hand for hand in joints if _lies_over(_with_room(face.box, rgb), hand, camera.camera.K)]
-        if not covered:
-            blurred.append(face.box)
-        elif _is_hand(rgb, face, covered, camera.camera.K):
+        if covered and _is_hand(rgb, face, covered, camera.camera.K):
             hands += 1
-        else:
-            return rgb, FacesFound(withheld=1)
-    return blur_faces(rgb, blurred), FacesFound(len(blurred), hands)
+            continue
+        found.append(face.box)
+        withheld |= bool(covered)
+    if withheld:
+        return rgb, FacesFound(withheld=1), found
+    return blur_faces(rgb, found), FacesFound(len(found), hands), found
+
+
+def without_hidden_faces(rig: CameraRig, shown: Sequence[ReleasedImage], points_m: FloatArray) -> list[ReleasedImage]:
+    """The images of one frame set, in which faces that other views show are blurred, or withheld over hands, too.
+
+    Args:
+        rig: the cameras of the C images, without lenses.
+        shown: by camera.
+        points_m: (2, 21, 3) labelled joints in the world; NaN where unknown.
+    """
+    changed = list(shown)
+    for head_m in _heads(rig, shown):
+        for view, (camera, one) in enumerate(zip(rig, changed, strict=True)):
+            depth = float(camera.camera.from_world(head_m)[2])
+            x, y = camera.project(head_m).tolist()
+            reach = _HEAD_M * float(camera.camera.K[0, 0]) / max(depth, 1e-6)
+            seen = -reach < x < camera.width + reach and -reach < y < camera.height + reach  # not where NaN: behind it
+            if one.faces.withheld or not seen or any(a <= x <= c and b <= y <= d for a, b, c, d in one.boxes):
+                continue
+            half = reach / (1 + 2 * _ROOM)
+            box = x - half, y - half, x + half, y + half
+            joints = camera.camera.from_world(points_m)
+            if any(_lies_over(_with_room(box, one.rgb), hand, camera.camera.K) for hand in joints):
+                changed[view] = one._replace(faces=FacesFound(withheld=1))
+            else:
+                faces = one.faces._replace(blurred=one.faces.blurred + 1)
+                changed[view] = ReleasedImage(blur_faces(one.rgb, [box]), faces, (*one.boxes, box))
+    return changed
+
+
+def _heads(rig: CameraRig, shown: Sequence[ReleasedImage]) -> list[FloatArray]:
+    """(3,) places in the world: where two views show a face of a face's size, else where one alone may show one.
+
+    What one alone shows over a hand is more often a hand than a face.
+    """
+    found = [(view, np.array(box)) for view, one in enumerate(shown) for box in one.boxes]
+    heads: list[FloatArray] = []
+    for (a, one), (b, other) in combinations(found, 2):
+        if a == b:
+            continue
+        both = CameraRig((rig.cameras[a], rig.cameras[b]))
+        middles = np.stack([(box[:2] + box[2:]) / 2 for box in (one, other)])[:, None]
+        sides = np.array([(box[2:] - box[:2]).max() for box in (one, other)])
+        place = triangulate(both, middles).points_m[0]
+        depths = np.array([camera.camera.from_world(place)[2] for camera in both])
+        sizes_m = sides * depths / [camera.camera.K[0, 0] for camera in both]
+        near = np.linalg.norm(both.project(place) - middles[:, 0], axis=-1) < sides / 2
+        known = any(np.linalg.norm(place - head) < _HEAD_M for head in heads)
+        if near.all() and not known and ((sizes_m > _LEAST_M) & (sizes_m < _MOST_M)).all():
+            heads.append(place)
+    alone: list[FloatArray] = []
+    for view, box in found:
+        camera, middle, side = rig.cameras[view], (box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).max())
+        known = any(np.linalg.norm(camera.project(head) - middle) < side for head in heads)
+        if not known and not shown[view].faces.withheld:
+            ray = camera.directions(middle)
+            alone += [camera.centre_m + ray * width * float(camera.camera.K[0, 0]) / side for width in _WIDTHS_M]
+    return heads + alone
 
 
 def blur_faces(rgb: Image, boxes: Sequence[Box]) -> Image:

@@ -29,7 +29,14 @@ from sonjit.multiview.automatic.labels import SOURCES
 from sonjit.multiview.automatic.learning import CocoHand, coco_annotation, coco_category
 from sonjit.multiview.cameras.rig import CameraRig, RigCamera
 from sonjit.multiview.release.data_card import SPLITS, Capture, DataCard, page, split_people
-from sonjit.multiview.release.privacy import FacesFound, Sampling, released_image, sampling_of
+from sonjit.multiview.release.privacy import (
+    FacesFound,
+    ReleasedImage,
+    Sampling,
+    released_image,
+    sampling_of,
+    without_hidden_faces,
+)
 from sonjit.multiview.surfaces.fitting import HandSurface, fit_surfaces, save_surfaces
 from sonjit.multiview.triangulation.people import HANDS, PeopleInSpace
 
@@ -390,25 +397,17 @@ def _write_frame_set(
     note = root / _WORK / f"{number}-{frame_set.frame}.json"
     new = not note.is_file()
     kept: dict[str, list[int]] = {} if new else json.loads(note.read_text("utf-8"))
-    found = {name: FacesFound(*one) for name, one in kept.items()}
     pixels = small.project(frame_set.points_m)
     files.add_frame_set(str(number), frame_set.frame, frame_set.points_m, frame_set.source)
     order = {name: row for row, name in enumerate(project.rig.names)}
+    images = _images(project, small, frame_set, pixels) if new else {}
+    found = {name: one.faces for name, one in images.items()} | {name: FacesFound(*one) for name, one in kept.items()}
     for view, camera in enumerate(small):
-        if frame_set.frame not in project.view(camera.name).numbers or not np.isfinite(pixels[view]).any():
+        if camera.name not in found or found[camera.name].withheld:
             continue
         below = f"Capture{number}/{performed.name}/cam{camera.name}/image{frame_set.frame}.jpg"
         if new:
-            try:
-                rgb = project.view(camera.name).read(frame_set.frame)
-            except InputError:
-                continue  # the automatic annotator reported it: an image that cannot be read is not released
-            size = camera.width, camera.height
-            image, found[camera.name] = released_image(rgb, project.rig[camera.name], size, frame_set.points_m)
-            if not found[camera.name].withheld:
-                write_bytes(root / "images" / files.split / below, encode_image(image, ".jpg"))
-        if camera.name not in found or found[camera.name].withheld:
-            continue
+            write_bytes(root / "images" / files.split / below, encode_image(images[camera.name].rgb, ".jpg"))
         seen = frame_set.seen[order[camera.name]] if len(frame_set.seen) == len(order) else np.zeros((2, 21), np.bool_)
         about: ImageRecord = {
             "width": camera.width, "height": camera.height, "capture": number, "subject": capture.subject,
@@ -418,6 +417,22 @@ def _write_frame_set(
     if new:
         write_text(note, json.dumps(found))
     return list(found.values())
+
+
+def _images(project: Project, small: CameraRig, frame_set: _FrameSet, pixels: FloatArray) -> dict[str, ReleasedImage]:
+    """The images of a frame set with a labelled joint (C, 2, 21, 2), as they are released; none that cannot be read."""
+    shown: dict[str, ReleasedImage] = {}
+    for camera, places in zip(small, pixels, strict=True):
+        if frame_set.frame not in project.view(camera.name).numbers or not np.isfinite(places).any():
+            continue
+        try:
+            rgb = project.view(camera.name).read(frame_set.frame)
+        except InputError:
+            continue  # the automatic annotator reported it
+        size = camera.width, camera.height
+        shown[camera.name] = released_image(rgb, project.rig[camera.name], size, frame_set.points_m)
+    whole = without_hidden_faces(small.subset(shown), list(shown.values()), frame_set.points_m)
+    return dict(zip(shown, whole, strict=True))
 
 
 def _finish(draft: Path, out: Path) -> None:
