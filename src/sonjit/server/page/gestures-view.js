@@ -41,7 +41,10 @@ export class GesturesView {
 
   #write() {
     const hands = instancesOf(this.#frame).filter(({ kind }) => kind === "hand");
-    const lines = hands.map(({ kind, one, person }) => `${nameOf(kind, one)} #${one.id ?? person?.id ?? "–"}: ${gestureOf(one) || text("gestures.none")}`);
+    const lines = hands.map(({ kind, one, person }) => {
+      const made = "gesture" in one ? gestureOf(one) || text("gestures.nothing") : text("gestures.off");
+      return `${nameOf(kind, one)} #${one.id ?? person?.id ?? "–"}: ${made}`;
+    });
     const said = lines.join("\n") || text("gestures.empty");
     if (said === this.#said) return;
     this.#said = said;

@@ -205,7 +205,7 @@ function tableOf({ names, counts }) {
       return node;
     }));
   };
-  line(text("trainer.is"), [...names, text("gestures.none")], "th");
+  line(text("trainer.is"), [...names, text("gestures.nothing")], "th");
   names.forEach((name, k) => line(name, counts[k], "td"));
   return table;
 }
