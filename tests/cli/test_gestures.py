@@ -40,7 +40,7 @@ def test_recordings_are_trained_tested_and_listed(sonjit, recordings, tmp_path):
 
 
 @pytest.mark.slow
-def test_hands_of_an_image_are_recorded(sonjit, photo, weights, tmp_path):
+def test_hands_of_an_image_are_recorded_and_those_of_a_video_exported(sonjit, photo, write_video, weights, tmp_path):
     import cv2
 
     image, folder = tmp_path / "photos" / "wave" / "photo.png", tmp_path / "mine"
@@ -57,6 +57,10 @@ def test_hands_of_an_image_are_recorded(sonjit, photo, weights, tmp_path):
     assert code == 0
     assert "wave" in shown.split()
     assert "curl" not in shown
+    video = write_video(tmp_path / "clip.mp4", [photo] * 8, fps=25)
+    code, out, _ = sonjit("gestures", "export", video, "--gestures", tmp_path / "mine.npz", "--out", tmp_path / "c.csv")
+    assert code == 0, out
+    assert ",wave," in (tmp_path / "c.csv").read_text()
 
 
 def test_gestures_are_for_what_has_hands(sonjit, recordings):

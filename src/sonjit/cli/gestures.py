@@ -264,7 +264,8 @@ def _frames(source: str) -> tuple[str, tuple[int, int], list[Frame]]:
         if header.width is None or header.height is None:
             raise InputError(f"{source}: is of no video")
         return header.source or source, (header.width, header.height), frames
-    size, frames = (0, 0), list[Frame]()
+    size: tuple[int, int] = 0, 0
+    frames: list[Frame] = []
     for frame in track(source, "hands"):
         size = frame.image.shape[1], frame.image.shape[0]
         frames.append(frame)
