@@ -64,7 +64,7 @@ def test_the_error_on_marks_is_of_frame_sets_held_out(made, capsys):
     assert found.not_found == 0
     assert np.allclose(before[:6], 1000 * np.linalg.norm(OFF_M[0]), atol=0.5)
     assert after[6:].mean() == pytest.approx(10, abs=1.5)
-    assert after[:6].mean() < before[:6].mean() / 2
+    assert after[:6].mean() < 0.7 * before[:6].mean()  # two of the six that teach them are wrong
     assert main(["annotate", "error", str(project.folder), "--folds", "4"]) == 0
     told = capsys.readouterr().out
     assert f"{FRAMES * 42} joints in {FRAMES} frame sets, each held out" in told

@@ -3,7 +3,7 @@ import pytest
 
 from sonjit.errors import InputError
 from sonjit.multiview.automatic.detection import ChunkDetections
-from sonjit.multiview.automatic.offsets import fit_offsets, joint_axes, load_offsets, triangulate_detections
+from sonjit.multiview.automatic.offsets import fit_offsets, load_offsets, triangulate_detections
 
 from .projects import hands
 from .rigs import random_rig
@@ -21,16 +21,29 @@ def rig():
     return random_rig(6)
 
 
-def detected(rig, truth, by_view_m, noise_px=0.0):
-    """What a detector sees that is off by 4 mm across each joint, and more on the side that a view sees."""
-    axes = joint_axes(truth)
+def detected(rig, truth, by_view_m, noise_px=0.0, behind_m=0.0):
+    """What a detector sees that is off by 4 mm across the palm, and more on the side that a view sees.
+
+    behind_m: noise of what is seen of the back of a hand.
+    """
+    rng = np.random.default_rng(0)
+    across = truth[:, :, 17] - truth[:, :, 5]
+    across /= np.linalg.norm(across, axis=-1, keepdims=True)
     to_camera = rig.centres_m[:, None, None, None] - truth
     to_camera /= np.linalg.norm(to_camera, axis=-1, keepdims=True)
-    across = np.einsum("nsji,cnsji->cnsj", axes[..., 0], to_camera)
-    off = axes[..., 0] * (0.004 + by_view_m * across[..., None])
+    faces = np.einsum("nsi,cnsji->cnsj", across, to_camera)[..., None]
+    off = across[:, :, None] * (0.004 + by_view_m * faces)
+    off = off + rng.normal(0, 1, off.shape) * behind_m * seen_from_behind(rig, truth)[..., None, None]
     pixels = np.stack([camera.project(there) for camera, there in zip(rig, truth + off, strict=True)], 1)
-    pixels += np.random.default_rng(0).normal(0, noise_px, pixels.shape)
+    pixels += rng.normal(0, noise_px, pixels.shape)
     return ChunkDetections(np.arange(FRAMES), pixels.astype(np.float32), np.ones(pixels.shape[:-1], np.float32), ())
+
+
+def seen_from_behind(rig, truth):
+    """(C, n, 2) which views see the back of which hands."""
+    out = np.cross(truth[:, :, 17] - truth[:, :, 5], truth[:, :, 9] - truth[:, :, 0])
+    out[:, 1] *= -1
+    return ((rig.centres_m[:, None, None] - truth[:, :, 9]) * out).sum(-1) > 0
 
 
 def error_mm(points, truth):
@@ -49,10 +62,22 @@ def test_offsets_that_go_with_the_hand_and_the_view_are_learned(rig, truth, by_v
     assert error_mm(corrected, truth[new]) < 0.8
 
 
-def test_a_mirrored_hand_has_mirrored_axes(truth):
-    mirror = np.array([-1, 1, 1])
-    other = joint_axes(truth[:, ::-1] * mirror)[:, ::-1] * mirror[:, None]
-    np.testing.assert_allclose(other, joint_axes(truth), atol=1e-9)
+def test_marks_of_right_hands_teach_left_ones(rig, truth):
+    seen, human = detected(rig, truth, 0.0), truth.copy()
+    human[:, 1] = np.nan
+    corrected = triangulate_detections(rig, seen, fit_offsets(rig, seen, human)).points_m
+    assert error_mm(triangulate_detections(rig, seen).points_m[:, 1], truth[:, 1]) > 3.5
+    assert error_mm(corrected[:, 1], truth[:, 1]) < 2
+
+
+def test_views_count_less_where_hands_that_look_alike_were_wrong(rig, truth):
+    seen = detected(rig, truth, 0.0, behind_m=0.008)
+    new = np.arange(FRAMES) >= MARKED
+    offsets = fit_offsets(rig, seen.part(~new), truth[~new])
+    found = triangulate_detections(rig, seen.part(new)).points_m
+    counts = offsets.correct(rig, seen.part(new), found).confidence.mean(-1)  # (n, C, 2)
+    behind = np.moveaxis(seen_from_behind(rig, truth[new]), 0, 1)
+    assert counts[behind].mean() < 0.7 * counts[~behind].mean()
 
 
 def test_what_is_unknown_or_another_hand_stays_and_teaches_nothing(rig, truth):
@@ -68,12 +93,17 @@ def test_what_is_unknown_or_another_hand_stays_and_teaches_nothing(rig, truth):
 
 
 def test_offsets_come_back_from_their_file_and_damage_is_named(rig, truth, tmp_path):
-    offsets = fit_offsets(rig, detected(rig, truth, 0.0), truth)
-    offsets.save(tmp_path / "offsets.json")
-    np.testing.assert_array_equal(load_offsets(tmp_path / "offsets.json").values_m, offsets.values_m)
-    (tmp_path / "offsets.json").write_text("{")
-    with pytest.raises(InputError, match="no offsets"):
-        load_offsets(tmp_path / "offsets.json")
+    some = slice(0, 6)
+    offsets = fit_offsets(rig, detected(rig, truth, 0.0).part(some), truth[some])
+    file = tmp_path / "offsets.json"
+    offsets.save(file)
+    again = load_offsets(file)
+    for name, values in vars(offsets).items():
+        np.testing.assert_array_equal(getattr(again, name), values)
+    for damaged in ("{", '{"format": "sonjit-view-offsets", "values_m": [], "frames": []}', "[]"):
+        file.write_text(damaged)
+        with pytest.raises(InputError, match="no offsets"):
+            load_offsets(file)
 
 
 def test_too_few_frame_sets_teach_nothing(rig, truth):

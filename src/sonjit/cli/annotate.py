@@ -259,7 +259,7 @@ def train(
     setting: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
     device: str = "cpu",
 ) -> None:
-    """Learn from what people marked: an offset for each joint, and with --network a network fine-tuned on the project.
+    """Learn from what people marked: how far off views see joints; with --network fine-tune a network on the project.
 
     Example: `sonjit annotate train desk --network hand-full` fine-tunes Sonjit's hands in some minutes.
 

@@ -1,14 +1,16 @@
 """Offsets from a detector's keypoints to people's, in the images, learned from what people marked.
 
-A network was trained on other people's labels; its wrist may lie a centimetre from one's own, and on one side of the
-joint or the other as the hand is seen: the detector finds the skin that it sees. So an offset is a vector in axes that
-move with the joint, those of the palm, and beyond the knuckles those of the bone that leads to it; it changes with the
-bends of the fingers and with the direction from which the view sees the joint. Both hands share it, mirrored.
+A network was trained on other people's labels; its wrist may lie a centimetre from one's own, and it errs as a hand
+looks: the detector finds the skin that it sees, and guesses what is hidden. So an offset is learned as a function of
+how a view sees the hand and the finger, by a Gaussian process (Rasmussen and Williams, Gaussian Processes for Machine
+Learning, 2006, chapter 2). What it leaves of a marked hand's error when that hand is left out (section 5.4.2) tells how
+far the view can be trusted where a hand looks alike. Both hands share all that, mirrored.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -24,48 +26,79 @@ from sonjit.multiview.cameras.rig import CameraRig
 from sonjit.multiview.triangulation.bones import PER_HAND
 from sonjit.multiview.triangulation.triangulation import Triangulation, triangulate
 
-_BENT: Final = tuple(k for k in range(1, 21) if k % 4 in (1, 2, 3) and k != 1)  # joints that bend and have one beyond
-_TERMS: Final = 1 + len(_BENT) + 8  # one, bends, and of the direction its three parts and five products of them
+_FORMAT: Final = "sonjit-offsets-by-looks"
+_ALL: Final = tuple(range(PER_HAND))
+_PARTS: Final = (
+    ((0, 5, 9, 13, 17), (0,)),
+    *(((0, 5, 17, *own), own) for first in range(1, PER_HAND, 4) if (own := tuple(range(first, first + 4)))),
+)
+"""Joints whose places an offset goes with beside the whole hand's, and the joints that have it: wrist, five fingers."""
+
+_ALIKE_M: Final = 0.016  # root mean square of joints' distances, at which hands look alike by 0.6
+_SHARE: Final = 2.0  # variance of offsets that go with the hand, and with the finger, in that of the detector's noise
 _FEWEST: Final = 5
-_STIFF: Final = 4.0  # how much an offset's changes are held back, in keypoints that were seen
+_MOST: Final = 1500  # hands that offsets are fitted to: time grows with their cube
 _OFF_M: Final = 0.04  # beyond which it is not an offset but another hand
-_STEP_M: Final = 1e-4
-_ROUNDS: Final = 6
+_TRUST_M: Final = 0.006  # a view counts half where its errors are as large as that
+_ROUNDS: Final = 3
 THRESHOLD_PX: Final = 11.0
 
 
 @dataclass(frozen=True, eq=False)
 class Offsets:
-    """Learned offsets.
+    """Learned offsets, for M hands that views saw.
 
     Attributes:
-        values_m: (21, 3, T) of a right hand's joints along their three axes, for each term of what changes it.
-        frames: (21,) frame sets that each was fitted to.
+        looks_m: (M, 21, 3) each of them, see `_views_of_hands`.
+        usual_m: (21, 2) the usual offset across the direction of view.
+        pulls_m: (M, 21, 2) how much each adds to it where a hand looks as this one.
+        squares_m2: (M, 21) the error that it had when its offset was told by the others; NaN where unknown.
+        frames: (21,) frame sets that each joint's was fitted to.
     """
 
-    values_m: FloatArray
+    looks_m: FloatArray
+    usual_m: FloatArray
+    pulls_m: FloatArray
+    squares_m2: FloatArray
     frames: IntArray
 
     def correct(self, rig: CameraRig, seen: ChunkDetections, points_m: FloatArray) -> ChunkDetections:
-        """Detections as people would have marked them; left as they are where a joint or its axes are unknown.
+        """Detections as people would have marked them, which count by how right such ones were.
+
+        They stay as they are where a hand or the offset is unknown.
 
         Args:
             rig: the cameras of `seen`.
             seen: in n frame sets.
             points_m: (n, 2, 21, 3) triangulated from them.
         """
-        axes = joint_axes(points_m)
-        local = np.einsum("jat,cnsjt->cnsja", self.values_m, _terms(rig, points_m, axes))
-        moved = points_m + np.einsum("nsjia,cnsja->cnsji", axes, local)
-        shift = np.stack([camera.project(there) for camera, there in zip(rig, moved, strict=True)])
-        shift -= rig.project(points_m)
-        shift = np.moveaxis(np.where(np.isfinite(shift), shift, 0), 0, 1)
-        return replace(seen, points_px=(seen.points_px - shift).astype(np.float32))
+        moved, confidence = seen.points_px.copy(), seen.confidence.copy()
+        learned = self.frames >= _FEWEST
+        for view, camera in enumerate(rig):
+            axes, looks = _views_of_hands(camera.centre_m, points_m)
+            known = np.asarray(np.isfinite(looks).all((-1, -2)), np.bool_)  # (n, 2)
+            offset, trust = self._of(looks[known])
+            hands = points_m[known]
+            shift = camera.project(hands + offset @ np.swapaxes(axes[known], -1, -2)) - camera.project(hands)
+            moved[:, view][known] -= np.where(learned[:, None] & np.isfinite(shift), shift, 0)
+            confidence[:, view][known] *= np.where(learned, trust, 1)
+        return replace(seen, points_px=moved, confidence=confidence)
+
+    def _of(self, looks_m: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Offsets (N, 21, 2) of hands (N, 21, 3), and the weights (N, 21) of views that see them so."""
+        offset = np.repeat(self.usual_m[None], len(looks_m), 0)
+        for joints, alike in _likeness(looks_m, self.looks_m):
+            offset[:, joints] += np.einsum("nm,mja->nja", alike, self.pulls_m[:, joints])
+        known = np.isfinite(self.squares_m2)
+        usual = np.where(known, self.squares_m2, 0).sum(0) / np.maximum(known.sum(0), 1)
+        alike = _alike(looks_m, self.looks_m, _ALL)
+        square = (alike @ np.where(known, self.squares_m2, 0) + usual) / (alike @ known + 1)  # usual counts as one hand
+        return offset, _TRUST_M**2 / (_TRUST_M**2 + square)
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
-        record = {"format": "sonjit-view-offsets", "values_m": self.values_m.tolist(), "frames": self.frames.tolist()}
-        write_text(path, json.dumps(record) + "\n")
+        arrays = {name: values.tolist() for name, values in self.__dict__.items()}
+        write_text(path, json.dumps({"format": _FORMAT, **arrays}) + "\n")
 
 
 def load_offsets(path: Path) -> Offsets:
@@ -76,9 +109,11 @@ def load_offsets(path: Path) -> Offsets:
     """
     try:
         record = json.loads(path.read_text("utf-8"))
-        values = np.array(record["values_m"], np.float64).reshape(PER_HAND, 3, _TERMS)
-        return Offsets(values, np.array(record["frames"], np.int64).reshape(PER_HAND))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if record.pop("format") != _FORMAT:
+            raise ValueError("another format")
+        frames = np.array(record.pop("frames"), np.int64)
+        return Offsets(frames=frames, **{name: np.array(values, np.float64) for name, values in record.items()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} holds no offsets that this version reads ({error}): run sonjit annotate train again"
         ) from None
@@ -103,78 +138,84 @@ def fit_offsets(rig: CameraRig, seen: ChunkDetections, human_m: FloatArray) -> O
     Raises:
         InputError: fewer than five frame sets have both.
     """
-    machine_m = triangulate_detections(rig, seen).points_m
-    axes = joint_axes(machine_m)
-    terms = _terms(rig, machine_m, axes)
-    at = rig.project(machine_m)
-    slopes = np.stack([(rig.project(machine_m + _STEP_M * axes[..., k]) - at) / _STEP_M for k in range(3)], -1)
-    off = np.moveaxis(seen.points_px, 1, 0) - rig.project(human_m)  # (C, n, 2, 21, 2)
-    near = np.linalg.norm(off, axis=-1) < _OFF_M * np.sqrt((slopes**2).sum((-1, -2)) / 2)  # NaN is not
-    known = near & np.isfinite(terms).all(-1)
-    frames = np.asarray(known.any((0, 2)).sum(0), np.int64)
-    if not (frames >= _FEWEST).any():
+    looks, off = _marked_hands(rig, seen, human_m)  # (C, n, 2, 21, 3 and 2)
+    far = np.linalg.norm(off, axis=-1)
+    whole = np.asarray(np.isfinite(looks).all((-1, -2)), np.bool_)
+    told = np.asarray(np.isfinite(far) & whole[..., None], np.bool_)
+    near = np.asarray(told & (far < _OFF_M), np.bool_)
+    frames = np.asarray(near.any((0, 2)).sum(0), np.int64)
+    if frames.max() < _FEWEST:
         raise InputError(
             f"{int(frames.max())} frames have joints both by people and by the machine: mark {_FEWEST} or more frames "
             "in two views each, spread over the recording"
         )
-    values = np.zeros((PER_HAND, 3, _TERMS))
-    for joint in np.flatnonzero(frames >= _FEWEST):
-        own = known[..., joint]
-        values[joint] = _robust(slopes[..., joint, :, :][own], terms[..., joint, :][own], off[..., joint, :][own])
-    return Offsets(values, frames)
+    hands = np.argwhere(told.any(-1))
+    chosen = tuple(hands[np.linspace(0, len(hands) - 1, min(len(hands), _MOST)).astype(int)].T)
+    looks, off, told, near = looks[chosen], off[chosen], told[chosen], near[chosen]
+    usual, pulls = np.zeros((PER_HAND, 2)), np.zeros((len(looks), PER_HAND, 2))
+    squares = np.where(told, _OFF_M**2, np.nan)
+    for joints, alike in _likeness(looks, looks):
+        for joint in joints:
+            own = np.flatnonzero(near[:, joint])
+            if frames[joint] >= _FEWEST:
+                usual[joint] = np.median(off[own, joint], 0)
+                pulls[own, joint], left = _regression(alike[np.ix_(own, own)], off[own, joint] - usual[joint])
+                squares[own, joint] = np.minimum((left**2).sum(1), _OFF_M**2)
+    return Offsets(looks, usual, pulls, squares, frames)
 
 
-def _robust(slopes: FloatArray, terms: FloatArray, off_px: FloatArray) -> FloatArray:
-    """(3, T) by regularised least squares of pixels (M, 2); those that lie far off count less.
+def _marked_hands(rig: CameraRig, seen: ChunkDetections, human_m: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """How C views see hands of n frame sets (C, n, 2, 21, 3), and how far off their joints are (C, n, 2, 21, 2)."""
+    machine_m = triangulate_detections(rig, seen).points_m
+    looks, off = np.full((len(rig), *machine_m.shape), np.nan), np.full((len(rig), *machine_m.shape[:-1], 2), np.nan)
+    for view, camera in enumerate(rig):
+        axes, looks[view] = _views_of_hands(camera.centre_m, machine_m)
+        away = np.cross(axes[..., 0], axes[..., 1])[..., None, :]
+        rays = camera.directions(seen.points_px[:, view].astype(np.float64))
+        depth = ((human_m - camera.centre_m) * away).sum(-1) / (rays * away).sum(-1)
+        off[view] = (camera.centre_m + depth[..., None] * rays - human_m) @ axes
+    return looks, off
 
-    Args:
-        slopes: (M, 2, 3) pixels for a metre along each axis.
-        terms: (M, T).
-        off_px: (M, 2).
-    """
-    rows = (slopes[..., None] * terms[:, None, None]).reshape(len(slopes), 2, -1)
-    usual_slope = (slopes**2).sum((1, 2)).mean() / 3
-    held = np.full((3, terms.shape[1]), _STIFF * usual_slope)
-    held[:, 0] = 1e-6 * usual_slope
-    weights, solved = np.ones(len(rows)), np.zeros(held.size)
+
+def _regression(alike: FloatArray, off_m: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Pulls (M, 2) of M offsets (M, 2), and what is left of each if the others tell it; those far off count less."""
+    noise = np.ones(len(off_m))
+    pulls = left = off_m
     for _ in range(_ROUNDS):
-        weighted = rows * weights[:, None, None]
-        normal = np.einsum("mij,mik->jk", weighted, rows) + np.diag(held.ravel())
-        solved = np.linalg.solve(normal, np.einsum("mij,mi->j", weighted, off_px))
-        far = np.linalg.norm(off_px - rows @ solved, axis=1)
-        usual = max(float(np.median(far)), 0.1)
-        weights = 1 / (1 + (far / (2 * usual)) ** 2)
-    return solved.reshape(held.shape)
+        inverse = np.linalg.inv(alike + np.diag(noise))
+        pulls = inverse @ off_m
+        left = pulls / np.diag(inverse)[:, None]
+        far = np.linalg.norm(left, axis=1)
+        noise = 1 + (far / (2 * max(float(np.median(far)), 1e-4))) ** 2
+    return pulls, left
 
 
-def joint_axes(points_m: FloatArray) -> FloatArray:
-    """(n, 2, 21, 3, 3) columns that move with each joint of hands (n, 2, 21, 3), mirrored for the left ones."""
-    wrist, index, middle, little = (points_m[..., k, :] for k in (0, 5, 9, 17))
-    across, along = unit(little - index), middle - wrist
-    out = unit(np.cross(across, along))
-    out[:, 1] *= -1
-    palm = np.stack([across, unit(along - (along * across).sum(-1, keepdims=True) * across), out], -1)
-    axes = np.repeat(palm[..., None, :, :], PER_HAND, -3)
-    for joint in range(2, PER_HAND):
-        if joint % 4 == 1:
-            continue  # the first joint of each finger goes with the palm
-        bone = unit(points_m[..., joint, :] - points_m[..., joint - 1, :])
-        beside = out if joint < 5 else across
-        side = unit(beside - (beside * bone).sum(-1, keepdims=True) * bone)
-        third = np.cross(side, bone)
-        third[:, 1] *= -1
-        axes[..., joint, :, :] = np.stack([side, bone, third], -1)
-    return axes
+def _likeness(a_m: FloatArray, b_m: FloatArray) -> Iterator[tuple[list[int], FloatArray]]:
+    """Joints, and the covariance (A, B) of their offsets in hands (A, 21, 3) and (B, 21, 3)."""
+    whole = _alike(a_m, b_m, _ALL)
+    for part, joints in _PARTS:
+        yield list(joints), _SHARE * (whole + _alike(a_m, b_m, part))
 
 
-def _terms(rig: CameraRig, points_m: FloatArray, axes: FloatArray) -> FloatArray:
-    """(C, n, 2, 21, T) what an offset changes with: one, bends, and the direction to the camera in the joint's axes."""
-    chains = [(0 if k % 4 == 1 else k - 1, k, k + 1) for k in _BENT]
-    before, at, after = (points_m[..., list(places), :] for places in zip(*chains, strict=True))
-    bends = 1 - (unit(at - before) * unit(after - at)).sum(-1)
-    hand = np.concatenate([np.ones((*bends.shape[:-1], 1)), bends], -1)
-    to_camera = unit(rig.centres_m[:, None, None, None] - points_m)
-    x, y, z = np.moveaxis(np.einsum("nsjia,cnsji->cnsja", axes, to_camera), -1, 0)
-    view = np.stack([x, y, z, x * x, y * y, x * y, x * z, y * z], -1)
-    own = np.broadcast_to(hand[:, :, None], (*view.shape[:-1], hand.shape[-1]))
-    return np.concatenate([own, view], -1)
+def _alike(a_m: FloatArray, b_m: FloatArray, joints: tuple[int, ...]) -> FloatArray:
+    """(A, B) how much hands (A, 21, 3) and (B, 21, 3) look alike, 0 to 1, by some of their joints."""
+    a, b = (hands[:, list(joints)].reshape(len(hands), -1) / _ALIKE_M for hands in (a_m, b_m))
+    square = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+    return np.exp(-np.maximum(square, 0) / (2 * len(joints)))
+
+
+def _views_of_hands(centre_m: FloatArray, points_m: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """How a camera sees hands (n, 2, 21, 3), the left ones mirrored.
+
+    Returns:
+        Axes (n, 2, 3, 2) across the direction of view, along the hand and beside it; joints (n, 2, 21, 3) from the
+        middle finger's knuckle along these and away from the camera.
+    """
+    wrist, knuckle = points_m[..., 0, :], points_m[..., 9, :]
+    away = unit(knuckle - centre_m)
+    along = knuckle - wrist
+    along = unit(along - (along * away).sum(-1, keepdims=True) * away)
+    beside = np.cross(along, away)
+    beside[:, 1] *= -1
+    axes = np.stack([along, beside, away], -1)
+    return axes[..., :2], (points_m - knuckle[..., None, :]) @ axes
