@@ -41,7 +41,8 @@ class AppearanceSettings(TrainingSettings):
     """Settings of the network.
 
     Attributes:
-        folders: below the data, to train on.
+        folders: below the data, to train on; those of the recipe's `train` first, in their order, so that the images
+            that calibrate are the same and train neither network.
         crops: further ones of each hand, recoloured, blurred, compressed or mirrored.
         batch: hands in a step.
         channels: that are kept of the maps at each keypoint.
@@ -65,11 +66,9 @@ class AppearanceSettings(TrainingSettings):
         super().__post_init__()
         check_at_least(self, crops=0, batch=1, channels=1, hidden=1)
         if not self.folders:
-            raise InputError(
-                "seen.folders: name at least one folder below --data, or leave this network out: seen=none"
-            )
+            raise InputError("folders: name at least one below --data, or leave this network out by seen=none")
         if not 0 <= self.smoothing < 1:
-            raise InputError(f"seen.smoothing={self.smoothing}: give a share from 0 to below 1")
+            raise InputError(f"smoothing={self.smoothing}: give a share from 0 to below 1")
 
 
 class AppearanceNetwork(nn.Module):
