@@ -406,3 +406,12 @@ def test_motions_that_were_found_already_are_not_looked_for_again(posed):
     assert list(controller([hand], 0.6, (640, 480), [])) == []
     with pytest.raises(InputError, match="those of a video"):
         list(controller([hand], None, (640, 480), []))
+
+
+def test_keys_without_a_screen_are_refused_in_a_line(tmp_path, monkeypatch):
+    (tmp_path / "pynput").mkdir()
+    (tmp_path / "pynput" / "__init__.py").write_text("raise ImportError('this platform is not supported: no display')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pynput", raising=False)
+    with pytest.raises(InputError, match="a key or pointer cannot work here: this platform is not supported"):
+        Outlets([rule(on="Clap", key="a")])

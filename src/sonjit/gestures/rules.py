@@ -103,7 +103,7 @@ class Rule:
         if on is None:
             _one_of("measure", measure, (*_NUMBERS, *PLACES))
         else:
-            _one_of("on", on, (*MOTIONS, *GESTURES, *custom))
+            _known("on", on, (*custom, *MOTIONS, *GESTURES))
         hand = _one_of("hand", table.get("hand"), (None, "Left", "Right"))
         usual: Phase = "end" if str(on).startswith("Swipe") else "begin"
         phase = (
@@ -170,7 +170,7 @@ def read_map(text: str, path: str, custom: Sequence[str] = ()) -> ControlMap:
         except InputError as error:
             raise InputError(f"{path}, rule {number}: {error}") from None
     try:
-        pause = _one_of("pause", content.get("pause"), (None, *GESTURES, *custom))
+        pause = _known("pause", content.get("pause"), (None, *custom, *GESTURES))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     if pause is not None and any(rule.on == pause for rule in rules):
@@ -257,6 +257,14 @@ def _one_of(name: str, value: object, known: Sequence[T]) -> T:
         if one == value:
             return one
     raise InputError(f"{name} = {value!r}: give one of {', '.join(str(one) for one in known if one)}")
+
+
+def _known(name: str, value: object, known: Sequence[T]) -> T:
+    """As `_one_of`, of gestures."""
+    try:
+        return _one_of(name, value, known)
+    except InputError as error:
+        raise InputError(f"{error}; or a custom one, with the file that knows it (--gestures)") from None
 
 
 def _numbers(name: str, values: object, count: int) -> list[float]:
