@@ -56,6 +56,7 @@ class Person:
         """One hand; `shape` is two poses and how far it is from one to the other, `place` in hand lengths."""
         first, second, share = shape
         points = self.poses[first] * (1 - share) + self.poses[second] * share
+        points /= float(hand_length_m(points))  # bones do not shorten on the way from one pose to another
         points = points @ matrix_from_rotation_vector(np.array([0.0, 0.0, roll])).T
         pixels = (points * scale + [*place, 0] + rng.normal(0, noise, (21, 3))) * 150
         metres = (points + rng.normal(0, noise, (21, 3))) * 0.18
