@@ -48,6 +48,7 @@ def test_hands_of_an_image_are_recorded_and_those_of_a_video_exported(sonjit, ph
     cv2.imwrite(str(image), photo[..., ::-1])
     code, out, _ = sonjit("gestures", "record", "wave", image, "--to", folder)
     assert code == 0, out
+    assert "record-folders takes one" in sonjit("gestures", "record", "wave", tmp_path / "photos", "--to", folder)[2][0]
     code, out, _ = sonjit("gestures", "record-folders", tmp_path / "photos", "--to", folder)
     assert code == 0, out
     assert sorted(one.name for one in folder.iterdir()) == ["wave-1.npz", "wave-2.npz"]

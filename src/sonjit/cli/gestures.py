@@ -71,6 +71,9 @@ def record(
         samples = _MOTIONS if moving else _HANDS
     if samples < 1:
         raise InputError(f"--samples {samples}: at least 1")
+    inside = [*Path(source).iterdir()] if Path(source).is_dir() else []
+    if inside and all(one.is_dir() for one in inside):
+        raise InputError(f"{source} holds folders alone: sonjit gestures record-folders takes one for each gesture")
     frames = track(source, "hands")
     if moving:
         recording = MotionRecording.of(name, frames, samples)
