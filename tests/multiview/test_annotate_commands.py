@@ -20,6 +20,7 @@ def test_hands_are_labelled_learned_from_and_ranked(made, capsys):
     assert "learned where people put joints, from 6 frame sets" in capsys.readouterr().err
     assert main(call) == 0
     assert f"{FRAMES} frame sets, {FRAMES} from before" in capsys.readouterr().err
+    assert main(["annotate", "rank", str(project.folder), "--count", "0"]) == 2
     assert main(["annotate", "rank", str(project.folder), "--count", "3"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1 + 3
 

@@ -338,6 +338,8 @@ def rank(project: Path, /, *, count: int = 20) -> None:
 
     from sonjit.multiview.automatic.annotator import current_run
 
+    if count < 1:
+        raise InputError(f"--count {count}: give at least 1")
     opened = _open(project)
     try:
         needs = sorted(opened.store.needs().items(), key=lambda item: -item[1].score)[:count]

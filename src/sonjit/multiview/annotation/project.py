@@ -109,7 +109,7 @@ def create_project(
     ordered = {name: views[name] for name in rig.names if name in views}
     for unknown in views.keys() - ordered.keys():
         rig.index(unknown)
-    title = check_name("project name", name or folder.resolve().name)
+    title = check_name("project name (--name)", name or folder.resolve().name)
     numbers = {one: _checked(rig, one, path) for one, path in ordered.items()}
     if frame_sets is not None:
         numbers = {one: {frame_sets[one].frame_sets.get(image, -1) for image in numbers[one]} - {-1} for one in numbers}

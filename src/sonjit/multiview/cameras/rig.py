@@ -298,7 +298,9 @@ def metres_of(unit: object, named: str) -> float:
     found = re.fullmatch(r"(\d*\.?\d+)?(mm|cm|m)", str(unit))
     metres = float(found[1] or 1) * METRES[found[2]] if found else 0.0
     if not metres > 0:
-        raise InputError(f"{named}: unit {str(unit)[:20]!r}: give m, cm, mm, or a length such as 25mm")
+        raise InputError(
+            f"{named}: unit {str(unit)[:20]!r}: give m, cm, mm, or a length such as 44mm, or 25.4mm for an inch"
+        )
     return metres
 
 

@@ -122,7 +122,7 @@ def _support(
     """(P,) how well views see proposed points (P, K, 3); (P, N) the instances that are theirs, at most one a view."""
     with np.errstate(invalid="ignore", divide="ignore"):
         seen = views.project(proposed.reshape(-1, 3)).reshape(len(views.K), *proposed.shape[:2], 2)[view]
-    near = near_px(points)
+    near = np.nan_to_num(near_px(points), nan=_FEWEST_PX)  # of what has no keypoint, which then shares none
     shared = np.isfinite(points.sum(-1))[:, None] & np.isfinite(proposed.sum(-1))  # (N, P, K)
     gap = np.linalg.norm(seen - points[:, None], axis=-1)
     gap = np.where(shared, np.fmin(gap, 3 * near[:, None, None]), 0)  # one wrong joint does not make it another thing
