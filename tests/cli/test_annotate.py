@@ -64,6 +64,9 @@ def test_what_hinders_calibration_is_one_line(recorded, tmp_path, capsys):
         said = capsys.readouterr().err
         assert message in said
         assert said.count("\n") == 1
+    late = ["annotate", "calibrate", str(folder / "none"), "--board", BOARD, "--out", str(tmp_path / "rig.doc")]
+    assert main(late) == 2
+    assert "name a .json" in capsys.readouterr().err  # before any image is read
     assert not list(tmp_path.iterdir())
 
 

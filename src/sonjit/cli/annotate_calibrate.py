@@ -75,12 +75,13 @@ def calibrate(
     from sonjit.multiview.calibration.consistency import may_be_mirrored, planar_ambiguity
     from sonjit.multiview.calibration.report import reprojection_line, save_report
     from sonjit.multiview.calibration.sightings import NoBoardError, find_targets
-    from sonjit.multiview.cameras.files import save_cameras
+    from sonjit.multiview.cameras.files import format_of, save_cameras
     from sonjit.multiview.cameras.names import named_views
     from sonjit.multiview.cameras.rig import world_on_board
 
     if every < 1:
         raise InputError(f"--every {every}: give at least 1")
+    format_of(out)  # before minutes of work
     paths = named_views(views)
     targets = _targets(board, paths)
     known = _kept_lenses(lenses, paths) if lenses else {}

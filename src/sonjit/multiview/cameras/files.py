@@ -109,9 +109,7 @@ def save_cameras(rig: CameraRig, path: str | os.PathLike[str], *, format: Camera
         JobError: writing failed.
     """
     path = Path(path)
-    by_ending: dict[str, CameraFormat] = {".json": "sonjit", ".toml": "anipose", "": "colmap"}
-    by_ending |= dict.fromkeys(OPENCV_ENDINGS, "opencv")
-    match format or by_ending.get(path.suffix.lower()):
+    match format or format_of(path):
         case "sonjit":
             write_text(path, json.dumps(_json_from_rig(rig), indent=1) + "\n")
         case "interhand":
@@ -122,8 +120,19 @@ def save_cameras(rig: CameraRig, path: str | os.PathLike[str], *, format: Camera
             save_opencv(rig, path)
         case "colmap":
             save_colmap(rig, path)
-        case _:
-            raise InputError(f"{path}: name a .json, .toml or .yml file or a folder, or give the format")
+
+
+def format_of(path: Path) -> CameraFormat:
+    """The format in which cameras are written to a place.
+
+    Raises:
+        InputError: none has that ending.
+    """
+    by_ending: dict[str, CameraFormat] = {".json": "sonjit", ".toml": "anipose", "": "colmap"}
+    by_ending |= dict.fromkeys(OPENCV_ENDINGS, "opencv")
+    if (found := by_ending.get(path.suffix.lower())) is None:
+        raise InputError(f"{path}: name a .json, .toml or .yml file or a folder, or give the format")
+    return found
 
 
 def _json_from_rig(rig: CameraRig) -> dict[str, object]:
