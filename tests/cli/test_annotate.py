@@ -59,6 +59,7 @@ def test_what_hinders_calibration_is_one_line(recorded, tmp_path, capsys):
         ([f"a={folder}/cam0", f"a={folder}/cam1", "--board", BOARD], "camera 'a' has two views"),
         ([str(folder), "--board", BOARD, "--every", "0"], "--every 0"),
         ([str(folder), "--board", BOARD, "--sync", "flash"], "images without times"),
+        ([str(folder), "--board", BOARD, "--floor", "99"], "--floor 99: no image of that frame set"),
     ):
         assert main(["annotate", "calibrate", *arguments, *out]) == 2
         said = capsys.readouterr().err
@@ -68,6 +69,10 @@ def test_what_hinders_calibration_is_one_line(recorded, tmp_path, capsys):
     assert main(late) == 2
     assert "name a .json" in capsys.readouterr().err  # before any image is read
     assert not list(tmp_path.iterdir())
+    unwritable = ["--report", str(tmp_path / "rig.json" / "r.html")]
+    assert main(["annotate", "calibrate", str(folder), "--board", BOARD, "--lens", "radial", *out, *unwritable]) != 0
+    assert "Traceback" not in capsys.readouterr().err
+    assert load_cameras(tmp_path / "rig.json").names == ("cam0", "cam1")  # the work of minutes is kept
 
 
 def test_a_board_is_drawn(tmp_path, capsys):

@@ -107,6 +107,8 @@ def calibrate(
                 f"{'--lens-recordings' if name in of_lenses else f'--lenses {lenses}'} and "
                 f"{seen.sizes[name][0]} x {seen.sizes[name][1]} here: a lens is known for one size of image"
             )
+    if floor is not None and not any(one.frame == floor and one.target is targets[0] for one in seen.found):
+        raise InputError(f"--floor {floor}: no image of that frame set shows the (first) board")
     estimated = {name: one.lens_covariances[name] for name, one in of_lenses.items()}
     lenses_known = {name: view.camera for name, view in known.items()}
     made = calibrated(seen, lens=lens, lenses=lenses_known, lens_covariances=estimated, image_times=image_times)
@@ -118,19 +120,22 @@ def calibrate(
         if (floor, targets[0]) not in made.target_places:
             raise InputError(f"--floor {floor}: the (first) board's pose is not known in that frame set")
         made = made.moved(*world_on_board(*made.target_places[floor, targets[0]]))
-    if report:
-        warnings = matched.warnings if matched else ()
-        save_report(made, report, warnings=warnings, image=partial(_image, paths, matched))
     told = [line for line in made.problems if line not in seen.problems]
     for line in (*told, reprojection_line(made)):
         sys.stderr.write(f"{line}\n")
-    if may_be_mirrored(made):
-        ambiguity = planar_ambiguity(made)
+    ambiguity = planar_ambiguity(made) if may_be_mirrored(made) else None
+    if ambiguity:
         sys.stderr.write(f"{ambiguity}\n")
-        if ambiguity.is_mirrored:
-            raise JobError(f"{out} was not written: {ambiguity}")
-    save_cameras(made.rig, out)
-    sys.stderr.write(f"wrote {out}{f' and {report}' if report else ''}\n")
+    mirrored = ambiguity is not None and ambiguity.is_mirrored
+    if not mirrored:
+        save_cameras(made.rig, out)
+        sys.stderr.write(f"wrote {out}\n")
+    if report:
+        warnings = matched.warnings if matched else ()
+        save_report(made, report, warnings=warnings, image=partial(_image, paths, matched))
+        sys.stderr.write(f"wrote {report}\n")
+    if mirrored:
+        raise JobError(f"{out} was not written: {ambiguity}")
 
 
 def _kept_lenses(lenses: Path, paths: Mapping[str, Path]) -> dict[str, RigCamera]:
