@@ -15,6 +15,7 @@ export class LocalConnection extends EventTarget {
   /** @type {DetectorOptions[]} */ #wanted;
   /** @type {string | null} */ #gestures;
   /** @type {Running[]} */ #running = [];
+  /** @type {Promise<unknown>} when nothing is being loaded */ #made = Promise.resolve();
   /** @type {"loading" | "ready" | "closed"} */ #state = "closed";
   #turn = 0; // of configure: a later one wins
   #next = 0;
@@ -37,13 +38,21 @@ export class LocalConnection extends EventTarget {
   }
 
   /** Change detectors; those whose kind, model and custom gestures stay keep their instances. @param {Configuration} configuration @returns {Promise<object>} */
-  async configure({ detectors = this.#wanted, gestures_file = this.#gestures }) {
+  configure({ detectors = this.#wanted, gestures_file = this.#gestures }) {
     const mine = ++this.#turn;
     [this.#wanted, this.#gestures] = [detectors, gestures_file];
     this.#become("loading");
-    const before = this.#running;
+    const made = this.#made.then(() => this.#make(mine, detectors, gestures_file)); // what is being loaded may be what is wanted
+    this.#made = made.catch(() => {});
+    return made;
+  }
+
+  /** @param {number} mine turn @param {DetectorOptions[]} detectors @param {string | null} gestures_file @returns {Promise<object>} */
+  async #make(mine, detectors, gestures_file) {
+    if (mine !== this.#turn) return {};
     await keeper();
     const { LocalDetector } = await import(ENGINE);
+    const before = this.#running;
     const made = await Promise.allSettled(detectors.map(async ({ kind, static_image: isStill = false, ...options }) => {
       const gesturesUrl = gestures_file !== null && "gestures" in (kindsWhere(true)[kind]?.options ?? {}) ? `${FILE}${gestures_file}` : undefined;
       const kept = before.find((one) => one.kind === kind && one.model === options.model && one.gesturesUrl === gesturesUrl)?.detector;
@@ -53,11 +62,9 @@ export class LocalConnection extends EventTarget {
     }));
     const running = made.flatMap((one) => (one.status === "fulfilled" ? one.value : []));
     const [failed] = made.filter((one) => one.status === "rejected");
-    const isLate = mine !== this.#turn;
-    const stay = isLate ? this.#running : running;
-    for (const { detector } of [...before, ...running]) if (!stay.some((one) => one.detector === detector)) detector.close();
-    if (isLate) return {};
-    this.#running = running;
+    this.#running = this.#state === "closed" ? [] : running;
+    for (const { detector } of [...before, ...running]) if (!this.#running.some((one) => one.detector === detector)) detector.close();
+    if (mine !== this.#turn) return {};
     if (failed) throw failed.reason;
     const ready = { detectors };
     this.#become("ready", ready);
