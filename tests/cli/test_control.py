@@ -22,7 +22,9 @@ def test_a_dry_run_prints_what_would_be_sent(sonjit, media, tmp_path):
     assert all(0 <= one["value"] <= 1 for one in lines)
     file.write_text('pause = "Open_Palm"\n' + MAP)
     clip = Path(sonjit_package.__file__).parent / "assets" / "demo.mp4"
-    assert sonjit("control", file, clip, "--dry-run", "--limit", 3) == (0, "", ["paused at 0.00 s: Open_Palm"])
+    code, out, err = sonjit("control", file, clip, "--dry-run", "--limit", 12)
+    assert (code, err) == (0, ["paused at 0.27 s: Open_Palm"])  # once the hand has been in sight for a quarter second
+    assert {json.loads(line)["time"] < 0.27 for line in out.splitlines()} == {True}
 
 
 def test_a_wrong_call_is_refused_in_a_line(sonjit, tmp_path):
