@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import Future
 
 import pytest
@@ -104,22 +105,19 @@ def test_an_interrupt_gives_what_still_finishes_and_starts_no_more():
     takes = window._done.get
 
     class Interrupted:
-        """Ctrl-C at the first wait, while the second call is at work and ends well."""
+        """Ctrl-C when the first call's result is taken and not told yet, while the second is at work and ends well."""
 
         put = window._done.put
-        asked = 0
 
         def get(self):
-            self.asked += 1
-            if self.asked == 1:
-                started[1].set_running_or_notify_cancel()
-                raise KeyboardInterrupt
-            if not started[1].done():
-                started[1].set_result("kept")
-            return takes()
+            started[0].set_result("taken")
+            takes()
+            started[1].set_running_or_notify_cancel()
+            threading.Timer(0.1, started[1].set_result, ["kept"]).start()
+            raise KeyboardInterrupt
 
     window._done = Interrupted()
-    assert next(results) == (1, "kept")
+    assert {next(results), next(results)} == {(0, "taken"), (1, "kept")}
     with pytest.raises(KeyboardInterrupt):
         next(results)
     assert len(started) == 3

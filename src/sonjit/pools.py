@@ -273,12 +273,11 @@ class _Window(Generic[_Call, Result]):
         return self._numbers.pop(future), result
 
     def _finish(self) -> Generator[tuple[int, Result]]:
-        """What still finishes once the rest is cancelled."""
+        """What still finishes once the rest is cancelled; a stop may have come with a result taken from the queue."""
         for future in list(self._numbers):
             self._cancel(future)
         while self._numbers:
-            future = self._done.get()
-            number = self._numbers.pop(future)
+            future, number = self._numbers.popitem()
             if future.cancelled() or future.exception() is not None:
                 continue
             result = future.result()
