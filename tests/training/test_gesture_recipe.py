@@ -1,5 +1,6 @@
 """The recipe of the classifier of gestures: what it learns from hands, and which hands it leaves out."""
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -88,6 +89,10 @@ def test_hands_are_found_in_rendered_folders(tmp_path, weights):
     twice = PosedHands.joined([PosedHands.load(found), hands])
     assert len(twice) == 2 * len(hands)
     assert len(np.unique(twice.image)) == 2 * len(np.unique(hands.image))
+    labels = json.loads((rendered / "coco.json").read_text())
+    labels["annotations"][0]["keypoints"][:3] = 0, 0, 0  # not labelled, as where it is far outside
+    (rendered / "coco.json").write_text(json.dumps(labels))
+    assert len(posed_hands(rendered, 1)) == len(np.unique(hands.image)) - 1
 
 
 def seen(count, seed):

@@ -248,6 +248,8 @@ def _found(
     for one in sample.instances:
         if one.kind != "hand" or one.side is None or one.keypoints_px is None or one.keypoints_m is None:
             continue
+        if np.isnan(one.keypoints_px).any():  # it reaches far out of the image
+            continue
         exact, metres = _exact(sample, one)
         left = (one.side == "Left") != shown.mirrored
         if shown.mirrored:
