@@ -7,7 +7,7 @@ import pytest
 
 import sonjit
 from sonjit.detectors.kinds import hand_heads
-from sonjit.detectors.kinds.hand_heads import head_inputs
+from sonjit.detectors.kinds.hand_heads import HandHeads, head_inputs
 from sonjit.detectors.kinds.hands import Hands
 from sonjit.gestures import GESTURES, GestureRecording, GestureSmoother, LearnedGestures
 from sonjit.gestures.classifier import LEAST_SCORE, NONE, GestureClassifier, features_of
@@ -106,8 +106,8 @@ def random_layers(rng, sizes, gains):
     return arrays
 
 
-def shares_with_image(network, alone, hand, appearance):
-    """The shapes' probabilities of a hand: the mean of both networks', calibrated."""
+def shares_with_image(network, hand, appearance):
+    """The shapes' probabilities of a hand, calibrated."""
     features = features_of([hand])
     row = np.concatenate([appearance.ravel(), np.maximum(features[0] @ network["weights_0"] + network["bias_0"], 0)])
     for k in (1, 2):
@@ -116,7 +116,7 @@ def shares_with_image(network, alone, hand, appearance):
     powers = np.exp(logits - logits.max())
     by_image = np.bincount(network["shape"], powers / powers.sum())
     exponent, factor = network["calibration"]
-    told = ((alone.probabilities(features)[0] + by_image) / 2) ** exponent * np.where(np.arange(17) == 0, factor, 1)
+    told = by_image**exponent * np.where(np.arange(17) == 0, factor, 1)
     return told / told.sum()
 
 
@@ -125,7 +125,10 @@ def looking(site, module):
     """A copy of the module whose gestures read appearance by random weights; (arrays of the head, of the network)."""
     rng = np.random.default_rng(9)
     head = {"appearance": rng.normal(0, 0.05, (304, 32)), "appearance_keypoint": rng.normal(0, 0.3, (21, 32))}
-    sizes = ((506, 128), (800, 192), (192, 128), (128, 68))
+    head |= {"appearance_correction_0": rng.normal(0, 0.05, (714, 16)), "appearance_correction_bias_0": np.zeros(16)}
+    head |= {"appearance_correction_1": rng.normal(0, 0.01, (16, 42)), "appearance_correction_bias_1": np.zeros(42)}
+    head |= {"appearance_again": rng.normal(0, 0.05, (304, 32)), "appearance_again_keypoint": np.zeros((21, 32))}
+    sizes = ((506, 128), (1514, 192), (192, 128), (128, 68))
     network = random_layers(rng, sizes, (0.7, 1.4, 1.4, 3)) | {"shape": np.arange(68) % 17}
     network["calibration"] = np.array([1.2, 0.9])
     site.files |= {
@@ -145,9 +148,9 @@ def test_gestures_of_stills_are_told_by_appearance_too_where_files_have_it(
     alone = GestureClassifier(shipped(module, "gestures.npz"))
     looks, observe = [], Hands.observe
 
-    def recorded(*given):
-        looks.append([head_inputs(*given).local])
-        return head_inputs(*given)
+    def recorded(keypoints, maps, mean):
+        looks.append([(keypoints.copy(), [one.copy() for one in maps])])  # the engine writes over its own
+        return head_inputs(keypoints, maps, mean)
 
     def observed(*given):
         seen = observe(*given)
@@ -161,10 +164,10 @@ def test_gestures_of_stills_are_told_by_appearance_too_where_files_have_it(
         hands = [hand for rgb in images for hand in detector.detect(rgb)]
     expected, without = [], []
     for hand in hands:
-        local = next(local for local, *keypoints in looks if np.array_equal(keypoints, [hand.keypoints]))
-        appearance = np.maximum(local[:, -304:] @ head["appearance"] + head["appearance_keypoint"], 0)
+        keypoints, maps = next(given for given, *seen in looks if np.array_equal(seen, [hand.keypoints]))
+        appearance = HandHeads(head).appearance(keypoints, maps[1:])
         for told, shown in ((expected, appearance), (without, 0 * appearance)):
-            shares = shares_with_image(network, alone, hand, shown)
+            shares = shares_with_image(network, hand, shown)
             name = alone.vocabulary.name(alone.vocabulary.shapes[shares.argmax()], hand.keypoints)
             told.append((name if shares.max() > LEAST_SCORE and name != NONE else None, float(shares.max())))
     stills, (stream,) = run(web_page, """

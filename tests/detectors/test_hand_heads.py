@@ -113,10 +113,12 @@ def test_a_keypoint_s_score_is_its_visibility(looked):
 
 def test_what_the_network_shows_of_a_hand_goes_with_it_and_into_no_file(hands, photo, looked):
     (hand, *_) = looked["full"][1]
-    assert hand.appearance.shape == (21, 48)
+    assert hand.appearance.shape == (21, 66)
     assert hand.appearance.dtype == np.float32
-    assert (hand.appearance >= 0).all()
-    assert hand.appearance.any()
+    assert (hand.appearance[:, :-2] >= 0).all()
+    assert hand.appearance[:, :-2].any()
+    np.testing.assert_allclose(hand.appearance[:, -2:].mean(0), 0, atol=1e-5)
+    assert (hand.appearance[:, -2:] ** 2).mean() == pytest.approx(1, rel=1e-4)
     assert "appearance" not in hand.to_dict(full=True)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(hand)).appearance, hand.appearance)
     assert replace(hand, appearance=None) == hand

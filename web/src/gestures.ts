@@ -107,7 +107,7 @@ interface ImageNetwork {
   /** Of the features alone, then of the appearance and what that gives. */
   readonly layers: readonly [Layer, Layer, Layer, Layer];
   readonly shape: readonly number[];
-  /** Of the mean of both networks, see `calibrated`. */
+  /** Of its probabilities, see `calibrated`. */
   readonly calibration: readonly number[];
 }
 
@@ -151,16 +151,14 @@ class GestureClassifier {
     return name === null ? null : { name, score };
   };
 
-  /** Of the shapes: the mean of both networks, calibrated, where the hand has an appearance. */
+  /** Of the shapes: by its appearance where a hand has one, calibrated. */
   #probabilities(hand: HandWithAppearance): number[] {
     const features = featuresOf(hand);
     const count = this.#vocabulary.shapes.length;
-    const byKeypoints = sharesOf(applied(this.#layers[2], this.#embed(features)), this.#shape, count);
-    if (this.#withImage === null || !hand.appearance) return byKeypoints;
+    if (this.#withImage === null || !hand.appearance) return sharesOf(applied(this.#layers[2], this.#embed(features)), this.#shape, count);
     const { layers, shape, calibration } = this.#withImage;
     const read = [...hand.appearance, ...rectified(applied(layers[0], features))];
-    const byImage = sharesOf(applied(layers[3], rectified(applied(layers[2], rectified(applied(layers[1], read))))), shape, count);
-    return calibrated(byKeypoints.map((share, k) => (share + byImage[k]!) / 2), calibration);
+    return calibrated(sharesOf(applied(layers[3], rectified(applied(layers[2], rectified(applied(layers[1], read))))), shape, count), calibration);
   }
 
   /** The place among all poses; of the shipped classifier alone. */

@@ -44,19 +44,8 @@ export class HandHeads {
    */
   inputs(keypoints: Float32Array, size: number, taps: Taps): HeadInputs {
     const places = keypoints.map((value) => value / size);
-    const [maps, mean] = [taps.slice(0, -1), taps.at(-1)!];
-    const channels = maps.map((map, m) => map.length / this.#sides[m]! ** 2);
-    const local = Array.from({ length: places.length / 3 }, (_, k) => {
-      const row = new Float32Array(channels.reduce((sum, one) => sum + one, 0));
-      let start = 0;
-      for (const [m, map] of maps.entries()) {
-        const end = start + channels[m]!;
-        addAt(row.subarray(start, end), map, this.#sides[m]!, places[3 * k]!, places[3 * k + 1]!);
-        start = end;
-      }
-      return row;
-    });
-    return { places, local, mean };
+    const local = this.#local(places.length / 3, (k) => [places[3 * k]!, places[3 * k + 1]!], taps);
+    return { places, local, mean: taps.at(-1)! };
   }
 
   /** Probability of a left hand in a selfie view. */
@@ -71,12 +60,59 @@ export class HandHeads {
     return 1 / (1 + Math.exp(-logit));
   }
 
-  /** (K * E) what gestures are told by, of the smaller maps, whose channels are the last; null where the file has no such head. */
-  appearance({ local }: HeadInputs): Float32Array | null {
-    const head = this.#weights.get("appearance");
-    if (!head) return null;
-    const { columns, values } = head;
-    return this.#rectified(local.map((row) => row.subarray(-values.length / columns)), "appearance", "appearance_keypoint");
+  /**
+   * (K * E) what gestures are told by; null where the file has no such head.
+   *
+   * For each keypoint what the smaller maps, whose channels are the last, show where it was found, then at the place to
+   * which this is corrected, at last x and y of that place, the middle of all being 0 and their mean square 1.
+   *
+   * @param taps what `inputs` was given
+   */
+  appearance({ places, local }: HeadInputs, taps: Taps): Float32Array | null {
+    if (!this.#weights.has("appearance")) return null;
+    const found = this.#shown("appearance", local);
+    const count = local.length;
+    const place = Float32Array.from({ length: 2 * count }, (_, i) => places[3 * (i >> 1) + (i % 2)]!);
+    const hidden = this.#weights.get("appearance_correction_bias_0")!.values.slice();
+    this.#add(hidden, [...found, ...place.map((value) => 4 * value - 2)], "appearance_correction_0");
+    const step = this.#weights.get("appearance_correction_bias_1")!.values.slice();
+    this.#add(step, hidden.map((value) => Math.max(value, 0)), "appearance_correction_1");
+    const there = place.map((value, i) => value + step[i]!);
+    const again = this.#shown("appearance_again", this.#local(count, (k) => [there[2 * k]!, there[2 * k + 1]!], taps));
+    const middle = [0, 1].map((axis) => there.reduce((sum, value, i) => sum + (i % 2 === axis ? value : 0), 0) / count);
+    const around = there.map((value, i) => value - middle[i % 2]!);
+    const spread = Math.sqrt(around.reduce((sum, value) => sum + value * value, 0) / around.length);
+    const columns = found.length / count;
+    const read = new Float32Array(count * (2 * columns + 2));
+    for (let k = 0; k < count; k++) {
+      const start = k * (2 * columns + 2);
+      read.set(found.subarray(k * columns, (k + 1) * columns), start);
+      read.set(again.subarray(k * columns, (k + 1) * columns), start + columns);
+      read.set([around[2 * k]! / spread, around[2 * k + 1]! / spread], start + 2 * columns);
+    }
+    return read;
+  }
+
+  /** (K * E) what the last of the channels show at each keypoint. */
+  #shown(name: string, local: readonly Float32Array[]): Float32Array {
+    const { columns, values } = this.#weights.get(name)!;
+    return this.#rectified(local.map((row) => row.subarray(-values.length / columns)), name, `${name}_keypoint`);
+  }
+
+  /** For each of so many places, in parts of them, (L,) the maps there, one map's channels after the other's. */
+  #local(count: number, placeOf: (k: number) => readonly [number, number], taps: Taps): Float32Array[] {
+    const maps = taps.slice(0, -1);
+    const channels = maps.map((map, m) => map.length / this.#sides[m]! ** 2);
+    return Array.from({ length: count }, (_, k) => {
+      const row = new Float32Array(channels.reduce((sum, one) => sum + one, 0));
+      let start = 0;
+      for (const [m, map] of maps.entries()) {
+        const end = start + channels[m]!;
+        addAt(row.subarray(start, end), map, this.#sides[m]!, ...placeOf(k));
+        start = end;
+      }
+      return row;
+    });
   }
 
   /** (K * E) rows (K, L) times a matrix of weights, with what is added to each keypoint's, rectified. */

@@ -108,7 +108,7 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
       keypoints3D,
       left: this.#isMirrored ? left : 1 - left,
       colours: null,
-      appearance: read && this.#withAppearance ? this.#heads!.appearance(read) : null,
+      appearance: read && this.#withAppearance ? this.#heads!.appearance(read, taps) : null,
     };
   }
 

@@ -133,7 +133,7 @@ GESTURES: Final = VOCABULARY.names
 WITH_IMAGE: Final = "with_image."
 """Begins the names of the weights that also read a hand's appearance."""
 
-LEAST_SCORE: Final = 0.4
+LEAST_SCORE: Final = 0.45
 """Below it a hand makes no gesture."""
 
 _LEAST_IN_IMAGE: Final = 0.35
@@ -151,7 +151,7 @@ class GestureClassifier:
             variance 1, and `spread` (E,), the variance of poses along them; and `with_image.`, a second network for
             hands whose `appearance` is known: `weights_0` (F, K) of the features, `weights_1` (21 A + K, H) of the
             appearance and what that gives, `weights_2` (H, E), `weights_3` (E, P), each with its `bias_`, all but the
-            last rectified; `shape` (P,); and `calibration` (2,) of `calibrated_shares` for the mean of both.
+            last rectified; `shape` (P,); and `calibration` (2,) of `calibrated_shares` for its probabilities.
         vocabulary: what it tells apart.
     """
 
@@ -188,18 +188,15 @@ class GestureClassifier:
 
         Args:
             features: of the keypoints.
-            appearance: (N, 21, A), see `Hand.appearance`: with it the mean of two networks' probabilities, calibrated,
-                if the file has both.
+            appearance: (N, 21, A), see `Hand.appearance`: with it the network tells that reads it, if the file has one.
         """
-        weights, bias = self._layers[2]
-        by_keypoints = _softmax(self.embed(features) @ weights + bias) @ self._shape
         if appearance is None or self._with_image is None:
-            return by_keypoints
+            weights, bias = self._layers[2]
+            return _softmax(self.embed(features) @ weights + bias) @ self._shape
         layers, shape = self._with_image
         hidden = np.concatenate([appearance.reshape(len(appearance), -1), _rectified(features, layers[:1])], 1)
         weights, bias = layers[3]
-        by_image = _softmax(_rectified(hidden, layers[1:3]) @ weights + bias) @ shape
-        return calibrated_shares((by_keypoints + by_image) / 2, self._calibration)
+        return calibrated_shares(_softmax(_rectified(hidden, layers[1:3]) @ weights + bias) @ shape, self._calibration)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, RealArray], path: object) -> Self:

@@ -80,18 +80,35 @@ class HandHeads:
         """
         one = head_inputs(keypoints, taps[:-1], taps[-1])
         seen, side = self.probabilities(one.local[None], one.shape[None], one.mean[None])
-        return HandReading(seen[0], float(side[0]), self.appearance(one.local))
+        return HandReading(seen[0], float(side[0]), self.appearance(keypoints, taps[1:-1], one.local))
 
-    def appearance(self, local: Floats) -> Floats | None:
-        """(..., 21, A) what the coarser two maps show at each keypoint: gestures are told by it. None without weights.
+    def appearance(self, keypoints: Floats, maps: Sequence[Floats], local: Floats | None = None) -> Floats | None:
+        """(21, A) what the coarser two maps show of each keypoint: gestures are told by it. None without weights.
+
+        First what they show where the network found it, then at the place to which this is corrected, at last x and
+        y of that place: the middle of all is 0, and their mean square 1.
 
         Args:
-            local: (..., 21, L), see `HeadInputs.local`.
+            keypoints: (21, 2 or more) in parts of the crop.
+            maps: (1, C, side, side) each.
+            local: (21, L) these at the keypoints, or with those of other maps before them, if that is known already.
         """
-        weights = self._weights.get("appearance")
-        if weights is None:
+        of = self._weights
+        if "appearance" not in of:
             return None
-        return np.maximum(local[..., -len(weights) :] @ weights + self._weights["appearance_keypoint"], 0)
+        found = self._shown("appearance", _at(maps, keypoints) if local is None else local)
+        places = keypoints[:, :2]
+        read = np.concatenate([found.ravel(), (4 * places - 2).ravel()])
+        hidden = np.maximum(read @ of["appearance_correction_0"] + of["appearance_correction_bias_0"], 0)
+        moved = hidden @ of["appearance_correction_1"] + of["appearance_correction_bias_1"]
+        places = np.asarray(places + moved.reshape(places.shape), np.float32)
+        again = self._shown("appearance_again", _at(maps, places))
+        around = places - places.mean(0)
+        return np.concatenate([found, again, around / np.sqrt((around * around).mean())], 1)
+
+    def _shown(self, name: str, local: Floats) -> Floats:
+        weights = self._weights[name]
+        return np.maximum(local[:, -len(weights) :] @ weights + self._weights[f"{name}_keypoint"], 0)
 
     def logits(self, local: Floats, shape: Floats, mean: Floats) -> tuple[Floats, Floats]:
         """(N, 21) that a keypoint is seen, and (N,) of a left hand in a selfie view.
@@ -122,7 +139,7 @@ class HandHeads:
 def load_hand_heads(model: str, kind: type[HandHeads] = HandHeads) -> HandHeads:
     """The shipped heads of a published network."""
     start = f"{model}."
-    return kind({name.removeprefix(start): value for name, value in shipped_arrays(start).items()})
+    return kind({name.removeprefix(start): value.astype(np.float32) for name, value in shipped_arrays(start).items()})
 
 
 def shipped_arrays(start: str = "") -> dict[str, Floats]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
@@ -131,7 +132,7 @@ class SeenHands(PosedHands):
     """Posed hands with what the network's maps show of them.
 
     Attributes:
-        appearance: (N, 21, A) as of `Hand`, or the maps at the keypoints as they are.
+        appearance: (N, 21, A) as of `Hand`, or in rows (N, ...) what it is read from, see `maps_and_places`.
     """
 
     appearance: NDArray[np.floating]
@@ -166,7 +167,7 @@ def seen_hands(
     Args:
         root: the folder.
         more: further crops of each hand, each recoloured, blurred, compressed or mirrored: for training.
-        maps: the maps at the keypoints in place of the appearance: for training.
+        maps: what the appearance is read from in place of it: for training.
         progress: called after each image with how many are done, of how many.
 
     Raises:
@@ -183,15 +184,23 @@ def seen_hands(
     return SeenHands(*_columns(root, find, progress))
 
 
-MAPS: Final = 304
-"""Channels of the published full network's two coarser maps."""
+MAPS: Final = ((112, 14, 14), (192, 7, 7))
+"""Shapes of the published full network's two coarser maps."""
 
 
 class _Maps(HandHeads):
-    """Heads that give the maps at the keypoints as the appearance."""
+    """Heads that give what the appearance is read from, in place of it."""
 
-    def appearance(self, local: Float32Array) -> Float32Array:
-        return local[:, -MAPS:]
+    def appearance(self, keypoints: Float32Array, maps: Sequence[Float32Array], local: object = None) -> Float32Array:
+        del local
+        return np.concatenate([*(one.ravel() for one in maps), keypoints[:, :2].ravel()])
+
+
+def maps_and_places(rows: NDArray[np.floating]) -> tuple[list[Float32Array], Float32Array]:
+    """(N, C, side, side) each of `MAPS`, and (N, 21, 2) the keypoints in parts of the crop, of rows (N, ...)."""
+    sizes = [math.prod(shape) for shape in MAPS]
+    *maps, places = np.split(rows.astype(np.float32), np.cumsum(sizes), axis=1)
+    return [one.reshape(-1, *shape) for one, shape in zip(maps, MAPS, strict=True)], places.reshape(len(rows), -1, 2)
 
 
 def _network(heads: type[HandHeads]) -> Hands:

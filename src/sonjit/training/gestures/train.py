@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from sonjit.arrays import BoolArray, FloatArray, IntArray, RealArray
+from sonjit.arrays import BoolArray, Float32Array, FloatArray, IntArray, RealArray
 from sonjit.detectors.kinds.hand_heads import ASSET as HEADS_ASSET
 from sonjit.detectors.kinds.hand_heads import HandHeads, shipped_arrays
 from sonjit.errors import InputError
@@ -35,7 +35,7 @@ from sonjit.gestures.custom_motions import CustomMotions
 from sonjit.gestures.features import FEATURES
 from sonjit.training.gestures.alphabets import Alphabet, load_alphabet, shipped_gestures
 from sonjit.training.gestures.appearance import AppearanceSettings, train_with_image
-from sonjit.training.gestures.data import PosedHands, SeenHands, posed_hands, seen_hands
+from sonjit.training.gestures.data import PosedHands, SeenHands, maps_and_places, posed_hands, seen_hands
 from sonjit.training.gestures.poses import drawn_letters, posed_joints
 from sonjit.training.loop import TrainingSettings, train
 from sonjit.training.recipes import TrainingRequest, settings_from
@@ -54,7 +54,9 @@ _EXPONENTS: Final = tuple(np.geomspace(0.5, 2, 25).tolist())
 _NONE_FACTORS: Final = tuple(np.geomspace(0.25, 4, 25).tolist())
 
 _NONE_SHARE: Final = 0.5
-"""Of the hands in images, that make no gesture, by which the mean of both networks is calibrated."""
+"""Of the hands in images, that make no gesture, by which the network on images is calibrated."""
+
+_SELDOM: Final = {"crossed": 0.25}  # seen from the back a pointing hand looks much the same, and is far more frequent
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class GestureSettings(TrainingSettings):
         free: of these people, poses without a name.
         yaw_deg: how far they are turned from showing the palm.
         rendered: share of the hands in a step that the network has found in images.
+        flawless: share of those that are posed and exact, as another network may find them; the rest gets errors.
         none: share of the hands in a step that make no gesture; all gestures are alike often.
         exact: train and evaluate on the exact joints instead, to see what a hand network without errors would allow.
         batch: hands in a step.
@@ -97,6 +100,7 @@ class GestureSettings(TrainingSettings):
     free: int = 1000
     yaw_deg: float = 180.0
     rendered: float = 0.4
+    flawless: float = 0.1
     none: float = 0.45
     exact: bool = False
     batch: int = 256
@@ -122,9 +126,11 @@ class GestureSettings(TrainingSettings):
             raise InputError(
                 f"{both[0]} is in train or seen and in held_out: evaluate on other hands than those trained on"
             )
-        shares = (self.rendered, self.none, self.dropout, self.smoothing)
+        shares = (self.rendered, self.flawless, self.none, self.dropout, self.smoothing)
         if not all(0 <= share < 1 for share in shares) or self.noise < 0:
-            raise InputError("give rendered, none, dropout and smoothing in 0..1, and a noise of at least 0")
+            raise InputError("give rendered, flawless, none, dropout and smoothing in 0..1, and a noise of at least 0")
+        if self.rendered + self.flawless > 1:
+            raise InputError(f"rendered={self.rendered} and flawless={self.flawless}: together they are 1 at most")
 
 
 class GestureNetwork(nn.Module):
@@ -189,7 +195,10 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
         rng = np.random.default_rng(settings.seed)
         posed = posed_joints(settings.people, settings.each, settings.free, rng, alphabet, settings.yaw_deg)
         posed = posed.unambiguous(posed, alphabet)
-        sources.append((posed if settings.exact else posed.with_errors_of(hands, rng), 1 - settings.rendered))
+        flawless = 1 - settings.rendered if settings.exact else settings.flawless
+        sources.append((posed, flawless))
+        if not settings.exact:
+            sources.append((posed.with_errors_of(hands, rng), 1 - settings.rendered - flawless))
     network = train_network(sources, settings, request)
     weights = calibrated(network.arrays(), calibration, alphabet)
     if not settings.alphabet:
@@ -200,10 +209,9 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
         shown = shown.unambiguous(shown)
         own = shown.image % settings.calibration_every == 0
         kept, shown = shown.take(own), shown.take(~own)
-        chances = _chances(shown.shapes(alphabet), len(alphabet.vocabulary.shapes), settings.none)
-        heads, by_image = train_with_image(shown, chances, settings.seen, request)
+        heads, by_image = train_with_image(shown, _chances(shown, alphabet, settings.none), settings.seen, request)
         weights |= by_image
-        weights |= calibrated_mean(weights, with_appearance(kept, heads))
+        weights |= image_calibration(weights, with_appearance(kept, heads))
     weights = {name: value.astype(np.float16) for name, value in weights.items()}
     arrays: dict[str, NDArray[Any]] = dict(weights)
     if alphabet.vocabulary is not VOCABULARY:
@@ -243,10 +251,7 @@ def train_network(
     if len(names) < 2:
         raise InputError("the training hands need two poses at least; see the comments of the recipe's file")
     alphabet = load_alphabet(settings.alphabet)
-    count = len(alphabet.vocabulary.shapes)
-    chances = np.concatenate(
-        [_chances(hands.shapes(alphabet), count, settings.none) * share for hands, share in sources]
-    ).cumsum()
+    chances = np.concatenate([_chances(hands, alphabet, settings.none) * share for hands, share in sources]).cumsum()
     torch.manual_seed(settings.seed)
     network = GestureNetwork(
         names.tolist(), alphabet.shapes_of(names.tolist()), settings.hidden, settings.embedding, settings.dropout
@@ -271,13 +276,16 @@ def train_network(
     return network.cpu().eval()
 
 
-def _chances(shape: IntArray, shapes: int, none: float) -> FloatArray:
-    """(N,) how often hands of shapes (N,), of so many, are drawn: gestures alike, those without one as said; sum 1."""
-    counts = np.bincount(shape, minlength=shapes)
+def _chances(hands: PosedHands, alphabet: Alphabet, none: float) -> FloatArray:
+    """(N,) how often hands are drawn: gestures alike, those without one as said, of these some poses seldom; sum 1."""
+    shape = hands.shapes(alphabet)
+    counts = np.bincount(shape, minlength=len(alphabet.vocabulary.shapes))
     gestures = np.count_nonzero(counts[1:])
-    share = np.full(shapes, (1 - none) / max(gestures, 1))
+    share = np.full(len(counts), (1 - none) / max(gestures, 1))
     share[0] = none
     chances = (share / np.maximum(counts, 1))[shape]
+    for pose, part in _SELDOM.items():
+        chances[(hands.pose == pose) & (shape == 0)] *= part
     return chances / chances.sum()
 
 
@@ -303,13 +311,18 @@ def calibrated(
 
 
 def with_appearance(hands: SeenHands, heads: Mapping[str, RealArray]) -> SeenHands:
-    """Hands whose appearance is the maps, with that of `Hand`."""
-    reader = HandHeads({name.removeprefix("full."): value for name, value in heads.items()})
-    return replace(hands, appearance=reader.appearance(hands.appearance.astype(np.float32)))
+    """Hands with what their appearance is read from, with that of `Hand` in its place."""
+    reader = HandHeads({name.removeprefix("full."): value.astype(np.float32) for name, value in heads.items()})
+
+    def read(row: NDArray[np.floating]) -> Float32Array | None:
+        maps, places = maps_and_places(row[None])
+        return reader.appearance(places[0], maps)
+
+    return replace(hands, appearance=np.array([read(row) for row in hands.appearance], np.float32))
 
 
-def calibrated_mean(weights: Mapping[str, RealArray], hands: SeenHands) -> dict[str, RealArray]:
-    """The array by which the mean of both networks' probabilities is calibrated, see `GestureClassifier`.
+def image_calibration(weights: Mapping[str, RealArray], hands: SeenHands) -> dict[str, RealArray]:
+    """The array by which the probabilities by the image are calibrated, see `GestureClassifier`.
 
     It has the least cross entropy on other hands, of which `_NONE_SHARE` count as making no gesture.
 
@@ -318,12 +331,12 @@ def calibrated_mean(weights: Mapping[str, RealArray], hands: SeenHands) -> dict[
         hands: that these were not trained on, some with a gesture and some without.
     """
     shape = hands.shapes(shipped_gestures())
-    mean = GestureClassifier(weights).probabilities(hands.features(), hands.appearance)
+    shares = GestureClassifier(weights).probabilities(hands.features(), hands.appearance)
     makes = shape > 0
     counted = np.where(makes, (1 - _NONE_SHARE) / max(makes.sum(), 1), _NONE_SHARE / max((~makes).sum(), 1))
 
     def loss(calibration: tuple[float, float]) -> float:
-        told = calibrated_shares(mean, calibration)[np.arange(len(hands)), shape]
+        told = calibrated_shares(shares, calibration)[np.arange(len(hands)), shape]
         return -float((np.log(told + 1e-9) * counted).sum())
 
     pairs = [(exponent, factor) for exponent in _EXPONENTS for factor in _NONE_FACTORS]
@@ -415,9 +428,9 @@ def _found(request: TrainingRequest, names: tuple[str, ...], crops: int) -> Pose
 
 
 def _seen(request: TrainingRequest, names: tuple[str, ...], crops: int) -> SeenHands:
-    """The same with the maps at the keypoints."""
+    """The same with what the appearance is read from."""
 
     def compute(folder: Path, progress: Callable[[int, int], None]) -> SeenHands:
         return seen_hands(folder, crops, maps=True, progress=progress)
 
-    return SeenHands.of_folders(request, names, f"{FOUND}/{{}}-seen-{crops}.npz", compute)
+    return SeenHands.of_folders(request, names, f"{FOUND}/{{}}-maps-{crops}.npz", compute)
