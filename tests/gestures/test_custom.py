@@ -93,6 +93,7 @@ def test_files_of_something_else_are_refused(tmp_path):
     kept = CustomGestures(("a",), np.zeros((1, 64)), np.ones(1)).arrays()
     changes = {
         "another version's": {"counts": None},
+        "version's classifier": {"spread": kept["spread"] + 1},
         "no numbers": {"means": kept["means"] * np.nan},
         "or no hands": {"counts": -kept["counts"]},
         "<U1 means": {"means": np.full((1, 64), "a")},

@@ -204,6 +204,7 @@ function customGestures(arrays: Map<string, NumpyArray>, shipped: GestureClassif
   const means = numbersOf(arrays, "means", names.length, shipped.spread.length);
   const counts = numbersOf(arrays, "counts", names.length).map((count) => Math.min(count, GESTURES.most_examples));
   const width = shipped.spread.length;
+  if (numbersOf(arrays, "spread", width).some((value, i) => value !== shipped.spread[i])) throw new Error("of another version's classifier; train again");
   return (hand) => {
     const place = shipped.place(hand);
     const logits = names.map((_, k) => {

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _MOST_EXAMPLES: Final = 5
 """As many others are worth no more: they are of the same few people and views."""
-_LEAST_EVIDENCE: Final = 3.0
+_LEAST_EVIDENCE: Final = 1.0
 """Log of how much likelier than of any other pose a hand must be of a gesture."""
 _SHARPNESS: Final = 0.5
 """Of the evidence beyond that in a score."""
@@ -127,11 +127,13 @@ class CustomGestures:
         if not arrays.keys() >= {"names", "means"} or arrays["names"].ndim != 1:
             raise InputError(f"{path}: no custom gestures; sonjit gestures train makes them")
         names, means = tuple(map(str, arrays["names"])), arrays["means"]
-        if "counts" not in arrays or means.shape != (len(names), len(load_gestures().spread)):
+        if "counts" not in arrays or not np.array_equal(arrays.get("spread", ()), load_gestures().spread):
             raise InputError(f"{path}: of another version's classifier; train again from the recordings")
         counts = arrays["counts"]
-        if means.dtype.kind != "f" or counts.dtype.kind != "f" or counts.shape != (len(names),):
-            raise InputError(f"{path}: holds {means.dtype} means and {counts.dtype} counts {counts.shape}; train again")
+        wanted = (len(names), arrays["spread"].size), (len(names),)
+        if (means.shape, counts.shape) != wanted or {means.dtype.kind, counts.dtype.kind} != {"f"}:
+            held = f"{means.dtype} means {means.shape} and {counts.dtype} counts {counts.shape}"
+            raise InputError(f"{path}: holds {held}; train again")
         if not np.isfinite(means).all() or not (counts > 0).all():
             raise InputError(f"{path}: holds means that are no numbers, or no hands; train again")
         return cls(names, means.astype(np.float64), counts.astype(np.float64))
@@ -139,7 +141,8 @@ class CustomGestures:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What `from_arrays` reads."""
         means, counts = self.means.astype(np.float32), self.counts.astype(np.float32)
-        return {"names": np.array(self.names), "means": means, "counts": counts}
+        spread = load_gestures().spread  # by which a file is known to be of this embedding
+        return {"names": np.array(self.names), "means": means, "counts": counts, "spread": spread}
 
     def evidence(self, places: RealArray) -> FloatArray:
         """(N, C) log of how much likelier embeddings (N, E) are of each gesture than of any pose."""
