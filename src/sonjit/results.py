@@ -155,10 +155,10 @@ class Hand(Result):
             (`create_detector("hands", visibility=True)`).
         gesture: what the hand says, where asked for (`create_detector("hands", gestures="canned")`), steady over the
             frames of a stream; None where it makes no gesture that is known.
-        appearance: (21, A) float32: what the hand network's maps show at each keypoint, by which gestures are told
-            beside the keypoints. It has no unit, is not compared, and not written into files; None where the
-            detector did not read it: the published full network's is, in images, with `visibility=True` or
-            `search="thorough"`.
+        appearance: (21, A) float32: what the hand network's maps show at each keypoint, and where it is corrected to;
+            gestures are told by it and the keypoints. It has no unit, is not compared, and not written into files;
+            None where the detector did not read it: the published full network's is, in images, with
+            `visibility=True` or `search="thorough"`.
     """
 
     handedness: Handedness

@@ -171,7 +171,7 @@ class AppearanceNetwork(nn.Module):
             "_again": (self.again.weight / spread).T,
             "_again_keypoint": self.again.bias + self.again_keypoint,
         }
-        return {f"full.appearance{name}": value.numpy().astype(np.float16) for name, value in made.items()}
+        return {f"full.appearance{name}": value.numpy() for name, value in made.items()}
 
     @torch.no_grad()
     def arrays(self, shapes: IntArray) -> dict[str, RealArray]:

@@ -195,10 +195,12 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
         rng = np.random.default_rng(settings.seed)
         posed = posed_joints(settings.people, settings.each, settings.free, rng, alphabet, settings.yaw_deg)
         posed = posed.unambiguous(posed, alphabet)
-        flawless = 1 - settings.rendered if settings.exact else settings.flawless
-        sources.append((posed, flawless))
-        if not settings.exact:
-            sources.append((posed.with_errors_of(hands, rng), 1 - settings.rendered - flawless))
+        rest = 1 - settings.rendered
+        if settings.exact:
+            sources.append((posed, rest))
+        else:
+            found = posed.with_errors_of(hands, rng)
+            sources += [(posed, settings.flawless), (found, rest - settings.flawless)]
     network = train_network(sources, settings, request)
     weights = calibrated(network.arrays(), calibration, alphabet)
     if not settings.alphabet:
@@ -210,6 +212,7 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
         own = shown.image % settings.calibration_every == 0
         kept, shown = shown.take(own), shown.take(~own)
         heads, by_image = train_with_image(shown, _chances(shown, alphabet, settings.none), settings.seen, request)
+        heads = {name: value.astype(np.float16) for name, value in heads.items()}
         weights |= by_image
         weights |= image_calibration(weights, with_appearance(kept, heads))
     weights = {name: value.astype(np.float16) for name, value in weights.items()}
