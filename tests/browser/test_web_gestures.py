@@ -7,7 +7,7 @@ import pytest
 
 import sonjit
 from sonjit.detectors.kinds import hand_heads
-from sonjit.detectors.kinds.hand_heads import HandHeads, head_inputs
+from sonjit.detectors.kinds.hand_heads import AppearanceInputs, HandHeads, head_inputs
 from sonjit.detectors.kinds.hands import Hands
 from sonjit.gestures import GESTURES, GestureRecording, GestureSmoother, LearnedGestures
 from sonjit.gestures.classifier import LEAST_SCORE, NONE, GestureClassifier, features_of
@@ -165,7 +165,7 @@ def test_gestures_of_stills_are_told_by_appearance_too_where_files_have_it(
     expected, without = [], []
     for hand in hands:
         keypoints, maps = next(given for given, *seen in looks if np.array_equal(seen, [hand.keypoints]))
-        appearance = HandHeads(head).appearance(keypoints, maps[1:])
+        appearance = HandHeads(head).appearance(AppearanceInputs(keypoints, maps[1:]))
         for told, shown in ((expected, appearance), (without, 0 * appearance)):
             shares = shares_with_image(network, hand, shown)
             name = alone.vocabulary.name(alone.vocabulary.shapes[shares.argmax()], hand.keypoints)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -45,6 +45,18 @@ class HeadInputs:
     mean: Floats
 
 
+class AppearanceInputs(NamedTuple):
+    """What `HandHeads.appearance` reads of one hand, kept until the hand is a result: most crops come to none.
+
+    Attributes:
+        keypoints: (21, 2 or more) in parts of the crop.
+        maps: (1, C, side, side) the coarser two.
+    """
+
+    keypoints: Floats
+    maps: Sequence[Floats]
+
+
 @dataclass(frozen=True, eq=False)
 class HandReading:
     """What the heads say of one hand.
@@ -52,12 +64,12 @@ class HandReading:
     Attributes:
         visibility: (21,) probability that each keypoint is in the image and not hidden.
         left: probability of a left hand in a selfie view, as the network's own label.
-        appearance: (21, A) what gestures are told by, see `HandHeads.appearance`; None where the file has no such head.
+        appearance: what gestures are told by is read from it; None where the file has no such head.
     """
 
     visibility: Floats
     left: float
-    appearance: Floats | None
+    appearance: AppearanceInputs | None
 
 
 class HandHeads:
@@ -80,23 +92,21 @@ class HandHeads:
         """
         one = head_inputs(keypoints, taps[:-1], taps[-1])
         seen, side = self.probabilities(one.local[None], one.shape[None], one.mean[None])
-        return HandReading(seen[0], float(side[0]), self.appearance(keypoints, taps[1:-1], one.local))
+        appearance = None
+        if "appearance" in self._weights:
+            appearance = AppearanceInputs(
+                keypoints, [each.copy() for each in taps[1:-1]]
+            )  # the engine writes over its own
+        return HandReading(seen[0], float(side[0]), appearance)
 
-    def appearance(self, keypoints: Floats, maps: Sequence[Floats], local: Floats | None = None) -> Floats | None:
-        """(21, A) what the coarser two maps show of each keypoint: gestures are told by it. None without weights.
+    def appearance(self, given: AppearanceInputs) -> Floats:
+        """(21, A) what the coarser two maps show of each keypoint: gestures are told by it.
 
         First what they show where the network found it, then at the place to which this is corrected, at last x and
         y of that place: the middle of all is 0, and their mean square 1.
-
-        Args:
-            keypoints: (21, 2 or more) in parts of the crop.
-            maps: (1, C, side, side) each.
-            local: (21, L) these at the keypoints, or with those of other maps before them, if that is known already.
         """
-        of = self._weights
-        if "appearance" not in of:
-            return None
-        found = self._shown("appearance", _at(maps, keypoints) if local is None else local)
+        of, (keypoints, maps) = self._weights, given
+        found = self._shown("appearance", _at(maps, keypoints))
         places = keypoints[:, :2]
         read = np.concatenate([found.ravel(), (4 * places - 2).ravel()])
         hidden = np.maximum(read @ of["appearance_correction_0"] + of["appearance_correction_bias_0"], 0)
@@ -107,8 +117,7 @@ class HandHeads:
         return np.concatenate([found, again, around / np.sqrt((around * around).mean())], 1)
 
     def _shown(self, name: str, local: Floats) -> Floats:
-        weights = self._weights[name]
-        return np.maximum(local[:, -len(weights) :] @ weights + self._weights[f"{name}_keypoint"], 0)
+        return np.maximum(local @ self._weights[name] + self._weights[f"{name}_keypoint"], 0)
 
     def logits(self, local: Floats, shape: Floats, mean: Floats) -> tuple[Floats, Floats]:
         """(N, 21) that a keypoint is seen, and (N,) of a left hand in a selfie view.

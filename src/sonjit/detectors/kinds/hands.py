@@ -14,7 +14,7 @@ import numpy as np
 
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KINDS
-from sonjit.detectors.kinds.hand_heads import TAPS, HandHeads, load_hand_heads
+from sonjit.detectors.kinds.hand_heads import TAPS, AppearanceInputs, HandHeads, load_hand_heads
 from sonjit.detectors.pipeline import crop_for, expect
 from sonjit.detectors.ssd import AnchorGrid, Detection, SingleShotDetector
 from sonjit.engines import load_engine
@@ -60,7 +60,7 @@ class HandObservation:
     left: float
     extra: NDArray[np.float32] | None = None
     visibility: NDArray[np.float32] | None = None
-    appearance: NDArray[np.float32] | None = None
+    appearance: AppearanceInputs | None = None
     colours: None = None
 
 
@@ -175,6 +175,7 @@ class Hands(Kind[HandObservation, Hand]):
     ) -> Hand:
         """The public result; for a track with the side with the most evidence over its frames."""
         left = observation.left if track is None or track.left is None else track.left
+        shown = observation.appearance
         return Hand(
             handedness="Left" if left > 0.5 else "Right",
             score=observation.score,
@@ -184,7 +185,7 @@ class Hands(Kind[HandObservation, Hand]):
             handedness_score=max(left, 1 - left),
             extra_keypoints=observation.extra,
             visibility=observation.visibility if self._shows_visibility else None,
-            appearance=observation.appearance,
+            appearance=self._heads.appearance(shown) if self._heads and shown else None,
         )
 
     def flip(self, result: Hand, width: int) -> Hand:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sonjit.arrays import BoolArray, Float32Array, FloatArray, Image, IntArray, RealArray
 from sonjit.datasets import Instance, Sample, open_dataset
-from sonjit.detectors.kinds.hand_heads import HandHeads
+from sonjit.detectors.kinds.hand_heads import AppearanceInputs, HandHeads
 from sonjit.detectors.kinds.hands import Hands, box_around_hand, load_hands
 from sonjit.detectors.options import DetectorOptions
 from sonjit.errors import InputError
@@ -191,9 +191,8 @@ MAPS: Final = ((112, 14, 14), (192, 7, 7))
 class _Maps(HandHeads):
     """Heads that give what the appearance is read from, in place of it."""
 
-    def appearance(self, keypoints: Float32Array, maps: Sequence[Float32Array], local: object = None) -> Float32Array:
-        del local
-        return np.concatenate([*(one.ravel() for one in maps), keypoints[:, :2].ravel()])
+    def appearance(self, given: AppearanceInputs) -> Float32Array:
+        return np.concatenate([*(one.ravel() for one in given.maps), given.keypoints[:, :2].ravel()])
 
 
 def maps_and_places(rows: NDArray[np.floating]) -> tuple[list[Float32Array], Float32Array]:

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from sonjit.arrays import BoolArray, Float32Array, FloatArray, IntArray, RealArray
 from sonjit.detectors.kinds.hand_heads import ASSET as HEADS_ASSET
-from sonjit.detectors.kinds.hand_heads import HandHeads, shipped_arrays
+from sonjit.detectors.kinds.hand_heads import AppearanceInputs, HandHeads, shipped_arrays
 from sonjit.errors import InputError
 from sonjit.files import atomic_file, write_text
 from sonjit.gestures.classifier import (
@@ -317,9 +317,9 @@ def with_appearance(hands: SeenHands, heads: Mapping[str, RealArray]) -> SeenHan
     """Hands with what their appearance is read from, with that of `Hand` in its place."""
     reader = HandHeads({name.removeprefix("full."): value.astype(np.float32) for name, value in heads.items()})
 
-    def read(row: NDArray[np.floating]) -> Float32Array | None:
+    def read(row: NDArray[np.floating]) -> Float32Array:
         maps, places = maps_and_places(row[None])
-        return reader.appearance(places[0], maps)
+        return reader.appearance(AppearanceInputs(places[0], maps))
 
     return replace(hands, appearance=np.array([read(row) for row in hands.appearance], np.float32))
 
