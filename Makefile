@@ -4,12 +4,13 @@ BIN := .venv/bin
 WORKERS ?= 2
 export SONJIT_TEST_DATA ?= ../shared
 
-.PHONY: help install models more-models browser graphics web demo serve test test-fast check check-page bench cards docs learn release lock audit test-lowest torture clean
+.PHONY: help install models more-models browser graphics web demo serve test test-core test-fast check check-page bench cards docs learn release lock audit test-lowest torture repeat clean
 
 help:
 	@echo "make demo    install, fetch the weights, run on the bundled clip, say where the results are"
 	@echo "make serve   install, fetch the weights, open the live app in the browser"
 	@echo "make test    install, fetch the weights and a browser, run every test, measure coverage; WORKERS=2"
+	@echo "make test-core  the tests of the tracker: no lab, no studio, no documentation, no browser"
 	@echo "make test-fast  the short tests: no browser, no training, no reference data"
 	@echo "make web     build the module that finds hands, faces and bodies inside web pages into web/dist"
 	@echo "make test-lowest  short tests with the lowest versions of the base dependencies"
@@ -19,7 +20,8 @@ help:
 	@echo "make cards   evaluate the default models and write docs/cards again; PHOTOGRAPHS=folder DATASETS=folder"
 	@echo "make lock    write the versions and hashes that the Docker image installs into requirements-docker.txt"
 	@echo "make audit   known vulnerabilities of the versions in requirements-docker.txt, where there is a network"
-	@echo "make release build and check sdist and wheel, and try the wheel; uploads nothing"
+	@echo "make release audit, build and check sdist and wheel, and try the wheel; uploads nothing"
+	@echo "make repeat  every test ten times in random order, also on a busy machine; RUNS=10"
 	@echo "make torture damaged files, killed and stopped runs, for ten minutes; MINUTES=60 SEED=7"
 	@echo "make bench   time and memory on this machine; PEER=python-with-mediapipe compares"
 
@@ -64,7 +66,7 @@ web: models
 
 # Rendered hands need OpenGL without a screen; Mesa's software renderer will do.
 graphics: install
-	@$(BIN)/python -c "from sonjit.synthesis.render.opengl import renderer_name; renderer_name()" 2>/dev/null \
+	@$(BIN)/python -c "from sonjit.lab.synthesis.render.opengl import renderer_name; renderer_name()" 2>/dev/null \
 	  || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
 	       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libegl1 libgl1-mesa-dri >/dev/null; } \
 	  || echo "left out: rendered hands; they need EGL (Debian: apt-get install libegl1 libgl1-mesa-dri)"
@@ -76,11 +78,16 @@ serve: more-models
 	$(BIN)/sonjit serve --open
 
 # Whole files go to a worker: what several tests of a file share is made once.
+CORE_TESTS := --ignore tests/lab --ignore tests/studio --ignore tests/docs --ignore tests/examples --ignore tests/test_release.py tests
 PYTEST := -m pytest -n $(WORKERS) --dist loadfile --durations=15
 test: install more-models browser graphics web
 	$(BIN)/coverage erase
 	$(BIN)/coverage run $(PYTEST); status=$$?; \
 	  find . -maxdepth 1 -name ".coverage.*" -empty -delete; $(BIN)/coverage combine --quiet; exit $$status
+
+# The tracker's tests: neither the lab, the studio, the documentation nor a browser.
+test-core: install more-models
+	$(BIN)/python $(PYTEST) -m "not network and not browser" $(CORE_TESTS)
 
 test-fast: install models
 	$(BIN)/python $(PYTEST) -m "not slow and not golden and not network and not browser" tests
@@ -92,6 +99,7 @@ check: install
 	$(BIN)/lint-imports
 	$(BIN)/python tools/options.py --check
 	$(BIN)/python tools/web_data.py --check
+	$(BIN)/python tools/structure.py --check
 	$(MAKE) --no-print-directory check-page
 	$(BIN)/python tests/check_coverage.py
 
@@ -121,6 +129,11 @@ SEED ?= 1
 torture: install models
 	$(BIN)/python tools/torture --minutes $(MINUTES) --seed $(SEED)
 
+# Finds tests that fail now and then: random order, several seeds of Hypothesis, every second run on a busy machine.
+RUNS ?= 10
+repeat: install more-models browser graphics web
+	$(BIN)/python tools/repeat_tests.py --runs $(RUNS) --workers $(WORKERS)
+
 # Of the default models: photographs labelled by eye, samples of public sets, renders.
 cards: more-models graphics
 	$(BIN)/python benchmarks/cards.py $(if $(PHOTOGRAPHS),--photographs $(PHOTOGRAPHS)) $(if $(DATASETS),--datasets $(DATASETS))
@@ -142,8 +155,8 @@ test-lowest: install models
 	$(BIN)/python -m uv pip install --quiet --python $(LOWEST) --resolution lowest-direct '.[tables]'
 	$(BIN)/python -m uv pip install --quiet --python $(LOWEST) pytest hypothesis pillow pip
 	$(LOWEST)/bin/python -m pytest -m "not slow and not golden and not network and not browser" tests/media tests/geometry \
-	  tests/runs tests/measures tests/skeletons tests/detectors tests/engines/test_tflite.py tests/weights tests/compat \
-	  tests/cli/test_main.py tests/cli/test_hands.py tests/cli/test_kinds.py tests/test_results.py tests/test_files.py
+	  tests/runs tests/results tests/detectors tests/engines/test_tflite.py tests/weights tests/compat \
+	  tests/cli/test_main.py tests/cli/test_hands.py tests/cli/test_kinds.py tests/util/test_files.py
 
 # Versions and hashes of all that the Docker image installs.
 lock: install

@@ -13,11 +13,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from sonjit.benchmark.cases import save_clip
-from sonjit.benchmark.run import check_peer, run_python
-from sonjit.errors import SonjitError
+from sonjit._util.errors import SonjitError
+from sonjit.lab.benchmark.cases import save_clip
+from sonjit.lab.benchmark.run import check_peer, run_python
 
-ASSETS = Path(__file__).parents[1] / "src" / "sonjit" / "assets"
+ASSETS = Path(__file__).parents[1] / "src" / "sonjit" / "_util" / "assets"
 WRIST, MIDDLE_MCP = 0, 9
 
 

@@ -18,12 +18,12 @@ from rich.console import Console
 from rich.table import Table
 
 from browser import chromium, serve
-from sonjit.errors import InputError, SonjitError
+from sonjit._util.errors import InputError, SonjitError
 from sonjit.geometry.cameras import CalibratedCamera
-from sonjit.multiview.annotation.marks import JOINTS
-from sonjit.multiview.annotation.project import create_project
-from sonjit.multiview.cameras.rig import CameraRig, RigCamera
-from sonjit.skeletons import load_skeleton
+from sonjit.results.skeletons import load_skeleton
+from sonjit.studio.annotation.marks import JOINTS
+from sonjit.studio.annotation.project import create_project
+from sonjit.studio.cameras.rig import CameraRig, RigCamera
 
 SIZE = (4096, 2668)  # InterHand2.6M's cameras
 FOCAL_PX = 3500

@@ -12,24 +12,24 @@ import time
 from pathlib import Path
 
 import numpy as np
-
 from multiview import see_boards
+
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import align_rigidly
-from sonjit.multiview.annotation.marks import Mark
-from sonjit.multiview.annotation.project import create_project
-from sonjit.multiview.automatic.annotator import (
+from sonjit.studio.annotation.marks import Mark
+from sonjit.studio.annotation.project import create_project
+from sonjit.studio.automatic.annotator import (
     AnnotatorSettings,
     annotate,
     fit_project_offsets,
     read_labels,
     train_network,
 )
-from sonjit.multiview.automatic.learning import human_frames
-from sonjit.multiview.calibration.board import target_from_text
-from sonjit.multiview.calibration.calibrate import calibrate
-from sonjit.multiview.cameras.names import find_views
-from sonjit.multiview.cameras.rig import CameraRig, RigCamera
+from sonjit.studio.automatic.learning import human_frames
+from sonjit.studio.calibration.board import target_from_text
+from sonjit.studio.calibration.calibrate import calibrate
+from sonjit.studio.cameras.names import find_views
+from sonjit.studio.cameras.rig import CameraRig, RigCamera
 
 SEQUENCES = (
     "ROM01_2H_open_close,ROM05_2H_rub_palms,ROM07_2H_count_on_fingers,ROM11_2H_spider,ROM12_2H_occlude_right,"
@@ -67,7 +67,7 @@ def main():
     run(project, truth, options.jobs, "before")
     spread = np.array(project.frames)[:: max(1, len(project.frames) // (options.human // 2))][: options.human // 2]
     mark(project, rig, truth, spread.tolist())
-    ranked = [frame for frame, _ in sorted(project.store.needs().items(), key=lambda item: -item[1].score)]
+    ranked = [frame for frame, _ in sorted(project.store.review_priorities().items(), key=lambda item: -item[1].score)]
     mark(project, rig, truth, [frame for frame in ranked if frame not in spread][: options.human - len(spread)])
     fit_project_offsets(project)
     run(project, truth, options.jobs, "after")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from time import monotonic, sleep
 
-from sonjit.errors import InputError
+from sonjit._util.errors import InputError
 
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 import sonjit
-from sonjit.documents.document import Table, markdown_table
-from sonjit.evaluation.published import load_table, table_block
-from sonjit.explain import (
+from sonjit.lab.documents.document import Table, markdown_table
+from sonjit.lab.evaluation.published import load_table, table_block
+from sonjit.lab.explain import (
     box_from_map,
     box_iou,
     boxes_from_maps,
@@ -30,13 +30,13 @@ from sonjit.explain import (
     localization_error,
     overlay,
 )
-from sonjit.explain.classes import backprop_saliency
-from sonjit.explain.run import HandsExplained
+from sonjit.lab.explain.classes import backprop_saliency
+from sonjit.lab.explain.run import HandSaliency
+from sonjit.lab.networks.cam import class_activation_map
+from sonjit.lab.training.images.cam import CLASSES, CamSettings, HandCrops, accuracy, train_classifier
+from sonjit.lab.training.images.class_images import images_from
 from sonjit.media import open_source
-from sonjit.media.annotated.writers import encode_image
-from sonjit.networks.cam import class_activation_map
-from sonjit.training.images.cam import CLASSES, CamSettings, HandCrops, accuracy, train_classifier
-from sonjit.training.images.class_images import images_from
+from sonjit.media.encode import encode_image
 
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- python benchmarks/cam.py --write -->", "<!-- end -->"
@@ -126,16 +126,16 @@ def examples(network, crops, share):
 
 def hand_image():
     """A frame of the bundled clip with what speaks for handedness and for a coordinate."""
-    with open_source(str(files("sonjit") / "assets" / "demo.mp4")) as source:
+    with open_source(str(files("sonjit") / "_util" / "assets" / "demo.mp4")) as source:
         rgb = next(frame.rgb for frame in source if frame.index == 190)
     with sonjit.create_detector("hands", static_image=True, search="fast", precision="f32") as detector:
-        said = HandsExplained(detector, load_hand_explainer(), ["handedness", "presence"]).explain(rgb, None, draw=True)
+        said = HandSaliency(detector, load_hand_explainer(), ["handedness", "presence"]).explain(rgb, None, draw=True)
     return cv2.resize(said.drawn, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
 
 
 def report(seeds, steps):
     """The tables as Markdown, and the image."""
-    assets = Path(str(files("sonjit") / "assets"))
+    assets = Path(str(files("sonjit") / "_util" / "assets"))
     lines = ["| pooling | seed | accuracy % | method | mean IoU at 20 % | best share | mean IoU there |"]
     lines += ["| --- | ---: | ---: | --- | ---: | ---: | ---: |"]
     tables, image = [], None

@@ -18,15 +18,15 @@ import numpy as np
 import torch
 
 from sonjit.cli import main as sonjit
-from sonjit.datasets import open_dataset
-from sonjit.documents.document import Table, markdown_table
-from sonjit.explain import draw_boxes, enlarge, grid, panel
-from sonjit.explain.classes import crop_box, explain_classes
-from sonjit.media.annotated.writers import encode_image
-from sonjit.networks.answers import load_answerer
-from sonjit.networks.classifiers import load_classifier
-from sonjit.training.ablation import mean_with_interval
-from sonjit.training.recipes import TrainingRequest, run_recipe
+from sonjit.lab.datasets import open_dataset
+from sonjit.lab.documents.document import Table, markdown_table
+from sonjit.lab.explain import draw_boxes, enlarge, grid, panel
+from sonjit.lab.explain.classes import crop_box, explain_classes
+from sonjit.lab.networks.answers import load_answerer
+from sonjit.lab.networks.classifiers import load_classifier
+from sonjit.lab.training.ablation import mean_with_interval
+from sonjit.lab.training.recipes import TrainingRequest, run_recipe
+from sonjit.media.encode import encode_image
 
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- python benchmarks/cam_studies.py --write -->", "<!-- end of studies -->"
@@ -348,7 +348,7 @@ def question_study(folder):
     answerer = load_answerer("cam-small", folder / "answers-both")
     rows = []
     for text in ("What colour is it?", "What shape is it?"):
-        asked, row = answerer.asked(text), []
+        asked, row = answerer.classifier_for(text), []
         for file in sorted((data / "val2014").glob("*.jpg"))[:5]:
             rgb = cv2.imread(str(file))[..., ::-1]
             (best,) = explain_classes(asked.network, rgb, asked.size)

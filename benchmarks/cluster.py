@@ -25,7 +25,7 @@ import psutil
 import sonjit
 from sonjit.media import open_source
 
-CLIP = Path(sonjit.__file__).parent / "assets" / "demo.mp4"
+CLIP = Path(sonjit.__file__).parent / "_util" / "assets" / "demo.mp4"
 ENVIRONMENT = os.environ | {
     "RAY_USAGE_STATS_ENABLED": "0", "SONJIT_THREADS": "1", "PYTHONPATH": str(Path(sonjit.__file__).parents[1]),
 }  # fmt: skip

@@ -27,18 +27,18 @@ from rich.table import Table
 from streams import SEARCHES, hand_figures, keypoints, plain_hands, run
 
 from sonjit import SonjitError, create_detector
-from sonjit.benchmark.run import check_peer, run_python
 from sonjit.geometry.cameras import Intrinsics
-from sonjit.hand_models.rig import RigPose
+from sonjit.lab.benchmark.run import check_peer, run_python
+from sonjit.lab.hand_models.rig import RigPose
+from sonjit.lab.synthesis.hands.person import rig_from_shape
+from sonjit.lab.synthesis.output.samples import render_samples
+from sonjit.lab.synthesis.render.renderer import Renderer
+from sonjit.lab.synthesis.scene.factors import FACTORS, Factors
+from sonjit.lab.synthesis.scene.gestures import sample_angles
+from sonjit.lab.synthesis.scene.hand_poses import turn_hand
+from sonjit.lab.synthesis.scene.motions import HandMotion, HandTrack
+from sonjit.lab.synthesis.scene.sampling import SceneSampler
 from sonjit.media import rgb_from
-from sonjit.synthesis.hands.person import rig_from_shape
-from sonjit.synthesis.output.samples import render_samples
-from sonjit.synthesis.render.renderer import Renderer
-from sonjit.synthesis.scene.factors import FACTORS, Factors
-from sonjit.synthesis.scene.gestures import sample_angles
-from sonjit.synthesis.scene.hand_poses import turn_hand
-from sonjit.synthesis.scene.motions import HandMotion, HandTrack
-from sonjit.synthesis.scene.sampling import SceneSampler
 
 SORTS = ("swap", "pause", "back", "leave", "three")
 SIZE, CAMERA = (640, 480), Intrinsics(608, 608, 320, 240)

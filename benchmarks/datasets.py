@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 import psutil
 
-from sonjit.datasets import open_dataset
-from sonjit.datasets.formats.convert import convert_dataset
-from sonjit.media.sources.image_files import decode_image, load_image
+from sonjit.lab.datasets import open_dataset
+from sonjit.lab.datasets.formats.convert import convert_dataset
+from sonjit.media.sources.decode import decode_image, load_image
 
 _ROUNDS = 40
 

@@ -14,8 +14,8 @@ import torch.nn.functional as F  # noqa: N812
 from handoccnet import PlainGraph, taking_turns
 from torchvision.ops import roi_align
 
-from sonjit.networks import create_network, network_entry
-from sonjit.networks.hands3d.deformer_stream import DeformerStream
+from sonjit.lab.networks import create_network, network_entry
+from sonjit.lab.networks.hands3d.deformer_stream import DeformerStream
 
 
 class PlainDeformer(PlainGraph):

@@ -23,12 +23,12 @@ from sonjit import SonjitError, create_detector
 from sonjit.gestures import CustomGestures, GestureRecording, gesture_of
 from sonjit.gestures.classifier import LEAST_SCORE, load_gestures
 from sonjit.gestures.features import aligned
-from sonjit.measures.hands import palm_frame
+from sonjit.lab.metrics.localization import box_iou
+from sonjit.lab.training.gestures.alphabets import shipped_gestures
+from sonjit.lab.training.gestures.data import SeenHands, seen_hands
+from sonjit.lab.training.gestures.poses import posed_joints
 from sonjit.media import open_source
-from sonjit.metrics.localization import box_iou
-from sonjit.training.gestures.alphabets import shipped_gestures
-from sonjit.training.gestures.data import SeenHands, seen_hands
-from sonjit.training.gestures.poses import posed_joints
+from sonjit.results.measures.hands import palm_frame
 
 LABELS = Path(__file__).with_name("gestures_wild.toml")
 LEAST_OVERLAP = 0.3
@@ -105,7 +105,7 @@ EDGE_ON_DEG = (0, 30, 60, 75, 90)
 def rendered_hands(folders):
     """`SeenHands` of folders that `sonjit synth` wrote, without free ones that nearly make a gesture."""
     exemplars = posed_joints(4, 10, 1, np.random.default_rng(0))
-    return SeenHands.joined([seen_hands(folder) for folder in folders]).unambiguous(exemplars)
+    return SeenHands.concatenate([seen_hands(folder) for folder in folders]).unambiguous(exemplars)
 
 
 def judge_renders(hands):
@@ -142,7 +142,7 @@ def judge_taught(examples, hands):
         began = time.process_time()
         taught = CustomGestures.learn(recordings)
         seconds = max(seconds, time.process_time() - began)
-        told = np.array([one and one.name for one in taught.tell(load_gestures().place(hands.features()))])
+        told = np.array([one and one.name for one in taught.classify(load_gestures().whiten(hands.features()))])
         own = np.isin(hands.pose, names)
         counts.update(own=own.sum(), right=(told == hands.pose)[own].sum())
         for kind, rows in others.items():

@@ -13,18 +13,18 @@ from rich.console import Console
 from rich.table import Table
 
 from sonjit import SonjitError, create_detector
-from sonjit.datasets import open_dataset
 from sonjit.detectors.kinds.hands import box_around_hand
+from sonjit.lab.datasets import open_dataset
+from sonjit.lab.training.hand_heads.data import KEYPOINTS, LabelledHand, LabelledImage, pasted_over
+from sonjit.lab.training.hand_heads.train import auroc, auroc_interval
 from sonjit.media import open_source
-from sonjit.training.hand_heads.data import KEYPOINTS, LabelledHand, LabelledImage, pasted_over
-from sonjit.training.hand_heads.train import auroc, auroc_interval
 
 PROTOCOL = "evaluation/protocols/mediapipe-card.toml"
 
 
 def cost(model, frames):
     """Median, over frames, of milliseconds for tracked hands, without and with; the two take turns."""
-    with open_source(str(files("sonjit") / "assets" / "demo.mp4")) as source:
+    with open_source(str(files("sonjit") / "_util" / "assets" / "demo.mp4")) as source:
         images = [frame.rgb for frame in source][:frames]
     detectors = [create_detector("hands", model=model, threads=1, visibility=seen) for seen in (False, True)]
     spent = np.zeros((2, len(images)))

@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from sonjit.engines import EngineOptions, load_engine
-from sonjit.hand_models import demo_mano
-from sonjit.networks import create_network, network_entry
-from sonjit.networks.export import export_network
+from sonjit.lab.hand_models import demo_mano
+from sonjit.lab.networks import create_network, network_entry
+from sonjit.lab.networks.export import export_network
 
 
 class PlainGraph:

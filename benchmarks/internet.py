@@ -17,8 +17,8 @@ from torch import nn
 from torchvision.models import resnet50
 
 from sonjit.engines.quiet_openvino import ov
-from sonjit.networks import create_network, network_entry
-from sonjit.networks.export import export_network
+from sonjit.lab.networks import create_network, network_entry
+from sonjit.lab.networks.export import export_network
 
 
 def enlarging():

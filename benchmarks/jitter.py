@@ -53,7 +53,7 @@ def main():
     options = parser.parse_args()
     if options.frames < SETTLE + 50:
         raise SystemExit(f"jitter.py: --frames {options.frames}: give at least {SETTLE + 50}")
-    with open_source(str(files("sonjit") / "assets" / "demo.mp4")) as source:
+    with open_source(str(files("sonjit") / "_util" / "assets" / "demo.mp4")) as source:
         whole = next(frame.rgb for frame in source if frame.index == options.frame)
     still, moved = whole[-CROP_PX:, options.step : options.step + CROP_PX], whole[-CROP_PX:, :CROP_PX]
     random = np.random.default_rng(0)

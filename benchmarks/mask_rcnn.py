@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torchvision.models.detection import maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
 
-from sonjit.networks import create_network
-from sonjit.networks.mask_rcnn.mask_rcnn import paste_masks
+from sonjit.lab.networks import create_network
+from sonjit.lab.networks.mask_rcnn.mask_rcnn import paste_masks
 
 PAGE = Path(__file__).parents[1] / "docs" / "mask-rcnn.md"
 BEGIN, END = "<!-- python benchmarks/mask_rcnn.py --run RUN --write -->", "<!-- end -->"

@@ -17,11 +17,11 @@ import numpy as np
 from sonjit import track
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.gestures import MotionRecognizer
-from sonjit.hand_models.rig import RigPose
-from sonjit.measures import hand_length_m
+from sonjit.lab.hand_models.rig import RigPose
+from sonjit.lab.synthesis.hands.person import rig_from_shape
+from sonjit.lab.synthesis.scene.gestures import add_deviation, gestures, resolved_angles
 from sonjit.results import Hand
-from sonjit.synthesis.hands.person import rig_from_shape
-from sonjit.synthesis.scene.gestures import deviated, gestures, settled_angles
+from sonjit.results.measures import hand_length_m
 
 PALM = [0, 5, 9, 13, 17]
 POSES = ("open", "point", "pinch", "fist", "half", "relaxed")
@@ -46,7 +46,7 @@ class Person:
         self.poses = {}
         for name in POSES:
             pose = gestures()[name]
-            angles = settled_angles(rig, deviated(pose.angles, rng), pose.touch)
+            angles = resolved_angles(rig, add_deviation(pose.angles, rng), pose.touch)
             joints = rig.keypoints(RigPose(np.eye(3)[None], np.zeros((1, 3)), angles[None]))[0]
             points = (joints - joints.mean(0)) @ axes * [1, -1, 1]
             points /= float(hand_length_m(points))

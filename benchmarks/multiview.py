@@ -19,20 +19,20 @@ import numpy as np
 
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import align_rigidly
-from sonjit.multiview.annotation.marks import AnnotationStore
-from sonjit.multiview.annotation.project import Project
-from sonjit.multiview.automatic.annotator import CURRENT, FOLDER, LABELS, SETTINGS, machine_marks
-from sonjit.multiview.automatic.labels import Labels
-from sonjit.multiview.calibration.board import target_from_text
-from sonjit.multiview.calibration.calibrate import calibrate
-from sonjit.multiview.calibration.consistency import planar_ambiguity
-from sonjit.multiview.calibration.sightings import Sighting, Sightings
-from sonjit.multiview.cameras.rig import CameraRig, RigCamera
-from sonjit.multiview.triangulation.triangulation import triangulate
-from sonjit.synthesis.render.drawable import Lighting
-from sonjit.synthesis.render.renderer import Renderer
-from sonjit.synthesis.scene.objects import RenderedBoard
-from sonjit.synthesis.scene.scene import camera_rig
+from sonjit.lab.synthesis.render.drawable import Lighting
+from sonjit.lab.synthesis.render.renderer import Renderer
+from sonjit.lab.synthesis.scene.objects import RenderedBoard
+from sonjit.lab.synthesis.scene.scene import camera_rig
+from sonjit.studio.annotation.mark_store import AnnotationStore
+from sonjit.studio.annotation.project import Project
+from sonjit.studio.automatic.annotator import CURRENT, FOLDER, LABELS, SETTINGS, machine_marks
+from sonjit.studio.automatic.labels import Labels
+from sonjit.studio.calibration.board import target_from_text
+from sonjit.studio.calibration.board_observations import BoardObservation, BoardObservations
+from sonjit.studio.calibration.calibrate import calibrate
+from sonjit.studio.calibration.mirroring import planar_ambiguity
+from sonjit.studio.cameras.rig import CameraRig, RigCamera
+from sonjit.studio.triangulation.triangulation import triangulate
 
 
 def dome(cameras, rng, lens=None):
@@ -75,7 +75,7 @@ def main():
 
 
 def see_boards(rig, board, frames, middle, noise):
-    """A board that is held towards cameras of a rig, as the renderer draws it: sightings, and of how many images."""
+    """A board that is held towards cameras of a rig, as the renderer draws it: observations, and of how many images."""
     image = np.repeat(np.where(board.draw(64, 64) > 127, 245, 12).astype(np.uint8)[..., None], 3, -1)
     edge = board.square_m
     extent = (board.columns * edge + 2 * edge, board.rows * edge + 2 * edge)
@@ -91,7 +91,7 @@ def see_boards(rig, board, frames, middle, noise):
             R = np.stack([right, np.cross(ahead, right), ahead], 1)
             t = middle + rng.uniform(-0.07, 0.07, 3) - R @ drawn.corners.mean(0)
             for view in rig:
-                away = drawn.placed(R, t).mean(0) - view.centre_m
+                away = drawn.pose_key(R, t).mean(0) - view.centre_m
                 if away @ ahead < 0.45 * np.linalg.norm(away):
                     continue
                 size = view.width, view.height
@@ -101,8 +101,8 @@ def see_boards(rig, board, frames, middle, noise):
                 points, pixels = board.find(np.clip(gray, 0, 255).round().astype(np.uint8))
                 images += 1
                 if len(points) >= 6:
-                    found.append(Sighting(board, view.name, frame, points, pixels))
-    return Sightings(tuple(found), {view.name: (view.width, view.height) for view in rig}), images
+                    found.append(BoardObservation(board, view.name, frame, points, pixels))
+    return BoardObservations(tuple(found), {view.name: (view.width, view.height) for view in rig}), images
 
 
 def measure_labels(options):
@@ -174,7 +174,7 @@ def measure_calibration(options):
         json.dumps(
             {
                 "images": images,
-                "sightings": len(found.found),
+                "observations": len(found.found),
                 "render_and_find_s": round(drawn_s, 1),
                 "calibrate_s": round(seconds, 1),
                 "rms_px": round(made.rms_px, 4),

@@ -19,8 +19,8 @@ from rich.table import Table
 
 from sonjit import SonjitError
 from sonjit.engines.quiet_openvino import ov
-from sonjit.networks import create_network, network_entry
-from sonjit.networks.export import export_network
+from sonjit.lab.networks import create_network, network_entry
+from sonjit.lab.networks.export import export_network
 
 WARM = 3
 

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from browser import chromium, serve
 from sonjit import SonjitError
-from sonjit.errors import InputError
+from sonjit._util.errors import InputError
 from sonjit.media import open_source
 
 FLAGS = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--window-size=1280,1000")
@@ -81,7 +81,7 @@ def camera_file(folder):
     """The bundled clip in the format of Chromium's fake camera."""
     path = folder / "clip.mjpeg"
     with (
-        open_source(str(files("sonjit") / "assets" / "demo.mp4")) as source,
+        open_source(str(files("sonjit") / "_util" / "assets" / "demo.mp4")) as source,
         av.open(str(path), "w", format="mjpeg") as container,
     ):
         stream = container.add_stream("mjpeg", rate=30, options={"qscale": "2"})

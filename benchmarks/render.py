@@ -1,6 +1,6 @@
 """Where the time of a rendered image goes: CPU milliseconds an image, by stage.
 
-    LP_NUM_THREADS=1 python benchmarks/render.py [--size 256] [--images 48]
+    python benchmarks/render.py [--size 256] [--images 48]
 
 Scenes come from the same maker as `sonjit synth`: hands, sleeves, things held, lamps with shadows. The times are those
 of all threads of the process; a busy machine still makes them longer. Each stage waits for OpenGL to finish, which
@@ -9,21 +9,18 @@ once for the shadow and once for the image, and light, worked out for each of th
 """
 
 import argparse
-import os
 import time
 from collections import defaultdict
 from typing import ClassVar
 
-os.environ.setdefault("LP_NUM_THREADS", "1")
-
 import numpy as np
 
-from sonjit.synthesis.hands.hands import drawables_from_hand
-from sonjit.synthesis.render.effects import Effects, apply_effects
-from sonjit.synthesis.render.opengl import Targets, renderer_name
-from sonjit.synthesis.render.renderer import Renderer
-from sonjit.synthesis.scene.factors import FACTORS, Factors
-from sonjit.synthesis.scene.sampling import SceneSampler
+from sonjit.lab.synthesis.hands.hands import drawables_from_hand
+from sonjit.lab.synthesis.render.effects import Effects, apply_effects
+from sonjit.lab.synthesis.render.opengl import Targets, renderer_name
+from sonjit.lab.synthesis.render.renderer import Renderer
+from sonjit.lab.synthesis.scene.factors import FACTORS, Factors
+from sonjit.lab.synthesis.scene.sampling import SceneSampler
 
 STAGES = {
     "_load": "meshes sent",

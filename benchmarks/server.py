@@ -281,7 +281,7 @@ def measure_jobs(address, process, clip, kind, count):
 
 
 async def measure(options):
-    video = Path(str(files("sonjit") / "assets" / "demo.mp4"))
+    video = Path(str(files("sonjit") / "_util" / "assets" / "demo.mp4"))
     with open_source(video) as source:
         clip = [frame.rgb for frame in source]
     jpeg, raw = messages_of(clip, raw=False), messages_of(clip, raw=True)

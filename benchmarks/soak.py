@@ -56,7 +56,7 @@ def main():
     parser.add_argument("--cycles", type=int, default=200)
     parser.add_argument("--model", choices=["full", "lite"], default="full")
     options = parser.parse_args()
-    with open_source(str(files("sonjit") / "assets" / "demo.mp4")) as source:
+    with open_source(str(files("sonjit") / "_util" / "assets" / "demo.mp4")) as source:
         clip = [frame.rgb for frame in source]
 
     def cycle(i):

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sonjit import SonjitError, create_detector
-from sonjit.benchmark.cases import drifting
+from sonjit.lab.benchmark.cases import drifting
 from sonjit.media import open_source, rgb_from
 
 SEARCHES = ("fast", "auto")

@@ -28,11 +28,12 @@ import numpy as np
 import psutil
 
 import sonjit
-from sonjit.synthesis.hands.worn import GLOVES
-from sonjit.synthesis.output.job import synthesize
-from sonjit.synthesis.output.layouts import SynthSettings
-from sonjit.synthesis.output.samples import render_samples
-from sonjit.synthesis.render.renderer import Renderer
+from sonjit._util.progress import Progress
+from sonjit.lab.synthesis.hands.worn import GLOVES
+from sonjit.lab.synthesis.output.job import synthesize
+from sonjit.lab.synthesis.output.layouts import SynthSettings
+from sonjit.lab.synthesis.output.samples import render_samples
+from sonjit.lab.synthesis.render.renderer import Renderer
 
 STAGES = {
     "(make)": "scenes: pose, place, objects, background",
@@ -130,11 +131,18 @@ def views(_):
 def memory(count):
     """Resident memory while many samples are made."""
     process, seen = psutil.Process(), []
+
+    class MemoryLog(Progress):
+        """Resident memory after each chunk, in MiB."""
+
+        def advance(self, count=1, *, instances=0):
+            seen.append(process.memory_info().rss / 2**20)
+
     with tempfile.TemporaryDirectory() as folder:
         synthesize(
             Path(folder, "out"),
             SynthSettings(count),
-            advance=lambda _: seen.append(process.memory_info().rss / 2**20),
+            progress=MemoryLog(),
         )
     ends = f"{seen[1]:.0f} MiB after the first chunk, {seen[-1]:.0f} at the end, {max(seen):.0f} most"
     say(f"memory: {count} samples, {ends}")

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from sonjit.benchmark.run import mean_found, ratios
+from sonjit.lab.benchmark.run import mean_instances, ratios
 
 HEADINGS = (
     "case", "precision", "p50 ms", "× by p50", "× by mean", "CPU ms", "RSS MB", "× RSS", "cold s", "× cold", "found"
@@ -62,7 +62,7 @@ def cells(case):
     def times(key):
         return f"{less[key]:.2f}" if key in less else ""
 
-    found = " / ".join(f"{mean_found(side['found']):.2f}" for side in (ours, peer) if "found" in side)
+    found = " / ".join(f"{mean_instances(side['found']):.2f}" for side in (ours, peer) if "found" in side)
     return (
         case["case"]["name"], ours["precision"],
         both("p50_ms", 2), times("p50_ms"), times("mean_ms"),

@@ -31,7 +31,7 @@ from sonjit.media import open_drawing_writer, open_source
 
 CORES = os.cpu_count() or 1
 SONJIT = (sys.executable, "-m", "sonjit", "hands")
-CLIP = Path(sonjit.__file__).parent / "assets" / "demo.mp4"
+CLIP = Path(sonjit.__file__).parent / "_util" / "assets" / "demo.mp4"
 SIDE = 640
 SIZE = 1920, 1080
 RATE = 30

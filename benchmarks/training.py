@@ -21,14 +21,14 @@ import numpy as np
 import psutil
 import torch
 
-from sonjit.datasets import open_dataset
-from sonjit.documents.document import Table, markdown_table
-from sonjit.skeletons import load_skeleton
-from sonjit.training.augment import AugmentationSettings
-from sonjit.training.hands.keypoint_detector import example_from_sample, tensors_from_examples
-from sonjit.training.hands.samples import ExampleBatches
-from sonjit.training.loop import LOG, TrainingSettings, train
-from sonjit.training.recipes import load_recipe, settings_from
+from sonjit.lab.datasets import open_dataset
+from sonjit.lab.documents.document import Table, markdown_table
+from sonjit.lab.training.augment import AugmentationSettings
+from sonjit.lab.training.hands.keypoint_detector import example_from_sample, tensors_from_examples
+from sonjit.lab.training.hands.samples import ExampleBatches
+from sonjit.lab.training.loop import LOG, TrainingSettings, train
+from sonjit.lab.training.recipes import load_recipe, settings_from
+from sonjit.results.skeletons import load_skeleton
 
 MB = 1 << 20
 

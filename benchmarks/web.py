@@ -35,7 +35,7 @@ from sonjit.media import open_source
 PROJECT = Path(__file__).parents[1]
 TYPES = {"js": "text/javascript", "wasm": "application/wasm"}
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader")
-CLIP = PROJECT / "src" / "sonjit" / "assets" / "demo.mp4"
+CLIP = PROJECT / "src" / "sonjit" / "_util" / "assets" / "demo.mp4"
 CLIP_START, FRAMES = 90, 60  # two hands
 
 

@@ -2,6 +2,7 @@
 
     python benchmarks/wild.py [--data ../shared] [--peer PYTHON] [--search auto] [--precision auto]
                               [--kinds hands,body,face,holistic]
+    python benchmarks/wild.py --leave-source-out RECORD   # what the scores find on sources that they were not fitted to
 
 What a find must fit is the rule of `sonjit eval --protocol detection`. Settings were chosen on the half "choose" alone.
 Holistic is scored by its hands, its bodies and its faces.
@@ -25,11 +26,11 @@ from typing import Any, get_args
 import numpy as np
 
 import sonjit
-from sonjit.datasets import Sample, open_dataset
-from sonjit.evaluation import load_protocol
-from sonjit.evaluation.detection import DetectionCounts, DetectionEvaluator
-from sonjit.evaluation.detector_models import predictions_from_results
-from sonjit.evaluation.predictions import EvaluatedItem, LandmarkKind, Prediction
+from sonjit.lab.datasets import Sample, open_dataset
+from sonjit.lab.evaluation import load_protocol
+from sonjit.lab.evaluation.detection import DetectionCounts, DetectionEvaluator
+from sonjit.lab.evaluation.detector_models import predictions_from_results
+from sonjit.lab.evaluation.predictions import EvaluatedItem, LandmarkKind, Prediction
 
 WHAT: dict[str, tuple[LandmarkKind, ...]] = {
     "hands": ("hand",),
@@ -169,7 +170,17 @@ def main() -> None:
     parser.add_argument("--kinds", default="hands,body,face")
     parser.add_argument("--max-instances", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--leave-source-out", type=Path, help="record of benchmarks/fit_search.py")
     options = parser.parse_args()
+    if options.leave_source_out:
+        import pickle
+
+        from fit_search import fit_kind
+
+        recorded = pickle.loads(options.leave_source_out.read_bytes())
+        for kind in options.kinds.split(","):
+            fit_kind(kind, recorded[kind], Path(options.data) / "real")
+        return
     folder = Path(options.data) / "real" / "wild"
     halves = {one.id: half for half in HALVES[:2] for one in open_dataset("photographs", folder, half)}
     for kind in options.kinds.split(","):

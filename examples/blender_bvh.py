@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import sonjit
-from sonjit.meshes import bvh_from_motion, fit_hands
+from sonjit.lab.meshes import bvh_from_motion, fit_hands
 
 clip, folder = sys.argv[1], Path(sys.argv[2])
 folder.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ mp_hands = mp.solutions.hands
 mp_drawing = mp.solutions.drawing_utils
 mp_drawing_styles = mp.solutions.drawing_styles
 
-source = sys.argv[1] if len(sys.argv) > 1 else str(resources.files("sonjit") / "assets" / "demo.mp4")
+source = sys.argv[1] if len(sys.argv) > 1 else str(resources.files("sonjit") / "_util" / "assets" / "demo.mp4")
 target = sys.argv[2] if len(sys.argv) > 2 else "hands.mp4"
 capture = cv2.VideoCapture(source)
 size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))

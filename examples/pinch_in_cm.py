@@ -6,7 +6,7 @@ python examples/pinch_in_cm.py clip.mp4
 import sys
 
 import sonjit
-from sonjit.measures import measures
+from sonjit.results.measures import measures
 
 for frame in sonjit.track(sys.argv[1], "hands", max_instances=1, smoothing="one_euro"):
     for hand in frame.hands:

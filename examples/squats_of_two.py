@@ -8,7 +8,7 @@ import sys
 from collections import defaultdict
 
 import sonjit
-from sonjit.measures import RepetitionCounter, measures
+from sonjit.results.measures import RepetitionCounter, measures
 
 counters = defaultdict[int, RepetitionCounter](lambda: RepetitionCounter(math.radians(110), math.radians(150)))
 for frame in sonjit.track(sys.argv[1], "body", max_instances=2):

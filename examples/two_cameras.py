@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 import sonjit
-from sonjit.multiview import load_cameras, triangulate
+from sonjit.studio import load_cameras, triangulate
 
 rig = load_cameras(sys.argv[1])
 for frames in zip(*(sonjit.track(video, "hands") for video in sys.argv[2:]), strict=False):

@@ -8,7 +8,7 @@ import sys
 import pyautogui
 
 import sonjit
-from sonjit.measures import measures
+from sonjit.results.measures import measures
 
 screen_width, screen_height = pyautogui.size()
 is_down = False

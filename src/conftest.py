@@ -14,7 +14,7 @@ def example_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import av
     import cv2
 
-    from sonjit.errors import SonjitError
+    from sonjit._util.errors import SonjitError
     from sonjit.weights import find_weight
 
     try:
@@ -24,7 +24,7 @@ def example_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(str(error))
     folder = tmp_path_factory.mktemp("examples")
     with (
-        resources.as_file(resources.files("sonjit") / "assets" / "demo.mp4") as clip,
+        resources.as_file(resources.files("sonjit") / "_util" / "assets" / "demo.mp4") as clip,
         sonjit.open_source(clip) as source,
     ):
         frames = [frame.rgb for frame in source][200:212]

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import sonjit
-from sonjit.errors import SonjitError
-from sonjit.hand_models.rig_files import load_rig
+from sonjit._util.errors import SonjitError
+from sonjit.lab.hand_models.rig_files import load_rig
 from sonjit.media import open_source
 from sonjit.weights import find_weight
 
@@ -106,11 +106,11 @@ def rigs():
 
 @contextmanager
 def reused(kind):
-    """`get(**options)`: a detector that has seen nothing yet and searches as published; made once for each options."""
+    """Yield `get(**options)`, which returns a reset detector with published search and smoothing, one per options."""
     made = {}
 
     def get(**options):
-        options = {"search": "fast"} | options
+        options = {"search": "fast", "smoothing": "published"} | options
         key = json.dumps(options, sort_keys=True)
         if key not in made:
             made[key] = sonjit.create_detector(kind, **options)
@@ -132,7 +132,7 @@ def hands(weights):
 @pytest.fixture(scope="session")
 def demo_clip():
     """The bundled clip: its path, its frames (H, W, 3) and the exact truth of each."""
-    path = PROJECT / "src" / "sonjit" / "assets" / "demo.mp4"
+    path = PROJECT / "src" / "sonjit" / "_util" / "assets" / "demo.mp4"
     with open_source(path) as source:
         frames = [frame.rgb for frame in source]
     truth = json.loads(path.with_suffix(".json").read_text("utf-8"))["frames"]

@@ -6,8 +6,8 @@ import numpy as np
 
 import sonjit
 from sonjit import Body, Detector, Face, Hand, Person, Results, TrackedFrame
-from sonjit.meshes import RigMotion, fit_hands
-from sonjit.multiview import Triangulation, load_cameras, triangulate
+from sonjit.lab.meshes import RigMotion, fit_hands
+from sonjit.studio import Triangulation, load_cameras, triangulate
 
 
 def check() -> None:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import sonjit
-from sonjit.errors import MissingExtraError
+from sonjit._util.errors import MissingExtraError
 
 HEAVY = {"torch", "cv2", "openvino", "av", "onnxruntime", "numpy", "rich", "cyclopts", "pyarrow", "PIL"}
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -114,9 +115,56 @@ def test_every_extra_resolves(extra):
     assert re.search(r"^openvino==", done.stdout, re.MULTILINE)
 
 
-def test_the_bill_of_materials_lists_packages_and_networks(monkeypatch):
+@pytest.fixture
+def release(monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))  # the program adds to it
-    release = load(ROOT / "tools" / "release.py")
+    return load(ROOT / "tools" / "release.py")
+
+
+@pytest.fixture
+def build_wheel(tmp_path):
+    """Function that builds the wheel from a new copy of the repository's files and returns its path."""
+    pytest.importorskip("hatchling")
+
+    def build(name, mode):
+        copy = tmp_path / name
+        for file in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "NOTICE"):
+            copy.mkdir(exist_ok=True)
+            shutil.copyfile(ROOT / file, copy / file)
+        ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
+        shutil.copytree(ROOT / "src", copy / "src", ignore=ignored, copy_function=shutil.copyfile)
+        for path in copy.rglob("*.py"):
+            path.chmod(mode)
+        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path / f"wheel-{name}"]
+        done = subprocess.run(list(map(str, command)), cwd=copy, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        (wheel,) = (tmp_path / f"wheel-{name}").glob("*.whl")
+        return wheel
+
+    return build
+
+
+@pytest.mark.slow
+def test_wheels_are_reproducible_and_hold_only_reviewed_files(release, build_wheel):
+    first, second = build_wheel("first", 0o644), build_wheel("second", 0o600)
+    assert first.read_bytes() == second.read_bytes()
+    listed = release.FILES.read_text("utf-8")
+    with zipfile.ZipFile(first) as archive:
+        names = archive.namelist()
+    assert release.compare_files(names, listed) == ""
+    for new in ("sonjit/server/page/.env", "sonjit/server/page/app.js.map", "tests/test_release.py", "sonjit/key.pem"):
+        assert release.compare_files([*names, new], listed) == f"not in the list: {new}"
+    assert release.compare_files(names, f"{listed}sonjit/gone.json\n") == "in the list only: sonjit/gone.json"
+
+
+def test_checksums_name_every_file(release, tmp_path):
+    (tmp_path / "a.whl").write_bytes(b"abc")
+    release.write_checksums(tmp_path)
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert (tmp_path / "SHA256SUMS").read_text("utf-8") == f"{known}  a.whl\n"
+
+
+def test_the_bill_of_materials_lists_packages_and_networks(release):
     installed = [{"name": "numpy", "version": "2.1.0"}, {"name": "sonjit", "version": "0.1.0"}]
     bill = release.bill_of_materials(installed, "0.1.0")
     assert bill["metadata"]["component"]["purl"] == "pkg:pypi/sonjit@0.1.0"

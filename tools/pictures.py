@@ -19,21 +19,21 @@ import numpy as np
 from PIL import Image as Pillow
 
 import sonjit
-from sonjit.documents.plots import INK, line_mark, svg_of
 from sonjit.geometry.rotations import matrix_from_quaternion_wxyz
-from sonjit.hand_models.mesh_files import Glb
-from sonjit.measures import measures
+from sonjit.lab.documents.plots import INK, line_mark, svg_of
+from sonjit.lab.hand_models.glb import Glb
+from sonjit.lab.meshes.hand_mesh import Sight
+from sonjit.lab.meshes.rigged import RiggedHands
+from sonjit.lab.meshes.run import draw_meshes
 from sonjit.media import draw_frame, open_source, rgb_from
-from sonjit.meshes.hand_mesh import Sight
-from sonjit.meshes.rigged import RiggedHands
-from sonjit.meshes.run import draw_meshes
-from sonjit.skeletons import load_skeleton
+from sonjit.results.measures import measures
+from sonjit.results.skeletons import load_skeleton
 
 if TYPE_CHECKING:
-    from sonjit.arrays import FloatArray, Image
+    from sonjit._util.arrays import FloatArray, Image
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
-CLIP = Path(sonjit.__file__).parent / "assets" / "demo.mp4"
+CLIP = Path(sonjit.__file__).parent / "_util" / "assets" / "demo.mp4"
 FINGERS = ("#c2571a", "#2f6fde", "#2a8a55", "#8a5bd1", "#b03a6a")
 _FRAME = 110
 _PAPER = (30, 34, 40)
@@ -103,7 +103,7 @@ def weights_of_maxmse() -> None:
     """What a point counts in maxMSE over its error, with 20 other points of one error each."""
     import torch
 
-    from sonjit.training.losses import maxmse_weights
+    from sonjit.lab.training.losses import maxmse_weights
 
     errors = torch.linspace(0, 40, 81)
     lines: dict[str, list[tuple[float, float]]] = {}

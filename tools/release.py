@@ -2,13 +2,15 @@
 
     make release
 
-builds the sdist, the wheel out of it and the same wheel out of the repository, byte for byte, checks both, and in a
-fresh environment of every Python from 3.11 on that is on this machine installs the wheel and runs `sonjit demo` with
-it. What was installed, and the networks that Sonjit fetches, are listed in a bill of materials (CycloneDX).
+audits the locked dependencies, builds the sdist, the wheel out of it and the same wheel out of the repository, byte for
+byte, and compares the wheel's files with `packaging/wheel-files.txt`. In a fresh environment of every Python from 3.11
+on that is on this machine it installs the wheel and runs `sonjit demo`. A bill of materials (CycloneDX) lists what was
+installed, and the networks that Sonjit fetches. `SHA256SUMS` has the hash of each file.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -16,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -25,31 +28,38 @@ from sonjit.weights.catalog import load_catalog  # noqa: E402
 
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
 """Its own commands lead to one Python alone, whichever is asked for."""
+FILES = ROOT / "packaging" / "wheel-files.txt"
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 
 
 def main() -> int:
     """Run every step; the first that fails ends it."""
-    version = re.search(r'__version__ = "(.+)"', (ROOT / "src/sonjit/_version.py").read_text("utf-8"))[1]
+    version = re.search(r'__version__ = "(.+)"', (ROOT / "src/sonjit/_util/version.py").read_text("utf-8"))[1]
     heading = re.search(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)[1]
     if heading.split()[0] != version:
-        return complain(f"CHANGELOG.md begins with {heading!r}: write what changed in {version}")
+        return print_error(f"CHANGELOG.md begins with {heading!r}: write what changed in {version}")
     recorded = (ROOT / "tests/public_surface.txt").read_text("utf-8").split("\n")
     if new := sorted(set(record_surface.surface()) - set(recorded)):
-        return complain(f"{', '.join(new)}: public from now on; run tests/record_surface.py and commit what it writes")
+        return print_error(f"{', '.join(new)}: newly public. Run tests/record_surface.py and commit")
+    if subprocess.run([sys.executable, ROOT / "tools" / "audit.py"], check=False).returncode:
+        return print_error("a locked dependency has a known vulnerability: update it and run make lock")
     dist = ROOT / "dist"
     shutil.rmtree(dist, ignore_errors=True)
     run("-m", "build", "--outdir", dist, ROOT)
     built = sorted(dist.iterdir())
     run("-m", "twine", "check", "--strict", *built)
     (wheel,) = dist.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        if difference := compare_files(archive.namelist(), FILES.read_text("utf-8")):
+            return print_error(f"{wheel.name}: {difference}. Review it and change {FILES.relative_to(ROOT)}")
     with tempfile.TemporaryDirectory(prefix="sonjit-release-") as folder:
         run("-m", "build", "--wheel", "--outdir", folder, ROOT)
         if (Path(folder) / wheel.name).read_bytes() != wheel.read_bytes():
-            return complain(f"{wheel.name}: the sdist and the repository make other bytes of it")
+            return print_error(f"{wheel.name}: the sdist and the repository make other bytes of it")
     tried = [one for one in VERSIONS if try_wheel(one, wheel, version)]
     if not tried:
-        return complain(f"none of Python {', '.join(VERSIONS)} is here to try the wheel with")
+        return print_error(f"none of Python {', '.join(VERSIONS)} is here to try the wheel with")
+    write_checksums(dist)
     left_out = [one for one in VERSIONS if one not in tried]
     print(f"built {', '.join(path.name for path in built)}; tried with Python {', '.join(tried)}")
     if left_out:
@@ -58,6 +68,36 @@ def main() -> int:
         print(f"still to do: a date in CHANGELOG.md for {version}")
     print("upload: .venv/bin/python -m twine upload dist/*.tar.gz dist/*.whl")
     return 0
+
+
+def compare_files(names: list[str], listed: str) -> str:
+    r"""Return how the files of a wheel differ from the reviewed list; "" if they agree.
+
+    Args:
+        names: Paths of the files.
+        listed: Patterns of the list, one per line. `*` matches within one folder, `**` any folders.
+
+    >>> compare_files(["sonjit/a.py", "sonjit/b/c.py", "sonjit/.env"], "sonjit/**/*.py\nsonjit/d.json")
+    'not in the list: sonjit/.env; in the list only: sonjit/d.json'
+    """
+    patterns = [line for line in listed.splitlines() if line and not line.startswith("#")]
+    found = {pattern: [name for name in names if matches(name, pattern)] for pattern in patterns}
+    new = sorted(set(names).difference(*found.values()))
+    unused = [pattern for pattern, matched in found.items() if not matched]
+    parts = (("not in the list", new), ("in the list only", unused))
+    return "; ".join(f"{what}: {', '.join(which)}" for what, which in parts if which)
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Check whether a path matches a pattern of the list."""
+    expression = re.escape(pattern).replace(r"\*\*/", "(?:.+/)?").replace(r"\*", "[^/]+")
+    return re.fullmatch(expression, name) is not None
+
+
+def write_checksums(folder: Path) -> None:
+    """Write the SHA-256 of each file in a folder to `SHA256SUMS`, as `sha256sum --check` reads it."""
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(folder.iterdir())]
+    (folder / "SHA256SUMS").write_text("".join(lines), "utf-8")
 
 
 def try_wheel(python: str, wheel: Path, version: str) -> bool:
@@ -130,7 +170,7 @@ def run(*arguments: object) -> None:
     subprocess.run([sys.executable, *map(str, arguments)], check=True, cwd=tempfile.gettempdir())
 
 
-def complain(line: str) -> int:
+def print_error(line: str) -> int:
     """One line on standard error."""
     sys.stderr.write(f"release: {line}\n")
     return 1

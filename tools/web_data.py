@@ -8,39 +8,54 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import sys
 from dataclasses import asdict
 from itertools import groupby
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sonjit.detectors import observations, pipeline, tracking
-from sonjit.detectors.kinds import KINDS, body, face, face_bundle, hand_heads, hands, holistic, options_of
-from sonjit.detectors.search import bodies, checks, faces, finds, light, people, stream_finders, streams
-from sonjit.detectors.search import hands as hand_search
+from sonjit.detectors.kinds import (
+    KINDS,
+    body,
+    face,
+    face_bundle,
+    face_networks,
+    face_refinement,
+    hand_heads,
+    hands,
+    holistic,
+    options_of,
+)
+from sonjit.detectors.search import bodies as search_bodies
+from sonjit.detectors.search import checks, faces, geometry, light, people, score, stream_finders, streams
+from sonjit.detectors.search import hands as search_hands
 from sonjit.detectors.smoothing import OneEuro
 from sonjit.geometry import metric_faces
-from sonjit.gestures import GestureSmoother, MotionRecognizer, classifier, custom, custom_motions, features
+from sonjit.gestures import GestureSmoother, MotionRecognizer, classifier, custom, custom_motions, features, vocabulary
 from sonjit.gestures.motions import events, holds, strokes, tracks
-from sonjit.measures import hands as hand_measures
+from sonjit.results.measures import hands as hand_measures
+from sonjit.results.skeletons import face_regions
+from sonjit.results.skeletons.blendshapes import BLENDSHAPES
 from sonjit.server.kinds import IN_PAGES, networks_in_pages
-from sonjit.skeletons import face_regions
-from sonjit.skeletons.blendshapes import BLENDSHAPES
 from sonjit.weights.catalog import find_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import ModuleType
 
     from sonjit.detectors.kinds import KindEntry
     from sonjit.detectors.ssd import AnchorGrid
 
 FILE = Path(__file__).parents[1] / "web" / "src" / "data.json"
+SEARCH = (geometry, search_hands, search_bodies, faces, people, checks, light, score, streams, stream_finders)
+FINDERS = (stream_finders.HandFinder, stream_finders.FaceFinder, stream_finders.BodyFinder)
+PACE = ("parts", "windows_at_once", "patience", "least_presence", "inferences")
 GRIDS = {
     "palm": hands.PALM_GRID,
-    "face-short": face.SHORT_GRID,
-    "face-full": face.FULL_GRID,
+    "face-short": face_networks.SHORT_GRID,
+    "face-full": face_networks.FULL_GRID,
     "person": body.PERSON_GRID,
 }
 
@@ -50,18 +65,12 @@ def data() -> dict[str, Any]:
     kinds = {name: _kind(KINDS[name]) for name in IN_PAGES}
     roles = [roles for kind in kinds.values() for which in ("models", "for_stills") for roles in kind[which].values()]
     weights = {name for names in roles for name in names.values()}
-    kind_modules = (hands, hand_heads, face, face_regions, face_bundle, metric_faces, body, holistic)
-    modules = (observations, tracking, pipeline, *kind_modules, finds, light, streams)
-    searches = (stream_finders, faces, bodies, people, checks, faces.FaceSearch, faces.BoxSearch, bodies.BodySearch)
-    stills = {"hand_search": hand_search, "HeadSearch": faces.HeadSearch, "HandSearch": hand_search.HandSearch}
-    constants = {one.__name__.rpartition(".")[2]: one for one in (*modules, *searches)} | stills
+    face_modules = (face, face_refinement, face_networks, face_regions, face_bundle, metric_faces)
+    kind_modules = (hands, hand_heads, *face_modules, body, holistic)
+    modules = (observations, tracking, pipeline, *kind_modules)
     return {
-        "constants": {name: _constants(one) for name, one in constants.items()},
-        "finders": {
-            "hands": _finder(stream_finders.HandFinder, stream_finders.HandFinder.SCORE),
-            "face": _finder(stream_finders.FaceFinder, stream_finders.FaceFinder.SCORE),
-            "body": _finder(stream_finders.BodyFinder, bodies.BodySearch.SCORE),
-        },
+        "constants": {**_by_name(modules), "search": _by_name(SEARCH)},
+        "finders": {one.__name__: {name: _finite(getattr(one, name)) for name in PACE} for one in FINDERS},
         "gestures": _gestures(),
         "motions": _motions(),
         "one_euro": _defaults(OneEuro),
@@ -70,6 +79,17 @@ def data() -> dict[str, Any]:
         "kinds": kinds,
         "weights": {name: _weight(name) for name in sorted(weights)},
     }
+
+
+def _by_name(modules: Iterable[ModuleType]) -> dict[str, dict[str, Any]]:
+    """Return the constants of modules by name; pages read the limits of the search from `search.json`."""
+    named = {one.__name__.rpartition(".")[2]: _constants(one) for one in modules}
+    return {name: {key: value for key, value in own.items() if key != "LIMITS"} for name, own in named.items()}
+
+
+def _finite(value: object) -> object:
+    """Return the value, or None for infinity, which JSON lacks."""
+    return None if value == math.inf else value
 
 
 def _constants(module: ModuleType | type) -> dict[str, Any]:
@@ -87,20 +107,9 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _finder(finder: type[stream_finders.Finder[Any]], score: finds.LogisticRegression) -> dict[str, Any]:
-    return {
-        "parts": finder.parts,
-        "windows_at_once": finder.windows_at_once,
-        "least_presence": finder.least_presence,
-        "inferences": finder.inferences,
-        "patience": finder.patience if isfinite(finder.patience) else None,
-        "score": score._asdict(),
-    }
-
-
 def _gestures() -> dict[str, Any]:
     """What recognises gestures, but for the weights, which pages read from the same file as Python."""
-    limits = _constants(classifier) | _constants(custom)
+    limits = _constants(classifier) | _constants(custom) | _constants(vocabulary)
     return {
         "keypoints": features.KEYPOINTS,
         "palm": features.PALM,
@@ -108,8 +117,14 @@ def _gestures() -> dict[str, Any]:
         "vocabulary": json.loads(classifier.VOCABULARY.to_json()),
         "smoother": _defaults(GestureSmoother),
         **{
-            name.lower(): limits[name]
-            for name in ("LEAST_SCORE", "LEAST_IN_IMAGE", "MOST_EXAMPLES", "LEAST_EVIDENCE", "SHARPNESS")
+            key: limits[name]
+            for key, name in (
+                ("least_score", "LEAST_SCORE"),
+                ("least_in_image", "MIN_SHARE_IN_IMAGE"),
+                ("most_examples", "MAX_EXAMPLES"),
+                ("least_evidence", "MIN_EVIDENCE"),
+                ("sharpness", "SHARPNESS"),
+            )
         },
     }
 
@@ -148,7 +163,7 @@ def _kind(entry: KindEntry) -> dict[str, Any]:
     networks = {name: networks_in_pages(entry, model) for name, model in entry.models.items()}
     return {
         "list": entry.list_name,
-        "max_instances": entry.max_instances,
+        "stream_smoothing": entry.options.stream_smoothing,
         "models": {name: {**one.needed} for name, one in networks.items()},
         "for_stills": {name: one.for_stills for name, one in networks.items()},
         "min_detection_score": {name: model.min_detection_score for name, model in entry.models.items()},

@@ -24,6 +24,33 @@ await build({ ...options, entryPoints: ["src/index.ts"], format: "esm", outfile:
 // A classic script: LiteRT loads its own by importScripts, which module workers lack.
 await build({ ...options, entryPoints: ["src/worker.ts"], format: "iife", outfile: join(DIST, "sonjit-web-worker.js") });
 
+const solutions = ["hands", "face_mesh", "pose", "holistic"].map((name) => `src/solutions/${name}.ts`);
+await build({ ...options, entryPoints: solutions, format: "esm", outdir: DIST });
+await build({ ...options, entryPoints: ["src/tasks-vision.ts"], format: "esm", outfile: join(DIST, "tasks-vision.js"), plugins: [synchronous()] });
+
+/**
+ * Makes the pipeline compute without promises: MediaPipe's tasks return their results at once.
+ *
+ * On the processor LiteRT's `run` returns no promise, so `async` and `await` are dropped from what runs for every image.
+ */
+function synchronous() {
+  const drop = (code) => code.replace(/\b(async|await) /g, "").replace(/Promise<((?:[^<>]|<(?:[^<>]|<[^<>]*>)*>)*)>/g, "$1");
+  return {
+    name: "synchronous",
+    setup({ onLoad, onResolve }) {
+      onResolve({ filter: /^\.\/results\.js$/ }, ({ importer }) =>
+        importer.endsWith("pipeline.ts") ? { path: join(HERE, "src/tasks/unpacked.ts") } : null,
+      );
+      onLoad({ filter: /[\\/]src[\\/](body|face|hands|holistic|network|pipeline|ssd|tasks[\\/]graphs)\.ts$/ }, ({ path }) => {
+        const code = readFileSync(path, "utf8");
+        const [begin, end] = path.endsWith("network.ts") ? [code.indexOf("  async run()"), code.indexOf("async function runOnGpu")] : [0, code.length];
+        if (begin < 0 || end < begin) throw new Error(`${path} has no run() before runOnGpu()`);
+        return { contents: code.slice(0, begin) + drop(code.slice(begin, end)) + code.slice(end), loader: "ts" };
+      });
+    },
+  };
+}
+
 for (const variant of VARIANTS) {
   for (const ending of ["js", "wasm"]) {
     const name = `litert_wasm_${variant}internal.${ending}`;
@@ -31,7 +58,7 @@ for (const variant of VARIANTS) {
   }
 }
 for (const name of ["gestures.npz", "asl.npz", "hand_heads.npz"]) {
-  copyFileSync(join(HERE, "../src/sonjit/assets", name), join(DIST, "models", name));
+  copyFileSync(join(HERE, "../src/sonjit/_util/assets", name), join(DIST, "models", name));
 }
 if (existsSync(join(models, BUNDLE))) copyFileSync(join(models, BUNDLE), join(DIST, "models", BUNDLE)); // a user's own
 for (const { file } of Object.values(JSON.parse(readFileSync(join(HERE, "src/data.json"), "utf8")).weights)) {

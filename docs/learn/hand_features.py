@@ -21,10 +21,10 @@ from sklearn.svm import SVC
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from sonjit._util.errors import SonjitError
 from sonjit.engines.pooled import PooledNetwork
-from sonjit.errors import SonjitError
-from sonjit.explain.overlay import draw_feature_maps
-from sonjit.training.images.cam import CLASSES, Crop, HandCrops
+from sonjit.lab.explain.overlay import draw_feature_maps
+from sonjit.lab.training.images.cam import CLASSES, Crop, HandCrops
 from sonjit.weights import find_weight
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class SmallNetwork(nn.Module):
 
 def crops_of_the_clip(learnt: int) -> tuple[list[Crop], list[Crop]]:
     """Crops of the bundled clip: to learn from, moved, turned, mirrored and relit; and of frames held out."""
-    assets = Path(str(resources.files("sonjit"))) / "assets"
+    assets = Path(str(resources.files("sonjit"))) / "_util" / "assets"
     crops = HandCrops(assets / "demo.mp4", assets / "demo.json", size=SIZE, segment=60)
     tests = [*crops.test(), *crops.test(none=True)[::2]]
     return crops.draw(np.random.default_rng(0), learnt), tests

@@ -10,52 +10,33 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from sonjit._version import __version__
-from sonjit.lazy_names import add_lazy_names
+from sonjit._util.lazy_names import add_lazy_names
 
 if TYPE_CHECKING:
-    from sonjit.detectors import Detector, Filter, OneEuro, create_detector, track
-    from sonjit.errors import InputError, JobError, MissingExtraError, SonjitError
-    from sonjit.geometry.boxes import RotatedBox
-    from sonjit.measures import fingers_up
-    from sonjit.media import Results, TrackedFrame, draw, open_source, to_dataframe
-    from sonjit.results import Body, Face, Frame, Hand, Person
-
-__all__ = [
-    "Body",
-    "Detector",
-    "Face",
-    "Filter",
-    "Frame",
-    "Hand",
-    "InputError",
-    "JobError",
-    "MissingExtraError",
-    "OneEuro",
-    "Person",
-    "Results",
-    "RotatedBox",
-    "SonjitError",
-    "TrackedFrame",
-    "__version__",
-    "create_detector",
-    "draw",
-    "fingers_up",
-    "open_source",
-    "to_dataframe",
-    "track",
-]
+    from sonjit._util.errors import InputError as InputError
+    from sonjit._util.errors import JobError as JobError
+    from sonjit._util.errors import MissingExtraError as MissingExtraError
+    from sonjit._util.errors import SonjitError as SonjitError
+    from sonjit._util.extensions import load_extension as load_extension
+    from sonjit._util.version import __version__ as __version__
+    from sonjit.detectors import Detector as Detector
+    from sonjit.detectors import Filter as Filter
+    from sonjit.detectors import OneEuro as OneEuro
+    from sonjit.detectors import create_detector as create_detector
+    from sonjit.geometry.boxes import RotatedBox as RotatedBox
+    from sonjit.media import Results as Results
+    from sonjit.media import TrackedFrame as TrackedFrame
+    from sonjit.media import draw as draw
+    from sonjit.media import open_source as open_source
+    from sonjit.media import to_dataframe as to_dataframe
+    from sonjit.results import Body as Body
+    from sonjit.results import Event as Event
+    from sonjit.results import Face as Face
+    from sonjit.results import Frame as Frame
+    from sonjit.results import Hand as Hand
+    from sonjit.results import Person as Person
+    from sonjit.results.measures import fingers_up as fingers_up
+    from sonjit.runs.tracked_frames import track as track
 
 logging.getLogger("sonjit").addHandler(logging.NullHandler())
-
-add_lazy_names(
-    globals(),
-    {
-        ".detectors": "Detector Filter OneEuro create_detector track",
-        ".errors": "InputError JobError MissingExtraError SonjitError",
-        ".geometry.boxes": "RotatedBox",
-        ".measures": "fingers_up",
-        ".media": "Results TrackedFrame draw open_source to_dataframe",
-        ".results": "Body Face Frame Hand Person",
-    },
-)
+add_lazy_names(globals())

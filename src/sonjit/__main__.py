@@ -44,7 +44,7 @@ def run() -> None:
 
 
 def _is_loading(frame: FrameType | None) -> bool:
-    """Whether a module is being loaded: some in C++ abort where that is interrupted, others are not found then."""
+    """Check whether a module is being loaded. Some modules in C++ abort when their loading is interrupted."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True

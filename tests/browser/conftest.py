@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from fractions import Fraction
@@ -22,6 +21,7 @@ import cv2
 import numpy as np
 import pytest
 
+from ..waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .web_module import WEB, put_on
 
 LOCAL = "http://127.0.0.1:"
@@ -308,13 +308,3 @@ def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
-
-
-def wait_until(condition, seconds, what):
-    """Poll until the condition holds; `what()` says what was missed."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    return pytest.fail(what())

@@ -2,7 +2,8 @@
 
 import contextlib
 
-from .conftest import run, wait_until
+from ..waiting import wait_until  # noqa: TID252  # one polling helper for all packages
+from .conftest import run
 
 EMPTY = """
     const canvas = document.getElementById(given[0]);

@@ -9,8 +9,9 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from ..multiview.projects import make_project  # noqa: TID252  # one maker of projects for all packages
-from .conftest import Server, run, wait_until
+from ..studio.projects import make_project  # noqa: TID252  # one maker of projects for all packages
+from ..waiting import wait_until  # noqa: TID252  # one polling helper for all packages
+from .conftest import Server, run
 
 pytestmark = pytest.mark.browser
 

@@ -3,7 +3,8 @@
 import cv2
 import pytest
 
-from .conftest import hosted, open_kit, run, wait_until
+from ..waiting import wait_until  # noqa: TID252  # one polling helper for all packages
+from .conftest import hosted, open_kit, run
 from .driver import EMPTY
 from .firefox import FIREFOX, Firefox
 from .test_static_page import host  # noqa: F401  # a fixture

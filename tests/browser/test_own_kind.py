@@ -33,7 +33,7 @@ def test_it_is_found_drawn_and_saved(page, tmp_path):
     page.tick("detector-hands", on=False)
     page.tick("detector-spots")
     assert page.label_of("detector-spots").text == "spots"
-    assert page["option-threshold-hint"].get_attribute("textContent") == "How bright, 0 to 255."
+    assert page["option-threshold-hint"].get_attribute("textContent") == "Minimum brightness, 0 to 255."
     page.upload("source-file", tmp_path / "spot.png")
     page.wait(lambda: page.latest.get("spots") == [], "an answer without spots")
     page.choose("option-threshold", "140")

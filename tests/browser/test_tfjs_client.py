@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sonjit
-from sonjit.skeletons import load_skeleton
+from sonjit.results.skeletons import load_skeleton
 
 from .conftest import free_port, open_kit, run
 
@@ -86,7 +86,7 @@ def test_frames_of_a_stream_are_tracked(page, show, demo_clip):
         detector.dispose();
         return all;
     """, [show(rgb) for rgb in frames])  # fmt: skip
-    with sonjit.create_detector("hands", search="fast", mirrored=True) as detector:
+    with sonjit.create_detector("hands", search="fast", smoothing="published", mirrored=True) as detector:
         expected = [[hand.to_dict() for hand in detector.detect(rgb, time=i / 5)] for i, rgb in enumerate(frames)]
     assert any(expected)
     assert_same(found, expected, tolerance=4)  # frames go as JPEG

@@ -35,7 +35,7 @@ def test_stills_are_as_mediapipe_finds_them(web_page, all_networks, show, demo_c
 @pytest.mark.slow
 def test_a_clip_tracked_freely_is_as_mediapipe_tracks_it(web_page, show, demo_clip):
     frames = golden("hands.full.tracked")["frames"][:16]
-    options = {"search": "fast", "search_interval": 1, "mirrored": True}
+    options = {"search": "fast", "search_interval": 1, "mirrored": True, "smoothing": "published"}
     found = run(web_page, TRACK, "hands", [show(demo_clip[1][frame["frame"]]) for frame in frames], options, "track")
     assert [len(hands) for hands in found] == [len(frame["instances"]) for frame in frames]
     far = [
@@ -122,7 +122,8 @@ def test_faces_and_bodies_tracked_freely_are_as_mediapipe_tracks_them(
         pytest.skip(f"no {file.name} in {data}")
     told = json.loads(file.read_text("utf-8"))
     shown = [show(rgb) for rgb in islice(golden_frames(file, told)[1], 8)]
-    found = run(web_page, TRACK, kind, shown, {"search": "fast", "search_interval": 1, **options}, "track")
+    options = {"search": "fast", "search_interval": 1, "smoothing": "published", **options}
+    found = run(web_page, TRACK, kind, shown, options, "track")
     far = []
     for frame in told["frames"]:
         if frame["frame"] < len(found):
@@ -286,8 +287,8 @@ def test_frames_that_come_too_fast_are_dropped(web_page, show, demo_clip):
     ("call", "says"),
     [
         ("kit.createDetector('MoveNet')", "unknown model .* known: MediaPipeHands"),
-        ("kit.LocalDetector.create('poses')", 'unknown kind "poses"; in the browser: body, face, hands, holistic'),
-        ("kit.LocalDetector.create('hands', {visibility: true})", "visibility=true runs on a Sonjit server only"),
+        ("kit.LocalDetector.create('poses')", 'Unknown kind "poses". Choose from body, face, hands, holistic'),
+        ("kit.LocalDetector.create('hands', {visibility: true})", "visibility=true requires a Sonjit server"),
         ("kit.createDetector('MediaPipeFaceDetector', {landmarkModelUrl: 'a.tflite'})", "box has no landmark network"),
         (
             "kit.LocalDetector.create('face', {}, {base: '/wrong/'})",
@@ -311,10 +312,13 @@ def test_frames_that_come_too_fast_are_dropped(web_page, show, demo_clip):
             "kit.LocalDetector.create('face', {}, {landmarkModelUrl: 'data:,none.task'})",
             "is no task bundle: it is no zip file",
         ),
-        ("kit.LocalDetector.create('face', {model: 'mesh', transform: true})", "leave model out"),
+        ("kit.LocalDetector.create('face', {model: 'mesh', transform: true})", "cannot be combined with model"),
         ("kit.LocalDetector.create('hands', {}, {landmarkModelUrl: 'a.task'})", "of faces' model attention"),
-        ("kit.LocalDetector.create('holistic', {search: 'thorough'})", "runs on a Sonjit server only"),
-        ("kit.LocalDetector.create('face', {model: 'box', search: 'thorough'})", "has none for streams"),
+        ("kit.LocalDetector.create('holistic', {search: 'thorough'})", "requires a Sonjit server"),
+        (
+            "kit.LocalDetector.create('face', {model: 'box', search: 'thorough'})",
+            "is not available for face box in streams",
+        ),
         ("kit.LocalDetector.create('hands', {search_interval: 0})", "a whole number from 1"),
         ("once('MediaPipeHands', {}, 'photo.png')", "a String is not an image; known: HTMLImageElement"),
     ],

@@ -100,13 +100,13 @@ def test_a_demo_of_tfjs_runs_with_its_imports_changed(browser, site, module, all
     put_on(site, module)
     site.files |= {
         "/demo": ("text/html", DEMO.encode()),
-        "/clip.mp4": ("video/mp4", (PROJECT / "src" / "sonjit" / "assets" / "demo.mp4").read_bytes()),
+        "/clip.mp4": ("video/mp4", (PROJECT / "src" / "sonjit" / "_util" / "assets" / "demo.mp4").read_bytes()),
     }
     browser.expected.append("solutionPath")
     browser.get(f"{site.url}/demo")
     demo = run(browser, "while (!globalThis.demo) await new Promise((next) => setTimeout(next, 50)); return demo")
     assert "error" not in demo, demo
-    with sonjit.create_detector("hands", model="lite", search="fast") as detector:
+    with sonjit.create_detector("hands", model="lite", search="fast", smoothing="published") as detector:
         assert len(demo["hands"]) == len(detector.detect(demo_clip[1][0])) > 0
     for hand in demo["hands"]:
         assert {"keypoints", "keypoints3D", "handedness", "score"} <= hand.keys()

@@ -19,7 +19,7 @@ TRACK = """
     const detector = await kit.LocalDetector.create(kind, options);
     const all = [];
     for (const [i, path] of paths.entries()) {
-        const {width, height, ...lists} = await detector[call](await pixels(path), {time: i / 30});
+        const {width, height, total, complete, ...lists} = await detector[call](await pixels(path), {time: i / 30});
         all.push(...Object.values(lists));
     }
     detector.close();

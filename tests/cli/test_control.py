@@ -21,7 +21,7 @@ def test_a_dry_run_prints_what_would_be_sent(sonjit, media, tmp_path):
     assert {(one["post"], one["measure"]) for one in lines} == {("http://192.0.2.1/hand", "x")}
     assert all(0 <= one["value"] <= 1 for one in lines)
     file.write_text('pause = "Open_Palm"\n' + MAP)
-    clip = Path(sonjit_package.__file__).parent / "assets" / "demo.mp4"
+    clip = Path(sonjit_package.__file__).parent / "_util" / "assets" / "demo.mp4"
     code, out, err = sonjit("control", file, clip, "--dry-run", "--limit", 12)
     assert (code, err) == (0, ["paused at 0.27 s: Open_Palm"])  # once the hand has been in sight for a quarter second
     assert {json.loads(line)["time"] < 0.27 for line in out.splitlines()} == {True}
@@ -29,7 +29,7 @@ def test_a_dry_run_prints_what_would_be_sent(sonjit, media, tmp_path):
 
 def test_a_wrong_call_is_refused_in_a_line(sonjit, tmp_path):
     file = tmp_path / "map.toml"
-    for text, said in ((MAP + "speed = 3\n", "rule 1: unknown key 'speed'"), (MAP, "--limit 0: at least 1 frame")):
+    for text, said in ((MAP + "speed = 3\n", "rule 1: unknown key 'speed'"), (MAP, "--limit 0: must be at least 1")):
         file.write_text(text)
         code, _, err = sonjit("control", file, "none.mp4", "--dry-run", "--limit", 0 if text == MAP else 1)
         assert (code, len(err)) == (2, 1)

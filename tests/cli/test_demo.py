@@ -35,7 +35,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(capsys, tmp_path):
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("sonjit: ")
-    assert "choose another with --out" in err
+    assert "choose another folder with --out" in err
     assert err.count("\n") == 1
 
 

@@ -1,10 +1,11 @@
 """`sonjit gestures`: examples are kept, learned and told apart."""
 
+import cv2
 import numpy as np
 import pytest
 
 from sonjit import create_detector
-from sonjit.errors import InputError
+from sonjit._util.errors import InputError
 from sonjit.gestures import GestureRecording, LearnedGestures
 from sonjit.gestures.learned import load_recording
 from sonjit.media import Header, load_frames, open_writer
@@ -32,7 +33,7 @@ def test_recordings_are_trained_tested_and_listed(sonjit, recordings, tmp_path):
     (tmp_path / "few").mkdir()
     few.save(tmp_path / "few" / "beak-1.npz")
     told = sonjit("gestures", "train", tmp_path / "few", "--out", tmp_path / "few.npz")[2]
-    assert told == ["sonjit: beak: 1 hand may not be enough to tell it; record 20"]
+    assert told == ["sonjit: beak: 1 hand may not be enough. Record 20"]
     assert sonjit("gestures", "list", out)[1].split() == ["beak", "claw"]
     assert "claw: 12 hands in 2 recordings" in sonjit("gestures", "list", recordings)[1]
     assert "right: 24 of 24 (100.0%)" in sonjit("gestures", "test", recordings)[1]
@@ -48,7 +49,10 @@ def test_hands_of_an_image_are_recorded_and_those_of_a_video_exported(sonjit, ph
     cv2.imwrite(str(image), photo[..., ::-1])
     code, out, _ = sonjit("gestures", "record", "wave", image, "--to", folder)
     assert code == 0, out
-    assert "record-folders takes one" in sonjit("gestures", "record", "wave", tmp_path / "photos", "--to", folder)[2][0]
+    assert (
+        "Use sonjit gestures record-folders"
+        in sonjit("gestures", "record", "wave", tmp_path / "photos", "--to", folder)[2][0]
+    )
     code, out, _ = sonjit("gestures", "record-folders", tmp_path / "photos", "--to", folder)
     assert code == 0, out
     assert sorted(one.name for one in folder.iterdir()) == ["wave-1.npz", "wave-2.npz"]
@@ -66,7 +70,7 @@ def test_hands_of_an_image_are_recorded_and_those_of_a_video_exported(sonjit, ph
 
 def test_gestures_are_for_what_has_hands(sonjit, recordings):
     LearnedGestures.learn([load_recording(recordings / "claw-1.npz")]).save(recordings / "mine.npz")
-    with pytest.raises(InputError, match=r"mine\.npz': face has no option gestures"):
+    with pytest.raises(InputError, match=r"mine\.npz'\): face has no option gestures"):
         create_detector("face", gestures=recordings / "mine.npz")
     code, _, err = sonjit("face", "photo.png", "--gestures", recordings / "mine.npz")
     assert (code, len(err)) == (2, 1)
@@ -87,7 +91,7 @@ def waved(tmp_path):
 
 
 def test_motions_are_recorded_trained_tested_and_exported(sonjit, waved, tmp_path, monkeypatch):
-    monkeypatch.setattr("sonjit.track", lambda source, kind: iter(load_frames(source)[1]))
+    monkeypatch.setattr("sonjit.cli.gestures.track", lambda source, kind: iter(load_frames(source)[1]))
     folder, mine = tmp_path / "mine", tmp_path / "mine.npz"
     for _ in range(2):
         code, out, _ = sonjit("gestures", "record", "beckon", waved, "--to", folder, "--moving")
@@ -109,20 +113,28 @@ def test_motions_are_recorded_trained_tested_and_exported(sonjit, waved, tmp_pat
     ("arguments", "said"),
     [
         (("record", "a/b", "x.jpg", "--to", "mine"), "name a gesture by 1 to 40 letters"),
-        (("record", "None", "x.jpg", "--to", "mine"), "None is what hands make that make no gesture"),
-        (("record", "Clap", "x.jpg", "--to", "mine"), "Clap is a motion that is known already"),
-        (("record-folders", ".", "--to", "mine"), "give a folder that has a folder of images for each gesture"),
+        (("record", "None", "x.jpg", "--to", "mine"), "None means that a hand makes no gesture"),
+        (("record", "Clap", "x.jpg", "--to", "mine"), "Clap is already a motion"),
+        (("record-folders", ".", "--to", "mine"), "name a folder with a folder of images per gesture"),
         (("record", "a", "x.jpg", "--to", "mine", "--samples", "0"), "--samples 0"),
         (("train", "nothing", "--out", "x.npz"), "nothing: no recordings"),
-        (("hands", "x.jpg", "--gestures", "nothing.npz"), "nothing.npz cannot be read: No such file"),
-        (("export", "x.mp4", "--out", "x.txt"), "unknown ending '.txt'; known: .csv, .eaf, .pose"),
-        (("export", "x.mp4", "--out", "x.pose", "--gestures", "x.npz"), "--gestures says nothing about .pose"),
+        (("export", "x.mp4", "--out", "x.txt"), "unknown ending '.txt'. Choose from .csv, .eaf, .pose"),
+        (("export", "x.mp4", "--out", "x.pose", "--gestures", "x.npz"), "--gestures does not apply to .pose"),
         (("list", "nothing.npz"), "nothing.npz cannot be read: No such file"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_a_line(sonjit, arguments, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, _, err = sonjit(*(() if arguments[0] == "hands" else ("gestures",)), *arguments)
+    code, _, err = sonjit("gestures", *arguments)
     assert code
     assert len(err) == 1
     assert said in err[0]
+
+
+def test_a_missing_gesture_file_is_refused_before_any_table_is_written(sonjit, weights, tmp_path):
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((48, 64, 3), np.uint8))
+    code, _, err = sonjit("hands", tmp_path, "--gestures", "nothing.npz", "--save", tmp_path / "t.csv")
+    assert (code, len(err)) == (2, 1)
+    assert "nothing.npz cannot be read: No such file" in err[0]
+    assert not (tmp_path / "t.csv").exists()

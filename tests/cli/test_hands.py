@@ -28,7 +28,7 @@ def test_timing_says_where_the_time_goes(sonjit, media, out):
     assert status == 0
     number = r"\d+\.\d ms"
     assert re.fullmatch(
-        f"each image, side by side: reading {number}, finding {number}, writing {number} with drawing {number}", line
+        f"per image \\(in parallel\\): read {number}, detect {number}, write {number} with draw {number}", line
     )
 
 
@@ -69,7 +69,7 @@ def test_the_same_hands_stand_in_every_table(sonjit, media, out):
 def test_json_is_as_promised(sonjit, media, out):
     sonjit("hands", media / "clip.mp4", "--save", out / "t.json", "--model", "lite")
     data = json.loads((out / "t.json").read_text("utf-8"))
-    assert set(data) == {"source", "width", "height", "fps", "model", "frames"}
+    assert set(data) == {"source", "width", "height", "fps", "model", "version", "frames"}
     assert (data["width"], data["height"], data["fps"], data["model"]) == (640, 480, 30.0, "hands-lite")
     assert set(data["frames"][0]) == {"index", "time", "hands"}
 
@@ -243,8 +243,8 @@ def test_an_input_that_cannot_be_used_is_one_line(sonjit, name, tmp_path, out, n
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["hands", "{out}"], "holds no images"),
-        (["hands", "{out}", "--save", "{out}/tables/"], "holds no images or videos"),
+        (["hands", "{out}"], "contains no images or videos"),
+        (["hands", "{out}", "--save", "{out}/tables/"], "contains no images or videos"),
         (["hands", "{out}/*.png", "--save", "{out}/tables/"], "no images or videos"),
         (["hands", "camera:99", "--save", "{out}/t.json"], "camera:99 does not open"),
         (["hands", "camera:x"], "a camera has a number"),
@@ -270,11 +270,11 @@ def test_an_input_that_cannot_be_used_is_one_line(sonjit, name, tmp_path, out, n
         (["hands", "{photo}", "nowhere.jpg", "--save", "{out}/tables/"], "nowhere.jpg: no such file"),
         (["hands", "{photo}", "camera:0", "--save", "{out}/tables/"], "camera:0 is a stream"),
         (["hands", "{photo}", "-"], "- is a stream"),
-        (["hands", "{folder}", "--draw", "{out}/drawn.png"], "go into a folder"),
+        (["hands", "{folder}", "--draw", "{out}/drawn.png"], "several inputs require a folder"),
         (["segment", "{photo}", "{clip}", "--weights", "demo", "--save", "{out}/t.json"], "clip.mp4 is a video"),
-        (["hands", "{folder}", "--json", "--jobs", "2"], "--json prints frames in their order"),
-        (["hands", "{photo}", "--save", "-"], "write --json"),
-        (["synth", "{out}", "more"], "unexpected more; sonjit synth --help"),
+        (["hands", "{folder}", "--json", "--jobs", "2"], "--json prints frames in order"),
+        (["hands", "{photo}", "--save", "-"], "use --json"),
+        (["synth", "{out}", "more"], "unexpected more. sonjit synth --help"),
         (["hands"], "INPUT"),
         (["paint", "{photo}"], "paint"),
     ],

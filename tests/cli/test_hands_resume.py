@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from sonjit.media import load_frames, open_source
-from sonjit.runs import job
+from sonjit.runs import run as runs
 from sonjit.runs.resume import LOG
 from sonjit.weights import find_weight
 
@@ -171,17 +171,17 @@ def test_what_a_killed_run_left_does_no_harm(sonjit, stills, out):
 @pytest.mark.slow
 @pytest.mark.parametrize("save", ["t.json", "tables/"])
 def test_after_ctrl_c_a_folder_goes_on_where_it_stood(sonjit, stills, out, monkeypatch, save, names_in):
-    done, run_input = [], job.run_input
+    done, run_input = [], runs.run_input
 
-    def stop_after_two(session, source, outputs, **options):
+    def stop_after_two(worker, source, outputs, **options):
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(source.name)
-        return run_input(session, source, outputs, **options)
+        return run_input(worker, source, outputs, **options)
 
-    monkeypatch.setattr(job, "run_input", stop_after_two)
+    monkeypatch.setattr(runs, "run_input", stop_after_two)
     status, _, lines = sonjit("hands", stills, "--save", f"{out}/{save}")
-    assert (status, lines) == (130, ["sonjit: stopped; what was finished is kept"])
+    assert (status, lines) == (130, ["sonjit: stopped; finished results are kept"])
     if save == "t.json":
         assert [frame.source for frame in load_frames(out / "t.json")[1]] == ["f2.png", "f9.png"]
     monkeypatch.undo()
@@ -251,7 +251,7 @@ def test_ctrl_c_keeps_what_was_finished(media, demo_clip, tmp_path, out, write_v
         process.send_signal(signal.SIGINT)
         errors = process.communicate()[1]
     assert process.returncode == 130
-    assert errors == "sonjit: stopped; what was finished is kept\n"
+    assert errors == "sonjit: stopped; finished results are kept\n"
     assert names_in(out) == ["d.mp4", "t.jsonl"]
     kept = load_frames(out / "t.jsonl")[1]
     assert 0 < len(kept) < len(frames)

@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
+from sonjit._util.errors import InputError
 from sonjit.cli import main
-from sonjit.errors import InputError
 from sonjit.gestures import Gesture
 from sonjit.media import Header, load_frames, open_writer
 from sonjit.results import Body, Face, Frame, Hand
-from sonjit.runs import Annotator, Counting, table_columns
-from sonjit.skeletons.blendshapes import BLENDSHAPES
+from sonjit.results.skeletons.blendshapes import BLENDSHAPES
+from sonjit.runs import AngleLimits, RepetitionCounts, annotate, table_columns
 
 LISTS = {"face": "faces", "body": "bodies", "holistic": "people"}
 
@@ -87,7 +87,7 @@ def test_measures_of_hands_are_columns(sonjit, photo, weights, tmp_path):
 )
 def test_what_cannot_be_counted_is_refused(text):
     with pytest.raises(InputError, match=text) as caught:
-        Counting.from_text(text, "body")
+        AngleLimits.from_text(text, "body")
     assert "\n" not in str(caught.value)
 
 
@@ -108,13 +108,15 @@ def bent(angle_rad):
 
 def test_repetitions_are_counted_per_person():
     angles = np.radians(130 + 45 * np.cos(np.linspace(0, 3 * 2 * np.pi, 180)))
-    annotator = Annotator(table_columns("body-full", measures=False, counts=True), Counting("left_knee_angle_rad"))
-    said = [annotator.annotate(Frame(i, i / 30, bodies=[bent(angle)])) for i, angle in enumerate(angles)]
-    assert said[0].extras == [{"repetitions": 0}]
-    assert said[-1].extras == [{"repetitions": 3}]
-    assert isinstance(said[-1].extras[0]["repetitions"], int)
-    assert said[-1].captions == ["#7: 3 repetitions"]
-    assert said[-1].notes == [""]
+    columns = table_columns("body-full", measures=False, counts=True)
+    counts = RepetitionCounts(AngleLimits("left_knee_angle_rad"))
+    frames = [Frame(index, index / 30, bodies=[bent(angle)]) for index, angle in enumerate(angles)]
+    annotations = [annotate(frame, columns, counts) for frame in frames]
+    assert annotations[0].extras == [{"repetitions": 0}]
+    assert annotations[-1].extras == [{"repetitions": 3}]
+    assert isinstance(annotations[-1].extras[0]["repetitions"], int)
+    assert annotations[-1].captions == ["#7: 3 repetitions"]
+    assert annotations[-1].notes == [""]
 
 
 @pytest.mark.parametrize(
@@ -124,8 +126,8 @@ def test_repetitions_are_counted_per_person():
 def test_gestures_are_noted_where_they_are_asked_for_and_known(measures, gesture, note):
     points = np.random.default_rng(0).uniform(0, 1, (21, 3)).astype(np.float32)
     frame = Frame(0, 0.0, [Hand("Left", 1.0, points, points, gesture=gesture)])
-    noted = Annotator(table_columns("hands-full", measures=measures), None).annotate(frame)
-    assert (noted.notes, noted.captions) == ([note], [])
+    annotations = annotate(frame, table_columns("hands-full", measures=measures))
+    assert (annotations.notes, annotations.captions) == ([note], [])
 
 
 def test_expressions_and_the_pose_of_faces_are_columns(tmp_path):
@@ -137,7 +139,7 @@ def test_expressions_and_the_pose_of_faces_are_columns(tmp_path):
     face.transform = np.arange(16, dtype=np.float32).reshape(4, 4)
     frame = Frame(0, 0.0, faces=[face])
     with open_writer(tmp_path / "face.csv", Header(kind="faces"), columns) as writer:
-        writer.write(frame, Annotator(columns, None).annotate(frame).extras)
+        writer.write(frame, annotate(frame, columns).extras)
     with (tmp_path / "face.csv").open(newline="") as file:
         row = next(csv.DictReader(file))
     assert (float(row["jawOpen"]), float(row["transform_23"])) == (BLENDSHAPES.index("jawOpen") / 64, 11.0)

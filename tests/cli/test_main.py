@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from sonjit import __version__
-from sonjit.cli import complain, main
+from sonjit.cli import main, print_error
 
 COMMANDS = ["hands", "demo", "models", "doctor", "bench"]
 
@@ -66,11 +66,11 @@ def test_ctrl_c_is_status_130(capsys, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sonjit.cli.doctor.examine", stop)
-    assert run(capsys, "doctor") == (130, "", "sonjit: stopped; what was finished is kept\n")
+    assert run(capsys, "doctor") == (130, "", "sonjit: stopped\n")
 
 
-def test_a_complaint_is_one_line_whatever_it_holds(capsys):
-    complain("two\nlines  and \t tabs")
+def test_a_print_errort_is_one_line_whatever_it_holds(capsys):
+    print_error("two\nlines  and \t tabs")
     assert capsys.readouterr().err == "sonjit: two lines and tabs\n"
 
 

@@ -3,8 +3,8 @@ import zipfile
 
 import pytest
 
+from sonjit._util.errors import InputError
 from sonjit.cli.models import app
-from sonjit.errors import InputError
 from sonjit.weights import load_catalog
 
 
@@ -32,7 +32,7 @@ def test_list_shows_every_name_in_full(capsys):
     run("list")
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
-    assert captured.err.startswith("Not to be fetched: the weights of cam-*, deformer, ")
+    assert captured.err.startswith("Not downloadable: the weights of cam-*, deformer, ")
     assert [line.split()[0] for line in lines[1:]] == list(load_catalog())
     assert all(line.split()[-1] == "no" for line in lines[1:])
 
@@ -65,7 +65,7 @@ def test_verify_says_which_to_pull_again(capsys, damaged):
 
 def test_verify_of_an_empty_cache_is_well_unless_a_name_is_given(capsys):
     assert run("verify") == 0
-    assert capsys.readouterr().out == "0 files checked, all whole\n"
+    assert capsys.readouterr().out == "0 files checked, all intact\n"
     assert run("verify", "hands") == 1
 
 
@@ -75,9 +75,11 @@ def test_pull_without_a_name_pulls_the_hands():
 
 
 def test_pull_refuses_an_unknown_name():
-    with pytest.raises(InputError, match="the weights of mask-rcnn cannot be fetched: sonjit networks says where"):
+    with pytest.raises(
+        InputError, match="the weights of mask-rcnn cannot be fetched: sonjit networks lists their source"
+    ):
         run("pull", "mask-rcnn")
-    with pytest.raises(InputError, match="unknown weight 'nope'; known: palm-lite"):
+    with pytest.raises(InputError, match=r"Unknown weight 'nope'. Choose from palm-lite"):
         run("pull", "nope")
 
 
@@ -115,15 +117,15 @@ def test_a_bundle_is_added_and_listed_with_what_it_holds(capsys, home, tmp_path)
     record = json.loads(capsys.readouterr().out)[-1]
     assert record["path"] == str(there)
     assert record["members"] == {"pose_detector.tflite": 14, "pose_landmarks_detector.tflite": 14}
-    with pytest.raises(InputError, match=r"give the path of a \.task file"):
+    with pytest.raises(InputError, match=r"name a \.task file"):
         run("add")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--seed", "3"), "--seed: only --finetune draws random numbers"),
-        (("--finetune", "-1"), "--finetune -1: give a number of steps"),
+        (("--seed", "3"), "--seed requires --finetune"),
+        (("--finetune", "-1"), "--finetune -1: must be at least 0"),
     ],
 )
 def test_quantize_refuses_what_has_no_effect(arguments, message):

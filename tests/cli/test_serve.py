@@ -20,8 +20,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from sonjit.cli import main
-from sonjit.cli.serve import tell_address
-from sonjit.server import addresses
+from sonjit.cli.serve import address_printer
+from sonjit.server import addresses, certificate
 from sonjit.server.addresses import page_addresses, qr_lines
 from sonjit.server.certificate import fingerprint, own_certificate
 from sonjit.server.settings import Settings
@@ -65,7 +65,7 @@ def test_on_all_addresses_it_says_where_other_devices_find_it(monkeypatch, capsy
     assert local == "http://127.0.0.1:80/#token=a%26b"
     assert not any("127.0.0.1" in one or "0.0.0.0" in one for one in others)
     monkeypatch.setattr(addresses, "addresses_of_machine", lambda *, ipv6: ["192.168.1.5", *["fd00::5"] * ipv6])
-    tell_address(open_page=False, page="annotate/")(page_addresses(settings, 80))
+    address_printer(open_page=False, page="annotate/")(page_addresses(settings, 80))
     said = capsys.readouterr().out.splitlines()
     assert said[:2] == [
         "serving at http://127.0.0.1:80/annotate/#token=a%26b",
@@ -115,6 +115,23 @@ def test_a_certificate_of_its_own_is_made_once_and_kept(tmp_path, monkeypatch):
     assert fingerprint(path).replace(":", "").lower() == hashlib.sha256(der).hexdigest()
     path.write_bytes(b"damaged")
     Settings(tls_cert=own_certificate([]), tls_key=path)
+
+
+@pytest.mark.parametrize(("days", "is_kept"), [(-2, False), (0, True), (700, True), (795, False), (2000, False)])
+def test_a_certificate_is_made_again_when_the_clock_leaves_its_time(days, is_kept, tmp_path, monkeypatch):
+    monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
+    made = own_certificate([]).read_bytes()
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(days=days)
+
+    monkeypatch.setattr(certificate, "datetime", Clock)
+    path = own_certificate([])
+    assert (path.read_bytes() == made) == is_kept
+    read = x509.load_pem_x509_certificate(path.read_bytes())
+    assert read.not_valid_before_utc <= Clock.now(UTC) < read.not_valid_after_utc
 
 
 def subject_names(path):

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from sonjit._util.errors import SonjitError
 from sonjit.compat import mediapipe as mp
-from sonjit.detectors.options import DetectorOptions
-from sonjit.errors import SonjitError
+from sonjit.detectors.kinds import KINDS
 from sonjit.weights import find_weight
 
 
@@ -87,7 +87,7 @@ def detector(monkeypatch):
 
     def check(kind, **options):
         fake.kind, fake.options = kind, options
-        return DetectorOptions(kind, "", 1)
+        return KINDS[kind].options()
 
     def create(options):
         fake.thresholds = options.thresholds

@@ -7,7 +7,7 @@ import pytest
 from sonjit import Body, Face, Hand
 from sonjit.compat import mediapipe as mp
 from sonjit.results import Person
-from sonjit.skeletons import load_skeleton
+from sonjit.results.skeletons import load_skeleton
 
 mp_pose, mp_holistic = mp.solutions.pose, mp.solutions.holistic
 BLACK = np.zeros((40, 80, 3), np.uint8)

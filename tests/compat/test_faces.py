@@ -7,7 +7,7 @@ from sonjit import Face
 from sonjit.compat import mediapipe as mp
 from sonjit.compat.mediapipe.solutions import face_mesh_connections
 from sonjit.detectors import ssd
-from sonjit.detectors.kinds.face import FaceBoxes
+from sonjit.detectors.kinds.face_boxes import FaceBoxes
 
 mesh, boxes = mp.solutions.face_mesh, mp.solutions.face_detection
 BLACK = np.zeros((40, 80, 3), np.uint8)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from sonjit import Hand
+from sonjit._util.errors import SonjitError
 from sonjit.compat import mediapipe as mp
 from sonjit.compat.mediapipe.solutions import hands_connections
-from sonjit.errors import SonjitError
 
 mp_hands = mp.solutions.hands
 BLACK = np.zeros((40, 80, 3), np.uint8)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sonjit.compat.mediapipe.framework.formats import classification_pb2, detection_pb2, landmark_pb2, location_data_pb2
-from sonjit.compat.mediapipe.json_format import MessageToDict
+from sonjit.compat.mediapipe.json_format import MessageToDict, MessageToJson, Parse, ParseDict, ParseError
 
 Detection, Location = detection_pb2.Detection, location_data_pb2.LocationData
 Point, Points = landmark_pb2.NormalizedLandmark, landmark_pb2.NormalizedLandmarkList
@@ -247,3 +247,49 @@ def test_messages_are_merged_and_cleared():
     assert [len(one.landmark) for one in both.landmark_list] == [2, 1]
     with pytest.raises(TypeError, match="takes a Detection"):
         face.MergeFrom(points)
+
+
+def test_descriptors_name_the_fields():
+    descriptor = Detection(score=[0.5]).DESCRIPTOR
+    assert (descriptor.name, descriptor.full_name) == ("Detection", "mediapipe.Detection")
+    assert [(one.name, one.number, one.label, one.type) for one in descriptor.fields] == [
+        ("label", 1, 3, 9), ("label_id", 2, 3, 5), ("score", 3, 3, 2), ("location_data", 4, 1, 11),
+        ("feature_tag", 5, 1, 9), ("track_id", 6, 1, 9), ("detection_id", 7, 1, 3), ("display_name", 9, 3, 9),
+        ("timestamp_usec", 10, 1, 3),
+    ]  # fmt: skip
+    assert descriptor.fields_by_name["score"].full_name == "mediapipe.Detection.score"
+    assert Location.DESCRIPTOR.fields_by_name["format"].type == 14
+    ((field, value),) = Point(x=0.5).ListFields()
+    assert (field.name, field.number, value) == ("x", 1, 0.5)
+    with pytest.raises(ValueError, match="has no oneof 'x'"):
+        Point().WhichOneof("x")
+    assert Point(x=0.5).SerializePartialToString() == Point(x=0.5).SerializeToString()
+
+
+def test_dictionaries_are_parsed_as_protobuf_does():
+    message = detection()
+    message.detection_id = 2**40
+    for preserving in (False, True):
+        content = MessageToDict(message, preserving_proto_field_name=preserving)
+        assert ParseDict(content, Detection()) == message
+    assert content["detection_id"] == str(2**40)
+    assert Parse(MessageToJson(message), Detection()) == message
+    assert ParseDict({"x": "0.5", "y": None}, Point(z=1.0)) == Point(x=0.5, z=1.0)
+    assert ParseDict({"x": 1, "w": 2}, Point(), ignore_unknown_fields=True) == Point(x=1.0)
+    for content, reason in (
+        ({"w": 1}, 'no field named "w"'),
+        ({"x": "a"}, "Failed to parse x field"),
+        ({"x": {}}, "Failed to parse x field"),
+    ):
+        with pytest.raises(ParseError, match=reason):
+            ParseDict(content, Point())
+    with pytest.raises(ParseError, match="Failed to load JSON"):
+        Parse("{", Point())
+
+
+def test_defaults_and_numbers_of_enumerators_are_written_if_asked_for():
+    assert MessageToDict(Point(x=0.5), including_default_value_fields=True) == {
+        "x": 0.5, "y": 0.0, "z": 0.0, "visibility": 0.0, "presence": 0.0,
+    }  # fmt: skip
+    assert MessageToDict(Points(), including_default_value_fields=True) == {"landmark": []}
+    assert MessageToDict(Location(format="MASK"), use_integers_for_enums=True) == {"format": 3}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 SCRIPTS = Path(__file__).parent / "scripts"
-CLIP = str(resources.files("sonjit") / "assets" / "demo.mp4")
+CLIP = str(resources.files("sonjit") / "_util" / "assets" / "demo.mp4")
 NEW_IMPORTS = {
     "import mediapipe as mp": "from sonjit.compat import mediapipe as mp",
     "from mediapipe": "from sonjit.compat.mediapipe",

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from sonjit._util.errors import InputError
 from sonjit.compat import mediapipe as mp
 from sonjit.detectors.selfie import SelfieSegmenter, load_selfie_segmenter
-from sonjit.errors import InputError
 
 SelfieSegmentation = mp.solutions.selfie_segmentation.SelfieSegmentation
 
@@ -54,7 +54,7 @@ def test_files_that_are_no_such_network_are_named(tmp_path):
     (tmp_path / "selfie_segmentation.tflite").write_bytes(bytes(249505))
     with pytest.raises(InputError, match=r"selfie_segmentation.tflite: no TFLite file.*sonjit models pull selfie"):
         load_selfie_segmenter(models_dir=tmp_path)
-    with pytest.raises(InputError, match="unknown selfie model 'portrait'; known: general, landscape"):
+    with pytest.raises(InputError, match=r"Unknown selfie model 'portrait'. Choose from general, landscape"):
         load_selfie_segmenter("portrait")
 
 

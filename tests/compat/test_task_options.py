@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
+from sonjit._util.errors import InputError
 from sonjit.compat import mediapipe as mp
 from sonjit.compat.mediapipe.tasks.python.vision.core import base_vision_task_api
-from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
-from sonjit.errors import InputError
+from sonjit.detectors.options import PUBLISHED_THRESHOLDS
+from sonjit.detectors.thresholds import GraphThresholds
 
 vision, BaseOptions = mp.tasks.vision, mp.tasks.BaseOptions
 MODES = vision.RunningMode

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from sonjit.compat import mediapipe as mp
-from sonjit.compat.mediapipe.tasks.python.vision.core import live_stream
-from sonjit.compat.mediapipe.tasks.python.vision.core.live_stream import LiveStream
+from sonjit.compat.mediapipe.tasks.python.vision import live_stream
+from sonjit.compat.mediapipe.tasks.python.vision.live_stream import LiveStream
 
 vision, BaseOptions = mp.tasks.vision, mp.tasks.BaseOptions
 MODES = vision.RunningMode
@@ -25,7 +25,7 @@ def points_of(result):
         if name.endswith("landmarks") and "world" not in name and value:
             marks = value if isinstance(value[0], list) else [value]
             found[name] = np.array([(mark.x, mark.y) for one in marks for mark in one])
-            seen = [mark.visibility is None or mark.visibility > 0.5 for one in marks for mark in one]
+            seen = [not mark.visibility or mark.visibility > 0.5 for one in marks for mark in one]
             found[name][~np.array(seen)] = np.nan
     return found
 

@@ -111,7 +111,8 @@ def test_containers_are_messages_too():
     for one in (named, containers.ClassificationResult([named, named], 7), found):
         message = one.to_pb2()
         assert type(one).create_from_pb2(type(message).FromString(message.SerializeToString())) == one
-    assert not containers.Landmark(1.0, 2.0, 3.0).to_pb2().HasField("visibility")
+    for unknown in (None, 0.0):
+        assert not containers.Landmark(1.0, 2.0, 3.0, unknown).to_pb2().HasField("visibility")
     # bytes of MediaPipe's own messages
     told = containers.ClassificationResult([named], 7).to_pb2().SerializeToString()
     assert told.hex() == "0a2010011a046865616422160a140803150000003f1a046e616d65220573686f776e1007"
@@ -153,6 +154,13 @@ def test_drawings_are_those_of_solutions():
     assert drawn[0].any()
     np.testing.assert_array_equal(*drawn)
     containers = mp.tasks.components.containers
+    for utilities, landmarks, connections in (
+        (utils, message, mp.solutions.hands.HAND_CONNECTIONS),
+        (mp.solutions.drawing_utils, points, vision.HandLandmarksConnections.HAND_CONNECTIONS),
+    ):
+        other = np.zeros((120, 160, 3), np.uint8)
+        utilities.draw_landmarks(other, landmarks, connections, *style)
+        assert (other.any(axis=2) == drawn[0].any(axis=2)).all()
     found = containers.Detection(containers.BoundingBox(10, 20, 30, 40), [], [containers.NormalizedKeypoint(0.5, 0.5)])
     utils.draw_detection(drawn[0], found)
     assert (drawn[0][20, 10] == utils.WHITE_COLOR).all()

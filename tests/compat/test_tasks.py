@@ -1,6 +1,7 @@
 """`tasks.vision`: what its calls take, refuse and say."""
 
 import threading
+import zipfile
 
 import numpy as np
 import pytest
@@ -108,7 +109,15 @@ def test_every_task_has_its_modes(weights, monkeypatch, detector, name, verb, mo
     ("options", "reason"),
     [
         ({"model_asset_path": "/no/model.tflite"}, "Unable to open file at /no/model.tflite"),
-        ({"model_asset_buffer": b"abc"}, "is not a task bundle"),
+        (
+            {"model_asset_buffer": b"abc"},
+            "^model_asset_buffer is not a model of this task, which requires a .task bundle",
+        ),
+        ({"model_asset_buffer": b"PK\3\4abc"}, "^model_asset_buffer is not a model"),
+        (
+            {"model_asset_path": __file__},
+            r"test_tasks\.py is not a model .*\.task bundle such as face_landmarker\.task",
+        ),
         ({"model_asset_path": "face_landmarker.task", "model_asset_buffer": b"abc"}, "both given: give one of them"),
         ({}, r"face_landmarker.task: no such task bundle; .* sonjit models add"),
     ],
@@ -118,6 +127,48 @@ def test_models_that_are_of_no_use(tmp_path, monkeypatch, options, reason):
     for error in (RuntimeError, ValueError):  # MediaPipe's, and that of all wrong input
         with pytest.raises(error, match=reason):
             vision.FaceLandmarker.create_from_options(vision.FaceLandmarkerOptions(BaseOptions(**options)))
+    assert not list(tmp_path.rglob("bundles"))
+
+
+def test_models_of_another_task_are_refused_at_creation(need):
+    need("face-short", "hand-full")
+    network = BaseOptions(str(find_weight("hand-full")))
+    for task, reason in (
+        ("FaceDetector", "is not a face detector"),
+        ("FaceLandmarker", "is not a face attention network"),
+    ):
+        with pytest.raises(RuntimeError, match=reason):
+            getattr(vision, task).create_from_options(getattr(vision, f"{task}Options")(network))
+
+
+def test_a_bundle_may_have_any_file_name(weights, tmp_path):
+    path = tmp_path / "hands.bin"
+    with zipfile.ZipFile(path, "w") as bundle:
+        bundle.write(find_weight("palm-full"), "hand_detector.tflite")
+        bundle.write(find_weight("hand-full"), "hand_landmarks_detector.tflite")
+    with vision.HandLandmarker.create_from_model_path(str(path)) as task:
+        assert task.detect(BLACK).hand_landmarks == []
+
+
+def turned_pixels(task, detector, degrees):
+    """Return what the detector sees of an image whose pixels have the numbers 1 to 6."""
+    seen = []
+    detector.detect = lambda rgb, **_: seen.append(rgb[:, :, 0]) or []
+    pixels = np.arange(1, 7, dtype=np.uint8).reshape(2, 3)
+    with getattr(vision, task).create_from_options(getattr(vision, f"{task}Options")(BaseOptions())) as made:
+        made.detect(
+            image_of(np.repeat(pixels[:, :, None], 3, 2)), vision.ImageProcessingOptions(rotation_degrees=degrees)
+        )
+    return seen[0].tolist()
+
+
+def test_turned_hands_and_faces_are_sampled_as_in_mediapipe(weights, need, detector):
+    need("face-short", "pose-detector", "body-full")
+    for task in ("HandLandmarker", "FaceDetector"):
+        assert turned_pixels(task, detector, 90) == [[0, 4], [0, 5], [0, 6]]
+        assert turned_pixels(task, detector, 180) == [[0, 0, 0], [0, 6, 5]]
+        assert turned_pixels(task, detector, 270) == [[0, 0], [3, 6], [2, 5]]
+    assert turned_pixels("PoseLandmarker", detector, 90) == [[4, 1], [5, 2], [6, 3]]
 
 
 def test_gestures_are_chosen_as_asked(weights, monkeypatch, detector):
@@ -220,7 +271,10 @@ def test_segmenters_read_the_network_that_is_given(need):
         np.testing.assert_array_equal(masks(base), masks(BaseOptions("selfie_segmenter_landscape.tflite")))
     for other, reason in (
         (BaseOptions(str(find_weight("face-short"))), "no operator Convolution2DTransposeBias in it; only networks of"),
-        (BaseOptions(model_asset_buffer=bytes(50)), r"selfie_segmenter\.tflite: no TFLite file; only networks of"),
+        (
+            BaseOptions(model_asset_buffer=bytes(50)),
+            "model_asset_buffer is not a model of this task, which requires a TFLite",
+        ),
     ):
         with pytest.raises(RuntimeError, match=reason):
             masks(other)

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
+from sonjit._util.errors import SonjitError
 from sonjit.detectors.kinds.body import KEYPOINT_OUTPUTS
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.engines.graph_edits import keep_heads_in_f32
 from sonjit.engines.quiet_openvino import ov
-from sonjit.errors import SonjitError
 from sonjit.media import VIDEO_ENDINGS, open_source
 from sonjit.weights import find_weight
 

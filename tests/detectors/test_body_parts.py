@@ -19,7 +19,7 @@ from sonjit.detectors.kinds.body import (
 )
 from sonjit.detectors.smoothing import OneEuro
 from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix, crop_on_grid
-from sonjit.skeletons import load_skeleton
+from sonjit.results.skeletons import load_skeleton
 
 
 class FakeNetwork:
@@ -212,5 +212,5 @@ def test_a_selfie_view_changes_the_names_of_left_and_right():
 def test_people_side_by_side_are_two_and_hips_on_hips_one():
     kind = Bodies(None, FakeNetwork(None, None))
     person = RotatedBox(300, 300, 500, 500)
-    assert kind.is_taken(person, RotatedBox(320, 310, 480, 480, 0.2))
-    assert not kind.is_taken(person, RotatedBox(400, 300, 500, 500))
+    assert kind.is_same_instance(person, RotatedBox(320, 310, 480, 480, 0.2))
+    assert not kind.is_same_instance(person, RotatedBox(400, 300, 500, 500))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import sonjit
-from sonjit.errors import SonjitError
+from sonjit._util.errors import SonjitError
 
 from .conftest import boxes_from, keypoint_distances, matched
 
@@ -39,7 +39,7 @@ def read(file):
 def open_detector(golden, **options):
     """A detector that works as MediaPipe did for a golden, or skip."""
     config = golden["config"]
-    options |= {"precision": "f32", "search_interval": 1, "search": "fast"}
+    options |= {"precision": "f32", "search_interval": 1, "search": "fast", "smoothing": "published"}
     if golden["kind"] == "face":
         options |= {"model": "attention", "max_instances": config["max_num_faces"]}
     else:

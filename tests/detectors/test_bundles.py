@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import sonjit
-from sonjit.errors import InputError
-from sonjit.skeletons.blendshapes import BLENDSHAPES
+from sonjit._util.errors import InputError
+from sonjit.results.skeletons.blendshapes import BLENDSHAPES
 from sonjit.weights import find_weight
 
 pytestmark = pytest.mark.golden
@@ -88,8 +88,9 @@ def test_hands_of_a_bundle(golden, hand_bundle):
     frames, images = golden
     still = len(images) == 1
     with sonjit.create_detector(
-        "hands", landmark_model=hand_bundle, search="fast", search_interval=1, static_image=still, precision="f32"
-    ) as detector:
+        "hands", landmark_model=hand_bundle, search="fast", smoothing="published", search_interval=1,
+        static_image=still, precision="f32",
+    ) as detector:  # fmt: skip
         found = [
             detector.detect(image, time=frame.get("timestamp_ms", 0) / 1000)
             for frame, image in zip(frames, images, strict=True)
@@ -139,9 +140,9 @@ def test_holistic_of_a_bundle(data, face_bundle, weights, tmp_path, read_rgb):
     assert tuple(person.face.blendshapes) == BLENDSHAPES
     for name, score in HOLISTIC_BLENDSHAPES.items():
         assert person.face.blendshapes[name] == pytest.approx(score, abs=0.02), name
-    with pytest.raises(InputError, match="networks of its own; leave them out"):
+    with pytest.raises(InputError, match="hand_model and face_model cannot be combined with"):
         sonjit.create_detector("holistic", landmark_model=path, hand_model="lite")
-    with pytest.raises(InputError, match=r"blendshapes=True: needs a holistic_landmarker\.task"):
+    with pytest.raises(InputError, match=r"blendshapes=True requires a holistic_landmarker\.task"):
         sonjit.create_detector("holistic", blendshapes=True, landmark_model=find_weight("body-full"))
 
 
@@ -159,10 +160,10 @@ def test_a_mirrored_canvas_mirrors_the_pose_too(data, face_bundle, read_rgb):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"blendshapes": True, "landmark_model": "mine.tflite"}, "blendshapes=True: needs a face_landmarker.task"),
+        ({"blendshapes": True, "landmark_model": "mine.tflite"}, "blendshapes=True requires a face_landmarker.task"),
         ({"transform": True}, r"face_landmarker.task: no such task bundle; .* sonjit models add"),
         ({"landmark_model": "hands"}, r"holds no face_landmarks_detector.tflite; it is a hand_landmarker bundle"),
-        ({"landmark_model": "face", "model": "mesh"}, "model='mesh': .* has a landmark network of its own"),
+        ({"landmark_model": "face", "model": "mesh"}, "model='mesh' cannot be combined with .*task"),
     ],
 )
 def test_what_cannot_be_had_is_named(hand_bundle, face_bundle, tmp_path, monkeypatch, options, reason):

@@ -14,21 +14,23 @@ from sonjit import InputError, create_detector
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"kind": "feet"}, "unknown kind 'feet'; known: .*hands"),
-        ({"model": "huge"}, "unknown hands model 'huge'; known: .*lite"),
-        ({"smoothing": "butter"}, "unknown smoothing 'butter'; known: published, one_euro, None"),
-        ({"smoothing": 3}, "smoothing=3: give 'published'"),
-        ({"engine": "abacus"}, "unknown engine 'abacus'; known: openvino, onnxruntime"),
-        ({"precision": "f8"}, "unknown precision 'f8'; known: auto, f32"),
+        ({"kind": "feet"}, r"Unknown kind 'feet'\. Choose from .*hands"),
+        ({"model": "huge"}, "Unknown model 'huge'. Choose from .*lite"),
+        ({"smoothing": "butter"}, "Unknown smoothing 'butter'. Choose from auto, none, published, one_euro"),
+        ({"smoothing": 3}, "Unknown smoothing 3. Choose from auto"),
+        ({"engine": "abacus"}, "Unknown engine 'abacus'. Choose from openvino, onnxruntime"),
+        ({"precision": "f8"}, "Unknown precision 'f8'. Choose from auto, f32"),
         ({"max_instances": 0}, "max_instances=0"),
         ({"search_interval": 0}, "search_interval=0"),
         ({"min_detection_score": 1.5}, "min_detection_score=1.5"),
         ({"min_presence_score": math.nan}, "min_presence_score=nan: give a number from 0 to 1"),
-        ({"segmentation": True}, "segmentation=True: hands has no option segmentation; known: model"),
+        ({"segmentation": True}, "segmentation=True: hands has no option segmentation. Choose from model"),
         ({"kind": "face", "mirrored": True}, "mirrored=True: face has no option mirrored"),
         ({"kind": "body", "hand_model": "lite"}, "hand_model='lite': body has no option hand_model"),
         ({"min_presence_score": -1}, "min_presence_score=-1"),
         ({"threads": -1}, "threads=-1: give a whole number from 0"),
+        ({"models_dir": 3}, "models_dir=3: give a path"),
+        ({"gestures": 3}, "gestures=3: give text"),
         (
             {"detector_model": "nowhere.tflite", "landmark_model": "nowhere.tflite"},
             "nowhere.tflite: no such model file",
@@ -119,7 +121,7 @@ def test_a_filter_object_is_copied_for_every_hand_and_both_kinds_of_keypoints(we
             self.seen = 0
 
     own = Shift()
-    with create_detector(smoothing=own) as detector, create_detector() as plain:
+    with create_detector(smoothing=own) as detector, create_detector(smoothing=None) as plain:
         for rgb in demo_clip[1][:3]:
             shifted, raw = detector.detect(rgb), plain.detect(rgb)
     assert own.seen == 0
@@ -139,5 +141,5 @@ def test_one_detector_after_the_other_and_as_a_context(weights, photo):
 
 @pytest.mark.parametrize("option", ["hand_model", "face_model"])
 def test_unknown_models_of_a_person_s_parts_are_named(option):
-    with pytest.raises(InputError, match=f"unknown {option} 'huge'; known: "):
+    with pytest.raises(InputError, match=f"Unknown {option} 'huge'. Choose from "):
         create_detector("holistic", **{option: "huge"})

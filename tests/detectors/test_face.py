@@ -8,10 +8,11 @@ import pytest
 
 import sonjit
 from sonjit import Face, InputError
-from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, refined
+from sonjit._util.errors import SonjitError
+from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
+from sonjit.detectors.kinds.face_refinement import refined
 from sonjit.engines import EngineOptions, load_engine
-from sonjit.errors import SonjitError
-from sonjit.skeletons import load_skeleton
+from sonjit.results.skeletons import load_skeleton
 from sonjit.weights import find_weight
 
 from ..conftest import reused  # noqa: TID252  # one cache of detectors for all kinds

@@ -10,7 +10,7 @@ import sonjit
 from sonjit import InputError
 from sonjit.detectors.kinds.hand_heads import TAPS, HandHeads, head_inputs, load_hand_heads
 from sonjit.detectors.kinds.hands import box_around_hand, load_hands
-from sonjit.detectors.options import DetectorOptions
+from sonjit.detectors.options import HandOptions
 from sonjit.media import Header, load_frames, open_writer
 from sonjit.results import Frame, Hand
 
@@ -94,7 +94,7 @@ def test_a_selfie_view_has_the_other_hand(hands, photo):
 
 @pytest.mark.parametrize("ending", [".json", ".jsonl", ".csv"])
 def test_tables_keep_visibility(tmp_path, looked, ending):
-    frame = Frame.holding(0, None, looked["full"][1])
+    frame = Frame.from_results(0, None, looked["full"][1])
     path = tmp_path / f"hands{ending}"
     with open_writer(path, Header(source="photo.jpg", width=8, height=8, fps=None, model="hands-full")) as writer:
         writer.write(frame)
@@ -122,11 +122,11 @@ def test_what_the_network_shows_of_a_hand_goes_with_it_and_into_no_file(hands, p
     assert "appearance" not in hand.to_dict(full=True)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(hand)).appearance, hand.appearance)
     assert replace(hand, appearance=None) == hand
-    kind = load_hands(DetectorOptions("hands", "full", 2, static_image=True, precision="f32"))
+    kind = load_hands(HandOptions(static_image=True, precision="f32"))
     (box, *_) = kind.find(photo, 0.5)
     seen = kind.observe(photo, box)
     assert seen.appearance is not None
-    assert kind.moved(seen, np.zeros(2, np.float32), 0.5).appearance is None
+    assert kind.propagate(seen, np.zeros(2, np.float32), 0.5).appearance is None
     with sonjit.create_detector("hands", search="fast") as stream:
         assert all(one.appearance is None for one in stream.detect(photo))
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from sonjit import create_detector
+from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.body import BodyObservation, body_smoothers
 from sonjit.detectors.kinds.face import FaceFinder, FaceMeshes, FaceObservation
 from sonjit.detectors.kinds.holistic import hand_box, head_box, recropped_box
-from sonjit.detectors.options import DetectorOptions
+from sonjit.detectors.options import CommonOptions
 from sonjit.detectors.ssd import Detection
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.media import open_source, rgb_from
@@ -164,8 +165,8 @@ def test_the_crop_of_a_heads_face_is_around_the_detectors_keypoints(shift):
 
 @pytest.mark.parametrize("kind", ["holistic", "body"])
 def test_a_holistic_bundle_smooths_what_the_next_box_comes_from(monkeypatch, kind):
-    monkeypatch.setattr(DetectorOptions, "follows_bundle", True)
-    smoother = body_smoothers(DetectorOptions(kind, "full", 1))()
+    monkeypatch.setattr(CommonOptions, "follows_bundle", True)
+    smoother = body_smoothers(KINDS[kind].options())()
     points, ones = np.ones((33, 3), np.float32), np.ones(33, np.float32)
     for time, shift in ((0.0, 0), (0.033, 5)):
         alignment = np.array([[100, 100], [100, 50]], np.float32) + np.float32(shift)

@@ -5,6 +5,7 @@ import logging
 import math
 import pickle
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import cv2
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 
 from sonjit import InputError, OneEuro, track
 from sonjit.detectors import Detector
-from sonjit.detectors.options import DetectorOptions, GraphThresholds
+from sonjit.detectors.options import CommonOptions, HandOptions
 from sonjit.detectors.smoothing import KeypointSmoother
+from sonjit.detectors.thresholds import GraphThresholds
 from sonjit.detectors.tracking import Tracker
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.results import Frame, Gesture, Hand, MotionEvent
@@ -29,9 +31,7 @@ times = st.none() | st.floats() | st.sampled_from([0.0, -1.0, 1.0, 1 / 30, 1e17,
 
 def make(smoother=lambda: None, **options):
     scene = Scene()
-    return scene, Detector(
-        scene, Tracker(smoother), DetectorOptions("scene", "scene", **{"max_instances": 2} | options)
-    )
+    return scene, Detector(scene, Tracker(smoother), CommonOptions(**{"max_instances": 2} | options))
 
 
 def play(scene, detector, frames):
@@ -79,20 +79,20 @@ def test_hands_have_their_gesture_which_is_steady_in_streams(monkeypatch):
         return [hand.gesture and hand.gesture.name for hand in detector.detect(IMAGE)]
 
     scene = HandScene()
-    detector = Detector(scene, Tracker(lambda: None), DetectorOptions("scene", "scene", 1, gestures="canned"))
+    detector = Detector(scene, Tracker(lambda: None), HandOptions(max_instances=1, gestures="canned"))
     assert told(detector) == ["Victory"]
     said[0] = None
     assert told(detector) == ["Victory"]  # one odd frame
     detector.reset()
     assert told(detector) == [None]
-    detector.tell_gestures(None)
+    detector.set_gestures(None)
     said[0] = "OK"
     assert told(detector) == [None]
-    still = Detector(scene, Tracker(lambda: None), DetectorOptions("s", "s", 1, static_image=True, gestures="canned"))
+    still = Detector(scene, Tracker(lambda: None), HandOptions(max_instances=1, static_image=True, gestures="canned"))
     assert told(still) == ["OK"]
     assert still.detect(IMAGE).motions == []
     with pytest.raises(InputError, match=r"nothing\.npz cannot be read"):
-        detector.tell_gestures("nothing.npz")
+        detector.set_gestures("nothing.npz")
 
 
 def test_streams_give_the_motions_of_hands_beside_them(monkeypatch, tmp_path):
@@ -106,7 +106,7 @@ def test_streams_give_the_motions_of_hands_beside_them(monkeypatch, tmp_path):
     monkeypatch.setattr("sonjit.gestures.motions.recognizer.MotionRecognizer.__call__", moved)
     scene = HandScene()
     scene.flip = lambda hand, width: replace(hand, keypoints=[width, 0, 0] + hand.keypoints * [-1, 1, 1])
-    options = DetectorOptions("scene", "scene", 1, gestures="canned", flip_horizontal=True)
+    options = HandOptions(max_instances=1, gestures="canned", flip_horizontal=True)
     detector = Detector(scene, Tracker(lambda: None), options)
     scene.show(100)
     found = detector.detect(IMAGE, time=0.5)
@@ -120,7 +120,7 @@ def test_streams_give_the_motions_of_hands_beside_them(monkeypatch, tmp_path):
     (event,) = frame.motions
     assert event == replace(found.motions[0], time=0.5 + 1 / 30)
     assert Frame.from_dict(data).motions == [replace(event, time=0.5333)]
-    detector.tell_gestures(None)
+    detector.set_gestures(None)
     assert detector.detect(IMAGE).motions == []
 
 
@@ -173,8 +173,8 @@ class Windows:
 def test_where_nothing_is_held_an_unchanged_image_is_searched_at_the_interval_alone():
     scene = Scene()
     changed = [False, True, *[False] * 8]
-    options = DetectorOptions("scene", "scene", max_instances=2)
-    play(scene, Detector(scene, Tracker(), options, spread=Windows(changed)), [()] * 12)
+    options = CommonOptions(max_instances=2)
+    play(scene, Detector(scene, Tracker(), options, stream_search=Windows(changed)), [()] * 12)
     assert scene.searches == [0, 2, 7]
 
 
@@ -211,7 +211,7 @@ def test_stills_have_no_state_and_no_ids():
 def test_a_landmarkers_graph_keeps_what_its_detector_told_apart(monkeypatch):
     scene, detector = make(static_image=True)
     assert play(scene, detector, [(100, 104)]) == [[(None, 104)]]
-    monkeypatch.setattr(DetectorOptions, "follows_bundle", True)
+    monkeypatch.setattr(CommonOptions, "follows_bundle", True)
     assert play(scene, detector, [(100, 104)]) == [[(None, 100), (None, 104)]]
 
 
@@ -314,7 +314,7 @@ def test_a_closed_detector_says_so(used):
         if used:
             detector.detect_async(IMAGE).result(timeout=30)
     detector.close()
-    with pytest.raises(InputError, match="this detector is closed; make a new one with create_detector"):
+    with pytest.raises(InputError, match="this detector is closed"):
         detector.detect(IMAGE)
     with pytest.raises(InputError, match="this detector is closed"):
         detector.detect_async(IMAGE).result(timeout=30)
@@ -329,3 +329,21 @@ def test_no_image_is_an_input_error(image):
     _, detector = make()
     with pytest.raises(InputError):
         detector.detect(image)
+
+
+def test_batches_of_several_threads_share_as_many_detectors_as_there_are_cores(monkeypatch):
+    """`threads` above the number of cores creates no detectors that no thread could use."""
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    created = []
+    options = CommonOptions(static_image=True, threads=6, max_instances=2)
+
+    def create():
+        scene = Scene([])
+        scene.show(100)
+        created.append(Detector(scene, Tracker(), options))
+        return created[-1]
+
+    with Detector(Scene([]), Tracker(), options, create_sibling=create) as detector, ThreadPoolExecutor(4) as pool:
+        for found in pool.map(detector.detect_batch, [[IMAGE] * 8] * 4):
+            assert [len(one) for one in found] == [1] * 8
+    assert len(created) == 2

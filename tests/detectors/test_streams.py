@@ -15,7 +15,7 @@ import pytest
 from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.kinds.face import FaceObservation
 from sonjit.detectors.search.checks import BodyCheck, FaceCheck, shows_front
-from sonjit.detectors.search.finds import Place
+from sonjit.detectors.search.geometry import Proposal, windows
 from sonjit.detectors.search.stream_finders import Finder
 from sonjit.detectors.search.streams import StreamSearch
 from sonjit.detectors.tracking import Track
@@ -38,7 +38,7 @@ class Dots(Finder):
         self.windows.append(window)
         ys, xs = np.nonzero(window.cut(rgb)[..., 0])
         return [
-            Place(RotatedBox(float(x) + window.left, float(y) + window.top, 60, 60), 0.5, set())
+            Proposal(RotatedBox(float(x) + window.left, float(y) + window.top, 60, 60), 0.5, set())
             for x, y in zip(xs, ys, strict=True)
         ]
 
@@ -84,7 +84,7 @@ def test_a_window_that_changes_is_searched_again_ever_later_while_nothing_is_sug
         rgb[450:550, 450:550, 1] = 20 * i % 250
         before = len(finder.windows)
         search.step(rgb, [], [], spent=0, room=9)
-        searched += [i for window in finder.windows[before:] if window == (300, 300, 600, 600)]
+        searched += [i for window in finder.windows[before:] if window == windows(SIZE, SIZE, 2)[-1]]
     first, second, third, fourth = searched[:4]
     assert 13 < second - first < 20  # all the others could have been searched meanwhile
     assert (third - second > 26, fourth - third > 39) == (not suggests, not suggests)
@@ -195,16 +195,16 @@ def mesh():
     ],
 )
 def test_a_mesh_needs_a_face_in_its_place(box, score, admitted):
-    assert FaceCheck(Faces(box, score)).admits(np.zeros((300, 300, 3), np.uint8), mesh()) is admitted
+    assert FaceCheck(Faces(box, score)).accepts_new(np.zeros((300, 300, 3), np.uint8), mesh()) is admitted
 
 
 def test_a_mesh_that_slips_from_its_face_goes():
     faces = Faces((100, 100, 200, 200))
     check, rgb, seen = FaceCheck(faces), np.zeros((300, 300, 3), np.uint8), mesh()
     track = Track(1, seen, seen, None, 0.0)
-    assert all(check.keeps(rgb, track, seen, [track]) for _ in range(60))
+    assert all(check.verify(rgb, track, seen, [track]) for _ in range(60))
     faces.box = None
-    assert not all(check.keeps(rgb, track, seen, [track]) for _ in range(90))
+    assert not all(check.verify(rgb, track, seen, [track]) for _ in range(90))
 
 
 def body(*, turned=False, upside_down=False):
@@ -259,7 +259,7 @@ def test_a_body_needs_a_face_or_turns_its_back(score, turned, mirrored, admitted
     seen = body(turned=turned)
     check = BodyCheck(Faces(face_in_window(seen), score), Bodies(), mirrored=mirrored)
     rgb = np.zeros((300, 300, 3), np.uint8)
-    assert [check.admits(rgb, seen) for _ in range(3)] == admitted
+    assert [check.accepts_new(rgb, seen) for _ in range(3)] == admitted
 
 
 def held_at(x, number):
@@ -274,9 +274,9 @@ def test_a_held_body_stays_where_it_is_while_its_box_shows_another_one():
     own, other = held_at(0, 1), held_at(90, 2)
     check = BodyCheck(Faces(face_in_window(own.observation)), Bodies())
     rgb = np.zeros((300, 400, 3), np.uint8)
-    kept = check.keeps(rgb, own, other.observation, [own, other])
+    kept = check.verify(rgb, own, other.observation, [own, other])
     np.testing.assert_array_equal(kept.keypoints, own.observation.keypoints)
-    assert check.keeps(rgb, own, other.observation, [own]) is other.observation  # nobody else is there: it ran
+    assert check.verify(rgb, own, other.observation, [own]) is other.observation  # nobody else is there: it ran
 
 
 def test_a_faint_body_counts_as_long_as_it_was_sure_of_late_and_shows_a_face():
@@ -284,19 +284,19 @@ def test_a_faint_body_counts_as_long_as_it_was_sure_of_late_and_shows_a_face():
     faint = replace(own.observation, score=0.05)
     faces = Faces(face_in_window(faint))
     check = BodyCheck(faces, Bodies())
-    scores = [check.keeps(rgb, own, faint, [own]).score for _ in range(30)]
+    scores = [check.verify(rgb, own, faint, [own]).score for _ in range(30)]
     assert scores[0] > 0.9
     assert scores[-1] < 0.5
     faces.box = None
-    assert check.keeps(rgb, own, faint, [own]) is faint
+    assert check.verify(rgb, own, faint, [own]) is faint
 
 
 def test_the_heads_of_others_are_covered_where_a_held_body_is_looked_at():
     rgb, own, other = np.zeros((300, 400, 3), np.uint8), held_at(0, 1), held_at(90, 2)
     check = BodyCheck(Faces(), Bodies())
-    assert check.view(rgb, own, [own]) is rgb
+    assert check.masked_image(rgb, own, [own]) is rgb
     x, y = other.observation.keypoints[[2, 5, 9, 10], :2].mean(axis=0).round().astype(int)
-    assert check.view(rgb, own, [own, other])[y, x].any()
+    assert check.masked_image(rgb, own, [own, other])[y, x].any()
 
 
 @pytest.mark.golden

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sonjit import InputError, create_detector
-from sonjit.detectors.options import DetectorOptions
+from sonjit.detectors.options import CommonOptions
 from sonjit.detectors.pipeline import Detector
 from sonjit.detectors.tracking import Tracker
 
@@ -65,7 +65,7 @@ def test_one_detector_of_stills_may_be_shared_by_threads_and_by_asyncio(weights,
 
 
 def test_a_detector_that_threads_share_and_one_closes_refuses_the_rest():
-    detector = Detector(Scene([100]), Tracker(), DetectorOptions("scene", "scene", max_instances=2))
+    detector = Detector(Scene([100]), Tracker(), CommonOptions(max_instances=2))
     rgb = np.zeros((48, 64, 3), np.uint8)
 
     def detect(number):
@@ -79,7 +79,7 @@ def test_a_detector_that_threads_share_and_one_closes_refuses_the_rest():
 
     with ThreadPoolExecutor(4) as pool:
         said = set(pool.map(detect, range(40)))
-    assert said - {""} == {"this detector is closed; make a new one with create_detector"}
+    assert said - {""} == {"this detector is closed. Create a new one with create_detector."}
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from sonjit.detectors.observations import is_same_object, without_duplicates
+from sonjit.detectors.observations import is_same_object, suppress_duplicates
 from sonjit.detectors.tracking import Tracker
 
 from .fakes import seen_at
@@ -19,7 +19,7 @@ def bridging(most=2):
     def move(seen, shift, score):
         return replace(seen, keypoints=seen.keypoints + np.append(shift, 0), score=score)
 
-    return Tracker(move=move, most=most)
+    return Tracker(propagate=move, max_tracks=most)
 
 
 def pass_behind(tracker, frames=61, *, blend=False, gone_at=999):
@@ -32,7 +32,9 @@ def pass_behind(tracker, frames=61, *, blend=False, gone_at=999):
         carried = [(track, look[track.id]) for track in tracker.active if look[track.id] is not None]
         lost = is_seen and len(tracker.active) < 2
         tracker.update(carried, [rear, front] if i == 0 else [rear] if lost else [], i * STEP_S)
-        yield {track.id: (float(track.observation.keypoints[:, 0].mean()), track.hidden) for track in tracker.active}
+        yield {
+            track.id: (float(track.observation.keypoints[:, 0].mean()), track.occluded_s) for track in tracker.active
+        }
 
 
 def run(tracker, frames, start_s=0.0):
@@ -76,11 +78,11 @@ def test_two_tracks_that_see_one_object_become_the_one_that_fits():
 @given(st.lists(st.integers(0, 2000), max_size=8))
 def test_duplicates_are_left_out_and_nothing_else(places):
     seen = [seen_at(float(x)) for x in places]
-    kept = without_duplicates(seen)
+    kept = suppress_duplicates(seen)
     assert kept[:1] == seen[:1]
     assert all(not is_same_object(a, b) for a, b in itertools.combinations(kept, 2))
     assert all(any(is_same_object(observation, other) for other in kept) for observation in seen)
-    assert without_duplicates(seen, kept) == []
+    assert suppress_duplicates(seen, kept) == []
 
 
 @pytest.mark.parametrize(("away_s", "again"), [(0.5, 1), (1.9, 1), (2.1, 2), (60.0, 2)])
@@ -209,7 +211,7 @@ def test_what_shows_the_other_one_is_not_taken_for_the_hidden_one():
         tracker.update(pairs, [] if i else [seen_at(0, left=0.9), seen_at(90, left=0.1)], i * STEP_S)
     first, second = tracker.active
     tracker.update([(first, seen_at(70, left=0.8)), (second, seen_at(90, left=0.1))], [], 12 * STEP_S)
-    assert [(track.id, track.hidden is None) for track in tracker.active] == [(1, False), (2, True)]
+    assert [(track.id, track.occluded_s is None) for track in tracker.active] == [(1, False), (2, True)]
 
 
 def test_a_hidden_one_is_seen_again_though_the_box_of_another_has_slipped_onto_it():
@@ -219,9 +221,9 @@ def test_a_hidden_one_is_seen_again_though_the_box_of_another_has_slipped_onto_i
         tracker.update(list(zip(tracker.active, pair, strict=False)), [] if i else pair, i * STEP_S)
     first, second = tracker.active
     tracker.update([(first, seen_at(0, left=0.9))], [], 12 * STEP_S)
-    assert second.hidden is not None
+    assert second.occluded_s is not None
     tracker.update([(first, seen_at(80, left=0.5)), (second, seen_at(85, left=0.1))], [], 13 * STEP_S)
-    assert [(track.id, track.hidden is None) for track in tracker.active] == [(1, False), (2, True)]
+    assert [(track.id, track.occluded_s is None) for track in tracker.active] == [(1, False), (2, True)]
 
 
 @pytest.mark.parametrize(("colour", "is_told"), [(20, True), (250, False)])
@@ -260,10 +262,10 @@ def test_a_hidden_one_makes_room_for_one_that_is_seen():
     tracker = bridging(most=2)
     tracker.update([], [seen_at(0), seen_at(60)], 0.0)
     tracker.update([(tracker.active[0], seen_at(0))], [], STEP_S)
-    assert [(track.id, track.hidden is None) for track in tracker.active] == [(1, True), (2, False)]
+    assert [(track.id, track.occluded_s is None) for track in tracker.active] == [(1, True), (2, False)]
     assert tracker.active[1].observation.score < 0.9
     tracker.update([(tracker.active[0], seen_at(0))], [seen_at(900)], 2 * STEP_S)
-    assert [(track.id, track.hidden is None) for track in tracker.active] == [(1, True), (3, True)]
+    assert [(track.id, track.occluded_s is None) for track in tracker.active] == [(1, True), (3, True)]
 
 
 def test_a_clock_that_starts_anew_moves_nothing_away():

@@ -1,4 +1,4 @@
-"""The tables in the docs are those of the records."""
+"""Generated files are up to date."""
 
 import importlib.util
 import inspect
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sonjit.detectors import create_detector
-from sonjit.detectors.options import OPTIONS
+from sonjit.detectors.kinds import KINDS, options_of
+from sonjit.detectors.options import declared_options
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
@@ -28,9 +29,11 @@ def test_the_pages_are_made_of_the_records(tool):
         assert "<!-- made: " in text
         assert tool.page(text) == text, "type: make docs"
     text = (PROJECT / "docs" / "options.md").read_text("utf-8")
-    for option in OPTIONS:
-        (row,) = [line for line in text.splitlines() if line.startswith(f"| `{option.name}` |")]
+    for name, option in tool.every_option().items():
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
         assert option.help in row
+    for path, generate in tool.GENERATED.items():
+        assert path.read_text("utf-8") == generate(), "type: make docs"
 
 
 def test_a_page_that_is_out_of_date_is_reported_and_made_anew(tool, tmp_path, monkeypatch, capsys):
@@ -39,14 +42,30 @@ def test_a_page_that_is_out_of_date_is_reported_and_made_anew(tool, tmp_path, mo
     monkeypatch.setattr(tool, "PAGES", [stale])
     stale.write_text(made.replace("| `5` |", "| `6` |"), "utf-8")
     assert tool.main(["--check"]) == 1
-    assert "type: make docs" in capsys.readouterr().err
+    assert "Run: make docs" in capsys.readouterr().err
     assert tool.main([]) == 0
     assert (tool.main(["--check"]), stale.read_text("utf-8")) == (0, made)
 
 
-def test_python_has_each_option_with_its_default():
+def test_python_has_each_option_with_its_default(tool):
     known = inspect.signature(create_detector).parameters
-    assert {one.name for one in OPTIONS} == known.keys() - {"kind", "own"}
-    assert {one.name: one.default for one in OPTIONS if one.default is not None} == {
-        one.name: known[one.name].default for one in OPTIONS if one.default is not None
-    }
+    options = tool.every_option()
+    assert options.keys() == known.keys() - {"kind", "options"}
+    for name, parameter in known.items():
+        if name in options and parameter.default is not None:
+            assert {getattr(entry.options, name) for entry in KINDS.values() if name in options_of(entry)} == {
+                parameter.default
+            }
+
+
+def test_help_describes_each_option(tool):
+    for name in tool.every_option():
+        assert f"\n        {name}: " in create_detector.__doc__
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_type_of_the_model_names_every_model(kind):
+    entry = KINDS[kind]
+    assert set(declared_options(entry.options)["model"].choices) == set(entry.models)
+    assert entry.options().model == next(iter(entry.models))
+    assert entry.options().kind == kind

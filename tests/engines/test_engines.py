@@ -165,8 +165,8 @@ def test_what_onnx_runtime_cannot_do_says_who_can(options, name, words, convolut
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"engine": "abacus"}, "unknown engine 'abacus'; known: openvino, onnxruntime"),
-        ({"precision": "f8"}, "unknown precision 'f8'; known: auto, f32, bf16, f16, int8"),
+        ({"engine": "abacus"}, "Unknown engine 'abacus'. Choose from openvino, onnxruntime"),
+        ({"precision": "f8"}, "Unknown precision 'f8'. Choose from auto, f32, bf16, f16, int8"),
         ({"threads": -2}, "threads=-2: give 0 for all cores or a positive number"),
     ],
     ids=["engine", "precision", "threads"],

@@ -7,9 +7,9 @@ import zipfile
 import numpy as np
 import pytest
 
+from sonjit._util.errors import InputError
 from sonjit.detectors.kinds.gesture_bundle import load_gestures
 from sonjit.engines import EngineOptions
-from sonjit.errors import InputError
 from sonjit.results import Hand
 from sonjit.weights import TaskBundle
 

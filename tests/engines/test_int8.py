@@ -12,12 +12,12 @@ from openvino import opset13 as ops
 from sonjit import InputError, create_detector
 from sonjit.detectors import quantization
 from sonjit.detectors.kinds.hands import load_palm_finder
-from sonjit.detectors.options import DetectorOptions
+from sonjit.detectors.options import HandOptions
 from sonjit.engines import EngineOptions, load_engine, recorded_inputs
 from sonjit.engines.int8 import Landmarks, quantize
+from sonjit.engines.int8_accuracy import Int8Accuracy, int8_path, is_accurate_enough, save_accuracy, source_hash
 from sonjit.engines.openvino import resolve_precision
 from sonjit.engines.processor import processor_name
-from sonjit.engines.promise import Promise, int8_path, keeps_promise, save_promise, source_hash
 
 SIDE = 16
 
@@ -105,14 +105,14 @@ def test_the_form_gives_nearly_the_same_and_is_told_apart(landmarks, images):
     ],
 )  # fmt: skip
 def test_auto_takes_a_form_that_keeps_its_promise(landmarks, monkeypatch, changes, taken):
-    monkeypatch.setattr("sonjit.engines.promise.processor_flags", lambda: changes.get("flags", {"avx512_vnni"}))
-    promise = Promise(source_hash(landmarks), processor_name(), 8, 3, 0, 0.3, 0.5, 0.01, 2.0, 1.0, 100)
-    save_promise(landmarks, promise)
-    assert not keeps_promise(landmarks)  # the form itself is missing
+    monkeypatch.setattr("sonjit.engines.int8_accuracy.processor_flags", lambda: changes.get("flags", {"avx512_vnni"}))
+    promise = Int8Accuracy(source_hash(landmarks), processor_name(), 8, 3, 0, 0.3, 0.5, 0.01, 2.0, 1.0, 100)
+    save_accuracy(landmarks, promise)
+    assert not is_accurate_enough(landmarks)  # the form itself is missing
     int8_path(landmarks).write_text("<net/>")
     kept = asdict(promise) | {key: one for key, one in changes.items() if key != "flags"}
     int8_path(landmarks).with_suffix(".json").write_text(json.dumps(kept))
-    assert keeps_promise(landmarks) == taken
+    assert is_accurate_enough(landmarks) == taken
     if resolve_precision(EngineOptions()) != "bf16":
         assert resolve_precision(EngineOptions(), landmarks) == ("int8" if taken else "f32")
 
@@ -121,7 +121,7 @@ def test_auto_takes_a_form_that_keeps_its_promise(landmarks, monkeypatch, change
 def test_a_form_of_another_network_is_refused(landmarks, images):
     quantize(landmarks, Landmarks(4, step=2), images[::2], images[1::2], shift_px=100)
     landmarks.write_text(landmarks.read_text("utf-8") + " ")
-    with pytest.raises(InputError, match=r"made of another points\.xml; make it again"):
+    with pytest.raises(InputError, match=r"belongs to another points\.xml"):
         run(landmarks, images[0], "int8")
 
 
@@ -185,7 +185,7 @@ def test_a_detector_is_measured_where_it_finds_something(detector, images):
 
 
 def test_networks_without_a_form_are_refused():
-    with pytest.raises(InputError, match="'face-attention' has no int8 form; those that have: palm-full, "):
+    with pytest.raises(InputError, match=r"'face-attention' cannot be quantized. Choose from palm-full, "):
         next(quantization.quantize_networks(["face-attention"]))
     with pytest.raises(InputError, match="'palm-lite' is not fine-tuned, only landmark networks are"):
         next(quantization.quantize_networks(["hand-full", "palm-lite"], finetune=lambda *_: []))
@@ -203,7 +203,7 @@ def test_palms_are_found_in_int8_where_they_have_a_form(tmp_path, monkeypatch, h
 
     monkeypatch.setattr("sonjit.detectors.kinds.hands.load_engine", load)
     with pytest.raises(InputError, match="enough"):
-        load_palm_finder(DetectorOptions("hands", "full", 2, precision="int8"), "palm-full", palms)
+        load_palm_finder(HandOptions(precision="int8"), "palm-full", palms)
     assert asked == ["int8" if has_form else "f32"]
 
 
@@ -214,7 +214,7 @@ def test_hands_in_int8_are_near_those_in_f32(weights, photo, monkeypatch, tmp_pa
         (tmp_path / "models" / path.name).symlink_to(path)
     models = tmp_path / "models"
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
-    with pytest.raises(InputError, match="make it: sonjit models quantize"):
+    with pytest.raises(InputError, match="Run: sonjit models quantize"):
         create_detector("hands", precision="int8", models_dir=models, search="fast")
     monkeypatch.setattr(quantization, "_STEP", 30)
     monkeypatch.setattr(quantization, "_MOST", 8)  # inputs: compiling takes most of the time then

@@ -112,7 +112,7 @@ def test_another_file_or_setting_is_another_blob(change, model, cached):
 
 
 def test_int8_without_its_form_says_what_makes_it(model):
-    with pytest.raises(InputError, match=r"no int8 form of tiny\.xml; make it: sonjit models quantize"):
+    with pytest.raises(InputError, match=r"tiny\.xml has no int8 form\. Run: sonjit models quantize"):
         load_engine(model, EngineOptions(precision="int8"))
 
 

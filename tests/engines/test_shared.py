@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from sonjit import create_detector
+from sonjit._util.errors import InputError
 from sonjit.engines import EngineOptions, load_engine, shared_networks
 from sonjit.engines import openvino as engine
-from sonjit.errors import InputError
 from sonjit.server.detector_pool import DetectorPool
 from sonjit.server.options import SessionOptions
 
@@ -68,7 +68,7 @@ def test_many_threads_load_a_network_once(weights, loads):
 
 
 def test_clients_of_a_server_share_their_networks(weights, loads):
-    pool, options = DetectorPool(2), SessionOptions.filled("hands", {"model": "lite"}, still=False)
+    pool, options = DetectorPool(2), SessionOptions.from_values("hands", {"model": "lite"}, still=False)
     with pool.take(options), pool.take(options):
         assert len(loads) == 2  # the palm detector and the landmarks
 

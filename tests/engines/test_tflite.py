@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit import InputError
+from sonjit._util.errors import SonjitError
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.engines.tflite import TfliteFile, read_options
-from sonjit.errors import SonjitError
 from sonjit.weights import find_weight
 
 from .flat_tables import write_table

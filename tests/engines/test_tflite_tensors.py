@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from sonjit._util.errors import SonjitError
 from sonjit.engines.tflite import Level, TfliteFile, TfliteTensors, dense_from_sparse
-from sonjit.errors import SonjitError
 from sonjit.weights import find_weight
 
 

@@ -17,11 +17,11 @@ import pytest
 
 import sonjit
 from sonjit.geometry.cameras import CalibratedCamera
-from sonjit.hand_models.rig_files import load_rig
-from sonjit.measures import measures
+from sonjit.lab.hand_models.rig_files import load_rig
 from sonjit.media import open_source
-from sonjit.multiview import CameraRig, RigCamera, save_cameras
-from sonjit.skeletons import load_skeleton
+from sonjit.results.measures import measures
+from sonjit.results.skeletons import load_skeleton
+from sonjit.studio import CameraRig, RigCamera, save_cameras
 
 PROJECT = Path(__file__).parents[2]
 EXAMPLES = PROJECT / "examples"
@@ -85,13 +85,13 @@ def test_face_to_avatar(run, data, tmp_path, monkeypatch):
         avatar.bind(("127.0.0.1", 0))
         run("face_to_avatar.py", photo, "127.0.0.1", avatar.getsockname()[1])
         avatar.settimeout(5)
-        got = [avatar.recv(200) for _ in range(54)]
-    assert got[0].startswith(b"/VMC/Ext/Blend/Val\0\0,sf\0_neutral\0\0\0\0")
+        got = [avatar.recv(200) for _ in range(53)]
+    assert got[1].startswith(b"/VMC/Ext/Blend/Val\0\0,sf\0browDownLeft")
     assert all(len(one) % 4 == 0 for one in got)
-    assert 0 <= struct.unpack(">f", got[0][-4:])[0] <= 1
+    assert 0 <= struct.unpack(">f", got[1][-4:])[0] <= 1
     assert got[52] == b"/VMC/Ext/Blend/Apply\0\0\0\0,\0\0\0"
-    assert got[53].startswith(b"/VMC/Ext/Bone/Pos\0\0\0,sfffffff\0\0\0Head\0\0\0\0")
-    turn = struct.unpack(">7f", got[53][-28:])[3:]
+    assert got[0].startswith(b"/VMC/Ext/Bone/Pos\0\0\0,sfffffff\0\0\0Head\0\0\0\0")
+    turn = struct.unpack(">7f", got[0][-28:])[3:]
     assert np.linalg.norm(turn) == pytest.approx(1, abs=1e-5)
     assert turn[3] > 0.9  # the face looks into the camera
 

@@ -4,30 +4,27 @@ from pathlib import Path
 
 import pytest
 
-import sonjit.datasets
+import sonjit._util.extensions
 import sonjit.detectors.kinds
-import sonjit.evaluation.run
-import sonjit.extensions
-import sonjit.measures
+import sonjit.lab.datasets
+import sonjit.lab.evaluation.run
 import sonjit.media.drawing
 import sonjit.media.tables.tables
 import sonjit.results
-import sonjit.skeletons
-from sonjit.datasets import list_datasets
+import sonjit.results.measures
+import sonjit.results.skeletons
+from sonjit.lab.datasets import list_datasets
 
-collect_ignore = ["lamps.py", "spots.py"]
+collect_ignore = ["counts.py", "lamp_task.py", "lamps.py", "spots.py"]
 
 REGISTRIES = (
-    sonjit.datasets.registry._ENTRIES,
+    sonjit.lab.datasets.registry._ENTRIES,
     sonjit.detectors.kinds.KINDS,
-    sonjit.evaluation.run.EVALUATORS,
-    sonjit.extensions._modules,
-    sonjit.measures.MEASURE_NAMES,
-    sonjit.measures._MEASURE,
-    sonjit.media.drawing._DRAWINGS,
+    sonjit.lab.evaluation.run.EVALUATORS,
+    sonjit._util.extensions._modules,
     sonjit.media.tables.tables._FORMATS,
     sonjit.results.RESULT_TYPES,
-    sonjit.skeletons._REGISTERED,
+    sonjit.results.skeletons._REGISTERED,
 )
 
 
@@ -50,8 +47,20 @@ def spots(registries):
 
 @pytest.fixture(scope="module")
 def lamps(registries):
-    """The module that registers the data set and the task "lamps" and the table format ".count"."""
+    """The module that registers the data set "lamps"."""
     return load("lamps")
+
+
+@pytest.fixture(scope="module")
+def lamp_task(registries):
+    """The module that registers the evaluation task "lamps"."""
+    return load("lamp_task")
+
+
+@pytest.fixture(scope="module")
+def counts(registries):
+    """The module that registers the table format ".count"."""
+    return load("counts")
 
 
 def load(name):

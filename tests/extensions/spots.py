@@ -1,25 +1,33 @@
-"""A kind of detector from outside: bright spots. All that one has to write is in this file."""
+"""A kind of detector from outside: bright spots. This file is all that one has to write."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KindEntry, Model, register_kind
-from sonjit.detectors.options import Option
+from sonjit.detectors.option import Option
+from sonjit.detectors.options import CommonOptions
 from sonjit.geometry.boxes import RotatedBox
-from sonjit.measures import register_measures
-from sonjit.media.drawing import register_drawing
-from sonjit.results import Points, Result, Value, register_result
-from sonjit.skeletons import Skeleton, register_skeleton
+from sonjit.media.drawing import Drawing
+from sonjit.results import Points, Result, Value
+from sonjit.results.skeletons import Skeleton
 
-SKELETON = register_skeleton(
-    Skeleton("spot_corners4", ("top", "right", "bottom", "left"), (-1, 0, 1, 2), ((0, 1), (1, 2), (2, 3), (3, 0)), {})
+SKELETON = Skeleton(
+    name="spot_corners4",
+    keypoints=("top", "right", "bottom", "left"),
+    parents=(-1, 0, 1, 2),
+    connections=((0, 1), (1, 2), (2, 3), (3, 0)),
+    groups={},
 )
 
 
-@register_result
+def draw_spot(canvas, spot, person):
+    x_min, y_min, x_max, y_max = (round(edge) for edge in spot.box)
+    canvas[max(y_min, 0) : y_max, max(x_min, 0) : x_max] = (255, 0, 0)
+
+
 @dataclass(eq=False, slots=True)
 class Spot(Result):
     """A bright spot: its score and four points around it."""
@@ -30,13 +38,18 @@ class Spot(Result):
 
     kind: ClassVar[str] = "spot"
     list_name: ClassVar[str] = "spots"
-    skeletons: ClassVar[dict[int, str]] = {4: SKELETON.name}
+    skeletons: ClassVar[dict[int, Skeleton]] = {4: SKELETON}
+    measure_names: ClassVar[tuple[str, ...]] = ("spot_width_px",)
+    drawing: ClassVar[Drawing] = Drawing(draw_spot, label=lambda spot: None)
     schema: ClassVar[tuple] = (
         Value("score", "score"),
         Points("keypoints", "keypoints", ("x", "y", "z")),
         Value("id", "id", full=True),
         Value("box", "box", full=True, is_box=True),
     )
+
+    def measure(self):
+        return {"spot_width_px": self.box[2] - self.box[0]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +96,13 @@ class Spots(Kind):
         return result
 
 
+@dataclass(frozen=True, kw_only=True)
+class SpotOptions(CommonOptions):
+    """Options of spot detectors."""
+
+    threshold: Annotated[int, Option("Minimum brightness, 0 to 255.", minimum=0, maximum=255)] = 200
+
+
 SPOTS = register_kind(
     KindEntry(
         name="spots",
@@ -91,17 +111,8 @@ SPOTS = register_kind(
         plural="spots",
         models={"plain": Model("plain", {})},
         model_help="There is one.",
-        load=lambda options: Spots(int(options.own["threshold"])),
+        options=SpotOptions,
+        load=lambda options: Spots(options.threshold),
         instances=("spot",),
-        own_options=(Option("threshold", "integer", "How bright, 0 to 255.", default=200, minimum=0, maximum=255),),
     )
 )
-register_measures(Spot, ("spot_width_px",), lambda spot: {"spot_width_px": spot.box[2] - spot.box[0]})
-
-
-def draw_spot(canvas, spot, _) -> None:
-    x_min, y_min, x_max, y_max = (round(edge) for edge in spot.box)
-    canvas[max(y_min, 0) : y_max, max(x_min, 0) : x_max] = (255, 0, 0)
-
-
-register_drawing(Spot, draw_spot, lambda spot: None)

@@ -12,7 +12,7 @@ import pytest
 
 import sonjit
 from sonjit.cli import main
-from sonjit.datasets import open_dataset
+from sonjit.lab.datasets import open_dataset
 
 PLACES = ((20, 30), (40, 25), (60, 50))
 PROTOCOL = """
@@ -37,7 +37,7 @@ def root(lamps, tmp_path):
 
 
 @pytest.fixture
-def protocol(lamps, tmp_path):
+def protocol(lamps, lamp_task, tmp_path):
     (tmp_path / "mine.toml").write_text(PROTOCOL, "utf-8")
     return tmp_path / "mine.toml"
 
@@ -66,7 +66,7 @@ def test_a_protocol_and_its_metric_are_evaluated(root, protocol, tmp_path, capsy
     assert "distance of lamps" in (tmp_path / "out" / "report.html").read_text("utf-8")
 
 
-def test_a_table_format_takes_what_is_evaluated(root, protocol, tmp_path):
+def test_a_table_format_takes_what_is_evaluated(root, protocol, counts, tmp_path):
     np.savez(tmp_path / "mine.npz", id=["20_30.png"])
     call = ["eval", "--protocol", protocol, "--root", root, "--predictions", tmp_path / "mine.npz"]
     assert main([*map(str, call), "--out", str(tmp_path / "out"), "--save", str(tmp_path / "t.count")]) == 0
@@ -80,7 +80,9 @@ def test_a_task_of_ones_own_is_evaluated_in_several_processes(root, protocol, tm
     call = ["eval", "--protocol", protocol, "--root", root, "--predictions", tmp_path / "mine.npz", "--jobs", 2]
     call = [*map(str, call), "--out", str(tmp_path / "out")]
     script = tmp_path / "mine.py"
-    script.write_text(f"import lamps, sonjit.cli\nif __name__ == '__main__':\n    exit(sonjit.cli.main({call!r}))\n")
+    script.write_text(
+        f"import lamp_task, lamps, sonjit.cli\nif __name__ == '__main__':\n    exit(sonjit.cli.main({call!r}))\n"
+    )
     paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     subprocess.run([sys.executable, script], check=True, env=os.environ | {"PYTHONPATH": paths}, capture_output=True)
     (run,) = json.loads((tmp_path / "out" / "eval.json").read_text("utf-8"))["runs"]
@@ -90,10 +92,13 @@ def test_a_task_of_ones_own_is_evaluated_in_several_processes(root, protocol, tm
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (PROTOCOL.replace('"lamps"\nmain', '"lamp"\nmain'), "unknown task 'lamp'; known: detection, face_landmarks"),
-        (PROTOCOL.replace("unit", "units"), "unknown field units; known: title"),
+        (
+            PROTOCOL.replace('"lamps"\nmain', '"lamp"\nmain'),
+            "Unknown task 'lamp'. Choose from detection, face_landmarks",
+        ),
+        (PROTOCOL.replace("unit", "units"), "Unknown field units. Choose from ti"),
         (PROTOCOL.replace('unit = "px"', ""), "lacks unit"),
-        ("title", "no TOML"),
+        ("title", "is damaged or not TOML"),
         (None, "No such file"),
     ],
 )
@@ -106,7 +111,7 @@ def test_a_file_that_is_no_protocol_is_one_line(root, protocol, tmp_path, capsys
     assert said in line
 
 
-def test_a_table_format_is_written_read_and_converted(root, spots, tmp_path):
+def test_a_table_format_is_written_read_and_converted(root, spots, counts, tmp_path):
     table = tmp_path / "t.count"
     assert main(["spots", str(root / "images"), "--save", str(table)]) == 0
     assert table.read_text("utf-8").splitlines() == ["spots", "0 1", "1 1", "2 1"]
@@ -117,16 +122,16 @@ def test_a_table_format_is_written_read_and_converted(root, spots, tmp_path):
     assert (tmp_path / "again.count").read_text("utf-8") == table.read_text("utf-8")
 
 
-def test_a_name_can_be_taken_once(lamps):
-    from sonjit.datasets import dataset_entry, register
-    from sonjit.evaluation import register_evaluator
+def test_a_name_can_be_taken_once(lamps, lamp_task, counts):
+    from sonjit.lab.datasets import dataset_entry, register
+    from sonjit.lab.evaluation import register_evaluator
     from sonjit.media import register_table_format
 
-    with pytest.raises(sonjit.InputError, match="data set 'lamps' is there already"):
+    with pytest.raises(sonjit.InputError, match="data set 'lamps' is already registered"):
         register(dataset_entry("lamps"))
-    with pytest.raises(sonjit.InputError, match="task 'lamps' is there already"):
-        register_evaluator("lamps", lamps.LampEvaluator)
+    with pytest.raises(sonjit.InputError, match="task 'lamps' is already registered"):
+        register_evaluator("lamps", lamp_task.LampEvaluator)
     with pytest.raises(sonjit.InputError, match=r"table format '\.count'"):
-        register_table_format(".count", lamps.CountWriter, lamps.load_counts)
+        register_table_format(".count", counts.CountWriter, counts.load_counts)
     with pytest.raises(sonjit.InputError, match=r"table format 'count': give an ending such as \.txt"):
-        register_table_format("count", lamps.CountWriter, lamps.load_counts)
+        register_table_format("count", counts.CountWriter, counts.load_counts)

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit.errors import JobError
-from sonjit.extensions import EXTENSIONS, NETWORKS, Known
+from sonjit import InputError, load_extension
+from sonjit._util.errors import JobError
+from sonjit._util.extensions import EXTENSIONS, NETWORKS, LoadedExtensions
 
 HERE = Path(__file__).parent
 
@@ -64,11 +65,13 @@ def place(tmp_path):
 
 SPOTS = (HERE / "spots.py").read_text("utf-8")
 LAMPS = (HERE / "lamps.py").read_text("utf-8")
+COUNTS = (HERE / "counts.py").read_text("utf-8")
 
 
 def test_the_command_and_its_workers_know_what_is_installed(place):
     place.install("sonjit-spots", "spots_plugin", SPOTS)
     place.install("sonjit-lamps", "lamps_plugin", LAMPS)
+    place.install("sonjit-counts", "counts_plugin", COUNTS)
     done = place.sonjit("spots", "images", "--jobs", 2, "--save", "tables/{name}.count", "--draw", "drawn/")
     assert (done.returncode, done.stderr.partition(";")[0]) == (0, "3 files, 3 spots")
     assert (place.folder / "tables" / "2.count").read_text("utf-8").splitlines() == ["spots", "0 1"]
@@ -88,12 +91,12 @@ def test_a_program_finds_what_is_installed_by_its_name(place):
     done = place.script("""
 import sonjit, sys
 from sonjit.media import load_frames
-from sonjit.skeletons import load_skeleton
 assert not any(name.startswith(("spots", "importlib.metadata")) for name in sys.modules)
 print([len(frame.results("spots")) for frame in load_frames("all.csv")[1]])
-print(load_skeleton("spot_corners4").keypoints[0], len(sonjit.create_detector("spots").detect("images/0.png")))
+(spot,) = sonjit.create_detector("spots").detect("images/0.png")
+print(spot.names[0])
 """)
-    assert (done.stdout.splitlines(), done.stderr) == (["[1, 1, 1]", "top 1"], "")
+    assert (done.stdout.splitlines(), done.stderr) == (["[1, 1, 1]", "top"], "")
     done = place.script("""
 from starlette.testclient import TestClient
 from sonjit.server.app import create_app
@@ -105,7 +108,6 @@ print(*TestClient(create_app(), "http://127.0.0.1").get("/v1/kinds").json()["kin
 def test_an_entry_point_may_be_a_function(place):
     body = SPOTS.partition("SPOTS = register_kind")
     head, calls = body[0], "".join(body[1:])
-    calls = calls.partition("def draw_spot")[0]
     text = head + "def register_all():\n" + "".join(f"    {line}\n" for line in calls.splitlines())
     place.install("sonjit-spots", "spots_plugin", text, place="spots_plugin:register_all")
     done = place.sonjit("spots", "images", "--jobs", 2, "--save", "tables/")
@@ -114,13 +116,13 @@ def test_an_entry_point_may_be_a_function(place):
 
 JOB = """
 def main():
-    job = Job(Inputs.find(["images"]), Outputs("tables/{name}.json"), jobs=2)
-    print(run_job(job, Detect("spots", {"model": "plain"})).problems)
+    task = Detect("spots", {"model": "plain"})
+    print(run_job(task, Inputs.find(["images"]), Outputs("tables/{name}.json"), jobs=2).problems)
 
 if __name__ == "__main__":
     main()
 """
-IMPORTS = "from sonjit.runs import Detect, Inputs, Job, Outputs, run_job\n"
+IMPORTS = "from sonjit.runs import Detect, Inputs, Outputs, run_job\n"
 
 
 @pytest.mark.parametrize("own", ["import spots_plugin\n", SPOTS], ids=["imported", "in the script"])
@@ -138,9 +140,31 @@ def load_json(path):
 
 def test_what_workers_cannot_know_is_one_line(place):
     done = place.run("-", text=SPOTS + IMPORTS + JOB)
-    assert done.stderr.splitlines()[-1].startswith("sonjit.errors.InputError: several processes: they do not know what")
-    with pytest.raises(JobError, match="a worker process cannot import no_such_module, which registers"):
-        Known((), ("no_such_module",)).load()
+    assert "Unknown kind 'spots'. Choose from" in done.stderr
+    with pytest.raises(JobError, match="a worker process failed: extension no_such_module cannot be imported"):
+        LoadedExtensions((), ("no_such_module",)).load()
+    with pytest.raises(InputError, match=r"extension no_such_module cannot be imported \(ModuleNotFoundError"):
+        load_extension("no_such_module")
+
+
+def test_a_program_loads_a_module_by_its_name_and_so_do_its_workers(place):
+    place.module("spots_plugin", SPOTS)
+    done = place.script(
+        "import sonjit\n"
+        + IMPORTS
+        + JOB.replace("def main():", "def main():\n    sonjit.load_extension('spots_plugin')")
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_the_environment_names_modules(place, monkeypatch):
+    place.module("spots_plugin", SPOTS)
+    monkeypatch.setenv("SONJIT_EXTENSIONS", "spots_plugin, no_such_module")
+    done = place.sonjit("spots", "images", "--jobs", 2, "--save", "tables/")
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[0].endswith(
+        "no_such_module fails with ModuleNotFoundError: No module named 'no_such_module'; change SONJIT_EXTENSIONS"
+    )
 
 
 LATE = "import sonjit.media\nsonjit.media.register_table_format('.late', None, None)\nraise OSError('late')"
@@ -159,13 +183,13 @@ def test_an_extension_that_fails_is_one_line_and_holds_nothing_up(place, text):
     assert "left out" in " ".join(place.sonjit("doctor").stdout.split())
     done = place.script("import sonjit; sonjit.create_detector('feet')")
     last = done.stderr.splitlines()[-1]
-    assert "unknown kind 'feet'; known: body, face, hands, holistic, spots; extension 'sonjit-broken'" in last
+    assert "Unknown kind 'feet'. Choose from body, face, hands, holistic, spots. Extension 'sonjit-broken'" in last
 
 
 def test_networks_are_loaded_when_they_are_asked_for(place):
     text = """
 import torch
-from sonjit.networks import InputSpec, Network, NetworkEntry, register
+from sonjit.lab.networks import InputSpec, Network, NetworkEntry, register
 
 class Toy(Network):
     def forward(self, images):

@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from sonjit.cli import main
-from sonjit.networks import create_network, list_networks, registry
+from sonjit.lab.networks import create_network, list_networks, registry
 
-from ..networks.properties import (  # noqa: TID252  # one list of promises for all networks
+from ..lab.networks.properties import (  # noqa: TID252  # one list of promises for all networks
     check_batches,
     check_gradient,
     check_memory_layouts,
@@ -22,9 +22,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from sonjit.networks import InputSpec, Network, NetworkEntry, create_network, register
-from sonjit.training.loop import WEIGHTS, TrainingSettings, train
-from sonjit.training.recipes import settings_from
+from sonjit.lab.networks import InputSpec, Network, NetworkEntry, create_network, register
+from sonjit.lab.training.loop import WEIGHTS, TrainingSettings, train
+from sonjit.lab.training.recipes import settings_from
 
 
 class Toy(Network):
@@ -81,6 +81,7 @@ def recipe(tmp_path, monkeypatch):
     (tmp_path / "toy_plugin.py").write_text(MODULE, "utf-8")
     (tmp_path / "toy.toml").write_text(RECIPE, "utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("SONJIT_EXTENSIONS", "toy_plugin")
     yield tmp_path / "toy.toml"
     registry._ENTRIES.pop("toy", None)
     sys.modules.pop("toy_plugin", None)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from sonjit import load_extension
 from sonjit.server.app import create_app
 from sonjit.server.settings import Settings
 
@@ -35,7 +36,7 @@ def test_it_is_listed_with_its_options_and_skeleton(client):
     assert (kind["list"], kind["models"], kind["missing"], kind["max_instances"]) == ("spots", ["plain"], {}, 1)
     assert kind["options"]["threshold"] == {
         "type": "integer",
-        "description": "How bright, 0 to 255.",
+        "description": "Minimum brightness, 0 to 255.",
         "default": 200,
         "minimum": 0,
         "maximum": 255,
@@ -70,10 +71,11 @@ def test_a_stream(client):
 def test_a_job(client, tmp_path, monkeypatch):
     shutil.copy(Path(__file__).with_name("spots.py"), tmp_path / "sonjit_test_spots.py")  # for the process of the job
     monkeypatch.syspath_prepend(tmp_path)
+    load_extension("sonjit_test_spots")
     job = client.post("/v1/jobs?kind=spots&measures=true", content=png()).json()
     while (job := client.get(f"/v1/jobs/{job['id']}").json())["state"] in ("waiting", "running"):
         time.sleep(0.05)
-    assert (job["state"], job["instances"]) == ("done", 1)
+    assert (job["state"], job["instances"]) == ("done", 1), job["message"]
     (frame,) = client.get(job["downloads"]["json"]).json()["frames"]
     assert frame["spots"][0]["keypoints"][1]["name"] == "right"
     assert "spot_width_px" in client.get(job["downloads"]["csv"]).text

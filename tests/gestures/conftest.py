@@ -3,10 +3,10 @@ import pytest
 
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.gestures import CustomMotions, MotionRecording
-from sonjit.hand_models.rig import RigPose
+from sonjit.lab.hand_models.rig import RigPose
+from sonjit.lab.synthesis.hands.person import rig_from_shape
+from sonjit.lab.synthesis.scene.gestures import add_deviation, gestures, resolved_angles
 from sonjit.results import Frame, Hand
-from sonjit.synthesis.hands.person import rig_from_shape
-from sonjit.synthesis.scene.gestures import deviated, gestures, settled_angles
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +19,7 @@ def posed():
     def posed(name, side="Right", roll_deg=0.0, yaw_deg=0.0, rng=None):
         rig = rig_from_shape(side, np.zeros(36) if rng is None else rng.normal(size=36).clip(-2, 2))
         pose = gestures()[name]
-        angles = settled_angles(rig, pose.angles if rng is None else deviated(pose.angles, rng), pose.touch)
+        angles = resolved_angles(rig, pose.angles if rng is None else add_deviation(pose.angles, rng), pose.touch)
         joints = rig.keypoints(RigPose(np.eye(3)[None], np.zeros((1, 3)), angles[None]))[0]
         rest = rig.frames[0]
         palm = np.stack([rest[:, 0], -rest[:, 2], rest[:, 1]], 1)  # across, along to the fingers, out of the back

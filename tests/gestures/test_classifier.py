@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sonjit.errors import InputError
+from sonjit._util.errors import InputError
 from sonjit.gestures import GESTURES, gesture_of
 from sonjit.gestures.classifier import (
     LEAST_SCORE,
@@ -16,8 +16,8 @@ from sonjit.gestures.classifier import (
     load_gestures,
 )
 from sonjit.gestures.features import FEATURES, gesture_features
+from sonjit.lab.training.gestures.alphabets import POSES
 from sonjit.results import Hand
-from sonjit.training.gestures.alphabets import POSES
 
 MEDIAPIPE = {"Closed_Fist", "Open_Palm", "Pointing_Up", "Thumb_Down", "Thumb_Up", "Victory", "ILoveYou"}
 

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from websockets.sync.server import serve
 
-from sonjit.errors import InputError, MissingExtraError
+from sonjit._util.errors import InputError, MissingExtraError
 from sonjit.gestures.control import Controller
+from sonjit.gestures.osc import osc_message
 from sonjit.gestures.outlets import Outlets
 from sonjit.gestures.rules import Command, ControlMap, Rule, load_map
-from sonjit.osc import osc_message
 from sonjit.results import MotionEvent
 
 OSC = "127.0.0.1:9000/hand"
@@ -33,18 +33,19 @@ def rule(**table):
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ({"on": "Wave", "oscc": OSC}, "unknown key 'oscc'; known: on, phase"),
+        ({"on": "Wave", "oscc": OSC}, "unknown key 'oscc'. Choose from on, phase"),
         ({"osc": OSC}, "give either on"),
         ({"on": "Wave", "measure": "x", "osc": OSC}, "give either on"),
         ({"on": "Wave"}, "give one of osc, post, websocket"),
         ({"on": "Wave", "osc": OSC, "key": "a"}, "give one of osc"),
-        ({"on": "Waves", "osc": OSC}, "on = 'Waves': give one of Swipe_Right"),
-        ({"measure": "pinch", "osc": OSC}, "measure = 'pinch': give one of thumb_curl_rad"),
-        ({"on": "Victory", "phase": "end", "osc": OSC}, "phase has no effect with Victory"),
-        ({"on": "Wave", "smooth_s": 0.1, "osc": OSC}, "smooth_s has no effect with Wave"),
-        ({"measure": "x", "key": "a"}, "key has no effect with a measure"),
-        ({"on": "Wave", "phase": "start", "osc": OSC}, "phase = 'start': give one of begin, progress"),
-        ({"on": "Wave", "hand": "left", "osc": OSC}, "hand = 'left': give one of Left, Right"),
+        ({"on": "Waves", "osc": OSC}, "on = 'Waves': choose from Swipe_Right"),
+        ({"on": "ThumbUp", "osc": OSC}, "Did you mean 'Thumb_Up'?"),
+        ({"measure": "pinch", "osc": OSC}, "measure = 'pinch': choose from thumb_curl_rad"),
+        ({"on": "Victory", "phase": "end", "osc": OSC}, "phase does not apply to Victory"),
+        ({"on": "Wave", "smooth_s": 0.1, "osc": OSC}, "smooth_s does not apply to Wave"),
+        ({"measure": "x", "key": "a"}, "key does not apply to a measure"),
+        ({"on": "Wave", "phase": "start", "osc": OSC}, "phase = 'start': choose from begin, progress"),
+        ({"on": "Wave", "hand": "left", "osc": OSC}, "hand = 'left': choose from Left, Right"),
         ({"measure": "x", "from": [0.2, 0.2], "osc": OSC}, "two different numbers"),
         ({"measure": "x", "to": [0, "1"], "osc": OSC}, "to: give 2 numbers"),
         ({"measure": "x", "smooth_s": -1, "osc": OSC}, "give 0 or more"),
@@ -79,12 +80,12 @@ def test_maps_name_the_rule_that_is_wrong(tmp_path):
     file.write_text(f'pause = "claw"\n{good}')
     assert load_map(file, ["claw"]).pause == "claw"
     for text, said in (
-        (f'pause = "claws"\n{good}', "pause = 'claws': give one of"),
+        (f'pause = "claws"\n{good}', "pause = 'claws': choose from"),
         ('pause = "Victory"\n[[rule]]\non = "Victory"\nkey = "a"\n', "Victory pauses and has a rule"),
         ("rules = 1", "unknown key 'rules'"),
         ("", "no rule"),
         ("rule = 3", "no rule"),
-        ("[", "cannot be read"),
+        ("[", "damaged or not TOML"),
     ):
         file.write_text(text)
         with pytest.raises(InputError, match=said):
@@ -198,7 +199,7 @@ def test_osc_goes_where_the_map_says(monkeypatch):
         raise gaierror(8, "Name not known")
 
     monkeypatch.setattr("socket.getaddrinfo", unknown)
-    with pytest.raises(InputError, match="osc nowhere:9000/a: Name not known"):
+    with pytest.raises(InputError, match="osc nowhere:9000: Name not known"):
         Outlets([rule(measure="x", osc="nowhere:9000/a")])
 
 
@@ -404,7 +405,7 @@ def test_motions_that_were_found_already_are_not_looked_for_again(posed):
     (command,) = controller([hand], 0.5, (640, 480), [clap])
     assert command.to_dict()["value"] == 0.7
     assert list(controller([hand], 0.6, (640, 480), [])) == []
-    with pytest.raises(InputError, match="those of a video"):
+    with pytest.raises(InputError, match="require a video or camera"):
         list(controller([hand], None, (640, 480), []))
 
 

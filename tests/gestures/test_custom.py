@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from sonjit.errors import InputError
+from sonjit._util.errors import InputError
 from sonjit.gestures import CustomGestures, GestureRecording, LearnedGestures, find_gestures
 from sonjit.gestures.learned import confusion, load_recording
 from sonjit.results import Frame
-from sonjit.runs import Annotator, table_columns
+from sonjit.runs import annotate, table_columns
 
 CUSTOM = ("claw", "vulcan", "beak")
 
@@ -45,7 +45,7 @@ def test_tables_have_taught_gestures_before_the_shipped_ones(recordings, posed, 
         hands = [posed("claw"), posed("victory")]
         for hand in hands:
             hand.gesture = find_gestures(name)(hand)
-        told.append(Annotator(columns, None).annotate(Frame(0, None, hands)))
+        told.append(annotate(Frame(0, None, hands), columns))
     assert [[one["gesture"] for one in each.extras] for each in told] == [[None, "Victory"], ["claw", "Victory"]]
     assert told[1].notes[0].startswith("claw ")
     assert "gesture" not in table_columns("face-box", measures=True, gestures=True)
@@ -57,7 +57,7 @@ def test_confusion_leaves_each_recording_out(recordings):
     assert counts.shape == (3, 4)
     assert counts.sum(1).tolist() == [20, 20, 20]
     assert np.trace(counts[:, :3]) >= 0.8 * counts.sum()
-    with pytest.raises(InputError, match="claw has but one recording"):
+    with pytest.raises(InputError, match="claw has only one recording"):
         confusion(recordings[:1])
 
 
@@ -68,8 +68,8 @@ def test_files_are_small_and_give_the_same(recordings, tmp_path):
     assert (tmp_path / "mine.npz").stat().st_size < 4000
     assert (tmp_path / "claw.npz").stat().st_size < 8000
     places = load_recording(tmp_path / "claw.npz").embedding()
-    again = LearnedGestures.load(tmp_path / "mine.npz").held.tell(places)
-    assert [one and one.name for one in again] == [one and one.name for one in taught.held.tell(places)]
+    again = LearnedGestures.load(tmp_path / "mine.npz").static.classify(places)
+    assert [one and one.name for one in again] == [one and one.name for one in taught.static.classify(places)]
 
 
 @pytest.mark.parametrize("load", [load_recording, LearnedGestures.load])
@@ -86,15 +86,15 @@ def test_damaged_files_are_refused(load, recordings, tmp_path):
 def test_files_of_something_else_are_refused(tmp_path):
     other = tmp_path / "other.npz"
     np.savez(other, points=np.zeros(3))
-    with pytest.raises(InputError, match=r"other\.npz: no recording"):
+    with pytest.raises(InputError, match=r"other\.npz: not a recording"):
         load_recording(other)
     with pytest.raises(InputError, match=r"other\.npz: no custom gestures"):
         LearnedGestures.load(other)
     kept = CustomGestures(("a",), np.zeros((1, 64)), np.ones(1)).arrays()
     changes = {
-        "another version's": {"counts": None},
-        "version's classifier": {"spread": kept["spread"] + 1},
-        "no numbers": {"means": kept["means"] * np.nan},
+        "trained for another": {"counts": None},
+        "another version. Train": {"spread": kept["spread"] + 1},
+        "not finite": {"means": kept["means"] * np.nan},
         "or no hands": {"counts": -kept["counts"]},
         "<U1 means": {"means": np.full((1, 64), "a")},
         r"counts \(2,\)": {"counts": np.ones(2)},
@@ -105,5 +105,5 @@ def test_files_of_something_else_are_refused(tmp_path):
             LearnedGestures.load(other)
     with pytest.raises(InputError, match="no gesture to learn"):
         CustomGestures.learn([])
-    with pytest.raises(InputError, match="no hand to learn from"):
+    with pytest.raises(InputError, match="no hand found"):
         GestureRecording.of("fist", [])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sonjit.errors import InputError
+from sonjit._util.errors import InputError
 from sonjit.gestures import (
     GestureRecording,
     LearnedGestures,
@@ -70,7 +70,7 @@ def test_held_gestures_and_motions_are_learned_into_one_file(moved, posed, tmp_p
     only = LearnedGestures.load(tmp_path / "ticks.npz")
     assert only.names == ("tick",)
     assert only(posed("claw")) is None
-    with pytest.raises(InputError, match="tick was recorded both held and as a motion"):
+    with pytest.raises(InputError, match="tick was recorded both as a static gesture and as a motion"):
         LearnedGestures.learn([ticks, GestureRecording("tick", claws.points)])
 
 
@@ -79,7 +79,7 @@ def test_confusion_leaves_each_recording_out(motions, moved):
     names, counts = confusion(recordings)
     assert names == motions.names
     assert counts.tolist() == (4 * np.eye(3, 4, dtype=int)).tolist()
-    with pytest.raises(InputError, match="beckon has but one recording"):
+    with pytest.raises(InputError, match="beckon has only one recording"):
         confusion(recordings[:1])
 
 

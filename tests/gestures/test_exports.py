@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from sonjit.errors import InputError
+from sonjit._util.errors import InputError
 from sonjit.gestures import GestureSegment, segments_of
 from sonjit.gestures.exports import save_pose, save_segments_csv, save_segments_eaf
 from sonjit.results import Body, Frame, Person
@@ -120,9 +120,9 @@ def test_pose_files_hold_every_hand_under_mediapipes_names(frames, tmp_path):
     assert not points[0, 0, :21].any()
     assert scores[0, 0].tolist() == [0] * 21 + [1] * 21
     assert not scores[22].any()
-    with pytest.raises(InputError, match="frames of a video"):
+    with pytest.raises(InputError, match="requires a video with at least two frames"):
         save_pose(tmp_path / "one.pose", frames[:1], (640, 480))
-    with pytest.raises(InputError, match="nothing with keypoints"):
+    with pytest.raises(InputError, match="no keypoints were found"):
         save_pose(tmp_path / "none.pose", frames[20:25], (640, 480))
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sonjit._util.json_text import json_from
 from sonjit.gestures import GestureRecording, GestureSmoother, LearnedGestures, find_gestures
-from sonjit.json_text import json_from
-from sonjit.synthesis.scene.gestures import gestures
+from sonjit.lab.synthesis.scene.gestures import gestures
 
 WEB = Path(__file__).parents[2] / "web"
-ASSETS = WEB.parent / "src" / "sonjit" / "assets"
+ASSETS = WEB.parent / "src" / "sonjit" / "_util" / "assets"
 SCRIPT = """
 import { readFileSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";

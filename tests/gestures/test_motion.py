@@ -8,14 +8,14 @@ import math
 import numpy as np
 import pytest
 
+from sonjit._util.errors import InputError
 from sonjit.cli.motions import motions
-from sonjit.errors import InputError
 from sonjit.gestures import MOTIONS, MotionRecognizer
-from sonjit.measures import hand_length_m
 from sonjit.media import load_frames, open_source
 from sonjit.results import Frame, Hand
+from sonjit.results.measures import hand_length_m
 from sonjit.runs import Detect, convert_motions
-from sonjit.runs.detect import FrameTable
+from sonjit.runs.frame_tables import FrameTable
 
 RATES = pytest.mark.parametrize("fps", [10, 30, 60])
 NOISE = 0.01  # standard deviation of each coordinate, of the hand's length
@@ -285,15 +285,25 @@ def test_what_cannot_be_is_refused(poses):
         MotionRecognizer(forget_s=0)
 
 
+def test_the_command_line_says_that_there_are_no_motions(monkeypatch, capsys):
+    monkeypatch.setattr(
+        "sonjit.cli.motions.track", lambda *_, **__: iter([Frame(index, index / 30) for index in range(3)])
+    )
+    motions("clip.mp4")
+    assert capsys.readouterr() == ("", "0 motions in 3 frames\n")
+
+
 def test_the_command_line_writes_events(poses, monkeypatch, tmp_path, capsys):
     frames = []
     for index in range(48):
         hand = mixed(poses["open"], poses["open"], 0)
         hand.keypoints[:, 0] += 1.8 * smooth(index / 30, 0.47, 0.3) * hand_length_m(hand.keypoints)
         frames.append(Frame(index, index / 30, [hand]))
-    monkeypatch.setattr("sonjit.track", lambda *_, **__: iter(frames))
+    monkeypatch.setattr("sonjit.cli.motions.track", lambda *_, **__: iter(frames))
     motions("clip.mp4")
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    printed = capsys.readouterr()
+    assert printed.err == "1 motion in 48 frames\n"
+    lines = [json.loads(line) for line in printed.out.splitlines()]
     assert [(one["name"], one["phase"]) for one in lines] == [("Swipe_Right", "begin"), ("Swipe_Right", "end")]
     assert frames[lines[1]["frame"]].time == pytest.approx(lines[1]["time"], abs=1e-4)
     motions("clip.mp4", save=tmp_path / "events.csv", progress=True)
@@ -305,7 +315,7 @@ def test_the_command_line_writes_events(poses, monkeypatch, tmp_path, capsys):
     assert json.loads((tmp_path / "events.json").read_text()) == []
     with pytest.raises(InputError, match="--limit 0"):
         motions("clip.mp4", limit=0)
-    with pytest.raises(InputError, match="canned: holds no motions"):
+    with pytest.raises(InputError, match="canned: contains only static gestures"):
         motions("clip.mp4", gestures="canned")
 
 
@@ -327,7 +337,8 @@ def test_tables_of_frames_have_their_motions(events_of, write_video, tmp_path, e
     with open_source(tmp_path / "clip.mp4") as source:
         for name, options in (("with", {"gestures": "canned"}), ("without", {})):
             detect = Detect("hands", {"model": "full"} | options)
-            with FrameTable(str(tmp_path / f"{name}{ending}"), detect, source) as table:
+            path = str(tmp_path / f"{name}{ending}")
+            with FrameTable(path, detect.header(source), detect.columns, with_motions=detect.has_gestures) as table:
                 table.write(Frame(4, events[0].time, motions=events), [])
     beside = {path.name for path in tmp_path.iterdir()} - {"clip.mp4", f"with{ending}", f"without{ending}"}
     if ending == ".jsonl":
@@ -336,7 +347,7 @@ def test_tables_of_frames_have_their_motions(events_of, write_video, tmp_path, e
         assert beside == set()
         convert_motions(tmp_path / "with.jsonl", tmp_path / "with.motions.csv")
     else:
-        assert beside == {f"with.motions{ending}"}
+        assert beside == {f"with.motions{ending}", f"with.events{ending}"}
     if ending != ".parquet":
         rows = list(csv.DictReader((tmp_path / "with.motions.csv").read_text("utf-8").splitlines()))
     else:

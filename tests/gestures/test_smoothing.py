@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sonjit.errors import InputError
+from sonjit._util.errors import InputError
 from sonjit.gestures import Gesture, GestureSmoother, gesture_of, smoothing
 from sonjit.results import Hand
 

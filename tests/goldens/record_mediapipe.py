@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 
 HERE = Path(__file__).parent
-CLIP = HERE.parents[1] / "src" / "sonjit" / "assets" / "demo.mp4"
+CLIP = HERE.parents[1] / "src" / "sonjit" / "_util" / "assets" / "demo.mp4"
 STILLS = range(0, 360, 24)
 """Frames that are also taken each on its own."""
 PIXEL_DIGITS, METRE_DIGITS, PART_DIGITS = 3, 5, 7

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit.errors import InputError, JobError
+from sonjit._util.errors import InputError, JobError
 from sonjit.media import open_drawing_writer, open_source
 from sonjit.media.sources import video
 
@@ -189,7 +189,7 @@ def test_endings_and_places_that_do_not_fit(tmp_path, noise, clip, unwritable):
         (video, video, "input itself"),
         (video, unwritable / "o.mp4", "folder"),
         (folder / "a.png", "o.mp4", r"\.png"),
-        (folder, "o.mp4", "into a folder"),
+        (folder, "o.mp4", "require a folder"),
         (folder, folder, "another folder"),
         (folder, video.parent / "file", "is a file"),
     ):

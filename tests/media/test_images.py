@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sonjit.errors import InputError, MissingExtraError
+from sonjit._util.errors import InputError, MissingExtraError
 from sonjit.media import rgb_from
 
 

@@ -3,7 +3,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit.errors import InputError
+from sonjit._util.errors import InputError
 from sonjit.media import mask_from_frame, open_mask_writer, open_source
 from sonjit.results import Frame, Person
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit.errors import InputError
+from sonjit._util.errors import InputError
 from sonjit.media import open_source
 from sonjit.runs import Inputs
 

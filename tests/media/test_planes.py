@@ -7,7 +7,7 @@ import pytest
 from av.video.reformatter import VideoReformatter
 
 from sonjit.media import open_drawing_writer, open_source
-from sonjit.media.annotated.planes import _changed, drawn_on_planes, has_planes
+from sonjit.media.annotated.planes import _changed_regions, drawn_on_planes, has_planes
 from sonjit.media.sources.video import upright_rgb
 
 RED = (230, 40, 30)
@@ -64,7 +64,7 @@ def test_every_changed_pixel_lies_in_a_tile(width):
     for y, x in places:
         drawn[y, x, (x + y) % 3] ^= 1
     covered = np.zeros((98, width), bool)
-    for x, y, wide, high in _changed(drawn, before):
+    for x, y, wide, high in _changed_regions(drawn, before):
         covered[y : y + high, x : x + wide] = True
     assert all(covered[place] for place in places)
     assert not covered[:32, 64:].any()

@@ -3,13 +3,15 @@
 import random
 
 import av
+import cv2
 import numpy as np
 import pytest
 
-from sonjit.errors import InputError, JobError
+from sonjit._util.errors import InputError, JobError
 from sonjit.media import Header, open_drawing_writer, open_source, open_writer
-from sonjit.media.annotated.writers import DrawingBeside, DrawingError, DrawingWriter, encode_image
-from sonjit.media.sources.image_files import load_image
+from sonjit.media.annotated.writers import BestEffortDrawing, DrawingError, DrawingWriter
+from sonjit.media.encode import encode_image
+from sonjit.media.sources.decode import load_image
 from sonjit.results import Frame
 
 TIMES = [i / 25 for i in range(25)]
@@ -75,7 +77,7 @@ def test_a_drawing_beside_others_may_fail_at_its_very_end():
 
         def _abort(self): ...
 
-    with DrawingBeside(Refused()) as drawing:
+    with BestEffortDrawing(Refused()) as drawing:
         drawing.write(black(64), 0.0)
     assert drawing.problem == "o.mp4 cannot be drawn"
 
@@ -169,3 +171,10 @@ def test_damaged_sound_is_left_out_where_it_is_encoded_again(tmp_path, clip):
     with av.open(str(tmp_path / "o.webm")) as made:
         heard = sum(frame.samples for frame in made.decode(audio=0)) / 48_000
     assert 0.5 < heard < 1.2
+
+
+def test_a_drawing_does_not_replace_a_hard_link_of_its_input(tmp_path, noise):
+    cv2.imwrite(str(tmp_path / "in.png"), noise)
+    (tmp_path / "link.png").hardlink_to(tmp_path / "in.png")
+    with open_source(tmp_path / "in.png") as source, pytest.raises(InputError, match="is the input itself"):
+        open_drawing_writer(tmp_path / "link.png", source)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit.errors import InputError, JobError
+from sonjit._util.errors import InputError, JobError
 from sonjit.media import IMAGE_ENDINGS, open_source
 from sonjit.media.sources.base import ReadAhead
 

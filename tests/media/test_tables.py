@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sonjit.errors import InputError, JobError, MissingExtraError
+from sonjit._util.errors import InputError, JobError, MissingExtraError
 from sonjit.media import TABLE_ENDINGS, Header, convert_table, load_frames, open_source, open_writer
 from sonjit.media.tables.rows import COLUMNS
 from sonjit.results import RESULT_TYPES, Body, Face, Frame, Hand, Person, box_around
@@ -259,7 +259,7 @@ def test_other_kinds_stand_in_the_header(tmp_path, face):
     assert list(data) == ["source", "width", "height", "fps", "model", "kind", "frames"]
     assert [list(frame) for frame in data["frames"]] == [["index", "time", "faces"]] * 2
     assert json.loads((tmp_path / "t.jsonl").read_text("utf-8").splitlines()[0])["kind"] == "faces"
-    with pytest.raises(InputError, match="known: bodies, faces, hands, people"):
+    with pytest.raises(InputError, match="Choose from bodies, faces, hands, people"):
         Header(kind="feet")
 
 
@@ -368,7 +368,7 @@ def test_a_full_disk_is_one_job_error(tmp_path, monkeypatch, hand):
 def test_unknown_endings_name_the_known(tmp_path):
     for call in (lambda p: open_writer(p, HEADER), load_frames):
         with pytest.raises(InputError, match=r"\.jsonl.*\.parquet"):
-            call(tmp_path / "t.xlsx")
+            call(tmp_path / "t.ods")
     with pytest.raises(InputError, match="no such file"):
         load_frames(tmp_path / "t.json")
 
@@ -413,3 +413,22 @@ def test_header_of_a_source(clip):
     with open_source(clip("v.mp4")) as source:
         header = Header.from_source(source, "full")
     assert (header.width, header.height, header.fps, header.model) == (64, 48, 25.0, "full")
+
+
+@pytest.mark.parametrize(
+    ("ending", "name"),
+    [
+        (".csv", "bad\\xff.jpg"),
+        (".parquet", "bad\\xff.jpg"),
+        (".json", "bad\udcff.jpg"),
+        (".jsonl", "bad\udcff.jpg"),
+    ],
+)
+def test_a_file_name_that_is_not_utf8_does_not_lose_the_table(tmp_path, ending, name):
+    table = tmp_path / f"table{ending}"
+    write(table, Header("photos"), [Frame(0, None, source="good.jpg"), Frame(1, None, source="bad\udcff.jpg")])
+    if ending == ".csv":
+        pandas = pytest.importorskip("pandas")
+        assert list(pandas.read_csv(table)["source"]) == ["good.jpg", name]
+    table.read_bytes().decode(errors="strict") if ending != ".parquet" else None
+    assert [frame.source for frame in load_frames(table)[1]] == ["good.jpg", name]

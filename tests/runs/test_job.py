@@ -1,11 +1,10 @@
-"""The runner with a processor of one's own, which needs no network: the mean brightness of every image."""
+"""The runner with a task of one's own, which needs no network: the mean brightness of every image."""
 
 import itertools
 import json
 import os
 import shutil
 import tempfile
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,22 +16,30 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from sonjit.errors import InputError, JobError
-from sonjit.runs import Inputs, Job, Outputs, Pass, Processor, Session, run_job
+from sonjit._util.errors import InputError, JobError
+from sonjit.runs import Inputs, Outputs, Task, Worker, run_job
 from sonjit.runs.records import RecordTable
+
+from ..progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
 
 
 @dataclass(frozen=True)
-class Brightness(Processor):
+class Brightness(Task):
     """The mean of each image times a factor."""
 
     factor: float = 1.0
+    unit: str = ""
+    weights: str | None = None
 
-    def found(self, count):
+    @property
+    def files(self):
+        return () if self.weights is None else (self.weights,)
+
+    def count_text(self, count):
         return f"{count} values"
 
-    def load(self):
-        return _Session(self)
+    def open(self, *, is_stream):
+        return BrightnessWorker(self)
 
     def open_table(self, save, source):
         return RecordTable(save, {"source": source.name}, {"frame": int, "value": float}, lambda one: [one], _placed)
@@ -42,41 +49,34 @@ def _placed(record, index, source):
     return {**record, "frame": index}
 
 
-class _Session(Session):
-    def __init__(self, processor):
-        self.processor = processor
-
-    def begin(self, source, outputs):
-        return _Pass(self.processor, source, outputs)
-
-
-class _Pass(Pass):
+class BrightnessWorker(Worker):
     processed = []  # noqa: RUF012  # of all of them, for the tests
 
-    def __init__(self, processor, source, outputs):
+    def __init__(self, task):
         super().__init__()
-        self.processor, self.source = processor, source
-        with ExitStack() as stack:
-            self.table = stack.enter_context(processor.open_table(outputs.save, source)) if outputs.save else None
-            self.outputs = stack.pop_all()
+        self.task = task
+
+    def start(self, source, outputs, files):
+        self.source = source
+        self.table = files.enter_context(self.task.open_table(outputs.save, source)) if outputs.save else None
 
     def process(self, frame):
         self.processed.append((self.source.name, frame.index))
-        return float(frame.rgb.mean() * self.processor.factor)
+        return float(frame.rgb.mean() * self.task.factor)
 
-    def count(self, result):
+    def count(self, item):
         return 1
 
-    def write(self, frame, result):
+    def write(self, frame, item):
         if self.table is not None:
-            self.table.write({"frame": frame.index, "value": result})
+            self.table.write({"frame": frame.index, "value": item})
 
 
 @pytest.fixture
 def processed():
     """What was processed since the start of the test."""
-    _Pass.processed.clear()
-    return _Pass.processed
+    BrightnessWorker.processed.clear()
+    return BrightnessWorker.processed
 
 
 @pytest.fixture
@@ -96,8 +96,8 @@ def media(tmp_path):
     return folder
 
 
-def run(processor, named, save=None, **options):
-    return run_job(Job(Inputs.find([str(one) for one in named]), Outputs(save and str(save)), **options), processor)
+def run(task, named, save=None, **options):
+    return run_job(task, Inputs.find([str(one) for one in named]), Outputs(save and str(save)), **options)
 
 
 def test_the_limit_counts_frames_of_each_input_file(media, processed):
@@ -137,40 +137,40 @@ def test_files_on_remote_storage_go_the_same_way(media, tmp_path, processed):
 
 
 def test_a_stop_keeps_what_is_finished_and_the_next_run_does_the_rest(media, tmp_path, processed, monkeypatch):
-    process = _Pass.process
+    process = BrightnessWorker.process
 
     def stopping(self, frame):
         if self.source.name.endswith("20.png"):
             raise KeyboardInterrupt
         return process(self, frame)
 
-    monkeypatch.setattr(_Pass, "process", stopping)
+    monkeypatch.setattr(BrightnessWorker, "process", stopping)
     for save in (f"{tmp_path}/t/", tmp_path / "t.csv"):
-        monkeypatch.setattr(_Pass, "process", stopping)
+        monkeypatch.setattr(BrightnessWorker, "process", stopping)
         with pytest.raises(KeyboardInterrupt):
             run(Brightness(), [f"{media}/*.png"], save)
         if save == tmp_path / "t.csv":
             assert save.read_text().split() == ["frame,value", "0,10.0"]
-        monkeypatch.setattr(_Pass, "process", process)
+        monkeypatch.setattr(BrightnessWorker, "process", process)
         summary = run(Brightness(), [f"{media}/*.png"], save)
         assert (summary.files, summary.skipped) == (2, 1)
     assert (tmp_path / "t.csv").read_text().split() == ["frame,value", "0,10.0", "1,20.0", "2,30.0"]
 
 
 def test_a_video_that_was_stopped_is_processed_again_whole(media, tmp_path, processed, monkeypatch):
-    process = _Pass.process
+    process = BrightnessWorker.process
 
     def stopping(self, frame):
         if frame.index == 4:
             raise KeyboardInterrupt
         return process(self, frame)
 
-    monkeypatch.setattr(_Pass, "process", stopping)
+    monkeypatch.setattr(BrightnessWorker, "process", stopping)
     with pytest.raises(KeyboardInterrupt):
         run(Brightness(), [media / "clip.mp4", media / "10.png"], f"{tmp_path}/t/")
     frames = tmp_path / "t" / "clip.json"
     assert len(json.loads(frames.read_text("utf-8"))["frames"]) == 4  # kept, and valid
-    monkeypatch.setattr(_Pass, "process", process)
+    monkeypatch.setattr(BrightnessWorker, "process", process)
     assert run(Brightness(), [media / "clip.mp4", media / "10.png"], f"{tmp_path}/t/").files == 2
     assert len(json.loads(frames.read_text("utf-8"))["frames"]) == 8
 
@@ -201,19 +201,59 @@ def test_what_cannot_be_run_or_placed_is_one_line(media, tmp_path):
         (media / "broken" / name).write_bytes(b"text")
     with pytest.raises(InputError, match="broken: none of the 2 files can be read"):
         Inputs.find([str(media / "broken")]).open_all(videos=True)
-    with pytest.raises(InputError, match=r"clip\.mp4 is a video and does not go into one table"):
+    with pytest.raises(InputError, match=r"clip\.mp4 is a video and cannot share a table"):
         Inputs.find([str(media)]).open_all(videos=False)
-    with pytest.raises(InputError, match=r"10.png/t cannot be made: Not a directory; choose another folder"):
+    with pytest.raises(InputError, match=r"10.png/t cannot be made: Not a directory. Choose another folder"):
         run(Brightness(), [media], f"{media}/10.png/t/")
-    with pytest.raises(InputError, match="--limit 0: give at least 1 frame"):
+    with pytest.raises(InputError, match="--limit 0: must be at least 1"):
         run(Brightness(), [media], limit=0)
-    with pytest.raises(InputError, match="--workers ray: for several files"):
+    with pytest.raises(InputError, match="--workers ray applies only to several files"):
         run(Brightness(), [media / "10.png"], workers="ray")
+
+
+@pytest.mark.parametrize("option", ["draw", "mask", "figures"])
+def test_images_of_several_inputs_require_a_folder(media, tmp_path, option):
+    inputs = Inputs.find([f"{media}/*.png"])
+    single = tmp_path / "out.png"
+    with pytest.raises(InputError, match=r"out\.png: several inputs require a folder"):
+        run_job(Brightness(), inputs, Outputs(**{option: str(single)}))
+    assert not single.exists()
+    for folder in (f"{single}/", str(tmp_path / "out.v2"), f"{tmp_path}/{{name}}.png"):
+        assert run_job(Brightness(), inputs, Outputs(**{option: folder})).files == 3
+
+
+def test_a_text_option_is_no_file_of_the_same_name(media, tmp_path, processed, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    task, save = Brightness(unit="full"), f"{tmp_path}/t/"
+    assert run(task, [f"{media}/*.png"], save).files == 3
+    (tmp_path / "full").write_text("a file that nobody named")
+    assert run(task, [f"{media}/*.png"], save).skipped == 3
+
+
+def test_a_changed_file_of_the_task_makes_its_results_anew(media, tmp_path, processed):
+    weights, save = tmp_path / "weights", f"{tmp_path}/t/"
+    weights.write_bytes(b"1")
+    task = Brightness(weights=str(weights))
+    assert run(task, [f"{media}/*.png"], save).files == 3
+    assert run(task, [f"{media}/*.png"], save).skipped == 3
+    weights.write_bytes(b"22")
+    assert run(task, [f"{media}/*.png"], save).files == 3
+
+
+@pytest.mark.parametrize("ending", [".json", ".jsonl"])
+def test_records_without_a_header_are_strict_json_in_plain_characters(tmp_path, ending):
+    path = tmp_path / f"out{ending}"
+    with RecordTable(str(path), None, {"name": str, "value": float}) as table:
+        table.write({"name": "손짓", "value": float("nan")})
+    text = path.read_text("utf-8")
+    assert "손짓" in text
+    record = json.loads(text, parse_constant=pytest.fail)
+    assert (record[0] if ending == ".json" else record) == {"name": "손짓", "value": None}
 
 
 def test_a_disk_that_is_full_ends_the_run_and_leaves_nothing(media, tmp_path, full_disk, processed, monkeypatch):
     """At the table's end, or with the last row, behind which nothing is processed any more."""
-    write, out = _Pass.write, tmp_path / "t.jsonl"
+    write, out = BrightnessWorker.write, tmp_path / "t.jsonl"
 
     def full_at_last(self, frame, result):
         if frame.index == 7:
@@ -222,7 +262,7 @@ def test_a_disk_that_is_full_ends_the_run_and_leaves_nothing(media, tmp_path, fu
 
     with pytest.raises(JobError, match=r"t\.jsonl failed: File too large"), full_disk():
         run(Brightness(), [media / "clip.mp4"], out)
-    monkeypatch.setattr(_Pass, "write", full_at_last)
+    monkeypatch.setattr(BrightnessWorker, "write", full_at_last)
     with pytest.raises(JobError, match=r"t\.jsonl failed: No space left"):
         run(Brightness(), [media / "clip.mp4"], out)
     assert [path.name for path in tmp_path.iterdir()] == ["media"]
@@ -277,9 +317,9 @@ class Resuming(RuleBasedStateMachine):
             if next(left) == 0:
                 raise KeyboardInterrupt
 
-        job = Job(Inputs.find([str(self.folder)]), Outputs(f"{self.folder}/t/"))
+        inputs, outputs = Inputs.find([str(self.folder)]), Outputs(f"{self.folder}/t/")
         try:
-            summary = run_job(job, Brightness(factor), advance=advance)
+            summary = run_job(Brightness(factor), inputs, outputs, progress=ProgressLog(advance))
         except KeyboardInterrupt:
             self.finished.clear()  # of some; the next run knows of which
             self.unknown = True

@@ -6,10 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
+
+from sonjit.weights.store import models_folder
 
 pytest.importorskip("ray", reason="needs sonjit[ray]")
 pytest.importorskip("psutil")
@@ -26,10 +29,57 @@ _SPEC.loader.exec_module(cluster)
 IMAGES = 40
 
 
+@pytest.fixture(scope="module", autouse=True)
+def home():
+    """A home and temporary folder for Ray, so that tests use neither the token nor the records of this account."""
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # paths of its sockets must be short
+        cluster.ENVIRONMENT |= {"HOME": folder, "RAY_TMPDIR": folder, "SONJIT_HOME": str(models_folder().parent)}
+        cluster.ENVIRONMENT.pop("RAY_ADDRESS", None)
+        yield Path(folder)
+
+
 @pytest.fixture(scope="module")
-def head():
+def head(home):
     with cluster.head() as node:
         yield node.address
+
+
+def sum_on(workers, **environment):
+    """Run calls on Ray in a process, and return its exit status and its output."""
+    script = "import operator; from sonjit._util.pools import run_calls\n"
+    script += f"print(sorted(run_calls(operator.add, [(1, 2), (3, 4)], workers={workers!r})))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=cluster.ENVIRONMENT | environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+SUMS = "[(0, 3), (1, 7)]\n"
+
+
+def test_a_cluster_that_died_and_left_its_record_is_replaced_by_a_local_one(home):
+    other = home / "dead"
+    (other / "ray").mkdir(parents=True)
+    (other / "ray" / "ray_current_cluster").write_text("127.0.0.1:1", "utf-8")
+    start_s = time.monotonic()
+    assert sum_on("ray", HOME=str(other), RAY_TMPDIR=str(other))[:2] == (0, SUMS)
+    assert time.monotonic() - start_s < 50  # Ray alone gives up after a minute
+
+
+@pytest.mark.parametrize("mode", ["token", "disabled"])
+def test_clusters_with_and_without_a_token_answer_an_account_that_has_one(home, mode, monkeypatch):
+    account = home / mode
+    (account / ".ray").mkdir(parents=True)
+    (account / ".ray" / "auth_token").write_text("0123456789abcdef0123456789abcdef", "utf-8")
+    monkeypatch.setattr(
+        cluster, "ENVIRONMENT", cluster.ENVIRONMENT | {"HOME": str(account), "RAY_TMPDIR": str(account)}
+    )
+    with monkeypatch.context() as patch:
+        patch.setitem(cluster.ENVIRONMENT, "RAY_AUTH_MODE", mode)
+        node = cluster.head()
+    with node:
+        assert sum_on(f"ray:{node.address}") == (0, SUMS, "")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +111,7 @@ def test_ctrl_c_leaves_a_valid_table_and_the_next_run_goes_on(head, stills, alon
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     said = process.communicate()[1]
-    assert (process.returncode, said) == (130, "sonjit: stopped; what was finished is kept\n")
+    assert (process.returncode, said) == (130, "sonjit: stopped; finished results are kept\n")
     kept = table.read_bytes()
     assert alone.startswith(kept)
     assert 1 < kept.count(b"\n") < alone.count(b"\n")
@@ -122,8 +172,10 @@ def test_a_bad_address_is_one_line(stills, tmp_path):
 
 
 def test_a_call_that_always_ends_its_process_is_one_line(head):
-    script = "import os; from sonjit.pools import run_calls; list(run_calls(os._exit, [(1,)], workers='ray:%s'))"
+    script = "import os; from sonjit._util.pools import run_calls; list(run_calls(os._exit, [(1,)], workers='ray:%s'))"
     done = subprocess.run(
         [sys.executable, "-c", script % head], env=cluster.ENVIRONMENT, capture_output=True, text=True, check=False
     )
-    assert done.stderr.splitlines()[-1].startswith("sonjit.errors.JobError: --workers ray: a call was lost 4 times")
+    assert done.stderr.splitlines()[-1].startswith(
+        "sonjit._util.errors.JobError: --workers ray: a call was lost 4 times"
+    )

@@ -1,15 +1,18 @@
 import json
+import queue
 import threading
-import time
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 
-from sonjit.errors import JobError
-from sonjit.explain.run import Explain
+from sonjit._util.errors import JobError
+from sonjit.lab.explain.run import Explain
 from sonjit.media import open_source
 from sonjit.runs import Detect, Outputs, run_input
+
+from ..progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
 
 OPTIONS = {"model": "full", "max_instances": 1}
 DETECT = Detect("hands", OPTIONS)
@@ -19,14 +22,26 @@ class StopError(Exception):
     pass
 
 
+@pytest.mark.parametrize(("kind", "model"), [("hands", "hands-full"), ("face", "face-attention")])
+def test_a_task_without_options_describes_the_default_model(kind, model):
+    task = Detect(kind)
+    assert (task.model, task.columns) == (model, {})
+
+
+def test_only_files_in_the_options_are_files_of_a_task():
+    options = {"model": "full", "gestures": "canned", "landmark_model": "own.onnx"}
+    assert Detect("hands", options).files == ("own.onnx",)
+    assert Detect("hands", {"gestures": "mine.npz"}).files == ("mine.npz",)
+
+
 @pytest.fixture
 def run(weights, demo_clip, tmp_path):
     """Find hands in the first six frames of the clip."""
 
     def run(draw=None, name=None, **more):
-        with DETECT.load() as session, open_source(demo_clip[0]) as source:
+        with DETECT.open(is_stream=True) as worker, open_source(demo_clip[0]) as source:
             source.name = name or source.name
-            return run_input(session, source, Outputs(str(tmp_path / "t.jsonl"), draw), limit=6, **more)
+            return run_input(worker, source, Outputs(str(tmp_path / "t.jsonl"), draw), limit=6, **more)
 
     return run
 
@@ -37,30 +52,36 @@ def test_a_table_calls_its_source_by_the_name_given(run, tmp_path):
 
 
 def test_the_number_of_frames_is_told_once_and_what_it_came_to_after_each(run):
-    expected, seen = [], []
-    summary = run(opened=expected.append, advance=lambda so_far: seen.append((so_far.frames, so_far.instances)))
-    assert expected == [6]
-    assert [frames for frames, _ in seen] == list(range(1, 7))
-    assert seen[-1] == (summary.frames, summary.instances)
+    log = ProgressLog()
+    summary = run(progress=log)
+    assert log.totals == [6]
+    assert log.steps == [1] * 6
+    assert (sum(log.steps), log.instances) == (summary.frames, summary.instances)
 
 
 def test_an_exception_of_the_caller_ends_it_and_leaves_nothing(run, tmp_path, monkeypatch):
-    drawn, raised = [], threading.Event()
+    drawn, ending = [], threading.Event()
+
+    class ObservedQueue(queue.Queue):
+        def put(self, item):
+            if item is None:  # the run ends, and the thread that draws knows of the exception
+                ending.set()
+            super().put(item)
 
     def draw(rgb, frame, **_):
         drawn.append(frame.index)
-        raised.wait(10)
-        time.sleep(0.1)  # long enough for the exception to reach the thread that draws
+        ending.wait()
         return rgb
 
-    def advance(so_far):
-        if so_far.frames == 3:
-            raised.set()
+    def advance():
+        if len(log.steps) == 3:
             raise StopError
 
+    log = ProgressLog(advance)
+    monkeypatch.setattr("sonjit.runs.run.queue", SimpleNamespace(Queue=ObservedQueue))
     monkeypatch.setattr("sonjit.runs.detect.draw_frame", draw)
     with pytest.raises(StopError):
-        run(draw=str(tmp_path / "drawn.mp4"), advance=advance)
+        run(draw=str(tmp_path / "drawn.mp4"), progress=log)
     assert drawn == [0]
     assert list(tmp_path.iterdir()) == []
 
@@ -76,9 +97,9 @@ def wide(weights, tmp_path):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((16, 16_500, 3), np.uint8))))
         container.mux(stream.encode(None))
 
-    def run(*outputs, processor=DETECT):
-        with processor.load() as session, open_source(path) as source:
-            return run_input(session, source, Outputs(*outputs))
+    def run(*outputs, task=DETECT):
+        with task.open(is_stream=True) as worker, open_source(path) as source:
+            return run_input(worker, source, Outputs(*outputs))
 
     return run
 
@@ -99,7 +120,7 @@ def test_a_drawing_that_cannot_be_encoded_leaves_the_table(wide, tmp_path):
 def test_masks_and_saliency_that_cannot_be_encoded_leave_the_table(wide, tmp_path):
     tables, drawing = [tmp_path / "t.jsonl", tmp_path / "u.jsonl"], str(tmp_path / "d.mp4")
     explain = Explain(model="lite")
-    for summary in (wide(str(tables[0]), None, drawing), wide(str(tables[1]), drawing, processor=explain)):
+    for summary in (wide(str(tables[0]), None, drawing), wide(str(tables[1]), drawing, task=explain)):
         (problem,) = summary.problems
         assert problem.startswith(f"{drawing} cannot be drawn: ")
     assert {path.name for path in tmp_path.iterdir()} == {"wide.mkv", "t.jsonl", "u.jsonl"}

@@ -4,8 +4,8 @@ import contextlib
 import json
 import socket
 import struct
+import tempfile
 import threading
-import time
 
 import av
 import cv2
@@ -15,7 +15,6 @@ from starlette.testclient import TestClient
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from sonjit.server import job_queue
 from sonjit.server.app import create_app
 from sonjit.server.decoding import Decoders
 from sonjit.server.job_process import JobProcess
@@ -136,15 +135,6 @@ class Socket:
         return self._socket.protocol.close_rcvd
 
 
-def settled(is_so):
-    """Wait until something is so that other threads bring about."""
-    for _ in range(2000):
-        if is_so():
-            return True
-        time.sleep(0.01)
-    return False
-
-
 def configure(socket, *detectors, **others):
     """What is answered to a `configure` message, the last message last."""
     socket.send(json.dumps({"type": "configure", "detectors": list(detectors)} | others))
@@ -196,7 +186,7 @@ def endpoints(tmp_path, monkeypatch):
     """`endpoints(**settings)`: a client of a new server, closed at the end; no file may be left."""
     place = tmp_path / "server"
     place.mkdir()
-    monkeypatch.setattr(job_queue.tempfile, "tempdir", str(place))
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
     with contextlib.ExitStack() as clients:
 
         def get(**settings):

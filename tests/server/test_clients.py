@@ -11,9 +11,12 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from sonjit.server import stream as messages
+from sonjit.server.service import Service
+from sonjit.server.settings import Settings
 from sonjit.server.stream import Configure
 
-from .conftest import configure, frame_message, jpeg_of, open_stream, settled
+from ..waiting import wait_until  # noqa: TID252  # one polling helper for all packages
+from .conftest import answer, configure, frame_message, jpeg_of, open_stream
 
 LITE = {"kind": "hands", "model": "lite"}
 
@@ -27,14 +30,14 @@ def frames(demo_clip):
 @pytest.fixture
 def hold_decoding(listen, monkeypatch):  # after `listen`: the gate opens before the servers have to stop
     """Images wait before they are decoded until the gate is set; `begun` is set once one does."""
-    begun, gate, decode = threading.Event(), threading.Event(), messages.Image.decode
+    begun, gate, decode = threading.Event(), threading.Event(), messages.StreamImage.decode
 
     def wait(image, *limits):
         begun.set()
         gate.wait()
         return decode(image, *limits)
 
-    monkeypatch.setattr(messages.Image, "decode", wait)
+    monkeypatch.setattr(messages.StreamImage, "decode", wait)
     yield begun, gate
     gate.set()
 
@@ -53,7 +56,7 @@ def test_images_beyond_the_queue_push_out_the_oldest(queue, weights, listen, hol
         for number in range(1, 11):
             socket.send(b"SNJ1" + number.to_bytes(4, "little") + pixel)
         socket.send(json.dumps({"type": "configure", "detectors": []}))  # in order, and never dropped
-        assert settled(lambda: any(isinstance(one, Configure) for one in list(stream._waiting)))
+        wait_until(lambda: any(isinstance(one, Configure) for one in list(stream._waiting)))
         gate.set()
         got = [socket.receive() for _ in range(queue + 2)]
     assert [one.get("frame") for one in got] == [0, *range(11 - queue, 11), None]
@@ -70,7 +73,7 @@ def test_clients_beyond_the_limit_are_sent_away_and_may_come_later(listen):
             closed = three.end()
         assert closed.code == 1013
         assert "2 clients" in closed.reason
-    assert settled(lambda: not client.service.streams)
+    wait_until(lambda: not client.service.streams)
     with open_stream(client) as three:
         assert configure(three)[-1]["type"] == "ready"
 
@@ -82,16 +85,16 @@ def test_a_client_that_leaves_leaves_nothing(weights, listen, frames, hold_decod
     begun, gate = hold_decoding
     with open_stream(client) as socket:
         configure(socket, LITE)
-        assert service.detectors.lent == 1
+        assert service.detectors.in_use == 1
         (stream,) = service.streams
-        held = [weakref.ref(stream), weakref.ref(stream._lane)]
+        held = [weakref.ref(stream), weakref.ref(stream._queue)]
         del stream
         for number in range(4):
             socket.send(frame_message(number, frames[0]))
         begun.wait()
         gate.set()
-    assert settled(lambda: service.detectors.lent == 0 and not service.streams)
-    assert settled(lambda: gc.collect() is not None and [one() for one in held] == [None, None])
+    wait_until(lambda: service.detectors.in_use == 0 and not service.streams)
+    wait_until(lambda: gc.collect() is not None and [one() for one in held] == [None, None])
 
 
 def test_many_settings_at_once_are_no_way_to_fill_the_memory(listen, hold_decoding):
@@ -106,15 +109,28 @@ def test_many_settings_at_once_are_no_way_to_fill_the_memory(listen, hold_decodi
         assert socket.end().code == 1008
 
 
-def test_the_server_stops_with_a_word(weights, listen, frames):
+def test_a_stopped_server_closes_its_streams_and_ends_its_threads(weights, listen, frames):
+    before = set(threading.enumerate())
     live = listen()
     with open_stream(live) as socket:
         configure(socket, LITE)
-        socket.send(frame_message(1, frames[0]))
+        answer(socket, 1, frames[0])
+        assert _worker_threads() - before
         live.stop()
         assert socket.end().code == 1001
-    assert live.service.detectors.lent == 0
-    assert not any(thread.name.startswith("sonjit-worker") for thread in threading.enumerate())
+    assert live.service.detectors.in_use == 0
+    assert not _worker_threads() - before
+
+
+def test_a_server_that_is_not_started_has_no_threads():
+    before = _worker_threads()
+    service = Service(Settings(workers=2))
+    assert _worker_threads() == before
+    service.workers.close()
+
+
+def _worker_threads():
+    return {thread for thread in threading.enumerate() if thread.name.startswith("sonjit-worker")}
 
 
 @pytest.mark.slow

@@ -4,18 +4,18 @@ import importlib
 import io
 import os
 import signal
+import struct
 import subprocess
 import sys
-from types import SimpleNamespace
 from unittest.mock import Mock
 
 import cv2
 import numpy as np
 import pytest
 
-from sonjit.errors import InputError
-from sonjit.media.sources.image_files import decode_image
-from sonjit.server.decoding import _ANSWER, _REQUEST, Decoders, _ask, answer_requests
+from sonjit._util.errors import InputError
+from sonjit.media.sources.decode import decode_image
+from sonjit.server.decoding import Decoders, answer_requests, read_answer
 from sonjit.server.processes import start
 
 from .conftest import jpeg_of, refusal
@@ -25,7 +25,7 @@ PNG = cv2.imencode(".png", IMAGE[..., ::-1])[1].tobytes()
 
 FAULTY = """
 import os, time
-from sonjit.media.sources.image_files import decode_image
+from sonjit.media.sources.decode import decode_image
 
 def decode(data, name):
     if data.endswith(b"crash"):
@@ -65,7 +65,7 @@ def faulty(tmp_path, monkeypatch):
 
 def process_of(decoders):
     """The one process, which has nothing to do."""
-    (process,) = decoders._idle
+    (process,) = decoders.idle
     return process
 
 
@@ -77,7 +77,7 @@ def test_a_crash_costs_one_image_and_no_request_after_it(weights, ask, faulty, p
         response = client.post("/v1/hands", content=jpeg_of(photo) + ending)
         if ending:
             assert "ended its decoder" in refusal(response, 422, "bad_image")
-            assert decoders._idle == []
+            assert decoders.idle == []
         else:
             assert response.json()["hands"]
     process = process_of(decoders)
@@ -91,7 +91,7 @@ def test_an_image_has_so_much_time_and_the_next_a_process_of_its_own(faulty):
     decoders = faulty(seconds=1)
     with pytest.raises(InputError, match=f"the image of {len(PNG) + 4} bytes takes more than 1 s"):
         decoders.decode(PNG + b"hang")
-    assert decoders._idle == []
+    assert decoders.idle == []
 
 
 @pytest.mark.slow
@@ -134,12 +134,32 @@ def test_processes_end_with_a_server_that_is_killed():
 
 
 @pytest.mark.parametrize(
-    "answer", [b"", _ANSWER.pack(0, 9) + b"cut", _ANSWER.pack(101, 100), _ANSWER.pack(9, 9) + b"cut"]
+    "answer", [b"", struct.pack("<II", 0, 9) + b"cut", struct.pack("<II", 101, 100), struct.pack("<II", 9, 9) + b"cut"]
 )
 def test_an_answer_that_breaks_off_or_is_too_large_is_none(answer):
-    process = SimpleNamespace(stdin=io.BytesIO(), stdout=io.BytesIO(answer))
     with pytest.raises(EOFError):
-        _ask(process, PNG, 10_000)
+        read_answer(io.BytesIO(answer), 10_000)
+
+
+@pytest.mark.slow
+def test_a_process_that_decodes_while_the_server_stops_ends_after_its_image(monkeypatch):
+    decoders, processes = Decoders(10_000), []
+
+    def read_and_stop(answers, max_pixels):
+        answer = read_answer(answers, max_pixels)
+        decoders.close()
+        return answer
+
+    def start_and_note(*arguments, **environment):
+        processes.append(start(*arguments, **environment))
+        return processes[-1]
+
+    monkeypatch.setattr("sonjit.server.decoding.start", start_and_note)
+    monkeypatch.setattr("sonjit.server.decoding.read_answer", read_and_stop)
+    assert np.array_equal(decoders.decode(PNG), IMAGE)
+    (process,) = processes
+    assert process.returncode is not None
+    assert decoders.idle == []
 
 
 @pytest.mark.slow
@@ -156,8 +176,8 @@ def test_a_server_short_of_memory_ends_the_decoder_that_it_cannot_read(decoders,
 
 @pytest.mark.slow
 def test_a_request_that_a_killed_server_left_half_ends_its_decoder():
-    process = start("sonjit.server.decoding", "sonjit.media.sources.image_files:decode_image", "30", "1000000000")
-    out, _ = process.communicate(_REQUEST.pack(len(PNG)) + PNG[:9], timeout=60)
+    process = start("sonjit.server.decoding", "sonjit.media.sources.decode:decode_image", "30", "1000000000")
+    out, _ = process.communicate(struct.pack("<Q", len(PNG)) + PNG[:9], timeout=60)
     assert (process.returncode, out) == (1, b"")
 
 

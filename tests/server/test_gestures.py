@@ -75,7 +75,7 @@ def test_motions_are_trained_and_tested(client, tmp_path):
         ("{}", "no recordings"),
         ('{"recordings": []}', "no gesture to learn"),
         (json.dumps(recordings("claw")).replace('"Left"', '"Up"', 1), "no recordings (ValueError('handedness')"),
-        ('{"recordings": [{"name": "a", "hands": []}]}', "a: no hand to learn from"),
+        ('{"recordings": [{"name": "a", "hands": []}]}', "a: no hand found"),
         ('{"recordings": [{"name": "", "hands": []}]}', "1 to 40 letters"),
         ('{"recordings": [{"name": "a", "hands": [{"keypoints": [], "keypoints3D": []}]}]}', "no recordings"),
         (json.dumps({"recordings": [{"name": "a", "hands": [0] * 201}]}), "a: 201 hands: give at most 200"),
@@ -89,7 +89,7 @@ def test_what_is_no_recording_is_refused(client, body, said):
     assert refused.status_code in (400, 413)
     assert said in refused.json()["error"]["message"]
     only = client.post("/v1/gestures/test", content=json.dumps(recordings("claw")))
-    assert "claw has but one recording" in only.json()["error"]["message"]
+    assert "claw has only one recording" in only.json()["error"]["message"]
 
 
 def test_maps_are_checked(client):
@@ -163,9 +163,9 @@ STEPS = {"motion_lengths": np.full(300, 60), "motion_of": np.zeros(300, int), "m
         ("é", "holds no gestures"),
         ("aGFuZHM=", "damaged or no .npz file"),
         ("a" * 1_400_000, "more than 1000000 bytes"),
-        (file_of(means=np.zeros((2_000, 1_000))), "holds 16000"),
+        (file_of(means=np.zeros((2_000, 1_000))), "has 16000"),
         (file_of(names=np.array([{}], object)), "damaged or no .npz file"),
-        (file_of(names=np.array(["a"]), means=np.array([["b"] * 9]), reaches=np.ones(1)), "of another version"),
+        (file_of(names=np.array(["a"]), means=np.array([["b"] * 9]), reaches=np.ones(1)), "for another version"),
         (
             file_of(motion_names=["a"], motion_steps=np.zeros((18_000, 24), np.float16), **STEPS),
             "300 motions of up to 60",

@@ -1,8 +1,10 @@
 """`POST /v1/{kind}`: what `create_detector` finds, and one line for everything that is not an image."""
 
+import asyncio
 import io
 import json
 import struct
+import threading
 import zlib
 
 import cv2
@@ -14,11 +16,13 @@ from PIL import Image
 
 import sonjit
 from sonjit.detectors.kinds import KINDS
+from sonjit.server import detector_pool, images
 from sonjit.server.decoding import Decoders
 from sonjit.server.errors import RefusedError
 from sonjit.server.images import decode_upload
 from sonjit.server.options import SessionOptions, known_options, read_options
-from sonjit.server.service import ByteBudget
+from sonjit.server.service import ByteBudget, Service
+from sonjit.server.settings import Settings
 from sonjit.weights import select_weights
 
 from .conftest import jpeg_of, refusal
@@ -71,7 +75,7 @@ def test_gestures_are_those_that_come_with_sonjit_and_no_file_of_the_server_s():
             with pytest.raises(RefusedError, match=r"give one of none, canned, asl"):
                 read_options(kind, {"gestures": path})
     given = [{}, {"gestures": "none"}, {"gestures": "asl"}, {"measures": True}, {"measures": True, "gestures": "asl"}]
-    asked = [SessionOptions.filled("hands", read_options("hands", one), still=False) for one in given]
+    asked = [SessionOptions.from_values("hands", read_options("hands", one), still=False) for one in given]
     assert [one.gestures for one in asked] == [None, None, "asl", "canned", "asl"]
     assert [one.to_dict()["gestures"] for one in asked] == ["none", "none", "asl", "none", "asl"]
     assert len({one.key for one in asked}) == 1  # one detector serves them all
@@ -225,7 +229,7 @@ def test_a_failure_of_the_servers_own_is_one_line_and_gives_its_detector_back(we
     monkeypatch.setattr(Decoders, "decode", lambda *_: 1 // 0)
     client = ask()
     assert "ZeroDivisionError" in refusal(client.post("/v1/hands", content=jpeg_of(photo)), 500, "failed")
-    assert client.app.state.service.detectors.lent == 0
+    assert client.app.state.service.detectors.in_use == 0
 
 
 @pytest.mark.slow
@@ -235,7 +239,33 @@ def test_idle_detectors_are_bounded_and_used_again(weights, ask, photo):
     for most in (1, 2, 3, 3):
         assert client.post(f"/v1/hands?max_instances={most}", content=jpeg_of(photo)).status_code == 200
     assert [one.detector.max_instances for one in pool._idle] == [2, 3]
-    assert pool.lent == 0
+    assert pool.in_use == 0
+
+
+def test_a_client_that_leaves_while_a_detector_loads_leaks_none(weights, monkeypatch):
+    loading, gate, load = threading.Event(), threading.Event(), detector_pool.detector_from
+
+    def load_slowly(options):
+        loading.set()
+        gate.wait(20)
+        return load(options)
+
+    monkeypatch.setattr(detector_pool, "detector_from", load_slowly)
+    service = Service(Settings(workers=1))
+    options = SessionOptions.from_values("hands", {"model": "lite"}, still=True)
+
+    async def leave():
+        answering = asyncio.ensure_future(images._answer(service, options, b"", strict=True))
+        await asyncio.to_thread(loading.wait, 20)
+        answering.cancel()
+        gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await answering
+        assert service.detectors.in_use == 0
+        assert service.detectors.has(options)
+        await service.stop()
+
+    asyncio.run(leave())
 
 
 def test_bodies_beyond_the_limit_are_refused(weights, ask, photo):
@@ -243,7 +273,7 @@ def test_bodies_beyond_the_limit_are_refused(weights, ask, photo):
     refusal(client.post("/v1/hands", content=jpeg_of(photo)), 413, "too_large")
     refusal(client.post("/v1/hands", content=iter([bytes(600), bytes(600)])), 413, "too_large")
     refusal(client.post("/v1/hands", files={"file": bytes(2000)}), 413, "too_large")
-    assert client.app.state.service.image_bytes.held == 0
+    assert client.app.state.service.image_bytes.used == 0
 
 
 @pytest.mark.slow
@@ -253,6 +283,6 @@ def test_bodies_that_are_too_many_together_are_sent_away(weights, ask, photo):
     with budget.body() as take:
         take(1)
         refusal(client.post("/v1/hands", content=data), 503, "busy")
-        assert budget.held == 1
+        assert budget.used == 1
     assert client.post("/v1/hands", content=data).status_code == 200
-    assert budget.held == 0
+    assert budget.used == 0

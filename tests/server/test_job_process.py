@@ -11,10 +11,11 @@ import wave
 import cv2
 import pytest
 
-from sonjit.errors import InputError, JobError
+from sonjit._util.errors import InputError, JobError
 from sonjit.server import job_process
-from sonjit.server.job import UploadJob
-from sonjit.server.job_process import JobProcess, TooSlowError, answer_requests, request_for
+from sonjit.server.job_process import JobInput, JobProcess, TooSlowError, answer_requests, request_for
+from sonjit.server.job_store import JobStore
+from sonjit.server.processes import start
 
 from .conftest import end_of, refusal
 
@@ -52,7 +53,7 @@ def test_it_opens_videos_and_says_why_it_cannot(media, tmp_path):
 
 @pytest.mark.slow
 def test_it_works_on_a_folder_and_gathers_its_drawings(weights, media, tmp_path):
-    request = request_for(tmp_path, media / "shots", "shots", HANDS, tmp_path / "drawn.zip")
+    request = request_for(tmp_path, JobInput(media / "shots", "shots", ".zip"), HANDS, tmp_path / "drawn.zip")
     *so_far, last = answers_to({"work": request})
     assert so_far[0] == {"of": 4}
     assert [told["frames"] for told in so_far[1:]] == [1, 2, 3]
@@ -62,7 +63,7 @@ def test_it_works_on_a_folder_and_gathers_its_drawings(weights, media, tmp_path)
 
 
 def test_what_fails_is_an_answer_and_the_next_is_taken(tmp_path):
-    request = request_for(tmp_path, tmp_path / "none.mp4", "none.mp4", HANDS, None)
+    request = request_for(tmp_path, JobInput(tmp_path / "none.mp4", "none.mp4", ".mp4"), HANDS, None)
     first, second = answers_to({"work": {**request, "detectors": [{"kind": "feet"}]}}, {"open": str(tmp_path / "no")})
     assert "feet" in first["error"]
     assert "no is neither" in second["error"]
@@ -71,16 +72,16 @@ def test_what_fails_is_an_answer_and_the_next_is_taken(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSEGV"), reason="needs SIGSEGV")
 def test_a_crash_costs_one_job_and_no_job_after_it(endpoints, media, monkeypatch):
-    client, advance = endpoints(), UploadJob._advance
+    client, advance = endpoints(), JobStore._advance
 
-    def crash(job, so_far):
+    def crash(store, job, progress):
         if job.frames > 2:
-            os.kill(job._process._process.pid, signal.SIGSEGV)
-        advance(job, so_far)
+            os.kill(job.process._process.pid, signal.SIGSEGV)
+        advance(store, job, progress)
 
     body = (media / "clip.mp4").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(UploadJob, "_advance", crash)
+        patch.setattr(JobStore, "_advance", crash)
         job = end_of(client, client.post("/v1/jobs?kind=hands&model=lite&name=clip.mp4", content=body))
     assert job["state"] == "failed"
     assert job["message"].startswith(f"clip.mp4 cannot be read: it ended the process that read it (status {-11})")
@@ -89,23 +90,32 @@ def test_a_crash_costs_one_job_and_no_job_after_it(endpoints, media, monkeypatch
 
 @pytest.mark.slow
 def test_a_file_that_ends_its_process_or_takes_too_long_is_no_video(endpoints, media, monkeypatch, tmp_path):
-    monkeypatch.setattr(job_process, "_LOOK_S", 0.001)
+    monkeypatch.setattr(job_process, "_INSPECTION_S", 0.001)
     message = refusal(
         endpoints().post("/v1/jobs?kind=hands", content=(media / "clip.mp4").read_bytes()), 422, "bad_image"
     )
     assert "upload takes more than 0.001 s to open" in message
-    with JobProcess(10_000, tmp_path) as process:
-        process.kill()
-        process._process.wait()
-        assert not process.is_alive
-        monkeypatch.setattr(job_process, "_LOOK_S", 30)
+    monkeypatch.setattr(job_process, "_INSPECTION_S", 30)
+    with JobProcess(10_000, tmp_path) as process, monkeypatch.context() as patch:
+        patch.setattr(job_process, "start", start_and_kill)
         with pytest.raises(InputError, match=r"clip.mp4 cannot be read: it ended the process"):
             process.video_pixels(media / "clip.mp4")
+        patch.undo()
+        assert process.video_pixels(media / "clip.mp4") > 0  # in a new process
+        process.kill()
+        with pytest.raises(InputError, match=r"clip.mp4 was stopped"):
+            process.video_pixels(media / "clip.mp4")
+
+
+def start_and_kill(*arguments, **environment):
+    process = start(*arguments, **environment)
+    process.kill()
+    return process
 
 
 @pytest.mark.slow
 def test_a_job_has_so_much_time_and_so_much_memory(media, tmp_path, monkeypatch, weights):
-    request = request_for(tmp_path, media / "clip.mp4", "clip.mp4", HANDS, None)
+    request = request_for(tmp_path, JobInput(media / "clip.mp4", "clip.mp4", ".mp4"), HANDS, None)
     with JobProcess(10_000) as process, pytest.raises(TooSlowError):
         process.work("clip.mp4", request, 0.01, lambda _: None)
     if sys.platform != "linux":
@@ -113,7 +123,7 @@ def test_a_job_has_so_much_time_and_so_much_memory(media, tmp_path, monkeypatch,
     monkeypatch.setattr(job_process, "_NETWORK_BYTES", 0)
     monkeypatch.setattr(job_process, "OTHER_BYTES", 1_000_000)
     cv2.imwrite(str(tmp_path / "large.png"), cv2.resize(cv2.imread(str(media / "photo.jpg")), (6000, 6000)))
-    request = request_for(tmp_path, tmp_path / "large.png", "large.png", HANDS, None)
+    request = request_for(tmp_path, JobInput(tmp_path / "large.png", "large.png", ".jpg"), HANDS, None)
     with JobProcess(10_000) as process, pytest.raises(JobError):
         process.work("large.png", request, 600, lambda _: None)
 

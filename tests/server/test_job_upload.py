@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit.errors import InputError
+from sonjit._util.errors import InputError
 from sonjit.server import uploads as job_upload
 from sonjit.server.uploads import open_upload
 
@@ -100,7 +100,7 @@ def test_a_form_that_was_cut(into):
 
 
 def test_too_many_files(into, monkeypatch):
-    monkeypatch.setattr(job_upload, "MOST_FILES", 3)
+    monkeypatch.setattr(job_upload, "MAX_FILES", 3)
     files = [(f"{i}.jpg", b"") for i in range(4)]
     assert len(receive(into(), form(files[:3])).files) == 3
     with pytest.raises(InputError, match="more than 3 files"):

@@ -13,6 +13,7 @@ from sonjit.media import natural_key, open_source
 from .conftest import FRAMES, end_of, refusal
 
 TABLES = ("json", "jsonl", "csv", "parquet")
+MORE_TABLES = {"instances.csv": "instance", "wide.csv": "wide"}
 
 
 def command_line(monkeypatch, folder, out, *arguments, status=0):
@@ -50,8 +51,13 @@ def test_a_video_comes_back_as_the_command_line_writes_it(endpoints, media, tmp_
         got = client.get(job["downloads"][kind])
         assert got.headers["content-disposition"] == f'attachment; filename="clip.{kind}"'
         assert got.content == (tmp_path / "out" / f"t.{kind}").read_bytes()
-    for kind in ("csv", "parquet"):
-        name = f"motions.{kind}"
+    for kind, rows in MORE_TABLES.items():
+        main(["hands", "clip.mp4", "--save", str(tmp_path / "out" / "t.csv"), "--rows", rows, *options])
+        got = client.get(job["downloads"][kind])
+        assert got.headers["content-disposition"] == f'attachment; filename="clip.{kind}"'
+        assert got.content == (tmp_path / "out" / "t.csv").read_bytes()
+    assert client.get(job["downloads"]["xlsx"]).content.startswith(b"PK")
+    for name in ("motions.csv", "motions.parquet", "events.csv"):
         got = client.get(f"/v1/jobs/{job['id']}/{name}")
         assert (job["downloads"].get(name) is not None) == measures == (got.status_code == 200)
         if measures:
@@ -127,7 +133,7 @@ def test_one_image_and_its_korean_name(endpoints, media, tmp_path, monkeypatch):
     name = got.headers["content-disposition"].removeprefix("attachment; filename*=utf-8''")
     assert unquote(name) == "손 짓-drawn.jpg"
     assert got.headers["content-disposition"].isascii()
-    assert job["downloads"].keys() == {*TABLES, "drawn"}
+    assert job["downloads"].keys() == {*TABLES, *MORE_TABLES, "xlsx", "drawn"}
 
 
 def test_images_may_be_tracked_as_a_video_is(endpoints, media):
@@ -144,7 +150,7 @@ def test_images_may_be_tracked_as_a_video_is(endpoints, media):
 def test_without_a_drawing(endpoints, media):
     client = endpoints()
     job = end_of(client, client.post("/v1/jobs?kind=hands&draw=false", content=(media / "photo.jpg").read_bytes()))
-    assert job["downloads"].keys() == set(TABLES)
+    assert job["downloads"].keys() == {*TABLES, *MORE_TABLES, "xlsx"}
     assert "draw=false" in refusal(client.get(f"/v1/jobs/{job['id']}/drawn.jpg"), 404, "not_found")
 
 

@@ -8,10 +8,11 @@ from starlette.responses import FileResponse
 
 from sonjit.detectors.kinds import KINDS
 from sonjit.server import jobs as jobs_module
-from sonjit.server.job import UploadJob
+from sonjit.server.job_store import JobStore
 from sonjit.server.options import known_options
 
-from .conftest import end_of, events_of, refusal, settled
+from ..waiting import wait_until  # noqa: TID252  # one polling helper for all packages
+from .conftest import end_of, events_of, refusal
 
 
 @pytest.mark.slow
@@ -47,22 +48,22 @@ def test_a_quiet_stream_of_events_is_kept_alive(endpoints, media, gate, monkeypa
 
 @pytest.mark.slow
 def test_a_job_is_cancelled_at_once(endpoints, media, monkeypatch):
-    client, cancelled, advance = endpoints(), threading.Event(), UploadJob._advance
+    client, cancelled, advance = endpoints(), threading.Event(), JobStore._advance
 
-    def advance_to_the_third(job, so_far):
-        advance(job, so_far)
+    def advance_to_the_third(store, job, progress):
+        advance(store, job, progress)
         if job.frames > 2:
             cancelled.wait(20)
 
-    monkeypatch.setattr(UploadJob, "_advance", advance_to_the_third)
+    monkeypatch.setattr(JobStore, "_advance", advance_to_the_third)
     job_id = client.post("/v1/jobs?kind=hands", content=(media / "clip.mp4").read_bytes()).json()["id"]
-    assert settled(lambda: client.get(f"/v1/jobs/{job_id}").json()["frames"] > 2)
+    wait_until(lambda: client.get(f"/v1/jobs/{job_id}").json()["frames"] > 2)
     assert "running" in refusal(client.get(f"/v1/jobs/{job_id}/result.csv"), 409, "conflict")
     assert client.post(f"/v1/jobs/{job_id}/cancel").json()["state"] == "cancelled"
     cancelled.set()
     assert events_of(client, job_id)[-1]["state"] == "cancelled"
     (root,) = client.place.iterdir()
-    assert settled(lambda: not list(root.iterdir()))
+    wait_until(lambda: not list(root.iterdir()))
     assert client.get(f"/v1/jobs/{job_id}").json()["frames"] == 3
     assert "cancelled" in refusal(client.get(f"/v1/jobs/{job_id}/result.csv"), 404, "not_found")
 

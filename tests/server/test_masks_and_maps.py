@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 import sonjit
-from sonjit.explain import hand_map, load_hand_explainer
 from sonjit.geometry.boxes import RotatedBox
+from sonjit.lab.explain import hand_map, load_hand_explainer
 from sonjit.server.options import TARGETS
-from sonjit.server.sessions import Explainers, segmentation_dict
+from sonjit.server.saliency import ExplainerPool
+from sonjit.server.sessions import mask_to_dict
 
 from .conftest import LITE, answer, configure, open_stream
 
@@ -30,7 +31,7 @@ def test_masks_come_with_bodies_where_asked_for(all_weights, listen, frames, dem
     options = {"model": "lite", "search": "fast", "segmentation": True, "smoothing": "published"}
     with sonjit.create_detector("body", **options) as detector:
         found = detector.detect(frames[0], time=0)
-    assert [one["segmentation"] for one in bodies] == [segmentation_dict(one.mask) for one in found]
+    assert [one["segmentation"] for one in bodies] == [mask_to_dict(one.mask) for one in found]
 
 
 @pytest.mark.slow
@@ -67,9 +68,15 @@ def test_every_target_of_the_network_can_be_asked_for(weights):
 
 @pytest.mark.slow
 def test_explainers_are_as_many_as_are_in_use(weights):
-    explainers = Explainers()
-    with explainers.lent("lite", mirrored=False) as one, explainers.lent("lite", mirrored=False) as other:
+    explainers = ExplainerPool()
+    with explainers.borrow("lite", mirrored=False) as one, explainers.borrow("lite", mirrored=False) as other:
         assert one is not other
-    with explainers.lent("lite", mirrored=False) as again, explainers.lent("lite", mirrored=True) as turned:
+    with explainers.borrow("lite", mirrored=False) as again, explainers.borrow("lite", mirrored=True) as turned:
         assert again in (one, other)
         assert turned not in (one, other)
+
+    explainers.close()
+    with explainers.borrow("lite", mirrored=False) as late:
+        assert late not in (one, other)
+    with explainers.borrow("lite", mirrored=False) as later:
+        assert later is not late  # a closed pool keeps none

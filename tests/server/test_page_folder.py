@@ -7,8 +7,8 @@ import zipfile
 import pytest
 from starlette.testclient import TestClient
 
+from sonjit._util.errors import InputError, SonjitError
 from sonjit.detectors.kinds import KINDS
-from sonjit.errors import InputError, SonjitError
 from sonjit.server.app import create_app
 from sonjit.server.kinds import missing_for_stills
 from sonjit.server.static_page import write_page

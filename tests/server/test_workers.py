@@ -1,11 +1,11 @@
-"""Workers take turns between lanes, and leave nothing behind."""
+"""Workers take turns between queues, and leave nothing behind."""
 
 import asyncio
 import threading
 
 import pytest
 
-from sonjit.server.detector_pool import Workers
+from sonjit.server.workers import Workers
 
 
 @pytest.fixture
@@ -17,23 +17,23 @@ def workers():
 
 def test_results_and_errors_come_back(workers):
     async def go():
-        lane = workers.lane()
-        assert await lane.run(lambda: 7) == 7
+        queue = workers.new_queue()
+        assert await queue.run(lambda: 7) == 7
         with pytest.raises(ZeroDivisionError):
-            await lane.run(lambda: 1 // 0)
+            await queue.run(lambda: 1 // 0)
 
     asyncio.run(go())
 
 
-def test_lanes_take_turns_however_much_one_of_them_queues(workers):
+def test_queues_take_turns_however_much_one_of_them_queues(workers):
     order, started, gate = [], threading.Event(), threading.Event()
 
     async def go():
-        busy, others = workers.lane(), [workers.lane() for _ in range(3)]
+        busy, others = workers.new_queue(), [workers.new_queue() for _ in range(3)]
         held = asyncio.ensure_future(busy.run(lambda: started.set() or gate.wait()))
         await asyncio.to_thread(started.wait)
         work = [busy.run(lambda: order.append("busy")) for _ in range(20)]
-        work += [lane.run(lambda name=name: order.append(name)) for name, lane in enumerate(others)]
+        work += [queue.run(lambda name=name: order.append(name)) for name, queue in enumerate(others)]
         tasks = [asyncio.ensure_future(one) for one in work]
         await asyncio.sleep(0)
         gate.set()
@@ -44,7 +44,7 @@ def test_lanes_take_turns_however_much_one_of_them_queues(workers):
     assert order[4:] == ["busy"] * 19
 
 
-def test_closing_a_lane_drops_what_waits_and_waits_for_what_runs(workers):
+def test_closing_a_queue_drops_what_waits_and_waits_for_what_runs(workers):
     started, gate, done = threading.Event(), threading.Event(), []
 
     def work():
@@ -53,11 +53,11 @@ def test_closing_a_lane_drops_what_waits_and_waits_for_what_runs(workers):
         done.append("running")
 
     async def go():
-        lane = workers.lane()
-        running = asyncio.ensure_future(lane.run(work))
-        waiting = asyncio.ensure_future(lane.run(lambda: done.append("waiting")))
+        queue = workers.new_queue()
+        running = asyncio.ensure_future(queue.run(work))
+        waiting = asyncio.ensure_future(queue.run(lambda: done.append("waiting")))
         await asyncio.to_thread(started.wait)
-        closing = asyncio.ensure_future(lane.close())
+        closing = asyncio.ensure_future(queue.close())
         await asyncio.sleep(0.01)
         assert not closing.done()
         gate.set()
@@ -71,10 +71,10 @@ def test_closing_a_lane_drops_what_waits_and_waits_for_what_runs(workers):
 
 def test_closed_workers_cancels(workers):
     async def go():
-        lane = workers.lane()
+        queue = workers.new_queue()
         workers.close()
         with pytest.raises(asyncio.CancelledError):
-            await lane.run(lambda: None)
+            await queue.run(lambda: None)
 
     asyncio.run(go())
     assert not any(thread.is_alive() for thread in workers._threads)

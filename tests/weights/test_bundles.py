@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from sonjit.errors import InputError
+from sonjit._util.errors import InputError
 from sonjit.weights import add_bundle, cache_folder, list_bundles, load_bundle, models_folder
 
 PALMS = b"\0\0\0\0TFL3palms"

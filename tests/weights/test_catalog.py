@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sonjit.errors import InputError
+from sonjit._util.errors import InputError
 from sonjit.weights import load_catalog, load_groups, select_weights
 
 SPECS = Path(os.environ.get("SONJIT_TEST_DATA", Path(__file__).parents[3] / "shared")) / "specs" / "weights.csv"
@@ -70,7 +70,7 @@ def test_select_gives_each_once_by_group_name_and_file():
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(InputError, match=r"unknown weight 'hnad'; known: palm-lite, .*groups: hands"):
+    with pytest.raises(InputError, match=r"Unknown weight 'hnad'. Choose from palm-lite, .*groups hands"):
         select_weights(["hnad"])
 
 

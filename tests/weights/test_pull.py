@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sonjit.errors import InputError, JobError
+from sonjit._util.errors import InputError, JobError
 from sonjit.weights import models_folder, pull, pull_weights, verify_weights
 
 

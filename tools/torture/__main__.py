@@ -1,7 +1,8 @@
-"""Attack Sonjit on purpose: damaged files, and runs that are killed or stopped at random moments.
+"""Attack Sonjit on purpose: damaged files, runs that are killed or stopped at random moments, and servers of long life.
 
     make torture                                   # ten minutes
     .venv/bin/python tools/torture --minutes 60 --seed 7 --only images kill-hands
+    .venv/bin/python tools/torture --minutes 600 --only life-frames life-images life-jobs
     .venv/bin/python tools/torture --tries 10000 --only tflite onnx
 
 Prints a line for each failure as soon as a test is over, and at the end a table: test | tried | failures.
@@ -19,12 +20,13 @@ from pathlib import Path
 
 import damage
 import kills
+import life
 from rows import Row
 
 
 def main() -> int:
     """Try everything for a share of the time each."""
-    tests = {**damage.TESTS, **kills.TESTS}
+    tests = {**damage.TESTS, **kills.TESTS, **life.TESTS}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--minutes", type=float, help="of all tests together, roughly; by default 10, or no end with --tries"

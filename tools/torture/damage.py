@@ -27,20 +27,21 @@ import scipy.io
 from rows import Row
 
 from sonjit import SonjitError
-from sonjit.datasets.reading import load_matlab
 from sonjit.engines.openvino import read_model
 from sonjit.engines.tflite_to_onnx import onnx_from_tflite
-from sonjit.evaluation.protocols import load_protocol
-from sonjit.hand_models.mano_files import SHAPES, read_mano
-from sonjit.hand_models.rig_files import read_rig
+from sonjit.lab.datasets.matlab import load_matlab
+from sonjit.lab.evaluation.protocols import load_protocol
+from sonjit.lab.hand_models.mano_files import SHAPES, read_mano
+from sonjit.lab.hand_models.rig_files import read_rig
+from sonjit.lab.training.recipes import load_recipe
 from sonjit.media import open_drawing_writer, open_source
-from sonjit.media.sources.image_files import rgb_from
-from sonjit.multiview.annotation.marks import AnnotationStore, Mark
-from sonjit.training.recipes import load_recipe
+from sonjit.media.sources.convert import rgb_from
+from sonjit.studio.annotation.mark_store import AnnotationStore
+from sonjit.studio.annotation.marks import Mark
 from sonjit.weights import find_weight
 from sonjit.weights.bundles import load_bundle
 
-CLIP = Path(str(files("sonjit"))) / "assets" / "demo.mp4"
+CLIP = Path(str(files("sonjit"))) / "_util" / "assets" / "demo.mp4"
 VIDEO_CODECS = {".mp4": "libx264", ".mov": "prores_ks", ".mkv": "ffv1", ".webm": "libvpx", ".avi": "mpeg4"}
 PIXELS = {"prores_ks": "yuv422p10le"}
 HANG_S = 300

@@ -28,8 +28,8 @@ from rows import Row
 
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import open_source
-from sonjit.multiview.annotation.project import create_project
-from sonjit.multiview.cameras.rig import CameraRig, RigCamera
+from sonjit.studio.annotation.project import create_project
+from sonjit.studio.cameras.rig import CameraRig, RigCamera
 
 LOG = "stderr.txt"
 DISTURBED = 2  # times before it may end
@@ -170,9 +170,9 @@ class Server:
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().rpartition(" ")[2].strip()
 
-    def ask(self, path: str, body: bytes | None = None) -> bytes:
+    def ask(self, path: str, body: bytes | None = None, *, method: str | None = None) -> bytes:
         """What it answers."""
-        request = urllib.request.Request(self.url.rstrip("/") + path, data=body)
+        request = urllib.request.Request(self.url.rstrip("/") + path, data=body, method=method)
         with urllib.request.urlopen(request, timeout=END_S) as answer:
             return answer.read()
 

@@ -1,6 +1,6 @@
 /** MediaPipe Pose (Bazarevsky et al. 2020; Grishchenko et al. 2022): person detector and BlazePose's 33 landmarks. */
 
-import skeleton from "../../src/sonjit/skeletons/body_blazepose33.json";
+import skeleton from "../../src/sonjit/results/skeletons/body_blazepose33.json";
 import { pointsFromCrop, squareBox, wrapAngle, type RotatedBox } from "./boxes.js";
 import { constants } from "./data.js";
 import type { Network } from "./network.js";
@@ -56,6 +56,14 @@ function boxFromPerson({ keypoints }: Detection): RotatedBox {
   return boxFromAlignment(keypoints[0]!, keypoints[1]!);
 }
 
+/** A person that the detector found. */
+export interface Person {
+  readonly score: number;
+  readonly box: RotatedBox;
+  /** Middle of the detection. */
+  readonly middle: Point;
+}
+
 /** Person detector and body landmarks; without a detector others say where to look. */
 export class Bodies implements Kind<BodyObservation, InWorker<Body>> {
   readonly core = OF.CORE;
@@ -74,9 +82,17 @@ export class Bodies implements Kind<BodyObservation, InWorker<Body>> {
   }
 
   /** Boxes of whole people with the detector's scores, the surest first. */
-  async people(image: Pixels, minScore: number): Promise<{ score: number; box: RotatedBox }[]> {
-    const found = (await this.#people?.find(image, minScore)) ?? [];
-    return found.map((person) => ({ score: person.score, box: boxFromPerson(person) }));
+  async people(image: Pixels, minScore: number): Promise<Person[]> {
+    return (await this.peopleFrom(image, [minScore]))[0]!;
+  }
+
+  /** The same from one run for several least scores. */
+  async peopleFrom(image: Pixels, minScores: readonly number[]): Promise<Person[][]> {
+    const found = (await this.#people?.findFrom(image, minScores)) ?? minScores.map(() => []);
+    return found.map((people) => people.map((person) => {
+      const [xMin, yMin, xMax, yMax] = person.box;
+      return { score: person.score, box: boxFromPerson(person), middle: [(xMin + xMax) / 2, (yMin + yMax) / 2] };
+    }));
   }
 
   /** 33 keypoints and presence from one box. */

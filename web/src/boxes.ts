@@ -79,3 +79,10 @@ export function pointsFromCrop(points: Float32Array, box: RotatedBox, size: numb
   }
   return placed;
 }
+
+/** Return one box of each instance. Of two boxes of one instance the later stays, as in MediaPipe. */
+export function latestBoxes<B extends RotatedBox>(boxes: readonly B[], isSame: (box: B, other: B) => boolean): B[] {
+  let kept: B[] = [];
+  for (const box of boxes) kept = [...kept.filter((other) => !isSame(box, other)), box];
+  return kept;
+}

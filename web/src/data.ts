@@ -29,7 +29,8 @@ export type Role = "detector" | "landmark" | "hand" | "recrop" | "face" | "face_
 export interface KindRecord {
   /** Of the results in an answer. */
   readonly list: string;
-  readonly max_instances: number;
+  /** What `smoothing: "auto"` means in streams. */
+  readonly stream_smoothing: string;
   /** Names of weights by what they are for. */
   readonly models: Readonly<Record<string, Readonly<Partial<Record<Role, string>>>>>;
   /** Of those that only the thorough search of images on their own runs. */
@@ -37,23 +38,18 @@ export interface KindRecord {
   readonly min_detection_score: Readonly<Record<string, number>>;
   readonly options: Readonly<Record<string, OptionRecord>>;
 }
-/** A logistic regression. */
-export interface Logistic {
-  readonly bias: number;
-  readonly weights: Readonly<Record<string, number>>;
-}
-export interface Finder {
+/** The pace of a kind's search in streams. */
+export interface FinderRecord {
   readonly parts: readonly number[];
   readonly windows_at_once: number;
   readonly least_presence: number;
   readonly inferences: number;
   /** Frames after which a window that shows nothing new is searched again; null for never. */
   readonly patience: number | null;
-  readonly score: Logistic;
 }
 
 export const { constants, motions: MOTIONS, one_euro: ONE_EURO, blendshapes: BLENDSHAPES } = raw;
-export const FINDERS: Readonly<Record<keyof typeof raw.finders, Finder>> = raw.finders;
+export const FINDERS: Readonly<Record<keyof typeof raw.finders, FinderRecord>> = raw.finders;
 export const GRIDS = raw.grids as unknown as Readonly<Record<keyof typeof raw.grids, Grid>>;
 export const KINDS: Readonly<Record<string, KindRecord>> = raw.kinds;
 /** What the recogniser of gestures is made of, but for its weights. */

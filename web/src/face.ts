@@ -16,7 +16,7 @@ import { imageSmoother, keypointSmoothers, type OneEuro, type SmootherOf } from 
 import type { Detection, SingleShotDetector } from "./ssd.js";
 import type { Track } from "./tracking.js";
 
-const OF = constants.face;
+const OF = { ...constants.face, ...constants.face_refinement, ...constants.face_networks };
 const { LIPS, LEFT_EYE, RIGHT_EYE } = constants.face_regions;
 const IRISES = OF.REFINED - OF.MESH;
 /** For each refined landmark its point among those of the mesh and then of the regions; of two the later counts. */

@@ -7,7 +7,7 @@ import { joined, motionsOf, type CustomMotions } from "./motions/custom.js";
 import { MotionRecognizer, type Tracked } from "./motions/recognizer.js";
 import { fetchArrays, type NumpyArray } from "./npz.js";
 import type { Pixels } from "./pixels.js";
-import { mirroredPoints, type InWorker, type Points, type Result, type Results } from "./results.js";
+import { mirroredPoints, type InWorker, type Points, type Results } from "./results.js";
 
 export interface Gesture {
   readonly name: string;
@@ -317,14 +317,16 @@ export function withGestures(detector: AnyDetector, { recognize, motions }: Load
     const { appearance: _, ...sent } = hand;
     return { ...sent, gesture: tell(hand, id) };
   };
-  const given = (found: Result[], tell: Tell) =>
-    found.map((one) => {
-      if ("handedness" in one) return told(one as HandWithAppearance, tell, one.id);
-      if (!("leftHand" in one)) return one;
+  const given = (found: Results, tell: Tell): Results => {
+    for (const [i, one] of found.entries()) {
+      if ("handedness" in one) found[i] = told(one as HandWithAppearance, tell, one.id);
+      if (!("leftHand" in one)) continue;
       const hands = Object.entries({ leftHand: one.leftHand, rightHand: one.rightHand });
       const own = hands.map(([name, hand]) => [name, hand && told(hand, tell, one.id)]);
-      return { ...one, ...(Object.fromEntries(own) as object) };
-    });
+      found[i] = { ...one, ...(Object.fromEntries(own) as object) };
+    }
+    return found;
+  };
   return {
     async track(image: Pixels, time: number | null): Promise<Results> {
       const found = await detector.track(image, time);
@@ -333,7 +335,7 @@ export function withGestures(detector: AnyDetector, { recognize, motions }: Load
       if (!(now - last >= LEAST_STEP_S) || shape !== size) reset();
       [last, size] = [Number.isFinite(now) ? now : 0, shape];
       const tracked: Tracked[] = [];
-      const results: Results = given(found, (hand, id) => {
+      const results = given(found, (hand, id) => {
         const gesture = recognize(seen(hand));
         if (id === null) return gesture;
         const { handedness } = hand;

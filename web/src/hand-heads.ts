@@ -3,7 +3,10 @@
  * gestures reads of the image; see `sonjit.detectors.kinds.hand_heads`.
  */
 
+import { constants } from "./data.js";
 import type { NumpyArray } from "./npz.js";
+
+const { BEFORE, BEHIND } = constants.hand_heads;
 
 /** What a landmark network gives behind its outputs: maps (side, side, C), and the mean (C,) of the last. */
 export type Taps = readonly Float32Array[];
@@ -48,8 +51,8 @@ export class HandHeads {
     return { places, local, mean: taps.at(-1)! };
   }
 
-  /** Probability of a left hand in a selfie view. */
-  left({ places, local, mean }: HeadInputs): number {
+  /** Return the probability of a left hand in a selfie view, and of each keypoint that it is in the image and not hidden. */
+  read({ places, local, mean }: HeadInputs): { left: number; visibility: Float32Array } {
     const near = this.#rectified(local, "local", "keypoint");
     const whole = this.#weights.get("side_context")!.values.slice();
     this.#add(whole, mean, "side_mean");
@@ -57,7 +60,25 @@ export class HandHeads {
     this.#add(whole, near, "side_near");
     const side = this.#weights.get("side")!.values;
     const logit = whole.reduce((total, value, i) => total + Math.max(value, 0) * side[i]!, this.#weights.get("side_bias")!.values[0]!);
-    return 1 / (1 + Math.exp(-logit));
+    return { left: sigmoid(logit), visibility: this.#visibility(near) };
+  }
+
+  /** Return the visibility of each keypoint from what is near it (K * H), near its neighbours, and in the mean. */
+  #visibility(near: Float32Array): Float32Array {
+    const { columns, values } = this.#weights.get("seen")!;
+    const count = near.length / columns;
+    const row = (of: Float32Array, k: number) => of.subarray(k * columns, (k + 1) * columns);
+    const mean = new Float32Array(columns);
+    near.forEach((value, i) => (mean[i % columns]! += value / count));
+    const wide = this.#weights.get("keypoint_wide")!.values.slice();
+    return this.#weights.get("seen_bias")!.values.map((bias, k) => {
+      const sum = row(wide, k);
+      this.#add(sum, row(near, k), "own");
+      this.#add(sum, row(near, BEFORE[k]!), "before");
+      this.#add(sum, row(near, BEHIND[k]!), "behind");
+      this.#add(sum, mean, "all");
+      return sigmoid(sum.reduce((total, value, i) => total + Math.max(value, 0) * row(values, k)[i]!, bias));
+    });
   }
 
   /**
@@ -146,4 +167,8 @@ function addAt(sums: Float32Array, map: Float32Array, side: number, x: number, y
   add(left + 1, top, right * (1 - low));
   add(left, top + 1, (1 - right) * low);
   add(left + 1, top + 1, right * low);
+}
+
+function sigmoid(logit: number): number {
+  return 1 / (1 + Math.exp(-logit));
 }

@@ -18,6 +18,8 @@ export interface HandObservation extends Observation {
   readonly keypoints3D: Float32Array;
   readonly left: number;
   readonly colours: null;
+  /** (K,) probability that a keypoint is in the image and not hidden; null without heads. */
+  readonly visibility: Float32Array | null;
   /** (K * E) what the classifier of gestures reads of the image; null of a hidden hand, and where nothing reads it. */
   readonly appearance: Float32Array | null;
 }
@@ -100,15 +102,16 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
       keypoints3D[i + 2] = world![i + 2]!;
     }
     // The network was trained on selfie views: there its label is the person's own hand.
-    const read = this.#heads?.inputs(points!, this.#landmarks.size, taps);
-    const left = read ? this.#heads!.left(read) : handedness![0]!;
+    const inputs = this.#heads?.inputs(points!, this.#landmarks.size, taps);
+    const { left, visibility } = inputs ? this.#heads!.read(inputs) : { left: handedness![0]!, visibility: null };
     return {
       score: presence![0]!,
       keypoints: pointsFromCrop(points!, box, this.#landmarks.size, OF.Z_SCALE),
       keypoints3D,
       left: this.#isMirrored ? left : 1 - left,
       colours: null,
-      appearance: read && this.#withAppearance ? this.#heads!.appearance(read, taps) : null,
+      visibility,
+      appearance: inputs && this.#withAppearance ? this.#heads!.appearance(inputs, taps) : null,
     };
   }
 

@@ -105,7 +105,7 @@ class Part<P extends Observation> {
 
 /** A box gone with the body; a short way is noise of the body's. */
 function moved(box: RotatedBox, from: Point, to: Point): RotatedBox {
-  if (distance(from, to) <= OF.STRIDE * box.width) return box;
+  if (distance(from, to) <= OF.MIN_BODY_SHIFT * box.width) return box;
   return { ...box, cx: box.cx + to[0] - from[0], cy: box.cy + to[1] - from[1] };
 }
 
@@ -216,7 +216,7 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
       const [own, other] = [seen[side]!, seen[1 - side]!];
       if (own === null) continue;
       const isTwice = other !== null && isSameObject(own, other, this.#oneReading);
-      if (far[side]! > OF.ASTRAY || (isTwice && far[side]! > far[1 - side]!)) {
+      if (far[side]! > OF.MAX_WRIST_DISTANCE || (isTwice && far[side]! > far[1 - side]!)) {
         seen[side] = null;
         hands[side].drop();
       }
@@ -261,7 +261,7 @@ function boxAt([cx, cy]: Point, side: number, rotation: number): RotatedBox {
 }
 
 /** A rough box around a hand from the body's wrist, index and little finger; null where the wrist is not visible. */
-function handBox(body: BodyObservation, side: number): RotatedBox | null {
+export function handBox(body: BodyObservation, side: number): RotatedBox | null {
   if (body.visibility[OF.WRIST[side]!]! < OF.MIN_VISIBILITY) return null;
   const [wrist, index, pinky] = [OF.WRIST, OF.INDEX, OF.PINKY].map((ends) => pointOf(body, ends[side]!)) as [Point, Point, Point];
   const knuckles: Point = [(2 * index[0] + pinky[0]) / 3, (2 * index[1] + pinky[1]) / 3];

@@ -7,10 +7,10 @@
 import { openDetector } from "../../src/sonjit/server/page/tfjs-detector.js";
 import type { ImageLike } from "../../src/sonjit/server/page/tfjs-images.js";
 import { skeletonHelpers } from "../../src/sonjit/server/page/tfjs-skeletons.js";
-import body from "../../src/sonjit/skeletons/body_blazepose33.json";
-import face from "../../src/sonjit/skeletons/face_mediapipe478.json";
-import mesh from "../../src/sonjit/skeletons/face_mediapipe_tesselation.json";
-import hand from "../../src/sonjit/skeletons/hand_mediapipe21.json";
+import body from "../../src/sonjit/results/skeletons/body_blazepose33.json";
+import face from "../../src/sonjit/results/skeletons/face_mediapipe478.json";
+import mesh from "../../src/sonjit/results/skeletons/face_mediapipe_tesselation.json";
+import hand from "../../src/sonjit/results/skeletons/hand_mediapipe21.json";
 import { LocalDetector, type Files } from "./local.js";
 import type { MotionEvent } from "./motions/events.js";
 import type { DetectorOptions } from "./options.js";

@@ -2,36 +2,34 @@
 
 import type { Bundle } from "./bundle.js";
 import { Bodies, type BodyObservation } from "./body.js";
-import { BodySearch } from "./body-search.js";
-import { BodyCheck, FaceCheck } from "./checks.js";
-import { BLENDSHAPES, FINDERS, GRIDS, KINDS, constants, type Grid, type Role } from "./data.js";
+import { BLENDSHAPES, GRIDS, KINDS, constants, type Grid, type Role } from "./data.js";
 import { FaceBoxes, FaceMeshes } from "./face.js";
-import { BoxSearch, FaceSearch, SURE } from "./face-search.js";
 import { FileError } from "./files.js";
-import { BodyFinder, FaceFinder, HandFinder } from "./finders.js";
-import { resultOf, type Limits } from "./finds.js";
 import { HandHeads } from "./hand-heads.js";
-import { HandSearch } from "./hand-search.js";
 import { Hands } from "./hands.js";
-import { HeadMap } from "./heads.js";
 import { Holistic } from "./holistic.js";
 import type { Network, NetworkShape } from "./network.js";
 import type { NumpyArray } from "./npz.js";
 import type { Observation } from "./observations.js";
 import type { Settings } from "./options.js";
-import { PeopleSearch } from "./people-search.js";
 import { Detector, type ThoroughSearch } from "./pipeline.js";
 import type { Pixels } from "./pixels.js";
-import type { Result, Results } from "./results.js";
+import type { Results } from "./results.js";
+import { resultOf, type Found } from "./search/agenda.js";
+import { BodySearch } from "./search/bodies.js";
+import { BodyCheck, FaceCheck } from "./search/checks.js";
+import { FaceSearch, searchBoxes } from "./search/faces.js";
+import { HeadMap, bodyFinder, faceFinder, handFinder } from "./search/finders.js";
+import { HandSearch, type Limits } from "./search/hands.js";
+import { searchPeople } from "./search/people.js";
+import { LIMITS, budgetOf, type SearchKind } from "./search/score.js";
+import { StreamSearch } from "./search/streams.js";
 import { SingleShotDetector } from "./ssd.js";
-import { StreamSearch } from "./streams.js";
-
-const { PALM_SHARE, FACE_SHARE } = constants.finds;
 
 /** A detector of any kind. */
 export interface AnyDetector {
   track(image: Pixels, time: number | null): Promise<Results>;
-  detect(image: Pixels): Promise<Result[]>;
+  detect(image: Pixels): Promise<Results>;
   reset(): void;
 }
 
@@ -74,11 +72,10 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
         return new Hands(palms, seen.landmarks, settings.mirrored, seen.heads, withAppearance);
       });
       const guide = once(async () => ({ faces: await wide(), bodies: new Bodies(null, await bodyLandmarks(), settings.mirrored) }));
-      const limits = limitsOf(settings, PALM_SHARE);
-      const thorough = whereFilesAre(settings, async (image) => new HandSearch(palms, await inStills(), guide, limits).search(image));
+      const limits = limitsOf(settings, "hands", LIMITS.palm_share);
+      const thorough = whereFilesAre(settings, async (image) => new HandSearch(image, { palms, hands: await inStills(), guide }, limits).search());
       if (!isSpread(settings)) return inStills().then((all) => new Detector(all, settings, null, thorough));
-      const finder = new HandFinder(palms, hands, settings.min_detection_score, FINDERS.hands);
-      return new Detector(hands, settings, new StreamSearch(finder), thorough);
+      return new Detector(hands, settings, new StreamSearch(handFinder(palms, hands, settings.min_detection_score)), thorough);
     };
   },
   face: async ({ model, open, hasOwnBundle, bundle }) => {
@@ -88,7 +85,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       const faces = await openFaceDetector(open, "detector", detector!);
       return (settings) => {
         const boxes = new FaceBoxes(faces);
-        const search = async (image: Pixels) => new BoxSearch(boxes, await wide(), limitsOf(settings)).search(image);
+        const search = async (image: Pixels) => searchBoxes(image, boxes, await wide(), limitsOf(settings, "face"));
         return new Detector(boxes, settings, null, whereFilesAre(settings, search));
       };
     }
@@ -98,12 +95,12 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
     return async (settings) => {
       const meshes = await (hasOwnBundle || usesBundle(settings) ? ofBundle(settings) : published());
       if (settings.search === "fast") return new Detector(meshes, settings, null);
-      const search = async (image: Pixels) =>
-        (await new FaceSearch(await wide(), meshes, limitsOf(settings, FACE_SHARE)).search(image)).map(resultOf);
+      const limits = limitsOf(settings, "face", LIMITS.face_share);
+      const search = async (image: Pixels) => new FaceSearch(await wide(), meshes, limits).search(image);
       const thorough = whereFilesAre(settings, search);
       if (!isSpread(settings)) return new Detector(meshes, settings, null, thorough);
       const detector = await wide();
-      const finder = new FaceFinder(detector, meshes, settings.min_detection_score, FINDERS.face);
+      const finder = faceFinder(detector, meshes, settings.min_detection_score);
       return new Detector(meshes, settings, new StreamSearch(finder, new FaceCheck(detector)), thorough);
     };
   },
@@ -116,11 +113,10 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       const bodies = await bodiesOf(settings);
       if (settings.search === "fast") return new Detector(bodies, settings, null);
       const search = async (image: Pixels) => {
-        const faces = await new FaceSearch(await wide(), await meshes()).search(image);
-        const found = await new BodySearch(bodies, limitsOf(settings)).search(image, faces.filter(({ score }) => score > SURE));
-        return found.map(resultOf);
+        const faces = new FaceSearch(await wide(), await meshes(), guideLimits(settings));
+        return new BodySearch(image, bodies, faces, limitsOf(settings, "body")).search();
       };
-      return new Detector(bodies, settings, await bodySearch(bodies, settings, wide), whereFilesAre(settings, search));
+      return new Detector(bodies, settings, await bodiesInStreams(bodies, settings, wide), whereFilesAre(settings, search));
     };
   },
   holistic: async ({ model, open }) => {
@@ -138,15 +134,15 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       const people = new Holistic({ bodies, hands, faces, recrop }, settings);
       if (settings.search === "fast") return new Detector(people, settings, null);
       const search = async (image: Pixels) => {
-        const limits = { ...limitsOf(settings, PALM_SHARE), published: constants.HandSearch.LEAST_PUBLISHED };
+        const faceSearch = new FaceSearch(await wide(), faces, guideLimits(settings));
+        const handLimits = { ...ofAll(limitsOf(settings, "hands", LIMITS.palm_share)), published: PUBLISHED };
         const searches = {
-          faces: new FaceSearch(await wide(), faces),
-          bodies: new BodySearch(bodies, limitsOf(settings)),
-          hands: new HandSearch(await palms(), hands, null, limits),
+          bodies: new BodySearch(image, bodies, faceSearch, limitsOf(settings, "body")),
+          hands: new HandSearch(image, { palms: await palms(), hands }, handLimits),
         };
-        return new PeopleSearch(people, searches, settings).search(image);
+        return searchPeople(image, people, searches, settings);
       };
-      return new Detector(people, settings, await bodySearch(bodies, settings, wide), whereFilesAre(settings, search));
+      return new Detector(people, settings, await bodiesInStreams(bodies, settings, wide), whereFilesAre(settings, search));
     };
   },
 };
@@ -154,9 +150,22 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
 /** Whether faces are seen by the networks of a face landmarker's bundle. */
 export const usesBundle = ({ blendshapes, transform }: Settings) => Boolean(blendshapes || transform);
 
-/** Thresholds of a thorough search: in windows `share` of the caller's. */
-function limitsOf({ min_detection_score: published, max_instances: enough }: Settings, share = 1): Limits {
-  return { published, least: share * published, enough };
+/** Score of the published search for what leads to instances of another kind. */
+const PUBLISHED = 0.5;
+
+/** Return the thresholds of a search: in windows `share` of the caller's. */
+function limitsOf({ min_detection_score: published, max_instances, search }: Settings, kind: SearchKind, share = 1): Limits {
+  return { published, least: share * published, budget: budgetOf(kind, search, max_instances) };
+}
+
+/** Return the limits of a search that no number of instances ends. */
+function ofAll({ budget, ...limits }: Limits): Limits {
+  return { ...limits, budget: { ...budget, enough: Infinity } };
+}
+
+/** Return the limits of the search for faces that lead to bodies. */
+function guideLimits(settings: Settings): Limits {
+  return ofAll(limitsOf({ ...settings, min_detection_score: PUBLISHED }, "body", LIMITS.face_share));
 }
 
 /** What makes something at most once. */
@@ -168,10 +177,11 @@ function once<T>(make: () => Promise<T>): () => Promise<T> {
 const told = new WeakSet<FileError>();
 
 /** A thorough search, or by default none where a file that only it needs is not there, which is told once. */
-function whereFilesAre<O extends Observation>({ search }: Settings, thorough: (image: Pixels) => Promise<O[]>): ThoroughSearch<O> {
+function whereFilesAre<O extends Observation>({ search }: Settings, thorough: (image: Pixels) => Promise<Found<O>>): ThoroughSearch<O> {
   return async (image) => {
     try {
-      return await thorough(image);
+      const { finds, complete } = await thorough(image);
+      return { found: finds.map(resultOf), complete };
     } catch (error) {
       if (!(error instanceof FileError) || search !== "auto") throw error;
       if (!told.has(error)) console.warn(`images on their own are searched fast: ${error.message}`);
@@ -191,7 +201,8 @@ function openSearch(open: Open): () => Promise<SingleShotDetector> {
 
 /** Makes meshes of a bundle's networks, with the parts that are asked for. */
 function bundleMeshes(bundle: () => Promise<Bundle>): (settings: Settings) => Promise<FaceMeshes> {
-  const { BUNDLE_OUTPUTS, BUNDLE_OVERLAP, DETECTOR_RANGE, REFINED } = constants.face;
+  const { BUNDLE_OUTPUTS, BUNDLE_OVERLAP, DETECTOR_RANGE } = constants.face_networks;
+  const { REFINED } = constants.face_refinement;
   const { POINTS } = constants.face_bundle;
   const networks = once(async () => {
     const file = await bundle();
@@ -212,18 +223,17 @@ function bundleMeshes(bundle: () => Promise<Bundle>): (settings: Settings) => Pr
 }
 
 /** The search of a stream for bodies, or null. */
-async function bodySearch(
+async function bodiesInStreams(
   bodies: Bodies,
   settings: Settings,
   wide: () => Promise<SingleShotDetector>,
 ): Promise<StreamSearch<BodyObservation> | null> {
   if (!isSpread(settings)) return null;
   const [faces, heads] = [await wide(), new HeadMap()];
-  const check = new BodyCheck(faces, bodies, heads, settings.mirrored, FINDERS.body.score);
-  return new StreamSearch(new BodyFinder(faces, bodies, heads, FINDERS.body), check);
+  return new StreamSearch(bodyFinder(faces, bodies, heads), new BodyCheck(faces, bodies, heads, settings.mirrored));
 }
 
-const HAND_SHAPE = { sizes: [3 * constants.hands.KEYPOINTS, 1, 1, 3 * constants.hands.KEYPOINTS] };
+export const HAND_SHAPE = { sizes: [3 * constants.hands.KEYPOINTS, 1, 1, 3 * constants.hands.KEYPOINTS] };
 
 const { KEYPOINT_OUTPUTS, LANDMARKS } = constants.body;
 /** Without masks: their branch nearly doubles the time of lite and full. */
@@ -231,7 +241,7 @@ const BODY_SHAPE = { sizes: [5 * LANDMARKS, 1, 64 * 64 * LANDMARKS, 3 * LANDMARK
 
 /** What the face network of a weight's name gives. */
 function meshShape(weight: string): NetworkShape {
-  const { MESH_OUTPUTS } = constants.face;
+  const { MESH_OUTPUTS } = constants.face_networks;
   return { sizes: MESH_OUTPUTS[weight.replace("face-", "") as keyof typeof MESH_OUTPUTS] };
 }
 
@@ -248,7 +258,7 @@ async function openBodies(open: Open): Promise<(settings: Settings) => Promise<B
 }
 
 function openFaceDetector(open: Open, role: Role, weight: string): Promise<SingleShotDetector> {
-  return openDetector(open, role, GRIDS[weight as "face-short" | "face-full"], 6, { range: constants.face.DETECTOR_RANGE });
+  return openDetector(open, role, GRIDS[weight as "face-short" | "face-full"], 6, { range: constants.face_networks.DETECTOR_RANGE });
 }
 
 /** A single-shot detector that gives so many keypoints with each box. */

@@ -37,6 +37,10 @@ export interface LocalAnswer {
   readonly faces?: Face[];
   readonly bodies?: Body[];
   readonly people?: Person[];
+  /** Number of instances found in an image on its own, also those beyond `max_instances`. */
+  readonly total: number;
+  /** Whether its search processed all proposals or found enough confident instances; false where its budget ended before. */
+  readonly complete: boolean;
   /** Of streams where hands have gestures: the steps of their motions in this image. */
   readonly motions?: readonly MotionEvent[];
 }

@@ -41,6 +41,10 @@ export interface Answer {
   readonly width: number;
   readonly height: number;
   readonly found: readonly Result[];
+  /** Number of instances found, also those beyond `max_instances`. */
+  readonly total: number;
+  /** Whether the search processed all proposals or found enough. */
+  readonly complete: boolean;
   /** Of streams where hands have gestures. */
   readonly motions?: readonly MotionEvent[];
 }

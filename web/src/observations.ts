@@ -2,7 +2,7 @@
 
 import { constants } from "./data.js";
 
-const { SAME_DISTANCE, INSIDE, SAME_SIDE, MARGIN } = constants.observations;
+const { SAME_DISTANCE, NESTED_OVERLAP, MAX_SIDE_DIFFERENCE, BOX_MARGIN } = constants.observations;
 
 export type Point = readonly [number, number];
 
@@ -123,8 +123,8 @@ export function mayTouch(a: Disc, b: Disc): boolean {
  */
 export function isSameObject(a: Observation, b: Observation, oneReading: boolean): boolean {
   if (meanDistance(a, b) < SAME_DISTANCE) return true;
-  if (!oneReading || a.left === null || b.left === null || Math.abs(a.left - b.left) > SAME_SIDE) return false;
-  return shareInside(a.keypoints, b.keypoints) > INSIDE;
+  if (!oneReading || a.left === null || b.left === null || Math.abs(a.left - b.left) > MAX_SIDE_DIFFERENCE) return false;
+  return shareInside(a.keypoints, b.keypoints) > NESTED_OVERLAP;
 }
 
 /** Observations without those of an object that is held already or seen earlier in the list. */
@@ -142,7 +142,7 @@ export function withoutDuplicates<O extends Observation>(seen: readonly O[], hel
 export function areNear(a: Observation, b: Observation): boolean {
   const [aLeft, aTop, aRight, aBottom] = cornersOf(a.keypoints);
   const [bLeft, bTop, bRight, bBottom] = cornersOf(b.keypoints);
-  const margin = MARGIN * (sizeOf(a.keypoints) + sizeOf(b.keypoints));
+  const margin = BOX_MARGIN * (sizeOf(a.keypoints) + sizeOf(b.keypoints));
   return aLeft < bRight + margin && aTop < bBottom + margin && bLeft < aRight + margin && bTop < aBottom + margin;
 }
 

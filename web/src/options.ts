@@ -1,74 +1,57 @@
-/** Options of a detector, checked by the records that Python has of them. */
+/** Check the options of a detector by the records from Python. */
 
 import { KINDS, type KindRecord, type OptionRecord } from "./data.js";
+import type { DetectorOptions } from "./option-types.js";
 import type { Smoothing } from "./smoothing.js";
+
+export type { DetectorOptions } from "./option-types.js";
 
 export type OptionValue = boolean | number | string | null | undefined;
 
-/** A detector's options as they are given; names and bounds are those of `sonjit.create_detector`. */
-export interface DetectorOptions {
-  readonly model?: string;
-  readonly max_instances?: number;
-  readonly mirrored?: boolean;
-  readonly flip_horizontal?: boolean;
-  readonly smoothing?: Smoothing;
-  readonly min_detection_score?: number;
-  readonly min_presence_score?: number;
-  readonly search_interval?: number;
-  readonly search?: "fast" | "auto" | "thorough";
-  readonly segmentation?: boolean;
-  readonly smooth_segmentation?: boolean;
-  /** Of hands: `canned` for the shipped ones, `asl` for the letters of a manual alphabet before these. */
-  readonly gestures?: "none" | "canned" | "asl";
-  /** Of faces; both need MediaPipe's `face_landmarker.task`. */
-  readonly blendshapes?: boolean;
-  readonly transform?: boolean;
-}
+/** All options of a detector, with "auto" replaced in `smoothing`. */
+export type Settings = Required<Omit<DetectorOptions, "smoothing">> & { readonly kind: string; readonly smoothing: Smoothing };
 
-/** The same, filled in. */
-export type Settings = Required<DetectorOptions> & { readonly kind: string };
-
-const LEFT_TO_THE_CALL = ["static_image"];
-/** Whether an option's value asks for what only a server computes. */
-const isBeyondTheBrowser = (name: string, option: string, value: OptionValue) =>
+/** Options that `detect` and `track` decide. */
+const CHOSEN_BY_CALL = ["static_image"];
+/** Check whether a value requires a server. */
+const requiresServer = (name: string, option: string, value: OptionValue) =>
   (option === "search" && value === "thorough" && name === "holistic") || // of streams; images have it by default
   (option === "visibility" && value === true) ||
   (option === "blendshapes" && value === true && name !== "face");
 const BUNDLE_MODEL = "attention";
 
-/** The record of a kind. */
+/** Return the record of a kind. */
 export function kindOf(name: string): KindRecord {
   const kind = KINDS[name];
-  if (!kind) throw new Error(`unknown kind ${JSON.stringify(name)}; in the browser: ${Object.keys(KINDS).join(", ")}`);
+  if (!kind) throw new Error(`Unknown kind ${JSON.stringify(name)}. Choose from ${Object.keys(KINDS).join(", ")}.`);
   return kind;
 }
 
-/** Options filled in with the defaults of the kind and its model. */
+/** Check options and add the defaults of the kind and its model. */
 export function settingsOf(name: string, given: Readonly<Record<string, OptionValue>>): Settings {
   const kind = kindOf(name);
-  const known = Object.values(kind.options).filter((one) => !LEFT_TO_THE_CALL.includes(one.name));
+  const known = Object.values(kind.options).filter((record) => !CHOSEN_BY_CALL.includes(record.name));
   const all: Record<string, OptionValue> = {};
-  for (const one of known) all[one.name] = one.default;
+  for (const { name: option, default: value } of known) all[option] = value;
   for (const [option, value] of Object.entries(given)) {
-    const record = known.find((one) => one.name === option);
-    if (!record) throw new Error(`${name} has no option ${option}; known: ${known.map((one) => one.name).join(", ")}`);
+    const record = known.find((each) => each.name === option);
+    if (!record) throw new Error(`${name} has no option ${option}. Choose from ${known.map((each) => each.name).join(", ")}.`);
     if (value === null || value === undefined) continue;
-    if (isBeyondTheBrowser(name, option, value)) {
-      throw new Error(`${option}=${JSON.stringify(value)} runs on a Sonjit server only; leave it out here`);
+    if (requiresServer(name, option, value)) {
+      throw new Error(`${option}=${JSON.stringify(value)} requires a Sonjit server`);
     }
     if (!isAllowed(record, value)) throw new Error(`${option}=${JSON.stringify(value)}: give ${wanted(record)}`);
     all[option] = value;
   }
-  const ofBundle = ["blendshapes", "transform"].find((option) => all[option]);
-  if (ofBundle && all.model !== BUNDLE_MODEL) {
-    throw new Error(`${ofBundle}=true with model=${JSON.stringify(all.model)}: face_landmarker.task has networks of its own; leave model out`);
+  const bundleOption = ["blendshapes", "transform"].find((option) => all[option]);
+  if (bundleOption && all.model !== BUNDLE_MODEL) {
+    throw new Error(`${bundleOption}=true cannot be combined with model=${JSON.stringify(all.model)}: face_landmarker.task has its own networks`);
   }
   if (all.search === "thorough" && !kind.models[String(all.model)]!.landmark) {
-    throw new Error(`search="thorough": ${name} ${all.model} has none for streams; leave it out`);
+    throw new Error(`search="thorough" is not available for ${name} ${all.model} in streams. Use search="auto".`);
   }
-  all.max_instances ??= kind.max_instances;
   all.min_detection_score ??= kind.min_detection_score[String(all.model)]!;
-  all.smoothing ??= "published";
+  if (all.smoothing === "auto") all.smoothing = kind.stream_smoothing;
   return { ...all, kind: name } as unknown as Settings; // every option of the kind is filled in and checked
 }
 

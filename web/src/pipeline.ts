@@ -1,17 +1,17 @@
 /** The one loop behind every detector: find, crop, landmark, place, carry. */
 
-import { iou, type RotatedBox } from "./boxes.js";
+import { iou, latestBoxes, type RotatedBox } from "./boxes.js";
 import { constants } from "./data.js";
-import { inGoodLight } from "./light.js";
 import { withoutDuplicates, type Observation, type Point } from "./observations.js";
 import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";
-import { shown, type Result } from "./results.js";
+import { shown, type Result, type Results } from "./results.js";
+import { inGoodLight } from "./search/light.js";
+import type { StreamSearch } from "./search/streams.js";
 import type { SmootherOf } from "./smoothing.js";
-import type { StreamSearch } from "./streams.js";
 import { Tracker, type Pair, type Track } from "./tracking.js";
 
-const { NOMINAL_STEP_S, LEAST_STEP_S } = constants.pipeline;
+const { NOMINAL_STEP_S, MIN_STEP_S } = constants.pipeline;
 const TAKEN_IOU = 0.5;
 
 /** What differs between hands, faces, bodies and people. */
@@ -39,9 +39,9 @@ export interface Kind<O extends Observation, R extends Result> {
 
 /**
  * Finds everything in an image on its own, or in one of a stream, with calibrated scores, the best first; null where it
- * cannot run and a fast search will do.
+ * cannot run and a fast search will do. `complete`: whether it processed all proposals or found enough.
  */
-export type ThoroughSearch<O extends Observation> = (image: Pixels) => Promise<O[] | null>;
+export type ThoroughSearch<O extends Observation> = (image: Pixels) => Promise<{ found: O[]; complete: boolean } | null>;
 
 /** Finds instances of one kind in the images of one stream, or in stills. */
 export class Detector<O extends Observation, R extends Result> {
@@ -81,11 +81,12 @@ export class Detector<O extends Observation, R extends Result> {
   }
 
   /** Instances in an image on its own. */
-  async detect(image: Pixels): Promise<Result[]> {
-    const found = await this.#thorough?.(inGoodLight(image));
-    if (found) {
-      const present = found.filter((one) => this.#isPresent(one)).slice(0, this.#settings.max_instances);
-      return this.#results(image, present.map((one) => [one, null]));
+  async detect(image: Pixels): Promise<Results> {
+    const searched = await this.#thorough?.(inGoodLight(image));
+    if (searched) {
+      const present = searched.found.filter((one) => this.#isPresent(one));
+      const results = await this.#results(image, present.slice(0, this.#settings.max_instances).map((one) => [one, null]));
+      return Object.assign(results, { total: present.length, complete: searched.complete });
     }
     const seen = await this.#inWhole(image, this.#kind.keepsOverlapping);
     const kept = this.#kind.keepsOverlapping ? seen : withoutDuplicates(seen, [], false);
@@ -132,8 +133,8 @@ export class Detector<O extends Observation, R extends Result> {
   /** What is seen of one of those held; null where it may not stay. */
   async #look(image: Pixels, track: Track<O>, held: readonly Track<O>[]): Promise<O | null> {
     const check = this.#spread?.check;
-    let seen: O | null = await this.#kind.observe(check ? check.view(image, track, held) : image, track.box);
-    if (check) seen = await check.keeps(image, track, seen, held);
+    let seen: O | null = await this.#kind.observe(check ? check.maskedImage(image, track, held) : image, track.box);
+    if (check) seen = await check.verify(image, track, seen, held);
     return seen === null || this.#tracker.isAnother(track, seen) ? null : seen;
   }
 
@@ -166,7 +167,7 @@ export class Detector<O extends Observation, R extends Result> {
     isDue &&= room > 0;
     let found: O[] = [];
     if (isDue && this.#thorough && this.#settings.search === "thorough") {
-      found = ((await this.#thorough(image)) ?? []).filter((one) => this.#isPresent(one));
+      found = ((await this.#thorough(image))?.found ?? []).filter((one) => this.#isPresent(one));
     } else if (isDue) {
       const boxes = (await this.#kind.find(image, min_detection_score)).slice(0, max_instances);
       found = await this.#present(image, this.#withoutTaken(boxes, carried).slice(0, room));
@@ -180,7 +181,7 @@ export class Detector<O extends Observation, R extends Result> {
       found = [...found, ...more.filter((one) => this.#isPresent(one))];
       if (spread.check) {
         const admitted: O[] = [];
-        for (const one of found) if (await spread.check.admits(image, one)) admitted.push(one);
+        for (const one of found) if (await spread.check.acceptsNew(image, one)) admitted.push(one);
         found = admitted;
       }
     }
@@ -205,7 +206,7 @@ export class Detector<O extends Observation, R extends Result> {
   /** A time that moves forward; where the caller's does not, filters start anew. */
   #clock(time: number | null): number {
     let now = time ?? (Number.isFinite(this.#time) ? this.#time + NOMINAL_STEP_S : 0);
-    if (!Number.isFinite(now) || now - this.#time < LEAST_STEP_S) {
+    if (!Number.isFinite(now) || now - this.#time < MIN_STEP_S) {
       this.#tracker.restartClock();
       if (!Number.isFinite(now)) now = 0;
     }
@@ -215,8 +216,7 @@ export class Detector<O extends Observation, R extends Result> {
 
   /** Boxes of instances that are not taken; of two of one instance the later stays, as in MediaPipe. */
   #withoutTaken(boxes: readonly RotatedBox[], taken: readonly RotatedBox[] = []): RotatedBox[] {
-    let kept: RotatedBox[] = [];
-    for (const box of boxes) kept = [...kept.filter((other) => !this.#kind.isTaken(box, other)), box];
+    const kept = latestBoxes(boxes, (box, other) => this.#kind.isTaken(box, other));
     return kept.filter((box) => !taken.some((other) => this.#kind.isTaken(box, other)));
   }
 }

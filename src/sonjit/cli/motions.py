@@ -1,4 +1,4 @@
-"""`sonjit motions`: what hands do in a video, as events."""
+"""`sonjit motions`: motions of hands in a video, as events."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from sonjit import track
+from sonjit._util.errors import InputError
+from sonjit._util.json_text import json_from
+from sonjit._util.text import pluralize
 from sonjit.cli.options import FileName
-from sonjit.errors import InputError
+from sonjit.gestures import MotionRecognizer
+from sonjit.gestures.learned import find_motions
+from sonjit.runs.frame_tables import MotionTable, motion_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,36 +33,33 @@ def motions(
     gestures: str | None = None,
     limit: int | None = None,
 ) -> None:
-    """Find swipes, waves, pinches, claps and other motions of hands in a video or camera.
+    """Find swipes, waves, pinches, claps and other motions of hands.
 
-    Prints a line of JSON for each event, or writes them to a table.
+    Each event is printed as a line of JSON, or written to a table. The last line counts the motions.
 
     Example: `sonjit motions clip.mp4 --save events.csv`
 
     Args:
-        source: A camera or a video.
-        save: Table of the events in place of the lines: .json, .jsonl, .csv or .parquet.
-        mirrored: The input is a selfie view: left and right are exchanged in it.
-        progress: Give what each motion says between its begin and its end too, frame by frame.
-        gestures: Custom motions to find too: a file of sonjit gestures train, or asl for the letters J and Z.
-        limit: Stop after so many frames.
+        source: Camera or video.
+        save: Table of the events instead of lines: .json, .jsonl, .csv or .parquet.
+        mirrored: Treat the input as a selfie view, in which left and right are exchanged.
+        progress: Add the events between the begin and the end of each motion, frame by frame.
+        gestures: Custom motions to find in addition: a file of sonjit gestures train, or asl for the letters J and Z.
+        limit: Maximum number of frames.
     """
-    from sonjit import track
-    from sonjit.gestures import MotionRecognizer
-    from sonjit.gestures.learned import find_motions
-    from sonjit.json_text import json_from
-    from sonjit.runs.motion_table import MotionTable, motion_record
-
     if limit is not None and limit < 1:
-        raise InputError(f"--limit {limit}: at least 1 frame")
+        raise InputError(f"--limit {limit}: must be at least 1")
     custom = None if gestures is None else find_motions(gestures)
     if custom is not None and not custom.names:
-        raise InputError(f"--gestures {gestures}: holds no motions, only gestures that are held; leave it out")
+        raise InputError(f"--gestures {gestures}: contains only static gestures, no motions")
     recognizer = MotionRecognizer(custom=custom)
+    frames = found = 0
     with nullcontext() if save is None else MotionTable(str(save)) as table:
 
         def report(index: int, events: Iterable[MotionEvent]) -> None:
+            nonlocal found
             for event in events:
+                found += event.phase == "end"
                 if event.phase == "progress" and not progress:
                     continue
                 if table is not None:
@@ -67,6 +70,7 @@ def motions(
 
         index = 0
         for frame in islice(track(str(source), "hands", mirrored=mirrored), limit):
-            index = frame.index
+            index, frames = frame.index, frames + 1
             report(index, recognizer(frame.hands, frame.time))
         report(index, recognizer.finish())
+    sys.stderr.write(f"{pluralize(found, 'motion')} in {pluralize(frames, 'frame')}\n")

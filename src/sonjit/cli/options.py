@@ -1,10 +1,10 @@
-"""The options that every finding command shares."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from cyclopts import Group, Parameter
 
@@ -13,22 +13,23 @@ FINDING = Group("Finding", sort_key=2)
 RUNNING = Group("Running", sort_key=3)
 
 FileName: TypeAlias = str | Path
-"""Comes as it was typed, a str; the Path lets shells complete it."""
+"""File name as the user typed it, always a str. The Path in the union lets shells complete it."""
 
-Input = Annotated[FileName, Parameter(name="INPUT", allow_leading_hyphen=True)]  # - is standard input
+Input: TypeAlias = Annotated[FileName, Parameter(name="INPUT", allow_leading_hyphen=True)]
+"""Input of a command; `-` is standard input."""
 
 
 @Parameter(name="*", group=RUNNING)
 @dataclass(frozen=True)
-class Several:
-    """How to go through the inputs.
+class BatchOptions:
+    """How to process the inputs.
 
     Attributes:
-        limit: Stop after so many frames of each input file.
-        jobs: Processes for several files, a folder or a glob; they share the cores.
-        workers: A pool of processes here; or ray, or ray:ADDRESS, a cluster whose machines see the files under the same
-            paths.
-        timing: Print how long reading, finding and writing took for each image.
+        limit: Maximum number of frames of each input file.
+        jobs: Processes for several files, a folder or a glob. They share the cores.
+        workers: pool starts processes on this machine. ray or ray:ADDRESS uses a cluster whose machines have the files
+            under the same paths.
+        timing: Print the time for reading, detecting and writing per image.
     """
 
     limit: int | None = None
@@ -37,26 +38,29 @@ class Several:
     timing: Annotated[bool, Parameter(negative="")] = False
 
 
-SEVERAL = Several()
-
-
 @Parameter(name="*", group=OUTPUT)
 @dataclass(frozen=True)
 class Output:
-    """What becomes of an input.
+    """What to write.
 
     Attributes:
-        save: Table to write: .json, .jsonl, .csv or .parquet. Of many files one table, a
-            folder, or a name with {name} in it such as 'tables/{name}.csv'.
-        draw: Image, video, or GIF or WebP that loops, to write with what was found drawn in; for many files a folder.
+        save: Table to write: .json, .jsonl, .csv, .parquet or .xlsx. For many files one table, a folder, or a name
+            with {name} such as 'tables/{name}.csv'.
+        rows: What a row of a .csv, .parquet or .xlsx table describes: a keypoint, an instance, or an instance with a
+            column per keypoint and axis (wide). Default: keypoint; instance for .xlsx.
+        draw: Image, video, or looping GIF or WebP to write with the results drawn in. For many files a folder.
         count: Count repetitions of an angle, e.g. left_knee_angle_rad for squats, or with limits in degrees
-            left_elbow_angle_rad:70:140; drawn, and a column of the table.
+            left_elbow_angle_rad:70:140. The count is drawn, and a column of the table.
+        events: Report when a measure crosses two limits, as NAME:BEGIN:END with limits of angles in degrees, e.g.
+            left_elbow_angle_rad:60:120. Repeat the option for further measures. Events are in JSON and in .events.csv.
         measures: Add angles, distances and gestures to the table, and gestures to the drawing.
         json: Print a line of JSON for each frame on standard output, for other programs.
     """
 
-    save: Annotated[FileName | None, Parameter(allow_leading_hyphen=True)] = None  # so that - gets a word of its own
+    save: Annotated[FileName | None, Parameter(allow_leading_hyphen=True)] = None  # so that - gets an own message
+    rows: Literal["keypoint", "instance", "wide"] | None = None
     draw: FileName | None = None
     count: str | None = None
+    events: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     measures: Annotated[bool, Parameter(negative="")] = False
     json: Annotated[bool, Parameter(negative="")] = False

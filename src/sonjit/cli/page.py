@@ -7,17 +7,16 @@ from pathlib import Path
 
 
 def page(out: Path, /, *, engine: Path | None = None, bundle: Path | None = None) -> int:
-    """Write the live app as a folder that any web host serves: the networks run in the visitor's browser.
+    """Write the live app as a folder for any web host.
 
-    `sonjit page app` writes a page that installs on a phone as an app and works in flight mode.
-
-    Hosts other than localhost must speak https, without which browsers give no camera.
+    The networks run in the visitor's browser. `sonjit page app` writes a page that phones can install as an app and
+    that works without network. Browsers require https for the camera, except on localhost.
 
     Args:
         out: New folder.
-        engine: Folder with the module for web pages; by default where `make web` builds it in a checkout.
-        bundle: MediaPipe's face_landmarker.task, with which the page also tells blendshapes and poses of faces; by
-            default the one that was registered (sonjit models add) when `make web` was run.
+        engine: Folder with the module for web pages. Default: the build folder of `make web` in a checkout.
+        bundle: MediaPipe's face_landmarker.task for blendshapes and poses of faces. Default: the bundle that was
+            registered with sonjit models add when `make web` ran.
     """
     from sonjit.detectors.kinds import KINDS
     from sonjit.server.kinds import IN_PAGES, missing_for_stills

@@ -1,4 +1,4 @@
-"""Run a job and say what came of it: a progress bar, a closing line, a line per problem."""
+"""Run a task and report its results: a progress bar, a line per problem and a closing line."""
 
 from __future__ import annotations
 
@@ -6,95 +6,121 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+from sonjit._util.progress import Progress
+from sonjit._util.text import pluralize
+from sonjit.runs.detect import value_text
 
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
     from rich.table import Table
 
-    from sonjit.cli.options import FileName, Several
     from sonjit.media.tables.base import Extras
     from sonjit.results import Frame, Instance
-    from sonjit.runs import Outputs, Processor, Summary
+    from sonjit.runs import Outputs, Summary, Task
 
 
-def report_job(sources: Sequence[FileName], processor: Processor, outputs: Outputs, several: Several) -> int:
-    """Run a job with a progress bar, a line per problem and a closing line; 1 if anything could not be read."""
-    from sonjit.runs import Inputs, Job, run_job
+def print_report(summary: Summary, task: Task, outputs: Outputs, *, timing: bool = False) -> int:
+    """Print the summary of a run.
 
-    job = Job(Inputs.find(map(str, sources)), outputs, several.limit, several.jobs, several.workers)
-    with progress(None, "frames" if job.inputs.files is None else "files") as advance:
-        summary = run_job(job, processor, expect=advance.expect, advance=advance)
+    Args:
+        summary: Result of the run.
+        task: Work of the run.
+        outputs: Outputs of the run.
+        timing: Print the time for reading, detecting and writing.
+
+    Returns:
+        Exit status: 1 if there were problems, else 0.
+    """
     for line in (*summary.problems, *summary.notes):
-        _say(f"sonjit: {line}")
+        _print_error(f"sonjit: {line}")
     if summary.last is not None and not outputs.paths and not outputs.json:
-        _print_last(summary.last, summary.measured)
+        _print_instances(summary.last, summary.measured)
     else:
         sys.stdout.writelines(f"{line}\n" for line in summary.lines)
-    _say(closing_line(summary, processor.found(summary.instances)))
-    if several.timing and summary.frames:
-        _say(timing_line(summary))
+    _print_error(closing_line(summary, task.count_text(summary.instances)))
+    if timing and summary.frames:
+        _print_error(timing_line(summary))
     return 1 if summary.problems else 0
 
 
-def closing_line(summary: Summary, found: str) -> str:
-    """How much was processed and found, how long it took, and what was written."""
-    from sonjit.runs.processor import counted
+def closing_line(summary: Summary, instances: str) -> str:
+    """Return a line with the number of inputs and instances, the duration and the written files.
 
+    Args:
+        summary: Result of a run.
+        instances: Number of instances with their noun.
+    """
     written = summary.written
     shown = " and ".join(written) if len(written) <= 4 else f"{written[0]} and {len(written) - 1} more"
     wrote = f"; wrote {shown}" if written else ""
     before = f", {summary.skipped} finished before" if summary.skipped else ""
     if summary.files is not None:
         failed = f", {len(summary.problems)} failed" if summary.problems else ""
-        return f"{counted(summary.files, 'file', 'files')}, {found}{before}{failed}{wrote}"
+        return f"{pluralize(summary.files, 'file')}, {instances}{before}{failed}{wrote}"
     rate = f" ({summary.frames / summary.seconds:.0f} frames/s)" if summary.frames > 1 else ""
-    return f"{counted(summary.frames, 'frame', 'frames')}, {found}{before} in {summary.seconds:.2f} s{rate}{wrote}"
+    return f"{pluralize(summary.frames, 'frame')}, {instances}{before} in {summary.seconds:.2f} s{rate}{wrote}"
 
 
 def timing_line(summary: Summary) -> str:
-    """How long each part took for an image: those that go on side by side do not add up.
+    """Return a line with the time of each part per image. The parts run in parallel.
 
+    >>> from collections import defaultdict
     >>> from sonjit.runs import Summary
-    >>> from sonjit.runs.processor import Times
-    >>> parts = Times(finding=0.08, reading=0.02, writing=0.06, drawing=0.01)
-    >>> timing_line(Summary(frames=10, times=parts))
-    'each image, side by side: reading 2.0 ms, finding 8.0 ms, writing 6.0 ms with drawing 1.0 ms'
+    >>> times = defaultdict(float, read=0.02, detect=0.08, write=0.06, draw=0.01)
+    >>> timing_line(Summary(frames=10, times=times))
+    'per image (in parallel): read 2.0 ms, detect 8.0 ms, write 6.0 ms with draw 1.0 ms'
     """
-    ms = {part: f"{part} {1e3 * seconds / summary.frames:.1f} ms" for part, seconds in summary.times.items()}
-    drawing = f" with {ms.pop('drawing')}" if "drawing" in ms else ""
-    parts = [ms[part] for part in ("reading", "finding", "writing") if part in ms]
-    return f"each image, side by side: {', '.join(parts)}{drawing}"
-
-
-class Advance:
-    """Moves a progress bar."""
-
-    def __init__(self, step: Callable[[], None], expect: Callable[[int | None], None]) -> None:
-        self._step, self.expect = step, expect
-
-    def __call__(self) -> None:
-        """One more is done."""
-        self._step()
+    texts = {part: f"{part} {1e3 * seconds / summary.frames:.1f} ms" for part, seconds in summary.times.items()}
+    drawing = f" with {texts['draw']}" if "draw" in texts else ""
+    return f"per image (in parallel): {', '.join(texts[p] for p in ('read', 'detect', 'write') if p in texts)}{drawing}"
 
 
 @contextmanager
-def progress(total: int | None, unit: str) -> Generator[Advance]:
-    """A progress bar on standard error; none where that is not a terminal."""
+def progress_bar(total: int | None, unit: str) -> Generator[Progress]:
+    """Show a progress bar on standard error if that is a terminal.
+
+    Args:
+        total: Expected number of steps, or None.
+        unit: Noun of the steps.
+    """
     if not sys.stderr.isatty():
-        yield Advance(lambda: None, lambda _: None)
+        yield Progress()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
     columns = (BarColumn(), MofNCompleteColumn(), f"[dim]{unit}", TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(unit, total=total)
-        yield Advance(lambda: bar.advance(task), lambda count: bar.update(task, total=count))
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield _ShownProgress(bar, bar.add_task(unit, total=total))
 
 
-def _print_last(frame: Frame, measured: Extras | None) -> None:
-    """What is in the newest frame, as a table on standard output; what was measured, as another one."""
-    instances = list(frame.instances())
+class _ShownProgress(Progress):
+    """Progress on a bar of rich.
+
+    Args:
+        bar: Bars on the terminal.
+        task: Bar to move.
+    """
+
+    def __init__(self, bar: Bar, task: TaskID) -> None:
+        self._bar, self._task = bar, task
+
+    def start(self, total: int | None) -> None:
+        """Set the length of the bar."""
+        self._bar.update(self._task, total=total)
+
+    def advance(self, count: int = 1, *, instances: int = 0) -> None:  # the bar shows steps only
+        """Move the bar."""
+        self._bar.advance(self._task, count)
+
+
+def _print_instances(frame: Frame, measured: Extras | None) -> None:
+    """Print the instances of a frame as a table on standard output, and their measures as another table."""
+    instances = [instance for _, instance in frame.instances()]
     if not instances:
         return
     from rich.console import Console
@@ -103,9 +129,10 @@ def _print_last(frame: Frame, measured: Extras | None) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("what", "score", "id", "box px"):
         table.add_column(heading)
-    for _, one in instances:
-        box = ", ".join(f"{value:.0f}" for value in one.box)
-        table.add_row(one.title, f"{one.score:.2f}", "" if one.id is None else str(one.id), box)
+    for instance in instances:
+        box = ", ".join(f"{value:.0f}" for value in instance.box)
+        track = "" if instance.id is None else str(instance.id)
+        table.add_row(instance.title, f"{instance.score:.2f}", track, box)
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(table)
     if measured:
@@ -113,20 +140,18 @@ def _print_last(frame: Frame, measured: Extras | None) -> None:
         console.print(_measures_table(instances, measured))
 
 
-def _measures_table(instances: Sequence[tuple[int, Instance]], measured: Extras) -> Table:
-    """A row for each value, a column for each instance."""
+def _measures_table(instances: Sequence[Instance], measured: Extras) -> Table:
+    """Return a table with a row per value and a column per instance."""
     from rich.table import Table
-
-    from sonjit.runs.detect import shown_value
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("measure")
-    for _, one in instances:
-        table.add_column(one.title + ("" if one.id is None else f" #{one.id}"), justify="right")
+    for instance in instances:
+        table.add_column(instance.title + ("" if instance.id is None else f" #{instance.id}"), justify="right")
     for name in dict.fromkeys(name for values in measured for name in values):
-        table.add_row(name, *(shown_value(values[name]) if name in values else "" for values in measured))
+        table.add_row(name, *(value_text(values[name]) if name in values else "" for values in measured))
     return table
 
 
-def _say(line: str) -> None:
+def _print_error(line: str) -> None:
     sys.stderr.write(line + "\n")

@@ -1,4 +1,4 @@
-"""`sonjit serve`: the page and the endpoints, on this machine."""
+"""`sonjit serve`: the live app and its endpoints on this machine."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _LIMITS = Group("Limits", sort_key=1)
 @Parameter(name="*", group=_LIMITS)
 @dataclass(frozen=True)
 class Limits:
-    """What the server takes on.
+    """Limits of the server.
 
     Attributes:
-        max_clients: Streams at a time, and single images at a time.
-        max_rate: Requests a second of one address.
-        max_body_mb: Of an image or a frame.
-        max_megapixels: Of an image or a frame.
-        max_job_mb: Of all files of a job.
-        max_job_minutes: That one job may run.
-        max_jobs: Jobs waiting or running.
-        keep_jobs: Finished jobs whose files are kept.
-        max_disk_mb: Of the files of all jobs together.
-        read_timeout: Seconds that a request may pause while it comes in.
-        idle_minutes: Minutes that a stream may send nothing.
-        queue: Frames of a stream that may wait; of more, the oldest are dropped.
-        workers: Threads that decode and detect; by default one per core.
-        max_models: Detectors kept for the next client.
+        max_clients: Maximum number of streams, and of single images, at a time.
+        max_rate: Maximum requests per second of one address.
+        max_body_mb: Maximum size of an image or a frame.
+        max_megapixels: Maximum pixels of an image or a frame.
+        max_job_mb: Maximum size of all files of a job.
+        max_job_minutes: Maximum duration of a job.
+        max_jobs: Maximum number of jobs that wait or run.
+        keep_jobs: Number of finished jobs whose files are kept.
+        max_disk_mb: Maximum size of the files of all jobs.
+        read_timeout: Maximum pause of an incoming request in seconds.
+        idle_minutes: Minutes without a frame after which a stream is closed.
+        queue: Frames of a stream that may wait. The oldest of more frames are dropped.
+        workers: Threads that decode and detect. Default: one per core.
+        max_models: Number of detectors kept for later clients.
     """
 
     max_clients: int = Settings.max_clients
@@ -57,9 +57,6 @@ class Limits:
     max_models: int = Settings.max_models
 
 
-_DEFAULT_LIMITS = Limits()
-
-
 def serve(
     *,
     host: str = "127.0.0.1",
@@ -72,40 +69,41 @@ def serve(
     allow_origin: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     jobs_folder: Path | None = None,
     verbose: Annotated[bool, Parameter(negative="")] = False,
-    limits: Limits = _DEFAULT_LIMITS,
+    limits: Limits = Limits(),
 ) -> int:
-    """Serve the page and its endpoints to browsers and programs on this machine, until Ctrl-C.
+    """Serve the live app and its endpoints until Ctrl-C.
 
-    `sonjit serve --open` shows the page in the browser.
+    `sonjit serve --open` opens the app in the browser.
 
-    `sonjit serve --host 0.0.0.0 --token SECRET --tls` serves phones too, and prints the addresses for
-    them, the first as a QR code as well.
+    `sonjit serve --host 0.0.0.0 --token SECRET --tls` also serves phones. It prints their addresses, the first as a QR
+    code.
 
     Args:
         host: Name or address to listen on.
-        port: 0 takes any that is free.
-        open_page: Open the page in the browser.
-        token: What every call must show; needed on a host that other machines reach.
-        tls: Speak https, which browsers of other devices want before they give a camera, with a certificate of this
-            machine's own: made on first use and kept, its fingerprint printed.
-        cert: Certificate (PEM) with which to speak https in place of its own.
-        key: Its key (PEM).
-        allow_origin: Let pages of another origin call, e.g. http://localhost:3000; may be given several times.
-        jobs_folder: Keep jobs in this folder, where they outlive the server: what had not ended begins anew.
+        port: Port to listen on. 0 selects a free port.
+        open_page: Open the app in the browser.
+        token: Secret that every call must contain. Required on a host that other machines can reach.
+        tls: Use https with a self-signed certificate of this machine. Browsers of other devices require https for the
+            camera. The certificate is created on first use and kept, and its fingerprint is printed.
+        cert: Certificate (PEM) for https instead of the self-signed one.
+        key: Key (PEM) of the certificate.
+        allow_origin: Allow calls from pages of another origin, e.g. http://localhost:3000. Can be repeated.
+        jobs_folder: Keep jobs in this folder, so that they survive the server. It must be new, empty or of an earlier
+            server.
         verbose: Log every request.
     """
     from sonjit.server.run import serve
 
-    given: dict[str, Any] = vars(limits) | {"read_timeout_s": limits.read_timeout}
-    del given["read_timeout"]
+    values: dict[str, Any] = vars(limits) | {"read_timeout_s": limits.read_timeout}
+    del values["read_timeout"]
     if limits.workers is None:
-        del given["workers"]
-    given |= {"tls_cert": cert, "tls_key": key, "allow_origins": allow_origin, "jobs_folder": jobs_folder}
-    settings = Settings(host=host, token=token, **given)
+        del values["workers"]
+    values |= {"tls_cert": cert, "tls_key": key, "allow_origins": allow_origin, "jobs_folder": jobs_folder}
+    settings = Settings(host=host, token=token, **values)
     if tls and cert is None:
         settings = replace(settings, **_own_certificate(host))
     log_to_stderr(verbose=verbose)
-    serve(settings, port, verbose=verbose, started=tell_address(open_page=open_page, cert=settings.tls_cert))
+    serve(settings, port, verbose=verbose, started=address_printer(open_page=open_page, cert=settings.tls_cert))
     return 0
 
 
@@ -117,18 +115,18 @@ def _own_certificate(host: str) -> dict[str, Any]:
     return {"tls_cert": path, "tls_key": path}
 
 
-def tell_address(*, open_page: bool, page: str = "", cert: Path | None = None) -> Callable[[list[str]], None]:
-    """What prints where a server's page is once it listens, and opens it on this machine where that is wanted.
+def address_printer(*, open_page: bool, page: str = "", cert: Path | None = None) -> Callable[[list[str]], None]:
+    """Return a function that prints the addresses of a server once it listens.
 
     Args:
-        open_page: in the browser.
-        page: below the server's own.
-        cert: with which the server speaks https.
+        open_page: Open the page in the browser of this machine.
+        page: Path of the page below the server's address.
+        cert: Certificate of the server, or None without https.
     """
     from sonjit.server.addresses import for_other_devices, qr_lines
 
-    def tell(addresses: list[str]) -> None:
-        address, *others = (one.replace("/#", f"/{page}#") if "#" in one else one + page for one in addresses)
+    def print_addresses(addresses: list[str]) -> None:
+        address, *others = (link.replace("/#", f"/{page}#") if "#" in link else link + page for link in addresses)
         sys.stdout.write(f"serving at {address}\n")
         for other in others:
             sys.stdout.write(f"for other devices: {other}\n")
@@ -138,7 +136,7 @@ def tell_address(*, open_page: bool, page: str = "", cert: Path | None = None) -
             sys.stdout.write(f"certificate: {cert}\nSHA-256 fingerprint: {fingerprint(cert)}\n")
         for other in for_other_devices([address, *others])[:1]:
             if other.startswith("http:"):
-                sys.stdout.write("the browsers of other devices give no camera over http: add --tls\n")
+                sys.stdout.write("browsers of other devices require https for the camera: add --tls\n")
             if sys.stdout.isatty():
                 _show_qr(qr_lines(other))
         sys.stdout.flush()
@@ -148,28 +146,28 @@ def tell_address(*, open_page: bool, page: str = "", cert: Path | None = None) -
 
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
-    return tell
+    return print_addresses
 
 
 def _show_qr(lines: list[str]) -> None:
-    """A QR code, where the terminal has room and letters for it."""
+    """Print a QR code if the terminal is wide enough and can show it."""
     import shutil
 
     if lines and len(lines[0]) < shutil.get_terminal_size().columns:
-        black_on_white, usual = "\x1b[30;107m", "\x1b[0m"  # not every reader knows a code in exchanged colours
+        black_on_white, usual = "\x1b[30;107m", "\x1b[0m"  # some readers cannot read a code with inverted colours
         with suppress(UnicodeEncodeError):
             sys.stdout.write("".join(f"{black_on_white}{line}{usual}\n" for line in lines))
 
 
 class _OneLine(logging.Formatter):
-    """A record as one line; a traceback only where everything is wanted."""
+    """Formatter that writes a record as one line, with a traceback only in verbose mode."""
 
     def __init__(self, *, verbose: bool) -> None:
         super().__init__("sonjit: %(message)s")
         self._verbose = verbose
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return the record as text."""
         if self._verbose:
             return super().format(record)
         line = " ".join(record.getMessage().split())
@@ -178,7 +176,7 @@ class _OneLine(logging.Formatter):
 
 
 def log_to_stderr(*, verbose: bool) -> None:
-    """Let a server complain in single lines."""
+    """Print warnings and errors of the server as single lines on standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine(verbose=verbose))
     for name in ("uvicorn", "sonjit"):

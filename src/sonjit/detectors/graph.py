@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sonjit.detectors.options import DetectorOptions
+    from sonjit.detectors.options import CommonOptions
 
 
 class Edge(NamedTuple):
     """What goes from one node to another.
 
     Attributes:
-        source: name of a node.
-        target: name of a node.
-        carries: what goes along it.
-        next_frame: it arrives one frame later: the loop back.
+        source: Name of a node.
+        target: Name of a node.
+        carries: What goes along it.
+        next_frame: It arrives one frame later: the loop back.
     """
 
     source: str
@@ -32,51 +32,57 @@ class PipelineGraph:
     """The nodes and edges of one detector's pipeline.
 
     Attributes:
-        nodes: what each does, by name, in the order in which a frame meets them.
-        edges: between them.
+        nodes: What each does, by name, in the order in which a frame meets them.
+        edges: Edges between the nodes.
     """
 
     nodes: Mapping[str, str]
     edges: tuple[Edge, ...]
 
     def mermaid(self) -> str:
-        """The graph in Mermaid's text, which GitHub, GitLab and many editors draw; loop-back edges are dotted."""
+        """Return the graph as Mermaid text, which GitHub, GitLab and many editors draw. Loop-back edges are dotted."""
         lines = [f'  {name}["{name}: {what}"]' for name, what in self.nodes.items()]
-        for one in self.edges:
-            arrow = "-." if one.next_frame else "--"
-            lines.append(f"  {one.source} {arrow} {one.carries} {arrow[::-1]}> {one.target}")
+        for edge in self.edges:
+            arrow = "-." if edge.next_frame else "--"
+            lines.append(f"  {edge.source} {arrow} {edge.carries} {arrow[::-1]}> {edge.target}")
         return "\n".join(["flowchart LR", *lines])
 
     def __str__(self) -> str:
-        """A line for each edge."""
-        width = max(len(one.source) for one in self.edges)
+        """Return one line per edge."""
+        width = max(len(edge.source) for edge in self.edges)
         return "\n".join(
-            f"{one.source:>{width}} --{one.carries}--> {one.target}{' (next frame)' if one.next_frame else ''}"
-            for one in self.edges
+            f"{edge.source:>{width}} --{edge.carries}--> {edge.target}{' (next frame)' if edge.next_frame else ''}"
+            for edge in self.edges
         )
 
 
 def pipeline_graph(
-    options: DetectorOptions, networks: Mapping[str, str], *, thorough: bool, spread: bool, check: bool, crops: bool
+    options: CommonOptions,
+    networks: Mapping[str, str],
+    *,
+    has_still_search: bool,
+    has_stream_search: bool,
+    verifies: bool,
+    crops: bool,
 ) -> PipelineGraph:
-    """The graph of the loop that `Detector` runs.
+    """Return the graph of the loop that `Detector` runs.
 
     Args:
-        options: of the detector.
-        networks: names of its networks by role.
-        thorough: searches of whole images go on to windows.
-        spread: a window is searched in each frame of a stream besides.
-        check: what is found is checked before it is held.
-        crops: a landmark network sees each box; else the search gives everything.
+        options: Options of the detector.
+        networks: Names of its networks by role.
+        has_still_search: True if searches of full images continue with windows.
+        has_stream_search: True if each frame of a stream searches one window.
+        verifies: True if detections are verified before they become tracks.
+        crops: True if a landmark network runs on each box.
     """
     loops = crops and not options.static_image
     finder = networks.get("detector", "the kind's own search")
     room = f"while fewer than {options.max_instances} are held"
     due = f"{room}, every frame with none, else every {options.search_interval}" if loops else "every image"
     nodes = {"image": "RGB, alone" if options.static_image else "RGB, one of a stream", "search": f"{finder}, {due}"}
-    if thorough:
+    if has_still_search:
         nodes["windows"] = "the same in windows and where other finds point, each find scored by further inferences"
-    if spread:
+    if has_stream_search:
         nodes["window"] = "one window of the image in a frame"
     edges = [Edge("image", "search", "whole image")]
     searches = [name for name in ("search", "windows", "window") if name in nodes]
@@ -87,12 +93,12 @@ def pipeline_graph(
         edges += [Edge(name, "landmarks", "boxes") for name in searches]
         edges.append(Edge("image", "landmarks", "crops"))
         searches = ["landmarks"]
-    if check:
+    if verifies:
         nodes["check"] = "refuses what is another kind's"
         edges += [Edge(name, "check", "keypoints") for name in searches]
         searches = ["check"]
     if not options.static_image:
-        smoothing = "none" if options.smoothing is None else "as configured"
+        smoothing = "none" if options.filter is None else "as configured"
         nodes["tracks"] = f"ids, at most {options.max_instances}; smoothing: {smoothing}"
         edges += [Edge(name, "tracks", "keypoints") for name in searches]
         searches = ["tracks"]

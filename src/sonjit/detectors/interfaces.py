@@ -1,4 +1,4 @@
-"""What the pipeline asks of a kind of instance, and of the searches that stand behind it."""
+"""Interfaces of the pipeline: a kind of instance, its searches, and the verifier of a stream."""
 
 from __future__ import annotations
 
@@ -25,107 +25,118 @@ R = TypeVar("R", bound=Result)
 
 
 class Kind(ABC, Generic[O, R]):
-    """What differs between hands, faces and bodies.
+    """Implement what differs between hands, faces and bodies.
 
     Attributes:
-        searches_always: every image is searched and no box is carried over; observations give the identity.
-        core: keypoints that say whether two instances overlap: without limbs that reach out to others.
+        searches_always: True if every image is searched and no box is carried over. Observations then decide the
+            identity.
+        overlap_keypoints: Indices of the keypoints that decide whether two instances overlap, without limbs that
+            reach out to others. None: all keypoints.
     """
 
     searches_always: ClassVar[bool] = False
-    core: ClassVar[tuple[int, ...] | None] = None
+    overlap_keypoints: ClassVar[tuple[int, ...] | None] = None
 
     @abstractmethod
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
-        """Boxes for the landmark network from a search over the whole image (H, W, 3), best first."""
+        """Return boxes for the landmark network from a search of an image (H, W, 3), best first."""
 
     @abstractmethod
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> O:
-        """What the landmark network sees in one box."""
+        """Run the landmark network on one box."""
 
     @abstractmethod
     def follow(self, track: Track[O]) -> RotatedBox:
-        """The next frame's box."""
+        """Return the box of the next frame."""
 
     def is_present(self, observation: O, min_score: float) -> bool:
-        """Whether an observation shows an instance."""
+        """Check whether an observation shows an instance."""
         return observation.score > min_score
 
-    def is_taken(self, box: RotatedBox, other: RotatedBox) -> bool:
-        """Whether a found box shows the instance of another box."""
+    def is_same_instance(self, box: RotatedBox, other: RotatedBox) -> bool:
+        """Check whether two boxes show the same instance."""
         return iou(box, other) > 0.5
 
-    def moved(self, observation: O, shift: NDArray[np.float32], score: float) -> O:
-        """The observation of an instance that another one hides: moved on by (2,) pixels, with a score of its own."""
+    def propagate(self, observation: O, shift: NDArray[np.float32], score: float) -> O:
+        """Return the observation of an occluded instance: shifted by (2,) pixels, with another score."""
         keypoints = observation.keypoints + np.append(shift, np.float32(0))
         return replace(observation, keypoints=keypoints, score=score)  # pyright: ignore
 
     @abstractmethod
     def result(self, rgb: NDArray[np.uint8], observation: O, track: Track[O] | None) -> R:
-        """The public result for one instance in an image (H, W, 3).
+        """Return the public result for one instance.
 
         Args:
-            rgb: the image, for kinds that infer again.
-            observation: smoothed where asked for.
-            track: who this is; None for stills.
+            rgb: Image (H, W, 3), for kinds that run further networks.
+            observation: Observation, smoothed if the options ask for it.
+            track: Track of the instance; None for stills.
         """
 
     @abstractmethod
     def flip(self, result: R, width: int) -> R:
-        """The same result with x mirrored in an image of that width."""
+        """Return a result with x mirrored in an image of that width in pixels."""
 
 
-class Thorough(Protocol[C]):
-    """A search that finds more than `Kind.find`, and scores each find itself."""
+class StillSearch(Protocol[C]):
+    """Search an image thoroughly and score each detection."""
+
+    @property
+    def complete(self) -> bool:
+        """Return whether the last search processed all proposals or found enough instances."""
+        ...
 
     def search(self, rgb: NDArray[np.uint8]) -> list[C]:
-        """What is in an image (H, W, 3), best first; the score of each is a calibrated probability."""
+        """Return the instances in an image (H, W, 3), best first. Each score is a calibrated probability."""
         ...
 
 
-class Spread(Protocol[C]):
-    """A search that is spread over the frames of a stream.
+class StreamSearch(Protocol[C]):
+    """Search a stream, with the work spread over its frames.
 
     Attributes:
-        check: tells true finds from false ones; None where nothing does.
+        check: Verifier of detections; None for no verification.
     """
 
-    check: Check[C] | None
+    check: Verifier[C] | None
 
     def step(
         self, rgb: NDArray[np.uint8], held: Sequence[C], lost: Sequence[RotatedBox], *, spent: int, room: int
     ) -> list[C]:
-        """What this frame's share of the search finds beside what is held, near what was lost first.
+        """Do one frame's share of the search, near lost instances first, and return new instances.
 
         Args:
-            rgb: (H, W, 3).
-            held: seen in this frame.
-            lost: where instances were lost of late.
-            spent: inferences that the frame has taken beside those of what is held.
-            room: how many more may be held; with none, the frame only passes.
+            rgb: Image (H, W, 3).
+            held: Observations of the tracked instances in this frame.
+            lost: Boxes in which instances were lost recently.
+            spent: Inferences of this frame, apart from those of the tracked instances.
+            room: Maximum number of new instances. With 0, only the internal state advances.
         """
         ...
 
     def is_changed(self, rgb: NDArray[np.uint8]) -> bool:
-        """Whether an image (H, W, 3) shows something new since one that this said of."""
+        """Check whether an image (H, W, 3) differs from the last one for which this method returned true."""
         ...
 
     def reset(self) -> None:
-        """Forget the stream before."""
+        """Forget the previous stream."""
         ...
 
 
-class Check(Protocol[C]):
-    """Tells true finds of a stream from false ones."""
+class Verifier(Protocol[C]):
+    """Verify the detections of a stream."""
 
-    def view(self, rgb: NDArray[np.uint8], track: Track[C], held: Sequence[Track[C]]) -> NDArray[np.uint8]:
-        """The image in which one of those held is looked at: without what may be taken for it."""
+    def reset(self) -> None:
+        """Forget the previous stream."""
         ...
 
-    def admits(self, rgb: NDArray[np.uint8], seen: C) -> bool:
-        """Whether what a search has just found may be held."""
+    def masked_image(self, rgb: NDArray[np.uint8], track: Track[C], held: Sequence[Track[C]]) -> NDArray[np.uint8]:
+        """Return the image for one track, without what the network could mistake for its instance."""
         ...
 
-    def keeps(self, rgb: NDArray[np.uint8], track: Track[C], seen: C, held: Sequence[Track[C]]) -> C | None:
-        """What is seen of one of those held, as it counts; None where it may not stay."""
+    def accepts_new(self, rgb: NDArray[np.uint8], seen: C) -> bool:
+        """Check whether a new detection may start a track."""
+        ...
+
+    def verify(self, rgb: NDArray[np.uint8], track: Track[C], seen: C, held: Sequence[Track[C]]) -> C | None:
+        """Return the verified observation of a track, or None if the track ends."""
         ...

@@ -1,262 +1,233 @@
-"""Every option of the detectors, once: name, type, default, bounds, help, and which kinds know it.
+"""Options of the detectors: one dataclass per kind, with help text and bounds in the annotations.
 
-`create_detector`, the command line, the server, the page and the documentation are made of `OPTIONS`. A kind adds
-options of its own with `own_options` of its `KindEntry`.
+`create_detector`, the command line, the server's schema, the documentation and the types of the browser module are
+generated from the fields. A kind from outside subclasses `CommonOptions`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    TypeAlias,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
-from sonjit.detectors.smoothing import OneEuro
+from sonjit.detectors.option import Option, OptionType
+from sonjit.detectors.smoothing import Filter, FilterChoice, OneEuro
+from sonjit.detectors.thresholds import GraphThresholds
 from sonjit.engines import EngineName, EngineOptions, Precision
-from sonjit.errors import InputError
 from sonjit.gestures.shipped import CANNED, SHIPPED
 from sonjit.weights import cache_folder, find_weight
 
 if TYPE_CHECKING:
-    from sonjit.detectors.smoothing import Filter, FilterChoice
     from sonjit.weights import TaskBundle
 
-OptionValue: TypeAlias = "bool | int | float | str | Path | Filter | None"
-OptionType: TypeAlias = Literal["boolean", "integer", "number", "string", "path"]
-Group: TypeAlias = Literal["Finding", "Running"]
+SmoothingName: TypeAlias = Literal["auto", "none", "published", "one_euro"]
+K = TypeVar("K", bound="CommonOptions")
 
-_PYTHON: dict[str, type] = {"boolean": bool, "integer": int, "number": float, "string": str}
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option of detectors.
-
-    Attributes:
-        name: of the argument of `create_detector`.
-        type: of its value.
-        help: one or two sentences, as the command line prints them.
-        default: where nothing is given; None where that depends on the kind, the model or the input.
-        choices: all values that a text may have; empty where any will do.
-        minimum, maximum: bounds of a number.
-        kinds: which know it; None for all.
-        group: "Finding" for what to find, "Running" for what to run it with.
-        remote: clients of the server may set it.
-        remote_maximum: what they may ask for at most.
-        remote_choices: what they may choose from where the command line takes any text; empty for the same.
-        command_line: the command line offers it as such.
-    """
-
-    name: str
-    type: OptionType
-    help: str
-    default: OptionValue = None
-    choices: tuple[str, ...] = ()
-    minimum: float | None = None
-    maximum: float | None = None
-    kinds: tuple[str, ...] | None = None
-    group: Group = "Finding"
-    remote: bool = True
-    remote_maximum: float | None = None
-    remote_choices: tuple[str, ...] = ()
-    command_line: bool = True
-
-    def check(self, value: OptionValue) -> OptionValue:
-        """The value as its type; None, which is "not given", stays.
-
-        Raises:
-            InputError: it has another type, or is out of bounds.
-        """
-        if value is None:
-            return None
-        if self.type == "path":
-            return Path(value)  # pyright: ignore[reportArgumentType]
-        if self.type == "number" and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if type(value) is not _PYTHON[self.type] or not self._is_within(value):
-            if self.choices:
-                what = f"{self.kinds[0]} model" if self.name == "model" and self.kinds else self.name
-                raise InputError(f"unknown {what} {value!r}; known: {', '.join(self.choices)}")
-            raise InputError(f"{self.name}={value!r}: give {self.wanted}")
-        return value
-
-    @property
-    def wanted(self) -> str:
-        """What may be given, in words."""
-        if self.choices:
-            return f"one of {', '.join(self.choices)}"
-        match self.type:
-            case "boolean":
-                return "true or false"
-            case "integer" | "number":
-                noun = "a whole number" if self.type == "integer" else "a number"
-                least = f" from {self.minimum:.15g}" if self.minimum is not None else ""
-                most = f" to {self.maximum:.15g}" if self.maximum is not None else least and " upwards"
-                return noun + least + most
-            case _:
-                return "text"
-
-    def _is_within(self, value: object) -> bool:
-        if self.choices:
-            return value in self.choices
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
-            return True
-        return (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)
-
-
-_MEMBERS = {"hands": "hand", "face": "face", "body": "pose", "holistic": "pose"}
-"""What a kind's networks are called in task bundles."""
-
-SMOOTHINGS = ("none", "published", "one_euro")
-"""Names of smoothing, as text; "none" is None."""
-_PEOPLE = ("body", "holistic")
+SMOOTHINGS: tuple[SmoothingName, ...] = get_args(SmoothingName)
 GESTURES = ("none", CANNED, *SHIPPED)
-"""Names of gestures that come with Sonjit, as text; "none" is None."""
-
-OPTIONS: tuple[Option, ...] = (
-    Option("model", "string", "Which of the kind's models."),
-    Option("max_instances", "integer", "How many to hold at most: 2 hands, 1 face, 1 body where not given.", minimum=1,
-           remote_maximum=50),
-    Option("static_image", "boolean",
-           "Take every image on its own; by default so for images, not for videos."),
-    Option("mirrored", "boolean", "The input is a selfie view: left and right are exchanged in it.",
-           default=False, kinds=("hands", "body", "holistic")),
-    Option("flip_horizontal", "boolean", "Flip the x of the output.", default=False),
-    Option("smoothing", "string",
-           "Of keypoints over time; by default one_euro for hands and faces in videos, published for bodies.",
-           choices=SMOOTHINGS),
-    Option("min_detection_score", "number",
-           "Least score of what a search finds, 0 to 1; by default 0.5, of box-full 0.6.", minimum=0, maximum=1),
-    Option("min_presence_score", "number", "Least presence, 0 to 1, to hold an instance.",
-           default=0.5, minimum=0, maximum=1),
-    Option("search_interval", "integer",
-           "Frames between searches for more instances while some are held; 1 is every frame.",
-           default=5, minimum=1, remote_maximum=1_000_000),
-    Option("search", "string",
-           "fast searches the whole image, as MediaPipe does; thorough then also where faces and arms point and in "
-           "windows, and checks each find: 1.8 times the hands in snapshots, in mostly three to ten times the time; "
-           "auto is thorough for images, and in videos spreads windows over frames and drops doubles and phantoms.",
-           default="auto", choices=("fast", "thorough", "auto")),
-    Option("segmentation", "boolean", "Give each body its mask.", default=False, kinds=_PEOPLE, command_line=False),
-    Option("smooth_segmentation", "boolean", "Smooth masks over time.", default=True, kinds=_PEOPLE),
-    Option("visibility", "boolean", "Give each keypoint the probability that it is seen and not hidden.",
-           default=False, kinds=("hands",)),
-    Option("gestures", "string",
-           f"Tell what each hand says: {CANNED} for the shipped gestures, asl for the letters of American Sign "
-           "Language too, or a file of your own (sonjit gestures train), which goes before the shipped ones.",
-           kinds=("hands", "holistic"), remote_choices=GESTURES),
-    Option("blendshapes", "boolean",
-           "Give each face its 52 blendshapes; of face_landmarker.task or holistic_landmarker.task.",
-           default=False, kinds=("face", "holistic")),
-    Option("transform", "boolean", "Give each face its pose in metric space; of face_landmarker.task.",
-           default=False, kinds=("face",)),
-    Option("hand_model", "string", "Of the hands; by default lite beside a lite body, else full.",
-           choices=("lite", "full"), kinds=("holistic",), remote=False),
-    Option("face_model", "string", "Of the faces; by default mesh beside a lite body, else attention.",
-           choices=("mesh", "attention"), kinds=("holistic",), remote=False),
-    Option("models_dir", "path", "Folder with the published weight files.", group="Running", remote=False),
-    Option("detector_model", "path", "Detector network of your own.", group="Running", remote=False),
-    Option("landmark_model", "path",
-           "Landmark network of your own, or a task bundle of MediaPipe's (.task), whose detector is taken too.",
-           group="Running", remote=False),
-    Option("engine", "string", "Which runtime.", default="openvino", choices=get_args(EngineName), group="Running",
-           remote=False),
-    Option("device", "string", "cpu, gpu, npu or auto; of onnxruntime also cuda, tensorrt, coreml, directml.",
-           default="CPU", group="Running", remote=False),
-    Option("precision", "string",
-           "auto takes bf16 where the CPU has it natively and the network bears it, else what `sonjit models quantize` "
-           "wrote on a CPU with VNNI like this if it moves keypoints by 0.3 px at most, else f32; int8 takes what was "
-           "written in any case.",
-           default="auto", choices=get_args(Precision), group="Running", remote=False),
-    Option("threads", "integer", "Per process; 0 for all cores.", minimum=0, group="Running", remote=False),
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class GraphThresholds:
-    """What the options of MediaPipe's tasks set in their graphs and `create_detector` does not; None: as published.
-
-    Attributes:
-        overlap: IoU from which on boxes of the kind's own detector are blended into one.
-        blended: the least score of face boxes that are blended; surer or weaker ones are chosen from these afterwards,
-            or stand beside them. None: what is asked for is what is blended.
-        same_overlap: IoU above which a found box is that of an instance held, or of another one found.
-        face_detection, face_overlap: the least score, and `overlap`, of a person's face in the crop of the head.
-        face_presence, hand_presence: of a person's face and hands in their crops.
-    """
-
-    overlap: float | None = None
-    blended: float | None = None
-    same_overlap: float | None = None
-    face_detection: float | None = None
-    face_overlap: float | None = None
-    face_presence: float | None = None
-    hand_presence: float | None = None
-
-
+"""Names of the shipped gestures for clients of the server; "none" is None."""
 PUBLISHED_THRESHOLDS = GraphThresholds()
 
+Mirrored: TypeAlias = Annotated[
+    bool, Option("Treat the input as a selfie view, in which left and right are exchanged.")
+]
+Gestures: TypeAlias = Annotated[
+    str | PathLike[str] | None,
+    Option(
+        f"Classify the gesture of each hand. {CANNED}: the shipped gestures. asl: also the letters of American Sign "
+        "Language. Or a file of sonjit gestures train, which takes precedence over the shipped gestures.",
+        remote_choices=GESTURES,
+    ),
+]
+Blendshapes: TypeAlias = Annotated[
+    bool,
+    Option("Add 52 blendshapes to each face. Requires face_landmarker.task or holistic_landmarker.task."),
+]
 
-@dataclass(frozen=True)
-class DetectorOptions:
-    """Every option of one detector, filled in; see `create_detector` for their meaning.
+_BUNDLE_PREFIXES = {"hands": "hand", "face": "face", "body": "pose", "holistic": "pose"}
+"""Prefix of the network files in MediaPipe's task bundles by kind."""
+_TYPE_NAMES: dict[object, OptionType] = {
+    bool: "boolean", int: "integer", float: "number", str: "string", Path: "path",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonOptions:
+    """Options that every kind of detector has.
+
+    A subclass adds or narrows fields. A field with an `Option` in its annotation is an option of `create_detector`.
 
     Attributes:
-        thresholds: of MediaPipe's graphs.
-        shared: its networks are, those too that are loaded when they are first needed; see `shared_networks`.
+        stream_smoothing: What `smoothing="auto"` means in streams.
+        kind: Name of the kind.
+        thresholds: Thresholds of MediaPipe's graphs.
+        shared: True if detectors share the networks, also those that load later; see `shared_networks`.
     """
 
-    kind: str
-    model: str
-    max_instances: int
-    static_image: bool = False
-    mirrored: bool = False
-    flip_horizontal: bool = False
-    smoothing: FilterChoice = "published"
-    min_detection_score: float = 0.5
-    min_presence_score: float = 0.5
-    search_interval: int = 5
-    search: str = "auto"
-    segmentation: bool = False
-    smooth_segmentation: bool = True
-    visibility: bool = False
-    gestures: str | None = None
-    blendshapes: bool = False
-    transform: bool = False
-    hand_model: str | None = None
-    face_model: str | None = None
-    models_dir: Path | None = None
-    detector_model: Path | None = None
-    landmark_model: Path | None = None
-    engine: EngineName = "openvino"
-    device: str = "CPU"
-    precision: Precision = "auto"
-    threads: int | None = None
-    own: Mapping[str, OptionValue] = field(default_factory=dict[str, OptionValue], hash=False)
+    stream_smoothing: ClassVar[SmoothingName] = "one_euro"
+
+    model: Annotated[str, Option("Model of the kind.", default_by="kind")] = ""
+    max_instances: Annotated[
+        int,
+        Option("Maximum number of instances.", minimum=1, remote_maximum=50),
+    ] = 1
+    static_image: Annotated[
+        bool,
+        Option(
+            "Treat every image as a still. Default: false in Python; otherwise true for images and false for videos.",
+            default_by="input",
+        ),
+    ] = False
+    flip_horizontal: Annotated[bool, Option("Flip the x coordinates of the output.")] = False
+    smoothing: Annotated[
+        SmoothingName | Filter | None,
+        Option(
+            "Smooth keypoints over time. auto: one_euro for hands and faces in streams, published for bodies and "
+            "people in streams, none for stills. published: the smoothing of MediaPipe's graph."
+        ),
+    ] = "auto"
+    min_detection_score: Annotated[
+        float,
+        Option(
+            "Minimum score of a new detection. Default: 0.5, for box-full 0.6.",
+            minimum=0,
+            maximum=1,
+            default_by="model",
+        ),
+    ] = 0.5
+    min_presence_score: Annotated[
+        float, Option("Minimum presence score of a tracked instance.", minimum=0, maximum=1)
+    ] = 0.5
+    search_interval: Annotated[
+        int,
+        Option(
+            "Frames between searches for more instances while some are tracked. 1 searches every frame.",
+            minimum=1,
+            remote_maximum=1_000_000,
+        ),
+    ] = 5
+    search: Annotated[
+        Literal["fast", "thorough", "auto"],
+        Option(
+            "fast searches the full image once, as MediaPipe does. thorough also searches where faces and arms point "
+            "and in windows, and verifies each detection, in mostly ten to thirty times the time. auto runs the most "
+            "valuable of these searches in images: 1.8 times the hands of photographs, in mostly two to ten times "
+            "the time. In videos, auto spreads windows over frames and removes duplicates and false detections."
+        ),
+    ] = "auto"
+    models_dir: Annotated[
+        Path | None,
+        Option("Folder with the published weight files. Default: the cache.", group="Running", remote=False),
+    ] = None
+    detector_model: Annotated[
+        Path | None, Option("File of a custom detector network.", group="Running", remote=False)
+    ] = None
+    landmark_model: Annotated[
+        Path | None,
+        Option(
+            "File of a custom landmark network, or a MediaPipe task bundle (.task). Its detector is used too.",
+            group="Running",
+            remote=False,
+        ),
+    ] = None
+    engine: Annotated[EngineName, Option("Inference runtime.", group="Running", remote=False)] = "openvino"
+    device: Annotated[
+        str,
+        Option(
+            "Device: cpu, gpu, npu or auto. onnxruntime also accepts cuda, tensorrt, coreml and directml.",
+            group="Running",
+            remote=False,
+        ),
+    ] = "CPU"
+    precision: Annotated[
+        Precision,
+        Option(
+            "Number format of the networks. auto uses bf16 if the CPU has it and the network tolerates it. Otherwise "
+            "auto uses what `sonjit models quantize` wrote on a CPU with VNNI like this one, if that moves keypoints "
+            "by at most 0.3 px, or f32. int8 uses what was written in any case.",
+            group="Running",
+            remote=False,
+        ),
+    ] = "auto"
+    threads: Annotated[
+        int | None,
+        Option(
+            "Threads per process. 0 uses all cores. Default: SONJIT_THREADS, or all cores.",
+            minimum=0,
+            group="Running",
+            remote=False,
+        ),
+    ] = None
+    kind: str = ""
     thresholds: GraphThresholds = PUBLISHED_THRESHOLDS
     shared: bool = field(default_factory=lambda: EngineOptions().shared)
 
     @property
+    def resolved_smoothing(self) -> SmoothingName | Filter | None:
+        """Return the smoothing with "auto" replaced."""
+        if self.smoothing != "auto":
+            return self.smoothing
+        return "none" if self.static_image else self.stream_smoothing
+
+    @property
+    def filter(self) -> FilterChoice:
+        """Return the filter of a new track; None for no smoothing. Stills are never smoothed."""
+        match self.resolved_smoothing:
+            case "none" | None:
+                return None
+            case "one_euro":
+                return OneEuro()
+            case "published" | "auto":
+                return "published"
+            case custom:
+                return custom
+
+    @property
     def running(self) -> EngineOptions:
-        """How networks run."""
-        cache = cache_folder() / "compiled"
-        return EngineOptions(self.engine, self.device, self.precision, self.threads, cache, self.shared)
+        """Return the options of the engines."""
+        cache_path = cache_folder() / "compiled"
+        return EngineOptions(
+            engine=self.engine,
+            device=self.device,
+            precision=self.precision,
+            threads=self.threads,
+            cache=cache_path,
+            shared=self.shared,
+        )
 
     @property
     def is_thorough(self) -> bool:
-        """Whether images are searched thoroughly."""
+        """Check whether images are searched thoroughly."""
         return self.search == "thorough" or (self.search == "auto" and self.static_image)
 
     @property
     def spreads_windows(self) -> bool:
-        """Whether a stream is searched window by window, and what it finds is checked."""
+        """Check whether the search of a stream is spread over its frames, window by window."""
         return self.search == "auto" and not self.static_image
 
     @property
+    def requires_bundle(self) -> bool:
+        """Check whether an option requires a task bundle."""
+        return False
+
+    @property
     def bundle(self) -> TaskBundle | None:
-        """The task bundle that `landmark_model` names, or the registered one that an option needs; None for none."""
+        """Return the task bundle of `landmark_model`, or the registered one that an option requires."""
         path = self.landmark_model
-        if path is None and (self.blendshapes or self.transform):
+        if path is None and self.requires_bundle:
             path = Path(f"{self.kind}_landmarker.task")
         if path is None or path.suffix != ".task":
             return None
@@ -266,40 +237,118 @@ class DetectorOptions:
 
     @property
     def follows_bundle(self) -> bool:
-        """Whether boxes and smoothing are those of the bundle's own graph: MediaPipe's search alone."""
+        """Check whether boxes and smoothing follow the bundle's graph, which only the fast search does."""
         return self.search == "fast" and self.bundle is not None
 
     def detector_file(self, name: str) -> Path:
-        """The caller's own detector, that of the caller's bundle, or the published one of that name."""
+        """Return the custom detector, the bundle's detector, or the published one with that name."""
         if self.detector_model is not None:
             return self.detector_model
         bundle = self.bundle
-        return self.file(name) if bundle is None else bundle.file(f"{_MEMBERS[self.kind]}_detector.tflite")
+        return self.file(name) if bundle is None else bundle.file(f"{_BUNDLE_PREFIXES[self.kind]}_detector.tflite")
 
     def landmark_file(self, name: str) -> Path:
-        """The caller's own landmark network, that of the caller's bundle, or the published one of that name."""
+        """Return the custom landmark network, the bundle's network, or the published one with that name."""
         bundle = self.bundle
         if bundle is not None:
-            return bundle.file(f"{_MEMBERS[self.kind]}_landmarks_detector.tflite")
+            return bundle.file(f"{_BUNDLE_PREFIXES[self.kind]}_landmarks_detector.tflite")
         return self.landmark_model or self.file(name)
 
     def file(self, name: str) -> Path:
-        """The published file of that name in the catalogue."""
+        """Return the published file with that name in the catalogue."""
         return find_weight(name, self.models_dir)
 
+    def as_kind(self, kind: type[K], **changes: Any) -> K:  # noqa: ANN401  # of any option
+        """Return options of another kind with the same common values, except for the model and the changes."""
+        common = {item.name: getattr(self, item.name) for item in fields(CommonOptions)}
+        del common["model"], common["kind"]
+        return kind(**common | changes)
 
-def filter_from_name(smoothing: str | Filter | None) -> FilterChoice:
-    """The filter of a name; "none" is None."""
-    match smoothing:
-        case "published":
-            return "published"
-        case "one_euro":
-            return OneEuro()
-        case "none" | None:
-            return None
-        case str():
-            raise InputError(f"unknown smoothing {smoothing!r}; known: published, one_euro, None or a filter object")
-        case _ if callable(smoothing):
-            return smoothing
-        case _:
-            raise InputError(f"smoothing={smoothing!r}: give 'published', 'one_euro', None or a filter object")
+
+@dataclass(frozen=True, kw_only=True)
+class HandOptions(CommonOptions):
+    """Options of hand detectors."""
+
+    model: Annotated[Literal["full", "lite"], Option("Model of the hands.", default_by="kind")] = "full"
+    max_instances: Annotated[int, Option("Maximum number of hands.", minimum=1, remote_maximum=50)] = 2
+    mirrored: Mirrored = False
+    visibility: Annotated[bool, Option("Add to each keypoint the probability that it is visible.")] = False
+    gestures: Gestures = None
+    kind: str = "hands"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceOptions(CommonOptions):
+    """Options of face detectors."""
+
+    model: Annotated[
+        Literal["attention", "mesh", "box", "box-full"], Option("Model of the faces.", default_by="kind")
+    ] = "attention"
+    blendshapes: Blendshapes = False
+    transform: Annotated[bool, Option("Add the pose in metric space to each face. Requires face_landmarker.task.")] = (
+        False
+    )
+    kind: str = "face"
+
+    @property
+    def requires_bundle(self) -> bool:
+        """Check whether an option requires a task bundle."""
+        return self.blendshapes or self.transform
+
+
+@dataclass(frozen=True, kw_only=True)
+class BodyOptions(CommonOptions):
+    """Options of body detectors."""
+
+    stream_smoothing: ClassVar[SmoothingName] = "published"
+
+    model: Annotated[Literal["full", "lite", "heavy"], Option("Model of the bodies.", default_by="kind")] = "full"
+    mirrored: Mirrored = False
+    segmentation: Annotated[bool, Option("Add a mask to each body.", command_line=False)] = False
+    smooth_segmentation: Annotated[bool, Option("Smooth masks over time.")] = True
+    kind: str = "body"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HolisticOptions(BodyOptions):
+    """Options of detectors of people: each body with its own hands and face."""
+
+    gestures: Gestures = None
+    blendshapes: Blendshapes = False
+    hand_model: Annotated[
+        Literal["lite", "full"] | None,
+        Option("Model of the hands. Default: lite with a lite body, otherwise full.", remote=False),
+    ] = None
+    face_model: Annotated[
+        Literal["mesh", "attention"] | None,
+        Option("Model of the faces. Default: mesh with a lite body, otherwise attention.", remote=False),
+    ] = None
+    kind: str = "holistic"
+
+    @property
+    def requires_bundle(self) -> bool:
+        """Check whether an option requires a task bundle."""
+        return self.blendshapes
+
+
+@cache
+def declared_options(kind: type[CommonOptions]) -> dict[str, Option]:
+    """Return the options of a dataclass by name: what to find first, then how to run it."""
+    hints = get_type_hints(kind, include_extras=True)
+    declared: list[Option] = []
+    for item in fields(kind):
+        metadata = getattr(hints[item.name], "__metadata__", ())
+        if not metadata:
+            continue
+        value_type, choices = _value_type(hints[item.name].__origin__)
+        default = None if metadata[0].default_by else item.default
+        declared.append(replace(metadata[0], name=item.name, type=value_type, default=default, choices=choices))
+    return {option.name: option for option in sorted(declared, key=lambda option: option.group)}
+
+
+def _value_type(annotation: Any) -> tuple[OptionType, tuple[str, ...]]:  # noqa: ANN401  # a type expression
+    """Return the type and the choices of an annotation such as `Literal["lite", "full"] | None`."""
+    first = annotation
+    while get_args(first) and get_origin(first) is not Literal:
+        first = get_args(first)[0]
+    return ("string", get_args(first)) if get_origin(first) is Literal else (_TYPE_NAMES[first], ())

@@ -1,8 +1,7 @@
-"""The one loop behind every detector: find, crop, landmark, place, carry.
+"""Run the loop of every detector: search the image, run the landmark network on each box, track the instances.
 
-*Find* searches the whole image for new instances, *landmark* runs a network on the crop of each box, *carry*
-makes this frame's keypoints the next frame's box while the instance is present. What differs between hands, faces
-and bodies is in a `sonjit.detectors.interfaces.Kind`.
+The keypoints of a frame become the box of the next frame while the instance is present. What differs between hands,
+faces and bodies is in a `sonjit.detectors.interfaces.Kind`.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import numpy as np
 
+from sonjit._util.errors import InputError
 from sonjit.detectors.graph import PipelineGraph, pipeline_graph
-from sonjit.detectors.observations import Observation, without_duplicates
+from sonjit.detectors.observations import Observation, suppress_duplicates
 from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.detectors.tracking import Track, Tracker
-from sonjit.errors import InputError
-from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, iou
+from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, iou, latest_boxes
 from sonjit.media import ImageLike, Results, rgb_from
 from sonjit.results import Hand, Result
 
@@ -32,63 +31,66 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.detectors.interfaces import Kind, Spread, Thorough
-    from sonjit.detectors.options import DetectorOptions
+    from sonjit.detectors.interfaces import Kind, StillSearch, StreamSearch
+    from sonjit.detectors.options import CommonOptions
     from sonjit.engines import Engine
     from sonjit.gestures import GestureSmoother, LearnedGestures, MotionRecognizer
 
-R = TypeVar("R", bound=Result)
+R = TypeVar("R", bound=Result, covariant=True)
 _NOMINAL_STEP_S = 1 / 30
-_LEAST_STEP_S = 1e-6  # what is less, or lost in a huge time's rounding, is no step
+_MIN_STEP_S = 1e-6  # smaller steps, or steps lost in the rounding of a huge time, do not count
 _MAX_SIDE_PX = 32_766  # OpenCV's warps index pixels with 16 bits
 _LOG = logging.getLogger("sonjit")
 
 
 class Detector(Generic[R]):
-    """Finds instances of one kind in images; made by `sonjit.create_detector`.
+    """Find instances of one kind in images. Create detectors with `sonjit.create_detector`.
 
-    It follows one stream: calls of several threads are worked off one by one, so take one detector per thread. It is a
-    context manager.
+    A detector follows one stream. Calls from several threads run one after the other: create one detector per thread.
+    A detector is a context manager.
     """
 
     def __init__(
         self,
         kind: Kind[Any, R],
         tracker: Tracker[Any],
-        options: DetectorOptions,
-        search: Thorough[Any] | None = None,
-        spread: Spread[Any] | None = None,
-        another: Callable[[], Detector[R]] | None = None,
+        options: CommonOptions,
+        *,
+        search: StillSearch[Any] | None = None,
+        stream_search: StreamSearch[Any] | None = None,
+        create_sibling: Callable[[], Detector[R]] | None = None,
         networks: Mapping[str, str] | None = None,
     ) -> None:
         self._kind = kind
         self._networks = networks or {}
         self._tracker = tracker
         self._options = options
-        self._thorough = search
-        self._spread = spread
-        self._check = None if spread is None else spread.check
-        self._another = another
-        self._executor: ThreadPoolExecutor | None = None
-        self._at_work = threading.Lock()
-        self._batches: _Batches[R] | None = None
-        self.tell_gestures(options.gestures)
+        self._still_search = search
+        self._stream_search = stream_search
+        self._verifier = None if stream_search is None else stream_search.check
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="sonjit-detect")
+        self._lock = threading.Lock()
+        self._batches = None if create_sibling is None else _Batches(create_sibling)
+        self.set_gestures(getattr(options, "gestures", None))
+        self._total: int | None = None
+        self._complete = True
         self.reset()
 
     def detect(
         self, image: ImageLike, *, time: float | None = None, boxes: Sequence[RotatedBox] | None = None
     ) -> Results[R]:
-        """Instances in one image.
+        """Find the instances in one image.
 
         Args:
-            image: (H, W, 3) uint8 RGB of any size; grey, RGBA, 16-bit, a path, encoded bytes or a PIL image also work.
-            time: seconds, for smoothing and the memory of lost instances; without it 30 frames a second are assumed.
-                A time that does not move forward starts a new stream; it is never an error.
-            boxes: rotated boxes in pixels to crop instead of searching and carrying.
+            image: Image (H, W, 3) uint8 RGB of any size. Grey, RGBA and 16-bit images, paths, encoded bytes and PIL
+                images also work.
+            time: Time in seconds, for smoothing and the memory of lost instances. Default: 30 frames a second. A time
+                that does not increase starts a new stream and is never an error.
+            boxes: Rotated boxes in pixels to crop instead of searching and tracking.
 
         Returns:
-            What was found, a list; an empty one for nothing. Tracked instances come in the order of their ids, those of
-            stills with the best first.
+            List of the instances, empty if there are none. Tracked instances are sorted by id, those of stills by
+            score.
         """
         self._refuse_if_closed()
         rgb = rgb_from(image)
@@ -96,14 +98,15 @@ class Detector(Generic[R]):
             raise InputError(
                 f"image of {rgb.shape[1]} x {rgb.shape[0]} px: shrink it to at most {_MAX_SIDE_PX} px a side"
             )
-        seen: list[tuple[Any, Track[Any] | None]]
-        with self._at_work:
+        observations: list[tuple[Any, Track[Any] | None]]
+        with self._lock:
             self._refuse_if_closed()
+            self._total, self._complete = None, True
             if self._options.static_image:
-                seen = [(observation, None) for observation in self._detect_still(rgb, boxes)]
+                observations = [(observation, None) for observation in self._detect_still(rgb, boxes)]
             else:
-                seen = [(track.smoothed, track) for track in self._step(rgb, time, boxes)]
-            results = [self._kind.result(rgb, observation, track) for observation, track in seen]
+                observations = [(track.smoothed, track) for track in self._step(rgb, time, boxes)]
+            results = [self._kind.result(rgb, observation, track) for observation, track in observations]
             if self._gestures is not None:
                 hands = _hands_of(results)
                 for hand, gesture in zip(hands, self._gestures(hands, self._time), strict=True):
@@ -111,66 +114,71 @@ class Detector(Generic[R]):
             if self._options.flip_horizontal:
                 results = [self._kind.flip(result, rgb.shape[1]) for result in results]
             motions = [] if self._motions is None else self._motions(_hands_of(results), self._time)
-        return Results(results, image, motions)
+            total, complete = self._total, self._complete
+        return Results(results, image, motions, total, complete)
 
     def detect_batch(self, images: Sequence[ImageLike]) -> list[Results[R]]:
-        """One list of instances per image, as `detect` gives them.
+        """Return one list of instances per image, as `detect` does.
 
-        A tracking detector takes the images as consecutive frames. With `static_image` there are as many images under
-        way as `threads` says, each on one thread; their networks are loaded for the first batch and kept.
+        A tracking detector takes the images as consecutive frames. With `static_image`, up to `threads` images are
+        processed in parallel, each on one thread, and never more than the machine has cores. Their networks are loaded
+        for the first batch and kept.
         """
         self._refuse_if_closed()
-        count = min(self._options.running.thread_count or os.cpu_count() or 1, len(images))
-        if not self._options.static_image or self._another is None or count < 2:
+        cores = os.cpu_count() or 1
+        count = min(self._options.running.thread_count or cores, cores, len(images))
+        if not self._options.static_image or self._batches is None or count < 2:
             return [self.detect(image) for image in images]
-        if self._batches is None:
-            self._batches = _Batches(self._another)
         return self._batches.detect(images, count)
 
     def detect_async(self, image: ImageLike, *, time: float | None = None) -> Future[Results[R]]:
-        """Like `detect`, in a thread of the detector's own; calls are worked off in their order."""
+        """Run `detect` in the detector's own thread. Calls run in their order."""
         self._refuse_if_closed()
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(1, thread_name_prefix="sonjit-detect")
         return self._executor.submit(self.detect, image, time=time)
 
-    def tell_gestures(self, name: str | LearnedGestures | None) -> None:
-        """From now on give hands their gestures: by a name that `create_detector` takes, or as they were read; or none.
+    def set_gestures(self, name: str | LearnedGestures | None) -> None:
+        """Set the gestures to classify. In streams, `Results.motions` then has the events of motions too.
 
-        Streams give the steps of motions too, in the `motions` of what `detect` gives.
+        Args:
+            name: Gestures, as `create_detector` takes them, loaded gestures, or None for no gestures.
 
         Raises:
-            InputError: the file holds no gestures.
+            InputError: The file contains no gestures.
         """
-        told: GestureSmoother | None = None
+        gestures: GestureSmoother | None = None
         motions: MotionRecognizer | None = None
-        if name is not None:  # what is not asked for is not imported
+        if name is not None:  # import the classifier only if it is used
             from sonjit.gestures import GestureSmoother, MotionRecognizer, find_gestures
             from sonjit.gestures.learned import find_motions
 
-            told = GestureSmoother(tell=find_gestures(name))
+            gestures = GestureSmoother(classify=find_gestures(name))
             if not self._options.static_image:
                 motions = MotionRecognizer(custom=find_motions(name))
-        with self._at_work:
-            self._gestures, self._motions = told, motions
+        with self._lock:
+            self._gestures, self._motions = gestures, motions
+
+    @property
+    def kind(self) -> str:
+        """Return the kind of instance that the detector finds, such as "hands"."""
+        return self._options.kind
 
     @property
     def graph(self) -> PipelineGraph:
-        """What happens to an image, as nodes and edges: `print` lists it, `mermaid()` is the text of a diagram."""
+        """Return the processing steps as nodes and edges. `print` lists them, `mermaid()` returns a diagram."""
         self._refuse_if_closed()
         stream = not self._options.static_image
         return pipeline_graph(
             self._options,
             self._networks,
-            thorough=self._thorough is not None,
-            spread=stream and self._spread is not None,
-            check=stream and self._check is not None,
+            has_still_search=self._still_search is not None,
+            has_stream_search=stream and self._stream_search is not None,
+            verifies=stream and self._verifier is not None,
             crops=not self._kind.searches_always,
         )
 
     def reset(self) -> None:
-        """Forget every tracked instance and the time: the next image starts a new stream."""
-        with self._at_work:
+        """Forget all tracked instances and the time. The next image starts a new stream."""
+        with self._lock:
             self._forget()
 
     def _forget(self) -> None:
@@ -179,60 +187,63 @@ class Detector(Generic[R]):
         self._time = -math.inf
         self._since_search = self._options.search_interval
         self._warned = False
-        if self._spread is not None:
-            self._spread.reset()
+        if self._stream_search is not None:
+            self._stream_search.reset()
 
     def _reset_gestures(self) -> None:
-        for one in (self._gestures, self._motions):
-            if one is not None:
-                one.reset()
+        for recognizer in (self._gestures, self._motions):
+            if recognizer is not None:
+                recognizer.reset()
 
     def close(self) -> None:
-        """Free the networks; waits for calls under way."""
-        if self._executor is not None:
-            self._executor.shutdown()
+        """Wait for running calls and free the networks."""
+        self._executor.shutdown()
         if self._batches is not None:
             self._batches.close()
-        with self._at_work:
+        with self._lock:
             if hasattr(self, "_kind"):
                 del self._kind
 
     def __enter__(self) -> Self:
-        """The detector itself."""
+        """Return the detector."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
+        """Close the detector."""
         self.close()
 
     def _refuse_if_closed(self) -> None:
         if not hasattr(self, "_kind"):
-            raise InputError("this detector is closed; make a new one with create_detector")
+            raise InputError("this detector is closed. Create a new one with create_detector.")
 
     def _detect_still(self, rgb: NDArray[np.uint8], boxes: Sequence[RotatedBox] | None) -> list[Any]:
-        """Every instance of a still, found afresh."""
-        if boxes is None and self._thorough is not None:
-            return [seen for seen in self._thorough.search(rgb) if self._is_present(seen)][
-                : self._options.max_instances
-            ]
+        """Return the observations of a still."""
+        if boxes is None and self._still_search is not None:
+            present = [observation for observation in self._still_search.search(rgb) if self._is_present(observation)]
+            self._total, self._complete = len(present), self._still_search.complete
+            return present[: self._options.max_instances]
         if boxes is None:
             boxes = self._kind.find(rgb, self._options.min_detection_score)[: self._options.max_instances]
         follows_graph = self._options.follows_bundle and self._options.kind != "hands"
         if follows_graph or self._options.thresholds.overlap is not None:
-            return self._present(rgb, boxes)  # its graph keeps whatever the detector told apart
-        boxes = self._without_taken(boxes)
-        return without_duplicates(self._present(rgb, boxes))
+            return self._present(rgb, boxes)  # MediaPipe's graph keeps every box of the detector
+        boxes = self._without_overlapping(boxes)
+        return suppress_duplicates(self._present(rgb, boxes))
 
     def _step(self, rgb: NDArray[np.uint8], time: float | None, boxes: Sequence[RotatedBox] | None) -> list[Track[Any]]:
-        """One frame of a stream: carry what is held, search where there is room, say who is who."""
+        """Process one frame of a stream: update the tracks, search for more instances, assign identities."""
         now = self._clock(time)
         if boxes is None and self._kind.searches_always:
             boxes = self._kind.find(rgb, self._options.min_detection_score)[: self._options.max_instances]
         if boxes is None:
-            held = self._tracker.active
-            pairs = [(track, self._look(rgb, track, held)) for track in held]
-            pairs = [(track, one) for track, one in pairs if one is not None and self._is_present(one)]
-            new = self._search(rgb, held, [pair for pair in pairs if pair[0].hidden is None], now)
+            tracks = self._tracker.active
+            pairs = [(track, self._update_track(rgb, track, tracks)) for track in tracks]
+            pairs = [
+                (track, observation)
+                for track, observation in pairs
+                if observation is not None and self._is_present(observation)
+            ]
+            new = self._search(rgb, tracks, [pair for pair in pairs if pair[0].occluded_s is None], now)
         else:
             self._since_search += 1
             pairs, new = self._tracker.match(self._present(rgb, boxes), now)
@@ -243,68 +254,80 @@ class Detector(Generic[R]):
         return self._tracker.active
 
     def _search(
-        self, rgb: NDArray[np.uint8], held: Sequence[Track[Any]], seen: Sequence[tuple[Track[Any], Any]], now: float
+        self,
+        rgb: NDArray[np.uint8],
+        tracks: Sequence[Track[Any]],
+        observed: Sequence[tuple[Track[Any], Any]],
+        now: float,
     ) -> list[Any]:
-        """What a search of this frame finds: in the whole image when it is due, and where that is spread, step by step.
+        """Search one frame: the full image if a search is due, and one step of the stream search.
 
         Args:
-            rgb: (H, W, 3).
-            held: before this frame.
-            seen: of these, what is still seen in it.
-            now: seconds.
+            rgb: Image (H, W, 3).
+            tracks: Tracks before this frame.
+            observed: Tracks that are still visible, each with its observation.
+            now: Time of the frame in seconds.
         """
-        if self._spread is None:
-            carried = [track.box for track in held if track.hidden is None]
+        if self._stream_search is None:
+            carried = [track.box for track in tracks if track.occluded_s is None]
             due = self._is_search_due(len(carried))
-        else:  # what is lost in this frame is searched in it
-            carried = [track.box for track, _ in seen]
-            is_lost = len(carried) < sum(track.hidden is None for track in held)
-            is_hidden = self._since_search > 1 and any(track.hidden is not None for track in held)
+        else:  # search at once for what was lost in this frame
+            carried = [track.box for track, _ in observed]
+            is_lost = len(carried) < sum(track.occluded_s is None for track in tracks)
+            is_hidden = self._since_search > 1 and any(track.occluded_s is not None for track in tracks)
             due = is_lost or is_hidden or self._is_search_due(len(carried))
-            if due and not held and self._since_search < self._options.search_interval:
-                due = self._spread.is_changed(rgb)
+            if due and not tracks and self._since_search < self._options.search_interval:
+                due = self._stream_search.is_changed(rgb)
         room = self._options.max_instances - len(carried)
         self._since_search = 1 if due else self._since_search + 1
         due &= room > 0
-        beside = [one for _, one in seen]
+        visible = [observation for _, observation in observed]
         new: list[Any] = []
-        if due and self._thorough is not None:
-            new = [one for one in self._thorough.search(rgb) if self._is_present(one)]
+        if due and self._still_search is not None:
+            new = [item for item in self._still_search.search(rgb) if self._is_present(item)]
         elif due:
             candidates = self._kind.find(rgb, self._options.min_detection_score)[: self._options.max_instances]
-            new = self._present(rgb, self._without_taken(candidates, carried)[:room])
-        if self._spread is not None:
-            spent, left = len(new) + (due and bool(beside)), room - len(new)
-            found = self._spread.step(rgb, [*beside, *new], self._tracker.lost_boxes(now), spent=spent, room=left)
-            new += [one for one in found if self._is_present(one)]
-        if self._check is not None:
-            new = [one for one in new if self._check.admits(rgb, one)]
+            new = self._present(rgb, self._without_overlapping(candidates, carried)[:room])
+        if self._stream_search is not None:
+            spent, room_left = len(new) + (due and bool(visible)), room - len(new)
+            found = self._stream_search.step(
+                rgb, [*visible, *new], self._tracker.lost_boxes(now), spent=spent, room=room_left
+            )
+            new += [item for item in found if self._is_present(item)]
+        if self._verifier is not None:
+            new = [item for item in new if self._verifier.accepts_new(rgb, item)]
         return new[: max(room, 0)]
 
-    def _look(self, rgb: NDArray[np.uint8], track: Track[Any], held: Sequence[Track[Any]]) -> Any | None:  # noqa: ANN401
-        """What is seen of one of those held; None where it may not stay."""
-        check = self._check
-        seen = self._kind.observe(rgb if check is None else check.view(rgb, track, held), track.box)
-        if check is not None:
-            seen = check.keeps(rgb, track, seen, held)
-        return None if seen is None or self._tracker.is_another(track, seen) else seen
+    def _update_track(self, rgb: NDArray[np.uint8], track: Track[Any], tracks: Sequence[Track[Any]]) -> Any | None:  # noqa: ANN401
+        """Return the observation of a track in this frame, or None if the track ends."""
+        verifier = self._verifier
+        observation = self._kind.observe(
+            rgb if verifier is None else verifier.masked_image(rgb, track, tracks), track.box
+        )
+        if verifier is not None:
+            observation = verifier.verify(rgb, track, observation, tracks)
+        return None if observation is None or self._tracker.is_another(track, observation) else observation
 
-    def _is_search_due(self, held: int) -> bool:
-        if held >= self._options.max_instances:
+    def _is_search_due(self, count: int) -> bool:
+        if count >= self._options.max_instances:
             return False
-        return held == 0 or self._since_search >= self._options.search_interval
+        return count == 0 or self._since_search >= self._options.search_interval
 
     def _is_present(self, observation: Observation) -> bool:
         return self._kind.is_present(observation, self._options.min_presence_score)
 
     def _present(self, rgb: NDArray[np.uint8], boxes: Sequence[RotatedBox]) -> list[Any]:
-        return [seen for seen in (self._kind.observe(rgb, box) for box in boxes) if self._is_present(seen)]
+        return [
+            observation
+            for observation in (self._kind.observe(rgb, box) for box in boxes)
+            if self._is_present(observation)
+        ]
 
     def _clock(self, time: float | None) -> float:
-        """A time that moves forward; where the caller's does not, filters start anew."""
+        """Return an increasing time. Filters restart if the caller's time does not increase."""
         if time is None:
             time = self._time + _NOMINAL_STEP_S if math.isfinite(self._time) else 0.0
-        if not math.isfinite(time) or time - self._time < _LEAST_STEP_S:
+        if not math.isfinite(time) or time - self._time < _MIN_STEP_S:
             if not self._warned:
                 _LOG.warning("time %r does not move forward from %r: taken as a new stream", time, self._time)
                 self._warned = True
@@ -314,38 +337,41 @@ class Detector(Generic[R]):
         self._time = time
         return time
 
-    def _without_taken(self, boxes: Sequence[RotatedBox], taken: Sequence[RotatedBox] = ()) -> list[RotatedBox]:
-        """Boxes of instances that are not taken; of two of one instance the later stays, as in MediaPipe."""
-        kept: list[RotatedBox] = []
-        for box in boxes:
-            kept = [other for other in kept if not self._is_taken(box, other)]
-            kept.append(box)
-        return [box for box in kept if not any(self._is_taken(box, other) for other in taken)]
+    def _without_overlapping(self, boxes: Sequence[RotatedBox], others: Sequence[RotatedBox] = ()) -> list[RotatedBox]:
+        """Return the boxes of new instances. Of two boxes of one instance the later stays, as in MediaPipe."""
+        accepted = latest_boxes(boxes, self._is_same_instance)
+        return [box for box in accepted if not any(self._is_same_instance(box, other) for other in others)]
 
-    def _is_taken(self, box: RotatedBox, other: RotatedBox) -> bool:
-        most = self._options.thresholds.same_overlap
-        return self._kind.is_taken(box, other) if most is None else iou(box, other) > most
+    def _is_same_instance(self, box: RotatedBox, other: RotatedBox) -> bool:
+        limit = self._options.thresholds.same_overlap
+        return self._kind.is_same_instance(box, other) if limit is None else iou(box, other) > limit
 
 
 def _hands_of(results: Sequence[Result]) -> list[Hand]:
-    return [part for one in results for part in one.parts if isinstance(part, Hand)]
+    return [part for result in results for part in result.parts if isinstance(part, Hand)]
 
 
-class _Batches(Generic[R]):
-    """Detectors of stills at work side by side, each in one thread at a time."""
+class _Batches:
+    """Detectors of stills that process images in parallel, each in one thread at a time.
 
-    def __init__(self, another: Callable[[], Detector[R]]) -> None:
-        self._another = another
-        self._detectors: list[Detector[R]] = []
-        self._free: SimpleQueue[Detector[R]] = SimpleQueue()
-        # The same threads for all batches: OpenVINO keeps something for each that ever ran a network.
+    Args:
+        create: Function that creates a detector.
+    """
+
+    def __init__(self, create: Callable[[], Detector[Any]]) -> None:
+        self._create = create
+        self._detectors: list[Detector[Any]] = []
+        self._idle: SimpleQueue[Detector[Any]] = SimpleQueue()
+        self._lock = threading.Lock()
+        # All batches use the same threads: OpenVINO keeps memory for each thread that ever ran a network.
         self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="sonjit-batch")
 
-    def detect(self, images: Sequence[ImageLike], count: int) -> list[Results[R]]:
-        """The results of each image, so many under way at a time; an error of one ends the rest."""
-        while len(self._detectors) < count:
-            self._detectors.append(self._another())
-            self._free.put(self._detectors[-1])
+    def detect(self, images: Sequence[ImageLike], count: int) -> list[Results[Any]]:
+        """Return the results of each image, with up to `count` images in parallel. An error ends the batch."""
+        with self._lock:
+            while len(self._detectors) < count:
+                self._detectors.append(self._create())
+                self._idle.put(self._detectors[-1])
         return list(self._threads.map(self._detect, images))
 
     def close(self) -> None:
@@ -354,18 +380,18 @@ class _Batches(Generic[R]):
         for detector in self._detectors:
             detector.close()
 
-    def _detect(self, image: ImageLike) -> Results[R]:
-        detector = self._free.get()
+    def _detect(self, image: ImageLike) -> Results[Any]:
+        detector = self._idle.get()
         try:
             return detector.detect(image)
         finally:
-            self._free.put(detector)
+            self._idle.put(detector)
 
 
 def crop_for(network: Engine, rgb: NDArray[np.uint8], box: RotatedBox) -> None:
-    """Cut a box out of an image into a network's input, as exactly as the network runs.
+    """Crop a box of an image into a network's input, as exactly as the network runs.
 
-    In f32 that gives MediaPipe's answers; for bf16 the faster warp differs by less than the network's own rounding.
+    In f32 the crop is that of MediaPipe. For bf16 the faster warp differs by less than the network's rounding.
     """
     out = network.input[0]
     if network.precision == "f32":
@@ -374,23 +400,23 @@ def crop_for(network: Engine, rgb: NDArray[np.uint8], box: RotatedBox) -> None:
         crop(rgb, box, out.shape[1], out.shape[0], out=out)
 
 
-def expect(engine: Engine, path: Path, what: str, *, size: int | None, outputs: Sequence[int]) -> Engine:
-    """The engine itself, if its shapes are those of the network that was meant.
+def check_shapes(engine: Engine, path: Path, role: str, *, size: int | None, outputs: Sequence[int]) -> Engine:
+    """Return an engine if its shapes are those of the expected network.
 
     Args:
-        engine: just loaded.
-        path: from where, for the message.
-        what: the network that was meant, e.g. "palm detector".
-        size: side of its square input in pixels; None where any will do.
-        outputs: how many numbers each of its outputs holds, in any order.
+        engine: Loaded engine.
+        path: Model file shown in the message.
+        role: Expected network, such as "palm detector".
+        size: Side of its square input in pixels; None for any size.
+        outputs: Number of values in each output, in any order.
 
     Raises:
-        InputError: it takes or gives something else.
+        InputError: The network has other inputs or outputs.
     """
     height, width = engine.input.shape[1:3]
     if height != width or size not in (None, height) or sorted(engine.output_sizes) != sorted(outputs):
         raise InputError(
-            f"{path} is not a {what}: it takes {width} x {height} px and gives {_listed(engine.output_sizes)} numbers, "
+            f"{path} is not a {role}: it takes {width} x {height} px and gives {_listed(engine.output_sizes)} numbers, "
             f"not {'any square' if size is None else f'{size} x {size} px'} and {_listed(outputs)}"
         )
     return engine
@@ -400,9 +426,9 @@ def _listed(sizes: Sequence[int]) -> str:
     return " + ".join(str(size) for size in sizes)
 
 
-def keypoint_smoothers(options: DetectorOptions) -> Callable[[], KeypointSmoother | None]:
-    """A function that makes a new track's smoother; for kinds where nothing is published."""
-    pattern = options.smoothing
+def keypoint_smoothers(options: CommonOptions) -> Callable[[], KeypointSmoother | None]:
+    """Return a factory of smoothers, for kinds whose published graph does not smooth."""
+    pattern = options.filter
     if pattern is None or pattern == "published":
         return lambda: None
     return lambda: KeypointSmoother(pattern)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from sonjit._util.errors import InputError
 from sonjit.detectors.create import create_detector
 from sonjit.engines import recorded_inputs
 from sonjit.engines.int8 import Landmarks, quantize
-from sonjit.errors import InputError
 from sonjit.media import open_source
 from sonjit.weights import find_weight
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.detectors.pipeline import Detector
-    from sonjit.engines.int8 import Promise, Rounding, Tuned
+    from sonjit.engines.int8 import Int8Accuracy, Rounding, Tuned
 
 _PALM = Landmarks(18, step=2, least_presence=0.0, candidates=2016)
 _HAND, _BODY, _FACE = Landmarks(63), Landmarks(195, step=5), Landmarks(1404, least_presence=0.0)
@@ -44,19 +44,10 @@ _STEP = 6
 _MOST = 120
 """Inputs of a network that set its ranges, and as many on which it is measured."""
 
-
-class FineTune(Protocol):
-    """Fine-tunes a published network to the rounding of its layers; `sonjit.training.int8` does."""
-
-    def __call__(
-        self,
-        name: str,
-        path: Path,
-        landmarks: Landmarks,
-        images: Sequence[NDArray[np.uint8]],
-        roundings: Sequence[Rounding],
-        /,
-    ) -> Sequence[Tuned]: ...
+FineTune: TypeAlias = (
+    "Callable[[str, Path, Landmarks, Sequence[NDArray[np.uint8]], Sequence[Rounding]], Sequence[Tuned]]"
+)
+"""Function that fine-tunes a published network to the rounding of its layers; `sonjit.lab.training.int8` has it."""
 
 
 def quantize_networks(
@@ -66,32 +57,32 @@ def quantize_networks(
     shift_px: float = 0.3,
     finetune: FineTune | None = None,
     progress: Callable[[str], None] = lambda _: None,
-) -> Iterator[tuple[str, Promise]]:
+) -> Iterator[tuple[str, Int8Accuracy]]:
     """Write int8 forms beside the weight files in the cache, one after the other.
 
     Args:
-        names: of `NETWORKS`.
-        images: a folder of images, or a video, that shows what the networks are for; the bundled clip, which shows
+        names: Names from `NETWORKS`.
+        images: A folder of images, or a video, that shows what the networks are for; the bundled clip, which shows
             hands, where it is None. Every other image only measures.
-        shift_px: mean shift of the keypoints that is allowed, in pixels of the network's input.
-        finetune: fits the weights of landmark networks to their rounding first, on what the networks see in the images
+        shift_px: Mean shift of the keypoints that is allowed, in pixels of the network's input.
+        finetune: Fits the weights of landmark networks to their rounding first, on what the networks see in the images
             that do not measure.
-        progress: is told what goes on.
+        progress: Is told what goes on.
 
     Raises:
-        InputError: a network is not there or has no int8 form, or the images do not show what it is for.
+        InputError: A network is not there or has no int8 form, or the images do not show what it is for.
     """
     if unknown := [name for name in names if name not in NETWORKS]:
-        raise InputError(f"{unknown[0]!r} has no int8 form; those that have: {', '.join(NETWORKS)}")
+        raise InputError(f"{unknown[0]!r} cannot be quantized. Choose from {', '.join(NETWORKS)}.")
     if finetune and (palms := [name for name in names if NETWORKS[name][2] is _PALM]):
         raise InputError(f"{palms[0]!r} is not fine-tuned, only landmark networks are; leave it or the fine-tuning out")
     for name in names:
         kind, model, landmarks = NETWORKS[name]
         path = find_weight(name)
-        seen = tuple[list["NDArray[np.uint8]"], list["NDArray[np.uint8]"]](([], []))
+        samples = tuple[list["NDArray[np.uint8]"], list["NDArray[np.uint8]"]](([], []))
         detectors: list[Detector[Any]] = []
         try:
-            for inputs in seen:
+            for inputs in samples:
                 with recorded_inputs(path, inputs):
                     detector = create_detector(kind, model=model, precision="f32", static_image=True, max_instances=4)
                 detectors.append(detector)
@@ -101,8 +92,8 @@ def quantize_networks(
         finally:
             for detector in detectors:
                 detector.close()
-        first, second = (inputs[:: max(1, len(inputs) // _MOST)][:_MOST] for inputs in seen)
-        tune = partial(finetune, name, path, landmarks, seen[0]) if finetune else None
+        first, second = (inputs[:: max(1, len(inputs) // _MOST)][:_MOST] for inputs in samples)
+        tune = partial(finetune, name, path, landmarks, samples[0]) if finetune else None
         try:
             yield name, quantize(path, landmarks, first, second, shift_px=shift_px, tune=tune, progress=progress)
         except InputError as error:
@@ -112,13 +103,16 @@ def quantize_networks(
 
 
 def _images(path: Path | None) -> Iterator[NDArray[np.uint8]]:
-    """The images of a folder, or some frames of the bundled clip."""
+    """Return the images of a folder, or some frames of the bundled clip."""
     if path is not None:
         with open_source(path) as source:
             for _, _, rgb in source:
                 yield rgb
         return
-    with resources.as_file(resources.files("sonjit") / "assets" / "demo.mp4") as clip, open_source(clip) as source:
+    with (
+        resources.as_file(resources.files("sonjit") / "_util" / "assets" / "demo.mp4") as clip,
+        open_source(clip) as source,
+    ):
         for index, _, rgb in source:
             if index % _STEP == 0:
                 yield rgb

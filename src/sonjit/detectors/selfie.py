@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from sonjit._util.errors import InputError, SonjitError
+from sonjit._util.files import WorkFolder
 from sonjit.detectors.kinds.body import sigmoid
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.engines.tflite import TfliteFile
-from sonjit.errors import InputError, SonjitError
-from sonjit.files import WorkFolder
 from sonjit.geometry.boxes import RotatedBox, crop_on_grid
 from sonjit.weights import cache_folder, find_weight
 from sonjit.weights.bundles import kept_file
@@ -36,10 +36,10 @@ _STEP = 2  # of that operator: each pixel of its input becomes 2 x 2 of its outp
 
 
 class SelfieSegmenter:
-    """Gives the mask of the people in an image.
+    """Segment the people in an image.
 
     Args:
-        engine: network with an image in and the last operator's three inputs out: a map (1, h, w, C), the kernel
+        engine: Network with an image in and the last operator's three inputs out: a map (1, h, w, C), the kernel
             (1, 2, 2, C) and the bias (1,).
     """
 
@@ -47,16 +47,16 @@ class SelfieSegmenter:
         self._engine: Engine | None = engine
 
     def mask(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(H, W) float32 probability of a person per pixel of an image (H, W, 3)."""
+        """Return the probability (H, W) float32 of a person at each pixel of an image (H, W, 3)."""
         return resized_mask(self.network_mask(rgb), rgb)
 
     def network_mask(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The same in the network's own size."""
+        """Return the mask in the network's own size."""
         if self._engine is None:
             raise InputError("this segmenter is closed; make a new one")
         height, width = rgb.shape[:2]
-        whole = RotatedBox(width / 2, height / 2, width, height)
-        crop_on_grid(rgb, whole, self._engine.input[0])  # stretched to the network's shape
+        full_image = RotatedBox(width / 2, height / 2, width, height)
+        crop_on_grid(rgb, full_image, self._engine.input[0])  # stretched to the network's shape
         features, kernel, bias = self._engine.run()
         return sigmoid(_upsampled(features[0], kernel[0], bias))
 
@@ -66,7 +66,7 @@ class SelfieSegmenter:
 
 
 def resized_mask(mask: NDArray[np.float32], rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """A mask of any size in that of an image (H, W, 3)."""
+    """Resize a mask to the size of an image (H, W, 3)."""
     import cv2
 
     height, width = rgb.shape[:2]
@@ -81,11 +81,11 @@ def load_selfie_segmenter(
     Args:
         model: `"general"` takes 256 x 256 pixels, `"landscape"` 144 x 256, in half the time; or the path of
             such a network's file.
-        models_dir: folder with the published weight files, instead of the cache.
+        models_dir: Folder with the published weight files, instead of the cache.
         precision: `auto` is f32: the networks are small.
 
     Raises:
-        InputError: an unknown name, or a weight file that is missing or damaged.
+        InputError: An unknown name, or a weight file that is missing or damaged.
     """
     if isinstance(model, Path):
         path, help_text = model, "only networks of MediaPipe's Selfie Segmentation are covered"
@@ -93,14 +93,14 @@ def load_selfie_segmenter(
         path = find_weight(SELFIE_WEIGHTS[model], None if models_dir is None else Path(models_dir))
         help_text = f"type: sonjit models pull {SELFIE_WEIGHTS[model]}"
     else:
-        raise InputError(f"unknown selfie model {model!r}; known: {', '.join(SELFIE_WEIGHTS)}")
+        raise InputError(f"Unknown selfie model {model!r}. Choose from {', '.join(SELFIE_WEIGHTS)}.")
     try:
         part = _without_last(TfliteFile(path.read_bytes()))
     except ValueError as error:
         raise InputError(f"{path}: {error}; {help_text}") from None
     # One thread: of a network of a millisecond, several wait for each other longer than they save.
-    own: Precision = "f32" if precision == "auto" else precision
-    options = EngineOptions(precision=own, threads=1, cache=cache_folder() / "compiled")
+    f32_precision: Precision = "f32" if precision == "auto" else precision
+    options = EngineOptions(precision=f32_precision, threads=1, cache=cache_folder() / "compiled")
     with ExitStack() as stack:  # OpenVINO reads TFLite from files only
         try:
             file = kept_file(path.name, part)
@@ -111,7 +111,7 @@ def load_selfie_segmenter(
 
 
 def _without_last(file: TfliteFile) -> bytes:
-    """The network up to its transposed convolution, an operator that OpenVINO does not know."""
+    """Return the network up to its transposed convolution, an operator that OpenVINO does not support."""
     for operator in file.operators:
         if operator.custom == _LAST:
             features, kernel, bias = operator.inputs

@@ -1,6 +1,7 @@
-"""Smoothing of keypoints over time: the One-Euro filter (Casiez, Roussel, Vogel 2012), for whole arrays.
+"""Smooth keypoints over time with the One-Euro filter.
 
-The filter works on values divided by the object's size, so that one set of parameters fits every image size.
+The filter (Casiez, Roussel, Vogel 2012) works on arrays of values divided by the object's size, so that one set of
+parameters fits every image size.
 """
 
 from __future__ import annotations
@@ -22,16 +23,23 @@ O = TypeVar("O")  # noqa: E741  # an observation
 S = TypeVar("S", bound="Smoothable")
 
 
+FilterChoice: TypeAlias = "Literal['published'] | Filter | None"
+"""What MediaPipe's own graph of a kind does, a filter, or nothing."""
+
+Smoother: TypeAlias = "Callable[[O, float], O]"
+"""Function that smooths the observations of one track, with increasing times in seconds."""
+
+
 class Filter(Protocol):
-    """What `smoothing=` takes: it is copied for each tracked instance, once for image and once for world keypoints."""
+    """Filter for `smoothing=`. It is copied for each tracked instance, once for image and once for world keypoints."""
 
     def __call__(self, values: NDArray[np.float32], *, time: float, scale: float) -> NDArray[np.float32]:
-        """Filtered values of one frame.
+        """Filter the values of one frame.
 
         Args:
             values: (K, D) keypoints.
-            time: seconds, larger than at the call before.
-            scale: size of the instance in the unit of the values.
+            time: Seconds, larger than at the call before.
+            scale: Size of the instance in the unit of the values.
         """
         ...
 
@@ -40,18 +48,14 @@ class Filter(Protocol):
         ...
 
 
-FilterChoice: TypeAlias = "Literal['published'] | Filter | None"
-"""What MediaPipe's own graph of a kind does, a filter, or nothing."""
-
-
 class OneEuro:
     """Low-pass filter whose cut-off rises with speed: calm when still, prompt when moving.
 
     Args:
-        min_cutoff_hz: cut-off at rest; lower is calmer.
-        beta: how much the cut-off rises, in Hz per (object size / second).
-        derivative_cutoff_hz: cut-off of the speed estimate.
-        dead_speed: speed in object sizes / second that still counts as rest: noise alone must not open the filter.
+        min_cutoff_hz: Cut-off at rest; lower is calmer.
+        beta: How much the cut-off rises, in Hz per (object size / second).
+        derivative_cutoff_hz: Cut-off of the speed estimate.
+        dead_speed: Speed in object sizes / second that still counts as rest: noise alone must not open the filter.
     """
 
     def __init__(
@@ -88,14 +92,6 @@ class OneEuro:
         return self._smooth.astype(np.float32)
 
 
-class Smoother(Protocol[O]):
-    """Smooths one track's observations; made anew for each track."""
-
-    def __call__(self, observation: O, now_s: float) -> O:
-        """The observation of a frame, smoothed; `now_s` moves forward from call to call."""
-        ...
-
-
 class Smoothable(Protocol):
     """An observation with keypoints (K, 3) in pixels and, where known, in metres."""
 
@@ -109,8 +105,8 @@ class KeypointSmoother:
     """The same filter for image and world keypoints.
 
     Args:
-        pattern: copied for each of the two.
-        size: of an instance, from its points (K, D).
+        pattern: Copied for each of the two.
+        size: Function that returns the size of an instance from its points (K, D).
     """
 
     def __init__(self, pattern: Filter, size: Callable[[NDArray[np.float32]], float] | None = None) -> None:
@@ -118,7 +114,7 @@ class KeypointSmoother:
         self._size = size or size_of
 
     def __call__(self, observation: S, now_s: float) -> S:
-        """The observation (a dataclass) with smoothed keypoints."""
+        """Return the observation, a dataclass, with smoothed keypoints."""
         image, world = observation.keypoints, observation.keypoints_3d
         changes = {"keypoints": self._image(image, time=now_s, scale=self._size(image[:, :2]))}
         if world is not None:

@@ -1,8 +1,7 @@
-"""Find: a single-shot detector over the whole image, and weighted non-maximum suppression.
+"""Detect objects with a single-shot detector, its anchors, and weighted non-maximum suppression.
 
-Source: Bazarevsky et al. 2019, BlazeFace, section 3.3 (blending instead of suppression) and the MediaPipe graphs.
-
-Anchors of single-shot detectors (Liu et al. 2016, SSD, section 2.2; the variant of MediaPipe's detectors).
+Sources: Bazarevsky et al. 2019, BlazeFace, section 3.3 (blending instead of suppression) and the MediaPipe graphs; Liu
+et al. 2016, SSD, section 2.2 (anchors, in the variant of MediaPipe's detectors).
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Detection:
-    """One found object, in pixels of the image.
+    """One detected object, in pixels of the image.
 
     Attributes:
         score: 0..1.
@@ -42,9 +41,9 @@ class SingleShotDetector:
     """Anchor-based detector whose outputs are boxes with keypoints (1, N, 4 + 2K) and logits (1, N, 1).
 
     Args:
-        engine: the network.
-        grid: its anchors.
-        overlap: threshold of `blend_overlapping`.
+        engine: The network.
+        grid: Its anchors.
+        overlap: Threshold of `blend_overlapping`.
     """
 
     def __init__(self, engine: Engine, grid: AnchorGrid, *, overlap: float = 0.3) -> None:
@@ -59,19 +58,19 @@ class SingleShotDetector:
         return found
 
     def find_from(self, rgb: NDArray[np.uint8], *min_scores: float) -> list[list[Detection]]:
-        """The same from one run for several least scores: what is blended into an object depends on them."""
+        """Return the detections of one run for several minimum scores. Blending depends on the minimum."""
         letterbox(rgb, self._size, self._size, out=self._engine.input[0])
         raw, logits = self._run()
-        whole = letterbox_box(rgb.shape[1], rgb.shape[0], self._size, self._size)
-        return [self._objects(raw, logits, whole, score) for score in min_scores]
+        area_of_image = letterbox_box(rgb.shape[1], rgb.shape[0], self._size, self._size)
+        return [self._objects(raw, logits, area_of_image, score) for score in min_scores]
 
     def find_in(self, rgb: NDArray[np.uint8], area: RotatedBox, min_score: float) -> list[Detection]:
-        """The same in a square, turned area of the image: boxes are upright around those found in it."""
+        """Return the detections in a rotated square of the image. Their boxes are upright in the image."""
         crop_on_grid(rgb, area, self._engine.input[0], border="zero")
         return self._objects(*self._run(), area, min_score)
 
     def _run(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The raw boxes with their keypoints, and the logits, (N,)."""
+        """Return the raw boxes with their keypoints, and the logits (N,)."""
         first, second = self._engine.run()[:2]
         raw, logits = (first, second) if second.shape[-1] == 1 else (second, first)
         return raw, logits.reshape(-1)
@@ -92,11 +91,11 @@ class SingleShotDetector:
         half = size * (area.width / 2)
         boxes = np.concatenate([points[:, 0] - half, points[:, 0] + half], axis=1)
         found = blend_overlapping(scores[keep], boxes[keep], points[keep, 1:], self._overlap)
-        return [_placed(one, area) for one in found]
+        return [_placed(item, area) for item in found]
 
 
 def _placed(found: Detection, area: RotatedBox) -> Detection:
-    """What was found in a square area, around its middle, in pixels of the image; its box is upright there too."""
+    """Convert a detection from a square area to pixels of the image. Its box is upright in the image too."""
     cos, sin = math.cos(area.rotation), math.sin(area.rotation)
     turn, middle = np.array([[cos, sin], [-sin, cos]]), (area.cx, area.cy)
     low, high = found.box.reshape(2, 2)
@@ -116,7 +115,7 @@ def blend_overlapping(
         scores: (N,).
         boxes: (N, 4) x_min, y_min, x_max, y_max.
         keypoints: (N, K, 2).
-        threshold: boxes with more IoU than this with the cluster's best belong to it.
+        threshold: Boxes with more IoU than this with the cluster's best belong to it.
 
     Returns:
         One detection per cluster with its best member's score, best first.
@@ -156,15 +155,15 @@ class AnchorGrid:
     """How anchors are laid over a square input.
 
     Attributes:
-        input_size: side of the network's input in pixels.
-        strides: one per layer; neighbouring layers of one stride share a grid.
-        aspect_ratios: width / height of each anchor of a layer.
-        interpolated_aspect_ratio: of one more anchor per layer, at a scale between this layer's and the next; 0: none.
-        min_scale: of the first layer, as a part of the input.
-        max_scale: of the last layer.
-        fixed_size: every anchor is 1 x 1; only the centres count.
-        reduce_lowest_layer: the first layer has three fixed anchors instead.
-        offset: of the centre within a cell.
+        input_size: Side of the network's input in pixels.
+        strides: One per layer; neighbouring layers of one stride share a grid.
+        aspect_ratios: Width / height of each anchor of a layer.
+        interpolated_aspect_ratio: Aspect ratio of one more anchor per layer, at a scale between two layers; 0: none.
+        min_scale: Scale of the first layer, as a fraction of the input.
+        max_scale: Scale of the last layer, as a fraction of the input.
+        fixed_size: Every anchor is 1 x 1; only the centres count.
+        reduce_lowest_layer: The first layer has three fixed anchors instead.
+        offset: Offset of the centre within a cell.
     """
 
     input_size: int
@@ -178,7 +177,7 @@ class AnchorGrid:
     offset: float = 0.5
 
     def anchors(self) -> NDArray[np.float32]:
-        """(N, 4) float32: centre x, y, width, height as parts of the input; rows first, then columns."""
+        """Return the anchors (N, 4) float32: relative centre x, y, width and height, rows first."""
         scales = [self._scale(layer) for layer in range(len(self.strides))]
         grids: list[NDArray[np.float32]] = []
         for stride, members in groupby(range(len(self.strides)), key=lambda layer: self.strides[layer]):
@@ -197,7 +196,7 @@ class AnchorGrid:
         return self.min_scale + (self.max_scale - self.min_scale) * layer / (len(self.strides) - 1)
 
     def _sizes(self, layer: int, scales: list[float]) -> list[tuple[float, float]]:
-        """(width, height) of one layer's anchors."""
+        """Return width and height of one layer's anchors."""
         scale = scales[layer]
         if layer == 0 and self.reduce_lowest_layer:
             pairs = [(0.1, 1.0), (scale, 2.0), (scale, 0.5)]

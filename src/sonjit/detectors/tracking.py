@@ -1,4 +1,4 @@
-"""Who is who from frame to frame: stable ids, one instance per object, memory of those just lost."""
+"""Track instances from frame to frame: stable ids, one track per object, re-identification of lost instances."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sonjit.detectors.observations import (
     O,
     are_near,
     centre_of,
-    difference,
+    clamp_to_occluder,
+    colour_difference,
     is_same_object,
-    kept_behind,
     mean_distance,
-    share_inside,
-    without_duplicates,
+    suppress_duplicates,
 )
+from sonjit.geometry.boxes import overlap_over_smaller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,46 +31,46 @@ if TYPE_CHECKING:
     from sonjit.geometry.boxes import RotatedBox
 
 _SIDE_WEIGHT = 1.0
-"""How many instance sizes of distance a full contradiction of left and right weighs."""
+"""Cost of a full contradiction of left and right, in instance sizes of distance."""
 _COLOUR_WEIGHT = 1.0
-"""The same for a difference from black to white on average."""
+"""Cost of a mean colour difference from black to white, in instance sizes of distance."""
 _COLOUR_MEMORY = 0.1
-"""Weight of a new frame in the memory of an instance's colours."""
-_TOUCHING, _ANOTHERS = 0.1, 0.6
-"""Share of the smaller one's box in another's, from which on the network may see the other one, and how much nearer to
-its colours than to the own ones an observation then is the other's."""
-_REACH = 1.5
-"""How far, in instance sizes, a lost instance may have come when it is found again."""
-_SOUGHT_S = 1.0
-"""How long the surroundings of a lost instance are searched first."""
+"""Weight of a new frame in the running mean of an instance's colours."""
+_MIN_OVERLAP, _COLOUR_RATIO = 0.1, 0.6
+"""Minimum share of the smaller box in the other one at which a network may see the other instance. The observation
+belongs to the other instance if its colour difference is less than this ratio of the difference to the own colours."""
+_MAX_REVIVE_DISTANCE = 1.5
+"""Maximum distance, in instance sizes, at which a lost instance is re-identified."""
+_LOCAL_SEARCH_S = 1.0
+"""Time for which the surroundings of a lost instance are searched first."""
 _SLIP_MARGIN = 0.3
-"""By how much a lost instance must fit better than the held one to take its place."""
-_LEAST_STEP_S = 1 / 240
-"""Frames that are nearer in time than this give no speed."""
+"""Margin by which a lost track must fit better than the current one to replace it."""
+_MIN_STEP_S = 1 / 240
+"""Minimum time step for a velocity estimate."""
 _SIDE_MEMORY = 0.05
-"""Least weight of a new, sure frame in the belief of left or right."""
-_CHANGED = 0.25
-"""How far, in sizes, the keypoints of an instance that overlaps another may move from frame to frame on average."""
-_BORROWED = 0.25
-"""The same within which two observations show one instance: the one seen before, or that they fit better."""
-_HIDDEN_COST = 0.1
-"""By how much a hidden instance must fit what is seen better than one in view."""
-_YOUNG, _SURE_SIDE = 10, 0.5
-"""Frames for which the side of a new instance does not count yet where it overlaps another, and sureness of the belief
-under which it does not count either."""
-_BEHIND, _AT_FIRST, _DRAWN_S = 0.1, 0.5, 0.3
-"""How far from the middle of what covers it, in sizes of that, a hidden instance is taken to be after long, how much
-farther when it disappears, and the time in which this falls to 1/e: it would be seen elsewhere."""
-_BLENDED = 0.5
-"""Share of the smaller box in the other from which on a find that nothing else speaks for is taken for a blend."""
-_MAX_HIDDEN_S, _MAX_UNCOVERED_S = 3.0, 0.2
-"""How long an instance may be hidden, and how long of that nothing need cover it any more."""
-_DRIFT_S, _SLOWING_S, _FADING_S = 0.15, 0.7, 1.0
-"""Time over which the first speed of a hidden instance is averaged, and in which speed and score fall to 1/e."""
-_TRUSTED = 0.4
-"""Cost up to which an observation counts for its track where instances overlap: the network may see a blend there."""
-Move: TypeAlias = "Callable[[O, NDArray[np.float32], float], O]"
-"""An observation moved on by (2,) pixels, with a score of its own: that of an instance that another one hides."""
+"""Minimum weight of a new, confident frame in the belief of left or right."""
+_MAX_STEP = 0.25
+"""Maximum mean keypoint step, in instance sizes per frame, of an instance that overlaps another one."""
+_SAME_INSTANCE_DISTANCE = 0.25
+"""Maximum mean keypoint distance, in instance sizes, at which two observations compete for one instance."""
+_OCCLUDED_COST = 0.1
+"""Additional cost of an occluded track, which must fit an observation better than a visible one."""
+_NEW_TRACK_FRAMES, _MIN_SIDE_SURENESS = 10, 0.5
+"""The side of an overlapping instance counts only after this many frames, and above this sureness of the belief."""
+_OCCLUDED_OFFSET, _INITIAL_OFFSET, _OFFSET_DECAY_S = 0.1, 0.5, 0.3
+"""Maximum distance of an occluded instance from the centre of its occluder, in occluder sizes: the final value, the
+addition when the occlusion begins, and the time in which the addition decays to 1/e."""
+_BLEND_OVERLAP = 0.5
+"""Minimum share of the smaller box in the other one at which an unexpected detection is a blend of two instances."""
+_MAX_OCCLUDED_S, _MAX_UNOCCLUDED_S = 3.0, 0.2
+"""Maximum time for which a track may be occluded, and for which it may have no occluder within that."""
+_DRIFT_WINDOW_S, _SPEED_DECAY_S, _SCORE_DECAY_S = 0.15, 0.7, 1.0
+"""Time over which the initial velocity of an occluded instance is averaged, and times in which velocity and score
+decay to 1/e."""
+_MAX_TRUSTED_COST = 0.4
+"""Maximum cost of an observation of an overlapping instance, where the network may see a blend of two."""
+Propagate: TypeAlias = "Callable[[O, NDArray[np.float32], float], O]"
+"""Function that shifts the observation of an occluded instance by (2,) pixels and sets its score."""
 
 
 @dataclass(eq=False)
@@ -78,15 +78,18 @@ class Track(Generic[O]):
     """One instance over time.
 
     Attributes:
-        id: stable as long as the instance is held or remembered.
-        observation: of the newest frame, as seen.
-        smoothed: the same, smoothed over time where asked for.
-        left: belief that it is a left one, over the frames seen; None where there are no sides.
-        colours: of it, as learnt while it is alone; None where there are none.
-        hidden: for how long another instance has hidden it, in seconds; None while it is seen. Its observations are
-            the last one moved on.
-        uncovered_s: how long of that nothing has covered it any more.
-        box: the crop of the next frame.
+        id: Identifier, stable while the instance is tracked or remembered.
+        observation: Observation in the newest frame, not smoothed.
+        smoothed: Observation in the newest frame, smoothed if the options ask for it.
+        smoother: Smoother of the observations; None for no smoothing.
+        seen_s: Time of the newest frame in seconds.
+        left: Belief that the instance is a left one; None for instances without sides.
+        colours: Running mean of the colours while no other instance is near; None if there are none.
+        frames: Number of frames with an observation.
+        occluded_s: Time in seconds since another instance occluded it; None while it is visible. The observations are
+            then propagated from the last one.
+        unoccluded_s: Time in seconds without an occluder during an occlusion.
+        box: Crop of the next frame.
     """
 
     id: int
@@ -97,55 +100,58 @@ class Track(Generic[O]):
     left: float | None = None
     colours: NDArray[np.float32] | None = None
     frames: int = 0
-    hidden: float | None = None
-    uncovered_s: float = 0.0
+    occluded_s: float | None = None
+    unoccluded_s: float = 0.0
     box: RotatedBox = field(init=False)
     _sureness: float = 0.0
     _velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
     _drift: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
 
-    def see(self, observation: O, now_s: float, *, alone: bool = True) -> None:
-        """Take over a new frame's observation; of one that is not alone the colours may be another's."""
+    def update(self, observation: O, now_s: float, *, isolated: bool = True) -> None:
+        """Add the observation of a new frame. The colours are learned only while no other instance is near."""
         step_s = now_s - self.seen_s
-        if self.frames and step_s > 0 and self.hidden is None:
+        if self.frames and step_s > 0 and self.occluded_s is None:
             moved = centre_of(observation) - centre_of(self.observation)
-            self._velocity = 0.5 * self._velocity + 0.5 * moved / max(step_s, _LEAST_STEP_S)
-            self._drift += -math.expm1(-step_s / _DRIFT_S) * (moved / max(step_s, _LEAST_STEP_S) - self._drift)
+            self._velocity = 0.5 * self._velocity + 0.5 * moved / max(step_s, _MIN_STEP_S)
+            self._drift += -math.expm1(-step_s / _DRIFT_WINDOW_S) * (moved / max(step_s, _MIN_STEP_S) - self._drift)
         self.observation, self.seen_s = observation, now_s
         self.frames += 1
-        self.hidden, self.uncovered_s = None, 0.0
+        self.occluded_s, self.unoccluded_s = None, 0.0
         if observation.left is not None:
-            self._see_side(observation.left)
+            self._update_side(observation.left)
         if self.colours is None:
             self.colours = observation.colours
-        elif alone and observation.colours is not None:
+        elif isolated and observation.colours is not None:
             step = _COLOUR_MEMORY * (observation.colours - self.colours)
             self.colours = (self.colours + step).astype(np.float32)
         self.smoothed = observation if self.smoother is None else self.smoother(observation, now_s)
 
-    def hide(self, now_s: float, move: Move[O], covers: Sequence[Track[O]], *, covered: bool) -> None:
-        """Move on by a frame in which it is not seen, ever slower and not out from behind what covers it."""
+    def mark_occluded(
+        self, now_s: float, propagate: Propagate[O], covers: Sequence[Track[O]], *, covered: bool
+    ) -> None:
+        """Propagate the track by one frame without an observation, ever slower and close to its occluder."""
         step_s = now_s - self.seen_s if math.isfinite(self.seen_s) else 0.0
-        if self.hidden is None:
+        if self.occluded_s is None:
             self._velocity = self._drift
         shift = self._velocity * step_s
         if covers:
-            off = _BEHIND + _AT_FIRST * math.exp(-(self.hidden or 0.0) / _DRAWN_S)
-            shift = kept_behind(self.observation, shift, [one.observation for one in covers], off)
-        self._velocity = self._velocity * math.exp(-step_s / _SLOWING_S)
-        self.uncovered_s = 0.0 if covered else self.uncovered_s + step_s
-        self.hidden = (self.hidden or 0.0) + step_s
+            max_offset = _OCCLUDED_OFFSET + _INITIAL_OFFSET * math.exp(-(self.occluded_s or 0.0) / _OFFSET_DECAY_S)
+            shift = clamp_to_occluder(self.observation, shift, [cover.observation for cover in covers], max_offset)
+        self._velocity = self._velocity * math.exp(-step_s / _SPEED_DECAY_S)
+        self.unoccluded_s = 0.0 if covered else self.unoccluded_s + step_s
+        self.occluded_s = (self.occluded_s or 0.0) + step_s
         self.seen_s = now_s
-        score, by = self.observation.score * math.exp(-step_s / _FADING_S), shift.astype(np.float32)
-        self.observation, self.smoothed = move(self.observation, by, score), move(self.smoothed, by, score)
+        score, step = self.observation.score * math.exp(-step_s / _SCORE_DECAY_S), shift.astype(np.float32)
+        self.observation = propagate(self.observation, step, score)
+        self.smoothed = propagate(self.smoothed, step, score)
 
     @property
     def is_over(self) -> bool:
-        """Whether it has been hidden for too long."""
-        return (self.hidden or 0.0) > _MAX_HIDDEN_S or self.uncovered_s > _MAX_UNCOVERED_S
+        """Check whether the occlusion has lasted too long."""
+        return (self.occluded_s or 0.0) > _MAX_OCCLUDED_S or self.unoccluded_s > _MAX_UNOCCLUDED_S
 
-    def _see_side(self, left: float) -> None:
-        """Move the belief towards a new frame's word, by as much as that frame is sure of it."""
+    def _update_side(self, left: float) -> None:
+        """Update the belief of the side, weighted by the confidence of the new frame."""
         sureness = abs(2 * left - 1)
         self._sureness += sureness
         if self.left is None or self._sureness == 0:
@@ -154,18 +160,18 @@ class Track(Generic[O]):
             self.left += max(sureness / self._sureness, _SIDE_MEMORY * sureness) * (left - self.left)
 
     def cost(self, observation: O, now_s: float) -> float:
-        """How badly an observation fits this track: distance from where it should be, other side, other colours."""
-        return self.expected(now_s).cost(_Look.of(observation))
+        """Return the cost of an observation: distance from the predicted centre, other side, other colours."""
+        return self.expected(now_s).cost(_Appearance.of(observation))
 
-    def expected(self, now_s: float) -> _Look:
-        """As it should look at a time."""
+    def expected(self, now_s: float) -> _Appearance:
+        """Predict the appearance at a time."""
         reach_s = min(max(now_s - self.seen_s, 0.0), 0.2)  # beyond that a speed says little
         predicted = centre_of(self.observation) + self._velocity * reach_s
-        return _Look(Disc(predicted.tolist(), Disc.around(self.observation).size), self.left, self.colours)
+        return _Appearance(Disc(predicted.tolist(), Disc.around(self.observation).size), self.left, self.colours)
 
 
-class _Look(NamedTuple):
-    """What an instance is known by: its place, side and colours."""
+class _Appearance(NamedTuple):
+    """Position, side and colours of an instance."""
 
     disc: Disc
     left: float | None
@@ -173,29 +179,29 @@ class _Look(NamedTuple):
 
     @classmethod
     def of(cls, observation: Observation) -> Self:
-        """As an observation shows it."""
+        """Return the appearance of an observation."""
         return cls(Disc.around(observation), observation.left, observation.colours)
 
-    def cost(self, seen: _Look) -> float:
-        """See `Track.cost`."""
-        cost = math.dist(self.disc.centre, seen.disc.centre) / max(self.disc.size, seen.disc.size)
-        if self.left is not None and seen.left is not None:
-            cost += _SIDE_WEIGHT * abs(self.left - seen.left)
-        if self.colours is not None and seen.colours is not None:
-            cost += _COLOUR_WEIGHT / 255 * difference(self.colours, seen.colours)
+    def cost(self, observed: _Appearance) -> float:
+        """Return the cost of assigning an observed appearance; see `Track.cost`."""
+        cost = math.dist(self.disc.centre, observed.disc.centre) / max(self.disc.size, observed.disc.size)
+        if self.left is not None and observed.left is not None:
+            cost += _SIDE_WEIGHT * abs(self.left - observed.left)
+        if self.colours is not None and observed.colours is not None:
+            cost += _COLOUR_WEIGHT / 255 * colour_difference(self.colours, observed.colours)
         return cost
 
 
 class Tracker(Generic[O]):
-    """Gives observations their identity.
+    """Assign observations to tracks.
 
     Args:
-        new_smoother: makes the smoother of a new track, or None for no smoothing.
-        memory_s: how long a lost instance may take to come back under its id.
-        one_reading: two readings of one hand, the one inside the other, are one instance; see `is_same_object`.
-        move: moves on what another instance hides, until it is seen again; None to lose it.
-        most: instances to hold, the hidden ones among them.
-        core: which keypoints say whether two overlap: without limbs that reach out to others.
+        new_smoother: Function that returns the smoother of a new track, or None for no smoothing.
+        memory_s: Time in seconds after which a lost instance is forgotten.
+        merge_nested: True if two nested observations of one side are one instance; see `is_same_object`.
+        propagate: Function that propagates an occluded instance until it is visible again; None to lose it.
+        max_tracks: Maximum number of tracks, including the occluded ones.
+        overlap_keypoints: Indices of the keypoints that decide whether two instances overlap; None for all.
     """
 
     def __init__(
@@ -203,208 +209,221 @@ class Tracker(Generic[O]):
         new_smoother: Callable[[], Smoother[O] | None] = lambda: None,
         memory_s: float = 2.0,
         *,
-        one_reading: bool = False,
-        move: Move[O] | None = None,
-        most: int = 1,
-        core: tuple[int, ...] | None = None,
+        merge_nested: bool = False,
+        propagate: Propagate[O] | None = None,
+        max_tracks: int = 1,
+        overlap_keypoints: tuple[int, ...] | None = None,
     ) -> None:
-        self._core = slice(None) if core is None else list(core)
-        self._move, self._most = move, most
-        self._one_reading = one_reading
+        self._overlap_keypoints = slice(None) if overlap_keypoints is None else list(overlap_keypoints)
+        self._propagate, self._max_tracks = propagate, max_tracks
+        self._merge_nested = merge_nested
         self._new_smoother = new_smoother
         self._memory_s = memory_s
         self.reset()
 
-    def match(self, seen: Sequence[O], now_s: float) -> tuple[list[tuple[Track[O], O]], list[O]]:
-        """Observations from boxes of unknown origin: pairs with the held tracks that they fit, and the rest."""
+    def match(self, observations: Sequence[O], now_s: float) -> tuple[list[tuple[Track[O], O]], list[O]]:
+        """Match observations from external boxes with the active tracks. Return the pairs and the rest."""
         pairs: list[tuple[Track[O], O]] = []
-        free, rest = list(self.active), list(seen)
-        while free and rest:
-            cost, i, j = min((t.cost(s, now_s), i, j) for i, t in enumerate(free) for j, s in enumerate(rest))
-            if cost >= _REACH:
+        free, unmatched = list(self.active), list(observations)
+        while free and unmatched:
+            cost, i, j = min((t.cost(s, now_s), i, j) for i, t in enumerate(free) for j, s in enumerate(unmatched))
+            if cost >= _MAX_REVIVE_DISTANCE:
                 break
-            pairs.append((free.pop(i), rest.pop(j)))
-        return pairs, rest
+            pairs.append((free.pop(i), unmatched.pop(j)))
+        return pairs, unmatched
 
-    def is_another(self, track: Track[O], seen: O) -> bool:
-        """Whether what its box shows has the colours of another one there rather than the track's own."""
-        if track.colours is None or seen.colours is None or self._move is None:
+    def is_another(self, track: Track[O], observation: O) -> bool:
+        """Check whether an observation has the colours of another instance there rather than the track's own."""
+        if track.colours is None or observation.colours is None or self._propagate is None:
             return False
-        limit = _ANOTHERS * difference(track.colours, seen.colours)
+        limit = _COLOUR_RATIO * colour_difference(track.colours, observation.colours)
         return any(
-            difference(other.colours, seen.colours) < limit
-            and share_inside(other.observation.keypoints, seen.keypoints) > _TOUCHING
+            colour_difference(other.colours, observation.colours) < limit
+            and overlap_over_smaller(other.observation.keypoints, observation.keypoints) > _MIN_OVERLAP
             for other in (*self.active, *self._lost)
             if other is not track and other.colours is not None
         )
 
     def lost_boxes(self, now_s: float) -> list[RotatedBox]:
-        """Where instances were looked for that were lost within the last second."""
-        return [track.box for track in self._lost if now_s - track.seen_s < _SOUGHT_S]
+        """Return the boxes in which instances were lost within the last second."""
+        return [track.box for track in self._lost if now_s - track.seen_s < _LOCAL_SEARCH_S]
 
     def reset(self) -> None:
-        """Forget everyone; ids start again at 1."""
+        """Forget all tracks. Ids start again at 1."""
         self.active: list[Track[O]] = []
         self._lost: list[Track[O]] = []
         self._next_id = 1
 
     def restart_clock(self) -> None:
-        """A new stream of times begins: filters start anew, the instances held stay held."""
+        """Start a new time axis: filters are reset, active tracks continue."""
         self._lost.clear()
         for track in self.active:
             track.smoother = self._new_smoother()
             track.seen_s = -math.inf
 
     def update(self, carried: Sequence[tuple[Track[O], O]], new: Sequence[O], now_s: float) -> bool:
-        """Take over one frame.
+        """Update the tracks with one frame.
 
         Args:
-            carried: the tracks whose box still shows an instance, with what was seen there.
-            new: what a search found elsewhere.
-            now_s: time of the frame in seconds.
+            carried: Tracks whose box still shows an instance, each with its observation.
+            new: Observations from a search.
+            now_s: Time of the frame in seconds.
 
         Returns:
-            Whether any track was lost in this frame, or is neither seen nor hidden.
+            Whether any track was lost in this frame, or is occluded without an occluder.
         """
         self._lost = [track for track in self._lost if 0 <= now_s - track.seen_s <= self._memory_s]
-        looked_at = {track for track, _ in carried}
+        observed = {track for track, _ in carried}
         discs = [(track, Disc.around(track.observation)) for track in self.active]
-        alone = {track for track, observation in carried if _is_alone(track, observation, discs)}
-        if self._move is not None:
-            carried = [pair for pair in carried if pair[0] in alone or self._is_trusted(*pair, carried, now_s)]
+        isolated = {track for track, observation in carried if _is_isolated(track, observation, discs)}
+        if self._propagate is not None:
+            carried = [pair for pair in carried if pair[0] in isolated or self._is_trusted(*pair, carried, now_s)]
         tracks = [track for track, _ in carried]
-        seen = _sorted_out(tracks, [observation for _, observation in carried], now_s)
-        unseen = [track for track in self.active if track.hidden is not None and track not in tracks]
+        observations = _resolve_swaps(tracks, [observation for _, observation in carried], now_s)
+        unseen = [track for track in self.active if track.occluded_s is not None and track not in tracks]
         tracks = [
-            self._rightful(track, observation, unseen, now_s) for track, observation in zip(tracks, seen, strict=True)
+            self._reidentified(track, observation, unseen, now_s)
+            for track, observation in zip(tracks, observations, strict=True)
         ]
-        kept = _one_track_per_object(tracks, seen, now_s, one_reading=self._one_reading)
-        held = [tracks[i] for i in kept]
-        gone = [track for track in self.active if track not in held]
-        is_any_lost = any(track.hidden is None for track in gone)
-        for i in kept:
-            tracks[i].see(seen[i], now_s, alone=tracks[i] in alone)
-        for track in gone:
-            if math.isinf(track.seen_s):  # by a clock that began anew
+        indices = _one_track_per_object(tracks, observations, now_s, merge_nested=self._merge_nested)
+        active = [tracks[i] for i in indices]
+        missing = [track for track in self.active if track not in active]
+        is_any_lost = any(track.occluded_s is None for track in missing)
+        for i in indices:
+            tracks[i].update(observations[i], now_s, isolated=tracks[i] in isolated)
+        for track in missing:
+            if math.isinf(track.seen_s):  # the clock was restarted
                 track.seen_s = now_s
-        self._lost += gone
-        fresh = without_duplicates(new, [track.observation for track in held], one_reading=self._one_reading)
-        if self._move is not None:
-            fresh = [one for one in fresh if not self._is_blend(one, [*held, *gone], now_s)]
-        held += [self._welcome(observation, now_s) for observation in fresh]
-        if self._move is not None:
-            gone = [track for track in gone if track in self._lost]
-            held += self._hide(gone, looked_at, held, now_s, self._move)
-        self.active = sorted(held, key=lambda track: track.id)
-        return is_any_lost or any(track.uncovered_s > 0 for track in held)
+        self._lost += missing
+        detections = suppress_duplicates(new, [track.observation for track in active], merge_nested=self._merge_nested)
+        if self._propagate is not None:
+            detections = [
+                detection for detection in detections if not self._is_blend(detection, [*active, *missing], now_s)
+            ]
+        active += [self._start_or_revive(observation, now_s) for observation in detections]
+        if self._propagate is not None:
+            missing = [track for track in missing if track in self._lost]
+            active += self._mark_occluded(missing, observed, active, now_s, self._propagate)
+        self.active = sorted(active, key=lambda track: track.id)
+        return is_any_lost or any(track.unoccluded_s > 0 for track in active)
 
     def _is_trusted(
         self,
         track: Track[O],
-        seen: O,
+        observation: O,
         carried: Sequence[tuple[Track[O], O]],
         now_s: float,
     ) -> bool:
-        """Whether an observation is of its track, and not a blend of two or the other one."""
-        cost = track.cost(seen, now_s)
-        if track.left is not None and seen.left is not None:
-            undecided = track.frames < _YOUNG or abs(2 * track.left - 1) < _SURE_SIDE
-            cost -= undecided * _SIDE_WEIGHT * abs(track.left - seen.left)
-        if cost >= _TRUSTED or (track.hidden is None and mean_distance(seen, track.observation) > _CHANGED):
+        """Check whether an observation shows its track, not a blend of two instances or the other one."""
+        cost = track.cost(observation, now_s)
+        if track.left is not None and observation.left is not None:
+            undecided = track.frames < _NEW_TRACK_FRAMES or abs(2 * track.left - 1) < _MIN_SIDE_SURENESS
+            cost -= undecided * _SIDE_WEIGHT * abs(track.left - observation.left)
+        if cost >= _MAX_TRUSTED_COST or (
+            track.occluded_s is None and mean_distance(observation, track.observation) > _MAX_STEP
+        ):
             return False
-        rank = cost + _HIDDEN_COST * (track.hidden is not None)
+        rank = cost + _OCCLUDED_COST * (track.occluded_s is not None)
         return not any(
             other is not track
-            and mean_distance(seen, one, self._core) < _BORROWED
-            and other.cost(one, now_s) + _HIDDEN_COST * (other.hidden is not None) < rank
-            for other, one in carried
+            and mean_distance(observation, item, self._overlap_keypoints) < _SAME_INSTANCE_DISTANCE
+            and other.cost(item, now_s) + _OCCLUDED_COST * (other.occluded_s is not None) < rank
+            for other, item in carried
         )
 
-    def _is_blend(self, found: O, known: Sequence[Track[O]], now_s: float) -> bool:
-        """Whether what a search found overlaps a known instance and is none that was lost: it waits until they part."""
-        if any(track.cost(found, now_s) < _TRUSTED for track in self._lost):
+    def _is_blend(self, detection: O, tracks: Sequence[Track[O]], now_s: float) -> bool:
+        """Check whether a detection blends known instances. It is ignored until they separate."""
+        if any(track.cost(detection, now_s) < _MAX_TRUSTED_COST for track in self._lost):
             return False
-        disc = Disc.around(found)
-        near = (one.observation for one in known if disc.may_touch(Disc.around(one.observation)))
-        core = self._core
-        return any(share_inside(found.keypoints[core], one.keypoints[core]) > _BLENDED for one in near)
+        disc = Disc.around(detection)
+        near = (item.observation for item in tracks if disc.may_touch(Disc.around(item.observation)))
+        indices = self._overlap_keypoints
+        return any(
+            overlap_over_smaller(detection.keypoints[indices], item.keypoints[indices]) > _BLEND_OVERLAP
+            for item in near
+        )
 
-    def _hide(
-        self, gone: Sequence[Track[O]], doubted: set[Track[O]], held: Sequence[Track[O]], now_s: float, move: Move[O]
+    def _mark_occluded(
+        self,
+        missing: Sequence[Track[O]],
+        doubted: set[Track[O]],
+        active: Sequence[Track[O]],
+        now_s: float,
+        propagate: Propagate[O],
     ) -> list[Track[O]]:
-        """Those of the tracks just lost that another one hides, moved on: near another, or doubted for that."""
-        hidden: list[Track[O]] = []
-        for track in gone[: max(self._most - len(held), 0)]:
-            near = [o for o in (*held, *gone) if o is not track and are_near(o.observation, track.observation)]
-            if track.hidden is None and not near and track not in doubted:
+        """Propagate the lost tracks that are near another track or had a doubtful observation."""
+        occluded: list[Track[O]] = []
+        for track in missing[: max(self._max_tracks - len(active), 0)]:
+            near = [o for o in (*active, *missing) if o is not track and are_near(o.observation, track.observation)]
+            if track.occluded_s is None and not near and track not in doubted:
                 continue
-            covers = [other for other in near if other in held]
+            covers = [other for other in near if other in active]
             is_blended = bool(near) and any(other in doubted for other in (track, *near))
-            track.hide(now_s, move, covers, covered=bool(covers) or is_blended)
+            track.mark_occluded(now_s, propagate, covers, covered=bool(covers) or is_blended)
             if not track.is_over:
-                hidden.append(track)
+                occluded.append(track)
                 self._lost.remove(track)
-        return hidden
+        return occluded
 
-    def _rightful(self, track: Track[O], observation: O, hidden: list[Track[O]], now_s: float) -> Track[O]:
-        """The track itself, or a lost one that fits clearly better: a box can slip onto a hand that reappears."""
-        costs = [(lost.cost(observation, now_s), lost.id, lost) for lost in (*self._lost, *hidden)]
+    def _reidentified(self, track: Track[O], observation: O, occluded: list[Track[O]], now_s: float) -> Track[O]:
+        """Return the track, or a lost one that fits clearly better: a box can slip onto a hand that reappears."""
+        costs = [(lost.cost(observation, now_s), lost.id, lost) for lost in (*self._lost, *occluded)]
         if not costs or min(costs)[0] + _SLIP_MARGIN > track.cost(observation, now_s):
             return track
         back = min(costs)[2]
-        (hidden if back in hidden else self._lost).remove(back)
+        (occluded if back in occluded else self._lost).remove(back)
         back.smoother = self._new_smoother()
         return back
 
-    def _welcome(self, observation: O, now_s: float) -> Track[O]:
-        """The remembered track that fits an observation, or a new one."""
+    def _start_or_revive(self, observation: O, now_s: float) -> Track[O]:
+        """Return the lost track that fits an observation, or a new track."""
         near = [(track.cost(observation, now_s), track.id, track) for track in self._lost]
-        if near and min(near)[0] < _REACH:
+        if near and min(near)[0] < _MAX_REVIVE_DISTANCE:
             track = min(near)[2]
             self._lost.remove(track)
             track.smoother = self._new_smoother()
         else:
             track = Track(self._next_id, observation, observation, self._new_smoother(), now_s)
             self._next_id += 1
-        track.see(observation, now_s)
+        track.update(observation, now_s)
         return track
 
 
-def _sorted_out(tracks: Sequence[Track[O]], seen: Sequence[O], now_s: float) -> list[O]:
-    """Observations in the order of the tracks that they fit: two that slipped into each other's box change places."""
+def _resolve_swaps(tracks: Sequence[Track[O]], observations: Sequence[O], now_s: float) -> list[O]:
+    """Return the observations in the order of the tracks that they fit, with swapped pairs exchanged."""
     expected = [track.expected(now_s) for track in tracks]
-    looks = [_Look.of(one) for one in seen]
-    order = list(range(len(seen)))
+    appearances = [_Appearance.of(observation) for observation in observations]
+    order = list(range(len(observations)))
     for i in range(len(tracks)):
         for j in range(i):
-            stay = expected[i].cost(looks[order[i]]) + expected[j].cost(looks[order[j]])
-            swap = expected[i].cost(looks[order[j]]) + expected[j].cost(looks[order[i]])
+            stay = expected[i].cost(appearances[order[i]]) + expected[j].cost(appearances[order[j]])
+            swap = expected[i].cost(appearances[order[j]]) + expected[j].cost(appearances[order[i]])
             if swap < stay:
                 order[i], order[j] = order[j], order[i]
-    return [seen[i] for i in order]
+    return [observations[i] for i in order]
 
 
-def _is_alone(track: Track[O], seen: O, discs: Sequence[tuple[Track[O], Disc]]) -> bool:
-    """Whether no other track is near one that is in view."""
-    own, new = Disc.around(track.observation), Disc.around(seen)
-    return track.hidden is None and not any(
-        are_near(one, other.observation)
+def _is_isolated(track: Track[O], observation: O, discs: Sequence[tuple[Track[O], Disc]]) -> bool:
+    """Check whether a track is visible and no other track is near."""
+    own, new = Disc.around(track.observation), Disc.around(observation)
+    return track.occluded_s is None and not any(
+        are_near(item, other.observation)
         for other, disc in discs
         if other is not track and (own.may_touch(disc) or new.may_touch(disc))
-        for one in (track.observation, seen)
+        for item in (track.observation, observation)
     )
 
 
 def _one_track_per_object(
-    tracks: Sequence[Track[O]], seen: Sequence[O], now_s: float, *, one_reading: bool
+    tracks: Sequence[Track[O]], observations: Sequence[O], now_s: float, *, merge_nested: bool
 ) -> list[int]:
-    """Indices of the tracks to keep: where two see one object, the one that it fits better."""
+    """Return the indices of the tracks to keep. Of two tracks on one object, the better fit stays."""
     if len(tracks) == 1:
         return [0]
-    kept: list[int] = []
-    discs = [Disc.around(one) for one in seen]
-    for i in sorted(range(len(tracks)), key=lambda i: tracks[i].cost(seen[i], now_s)):
-        near = (j for j in kept if discs[i].may_touch(discs[j]))
-        if not any(is_same_object(seen[i], seen[j], one_reading=one_reading) for j in near):
-            kept.append(i)
-    return kept
+    indices: list[int] = []
+    discs = [Disc.around(observation) for observation in observations]
+    for i in sorted(range(len(tracks)), key=lambda i: tracks[i].cost(observations[i], now_s)):
+        near = (j for j in indices if discs[i].may_touch(discs[j]))
+        if not any(is_same_object(observations[i], observations[j], merge_nested=merge_nested) for j in near):
+            indices.append(i)
+    return indices

@@ -1,4 +1,4 @@
-"""A model file -> run(images): OpenVINO by default, ONNX Runtime behind the same small interface."""
+"""Load a model file and run it on images: OpenVINO by default, ONNX Runtime with the same interface."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
-from sonjit.arrays import Float32Array
-from sonjit.errors import InputError
+from sonjit._util.arrays import Float32Array
+from sonjit._util.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,12 +28,15 @@ _IS_SHARED = ContextVar("sonjit_shared_networks", default=False)
 _RECORDED: ContextVar[tuple[Path, list[NDArray[np.uint8]]] | None] = ContextVar("sonjit_recorded_inputs", default=None)
 
 
+_ENDINGS = (".tflite", ".onnx", ".xml")
+
+
 @contextmanager
 def shared_networks() -> Generator[None]:
-    """Detectors made inside share their networks with one another: each costs its buffers only.
+    """Share the networks of the detectors that are created inside: each further detector costs only its buffers.
 
-    A shared network runs as many images at a time as there are pairs of cores. One that is not shared belongs to
-    its detector, which disturbs no other.
+    A shared network runs as many images at a time as there are pairs of cores. A network that is not shared belongs to
+    one detector, and no other detector slows it down.
     """
     token = _IS_SHARED.set(True)
     try:
@@ -44,7 +47,7 @@ def shared_networks() -> Generator[None]:
 
 @contextmanager
 def recorded_inputs(path: Path, inputs: list[NDArray[np.uint8]]) -> Generator[None]:
-    """Engines of that model file loaded inside add a copy of each image (1, H, W, 3) that they run on to `inputs`."""
+    """Append a copy of each input image (1, H, W, 3) of a model file to `inputs`, for engines loaded inside."""
     token = _RECORDED.set((path, inputs))
     try:
         yield
@@ -54,17 +57,18 @@ def recorded_inputs(path: Path, inputs: list[NDArray[np.uint8]]) -> Generator[No
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How a network runs.
+    """Options of an engine.
 
     Attributes:
-        engine: which runtime.
-        device: `cpu`, `gpu`, `npu` or `auto`, and for ONNX Runtime `cuda`, `tensorrt`, `coreml` or `directml`, in any
-            case; see `sonjit.engines.devices`. Upper case once it is made.
-        precision: `auto` takes bf16 where the CPU has it natively, else the int8 form of a network where it keeps its
-            promise (see `sonjit.engines.promise`), else f32; `int8` what `sonjit models quantize` wrote.
-        threads: how many, 0 for all cores; SONJIT_THREADS of the environment is used where it is None.
-        cache: folder for compiled networks, or None to keep none.
-        shared: with other engines that ask for the same; see `shared_networks`. OpenVINO only.
+        engine: Inference runtime.
+        device: `cpu`, `gpu`, `npu` or `auto`, and for ONNX Runtime `cuda`, `tensorrt`, `coreml` or `directml`, in
+            any case; see `sonjit.engines.devices`. The attribute is upper case.
+        precision: Number format. `auto` uses bf16 if the CPU has it natively, then the int8 form of a network if it is
+            accurate enough (see `sonjit.engines.int8_accuracy`), then f32. `int8` uses what `sonjit models quantize`
+            wrote.
+        threads: Number of threads, 0 for all cores. None: the environment variable SONJIT_THREADS.
+        cache: Folder for compiled networks, or None for no cache.
+        shared: Whether the network is shared with equal engines; see `shared_networks`. OpenVINO only.
     """
 
     engine: EngineName = "openvino"
@@ -75,15 +79,15 @@ class EngineOptions:
     shared: bool = field(default_factory=_IS_SHARED.get)
 
     def __post_init__(self) -> None:
-        """Refuse unknown names at once, in one line."""
+        """Check the names."""
         if self.engine not in get_args(EngineName):
-            raise InputError(f"unknown engine {self.engine!r}; known: {', '.join(get_args(EngineName))}")
+            raise InputError(f"Unknown engine {self.engine!r}. Choose from {', '.join(get_args(EngineName))}.")
         if self.precision not in get_args(Precision):
-            raise InputError(f"unknown precision {self.precision!r}; known: {', '.join(get_args(Precision))}")
+            raise InputError(f"Unknown precision {self.precision!r}. Choose from {', '.join(get_args(Precision))}.")
         if self.threads is not None and self.threads < 0:
             raise InputError(f"threads={self.threads}: give 0 for all cores or a positive number")
         device = self.device.upper()
-        if self.engine == "openvino" and device != "CPU":  # the usual one needs no look at what there is
+        if self.engine == "openvino" and device != "CPU":  # OpenVINO need not be loaded for the CPU
             from sonjit.engines.devices import openvino_device
             from sonjit.engines.openvino import core
 
@@ -92,7 +96,7 @@ class EngineOptions:
 
     @property
     def thread_count(self) -> int:
-        """Threads to ask the runtime for; 0 leaves it to the runtime."""
+        """Return the number of threads for the runtime; 0 leaves the choice to the runtime."""
         if self.threads is not None:
             return self.threads
         text = os.environ.get("SONJIT_THREADS", "0")
@@ -102,12 +106,12 @@ class EngineOptions:
 
 
 class Engine(Protocol):
-    """One loaded network. Not for several threads at once: each caller takes an engine of its own.
+    """One loaded network. An engine is not thread-safe: each caller needs its own engine.
 
     Attributes:
-        input: (1, H, W, 3) uint8, the network's own input buffer: write an image into it, then `run()`.
-        precision: what the network runs in.
-        output_sizes: how many numbers each output holds, in the order of `run`.
+        input: Input buffer (1, H, W, 3) uint8 of the network: write an image into it, then call `run()`.
+        precision: Number format in which the network runs.
+        output_sizes: Number of values in each output, in the order of `run`.
     """
 
     input: NDArray[np.uint8]
@@ -115,40 +119,37 @@ class Engine(Protocol):
     output_sizes: list[int]
 
     def run(self) -> list[Float32Array]:
-        """The chosen outputs for what is in `input`, in file order if all are; valid until the next run."""
+        """Run the network on `input` and return the selected outputs. They are valid until the next run."""
         ...
 
 
 class _RecordingEngine:
-    """An engine that keeps what it runs on."""
+    """An engine that records its inputs."""
 
     def __init__(self, engine: Engine, inputs: list[NDArray[np.uint8]]) -> None:
         self._engine, self._inputs = engine, inputs
         self.input, self.precision, self.output_sizes = engine.input, engine.precision, engine.output_sizes
 
     def run(self) -> list[Float32Array]:
-        """As the engine."""
+        """Record the input and run the engine."""
         self._inputs.append(self.input.copy())
         return self._engine.run()
 
 
-_ENDINGS = (".tflite", ".onnx", ".xml")
-
-
 def load_number_engine(path: Path, options: EngineOptions) -> OpenVinoEngine:
-    """Load a network that takes arrays of numbers, not an image; OpenVINO runs it on the CPU, in f32, on one thread.
+    """Load a network whose inputs are arrays of numbers. OpenVINO runs it on the CPU, in f32, on one thread.
 
-    Its `inputs` are float32 in the network's own shapes.
+    The `inputs` of the engine are float32 arrays in the network's shapes.
 
     Raises:
-        InputError: the file is missing, or OpenVINO cannot read it.
+        InputError: The file is missing, or OpenVINO cannot read it.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such model file")
     from sonjit.engines.openvino import OpenVinoEngine
 
-    own = replace(options, engine="openvino", device="CPU", precision="f32", threads=1)
-    return OpenVinoEngine(path, own, None)
+    reference_options = replace(options, engine="openvino", device="CPU", precision="f32", threads=1)
+    return OpenVinoEngine(path, reference_options, None)
 
 
 def load_engine(
@@ -162,17 +163,17 @@ def load_engine(
     """Load a network that takes one RGB image.
 
     Args:
-        path: a `.tflite`, `.onnx` or `.xml` file, the last for OpenVINO alone, with one image input of batch 1, NHWC
-            or NCHW. In int8 the form beside it is taken that `sonjit models quantize` writes.
-        options: how to run it.
-        value_range: what the network expects for the bytes 0 and 255.
-        outputs: indices of the outputs that are wanted, in the wanted order; what only the others need is never
-            computed. None: all, in file order.
-        taps: sides of maps on the way that are given too, behind the outputs, see
-            `graph_edits.with_taps`; on ONNX Runtime of `.tflite` files only.
+        path: Model file `.tflite`, `.onnx` or `.xml` (OpenVINO only) with one image input of batch 1, NHWC or NCHW. In
+            int8, the form next to it that `sonjit models quantize` wrote.
+        options: Options of the engine.
+        value_range: Input values for the bytes 0 and 255.
+        outputs: Indices of the selected outputs in their order. What only other outputs need is never computed. None:
+            all outputs in file order.
+        taps: Sides of intermediate maps that become further outputs, see `graph_edits.with_taps`. ONNX Runtime supports
+            this for `.tflite` files only.
 
     Raises:
-        InputError: the file is missing, unreadable for the runtime, takes no image or has too few outputs.
+        InputError: The file is missing or unreadable, takes no image, or has too few outputs.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such model file")
@@ -182,7 +183,7 @@ def load_engine(
             "and python -m tf2onnx.convert --tfjs model.json --output model.onnx converts one of your own"
         )
     if path.suffix not in _ENDINGS:
-        raise InputError(f"{path}: unknown ending {path.suffix!r} of a model file; known: {', '.join(_ENDINGS)}")
+        raise InputError(f"{path}: unknown ending {path.suffix!r} of a model file. Choose from {', '.join(_ENDINGS)}.")
     if options.engine == "onnxruntime":
         from sonjit.engines.onnxruntime import OnnxRuntimeEngine
 

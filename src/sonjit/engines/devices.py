@@ -1,11 +1,11 @@
-"""What devices are called, for all three runtimes: the one place that knows their own names."""
+"""Translate device names for OpenVINO, ONNX Runtime and PyTorch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from sonjit.errors import InputError
+from sonjit._util.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -14,7 +14,7 @@ ProviderChoice: TypeAlias = "tuple[str, dict[str, str]]"
 """An execution provider of ONNX Runtime with its options."""
 
 _SEVERAL: Final = ("AUTO", "MULTI", "HETERO")
-"""OpenVINO's names before a list of devices, such as AUTO:GPU,CPU."""
+"""Prefixes of OpenVINO before a list of devices, such as AUTO:GPU,CPU."""
 
 _PROVIDERS: Final = {
     "CPU": ("CPU",),
@@ -26,30 +26,32 @@ _PROVIDERS: Final = {
     "NPU": ("QNN", "VitisAI", "CoreML"),
     "AUTO": ("CUDA", "ROCM", "MIGraphX", "Dml", "CoreML", "QNN", "CPU"),
 }
-"""By device, the beginnings of the names of ONNX Runtime's providers; the first that is there is taken."""
+"""Prefixes of the names of ONNX Runtime's providers by device. The first available provider is used."""
 
 _END: Final = "ExecutionProvider"
 
 
 def openvino_device(device: str, available: Sequence[str]) -> str:
-    """OpenVINO's own name of a device.
+    """Return OpenVINO's name of a device.
 
     Args:
-        device: in any case: `cpu`, `gpu`, `gpu.1`, `npu`, `auto`, or a list such as `auto:gpu,cpu`.
+        device: Name in any case: `cpu`, `gpu`, `gpu.1`, `npu`, `auto`, or a list such as `auto:gpu,cpu`.
         available: OpenVINO's devices here.
 
     Returns:
         The name; `CPU` for auto where there is nothing else.
 
     Raises:
-        InputError: it is not there; names what is.
+        InputError: The device is not available. The message lists the available ones.
     """
     name = device.upper()
     if name == "AUTO":
         return "CPU" if list(available) == ["CPU"] else name
     first, _, listed = name.partition(":")
-    known = {*available, *(one.partition(".")[0] for one in available)}
-    if missing := [one for one in (listed.split(",") if first in _SEVERAL and listed else [name]) if one not in known]:
+    devices = {*available, *(item.partition(".")[0] for item in available)}
+    if missing := [
+        item for item in (listed.split(",") if first in _SEVERAL and listed else [name]) if item not in devices
+    ]:
         advice = (
             "; detectors with engine='onnxruntime' may have it" if missing[0].partition(":")[0] in _PROVIDERS else ""
         )
@@ -58,37 +60,37 @@ def openvino_device(device: str, available: Sequence[str]) -> str:
 
 
 def onnxruntime_providers(device: str, available: Sequence[str]) -> list[ProviderChoice]:
-    """ONNX Runtime's execution providers for a device, the CPU as the last.
+    """Return the execution providers of ONNX Runtime for a device, the CPU last.
 
     Args:
-        device: in any case: `cpu`, `cuda`, `cuda:1`, `tensorrt`, `coreml`, `directml`, `gpu`, `npu`, or `auto`, which
-            takes the CPU where nothing else is there.
-        available: ONNX Runtime's providers here.
+        device: Name in any case: `cpu`, `cuda`, `cuda:1`, `tensorrt`, `coreml`, `directml`, `gpu`, `npu`, or `auto`,
+            which falls back to the CPU.
+        available: Available providers of ONNX Runtime.
 
     Raises:
-        InputError: it is not there; names what is.
+        InputError: The device is not available. The message lists the available ones.
     """
     name, _, number = device.upper().partition(":")
-    found = next((one + _END for one in _PROVIDERS.get(name, ()) if one + _END in available), None)
-    if found is None or (number and not number.isdecimal()):
+    provider = next((item + _END for item in _PROVIDERS.get(name, ()) if item + _END in available), None)
+    if provider is None or (number and not number.isdecimal()):
         raise InputError(
             f"ONNX Runtime has no device {device!r} here; providers: {', '.join(available)} "
             "(onnxruntime-gpu brings CUDA and TensorRT, onnxruntime-directml DirectML)"
         )
-    chosen = [found, *(["CUDA" + _END] if name == "TENSORRT" and "CUDA" + _END in available else [])]
+    chosen = [provider, *(["CUDA" + _END] if name == "TENSORRT" and "CUDA" + _END in available else [])]
     options = {"device_id": number} if number else {}
-    return [*((one, options) for one in chosen if one != "CPU" + _END), ("CPU" + _END, {})]
+    return [*((item, options) for item in chosen if item != "CPU" + _END), ("CPU" + _END, {})]
 
 
 def torch_device(device: str) -> torch.device:
-    """PyTorch's device.
+    """Return the device for PyTorch.
 
     Args:
-        device: PyTorch's own name, such as `cpu`, `cuda`, `cuda:1`, `mps` or `xpu`; `gpu` for the accelerator that is
-            here; `auto` for that or, without one, the CPU.
+        device: Name in PyTorch, such as `cpu`, `cuda`, `cuda:1`, `mps` or `xpu`; `gpu` for the accelerator of this
+            machine; `auto` for the accelerator or the CPU.
 
     Raises:
-        InputError: it is not there.
+        InputError: The device is not available.
     """
     import torch
 
@@ -96,9 +98,9 @@ def torch_device(device: str) -> torch.device:
     if name in ("gpu", "auto") and accelerator is not None:
         name = accelerator.type
     try:
-        found = torch.device("cpu" if name == "auto" else name)
-        torch.empty(0, device=found)
+        provider = torch.device("cpu" if name == "auto" else name)
+        torch.empty(0, device=provider)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"--device {device}: PyTorch cannot use it here ({reason}); give cpu or auto") from None
-    return found
+    return provider

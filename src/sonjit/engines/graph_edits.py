@@ -1,8 +1,9 @@
 """Changes to a network's graph before it is compiled: exact last layers, maps on the way as outputs, choice of kernels.
 
 Last layers in f32. The heads of landmark networks are matrix products, or convolutions over a whole small map, whose
-results are pixels. In bf16 a value above 128 moves in steps of one pixel, which is most of what bf16 costs. Error on a
-real crop, in its pixels (mean, and at most), against the same network in f32:
+results are pixels. In bf16 a value above 128 moves in steps of one pixel, which is most of what bf16 costs. Last layers
+in f32 take 2 to 8 % more time, least where the network is large. Error on a real crop, in its pixels (mean, and at
+most), against the same network in f32:
 
 | network    | all bf16    | last layers f32 |
 |------------|-------------|-----------------|
@@ -10,8 +11,6 @@ real crop, in its pixels (mean, and at most), against the same network in f32:
 | body lite  | 0.79 / 2.0  | 0.38 / 1.3      |
 | body full  | 2.06 / 3.5  | 0.24 / 0.6      |
 | body heavy | 1.20 / 4.1  | 0.45 / 2.7      |
-
-It costs 2 to 8 % of the time, least where the network is large.
 
 Kernels. For depthwise convolutions in f32 OpenVINO takes those made of small matrix products (brgconv) first. The older
 ones take less processor time; milliseconds of a network on one thread, least of 60, on a processor with AVX2 alone and
@@ -40,13 +39,17 @@ from typing import Final
 import numpy as np
 from openvino import opset13 as ops
 
+from sonjit._util.errors import InputError
+from sonjit._util.files import WorkFolder
 from sonjit.engines.processor import processor_flags
 from sonjit.engines.quiet_openvino import ov
-from sonjit.errors import InputError
-from sonjit.files import WorkFolder
 
 _SMALL = 4
-"""Side of the largest map whose convolutions are rewritten: behind it lies next to no work."""
+"""Maximum side of a map whose convolutions are rewritten. Later layers take almost no time."""
+
+
+_DEPTHWISE_KERNELS: Final = {"avx512f": "cpu:jit_avx512_dw", "avx2": "cpu:jit_avx2_dw"}
+"""Older kernels of OpenVINO by the first of these instruction sets that a processor has."""
 
 
 def keep_heads_in_f32(model: ov.Model) -> None:
@@ -57,12 +60,12 @@ def keep_heads_in_f32(model: ov.Model) -> None:
     less become transposed convolutions, which do not count.
     """
     pending: list[ov.Node] = [*model.get_results()]
-    seen: set[str] = set()
+    visited: set[str] = set()
     while pending:
         node = pending.pop()
-        if node.get_friendly_name() in seen:
+        if node.get_friendly_name() in visited:
             continue
-        seen.add(node.get_friendly_name())
+        visited.add(node.get_friendly_name())
         if node.get_type_name() not in ("MatMul", "Convolution", "GroupConvolution"):
             pending += [port.get_source_output().get_node() for port in node.inputs()]
         elif (exact := _exact(node)) is not None:
@@ -71,7 +74,7 @@ def keep_heads_in_f32(model: ov.Model) -> None:
 
 
 def _exact(node: ov.Node) -> ov.Node | None:
-    """The same layer in other operations, or None where there is no cheap way."""
+    """Return the layer in other operations, or None if that is not cheaper."""
     values, weights = node.input_value(0), node.input_value(1)
     if values.get_partial_shape().is_dynamic or weights.get_partial_shape().is_dynamic:
         return None
@@ -89,7 +92,7 @@ def _exact(node: ov.Node) -> ov.Node | None:
 
 
 def _as_transposed(node: ov.Node) -> ov.Node:
-    """The same convolution of stride 1 as a transposed one: filters exchanged and turned around."""
+    """Return a convolution of stride 1 as a transposed convolution, with swapped and flipped filters."""
     values, weights = node.input_value(0), node.input_value(1)
     attributes = node.get_attributes()
     steps, begin, end = attributes["strides"], attributes["pads_begin"], attributes["pads_end"]
@@ -103,7 +106,7 @@ def _as_transposed(node: ov.Node) -> ov.Node:
 
 
 def _products(values: ov.Output, rows: ov.Output) -> ov.Node:
-    """(N,) sums of (1, K) values times each of (N, K) rows."""
+    """Return the sums (N,) of values (1, K) times each row of (N, K)."""
     return ops.reduce_sum(ops.multiply(values, rows), _constant(1))
 
 
@@ -112,7 +115,7 @@ def _constant(*values: int) -> ov.Node:
 
 
 def _is_of_one_row(node: ov.Node) -> bool:
-    """One row of values times rows of weights."""
+    """Return one row of values times rows of weights."""
     values, weights = node.input_value(0).get_shape(), node.input_value(1).get_shape()
     attributes = node.get_attributes()
     return (
@@ -124,14 +127,14 @@ def _is_of_one_row(node: ov.Node) -> bool:
 
 
 def _takes_whole_map(node: ov.Node) -> bool:
-    """A convolution with one result per filter, of a map no larger than the filter."""
+    """Return a convolution of a map that is not larger than the filter, with one result per filter."""
     ports = node.input_value(0), node.input_value(1), node.output(0)
     values, weights, result = (tuple(port.get_shape()) for port in ports)
     return len(values) == 4 and values == (1, *weights[1:]) and result[2:] == (1, 1)
 
 
 def _keeps_a_small_map(node: ov.Node) -> bool:
-    """A convolution of stride 1 from a map of at most 4 x 4 to one of the same size, padded alike on all sides."""
+    """Return a convolution of stride 1 of a map up to 4 x 4, with equal padding on all sides."""
     values, result = node.input_value(0), node.output(0)
     shape, attributes = tuple(values.get_shape()), node.get_attributes()
     filters = tuple(node.input_value(1).get_shape())[-2:]
@@ -146,12 +149,8 @@ def _keeps_a_small_map(node: ov.Node) -> bool:
     )
 
 
-_DEPTHWISE_KERNELS: Final = {"avx512f": "cpu:jit_avx512_dw", "avx2": "cpu:jit_avx2_dw"}
-"""OpenVINO's older ones by the first of these that a processor has."""
-
-
 def with_depthwise_kernel(core: ov.Core, model: ov.Model) -> ov.Model:
-    """The same network; where that is faster in f32, with a wish for another kernel at each depthwise convolution.
+    """Return the network with a preferred kernel at each depthwise convolution, if that is faster in f32.
 
     OpenVINO reads such a wish only from its own files, so the network goes through one.
     """
@@ -175,18 +174,18 @@ def _with_kernel(core: ov.Core, model: ov.Model, kernel: str) -> ov.Model:
 
 
 def with_taps(model: ov.Model, path: Path, sides: Sequence[int]) -> ov.Model:
-    """The same network with further outputs behind its own.
+    """Return the network with further outputs after its own.
 
     Args:
-        model: as it was read; it is used up.
-        path: from where, for the message.
-        sides: of the maps that are wanted, in their pixels: for each the last residual sum (1, C, side, side).
+        model: Model as read. It must not be used afterwards.
+        path: Model file shown in the message.
+        sides: Sides in pixels of the selected maps, each the last residual sum (1, C, side, side).
 
     Returns:
         The network, with an output for each side and one (1, C) for the mean of its last map.
 
     Raises:
-        InputError: it has no such map, or takes no mean.
+        InputError: The network has no such map or no mean.
     """
     sums: dict[int, ov.Output] = {}
     mean: ov.Output | None = None
@@ -200,7 +199,7 @@ def with_taps(model: ov.Model, path: Path, sides: Sequence[int]) -> ov.Model:
                 sums[shape[2].get_length()] = node.output(0)
     lacking = [str(side) for side in sides if side not in sums]
     if lacking or mean is None:
-        what = f"residual map of {lacking[0]} x {lacking[0]}" if lacking else "mean of a map"
-        raise InputError(f"{path}: has no {what}; the heads were trained on the published networks")
+        pattern = f"residual map of {lacking[0]} x {lacking[0]}" if lacking else "mean of a map"
+        raise InputError(f"{path}: has no {pattern}; the heads were trained on the published networks")
     ends = [ov.op.Result(port) for port in [*(sums[side] for side in sides), mean]]
     return ov.Model([*model.get_results(), *ends], model.get_parameters())  # pyright: ignore

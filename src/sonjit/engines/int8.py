@@ -1,4 +1,4 @@
-"""Networks with int8 weights and activations, beside their originals: `NAME.int8.xml`, its `.bin` and a `.json`.
+"""Quantize networks to int8 weights and activations, as `NAME.int8.xml`, its `.bin` and a `.json`.
 
 What a convolution reads is divided by the largest value that each of its channels takes on the images given, and its
 weights multiplied by the same, so that all channels use the 256 levels (as SmoothQuant, Xiao et al. 2023, with all of
@@ -6,7 +6,7 @@ the difficulty moved into the weights). Weights have a step per filter, and what
 output is taken off again (bias correction, Nagel et al. 2019, Data-Free Quantization Through Weight Equalization and
 Bias Correction, section 4.2, with means measured on the images). Sums, the trunk between blocks and whatever costs
 next to nothing stay in f32. So do the layers that move keypoints most for the work they save, as many as needed.
-Before that the weights may be fine-tuned to the rounding (quantization-aware training), see `sonjit.training.int8`.
+Before that the weights may be fine-tuned to the rounding (quantization-aware training), see `sonjit.lab.training.int8`.
 A processor without VNNI saturates sums of two products at 16 bits, which weights of 7 bits avoid: forms are
 measured, and best made, on the processor that they are for.
 """
@@ -25,39 +25,46 @@ import numpy as np
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
-from sonjit.arrays import Float32Array
+from sonjit._util.arrays import Float32Array
+from sonjit._util.errors import InputError
+from sonjit.engines.int8_accuracy import Int8Accuracy, int8_path, save_accuracy, source_hash
 from sonjit.engines.openvino import core, read_model
 from sonjit.engines.processor import processor_name
-from sonjit.engines.promise import Promise, int8_path, save_promise, source_hash
 from sonjit.engines.quiet_openvino import ov
-from sonjit.errors import InputError
 
 _KINDS = "Convolution", "GroupConvolution", "MatMul"
 
 _LEAST_WORK = 0.002
-"""Share of a network's multiplications below which a layer is not worth a rounding."""
+"""Minimum share of a network's multiplications at which a layer is quantized."""
 
 _LEAST_RANGE = 1 / 32
-"""Of a channel, against the widest one: dead channels are not blown up."""
+"""Minimum range of a channel relative to the widest one, so that dead channels are not amplified."""
 
 _SINGLE_IMAGES = 12
-"""On which layers are measured one at a time."""
+"""Number of images on which single layers are measured."""
 
 _TURNS, _RUNS = 5, 12
 
 _LARGEST_WEIGHTS = 127, 63
-"""Of a filter, in steps: 8 bits, or 7."""
+"""Maximum weight of a filter, in steps: 8 bits, or 7."""
+
+
+Tune: TypeAlias = "Callable[[Sequence[Rounding]], Sequence[Tuned]]"
+"""Function that fine-tunes the quantized layers of a network."""
+
+_Answer: TypeAlias = tuple[Float32Array, Float32Array]
+"""Keypoints (N, K, 2) and presence (N,) of each candidate."""
 
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Which numbers of a network are keypoints, and when it sees something.
+    """Layout of a network's keypoints and presence.
 
     Attributes:
-        size: how many numbers the output with the keypoints holds for each candidate.
-        step: numbers of one keypoint, x and y in pixels of the input first.
-        least_presence: of its first output with one number for each candidate.
-        candidates: 1 of a landmark network; of a single-shot detector as many as it has anchors.
+        size: Number of values per candidate in the output with the keypoints.
+        step: Number of values per keypoint; the first two are x and y in pixels of the input.
+        least_presence: Minimum presence, in the first output with one value per candidate.
+        candidates: Number of candidates: 1 for a landmark network, the anchors for a single-shot detector.
     """
 
     size: int
@@ -68,14 +75,14 @@ class Landmarks:
 
 @dataclass(frozen=True)
 class Rounding:
-    """How a layer is rounded.
+    """Rounding of a layer.
 
     Attributes:
-        filters: its weights in f32, in OpenVINO's layout.
-        largest: of a filter's weights, in steps.
-        signed: it reads negative values too.
-        sizes: of each channel that it reads (C,), the value that the largest level stands for.
-        means: of each channel that it reads (C,).
+        filters: Weights in f32, in OpenVINO's layout.
+        largest: Maximum weight of a filter, in steps.
+        signed: Whether the inputs can be negative.
+        sizes: Values (C,) of the maximum level of each input channel.
+        means: Means (C,) of each input channel.
     """
 
     filters: Float32Array
@@ -87,22 +94,15 @@ class Rounding:
 
 @dataclass(frozen=True)
 class Tuned:
-    """A layer's weights after fine-tuning, in f32.
+    """Weights of a layer after fine-tuning.
 
     Attributes:
-        filters: in OpenVINO's layout.
-        added: to what it gives (N,): how its bias has changed.
+        filters: Weights in f32, in OpenVINO's layout.
+        added: Change of the bias (N,).
     """
 
     filters: Float32Array
     added: Float32Array
-
-
-_Answer: TypeAlias = tuple[Float32Array, Float32Array]
-"""Keypoints (N, K, 2) and presence (N,) of each candidate."""
-
-Tune: TypeAlias = Callable[[Sequence[Rounding]], Sequence[Tuned]]
-"""Fine-tunes the layers that are to be rounded, of a network with these roundings."""
 
 
 def quantize(
@@ -114,23 +114,23 @@ def quantize(
     shift_px: float,
     tune: Tune | None = None,
     progress: Callable[[str], None] = lambda _: None,
-) -> Promise:
+) -> Int8Accuracy:
     """Write the int8 form of a landmark network or single-shot detector that takes values of 0..1.
 
     Args:
-        path: of the network; the form lies beside it afterwards.
-        landmarks: where its keypoints are; of a detector centres and sizes of boxes count among them.
-        images: (1, H, W, 3) each, like those that it will see: they set ranges and say which layers are sensitive.
-        held_out: others, on which the shift is measured.
-        shift_px: mean shift of the keypoints that is allowed, in pixels of its input.
-        tune: fine-tunes the weights before layers are chosen; None leaves them as they are.
-        progress: is told what goes on.
+        path: File of the network. The int8 form is written next to it.
+        landmarks: Layout of its outputs. Centres and sizes of a detector's boxes count as keypoints.
+        images: Typical images (1, H, W, 3) that set the ranges and show which layers are sensitive.
+        held_out: Other images, on which the shift is measured.
+        shift_px: Maximum mean shift of the keypoints, in pixels of the input.
+        tune: Function that fine-tunes the weights before layers are chosen; None for no fine-tuning.
+        progress: Function that receives a line for each step.
 
     Returns:
-        What the form keeps to.
+        Accuracy of the int8 form.
 
     Raises:
-        InputError: too few images show what the network looks for, no layer can be in int8, or it saves no time.
+        InputError: Too few images show an instance, no layer can be in int8, or int8 saves no time.
     """
     progress(f"{path.name}: in f32")
     exact = _Reference(_compiled(read_model(path)), landmarks)
@@ -180,19 +180,19 @@ def quantize(
         )
     target = int8_path(path)
     ov.save_model(model, target, compress_to_fp16=False)
-    promise = Promise(
+    accuracy = Int8Accuracy(
         source=source_hash(path), processor=processor_name(),
         images=len(held_out), layers=len(work), f32=len(work) - low,
         shift_px=round(float(np.mean(shifts)), 3), shift_p95_px=round(float(np.percentile(shifts, 95)), 3),
         presence=round(float(np.max(presence)), 4), f32_ms=round(f32_ms, 2), int8_ms=round(int8_ms, 2),
         bytes=target.with_suffix(".bin").stat().st_size,
     )  # fmt: skip
-    save_promise(path, promise)
-    return promise
+    save_accuracy(path, accuracy)
+    return accuracy
 
 
 class _Reference:
-    """The network in f32, and how far others are from it."""
+    """Reference network in f32, with the distance of other forms to it."""
 
     def __init__(self, network: ov.CompiledModel, landmarks: Landmarks) -> None:
         self.network, self._landmarks = network, landmarks
@@ -201,13 +201,13 @@ class _Reference:
         self._presence = sizes.index(landmarks.candidates)
 
     def seen(self, images: Sequence[NDArray[np.uint8]]) -> tuple[list[NDArray[np.uint8]], list[_Answer]]:
-        """The images in which it sees what it looks for, and its answers there."""
+        """Return the images with an instance, and the answers on them."""
         answers = [(image, self.answer(self.network, image)) for image in images]
-        kept = [(image, answer) for image, answer in answers if self._sees(answer).any()]
-        return [image for image, _ in kept], [answer for _, answer in kept]
+        present = [(image, answer) for image, answer in answers if self._sees(answer).any()]
+        return [image for image, _ in present], [answer for _, answer in present]
 
     def answer(self, network: ov.CompiledModel, image: NDArray[np.uint8]) -> _Answer:
-        """What a form of the network gives."""
+        """Run a form of the network."""
         outputs = network(_values(image))
         keypoints = np.array(outputs[self._keypoints], np.float32)
         candidates = keypoints.reshape(self._landmarks.candidates, -1, self._landmarks.step)
@@ -219,16 +219,16 @@ class _Reference:
         images: Sequence[NDArray[np.uint8]],
         answers: Sequence[_Answer],
     ) -> tuple[list[float], list[float]]:
-        """In each image mean distance of the keypoints in f32, and the largest change of what either sees."""
+        """Return the mean keypoint distance in each image, and the maximum change of the presence."""
         shifts, changes = list[float](), list[float]()
         for image, theirs in zip(images, answers, strict=True):
-            mine, seen = self.answer(network, image), self._sees(theirs)
-            shifts.append(float(np.linalg.norm(mine[0] - theirs[0], axis=2)[seen].mean()))
-            changes.append(float(np.abs(mine[1] - theirs[1])[seen | self._sees(mine)].max()))
+            mine, present = self.answer(network, image), self._sees(theirs)
+            shifts.append(float(np.linalg.norm(mine[0] - theirs[0], axis=2)[present].mean()))
+            changes.append(float(np.abs(mine[1] - theirs[1])[present | self._sees(mine)].max()))
         return shifts, changes
 
     def _sees(self, answer: _Answer) -> NDArray[np.bool_]:
-        """Which candidates (N,) are there."""
+        """Return which candidates (N,) are present."""
         return answer[1] > self._landmarks.least_presence
 
 
@@ -242,19 +242,19 @@ def _compiled(model: ov.Model) -> ov.CompiledModel:
 
 
 def _times(first: ov.CompiledModel, second: ov.CompiledModel, image: NDArray[np.uint8]) -> tuple[float, float]:
-    """Milliseconds of processor time of each, by turns; the least turn counts."""
-    values, least = _values(image), [np.inf, np.inf]
+    """Measure the processor time of each network in milliseconds: alternating runs, of which the fastest counts."""
+    values, fastest = _values(image), [np.inf, np.inf]
     for _ in range(_TURNS):
         for side, network in enumerate((first, second)):
             start = time.process_time()
             for _ in range(_RUNS):
                 network(values)
-            least[side] = min(least[side], (time.process_time() - start) / _RUNS * 1000)
-    return least[0], least[1]
+            fastest[side] = min(fastest[side], (time.process_time() - start) / _RUNS * 1000)
+    return fastest[0], fastest[1]
 
 
 def _layers(model: ov.Model) -> list[ov.Node]:
-    """Convolutions and matrix products of values with constant weights, in the order in which they run."""
+    """Return the convolutions and matrix products with constant weights, in execution order."""
     constant, layers = set[str](), list[ov.Node]()
     for node in model.get_ordered_ops():
         sources = [port.get_source_output().get_node().get_friendly_name() for port in node.inputs()]
@@ -266,14 +266,14 @@ def _layers(model: ov.Model) -> list[ov.Node]:
 
 
 def _multiplications(model: ov.Model) -> NDArray[np.float64]:
-    """(L,) of each layer."""
+    """Return the number (L,) of multiplications of each layer."""
     pairs = [(tuple(node.input_value(1).get_shape()), tuple(node.output(0).get_shape())) for node in _layers(model)]
     return np.array([prod(weights) * (prod(out[2:]) if len(out) == 4 else 1) for weights, out in pairs], np.float64)
 
 
 @dataclass(frozen=True)
 class _LayerInput:
-    """What a layer reads: whether negative values too, and of each channel (C,) the largest size and the mean."""
+    """Inputs of a layer: whether they can be negative, and maximum size and mean (C,) of each channel."""
 
     signed: bool
     sizes: Float32Array
@@ -281,7 +281,7 @@ class _LayerInput:
 
 
 def _layer_inputs(model: ov.Model, images: Sequence[NDArray[np.uint8]]) -> list[_LayerInput]:
-    """What each layer reads on the images."""
+    """Measure the inputs of each layer on the images."""
     network = _compiled(
         ov.Model([node.input_value(0) for node in _layers(model)], model.get_parameters())  # pyright: ignore
     )
@@ -301,23 +301,23 @@ def _layer_inputs(model: ov.Model, images: Sequence[NDArray[np.uint8]]) -> list[
 
 
 def _filters(layers: Sequence[ov.Node]) -> list[Float32Array]:
-    """The weights of layers."""
-    given = _compiled(ov.Model([node.input_value(1) for node in layers], []))([])  # pyright: ignore
-    return [np.array(given[place], np.float32) for place in range(len(layers))]
+    """Return the weights of layers."""
+    values = _compiled(ov.Model([node.input_value(1) for node in layers], []))([])  # pyright: ignore
+    return [np.array(values[index], np.float32) for index in range(len(layers))]
 
 
 def _with_int8(
     path: Path, inputs: Sequence[_LayerInput], largest: int, chosen: set[int], tuned: Mapping[int, Tuned] | None = None
 ) -> ov.Model:
-    """The network with these layers in int8; OpenVINO sees from the roundings which kernels to take."""
+    """Return the network with these layers in int8. OpenVINO chooses the kernels from the roundings."""
     model = read_model(path)
     layers = _layers(model)
     weights = _filters(layers)
     rounded = dict[tuple[str, int], ov.Node]()
     for index, node in enumerate(layers):
-        own = tuned.get(index) if tuned and index in chosen else None  # what stays in f32 gives what it gave
-        filters = own.filters if own else weights[index]
-        added = own.added if own else np.float32(0)
+        tuning = tuned.get(index) if tuned and index in chosen else None  # what stays in f32 gives what it gave
+        filters = tuning.filters if tuning else weights[index]
+        added = tuning.added if tuning else np.float32(0)
         if index in chosen:
             values, read = node.input_value(0), inputs[index]
             key = values.get_node().get_friendly_name(), values.get_index()
@@ -337,7 +337,7 @@ def _with_int8(
 
 
 def _rounded(values: ov.Output, sizes: Float32Array, *, signed: bool) -> ov.Node:
-    """Values in 256 levels, each channel divided by its size against the widest one's."""
+    """Round values to 256 levels, with each channel scaled relative to the widest one."""
     shape = [1] * values.get_partial_shape().rank.get_length()
     shape[1] = -1
     below = np.float32(-128 / 127 if signed else 0)
@@ -347,26 +347,26 @@ def _rounded(values: ov.Output, sizes: Float32Array, *, signed: bool) -> ov.Node
 
 
 def _is_flat(node: ov.Node) -> bool:
-    """Whether a layer's weights are (C, N), not (N, C, ...)."""
+    """Check whether the weights of a layer are (C, N), not (N, C, ...)."""
     return node.get_type_name() == "MatMul" and not node.get_attributes()["transpose_b"]
 
 
 def _output_axes(node: ov.Node, filters: Float32Array) -> tuple[int, ...]:
-    """The axes of a layer's weights that count its outputs."""
+    """Return the axes of a layer's weights that correspond to its outputs."""
     if node.get_type_name() == "GroupConvolution":  # (G, N, C, h, w)
         return 0, 1
     return (filters.ndim - 1,) if _is_flat(node) else (0,)
 
 
 def _along_inputs(node: ov.Node, filters: Float32Array, factors: Float32Array) -> Float32Array:
-    """The factors of the channels that a layer reads, to multiply its weights with."""
+    """Return the factors of the input channels, by which the weights are multiplied."""
     if node.get_type_name() == "GroupConvolution":
         return factors.reshape(filters.shape[0], 1, filters.shape[2], 1, 1)
     return factors[:, None] if _is_flat(node) else factors.reshape(1, -1, *[1] * (filters.ndim - 2))
 
 
 def _levels(filters: Float32Array, outputs: tuple[int, ...], largest: int) -> tuple[NDArray[np.int8], Float32Array]:
-    """Weights in whole steps of -largest to largest, and the step of each filter."""
+    """Return weights in integer steps from -largest to largest, and the step of each filter."""
     within = tuple(axis for axis in range(filters.ndim) if axis not in outputs)
     step = (np.abs(filters).max(axis=within, keepdims=True) / largest).astype(np.float32)
     step[step == 0] = 1

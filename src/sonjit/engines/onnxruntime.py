@@ -1,4 +1,4 @@
-"""ONNX Runtime: for devices and platforms without OpenVINO (extra `[onnx]`)."""
+"""Run networks on ONNX Runtime, for devices and platforms without OpenVINO (extra `[onnx]`)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.arrays import Float32Array
+from sonjit._util.arrays import Float32Array
+from sonjit._util.errors import InputError
+from sonjit._util.extras import optional_import
 from sonjit.engines import EngineOptions
 from sonjit.engines.devices import onnxruntime_providers
 from sonjit.engines.tflite_to_onnx import onnx_from_tflite
-from sonjit.errors import InputError
-from sonjit.extras import needed_for
 
 
 class OnnxRuntimeEngine:
@@ -30,7 +30,7 @@ class OnnxRuntimeEngine:
         outputs: tuple[int, ...] | None = None,
         taps: tuple[int, ...] = (),
     ) -> None:
-        with needed_for("engine='onnxruntime'"):
+        with optional_import("engine='onnxruntime'"):
             import onnxruntime as ort
         if options.precision not in ("auto", "f32"):
             raise InputError(f"precision={options.precision!r}: ONNX Runtime runs f32 here; use engine='openvino'")
@@ -62,10 +62,10 @@ class OnnxRuntimeEngine:
         if len(shape) != 4 or 3 not in (shape[1], shape[3]):
             raise InputError(f"{path}: input shape {node.shape} is neither 1 x H x W x 3 nor 1 x 3 x H x W")
         names: list[str] = [output.name for output in self._session.get_outputs()]
-        own = len(names) - (len(taps) + 1 if taps else 0)
-        if outputs is not None and max(outputs) >= own:
-            raise InputError(f"{path}: has {own} output(s), not the {max(outputs) + 1} of the published network")
-        self._outputs = None if outputs is None else [*(names[index] for index in outputs), *names[own:]]
+        count = len(names) - (len(taps) + 1 if taps else 0)
+        if outputs is not None and max(outputs) >= count:
+            raise InputError(f"{path}: has {count} output(s), not the {max(outputs) + 1} of the published network")
+        self._outputs = None if outputs is None else [*(names[index] for index in outputs), *names[count:]]
         self._name = node.name
         self._channels_first = shape[3] != 3
         height, width = shape[2:4] if self._channels_first else shape[1:3]
@@ -75,7 +75,7 @@ class OnnxRuntimeEngine:
         self.output_sizes = [output.size for output in self.run()]
 
     def run(self) -> list[Float32Array]:
-        """The chosen outputs for the image in `input`."""
+        """Run the network on `input` and return the selected outputs."""
         values = self.input * self._scale + self._low  # (1, H, W, 3)
         if self._channels_first:
             values = np.ascontiguousarray(values.transpose(0, 3, 1, 2))

@@ -1,6 +1,7 @@
-"""OpenVINO: reads TFLite and ONNX files as they are.
+"""Run networks on OpenVINO.
 
-Compiled networks are kept: in files for a fast second start, in memory for detectors that share them.
+OpenVINO reads TFLite and ONNX files directly. Compiled networks are cached in files for a fast second start, and in
+memory for detectors that share them.
 """
 
 from __future__ import annotations
@@ -10,23 +11,22 @@ import os
 import threading
 import time
 import zlib
-from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
-from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.arrays import Float32Array
+from sonjit._util.arrays import Float32Array
+from sonjit._util.errors import InputError, SonjitError
+from sonjit._util.files import write_bytes
 from sonjit.engines import EngineOptions
-from sonjit.engines.promise import find_int8, keeps_promise
+from sonjit.engines.int8_accuracy import find_int8, is_accurate_enough
+from sonjit.engines.network_registry import SharedNetworks
 from sonjit.engines.quiet_openvino import ov
-from sonjit.errors import InputError, SonjitError
-from sonjit.files import write_bytes
 
 _KEPT_S = 90 * 24 * 3600
 _CHECKSUM_BYTES = 4  # of CRC-32, before a kept network
@@ -35,24 +35,18 @@ CompileSettings = dict[str, "str | int | bool"]
 """OpenVINO's properties for `compile_model`, by name."""
 
 
-class SharedNetworks:
-    """Each network once, for as long as any engine holds it."""
-
-    def __init__(self) -> None:
-        self._networks: WeakValueDictionary[Hashable, ov.CompiledModel] = WeakValueDictionary()
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable, load: Callable[[], ov.CompiledModel]) -> ov.CompiledModel:
-        """The network of that key; loaded where nobody holds it, while others who want one wait."""
-        with self._lock:
-            network = self._networks.get(key)
-            if network is None:
-                self._networks[key] = network = load()
-            return network
+_REVISION = 7
+"""Revision of the graph edits. Cached networks of another revision are not used."""
+_SHARED_THREADS = 2
+"""Threads of one image on a shared network. A single image is nearly twice as fast as on one thread, and many images
+lose a sixth."""
+_SHARED = SharedNetworks()
+_FORKED = threading.Event()
+"""Set in a process that was forked after OpenVINO had started: its threads are missing there, and calls would hang."""
 
 
 def import_blob(core: ov.Core, blob: Path, device: str, config: CompileSettings) -> ov.CompiledModel | None:
-    """The network kept in a file, or None where there is none or it is damaged: it is then made anew."""
+    """Read a compiled network from the cache; None if the file is missing or damaged."""
     try:
         with blob.open("rb") as file:
             checksum = file.read(_CHECKSUM_BYTES)
@@ -74,7 +68,7 @@ def import_blob(core: ov.Core, blob: Path, device: str, config: CompileSettings)
 
 
 def keep_blob(blob: Path, network: ov.CompiledModel) -> None:
-    """Keep a compiled network for the next start; a cache that cannot be written is not an error."""
+    """Write a compiled network to the cache. A cache that cannot be written is not an error."""
     with suppress(SonjitError, OSError, RuntimeError):
         data: bytes = network.export_model().getvalue()
         blob.parent.mkdir(parents=True, exist_ok=True)
@@ -91,25 +85,16 @@ def _clear_unused(folder: Path) -> None:
                 blob.unlink()
 
 
-_REVISION = 7
-"""Of how networks are changed before they are compiled; kept ones of another revision are not taken."""
-
-_SHARED_THREADS = 2
-"""Of one image on a shared network: one alone is nearly twice as fast as on one thread, and many lose a sixth."""
-
-_SHARED = SharedNetworks()
-
-
 @dataclass(frozen=True)
 class _Network:
-    """Which network, and how it runs: equal ones can stand for each other.
+    """Key of a network: engines with equal keys can share the network.
 
     Attributes:
-        size, changed_ns: of the file.
-        value_range: what it expects for the bytes 0 and 255; None for a network that takes no image.
-        outputs: wanted ones, or None for all.
-        taps: sides of maps on the way that are wanted too.
-        config: OpenVINO's settings.
+        size, changed_ns: Size and modification time of the file.
+        value_range: Input values for the bytes 0 and 255; None for a network without an image input.
+        outputs: Selected outputs, or None for all.
+        taps: Sides of intermediate maps that are outputs too.
+        config: Settings of OpenVINO.
     """
 
     path: Path
@@ -126,7 +111,7 @@ class OpenVinoEngine:
     """A network on OpenVINO; see `Engine` for the interface.
 
     Attributes:
-        inputs: the buffers of all inputs, in file order; the first is `input`.
+        inputs: The buffers of all inputs, in file order; the first is `input`.
     """
 
     input: NDArray[np.uint8]
@@ -147,17 +132,17 @@ class OpenVinoEngine:
         if self.precision == "int8":
             path = find_int8(path)
         stat, config = path.stat(), compile_settings(options, self.precision)
-        wanted = _Network(
-            path.resolve(),
-            stat.st_size,
-            stat.st_mtime_ns,
-            options,
-            value_range,
-            outputs,
-            taps,
-            tuple(sorted(config.items())),
+        key = _Network(
+            path=path.resolve(),
+            size=stat.st_size,
+            changed_ns=stat.st_mtime_ns,
+            options=options,
+            value_range=value_range,
+            outputs=outputs,
+            taps=taps,
+            config=tuple(sorted(config.items())),
         )
-        network = _SHARED.get(wanted, partial(_load, wanted)) if options.shared else _load(wanted)
+        network = _SHARED.get(key, partial(_load, key)) if options.shared else _load(key)
         self._network = network  # others find it only as long as somebody holds it
         self._request = network.create_infer_request()
         self.inputs = [self._request.get_input_tensor(i).data for i in range(len(network.inputs))]
@@ -166,14 +151,14 @@ class OpenVinoEngine:
         self.output_sizes = [output.size for output in self._outputs]
 
     def run(self) -> list[Float32Array]:
-        """The chosen outputs for the image in `input`; overwritten by the next run."""
+        """Run the network on `input` and return the selected outputs. The next run overwrites them."""
         _refuse_in_fork()
         self._request.infer()
         return self._outputs
 
 
 def compile_settings(options: EngineOptions, precision: str) -> CompileSettings:
-    """The properties with which OpenVINO compiles a network that runs in this precision."""
+    """Return the properties with which OpenVINO compiles a network in a precision."""
     config: CompileSettings = {"PERFORMANCE_HINT": "LATENCY"}
     if options.device == "CPU":
         threads = options.thread_count
@@ -190,11 +175,11 @@ def compile_settings(options: EngineOptions, precision: str) -> CompileSettings:
 
 
 def resolve_precision(options: EngineOptions, path: Path | None = None) -> str:
-    """`auto` as what this device runs natively; `default` off the CPU.
+    """Replace `auto` by what the device runs natively; `default` for devices other than the CPU.
 
     Args:
-        options: how a network runs.
-        path: its file, for its int8 form: taken where bf16 is not native and it keeps its promise, see `keeps_promise`.
+        options: Options of the engine.
+        path: File of the network. Its int8 form is used if bf16 is not native and the form is accurate enough.
     """
     if options.precision != "auto":
         return options.precision
@@ -202,21 +187,17 @@ def resolve_precision(options: EngineOptions, path: Path | None = None) -> str:
         return "default"
     if "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         return "bf16"
-    return "int8" if path is not None and keeps_promise(path) else "f32"
+    return "int8" if path is not None and is_accurate_enough(path) else "f32"
 
 
 def devices() -> dict[str, str]:
-    """OpenVINO's devices here, with their full names."""
+    """Return the devices of OpenVINO on this machine, with their full names."""
     return {device: core().get_property(device, "FULL_DEVICE_NAME") for device in core().available_devices}
-
-
-_FORKED = threading.Event()
-"""This process was forked after OpenVINO had begun: its threads stayed behind, and who waits for them never ends."""
 
 
 @cache
 def core() -> ov.Core:
-    """OpenVINO itself, once for all networks."""
+    """Return the OpenVINO core, created once for all networks."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_FORKED.set)
     return ov.Core()
@@ -231,10 +212,10 @@ def _refuse_in_fork() -> None:
 
 
 def _load(network: _Network) -> ov.CompiledModel:
-    """The compiled network, from the cache where it is there."""
+    """Return the compiled network, from the cache if possible."""
     blob = _blob_path(network, network.options.cache) if network.options.cache else None
-    if blob and (kept := import_blob(core(), blob, network.options.device, dict(network.config))):
-        return kept
+    if blob and (cached := import_blob(core(), blob, network.options.device, dict(network.config))):
+        return cached
     compiled = _compile(network)
     if blob:
         keep_blob(blob, compiled)
@@ -270,7 +251,7 @@ def _compile(network: _Network) -> ov.CompiledModel:
 
 
 def read_model(path: Path) -> ov.Model:
-    """The network in a file, with the custom operators that Sonjit knows; InputError where it cannot be read."""
+    """Read the network in a file, with the custom operators that Sonjit knows, or raise an InputError."""
     try:
         return core().read_model(path)
     except (RuntimeError, UnicodeDecodeError) as error:  # the latter where its message repeats damaged names
@@ -286,7 +267,7 @@ def read_model(path: Path) -> ov.Model:
 
 
 def _with_outputs(model: ov.Model, path: Path, outputs: tuple[int, ...]) -> ov.Model:
-    """The same network with only these outputs: the branches that lead to others fall away."""
+    """Return the network with only the selected outputs, without the branches of others."""
     results = model.get_results()
     if max(outputs) >= len(results):
         raise InputError(f"{path}: has {len(results)} output(s), not the {max(outputs) + 1} of the published network")
@@ -294,7 +275,7 @@ def _with_outputs(model: ov.Model, path: Path, outputs: tuple[int, ...]) -> ov.M
 
 
 def take_images(model: ov.Model, path: Path, value_range: tuple[float, float]) -> ov.Model:
-    """The same network with a uint8 NHWC input of batch 1, scaled inside."""
+    """Return the network with a uint8 NHWC input of batch 1, which it scales itself."""
     import numpy as np
     from openvino import opset13 as ops
 
@@ -323,7 +304,7 @@ def take_images(model: ov.Model, path: Path, value_range: tuple[float, float]) -
 
 
 def _blob_path(network: _Network, folder: Path) -> Path:
-    """Where the compiled form of this file, on this device, in this version, with these options would be."""
+    """Return the cache path of a compiled network for this file, device, version and options."""
     options = network.options
     device = "CPU" if options.device != "CPU" else core().get_property("CPU", "FULL_DEVICE_NAME")
     key = repr(
@@ -336,7 +317,7 @@ def _blob_path(network: _Network, folder: Path) -> Path:
 
 
 def _first_line(error: Exception) -> str:
-    """OpenVINO's own reason without its stack of source lines."""
+    """Return the reason of an OpenVINO error without its source lines."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reasons = [line for line in lines if not line.startswith(("Exception from", "Check"))]
     return (reasons or lines or ["no reason given"])[-1][:200]

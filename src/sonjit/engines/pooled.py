@@ -1,4 +1,4 @@
-"""Networks that end in a map, its mean and linear heads: the map and the heads' numbers beside the outputs.
+"""Run networks that end in a map, its mean and linear heads, and return the map too.
 
 Every number of such a head is `bias + sum_k w_k mean(F_k)`, so it is also the mean of a map, `sum_k w_k F_k`, plus the
 bias: which parts of the image decide it can be read off exactly. Source: Zhou et al. 2016, Learning Deep Features for
@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.arrays import Float32Array
+from sonjit._util.arrays import Float32Array
+from sonjit._util.errors import InputError
 from sonjit.engines import EngineOptions
 from sonjit.engines.openvino import compile_settings, core, read_model, take_images
 from sonjit.engines.quiet_openvino import ov
-from sonjit.errors import InputError
 
 _SAME_ROW = ("Reshape", "Squeeze", "Unsqueeze", "Transpose")
 
@@ -29,7 +29,7 @@ class LinearHead:
     Attributes:
         weights: (N, K) float32, K being the map's channels.
         bias: (N,) float32.
-        logistic: the output is the sigmoid of that.
+        logistic: The output is the sigmoid of that.
     """
 
     weights: Float32Array
@@ -38,21 +38,21 @@ class LinearHead:
 
 
 class PooledNetwork:
-    """A network all of whose outputs are linear in the mean of one map; runs on OpenVINO in f32.
+    """A network whose outputs are all linear in the mean of one map; runs on OpenVINO in f32.
 
-    Not for several threads at once.
+    A network is not thread-safe.
 
     Args:
-        path: a `.tflite`, `.onnx` or `.xml` file that takes one image.
-        threads, device: as in `EngineOptions`.
+        path: Model file `.tflite`, `.onnx` or `.xml` with one image input.
+        threads, device: Threads and device, as in `EngineOptions`.
 
     Attributes:
-        input: (1, H, W, 3) uint8: write an image into it, then `run()`.
-        precision: "f32".
-        heads: one per output, in file order.
+        input: Input buffer (1, H, W, 3) uint8: write an image into it, then call `run()`.
+        precision: Always "f32".
+        heads: Linear heads, one per output, in file order.
 
     Raises:
-        InputError: it cannot be read, or ends in another way.
+        InputError: The file cannot be read, or the network ends with other operations.
     """
 
     precision = "f32"
@@ -77,19 +77,19 @@ class PooledNetwork:
         self.output_sizes = [len(head.bias) for head in self.heads]
 
     def run(self) -> tuple[Float32Array, list[Float32Array]]:
-        """The map (K, h, w) and the outputs for the image in `input`; copies of their own."""
+        """Run the network on `input` and return copies of the map (K, h, w) and of the outputs."""
         self._request.infer()
         *outputs, last = (self._request.get_output_tensor(i).data.copy() for i in range(len(self.heads) + 1))
         return (last[0].transpose(2, 0, 1) if self._rows_first else last[0]), outputs
 
 
 class _Walk:
-    """From an output backwards to the map whose mean it is linear in."""
+    """Trace an output back to the map in whose mean it is linear."""
 
     def __init__(self, path: Path, number: int, result: ov.Node) -> None:
         self._complaint = f"{path}: output {number} is not linear in the mean of a map, so no map of it is exact"
         weights = bias = None
-        logistic = False
+        logistic, scale = False, 1.0
         port = result.input_value(0)
         while (node := port.get_node()).get_type_name() != "ReduceMean":
             kind = node.get_type_name()
@@ -97,6 +97,8 @@ class _Walk:
                 logistic = True
             elif kind == "Add" and weights is bias is None:
                 bias = self._constant(node.input_value(1)).ravel()
+            elif kind == "Multiply" and weights is None:  # of ONNX's Gemm
+                scale *= self._scalar(node.input_value(1))
             elif kind == "MatMul" and weights is None and not node.get_attributes()["transpose_a"]:
                 weights = self._constant(node.input_value(1))
                 weights = weights if node.get_attributes()["transpose_b"] else weights.T
@@ -110,11 +112,19 @@ class _Walk:
             raise InputError(self._complaint)
         self.channels_last = axes == {1, 2}
         bias = np.zeros(len(weights), np.float32) if bias is None else bias
-        self.head = LinearHead(weights, np.broadcast_to(bias, len(weights)), logistic)
+        self.head = LinearHead(scale * weights, np.broadcast_to(bias, len(weights)), logistic)
+
+    def _scalar(self, port: ov.Output) -> float:
+        values = self._constant(port).ravel()
+        if len(values) != 1:
+            raise InputError(self._complaint)
+        return float(values[0])
 
     def _constant(self, port: ov.Output) -> Float32Array:
-        """The numbers of a constant, which may be stored in half precision."""
+        """Return the values of a constant, which may be stored in half precision or as a product of constants."""
         node = port.get_node()
+        if node.get_type_name() == "Multiply":
+            return self._constant(node.input_value(0)) * self._constant(node.input_value(1))
         if node.get_type_name() == "Convert":
             node = node.input_value(0).get_node()
         if node.get_type_name() != "Constant":
@@ -123,5 +133,5 @@ class _Walk:
 
 
 def _is_a_row(port: ov.Output) -> bool:
-    """Whether at most one axis is longer than 1, so that no reshaping changes the numbers' order."""
+    """Check whether at most one axis is longer than 1, so that reshaping keeps the order of the values."""
     return sum(size != 1 for size in port.get_shape()) <= 1

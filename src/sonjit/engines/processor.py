@@ -1,4 +1,4 @@
-"""This machine's processor, as Linux describes it."""
+"""Describe the processor of this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @cache
 def _records() -> dict[str, str]:
-    """Linux's first record of each name in /proc/cpuinfo."""
+    """Read the first value of each name in /proc/cpuinfo."""
     file = Path("/proc/cpuinfo")
     records: dict[str, str] = {}
     for line in file.read_text().splitlines() if file.is_file() else ():
@@ -19,10 +19,10 @@ def _records() -> dict[str, str]:
 
 
 def processor_name() -> str:
-    """Its model, or its architecture where that is all that is known."""
+    """Return the model of the processor, or its architecture if the model is unknown."""
     return _records().get("model name") or platform.processor() or platform.machine()
 
 
 def processor_flags() -> frozenset[str]:
-    """Its instruction sets, by Linux's names; none elsewhere."""
+    """Return the instruction sets by their names in Linux; empty on other systems."""
     return frozenset((_records().get("flags") or _records().get("Features") or "").split())

@@ -1,4 +1,4 @@
-"""The one module that imports OpenVINO: without its telemetry, and without its converter.
+"""Import OpenVINO without its telemetry and its converter. No other module imports OpenVINO.
 
 A bare `import openvino` starts a process that reports usage to an analytics host and writes into the home folder; with
 its telemetry package out of sight it falls back to a stub of its own. The model converter, which nothing here uses,

@@ -1,4 +1,4 @@
-"""TFLite files: read what their operators are and their tensors, and cut out a part as a file of its own.
+"""Read operators and tensors of TFLite files, and extract a part as a separate file.
 
 A TFLite file is a flatbuffer: tables point forward to their fields' values, and a table's vtable says where each field
 is. A part keeps everything of the file but the list of operators and of the graph's inputs and outputs. Tensors
@@ -20,11 +20,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.arrays import Float32Array, IntArray
+from sonjit._util.arrays import Float32Array, IntArray
 
 _DTYPES = {0: "<f4", 1: "<f2", 2: "<i4", 3: "u1", 4: "<i8", 6: "?", 7: "<i2", 9: "i1", 10: "<f8"}
 _PASSED_THROUGH = ("DEQUANTIZE", "DENSIFY")
-"""Operators that give a constant in another form."""
+"""Operators that return a constant in another form."""
 # Numbers of the fields in their tables.
 _MODEL_BUFFERS, _GRAPH_TENSORS, _BUFFER_DATA = 4, 0, 0
 _SHAPE, _TYPE, _BUFFER, _NAME, _QUANTIZATION, _SPARSITY = 0, 1, 2, 3, 4, 6
@@ -36,14 +36,36 @@ _MOST = 2**28  # values of a sparse tensor: a damaged size must not take all mem
 _UNION_DTYPES = {1: "<i4", 2: "<u2", 3: "u1"}
 
 
+Option = int | float | tuple[int, ...]
+_CUSTOM = 32  # of the enumeration BuiltinOperator
+_KINDS = {
+    0: "ADD", 1: "AVERAGE_POOL_2D", 2: "CONCATENATION", 3: "CONV_2D", 4: "DEPTHWISE_CONV_2D", 5: "DEPTH_TO_SPACE",
+    6: "DEQUANTIZE", 9: "FULLY_CONNECTED", 14: "LOGISTIC", 17: "MAX_POOL_2D", 18: "MUL", 19: "RELU", 21: "RELU6",
+    22: "RESHAPE", 23: "RESIZE_BILINEAR", 34: "PAD", 40: "MEAN", 54: "PRELU", 67: "TRANSPOSE_CONV", 117: "HARD_SWISH",
+    124: "DENSIFY",
+}  # fmt: skip
+_ACTIVATIONS = {0: "", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6", 4: "TANH", 5: "SIGN_BIT"}
+_ACTIVATION_FIELD = {
+    "CONV_2D": 3, "DEPTHWISE_CONV_2D": 4, "TRANSPOSE_CONV": 3, "AVERAGE_POOL_2D": 5, "MAX_POOL_2D": 5,
+    "ADD": 0, "MUL": 0, "FULLY_CONNECTED": 0, "CONCATENATION": 1,
+}  # fmt: skip
+_WITH_WINDOW = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "AVERAGE_POOL_2D", "MAX_POOL_2D"}
+# Numbers of the fields in their tables.
+_MODEL_CODES, _MODEL_SUBGRAPHS = 1, 2
+_CODE_OLD_BUILTIN, _CODE_CUSTOM_NAME, _CODE_BUILTIN = 0, 1, 3
+_GRAPH_INPUTS, _GRAPH_OUTPUTS, _GRAPH_OPERATORS = 1, 2, 3
+_OPERATOR_CODE, _OPERATOR_INPUTS, _OPERATOR_OUTPUTS, _OPERATOR_BUILTIN_OPTIONS, _OPERATOR_CUSTOM_OPTIONS = 0, 1, 2, 4, 5
+_WINDOW_PADDING, _WINDOW_STRIDE_X, _WINDOW_STRIDE_Y = 0, 1, 2
+
+
 @dataclass(frozen=True)
 class Tensor:
-    """What is known of a tensor without its values.
+    """Description of a tensor without its values.
 
     Attributes:
-        name: given by the converter.
-        shape: as written in the file, in TFLite's layouts.
-        dtype: as stored, "" for a type that is not a number.
+        name: Name from the converter.
+        shape: Shape in the file, in TFLite's layouts.
+        dtype: Stored type, "" for a type that is not a number.
     """
 
     name: str
@@ -52,16 +74,16 @@ class Tensor:
 
 
 class TfliteTensors:
-    """The tensors of one file.
+    """Tensors of one file.
 
     Args:
-        file: whose tensors they are.
+        file: Parsed file.
 
     Attributes:
-        tensors: all of them; their numbers are those of the operators.
+        tensors: All tensors, indexed by the numbers in the operators.
 
     Raises:
-        ValueError: the file is damaged.
+        ValueError: The file is damaged.
     """
 
     def __init__(self, file: TfliteFile) -> None:
@@ -86,12 +108,12 @@ class TfliteTensors:
         }
 
     def constant(self, number: int) -> NDArray[np.generic] | None:
-        """The values of a constant tensor; None for one that depends on the input, or none at all.
+        """Return the values of a constant tensor; None for a tensor that depends on the input.
 
         Halves and quantized numbers are given as float32, sparse tensors as dense ones; other types as they are.
 
         Raises:
-            ValueError: the file is damaged, or holds a layout that is not known here.
+            ValueError: The file is damaged, or holds a layout that is not known here.
         """
         for _ in self._tables:  # no longer than there are tensors: a damaged file may go round
             if number not in self._made_from:
@@ -121,7 +143,7 @@ class TfliteTensors:
         return values.astype(np.float32) if values.dtype.kind == "f" else values
 
     def _dequantized(self, values: NDArray[np.generic], table: int) -> NDArray[np.generic]:
-        """Quantized values as numbers, by one scale and zero point or those of each slice along an axis."""
+        """Convert quantized values by one scale and zero point, or by those of each slice along an axis."""
         scale: Float32Array = self._flat.array(table, _SCALE, "<f4").astype(np.float32)
         if not scale.size:
             return values
@@ -144,18 +166,18 @@ class TfliteTensors:
         )
 
     def _union(self, level: int, field: int) -> IntArray:
-        """A union of vectors of 32-, 16- and 8-bit numbers; its type is in the field before."""
+        """Read a union of vectors of 32-, 16- and 8-bit numbers. The previous field has the type."""
         dtype = _UNION_DTYPES[self._flat.byte(level, field - 1)]
         return self._flat.array(self._flat.table(level, field), 0, dtype).astype(np.int64)
 
 
 class Level(NamedTuple):
-    """One level of a sparse tensor: all places of an axis, or some for each place of the level above.
+    """One level of a sparse tensor: all positions of an axis, or some for each position of the level above.
 
     Attributes:
-        size: of the axis, in blocks where it has any.
-        segments: (parents + 1,) where each parent's indices begin; None for a dense level.
-        indices: places along the axis; None for a dense level.
+        size: Length of the axis, in blocks if it has blocks.
+        segments: Start (parents + 1,) of each parent's indices; None for a dense level.
+        indices: Positions along the axis; None for a dense level.
     """
 
     size: int
@@ -170,17 +192,17 @@ def dense_from_sparse(
     blocks: Sequence[int],
     levels: Sequence[Level],
 ) -> NDArray[np.generic]:
-    """Stored values in their places, zeros elsewhere.
+    """Return the dense array of a sparse tensor.
 
     Args:
-        values: (N,) in the order of the levels.
-        shape: of the whole.
-        order: the axis of each level; numbers from len(shape) on are axes within the blocks.
-        blocks: which axis each axis within the blocks lies along.
-        levels: from the outermost to the innermost.
+        values: Stored values (N,) in the order of the levels.
+        shape: Shape of the dense array.
+        order: Axis of each level; numbers from len(shape) on are axes within the blocks.
+        blocks: Axis of the array for each axis within the blocks.
+        levels: Levels from the outermost to the innermost.
 
     Raises:
-        IndexError: they do not fit together.
+        IndexError: The arguments do not fit together.
 
     >>> rows, columns = Level(2), Level(3, np.array([0, 2, 3]), np.array([0, 2, 1]))
     >>> dense_from_sparse(np.array([5, 6, 7]), (2, 3), (0, 1), (), (rows, columns)).tolist()
@@ -188,53 +210,25 @@ def dense_from_sparse(
     """
     if not 0 <= (size := math.prod(shape)) <= _MOST:
         raise IndexError(f"a tensor of {size} values")
-    block_size = {axis: levels[order.index(len(shape) + place)].size for place, axis in enumerate(blocks)}
-    places = np.zeros((len(shape), 1), np.int64)  # (axes, stored so far)
+    block_size = {axis: levels[order.index(len(shape) + index)].size for index, axis in enumerate(blocks)}
+    positions = np.zeros((len(shape), 1), np.int64)  # (axes, stored so far)
     for axis, level in zip(order, levels, strict=True):
         if level.segments is None or level.indices is None:
-            if not 0 <= places.shape[1] * level.size <= max(size, 1):
+            if not 0 <= positions.shape[1] * level.size <= max(size, 1):
                 raise IndexError("a level larger than the tensor")
-            parents, here = np.divmod(np.arange(places.shape[1] * level.size), level.size)
+            parents, offsets = np.divmod(np.arange(positions.shape[1] * level.size), level.size)
         else:
-            parents, here = np.repeat(np.arange(places.shape[1]), np.diff(level.segments)), level.indices
-        places = places[:, parents]
+            parents, offsets = np.repeat(np.arange(positions.shape[1]), np.diff(level.segments)), level.indices
+        positions = positions[:, parents]
         if axis < len(shape):
-            places[axis] += here * block_size.get(axis, 1)
+            positions[axis] += offsets * block_size.get(axis, 1)
         else:
-            places[blocks[axis - len(shape)]] += here
-    if places.shape[1] != values.size:
+            positions[blocks[axis - len(shape)]] += offsets
+    if positions.shape[1] != values.size:
         raise IndexError("as many places as values")
     dense = np.zeros(shape, values.dtype)
-    dense[tuple(places)] = values
+    dense[tuple(positions)] = values
     return dense
-
-
-Option = int | float | tuple[int, ...]
-
-_CUSTOM = 32  # of the enumeration BuiltinOperator
-
-_KINDS = {
-    0: "ADD", 1: "AVERAGE_POOL_2D", 2: "CONCATENATION", 3: "CONV_2D", 4: "DEPTHWISE_CONV_2D", 5: "DEPTH_TO_SPACE",
-    6: "DEQUANTIZE", 9: "FULLY_CONNECTED", 14: "LOGISTIC", 17: "MAX_POOL_2D", 18: "MUL", 19: "RELU", 21: "RELU6",
-    22: "RESHAPE", 23: "RESIZE_BILINEAR", 34: "PAD", 40: "MEAN", 54: "PRELU", 67: "TRANSPOSE_CONV", 117: "HARD_SWISH",
-    124: "DENSIFY",
-}  # fmt: skip
-
-_ACTIVATIONS = {0: "", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6", 4: "TANH", 5: "SIGN_BIT"}
-
-_ACTIVATION_FIELD = {
-    "CONV_2D": 3, "DEPTHWISE_CONV_2D": 4, "TRANSPOSE_CONV": 3, "AVERAGE_POOL_2D": 5, "MAX_POOL_2D": 5,
-    "ADD": 0, "MUL": 0, "FULLY_CONNECTED": 0, "CONCATENATION": 1,
-}  # fmt: skip
-
-_WITH_WINDOW = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "AVERAGE_POOL_2D", "MAX_POOL_2D"}
-
-# Numbers of the fields in their tables.
-_MODEL_CODES, _MODEL_SUBGRAPHS = 1, 2
-_CODE_OLD_BUILTIN, _CODE_CUSTOM_NAME, _CODE_BUILTIN = 0, 1, 3
-_GRAPH_INPUTS, _GRAPH_OUTPUTS, _GRAPH_OPERATORS = 1, 2, 3
-_OPERATOR_CODE, _OPERATOR_INPUTS, _OPERATOR_OUTPUTS, _OPERATOR_BUILTIN_OPTIONS, _OPERATOR_CUSTOM_OPTIONS = 0, 1, 2, 4, 5
-_WINDOW_PADDING, _WINDOW_STRIDE_X, _WINDOW_STRIDE_Y = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -242,15 +236,15 @@ class Operator:
     """One operator of a graph.
 
     Attributes:
-        inputs: numbers of the tensors that it reads; -1 for an optional one left out.
-        outputs: numbers of the tensors that it writes.
-        custom: name of an operator that is none of TFLite's own, else "".
-        options: of a custom operator.
-        kind: TFLite's name of one of its own operators, or the number of one that no network here has.
-        activation: that is fused into it, e.g. "RELU6", else "".
-        stride: vertical and horizontal, of one that slides a window; else (1, 1).
-        same: whether such a window is padded to keep the size, as far as the stride does.
-        options_table: position in the flatbuffer of the options of one of TFLite's own; 0 for none.
+        inputs: Numbers of the input tensors; -1 for an omitted optional input.
+        outputs: Numbers of the output tensors.
+        custom: Name of a custom operator, else "".
+        options: Options of a custom operator.
+        kind: Name of a built-in operator, or its number if no published network has it.
+        activation: Fused activation such as "RELU6", else "".
+        stride: Vertical and horizontal stride of a sliding window, else (1, 1).
+        same: Whether the window is padded to keep the size, apart from the stride.
+        options_table: Position of a built-in operator's options in the flatbuffer; 0 for none.
     """
 
     inputs: tuple[int, ...]
@@ -265,17 +259,17 @@ class Operator:
 
 
 class TfliteFile:
-    """The one graph of a TFLite file.
+    """Graph of a TFLite file.
 
     Attributes:
-        operators: in an order in which they can run.
-        inputs: numbers of the graph's input tensors.
-        outputs: numbers of its output tensors.
-        flat: the flatbuffer beneath.
-        model, graph: positions of these two tables in it.
+        operators: Operators in an order in which they can run.
+        inputs: Numbers of the graph's input tensors.
+        outputs: Numbers of the graph's output tensors.
+        flat: Flatbuffer of the file.
+        model, graph: Positions of these two tables in the flatbuffer.
 
     Raises:
-        ValueError: the bytes are not a TFLite file, or a damaged one.
+        ValueError: The bytes are not a TFLite file, or the file is damaged.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -310,34 +304,34 @@ class TfliteFile:
                 same = flat.byte(options, _WINDOW_PADDING) == 0
                 stride = flat.number(options, _WINDOW_STRIDE_Y), flat.number(options, _WINDOW_STRIDE_X)
         return Operator(
-            flat.numbers(table, _OPERATOR_INPUTS),
-            flat.numbers(table, _OPERATOR_OUTPUTS),
-            custom,
-            flat.bytes(table, _OPERATOR_CUSTOM_OPTIONS),
-            kind,
-            activation,
-            stride,
-            same,
-            options,
+            inputs=flat.numbers(table, _OPERATOR_INPUTS),
+            outputs=flat.numbers(table, _OPERATOR_OUTPUTS),
+            custom=custom,
+            options=flat.bytes(table, _OPERATOR_CUSTOM_OPTIONS),
+            kind=kind,
+            activation=activation,
+            stride=stride,
+            same=same,
+            options_table=options,
         )
 
     def part(self, inputs: Iterable[int], outputs: Iterable[int]) -> bytes:
-        """A file with only the operators that lead from some tensors to some others."""
-        inputs, wanted = list(inputs), list(outputs)
-        needed, kept = set(wanted) - set(inputs), list[int]()
+        """Return a file with only the operators between some tensors and some others."""
+        inputs, outputs_kept = list(inputs), list(outputs)
+        needed, indices = set(outputs_kept) - set(inputs), list[int]()
         for index in reversed(range(len(self.operators))):
             operator = self.operators[index]
             if needed.intersection(operator.outputs):
-                kept.append(index)
+                indices.append(index)
                 needed.update(set(operator.inputs) - set(inputs))
         data = bytearray(self.flat.data)
         # In place: offsets only point forward, and each kept entry moves towards the front.
         start, _ = self.flat.vector(self.graph, _GRAPH_OPERATORS)
-        struct.pack_into("<I", data, start - 4, len(kept))
-        for place, index in enumerate(reversed(kept)):
+        struct.pack_into("<I", data, start - 4, len(indices))
+        for position_index, index in enumerate(reversed(indices)):
             target = self.flat.target(start + 4 * index)
-            struct.pack_into("<I", data, start + 4 * place, target - (start + 4 * place))
-        for field, numbers in ((_GRAPH_INPUTS, inputs), (_GRAPH_OUTPUTS, wanted)):
+            struct.pack_into("<I", data, start + 4 * position_index, target - (start + 4 * position_index))
+        for field, numbers in ((_GRAPH_INPUTS, inputs), (_GRAPH_OUTPUTS, outputs_kept)):
             data += bytes(-len(data) % 4)
             position = self.flat.field(self.graph, field)
             struct.pack_into("<I", data, position, len(data) - position)
@@ -345,7 +339,7 @@ class TfliteFile:
         return bytes(data)
 
     def _code(self, code: int) -> tuple[str, str]:
-        """TFLite's own name of an operator, or that of a custom one."""
+        """Return the name of a built-in or custom operator."""
         flat = self.flat
         # Files of before 2020 have only the old field.
         builtin = max(flat.byte(code, _CODE_OLD_BUILTIN), flat.number(code, _CODE_BUILTIN))
@@ -355,10 +349,10 @@ class TfliteFile:
 
 
 def read_options(data: bytes) -> dict[str, Option]:
-    """A custom operator's options: a flexbuffer map of numbers and vectors of whole numbers.
+    """Read the options of a custom operator: a flexbuffer map of numbers and vectors of integers.
 
     Raises:
-        ValueError: it is damaged, or holds something else.
+        ValueError: It is damaged, or holds something else.
     """
     try:
         return dict(_items(data))
@@ -397,21 +391,21 @@ def _items(data: bytes) -> Iterable[tuple[str, Option]]:
 
 
 class FlatBuffer:
-    """Tables of a flatbuffer, by position. Numbers of fields are those of the schema, in its order.
+    """Tables of a flatbuffer, by position. Field numbers follow the order of the schema.
 
     Attributes:
-        data: the whole file.
+        data: The whole file.
     """
 
     def __init__(self, data: bytes) -> None:
         self.data = data
 
     def target(self, position: int) -> int:
-        """Where the offset at a position leads."""
+        """Return the target of the offset at a position."""
         return position + struct.unpack_from("<I", self.data, position)[0]
 
     def field(self, table: int, number: int) -> int:
-        """Where a table's field is, 0 for one left out."""
+        """Return the position of a table's field, 0 for an omitted field."""
         vtable = table - struct.unpack_from("<i", self.data, table)[0]
         (size,) = struct.unpack_from("<H", self.data, vtable)
         entry = 4 + 2 * number
@@ -419,17 +413,17 @@ class FlatBuffer:
         return table + offset if offset else 0
 
     def number(self, table: int, number: int, default: int = 0) -> int:
-        """A field of 32 bits."""
+        """Read a field of 32 bits."""
         position = self.field(table, number)
         return struct.unpack_from("<i", self.data, position)[0] if position else default
 
     def byte(self, table: int, number: int) -> int:
-        """A field of 8 bits; 0 for one left out."""
+        """Read a field of 8 bits; 0 for an omitted field."""
         position = self.field(table, number)
         return self.data[position] if position else 0
 
     def vector(self, table: int, number: int) -> tuple[int, int]:
-        """Where the elements of a vector begin, and how many they are."""
+        """Return the start and the number of a vector's elements."""
         position = self.field(table, number)
         if not position:
             return 0, 0
@@ -437,12 +431,12 @@ class FlatBuffer:
         return start + 4, struct.unpack_from("<I", self.data, start)[0]
 
     def numbers(self, table: int, number: int) -> tuple[int, ...]:
-        """A vector of 32-bit numbers."""
+        """Read a vector of 32-bit numbers."""
         start, count = self.vector(table, number)
         return struct.unpack_from(f"<{count}i", self.data, start)
 
     def array(self, table: int, number: int, dtype: np.typing.DTypeLike) -> NDArray[np.generic]:
-        """A vector of numbers of some type."""
+        """Read a vector of numbers of a type."""
         start, count = self.vector(table, number)
         dtype = np.dtype(dtype)
         if start + count * dtype.itemsize > len(self.data):
@@ -450,18 +444,18 @@ class FlatBuffer:
         return np.frombuffer(self.data, dtype, count, start)
 
     def table(self, table: int, number: int) -> int:
-        """Where a field's table is, 0 for one left out."""
+        """Return the position of a field's table, 0 for an omitted field."""
         position = self.field(table, number)
         return self.target(position) if position else 0
 
     def tables(self, table: int, number: int) -> list[int]:
-        """Where the tables of a vector are."""
+        """Return the positions of a vector's tables."""
         start, count = self.vector(table, number)
         if start + 4 * count > len(self.data):
             raise IndexError("a vector past the end")
         return [self.target(start + 4 * index) for index in range(count)]
 
     def bytes(self, table: int, number: int) -> bytes:
-        """A vector of bytes, or a string."""
+        """Read a vector of bytes, or a string."""
         start, count = self.vector(table, number)
         return struct.unpack_from(f"{count}s", self.data, start)[0]

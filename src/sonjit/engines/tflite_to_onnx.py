@@ -1,4 +1,4 @@
-"""TFLite files as ONNX: what ONNX Runtime runs of the published networks (extra `[onnx]`; PyTorch is not needed).
+"""Convert TFLite files to ONNX, for ONNX Runtime (extra `[onnx]`; PyTorch is not needed).
 
 Values keep TFLite's order, height x width x channels: each convolution turns its input to ONNX's order and back,
 and ONNX Runtime lets turns that follow each other cancel.
@@ -16,14 +16,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit._util.errors import InputError
+from sonjit._util.extras import optional_import
 from sonjit.engines.tflite import Operator, TfliteFile, TfliteTensors
-from sonjit.errors import InputError
-from sonjit.extras import needed_for
 
 _OPSET: Final = 17
 _IR_VERSION: Final = 9
 _FIRST: Final = [0, 3, 1, 2]
-"""Channels before height and width."""
+"""Axes order with the channels before height and width."""
 _LAST: Final = [0, 2, 3, 1]
 
 # Numbers of the fields in their tables of options.
@@ -35,17 +35,17 @@ _ALIGNS_CORNERS, _HAS_HALF_PIXELS = 2, 3
 
 
 def onnx_from_tflite(path: Path, taps: Sequence[int] = ()) -> bytes:
-    """A network as an ONNX file.
+    """Convert a network to an ONNX file.
 
     Args:
-        path: of the network.
-        taps: sides of maps on the way that are outputs too, behind the others, see `graph_edits.with_taps`.
+        path: File of the network.
+        taps: Sides of intermediate maps that become further outputs, see `graph_edits.with_taps`.
 
     Raises:
-        InputError: the file is damaged, or holds operators that are not known here.
-        MissingExtraError: the package onnx is not installed.
+        InputError: The file is damaged, or contains unknown operators.
+        MissingExtraError: The package onnx is not installed.
     """
-    with needed_for(f"{path.name} on engine='onnxruntime'", "onnx"):
+    with optional_import(f"{path.name} on engine='onnxruntime'", "onnx"):
         import onnx
     try:
         return _Conversion(TfliteFile(path.read_bytes()), onnx).model(path.stem, taps).SerializeToString()
@@ -54,7 +54,7 @@ def onnx_from_tflite(path: Path, taps: Sequence[int] = ()) -> bytes:
 
 
 class _Conversion:
-    """One file on its way. A tensor's name is its number."""
+    """Conversion of one file. The name of a tensor is its number."""
 
     def __init__(self, file: TfliteFile, onnx: Any) -> None:  # noqa: ANN401  # it has no strict types
         self._file, self._onnx = file, onnx
@@ -68,8 +68,11 @@ class _Conversion:
             if operator.kind not in ("DEQUANTIZE", "DENSIFY"):  # of constants, which are read as they become
                 self._convert(operator)
         ends = [
-            [helper.make_tensor_value_info(str(one), self._onnx.TensorProto.FLOAT, self._shape(one)) for one in ones]
-            for ones in (file.inputs, file.outputs)
+            [
+                helper.make_tensor_value_info(str(tensor), self._onnx.TensorProto.FLOAT, self._shape(tensor))
+                for tensor in tensors
+            ]
+            for tensors in (file.inputs, file.outputs)
         ]
         ends[1] += self._tapped(taps) if taps else []
         graph = helper.make_graph(self._nodes, name, *ends, list(self._weights.values()))
@@ -78,14 +81,14 @@ class _Conversion:
         return model
 
     def _tapped(self, sides: Sequence[int]) -> list[Any]:
-        """The last sum of two maps of each side (1, C, side, side), and the mean of the last map (1, C)."""
+        """Return the last sum of two maps of each side (1, C, side, side), and the mean of the last map (1, C)."""
         sums: dict[int, int] = {}
         mean: int | None = None
         for operator in self._file.operators:
             number = operator.outputs[0]
             if operator.kind == "MEAN":
                 mean = number
-            elif operator.kind == "ADD" and len({self._shape(one) for one in operator.inputs}) == 1:
+            elif operator.kind == "ADD" and len({self._shape(tensor) for tensor in operator.inputs}) == 1:
                 shape = self._shape(number)
                 if len(shape) == 4 and shape[1] == shape[2]:
                     sums[shape[1]] = number
@@ -110,18 +113,20 @@ class _Conversion:
             "RESIZE_BILINEAR": self._resize,
             "DEPTH_TO_SPACE": self._depth_to_space,
             "MEAN": self._mean,
-            "PAD": lambda one: self._add("Pad", [self._input(one, 0), self._whole(self._constant(one, 1).T.ravel())]),
-            "RESHAPE": lambda one: self._reshaped(self._input(one, 0), self._shape(one.outputs[0])),
-            "CONCATENATION": lambda one: self._add(
-                "Concat", self._inputs(one), axis=self._option(one, _CONCATENATION_AXIS)
+            "PAD": lambda item: self._add(
+                "Pad", [self._input(item, 0), self._whole(self._constant(item, 1).T.ravel())]
             ),
-            "ADD": lambda one: self._add("Add", self._inputs(one)),
-            "MUL": lambda one: self._add("Mul", self._inputs(one)),
-            "PRELU": lambda one: self._add("PRelu", self._inputs(one)),
-            "RELU": lambda one: self._add("Relu", self._inputs(one)),
-            "RELU6": lambda one: self._activated(self._input(one, 0), "RELU6"),
-            "LOGISTIC": lambda one: self._add("Sigmoid", self._inputs(one)),
-            "HARD_SWISH": lambda one: self._add("HardSwish", self._inputs(one)),
+            "RESHAPE": lambda item: self._reshaped(self._input(item, 0), self._shape(item.outputs[0])),
+            "CONCATENATION": lambda item: self._add(
+                "Concat", self._inputs(item), axis=self._option(item, _CONCATENATION_AXIS)
+            ),
+            "ADD": lambda item: self._add("Add", self._inputs(item)),
+            "MUL": lambda item: self._add("Mul", self._inputs(item)),
+            "PRELU": lambda item: self._add("PRelu", self._inputs(item)),
+            "RELU": lambda item: self._add("Relu", self._inputs(item)),
+            "RELU6": lambda item: self._activated(self._input(item, 0), "RELU6"),
+            "LOGISTIC": lambda item: self._add("Sigmoid", self._inputs(item)),
+            "HARD_SWISH": lambda item: self._add("HardSwish", self._inputs(item)),
         }
         if operator.kind not in writers:
             raise ValueError(f"operator {operator.custom or operator.kind}")
@@ -129,15 +134,15 @@ class _Conversion:
         self._nodes.append(self._onnx.helper.make_node("Identity", [value], [str(operator.outputs[0])]))
 
     def _convolution(self, operator: Operator) -> str:
-        weights, alone = self._constant(operator, 1), operator.kind == "DEPTHWISE_CONV_2D"
+        weights, is_depthwise = self._constant(operator, 1), operator.kind == "DEPTHWISE_CONV_2D"
         # TFLite: (out, height, width, in), and for single channels (1, height, width, out).
-        kernel = weights.transpose(3, 0, 1, 2) if alone else weights.transpose(0, 3, 1, 2)
+        kernel = weights.transpose(3, 0, 1, 2) if is_depthwise else weights.transpose(0, 3, 1, 2)
         parts = [self._turned(self._input(operator, 0), _FIRST), self._weight(np.ascontiguousarray(kernel))]
         if len(operator.inputs) > 2 and operator.inputs[2] >= 0:
             parts.append(self._weight(self._constant(operator, 2)))
         field = _DILATION_X[operator.kind]
         dilations = [self._option(operator, field + 1, 1), self._option(operator, field, 1)]
-        groups = len(kernel) // self._option(operator, _MULTIPLIER, 1) if alone else 1
+        groups = len(kernel) // self._option(operator, _MULTIPLIER, 1) if is_depthwise else 1
         kernel_shape, window = [int(size) for size in kernel.shape[-2:]], self._window(operator)
         value = self._add("Conv", parts, kernel_shape=kernel_shape, dilations=dilations, group=groups, **window)
         return self._turned(value, _LAST)
@@ -150,7 +155,7 @@ class _Conversion:
         return self._turned(self._add(kind, [value], kernel_shape=kernel_shape, **window), _LAST)
 
     def _window(self, operator: Operator) -> dict[str, Any]:
-        """Where a window stops, as attributes."""
+        """Return the attributes of a sliding window."""
         return {"strides": list(operator.stride), "auto_pad": "SAME_UPPER" if operator.same else "VALID"}
 
     def _fully_connected(self, operator: Operator) -> str:
@@ -196,7 +201,7 @@ class _Conversion:
                 raise ValueError(f"activation {activation}")
 
     def _add(self, kind: str, inputs: Sequence[str], **attributes: Any) -> str:  # noqa: ANN401
-        """A node with one output, whose name is given back."""
+        """Add a node with one output and return the output's name."""
         name = f"n{len(self._nodes)}"
         self._nodes.append(self._onnx.helper.make_node(kind, inputs, [name], **attributes))
         return name
@@ -208,16 +213,16 @@ class _Conversion:
         return self._add("Reshape", [value, self._whole(np.array(shape))])
 
     def _inputs(self, operator: Operator) -> list[str]:
-        return [self._input(operator, place) for place in range(len(operator.inputs))]
+        return [self._input(operator, index) for index in range(len(operator.inputs))]
 
-    def _input(self, operator: Operator, place: int) -> str:
-        """An input's name, be it computed or constant."""
-        number = operator.inputs[place]
+    def _input(self, operator: Operator, index: int) -> str:
+        """Return the name of an input, computed or constant."""
+        number = operator.inputs[index]
         constant = self._held.constant(number)
         return str(number) if constant is None else self._weight(constant)
 
-    def _constant(self, operator: Operator, place: int) -> NDArray[Any]:
-        constant = self._held.constant(operator.inputs[place])
+    def _constant(self, operator: Operator, index: int) -> NDArray[Any]:
+        constant = self._held.constant(operator.inputs[index])
         if constant is None:
             raise ValueError(f"{operator.kind} with parameters that depend on the input")
         return constant

@@ -1,9 +1,8 @@
-"""Rotated boxes in pixels.
+"""Boxes in pixels, and the crops of rotated boxes.
 
 A rotated box is five numbers `(cx, cy, width, height, rotation)`: centre and size in pixels, rotation in radians,
-positive turns the box's x axis towards the image's y axis (clockwise on the screen).
-
-Crops of rotated boxes: one affine map from the image straight to the network's input.
+positive turns the box's x axis towards the image's y axis (clockwise on the screen). One affine map leads from the
+image to the network's input.
 
 Convention: corners. Pixel (i, j) of a crop of size n x m samples the image at the box's point (i/n, j/m), and
 points given as fractions of the crop map back through the same corners. This is what MediaPipe's CPU path computes.
@@ -12,13 +11,21 @@ points given as fractions of the crop map back through the same corners. This is
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Literal, NamedTuple, TypeVar
+from typing import Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.arrays import Float32Array, FloatArray, Image, RealArray
+from sonjit._util.arrays import Float32Array, FloatArray, Image, RealArray
+
+Box: TypeAlias = tuple[float, float, float, float]
+"""x_min, y_min, x_max, y_max in pixels."""
+Border: TypeAlias = Literal["replicate", "zero"]
+P = TypeVar("P", np.uint8, np.float32)
+
+_MAX_MAP_PX: Final = 32_766  # the largest coordinate of OpenCV's fixed-point maps
 
 
 class RotatedBox(NamedTuple):
@@ -32,7 +39,7 @@ class RotatedBox(NamedTuple):
 
 
 def wrap_angle(angle_rad: float) -> float:
-    """The same angle in [-pi, pi).
+    """Return the same angle in [-pi, pi).
 
     >>> round(wrap_angle(3 * math.pi / 2), 4)
     -1.5708
@@ -52,7 +59,7 @@ def square_box(box: RotatedBox, *, scale: float, shift_y: float = 0.0) -> Rotate
 
 
 def clamped_box(box: RotatedBox, width: int, height: int) -> RotatedBox | None:
-    """The part of an upright box that an image shows, to its last pixel; None where it shows none.
+    """Return the part of an upright box inside an image, or None.
 
     A box of w pixels ends at its last pixel, w - 1 after its first, as the code of HandOccNet has it.
     """
@@ -64,8 +71,14 @@ def clamped_box(box: RotatedBox, width: int, height: int) -> RotatedBox | None:
     return RotatedBox((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
 
 
+def box_around(points: RealArray) -> Box:
+    """Return the tight upright box around points (K, 2 or more)."""
+    x, y = points[:, 0], points[:, 1]
+    return float(x.min()), float(y.min()), float(x.max()), float(y.max())
+
+
 def rotated_box_around(points: RealArray, rotation_rad: float) -> RotatedBox:
-    """Smallest box of the given rotation around points (K, 2) in pixels."""
+    """Return the smallest box with this rotation around points (K, 2) in pixels."""
     cos, sin = math.cos(rotation_rad), math.sin(rotation_rad)
     along_x = points[:, 0] * cos + points[:, 1] * sin  # (K,) in the box's axes
     along_y = points[:, 1] * cos - points[:, 0] * sin
@@ -82,7 +95,7 @@ def rotated_box_around(points: RealArray, rotation_rad: float) -> RotatedBox:
 
 
 def iou(a: RotatedBox, b: RotatedBox) -> float:
-    """Intersection over union of two boxes with their rotation left out, as MediaPipe associates them, 0..1."""
+    """Return the intersection over union of two boxes, 0 to 1. Rotations are ignored, as in MediaPipe's association."""
     width = min(a.cx + a.width / 2, b.cx + b.width / 2) - max(a.cx - a.width / 2, b.cx - b.width / 2)
     height = min(a.cy + a.height / 2, b.cy + b.height / 2) - max(a.cy - a.height / 2, b.cy - b.height / 2)
     if width <= 0 or height <= 0:
@@ -91,15 +104,27 @@ def iou(a: RotatedBox, b: RotatedBox) -> float:
     return shared / (a.width * a.height + b.width * b.height - shared)
 
 
-_REACH_PX = 32_766  # of OpenCV's maps
+def box_iou(a: Box, b: Box) -> float:
+    """Return the intersection over union of two upright boxes, 0 to 1.
 
-Border = Literal["replicate", "zero"]
+    >>> box_iou((0, 0, 2, 2), (1, 0, 3, 2))
+    0.3333333333333333
+    """
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(width, 0.0) * max(height, 0.0)
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
+    return shared / union if union > 0 else 0.0
 
-P = TypeVar("P", np.uint8, np.float32)
+
+def overlap_over_smaller(a: RealArray, b: RealArray) -> float:
+    """Return the intersection of the boxes around two sets of points (K, 2 or more) over the smaller box's area."""
+    low_a, high_a, low_b, high_b = (edge[:2] for edge in (a.min(0), a.max(0), b.min(0), b.max(0)))
+    shared = np.clip(np.minimum(high_a, high_b) - np.maximum(low_a, low_b), 0, None).prod()
+    return float(shared / max(min((high_a - low_a).prod(), (high_b - low_b).prod()), 1e-6))
 
 
 def crop_matrix(box: RotatedBox, width: int, height: int) -> FloatArray:
-    """(2, 3) matrix from crop pixels (x, y, 1) to image pixels."""
+    """Return the (2, 3) matrix from crop pixels (x, y, 1) to image pixels."""
     cos, sin = math.cos(box.rotation), math.sin(box.rotation)
     per_x, per_y = box.width / width, box.height / height
     return np.array(
@@ -111,7 +136,7 @@ def crop_matrix(box: RotatedBox, width: int, height: int) -> FloatArray:
 
 
 def inverse_affine(matrix: RealArray) -> FloatArray:
-    """The (2, 3) matrix that undoes another."""
+    """Return the inverse of a (2, 3) affine matrix."""
     turn = np.linalg.inv(matrix[:, :2])
     return np.column_stack([turn, -turn @ matrix[:, 2]]).astype(np.float64)
 
@@ -128,12 +153,12 @@ def crop(
     """Cut a rotated box out of an image by one bilinear warp.
 
     Args:
-        image: (H, W, 3) uint8, or float32 where nothing shall be rounded.
-        box: in pixels of the image; it may leave the image.
-        width: of the crop in pixels.
-        height: of the crop in pixels.
-        border: what is outside the image: its nearest pixel or zero.
-        out: (height, width, 3) to write into, such as a network's input buffer.
+        image: Image (H, W, 3) as uint8, or float32 to avoid rounding.
+        box: Box in image pixels; it may exceed the image.
+        width: Width of the crop in pixels.
+        height: Height of the crop in pixels.
+        border: Pixels outside the image: the nearest image pixel, or zero.
+        out: Output array (height, width, 3), such as a network's input buffer.
     """
     import cv2
 
@@ -154,7 +179,7 @@ def crop_on_grid(image: Image, box: RotatedBox, out: NDArray[np.uint8], *, borde
     matrix = crop_matrix(box, width, height)
     along_x = np.rint(matrix[:, :1] * np.arange(width) * 1024)  # (2, w) in 1/1024 pixel
     along_y = np.rint((matrix[:, 1:2] * np.arange(height) + matrix[:, 2:]) * 1024)  # (2, h)
-    if np.abs(along_y[:, [0, -1], None] + along_x[:, None, [0, -1]]).max() > _REACH_PX * 1024:
+    if np.abs(along_y[:, [0, -1], None] + along_x[:, None, [0, -1]]).max() > _MAX_MAP_PX * 1024:
         crop(image, box, width, height, border=border, out=out)
         return
     points = ((along_y.astype(np.int32) + 16)[:, :, None] + along_x.astype(np.int32)[:, None]) >> 5  # (2, h, w)
@@ -173,13 +198,13 @@ def _border_mode(border: Border) -> int:
 
 
 def letterbox_box(image_width: int, image_height: int, width: int, height: int) -> RotatedBox:
-    """The upright box around the whole image that has the aspect of a width x height input."""
+    """Return the upright box around the image with the aspect ratio of a width x height input."""
     scale = max(image_width / width, image_height / height)
     return RotatedBox(image_width / 2, image_height / 2, width * scale, height * scale)
 
 
 def letterbox(image: Image, width: int, height: int, *, out: NDArray[np.uint8] | None = None) -> Image:
-    """Fit a whole image (H, W, 3) into width x height with its aspect kept and zeros around it.
+    """Fit an image (H, W, 3) into width x height, keep its aspect ratio and pad with zeros.
 
     Samples are on a grid of 1/32 pixel as in OpenCV 4's warp, which the published detectors are sensitive to
     (OpenCV 5 samples without it and moves the found boxes by up to a pixel).
@@ -194,7 +219,7 @@ def letterbox(image: Image, width: int, height: int, *, out: NDArray[np.uint8] |
 def _letterbox_maps(
     image_width: int, image_height: int, width: int, height: int
 ) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
-    """OpenCV's fixed-point maps: whole source pixels (height, width, 2) and the index of the 1/32 fractions."""
+    """Return OpenCV's fixed-point maps: source pixels (height, width, 2) and the index of the 1/32 fractions."""
     matrix = crop_matrix(letterbox_box(image_width, image_height, width, height), width, height)
     x = np.rint((np.arange(width) * matrix[0, 0] + matrix[0, 2]) * 32).astype(np.int32)
     y = np.rint((np.arange(height) * matrix[1, 1] + matrix[1, 2]) * 32).astype(np.int32)
@@ -204,13 +229,13 @@ def _letterbox_maps(
 
 
 def points_into_crop(points: RealArray, box: RotatedBox, size: int) -> FloatArray:
-    """Points (..., 2) of an image in pixels of a box's square crop."""
+    """Map image points (..., 2) to pixels of a box's square crop."""
     matrix = inverse_affine(crop_matrix(box, size, size))
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
 def points_from_crop(points: RealArray, box: RotatedBox) -> Float32Array:
-    """Points (K, 3) given as fractions of a square crop (z in the same scale) in image pixels, (K, 3) float32."""
+    """Map points (K, 3) in fractions of a square crop (z in the same scale) to image pixels, (K, 3) float32."""
     cos, sin = math.cos(box.rotation), math.sin(box.rotation)
     x, y = (points[:, 0] - 0.5) * box.width, (points[:, 1] - 0.5) * box.height
     placed = np.empty((len(points), 3), np.float32)
@@ -218,3 +243,12 @@ def points_from_crop(points: RealArray, box: RotatedBox) -> Float32Array:
     placed[:, 1] = x * sin + y * cos + box.cy
     placed[:, 2] = points[:, 2] * box.width
     return placed
+
+
+def latest_boxes(boxes: Iterable[RotatedBox], is_same: Callable[[RotatedBox, RotatedBox], bool]) -> list[RotatedBox]:
+    """Return one box of each instance. Of two boxes of one instance the later stays, as in MediaPipe."""
+    kept: list[RotatedBox] = []
+    for box in boxes:
+        kept = [other for other in kept if not is_same(box, other)]
+        kept.append(box)
+    return kept

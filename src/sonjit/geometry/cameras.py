@@ -1,8 +1,8 @@
-"""Cameras: x right, y down, z forward; intrinsics alone, or calibrated with lens distortion and place.
+"""Project points through cameras with lens distortion, and undo both.
 
-Distortion is that of OpenCV's camera models, on rays (..., 2) at depth 1. The number of coefficients tells which: five
-are k1, k2, p1, p2, k3; eight have k4, k5, k6 of the rational model after them; four are k1 to k4 of the fisheye model,
-here for rays less than 90 degrees off the axis.
+Camera axes are x right, y down, z forward. Distortion follows OpenCV's camera models, on rays (..., 2) at depth 1. The
+number of coefficients selects the model. Five are k1, k2, p1, p2, k3. Eight append k4, k5, k6 of the rational model.
+Four are k1 to k4 of the fisheye model, limited to rays less than 90 degrees off the axis.
 """
 
 from __future__ import annotations
@@ -14,11 +14,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sonjit.arrays import FloatArray, RealArray
-from sonjit.errors import InputError
+from sonjit._util.arrays import FloatArray, RealArray
+from sonjit._util.errors import InputError
 
 ASSUMED_VIEW_DEG = 60
-"""Across the longer side of an image whose camera nobody knows: between phones (65 to 75) and webcams (50 to 60)."""
+"""Assumed field of view across the longer image side, between phones (65 to 75) and webcams (50 to 60)."""
+
+
+_STEPS = 30
+_TOGETHER = 4  # after which most rays are found, and only the others go on
+_CLOSE = 1e-12
+_LOST = 1e3
+FISHEYE = 4
+"""Coefficients of the fisheye model; the other models have more."""
 
 
 class Intrinsics(NamedTuple):
@@ -30,11 +38,11 @@ class Intrinsics(NamedTuple):
     cy: float
 
     def project(self, points: RealArray) -> FloatArray:
-        """Pixels (..., 2) of points (..., 3) in the camera's frame."""
+        """Project points (..., 3) in the camera's frame to pixels (..., 2)."""
         return points[..., :2] / points[..., 2:] * self[:2] + np.array(self[2:])
 
     def back_project(self, xy_px: RealArray, depth: RealArray) -> FloatArray:
-        """Points (..., 3) in the camera's frame, in the unit of their depths (...), from pixels (..., 2)."""
+        """Return points (..., 3) in the camera's frame from pixels (..., 2), in the unit of their depths (...)."""
         deep = np.asarray(depth, np.float64)[..., None]
         return np.concatenate([(xy_px - np.array(self[2:])) / self[:2] * deep, deep], -1)
 
@@ -44,11 +52,11 @@ class CalibratedCamera:
     """A calibrated camera, with its pose where that is known.
 
     Attributes:
-        K: (3, 3) pixels.
-        R: (3, 3) world to camera, on column vectors; None where no world is known.
-        t: (3,) metres, x_camera = R x_world + t; None likewise.
-        distortion: (5,) k1, k2, p1, p2, k3 as OpenCV orders them, (8,) with k4, k5, k6 of its rational model, or (4,)
-            of its fisheye model; None without.
+        K: Intrinsic matrix (3, 3) in pixels.
+        R: Rotation (3, 3) from world to camera, for column vectors. None if the pose is unknown.
+        t: Translation (3,) in metres, with x_camera = R x_world + t. None if the pose is unknown.
+        distortion: Coefficients in OpenCV's order: (5,) k1, k2, p1, p2, k3, (8,) with k4, k5, k6 of the rational
+            model, or (4,) of the fisheye model. None for no distortion.
     """
 
     K: FloatArray
@@ -58,15 +66,15 @@ class CalibratedCamera:
 
     @property
     def intrinsics(self) -> Intrinsics:
-        """Focal lengths and principal point alone, in pixels."""
-        return Intrinsics(*(float(self.K[place]) for place in ((0, 0), (1, 1), (0, 2), (1, 2))))
+        """Return the focal lengths and the principal point in pixels."""
+        return Intrinsics(*(float(self.K[index]) for index in ((0, 0), (1, 1), (0, 2), (1, 2))))
 
     @property
     def pose(self) -> tuple[FloatArray, FloatArray]:
-        """R (3, 3) and t (3,) metres.
+        """Return R (3, 3) and t (3,) in metres.
 
         Raises:
-            InputError: it is not known where the camera is.
+            InputError: The pose of the camera is unknown.
         """
         if self.R is None or self.t is None:
             raise InputError("this camera's place in the world is not known: the data set gives no extrinsics")
@@ -74,16 +82,16 @@ class CalibratedCamera:
 
     @property
     def is_fisheye(self) -> bool:
-        """The lens is of OpenCV's fisheye model."""
+        """Check whether the lens uses OpenCV's fisheye model."""
         return self.distortion is not None and len(self.distortion) == FISHEYE
 
     @cached_property
     def fold(self) -> float:
-        """Radius at depth 1 beyond which the lens model does not hold; infinite for most."""
+        """Return the radius at depth 1 beyond which the lens model is invalid; infinite for most lenses."""
         return math.inf if self.distortion is None else fold_radius(self.distortion)
 
     def project(self, points_m: RealArray) -> FloatArray:
-        """Pixels (..., 2) of points (..., 3) in the camera's frame; NaN for points that are not before it."""
+        """Project points (..., 3) in the camera's frame to pixels (..., 2); NaN for points behind the camera."""
         depth = np.where(points_m[..., 2:] > 0, points_m[..., 2:], np.nan)
         rays = np.asarray(points_m[..., :2] / depth, np.float64)  # (..., 2) at depth 1
         if self.distortion is not None:
@@ -91,22 +99,22 @@ class CalibratedCamera:
         return rays @ self.K[:2, :2].T + self.K[:2, 2]
 
     def from_world(self, points_m: RealArray) -> FloatArray:
-        """Points (..., 3) of the world in the camera's frame, metres.
+        """Transform world points (..., 3) to the camera's frame, in metres.
 
         Raises:
-            InputError: it is not known where the camera is.
+            InputError: The pose of the camera is unknown.
         """
         R, t = self.pose
         return np.asarray(points_m @ R.T + t, np.float64)
 
     def project_world(self, points_m: RealArray) -> FloatArray:
-        """Pixels (..., 2) of the world's points (..., 3).
+        """Project world points (..., 3) to pixels (..., 2).
 
         Returns:
-            NaN for points that are unknown, not before the camera, or beyond what its lens model holds for.
+            Pixels (..., 2); NaN for points that are unknown, behind the camera or outside the range of the lens model.
 
         Raises:
-            InputError: it is not known where the camera is.
+            InputError: The pose of the camera is unknown.
         """
         seen = self.from_world(points_m)
         if math.isfinite(self.fold):
@@ -115,7 +123,7 @@ class CalibratedCamera:
         return self.project(seen)
 
     def undistorted_rays(self, points_px: RealArray) -> FloatArray:
-        """Rays (..., 2) at depth 1 in the camera's frame, of pixels (..., 2): the lens taken out, to 1e-9."""
+        """Return undistorted rays (..., 2) at depth 1 for pixels (..., 2), accurate to 1e-9."""
         rays = (points_px - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T
         return rays if self.distortion is None else undistort(rays, self.distortion, self.fold)
 
@@ -127,7 +135,7 @@ def camera_from_text(text: str) -> Intrinsics:
     320.0
 
     Raises:
-        InputError: not four numbers, or a focal length that is not above 0.
+        InputError: The text is not four numbers, or a focal length is not above 0.
     """
     try:
         camera = Intrinsics(*map(float, text.split(",")))
@@ -139,7 +147,7 @@ def camera_from_text(text: str) -> Intrinsics:
 
 
 def assumed_camera(width: int, height: int) -> Intrinsics:
-    """A camera of `ASSUMED_VIEW_DEG` that looks through the middle of an image.
+    """Return a camera with a view of `ASSUMED_VIEW_DEG` and its principal point at the image centre.
 
     >>> [round(value) for value in assumed_camera(640, 480)]
     [554, 554, 320, 240]
@@ -149,16 +157,16 @@ def assumed_camera(width: int, height: int) -> Intrinsics:
 
 
 def translation_to_view(points: RealArray, xy_px: RealArray, camera: Intrinsics) -> FloatArray | None:
-    """Where points of known shape and orientation are in front of a camera that sees them at given pixels.
+    """Estimate the translation of points of known shape and orientation from their pixels in an image.
 
     Args:
-        points: (K, 3) in the camera's axes, from any origin.
-        xy_px: (K, 2) where the camera sees them.
-        camera: which.
+        points: Points (K, 3) in the camera's axes, from any origin.
+        xy_px: Pixels (K, 2) of the points in the image.
+        camera: Camera whose lens is used.
 
     Returns:
-        (3,) what to add to the points, in their unit, least squares; None where that would not be before the
-        camera, or something is unknown.
+        Least-squares translation (3,) in the unit of the points. None if a point is unknown or would lie behind the
+        camera.
     """
     if not (np.isfinite(points).all() and np.isfinite(xy_px).all()):
         return None
@@ -171,18 +179,8 @@ def translation_to_view(points: RealArray, xy_px: RealArray, camera: Intrinsics)
     return shift if (points[:, 2] + shift[2] > 0).all() else None
 
 
-_STEPS = 30
-_TOGETHER = 4  # after which most rays are found, and only the others go on
-_CLOSE = 1e-12
-_LOST = 1e3
-
-
-FISHEYE = 4
-"""Coefficients of the fisheye model; the other models have more."""
-
-
 def distort(rays: FloatArray, coefficients: FloatArray) -> FloatArray:
-    """Rays (..., 2) as a lens of coefficients (4,), (5,) or (8,) shows them, or each by a lens of its own, (..., 5)."""
+    """Distort rays (..., 2) with one lens of coefficients (4,), (5,) or (8,), or one lens per ray (..., 5)."""
     if coefficients.shape[-1] == FISHEYE:
         return rays * _fisheye_scale(rays, coefficients)[0][..., None]
     _, _, p1, p2 = np.moveaxis(coefficients[..., :4], -1, 0)
@@ -199,7 +197,7 @@ def distort(rays: FloatArray, coefficients: FloatArray) -> FloatArray:
 
 
 def distortion_jacobian(rays: FloatArray, coefficients: FloatArray) -> FloatArray:
-    """(..., 2, 2) how far `distort` moves the shown ray for a small move of the true one."""
+    """Return the Jacobian (..., 2, 2) of `distort` with respect to the rays."""
     x, y = rays[..., 0], rays[..., 1]
     if coefficients.shape[-1] == FISHEYE:
         scale, slope = _fisheye_scale(rays, coefficients)
@@ -221,15 +219,15 @@ def distortion_jacobian(rays: FloatArray, coefficients: FloatArray) -> FloatArra
 
 
 def _radial(r2: FloatArray, coefficients: FloatArray) -> FloatArray:
-    """(...) by how much a ray of squared length r2 (...) is lengthened."""
-    k1, k2, k3 = (coefficients[..., place] for place in (0, 1, 4))
+    """Return the radial factor (...) for rays of squared length r2 (...)."""
+    k1, k2, k3 = (coefficients[..., index] for index in (0, 1, 4))
     radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
     return radial if coefficients.shape[-1] == 5 else radial / _below(r2, coefficients)
 
 
 def _radial_slope(r2: FloatArray, coefficients: FloatArray, radial: FloatArray) -> FloatArray:
-    """(...) how that changes with r2."""
-    k1, k2, k3 = (coefficients[..., place] for place in (0, 1, 4))
+    """Return the derivative (...) of the radial factor with respect to r2."""
+    k1, k2, k3 = (coefficients[..., index] for index in (0, 1, 4))
     slope = k1 + r2 * (2 * k2 + r2 * 3 * k3)
     if coefficients.shape[-1] == 5:
         return slope
@@ -238,13 +236,13 @@ def _radial_slope(r2: FloatArray, coefficients: FloatArray, radial: FloatArray) 
 
 
 def _below(r2: FloatArray, coefficients: FloatArray) -> FloatArray:
-    """(...) what a rational lens divides by."""
+    """Return the denominator (...) of the rational model."""
     k4, k5, k6 = np.moveaxis(coefficients[..., 5:], -1, 0)
     return 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
 
 
 def _fisheye_scale(rays: FloatArray, coefficients: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """(...) by how much rays (..., 2) are lengthened, and how that changes with their length, over that length."""
+    """Return the fisheye factor (...) of rays (..., 2), and its derivative by their length, divided by that length."""
     r = np.maximum(np.hypot(rays[..., 0], rays[..., 1]), 1e-6)
     theta = np.arctan(r)
     t2 = theta * theta
@@ -255,15 +253,15 @@ def _fisheye_scale(rays: FloatArray, coefficients: FloatArray) -> tuple[FloatArr
 
 
 def undistort(bent: FloatArray, coefficients: FloatArray, reach: FloatArray | float | None = None) -> FloatArray:
-    """The rays (..., 2) that a lens shows at `bent` (..., 2), to 1e-9 by Newton's steps.
+    """Return the rays (..., 2) that a lens shows at `bent` (..., 2), to 1e-9 with Newton's method.
 
     Args:
-        bent: rays at depth 1, as they are shown.
-        coefficients: of one lens, or of one for each row of rays: (C, 1, 5) for rays (C, N, 2).
-        reach: `fold_radius` of each, where it is known.
+        bent: Distorted rays (..., 2) at depth 1.
+        coefficients: Coefficients of one lens, or (C, 1, 5) of one lens for each row of rays (C, N, 2).
+        reach: `fold_radius` of each lens, if already computed.
 
     Returns:
-        NaN where no ray of the lens's own side of its fold (`fold_radius`) is shown there.
+        Undistorted rays (..., 2) at depth 1; NaN where no ray within `fold_radius` maps to the distorted one.
     """
     every = np.atleast_2d(np.asarray(bent, np.float64))
     reach = np.apply_along_axis(fold_radius, -1, coefficients) if reach is None else reach
@@ -282,14 +280,14 @@ def undistort(bent: FloatArray, coefficients: FloatArray, reach: FloatArray | fl
             rays[moving] += step
             size = np.abs(step).max(-1)
             goes_on = (size > _CLOSE) & (size < _LOST)
-            moving = tuple(place[goes_on] for place in moving)
+            moving = tuple(index[goes_on] for index in moving)
         found = np.abs(every - distort(rays, coefficients)).max(-1) < 1e-10
         found &= np.linalg.norm(rays, axis=-1) <= reach
     return np.where(found[..., None], rays, np.nan).reshape(np.shape(bent))
 
 
 def _newton_step(rays: FloatArray, shown: FloatArray, coefficients: FloatArray) -> FloatArray:
-    """(..., 2) from rays towards those that are shown where `shown` says."""
+    """Return the Newton step (..., 2) from rays towards those whose distorted rays are `shown`."""
     gap = shown - distort(rays, coefficients)
     (a, b), (c, d) = np.moveaxis(distortion_jacobian(rays, coefficients), (-2, -1), (0, 1))
     step = np.stack([d * gap[..., 0] - b * gap[..., 1], a * gap[..., 1] - c * gap[..., 0]], -1)
@@ -297,7 +295,7 @@ def _newton_step(rays: FloatArray, shown: FloatArray, coefficients: FloatArray) 
 
 
 def fold_radius(coefficients: FloatArray) -> float:
-    """Radius at depth 1 beyond which the lens model turns back and shows rays where nearer ones are; infinite without.
+    """Return the radius at depth 1 from which the lens model maps farther rays inwards, or infinity.
 
     >>> round(fold_radius(np.array([-1 / 3, 0, 0, 0, 0])), 9)
     1.0
@@ -319,7 +317,7 @@ def fold_radius(coefficients: FloatArray) -> float:
 
 
 def _least_root(polynomial: FloatArray) -> float:
-    """The least real root above 0; infinite without."""
+    """Return the smallest positive real root, or infinity."""
     return min(
         (float(root.real) for root in np.roots(polynomial) if abs(root.imag) < 1e-9 and root.real > 0), default=math.inf
     )

@@ -1,7 +1,7 @@
-"""A face's pose in metric space, from its landmarks in the image and a canonical face of known size.
+"""Estimate a face's metric pose from its image landmarks and a canonical face of known size.
 
-The camera looks along -z with y up; its vertical field of view is taken to be 63 degrees, so that distances are as good
-as that guess. Lengths are in the unit of the canonical face, which is centimetres in MediaPipe's.
+The camera looks along -z with y up; its vertical field of view is assumed to be 63 degrees. Distances are as
+accurate as this assumption. Lengths are in the unit of the canonical face, which is centimetres in MediaPipe's.
 
 Source: the face geometry module of MediaPipe, whose two passes estimate scale first without, then with perspective.
 """
@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.arrays import FloatArray, RealArray
+from sonjit._util.arrays import FloatArray, RealArray
 from sonjit.geometry.rotations import SimilarFit
 
 _NEAR = 1.0
@@ -27,8 +27,8 @@ class CanonicalFace:
     """A face of known size, straight in front of a camera that it looks at.
 
     Attributes:
-        points: (468, 3) x right, y up, z towards the viewer.
-        weights: (468,) how much each counts in the fit; most are 0.
+        points: Vertices (468, 3): x right, y up, z towards the viewer.
+        weights: Weights (468,) of the vertices in the fit; most are 0.
     """
 
     points: FloatArray
@@ -36,23 +36,23 @@ class CanonicalFace:
 
     @cached_property
     def used(self) -> NDArray[np.intp]:
-        """(K,) indices of the points that count in the fit."""
+        """Return the indices (K,) of the points with positive weight."""
         return np.flatnonzero(self.weights)
 
     @cached_property
     def fit(self) -> SimilarFit:
-        """The fit of the points that count onto others."""
+        """Return the fit of the weighted points onto others."""
         return SimilarFit(self.points[self.used], self.weights[self.used])
 
 
 def face_transform(points: RealArray, face: CanonicalFace, width: int, height: int) -> FloatArray:
-    """(4, 4) matrix from the canonical face to the camera: rotation and scale, and translation in its last column.
+    """Return the matrix (4, 4) from the canonical face to the camera: rotation, scale and translation.
 
     Args:
-        points: (468 or more, 3) landmarks in pixels of an image, z in the same scale and smaller nearer.
-        face: the canonical face.
-        width: of the image.
-        height: of the image.
+        points: Landmarks (468 or more, 3) in pixels; z has the same scale and is smaller for nearer points.
+        face: Canonical face to align.
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
     """
     pixel = 2 * _HALF_HEIGHT / height  # on the near plane
     screen = (points[face.used].astype(np.float64) - (width / 2, height / 2, 0)) * (pixel, -pixel, pixel)
@@ -63,6 +63,6 @@ def face_transform(points: RealArray, face: CanonicalFace, width: int, height: i
 
 
 def _unprojected(screen: RealArray, middle: float, scale: float) -> FloatArray:
-    """(K, 3) points in space of those on the near plane, a face of that scale being there."""
+    """Return the points (K, 3) in space for points on the near plane, given the face's scale."""
     depth = (screen[:, 2:] - middle + _NEAR) / scale
     return np.concatenate([screen[:, :2] * depth / _NEAR, -depth], axis=1).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Rotations and rigid alignment of stacks of points: NumPy arrays, matrices that act on columns, radians."""
+"""Convert rotations and align point sets, with matrices for column vectors and angles in radians."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from sonjit.arrays import FloatArray, RealArray
+from sonjit._util.arrays import FloatArray, RealArray
 
 
 def matrix_from_rotation_vector(vectors: RealArray) -> FloatArray:
-    """Axis times angle (..., 3) -> matrices (..., 3, 3), by Rodrigues' formula.
+    """Convert rotation vectors (..., 3) to matrices (..., 3, 3) with Rodrigues' formula.
 
     >>> matrix_from_rotation_vector(np.array([0, 0, np.pi / 2])).round(6) @ [1, 0, 0]
     array([0., 1., 0.])
@@ -26,7 +26,7 @@ def matrix_from_rotation_vector(vectors: RealArray) -> FloatArray:
 
 
 def quaternion_wxyz_from_matrix(matrices: RealArray) -> FloatArray:
-    """Rotation matrices (..., 3, 3) -> unit quaternions (..., 4) as w, x, y, z.
+    """Convert rotation matrices (..., 3, 3) to unit quaternions (..., 4) as w, x, y, z.
 
     The largest of the four numbers is found first and divides the others (Shepperd 1978).
     """
@@ -44,14 +44,14 @@ def quaternion_wxyz_from_matrix(matrices: RealArray) -> FloatArray:
 
 
 def matrix_from_quaternion_wxyz(quaternion: RealArray) -> FloatArray:
-    """Unit quaternion (4,) as w, x, y, z -> rotation matrix (3, 3)."""
+    """Convert a unit quaternion (4,) as w, x, y, z to a rotation matrix (3, 3)."""
     w, x, y, z = np.asarray(quaternion, np.float64)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.eye(3) + 2 * w * cross + 2 * cross @ cross
 
 
 def rotation_vector_from_matrix(matrices: RealArray) -> FloatArray:
-    """Rotation matrices (..., 3, 3) -> axis times angle (..., 3), at most half a turn."""
+    """Convert rotation matrices (..., 3, 3) to rotation vectors (..., 3) of at most half a turn."""
     quaternions = quaternion_wxyz_from_matrix(matrices)
     quaternions = quaternions * np.where(quaternions[..., :1] < 0, -1, 1)
     sine = np.linalg.norm(quaternions[..., 1:], axis=-1, keepdims=True)
@@ -60,11 +60,11 @@ def rotation_vector_from_matrix(matrices: RealArray) -> FloatArray:
 
 
 def align_rigidly(source: RealArray, target: RealArray) -> tuple[FloatArray, FloatArray]:
-    """The rotations (..., 3, 3) and translations (..., 3) that take points onto others, least squares (Kabsch 1976).
+    """Fit rotations (..., 3, 3) and translations (..., 3) from points to others by least squares (Kabsch 1976).
 
     Args:
-        source: (..., K, 3) points, one set or as many as of targets.
-        target: (..., K, 3).
+        source: Points (..., K, 3) to move, one set or as many sets as targets.
+        target: Points (..., K, 3) to match.
     """
     source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
     source_mean, target_mean = source.mean(-2, keepdims=True), target.mean(-2, keepdims=True)
@@ -75,11 +75,11 @@ def align_rigidly(source: RealArray, target: RealArray) -> tuple[FloatArray, Flo
 
 
 class SimilarFit:
-    """The rotation, scale and translation that take points onto others, least squares with weights.
+    """Weighted least-squares fit of rotation, scale and translation between points.
 
     Args:
-        source: (K, 3) points.
-        weights: (K,) how much each counts.
+        source: Points (K, 3) to move.
+        weights: Weights (K,) of the points.
 
     Source: Umeyama 1991, Least-squares estimation of transformation parameters between two point patterns.
     """
@@ -92,13 +92,13 @@ class SimilarFit:
         self._spread = float(np.vdot(self._weighted, offsets))
 
     def scale(self, target: RealArray) -> float:
-        """The scale alone, onto (K, 3) points."""
+        """Return the scale of the fit onto points (K, 3)."""
         covariance = target.T @ self._weighted
         large, middle, small = np.linalg.svd(covariance, compute_uv=False).tolist()
         return (large + middle + math.copysign(small, np.linalg.det(covariance))) / self._spread
 
     def matrix(self, target: RealArray) -> FloatArray:
-        """(4, 4) onto (K, 3) points."""
+        """Return the matrix (4, 4) of the fit onto points (K, 3)."""
         u, sizes, vt = np.linalg.svd(target.T @ self._weighted)
         if np.linalg.det(u @ vt) < 0:  # no mirroring
             u[:, 2], sizes[2] = -u[:, 2], -sizes[2]

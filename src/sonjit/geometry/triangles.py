@@ -1,15 +1,15 @@
-"""Triangle meshes: pure functions on arrays."""
+"""Compute properties of triangle meshes."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.arrays import FloatArray, RealArray
+from sonjit._util.arrays import FloatArray, RealArray
 
 
 def vertex_normals(vertices: RealArray, faces: NDArray[np.integer]) -> FloatArray:
-    """(V, 3) unit normals, each the mean of the faces around the vertex by their areas; outwards.
+    """Return outward unit normals (V, 3), the area-weighted mean of the faces around each vertex.
 
     Vertices without a face of any area get (0, 0, -1).
     """
@@ -23,6 +23,6 @@ def vertex_normals(vertices: RealArray, faces: NDArray[np.integer]) -> FloatArra
         for axis, values in enumerate(of_faces):
             normals[axis] += np.bincount(corner, values, len(vertices))
     lengths = np.sqrt(normals[0] ** 2 + normals[1] ** 2 + normals[2] ** 2)
-    there = lengths > 0
-    normals = np.where(there, normals / np.where(there, lengths, 1), np.array([[0.0], [0.0], [-1.0]]))
+    valid = lengths > 0
+    normals = np.where(valid, normals / np.where(valid, lengths, 1), np.array([[0.0], [0.0], [-1.0]]))
     return np.ascontiguousarray(normals.T)

@@ -4,48 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sonjit.lazy_names import add_lazy_names
+from sonjit._util.lazy_names import add_lazy_names
 
 if TYPE_CHECKING:
-    from sonjit.gestures.classifier import GESTURES, GestureClassifier, gesture_of
-    from sonjit.gestures.custom import CustomGestures, GestureRecording
-    from sonjit.gestures.custom_motions import CustomMotions, GestureSegment, MotionRecording, MotionSpotter
-    from sonjit.gestures.learned import LearnedGestures, find_gestures, segments_of
-    from sonjit.gestures.motions.events import MOTIONS
-    from sonjit.gestures.motions.recognizer import MotionRecognizer
-    from sonjit.gestures.smoothing import GestureSmoother
-    from sonjit.results import Gesture, MotionEvent
+    from sonjit.gestures.classifier import GESTURES as GESTURES
+    from sonjit.gestures.classifier import GestureClassifier as GestureClassifier
+    from sonjit.gestures.classifier import gesture_of as gesture_of
+    from sonjit.gestures.custom import CustomGestures as CustomGestures
+    from sonjit.gestures.custom import GestureRecording as GestureRecording
+    from sonjit.gestures.custom_motions import CustomMotions as CustomMotions
+    from sonjit.gestures.custom_motions import GestureSegment as GestureSegment
+    from sonjit.gestures.custom_motions import MotionRecording as MotionRecording
+    from sonjit.gestures.custom_motions import MotionSpotter as MotionSpotter
+    from sonjit.gestures.learned import LearnedGestures as LearnedGestures
+    from sonjit.gestures.learned import find_gestures as find_gestures
+    from sonjit.gestures.learned import segments_of as segments_of
+    from sonjit.gestures.motions.events import MOTIONS as MOTIONS
+    from sonjit.gestures.motions.recognizer import MotionRecognizer as MotionRecognizer
+    from sonjit.gestures.smoothing import GestureSmoother as GestureSmoother
+    from sonjit.results import Gesture as Gesture
+    from sonjit.results import MotionEvent as MotionEvent
 
-__all__ = [
-    "GESTURES",
-    "MOTIONS",
-    "CustomGestures",
-    "CustomMotions",
-    "Gesture",
-    "GestureClassifier",
-    "GestureRecording",
-    "GestureSegment",
-    "GestureSmoother",
-    "LearnedGestures",
-    "MotionEvent",
-    "MotionRecognizer",
-    "MotionRecording",
-    "MotionSpotter",
-    "find_gestures",
-    "gesture_of",
-    "segments_of",
-]
-
-add_lazy_names(
-    globals(),
-    {
-        ".classifier": "GESTURES GestureClassifier gesture_of",
-        ".custom": "CustomGestures GestureRecording",
-        ".custom_motions": "CustomMotions GestureSegment MotionRecording MotionSpotter",
-        ".learned": "LearnedGestures find_gestures segments_of",
-        ".motions.events": "MOTIONS",
-        ".motions.recognizer": "MotionRecognizer",
-        ".smoothing": "GestureSmoother",
-        "sonjit.results": "Gesture MotionEvent",
-    },
-)
+add_lazy_names(globals())

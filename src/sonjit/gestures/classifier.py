@@ -1,35 +1,31 @@
-"""Gestures of hands by a small network on their keypoints, trained on posed hands.
+"""Classify the gesture of a hand with a small network on its keypoints.
 
-It tells the shape of a hand, whichever way the hand points; of a thumb or an index finger alone the direction in the
-image makes the name. How it is trained, and how often it is right: docs/gestures.md.
+The network classifies the shape of a hand in any orientation. For a single thumb or index finger the name also depends
+on the direction in the image. The documentation of gestures describes training and accuracy.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sonjit.errors import InputError
+from sonjit._util.data_files import read_npz
+from sonjit._util.errors import InputError
 from sonjit.gestures.features import FEATURES, gesture_features
+from sonjit.gestures.vocabulary import NONE, Direction, Vocabulary
 from sonjit.results import Gesture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Self
 
-    from sonjit.arrays import Float32Array, RealArray
+    from sonjit._util.arrays import Float32Array, RealArray
     from sonjit.results import Hand
 
 ASSET: Final = "gestures.npz"
-
-NONE: Final = "None"
-"""The class of hands that make no gesture: in the classifier alone, never in a result."""
 
 SHAPES: Final = (
     NONE,
@@ -50,74 +46,13 @@ SHAPES: Final = (
     "Horns",
     "Little_Finger",
 )
-"""What the shipped classifier tells apart, in the order of its probabilities."""
+"""Shapes of the shipped classifier in the order of its probabilities."""
 
 
-@dataclass(frozen=True, eq=False)
-class Direction:
-    """What a shape is called by its direction in the image.
-
-    Attributes:
-        finger: the keypoints that it goes from and to.
-        names: up, right, down and left; None where it is no gesture.
-    """
-
-    finger: tuple[int, int]
-    names: tuple[str | None, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Vocabulary:
-    """What a classifier tells apart.
-
-    Attributes:
-        shapes: of hands, `NONE` first, in the order of the probabilities.
-        directions: of those shapes that are called by them; others are called as they are.
-    """
-
-    shapes: tuple[str, ...]
-    directions: Mapping[str, Direction] = field(default_factory=dict[str, Direction])
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Every name of a gesture."""
-        directed = [name for one in self.directions.values() for name in one.names if name is not None]
-        return (*dict.fromkeys(directed), *(one for one in self.shapes if one != NONE and one not in self.directions))
-
-    def name(self, shape: str, keypoints: RealArray) -> str | None:
-        """The gesture of a shape, by the direction in the image where that matters; None where it means nothing.
-
-        Args:
-            shape: one of the shapes.
-            keypoints: (21, 3) pixels, z in the same scale.
-        """
-        direction = self.directions.get(shape)
-        if direction is None:
-            return shape
-        start, end = direction.finger
-        x, y, z = (keypoints[end] - keypoints[start]).tolist()
-        if math.hypot(x, y) < _LEAST_IN_IMAGE * math.hypot(x, y, z):
-            return None
-        return direction.names[round(math.atan2(x, -y) / (math.pi / 2)) % 4]
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read what `to_json` gave; ValueError, KeyError or TypeError for something else."""
-        data = json.loads(text)
-        given = data["directions"].items()
-        directions = {
-            shape: Direction((one["finger"][0], one["finger"][1]), tuple(one["names"])) for shape, one in given
-        }
-        return cls(tuple(data["shapes"]), directions)
-
-    def to_json(self) -> str:
-        """As JSON text."""
-        directions = {
-            shape: {"finger": list(one.finger), "names": list(one.names)} for shape, one in self.directions.items()
-        }
-        return json.dumps({"shapes": list(self.shapes), "directions": directions})
-
-
+WITH_IMAGE: Final = "with_image."
+"""Prefix of the names of the weights that also read the appearance of a hand."""
+LEAST_SCORE: Final = 0.45
+"""Minimum probability of a gesture."""
 VOCABULARY: Final = Vocabulary(
     SHAPES,
     {
@@ -125,23 +60,14 @@ VOCABULARY: Final = Vocabulary(
         "Thumb": Direction((2, 4), ("Thumb_Up", None, "Thumb_Down", None)),
     },
 )
-"""Of the shipped classifier."""
+"""Vocabulary of the shipped classifier."""
 
 GESTURES: Final = VOCABULARY.names
 """Every name of a gesture. The first seven of MediaPipe's gesture recogniser are spelled as there."""
 
-WITH_IMAGE: Final = "with_image."
-"""Begins the names of the weights that also read a hand's appearance."""
-
-LEAST_SCORE: Final = 0.45
-"""Below it a hand makes no gesture."""
-
-_LEAST_IN_IMAGE: Final = 0.35
-"""A finger whose direction lies less than this in the image, of 1, points to the camera or away from it."""
-
 
 class GestureClassifier:
-    """Tells which gesture a hand makes.
+    """Classifier of hand gestures.
 
     Args:
         weights: arrays by name, as `sonjit train gestures` writes them: `weights_0` (F, H), `bias_0` (H,), `weights_1`
@@ -169,11 +95,11 @@ class GestureClassifier:
         self._calibration = tuple(np.asarray(own.get("calibration", (1, 1)), np.float32).tolist())
 
     def _shapes_of(self, poses: RealArray) -> Float32Array:
-        """(P, S) 1 where poses (P,) make a shape."""
+        """Return a (P, S) matrix with 1 for the shape of each pose."""
         return np.eye(len(self.vocabulary.shapes), dtype=np.float32)[np.asarray(poses, int)]
 
     def __call__(self, hand: Hand) -> Gesture | None:
-        """The gesture of a hand, and its probability; None where it makes none that is known."""
+        """Return the gesture of a hand with its probability, or None."""
         appearance = None if hand.appearance is None else hand.appearance[None]
         (probabilities,) = self.probabilities(features_of([hand]), appearance)
         best = int(probabilities.argmax())
@@ -184,11 +110,11 @@ class GestureClassifier:
         return None if name is None else Gesture(name, score)
 
     def probabilities(self, features: RealArray, appearance: RealArray | None = None) -> Float32Array:
-        """(N, S) probabilities of the shapes for features (N, F); NaN where they are.
+        """Return the probabilities (N, S) of the shapes for features (N, F); NaN for NaN.
 
         Args:
-            features: of the keypoints.
-            appearance: (N, 21, A), see `Hand.appearance`: with it the network tells that reads it, if the file has one.
+            features: Features of the keypoints.
+            appearance: Appearance (N, 21, A), see `Hand.appearance`, for the network that reads it, if any.
         """
         if appearance is None or self._with_image is None:
             weights, bias = self._layers[2]
@@ -200,39 +126,43 @@ class GestureClassifier:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, RealArray], path: object) -> Self:
-        """Of the arrays of a file that was trained, and what it is called in a message.
+        """Create a classifier from the arrays of a trained file.
+
+        Args:
+            arrays: Arrays by name.
+            path: File name shown in error messages.
 
         Raises:
-            InputError: they are not those of a classifier.
+            InputError: The arrays are not those of a classifier.
         """
         try:
             vocabulary = Vocabulary.from_json(str(arrays["vocabulary"])) if "vocabulary" in arrays else VOCABULARY
-            made = cls(arrays, vocabulary)
-            made.probabilities(np.zeros((1, FEATURES), np.float32))
+            classifier = cls(arrays, vocabulary)
+            classifier.probabilities(np.zeros((1, FEATURES), np.float32))
         except (KeyError, ValueError, TypeError, IndexError) as error:
-            raise InputError(f"{path}: no classifier of gestures that this version reads: {error!r}") from None
-        return made
+            raise InputError(f"{path}: not a classifier of gestures for this version: {error!r}") from None
+        return classifier
 
     @property
     def spread(self) -> Float32Array:
-        """(E,) how much poses differ along each axis of `place`, where hands of one pose have variance 1."""
+        """Variance (E,) of poses along each axis of `place`, where hands of one pose have variance 1."""
         return self._whitening[2]
 
-    def place(self, features: RealArray) -> Float32Array:
-        """(N, E) where hands lie among all poses, for features (N, F); of the shipped classifier alone."""
+    def whiten(self, features: RealArray) -> Float32Array:
+        """Return whitened embeddings (N, E) for features (N, F). Only the shipped classifier has them."""
         return self.embed(features) @ self._whitening[0] + self._whitening[1]
 
     def embed(self, features: RealArray) -> Float32Array:
-        """(N, E) what the last layer tells shapes by, for features (N, F) of `features_of`."""
+        """Return the inputs (N, E) of the last layer for features (N, F) of `features_of`."""
         return _rectified(features, self._layers[:2])
 
 
 def calibrated_shares(shares: RealArray, calibration: tuple[float, float]) -> Float32Array:
-    """Probabilities (N, S) to a power, that of no gesture then times a factor, made to sum to 1 again.
+    """Return calibrated probabilities (N, S): a power of each, with a factor for no gesture, normalised.
 
     Args:
-        shares: probabilities, no gesture's first.
-        calibration: the exponent and the factor.
+        shares: Probabilities, with no gesture first.
+        calibration: Exponent and factor.
     """
     exponent, factor = calibration
     powers = shares**exponent
@@ -242,8 +172,8 @@ def calibrated_shares(shares: RealArray, calibration: tuple[float, float]) -> Fl
 
 def _layers(weights: Mapping[str, RealArray], count: int) -> list[tuple[Float32Array, Float32Array]]:
     return [
-        (np.asarray(weights[f"weights_{one}"], np.float32), np.asarray(weights[f"bias_{one}"], np.float32))
-        for one in range(count)
+        (np.asarray(weights[f"weights_{item}"], np.float32), np.asarray(weights[f"bias_{item}"], np.float32))
+        for item in range(count)
     ]
 
 
@@ -260,14 +190,13 @@ def _softmax(logits: Float32Array) -> Float32Array:
 
 @lru_cache(maxsize=1)
 def load_gestures() -> GestureClassifier:
-    """The shipped classifier."""
-    file = resources.files("sonjit") / "assets" / ASSET
-    with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-        return GestureClassifier({name: arrays[name] for name in arrays.files})
+    """Load the shipped classifier."""
+    file = resources.files("sonjit") / "_util" / "assets" / ASSET
+    return GestureClassifier(read_npz(file))
 
 
 def gesture_of(hand: Hand) -> Gesture | None:
-    """The gesture that a hand makes, one of `GESTURES` with its probability; None where it makes none that is known.
+    """Return the gesture of a hand, one of `GESTURES` with its probability, or None.
 
     Example:
         >>> with sonjit.create_detector("hands", static_image=True) as detector:
@@ -279,6 +208,6 @@ def gesture_of(hand: Hand) -> Gesture | None:
 
 
 def features_of(hands: Sequence[Hand]) -> Float32Array:
-    """(N, F) features of hands; see `gesture_features`."""
-    image, world = (np.stack([getattr(one, name) for one in hands]) for name in ("keypoints", "keypoints_3d"))
-    return gesture_features(image, world, np.array([one.handedness == "Left" for one in hands]))
+    """Return the features (N, F) of hands, see `gesture_features`."""
+    image, world = (np.stack([getattr(hand, name) for hand in hands]) for name in ("keypoints", "keypoints_3d"))
+    return gesture_features(image, world, np.array([hand.handedness == "Left" for hand in hands]))

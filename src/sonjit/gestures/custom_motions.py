@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from sonjit.errors import InputError
-from sonjit.files import atomic_file
+from sonjit._util.errors import InputError
+from sonjit._util.files import atomic_file
 from sonjit.gestures.features import PALM
-from sonjit.measures import hand_length_m
+from sonjit.results.measures import hand_length_m
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.arrays import Float32Array, FloatArray, IntArray
-    from sonjit.json_text import JsonObject
+    from sonjit._util.arrays import Float32Array, FloatArray, IntArray
+    from sonjit._util.json_text import JsonObject
     from sonjit.results import Frame, Hand, Handedness
 
 _TIPS: Final = [4, 8, 12, 16, 20]
@@ -64,12 +64,12 @@ class GestureSegment:
     """A gesture of one hand, from when to when.
 
     Attributes:
-        name: of the gesture.
+        name: Name of the gesture.
         start: seconds.
         end: seconds.
         score: 0..1.
-        id: of the hand.
-        handedness: of the hand.
+        id: Id of the hand.
+        handedness: Side of the hand.
         moving: it is a motion, and no shape that is held.
     """
 
@@ -82,7 +82,7 @@ class GestureSegment:
     moving: bool
 
     def to_dict(self) -> JsonObject:
-        """As plain JSON types."""
+        """Return the recording as plain JSON types."""
         return {
             "name": self.name,
             "start": round(self.start, 4),
@@ -99,28 +99,28 @@ class MotionRecording:
     """Ways of hands that all make one motion.
 
     Attributes:
-        name: of the motion.
-        ways: each (T, 24) float16: of T steps the way of the palm and the fingertips, and where they lie.
+        name: Name of the motion.
+        ways: Examples (T, 24) float16: in T steps the movement of the palm and fingertips, and their positions.
     """
 
     name: str
     ways: tuple[NDArray[np.float16], ...]
 
     def __len__(self) -> int:
-        """How many examples it holds."""
+        """Return the number of examples."""
         return len(self.ways)
 
     @classmethod
     def of(cls, name: str, frames: Iterable[Frame], samples: int | None = None) -> Self:
-        """Of the tracked hands of a video or camera, cut where they rest for a quarter of a second.
+        """Record the tracked hands of a video or camera, cut where they rest for a quarter of a second.
 
         Args:
-            name: of the motion.
-            frames: read until there are enough.
-            samples: how many ways are enough; None for all.
+            name: Name of the motion.
+            frames: Frames, which are read until there are enough samples.
+            samples: Number of examples to record; None for all.
 
         Raises:
-            InputError: no hand moves, or it is no video.
+            InputError: No hand moves, or the frames are not of a video.
         """
         paths: dict[tuple[int, Handedness], _Path] = {}
         pieces: dict[tuple[int, Handedness], list[list[_Step]]] = {}
@@ -131,44 +131,44 @@ class MotionRecording:
                 if time_s is None or hand.id is None:
                     raise InputError(f"{name}: a motion is learned from a video or camera, not from images")
                 key = hand.id, hand.handedness
-                path, own = paths.setdefault(key, _Path()), pieces.setdefault(key, [[]])
-                last_s = own[-1][-1].end_s if own[-1] else math.inf
+                path, pieces_of_hand = paths.setdefault(key, _Path()), pieces.setdefault(key, [[]])
+                last_s = pieces_of_hand[-1][-1].end_s if pieces_of_hand[-1] else math.inf
                 steps = path.follow(hand, time_s)
                 if path.was_lost or (steps and steps[0].start_s - last_s > _REST_S):
-                    own.append([])
-                own[-1] += steps
-            ways = [one for own in pieces.values() for one in own if len(one) >= _LEAST_STEPS]
-            rested = [one for one in ways if frame.time is not None and frame.time - one[-1].end_s > _REST_S]
+                    pieces_of_hand.append([])
+                pieces_of_hand[-1] += steps
+            ways = [item for pieces_of_hand in pieces.values() for item in pieces_of_hand if len(item) >= _LEAST_STEPS]
+            rested = [way for way in ways if frame.time is not None and frame.time - way[-1].end_s > _REST_S]
             if samples is not None and len(rested) >= samples:
                 ways = rested
                 break
         ways = ways[:samples]
         if not ways:
-            raise InputError(f"{name}: no hand moves by a hand's length; give a video in which one makes the motion")
-        return cls(name, tuple(np.stack([step.features for step in one]).astype(np.float16) for one in ways))
+            raise InputError(f"{name}: no hand moves by a hand's length. Use a video in which a hand makes the motion")
+        return cls(name, tuple(np.stack([step.features for step in way]).astype(np.float16) for way in ways))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
-        """Of the arrays of a file that `save` wrote, and its path for a message.
+        """Create a recording from the arrays of a file that `save` wrote.
 
         Raises:
-            InputError: they hold something else.
+            InputError: The arrays have another form.
         """
         return cls(str(arrays["name"]), _ways(arrays["steps"], arrays["lengths"], path))
 
     def save(self, path: Path) -> None:
-        """An `.npz` file, there under its name when it is whole."""
+        """Write the recording as an `.npz` file."""
         with atomic_file(path) as draft:
-            lengths = np.array([len(one) for one in self.ways])
+            lengths = np.array([len(way) for way in self.ways])
             np.savez_compressed(draft, name=np.array(self.name), steps=np.concatenate(self.ways), lengths=lengths)
 
 
 @dataclass(frozen=True, eq=False)
 class CustomMotions:
-    """What was learned from recordings of motions.
+    """Motions learned from recordings.
 
     Attributes:
-        names: of the motions, each once.
+        names: Names of the motions, without duplicates.
         ways: (T, 24) steps of each example.
         motion: (W,) the index of each example's name.
         reaches: (C,) mean cost of a step, at which a way is as likely none.
@@ -182,38 +182,38 @@ class CustomMotions:
     @classmethod
     def learn(cls, recordings: Sequence[MotionRecording]) -> Self:
         """Learn from recordings, of one motion or more; without any there are no motions."""
-        names = tuple(dict.fromkeys(one.name for one in recordings))
-        ways = [(names.index(one.name), way) for one in recordings for way in one.ways]
+        names = tuple(dict.fromkeys(recording.name for recording in recordings))
+        ways = [(names.index(recording.name), way) for recording in recordings for way in recording.ways]
         motion = np.array([number for number, _ in ways], np.int64)
         costs = np.array([_Warping([other for _, other in ways]).least_costs(way) for _, way in ways])
         costs = costs.reshape(len(ways), len(ways)) + np.diag(np.full(len(ways), np.inf))
         reaches: list[float] = []
         for number in range(len(names)):
-            own = motion == number
-            nearest = costs[own][:, own].min(1, initial=np.inf)
+            pieces_of_hand = motion == number
+            nearest = costs[pieces_of_hand][:, pieces_of_hand].min(1, initial=np.inf)
             nearest = nearest[np.isfinite(nearest)]
-            wanted = _LOOSE * float(np.quantile(nearest, 0.9)) if len(nearest) else _REACH[1]
-            others = float(costs[~own][:, own].min(initial=np.inf))
-            reaches.append(max(0.5 * _REACH[0], min(max(wanted, _REACH[0]), _REACH[2], _APART * others)))
+            reach = _LOOSE * float(np.quantile(nearest, 0.9)) if len(nearest) else _REACH[1]
+            others = float(costs[~pieces_of_hand][:, pieces_of_hand].min(initial=np.inf))
+            reaches.append(max(0.5 * _REACH[0], min(max(reach, _REACH[0]), _REACH[2], _APART * others)))
         return cls(names, tuple(way for _, way in ways), motion, np.array(reaches))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
-        """Of the arrays of a file of gestures, and its path for a message; without any motions where it has none.
+        """Create motions from the arrays of a gesture file, which may have none.
 
         Raises:
-            InputError: they hold something else.
+            InputError: The arrays have another form.
         """
         if "motion_names" not in arrays:
             return cls((), (), np.zeros(0, np.int64), np.zeros(0))
         try:
             return cls._read(arrays, path)
         except KeyError as missing:
-            raise InputError(f"{path}: its motions lack {missing}; train again from the recordings") from None
+            raise InputError(f"{path}: its motions lack {missing}. Train again from the recordings") from None
 
     @classmethod
     def _read(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
-        names, motion, reaches = (arrays[f"motion_{one}"] for one in ("names", "of", "reaches"))
+        names, motion, reaches = (arrays[f"motion_{item}"] for item in ("names", "of", "reaches"))
         ways = _ways(arrays["motion_steps"], arrays["motion_lengths"], path)
         if (
             reaches.shape != names.shape
@@ -221,23 +221,23 @@ class CustomMotions:
             or motion.shape != (len(ways),)
             or not set(motion.tolist()) <= {*range(len(names))}
         ):
-            raise InputError(f"{path}: its motions do not fit each other; train again from the recordings")
+            raise InputError(f"{path}: its motions do not fit each other. Train again from the recordings")
         return cls(tuple(map(str, names)), ways, motion.astype(np.int64), reaches.astype(np.float64))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What `from_arrays` reads; empty without motions."""
+        """Return the arrays that `from_arrays` reads; empty without motions."""
         if not self.names:
             return {}
         return {
             "motion_names": np.array(self.names),
             "motion_steps": np.concatenate(self.ways),
-            "motion_lengths": np.array([len(one) for one in self.ways]),
+            "motion_lengths": np.array([len(way) for way in self.ways]),
             "motion_of": self.motion,
             "motion_reaches": self.reaches,
         }
 
-    def tell(self, way: NDArray[np.float16]) -> tuple[str, float] | None:
-        """The motion of an example (T, 24) and its score, or None."""
+    def classify(self, way: NDArray[np.float16]) -> tuple[str, float] | None:
+        """Return the motion of an example (T, 24) and its score, or None."""
         if not self.ways:
             return None
         shares = _Warping(self.ways).least_costs(way) / self.reaches[self.motion]
@@ -246,11 +246,11 @@ class CustomMotions:
 
 
 class MotionSpotter:
-    """Finds custom motions of tracked hands, frame by frame.
+    """Find custom motions of tracked hands, frame by frame.
 
     Args:
-        motions: what to find.
-        forget_s: a hand not seen for this long is forgotten.
+        motions: Motions to find.
+        forget_s: Seconds without a detection after which a hand is forgotten.
 
     Raises:
         InputError: the duration is not positive.
@@ -277,11 +277,11 @@ class MotionSpotter:
         self._time_s = -math.inf
 
     def __call__(self, hands: Sequence[Hand], time_s: float | None) -> list[GestureSegment]:
-        """The motions that ended shortly before this frame.
+        """Return the motions that ended shortly before this frame.
 
         Args:
-            hands: all of the frame, with their ids.
-            time_s: of the frame in seconds, not smaller than at any call before.
+            hands: All hands of the frame, with their ids.
+            time_s: Time of the frame in seconds. It never decreases between calls.
 
         Raises:
             InputError: a still's hand, without an id or a time, or time that runs backwards.
@@ -295,16 +295,16 @@ class MotionSpotter:
                 (hand.id, hand.handedness), _Watch(self._motions, (hand.id, hand.handedness))
             )
             watch.follow(hand, time_s)
-        told = [one for watch in self._watches.values() if (one := watch.tell(time_s)) is not None]
-        for key in [key for key, one in self._watches.items() if time_s - one.path.time_s > self._forget_s]:
+        found = [item for watch in self._watches.values() if (item := watch.classify(time_s)) is not None]
+        for key in [key for key, watch in self._watches.items() if time_s - watch.path.time_s > self._forget_s]:
             del self._watches[key]
-        return told
+        return found
 
     def finish(self) -> list[GestureSegment]:
-        """The motions that were made just before the end of the video."""
-        told = [watch.tell(math.inf) for watch in self._watches.values()]
+        """Return the motions that ended just before the end of the video."""
+        found = [watch.classify(math.inf) for watch in self._watches.values()]
         self.reset()
-        return [one for one in told if one is not None]
+        return [item for item in found if item is not None]
 
 
 class _Step(NamedTuple):
@@ -314,7 +314,7 @@ class _Step(NamedTuple):
 
 
 class _Path:
-    """The steps of one hand."""
+    """Path of one hand, cut into steps."""
 
     def __init__(self) -> None:
         self.time_s = -math.inf
@@ -325,7 +325,7 @@ class _Path:
         self._smooth: FloatArray | None = None
 
     def follow(self, hand: Hand, time_s: float) -> list[_Step]:
-        """The steps that end with this frame: none where the hand rests."""
+        """Return the steps that end with this frame, none while the hand rests."""
         points = hand.keypoints.astype(np.float64)
         flat = np.concatenate([points[PALM, :2].mean(0, keepdims=True), points[_TIPS, :2]])
         length, elapsed = float(hand_length_m(points)), time_s - self.time_s
@@ -358,21 +358,21 @@ class _Warping:
     """Dynamic time warping of a stream of steps against examples, which may begin at any step of it."""
 
     def __init__(self, ways: Sequence[NDArray[np.float16]]) -> None:
-        self._lengths = np.array([len(one) for one in ways])
+        self._lengths = np.array([len(way) for way in ways])
         longest = int(self._lengths.max(initial=1))
         self._steps = np.zeros((len(ways), longest, STEP_FEATURES), np.float32)
-        for row, one in zip(self._steps, ways, strict=True):
-            row[: len(one)] = one
+        for row, way in zip(self._steps, ways, strict=True):
+            row[: len(way)] = way
         self._rows = np.arange(len(ways))
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Forget all steps."""
         self._costs = np.full(self._steps.shape[:2], np.inf)
         self._counts, self._starts = np.zeros((2, *self._steps.shape[:2]))
 
     def follow(self, step: Float32Array, start_s: float) -> tuple[FloatArray, FloatArray]:
-        """(W,) mean cost of a step of each whole example that ends with this one, and (W,) when it would have begun."""
+        """Return the mean step cost (W,) of each example that ends with this step, and its start time (W,)."""
         half = STEP_FEATURES // 2
         ahead = 1 - self._steps[..., :half] @ step[:half] / _POINTS
         shape = ((self._steps[..., half:] - step[half:]) ** 2).sum(-1) / _POINTS
@@ -387,11 +387,11 @@ class _Warping:
         self._counts = np.take_along_axis(counts, best, 0)[0]
         self._starts = np.take_along_axis(starts, best, 0)[0]
         ends = self._lengths - 1
-        whole = self._costs[self._rows, ends] / np.maximum(self._counts[self._rows, ends], 1)
-        return whole, self._starts[self._rows, ends]
+        mean_costs = self._costs[self._rows, ends] / np.maximum(self._counts[self._rows, ends], 1)
+        return mean_costs, self._starts[self._rows, ends]
 
     def least_costs(self, way: NDArray[np.float16]) -> FloatArray:
-        """(W,) least mean cost of a step of each example anywhere in (T, 24) steps."""
+        """Return the lowest mean step cost (W,) of each example anywhere in steps (T, 24)."""
         self.reset()
         costs = [self.follow(step, 0.0)[0] for step in way.astype(np.float32)]
         return np.min(costs, axis=0) if costs else np.full(len(self._lengths), np.inf)
@@ -404,7 +404,7 @@ def _shifted(values: FloatArray, by: int, before: float) -> FloatArray:
 
 
 class _Watch:
-    """The motions of one hand."""
+    """Search for the motions of one hand."""
 
     def __init__(self, motions: CustomMotions, hand: tuple[int, Handedness]) -> None:
         self.path = _Path()
@@ -427,8 +427,8 @@ class _Watch:
                 found = GestureSegment(name, start_s, step.end_s, 1 - share / 2, *self._hand, moving=True)
                 self._best = min(share, least), found
 
-    def tell(self, time_s: float) -> GestureSegment | None:
-        """The best match, once it has lain still for a while."""
+    def classify(self, time_s: float) -> GestureSegment | None:
+        """Return the best match once it has not improved for a while."""
         if self._best is None or time_s - self._best[1].end < _SETTLE_S:
             return None
         found = self._best[1]
@@ -438,9 +438,13 @@ class _Watch:
 
 
 def _ways(steps: NDArray[Any], lengths: NDArray[Any], path: Path) -> tuple[NDArray[np.float16], ...]:
-    """Each example's steps; InputError where they are not those of motions."""
-    whole = steps.ndim == 2 and steps.shape[1] == STEP_FEATURES and lengths.ndim == 1 and (lengths > 0).all()
-    if not whole or lengths.sum() != len(steps):
+    """Return the steps of each example.
+
+    Raises:
+        InputError: The arrays are not those of motions.
+    """
+    is_valid = steps.ndim == 2 and steps.shape[1] == STEP_FEATURES and lengths.ndim == 1 and (lengths > 0).all()
+    if not is_valid or lengths.sum() != len(steps):
         raise InputError(f"{path}: holds steps {steps.shape} of {lengths.shape} examples, not (T, {STEP_FEATURES})")
     ends = lengths.cumsum().tolist()
     return tuple(
@@ -449,18 +453,18 @@ def _ways(steps: NDArray[Any], lengths: NDArray[Any], path: Path) -> tuple[NDArr
 
 
 def time_of(hands: Sequence[Hand], time_s: float | None, last_s: float) -> float:
-    """The time of a frame in which motions are looked for.
+    """Return the time of a frame and check it.
 
     Args:
-        hands: of the frame.
-        time_s: of the frame in seconds.
-        last_s: of the frame before it.
+        hands: Hands of the frame.
+        time_s: Time of the frame in seconds.
+        last_s: Time of the previous frame in seconds.
 
     Raises:
         InputError: a still's hand, without an id or a time, or time that runs backwards.
     """
     if time_s is None or any(hand.id is None for hand in hands):
-        raise InputError("motions are those of a video or camera: give hands with an id, and the frame's time")
+        raise InputError("motions require a video or camera: hands with ids, and the time of each frame")
     if time_s < last_s:
         raise InputError(f"time runs backwards: {time_s} s after {last_s} s; reset() before another video")
     return time_s

@@ -15,17 +15,17 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from sonjit.errors import InputError
-from sonjit.files import atomic_text, write_bytes
+from sonjit._util.errors import InputError
+from sonjit._util.files import atomic_text, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from sonjit.arrays import Float32Array
+    from sonjit._util.arrays import Float32Array
     from sonjit.gestures.custom_motions import GestureSegment
     from sonjit.results import Frame, Instance
-    from sonjit.skeletons import Skeleton
+    from sonjit.results.skeletons import Skeleton
 
 _COLUMNS: Final = ("hand", "id", "kind", "gesture", "start", "end", "score")
 _TYPE: Final = "gestures"
@@ -33,23 +33,33 @@ _XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
 _MIME: Final = {".mp4": "video/mp4", ".mov": "video/quicktime", ".mpg": "video/mpeg", ".avi": "video/x-msvideo"}
 
 
+_POINTS: Final = {"hand_mediapipe21": "HAND", "face_mediapipe478": "FACE", "body_blazepose33": "POSE"}
+_COMPONENTS: Final = ("POSE", "FACE", "LEFT_HAND", "RIGHT_HAND")
+_COLOURS: Final = {
+    "POSE": (255, 255, 255),
+    "FACE": (128, 128, 128),
+    "LEFT_HAND": (255, 160, 60),
+    "RIGHT_HAND": (60, 160, 255),
+}
+
+
 def save_segments_csv(path: Path, segments: Sequence[GestureSegment]) -> None:
-    """A row for each segment: hand, id, kind (held or motion), gesture, start and end in seconds, score."""
+    """Write a row per segment: hand, id, kind (held or motion), gesture, start and end in seconds, score."""
     with atomic_text(path) as file:
         writer = csv.writer(file, lineterminator="\r\n")
         writer.writerow(_COLUMNS)
-        for one in segments:
-            times = f"{one.start:.3f}", f"{one.end:.3f}", f"{one.score:.3f}"
-            writer.writerow((one.handedness, one.id, _kind(one), one.name, *times))
+        for segment in segments:
+            times = f"{segment.start:.3f}", f"{segment.end:.3f}", f"{segment.score:.3f}"
+            writer.writerow((segment.handedness, segment.id, _kind(segment), segment.name, *times))
 
 
 def save_segments_eaf(path: Path, segments: Sequence[GestureSegment], media: str) -> None:
-    """Annotations for ELAN: a tier for what each hand holds, and one for its motions.
+    """Write annotations for ELAN: per hand a tier for static gestures and one for motions.
 
     Args:
-        path: to write.
-        segments: of one video.
-        media: the video, which ELAN opens beside.
+        path: File to write.
+        segments: Segments of one video.
+        media: Path of the video, which ELAN also opens.
     """
     root = ElementTree.Element(
         "ANNOTATION_DOCUMENT",
@@ -67,14 +77,14 @@ def save_segments_eaf(path: Path, segments: Sequence[GestureSegment], media: str
     described = {"MEDIA_URL": file.name, "MIME_TYPE": _MIME.get(file.suffix.lower(), "unknown")}
     ElementTree.SubElement(header, "MEDIA_DESCRIPTOR", described | {"RELATIVE_MEDIA_URL": f"./{file.name}"})
     order = ElementTree.SubElement(root, "TIME_ORDER")
-    slots = sorted((round(1000 * time), 2 * number + end) for number, one in enumerate(segments)
-                   for end, time in enumerate((one.start, one.end)))  # fmt: skip
-    ids = {key: f"ts{place}" for place, (_, key) in enumerate(slots, 1)}
+    slots = sorted((round(1000 * time), 2 * number + end) for number, segment in enumerate(segments)
+                   for end, time in enumerate((segment.start, segment.end)))  # fmt: skip
+    ids = {key: f"ts{index}" for index, (_, key) in enumerate(slots, 1)}
     for time_ms, key in slots:
         ElementTree.SubElement(order, "TIME_SLOT", {"TIME_SLOT_ID": ids[key], "TIME_VALUE": str(time_ms)})
     tiers: dict[str, ElementTree.Element] = {}
-    for number, one in enumerate(segments):
-        name = f"{one.handedness} {one.id} {_kind(one)}"
+    for number, segment in enumerate(segments):
+        name = f"{segment.handedness} {segment.id} {_kind(segment)}"
         if name not in tiers:
             tiers[name] = ElementTree.SubElement(root, "TIER", {"LINGUISTIC_TYPE_REF": _TYPE, "TIER_ID": name})
         begin, end = ids[2 * number], ids[2 * number + 1]
@@ -82,7 +92,7 @@ def save_segments_eaf(path: Path, segments: Sequence[GestureSegment], media: str
         annotation = ElementTree.SubElement(
             ElementTree.SubElement(tiers[name], "ANNOTATION"), "ALIGNABLE_ANNOTATION", span
         )
-        ElementTree.SubElement(annotation, "ANNOTATION_VALUE").text = one.name
+        ElementTree.SubElement(annotation, "ANNOTATION_VALUE").text = segment.name
     kind = {"GRAPHIC_REFERENCES": "false", "LINGUISTIC_TYPE_ID": _TYPE, "TIME_ALIGNABLE": "true"}
     ElementTree.SubElement(root, "LINGUISTIC_TYPE", kind)
     ElementTree.indent(root, "    ")
@@ -93,44 +103,36 @@ def _kind(one: GestureSegment) -> str:
     return "motion" if one.moving else "held"
 
 
-_POINTS: Final = {"hand_mediapipe21": "HAND", "face_mediapipe478": "FACE", "body_blazepose33": "POSE"}
-_COMPONENTS: Final = ("POSE", "FACE", "LEFT_HAND", "RIGHT_HAND")
-_COLOURS: Final = {
-    "POSE": (255, 255, 255),
-    "FACE": (128, 128, 128),
-    "LEFT_HAND": (255, 160, 60),
-    "RIGHT_HAND": (60, 160, 255),
-}
-
-
 def save_pose(path: Path, frames: Sequence[Frame], size: tuple[int, int]) -> None:
-    """The keypoints of a video as `.pose`: x, y and z in pixels, and the score or visibility of each.
+    """Write the keypoints of a video as `.pose`: x, y and z in pixels, and the score or visibility of each.
 
     Hands, faces, bodies and people become the components LEFT_HAND_LANDMARKS, RIGHT_HAND_LANDMARKS, FACE_LANDMARKS and
-    POSE_LANDMARKS, with MediaPipe's names of the points; those of which there are none in the whole video are left out.
+    POSE_LANDMARKS, with MediaPipe's names of the points. Components that never occur in the video are left out.
 
     Args:
-        path: to write.
-        frames: of one video, in order.
-        size: width and height of its images in pixels.
+        path: File to write.
+        frames: Frames of one video, in order.
+        size: Width and height of the images in pixels.
 
     Raises:
-        InputError: fewer than two frames, stills, or nothing that has keypoints.
+        InputError: There are fewer than two frames, no times, or no keypoints.
     """
     times = [frame.time for frame in frames]
     if len(times) < 2 or times[0] is None or times[-1] is None or not times[-1] > times[0]:
-        raise InputError(f"{path}: .pose holds the frames of a video: give one of two frames or more")
-    seen = [list(_parts(frame)) for frame in frames]
-    skeletons = {component: skeleton for parts in seen for component, _, skeleton, _ in parts}
+        raise InputError(f"{path}: .pose requires a video with at least two frames")
+    parts_of_frames = [list(_parts(frame)) for frame in frames]
+    skeletons = {component: skeleton for parts in parts_of_frames for component, _, skeleton, _ in parts}
     if not skeletons:
-        raise InputError(f"{path}: nothing with keypoints was found, so that there is nothing to write")
-    own = [one for one in _COMPONENTS if one in skeletons]
-    starts = dict(zip(own, np.cumsum([0, *(len(skeletons[one].keypoints) for one in own)]).tolist(), strict=False))
-    total = sum(len(skeletons[one].keypoints) for one in own)
-    people = 1 + max(number for parts in seen for _, number, _, _ in parts)
+        raise InputError(f"{path}: no keypoints were found, so there is nothing to write")
+    components = [item for item in _COMPONENTS if item in skeletons]
+    starts = dict(
+        zip(components, np.cumsum([0, *(len(skeletons[item].keypoints) for item in components)]).tolist(), strict=False)
+    )
+    total = sum(len(skeletons[item].keypoints) for item in components)
+    people = 1 + max(number for parts in parts_of_frames for _, number, _, _ in parts)
     points = np.zeros((len(frames), people, total, 3), "<f4")
     scores = np.zeros((len(frames), people, total), "<f4")
-    for row, (index, parts) in zip(points, enumerate(seen), strict=True):
+    for row, (index, parts) in zip(points, enumerate(parts_of_frames), strict=True):
         for component, number, _, part in parts:
             span = slice(starts[component], starts[component] + len(part.keypoints))
             row[number, span] = part.keypoints
@@ -138,15 +140,15 @@ def save_pose(path: Path, frames: Sequence[Frame], size: tuple[int, int]) -> Non
     unknown = ~np.isfinite(points).all(-1)
     points[unknown], scores[unknown] = 0, 0
     fps = (len(times) - 1) / (times[-1] - times[0])
-    header = struct.pack("<fHHHH", 0.2, *size, size[0], len(own)) + b"".join(
-        _described(one, skeletons[one]) for one in own
+    header = struct.pack("<fHHHH", 0.2, *size, size[0], len(components)) + b"".join(
+        _component_header(item, skeletons[item]) for item in components
     )
     body = struct.pack("<fIH", fps, len(frames), people) + points.tobytes() + scores.tobytes()
     write_bytes(path, header + body)
 
 
 def _parts(frame: Frame) -> Iterator[tuple[str, int, Skeleton, Instance]]:
-    """Component, number of the person, skeleton and keypoints of all in a frame.
+    """Yield the component, person number, skeleton and instance of every part of a frame.
 
     The n-th left and the n-th right hand, face and body stand for one person where no person joins them.
     """
@@ -168,8 +170,8 @@ def _scores(part: Instance) -> Float32Array:
     return np.full(len(part.keypoints), part.score, np.float32) if visibility is None else visibility
 
 
-def _described(component: str, skeleton: Skeleton) -> bytes:
-    """A component of the header: its name, what a point has, the points' names, lines and their colours."""
+def _component_header(component: str, skeleton: Skeleton) -> bytes:
+    """Return a component of the header: name, format of a point, names of the points, lines and their colours."""
     face = component == "FACE"
     names = [str(number) if face else _mediapipe_name(name) for number, name in enumerate(skeleton.keypoints)]
     lines = skeleton.connections

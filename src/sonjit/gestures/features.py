@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sonjit.errors import InputError
-from sonjit.measures.hands import palm_frame
+from sonjit._util.errors import InputError
+from sonjit.results.measures.hands import palm_frame
 
 if TYPE_CHECKING:
-    from sonjit.arrays import BoolArray, Float32Array, FloatArray, RealArray
+    from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, RealArray
 
 KEYPOINTS: Final = 21
 _LENGTH: Final = [0, 9, 10, 11, 12]  # along the bones: the same however the hand bends
@@ -32,7 +32,7 @@ FEATURES: Final = 2 * (3 * KEYPOINTS + len(_PAIRS))
 
 
 def gesture_features(keypoints: RealArray, keypoints_3d: RealArray, left: BoolArray) -> Float32Array:
-    """(N, F) numbers of N hands; NaN for a hand with an unknown keypoint, or whose keypoints coincide.
+    """Return features (N, F) of N hands, NaN for a hand with an unknown keypoint or coinciding keypoints.
 
     The keypoints of the image and in metres as `aligned` gives them, and the distances between the points of each.
 
@@ -56,7 +56,7 @@ def gesture_features(keypoints: RealArray, keypoints_3d: RealArray, left: BoolAr
 
 
 def aligned(points: Float32Array, left: BoolArray, by: Float32Array | None = None) -> Float32Array:
-    """(N, 2, 21, 3) keypoints of the image and in metres without the hand's place, size, side and turn in the image.
+    """Normalise image and metric keypoints (N, 2, 21, 3) for position, size, side and rotation in the image.
 
     Left hands are mirrored into right ones, all are turned in the image until the knuckles are above the wrist, and
     lie about the palm's middle at a mean square distance of 1.
@@ -66,10 +66,10 @@ def aligned(points: Float32Array, left: BoolArray, by: Float32Array | None = Non
         left: (N,) which are left hands.
         by: (N, 2, 21, 3) the hands that are to lie so; by default those of the points.
     """
-    whole = points if by is None else by
-    middle = _MIDDLE @ whole
-    x, y, _ = (_ALONG @ whole[:, 0])[:, 0].T
-    around = whole - middle
+    reference = points if by is None else by
+    middle = _MIDDLE @ reference
+    x, y, _ = (_ALONG @ reference[:, 0])[:, 0].T
+    around = reference - middle
     mirror = 1 - 2 * left
     turn = np.zeros((len(around), 1, 3, 3), np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -87,7 +87,7 @@ def aligned(points: Float32Array, left: BoolArray, by: Float32Array | None = Non
 
 
 def palm_pose(points: RealArray, left: BoolArray) -> FloatArray:
-    """(N, 21, 3) keypoints in the palm's own axes, from the middle of the palm, in hand lengths.
+    """Return keypoints (N, 21, 3) in palm axes, relative to the palm centre, in hand lengths.
 
     Args:
         points: (N, 21, 3) in any unit.

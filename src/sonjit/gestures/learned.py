@@ -1,4 +1,4 @@
-"""Gestures from a file: of recordings, or of a recipe such as that of a manual alphabet; held ones and motions."""
+"""Static gestures and motions from a file, made from recordings or by a recipe such as a manual alphabet's."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sonjit.errors import InputError
-from sonjit.files import arrays_of, atomic_file, read_arrays
+from sonjit._util.data_files import npz_arrays, read_npz
+from sonjit._util.errors import InputError
+from sonjit._util.files import atomic_file
 from sonjit.gestures.classifier import NONE, GestureClassifier, gesture_of
 from sonjit.gestures.custom import CustomGestures, GestureRecording
 from sonjit.gestures.custom_motions import CustomMotions, GestureSegment, MotionRecording, MotionSpotter
@@ -25,17 +26,22 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.arrays import IntArray
+    from sonjit._util.arrays import IntArray
     from sonjit.results import Frame, Gesture, Hand, Handedness
+
+
+_MAX_NAME_LENGTH: Final = 40
+_MIN_DURATION_S: Final = 0.2
+"""Minimum duration of a static gesture. Shorter ones occur on the way to another gesture."""
 
 
 @dataclass(frozen=True, eq=False)
 class LearnedGestures:
-    """What a file of gestures tells.
+    """Gestures of a file.
 
     Attributes:
-        held: tells the gestures that are held; None where there are none.
-        motions: those that move; none of them where there are none.
+        static: Classifier of the static gestures; None without static gestures.
+        motions: Custom motions; may be empty.
 
     Example:
         >>> from pathlib import Path
@@ -44,66 +50,70 @@ class LearnedGestures:
         (26, ('J', 'Z'))
     """
 
-    held: CustomGestures | GestureClassifier | None
+    static: CustomGestures | GestureClassifier | None
     motions: CustomMotions
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all gestures, those that are held first."""
-        held = self.held.vocabulary.names if isinstance(self.held, GestureClassifier) else self.held and self.held.names
-        return (*(held or ()), *self.motions.names)
+        """Names of all gestures, static ones first."""
+        names = (
+            self.static.vocabulary.names
+            if isinstance(self.static, GestureClassifier)
+            else self.static and self.static.names
+        )
+        return (*(names or ()), *self.motions.names)
 
     def __call__(self, hand: Hand) -> Gesture | None:
-        """The gesture that a hand holds, or None."""
-        return None if self.held is None else self.held(hand)
+        """Return the static gesture of a hand, or None."""
+        return None if self.static is None else self.static(hand)
 
     def or_shipped(self, hand: Hand) -> Gesture | None:
-        """The gesture that a hand holds; where it holds none of these, the shipped one."""
+        """Return the static gesture of a hand, or else its shipped gesture, or None."""
         return self(hand) or gesture_of(hand)
 
     @classmethod
     def learn(cls, recordings: Sequence[GestureRecording | MotionRecording]) -> Self:
-        """Learn from recordings, of one gesture or more.
+        """Learn from recordings of one or more gestures.
 
         Raises:
-            InputError: there is none, or one gesture is both held and a motion.
+            InputError: There are no recordings, or a gesture is both static and a motion.
         """
-        held = [one for one in recordings if isinstance(one, GestureRecording)]
-        moving = [one for one in recordings if isinstance(one, MotionRecording)]
-        if both := sorted({one.name for one in held} & {one.name for one in moving}):
-            raise InputError(f"{both[0]} was recorded both held and as a motion: give one of them another name")
+        static = [recording for recording in recordings if isinstance(recording, GestureRecording)]
+        moving = [recording for recording in recordings if isinstance(recording, MotionRecording)]
+        if both := sorted({item.name for item in static} & {item.name for item in moving}):
+            raise InputError(f"{both[0]} was recorded both as a static gesture and as a motion. Rename one of them")
         if not recordings:
-            raise InputError("no gesture to learn: record one first, with sonjit gestures record NAME INPUT")
-        return cls(CustomGestures.learn(held) if held else None, CustomMotions.learn(moving))
+            raise InputError("no gesture to learn. First record one with sonjit gestures record NAME INPUT")
+        return cls(CustomGestures.learn(static) if static else None, CustomMotions.learn(moving))
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save`, or a recipe of gestures, wrote.
+        """Read a file of `save` or of a recipe for gestures.
 
         Args:
-            path: of the file; `asl` alone is the shipped manual alphabet of American Sign Language.
+            path: Path of the file. `asl` is the shipped manual alphabet of American Sign Language.
 
         Raises:
-            InputError: the file holds no gestures.
+            InputError: The file contains no gestures.
         """
         if str(path) in SHIPPED and not path.exists():
-            with resources.as_file(resources.files("sonjit") / "assets" / f"{path}.npz") as shipped:
+            with resources.as_file(resources.files("sonjit") / "_util" / "assets" / f"{path}.npz") as shipped:
                 return cls.load(shipped)
-        return cls._of(read_arrays(path), path)
+        return cls._of(read_npz(path), path)
 
     @classmethod
-    def from_bytes(cls, data: bytes, name: str, most_bytes: int) -> Self:
-        """Read what `to_bytes` gave.
+    def from_bytes(cls, data: bytes, name: str, max_bytes: int) -> Self:
+        """Read the bytes of `to_bytes`.
 
         Args:
-            data: of a file.
-            name: of it, for a message.
-            most_bytes: that its arrays may take.
+            data: Content of a file.
+            name: File name shown in error messages.
+            max_bytes: Maximum size of its arrays.
 
         Raises:
-            InputError: it holds no gestures, or more bytes.
+            InputError: The content has no gestures, or is too large.
         """
-        return cls._of(arrays_of(BytesIO(data), name, most_bytes), Path(name))
+        return cls._of(npz_arrays(BytesIO(data), name, max_bytes), Path(name))
 
     @classmethod
     def _of(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
@@ -115,55 +125,52 @@ class LearnedGestures:
         return cls(CustomGestures.from_arrays(arrays, path), motions)
 
     def save(self, path: Path) -> None:
-        """An `.npz` file, there under its name when it is whole.
+        """Write the gestures as an `.npz` file.
 
         Raises:
-            InputError: they are of a recipe, which writes its file itself.
+            InputError: The gestures are of a recipe, which writes its own file.
         """
-        if isinstance(self.held, GestureClassifier):
-            raise InputError(f"{path}: a recipe's gestures are in the file that it wrote; copy that")
+        if isinstance(self.static, GestureClassifier):
+            raise InputError(f"{path}: gestures of a recipe are already in a file. Copy that file")
         with atomic_file(path) as draft:
             draft.write_bytes(self.to_bytes())
 
     def to_bytes(self) -> bytes:
-        """What `save` writes, of custom gestures."""
-        held = self.held.arrays() if isinstance(self.held, CustomGestures) else {}
-        arrays, file = self.motions.arrays() | held, BytesIO()
+        """Return the file content of custom gestures."""
+        static = self.static.arrays() if isinstance(self.static, CustomGestures) else {}
+        arrays, file = self.motions.arrays() | static, BytesIO()
         np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]  # a keyword of its own besides
         return file.getvalue()
 
 
-_LONGEST_NAME: Final = 40
-
-
 def checked_name(name: object) -> str:
-    """A name for a custom gesture or motion, as it is.
+    """Return the name of a custom gesture or motion if it is valid.
 
     Raises:
-        InputError: it cannot be one, or means something already.
+        InputError: The name is invalid, or already used.
     """
     if (
         not isinstance(name, str)
-        or not 0 < len(name) <= _LONGEST_NAME
+        or not 0 < len(name) <= _MAX_NAME_LENGTH
         or name.isspace()
-        or not all(one.isalnum() or one in "_- " for one in name)
+        or not all(item.isalnum() or item in "_- " for item in name)
     ):
-        raise InputError(f"{name!r:.60}: name a gesture by 1 to {_LONGEST_NAME} letters, digits, spaces, - and _")
+        raise InputError(f"{name!r:.60}: name a gesture by 1 to {_MAX_NAME_LENGTH} letters, digits, spaces, - and _")
     if name in (NONE, *MOTIONS):
-        meaning = "is what hands make that make no gesture" if name == NONE else "is a motion that is known already"
-        raise InputError(f"{name} {meaning}: give yours another name")
+        meaning = "means that a hand makes no gesture" if name == NONE else "is already a motion"
+        raise InputError(f"{name} {meaning}. Choose another name")
     return name
 
 
 def find_gestures(name: str | LearnedGestures) -> Callable[[Hand], Gesture | None]:
-    """What tells the gesture of a hand: the shipped ones, and before them those of a file.
+    """Return a classifier of static gestures: those of a file, then the shipped ones.
 
     Args:
-        name: `canned` for the shipped ones alone, `asl`, or the path of a file that `LearnedGestures.load` reads; or
-            what it has read.
+        name: `canned` for only the shipped ones, `asl`, the path of a file for `LearnedGestures.load`, or loaded
+            gestures.
 
     Raises:
-        InputError: the file holds no gestures.
+        InputError: The file contains no gestures.
     """
     if name == CANNED:
         return gesture_of
@@ -171,124 +178,130 @@ def find_gestures(name: str | LearnedGestures) -> Callable[[Hand], Gesture | Non
 
 
 def find_motions(name: str | LearnedGestures) -> CustomMotions:
-    """The motions of what `find_gestures` takes, of which there may be none; raises as it does."""
+    """Return the custom motions of the gestures that `find_gestures` accepts; there may be none."""
     if name == CANNED:
         return CustomMotions.learn([])
     return (name if isinstance(name, LearnedGestures) else LearnedGestures.load(Path(name))).motions
 
 
 def load_recording(path: Path) -> GestureRecording | MotionRecording:
-    """Read a recording, of a gesture that is held or of a motion.
+    """Read a recording of a static gesture or of a motion.
 
     Raises:
-        InputError: the file is none.
+        InputError: The file is not a recording.
     """
-    arrays = read_arrays(path)
+    arrays = read_npz(path)
     is_motion = arrays.keys() >= {"name", "steps", "lengths"}
     return MotionRecording.from_arrays(arrays, path) if is_motion else GestureRecording.from_arrays(arrays, path)
 
 
-_LEAST_S: Final = 0.2
-"""A gesture that is held for less is one on its way to another."""
-
-
-class _Held:
-    """A gesture that a hand holds."""
+class _Segment:
+    """Static gesture of a hand over several frames."""
 
     def __init__(self, gesture: Gesture, time_s: float) -> None:
         self.name, self.start_s, self.end_s = gesture.name, time_s, time_s
         self._scores = [gesture.score]
 
-    def go_on(self, gesture: Gesture, time_s: float) -> None:
+    def extend(self, gesture: Gesture, time_s: float) -> None:
         self.end_s = time_s
         self._scores.append(gesture.score)
 
     def segment(self, id: int, handedness: Handedness) -> GestureSegment:
         return GestureSegment(
-            self.name, self.start_s, self.end_s, float(np.mean(self._scores)), id, handedness, moving=False
+            name=self.name,
+            start=self.start_s,
+            end=self.end_s,
+            score=float(np.mean(self._scores)),
+            id=id,
+            handedness=handedness,
+            moving=False,
         )
 
 
 def segments_of(frames: Iterable[Frame], gestures: LearnedGestures | None = None) -> list[GestureSegment]:
-    """From when to when each hand of a video makes which gesture, by their beginning.
+    """Return the gestures of the hands in a video with their start and end times, sorted by start.
 
     Args:
-        frames: of one video, with hands that are tracked, or people.
-        gestures: of a file; the shipped ones by default.
+        frames: Frames of one video, with tracked hands or people.
+        gestures: Gestures of a file; None for the shipped ones.
 
     Raises:
-        InputError: it is no video.
+        InputError: The frames are not of a video.
     """
     spotter = MotionSpotter(gestures.motions if gestures else CustomMotions.learn([]))
-    smoother = GestureSmoother(tell=gestures)
-    held: dict[tuple[int, Handedness], _Held] = {}
+    smoother = GestureSmoother(classify=gestures)
+    current: dict[tuple[int, Handedness], _Segment] = {}
     found: list[GestureSegment] = []
     time_s = 0.0
     for frame in frames:
         if frame.time is None:
-            raise InputError("segments are those of a video or camera: images have no time")
+            raise InputError("segments require a video or camera: images have no time")
         hands, time_s = hands_of(frame), max(time_s, frame.time)  # a damaged video's times may step back
         found += spotter(hands, time_s)
-        seen: set[tuple[int, Handedness]] = set()
+        visible: set[tuple[int, Handedness]] = set()
         for hand, steady in zip(hands, smoother(hands, time_s), strict=True):
             assert hand.id is not None
             key = hand.id, hand.handedness
             if steady is None:
                 continue
-            seen.add(key)
-            if key in held and held[key].name == steady.name:
-                held[key].go_on(steady, time_s)
+            visible.add(key)
+            if key in current and current[key].name == steady.name:
+                current[key].extend(steady, time_s)
                 continue
-            if key in held:
-                found.append(held[key].segment(*key))
-            held[key] = _Held(steady, time_s)
-        for key in held.keys() - seen:
-            found.append(held.pop(key).segment(*key))
-    found += [one.segment(*key) for key, one in held.items()] + spotter.finish()
-    return sorted((one for one in found if one.end - one.start >= _LEAST_S), key=lambda one: (one.start, one.end))
+            if key in current:
+                found.append(current[key].segment(*key))
+            current[key] = _Segment(steady, time_s)
+        for key in current.keys() - visible:
+            found.append(current.pop(key).segment(*key))
+    found += [item.segment(*key) for key, item in current.items()] + spotter.finish()
+    return sorted(
+        (item for item in found if item.end - item.start >= _MIN_DURATION_S), key=lambda item: (item.start, item.end)
+    )
 
 
 def hands_of(frame: Frame) -> list[Hand]:
-    """The hands of a frame, those of people with their person's id."""
-    own = [one for person in frame.people for one in (person.left_hand, person.right_hand) if one is not None]
+    """Return the hands of a frame, including those of people, which have the id of their person."""
+    own = [item for person in frame.people for item in (person.left_hand, person.right_hand) if item is not None]
     return [*frame.hands, *own]
 
 
 def confusions(recordings: Sequence[GestureRecording | MotionRecording]) -> list[tuple[tuple[str, ...], IntArray]]:
-    """The `confusion` of held gestures and that of motions, where there are recordings of them; raises as it does."""
-    held = [one for one in recordings if isinstance(one, GestureRecording)]
-    moving = [one for one in recordings if isinstance(one, MotionRecording)]
-    return [confusion(theirs) for theirs in (held, moving) if theirs]
+    """Return the `confusion` of static gestures and that of motions, if there are recordings of them."""
+    static = [recording for recording in recordings if isinstance(recording, GestureRecording)]
+    moving = [recording for recording in recordings if isinstance(recording, MotionRecording)]
+    return [confusion(theirs) for theirs in (static, moving) if theirs]
 
 
 def confusion(
     recordings: Sequence[GestureRecording] | Sequence[MotionRecording],
 ) -> tuple[tuple[str, ...], IntArray]:
-    """How recordings are told by what the others of each gesture teach: names, and counts (C, C + 1), told none last.
+    """Classify each recording with the others, and return the names and a confusion matrix (C, C + 1).
+
+    The last column counts samples that are classified as no gesture.
 
     Raises:
-        InputError: a gesture has but one recording, so that nothing is left to learn it from.
+        InputError: A gesture has only one recording.
     """
-    names = tuple(dict.fromkeys(one.name for one in recordings))
+    names = tuple(dict.fromkeys(recording.name for recording in recordings))
     for name in names:
-        if sum(one.name == name for one in recordings) < 2:
-            raise InputError(f"{name} has but one recording: record it a second time, another day or by someone else")
+        if sum(recording.name == name for recording in recordings) < 2:
+            raise InputError(f"{name} has only one recording. Record it again, on another day or by another person")
     counts = np.zeros((len(names), len(names) + 1), np.int64)
     for left_out in recordings:
         columns = [
             len(names) if name is None else names.index(name)
-            for name in _told(left_out, [one for one in recordings if one is not left_out])
+            for name in _classified(left_out, [recording for recording in recordings if recording is not left_out])
         ]
         np.add.at(counts, (names.index(left_out.name), columns), 1)
     return names, counts
 
 
-def _told(
+def _classified(
     left_out: GestureRecording | MotionRecording, others: Sequence[GestureRecording | MotionRecording]
 ) -> list[str | None]:
-    """What the samples of a recording are told as by what others of its kind teach."""
+    """Return the gestures of a recording's samples, classified with other recordings of its kind."""
     if isinstance(left_out, GestureRecording):
-        held = CustomGestures.learn([one for one in others if isinstance(one, GestureRecording)])
-        return [one and one.name for one in held.tell(left_out.embedding())]
-    motions = CustomMotions.learn([one for one in others if isinstance(one, MotionRecording)])
-    return [None if one is None else one[0] for one in map(motions.tell, left_out.ways)]
+        static = CustomGestures.learn([other for other in others if isinstance(other, GestureRecording)])
+        return [item and item.name for item in static.classify(left_out.embedding())]
+    motions = CustomMotions.learn([other for other in others if isinstance(other, MotionRecording)])
+    return [None if way is None else way[0] for way in map(motions.classify, left_out.ways)]

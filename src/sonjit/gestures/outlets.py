@@ -1,6 +1,7 @@
-"""Where commands of a map go: Open Sound Control, HTTP, WebSocket, MQTT, MIDI, keys and the pointer.
+"""Send commands to the targets in the map.
 
-Nothing is sent to any address that does not stand in the map.
+Targets are addresses for Open Sound Control, HTTP, WebSocket, MQTT and MIDI, and also keys and the pointer. No command
+is sent to an address that is not in the map.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
 
-from sonjit.errors import InputError
-from sonjit.extras import needed_for
+from sonjit._util.errors import InputError
+from sonjit._util.extras import optional_import
+from sonjit._util.json_text import json_from
+from sonjit.gestures.osc import osc_message
 from sonjit.gestures.rules import MidiMessage
-from sonjit.json_text import json_from
-from sonjit.osc import osc_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,14 +38,14 @@ _LOG = logging.getLogger(__name__)
 
 _TIMEOUT_S: Final = 1.0
 _RETRY_S: Final = 2.0
-"""A WebSocket that was lost is tried again no sooner."""
+"""Minimum time before a lost WebSocket is opened again."""
 
 
 class Outlets:
-    """Sends commands to where their rules say, and nowhere else.
+    """Send commands to the targets of their rules.
 
     Args:
-        rules: of the map.
+        rules: Rules of the map.
 
     Raises:
         InputError: a host, broker or port that cannot be reached, or a key that the keyboard does not have.
@@ -76,7 +77,7 @@ class Outlets:
         self._stack.close()
 
     def send(self, command: Command) -> None:
-        """Send one; a target that does not take it is named once in a warning."""
+        """Send a command. A target that fails is reported once as a warning."""
         try:
             self._send[command.rule](command)
         except OSError as error:
@@ -89,14 +90,29 @@ def _content(command: Command) -> str:
     return json_from({"value": command.value} | command.content)
 
 
+def open_udp(host: str, port: int, stack: ExitStack) -> Callable[[bytes], object]:
+    """Return a function that sends UDP packets to an address.
+
+    Args:
+        host: Name or address of the host.
+        port: Port of the host.
+        stack: Stack that closes the socket.
+
+    Raises:
+        InputError: The host is unknown.
+    """
+    try:
+        family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    except OSError as error:
+        raise InputError(f"osc {host}:{port}: {error.strerror or error}") from error
+    outlet = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+    return lambda packet: outlet.sendto(packet, place)
+
+
 def _osc(target: str, stack: ExitStack) -> Sender:
     parts = urlsplit(f"osc://{target}")
-    try:
-        family, *_, place = socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_DGRAM)[0]
-    except OSError as error:
-        raise InputError(f"osc {target}: {error.strerror or error}") from error
-    outlet = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
-    return lambda command: outlet.sendto(osc_message(parts.path, command.value), place)
+    send = open_udp(str(parts.hostname), parts.port or 0, stack)
+    return lambda command: send(osc_message(parts.path, command.value))
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -118,8 +134,12 @@ def _post(target: str, _: ExitStack) -> Sender:
     return post
 
 
-class _WebSocket:
-    """One connection, made anew where it was lost."""
+class WebSocketClient:
+    """Connection to a WebSocket address that is opened again after it was lost.
+
+    Args:
+        target: Address, `ws://...` or `wss://...`.
+    """
 
     def __init__(self, target: str) -> None:
         self._target = target
@@ -128,8 +148,8 @@ class _WebSocket:
         self._again_s = -math.inf
 
     def connect(self) -> ClientConnection:
-        """OSError where nobody answers as a WebSocket does."""
-        with needed_for("websocket", "control"):
+        """Open the connection. Raise OSError if no WebSocket answers."""
+        with optional_import("websocket", "control"):
             from websockets.exceptions import WebSocketException
             from websockets.sync.client import connect
         try:
@@ -139,31 +159,33 @@ class _WebSocket:
             raise OSError(error) from error
         return self._connection
 
-    def send(self, command: Command) -> None:
+    def send(self, text: str) -> None:
+        """Send a message. Raise OSError if the connection is lost; the next attempt follows after two seconds."""
         from websockets.exceptions import WebSocketException
 
         if self._connection is None and time.monotonic() < self._again_s:
             return
         try:
-            (self._connection or self.connect()).send(_content(command))
+            (self._connection or self.connect()).send(text)
         except (OSError, WebSocketException) as error:
             self.close()
             self._again_s = time.monotonic() + _RETRY_S
             raise OSError(error) from error
 
     def close(self) -> None:
+        """Close the connection."""
         self._connection = None
         self._stack.close()
 
 
 def _websocket(target: str, stack: ExitStack) -> Sender:
-    outlet = _WebSocket(target)
+    outlet = WebSocketClient(target)
     try:
         outlet.connect()
     except OSError as error:
         raise InputError(f"websocket {target}: {error}") from error
     stack.callback(outlet.close)
-    return outlet.send
+    return lambda command: outlet.send(_content(command))
 
 
 def _mqtt(target: str, stack: ExitStack) -> Sender:
@@ -222,7 +244,7 @@ class _Midi:
 
 
 def _module(name: str, action: str) -> ModuleType:
-    with needed_for(action, "control"):
+    with optional_import(action, "control"):
         return import_module(name)
 
 
@@ -237,15 +259,15 @@ def _pynput(part: str) -> ModuleType:
 
 def _key(target: str, _: ExitStack) -> Sender:
     keyboard = _pynput("keyboard")
-    *held, last = [one if len(one) == 1 else getattr(keyboard.Key, one, None) for one in target.split("+")]
-    if None in (*held, last):
+    *modifiers, last = [item if len(item) == 1 else getattr(keyboard.Key, item, None) for item in target.split("+")]
+    if None in (*modifiers, last):
         raise InputError(
             f"key {target!r}: an unknown key; known: single characters and {', '.join(keyboard.Key.__members__)}"
         )
     controller = keyboard.Controller()
 
     def press(_: Command) -> None:
-        with controller.pressed(*held):
+        with controller.pressed(*modifiers):
             controller.tap(last)
 
     return press

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeVar, cast, get_args
 from urllib.parse import urlsplit
 
-from sonjit.errors import InputError
+from sonjit._util.data_files import parse_toml
+from sonjit._util.errors import InputError
 from sonjit.gestures.classifier import GESTURES
 from sonjit.gestures.motions.events import MOTIONS
-from sonjit.measures import MEASURE_NAMES
 from sonjit.results import Hand, Phase
+from sonjit.results.measures import MEASURE_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from sonjit.json_text import JsonObject
+    from sonjit._util.json_text import JsonObject
 
 T = TypeVar("T")
 
@@ -42,7 +43,7 @@ _BUTTONS: Final = ("left", "middle", "right")
 _SCHEMES: Final = {"post": ("http", "https"), "websocket": ("ws", "wss")}
 _NUMBERS: Final = MEASURE_NAMES[Hand.kind]
 PLACES: Final = ("x", "y")
-"""Measures beside those of `sonjit.measures`: the middle of the palm in shares of the image's width and height."""
+"""Further measures: the middle of the palm as shares of the image's width and height."""
 _OF_MEASURES: Final = ("from", "to", "smooth_s", "dead_zone")
 
 
@@ -52,15 +53,15 @@ class Rule:
 
     Attributes:
         on: a gesture, shipped or custom, or one of `MOTIONS`; None for a measure.
-        phase: of a motion; by default the `end` of swipes and the `begin` of others. Gestures have None.
-        measure: of hands, or `x` or `y`, the palm's place in shares of the image; None for a gesture or motion.
+        phase: Phase of a motion. Default: `end` for swipes, `begin` for others. Gestures have None.
+        measure: Measure of a hand, or `x` or `y` of the palm as share of the image; None for a gesture or motion.
         hand: the side that counts, or None for both.
         low, high: `from` in the map: of the measure, what is sent as the first and last of `to`.
         to: the least and greatest number that is sent.
         smooth_s: time constant of the smoothing in seconds; 0 is none.
         dead_zone: least difference from the number that was sent last.
         action: one of `ACTIONS`.
-        target: of the action, see `ACTIONS`.
+        target: Target of the action, see `ACTIONS`.
     """
 
     on: str | None
@@ -80,15 +81,15 @@ class Rule:
         """Read one rule.
 
         Args:
-            table: of TOML.
-            custom: names of gestures beside the shipped ones.
+            table: Table of the TOML file.
+            custom: Names of custom gestures.
 
         Raises:
             InputError: an unknown key or value, or keys that have no effect together.
         """
-        known = ("on", "phase", "measure", "hand", *_OF_MEASURES, *ACTIONS)
-        if unknown := [key for key in table if key not in known]:
-            raise InputError(f"unknown key {unknown[0]!r}; known: {', '.join(known)}")
+        choices = ("on", "phase", "measure", "hand", *_OF_MEASURES, *ACTIONS)
+        if unknown := [key for key in table if key not in choices]:
+            raise InputError(f"unknown key {unknown[0]!r:.60}. Choose from {', '.join(choices)}")
         if ("on" in table) == ("measure" in table):
             raise InputError("give either on, a gesture or motion, or measure")
         actions = [key for key in ACTIONS if key in table]
@@ -99,7 +100,7 @@ class Rule:
         motion = on in MOTIONS
         idle = [*(("phase",) if not motion else ()), *(_OF_MEASURES if measure is None else ("key", "click"))]
         if stray := [key for key in idle if key in table]:
-            raise InputError(f"{stray[0]} has no effect with {'a measure' if on is None else on}: leave it out")
+            raise InputError(f"{stray[0]} does not apply to {'a measure' if on is None else on}")
         if on is None:
             _one_of("measure", measure, (*_NUMBERS, *PLACES))
         else:
@@ -119,15 +120,27 @@ class Rule:
         target = table[action]
         _check_target(action, target, is_measure=measure is not None)
         assert isinstance(target, str)
-        return cls(on, phase, measure, hand, low, high, (first, last), smooth_s, dead_zone, action, target)
+        return cls(
+            on=on,
+            phase=phase,
+            measure=measure,
+            hand=hand,
+            low=low,
+            high=high,
+            to=(first, last),
+            smooth_s=smooth_s,
+            dead_zone=dead_zone,
+            action=action,
+            target=target,
+        )
 
 
 class ControlMap(NamedTuple):
-    """What a map says.
+    """Rules of a map.
 
     Attributes:
-        rules: in their order.
-        pause: the gesture that stops all commands, and lets them go on when it is made again; None for none.
+        rules: Rules in their order.
+        pause: Gesture that stops all commands, and resumes them when it is made again; None for none.
     """
 
     rules: list[Rule]
@@ -138,11 +151,11 @@ def load_map(path: Path, custom: Sequence[str] = ()) -> ControlMap:
     """Read a map, a TOML file with a table `[[rule]]` for each rule.
 
     Args:
-        path: of the file.
-        custom: names of gestures beside the shipped ones.
+        path: Path of the file.
+        custom: Names of custom gestures.
 
     Raises:
-        InputError: the file cannot be read, or a rule is none; the message says which.
+        InputError: The file cannot be read, or a rule is invalid.
     """
     try:
         text = path.read_text("utf-8")
@@ -153,15 +166,18 @@ def load_map(path: Path, custom: Sequence[str] = ()) -> ControlMap:
 
 
 def read_map(text: str, path: str, custom: Sequence[str] = ()) -> ControlMap:
-    """Read the text of a map, and what it is called in a message; raises as `load_map`."""
-    try:
-        content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    """Read the text of a map, see `load_map`.
+
+    Args:
+        text: Content of the file.
+        path: File name shown in error messages.
+        custom: Names of custom gestures.
+    """
+    content = parse_toml(text, path)
     if unknown := [key for key in content if key not in ("rule", "pause")]:
-        raise InputError(f"{path}: unknown key {unknown[0]!r}; known: rule, pause")
+        raise InputError(f"{path}: unknown key {unknown[0]!r:.60}. Choose from rule, pause")
     tables = content.get("rule")
-    if not isinstance(tables, list) or not tables or not all(isinstance(one, dict) for one in tables):  # pyright: ignore[reportUnknownVariableType]
+    if not isinstance(tables, list) or not tables or not all(isinstance(item, dict) for item in tables):  # pyright: ignore[reportUnknownVariableType]
         raise InputError(f"{path}: no rule; begin each with a line [[rule]]")
     rules: list[Rule] = []
     for number, table in enumerate(tables, 1):  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
@@ -174,19 +190,19 @@ def read_map(text: str, path: str, custom: Sequence[str] = ()) -> ControlMap:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     if pause is not None and any(rule.on == pause for rule in rules):
-        raise InputError(f"{path}: {pause} pauses and has a rule: give one of them another gesture")
+        raise InputError(f"{path}: {pause} pauses and has a rule. Choose another gesture for one of them")
     return ControlMap(rules, pause)
 
 
 @dataclass(frozen=True, eq=False)
 class Command:
-    """What a rule makes of a frame.
+    """Command of a rule for a frame.
 
     Attributes:
-        rule: that made it.
-        value: of the measure after `to`; of a gesture its score, of a motion its strength, of `Rotate` the turns and of
+        rule: Rule of the command.
+        value: Value of the measure after `to`, score of a gesture, strength of a motion, turns of `Rotate`, or for
             `Zoom` the ratio of distances.
-        content: what `post` sends.
+        content: Content that `post` sends.
     """
 
     rule: Rule
@@ -194,18 +210,18 @@ class Command:
     content: JsonObject
 
     def to_dict(self) -> JsonObject:
-        """As plain JSON types, as a dry run prints it."""
+        """Return the command as plain JSON types."""
         return {self.rule.action: self.rule.target, "value": round(self.value, 4), **self.content}
 
 
 class MidiMessage(NamedTuple):
-    """The target of `midi`.
+    """Target of `midi`.
 
     Attributes:
-        port: its name.
-        channel: 0..15.
-        kind: `control`, `note` or `pitch`.
-        number: of the controller or note, 0..127.
+        port: Name of the port.
+        channel: Channel, 0..15.
+        kind: Kind of message: `control`, `note` or `pitch`.
+        number: Number of the controller or note, 0..127.
     """
 
     port: str
@@ -215,7 +231,7 @@ class MidiMessage(NamedTuple):
 
     @classmethod
     def of(cls, target: str) -> Self | None:
-        """Read a target; None where it is none."""
+        """Read a target; None if it is invalid."""
         found = re.fullmatch(r"(.+)/(\d{1,2})/(?:(control|note)/(\d{1,3})|(pitch))", target, re.ASCII)
         if found is None or not 1 <= int(found[2]) <= 16 or int(found[4] or 0) > 127:
             return None
@@ -223,10 +239,10 @@ class MidiMessage(NamedTuple):
 
 
 def _check_target(action: str, target: object, *, is_measure: bool) -> None:
-    """Refuse a target that an action does not have.
+    """Check the target of an action.
 
     Raises:
-        InputError: saying what it has.
+        InputError: The action has no such target.
     """
     text = target if isinstance(target, str) else ""
     try:
@@ -252,24 +268,28 @@ def _check_target(action: str, target: object, *, is_measure: bool) -> None:
         raise InputError(f"{action} = {target!r}: give {ACTIONS[action]}{note}")
 
 
-def _one_of(name: str, value: object, known: Sequence[T]) -> T:
-    for one in known:
-        if one == value:
-            return one
-    raise InputError(f"{name} = {value!r}: give one of {', '.join(str(one) for one in known if one)}")
+def _one_of(name: str, value: object, choices: Sequence[T]) -> T:
+    for choice in choices:
+        if choice == value:
+            return choice
+    raise InputError(f"{name} = {value!r}: choose from {', '.join(str(choice) for choice in choices if choice)}")
 
 
-def _known(name: str, value: object, known: Sequence[T]) -> T:
-    """As `_one_of`, of gestures."""
+def _known(name: str, value: object, choices: Sequence[T]) -> T:
+    """Return the known gesture or motion that a value names."""
+    choices = tuple(dict.fromkeys(choices))
     try:
-        return _one_of(name, value, known)
+        return _one_of(name, value, choices)
     except InputError as error:
-        raise InputError(f"{error}; or a custom one, with the file that knows it (--gestures)") from None
+        names = {str(choice).replace("_", "").casefold(): str(choice) for choice in choices if choice is not None}
+        close = get_close_matches(str(value).replace("_", "").casefold(), names, 1, cutoff=0.8)
+        hint = f". Did you mean {names[close[0]]!r}?" if close else ""
+        raise InputError(f"{error}, or a custom gesture with its file (--gestures){hint}") from None
 
 
 def _numbers(name: str, values: object, count: int) -> list[float]:
-    given = values if isinstance(values, list) else [values]  # pyright: ignore[reportUnknownVariableType]
-    numbers = [float(one) for one in given if isinstance(one, int | float) and not isinstance(one, bool)]  # pyright: ignore[reportUnknownVariableType]
-    if len(given) != count or len(numbers) != count or not all(map(math.isfinite, numbers)):  # pyright: ignore[reportUnknownArgumentType]
+    items = values if isinstance(values, list) else [values]  # pyright: ignore[reportUnknownVariableType]
+    numbers = [float(item) for item in items if isinstance(item, int | float) and not isinstance(item, bool)]  # pyright: ignore[reportUnknownVariableType]
+    if len(items) != count or len(numbers) != count or not all(map(math.isfinite, numbers)):  # pyright: ignore[reportUnknownArgumentType]
         raise InputError(f"{name}: give {'a number' if count == 1 else f'{count} numbers, as in [0, 1]'}")
     return numbers

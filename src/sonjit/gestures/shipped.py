@@ -6,4 +6,4 @@ SHIPPED: Final = ("asl",)
 """Manual alphabets."""
 
 CANNED: Final = "canned"
-"""What `find_gestures` takes for the shipped gestures."""
+"""Name of the shipped gestures for `find_gestures`."""

@@ -1,4 +1,4 @@
-"""Steady gestures over time: one leaky vote per tracked hand."""
+"""Smooth gestures over time with a leaky vote per tracked hand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sonjit.errors import InputError
+from sonjit._util.errors import InputError
 from sonjit.gestures.classifier import gesture_of
 from sonjit.results import Gesture
 
@@ -34,10 +34,10 @@ class GestureSmoother:
     is a few numbers per hand in sight.
 
     Args:
-        settle_s: seconds that a clear change takes.
-        margin: lead in share, 0..1, that counts as clear.
-        forget_s: a hand not seen for this long is forgotten.
-        tell: what gesture a hand makes in one frame; None for the shipped ones.
+        settle_s: Seconds that a clear change takes.
+        margin: Lead in share, 0..1, that counts as clear.
+        forget_s: Seconds without a detection after which a hand is forgotten.
+        classify: Function that returns the gesture of a hand in one frame; None for the shipped gestures.
 
     Raises:
         InputError: a duration is not positive, or the margin is outside [0, 1).
@@ -49,17 +49,17 @@ class GestureSmoother:
         margin: float = 0.1,
         forget_s: float = 1.0,
         *,
-        tell: Callable[[Hand], Gesture | None] | None = None,
+        classify: Callable[[Hand], Gesture | None] | None = None,
     ) -> None:
         if not (settle_s > 0 and forget_s > 0 and 0 <= margin < 1):
             raise InputError("GestureSmoother needs settle_s > 0, forget_s > 0 and 0 <= margin < 1")
-        self._margin, self._forget_s, self._tell = margin, forget_s, tell
+        self._margin, self._forget_s, self._classify = margin, forget_s, classify
         # a step from one gesture to another: shares e and 1 - e with e = exp(-t / tau), and the lead is 1 - 2 e
         self._tau_s = settle_s / math.log(2 / (1 - margin))
         self._votes: dict[int, _Vote] = {}
 
     def __len__(self) -> int:
-        """How many hands are remembered."""
+        """Return the number of remembered hands."""
         return len(self._votes)
 
     def reset(self) -> None:
@@ -67,9 +67,9 @@ class GestureSmoother:
         self._votes.clear()
 
     def __call__(self, hands: Iterable[Hand], time_s: float) -> list[Gesture | None]:
-        """The steady gesture of each hand of one frame; a hand without an id gets its own of this frame."""
-        tell = self._tell or gesture_of
-        return [self._steady(hand, tell(hand), time_s) for hand in hands]
+        """Return the smoothed gesture of each hand of a frame. Hands without an id are not smoothed."""
+        classify = self._classify or gesture_of
+        return [self._steady(hand, classify(hand), time_s) for hand in hands]
 
     def _steady(self, hand: Hand, gesture: Gesture | None, time_s: float) -> Gesture | None:
         if hand.id is None:
@@ -77,15 +77,15 @@ class GestureSmoother:
         return self.update(2 * hand.id + (hand.handedness == "Left"), gesture, time_s)  # a person's hands share an id
 
     def update(self, id: int, gesture: Gesture | None, time_s: float) -> Gesture | None:
-        """The steady gesture of one hand; its score is its share of the recent past.
+        """Return the smoothed gesture of a hand. Its score is its share of the recent past.
 
         Args:
-            id: of the hand, stable while it is tracked.
-            gesture: of this frame; None for none.
-            time_s: seconds, not smaller than at any call before; InputError otherwise.
+            id: Id of the hand, stable while it is tracked.
+            gesture: Gesture in this frame, or None.
+            time_s: Time in seconds. A time before that of an earlier call raises InputError.
         """
-        for gone in [key for key, vote in self._votes.items() if time_s - vote.time_s > self._forget_s]:
-            del self._votes[gone]
+        for expired in [key for key, vote in self._votes.items() if time_s - vote.time_s > self._forget_s]:
+            del self._votes[expired]
         name, score = gesture or (None, 1.0)
         vote = self._votes.get(id)
         if vote is None:

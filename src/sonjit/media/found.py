@@ -1,6 +1,7 @@
-"""What was found, together with the image it was found in: drawn, shown, in a notebook, as a data frame.
+"""Draw, show and export results together with their image.
 
-Every detector imports this module, so what only some of its results need is imported where they need it.
+Every detector imports this module, so that modules which only some results need are imported inside the functions that
+need them.
 """
 
 from __future__ import annotations
@@ -12,31 +13,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from weakref import ref
 
-from sonjit.errors import InputError
-from sonjit.media.sources.image_files import rgb_from
+from sonjit._util.errors import InputError
+from sonjit.media.encode import encode_image
+from sonjit.media.sources.convert import rgb_from
 from sonjit.results import Frame, MotionEvent, Result
 
 if TYPE_CHECKING:
     import pandas
     import polars
 
-    from sonjit.arrays import Image
-    from sonjit.media.sources.image_files import ImageLike
+    from sonjit._util.arrays import Image
+    from sonjit.media.encode import encode_image
+    from sonjit.media.tables.base import TableRows
+from sonjit.media.sources.convert import ImageLike
 
 R = TypeVar("R", bound=Result)
 _PREVIEW_PX = 480
 
 
 def draw(image: ImageLike, found: Frame | Result | Iterable[Result], *, labels: bool = True) -> Image:
-    """A new image with what was found drawn over it, in the colours and widths of the command line and the app.
+    """Return a copy of the image with the results drawn over it, in the style of the command line and the app.
 
     Args:
-        image: the one in which it was found: an RGB array (H, W, 3), a path, encoded bytes or a PIL image.
-        found: what a detector gave, one result, or a frame; keypoints in pixels of the image.
-        labels: write "Right 0.98 #1" (what, score, id) beside each instance.
+        image: Image of the results: an RGB array (H, W, 3), a path, encoded bytes or a PIL image.
+        found: Results of a detector, one result, or a frame, with keypoints in pixels of the image.
+        labels: Whether to write a label such as "Right 0.98 #1" (title, score, id) next to each instance.
 
     Returns:
-        (H, W, 3) uint8 RGB.
+        RGB image (H, W, 3), uint8.
 
     Example:
         >>> with sonjit.create_detector("hands", static_image=True) as detector:
@@ -47,7 +51,7 @@ def draw(image: ImageLike, found: Frame | Result | Iterable[Result], *, labels: 
     from sonjit.media.drawing import draw_frame
 
     if not isinstance(found, Frame):
-        found = Frame.holding(0, None, [found] if isinstance(found, Result) else list(found))
+        found = Frame.from_results(0, None, [found] if isinstance(found, Result) else list(found))
     return draw_frame(image, found, labels=labels)
 
 
@@ -59,10 +63,10 @@ class _Shown(ABC):
 
     @property
     def image(self) -> Image:
-        """The image it was found in, (H, W, 3) uint8 RGB.
+        """Return the image of the results as uint8 RGB (H, W, 3).
 
         Raises:
-            InputError: the image is gone: the program did not keep it, or it was given as bytes.
+            InputError: The image is no longer available, or it was passed as bytes.
         """
         image = self._image() if isinstance(self._image, ref) else self._image
         if image is None:
@@ -71,10 +75,10 @@ class _Shown(ABC):
 
     @abstractmethod
     def _frame(self) -> Frame:
-        """What was found, as a frame."""
+        """Return the results as a frame."""
 
     def draw(self, *, labels: bool = True) -> Image:
-        """The image with everything drawn over it, see `sonjit.draw`."""
+        """Return the image with all results drawn over it; see `sonjit.draw`."""
         from sonjit.media.drawing import draw_frame
 
         return draw_frame(self.image, self._frame(), labels=labels)
@@ -89,28 +93,38 @@ class _Shown(ABC):
         import webbrowser
 
         path = Path(tempfile.mkdtemp(prefix="sonjit-")) / "found.png"
-        path.write_bytes(_encoded(self.draw(), ".png"))
+        path.write_bytes(encode_image(self.draw(), ".png"))
         webbrowser.open(path.as_uri())
 
     @overload
-    def to_dataframe(self, library: Literal["pandas"] = "pandas") -> pandas.DataFrame: ...
+    def to_dataframe(
+        self, library: Literal["pandas"] = "pandas", *, rows: TableRows = "keypoint", measures: bool = False
+    ) -> pandas.DataFrame: ...
     @overload
-    def to_dataframe(self, library: Literal["polars"]) -> polars.DataFrame: ...
+    def to_dataframe(
+        self, library: Literal["polars"], *, rows: TableRows = "keypoint", measures: bool = False
+    ) -> polars.DataFrame: ...
 
-    def to_dataframe(self, library: Literal["pandas", "polars"] = "pandas") -> pandas.DataFrame | polars.DataFrame:
-        """One row per instance and keypoint, see `sonjit.to_dataframe`."""
+    def to_dataframe(
+        self,
+        library: Literal["pandas", "polars"] = "pandas",
+        *,
+        rows: TableRows = "keypoint",
+        measures: bool = False,
+    ) -> pandas.DataFrame | polars.DataFrame:
+        """Return the results as a data frame; see `sonjit.to_dataframe`."""
         from sonjit.media.tables.data_frames import to_dataframe
 
-        return to_dataframe(self._frame(), library)
+        return to_dataframe(self._frame(), library, rows=rows, measures=measures)
 
     def _repr_html_(self) -> str:
-        """A small picture and a line per instance, for notebooks."""
+        """Return a small picture and a line per instance, for notebooks."""
         import base64
         import html
 
         rows = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(one)) + "</tr>"
-            for one in self._frame().all_results()
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(result)) + "</tr>"
+            for result in self._frame().all_results()
         )
         head = "".join(f"<th>{name}</th>" for name in ("found", "score", "id", "box (px)"))
         table = f"<table><tr>{head}</tr>{rows}</table>" if rows else "<p>nothing found</p>"
@@ -122,7 +136,7 @@ class _Shown(ABC):
 
         scale = min(1.0, _PREVIEW_PX / max(drawn.shape[:2]))
         small = cv2.resize(drawn, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        data = base64.b64encode(_encoded(small, ".jpg")).decode("ascii")  # pyright: ignore[reportArgumentType]
+        data = base64.b64encode(encode_image(small, ".jpg")).decode("ascii")
         return f'<img alt="what was found" src="data:image/jpeg;base64,{data}">{table}'
 
 
@@ -133,24 +147,34 @@ class Results(_Shown, list[R]):
     image was named by its path.
 
     Attributes:
-        motions: steps of the motions of hands, where the detector was given `gestures`.
+        motions: Motions of hands, if the detector was created with `gestures`.
+        total: Number of instances found, also those beyond `max_instances`.
+        complete: Whether the search of a still processed all proposals or found `max_instances` confident instances.
+            False where its budget ended before.
     """
 
-    __slots__ = ("_image", "motions")
+    __slots__ = ("_image", "complete", "motions", "total")
 
     def __init__(
-        self, found: Iterable[R] = (), image: ImageLike | None = None, motions: Sequence[MotionEvent] = ()
+        self,
+        found: Iterable[R] = (),
+        image: ImageLike | None = None,
+        motions: Sequence[MotionEvent] = (),
+        total: int | None = None,
+        complete: bool = True,
     ) -> None:
         super().__init__(found)
         self._image = _reference(image)
         self.motions = list(motions)
+        self.total = len(self) if total is None else total
+        self.complete = complete
 
     def _frame(self) -> Frame:
-        return Frame.holding(0, None, self)
+        return Frame.from_results(0, None, self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copied and pickled without the image."""
-        return Results, (list(self), None, self.motions)
+        """Copy and pickle the results without the image."""
+        return Results, (list(self), None, self.motions, self.total, self.complete)
 
 
 class TrackedFrame(_Shown, Frame):
@@ -160,7 +184,7 @@ class TrackedFrame(_Shown, Frame):
 
     @classmethod
     def of(cls, frame: Frame, image: Image) -> TrackedFrame:
-        """The frame with its image (H, W, 3)."""
+        """Create a frame with its image (H, W, 3)."""
         tracked = cls(*(getattr(frame, name) for name in Frame.__slots__))
         tracked._image = ref(image)
         return tracked
@@ -169,25 +193,19 @@ class TrackedFrame(_Shown, Frame):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copied and pickled as a plain frame."""
+        """Copy and pickle the results as a plain frame."""
         return Frame, tuple(getattr(self, name) for name in Frame.__slots__)
 
 
 def _reference(image: ImageLike | None) -> object:
-    """What leads to the image without keeping its pixels."""
+    """Return a reference to the image that does not keep its pixels alive."""
     if image is None or isinstance(image, (bytes, bytearray, memoryview)):
         return None
     return image if isinstance(image, (str, Path)) else ref(image)
 
 
-def _encoded(rgb: Image, ending: str) -> bytes:
-    import cv2
-
-    return cv2.imencode(ending, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
-
-
-def _cells(one: Result) -> Iterator[str]:
-    yield one.title
-    yield f"{one.score:.2f}"
-    yield "" if one.id is None else str(one.id)
-    yield ", ".join(f"{value:.0f}" for value in one.box)
+def _cells(result: Result) -> Iterator[str]:
+    yield result.title
+    yield f"{result.score:.2f}"
+    yield "" if result.id is None else str(result.id)
+    yield ", ".join(f"{value:.0f}" for value in result.box)

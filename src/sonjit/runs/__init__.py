@@ -1,25 +1,28 @@
-"""One call from inputs to files: the runner that every command and the server share, and what detectors do in it."""
+"""Run tasks over inputs: one way from images to files for commands, server jobs and worker processes."""
 
-from sonjit.runs.annotations import Annotations, Annotator, Counting, table_columns
+from sonjit.runs.annotations import AngleLimits, Annotations, RepetitionCounts, annotate, table_columns
 from sonjit.runs.detect import Detect
+from sonjit.runs.events import EventLimits, EventTracker
+from sonjit.runs.frame_tables import ROW_ENDINGS, convert_events, convert_motions
 from sonjit.runs.inputs import Inputs
-from sonjit.runs.job import Job, run_input, run_job
-from sonjit.runs.motion_table import ROW_ENDINGS, convert_motions
-from sonjit.runs.processor import Outputs, Pass, Processor, Session, Summary
+from sonjit.runs.run import run_input, run_job
+from sonjit.runs.task import Outputs, Summary, Task, Worker
 
 __all__ = [
     "ROW_ENDINGS",
+    "AngleLimits",
     "Annotations",
-    "Annotator",
-    "Counting",
     "Detect",
+    "EventLimits",
+    "EventTracker",
     "Inputs",
-    "Job",
     "Outputs",
-    "Pass",
-    "Processor",
-    "Session",
+    "RepetitionCounts",
     "Summary",
+    "Task",
+    "Worker",
+    "annotate",
+    "convert_events",
     "convert_motions",
     "run_input",
     "run_job",

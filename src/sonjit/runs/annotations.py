@@ -1,4 +1,4 @@
-"""What tables and drawings say beyond keypoints: measures, gestures and repetitions."""
+"""Measures, gestures and repetitions of the instances in a frame, for tables and drawings."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from sonjit._util.errors import InputError
+from sonjit._util.text import pluralize
 from sonjit.detectors.kinds import find_kind, find_model
-from sonjit.errors import InputError
-from sonjit.measures import MEASURE_NAMES, RepetitionCounter, measures
-from sonjit.results import Face, Hand
-from sonjit.skeletons.blendshapes import BLENDSHAPES
+from sonjit.media.tables.rows import BOX_COLUMNS
+from sonjit.results import Hand
+from sonjit.results.measures import TRANSFORM_COLUMNS, RepetitionCounter, instance_values, measure_names
+from sonjit.results.skeletons.blendshapes import BLENDSHAPES
 
 if TYPE_CHECKING:
-    from sonjit.results import Frame
-
-_BOX = ("x_min", "y_min", "x_max", "y_max")
+    from sonjit.media.tables.base import Extras
+    from sonjit.results import Frame, Instance
 
 Columns: TypeAlias = "dict[str, type[int] | type[float] | type[str]]"
-
-
-_TRANSFORM = tuple(f"transform_{row}{column}" for row in range(4) for column in range(4))
 
 
 def table_columns(
@@ -32,109 +30,145 @@ def table_columns(
     blendshapes: bool = False,
     transform: bool = False,
 ) -> Columns:
-    """Names and types of a table's further columns for a model such as `hands-full`.
+    """Return names and types of the additional table columns of a model.
 
-    Boxes always have theirs: the six keypoints of a face do not determine its box. Blendshapes have one each by their
-    name, a transform one for each row and column of its matrix. Measures bring gestures with them.
+    Args:
+        model: Kind and model, such as `hands-full`. Models that detect boxes always have columns for the box, because
+            the six keypoints of a face do not determine it.
+        measures: Add a column per measure. Hands also get their gesture.
+        gestures: Add the gesture of each hand and its score.
+        counts: Add the number of repetitions.
+        blendshapes: Add a column per blendshape of a face.
+        transform: Add a column per entry of a face's 4 x 4 transform.
     """
-    entry, asked = find_model(model.partition("+")[0])
-    columns: Columns = dict.fromkeys(_BOX, float) if asked.is_box else {}
-    kinds = () if asked.is_box else entry.instances
+    entry, selected = find_model(model.partition("+")[0])
+    columns: Columns = dict.fromkeys(BOX_COLUMNS, float) if selected.is_box else {}
+    kinds = () if selected.is_box else entry.instances
     if (measures or gestures) and Hand.kind in kinds:
         columns |= {"gesture": str, "gesture_score": float}
     if measures:
-        columns |= {name: float for one in kinds for name in MEASURE_NAMES.get(one, ())}
+        columns |= {name: float for kind in kinds for name in measure_names(kind)}
     if counts:
         columns["repetitions"] = int
-    columns |= dict.fromkeys((*(BLENDSHAPES if blendshapes else ()), *(_TRANSFORM if transform else ())), float)
-    return columns
+    names = (*(BLENDSHAPES if blendshapes else ()), *(TRANSFORM_COLUMNS if transform else ()))
+    return columns | dict.fromkeys(names, float)
 
 
 @dataclass(frozen=True)
-class Counting:
-    """What `--count` asks for: repetitions of an angle between two limits.
+class AngleLimits:
+    """Limits of an angle between which a movement counts as one repetition.
 
     Attributes:
-        measure: name of the angle's measure.
-        low_rad: at or below it the joint is bent.
-        high_rad: at or above it the joint is straight again.
+        measure: Name of the angle's measure.
+        low_rad: Angle at or below which the joint is bent.
+        high_rad: Angle at or above which the joint is straight again.
     """
 
     measure: str
     low_rad: float = math.radians(110)
     high_rad: float = math.radians(150)
 
+    @property
+    def text(self) -> str:
+        """The limits as `from_text` reads them."""
+        return f"{self.measure}:{math.degrees(self.low_rad):g}:{math.degrees(self.high_rad):g}"
+
     @classmethod
-    def from_text(cls, text: str, kind: str) -> Counting:
-        """Read `NAME` or `NAME:LOW:HIGH`, the limits in degrees, for a kind of detector."""
+    def from_text(cls, text: str, kind: str) -> AngleLimits:
+        """Read `NAME` or `NAME:LOW:HIGH`.
+
+        Args:
+            text: Name of the measure, then optionally both limits in degrees.
+            kind: Kind of the detector whose instances have the measure.
+
+        Raises:
+            InputError: The instances have no such angle, or the limits are invalid.
+        """
         name, *limits = text.split(":")
-        known = [
+        angles = [
             measure
-            for one in find_kind(kind).instances
-            for measure in MEASURE_NAMES.get(one, ())
+            for instance in find_kind(kind).instances
+            for measure in measure_names(instance)
             if measure.endswith("_rad")
         ]
-        if name not in known:
-            raise InputError(f"--count {text}: no angle {name!r}; known: {', '.join(known)}")
+        if name not in angles:
+            raise InputError(f"--count {text}: unknown angle {name!r}. Choose from {', '.join(angles)}")
         if not limits:
             return cls(name)
         try:
             low, high = (math.radians(float(limit)) for limit in limits)
         except ValueError:
-            raise InputError(f"--count {text}: give NAME or NAME:LOW:HIGH with limits in degrees") from None
+            raise InputError(f"--count {text}: write NAME or NAME:LOW:HIGH with limits in degrees") from None
         if not low < high:
-            raise InputError(f"--count {text}: the low limit must be below the high one")
+            raise InputError(f"--count {text}: the low limit must be below the high limit")
         return cls(name, low, high)
 
 
-class Annotations(NamedTuple):
-    """Of one frame: its further columns' values per instance, what labels add, and lines for the top of the image."""
+class RepetitionCounts:
+    """Repetitions of an angle for each instance of a stream.
 
-    extras: list[dict[str, float | str | None]] | None
+    Args:
+        limits: Angle and its limits.
+    """
+
+    def __init__(self, limits: AngleLimits) -> None:
+        self.limits = limits
+        self._counters: dict[tuple[int | None, str | None], RepetitionCounter] = {}
+        self._time_s = 0.0
+
+    def update(self, instance: Instance, angle_rad: float, time_s: float | None) -> int:
+        """Return the number of repetitions of an instance up to a frame.
+
+        Args:
+            instance: Tracked instance.
+            angle_rad: Its angle in the frame.
+            time_s: Time of the frame. A damaged video may step back in time; the counters do not.
+        """
+        self._time_s = max(self._time_s, time_s or 0.0)
+        key = instance.id, instance.handedness
+        if key not in self._counters:
+            self._counters[key] = RepetitionCounter(self.limits.low_rad, self.limits.high_rad)
+        return self._counters[key].update(angle_rad, self._time_s)
+
+
+class Annotations(NamedTuple):
+    """Additional values of the instances of a frame.
+
+    Attributes:
+        extras: Values of the additional table columns, per instance; None without additional columns.
+        notes: Text for the label of each instance; empty for none.
+        captions: Lines of text for the corner of the image.
+    """
+
+    extras: Extras | None
     notes: list[str]
     captions: list[str]
 
 
-class Annotator:
-    """Annotates the frames of one stream: measures, the gestures that hands have, and counts of repetitions.
+def annotate(frame: Frame, columns: Columns, repetitions: RepetitionCounts | None = None) -> Annotations:
+    """Measure the instances of a frame.
 
     Args:
-        columns: the table's further columns; empty for none.
-        counting: what to count, or None.
+        frame: Detected instances.
+        columns: Additional columns as `table_columns` returns them.
+        repetitions: Counts of the stream, updated by this frame; None counts nothing.
     """
-
-    def __init__(self, columns: Columns, counting: Counting | None) -> None:
-        self._columns, self._counting = columns, counting
-        self._counters: dict[tuple[int, str | None], RepetitionCounter] = {}
-        self._time = 0.0
-
-    def annotate(self, frame: Frame) -> Annotations:
-        """Measures of the next frame, its clear gestures as notes, and its counts as captions."""
-        self._time = max(self._time, frame.time or 0.0)  # a damaged video's times may step back
-        rows: list[dict[str, float | str | None]] = []
-        notes: list[str] = []
-        captions: list[str] = []
-        for _, one in frame.instances():
-            measured = measures(one) if self._columns or self._counting else {}
-            row: dict[str, float | str | None] = dict(measured)
-            notes.append("")
-            if isinstance(one, Hand) and "gesture" in self._columns:
-                row |= dict(zip(("gesture", "gesture_score"), one.gesture or (None, None), strict=True))
-                if one.gesture is not None:
-                    notes[-1] = f"{one.gesture.name.replace('_', ' ')} {one.gesture.score:.2f}"
-            if self._counting and one.id is not None and self._counting.measure in measured:
-                row["repetitions"] = count = self._count((one.id, one.handedness), measured[self._counting.measure])
-                captions.append(f"#{one.id}: {count} repetition{'' if count == 1 else 's'}")
-            row |= dict(zip(_BOX, one.box, strict=True))
-            if isinstance(one, Face) and one.blendshapes is not None:
-                row |= one.blendshapes
-            if isinstance(one, Face) and one.transform is not None:
-                row |= dict(zip(_TRANSFORM, one.transform.ravel().tolist(), strict=True))
-            rows.append({name: row[name] for name in self._columns if name in row})
-        return Annotations(rows if self._columns else None, notes, captions)
-
-    def _count(self, key: tuple[int, str | None], angle_rad: float) -> int:
-        assert self._counting is not None
-        if key not in self._counters:
-            self._counters[key] = RepetitionCounter(self._counting.low_rad, self._counting.high_rad)
-        return self._counters[key].update(angle_rad, self._time)
+    rows: list[dict[str, float | str | None]] = []
+    notes: list[str] = []
+    captions: list[str] = []
+    for _, instance in frame.instances():
+        row: dict[str, float | str | None] = {}
+        angle_rad = None
+        if columns:
+            row |= instance_values(instance)
+            angle_rad = None if repetitions is None else row.get(repetitions.limits.measure)
+        note = ""
+        if isinstance(instance, Hand) and "gesture" in columns and instance.gesture is not None:
+            note = f"{instance.gesture.name.replace('_', ' ')} {instance.gesture.score:.2f}"
+        notes.append(note)
+        if repetitions is not None and instance.id is not None and isinstance(angle_rad, float):
+            row["repetitions"] = count = repetitions.update(instance, angle_rad, frame.time)
+            captions.append(f"#{instance.id}: {pluralize(count, 'repetition')}")
+        row |= dict(zip(BOX_COLUMNS, instance.box, strict=True))
+        rows.append({name: row[name] for name in columns if name in row})
+    return Annotations(rows if columns else None, notes, captions)

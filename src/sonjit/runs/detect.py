@@ -1,166 +1,266 @@
-"""A detector over an input: tables, annotated output and masks of what it finds."""
+"""Detection over an input: tables, annotated output and masks of the detected instances."""
 
 from __future__ import annotations
 
 import math
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from sonjit._util.text import pluralize
+from sonjit._util.version import __version__
 from sonjit.detectors import create_detector
 from sonjit.detectors.kinds import find_kind, options_of
+from sonjit.detectors.options import GESTURES
 from sonjit.gestures.shipped import CANNED
-from sonjit.lifting import create_lifter
-from sonjit.media import (
-    Header,
-    Results,
-    draw_frame,
-    mask_from_frame,
-    open_drawing_writer,
-    open_mask_writer,
-    open_writer,
-)
-from sonjit.media.tables.json_tables import open_json_lines
+from sonjit.media import Header, draw_frame, mask_from_frame, open_mask_writer
+from sonjit.media.tables.tables import CHOICE_OF_ROWS
 from sonjit.results import Frame
-from sonjit.runs.annotations import Annotations, Annotator, Columns, Counting, table_columns
-from sonjit.runs.motion_table import ROW_ENDINGS, MotionTable
-from sonjit.runs.processor import Outputs, Pass, Processor, StillAndStream, Summary, counted
+from sonjit.runs.annotations import RepetitionCounts, annotate, table_columns
+from sonjit.runs.events import EventTracker
+from sonjit.runs.frame_tables import FrameTable
+from sonjit.runs.lifting import create_lifter
+from sonjit.runs.resume import WITHOUT_EFFECT
+from sonjit.runs.task import Outputs, Summary, Task, Worker, is_still
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from types import TracebackType
+    from collections.abc import Mapping
 
-    from sonjit.arrays import Image
     from sonjit.detectors import Detector
-    from sonjit.lifting import Lift
-    from sonjit.lifting.lifter import Lifter
-    from sonjit.media import Source, SourceFrame
-    from sonjit.media.tables.base import Extras
-    from sonjit.results import Instance, Result
+    from sonjit.media import DrawingWriter, MaskWriter, Source, SourceFrame
+    from sonjit.media.tables.base import Extras, TableRows
+    from sonjit.results import Instance, MotionEvent, Result
+    from sonjit.runs.annotations import AngleLimits, Columns
+    from sonjit.runs.events import EventLimits
+    from sonjit.runs.lifting import Lift
 
 
 @dataclass(frozen=True)
-class Detect(Processor):
-    """Find instances of one kind.
+class Detect(Task):
+    """Detect instances of one kind.
 
     Attributes:
-        kind: of detector.
-        options: of `create_detector`, as given; what is not given depends on whether the input is a still.
-        measures: write measures into the table, and gestures: the shipped ones where the options name none.
-        count: angle whose repetitions to count, as `Counting.from_text` reads it, or None.
-        lift: with what to put what was found into the camera's space, or None.
-        beside: further detectors over the same images; what they find stands in the same tables and drawings.
+        kind: Kind of the detector.
+        options: Options of `create_detector`. Defaults that are missing depend on the kind and on the input.
+        measures: Write measures into the table, and the shipped gestures if the options name no others.
+        count: Angle whose repetitions to count, or None.
+        lift: Settings for lifting hands into the camera's space, or None.
+        also: Further detectors for the same images. Their results go into the same tables and drawings.
+        rows: What a row of a table describes; None for the default of the format.
+        events: Limits of measures that make events.
     """
 
-    tables_take_videos: ClassVar[bool] = True
+    joins_videos: ClassVar[bool] = True
 
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     measures: bool = False
-    count: str | None = None
+    count: AngleLimits | None = None
     lift: Lift | None = None
-    beside: tuple[Detect, ...] = ()
+    also: tuple[Detect, ...] = ()
+    rows: TableRows | None = None
+    events: tuple[EventLimits, ...] = ()
 
-    def found(self, count: int) -> str:
-        """So many of its kind."""
-        if self.beside:
-            return counted(count, "instance", "instances")
+    def count_text(self, count: int) -> str:
+        """Return a number of instances with the noun of the kind."""
+        if self.also:
+            return pluralize(count, "instance")
         entry = find_kind(self.kind)
-        return counted(count, entry.result.__name__.lower(), entry.list_name)
+        return pluralize(count, entry.result.__name__.lower(), entry.list_name)
+
+    @property
+    def all(self) -> tuple[Detect, ...]:
+        """This task and those in `also`."""
+        return self, *self.also
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Networks, folders of networks and gesture files in the options."""
+        named: list[object] = [] if self.lift is None else [self.lift.weights, self.lift.root_weights]
+        for task in self.all:
+            paths = [name for name, option in options_of(find_kind(task.kind)).items() if option.type == "path"]
+            named += [task.options.get(name) for name in paths]
+            named += [task.gestures] if task.gestures not in GESTURES else []
+        return tuple(str(path) for path in named if path)
 
     @property
     def model(self) -> str:
-        """Name of the model for the table's header: kind and model, what lifted, and the models beside."""
-        lifted = [] if self.lift is None else [self.lift.network]
-        return "+".join([f"{self.kind}-{self.options['model']}", *lifted, *(one.model for one in self.beside)])
+        """Name of the model in the table's header: kind and model, the lifting network, and the further models."""
+        model = self.options.get("model") or next(iter(find_kind(self.kind).models))
+        lifting = [] if self.lift is None else [self.lift.network]
+        return "+".join([f"{self.kind}-{model}", *lifting, *(task.model for task in self.also)])
 
     @property
     def columns(self) -> Columns:
-        """Names and types of the table's further columns."""
-        given = {name: bool(self.options.get(name)) for name in ("blendshapes", "transform")}
-        given |= {"measures": self.measures, "gestures": self.gestures is not None, "counts": self.count is not None}
-        own = table_columns(self.model, **given)
-        return own | {name: kind for one in self.beside for name, kind in one.columns.items()}
-
-    @property
-    def counting(self) -> Counting | None:
-        """What to count; InputError where it names no angle."""
-        return None if self.count is None else Counting.from_text(self.count, self.kind)
+        """Names and types of the table's additional columns."""
+        columns = table_columns(
+            self.model,
+            measures=self.measures,
+            gestures=self.gestures is not None,
+            counts=self.count is not None,
+            blendshapes=bool(self.options.get("blendshapes")),
+            transform=bool(self.options.get("transform")),
+        )
+        return columns | {name: kind for task in self.also for name, kind in task.columns.items()}
 
     @property
     def gestures(self) -> str | None:
-        """Which gestures hands are told by, as `create_detector` takes it; hands have columns of them then."""
-        known = self.measures and "gestures" in options_of(find_kind(self.kind))
-        return self.options.get("gestures", CANNED if known else None)
+        """Gestures to classify, as `create_detector` takes them; None classifies none."""
+        default = CANNED if self.measures and "gestures" in options_of(find_kind(self.kind)) else None
+        return self.options.get("gestures", default)
 
     @property
     def has_gestures(self) -> bool:
-        """Whether any of the detectors gives hands their gestures, and with them motions."""
-        return any(one.gestures is not None for one in (self, *self.beside))
+        """Return whether any detector classifies gestures and motions."""
+        return any(task.gestures is not None for task in self.all)
 
-    def load(self) -> _Detecting:
-        """Load what lifts; detectors follow with the first input of theirs."""
-        return _Detecting(self)
+    def open(self, *, is_stream: bool) -> DetectWorker:
+        """Load the detectors and the lifting network."""
+        return DetectWorker(self, is_stream=is_stream)
 
     def open_table(self, save: str, source: Source) -> FrameTable:
-        """A table of frames."""
-        return FrameTable(save, self, source)
+        """Open a table of the frames of several files."""
+        limits = [limits for task in self.all for limits in task.events]
+        return FrameTable(save, self.header(source), self.columns, rows=self.rows, limits=limits)
+
+    def header(self, source: Source) -> Header:
+        """Return the header of a table for a source."""
+        return replace(
+            Header.from_source(source, self.model, find_kind(self.kind).list_name),
+            version=__version__,
+            options=self.changed_options,
+        )
+
+    @property
+    def changed_options(self) -> dict[str, object]:
+        """Options that differ from the defaults, as JSON types, also those of further detectors."""
+        known = options_of(find_kind(self.kind))
+        changed: dict[str, object] = {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in self.options.items()
+            if name not in ("model", *WITHOUT_EFFECT) and (name not in known or value != known[name].default)
+        }
+        if self.measures:
+            changed["measures"] = True
+        if self.count is not None:
+            changed["count"] = self.count.text
+        if self.events:
+            changed["events"] = [limits.text for limits in self.events]
+        if self.lift is not None:
+            changed["lift"] = self.lift.network
+        further = {f"{one.kind}.{name}": value for one in self.also for name, value in one.changed_options.items()}
+        return changed | further
 
 
-class FrameTable:
-    """A table of a detector's frames; where its rows are keypoints, `NAME.motions.csv` beside it has the motions."""
+class DetectWorker(Worker[Frame]):
+    """Loaded detectors.
 
-    def __init__(self, save: str, processor: Detect, source: Source) -> None:
-        header = Header.from_source(source, processor.model, find_kind(processor.kind).list_name)
-        path = Path(save)
-        self._motions = None
+    Args:
+        task: Description of the work.
+        is_stream: Detect in videos and cameras, not in independent images.
+    """
+
+    def __init__(self, task: Detect, *, is_stream: bool) -> None:
+        super().__init__()
+        self._task, self._columns = task, task.columns
+        self._lists = [find_kind(item.kind).list_name for item in task.all]
+        self._lift = None if task.lift is None else create_lifter(task.lift)
+        self._detectors: list[Detector[Any]] = []
         with ExitStack() as stack:
-            self.writer = stack.enter_context(open_writer(save, header, processor.columns))
-            is_stream = source.kind not in ("image", "folder")
-            if is_stream and processor.has_gestures and path.suffix.lower() in ROW_ENDINGS:
-                self._motions = stack.enter_context(MotionTable(str(path.with_suffix(f".motions{path.suffix}"))))
-            self._files = stack.pop_all()
+            stack.callback(self.close)  # if a later detector fails
+            for item in task.all:
+                options = {"static_image": not is_stream, "gestures": item.gestures, **item.options}
+                self._detectors.append(create_detector(item.kind, **options))
+            stack.pop_all()
 
-    def write(self, frame: Frame, extras: Extras | None) -> None:
-        """Append one frame."""
-        self.writer.write(frame, extras)
-        if self._motions is not None:
-            for event in frame.motions:
-                self._motions.write_event(frame.index, event)
-
-    def append_part(self, path: Path, index: int, source: str | None) -> None:
-        """Append the frames of a file's own table."""
-        with open_json_lines(path) as (_, frames):
-            for frame, extras in frames:
-                own = index if frame.time is None else frame.index
-                self.writer.write(replace(frame, index=own, source=source), extras)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._files.__exit__(kind, error, traceback)
-
-
-class _Detectors:
-    """Detectors over the same images, as one."""
-
-    def __init__(self, detectors: Sequence[Detector[Any]]) -> None:
-        self._detectors = detectors
-
-    def detect(self, rgb: Image, *, time: float | None) -> Results[Result]:
-        """What all of them find."""
-        found = [detector.detect(rgb, time=time) for detector in self._detectors]
-        return Results(chain(*found), motions=list(chain(*(one.motions for one in found))))
-
-    def reset(self) -> None:
-        """The next image follows no other."""
+    def start(self, source: Source, outputs: Outputs, files: ExitStack) -> None:
+        """Open tables, drawing and mask."""
         for detector in self._detectors:
             detector.reset()
+        self._source, self._outputs = source, outputs
+        self._repetitions = None if self._task.count is None else RepetitionCounts(self._task.count)
+        self._last: Frame | None = None
+        self._shown = self._total = 0
+        self._extras: Extras | None = None
+        self._drawing: DrawingWriter | None = None
+        self._mask: MaskWriter | None = None
+        paths = [outputs.save] if outputs.save is not None else []
+        paths += ["-"] if outputs.json else []
+        limits = [limits for task in self._task.all for limits in task.events]
+        self._events = EventTracker(limits)
+        with_motions = self._task.has_gestures and not is_still(source)
+        header = self._task.header(source)
+        self._tables: list[FrameTable] = []
+        for path in paths:
+            rows = self._task.rows if Path(path).suffix.lower() in CHOICE_OF_ROWS else None
+            table = FrameTable(path, header, self._columns, with_motions=with_motions, rows=rows, limits=limits)
+            self._tables.append(files.enter_context(table))
+        files.callback(self._finish_events)
+        if outputs.draw is not None:
+            self._drawing = files.enter_context(self.open_drawing(outputs.draw, source, outputs))
+        if outputs.mask is not None:
+            self._mask = files.enter_context(open_mask_writer(outputs.mask, source))
+            self._mask.images = self.as_optional(self._mask.images, outputs.mask, outputs)
+
+    def process(self, frame: SourceFrame) -> Frame:
+        """Detect the instances in an image."""
+        results: list[Result] = []
+        motions: list[MotionEvent] = []
+        self._shown = self._total = 0
+        for detector in self._detectors:
+            detected = detector.detect(frame.rgb, time=frame.time)
+            results += detected
+            motions += detected.motions
+            self._shown += len(detected)
+            self._total += detected.total
+        found = Frame.from_results(frame.index, frame.time, results, self._source.frame_source(frame.index))
+        found.motions = motions
+        found.events = self._events(found)
+        if self._lift is not None:
+            self._lift(frame.rgb, found)
+        self._last = found
+        return found
+
+    def count(self, item: Frame) -> int:
+        """Return the number of instances in a frame."""
+        return sum(len(item.results(name)) for name in self._lists)
+
+    def write(self, frame: SourceFrame, item: Frame) -> None:
+        """Write a frame into the tables, the drawing and the mask."""
+        annotations = annotate(item, self._columns, self._repetitions)
+        self._extras = annotations.extras
+        for table in self._tables:
+            table.write(item, annotations.extras)
+            if item.source is not None:
+                height, width = frame.rgb.shape[:2]
+                table.writer.sources[item.source] = {"width": width, "height": height}
+        if self._drawing is not None:
+            start_s = time.perf_counter()
+            drawn = draw_frame(frame.rgb, item, notes=annotations.notes, captions=annotations.captions)
+            self.times["draw"] += time.perf_counter() - start_s
+            self._drawing.write(drawn, frame.time, index=frame.index, under=frame)
+        if self._mask is not None:
+            self._mask.write(frame.rgb, mask_from_frame(item), frame.time, index=frame.index)
+
+    def _finish_events(self) -> None:
+        """Write the events that last until the end of the input."""
+        if self._last is not None:
+            for event in self._events.finish():
+                for table in self._tables:
+                    table.write_event(self._last.index, self._last.source, event)
+
+    def report(self, summary: Summary) -> None:
+        """Add the newest frame, in words if nothing is written."""
+        summary.last, summary.measured = self._last, self._extras
+        summary.written += [path for table in self._tables for path in table.more_paths]
+        if self._shown < self._total:
+            summary.notes.append(f"{self._shown} of at least {self._total} shown. Use --max-instances.")
+        if self._last is not None and not summary.written and not self._outputs.json:
+            instances = [instance for _, instance in self._last.instances()]
+            extras = self._extras or [{}] * len(instances)
+            summary.lines = [_line(instance, values) for instance, values in zip(instances, extras, strict=True)]
 
     def close(self) -> None:
         """Free the networks."""
@@ -168,98 +268,19 @@ class _Detectors:
             detector.close()
 
 
-class _Detecting(StillAndStream["_Detectors"]):
-    def __init__(self, processor: Detect) -> None:
-        super().__init__()
-        self._processor = processor
-        self._lifter = None if processor.lift is None else create_lifter(processor.lift)
-
-    def open(self, *, still: bool) -> _Detectors:
-        with ExitStack() as stack:  # what fails takes back those before it
-            detectors: list[Detector[Any]] = []
-            for one in (self._processor, *self._processor.beside):
-                defaults = {"static_image": still, "smoothing": None if still else find_kind(one.kind).stream_smoothing}
-                defaults["gestures"] = one.gestures
-                detectors.append(create_detector(one.kind, **defaults | dict(one.options)))  # pyright: ignore[reportArgumentType]
-                stack.callback(detectors[-1].close)
-            stack.pop_all()
-        return _Detectors(detectors)
-
-    def begin(self, source: Source, outputs: Outputs) -> _DetectPass:
-        return _DetectPass(self._processor, self.fresh(source), self._lifter, source, outputs)
+def _line(instance: Instance, measured: Mapping[str, float | str | None]) -> str:
+    box = ", ".join(f"{value:.0f}" for value in instance.box)
+    values = "".join(f"; {name} {value_text(value)}" for name, value in measured.items())
+    track = "" if instance.id is None else f" #{instance.id}"
+    return f"{instance.title} {instance.score:.2f}{track} at {box}{values}"
 
 
-class _DetectPass(Pass[Frame]):
-    def __init__(
-        self, processor: Detect, detector: _Detectors, lifter: Lifter | None, source: Source, outputs: Outputs
-    ) -> None:
-        super().__init__()
-        self._source, self._detector, self._lifter = source, detector, lifter
-        self._lists = [find_kind(one.kind).list_name for one in (processor, *processor.beside)]
-        columns = processor.columns
-        self._annotator = Annotator(columns, processor.counting)
-        self._table = self._lines = self._drawing = self._mask = None
-        with ExitStack() as stack:  # a refusal of the second output takes back the first
-            if outputs.save is not None:
-                self._table = stack.enter_context(FrameTable(outputs.save, processor, source))
-            if outputs.json:
-                self._lines = stack.enter_context(FrameTable("-", processor, source))
-            if outputs.draw is not None:
-                drawing = open_drawing_writer(outputs.draw, source)
-                self._drawing = stack.enter_context(self.beside_others(drawing, outputs.draw, outputs))
-            if outputs.mask is not None:
-                self._mask = stack.enter_context(open_mask_writer(outputs.mask, source))
-                self._mask.images = self.beside_others(self._mask.images, outputs.mask, outputs)
-            self.outputs = stack.pop_all()
-        self._annotated = bool(columns)
-        self._last: Frame | None = None
-        self._extras: Extras | None = None
+def value_text(value: float | str | None) -> str:
+    """Return the value of an additional column as text.
 
-    def process(self, frame: SourceFrame) -> Frame:
-        found = self._detector.detect(frame.rgb, time=frame.time)
-        result = Frame.holding(frame.index, frame.time, found, self._source.frame_source(frame.index))
-        result.motions = found.motions
-        if self._lifter is not None:
-            self._lifter.lift_frame(frame.rgb, result)
-        self._last = result
-        return result
-
-    def count(self, result: Frame) -> int:
-        return sum(len(result.results(name)) for name in self._lists)
-
-    def write(self, frame: SourceFrame, result: Frame) -> None:
-        notes = self._annotator.annotate(result) if self._annotated else Annotations(None, [], [])
-        self._extras = notes.extras
-        for table in (self._table, self._lines):
-            if table is not None:
-                table.write(result, notes.extras)
-        if self._drawing is not None:
-            with self.times.of("drawing"):
-                drawn = draw_frame(frame.rgb, result, notes=notes.notes, captions=notes.captions)
-            self._drawing.write(drawn, frame.time, index=frame.index, under=frame)
-        if self._mask is not None:
-            self._mask.write(frame.rgb, mask_from_frame(result), frame.time, index=frame.index)
-
-    def report(self, summary: Summary) -> None:
-        summary.last, summary.measured = self._last, self._extras
-        if self._last is not None and not summary.written and self._lines is None:
-            instances = [one for _, one in self._last.instances()]
-            summary.lines = [
-                _line(*both) for both in zip(instances, self._extras or [{}] * len(instances), strict=True)
-            ]
-
-
-def _line(one: Instance, measured: Mapping[str, float | str | None]) -> str:
-    box = ", ".join(f"{value:.0f}" for value in one.box)
-    values = "".join(f"; {name} {shown_value(value)}" for name, value in measured.items())
-    return f"{one.title} {one.score:.2f}{'' if one.id is None else f' #{one.id}'} at {box}{values}"
-
-
-def shown_value(value: float | str | None) -> str:
-    """A value of a further column as people read it.
-
-    >>> shown_value(0.123456), shown_value(2), shown_value("fist"), shown_value(None)
+    >>> value_text(0.123456), value_text(2), value_text("fist"), value_text(None)
     ('0.123', '2', 'fist', 'unknown')
     """
-    known = value is not None and not (isinstance(value, float) and math.isnan(value))
-    return "unknown" if not known else f"{value:.3f}" if isinstance(value, float) else str(value)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "unknown"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""What the user names -> inputs, and where the results of each go."""
+"""Inputs of a run, found from paths, folders, globs and streams, and the output paths of each."""
 
 from __future__ import annotations
 
@@ -8,32 +8,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sonjit.errors import InputError
+from sonjit._util.errors import InputError
 from sonjit.media import (
     IMAGE_ENDINGS,
     VIDEO_ENDINGS,
     natural_key,
     open_source,
 )
+from sonjit.media.annotated.output import is_drawing_folder
 from sonjit.media.sources.open import FolderSource, is_stream
 from sonjit.media.sources.remote import File, RemoteFile, is_remote, remote_files
-from sonjit.runs.processor import Outputs
+from sonjit.runs.task import Outputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sonjit.media import Source
-    from sonjit.runs.processor import Processor
+    from sonjit.runs.task import Task
+
+_DRAWING_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".mp4", ".mov", ".mkv", ".webm")
+"""Formats of inputs that annotated output keeps."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the user named.
+    """Inputs of a run.
 
     Attributes:
-        named: as it was named: files, folders, globs, or one stream.
-        files: images and videos of several inputs in order; None of one single input.
-        labels: what tables over several inputs call each file.
+        named: Files, folders, globs, or one stream, as the user named them.
+        files: Images and videos of several inputs in order; None for a single input.
+        labels: Name of each file in tables over several inputs.
     """
 
     named: tuple[str, ...]
@@ -42,16 +46,19 @@ class Inputs:
 
     @classmethod
     def find(cls, named: Iterable[str]) -> Inputs:
-        """The inputs that paths, folders, globs or a stream such as camera:0, rtsp://... or - stand for.
+        """Find the inputs that a user names.
+
+        Args:
+            named: Paths, folders and globs, or one stream such as camera:0, rtsp://... or -.
 
         Raises:
-            InputError: nothing is named or there, or a stream among others.
+            InputError: An input does not exist, or a stream is named in addition to other inputs.
         """
         named = tuple(named)
         if not named:
             raise InputError("name an INPUT: an image, a folder, a glob, a video, camera:0, rtsp://..., or -")
-        if unknown := [one for one in named if one.startswith("--")]:
-            raise InputError(f"unknown option {unknown[0]}; --help lists them")
+        if unknown := [name for name in named if name.startswith("--")]:
+            raise InputError(f"unknown option {unknown[0]}. --help lists the options")
         if len(named) == 1:
             found = None if is_stream(named[0]) else _files_in(named[0])
             if found is None:
@@ -59,37 +66,45 @@ class Inputs:
             in_folder = Path(named[0]).is_dir() or (is_remote(named[0]) and not any(mark in named[0] for mark in "*?["))
             return cls(named, tuple(found), tuple(file.name if in_folder else str(file) for file in found))
         files: dict[File, File] = {}
-        for one in named:
-            if is_stream(one):
-                raise InputError(f"{one} is a stream: give it as the only INPUT")
-            found = _files_in(one)
-            if found is None and not is_remote(one) and not Path(one).exists():
-                raise InputError(f"{one}: no such file or folder")
-            for file in found or [RemoteFile(one) if is_remote(one) else Path(one)]:
+        for name in named:
+            if is_stream(name):
+                raise InputError(f"{name} is a stream: give it as the only INPUT")
+            found = _files_in(name)
+            if found is None and not is_remote(name) and not Path(name).exists():
+                raise InputError(f"{name}: no such file or folder")
+            for file in found or [RemoteFile(name) if is_remote(name) else Path(name)]:
                 files.setdefault(file.resolve() if isinstance(file, Path) else file, file)
         return cls(named, tuple(files.values()), tuple(map(str, files.values())))
 
     @property
     def name(self) -> str:
-        """What a table over all of them calls its source."""
+        """Name of the source of a table over all inputs."""
         more = len(self.named) - 1
         return f"{self.named[0]} and {more} more" if more else self.named[0]
 
+    @property
+    def unit(self) -> str:
+        """Noun of the steps of a run."""
+        return "frames" if self.files is None else "files"
+
     def open_all(self, *, videos: bool) -> Source:
-        """What stands for all files: one source of stills, or the first that can be read where videos are among them.
+        """Open a source that describes all files: all still images, or the first readable file if there are videos.
 
         Args:
-            videos: whether they may be; InputError otherwise.
+            videos: Accept videos.
+
+        Raises:
+            InputError: There are videos but they are not accepted, or no file can be read.
         """
         files = self.files or ()
         video = next((file for file in files if is_video(file)), None)
         if video is None:
             return FolderSource(self.name, files, self.labels)
         if not videos:
-            raise InputError(f"{video} is a video and does not go into one table with others: give --save out/ instead")
+            raise InputError(f"{video} is a video and cannot share a table with other files. Use --save out/")
         source: Source | None = None
         for file in files:
-            with suppress(InputError):  # the run will name it
+            with suppress(InputError):  # the run reports it
                 source = open_source(file)
                 break
         if source is None:
@@ -98,17 +113,17 @@ class Inputs:
         return source
 
     def open_one(self) -> Source:
-        """The single input."""
+        """Open the single input."""
         return open_source(self.named[0])
 
 
 def is_video(file: File) -> bool:
-    """Whether a file's name says that it is a video."""
+    """Check whether a file has the ending of a video."""
     return file.suffix.lower() in VIDEO_ENDINGS
 
 
 def _files_in(named: str) -> Sequence[File] | None:
-    """Images and videos of a folder or glob in natural order; None where it is neither."""
+    """Return the images and videos of a folder or glob in natural order; None for anything else."""
     path, found = Path(named), list[File]()
     if is_remote(named):
         remote = remote_files(named)
@@ -125,45 +140,54 @@ def _files_in(named: str) -> Sequence[File] | None:
     endings = (*IMAGE_ENDINGS, *VIDEO_ENDINGS)
     files = [file for file in found if file.suffix.lower() in endings and file.name[0] != "."]
     if not files:
-        raise InputError(f"{named} holds no images or videos: looked for names ending in {', '.join(endings)}")
+        raise InputError(f"{named} contains no images or videos. Known endings: {', '.join(endings)}")
     return sorted(files, key=lambda file: natural_key(str(file)))
 
 
 def is_many(output: str) -> bool:
-    """Whether an output names one file per input: a folder, or a name with `{name}` in it."""
+    """Check whether a path names one file per input: a folder, or a name with `{name}`."""
     return "{name}" in output or output.endswith(("/", "\\")) or Path(output).is_dir() or not Path(output).suffix
 
 
-def place_outputs(outputs: Outputs, files: Sequence[File], processor: Processor) -> list[Outputs]:
-    """Where the results of each of many files go, in folders or by names with `{name}` in them; folders are made."""
-    for option, path in (("--draw", outputs.draw), ("--mask", outputs.mask)):
-        if path is not None and not is_many(path):
-            raise InputError(f"{option} {path}: several inputs go into a folder; name one, without an ending")
+def output_paths(outputs: Outputs, files: Sequence[File], task: Task) -> list[Outputs]:
+    """Return the output paths of each of many files, and make their folders.
+
+    Args:
+        outputs: Folders, or names with `{name}`.
+        files: Images and videos.
+        task: Task that determines the endings.
+
+    Raises:
+        InputError: A path of images is not a folder, or a folder cannot be made.
+    """
+    for option, path in (("--draw", outputs.draw), ("--mask", outputs.mask), ("--figure", outputs.figures)):
+        if path is not None and "{name}" not in path and not is_drawing_folder(path):
+            raise InputError(f"{option} {path}: several inputs require a folder. Give a name without an ending")
     return [
         Outputs(
-            _place(outputs.save, name, processor.save_ending),
-            _place(outputs.draw, name, _drawn_ending(file)),
-            _place(outputs.mask, name, ".webm" if is_video(file) else ".png"),
-            _place(outputs.figures, name, processor.figures_ending),
-            outputs.json,
+            save=_output_path(outputs.save, name, task.save_ending),
+            draw=_output_path(outputs.draw, name, _drawing_ending(file)),
+            mask=_output_path(outputs.mask, name, ".webm" if is_video(file) else ".png"),
+            figures=_output_path(outputs.figures, name, task.figures_ending),
+            json=outputs.json,
         )
         for file, name in zip(files, _names(files), strict=True)
     ]
 
 
-def _drawn_ending(file: File) -> str:
-    if file.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp", ".mp4", ".mov", ".mkv", ".webm"):
+def _drawing_ending(file: File) -> str:
+    if file.suffix.lower() in _DRAWING_ENDINGS:
         return file.suffix
     return ".mp4" if is_video(file) else ".png"
 
 
 def _names(files: Sequence[File]) -> list[str]:
-    """A name per file for its outputs: without its ending where that is enough to distinguish it from the others."""
+    """Return a name for the outputs of each file: the shortest of its names that distinguishes it from the others."""
     stems, names = Counter(file.stem for file in files), Counter(file.name for file in files)
-    ways = [(file.stem, file.name, "_".join(_parts(file))) for file in files]
+    options = [(file.stem, file.name, "_".join(_parts(file))) for file in files]
     return [
         stem if stems[stem] == 1 else name if names[name] == 1 else path  # a glob may match several folders
-        for stem, name, path in ways
+        for stem, name, path in options
     ]
 
 
@@ -171,13 +195,13 @@ def _parts(file: File) -> tuple[str, ...]:
     return file.relative_to(file.anchor).parts if isinstance(file, Path) else file.parts
 
 
-def _place(output: str | None, name: str, ending: str) -> str | None:
-    """Where one file's output goes."""
+def _output_path(output: str | None, name: str, ending: str) -> str | None:
+    """Return the path of one file's output, and make its folder."""
     if output is None:
         return None
-    place = Path(output.replace("{name}", name)) if "{name}" in output else Path(output) / f"{name}{ending}"
+    path = Path(output.replace("{name}", name)) if "{name}" in output else Path(output) / f"{name}{ending}"
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{place.parent} cannot be made: {error.strerror}; choose another folder") from None
-    return str(place)
+        raise InputError(f"{path.parent} cannot be made: {error.strerror}. Choose another folder") from None
+    return str(path)

@@ -1,8 +1,8 @@
-"""Which inputs were finished before with the same options: a log beside the outputs.
+"""A log of the files that earlier runs have finished, next to their outputs.
 
-A line for each finished input holds a hash of what its results depend on (the processor's fields, the files that these
-name, and path, size and time of the input), and size and time of each file that was written: an output that was made
-otherwise, changed or lost is made anew.
+Each line contains a hash of everything on which the results of a file depend (the task, the files that it names, and
+path, size and time of the input), and size and time of each written file. A file is processed again if the options
+differ, or if an output has changed or is missing.
 """
 
 from __future__ import annotations
@@ -15,95 +15,96 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sonjit._version import __version__
-from sonjit.files import append_line, file_stamp
+from sonjit._util.files import append_line, file_stamp
+from sonjit._util.json_text import json_from
+from sonjit._util.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sonjit.media.sources.remote import File
-    from sonjit.runs.processor import Outputs, Processor
+    from sonjit.runs.task import Outputs, Task
 
 LOG = ".sonjit-done.jsonl"
-_WITHOUT_EFFECT = ("threads",)
+WITHOUT_EFFECT = ("threads",)
+"""Options that change no result."""
 
 
-class FinishedLog:
-    """The log in the folder of an input's first output; each is read once."""
+class FinishedFiles:
+    """Log of finished files in the folder of their first output. The log of each folder is read once.
 
-    def __init__(self) -> None:
+    Args:
+        task: Work on each image. Size and time of the files that it names are read once.
+        limit: Maximum number of frames of each file, or None.
+    """
+
+    def __init__(self, task: Task, limit: int | None) -> None:
+        self._common = [__version__, _to_json(task), [_stamps(Path(path)) for path in task.files], limit]
         self._logs: dict[Path, dict[str, Mapping[str, object]]] = {}
 
-    def holds(self, key: str, outputs: Outputs) -> bool:
-        """Whether an input with this key was finished, and all that was written is still as it was."""
+    def key(self, file: File, outputs: Outputs) -> str:
+        """Return the hash of everything on which the results of a file depend."""
+        folder = Path(outputs.paths[0]).parent
+        names = [os.path.relpath(path, folder) for path in outputs.paths]
+        parts = [*self._common, *_identity(file), names]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+    def is_finished(self, key: str, outputs: Outputs) -> bool:
+        """Check whether a file is in the log and its outputs have not changed."""
         folder = Path(outputs.paths[0]).parent
         if folder not in self._logs:
             self._logs[folder] = _read(folder / LOG)
-        files = self._logs[folder].get(key)
-        return files is not None and all(file_stamp(folder / name) == stamp for name, stamp in files.items())
+        written = self._logs[folder].get(key)
+        return written is not None and all(file_stamp(folder / name) == stamp for name, stamp in written.items())
 
+    def add(self, key: str, outputs: Outputs, written: Iterable[str]) -> None:
+        """Add a finished file to the log.
 
-def note_finished(key: str, outputs: Outputs, written: Iterable[str]) -> None:
-    """Add an input to the log."""
-    folder = Path(outputs.paths[0]).parent
-    files = {os.path.relpath(path, folder): file_stamp(Path(path)) for path in written}
-    append_line(folder / LOG, json.dumps({"key": key, "files": files}, ensure_ascii=False))
-
-
-class Keys:
-    """Of each input the hash of all that its results depend on.
-
-    Args:
-        processor: what is done; files that its fields name are looked at once for all inputs.
-        limit: frames of each input, or None.
-    """
-
-    def __init__(self, processor: Processor, limit: int | None) -> None:
-        self._common = [__version__, _plain(processor), limit]
-
-    def of(self, file: File, outputs: Outputs) -> str:
-        """Of one input and where its results go."""
+        Args:
+            key: Key of the file.
+            outputs: Outputs of the file.
+            written: Paths of the written files.
+        """
         folder = Path(outputs.paths[0]).parent
-        names = [os.path.relpath(path, folder) for path in outputs.paths]
-        known = [*self._common, *_input(file), names]
-        return hashlib.sha256(json.dumps(known, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        stamps = {os.path.relpath(path, folder): file_stamp(Path(path)) for path in written}
+        append_line(folder / LOG, json_from({"key": key, "files": stamps}, spaced=True))
 
 
-def _input(file: File) -> tuple[str, object]:
-    """Where an input is, and what changes where it does."""
+def _identity(file: File) -> tuple[str, object]:
+    """Return the address of an input, and a value that changes when its content does."""
     return (str(file.resolve()), file_stamp(file)) if isinstance(file, Path) else (file.url, file.version)
 
 
-def _plain(value: object) -> object:
-    """A value as JSON; a text that names a file has size and time of that file with it."""
+def _stamps(path: Path) -> list[object]:
+    """Return the stamp of a file, and those of the files in a folder."""
+    inner = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else []
+    return [str(path), file_stamp(path), [file_stamp(file) for file in inner]]
+
+
+def _to_json(value: object) -> object:
+    """Return the fields of a task as JSON."""
     if is_dataclass(value) and not isinstance(value, type):
-        return [type(value).__name__, {item.name: _plain(getattr(value, item.name)) for item in fields(value)}]
+        return [type(value).__name__, _to_json({item.name: getattr(value, item.name) for item in fields(value)})]
     if isinstance(value, Mapping):
-        return {str(name): _plain(part) for name, part in value.items() if name not in _WITHOUT_EFFECT}
+        return {str(name): _to_json(item) for name, item in value.items() if name not in WITHOUT_EFFECT}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, str | Path):
-        return [str(value), file_stamp(Path(value)), [file_stamp(file) for file in _files_in(Path(value))]]
-    return value if isinstance(value, int | float | None) else repr(value)
-
-
-def _files_in(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
+        return [_to_json(item) for item in value]
+    return value if isinstance(value, str | int | float | None) else repr(value)
 
 
 def _read(path: Path) -> dict[str, Mapping[str, object]]:
-    """Written files by key; of a file that was written more than once the last key alone."""
-    known: dict[str, Mapping[str, object]] = {}
+    """Return the written files by key. For a file that was written repeatedly only the last key counts."""
+    files: dict[str, Mapping[str, object]] = {}
     last: dict[str, str] = {}
     try:
         lines = path.read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
-        return known
+        return files
     for line in lines:
         try:
             entry = json.loads(line)
-            known[entry["key"]] = dict(entry["files"])
-        except (ValueError, KeyError, TypeError):  # a line that a killed run left half
+            files[entry["key"]] = dict(entry["files"])
+        except (ValueError, KeyError, TypeError):  # a killed run may leave half a line
             continue
         last |= dict.fromkeys(entry["files"], entry["key"])
-    return {key: files for key, files in known.items() if all(last[name] == key for name in files)}
+    return {key: written for key, written in files.items() if all(last[name] == key for name in written)}

@@ -1,4 +1,4 @@
-"""Where browsers find the page: on this machine and on others, and the same as a QR code."""
+"""Addresses of the page on this machine and for other devices, also as QR codes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from fastapi import APIRouter, Request
 from sonjit.server.certificate import fingerprint
 from sonjit.server.settings import Settings, is_loopback
 
+_REMOTE_ADDRESSES = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
+"""Addresses reserved for documentation. A datagram socket finds the route to them without sending anything."""
+_QUIET_ZONE = 2
+
 
 def page_addresses(settings: Settings, port: int) -> list[str]:
-    """Where browsers find the page, with the token: on this machine first, then on others that reach it."""
+    """Return the addresses of the page with the token: first for this machine, then for others."""
     own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host)
     hosts = [settings.host] if own is None else [own, *addresses_of_machine(ipv6=settings.host == "::")]
     scheme = "http" if settings.tls_cert is None else "https"
@@ -25,7 +29,7 @@ def page_addresses(settings: Settings, port: int) -> list[str]:
 
 
 def for_other_devices(addresses: list[str]) -> list[str]:
-    """Those of the page's addresses that other devices can open.
+    """Return the addresses that other devices can open.
 
     >>> for_other_devices(["http://127.0.0.1:80/", "http://192.168.1.5:80/"])
     ['http://192.168.1.5:80/']
@@ -33,24 +37,20 @@ def for_other_devices(addresses: list[str]) -> list[str]:
     return [address for address in addresses if not is_loopback(urlsplit(address).hostname or "")]
 
 
-_ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
-"""Addresses that exist in documents alone: asking for the way there sends nothing."""
-
-
 def addresses_of_machine(*, ipv6: bool) -> list[str]:
-    """Addresses by which other devices reach this machine: those from which it would call elsewhere."""
+    """Return the addresses of this machine: the source addresses of its routes to other networks."""
     addresses: list[str] = []
     for family in (socket.AF_INET, socket.AF_INET6) if ipv6 else (socket.AF_INET,):
-        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as way:  # where there is none, no network
-            way.connect((_ELSEWHERE[family], 9))
-            addresses.append(way.getsockname()[0])
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:  # OSError without a network
+            probe.connect((_REMOTE_ADDRESSES[family], 9))
+            addresses.append(probe.getsockname()[0])
     return addresses
 
 
 def qr_lines(address: str) -> list[str]:
-    """An address as a QR code of letters, for black on white: two rows of modules to a line.
+    """Return an address as a QR code of block characters, black on white, with two rows of modules per line.
 
-    Empty where the address is too long for one.
+    The list is empty if the address is too long.
     """
     code = _qr(address)
     if code is None:
@@ -61,9 +61,6 @@ def qr_lines(address: str) -> list[str]:
     return ["".join(" ▄▀█"[2 * upper + lower] for upper, lower in zip(*pair, strict=True)) for pair in pairs]
 
 
-_QUIET_ZONE = 2
-
-
 def _qr(address: str) -> segno.QRCode | None:
     with suppress(segno.DataOverflowError):
         return segno.make_qr(address, error="l")
@@ -72,11 +69,11 @@ def _qr(address: str) -> segno.QRCode | None:
 
 @dataclass(frozen=True)
 class PageAddress:
-    """An address of the page that other devices can open.
+    """Address of the page that other devices can open.
 
     Attributes:
-        url: with the token.
-        qr: the same as a QR code, a `data:` URL of an SVG; None where it is too long for one.
+        url: Address with the token.
+        qr: QR code of the address as a `data:` URL of an SVG; None if the address is too long.
     """
 
     url: str
@@ -85,12 +82,12 @@ class PageAddress:
 
 @dataclass(frozen=True)
 class Addresses:
-    """What `GET /v1/addresses` answers.
+    """Answer of `GET /v1/addresses`.
 
     Attributes:
-        https: whether the server speaks it, without which browsers of other devices give no camera.
-        addresses: that other devices can open; none of a server on loopback.
-        fingerprint: SHA-256 of the certificate; None over http.
+        https: Whether the server uses https. Browsers of other devices require it for the camera.
+        addresses: Addresses that other devices can open; empty for a server on loopback.
+        fingerprint: SHA-256 of the certificate; None without https.
     """
 
     https: bool
@@ -99,12 +96,12 @@ class Addresses:
 
 
 def address_router(settings: Settings) -> APIRouter:
-    """`GET /v1/addresses`."""
+    """Return the endpoint `GET /v1/addresses`."""
     router = APIRouter(tags=["server"])
 
     @router.get("/v1/addresses")
     def addresses(request: Request) -> Addresses:
-        """Where other devices find the page."""
+        """Addresses of the page for other devices."""
         server: Any = request.scope["server"]
         urls = for_other_devices(page_addresses(settings, server[1]))
         cert = settings.tls_cert

@@ -1,7 +1,4 @@
-"""The app: every endpoint in one place, with the files that it gives out.
-
-The page, the skeletons and the sample clip all come from this installation.
-"""
+"""The ASGI app: all endpoints, and the installed files of the page, the skeletons and the sample clip."""
 
 from __future__ import annotations
 
@@ -12,7 +9,6 @@ from dataclasses import dataclass
 from importlib.resources import files
 from os import PathLike, stat_result
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Request
@@ -23,9 +19,10 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 from starlette.websockets import WebSocket
 
-from sonjit._version import __version__
+from sonjit._util.extensions import load_extensions
+from sonjit._util.optional import load_function
+from sonjit._util.version import __version__
 from sonjit.detectors.kinds import KINDS
-from sonjit.extensions import load_extensions
 from sonjit.server.addresses import address_router
 from sonjit.server.detector_pool import missing_models
 from sonjit.server.errors import RefusedError, answer_errors
@@ -39,13 +36,11 @@ from sonjit.server.settings import Settings
 from sonjit.server.stream import Stream
 from sonjit.server.tokens import shows_token, token_router
 
-if TYPE_CHECKING:
-    from sonjit.multiview.annotation.project import Project
-
-
 PAGE = Path(__file__).parent / "page"
 _PACKAGE = Path(str(files("sonjit")))
-_MEDIA_TYPES = {  # a machine's own table may say otherwise, and browsers run no module of another type
+DATA_FOLDERS = {"skeletons": _PACKAGE / "results" / "skeletons", "spec": _PACKAGE / "spec"}
+"""Folders of JSON files that the page reads, by their name in its addresses."""
+_MEDIA_TYPES = {  # the system's table may differ, and browsers run modules only with the right type
     ".js": "text/javascript",
     ".css": "text/css",
     ".html": "text/html",
@@ -56,11 +51,11 @@ _MEDIA_TYPES = {  # a machine's own table may say otherwise, and browsers run no
     ".wasm": "application/wasm",
 }
 BUILT_ENGINE = _PACKAGE.parents[1] / "web" / "dist"
-"""Where `make web` puts the module for web pages in a checkout."""
+"""Output folder of `make web` in a checkout."""
 
 
 class PageFiles(StaticFiles):
-    """A folder of a page's files; by default `page/`."""
+    """Files of a page. Default: `page/`."""
 
     def __init__(self, folder: Path = PAGE) -> None:
         super().__init__(directory=folder, html=True, check_dir=False)
@@ -68,7 +63,7 @@ class PageFiles(StaticFiles):
     def file_response(
         self, full_path: str | PathLike[str], stat_result: stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
-        """One file with its type; 304 where the browser has it."""
+        """Return a file with its type, or 304 if the browser has it."""
         response = super().file_response(full_path, stat_result, scope, status_code)
         media_type = _MEDIA_TYPES.get(Path(full_path).suffix)
         if media_type is not None and response.status_code == 200:
@@ -78,17 +73,17 @@ class PageFiles(StaticFiles):
 
 
 class EngineFiles(PageFiles):
-    """What `make web` builds, where it is there: its workers may compile WebAssembly, the page may not."""
+    """Output of `make web`, if it exists. Its workers may compile WebAssembly; the page may not."""
 
     async def check_config(self) -> None:
-        """HTTPException 404 where it was not built."""
+        """Raise HTTPException 404 if it does not exist."""
         if self.directory is None or not Path(self.directory).is_dir():
             raise HTTPException(404)
 
     def file_response(
         self, full_path: str | PathLike[str], stat_result: stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
-        """One file with its type and policy."""
+        """Return a file with its type and policy."""
         response = super().file_response(full_path, stat_result, scope, status_code)
         response.headers["content-security-policy"] = (
             "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'"
@@ -97,14 +92,14 @@ class EngineFiles(PageFiles):
 
 
 def app_files() -> list[str]:
-    """The files of the live app, below `page/`: what a device keeps to open it without the server."""
+    """Return the files of the live app in `page/`. A device stores them to open the app without the server."""
     others = ("annotate/", "api.", "sw.js", "index.html", "manifest.", "sonjit-client.", "tfjs-")
     names = sorted(path.relative_to(PAGE).as_posix() for path in PAGE.rglob("*") if path.is_file())
     return [name for name in names if not name.startswith(others)]
 
 
 def file_router(settings: Settings) -> APIRouter:
-    """Files that lie in other packages."""
+    """Return the endpoints for files of other packages."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/docs")
@@ -113,39 +108,51 @@ def file_router(settings: Settings) -> APIRouter:
 
     @router.get("/files.json")
     def page_files() -> dict[str, list[str]]:
-        return {"files": ["./", *app_files()]}
+        specs = sorted(f"spec/{path.name}" for path in DATA_FOLDERS["spec"].glob("*.json"))
+        return {"files": ["./", *app_files(), *specs]}
 
     @router.get("/manifest.webmanifest")
     def manifest(request: Request) -> Response:
         content = json.loads((PAGE / "manifest.webmanifest").read_text("utf-8"))
         if settings.token is not None and shows_token(request.scope, settings.token):
-            # some systems give the installed app no cookies
+            # some systems pass no cookies to the installed app
             content["start_url"] = f"./#token={quote(settings.token, safe='')}"
         return JSONResponse(content, media_type=_MEDIA_TYPES[".webmanifest"])
 
     @router.get("/sample.mp4")
     def sample() -> Response:
-        return FileResponse(_PACKAGE / "assets" / "demo.mp4", media_type="video/mp4")
+        return FileResponse(_PACKAGE / "_util" / "assets" / "demo.mp4", media_type="video/mp4")
 
     @router.get("/skeletons/{name}.json")
     def skeleton(name: str) -> Response:
-        known = {path.stem: path for path in (_PACKAGE / "skeletons").glob("*.json")}
-        if name not in known:
-            raise RefusedError("not_found", f"no skeleton {name[:60]!r}; known: {', '.join(sorted(known))}")
-        return FileResponse(known[name], media_type="application/json")
+        return _data_file("skeletons", name)
+
+    @router.get("/spec/{name}.json")
+    def spec(name: str) -> Response:
+        return _data_file("spec", name)
 
     return router
 
 
+def _data_file(folder: str, name: str) -> Response:
+    known = {path.stem: path for path in DATA_FOLDERS[folder].glob("*.json")}
+    if name not in known:
+        raise RefusedError("not_found", f"no {folder}/{name[:60]}.json; known: {', '.join(sorted(known))}")
+    return FileResponse(known[name], media_type="application/json")
+
+
 @dataclass(frozen=True)
 class Health:
-    """What `GET /healthz` answers.
+    """Answer of `GET /healthz`.
 
     Attributes:
-        clients: streams that are open.
-        jobs: that are coming in, waiting or running.
-        kinds: the models of each kind of detector, the default first.
-        missing: models that cannot run, for want of weights.
+        status: "ok".
+        version: Version of Sonjit.
+        clients: Number of open streams.
+        jobs: Number of jobs that upload, wait or run.
+        kinds: Models of each kind of detector, the default first.
+        missing: Models whose weights are missing.
+        limits: Limits of the server by name.
     """
 
     status: str
@@ -158,20 +165,20 @@ class Health:
 
 
 def create_app(settings: Settings | None = None, folder: Path | None = None, engine: Path = BUILT_ENGINE) -> FastAPI:
-    """The whole server as an ASGI app; its parts are in `app.state.service`.
+    """Return the server as an ASGI app. Its parts are in `app.state.service`.
 
     Args:
-        settings: by default those of `sonjit serve` without options.
-        folder: of an annotation project to serve as well.
-        engine: what `make web` builds; where it is there, the page can compute itself.
+        settings: Options of `sonjit serve`. Default: no options.
+        folder: Annotation project to serve in addition.
+        engine: Output folder of `make web`. If it exists, the page can run detectors itself.
 
     Raises:
-        InputError: the folder holds no project that can be opened.
+        InputError: The folder is not an annotation project.
     """
     load_extensions()
     settings = settings or Settings()
-    project = None if folder is None else _project(folder)
     service = Service(settings)
+    project = None if folder is None else load_function("project_router")(folder, service)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
@@ -183,7 +190,7 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
     app = FastAPI(
         title="Sonjit",
         version=__version__,
-        docs_url=None,  # FastAPI's own page loads its scripts from elsewhere
+        docs_url=None,  # FastAPI's own page loads scripts from another host
         redoc_url=None,
         lifespan=lifespan,
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
@@ -202,7 +209,7 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
 
     @app.get("/healthz", tags=["server"])
     async def health() -> Health:
-        """What the server is and does."""
+        """State and limits of the server."""
         return Health(
             status="ok",
             version=__version__,
@@ -219,9 +226,7 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
 
     app.include_router(job_router(service.jobs))
     if project is not None:
-        from sonjit.server.annotation import Studio, annotation_router
-
-        app.include_router(annotation_router(Studio(project, service), service))
+        app.include_router(project.router)
     app.include_router(kind_router(engine, annotates=project is not None))
     app.include_router(address_router(settings))
     app.include_router(token_router(settings))
@@ -231,9 +236,3 @@ def create_app(settings: Settings | None = None, folder: Path | None = None, eng
     app.mount("/engine", EngineFiles(engine))
     app.mount("/", PageFiles())
     return app
-
-
-def _project(folder: Path) -> Project:
-    from sonjit.multiview.annotation.project import open_project  # slow to import, and most servers have none
-
-    return open_project(folder)

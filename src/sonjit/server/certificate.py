@@ -1,4 +1,4 @@
-"""Certificates for https: one of the machine's own, made once and kept, and what is wrong with one that was given."""
+"""Certificates for https: the machine's own certificate, and checks of a user's certificate."""
 
 from __future__ import annotations
 
@@ -16,45 +16,48 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from sonjit.errors import InputError
-from sonjit.files import atomic_file
+from sonjit._util.errors import InputError
+from sonjit._util.files import atomic_file
 from sonjit.weights.store import cache_folder
 
 _VALID: Final = timedelta(days=800)
-"""Apple's devices take none of a private authority that is valid for more than 825 days."""
+"""Apple's devices reject certificates of private authorities that are valid for more than 825 days."""
 _RENEW: Final = timedelta(days=7)
 
 
 def own_certificate(hosts: list[str]) -> Path:
-    """This machine's certificate and key, both in one PEM file that its user alone can read.
+    """Return this machine's certificate and key in one PEM file that only its user can read.
 
-    It is made on first use and kept in the cache folder; made anew shortly before it ends, and where the machine goes
-    by a name or address that it does not hold (those it held stay in it).
+    The first call creates it in the cache folder. It is created again shortly before it expires, if it is not valid
+    yet, and if it lacks a name or address of the machine. The new certificate keeps the names and addresses of the old
+    one.
 
     Args:
-        hosts: names and addresses by which browsers call, beside those of every machine.
+        hosts: Names and addresses by which browsers call, in addition to localhost and the host name.
 
     Raises:
-        InputError: the cache folder cannot be written to.
+        InputError: The cache folder cannot be written to.
     """
     path = cache_folder() / "tls" / "certificate.pem"
     name = socket.gethostname()
-    wanted = {
+    required = {
         "localhost",
         "127.0.0.1",
         "::1",
         *hosts,
         *([name, f"{name.removesuffix('.local')}.local"] if name else []),
     }
-    held: set[str] = set()
+    known: set[str] = set()
     with suppress(OSError, ValueError):  # none yet, or a damaged one
         content = path.read_bytes()
         serialization.load_pem_private_key(content, None)
         kept = x509.load_pem_x509_certificate(content)
-        held = _hosts(kept)
-        if wanted <= held and datetime.now(UTC) < kept.not_valid_after_utc - _RENEW:
+        known = _hosts(kept)
+        now = datetime.now(UTC)
+        is_valid = kept.not_valid_before_utc <= now < kept.not_valid_after_utc - _RENEW  # the clock may have been wrong
+        if required <= known and is_valid:
             return path
-    content = _make(sorted(wanted | held))
+    content = _create(sorted(required | known))
     with atomic_file(path) as draft:
         draft.chmod(0o600)
         draft.write_bytes(content)
@@ -62,17 +65,17 @@ def own_certificate(hosts: list[str]) -> Path:
 
 
 def fingerprint(path: Path) -> str:
-    """SHA-256 of a PEM file's first certificate, as browsers show it: pairs of hexadecimal digits with colons."""
+    """Return the SHA-256 of a PEM file's first certificate as browsers show it: hexadecimal digits with colons."""
     der = x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(serialization.Encoding.DER)
     return hashlib.sha256(der).digest().hex(":").upper()
 
 
 def check_certificate(certificate: Path | None, key: Path | None) -> None:
-    """Refuse what no server can speak https with.
+    """Check that a server can use a certificate and its key.
 
     Raises:
-        InputError: one of both is missing, unreadable or locked, they do not belong together, or the certificate has
-            ended or not begun.
+        InputError: A file is missing, unreadable or has a password, the key is of another certificate, or the
+            certificate has expired or is not valid yet.
     """
     given = [path for path in (certificate, key) if path is not None]
     if len(given) == 1:
@@ -84,7 +87,9 @@ def check_certificate(certificate: Path | None, key: Path | None) -> None:
         return
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key, password=lambda: "")  # without one, OpenSSL asks at the terminal
+        context.load_cert_chain(
+            certificate, key, password=lambda: ""
+        )  # without a function, OpenSSL asks at the terminal
         read = x509.load_pem_x509_certificate(certificate.read_bytes())
     except (OSError, ValueError) as error:
         reason = "the key is not the certificate's" if "MISMATCH" in str(error) else getattr(error, "strerror", error)
@@ -101,13 +106,13 @@ def check_certificate(certificate: Path | None, key: Path | None) -> None:
 
 
 def _hosts(certificate: x509.Certificate) -> set[str]:
-    """Names and addresses that a certificate holds."""
+    """Return the names and addresses of a certificate."""
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     addresses = names.get_values_for_type(x509.IPAddress)
     return {*names.get_values_for_type(x509.DNSName), *map(str, addresses)}
 
 
-def _make(hosts: list[str]) -> bytes:
+def _create(hosts: list[str]) -> bytes:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Sonjit on this machine")])
     now = datetime.now(UTC)
@@ -120,7 +125,7 @@ def _make(hosts: list[str]) -> bytes:
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + _VALID)
         .add_extension(x509.SubjectAlternativeName([_general_name(host) for host in hosts]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)  # else phones cannot install it
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)  # required by phones
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
     )
     pem = serialization.Encoding.PEM

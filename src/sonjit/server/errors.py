@@ -1,4 +1,4 @@
-"""What an endpoint answers when it cannot do what was asked: a code, a status and one line that says what to do."""
+"""Errors of endpoints: a code, an HTTP status and one line with the reason and the remedy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from sonjit.errors import SonjitError
+from sonjit._util.errors import SonjitError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -34,11 +34,11 @@ _LOG = logging.getLogger("sonjit.server")
 
 
 class RefusedError(SonjitError):
-    """Something that an endpoint refuses; its message is the one line that the client reads.
+    """A request that an endpoint refuses. The client reads its message.
 
     Args:
-        code: one of `STATUS`.
-        message: names the thing, the value and what to do.
+        code: Key of `STATUS`.
+        message: One line with the name, the value and the remedy.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -47,25 +47,25 @@ class RefusedError(SonjitError):
 
     @property
     def status(self) -> int:
-        """Of the HTTP response."""
+        """Status of the HTTP response."""
         return STATUS[self.code]
 
     def to_dict(self) -> dict[str, str]:
-        """`{"code", "message"}`."""
+        """Return `{"code", "message"}`."""
         return {"code": self.code, "message": str(self)}
 
     def response(self) -> JSONResponse:
-        """The HTTP response. What the client may still be sending is not waited for."""
+        """Return the HTTP response. It does not wait for the rest of the request."""
         headers = {"connection": "close"} if self.code in ("too_large", "too_slow", "busy", "too_many") else None
         return JSONResponse({"error": self.to_dict()}, self.status, headers)
 
 
 def refusal_from(error: Exception, code: str = "failed") -> RefusedError:
-    """Any error as a refusal: one of ours keeps its line, another is the server's own mistake.
+    """Convert any error to a refusal. Errors other than Sonjit's are logged as failures of the server.
 
     Args:
-        error: what was raised.
-        code: for errors of Sonjit's that are not refusals yet.
+        error: Error to convert.
+        code: Code for other errors of Sonjit.
     """
     if isinstance(error, RefusedError):
         return error
@@ -76,7 +76,7 @@ def refusal_from(error: Exception, code: str = "failed") -> RefusedError:
 
 
 def answer_errors(app: FastAPI) -> None:
-    """Let every error leave the app in the one shape."""
+    """Register handlers so that all errors of an app have the same form."""
 
     async def refuse(_: Request, error: Exception) -> Response:
         return refusal_from(error).response()
@@ -89,7 +89,7 @@ def answer_errors(app: FastAPI) -> None:
         ).response()
 
     async def left(_: Request, __: Exception) -> Response:
-        return Response(status_code=400)  # nobody reads it
+        return Response(status_code=400)  # the client has left
 
     app.add_exception_handler(SonjitError, refuse)
     app.add_exception_handler(HTTPException, no_endpoint)

@@ -1,12 +1,8 @@
-"""Custom gestures and control maps of clients: recordings are trained and tested, maps are checked; nothing is kept.
-
-A stream may be given the file of its client's own gestures, see `read_gestures`.
-"""
+"""Endpoints that train and test custom gestures and check control maps. The server stores none of them."""
 
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
@@ -17,24 +13,29 @@ from numpy.typing import NDArray
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from sonjit.arrays import Float32Array
-from sonjit.errors import InputError
+from sonjit._util.arrays import Float32Array
+from sonjit._util.errors import InputError
+from sonjit._util.json_text import Json, JsonObject, json_from
 from sonjit.gestures import GESTURES, MOTIONS, GestureRecording, LearnedGestures, MotionRecording
 from sonjit.gestures.features import KEYPOINTS
 from sonjit.gestures.learned import checked_name, confusions
 from sonjit.gestures.rules import ACTIONS, PLACES, read_map
-from sonjit.json_text import Json, JsonObject, json_from
-from sonjit.measures import MEASURE_NAMES
 from sonjit.results import Frame, Hand
+from sonjit.results.measures import MEASURE_NAMES
+from sonjit.server.client_text import load_json, require_short_map
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.middleware import limited
 from sonjit.server.service import Service
 
-_MOST_RECORDINGS, _MOST_HANDS, _MOST_FRAMES, _MOST_MOTIONS, _MOST_NAMES = 64, 200, 600, 10, 200
-_MOST_STEPS = 10_000
-"""Of all motions, each as long as the longest, with which every step of a hand is compared: some 100 motions."""
-_MOST_BYTES = 1_000_000
-"""Of a client's file of gestures, packed and unpacked; those of the page take some 10 kB."""
+_MAX_RECORDINGS = 64
+_MAX_HANDS = 200
+_MAX_FRAMES = 600
+_MAX_MOTIONS = 10
+_MAX_NAMES = 200
+_MAX_STEPS = 10_000
+"""Maximum number of motions times the length of the longest: every step of a hand is compared with as many."""
+_MAX_GESTURE_BYTES = 1_000_000
+"""Size of a client's gesture file, compressed and uncompressed; files of the page have some 10 kB."""
 _HAND = '{"handedness", "keypoints", "keypoints3D"}'
 _EXAMPLE = (
     f'{{"recordings": [{{"name": "claw", "hands": [{_HAND}, …]}}, or of a motion '
@@ -45,7 +46,7 @@ Recording = GestureRecording | MotionRecording
 
 
 def gesture_router(service: Service) -> APIRouter:
-    """`/v1/gestures` and `/v1/control`."""
+    """Return the endpoints `/v1/gestures` and `/v1/control`."""
     router = APIRouter(prefix="/v1", tags=["gestures"])
 
     async def body_of(request: Request) -> bytes:
@@ -64,7 +65,7 @@ def gesture_router(service: Service) -> APIRouter:
 
     @router.get("/control")
     def known() -> Response:
-        """What rules of a map may name."""
+        """Return the names that rules of a map may use."""
         names: JsonObject = {
             "gestures": list(GESTURES),
             "motions": list(MOTIONS),
@@ -79,7 +80,7 @@ def gesture_router(service: Service) -> APIRouter:
 
         Custom gestures that it may name are those of `gesture=NAME` in the address, once for each.
         """
-        custom = [_name(one) for one in request.query_params.getlist("gesture")[:_MOST_NAMES]]
+        custom = [_name(one) for one in request.query_params.getlist("gesture")[:_MAX_NAMES]]
         return await _answer(partial(_checked, custom), await body_of(request))
 
     return router
@@ -112,21 +113,23 @@ def _tested(body: bytes) -> JsonObject:
 
 
 def _checked(custom: Sequence[str], body: bytes) -> JsonObject:
-    rules, pause = read_map(body.decode("utf-8", "replace"), "the map", custom)
+    text = body.decode("utf-8", "replace")
+    require_short_map(text)
+    rules, pause = read_map(text, "the map", custom)
     return {"rules": len(rules), "pause": pause}
 
 
 def read_gestures(text: object) -> LearnedGestures | None:
-    """The gestures of a client's file, in base64; None for none. RefusedError where it is none, or too large."""
+    """Return the gestures of a client's file in base64; None for none. Raise RefusedError for invalid files."""
     if text is None:
         return None
     name = "gestures_file"
     try:
         if not isinstance(text, str):
             raise InputError(f"{name}: give the file in base64")
-        if len(text) > 4 / 3 * _MOST_BYTES + 4:
-            raise InputError(f"{name} has more than {_MOST_BYTES} bytes")
-        learned = LearnedGestures.from_bytes(base64.b64decode(text, validate=True), name, _MOST_BYTES)
+        if len(text) > 4 / 3 * _MAX_GESTURE_BYTES + 4:
+            raise InputError(f"{name} has more than {_MAX_GESTURE_BYTES} bytes")
+        learned = LearnedGestures.from_bytes(base64.b64decode(text, validate=True), name, _MAX_GESTURE_BYTES)
         _require_short(learned.motions.ways)
     except InputError as error:
         raise RefusedError("bad_option", f"{error}; sonjit gestures train and the page make such files") from None
@@ -136,18 +139,18 @@ def read_gestures(text: object) -> LearnedGestures | None:
 
 
 def _require_short(ways: Sequence[NDArray[np.float16]]) -> None:
-    """InputError where a hand's step would be compared with more than so many."""
+    """Raise InputError if a step of a hand would be compared with too many steps."""
     longest = max(map(len, ways), default=0)
-    if len(ways) * longest > _MOST_STEPS:
+    if len(ways) * longest > _MAX_STEPS:
         raise InputError(f"{len(ways)} motions of up to {longest} steps are too many: give fewer, or shorter ones")
 
 
 def read_recordings(body: bytes) -> list[Recording]:
-    """Recordings of hands as streams answer them; RefusedError where they are none."""
+    """Read recordings of hands in the format of stream answers. Raise RefusedError if they are invalid."""
     try:
-        listed: list[Mapping[str, Any]] = json.loads(body)["recordings"]
-        if len(listed) > _MOST_RECORDINGS:
-            raise RefusedError("too_large", f"{len(listed)} recordings: give at most {_MOST_RECORDINGS}")
+        listed: list[Mapping[str, Any]] = load_json(body, "the body")["recordings"]
+        if len(listed) > _MAX_RECORDINGS:
+            raise RefusedError("too_large", f"{len(listed)} recordings: give at most {_MAX_RECORDINGS}")
         read = [_recording(one) for one in listed]
         _require_short([way for one in read if isinstance(one, MotionRecording) for way in one.ways])
         return read
@@ -158,16 +161,16 @@ def read_recordings(body: bytes) -> list[Recording]:
 def _recording(given: Mapping[str, Any]) -> Recording:
     name = _name(given["name"])
     if "frames" not in given:
-        if len(given["hands"]) > _MOST_HANDS:
-            raise RefusedError("too_large", f"{name}: {len(given['hands'])} hands: give at most {_MOST_HANDS}")
+        if len(given["hands"]) > _MAX_HANDS:
+            raise RefusedError("too_large", f"{name}: {len(given['hands'])} hands: give at most {_MAX_HANDS}")
         return GestureRecording.of(name, [_hand(one) for one in given["hands"]])
-    if len(given["frames"]) > _MOST_FRAMES:
-        raise RefusedError("too_large", f"{name}: {len(given['frames'])} frames: give at most {_MOST_FRAMES}")
+    if len(given["frames"]) > _MAX_FRAMES:
+        raise RefusedError("too_large", f"{name}: {len(given['frames'])} frames: give at most {_MAX_FRAMES}")
     frames = (
         Frame(index, float(one["time"]), [_hand(hand, int(hand["id"])) for hand in one["hands"]])
         for index, one in enumerate(given["frames"])
     )
-    return MotionRecording.of(name, frames, _MOST_MOTIONS)
+    return MotionRecording.of(name, frames, _MAX_MOTIONS)
 
 
 def _name(name: object) -> str:

@@ -1,7 +1,4 @@
-"""Images from clients: how large they are is known before they are decoded.
-
-`POST /v1/{kind}`: what is in one image.
-"""
+"""Decode the images of clients, and the endpoints `POST /v1/{kind}`, which detect instances in one image."""
 
 from __future__ import annotations
 
@@ -14,12 +11,12 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sonjit.arrays import Image
+from sonjit._util.arrays import Image
+from sonjit._util.errors import SonjitError
+from sonjit._util.json_text import json_from
 from sonjit.detectors.kinds import KINDS
-from sonjit.detectors.options import Option
-from sonjit.errors import SonjitError
-from sonjit.json_text import json_from
-from sonjit.media.sources.image_files import SNIFF_BYTES, image_format, image_size
+from sonjit.detectors.option import Option
+from sonjit.media.sources.sniff import SNIFF_BYTES, image_format, image_size
 from sonjit.server.decoding import Decoders
 from sonjit.server.detector_pool import require_weights
 from sonjit.server.errors import RefusedError
@@ -38,20 +35,28 @@ from sonjit.server.schemas import image_answer, responses
 from sonjit.server.service import Service
 from sonjit.server.sessions import Session
 
+_FULL = Option(
+    "Add id, depth and box to tfjs-models' members; implied by measures and maps.",
+    name="full",
+    type="boolean",
+    default=False,
+)
+_FULL_ADDS = "id, depth, box and skeleton"
+
 
 def decode_upload(data: bytes, max_pixels: int, decoders: Decoders) -> Image:
-    """An encoded image as (H, W, 3) uint8 RGB, upright.
+    """Decode an image to (H, W, 3) uint8 RGB, upright. Its size is checked before it is decoded.
 
     Raises:
-        RefusedError: it is not an image, damaged or has too many pixels.
+        RefusedError: The bytes are not an image, are damaged or have too many pixels.
     """
     if not data:
         raise RefusedError("bad_image", "no image came: send the bytes of a JPEG, PNG or WebP file")
-    found = image_format(data[:SNIFF_BYTES])
-    size = image_size(data, found)
+    known_format = image_format(data[:SNIFF_BYTES])
+    size = image_size(data, known_format)
     if size is None:
-        what = f"a damaged {found} image" if found else "not an image of a known format"
-        raise RefusedError("bad_image", f"{len(data)} bytes are {what}: send a whole JPEG, PNG or WebP file")
+        reason = f"a damaged {known_format} image" if known_format else "not an image of a known format"
+        raise RefusedError("bad_image", f"{len(data)} bytes are {reason}: send a whole JPEG, PNG or WebP file")
     check_pixels(*size, max_pixels)
     try:
         return decoders.decode(data)
@@ -60,7 +65,7 @@ def decode_upload(data: bytes, max_pixels: int, decoders: Decoders) -> Image:
 
 
 def raw_image(data: memoryview, width: int, height: int, channels: int, max_pixels: int) -> Image:
-    """Rows of RGB or RGBA bytes as (H, W, 3) uint8 RGB; RefusedError where size and bytes do not agree."""
+    """Return rows of RGB or RGBA bytes as (H, W, 3) uint8 RGB. Raise RefusedError if size and bytes do not match."""
     if not width or not height or len(data) != width * height * channels:
         raise RefusedError(
             "bad_image", f"{len(data)} bytes are not {width} x {height} pixels of {channels} bytes: send whole rows"
@@ -75,7 +80,7 @@ def raw_image(data: memoryview, width: int, height: int, channels: int, max_pixe
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:
-    """RefusedError where an image is larger than the server takes."""
+    """Raise RefusedError if an image has too many pixels."""
     if width * height > max_pixels:
         raise RefusedError(
             "too_many_pixels",
@@ -84,19 +89,8 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
         )
 
 
-_FULL = Option(
-    "full",
-    "boolean",
-    "Give id, depth and box beside tfjs-models' members; measures and maps bring them as well.",
-    default=False,
-)
-
-
-_FULL_ADDS = "id, depth, box and skeleton"
-
-
 def image_router(service: Service) -> APIRouter:
-    """The endpoints of single images, one for each kind."""
+    """Return the endpoints for single images, one for each kind of detector."""
     router = APIRouter(prefix="/v1", tags=["images"])
     for kind in KINDS:
         router.add_api_route(
@@ -108,7 +102,7 @@ def image_router(service: Service) -> APIRouter:
             openapi_extra={
                 "parameters": query_parameters((*known_options(kind).values(), _FULL)),
                 "requestBody": upload_body(BINARY),
-                "responses": responses(image_answer(kind), f"What was found; full=true adds {_FULL_ADDS}."),
+                "responses": responses(image_answer(kind), f"The detected instances; full=true adds {_FULL_ADDS}."),
             },
         )
     return router
@@ -118,7 +112,7 @@ def _endpoint(service: Service, kind: str) -> Callable[[Request], Awaitable[Resp
     async def detect(request: Request) -> Response:
         query: dict[str, object] = {**single_values(request.query_params)}
         full = read_value(_FULL, query.pop("full", False))
-        options = SessionOptions.filled(kind, read_options(kind, query), still=True)
+        options = SessionOptions.from_values(kind, read_options(kind, query), still=True)
         require_weights(kind, options.detector.model)
         with service.image_bytes.body() as take:
             data = await _read_image(limited(request, service.settings.max_body_bytes, "--max-body-mb", take))
@@ -130,7 +124,7 @@ def _endpoint(service: Service, kind: str) -> Callable[[Request], Awaitable[Resp
 
 
 async def _read_image(request: Request) -> bytes:
-    """The body itself, or the one file of a form."""
+    """Return the body, or the only file of a form."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         return await request.body()
     async with request.form(max_files=1, max_fields=8) as form:
@@ -141,15 +135,15 @@ async def _read_image(request: Request) -> bytes:
 
 
 async def _answer(service: Service, options: SessionOptions, data: bytes, *, strict: bool) -> str:
-    detector = await asyncio.to_thread(service.detectors.take, options)
-    session = Session(options, detector, service.explainers)
+    detector = await service.detectors.take_async(options)
 
-    def work() -> str:
+    def detect() -> str:
+        session = Session(options, detector, service.explainers)
         rgb = decode_upload(data, service.settings.max_pixels, service.decoders)
         head = {"width": rgb.shape[1], "height": rgb.shape[0], "model": options.name}
         return f"{json_from(head)[:-1]},{session.answer(rgb, None, strict=strict)}}}"
 
-    # Shielded: a client that leaves must not have its detector given to the next one while it is still at work.
-    looking = asyncio.ensure_future(service.stills.run(work))
-    looking.add_done_callback(lambda _: service.detectors.give_back(options, detector))
-    return await asyncio.shield(looking)
+    # Shielded: the detector of a client that leaves must finish before another client gets it.
+    detecting = asyncio.ensure_future(service.stills.run(detect))
+    detecting.add_done_callback(lambda _: service.detectors.give_back(options, detector))
+    return await asyncio.shield(detecting)

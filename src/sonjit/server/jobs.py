@@ -1,7 +1,4 @@
-"""The endpoints of jobs: a whole video or any number of images in; tables and a drawing out.
-
-What a job made, as files that browsers save.
-"""
+"""The endpoints of jobs, which turn a video or images into tables and an annotated copy."""
 
 from __future__ import annotations
 
@@ -9,9 +6,9 @@ import asyncio
 import json
 import re
 import secrets
-import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, cast
 
@@ -19,69 +16,81 @@ from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from sonjit._util.errors import SonjitError
+from sonjit._util.json_text import Json, json_from
 from sonjit.detectors.kinds import KINDS
-from sonjit.detectors.options import Option
-from sonjit.errors import SonjitError
-from sonjit.json_text import Json, json_from
-from sonjit.media import TABLE_ENDINGS
+from sonjit.detectors.option import Option
 from sonjit.runs import ROW_ENDINGS
 from sonjit.server.detector_pool import require_weights
 from sonjit.server.errors import RefusedError, refusal_from
-from sonjit.server.job import ENDED, INPUT, UploadJob
-from sonjit.server.job_queue import Jobs, storage_refusal
+from sonjit.server.job_process import JobInput
+from sonjit.server.job_store import JobStore, storage_refusal
 from sonjit.server.middleware import limited
 from sonjit.server.options import (
     BINARY,
     DetectorChoice,
-    each_kind_once,
     known_options,
     query_parameters,
     read_detector,
     read_value,
+    refuse_duplicate_kinds,
     single_values,
     upload_body,
 )
 from sonjit.server.schemas import job_answer, responses
 from sonjit.server.settings import Settings
 from sonjit.server.tokens import KEPT_S
-from sonjit.server.uploads import JobInput, Upload, input_from_files, open_upload
+from sonjit.server.upload_job import ENDED, UploadJob
+from sonjit.server.uploads import Upload, input_from_files, open_upload
 
 _DETECTORS = Option(
-    "detectors",
-    "string",
-    'Several at once, each with its options, as JSON: [{"kind": "hands", "model": "lite"}, {"kind": "face"}]; '
-    "in place of kind and its options.",
+    'Several detectors with their options as JSON: [{"kind": "hands", "model": "lite"}, {"kind": "face"}]. '
+    "Replaces kind and its options.",
+    name="detectors",
 )
-_DRAW = Option("draw", "boolean", "Make a drawing as well.", default=True)
-_NAME = Option("name", "string", "What to call a body that is one file.", default="upload")
+_DRAW = Option("Write a drawing too.", name="draw", type="boolean", default=True)
+_NAME = Option("File name of a body that is one file.", name="name", default="upload")
 
 _BODY = upload_body({"type": "array", "items": BINARY})
-_PIECE_BYTES = 1 << 20  # of an upload: written by another thread, while the loop serves others
+_PIECE_BYTES = 1 << 20  # size of the pieces of an upload that a thread writes
 _BETWEEN_EVENTS_S = 0.1
 _KEEP_ALIVE_S = 15
 
 
+_COOKIE = "sonjit_jobs"
+_MEDIA_TYPES = {
+    ".json": "application/json",
+    ".jsonl": "application/x-ndjson",
+    ".csv": "text/csv; charset=utf-8",
+    ".parquet": "application/vnd.apache.parquet",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".mp4": "video/mp4",
+    ".jpg": "image/jpeg",
+    ".zip": "application/zip",
+}
+
+
 def _parameters() -> list[Json]:
-    """Of `POST /v1/jobs`: its own, and the options of all kinds together."""
-    kind = Option("kind", "string", "What to find.", choices=tuple(KINDS))
+    """Return the parameters of `POST /v1/jobs`, including the options of all kinds."""
+    kind = Option("Kind of instance to find.", name="kind", choices=tuple(KINDS))
     options = {name: one for known in KINDS for name, one in known_options(known, job=True).items()}
-    options["model"] = Option("model", "string", "Which of the kind's models; by default its first.")
+    options["model"] = Option("Model of the kind. Default: its first model.", name="model")
     return query_parameters((kind, _DETECTORS, _DRAW, _NAME, *options.values()))
 
 
-def job_router(jobs: Jobs) -> APIRouter:
-    """The endpoints below `/v1/jobs`."""
+def job_router(store: JobStore) -> APIRouter:
+    """Return the endpoints under `/v1/jobs`."""
     router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-    one = {"responses": responses(job_answer(), "The job.")}
+    single = {"responses": responses(job_answer(), "The job.")}
     several = {"responses": responses({"type": "array", "items": job_answer()}, "The jobs of this client.")}
-    begun = {"responses": responses(job_answer(), "The job, which waits for its turn.", 202)}
+    created = {"responses": responses(job_answer(), "The queued job.", 202)}
 
-    @router.post("", status_code=202, openapi_extra={"parameters": _parameters(), "requestBody": _BODY, **begun})
+    @router.post("", status_code=202, openapi_extra={"parameters": _parameters(), "requestBody": _BODY, **created})
     async def create(request: Request) -> Response:
-        """Begin a job: a video or images as the body, or as files called `file` of a multipart form."""
+        """Create a job. Send a video or image as the body, or several files as `file` in a multipart form."""
         try:
-            job = await _job_from(request, jobs)
+            job = await _create_job(request, store)
         except RefusedError as refusal:
             response = refusal.response()
             if "content-length" in request.headers:  # it will end: a client cut off in its upload reads no answer
@@ -91,110 +100,118 @@ def job_router(jobs: Jobs) -> APIRouter:
 
     @router.get("", openapi_extra=several)
     async def list_jobs(request: Request) -> Response:
-        """The jobs of this client, newest first."""
+        """Jobs of this client, newest first."""
         owner = _owner(request) or secrets.token_hex(16)
-        return _with_owner(JSONResponse([job.to_dict() for job in jobs.newest_first(owner)]), owner)
+        return _with_owner(JSONResponse([job.to_dict() for job in store.newest_first(owner)]), owner)
 
-    @router.get("/{job_id}", openapi_extra=one)
+    @router.get("/{job_id}", openapi_extra=single)
     async def status(request: Request, job_id: str) -> Response:
-        """One job."""
-        return JSONResponse(jobs.find(job_id, _owner(request)).to_dict())
+        """State of a job."""
+        return JSONResponse(store.find(job_id, _owner(request)).to_dict())
 
     @router.get("/{job_id}/events")
     async def events(request: Request, job_id: str) -> Response:
-        """Server-sent events: the job after every change, the last when it has ended."""
+        """Server-sent events with the job after every change, until it ends."""
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        job = jobs.find(job_id, _owner(request))
+        job = store.find(job_id, _owner(request))
         return StreamingResponse(_events(job), media_type="text/event-stream", headers=headers)
 
-    @router.post("/{job_id}/cancel", openapi_extra=one)
+    @router.post("/{job_id}/cancel", openapi_extra=single)
     def cancel(request: Request, job_id: str) -> Response:
-        """Stop it; what was made is thrown away."""
-        job = jobs.find(job_id, _owner(request))
-        job.cancel()
+        """Cancel a job and remove its files."""
+        job = store.find(job_id, _owner(request))
+        store.cancel(job)
         return JSONResponse(job.to_dict())
 
     @router.delete("/{job_id}", status_code=204)
     def delete(request: Request, job_id: str) -> Response:
-        """Cancel it if need be, and remove its files."""
-        jobs.delete(jobs.find(job_id, _owner(request)))
+        """Delete a job and its files."""
+        store.delete(store.find(job_id, _owner(request)))
         return Response(status_code=204)
 
     @router.get("/{job_id}/result.{ending}")
     def result(request: Request, job_id: str, ending: str) -> Response:
-        """The table: `json`, `jsonl`, `csv` or `parquet`."""
-        job = _done(jobs.find(job_id, _owner(request)))
-        if f".{ending}" not in TABLE_ENDINGS:
-            raise RefusedError("not_found", f"no table {ending[:20]!r}; known: {', '.join(TABLE_ENDINGS)}")
-        return download(jobs, job, lambda: job.table(f".{ending}"), "")
+        """Table of results: `json`, `jsonl`, `csv`, `parquet`, `instances.csv`, `wide.csv` or `xlsx`."""
+        job = _done(store.find(job_id, _owner(request)))
+        if f".{ending}" not in job.table_endings:
+            raise RefusedError("not_found", f"no table {ending[:20]!r}; known: {', '.join(job.table_endings)}")
+        return download(store, job, lambda: job.table(f".{ending}"), "")
 
     @router.get("/{job_id}/motions.{ending}")
     def motions(request: Request, job_id: str, ending: str) -> Response:
-        """The table of motions of hands: `csv` or `parquet`; JSON tables hold them themselves."""
-        job = _done(jobs.find(job_id, _owner(request)))
+        """Table of hand motions: `csv` or `parquet`. JSON tables of results contain the motions."""
+        job = _done(store.find(job_id, _owner(request)))
         if f".{ending}" not in ROW_ENDINGS:
             raise RefusedError("not_found", f"no motions.{ending[:20]}; known: {', '.join(ROW_ENDINGS)}")
         if not job.has_motions:
             raise RefusedError("not_found", "no motions: they are those of videos, with gestures or measures of hands")
-        return download(jobs, job, lambda: job.motions(f".{ending}"), ".motions")
+        return download(store, job, lambda: job.motions(f".{ending}"), ".motions")
+
+    @router.get("/{job_id}/events.{ending}")
+    def ended_events(request: Request, job_id: str, ending: str) -> Response:
+        """Table of held gestures and motions with begin and end: `csv` or `parquet`."""
+        job = _done(store.find(job_id, _owner(request)))
+        if f".{ending}" not in ROW_ENDINGS:
+            raise RefusedError("not_found", f"no events.{ending[:20]}; known: {', '.join(ROW_ENDINGS)}")
+        if not job.has_motions:
+            raise RefusedError("not_found", "no events: they are those of videos, with gestures or measures of hands")
+        return download(store, job, lambda: job.events(f".{ending}"), ".events")
 
     @router.get("/{job_id}/drawn.{ending}")
     def drawn(request: Request, job_id: str, ending: str) -> Response:
-        """The drawing: `mp4` of a video, `jpg` of one image, `zip` of several."""
-        job = _done(jobs.find(job_id, _owner(request)))
+        """Annotated copy: `mp4` for a video, `jpg` for an image, `zip` for several images."""
+        job = _done(store.find(job_id, _owner(request)))
         path = job.drawing
         if path is None or path.suffix != f".{ending}":
-            there = "was not asked for (draw=false)" if path is None else f"is {path.name}"
-            raise RefusedError("not_found", f"no drawn.{ending[:20]}: the drawing of this job {there}")
-        if not path.exists() and job.problems:  # its encoder refused it
+            reason = "was not requested (draw=false)" if path is None else f"is {path.name}"
+            raise RefusedError("not_found", f"no drawn.{ending[:20]}: the drawing of this job {reason}")
+        if not path.exists() and job.problems:  # the encoder refused it
             raise RefusedError("not_found", job.problems[-1])
-        return download(jobs, job, lambda: path, "-drawn")
+        return download(store, job, lambda: path, "-drawn")
 
     return router
 
 
-_COOKIE = "sonjit_jobs"
-
-
 def _owner(request: Request) -> str:
-    """The secret of a client that has one, else an empty text."""
+    """Return the secret of a client, or an empty text."""
     secret = request.cookies.get(_COOKIE, "")
     return secret if re.fullmatch("[0-9a-f]{32}", secret) else ""
 
 
 def _with_owner(response: Response, owner: str) -> Response:
-    """Let a browser keep its secret, out of reach of any script and of other sites."""
+    """Set a cookie with the secret. Scripts and other sites cannot read it."""
     response.set_cookie(_COOKIE, owner, max_age=KEPT_S, path="/v1/jobs", httponly=True, samesite="strict")
     return response
 
 
-async def _job_from(request: Request, jobs: Jobs) -> UploadJob:
-    """The job that a request asks for, waiting in the queue; refuses what it can before it reads the body."""
-    settings = jobs.settings
+async def _create_job(request: Request, store: JobStore) -> UploadJob:
+    """Return the job of a request, queued. Requests are refused before the body is read where possible."""
+    settings = store.settings
     query = single_values(request.query_params)
     draw = bool(read_value(_DRAW, query.pop("draw", True)))
     name = query.pop("name", "upload")
     detectors = _detectors(query)
     for kind, options in detectors:
         require_weights(kind, str(options["model"]))
-    with jobs.place() as (folder, take):
-        body = limited(request, settings.max_job_bytes, "--max-job-mb", take)
-        try:
-            given = await _take_in(body, folder / INPUT, name, settings)
-        except BaseException:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)  # gigabytes take long: not in the loop
-            raise
-        owner = _owner(request)
-        job = UploadJob(
-            folder, given, detectors, draw, settings.max_job_minutes, settings.max_pixels,
-            owner or secrets.token_hex(16), bool(owner), request.client.host if request.client else "",
-        )  # fmt: skip
-        jobs.add(job)
+    owner = _owner(request)
+    await asyncio.to_thread(store.prepare)
+    job = store.create(
+        detectors,
+        owner or secrets.token_hex(16),
+        draw=draw,
+        is_private=bool(owner),
+        address=request.client.host if request.client else "",
+    )
+    try:
+        body = limited(request, settings.max_job_bytes, "--max-job-mb", partial(store.reserve, job))
+        store.submit(job, await _receive_input(body, job.input_folder, name, settings))
+    finally:
+        store.discard(job)  # only if the upload failed
     return job
 
 
 def _detectors(query: dict[str, str]) -> tuple[DetectorChoice, ...]:
-    """Those that a query asks for: one by its kind and options, or several as JSON."""
+    """Return the detectors of a query: one by its kind and options, or several as JSON."""
     if _DETECTORS.name not in query:
         return (read_detector(query, job=True),)
     text = query.pop(_DETECTORS.name)
@@ -207,12 +224,12 @@ def _detectors(query: dict[str, str]) -> tuple[DetectorChoice, ...]:
     if not isinstance(listed, list) or not listed:
         raise RefusedError("bad_option", 'detectors: give a list such as [{"kind": "hands"}, {"kind": "face"}]')
     detectors = tuple(read_detector(one, job=True) for one in cast("list[object]", listed))
-    each_kind_once(kind for kind, _ in detectors)
+    refuse_duplicate_kinds(kind for kind, _ in detectors)
     return detectors
 
 
-async def _take_in(body: Request, folder: Path, name: str, settings: Settings) -> JobInput:
-    """What a body holds, in files below a folder; RefusedError where that is not a job's input."""
+async def _receive_input(body: Request, folder: Path, name: str, settings: Settings) -> JobInput:
+    """Write a body into files. Raise RefusedError if they are not the input of a job."""
     try:
         upload = open_upload(folder, body.headers.get("content-type", ""), name)
         try:
@@ -227,7 +244,7 @@ async def _take_in(body: Request, folder: Path, name: str, settings: Settings) -
 
 
 async def _receive(body: Request, upload: Upload) -> None:
-    """Read a body to its end into files."""
+    """Write a body into files."""
     piece = bytearray()
     async for data in body.stream():
         piece += data
@@ -239,7 +256,7 @@ async def _receive(body: Request, upload: Upload) -> None:
 
 
 async def _events(job: UploadJob) -> AsyncIterator[str]:
-    """The job whenever it has changed; looking is cheap enough to need no queue per listener."""
+    """Yield the job after every change. Polling is cheap, so that listeners need no queues."""
     sent: Mapping[str, Any] = {}
     last_s = time.monotonic()
     while True:
@@ -256,7 +273,7 @@ async def _events(job: UploadJob) -> AsyncIterator[str]:
 
 
 def _done(job: UploadJob) -> UploadJob:
-    """A job that has results."""
+    """Return a job that has results. Raise RefusedError for any other state."""
     if job.state in ("waiting", "running"):
         raise RefusedError("conflict", f"job {job.id} is {job.state}: wait until it is done")
     if job.state != "done":
@@ -268,48 +285,37 @@ def _ending_of(job: UploadJob) -> str:
     return "was cancelled" if job.state == "cancelled" else f"failed: {job.message}"
 
 
-_MEDIA_TYPES = {
-    ".json": "application/json",
-    ".jsonl": "application/x-ndjson",
-    ".csv": "text/csv; charset=utf-8",
-    ".parquet": "application/vnd.apache.parquet",
-    ".mp4": "video/mp4",
-    ".jpg": "image/jpeg",
-    ".zip": "application/zip",
-}
-
-
-def download(jobs: Jobs, job: UploadJob, make: Callable[[], Path], addition: str) -> Response:
-    """A file named after the source; browsers may ask for parts of it."""
+def download(store: JobStore, job: UploadJob, make: Callable[[], Path], suffix: str) -> Response:
+    """Return a file with a name derived from the input's. Browsers may request parts of it."""
     try:
         path = make()
         size = path.stat()
     except (OSError, SonjitError):
-        jobs.find(job.id, job.owner)  # where it was deleted meanwhile, that is what to say
+        store.find(job.id, job.owner)  # a job that was deleted meanwhile has its own message
         raise
-    name = f"{PurePath(job.given.name).stem}{addition}{path.suffix}"
+    name = f"{PurePath(job.uploaded.name).stem}{suffix}{''.join(path.suffixes)}"
     return _Download(path, media_type=_MEDIA_TYPES[path.suffix], filename=name, stat_result=size)
 
 
 class _Download(FileResponse):
-    """A file that may be removed before it is opened: nothing is promised until then."""
+    """A file that may be removed before it is opened. The headers are sent only when it is open."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the file, or that it is gone."""
+        """Send the file, or the reason why it is missing."""
         head: Message | None = None
 
-        async def send_once_open(message: Message) -> None:
+        async def send_when_open(message: Message) -> None:
             nonlocal head
             if message["type"] == "http.response.start":
                 head = message
                 return
             if head is not None:
-                promise, head = head, None
-                await send(promise)
+                first, head = head, None
+                await send(first)
             await send(message)
 
         try:
-            await super().__call__(scope, receive, send_once_open)
+            await super().__call__(scope, receive, send_when_open)
         except FileNotFoundError:
             gone = RefusedError("not_found", "the job and its files were removed just now")
             await gone.response()(scope, receive, send)

@@ -1,4 +1,4 @@
-"""`GET /v1/kinds`: what can be found here and how it is asked for, for the page and other clients."""
+"""The endpoint `GET /v1/kinds`, which describes kinds of detectors, their options and their results."""
 
 from __future__ import annotations
 
@@ -9,33 +9,36 @@ from typing import NamedTuple
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from sonjit._util.errors import SonjitError
+from sonjit._util.json_text import Json, JsonObject, json_from
 from sonjit.detectors.kinds import KINDS, KindEntry, Model
-from sonjit.errors import SonjitError
-from sonjit.json_text import Json, JsonObject, json_from
 from sonjit.media.tables.rows import COLUMNS
 from sonjit.results import RESULT_TYPES, Points, Result, Value
+from sonjit.results.skeletons import Skeleton, load_skeleton
 from sonjit.server.detector_pool import missing_weights
 from sonjit.server.options import known_options, value_schema
-from sonjit.skeletons import load_skeleton
 from sonjit.weights import find_weight
 from sonjit.weights.catalog import find_record
 
 IN_PAGES = ("hands", "face", "body", "holistic")
-"""What the module for web pages finds."""
+"""Kinds that the module for web pages detects."""
 FACE_BUNDLE = "face_landmarker.task"
-"""Of MediaPipe's, beside the networks of the module for web pages: what blendshapes and poses of faces need."""
+"""MediaPipe bundle that blendshapes and poses of faces require in web pages."""
 _ON_A_SERVER = ("explain", "visibility", "measures")
-"""Options that pages cannot compute themselves."""
+"""Options that only a server supports."""
 _OF_BUNDLE = ("blendshapes", "transform")
 
 
+_HAND_HEADS = "hand_heads.npz"
+
+
 def kind_router(engine: Path, *, annotates: bool = False) -> APIRouter:
-    """The endpoint; `engine` as for `kinds_answer`; whether the page of a project is served too."""
+    """Return the endpoint. See `kinds_answer` for `engine`; `annotates` is whether the server has a project."""
     router = APIRouter(prefix="/v1", tags=["server"])
 
     @router.get("/kinds")
     def kinds() -> Response:
-        """Every kind of detector with its models and options, and every type of result with fields and skeletons."""
+        """Kinds of detectors with models and options, and types of results with fields and skeletons."""
         answer = kinds_answer(engine) | {"annotates": annotates}
         return Response(json_from(answer), media_type="application/json")
 
@@ -43,30 +46,30 @@ def kind_router(engine: Path, *, annotates: bool = False) -> APIRouter:
 
 
 def kinds_answer(engine: Path, *, has_bundle: bool | None = None) -> JsonObject:
-    """What `GET /v1/kinds` answers.
+    """Return the answer of `GET /v1/kinds`.
 
     Args:
-        engine: what `make web` builds; where it is not there, or without networks, pages compute nothing themselves.
-        has_bundle: pages have a `FACE_BUNDLE`; by default where it lies beside the networks.
+        engine: Output folder of `make web`. Pages run detectors only if it exists and contains networks.
+        has_bundle: Whether pages have a `FACE_BUNDLE`. Default: whether it is in the folder of the networks.
     """
-    there = (engine / "models" / FACE_BUNDLE).is_file() if has_bundle is None else has_bundle
+    has_file = (engine / "models" / FACE_BUNDLE).is_file() if has_bundle is None else has_bundle
     return {
         "kinds": {name: kind_answer(entry) for name, entry in KINDS.items()},
-        "in_page": _kinds_in_page(engine, has_bundle=there),
+        "in_page": _kinds_in_page(engine, has_bundle=has_file),
         "results": {one.kind: _result(one) for one in RESULT_TYPES.values()},
         "columns": list(COLUMNS),
     }
 
 
 def kind_answer(entry: KindEntry) -> JsonObject:
-    """One kind of detector; the first of its models is the default."""
+    """Return the description of a kind. The first of its models is the default."""
     return {
         "list": entry.list_name,
         "plural": entry.plural,
         "summary": entry.summary,
         "models": list(entry.models),
         "missing": {name: [*missing] for name in entry.models if (missing := missing_weights(entry.name, name))},
-        "max_instances": entry.max_instances,
+        "max_instances": entry.options.max_instances,
         "options": {name: value_schema(one) for name, one in known_options(entry.name).items()},
         "job_options": list(known_options(entry.name, job=True)),
         "instances": list(entry.instances),
@@ -74,12 +77,12 @@ def kind_answer(entry: KindEntry) -> JsonObject:
 
 
 def _result(kind: type[Result]) -> JsonObject:
-    """One type of result as answers hold it, with the columns of row tables that its fields fill."""
+    """Return the description of a type of result with its JSON members and table columns."""
     return {
         "list": kind.list_name,
         "fields": [_field(item) for item in kind.schema],
         "members": {key: part.kind for key, part in kind.members.values()},
-        "skeletons": {name: _skeleton(name) for name in getattr(kind, "skeletons", {}).values()},
+        "skeletons": dict(map(_skeleton, getattr(kind, "skeletons", {}).values())),
     }
 
 
@@ -90,9 +93,9 @@ def _field(item: Value | Points) -> JsonObject:
     return {"key": item.key, "type": "points", "columns": list(item.columns), "scores": scores}
 
 
-def _skeleton(name: str) -> JsonObject:
-    skeleton = load_skeleton(name)
-    return {
+def _skeleton(own: str | Skeleton) -> tuple[str, JsonObject]:
+    skeleton = load_skeleton(own) if isinstance(own, str) else own
+    return skeleton.name, {
         "keypoints": list(skeleton.keypoints),
         "connections": [list(pair) for pair in skeleton.connections],
         "groups": {group: list(members) for group, members in skeleton.groups.items()},
@@ -100,40 +103,39 @@ def _skeleton(name: str) -> JsonObject:
 
 
 def _kinds_in_page(engine: Path, *, has_bundle: bool) -> JsonObject:
-    """The kinds that a page finds itself, with the models and options that it can compute."""
+    """Return the kinds, models and options that a page supports without a server."""
     kinds: dict[str, Json] = {}
     if not (engine / "sonjit-web.js").is_file():
         return kinds
     for name in IN_PAGES:
         entry = KINDS[name]
-        there = _models_in_page(entry, engine)
-        if there:
+        models = _models_in_page(entry, engine)
+        if models:
             left_out = _ON_A_SERVER if name == "face" and has_bundle else (*_ON_A_SERVER, *_OF_BUNDLE)
             options = {key: value_schema(one) for key, one in known_options(name).items() if key not in left_out}
-            if name == "holistic" or missing_for_stills(entry, engine):  # streams of people are not searched thoroughly
+            if name == "holistic" or missing_for_stills(
+                entry, engine
+            ):  # thorough search of streams of people requires a server
                 options["search"]["enum"] = ["fast", "auto"]
-            kinds[name] = {**kind_answer(entry), "models": [*there], "missing": {}, "options": {**options}}
+            kinds[name] = {**kind_answer(entry), "models": [*models], "missing": {}, "options": {**options}}
     return kinds
 
 
 class PageNetworks(NamedTuple):
-    """Names of the weights that the module for web pages runs for a model, by what they are for.
+    """Names of the weights that the module for web pages uses for a model, by their role.
 
     Attributes:
-        needed: `search` sees the faces in a stream's windows.
-        for_stills: what else a thorough search of images on their own runs; without it they are searched fast. Of hands
-            `guide` sees the bodies below faces, of bodies `face` and `face_detector` the faces that lead to them.
+        needed: Weights of the model; `search` detects faces in the windows of a stream.
+        for_stills: Further weights for the thorough search of still images, which is fast without them. For hands
+            `guide` detects the bodies below faces; for bodies `face` and `face_detector` detect faces.
     """
 
     needed: Mapping[str, str]
     for_stills: Mapping[str, str]
 
 
-_HAND_HEADS = "hand_heads.npz"
-
-
 def networks_in_pages(entry: KindEntry, model: Model) -> PageNetworks:
-    """What pages run for a model."""
+    """Return the weights that pages use for a model."""
     search = {"search": "face-full"}
     if entry.name == "hands":
         return PageNetworks(model.weights, {**search, "guide": KINDS["body"].models["full"].weights["landmark"]})
@@ -148,20 +150,22 @@ def networks_in_pages(entry: KindEntry, model: Model) -> PageNetworks:
 
 
 def missing_for_stills(entry: KindEntry, engine: Path) -> list[str]:
-    """Files that a page lacks to search images on their own thoroughly."""
+    """Return the missing files for the thorough search of still images in pages."""
     folder, models = engine / "models", [entry.models[name] for name in _models_in_page(entry, engine)]
     names = {name for model in models for name in networks_in_pages(entry, model).for_stills.values()}
-    missing = [find_record(name).file for name in sorted(names) if not _are_there([name], folder)]
+    missing = [find_record(name).file for name in sorted(names) if not _have_weights([name], folder)]
     lacks_heads = entry.name == "hands" and models and not (folder / _HAND_HEADS).is_file()
     return [*missing, _HAND_HEADS] if lacks_heads else missing
 
 
 def _models_in_page(entry: KindEntry, engine: Path) -> list[str]:
     models = entry.models.values()
-    return [one.name for one in models if _are_there(networks_in_pages(entry, one).needed.values(), engine / "models")]
+    return [
+        one.name for one in models if _have_weights(networks_in_pages(entry, one).needed.values(), engine / "models")
+    ]
 
 
-def _are_there(names: Iterable[str], folder: Path) -> bool:
+def _have_weights(names: Iterable[str], folder: Path) -> bool:
     try:
         for name in names:
             find_weight(name, folder)

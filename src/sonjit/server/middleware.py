@@ -1,8 +1,8 @@
-"""The middleware around all endpoints: who may call, how long and how large a body may be, headers of every answer.
+"""The middleware around all endpoints: it checks callers and rates, limits bodies and adds headers.
 
-Hosts, origins and the token are checked before any endpoint is reached. A page of another site may send requests to
-this machine. So a request must name this machine as its host (a foreign name that leads here would be DNS rebinding),
-and what a browser says of the page that it comes from must fit.
+Hosts, origins and the token are checked before any endpoint. Pages of other sites can send requests to this machine, so
+a request must contain this machine's name as its host. A foreign name that resolves to this machine would be DNS
+rebinding. The browser's headers about the calling page must match, too.
 """
 
 from __future__ import annotations
@@ -24,15 +24,36 @@ from sonjit.server.service import Service
 from sonjit.server.settings import MB, Settings, is_loopback
 from sonjit.server.tokens import accept, shows_token
 
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; manifest-src 'self'; worker-src 'self'; "
+    "img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'{streams}; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+"""Only the page's own files; `data:` is for the QR code. In some browsers 'self' does not include WebSockets."""
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-embedder-policy": "require-corp",  # with the line above, networks in the page get threads
+    "permissions-policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
+}
+_PLAIN_HOST = re.compile(r"[a-zA-Z0-9.:\[\]-]+")
+_LINGER_S = 2.0
+_REFUSED = 1008
+_MAX_ADDRESSES, _EXPIRY_S = 10_000, 2.0
+_ENDPOINTS = ("/v1/", "/healthz")
+"""Paths that require the token. The page's own files are the same in every installation."""
+
 
 def limited(request: Request, max_bytes: int, option: str, take: Callable[[int], None] = lambda _: None) -> Request:
-    """The same request, whose body raises a RefusedError as soon as it is known to be too large.
+    """Return a request whose body raises RefusedError as soon as it is known to be too large.
 
     Args:
-        request: not read yet.
-        max_bytes: of the whole body.
-        option: of `sonjit serve` that sets the limit, for the message.
-        take: called with the size of every piece before it is given on.
+        request: Request whose body is not read yet.
+        max_bytes: Maximum size of the body.
+        option: Option of `sonjit serve` that sets the limit; named in the message.
+        take: Function that is called with the size of each piece before it is passed on.
     """
     too_large = RefusedError("too_large", f"the body is larger than {max_bytes / MB:g} MB; send less or raise {option}")
     stated = request.headers.get("content-length", "0")
@@ -53,32 +74,12 @@ def limited(request: Request, max_bytes: int, option: str, take: Callable[[int],
     return Request(request.scope, receive_limited)
 
 
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; manifest-src 'self'; worker-src 'self'; "
-    "img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'{streams}; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
-"""The page's own files alone; `data:` is the QR code. Not every browser counts WebSockets among 'self'."""
-_HEADERS = {
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-resource-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-embedder-policy": "require-corp",  # with the line above, networks in the page get threads
-    "permissions-policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
-}
-
-_PLAIN_HOST = re.compile(r"[a-zA-Z0-9.:\[\]-]+")
-_LINGER_S = 2.0
-_REFUSED = 1008
-
-
 class Middleware:
-    """See the module.
+    """Checks and limits around all endpoints.
 
     Args:
-        app: what is behind.
-        service: the server's parts.
+        app: App behind the middleware.
+        service: Parts of the server.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
@@ -88,7 +89,7 @@ class Middleware:
         self._rates = Rates(service.settings.max_rate)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request or WebSocket."""
+        """Handle a request or a WebSocket."""
         if scope["type"] == "websocket":
             await self._websocket(scope, receive, send)
         elif scope["type"] == "http":
@@ -102,7 +103,7 @@ class Middleware:
             check_caller(scope, self._settings)
         except RefusedError as refusal:
             socket = WebSocket(scope, receive, send)
-            await accept(socket)  # a browser reports nothing of a refusal to its page before
+            await accept(socket)  # a browser reports the reason to its page only after the connection is open
             await socket.close(_REFUSED, str(refusal).encode()[:120].decode(errors="ignore"))
             return
         await self._app(scope, receive, send)
@@ -119,9 +120,9 @@ class Middleware:
                     headers.setdefault(name, value)
                 headers.setdefault("content-security-policy", _POLICY.format(streams=streams))
                 headers.setdefault("cache-control", "no-cache")
-            elif not message.get("more_body", False) and not body.is_read and not _expects(scope):
+            elif not message.get("more_body", False) and not body.is_read and not _waits_for_interim_answer(scope):
                 await send({**message, "more_body": True})
-                await body.throw_away()
+                await body.drain()
                 message = {"type": "http.response.body"}
             await send(message)
 
@@ -135,10 +136,10 @@ class Middleware:
 
 
 class _Body:
-    """A request's body as it comes in.
+    """Incoming body of a request.
 
     Attributes:
-        is_read: to its end.
+        is_read: Whether the body is read to its end.
     """
 
     def __init__(self, receive: Receive, service: Service) -> None:
@@ -147,7 +148,7 @@ class _Body:
         self.is_read = False
 
     async def receive(self) -> Message:
-        """The next message; RefusedError where the client pauses for too long before the end of its body."""
+        """Return the next message. Raise RefusedError if the client pauses for too long before the end of its body."""
         if self.is_read:
             return await self._receive()
         timeout_s = self._service.settings.read_timeout_s
@@ -155,15 +156,15 @@ class _Body:
             async with self._service.at_most(timeout_s):
                 message = await self._receive()
         except TimeoutError:
-            self.is_read = True  # nothing more is waited for
+            self.is_read = True  # do not wait for the rest
             raise RefusedError(
                 "too_slow", f"no byte came for {timeout_s:g} s: send without pauses or raise --read-timeout"
             ) from None
         self.is_read = message["type"] != "http.request" or not message.get("more_body", False)
         return message
 
-    async def throw_away(self) -> None:
-        """Read what the client still sends, for a moment: many read no answer before they have sent everything."""
+    async def drain(self) -> None:
+        """Read the rest of the body for a moment: many clients read no answer before they have sent all."""
         try:
             async with asyncio.timeout(_LINGER_S):
                 while not self.is_read:
@@ -172,58 +173,51 @@ class _Body:
             pass
 
 
-def _expects(scope: Scope) -> bool:
-    """Whether the client waits for a word before it sends its body."""
+def _waits_for_interim_answer(scope: Scope) -> bool:
+    """Check whether the client waits for an interim answer before it sends its body."""
     return any(name == b"expect" for name, _ in scope["headers"])
 
 
 class Rates:
-    """How much of its rate each address has left: as many requests as two seconds allow, refilled evenly.
+    """Request rates by address (token buckets that hold the requests of two seconds).
 
     Args:
-        most: requests a second.
+        max_rate: Requests per second.
     """
 
-    def __init__(self, most: float) -> None:
-        self._most = most
+    def __init__(self, max_rate: float) -> None:
+        self._max_rate = max_rate
         self._left: dict[str, tuple[float, float]] = {}
 
     def take(self, scope: Scope) -> None:
-        """One request; RefusedError where its address has none left."""
+        """Count a request. Raise RefusedError if its address has exceeded the rate."""
         address, now_s = (scope.get("client") or ("",))[0], time.monotonic()
-        left, since_s = self._left.get(address, (2 * self._most, now_s))
-        left = min(2 * self._most, left + (now_s - since_s) * self._most)
+        left, since_s = self._left.get(address, (2 * self._max_rate, now_s))
+        left = min(2 * self._max_rate, left + (now_s - since_s) * self._max_rate)
         if left < 1:
             raise RefusedError(
                 "too_many",
-                f"more than {self._most:g} requests a second came from {address}: slow down or raise --max-rate",
+                f"more than {self._max_rate:g} requests a second came from {address}: slow down or raise --max-rate",
             )
-        if len(self._left) >= _MOST_ADDRESSES:
-            self._left = {one: kept for one, kept in self._left.items() if now_s - kept[1] < _FORGOTTEN_S}
+        if len(self._left) >= _MAX_ADDRESSES:
+            self._left = {key: value for key, value in self._left.items() if now_s - value[1] < _EXPIRY_S}
         self._left[address] = left - 1, now_s
 
 
-_MOST_ADDRESSES, _FORGOTTEN_S = 10_000, 2.0
-
-
-_ENDPOINTS = ("/v1/", "/healthz")
-"""What the token guards; the page's own files are the same in every installation."""
-
-
 def check_caller(scope: Scope, settings: Settings) -> None:
-    """RefusedError where a request may not pass.
+    """Raise RefusedError if a request is not allowed.
 
     Args:
-        scope: of an HTTP request or a WebSocket.
-        settings: which host, origins and token there are.
+        scope: Scope of an HTTP request or a WebSocket.
+        settings: Host, allowed origins and token.
     """
     headers = Headers(scope=scope)
     host = headers.get("host", "")
-    if not _is_own_host(host, settings):
+    if not _has_own_host(host, settings):
         raise RefusedError(
             "bad_origin", f"host {host[:80]!r} is not this server: call it as {settings.host} or localhost"
         )
-    if not _is_own_page(scope, headers, host, settings):
+    if not _has_allowed_origin(scope, headers, host, settings):
         origin = headers.get("origin", "another site")[:80]
         raise RefusedError(
             "bad_origin", f"pages of {origin} may not call this server: allow them with --allow-origin {origin}"
@@ -235,10 +229,10 @@ def check_caller(scope: Scope, settings: Settings) -> None:
         )
 
 
-def _is_own_host(host: str, settings: Settings) -> bool:
-    """Whether a Host header names this machine. An address does in any case: only names can be made to lead here.
+def _has_own_host(host: str, settings: Settings) -> bool:
+    """Check whether a Host header names this machine. Addresses always pass, because only names can be rebound.
 
-    A server on all addresses has names that it does not know; there the token, which it must have, keeps others out.
+    A server on all addresses has names that it does not know. It requires a token, so any name passes.
     """
     try:
         name = urlsplit(f"//{host}").hostname or ""
@@ -256,9 +250,9 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _is_own_page(scope: Scope, headers: Headers, host: str, settings: Settings) -> bool:
+def _has_allowed_origin(scope: Scope, headers: Headers, host: str, settings: Settings) -> bool:
     origin = headers.get("origin")
-    if origin is None:  # no browser, the address line, or a plain image or link on a page
+    if origin is None:  # not a browser, the address bar, or a plain image or link of a page
         is_link = headers.get("sec-fetch-mode") == "navigate" and scope.get("method") in ("GET", "HEAD")
         return headers.get("sec-fetch-site") != "cross-site" or is_link
     return origin in (f"http://{host}", f"https://{host}", *settings.allow_origins)

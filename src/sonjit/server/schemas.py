@@ -1,4 +1,4 @@
-"""What the endpoints answer, as JSON schemas for `/openapi.json`."""
+"""JSON schemas of the endpoints' answers for `/openapi.json`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from sonjit.detectors.kinds import KINDS
-from sonjit.measures import MEASURE_NAMES
 from sonjit.results import Points, Result
+from sonjit.results.measures import measure_names
 from sonjit.server.errors import STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sonjit.json_text import Json, JsonObject
+    from sonjit._util.json_text import Json, JsonObject
 
 _NUMBER: JsonObject = {"type": "number"}
 _INTEGER: JsonObject = {"type": "integer"}
@@ -24,7 +24,7 @@ _BOX_KEYS = ("xMin", "yMin", "xMax", "yMax", "width", "height")
 
 
 def responses(schema: JsonObject, says: str, status: int = 200) -> JsonObject:
-    """The `responses` of an endpoint that answers JSON, its refusals among them."""
+    """Return the `responses` of an endpoint that answers JSON, including refusals."""
     refusal = _object({"error": _object({"code": {**_STRING, "enum": list(STATUS)}, "message": _STRING})})
     return {
         str(status): {"description": says, "content": _json(schema)},
@@ -33,14 +33,14 @@ def responses(schema: JsonObject, says: str, status: int = 200) -> JsonObject:
 
 
 def image_answer(kind: str) -> JsonObject:
-    """What `POST /v1/KIND` answers."""
+    """Return the schema of the answer of `POST /v1/KIND`."""
     entry = KINDS[kind]
     found: JsonObject = {"type": "array", "items": _result(entry.result)}
     return _object({"width": _INTEGER, "height": _INTEGER, "model": _STRING, entry.list_name: found})
 
 
 def job_answer() -> JsonObject:
-    """What the endpoints of jobs answer of one job."""
+    """Return the schema of a job."""
     states: JsonObject = {**_STRING, "enum": ["waiting", "running", "done", "failed", "cancelled"]}
     texts = dict.fromkeys(("id", "kind", "model", "name"), _STRING)
     counts: dict[str, JsonObject] = {
@@ -58,7 +58,7 @@ def job_answer() -> JsonObject:
 
 
 def _result(kind: type[Result]) -> JsonObject:
-    """One result, with what `full=true` adds and what other options do."""
+    """Return the schema of a result, including the fields of `full=true` and other options."""
     own: dict[str, JsonObject] = {}
     required: list[str] = []
     types = {item.name: str(item.type) for item in fields(kind)}  # pyright: ignore[reportArgumentType]  # a dataclass
@@ -83,7 +83,7 @@ def _result(kind: type[Result]) -> JsonObject:
 
 
 def _additions(kind: str) -> dict[str, JsonObject]:
-    names = MEASURE_NAMES.get(kind, ())
+    names = measure_names(kind)
     measures: JsonObject = _object(dict.fromkeys(names, _or_null(_NUMBER)))
     added: dict[str, JsonObject] = {"measures": {**measures, "description": "With measures=true."}} if names else {}
     if kind == "hand":
@@ -105,7 +105,7 @@ def _point(item: Points) -> JsonObject:
 
 
 def _plain(hint: str) -> JsonObject:
-    """The schema of a type such as `float` or `int | None`; empty for any other."""
+    """Return the schema of a type such as `float` or `int | None`; empty for other types."""
     parts = [one.strip() for one in hint.split("|")]
     schema = _TYPES.get(parts[0], {})
     return _or_null(schema) if "None" in parts and schema else schema

@@ -1,76 +1,74 @@
-"""What all endpoints share: workers, detectors, streams and jobs; and how all of it ends."""
+"""The parts that all endpoints share: workers, detectors, streams and jobs."""
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Protocol
 
 from sonjit.server.decoding import Decoders
-from sonjit.server.detector_pool import DetectorPool, Workers
+from sonjit.server.detector_pool import DetectorPool
 from sonjit.server.errors import RefusedError
-from sonjit.server.job_queue import Jobs
-from sonjit.server.sessions import Explainers
+from sonjit.server.job_store import JobStore
+from sonjit.server.saliency import ExplainerPool
 from sonjit.server.settings import MB, Settings
+from sonjit.server.workers import Workers
+
+_TRIM_S = 1.0
 
 
 class ByteBudget:
-    """Memory for bodies, shared by all requests.
+    """Memory for request bodies, shared by all requests.
 
     Args:
-        most: bytes.
+        max_bytes: Maximum size of all bodies together.
+
+    Attributes:
+        used: Bytes that are in use.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self.held = 0
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self.used = 0
 
     @contextmanager
     def body(self) -> Generator[Callable[[int], None]]:
-        """A function that takes so many bytes more until the block ends; RefusedError `busy` where none are left."""
+        """Provide a function that reserves bytes until the block ends; RefusedError `busy` if none are left."""
         own = 0
 
         def take(count: int) -> None:
             nonlocal own
-            if self.held + count > self._most:
+            if self.used + count > self._max_bytes:
                 raise RefusedError(
-                    "busy", f"{self.held / MB:.0f} MB of images are coming in already: send this one again later"
+                    "busy", f"{self.used / MB:.0f} MB of images are coming in already: send this one again later"
                 )
-            self.held += count
+            self.used += count
             own += count
 
         try:
             yield take
         finally:
-            self.held -= own
+            self.used -= own
 
 
 def trim_memory() -> None:
-    """Let the system have what the C library keeps of freed images, 4 MB for a stream; glibc does not by itself."""
+    """Return the memory of freed images to the system, 4 MB for a stream. glibc keeps it otherwise."""
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
         trim(0)
 
 
-_TRIM_S = 1.0
-
-
-class Connection(Protocol):
-    """A client's open connection."""
-
-    async def stop(self) -> None:
-        """Close it because the server stops."""
-
-
 class Service:
-    """The server's parts.
+    """The parts of the server.
+
+    Args:
+        settings: Address and limits.
 
     Attributes:
-        streams: the connections that are open.
-        image_bytes: that the bodies of single images may hold.
-        stills: the lane of single images, which take one turn together.
+        streams: Functions that close the open connections, by connection.
+        image_bytes: Memory for the bodies of single images.
+        stills: Queue of all single images; together they are one client of the workers.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -78,11 +76,11 @@ class Service:
         self.workers = Workers(settings.workers)
         self.decoders = Decoders(settings.max_pixels)
         self.detectors = DetectorPool(settings.max_models)
-        self.explainers = Explainers()
-        self.jobs = Jobs(settings)
-        self.streams: set[Connection] = set()
+        self.explainers = ExplainerPool()
+        self.jobs = JobStore(settings)
+        self.streams: dict[object, Callable[[], Awaitable[None]]] = {}
         self.image_bytes = ByteBudget(settings.max_clients * settings.max_body_bytes)
-        self.stills = self.workers.lane()
+        self.stills = self.workers.new_queue()
         self._images = 0
         self._timeouts: set[asyncio.Timeout] = set()
         self._trimming: asyncio.TimerHandle | None = None
@@ -90,7 +88,7 @@ class Service:
 
     @contextmanager
     def image(self) -> Generator[None]:
-        """One single image at work; RefusedError `busy` where there are too many."""
+        """Count a single image that is processed in the block. Raise RefusedError `busy` if there are too many."""
         if self._images >= self.settings.max_clients:
             raise RefusedError(
                 "busy",
@@ -104,7 +102,7 @@ class Service:
 
     @asynccontextmanager
     async def at_most(self, seconds: float) -> AsyncGenerator[None]:
-        """A wait for a client that TimeoutError ends: after so many seconds, or when the server stops."""
+        """Raise TimeoutError in the block after a time, or when the server stops."""
         async with asyncio.timeout(0 if self._is_stopped else seconds) as timeout:
             self._timeouts.add(timeout)
             try:
@@ -112,9 +110,9 @@ class Service:
             finally:
                 self._timeouts.discard(timeout)
 
-    def leave(self, stream: Connection) -> None:
-        """Forget a stream that has ended; what it took goes back to the system a moment later."""
-        self.streams.discard(stream)
+    def leave(self, stream: object) -> None:
+        """Remove a stream that has ended, and return its memory to the system a moment later."""
+        self.streams.pop(stream, None)
         if self._trimming is None and not self._is_stopped:
             self._trimming = asyncio.get_running_loop().call_later(_TRIM_S, self._trim)
 
@@ -123,7 +121,7 @@ class Service:
         asyncio.get_running_loop().run_in_executor(None, trim_memory)
 
     async def stop(self) -> None:
-        """Say good-bye to every client, and free everything; a second call does nothing."""
+        """Close all connections and release everything; may be called twice."""
         if self._is_stopped:
             return
         self._is_stopped = True
@@ -131,11 +129,12 @@ class Service:
             self._trimming.cancel()
         for timeout in list(self._timeouts):
             timeout.reschedule(asyncio.get_running_loop().time())
-        await asyncio.gather(*(stream.stop() for stream in list(self.streams)))
+        await asyncio.gather(*(stop() for stop in list(self.streams.values())))
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
         self.jobs.close()
         self.workers.close()
         self.decoders.close()
+        self.explainers.close()
         self.detectors.close()

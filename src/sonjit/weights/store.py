@@ -1,4 +1,4 @@
-"""The cache folder: where weight files lie on this machine, and whether they are whole."""
+"""Cache folder: paths of the weight files on this machine, and whether they are intact."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sonjit.errors import InputError, JobError
+from sonjit._util.errors import InputError, JobError
 from sonjit.weights.catalog import Weight, find_record, select_weights
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What `verify_weights` found wrong with one file."""
+    """Problem of one file that `verify_weights` found."""
 
     name: str
     path: Path
@@ -24,7 +24,7 @@ class Problem:
 
 
 def cache_folder() -> Path:
-    """The folder that Sonjit may fill: SONJIT_HOME, else `sonjit` in the platform's cache. Not made here."""
+    """Return the cache folder: SONJIT_HOME, or `sonjit` in the platform's cache. It may not exist yet."""
     if home := os.environ.get("SONJIT_HOME"):
         return Path(home).expanduser().absolute()
     if sys.platform == "win32":
@@ -38,19 +38,19 @@ def cache_folder() -> Path:
 
 
 def models_folder() -> Path:
-    """The folder in the cache that holds the weight files."""
+    """Return the folder of the weight files in the cache."""
     return cache_folder() / "models"
 
 
 def find_weight(name: str, models_dir: str | Path | None = None) -> Path:
-    """The path of one weight file, checked by its size only: cheap enough to call for every detector.
+    """Return the path of one weight file, checked by its size only, which is cheap for every detector.
 
     Args:
-        name: a record's name (`hand-full`) or its file's name (`hand_landmark_full.tflite`).
-        models_dir: the folder to look in instead of the cache; the file may be there under either name.
+        name: A record's name (`hand-full`) or its file's name (`hand_landmark_full.tflite`).
+        models_dir: The folder to look in instead of the cache; the file may be there under either name.
 
     Raises:
-        InputError: the name is unknown, the file is not there, or it has not the published size.
+        InputError: The name is unknown, the file is not there, or it has not the published size.
     """
     weight = find_record(name)
     folder = models_folder() if models_dir is None else Path(models_dir)
@@ -66,21 +66,21 @@ def find_weight(name: str, models_dir: str | Path | None = None) -> Path:
 
 
 def verify_weights(names: Iterable[str] = ()) -> list[Problem]:
-    """Compare cached files with the catalogue's sha256; an empty list when all are right.
+    """Compare cached files with the catalogue's sha256. Return an empty list if all are intact.
 
     With names or groups, an absent file is a problem too; with none, whatever the cache holds is checked.
 
     Raises:
-        InputError: a name is unknown.
-        JobError: a file cannot be read.
+        InputError: A name is unknown.
+        JobError: A file cannot be read.
     """
-    asked = list(names)
-    problems = (find_problem(weight) for weight in select_weights(asked or ["all"]))
-    return [problem for problem in problems if problem and (asked or problem.kind != "missing")]
+    requested = list(names)
+    problems = (find_problem(weight) for weight in select_weights(requested or ["all"]))
+    return [problem for problem in problems if problem and (requested or problem.kind != "missing")]
 
 
 def find_problem(weight: Weight) -> Problem | None:
-    """What is wrong with the cached file of one record, by size and sha256; None when it is whole."""
+    """Return the problem of one record's cached file, by size and sha256; None if it is intact."""
     import hashlib
 
     path = models_folder() / weight.file

@@ -11,7 +11,7 @@ import pytest
 
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.options import SMOOTHINGS
-from sonjit.measures import MEASURE_NAMES
+from sonjit.results.measures import MEASURE_NAMES
 from sonjit.server.errors import STATUS
 from sonjit.server.options import known_options
 

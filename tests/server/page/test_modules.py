@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sonjit.measures import RepetitionCounter
 from sonjit.media.drawing import strokes
+from sonjit.results.measures import RepetitionCounter
 
 PAGE = Path(str(files("sonjit.server"))) / "page"
 
@@ -24,6 +24,9 @@ def run_module(body, given):
         const given = {json.dumps(given)};
         const page = (name) => import({json.dumps(PAGE.as_uri() + "/")} + name);
         const tell = (value) => console.log(JSON.stringify(value));
+        const {{readFile}} = await import("node:fs/promises"); // node fetches no files
+        globalThis.fetch = async (url) => ({{json: async () => JSON.parse(await readFile(new URL(served(url))))}});
+        const served = (url) => `${{url}}`.replace("/server/page/spec/", "/spec/");
         globalThis.location = {{href: "http://host:1/#token=secret", origin: "http://host:1", search: "", hash: ""}};
     """
     result = subprocess.run([node, "--input-type=module"], input=head + body, capture_output=True, text=True)
@@ -134,6 +137,7 @@ def test_blendshapes_and_the_place_of_a_head_are_measures_of_a_face():
     got = run_module(
         """
         globalThis.URL = class extends URL { get origin() { return "http://host:1"; } };  // that of a file is null
+        await page("spec.js");
         const results = {face: {list: "faces", members: {}, fields: [], skeletons: {}}};
         globalThis.fetch = async () => ({ok: true, status: 200, json: async () => ({results, triangles: []})});
         await (await page("kinds.js")).loadKinds();

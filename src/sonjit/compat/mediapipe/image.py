@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.errors import InputError, JobError
+from sonjit._util.errors import InputError, JobError
+from sonjit.compat.mediapipe.image_format import ImageFormat
+from sonjit.media.sources.decode import decode_channels
 
-
-class ImageFormat(IntEnum):
-    """How an image's numbers are meant."""
-
-    SRGB = 1
-    SRGBA = 2
-    GRAY8 = 3
-    GRAY16 = 4
-    SRGB48 = 7
-    SRGBA64 = 8
-    VEC32F1 = 9
-    SBGRA = 11
-    VEC32F2 = 12
-
-
+_ALIGNMENT = 4  # of rows, in bytes
 _CHANNELS = {
     ImageFormat.SRGB: 3,
     ImageFormat.SRGBA: 4,
@@ -38,16 +26,15 @@ _CHANNELS = {
 }
 _SIXTEEN = (ImageFormat.GRAY16, ImageFormat.SRGB48, ImageFormat.SRGBA64)
 _REAL = (ImageFormat.VEC32F1, ImageFormat.VEC32F2)
-_ALIGNMENT = 4  # of rows, in bytes
 
 
 class Image:
     """An image whose pixels do not change.
 
     Args:
-        image_format: how `data` is meant.
+        image_format: Format of `data`.
         data: (H, W, C), of formats with one channel also (H, W): uint8, of formats with 16 bits uint16, of VEC32F1 and
-            VEC32F2 float32. It is copied.
+            VEC32F2 float32. It is copied. The fourth channel of an array given as SRGB is dropped.
 
     Raises:
         InputError: its shape or type is not that of the format; it is a ValueError.
@@ -61,6 +48,8 @@ class Image:
             raise InputError(f"data is a {type(data).__name__}: give an array (H, W, {channels})")
         if channels == 1 and data.ndim == 3 and data.shape[2] == 1:
             data = data[:, :, 0]
+        if image_format is ImageFormat.SRGB and data.ndim == 3 and data.shape[2] == 4:
+            data = data[:, :, :3]
         shape = data.shape[2:] if channels > 1 else ()
         if data.ndim != 2 + (channels > 1) or shape not in ((), (channels,)) or data.dtype != dtype or not data.size:
             raise InputError(
@@ -72,28 +61,25 @@ class Image:
 
     @classmethod
     def create_from_file(cls, file_name: str) -> Self:
-        """An image file, as SRGB, SRGBA or GRAY8.
+        """Read an image file as SRGB, SRGBA or GRAY8.
 
         Raises:
             JobError: there is no such file, or it is no image; it is a RuntimeError.
         """
-        import cv2
-
         try:
-            data = np.fromfile(file_name, np.uint8)
+            image = decode_channels(Path(file_name).read_bytes(), file_name)
         except OSError:
             raise JobError(f"Image decoding failed (can't fopen): {file_name}") from None
-        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-        if image is None or image.dtype != np.uint8:
+        except InputError as error:
+            raise JobError(f"Image decoding failed: {error}") from None
+        if image.dtype != np.uint8:
             raise JobError(f"Image decoding failed: {file_name} is not an image of 8 bits")
         if image.ndim == 2:
             return cls(ImageFormat.GRAY8, image)
-        if image.shape[2] == 4:
-            return cls(ImageFormat.SRGBA, cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA))
-        return cls(ImageFormat.SRGB, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+        return cls(ImageFormat.SRGBA if image.shape[2] == 4 else ImageFormat.SRGB, image)
 
     def numpy_view(self) -> NDArray[Any]:
-        """The pixels (H, W, C), or (H, W) of one channel; read-only."""
+        """Return the read-only pixels (H, W, C), or (H, W) for one channel."""
         return self._data
 
     @property
@@ -117,11 +103,11 @@ class Image:
         return -(-self._data.strides[0] // _ALIGNMENT) * _ALIGNMENT
 
     def is_contiguous(self) -> bool:
-        """Whether rows follow one another without padding: see `step`."""
+        """Check whether rows follow one another without padding, see `step`."""
         return self.step == self._data.strides[0]
 
     def is_aligned(self, alignment_boundary: int) -> bool:
-        """Whether every row begins at a multiple of so many bytes."""
+        """Check whether every row begins at a multiple of a number of bytes."""
         return self._data.ctypes.data % alignment_boundary == self.step % alignment_boundary == 0
 
     def is_empty(self) -> bool:
@@ -133,18 +119,18 @@ class Image:
         return False
 
     def __getitem__(self, place: tuple[int, ...]) -> int | float:
-        """One number: row, column and, of several channels, the channel.
+        """Return one value by row, column and, for several channels, channel.
 
         Raises:
             IndexError: there is no such place, or it has more or fewer indices.
         """
         if not isinstance(place, tuple) or len(place) != self._data.ndim:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise IndexError(f"Invalid index dimension: give {self._data.ndim} indices")
+            raise IndexError(f"Invalid index dimension: index dimension mismatch, give {self._data.ndim} indices")
         return self._data[place].item()
 
 
 def rgb_of(image: Image) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB of an image that a task takes.
+    """Convert an image for a task to (H, W, 3) uint8 RGB.
 
     Raises:
         InputError: it is no `Image`, or one of floats or of 16 bits.

@@ -12,23 +12,90 @@ import inspect
 import struct
 from collections.abc import Iterable
 from ctypes import c_float
+from dataclasses import dataclass
 from enum import IntEnum
 from operator import index
 from typing import Any, ClassVar, Self, SupportsIndex, TypeVar
 
 import numpy as np
 
-from sonjit.arrays import Float32Array
-from sonjit.wire_format import (
+from sonjit._util.arrays import Float32Array
+from sonjit._util.wire_format import (
     FIXED32,
     LENGTH,
     VARINT,
-    varint_from_whole,
+    int_from_varint,
+    varint_from_int,
     varints,
-    whole_from_varint,
     wire_field,
     wire_fields,
 )
+
+T = TypeVar("T")
+_TYPES = {float: 2, int: 5, str: 9}  # protobuf's numbers
+_INT64, _MESSAGE, _ENUM = 3, 11, 14
+_OPTIONAL, _REPEATED = 1, 3
+
+
+class FieldDescriptor(str):
+    """The name of a field, with what protobuf's descriptors report about it.
+
+    Attributes:
+        number: Number of the field in the wire format.
+        label: 1 for an optional field, 3 for a list.
+        type: Protobuf's number of the type of the values.
+        full_name: Name with the message's.
+    """
+
+    __slots__ = ("full_name", "label", "number", "type")
+
+    full_name: str
+    label: int
+    number: int
+    type: int
+
+    @property
+    def name(self) -> str:
+        """Name of the field."""
+        return str(self)
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether the field is a list."""
+        return self.label == _REPEATED
+
+    @property
+    def is_message(self) -> bool:
+        """Whether the values are messages."""
+        return self.type == _MESSAGE
+
+    @property
+    def is_int64(self) -> bool:
+        """Whether the values are integers of 64 bits, which JSON represents as text."""
+        return self.type == _INT64
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """The fields of a message.
+
+    Attributes:
+        name: Name of the message.
+        fields: Fields in their order.
+    """
+
+    name: str
+    fields: tuple[FieldDescriptor, ...]
+
+    @property
+    def full_name(self) -> str:
+        """Name with MediaPipe's package."""
+        return f"mediapipe.{self.name}"
+
+    @property
+    def fields_by_name(self) -> dict[str, FieldDescriptor]:
+        """Fields by name."""
+        return {field.name: field for field in self.fields}
 
 
 class Message:
@@ -49,6 +116,7 @@ class Message:
     _kinds: ClassVar[dict[str, type[Any]]] = {}
     _numbers: ClassVar[dict[str, int]] = {}
     _wide: ClassVar[tuple[str, ...]] = ()
+    DESCRIPTOR: ClassVar[Descriptor]
 
     def __init_subclass__(cls) -> None:
         """Read the fields from the annotations."""
@@ -58,6 +126,22 @@ class Message:
         cls._nested = {name: type(value) for name, value in defaults.items() if isinstance(value, Message)}
         cls._kinds = {name: type(value) for name, value in defaults.items()} | cls._repeated
         cls._numbers = {name: cls._numbers.get(name, place) for place, name in enumerate(cls._fields, 1)}
+        name, fields = cls.__name__.lstrip("_"), tuple(map(cls._field, cls._fields))
+        cls.DESCRIPTOR = Descriptor(name, fields)  # pyright: ignore[reportConstantRedefinition]  # set once per class
+
+    @classmethod
+    def _field(cls, name: str) -> FieldDescriptor:
+        field, kind = FieldDescriptor(name), cls._kinds[name]
+        field.number = cls._numbers[name]
+        field.label = _REPEATED if name in cls._repeated else _OPTIONAL
+        field.full_name = f"mediapipe.{cls.__name__.lstrip('_')}.{name}"
+        if issubclass(kind, Message):
+            field.type = _MESSAGE
+        elif issubclass(kind, IntEnum):
+            field.type = _ENUM
+        else:
+            field.type = _INT64 if name in cls._wide else _TYPES[kind]
+        return field
 
     def __init__(self, **fields: object) -> None:
         for name in fields.keys() - set(self._fields):
@@ -86,18 +170,22 @@ class Message:
         self.__dict__[name] = _taken(self._kinds[name], value, wide=name in self._wide)
 
     def HasField(self, name: str) -> bool:
-        """Whether a field was set; of a message, whether any of its own was."""
+        """Check whether a field was set. A message is set if any of its fields is."""
         if name not in self._fields or name in self._repeated:
             raise ValueError(f"{type(self).__name__} has no field {name!r} that can be unset")
         return bool(self.__dict__[name].ListFields()) if name in self._nested else name in self.__dict__
 
-    def ListFields(self) -> list[tuple[str, Any]]:
-        """The fields that are set, as pairs of name (protobuf: a descriptor) and value; empty lists are left out."""
+    def ListFields(self) -> list[tuple[FieldDescriptor, Any]]:
+        """Return the fields that are set with their values, without empty lists."""
         return [
-            (name, self.__dict__[name])
-            for name in self._fields
-            if (self.__dict__[name] if name in self._repeated else self.HasField(name))
+            (field, self.__dict__[field])
+            for field in self.DESCRIPTOR.fields
+            if (self.__dict__[field] if field in self._repeated else self.HasField(field))
         ]
+
+    def WhichOneof(self, oneof_group: str) -> str | None:
+        """Raise a ValueError, because no message has a group of alternative fields."""
+        raise ValueError(f"{type(self).__name__} has no oneof {oneof_group!r}")
 
     def ClearField(self, name: str) -> None:
         """Unset a field."""
@@ -132,7 +220,7 @@ class Message:
                 self.__dict__[name] = value
 
     def SerializeToString(self) -> bytes:
-        """The message in protobuf's wire format, as MediaPipe's own has it."""
+        """Encode the message in protobuf's wire format, as MediaPipe does."""
         parts: list[tuple[int, bytes]] = []
         for name, value in self.ListFields():
             number, kind = self._numbers[name], self._kinds[name]
@@ -144,8 +232,10 @@ class Message:
                 parts += [(number, wire_field(number, *_scalar(kind, item))) for item in items]
         return b"".join(part for _, part in sorted(parts, key=lambda pair: pair[0]))
 
+    SerializePartialToString = SerializeToString
+
     def ByteSize(self) -> int:
-        """How many bytes `SerializeToString` gives."""
+        """Return the number of bytes of `SerializeToString`."""
         return len(self.SerializeToString())
 
     def ParseFromString(self, data: bytes) -> int:
@@ -161,17 +251,17 @@ class Message:
         return self.MergeFromString(data)
 
     def MergeFromString(self, data: bytes) -> int:
-        """`MergeFrom` of the message that bytes in the wire format hold; gives and raises as `ParseFromString`."""
+        """Merge a message in the wire format. Return and raise as `ParseFromString`."""
         self._merge_from(bytes(data))
         return len(data)
 
     def IsInitialized(self) -> bool:
-        """Whether all fields are set that must be: there are none."""
+        """Check whether all required fields are set. No field is required."""
         return True
 
     @classmethod
     def FromString(cls, data: bytes) -> Self:
-        """The message that bytes in the wire format hold; raises as `ParseFromString`."""
+        """Decode a message from the wire format. Raise the same errors as `ParseFromString`."""
         message = cls()
         message.ParseFromString(data)
         return message
@@ -197,7 +287,7 @@ class Message:
                 self.__dict__[name].append(_value(kind, content))
 
     def __copy__(self) -> Self:
-        """A message of its own: lists and messages within are copied too."""
+        """Return a deep copy."""
         duplicate = object.__new__(type(self))
         duplicate.__dict__.update(self.__dict__)
         for name in (*self._repeated, *self._nested):
@@ -205,7 +295,7 @@ class Message:
         return duplicate
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """The same."""
+        """Return a deep copy."""
         return copy.copy(self)
 
     def __eq__(self, other: object) -> bool:
@@ -215,7 +305,7 @@ class Message:
     __hash__ = None  # pyright: ignore[reportAssignmentType]  # messages change
 
     def __repr__(self) -> str:
-        """One field a line, as protobuf prints messages."""
+        """Return the fields, one per line, as protobuf prints messages."""
         return "".join(
             _text(name, item)
             for name, value in self.ListFields()
@@ -224,7 +314,7 @@ class Message:
 
 
 def _taken(kind: type[Any], value: Any, *, wide: bool = False) -> Any:  # noqa: ANN401  # what a caller gives
-    """What a field of that type holds once it is given a value; raises as `Message`."""
+    """Convert a value for a field of a type. Raise the same errors as `Message`."""
     if issubclass(kind, Message):
         if isinstance(value, dict):
             return kind(**value)
@@ -262,16 +352,16 @@ def _scalar(kind: type[Any], value: Any) -> tuple[int, bytes]:  # noqa: ANN401  
         return LENGTH, value.encode()
     if issubclass(kind, float):
         return FIXED32, struct.pack("<f", value)
-    return VARINT, varint_from_whole(int(value))
+    return VARINT, varint_from_int(int(value))
 
 
 def _value(kind: type[Any], content: bytes) -> Any:  # noqa: ANN401  # a field's value
-    """One value of a field from its content."""
+    """Parse one value of a field from its content."""
     if issubclass(kind, str):
         return content.decode()
     if issubclass(kind, float):
         return float(np.frombuffer(content, "<f4")[0])
-    number = whole_from_varint(content)
+    number = int_from_varint(content)
     return kind(number - 2**64 if number >= 2**63 else number)
 
 
@@ -287,9 +377,6 @@ def _text(name: str, value: object) -> str:
     elif isinstance(value, str):
         value = f'"{value}"'
     return f"{name}: {value}\n"
-
-
-T = TypeVar("T")
 
 
 class Repeated(list[T]):
@@ -324,7 +411,7 @@ class Repeated(list[T]):
         super().extend(map(self._own, items))
 
     def MergeFrom(self, items: Iterable[T], /) -> None:
-        """The same."""
+        """Append copies of items."""
         self.extend(items)
 
     def __setitem__(self, place: Any, value: Any, /) -> None:  # noqa: ANN401  # an item, or several for a slice
@@ -332,17 +419,17 @@ class Repeated(list[T]):
         super().__setitem__(place, map(self._own, value) if isinstance(place, slice) else self._own(value))
 
     def _own(self, item: T) -> T:
-        """What is held of an item."""
+        """Return the stored form of an item."""
         return _taken(self.kind, item)
 
     def __copy__(self) -> Repeated[T]:
-        """A list of copies."""
+        """Return a list of copies."""
         return Repeated(self.kind, self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """How it is pickled: its kind comes before its items."""
+        """Return the state for pickling. The type precedes the items."""
         return Repeated, (self.kind, list(self))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Repeated[T]:
-        """The same."""
+        """Return a deep copy."""
         return copy.copy(self)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
-from sonjit.lazy_names import add_lazy_names
+from sonjit._util.lazy_names import add_lazy_names
 
 
 def not_covered(module: str, name: str, covered: Iterable[str]) -> AttributeError:
-    """An error that names what there is.
+    """Return an error that lists the available names.
 
     >>> not_covered("solutions", "pose", ["hands"])
     AttributeError("solutions has no 'pose'; covered: hands")
@@ -22,12 +22,12 @@ def not_covered(module: str, name: str, covered: Iterable[str]) -> AttributeErro
 def load_when_asked(
     package: dict[str, Any], path: str, homes: Mapping[str, str] | None = None, *, modules: str
 ) -> None:
-    """`add_lazy_names`, where an unknown name says what there is.
+    """Call `add_lazy_names` and let unknown names list the available ones.
 
     Args:
         package: its `globals()`.
         path: where its modules lie, whatever name it was imported by: `sys.modules["mediapipe"] = mp` gives it two.
-        homes: as of `add_lazy_names`.
+        homes: Modules that define the names, as `add_lazy_names` takes them.
         modules: likewise.
     """
 

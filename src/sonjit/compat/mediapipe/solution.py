@@ -8,29 +8,27 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
 from numbers import Real
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.arrays import Float32Array, Image
-from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
+from sonjit._util.arrays import Float32Array, Image
+from sonjit._util.errors import InputError
+from sonjit.compat.mediapipe.message_types import LandmarkList, NormalizedLandmarkList
 from sonjit.detectors import create
-from sonjit.detectors.kinds import checked_options, filled_options, find_kind
-from sonjit.detectors.options import PUBLISHED_THRESHOLDS, DetectorOptions, GraphThresholds
-from sonjit.detectors.smoothing import FilterChoice
-from sonjit.errors import InputError
+from sonjit.detectors.kinds import find_kind, make_options
+from sonjit.detectors.options import PUBLISHED_THRESHOLDS, CommonOptions
+from sonjit.detectors.thresholds import GraphThresholds
+
+if TYPE_CHECKING:
+    from sonjit.detectors import Detector
+    from sonjit.detectors.selfie import SelfieSegmenter
 
 L = TypeVar("L", NormalizedLandmarkList, LandmarkList)
 V = TypeVar("V")
 Found = TypeVar("Found")
 
-
-class _Closable(Protocol):
-    def close(self) -> None: ...
-
-
-N = TypeVar("N", bound=_Closable)
 
 _LOADER = ThreadPoolExecutor(max_workers=2, thread_name_prefix="sonjit-load")
 
@@ -40,7 +38,7 @@ def load_ahead(load: Callable[[], V]) -> Future[V]:
     return _LOADER.submit(copy_context().run, load)
 
 
-def free_loaded(loading: Future[N]) -> None:
+def free_loaded(loading: Future[Detector[Any]] | Future[SelfieSegmenter]) -> None:
     """Free what was loaded; what failed to load was told where it was asked for, and holds nothing."""
     if loading.exception() is None:
         loading.result().close()
@@ -49,9 +47,9 @@ def free_loaded(loading: Future[N]) -> None:
 def check_detector(
     kind: str,
     *,
-    smoothing: FilterChoice = "published",
+    smoothing: Literal["published"] | None = "published",
     **options: Any,  # noqa: ANN401  # of any kind
-) -> DetectorOptions:
+) -> CommonOptions:
     """Tell at once, and not by the first image, what `create_detector` would refuse: values, and missing networks.
 
     Returns:
@@ -61,7 +59,7 @@ def check_detector(
         InputError: one of these.
     """
     entry = find_kind(kind)
-    checked = filled_options(entry, checked_options(entry, options), smoothing=smoothing)
+    checked = make_options(entry, {**options, "smoothing": smoothing})
     bundle = checked.bundle
     if bundle is not None:
         bundle.check_networks()
@@ -81,7 +79,7 @@ class Solution(ABC, Generic[Found]):
     _loading: Future[Any]
 
     def process(self, image: NDArray[Any]) -> Found:
-        """What is in one image.
+        """Detect instances in one image.
 
         Args:
             image: (H, W, 3) uint8 RGB; it is only read.
@@ -110,7 +108,7 @@ class Solution(ABC, Generic[Found]):
         free_loaded(self._loading)
 
     def __enter__(self) -> Self:
-        """The object itself."""
+        """Return the object."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -161,7 +159,7 @@ def image_landmarks(
 
 
 def world_landmarks(points: Float32Array, visibility: Float32Array | None = None) -> LandmarkList:
-    """Points (K, 3) in metres, with the visibility (K,) of each."""
+    """Return points (K, 3) in metres and the visibility (K,) of each."""
     return _filled(LandmarkList(), points, visibility)
 
 
@@ -174,7 +172,7 @@ def _filled(landmarks: L, points: Float32Array, visibility: Float32Array | None)
 
 
 def choice(name: str, value: int, names: Mapping[int, V]) -> V:
-    """What a number stands for.
+    """Return the meaning of a number.
 
     Raises:
         InputError: nothing.

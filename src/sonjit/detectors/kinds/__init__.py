@@ -1,30 +1,42 @@
-"""Hands, faces, bodies and whole people: the table of kinds, with what differs between them.
+"""Hands, faces, bodies and people: the table of kinds.
 
-A kind of your own is made known with `register_kind`; `create_detector`, the command line, tables, the server and
-the page then have it. Its result type is registered with `sonjit.results.register_result`, how it is drawn with
-`sonjit.media.drawing.register_drawing`, and its measures with `sonjit.measures.register_measures`.
+`register_kind` adds a kind to `create_detector`, the command line, tables, the server and the live app. The kind's
+result type owns its skeleton, measures, table columns and drawing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from sonjit.detectors.options import OPTIONS, DetectorOptions, Option
-from sonjit.errors import InputError
-from sonjit.extensions import Registry
-from sonjit.results import Body, Face, Hand, Person, Result
+from sonjit._util.errors import InputError
+from sonjit._util.extensions import Registry
+from sonjit.detectors.options import (
+    BodyOptions,
+    CommonOptions,
+    FaceOptions,
+    HandOptions,
+    HolisticOptions,
+    declared_options,
+)
+from sonjit.results import Body, Face, Hand, Person, Result, register_result
 
 if TYPE_CHECKING:
-    from sonjit.detectors.interfaces import Kind, Spread, Thorough
-    from sonjit.detectors.options import OptionValue
-    from sonjit.detectors.smoothing import FilterChoice, Smoother
+    from sonjit.detectors.interfaces import Kind, StillSearch, StreamSearch
+    from sonjit.detectors.option import Option
+    from sonjit.detectors.smoothing import Smoother
 
-    Loader = Callable[[DetectorOptions], Kind[Any, Any]]
+    Loader = Callable[[Any], Kind[Any, Any]]
     NewSmoother = Callable[[], Smoother[Any] | None]
-    Smoothers = Callable[[DetectorOptions], NewSmoother]
+    NewSmoothers = Callable[[Any], NewSmoother]
+    NewStillSearch = Callable[[Any, Any], StillSearch[Any] | None]
+    NewStreamSearch = Callable[[Any, Any], StreamSearch[Any]]
+
+
+KINDS: Registry[KindEntry] = Registry("kind")
+"""Entries of the kinds by name."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +44,10 @@ class Model:
     """One model of a kind.
 
     Attributes:
-        name: as it is asked for.
-        weights: names of the published files in the catalogue that it is made of, by what they are for.
-        min_detection_score: of what a search finds, where the caller gives none.
-        is_box: it gives boxes, which have columns of their own in tables and no measures.
+        name: Name of the model, as `create_detector` takes it.
+        weights: Names of its files in the catalogue by role.
+        min_detection_score: Default minimum score of a new detection.
+        is_box: True if the results are boxes. Boxes have their own table columns and no measures.
     """
 
     name: str
@@ -46,27 +58,26 @@ class Model:
 
 @dataclass(frozen=True)
 class KindEntry:
-    """What is known of a kind before anything is loaded.
+    """Describe a kind before its networks are loaded.
+
+    A function may be given by its name, such as "module:function", so that its module is imported when it is needed.
 
     Attributes:
-        name: as `create_detector` takes it.
-        result: what its detectors give; its `list_name` is the list of a frame.
-        summary: one line for the command line: what is found.
-        plural: what several of them are called in a message.
-        models: by name, the default first.
-        model_help: what the models are good for.
-        load: makes the pipeline's `Kind` with its networks; the function, or its place as "module:function".
-        smoothers: gives what makes a new track's smoother; "published" smooths nothing by default.
-        search: makes a thorough search for a kind that was loaded, or its place; None where there is none.
-        search_weights: names in the catalogue of the networks that it needs besides the model's own, for stills.
-        stream_search: makes the search of streams that is spread over their frames, and checks what is found, or its
-            place; None where there is none.
-        max_instances: where the caller gives none.
-        stream_smoothing: name of the smoothing of videos and cameras where none is given.
-        instances: kinds of what has keypoints in its results: ("hand",).
-        own_options: that no other kind has and `OPTIONS` lacks.
-        examples: calls of the command line, each with what it does, as they are in the help.
-        weight_groups: of the catalogue, that `sonjit models pull` fetches for it.
+        name: Name of the kind, as `create_detector` takes it.
+        result: Result type of the detectors. Its `list_name` names the list of a frame.
+        summary: Summary line for the command line.
+        plural: Plural noun for messages.
+        models: Models by name, the default first.
+        model_help: Advice on which model to choose.
+        load: Function that makes the pipeline's `Kind` and loads its networks.
+        options: Dataclass of the options.
+        smoothers: Function that takes the options and returns a factory of smoothers for new tracks.
+        search: Function that makes the thorough search of a loaded kind; None if there is none.
+        search_weights: Catalogue names of the further networks that the thorough search of stills requires.
+        stream_search: Function that makes the search of streams, spread over their frames; None if there is none.
+        instances: Kinds of the instances with keypoints in the results, such as ("hand",).
+        examples: Pairs of a command and what it does, for the help of the command line.
+        weight_groups: Catalogue groups that `sonjit models pull` fetches for the kind.
     """
 
     name: str
@@ -76,77 +87,69 @@ class KindEntry:
     models: Mapping[str, Model]
     model_help: str
     load: Loader | str
-    smoothers: Smoothers | str = "sonjit.detectors.pipeline:keypoint_smoothers"
-    search: str | Callable[[DetectorOptions, Any], Thorough[Any] | None] | None = None
+    options: type[CommonOptions] = CommonOptions
+    smoothers: NewSmoothers | str = "sonjit.detectors.pipeline:keypoint_smoothers"
+    search: NewStillSearch | str | None = None
     search_weights: tuple[str, ...] = ()
-    stream_search: str | Callable[[DetectorOptions, Any], Spread[Any]] | None = None
-    max_instances: int = 1
-    stream_smoothing: str = "one_euro"
+    stream_search: NewStreamSearch | str | None = None
     instances: tuple[str, ...] = ()
-    own_options: tuple[Option, ...] = ()
     examples: tuple[tuple[str, str], ...] = ()
     weight_groups: tuple[str, ...] = ()
 
     @property
     def list_name(self) -> str:
-        """Of the list of a frame that holds its results."""
+        """Return the name of the list of a frame that contains the results."""
         return self.result.list_name
 
-    def make_search(self, options: DetectorOptions, kind: Kind[Any, Any]) -> Thorough[Any] | None:
-        """A thorough search for a loaded kind; None where it has none."""
-        made = cast("Callable[[DetectorOptions, Any], Thorough[Any] | None] | None", _resolved(self.search))
-        return None if made is None else made(options, kind)
+    def load_kind(self, options: CommonOptions) -> Kind[Any, Any]:
+        """Load the pipeline's `Kind` with its networks."""
+        return _imported(self.load)(options)
 
-    def make_stream_search(self, options: DetectorOptions, kind: Kind[Any, Any]) -> Spread[Any] | None:
-        """A search spread over the frames of a stream for a loaded kind; None where it has none."""
-        made = cast("Callable[[DetectorOptions, Any], Spread[Any]] | None", _resolved(self.stream_search))
-        return None if made is None or self.models[options.model].is_box else made(options, kind)
+    def new_smoothers(self, options: CommonOptions) -> NewSmoother:
+        """Return the factory of smoothers for new tracks."""
+        return _imported(self.smoothers)(options)
 
-    @property
-    def loader(self) -> Loader:
-        """The function behind `load`."""
-        return cast("Loader", _resolved(self.load))
+    def load_search(self, options: CommonOptions, kind: Kind[Any, Any]) -> StillSearch[Any] | None:
+        """Load the thorough search of a loaded kind; None if there is none."""
+        return None if self.search is None else _imported(self.search)(options, kind)
 
-    @property
-    def new_smoothers(self) -> Smoothers:
-        """The function behind `smoothers`."""
-        return cast("Smoothers", _resolved(self.smoothers))
+    def load_stream_search(self, options: CommonOptions, kind: Kind[Any, Any]) -> StreamSearch[Any] | None:
+        """Load the search of streams of a loaded kind; None if there is none."""
+        if self.stream_search is None or self.models[options.model].is_box:
+            return None
+        return _imported(self.stream_search)(options, kind)
 
 
-def _resolved(place: object) -> object:
-    if not isinstance(place, str):
-        return place
-    module, _, name = place.partition(":")
+def _imported(function: Callable[..., Any] | str) -> Callable[..., Any]:
+    """Return a function, imported if only its name such as "module:function" is known."""
+    if not isinstance(function, str):
+        return function
+    module, _, name = function.partition(":")
     return getattr(import_module(module), name)
 
 
-_FIELDS = frozenset(item.name for item in fields(DetectorOptions))
-
-KINDS: Registry[KindEntry] = Registry("kind")
-"""Every kind by name."""
-
-
 def register_kind(entry: KindEntry) -> KindEntry:
-    """Make a kind known.
+    """Register a kind with its result type.
 
     Raises:
-        InputError: there is one of that name.
+        InputError: The name, or the list of the result type, is already registered.
     """
+    register_result(entry.result)
     return KINDS.add(entry.name, entry)
 
 
 def find_kind(name: str) -> KindEntry:
-    """The kind of that name; InputError with the list of known ones where there is none."""
+    """Return the kind with that name, or raise an InputError that lists the known ones."""
     return KINDS.find(name)
 
 
 def find_model(name: str) -> tuple[KindEntry, Model]:
-    """Kind and model of a name such as `hands-full`; the kind alone stands for its default model."""
+    """Return kind and model of a name such as `hands-full`. `hands` means the kind's default model."""
     kind, _, model = name.partition("-")
     entry = find_kind(kind)
     model = model or next(iter(entry.models))
     if model not in entry.models:
-        raise InputError(f"unknown {kind} model {model!r}; known: {', '.join(entry.models)}")
+        raise InputError(f"Unknown {kind} model {model!r}. Choose from {', '.join(entry.models)}.")
     return entry, entry.models[model]
 
 
@@ -178,9 +181,9 @@ register_kind(KindEntry(
     summary="Find hands: 21 keypoints each, left or right, in pixels and in metres.",
     plural="hands",
     models=_table(_hands("full"), _hands("lite")),
-    model_help="lite is faster, full more exact.",
+    model_help="lite is faster, full is more exact.",
+    options=HandOptions,
     load="sonjit.detectors.kinds.hands:load_hands",
-    max_instances=2,
     instances=("hand",),
     search="sonjit.detectors.search.load:search_hands",
     stream_search="sonjit.detectors.search.streams:hands_in_streams",
@@ -206,9 +209,10 @@ register_kind(KindEntry(
         Model("box", {"detector": "face-short"}, is_box=True),
         Model("box-full", {"detector": "face-full"}, min_detection_score=0.6, is_box=True),
     ),
-    model_help="attention refines lips, eyes and irises; mesh is faster; box and box-full (to about 5 m) give boxes.",
-    load="sonjit.detectors.kinds.face:load_faces",
-    smoothers="sonjit.detectors.kinds.face:face_smoothers",
+    model_help="attention refines lips, eyes and irises. mesh is faster. box and box-full (up to 5 m) return boxes.",
+    options=FaceOptions,
+    load="sonjit.detectors.kinds.face_networks:load_faces",
+    smoothers="sonjit.detectors.kinds.face_networks:face_smoothers",
     instances=("face",),
     search="sonjit.detectors.search.load:search_faces",
     stream_search="sonjit.detectors.search.streams:faces_in_streams",
@@ -226,10 +230,10 @@ register_kind(KindEntry(
     summary="Find bodies: 33 keypoints each with visibility, in pixels and in metres, of one or several people.",
     plural="bodies",
     models=_table(_body("full"), _body("lite"), _body("heavy")),
-    model_help="lite is fastest, heavy most exact.",
+    model_help="lite is the fastest, heavy the most exact.",
+    options=BodyOptions,
     load="sonjit.detectors.kinds.body:load_bodies",
     smoothers="sonjit.detectors.kinds.body:body_smoothers",
-    stream_smoothing="published",
     instances=("body",),
     search="sonjit.detectors.search.load:search_bodies",
     stream_search="sonjit.detectors.search.streams:bodies_in_streams",
@@ -252,10 +256,10 @@ register_kind(KindEntry(
         _holistic("lite", "lite", "mesh"),
         _holistic("heavy", "full", "attention"),
     ),
-    model_help="Of the body; lite takes the lighter hand and face networks too.",
+    model_help="Model of the body. lite also uses the lighter hand and face networks.",
+    options=HolisticOptions,
     load="sonjit.detectors.kinds.holistic:load_holistic",
     smoothers="sonjit.detectors.kinds.body:body_smoothers",
-    stream_smoothing="published",
     instances=("body", "hand", "face"),
     search="sonjit.detectors.search.load:search_people",
     stream_search="sonjit.detectors.search.streams:people_in_streams",
@@ -266,53 +270,42 @@ register_kind(KindEntry(
 
 
 def options_of(entry: KindEntry) -> dict[str, Option]:
-    """The options that a kind knows, by name; `model` with the kind's own choices."""
-    known = [one for one in OPTIONS if one.kinds is None or entry.name in one.kinds]
-    models = Option(
-        "model",
-        "string",
-        entry.model_help,
-        default=next(iter(entry.models)),
-        choices=tuple(entry.models),
-        kinds=(entry.name,),
-    )
-    return {one.name: one for one in (models, *known[1:], *entry.own_options)}
+    """Return the options of a kind by name; `model` has the kind's own choices."""
+    declared = dict(declared_options(entry.options))
+    models = tuple(entry.models)
+    declared["model"] = replace(declared["model"], help=entry.model_help, choices=models, default=models[0])
+    return declared
 
 
-def checked_options(entry: KindEntry, given: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
-    """Given options of a kind as their types; None is left out, as is the default of an option it does not have.
-
-    Raises:
-        InputError: the kind does not know one, or its value is none that it takes.
-    """
-    known, idle = options_of(entry), {one.name: one.default for one in OPTIONS}
-    values: dict[str, OptionValue] = {}
-    for name, value in given.items():
-        if name in known and value is not None:
-            values[name] = known[name].check(value)
-        elif name not in known and value is not None and value != idle.get(name):
-            raise InputError(f"{name}={value!r}: {entry.name} has no option {name}; known: {', '.join(known)}")
-    return values
-
-
-def filled_options(entry: KindEntry, given: Mapping[str, OptionValue], *, smoothing: FilterChoice) -> DetectorOptions:
-    """The record of a kind's options: what is given, and the defaults of the kind, its model and `OPTIONS`.
+def make_options(entry: KindEntry, values: Mapping[str, object]) -> CommonOptions:
+    """Check the values of options and fill in the rest.
 
     Args:
-        entry: of the kind.
-        given: by name, as `checked_options` gives them; None is "not given".
-        smoothing: in place of the name.
+        entry: Entry of the kind.
+        values: Values by name. None means the default, except for `smoothing`. An option of another kind is accepted
+            with its default.
+
+    Raises:
+        InputError: The kind does not have an option, or a value is not allowed.
     """
-    model = entry.models[str(given.get("model") or next(iter(entry.models)))]
-    values: dict[str, OptionValue] = {one.name: one.default for one in options_of(entry).values()}
-    values |= {
+    options = options_of(entry)
+    checked: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in options:
+            is_own_filter = name == "smoothing" and (value is None or callable(value))
+            if is_own_filter or value is not None:
+                checked[name] = value if is_own_filter else options[name].check(value)
+        elif value is not None and not _is_default_elsewhere(name, value):
+            raise InputError(f"{name}={value!r}: {entry.name} has no option {name}. Choose from {', '.join(options)}.")
+    model = entry.models[checked.get("model", next(iter(entry.models)))]
+    defaults: dict[str, Any] = {
+        "kind": entry.name,
         "model": model.name,
-        "max_instances": entry.max_instances,
         "min_detection_score": model.min_detection_score,
-        "static_image": False,
     }
-    values |= {name: value for name, value in given.items() if value is not None}
-    values["smoothing"] = smoothing
-    own = {name: value for name, value in values.items() if name not in _FIELDS}
-    shared = {name: value for name, value in values.items() if name in _FIELDS}
-    return DetectorOptions(entry.name, own=own, **shared)  # pyright: ignore[reportArgumentType]  # checked by `Option`
+    return entry.options(**defaults | checked)
+
+
+def _is_default_elsewhere(name: str, value: object) -> bool:
+    """Check whether a value is the default of an option that only other kinds have."""
+    return any(name in (options := options_of(entry)) and options[name].default == value for entry in KINDS.values())

@@ -1,17 +1,12 @@
-"""MediaPipe Pose: person detector and BlazePose's 33 landmarks, of one or several people.
+"""MediaPipe Pose: detection, 33 landmarks, masks and smoothing for one or several people.
 
 Source: Bazarevsky et al. 2020, BlazePose: On-device Real-time Body Pose Tracking; Grishchenko et al. 2022, BlazePose
 GHUM Holistic; the constants are those of mediapipe 0.10.21's CPU graph.
 
-The mask of a person in the image, from the landmark network's segmentation, and its smoothing over time.
-
-What MediaPipe's body graph smooths over time, and other filters in its place.
-
-The body's networks and smoothing: which published file belongs to which model, and how it runs.
-
-What bf16 (with the last layers in f32, see `engines.precision`) costs and saves. Error: mean distance to MediaPipe's
-keypoints in pixels, worst still and worst tracked clip of up to 1280 pixels; time: the landmark network without its
-branch for masks on one thread of a CPU with avx512_bf16.
+The precision `auto` follows from what bf16 (with the last layers in f32, see `engines.precision`) costs and saves. The
+error is the mean distance to MediaPipe's keypoints in pixels, of the worst still and the worst tracked clip of up to
+1280 pixels. The time is that of the landmark network without its branch for masks, on one thread of a CPU with
+avx512_bf16.
 
 | network        | f32: stills, tracked | bf16: stills, tracked | f32    | bf16   | `auto`                |
 |----------------|----------------------|-----------------------|--------|--------|-----------------------|
@@ -20,7 +15,8 @@ branch for masks on one thread of a CPU with avx512_bf16.
 | heavy          | 0.03, 0.5            | 1.7, 1.9              | 20 ms  | 12 ms  | f32                   |
 | detector alone | -                    | 22, -                 | 4.6 ms | 2.6 ms | f32                   |
 
-Masks nearly double the time of lite and full: where they are not asked for, their branch is cut off.
+Masks nearly double the time of lite and full. Their branch is therefore cut off where no masks are requested, also in
+the times of the table.
 """
 
 from __future__ import annotations
@@ -33,20 +29,20 @@ import numpy as np
 
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KINDS
-from sonjit.detectors.pipeline import crop_for, expect
+from sonjit.detectors.pipeline import check_shapes, crop_for
 from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
 from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector
 from sonjit.engines import load_engine
 from sonjit.geometry.boxes import RotatedBox, crop_matrix, points_from_crop, square_box, wrap_angle
 from sonjit.results import Body
-from sonjit.skeletons import load_skeleton
+from sonjit.results.skeletons import load_skeleton
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from sonjit.detectors.options import DetectorOptions
+    from sonjit.detectors.options import BodyOptions
     from sonjit.detectors.smoothing import FilterChoice
     from sonjit.detectors.tracking import Track
     from sonjit.engines import Engine, EngineOptions
@@ -71,9 +67,27 @@ _SAME_HIPS = 0.1
 """Distance of two boxes' centres, in sides, under which they show one person: shoulders are twice as wide."""
 
 
+_BOX_SCALE = 1.25
+_KERNEL = 9
+_LEAST_PEAK = 0.5
+_UNCERTAINTY = (-624.717, 291.309, -57.8051, -0.748699, 5.68842, 0.0)
+"""Of (p - 1/2)^2, highest power first: what MediaPipe takes for 1 - entropy of a probability p."""
+_MASK_RATIO = 0.7
+_SURE = 1e-3
+"""How near to 0 or 1 a pixel of a mask is taken as it is."""
+_VISIBILITY_ALPHA = 0.1
+_ALIGNMENT_FILTER, _IMAGE_FILTER, _WORLD_FILTER = (0.01, 10, 1, 0), (0.05, 80, 1, 0), (0.1, 40, 1, 0)
+"""Arguments of `OneEuro`."""
+_DETECTOR_RANGE = (-1.0, 1.0)
+_BUNDLE_KERNEL = 7
+"""As of `Bodies`, in a pose landmarker's graph."""
+_BUNDLE_OVERLAP = 0.5
+"""Of boxes that are blended into one, in a pose landmarker's graph."""
+
+
 @dataclass(frozen=True, eq=False)
 class BodyObservation:
-    """What the landmark network saw in one box; see `Observation`.
+    """Observation of a body in one box; see `Observation`.
 
     Attributes:
         visibility, presence: (33,) float32, 0..1.
@@ -93,17 +107,12 @@ class BodyObservation:
     left: None = None
 
 
-_BOX_SCALE = 1.25
-_KERNEL = 9
-_LEAST_PEAK = 0.5
-
-
 class PersonFinder:
-    """Boxes of whole people from a person detector.
+    """Find boxes of people with a person detector.
 
     Args:
-        engine: network with an image in and (1, 2254, 12), (1, 2254, 1) out.
-        overlap: as of `blend_overlapping`.
+        engine: Network with an image in and (1, 2254, 12), (1, 2254, 1) out.
+        overlap: Minimum IoU of boxes that are blended; see `blend_overlapping`.
     """
 
     def __init__(self, engine: Engine, *, overlap: float = 0.3) -> None:
@@ -115,19 +124,19 @@ class PersonFinder:
 
 
 class Bodies(Kind[BodyObservation, Body]):
-    """Person detector and body landmarks.
+    """Detect bodies and their landmarks.
 
     Args:
-        people: finds new people; None where others say where to look.
-        landmarks: network with a square image in; out come 39 landmarks (1, 195) of x, y, z in its pixels and the
+        people: Finds new people; None where others say where to look.
+        landmarks: Network with a square image in; out come 39 landmarks (1, 195) of x, y, z in its pixels and the
             logits of visibility and presence; presence of a person (1, 1); heatmap logits (1, H, W, 39); world
             keypoints (1, 117); and, for masks, logits (1, H, W, 1).
-        mirrored: the images are selfie views: what looks like the left arm is the person's right one.
-        heatmap_kernel: side of the window, in heatmap pixels, that refines a keypoint; MediaPipe's graph files say
+        mirrored: The images are selfie views: what looks like the left arm is the person's right one.
+        heatmap_kernel: Side of the window, in heatmap pixels, that refines a keypoint; MediaPipe's graph files say
             7, its Python package runs 9 in `solutions`.
     """
 
-    core = _CORE
+    overlap_keypoints = _CORE
 
     def __init__(
         self, people: PersonFinder | None, landmarks: Engine, *, mirrored: bool = False, heatmap_kernel: int = _KERNEL
@@ -139,11 +148,11 @@ class Bodies(Kind[BodyObservation, Body]):
         self._kernel = heatmap_kernel
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
-        """Boxes of whole people in an image (H, W, 3), best first."""
+        """Return boxes of people in an image (H, W, 3), best first."""
         return [] if self.people is None else self.people.find(rgb, min_score)
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> BodyObservation:
-        """33 keypoints, presence and, where the network gives one, the mask from one box."""
+        """Run the landmark network on one box: 33 keypoints, presence and, if it has one, the mask."""
         crop_for(self._landmarks, rgb, box)
         image, presence, heatmaps, world, *masks = self._landmarks.run()
         values = image.reshape(-1, 5)[:_USED]
@@ -165,17 +174,17 @@ class Bodies(Kind[BodyObservation, Body]):
         )
 
     def follow(self, track: Track[BodyObservation]) -> RotatedBox:
-        """The next frame's box, from the smoothed alignment points."""
+        """Return the box of the next frame, from the smoothed alignment points."""
         return box_from_alignment(track.smoothed.alignment)
 
-    def is_taken(self, box: RotatedBox, other: RotatedBox) -> bool:
-        """Whether both boxes are on the same hips: those of people side by side overlap by far more than half."""
+    def is_same_instance(self, box: RotatedBox, other: RotatedBox) -> bool:
+        """Check whether two boxes are on the same hips: boxes of neighbours overlap by more than half."""
         return math.dist(box[:2], other[:2]) < _SAME_HIPS * max(box.width, other.width)
 
-    def moved(self, observation: BodyObservation, shift: NDArray[np.float32], score: float) -> BodyObservation:
-        """A hidden body, moved on by (2,) pixels: none of its keypoints is seen, and nothing of its mask."""
+    def propagate(self, observation: BodyObservation, shift: NDArray[np.float32], score: float) -> BodyObservation:
+        """Return the observation of an occluded body, without visible keypoints and without a mask."""
         return replace(
-            super().moved(observation, shift, score),
+            super().propagate(observation, shift, score),
             alignment=observation.alignment + shift,
             visibility=np.zeros_like(observation.visibility),
             mask=None if observation.mask is None else np.zeros_like(observation.mask),
@@ -184,7 +193,7 @@ class Bodies(Kind[BodyObservation, Body]):
     def result(
         self, rgb: NDArray[np.uint8], observation: BodyObservation, track: Track[BodyObservation] | None
     ) -> Body:
-        """The public result."""
+        """Return the public result."""
         return Body(
             score=observation.score,
             keypoints=observation.keypoints,
@@ -196,7 +205,7 @@ class Bodies(Kind[BodyObservation, Body]):
         )
 
     def flip(self, result: Body, width: int) -> Body:
-        """The body as it appears on a mirrored canvas; names stay the person's own left and right."""
+        """Return the body on a mirrored canvas. Names keep the person's own left and right."""
         result.keypoints = result.keypoints * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
         result.keypoints_3d = result.keypoints_3d * np.array([-1, 1, 1], np.float32)
         if result.mask is not None:
@@ -205,7 +214,7 @@ class Bodies(Kind[BodyObservation, Body]):
 
 
 def box_from_alignment(points: NDArray[np.floating]) -> RotatedBox:
-    """The box around a whole person from alignment points (2, 2): centre, and upwards the circle around the body."""
+    """Return the box around a person from alignment points (2, 2): centre, and upwards the circle around the body."""
     (cx, cy), (x, y) = points.tolist()
     side = 2 * math.dist((cx, cy), (x, y))
     rotation = wrap_angle(math.pi / 2 - math.atan2(cy - y, x - cx))
@@ -213,7 +222,7 @@ def box_from_alignment(points: NDArray[np.floating]) -> RotatedBox:
 
 
 def _torso_colours(rgb: NDArray[np.uint8], keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(9,) colours of a torso in an image (H, W, 3); see `BodyObservation`."""
+    """Return colours (9,) of a torso in an image (H, W, 3); see `BodyObservation`."""
     points = _TORSO_WEIGHTS @ keypoints[_TORSO, :2]
     x, y = (points[:, i].clip(0, rgb.shape[1 - i] - 1).astype(np.intp) for i in (0, 1))
     return rgb[y, x].reshape(3, -1, 3).mean(axis=1, dtype=np.float32).ravel()
@@ -222,13 +231,13 @@ def _torso_colours(rgb: NDArray[np.uint8], keypoints: NDArray[np.float32]) -> ND
 def refine_by_heatmaps(
     points: NDArray[np.float32], heatmaps: NDArray[np.float32], kernel: int, min_confidence: float = _LEAST_PEAK
 ) -> NDArray[np.float32]:
-    """Points moved to the centre of mass of their heatmaps nearby, where those are sure.
+    """Move points to the centre of mass of their heatmaps nearby, if the heatmaps are confident.
 
     Args:
         points: (K, 3) as fractions of the crop; z is left alone.
         heatmaps: (H, W, K or more) logits.
-        kernel: side of the window around each point, in heatmap pixels; odd.
-        min_confidence: what the window's peak must reach.
+        kernel: Side of the window around each point, in heatmap pixels; odd.
+        min_confidence: What the window's peak must reach.
     """
     height, width = heatmaps.shape[:2]
     reach = np.arange(kernel) - kernel // 2
@@ -252,22 +261,15 @@ def refine_by_heatmaps(
 
 
 def _mirrored_order() -> NDArray[np.intp]:
-    """(33,) for each keypoint the index of its counterpart on the other side."""
+    """Return for each keypoint the index (33,) of its counterpart on the other side."""
     skeleton = load_skeleton("body_blazepose33")
     other = {"left": "right", "right": "left"}
     swapped = ("_".join(other.get(word, word) for word in name.split("_")) for name in skeleton.keypoints)
     return np.array([skeleton.index(name) for name in swapped])
 
 
-_UNCERTAINTY = (-624.717, 291.309, -57.8051, -0.748699, 5.68842, 0.0)
-"""Of (p - 1/2)^2, highest power first: what MediaPipe takes for 1 - entropy of a probability p."""
-_MASK_RATIO = 0.7
-_SURE = 1e-3
-"""How near to 0 or 1 a pixel of a mask is taken as it is."""
-
-
 def mask_from_logits(logits: NDArray[np.float32], box: RotatedBox, width: int, height: int) -> NDArray[np.float32]:
-    """Probability per pixel of the image (height, width) from logits (h, w) over a box; 0 outside of the box."""
+    """Return the probability per pixel (height, width) from logits (h, w) over a box; 0 outside the box."""
     import cv2
 
     matrix = crop_matrix(box, logits.shape[1], logits.shape[0])
@@ -275,7 +277,7 @@ def mask_from_logits(logits: NDArray[np.float32], box: RotatedBox, width: int, h
 
 
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities from logits of any shape; large ones overflow nowhere."""
+    """Convert logits of any shape to probabilities, without overflow."""
     result = np.tanh(logits * np.float32(0.5))
     result += 1
     result *= 0.5
@@ -283,10 +285,10 @@ def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class MaskSmoother:
-    """Mixes in the frame before where the new mask is unsure, as MediaPipe's segmentation smoothing does.
+    """Blend in the previous mask where the new one is uncertain, as MediaPipe's segmentation smoothing does.
 
     Args:
-        ratio: of the frame before where a pixel is entirely unsure; 0.7 in MediaPipe's graph file. (Its Python
+        ratio: Weight of the previous frame at a fully uncertain pixel; 0.7 in MediaPipe's graph file. (Its Python
             package loses the number and does not smooth.)
     """
 
@@ -295,7 +297,7 @@ class MaskSmoother:
         self._previous: NDArray[np.float32] | None = None
 
     def __call__(self, mask: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The mask (H, W) of a frame, smoothed; one of another size starts anew."""
+        """Return the smoothed mask (H, W) of a frame. A mask of another size starts anew."""
         previous = self._previous
         if previous is None or previous.shape != mask.shape:
             self._previous = mask
@@ -309,13 +311,8 @@ class MaskSmoother:
         return smooth
 
 
-_VISIBILITY_ALPHA = 0.1
-_ALIGNMENT_FILTER, _IMAGE_FILTER, _WORLD_FILTER = (0.01, 10, 1, 0), (0.05, 80, 1, 0), (0.1, 40, 1, 0)
-"""Arguments of `OneEuro`."""
-
-
 class BodySmoother:
-    """Smooths one person's observations.
+    """Smooth the observations of one person.
 
     The alignment points, from which the next box comes, are smoothed too. A person who was lost and is found
     again gets a new smoother, so everything passes through anew; MediaPipe does so with the image keypoints alone
@@ -324,8 +321,8 @@ class BodySmoother:
     Args:
         keypoints: `"published"`: MediaPipe's filters for image and world keypoints and visibility; a filter for
             image and world keypoints; or None to leave them as seen.
-        mask: smooth the mask as well.
-        alignment: smooth the alignment points; a pose landmarker's graph does not.
+        mask: Smooth the mask as well.
+        alignment: Smooth the alignment points; a pose landmarker's graph does not.
     """
 
     def __init__(self, keypoints: FilterChoice = "published", *, mask: bool = True, alignment: bool = True) -> None:
@@ -335,7 +332,7 @@ class BodySmoother:
         self._mask = MaskSmoother() if mask else None
 
     def __call__(self, observation: BodyObservation, now_s: float) -> BodyObservation:
-        """The observation of a frame, smoothed."""
+        """Return the smoothed observation of a frame."""
         alignment = observation.alignment
         scale = max(2 * float(np.linalg.norm(alignment[1] - alignment[0])), 1e-6)
         smoothed = observation
@@ -361,7 +358,7 @@ class _Published:
         self._visibility: NDArray[np.float32] | None = None
 
     def __call__(self, observation: BodyObservation, now_s: float, scale: float) -> BodyObservation:
-        """The observation with the three smoothed; `scale` is the person's size in pixels, as seen."""
+        """Return the observation with smoothed keypoints and visibility. `scale` is the person's size in pixels."""
         visibility = observation.visibility
         if self._visibility is not None:
             step = _VISIBILITY_ALPHA * (visibility - self._visibility)
@@ -375,21 +372,12 @@ class _Published:
         )
 
 
-_DETECTOR_RANGE = (-1.0, 1.0)
-
-
-_BUNDLE_KERNEL = 7
-"""As of `Bodies`, in a pose landmarker's graph."""
-_BUNDLE_OVERLAP = 0.5
-"""Of boxes that are blended into one, in a pose landmarker's graph."""
-
-
-def load_bodies(options: DetectorOptions, *, finds: bool = True) -> Bodies:
-    """Person detector and landmark network of one model; without masks, the network's part for them is cut off.
+def load_bodies(options: BodyOptions, *, finds: bool = True) -> Bodies:
+    """Load the person detector and the landmark network of one model. Without masks, their branch is removed.
 
     Args:
-        options: of bodies.
-        finds: with the person detector; without it others say where to look.
+        options: Options of the bodies.
+        finds: True to load the person detector. Without it, the boxes come from another detector.
     """
     weights = KINDS["body"].models[options.model].weights
     body_file = options.landmark_file(weights["landmark"])
@@ -398,36 +386,36 @@ def load_bodies(options: DetectorOptions, *, finds: bool = True) -> Bodies:
     if finds:
         person_file = options.detector_file(weights["detector"])
         detector = load_engine(person_file, exact, value_range=_DETECTOR_RANGE)
-        expect(detector, person_file, "person detector", size=PERSON_GRID.input_size, outputs=(2254 * 12, 2254))
+        check_shapes(detector, person_file, "person detector", size=PERSON_GRID.input_size, outputs=(2254 * 12, 2254))
         overlap = options.thresholds.overlap
         if overlap is None:
             overlap = _BUNDLE_OVERLAP if options.follows_bundle else 0.3
         people = PersonFinder(detector, overlap=overlap)
-    landmark_engine = options.running if _bears_precision(options) else exact
+    landmark_engine = options.running if _tolerates_precision(options) else exact
     outputs = (*KEYPOINT_OUTPUTS, MASK_OUTPUT) if options.segmentation else KEYPOINT_OUTPUTS
     landmarks = load_engine(body_file, landmark_engine, outputs=outputs)
     sizes = (5 * _LANDMARKS, 1, 64 * 64 * _LANDMARKS, 3 * _LANDMARKS, *((256 * 256,) if options.segmentation else ()))
-    expect(landmarks, body_file, "body landmark network", size=256, outputs=sizes)
+    check_shapes(landmarks, body_file, "body landmark network", size=256, outputs=sizes)
     kernel = _BUNDLE_KERNEL if options.follows_bundle else _KERNEL
     return Bodies(people, landmarks, mirrored=options.mirrored, heatmap_kernel=kernel)
 
 
 def _exact(engine: EngineOptions) -> EngineOptions:
-    """`auto` and int8 as f32, for the detector: its rounding moves the crop, and so every keypoint."""
+    """Return engine options with f32 for `auto` and int8: rounding of the detector moves every keypoint."""
     return replace(engine, precision="f32") if engine.precision in ("auto", "int8") else engine
 
 
-def _bears_precision(options: DetectorOptions) -> bool:
-    """Whether the landmarks may take the precision as it is; see the table above."""
+def _tolerates_precision(options: BodyOptions) -> bool:
+    """Check whether the landmark network tolerates the precision; see the table above."""
     return options.precision == "int8" or (
-        options.model == "full" and not options.static_image and options.smoothing is not None
+        options.model == "full" and not options.static_image and options.filter is not None
     )
 
 
-def body_smoothers(options: DetectorOptions) -> Callable[[], BodySmoother]:
-    """A function that makes a new person's smoother."""
-    if options.kind == "body" and options.follows_bundle and options.smoothing == "published":
+def body_smoothers(options: BodyOptions) -> Callable[[], BodySmoother]:
+    """Return a factory of smoothers for new people."""
+    if options.kind == "body" and options.follows_bundle and options.filter == "published":
         # A pose landmarker's graph smooths one person, and none of several; a holistic one smooths as published.
         published = "published" if options.max_instances == 1 else None
         return lambda: BodySmoother(published, mask=False, alignment=False)
-    return lambda: BodySmoother(options.smoothing, mask=options.segmentation and options.smooth_segmentation)
+    return lambda: BodySmoother(options.filter, mask=options.segmentation and options.smooth_segmentation)

@@ -1,4 +1,4 @@
-"""What a face landmarker's bundle gives beside the mesh: blendshapes, and the canonical face for the pose in space.
+"""Load blendshapes and the canonical face from a face landmarker's bundle.
 
 Source: Grishchenko et al. 2023, Blendshapes GHUM: Real-time Monocular Facial Blendshape Prediction.
 """
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sonjit._util.errors import InputError
+from sonjit._util.wire_format import int_from_varint, wire_fields
 from sonjit.engines import load_number_engine
-from sonjit.errors import InputError
 from sonjit.geometry.metric_faces import CanonicalFace
-from sonjit.skeletons.blendshapes import BLENDSHAPE_LANDMARKS, BLENDSHAPES
-from sonjit.wire_format import whole_from_varint, wire_fields
+from sonjit.results.skeletons.blendshapes import BLENDSHAPE_LANDMARKS, BLENDSHAPES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,27 +33,27 @@ _LANDMARK, _WEIGHT = 1, 2
 
 
 class BlendshapeNetwork:
-    """Blendshapes from landmarks.
+    """Compute blendshapes from landmarks.
 
     Args:
-        engine: takes (1, 146, 2) and gives 52 numbers.
+        engine: Takes (1, 146, 2) and gives 52 numbers.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def read(self, keypoints: NDArray[np.float32]) -> dict[str, float]:
-        """The 52 by name, from landmarks (478, 3) in pixels."""
+        """Return the 52 blendshapes by name, from landmarks (478, 3) in pixels."""
         self._engine.input[0] = keypoints[_POINTS, :2]
         (scores,) = self._engine.run()
         return dict(zip(BLENDSHAPES, scores.ravel().tolist(), strict=True))
 
 
 def load_blendshapes(bundle: TaskBundle, running: EngineOptions) -> BlendshapeNetwork:
-    """The bundle's network of blendshapes.
+    """Load the bundle's network of blendshapes.
 
     Raises:
-        InputError: the bundle has none, or one that is not such a network.
+        InputError: The bundle has none, or one that is not such a network.
     """
     engine = load_number_engine(bundle.file(_BLENDSHAPES), running)
     if engine.input.shape != (1, len(_POINTS), 2) or engine.output_sizes != [len(BLENDSHAPES)]:
@@ -65,10 +65,10 @@ def load_blendshapes(bundle: TaskBundle, running: EngineOptions) -> BlendshapeNe
 
 
 def load_canonical_face(bundle: TaskBundle) -> CanonicalFace:
-    """The bundle's canonical face.
+    """Load the bundle's canonical face.
 
     Raises:
-        InputError: the bundle has none, or it is damaged.
+        InputError: The bundle has none, or it is damaged.
     """
     data = bundle.read(_GEOMETRY)
     try:
@@ -80,8 +80,8 @@ def load_canonical_face(bundle: TaskBundle) -> CanonicalFace:
                     if inner == _VERTICES:
                         vertices += np.frombuffer(content, "<f4").tolist()
             elif number == _BASIS:
-                one = {inner: content for inner, _, content in wire_fields(value)}
-                weights[whole_from_varint(one.get(_LANDMARK, b"\0"))] = struct.unpack("<f", one[_WEIGHT])[0]
+                entry = {inner: content for inner, _, content in wire_fields(value)}
+                weights[int_from_varint(entry.get(_LANDMARK, b"\0"))] = struct.unpack("<f", entry[_WEIGHT])[0]
         points = np.array(vertices).reshape(_MESH, _VERTEX)[:, :3]
     except (ValueError, IndexError, KeyError, struct.error) as error:
         raise InputError(f"{bundle.name}: its {_GEOMETRY} is damaged") from error

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sonjit._util.errors import InputError
 from sonjit.engines import load_number_engine
-from sonjit.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,8 +34,8 @@ class GestureNetworks:
     """Gestures of hands.
 
     Args:
-        embedder: takes landmarks (1, 21, 3), the probability of a right hand (1, 1) and world landmarks (1, 21, 3).
-        classifiers: each takes what the embedder gives; with the names of its scores. The custom one, if there is one,
+        embedder: Takes landmarks (1, 21, 3), the probability of a right hand (1, 1) and world landmarks (1, 21, 3).
+        classifiers: Each takes what the embedder gives; with the names of its scores. The custom one, if there is one,
             comes first.
     """
 
@@ -44,12 +44,12 @@ class GestureNetworks:
         self._classifiers = classifiers
 
     def scores(self, hand: Hand, side_px: int, depth_px: int) -> list[dict[str, float]]:
-        """What each classifier says of one hand, by name.
+        """Return the scores of each classifier for one hand, by name.
 
         Args:
-            hand: in an upright image.
-            side_px: the image's long side.
-            depth_px: the width of the image as it was given: the unit of depth.
+            hand: Hand in an upright image.
+            side_px: The image's long side.
+            depth_px: The width of the image as it was given: the unit of depth.
         """
         points = hand.keypoints / np.array([side_px, side_px, depth_px], np.float32)
         score = hand.handedness_score or 0.0
@@ -66,21 +66,21 @@ class GestureNetworks:
 
 
 def _in_own_size(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Points (21, 3) from the wrist on, as parts of the long side of the box around them."""
+    """Normalise points (21, 3) to the wrist and the longer side of the box around them."""
     moved = points - points[0]
     return moved / (np.ptp(moved[:, :2], axis=0).max() + np.float32(_EPSILON))
 
 
 def load_gestures(bundle: TaskBundle, running: EngineOptions) -> GestureNetworks | None:
-    """The bundle's networks of gestures; None where it has none, as the published networks of hands.
+    """Load the gesture networks of a bundle, or return None if it has none.
 
     Raises:
-        InputError: one is missing, or is no such network, or has no names for its scores.
+        InputError: One is missing, or is no such network, or has no names for its scores.
     """
     if EMBEDDER not in bundle.members:
         return None
     embedder = load_number_engine(bundle.file(EMBEDDER), running)
-    shapes = [one.shape for one in embedder.inputs]
+    shapes = [tensor.shape for tensor in embedder.inputs]
     if shapes != [_HAND, (1, 1), _HAND] or len(embedder.output_sizes) != 1:
         raise InputError(f"{bundle.name}: its {EMBEDDER} takes {shapes}, not {[_HAND, (1, 1), _HAND]}")
     classifiers: list[tuple[OpenVinoEngine, list[str]]] = []
@@ -88,9 +88,9 @@ def load_gestures(bundle: TaskBundle, running: EngineOptions) -> GestureNetworks
         if member not in bundle.members and member == _CLASSIFIERS[0]:
             continue
         engine, names = load_number_engine(bundle.file(member), running), _names(bundle, member)
-        if [one.size for one in engine.inputs] != embedder.output_sizes or engine.output_sizes != [len(names)]:
+        if [tensor.size for tensor in engine.inputs] != embedder.output_sizes or engine.output_sizes != [len(names)]:
             raise InputError(
-                f"{bundle.name}: its {member} takes {[one.size for one in engine.inputs]} numbers and gives "
+                f"{bundle.name}: its {member} takes {[tensor.size for tensor in engine.inputs]} numbers and gives "
                 f"{engine.output_sizes}, not {embedder.output_sizes} and {[len(names)]}, one for each of its names"
             )
         classifiers.append((engine, names))
@@ -98,9 +98,9 @@ def load_gestures(bundle: TaskBundle, running: EngineOptions) -> GestureNetworks
 
 
 def _names(bundle: TaskBundle, member: str) -> list[str]:
-    """The names of a classifier's scores: a text in the zip that lies behind the network in its file."""
+    """Return the names of a classifier's scores, a text in the zip archive appended to the network."""
     try:
-        with zipfile.ZipFile(io.BytesIO(bundle.read(member))) as behind:
-            return behind.read(_LABELS).decode().splitlines()
+        with zipfile.ZipFile(io.BytesIO(bundle.read(member))) as nested:
+            return nested.read(_LABELS).decode().splitlines()
     except (zipfile.BadZipFile, KeyError, UnicodeDecodeError, OSError, ValueError) as error:
         raise InputError(f"{bundle.name}: its {member} holds no {_LABELS} with the gestures' names") from error

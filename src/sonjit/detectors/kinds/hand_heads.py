@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from sonjit._util.data_files import read_npz
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -63,8 +65,8 @@ class HandReading:
 
     Attributes:
         visibility: (21,) probability that each keypoint is in the image and not hidden.
-        left: probability of a left hand in a selfie view, as the network's own label.
-        appearance: what gestures are told by is read from it; None where the file has no such head.
+        left: Probability of a left hand in a selfie view, as the network's own label.
+        appearance: What gestures are told by is read from it; None where the file has no such head.
     """
 
     visibility: Floats
@@ -73,89 +75,94 @@ class HandReading:
 
 
 class HandHeads:
-    """The heads of one network.
+    """Heads of one network: visibility, handedness and appearance.
 
     Args:
-        weights: arrays by name, as `sonjit train hand-heads` writes them.
+        weights: Arrays by name, as `sonjit train hand-heads` writes them.
     """
 
     def __init__(self, weights: Mapping[str, Floats]) -> None:
         self._weights = weights
 
     def read(self, keypoints: Floats, taps: Sequence[Floats]) -> HandReading:
-        """What the heads say of one hand.
+        """Run the heads on one hand.
 
         Args:
-            keypoints: (21, 3) as of `head_inputs`.
-            taps: what the landmark network gives behind its outputs: maps (1, C, side, side) of `TAPS`, and the mean
-                (1, C) of its last map.
+            keypoints: Keypoints (21, 3), as for `head_inputs`.
+            taps: Additional outputs of the landmark network: maps (1, C, side, side) of `TAPS`, and the mean (1, C) of
+                its last map.
         """
-        one = head_inputs(keypoints, taps[:-1], taps[-1])
-        seen, side = self.probabilities(one.local[None], one.shape[None], one.mean[None])
+        inputs = head_inputs(keypoints, taps[:-1], taps[-1])
+        visible, side = self.probabilities(inputs.local[None], inputs.shape[None], inputs.mean[None])
         appearance = None
         if "appearance" in self._weights:
             appearance = AppearanceInputs(
                 keypoints, [each.copy() for each in taps[1:-1]]
             )  # the engine writes over its own
-        return HandReading(seen[0], float(side[0]), appearance)
+        return HandReading(visible[0], float(side[0]), appearance)
 
-    def appearance(self, given: AppearanceInputs) -> Floats:
-        """(21, A) what the coarser two maps show of each keypoint: gestures are told by it.
+    def appearance(self, inputs: AppearanceInputs) -> Floats:
+        """Return the appearance (21, A) of the keypoints in the two coarser maps, an input of the gesture classifier.
 
-        First what they show where the network found it, then at the place to which this is corrected, at last x and
-        y of that place: the middle of all is 0, and their mean square 1.
+        The columns are the features at the network's keypoints, the features at the corrected positions, and the
+        corrected x and y with mean 0 and mean square 1.
         """
-        of, (keypoints, maps) = self._weights, given
+        weights, (keypoints, maps) = self._weights, inputs
         found = self._shown("appearance", _at(maps, keypoints))
-        places = keypoints[:, :2]
-        read = np.concatenate([found.ravel(), (4 * places - 2).ravel()])
-        hidden = np.maximum(read @ of["appearance_correction_0"] + of["appearance_correction_bias_0"], 0)
-        moved = hidden @ of["appearance_correction_1"] + of["appearance_correction_bias_1"]
-        places = np.asarray(places + moved.reshape(places.shape), np.float32)
-        again = self._shown("appearance_again", _at(maps, places))
-        around = places - places.mean(0)
+        positions = keypoints[:, :2]
+        read = np.concatenate([found.ravel(), (4 * positions - 2).ravel()])
+        hidden = np.maximum(read @ weights["appearance_correction_0"] + weights["appearance_correction_bias_0"], 0)
+        corrections = hidden @ weights["appearance_correction_1"] + weights["appearance_correction_bias_1"]
+        positions = np.asarray(positions + corrections.reshape(positions.shape), np.float32)
+        again = self._shown("appearance_again", _at(maps, positions))
+        around = positions - positions.mean(0)
         return np.concatenate([found, again, around / np.sqrt((around * around).mean())], 1)
 
     def _shown(self, name: str, local: Floats) -> Floats:
         return np.maximum(local @ self._weights[name] + self._weights[f"{name}_keypoint"], 0)
 
     def logits(self, local: Floats, shape: Floats, mean: Floats) -> tuple[Floats, Floats]:
-        """(N, 21) that a keypoint is seen, and (N,) of a left hand in a selfie view.
+        """Return the logits (N, 21) of visible keypoints and (N,) of a left hand in a selfie view.
 
         Args:
-            local: (N, 21, L), each like `HeadInputs.local`.
-            shape: (N, 63).
-            mean: (N, C).
+            local: Features (N, 21, L) of the keypoints; see `HeadInputs.local`.
+            shape: Keypoints (N, 63); see `HeadInputs.shape`.
+            mean: Means (N, C) of the last map.
         """
-        of = self._weights
-        near = np.maximum(local @ of["local"] + of["keypoint"], 0)  # (N, 21, H)
+        weights = self._weights
+        near = np.maximum(local @ weights["local"] + weights["keypoint"], 0)  # (N, 21, H)
         around = (
-            near[:, BEFORE] @ of["before"] + near[:, BEHIND] @ of["behind"] + near.mean(1, keepdims=True) @ of["all"]
+            near[:, BEFORE] @ weights["before"]
+            + near[:, BEHIND] @ weights["behind"]
+            + near.mean(1, keepdims=True) @ weights["all"]
         )
-        wide = np.maximum(near @ of["own"] + around + of["keypoint_wide"], 0)  # (N, 21, H)
-        seen = (wide * of["seen"]).sum(-1) + of["seen_bias"]
-        whole = mean @ of["side_mean"] + shape @ of["side_shape"] + near.reshape(len(near), -1) @ of["side_near"]
-        side = np.maximum(whole + of["side_context"], 0) @ of["side"]
-        return seen, side + of["side_bias"]
+        wide = np.maximum(near @ weights["own"] + around + weights["keypoint_wide"], 0)  # (N, 21, H)
+        visible = (wide * weights["seen"]).sum(-1) + weights["seen_bias"]
+        side_input = (
+            mean @ weights["side_mean"]
+            + shape @ weights["side_shape"]
+            + near.reshape(len(near), -1) @ weights["side_near"]
+        )
+        side = np.maximum(side_input + weights["side_context"], 0) @ weights["side"]
+        return visible, side + weights["side_bias"]
 
     def probabilities(self, local: Floats, shape: Floats, mean: Floats) -> tuple[Floats, Floats]:
-        """Those of `logits`."""
-        seen, side = self.logits(local, shape, mean)
-        return _probability(seen), _probability(side)
+        """Return the probabilities of `logits`."""
+        visible, side = self.logits(local, shape, mean)
+        return _probability(visible), _probability(side)
 
 
 @lru_cache(maxsize=2)
 def load_hand_heads(model: str, kind: type[HandHeads] = HandHeads) -> HandHeads:
-    """The shipped heads of a published network."""
+    """Load the shipped heads of a published network."""
     start = f"{model}."
     return kind({name.removeprefix(start): value.astype(np.float32) for name, value in shipped_arrays(start).items()})
 
 
 def shipped_arrays(start: str = "") -> dict[str, Floats]:
     """Arrays of the shipped file, by their names in it: those that begin so."""
-    file = resources.files("sonjit") / "assets" / ASSET
-    with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files if name.startswith(start)}
+    file = resources.files("sonjit") / "_util" / "assets" / ASSET
+    return read_npz(file, accepts=lambda name: name.startswith(start))
 
 
 def _probability(logits: Floats) -> Floats:
@@ -163,24 +170,25 @@ def _probability(logits: Floats) -> Floats:
 
 
 def head_inputs(keypoints: Floats, maps: Sequence[Floats], mean: Floats) -> HeadInputs:
-    """What the heads read of one hand.
+    """Return the inputs of the heads for one hand.
 
     Args:
-        keypoints: (21, 3) in parts of the crop: 0 to 1 within it; z in the same scale.
-        maps: (1, C, side, side) each, of `TAPS`.
-        mean: (1, C) of the last map.
+        keypoints: Keypoints (21, 3) relative to the crop, 0 to 1 within it, with z in the same scale.
+        maps: Maps (1, C, side, side) of `TAPS`.
+        mean: Mean (1, C) of the last map.
     """
     shape = keypoints * 2 - np.array([1, 1, 0], np.float32)
     return HeadInputs(_at(maps, keypoints), shape.ravel(), mean.ravel())
 
 
-def _at(maps: Sequence[Floats], places: Floats) -> Floats:
-    """(21, L) maps (1, C, side, side) at places (21, 2 or more) in parts of them, between cells; beyond, their edge.
+def _at(maps: Sequence[Floats], positions: Floats) -> Floats:
+    """Interpolate maps (1, C, side, side) at relative positions (21, 2 or more). Return features (21, L).
 
-    All maps' places are worked out at once: for so few numbers a call costs more than its work.
+    Positions are between cell centres; outside a map its edge counts. All maps are interpolated in one call, because a
+    call costs more than its work here.
     """
     sides = np.array([[each.shape[3]] for each in maps])  # (M, 1)
-    x, y = ((places[:, axis] * sides - 0.5).clip(0, sides - 1) for axis in (0, 1))  # (M, 21)
+    x, y = ((positions[:, axis] * sides - 0.5).clip(0, sides - 1) for axis in (0, 1))  # (M, 21)
     left, top = np.minimum(x.astype(np.intp), sides - 2), np.minimum(y.astype(np.intp), sides - 2)
     right, low = x - left, y - top
     corner = left + sides * top

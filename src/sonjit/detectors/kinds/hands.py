@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sonjit._util.errors import InputError
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.hand_heads import TAPS, AppearanceInputs, HandHeads, load_hand_heads
-from sonjit.detectors.pipeline import crop_for, expect
+from sonjit.detectors.pipeline import check_shapes, crop_for
 from sonjit.detectors.ssd import AnchorGrid, Detection, SingleShotDetector
 from sonjit.engines import load_engine
-from sonjit.engines.promise import int8_path
-from sonjit.errors import InputError
+from sonjit.engines.int8_accuracy import int8_path
 from sonjit.geometry.boxes import RotatedBox, points_from_crop, rotated_box_around, square_box, wrap_angle
 from sonjit.results import Hand
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.detectors.options import DetectorOptions
+    from sonjit.detectors.options import CommonOptions, HandOptions
     from sonjit.detectors.tracking import Track
     from sonjit.engines import Engine
 
@@ -50,9 +50,13 @@ _HAND_SIZE = 224
 _KEYPOINTS = 21
 
 
+_BUNDLE_TURN_RAD = wrap_angle(90 - math.pi / 2)
+"""A hand landmarker's graph gives the fingers' direction as 90 where radians are meant: its first crops are turned."""
+
+
 @dataclass(frozen=True, eq=False)
 class HandObservation:
-    """What the landmark network saw in one box; see `Observation`."""
+    """Observation of a hand in one box; see `Observation`."""
 
     score: float
     keypoints: NDArray[np.float32]
@@ -65,18 +69,18 @@ class HandObservation:
 
 
 def palm_squares(palms: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The square (P, 4) around each palm's keypoints (P, 7, 2): centre x, y, width, height."""
+    """Return the square (P, 4) around each palm's keypoints (P, 7, 2): centre x, y, width, height."""
     low, high = palms.min(1).astype(np.float64), palms.max(1)
     side = (high - low).max(1, keepdims=True)
     return np.concatenate([(low + high) / 2, side, side], 1)
 
 
 class PalmFinder:
-    """Boxes of whole hands from a palm detector.
+    """Find boxes of hands with a palm detector.
 
     Args:
-        engine: network with an image in and (1, 2016, 18), (1, 2016, 1) out.
-        turn_rad: by which the boxes are turned further, clockwise.
+        engine: Network with an image in and (1, 2016, 18), (1, 2016, 1) out.
+        turn_rad: Additional clockwise rotation of the boxes.
     """
 
     def __init__(self, engine: Engine, *, turn_rad: float = 0.0) -> None:
@@ -84,12 +88,12 @@ class PalmFinder:
         self._turn_rad = turn_rad
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
-        """Boxes in an image (H, W, 3), best first."""
+        """Return boxes in an image (H, W, 3), best first."""
         return [box_from_palm(palm, self._turn_rad) for palm in self.detector.find(rgb, min_score)]
 
 
 def box_from_palm(palm: Detection, turn_rad: float = 0.0) -> RotatedBox:
-    """The box of a whole hand, the fingers up in it or turned by so much, from a palm's box and keypoints in pixels."""
+    """Return the box of a hand from a palm's box and keypoints in pixels, with the fingers up or turned by an angle."""
     x_min, y_min, x_max, y_max = palm.box.tolist()
     rotation = wrap_angle(_upright(palm.keypoints[_PALM_WRIST], palm.keypoints[_PALM_MIDDLE_MCP]) + turn_rad)
     box = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min, rotation)
@@ -97,16 +101,16 @@ def box_from_palm(palm: Detection, turn_rad: float = 0.0) -> RotatedBox:
 
 
 class Hands(Kind[HandObservation, Hand]):
-    """Palm detector and hand landmarks.
+    """Detect hands and their landmarks.
 
     Args:
-        palms: finds new hands; None where the boxes come from elsewhere.
-        landmarks: network with a square image in and keypoints (1, 63) in its pixels, presence (1, 1),
+        palms: Finds new hands; None where the boxes come from elsewhere.
+        landmarks: Network with a square image in and keypoints (1, 63) in its pixels, presence (1, 1),
             handedness (1, 1) and world keypoints (1, 63) out; one of the caller's own may give more keypoints.
-        mirrored: the images are selfie views.
-        heads: say which keypoints are seen, and handedness; `landmarks` then gives what they read behind its
+        mirrored: The images are selfie views.
+        heads: Say which keypoints are seen, and handedness; `landmarks` then gives what they read behind its
             outputs.
-        visibility: results have the heads' prediction of it; otherwise the heads give side and appearance alone.
+        visibility: Results have the heads' prediction of it; otherwise the heads give side and appearance alone.
     """
 
     def __init__(
@@ -127,11 +131,11 @@ class Hands(Kind[HandObservation, Hand]):
         self._to_fraction = np.array([1, 1, 1 / _Z_SCALE], np.float32) / self._size
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
-        """Boxes of whole hands from the palms in an image (H, W, 3), best first."""
+        """Return boxes of hands from the palms in an image (H, W, 3), best first."""
         return [] if self.palms is None else self.palms.find(rgb, min_score)
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> HandObservation:
-        """21 keypoints, presence and handedness from one box."""
+        """Run the landmark network on one box: 21 keypoints, presence and handedness."""
         crop_for(self._landmarks, rgb, box)
         image, presence, handedness, world, *taps = self._landmarks.run()
         # The network was trained on selfie views: there its label is the person's own hand.
@@ -153,18 +157,18 @@ class Hands(Kind[HandObservation, Hand]):
         )
 
     def follow(self, track: Track[HandObservation]) -> RotatedBox:
-        """The next frame's box, from the hand as seen: smoothing would drag it behind."""
+        """Return the box of the next frame, from the observation without smoothing, which would lag."""
         return self.box_after(track.observation)
 
     def box_after(self, observation: HandObservation) -> RotatedBox:
-        """The box around a hand just seen."""
+        """Return the box around an observed hand."""
         return box_around_hand(observation.keypoints)
 
-    def moved(self, observation: HandObservation, shift: NDArray[np.float32], score: float) -> HandObservation:
-        """A hidden hand, moved on by (2,) pixels: none of its keypoints is seen, and nothing of it shows."""
+    def propagate(self, observation: HandObservation, shift: NDArray[np.float32], score: float) -> HandObservation:
+        """Return the observation of an occluded hand, without visible keypoints and without appearance."""
         extra, visibility = observation.extra, observation.visibility
         return replace(
-            super().moved(observation, shift, score),
+            super().propagate(observation, shift, score),
             extra=None if extra is None else extra + shift,
             visibility=None if visibility is None else np.zeros_like(visibility),
             appearance=None,
@@ -173,7 +177,7 @@ class Hands(Kind[HandObservation, Hand]):
     def result(
         self, rgb: NDArray[np.uint8], observation: HandObservation, track: Track[HandObservation] | None
     ) -> Hand:
-        """The public result; for a track with the side with the most evidence over its frames."""
+        """Return the public result; for a track, with the side that has the most evidence over its frames."""
         left = observation.left if track is None or track.left is None else track.left
         shown = observation.appearance
         return Hand(
@@ -189,7 +193,7 @@ class Hands(Kind[HandObservation, Hand]):
         )
 
     def flip(self, result: Hand, width: int) -> Hand:
-        """The hand as it appears on a mirrored canvas; the label stays the person's own hand."""
+        """Return the hand on a mirrored canvas. The label keeps the person's own hand."""
         result.keypoints = result.keypoints * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
         result.keypoints_3d = result.keypoints_3d * np.array([-1, 1, 1], np.float32)
         if result.extra_keypoints is not None:
@@ -200,7 +204,7 @@ class Hands(Kind[HandObservation, Hand]):
 
 
 def box_around_hand(keypoints: NDArray[np.floating]) -> RotatedBox:
-    """The crop for a hand of known keypoints (21, 2 or 3) in pixels.
+    """Return the crop of a hand with known keypoints (21, 2 or 3) in pixels.
 
     Upright along the hand, twice as large as wrist, palm and first joints.
     """
@@ -211,27 +215,23 @@ def box_around_hand(keypoints: NDArray[np.floating]) -> RotatedBox:
 
 
 def _upright(start: NDArray[np.float64], end: NDArray[np.float64]) -> float:
-    """Rotation in radians that a box must have for the way from start to end to point up in it."""
+    """Return the rotation in radians of a box in which the direction from start to end points up."""
     dx, dy = (end - start).tolist()
     return wrap_angle(math.pi / 2 - math.atan2(-dy, dx))
 
 
-_BUNDLE_TURN_RAD = wrap_angle(90 - math.pi / 2)
-"""A hand landmarker's graph gives the fingers' direction as 90 where radians are meant: its first crops are turned."""
-
-
-def load_palm_finder(options: DetectorOptions, name: str, own: Path | None = None) -> PalmFinder:
-    """A published palm detector of that name, or the caller's own in its place."""
-    running, file = options.running, own or options.file(name)
+def load_palm_finder(options: CommonOptions, name: str, detector_file: Path | None = None) -> PalmFinder:
+    """Load a published palm detector by name, or a custom one."""
+    running, file = options.running, detector_file or options.file(name)
     if running.precision == "int8" and not int8_path(file).exists():
         running = replace(running, precision="f32")  # it runs seldom: a form of the landmarks alone will do
     palms = load_engine(file, running)
-    expect(palms, file, "palm detector", size=PALM_GRID.input_size, outputs=(2016 * 18, 2016))
+    check_shapes(palms, file, "palm detector", size=PALM_GRID.input_size, outputs=(2016 * 18, 2016))
     return PalmFinder(palms, turn_rad=_BUNDLE_TURN_RAD if options.follows_bundle else 0.0)
 
 
-def load_hands(options: DetectorOptions, heads_kind: type[HandHeads] = HandHeads) -> Hands:
-    """Palm detector and landmark network of one model; its heads may be of a kind that gives something else."""
+def load_hands(options: HandOptions, heads_kind: type[HandHeads] = HandHeads) -> Hands:
+    """Load the palm detector and the landmark network of one model, with heads of a class."""
     weights = KINDS["hands"].models[options.model].weights
     finder = load_palm_finder(options, weights["detector"], options.detector_file(weights["detector"]))
     hand_file = options.landmark_file(weights["landmark"])
@@ -239,7 +239,7 @@ def load_hands(options: DetectorOptions, heads_kind: type[HandHeads] = HandHeads
     heads = None
     if options.visibility or (options.is_thorough and options.landmark_model is None):
         if options.landmark_model is not None:
-            raise InputError(f"visibility=True: reads the published networks, not {hand_file}; leave one of them out")
+            raise InputError(f"visibility=True cannot be combined with {hand_file}: it requires the published networks")
         heads = load_hand_heads(options.model, heads_kind)
     landmarks = load_engine(hand_file, options.running, taps=TAPS if heads else ())
     sizes, behind = landmarks.output_sizes, list[int]()
@@ -247,5 +247,5 @@ def load_hands(options: DetectorOptions, heads_kind: type[HandHeads] = HandHeads
         sizes, behind = sizes[:4], sizes[4:]
     more = len(sizes) == 4 and max(sizes) > 3 * _KEYPOINTS and max(sizes) % 3 == 0  # trained keypoints of your own
     points = max(sizes) if more else 3 * _KEYPOINTS
-    expect(landmarks, hand_file, "hand landmark network", size=None, outputs=(points, 1, 1, points, *behind))
+    check_shapes(landmarks, hand_file, "hand landmark network", size=None, outputs=(points, 1, 1, points, *behind))
     return Hands(finder, landmarks, mirrored=options.mirrored, heads=heads, visibility=options.visibility)

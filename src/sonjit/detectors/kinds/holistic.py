@@ -12,23 +12,26 @@ from __future__ import annotations
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from sonjit._util.errors import InputError
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
-from sonjit.detectors.kinds.face import box_around_face, corners_of, load_bundle_faces, load_meshes
+from sonjit.detectors.kinds.face import box_around_face, corners_of
+from sonjit.detectors.kinds.face_networks import load_bundle_faces, load_meshes
 from sonjit.detectors.kinds.hands import Hands
 from sonjit.detectors.observations import Observation, is_same_object
-from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
-from sonjit.detectors.pipeline import expect, keypoint_smoothers
+from sonjit.detectors.options import PUBLISHED_THRESHOLDS, FaceOptions
+from sonjit.detectors.pipeline import check_shapes, keypoint_smoothers
 from sonjit.detectors.smoothing import size_of
+from sonjit.detectors.thresholds import GraphThresholds
 from sonjit.detectors.tracking import Track
 from sonjit.engines import load_engine
-from sonjit.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop_on_grid, points_from_crop, square_box, wrap_angle
 from sonjit.results import Hand, Handedness, Person
 
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
 
     from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
     from sonjit.detectors.kinds.hands import HandObservation
-    from sonjit.detectors.options import DetectorOptions
+    from sonjit.detectors.options import HolisticOptions
     from sonjit.detectors.smoothing import KeypointSmoother
     from sonjit.engines import Engine
     from sonjit.results import Box
@@ -57,28 +60,26 @@ _HEAD_SCALE = 3.0
 _MIN_VISIBILITY = 0.1
 _MIN_HEAD_PX = 8
 _MIN_FACE_SCORE = 0.5
-_STRIDE = 0.1
-"""How far the body must carry a part, in widths of its box, before the box goes with it."""
+_MIN_BODY_SHIFT = 0.1
+"""Minimum shift of the body, in widths of a part's box, that moves the box."""
 
-_ASTRAY = 1.0
-"""How far, in hand sizes, a hand's wrist may be from the body's before it is taken for somebody else's."""
+_MAX_WRIST_DISTANCE = 1.0
+"""Maximum distance, in hand sizes, between the wrist of a hand and that of its body."""
 
 
-class _PartKind(Protocol[P]):
-    """What is asked of the kind of a part."""
-
-    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> P: ...
-    def box_after(self, observation: P) -> RotatedBox: ...
+_RECROP = "hand_roi_refinement.tflite"
+_PART_INTERVAL = 2
+"""Frames between searches for a missing hand or face, at most: the body says where to search, so one costs little."""
 
 
 @dataclass(eq=False)
-class _Part(Generic[P]):
-    """A hand or face of one person, carried from frame to frame.
+class _Part:
+    """A hand or face of one person, tracked from frame to frame.
 
     Attributes:
-        box: the crop of the next frame; None while it is not held.
+        box: The crop of the next frame; None while it is not held.
         anchor: (2,) pixels, where the body had the part when the box was made.
-        wait: frames until the next search.
+        wait: Frames until the next search.
     """
 
     smoother: KeypointSmoother | None
@@ -88,21 +89,21 @@ class _Part(Generic[P]):
 
     def observe(
         self,
-        kind: _PartKind[P],
-        rgb: NDArray[np.uint8],
+        see: Callable[[RotatedBox], P],
+        box_after: Callable[[P], RotatedBox],
         anchor: NDArray[np.float32],
         search: Callable[[], RotatedBox | None],
         *,
         min_score: float,
         interval: int,
     ) -> P | None:
-        """What is seen of the part in one image: where the body carried it, or else where a search says."""
+        """Observe the part in one image, in its tracked box or else in the box of a search."""
         seen = None
         if self.box is not None and self.anchor is not None:
             moved = anchor - self.anchor
-            if np.linalg.norm(moved) > _STRIDE * self.box.width:  # less than that is noise of the body's
+            if np.linalg.norm(moved) > _MIN_BODY_SHIFT * self.box.width:  # less than that is noise of the body's
                 self.box = self.box._replace(cx=self.box.cx + float(moved[0]), cy=self.box.cy + float(moved[1]))
-            seen = kind.observe(rgb, self.box)
+            seen = see(self.box)
         if self.box is not None and (seen is None or seen.score <= min_score):
             self.box, self.wait = None, 0  # it moved too far: search where the body says, in this very frame
         if self.box is None and self.wait > 0:
@@ -111,15 +112,15 @@ class _Part(Generic[P]):
         if self.box is None:
             self.wait = interval - 1
             box = search()
-            seen = None if box is None else kind.observe(rgb, box)
+            seen = None if box is None else see(box)
         if seen is None or seen.score <= min_score:
             return None
-        self.box, self.anchor = kind.box_after(seen), anchor
+        self.box, self.anchor = box_after(seen), anchor
         return seen
 
-    def smooth(self, seen: P, now_s: float) -> P:
-        """What was seen, smoothed where asked for."""
-        return seen if self.smoother is None else self.smoother(seen, now_s)
+    def smooth(self, observation: P, now_s: float) -> P:
+        """Return the observation, smoothed if smoothing is enabled."""
+        return observation if self.smoother is None else self.smoother(observation, now_s)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +128,8 @@ class PersonObservation(BodyObservation):
     """A body of a still whose hands and face have been found already.
 
     Attributes:
-        hands: left and right.
-        face: the mesh.
+        hands: Left and right.
+        face: The mesh.
     """
 
     hands: tuple[HandObservation | None, HandObservation | None] = (None, None)
@@ -136,20 +137,20 @@ class PersonObservation(BodyObservation):
 
 
 class Holistic(Kind[BodyObservation, Person]):
-    """Bodies with their hands and faces.
+    """Detect bodies with their hands and faces.
 
     Args:
-        bodies, hands, faces: the kinds that see the parts.
-        recrop: network with an image of a forearm's end in and, in its pixels, (1, 1, 1, 4) out: the hand's centre and
+        bodies, hands, faces: The kinds that see the parts.
+        recrop: Network with an image of a forearm's end in and, in its pixels, (1, 1, 1, 4) out: the hand's centre and
             the middle of its lower edge.
-        new_smoother: makes the smoother of a hand's or face's keypoints, or None.
-        min_presence_score: of each part in its crop.
-        search_interval: frames between searches for a part that is not held.
-        one_reading: see `is_same_object`.
-        thresholds: of faces and hands, where they differ.
+        new_smoother: Makes the smoother of a hand's or face's keypoints, or None.
+        min_presence_score: Minimum presence of each part in its crop.
+        search_interval: Frames between searches for a part that is not held.
+        merge_nested: See `is_same_object`.
+        thresholds: Thresholds of faces and hands, if they differ.
     """
 
-    core = Bodies.core
+    overlap_keypoints = Bodies.overlap_keypoints
 
     def __init__(
         self,
@@ -161,7 +162,7 @@ class Holistic(Kind[BodyObservation, Person]):
         new_smoother: Callable[[], KeypointSmoother | None],
         min_presence_score: float,
         search_interval: int,
-        one_reading: bool = False,
+        merge_nested: bool = False,
         thresholds: GraphThresholds = PUBLISHED_THRESHOLDS,
     ) -> None:
         self.bodies, self.hands, self.faces = bodies, hands, faces
@@ -171,37 +172,37 @@ class Holistic(Kind[BodyObservation, Person]):
         asked = thresholds.hand_presence, thresholds.face_presence, thresholds.face_detection
         defaults = min_presence_score, min_presence_score, _MIN_FACE_SCORE
         self._min_hand, self._min_face, self._min_face_found = (
-            default if one is None else one for one, default in zip(asked, defaults, strict=True)
+            default if item is None else item for item, default in zip(asked, defaults, strict=True)
         )
         self._interval = search_interval
-        self._one_reading = one_reading
+        self._merge_nested = merge_nested
         self._carried: WeakKeyDictionary[Track[BodyObservation], _Parts] = WeakKeyDictionary()
 
     def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
-        """Boxes of whole people, best first."""
+        """Return boxes of people, best first."""
         return self.bodies.find(rgb, min_score)
 
     def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> BodyObservation:
-        """The body in one box."""
+        """Run the body network on one box."""
         return self.bodies.observe(rgb, box)
 
     def follow(self, track: Track[BodyObservation]) -> RotatedBox:
-        """The next frame's box of the body."""
+        """Return the body's box for the next frame."""
         return self.bodies.follow(track)
 
-    def is_taken(self, box: RotatedBox, other: RotatedBox) -> bool:
-        """Whether both boxes are of one body."""
-        return self.bodies.is_taken(box, other)
+    def is_same_instance(self, box: RotatedBox, other: RotatedBox) -> bool:
+        """Check whether two boxes show one body."""
+        return self.bodies.is_same_instance(box, other)
 
-    def moved(self, observation: BodyObservation, shift: NDArray[np.float32], score: float) -> BodyObservation:
-        """A hidden body, moved on by (2,) pixels."""
-        return self.bodies.moved(observation, shift, score)
+    def propagate(self, observation: BodyObservation, shift: NDArray[np.float32], score: float) -> BodyObservation:
+        """Return the observation of an occluded body."""
+        return self.bodies.propagate(observation, shift, score)
 
     def result(
         self, rgb: NDArray[np.uint8], observation: BodyObservation, track: Track[BodyObservation] | None
     ) -> Person:
-        """The body with its hands and face; of one that another hides the body alone."""
-        if track is not None and track.hidden is not None:
+        """Return the body with its hands and face. An occluded person has a body only."""
+        if track is not None and track.occluded_s is not None:
             return Person(self.bodies.result(rgb, observation, track), None, None, None)
         parts = self._parts_of(track)
         if isinstance(observation, PersonObservation):
@@ -221,7 +222,7 @@ class Holistic(Kind[BodyObservation, Person]):
         return Person(self.bodies.result(rgb, observation, track), left, right, mesh)
 
     def flip(self, result: Person, width: int) -> Person:
-        """The person as it appears on a mirrored canvas."""
+        """Return the person in coordinates of the flipped image."""
         self.bodies.flip(result.body, width)
         for hand in (result.left_hand, result.right_hand):
             if hand is not None:
@@ -236,8 +237,8 @@ class Holistic(Kind[BodyObservation, Person]):
         """Left hand, right hand and face of a body as seen: smoothed keypoints lag behind the image."""
         face_seen = self._beside.submit(  # its network runs on one thread and leaves room for the hands'
             parts.face.observe,
-            self.faces,
-            rgb,
+            partial(self.faces.observe, rgb),
+            self.faces.box_after,
             body.keypoints[_HEAD, :2].mean(axis=0),
             lambda: self._face_box(rgb, body),
             min_score=self._min_face,
@@ -245,8 +246,8 @@ class Holistic(Kind[BodyObservation, Person]):
         )
         hands = [
             part.observe(
-                self.hands,
-                rgb,
+                partial(self.hands.observe, rgb),
+                self.hands.box_after,
                 body.keypoints[_WRIST[side], :2],
                 lambda side=side: self.hand_crop(rgb, body, side),
                 min_score=self._min_hand,
@@ -258,7 +259,7 @@ class Holistic(Kind[BodyObservation, Person]):
         return hands, face_seen.result()
 
     def face_in(self, rgb: NDArray[np.uint8], body: BodyObservation, near: Box) -> FaceObservation | None:
-        """The face that a body's own crop of the head shows, if it is the one in a box; else None."""
+        """Return the face in the body's own head crop if it matches a box, else None."""
         box = self._face_box(rgb, body)
         seen = None if box is None else self.faces.observe(rgb, box)
         if seen is None or seen.score <= self._min_face:
@@ -269,7 +270,7 @@ class Holistic(Kind[BodyObservation, Person]):
         return seen if x_min < centre[0] < x_max and y_min < centre[1] < y_max else None
 
     def _parts_of(self, track: Track[BodyObservation] | None) -> _Parts:
-        """What is carried for one person; a still has nothing."""
+        """Return the tracked parts of one person; new ones for a still."""
         parts = None if track is None else self._carried.get(track)
         if parts is None:
             parts = _Parts((_Part(self._new_smoother()), _Part(self._new_smoother())), _Part(self._new_smoother()))
@@ -283,41 +284,43 @@ class Holistic(Kind[BodyObservation, Person]):
         for side, seen in enumerate(hands):
             other = hands[1 - side]
             twice = (
-                seen is not None and other is not None and is_same_object(seen, other, one_reading=self._one_reading)
+                seen is not None and other is not None and is_same_object(seen, other, merge_nested=self._merge_nested)
             )
-            if seen is not None and (distances[side] > _ASTRAY or (twice and distances[side] > distances[1 - side])):
+            if seen is not None and (
+                distances[side] > _MAX_WRIST_DISTANCE or (twice and distances[side] > distances[1 - side])
+            ):
                 hands[side] = None
                 parts.hands[side].box = None
 
-    def _hand(self, seen: HandObservation, handedness: Handedness, id: int | None) -> Hand:
-        """The public result: the body says which hand it is."""
-        own = seen.left if handedness == "Left" else 1 - seen.left
-        return Hand(handedness, seen.score, seen.keypoints, seen.keypoints_3d, id, own)
+    def _hand(self, observation: HandObservation, handedness: Handedness, id: int | None) -> Hand:
+        """Return the public result. The body decides the side."""
+        left_score = observation.left if handedness == "Left" else 1 - observation.left
+        return Hand(handedness, observation.score, observation.keypoints, observation.keypoints_3d, id, left_score)
 
     def hand_crop(self, rgb: NDArray[np.uint8], body: BodyObservation, side: int) -> RotatedBox | None:
-        """Where the re-crop network says that a hand is, near the body's wrist, or None."""
+        """Return the box of a hand near the body's wrist according to the re-crop network, or None."""
         rough = hand_box(body, side)
         return None if rough is None else recropped_box(rgb, rough, self._recrop)
 
     def _face_box(self, rgb: NDArray[np.uint8], body: BodyObservation) -> RotatedBox | None:
-        """Where the face detector finds a face in the box around the head, or None."""
+        """Return the box of the face that the face detector finds around the head, or None."""
         head = head_box(body)
         return None if head is None else self.faces.find_in(rgb, head, self._min_face_found)
 
 
 @dataclass(eq=False)
 class _Parts:
-    """What is carried for one person: left hand, right hand, face."""
+    """Tracked parts of one person: left hand, right hand, face."""
 
-    hands: tuple[_Part[HandObservation], _Part[HandObservation]]
-    face: _Part[FaceObservation]
+    hands: tuple[_Part, _Part]
+    face: _Part
 
 
 def hand_box(body: BodyObservation, side: int) -> RotatedBox | None:
-    """A rough box around a hand from the body's wrist, index and little finger; None where the wrist is not visible.
+    """Estimate a box around a hand from the body's wrist, index and little finger, or None without a visible wrist.
 
     Args:
-        body: with keypoints in pixels.
+        body: Observation with keypoints in pixels.
         side: 0 left, 1 right.
     """
     if body.visibility[_WRIST[side]] < _MIN_VISIBILITY:
@@ -333,7 +336,7 @@ def hand_box(body: BodyObservation, side: int) -> RotatedBox | None:
 
 
 def head_box(body: BodyObservation) -> RotatedBox | None:
-    """A square box around a head from the body's keypoints of it, the eyes level; None where it is not visible."""
+    """Return a square box around the head, with level eyes, or None if its keypoints are not visible."""
     if body.visibility[_HEAD].max() < _MIN_VISIBILITY:
         return None
     points = body.keypoints[_HEAD, :2].astype(np.float64)
@@ -343,7 +346,7 @@ def head_box(body: BodyObservation) -> RotatedBox | None:
 
 
 def recropped_box(rgb: NDArray[np.uint8], rough: RotatedBox, network: Engine) -> RotatedBox:
-    """The box of the hand that the re-crop network sees in a rough box around it, in pixels of the image (H, W, 3)."""
+    """Return the box in pixels of the hand that the re-crop network finds in an estimated box."""
     height, width = network.input.shape[1:3]
     crop_on_grid(rgb, rough, network.input[0])
     points = np.zeros((2, 3), np.float32)
@@ -357,27 +360,22 @@ def recropped_box(rgb: NDArray[np.uint8], rough: RotatedBox, network: Engine) ->
 
 
 def wrist_distance(body: BodyObservation, side: int, hand: HandObservation) -> float:
-    """From the body's wrist to the hand's, in hand sizes."""
+    """Return the distance between the wrists of a body and a hand, in hand sizes."""
     return math.dist(body.keypoints[_WRIST[side], :2], hand.keypoints[0, :2]) / size_of(hand.keypoints[:, :2])
 
 
-_RECROP = "hand_roi_refinement.tflite"
-_PART_INTERVAL = 2
-"""Frames between searches for a missing hand or face, at most: the body says where to search, so one costs little."""
-
-
-def load_holistic(options: DetectorOptions) -> Holistic:
-    """Bodies of one model, with hands and faces to match; the caller's own networks are the body's."""
+def load_holistic(options: HolisticOptions) -> Holistic:
+    """Load the bodies of one model with matching hands and faces. Custom networks replace those of the body."""
     weights = KINDS["holistic"].models[options.model].weights
     bundle, own = options.bundle, GraphThresholds(overlap=options.thresholds.face_overlap)
     if bundle is not None and bundle.task == "holistic_landmarker":
         if options.hand_model or options.face_model:
-            raise InputError(f"hand_model and face_model: {bundle.name} has networks of its own; leave them out")
+            raise InputError(f"hand_model and face_model cannot be combined with {bundle.name}")
         hand_file, recrop_file = bundle.file("hand_landmarks_detector.tflite"), bundle.file(_RECROP)
-        of_faces = replace(options, kind="face", model="attention", thresholds=own)
+        of_faces = options.as_kind(FaceOptions, model="attention", blendshapes=options.blendshapes, thresholds=own)
         faces = load_bundle_faces(of_faces, bundle, of_people=True)
     elif options.blendshapes:
-        raise InputError(f"blendshapes=True: needs a holistic_landmarker.task, not {options.landmark_model}")
+        raise InputError(f"blendshapes=True requires a holistic_landmarker.task, not {options.landmark_model}")
     else:
         hand = KINDS["hands"].models[options.hand_model].weights["landmark"] if options.hand_model else weights["hand"]
         hand_file, recrop_file = options.file(hand), options.file(weights["recrop"])
@@ -391,12 +389,12 @@ def load_holistic(options: DetectorOptions) -> Holistic:
         new_smoother=keypoint_smoothers(options),
         min_presence_score=options.min_presence_score,
         search_interval=min(options.search_interval, _PART_INTERVAL),
-        one_reading=options.search != "fast",
+        merge_nested=options.search != "fast",
         thresholds=options.thresholds,
     )
 
 
-def load_recrop(options: DetectorOptions, file: Path) -> Engine:
-    """The network that finds a hand in an image of a forearm's end: small, so exact and on one thread."""
+def load_recrop(options: HolisticOptions, file: Path) -> Engine:
+    """Load the network that finds a hand at the end of a forearm. It is small: f32 on one thread."""
     engine = load_engine(file, replace(options.running, precision="f32", threads=options.running.threads or 1))
-    return expect(engine, file, "hand re-crop network", size=256, outputs=(4,))
+    return check_shapes(engine, file, "hand re-crop network", size=256, outputs=(4,))

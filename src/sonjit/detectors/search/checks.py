@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from sonjit.detectors.kinds.body import BodyObservation, box_from_alignment
-from sonjit.detectors.search.bodies import (
-    BODY_TOLERANCE,
-    BodySearch,
-    head_of_body,
-    heads_in,
-    is_head_of,
-    seen_inside,
-    without_other_heads,
-)
-from sonjit.detectors.search.faces import BoxSearch
-from sonjit.detectors.search.finds import corners, logit, oks, window_around
+from sonjit.detectors.search.bodies import BODY_TOLERANCE, heads_in, seen_inside, without_other_heads
+from sonjit.detectors.search.geometry import Head, corners, head_of_body, is_head_of, oks, window_around
+from sonjit.detectors.search.score import Score, logit
 from sonjit.detectors.smoothing import size_of
 
 if TYPE_CHECKING:
@@ -26,34 +18,19 @@ if TYPE_CHECKING:
 
     from sonjit.detectors.kinds.body import Bodies
     from sonjit.detectors.kinds.face import FaceObservation
-    from sonjit.detectors.search.faces import Head
-    from sonjit.detectors.search.finds import Image
+    from sonjit.detectors.search.geometry import Image
     from sonjit.detectors.ssd import SingleShotDetector
     from sonjit.detectors.tracking import Track
 
 _HEAD = slice(0, 11)
+_BOX_SCORE = 0.6
+"""Published threshold of the full-range face detector."""
 _SHOULDERS, _HIPS = (11, 12), (23, 24)  # left, right
 _MIN_HEAD_PX = 8.0
 _WINDOW = 3.0
 """Side of the window in which a face is looked for, in widths of the head that is to have it."""
 
 
-class _Fit(NamedTuple):
-    """How a face fits the head that is to have it.
-
-    Attributes:
-        off: how far it may be from the head's centre, in sizes of the head.
-        widths: least and largest width, in the same.
-        score: least score of its detection.
-    """
-
-    off: float
-    widths: tuple[float, float]
-    score: float
-
-
-_ON_BODY = _Fit(0.4, (0.75, 2.3), 0.45)  # a body's head is as large as its eyes, ears and mouth
-_ON_MESH = _Fit(0.25, (0.65, 1.4), 0.4)
 _FROM_BEHIND = 0.97, 0.8
 """Least presence of two inferences and their agreement, of a body that is seen from behind."""
 _FROM_BEHIND_DETECTION = 0.75
@@ -71,6 +48,9 @@ _INTERVAL, _SURE_INTERVAL = 3, 30
 """Frames between checks of what is held, after a failure and after a success."""
 _PATIENCE, _MORE_PATIENCE, _MOST_PATIENCE = 2, 4, 18
 """Failures in a row after which it is gone: at first, more for each success, and at most."""
+_ON_BODY = 0.4, (0.75, 2.3), 0.45  # the head of a body is as large as its eyes, ears and mouth
+_ON_MESH = 0.25, (0.65, 1.4), 0.4
+"""How a face fits a head: maximum distance of the centres and range of the width, in head sizes; minimum score."""
 
 
 @dataclass
@@ -91,7 +71,7 @@ class _Record:
         return True
 
     def is_kept(self, *, sure: bool, passed: bool) -> bool:
-        """Whether it stays after a check; `sure` ones need the next check later."""
+        """Return whether the instance stays after a check. A `sure` one is checked again later."""
         self.successes += sure
         self.failures = 0 if passed else self.failures + 1
         return self.failures < min(_PATIENCE + _MORE_PATIENCE * self.successes, _MOST_PATIENCE)
@@ -101,31 +81,35 @@ class FaceCheck:
     """Tells a face from a hand that the mesh takes for one: the full-range detector must see it at the same place.
 
     Args:
-        faces: full-range face detector.
+        faces: Full-range face detector.
     """
 
     def __init__(self, faces: SingleShotDetector) -> None:
         self._faces = faces
         self._records: WeakKeyDictionary[Track[FaceObservation], _Record] = WeakKeyDictionary()
 
-    def admits(self, rgb: Image, seen: FaceObservation) -> bool:
-        """Whether a face that a search has just found in an image (H, W, 3) is one."""
+    def reset(self) -> None:
+        """Forget the stream before."""
+        self._records.clear()
+
+    def accepts_new(self, rgb: Image, seen: FaceObservation) -> bool:
+        """Check whether a new find in an image (H, W, 3) is a face."""
         x_min, y_min, x_max, y_max = corners(seen.keypoints)
         size, centre = max(x_max - x_min, y_max - y_min), ((x_min + x_max) / 2, (y_min + y_max) / 2)
         return face_score(self._faces, rgb, centre, size, _ON_MESH) > 0
 
-    def view(self, rgb: Image, track: Track[FaceObservation], held: Sequence[Track[FaceObservation]]) -> Image:
-        """The image as it is."""
+    def masked_image(self, rgb: Image, track: Track[FaceObservation], held: Sequence[Track[FaceObservation]]) -> Image:
+        """Return the image unchanged."""
         return rgb
 
-    def keeps(
+    def verify(
         self, rgb: Image, track: Track[FaceObservation], seen: FaceObservation, held: Sequence[Track[FaceObservation]]
     ) -> FaceObservation | None:
-        """A held face, None where it is none any more; asked in every frame, and checked now and then."""
+        """Return a tracked face, or None if it is no longer one. Tracked faces are re-verified periodically."""
         record = self._records.setdefault(track, _Record())
         if not record.is_due():
             return seen
-        passed = self.admits(rgb, seen)
+        passed = self.accepts_new(rgb, seen)
         return seen if record.is_kept(sure=passed, passed=passed) else None
 
 
@@ -135,7 +119,7 @@ class BodyCheck:
     Another network must see a face where its head is; else only a body seen from behind counts, with every sign strong.
 
     Args:
-        faces: full-range face detector.
+        faces: Full-range face detector.
         bodies: sees the body again.
         heads: seen in the stream, held bodies' and others'.
         mirrored: the images are selfie views.
@@ -148,31 +132,36 @@ class BodyCheck:
         self._records: WeakKeyDictionary[Track[BodyObservation], _Record] = WeakKeyDictionary()
         self._doubtful: list[tuple[BodyObservation, int]] = []
 
-    def admits(self, rgb: Image, seen: BodyObservation) -> bool:
-        """Whether a body that a search has just found in an image (H, W, 3) is one."""
+    def reset(self) -> None:
+        """Forget the stream before."""
+        self._records.clear()
+        self._doubtful.clear()
+
+    def accepts_new(self, rgb: Image, seen: BodyObservation) -> bool:
+        """Check whether a new find in an image (H, W, 3) is a body."""
         known = max((head.score for head in self._heads if is_head_of(seen, head)), default=0.0)
-        face = known if known > BoxSearch.WINDOW_SCORE else self._face_score(rgb, seen)
+        face = known if known > _BOX_SCORE else self._face_score(rgb, seen)
         if face > 0:
             return face > _PLAIN_FACE or self._is_seen_again(seen, _FACED_TIMES)
         return self._is_from_behind(rgb, seen) and self._is_detected(rgb, seen) and self._is_seen_again(seen, _TIMES)
 
     def _is_seen_again(self, seen: BodyObservation, times: int) -> bool:
-        """Whether it is found for so many times, much as before."""
+        """Check whether the last finds of the body agree."""
         before = [one for one in self._doubtful if oks(one[0].keypoints, seen.keypoints, BODY_TOLERANCE) > _AS_BEFORE]
         count = 1 + max((count for _, count in before), default=0)
         self._doubtful = [(seen, count), *(one for one in self._doubtful if one not in before)][:_MOST_DOUBTFUL]
         return count >= times
 
-    def view(self, rgb: Image, track: Track[BodyObservation], held: Sequence[Track[BodyObservation]]) -> Image:
-        """The image with the heads of all others covered."""
-        others = (head_of_body(one.observation) for one in held if one is not track and one.hidden is None)
+    def masked_image(self, rgb: Image, track: Track[BodyObservation], held: Sequence[Track[BodyObservation]]) -> Image:
+        """Return the image with the heads of all other people covered."""
+        others = (head_of_body(one.observation) for one in held if one is not track and one.occluded_s is None)
         heads = heads_in(track.box, (*self._heads, *others))
         return without_other_heads(rgb, heads, head_of_body(track.observation))
 
-    def keeps(
+    def verify(
         self, rgb: Image, track: Track[BodyObservation], seen: BodyObservation, held: Sequence[Track[BodyObservation]]
     ) -> BodyObservation | None:
-        """A held body, None where it is none any more; asked in every frame, and checked in full now and then.
+        """Return a tracked body, or None if it is no longer one. Tracked bodies are re-verified periodically.
 
         One that is seen faintly, or whose box now shows another held one, stays where its face is seen, and counts by
         the score of the search over its last frames.
@@ -183,7 +172,7 @@ class BodyCheck:
         agreement = 0.0 if is_others else oks(before.keypoints, seen.keypoints, BODY_TOLERANCE, seen_inside(seen, rgb))
         record.sureness += _MEMORY * (seen.score * agreement - record.sureness)
         if is_others or seen.score < _FAINT:
-            score = BodySearch.SCORE({"score": logit(record.sureness)})
+            score = Score.named("stream_body")({"score": logit(record.sureness)})
             faced = [one for one in ((before,) if is_others else (seen, before)) if self._face_score(rgb, one) > 0]
             if not faced:
                 return None if is_others else seen
@@ -196,11 +185,12 @@ class BodyCheck:
     def _is_others(
         self, track: Track[BodyObservation], seen: BodyObservation, held: Sequence[Track[BodyObservation]]
     ) -> bool:
-        """Whether a body's head left its place for that of another one."""
+        """Check whether the head of a body moved to another person's head."""
         if is_head_of(seen, head_of_body(track.observation)):
             return False
         return any(
-            one is not track and one.hidden is None and is_head_of(seen, head_of_body(one.observation)) for one in held
+            one is not track and one.occluded_s is None and is_head_of(seen, head_of_body(one.observation))
+            for one in held
         )
 
     def _face_score(self, rgb: Image, seen: BodyObservation) -> float:
@@ -226,30 +216,35 @@ class BodyCheck:
 
 
 def shows_front(body: BodyObservation) -> bool:
-    """Whether a body turns its front to the camera, which need not stand upright and is no selfie view."""
+    """Check whether a body faces the camera. It need not stand upright. The image is not a selfie view."""
     left, right, *hips = body.keypoints[[*_SHOULDERS, *_HIPS], :2].astype(float)
     (up_x, up_y), (side_x, side_y) = (left + right) / 2 - sum(hips) / 2, right - left
     return bool(up_x * side_y < up_y * side_x)
 
 
 def face_score(
-    faces: SingleShotDetector, rgb: Image, centre: tuple[float, float] | list[float], size: float, fit: _Fit
+    faces: SingleShotDetector,
+    rgb: Image,
+    centre: tuple[float, float] | list[float],
+    size: float,
+    fit: tuple[float, tuple[float, float], float],
 ) -> float:
     """Score of the face that a face detector finds where a head is; 0 where it finds none.
 
     Args:
-        faces: full-range face detector.
-        rgb: (H, W, 3).
-        centre: of the head, in pixels.
-        size: of the head, in pixels.
-        fit: of the face on the head.
+        faces: Full-range face detector.
+        rgb: Image (H, W, 3).
+        centre: Centre of the head (x, y), in pixels.
+        size: Width of the head, in pixels.
+        fit: Maximum distance and width range of the face, in head sizes, and its minimum score.
     """
     window = window_around(centre[0], centre[1], _WINDOW * size, rgb)
     if window is None:
         return 0.0
-    for face in faces.find(window.cut(rgb), fit.score):
+    distance, (narrowest, widest), min_score = fit
+    for face in faces.find(window.cut(rgb), min_score):
         x_min, y_min, x_max, y_max = face.box.tolist()
         middle = (window.left + (x_min + x_max) / 2, window.top + (y_min + y_max) / 2)
-        if math.dist(middle, centre) < fit.off * size and fit.widths[0] < (x_max - x_min) / size < fit.widths[1]:
+        if math.dist(middle, centre) < distance * size and narrowest < (x_max - x_min) / size < widest:
             return face.score
     return 0.0

@@ -1,116 +1,112 @@
-"""Hands by a thorough search: palms in the image and at the ends of arms, scored by two to four inferences."""
+"""Hands of an image: proposals of the palm detector and of arms, verified by one to three views."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sonjit.detectors.kinds.hands import HandObservation, box_around_hand, box_from_palm
-from sonjit.detectors.search.bodies import bodies_of_heads
-from sonjit.detectors.search.faces import without_same_heads
-from sonjit.detectors.search.finds import (
-    Find,
-    LogisticRegression,
-    Place,
+from sonjit.detectors.kinds.holistic import hand_box
+from sonjit.detectors.search.agenda import COMPLETE, Agenda, Budget, Find, Found, without_same
+from sonjit.detectors.search.bodies import PLACEMENTS, box_below
+from sonjit.detectors.search.faces import detected_heads
+from sonjit.detectors.search.geometry import (
+    Head,
+    Hint,
+    Proposal,
     Window,
     area,
     corners,
+    hint_score,
+    hints_in,
+    is_head_of,
     is_near,
-    logit,
+    is_same_torso,
     merged,
     oks,
-    rank,
     shared_area,
-    tiles,
     window_around,
-    without_same,
-)  # fmt: skip
+    windows,
+    without_same_heads,
+)
+from sonjit.detectors.search.score import LIMITS, Score, logit
 from sonjit.detectors.smoothing import size_of
-from sonjit.geometry.boxes import RotatedBox, iou, wrap_angle
+from sonjit.geometry.boxes import RotatedBox, iou, latest_boxes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sonjit.detectors.kinds.body import Bodies, BodyObservation
     from sonjit.detectors.kinds.hands import Hands
-    from sonjit.detectors.search.faces import Head, HeadSearch
-    from sonjit.detectors.search.finds import Image
+    from sonjit.detectors.search.geometry import Image
     from sonjit.detectors.ssd import SingleShotDetector
 
-_LARGE = 0.15
-"""Size of a hand, in sides of a window, from which the palm detector finds three of four."""
-_SMALL_HEAD = 0.1
-"""Height of a face, in sides of the image, under which there may be more that the whole image does not show."""
-_DOUBTFUL = 0.02
-"""Score from which a find that is not plain is worth two more inferences."""
-_PRESENT = 0.5
-"""Presence from which the published search takes what it sees for a hand."""
 CROP = "crop"
 """Vote of a body's own crop of its hand, as the published graph makes it."""
+_ARM = "arm"
+_PUBLISHED = "published"
 _ELBOWS, _WRISTS, _KNUCKLES = (13, 14), (15, 16), ((15, 17, 19), (16, 18, 20))
 _FEET = ((27, 29, 31), (28, 30, 32))
-_LEAST_SEEN = 0.1
-"""Presence below which a place shows nothing."""
-_SAME_HAND = 0.4
-"""Intersection over union from which a place is that of a hand seen plainly."""
+_NEAR_HAND, _SAME_HAND = 0.15, 0.4
+"""Intersection over union from which a proposal is near a plain hand, and from which it shows that hand."""
 _FACE_OF_EYES, _FACE_OF_SHOULDERS = 2.6, 0.45
-"""Height of a face's mesh in distances of the eyes from the mouth, and of one shoulder from the other."""
+"""Height of a face's mesh in distances of the eyes from the mouth, and of the shoulders."""
+_ARM_WINDOW, _ARM_REACH = 3.0, 0.3
+"""Side of the window at the end of an arm, and its distance past the wrist, in heights of the face's mesh."""
 _FAR_ARM, _FARTHEST_ARM, _NEAR_ARM, _MOST_ARM = 1.5, 9.0, 0.3, 1.5
-"""Distance of both arms, in sizes of the hand, from which they say nothing of its side; the greatest that counts, what
-is added to each, and the most that both say."""
-_SEEN_FOOT, _NEAR_FOOT = 0.3, 0.7
-"""Visibility of a foot that counts, and its distance, in sizes of the hand, below which what is seen is that foot."""
-_PART_OF_FACE, _INSIDE_FACE = 0.6, 0.7
-"""Size, in heights of a face, and share inside it, of what is part of it."""
+"""Distance of both arms, in sizes of the hand, from which they do not count for the side; the greatest distance that
+counts; what is added to each distance; and the limit of the log ratio."""
+_SEEN_FOOT = 0.3
+"""Visibility from which a foot counts."""
+_PRESENT = 0.5
+"""Presence from which the published search takes what it sees for a hand."""
+_SMALL_PX = 48.0
+"""Size of a hand from which a larger one is not seen better."""
+_PART_OF_FACE = 0.6
+"""Size, in heights of a face, below which a find may be an ear or a nose."""
 
 
 class Guide:
-    """Where faces and bodies are, as far as it takes to find hands; its networks are loaded when first asked.
+    """Finds faces and the bodies below them, which lead to hands. Its networks are loaded when first used.
 
     Args:
-        load: gives what finds faces, and what sees the bodies below them.
+        load: Returns the full-range face detector and the body's landmark network.
     """
 
-    def __init__(self, load: Callable[[], tuple[HeadSearch, Bodies]]) -> None:
+    def __init__(self, load: Callable[[], tuple[SingleShotDetector, Bodies]]) -> None:
         self._load = load
 
     @cached_property
-    def _searches(self) -> tuple[HeadSearch, Bodies]:
+    def _networks(self) -> tuple[SingleShotDetector, Bodies]:
         return self._load()
 
-    def heads(self, rgb: Image, parts: Sequence[int]) -> list[Head]:
-        """Faces in windows, the surest first; see `tiles`."""
-        return self._searches[0].search(rgb, parts)
+    def heads(self, rgb: Image, window: Window) -> list[Head]:
+        """Return the heads in a window."""
+        return detected_heads(self._networks[0], rgb, window, LIMITS["head"])
 
-    def bodies(self, rgb: Image, heads: Sequence[Head]) -> Iterator[BodyObservation]:
-        """Bodies of these faces, one after the other."""
-        return bodies_of_heads(rgb, self._searches[1], heads)
+    def body(self, rgb: Image, head: Head, placement: int) -> BodyObservation | None:
+        """Return the body below a head, or None where its face is elsewhere."""
+        seen = self._networks[1].observe(rgb, box_below(head, *PLACEMENTS[placement]))
+        return seen if seen.score > LIMITS["guide"] and is_head_of(seen, head) else None
 
 
 class HandSearch:
     """Hands of an image.
 
     Args:
-        palms: palm detector.
-        hands: sees each candidate, and again in the mirror. With heads: their side is the calibrated one.
-        guide: says where arms end; None where palms alone are asked.
-        published: detection score from which the published search takes a palm of the whole image: what it finds
-            keeps the keypoints that it has there.
-        min_detection: least score of a palm that is worth an inference.
-        enough: so many hands that are seen plainly end the search.
+        palms: Palm detector.
+        hands: Landmark network. With heads, their side is the calibrated one.
+        guide: Finds arms; None where palms alone are used.
+        published: Detection score from which the published search takes a palm of the image. What it finds keeps the
+            keypoints that it has there.
+        least: Least score of a palm that is worth an inference.
+        budget: When the search ends.
     """
-
-    WRIST_WINDOW = 3.0
-    """Side of the window around a body's wrist, in heights of the face: a hand is 0.7 of them."""
-    REACH = 0.3
-    LEAST_PUBLISHED = 0.5
-    SCORE = LogisticRegression(-2.4, {"presence": 1.26, "wrist": 2.0, "votes": 1.1, "published": 1.5})
-    SIDE = LogisticRegression(0.0, {"side": 0.72, "arm": 1.41})
 
     def __init__(
         self,
@@ -118,148 +114,264 @@ class HandSearch:
         hands: Hands,
         guide: Guide | None = None,
         *,
-        published: float = LEAST_PUBLISHED,
-        min_detection: float = 0.2,
-        enough: int | None = None,
+        published: float = 0.5,
+        least: float = 0.2,
+        budget: Budget = COMPLETE,
     ) -> None:
         self._palms, self._hands, self._guide = palms, hands, guide
-        self._published, self._min_detection, self._enough = published, min_detection, enough
+        self._published, self._least, self._budget = published, least, budget
 
-    def search(self, rgb: Image) -> list[Find[HandObservation]]:
-        """Every candidate with its score, best first."""
-        height, width = rgb.shape[:2]
-        candidates = _Candidates()
-        (whole,) = tiles(width, height, (1,))
-        self._consider(rgb, self._palms_in(rgb, whole, whole), candidates)
-        heads: list[Head] = []
-        bodies: list[BodyObservation] = []
-        if self._guide is not None and not self._is_enough(candidates.finds):
-            heads = self._guide.heads(rgb, (1,))
-            if not _is_close_up(heads, candidates.finds, max(width, height)):
-                if min((head.height for head in heads), default=0.0) < _SMALL_HEAD * max(width, height):
-                    heads = without_same_heads([*heads, *self._guide.heads(rgb, (2,))])
-                for body in self._guide.bodies(rgb, heads):
-                    if self._is_enough(candidates.finds):
-                        break
-                    bodies.append(body)
-                    for side in (0, 1):
-                        self._at_wrist(rgb, body, side, candidates)
-                if not (len(heads) == len(bodies) == 1 or self._is_enough(candidates.finds)):
-                    quarters = tiles(width, height, (2,))
-                    self._consider(rgb, [p for w in quarters for p in self._palms_in(rgb, w, w)], candidates)
-        return self._scored(rgb, candidates.finds, heads, bodies)
+    def search(self, rgb: Image) -> Found[HandObservation]:
+        """Return every candidate with its score, best first."""
+        return _HandRun(self._palms, self._hands, self._guide, rgb, self._published, self._least, self._budget).search()
 
     def around(
-        self, rgb: Image, heads: Sequence[Head], bodies: Sequence[BodyObservation], places: list[Place]
-    ) -> list[Find[HandObservation]]:
-        """Hands of people who are known: in these places, and at the wrists where none of them is plain."""
-        candidates = _Candidates()
-        self._consider(rgb, places, candidates)
-        for body in bodies:
-            for side in (0, 1):
-                self._at_wrist(rgb, body, side, candidates)
-        return self._scored(rgb, candidates.finds, heads, bodies)
+        self, rgb: Image, heads: Sequence[Head], bodies: Sequence[BodyObservation], places: Sequence[Proposal]
+    ) -> Found[HandObservation]:
+        """Return the hands of known people, from these places and from the ends of their arms."""
+        run = _HandRun(self._palms, self._hands, None, rgb, self._published, self._least, self._budget)
+        return run.around(heads, bodies, places)
 
-    def _is_enough(self, finds: Sequence[Find[HandObservation]]) -> bool:
-        return self._enough is not None and sum(find.plain for find in finds) >= self._enough
 
-    def _scored(
+class _HandRun:
+    """The search of one image."""
+
+    def __init__(
         self,
+        palms: SingleShotDetector,
+        hands: Hands,
+        guide: Guide | None,
         rgb: Image,
-        finds: list[Find[HandObservation]],
-        heads: Sequence[Head],
-        bodies: Sequence[BodyObservation],
-    ) -> list[Find[HandObservation]]:
-        finds = [find for find in finds if not is_foot(find.last, bodies) and not is_part_of_face(find.last, heads)]
-        finds = without_same(finds, rank)
+        published: float,
+        least: float,
+        budget: Budget,
+    ) -> None:
+        self._palms, self._hands, self._guide, self._rgb = palms, hands, guide, rgb
+        self._published, self._least, self._budget = published, least, budget
+        self._agenda = Agenda("hands", budget)
+        self._finds: list[Find[HandObservation]] = []
+        self._looked: list[tuple[RotatedBox, Find[HandObservation] | None]] = []
+        self._heads: list[Head] = []
+        self._bodies: list[BodyObservation] = []
+        self._hints: list[Hint] = []
+        self._whole = Window(0, 0, rgb.shape[1], rgb.shape[0])
+        self._thirds: set[Window] = set()
+
+    def search(self) -> Found[HandObservation]:
+        """Search palms in windows, and arms of the bodies below faces."""
+        height, width = self._rgb.shape[:2]
+        palms = self._palms_in(self._whole, self._whole)
+        for palm in palms:
+            if _PUBLISHED in palm.votes:
+                self._look(palm)
+        self._propose([palm for palm in palms if _PUBLISHED not in palm.votes])
+        if self._guide is not None:
+            for parts in (1, 2):
+                for window in windows(width, height, parts, fewer=True):
+                    name = f"faces{parts}"
+                    self._agenda.add(name, partial(self._look_for_faces, window), partial(self._features, window))
+        for window in windows(width, height, 2, fewer=True):
+            self._add_window("half", window)
+        return self._run()
+
+    def around(
+        self, heads: Sequence[Head], bodies: Sequence[BodyObservation], places: Sequence[Proposal]
+    ) -> Found[HandObservation]:
+        """See `HandSearch.around`."""
+        self._heads, self._bodies = list(heads), list(bodies)
+        self._propose(list(places))
+        for body in bodies:
+            self._add_arms(body)
+        return self._run()
+
+    def _run(self) -> Found[HandObservation]:
+        self._agenda.run(self._is_enough)
+        finds = without_same(self._scored())
         for find in finds:
-            is_published = self._is_published(rgb, find)
-            self._score(find, bodies, is_published=is_published)
-            if not find.plain and find.score > _DOUBTFUL:
-                self._infer_again(rgb, find, stays=is_published or CROP in find.votes)
-                self._score(find, bodies, is_published=is_published)
-            find.observations[-1] = replace(find.last, left=self.SIDE(find.features))
-        return sorted(finds, key=lambda f: -f.score)
+            find.views[-1] = replace(find.last, left=Score.named("side")(find.features))
+        return Found(finds, self._agenda.complete, self._agenda.log)
 
-    def _is_published(self, rgb: Image, find: Find[HandObservation]) -> bool:
-        """Whether the published search finds it too."""
-        height, width = rgb.shape[:2]
-        is_found = Window(0, 0, width, height) in find.votes and find.detection >= self._published
-        return is_found and find.last.score > _PRESENT
+    def _is_enough(self) -> bool:
+        enough, plain = self._budget.enough, [find for find in self._finds if find.plain]
+        return enough is not None and len(plain) >= enough and len(without_same(plain)) >= enough
 
-    def _score(self, find: Find[HandObservation], bodies: Sequence[BodyObservation], *, is_published: bool) -> None:
-        seen = find.observations
-        find.features = {
-            "presence": float(np.mean([logit(one.score) for one in seen])),
-            "wrist": max(1 - wrist_distance(find.last, bodies), 0),
-            "votes": math.log(len(find.votes)),
-            "published": float(is_published),
-            "side": float(np.mean([logit(one.left) for one in seen])),
-            "arm": arm_side(find.last, bodies),
+    def _add_window(self, name: str, window: Window) -> None:
+        self._agenda.add(name, partial(self._look_for_palms, name, window), partial(self._features, window))
+
+    def _features(self, window: Window) -> dict[str, float]:
+        """Return what a window's expected finds are made of."""
+        plain = [find.last for find in self._finds if find.plain]
+        ends = [body.keypoints[wrist, :2].astype(np.float64) for body in self._bodies for wrist in _WRISTS]
+        inside = [end for end in ends if window.has(*end.tolist())]
+        sizes = [size_of(hand.keypoints[:, :2]) / max(self._rgb.shape) for hand in plain]
+        heads = [head.height / max(self._rgb.shape) for head in self._heads]
+        return {
+            "heads": float(any(window.has(*head.middle.tolist()) for head in self._heads)),
+            "arms": float(bool(inside)),
+            "free_arms": float(any(not any(_is_at(hand, end) for hand in plain) for end in inside)),
+            "hands": float(any(window.has(*hand.keypoints[:, :2].mean(0).tolist()) for hand in plain)),
+            "people": float(bool(heads)),
+            "several": float(len(heads) > 1),
+            "small_head": float(bool(heads) and min(heads) < LIMITS["small_head"]),
+            "hand_size": max(sizes, default=0.0),
+            "plain": float(min(len(plain), 3)),
+            "hint": hint_score(window, self._hints),
         }
-        find.score = self.SCORE(find.features)
 
-    def _infer_again(self, rgb: Image, find: Find[HandObservation], *, stays: bool) -> None:
-        """Two more inferences from the keypoints seen in the mirror.
+    def _look_for_palms(self, name: str, window: Window) -> None:
+        self._propose(self._palms_in(window, window))
+        if name == "half":
+            for third in windows(self._rgb.shape[1], self._rgb.shape[0], 3, fewer=True):
+                x, y = (third.left + third.right) / 2, (third.top + third.bottom) / 2
+                if window.has(x, y) and third not in self._thirds:
+                    self._thirds.add(third)
+                    self._add_window("third", third)
 
-        Args:
-            rgb: image.
-            find: to be extended.
-            stays: the first observation stays the one that counts.
-        """
-        *_, mirrored, first = find.observations
-        again = self._hands.observe(rgb, box_around_hand(mirrored.keypoints))
-        more = [again, seen_in_mirror(self._hands, rgb, box_around_hand(again.keypoints))]
-        find.observations = [mirrored, *more, first] if stays else [mirrored, first, *more[::-1]]
+    def _look_for_faces(self, window: Window) -> None:
+        assert self._guide is not None
+        known = self._heads
+        self._heads = without_same_heads([*known, *self._guide.heads(self._rgb, window)])
+        for head in self._heads:
+            if not any(head is one for one in known):
+                self._add_body(head, 0)
 
-    def _palms_in(self, rgb: Image, window: Window, vote: object, *, turned: bool = False) -> list[Place]:
-        """Boxes of hands in a window, which may be turned upside down."""
-        cut = window.cut(rgb)
-        if turned:
-            cut = np.ascontiguousarray(cut[::-1, ::-1])
-        places: list[Place] = []
-        as_published, more = self._palms.find_from(cut, self._published, self._min_detection)
-        for palm in [*as_published, *more]:  # the same palms with other neighbours blended in lie a little apart
-            box = box_from_palm(palm)
-            if turned:
-                cx, cy = cut.shape[1] - box.cx, cut.shape[0] - box.cy
-                box = box._replace(cx=cx, cy=cy, rotation=wrap_angle(box.rotation + math.pi))
-            places.append(Place(window.placed(box), palm.score, {vote}))
-        return places
+    def _add_body(self, head: Head, placement: int) -> None:
+        def look() -> None:
+            assert self._guide is not None
+            body = self._guide.body(self._rgb, head, placement)
+            if body is not None and not any(is_same_torso(body, other) for other in self._bodies):
+                self._bodies.append(body)
+                self._add_arms(body)
+            elif body is None and placement == 0:
+                self._add_body(head, 1)
 
-    def _consider(self, rgb: Image, places: list[Place], candidates: _Candidates) -> None:
-        """Run inference in places; those of hands seen plainly, and those seen before, count as votes."""
-        for place in merged(places, 4 * max(rgb.shape)):
-            if not candidates.knows(place):
-                candidates.add(place, self._infer(rgb, place))
+        size = head.height / max(self._rgb.shape)
+        features = {"head": logit(head.score), "size": math.log(size)}
+        self._agenda.add(f"body{placement}", look, lambda: features)
 
-    def _at_wrist(self, rgb: Image, body: BodyObservation, side: int, candidates: _Candidates) -> None:
-        """Search the end of a body's arm where no hand is plain there: upright, then upside down."""
-        height, width = rgb.shape[:2]
+    def _add_arms(self, body: BodyObservation) -> None:
+        height, width = self._rgb.shape[:2]
+        for side, wrist in enumerate(_WRISTS):
+            x, y = body.keypoints[wrist, :2].tolist()
+            if -0.05 * width < x < 1.05 * width and -0.05 * height < y < 1.05 * height:
+                self._add_arm("arm", body, side)
+
+    def _add_arm(self, name: str, body: BodyObservation, side: int) -> None:
         wrist = body.keypoints[_WRISTS[side], :2].astype(np.float64)
-        if not (-0.05 * width < wrist[0] < 1.05 * width and -0.05 * height < wrist[1] < 1.05 * height):
+        seen, size = logit(float(body.visibility[_WRISTS[side]])), math.log(face_height(body) / max(self._rgb.shape))
+
+        def is_free() -> bool:
+            return not any(find.plain and _is_at(find.last, wrist) for find in self._finds)
+
+        def look() -> None:
+            if is_free():
+                self._look_at_arm(name, body, side)
+
+        self._agenda.add(name, look, lambda: {"seen": seen, "free": float(is_free()), "size": size})
+
+    def _look_at_arm(self, name: str, body: BodyObservation, side: int) -> None:
+        """Search palms at the end of an arm, or look into the arm's own box."""
+        if name == "arm_box":
+            box = hand_box(body, side)
+            if box is not None:
+                self._propose([Proposal(box, self._least, {_ARM})])
             return
         face = face_height(body)
+        wrist = body.keypoints[_WRISTS[side], :2].astype(np.float64)
         arm = wrist - body.keypoints[_ELBOWS[side], :2]
-        cx, cy = wrist + self.REACH * face * arm / max(float(np.linalg.norm(arm)), 1.0)
-        window = window_around(cx, cy, self.WRIST_WINDOW * face, rgb)
-        for turned in (False, True):
-            if window is None or any(find.plain and _is_at(find.last, wrist) for find in candidates.finds):
-                return
-            self._consider(rgb, self._palms_in(rgb, window, ("arm", turned), turned=turned), candidates)
+        cx, cy = wrist + _ARM_REACH * face * arm / max(float(np.linalg.norm(arm)), 1.0)
+        window = window_around(cx, cy, _ARM_WINDOW * face, self._rgb)
+        if window is not None:
+            self._propose(self._palms_in(window, (_ARM, side)))
+        self._add_arm("arm_box", body, side)
 
-    def _infer(self, rgb: Image, place: Place) -> Find[HandObservation] | None:
-        first = self._hands.observe(rgb, place.box)
-        if first.score < _LEAST_SEEN:
-            return None
-        mirrored = seen_in_mirror(self._hands, rgb, box_around_hand(first.keypoints))
-        if mirrored.score < _LEAST_SEEN:
-            return None
-        return Find([mirrored, first], place.score, set(place.votes), oks(first.keypoints, mirrored.keypoints))
+    def _palms_in(self, window: Window, vote: object) -> list[Proposal]:
+        """Return boxes of hands in a window."""
+        limits = self._published, self._least, LIMITS["hint"]
+        as_published, more, faint = self._palms.find_from(window.cut(self._rgb), *limits)
+        self._hints += hints_in(window, [palm for palm in faint if palm.score < self._least])
+        boxes = [box_from_palm(palm) for palm in as_published]
+        published = latest_boxes(boxes, self._hands.is_same_instance) if window == self._whole else []
+        proposals = [  # the same palms with other neighbours blended in lie a little apart
+            Proposal(window.placed(box_from_palm(palm)), palm.score, {vote}) for palm in [*as_published, *more]
+        ]
+        for one, box in zip(proposals, boxes, strict=False):
+            one.votes |= {_PUBLISHED} if box in published else set()
+        return proposals
+
+    def _propose(self, proposals: Sequence[Proposal]) -> None:
+        for one in merged(proposals, 4 * max(self._rgb.shape)):
+            if not self._is_known(one):
+                self._agenda.add("hand", partial(self._look, one), partial(self._seen_there, one))
+
+    def _seen_there(self, one: Proposal) -> dict[str, float]:
+        """Return what the expected finds of a proposal are made of."""
+        taken = any(f.plain and iou(box_around_hand(f.last.keypoints), one.box) > _NEAR_HAND for f in self._finds)
+        doubtful = any(find is None and iou(box, one.box) > _SAME_HAND for box, find in self._looked)
+        return {
+            "detection": logit(one.score),
+            "arm": float(any(isinstance(vote, tuple) and vote[0] == _ARM for vote in one.votes)),
+            "box": float(_ARM in one.votes),
+            "votes": math.log(len(one.votes)),
+            "taken": float(taken),
+            "doubtful": float(doubtful),
+            "size": math.log(one.box.width / max(self._rgb.shape)),
+        }
+
+    def _is_known(self, one: Proposal) -> bool:
+        """Check whether a proposal shows a plain hand or a box seen before, and count its votes for that."""
+        known = [f for f in self._finds if f.plain and iou(box_around_hand(f.last.keypoints), one.box) > _SAME_HAND]
+        known += [find for box, find in self._looked if is_near(one.box, box)][:1]
+        if known and known[0] is not None:
+            known[0].votes |= one.votes
+            known[0].detection = max(known[0].detection, one.score)
+        return bool(known)
+
+    def _look(self, one: Proposal) -> None:
+        """See what a proposal shows and, where that leaves doubt, again in the mirror from its own keypoints."""
+        find, published = None, _PUBLISHED in one.votes
+        if not published and self._is_known(one):
+            return
+        first = self._hands.observe(self._rgb, one.box)
+        if first.score > LIMITS["sure"] and one.score >= self._published:
+            find = Find([first], one.score, set(one.votes), self._agenda.current, published=published)
+            self._finds.append(find)
+        elif first.score >= LIMITS["hand_seen"]:
+            mirrored = seen_in_mirror(self._hands, self._rgb, box_around_hand(first.keypoints))
+            stays = published and first.score > _PRESENT
+            if stays or mirrored.score >= LIMITS["seen"]:
+                agreed = oks(first.keypoints, mirrored.keypoints)
+                views = [mirrored, first] if stays or CROP in one.votes else [first, mirrored]
+                find = Find(views, one.score, set(one.votes), self._agenda.current, agreed, stays)
+                self._finds.append(find)
+        self._looked.append((one.box, find))
+
+    def _scored(self) -> list[Find[HandObservation]]:
+        for find in self._finds:
+            hand, views = find.last, find.views
+            find.features = {
+                "lower": logit(find.presence),
+                "presence": float(np.mean([logit(one.score) for one in views])),
+                "agreement": logit(find.agreement),
+                "detection": logit(find.detection),
+                "votes": math.log(len(find.votes)),
+                "wrist": max(1 - wrist_distance(hand, self._bodies), 0),
+                "people": float(bool(self._heads)),
+                "face": share_in_face(hand, self._heads),
+                "foot": foot_nearness(hand, self._bodies),
+                "published": float(find.published),
+                "seen": 0.5 if hand.visibility is None else float(hand.visibility.mean()),
+                "small": min(math.log(size_of(hand.keypoints[:, :2]) / _SMALL_PX), 0.0),
+                "side": float(np.mean([logit(one.left) for one in views])),
+                "arm": arm_side(hand, self._bodies),
+                **proportions(hand),
+            }
+            find.rate(Score.named("hand"))
+        return self._finds
 
 
 def seen_in_mirror(hands: Hands, rgb: Image, box: RotatedBox) -> HandObservation:
-    """What is seen in a box in the mirror, with keypoints and side as they are in the image itself."""
+    """Return what is seen in a box in the mirror, with keypoints and side as they are in the image itself."""
     height, width = rgb.shape[:2]
     reach = 0.75 * box.width
     left, top = (min(max(int(at - reach), 0), size - 1) for at, size in ((box.cx, width), (box.cy, height)))
@@ -268,45 +380,15 @@ def seen_in_mirror(hands: Hands, rgb: Image, box: RotatedBox) -> HandObservation
         max(min(int(box.cy + reach) + 1, height), top + 1),
     )
     cut = np.ascontiguousarray(rgb[top:bottom, left:right][:, ::-1])
-    place = box._replace(cx=right - box.cx, cy=box.cy - top, rotation=-box.rotation)
-    seen = hands.observe(cut, place)
+    seen = hands.observe(cut, box._replace(cx=right - box.cx, cy=box.cy - top, rotation=-box.rotation))
     back = np.array([-1, 1, 1], np.float32)
-    keypoints = seen.keypoints * back + np.array([right, top, 0], np.float32)
     return replace(
         seen,
-        keypoints=keypoints,
+        keypoints=seen.keypoints * back + np.array([right, top, 0], np.float32),
         keypoints_3d=seen.keypoints_3d * back,
         left=1 - seen.left,
-        appearance=None,  # which is the mirror's
+        appearance=None,  # which is that of the mirror image
     )
-
-
-class _Candidates:
-    """What has been inferred in one image."""
-
-    def __init__(self) -> None:
-        self.finds: list[Find[HandObservation]] = []
-        self._inferred: list[tuple[RotatedBox, Find[HandObservation] | None]] = []
-
-    def knows(self, place: Place) -> bool:
-        """Whether a place shows a plain hand or a box seen before, which its votes then count for."""
-        known = [f for f in self.finds if f.plain and iou(box_around_hand(f.last.keypoints), place.box) > _SAME_HAND]
-        known += [find for box, find in self._inferred if is_near(place.box, box)][:1]
-        if known and known[0] is not None:
-            known[0].votes |= place.votes
-        return bool(known)
-
-    def add(self, place: Place, find: Find[HandObservation] | None) -> None:
-        """Keep what was seen in a place."""
-        self._inferred.append((place.box, find))
-        if find is not None:
-            self.finds.append(find)
-
-
-def _is_close_up(heads: Sequence[Head], finds: Sequence[Find[HandObservation]], side: int) -> bool:
-    """Whether an image shows large hands and no face: finer windows show nothing more."""
-    sizes = [size_of(find.last.keypoints[:, :2]) for find in finds if find.plain]
-    return not heads and bool(sizes) and min(sizes) > _LARGE * side
 
 
 def _is_at(hand: HandObservation, wrist: NDArray[np.floating]) -> bool:
@@ -314,14 +396,14 @@ def _is_at(hand: HandObservation, wrist: NDArray[np.floating]) -> bool:
 
 
 def face_height(body: BodyObservation) -> float:
-    """Height of the face's mesh in pixels, from eyes and mouth, and from the shoulders where it is turned away."""
+    """Return the height of the face's mesh, from eyes and mouth, or from the shoulders of a face turned away."""
     points = body.keypoints[:, :2]
     eyes, mouth = points[[2, 5]].mean(axis=0), points[[9, 10]].mean(axis=0)
     return max(_FACE_OF_EYES * math.dist(eyes, mouth), _FACE_OF_SHOULDERS * math.dist(points[11], points[12]))
 
 
-def wrist_distance(hand: HandObservation, bodies: Sequence[BodyObservation], side: int | None = None) -> float:
-    """From a hand to the nearest body's wrist or knuckles, in sizes of the hand."""
+def wrist_distance(hand: HandObservation, bodies: Iterable[BodyObservation], side: int | None = None) -> float:
+    """Return the distance from a hand to the nearest wrist or knuckles of a body, in sizes of the hand."""
     size, centre = size_of(hand.keypoints[:, :2]), hand.keypoints[:, :2].mean(axis=0)
     nearest = math.inf
     for body in bodies:
@@ -332,8 +414,17 @@ def wrist_distance(hand: HandObservation, bodies: Sequence[BodyObservation], sid
     return nearest
 
 
+def proportions(hand: HandObservation) -> dict[str, float]:
+    """Return log ratios of lengths in space: of the palm to its width, and of the fingers to the palm."""
+    points = hand.keypoints_3d.astype(np.float64)
+    palm, across = math.dist(points[0], points[9]), math.dist(points[5], points[17])
+    bones = points[[6, 7, 8, 10, 11, 12, 14, 15, 16, 18, 19, 20]] - points[[5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18, 19]]
+    fingers = float(np.linalg.norm(bones, axis=1).sum()) / 4
+    return {"palm": math.log((palm + 1e-3) / (across + 1e-3)), "fingers": math.log((fingers + 1e-3) / (palm + 1e-3))}
+
+
 def arm_side(hand: HandObservation, bodies: Sequence[BodyObservation]) -> float:
-    """How much nearer to a left arm's end than to a right one's: -1.5 (right) .. 1.5 (left), 0 far from both."""
+    """Return how much nearer a left arm's end is than a right one's: -1.5 (right) .. 1.5 (left), 0 far from both."""
     left, right = wrist_distance(hand, bodies, 0), wrist_distance(hand, bodies, 1)
     if min(left, right) > _FAR_ARM:
         return 0.0
@@ -341,8 +432,8 @@ def arm_side(hand: HandObservation, bodies: Sequence[BodyObservation]) -> float:
     return float(np.clip(math.log(far_right / far_left), -_MOST_ARM, _MOST_ARM))
 
 
-def is_foot(hand: HandObservation, bodies: Sequence[BodyObservation]) -> bool:
-    """Whether it stands on a body's foot, and nearer to it than to any wrist."""
+def foot_nearness(hand: HandObservation, bodies: Sequence[BodyObservation]) -> float:
+    """Return how near a hand is to a body's foot: 1 on it, 0 where it is far or nearer to a wrist."""
     size, centre = size_of(hand.keypoints[:, :2]), hand.keypoints[:, :2].mean(axis=0)
     nearest = math.inf
     for body in bodies:
@@ -351,14 +442,11 @@ def is_foot(hand: HandObservation, bodies: Sequence[BodyObservation]) -> bool:
                 points = body.keypoints[list(foot), :2]
                 points = np.vstack([points, points.mean(axis=0)])
                 nearest = min(nearest, float(np.linalg.norm(points - centre, axis=1).min()) / size)
-    return nearest < _NEAR_FOOT and nearest < wrist_distance(hand, bodies)
+    return max(1 - nearest, 0.0) if nearest < wrist_distance(hand, bodies) else 0.0
 
 
-def is_part_of_face(hand: HandObservation, heads: Sequence[Head]) -> bool:
-    """Whether it lies in a face and is too small for a hand before it: an ear, a nose."""
+def share_in_face(hand: HandObservation, heads: Sequence[Head]) -> float:
+    """Return the share of a small hand inside a face: an ear or a nose is all inside."""
     box = corners(hand.keypoints)
-    return any(
-        size_of(hand.keypoints[:, :2]) < _PART_OF_FACE * head.height
-        and shared_area(box, head.box) > _INSIDE_FACE * area(box)
-        for head in heads
-    )
+    small = [head for head in heads if size_of(hand.keypoints[:, :2]) < _PART_OF_FACE * head.height]
+    return max((shared_area(box, head.box) / area(box) for head in small), default=0.0)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from sonjit.detectors.search.finds import Image
+    from sonjit.detectors.search.geometry import Image
 
 _DARK, _LIT = 100.0, 230.0
 """99th percentile of luma below which an image is brightened, and to where."""
@@ -22,7 +22,7 @@ _SAMPLE_PX = 64
 
 
 def in_good_light(rgb: Image) -> Image:
-    """An image (H, W, 3) brightened where all of it is dark, and tinted where it is grey; most are as they were."""
+    """Brighten an image (H, W, 3) if it is dark and tint it if it is grey. Return other images unchanged."""
     return _in_colour(_brightened(rgb))
 
 
@@ -37,9 +37,11 @@ def _brightened(rgb: Image) -> Image:
 
 
 def _in_colour(rgb: Image) -> Image:
-    small = cv2.resize(rgb, (_SAMPLE_PX, _SAMPLE_PX), interpolation=cv2.INTER_AREA)
+    step = max(1, min(rgb.shape[:2]) // (2 * _SAMPLE_PX))
+    small = cv2.resize(np.ascontiguousarray(rgb[::step, ::step]), (_SAMPLE_PX,) * 2, interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     if np.linalg.norm(lab[..., 1:], axis=2).mean() >= _GREY_CHROMA:
         return rgb
-    luma = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    return np.clip(luma[..., None] * np.array(_SKIN, np.float32), 0, 255).astype(np.uint8)
+    luma = cv2.cvtColor(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    tints = np.clip(np.arange(256)[None, :, None] * np.array(_SKIN, np.float32), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(luma, tints), np.uint8)

@@ -6,10 +6,10 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, TypeVar
 
 from sonjit.detectors.kinds.holistic import PersonObservation, wrist_distance
-from sonjit.detectors.search.bodies import BodySearch, head_distance
-from sonjit.detectors.search.faces import FaceSearch, head_from_mesh
-from sonjit.detectors.search.finds import Find, Place
+from sonjit.detectors.search.agenda import Found
+from sonjit.detectors.search.geometry import Proposal, head_distance, head_from_mesh
 from sonjit.detectors.search.hands import CROP
+from sonjit.detectors.search.score import LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from sonjit.detectors.kinds.face import FaceObservation
     from sonjit.detectors.kinds.hands import HandObservation
     from sonjit.detectors.kinds.holistic import Holistic
-    from sonjit.detectors.search.finds import Image
+    from sonjit.detectors.search.bodies import BodySearch
+    from sonjit.detectors.search.geometry import Image
     from sonjit.detectors.search.hands import HandSearch
 
 _A = TypeVar("_A")
@@ -27,61 +28,60 @@ _OFFERED = 0.5
 """Score of a body's own crops of its hands as places to look at."""
 
 
-class PeopleSearch:
-    """People of an image with their hands and faces.
-
-    Args:
-        people: sees the parts of a body, as the published graph does.
-        faces: finds faces, which say where bodies are.
-        bodies: finds bodies.
-        hands: finds the hands that a body's own crops miss.
-        min_score: of a body or hand.
-        max_instances: how many people there may be.
-    """
-
-    def __init__(
-        self,
-        people: Holistic,
-        faces: FaceSearch,
-        bodies: BodySearch,
-        hands: HandSearch,
-        *,
-        min_score: float,
-        max_instances: int,
-    ) -> None:
-        self._people, self._faces, self._bodies, self._hands = people, faces, bodies, hands
-        self._min_score, self._max_instances = min_score, max_instances
-
-    def search(self, rgb: Image) -> list[Find[BodyObservation]]:
-        """People with the scores of their bodies, best first."""
-        faces = [face for face in self._faces.search(rgb) if face.score > FaceSearch.SURE]
-        found = [find for find in self._bodies.search(rgb, faces) if find.score > self._min_score]
-        found = found[: self._max_instances]
-        bodies, heads = [find.last for find in found], [head_from_mesh(face) for face in faces]
-        crops = (self._people.hand_crop(rgb, body, side) for body in bodies for side in (0, 1))
-        places = [Place(box, _OFFERED, {CROP}) for box in crops if box is not None]
-        hands = [find.result for find in self._hands.around(rgb, heads, bodies, places) if find.score > self._min_score]
-        own_hands, own_faces = hands_of_bodies(bodies, hands), faces_of_bodies(bodies, [face.result for face in faces])
-        for number, find in enumerate(found):
-            face = own_faces.get(number)
-            if face is not None:  # as the published graph sees it, where it does
-                face = self._people.face_in(rgb, find.last, face.box) or face
-            whole = {item.name: getattr(find.last, item.name) for item in fields(find.last)}
-            pair = own_hands.get((number, 0)), own_hands.get((number, 1))
-            find.observations[-1] = PersonObservation(**whole, hands=pair, face=face)
-        return found
-
-
 _ASTRAY = 1.0
 """How far, in sizes of the hand, a hand's wrist may be from the wrist of its body."""
 _OTHER_SIDE = 0.5
 """How much farther a hand counts that is surely of the other side, in the same."""
 
 
+class PeopleSearch:
+    """People of an image with their hands and faces.
+
+    Args:
+        people: sees the parts of a body, as the published graph does.
+        bodies: finds bodies.
+        hands: finds the hands that a body's own crops miss.
+        min_score: Minimum score of a body or hand.
+        max_instances: how many people there may be.
+    """
+
+    def __init__(
+        self,
+        people: Holistic,
+        bodies: BodySearch,
+        hands: HandSearch,
+        *,
+        min_score: float,
+        max_instances: int,
+    ) -> None:
+        self._people, self._bodies, self._hands = people, bodies, hands
+        self._min_score, self._max_instances = min_score, max_instances
+
+    def search(self, rgb: Image) -> Found[BodyObservation]:
+        """Return people with the scores of their bodies, best first."""
+        bodies, every_face = self._bodies.search_with_faces(rgb)
+        faces = [find for find in every_face if find.score > self._min_score]
+        found = [find for find in bodies.finds if find.score > self._min_score][: self._max_instances]
+        seen, heads = [find.last for find in found], [head_from_mesh(face.score, face.last.keypoints) for face in faces]
+        crops = (self._people.hand_crop(rgb, body, side) for body in seen for side in (0, 1))
+        places = [Proposal(box, _OFFERED, {CROP}) for box in crops if box is not None]
+        around = self._hands.around(rgb, heads, seen, places)
+        hands = [find.result for find in around.finds if find.score > self._min_score]
+        own_hands, own_faces = hands_of_bodies(seen, hands), faces_of_bodies(seen, [face.result for face in faces])
+        for number, find in enumerate(found):
+            face = own_faces.get(number)
+            if face is not None:  # as the published graph sees it, where it does
+                face = self._people.face_in(rgb, find.last, face.box) or face
+            whole = {item.name: getattr(find.last, item.name) for item in fields(find.last)}
+            pair = own_hands.get((number, 0)), own_hands.get((number, 1))
+            find.views[-1] = PersonObservation(**whole, hands=pair, face=face)
+        return Found(found, bodies.complete and around.complete, bodies.log)
+
+
 def hands_of_bodies(
     bodies: Sequence[BodyObservation], hands: Sequence[HandObservation]
 ) -> dict[tuple[int, int], HandObservation]:
-    """By body and side (0 left, 1 right) the hand at that arm's end; each arm has one, each hand belongs to one."""
+    """Assign hands to arms, by body and side (0 left, 1 right). Each arm has at most one hand."""
     pairs: list[tuple[float, tuple[int, int], int]] = []
     for number, body in enumerate(bodies):
         for side in (0, 1):
@@ -94,19 +94,19 @@ def hands_of_bodies(
 
 
 def faces_of_bodies(bodies: Sequence[BodyObservation], faces: Sequence[FaceObservation]) -> dict[int, FaceObservation]:
-    """By body the face on its neck; each face belongs to one."""
+    """Assign faces to bodies. Each face belongs to at most one body."""
     pairs: list[tuple[float, int, int]] = []
     for number, body in enumerate(bodies):
         for which, face in enumerate(faces):
             x_min, y_min, x_max, y_max = face.box
             distance = head_distance(body, ((x_min + x_max) / 2, (y_min + y_max) / 2)) / max(y_max - y_min, 1.0)
-            if distance < BodySearch.MAX_FACE_DISTANCE:
+            if distance < LIMITS["own_face"]:
                 pairs.append((distance, number, which))
     return {body: faces[which] for body, which in _nearest_first(pairs)}
 
 
 def _nearest_first(pairs: Iterable[tuple[float, _A, int]]) -> list[tuple[_A, int]]:
-    """Each of both kinds at most once, the pairs with the least cost before the others."""
+    """Match two sets greedily by cost. Each item is in at most one pair."""
     chosen: dict[_A, int] = {}
     for _, one, other in sorted(pairs, key=lambda pair: pair[0]):
         if one not in chosen and other not in chosen.values():

@@ -15,29 +15,22 @@ import cv2
 import numpy as np
 
 from sonjit.detectors.kinds.body import Bodies, BodyObservation
-from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, load_face_detector
+from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
+from sonjit.detectors.kinds.face_networks import load_face_detector
 from sonjit.detectors.kinds.hands import HandObservation, Hands
 from sonjit.detectors.kinds.holistic import Holistic
+from sonjit.detectors.search.agenda import O
 from sonjit.detectors.search.checks import BodyCheck, FaceCheck
-from sonjit.detectors.search.faces import HeadMap
-from sonjit.detectors.search.finds import (
-    FACE_SHARE,
-    PALM_SHARE,
-    O,
-    Place,
-    Window,
-    merged,
-    tiles,
-    window_around,
-)
-from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder, Finder, HandFinder
+from sonjit.detectors.search.geometry import Proposal, Window, merged, window_around, windows
+from sonjit.detectors.search.score import LIMITS
+from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder, Finder, HandFinder, HeadMap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sonjit.detectors.interfaces import Check
-    from sonjit.detectors.options import DetectorOptions
-    from sonjit.detectors.search.finds import Image
+    from sonjit.detectors.interfaces import Verifier
+    from sonjit.detectors.options import BodyOptions, CommonOptions, HandOptions, HolisticOptions
+    from sonjit.detectors.search.geometry import Image
     from sonjit.geometry.boxes import RotatedBox
 
 _FOUND = 0.5
@@ -63,7 +56,7 @@ _MOST_ROUNDS = 3
 class _Candidate(Generic[O]):
     """What was seen in a place in the last frame, and how often it has been found."""
 
-    place: Place
+    place: Proposal
     first: O
     times: int = 0
 
@@ -71,22 +64,24 @@ class _Candidate(Generic[O]):
 class StreamSearch(Generic[O]):
     """Searches a stream window by window, a little in each frame; see `sonjit.detectors.interfaces.Spread`."""
 
-    def __init__(self, finder: Finder[O], check: Check[O] | None = None) -> None:
+    def __init__(self, finder: Finder[O], check: Verifier[O] | None = None) -> None:
         self._finder, self.check = finder, check
         self.reset()
 
     def reset(self) -> None:
         """Forget everything of the stream before."""
         self._frame = self._number = 0
-        self._places: list[Place] = []
+        self._places: list[Proposal] = []
         self._candidates: list[_Candidate[O]] = []
         self._found: list[_Candidate[O]] = []
         self._shown: dict[Window, _Shown] = {}
         self._searched: NDArray[np.int16] | None = None
         self._finder.reset()
+        if self.check is not None:
+            self.check.reset()
 
     def is_changed(self, rgb: Image) -> bool:
-        """Whether an image (H, W, 3) shows something new since one that this said of."""
+        """Check whether an image (H, W, 3) changed since the last image that did."""
         small = _thumbnail(rgb)
         before = self._searched
         if before is not None and before.shape == small.shape and np.abs(small - before).max() <= _CHANGE:
@@ -95,7 +90,7 @@ class StreamSearch(Generic[O]):
         return True
 
     def step(self, rgb: Image, held: Sequence[O], lost: Sequence[RotatedBox], *, spent: int, room: int) -> list[O]:
-        """What this frame's share of the search finds.
+        """Run this frame's share of the search and return its finds.
 
         The more is held, the more a frame takes anyway, and the larger the share.
 
@@ -122,7 +117,7 @@ class StreamSearch(Generic[O]):
                 self._candidates.append(candidate)
                 continue
             left -= self._finder.inferences
-            second = self._confirmed(self._finder.view(rgb, candidate.place, held), candidate)
+            second = self._confirmed(self._finder.masked_image(rgb, candidate.place, held), candidate)
             if second is None or any(self._finder.is_same(second, one) for one in (*held, *found)):
                 self._look_elsewhere(candidate.place)
             else:
@@ -136,28 +131,28 @@ class StreamSearch(Generic[O]):
         while self._places and left > 0:
             left -= 1
             place = self._places.pop(0)
-            first = self._finder.observe(self._finder.view(rgb, place, held), place.box)
+            first = self._finder.observe(self._finder.masked_image(rgb, place, held), place.box)
             if first.score > self._finder.least_presence:
                 self._candidates.append(_Candidate(place, first))
             else:
                 self._look_elsewhere(place)
         return found
 
-    def _look_elsewhere(self, place: Place) -> None:
+    def _look_elsewhere(self, place: Proposal) -> None:
         other = self._finder.elsewhere(place)
         if other is not None:
             self._places.append(other)
 
     def _confirmed(self, rgb: Image, candidate: _Candidate[O]) -> O | None:
-        """What is seen of a candidate in the next frame, with a calibrated score; None where that is too low."""
+        """Verify a candidate in the next frame. Return None if its calibrated score is too low."""
         second = self._finder.observe(rgb, self._finder.box_after(candidate.first))
         if second.score <= self._finder.least_presence:
             return None
         score = self._finder.score(rgb, candidate.place, candidate.first, second)
         return replace(second, score=score) if score > _FOUND else None  # pyright: ignore
 
-    def _next_places(self, rgb: Image, lost: Sequence[RotatedBox], held: Sequence[O]) -> list[Place]:
-        """Of the next windows that show something new, or of one around what was lost."""
+    def _next_places(self, rgb: Image, lost: Sequence[RotatedBox], held: Sequence[O]) -> list[Proposal]:
+        """Return proposals of the next changed windows, or of a window around a lost instance."""
         self._number += 1
         window = None
         if lost and self._number % 2:
@@ -165,7 +160,7 @@ class StreamSearch(Generic[O]):
             window = window_around(box.cx, box.cy, _LOST_WINDOW * box.width, rgb)
         if window is not None:
             return list(self._finder.places(rgb, window))
-        places: list[Place] = []
+        places: list[Proposal] = []
         for one in self._next_windows(rgb, held):
             suggested = self._free(self._finder.places(rgb, one), held)
             if suggested:
@@ -173,11 +168,11 @@ class StreamSearch(Generic[O]):
             places += suggested
         return places
 
-    def _free(self, places: Sequence[Place], held: Sequence[O]) -> list[Place]:
-        return [place for place in places if not any(self._finder.is_taken(place, one) for one in held)]
+    def _free(self, places: Sequence[Proposal], held: Sequence[O]) -> list[Proposal]:
+        return [place for place in places if not any(self._finder.is_same_instance(place, one) for one in held)]
 
     def _next_windows(self, rgb: Image, held: Sequence[O]) -> list[Window]:
-        """The parts of the image that were searched longest ago of those that changed since, beside what is held."""
+        """Return the changed windows without tracked instances that were searched longest ago."""
         height, width = rgb.shape[:2]
         small = _thumbnail(rgb)
         scale = _THUMBNAIL / max(width, height)
@@ -187,9 +182,9 @@ class StreamSearch(Generic[O]):
             free[
                 max(int(y - reach), 0) : max(int(y + reach) + 1, 0), max(int(x - reach), 0) : max(int(x + reach) + 1, 0)
             ] = 0
-        windows = tiles(width, height, self._finder.parts)
-        self._shown = {window: shown for window, shown in self._shown.items() if window in windows}
-        never = [window for window in windows if window not in self._shown]
+        all_windows = [one for parts in self._finder.parts for one in windows(width, height, parts)]
+        self._shown = {window: shown for window, shown in self._shown.items() if window in all_windows}
+        never = [window for window in all_windows if window not in self._shown]
         chosen: list[Window] = []
         for window in (*never, *self._shown):
             part = (
@@ -197,7 +192,7 @@ class StreamSearch(Generic[O]):
                 slice(math.floor(window.left * scale), math.ceil(window.right * scale)),
             )
             shown, before = _Shown(self._frame, small[part], free[part]), self._shown.get(window)
-            if before is None or self._is_due(shown, before, len(windows)):
+            if before is None or self._is_due(shown, before, len(all_windows)):
                 shown.rounds = 1 if before is None else min(before.rounds + 1, _MOST_ROUNDS)
                 self._shown.pop(window, None)
                 self._shown[window] = shown
@@ -207,7 +202,7 @@ class StreamSearch(Generic[O]):
         return chosen
 
     def _is_due(self, shown: _Shown, before: _Shown, windows: int) -> bool:
-        """Whether a window has rested for long enough, and shows something new or has not been searched for long."""
+        """Check whether a window is due: it changed after its pause, or was not searched for long."""
         rested = shown.frame - before.frame
         if rested * self._finder.windows_at_once <= before.rounds * windows:
             return False
@@ -222,7 +217,7 @@ class _Shown:
         frame: the number of that frame.
         small: (h, w, 3) its thumbnail.
         free: (h, w, 1) 0 where something was held, else 1.
-        rounds: of all windows that it rests for.
+        rounds: Number of passes over all windows during which the window is skipped.
     """
 
     frame: int
@@ -231,12 +226,12 @@ class _Shown:
     rounds: int = 1
 
     def differs(self, other: _Shown) -> bool:
-        """Whether anything is new beside what was held in either."""
+        """Check whether the images differ outside the tracked instances."""
         return bool((np.abs(self.small - other.small) * self.free * other.free).max() > _CHANGE)
 
 
 def _thumbnail(rgb: Image) -> NDArray[np.int16]:
-    """A few pixels of an image (H, W, 3)."""
+    """Sample a few pixels of an image (H, W, 3)."""
     height, width = rgb.shape[:2]
     scale = _THUMBNAIL / max(width, height)
     rows = rgb[:: max(int(1 / (_LEAST_ROWS * scale)), 1)]  # all of them would take longer than a network
@@ -244,26 +239,26 @@ def _thumbnail(rgb: Image) -> NDArray[np.int16]:
     return cv2.resize(rows, size, interpolation=cv2.INTER_AREA).astype(np.int16)
 
 
-def hands_in_streams(options: DetectorOptions, hands: Hands) -> StreamSearch[HandObservation]:
-    """Hands window by window."""
+def hands_in_streams(options: HandOptions, hands: Hands) -> StreamSearch[HandObservation]:
+    """Search for hands window by window."""
     assert hands.palms is not None
-    return StreamSearch(HandFinder(hands.palms.detector, hands, PALM_SHARE * options.min_detection_score))
+    return StreamSearch(HandFinder(hands.palms.detector, hands, LIMITS["palm_share"] * options.min_detection_score))
 
 
-def faces_in_streams(options: DetectorOptions, meshes: FaceMeshes) -> StreamSearch[FaceObservation]:
+def faces_in_streams(options: CommonOptions, meshes: FaceMeshes) -> StreamSearch[FaceObservation]:
     """Faces window by window."""
     detector = load_face_detector(options, "face-full")
-    finder = FaceFinder(detector, meshes, FACE_SHARE * options.min_detection_score)
+    finder = FaceFinder(detector, meshes, LIMITS["face_share"] * options.min_detection_score)
     return StreamSearch(finder, FaceCheck(detector))
 
 
-def bodies_in_streams(options: DetectorOptions, bodies: Bodies) -> StreamSearch[BodyObservation]:
+def bodies_in_streams(options: BodyOptions, bodies: Bodies) -> StreamSearch[BodyObservation]:
     """Bodies window by window."""
     faces, heads = load_face_detector(options, "face-full"), HeadMap(_HEAD_FRAMES)
     check = BodyCheck(faces, bodies, heads, mirrored=options.mirrored)
     return StreamSearch(BodyFinder(faces, bodies, heads), check)
 
 
-def people_in_streams(options: DetectorOptions, people: Holistic) -> StreamSearch[BodyObservation]:
-    """The bodies of whole people window by window."""
+def people_in_streams(options: HolisticOptions, people: Holistic) -> StreamSearch[BodyObservation]:
+    """Search for the bodies of people window by window."""
     return bodies_in_streams(options, people.bodies)

@@ -1,12 +1,10 @@
-"""What motions are reported as, and what the watchers of single motions are given and give."""
+"""Names of motions, and the types of the functions that find them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sonjit.results import Phase
 
 SWIPES: Final = ("Swipe_Right", "Swipe_Down", "Swipe_Left", "Swipe_Up")  # by quarter turns from the x axis to y
@@ -16,7 +14,7 @@ MOTIONS: Final = (*SWIPES, "Wave", *CIRCLES, "Pinch", "Drag", "Rotate", "Push", 
 
 
 class Step(NamedTuple):
-    """What a motion has come to in a frame, before it is known whose it is."""
+    """Step of a motion in a frame, without its hand."""
 
     name: str
     phase: Phase
@@ -26,7 +24,7 @@ class Step(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """One hand in one frame; places are complex numbers, x + iy in hand lengths from where the hand was first seen."""
+    """Hand in a frame. Positions are complex numbers x + iy in hand lengths from the first position of the hand."""
 
     time_s: float
     palm: complex
@@ -39,15 +37,3 @@ class Seen(NamedTuple):
     pinch: float  # between the tips of thumb and index finger
     size: float  # length in pixels
     angle_rad: float  # of the palm in the image, clockwise
-
-
-class Watch(Protocol):
-    """Follows one kind of motion of one hand."""
-
-    def __call__(self, now: Seen) -> Iterator[Step]:
-        """The steps of the next frame."""
-        ...
-
-    def stop(self) -> Iterator[Step]:
-        """The steps that end what goes on, because the hand was lost."""
-        ...

@@ -36,17 +36,17 @@ class Holds:
 
     @property
     def is_held(self) -> bool:
-        """Whether it began and did not end."""
+        """Return whether the hold is active."""
         return self._start is not None
 
     def __call__(self, now: Seen) -> Iterator[Step]:
-        is_held, (least, mean, most) = self._start is not None, now.reach
+        is_held, (smallest, mean, greatest) = self._start is not None, now.reach
         if self._name == "Pinch":
             value, (opened, shut) = now.pinch, self.PINCH
             is_other = not is_held and now.index_reach < self.INDEX  # a fist, which is neither open nor pinches
         else:
             value, (opened, shut) = mean, self.FIST
-            is_other = most > self.OUT > least  # some fingers are out, others in
+            is_other = greatest > self.OUT > smallest  # some fingers are out, others in
         self._closed = min(1.0, max(0.0, (opened - value) / (opened - shut)))
         if self._closed < self.END and not is_other:
             self._open_s = now.time_s
@@ -129,7 +129,9 @@ class Pushes:
         lately.append(now)
         while now.time_s - lately[0].time_s > self.WITHIN_S:
             lately.popleft()
-        before = next((one for one in reversed(lately) if now.time_s - one.time_s >= self.BEFORE_S), lately[0])
+        before = next(
+            (reading for reading in reversed(lately) if now.time_s - reading.time_s >= self.BEFORE_S), lately[0]
+        )
         elapsed = now.time_s - before.time_s
         speed = math.log(now.size / before.size) / elapsed if elapsed > 0 else 0.0
         if self._from is not None:
@@ -140,16 +142,16 @@ class Pushes:
             else:
                 yield self._step("progress", now)
             return
-        least = min(lately, key=lambda one: one.size)
+        smallest = min(lately, key=lambda item: item.size)
         if self._is_done:  # until it stays or goes back
-            self._is_done = now.size > self.BACK * least.size
+            self._is_done = now.size > self.BACK * smallest.size
         elif (
             speed >= self.FAST
-            and now.size >= self.GROWS * least.size
-            and all(one.is_up for one in lately)  # a hand that opens looks larger too
-            and abs(now.palm - least.palm) <= self.ASIDE
+            and now.size >= self.GROWS * smallest.size
+            and all(reading.is_up for reading in lately)  # a hand that opens looks larger too
+            and abs(now.palm - smallest.palm) <= self.ASIDE
         ):
-            self._from, self._peak = least, speed
+            self._from, self._peak = smallest, speed
             yield self._step("begin", now)
 
     def stop(self) -> Iterator[Step]:

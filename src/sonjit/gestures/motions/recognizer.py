@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from sonjit.errors import InputError
+from sonjit._util.errors import InputError
 from sonjit.gestures.custom_motions import MotionSpotter, time_of
 from sonjit.gestures.motions.events import Step
 from sonjit.gestures.motions.tracks import HandPair, HandTrack
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from sonjit.gestures.custom_motions import CustomMotions, GestureSegment
     from sonjit.results import Hand, Handedness
+
+
+_Key: TypeAlias = "tuple[int, Handedness]"
 
 
 class MotionRecognizer:
@@ -56,11 +59,11 @@ class MotionRecognizer:
             self._spotter.reset()
 
     def __call__(self, hands: Sequence[Hand], time_s: float | None) -> list[MotionEvent]:
-        """The events of one frame.
+        """Return the events of one frame.
 
         Args:
-            hands: all of the frame, with their ids.
-            time_s: of the frame in seconds, not smaller than at any call before.
+            hands: All hands of the frame, with their ids.
+            time_s: Time of the frame in seconds. It never decreases between calls.
 
         Raises:
             InputError: a still's hand, without an id or a time, or time that runs backwards.
@@ -71,32 +74,32 @@ class MotionRecognizer:
             key = (hand.id or 0, hand.handedness)  # a person's two sides share an id
             if np.isfinite(hand.keypoints).all() and np.isfinite(hand.keypoints_3d).all():
                 track = self._tracks.setdefault(key, HandTrack())
-                events += [_event(key, time_s, track, one) for one in track.follow(hand, time_s)]
+                events += [_event(key, time_s, track, item) for item in track.follow(hand, time_s)]
         events += self._paired(time_s)
-        for key in [key for key, one in self._tracks.items() if time_s - one.time_s > self._forget_s]:
+        for key in [key for key, item in self._tracks.items() if time_s - item.time_s > self._forget_s]:
             track = self._tracks.pop(key)
-            events += [_event(key, time_s, track, one) for one in track.stop()]
+            events += [_event(key, time_s, track, item) for item in track.stop()]
         found = [] if self._spotter is None else self._spotter(hands, time_s)
-        return events + [_custom_event(one, time_s) for one in found]
+        return events + [_custom_event(item, time_s) for item in found]
 
     def finish(self) -> list[MotionEvent]:
-        """The events of the end of a video: all hands are lost."""
-        lost = [_event(key, self._time_s, track, one) for key, track in self._tracks.items() for one in track.stop()]
+        """End all hands at the end of a video and return the events."""
+        lost = [_event(key, self._time_s, track, item) for key, track in self._tracks.items() for item in track.stop()]
         if self._pair is not None:
             first, _, pair = self._pair
-            lost += [_event(first, self._time_s, self._tracks[first], one) for one in pair.stop()]
+            lost += [_event(first, self._time_s, self._tracks[first], item) for item in pair.stop()]
         found = [] if self._spotter is None else self._spotter.finish()
-        events = lost + [_custom_event(one, self._time_s) for one in found]
+        events = lost + [_custom_event(item, self._time_s) for item in found]
         self.reset()
         return events
 
     def _paired(self, time_s: float) -> Iterator[MotionEvent]:
-        """The events of two hands, where there are two."""
-        keys = sorted(key for key, one in self._tracks.items() if one.time_s == time_s)
+        """Return the events of a pair of hands, if there is one."""
+        keys = sorted(key for key, item in self._tracks.items() if item.time_s == time_s)
         if self._pair is not None and list(self._pair[:2]) != keys:
             first, _, pair = self._pair
             track = self._tracks[first]
-            yield from (_event(first, time_s, track, one) for one in pair.stop())
+            yield from (_event(first, time_s, track, item) for item in pair.stop())
             self._pair = None
         if len(keys) != 2:
             return
@@ -106,11 +109,8 @@ class MotionRecognizer:
         for step in pair(*tracks):
             if (step.name, step.phase) == ("Clap", "begin"):  # the hands came quickly, and did not swipe
                 for key, track in zip((first, second), tracks, strict=True):
-                    yield from (_event(key, time_s, track, one) for one in track.swipes.stop())
+                    yield from (_event(key, time_s, track, item) for item in track.swipes.stop())
             yield _event(first, time_s, tracks[0], step)
-
-
-_Key: TypeAlias = "tuple[int, Handedness]"
 
 
 def _event(key: _Key, time_s: float, track: HandTrack, step: Step) -> MotionEvent:

@@ -86,7 +86,7 @@ class Swipes:
     def _is_straight(self) -> bool:
         start, end = self._way[0][1], self._way[-1][1]
         along = (end - start) / self._moved
-        return max(abs(((one - start) / along).imag) for _, one in self._way) <= self.BENT * self._moved
+        return max(abs(((item - start) / along).imag) for _, item in self._way) <= self.BENT * self._moved
 
     def _direction(self) -> str | None:
         quarters = cmath.phase(self._way[-1][1] - self._way[0][1]) / (math.pi / 2)
@@ -94,7 +94,7 @@ class Swipes:
         return SWIPES[round(quarters) % 4] if aside <= self.ASIDE_RAD else None
 
     def _is_return(self, now: Seen) -> bool:
-        """Whether the hand only goes back to where a swipe came from."""
+        """Check whether the hand only returns to the start of a swipe."""
         if self._last is None or self._name is None or now.time_s - self._last[0] > self.RETURN_S:
             return False
         return (SWIPES.index(self._name) - SWIPES.index(self._last[1])) % 4 == 2
@@ -250,7 +250,7 @@ class Circles(_Rounds):
         self._start = None
 
     def _find(self, *, renew: bool = False) -> bool:
-        """Whether the last turn of the way is round; its middle and radius."""
+        """Fit a circle to the last turn of the path. Return whether it is round, its centre and its radius."""
         places = [place for _, place in self._way]
         turned = 0.0
         for first in range(len(places) - 3, -1, -1):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sonjit.gestures.features import PALM
-from sonjit.gestures.motions.events import Seen, Step, Watch
+from sonjit.gestures.motions.events import Seen, Step
 from sonjit.gestures.motions.holds import Holds, Pushes, Rotations
 from sonjit.gestures.motions.strokes import Circles, Swipes, Waves
-from sonjit.measures import finger_reach, hand_length_m, pinch_distance_m
+from sonjit.results.measures import finger_reach, hand_length_m, pinch_distance_m
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,14 +44,14 @@ class HandTrack:
         self._places = np.zeros(3, np.complex128)
         self._lately: deque[tuple[float, complex]] = deque()
         holds = self.pinch, Holds("Drag"), Rotations(self.pinch)
-        self._watches: tuple[Watch, ...] = (self.swipes, Waves(), Circles(), *holds, Pushes())
+        self._watches = (self.swipes, Waves(), Circles(), *holds, Pushes())
 
     def apart(self, other: HandTrack) -> float:
-        """From palm to palm in the image, in hand lengths."""
+        """Return the distance of the palms in the image, in hand lengths."""
         return float(2 * abs(self._pixels[0] - other._pixels[0]) / (self._length + other._length))
 
     def follow(self, hand: Hand, time_s: float) -> Iterator[Step]:
-        """The steps of motions in the next frame."""
+        """Return the motion steps of the next frame."""
         points, world = hand.keypoints.astype(np.float64), hand.keypoints_3d
         flat = points[:, 0] + 1j * points[:, 1]
         pixels = np.array([flat[PALM].mean(), flat[8], flat[_TIPS].mean()])
@@ -71,16 +71,23 @@ class HandTrack:
         reach = finger_reach(world)[1:]
         up = -(flat[_TIPS].mean() - flat[0]).imag / self._length
         seen = Seen(
-            time_s, palm, self._velocity(time_s, palm), index, tips, bool(up > _UP and reach.min() > _OUT),
-            (float(reach.min()), float(reach.mean()), float(reach.max())), float(reach[0]),
-            float(pinch_distance_m(world)[0] / hand_length_m(world)),
-            length, cmath.phase(flat[9] - flat[0]),
-        )  # fmt: skip
+            time_s=time_s,
+            palm=palm,
+            velocity=self._velocity(time_s, palm),
+            tip=index,
+            tips=tips,
+            is_up=bool(up > _UP and reach.min() > _OUT),
+            reach=(float(reach.min()), float(reach.mean()), float(reach.max())),
+            index_reach=float(reach[0]),
+            pinch=float(pinch_distance_m(world)[0] / hand_length_m(world)),
+            size=length,
+            angle_rad=cmath.phase(flat[9] - flat[0]),
+        )
         for watch in self._watches:
             yield from watch(seen)
 
     def stop(self) -> Iterator[Step]:
-        """The hand was lost."""
+        """End all motions of a lost hand."""
         for watch in self._watches:
             yield from watch.stop()
 

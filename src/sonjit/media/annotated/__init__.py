@@ -1,1 +1,1 @@
-"""Annotated images, videos and masks -> files."""
+"""Write annotated images, videos and masks."""

@@ -1,4 +1,4 @@
-"""Drawn images -> an animated GIF or WebP, which loops and has no sound."""
+"""Write annotated images as a looping GIF or WebP animation."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonjit.arrays import Image
-from sonjit.errors import InputError
-from sonjit.files import Draft
+from sonjit._util.arrays import Image
+from sonjit._util.errors import InputError
+from sonjit._util.files import Draft
 from sonjit.media.annotated.writers import DrawingWriter, encoding_failure
 from sonjit.media.sources.base import Source, SourceFrame
 
@@ -81,7 +81,7 @@ class AnimationWriter(DrawingWriter):
         return stream
 
     def _with_palette(self, frame: VideoFrame) -> Iterator[VideoFrame]:
-        """The frame as the encoder takes it: of a GIF reduced to 256 colours of its own."""
+        """Return the frame for the encoder, reduced to its own 256 colours for GIF."""
         from av.error import BlockingIOError, EOFError
 
         if self._palettes is None:
@@ -120,7 +120,7 @@ class AnimationWriter(DrawingWriter):
 
 
 def _palette_graph(width: int, height: int, time_base: Fraction) -> Graph:
-    """FFmpeg's filters that give each image its own 256 colours."""
+    """Build the FFmpeg filters that reduce each image to its own 256 colours."""
     from av import VideoFormat
     from av.filter import Graph
 

@@ -1,4 +1,4 @@
-"""Drawn images and masks -> an image, a folder of images or a video with its sound; source and ending decide."""
+"""Choose the writer of annotated images and masks from the source and the file name extension."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.arrays import Float32Array, Image
-from sonjit.errors import InputError
-from sonjit.files import Output
+from sonjit._util.arrays import Float32Array, Image
+from sonjit._util.errors import InputError
+from sonjit._util.files import Output
 from sonjit.media.annotated.animations import ANIMATION_ENDINGS, AnimationWriter
 from sonjit.media.annotated.writers import (
     ANNOTATED_IMAGE_ENDINGS,
@@ -39,20 +39,21 @@ def open_drawing_writer(
     WebP that loops without sound. Everything takes its final name only at `close()`.
 
     Args:
-        path: the ending picks the format: `ANNOTATED_IMAGE_ENDINGS` or `ANNOTATED_VIDEO_ENDINGS`; a folder has none.
-        source: the open source that is being drawn.
-        folder_ending: format of the images of a folder; by default each input's own.
+        path: Output path. Its extension selects the format; a folder has none.
+        source: Open source of the images.
+        folder_ending: Extension of the images in a folder; default: that of each input.
 
     Raises:
-        InputError: an ending that does not fit the source, a missing or read-only folder, or the source's own file.
+        InputError: The ending does not fit the source, the folder cannot be created or written to, or the output is the
+            source's own file.
     """
-    path = Path(path)
+    is_folder, path = is_drawing_folder(path), Path(path)
     ending = path.suffix.lower()
-    if any(path.resolve() == file.resolve() for file in source.files):
+    if path.exists() and any(file.exists() and path.samefile(file) for file in source.files):
         raise InputError(f"{path} is the input itself: choose another name for the drawing")
     if source.kind == "folder":
-        if ending in (*ANNOTATED_IMAGE_ENDINGS, *ANNOTATED_VIDEO_ENDINGS):
-            raise InputError(f"{path}: images of a folder are drawn into a folder; name one, without an ending")
+        if not is_folder:
+            raise InputError(f"{path}: several images require a folder. Give a name without an ending")
         return FolderWriter(path, source, folder_ending)
     if source.kind == "image":
         _check_ending(path, ANNOTATED_IMAGE_ENDINGS, "an image")
@@ -61,20 +62,26 @@ def open_drawing_writer(
     return AnimationWriter(path, source) if ending in ANIMATION_ENDINGS else VideoWriter(path, source)
 
 
-def _check_ending(path: Path, known: tuple[str, ...], what: str) -> None:
-    if path.suffix.lower() not in known:
-        raise InputError(f"{path}: {what} is drawn into a file that ends in {', '.join(known)}")
+def is_drawing_folder(path: str | os.PathLike[str]) -> bool:
+    """Check whether a path can be a folder of annotated images: it exists, or has no ending of an image or a video."""
+    endings = (*ANNOTATED_IMAGE_ENDINGS, *ANNOTATED_VIDEO_ENDINGS)
+    return os.fspath(path).endswith(("/", "\\")) or Path(path).is_dir() or Path(path).suffix.lower() not in endings
+
+
+def _check_ending(path: Path, endings: tuple[str, ...], option: str) -> None:
+    if path.suffix.lower() not in endings:
+        raise InputError(f"{path}: {option} is drawn into a file that ends in {', '.join(endings)}")
 
 
 class MaskWriter(Output):
     """Masks being written, one after the other.
 
     Args:
-        images: where the images made of them go.
-        cutout: whether these are RGBA, else grey.
+        images: Writer of the resulting images.
+        cutout: Write RGBA images instead of grey masks.
 
     Attributes:
-        images: as given.
+        images: Writer of the images.
     """
 
     def __init__(self, images: DrawingWriter, *, cutout: bool) -> None:
@@ -86,14 +93,14 @@ class MaskWriter(Output):
         """Append one mask.
 
         Args:
-            rgb: (H, W, 3) uint8 RGB, the image that it belongs to.
-            mask: (H, W) float32 probability of what is to be kept, 0..1; unknown (NaN) counts as 0. `None` where
-                nothing was found.
-            time: the `SourceFrame.time` in seconds; `None` for stills.
-            index: the `SourceFrame.index`, which names the image of a folder; by default the next one.
+            rgb: RGB image (H, W, 3), uint8.
+            mask: Probability (H, W) as float32 of pixels to keep, 0..1; unknown (NaN) counts as 0. None without
+                detections.
+            time: Time of the source frame in seconds; None for stills.
+            index: Index of the source frame, which selects the file name in a folder; default: the next index.
 
         Raises:
-            InputError: the mask has another size than the image.
+            InputError: The mask has another size than the image.
         """
         if mask is None:
             mask = np.zeros(rgb.shape[:2], np.float32)
@@ -119,12 +126,13 @@ def open_mask_writer(path: str | os.PathLike[str], source: Source, *, cutout: bo
     `close()`.
 
     Args:
-        path: the ending picks the format, as in `open_drawing_writer`.
-        source: the open source that the masks belong to.
+        path: Output path. Its extension selects the format, as in `open_drawing_writer`.
+        source: Open source of the masks.
         cutout: `False` for the mask alone in grey, whatever the ending.
 
     Raises:
-        InputError: an ending that does not fit the source, a missing or read-only folder, or the source's own file.
+        InputError: The ending does not fit the source, the folder cannot be created or written to, or the output is the
+            source's own file.
     """
     ending = _FOLDER_ENDING if source.kind == "folder" else Path(path).suffix.lower()
     images = open_drawing_writer(path, source, folder_ending=_FOLDER_ENDING)
@@ -132,12 +140,12 @@ def open_mask_writer(path: str | os.PathLike[str], source: Source, *, cutout: bo
 
 
 def mask_from_frame(frame: Frame) -> Float32Array | None:
-    """The mask of all bodies and people of a frame together, (H, W); `None` where none of them has one."""
+    """Return the combined mask (H, W) of all bodies and people of a frame; None without masks."""
     bodies = [*frame.bodies, *(person.body for person in frame.people)]
     masks = [body.mask for body in bodies if body.mask is not None]
     return np.maximum.reduce(masks) if masks else None
 
 
 def _cut_out(rgb: Image, alpha: NDArray[np.uint8]) -> Image:
-    """(H, W, 4) RGBA, not premultiplied."""
+    """Return RGBA (H, W, 4), not premultiplied."""
     return np.dstack([np.where(alpha[..., None] > 0, rgb, np.uint8(0)), alpha])

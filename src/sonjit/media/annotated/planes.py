@@ -1,7 +1,7 @@
-"""Drawn images on the planes of the video frames under them: what is not drawn on stays as it was decoded.
+"""Copy drawn parts of an image onto the colour planes of its video frame.
 
-A drawing changes a few parts of an image. Only these are converted back to the video's own colours; all else is copied,
-which is both quicker and truer than to convert whole images there and back.
+Only changed tiles are converted to the video's colours. All other pixels are copied, which is faster and more exact
+than a conversion of the complete image to RGB and back.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.arrays import Image
+from sonjit._util.arrays import Image
 from sonjit.media.sources.video import DecodedFrame, turned_upright
 
 if TYPE_CHECKING:
@@ -25,34 +25,31 @@ _FULL_RANGE = 2
 _LIMITED_RANGE = 1
 _TILE_PX = 32
 _ITU601, _ITU709 = 5, 1
-_STATED = {1: _ITU709, 4: 4, 5: _ITU601, 6: _ITU601, 7: 7, 9: 9, 10: 9}
-"""FFmpeg's numbers of matrices -> its scaler's; where nothing is stated, its scaler takes ITU 601."""
+_SCALER_MATRICES = {1: _ITU709, 4: 4, 5: _ITU601, 6: _ITU601, 7: 7, 9: 9, 10: 9}
+"""Map FFmpeg's numbers of colour matrices to those of its scaler, which defaults to ITU 601."""
 
 
 class Colours(NamedTuple):
-    """FFmpeg's numbers for how a video's colours are to be read."""
+    """Colour description of a video, as numbers of FFmpeg; by default BT.709."""
 
-    matrix: int
-    primaries: int
-    transfer: int
-    value_range: int
+    matrix: int = _ITU709
+    primaries: int = _ITU709
+    transfer: int = _ITU709
+    value_range: int = _LIMITED_RANGE
 
     @classmethod
     def of(cls, frame: VideoFrame) -> Self:
-        """What a frame states."""
+        """Read the colour description of a frame."""
         return cls(frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range)
 
     @property
     def scaler_matrix(self) -> int:
-        """The matrix by the number that the scaler takes."""
-        return _STATED.get(self.matrix, _ITU601)
-
-
-BT709 = Colours(_ITU709, _ITU709, _ITU709, _LIMITED_RANGE)
+        """Return the number of the colour matrix in FFmpeg's scaler."""
+        return _SCALER_MATRICES.get(self.matrix, _ITU601)
 
 
 def has_planes(drawn: Image, under: DecodedFrame) -> bool:
-    """Whether an image (H, W, C) can be laid on the planes of the frame under it."""
+    """Check whether an image (H, W, C) can be copied onto the planes of its source frame."""
     return (
         drawn.shape == under.rgb.shape
         and under.decoded.format.name == _PIXELS
@@ -62,7 +59,7 @@ def has_planes(drawn: Image, under: DecodedFrame) -> bool:
 
 
 def drawn_on_planes(drawn: Image, under: DecodedFrame, reformatter: VideoReformatter) -> VideoFrame:
-    """A copy of a decoded frame, upright, with what an image (H, W, 3) shows otherwise; see `has_planes`."""
+    """Return an upright copy of a decoded frame with the changed parts of an image (H, W, 3); see `has_planes`."""
     from av import VideoFrame
 
     height, width = drawn.shape[:2]
@@ -71,9 +68,14 @@ def drawn_on_planes(drawn: Image, under: DecodedFrame, reformatter: VideoReforma
     for plane, decoded in zip(planes, _planes(under.decoded), strict=True):
         plane[:] = turned_upright(decoded, under.decoded)
     colours = Colours.of(under.decoded)
-    for x, y, wide, high in _changed(drawn, under.rgb):
+    for x, y, wide, high in _changed_regions(drawn, under.rgb):
         part = reformat(
-            np.ascontiguousarray(drawn[y : y + high, x : x + wide]), wide, high, _PIXELS, colours, reformatter
+            np.ascontiguousarray(drawn[y : y + high, x : x + wide]),
+            wide,
+            high,
+            pixels=_PIXELS,
+            colours=colours,
+            reformatter=reformatter,
         )
         for plane, new, step in zip(planes, _planes(part), (1, 2, 2), strict=True):
             plane[y // step : (y + high) // step, x // step : (x + wide) // step] = new
@@ -81,9 +83,9 @@ def drawn_on_planes(drawn: Image, under: DecodedFrame, reformatter: VideoReforma
 
 
 def reformat(
-    rgb: Image, width: int, height: int, pixels: str, colours: Colours, reformatter: VideoReformatter
+    rgb: Image, width: int, height: int, *, pixels: str, colours: Colours, reformatter: VideoReformatter
 ) -> VideoFrame:
-    """An image (H, W, 3 or 4) as a frame of this size, in these pixels and colours."""
+    """Convert an image (H, W, 3 or 4) to a frame of this size, pixel format and colours."""
     from av import VideoFrame
     from av.video.reformatter import Interpolation
 
@@ -99,15 +101,15 @@ def reformat(
 
 
 def _planes(frame: VideoFrame) -> list[NDArray[np.uint8]]:
-    """Each plane (h, w), without the padding of its rows."""
+    """Return each plane (h, w) without row padding."""
     return [
         np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]  # pyright: ignore
         for plane in frame.planes
     ]
 
 
-def _changed(drawn: Image, before: Image) -> Iterator[tuple[int, int, int, int]]:
-    """x, y, width and height of the parts of an image that differ from another, in whole tiles."""
+def _changed_regions(drawn: Image, before: Image) -> Iterator[tuple[int, int, int, int]]:
+    """Yield x, y, width and height of the regions in which two images differ, aligned to tiles."""
     import cv2
 
     height, width = drawn.shape[:2]

@@ -1,7 +1,7 @@
-"""Drawn images -> one image, a folder of them, or a video: its encoding, its times, and its source's sound.
+"""Write annotated images as one image, a folder of images or a video.
 
-Video is H.264, VP9, MPEG-4, or ProRes with transparency, at the source's own times. Its sound track is copied where the
-container takes it, else re-encoded.
+Video is H.264, VP9, MPEG-4, or ProRes with transparency, at the times of the source. The sound track is copied if the
+container supports its codec, and re-encoded otherwise.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import errno
 from abc import abstractmethod
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 
-from sonjit.arrays import Image
-from sonjit.errors import InputError, JobError
-from sonjit.files import Draft, Output, failing_as_job
-from sonjit.media.annotated.planes import BT709, Colours, drawn_on_planes, has_planes, reformat
+from sonjit._util.arrays import Image
+from sonjit._util.errors import InputError, JobError
+from sonjit._util.files import Draft, Output, failing_as_job
+from sonjit.media.annotated.planes import Colours, drawn_on_planes, has_planes, reformat
+from sonjit.media.encode import encode_image
 from sonjit.media.sources.base import Source, SourceFrame
-from sonjit.media.sources.image_files import quiet_opencv
 from sonjit.media.sources.video import DecodedFrame
 
 if TYPE_CHECKING:
@@ -32,51 +32,48 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-_QUALITY = 95  # of JPEG and WebP, 0..100
-
 ANNOTATED_IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-
-
-def encode_image(rgb: Image, ending: str) -> bytes:
-    """One image as an image file's bytes.
-
-    Args:
-        rgb: (H, W, 3) uint8 RGB, (H, W) grey or (H, W, 4) RGBA.
-        ending: one of `ANNOTATED_IMAGE_ENDINGS`.
-    """
-    import cv2
-
-    quality = {".jpg": cv2.IMWRITE_JPEG_QUALITY, ".jpeg": cv2.IMWRITE_JPEG_QUALITY, ".webp": cv2.IMWRITE_WEBP_QUALITY}
-    options = [quality[ending], _QUALITY] if ending in quality else []
-    order = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
-    try:
-        with quiet_opencv():
-            pixels = rgb if rgb.ndim == 2 else cv2.cvtColor(rgb, order[rgb.shape[2]])
-            done, data = cv2.imencode(ending, pixels, options)
-    except cv2.error as error:
-        raise JobError(f"a {rgb.shape[1]} x {rgb.shape[0]} image does not fit {ending}: {error.err}") from None
-    if not done:
-        raise JobError(f"a {rgb.shape[1]} x {rgb.shape[0]} image does not fit {ending}: choose .png")
-    return data.tobytes()
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG, errno.ENOENT, errno.EACCES)
+_VP9_OPTIONS = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "31", "b": "0"}
+_VERYFAST_PIXELS = 1280 * 720
+"""Largest image for the preset veryfast. It ignores the number of cores, so that all machines write the same bytes."""
+_LIVE_CLOCK = Fraction(1, 90_000)
+_MINIMUM_FPS, _MAXIMUM_FPS, _FINEST_CLOCK = 0.01, 1000, 1_000_000_000
+"""Plausible range of header values. Encoders reject values outside it, or write videos of a wrong length."""
+_Codec: TypeAlias = tuple[str, str, dict[str, str]]
+"""Encoder, pixel format and options."""
+_H264: _Codec = ("libx264", "yuv420p", {"preset": "veryfast", "crf": "20"})
+# Takes a quarter of the time of veryfast for about 1.5 times the bytes. The x264 parameters limit the growth.
+_H264_QUICK: _Codec = (
+    "libx264",
+    "yuv420p",
+    {"preset": "ultrafast", "crf": "22", "x264-params": "cabac=1:no-deblock=0"},
+)
+_CODECS: dict[str, _Codec] = {
+    ".webm": ("libvpx-vp9", "yuv420p", _VP9_OPTIONS),
+    # AVI stores no timestamps, and players would guess those of H.264 wrongly
+    ".avi": ("mpeg4", "yuv420p", {"qmin": "2", "qmax": "5", "b": "100M"}),
+}
+_TRANSPARENT_CODECS: dict[str, _Codec] = {
+    ".webm": ("libvpx-vp9", "yuva420p", _VP9_OPTIONS),
+    ".mov": ("prores_ks", "yuva444p10le", {"profile": "4444", "alpha_bits": "16", "vendor": "apl0"}),
+}
 
 
 class DrawingError(JobError):
-    """An encoder or container that does not take the images; what else is written can go on."""
-
-
-_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG, errno.ENOENT, errno.EACCES)
+    """Failure of an encoder or container. Other outputs can continue."""
 
 
 def encoding_failure(path: Path, error: Exception) -> JobError:
-    """What went wrong while a video was written: a DrawingError, but for what the disk refuses."""
+    """Convert an error of a video writer to a DrawingError, or to a JobError for disk errors."""
     reason = getattr(error, "strerror", None) or str(error)
-    if getattr(error, "errno", None) in _OF_THE_DISK:
+    if getattr(error, "errno", None) in _DISK_ERRORS:
         return JobError(f"writing {path} failed: {reason}")
     return DrawingError(f"{path} cannot be drawn: {reason}; the source's size or rate may be damaged")
 
 
 class DrawingWriter(Output):
-    """Drawn images being written, one after the other."""
+    """Writer of annotated images in order."""
 
     @abstractmethod
     def write(
@@ -85,22 +82,22 @@ class DrawingWriter(Output):
         """Append one image.
 
         Args:
-            rgb: (H, W, 3) uint8 RGB, (H, W) grey, or (H, W, 4) RGBA where the format holds transparency; it must not be
-                changed afterwards.
-            time: its `SourceFrame.time` in seconds; `None` for stills.
-            index: its `SourceFrame.index`, which names the image of a folder; by default the next one.
-            under: the frame that it was drawn on, whose pixels a video keeps where nothing was drawn.
+            rgb: Image as uint8: RGB (H, W, 3), grey (H, W), or RGBA (H, W, 4) if the format supports transparency. The
+                caller must not change it afterwards.
+            time: Time of the source frame in seconds; None for stills.
+            index: Index of the source frame, which selects the file name in a folder; default: the next index.
+            under: Source frame of the drawing. A video keeps its pixels where nothing was drawn.
         """
 
 
-class DrawingBeside(DrawingWriter):
-    """A drawing beside other outputs: where it cannot be encoded, it alone is dropped.
+class BestEffortDrawing(DrawingWriter):
+    """Drawing that is dropped if it cannot be encoded, while other outputs continue.
 
     Args:
-        drawing: the drawing.
+        drawing: Writer of the drawing.
 
     Attributes:
-        problem: why it was dropped, or None.
+        problem: Reason why the drawing was dropped, or None.
     """
 
     def __init__(self, drawing: DrawingWriter) -> None:
@@ -111,7 +108,7 @@ class DrawingBeside(DrawingWriter):
     def write(
         self, rgb: Image, time: float | None, *, index: int | None = None, under: SourceFrame | None = None
     ) -> None:
-        """Append one image, as long as there is a drawing."""
+        """Append one image unless the drawing was dropped."""
         if self.problem is None:
             try:
                 self._drawing.write(rgb, time, index=index, under=under)
@@ -131,7 +128,7 @@ class DrawingBeside(DrawingWriter):
 
 
 class ImageWriter(DrawingWriter):
-    """One image; without any nothing is written."""
+    """Writer of one image. Without an image it writes nothing."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -160,7 +157,7 @@ class ImageWriter(DrawingWriter):
 class FolderWriter(DrawingWriter):
     """An image per input under the input's name; one that OpenCV cannot write (HEIC) becomes a PNG.
 
-    The folder is made where it is missing; in one that exists only images of the same names are replaced.
+    Creates a missing folder. In an existing folder it replaces only images of the same names.
     """
 
     def __init__(self, path: Path, source: Source, ending: str | None = None) -> None:
@@ -168,7 +165,7 @@ class FolderWriter(DrawingWriter):
         folder = path.resolve()
         if any(file.resolve().parent == folder for file in source.files):
             raise InputError(f"{path} holds the inputs themselves: choose another folder for the drawings")
-        self._names = _names(source.files, ending)
+        self._names = _file_names(source.files, ending)
         self._draft = Draft(path, folder=True)
         self._next = 0
 
@@ -190,47 +187,18 @@ class FolderWriter(DrawingWriter):
         self._draft.drop()
 
 
-def _names(files: list[Path], given: str | None) -> list[str]:
-    """File names of the drawings; inputs of the same name in several folders get a number."""
+def _file_names(files: list[Path], ending: str | None) -> list[str]:
+    """Return the file names of the drawings; repeated names from several folders get a number."""
     names: list[str] = []
-    taken: set[str] = set()
+    used_names: set[str] = set()
     for file in files:
-        ending = given or (file.suffix if file.suffix.lower() in ANNOTATED_IMAGE_ENDINGS else ".png")
-        name, number = f"{file.stem}{ending}", 2
-        while name in taken:
-            name, number = f"{file.stem}-{number}{ending}", number + 1
-        taken.add(name)
+        suffix = ending or (file.suffix if file.suffix.lower() in ANNOTATED_IMAGE_ENDINGS else ".png")
+        name, number = f"{file.stem}{suffix}", 2
+        while name in used_names:
+            name, number = f"{file.stem}-{number}{suffix}", number + 1
+        used_names.add(name)
         names.append(name)
     return names
-
-
-class _Codec(NamedTuple):
-    name: str
-    pixels: str
-    options: dict[str, str]
-
-
-_VP9_OPTIONS = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "31", "b": "0"}
-_H264 = _Codec("libx264", "yuv420p", {"preset": "veryfast", "crf": "20"})
-# A quarter of the time of veryfast, for about half as many bytes again; without these two they would be more.
-_H264_QUICK = _Codec("libx264", "yuv420p", {"preset": "ultrafast", "crf": "22", "x264-params": "cabac=1:no-deblock=0"})
-_MOST_PIXELS = 1280 * 720
-"""Of an image that veryfast is given; cores do not count, so that every machine takes the same settings."""
-
-_CODECS = {
-    ".webm": _Codec("libvpx-vp9", "yuv420p", _VP9_OPTIONS),
-    # AVI keeps no times of its own: H.264's would be guessed wrongly
-    ".avi": _Codec("mpeg4", "yuv420p", {"qmin": "2", "qmax": "5", "b": "100M"}),
-}
-
-_TRANSPARENT_CODECS = {
-    ".webm": _Codec("libvpx-vp9", "yuva420p", _VP9_OPTIONS),
-    ".mov": _Codec("prores_ks", "yuva444p10le", {"profile": "4444", "alpha_bits": "16", "vendor": "apl0"}),
-}
-
-_LIVE_CLOCK = Fraction(1, 90_000)
-_LEAST_FPS, _MOST_FPS, _FINEST_CLOCK = 0.01, 1000, 1_000_000_000
-"""What headers state beyond is damage: encoders refuse it, or write a minute into an hour."""
 
 
 class VideoWriter(DrawingWriter):
@@ -251,7 +219,7 @@ class VideoWriter(DrawingWriter):
         self._ending = path.suffix.lower()
         self._sound = SoundTrack.of_source(source)
         self._draft = Draft(path)
-        fps = source.fps if source.fps and _LEAST_FPS <= source.fps <= _MOST_FPS else 30
+        fps = source.fps if source.fps and _MINIMUM_FPS <= source.fps <= _MAXIMUM_FPS else 30
         self._step_s = 1 / fps
         clock = getattr(source, "time_base", None)
         if not clock or not 0 < clock <= self._step_s or clock.denominator > _FINEST_CLOCK:
@@ -263,7 +231,7 @@ class VideoWriter(DrawingWriter):
         # else Matroska holds random numbers, and no two runs the same bytes; it opens the file with the first image
         self._container = av.open(str(self._draft.path), "w", options={"fflags": "+bitexact"})
         self._reformatter = VideoReformatter()
-        self._colours = BT709
+        self._colours = Colours()
 
     def write(
         self, rgb: Image, time: float | None, *, index: int | None = None, under: SourceFrame | None = None
@@ -290,13 +258,14 @@ class VideoWriter(DrawingWriter):
     def _begin(self, rgb: Image, under: SourceFrame | None) -> VideoStream:
         transparent = rgb.ndim == 3 and rgb.shape[2] == 4
         codec = _TRANSPARENT_CODECS[self._ending] if transparent else _CODECS.get(self._ending) or self._h264(rgb)
-        if codec.pixels == "yuv420p" and isinstance(under, DecodedFrame) and has_planes(rgb, under):
+        encoder, pixels, options = codec
+        if pixels == "yuv420p" and isinstance(under, DecodedFrame) and has_planes(rgb, under):
             self._colours = Colours.of(under.decoded)
         rate = Fraction(1 / self._step_s).limit_denominator(1001)
-        stream: Any = self._container.add_stream(codec.name, rate=rate, options=codec.options)
+        stream: Any = self._container.add_stream(encoder, rate=rate, options=options)
         height, width = rgb.shape[:2]
         stream.width, stream.height = width + width % 2, height + height % 2
-        stream.pix_fmt = codec.pixels
+        stream.pix_fmt = pixels
         context = stream.codec_context
         context.time_base = self._clock
         context.thread_type = "AUTO"
@@ -307,10 +276,10 @@ class VideoWriter(DrawingWriter):
         return stream
 
     def _h264(self, rgb: Image) -> _Codec:
-        return _H264_QUICK if rgb.shape[0] * rgb.shape[1] > _MOST_PIXELS else _H264
+        return _H264_QUICK if rgb.shape[0] * rgb.shape[1] > _VERYFAST_PIXELS else _H264
 
     def _frame(self, rgb: Image, under: SourceFrame | None, stream: VideoStream) -> VideoFrame:
-        """An image as the encoder takes it."""
+        """Return an image as a frame for the encoder."""
         if (
             isinstance(under, DecodedFrame)
             and stream.pix_fmt == "yuv420p"
@@ -325,7 +294,14 @@ class VideoWriter(DrawingWriter):
         if pad_y or pad_x:
             rgb = np.pad(rgb, ((0, pad_y), (0, pad_x), (0, 0)), "edge")
         assert stream.pix_fmt is not None
-        return reformat(rgb, stream.width, stream.height, stream.pix_fmt, self._colours, self._reformatter)
+        return reformat(
+            rgb,
+            stream.width,
+            stream.height,
+            pixels=stream.pix_fmt,
+            colours=self._colours,
+            reformatter=self._reformatter,
+        )
 
     def _finish(self) -> None:
         from av.error import FFmpegError
@@ -365,8 +341,8 @@ class SoundTrack:
     """The first sound track of a video file, read a second time beside the images.
 
     Args:
-        container: the video file, opened for this track alone.
-        start_s: where the images start on the container's clock, seconds; the track is moved by as much.
+        container: Video file, opened only for this track.
+        start_s: Start of the images on the container's clock in seconds; the track is shifted by it.
     """
 
     def __init__(self, container: InputContainer, start_s: float) -> None:
@@ -382,7 +358,7 @@ class SoundTrack:
 
     @classmethod
     def of_source(cls, source: Source) -> Self | None:
-        """The sound of a source, or `None` where it has none (a camera, a pipe, a silent film)."""
+        """Open the sound track of a source; return None for cameras, pipes and silent videos."""
         from sonjit.media.sources.video import VideoSource, open_container
 
         if not isinstance(source, VideoSource) or source.path is None:
@@ -475,7 +451,7 @@ class SoundTrack:
 
 
 def _takes(container_format: str, stream: AudioStream) -> bool:
-    """Whether a container takes the track as it is: its header is written once into memory to see."""
+    """Check whether a container accepts the track unchanged, by writing a header into memory."""
     from io import BytesIO
 
     import av

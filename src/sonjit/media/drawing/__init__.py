@@ -1,16 +1,15 @@
-"""What was found, drawn over its image; how a type is drawn is registered with `register_drawing`."""
+"""Draw frames over their images; custom result types set their class attribute `drawing`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 
-from sonjit.arrays import Image
-from sonjit.extensions import Registry
+from sonjit._util.arrays import Image
 from sonjit.media.drawing.instances import (
     body_label,
     draw_body,
@@ -21,44 +20,39 @@ from sonjit.media.drawing.instances import (
     hand_label,
     head_box,
 )
-from sonjit.media.drawing.strokes import INK, NEUTRAL, Label, Strokes, draw_captions, draw_labels, label_of, shade
-from sonjit.media.sources.image_files import ImageLike, rgb_from
+from sonjit.media.drawing.strokes import (
+    HAND_WIDTH,
+    INK,
+    NEUTRAL,
+    Label,
+    Strokes,
+    draw_captions,
+    draw_labels,
+    label_of,
+    shade,
+)
+from sonjit.media.sources.convert import ImageLike, rgb_from
 from sonjit.results import Body, Face, Frame, Hand, Person, Result
 
-R = TypeVar("R", bound=Result)
-
-__all__ = ["Label", "draw_frame", "register_drawing"]
+__all__ = ["Drawing", "Label", "draw_frame"]
 
 
 @dataclass(frozen=True)
-class _Drawing:
-    """How instances of one type are drawn."""
+class Drawing:
+    """How instances of a result type are drawn: the class attribute `drawing` of the type.
 
-    draw: Callable[[Image, Result, Person | None], None]
-    label: Callable[[Result], Label | None]
-    layer: int
-    labels_parts: bool
-
-
-def register_drawing(
-    kind: type[R],
-    draw: Callable[[Image, R, Person | None], None],
-    label: Callable[[R], Label | None],
-    *,
-    layer: int = 0,
-    labels_parts: bool = False,
-) -> None:
-    """Say how instances of a result type are drawn; without it they are the lines of their skeleton.
-
-    Args:
-        kind: the type.
-        draw: draws one onto a canvas (H, W, 3), in place; of a person's part it is given the person.
-        label: what is written beside it, or None.
-        layer: those of a higher one lie in front.
-        labels_parts: a person's part of this type has a label too.
+    Attributes:
+        draw: Function that draws an instance onto a canvas (H, W, 3) in place. The third argument is the person that
+            the instance is a part of, or None.
+        label: Function that returns the label of an instance, or None. Default: the kind, score and id.
+        layer: Order of drawing; a higher layer covers a lower one.
+        labels_parts: Label instances that are parts of a person.
     """
-    drawing = _Drawing(draw, label, layer, labels_parts)  # pyright: ignore[reportArgumentType]
-    _DRAWINGS.add(kind.kind, drawing, replace=True)
+
+    draw: Callable[[Image, Any, Person | None], None]
+    label: Callable[[Any], Label | None] | None = None
+    layer: int = 0
+    labels_parts: bool = False
 
 
 def _draw_person(canvas: Image, body: Body, person: Person | None) -> None:
@@ -68,35 +62,40 @@ def _draw_person(canvas: Image, body: Body, person: Person | None) -> None:
         draw_body(canvas, body, person.left_hand, person.right_hand, person.face)
 
 
-def _draw_skeleton(canvas: Image, one: Result, _: Person | None) -> None:
-    """Lines and dots of any skeleton."""
-    strokes = Strokes(canvas, one.keypoints)
-    near, width = strokes.near.tolist(), strokes.width(0.017)
-    for a, b in one.skeleton.connections:
+def _draw_skeleton(canvas: Image, result: Result, _: Person | None) -> None:
+    """Draw lines and dots of any skeleton."""
+    strokes = Strokes(canvas, result.keypoints)
+    near, width = strokes.near.tolist(), strokes.width(HAND_WIDTH)
+    for a, b in result.skeleton.connections:
         strokes.line(a, b, INK, width + 2 * strokes.edge(width))
         strokes.line(a, b, shade(NEUTRAL, (near[a] + near[b]) / 2), width)
     for k, depth in enumerate(near):
         strokes.dot(k, shade(NEUTRAL, depth), width)
 
 
-def _label_above(one: Result) -> Label:
-    points = np.asarray(one.keypoints, np.float64)[:, :2]
+def _label_above(result: Result) -> Label:
+    points = np.asarray(result.keypoints, np.float64)[:, :2]
     top = points[np.nanargmin(points[:, 1])] if np.isfinite(points).any() else points[0]
     up = np.array([0.0, -1.0])
-    return label_of(one, one.kind.capitalize(), top, (up, -up))
+    return label_of(result, result.kind.capitalize(), top, (up, -up))
 
 
-_DRAWINGS: Registry[_Drawing] = Registry("drawing")
-_PLAIN = _Drawing(_draw_skeleton, _label_above, layer=0, labels_parts=False)
-register_drawing(Body, _draw_person, body_label, labels_parts=True)
-register_drawing(Face, lambda canvas, face, _: draw_face(canvas, face), face_label, layer=1)
-register_drawing(Hand, lambda canvas, hand, _: draw_hand(canvas, hand), hand_label, layer=2)  # in front mostly
+def _drawing_of(result: Result) -> Drawing:
+    match result:
+        case Body():
+            return Drawing(_draw_person, body_label, labels_parts=True)
+        case Face():
+            return Drawing(lambda canvas, face, _: draw_face(canvas, face), face_label, layer=1)
+        case Hand():  # hands are usually in front
+            return Drawing(lambda canvas, hand, _: draw_hand(canvas, hand), hand_label, layer=2)
+        case _:
+            return result.drawing if isinstance(result.drawing, Drawing) else Drawing(_draw_skeleton)
 
 
-def _label(drawing: _Drawing, one: Result, person: Person | None, note: str) -> Label | None:
-    """What is written beside an instance; of a person's parts only what is not said of the whole."""
+def _label(drawing: Drawing, result: Result, person: Person | None, note: str) -> Label | None:
+    """Return the label of an instance; parts of a person only show what the person's label does not."""
     is_named = person is None or drawing.labels_parts
-    label = drawing.label(one) if is_named or note else None
+    label = (drawing.label or _label_above)(result) if is_named or note else None
     if label is None or not note:
         return label
     return label._replace(text=f"{label.text}, {note}" if is_named else note)
@@ -105,7 +104,7 @@ def _label(drawing: _Drawing, one: Result, person: Person | None, note: str) -> 
 def draw_frame(
     rgb: ImageLike, frame: Frame, *, labels: bool = True, notes: Sequence[str] = (), captions: Sequence[str] = ()
 ) -> Image:
-    """A new image with everything that was found in it drawn over it.
+    """Return a new image with all results of a frame drawn over it.
 
     The lighter and larger a point, the nearer it is to the camera. The person's own left is warm, their right blue.
     Points of a body that are rather hidden than seen are small and hollow, their limbs thin. Where bodies have masks,
@@ -113,29 +112,28 @@ def draw_frame(
     the image. Points that are unknown (NaN) or far outside are left out.
 
     Args:
-        rgb: the image, anything that `rgb_from` takes; it stays as it is.
-        frame: keypoints in its pixels.
-        labels: write "Right 0.98 #1" (what or whose hand, score, id) beside each instance.
-        notes: of each instance in the order of `frame.instances()`, what its label adds in ASCII, such as a gesture;
-            empty for nothing.
-        captions: lines of ASCII text for the image's upper left corner.
+        rgb: Image in any form that `rgb_from` takes. It is not changed.
+        frame: Frame with keypoints in pixels of the image.
+        labels: Write a label such as "Right 0.98 #1" (name, score, id) next to each instance.
+        notes: ASCII text to append to each label, such as a gesture, in the order of `frame.instances()`.
+        captions: Lines of ASCII text for the upper left corner.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
     canvas = rgb_from(rgb).copy()
-    shown: list[tuple[_Drawing, Result, Person | None, str]] = []
+    shown: list[tuple[Drawing, Result, Person | None, str]] = []
     noted = chain(notes, repeat(""))
-    for one in frame.all_results():
-        person = one if isinstance(one, Person) else None
-        shown += [(_DRAWINGS.get(part.kind, _PLAIN), part, person, next(noted)) for part in one.parts]
+    for result in frame.all_results():
+        person = result if isinstance(result, Person) else None
+        shown += [(_drawing_of(part), part, person, next(noted)) for part in result.parts]
     shown.sort(key=lambda item: item[0].layer)
     with np.errstate(all="ignore"):  # what is computed from unknown points is unknown, and not drawn
         draw_cut_out(canvas, [part.mask for _, part, *_ in shown if isinstance(part, Body) and part.mask is not None])
-        for drawing, one, person, _ in shown:
-            drawing.draw(canvas, one, person)
+        for drawing, result, person, _ in shown:
+            drawing.draw(canvas, result, person)
         if labels:  # after all else, so that no line crosses a label
-            given = [label for item in shown if (label := _label(*item)) is not None]
-            draw_labels(canvas, given, [box for _, one, *_ in shown if (box := head_box(one)) is not None])
+            drawn_labels = [label for item in shown if (label := _label(*item)) is not None]
+            draw_labels(canvas, drawn_labels, [box for _, result, *_ in shown if (box := head_box(result)) is not None])
     draw_captions(canvas, captions)
     return canvas

@@ -1,10 +1,9 @@
-"""Hands: a colour per finger, depth as size and shade, a small label at the wrist.
+"""Draw hands, faces, bodies and people's masks.
 
-Faces: quiet contours over a haze of mesh points, irises as rings; a face that is only a box as a rounded box.
-
-Bodies: limbs by side, thick where seen and thin where hidden; hands and face of a person take their own places.
-
-People's masks as translucent tints with a fine outline.
+A hand has a colour per finger, depth as size and shade, and a small label at the wrist. A face has thin contours over a
+faint cloud of mesh points, and irises as rings; a face that is only a box is a rounded box. The limbs of a body have a
+colour per side and are thick where seen and thin where hidden; hands and face of a person replace those of the body.
+People's masks are translucent tints with a fine outline.
 """
 
 from __future__ import annotations
@@ -14,8 +13,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from sonjit.arrays import Float32Array, FloatArray, Image, IntArray
+from sonjit._util.arrays import Float32Array, FloatArray, Image, IntArray
+from sonjit._util.spec import load_spec, rgb_from_hex
 from sonjit.media.drawing.strokes import (
+    BODY_WIDTH,
+    HAND_WIDTH,
     INK,
     LEFT,
     NEUTRAL,
@@ -31,21 +33,35 @@ from sonjit.media.drawing.strokes import (
 )
 from sonjit.results import Body, Box, Face, Hand, Result
 
-FINGERS: dict[str, Colour] = {
-    "thumb": (255, 170, 51),
-    "indexFinger": (118, 219, 92),
-    "middleFinger": (56, 189, 255),
-    "ringFinger": (158, 127, 255),
-    "pinky": (255, 99, 152),
-}
-
+FINGERS: dict[str, Colour] = {name: rgb_from_hex(colour) for name, colour in load_spec("drawing")["fingers"].items()}
 """RGB of each finger, far enough apart for colour-blind eyes to follow by lightness."""
+CONTOURS: dict[str, Colour] = {
+    name: rgb_from_hex(colour) for name, colour in load_spec("drawing")["face_contours"].items()
+}
+"""RGB of each contour: the person's own left warm, their right blue, all paler than hands."""
+_MESH: Colour = (232, 240, 255)
+_UP = np.array([0.0, -1.0])
+_ASIDE = np.array([1.0, 0.0])
+SEEN: float = load_spec("results")["visible_score"]
+"""Visibility from which a keypoint counts as seen; an unknown one does too."""
+_HIDDEN_OPACITY = 0.4
+PERSON_COLOURS: tuple[Colour, ...] = (
+    (96, 132, 255),
+    (46, 204, 160),
+    (255, 138, 92),
+    (214, 112, 240),
+    (244, 202, 62),
+    (90, 200, 250),
+)
+_OPACITY = 0.42
+_BOARD = (255, 204)
+"""Greys of the checkerboard that stands for what is transparent."""
 
 
 def draw_hand(canvas: Image, hand: Hand) -> None:
-    """Bones and joints, in place; far ones first, near ones over them."""
+    """Draw bones and joints in place, from far to near."""
     strokes = Strokes(canvas, hand.keypoints)
-    near, width = strokes.near.tolist(), strokes.width(0.017)
+    near, width = strokes.near.tolist(), strokes.width(HAND_WIDTH)
     edge = strokes.edge(width)
     colours = _keypoint_colours(hand)
     lines = sorted(hand.skeleton.connections, key=lambda pair: near[pair[0]] + near[pair[1]])
@@ -63,7 +79,7 @@ def draw_hand(canvas: Image, hand: Hand) -> None:
 
 
 def hand_label(hand: Hand) -> Label:
-    """Whose hand, score and id, beyond the wrist."""
+    """Return the label with side, score and id, placed next to the wrist."""
     wrist, thumb, knuckle = np.asarray(hand.keypoints, np.float64)[[0, 1, 9], :2]
     away = wrist - knuckle  # from the fingers
     length = float(np.hypot(*away))
@@ -81,28 +97,8 @@ def _keypoint_colours(hand: Hand) -> list[Colour]:
     return [of_point.get(k, NEUTRAL) for k in range(len(hand.keypoints))]
 
 
-CONTOURS: dict[str, Colour] = {
-    "lips": (255, 150, 165),
-    "leftEye": (255, 208, 140),
-    "leftEyebrow": (255, 208, 140),
-    "leftIris": (255, 232, 190),
-    "rightEye": (140, 214, 255),
-    "rightEyebrow": (140, 214, 255),
-    "rightIris": (196, 236, 255),
-    "faceOval": (214, 220, 232),
-}
-
-"""RGB of each contour: the person's own left warm, their right blue, all paler than hands."""
-
-_MESH: Colour = (232, 240, 255)
-
-_UP = np.array([0.0, -1.0])
-
-_ASIDE = np.array([1.0, 0.0])
-
-
 def draw_face(canvas: Image, face: Face) -> None:
-    """One face, in place."""
+    """Draw one face in place."""
     if len(face.keypoints) == 6:
         _draw_box(canvas, face)
     else:
@@ -167,7 +163,7 @@ def _draw_box(canvas: Image, face: Face) -> None:
 
 
 def _rounded(box: Box) -> FloatArray:
-    """(36, 2) outline of a box with round corners."""
+    """Return the outline (36, 2) of a box with round corners."""
     low, high = np.array(box[:2], np.float64), np.array(box[2:], np.float64)
     radius = 0.12 * float(np.abs(high - low).min())
     turn = np.linspace(0, np.pi / 2, 9)
@@ -179,21 +175,14 @@ def _rounded(box: Box) -> FloatArray:
     return np.vstack(corners)
 
 
-SEEN = 0.5
-
-"""Visibility from which a keypoint counts as seen; an unknown one does too."""
-
-_HIDDEN_OPACITY = 0.4
-
-
 def draw_body(
     canvas: Image, body: Body, left_hand: Hand | None = None, right_hand: Hand | None = None, face: Face | None = None
 ) -> None:
-    """One body, in place; where the person's hands and face are known, it reaches to them and leaves out its own."""
+    """Draw one body in place. Known hands and face of the person replace those of the body."""
     body, left_out = _joined(body, left_hand, right_hand, face)
     strokes = Strokes(canvas, body.keypoints)
-    seen = ~(body.visibility < SEEN)  # (33,), True for NaN
-    width = strokes.width(0.0075)
+    occluded = ~(body.visibility < SEEN)  # (33,), True for NaN
+    width = strokes.width(BODY_WIDTH)
     edge = strokes.edge(width)
     near = (0.3 + 0.5 * strokes.near).tolist()  # limbs keep their side's colour, near or far
     shown = [k for k in sorted(range(len(near)), key=near.__getitem__) if k not in left_out]
@@ -203,18 +192,18 @@ def draw_body(
 
     with translucent(canvas, strokes.region(4 * width), _HIDDEN_OPACITY):
         for a, b in lines:
-            if not (seen[a] and seen[b]):
+            if not (occluded[a] and occluded[b]):
                 strokes.line(a, b, _line_colour(body, a, b), width * 0.5)
         for k in shown:
-            if not seen[k]:
+            if not occluded[k]:
                 draw_ring(canvas, strokes.points[k], width, _side_colour(body, k), width * 0.4)
-    bold = [(a, b, width * (0.4 if a in head else 1.0)) for a, b in lines if seen[a] and seen[b]]
+    bold = [(a, b, width * (0.4 if a in head else 1.0)) for a, b in lines if occluded[a] and occluded[b]]
     for a, b, thickness in bold:
         strokes.line(a, b, INK, thickness + 2 * edge)
     for a, b, thickness in bold:
         strokes.line(a, b, shade(_line_colour(body, a, b), (near[a] + near[b]) / 2), thickness)
     for k in shown:
-        if seen[k]:
+        if occluded[k]:
             radius = width * (0.55 + 1.1 * near[k]) * (0.45 if k in head else 1.0)
             strokes.dot(k, INK, radius + edge)
             strokes.dot(k, shade(_side_colour(body, k), near[k] + 0.2), radius)
@@ -229,19 +218,19 @@ def body_label(body: Body) -> Label:
     return label_of(body, "Person", crown, (_UP, _ASIDE, -_ASIDE))
 
 
-def head_box(one: Result) -> Box | None:
-    """Box of the face of a face or a body, which labels should not hide; None for anything else."""
-    if isinstance(one, Face):
-        return one.box
-    if not isinstance(one, Body):
+def head_box(result: Result) -> Box | None:
+    """Return the face box of a face or body, which labels should not cover; None for other results."""
+    if isinstance(result, Face):
+        return result.box
+    if not isinstance(result, Body):
         return None
-    face = np.asarray(one.keypoints, np.float64)[list(one.skeleton.groups["face"]), :2]
+    face = np.asarray(result.keypoints, np.float64)[list(result.skeleton.groups["face"]), :2]
     (x, y), half = face.mean(axis=0).tolist(), float(np.ptp(face, axis=0).max()) * 0.7
     return x - half, y - half, x + half, y + half
 
 
 def _joined(body: Body, left_hand: Hand | None, right_hand: Hand | None, face: Face | None) -> tuple[Body, set[int]]:
-    """The body with its wrists at those of its hands, and which of its keypoints the other parts replace."""
+    """Return the body with its wrists moved to its hands, and a mask of the keypoints that other parts replace."""
     skeleton = body.skeleton
     keypoints, visibility, left_out = body.keypoints.copy(), body.visibility.copy(), set[int]()
     for side, hand in (("left", left_hand), ("right", right_hand)):
@@ -265,26 +254,12 @@ def _side_colour(body: Body, k: int) -> Colour:
     return LEFT if "left" in name else RIGHT if "right" in name else NEUTRAL
 
 
-PERSON_COLOURS: tuple[Colour, ...] = (
-    (96, 132, 255),
-    (46, 204, 160),
-    (255, 138, 92),
-    (214, 112, 240),
-    (244, 202, 62),
-    (90, 200, 250),
-)
-
-_OPACITY = 0.42
-_BOARD = (255, 204)
-"""Greys of the checkerboard that stands for what is transparent."""
-
-
 def draw_cut_out(canvas: Image, masks: Sequence[Float32Array]) -> None:
     """Put a checkerboard behind people, in place, and a fine outline of its own around each; nothing without masks.
 
     Args:
-        canvas: (H, W, 3) uint8 RGB.
-        masks: (h, w) float32 probabilities, stretched over the image; unknown (NaN) is none.
+        canvas: RGB image (H, W, 3), uint8, changed in place.
+        masks: Probabilities (h, w) as float32, resized to the image; unknown (NaN) counts as 0.
     """
     import cv2
 
@@ -297,12 +272,12 @@ def draw_cut_out(canvas: Image, masks: Sequence[Float32Array]) -> None:
     rows, columns = np.arange(height)[:, None] // square, np.arange(width) // square
     board = np.where((rows + columns) % 2, *_BOARD).astype(np.uint8)
     canvas[:] = cv2.blendLinear(canvas, cv2.merge([board, board, board]), alpha, 1 - alpha)
-    for number, one in enumerate(alphas):
-        _draw_outline(canvas, one, PERSON_COLOURS[number % len(PERSON_COLOURS)])
+    for number, result in enumerate(alphas):
+        _draw_outline(canvas, result, PERSON_COLOURS[number % len(PERSON_COLOURS)])
 
 
 def _stretched(mask: Float32Array, height: int, width: int) -> Float32Array:
-    """A mask (height, width) of certain probabilities."""
+    """Clip a mask to 0..1, with NaN as 0, and resize it to (height, width)."""
     import cv2
 
     alpha = np.clip(np.nan_to_num(mask), 0, 1).astype(np.float32)
@@ -315,9 +290,9 @@ def draw_tint(canvas: Image, mask: Float32Array, colour: Colour) -> None:
     """Colour a person, in place.
 
     Args:
-        canvas: (H, W, 3) uint8 RGB.
-        mask: (h, w) float32 probability, stretched over the image; unknown (NaN) is none.
-        colour: RGB.
+        canvas: RGB image (H, W, 3), uint8, changed in place.
+        mask: Probabilities (h, w) as float32, resized to the image; unknown (NaN) counts as 0.
+        colour: Tint as RGB.
     """
     import cv2
 

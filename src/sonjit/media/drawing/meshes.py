@@ -1,4 +1,4 @@
-"""Meshes over an image: a small renderer with a depth buffer and smooth shading, for overlays."""
+"""Render meshes over an image with a depth buffer and smooth shading."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.arrays import Float32Array, FloatArray, Image, RealArray
+from sonjit._util.arrays import Float32Array, FloatArray, Image, RealArray
 from sonjit.geometry.triangles import vertex_normals
 from sonjit.media.drawing.strokes import Colour
 
@@ -29,11 +29,11 @@ def draw_mesh(
     """Lay a shaded mesh over an image, in place.
 
     Args:
-        canvas: (H, W, 3) uint8 RGB.
+        canvas: RGB image (H, W, 3), uint8, changed in place.
         vertices: (V, 3): x, y in pixels and z in any unit, smaller is nearer.
-        faces: (F, 3) indices, counterclockwise from outside; what faces away is left out.
+        faces: Indices (F, 3), counterclockwise from outside; back faces are not drawn.
         colour: RGB of the surface in full light.
-        normals: (V, 3) in the axes of the vertices; by default the mean of each vertex's faces.
+        normals: Normals (V, 3) in the axes of the vertices; default: the mean of each vertex's faces.
         opacity: 0..1, how much of the image the mesh hides.
     """
     import cv2
@@ -50,8 +50,8 @@ def draw_mesh(
     normals = vertex_normals(vertices, faces) if normals is None else np.asarray(normals, np.float64)
     light, mask = _render((vertices - (left, top, 0)) * factor, normals, faces, size)
     shape = (int(right - left), int(bottom - top))
-    how = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
-    light, mask = (cv2.resize(part, shape, interpolation=how) for part in (light, mask))
+    interpolation = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
+    light, mask = (cv2.resize(part, shape, interpolation=interpolation) for part in (light, mask))
     shaded = light[..., :1] / np.maximum(mask, 1e-6)[..., None] * np.array(colour, np.float32)
     shaded += 255 * light[..., 1:] / np.maximum(mask, 1e-6)[..., None]
     part = canvas[top:bottom, left:right]
@@ -62,7 +62,7 @@ def draw_mesh(
 def _render(
     vertices: FloatArray, normals: FloatArray, faces: NDArray[np.integer], size: tuple[int, int]
 ) -> tuple[Float32Array, Float32Array]:
-    """Light (h, w, 2): diffuse and gloss, zero where the mesh is not; and where it is (h, w), 0 or 1."""
+    """Return diffuse and specular light (h, w, 2), and the coverage (h, w) of the mesh, 0 or 1."""
     height, width = size
     light, mask = np.zeros((height * width, 2), np.float32), np.zeros(height * width, np.float32)
     corners = vertices[faces]  # (F, 3, 3)
@@ -85,16 +85,16 @@ def _render(
     order = np.argsort(-depth, kind="stable")
     nearest = np.full(height * width, -1)
     nearest[pixel[order]] = order  # of several at one pixel the last one stays: the nearest
-    kept = nearest[nearest >= 0]
-    normal = (normals[faces[face[kept]]] * shares[kept][..., None]).sum(1)
+    covering = nearest[nearest >= 0]
+    normal = (normals[faces[face[covering]]] * shares[covering][..., None]).sum(1)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
-    light[pixel[kept]] = _shade(normal)
-    mask[pixel[kept]] = 1
+    light[pixel[covering]] = _shade(normal)
+    mask[pixel[covering]] = 1
     return light.reshape(height, width, 2), mask.reshape(height, width)
 
 
 def _shade(normal: FloatArray) -> FloatArray:
-    """Diffuse light and gloss (K, 2) of normals (K, 3): light that wraps around, and a highlight."""
+    """Return diffuse (wrapped) and specular light (K, 2) of normals (K, 3)."""
     half = _LIGHT + np.array([0.0, 0.0, -1.0])
     half /= np.linalg.norm(half)
     diffuse = 0.3 + 0.75 * np.maximum(0, (normal @ _LIGHT + 0.35) / 1.35)

@@ -1,4 +1,4 @@
-"""Lines, dots and small dark labels at sub-pixel places, safe for points that are unknown or far away; colours."""
+"""Draw lines, dots and labels at sub-pixel positions, and skip points that are unknown or far outside."""
 
 from __future__ import annotations
 
@@ -9,22 +9,43 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from sonjit.arrays import Float32Array, FloatArray, Image, IntArray
+from sonjit._util.arrays import Float32Array, FloatArray, Image, IntArray
+from sonjit._util.spec import load_spec, rgb_from_hex
 from sonjit.results import Box, Result
 
 Colour: TypeAlias = tuple[int, int, int]
 
-LEFT: Colour = (255, 170, 51)
-RIGHT: Colour = (56, 189, 255)
-NEUTRAL: Colour = (236, 236, 242)
+_SPEC = load_spec("drawing")
+LEFT: Colour = rgb_from_hex(_SPEC["colours"]["left"])
+RIGHT: Colour = rgb_from_hex(_SPEC["colours"]["right"])
+NEUTRAL: Colour = rgb_from_hex(_SPEC["colours"]["neutral"])
 """RGB of the person's own left, their right, and what belongs to neither."""
 
-INK: Colour = (18, 20, 28)
+INK: Colour = rgb_from_hex(_SPEC["colours"]["ink"])
 """The dark edge that keeps lines readable on skin and on white."""
 
 
+HAND_WIDTH: float = _SPEC["hand_width"]
+BODY_WIDTH: float = _SPEC["body_width"]
+"""Line width as a share of the instance's size."""
+_MAX_WIDTH_SHARE: float = _SPEC["max_width_share"]
+_EDGE_SHARE: float = _SPEC["edge_share"]
+_MIN_EDGE_PX: float = _SPEC["min_edge_px"]
+_DEPTH_RANGE: float = _SPEC["depth_range"]
+_FAR_PX = 1e5  # points further out than this are not drawn: OpenCV's fixed-point coordinates would overflow
+_SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
+_TEXT = (245, 246, 250)
+_OPACITY = 0.8
+_LEAST_SCALE = 0.36
+_LABEL_SIZE = 420
+"""Pixels of an instance whose label is in letters of scale 1."""
+_STEPS = 4
+_HIDING = 6.0
+"""What a plate that lies wholly over something costs, in heights of plates that it is moved away."""
+
+
 def linear_light(colour: Colour) -> tuple[float, float, float]:
-    """How much red, green and blue light a colour of sRGB is, 0 to 1 each: what glTF and renderers compute with.
+    """Convert an sRGB colour to linear red, green and blue, 0 to 1 each, as glTF and renderers use it.
 
     Source: IEC 61966-2-1.
 
@@ -36,53 +57,49 @@ def linear_light(colour: Colour) -> tuple[float, float, float]:
     return red, green, blue
 
 
-_FAR_PX = 1e5  # points further out than this are not drawn: OpenCV's fixed-point coordinates would overflow
-_SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
-
-
 class Strokes:
     """A pen over a canvas for the keypoints of one instance; lines to points that cannot be drawn are left out.
 
     Args:
-        canvas: (H, W, 3) uint8 RGB, drawn on in place.
+        canvas: RGB image (H, W, 3), uint8, changed in place.
         keypoints: (K, 2 or 3): x, y in its pixels, and z in the same scale.
 
     Attributes:
-        points: (K, 2) x, y.
-        drawable: (K,) whether a point is known and not far outside.
-        size: diagonal in pixels of the box around the drawable points; 0 without any.
-        near: (K,) 0 far .. 1 near within this instance, 0.5 where the depth is unknown; what is flat stays near 0.5.
+        points: Points (K, 2) as x, y in pixels.
+        drawable: Mask (K,) of points that are known and not far outside.
+        size: Diagonal of the box around the drawable points in pixels; 0 without points.
+        near: Relative depth (K,) from 0 (far) to 1 (near); 0.5 if unknown, close to 0.5 for flat instances.
     """
 
     def __init__(self, canvas: Image, keypoints: Float32Array) -> None:
         self.canvas = canvas
         self.points = np.asarray(keypoints, np.float64)[:, :2]
         self.drawable = np.all(np.abs(self.points) < _FAR_PX, axis=1)  # (K,), False for NaN too
-        known = self.points[self.drawable]
-        self.size = float(np.hypot(*np.ptp(known, axis=0))) if len(known) else 0.0
+        drawn = self.points[self.drawable]
+        self.size = float(np.hypot(*np.ptp(drawn, axis=0))) if len(drawn) else 0.0
         self.near = _nearness(np.asarray(keypoints, np.float64)[:, 2], self.size)
         self._fixed = np.zeros(self.points.shape, np.int64)
-        self._fixed[self.drawable] = _fixed(known)
+        self._fixed[self.drawable] = _fixed(drawn)
 
     def width(self, share: float) -> float:
-        """A line's width: a share of the instance's size, at least a pixel, not too bold for the image."""
-        return min(max(self.size * share, 1.0), max(self.canvas.shape[:2]) * 0.008 + 1)
+        """Return a line width in proportion to the instance, of at least one pixel and limited by the image."""
+        return min(max(self.size * share, 1.0), max(self.canvas.shape[:2]) * _MAX_WIDTH_SHARE + 1)
 
     @staticmethod
     def edge(width: float) -> float:
-        """How far the dark edge of a line of this width stands out; fine lines keep a fine one."""
-        return max(0.5, width * 0.27)
+        """Return the width of the dark edge of a line; fine lines have a fine edge."""
+        return max(_MIN_EDGE_PX, width * _EDGE_SHARE)
 
     def region(self, margin: float) -> Box:
-        """Box around the drawable points, wider by a margin in pixels."""
-        known = self.points[self.drawable]
-        if not len(known):
+        """Return the box around the drawable points, extended by a margin in pixels."""
+        drawn = self.points[self.drawable]
+        if not len(drawn):
             return 0.0, 0.0, 0.0, 0.0
-        (x_min, y_min), (x_max, y_max) = (known.min(axis=0) - margin).tolist(), (known.max(axis=0) + margin).tolist()
+        (x_min, y_min), (x_max, y_max) = (drawn.min(axis=0) - margin).tolist(), (drawn.max(axis=0) + margin).tolist()
         return x_min, y_min, x_max, y_max
 
     def line(self, a: int, b: int, colour: Colour, width: float) -> None:
-        """A line between two keypoints."""
+        """Draw a line between two keypoints."""
         import cv2
 
         if self.drawable[a] and self.drawable[b]:
@@ -90,7 +107,7 @@ class Strokes:
             cv2.line(self.canvas, start, end, colour, max(1, round(width)), cv2.LINE_AA, _SHIFT)
 
     def dot(self, k: int, colour: Colour, radius: float) -> None:
-        """A disc at a keypoint."""
+        """Draw a disc at a keypoint."""
         import cv2
 
         if self.drawable[k]:
@@ -99,7 +116,7 @@ class Strokes:
 
 
 def draw_ring(canvas: Image, centre: FloatArray, radius: float, colour: Colour, width: float) -> None:
-    """A circle around any point, if it is known and the circle not larger than the image."""
+    """Draw a circle around a known point, unless it is larger than the image."""
     import cv2
 
     if np.all(np.abs(centre) < _FAR_PX) and radius <= max(canvas.shape[:2]):
@@ -108,7 +125,7 @@ def draw_ring(canvas: Image, centre: FloatArray, radius: float, colour: Colour, 
 
 
 def draw_path(canvas: Image, points: FloatArray, colour: Colour, width: float) -> None:
-    """A closed line through points (N, 2), if they all are known."""
+    """Draw a closed line through points (N, 2) if all are known."""
     import cv2
 
     if np.all(np.abs(points) < _FAR_PX):
@@ -118,7 +135,7 @@ def draw_path(canvas: Image, points: FloatArray, colour: Colour, width: float) -
 
 @contextmanager
 def translucent(canvas: Image, region: Box, opacity: float) -> Generator[None]:
-    """What is drawn inside the block shows by `opacity`, 0..1, within a region in pixels."""
+    """Blend what the block draws within a region in pixels, by `opacity` 0..1."""
     import cv2
 
     height, width = canvas.shape[:2]
@@ -131,7 +148,7 @@ def translucent(canvas: Image, region: Box, opacity: float) -> Generator[None]:
 
 
 def shade(colour: Colour, near: float) -> Colour:
-    """Darker when far (0), the colour itself in the middle, towards white when near (1)."""
+    """Shade a colour by depth: darker when far (0), unchanged in the middle, lighter when near (1)."""
     near = min(max(near, 0.0), 1.0)
     if near < 0.5:
         red, green, blue = (int(part * (0.5 + near)) for part in colour)
@@ -141,38 +158,28 @@ def shade(colour: Colour, near: float) -> Colour:
 
 
 def _fixed(points: FloatArray) -> IntArray:
-    """OpenCV's fixed-point coordinates; its pixel centres lie at whole numbers, ours at halves."""
+    """Convert points to OpenCV's fixed-point coordinates, whose pixel centres are integers instead of halves."""
     return np.round((points - 0.5) * (1 << _SHIFT)).astype(np.int64)
 
 
 def _nearness(z: FloatArray, size: float) -> FloatArray:
     near = np.full(len(z), 0.5)
-    known = np.isfinite(z)
-    if known.any() and size > 0:
-        middle = (z[known].max() + z[known].min()) / 2
-        near[known] = np.clip(0.5 - (z[known] - middle) / (0.38 * size), 0, 1)
+    drawn = np.isfinite(z)
+    if drawn.any() and size > 0:
+        middle = (z[drawn].max() + z[drawn].min()) / 2
+        near[drawn] = np.clip(0.5 - (z[drawn] - middle) / (_DEPTH_RANGE * size), 0, 1)
     return near
-
-
-_TEXT = (245, 246, 250)
-_OPACITY = 0.8
-_LEAST_SCALE = 0.36
-_LABEL_SIZE = 420
-"""Pixels of an instance whose label is in letters of scale 1."""
-_STEPS = 4
-_HIDING = 6.0
-"""What a plate that lies wholly over something costs, in heights of plates that it is moved away."""
 
 
 class Label(NamedTuple):
     """Text beside an instance.
 
     Attributes:
-        text: one line of ASCII.
-        anchor: (2,) the point that it belongs to, in pixels; it may lie outside the image.
-        directions: (2,) unit vectors from the point to where the text may be, best first.
+        text: One line of ASCII.
+        anchor: Labelled point (2,) in pixels; it may lie outside the image.
+        directions: Unit vectors (2,) from the point to possible text positions, best first.
         accent: RGB of the bar at its left edge.
-        size: of the instance in pixels; the text of a small one is smaller.
+        size: Size of the instance in pixels; a small instance has smaller text.
     """
 
     text: str
@@ -183,11 +190,11 @@ class Label(NamedTuple):
 
 
 def label_of(
-    one: Result, what: str, anchor: FloatArray, directions: Sequence[FloatArray], accent: Colour = NEUTRAL
+    result: Result, title: str, anchor: FloatArray, directions: Sequence[FloatArray], accent: Colour = NEUTRAL
 ) -> Label:
-    """The label of an instance: what it is, its score and its id, beside a point."""
-    text = f"{what} {one.score:.2f}" + ("" if one.id is None else f" #{one.id}")
-    x_min, y_min, x_max, y_max = one.box
+    """Return the label of an instance with title, score and id, placed next to a point."""
+    text = f"{title} {result.score:.2f}" + ("" if result.id is None else f" #{result.id}")
+    x_min, y_min, x_max, y_max = result.box
     return Label(text, anchor, directions, accent, math.hypot(x_max - x_min, y_max - y_min))
 
 
@@ -198,19 +205,19 @@ def draw_labels(canvas: Image, labels: Sequence[Label], avoid: Sequence[Box] = (
     that is larger than the image.
 
     Args:
-        canvas: (H, W, 3) uint8 RGB.
-        labels: the first has the best place.
+        canvas: RGB image (H, W, 3), uint8, changed in place.
+        labels: Labels in order of priority.
         avoid: boxes, such as those of faces: x_min, y_min, x_max, y_max in pixels.
     """
     height, width = canvas.shape[:2]
-    taken = [np.array(box, np.float64) for box in avoid if np.isfinite(box).all()]
+    obstacles = [np.array(box, np.float64) for box in avoid if np.isfinite(box).all()]
     for label in labels:
-        most = float(np.clip(min(height, width) / 1100, _LEAST_SCALE, 2.4))
-        plate = _Plate(label.text, float(np.clip(np.nan_to_num(label.size / _LABEL_SIZE), _LEAST_SCALE, most)))
+        maximum = float(np.clip(min(height, width) / 1100, _LEAST_SCALE, 2.4))
+        plate = _Plate(label.text, float(np.clip(np.nan_to_num(label.size / _LABEL_SIZE), _LEAST_SCALE, maximum)))
         if np.isfinite(label.anchor).all() and plate.width <= width and plate.height <= height:
-            left, top = _place(label, plate, np.array([width, height]), taken)
+            left, top = _place(label, plate, np.array([width, height]), obstacles)
             plate.draw(canvas, left, top, label.accent)
-            taken.append(np.array([left, top, left + plate.width, top + plate.height], np.float64))
+            obstacles.append(np.array([left, top, left + plate.width, top + plate.height], np.float64))
 
 
 def draw_captions(canvas: Image, lines: Sequence[str]) -> None:
@@ -260,26 +267,26 @@ class _Plate:
         cv2.putText(canvas, self._text, at, self._font, self._scale, _TEXT, self._stroke, cv2.LINE_AA)
 
 
-def _place(label: Label, plate: _Plate, available: IntArray, taken: Sequence[FloatArray]) -> tuple[int, int]:
-    """Top left corner: near the point, in an early direction, where little else is."""
+def _place(label: Label, plate: _Plate, available: IntArray, obstacles: Sequence[FloatArray]) -> tuple[int, int]:
+    """Choose the top left corner near the point, preferring early directions and free space."""
     size = np.array([plate.width, plate.height])
     best, least = np.zeros(2), np.inf
     for step in range(_STEPS):
         for rank, direction in enumerate(label.directions):
             away = 2.0 * plate.pad + np.abs(direction) @ (size / 2) + step * 1.1 * plate.height
-            wanted = label.anchor + direction * away - size / 2
-            corner = np.clip(wanted, 0, available - size)
-            moved = float(np.hypot(*(corner - wanted))) / plate.height
-            cost = moved + 0.7 * step + 0.2 * rank + _HIDING * _hidden(corner, size, taken)
+            corner_px = label.anchor + direction * away - size / 2
+            corner = np.clip(corner_px, 0, available - size)
+            moved = float(np.hypot(*(corner - corner_px))) / plate.height
+            cost = moved + 0.7 * step + 0.2 * rank + _HIDING * _hidden(corner, size, obstacles)
             if cost < least:
                 best, least = corner, cost
     return int(best[0]), int(best[1])
 
 
-def _hidden(corner: FloatArray, size: IntArray, taken: Sequence[FloatArray]) -> float:
-    """How much of a plate lies over what is taken, in parts of it."""
-    if not taken:
+def _hidden(corner: FloatArray, size: IntArray, obstacles: Sequence[FloatArray]) -> float:
+    """Return the fraction of a plate that overlaps occupied boxes."""
+    if not obstacles:
         return 0.0
-    boxes = np.stack(taken)
+    boxes = np.stack(obstacles)
     overlap = np.minimum(boxes[:, 2:], corner + size) - np.maximum(boxes[:, :2], corner)
     return float(overlap.clip(0).prod(axis=1).sum() / size.prod())

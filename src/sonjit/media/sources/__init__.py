@@ -1,1 +1,1 @@
-"""What the user names -> frames: images, folders, videos, cameras."""
+"""Read frames from images, folders, videos and cameras."""

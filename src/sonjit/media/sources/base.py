@@ -1,7 +1,4 @@
-"""The interface of every source of images: image, folder, video and camera alike.
-
-Run an iterator ahead of its reader in a thread of its own, a few items and no more.
-"""
+"""Define the interface of image sources, and prefetch their frames in a thread."""
 
 from __future__ import annotations
 
@@ -11,10 +8,10 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
+from typing import ClassVar, Literal, NamedTuple, Self
 
-from sonjit.arrays import Image
-from sonjit.files import WorkFolder
+from sonjit._util.arrays import Image
+from sonjit._util.files import WorkFolder
 
 SourceKind = Literal["image", "folder", "video", "camera"]
 
@@ -23,9 +20,9 @@ class SourceFrame(NamedTuple):
     """One image of a source.
 
     Attributes:
-        index: position in the source, from 0; an image that could not be read leaves a gap.
-        time: seconds from the start of the video, or since the camera was opened; `None` for stills.
-        rgb: (H, W, 3) uint8 RGB.
+        index: Position in the source, from 0; unreadable images leave a gap.
+        time: Time in seconds from the start of the video or the opening of the camera; None for stills.
+        rgb: RGB image (H, W, 3), uint8.
     """
 
     index: int  # pyright: ignore[reportIncompatibleMethodOverride]  # a tuple's index() is not missed here
@@ -40,15 +37,15 @@ class Source(ABC):
     or the end of the `with` block ends it. Files may be iterated again from the start.
 
     Attributes:
-        name: what the caller named, for messages and tables.
+        name: Name of the source in messages and tables.
         kind: "image", "folder", "video" or "camera".
         width, height: size of the first image in pixels, upright; `None` where it is not known.
-        fps: frames per second on average; `None` for stills and where it is not stated.
-        count: how many images are expected; `None` where it is not known.
-        files: the image files of a folder or glob, in order; the one file of an image or video; else empty.
-        problems: what could not be read so far, one line each; filled anew by each iteration.
-        finished: whether an iteration has reached the end.
-        reading_s: seconds that reading and decoding have taken so far, in the background; waiting does not count.
+        fps: Average frames per second; None for stills and if unknown.
+        count: Expected number of images; None if unknown.
+        files: Image files of a folder or glob in order, or the file of an image or video; empty for other sources.
+        problems: Read failures so far, one line each; each iteration resets them.
+        finished: True after an iteration has reached the end.
+        reading_s: Seconds spent on reading and decoding in the background so far, without waiting.
     """
 
     kind: ClassVar[SourceKind]
@@ -65,7 +62,7 @@ class Source(ABC):
         self.problems: list[str] = []
         self.finished = False
         self.reading_s = 0.0
-        self._running: list[ReadAhead[SourceFrame]] = []
+        self._running: list[ReadAhead] = []
         self._fetched: WorkFolder | None = None
 
     def keep(self, fetched: WorkFolder) -> None:
@@ -73,7 +70,7 @@ class Source(ABC):
         self._fetched = fetched
 
     def frame_source(self, index: int) -> str | None:
-        """The file of one image of a folder, as tables name it; `None` for every other kind."""
+        """Return the name of an image of a folder in tables; None for other sources."""
         del index
         return None
 
@@ -104,32 +101,29 @@ class Source(ABC):
 
     @abstractmethod
     def _frames(self) -> Generator[SourceFrame]:
-        """The images, in a background thread."""
+        """Yield the images. Runs in a background thread."""
 
 
-T = TypeVar("T")
-
-
-class ReadAhead(Generic[T]):
+class ReadAhead:
     """An iterator over the items of a generator that a background thread keeps `depth` items ahead.
 
     An exception of the generator is raised in the reader, at the place where it happened. `close()` stops the thread,
     waits for it and closes the generator in it; it may be called twice.
 
     Args:
-        items: the generator; only the background thread runs it.
-        depth: how many finished items wait at most.
-        newest: throw the oldest waiting item away instead of waiting for the reader (for a live camera).
+        items: Generator that only the background thread runs.
+        depth: Maximum number of prefetched items.
+        newest: Whether to discard the oldest item instead of waiting for the reader, as for live cameras.
 
     Attributes:
-        busy_s: seconds that the generator has taken so far.
+        busy_s: Seconds spent in the generator so far.
     """
 
-    def __init__(self, items: Generator[T], *, depth: int = 4, newest: bool = False) -> None:
+    def __init__(self, items: Generator[SourceFrame], *, depth: int = 4, newest: bool = False) -> None:
         self._items = items
         self._depth = depth
         self._newest = newest
-        self._ready: deque[T] = deque()
+        self._ready: deque[SourceFrame] = deque()
         self._change = threading.Condition()
         self._error: BaseException | None = None
         self._ended = False
@@ -141,7 +135,7 @@ class ReadAhead(Generic[T]):
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> T:
+    def __next__(self) -> SourceFrame:
         with self._change:
             self._change.wait_for(lambda: self._ready or self._closed or self._ended)
             if not self._ready:
@@ -177,7 +171,7 @@ class ReadAhead(Generic[T]):
                     self._ended = True
                     self._change.notify_all()
 
-    def _offer(self, item: T) -> bool:
+    def _offer(self, item: SourceFrame) -> bool:
         with self._change:
             if self._newest:
                 while len(self._ready) >= self._depth:

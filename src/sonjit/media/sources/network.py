@@ -1,4 +1,4 @@
-"""A camera in the network: the one source that reaches out, and only to the address that the user gave."""
+"""Read live video from network cameras, only at the address that the user passed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING, ClassVar
 
-from sonjit.errors import InputError
+from sonjit._util.errors import InputError
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.video import Damage, decoded_frames, upright_rgb, video_stream
 
@@ -22,7 +22,7 @@ _OPEN_S, _READ_S = 10.0, 5.0
 
 
 def is_address(named: str) -> bool:
-    """Whether what the user named is the address of a camera in the network."""
+    """Check whether an input is the address of a network camera."""
     return named.lower().startswith(ADDRESS_STARTS)
 
 
@@ -33,10 +33,10 @@ class NetworkCameraSource(Source):
     arrived. Where the camera ends the stream, or sends nothing for five seconds, the images end; `problems` says so.
 
     Args:
-        address: such as `rtsp://user:password@host/stream`; `name` leaves user and password out.
+        address: Address such as `rtsp://user:password@host/stream`; `name` omits user and password.
 
     Raises:
-        InputError: nothing answers, what answers is no live video, or SONJIT_OFFLINE is set.
+        InputError: Nothing answers, what answers is no live video, or SONJIT_OFFLINE is set.
     """
 
     kind = "camera"

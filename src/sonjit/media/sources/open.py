@@ -1,4 +1,4 @@
-"""What the user names (a file, a folder, a pattern, an address, a camera) opened as a source of images."""
+"""Open a file, folder, pattern, address or camera as a source of images."""
 
 from __future__ import annotations
 
@@ -13,20 +13,13 @@ from typing import BinaryIO, TypeVar, cast
 
 import numpy as np
 
-from sonjit.arrays import Image
-from sonjit.errors import InputError, JobError
+from sonjit._util.arrays import Image
+from sonjit._util.errors import InputError, JobError
 from sonjit.media.sources.base import Source, SourceFrame
-from sonjit.media.sources.image_files import (
-    IMAGE_ENDINGS,
-    SNIFF_BYTES,
-    decode_image,
-    image_format,
-    is_text,
-    load_image,
-    quiet_opencv,
-)
+from sonjit.media.sources.decode import decode_image, load_image, quiet_opencv
 from sonjit.media.sources.network import NetworkCameraSource, is_address
 from sonjit.media.sources.remote import File, RemoteFile, is_remote, remote_files
+from sonjit.media.sources.sniff import IMAGE_ENDINGS, SNIFF_BYTES, image_format, is_text
 from sonjit.media.sources.video import VideoSource
 
 _F = TypeVar("_F", bound=File)
@@ -68,9 +61,9 @@ class FolderSource(Source):
     The first readable image is decoded when the source is opened; InputError where there is none.
 
     Args:
-        name: the folder or glob.
-        files: the image files, at least one.
-        labels: what tables call each file.
+        name: Folder or glob.
+        files: Image files, at least one.
+        labels: Name of each file in tables.
     """
 
     kind = "folder"
@@ -92,7 +85,7 @@ class FolderSource(Source):
             raise InputError(f"{name}: none of its {len(files)} images can be read; first: {reasons[0]}")
 
     def frame_source(self, index: int) -> str | None:
-        """The file of one image: its name within the folder, or its path as the glob matched it."""
+        """Return the name of an image within the folder, or its path as the glob matched it."""
         return self._labels[index]
 
     def _frames(self) -> Generator[SourceFrame]:
@@ -112,11 +105,11 @@ class CameraSource(Source):
     camera was opened, taken when the image arrived. The stream has no end: leave the loop to stop.
 
     Args:
-        number: which camera, from 0.
+        number: Index of the camera, from 0.
 
     Raises:
-        InputError: no such camera, or another program holds it.
-        JobError: the camera stopped giving images.
+        InputError: No such camera, or another program holds it.
+        JobError: The camera stopped giving images.
     """
 
     kind = "camera"
@@ -160,7 +153,7 @@ class CameraSource(Source):
 
 
 def is_stream(named: str) -> bool:
-    """Whether what the user named is a camera or standard input, not files."""
+    """Check whether an input is a camera or standard input."""
     return named == "-" or named.startswith("camera:") or is_address(named)
 
 
@@ -176,8 +169,8 @@ def open_source(named: str | os.PathLike[str]) -> Source:
             folder or glob on remote storage, such as `s3://bucket/clips/a.mp4`, by fsspec and its package for it.
 
     Raises:
-        InputError: nothing is there, nothing of it can be read, or it is neither image nor video.
-        MissingExtraError: a HEIC image without pillow-heif.
+        InputError: Nothing is there, nothing of it can be read, or it is neither image nor video.
+        MissingExtraError: A HEIC image without pillow-heif.
 
     Example:
         >>> with sonjit.open_source("clip.mp4") as source:
@@ -251,12 +244,12 @@ def _source_from_remote(url: str) -> Source:
 
 
 def is_pattern(path: Path) -> bool:
-    """Whether a path stands for the files that match it, such as `shots/cam0_*.jpg`."""
+    """Check whether a path is a pattern, such as `shots/cam0_*.jpg`."""
     return glob.has_magic(str(path)) and not path.exists()
 
 
 def image_files(path: Path) -> list[Path]:
-    """The images of a folder, or those that match a pattern, in natural order."""
+    """Return the images of a folder or pattern in natural order."""
     return _images(_matches(str(path)) if is_pattern(path) else path.iterdir())
 
 
@@ -301,7 +294,7 @@ def _is_still(head: bytes) -> bool:
 
 
 def is_mp4(head: bytes) -> bool:
-    """Whether a file's first bytes are those of an MP4 or QuickTime file."""
+    """Check whether the first bytes of a file are those of MP4 or QuickTime."""
     return head[4:8] in (b"ftyp", b"mdat", b"wide", b"free")
 
 
@@ -324,9 +317,9 @@ def _images(paths: Iterable[_F]) -> list[_F]:
 class _Rejoined:
     """A stream whose first bytes were read already and are given once more; it cannot seek."""
 
-    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+    def __init__(self, head: bytes, stream: BinaryIO) -> None:
         self._head = head
-        self._rest = rest
+        self._rest = stream
 
     def read(self, size: int) -> bytes:
         if not self._head:

@@ -1,4 +1,4 @@
-"""Files on remote storage (`s3://`, `gs://`, ... through fsspec): fetched when they are read, one at a time."""
+"""Read files from remote storage (`s3://`, `gs://` and others of fsspec), one at a time."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sonjit.errors import InputError
-from sonjit.extras import needed_for
-from sonjit.files import WorkFolder
+from sonjit._util.errors import InputError
+from sonjit._util.extras import optional_import
+from sonjit._util.files import WorkFolder
 from sonjit.media.sources.network import is_address
 
 if TYPE_CHECKING:
@@ -21,8 +21,12 @@ _HERE = ("file", "local", "memory")
 _VERSIONS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
 
 
+File: TypeAlias = "Path | RemoteFile"
+"""An input on this machine or on remote storage."""
+
+
 def is_remote(named: str) -> bool:
-    """Whether what the user named is on remote storage; the address of a camera is not."""
+    """Check whether an input is on remote storage. Addresses of cameras are not."""
     return re.match(r"[a-z][a-z0-9+]+://", named) is not None and not is_address(named)
 
 
@@ -31,7 +35,7 @@ class RemoteFile(os.PathLike[str]):
     """One file on remote storage, with as much of `Path` as inputs need.
 
     Attributes:
-        url: such as `s3://bucket/clips/a.mp4`.
+        url: URL such as `s3://bucket/clips/a.mp4`.
     """
 
     url: str
@@ -44,38 +48,38 @@ class RemoteFile(os.PathLike[str]):
 
     @property
     def name(self) -> str:
-        """After the last slash."""
+        """Return the name after the last slash."""
         return self._path.name
 
     @property
     def stem(self) -> str:
-        """The name without its ending."""
+        """Return the name without its extension."""
         return self._path.stem
 
     @property
     def suffix(self) -> str:
-        """The ending, with its dot."""
+        """Return the extension with its dot."""
         return self._path.suffix
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Storage's own names from the outermost to the file's."""
+        """Return the parts of the path from the bucket to the file name."""
         return tuple(part for part in self._path.parts if part != "/")
 
     @property
     def version(self) -> list[str]:
-        """What changes where the file does: its size, and its hash or time as far as the storage tells them."""
+        """Return the size and, if available, the hash or time of the file, to detect changes."""
         with _storage(self.url) as (system, path):
             about = system.info(path)
         return [str(about.get("size")), *(f"{name}={about[name]}" for name in _VERSIONS if about.get(name))]
 
     def read_bytes(self) -> bytes:
-        """All of it."""
+        """Read the complete file."""
         with _storage(self.url) as (system, path):
             return bytes(system.cat_file(path))
 
     def fetch(self) -> WorkFolder:
-        """A folder that holds a copy under the file's own name, as long as the folder is kept."""
+        """Download the file into a temporary folder under its own name."""
         folder = WorkFolder()
         with _storage(self.url) as (system, path):
             system.get_file(path, str(Path(folder.name) / self.name))
@@ -86,16 +90,12 @@ class RemoteFile(os.PathLike[str]):
         return PurePosixPath(self.url.partition("://")[2])
 
 
-File: TypeAlias = "Path | RemoteFile"
-"""An input on this machine or on remote storage."""
-
-
 def remote_files(named: str) -> list[RemoteFile] | None:
-    """All files in a folder (not in folders of it) or of a glob on remote storage; None where it is one file.
+    """Return all files of a remote folder (without subfolders) or glob; None for a single file.
 
     Raises:
-        InputError: nothing is there, it cannot be reached, or SONJIT_OFFLINE is set.
-        MissingExtraError: fsspec is not installed.
+        InputError: Nothing is there, it cannot be reached, or SONJIT_OFFLINE is set.
+        MissingExtraError: The package fsspec is not installed.
     """
     with _storage(named) as (system, path):
         if any(mark in path for mark in "*?["):
@@ -106,16 +106,20 @@ def remote_files(named: str) -> list[RemoteFile] | None:
             return None
         else:
             raise InputError(f"{named}: no such file or folder")
-        return [RemoteFile(str(system.unstrip_protocol(one))) for one in found if one.rstrip("/") != path.rstrip("/")]
+        return [
+            RemoteFile(str(system.unstrip_protocol(location)))
+            for location in found
+            if location.rstrip("/") != path.rstrip("/")
+        ]
 
 
 @contextmanager
 def _storage(url: str) -> Generator[tuple[Any, str]]:
-    """The file system of a URL, and the path there; its many errors as one."""
+    """Yield the file system and path of a URL, and convert its errors to InputError."""
     scheme = url.partition("://")[0]
     if scheme not in _HERE and os.environ.get("SONJIT_OFFLINE", "") not in ("", "0"):
         raise InputError(f"SONJIT_OFFLINE is set and {url} is in the network; unset it, or copy the file")
-    with needed_for(f"{scheme}://", "remote"):
+    with optional_import(f"{scheme}://", "remote"):
         import fsspec
     try:
         yield fsspec.url_to_fs(url)
@@ -124,8 +128,10 @@ def _storage(url: str) -> Generator[tuple[Any, str]]:
     except ImportError as error:  # the storage's own package
         raise InputError(f"{url}: {str(error).splitlines()[0]}") from None
     except ValueError as error:
-        known = "rtsp://, rtsps://, http:// or https:// of a camera, s3://, gs:// and other storage that fsspec knows"
-        raise InputError(f"{url} cannot be opened ({error}); an address begins with {known}") from None
+        addresses = (
+            "rtsp://, rtsps://, http:// or https:// of a camera, s3://, gs:// and other storage that fsspec knows"
+        )
+        raise InputError(f"{url} cannot be opened ({error}); an address begins with {addresses}") from None
     except Exception as error:  # each storage raises its own
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
         raise InputError(f"{url} cannot be read: {reason.splitlines()[0]}") from None

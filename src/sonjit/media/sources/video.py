@@ -1,4 +1,4 @@
-"""Video files and streams as a source: true times, upright images, every frame that can be decoded."""
+"""Read video files and streams as upright frames with exact times."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.arrays import Image
-from sonjit.errors import InputError
+from sonjit._util.arrays import Image
+from sonjit._util.errors import InputError
 from sonjit.media.sources.base import Source, SourceFrame
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class DecodedFrame(SourceFrame):
     """One image of a video, with the frame that it was made of.
 
     Attributes:
-        decoded: in the video's own colours, not turned upright; not to be written into.
+        decoded: Read-only frame in the video's own colours, before rotation.
     """
 
     decoded: VideoFrame
@@ -46,9 +46,9 @@ class VideoSource(Source):
     is in `problems`.
 
     Attributes:
-        path: the file, or `None` for a stream, which can be read only once.
-        time_base: seconds per tick of the stream's clock.
-        start_s: the stream's start on the container's clock in seconds; `time` counts from there.
+        path: Video file, or None for a stream, which can be read only once.
+        time_base: Seconds per tick of the stream's clock.
+        start_s: Start of the stream on the container's clock in seconds, the origin of `time`.
     """
 
     kind = "video"
@@ -79,9 +79,9 @@ class VideoSource(Source):
     def close(self) -> None:
         """Stop decoding and close the file."""
         super().close()
-        begun, self._begun, self._first = self._begun, None, None
-        if begun is not None:
-            begun.close()
+        frames, self._begun, self._first = self._begun, None, None
+        if frames is not None:
+            frames.close()
 
     def _frames(self) -> Generator[SourceFrame]:
         frames, first = self._begun, self._first
@@ -99,7 +99,7 @@ class VideoSource(Source):
             frames.close()
 
     def _decode(self, container: InputContainer, stream: VideoStream | None) -> Generator[SourceFrame]:
-        """Every decodable frame in presentation order; what is lost is reported at the end."""
+        """Yield all decodable frames in presentation order, and report lost frames at the end."""
         from av.video.reformatter import VideoReformatter
 
         assert stream is not None
@@ -137,7 +137,7 @@ class Damage:
 
 
 def decoded_frames(container: InputContainer, stream: VideoStream, damage: Damage) -> Generator[VideoFrame]:
-    """Frames of one stream; damaged packets are counted and stepped over."""
+    """Yield the frames of a stream; count and skip damaged packets."""
     from av.error import FFmpegError  # what PyAV has no class for is a plain OSError
 
     packets = container.demux(stream)
@@ -173,7 +173,7 @@ def open_container(opened: Path | BinaryIO, name: str) -> InputContainer:
 
 
 def video_stream(container: InputContainer) -> VideoStream | None:
-    """The main video stream, or `None`; cover images of sound files come last."""
+    """Return the main video stream or None. Cover images of sound files have the lowest priority."""
     from av.video.stream import VideoStream
 
     stream = container.streams.best("video")
@@ -181,7 +181,7 @@ def video_stream(container: InputContainer) -> VideoStream | None:
 
 
 def _stated_length_s(container: InputContainer, stream: VideoStream) -> float | None:
-    """The video's length by its header; the shorter one where stream and container disagree (trimmed clips)."""
+    """Return the length in the header, the shorter one if stream and container differ (trimmed clips)."""
     lengths: list[float] = []
     if container.duration:
         lengths.append(container.duration / 1e6)
@@ -194,7 +194,7 @@ def _stated_length_s(container: InputContainer, stream: VideoStream) -> float | 
 
 
 def upright_rgb(frame: VideoFrame, reformatter: VideoReformatter | None = None) -> Image:
-    """(H, W, 3) RGB of one frame, turned by the rotation that it states (degrees counter-clockwise)."""
+    """Return a frame as RGB (H, W, 3), rotated by its metadata (degrees counter-clockwise)."""
     from av.video.reformatter import VideoReformatter
 
     rgb = (reformatter or VideoReformatter()).reformat(frame, format="rgb24", interpolation="BICUBIC").to_ndarray()
@@ -202,7 +202,7 @@ def upright_rgb(frame: VideoFrame, reformatter: VideoReformatter | None = None) 
 
 
 def turned_upright(pixels: NDArray[np.uint8], frame: VideoFrame) -> NDArray[np.uint8]:
-    """The image, or one plane of it, turned by the rotation that its frame states."""
+    """Rotate an image or one of its planes by the rotation in the metadata of its frame."""
     import cv2
 
     if quarter_turns := round(frame.rotation / 90) % 4:

@@ -1,1 +1,1 @@
-"""Frames -> table files and back: JSON, JSON Lines, CSV, Parquet."""
+"""Write and read tables as JSON, JSON Lines, CSV and Parquet."""

@@ -1,17 +1,18 @@
-"""The interface of every table writer, and what a table holds once about its source."""
+"""Define the interface of table writers and the header of tables."""
 
 from __future__ import annotations
 
+import codecs
 import math
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
-from sonjit.errors import InputError
-from sonjit.files import Draft, Output, failing_as_job
-from sonjit.json_text import JsonObject
+from sonjit._util.errors import InputError
+from sonjit._util.files import Draft, Output, failing_as_job
+from sonjit._util.json_text import JsonObject
 from sonjit.media.sources.base import Source
 from sonjit.results import RESULT_TYPES, Frame
 
@@ -30,17 +31,38 @@ ColumnType: TypeAlias = type[bool] | type[int] | type[float] | type[str]
 ColumnTypes: TypeAlias = Mapping[str, ColumnType]
 """Columns of rows by name."""
 
+TableRows: TypeAlias = Literal["keypoint", "instance", "wide"]
+"""What a row of a table describes: a keypoint, an instance without its keypoints, or an instance with a column per
+keypoint and axis."""
+
+_ESCAPED = "sonjit-escaped"
+"""Name of the error handler that writes a byte which is not UTF-8 as an escape such as `xff`, as in Parquet."""
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    """Return the escapes of the lone surrogates that stand for the bytes of a file name."""
+    assert isinstance(error, UnicodeEncodeError)
+    codes = map(ord, error.object[error.start : error.end])
+    escapes = (f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}" for code in codes)
+    return "".join(escapes), error.end
+
+
+codecs.register_error(_ESCAPED, _escape)
+
 
 @dataclass(frozen=True)
 class Header:
-    """What a table holds once about its source; what is unknown is `None`.
+    """Description of a table's source; unknown values are `None`.
 
     Attributes:
-        source: what was read: a path, a glob, `camera:0`.
-        width, height: size of the first image in pixels.
-        fps: frames per second; `None` for stills.
-        model: which model found the instances.
-        kind: which list every frame has, even empty: "hands", "faces", "bodies" or "people".
+        source: Name of the source: a path, a glob or `camera:0`.
+        width, height: Size of the first image in pixels.
+        fps: Frames per second; None for stills.
+        model: Name of the model that found the instances.
+        kind: Name of the list that every frame has, even if empty: "hands", "faces", "bodies" or "people".
+        version: Version of Sonjit that found the instances.
+        options: Options that differ from the defaults.
+        sources: "width" and "height" in pixels of each file by its name, and "fps" of videos; empty for one source.
     """
 
     source: str | None = None
@@ -49,35 +71,38 @@ class Header:
     fps: float | None = None
     model: str | None = None
     kind: str = "hands"
+    version: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
+    sources: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
 
     def __post_init__(self) -> None:
         RESULT_TYPES.find(self.kind)
 
     @classmethod
     def from_source(cls, source: Source, model: str | None = None, kind: str = "hands") -> Self:
-        """The header of an open source."""
+        """Create the header of an open source."""
         return cls(source.name, source.width, source.height, source.fps, model, kind)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The header in what `to_dict` gave; other keys are ignored."""
+        """Create a header from the values of `to_dict`; ignore other keys."""
         return cls(**{name: data[name] for name in cls.__dataclass_fields__.keys() & data.keys()})
 
     def to_dict(self) -> JsonObject:
-        """The header as plain JSON types; "kind" is there for other things than hands."""
+        """Return the header as JSON types, with "kind" unless it is hands, and other optional keys where known."""
         data = asdict(self)
         if self.kind == "hands":
             del data["kind"]
-        return data
+        return {name: value for name, value in data.items() if value or name not in ("version", "options", "sources")}
 
 
 class TextOutput(Output):
-    """A text file being written; its name it takes at the end."""
+    """Text file that receives its final name at the end."""
 
-    def __init__(self, path: Path, *, newline: str) -> None:
+    def __init__(self, path: Path, *, newline: str, encoding: str = "utf-8") -> None:
         super().__init__()
         self._draft = Draft(path)
-        self._file = self._draft.path.open("w", encoding="utf-8", newline=newline, errors="surrogateescape")
+        self._file = self._draft.path.open("w", encoding=encoding, newline=newline, errors=_ESCAPED)
 
     def _finish(self) -> None:
         with failing_as_job(self._draft.final):
@@ -94,14 +119,22 @@ class TextOutput(Output):
 
 
 class FrameWriter(Output):
-    """A table being written, frame by frame."""
+    """A table being written, frame by frame.
+
+    Attributes:
+        sources: "width", "height" and "fps" of each file by its name. Formats with a header add them at the end.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: dict[str, JsonObject] = {}
 
     @abstractmethod
     def write(self, frame: Frame, extras: Extras | None = None) -> None:
         """Append one frame.
 
         Args:
-            frame: what was found.
+            frame: Results of one image.
             extras: values of the further columns that `open_writer` was given, one mapping per instance in the order
                 of `frame.instances()`; what a mapping lacks is unknown.
         """
@@ -115,19 +148,19 @@ class RowWriter(Output):
         """Append rows: values by column; what is missing is unknown."""
 
 
-def extra_types(extra: Iterable[str] | ExtraTypes, taken: Iterable[str]) -> ExtraTypes:
-    """Types of further columns by name, numbers where none is given; InputError where a name is taken already."""
+def extra_types(extra: Iterable[str] | ExtraTypes, used: Iterable[str]) -> ExtraTypes:
+    """Return the types of additional columns by name, by default numbers. A duplicate name is an InputError."""
     types = extra if isinstance(extra, Mapping) else dict.fromkeys(extra, float)
-    if clash := set(types) & set(taken):
+    if clash := set(types) & set(used):
         raise InputError(f"a further column cannot be called {', '.join(sorted(clash))}: tables have that one already")
     return types
 
 
 def known_extras(frame: Frame, extras: Extras | None, types: ExtraTypes) -> list[tuple[float | str | None, ...]]:
-    """One tuple per instance of a frame: its value for each further column, `None` where it is unknown or NaN.
+    """Return the values of the additional columns per instance of a frame; None if unknown or NaN.
 
     Raises:
-        InputError: not one mapping per instance, or a value that no column or a column of the other type waits for.
+        InputError: The number of mappings differs from that of instances, or a value has no column of its type.
     """
     count = sum(1 for _ in frame.instances())
     if extras is None:

@@ -1,17 +1,19 @@
-"""JSON and JSON Lines: a header, then the frames, streamed. Never a NaN: what is unknown is null."""
+"""Stream tables as JSON and JSON Lines: a header, then the frames, with null for unknown values."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from abc import abstractmethod
 from collections.abc import Generator, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sonjit.files import failing_as_job
-from sonjit.json_text import JsonObject, json_from
+from sonjit._util.files import Draft, failing_as_job
+from sonjit._util.json_text import JsonObject, json_from
 from sonjit.media.tables.base import Extras, ExtraTypes, FrameWriter, Header, TextOutput, known_extras
 from sonjit.results import RESULT_TYPES, Frame, Person
 
@@ -20,12 +22,12 @@ class _Encoder:
     """Frames as lines of JSON; an instance with further values has them under "measures"."""
 
     def __init__(self, header: Header, extra: ExtraTypes) -> None:
-        self.header = json_from(header.to_dict())
+        self.header = header
         self._kinds = (header.kind,)
         self._extra = extra
 
     def line(self, frame: Frame, extras: Extras | None) -> str:
-        """One frame."""
+        """Return one frame as a line of JSON."""
         data = frame.to_dict(self._kinds)
         measured = known_extras(frame, extras, self._extra)
         if self._extra:
@@ -35,21 +37,25 @@ class _Encoder:
 
 
 def _instances(frame: JsonObject) -> Iterator[MutableMapping[str, Any]]:
-    """What is in a frame's lists, in the order of `Frame.instances()`."""
+    """Return the results of a frame in the order of `Frame.instances()`."""
     lists: dict[str, Any] = frame
     for name, kind in RESULT_TYPES.items():
-        for one in lists.get(name, []):
-            yield from (part for part in one.values() if isinstance(part, dict)) if kind is Person else (one,)
+        for item in lists.get(name, []):
+            yield from (part for part in item.values() if isinstance(part, dict)) if kind is Person else (item,)
 
 
 class _JsonFileWriter(TextOutput, FrameWriter):
     """A text file with something before the frames, between them and after them."""
 
-    def __init__(self, path: Path, encoder: _Encoder, before: str, between: str, after: str) -> None:
+    def __init__(self, path: Path, header: Header, extra: ExtraTypes, between: str, after: str) -> None:
         super().__init__(path, newline="\n")
-        self._encoder = encoder
-        self._file.write(before)
+        self._encoder = _Encoder(header, extra)
+        self._file.write(self._start(header))
         self._separator, self._between, self._after = "", between, after
+
+    @abstractmethod
+    def _start(self, header: Header) -> str:
+        """Return the text before the frames."""
 
     def write(self, frame: Frame, extras: Extras | None = None) -> None:
         """Append one frame."""
@@ -60,23 +66,44 @@ class _JsonFileWriter(TextOutput, FrameWriter):
     def _finish(self) -> None:
         with failing_as_job(self._draft.final):
             self._file.write(self._after)
+            if self.sources:
+                self._file.close()
+                self._add_sources()
         super()._finish()
+
+    def _add_sources(self) -> None:
+        """Write the file again with the size of each source in its header."""
+        header, written = self._encoder.header, self._draft
+        self._draft = Draft(written.final)
+        with written.path.open("rb") as file, self._draft.path.open("wb") as complete:
+            file.seek(len(_encoded(self._start(header))))
+            complete.write(_encoded(self._start(replace(header, sources=self.sources))))
+            shutil.copyfileobj(file, complete)
+        written.drop()
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 class JsonWriter(_JsonFileWriter):
     """`{"source", "width", "height", "fps", "model", "frames": [...]}`, one frame a line."""
 
     def __init__(self, path: Path, header: Header, extra: ExtraTypes) -> None:
-        encoder = _Encoder(header, extra)
-        super().__init__(path, encoder, encoder.header[:-1] + ',"frames":[\n', ",\n", "\n]}\n")
+        super().__init__(path, header, extra, ",\n", "\n]}\n")
+
+    def _start(self, header: Header) -> str:
+        return json_from(header.to_dict())[:-1] + ',"frames":[\n'
 
 
 class JsonLinesWriter(_JsonFileWriter):
     """A header line, then one frame a line."""
 
     def __init__(self, path: Path, header: Header, extra: ExtraTypes) -> None:
-        encoder = _Encoder(header, extra)
-        super().__init__(path, encoder, encoder.header + "\n", "\n", "\n")
+        super().__init__(path, header, extra, "\n", "\n")
+
+    def _start(self, header: Header) -> str:
+        return json_from(header.to_dict()) + "\n"
 
 
 class StandardOutputWriter(FrameWriter):
@@ -115,4 +142,7 @@ def open_json_lines(path: Path) -> Generator[tuple[Header, Iterator[tuple[Frame,
     with path.open(encoding="utf-8", errors="surrogateescape") as lines:
         header = Header.from_dict(json.loads(next(lines, "")))
         frames = (json.loads(line) for line in lines)
-        yield header, ((Frame.from_dict(f), [one.get("measures", {}) for one in _instances(f)]) for f in frames)
+        yield (
+            header,
+            ((Frame.from_dict(f), [instance.get("measures", {}) for instance in _instances(f)]) for f in frames),
+        )

@@ -1,27 +1,41 @@
-"""The row table as Parquet: typed columns, row groups, the header in the file's metadata."""
+"""Write and read row tables as Parquet, with the header in the file's metadata."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable, Mapping
+import os
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sonjit.extras import needed_for
-from sonjit.files import Draft, Output, failing_as_job
-from sonjit.json_text import json_from
-from sonjit.media.tables.base import ColumnType, ColumnTypes, Extras, ExtraTypes, FrameWriter, Header, RowWriter, Value
-from sonjit.media.tables.rows import SOURCE_COLUMN, Layout, Row, RowRecord, frames_from_rows
+from sonjit._util.extras import optional_import
+from sonjit._util.files import Draft, Output, failing_as_job
+from sonjit._util.json_text import json_from
+from sonjit.media.tables.base import (
+    ColumnType,
+    ColumnTypes,
+    Extras,
+    ExtraTypes,
+    FrameWriter,
+    Header,
+    RowWriter,
+    TableRows,
+    Value,
+)
+from sonjit.media.tables.rows import SOURCE_COLUMN, Layout, Row, RowMaker, RowRecord, frames_from_rows
 from sonjit.results import Frame
 
 ROWS_PER_GROUP = 32_768  # about 780 hands; a group is what waits in memory
 METADATA_KEY = b"sonjit"
-"""Under which a file's metadata holds the header as JSON."""
+"""Key of the header as JSON in the metadata of the schema."""
+SOURCES_KEY = b"sonjit.sources"
+"""Key of the size of each source as JSON in the metadata of the file."""
 
 
 def arrow() -> Any:  # noqa: ANN401  # a module; its stubs are partial
-    """PyArrow with its Parquet; MissingExtraError where it is not installed."""
-    with needed_for("reading or writing Parquet"):
+    """Import PyArrow and its Parquet module, or raise a MissingExtraError."""
+    with optional_import("reading or writing Parquet"):
         import pyarrow as pa
         import pyarrow.parquet  # pyright: ignore[reportUnusedImport]  # makes pa.parquet exist
     return pa
@@ -29,7 +43,7 @@ def arrow() -> Any:  # noqa: ANN401  # a module; its stubs are partial
 
 def _schema(pa: Any, header: Header, layout: Layout) -> Any:  # noqa: ANN401
     types: dict[str, Any] = dict.fromkeys(layout.columns, pa.float32())
-    types |= {"frame": pa.int64(), "id": pa.int64(), "instance": pa.int32(), "keypoint": pa.int32()}
+    types |= {"frame": pa.int64(), "id": pa.int64(), "instance": pa.int32(), "keypoint": pa.int32(), "key": pa.int64()}
     types |= {"time": pa.float64(), "score": pa.float64()}
     types |= dict.fromkeys(("kind", "handedness", "name", SOURCE_COLUMN), pa.string())
     types |= {name: _arrow_type(pa, kind) for name, kind in layout.extra.items()}
@@ -41,6 +55,11 @@ def _arrow_type(pa: Any, kind: ColumnType) -> Any:  # noqa: ANN401
     return {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}[kind]
 
 
+def _readable(value: Value | None) -> Value | None:
+    """Replace the bytes of a file name that are not UTF-8 by escapes such as `xff`."""
+    return os.fsencode(value).decode(errors="backslashreplace") if isinstance(value, str) else value
+
+
 class _ParquetFile(Output):
     """Rows are gathered and written a row group at a time."""
 
@@ -48,7 +67,7 @@ class _ParquetFile(Output):
         super().__init__()
         self._pa = arrow()
         self._draft = Draft(path)
-        self._rows: list[Row] = []
+        self._waiting: list[Row] = []
         self._schema: Any = None
         self._writer: Any = None
 
@@ -58,17 +77,23 @@ class _ParquetFile(Output):
             self._writer = self._pa.parquet.ParquetWriter(self._draft.path, schema, compression="zstd")
 
     def _add(self, rows: Iterable[Row]) -> None:
-        self._rows += rows
-        if len(self._rows) >= ROWS_PER_GROUP:
+        self._waiting += rows
+        if len(self._waiting) >= ROWS_PER_GROUP:
             self._flush()
 
     def _flush(self) -> None:
-        if self._rows:
-            columns = [list(column) for column in zip(*self._rows, strict=True)]
-            arrays = [self._pa.array(c, f.type) for c, f in zip(columns, self._schema, strict=True)]
+        if self._waiting:
+            columns = [list(column) for column in zip(*self._waiting, strict=True)]
+            arrays = [self._array(c, f.type) for c, f in zip(columns, self._schema, strict=True)]
             with failing_as_job(self._draft.final):
                 self._writer.write_table(self._pa.Table.from_arrays(arrays, schema=self._schema))
-            self._rows.clear()
+            self._waiting.clear()
+
+    def _array(self, values: Sequence[Value | None], kind: Any) -> Any:  # noqa: ANN401  # Arrow's types
+        try:
+            return self._pa.array(values, kind)
+        except UnicodeEncodeError:  # a file name that is not UTF-8
+            return self._pa.array([_readable(value) for value in values], kind)
 
     def _finish(self) -> None:
         self._flush()
@@ -104,24 +129,20 @@ class ParquetRows(_ParquetFile, RowWriter):
 class ParquetWriter(_ParquetFile, FrameWriter):
     """Frames as Parquet."""
 
-    def __init__(self, path: Path, header: Header, extra: ExtraTypes) -> None:
+    def __init__(self, path: Path, header: Header, extra: ExtraTypes, rows: TableRows = "keypoint") -> None:
         super().__init__(path)
-        self._header = header
-        self._extra = extra
-        self._layout: Layout | None = None  # known with the first frame
+        self._rows_from = RowMaker(
+            header.kind, extra, rows, lambda layout: self._open(_schema(self._pa, header, layout))
+        )
 
     def write(self, frame: Frame, extras: Extras | None = None) -> None:
         """Append the rows of one frame; the first frame decides whether there is a `source` column."""
-        self._add(self._begin(frame.source is not None).rows(frame, extras))
-
-    def _begin(self, with_source: bool) -> Layout:
-        if self._layout is None:
-            self._layout = Layout(with_source, self._extra)
-            self._open(_schema(self._pa, self._header, self._layout))
-        return self._layout
+        self._add(self._rows_from(frame, extras))
 
     def _finish(self) -> None:
-        self._begin(False)
+        self._add(self._rows_from.finish())
+        if self.sources:  # known at the end, when the schema with the header has been written
+            self._writer.add_key_value_metadata({SOURCES_KEY: json_from(self.sources).encode()})
         super()._finish()
 
 
@@ -130,6 +151,8 @@ def load_parquet(path: Path) -> tuple[Header, list[Frame]]:
     with arrow().parquet.ParquetFile(path) as file:
         metadata = file.schema_arrow.metadata or {}
         header = Header.from_dict(json.loads(metadata.get(METADATA_KEY, b"{}")))
+        if SOURCES_KEY in file.metadata.metadata:
+            header = replace(header, sources=json.loads(file.metadata.metadata[SOURCES_KEY]))
 
         def rows() -> Generator[RowRecord]:
             for batch in file.iter_batches():

@@ -1,15 +1,25 @@
-"""Frames -> a table file and back; the ending picks the format."""
+"""Write and read tables in the format of the file name ending."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, KeysView, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from sonjit.errors import InputError
-from sonjit.extensions import Registry, extension_problems
-from sonjit.media.tables.base import ColumnTypes, ExtraTypes, FrameWriter, Header, RowWriter, extra_types
+from sonjit._util.errors import InputError
+from sonjit._util.extensions import Registry, extension_problems
+from sonjit.media.tables.base import (
+    ColumnTypes,
+    ExtraTypes,
+    FrameWriter,
+    Header,
+    RowWriter,
+    TableRows,
+    extra_types,
+)
 from sonjit.media.tables.json_tables import (
     JsonLinesWriter,
     JsonWriter,
@@ -25,6 +35,10 @@ Opener: TypeAlias = "Callable[[Path, Header, ExtraTypes], FrameWriter]"
 Loader: TypeAlias = "Callable[[Path], tuple[Header, list[Frame]]]"
 RowOpener: TypeAlias = "Callable[[Path, Mapping[str, object] | None, ColumnTypes], RowWriter]"
 
+EXCEL_ENDING: Final = ".xlsx"
+CHOICE_OF_ROWS: Final = (".csv", ".parquet", EXCEL_ENDING)
+"""Endings of tables with a choice of rows."""
+
 _FORMATS: Registry[tuple[Opener, Loader, RowOpener | None]] = Registry("table format")
 
 
@@ -36,24 +50,37 @@ def register_table_format(ending: str, open_table: Opener, load: Loader, open_ro
     """Make a table format known.
 
     Args:
-        ending: of its files, such as ".json".
-        open_table: opens a `FrameWriter` for a path, a header and the types of further columns.
-        load: reads a file back: header and frames.
-        open_rows: opens a `RowWriter` for a path, what is said once (or None) and the columns' types, for what is no
-            frame: maps, COCO results, evaluations. Without it the format is of frames alone.
+        ending: File name ending in lower case, such as ".json".
+        open_table: Function that opens a `FrameWriter` for a path, a header and the types of further columns.
+        load: Function that reads the header and the frames of a file.
+        open_rows: Function that opens a `RowWriter` for a path, a header (or None) and the columns' types. It writes
+            other rows than frames: maps, COCO results, evaluations. Without it the format supports only frames.
 
     Raises:
-        InputError: an ending without a dot, or one that is taken.
+        InputError: An ending without a dot, or one that is taken.
     """
     if not ending.startswith("."):
         raise InputError(f"table format {ending!r}: give an ending such as .txt")
     _FORMATS.add(ending, (open_table, load, open_rows))
 
 
-def _open_parquet(path: Path, header: Header, types: ExtraTypes) -> FrameWriter:
+def _open_parquet(path: Path, header: Header, types: ExtraTypes, rows: TableRows = "keypoint") -> FrameWriter:
     from sonjit.media.tables.parquet_tables import ParquetWriter
 
-    return ParquetWriter(path, header, types)
+    return ParquetWriter(path, header, types, rows)
+
+
+def _open_rows(path: Path, header: Header, types: ExtraTypes, rows: TableRows | None) -> FrameWriter:
+    """Open a table of one of `CHOICE_OF_ROWS`."""
+    match path.suffix.lower():
+        case ".csv":
+            return CsvWriter(path, header, types, rows or "keypoint")
+        case ".parquet":
+            return _open_parquet(path, header, types, rows or "keypoint")
+        case _:
+            from sonjit.media.tables.excel_tables import ExcelWriter
+
+            return ExcelWriter(path, header, types, rows or "instance")
 
 
 def _open_parquet_rows(path: Path, header: Mapping[str, object] | None, columns: ColumnTypes) -> RowWriter:
@@ -70,32 +97,42 @@ def _load_parquet(path: Path) -> tuple[Header, list[Frame]]:
 
 register_table_format(".json", JsonWriter, load_json)
 register_table_format(".jsonl", JsonLinesWriter, load_json_lines)
-register_table_format(
-    ".csv", lambda path, _, types: CsvWriter(path, types), load_csv, lambda path, _, columns: CsvRows(path, columns)
-)
+register_table_format(".csv", CsvWriter, load_csv, lambda path, _, columns: CsvRows(path, columns))
 register_table_format(".parquet", _open_parquet, _load_parquet, _open_parquet_rows)
 
 
-def open_writer(path: str | os.PathLike[str], header: Header, extra: Iterable[str] | ExtraTypes = ()) -> FrameWriter:
-    """Open a file for the frames of one source: `.json`, `.jsonl`, `.csv`, `.parquet`, or `-`.
+def open_writer(
+    path: str | os.PathLike[str],
+    header: Header,
+    extra: Iterable[str] | ExtraTypes = (),
+    *,
+    rows: TableRows | None = None,
+) -> FrameWriter:
+    """Open a file for the frames of one source: `.json`, `.jsonl`, `.csv`, `.parquet`, `.xlsx`, or `-`.
 
     The file appears under its name when the writer is closed, whole and valid after any number of frames. Memory does
     not grow with the number of frames.
 
     Args:
-        path: where to write; the folder must exist; `-` prints each frame as a line of JSON, with its source.
-        header: what holds for the whole source; CSV has no place for it.
-        extra: names of further values that `write` is given for each instance, such as its measures: columns after the
-            others, in JSON an object "measures". Numbers; text where `{"gesture": str, "curl_rad": float}` says so.
+        path: File to write; missing folders are created. `-` prints each frame as a line of JSON with its source.
+        header: Description of the source; CSV files omit it.
+        extra: Names of further values that `write` receives for each instance, such as its measures. They become
+            columns, in JSON an object "measures". They are numbers, or text as in `{"gesture": str}`.
+        rows: What a row of `.csv`, `.parquet` and `.xlsx` describes: a "keypoint", an "instance", or an instance with
+            a column per keypoint and axis ("wide"). Default: "keypoint", for `.xlsx` "instance".
 
     Raises:
-        InputError: an unknown ending, a name that is taken, a folder that is read-only: before any work.
-        MissingExtraError: `.parquet` without pyarrow.
+        InputError: The ending is unknown or has no rows, a name is taken, or the folder is read-only.
+        MissingExtraError: `.parquet` without pyarrow, or `.xlsx` without XlsxWriter.
     """
     types = extra_types(extra, (*COLUMNS, SOURCE_COLUMN))
     if os.fspath(path) == "-":
         return StandardOutputWriter(header, types)
     path = Path(path)
+    if path.suffix.lower() in CHOICE_OF_ROWS:
+        return _open_rows(path, header, types, rows)
+    if rows is not None:
+        raise InputError(f"{path}: rows={rows!r} applies only to {', '.join(CHOICE_OF_ROWS)}")
     return _FORMATS[_ending(path)][0](path, header, types)
 
 
@@ -104,22 +141,30 @@ def open_row_writer(path: Path, header: Mapping[str, object] | None, columns: Co
     ending = _ending(path)
     open_rows = _FORMATS[ending][2]
     if open_rows is None:
-        known = ", ".join([".json", ".jsonl", *(one for one, (*_, rows) in _FORMATS.items() if rows)])
-        raise InputError(f"{path}: {ending} tables are of frames alone; give one of {known}")
+        endings = ", ".join([".json", ".jsonl", *(item for item, (*_, rows) in _FORMATS.items() if rows)])
+        raise InputError(f"{path}: {ending} tables are of frames alone; give one of {endings}")
     return open_rows(path, header, columns)
 
 
 def convert_table(
-    lines: str | os.PathLike[str], path: str | os.PathLike[str], extra: Iterable[str] | ExtraTypes = ()
+    lines: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    extra: Iterable[str] | ExtraTypes = (),
+    *,
+    rows: TableRows | None = None,
 ) -> None:
-    """Write a JSON Lines table of ours once more in the format of another ending, as if it had been written so at once.
+    """Convert a JSON Lines table to the format of another ending, with the content of a table written at once.
 
     Args:
-        lines: a `.jsonl` file that `open_writer` wrote; read frame by frame.
-        path: where to write, as of `open_writer`.
-        extra: the further values that it was written with.
+        lines: Path of a `.jsonl` file from `open_writer`, read frame by frame.
+        path: Output path, as in `open_writer`.
+        extra: Additional columns of the `.jsonl` file.
+        rows: What a row describes, as in `open_writer`.
     """
-    with open_json_lines(Path(lines)) as (header, frames), open_writer(path, header, extra) as writer:
+    with ExitStack() as stack:
+        header, frames = stack.enter_context(open_json_lines(Path(lines)))
+        writer = stack.enter_context(open_writer(path, replace(header, sources={}), extra, rows=rows))
+        writer.sources.update(header.sources)
         for frame, extras in frames:
             writer.write(frame, extras)
 
@@ -133,10 +178,12 @@ def load_frames(path: str | os.PathLike[str]) -> tuple[Header, list[Frame]]:
     hands or face after a body; in a CSV in which no body has any, people read as bodies (Parquet's header says which).
 
     Raises:
-        InputError: a missing or damaged file, or an unknown ending.
+        InputError: A missing or damaged file, or an unknown ending.
         MissingExtraError: `.parquet` without pyarrow.
     """
     path = Path(path)
+    if path.suffix.lower() == EXCEL_ENDING:
+        raise InputError(f"{path}: Excel workbooks cannot be read back. Use .json, .csv or .parquet")
     ending = _ending(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
@@ -144,7 +191,7 @@ def load_frames(path: str | os.PathLike[str]) -> tuple[Header, list[Frame]]:
         return _FORMATS[ending][1](path)
     except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
         if isinstance(error, InputError):
-            raise
+            raise InputError(f"{path}: {error}") from None
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"{path} is not a {ending} table that Sonjit wrote, or it is damaged ({reason})") from error
 
@@ -152,5 +199,6 @@ def load_frames(path: str | os.PathLike[str]) -> tuple[Header, list[Frame]]:
 def _ending(path: Path) -> str:
     ending = path.suffix.lower()
     if not _FORMATS.has(ending):
-        raise InputError(f"{path}: unknown ending {ending!r}; known: {', '.join(_FORMATS)}{extension_problems()}")
+        known = ", ".join((*_FORMATS, EXCEL_ENDING))
+        raise InputError(f"{path}: unknown ending {ending!r}; known: {known}{extension_problems()}")
     return ending

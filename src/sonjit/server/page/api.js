@@ -1,4 +1,4 @@
-/** The page of the endpoints: made of /openapi.json, with a form to try one image. */
+/** The page that documents the endpoints of /openapi.json, with a form to try one image. */
 
 import { call, thisServer } from "./endpoints.js";
 import { speak } from "./i18n.js";
@@ -27,7 +27,7 @@ const images = Object.entries(description.paths)
 /** @returns {{path: string, parameters: Parameter[]}} */
 const chosen = () => images.find(({ path }) => path === find("kind").value) ?? images[0];
 
-/** Values that an option may have, as choices; null where it is a number. @param {Parameter["schema"]} schema @returns {string[] | null} */
+/** Return the allowed values of an option; null for a number. @param {Parameter["schema"]} schema @returns {string[] | null} */
 const choices = (schema) => schema.enum ?? (schema.type === "boolean" ? ["true", "false"] : null);
 
 /** @param {string} name @param {Parameter["schema"]} schema */
@@ -47,7 +47,7 @@ function showOptions() {
   showCommand();
 }
 
-/** The endpoint with the options that were set. */
+/** Return the endpoint with the selected options. */
 function endpoint() {
   const address = new URL(chosen().path, thisServer);
   for (const input of find("options").querySelectorAll("input, select")) {
@@ -93,7 +93,7 @@ async function draw(file, answer) {
 
 /** @typedef {{type?: string | string[], properties?: Record<string, Json>, items?: Json, anyOf?: Json[], enum?: string[], description?: string}} Json a schema */
 
-/** What an answer looks like, in lines. @param {Json} schema @param {string} indent @returns {string} */
+/** Return the structure of an answer as lines of text. @param {Json} schema @param {string} indent @returns {string} */
 function shapeOf(schema, indent = "") {
   const { type, properties, items, anyOf, enum: values } = schema;
   if (anyOf) return `${shapeOf(anyOf[0], indent)} | null`;
@@ -117,7 +117,7 @@ function answerOf(responses) {
 
 const MOST_LISTED = 12;
 
-/** Values that a parameter may have, in words; the first few of many. @param {string[]} [values] */
+/** Return the first few allowed values of a parameter as text. @param {string[]} [values] */
 function listOf(values) {
   return values && values.length > MOST_LISTED ? `${values.slice(0, MOST_LISTED / 2).join(", ")}, … (${values.length})` : values?.join(", ");
 }

@@ -1,4 +1,4 @@
-/** The page, wired: what is chosen goes into the store, what the store says goes to the detectors and the views. */
+/** The main module of the page. Controls write to the store; the store updates the detectors and the views. */
 
 import { AvatarView } from "./avatar.js";
 import { Capture } from "./capture.js";
@@ -10,7 +10,7 @@ import { Inspector } from "./inspector.js";
 import { LiveTable } from "./live-table.js";
 import { isActive, shareOf, showShare, wordsOf } from "./job-item.js";
 import { Jobs } from "./jobs.js";
-import { annotates, kinds, loadKinds } from "./kinds.js";
+import { annotates, kinds, loadKinds, results } from "./kinds.js";
 import { PageError, messagesIn } from "./messages.js";
 import { MapEditor } from "./map-editor.js";
 import { Meter } from "./meter.js";
@@ -32,7 +32,7 @@ import { Transport } from "./transport.js";
 import { View3D } from "./view3d.js";
 
 const RUNNING = ["connecting", "loading", "running", "error"];
-const CONFIGURE_AFTER_MS = 120; // a slider that is dragged asks once
+const CONFIGURE_AFTER_MS = 120; // delay, so that dragging a slider sends one message
 const SAID_MS = 4000;
 
 const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
@@ -41,14 +41,14 @@ const language = preferredLanguage();
 find("language").value = language;
 await Promise.all([speak(language), loadKinds().catch((error) => messages.show(error))]);
 find("annotate").hidden = !annotates;
-const store = new Store({ ...rememberedSettings(), phase: "idle", detail: {}, source: null, started: false, paused: false, recording: false });
+const store = new Store({ ...rememberedSettings(), phase: "idle", detail: {}, source: null, started: false, paused: false, recording: false, searching: false });
 const overlay = new OverlayView(find("image"), find("overlay"), find("stage"));
 const plot = new Plot();
 const avatar = new AvatarView(store, (error) => messages.show(error));
 const trainer = new Trainer(find, (error) => messages.show(error), ({ file, names }, isTried) => {
   detectors.customGestures(isTried ? file : null);
   mapEditor.custom = names;
-});
+}, () => store.state.phase === "running" && !store.state.paused && !chooser.isStill);
 const mapEditor = new MapEditor(find, (error) => messages.show(error), (map) => {
   if (map !== null) trainer.tryFor(map);
   detectors.control(map);
@@ -59,9 +59,9 @@ const meter = new Meter({ fps: find("fps"), latency: find("latency"), dropped: f
 const table = new Table();
 const recorder = new Recorder(overlay);
 /** @type {Record<string, any> | null} */ let latest = null;
-let attempt = 0; // to start: a later one wins
-const counted = new Pace(showTable);
-let hiddenSince = 0; // performance.now(); 0 where nothing was missed
+let attempt = 0; // number of the last attempt to start; it replaces earlier ones
+const tablePace = new Pace(showTable);
+let hiddenSince = 0; // performance.now(); 0 if no image was missed
 
 const rivalOverlay = new OverlayView(find("rival-image"), find("rival-overlay"), find("rival-stage"));
 /** @type {Record<string, any> | null} */ let latestRival = null;
@@ -84,20 +84,28 @@ const detectors = new Detectors(
   {
     phase: onPhase,
     error: (error) => messages.show(error),
-    frame: (_, latency, dropped) => meter.add(latency, dropped),
+    searching: (image) => {
+      overlay.clear();
+      overlay.show(image, image.width, image.height);
+      store.set({ searching: true });
+    },
+    frame: (_, latency, dropped) => {
+      store.set({ searching: false });
+      meter.add(latency, dropped);
+    },
   },
 );
 const chooser = new SourceChooser(store, overlay, { error: (error) => messages.show(error), changed: onSource, model: (file) => avatar.open(file) });
 const transport = new Transport((paused) => store.set({ paused }));
 const jobs = new Jobs(find("jobs"), (error) => messages.show(error), showJob);
 
-/** What every answer leaves behind beside the drawing. @param {Record<string, any>} frame @param {import("./detectors.js").Seen} seen */
+/** Store an answer for tables and recordings. @param {Record<string, any>} frame @param {import("./detectors.js").Seen} seen */
 function keep(frame, seen) {
   latest = frame;
   if (latestRival) showPane("pane-name", configuration(), frame);
   table.add(frame, seen);
   recorder.add(frame, seen);
-  counted.ask();
+  tablePace.ask();
 }
 
 /** @param {string} phase @param {object} [detail] */
@@ -112,7 +120,7 @@ function configuration() {
   return configuredDetectors(store.state, chooser.isStill);
 }
 
-/** The detectors with the model that is compared in place of its kind's; null where nothing is. */
+/** Return the detectors with the compared model; null without a comparison. */
 function rivals() {
   const [kind, model] = store.state.compare.split(":");
   const own = configuration();
@@ -128,13 +136,14 @@ function showPane(id, wanted, frame) {
 async function start() {
   const mine = ++attempt;
   messages.clear();
-  store.set({ phase: "connecting", detail: {}, started: true });
+  store.set({ phase: "connecting", detail: {}, started: true, searching: true });
   try {
     const source = await chooser.open();
-    if (mine !== attempt) return source.close(); // stopped, or another one chosen, while the camera was asked for
+    if (mine !== attempt) return source.close(); // the user stopped or selected another source while the camera opened
     plot.begin();
+    await chooser.showImage();
     table.begin({ source: source.name, detectors: configuration() });
-    counted.now();
+    tablePace.now();
     transport.use(source.player);
     detectors.start(source, configuration(), rivals(), store.state.here);
   } catch (error) {
@@ -144,7 +153,7 @@ async function start() {
   }
 }
 
-/** Say how long a stream had no images as its tab was hidden: then browsers show none. */
+/** Show how long a stream had no images because its tab was hidden. */
 function tellHidden() {
   if (!document.hidden && hiddenSince) messages.show(new PageError("hidden", { seconds: Math.ceil((performance.now() - hiddenSince) / 1000) }));
   const { phase, paused } = store.state;
@@ -170,7 +179,7 @@ async function stop(phase = "stopped") {
   await chooser.preview();
 }
 
-/** What is chosen is what people want to see. */
+/** Show the tab of the selected view. */
 async function onSource() {
   await end("stopped");
   await start();
@@ -201,7 +210,7 @@ function lacksSample({ detectors: wanted, source }) {
   return source?.kind === "sample" && others.some(([, { on }]) => on);
 }
 
-/** The settings as a link: into the address, and the clipboard where the browser has one for this page. */
+/** Write the settings as a link to the address and, if available, to the clipboard. */
 async function share() {
   const link = linkOf(store.state, settingsFrom());
   history.replaceState(null, "", new URL(link).hash);
@@ -231,14 +240,21 @@ function showTable() {
   find("download-csv").disabled = find("download-json").disabled = !table.count;
 }
 
+/** Return the text of an image that is processed. */
+function stillKey() {
+  if (store.state.searching) return "status.searching";
+  return latest?.hidden ? "status.hidden" : "status.still";
+}
+
 function showPhase() {
   const { phase, detail, started, paused, recording } = store.state;
   const status = find("status");
   status.dataset.state = phase;
   const isStill = started && chooser.isStill;
   const key = phase === "loading" && detail.of ? "status.loading.of" : "retryIn" in detail ? "status.waiting"
-    : phase === "running" && isStill ? "status.still" : phase === "running" && paused ? "status.paused" : `status.${phase}`;
-  const words = text(key, { ...detail, number: (detail.done ?? 0) + 1 });
+    : phase === "running" && isStill ? stillKey() : phase === "running" && paused ? "status.paused" : `status.${phase}`;
+  const shown = latest ? Object.values(results).reduce((sum, { list }) => sum + (latest?.[list]?.length ?? 0), 0) : 0;
+  const words = text(key, { ...detail, number: (detail.done ?? 0) + 1, shown, total: shown + (latest?.hidden ?? 0) });
   if (status.textContent !== words) status.textContent = words;
   status.style.setProperty("--share", String(detail.of ? detail.done / detail.of : 0));
   const isOn = started && RUNNING.includes(phase);
@@ -252,7 +268,7 @@ function showPhase() {
 }
 
 function wire() {
-  find("manifest").href = "manifest.webmanifest"; // by now the browser has its cookie
+  find("manifest").href = "manifest.webmanifest"; // the browser has its cookie now
   wireSettings(store, document);
   wireStyle(store);
   for (const id of ["data-tabs", "space-tabs", "gesture-tabs"]) wireTabs(find(id));
@@ -281,21 +297,21 @@ function wire() {
     showTable();
     showPhase();
   });
-  store.watch(["phase", "detail", "started", "paused", "recording"], showPhase);
+  store.watch(["phase", "detail", "started", "paused", "recording", "searching"], showPhase);
   store.watch(["mirrors", "source"], (state) => (overlay.mirror = rivalOverlay.mirror = isMirrored(state)));
   /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
   const wantedNow = () => JSON.stringify([configuration(), rivals()]);
-  let asked = wantedNow();
+  let requested = wantedNow();
   store.watch(["here"], ({ started }) => {
-    asked = wantedNow(); // what begins anew has it
+    requested = wantedNow(); // a new run starts with it
     if (started) onSource();
   });
   store.watch(["detectors", "options", "source", "compare", "here"], () => {
     find("panes").classList.toggle("comparing", rivals() !== null);
     find("pane-name").textContent = find("rival-pane-name").textContent = "";
     const wanted = wantedNow();
-    if (wanted === asked) return;
-    asked = wanted;
+    if (wanted === requested) return;
+    requested = wanted;
     clearTimeout(timer);
     timer = setTimeout(() => detectors.configure(configuration(), rivals()), CONFIGURE_AFTER_MS);
   });
@@ -313,6 +329,6 @@ wire();
 const filled = hasNoServer ? [] : [jobs.load(), mapEditor.load()];
 await Promise.all([...filled.map((one) => one.catch((error) => messages.show(error))), chooser.wire()]);
 if (!isSecureContext) messages.show(new PageError("insecure"));
-navigator.serviceWorker?.register("sw.js").catch(() => {}); // refused under a certificate that the browser does not trust
+navigator.serviceWorker?.register("sw.js").catch(() => {}); // browsers refuse it if they do not trust the certificate
 document.documentElement.dataset.ready = "true";
 if (settingsOf(location.hash).source === "sample") find("source-sample").click();

@@ -85,10 +85,10 @@ export class AvatarPainter {
   }
 
   /**
-   * @param {Matrix} projection of the space that `worlds` lead to
+   * @param {Matrix} projection of the space that `worlds` maps to
    * @param {Map<number, Matrix>} worlds of each node
    * @param {Map<number, Float32Array>} weights of morph targets, by node
-   * @param {boolean} mirrored whether the projection turns left and right around
+   * @param {boolean} mirrored whether the projection exchanges left and right
    */
   draw(projection, worlds, weights, mirrored) {
     const gl = this.#gl;
@@ -146,17 +146,17 @@ export class AvatarPainter {
     const known = this.#textures.get(image);
     if (known) return known;
     const gl = this.#gl;
-    const made = texture(gl);
+    const created = texture(gl);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, image);
     gl.generateMipmap(gl.TEXTURE_2D);
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.LINEAR_MIPMAP_LINEAR);
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_S, wrapS);
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_T, wrapT);
-    this.#textures.set(image, made);
-    return made;
+    this.#textures.set(image, created);
+    return created;
   }
 
-  /** Add the morph targets to the vertices, where their weights are others than before. @param {Drawn} one @param {Float32Array} [weights] */
+  /** Add the morph targets to the vertices if their weights have changed. @param {Drawn} one @param {Float32Array} [weights] */
   #morph(one, weights = new Float32Array(0)) {
     const { geometry: { positions, normals, targets }, moved, turned } = one;
     const shown = weights.join();
@@ -223,9 +223,9 @@ function attribute(gl, at, width, values) {
 
 /** A new one, bound. @param {WebGL2RenderingContext} gl */
 function texture(gl) {
-  const made = gl.createTexture();
-  gl.bindTexture(gl.TEXTURE_2D, made);
-  return made;
+  const created = gl.createTexture();
+  gl.bindTexture(gl.TEXTURE_2D, created);
+  return created;
 }
 
 /** @param {WebGL2RenderingContext} gl */

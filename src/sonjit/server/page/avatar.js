@@ -1,4 +1,4 @@
-/** An avatar of the visitor's own, a .glb or .vrm file, that moves as the first face that is seen: expressions and head. */
+/** The user's avatar, a .glb or .vrm file, with the expressions and the head pose of the first face. */
 
 import { AvatarPainter } from "./avatar-painter.js";
 import { driversOf, targetWeights } from "./expressions.js";
@@ -14,12 +14,12 @@ import { isMirrored } from "./settings.js";
  *   centre: number[], size: number}} Avatar `head`: its node, -1 where all is one; `arms`: by node, or -1, the angle about z that lets them hang;
  *   `turned`: makes it look along +z; `centre`, `size`: of its head at rest, then */
 
-const FOV_Y = (63 * Math.PI) / 180; // of the camera that transforms are made for
+const FOV_Y = (63 * Math.PI) / 180; // field of view of the camera of face transforms
 const HEAD_CM = 24; // high, with hair
-const AWAY_CM = 48; // from where on a head is shown no smaller
+const AWAY_CM = 48; // distance beyond which a head is not shown smaller
 const [NEAREST, HORIZON] = [1, 1000];
 const HALF_TURN = rotation([0, 1, 0, 0]);
-const HANGING = 1.2; // radians from an arm held out
+const HANGING = 1.2; // radians from a horizontal arm
 const HEAD = /^(mixamorig:?)?head$/i;
 const ENDINGS = /\.(glb|vrm)$/i;
 const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
@@ -34,8 +34,8 @@ export class AvatarView {
   /** @type {Avatar | null} */ #avatar = null;
   /** @type {Record<string, number>} */ #blendshapes = {};
   #pose = ahead();
-  #aspect = 0; // of the image, width over height; 0 before there is one
-  #asked = false;
+  #aspect = 0; // width over height of the image; 0 without an image
+  #isScheduled = false;
 
   /** @param {import("./state.js").Store} store @param {(error: unknown) => void} onError */
   constructor(store, onError) {
@@ -44,13 +44,13 @@ export class AvatarView {
     const input = find("avatar-file");
     input.onchange = () => {
       this.open(input.files[0]).catch(onError);
-      input.value = ""; // the same file may be chosen again
+      input.value = ""; // so that the same file can be selected again
     };
     store.watch(["mirrors", "source"], () => this.#ask());
     onLanguage(() => this.#tell());
     new ResizeObserver(() => this.#ask()).observe(this.#canvas);
     this.#canvas.addEventListener("webglcontextlost", (/** @type {Event} */ event) => {
-      event.preventDefault(); // else it is never restored
+      event.preventDefault(); // otherwise the browser never restores it
       this.#painter = null;
     });
     this.#canvas.addEventListener("webglcontextrestored", () => this.#paint());
@@ -78,7 +78,7 @@ export class AvatarView {
   /** @param {Record<string, any>} frame */
   draw(frame) {
     const face = instancesOf(frame).find(({ kind, one }) => kind === "face" && (one.blendshapes || one.transform))?.one;
-    if (!face) return; // it keeps its last look
+    if (!face) return; // without a face it keeps its last expression
     this.#blendshapes = face.blendshapes ?? {};
     this.#pose = face.transform ? transposed(face.transform.flat()) : ahead();
     this.#aspect = frame.width / frame.height;
@@ -91,7 +91,7 @@ export class AvatarView {
     this.#ask();
   }
 
-  /** Give the graphics card the model; where its context is lost, once it is restored. */
+  /** Upload the model to the graphics card, again after a lost context is restored. */
   #paint() {
     const gl = this.#canvas.getContext("webgl2");
     if (!this.#avatar || gl.isContextLost()) return;
@@ -107,12 +107,12 @@ export class AvatarView {
     find("avatar-state").textContent = text(head < 0 ? "avatar.whole" : "avatar.head", { name, count });
   }
 
-  /** Draw with the next image of the screen, once. */
+  /** Draw once with the next frame of the screen. */
   #ask() {
-    if (this.#asked || !this.#avatar) return;
-    this.#asked = true;
+    if (this.#isScheduled || !this.#avatar) return;
+    this.#isScheduled = true;
     requestAnimationFrame(() => {
-      this.#asked = false;
+      this.#isScheduled = false;
       this.#render();
     });
   }
@@ -123,7 +123,7 @@ export class AvatarView {
     if (!this.#avatar || !this.#painter || !width || !height) return;
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     const mirrored = isMirrored(this.#store.state);
-    const fit = Math.min(1, width / height / (this.#aspect || 1)); // all of the image is in view
+    const fit = Math.min(1, width / height / (this.#aspect || 1)); // the view shows the complete image
     const projection = product(scaling([mirrored ? -fit : fit, fit, 1]), perspective(FOV_Y, width / height, NEAREST, HORIZON));
     const half = Math.tan(FOV_Y / 2) / fit; // of the height that is seen, for each centimetre of distance
     const weights = targetWeights(this.#avatar.model, this.#avatar.drivers, this.#blendshapes);
@@ -131,10 +131,10 @@ export class AvatarView {
   }
 }
 
-/** The pose of a face in the middle that looks into the camera. */
+/** Return the pose of a face in the middle of the image that looks at the camera. */
 const ahead = () => translation([0, 0, -AWAY_CM]);
 
-/** What is to know of a model once. @param {Model} model @param {string} name @returns {Avatar} */
+/** Return the parts of a model that the avatar moves. @param {Model} model @param {string} name @returns {Avatar} */
 function avatarOf(model, name) {
   const { nodes, extensions } = model;
   const isFormer = "VRM" in extensions; // these look along -z
@@ -151,13 +151,13 @@ function avatarOf(model, name) {
   return { model, name, drivers: driversOf(model), head, arms, turned, centre: low.map((value, axis) => (value + high[axis]) / 2), size: Math.max(high[1] - low[1], 1e-6) };
 }
 
-/** The node of a VRM's bone; -1 where it has none. @param {Model} model @param {string} name @returns {number} */
+/** Return the node of a VRM bone; -1 if it has none. @param {Model} model @param {string} name @returns {number} */
 function boneOf({ extensions }, name) {
   const former = extensions.VRM?.humanoid?.humanBones?.find((/** @type {any} */ { bone }) => bone === name);
   return extensions.VRMC_vrm?.humanoid?.humanBones?.[name]?.node ?? former?.node ?? -1;
 }
 
-/** From each node to the scene. @param {Model} model @param {number[]} root @param {Map<number, number[]>} [turns] by node, about its own origin in the axes of what `root` leads to @returns {Map<number, number[]>} */
+/** Return the transforms from each node to the scene. @param {Model} model @param {number[]} root @param {Map<number, number[]>} [turns] by node, about its own origin in the axes of what `root` leads to @returns {Map<number, number[]>} */
 function worldsOf({ nodes, order }, root, turns = new Map()) {
   const worlds = new Map();
   for (const node of order) {
@@ -188,7 +188,7 @@ function boundsOf({ nodes, meshes, skins, order }, worlds) {
 }
 
 /**
- * From each node to the camera's space, in centimetres: the head where the face is, turned as it is.
+ * Return the transforms from each node to camera space in centimetres. The head has the pose of the face.
  *
  * @param {Avatar} avatar @param {number[]} pose of the face @param {number[]} half of the width and height that are seen, for each centimetre of distance
  * @returns {Map<number, number[]>}
@@ -196,7 +196,7 @@ function boundsOf({ nodes, meshes, skins, order }, worlds) {
 function posed({ model, head, arms, turned, centre, size }, pose, half) {
   const turn = turnOf(pose);
   const away = Math.min(-pose[14], AWAY_CM);
-  const inView = half.map((share, axis) => { // a head that is shown larger than it is may leave the view
+  const inView = half.map((share, axis) => { // an enlarged head may leave the view
     const reach = Math.max(share * away - HEAD_CM * 0.65, 0);
     return Math.min(Math.max((pose[12 + axis] * away) / -pose[14], -reach), reach);
   });

@@ -1,16 +1,16 @@
-/** From a moving or still image to what goes to the server, and to what is shown beside its answer. */
+/** Captures images for the server and for the view. */
 
 import { scaledSize } from "./frames.js";
 import { fit } from "./overlay.js";
 
-/** @typedef {{image: HTMLCanvasElement, blob: Blob}} Shot `image` keeps what `blob` encodes, which is empty where nothing is encoded */
+/** @typedef {{image: HTMLCanvasElement, blob: Blob}} Shot `image`: the captured image; `blob`: its encoded bytes, empty without encoding */
 
 const NOTHING = new Blob();
-const SLOTS = 4; // images kept until their answers are drawn: two on their way, one drawn, one taken
+const SLOTS = 4; // images in use: two in transit, one drawn, one captured
 
 export class Capture {
-  /** Whether images go as files, as to a server. */ encodes = true;
-  /** Longest side that an image is scaled to before it goes; 0 for its own size. */ longest = 0;
+  /** Whether images are encoded, as a server requires. */ encodes = true;
+  /** Maximum side of a sent image in pixels; 0 for the original size. */ longest = 0;
   /** @type {HTMLCanvasElement[]} */ #slots = [];
   #next = 0;
   #worker = new Worker(new URL("./encoder.js", import.meta.url), { type: "module" });
@@ -27,9 +27,9 @@ export class Capture {
   }
 
   /**
-   * The image that a video shows now.
+   * Capture the current image of a video.
    *
-   * It goes as JPEG even within one machine: a browser takes longer to hand over raw pixels (20 ms for 640x480 in
+   * It is encoded as JPEG even on one machine: a browser takes longer to copy raw pixels (20 ms for 640x480 in
    * Chromium) than to compress them (5 ms).
    *
    * @param {HTMLVideoElement} video
@@ -47,9 +47,9 @@ export class Capture {
   }
 
   /**
-   * The pixels that a video shows now, until the next are asked for; null where they cannot be copied.
+   * Return the current pixels of a video, valid until the next call; null if they cannot be copied.
    *
-   * Where nothing but the processor draws, Chromium keeps every image of a video that is drawn until there are 512 MB.
+   * Without a graphics card Chromium stores drawn images of a video until they take 512 MB.
    *
    * @param {HTMLVideoElement} video
    * @returns {Promise<ImageData | null>}
@@ -66,14 +66,14 @@ export class Capture {
       await frame.copyTo(pixels.data, { format: "RGBA" });
       return pixels;
     } catch {
-      return null; // it has no such copies
+      return null; // the browser lacks this function
     } finally {
       frame.close();
     }
   }
 
   /**
-   * A still image: its own file goes, as it is where it is not too large.
+   * Capture a still image. Its file is sent unchanged unless the image is too large.
    *
    * @param {ImageBitmap} bitmap @param {Blob} file @returns {Promise<Shot>}
    */

@@ -1,4 +1,4 @@
-/** One stream to the server, as docs/server.md has it: configure, send images, get answers, connect again by itself. */
+/** A stream to the server, see docs/server.md. It reconnects automatically. */
 
 import { ServerError, call, frameMessage, thisServer } from "./endpoints.js";
 
@@ -7,25 +7,25 @@ export { ServerError, detectImage, thisServer } from "./endpoints.js";
 /** @typedef {{kind: string, [option: string]: unknown}} DetectorOptions */
 /** @typedef {{detectors?: DetectorOptions[], measures?: boolean, control?: string | null, gestures_file?: string | null}} Configuration */
 /** @typedef {import("./endpoints.js").Image} Image */
-/** @typedef {"connecting" | "loading" | "ready" | "waiting" | "idle" | "closed"} State `idle`: closed for want of images */
+/** @typedef {"connecting" | "loading" | "ready" | "waiting" | "idle" | "closed"} State `idle`: closed because no images came */
 /** @typedef {Record<string, any> & {frame: number, sent_ms: number, answered_ms: number}} Answer */
 
 const FIRST_RETRY_S = 0.5;
 const LONGEST_RETRY_S = 8;
-const REFUSED = 1008; // wrong origin, token or message: trying again changes nothing
+const REFUSED = 1008; // wrong origin, token or message: a retry would fail
 const TOO_LARGE = 1009;
 const FULL = 1013;
 const IDLE = 4408;
 
-/** A stream of images; see docs/server.md. Events: "state" and "error", what they tell in `detail`. */
+/** A stream of images; see docs/server.md. Events: "state" and "error", with their data in `detail`. */
 export class Connection extends EventTarget {
   /** @type {WebSocket | null} */ #socket = null;
   /** @type {State} */ #state = "closed";
   #url;
   #token;
-  /** @type {Configuration} */ #wanted;
-  /** @type {Configuration | null} what the server last agreed to */ #agreed = null;
-  /** @type {{configuration: Configuration, resolve: Function, reject: Function}[]} in order of sending */ #asked = [];
+  /** @type {Configuration} */ #requested;
+  /** @type {Configuration | null} last configuration that the server accepted */ #accepted = null;
+  /** @type {{configuration: Configuration, resolve: Function, reject: Function}[]} in order of sending */ #pending = [];
   /** @type {Map<number, {resolve: Function, reject: Function, sent_ms: number}>} in order of sending */ #frames = new Map();
   /** @type {PromiseWithResolvers<any> | null} */ #opening = null;
   #next = 0;
@@ -37,23 +37,23 @@ export class Connection extends EventTarget {
     super();
     this.#url = url;
     this.#token = token ?? null;
-    this.#wanted = { detectors, measures, ...(control === null ? {} : { control }), ...(gestures_file === null ? {} : { gestures_file }) };
+    this.#requested = { detectors, measures, ...(control === null ? {} : { control }), ...(gestures_file === null ? {} : { gestures_file }) };
   }
 
   get state() {
     return this.#state;
   }
 
-  /** Images that wait for their answer. */
+  /** Number of images without an answer. */
   get inFlight() {
     return this.#frames.size;
   }
 
   /**
-   * Connect; it stays connected until `close()`.
+   * Connect and stay connected until `close()`.
    *
-   * @returns {Promise<object>} the "ready" message, the next one after a loss; it waits for a server that is not there
-   * @throws {ServerError} where the server refuses, or after `close()`
+   * @returns {Promise<object>} the "ready" message; the promise waits until a server is available
+   * @throws {ServerError} if the server refuses, or after `close()`
    */
   open() {
     if (!this.#opening) {
@@ -64,23 +64,23 @@ export class Connection extends EventTarget {
   }
 
   /**
-   * Change detectors or measures; what is left out stays. Before the connection is there, it takes effect with it.
+   * Change detectors or measures. Omitted members do not change. Without a connection the change applies to the next one.
    *
    * @param {Configuration} configuration
    * @returns {Promise<object>} the "ready" message
-   * @throws {ServerError} where the server refuses; it then goes on as before
+   * @throws {ServerError} if the server refuses; the stream then continues unchanged
    */
   configure(configuration) {
-    this.#wanted = { ...this.#wanted, ...configuration };
-    return this.#isOpen() ? this.#ask(this.#wanted) : this.open();
+    this.#requested = { ...this.#requested, ...configuration };
+    return this.#isOpen() ? this.#ask(this.#requested) : this.open();
   }
 
-  /** Forget every instance. */
+  /** Forget all tracked instances. */
   reset() {
     if (this.#isOpen()) this.#socket?.send(JSON.stringify({ type: "reset" }));
   }
 
-  /** Leave; what waits for an answer is refused. */
+  /** Close the connection and reject all pending promises. */
   close() {
     clearTimeout(this.#timer);
     const socket = this.#socket;
@@ -90,11 +90,11 @@ export class Connection extends EventTarget {
   }
 
   /**
-   * One image of the stream.
+   * Send an image.
    *
    * @param {Image & {time: number}} image `time` in seconds
    * @returns {Promise<Answer>} the server's "frame" message; `sent_ms` and `answered_ms` are on performance.now()'s clock
-   * @throws {ServerError} "dropped" where the server took a newer image instead, "gone" where it is not there now
+   * @throws {ServerError} "dropped" if the server processed a newer image instead, "gone" if it is not available
    */
   async send({ time, ...image }) {
     if (this.#state === "idle") await this.open();
@@ -112,11 +112,11 @@ export class Connection extends EventTarget {
     return this.#socket?.readyState === WebSocket.OPEN;
   }
 
-  /** From now on `open()` waits for the next "ready". */
+  /** Let `open()` wait for the next "ready". */
   #expect() {
     const last = this.#opening;
     this.#opening = Promise.withResolvers();
-    this.#opening.promise.then(last?.resolve, last?.reject ?? (() => {})); // it is not an error that nobody asked
+    this.#opening.promise.then(last?.resolve, last?.reject ?? (() => {})); // avoid an unhandled rejection
   }
 
   #connect() {
@@ -127,7 +127,7 @@ export class Connection extends EventTarget {
     let opened = false;
     socket.onopen = () => {
       opened = true;
-      this.#ask(this.#wanted).then((ready) => this.#opening?.resolve(ready), (error) => this.#refused(error));
+      this.#ask(this.#requested).then((ready) => this.#opening?.resolve(ready), (error) => this.#refused(error));
     };
     socket.onmessage = ({ data }) => this.#socket === socket && this.#hear(JSON.parse(data));
     socket.onclose = (event) => this.#socket === socket && this.#lost(event, opened);
@@ -141,7 +141,7 @@ export class Connection extends EventTarget {
   /** @param {Configuration} configuration @returns {Promise<object>} */
   #ask(configuration) {
     const { promise, resolve, reject } = Promise.withResolvers();
-    this.#asked.push({ configuration, resolve, reject });
+    this.#pending.push({ configuration, resolve, reject });
     this.#socket?.send(JSON.stringify({ type: "configure", ...configuration }));
     return promise;
   }
@@ -168,20 +168,20 @@ export class Connection extends EventTarget {
 
   /** @param {Record<string, any>} heard */
   #ready(heard) {
-    const asked = this.#asked.shift();
+    const pending = this.#pending.shift();
     this.#failures = 0;
-    if (asked) this.#agreed = asked.configuration;
-    if (!this.#asked.length) this.#become("ready", heard);
-    asked?.resolve(heard);
+    if (pending) this.#accepted = pending.configuration;
+    if (!this.#pending.length) this.#become("ready", heard);
+    pending?.resolve(heard);
   }
 
   /** @param {Record<string, any>} heard */
   #failed({ code, message, frame }) {
     const error = new ServerError(code, message);
     if (frame === undefined || frame === null) {
-      this.#asked.shift()?.reject(error);
-      this.#wanted = this.#asked.at(-1)?.configuration ?? this.#agreed ?? this.#wanted;
-      if (this.#agreed && this.#state === "loading" && !this.#asked.length) this.#become("ready");
+      this.#pending.shift()?.reject(error);
+      this.#requested = this.#pending.at(-1)?.configuration ?? this.#accepted ?? this.#requested;
+      if (this.#accepted && this.#state === "loading" && !this.#pending.length) this.#become("ready");
     } else {
       this.#take(frame)?.reject(error);
     }
@@ -209,7 +209,7 @@ export class Connection extends EventTarget {
     this.#become("idle", { reason });
   }
 
-  /** A browser hides why a handshake failed; the same endpoint over HTTP says it. */
+  /** Request the endpoint over HTTP, because browsers hide the reason of a failed handshake. */
   async #askWhy() {
     try {
       await call(new URL("/healthz", this.#url), this.#token);
@@ -230,7 +230,7 @@ export class Connection extends EventTarget {
 
   /** Nothing that waits will be answered. @param {ServerError} error */
   #forget(error) {
-    const waiting = [...this.#asked.splice(0), ...this.#frames.values()];
+    const waiting = [...this.#pending.splice(0), ...this.#frames.values()];
     this.#frames.clear();
     for (const { reject } of waiting) reject(error);
   }

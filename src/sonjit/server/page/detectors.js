@@ -1,4 +1,4 @@
-/** The run: images go to the server, answers to every view; whatever was drawn goes away when the run ends. */
+/** Sends images to the server and answers to all views. At the end of a run all views are cleared. */
 
 import { Connection, ServerError } from "./connection.js";
 import { instancesOf } from "./kinds.js";
@@ -6,7 +6,7 @@ import { LocalConnection } from "./local-connection.js";
 import { maskOverlay } from "./masks.js";
 import { PageError } from "./messages.js";
 
-const MOST_IN_FLIGHT = 2; // one is being processed while the next is on its way; more would only wait
+const MOST_IN_FLIGHT = 2; // one image is processed while the next is in transit
 
 /**
  * @typedef {{image: HTMLCanvasElement, flipped: boolean, mask: OffscreenCanvas | null, source?: string, index?: number}} Seen
@@ -16,30 +16,30 @@ const MOST_IN_FLIGHT = 2; // one is being processed while the next is on its way
  * @typedef {{capture_ms: number, send_ms: number, detect_ms: number, draw_ms: number, total_ms: number}} Latency
  */
 
-/** One place that starts, draws, clears and stops, for any number of detectors at once. */
+/** Starts and stops runs and draws their results, for any number of detectors. */
 export class Detectors {
   #views;
   #rivalView;
   #capture;
   #listener;
   /** @type {AnyConnection | null} */ #connection = null;
-  /** @type {AnyConnection | null} of what is compared, which gets the same images */ #rival = null;
+  /** @type {AnyConnection | null} connection of the compared model, which gets the same images */ #rival = null;
   /** @type {import("./sources.js").Source | null} */ #source = null;
-  /** @type {{control: string | null, gestures_file: string | null}} what else is asked for; a map by the server alone */ #also = { control: null, gestures_file: null };
-  #here = false; // the networks run in this page
+  /** @type {{control: string | null, gestures_file: string | null}} further requests; only servers support a map */ #also = { control: null, gestures_file: null };
+  #here = false; // whether the networks run in this page
   #ready = false;
   #flipped = false;
   #taking = false;
   #skipped = 0;
-  #shown = -1; // number of the frame that is shown
+  #shown = -1; // number of the displayed frame
   #size = ""; // of the video's last image
-  #hurt = false; // the last image could not be processed
+  #hurt = false; // whether the last image failed
 
   /**
-   * @param {View[]} views each shows a frame in place of the last one
-   * @param {View} rivalView shows what the other detectors found, where two are compared
+   * @param {View[]} views views that show each frame
+   * @param {View} rivalView view of the compared detectors
    * @param {import("./capture.js").Capture} capture
-   * @param {{phase(phase: string, detail?: object): void, error(error: unknown): void, frame(frame: Record<string, any>, latency: Latency, dropped: number): void}} listener
+   * @param {{phase(phase: string, detail?: object): void, error(error: unknown): void, frame(frame: Record<string, any>, latency: Latency, dropped: number): void, searching(image: HTMLCanvasElement): void}} listener `searching`: a still image is processed
    */
   constructor(views, rivalView, capture, listener) {
     this.#views = views;
@@ -79,7 +79,7 @@ export class Detectors {
     this.#ask({ control: map });
   }
 
-  /** Tell gestures of a file beside the shipped ones, in this page's stream alone. @param {string | null} file in base64; null: no longer */
+  /** Classify the gestures of a file in addition to the shipped ones, only in this stream. @param {string | null} file in base64; null for none */
   customGestures(file) {
     this.#ask({ gestures_file: file });
   }
@@ -118,7 +118,7 @@ export class Detectors {
     ready.then(() => this.#rival === rival && this.#source?.refresh(), (error) => this.#rival === rival && this.#listener.error(error));
   }
 
-  /** End the run; nothing that was drawn stays. */
+  /** End the run and clear all views. */
   stop() {
     const [connection, source] = [this.#connection, this.#source];
     [this.#connection, this.#source, this.#ready, this.#taking] = [null, null, false, false];
@@ -130,13 +130,13 @@ export class Detectors {
 
   /** @param {{state: string, detectors?: {flip_horizontal?: boolean}[], [name: string]: any}} detail */
   #become({ state, ...detail }) {
-    this.#ready = state === "ready" || state === "idle"; // from idle the next image connects again
+    this.#ready = state === "ready" || state === "idle"; // after idle the next image reconnects
     if (state === "ready") {
       this.#flipped = detail.detectors?.some((one) => one.flip_horizontal) ?? this.#flipped;
       this.#listener.phase("running");
       this.#source?.refresh();
     } else if (state === "waiting") {
-      this.#clear(); // what was found may have changed
+      this.#clear(); // the results may have changed
       this.#listener.phase("connecting", detail);
     } else if (state === "closed") {
       this.#failed(new ServerError(detail.code, detail.reason));
@@ -161,7 +161,7 @@ export class Detectors {
     this.#hurt = true;
   }
 
-  /** One image there and back. @param {import("./sources.js").Tick} tick @returns {Promise<boolean>} whether it was processed */
+  /** Process one image and draw the answer. @param {import("./sources.js").Tick} tick @returns {Promise<boolean>} whether it succeeded */
   async #take(tick) {
     const connection = this.#connection;
     if (!connection || !this.#ready) return false;
@@ -180,13 +180,14 @@ export class Detectors {
       if (this.#connection !== connection) return false;
       this.#taking = false;
       const { blob, image } = shot;
+      if (bitmap) this.#listener.searching(image);
       const [rival, time] = [this.#rival, tick.time];
-      const also = rival?.state === "ready" ? rival.send({ blob, image, time }).catch(() => null) : null; // what it misses is not shown
+      const also = rival?.state === "ready" ? rival.send({ blob, image, time }).catch(() => null) : null; // missed images are not shown
       const frame = await connection.send({ blob, image, time });
       const other = await also;
       const mask = await maskOverlay(instancesOf(frame).flatMap(({ one }) => one.segmentation ?? []));
       if (this.#connection !== connection) return false;
-      if (frame.frame < this.#shown) return true; // its masks took longer than the next image's
+      if (frame.frame < this.#shown) return true; // a newer image was drawn first
       this.#shown = frame.frame;
       const seen = { image, flipped, mask, source: tick.source, index: tick.index };
       if (other && this.#rival === rival) this.#rivalView.draw(other, { ...seen, mask: null });
@@ -196,13 +197,13 @@ export class Detectors {
       if (this.#connection !== connection) return false;
       this.#taking = false;
       const code = /** @type {{code?: string}} */ (error).code ?? "";
-      if (["dropped", "gone", "closed"].includes(code)) return false; // counted by the server, reported by the connection
+      if (["dropped", "gone", "closed"].includes(code)) return false; // the server counts it and the connection reports it
       this.#unshown(tick.file && code === "bad_image" ? new PageError("damaged", { name: tick.file.name }) : error);
       return true;
     }
   }
 
-  /** Whether a video's images have another size from now on, which is told. @param {HTMLVideoElement} [video] */
+  /** Check whether the size of a video's images has changed, and report it. @param {HTMLVideoElement} [video] */
   #isResized(video) {
     const [before, size] = [this.#size, video ? `${video.videoWidth} × ${video.videoHeight}` : ""];
     this.#size = size;

@@ -1,4 +1,4 @@
-/** Worker: images to JPEG, off the page's thread. */
+/** Worker that encodes images as JPEG outside the page's thread. */
 
 const QUALITY = 0.9;
 let canvas = new OffscreenCanvas(1, 1);

@@ -1,17 +1,17 @@
-/** What goes through the server's endpoints, as docs/server.md has it: HTTP calls, frames, errors. */
+/** Calls of the server's endpoints, frames of streams and errors; see docs/server.md. */
 
 /** @typedef {{blob: Blob} | {rgba: ImageData}} Image */
 
 const HEADER_BYTES = 24;
 const RGBA = 1;
 
-/** The origin that this file came from. */
+/** Origin of this file. */
 export const thisServer = new URL(import.meta.url).origin;
 
-/** Whether this page is one that `sonjit page` wrote: it has no server, and computes itself. */
+/** Whether `sonjit page` wrote this page: it has no server and runs the detectors itself. */
 export const hasNoServer = globalThis.document?.documentElement.dataset.computes === "here";
 
-/** What the server, or the way to it, refused. `code`: one of docs/server.md, "gone", "closed" or "dropped". */
+/** Error of the server or the connection. `code`: one of docs/server.md, "gone", "closed" or "dropped". */
 export class ServerError extends Error {
   /** @param {string} code @param {string} message */
   constructor(code, message) {
@@ -22,11 +22,11 @@ export class ServerError extends Error {
 }
 
 /**
- * What is in one image.
+ * Detect instances in one image.
  *
  * @param {string} kind "hands", "face", "body" or "holistic"
  * @param {Blob} blob an encoded image
- * @param {Record<string, unknown>} [options] of the detector
+ * @param {Record<string, unknown>} [options] options of the detector
  * @param {{url?: string, token?: string | null}} [server]
  * @returns {Promise<Record<string, any>>} the answer of `POST /v1/KIND`
  * @throws {ServerError}
@@ -40,10 +40,10 @@ export async function detectImage(kind, blob, options = {}, { url = thisServer, 
 }
 
 /**
- * One call of an endpoint that answers JSON.
+ * Call an endpoint that answers JSON.
  *
  * @param {URL} endpoint
- * @param {string | null} [token] of a server that this page is not from
+ * @param {string | null} [token] token of another server
  * @param {RequestInit} [request]
  * @returns {Promise<Record<string, any>>}
  * @throws {ServerError}
@@ -63,7 +63,7 @@ export async function call(endpoint, token = null, request = {}) {
   return body;
 }
 
-/** Hand in the token after the # of the page's address and take it off there: from then on a cookie stands for it. */
+/** Exchange the token after the # of the page's address for a cookie, and remove it from the address. */
 async function handInToken() {
   const page = globalThis.location;
   const words = new URLSearchParams(page?.hash.slice(1));
@@ -72,16 +72,16 @@ async function handInToken() {
   words.delete("token");
   history.replaceState(history.state, "", `${page.pathname}${page.search}${words.size ? `#${words}` : ""}`);
   const headers = { Authorization: `Bearer ${token}` };
-  await fetch(new URL("/v1/token", thisServer), { method: "POST", headers }).catch(() => {}); // the next call says why
+  await fetch(new URL("/v1/token", thisServer), { method: "POST", headers }).catch(() => {}); // the next call reports the reason
 }
 
 await handInToken();
 
-/** @param {string} path @returns {string} an endpoint's whole address */
+/** @param {string} path @returns {string} the complete address of an endpoint */
 export const addressOf = (path) => new URL(path, thisServer).href;
 
 /**
- * One image as a message of the stream.
+ * Return an image as a message of the stream.
  *
  * @param {number} frame @param {number} time seconds @param {Image} image
  * @returns {Blob | Uint8Array<ArrayBuffer>}

@@ -1,4 +1,4 @@
-/** Which morph targets of a model a face's blendshapes move: those of ARKit's names, and VRM's expressions. */
+/** Maps a face's blendshapes to the morph targets of a model: ARKit's names and VRM's expressions. */
 
 /** @typedef {{terms: [string, number][], binds: {node: number, target: number, weight: number}[], isBinary: boolean}} Driver
  *   what the weighted sum of blendshapes adds to morph targets */
@@ -6,10 +6,10 @@
 const SIDED = ["browDown", "browOuterUp", "cheekSquint", "eyeBlink", "eyeLookDown", "eyeLookIn", "eyeLookOut", "eyeLookUp", "eyeSquint", "eyeWide", "jaw",
   "mouth", "mouthDimple", "mouthFrown", "mouthLowerDown", "mouthPress", "mouthSmile", "mouthStretch", "mouthUpperUp", "noseSneer"];
 const SINGLE = ["browInnerUp", "cheekPuff", "jawForward", "jawOpen", "mouthClose", "mouthFunnel", "mouthPucker", "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper"];
-/** ARKit's names as the detectors give them; `_neutral`, which they give too, is no expression. */
+/** ARKit's names, as the detectors use them, without `_neutral`, which is not an expression. */
 export const BLENDSHAPES = [...SINGLE, ...SIDED.flatMap((name) => [`${name}Left`, `${name}Right`])];
 
-/** VRM 1.0's presets as sums of blendshapes; those of emotions take what people show of them. @type {Map<string, [string, number][]>} */
+/** VRM 1.0's presets as sums of blendshapes; emotions use their visible blendshapes. @type {Map<string, [string, number][]>} */
 const PRESETS = new Map(Object.entries({
   aa: [["jawOpen", 1]], ih: both("mouthStretch"), ou: [["mouthPucker", 1]], ee: both("mouthDimple"), oh: [["mouthFunnel", 1]],
   happy: both("mouthSmile"), sad: both("mouthFrown"), angry: both("browDown"), surprised: both("browOuterUp"),
@@ -24,19 +24,19 @@ const FORMER = new Map(Object.entries({
 }));
 const BY_PLAIN_NAME = new Map(BLENDSHAPES.map((name) => [plain(name), name]));
 
-/** The mean of both sides. @param {string} name @returns {[string, number][]} */
+/** Return the mean of both sides. @param {string} name @returns {[string, number][]} */
 function both(name) {
   return [[`${name}Left`, 0.5], [`${name}Right`, 0.5]];
 }
 
-/** As tools write one name differently: `eyeBlinkLeft`, `EyeBlink_L`, `blendShape1.eyeBlink_L`. @param {string} name */
+/** Normalise names of different tools: `eyeBlinkLeft`, `EyeBlink_L`, `blendShape1.eyeBlink_L`. @param {string} name */
 function plain(name) {
   const last = name.slice(name.lastIndexOf(".") + 1);
   return last.replace(/_l$/i, "left").replace(/_r$/i, "right").replace(/[^a-z]/gi, "").toLowerCase();
 }
 
 /**
- * What moves a model. Presets only where nothing has ARKit's names, for both would move the same twice.
+ * Return the drivers of a model. Presets apply only without ARKit's names; both would move the same parts twice.
  *
  * @param {import("./gltf.js").Model} model @returns {Driver[]}
  */
@@ -64,7 +64,7 @@ function currentExpressions({ extensions }) {
     { name, isBinary, binds: morphTargetBinds.map((/** @type {any} */ { node, index, weight = 1 }) => ({ node, target: index, weight })) }));
 }
 
-/** Of VRM 0, which names meshes, not nodes, and counts in percent. @param {import("./gltf.js").Model} model */
+/** Return the expressions of VRM 0, which refers to meshes instead of nodes and uses percent. @param {import("./gltf.js").Model} model */
 function formerExpressions({ extensions, nodes }) {
   const groups = extensions.VRM?.blendShapeMaster?.blendShapeGroups ?? [];
   return groups.map((/** @type {any} */ { name = "", presetName = "unknown", binds = [], isBinary = false }) => ({
@@ -75,10 +75,10 @@ function formerExpressions({ extensions, nodes }) {
 }
 
 /**
- * Weights of each node's morph targets.
+ * Return the weights of each node's morph targets.
  *
  * @param {import("./gltf.js").Model} model @param {Driver[]} drivers @param {Record<string, number>} blendshapes
- * @returns {Map<number, Float32Array>} by node; 0..1 where something moves them, as at rest otherwise
+ * @returns {Map<number, Float32Array>} by node; 0..1 if a blendshape moves them, otherwise the weights at rest
  */
 export function targetWeights(model, drivers, blendshapes) {
   const weights = new Map(model.nodes.flatMap(({ mesh, weights: rest }, node) => {

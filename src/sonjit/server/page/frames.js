@@ -1,13 +1,13 @@
 /**
- * Frames of a video, a canvas or an image for a page of your own: at a wanted size, in a wanted format, kept for a while.
+ * Captures frames of a video, a canvas or an image in a size and a format, and caches them.
  *
  *     const frames = new Frames(video, { longest: 320, keep_ms: 50 });
  *     const hands = await detector.estimateHands(await frames.take());
  */
 
 /** @typedef {HTMLVideoElement | HTMLImageElement | HTMLCanvasElement | OffscreenCanvas | ImageBitmap} Source */
-/** @typedef {{width?: number, height?: number, longest?: number}} Size `width`, `height`: of one alone the other keeps the ratio;
- *   `longest`: side at most; 0 for the source's own */
+/** @typedef {{width?: number, height?: number, longest?: number}} Size `width`, `height`: a missing one keeps the aspect ratio;
+ *   `longest`: maximum side; 0 for the source's size */
 /** @typedef {"canvas" | "imagedata" | "jpeg" | "png"} Format */
 /** @typedef {OffscreenCanvas | ImageData | Blob} Frame */
 
@@ -16,7 +16,7 @@ export const FORMATS = ["canvas", "imagedata", "jpeg", "png"];
 const QUALITY = 0.9;
 
 /**
- * Width and height that a source is scaled to.
+ * Return the scaled width and height of a source.
  *
  * @param {number} width @param {number} height of the source
  * @param {Size} wanted
@@ -39,7 +39,7 @@ export class Frames {
 
   /**
    * @param {Source} source
-   * @param {Size & {format?: Format, keep_ms?: number}} [how] `keep_ms`: for which the last frame is given again
+   * @param {Size & {format?: Format, keep_ms?: number}} [how] `keep_ms`: time for which the last frame is returned again
    * @throws {RangeError} a size or time below 0, an unknown format
    */
   constructor(source, { format = "canvas", keep_ms = 0, ...size } = {}) {
@@ -56,9 +56,9 @@ export class Frames {
   }
 
   /**
-   * The frame that the source shows now, or the last one while it is younger than `keep_ms`.
+   * Return the current frame of the source, or the last one if it is newer than `keep_ms`.
    *
-   * @returns {Promise<Frame | null>} null where nothing can be captured: the source has not loaded, or its pixels may not be read
+   * @returns {Promise<Frame | null>} null if the source has not loaded or its pixels may not be read
    */
   take() {
     const now = performance.now();
@@ -79,7 +79,7 @@ export class Frames {
     pen.drawImage(source, 0, 0, width, height);
     if (this.#format === "imagedata") return pen.getImageData(0, 0, width, height);
     if (this.#format !== "canvas") return canvas.convertToBlob({ type: `image/${this.#format}`, quality: QUALITY });
-    pen.getImageData(0, 0, 1, 1); // throws where the pixels may not be read, as later uses would
+    pen.getImageData(0, 0, 1, 1); // throws if the pixels may not be read
     return canvas;
   }
 }

@@ -1,4 +1,4 @@
-/** The gestures that hands make now, the motions of the last minute, and what a map would send. */
+/** Shows current gestures, the latest motions and held gestures, and the commands of a map. */
 
 import { onLanguage, text } from "./i18n.js";
 import { instancesOf } from "./kinds.js";
@@ -11,8 +11,8 @@ const MOST_EVENTS = 30;
 export class GesturesView {
   #now;
   #events;
-  /** @type {Map<string, Shown>} by motion and hand, those that go on */ #open = new Map();
-  #said = "";
+  /** @type {Map<string, Shown>} motions in progress by motion and hand */ #open = new Map();
+  #shownText = "";
   /** @type {Record<string, any>} */ #frame = {};
 
   /** @param {HTMLElement} now list of hands @param {HTMLElement} events list of motions, the newest first */
@@ -20,7 +20,7 @@ export class GesturesView {
     this.#now = now;
     this.#events = events;
     onLanguage(() => {
-      this.#said = "";
+      this.#shownText = "";
       this.#write();
     });
   }
@@ -30,6 +30,9 @@ export class GesturesView {
     this.#frame = frame;
     this.#write();
     for (const event of frame.motions ?? []) this.#follow(event);
+    for (const event of frame.events ?? []) {
+      if (event.type === "gesture") this.#follow({ ...event, strength: event.value, count: 0, time: event.end ?? event.begin });
+    }
   }
 
   clear() {
@@ -42,13 +45,13 @@ export class GesturesView {
   #write() {
     const hands = instancesOf(this.#frame).filter(({ kind }) => kind === "hand");
     const lines = hands.map(({ kind, one, person }) => {
-      const made = "gesture" in one ? gestureOf(one) || text("gestures.nothing") : text("gestures.off");
-      return `${nameOf(kind, one)} #${one.id ?? person?.id ?? "–"}: ${made}`;
+      const gestureText = "gesture" in one ? gestureOf(one) || text("gestures.nothing") : text("gestures.off");
+      return `${nameOf(kind, one)} #${one.id ?? person?.id ?? "–"}: ${gestureText}`;
     });
-    const said = lines.join("\n") || text("gestures.empty");
-    if (said === this.#said) return;
-    this.#said = said;
-    this.#now.replaceChildren(...said.split("\n").map((line) => Object.assign(document.createElement("li"), { textContent: line })));
+    const shownText = lines.join("\n") || text("gestures.empty");
+    if (shownText === this.#shownText) return;
+    this.#shownText = shownText;
+    this.#now.replaceChildren(...shownText.split("\n").map((line) => Object.assign(document.createElement("li"), { textContent: line })));
   }
 
   /** @param {{name: string, phase: string, id: number, handedness: string, strength: number, count: number, time: number}} event */

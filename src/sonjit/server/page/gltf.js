@@ -1,4 +1,4 @@
-/** Reads binary glTF 2.0 (.glb, and .vrm, which is the same with an avatar's extensions): what drawing needs of it. */
+/** Reads binary glTF 2.0 for drawing: .glb, and .vrm, which adds extensions for avatars. */
 
 import { PageError } from "./messages.js";
 import { IDENTITY, product, rotation, scaling, translation } from "./matrices.js";
@@ -34,7 +34,7 @@ const COMPONENTS = {
  *
  * @param {File} file
  * @returns {Promise<Model>}
- * @throws {PageError} it is no binary glTF 2.0, is damaged, or needs an extension that is not understood
+ * @throws {PageError} the file is not binary glTF 2.0, is damaged, or requires an unknown extension
  */
 export async function readModel(file) {
   const { name } = file;
@@ -63,7 +63,7 @@ function chunksOf(data) {
   return { json: JSON.parse(new TextDecoder().decode(text)), binary: chunks.get(BINARY_CHUNK) ?? new DataView(new ArrayBuffer(0)) };
 }
 
-/** The numbers behind accessors, each read once. */
+/** Reads the numbers of accessors and caches them. */
 class Buffers {
   #json;
   #binary;
@@ -82,7 +82,7 @@ class Buffers {
     return new DataView(this.#binary.buffer, this.#binary.byteOffset + byteOffset, byteLength);
   }
 
-  /** All numbers of an accessor, as an array of its own for none else to change. @param {number} index @returns {Float32Array} */
+  /** Return all numbers of an accessor in a new array. @param {number} index @returns {Float32Array} */
   floats(index) {
     const known = this.#read.get(index);
     if (known) return known;
@@ -169,7 +169,7 @@ function nodesFrom(json) {
 function orderOf(json, nodes) {
   const roots = json.scenes?.[json.scene ?? 0]?.nodes ?? [...nodes.keys()].filter((k) => nodes[k].parent < 0);
   const order = [...roots];
-  for (let k = 0; k < order.length; k += 1) { // grows while it is walked
+  for (let k = 0; k < order.length; k += 1) { // the loop appends to it
     if (order.length > nodes.length) throw new Error("its nodes form a circle");
     order.push(...(json.nodes[order[k]].children ?? []));
   }
@@ -208,7 +208,7 @@ function geometryFrom(attributes, targets, indices, buffers) {
   };
 }
 
-/** Of each vertex, from the triangles around it. @param {Float32Array} positions @param {Uint32Array} indices @returns {Float32Array} not of length 1 */
+/** Return the normal of each vertex from its triangles. @param {Float32Array} positions @param {Uint32Array} indices @returns {Float32Array} not of length 1 */
 function normalsOf(positions, indices) {
   const normals = new Float32Array(positions.length);
   for (let k = 0; k + 2 < indices.length; k += 3) {

@@ -1,4 +1,4 @@
-/** The page's texts in the reader's language: i18n/LANGUAGE.json, by key; `{name}` in a text is filled in. */
+/** The page's texts by key, from i18n/LANGUAGE.json. `{name}` in a text is a placeholder. */
 
 import { memory } from "./state.js";
 
@@ -7,18 +7,18 @@ const LANGUAGES = ["en", "ko"];
 const folders = [new URL("i18n/", import.meta.url)];
 /** @type {Set<() => void>} */ const listeners = new Set();
 
-/** @returns {string} what was chosen here before, else the browser's own, else English */
+/** @returns {string} the language selected before, otherwise the browser's, otherwise English */
 export function preferredLanguage() {
   const wanted = [memory.read("language"), ...navigator.languages.map((tag) => tag.slice(0, 2))];
   return wanted.find((language) => LANGUAGES.includes(language)) ?? "en";
 }
 
-/** Take texts from one more folder; to be called before `speak`. @param {URL} folder */
+/** Add a folder of texts; call this before `speak`. @param {URL} folder */
 export function addTexts(folder) {
   folders.push(folder);
 }
 
-/** Load a language and write its texts into the page. @param {string} language */
+/** Load a language and write its texts to the page. @param {string} language */
 export async function speak(language) {
   const answers = await Promise.all(folders.map((folder) => fetch(new URL(`${language}.json`, folder))));
   texts = Object.assign({}, ...(await Promise.all(answers.map((answer) => answer.json()))));
@@ -27,22 +27,22 @@ export async function speak(language) {
   for (const listener of listeners) listener();
 }
 
-/** Call now, and whenever the language changes. @param {() => void} listener */
+/** Call a listener now and after every change of the language. @param {() => void} listener */
 export function onLanguage(listener) {
   listeners.add(listener);
   if (Object.keys(texts).length) listener();
 }
 
 /**
- * One text.
+ * Return a text.
  *
- * @param {string} key @param {Record<string, unknown>} [values] @returns {string} the key itself where there is no text
+ * @param {string} key @param {Record<string, unknown>} [values] @returns {string} the key if there is no text
  */
 export function text(key, values = {}) {
   return (texts[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
 }
 
-/** One text, or other words where there is none. @param {string} key @param {string} otherwise */
+/** Return a text, or another one if it does not exist. @param {string} key @param {string} otherwise */
 export function textOr(key, otherwise) {
   return texts[key] ?? otherwise;
 }
@@ -52,7 +52,7 @@ export function hasText(key) {
   return key in texts;
 }
 
-/** Fill in everything under a node that names its text. @param {ParentNode} root */
+/** Fill in all elements under a node that refer to a text. @param {ParentNode} root */
 export function translate(root) {
   for (const node of /** @type {NodeListOf<HTMLElement>} */ (root.querySelectorAll("[data-i18n]"))) {
     node.textContent = text(node.dataset.i18n ?? "");

@@ -1,4 +1,4 @@
-/** The last answer as text, one keypoint a line. */
+/** Shows the last answer as text, one keypoint per line. */
 
 const EVERY_MS = 250;
 const LONGEST = 60; // letters of a text: masks are long
@@ -37,14 +37,14 @@ export class Inspector {
     this.#place.textContent = pretty(frame, "");
   }
 
-  /** Whether somebody selects text in it, which new text would undo. */
+  /** Check whether the user selects text, which new text would undo. */
   #isBeingRead() {
     const selection = getSelection();
     return Boolean(selection && !selection.isCollapsed && this.#place.contains(selection.anchorNode));
   }
 }
 
-/** JSON whose objects of plain values are on one line. @param {any} value @param {string} indent @returns {string} */
+/** Return JSON with each object of plain values on one line. @param {any} value @param {string} indent @returns {string} */
 function pretty(value, indent) {
   const isObject = value !== null && typeof value === "object";
   const values = isObject ? Object.values(value) : [];

@@ -3,10 +3,10 @@
 import { addressOf } from "./endpoints.js";
 import { text } from "./i18n.js";
 
-/** How far a job is, from 0 to 1; null where that is not known. @param {any} job @returns {number | null} */
+/** Return the progress of a job, 0 to 1; null if unknown. @param {any} job @returns {number | null} */
 export const shareOf = ({ state, share = 0, frames = 0, of }) => (state === "uploading" ? share : of ? frames / of : null);
 
-/** What a job does, in words. @param {any} job @returns {string} */
+/** Return the state of a job as text. @param {any} job @returns {string} */
 export function wordsOf({ state, share = 0, frames = 0, of, instances = 0, seconds = 0 }) {
   const values = { frames, of: of ?? "?", instances, seconds: Number(seconds).toFixed(1), percent: Math.round(share * 100) };
   return text(`job.${state}`, values);
@@ -15,11 +15,12 @@ export function wordsOf({ state, share = 0, frames = 0, of, instances = 0, secon
 /** Whether it goes on. @param {any} job */
 export const isActive = ({ state }) => ["uploading", "waiting", "running"].includes(state);
 
-const TABLES = ["csv", "json", "jsonl", "parquet"];
+const TABLES = ["csv", "json", "jsonl", "parquet", "xlsx"];
+const MORE_TABLES = [["instances.csv", "job.instances"], ["wide.csv", "job.wide"], ["events.csv", "job.events"]];
 
 export class JobItem {
   /** @type {EventSource | undefined} */ events;
-  /** @type {() => void} what stops the upload */ abort = () => {};
+  /** @type {() => void} function that stops the upload */ abort = () => {};
   #actions;
   #rendered = "";
 
@@ -40,7 +41,7 @@ export class JobItem {
     else this.#progress();
   }
 
-  /** Everything anew, for another state or language. */
+  /** Draw the item again for another state or language. */
   render() {
     const { name, model, state, message, problems = [] } = this.job;
     this.#rendered = state;
@@ -66,7 +67,7 @@ export class JobItem {
     /** @type {HTMLElement} */ (this.node.querySelector(".job-state")).textContent = wordsOf(this.job);
   }
 
-  /** Links to what was made, and a preview of the annotated copy. */
+  /** Return links to the results and a preview of the annotated copy. */
   #results() {
     const { downloads = {}, name } = this.job;
     const link = (/** @type {string} */ href, /** @type {string} */ words) => {
@@ -76,6 +77,7 @@ export class JobItem {
       return node;
     };
     const nodes = TABLES.filter((ending) => downloads[ending]).map((ending) => link(downloads[ending], ending.toUpperCase()));
+    for (const [ending, words] of MORE_TABLES) if (downloads[ending]) nodes.push(link(downloads[ending], text(words)));
     if (downloads["motions.csv"]) nodes.push(link(downloads["motions.csv"], text("job.motions")));
     if (!downloads.drawn) return nodes;
     const look = element("button", "button small", text("job.look"));

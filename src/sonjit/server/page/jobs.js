@@ -1,4 +1,4 @@
-/** Whole videos and folders through the server's jobs: upload, progress, cancel, results. */
+/** Jobs of the server for videos and folders: upload, progress, cancel, results. */
 
 import { ServerError, addressOf, call, thisServer } from "./endpoints.js";
 import { onLanguage, text } from "./i18n.js";
@@ -19,7 +19,7 @@ export class Jobs {
 
   /**
    * @param {HTMLElement} list @param {(error: unknown) => void} onError
-   * @param {(job: any) => void} onLatest hears of the job that was begun last; null where it was removed
+   * @param {(job: any) => void} onLatest function that receives the last job; null if it was removed
    */
   constructor(list, onError, onLatest) {
     this.#list = list;
@@ -28,14 +28,14 @@ export class Jobs {
     onLanguage(() => this.#items.forEach((item) => item.render()));
   }
 
-  /** The jobs that the server has already. */
+  /** Load the jobs of the server. */
   async load() {
     const jobs = /** @type {any} */ (await call(new URL("/v1/jobs", thisServer)));
     for (const job of jobs.reverse()) this.#follow(this.#item(job), job);
   }
 
   /**
-   * One job for all images, and one for each video, of all detectors together.
+   * Create one job for all images and one for each video, with all detectors.
    *
    * @param {File[]} files @param {{kind: string, [option: string]: unknown}[]} detectors as of a stream
    */
@@ -126,16 +126,16 @@ export class Jobs {
   }
 }
 
-/** What a job takes of a detector's options. @param {{kind: string, [option: string]: unknown}} detector */
+/** Return the detector options that jobs support. @param {{kind: string, [option: string]: unknown}} detector */
 function optionsOfJob({ kind, ...options }) {
   const known = kinds[kind].job_options.filter((one) => one !== "static_image"); // the server knows what it is given
   return { kind, ...Object.fromEntries(Object.entries({ ...options, measures: true }).filter(([name]) => known.includes(name))) };
 }
 
 /**
- * Send a form; unlike `fetch`, this reports how much was sent.
+ * Send a form and report the progress, which `fetch` cannot do.
  *
- * @param {string} path @param {FormData} form @param {(share: number) => void} onShare @param {(abort: () => void) => void} onAbort gets what stops it
+ * @param {string} path @param {FormData} form @param {(share: number) => void} onShare @param {(abort: () => void) => void} onAbort receives the function that stops it
  * @returns {Promise<any>}
  */
 function post(path, form, onShare, onAbort) {

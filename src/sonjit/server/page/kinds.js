@@ -1,4 +1,4 @@
-/** What can be found, by this server and by this page itself, from `GET /v1/kinds`: kinds of detectors, types of results and their skeletons. */
+/** Kinds of detectors and types of results from `GET /v1/kinds`, for this server and for this page. */
 
 import { call, hasNoServer, thisServer } from "./endpoints.js";
 import { addSkeletons } from "./skeletons.js";
@@ -10,21 +10,21 @@ import { addSkeletons } from "./skeletons.js";
  * @typedef {{key: string, columns?: string[], scores?: Record<string, string | null>}} Field
  * @typedef {{list: string, fields: Field[], members: Record<string, string>,
  *   skeletons: Record<string, import("./skeletons.js").Table>}} Result
- * @typedef {{kind: string, number: number, one: any, person?: any}} Instance something with keypoints of its own
+ * @typedef {{kind: string, number: number, one: any, person?: any}} Instance a part with its own keypoints
  */
 
 /** Kinds of detectors by name; the first model of each is its default. @type {Record<string, Kind>} */
 export let kinds = {};
-/** Those that this page can find itself, with what it has of their models and options. @type {Record<string, Kind>} */
+/** Kinds that this page supports without a server, with their models and options. @type {Record<string, Kind>} */
 export let kindsInPage = {};
 /** Types of results by name. @type {Record<string, Result>} */
 export let results = {};
 /** Columns of row tables. @type {string[]} */
 export let columns = [];
-/** The server has a project's annotation page. */
+/** Whether the server has an annotation project. */
 export let annotates = false;
 
-/** Ask the server, or the folder that `sonjit page` wrote, once. */
+/** Load the kinds from the server or from the folder that `sonjit page` wrote. */
 export async function loadKinds() {
   const place = hasNoServer ? new URL("./kinds.json", import.meta.url) : new URL("/v1/kinds", thisServer);
   const answer = await call(place);
@@ -32,13 +32,13 @@ export async function loadKinds() {
   await addSkeletons(Object.assign({}, ...Object.values(results).map(({ skeletons }) => skeletons)));
 }
 
-/** The kinds that can be found where it is computed. @param {boolean} here in this page, not on the server */
+/** Return the kinds that are available. @param {boolean} here whether detectors run in this page */
 export const kindsWhere = (here) => (here ? kindsInPage : kinds);
 
-/** @type {{frame: Record<string, any>, instances: readonly Instance[]} | null} views ask one after the other */ let last = null;
+/** @type {{frame: Record<string, any>, instances: readonly Instance[]} | null} all views request the same frame */ let last = null;
 
 /**
- * Everything with keypoints of its own in a frame: people by their parts.
+ * Return all parts of a frame that have keypoints. People are split into their parts.
  *
  * @param {Record<string, any>} frame
  * @returns {readonly Instance[]}

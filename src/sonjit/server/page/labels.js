@@ -1,29 +1,29 @@
-/** Text beside what was found: inside the image, so that labels hide neither each other nor a face. */
+/** Labels of instances, placed inside the image so that they hide neither each other nor faces. */
 
 import { INK } from "./skeletons.js";
 
 /**
  * @typedef {{x: number, y: number}} Point
  * @typedef {[number, number, number, number]} Area left, top, right, bottom in pixels of the image
- * @typedef {{words: string, anchor: Point, directions: Point[], accent: string, size: number}} Label `anchor`: the point that it
+ * @typedef {{words: string, anchor: Point, directions: Point[], accent: string, size: number}} Label `anchor`: the point that the label
  *   belongs to; `directions`: unit vectors from there to where the text may be, best first; `size`: of the instance in pixels
  * @typedef {{width: number, height: number, pad: number}} Plate a text with its margin
  */
 
 const STEPS = 4;
-const HIDING = 6; // what a plate that lies wholly over something costs, in heights of plates that it is moved away
-const SHARE = 0.055; // of an instance: the height of its letters
+const HIDING = 6; // cost of a completely covered area, in label heights of distance
+const SHARE = 0.055; // letter height as a share of the instance's size
 
 /**
- * Write labels, the first at the best place.
+ * Draw labels. The first label has the best position.
  *
  * @param {CanvasRenderingContext2D} ctx scaled to pixels of the image
  * @param {Label[]} labels
- * @param {{width: number, height: number, least: number, most: number}} look the image's sides, and how high letters may be
+ * @param {{width: number, height: number, least: number, most: number}} look size of the image, and limits of the letter height
  * @param {Area[]} avoid such as faces
  */
 export function drawLabels(ctx, labels, { width, height, least, most }, avoid) {
-  const taken = avoid.filter((area) => area.every(Number.isFinite));
+  const occupied = avoid.filter((area) => area.every(Number.isFinite));
   for (const { words, anchor, directions, accent, size } of labels) {
     if (!Number.isFinite(anchor.x + anchor.y)) continue;
     const letters = Math.ceil(Math.min(Math.max(size * SHARE || 0, least), most)); // browsers keep a font for every size that there was
@@ -32,8 +32,8 @@ export function drawLabels(ctx, labels, { width, height, least, most }, avoid) {
     const pad = letters * 0.5;
     const plate = { width: ctx.measureText(words).width + letters * 2.05, height: letters * 1.7, pad };
     if (plate.width > width || plate.height > height) continue;
-    const { left, top } = placeLabel(anchor, directions, plate, { width, height }, taken);
-    taken.push([left, top, left + plate.width, top + plate.height]);
+    const { left, top } = placeLabel(anchor, directions, plate, { width, height }, occupied);
+    occupied.push([left, top, left + plate.width, top + plate.height]);
     ctx.globalAlpha = 0.78;
     ctx.fillStyle = INK;
     ctx.beginPath();
@@ -52,13 +52,13 @@ export function drawLabels(ctx, labels, { width, height, least, most }, avoid) {
 }
 
 /**
- * Where a label goes: near its point, in an early direction, where little else is.
+ * Return the position of a label: near its anchor, in a preferred direction, with little overlap.
  *
  * @param {Point} anchor @param {Point[]} directions @param {Plate} plate
- * @param {{width: number, height: number}} image @param {Area[]} taken
+ * @param {{width: number, height: number}} image @param {Area[]} occupied
  * @returns {{left: number, top: number}}
  */
-export function placeLabel(anchor, directions, plate, image, taken) {
+export function placeLabel(anchor, directions, plate, image, occupied) {
   let [best, least] = [{ left: 0, top: 0 }, Infinity];
   for (let step = 0; step < STEPS; step += 1) {
     directions.forEach(({ x, y }, rank) => {
@@ -67,17 +67,17 @@ export function placeLabel(anchor, directions, plate, image, taken) {
       const left = Math.min(Math.max(wantedX, 0), image.width - plate.width);
       const top = Math.min(Math.max(wantedY, 0), image.height - plate.height);
       const moved = Math.hypot(left - wantedX, top - wantedY) / plate.height;
-      const cost = moved + 0.7 * step + 0.2 * rank + HIDING * hidden(left, top, plate, taken);
+      const cost = moved + 0.7 * step + 0.2 * rank + HIDING * hidden(left, top, plate, occupied);
       if (cost < least) [best, least] = [{ left, top }, cost];
     });
   }
   return best;
 }
 
-/** How much of a plate lies over what is taken, in parts of it. @param {number} left @param {number} top @param {Plate} plate @param {Area[]} taken */
-function hidden(left, top, { width, height }, taken) {
+/** How much of a plate lies over what is occupied, in parts of it. @param {number} left @param {number} top @param {Plate} plate @param {Area[]} occupied */
+function hidden(left, top, { width, height }, occupied) {
   let area = 0;
-  for (const [x0, y0, x1, y1] of taken) {
+  for (const [x0, y0, x1, y1] of occupied) {
     area += Math.max(Math.min(x1, left + width) - Math.max(x0, left), 0) * Math.max(Math.min(y1, top + height) - Math.max(y0, top), 0);
   }
   return area / (width * height);

@@ -1,4 +1,4 @@
-/** What is measured now, as a table: a row for each measure, a column for each instance. */
+/** Table of current measures: a row for each measure, a column for each instance. */
 
 import { onLanguage, text } from "./i18n.js";
 import { measureName, shown, trackedOf } from "./measures.js";
@@ -48,7 +48,7 @@ export class LiveTable {
 
   /** @param {{kind: string, found: import("./measures.js").Tracked[]}[]} tables */
   #build(tables) {
-    const made = tables.map(({ found }) => {
+    const content = tables.map(({ found }) => {
       const head = row("th", "", ...found.map(({ label }) => label));
       for (const cell of head.children) cell.setAttribute("scope", "col");
       const body = document.createElement("tbody");
@@ -65,7 +65,7 @@ export class LiveTable {
       return table;
     });
     const nothing = Object.assign(document.createElement("p"), { className: "hint", textContent: text("live.empty") });
-    this.#place.replaceChildren(...(made.length ? made : [nothing]));
+    this.#place.replaceChildren(...(content.length ? content : [nothing]));
     this.#cells = /** @type {HTMLElement[]} */ ([...this.#place.querySelectorAll("td")]);
   }
 }

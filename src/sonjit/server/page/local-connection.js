@@ -1,4 +1,4 @@
-/** What a Connection does, without a server: the networks run in a worker of this page. */
+/** Replaces a Connection without a server: the networks run in a worker of this page. */
 
 import { kindsWhere, results } from "./kinds.js";
 
@@ -15,9 +15,9 @@ export class LocalConnection extends EventTarget {
   /** @type {DetectorOptions[]} */ #wanted;
   /** @type {string | null} */ #gestures;
   /** @type {Running[]} */ #running = [];
-  /** @type {Promise<unknown>} when nothing is being loaded */ #made = Promise.resolve();
+  /** @type {Promise<unknown>} resolves when loading ends */ #loading = Promise.resolve();
   /** @type {"loading" | "ready" | "closed"} */ #state = "closed";
-  #turn = 0; // of configure: a later one wins
+  #turn = 0; // number of the last configuration; it replaces earlier ones
   #next = 0;
   inFlight = 0;
 
@@ -37,14 +37,14 @@ export class LocalConnection extends EventTarget {
     return this.configure({});
   }
 
-  /** Change detectors; those whose kind, model and custom gestures stay keep their instances. @param {Configuration} configuration @returns {Promise<object>} */
+  /** Change detectors. Detectors with the same kind, model and gestures keep their tracked instances. @param {Configuration} configuration @returns {Promise<object>} */
   configure({ detectors = this.#wanted, gestures_file = this.#gestures }) {
     const mine = ++this.#turn;
     [this.#wanted, this.#gestures] = [detectors, gestures_file];
     this.#become("loading");
-    const made = this.#made.then(() => this.#make(mine, detectors, gestures_file)); // what is being loaded may be what is wanted
-    this.#made = made.catch(() => {});
-    return made;
+    const result = this.#loading.then(() => this.#make(mine, detectors, gestures_file)); // the loading detectors may be the requested ones
+    this.#loading = result.catch(() => {});
+    return result;
   }
 
   /** @param {number} mine turn @param {DetectorOptions[]} detectors @param {string | null} gestures_file @returns {Promise<object>} */
@@ -53,15 +53,15 @@ export class LocalConnection extends EventTarget {
     await keeper();
     const { LocalDetector } = await import(ENGINE);
     const before = this.#running;
-    const made = await Promise.allSettled(detectors.map(async ({ kind, static_image: isStill = false, ...options }) => {
+    const result = await Promise.allSettled(detectors.map(async ({ kind, static_image: isStill = false, ...options }) => {
       const gesturesUrl = gestures_file !== null && "gestures" in (kindsWhere(true)[kind]?.options ?? {}) ? `${FILE}${gestures_file}` : undefined;
-      const kept = before.find((one) => one.kind === kind && one.model === options.model && one.gesturesUrl === gesturesUrl)?.detector;
-      kept?.configure(options);
-      const detector = kept ?? (await LocalDetector.create(kind, options, gesturesUrl === undefined ? {} : { gesturesUrl }));
+      const reused = before.find((one) => one.kind === kind && one.model === options.model && one.gesturesUrl === gesturesUrl)?.detector;
+      reused?.configure(options);
+      const detector = reused ?? (await LocalDetector.create(kind, options, gesturesUrl === undefined ? {} : { gesturesUrl }));
       return { kind, model: options.model, gesturesUrl, isStill: Boolean(isStill), detector };
     }));
-    const running = made.flatMap((one) => (one.status === "fulfilled" ? one.value : []));
-    const [failed] = made.filter((one) => one.status === "rejected");
+    const running = result.flatMap((one) => (one.status === "fulfilled" ? one.value : []));
+    const [failed] = result.filter((one) => one.status === "rejected");
     this.#running = this.#state === "closed" ? [] : running;
     for (const { detector } of [...before, ...running]) if (!this.#running.some((one) => one.detector === detector)) detector.close();
     if (mine !== this.#turn) return {};
@@ -71,7 +71,7 @@ export class LocalConnection extends EventTarget {
     return ready;
   }
 
-  /** Forget every instance. */
+  /** Forget all tracked instances. */
   reset() {
     for (const { detector } of this.#running) detector.reset();
   }
@@ -94,7 +94,8 @@ export class LocalConnection extends EventTarget {
       const { width, height } = image;
       const lists = Object.fromEntries(found.flatMap(Object.entries).filter(([, list]) => Array.isArray(list)).map(named));
       const motions = found.flatMap((one) => one.motions ?? []);
-      return { frame, time, width, height, dropped: 0, timing: { detect_ms: answered_ms - sent_ms }, ...lists, motions, sent_ms, answered_ms };
+      const hidden = found.reduce((sum, { total, motions: _, ...one }) => sum + total - Object.values(one).filter(Array.isArray).flat().length, 0);
+      return { frame, time, width, height, dropped: 0, timing: { detect_ms: answered_ms - sent_ms }, ...lists, motions, hidden, sent_ms, answered_ms };
     } finally {
       this.inFlight -= 1;
     }
@@ -107,7 +108,7 @@ export class LocalConnection extends EventTarget {
   }
 }
 
-/** At the first visit wait for the service worker, which keeps what is loaded from then on, where there is to be one. */
+/** At the first visit, wait for the service worker, which stores the files that are loaded later. */
 async function keeper() {
   const workers = navigator.serviceWorker;
   if (!workers || workers.controller) return;
@@ -118,7 +119,7 @@ async function keeper() {
   });
 }
 
-/** A list of instances with what a server adds to each. @param {[string, any[]]} entry @returns {[string, any[]]} */
+/** Add the members that a server adds to a list of instances. @param {[string, any[]]} entry @returns {[string, any[]]} */
 function named([list, found]) {
   const kind = Object.values(results).find((result) => result.list === list);
   return [list, kind ? found.map((one) => completed(one, kind)) : found];

@@ -1,4 +1,4 @@
-/** Maps for `sonjit control`: rules are put together, checked by the server's own reader, tried without sending, downloaded. */
+/** Editor of maps for `sonjit control`: edit, check on the server, try without sending, download. */
 
 import { addressOf, call } from "./endpoints.js";
 import { onLanguage, text } from "./i18n.js";
@@ -27,7 +27,7 @@ export class MapEditor {
   /**
    * @param {(id: string) => any} find
    * @param {(error: unknown) => void} fail
-   * @param {(map: string | null) => void} dryRun have the server say what a checked map would send; null: no longer
+   * @param {(map: string | null) => void} dryRun request the commands of a checked map; null to stop
    */
   constructor(find, fail, dryRun) {
     [this.#find, this.#fail, this.#dryRun] = [find, fail, dryRun];
@@ -41,7 +41,7 @@ export class MapEditor {
     onLanguage(() => this.#hint());
   }
 
-  /** Fill in what rules may name. */
+  /** Fill the lists of names for rules. */
   async load() {
     const { actions, gestures, motions, measures } = await call(new URL(addressOf("/v1/control")));
     this.#known = { gestures, motions, measures };
@@ -72,7 +72,7 @@ export class MapEditor {
 
   /** @param {Record<string, any>} frame */
   draw({ commands = [] }) {
-    if (!this.#isRunning) return; // an answer that was under way
+    if (!this.#isRunning) return; // an outdated answer
     const list = this.#find("map-commands");
     for (const command of commands) {
       const line = document.createElement("li");
@@ -98,7 +98,7 @@ export class MapEditor {
     this.#check();
   }
 
-  /** Whether the map is right; else the words say what is not. */
+  /** Check the map and show the errors. */
   async #check() {
     const state = this.#find("map-words");
     try {

@@ -1,4 +1,4 @@
-/** Masks of bodies, as docs/server.md has them: decoded, and as an overlay over the background. */
+/** Masks of bodies (see docs/server.md): decoding, and an overlay that darkens the background. */
 
 const DARK = [18, 20, 28]; // the dark behind every drawing
 const OPACITY = 0.9;
@@ -6,7 +6,7 @@ const OPACITY = 0.9;
 /** @typedef {{width: number, height: number, png: string}} Segmentation */
 
 /**
- * How much each pixel is the person's, 0 to 255, in each of R, G and B.
+ * Return a mask as an image whose R, G and B are the person's probability, 0 to 255.
  *
  * @param {Segmentation} segmentation @param {number} width @param {number} height pixels wanted
  * @returns {Promise<ImageData>}
@@ -23,10 +23,10 @@ export async function greyOf({ png }, width, height) {
 }
 
 /**
- * What darkens everything but some bodies.
+ * Return an overlay that darkens everything except some bodies.
  *
  * @param {Segmentation[]} masks
- * @returns {Promise<OffscreenCanvas | null>} stretched over the image it fits; null where there is no mask
+ * @returns {Promise<OffscreenCanvas | null>} overlay to stretch over the image; null without masks
  */
 export async function maskOverlay(masks) {
   if (!masks.length) return null;

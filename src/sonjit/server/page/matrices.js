@@ -1,10 +1,10 @@
-/** 4 x 4 matrices as WebGL and glTF hold them: sixteen numbers, column by column. */
+/** 4 x 4 matrices in the layout of WebGL and glTF: sixteen numbers, column by column. */
 
 /** @typedef {Float32Array | readonly number[]} Matrix */
 
 export const IDENTITY = Object.freeze([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]);
 
-/** The product of matrices: the last is applied first. @param {...Matrix} factors @returns {number[]} */
+/** Return the product of matrices; the last is applied first. @param {...Matrix} factors @returns {number[]} */
 export function product(...factors) {
   return /** @type {number[]} */ (factors.reduce((a, b) => {
     const out = new Array(16);
@@ -33,7 +33,7 @@ export function rotation([x, y, z, w]) {
   ];
 }
 
-/** The linear part alone, its columns of length 1. @param {Matrix} matrix @returns {number[]} */
+/** Return the rotation of a matrix without scale and translation. @param {Matrix} matrix @returns {number[]} */
 export function turnOf(matrix) {
   const out = [...IDENTITY];
   for (const column of [0, 4, 8]) {
@@ -43,7 +43,7 @@ export function turnOf(matrix) {
   return out;
 }
 
-/** Of a rotation. @param {Matrix} matrix @returns {number[]} */
+/** Return the inverse of a rotation. @param {Matrix} matrix @returns {number[]} */
 export function transposed(matrix) {
   return IDENTITY.map((_, k) => matrix[(k % 4) * 4 + Math.floor(k / 4)]);
 }
@@ -53,7 +53,7 @@ export function moved(matrix, [x, y, z]) {
   return [0, 1, 2].map((row) => matrix[row] * x + matrix[row + 4] * y + matrix[row + 8] * z + matrix[row + 12]);
 }
 
-/** Of a camera at the origin that looks along -z. @param {number} fovY of the height, in radians @param {number} aspect width over height @param {number} near @param {number} far @returns {number[]} */
+/** Return the projection of a camera at the origin that looks along -z. @param {number} fovY vertical field of view in radians @param {number} aspect width over height @param {number} near @param {number} far @returns {number[]} */
 export function perspective(fovY, aspect, near, far) {
   const scale = 1 / Math.tan(fovY / 2);
   return [scale / aspect, 0, 0, 0, 0, scale, 0, 0, 0, 0, (far + near) / (near - far), -1, 0, 0, (2 * far * near) / (near - far), 0];

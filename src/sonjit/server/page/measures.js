@@ -1,10 +1,10 @@
-/** Measures as people read them: names in words, angles in degrees, lengths in centimetres. */
+/** Formats measures: names as text, angles in degrees, lengths in centimetres. */
 
 import { hasText, text } from "./i18n.js";
 import { instancesOf } from "./kinds.js";
 import { nameOf, sideOf } from "./painter.js";
 
-/** @typedef {{key: string, kind: string, label: string, one: any}} Tracked an instance that is the same in every frame; `label`: as people call it */
+/** @typedef {{key: string, kind: string, label: string, one: any}} Tracked an instance with the same key in every frame; `label`: its displayed name */
 
 const UNITS = [
   { ending: "_rad", unit: "°", scale: 180 / Math.PI, digits: 0 },
@@ -13,30 +13,30 @@ const UNITS = [
 const CM_PER_M = 100;
 const PLAIN = { ending: "", unit: "", scale: 1, digits: 2 };
 
-/** What a measure is shown in. @param {string} name */
+/** Return the displayed unit of a measure. @param {string} name */
 export const unitOf = (name) => UNITS.find(({ ending }) => name.endsWith(ending)) ?? PLAIN;
 
-/** A value with its unit; a dash where it is not known. @param {string} name @param {unknown} value */
+/** Return a value with its unit; a dash if unknown. @param {string} name @param {unknown} value */
 export function shown(name, value) {
   const { unit, scale, digits } = unitOf(name);
-  return typeof value === "number" ? `${(value * scale).toFixed(digits)}${unit}` : "–";
+  return typeof value === "number" && Number.isFinite(value) ? `${(value * scale).toFixed(digits)}${unit}` : "–";
 }
 
-/** A measure in words, part by part where it has no text of its own. @param {string} name */
+/** Return the name of a measure as text, composed of its parts if it has no own text. @param {string} name */
 export function measureName(name) {
   const bare = name.slice(0, name.length - unitOf(name).ending.length);
   const words = bare.split("_").map((word) => (hasText(`measure.${word}`) ? text(`measure.${word}`) : word)).join(" ").trim();
-  const ofFist = name.endsWith("_curl") ? " (0–1)" : ""; // beside the same in degrees
+  const ofFist = name.endsWith("_curl") ? " (0–1)" : ""; // distinguishes it from the same in degrees
   return words.charAt(0).toUpperCase() + words.slice(1) + ofFist;
 }
 
-/** What is measured of an instance: a face's blendshapes too, and where its head is. @param {any} one @returns {Record<string, number>} */
+/** Return the measures of an instance, including blendshapes and head position. @param {any} one @returns {Record<string, number>} */
 function measuresOf({ measures, blendshapes, transform }) {
   const place = transform && Object.fromEntries(["x", "y", "z"].map((axis, row) => [`head_${axis}_m`, transform[row][3] / CM_PER_M]));
   return { ...measures, ...place, ...blendshapes };
 }
 
-/** Everything that is measured in a frame. @param {Record<string, any>} frame @returns {Tracked[]} */
+/** Return the measured instances of a frame. @param {Record<string, any>} frame @returns {Tracked[]} */
 export function trackedOf(frame) {
   const seen = new Map();
   const isMeasured = (/** @type {any} */ one) => one.measures || one.blendshapes || one.transform;

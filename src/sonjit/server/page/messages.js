@@ -1,4 +1,4 @@
-/** From a failure to what can be done about it. */
+/** Error messages with remedies. */
 
 import { hasText, text } from "./i18n.js";
 
@@ -11,7 +11,7 @@ const CAMERA = {
   AbortError: "camera_busy",
 };
 
-/** A failure of the page itself. `code` names its text. */
+/** Error of the page. `code` is the key of its text. */
 export class PageError extends Error {
   /** @param {string} code @param {Record<string, unknown>} [values] for the text */
   constructor(code, values = {}) {
@@ -23,7 +23,7 @@ export class PageError extends Error {
 }
 
 /**
- * What a camera refused.
+ * Return the error of a camera.
  *
  * @param {unknown} error of getUserMedia
  */
@@ -33,10 +33,10 @@ export function cameraError(error) {
 }
 
 /**
- * What happened and what to do.
+ * Return an error's message and remedy.
  *
- * @param {any} error a PageError, a ServerError, or one that nobody foresaw
- * @returns {{code: string, title: string, action: string, detail: string}} `detail`: the server's own words, or ""
+ * @param {any} error a PageError, a ServerError or any other error
+ * @returns {{code: string, title: string, action: string, detail: string}} `detail`: the server's message, or ""
  */
 export function explain(error) {
   const code = hasText(`error.${error?.code}`) ? error.code : "unknown";
@@ -46,7 +46,7 @@ export function explain(error) {
 }
 
 /**
- * Show failures in one place, the last one only.
+ * Show the last error in an element.
  *
  * @param {HTMLElement} place
  */

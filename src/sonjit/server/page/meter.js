@@ -1,4 +1,4 @@
-/** How fast it goes and where the time goes: the last seconds, shown a few times a second. */
+/** Shows frame rate and latency of the last seconds. */
 
 import { text } from "./i18n.js";
 import { Pace, put } from "./pace.js";

@@ -1,15 +1,15 @@
-/** The image that was processed, and over it what was found in it. */
+/** Shows the processed image and draws the results over it. */
 
 import { USUAL_STYLE, paint } from "./painter.js";
 
-const MOST_SCALE = 3; // of the overlay against the image, so that lines are fine on fine screens
+const MOST_SCALE = 3; // scale of the overlay, so that lines are sharp on high-resolution screens
 const LARGEST = 1920;
 
 export class OverlayView {
   #image;
   #overlay;
   #stage;
-  /** @type {{frame: Record<string, any>, mirrored: boolean, mask: OffscreenCanvas | null} | null} what is drawn now */ #last = null;
+  /** @type {{frame: Record<string, any>, mirrored: boolean, mask: OffscreenCanvas | null} | null} the drawn frame */ #last = null;
   #mirror = false;
   #ratio = "";
   #style = USUAL_STYLE;
@@ -22,20 +22,20 @@ export class OverlayView {
     new ResizeObserver(() => this.#redraw()).observe(stage);
   }
 
-  /** Turn the view around, or back. @param {boolean} on */
+  /** Mirror the view or not. @param {boolean} on */
   set mirror(on) {
     this.#mirror = on;
-    this.#stage.classList.toggle("mirrored", on); // turns the image; the overlay is drawn anew so that text stays text
+    this.#stage.classList.toggle("mirrored", on); // mirrors the image; the overlay is drawn again so that text stays readable
     this.#redraw();
   }
 
-  /** How everything is drawn. @param {import("./painter.js").Style} style */
+  /** Set the drawing style. @param {import("./painter.js").Style} style */
   set style(style) {
     this.#style = style;
     this.#redraw();
   }
 
-  /** Show an image before, or without, anything found in it. @param {CanvasImageSource} image @param {number} width @param {number} height */
+  /** Show an image without results. @param {CanvasImageSource} image @param {number} width @param {number} height */
   show(image, width, height) {
     fit(this.#image, width, height);
     this.#image.getContext("2d")?.drawImage(image, 0, 0, width, height);
@@ -55,13 +55,13 @@ export class OverlayView {
     wipe(this.#overlay);
   }
 
-  /** The image goes as well. */
+  /** Clear the image as well. */
   clearImage() {
     wipe(this.#image);
   }
 
   /**
-   * Image and drawing in one, in the image's size; the last frame where there is one.
+   * Draw the image and its results into a canvas of the image's size.
    *
    * @param {HTMLCanvasElement} canvas is made to fit
    */
@@ -92,7 +92,7 @@ export class OverlayView {
   }
 }
 
-/** Set a canvas's size where it differs, which also empties it. @param {HTMLCanvasElement} canvas @param {number} width @param {number} height */
+/** Set the size of a canvas if it differs, which clears it. @param {HTMLCanvasElement} canvas @param {number} width @param {number} height */
 export function fit(canvas, width, height) {
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
 }

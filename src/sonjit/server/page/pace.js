@@ -1,4 +1,4 @@
-/** When text is written anew: everything in one moment a few times a second, for each time the browser lays the whole page out. */
+/** Updates all texts together a few times per second, because each update lays out the page. */
 
 const EVERY_MS = 250;
 
@@ -12,7 +12,7 @@ export class Pace {
     this.#write = write;
   }
 
-  /** Something is new: write it now if nothing was written in this turn, else when nothing else comes. */
+  /** Request an update: at once if none ran in this interval, otherwise at its end. */
   ask() {
     if (Math.floor(performance.now() / EVERY_MS) !== this.#turn) this.now();
     else this.#last ??= setTimeout(() => this.now(), EVERY_MS);
@@ -24,7 +24,7 @@ export class Pace {
     this.#write();
   }
 
-  /** Leave out what waits to be written. */
+  /** Cancel the requested update. */
   stop() {
     clearTimeout(this.#last);
     this.#last = undefined;

@@ -1,21 +1,20 @@
-/** What was found, drawn in pixels of its image; overlay, snapshots and recordings are all drawn by this. */
+/** Draws results in image pixels, for overlay, snapshots and recordings. */
 
 import { text, textOr } from "./i18n.js";
 import { instancesOf } from "./kinds.js";
 import { drawLabels } from "./labels.js";
 import { paintSaliency, saliencyLabel } from "./saliency.js";
 import { INK, LEFT, NEUTRAL, RIGHT, coloured, lineColour, skeletonOf } from "./skeletons.js";
-import { Strokes, around, shade } from "./strokes.js";
+import { DRAWING, RESULTS } from "./spec.js";
+import { Strokes, around, edgeOf, shade } from "./strokes.js";
 
 /** @typedef {{drawing: boolean, colour: string, thickness: number, points: boolean, boxes: boolean, labels: boolean, gestures: boolean}} Style
- *   `drawing`: whether anything is drawn; `colour`: of everything, or "" for each part's own; `thickness`: of lines, 1 is usual */
+ *   `drawing`: whether anything is drawn; `colour`: colour of everything, or "" for each part's colour; `thickness`: factor of line widths */
 
 /** @type {Style} */
 export const USUAL_STYLE = { drawing: true, colour: "", thickness: 1, points: true, boxes: false, labels: true, gestures: false };
 
-const LEAST_SIDE_SCORE = 0.8; // from which the side of a hand is known
-const SEEN = 0.5; // visibility from which a keypoint counts as seen; an unknown one does too
-const BACK_TO_FRONT = ["body", "face"]; // before all others: hands are in front mostly
+const BACK_TO_FRONT = ["body", "face"]; // drawn first, because hands are usually in front
 const UP = { x: 0, y: -1 };
 const ASIDE = { x: 1, y: 0 };
 
@@ -25,7 +24,7 @@ const ASIDE = { x: 1, y: 0 };
  * @param {CanvasRenderingContext2D} ctx scaled to pixels of the image
  * @param {Record<string, any>} frame
  * @param {{mirrored?: boolean, unit?: number, mask?: CanvasImageSource | null, style?: Style}} [how] `mirrored`: x counted from the
- *   right; `unit`: pixels of the image in one of the screen, so that letters stay readable; `mask`: what lies over the background
+ *   right; `unit`: image pixels per screen pixel, which keeps text readable; `mask`: overlay of the background
  */
 export function paint(ctx, frame, { mirrored = false, unit = 1, mask = null, style = USUAL_STYLE } = {}) {
   if (!style.drawing) return;
@@ -60,21 +59,21 @@ export function paint(ctx, frame, { mirrored = false, unit = 1, mask = null, sty
   drawLabels(ctx, labels, look, found.flatMap(({ kind, one }) => headOf(kind, one)).map(placed));
 }
 
-/** Whether a kind is drawn before others. @param {string} kind */
+/** Return the drawing order of a kind. @param {string} kind */
 function depthOf(kind) {
   const place = BACK_TO_FRONT.indexOf(kind);
   return place < 0 ? BACK_TO_FRONT.length : place;
 }
 
 /**
- * Connections and keypoints; of a hand a colour per finger. Far parts first, near ones over them; hidden ones thin and hollow.
+ * Draw connections and keypoints, far parts first. Fingers have their own colours; hidden parts are thin and hollow.
  *
  * @param {import("./skeletons.js").Skeleton} skeleton @param {Strokes} strokes @param {boolean[]} seen @param {Style} style
  */
 function paintSkeleton(skeleton, strokes, seen, { points }) {
   const { near, ctx } = strokes;
-  const width = strokes.width(0.017);
-  const edge = Math.max(0.5, width * 0.27);
+  const width = strokes.width(DRAWING.hand_width);
+  const edge = edgeOf(width);
   const lines = farFirst(skeleton.connections, near);
   const isBold = (/** @type {[number, number]} */ line) => seen[line[0]] && seen[line[1]];
   const bold = lines.filter(isBold);
@@ -93,18 +92,18 @@ function paintSkeleton(skeleton, strokes, seen, { points }) {
   });
 }
 
-/** Lines by their depth; signs, for every other number that is given back here would be an object. @param {[number, number][]} lines @param {Float64Array} near */
+/** Return lines sorted from far to near. Math.sign avoids an allocation per comparison. @param {[number, number][]} lines @param {Float64Array} near */
 function farFirst(lines, near) {
   return lines.toSorted((one, other) => Math.sign(near[one[0]] + near[one[1]] - near[other[0]] - near[other[1]]));
 }
 
-/** Points by their depth. @param {Float64Array} near */
+/** Return keypoints sorted from far to near. @param {Float64Array} near */
 function farthestFirst(near) {
   return [...near.keys()].sort((a, b) => Math.sign(near[a] - near[b]));
 }
 
 /**
- * Contours with a dark edge, which skin of any colour needs, over a quiet mesh; a face that is only a box as a rounded box.
+ * Draw contours with a dark edge, visible on any skin, over a faint mesh. A face without a mesh is a rounded box.
  *
  * @param {CanvasRenderingContext2D} ctx @param {import("./skeletons.js").Skeleton} skeleton @param {Strokes} strokes
  * @param {import("./labels.js").Area} area @param {Style} style @param {{width: number, height: number}} image
@@ -137,7 +136,7 @@ function paintFace(ctx, skeleton, strokes, area, { points, colour: single }, ima
 
 /**
  * @param {CanvasRenderingContext2D} ctx @param {import("./labels.js").Area} area @param {Strokes} strokes @param {string} colour
- * @param {{width: number, height: number}} image what is outside of it stays out
+ * @param {{width: number, height: number}} image the box is clipped to it
  */
 function paintBox(ctx, area, strokes, colour, image) {
   if (!area.every(Number.isFinite)) return;
@@ -155,7 +154,7 @@ function paintBox(ctx, area, strokes, colour, image) {
 }
 
 /**
- * Limbs by side, thick where seen, thin and hollow where hidden.
+ * Draw limbs in the colour of their side, thick if visible, thin and hollow if hidden.
  *
  * @param {import("./skeletons.js").Skeleton} skeleton @param {Strokes} strokes
  * @param {{keypoints: any[], leftOut: Set<number>}} body @param {Style} style
@@ -166,8 +165,8 @@ function paintBody(skeleton, strokes, body, { points }) {
   const near = strokes.near.map((value) => 0.3 + 0.5 * value);
   const seen = seenOf(body);
   const head = new Set(skeleton.groups.face);
-  const width = strokes.width(0.0075);
-  const edge = Math.max(0.5, width * 0.27);
+  const width = strokes.width(DRAWING.body_width);
+  const edge = edgeOf(width);
   const lines = skeleton.connections.filter(([a, b]) => !leftOut.has(a) && !leftOut.has(b));
   const isBold = (/** @type {[number, number]} */ line) => seen[line[0]] && seen[line[1]];
   const bold = farFirst(lines.filter(isBold), near);
@@ -186,7 +185,7 @@ function paintBody(skeleton, strokes, body, { points }) {
   }
 }
 
-/** A body that reaches to its person's hands and leaves out what they and the face show better. @param {any} body @param {any} person */
+/** Return a body that is connected to the person's hands, without the keypoints that hands and face replace. @param {any} body @param {any} person */
 function joined(body, person) {
   const { groups } = skeletonOf(body);
   const keypoints = [...body.keypoints];
@@ -200,17 +199,17 @@ function joined(body, person) {
 }
 
 /** @param {{score?: number}} keypoint */
-const isSeen = ({ score }) => !(/** @type {number} */ (score) < SEEN);
+const isSeen = ({ score }) => !(/** @type {number} */ (score) < RESULTS.visible_score);
 
 /** @param {{keypoints: any[]}} one @returns {boolean[]} */
 const seenOf = ({ keypoints }) => keypoints.map(isSeen);
 
-/** The box of an instance: that of the answer of faces, else around its keypoints that are seen. @param {string} kind @param {any} one @returns {import("./labels.js").Area} */
+/** Return the box of an instance: the answer's box of a face, otherwise the box around visible keypoints. @param {string} kind @param {any} one @returns {import("./labels.js").Area} */
 function areaOf(kind, { box, keypoints }) {
   return kind === "face" ? [box.xMin, box.yMin, box.xMax, box.yMax] : around(keypoints, seenOf({ keypoints }));
 }
 
-/** The face of a face or a body, which labels should not hide. @param {string} kind @param {any} one @returns {import("./labels.js").Area[]} */
+/** Return the box of a face or of a body's face, which labels should not hide. @param {string} kind @param {any} one @returns {import("./labels.js").Area[]} */
 function headOf(kind, one) {
   if (kind === "face") return [areaOf(kind, one)];
   if (kind !== "body") return [];
@@ -227,8 +226,8 @@ function mean(points) {
   return { x: sum.x / points.length, y: sum.y / points.length };
 }
 
-/** The side of a hand, where it is known. @param {string} kind @param {any} one @returns {"Left" | "Right" | null} */
-export const sideOf = (kind, one) => (kind === "hand" && !(one.handednessScore < LEAST_SIDE_SCORE) ? one.handedness : null);
+/** Return the side of a hand; null if unknown. @param {string} kind @param {any} one @returns {"Left" | "Right" | null} */
+export const sideOf = (kind, one) => (kind === "hand" && !(one.handednessScore < RESULTS.known_side_score) ? one.handedness : null);
 
 /** @param {string} kind @param {any} one */
 function accentOf(kind, one) {
@@ -236,22 +235,22 @@ function accentOf(kind, one) {
   return side ? (side === "Left" ? LEFT : RIGHT) : NEUTRAL;
 }
 
-/** Whose hand, or what it is. @param {string} kind @param {any} one */
+/** Return the displayed name of an instance. @param {string} kind @param {any} one */
 export function nameOf(kind, one) {
   const side = sideOf(kind, one);
   return side ? text(`hand.${side}`) : textOr(`one.${kind}`, kind);
 }
 
-/** The gesture of a hand in words; "" where it has none. @param {any} one */
+/** Return the gesture of a hand as text; "" without one. @param {any} one */
 export function gestureOf(one) {
   const name = one.gesture?.name;
   return name ? textOr(`gesture.${name}`, name) : "";
 }
 
 /**
- * Whose hand, or what it is, with score and id: beyond the wrist of a hand, above anything else.
+ * Return the label of an instance with score and id: below the wrist of a hand, above other instances.
  *
- * @param {string} kind @param {any} one @param {(point: any) => import("./labels.js").Point} place where a keypoint is drawn
+ * @param {string} kind @param {any} one @param {(point: any) => import("./labels.js").Point} place maps a keypoint to its drawn position
  * @param {import("./labels.js").Area} area @param {Style} style
  * @returns {import("./labels.js").Label}
  */
@@ -269,7 +268,7 @@ function labelOf(kind, one, place, area, { gestures }) {
     const length = Math.hypot(wrist.x - knuckle.x, wrist.y - knuckle.y);
     const away = length > 0 ? { x: (wrist.x - knuckle.x) / length, y: (wrist.y - knuckle.y) / length } : { x: 0, y: 1 };
     const side = { x: -away.y, y: away.x };
-    const isThumbs = side.x * (thumb.x - wrist.x) + side.y * (thumb.y - wrist.y) > 0; // rather beside the little finger
+    const isThumbs = side.x * (thumb.x - wrist.x) + side.y * (thumb.y - wrist.y) > 0; // prefer the side of the little finger
     const aside = isThumbs ? turned(side) : side;
     return { ...common, anchor: wrist, directions: [away, aside, turned(aside)] };
   }
@@ -277,7 +276,7 @@ function labelOf(kind, one, place, area, { gestures }) {
     const { groups, keypoints } = skeletonOf(one);
     const head = place(mean(groups.face.map((k) => one.keypoints[k])));
     const neck = place(mean(["left_shoulder", "right_shoulder"].map((name) => one.keypoints[keypoints.indexOf(name)])));
-    const crown = { x: 1.5 * head.x - 0.5 * neck.x, y: 1.5 * head.y - 0.5 * neck.y }; // as far above as the neck is below
+    const crown = { x: 1.5 * head.x - 0.5 * neck.x, y: 1.5 * head.y - 0.5 * neck.y }; // distance above the head equals the distance to the neck
     return { ...common, anchor: crown, directions: [UP, ASIDE, turned(ASIDE)] };
   }
   return { ...common, anchor: { x: (left + right) / 2, y: top }, directions: kind === "face" ? [UP, ASIDE, turned(ASIDE)] : [UP, turned(UP)] };

@@ -1,4 +1,4 @@
-/** On a phone: the addresses that other devices can open, as QR codes, and what a camera there needs. */
+/** Shows addresses for other devices as QR codes, and the requirements of their cameras. */
 
 import { call, thisServer } from "./endpoints.js";
 import { onLanguage, text } from "./i18n.js";

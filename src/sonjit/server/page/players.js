@@ -1,13 +1,13 @@
-/** What can be played, paused, stepped through and sought in: a video, and several images. */
+/** Players of videos and image sequences: play, pause, step and seek. */
 
 /**
  * @typedef {{kind: "video" | "images", length: number, position: number, paused: boolean, loop: boolean, speed: number,
  *   onChange: () => void, play(): void, pause(): void, seek(position: number): void, step(by: number): void}} Player
- *   `length` and `position` in seconds of a video, in images of several
+ *   `length` and `position`: seconds of a video, or number of images
  */
 
-const DWELL_MS = 1000; // that each image of several stays, at speed 1
-const USUAL_STEP_S = 1 / 30; // until the video's own was seen
+const DWELL_MS = 1000; // display time of an image at speed 1
+const USUAL_STEP_S = 1 / 30; // until the video's frame rate is known
 const LEAST_STEP_S = 1 / 240;
 const EVENTS = ["play", "pause", "ended", "seeked", "timeupdate", "ratechange", "durationchange"];
 
@@ -70,7 +70,7 @@ export class VideoPlayer {
     this.#video.currentTime = Math.min(Math.max(position, 0), this.length);
   }
 
-  /** So many images on, or back. @param {number} by */
+  /** Step forwards or backwards by a number of images. @param {number} by */
   step(by) {
     this.pause();
     const middle = (Math.floor(this.position / this.#stepS + 1e-3) + by + 0.5) * this.#stepS;
@@ -82,7 +82,7 @@ export class VideoPlayer {
     for (const name of EVENTS) this.#video.removeEventListener(name, this.#tell);
   }
 
-  /** Learn how long an image stays from the least time between two that followed each other. */
+  /** Estimate the frame duration as the minimum time between two successive images. */
   #measure() {
     if (!("requestVideoFrameCallback" in this.#video)) return;
     let [least, time, count] = [Infinity, NaN, 0];
@@ -108,7 +108,7 @@ export class ImagePlayer {
   #look;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
 
-  /** @param {File[]} files @param {() => void} look is called when another image is to be shown */
+  /** @param {File[]} files @param {() => void} look function that shows another image */
   constructor(files, look) {
     this.files = files;
     this.#look = look;
@@ -141,7 +141,7 @@ export class ImagePlayer {
     this.#show((this.position + by + this.length) % this.length);
   }
 
-  /** The image that was asked for is there: the next one follows after a while. */
+  /** Schedule the next image after the requested one is loaded. */
   shown() {
     clearTimeout(this.#timer);
     if (this.paused) return;

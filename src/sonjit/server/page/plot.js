@@ -1,4 +1,4 @@
-/** One measure of everyone over the last seconds, and how often it goes down and up again. */
+/** Plots a measure of all instances over the last seconds and counts its repetitions. */
 
 import { onLanguage, text } from "./i18n.js";
 import { measureName, shown, trackedOf, unitOf } from "./measures.js";
@@ -7,7 +7,7 @@ import { RepetitionCounter } from "./repetitions.js";
 
 const WINDOW_S = 20;
 const COLOURS = ["#2f9ede", "#d98600", "#7c5cf0", "#1d9a63", "#e2518a", "#8a6d3b"];
-const BENT_RAD = (110 * Math.PI) / 180; // limits that suit the knee in squats, as those of `--count`
+const BENT_RAD = (110 * Math.PI) / 180; // default limits of `--count`, for the knee in squats
 const STRAIGHT_RAD = (150 * Math.PI) / 180;
 const MARGIN = { left: 44, right: 10, top: 10, bottom: 22 };
 
@@ -17,7 +17,7 @@ export class Plot {
   #canvas = find("plot");
   /** @type {{time: number, values: Map<string, {label: string, measures: Record<string, number | null>}>}[]} */ #history = [];
   /** @type {Map<string, RepetitionCounter>} */ #counters = new Map();
-  #asked = false;
+  #isScheduled = false;
   #known = "";
 
   constructor() {
@@ -48,12 +48,12 @@ export class Plot {
     this.#ask();
   }
 
-  /** A run has ended: what was plotted stays until the next begins. */
+  /** End a run. The plot stays until the next run starts. */
   clear() {
     find("counts").replaceChildren();
   }
 
-  /** Another source. */
+  /** Clear the plot for another source. */
   begin() {
     this.#forget();
     this.#ask();
@@ -68,7 +68,7 @@ export class Plot {
     this.#counters.clear();
   }
 
-  /** The measures that there are, to choose from. */
+  /** Fill the list of measures. */
   #offer() {
     const names = [...new Set(this.#history.slice(-1).flatMap(({ values }) => [...values.values()].flatMap(({ measures }) => Object.keys(measures))))];
     if (!names.length || names.join() === this.#known) return;
@@ -81,7 +81,7 @@ export class Plot {
     if (select.value !== chosen) this.#restart();
   }
 
-  /** Another measure: other limits. */
+  /** Set the limits of another measure. */
   #restart() {
     const isOn = find("count").checked;
     find("count-limits").hidden = !isOn;
@@ -92,7 +92,7 @@ export class Plot {
     this.#recount();
   }
 
-  /** Those of a joint, or thirds of what was seen. @returns {[number, number]} */
+  /** Return the default limits of a joint, or thirds of the observed range. @returns {[number, number]} */
   #usualLimits() {
     if (this.#measure.endsWith("_angle_rad")) return [BENT_RAD, STRAIGHT_RAD];
     const seen = this.#series().flatMap(({ points }) => points.map(({ value }) => value)).filter(Number.isFinite);
@@ -106,7 +106,7 @@ export class Plot {
     return [Number(find("count-low").value) / scale, Number(find("count-high").value) / scale];
   }
 
-  /** Count what is still known anew. */
+  /** Count the repetitions of the stored history again. */
   #recount() {
     this.#counters.clear();
     find("counts").replaceChildren();
@@ -129,7 +129,7 @@ export class Plot {
     }
   }
 
-  /** The chosen measure of each instance. */
+  /** Return the selected measure of each instance. */
   #series() {
     /** @type {Map<string, {label: string, points: {time: number, value: number}[]}>} */ const series = new Map();
     for (const { time, values } of this.#history) {
@@ -145,10 +145,10 @@ export class Plot {
   }
 
   #ask() {
-    if (this.#asked) return;
-    this.#asked = true;
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
     requestAnimationFrame(() => {
-      this.#asked = false;
+      this.#isScheduled = false;
       if (this.#canvas.clientWidth) this.#render();
     });
   }
@@ -167,9 +167,11 @@ export class Plot {
     canvas.setAttribute("aria-label", series.length
       ? `${measureName(name)}: ${series.map(({ label, points }) => `${label} ${shown(name, points.at(-1)?.value)}`).join(", ")}` : text("live.empty"));
     if (!series.length) return;
+    this.#legend(series);
     const limits = find("count").checked ? this.#limits() : [];
     const values = [...series.flatMap(({ points }) => points.map(({ value }) => value)), ...limits].filter(Number.isFinite);
-    const [least, most] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
+    if (values.length === limits.length) return; // the measure is unknown: no axis
+    const [least, most] = [Math.min(...values), Math.max(...values)];
     const margin = (most - least || Math.abs(most) || 1) * 0.08;
     const [low, high] = [least - margin, most + margin];
     const end = this.#history[this.#history.length - 1].time;
@@ -218,7 +220,6 @@ export class Plot {
       if (Number.isFinite(last.value)) ctx.arc(x(last.time), y(last.value), 3.5, 0, 2 * Math.PI);
       ctx.fill();
     });
-    this.#legend(series);
   }
 
   /** @param {{label: string, points: {value: number}[]}[]} series */

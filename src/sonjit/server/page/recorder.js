@@ -1,4 +1,4 @@
-/** Image and drawing as a video, and the table of the same frames. */
+/** Records image and drawing as a video, and the tables of the same frames. */
 
 import { PageError } from "./messages.js";
 import { Table } from "./tables.js";
@@ -14,7 +14,7 @@ export class Recorder {
   #table = new Table();
   #ending = "";
 
-  /** @param {import("./overlay.js").OverlayView} overlay what is recorded */
+  /** @param {import("./overlay.js").OverlayView} overlay view to record */
   constructor(overlay) {
     this.#overlay = overlay;
   }
@@ -28,7 +28,7 @@ export class Recorder {
     const format = FORMATS.find(([type]) => globalThis.MediaRecorder?.isTypeSupported(type));
     if (!format) throw new PageError("no_recorder");
     this.#ending = format[1];
-    this.#overlay.compose(this.#canvas); // the video takes its size from this
+    this.#overlay.compose(this.#canvas); // it determines the size of the video
     this.#table.begin(of);
     this.#parts = [];
     const { width, height } = this.#canvas;
@@ -38,7 +38,7 @@ export class Recorder {
     this.#media.start(1000);
   }
 
-  /** One more frame, as it is drawn now. @param {Record<string, any>} frame @param {object} seen */
+  /** Add the current frame. @param {Record<string, any>} frame @param {object} seen */
   add(frame, seen) {
     if (!this.#media) return;
     this.#overlay.compose(this.#canvas);
@@ -47,7 +47,7 @@ export class Recorder {
     this.#table.add(frame, seen);
   }
 
-  /** @returns {Promise<{ending: string, blob: Blob, frames: number}[] | null>} video and tables; null where nothing was recorded */
+  /** @returns {Promise<{ending: string, blob: Blob, frames: number}[] | null>} video and tables; null without frames */
   async stop() {
     const media = this.#media;
     if (!media) return null;
@@ -67,7 +67,7 @@ export class Recorder {
   }
 }
 
-/** Links to one recording's files. @param {HTMLElement} list @param {{ending: string, blob: Blob}[]} files @param {string} name @param {string} title */
+/** Add links to the files of a recording. @param {HTMLElement} list @param {{ending: string, blob: Blob}[]} files @param {string} name @param {string} title */
 export function listRecording(list, files, name, title) {
   const item = document.createElement("li");
   item.append(Object.assign(document.createElement("span"), { textContent: title }));

@@ -1,4 +1,4 @@
-/** Where the hand network looked: maps of what in its crop raised one of its outputs, drawn as heat. */
+/** Draws saliency maps of the hand network as heat maps. */
 
 import { onLanguage, text, textOr } from "./i18n.js";
 import { NEUTRAL } from "./skeletons.js";
@@ -6,14 +6,14 @@ import { NEUTRAL } from "./skeletons.js";
 const FAINT = 30; // least opacity, of 255
 const STRONG = 190;
 const STEPS = 64;
-/** The two ends and the middle of the colours in OKLCh: lightness grows evenly from dark blue to light yellow, which every eye tells apart. */
+/** Colours of the scale in OKLCh. Lightness grows evenly from dark blue to light yellow, also for colour-blind readers. */
 const HEAT = { lightness: [0.3, 0.93], chroma: [0.11, 0.16], hue: [275, 100] };
 const POINTS = ["wrist", "thumb_tip", "index_finger_tip", "middle_finger_tip", "ring_finger_tip", "pinky_tip"];
 
 /** @typedef {{of: string, value: number, unit: string, size: [number, number], values: number[],
  *   box: {cx: number, cy: number, width: number, height: number, rotation: number}}} SaliencyMap */
 
-/** What can be asked, in groups: texts of `target.KEY` and `target.group.KEY`. @type {Record<string, string[]>} */
+/** Targets in groups; their texts are `target.KEY` and `target.group.KEY`. @type {Record<string, string[]>} */
 export const TARGETS = {
   decision: ["handedness", "presence"],
   sideways: POINTS.map((name) => `${name}.x`),
@@ -22,13 +22,13 @@ export const TARGETS = {
 
 const GROUPED = new Set(Object.values(TARGETS).flat());
 
-/** What an output of the network is called. @param {string} target */
+/** Return the name of an output as text. @param {string} target */
 export function targetName(target) {
   return textOr(`target.${target}`, GROUPED.has(target) ? text(`target.${target.split(".")[0]}`) : target);
 }
 
 /**
- * One map over its box.
+ * Draw a map over its box.
  *
  * @param {CanvasRenderingContext2D} ctx scaled to pixels of the image @param {SaliencyMap} map
  */
@@ -47,7 +47,7 @@ export function paintSaliency(ctx, { size: [rows, columns], values, box }) {
 }
 
 /**
- * What the network answered, at the upper edge of the map's box.
+ * Return a label with the network's output, at the upper edge of the map's box.
  *
  * @param {SaliencyMap} map @param {number | null} mirroredIn width of the image where x is counted from the right
  * @returns {import("./labels.js").Label}
@@ -61,7 +61,7 @@ export function saliencyLabel(map, mirroredIn) {
   return { words: answerOf(map), anchor, directions: [direction, { x: -direction.x, y: -direction.y }], accent: NEUTRAL, size: height };
 }
 
-/** The output in plain words: decisions as probabilities, places as they are. @param {SaliencyMap} map */
+/** Return the output as text; logits become probabilities. @param {SaliencyMap} map */
 function answerOf({ of, value, unit }) {
   const percent = Math.round(100 / (1 + Math.exp(-Math.abs(value))));
   if (of === "handedness") return text(`saliency.${value > 0 ? "right" : "left"}`, { percent });
@@ -69,7 +69,7 @@ function answerOf({ of, value, unit }) {
   return `${targetName(of)}: ${value.toFixed(unit === "m" ? 3 : 0)} ${unit}`;
 }
 
-/** The colours and what they mean, beside the image while maps are shown. @param {HTMLElement} place @returns {(shown: boolean) => void} */
+/** Add the colour scale next to the image while maps are shown. @param {HTMLElement} place @returns {(shown: boolean) => void} */
 export function saliencyLegend(place) {
   const bar = /** @type {HTMLCanvasElement} */ (place.querySelector("canvas"));
   Object.assign(bar, { width: STEPS, height: 1 });
@@ -80,7 +80,7 @@ export function saliencyLegend(place) {
   return (shown) => (place.hidden = !shown);
 }
 
-/** Light where a map is greatest, dark and faint where least. @param {number[]} values @param {number} columns @param {number} rows */
+/** Return the pixels of a map: light at its maximum, dark and transparent at its minimum. @param {number[]} values @param {number} columns @param {number} rows */
 function colours(values, columns, rows) {
   const pixels = new ImageData(columns, rows);
   const low = Math.min(...values);

@@ -1,21 +1,21 @@
-/** What was found as points in one space: metres, the camera's axes (x right, y down, z forward). */
+/** Results as points in one space: metres, camera axes (x right, y down, z forward). */
 
 import { instancesOf } from "./kinds.js";
 import { skeletonOf } from "./skeletons.js";
+import { RESULTS } from "./spec.js";
 import { around } from "./strokes.js";
 
 /** @typedef {[number, number, number]} Vector */
 /** @typedef {{kind: string, points: Vector[], skeleton: import("./skeletons.js").Skeleton, seen?: boolean[]}} Figure
- *   `seen`: of each point whether it is in the image and not hidden, rather than guessed; without it all are */
+ *   `seen`: whether each point is visible in the image; without it all points are */
 
-const FACE_M = 0.19; // height of a face, for its mesh comes in pixels alone
+const FACE_M = 0.19; // assumed height of a face, because its mesh is in pixels
 const NOSE_OF_FACE = 1;
-const SEEN = 0.5; // visibility from which a keypoint counts as seen
 
 /**
- * Figures beside each other as the image has them, parts of a person where they belong.
+ * Return figures at their relative positions in the image, with the parts of a person connected.
  *
- * Each comes with an origin of its own; its place among the others is that of its image, by its own scale.
+ * Each figure has its own origin. Its position follows from the image and its scale.
  *
  * @param {Record<string, any>} frame
  * @returns {Figure[]}
@@ -34,7 +34,7 @@ export function figuresOf(frame) {
   });
 }
 
-/** The smallest sphere's rough likeness: middle of the box around all points, and the reach from it. @param {Figure[]} figures */
+/** Return an approximate bounding sphere: centre of the box around all points, and its radius. @param {Figure[]} figures */
 export function boundsOf(figures) {
   const [low, high] = extent(figures.flatMap(({ points }) => points));
   const middle = /** @type {Vector} */ (low.map((value, axis) => (value + high[axis]) / 2));
@@ -43,7 +43,7 @@ export function boundsOf(figures) {
 
 /** @param {any} one @param {any} frame @returns {boolean[]} */
 function seenOf({ keypoints }, { width, height }) {
-  return keypoints.map((/** @type {any} */ { x, y, score }) => !(score < SEEN) && x >= 0 && y >= 0 && x <= width && y <= height);
+  return keypoints.map((/** @type {any} */ { x, y, score }) => !(score < RESULTS.visible_score) && x >= 0 && y >= 0 && x <= width && y <= height);
 }
 
 /** @param {any} one @returns {Vector[]} */

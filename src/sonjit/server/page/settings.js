@@ -1,4 +1,4 @@
-/** What is looked for, and how: a form made of the server's kinds and options, remembered, and as a stream's configuration. */
+/** The form of detectors and options, generated from the server's kinds. The browser stores it. */
 
 import { onLanguage, text, textOr, translate } from "./i18n.js";
 import { hasNoServer } from "./endpoints.js";
@@ -12,14 +12,14 @@ import { checkedStyle } from "./style-form.js";
 /** @typedef {import("./kinds.js").Schema} Schema */
 /** @typedef {Record<string, {on: boolean, model: string, max: number}>} Detectors by kind */
 /** @typedef {Record<string, boolean | number | string>} Options that differ from the server's defaults */
-/** @typedef {{camera: boolean, files: boolean}} Mirrors whether the view is mirrored */
+/** @typedef {{camera: boolean, files: boolean}} Mirrors whether each kind of source is mirrored */
 
-const OF_A_ROW = ["model", "max_instances", "measures"]; // each detector's own, and what the page asks for itself
+const OF_A_ROW = ["model", "max_instances", "measures"]; // set per detector or by the page
 const FIRST = "hands";
-const LONGEST = [0, 1280, 640, 320]; // sides that images may be scaled to before they go
-const MIRRORS = { camera: true, files: false }; // people expect a mirror where they see themselves
+const LONGEST = [0, 1280, 640, 320]; // sizes to which images can be scaled before sending
+const MIRRORS = { camera: true, files: false }; // people expect to see themselves in a mirror
 
-/** Every option of any kind that the form has, switches last. @param {boolean} [here] of what the page finds itself @returns {Record<string, Schema>} */
+/** Return the options of all kinds in the form, switches last. @param {boolean} [here] whether detectors run in this page @returns {Record<string, Schema>} */
 function formOptions(here = hasNoServer) {
   const all = Object.assign({}, ...Object.values(kindsWhere(here)).map(({ options }) => options));
   const shown = /** @type {[string, Schema][]} */ (Object.entries(all)).filter(([name]) => !OF_A_ROW.includes(name));
@@ -28,38 +28,38 @@ function formOptions(here = hasNoServer) {
 }
 
 /** @typedef {{detectors: Detectors, options: Options, mirrors: Mirrors, style: import("./painter.js").Style, compare: string, longest: number, here: boolean}} Settings
- *   `compare`: kind and model, as in "hands:lite", that run beside the chosen one; "" for none; `longest`: side that images
- *   are scaled to first, 0 for their own size; `here`: whether this page finds them itself, not the server */
+ *   `compare`: kind and model, as in "hands:lite", that run in addition for comparison; "" for none; `longest`: side to which images
+ *   are scaled, 0 for their original size; `here`: whether detectors run in this page */
 
-/** What was chosen here before, and over it what the page's address asks for. @returns {Settings} */
+/** Return the stored settings, overridden by those of the page's address. @returns {Settings} */
 export function rememberedSettings() {
   return settingsFrom({ ...memory.read("settings"), ...settingsOf(location.hash) });
 }
 
-/** Settings with every default filled in; what the server does not know is left out. @param {any} [given] @returns {Settings} */
+/** Return settings with all defaults. Values that the server does not know are ignored. @param {any} [given] @returns {Settings} */
 export function settingsFrom({ detectors = null, options = {}, mirrors = {}, style = {}, compare = "", longest = 0, here = false } = {}) {
   const known = Object.entries(kinds).map(([kind, { models, max_instances }]) => {
     const { on = false, model, max } = detectors?.[kind] ?? { on: detectors === null && kind === FIRST };
     return [kind, { on, model: modelOf({ models }, model), max: within(kind, max, max_instances) }];
   });
   const schemas = formOptions();
-  const kept = Object.entries(options).filter(([name, value]) => schemas[name] && accepts(schemas[name], value));
-  return { detectors: Object.fromEntries(known), options: Object.fromEntries(kept), mirrors: { ...MIRRORS, ...mirrors }, style: checkedStyle(style, USUAL_STYLE), compare: String(compare), longest: LONGEST.includes(longest) ? longest : 0, here: hasNoServer || (here === true && hasEngine()) };
+  const valid = Object.entries(options).filter(([name, value]) => schemas[name] && accepts(schemas[name], value));
+  return { detectors: Object.fromEntries(known), options: Object.fromEntries(valid), mirrors: { ...MIRRORS, ...mirrors }, style: checkedStyle(style, USUAL_STYLE), compare: String(compare), longest: LONGEST.includes(longest) ? longest : 0, here: hasNoServer || (here === true && hasEngine()) };
 }
 
-/** Whether this page can find anything itself. */
+/** Whether this page supports any kind without a server. */
 const hasEngine = () => Object.keys(kindsInPage).length > 0;
 
-/** Whether the view of what is chosen is mirrored. @param {any} state the store's @returns {boolean} */
+/** Check whether the view of the selected source is mirrored. @param {any} state state of the store @returns {boolean} */
 export const isMirrored = ({ mirrors, source }) => mirrors[ofCamera(source)];
 
 /** @param {{kind: string} | null} source @returns {keyof Mirrors} */
 const ofCamera = (source) => ((source?.kind ?? "camera") === "camera" ? "camera" : "files");
 
 /**
- * The detectors of a stream or a job, each with the options that it knows; of those that the page has, where it finds them.
+ * Return the detectors of a stream or a job with their options, limited to the page's kinds if detectors run in it.
  *
- * @param {any} state the store's @param {boolean} still whether single images come
+ * @param {any} state state of the store @param {boolean} still whether the source has single images
  * @returns {{kind: string, [option: string]: unknown}[]}
  */
 export function configuredDetectors({ detectors, options, here }, still) {
@@ -76,7 +76,7 @@ export function configuredDetectors({ detectors, options, here }, still) {
 }
 
 /**
- * Make the form, and tie it to the store.
+ * Build the form and connect it to the store.
  *
  * @param {import("./state.js").Store} store @param {Document} page
  */
@@ -93,7 +93,7 @@ export function wireSettings(store, page) {
     memory.write("settings", { detectors, options, mirrors, style, compare, longest, here }));
 }
 
-/** Who finds: this page, where it can, or the server. @param {import("./state.js").Store} store @param {Document} page */
+/** Add the choice between this page and the server. @param {import("./state.js").Store} store @param {Document} page */
 function wireHere(store, page) {
   const select = /** @type {HTMLSelectElement} */ (page.getElementById("here"));
   /** @type {HTMLElement} */ (select.parentElement).hidden = hasNoServer || !hasEngine();
@@ -101,7 +101,7 @@ function wireHere(store, page) {
   store.watch(["here"], ({ here }) => (select.value = here ? "page" : "server"));
 }
 
-/** The models that can run beside those that are chosen. @param {import("./state.js").Store} store @param {Document} page */
+/** Add the choice of a model for comparison. @param {import("./state.js").Store} store @param {Document} page */
 function wireCompare(store, page) {
   const select = /** @type {HTMLSelectElement} */ (page.getElementById("compare"));
   select.onchange = () => store.set({ compare: select.value });
@@ -119,7 +119,7 @@ function wireCompare(store, page) {
   store.watch(["compare"], ({ compare }) => (select.value = compare));
 }
 
-/** How large images are when they go. @param {import("./state.js").Store} store @param {Document} page */
+/** Add the choice of the image size. @param {import("./state.js").Store} store @param {Document} page */
 function wireSize(store, page) {
   const select = /** @type {HTMLSelectElement} */ (page.getElementById("longest"));
   select.onchange = () => store.set({ longest: Number(select.value) });
@@ -131,7 +131,7 @@ function wireSize(store, page) {
   store.watch(["longest"], offer);
 }
 
-/** A copy of a template. @param {Document} page @param {string} id @returns {HTMLElement} */
+/** Return a copy of a template. @param {Document} page @param {string} id @returns {HTMLElement} */
 function copyOf(page, id) {
   const template = /** @type {HTMLTemplateElement} */ (page.getElementById(id));
   return /** @type {HTMLElement} */ (/** @type {Element} */ (template.content.cloneNode(true)).firstElementChild);
@@ -182,7 +182,7 @@ function addDetector(store, page, kind) {
   store.watch(["detectors"], show);
 }
 
-/** A switch, a choice, a slider or a number. @param {import("./state.js").Store} store @param {Document} page @param {string} name @param {Schema} schema */
+/** Return the control of an option: a switch, a choice, a slider or a number. @param {import("./state.js").Store} store @param {Document} page @param {string} name @param {Schema} schema */
 function addOption(store, page, name, schema) {
   const form = schema.type === "boolean" ? "switch" : schema.enum ? "choice" : schema.type === "number" && schema.maximum !== undefined ? "slider" : "number";
   const row = copyOf(page, `option-${form}`);
@@ -223,14 +223,14 @@ function addOption(store, page, name, schema) {
   store.watch(["options"], show);
 }
 
-/** What can be chosen: the server's default too where it has no name. @param {string} name @param {Schema} schema @returns {HTMLElement[]} */
+/** Return the choices of an option, including a default without a name. @param {string} name @param {Schema} schema @returns {HTMLElement[]} */
 function choicesOf(name, { enum: values = [], default: usual }) {
   if (name === "explain") return targetChoices(values);
   const best = usual === undefined ? [new Option(textOr(`${name}.auto`, text("option.default")), "")] : [];
   return [...best, ...values.map((value) => new Option(textOr(`${name}.${value}`, value), value))];
 }
 
-/** A few outputs in groups, and all others in one for which there are no plain words. @param {string[]} values @returns {HTMLElement[]} */
+/** Return the outputs with texts in groups, and all others in one group. @param {string[]} values @returns {HTMLElement[]} */
 function targetChoices(values) {
   const grouped = Object.values(TARGETS).flat();
   const others = values.filter((value) => value !== "none" && !grouped.includes(value));
@@ -242,17 +242,17 @@ function targetChoices(values) {
   return [new Option(targetName("none"), "none"), ...groups];
 }
 
-/** Whether the server takes a value. @param {Schema} schema @param {unknown} value */
+/** Check whether the server accepts a value. @param {Schema} schema @param {unknown} value */
 function accepts({ type, enum: values, minimum = -Infinity, maximum = Infinity }, value) {
   if (values) return values.includes(/** @type {string} */ (value));
   if (type === "boolean") return typeof value === "boolean";
   return typeof value === "number" && value >= minimum && value <= maximum && (type === "number" || Number.isInteger(value));
 }
 
-/** The model that is wanted, or the kind's usual one where that is not there. @param {{models: string[]}} kind @param {unknown} wanted */
+/** Return the requested model, or the kind's default if it does not exist. @param {{models: string[]}} kind @param {unknown} wanted */
 const modelOf = ({ models }, wanted) => models.find((name) => name === wanted) ?? models[0];
 
-/** A number of instances within what the server allows. @param {string} kind @param {unknown} value @param {number} otherwise @returns {number} */
+/** Return a number of instances within the server's limits. @param {string} kind @param {unknown} value @param {number} otherwise @returns {number} */
 function within(kind, value, otherwise) {
   const { minimum = 1, maximum = Infinity } = kinds[kind].options.max_instances;
   return Number.isInteger(value) ? Math.min(maximum, Math.max(minimum, Number(value))) : otherwise;

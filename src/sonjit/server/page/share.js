@@ -1,4 +1,4 @@
-/** Settings as a link: what differs from the usual stands after the # of the page's address, readable and editable. */
+/** Settings as a link: those that differ from the defaults follow the # of the page's address. */
 
 /**
  * @typedef {import("./settings.js").Settings} Settings
@@ -7,9 +7,9 @@
  */
 
 /**
- * The page's address with settings.
+ * Return the page's address with settings.
  *
- * @param {any} state the store's @param {Settings} usual
+ * @param {any} state state of the store @param {Settings} usual
  * @returns {string}
  */
 export function linkOf({ detectors, options, style, mirrors, source, compare, longest, here }, usual) {
@@ -28,7 +28,7 @@ export function linkOf({ detectors, options, style, mirrors, source, compare, lo
   return address.href;
 }
 
-/** What a link asks for, not checked; empty where it asks for nothing. @param {string} hash @returns {Shared} */
+/** Return the settings of a link without checks; empty without settings. @param {string} hash @returns {Shared} */
 export function settingsOf(hash) {
   const words = [...new URLSearchParams(hash.replace(/^#/, ""))];
   if (!words.length) return {};

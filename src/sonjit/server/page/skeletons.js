@@ -1,34 +1,30 @@
-/** Skeletons by their names: keypoints and bones as the server has them, and the colours that they are drawn in. */
+/** Skeletons by name: keypoints and bones as the server describes them, and their colours. */
+
+import { DRAWING } from "./spec.js";
 
 /**
- * @typedef {{keypoints: string[], connections: [number, number][], groups: Record<string, number[]>}} Table as the server has it
- * @typedef {Table & {colours: string[], edges?: [number, number][], single?: string}} Skeleton `edges`: of the mesh between the keypoints;
- *   `single`: the one colour of all of it
+ * @typedef {{keypoints: string[], connections: [number, number][], groups: Record<string, number[]>}} Table as the server describes it
+ * @typedef {Table & {colours: string[], edges?: [number, number][], single?: string}} Skeleton `edges`: lines of the mesh between the keypoints;
+ *   `single`: one colour for the complete skeleton
  */
 
-export const INK = "#12141c";
-export const NEUTRAL = "#ececf2";
-export const LEFT = "#ffaa33"; // the person's own left is warm, their right blue
-export const RIGHT = "#38bdff";
+export const { ink: INK, neutral: NEUTRAL, left: LEFT, right: RIGHT } = DRAWING.colours;
 
-const FINGERS = { thumb: "#ffaa33", indexFinger: "#76db5c", middleFinger: "#38bdff", ringFinger: "#9e7fff", pinky: "#ff6398" };
-const FACE = {
-  lips: "#ff96a5", leftEye: "#ffd08c", leftEyebrow: "#ffd08c", leftIris: "#ffe8be",
-  rightEye: "#8cd6ff", rightEyebrow: "#8cd6ff", rightIris: "#c4ecff", faceOval: "#d6dce8",
-};
+/** @type {Record<string, string>} colours of fingers and contours */
+const PARTS = { ...DRAWING.fingers, ...DRAWING.face_contours };
 const MESH = "face_mediapipe_tesselation";
-const MESH_FROM = 100; // keypoints: as many are a face's mesh
+const MIN_MESH_KEYPOINTS = 100; // a skeleton with more keypoints is a face mesh
 
 /** @type {Map<string, Skeleton>} by name */
 const skeletons = new Map();
 
-/** Make skeletons known. @param {Record<string, Table>} tables by name */
+/** Add skeletons. @param {Record<string, Table>} tables by name */
 export async function addSkeletons(tables) {
   const mesh = await fetch(new URL(`./skeletons/${MESH}.json`, import.meta.url));
   const edges = edgesOf((await mesh.json()).triangles);
   for (const [name, table] of Object.entries(tables)) {
     const colours = table.keypoints.map((_, k) => colourOf(table, k));
-    skeletons.set(name, { ...table, colours, ...(table.keypoints.length > MESH_FROM ? { edges } : {}) });
+    skeletons.set(name, { ...table, colours, ...(table.keypoints.length > MIN_MESH_KEYPOINTS ? { edges } : {}) });
   }
 }
 
@@ -39,12 +35,12 @@ export function skeletonOf({ skeleton: name }) {
   return skeleton;
 }
 
-/** The same in one colour. @param {Skeleton} skeleton @param {string} colour @returns {Skeleton} */
+/** Return a skeleton in one colour. @param {Skeleton} skeleton @param {string} colour @returns {Skeleton} */
 export function coloured(skeleton, colour) {
   return { ...skeleton, colours: skeleton.colours.map(() => colour), single: colour };
 }
 
-/** Colour of a line: that of both ends where they agree. @param {Skeleton} skeleton @param {number} a @param {number} b */
+/** Return the colour of a line: that of its ends if they are equal. @param {Skeleton} skeleton @param {number} a @param {number} b */
 export function lineColour({ colours, groups, single }, a, b) {
   if (single) return single;
   const { torso } = groups;
@@ -53,14 +49,13 @@ export function lineColour({ colours, groups, single }, a, b) {
 
 /** @param {Table} skeleton @param {number} k */
 function colourOf({ keypoints, groups }, k) {
-  const group = Object.keys(groups).find((name) => groups[name].includes(k) && (name in FINGERS || name in FACE)) ?? "";
-  const known = { ...FINGERS, ...FACE }[group];
-  if (known) return known;
+  const group = Object.keys(groups).find((name) => groups[name].includes(k) && name in PARTS);
+  if (group) return PARTS[group];
   if (/^left/.test(keypoints[k]) || /_left/.test(keypoints[k])) return LEFT;
   return /^right/.test(keypoints[k]) || /_right/.test(keypoints[k]) ? RIGHT : NEUTRAL;
 }
 
-/** Each side of the triangles once. @param {number[][]} triangles @returns {[number, number][]} */
+/** Return each side of the triangles once. @param {number[][]} triangles @returns {[number, number][]} */
 function edgesOf(triangles) {
   const keys = triangles.flatMap(([a, b, c]) => [[a, b], [b, c], [c, a]].map(([p, q]) => Math.min(p, q) * 1000 + Math.max(p, q)));
   return [...new Set(keys)].map((key) => [Math.floor(key / 1000), key % 1000]);

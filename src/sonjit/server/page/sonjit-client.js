@@ -3,7 +3,7 @@
  *
  *     import * as handPoseDetection from "http://127.0.0.1:8765/sonjit-client.js";
  *
- * docs/migrating-from-tfjs.md says what maps to what, and what differs.
+* docs/migrating-from-tfjs.md describes the mapping and the differences.
  */
 
 import { Connection, ServerError, detectImage, thisServer } from "./connection.js";
@@ -32,12 +32,12 @@ export const util = skeletonHelpers({ hand, face, mesh, body });
 const REFUSED = ["detectorModelUrl", "landmarkModelUrl"];
 
 /**
- * A detector; it is ready, and its networks are loaded, when the promise is kept.
+ * Create a detector. The promise resolves when its networks are loaded.
  *
  * @param {string} model of SupportedModels
  * @param {Options | null} [config] tfjs-models' own, `server` (its address, or {url, token}; by default where this file
  *   came from) and, for hands, `handedness`: "tfjs" (default) or "own"
- * @throws {Error} an unknown model, option or value, with the known ones; a server that is not there
+ * @throws {Error} an unknown model, option or value; the server is not available
  */
 export async function createDetector(model, config) {
   for (const name of REFUSED) {
@@ -49,13 +49,13 @@ export async function createDetector(model, config) {
 /** @param {Options} own @param {Wanted} wanted */
 async function open({ server = thisServer }, wanted) {
   const { url = thisServer, token = null } = typeof server === "string" ? { url: server } : server;
-  await call(new URL("/healthz", url), token); // says more of what is wrong than a WebSocket does
+  await call(new URL("/healthz", url), token); // reports errors in more detail than a WebSocket
   const backend = new OnServer({ url, token }, wanted);
   await backend.load();
   return backend;
 }
 
-/** A server that runs the networks. @implements {Backend} */
+/** Runs networks on a server. @implements {Backend} */
 class OnServer {
   #server;
   #connection;
@@ -85,12 +85,12 @@ class OnServer {
     }
   }
 
-  /** After the images that are on their way. */
+  /** Reset after the images in transit. */
   reset() {
     this.#last = this.#last.then(() => this.#connection.reset());
   }
 
-  /** Leave the server. */
+  /** Disconnect from the server. */
   close() {
     this.#connection.close();
   }
@@ -101,7 +101,7 @@ class OnServer {
     return /** @type {Promise<any>} */ (detectImage(kind, file, { ...options, full: true }, this.#server));
   }
 
-  /** After the images before it. @param {ImageLike} image @param {{wanted: Wanted, flip: boolean, time: number}} how @returns {Promise<Answer>} */
+  /** Detect in order, after the previous images. @param {ImageLike} image @param {{wanted: Wanted, flip: boolean, time: number}} how @returns {Promise<Answer>} */
   track(image, { wanted, flip, time }) {
     const file = fileOf(image, { flip, type: "image/jpeg" });
     const turn = Promise.all([file, this.#last]).then(([blob]) => this.#send(blob, wanted, time));
@@ -116,7 +116,7 @@ class OnServer {
       this.#configured = wanted;
     }
     for (;;) {
-      await this.#connection.open(); // waits where the server is gone for a while
+      await this.#connection.open(); // waits while the server is not available
       try {
         return await this.#connection.send({ blob, time });
       } catch (error) {

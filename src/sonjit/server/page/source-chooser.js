@@ -1,4 +1,4 @@
-/** Which source is chosen: tiles, files, drag and drop, cameras; a preview before the start. */
+/** Selection of the source: tiles, files, drag and drop, cameras, and a preview. */
 
 import { isModel } from "./avatar.js";
 import { onLanguage, text } from "./i18n.js";
@@ -15,11 +15,11 @@ export class SourceChooser {
   #on;
   /** @type {"camera" | "sample" | "files"} */ #kind = "camera";
   /** @type {File[]} */ #files = [];
-  /** @type {import("./sources.js").Source | null} what is shown before the start */ #shown = null;
+  /** @type {import("./sources.js").Source | null} source of the preview */ #shown = null;
 
   /**
    * @param {import("./state.js").Store} store @param {import("./overlay.js").OverlayView} overlay
-   * @param {{error(error: unknown): void, changed(): void, model(file: File): Promise<void>}} on `changed`: something else was chosen, to be started;
+   * @param {{error(error: unknown): void, changed(): void, model(file: File): Promise<void>}} on `changed`: another source was selected;
    *   `model`: an avatar came
    */
   constructor(store, overlay, on) {
@@ -28,7 +28,7 @@ export class SourceChooser {
     this.#on = on;
   }
 
-  /** Whether single images come. */
+  /** Whether the source has single images. */
   get isStill() {
     return this.#kind === "files" && this.#files.some(isImage);
   }
@@ -57,11 +57,11 @@ export class SourceChooser {
       return openVideo(video, this.#files[0], { name: this.#files[0].name });
     }
     const source = await openCamera(video, find("camera-chooser").value);
-    await this.#nameCameras(); // they have names now
+    await this.#nameCameras(); // cameras have names after permission
     return source;
   }
 
-  /** Show what is chosen, without looking for anything in it. */
+  /** Show the selected source without detection. */
   async preview() {
     this.#leave();
     this.#overlay.clearImage();
@@ -75,11 +75,20 @@ export class SourceChooser {
         this.#shown = await this.#openPaused();
       }
     } catch {
-      // the start says what is wrong with it
+      // the start reports the error
     }
   }
 
-  /** Listen to everything that chooses. */
+  /** Show the first image while the detectors load and search it. */
+  async showImage() {
+    const first = this.#files.find(isImage);
+    if (!this.isStill || !first) return;
+    const bitmap = await decoded(first);
+    this.#overlay.show(bitmap, bitmap.width, bitmap.height);
+    bitmap.close();
+  }
+
+  /** Add the listeners of all controls. */
   async wire() {
     find("source-camera").onclick = () => this.#choose("camera");
     find("source-sample").onclick = () => this.#choose("sample");
@@ -87,7 +96,7 @@ export class SourceChooser {
       const input = find(id);
       input.onchange = () => {
         this.#take([...input.files]);
-        input.value = ""; // the same file may be chosen again
+        input.value = ""; // so that the same file can be selected again
       };
     }
     find("camera-chooser").onchange = () => {
@@ -119,7 +128,7 @@ export class SourceChooser {
     this.#on.changed();
   }
 
-  /** Files that came by any way, in the order of their names; where images are among them, only those run live. @param {File[]} files */
+  /** Use files in the order of their names. If there are images, only those are processed live. @param {File[]} files */
   #take(files) {
     if (!files.length) return;
     const order = new Intl.Collator(undefined, { numeric: true });
@@ -171,7 +180,7 @@ export class SourceChooser {
   }
 }
 
-/** Dropped files, and those inside dropped folders. @param {DataTransfer} dropped @returns {Promise<File[]>} */
+/** Return dropped files and the files of dropped folders. @param {DataTransfer} dropped @returns {Promise<File[]>} */
 async function filesOf(dropped) {
   const entries = [...dropped.items].map((item) => item.webkitGetAsEntry?.()).filter((entry) => entry !== null && entry !== undefined);
   if (!entries.length) return [...dropped.files];
@@ -184,7 +193,7 @@ async function filesOfEntry(entry) {
   const reader = entry.createReader();
   /** @type {File[]} */ const files = [];
   for (;;) {
-    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)); // a hundred at a time
+    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)); // the browser returns up to 100 entries per call
     if (!some.length) return files;
     for (const one of some) files.push(...(await filesOfEntry(one)));
   }

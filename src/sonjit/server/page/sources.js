@@ -1,19 +1,19 @@
-/** Where images come from: a camera, a video, the sample clip, or still images. */
+/** Sources of images: a camera, a video, the sample clip or still images. */
 
 import { PageError, cameraError } from "./messages.js";
 import { ImagePlayer, VideoPlayer } from "./players.js";
 
 /** @typedef {{time: number, since: number, jumped?: boolean, video?: HTMLVideoElement, bitmap?: ImageBitmap, file?: File, index?: number, source?: string}} Tick
- *   `time`: seconds in the stream; `since`: performance.now() when the image was there; `jumped`: it does not follow the last one */
-/** @typedef {(tick: Tick) => Promise<boolean>} OnTick gives whether the image was processed */
+ *   `time`: seconds in the stream; `since`: performance.now() when the image appeared; `jumped`: whether it does not follow the last one */
+/** @typedef {(tick: Tick) => Promise<boolean>} OnTick returns whether the image was processed */
 /** @typedef {import("./players.js").Player} Player */
 /** @typedef {{still: boolean, name: string, player: Player | null, play(onTick: OnTick, onError: (error: unknown) => void): void, refresh(): void, close(): void}} Source
- *   `player`: null where nothing can be played, as of a camera or one image; `refresh`: begin, or process the image that is shown once more */
+ *   `player`: null for a camera or one image; `refresh`: start, or process the current image again */
 
-const RETRY_MS = 60; // after which an image that was passed over is tried again, while it stays
+const RETRY_MS = 60; // delay before a skipped image that is still shown is tried again
 const RESUMING = ["resume", "visibilitychange"];
-const JUMP_S = 1; // what is further on does not follow the last image
-const SHOWN_BY_ALL = /\.(jpe?g|png|webp|bmp|gif)$/i; // where one of these is not shown, it is damaged
+const JUMP_S = 1; // larger steps are jumps
+const SHOWN_BY_ALL = /\.(jpe?g|png|webp|bmp|gif)$/i; // an image that the browser cannot show in these formats is damaged
 const IMAGE = /\.(jpe?g|png|webp|bmp|gif|tiff?|avif|heic)$/i;
 const VIDEO = /\.(mp4|m4v|mov|webm|mkv|avi|ogv|mpe?g|ts)$/i;
 
@@ -22,14 +22,14 @@ export const isImage = (file) => file.type.startsWith("image/") || (!file.type &
 /** @param {File} file */
 export const isVideo = (file) => file.type.startsWith("video/") || (!file.type && VIDEO.test(file.name));
 
-/** @returns {Promise<{id: string, label: string}[]>} names are empty until a camera was allowed */
+/** @returns {Promise<{id: string, label: string}[]>} names are empty until the user allows a camera */
 export async function cameras() {
   const devices = (await navigator.mediaDevices?.enumerateDevices().catch(() => [])) ?? [];
   return devices.filter(({ kind }) => kind === "videoinput").map(({ deviceId, label }) => ({ id: deviceId, label }));
 }
 
 /**
- * @param {HTMLVideoElement} video plays it @param {string} deviceId "" for whichever the browser takes
+ * @param {HTMLVideoElement} video element that plays it @param {string} deviceId "" for the browser's default
  * @returns {Promise<Source>}
  */
 export async function openCamera(video, deviceId) {
@@ -41,7 +41,7 @@ export async function openCamera(video, deviceId) {
   });
   video.srcObject = stream;
   const [track] = stream.getVideoTracks();
-  const resume = () => video.paused && !document.hidden && video.play().catch(() => {}); // phones freeze hidden tabs, which pauses it
+  const resume = () => video.paused && !document.hidden && video.play().catch(() => {}); // phones pause videos in hidden tabs
   for (const event of RESUMING) document.addEventListener(event, resume);
   const source = moving(video, track.label, null, () => performance.now() / 1000, () => {
     for (const event of RESUMING) document.removeEventListener(event, resume);
@@ -51,15 +51,15 @@ export async function openCamera(video, deviceId) {
   const { play } = source;
   source.play = (onTick, onError) => {
     track.onended = () => onError(new PageError("camera_gone"));
-    play(async (tick) => track.readyState === "ended" || onTick(tick), onError); // its last image may come after it is gone
+    play(async (tick) => track.readyState === "ended" || onTick(tick), onError); // the last image may arrive after the end
   };
   return source;
 }
 
 /**
- * @param {HTMLVideoElement} video plays it @param {File | string} what a file or an address
+ * @param {HTMLVideoElement} video element that plays it @param {File | string} what file or address
  * @param {{name: string, loop?: boolean}} how
- * @returns {Promise<Source>} paused on its first image until `refresh`
+ * @returns {Promise<Source>} source that is paused at its first image until `refresh`
  */
 export async function openVideo(video, what, { name, loop = false }) {
   const address = typeof what === "string" ? what : URL.createObjectURL(what);
@@ -91,8 +91,8 @@ export async function openVideo(video, what, { name, loop = false }) {
  */
 function moving(video, name, player, timeOf, leave) {
   let [open, begun, last] = [true, false, 0];
-  let [shown, processed] = [0, 0]; // how many images, and which of them was the last to be processed
-  let [jumps, known] = [0, 0]; // of the video, and of those that an image was processed after
+  let [shown, processed] = [0, 0]; // number of images, and number of the last processed one
+  let [jumps, known] = [0, 0]; // number of seeks, and number of the last processed one
   /** @type {OnTick} */ let onTick = async () => true;
   /** @type {(error: unknown) => void} */ let onError = () => {};
   const look = (/** @type {number} */ mediaTime) => {
@@ -120,7 +120,7 @@ function moving(video, name, player, timeOf, leave) {
   const begin = () => {
     begun = true;
     next();
-    video.onpause = () => open && processed !== shown && look(current); // what stays on the screen has its drawing
+    video.onpause = () => open && processed !== shown && look(current); // the current image has been drawn
     video.play().catch((error) => open && onError(error));
   };
   return {
@@ -144,18 +144,18 @@ function moving(video, name, player, timeOf, leave) {
   };
 }
 
-/** Call with the next image. @param {HTMLVideoElement} video @param {(mediaTime: number) => void} react */
+/** Call a function with the next image of a video. @param {HTMLVideoElement} video @param {(mediaTime: number) => void} react */
 function onFrame(video, react) {
   if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback((_, { mediaTime }) => react(mediaTime));
   else requestAnimationFrame(() => react(/** @type {HTMLVideoElement} */ (video).currentTime));
 }
 
 /**
- * Still images; the first is shown until the player goes on.
+ * Return a source of still images, which starts with the first.
  *
  * @param {File[]} files
  * @returns {Promise<Source>}
- * @throws {PageError} there is one image alone, and it cannot be shown
+ * @throws {PageError} the only image cannot be shown
  */
 export async function openImages(files) {
   const several = files.length > 1;

@@ -1,15 +1,15 @@
-/** One store of what the page knows: plain values by name, and who wants to hear when they change. */
+/** The store of the page's state: plain values by name, with listeners. */
 
 export class Store {
   #values;
   /** @type {Set<{names: string[], react: (state: any) => void}>} */ #watchers = new Set();
 
-  /** @param {Record<string, any>} values all names that there are */
+  /** @param {Record<string, any>} values initial values of all names */
   constructor(values) {
     this.#values = Object.freeze({ ...values });
   }
 
-  /** The values now; they never change in place. */
+  /** The current values. Objects are replaced, not changed. */
   get state() {
     return this.#values;
   }
@@ -25,7 +25,7 @@ export class Store {
   }
 
   /**
-   * Hear now, and after every change of one of these values.
+   * Call a listener now and after every change of these values.
    *
    * @param {string[]} names @param {(state: any) => void} react
    */
@@ -35,9 +35,9 @@ export class Store {
   }
 }
 
-/** What the browser remembers of this page; a browser may keep nothing. */
+/** The browser's storage of this page, which may be unavailable. */
 export const memory = {
-  /** @param {string} name @returns {any} null where there is nothing */
+  /** @param {string} name @returns {any} null without a value */
   read(name) {
     try {
       return JSON.parse(localStorage.getItem(`sonjit.${name}`) ?? "null");

@@ -1,6 +1,12 @@
-/** A pen for the keypoints of one instance: the lighter and larger a point, the nearer it is to the camera. */
+/** Draws the keypoints of one instance. A point near the camera is lighter and larger. */
+
+import { DRAWING } from "./spec.js";
 
 /** @typedef {{x: number, y: number, z?: number | null}} Point */
+
+const SHADES = 20;
+/** @type {Map<string, string[]>} colours from dark to light, by the original colour */
+const shades = new Map();
 
 export class Strokes {
   /**
@@ -23,7 +29,7 @@ export class Strokes {
 
   /** A line's width: a share of the instance's size, but neither a hair nor too bold. @param {number} share */
   width(share) {
-    return this.thickness * Math.min(Math.max(this.size * share, this.longest / 640), this.longest * 0.008 + 1);
+    return this.thickness * Math.min(Math.max(this.size * share, this.longest / 640), this.longest * DRAWING.max_width_share + 1);
   }
 
   /** @param {[number, number]} pair @param {string} colour @param {number} width */
@@ -77,6 +83,9 @@ export class Strokes {
   }
 }
 
+/** Return the width of the dark edge of a line. @param {number} width */
+export const edgeOf = (width) => Math.max(DRAWING.min_edge_px, width * DRAWING.edge_share);
+
 /** Darker when far (0), the colour itself in the middle, towards white when near (1). @param {string} colour @param {number} near */
 export function shade(colour, near) {
   let steps = shades.get(colour);
@@ -91,10 +100,6 @@ export function shade(colour, near) {
   }
   return steps[Math.round(Math.min(Math.max(near, 0), 1) * SHADES)];
 }
-
-const SHADES = 20;
-/** @type {Map<string, string[]>} from dark to light, by colour */
-const shades = new Map();
 
 /**
  * The box around points, all or the chosen. Comparisons rather than Math.min: browsers make an object of every number that
@@ -129,9 +134,9 @@ function nearness(points, size) {
   }
   const near = new Float64Array(points.length).fill(0.5);
   if (!Number.isFinite(most - least) || !size) return near;
-  const nearest = (most + least) / 2 - 0.19 * size;
+  const nearest = (most + least) / 2 - (DRAWING.depth_range / 2) * size;
   for (let k = 0; k < near.length; k += 1) {
-    const away = ((points[k].z ?? NaN) - nearest) / (0.38 * size);
+    const away = ((points[k].z ?? NaN) - nearest) / (DRAWING.depth_range * size);
     if (!Number.isNaN(away)) near[k] = 1 - (away < 0 ? 0 : away > 1 ? 1 : away);
   }
   return near;

@@ -1,10 +1,10 @@
-/** How the overlay is drawn, as a form. */
+/** The form of the drawing style. */
 
 const SWITCHES = ["drawing", "labels", "gestures", "points", "boxes"];
 const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 
 /**
- * Tie the form to the store's `style`.
+ * Connect the form to the store's `style`.
  *
  * @param {import("./state.js").Store} store
  */
@@ -24,7 +24,7 @@ export function wireStyle(store) {
   });
 }
 
-/** A style out of what was remembered or sent: wrong values give way to the usual ones. @param {Record<string, any>} given @param {import("./painter.js").Style} usual @returns {import("./painter.js").Style} */
+/** Return a valid style; wrong values are replaced by the defaults. @param {Record<string, any>} given @param {import("./painter.js").Style} usual @returns {import("./painter.js").Style} */
 export function checkedStyle(given, usual) {
   const { colour, thickness } = given;
   const switches = SWITCHES.filter((name) => typeof given[name] === "boolean").map((name) => [name, given[name]]);

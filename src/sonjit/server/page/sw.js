@@ -1,7 +1,7 @@
-/** Service worker: the page's own files stay on the device, so that it installs as an app and opens without its server. */
+/** Service worker that stores the page's files, so that the app can be installed and opens without its server. */
 
-const KEPT = "sonjit-page";
-const LARGE = /\/engine\//; // networks and what runs them: kept once they were used
+const CACHE = "sonjit-page";
+const LARGE = /\/engine\//; // networks and their runtime are stored after their first use
 const ENDPOINT = /^\/(v1\/|healthz$)/;
 const worker = /** @type {any} */ (self);
 
@@ -13,10 +13,10 @@ worker.addEventListener("fetch", (/** @type {any} */ event) => {
   if (request.method === "GET" && origin === location.origin && !ENDPOINT.test(pathname)) event.respondWith(newest(request));
 });
 
-/** Every file that files.json lists; what the browser has just loaded for the page is not asked for again. */
+/** Store all files of files.json. The browser's cache provides the files that the page has just loaded. */
 async function keepAll() {
   const { files } = await (await fetch("files.json")).json();
-  const cache = await caches.open(KEPT);
+  const cache = await caches.open(CACHE);
   await Promise.all(files.map(async (/** @type {string} */ path) => cache.put(path, await loaded(path))));
 }
 
@@ -27,23 +27,23 @@ async function loaded(path) {
   return answer;
 }
 
-/** What the server gives, which then is kept in place of the last; without a server what is kept. @param {Request} request */
+/** Return the server's file and store it; without a server return the stored file. @param {Request} request */
 async function newest(request) {
-  const cache = await caches.open(KEPT);
-  const kept = await cache.match(request, { ignoreSearch: true });
-  const place = kept?.url ?? (LARGE.test(request.url) ? request.url : null);
+  const cache = await caches.open(CACHE);
+  const stored = await cache.match(request, { ignoreSearch: true });
+  const place = stored?.url ?? (LARGE.test(request.url) ? request.url : null);
   if (!place) return fetch(request);
   try {
     const answer = await fetch(request);
     if (answer.status === 200) await cache.put(place, answer.clone());
-    return answer.ok || !kept ? answer : kept;
+    return answer.ok || !stored ? answer : stored;
   } catch (error) {
-    if (!kept) throw error;
-    return part(kept, request.headers.get("range"));
+    if (!stored) throw error;
+    return part(stored, request.headers.get("range"));
   }
 }
 
-/** What a video asks for. @param {Response} whole @param {string | null} range "bytes=0-" */
+/** Return the requested range of a video. @param {Response} whole @param {string | null} range "bytes=0-" */
 async function part(whole, range) {
   const [, from, to] = /^bytes=(\d+)-(\d*)$/.exec(range ?? "") ?? [];
   if (!from) return whole;

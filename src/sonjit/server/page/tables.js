@@ -1,17 +1,17 @@
-/** What was seen, frame by frame, as the tables that `sonjit KIND INPUT --save` writes. */
+/** Tables of the processed frames, in the format of `sonjit KIND INPUT --save`. */
 
 import { columns, instancesOf, kinds, results } from "./kinds.js";
 
 const EXTRA = ["gesture", "gesture_score"];
-const PART_BYTES = 240_000; // of a blob: browsers keep those outside the page's memory, so that a long run does not fill it
+const PART_BYTES = 240_000; // size of a blob; browsers store blobs outside the page's memory
 const encoder = new TextEncoder();
 
-/** Frames since a start, kept as lines of JSON. */
+/** Frames of a run as lines of JSON. */
 export class Table {
   /** @type {Blob[]} */ #blobs = [];
-  /** Lines of a stream that are in no blob yet. */ #part = new Uint8Array(PART_BYTES);
+  /** Lines of a stream that are not in a blob yet. */ #part = new Uint8Array(PART_BYTES);
   #filled = 0;
-  /** @type {Map<number, string>} of stills by index: one goes back to them */ #stills = new Map();
+  /** @type {Map<number, string>} lines of still images by index, because users return to them */ #stills = new Map();
   /** @type {Record<string, unknown>} */ #header = {};
   #count = 0;
 
@@ -29,7 +29,7 @@ export class Table {
   }
 
   /**
-   * One more frame; a still image that is processed again takes the place of its earlier answer.
+   * Add a frame. A still image that is processed again replaces its earlier answer.
    *
    * @param {Record<string, any>} frame @param {{source?: string, index?: number}} [seen]
    */
@@ -46,7 +46,7 @@ export class Table {
     else this.#stills.set(index, line);
   }
 
-  /** As bytes: strings that stay would make the browser take ever more room for new objects. @param {string} line */
+  /** Append a line as bytes. Stored strings would increase the browser's memory for new objects. @param {string} line */
   #append(line) {
     let { read, written } = encoder.encodeInto(line, this.#part.subarray(this.#filled));
     if (read < line.length && this.#filled) {
@@ -54,7 +54,7 @@ export class Table {
       this.#filled = 0;
       ({ read, written } = encoder.encodeInto(line, this.#part));
     }
-    if (read < line.length) this.#blobs.push(new Blob([line])); // longer than a part
+    if (read < line.length) this.#blobs.push(new Blob([line])); // a line longer than a part
     else this.#filled += written;
   }
 
@@ -64,13 +64,13 @@ export class Table {
     return new Blob([`${JSON.stringify(this.#header).slice(0, -1)},"frames":[\n${lines}\n]}\n`], { type: "application/json" });
   }
 
-  /** A header line, then one frame a line. */
+  /** Return a header line and one line per frame. */
   async jsonLines() {
     const lines = [JSON.stringify(this.#header), ...(await this.#all())].join("\n");
     return new Blob([`${lines}\n`], { type: "application/x-ndjson" });
   }
 
-  /** One row per frame, instance and keypoint. */
+  /** Return one row per frame, instance and keypoint. */
   async csv() {
     const lines = await this.#all();
     const withSource = lines.some((line) => "source" in JSON.parse(line));
@@ -88,7 +88,7 @@ export class Table {
   }
 }
 
-/** Give a file to the reader. @param {Blob | null} blob @param {string} name */
+/** Download a file. @param {Blob | null} blob @param {string} name */
 export function save(blob, name) {
   if (!blob) return;
   const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
@@ -96,13 +96,13 @@ export function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-/** A file's name that sorts by time. @param {string} ending */
+/** Return a file name that sorts by time. @param {string} ending */
 export function nameNow(ending) {
   const now = new Date(Date.now() - new Date().getTimezoneOffset() * 60_000);
   return `sonjit-${now.toISOString().slice(0, 19).replace(/[-:]/g, "").replace("T", "-")}${ending}`;
 }
 
-/** An instance without what no table holds. @param {any} one @param {string[]} members its parts @returns {any} */
+/** Return an instance without members that tables omit. @param {any} one @param {string[]} members its parts @returns {any} */
 function plain({ skeleton, segmentation, map, ...kept }, members) {
   for (const key of members) if (kept[key]) kept[key] = plain(kept[key], []);
   return kept;
@@ -123,7 +123,7 @@ function rowsOf(frame, withSource) {
   return rows.length ? rows.join("") : rowOf(nothing);
 }
 
-/** What one keypoint has for the columns of its type. @param {string} kind @param {any} one @param {number} k @returns {Record<string, any>} */
+/** Return the values of a keypoint by table column. @param {string} kind @param {any} one @param {number} k @returns {Record<string, any>} */
 function valuesOf(kind, one, k) {
   const fields = results[kind].fields.filter(({ key, columns: filled }) => filled?.length && one[key]?.[k]);
   return Object.assign({}, ...fields.map(({ key, columns: filled = [], scores = {} }) => {

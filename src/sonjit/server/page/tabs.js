@@ -1,4 +1,4 @@
-/** Tabs as the keyboard and screen readers expect them: arrow keys move, one panel is shown. */
+/** Accessible tabs: arrow keys select, one panel is visible. */
 
 /** @param {HTMLElement} list of buttons with the role "tab", each of which names its panel in `aria-controls` */
 export function wireTabs(list) {

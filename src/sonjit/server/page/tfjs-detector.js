@@ -1,4 +1,4 @@
-/** tfjs-models' `createDetector` and what it gives, on whatever runs the networks: a server, or this page itself. */
+/** tfjs-models' `createDetector` and its detectors, on a server or in this page. */
 
 import { EVERY_ESTIMATION, MODELS, checked, unknown } from "./tfjs-models.js";
 
@@ -8,7 +8,7 @@ import { EVERY_ESTIMATION, MODELS, checked, unknown } from "./tfjs-models.js";
 /** @typedef {{width: number, height: number, [list: string]: any}} Answer */
 /** @typedef {{kind: string} & Options} Wanted options of the detector, by Sonjit's names */
 /**
- * @typedef {object} Backend what runs the networks of one detector; `flip` exchanges left and right of the image first
+ * @typedef {object} Backend runs the networks of one detector; `flip` mirrors the image first
  * @property {(image: ImageLike, how: {wanted: Wanted, flip: boolean}) => Promise<Answer>} detect an image on its own
  * @property {(image: ImageLike, how: {wanted: Wanted, flip: boolean, time: number}) => Promise<Answer>} track the
  *   stream's next image; its pixels are read before the call returns, `time` is in seconds
@@ -17,8 +17,8 @@ import { EVERY_ESTIMATION, MODELS, checked, unknown } from "./tfjs-models.js";
  */
 /**
  * @typedef {object} Runner
- * @property {string} where the networks run, for messages
- * @property {readonly string[]} own options of its own in the config of `createDetector`
+ * @property {string} where location of the networks, for messages
+ * @property {readonly string[]} own additional options in the config of `createDetector`
  * @property {(own: Options, wanted: Wanted) => Promise<Backend>} open load the networks
  */
 
@@ -32,13 +32,13 @@ export const SupportedModels = Object.freeze({
 const IGNORED = ["runtime", "solutionPath"];
 
 /**
- * A detector; it is ready, and its networks are loaded, when the promise is kept.
+ * Create a detector. The promise resolves when its networks are loaded.
  *
  * @param {string} model of SupportedModels
  * @param {Options | null | undefined} config
  * @param {Runner} runner
  * @returns {Promise<Detector & Options>}
- * @throws {Error} an unknown model, option or value, with the known ones
+ * @throws {Error} an unknown model, option or value
  */
 export async function openDetector(model, config, { where, own, open }) {
   if (!Object.hasOwn(MODELS, model)) throw unknown("model", model, Object.keys(MODELS));
@@ -52,7 +52,7 @@ export async function openDetector(model, config, { where, own, open }) {
   return new Detector(MODELS[model], chosen, backend);
 }
 
-/** Sonjit's options for tfjs-models'. @param {Model} model @param {Options} options @returns {Wanted} */
+/** Convert tfjs-models' options to Sonjit's. @param {Model} model @param {Options} options @returns {Wanted} */
 function wantedOf(model, options) {
   return { kind: model.kind, search: options.staticImageMode ? "auto" : "fast", ...model.wanted(options) };
 }
@@ -77,39 +77,39 @@ class Detector {
     Object.assign(this, { [model.estimate]: this.#estimate.bind(this) });
   }
 
-  /** Forget every instance: the next image starts a new stream. */
+  /** Forget all tracked instances. The next image starts a new stream. */
   reset() {
     this.#backend.reset();
   }
 
-  /** Let go of the networks. */
+  /** Release the networks. */
   dispose() {
     this.#isDisposed = true;
     this.#backend.close();
   }
 
   /**
-   * @param {ImageLike | null} image null forgets every instance
-   * @param {Options | null} [options] flipHorizontal, staticImageMode, by default as createDetector was told; maxPoses
+   * @param {ImageLike | null} image null forgets all tracked instances
+   * @param {Options | null} [options] flipHorizontal and staticImageMode, by default those of createDetector; maxPoses
    * @param {number} [timestamp] ms; by default that of the video, else the clock's
    * @returns {Promise<object[]>}
    */
   async #estimate(image, options, timestamp) {
-    const asked = checked(options ?? {}, this.#known);
+    const requested = checked(options ?? {}, this.#known);
     if (this.#isDisposed) throw new Error("this detector is disposed of; create a new one");
     if (image === null || image === undefined) {
       this.reset();
       return [];
     }
-    const wanted = wantedOf(this.#model, { ...this.#chosen, ...asked });
-    const flip = asked.flipHorizontal;
-    const alone = asked.staticImageMode || image instanceof HTMLImageElement || image instanceof Blob;
+    const wanted = wantedOf(this.#model, { ...this.#chosen, ...requested });
+    const flip = requested.flipHorizontal;
+    const alone = requested.staticImageMode || image instanceof HTMLImageElement || image instanceof Blob;
     const answer = await (alone ? this.#backend.detect(image, { wanted, flip }) : this.#frame(image, wanted, flip, timestamp));
     const found = answer[this.#model.list].map((/** @type {any} */ one) => this.#model.shape(one, answer));
     return Object.assign(found, answer.motions && { motions: answer.motions });
   }
 
-  /** The next image of the stream. @param {ImageLike} image @param {Wanted} wanted @param {boolean} flip @param {number} [timestamp] */
+  /** Detect in the next image of the stream. @param {ImageLike} image @param {Wanted} wanted @param {boolean} flip @param {number} [timestamp] */
   #frame(image, wanted, flip, timestamp) {
     const time = timestamp ?? (image instanceof HTMLVideoElement ? image.currentTime * 1000 : performance.now());
     if (flip !== this.#flipped) this.reset();

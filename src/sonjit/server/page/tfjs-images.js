@@ -1,11 +1,11 @@
-/** Whatever tfjs-models takes as an image, as files for the server. */
+/** Converts the image types of tfjs-models to files for the server. */
 
 /** @typedef {HTMLImageElement | HTMLVideoElement | HTMLCanvasElement | OffscreenCanvas | ImageBitmap | ImageData | Blob} ImageLike */
 
 const KNOWN = "HTMLImageElement, HTMLVideoElement, HTMLCanvasElement, OffscreenCanvas, ImageBitmap, ImageData or Blob";
 
 /**
- * The image as it is now, as a file; what moves is read before the first await.
+ * Return the current image as a file. Videos are read before the first await.
  *
  * @param {ImageLike} image
  * @param {{flip: boolean, type: "image/png" | "image/jpeg"}} how `flip`: exchange left and right
@@ -42,7 +42,7 @@ export function draw(image, flip, canvas = new OffscreenCanvas(1, 1)) {
   return canvas;
 }
 
-/** Width and height as tfjs takes them: an <img> counts as large as it is shown. @param {any} image */
+/** Return width and height as tfjs does: an <img> has its displayed size. @param {any} image */
 function sizeOf(image) {
   if (typeof image?.dataSync === "function") {
     throw new Error("a tensor cannot be sent: give the image it was made from, or draw it with tf.browser.toPixels(tensor, canvas)");

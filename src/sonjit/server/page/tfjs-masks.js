@@ -1,4 +1,4 @@
-/** The mask of a pose as tfjs-models gives it: red and alpha are the person's probability, green and blue 0. */
+/** The mask of a pose in the format of tfjs-models: red and alpha are the probability, green and blue are 0. */
 
 import { greyOf } from "./masks.js";
 
@@ -16,7 +16,7 @@ function maskValueToLabel(value) {
   return "person";
 }
 
-/** Decoded when it is first asked for. */
+/** A mask that is decoded at the first access. */
 class Mask {
   #segmentation;
   #image;

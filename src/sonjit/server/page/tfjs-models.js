@@ -1,4 +1,4 @@
-/** The models of tfjs-models: their options, and how a Sonjit server is asked and answers. */
+/** The models of tfjs-models: their options, and the conversion of requests and answers. */
 
 import { segmentationFrom } from "./tfjs-masks.js";
 
@@ -18,7 +18,7 @@ import { segmentationFrom } from "./tfjs-masks.js";
 
 const MOST_INSTANCES = 50;
 
-/** Options that every estimate has. @type {Known} */
+/** Options of every estimate. @type {Known} */
 export const EVERY_ESTIMATION = { flipHorizontal: ["flag", false], staticImageMode: ["flag", false] };
 
 /** @type {Record<string, Model>} */
@@ -31,7 +31,7 @@ export const MODELS = {
     wanted: ({ maxHands, modelType, handedness, gestures, flipHorizontal }) => ({
       model: modelType,
       max_instances: maxHands,
-      mirrored: handedness === "tfjs" || flipHorizontal, // tfjs takes every image for a selfie view
+      mirrored: handedness === "tfjs" || flipHorizontal, // tfjs assumes selfie views
       smoothing: "published",
       gestures,
     }),
@@ -90,7 +90,7 @@ export const MODELS = {
 };
 
 /**
- * Options with defaults filled in.
+ * Return options with defaults.
  *
  * @param {Options} given @param {Known} known @param {readonly string[]} [others] known elsewhere, for the message
  * @returns {Options}

@@ -1,9 +1,9 @@
-/** `util` of tfjs-models: which keypoints are joined, and which make a face's contours. */
+/** `util` of tfjs-models: connections of keypoints and contours of faces. */
 
 /** @typedef {number[][]} Pairs */
 /** @typedef {{hand: {connections: Pairs}, body: {connections: Pairs}, mesh: {triangles: Pairs}, face: {groups: Record<string, number[]>}}} Skeletons */
 
-/** @param {Skeletons} skeletons as they are in src/sonjit/skeletons */
+/** @param {Skeletons} skeletons as they are in src/sonjit/results/skeletons */
 export function skeletonHelpers({ hand, face, mesh, body }) {
   /** @type {Record<string, Pairs>} */
   const pairs = {

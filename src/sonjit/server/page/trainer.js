@@ -1,4 +1,4 @@
-/** Custom gestures: hands are recorded here, held or in motion, trained and tested by the server, which keeps nothing. */
+/** Custom gestures: the page records static gestures and motions; the server trains and tests them and stores nothing. */
 
 import { addressOf, call } from "./endpoints.js";
 import { onLanguage, text } from "./i18n.js";
@@ -10,12 +10,12 @@ const LASTS_MS = 3000;
 const PATIENCE_MS = 10_000; // without a hand
 const LEAST = 5;
 
-const MOST_FRAMES = 600; // of a motion's recording, as the server takes them
+const MOST_FRAMES = 600; // frame rate and maximum length of a motion's recording on the server
 
 /**
  * @typedef {{handedness: string, keypoints: any[], keypoints3D: any[], id?: number}} Hand
- * @typedef {{name: string, hands?: Hand[], frames?: {time: number, hands: Hand[]}[], count?: number}} Recording of held hands or of motions, `count` of them
- * @typedef {{file: string, names: string[]}} Trained what was trained last, the file in base64
+ * @typedef {{name: string, hands?: Hand[], frames?: {time: number, hands: Hand[]}[], count?: number}} Recording of static gestures or motions; `count`: number of motions
+ * @typedef {{file: string, names: string[]}} Trained last trained gestures; `file` in base64
  */
 
 export class Trainer {
@@ -27,14 +27,16 @@ export class Trainer {
   /** @type {{names: string[], counts: number[][]}[]} */ #tested = [];
   /** @type {Trained | null} */ #trained = null;
   /** @type {(trained: Trained, isTried: boolean) => void} */ #use;
+  /** @type {() => boolean} */ #hasStream;
 
   /**
    * @param {(id: string) => any} find
    * @param {(error: unknown) => void} fail
-   * @param {(trained: Trained, isTried: boolean) => void} use what was trained, and whether the stream is to recognise it
+   * @param {(trained: Trained, isTried: boolean) => void} use function that receives the trained gestures and whether the stream uses them
+   * @param {() => boolean} hasStream whether a camera or video runs
    */
-  constructor(find, fail, use) {
-    [this.#find, this.#fail, this.#use] = [find, fail, use];
+  constructor(find, fail, use, hasStream) {
+    [this.#find, this.#fail, this.#use, this.#hasStream] = [find, fail, use, hasStream];
     find("trainer-form").onsubmit = (/** @type {Event} */ event) => {
       event.preventDefault();
       if (this.#following) this.#endMotion();
@@ -57,7 +59,7 @@ export class Trainer {
     onLanguage(() => this.#write());
   }
 
-  /** Have the stream recognise what was trained where a map names it. @param {string} map */
+  /** Use the trained gestures in the stream if a map names them. @param {string} map */
   tryFor(map) {
     const box = this.#find("trainer-try");
     if (box.checked || !this.#trained?.names.some((name) => map.includes(JSON.stringify(name)))) return;
@@ -89,13 +91,13 @@ export class Trainer {
   /** @param {{time: number, hands: Hand[]}[]} frames @param {Record<string, any>} frame */
   #follow(frames, frame) {
     const hands = knownHands(frame).filter(({ id }) => Number.isInteger(id));
-    const isBack = frame.time <= (frames.at(-1)?.time ?? -Infinity); // a clip that begins anew
+    const isBack = frame.time <= (frames.at(-1)?.time ?? -Infinity); // a new clip starts
     if (hands.length && !isBack) frames.push({ time: frame.time, hands });
     this.#find("trainer-progress").value = frames.length / MOST_FRAMES;
     if (isBack || frames.length >= MOST_FRAMES) this.#endMotion();
   }
 
-  /** Have the server cut the recording where the hand rests, and keep it where there is a motion in it. */
+  /** Let the server split the recording at pauses, and store it if it contains a motion. */
   #endMotion() {
     const recording = /** @type {Recording} */ (this.#following);
     this.#following = null;
@@ -115,6 +117,10 @@ export class Trainer {
   #begin() {
     const name = this.#find("trainer-name").value.trim();
     if (!name) return;
+    if (!this.#hasStream()) {
+      this.#say(text("trainer.start"));
+      return;
+    }
     if (this.#find("trainer-moving").checked) {
       this.#following = { name, frames: [] };
       this.#say(text("trainer.move", { name }));
@@ -179,10 +185,10 @@ export class Trainer {
   }
 }
 
-/** Examples of a recording. @param {Recording} recording */
+/** Return the number of examples of a recording. @param {Recording} recording */
 const countOf = ({ hands, count }) => count ?? hands?.length ?? 0;
 
-/** The hands of a frame whose keypoints are all known, as the server takes them. @param {Record<string, any>} frame @returns {Hand[]} */
+/** Return the hands of a frame without unknown keypoints, in the server's format. @param {Record<string, any>} frame @returns {Hand[]} */
 function knownHands(frame) {
   const hands = instancesOf(frame).filter(({ kind }) => kind === "hand");
   const known = hands.filter(({ one }) => [...one.keypoints, ...one.keypoints3D].every(({ z }) => Number.isFinite(z)));
@@ -192,7 +198,7 @@ function knownHands(frame) {
 /** @param {{x: number, y: number, z: number}[]} points */
 const plain = (points) => points.map(({ x, y, z }) => ({ x, y, z }));
 
-/** What is recognised as what: a row for each gesture. @param {{names: string[], counts: number[][]}} tested */
+/** Return the confusion matrix as a table. @param {{names: string[], counts: number[][]}} tested */
 function tableOf({ names, counts }) {
   const table = document.createElement("table");
   const line = (/** @type {string} */ head, /** @type {(string | number)[]} */ cells, /** @type {"td" | "th"} */ tag) => {

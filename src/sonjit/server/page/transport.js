@@ -1,9 +1,9 @@
-/** Under the image: play, pause, step, seek, loop and speed; of several images their thumbnails. */
+/** Controls below the image: play, pause, step, seek, loop, speed, and thumbnails of several images. */
 
 import { onLanguage, text } from "./i18n.js";
 
 const SPEEDS = [0.1, 0.25, 0.5, 1, 1.5, 2];
-const AROUND = 24; // thumbnails on each side of the image that is shown: folders may hold thousands
+const AROUND = 24; // number of thumbnails on each side of the current image; folders may have thousands of images
 const THUMBNAIL_PX = 144;
 
 const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
@@ -14,7 +14,7 @@ export class Transport {
   /** @type {Map<File, string>} addresses of thumbnails */ #thumbnails = new Map();
   /** @type {Promise<unknown>} */ #making = Promise.resolve();
 
-  /** @param {(paused: boolean) => void} onChange called when it begins or ends to play */
+  /** @param {(paused: boolean) => void} onChange called when playing starts or stops */
   constructor(onChange) {
     this.#onChange = onChange;
     const act = (/** @type {string} */ id, /** @type {(player: import("./players.js").Player) => void} */ react) => {
@@ -35,7 +35,7 @@ export class Transport {
     onLanguage(() => this.#show());
   }
 
-  /** @param {import("./players.js").Player | null} player what to control from now on; null hides the controls */
+  /** @param {import("./players.js").Player | null} player player to control; null hides the controls */
   use(player) {
     if (this.#player) this.#player.onChange = () => {};
     this.#player = player;
@@ -64,7 +64,7 @@ export class Transport {
     find("loop").setAttribute("aria-pressed", String(loop));
     label("play-pause", paused ? "transport.play" : "transport.pause");
     const [use, icon] = [find("play-pause").querySelector("use"), `icons.svg#${paused ? "play" : "pause"}`];
-    if (use.getAttribute("href") !== icon) use.setAttribute("href", icon); // set anew it would blink
+    if (use.getAttribute("href") !== icon) use.setAttribute("href", icon); // setting it again would flicker
     label("step-back", isVideo ? "transport.back" : "transport.previous");
     label("step-forward", isVideo ? "transport.forward" : "transport.next");
     if (kind === "images") this.#showThumbnails(/** @type {import("./players.js").ImagePlayer} */ (player));
@@ -101,14 +101,14 @@ export class Transport {
     };
     const image = Object.assign(document.createElement("img"), { alt: "" });
     button.append(image);
-    // one at a time: many large images at once would fill the memory
+    // one at a time, because large images need much memory
     this.#making = this.#making.then(async () => {
       if (button.isConnected) image.src = await this.#address(file);
     }).catch(() => button.classList.add("broken"));
     return button;
   }
 
-  /** A small copy: whole images would fill the memory. @param {File} file */
+  /** Return a small copy of an image, which needs less memory. @param {File} file */
   async #address(file) {
     const known = this.#thumbnails.get(file);
     if (known) return known;
@@ -137,7 +137,7 @@ function label(id, key) {
   find(id).title = words;
 }
 
-/** Minutes, seconds and hundredths. @param {number} seconds */
+/** Return minutes, seconds and hundredths as text. @param {number} seconds */
 function clock(seconds) {
   return `${Math.floor(seconds / 60)}:${(Math.floor(seconds * 100) / 100 % 60).toFixed(2).padStart(5, "0")}`;
 }

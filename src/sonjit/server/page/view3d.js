@@ -1,4 +1,4 @@
-/** The world keypoints in a space that one can turn: drag, wheel, arrow keys, + and -, Home. */
+/** 3D view of world keypoints. Controls: drag, wheel, arrow keys, + and -, Home. */
 
 import { fit } from "./overlay.js";
 import { boundsOf, figuresOf } from "./scene.js";
@@ -13,16 +13,16 @@ const KEYS = {
   "+": { zoom: 1.15 }, "=": { zoom: 1.15 }, "-": { zoom: 1 / 1.15 },
 };
 const STEEPEST = 1.5;
-const DISTANCE = 3.4; // of the eye, in reaches of what is seen
-const EASE = 0.08; // of the way to the new bounds per frame, so that the view is calm
-const GUESSED = 0.42; // opacity of what is outside the image or hidden
+const DISTANCE = 3.4; // distance of the eye in radii of the figures
+const EASE = 0.08; // share of the change of bounds per frame, which keeps the view steady
+const GUESSED = 0.42; // opacity of hidden parts and parts outside the image
 
 export class View3D {
   #canvas;
   #view = { ...HOME };
   /** @type {import("./scene.js").Figure[]} */ #figures = [];
   /** @type {{middle: Vector, reach: number, floor: number} | null} */ #bounds = null;
-  #asked = false;
+  #isScheduled = false;
   #isSeen = true;
   #shown = "";
 
@@ -35,7 +35,7 @@ export class View3D {
       if (buttons) this.#turn({ yaw: movementX * 0.01, pitch: movementY * 0.01 });
     });
     canvas.addEventListener("wheel", (event) => {
-      if (document.activeElement !== canvas) return; // the page scrolls unless this is being used
+      if (document.activeElement !== canvas) return; // the page scrolls unless the view has the focus
       event.preventDefault();
       this.#turn({ zoom: Math.exp(-event.deltaY * 0.0012) });
     }, { passive: false });
@@ -47,16 +47,16 @@ export class View3D {
     }).observe(canvas);
   }
 
-  /** @param {Record<string, any>} frame @param {{index?: number}} [seen] `index`: of one of several images that do not follow each other */
+  /** @param {Record<string, any>} frame @param {{index?: number}} [seen] `index`: number of an image of a folder */
   draw(frame, { index } = {}) {
     const figures = figuresOf(frame);
     const shown = `${index ?? ""} ${figures.map(({ kind, points }) => kind + points.length).sort()}`;
-    if (shown !== this.#shown) this.#bounds = null; // something else: the view fits it at once
+    if (shown !== this.#shown) this.#bounds = null; // another image: fit the view at once
     this.#shown = shown;
     this.show(figures);
   }
 
-  /** @param {import("./scene.js").Figure[]} figures that are in one space already */
+  /** @param {import("./scene.js").Figure[]} figures in one space */
   show(figures) {
     this.#figures = figures;
     this.#ask();
@@ -68,12 +68,12 @@ export class View3D {
     this.#render();
   }
 
-  /** Draw with the next image of the screen, once, and not at all while nobody can see it. */
+  /** Draw once with the next frame of the screen, only while the view is visible. */
   #ask() {
-    if (this.#asked) return;
-    this.#asked = true;
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
     requestAnimationFrame(() => {
-      this.#asked = false;
+      this.#isScheduled = false;
       if (this.#isSeen) this.#render();
     });
   }
@@ -116,7 +116,7 @@ export class View3D {
     for (const figure of figures) drawFigure(ctx, figure, Math.min(width, height) / 400);
   }
 
-  /** From metres to the canvas: turned about the middle of what is seen, then in perspective. @param {number} width @param {number} height */
+  /** Return the projection from metres to the canvas: rotation about the centre, then perspective. @param {number} width @param {number} height */
   #projection(width, height) {
     const { middle, reach } = this.#settledBounds();
     const { yaw, pitch, zoom } = this.#view;
@@ -130,13 +130,13 @@ export class View3D {
       const z1 = z * cosYaw - x * sinYaw;
       const y2 = y * cosPitch + z1 * sinPitch;
       const z2 = z1 * cosPitch - y * sinPitch;
-      const away = DISTANCE + z2 / reach; // in reaches
+      const away = DISTANCE + z2 / reach; // in radii
       const shrink = scale / Math.max(away, 0.2);
       return { x: width / 2 + x1 * shrink, y: height / 2 + y2 * shrink, depth: z2 / reach };
     };
   }
 
-  /** The bounds follow what is seen slowly. */
+  /** Move the bounds slowly towards the figures. */
   #settledBounds() {
     const now = boundsOf(this.#figures);
     now.reach = Math.max(now.reach, 0.05);
@@ -144,13 +144,13 @@ export class View3D {
     const ease = (/** @type {number} */ from, /** @type {number} */ to) => from + (to - from) * EASE;
     const middle = /** @type {Vector} */ (last.middle.map((value, axis) => ease(value, now.middle[axis])));
     const away = Math.hypot(...middle.map((value, axis) => value - now.middle[axis]));
-    // whatever moves fast stays in view
+    // fast parts stay in view
     this.#bounds = { middle, reach: Math.max(ease(last.reach, now.reach), now.reach + away), floor: ease(last.floor, now.floor) };
     return this.#bounds;
   }
 }
 
-/** Rings below, to show how the space lies. @param {CanvasRenderingContext2D} ctx @param {Function} project @param {any} bounds */
+/** Draw rings on the floor, which show the orientation of the space. @param {CanvasRenderingContext2D} ctx @param {Function} project @param {any} bounds */
 function drawFloor(ctx, project, { middle, reach, floor }) {
   ctx.strokeStyle = "#8b93a6";
   ctx.lineWidth = devicePixelRatio;
@@ -168,7 +168,7 @@ function drawFloor(ctx, project, { middle, reach, floor }) {
 }
 
 /**
- * Bones and points from far to near; those that are guessed dashed and hollow.
+ * Draw bones and points from far to near; invisible ones are dashed and hollow.
  *
  * @param {CanvasRenderingContext2D} ctx @param {any} figure @param {number} unit one of its pixels
  */
@@ -177,7 +177,7 @@ function drawFigure(ctx, { kind, seen, skeleton, known }, unit) {
   const xs = seen.map((/** @type {any} */ spot) => spot.x);
   const ys = seen.map((/** @type {any} */ spot) => spot.y);
   const size = Math.hypot(Math.max(...xs) - Math.min(...xs), Math.max(...ys) - Math.min(...ys));
-  unit *= Math.min(Math.max(size / (260 * unit), 0.25), 1); // a hand beside its whole person has finer lines
+  unit *= Math.min(Math.max(size / (260 * unit), 0.25), 1); // a hand of a complete person has thinner lines
   const near = (/** @type {number} */ depth) => Math.min(Math.max(0.5 - depth * 0.6, 0), 1);
   const line = (/** @type {number} */ a, /** @type {number} */ b) => {
     ctx.beginPath();

@@ -1,20 +1,11 @@
-"""`mediapipe.python`, from which some scripts import: `Image`, and the same modules as `mediapipe.solutions`."""
+"""Hold the names that MediaPipe keeps below `mediapipe.python`."""
 
-from __future__ import annotations
+from sonjit.compat.mediapipe.image import Image, ImageFormat
+from sonjit.compat.mediapipe.image_frame import ImageFrame
+from sonjit.compat.mediapipe.not_covered import name_what_is_covered
+from sonjit.compat.mediapipe.python import solutions
+from sonjit.compat.mediapipe.timestamp import Timestamp
 
-from typing import TYPE_CHECKING
+__all__ = ["Image", "ImageFormat", "ImageFrame", "Timestamp", "solutions"]
 
-from sonjit.compat.mediapipe.not_covered import load_when_asked
-
-if TYPE_CHECKING:
-    from sonjit.compat.mediapipe import solutions
-    from sonjit.compat.mediapipe.image import Image, ImageFormat
-
-__all__ = ["Image", "ImageFormat", "solutions"]
-
-load_when_asked(
-    globals(),
-    "sonjit.compat.mediapipe.python",
-    {"sonjit.compat.mediapipe.image": "Image ImageFormat"},
-    modules="solutions",
-)
+name_what_is_covered(globals())

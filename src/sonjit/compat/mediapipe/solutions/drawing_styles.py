@@ -1,12 +1,14 @@
 """Colours for hands, faces and bodies.
 
-Hands have red knuckles, a grey palm and one colour per finger; faces and bodies one colour per side of the person.
+Hands have red knuckles, a grey palm and one colour per finger. Faces and bodies have one colour for each side of the
+person.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sonjit._util.errors import InputError
 from sonjit.compat.mediapipe.not_covered import not_covered
 from sonjit.compat.mediapipe.solutions import face_mesh_connections as face
 from sonjit.compat.mediapipe.solutions import hands_connections as lines
@@ -15,7 +17,6 @@ from sonjit.compat.mediapipe.solutions.face_mesh_connections import Connections
 from sonjit.compat.mediapipe.solutions.hands import HandLandmark
 from sonjit.compat.mediapipe.solutions.hands_connections import Connection
 from sonjit.compat.mediapipe.solutions.pose import PoseLandmark
-from sonjit.errors import InputError
 
 __all__ = [
     "get_default_face_mesh_contours_style",
@@ -62,7 +63,7 @@ _FILLED = -1
 
 
 def get_default_hand_landmarks_style() -> dict[HandLandmark, DrawingSpec]:
-    """A filled dot per landmark: in its finger's colour, where a finger meets the palm and at the wrist red."""
+    """Return a filled dot per landmark in its finger's colour, red at the palm."""
     colors = dict.fromkeys(HandLandmark, _RED)
     for color, pairs in _FINGERS:
         colors.update({HandLandmark(outer): color for _, outer in pairs})
@@ -70,13 +71,13 @@ def get_default_hand_landmarks_style() -> dict[HandLandmark, DrawingSpec]:
 
 
 def get_default_hand_connections_style() -> dict[Connection, DrawingSpec]:
-    """A line per connection: in its finger's colour, the palm's grey and thicker."""
+    """Return a line per connection in its finger's colour, thicker and grey for the palm."""
     style = {pair: DrawingSpec(_GREY, thickness=3) for pair in lines.HAND_PALM_CONNECTIONS}
     return style | {pair: DrawingSpec(color, thickness=2) for color, pairs in _FINGERS for pair in pairs}
 
 
 def get_default_face_mesh_contours_style(i: int = 0) -> dict[Connection, DrawingSpec]:
-    """A line per connection of the contours.
+    """Return a line per connection of the contours.
 
     Args:
         i: 0 for white lips and oval and one colour per side; 1 for a colour per part, and for the nose as well.
@@ -92,12 +93,12 @@ def get_default_face_mesh_tesselation_style() -> DrawingSpec:
 
 
 def get_default_face_mesh_iris_connections_style() -> dict[Connection, DrawingSpec]:
-    """A line per connection of the irises: the left eye's green, the right eye's red."""
+    """Return a line per connection of the irises, green for the left eye and red for the right eye."""
     return _lines(_IRISES)
 
 
 def get_default_pose_landmarks_style() -> dict[PoseLandmark, DrawingSpec]:
-    """A dot per landmark: the left side's orange, the right side's blue, the nose white."""
+    """Return a dot per landmark, orange for the left side, blue for the right side and white for the nose."""
     colors = {"LEFT": _LEFT_SIDE, "RIGHT": _RIGHT_SIDE}
     sides = {mark: next((side for side in colors if side in mark.name.split("_")), "") for mark in PoseLandmark}
     return {mark: DrawingSpec(colors.get(side, WHITE_COLOR)) for mark, side in sides.items()}

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.compat.mediapipe.framework.formats.detection_pb2 import Detection
-from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import (
+from sonjit._util.errors import InputError
+from sonjit._util.extras import optional_import
+from sonjit.compat.mediapipe import containers
+from sonjit.compat.mediapipe.connections import Connection
+from sonjit.compat.mediapipe.message_types import (
+    Detection,
     Landmark,
     LandmarkList,
+    LocationData,
     NormalizedLandmark,
     NormalizedLandmarkList,
 )
-from sonjit.compat.mediapipe.framework.formats.location_data_pb2 import LocationData
 from sonjit.compat.mediapipe.not_covered import name_what_is_covered
-from sonjit.errors import InputError
-from sonjit.extras import needed_for
 
 Color: TypeAlias = tuple[int, int, int]
 Pixel: TypeAlias = tuple[int, int]
+Landmarks: TypeAlias = (
+    NormalizedLandmarkList | LandmarkList | Sequence[containers.NormalizedLandmark] | Sequence[containers.Landmark]
+)
+Connections: TypeAlias = Iterable[tuple[int, int] | Connection]
 
 WHITE_COLOR: Color = (224, 224, 224)
 BLACK_COLOR: Color = (0, 0, 0)
@@ -44,18 +50,12 @@ class DrawingSpec:
     circle_radius: int = 2
 
 
-_WHITE = DrawingSpec()
-_RED = DrawingSpec(RED_COLOR)
-_THICK_RED = DrawingSpec(RED_COLOR, thickness=5)
-_THICK_BLACK = DrawingSpec(BLACK_COLOR, thickness=5)
-
-
 def draw_landmarks(
     image: NDArray[Any],
-    landmark_list: NormalizedLandmarkList | None,
-    connections: Iterable[tuple[int, int]] | None = None,
-    landmark_drawing_spec: DrawingSpec | Mapping[Any, DrawingSpec] | None = _RED,
-    connection_drawing_spec: DrawingSpec | Mapping[tuple[int, int], DrawingSpec] | None = _WHITE,
+    landmark_list: Landmarks | None,
+    connections: Connections | None = None,
+    landmark_drawing_spec: DrawingSpec | Mapping[Any, DrawingSpec] | None = DrawingSpec(RED_COLOR),
+    connection_drawing_spec: DrawingSpec | Mapping[tuple[int, int], DrawingSpec] | None = DrawingSpec(),
     is_drawing_landmarks: bool = True,
 ) -> None:
     """Draw lines and, above them, white-rimmed dots into an image.
@@ -65,10 +65,10 @@ def draw_landmarks(
 
     Args:
         image: (H, W, 3) uint8 BGR, drawn upon.
-        landmark_list: the landmarks; None draws nothing.
-        connections: pairs of indices.
-        landmark_drawing_spec: for all dots, or per landmark; None draws no dots.
-        connection_drawing_spec: for all lines, or per connection; None draws no lines.
+        landmark_list: Message of `solutions` or list of landmarks of `tasks`; None draws nothing.
+        connections: Pairs of landmark indices, or connections of `tasks`.
+        landmark_drawing_spec: Style of all dots, or one style per landmark; None draws no dots.
+        connection_drawing_spec: Style of all lines, or one style per connection; None draws no lines.
         is_drawing_landmarks: False draws no dots.
 
     Raises:
@@ -76,15 +76,16 @@ def draw_landmarks(
     """
     import cv2
 
-    if landmark_list is None:
+    if not landmark_list:
         return
     height, width = _size_of_bgr(image)
+    points = _messages(landmark_list)
     pixels: dict[int, Pixel] = {}
-    for index, landmark in _shown(landmark_list).items():
+    for index, landmark in _shown(points).items():
         pixel = _normalized_to_pixel_coordinates(landmark.x, landmark.y, width, height)
         if pixel is not None:
             pixels[index] = pixel
-    for pair in _checked(connections, len(landmark_list.landmark)):
+    for pair in _checked(connections, len(points)):
         spec = _spec_of(connection_drawing_spec, pair)
         if spec and pixels.keys() >= set(pair):
             cv2.line(image, pixels[pair[0]], pixels[pair[1]], spec.color, spec.thickness)
@@ -99,8 +100,8 @@ def draw_landmarks(
 def draw_detection(
     image: NDArray[Any],
     detection: Detection,
-    keypoint_drawing_spec: DrawingSpec = _RED,
-    bbox_drawing_spec: DrawingSpec = _WHITE,
+    keypoint_drawing_spec: DrawingSpec = DrawingSpec(RED_COLOR),
+    bbox_drawing_spec: DrawingSpec = DrawingSpec(),
 ) -> None:
     """Draw a detection's keypoints and box into an image, as far as they lie in it.
 
@@ -135,7 +136,7 @@ def draw_axis(
     focal_length: tuple[float, float] = (1.0, 1.0),
     principal_point: tuple[float, float] = (0.0, 0.0),
     axis_length: float = 0.1,
-    axis_drawing_spec: DrawingSpec = _WHITE,
+    axis_drawing_spec: DrawingSpec = DrawingSpec(),
 ) -> None:
     """Draw an object's axes as arrows into an image: x red, y green, z blue.
 
@@ -143,9 +144,9 @@ def draw_axis(
         image: (H, W, 3) uint8 BGR, drawn upon.
         rotation: (3, 3), object to camera; this camera has x right, y up and looks along -z.
         translation: (3,), object to camera.
-        focal_length: in halves of the image's width and height.
+        focal_length: Focal lengths in x and y, relative to half the image width and height.
         principal_point: likewise, from the middle of the image.
-        axis_length: in the unit of `translation`.
+        axis_length: Length of the drawn axes, in the unit of `translation`.
         axis_drawing_spec: its thickness counts.
     """
     import cv2
@@ -161,10 +162,10 @@ def draw_axis(
 
 
 def plot_landmarks(
-    landmark_list: NormalizedLandmarkList | LandmarkList | None,
-    connections: Iterable[tuple[int, int]] | None = None,
-    landmark_drawing_spec: DrawingSpec = _THICK_RED,
-    connection_drawing_spec: DrawingSpec = _THICK_BLACK,
+    landmark_list: Landmarks | None,
+    connections: Connections | None = None,
+    landmark_drawing_spec: DrawingSpec = DrawingSpec(RED_COLOR, thickness=5),
+    connection_drawing_spec: DrawingSpec = DrawingSpec(BLACK_COLOR, thickness=5),
     elevation: int = 10,
     azimuth: int = 10,
 ) -> None:
@@ -174,19 +175,20 @@ def plot_landmarks(
         ImportError: matplotlib is not installed.
         InputError: a connection to a landmark that the list lacks.
     """
-    if landmark_list is None:
+    if not landmark_list:
         return
-    with needed_for("plot_landmarks"):
+    landmarks = _messages(landmark_list)
+    with optional_import("plot_landmarks"):
         pyplot: Any = importlib.import_module("matplotlib.pyplot")
     pyplot.figure(figsize=(10, 10))
     axes = pyplot.axes(projection="3d")
     axes.view_init(elev=elevation, azim=azimuth)
-    points = {index: (-point.z, point.x, -point.y) for index, point in _shown(landmark_list).items()}
+    points = {index: (-point.z, point.x, -point.y) for index, point in _shown(landmarks).items()}
     style = {"color": _plot_color(landmark_drawing_spec), "linewidth": landmark_drawing_spec.thickness}
     for x, y, z in points.values():
         axes.scatter3D([x], [y], [z], **style)
     style = {"color": _plot_color(connection_drawing_spec), "linewidth": connection_drawing_spec.thickness}
-    for start, end in _checked(connections, len(landmark_list.landmark)):
+    for start, end in _checked(connections, len(landmarks)):
         if start in points and end in points:
             axes.plot3D(*zip(points[start], points[end], strict=True), **style)
     pyplot.show()
@@ -195,7 +197,7 @@ def plot_landmarks(
 def _normalized_to_pixel_coordinates(  # pyright: ignore[reportUnusedFunction]  # scripts use it
     normalized_x: float, normalized_y: float, image_width: int, image_height: int
 ) -> Pixel | None:
-    """The pixel of a point given as parts of the image; None outside of it."""
+    """Convert normalised coordinates to a pixel. Return None outside the image."""
     for value in (normalized_x, normalized_y):
         if not (0 <= value <= 1 or math.isclose(value, 1)):
             return None
@@ -205,18 +207,25 @@ def _normalized_to_pixel_coordinates(  # pyright: ignore[reportUnusedFunction]  
     )
 
 
-def _shown(landmarks: NormalizedLandmarkList | LandmarkList) -> dict[int, NormalizedLandmark | Landmark]:
-    """Landmarks by index, without those that say that they are not to be seen."""
+def _messages(landmarks: Landmarks) -> Sequence[NormalizedLandmark | Landmark]:
+    """Return the landmarks of a message, or those of `tasks` as messages."""
+    if isinstance(landmarks, Sequence):
+        return [point.to_pb2() for point in landmarks]
+    return landmarks.landmark
+
+
+def _shown(landmarks: Sequence[NormalizedLandmark | Landmark]) -> dict[int, NormalizedLandmark | Landmark]:
+    """Return the landmarks by index, without those that are known to be invisible."""
     least = {"visibility": _VISIBILITY_THRESHOLD, "presence": _PRESENCE_THRESHOLD}
     return {
         index: point
-        for index, point in enumerate(landmarks.landmark)
+        for index, point in enumerate(landmarks)
         if not any(point.HasField(name) and getattr(point, name) < value for name, value in least.items())
     }
 
 
-def _checked(connections: Iterable[tuple[int, int]] | None, count: int) -> list[tuple[int, int]]:
-    pairs = list(connections or ())
+def _checked(connections: Connections | None, count: int) -> list[tuple[int, int]]:
+    pairs = [(one.start, one.end) if isinstance(one, Connection) else one for one in connections or ()]
     for start, end in pairs:
         if not (0 <= start < count and 0 <= end < count):
             raise InputError(

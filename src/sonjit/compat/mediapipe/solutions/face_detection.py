@@ -5,12 +5,11 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
-from sonjit.arrays import Image
-from sonjit.compat.mediapipe.framework.formats.detection_pb2 import Detection
-from sonjit.compat.mediapipe.framework.formats.location_data_pb2 import LocationData
+from sonjit._util.arrays import Image
+from sonjit.compat.mediapipe.message_types import Detection, LocationData
 from sonjit.compat.mediapipe.not_covered import name_what_is_covered
 from sonjit.compat.mediapipe.solution import DetectorSolution, check_confidences, choice
-from sonjit.detectors.options import GraphThresholds
+from sonjit.detectors.thresholds import GraphThresholds
 from sonjit.engines import Precision
 from sonjit.results import Face
 
@@ -19,6 +18,9 @@ __all__ = ["FaceDetection", "FaceKeyPoint", "SolutionOutputs", "get_key_point"]
 _MODELS = {0: "short range", 1: "full range"}
 _MAX_FACES = 100
 """More than the networks distinguish."""
+
+
+_SHORT_CONFIDENCE, _FULL_CONFIDENCE = 0.5, 0.6
 
 
 class FaceKeyPoint(IntEnum):
@@ -32,9 +34,6 @@ class FaceKeyPoint(IntEnum):
     LEFT_EAR_TRAGION = 5
 
 
-_SHORT_CONFIDENCE, _FULL_CONFIDENCE = 0.5, 0.6
-
-
 class SolutionOutputs(NamedTuple):
     """What `FaceDetection.process` found.
 
@@ -46,7 +45,7 @@ class SolutionOutputs(NamedTuple):
 
 
 def get_key_point(detection: Detection, key_point_enum: FaceKeyPoint) -> LocationData.RelativeKeypoint | None:
-    """A key point of a face, as parts of the image; None for a detection without any."""
+    """Return a normalised key point of a face, or None for a detection without key points."""
     points = detection.location_data.relative_keypoints
     return points[key_point_enum] if points else None
 
@@ -55,9 +54,9 @@ class FaceDetection(DetectorSolution[SolutionOutputs]):
     """Finds faces in images, each of which stands alone; a context manager.
 
     Args:
-        min_detection_confidence: of a face, 0..1; by default 0.5, for the full range 0.6. MediaPipe's Python package
-            takes this argument and does not heed it: there the defaults always hold. Here it adds weaker faces or
-            leaves out unsure ones; the others' boxes stay where they are.
+        min_detection_confidence: Minimum score of a face detection, 0 to 1. Default: 0.5, for the full range 0.6.
+            MediaPipe's Python package takes this argument and ignores it: its defaults always apply.
+            Sonjit adds weaker faces or omits uncertain ones. The boxes of the others do not change.
         model_selection: 0 for faces up to about 2 m away, 1 for those up to about 5 m.
         precision: Sonjit's own: `"f32"` computes as MediaPipe does, `"auto"` takes what is fast and near to it.
 

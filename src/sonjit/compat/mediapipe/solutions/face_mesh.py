@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
-from sonjit.arrays import Image
-from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import NormalizedLandmarkList
+from sonjit._util.arrays import Image
+from sonjit.compat.mediapipe.message_types import NormalizedLandmarkList
 from sonjit.compat.mediapipe.not_covered import not_covered
 from sonjit.compat.mediapipe.solution import DetectorSolution, check_count, image_landmarks
 from sonjit.compat.mediapipe.solutions import face_mesh_connections
@@ -38,8 +38,8 @@ class FaceMesh(DetectorSolution[SolutionOutputs]):
         static_image_mode: every image stands alone; otherwise images are frames of one video.
         max_num_faces: how many faces to find at most.
         refine_landmarks: exact lips and eyes, and ten more landmarks for the irises.
-        min_detection_confidence: of a face, 0..1.
-        min_tracking_confidence: that a face is present in its crop, 0..1.
+        min_detection_confidence: Minimum score of a face detection, 0 to 1.
+        min_tracking_confidence: Minimum probability that a crop contains a face, 0 to 1.
         search_interval: Sonjit's own: frames between searches for more faces while some are held; 1 is MediaPipe's
             schedule, and slower.
         precision: Sonjit's own: `"f32"` computes as MediaPipe does, `"auto"` takes what is fast and near to it.
@@ -79,7 +79,7 @@ class FaceMesh(DetectorSolution[SolutionOutputs]):
 if not TYPE_CHECKING:  # a type checker shall keep complaining about unknown names
 
     def __getattr__(name: str) -> object:
-        """`FACE_CONNECTIONS`, which MediaPipe has removed and scripts still use; else say what is covered."""
+        """Return `FACE_CONNECTIONS`, removed from MediaPipe but used by scripts. Refuse other names."""
         if name == "FACE_CONNECTIONS":
             warnings.warn("FACE_CONNECTIONS is now FACEMESH_CONTOURS", DeprecationWarning, stacklevel=2)
             return face_mesh_connections.FACEMESH_CONTOURS

@@ -1,12 +1,12 @@
-"""Pairs of face landmark indices to draw as lines: the contours, the irises, the nose and the whole mesh."""
+"""Define pairs of face landmark indices to draw as lines: contours, irises, nose and mesh."""
 
-import json
-from importlib import resources
+from collections.abc import Mapping
 from itertools import pairwise
+from typing import Final
 
 from sonjit.compat.mediapipe.not_covered import name_what_is_covered
-from sonjit.compat.mediapipe.solutions.hands_connections import Connection
-from sonjit.skeletons import load_skeleton
+from sonjit.compat.mediapipe.solutions.connection_groups import Connection, connections_within, mesh_connections
+from sonjit.results.skeletons import load_skeleton
 
 __all__ = [
     "FACEMESH_CONTOURS",
@@ -29,30 +29,32 @@ _SKELETON = load_skeleton("face_mediapipe478")
 _NOSE_BRIDGE = (168, 6, 197, 195, 5, 4, 1, 19, 94, 2)
 _NOSTRILS = (98, 97, 2, 326, 327, 294, 278, 344, 440, 275, 4, 45, 220, 115, 48, 64, 98)
 
+ORDERED: Final[Mapping[str, tuple[Connection, ...]]] = {
+    "LIPS": connections_within(_SKELETON, "lips"),
+    "LEFT_EYE": connections_within(_SKELETON, "leftEye"),
+    "LEFT_EYEBROW": connections_within(_SKELETON, "leftEyebrow"),
+    "LEFT_IRIS": connections_within(_SKELETON, "leftIris"),
+    "RIGHT_EYE": connections_within(_SKELETON, "rightEye"),
+    "RIGHT_EYEBROW": connections_within(_SKELETON, "rightEyebrow"),
+    "RIGHT_IRIS": connections_within(_SKELETON, "rightIris"),
+    "FACE_OVAL": connections_within(_SKELETON, "faceOval"),
+    "NOSE": (*pairwise(_NOSE_BRIDGE), *pairwise(_NOSTRILS)),
+    "CONTOURS": connections_within(_SKELETON, "lips", "leftEye", "leftEyebrow", "rightEye", "rightEyebrow", "faceOval"),
+    "TESSELATION": mesh_connections(),
+}
+"""Connections in the order of MediaPipe's tasks, which follows the contours so that they can be drawn as polygons."""
 
-def _within(group: str) -> Connections:
-    members = set(_SKELETON.groups[group])
-    return frozenset(pair for pair in _SKELETON.connections if members.issuperset(pair))
-
-
-def _mesh() -> Connections:
-    """Every side of every triangle, once in each one's direction."""
-    text = resources.files("sonjit.skeletons").joinpath("face_mediapipe_tesselation.json").read_text("utf-8")
-    triangles: list[tuple[int, int, int]] = json.loads(text)["triangles"]
-    return frozenset(pair for a, b, c in triangles for pair in ((a, b), (b, c), (c, a)))
-
-
-FACEMESH_LIPS = _within("lips")
-FACEMESH_LEFT_EYE = _within("leftEye")
-FACEMESH_LEFT_IRIS = _within("leftIris")
-FACEMESH_LEFT_EYEBROW = _within("leftEyebrow")
-FACEMESH_RIGHT_EYE = _within("rightEye")
-FACEMESH_RIGHT_EYEBROW = _within("rightEyebrow")
-FACEMESH_RIGHT_IRIS = _within("rightIris")
-FACEMESH_FACE_OVAL = _within("faceOval")
-FACEMESH_NOSE: Connections = frozenset((*pairwise(_NOSE_BRIDGE), *pairwise(_NOSTRILS)))
-FACEMESH_IRISES = FACEMESH_LEFT_IRIS | FACEMESH_RIGHT_IRIS
-FACEMESH_CONTOURS = frozenset(_SKELETON.connections) - FACEMESH_IRISES
-FACEMESH_TESSELATION = _mesh()
+FACEMESH_LIPS: Connections = frozenset(ORDERED["LIPS"])
+FACEMESH_LEFT_EYE: Connections = frozenset(ORDERED["LEFT_EYE"])
+FACEMESH_LEFT_IRIS: Connections = frozenset(ORDERED["LEFT_IRIS"])
+FACEMESH_LEFT_EYEBROW: Connections = frozenset(ORDERED["LEFT_EYEBROW"])
+FACEMESH_RIGHT_EYE: Connections = frozenset(ORDERED["RIGHT_EYE"])
+FACEMESH_RIGHT_EYEBROW: Connections = frozenset(ORDERED["RIGHT_EYEBROW"])
+FACEMESH_RIGHT_IRIS: Connections = frozenset(ORDERED["RIGHT_IRIS"])
+FACEMESH_FACE_OVAL: Connections = frozenset(ORDERED["FACE_OVAL"])
+FACEMESH_NOSE: Connections = frozenset(ORDERED["NOSE"])
+FACEMESH_IRISES: Connections = FACEMESH_LEFT_IRIS | FACEMESH_RIGHT_IRIS
+FACEMESH_CONTOURS: Connections = frozenset(ORDERED["CONTOURS"])
+FACEMESH_TESSELATION: Connections = frozenset(ORDERED["TESSELATION"])
 
 name_what_is_covered(globals())

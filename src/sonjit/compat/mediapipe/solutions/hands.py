@@ -5,9 +5,13 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
-from sonjit.arrays import Image
-from sonjit.compat.mediapipe.framework.formats.classification_pb2 import Classification, ClassificationList
-from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
+from sonjit._util.arrays import Image
+from sonjit.compat.mediapipe.message_types import (
+    Classification,
+    ClassificationList,
+    LandmarkList,
+    NormalizedLandmarkList,
+)
 from sonjit.compat.mediapipe.not_covered import name_what_is_covered
 from sonjit.compat.mediapipe.solution import DetectorSolution, check_count, choice, image_landmarks, world_landmarks
 from sonjit.compat.mediapipe.solutions import hands_connections
@@ -72,8 +76,8 @@ class Hands(DetectorSolution[SolutionOutputs]):
         static_image_mode: every image stands alone; otherwise images are frames of one video.
         max_num_hands: how many hands to find at most.
         model_complexity: 0 for the lite networks, 1 for the full ones.
-        min_detection_confidence: of a palm, 0..1.
-        min_tracking_confidence: that a hand is present in its crop, 0..1.
+        min_detection_confidence: Minimum score of a palm detection, 0 to 1.
+        min_tracking_confidence: Minimum probability that a crop contains a hand, 0 to 1.
         search_interval: Sonjit's own: frames between searches for more hands while some are held; 1 is MediaPipe's
             schedule, and slower.
         precision: Sonjit's own: `"f32"` computes as MediaPipe does, `"auto"` takes bf16 where the CPU has it.

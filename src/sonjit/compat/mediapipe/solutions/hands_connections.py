@@ -1,7 +1,8 @@
-"""Pairs of hand landmark indices to draw as lines: each finger's own, and the palm's, which join them."""
+"""Define pairs of hand landmark indices to draw as lines: those of each finger, and the palm's."""
 
 from sonjit.compat.mediapipe.not_covered import name_what_is_covered
-from sonjit.skeletons import load_skeleton
+from sonjit.compat.mediapipe.solutions.connection_groups import Connection, connections_within
+from sonjit.results.skeletons import load_skeleton
 
 __all__ = [
     "HAND_CONNECTIONS",
@@ -13,24 +14,13 @@ __all__ = [
     "HAND_THUMB_CONNECTIONS",
 ]
 
-Connection = tuple[int, int]
-
 _SKELETON = load_skeleton("hand_mediapipe21")
-
-
-def _within(group: str) -> tuple[Connection, ...]:
-    members = set(_SKELETON.groups[group])
-    return tuple(pair for pair in _SKELETON.connections if members.issuperset(pair))
-
-
-HAND_THUMB_CONNECTIONS = _within("thumb")
-HAND_INDEX_FINGER_CONNECTIONS = _within("indexFinger")
-HAND_MIDDLE_FINGER_CONNECTIONS = _within("middleFinger")
-HAND_RING_FINGER_CONNECTIONS = _within("ringFinger")
-HAND_PINKY_FINGER_CONNECTIONS = _within("pinky")
 HAND_CONNECTIONS: frozenset[Connection] = frozenset(_SKELETON.connections)
-HAND_PALM_CONNECTIONS = tuple(
-    pair for pair in _SKELETON.connections if not any(set(pair) <= set(g) for g in _SKELETON.groups.values())
-)
+HAND_PALM_CONNECTIONS: tuple[Connection, ...] = ((0, 1), (0, 5), (9, 13), (13, 17), (5, 9), (0, 17))
+HAND_THUMB_CONNECTIONS = connections_within(_SKELETON, "thumb")
+HAND_INDEX_FINGER_CONNECTIONS = connections_within(_SKELETON, "indexFinger")
+HAND_MIDDLE_FINGER_CONNECTIONS = connections_within(_SKELETON, "middleFinger")
+HAND_RING_FINGER_CONNECTIONS = connections_within(_SKELETON, "ringFinger")
+HAND_PINKY_FINGER_CONNECTIONS = connections_within(_SKELETON, "pinky")
 
 name_what_is_covered(globals())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
-from sonjit.arrays import Float32Array, Image
-from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
+from sonjit._util.arrays import Float32Array, Image
+from sonjit.compat.mediapipe.message_types import LandmarkList, NormalizedLandmarkList
 from sonjit.compat.mediapipe.not_covered import not_covered
 from sonjit.compat.mediapipe.solution import DetectorSolution, choice, image_landmarks
 from sonjit.compat.mediapipe.solutions import face_mesh_connections
@@ -52,14 +52,14 @@ class Holistic(DetectorSolution[SolutionOutputs]):
 
     Args:
         static_image_mode: every image stands alone; otherwise images are frames of one video.
-        model_complexity: of the body: 0 for the lite network, 1 for the full one, 2 for the heavy one.
+        model_complexity: Body network: 0 for the lite network, 1 for the full one, 2 for the heavy one.
         smooth_landmarks: smooth the body's landmarks over a video's frames.
         enable_segmentation: give the mask too.
         smooth_segmentation: smooth masks over a video's frames; MediaPipe's Python package takes this argument and
             does not smooth.
         refine_face_landmarks: exact lips and eyes, and ten more landmarks for the irises.
-        min_detection_confidence: of a person, 0..1.
-        min_tracking_confidence: that a body, a hand or a face is present in its crop, 0..1.
+        min_detection_confidence: Minimum score of a person detection, 0 to 1.
+        min_tracking_confidence: Minimum probability that a crop contains its body, hand or face, 0 to 1.
         search_interval: Sonjit's own: frames between searches for hands and face while they are not held; 1 searches
             on every frame, as MediaPipe does.
         precision: Sonjit's own: `"f32"` computes as MediaPipe does, `"auto"` takes what is fast and near to it.
@@ -119,7 +119,7 @@ class Holistic(DetectorSolution[SolutionOutputs]):
 if not TYPE_CHECKING:  # a type checker shall keep complaining about unknown names
 
     def __getattr__(name: str) -> object:
-        """`FACE_CONNECTIONS`, which MediaPipe has removed and scripts still use; else say what is covered."""
+        """Return `FACE_CONNECTIONS`, removed from MediaPipe but used by scripts. Refuse other names."""
         if name == "FACE_CONNECTIONS":
             warnings.warn("FACE_CONNECTIONS is now FACEMESH_CONTOURS", DeprecationWarning, stacklevel=2)
             return face_mesh_connections.FACEMESH_CONTOURS

@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
-from sonjit.arrays import Float32Array, Image
-from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
+from sonjit._util.arrays import Float32Array, Image
+from sonjit.compat.mediapipe.message_types import LandmarkList, NormalizedLandmarkList
 from sonjit.compat.mediapipe.not_covered import name_what_is_covered
 from sonjit.compat.mediapipe.solution import DetectorSolution, choice, image_landmarks, world_landmarks
 from sonjit.compat.mediapipe.solutions.pose_connections import POSE_CONNECTIONS
@@ -80,8 +80,8 @@ class Pose(DetectorSolution[SolutionOutputs]):
         enable_segmentation: give the mask too.
         smooth_segmentation: smooth masks over a video's frames; MediaPipe's Python package takes this argument and
             does not smooth.
-        min_detection_confidence: of a person, 0..1.
-        min_tracking_confidence: that a person is present in its crop, 0..1.
+        min_detection_confidence: Minimum score of a person detection, 0 to 1.
+        min_tracking_confidence: Minimum probability that a crop contains a person, 0 to 1.
         precision: Sonjit's own: `"f32"` computes as MediaPipe does, `"auto"` takes what is fast and near to it.
 
     Raises:
@@ -118,7 +118,7 @@ class Pose(DetectorSolution[SolutionOutputs]):
 
 
 def pose_outputs(body: Body, image: Image) -> SolutionOutputs:
-    """A body found in an image (H, W, 3)."""
+    """Detect a body in an image (H, W, 3)."""
     return SolutionOutputs(
         image_landmarks(body.keypoints, image, body.visibility),
         world_landmarks(body.keypoints_3d, body.visibility),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sonjit.arrays import Float32Array, Image
+from sonjit._util.arrays import Float32Array, Image
 from sonjit.compat.mediapipe.not_covered import name_what_is_covered
 from sonjit.compat.mediapipe.solution import Solution, choice, load_ahead
 from sonjit.detectors.selfie import SELFIE_WEIGHTS, load_selfie_segmenter

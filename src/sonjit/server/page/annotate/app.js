@@ -1,4 +1,4 @@
-/** The annotation page, wired: the studio's state goes to the views and the panel, pointers and keys go to the studio. */
+/** The main module of the annotation page. It connects the studio with the views, the panel, pointers and keys. */
 
 import { addTexts, onLanguage, preferredLanguage, speak, text } from "../i18n.js";
 import { messagesIn } from "../messages.js";
@@ -16,7 +16,7 @@ const COUNTS = [1, 2, 3, 4, 6, 8, 9, 12];
 const SWITCHES = /** @type {const} */ ({ advance: "advance", "show-machine": "machine", "show-others": "others" });
 
 /**
- * An element of the page.
+ * Return an element of the page.
  *
  * @template {HTMLElement} T
  * @param {string} id @param {new () => T} kind of element
@@ -105,7 +105,7 @@ async function refreshAgreement() {
   }
 }
 
-/** Ask for the annotator's name; remembered for the next time. */
+/** Ask for the annotator's name and store it. */
 async function enter() {
   input("annotator").value = studio.state.annotator || memory.read("annotate.annotator") || "";
   dialog("enter").showModal();

@@ -1,4 +1,4 @@
-/** The keyboard: one table of what each key does, which the help shows too; and marks that nobody places by hand. */
+/** The table of keyboard commands, also shown in the help, and commands that place marks automatically. */
 
 import { text } from "../i18n.js";
 import { placeOf } from "./outbox.js";
@@ -13,7 +13,7 @@ const PER_HAND = 21;
 
 /**
  * @param {Studio} studio @param {import("./wall.js").Wall} wall @param {{help: () => void}} page
- * @returns {Key[] & {all: Key[]}} those that the help shows; `all` has every one
+ * @returns {Key[] & {all: Key[]}} the keys of the help; `all` contains all keys
  */
 export function commands(studio, wall, page) {
   const view = () => studio.state.shown[studio.state.active];
@@ -25,7 +25,7 @@ export function commands(studio, wall, page) {
     return studio.marksOf(frame).get(placeOf({ frame, view: view(), joint }));
   };
 
-  /** Where the joint is in the active view: its mark, else where it falls, else its automatic label. @returns {[number, number] | null} */
+  /** Return the joint's position in the active view: its mark, otherwise its projection or automatic label. @returns {[number, number] | null} */
   const known = () => {
     const { seen, joint } = studio.state;
     const mark = own();
@@ -34,7 +34,7 @@ export function commands(studio, wall, page) {
     return mark?.x != null ? label : seen.projected[view()]?.[joint] ?? label;
   };
 
-  /** Where the keyboard points: the cursor, else the joint, else the middle of what is seen. */
+  /** Return the position for keys: the cursor, otherwise the joint, otherwise the middle of the view. */
   const spot = () => wall.cursor ?? known() ?? wall.active.middle;
 
   const move = (/** @type {number} */ dx, /** @type {number} */ dy) => () => wall.moveCursor([spot()[0] + dx, spot()[1] + dy]);
@@ -54,7 +54,7 @@ export function commands(studio, wall, page) {
     if (place) wall.active.centre(place[0], place[1]);
   };
 
-  /** In every view at once: the hand of the joint, by its marks, where it falls, or automatic labels. */
+  /** Zoom all views to the hand of the joint, by marks, projections or automatic labels. */
   const zoomToHand = () => {
     const { frame, joint, seen, shown } = studio.state;
     const first = joint - (joint % PER_HAND);
@@ -128,11 +128,11 @@ export function commands(studio, wall, page) {
   return Object.assign(listed, { all: [...listed, ...unlisted] });
 }
 
-/** @typedef {{keys: string[], name: string, run: () => void}} Key `keys`: as they are shown, such as "Shift+M" */
+/** @typedef {{keys: string[], name: string, run: () => void}} Key `keys`: displayed names such as "Shift+M" */
 
 const NAMES = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", " ": "Space" };
 
-/** A key as the table writes it; letters by their place, so that they work while Hangul is typed. @param {KeyboardEvent} event */
+/** Return the name of a key. Letters are identified by position, so that they work with a Korean layout. @param {KeyboardEvent} event */
 function nameOf(event) {
   const isLetter = event.code.startsWith("Key") && !/^[a-z]$/i.test(event.key);
   const key = isLetter ? event.code.slice(3) : event.key.length === 1 ? event.key.toUpperCase() : event.key;
@@ -157,7 +157,7 @@ export function listenToKeys(table, isOn) {
   });
 }
 
-/** Write the table. @param {HTMLElement} place a dl @param {Key[]} table */
+/** Show the table of commands. @param {HTMLElement} place a dl @param {Key[]} table */
 export function showKeys(place, table) {
   place.replaceChildren(...table.map(({ keys, name }) => {
     const row = document.createElement("div");
@@ -170,7 +170,7 @@ export function showKeys(place, table) {
   }));
 }
 
-/** Let the machine mark the views on the screen. @param {Studio} studio */
+/** Mark the displayed views automatically. @param {Studio} studio */
 export async function askMachine(studio) {
   const { frame, annotator, joint, shown } = studio.state;
   studio.notify("labelling");
@@ -184,7 +184,7 @@ export async function askMachine(studio) {
   }
 }
 
-/** Accept the machine's marks where nothing is marked. @param {Studio} studio @param {number | null} joint null for all */
+/** Accept automatic marks where the annotator has none. @param {Studio} studio @param {number | null} joint null for all */
 export function acceptMachine(studio, joint) {
   const { frame, seen, shown } = studio.state;
   const marks = studio.marksOf(frame);
@@ -195,7 +195,7 @@ export function acceptMachine(studio, joint) {
   return studio.notify("accepted", { count: wanted.length });
 }
 
-/** Marks of the frame before, where this one has none; uncertain until they are checked. @param {Studio} studio */
+/** Copy missing marks from the previous frame. They are uncertain until they are checked. @param {Studio} studio */
 export async function copyPrevious(studio) {
   const { frame, annotator, shown } = studio.state;
   const { frames } = studio.project;

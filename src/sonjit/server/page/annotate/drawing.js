@@ -1,4 +1,4 @@
-/** What is drawn over an image: bones, marks, projections, other people's marks, and the line on which a joint must lie. */
+/** Draws bones, marks, projections, other annotators' marks and epipolar lines over an image. */
 
 import { INK, LEFT, NEUTRAL, RIGHT } from "../skeletons.js";
 
@@ -17,7 +17,7 @@ export const FAR_PX = 5;
  *   cursor: Spot | null}} Scene places are in pixels of the image
  */
 
-/** Where a mark is; null without a place. @param {DrawnMark | undefined} mark @returns {Spot | null} */
+/** Return the position of a mark; null without one. @param {DrawnMark | undefined} mark @returns {Spot | null} */
 const spotOf = (mark) => (mark?.x == null || mark.y === null ? null : [mark.x, mark.y]);
 
 /** @param {number} joint */
@@ -98,7 +98,7 @@ function ring(ctx, at, radius, colour, width) {
   }
 }
 
-/** A filled dot where it is seen, a ring with a dot where it is hidden, a dashed ring where it is uncertain.
+/** Draw a mark: a dot if visible, a ring with a dot if hidden, a dashed ring if uncertain.
  * @param {CanvasRenderingContext2D} ctx @param {Spot} at @param {DrawnMark} mark @param {boolean} isActive @param {boolean} isDisputed */
 function drawMark(ctx, at, mark, isActive, isDisputed) {
   const colour = handColour(mark.joint);
@@ -122,7 +122,7 @@ function drawMark(ctx, at, mark, isActive, isDisputed) {
   if (isDisputed) ring(ctx, at, radius + 3, WARNING, 1.5);
 }
 
-/** From a mark to where the joint falls. @param {CanvasRenderingContext2D} ctx @param {Spot} from @param {Spot} to @param {number} px */
+/** Draw the line from a mark to the projected joint. @param {CanvasRenderingContext2D} ctx @param {Spot} from @param {Spot} to @param {number} px */
 function gap(ctx, from, to, px) {
   if (px < 0.5) return;
   stroke(ctx, [from, to], px > FAR_PX ? WARNING : NEUTRAL, 1.5);

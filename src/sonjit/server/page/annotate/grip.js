@@ -1,13 +1,13 @@
-/** Pointers on a view: a tap marks, a drag on a mark moves it, elsewhere it moves the image; two fingers and the wheel zoom. */
+/** Pointer input of a view: tap to mark, drag a mark or the image, zoom with two fingers or the wheel. */
 
-const GRAB_PX = 9; // of the screen: how near to a mark a pointer grabs it
-const MOVED_PX = 4; // what moves farther is not a tap
+const GRAB_PX = 9; // distance in screen pixels within which a pointer selects a mark
+const MOVED_PX = 4; // a longer movement is not a tap
 
 export class Grip {
   #tile;
   #on;
   /** @type {Map<number, {x: number, y: number}>} */ #pointers = new Map();
-  /** @type {{joint: number | null, x: number, y: number, moved: boolean} | null} */ #held = null;
+  /** @type {{joint: number | null, x: number, y: number, moved: boolean} | null} */ #drag = null;
 
   /** @param {import("./tile.js").Tile} tile @param {import("./tile.js").Handlers} on */
   constructor(tile, on) {
@@ -22,7 +22,7 @@ export class Grip {
     overlay.addEventListener("focus", () => on.activate());
     overlay.addEventListener("wheel", (event) => {
       event.preventDefault();
-      const speed = event.ctrlKey ? 0.01 : 0.0015; // browsers report pinching on a touch pad so
+      const speed = event.ctrlKey ? 0.01 : 0.0015; // browsers report pinch gestures of a touch pad this way
       tile.zoomBy(Math.exp(-event.deltaY * speed), [event.offsetX, event.offsetY]);
     }, { passive: false });
   }
@@ -32,19 +32,19 @@ export class Grip {
     this.#tile.overlay.setPointerCapture(pointerId);
     this.#pointers.set(pointerId, { x, y });
     const isSingle = button === 0 && this.#pointers.size === 1;
-    this.#held = { joint: isSingle ? this.#jointAt(x, y) : null, x, y, moved: !isSingle };
+    this.#drag = { joint: isSingle ? this.#jointAt(x, y) : null, x, y, moved: !isSingle };
   }
 
   /** @param {PointerEvent} event */
   #move({ pointerId, offsetX: x, offsetY: y }) {
     const last = this.#pointers.get(pointerId);
-    const held = this.#held;
-    if (!last || !held) return;
+    const drag = this.#drag;
+    if (!last || !drag) return;
     const before = this.#spread();
     this.#pointers.set(pointerId, { x, y });
-    held.moved ||= Math.hypot(x - held.x, y - held.y) > MOVED_PX;
-    if (!held.moved) return;
-    if (held.joint !== null) return void this.#on.drag(held.joint, ...this.#placeAt(x, y), false);
+    drag.moved ||= Math.hypot(x - drag.x, y - drag.y) > MOVED_PX;
+    if (!drag.moved) return;
+    if (drag.joint !== null) return void this.#on.drag(drag.joint, ...this.#placeAt(x, y), false);
     const share = 1 / this.#pointers.size;
     this.#tile.panBy((x - last.x) * share, (y - last.y) * share);
     if (this.#pointers.size === 2 && before) this.#tile.zoomBy(this.#spread() / before, this.#between());
@@ -53,11 +53,11 @@ export class Grip {
   /** @param {PointerEvent} event @param {boolean} isMeant */
   #up({ pointerId, offsetX: x, offsetY: y }, isMeant) {
     if (!this.#pointers.delete(pointerId) || this.#pointers.size) return;
-    const held = this.#held;
-    this.#held = null;
-    if (!held || !isMeant || !this.#tile.hasImage) return;
-    if (!held.moved) this.#on.tap(...this.#placeAt(x, y), held.joint);
-    else if (held.joint !== null) this.#on.drag(held.joint, ...this.#placeAt(x, y), true);
+    const drag = this.#drag;
+    this.#drag = null;
+    if (!drag || !isMeant || !this.#tile.hasImage) return;
+    if (!drag.moved) this.#on.tap(...this.#placeAt(x, y), drag.joint);
+    else if (drag.joint !== null) this.#on.drag(drag.joint, ...this.#placeAt(x, y), true);
   }
 
   /** @param {number} u @param {number} v */
@@ -65,7 +65,7 @@ export class Grip {
     return this.#tile.inside(...this.#tile.take(u, v));
   }
 
-  /** The mark under a pointer: that of the chosen joint first. @param {number} u @param {number} v @returns {number | null} */
+  /** Return the mark under a pointer, preferably that of the selected joint. @param {number} u @param {number} v @returns {number | null} */
   #jointAt(u, v) {
     const { scene } = this.#tile;
     const near = [...(scene?.marks ?? []), ...(scene?.machine ?? [])]
@@ -78,7 +78,7 @@ export class Grip {
     return near.find(({ joint }) => joint === scene?.joint)?.joint ?? near[0]?.joint ?? null;
   }
 
-  /** Distance of two fingers, 0 with one. */
+  /** Return the distance of two fingers; 0 with one. */
   #spread() {
     const [a, b] = [...this.#pointers.values()];
     return a && b ? Math.hypot(a.x - b.x, a.y - b.y) : 0;

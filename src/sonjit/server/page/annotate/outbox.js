@@ -1,4 +1,4 @@
-/** Marks on their way to the server: each is sent until it is acknowledged, also after a reload of the page. */
+/** Marks that are sent to the server until it confirms them, also after a reload of the page. */
 
 import { ServerError } from "../endpoints.js";
 import { memory } from "../state.js";
@@ -14,9 +14,9 @@ const AGAIN_MS = 1500;
 export const placeOf = ({ frame, view, joint }) => `${frame} ${joint} ${view}`;
 
 export class Outbox {
-  /** @type {Map<string, Mark>} by key; a newer mark replaces one that was not sent yet */ #waiting = new Map();
+  /** @type {Map<string, Mark>} unsent marks by key; a newer mark replaces an older one */ #waiting = new Map();
   /** @type {Mark[]} */ #sent = [];
-  /** @type {Map<string, number>} versions that the server holds, by key */ #versions = new Map();
+  /** @type {Map<string, number>} versions on the server by key */ #versions = new Map();
   #annotator = "";
   #name = "";
   #running = false;
@@ -31,7 +31,7 @@ export class Outbox {
     this.#on = on;
   }
 
-  /** Start as an annotator, and send what was left over. @param {string} project @param {string} annotator */
+  /** Start as an annotator, and send stored marks. @param {string} project @param {string} annotator */
   open(project, annotator) {
     this.#annotator = annotator;
     this.#name = `annotate.unsent.${project}.${annotator}`;
@@ -44,12 +44,12 @@ export class Outbox {
     return this.#waiting.size + this.#sent.length;
   }
 
-  /** Marks of a frame that the server may not have yet. @param {number} frame @returns {Mark[]} */
+  /** Return the unconfirmed marks of a frame. @param {number} frame @returns {Mark[]} */
   pending(frame) {
     return [...this.#sent, ...this.#waiting.values()].filter((mark) => mark.frame === frame);
   }
 
-  /** Learn the versions that the server holds. @param {Mark[]} marks of this annotator */
+  /** Store the versions on the server. @param {Mark[]} marks of this annotator */
   learn(marks) {
     for (const mark of marks) this.#versions.set(placeOf(mark), mark.version ?? 0);
   }
@@ -83,7 +83,7 @@ export class Outbox {
     this.#running = false;
   }
 
-  /** @returns {Promise<MarkAnswer | null>} null where the server will never take them */
+  /** @returns {Promise<MarkAnswer | null>} null if the server refuses them */
   async #send() {
     const marks = this.#sent.map((mark) => ({ ...mark, base: this.#versions.get(placeOf(mark)) ?? 0 }));
     const query = this.#on.query(marks[marks.length - 1].frame);

@@ -1,4 +1,4 @@
-/** Beside the views: which joints are marked, warnings, the 3D view's skeletons, and how well annotators agree. */
+/** Side panel: marked joints, warnings, skeletons of the 3D view and agreement of annotators. */
 
 import { text } from "../i18n.js";
 import { LEFT, RIGHT } from "../skeletons.js";
@@ -22,7 +22,7 @@ export function jointName(joint, names) {
 
 export class JointGrid {
   /** @type {HTMLButtonElement[]} */ #buttons = [];
-  /** @type {[HTMLElement, string][]} what stands around the joints, and the key of its text */ #captions = [];
+  /** @type {[HTMLElement, string][]} texts around the joints and their keys */ #captions = [];
 
   /** @param {HTMLElement} place @param {(joint: number) => void} choose */
   constructor(place, choose) {
@@ -53,7 +53,7 @@ export class JointGrid {
 
   /**
    * @param {{joint: number, names: string[], views: number[], placed: number[], odd: Set<number>, disputed: Set<number>}} status
-   *   `views`: of each joint, in how many it is marked; `placed`: in how many at a place
+   *   `views`: number of views in which each joint is marked; `placed`: number with a position
    */
   show({ joint, names, views, placed, odd, disputed }) {
     for (const [node, key] of this.#captions) node.textContent = text(key);
@@ -72,7 +72,7 @@ export class JointGrid {
 }
 
 /**
- * Bones and marks to check, in words; of the views that are shown.
+ * Show bones and marks to check, in the displayed views.
  *
  * @param {HTMLElement} place @param {import("./project.js").FrameState} seen @param {string[]} names @param {(joint: number) => void} choose
  */
@@ -109,7 +109,7 @@ export function showAgreement(place, result, names) {
 }
 
 /**
- * The joints in space as figures of the 3D view: each hand with the bones whose ends are both known.
+ * Return the joints as figures of the 3D view: each hand with the bones whose ends are known.
  *
  * @param {(import("./project.js").Point3D | null)[]} points in the world
  * @param {[number, number][]} bones

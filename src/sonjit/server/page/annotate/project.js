@@ -1,4 +1,4 @@
-/** The endpoints below /v1/annotate, as docs/annotation.md describes them, and a cache of their images. */
+/** The endpoints under /v1/annotate (see docs/annotation.md) and a cache of their images. */
 
 import { ServerError, call, thisServer } from "../endpoints.js";
 
@@ -84,43 +84,43 @@ export async function getImage(view, frame, longest, region) {
   throw new ServerError(error.code, error.message);
 }
 
-const KEPT = 60; // bitmaps
+const MAX_CACHED = 60; // bitmaps
 
-/** Images of all views by frame: fetched once, kept for a while, prefetched. */
+/** Cache of the images of all views, with prefetching. */
 export class Images {
-  /** @type {Map<string, Promise<ImageBitmap>>} in order of use */ #kept = new Map();
+  /** @type {Map<string, Promise<ImageBitmap>>} in order of use */ #cached = new Map();
   #request = 0;
 
   /** @param {string} view @param {number} frame @param {number} longest */
   get(view, frame, longest) {
     const key = `${frame} ${longest} ${view}`;
-    const known = this.#kept.get(key) ?? getImage(view, frame, longest);
-    this.#kept.delete(key);
-    this.#kept.set(key, known);
-    known.catch(() => this.#kept.delete(key)); // it may be there the next time
+    const known = this.#cached.get(key) ?? getImage(view, frame, longest);
+    this.#cached.delete(key);
+    this.#cached.set(key, known);
+    known.catch(() => this.#cached.delete(key)); // a later request may succeed
     this.#forget();
     return known;
   }
 
   /**
-   * Fetch what comes next, one frame after the other so that the images on the screen go first.
+   * Prefetch frames one after the other, so that displayed images have priority.
    *
    * @param {View[]} views @param {number[]} frames the most likely one first @param {number} longest
    */
   async prepare(views, frames, longest) {
     const request = (this.#request += 1);
     for (const frame of frames) {
-      if (request !== this.#request) return; // another frame was chosen meanwhile
+      if (request !== this.#request) return; // another frame was selected
       const there = views.filter(({ missing }) => !missing.includes(frame));
       await Promise.allSettled(there.map(({ name }) => this.get(name, frame, longest)));
     }
   }
 
   #forget() {
-    for (const [key, image] of this.#kept) {
-      if (this.#kept.size <= KEPT) return;
-      this.#kept.delete(key);
-      // It may be on the screen for a moment still.
+    for (const [key, image] of this.#cached) {
+      if (this.#cached.size <= MAX_CACHED) return;
+      this.#cached.delete(key);
+      // It may be on the screen for another moment.
       setTimeout(() => image.then((bitmap) => bitmap.close(), () => {}), 2000);
     }
   }

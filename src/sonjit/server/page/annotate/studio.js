@@ -1,4 +1,4 @@
-/** The work on one project: which frame and joint, what is marked, and every edit that changes it. */
+/** The state of a project: frame, joint and marks, and all edits. */
 
 import { Store, memory } from "../state.js";
 import { Outbox, placeOf } from "./outbox.js";
@@ -73,7 +73,7 @@ export class Studio {
     this.store.set({ notice: { key, values } });
   }
 
-  /** Marks of this annotator by place, with those that are still on their way. @param {number} frame @returns {Map<string, Mark>} */
+  /** Return the marks of this annotator by key, including unconfirmed ones. @param {number} frame @returns {Map<string, Mark>} */
   marksOf(frame) {
     const known = this.state.seen.frame === frame ? this.state.seen.marks : [];
     /** @type {Map<string, Mark>} */ const marks = new Map(known.map((mark) => [placeOf(mark), mark]));
@@ -97,7 +97,7 @@ export class Studio {
     return this.goTo(frames[place]);
   }
 
-  /** The unfinished frame that needs attention most; without a ranking the next unfinished one. */
+  /** Return the unfinished frame with the highest review priority; without a ranking the next one. */
   async goToNeed() {
     await this.loadProgress();
     const { frames } = this.project;
@@ -150,10 +150,10 @@ export class Studio {
   }
 
   /**
-   * Mark a joint in a view; everything that changes a single mark comes through here.
+   * Mark a joint in a view. All changes of single marks use this method.
    *
    * @param {string} view @param {number} joint @param {number | null} x @param {number | null} y
-   * @param {import("./project.js").MarkState} [state] @param {import("./project.js").MarkSource} [source] by default H, or H+M where a machine's mark was moved
+   * @param {import("./project.js").MarkState} [state] @param {import("./project.js").MarkSource} [source] H, or H+M if an automatic mark was moved
    */
   mark(view, joint, x, y, state, source) {
     const before = this.marksOf(this.state.frame).get(placeOf({ frame: this.state.frame, view, joint }));
@@ -162,7 +162,7 @@ export class Studio {
     this.write([{ id: "", frame: this.state.frame, view, joint, x, y, state: how, source: by }]);
   }
 
-  /** Set the visibility of the chosen joint. @param {string} view @param {import("./project.js").MarkState} state */
+  /** Set the visibility of the selected joint. @param {string} view @param {import("./project.js").MarkState} state */
   setState(view, state) {
     const { frame, joint, seen } = this.state;
     const mark = this.marksOf(frame).get(placeOf({ frame, view, joint }));
@@ -193,7 +193,7 @@ export class Studio {
     }
   }
 
-  /** Fetch what others wrote meanwhile. */
+  /** Fetch the marks of other annotators. */
   async poll() {
     const { seen, frame, annotator, progress } = this.state;
     if (!annotator || seen === NOTHING) return;
@@ -217,7 +217,7 @@ export class Studio {
     return this.notify(word);
   }
 
-  /** One edit: marks of one frame, to be undone together. @param {Mark[]} after */
+  /** Apply an edit: marks of one frame that are undone together. @param {Mark[]} after */
   write(after) {
     const marks = this.marksOf(after[0].frame);
     const before = after.map((mark) => marks.get(placeOf(mark)) ?? /** @type {Mark} */ ({ ...mark, x: null, y: null, state: "cleared", source: "H" }));
@@ -232,7 +232,7 @@ export class Studio {
     this.store.set({ seen: { ...this.state.seen } });
   }
 
-  /** Take the server's state of a frame. @param {FrameState} answer */
+  /** Store the server's state of a frame. @param {FrameState} answer */
   take(answer) {
     this.#outbox.learn(answer.marks);
     this.store.set({ offline: false, ...(answer.frame === this.state.frame ? { seen: answer } : {}) });
@@ -245,18 +245,18 @@ export class Studio {
   }
 }
 
-/** Six views from all around, of a rig in order: every Nth. @param {string[]} names */
+/** Return six views around a rig whose cameras are in order. @param {string[]} names */
 function spread(names) {
   if (names.length <= SHOWN) return names;
   return Array.from({ length: SHOWN }, (_, k) => names[Math.floor((k * names.length) / SHOWN)]);
 }
 
 function newId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16)); // randomUUID is for secure origins alone
+  const bytes = crypto.getRandomValues(new Uint8Array(16)); // randomUUID requires a secure origin
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Edits to be undone and redone: groups of marks before and after. */
+/** History for undo and redo: groups of marks before and after each edit. */
 class EditHistory {
   /** @type {Edit[]} */ #done = [];
   /** @type {Edit[]} */ #undone = [];

@@ -1,11 +1,11 @@
-/** One view: its image, what lies over it, and what a pointer does to both. */
+/** One view: its image, the drawing over it and its pointer input. */
 
 import { drawScene } from "./drawing.js";
 import { Grip } from "./grip.js";
 import { getImage } from "./project.js";
 
 const MOST_ZOOM = 60;
-/** Share of a tile that a hand takes, and of an image that is shown at least. */
+/** Share of a tile that a hand fills, and minimum visible share of an image. */
 const AROUND = 0.7, LEAST = 0.05;
 const DETAIL_AFTER_MS = 140;
 
@@ -22,7 +22,7 @@ export class Tile {
   /** @type {ImageBitmap | null} */ #image = null;
   /** @type {{bitmap: ImageBitmap, region: number[]} | null} the visible part at full size */ #detail = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
-  #zoom = { scale: 1, x: 0, y: 0 }; // screen pixels per image pixel; where the image's corner is
+  #zoom = { scale: 1, x: 0, y: 0 }; // screen pixels per image pixel, and position of the image's corner
   #fitted = true;
   #scheduled = false;
 
@@ -51,7 +51,7 @@ export class Tile {
     return this.#image !== null;
   }
 
-  /** Longer side of what can be shown, in pixels of the device. */
+  /** Return the longer side of the tile in device pixels. */
   get longest() {
     return Math.max(this.node.clientWidth, this.node.clientHeight) * devicePixelRatio;
   }
@@ -93,7 +93,7 @@ export class Tile {
     this.#schedule();
   }
 
-  /** Where a place of the image is on the page. @param {number} x @param {number} y @returns {[number, number]} */
+  /** Return the page position of an image point. @param {number} x @param {number} y @returns {[number, number]} */
   toPage(x, y) {
     const { left, top } = this.overlay.getBoundingClientRect();
     const [u, v] = this.put(x, y);
@@ -124,14 +124,14 @@ export class Tile {
     this.render();
   }
 
-  /** Bring a place into the middle, near enough to see it. @param {number} x @param {number} y */
+  /** Centre the view on a point and zoom in. @param {number} x @param {number} y */
   centre(x, y) {
     this.#zoom.x = this.node.clientWidth / 2 - x * this.#zoom.scale;
     this.#zoom.y = this.node.clientHeight / 2 - y * this.#zoom.scale;
     this.#moved();
   }
 
-  /** Bring places into view, as near as all of them fit. @param {[number, number][]} places */
+  /** Zoom so that all points are visible. @param {[number, number][]} places */
   fitTo(places) {
     if (!places.length || !this.view) return;
     const [low, high] = [Math.min, Math.max].map((end) => [0, 1].map((axis) => end(...places.map((place) => place[axis]))));
@@ -140,12 +140,12 @@ export class Tile {
     this.centre((low[0] + high[0]) / 2, (low[1] + high[1]) / 2);
   }
 
-  /** Middle of the visible part, in the image. @returns {[number, number]} */
+  /** Return the middle of the visible part in the image. @returns {[number, number]} */
   get middle() {
     return this.take(this.node.clientWidth / 2, this.node.clientHeight / 2);
   }
 
-  /** A place kept within the image. @param {number} x @param {number} y @returns {[number, number]} */
+  /** Clamp a point to the image. @param {number} x @param {number} y @returns {[number, number]} */
   inside(x, y) {
     const { width = 0, height = 0 } = this.view ?? {};
     return [Math.min(Math.max(x, 0), width), Math.min(Math.max(y, 0), height)];
@@ -163,7 +163,7 @@ export class Tile {
     const brush = /** @type {CanvasRenderingContext2D} */ (image.getContext("2d"));
     brush.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     brush.clearRect(0, 0, width, height);
-    brush.imageSmoothingEnabled = scale * devicePixelRatio < 6; // single pixels are shown as such
+    brush.imageSmoothingEnabled = scale * devicePixelRatio < 6; // large pixels are drawn without interpolation
     if (this.#image && this.view) {
       brush.drawImage(this.#image, x, y, this.view.width * scale, this.view.height * scale);
       if (this.#detail) {
@@ -205,12 +205,12 @@ export class Tile {
     this.#zoom = { scale, x: (this.node.clientWidth - width * scale) / 2, y: (this.node.clientHeight - height * scale) / 2 };
   }
 
-  /** From the image to the tile's own screen pixels. @param {number} x @param {number} y @returns {[number, number]} */
+  /** Map an image point to the tile. @param {number} x @param {number} y @returns {[number, number]} */
   put(x, y) {
     return [this.#zoom.x + x * this.#zoom.scale, this.#zoom.y + y * this.#zoom.scale];
   }
 
-  /** Back from there. @param {number} u @param {number} v @returns {[number, number]} */
+  /** Map a tile point to the image. @param {number} u @param {number} v @returns {[number, number]} */
   take(u, v) {
     return [(u - this.#zoom.x) / this.#zoom.scale, (v - this.#zoom.y) / this.#zoom.scale];
   }
@@ -221,7 +221,7 @@ export class Tile {
     this.#detail = null;
   }
 
-  /** Fetch the visible part at full size, where the image at hand is coarser than the screen. */
+  /** Fetch the visible part at full size if the image is coarser than the screen. */
   #refine() {
     clearTimeout(this.#timer);
     const view = this.view;

@@ -1,4 +1,4 @@
-/** All views at once: which tiles there are, the images in them, and what a pointer means there. */
+/** All views: tiles, their images and their pointer input. */
 
 import { onLanguage, text } from "../i18n.js";
 import { placeOf } from "./outbox.js";
@@ -6,7 +6,7 @@ import { jointName } from "./panel.js";
 import { Images } from "./project.js";
 import { Tile } from "./tile.js";
 
-const STEP_PX = 320; // sizes of images that are asked for: few, so that they are found again
+const STEP_PX = 320; // requested image sizes; a small number improves caching
 const LEAST_PX = 640;
 const MOST_PX = 2560;
 
@@ -20,7 +20,7 @@ export class Wall {
   #options = { advance: false, machine: true, others: true };
   /** @type {{joint: number, view: string, x: number, y: number} | null} */ #dragged = null;
   /** @type {[number, number] | null} */ cursor = null;
-  /** From asking for the last frame until all its images stood on the screen, milliseconds; -1 while it loads. */
+  /** Time from the request of a frame until all images are displayed in milliseconds; -1 while it loads. */
   turnMs = -1;
 
   /**
@@ -32,7 +32,7 @@ export class Wall {
     this.#given = given;
   }
 
-  /** The tile that keys are for. */
+  /** The tile that receives keys. */
   get active() {
     return this.#tiles[this.#studio.state.active];
   }
@@ -68,7 +68,7 @@ export class Wall {
     this.refresh();
   }
 
-  /** Redraw everything over the images. */
+  /** Redraw all drawings over the images. */
   refresh() {
     const { state, project } = this.#studio;
     if (!project || state.frame < 0) return;
@@ -106,7 +106,7 @@ export class Wall {
       text("tile.label", { view, joint: name, where, count: marks.size, all: joints.length }));
   }
 
-  /** Tiles for the views that are shown. */
+  /** Create the tiles of the displayed views. */
   #build() {
     const { shown } = this.#studio.state;
     while (this.#tiles.length > shown.length) this.#tiles.pop()?.node.remove();
@@ -160,7 +160,7 @@ export class Wall {
     const machine = seen.machine.find((one) => one.view === view && one.joint === joint);
     if (under !== null && under !== joint && own) studio.chooseJoint(under);
     else if (under === joint && own) {
-      if (own.state === "uncertain") studio.mark(view, joint, own.x, own.y); // checked, and found to be right
+      if (own.state === "uncertain") studio.mark(view, joint, own.x, own.y); // the annotator confirmed it
     } else {
       if (under === joint && machine) studio.mark(view, joint, machine.x, machine.y, "seen", "H+M");
       else studio.mark(view, joint, x, y);
@@ -179,7 +179,7 @@ export class Wall {
     return own ? studio.mark(view, joint, x, y) : studio.mark(view, joint, x, y, "seen", "H+M");
   }
 
-  /** Show the images of the frame, and fetch those that come next. */
+  /** Show the images of the frame and prefetch the next ones. */
   async #turn() {
     const { frame, shown, annotator } = this.#studio.state;
     if (frame < 0 || !annotator) return;

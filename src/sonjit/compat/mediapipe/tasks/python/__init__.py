@@ -1,20 +1,9 @@
-"""Options, results and the vision tasks."""
+"""Hold the options, the results and the vision tasks."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from sonjit.compat.mediapipe.not_covered import load_when_asked
-
-if TYPE_CHECKING:
-    from sonjit.compat.mediapipe.tasks.python import components, core, vision
-    from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
+from sonjit.compat.mediapipe.not_covered import name_what_is_covered
+from sonjit.compat.mediapipe.task_options import BaseOptions
+from sonjit.compat.mediapipe.tasks.python import components, core, vision
 
 __all__ = ["BaseOptions", "components", "core", "vision"]
 
-load_when_asked(
-    globals(),
-    "sonjit.compat.mediapipe.tasks.python",
-    {".core.base_options": "BaseOptions"},
-    modules="components core vision",
-)
+name_what_is_covered(globals())

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sonjit.compat.mediapipe.not_covered import load_when_asked
-from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import (
-    VisionTaskRunningMode as RunningMode,
-)
+from sonjit.compat.mediapipe.task_options import VisionTaskRunningMode as RunningMode
 
 if TYPE_CHECKING:
+    from sonjit.compat.mediapipe.task_options import ImageProcessingOptions
     from sonjit.compat.mediapipe.tasks.python.vision import (
         core,
         drawing_styles,
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
         image_segmenter,
         pose_landmarker,
     )
-    from sonjit.compat.mediapipe.tasks.python.vision.core.image_processing_options import ImageProcessingOptions
     from sonjit.compat.mediapipe.tasks.python.vision.face_detector import (
         FaceDetector,
         FaceDetectorOptions,
@@ -111,7 +109,7 @@ load_when_asked(
     globals(),
     "sonjit.compat.mediapipe.tasks.python.vision",
     {
-        ".core.image_processing_options": "ImageProcessingOptions",
+        "sonjit.compat.mediapipe.task_options": "ImageProcessingOptions",
         ".face_detector": "FaceDetector FaceDetectorOptions FaceDetectorResult",
         ".face_landmarker": "Blendshapes FaceLandmarker FaceLandmarkerOptions FaceLandmarkerResult "
         "FaceLandmarksConnections",

@@ -7,20 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sonjit.compat.mediapipe.containers import BoundingBox, Category, Detection, DetectionResult, NormalizedKeypoint
 from sonjit.compat.mediapipe.image import Image
 from sonjit.compat.mediapipe.solution import check_confidences
-from sonjit.compat.mediapipe.tasks.python.components.containers.bounding_box import BoundingBox
-from sonjit.compat.mediapipe.tasks.python.components.containers.category import Category
-from sonjit.compat.mediapipe.tasks.python.components.containers.detections import Detection, DetectionResult
-from sonjit.compat.mediapipe.tasks.python.components.containers.keypoint import NormalizedKeypoint
-from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
+from sonjit.compat.mediapipe.task_options import BaseOptions, VisionTaskRunningMode
 from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import (
     DetectingTask,
     DetectorTask,
     Frame,
 )
-from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
-from sonjit.detectors.options import GraphThresholds
+from sonjit.detectors.thresholds import GraphThresholds
 from sonjit.results import Face
 
 __all__ = ["FaceDetector", "FaceDetectorOptions", "FaceDetectorResult"]
@@ -37,7 +33,7 @@ class FaceDetectorOptions:
     Attributes:
         base_options: its network, `blaze_face_short_range.tflite`.
         running_mode: what it works on; every frame stands alone.
-        min_detection_confidence: of a face, 0..1.
+        min_detection_confidence: Minimum score of a face detection, 0 to 1.
         min_suppression_threshold: overlap (IoU) above which boxes are blended into one face.
         result_callback: takes result, image and timestamp in milliseconds; for live streams only.
     """
@@ -53,6 +49,7 @@ class FaceDetector(DetectorTask[FaceDetectorResult], DetectingTask[FaceDetectorR
     """Finds faces in images, videos and live streams; a context manager."""
 
     options_type = FaceDetectorOptions
+    turns_as_mediapipe = True
 
     def _open(self, options: FaceDetectorOptions) -> None:
         check_confidences(

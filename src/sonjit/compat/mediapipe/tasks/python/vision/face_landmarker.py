@@ -11,13 +11,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sonjit.compat.mediapipe.connections import Connection, connections
+from sonjit.compat.mediapipe.containers import Category, NormalizedLandmark
 from sonjit.compat.mediapipe.image import Image
 from sonjit.compat.mediapipe.solution import check_confidences
 from sonjit.compat.mediapipe.solutions import face_mesh_connections as face
-from sonjit.compat.mediapipe.tasks.python.components.containers.category import Category
-from sonjit.compat.mediapipe.tasks.python.components.containers.landmark import NormalizedLandmark
-from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
-from sonjit.compat.mediapipe.tasks.python.vision.connections import Connection, connections
+from sonjit.compat.mediapipe.task_options import BaseOptions, VisionTaskRunningMode
 from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import (
     DetectingTask,
     DetectorTask,
@@ -25,9 +24,8 @@ from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api impor
     association,
     normalized_landmarks,
 )
-from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
 from sonjit.results import Face
-from sonjit.skeletons.blendshapes import BLENDSHAPES
+from sonjit.results.skeletons.blendshapes import BLENDSHAPES
 
 __all__ = [
     "Blendshapes",
@@ -50,17 +48,17 @@ class FaceLandmarksConnections:
     """The lines of a face."""
 
     Connection: ClassVar = Connection
-    FACE_LANDMARKS_LIPS: ClassVar = connections(face.FACEMESH_LIPS)
-    FACE_LANDMARKS_LEFT_EYE: ClassVar = connections(face.FACEMESH_LEFT_EYE)
-    FACE_LANDMARKS_LEFT_EYEBROW: ClassVar = connections(face.FACEMESH_LEFT_EYEBROW)
-    FACE_LANDMARKS_LEFT_IRIS: ClassVar = connections(face.FACEMESH_LEFT_IRIS)
-    FACE_LANDMARKS_RIGHT_EYE: ClassVar = connections(face.FACEMESH_RIGHT_EYE)
-    FACE_LANDMARKS_RIGHT_EYEBROW: ClassVar = connections(face.FACEMESH_RIGHT_EYEBROW)
-    FACE_LANDMARKS_RIGHT_IRIS: ClassVar = connections(face.FACEMESH_RIGHT_IRIS)
-    FACE_LANDMARKS_FACE_OVAL: ClassVar = connections(face.FACEMESH_FACE_OVAL)
-    FACE_LANDMARKS_NOSE: ClassVar = connections(face.FACEMESH_NOSE)
-    FACE_LANDMARKS_CONTOURS: ClassVar = connections(face.FACEMESH_CONTOURS)
-    FACE_LANDMARKS_TESSELATION: ClassVar = connections(face.FACEMESH_TESSELATION)
+    FACE_LANDMARKS_LIPS: ClassVar = connections(face.ORDERED["LIPS"])
+    FACE_LANDMARKS_LEFT_EYE: ClassVar = connections(face.ORDERED["LEFT_EYE"])
+    FACE_LANDMARKS_LEFT_EYEBROW: ClassVar = connections(face.ORDERED["LEFT_EYEBROW"])
+    FACE_LANDMARKS_LEFT_IRIS: ClassVar = connections(face.ORDERED["LEFT_IRIS"])
+    FACE_LANDMARKS_RIGHT_EYE: ClassVar = connections(face.ORDERED["RIGHT_EYE"])
+    FACE_LANDMARKS_RIGHT_EYEBROW: ClassVar = connections(face.ORDERED["RIGHT_EYEBROW"])
+    FACE_LANDMARKS_RIGHT_IRIS: ClassVar = connections(face.ORDERED["RIGHT_IRIS"])
+    FACE_LANDMARKS_FACE_OVAL: ClassVar = connections(face.ORDERED["FACE_OVAL"])
+    FACE_LANDMARKS_NOSE: ClassVar = connections(face.ORDERED["NOSE"])
+    FACE_LANDMARKS_CONTOURS: ClassVar = connections(face.ORDERED["CONTOURS"])
+    FACE_LANDMARKS_TESSELATION: ClassVar = connections(face.ORDERED["TESSELATION"])
 
 
 @dataclass
@@ -87,9 +85,9 @@ class FaceLandmarkerOptions:
         base_options: its bundle, `face_landmarker.task`; no package holds its networks.
         running_mode: what it works on.
         num_faces: how many faces to find at most.
-        min_face_detection_confidence: of a face, 0..1.
-        min_face_presence_confidence: that a face is in its crop, 0..1. MediaPipe's Python package takes it and uses the
-            one before in its place.
+        min_face_detection_confidence: Minimum score of a face detection, 0 to 1.
+        min_face_presence_confidence: Minimum probability that a crop contains a face, 0 to 1. MediaPipe's Python
+            package takes it and uses the one before in its place.
         min_tracking_confidence: overlap (IoU) of a new face's box with that of one held, in a video, above which it is
             that face.
         output_face_blendshapes: give the blendshapes too.
@@ -112,6 +110,7 @@ class FaceLandmarker(DetectorTask[FaceLandmarkerResult], DetectingTask[FaceLandm
     """Finds faces in images, videos and live streams; a context manager."""
 
     options_type = FaceLandmarkerOptions
+    turns_as_mediapipe = True
 
     def _open(self, options: FaceLandmarkerOptions) -> None:
         check_confidences(
@@ -141,5 +140,5 @@ class FaceLandmarker(DetectorTask[FaceLandmarkerResult], DetectingTask[FaceLandm
 
 
 def blendshape_categories(blendshapes: dict[str, float]) -> list[Category]:
-    """A face's 52, in their order."""
+    """Return the 52 blendshapes of a face in their order."""
     return [Category(index, score, "", name) for index, (name, score) in enumerate(blendshapes.items())]

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from sonjit._util.errors import InputError
+from sonjit.compat.mediapipe.containers import Category, Landmark, NormalizedLandmark
 from sonjit.compat.mediapipe.image import Image
 from sonjit.compat.mediapipe.solution import load_ahead
-from sonjit.compat.mediapipe.tasks.python.components.containers.category import Category
-from sonjit.compat.mediapipe.tasks.python.components.containers.landmark import Landmark, NormalizedLandmark
-from sonjit.compat.mediapipe.tasks.python.components.processors.classifier_options import ClassifierOptions
-from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
+from sonjit.compat.mediapipe.task_options import (
+    BaseOptions,
+    ClassifierOptions,
+    ImageProcessingOptions,
+    VisionTaskRunningMode,
+)
 from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import Frame, as_model_errors
-from sonjit.compat.mediapipe.tasks.python.vision.core.image_processing_options import ImageProcessingOptions
-from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
 from sonjit.compat.mediapipe.tasks.python.vision.hand_landmarker import HandTask, hand_lists
 from sonjit.detectors.kinds import gesture_bundle
 from sonjit.detectors.kinds.gesture_bundle import CUSTOM, GestureNetworks
 from sonjit.engines import EngineOptions
-from sonjit.errors import InputError
 from sonjit.gestures import gesture_of
 from sonjit.results import Hand
 from sonjit.weights import cache_folder, load_bundle
@@ -58,11 +59,11 @@ class GestureRecognizerOptions:
             published hand networks are taken and Sonjit's own network tells the gestures.
         running_mode: what it works on.
         num_hands: how many hands to find at most.
-        min_hand_detection_confidence: of a palm, 0..1.
-        min_hand_presence_confidence: that a hand is in its crop, 0..1.
+        min_hand_detection_confidence: Minimum score of a palm detection, 0 to 1.
+        min_hand_presence_confidence: Minimum probability that a crop contains a hand, 0 to 1.
         min_tracking_confidence: overlap (IoU) of a new palm's box with that of a hand held, in a video, above which it
             is that hand.
-        canned_gesture_classifier_options: which gestures count; "None" where no other does.
+        canned_gesture_classifier_options: Gestures that are reported; "None" replaces all others.
         custom_gesture_classifier_options: the same of a bundle's custom gestures, which go before the others.
         result_callback: takes result, image and timestamp in milliseconds; for live streams only.
     """
@@ -98,13 +99,13 @@ class GestureRecognizer(HandTask[GestureRecognizerResult]):
     def recognize(
         self, image: Image, image_processing_options: ImageProcessingOptions | None = None
     ) -> GestureRecognizerResult:
-        """The hands of one image and their gestures; raises as `HandLandmarker.detect`."""
+        """Recognise the gestures of the hands in one image. Raise the same errors as `HandLandmarker.detect`."""
         return self._process_image(image, image_processing_options)
 
     def recognize_for_video(
         self, image: Image, timestamp_ms: int, image_processing_options: ImageProcessingOptions | None = None
     ) -> GestureRecognizerResult:
-        """The same for a video's next frame; raises as `HandLandmarker.detect_for_video`."""
+        """Recognise gestures in the next frame of a video. Raise as `HandLandmarker.detect_for_video`."""
         return self._process_video(image, timestamp_ms, image_processing_options)
 
     def recognize_async(
@@ -121,7 +122,7 @@ class GestureRecognizer(HandTask[GestureRecognizerResult]):
         return GestureRecognizerResult(gestures, *hand_lists(frame, hands))
 
     def _gestures(self, networks: GestureNetworks | None, frame: Frame, hand: Hand) -> list[Category]:
-        """The one that holds: the best of the first classifier whose best is a gesture, else the first "None"."""
+        """Return the best category of the first classifier that recognises a gesture, otherwise the first "None"."""
         if networks is None:
             told = [[_by_keypoints(hand)]]
         else:
@@ -132,7 +133,7 @@ class GestureRecognizer(HandTask[GestureRecognizerResult]):
 
 
 def _by_keypoints(hand: Hand) -> Category:
-    """The gesture where it is one of MediaPipe's; "None" where it is another, or none."""
+    """Return the gesture if it is one of MediaPipe's, otherwise "None"."""
     name, score = gesture_of(hand) or (_NONE, 1.0)
     return _category(name if name in _NAMES else _NONE, score)
 

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from sonjit.compat.mediapipe.connections import Connection, connections
+from sonjit.compat.mediapipe.containers import Category, Landmark, NormalizedLandmark
 from sonjit.compat.mediapipe.image import Image
 from sonjit.compat.mediapipe.solution import check_confidences
 from sonjit.compat.mediapipe.solutions import hands_connections as hands
 from sonjit.compat.mediapipe.solutions.hands import HandLandmark
-from sonjit.compat.mediapipe.tasks.python.components.containers.category import Category
-from sonjit.compat.mediapipe.tasks.python.components.containers.landmark import Landmark, NormalizedLandmark
-from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
-from sonjit.compat.mediapipe.tasks.python.vision.connections import Connection, connections
+from sonjit.compat.mediapipe.task_options import BaseOptions, VisionTaskRunningMode
 from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import (
     DetectingTask,
     DetectorTask,
@@ -23,7 +22,6 @@ from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api impor
     normalized_landmarks,
     world_landmarks,
 )
-from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
 from sonjit.results import Hand
 
 __all__ = [
@@ -49,7 +47,14 @@ class HandLandmarksConnections:
     HAND_MIDDLE_FINGER_CONNECTIONS: ClassVar = connections(hands.HAND_MIDDLE_FINGER_CONNECTIONS)
     HAND_RING_FINGER_CONNECTIONS: ClassVar = connections(hands.HAND_RING_FINGER_CONNECTIONS)
     HAND_PINKY_FINGER_CONNECTIONS: ClassVar = connections(hands.HAND_PINKY_FINGER_CONNECTIONS)
-    HAND_CONNECTIONS: ClassVar = connections(hands.HAND_CONNECTIONS)
+    HAND_CONNECTIONS: ClassVar = [
+        *HAND_PALM_CONNECTIONS,
+        *HAND_THUMB_CONNECTIONS,
+        *HAND_INDEX_FINGER_CONNECTIONS,
+        *HAND_MIDDLE_FINGER_CONNECTIONS,
+        *HAND_RING_FINGER_CONNECTIONS,
+        *HAND_PINKY_FINGER_CONNECTIONS,
+    ]
 
 
 @dataclass
@@ -76,8 +81,8 @@ class HandLandmarkerOptions:
         base_options: its bundle, `hand_landmarker.task`.
         running_mode: what it works on.
         num_hands: how many hands to find at most.
-        min_hand_detection_confidence: of a palm, 0..1.
-        min_hand_presence_confidence: that a hand is in its crop, 0..1.
+        min_hand_detection_confidence: Minimum score of a palm detection, 0 to 1.
+        min_hand_presence_confidence: Minimum probability that a crop contains a hand, 0 to 1.
         min_tracking_confidence: overlap (IoU) of a new palm's box with that of a hand held, in a video, above which it
             is that hand.
         result_callback: takes result, image and timestamp in milliseconds; for live streams only.
@@ -94,6 +99,8 @@ class HandLandmarkerOptions:
 
 class HandTask(DetectorTask[Found]):
     """Base of the tasks that find hands."""
+
+    turns_as_mediapipe = True
 
     def _open_hands(self, options: Any, bundle: str) -> None:  # noqa: ANN401  # either task's own
         """Make the detector of hands."""

@@ -6,14 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Self
 
-from sonjit.compat.mediapipe.framework.formats.classification_pb2 import ClassificationList
-from sonjit.compat.mediapipe.framework.formats.landmark_pb2 import LandmarkList, NormalizedLandmarkList
+from sonjit.compat.mediapipe.containers import Category, Landmark, NormalizedLandmark
 from sonjit.compat.mediapipe.image import Image, ImageFormat
+from sonjit.compat.mediapipe.message_types import ClassificationList, LandmarkList, NormalizedLandmarkList
 from sonjit.compat.mediapipe.messages import Message
 from sonjit.compat.mediapipe.solution import check_confidences
-from sonjit.compat.mediapipe.tasks.python.components.containers.category import Category
-from sonjit.compat.mediapipe.tasks.python.components.containers.landmark import Landmark, NormalizedLandmark
-from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
+from sonjit.compat.mediapipe.task_options import BaseOptions, VisionTaskRunningMode
 from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import (
     DetectingTask,
     DetectorTask,
@@ -21,9 +19,8 @@ from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api impor
     normalized_landmarks,
     world_landmarks,
 )
-from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
 from sonjit.compat.mediapipe.tasks.python.vision.face_landmarker import blendshape_categories
-from sonjit.detectors.options import GraphThresholds
+from sonjit.detectors.thresholds import GraphThresholds
 from sonjit.results import Face, Hand, Person
 
 __all__ = ["HolisticLandmarker", "HolisticLandmarkerOptions", "HolisticLandmarkerResult"]
@@ -70,7 +67,7 @@ class HolisticLandmarkerResult:
 
     @classmethod
     def create_from_pb2(cls, pb2_obj: _HolisticResult) -> Self:
-        """What a message holds: no mask, and of hands no metres."""
+        """Create from a message, without masks and metric hands."""
 
         def points(found: NormalizedLandmarkList) -> list[NormalizedLandmark]:
             return [NormalizedLandmark.create_from_pb2(one) for one in found.landmark]
@@ -95,13 +92,13 @@ class HolisticLandmarkerOptions:
         base_options: `holistic_landmarker.task`; where there is none, the published networks of bodies, hands and faces
             are taken.
         running_mode: what it works on.
-        min_face_detection_confidence: of a face in the crop of the head, 0..1.
+        min_face_detection_confidence: Minimum score of a face detection in the head crop, 0 to 1.
         min_face_suppression_threshold: overlap (IoU) above which boxes there are blended into one face.
-        min_face_landmarks_confidence: that a face is in its crop, 0..1.
-        min_pose_detection_confidence: of a person, 0..1.
+        min_face_landmarks_confidence: Minimum probability that a crop contains a face, 0 to 1.
+        min_pose_detection_confidence: Minimum score of a person detection, 0 to 1.
         min_pose_suppression_threshold: overlap (IoU) above which boxes are blended into one person.
-        min_pose_landmarks_confidence: that a body is in its crop, 0..1.
-        min_hand_landmarks_confidence: that a hand is in its crop, 0..1.
+        min_pose_landmarks_confidence: Minimum probability that a crop contains a body, 0 to 1.
+        min_hand_landmarks_confidence: Minimum probability that a crop contains a hand, 0 to 1.
         output_face_blendshapes: give the blendshapes too; the published networks have none.
         output_segmentation_mask: give the mask too.
         result_callback: takes result, image and timestamp in milliseconds; for live streams only.

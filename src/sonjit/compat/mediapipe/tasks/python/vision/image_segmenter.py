@@ -7,15 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sonjit.arrays import Float32Array
+from sonjit._util.arrays import Float32Array
+from sonjit._util.errors import InputError
 from sonjit.compat.mediapipe.image import Image, ImageFormat
 from sonjit.compat.mediapipe.solution import free_loaded, load_ahead
-from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
+from sonjit.compat.mediapipe.task_options import BaseOptions, ImageProcessingOptions, VisionTaskRunningMode
 from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import BaseVisionTaskApi, Frame
-from sonjit.compat.mediapipe.tasks.python.vision.core.image_processing_options import ImageProcessingOptions
-from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
 from sonjit.detectors.selfie import SELFIE_WEIGHTS, SelfieModel, load_selfie_segmenter, resized_mask
-from sonjit.errors import InputError
 from sonjit.weights import find_weight
 
 __all__ = ["ImageSegmenter", "ImageSegmenterOptions", "ImageSegmenterResult"]
@@ -85,13 +83,13 @@ class ImageSegmenter(BaseVisionTaskApi[ImageSegmenterResult]):
     def segment(
         self, image: Image, image_processing_options: ImageProcessingOptions | None = None
     ) -> ImageSegmenterResult:
-        """The masks of one image; raises as `HandLandmarker.detect`."""
+        """Segment one image. Raise the same errors as `HandLandmarker.detect`."""
         return self._process_image(image, image_processing_options)
 
     def segment_for_video(
         self, image: Image, timestamp_ms: int, image_processing_options: ImageProcessingOptions | None = None
     ) -> ImageSegmenterResult:
-        """The same for a video's next frame; raises as `HandLandmarker.detect_for_video`."""
+        """Segment the next frame of a video. Raise the same errors as `HandLandmarker.detect_for_video`."""
         return self._process_video(image, timestamp_ms, image_processing_options)
 
     def segment_async(
@@ -116,7 +114,7 @@ class ImageSegmenter(BaseVisionTaskApi[ImageSegmenterResult]):
 
 
 def _stretched(mask: Float32Array, height: int, width: int) -> Float32Array:
-    """A mask in another size, interpolated between the middles of its outer pixels, as there for categories alone."""
+    """Resize a mask by interpolating between pixel centres, as MediaPipe does for category masks."""
     for axis, size in enumerate((height, width)):
         at = np.linspace(0, mask.shape[axis] - 1, size)
         low = at.astype(np.intp)

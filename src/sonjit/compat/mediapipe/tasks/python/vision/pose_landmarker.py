@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from sonjit.compat.mediapipe.connections import Connection, connections
+from sonjit.compat.mediapipe.containers import Landmark, NormalizedLandmark
 from sonjit.compat.mediapipe.image import Image, ImageFormat
 from sonjit.compat.mediapipe.solution import check_confidences
 from sonjit.compat.mediapipe.solutions.pose import PoseLandmark
-from sonjit.compat.mediapipe.solutions.pose_connections import POSE_CONNECTIONS
-from sonjit.compat.mediapipe.tasks.python.components.containers.landmark import Landmark, NormalizedLandmark
-from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions
-from sonjit.compat.mediapipe.tasks.python.vision.connections import Connection, connections
+from sonjit.compat.mediapipe.solutions.pose_connections import ORDERED
+from sonjit.compat.mediapipe.task_options import BaseOptions, VisionTaskRunningMode
 from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import (
     DetectingTask,
     DetectorTask,
@@ -21,7 +21,6 @@ from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api impor
     normalized_landmarks,
     world_landmarks,
 )
-from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS
 from sonjit.results import Body
 
@@ -42,7 +41,7 @@ class PoseLandmarksConnections:
     """The lines of a body."""
 
     Connection: ClassVar = Connection
-    POSE_LANDMARKS: ClassVar = connections(POSE_CONNECTIONS)
+    POSE_LANDMARKS: ClassVar = connections(ORDERED)
 
 
 @dataclass
@@ -68,8 +67,8 @@ class PoseLandmarkerOptions:
         base_options: its bundle, `pose_landmarker.task` or one of its sizes, `pose_landmarker_lite.task` say.
         running_mode: what it works on.
         num_poses: how many people to find at most.
-        min_pose_detection_confidence: of a person, 0..1.
-        min_pose_presence_confidence: that a person is in their crop, 0..1.
+        min_pose_detection_confidence: Minimum score of a person detection, 0 to 1.
+        min_pose_presence_confidence: Minimum probability that a crop contains a person, 0 to 1.
         min_tracking_confidence: overlap (IoU) of a new person's box with that of one held, in a video, above which it
             is that person. Those of people side by side overlap by more than the 0.5 that stands here, so that
             MediaPipe holds one of them; Sonjit tells them apart by their hips unless another number is given.

@@ -1,6 +1,9 @@
-"""Options of classifiers."""
+"""Re-export `ClassifierOptions`."""
 
+from sonjit.compat.mediapipe.not_covered import name_what_is_covered
+from sonjit.compat.mediapipe.task_options import ClassifierOptions
 from sonjit.compat.mediapipe.tasks.python.components.processors import classifier_options
-from sonjit.compat.mediapipe.tasks.python.components.processors.classifier_options import ClassifierOptions
 
 __all__ = ["ClassifierOptions", "classifier_options"]
+
+name_what_is_covered(globals())

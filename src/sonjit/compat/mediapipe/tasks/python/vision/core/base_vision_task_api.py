@@ -7,23 +7,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit.arrays import Float32Array
+from sonjit._util.arrays import Float32Array
+from sonjit._util.errors import InputError
+from sonjit.compat.mediapipe.containers import Landmark, NormalizedLandmark, NormalizedRect, Rect
 from sonjit.compat.mediapipe.image import Image, rgb_of
 from sonjit.compat.mediapipe.solution import check_detector, free_loaded, load_ahead
-from sonjit.compat.mediapipe.tasks.python.components.containers.landmark import Landmark, NormalizedLandmark
-from sonjit.compat.mediapipe.tasks.python.components.containers.rect import NormalizedRect, Rect
-from sonjit.compat.mediapipe.tasks.python.core.base_options import BaseOptions, ModelError
-from sonjit.compat.mediapipe.tasks.python.vision.core.image_processing_options import ImageProcessingOptions
-from sonjit.compat.mediapipe.tasks.python.vision.core.live_stream import LiveStream
-from sonjit.compat.mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
+from sonjit.compat.mediapipe.task_options import BaseOptions, ImageProcessingOptions, ModelError, VisionTaskRunningMode
+from sonjit.compat.mediapipe.tasks.python.vision.live_stream import LiveStream
+from sonjit.compat.mediapipe.versions import unknown_score
 from sonjit.detectors import create
-from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
-from sonjit.errors import InputError
+from sonjit.detectors.options import PUBLISHED_THRESHOLDS
+from sonjit.detectors.thresholds import GraphThresholds
+from sonjit.weights.bundles import ENDING
 
 Found = TypeVar("Found")
 
@@ -40,9 +41,9 @@ class Frame(NamedTuple):
     """One image on its way through a task.
 
     Attributes:
-        image: as it was given.
+        image: Image as the caller passed it.
         rgb: (H, W, 3) uint8, turned upright.
-        turns: by how many quarters of a circle, clockwise, it was turned, 0..3.
+        turns: Number of clockwise quarter turns, 0 to 3.
         timestamp_ms: None for a single image.
     """
 
@@ -65,18 +66,18 @@ class Frame(NamedTuple):
         return np.stack([x, y, keypoints[:, 2] / self.image.width], axis=1).astype(np.float32)
 
     def directions(self, points: Float32Array) -> Float32Array:
-        """Points (K, 3) in the axes of the upright image, in those of the image as it was given."""
+        """Rotate points (K, 3) from the upright image to the axes of the given image."""
         turned = points.copy()
         for _ in range(self.turns):
             turned[:, 0], turned[:, 1] = turned[:, 1].copy(), -turned[:, 0]
         return turned
 
     def mask(self, mask: Float32Array) -> Float32Array:
-        """A mask (H, W) of the upright image, of the image as it was given."""
+        """Rotate a mask (H, W) from the upright image to the given image."""
         return np.ascontiguousarray(np.rot90(mask, self.turns))
 
     def transform(self, matrix: Float32Array) -> NDArray[np.float64]:
-        """A face's (4, 4) in front of the upright image's camera, in front of the camera of the image as it was given.
+        """Rotate a face's matrix (4, 4) from the camera of the upright image to that of the given image.
 
         Both cameras have the same field of view upwards, so that the one of a turned image is nearer or farther.
         """
@@ -92,10 +93,11 @@ class BaseVisionTaskApi(ABC, Generic[Found]):
     """Base of the vision tasks; a context manager.
 
     Args:
-        options: of the task.
+        options: Options of the task.
 
     Attributes:
-        options_type: of its options.
+        options_type: Class of the options.
+        turns_as_mediapipe: Whether a turned image lies one pixel off, as MediaPipe samples it.
 
     Raises:
         InputError: a callback where there is none to be, or the other way round, or a mode that is none; it is a
@@ -104,10 +106,11 @@ class BaseVisionTaskApi(ABC, Generic[Found]):
     """
 
     options_type: ClassVar[Callable[..., TaskOptions[Any]]]
+    turns_as_mediapipe: ClassVar[bool] = False
 
     @classmethod
     def create_from_model_path(cls, model_path: str) -> Self:
-        """For single images, with the default options and this model; raises as the class does."""
+        """Create a task for single images from a model with default options. Raise the same errors as the class."""
         return cls(cls.options_type(BaseOptions(model_asset_path=model_path)))
 
     @classmethod
@@ -146,7 +149,7 @@ class BaseVisionTaskApi(ABC, Generic[Found]):
 
     @abstractmethod
     def _run(self, frame: Frame) -> Found:
-        """The result of one frame."""
+        """Convert the result of one frame."""
 
     @abstractmethod
     def _free(self) -> None:
@@ -172,12 +175,12 @@ class BaseVisionTaskApi(ABC, Generic[Found]):
     def convert_to_normalized_rect(
         self, options: ImageProcessingOptions | None, image: Image, roi_allowed: bool = True
     ) -> NormalizedRect:
-        """Where options look at an image.
+        """Return the part and rotation of the image that the options select.
 
         Args:
             options: None for the whole image, upright.
-            image: that they are for.
-            roi_allowed: whether they may have a region.
+            image: Image that the processing options apply to.
+            roi_allowed: Allow a region of interest.
 
         Returns:
             Its size is that of the turned region; its rotation is against `rotation_degrees`.
@@ -207,7 +210,9 @@ class BaseVisionTaskApi(ABC, Generic[Found]):
     def _frame(self, image: Image, options: ImageProcessingOptions | None, timestamp_ms: int | None) -> Frame:
         self.convert_to_normalized_rect(options, image, roi_allowed=False)  # its checks
         turns, rgb = 0 if options is None else options.rotation_degrees // 90 % 4, rgb_of(image)
-        return Frame(image, np.ascontiguousarray(np.rot90(rgb, -turns)) if turns else rgb, turns, timestamp_ms)
+        if turns:
+            rgb = _moved_corner(np.rot90(rgb, -turns), turns) if self.turns_as_mediapipe else np.rot90(rgb, -turns)
+        return Frame(image, np.ascontiguousarray(rgb), turns, timestamp_ms)
 
     def _check(self, mode: VisionTaskRunningMode) -> None:
         if self._running_mode is not mode:
@@ -236,7 +241,7 @@ class BaseVisionTaskApi(ABC, Generic[Found]):
             self._live.close()
 
     def __enter__(self) -> Self:
-        """The task itself."""
+        """Return the task."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -248,7 +253,7 @@ class DetectingTask(BaseVisionTaskApi[Found]):
     """Base of the tasks whose methods are called `detect`."""
 
     def detect(self, image: Image, image_processing_options: ImageProcessingOptions | None = None) -> Found:
-        """What is in one image.
+        """Detect instances in one image.
 
         Raises:
             InputError: not in image mode, or an argument that is of no use; it is a ValueError.
@@ -258,7 +263,7 @@ class DetectingTask(BaseVisionTaskApi[Found]):
     def detect_for_video(
         self, image: Image, timestamp_ms: int, image_processing_options: ImageProcessingOptions | None = None
     ) -> Found:
-        """What is in a video's next frame; timestamps increase.
+        """Detect instances in the next frame of a video. Timestamps must increase.
 
         Raises:
             InputError: not in video mode, or an argument that is of no use; it is a ValueError.
@@ -300,8 +305,13 @@ class DetectorTask(BaseVisionTaskApi[Found]):
         }
         checked = check_detector(kind, max_instances=count, **(usual | given))
         self._loading = load_ahead(lambda: create.detector_from(replace(checked, thresholds=thresholds)))
-        if options.running_mode is VisionTaskRunningMode.LIVE_STREAM:
-            self._loading.result()  # the stream's first frames would grow old meanwhile
+        has_own_network = any(
+            isinstance(path := given.get(name), Path) and path.is_file() and path.suffix != ENDING
+            for name in ("detector_model", "landmark_model")
+        )
+        # The first frames of a stream would grow old meanwhile, and only loading shows whether a network fits.
+        if has_own_network or options.running_mode is VisionTaskRunningMode.LIVE_STREAM:
+            self._loading.result()
 
     def _detect(self, frame: Frame) -> list[Any]:
         with as_model_errors():
@@ -312,33 +322,42 @@ class DetectorTask(BaseVisionTaskApi[Found]):
         free_loaded(self._loading)
 
 
+def _moved_corner(turned: NDArray[np.uint8], turns: int) -> NDArray[np.uint8]:
+    """Move an image (H, W, 3) that was turned clockwise to where MediaPipe samples it.
+
+    MediaPipe turns around the corner of a pixel and not around its center. Along each axis that runs backwards, the
+    content lies one pixel further and the first row or column is black.
+    """
+    down, right = int(turns > 1), int(turns < 3)
+    return np.pad(turned, ((down, 0), (right, 0), (0, 0)))[: turned.shape[0], : turned.shape[1]]
+
+
 def association(mode: VisionTaskRunningMode, overlap: float) -> GraphThresholds:
-    """`min_tracking_confidence` as a graph takes it: none of single images has anything to associate."""
+    """Return `min_tracking_confidence` for the graph. Single images need no association."""
     return PUBLISHED_THRESHOLDS if mode is VisionTaskRunningMode.IMAGE else GraphThresholds(same_overlap=overlap)
 
 
 def normalized_landmarks(
     points: Float32Array, visibility: Float32Array | None = None, presence: Float32Array | None = None
 ) -> list[NormalizedLandmark]:
-    """Points (K, 3) in parts of an image with how sure each is, (K,)."""
-    return list(map(NormalizedLandmark, *_columns(points, visibility, presence)))
+    """Return points (K, 3) in parts of an image as landmarks, with visibility and presence (K,) if they are known."""
+    return list(map(NormalizedLandmark, *points.T.tolist(), _scores(points, visibility), _scores(points, presence)))
 
 
 def world_landmarks(
     points: Float32Array, visibility: Float32Array | None = None, presence: Float32Array | None = None
 ) -> list[Landmark]:
-    """Points (K, 3) in metres with how sure each is, (K,)."""
-    return list(map(Landmark, *_columns(points, visibility, presence)))
+    """Return points (K, 3) in metres as landmarks, with visibility and presence (K,) if they are known."""
+    return list(map(Landmark, *points.T.tolist(), _scores(points, visibility), _scores(points, presence)))
 
 
-def _columns(points: Float32Array, *scores: Float32Array | None) -> list[list[float]]:
-    """x, y, z and the scores up to the first that is not known: what a landmark is made of."""
-    return [*points.T.tolist(), *(one.tolist() for one in scores if one is not None)]
+def _scores(points: Float32Array, scores: Float32Array | None) -> list[float | None]:
+    return [unknown_score()] * len(points) if scores is None else scores.tolist()
 
 
 @contextmanager
 def as_model_errors() -> Generator[None]:
-    """What the inside says of a model's files, as `ModelError`."""
+    """Convert errors about a model's files to `ModelError`."""
     try:
         yield
     except ModelError:

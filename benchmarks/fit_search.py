@@ -1,0 +1,622 @@
+"""Fit the scores, tasks and limits of the search to photographs labelled by eye, leaving out one source at a time.
+
+    python benchmarks/fit_search.py record RECORD [--data ../shared/real] [--kinds hands,face,body]
+    python benchmarks/fit_search.py fit RECORD [--write]
+
+`record` runs the complete search on all photographs and keeps every candidate with its features. `fit` fits a logistic
+regression for each kind, prints what it finds on sources that it was not fitted to, and writes `search.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import pickle
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import sonjit
+from sonjit.detectors.search import agenda, bodies, faces, hands, score
+from sonjit.lab.datasets import Sample, open_dataset
+from sonjit.lab.evaluation.detection import assign
+
+FILE = Path(score.__file__).with_name("search.json")
+SETS = ("wild", "wild2", "wild3")
+MODULES = {"hands": hands, "face": faces, "body": bodies}
+WHAT = {"hands": "hand", "face": "face", "body": "body"}
+FEATURES = {
+    "hand": (
+        "presence",
+        "lower",
+        "agreement",
+        "detection",
+        "wrist",
+        "face",
+        "foot",
+        "published",
+        "people",
+        "seen",
+        "small",
+        "palm",
+        "fingers",
+    ),
+    "face": ("detection", "presence", "agreement", "long"),
+    "body": ("lower", "agreement", "detection", "core", "visible", "size", "votes"),
+    "body_faced": (
+        "lower",
+        "upper",
+        "agreement",
+        "from_face",
+        "face",
+        "neck",
+        "head_size",
+        "torso",
+        "visible",
+        "inside",
+    ),
+}
+SCORES = {"hands": ("hand",), "face": ("face",), "body": ("body", "body_faced")}
+"""Scores of each kind; the second is that of candidates with a face of their own."""
+PRECISION = {"hands": 0.98, "face": 0.98, "body": 0.97}
+"""Precision on left-out sources that score 0.5 must reach."""
+PENALTY, TASK_PENALTY = 2.0, 5.0
+"""L2 penalty of standardised weights."""
+ALLOWED = 20
+Place = tuple[str, str]
+HEAD = [0, 2, 5, 9, 10]
+ALWAYS = ("faces", "faces1", "faces2")
+"""Tasks that scores depend on: they keep their place."""
+ON_THEIR_OWN = (
+    "half",
+    "half_turned",
+    "third",
+    "part1",
+    "part2",
+    "part3",
+    "arm_turned",
+    "arm_box",
+    "body1",
+    "head1",
+    "head2",
+)
+"""Tasks whose finds and costs do not count for the task that added them."""
+ALWAYS_FOUND = 0.2
+"""Log odds above the threshold of what the published search finds, as `LIMITS["published"]` says."""
+WORTHS = [0.0, *np.geomspace(1e-4, 1e-2, 17).tolist()]
+SHARE = 0.965
+"""Share of the finds of the complete search that the budgeted search keeps."""
+COMPLETE_LOSS = 0.02
+"""Precision that the complete search may lose against the budgeted search."""
+MEGAPIXEL = 0.7, 1.5
+THRESHOLDS = np.linspace(-0.5, 3.5, 33)
+"""Log odds that may become the threshold."""
+SHIFTS = (0.0, -1.0, -0.5, 0.5, 1.0)
+
+
+class Recorded(NamedTuple):
+    """What the complete search of a photograph did.
+
+    Attributes:
+        log: Name, features and parent of each task.
+        finds: Keypoints, features, task of each candidate, and whether the published search finds it.
+        times: Processor time of each task in milliseconds.
+        fast: Processor time of the published search in milliseconds.
+        rest: Processor time beside the tasks in milliseconds.
+    """
+
+    log: list[tuple[str, Mapping[str, float], int]]
+    finds: list[tuple[np.ndarray, Mapping[str, float], int, bool]]
+    times: list[float]
+    fast: float
+    rest: float
+
+
+class Row(NamedTuple):
+    """A candidate.
+
+    Attributes:
+        place: Set and file of the photograph.
+        keypoints: (K, 2 or more) pixels.
+        features: Features by name.
+        label: 1 for an instance, 0 for nothing, -1 where the labels leave it open.
+        task: Index of the task that led to it.
+        instance: Index of the label that it fits, or -1.
+        published: Whether the published search finds it, or after suppression its instance.
+    """
+
+    place: tuple[str, str]
+    keypoints: np.ndarray
+    features: Mapping[str, float]
+    label: int
+    task: int
+    instance: int
+    published: bool
+
+
+def photographs(data: Path) -> dict[Place, Sample]:
+    """Return all photographs by set and file."""
+    return {(name, one.id): one for name in SETS for one in open_dataset("photographs", data / name)}
+
+
+def sources(data: Path) -> dict[Place, str]:
+    """Return the source of each photograph: its repository, which is left out as a whole."""
+    found: dict[Place, str] = {}
+    for name in SETS:
+        file = data / name / "sources.json"
+        if file.is_file():
+            repositories = json.loads(file.read_text("utf-8"))
+            found |= {(name, image): one["repo"].rstrip("/") for image, one in repositories.items()}
+        else:
+            images = json.loads((data / name / "hands.json").read_text("utf-8"))
+            prefixes = {"mps_": "mediapipe-samples", "hm_": "HandMesh"}
+            for image in images:
+                found[name, image] = next((r for p, r in prefixes.items() if image.startswith(p)), "human")
+    return found
+
+
+def record(data: Path, kinds: Sequence[str], target: Path) -> None:
+    """Run the complete search without suppression, and keep what it found and the processor time of its tasks."""
+    times: dict[int, float] = {}
+    add = agenda.Agenda.add
+
+    def add_timed(self: agenda.Agenda, name: str, task: Callable[[], None], features: Any) -> None:
+        def timed() -> None:
+            start, index = time.process_time(), self.current
+            task()
+            times[index] = 1e3 * (time.process_time() - start)
+
+        add(self, name, timed if name in score.CONSTANTS["tasks"][kind] else task, features)
+
+    agenda.Agenda.add = add_timed  # type: ignore[method-assign]
+    kept = pickle.loads(target.read_bytes()) if target.is_file() else {}
+    for kind in kinds:
+        kept[kind] = {}
+        MODULES[kind].without_same = lambda finds, *_: list(finds)  # type: ignore[attr-defined]
+        make = partial(sonjit.create_detector, kind, static_image=True, max_instances=1000, threads=1)
+        with make(search="fast") as fast, make(search="thorough") as detector:
+            samples = {at: one for at, one in photographs(data).items() if WHAT[kind] in one.tags["labelled"]}
+            first = next(iter(samples.values())).rgb()
+            for one in (fast, detector):
+                one.detect(first)  # networks are loaded when first used
+            for place, sample in samples.items():
+                rgb = sample.rgb()
+                start = time.process_time()
+                fast.detect(rgb)
+                middle = time.process_time()
+                times.clear()
+                detector.detect(rgb)
+                end = time.process_time()
+                found = detector._still_search.found  # type: ignore[union-attr]
+                kept[kind][place] = (
+                    [tuple(task) for task in found.log],
+                    [(one.last.keypoints, one.features, one.task, one.published) for one in found.finds],
+                    [times[index] for index in range(len(found.log))],
+                    1e3 * (middle - start),
+                    1e3 * (end - middle) - sum(times.values()),
+                )
+        MODULES[kind].without_same = agenda.without_same  # type: ignore[attr-defined]
+        target.write_bytes(pickle.dumps(kept))
+
+
+def clipped(keypoints: np.ndarray, sample: Sample) -> tuple[float, float, float, float]:
+    """Return the box around keypoints within an image."""
+    (x_min, y_min), (x_max, y_max) = keypoints[:, :2].min(0).tolist(), keypoints[:, :2].max(0).tolist()
+    return max(x_min, 0.0), max(y_min, 0.0), min(x_max, float(sample.width)), min(y_max, float(sample.height))
+
+
+class Labels:
+    """The labels of one kind in a photograph."""
+
+    def __init__(self, sample: Sample, what: str) -> None:
+        own = [one for one in sample.instances if one.kind == what]
+        self.crowds = [box for one in own if one.crowd and (box := one.bounds())]
+        labels = [(box, one) for one in own if not one.crowd and (box := one.bounds())]
+        self.boxes = [box for box, _ in labels]
+        self.clear = [bool(one.extra.get("clear", True)) for _, one in labels]
+        following = zip(sample.instances, sample.instances[1:], strict=False)
+        faces_of = {id(one): other.bounds() for one, other in following if other.kind == "face"}
+        self.faces = [faces_of.get(id(one)) for _, one in labels] if what == "body" else []
+
+    def of(self, box: tuple[float, float, float, float], keypoints: np.ndarray) -> tuple[int, int]:
+        """Return label and instance of one candidate; see `Row`. A body with another person's face is wrong."""
+        assigned = assign([(box, 1.0)], self.boxes, self.crowds)
+        if assigned.found:
+            (instance,) = assigned.found
+            fits = [i for i, other in enumerate(self.boxes) if assign([(box, 1.0)], [other]).found]
+            if self.faces:
+                head = keypoints[HEAD, :2].mean(axis=0).tolist()
+                fits = [i for i in fits if is_near(head, self.faces[i])]
+                if not fits:
+                    return 0, -1
+                instance = instance if instance in fits else fits[0]
+            clear = [i for i in fits if self.clear[i]]
+            return (1, clear[0] if instance not in clear else instance) if clear else (-1, instance)
+        return (0 if assigned.false else -1), -1
+
+
+def is_near(point: Sequence[float], box: Sequence[float] | None) -> bool:
+    """Check whether a point lies in a box that is enlarged by half; True without a box."""
+    if box is None:
+        return True
+    (x, y), (x_min, y_min, x_max, y_max) = point, box
+    return abs(x - (x_min + x_max) / 2) < 0.75 * (x_max - x_min) and abs(y - (y_min + y_max) / 2) < 0.75 * (
+        y_max - y_min
+    )
+
+
+class Regression(NamedTuple):
+    """A logistic regression of named features."""
+
+    names: tuple[str, ...]
+    weights: np.ndarray
+    bias: float
+
+    @classmethod
+    def fitted(cls, names: Sequence[str], x: np.ndarray, y: np.ndarray, penalty: float) -> Regression:
+        """Fit by Newton's method; the penalty counts for standardised weights."""
+        middle, scale = x.mean(0), x.std(0) + 1e-6
+        a = np.c_[(x - middle) / scale, np.ones(len(x))]
+        ridge = np.r_[np.full(x.shape[1], penalty), 1e-6]
+        b = np.zeros(a.shape[1])
+        for _ in range(50):
+            p = 1 / (1 + np.exp(-np.clip(a @ b, -30, 30)))
+            step = np.linalg.solve((a * (p * (1 - p))[:, None]).T @ a + np.diag(ridge), a.T @ (p - y) + ridge * b)
+            b -= step
+            if abs(step).max() < 1e-8:
+                break
+        weights = b[:-1] / scale
+        return cls(tuple(names), weights, float(b[-1] - weights @ middle))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Return log odds."""
+        return x @ self.weights + self.bias
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as `search.json` has it."""
+        return {
+            "bias": round(self.bias, 4),
+            "weights": {n: round(float(w), 4) for n, w in zip(self.names, self.weights, strict=True)},
+        }
+
+
+class Counts(NamedTuple):
+    """What is found.
+
+    Attributes:
+        clear: Number of labelled instances.
+        found: Number of these that are found.
+        wrong: Number of false and duplicate finds.
+        forced: Number of these that the published search finds, in spite of their score.
+    """
+
+    clear: int
+    found: int
+    wrong: int
+    forced: int
+
+    @property
+    def precision(self) -> float:
+        """Share of the finds that are right."""
+        return self.found / max(self.found + self.wrong, 1)
+
+    @property
+    def precision_of_score(self) -> float:
+        """The same without finds that are kept in spite of their score."""
+        return self.found / max(self.found + self.wrong - self.forced, 1)
+
+    def __str__(self) -> str:
+        recall = self.found / max(self.clear, 1)
+        return (
+            f"{self.found}/{self.clear} ({recall:.1%}), {self.wrong} wrong ({self.forced} as published), "
+            f"precision {self.precision:.1%}"
+        )
+
+
+class Seen(NamedTuple):
+    """Keypoints of a candidate."""
+
+    keypoints: np.ndarray
+
+
+def kept_rows(rows: Sequence[Row], odds: np.ndarray, kind: str) -> list[tuple[float, Row]]:
+    """Return the rows of one photograph that suppression leaves, best first, with their log odds."""
+    finds: list[Any] = []
+    for row, value in zip(rows, odds, strict=True):
+        find = agenda.Find([Seen(row.keypoints)], 0.0, set(), published=row.published)  # type: ignore[type-var]
+        find.features, find.score = {**row.features, "row": float(len(finds))}, float(value)
+        finds.append(find)
+    is_same: Any = bodies.is_same_person if kind == "body" else agenda.is_same_find
+    kept = agenda.without_same(finds, is_same)
+    return [(f.score, rows[int(f.features["row"])]._replace(published=f.replaced is not None)) for f in kept]
+
+
+def evaluated(
+    kept: Mapping[Place, Sequence[tuple[float, Row]]],
+    labels: Mapping[Place, Labels],
+    samples: Mapping[Place, Sample],
+    least: float,
+) -> Counts:
+    """Count what is found at a least log odds."""
+    clear = found = wrong = forced = 0
+    for place, own in labels.items():
+        finds = best_finds(kept.get(place, ()), least)
+        assigned = assigned_finds(finds, own, samples[place])
+        clear += sum(own.clear)
+        found += sum(own.clear[i] for i in assigned.found)
+        faults = [*assigned.false, *assigned.doubled]
+        wrong += len(faults)
+        forced += sum(finds[i][0] <= least for i in faults)
+    return Counts(clear, found, wrong, forced)
+
+
+def best_finds(kept: Sequence[tuple[float, Row]], least: float) -> list[tuple[float, Row]]:
+    """Return the finds that a search returns: those over a threshold, and those of the published search."""
+    found = [(value, row) for value, row in kept if value > least or row.published]
+    return sorted(found, key=lambda one: -max(one[0], least))[:ALLOWED]
+
+
+def assigned_finds(finds: Sequence[tuple[float, Row]], labels: Labels, sample: Sample) -> Any:
+    """Return which finds fit which labels."""
+    boxes = [(clipped(row.keypoints, sample), value) for value, row in finds]
+    return assign(boxes, labels.boxes, labels.crowds)
+
+
+def fit_kind(kind: str, recorded: Any, data: Path) -> dict[str, Any]:
+    """Fit one kind; print what is found on left-out sources, and return its parts of `search.json`."""
+    recorded = {place: Recorded(*one) for place, one in recorded.items()}
+    samples, source = photographs(data), sources(data)
+    labels = {place: Labels(samples[place], WHAT[kind]) for place in recorded}
+    rows = [
+        Row(
+            place,
+            keypoints,
+            features,
+            *_label(labels[place], clipped(keypoints, samples[place]), keypoints, task),
+            published,
+        )
+        for place, one in recorded.items()
+        for keypoints, features, task, published in one.finds
+    ]
+    y = np.array([row.label for row in rows])
+    of = np.array([source[row.place] for row in rows])
+    sets = np.array([row.place[0] for row in rows])
+    part = np.array([int(row.features.get("own_head", -1) >= 0) for row in rows])
+    finals: list[Regression] = []
+    fitted, left_out, by_set = (np.zeros(len(rows)) for _ in range(3))
+    for number, score_name in enumerate(SCORES[kind]):
+        names, own = FEATURES[score_name], part == number if len(SCORES[kind]) > 1 else np.ones(len(rows), bool)
+        x = np.array([[row.features[name] for name in names] for row in rows])
+        finals.append(Regression.fitted(names, x[own & (y >= 0)], y[own & (y >= 0)], PENALTY))
+        fitted[own] = finals[-1](x[own])
+        for groups, odds in ((of, left_out), (sets, by_set)):
+            for one in sorted(set(groups)):
+                train, test = (groups != one) & (y >= 0) & own, (groups == one) & own
+                odds[test] = Regression.fitted(names, x[train], y[train], PENALTY)(x[test])
+
+    def suppressed(odds: np.ndarray, chosen: np.ndarray | None = None) -> dict[Place, list[tuple[float, Row]]]:
+        at: dict[Place, list[int]] = {}
+        for index, row in enumerate(rows):
+            if chosen is None or chosen[index]:
+                at.setdefault(row.place, []).append(index)
+        return {place: kept_rows([rows[i] for i in own], odds[own], kind) for place, own in at.items()}
+
+    def counts(odds: np.ndarray, own: np.ndarray | None = None) -> list[Counts]:
+        found = suppressed(odds, own)
+        return [evaluated(found, labels, samples, least) for least in THRESHOLDS]
+
+    def best_of(found: Sequence[Counts], complete: Sequence[Counts]) -> tuple[Counts, float]:
+        """Return the most that is found at the wanted precision, and the threshold in log odds."""
+        least = PRECISION[kind], PRECISION[kind] - COMPLETE_LOSS
+        precise = [
+            i
+            for i in range(len(THRESHOLDS))
+            if found[i].precision_of_score >= least[0] and complete[i].precision_of_score >= least[1]
+        ]
+        best = max(precise or [len(THRESHOLDS) - 1], key=lambda i: found[i].found)
+        return found[best], float(THRESHOLDS[best])
+
+    shifts = SHIFTS if len(finals) > 1 else SHIFTS[:1]  # of the second score against the first
+    by_shift = {one: counts(left_out - one * (part == 1)) for one in shifts}
+    shift = max(shifts, key=lambda one: best_of(by_shift[one], by_shift[one])[0].found)
+    complete = by_shift[shift]
+    for odds in (fitted, left_out, by_set):
+        odds -= shift * (part == 1)
+    tasks = fit_tasks(kind, recorded, rows, fitted - best_of(complete, complete)[1])
+
+    def count(done: Mapping[Place, set[int]]) -> tuple[Counts, float]:
+        own = np.array([row.task < 0 or row.task in done[row.place] for row in rows])
+        return best_of(counts(left_out, own), complete)
+
+    budget, done, chosen = fit_budget(recorded, tasks, samples, count)
+    right, wrong = (y == 1).sum(), (y == 0).sum()
+    print(f"{kind}: {right} right and {wrong} wrong candidates of {len(set(of))} sources; {chosen:.2f} becomes 0")
+    own = np.array([row.task < 0 or row.task in done[row.place] for row in rows])
+    for name, odds in (("fitted", fitted), ("source left out", left_out), ("set left out", by_set)):
+        every, kept = suppressed(odds), suppressed(odds, own)
+        print(f"  {name:16s} budgeted {evaluated(kept, labels, samples, chosen)}")
+        print(f"  {'':16s} complete {evaluated(every, labels, samples, chosen)}")
+        for part_of in SETS if name != "fitted" else ():
+            own_labels = {place: own for place, own in labels.items() if place[0] == part_of}
+            print(f"    {part_of}: {evaluated(kept, own_labels, samples, chosen)}")
+        if name == "source left out":
+            print("  reliability:", reliability(kept, chosen, labels, samples))
+            wrongs = wrong_finds(kept, chosen, labels, samples)
+            print("  wrong:", ", ".join(wrongs))
+    shifted = [one._replace(bias=one.bias - chosen - number * shift) for number, one in enumerate(finals)]
+    return {
+        "scores": {name: one.as_json() for name, one in zip(SCORES[kind], shifted, strict=True)},
+        "tasks": {kind: tasks},
+        "budgets": {kind: budget},
+    }
+
+
+def _label(
+    labels: Labels, box: tuple[float, float, float, float], keypoints: np.ndarray, task: int
+) -> tuple[int, int, int]:
+    label, instance = labels.of(box, keypoints)
+    return label, task, instance
+
+
+def reliability(
+    kept: Mapping[Place, Sequence[tuple[float, Row]]],
+    chosen: float,
+    labels: Mapping[Place, Labels],
+    samples: Mapping[Place, Sample],
+) -> str:
+    """Return how many finds of each score are right."""
+    scores: list[tuple[float, bool]] = []
+    for place, own in labels.items():
+        finds = best_finds(kept.get(place, ()), chosen)
+        assigned = assigned_finds(finds, own, samples[place])
+        right = {find for label, find in assigned.found.items() if own.clear[label]}
+        wrong = {*assigned.false, *assigned.doubled}
+        values = [max(value - chosen, ALWAYS_FOUND * row.published) for value, row in finds]
+        scores += [(1 / (1 + math.exp(-values[i])), i in right) for i in sorted(right | wrong)]
+    edges = (0.5, 0.6, 0.7, 0.8, 0.9, 1.001)
+    parts = [(low, [ok for value, ok in scores if low <= value < high]) for low, high in itertools.pairwise(edges)]
+    return ", ".join(f"{low:g}+: {sum(ok)}/{len(ok)}" for low, ok in parts if ok)
+
+
+def wrong_finds(
+    kept: Mapping[Place, Sequence[tuple[float, Row]]],
+    chosen: float,
+    labels: Mapping[Place, Labels],
+    samples: Mapping[Place, Sample],
+) -> list[str]:
+    """Return file and log odds of each wrong find."""
+    wrong: list[str] = []
+    for place, own in labels.items():
+        finds = best_finds(kept.get(place, ()), chosen)
+        assigned = assigned_finds(finds, own, samples[place])
+        wrong += [f"{place[1]} {finds[i][0] - chosen:.1f}" for i in (*assigned.false, *assigned.doubled)]
+    return wrong
+
+
+def tasks_done(one: Recorded, tasks: Mapping[str, Any], worth: float) -> set[int]:
+    """Return the tasks that a search runs which leaves out those of less worth, and what these would have added."""
+    done: set[int] = set()
+    for index, (name, features, parent) in enumerate(one.log):
+        table = tasks[name]
+        own = score.Score(table["bias"], table["weights"])(features) / table["follow_up"]
+        if (parent < 0 or parent in done) and own >= worth:
+            done.add(index)
+    return done
+
+
+def fit_budget(
+    recorded: Mapping[Place, Recorded],
+    tasks: Mapping[str, Any],
+    samples: Mapping[Place, Sample],
+    count: Callable[[Mapping[Place, set[int]]], tuple[Counts, float]],
+) -> tuple[dict[str, float], dict[Place, set[int]], float]:
+    """Return the greatest worth with which a search finds nearly as much as the best, its tasks, and the threshold.
+
+    Args:
+        recorded: The complete search of each photograph.
+        tasks: Fitted tasks.
+        samples: Photographs, for times at about a megapixel.
+        count: Returns what the candidates of some tasks of each photograph find, and at which threshold.
+    """
+    tried: list[tuple[Counts, dict[str, float], dict[Place, set[int]], float]] = []
+    low, high = MEGAPIXEL
+    for worth in WORTHS:
+        done = {place: tasks_done(one, tasks, worth) for place, one in recorded.items()}
+        cost = max(sum(tasks[one.log[i][0]]["cost"] for i in done[place]) for place, one in recorded.items())
+        found, threshold = count(done)
+        tried.append((found, {"cost": float(math.ceil(cost)), "worth": round(worth, 6)}, done, threshold))
+        ratios = np.array(
+            [
+                (one.rest + sum(one.times[i] for i in done[place])) / one.fast
+                for place, one in recorded.items()
+                if low <= samples[place].width * samples[place].height / 1e6 <= high
+            ]
+        )
+        print(f"  worth {worth:.6f}: {found}; time median {np.median(ratios):.1f} mean {ratios.mean():.1f}")
+    most = max(found.found for found, *_ in tried)
+    return [one[1:] for one in tried if one[0].found >= SHARE * most][-1]
+
+
+def fit_tasks(kind: str, recorded: Any, rows: Sequence[Row], scores: np.ndarray) -> dict[str, Any]:
+    """Fit the expected finds of each task: whether it, or a task that it added, was first to find an instance."""
+    table = json.loads(FILE.read_text("utf-8"))["tasks"][kind]
+    found: dict[tuple[tuple[str, str], int], set[int]] = {}
+    firsts: dict[tuple[tuple[str, str], int], int] = {}
+    for row, odds in zip(rows, scores, strict=True):
+        if row.label == 1 and odds > 0:
+            key = (row.place, row.instance)
+            firsts[key] = min(firsts.get(key, row.task), row.task)
+    for (place, instance), task in firsts.items():
+        log = recorded[place].log
+        while task >= 0:
+            found.setdefault((place, task), set()).add(instance)
+            if log[task][0] in ON_THEIR_OWN:
+                break
+            task = log[task][2]
+    cost: dict[tuple[tuple[str, str], int], float] = {}
+    for place, one in recorded.items():
+        for index in range(len(one.log) - 1, -1, -1):
+            name, _, parent = one.log[index]
+            own = cost[place, index] = cost.get((place, index), 0.0) + one.times[index]
+            if parent >= 0 and name not in ON_THEIR_OWN:
+                cost[place, parent] = cost.get((place, parent), 0.0) + own
+    fitted: dict[str, Any] = {}
+    for name, entry in table.items():
+        tasks = [
+            ((place, i), task[1])
+            for place, own in recorded.items()
+            for i, task in enumerate(own.log)
+            if task[0] == name
+        ]
+        if len(tasks) < 20 or name in ALWAYS:
+            fitted[name] = entry
+            continue
+        features = sorted(tasks[0][1])
+        y = np.array([float(key in found) for key, _ in tasks])
+        values = np.array([[task[feature] for feature in features] for _, task in tasks]).reshape(
+            len(tasks), len(features)
+        )
+        fit = Regression.fitted(features, values, y, TASK_PENALTY)
+        follow_up = np.mean([cost[key] for key, _ in tasks]) / max(
+            sum(len(found.get(key, ())) for key, _ in tasks) / max(y.sum(), 1), 1
+        )
+        times = [recorded[place].times[i] for (place, i), _ in tasks]
+        fitted[name] = {
+            "cost": round(float(np.mean(times)), 1),
+            "follow_up": round(float(follow_up), 1),
+            **fit.as_json(),
+        }
+        print(
+            f"    {name:12s} {len(tasks):5d} times, {y.mean():5.1%} find something new, follow-up cost {follow_up:.0f}"
+        )
+    return fitted
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("record", "fit"))
+    parser.add_argument("record", type=Path)
+    parser.add_argument("--data", type=Path, default=Path("../shared/real"))
+    parser.add_argument("--kinds", default="hands,face,body")
+    parser.add_argument("--write", action="store_true", help="write search.json")
+    options = parser.parse_args()
+    if options.what == "record":
+        record(options.data, options.kinds.split(","), options.record)
+        return
+    recorded = pickle.loads(options.record.read_bytes())
+    constants = json.loads(FILE.read_text("utf-8"))
+    for kind in options.kinds.split(","):
+        for part, fitted in fit_kind(kind, recorded[kind], options.data).items():
+            constants[part] |= fitted
+    if options.write:
+        FILE.write_text(json.dumps(constants, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

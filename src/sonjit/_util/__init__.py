@@ -1,0 +1,1 @@
+"""Helpers of every package: errors, files, data files, processes and optional imports."""

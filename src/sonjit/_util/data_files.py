@@ -1,0 +1,281 @@
+"""Read and write data files.
+
+The formats are JSON, TOML and NumPy archives. Every reader raises `InputError` with the file's name where a file is
+missing, damaged or of another type.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from types import NoneType, UnionType
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from sonjit._util.errors import InputError
+from sonjit._util.files import write_text
+from sonjit._util.json_text import json_from
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+_EXPECTED: Final = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
+_NUMPY_COMPRESSION: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+def read_json(path: Path | Traversable) -> Any:  # noqa: ANN401  # JSON
+    """Return the content of a JSON file.
+
+    Raises:
+        InputError: The file is missing or not JSON.
+    """
+    return parse_json(_content(path), str(path))
+
+
+def parse_json(content: str | bytes, name: str) -> Any:  # noqa: ANN401  # JSON
+    """Return the value of JSON text.
+
+    Args:
+        content: JSON text, or its bytes in UTF-8.
+        name: File name shown in error messages.
+
+    Raises:
+        InputError: The text is not JSON.
+    """
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name} is damaged or not JSON: {error}") from None
+
+
+def write_json(
+    path: Path, value: object, *, indent: int | None = None, spaced: bool = True, sort_keys: bool = False
+) -> None:
+    """Write strict JSON with a final newline; NaN and infinity become null.
+
+    Args:
+        path: File to write. It appears only when it is complete.
+        value: JSON value.
+        indent: Spaces per level. None writes one line.
+        spaced: Write a space after each comma and colon of one line.
+        sort_keys: Sort the keys of every object.
+
+    Raises:
+        InputError: The folder cannot be made or written to.
+        JobError: The disk refuses the file.
+    """
+    write_text(path, json_from(value, indent, spaced=spaced, sort_keys=sort_keys) + "\n")
+
+
+def read_toml_table(path: Path | Traversable) -> dict[str, Any]:
+    """Return the content of a TOML file.
+
+    Raises:
+        InputError: The file is missing or not TOML.
+    """
+    return parse_toml(_content(path), str(path))
+
+
+def parse_toml(content: str | bytes, name: str) -> dict[str, Any]:
+    """Return the table of TOML text.
+
+    Args:
+        content: TOML text, or its bytes in UTF-8.
+        name: File name shown in error messages.
+
+    Raises:
+        InputError: The text is not TOML.
+    """
+    try:
+        return tomllib.loads(content if isinstance(content, str) else content.decode())
+    except (ValueError, RecursionError) as error:  # tomllib raises a plain ValueError for numbers of 5,000 digits
+        raise InputError(f"{name} is damaged or not TOML: {error}") from None
+
+
+def read_toml(path: Path | Traversable, cls: type[T]) -> T:
+    """Return the content of a TOML file as a dataclass, see `dataclass_from_table`.
+
+    Raises:
+        InputError: The file is missing or not TOML, a key is unknown or missing, or a value has another type.
+    """
+    table = read_toml_table(path)
+    try:
+        return dataclass_from_table(cls, table)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def dataclass_from_table(cls: type[T], table: Mapping[str, object], noun: str = "key") -> T:
+    """Return a dataclass filled from a table, and check the type of each value.
+
+    Args:
+        cls: Dataclass with fields of type bool, int, float, str, object, Literal, `tuple[T, ...]`, `Mapping[str, T]`,
+            `T | None` and other such dataclasses.
+        table: Values by field name, of the field's type or as text (`"200"`, `"a,b"`, `"real=0.5,synthetic=0.5"`,
+            `"none"`). The text "none" stands for the defaults of a dataclass.
+        noun: Word for a field in error messages.
+
+    Raises:
+        InputError: A key is unknown or missing, or a value has another type.
+    """
+    hints: dict[str, Any] = get_type_hints(cls)
+    items = fields(cls)  # pyright: ignore[reportArgumentType]
+    names = [item.name for item in items]
+    unknown = sorted(set(table) - set(names))
+    if unknown:
+        raise InputError(f"Unknown {noun} {', '.join(map(repr, unknown))}. Choose from {', '.join(names)}")
+    for item in items:
+        if item.name not in table and item.default is MISSING and item.default_factory is MISSING:
+            raise InputError(f"{item.name} is missing")
+    return cls(**{name: _converted(name, value, hints[name], noun) for name, value in table.items()})
+
+
+def read_npz(
+    path: Path | Traversable, max_bytes: int | None = None, *, accepts: Callable[[str], bool] = lambda name: True
+) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an `.npz` file by name, see `npz_arrays`.
+
+    Raises:
+        InputError: The file is missing, damaged, of another type or too large.
+    """
+    try:
+        with path.open("rb") as file:
+            return npz_arrays(file, str(path), max_bytes, accepts=accepts)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def npz_arrays(
+    file: IO[bytes], name: str, max_bytes: int | None = None, *, accepts: Callable[[str], bool] = lambda name: True
+) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an open `.npz` file by name; refuse pickled objects.
+
+    Args:
+        file: File positioned at its start.
+        name: File name shown in error messages.
+        max_bytes: Maximum size of all arrays together, checked before anything is unpacked. None means no limit.
+        accepts: Check whether an array of this name is read.
+
+    Raises:
+        InputError: The file is damaged, of another type or too large.
+    """
+    import numpy as np
+
+    try:
+        if max_bytes is not None:
+            with zipfile.ZipFile(file) as archive:
+                members = archive.infolist()
+            size = sum(member.file_size for member in members)
+            if any(member.compress_type not in _NUMPY_COMPRESSION for member in members):
+                raise ValueError("compression that NumPy does not use")
+            if size > max_bytes:
+                raise InputError(f"{name} has {size} bytes, more than {max_bytes}")
+            file.seek(0)
+        with np.load(file, allow_pickle=False) as opened:
+            return {key: opened[key] for key in opened.files if accepts(key)}
+    except InputError:
+        raise
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        AttributeError,  # np.load of a single array returns no archive
+        MemoryError,
+        OverflowError,
+    ) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
+        raise InputError(f"{name} is damaged or no .npz file of plain arrays ({reason})") from None
+
+
+def _content(path: Path | Traversable) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _converted(name: str, value: object, kind: Any, noun: str) -> object:  # noqa: ANN401  # a type
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is object:
+        return value
+    if is_dataclass(kind):
+        return _nested(name, value, kind, noun)
+    if origin in (Union, UnionType):
+        if value is None or (isinstance(value, str) and value.lower() == "none"):
+            return None
+        return _converted(name, value, next(option for option in inner if option is not NoneType), noun)
+    if origin is Literal:
+        return _choice(name, value, inner)
+    if origin is tuple:
+        return tuple(_converted(f"{name}[{index}]", item, inner[0], noun) for index, item in enumerate(_items(value)))
+    if origin is not None and issubclass(origin, Mapping):
+        return {key: _converted(f"{name}.{key}", item, inner[1], noun) for key, item in _pairs(name, value)}
+    return _scalar(name, value, kind)
+
+
+def _nested(name: str, value: object, kind: Any, noun: str) -> object:  # noqa: ANN401  # a type
+    if isinstance(value, str) and value.lower() == "none":
+        return kind()
+    if not isinstance(value, Mapping):
+        raise InputError(f"{name}={value}: must be a table, {name}.KEY=VALUE, or none")
+    try:
+        return dataclass_from_table(kind, value, noun)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
+def _choice(name: str, value: object, choices: Sequence[object]) -> object:
+    for choice in choices:
+        if str(choice) == str(value):
+            return choice
+    raise InputError(f"Unknown {name} {value!r}. Choose from {', '.join(map(str, choices))}")
+
+
+def _items(value: object) -> Sequence[object]:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _pairs(name: str, value: object) -> list[tuple[str, object]]:
+    if isinstance(value, Mapping):
+        return list(value.items())
+    pairs = [str(item).partition("=") for item in _items(value)]
+    if any(not equals for _, equals, _ in pairs):
+        raise InputError(f"{name}={value}: must be pairs name=value, separated by commas")
+    return [(key.strip(), item.strip()) for key, _, item in pairs]
+
+
+def _scalar(name: str, value: object, kind: Any) -> object:  # noqa: ANN401  # a type
+    """Return a bool, int, float or str; text is parsed, and a value of TOML must have the right type."""
+    wrong = InputError(f"{name}={value}: must be {_EXPECTED[kind]}")
+    if kind is bool:
+        text = str(value).lower()
+        if text not in ("true", "false"):
+            raise wrong
+        return text == "true"
+    if kind is str:
+        if not isinstance(value, str):
+            raise wrong
+        return value
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, str | int | float)
+        or (kind is int and isinstance(value, float))
+    ):
+        raise wrong
+    try:
+        return kind(value)
+    except ValueError:
+        raise wrong from None

@@ -1,0 +1,217 @@
+"""Registries, and the extensions that add to them.
+
+An extension is a module whose import registers something, or a function that does. Sonjit has three ways to find
+extensions:
+
+* Entry points of the group `sonjit.extensions` of installed packages. Those of the group `sonjit.networks` may import
+  PyTorch, and are loaded when networks are requested.
+* Modules in the environment variable `SONJIT_EXTENSIONS`, separated by commas.
+* Modules that a program passes to `load_extension`.
+
+The command line, the server and worker processes load all of them at start. Other programs load the first two when a
+name is unknown.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from sonjit._util.errors import InputError, JobError, already_registered, unknown_name
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+    from types import ModuleType
+
+Value = TypeVar("Value")
+
+EXTENSIONS: Final = "sonjit.extensions"
+NETWORKS: Final = "sonjit.networks"
+VARIABLE: Final = "SONJIT_EXTENSIONS"
+
+_lock = threading.RLock()  # an extension may look up names while it is imported
+_loaded: dict[str, list[Extension]] = {}
+_modules: dict[str, None] = {}
+
+
+class Registry(dict[str, Value]):
+    """Values by name; an unknown name is looked up in the extensions first.
+
+    Attributes:
+        what: Word for an entry in error messages.
+        group: Group of the entry points that add to the registry.
+    """
+
+    def __init__(self, what: str, group: str = EXTENSIONS) -> None:
+        super().__init__()
+        self.what, self.group = what, group
+
+    def add(self, name: str, value: Value, *, replace: bool = False) -> Value:
+        """Register a value.
+
+        Raises:
+            InputError: The name is already registered, and `replace` is not set.
+        """
+        if name in self and not replace:
+            raise InputError(already_registered(self.what, name))
+        self[name] = value
+        return value
+
+    def has(self, name: str) -> bool:
+        """Check whether the name is registered, here or by an extension."""
+        if name not in self:
+            load_extensions(self.group)
+        return name in self
+
+    def find(self, name: str) -> Value:
+        """Return the value of a name.
+
+        Raises:
+            InputError: The name is unknown.
+        """
+        if not self.has(name):
+            raise InputError(unknown_name(self.what, name, sorted(self)) + extension_problems())
+        return self[name]
+
+
+@dataclass(frozen=True)
+class Extension:
+    """An extension that was found.
+
+    Attributes:
+        name: Name of the entry point, or of the module.
+        package: Name and version of the package, or the environment variable.
+        target: Imported object, "module" or "module:function".
+        problem: Reason why it could not be loaded, and the remedy, in one line. None if it was loaded.
+    """
+
+    name: str
+    package: str
+    target: str
+    problem: str | None = None
+
+
+def load_extension(module: str) -> ModuleType:
+    """Import a module that registers something, here and in every worker process of this program.
+
+    Example:
+        >>> import sonjit
+        >>> sonjit.load_extension("fractions").__name__  # a module of your own
+        'fractions'
+
+    Args:
+        module: Name of a module that this program and its workers can import.
+
+    Raises:
+        InputError: The module cannot be imported.
+    """
+    try:
+        loaded = import_module(module)
+    except Exception as error:
+        raise InputError(f"extension {module} cannot be imported ({_in_one_line(error)})") from error
+    _modules[module] = None
+    return loaded
+
+
+def load_extensions(*groups: str) -> list[Extension]:
+    """Load the extensions of these groups once; a failing extension does not affect the others.
+
+    Args:
+        groups: Groups of entry points. Default: `sonjit.extensions`, with the modules of `SONJIT_EXTENSIONS`.
+    """
+    with _lock:
+        for group in groups or (EXTENSIONS,):
+            if group not in _loaded:
+                _loaded[group] = found = []
+                found += [_load_entry_point(point) for point in _entry_points(group)]
+                if group == EXTENSIONS:
+                    found += [_load_module(name) for name in os.environ.get(VARIABLE, "").split(",") if name.strip()]
+        return [extension for group in groups or (EXTENSIONS,) for extension in _loaded[group]]
+
+
+def extension_packages() -> frozenset[str]:
+    """Return the top-level packages of all extensions that the user installed, listed or loaded, without an import."""
+    declared = [point.module for group in (EXTENSIONS, NETWORKS) for point in _entry_points(group)]
+    listed = os.environ.get(VARIABLE, "").split(",")
+    return frozenset(name.strip().partition(".")[0] for name in (*declared, *listed, *_modules) if name.strip())
+
+
+def extension_problems() -> str:
+    """Return the problems of extensions as further sentences of an error message about an unknown name."""
+    problems = (extension.problem for found in _loaded.values() for extension in found)
+    return "".join(f" {problem[0].upper()}{problem[1:]}." for problem in problems if problem)
+
+
+def _entry_points(group: str) -> list[EntryPoint]:
+    from importlib.metadata import entry_points  # slow to import
+
+    return sorted(set(entry_points(group=group)), key=lambda point: point.name)
+
+
+def _load_entry_point(point: EntryPoint) -> Extension:
+    name, version = (point.dist.name, point.dist.version) if point.dist else ("an unknown package", "")
+    return _loaded_by(
+        point.load,
+        Extension(point.name, f"{name} {version}".rstrip(), point.value),
+        f"update it or pip uninstall {name}",
+    )
+
+
+def _load_module(name: str) -> Extension:
+    module = name.strip()
+    return _loaded_by(lambda: import_module(module), Extension(module, VARIABLE, module), f"change {VARIABLE}")
+
+
+def _loaded_by(load: Callable[[], object], extension: Extension, remedy: str) -> Extension:
+    try:
+        loaded = load()
+        if callable(loaded):
+            loaded()
+    except Exception as error:
+        problem = (
+            f"extension {extension.name!r} of {extension.package} is left out: {extension.target} fails with "
+            f"{_in_one_line(error)}; {remedy}"
+        )
+        return Extension(extension.name, extension.package, extension.target, problem)
+    return extension
+
+
+def _in_one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+@dataclass(frozen=True)
+class LoadedExtensions:
+    """The extensions of a process, in a form that another process can load.
+
+    Attributes:
+        groups: Groups of entry points that are loaded.
+        modules: Modules that were passed to `load_extension`.
+    """
+
+    groups: tuple[str, ...]
+    modules: tuple[str, ...]
+
+    @classmethod
+    def snapshot(cls) -> LoadedExtensions:
+        """Return the extensions of this process."""
+        return cls(tuple(_loaded), tuple(_modules))
+
+    def load(self) -> None:
+        """Load the same extensions in this process.
+
+        Raises:
+            JobError: A module cannot be imported.
+        """
+        load_extensions(*self.groups)
+        for module in self.modules:
+            try:
+                load_extension(module)
+            except InputError as error:
+                raise JobError(
+                    f"a worker process failed: {error}; put the module on PYTHONPATH or install it"
+                ) from None

@@ -1,0 +1,75 @@
+"""Map optional dependencies to the extras that install them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+
+from sonjit._util.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+EXTRAS: Final = {
+    "serve": ("fastapi", "starlette", "uvicorn", "python_multipart", "cryptography", "segno"),
+    "tables": ("pyarrow", "xlsxwriter"),
+    "pandas": ("pandas",),
+    "polars": ("polars",),
+    "train": ("torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript"),
+    "tensorboard": ("tensorboard",),
+    "wandb": ("wandb",),
+    "mlflow": ("mlflow",),
+    "onnx": ("onnxruntime", "onnx"),
+    "heic": ("pillow_heif",),
+    "eval": ("faster_coco_eval", "yaml", "scipy"),
+    "synth": ("moderngl",),
+    "studio": ("fastapi", "pyarrow", "scipy", "yaml"),
+    "ray": ("ray",),
+    "remote": ("fsspec",),
+    "control": ("pynput", "mido", "rtmidi", "paho", "websockets"),
+    "docs": ("mkdocs", "mkdocstrings"),
+    "learn": ("matplotlib", "sklearn"),
+}
+"""Modules of each extra. A module in several extras is attributed to the first."""
+
+
+def is_installed(extra: str) -> bool:
+    """Check whether all modules of an extra are installed, without importing them."""
+    return all(find_spec(module) is not None for module in EXTRAS[extra])
+
+
+def extra_of(module: str | None) -> str | None:
+    """Return the extra that installs a module or its package, or None."""
+    package = (module or "").partition(".")[0]
+    return next((extra for extra, modules in EXTRAS.items() if package in modules), None)
+
+
+@contextmanager
+def optional_import(purpose: str, extra: str | None = None) -> Generator[None]:
+    """Convert an ImportError inside the block into the command that installs the extra.
+
+    Args:
+        purpose: Feature that needs the import; the message starts with it.
+        extra: Extra to install. Default: the first that installs the module.
+
+    Raises:
+        MissingExtraError: The module is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        extra = extra or extra_of(error.name)
+        if extra is None:
+            raise
+        raise MissingExtraError(purpose, extra) from None
+
+
+def require(module: str, purpose: str) -> None:
+    """Check that a module is installed, without importing it.
+
+    Raises:
+        MissingExtraError: The module is not installed.
+    """
+    if find_spec(module) is None:
+        raise MissingExtraError(purpose, extra_of(module) or module)

@@ -1,0 +1,338 @@
+"""Write files that receive their final name only when they are complete.
+
+A process locks its drafts and work folders. The operating system releases the locks when the process ends, even if it
+is killed. The next process that writes into a folder removes all unlocked drafts. Windows does not remove open files,
+which has the same effect. On disks without locks nothing is removed.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import secrets
+import shutil
+import stat
+import tempfile
+import weakref
+from abc import ABC, abstractmethod
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self, TextIO
+
+from sonjit._util.errors import InputError, JobError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from types import TracebackType
+
+_LOG = logging.getLogger(__name__)
+
+KEPT: Final = "finished results are kept"
+_DRAFT: Final = re.compile(r"\..+\.[0-9a-f]{8}\.part(\.[^.]*)?", re.DOTALL)
+_WORK: Final = "sonjit-work-"
+_WORK_FOLDER: Final = re.compile(_WORK + "[a-z0-9_]{8}")
+
+
+class Output(ABC):
+    """Output that is being written: `close()` finishes and keeps it, `discard()` removes it.
+
+    The context manager closes the output at a normal end and at Ctrl-C, and discards it after any other exception. Both
+    methods may be called twice; the first call decides.
+    """
+
+    def __init__(self) -> None:
+        self._is_open = True
+
+    def close(self) -> None:
+        """Finish the output and give it its final name."""
+        if self._is_open:
+            self._is_open = False
+            try:
+                self._finish()
+            except BaseException:
+                self._abort()
+                raise
+
+    def discard(self) -> None:
+        """Remove what was written; an older file of the same name is unchanged."""
+        if self._is_open:
+            self._is_open = False
+            self._abort()
+
+    @abstractmethod
+    def _finish(self) -> None: ...
+
+    @abstractmethod
+    def _abort(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None or issubclass(kind, KeyboardInterrupt):
+            self.close()
+            note_kept(error)
+        else:
+            self.discard()
+
+
+class Draft:
+    """Hidden file next to the final path that replaces it in one step.
+
+    The context manager keeps the draft at a normal end and drops it after any exception.
+
+    Args:
+        path: Final path. Links are followed, and missing parent folders are created.
+        folder: Create a folder instead of a file.
+
+    Attributes:
+        final: Final path with all links resolved.
+        path: Path to write to.
+
+    Raises:
+        InputError: The folder cannot be created or written to, or the path is not a regular file.
+    """
+
+    def __init__(self, path: Path, *, folder: bool = False) -> None:
+        self.final = path.resolve()
+        parent = self.final.parent
+        self.path = self.final.with_name(f".{self.final.stem}.{secrets.token_hex(4)}.part{self.final.suffix}")
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            if self.final.exists() and self.final.is_dir() != folder:
+                raise InputError(f"{path} is {'a file' if folder else 'a folder'}: choose another name")
+            if self.final.exists() and not folder and not self.final.is_file():
+                raise InputError(f"{path} is not a regular file: choose another name")
+            _remove_abandoned(parent, _DRAFT)
+            self._make(folder)
+        except OSError as error:
+            choice = "a shorter name" if error.errno == errno.ENAMETOOLONG else "another folder"
+            raise InputError(f"{path} cannot be written: {error.strerror}; choose {choice}") from None
+
+    def _make(self, folder: bool) -> None:
+        while True:
+            self.path.mkdir() if folder else self.path.open("xb").close()
+            self._hold = _Hold(self.path)
+            if self.path.exists():
+                return
+            self._hold.release()  # another process removed the draft before it was locked
+
+    def keep(self) -> None:
+        """Give the draft its final name; files of a folder join those already there."""
+        self._before_moved()
+        with failing_as_job(self.final):
+            if self.path.is_dir() and self.final.is_dir():
+                for file in self.path.iterdir():
+                    file.replace(self.final / file.name)
+                self.path.rmdir()
+            else:
+                os.replace(self.path, self.final)  # noqa: PTH105  # the step that must be atomic, by its own name
+        self._hold.release()
+
+    def drop(self) -> None:
+        """Remove the draft."""
+        self._before_moved()
+        if self.path.is_dir():
+            shutil.rmtree(self.path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                self.path.unlink()
+        self._hold.release()
+
+    def _before_moved(self) -> None:
+        if fcntl is None:  # Windows moves nothing that is open
+            self._hold.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self.keep()
+        finally:
+            self.drop()
+
+
+class WorkFolder(tempfile.TemporaryDirectory[str]):
+    """Temporary folder; creating one removes those of killed processes.
+
+    Args:
+        parent: Parent folder. None means the system's folder of temporary files.
+    """
+
+    def __init__(self, parent: Path | None = None) -> None:
+        _remove_abandoned(parent or Path(tempfile.gettempdir()), _WORK_FOLDER)
+        super().__init__(prefix=_WORK, dir=parent, ignore_cleanup_errors=True)
+        self._release = weakref.finalize(self, _Hold(Path(self.name)).release)
+
+    def cleanup(self) -> None:
+        """Remove the folder."""
+        self._release()
+        super().cleanup()
+
+
+@contextmanager
+def sole_writer(*folders: Path, wait: bool = True) -> Generator[None]:
+    """Create folders and lock them for this process.
+
+    Args:
+        folders: Folders to write into.
+        wait: Whether to wait, with a warning, for a process that uses one of the folders.
+
+    Raises:
+        InputError: A folder cannot be created, or another process uses it and `wait` is false.
+    """
+    new = [folder for folder in folders if not folder.exists()]
+    with ExitStack() as stack:
+        for folder in sorted({folder.resolve() for folder in folders}):  # a fixed order prevents deadlocks
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(f"{folder} cannot be written: {error.strerror}; choose another folder") from None
+            waiting = f"{folder}: in use by another run; waiting"
+            stack.callback(_Hold(folder, waiting, wait=wait).release)
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            if any(any(folder.iterdir()) for folder in folders):
+                note_kept(stop)
+            raise
+        finally:
+            for folder in new:
+                with suppress(OSError):  # the folder is not empty
+                    folder.rmdir()
+
+
+def note_kept(error: BaseException | None) -> None:
+    """Add to a KeyboardInterrupt that the output is kept, which the command line prints."""
+    if isinstance(error, KeyboardInterrupt) and KEPT not in getattr(error, "__notes__", ()):
+        error.add_note(KEPT)
+
+
+class _Hold:
+    """Lock of this process on a file or folder, until `release` or the end of the process.
+
+    Args:
+        path: File or folder to lock.
+        waiting: Warning if another process has the lock.
+        wait: Whether to wait for the lock. Otherwise a lock of another process is an InputError.
+    """
+
+    def __init__(self, path: Path, waiting: str = "", *, wait: bool = True) -> None:
+        self._descriptor: int | None = None
+        with suppress(OSError):  # a folder on Windows; a disk without locks
+            self._descriptor = os.open(path, os.O_RDONLY)
+            if fcntl is not None and waiting:
+                try:
+                    fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if not wait:
+                        self.release()
+                        raise InputError(f"{path} is in use by another process. Choose another folder.") from None
+                    _LOG.warning("%s", waiting)
+            if fcntl is not None:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    def release(self) -> None:
+        """Release the lock; a second call does nothing."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+@cache
+def _remove_abandoned(folder: Path, pattern: re.Pattern[str]) -> None:
+    """Remove unlocked files and folders with matching names, once per folder and process."""
+    names: list[str] = []
+    with suppress(OSError):  # a folder may be writable but not readable
+        names = os.listdir(folder)  # noqa: PTH208  # only names: a folder may contain a million files
+    for name in filter(pattern.fullmatch, names):
+        with suppress(OSError):
+            _remove_unless_held(folder / name)
+
+
+def _remove_unless_held(path: Path) -> None:
+    if fcntl is None:
+        path.unlink()  # Windows refuses this for open files and for folders
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Generator[Path]:
+    """Yield the path of a draft that gets its final name at the end of the block, and is removed if the block fails.
+
+    Raises:
+        InputError: The folder cannot be created or written to, or the path is not a regular file.
+        JobError: The disk refuses the file.
+    """
+    with failing_as_job(path), Draft(path) as draft:
+        yield draft.path
+
+
+@contextmanager
+def atomic_text(path: Path) -> Generator[TextIO]:
+    """Yield an open UTF-8 text file, see `atomic_file`."""
+    with atomic_file(path) as draft, draft.open("w", encoding="utf-8") as file:
+        yield file
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Generator[Path]:
+    """Yield a draft folder whose files move into the final folder at the end of the block, see `atomic_file`."""
+    with failing_as_job(path), Draft(path, folder=True) as draft:
+        yield draft.path
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file completely or not at all, see `atomic_file`."""
+    with atomic_file(path) as draft:
+        draft.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file completely or not at all, see `atomic_file`."""
+    write_bytes(path, text.encode())
+
+
+def file_stamp(path: Path) -> list[int] | None:
+    """Return size and modification time in nanoseconds of a file, [] for a folder, and None if there is nothing."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return [found.st_size, found.st_mtime_ns] if stat.S_ISREG(found.st_mode) else []
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file that several processes may add to: each line stays whole."""
+    data = f"{line}\n".encode("utf-8", "surrogateescape")
+    with failing_as_job(path), path.open("ab", buffering=len(data) + 1) as file:
+        file.write(data)  # it fits the buffer, so that it is one write
+
+
+@contextmanager
+def failing_as_job(path: Path) -> Generator[None]:
+    """Turn what the disk refuses (full, gone) inside the block into one JobError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise JobError(f"writing {path} failed: {error.strerror or error}") from error

@@ -1,0 +1,63 @@
+"""Types of JSON values, and the one function that writes them as text."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+"""Any JSON value."""
+
+JsonObject: TypeAlias = dict[str, Json]
+"""A JSON object without fixed keys."""
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+def json_from(
+    value: object,
+    indent: int | None = None,
+    *,
+    spaced: bool = False,
+    sort_keys: bool = False,
+    default: Callable[[object], object] | None = None,
+) -> str:
+    """Return strict JSON; NaN and infinity become null, and characters outside ASCII stay as they are.
+
+    Bytes of file names that are not UTF-8 (lone surrogates) are escaped, so that the text can be written as UTF-8.
+
+    >>> json_from({"x": float("nan"), "y": 0.1})
+    '{"x":null,"y":0.1}'
+
+    Args:
+        value: JSON value.
+        indent: Spaces per level. None writes one line.
+        spaced: Write a space after each comma and colon of one line.
+        sort_keys: Sort the keys of every object.
+        default: Function that converts values of other types. None raises TypeError for them.
+    """
+    item_separator = ", " if spaced and indent is None else ","
+    encoder = json.JSONEncoder(
+        ensure_ascii=False,
+        allow_nan=False,
+        indent=indent,
+        sort_keys=sort_keys,
+        default=default,
+        separators=(item_separator, ": " if spaced or indent is not None else ":"),
+    )
+    try:
+        text = encoder.encode(value)
+    except ValueError:
+        text = encoder.encode(_finite(value))
+    return text if text.isascii() else _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]  # pyright: ignore[reportUnknownVariableType]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

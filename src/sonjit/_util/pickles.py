@@ -1,0 +1,218 @@
+"""Read pickles of arrays without running anything in them, and without chumpy or scipy.
+
+A class that a pickle names is replaced by a class of this module that only stores numbers. Any other name is refused
+before an object is created. Arrays are built from their bytes, so that numpy never receives a forged state.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import pickletools
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from sonjit._util.errors import InputError
+
+_MAX_NUMBERS = 10_000_000  # numbers in an array; MANO's largest has 315,090
+_MAX_DEPTH = 8
+
+
+def read_pickled_fields(content: bytes) -> Mapping[str, Any]:
+    """Read the arrays and plain values of a pickled mapping by name; other keys are ignored.
+
+    Raises:
+        InputError: See `read_pickled_mapping`.
+    """
+    return {name: value for name, value in read_pickled_mapping(content).items() if isinstance(name, str)}
+
+
+def read_pickled_mapping(content: bytes) -> dict[Any, Any]:
+    """Read a pickled mapping; `plain_array` converts its values to arrays.
+
+    Raises:
+        InputError: The content is not such a pickle, is damaged, or names a class that is not allowed. The message has
+            no path.
+    """
+    try:
+        _check_opcodes(content)
+        loaded = _Unpickler(io.BytesIO(content), encoding="latin1").load()
+    except InputError:
+        raise
+    except Exception as error:  # forged bytes raise arbitrary errors in the unpickler
+        raise InputError(f"damaged pickle ({(str(error) or type(error).__name__).splitlines()[0][:120]})") from None
+    if not isinstance(loaded, dict):
+        raise InputError(f"the pickle contains a {type(loaded).__name__}, not a mapping of fields")
+    return loaded
+
+
+def plain_array(value: Any, depth: int = 0) -> np.ndarray:  # noqa: ANN401  # any unpickled value
+    """Convert an unpickled field to an array.
+
+    Raises:
+        ValueError, TypeError, IndexError, MemoryError: The field is not an array.
+    """
+    if depth > _MAX_DEPTH:
+        raise ValueError("nested too deep")
+    match value:
+        case _Array():
+            return value.values()
+        case _Ch():
+            return plain_array(value.state["x"], depth + 1)
+        case _Select():
+            indices = plain_array(value.state["idxs"], depth + 1)
+            chosen = plain_array(value.state["a"], depth + 1).ravel()[indices]
+            return chosen.reshape(value.state.get("preferred_shape", chosen.shape))
+        case _Csc():
+            return value.dense(depth + 1)
+        case _:
+            return np.asarray(value)
+
+
+class _Placeholder:
+    """An object of another library, reduced to its state."""
+
+    def __init__(self, *_: Any) -> None:  # noqa: ANN401
+        self.state: dict[str, Any] = {}
+
+    def __setstate__(self, state: Any) -> None:  # noqa: ANN401
+        if not isinstance(state, dict):
+            raise pickle.UnpicklingError(f"{type(self).__name__.strip('_')} without a state")
+        self.state = state
+
+
+class _Ch(_Placeholder):
+    """chumpy's array: its numbers are `x`."""
+
+
+class _Select(_Placeholder):
+    """chumpy's selection of an array's elements: `a`, `idxs` and `preferred_shape`."""
+
+
+class _Csc(_Placeholder):
+    """scipy's matrix in compressed columns."""
+
+    def dense(self, depth: int) -> np.ndarray:
+        rows, columns = (int(size) for size in self.state["_shape"])
+        data, indices, starts = (plain_array(self.state[name], depth) for name in ("data", "indices", "indptr"))
+        if not (0 < rows * columns <= _MAX_NUMBERS and len(starts) == columns + 1 and min(indices, default=0) >= 0):
+            raise ValueError("a matrix that does not fit its shape")
+        matrix = np.zeros((rows, columns), data.dtype)
+        np.add.at(matrix, (indices, np.repeat(np.arange(columns), np.diff(starts))), data)
+        return matrix
+
+
+class _DType(_Placeholder):
+    """numpy's data type."""
+
+    def __init__(self, code: Any = "", *_: Any) -> None:  # noqa: ANN401
+        text = code.decode("latin1") if isinstance(code, bytes) else code
+        if not (isinstance(text, str) and re.fullmatch(r"[<>|=]?(b1|[iu][1248]|f[248])", text)):
+            raise pickle.UnpicklingError(f"arrays of {text!r} are not supported")
+        self.dtype = np.dtype(text)
+
+    def __setstate__(self, state: Any) -> None:  # noqa: ANN401
+        order = state[1].decode("latin1") if isinstance(state[1], bytes) else state[1]
+        if order in ("<", ">"):
+            self.dtype = self.dtype.newbyteorder(order)
+
+
+class _ArrayType(_Placeholder):
+    """numpy's ndarray class as an argument in a pickle."""
+
+
+class _Array(_Placeholder):
+    """numpy's array, rebuilt from shape, data type and bytes."""
+
+    parts: tuple[Any, Any, bool, Any] | None = None
+
+    def __setstate__(self, state: Any) -> None:  # noqa: ANN401
+        _, *parts = state
+        self.parts = tuple(parts)
+
+    def values(self) -> np.ndarray:
+        if self.parts is None:
+            raise ValueError("an array without numbers")
+        shape, kind, by_columns, raw = self.parts
+        content = raw.encode("latin1") if isinstance(raw, str) else bytes(raw)
+        flat = np.frombuffer(content, kind.dtype)
+        if math.prod(shape) != len(flat) or len(flat) > _MAX_NUMBERS:
+            raise ValueError(f"{len(flat)} numbers for an array of shape {tuple(shape)}")
+        return flat.reshape(shape, order="F" if by_columns else "C")
+
+
+class _Buffer(_Array):
+    """numpy's array in protocol 5: bytes, data type, shape, order."""
+
+    def __init__(self, raw: Any, kind: Any, shape: Any, order: Any) -> None:  # noqa: ANN401
+        super().__init__()
+        self.parts = (shape, kind, order == "F", raw)
+
+
+class _Scalar(_Array):
+    """numpy's number: data type and bytes."""
+
+    def __init__(self, kind: Any, raw: Any) -> None:  # noqa: ANN401
+        super().__init__()
+        self.parts = ((), kind, False, raw)
+
+
+class _Bytes:
+    """`codecs.encode` as pickles of bytes in old protocols call it."""
+
+    def __new__(cls, text: str, encoding: str = "latin1") -> Any:  # noqa: ANN401
+        if encoding not in ("latin1", "latin-1"):
+            raise pickle.UnpicklingError(f"bytes in {encoding!r}")
+        return text.encode("latin1")
+
+
+class _Rebuilt:
+    """`copyreg._reconstructor` as pickles of objects in old protocols call it."""
+
+    def __new__(cls, kind: Any, *_: Any) -> Any:  # noqa: ANN401
+        if not (isinstance(kind, type) and issubclass(kind, _Placeholder)):
+            raise pickle.UnpicklingError("object of an unknown class")
+        return kind()
+
+
+def _check_opcodes(content: bytes) -> None:
+    """Refuse what the unpickler's own code cannot handle: truncated opcodes, and memo indices out of range."""
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name in ("PUT", "LONG_BINPUT") and isinstance(argument, int) and argument > len(content):
+            raise ValueError(f"a memo index is larger than the {len(content)} bytes of the file")
+
+
+@cache
+def _allowed_classes() -> dict[tuple[str, str], type]:
+    """Return the classes that a pickle may name, and their replacements."""
+    return {
+        ("chumpy.ch", "Ch"): _Ch,
+        ("chumpy.reordering", "Select"): _Select,
+        ("numpy", "ndarray"): _ArrayType,
+        ("numpy", "dtype"): _DType,
+        ("_codecs", "encode"): _Bytes,
+        **{(module, "csc_matrix"): _Csc for module in ("scipy.sparse", "scipy.sparse.csc", "scipy.sparse._csc")},
+        **{(module, "_reconstructor"): _Rebuilt for module in ("copy_reg", "copyreg")},
+        **{(module, name): kind
+           for module in ("__builtin__", "builtins")
+           for name, kind in (("object", object), ("set", set))},
+        **{(f"numpy.{core}.{module}", name): kind
+           for core in ("core", "_core")
+           for module, name, kind in (("multiarray", "_reconstruct", _Array),
+                                      ("multiarray", "scalar", _Scalar),
+                                      ("numeric", "_frombuffer", _Buffer))},
+    }  # fmt: skip
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str, /) -> Any:  # noqa: ANN401
+        kind = _allowed_classes().get((module, name))
+        if kind is None:
+            requested = ascii(f"{module}.{name}"[:120])[1:-1]  # forged names contain arbitrary characters
+            raise InputError(f"the pickle requests {requested}, which is not allowed; nothing was run")
+        return kind

@@ -1,0 +1,439 @@
+"""Call one function many times with plain arguments and results.
+
+The calls run in this process, in a pool of processes, or on a cluster with Ray. They share nothing but the disk, and
+each call returns a plain result.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import resource_tracker
+from multiprocessing.connection import wait
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Final, Self, TypeVar, TypeVarTuple
+
+from sonjit._util.errors import InputError, JobError, MissingExtraError, SonjitError
+from sonjit._util.extensions import LoadedExtensions
+from sonjit._util.version import __version__
+
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
+
+_AHEAD: Final = 4
+"""Pending calls per core: no worker waits for its next call, and a million calls do not become a million tasks."""
+
+_RETRIES: Final = 3
+"""Number of times that Ray repeats a call whose process or machine was lost."""
+
+_CONNECT_S: Final = 10.0
+
+_THREADS: Final = ("SONJIT_THREADS", "OPENCV_FOR_THREADS_NUM")
+"""Environment variables with the number of threads of a network and of OpenCV, which reads it at import."""
+
+_CRASHES: Final = frozenset(
+    int(getattr(signal, name)) for name in ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV") if hasattr(signal, name)
+)
+"""Signals that end a process after an error in native code."""
+
+_Call = TypeVar("_Call")
+
+
+def check_workers(workers: str, jobs: int) -> None:
+    """Check the workers before any work.
+
+    Args:
+        workers: `pool`, `ray` or `ray:ADDRESS`.
+        jobs: processes of a pool.
+
+    Raises:
+        InputError: Fewer than one process, unknown workers, or a number of processes on a cluster.
+        MissingExtraError: Ray is not installed.
+    """
+    if jobs < 1:
+        raise InputError(f"--jobs {jobs}: give at least 1")
+    name, _, address = workers.partition(":")
+    if name not in ("pool", "ray") or (name == "pool" and address) or workers == "ray:":
+        raise InputError(f"--workers {workers}: give pool, ray, or ray:ADDRESS such as ray:10.0.0.1:6379")
+    if name == "ray":
+        if jobs > 1:
+            raise InputError(f"--jobs {jobs} with --workers {workers}: Ray takes all cores there are; leave one out")
+        _ray()
+
+
+def run_calls(
+    function: Callable[[*Arguments], Result],
+    calls: Sequence[tuple[*Arguments]],
+    *,
+    jobs: int = 1,
+    workers: str = "pool",
+) -> Generator[tuple[int, Result]]:
+    """Call a function with each of many arguments; gives each call's number and result as soon as it is there.
+
+    Ctrl-C while waiting starts no more calls, gives the results of those that still finish, and is raised then. A pool
+    finishes the calls under way; on Ray they see the interrupt themselves. Workers know the kinds, formats and other
+    extensions that this process knows. Ray's see the same files under the same paths, and start from this process's
+    folder; a call whose process or machine is lost is done again. A pool repeats the calls under way once after a
+    worker has crashed.
+
+    Args:
+        function: a module's own function. An error of Sonjit's ends the run; any call that may fail alone returns its
+            error instead.
+        calls: the arguments of each call.
+        jobs: processes of a pool; 1 calls here.
+        workers: `pool`; `ray` for the cluster of RAY_ADDRESS or of this machine; or `ray:ADDRESS`, as `ray start` says.
+
+    Raises:
+        InputError: See `check_workers`; no cluster at the address; workers cannot know what the program registered.
+        JobError: A worker was ended from outside, crashed in a repeated call, cannot import an extension, or does not
+            see the folder.
+    """
+    check_workers(workers, jobs)
+    if workers != "pool" and calls:
+        yield from _on_ray(function, calls, workers.partition(":")[2])
+    elif jobs == 1 or len(calls) < 2:
+        for number, call in enumerate(calls):
+            yield number, function(*call)
+    else:
+        yield from _in_pool(function, calls, jobs)
+
+
+def _in_pool(
+    function: Callable[[*Arguments], Result], calls: Sequence[tuple[*Arguments]], jobs: int
+) -> Generator[tuple[int, Result]]:
+    extensions = LoadedExtensions.snapshot()
+    context = multiprocessing.get_context("spawn")  # a fork would copy running threads half, and share OpenGL
+    count = min(jobs, len(calls))
+    threads = max(1, (os.cpu_count() or 1) // count)
+    unfinished = dict(enumerate(calls))
+    retried: set[int] = set()
+    while unfinished:
+        pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(threads,))
+
+        def start(call: tuple[*Arguments], pool: ProcessPoolExecutor = pool) -> Future[Result | _Failure]:
+            with _interrupts_held(), _main_importable():
+                return pool.submit(_attempt, extensions, function, call)
+
+        numbers = list(unfinished)
+        try:
+            for position, result in _results(list(unfinished.values()), start, lambda: _AHEAD * jobs, Future.cancel):
+                del unfinished[numbers[position]]
+                yield numbers[position], result
+        except BrokenProcessPool:
+            processes = list(pool._processes.values())  # pyright: ignore[reportPrivateUsage]  # no public list
+            pool.shutdown()
+            signals = {-process.exitcode for process in processes if process.exitcode} & _CRASHES
+            running = set(list(unfinished)[:count])  # calls start in order, one in each process
+            if not signals:
+                raise JobError(
+                    "a worker process was ended from outside (out of memory?); run it again with fewer --jobs to go on"
+                ) from None
+            if retried & running:
+                raise JobError(
+                    f"a worker process crashed ({signal.Signals(min(signals)).name}) in a call that was retried after "
+                    "a crash; run it again to go on"
+                ) from None
+            retried |= running
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_held() -> Generator[None]:
+    """Defer Ctrl-C while processes start, so that they can first set up to ignore it."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # its own start would unblock the signal
+    received = list[int]()
+    handler = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+        if received:
+            signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
+def _main_importable() -> Generator[None]:
+    """Let processes start from a program on standard input, whose `__file__` they would otherwise look for and die."""
+    main = vars(sys.modules["__main__"])
+    if main.get("__file__") != "<stdin>":
+        yield
+        return
+    file = main.pop("__file__")
+    try:
+        yield
+    finally:
+        main["__file__"] = file
+
+
+def _on_ray(
+    function: Callable[[*Arguments], Result], calls: Sequence[tuple[*Arguments]], address: str
+) -> Generator[tuple[int, Result]]:
+    ray, extensions = _ray(), LoadedExtensions.snapshot()
+    state = _WorkerState.capture()
+    references: dict[Future[Result | _Failure], Any] = {}
+
+    def start(call: tuple[*Arguments]) -> Future[Result | _Failure]:
+        reference = remote.remote(state, extensions, function, call)
+        future: Future[Result | _Failure] = reference.future()
+        references[future] = reference
+        future.add_done_callback(lambda done: references.pop(done, None))
+        return future
+
+    def cancel(future: Future[Result | _Failure]) -> None:
+        if reference := references.get(future):
+            ray.cancel(reference)
+
+    with _connected(ray, address):
+        remote = ray.remote(num_cpus=1, max_retries=_RETRIES)(_attempt_on_ray)
+        try:
+            yield from _results(calls, start, _Cores(ray).ahead, cancel)
+        except ray.exceptions.RayTaskError:
+            raise  # an error of the function's own
+        except ray.exceptions.RayError as error:
+            raise JobError(
+                f"--workers ray: a call was lost {_RETRIES + 1} times, with its process or machine (out of memory?); "
+                f"run it again to go on ({type(error).__name__})"
+            ) from None
+
+
+class _Cores:
+    """Number of calls to submit to a cluster, updated as machines join and leave."""
+
+    def __init__(self, ray: Any) -> None:  # noqa: ANN401
+        self._ray, self._ahead, self._until = ray, 0, 0.0
+
+    def ahead(self) -> int:
+        """Return how many calls to submit ahead, for all cores of the cluster."""
+        if time.monotonic() > self._until:
+            self._ahead = _AHEAD * max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+            self._until = time.monotonic() + 5
+        return self._ahead
+
+
+def _ray() -> Any:  # noqa: ANN401  # it has no stubs
+    try:
+        return importlib.import_module("ray")
+    except ImportError:
+        raise MissingExtraError("--workers ray", "ray") from None
+
+
+@contextmanager
+def _connected(ray: Any, address: str) -> Generator[None]:  # noqa: ANN401
+    """Connect to the cluster for a block. Keep a connection that the program already has."""
+    if ray.is_initialized():
+        yield
+        return
+    address = address or os.environ.get("RAY_ADDRESS", "")
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if port.isdecimal():
+        _check_port(address, host, int(port))  # Ray would try for two minutes, and say so many times
+        _enable_token()
+    elif address not in ("", "auto", "local"):
+        raise InputError(f"--workers ray:{address}: not an address such as 10.0.0.1:6379, which ray start prints")
+    elif not address and not _is_recorded_cluster_alive():
+        address = "local"
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that this call starts reports to nobody
+    try:
+        dashboard = {"include_dashboard": False} if address in ("", "local") else {}
+        ray.init(address or None, log_to_driver=False, logging_level="ERROR", **dashboard)
+    except (Exception, SystemExit) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"--workers ray: no cluster at {address or 'this machine'}: {reason}") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _enable_token() -> None:
+    """Use the token of this account, if it has one. Ray does so only for clusters that it finds itself."""
+    with suppress(ImportError, AttributeError, TypeError):  # Ray before 2.52 has no tokens
+        setup = importlib.import_module("ray._private.authentication.authentication_token_setup")
+        logging.getLogger(setup.__name__).setLevel(logging.ERROR)
+        setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+
+
+def _is_recorded_cluster_alive() -> bool:
+    """Check whether the cluster that the last `ray start` recorded on this machine answers, if there is one.
+
+    A cluster that was killed leaves its record, and Ray tries for a minute to reach it.
+    """
+    folder = os.environ.get("RAY_TMPDIR") or (sys.platform == "linux" and os.environ.get("TMPDIR")) or "/tmp"
+    try:
+        host, _, port = (Path(folder) / "ray" / "ray_current_cluster").read_text("utf-8").strip().rpartition(":")
+        socket.create_connection((host, int(port)), _CONNECT_S).close()
+    except FileNotFoundError:
+        return True  # Ray starts a cluster
+    except (OSError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def _check_port(address: str, host: str, port: int) -> None:
+    try:
+        socket.create_connection((host, port), _CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"--workers ray:{address}: no cluster answers there ({error}); ray start --head prints its address"
+        ) from None
+
+
+def _results(
+    calls: Sequence[_Call],
+    start: Callable[[_Call], Future[Result | _Failure]],
+    count: Callable[[], int],
+    cancel: Callable[[Future[Result | _Failure]], object],
+) -> Generator[tuple[int, Result]]:
+    """Yield the number and result of each call as it finishes; see `run_calls` for Ctrl-C.
+
+    Args:
+        calls: Arguments of the calls.
+        start: Function that starts a call.
+        count: Function that returns the maximum number of unfinished calls.
+        cancel: Function that cancels a call.
+    """
+    numbers: dict[Future[Result | _Failure], int] = {}
+    done: SimpleQueue[Future[Result | _Failure]] = SimpleQueue()
+    waiting = iter(enumerate(calls))
+    try:
+        while True:
+            for number, call in islice(waiting, max(0, count() - len(numbers))):
+                future = start(call)
+                numbers[future] = number
+                future.add_done_callback(done.put)
+            if not numbers:
+                return
+            future = done.get()
+            result = future.result()
+            if isinstance(result, _Failure):
+                raise result.error
+            yield numbers.pop(future), result
+    except KeyboardInterrupt:
+        yield from _results_after_cancel(numbers, cancel)
+        raise
+    finally:
+        for future in list(numbers):
+            cancel(future)
+
+
+def _results_after_cancel(
+    numbers: dict[Future[Result | _Failure], int], cancel: Callable[[Future[Result | _Failure]], object]
+) -> Generator[tuple[int, Result]]:
+    """Cancel calls. Yield the results of those that still finish, even one that was already taken from the queue."""
+    for future in list(numbers):
+        cancel(future)
+    while numbers:
+        future, number = numbers.popitem()
+        if future.cancelled() or future.exception() is not None:
+            continue
+        result = future.result()
+        if not isinstance(result, _Failure):
+            yield number, result
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What ended a call: an error of a kind that comes through the border between processes."""
+
+    error: SonjitError
+
+
+def _attempt(
+    extensions: LoadedExtensions, function: Callable[[*Arguments], Result], call: tuple[*Arguments]
+) -> Result | _Failure:
+    try:
+        extensions.load()
+        return function(*call)
+    except InputError as error:
+        return _Failure(InputError(str(error)))
+    except SonjitError as error:
+        return _Failure(JobError(str(error)))
+
+
+@dataclass(frozen=True)
+class _WorkerState:
+    """State that a worker on another machine needs to work as this process does.
+
+    Attributes:
+        folder: Working folder of relative paths.
+        variables: Environment variables.
+        version: Version of Sonjit.
+    """
+
+    folder: str
+    variables: Mapping[str, str]
+    version: str
+
+    @classmethod
+    def capture(cls) -> Self:
+        """Return the state of this process for a worker, which has one core and one thread."""
+        settings = {name: value for name, value in os.environ.items() if name.startswith("SONJIT_")}
+        return cls(str(Path.cwd()), dict.fromkeys(_THREADS, "1") | settings, __version__)
+
+    def begin(self) -> None:
+        """Apply the state to this process.
+
+        Raises:
+            JobError: The folder is not there, or another version of Sonjit is.
+        """
+        if self.version != __version__:
+            raise JobError(f"Sonjit {__version__} on {socket.gethostname()}, {self.version} here: install the same")
+        try:
+            os.chdir(self.folder)
+        except OSError as error:
+            raise JobError(
+                f"{self.folder} on {socket.gethostname()}: {error.strerror}; "
+                "all machines of the cluster must see the files under the same path"
+            ) from None
+        os.environ.update(self.variables)
+
+
+def _attempt_on_ray(
+    state: _WorkerState, extensions: LoadedExtensions, function: Callable[[*Arguments], Result], call: tuple[*Arguments]
+) -> Result | _Failure:
+    try:
+        state.begin()
+    except JobError as error:
+        return _Failure(error)
+    return _attempt(extensions, function, call)
+
+
+def _begin(threads: int) -> None:
+    """Prepare a worker process: ignore Ctrl-C, and end when the parent process ends.
+
+    Networks and OpenCV use `threads` threads unless the environment sets another number. Workers that each used all
+    cores would wait for one another.
+    """
+    for variable in _THREADS:
+        os.environ.setdefault(variable, str(threads))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()

@@ -1,0 +1,24 @@
+"""Define the version of Sonjit, and read those of other packages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__version__ = "0.1.0"
+
+
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of Sonjit, of Python and of those packages that are installed."""
+    import platform  # both are slow to import
+    from importlib.metadata import PackageNotFoundError, version
+
+    known = {"sonjit": __version__, "python": platform.python_version()}
+    for name in packages:
+        try:
+            known[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return known

@@ -1,0 +1,68 @@
+"""`sonjit stream`: live results for other programs."""
+
+from __future__ import annotations
+
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from sonjit._util.errors import InputError
+from sonjit.cli.options import FileName
+
+
+def stream(
+    source: Annotated[FileName, Parameter(name="INPUT")] = "camera:0",
+    *,
+    to: str,
+    kind: Literal["hands", "face", "body", "holistic"] = "hands",
+    model: str | None = None,
+    max_instances: int | None = None,
+    mirrored: Annotated[bool, Parameter(negative="")] = False,
+    gestures: str | None = None,
+    landmark_model: Path | None = None,
+    limit: int | None = None,
+) -> None:
+    """Send live results to another program: keypoints by OSC, JSON by WebSocket, blendshapes by VMC.
+
+    A video is sent at its own speed. Ctrl-C ends the program.
+
+    Example: `sonjit stream camera:0 --to osc://127.0.0.1:9000`
+
+    Args:
+        source: Camera or video.
+        to: Address of the receiver, osc://HOST:PORT, vmc://HOST:PORT or ws://HOST:PORT/PATH. vmc sends the blendshapes
+            and the head of the first face and requires the file face_landmarker.task.
+        kind: Kind of instance to find. Default: hands; face for vmc.
+        model: Model of the kind.
+        max_instances: Maximum number of instances.
+        mirrored: Treat the input as a selfie view, in which left and right are exchanged.
+        gestures: Gestures to classify, such as canned, or a file of sonjit gestures train.
+        landmark_model: Landmark network or task bundle to use in place of the published network.
+        limit: Maximum number of frames.
+    """
+    from sonjit import track
+    from sonjit.detectors.kinds import find_kind
+    from sonjit.runs.live import LiveOutput
+
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit {limit}: must be at least 1")
+    is_vmc = to.startswith("vmc:")
+    if is_vmc and kind == "hands":
+        kind = "face"
+    if is_vmc and kind != "face":
+        raise InputError(f"--to {to} applies only to --kind face")
+    given = {"model": model, "max_instances": max_instances, "gestures": gestures, "landmark_model": landmark_model}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if kind == "face" and (is_vmc or landmark_model is not None):
+        options |= {"blendshapes": True, "transform": True}
+    with LiveOutput(to, find_kind(kind).list_name) as output:
+        start_s = None
+        for frame in islice(track(str(source), kind, mirrored=mirrored, **options), limit):
+            height, width = frame.image.shape[:2]
+            now_s, frame_s = time.monotonic(), frame.time or 0.0
+            start_s = now_s - frame_s if start_s is None else start_s
+            time.sleep(max(0.0, start_s + frame_s - now_s))
+            output.send(frame, (width, height))

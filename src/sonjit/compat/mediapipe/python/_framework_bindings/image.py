@@ -1,0 +1,3 @@
+"""Re-export `Image`."""
+
+from sonjit.compat.mediapipe.image import Image as Image

@@ -1,0 +1,3 @@
+"""Re-export `Timestamp`."""
+
+from sonjit.compat.mediapipe.timestamp import Timestamp as Timestamp

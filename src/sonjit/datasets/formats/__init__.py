@@ -1,1 +1,0 @@
-"""Formats that hold any data set: COCO, folders and tables, Parquet, WebDataset shards."""

@@ -1,0 +1,101 @@
+"""Face detection: a box and six keypoints per face, without tracking of boxes.
+
+Source: Bazarevsky et al. 2019, BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs. The constants are those
+of the CPU graph of mediapipe 0.10.21.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit._util.errors import InputError
+from sonjit.detectors.interfaces import Kind
+from sonjit.detectors.kinds.face import FaceObservation, flipped
+from sonjit.geometry.boxes import RotatedBox
+from sonjit.results import Face
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.detectors.ssd import Detection, SingleShotDetector
+    from sonjit.detectors.tracking import Track
+
+
+def box_observation(face: Detection, corner: tuple[float, float] = (0.0, 0.0)) -> FaceObservation:
+    """Return the observation of a detected box: its two corners, then its six keypoints.
+
+    Args:
+        face: Detection in a window.
+        corner: Upper left corner of the window in pixels of the image.
+    """
+    points = np.full((2 + len(face.keypoints), 3), np.nan, np.float32)  # no depth
+    points[:2, :2], points[2:, :2] = face.box.reshape(2, 2), face.keypoints
+    points[:, :2] += corner
+    return FaceObservation(face.score, points)
+
+
+class FaceBoxes(Kind[FaceObservation, Face]):
+    """Detect faces as boxes. An observation has the box's two corners, then the six keypoints.
+
+    Args:
+        detector: Face detector.
+        blended: Minimum score of the boxes that are blended; see `GraphThresholds`.
+    """
+
+    searches_always = True
+
+    def __init__(self, detector: SingleShotDetector, blended: float | None = None) -> None:
+        self._faces = detector
+        self._blended = blended
+        self._found: dict[RotatedBox, Detection] = {}
+
+    def find(self, rgb: NDArray[np.uint8], min_score: float) -> list[RotatedBox]:
+        """Return upright boxes of faces in an image (H, W, 3), best first."""
+        self._found = {_upright(face.box): face for face in self._detections(rgb, min_score)}
+        return list(self._found)
+
+    def _detections(self, rgb: NDArray[np.uint8], min_score: float) -> list[Detection]:
+        blended = self._blended
+        if blended is None:
+            return self._faces.find(rgb, min_score)
+        faces, every = self._faces.find_from(rgb, blended, min_score)
+        sure = [face for face in faces if face.score >= min_score]
+        return sure + [face for face in every if face.score < blended]
+
+    def observe(self, rgb: NDArray[np.uint8], box: RotatedBox) -> FaceObservation:
+        """Return the detection of a box of the last search."""
+        if box not in self._found:
+            raise InputError("model='box' has no network for given boxes; use model='mesh' or 'attention'")
+        return box_observation(self._found[box])
+
+    def follow(self, track: Track[FaceObservation]) -> RotatedBox:
+        """Return the box of the face. No network runs on it."""
+        return _upright(track.observation.keypoints[:2, :2].ravel())
+
+    def is_present(self, observation: FaceObservation, min_score: float) -> bool:
+        """Return true: the search has applied the minimum score."""
+        return True
+
+    def is_same_instance(self, box: RotatedBox, other: RotatedBox) -> bool:
+        """Return false: the detector has blended overlapping boxes."""
+        return False
+
+    def result(
+        self, rgb: NDArray[np.uint8], observation: FaceObservation, track: Track[FaceObservation] | None
+    ) -> Face:
+        """Return the public result."""
+        x_min, y_min, x_max, y_max = observation.keypoints[:2, :2].ravel().tolist()
+        keypoints, number = observation.keypoints[2:], None if track is None else track.id
+        return Face(observation.score, keypoints, (x_min, y_min, x_max, y_max), number)
+
+    def flip(self, result: Face, width: int) -> Face:
+        """Return the face on a mirrored canvas. Names keep the person's own left and right."""
+        return flipped(result, width)
+
+
+def _upright(corners: NDArray[np.floating]) -> RotatedBox:
+    """Return the box with corners (4,) x_min, y_min, x_max, y_max."""
+    x_min, y_min, x_max, y_max = corners.tolist()
+    return RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)

@@ -1,0 +1,133 @@
+"""Load the networks of faces."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sonjit._util.errors import InputError
+from sonjit.detectors.kinds import KINDS
+from sonjit.detectors.kinds.face import FaceFinder, FaceMeshes
+from sonjit.detectors.kinds.face_boxes import FaceBoxes
+from sonjit.detectors.kinds.face_bundle import load_blendshapes, load_canonical_face
+from sonjit.detectors.pipeline import check_shapes, keypoint_smoothers
+from sonjit.detectors.smoothing import KeypointSmoother, OneEuro, mean_size_of
+from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector
+from sonjit.engines import load_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sonjit.detectors.options import CommonOptions, FaceOptions
+    from sonjit.engines import EngineOptions, Precision
+    from sonjit.weights import TaskBundle
+
+SHORT_GRID = AnchorGrid(input_size=128, strides=(8, 16, 16, 16))
+"""Anchors of the detector for faces up to about 2 m away."""
+FULL_GRID = AnchorGrid(input_size=192, strides=(4,), interpolated_aspect_ratio=0.0)
+"""Anchors of the detector for faces up to about 5 m away."""
+_GRIDS = {"face-short": SHORT_GRID, "face-full": FULL_GRID}
+_DETECTOR_RANGE = (-1.0, 1.0)
+_MESH_OUTPUTS = {"mesh": (468 * 3, 1), "attention": (468 * 3, 80 * 2, 71 * 2, 71 * 2, 5 * 2, 5 * 2, 1)}
+_BUNDLE_OVERLAP = 0.5
+"""Minimum IoU of boxes that a face landmarker's graph blends into one."""
+_BUNDLE_SMOOTHING = (0.05, 80.0, 1.0, 0.0)
+"""Parameters of the One-Euro filter in that graph."""
+_BUNDLE_OUTPUTS = (0, 1)  # the mesh and the logit of a face; the third is not used
+
+
+def load_faces(options: FaceOptions) -> FaceMeshes | FaceBoxes:
+    """Load the face detector, and for meshes the landmark network, of one model or of a task bundle."""
+    model = KINDS["face"].models[options.model]
+    bundle = options.bundle
+    if bundle is not None:
+        return load_bundle_faces(options, bundle)
+    if options.blendshapes or options.transform:
+        name = "blendshapes" if options.blendshapes else "transform"
+        raise InputError(
+            f"{name}=True requires a face_landmarker.task for landmark_model, not {options.landmark_model}"
+        )
+    if not model.is_box:
+        return load_meshes(options, options.model)
+    if options.landmark_model is not None:
+        raise InputError(f"landmark_model={options.landmark_model} cannot be combined with face model {model.name}")
+    name = model.weights["detector"]
+    return FaceBoxes(load_face_detector(options, name, options.detector_model), options.thresholds.blended)
+
+
+def load_bundle_faces(options: FaceOptions, bundle: TaskBundle, *, of_people: bool = False) -> FaceMeshes:
+    """Load the networks of a face landmarker's bundle, or with `of_people` of a holistic landmarker's bundle."""
+    if options.model != "attention":
+        raise InputError(f"model={options.model!r} cannot be combined with {bundle.name}")
+    file = options.landmark_file("")
+    detector = load_face_detector(options, "face-short", options.detector_file(""), overlap=_BUNDLE_OVERLAP)
+    landmarks = load_engine(file, _small(options.running, "auto", "bf16", "int8"), outputs=_BUNDLE_OUTPUTS)
+    check_shapes(landmarks, file, "face landmarker network", size=None, outputs=(478 * 3, 1))
+    return FaceMeshes(
+        FaceFinder(detector, square=False, shift_y=0.0),
+        landmarks,
+        blendshapes=load_blendshapes(bundle, options.running) if options.blendshapes else None,
+        canonical=load_canonical_face(bundle) if options.transform else None,
+        stretches_depth=True,
+        squares_after=not of_people,
+    )
+
+
+def face_smoothers(options: FaceOptions) -> Callable[[], KeypointSmoother | None]:
+    """Return a factory of smoothers. A face landmarker's graph smooths a single face, but not several faces."""
+    if options.filter == "published" and options.bundle is not None and options.max_instances == 1:
+        return lambda: KeypointSmoother(OneEuro(*_BUNDLE_SMOOTHING), size=mean_size_of)
+    return keypoint_smoothers(options)
+
+
+def load_meshes(options: CommonOptions, model: str) -> FaceMeshes:
+    """Load the face detector and the landmark network of one mesh model."""
+    name = KINDS["face"].models[model].weights["detector"]
+    finder = FaceFinder(load_face_detector(options, name, options.detector_model))
+    mesh_file = options.landmark_file(KINDS["face"].models[model].weights["landmark"])
+    landmarks = load_engine(mesh_file, _landmark_running(options.running, model))
+    check_shapes(landmarks, mesh_file, f"face {model} network", size=None, outputs=_MESH_OUTPUTS[model])
+    return FaceMeshes(finder, landmarks)
+
+
+def load_face_detector(
+    options: CommonOptions, name: str, detector_file: Path | None = None, *, overlap: float = 0.3
+) -> SingleShotDetector:
+    """Load a face detector.
+
+    Args:
+        options: Options of the detector.
+        name: Name of the published detector in the catalogue.
+        detector_file: File of a custom detector, or None.
+        overlap: Minimum IoU of boxes that are blended, unless the options have another.
+    """
+    file, grid = detector_file or options.file(name), _GRIDS[name]
+    requested = options.thresholds.overlap
+    engine = load_engine(file, _small(options.running, "auto", "int8"), value_range=_DETECTOR_RANGE)
+    count = len(grid.anchors())
+    check_shapes(engine, file, "face detector", size=grid.input_size, outputs=(count * 16, count))
+    return SingleShotDetector(engine, grid, overlap=overlap if requested is None else requested)
+
+
+def _landmark_running(running: EngineOptions, model: str) -> EngineOptions:
+    """Return the engine options of a mesh. The attention mesh crops regions inside, where bf16 and int8 lose 2 px."""
+    return _small(running, *(("auto", "bf16", "int8") if model == "attention" else ("auto",)))
+
+
+def _small(options: EngineOptions, *as_f32: Precision) -> EngineOptions:
+    """Return the engine options of a network that runs for half a millisecond.
+
+    Several threads wait for each other longer than they save. bf16 saves 5 % of the time of a mesh and moves the
+    detector's keypoints by half a pixel.
+
+    Args:
+        options: Options of the caller, which take precedence.
+        as_f32: Precisions that mean f32 for this network.
+    """
+    if options.threads is None and "SONJIT_THREADS" not in os.environ:
+        options = replace(options, threads=1)
+    if options.precision in as_f32 and options.device == "CPU":
+        options = replace(options, precision="f32")
+    return options

@@ -1,0 +1,308 @@
+"""Where a search looks, and how instances lie to one another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from sonjit.detectors.search.score import LIMITS, logit
+from sonjit.detectors.smoothing import size_of
+from sonjit.geometry.boxes import RotatedBox, overlap_over_smaller, wrap_angle
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sonjit.detectors.kinds.body import BodyObservation
+    from sonjit.detectors.ssd import Detection
+
+    Image = NDArray[np.uint8]
+
+_MIN_WINDOW_PX = 96
+"""A smaller window is half of a detector's input. Enlarging it further shows nothing new."""
+_OVERLAP = 1.15
+"""Side of a window in parts of the step between windows."""
+_EDGE_PX = 2
+_TOLERANCE = 0.08
+"""Distance of two keypoints, in sizes of the instance, at which they agree by exp(-1/2)."""
+_SAME_DISTANCE, _SAME_IOU, _SAME_INSIDE = 0.12, 0.3, 0.6
+_NEAR_BOX, _NEAR_SCALE, _NEAR_TURN = 0.08, 1.15, 0.15
+_MIDDLE, _HEIGHT = 0.39, 2.41
+"""Middle of a face's mesh below the eyes, and its height, in distances of the eyes from the mouth."""
+_SAME_HEAD = 0.5
+"""Distance of two heads, in heights of the larger, below which they are one."""
+_SHOULDERS, _HIPS, _EYES, _MOUTH = [11, 12], [23, 24], [2, 5], [9, 10]
+_FOREHEAD, _CHIN = 10, 152
+EYES_TO_MOUTH = [0, 2, 5, 9, 10]
+
+
+class Window(NamedTuple):
+    """A part of an image in pixels."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def cut(self, rgb: Image) -> Image:
+        """Return this part of an image (H, W, 3)."""
+        return np.ascontiguousarray(rgb[self.top : self.bottom, self.left : self.right])
+
+    def placed(self, box: RotatedBox) -> RotatedBox:
+        """Return a box of the window in pixels of the image."""
+        return box._replace(cx=box.cx + self.left, cy=box.cy + self.top)
+
+    def cuts(self, box: NDArray[np.floating], rgb: Image) -> bool:
+        """Check whether a box of the window reaches an edge of the window that is not an edge of the image."""
+        (height, width), (x_min, y_min, x_max, y_max) = rgb.shape[:2], box.ravel().tolist()
+        at_left, at_top = x_min < _EDGE_PX and self.left > 0, y_min < _EDGE_PX and self.top > 0
+        at_right = x_max > self.right - self.left - _EDGE_PX and self.right < width
+        return at_left or at_top or at_right or (y_max > self.bottom - self.top - _EDGE_PX and self.bottom < height)
+
+    def has(self, x: float, y: float) -> bool:
+        """Check whether a point of the image lies in the window."""
+        return self.left <= x < self.right and self.top <= y < self.bottom
+
+
+def windows(width: int, height: int, parts: int, *, fewer: bool = False) -> list[Window]:
+    """Return windows that cover an image and overlap a little.
+
+    Args:
+        width: Pixels of the image.
+        height: Pixels of the image.
+        parts: Number of windows along the longer side.
+        fewer: Take as many along the shorter side as make the windows nearly square; else they are at most square.
+    """
+    longer = max(width, height)
+    if parts > 1 and (longer < parts * _MIN_WINDOW_PX or min(width, height) < parts):
+        return []
+    if parts == 1:
+        return [Window(0, 0, width, height)]
+    step = longer / (parts - 1 + _OVERLAP)
+
+    def spans(length: int) -> list[tuple[int, int]]:
+        more = length / step - _OVERLAP
+        count = max(math.floor(more + 0.5) if fewer else math.ceil(more - 1e-6), 0) + 1
+        side = max(_OVERLAP * length / (count - 1 + _OVERLAP), min(_OVERLAP * step, length))
+        starts = [(length - side) * i / (count - 1) if count > 1 else 0.0 for i in range(count)]
+        return [(round(start), min(round(start + side), length)) for start in starts]
+
+    return [Window(x, y, right, bottom) for y, bottom in spans(height) for x, right in spans(width)]
+
+
+def window_around(cx: float, cy: float, side: float, rgb: Image) -> Window | None:
+    """Return the part of a square window that lies in an image, or None where it is too small."""
+    height, width = rgb.shape[:2]
+    window = Window(
+        max(int(cx - side / 2), 0),
+        max(int(cy - side / 2), 0),
+        min(int(cx + side / 2), width),
+        min(int(cy + side / 2), height),
+    )
+    return window if min(window.right - window.left, window.bottom - window.top) >= 24 else None
+
+
+@dataclass(eq=False)
+class Proposal:
+    """A box in which an instance may be.
+
+    Attributes:
+        box: Crop of the landmark network, in pixels of the image.
+        score: Score of the detector, 0..1.
+        votes: Windows and sources that led to this box.
+    """
+
+    box: RotatedBox
+    score: float
+    votes: set[object]
+
+
+def merged(proposals: Iterable[Proposal], limit_px: float) -> list[Proposal]:
+    """Return proposals without weaker ones that show the same, and without boxes wider than `limit_px`."""
+    kept: list[Proposal] = []
+    for one in sorted(proposals, key=lambda p: -p.score):
+        if not 4 < one.box.width < limit_px:
+            continue
+        for other in kept:
+            if is_near(one.box, other.box):
+                other.votes |= one.votes
+                break
+        else:
+            kept.append(one)
+    return kept
+
+
+def is_near(a: RotatedBox, b: RotatedBox) -> bool:
+    """Check whether two boxes show the landmark network the same."""
+    return (
+        math.dist(a[:2], b[:2]) < _NEAR_BOX * max(a.width, b.width)
+        and 1 / _NEAR_SCALE < a.width / b.width < _NEAR_SCALE
+        and abs(wrap_angle(a.rotation - b.rotation)) < _NEAR_TURN
+    )
+
+
+def oks(
+    a: NDArray[np.floating],
+    b: NDArray[np.floating],
+    tolerance: float = _TOLERANCE,
+    weights: NDArray[np.floating] | None = None,
+) -> float:
+    """Return the object keypoint similarity (Ronchi and Perona 2017) of keypoints (K, 2 or more), 0..1.
+
+    Args:
+        a: Keypoints of an instance.
+        b: Keypoints of the same instance in another view.
+        tolerance: Tolerance of every keypoint, in sizes of the instance.
+        weights: (K,) weight of each keypoint; all the same where not given.
+    """
+    size = max(size_of(a[:, :2]), size_of(b[:, :2]))
+    near = np.exp(-((a[:, :2] - b[:, :2]) ** 2).sum(axis=1) / (2 * (tolerance * size) ** 2))
+    return float(near.mean()) if weights is None else float((near * weights).sum() / max(weights.sum(), 1e-6))
+
+
+def corners(points: NDArray[np.floating]) -> tuple[float, float, float, float]:
+    """Return x_min, y_min, x_max, y_max of points (K, 2 or more)."""
+    x, y = points[:, 0], points[:, 1]
+    return float(x.min()), float(y.min()), float(x.max()), float(y.max())
+
+
+def shared_area(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return the area that two boxes x_min, y_min, x_max, y_max share."""
+    return max(min(a[2], b[2]) - max(a[0], b[0]), 0.0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0.0)
+
+
+def area(a: Sequence[float]) -> float:
+    """Return the area of a box x_min, y_min, x_max, y_max."""
+    return max((a[2] - a[0]) * (a[3] - a[1]), 1e-6)
+
+
+def is_same_instance(a: NDArray[np.floating], b: NDArray[np.floating]) -> bool:
+    """Check whether keypoints (K, 2 or more) coincide, overlap, or one set lies inside the other."""
+    distance = np.linalg.norm(a[:, :2] - b[:, :2], axis=1).mean()
+    if distance < _SAME_DISTANCE * max(size_of(a[:, :2]), size_of(b[:, :2])):
+        return True
+    first, second = corners(a), corners(b)
+    shared = shared_area(first, second)
+    return shared > _SAME_IOU * (area(first) + area(second) - shared) or overlap_over_smaller(a, b) > _SAME_INSIDE
+
+
+class Head(NamedTuple):
+    """The place of a face.
+
+    Attributes:
+        score: Score of the face detector.
+        middle: (2,) pixels, half-way between forehead and chin.
+        down: (2,) pixels, from forehead to chin.
+    """
+
+    score: float
+    middle: NDArray[np.float64]
+    down: NDArray[np.float64]
+
+    @property
+    def height(self) -> float:
+        """Distance from forehead to chin in pixels."""
+        return max(float(np.linalg.norm(self.down)), 1.0)
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Upright square around the face: x_min, y_min, x_max, y_max."""
+        (x, y), half = self.middle.tolist(), self.height / 2
+        return x - half, y - half, x + half, y + half
+
+
+def head_from_points(score: float, eyes: NDArray[np.float64], mouth: NDArray[np.float64]) -> Head:
+    """Return the head with these middles (2,) of eyes and mouth, in pixels."""
+    down = mouth - eyes
+    return Head(score, eyes + _MIDDLE * down, _HEIGHT * down)
+
+
+def head_from_detection(face: Detection, window: Window) -> Head:
+    """Return the head of a face that was detected in a window."""
+    corner = np.array([window.left, window.top])
+    return head_from_points(face.score, face.keypoints[:2].mean(axis=0) + corner, face.keypoints[3] + corner)
+
+
+def head_from_mesh(score: float, keypoints: NDArray[np.floating]) -> Head:
+    """Return the head with this face mesh (K, 2 or more)."""
+    points = keypoints[:, :2].astype(np.float64)
+    return Head(score, (points[_FOREHEAD] + points[_CHIN]) / 2, points[_CHIN] - points[_FOREHEAD])
+
+
+def head_of_body(body: BodyObservation) -> Head:
+    """Return the head of a body."""
+    points = body.keypoints[:, :2].astype(np.float64)
+    return head_from_points(body.score, points[_EYES].mean(axis=0), points[_MOUTH].mean(axis=0))
+
+
+class Hint(NamedTuple):
+    """A place where a detector saw something, too faint to verify.
+
+    Attributes:
+        x: Pixels of the image.
+        y: Pixels of the image.
+        score: Score of the detector.
+    """
+
+    x: float
+    y: float
+    score: float
+
+
+def hints_in(window: Window, found: Iterable[Detection]) -> list[Hint]:
+    """Return the hints of the detections in a window."""
+    middles = ((one.score, one.box.reshape(2, 2).mean(axis=0).tolist()) for one in found)
+    return [Hint(x + window.left, y + window.top, score) for score, (x, y) in middles]
+
+
+def hint_score(window: Window, hints: Iterable[Hint]) -> float:
+    """Return the log odds of the best hint in a window, at least those of `LIMITS["hint"]`."""
+    return logit(max((one.score for one in hints if window.has(one.x, one.y)), default=LIMITS["hint"]))
+
+
+def without_same_heads(heads: Iterable[Head]) -> list[Head]:
+    """Return the surest head of each place, the surest first."""
+    kept: list[Head] = []
+    for head in sorted(heads, key=lambda h: -h.score):
+        if not any(
+            math.dist(head.middle, other.middle) < _SAME_HEAD * max(head.height, other.height) for other in kept
+        ):
+            kept.append(head)
+    return kept
+
+
+def head_distance(body: BodyObservation, centre: Sequence[float]) -> float:
+    """Return the distance from the middle of a body's face to a point, in pixels."""
+    return math.dist(body.keypoints[EYES_TO_MOUTH, :2].mean(axis=0), centre)
+
+
+def is_head_of(body: BodyObservation, head: Head) -> bool:
+    """Check whether a body's face lies on a head."""
+    return head_distance(body, head.middle.tolist()) < LIMITS["own_face"] * head.height
+
+
+def torso_size(body: BodyObservation) -> float:
+    """Return the longer of the distance from shoulders to hips and the width of the shoulders, in pixels."""
+    torso = body.keypoints[_SHOULDERS + _HIPS, :2]
+    down = float(np.linalg.norm(torso[:2].mean(axis=0) - torso[2:].mean(axis=0)))
+    return max(down, math.dist(torso[0], torso[1]), 1.0)
+
+
+def torso_distance(a: BodyObservation, b: BodyObservation) -> float:
+    """Return the mean distance of shoulders and hips, in sizes of the torso."""
+    first, second = (o.keypoints[_SHOULDERS + _HIPS, :2] for o in (a, b))
+    return float(np.linalg.norm(first - second, axis=1).mean()) / max(torso_size(a), torso_size(b))
+
+
+def is_same_torso(a: BodyObservation, b: BodyObservation) -> bool:
+    """Check whether two bodies have one torso."""
+    return torso_distance(a, b) < LIMITS["same_torso"]
+
+
+def is_same_head(a: BodyObservation, b: BodyObservation) -> bool:
+    """Check whether two bodies have one head."""
+    distance = math.dist(a.keypoints[:11, :2].mean(axis=0), b.keypoints[:11, :2].mean(axis=0))
+    return distance < LIMITS["same_head"] * max(math.dist(*one.keypoints[_SHOULDERS, :2]) for one in (a, b))

@@ -1,0 +1,61 @@
+"""Scores and limits of the search, fitted to labelled photographs by `benchmarks/fit_search.py`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any, Final, NamedTuple
+
+_FILE: Final = "search.json"
+CONSTANTS: Final[dict[str, Any]] = json.loads((resources.files("sonjit.detectors.search") / _FILE).read_text("utf-8"))
+LIMITS: Final[dict[str, float]] = CONSTANTS["limits"]
+_LEAST_PROBABILITY = 1e-3
+
+
+class Score(NamedTuple):
+    """The probability that a logistic regression gives from named features.
+
+    Attributes:
+        bias: Constant term.
+        weights: Weight of each feature.
+    """
+
+    bias: float
+    weights: Mapping[str, float]
+
+    @classmethod
+    def named(cls, name: str) -> Score:
+        """Return a fitted score by its name in `search.json`."""
+        return cls(CONSTANTS["scores"][name]["bias"], CONSTANTS["scores"][name]["weights"])
+
+    def __call__(self, features: Mapping[str, float]) -> float:
+        """Return the probability of the features of one find."""
+        value = self.bias + sum(weight * features[name] for name, weight in self.weights.items())
+        return 0.5 + 0.5 * math.tanh(value / 2)
+
+
+def logit(probability: float) -> float:
+    """Return log odds, limited to those of one in a thousand."""
+    p = min(max(probability, _LEAST_PROBABILITY), 1 - _LEAST_PROBABILITY)
+    return math.log(p / (1 - p))
+
+
+class Budget(NamedTuple):
+    """When a search ends.
+
+    Attributes:
+        cost: Cost after which no task is started.
+        worth: Least expected finds per cost of a task that is started.
+        enough: Number of confident finds that end the search; None for all.
+    """
+
+    cost: float = math.inf
+    worth: float = 0.0
+    enough: int | None = None
+
+    @classmethod
+    def of(cls, kind: str, search: str, enough: int | None) -> Budget:
+        """Return the fitted budget of a kind; `"thorough"` runs all tasks."""
+        return cls(enough=enough) if search == "thorough" else cls(**CONSTANTS["budgets"][kind], enough=enough)

@@ -1,0 +1,1 @@
+"""The research laboratory: networks, data sets, metrics, training, evaluation, synthesis and meshes."""

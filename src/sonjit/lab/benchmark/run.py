@@ -1,0 +1,322 @@
+"""Run the workers of both sides alternately, each in a fresh process, on the same frames, and report the result."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
+
+from sonjit._util.errors import InputError, JobError
+from sonjit._util.files import WorkFolder
+from sonjit.engines import Precision
+from sonjit.engines.machine import Machine, describe_machine, load_average
+from sonjit.lab.benchmark.cases import Case, save_bundle, save_clip
+from sonjit.lab.benchmark.worker import WARM_UP, Timed
+from sonjit.weights import find_weight
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+
+    from sonjit.lab.benchmark.installed import Closure
+
+LibraryName = Literal["sonjit", "mediapipe"]
+_MODULES: dict[LibraryName, str] = {"sonjit": "sonjit.compat.mediapipe", "mediapipe": "mediapipe"}
+Sides = dict[LibraryName, tuple[str, str]]
+FRAMES = 300
+"""Frames that a worker processes. The clip is played forwards and backwards to fill them."""
+METRICS = ("p50_ms", "p90_ms", "mean_ms", "cpu_ms", "rss_mb", "import_s", "create_s", "first_s", "cold_s", "bare_ms")
+_TIMEOUT_S = 300
+"""Time limit of a worker, which usually takes a few seconds."""
+_HERE = Path(__file__).parent
+
+
+_COLUMNS = {
+    "p50_ms": ("p50 ms", 2),
+    "p90_ms": ("p90 ms", 2),
+    "mean_ms": ("mean ms", 2),
+    "cpu_ms": ("CPU ms", 2),
+    "rss_mb": ("RSS MB", 0),
+    "import_s": ("import s", 2),
+    "cold_s": ("cold s", 2),
+}
+
+
+class Side(TypedDict):
+    """Results of one library on one case: the median of each of `METRICS`, what was found, and all runs."""
+
+    median: dict[str, float]
+    precision: str
+    found: dict[str, int]
+    runs: list[Timed]
+
+
+class MeasuredCase(TypedDict):
+    """One case with its fields and the results of each library."""
+
+    case: dict[str, Any]
+    sonjit: Side
+    mediapipe: NotRequired[Side]
+    load_after: float | None
+
+
+class BenchmarkSettings(TypedDict):
+    """Settings of a benchmark: media by subject, frames per process, skipped frames, processes per side."""
+
+    media: dict[str, str]
+    frames: int
+    warm_up: int
+    repeat: int
+    precision: str
+    threads: int | None
+
+
+class BenchmarkReport(TypedDict):
+    """All results; `weights` are bytes by file name."""
+
+    machine: Machine
+    settings: BenchmarkSettings
+    libraries: dict[LibraryName, Closure]
+    weights: dict[str, int]
+    cases: list[MeasuredCase]
+
+
+def benchmark(
+    *,
+    cases: Iterable[Case],
+    peer: str | None = None,
+    media: Mapping[str, str | Path] | None = None,
+    precision: Precision = "auto",
+    threads: int | None = None,
+    repeat: int = 3,
+    count: int = FRAMES,
+    progress: Callable[[str], None] = lambda line: None,
+) -> BenchmarkReport:
+    """Measure every case in `repeat` processes per side, and take the median of each metric.
+
+    Args:
+        cases: Cases to measure.
+        peer: Python interpreter that has mediapipe; None measures Sonjit alone.
+        media: Video, or image to drift, by the `subject` of a case. Hands use the bundled clip by default.
+        precision: Precision of Sonjit's networks, see `create_detector`.
+        threads: Threads of Sonjit's networks, see `create_detector`.
+        repeat: Processes per case and side.
+        count: Frames per process; the first 6 do not count.
+        progress: Function called with a line before each case.
+
+    Raises:
+        InputError: A case has no medium, a video, peer, weight file or bundle is missing, or cases of tasks are mixed
+            with others.
+        JobError: A worker crashed.
+    """
+    cases = tuple(cases)
+    media = dict(media or {})
+    if repeat < 1 or count <= WARM_UP:
+        raise InputError(f"repeat={repeat}, count={count}: measure at least once and more than {WARM_UP} frames")
+    if threads is not None and threads < 0:
+        raise InputError(f"threads={threads}: give 0 for all cores or a positive number")
+    for case in cases:
+        check_media(case, media)
+    weights = {name: find_weight(name).stat().st_size for case in cases for name in case.weights}
+    sides: Sides = {"sonjit": (sys.executable, "worker.py")}
+    if peer is not None:
+        check_peer(peer, "tasks.vision" if cases[0].bundle else "solutions.hands")
+        sides["mediapipe"] = (peer, "peer_mediapipe.py")
+    if any(case.bundle for case in cases):
+        if (precision, threads) != ("auto", None) or not all(case.bundle for case in cases):
+            raise InputError(
+                "tasks have no precision and no threads of their own, and are measured without other cases"
+            )
+        sides = {name: (python, "tasks.py") for name, (python, _) in sides.items()}
+    subjects = dict.fromkeys(case.subject for case in cases)
+    report: BenchmarkReport = {
+        "machine": describe_machine(),
+        "settings": {
+            "media": {subject: Path(media.get(subject, "bundled clip")).name for subject in subjects},
+            "frames": count, "warm_up": WARM_UP, "repeat": repeat, "precision": precision, "threads": threads,
+        },
+        "libraries": {name: run_python(python, "installed.py", name) for name, (python, _) in sides.items()},
+        "weights": weights,
+        "cases": [],
+    }  # fmt: skip
+    with WorkFolder() as folder:
+        for number, case in enumerate(cases, 1):
+            progress(f"[{number}/{len(cases)}] {case.name}")
+            max_frames = count if case.subject in media else min(case.clip_frames or count, count)
+            clip = Path(folder) / f"{case.subject}-{max_frames}-{case.copies}.npy"
+            if not clip.exists():
+                save_clip(media.get(case.subject), clip, max_frames, copies=case.copies)
+            job = {
+                **asdict(case), "task": "time", "frames": str(clip), "precision": precision, "threads": threads
+            }  # fmt: skip
+            if case.bundle is not None:
+                job["bundle"] = str(bundle := Path(folder) / case.bundle)
+                save_bundle(case.bundle, bundle)
+            able: Sides = {name: side for name, side in sides.items() if case.peer or name == "sonjit"}
+            metrics = _measure(job, able, repeat, count)
+            measured: MeasuredCase = {
+                "case": asdict(case), "sonjit": metrics["sonjit"], "load_after": load_average()
+            }  # fmt: skip
+            if "mediapipe" in metrics:
+                measured["mediapipe"] = metrics["mediapipe"]
+            report["cases"].append(measured)
+    report["machine"]["load_after"] = load_average()
+    return report
+
+
+def _measure(job: Mapping[str, object], sides: Sides, repeat: int, count: int) -> dict[LibraryName, Side]:
+    """Measure one case: a short run per side fills every cache, then both sides take turns."""
+    runs: dict[LibraryName, list[Timed]] = {name: [] for name in sides}
+    for turn in range(repeat + 1):
+        for name, (python, script) in sides.items():
+            turned = {**job, "module": _MODULES[name], "count": count if turn else WARM_UP + 1}
+            outcome = run_python(python, script, json.dumps(turned))
+            if turn:
+                runs[name].append(outcome)
+    result: dict[LibraryName, Side] = {}
+    for name, outcomes in runs.items():
+        metrics = {key: [value for item in outcomes if (value := item.get(key)) is not None] for key in METRICS}
+        result[name] = {
+            "median": {key: statistics.median(values) for key, values in metrics.items() if values},
+            "precision": outcomes[0]["precision"],
+            "found": outcomes[0]["found"],
+            "runs": outcomes,
+        }
+    return result
+
+
+def check_media(case: Case, media: Mapping[str, str | Path]) -> None:
+    """Raise InputError if a case has no medium. Only hands have a bundled clip."""
+    if case.subject != "hands" and case.subject not in media:
+        who = {"face": "one face", "body": "one whole person"}[case.subject]
+        raise InputError(f"{case.kind}: no clip is bundled; give --{case.subject}-media a video or image of {who}")
+
+
+def check_peer(python: str, name: str = "solutions.hands") -> None:
+    """Raise InputError unless the interpreter runs and its `mediapipe` has that attribute."""
+    try:
+        probe = ["-c", f"import mediapipe; mediapipe.{name}"]
+        done = subprocess.run([python, *probe], capture_output=True, text=True, timeout=120, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        reason = error.strerror if isinstance(error, OSError) else "does not answer"
+        raise InputError(f"--peer {python}: {reason}; choose a Python interpreter with mediapipe") from None
+    if done.returncode:
+        advice = f"{python} -m pip install mediapipe==0.10.21"
+        raise InputError(
+            f"--peer {python} has no mediapipe.{name.split('.')[0]} ({_last_line(done.stderr)}); run: {advice}"
+        )
+
+
+def run_python(python: str, script: str, argument: str) -> Any:  # noqa: ANN401  # JSON
+    """Return the JSON that a script of this folder prints in a fresh process; raise JobError if it crashes or hangs."""
+    command = [python, _HERE / script, argument]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise JobError(
+            f"{script} in {python} did not respond for {_TIMEOUT_S} s; try again on a quieter machine"
+        ) from None
+    if done.returncode:
+        reason = _last_line(done.stderr) or f"exit status {done.returncode}"
+        raise JobError(f"{script} in {python} crashed: {reason}")
+    return json.loads(done.stdout)
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1].strip() if lines else ""
+
+
+def draw_report(report: BenchmarkReport) -> Group:
+    """Draw the results for a rich console: metrics per frame, ratios (below 1: Sonjit needs less) and sizes."""
+    from rich.console import Group
+
+    machine, settings = report["machine"], report["settings"]
+    media = ", ".join(f"{subject}: {name}" for subject, name in settings["media"].items())
+    lines = [
+        f"{machine['cpu']}, {machine['cores']} cores ({' '.join(machine['flags'])}), "
+        f"load {machine['load_before']} before and {machine.get('load_after')} after",
+        f"{media}: {settings['frames']} frames, the first {settings['warm_up']} left out; "
+        f"median of {settings['repeat']} processes a side, taking turns",
+    ]
+    return Group(*lines, "", _metrics(report), "", _sizes(report))
+
+
+def ratios(side: Side, other: Side) -> dict[str, float]:
+    """Return one side's metrics divided by another's, where both have one."""
+    ours, theirs = side["median"], other["median"]
+    return {key: ours[key] / theirs[key] for key in _COLUMNS if key in ours and theirs.get(key)}
+
+
+def mean_instances(found: dict[str, int]) -> float:
+    """Return the mean number of hands, faces, bodies or parts of a person per frame."""
+    return sum(int(number) * frames for number, frames in found.items()) / max(sum(found.values()), 1)
+
+
+def _metrics(report: BenchmarkReport) -> Table:
+    table = _table("case", "library", *(heading for heading, _ in _COLUMNS.values()), "found", "bare ms", "x bare")
+    by_name = {case["case"]["name"]: case for case in report["cases"]}
+    for case in report["cases"]:
+        title = case["case"]["name"]
+        for name in report["libraries"]:
+            side = case.get(name)
+            if side is None:
+                table.add_row("", name, *("-" for _ in _COLUMNS), "-", "-", "-")
+                continue
+            median = side["median"]
+            cells = [f"{median[key]:.{digits}f}" if key in median else "-" for key, (_, digits) in _COLUMNS.items()]
+            found = f"{mean_instances(side['found']):.2f}"
+            table.add_row(title, f"{name} {side['precision']}", *cells, found, *_network_time(case, side))
+            title = ""
+        if "mediapipe" in case:
+            _add_ratios(table, "ratio", ratios(case["sonjit"], case["mediapipe"]))
+        against = case["case"]["against"]
+        if against in by_name:
+            _add_ratios(table, f"to {against}", ratios(case["sonjit"], by_name[against]["sonjit"]))
+        table.add_section()
+    return table
+
+
+def _add_ratios(table: Table, label: str, ratio: dict[str, float]) -> None:
+    cells = [f"{ratio[key]:.2f}" if key in ratio else "-" for key in _COLUMNS]
+    table.add_row("", label, *cells, style="bold")
+
+
+def _network_time(case: MeasuredCase, side: Side) -> tuple[str, str]:
+    """Return the time of the landmark network alone, and the frame time divided by it if a frame runs it exactly
+    once.
+    """
+    median = side["median"]
+    if "bare_ms" not in median:
+        return "-", "-"
+    bare = median["bare_ms"]
+    single = case["case"]["max_instances"] == 1 and not case["case"]["static_image"]
+    return f"{bare:.2f}", f"{median['p50_ms'] / bare:.2f}" if single else "-"
+
+
+def _sizes(report: BenchmarkReport) -> Table:
+    table = _table("library", "version", "python", "installed MB", "packages", "largest")
+    for name, closure in report["libraries"].items():
+        parts = closure["distributions"]
+        largest = ", ".join(f"{part} {entry['bytes'] / 1e6:.0f}" for part, entry in list(parts.items())[:4])
+        version = parts[name]["version"] if name in parts else "-"
+        size = f"{closure['bytes'] / 1e6:.0f}"
+        table.add_row(name, version, closure["python"], size, str(len(parts)), largest)
+    weights = report["weights"]
+    table.add_row("sonjit's weights", "", "", f"{sum(weights.values()) / 1e6:.0f}", "", ", ".join(weights))
+    return table
+
+
+def _table(*headings: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in headings:
+        is_text = heading in ("case", "library", "version", "python", "largest")
+        table.add_column(heading, justify="left" if is_text else "right", no_wrap=heading != "largest")
+    return table

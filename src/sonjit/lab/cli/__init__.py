@@ -1,0 +1,1 @@
+"""Commands of the laboratory, one file per group of verbs."""

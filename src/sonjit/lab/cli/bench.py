@@ -1,0 +1,108 @@
+"""`sonjit bench`: speed, memory, start and size on this machine, alone or beside MediaPipe."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from sonjit._util.errors import InputError, unknown_name
+from sonjit._util.files import Draft, failing_as_job
+from sonjit._util.json_text import json_from
+from sonjit.lab.benchmark import CASES, TASK_CASES, benchmark, check_media
+from sonjit.lab.benchmark.run import draw_report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sonjit.lab.benchmark import Case
+
+
+def bench(
+    *,
+    kind: Literal["hands", "face", "body", "holistic", "all"] = "hands",
+    peer: str | None = None,
+    peer_api: Literal["solutions", "tasks"] = "solutions",
+    media: str | None = None,
+    face_media: str | None = None,
+    body_media: str | None = None,
+    model: str | None = None,
+    precision: Literal["auto", "f32", "bf16", "int8"] = "auto",
+    threads: int | None = None,
+    repeat: int = 3,
+    save: str | None = None,
+) -> None:
+    """Measure time per frame, memory, cold start and installed size.
+
+    Every configuration runs in fresh processes on frames that were decoded before; with a peer, both sides take turns
+    on the same frames. Ratios below 1 mean that Sonjit needs less. Give it a quiet machine.
+
+    Example: `sonjit bench --kind all --face-media face.jpg --body-media squats.mp4 --save bench.json`
+
+    Args:
+        kind: Kind of detector. all skips kinds without media.
+        peer: Python interpreter that has mediapipe. Default: measure only Sonjit.
+        peer_api: Sonjit's own interface beside mediapipe.solutions; or tasks of either, in VIDEO mode: hands, and faces
+            with blendshapes and matrices, for which face_landmarker.task must be registered.
+        media: A video or image for the kind, with all for hands; hands have a bundled clip. An image is made to
+            drift.
+        face_media: The same for face.
+        body_media: The same for body and holistic.
+        model: Model to measure. Default: all models of the kind.
+        precision: What Sonjit's networks run in; auto takes bf16 where the processor and the network bear it, else f32.
+        threads: Threads of Sonjit. 0 uses all cores. Default: SONJIT_THREADS.
+        repeat: Fresh processes per case and side; the median of each metric counts.
+        save: A JSON file for all metrics of all processes.
+    """
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    subject = {"all": "hands", "holistic": "body"}.get(kind, kind)
+    given = {subject: media, **{name: path for name, path in (("face", face_media), ("body", body_media)) if path}}
+    images = {name: path for name, path in given.items() if path}
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    cases = _choose(peer_api, kind, model, images, say)
+    with Draft(Path(save)) if save else nullcontext() as draft:  # an unwritable path fails before the long part
+        report = benchmark(
+            cases=cases,
+            peer=peer,
+            media=images,
+            precision=precision,
+            threads=threads,
+            repeat=repeat,
+            progress=say,
+        )
+        Console(width=None if sys.stdout.isatty() else 180).print(draw_report(report))
+        if draft:
+            with failing_as_job(draft.final):
+                draft.path.write_text(json_from(report, 1) + "\n", "utf-8")
+
+
+def _choose(api: str, kind: str, model: str | None, media: dict[str, str], say: Callable[[str], None]) -> list[Case]:
+    """Return the requested cases. For all kinds, return those with media."""
+    every = TASK_CASES if api == "tasks" else CASES
+    cases = [case for case in every if kind in (case.kind, "all")]
+    if not cases:
+        raise InputError(
+            f"--kind {kind} cannot be combined with --peer-api {api}. "
+            f"Choose from {', '.join(dict.fromkeys(case.kind for case in every))}"
+        )
+    known = dict.fromkeys(case.model for case in cases)
+    cases = [case for case in cases if model in (None, case.model)]
+    if not cases:
+        raise InputError(f"--kind {kind}: {unknown_name('model', model or '', known)}")
+    left_out: dict[str, str] = {}
+    for case in cases if kind == "all" else ():
+        try:
+            check_media(case, media)
+        except InputError as error:
+            left_out[case.kind] = str(error)
+    if len(left_out) == len({case.kind for case in cases}):
+        raise InputError("; ".join(left_out.values()))
+    for reason in left_out.values():
+        say(f"left out {reason}")
+    return [case for case in cases if case.kind not in left_out]

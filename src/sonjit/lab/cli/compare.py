@@ -1,0 +1,56 @@
+"""`sonjit compare`: results of several evaluations next to each other, one row per method."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from sonjit._util.errors import InputError
+from sonjit._util.files import write_bytes
+from sonjit.lab.evaluation.comparison import draw_comparison
+from sonjit.media import ANNOTATED_IMAGE_ENDINGS
+from sonjit.media.encode import encode_image
+
+
+def compare(
+    *runs: Annotated[str, Parameter(name="RUN")],
+    root: str,
+    save: str = "compare.png",
+    samples: str | None = None,
+    columns: int = 5,
+) -> int:
+    """Draw the results of several evaluations next to each other.
+
+    The picture has a row for each method and a column for each image.
+
+    `sonjit compare "one image=runs/handoccnet" runs/deformer --root DexYCB --save compare.png`
+
+    Labels are green, predictions red. The first row is the image alone.
+
+    Args:
+        runs: Folders that sonjit eval wrote, by one protocol of one data set, in the order of the rows; LABEL=FOLDER
+            names a row, which else has the model's name, and whether it sees one image or a sequence.
+        root: Folder of the data set, as for sonjit eval.
+        save: Image to write.
+        samples: Their names in the data set, with commas; by default those on which the methods differ most.
+        columns: How many of these.
+    """
+    ending = Path(save).suffix.lower()
+    if ending not in ANNOTATED_IMAGE_ENDINGS:
+        raise InputError(f"--save {save}: an image such as compare.png")
+    if columns < 1:
+        raise InputError(f"--columns {columns}: give at least 1")
+    if len(runs) < 2:
+        raise InputError("sonjit compare requires at least two folders of sonjit eval")
+    named = [(label, Path(folder)) if equal else (None, Path(label)) for label, equal, folder in _split(runs)]
+    wanted = None if samples is None else [one.strip() for one in samples.split(",")]
+    write_bytes(Path(save), encode_image(draw_comparison(named, Path(root), wanted, columns), ending))
+    sys.stderr.write(f"wrote {save}\n")
+    return 0
+
+
+def _split(runs: tuple[str, ...]) -> list[tuple[str, str, str]]:
+    return [one.partition("=") for one in runs]

@@ -1,0 +1,293 @@
+"""`sonjit datasets`: which data sets are known, whether one is whole, a sheet of its samples, and other forms of it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Group, Parameter
+
+from sonjit._util.errors import InputError
+from sonjit._util.files import atomic_file, write_text
+from sonjit._util.json_text import json_from
+from sonjit._util.key_values import json_values, key_values
+from sonjit.cli.report import progress_bar
+from sonjit.lab.datasets import Skipped, dataset_entry, list_datasets, open_dataset, split_dataset
+from sonjit.lab.datasets.checks import check_sample, draw_contact_sheet, spread_indices
+from sonjit.lab.datasets.formats.convert import convert_dataset
+from sonjit.media.encode import encode_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sonjit.lab.datasets import Dataset, DatasetEntry
+
+app = App(
+    name="datasets",
+    help="""Read data sets of hands, faces and bodies: list, check, show and convert them.
+
+    Nothing is downloaded: get a set from its owners, unpack it, and name that folder with --root.
+
+    Example: `sonjit datasets check freihand --root ~/data/freihand && sonjit datasets show freihand --root ...`
+    """,
+)
+
+_CHOICE = Group("Choice", sort_key=1)
+Root = Annotated[Path, Parameter(group=_CHOICE)]
+Split = Annotated[str | None, Parameter(group=_CHOICE)]
+Options = Annotated[list[str] | None, Parameter(name="--option", negative="", group=_CHOICE)]
+SkipBad = Annotated[bool, Parameter(negative="", group=_CHOICE)]
+
+
+@app.command(name="list")
+def list_command(
+    *, root: Path | None = None, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False
+) -> None:
+    """List the known data sets: parts, what is in them, licence, where to get them and what they need.
+
+    Args:
+        root: Folder to look in; shows which sets its folders contain, by name and by content.
+        as_json: Print a JSON array instead.
+    """
+    entries = [dataset_entry(name) for name in list_datasets()]
+    if as_json:
+        sys.stdout.write(json_from([_to_dict(entry, root) for entry in entries], 2) + "\n")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 320)  # a pipe has no width: leave no name cut off
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    headings = ("name", "holds", "there") if root else ("name", "parts", "holds", "licence", "needs", "from")
+    for heading in headings:
+        table.add_column(heading, no_wrap=heading == "name")
+    for entry in entries:
+        facts = ", ".join(entry.splits), ", ".join(entry.kinds), entry.licence, ", ".join(entry.needs), entry.where
+        table.add_row(entry.name, *((facts[1], _there(entry, root)) if root else facts))
+    console.print(table)
+
+
+@app.command
+def check(
+    name: str,
+    /,
+    *,
+    root: Root,
+    split: Split = None,
+    option: Options = None,
+    skip_bad: SkipBad = False,
+    limit: int | None = None,
+    images: bool = True,
+) -> int:
+    """Check every sample: its files, sizes and numbers of keypoints, and whether its 3D falls onto its 2D.
+
+    Args:
+        name: Name of the data set, see `sonjit datasets list`.
+        root: Folder that it was unpacked into.
+        split: Name of the split. Default: the first in the list.
+        option: Further options of the set, as name=value; may be repeated.
+        skip_bad: Go on after a bad sample, and list them all at the end.
+        limit: Check so many samples.
+        images: Decode every image too.
+    """
+    dataset = _open(name, root, split, option, limit, trust=False)
+    good, bad = _looked_at(dataset, skip_bad=skip_bad, images=images)
+    for one in bad:
+        sys.stderr.write(f"sonjit: {one.reason}\n")
+    left_out = f", {len(dataset.skipped)} without labels" if dataset.skipped else ""
+    sys.stderr.write(f"{name} {dataset.split}: {len(good)} samples are good, {len(bad)} bad{left_out}\n")
+    return 1 if bad else 0
+
+
+@app.command
+def show(
+    name: str,
+    /,
+    *,
+    root: Root,
+    out: Path = Path("sheet.png"),
+    split: Split = None,
+    option: Options = None,
+    samples: int = 12,
+    order: Literal["spread", "first", "random"] = "spread",
+    zoom: bool = False,
+) -> None:
+    """Draw a contact sheet: samples with boxes, masks, keypoints, and projected 3D keypoints as small white rings.
+
+    Args:
+        name: Name of the data set, see `sonjit datasets list`.
+        root: Folder that it was unpacked into.
+        out: Image to write.
+        split: Name of the split. Default: the first in the list.
+        option: Further options of the set, as name=value; may be repeated.
+        samples: How many.
+        order: Spread over the set, its first ones, or at random (the same ones every time).
+        zoom: Cut each image around what is labelled in it.
+    """
+    if samples < 1:
+        raise InputError(f"--samples {samples}: show at least 1")
+    dataset = _open(name, root, split, option, None, trust=False)
+    indices = spread_indices(len(dataset), samples, order)
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise InputError(f"{out}: a contact sheet is a .png, .jpg or .webp image")
+    with atomic_file(out) as draft:
+        sheet = draw_contact_sheet(dataset.subset(indices), zoom=zoom)
+        draft.write_bytes(encode_image(sheet, out.suffix.lower(), ()))
+    sys.stderr.write(f"{len(indices)} of {len(dataset)} samples of {name} {dataset.split}; wrote {out}\n")
+
+
+@app.command
+def convert(
+    name: str,
+    /,
+    *,
+    root: Root,
+    out: Path,
+    split: Split = None,
+    option: Options = None,
+    skip_bad: SkipBad = False,
+    limit: int | None = None,
+    per_shard: int = 1000,
+) -> int:
+    """Write a data set as COCO keypoints (.json), as a table (.parquet) or as WebDataset shards (a folder).
+
+    The first two point to the images where they lie, shards hold them. Shards of a run that was stopped are kept, and
+    the next run goes on. Read it back with the data set `folder` or `shards`.
+
+    Args:
+        name: Name of the data set, see `sonjit datasets list`.
+        root: Folder that it was unpacked into.
+        out: File or folder to write.
+        split: Name of the split. Default: the first in the list.
+        option: Further options of the set, as name=value; may be repeated.
+        skip_bad: Leave bad samples out and list them at the end, instead of stopping at the first.
+        limit: Write so many samples.
+        per_shard: Samples in each shard.
+    """
+    dataset = _open(name, root, split, option, limit, trust=not skip_bad)
+    bad: list[Skipped] = []
+    if skip_bad:
+        good, bad = _looked_at(dataset, skip_bad=True, images=True)
+        dataset = dataset.subset(good)
+    with progress_bar(len(dataset), "samples") as bar:
+        convert_dataset(dataset, out, per_shard=per_shard, progress=bar)
+    for one in bad:
+        sys.stderr.write(f"sonjit: left out: {one.reason}\n")
+    sys.stderr.write(f"{len(dataset)} samples of {name} {dataset.split}; wrote {out}\n")
+    return 1 if bad else 0
+
+
+@app.command(name="split")
+def split_command(
+    name: str,
+    /,
+    *,
+    root: Root,
+    out: Path,
+    parts: str = "train=0.8,val=0.1,test=0.1",
+    seed: int = 0,
+    split: Split = None,
+    option: Options = None,
+    limit: int | None = None,
+) -> None:
+    """Split a data set by subject, or by recording or image if no subject is known.
+
+    Writes one COCO keypoints file per part, which `sonjit train --data` reads, and split.json with the samples,
+    subjects and hash of each part.
+
+    Args:
+        name: Name of the data set, see `sonjit datasets list`.
+        root: Folder that it was unpacked into.
+        out: Folder to write.
+        parts: Share of the samples in each part.
+        seed: Seed of the assignment; the same seed gives the same parts on every machine.
+        split: Name of the split. Default: the first in the list.
+        option: Further options of the set, as name=value; may be repeated.
+        limit: Use only so many samples.
+    """
+    try:
+        shares = {part: float(share) for part, share in key_values(parts.split(","), option="--parts")}
+    except ValueError:
+        raise InputError(f"--parts {parts}: give name=share, such as train=0.8,test=0.2") from None
+    dataset = _open(name, root, split, option, limit)
+    found = split_dataset(dataset, shares, seed=seed)
+    record: dict[str, object] = {"dataset": name, "split": dataset.split, "seed": seed}
+    for part in found.values():
+        chosen = dataset.subset(part.indices.tolist())
+        convert_dataset(chosen, out / f"{part.name}.json")
+        ids = [sample.id for sample in chosen]
+        record[part.name] = {"sha256": part.sha256, "groups": part.groups, "samples": ids}
+        sys.stderr.write(f"{part.name}: {len(ids)} samples of {len(part.groups)} groups\n")
+    write_text(out / "split.json", json_from(record, 1) + "\n")
+
+
+def _open(
+    name: str, root: Path, split: str | None, options: list[str] | None, limit: int | None, *, trust: bool = True
+) -> Dataset:
+    """Open a data set and check its first sample, unless the command checks all or accepts bad ones."""
+    given = json_values(options or [], option="--option")
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit {limit}: take at least 1")
+    dataset = open_dataset(name, root, split, check="first" if trust else "none", **given)
+    return dataset if limit is None else dataset[:limit]
+
+
+def _looked_at(dataset: Dataset, *, skip_bad: bool, images: bool) -> tuple[list[int], list[Skipped]]:
+    """Places of the good samples, and the bad ones; the first bad one is an error where they are not to be skipped."""
+    good: list[int] = []
+    bad: list[Skipped] = []
+    with progress_bar(len(dataset), "samples") as bar:
+        for index in range(len(dataset)):
+            try:
+                sample = dataset[index]
+                check_sample(sample)
+                if images:
+                    sample.rgb()
+                good.append(index)
+            except InputError as error:
+                if not skip_bad:
+                    raise
+                bad.append(Skipped(f"#{index}", str(error)))
+            bar.advance()
+    return good, bad
+
+
+def _there(entry: DatasetEntry, root: Path | None) -> str:
+    """Return the number of samples, the split and the folder of a set below the root, or "no"."""
+    for folder in _candidates(entry, root) if root else ():
+        for split in entry.splits:
+            try:
+                count = len(open_dataset(entry.name, folder, split, check="none"))
+            except InputError:
+                continue
+            if count:
+                return f"{count} samples ({split}) in {folder}"
+    return "no"
+
+
+def _candidates(entry: DatasetEntry, root: Path) -> Iterator[Path]:
+    """Yield folders that may contain a set: by its name, then by the files that it needs, then the root itself."""
+    folders = sorted(folder for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []
+    named = [folder for folder in folders if _plain(folder.name).startswith(_plain(entry.name))]
+    yield from named
+    for folder in folders:
+        if folder not in named and any(_has_needs(entry, folder, split) for split in entry.splits):
+            yield folder
+    yield root
+
+
+def _has_needs(entry: DatasetEntry, folder: Path, split: str) -> bool:
+    """Check whether all files of a set are in a folder; False for sets whose needs are described in words."""
+    needs = [need.replace("{split}", split) for need in entry.needs]
+    return bool(needs) and all(" " not in need and (folder / need).exists() for need in needs)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.lower())
+
+
+def _to_dict(entry: DatasetEntry, root: Path | None) -> Mapping[str, object]:
+    fields = ("name", "title", "splits", "kinds", "licence", "where", "needs", "options")
+    return {name: getattr(entry, name) for name in fields} | ({"there": _there(entry, root)} if root else {})

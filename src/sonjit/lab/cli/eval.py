@@ -1,0 +1,305 @@
+"""`sonjit eval` evaluates models, and `sonjit card` writes model cards from evaluations."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from sonjit._util.data_files import read_json
+from sonjit._util.errors import InputError
+from sonjit._util.files import note_kept, sole_writer
+from sonjit._util.json_text import json_from
+from sonjit.cli.report import closing_line, progress_bar
+from sonjit.lab.documents.document import number, save_files
+from sonjit.lab.evaluation import (
+    EvaluationRequest,
+    ModelChoice,
+    list_models,
+    list_protocols,
+    load_protocol,
+    open_unit_table,
+    save_report,
+    write_units,
+)
+from sonjit.lab.evaluation.cards import CardRequest, card_files, hand_maps_plot, landmark_file
+from sonjit.lab.evaluation.groups import load_group_file
+from sonjit.lab.evaluation.records import load_evaluation
+from sonjit.lab.evaluation.report import metric_cells
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sonjit.lab.documents.document import Plot
+    from sonjit.lab.evaluation import Evaluation
+    from sonjit.lab.evaluation.predictions import Mode
+    from sonjit.lab.evaluation.schema import EvaluationRecord
+
+
+def evaluate(
+    *,
+    protocol: str | None = None,
+    model: str | None = None,
+    root: str | None = None,
+    predictions: str | None = None,
+    out: str = "evaluation",
+    data: str | None = None,
+    split: str | None = None,
+    mode: Literal["tracking", "reacquisition", "both"] = "both",
+    limit: int | None = None,
+    weights: str | None = None,
+    layout: Literal["interhand", "stb", "rhd"] | None = None,
+    root_weights: str | None = None,
+    root_input_scale: Literal[1, 255] | None = None,
+    boxes: str | None = None,
+    mano: str | None = None,
+    mano_left: str | None = None,
+    pooling: Literal["gap", "gmp"] | None = None,
+    localize_by: Literal["cam", "heuristics", "backprop"] | None = None,
+    view: Literal["full", "crop", "box"] | None = None,
+    models_dir: str | None = None,
+    landmark_model: str | None = None,
+    search: Literal["auto", "fast", "thorough"] | None = None,
+    max_instances: int | None = None,
+    device: str | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    skip_bad: Annotated[bool, Parameter(negative="")] = False,
+    jobs: int = 1,
+    workers: str = "pool",
+    save: str | None = None,
+    submission: str | None = None,
+) -> int:
+    """Evaluate a model with a protocol and write a report.
+
+    The report consists of eval.json, report.html and report.md, with the worst cases as images.
+
+    `sonjit eval` lists the protocols and models. `sonjit eval --protocol mediapipe-card --model hands-full --root sets`
+    tracks and searches hands anew, as the model cards do. `sonjit eval --protocol freihand --root FreiHAND_pub_v2
+    --predictions mine.npz` evaluates the predictions of another program. A run that was stopped goes on with --resume.
+
+    Args:
+        protocol: Name of a protocol, or a .toml file of your own.
+        model: A detector's kind and model such as hands-full, or a network of sonjit networks with --weights.
+        root: Folder of the data set; of several sets, the folder that holds theirs.
+        predictions: File of predictions to evaluate instead: .npz with id (N,) and keypoints_px, keypoints_m,
+            vertices_m, side, score and so on; COCO's results as .json; or what sonjit hands --save wrote for a folder
+            of images.
+        out: Folder for everything that is written.
+        data: Other sets than the protocol's, at the root itself: NAME or NAME:SPLIT, several with commas.
+        split: Another split than the protocol's.
+        mode: Mode of detectors: tracking crops around the previous result, reacquisition searches each image.
+        limit: Only so many images of each set.
+        weights: Checkpoint of a network, or folder of its run; demo for placeholder weights.
+        layout: Data set that an official checkpoint of InterNet was trained on; Sonjit's own say it.
+        root_weights: RootNet's checkpoint, beside InterNet's.
+        root_input_scale: What white is to an official checkpoint of RootNet: 255 in the release; Sonjit's own say it.
+        boxes: JSON file of where InterNet looks, and how far the roots are: RootNet's released results, or a list with
+            annot_id or sample (and side), bbox (x, y, width, height of the square to cut out) and abs_depth in mm.
+        mano: MANO_RIGHT.pkl, for HandOccNet and Deformer, and for the true meshes of sets with MANO's parameters.
+        mano_left: MANO_LEFT.pkl, likewise.
+        pooling: Pooling of a classifier's checkpoint that does not contain it: gap (mean) or gmp (maximum).
+        localize_by: Source of a classifier's boxes: cam, one of each class's map, the default; heuristics, the
+            paper's five of three classes; backprop, one of each class's saliency.
+        view: Part of the image for a classifier: all of it (full), the crop of its map (crop), or the labelled
+            box (box); by default what it was trained on.
+        models_dir: Folder with the published weight files.
+        landmark_model: Hand landmark network of your own, for detectors.
+        search: Search of detectors. Default: the search of the protocol.
+        max_instances: Maximum number of instances of detectors. Default: the number of the protocol.
+        device: Where it runs: a detector on cpu, gpu, npu or auto, a network on cpu, gpu, cuda:1, mps or auto.
+        resume: Go on from what was evaluated before.
+        skip_bad: Leave bad samples out and list them.
+        jobs: Processes that share the samples; of tracking, whole recordings. They come to the same metrics.
+        workers: A pool of processes here; or ray, or ray:ADDRESS, a cluster whose machines see the data under the same
+            path.
+        save: Table with a row for each thing that is evaluated: .json, .jsonl, .csv or .parquet.
+        submission: File for the server of a challenge: pred.json for FreiHAND's and HO-3D's, .txt for DexYCB's toolkit.
+    """
+    from sonjit.lab.evaluation import evaluate as run
+
+    if protocol is None:
+        return _list()
+    if root is None:
+        raise InputError("--protocol requires --root, the folder of the data")
+    choice = ModelChoice(
+        name=model,
+        predictions=predictions,
+        weights=weights,
+        root_weights=root_weights,
+        mano=mano,
+        mano_left=mano_left,
+        models_dir=models_dir,
+        landmark_model=landmark_model,
+        pooling=pooling,
+        localize_by=localize_by,
+        view=view,
+        search=search,
+        max_instances=max_instances,
+        device=device,
+        layout=layout,
+        root_input_scale=root_input_scale,
+        boxes=boxes,
+    )
+    modes: tuple[Mode, ...] | None = None if mode == "both" else (mode,)
+    request = EvaluationRequest(
+        protocol=protocol,
+        model=choice,
+        root=Path(root),
+        data=tuple(part.strip() for part in data.split(",")) if data else (),
+        split=split,
+        modes=modes,
+        limit=limit,
+        skip_bad=skip_bad,
+        resume=resume,
+        command=shlex.join(["sonjit", *sys.argv[1:]]),
+        jobs=jobs,
+        workers=workers,
+        submission=None if submission is None else Path(submission),
+    )
+    with nullcontext() if save is None else open_unit_table(save) as table:
+        folder = _folder(out)
+        with sole_writer(folder):
+            with progress_bar(None, "images") as bar:
+                outcome = run(request, folder, progress=bar)
+            save_report(outcome, folder)
+        if table is not None:
+            write_units(outcome, table)
+    _print_metrics(outcome)
+    summary = outcome.summary
+    summary.written = [str(folder / name) for name in ("eval.json", "report.html", "report.md")]
+    summary.written += [one for one in (save, submission) if one is not None]
+    sys.stderr.write(closing_line(summary, f"{summary.instances} evaluated") + "\n")
+    if outcome.stopped:
+        stop = KeyboardInterrupt()
+        note_kept(stop)
+        raise stop
+    return 0
+
+
+def _list() -> int:
+    for name in list_protocols():
+        sys.stdout.write(f"{name:16} {load_protocol(name).title}\n")
+    sys.stdout.write(f"models: {', '.join(list_models())}\n")
+    return 0
+
+
+def _folder(name: str) -> Path:
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {name}: {error.strerror}; choose another folder") from None
+    return folder
+
+
+def _print_metrics(outcome: Evaluation) -> None:
+    """Print the metrics, then the main one by keypoint."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for run in json.loads(json_from(outcome.record["runs"])):
+        table = Table("metric", "value", "95 % interval", "of", "not found", box=None, header_style="bold")
+        for one in run["metrics"]:
+            table.add_row(one["title"], *metric_cells(one))
+        console.print(f"{run['mode']}: {run['evaluated']} evaluated in {run['samples']} images", style="bold")
+        console.print(table)
+        if "joint" in run["parts"]:
+            unit = next(one["unit"] for one in run["metrics"] if one["name"] == run["main"])
+            table = Table("keypoint", f"{run['main']} {unit}", "95 % interval", "of", box=None, header_style="bold")
+            for row in run["parts"]["joint"]:
+                interval = f"{number(row['low'])} to {number(row['high'])}"
+                table.add_row(row["name"], number(row["mean"]), interval, str(row["counted"]))
+            console.print(table)
+
+
+def card(
+    evaluations: Annotated[tuple[str, ...], Parameter(name="EVAL_JSON")] = (),
+    /,
+    *,
+    out: str = "cards",
+    groups: str | None = None,
+    goal: float | None = None,
+    fewest: int = 20,
+    bench: str | None = None,
+    name: str = "",
+    licence: str = "",
+    training_data: str = "",
+    intended_use: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+) -> int:
+    """Write a model card from evaluations, as Markdown and as a page.
+
+    The Markdown has Hugging Face's metadata.
+
+    `sonjit card evaluation/eval.json --out cards --groups groups.csv --goal 2.56 --bench bench.json`
+
+    Args:
+        evaluations: Files that sonjit eval wrote, of one model or several.
+        out: Folder for the cards.
+        groups: CSV file with a column subject or sample, and one per factor: region, fitzpatrick, monk, gender, age.
+        goal: How much worse than the average the worst group may be, in the metric's unit.
+        fewest: Instances that a group needs to be evaluated.
+        bench: File of sonjit bench --save, for latency.
+        name: Name of your own network.
+        licence: Licence of your own weights, such as cc-by-4.0.
+        training_data: Description of the data that your own network was trained on.
+        intended_use: Use that your own network is meant for; may be given several times.
+    """
+    if not evaluations:
+        raise InputError("sonjit card requires at least one eval.json of sonjit eval")
+    if fewest < 2:
+        raise InputError(f"--fewest {fewest}: give at least 2")
+    records = [load_evaluation(Path(one)) for one in evaluations]
+    request = CardRequest(
+        groups=load_group_file(Path(groups)) if groups else (),
+        goal=math.nan if goal is None else goal,
+        fewest=fewest,
+        bench=_json(Path(bench)) if bench else None,
+        maps=_maps(records),
+        name=name,
+        licence=licence,
+        training_data=training_data,
+        intended_use=intended_use,
+    )
+    files = card_files(records, request)
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out}: {error.strerror}; choose another folder") from None
+    save_files(folder, files)
+    names = sorted(name for name in files if name.endswith(".md"))
+    sys.stderr.write(f"wrote {', '.join(str(folder / name) for name in names)}, each also as .html\n")
+    return 0
+
+
+def _maps(records: Sequence[EvaluationRecord]) -> dict[str, Plot]:
+    """Return class activation maps by the SHA-256 of the evaluated hand networks that are here."""
+    found: dict[str, Plot] = {}
+    for record in records:
+        file = landmark_file(record)
+        if file is None or (key := file.get("sha256", "")) in found:
+            continue
+        try:
+            plot = hand_maps_plot(record)
+        except InputError as error:
+            sys.stderr.write(f"no activation maps of {file['file']}: {error}\n")
+            continue
+        if plot is None:
+            sys.stderr.write(f"no activation maps of {file['file']}: the evaluated file is not here\n")
+        else:
+            found[key] = plot
+    return found
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    data = read_json(path)
+    if not isinstance(data, dict):
+        raise InputError(f"--bench {path} is not a file of sonjit bench --save")
+    return data

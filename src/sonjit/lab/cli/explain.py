@@ -1,0 +1,166 @@
+"""`sonjit explain` for saliency maps of networks, and `sonjit segment` for objects as coloured masks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from sonjit._util.errors import InputError
+from sonjit.cli.options import BatchOptions, Input
+from sonjit.cli.report import print_report, progress_bar
+from sonjit.lab.explain.run import CLASSIFIERS, Explain
+from sonjit.runs import Inputs, Outputs, run_job
+
+
+def explain(
+    *sources: Input,
+    of: str | None = None,
+    model: str = "full",
+    hand: int | None = None,
+    max_instances: int = 2,
+    mirrored: Annotated[bool, Parameter(negative="")] = False,
+    models_dir: str | None = None,
+    landmark_model: str | None = None,
+    weights: str | None = None,
+    pooling: Literal["gap", "gmp"] | None = None,
+    names: str | None = None,
+    ask: str | None = None,
+    top: int = 1,
+    boxes: Annotated[bool, Parameter(negative="")] = False,
+    backprop: Annotated[bool, Parameter(negative="")] = False,
+    truth: str | None = None,
+    save: str | None = None,
+    draw: str | None = None,
+    device: str = "cpu",
+    batch: BatchOptions = BatchOptions(),
+) -> int:
+    """Show which parts of an image are evidence for an output.
+
+    The heat map is red for evidence for the output, and blue for evidence against it.
+
+    `sonjit explain photo.jpg --of handedness,presence --draw where.png` explains the hand landmark network. Each output
+    equals the mean of its map plus a bias, exactly. If no hand is found, the image says so.
+
+    `sonjit explain photo.jpg --of index_finger_tip.x --hand 1 --save map.json` explains one coordinate of one hand.
+
+    `sonjit explain photo.jpg --model cam-resnet50 --weights resnet50.pth --top 3 --draw where.png` explains a
+    classifier.
+
+    `sonjit explain photo.jpg --model cam-small,cam-resnet18 --weights a/,b/ --backprop --draw where.png` compares two
+    classifiers: a column each, class activation maps above and saliency by backprop below.
+
+    `sonjit explain photo.jpg --model cam-small --weights runs/vqa --ask "What colour is it?" --draw where.png` answers
+    a question, and shows the regions behind the answer.
+
+    Args:
+        sources: Images, folders, globs and videos; or camera:0, rtsp://host/stream, or - for standard input.
+        of: Outputs to explain, with commas, shown side by side. Hands: handedness (of the person's right hand),
+            presence, or a coordinate such as wrist.x in pixels of the crop or wrist.x_m in metres. Default: handedness.
+            Classifiers: names or numbers of classes. Default: the most probable class.
+        model: full or lite for hands; or classifiers of sonjit networks 'cam-*' or 'fc-*', with commas.
+        hand: Number of the hand to explain, counted from 1. Default: all hands.
+        max_instances: Maximum number of hands.
+        mirrored: Treat the input as a selfie view.
+        models_dir: Folder with the published weight files.
+        landmark_model: File of a custom hand landmark network.
+        weights: Folder of a run of sonjit train cam, or checkpoint of the classifier such as torchvision's. For several
+            classifiers one each, with commas.
+        pooling: Pooling of a checkpoint that does not contain it: gap (mean) or gmp (maximum).
+        names: Text file with the names of the classes, one a line. Runs of sonjit train cam contain them.
+        ask: Question to answer with a run of sonjit train vqa as --weights. The classes are its answers.
+        top: Number of most probable classes to explain.
+        boxes: Draw the box around the largest part above 20 % of a class's map, in red.
+        backprop: Draw the gradient's saliency next to each class's map.
+        truth: COCO file with labelled boxes, drawn in green in the images with the same file names.
+        save: Maps and numbers: .json, .jsonl, .csv or .parquet. For many files a folder, or a name with {name} in it.
+        draw: Image or video to write with the maps over it. For many files a folder.
+        device: Device of the networks: for hands cpu, gpu, npu or auto; for classifiers cpu, gpu, cuda:1, mps or auto.
+    """
+    for option, value in (("--hand", hand), ("--max-instances", max_instances), ("--top", top)):
+        if value is not None and value < 1:
+            raise InputError(f"{option} {value}: must be at least 1")
+    targets = None if of is None else tuple(part.strip() for part in of.split(",") if part.strip())
+    if targets == ():
+        raise InputError(f"--of {of!r}: at least one target is required")
+    texts = {"weights": weights, "pooling": pooling, "names": names, "ask": ask}
+    of_classifiers = [f"--{name}" for name, value in texts.items() if value is not None]
+    of_classifiers += [f"--{name}" for name, value in (("boxes", boxes), ("backprop", backprop)) if value]
+    if of_classifiers and not model.startswith(CLASSIFIERS):
+        hint = ". For hands use --landmark-model" if weights is not None else ""
+        raise InputError(f"{', '.join(of_classifiers)} applies only to classifiers such as --model cam-small{hint}")
+    task = Explain(
+        targets=targets,
+        model=model,
+        hand=hand,
+        max_instances=max_instances,
+        mirrored=mirrored,
+        models_dir=models_dir,
+        landmark_model=landmark_model,
+        weights=weights,
+        pooling=pooling,
+        names=names,
+        ask=ask,
+        top=top,
+        boxes=boxes,
+        backprop=backprop,
+        truth=truth,
+        device=device,
+    )
+    inputs, outputs = Inputs.find(map(str, sources)), Outputs(save, draw)
+    with progress_bar(None, inputs.unit) as bar:
+        summary = run_job(
+            task, inputs, outputs, limit=batch.limit, jobs=batch.jobs, workers=batch.workers, progress=bar
+        )
+    return print_report(summary, task, outputs, timing=batch.timing)
+
+
+def segment(
+    *sources: Input,
+    weights: str | None = None,
+    save: str | None = None,
+    draw: str | None = None,
+    tasks: Annotated[bool, Parameter(negative="")] = False,
+    steps: str | None = None,
+    min_score: float = 0.5,
+    min_side: int | None = None,
+    device: str = "cpu",
+    batch: BatchOptions = BatchOptions(),
+) -> int:
+    """Find objects as boxes, categories and masks with Mask R-CNN.
+
+    `sonjit segment photo.jpg --weights runs/hands --draw drawn.png` draws the objects that your own network finds.
+
+    `sonjit segment clip.mp4 --weights maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth --save found.json --draw drawn.mp4`
+    uses the weights of torchvision.
+
+    `sonjit segment photo.jpg --weights runs/hands --steps steps/` draws each step of the network.
+
+    Args:
+        sources: Images, folders, globs and videos; or camera:0, rtsp://host/stream, or - for standard input.
+        weights: Folder of a run of `sonjit train mask-rcnn`, or torchvision's maskrcnn_resnet50_fpn[_v2] as .pth, or
+            demo for placeholder weights, which find nothing.
+        save: File in COCO's results format, .json or .jsonl, or its rows as .csv or .parquet. For many files a folder,
+            or a name with {name} in it.
+        draw: Image or video to write, with masks, boxes, categories and confidences. For many files a folder.
+        tasks: Draw each image four times: as classification, localization, semantic and instance segmentation.
+        steps: Folder for an image of each step of the network on the first image. For many files a folder each.
+        min_score: Minimum confidence, 0 to 1.
+        min_side: Length of the resized image's short side in pixels. Default: the length for these weights.
+        device: Device of the network: cpu, gpu, cuda:1, mps or auto.
+    """
+    from sonjit.lab.explain.segment import Segment
+
+    if not 0 <= min_score <= 1:
+        raise InputError(f"--min-score {min_score}: must be between 0 and 1")
+    if min_side is not None and min_side < 32:
+        raise InputError(f"--min-side {min_side}: must be at least 32")
+    if tasks and draw is None:
+        raise InputError("--tasks requires --draw")
+    task = Segment(weights=weights, min_score=min_score, min_side=min_side, device=device, tasks=tasks)
+    inputs, outputs = Inputs.find(map(str, sources)), Outputs(save, draw, figures=steps)
+    with progress_bar(None, inputs.unit) as bar:
+        summary = run_job(
+            task, inputs, outputs, limit=batch.limit, jobs=batch.jobs, workers=batch.workers, progress=bar
+        )
+    return print_report(summary, task, outputs, timing=batch.timing)

@@ -1,0 +1,158 @@
+"""`sonjit synth`: rendered hands with exact labels."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from sonjit._util.errors import InputError
+from sonjit._util.pools import check_workers
+from sonjit._util.text import pluralize
+from sonjit.cli.report import progress_bar
+from sonjit.lab.synthesis.hands.mesh import HandFiles
+
+if TYPE_CHECKING:
+    from sonjit.lab.synthesis.output.layouts import Extra
+
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Images are small: `--jobs` uses the cores; more threads within each process would only wait for each other."""
+
+_SIZES = {"interhand": "512x334", "video": "640x480"}
+
+
+def synth(
+    out: Annotated[Path | None, Parameter(name="OUT")] = None,
+    /,
+    *,
+    count: int | None = None,
+    seed: int = 0,
+    factor: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
+    size: str | None = None,
+    views: int | None = None,
+    rig: Literal["webcam", "glasses", "dome"] | None = None,
+    format: Literal["coco", "interhand", "shards", "video"] = "coco",  # the option's name
+    depth: Annotated[bool, Parameter(negative="")] = False,
+    normals: Annotated[bool, Parameter(negative="")] = False,
+    masks: Annotated[bool, Parameter(negative="")] = False,
+    backgrounds: str | None = None,
+    sequence: str | None = None,
+    fps: float = 30.0,
+    poses: str | None = None,
+    hand_rig: str | None = None,
+    mano: str | None = None,
+    jobs: int = 1,
+    workers: str = "pool",
+    list_factors: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Render hands with exact labels into a folder.
+
+    `sonjit synth out --count 2000 --seed 1` writes images and `coco.json`, which `sonjit train` and
+    `open_dataset("folder", ...)` read. The same seed gives the same bytes; a run that was stopped goes on.
+
+    `sonjit synth out --set tone=8..10 --set hands=1 --set yaw_deg=-30..30` pins factors; `--list-factors` shows all.
+
+    Args:
+        out: Folder to write; new, empty, or of a run with the same settings.
+        count: How many stills or sequences; by default 1000 stills or 1 sequence.
+        seed: Seed of all random numbers.
+        factor: A factor as name=value, name=a..b or name=a,b; may be repeated.
+        size: Width x height of each image in pixels; by default 256x256, 512x334 for interhand, 640x480 for video;
+            with --poses that of the video.
+        views: Cameras of each scene; by default 1, or 2 on glasses.
+        rig: Their arrangement: webcam (1), glasses (2) or dome (1 to 140, by default for several).
+        format: Format of the folder.
+        depth: Write depth as 16-bit PNG too, in tenths of a millimetre.
+        normals: Write normals as PNG too.
+        masks: Write instances as PNG too.
+        backgrounds: Folder of images to cut backgrounds from; by default they are procedural.
+        sequence: Hands in motion: peak, rom, any, or names with commas between.
+        fps: Frames a second of a sequence.
+        poses: Hands that `sonjit hands VIDEO --save` wrote as .json: their motion with exact labels.
+        hand_rig: A rigged hand of your own instead: a GLB with WebXR's 25 joints; of both sides as left.glb,right.glb.
+        mano: MANO_RIGHT.pkl of your own instead, or MANO_RIGHT.pkl,MANO_LEFT.pkl.
+        jobs: Processes.
+        workers: A pool of processes here; or ray, or ray:ADDRESS, a cluster whose machines see OUT under the same path.
+        list_factors: Print the factors instead.
+    """
+    for variable in _THREADS:
+        os.environ.setdefault(variable, "1")
+    from sonjit.lab.synthesis.output.job import synthesize
+    from sonjit.lab.synthesis.output.layouts import SynthSettings
+
+    if list_factors:
+        _print_factors()
+        return 0
+    if out is None:
+        raise InputError("sonjit synth requires an output folder, such as: sonjit synth out --count 100")
+    check_workers(workers, jobs)
+    wanted: tuple[tuple[Extra, bool], ...] = (("depth", depth), ("normals", normals), ("masks", masks))
+    moves = sequence is not None or poses is not None
+    count = (1 if moves else 1000) if count is None else count
+    hands = _hands(hand_rig, mano)
+    views = (2 if rig == "glasses" else 1) if views is None else views
+    settings = SynthSettings(
+        count=count,
+        seed=seed,
+        factors=tuple(factor or ()),
+        rig=rig or ("webcam" if views == 1 else "dome"),
+        views=views,
+        size=_size(size, format, poses, hands),
+        format=format,
+        extras=tuple(name for name, asked in wanted if asked),
+        backgrounds=backgrounds,
+        sequence=sequence,
+        fps=fps,
+        poses=poses,
+        hands=hands,
+    )
+    began = time.monotonic()
+    with progress_bar(count, "sequences" if moves else "scenes") as bar:
+        summary = synthesize(out, settings, jobs=jobs, workers=workers, progress=bar)
+    seconds = time.monotonic() - began
+    before = f", {summary.kept} from before" if summary.kept else ""
+    speed = f" in {seconds:.1f} s ({summary.images / seconds:.2g} a second)" if summary.images else ""
+    sys.stderr.write(f"{pluralize(summary.images, 'image')}{speed}{before}; wrote {out}\n")
+    return 0
+
+
+def _hands(rig: str | None, mano: str | None) -> HandFiles | None:
+    if rig is not None and mano is not None:
+        raise InputError("--hand-rig cannot be combined with --mano")
+    if rig is not None:
+        return HandFiles.named("hand-rig", rig)
+    return None if mano is None else HandFiles.named("mano", mano)
+
+
+def _size(text: str | None, form: str, poses: str | None, hands: HandFiles | None) -> tuple[int, int]:
+    """Return the requested frame rate, that of the video with the motion, or the default of the format."""
+    if text is None and poses is not None:
+        from sonjit.lab.synthesis.scene.motions import load_motion
+
+        camera = load_motion(poses, hands).camera
+        assert camera is not None
+        return round(2 * camera.cx), round(2 * camera.cy)
+    width, _, height = (text or _SIZES.get(form, "256x256")).lower().partition("x")
+    try:
+        return int(width), int(height or width)
+    except ValueError:
+        raise InputError(f"--size {text}: write width x height in pixels, such as 640x480") from None
+
+
+def _print_factors() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from sonjit.lab.synthesis.scene.factors import FACTORS
+
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("factor", "values", "what it does"):
+        table.add_column(heading, no_wrap=heading == "factor")
+    for one in FACTORS:
+        table.add_row(one.name, str(one.values), one.about)
+    console.print(table)

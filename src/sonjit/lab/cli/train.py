@@ -1,0 +1,187 @@
+"""`sonjit train`: train a network from the command line, or continue a run that was stopped."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from sonjit._util.errors import InputError
+from sonjit._util.key_values import key_values
+from sonjit.lab.training.recipes import TrainingRequest, list_recipes, load_recipe, run_recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+
+    from sonjit.lab.training.recipes import Progress
+
+_MAX_SILENCE_S = 30
+
+
+def train(
+    recipe: str = "",
+    /,
+    *,
+    out: str | None = None,
+    data: str | None = None,
+    images: str | None = None,
+    weights: str | None = None,
+    extra_keypoints: str | None = None,
+    steps: int | None = None,
+    device: str = "cpu",
+    precision: Literal["f32", "bf16"] | None = None,
+    export: Literal["onnx", "openvino"] | None = None,
+    settings: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
+    smoke: Annotated[bool, Parameter(negative="")] = False,
+    ablation: str | None = None,
+    list_: Annotated[bool, Parameter(name="--list", negative="")] = False,
+) -> None:
+    """Train a network by a recipe, Sonjit's own or a TOML file of yours.
+
+    `sonjit train hand-full --data hands.json --images photos/ --out runs/mine --export onnx` fine-tunes the hand
+    network on your own hands, and writes what `sonjit hands --landmark-model runs/mine/hand-full.onnx` runs.
+
+    `sonjit train hand-full --data nails.json --images nails.mp4 --out runs/nails --extra-keypoints thumb_nail` adds a
+    keypoint. A run that was stopped continues when it is called again.
+
+    `torchrun --nproc-per-node 2 -m sonjit train cam --device cuda` trains with two GPUs.
+
+    Args:
+        recipe: What to train: hand-full, hand-lite, cam, mask-rcnn, ..., or the path of a recipe.
+        out: Folder of the run: report.html, weights.safetensors, log.jsonl, settings.json, result.json and the last
+            checkpoint. runs/RECIPE by default.
+        data: Annotations: a JSON file in COCO's format, or the folder that holds it.
+        images: Folder of the images, or the video that they are frames of.
+        weights: Initial weights: published, demo, or a path.
+        extra_keypoints: Names of keypoints to add after a hand's 21, with commas.
+        steps: Steps of the optimizer.
+        device: cpu, gpu, cuda:1, mps or auto.
+        precision: bf16 multiplies in bfloat16; weights stay float32.
+        export: Write the trained network for another runtime too.
+        settings: Setting of the recipe, e.g. learning_rate=0.0003; may be given several times.
+        smoke: Train at the small size, which ends in minutes on a CPU.
+        ablation: Run a grid of the recipe, each row with each seed, and show its table beside the published one.
+        list_: Show what can be trained.
+    """
+    if list_:
+        sys.stdout.write(_recipes())
+        return
+    if not recipe:
+        raise InputError("sonjit train requires a recipe; sonjit train --list shows them")
+    typed = {"steps": steps, "extra_keypoints": extra_keypoints, "precision": precision}
+    given = dict(key_values(settings))
+    given |= {name: str(value) for name, value in typed.items() if value is not None}
+    name = "-".join([Path(recipe).stem, *(["smoke"] if smoke else []), *([ablation] if ablation else [])])
+    with show_progress() as progress:
+        request = TrainingRequest(
+            recipe=recipe,
+            out=Path("runs", name) if out is None else Path(out),
+            data=None if data is None else Path(data),
+            images=None if images is None else Path(images),
+            weights=weights,
+            device=device,
+            settings=given,
+            progress=progress,
+            export=export,
+            smoke=smoke,
+        )
+        results = {} if ablation else run_recipe(request)
+        table = _ablate(request, ablation) if ablation else ""
+    lines = (f"{name}: {f'{value:.4g}' if isinstance(value, float) else value}\n" for name, value in results.items())
+    sys.stdout.write(table + "".join(lines))
+
+
+def _ablate(request: TrainingRequest, name: str) -> str:
+    """Run a grid and write its files; gives its table."""
+    from sonjit.lab.training.ablation import run_ablation, save_ablation
+
+    def announce(line: str) -> None:
+        sys.stderr.write(f"{line}\n")
+
+    result = run_ablation(request, name, announce)
+    return save_ablation(result, request.out) if result.rows else ""
+
+
+def _recipes() -> str:
+    """Return a list of recipes with their summaries, data and ablations."""
+    lines: list[str] = []
+    for name in list_recipes():
+        recipe = load_recipe(name)
+        lines += [f"{name}: {recipe.summary}", f"    from {recipe.data}"]
+        lines += [f"    --ablation {key}: {grid.title}" for key, grid in recipe.ablation.items()]
+    return "\n".join(lines) + "\n"
+
+
+@contextmanager
+def show_progress() -> Generator[Progress]:
+    """Show progress on stderr: a bar on a terminal, otherwise a line at least every half minute while steps finish."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _LinePrinter(lambda line: console.print(line, highlight=False, soft_wrap=True))
+        return
+    columns = (MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def update(done: int, steps: int, values: Mapping[str, float]) -> None:
+            bar.update(task, completed=done, total=steps, description=_in_words(values, validation=False))
+            if metrics := _in_words(values, validation=True):
+                console.print(f"step {done} of {steps}: {metrics}", highlight=False, soft_wrap=True)
+
+        yield update
+
+
+class _LinePrinter:
+    """Progress as lines: the first step, every tenth of the steps, each evaluation, and at least every half minute.
+
+    Args:
+        write: Function that prints a line.
+        clock: Function that returns the time in seconds.
+    """
+
+    def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._write, self._clock = write, clock
+        self._first: tuple[int, float] | None = None
+        self._last_done, self._printed = 0, clock()
+
+    def __call__(self, done: int, steps: int, values: Mapping[str, float]) -> None:
+        """Print a line if one is due."""
+        now = self._clock()
+        begins = self._first is None or done < self._last_done
+        if begins:
+            self._first = done, now
+        self._last_done = done
+        metrics = _in_words(values, validation=True)
+        tenth = done == steps or done % max(steps // 10, 1) == 0
+        if not (begins or tenth or metrics or now - self._printed >= _MAX_SILENCE_S):
+            return
+        self._printed = now
+        assert self._first is not None
+        start, started = self._first
+        left = f", {_duration((now - started) / (done - start) * (steps - done))} left" if start < done < steps else ""
+        words = ", ".join(part for part in (_in_words(values, validation=False), metrics) if part)
+        self._write(f"step {done} of {steps}{left}: {words}")
+
+
+def _in_words(values: Mapping[str, float], *, validation: bool) -> str:
+    """Return the values as text: either those of the validation or the others."""
+    chosen = ((name, value) for name, value in values.items() if name.startswith("validation ") == validation)
+    return ", ".join(f"{name} {value:.3g}" for name, value in chosen)
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration in the two largest units.
+
+    >>> [_duration(value) for value in (9, 75, 3700)]
+    ['9 s', '1 min 15 s', '1 h 1 min']
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,357 @@
+"""Base classes of data sets: sequences of samples that are read on access.
+
+PyTorch's loaders accept a data set as it is. It pickles to little data for worker processes: indices are arrays, and
+files are opened for each sample.
+
+`RecordDataset` makes each sample from a small record. All records are stored as JSON in one block of bytes. A million
+records in one block take the memory of their text, pickle at once, and are shared between the processes of a loader.
+Lists of Python objects are not.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import struct
+from abc import abstractmethod
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from sonjit._util.arrays import FloatArray
+from sonjit._util.errors import InputError
+from sonjit.lab.datasets.sample import Instance, InstanceKind, Sample
+from sonjit.media.sources.decode import read_bytes
+from sonjit.media.sources.sniff import SNIFF_BYTES, image_format, image_size, jpeg_segments
+from sonjit.results import Box
+
+_APP1, _ORIENTATION, _QUARTER_TURNS = 0xE1, 0x0112, range(5, 9)  # of JPEG and EXIF
+_HEAD_BYTES = 1 << 16  # of an image: holds the size but for images with very long comments
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """Record of a data set before it is opened.
+
+    Attributes:
+        name: Name for `open_dataset`.
+        title: Title as written by the owners.
+        open: Function that opens the set: `open(entry, root, split, **options)`.
+        splits: Names of the splits; the first is the default.
+        kinds: Kinds of instances.
+        licence: Licence in a few words.
+        where: URL of the download page.
+        needs: Files required below the root; `{split}` stands for the split.
+    """
+
+    name: str
+    title: str
+    open: Callable[..., Dataset]
+    splits: tuple[str, ...]
+    kinds: tuple[InstanceKind, ...]
+    licence: str
+    where: str
+    needs: tuple[str, ...]
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Return the options that `open_dataset` accepts for this set, in addition to root and split."""
+        return tuple(inspect.signature(self.open).parameters)[3:]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Sample that is excluded.
+
+    Attributes:
+        id: Id of the sample, or its index in the set if it cannot be read.
+        reason: Reason in one line.
+    """
+
+    id: str
+    reason: str
+
+
+class Dataset(Sequence["Sample"]):
+    """Samples of one split.
+
+    Attributes:
+        entry: Record of the set.
+        root: Folder with its files.
+        split: Name of the split.
+        skipped: Excluded samples: frames without labels in the set itself and, if requested, bad ones.
+    """
+
+    skipped: tuple[Skipped, ...] = ()
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
+        self.entry = entry
+        self.root = root
+        self.split = split
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def load(self, index: int) -> Sample:
+        """Return the sample at 0 <= index < len(self)."""
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Dataset: ...
+    def __getitem__(self, index: int | slice) -> Sample | Dataset:
+        """Return one sample, or a subset for a slice. Negative indices count from the end."""
+        if isinstance(index, slice):
+            return self.subset(range(*index.indices(len(self))))
+        place = index + len(self) if index < 0 else index
+        if not 0 <= place < len(self):
+            raise IndexError(f"{self.entry.name} {self.split} has {len(self)} samples; {index} is out of range")
+        return self.load(place)
+
+    def categories(self) -> dict[int, str]:
+        """Return the names of the classes by id, sorted by id. Sets without classes have one class per kind of
+        instance.
+
+        All labels are read.
+        """
+        found = {
+            (instance.category_id, instance.category or instance.kind)
+            for sample in self
+            for instance in sample.instances
+        }
+        names = sorted({name for _, name in found})
+        return dict(sorted((names.index(name) + 1 if own is None else own, name) for own, name in found))
+
+    def subset(self, indices: Iterable[int]) -> Dataset:
+        """Return the samples at these indices, in this order.
+
+        Raises:
+            InputError: An index is out of range.
+        """
+        places = np.fromiter(indices, np.int64)
+        if places.size and not (places.min() >= 0 and places.max() < len(self)):
+            wrong = places[(places < 0) | (places >= len(self))][0]
+            raise InputError(f"{self.entry.name} {self.split} has {len(self)} samples; {wrong} is out of range")
+        return _Subset(self, places)
+
+    def sample_of(
+        self,
+        place: str,
+        instances: Iterable[Instance],
+        source: object,
+        size: tuple[int, int] | None = None,
+        **more: Any,  # noqa: ANN401  # any field of a sample
+    ) -> Sample:
+        """Return the sample of one image.
+
+        Args:
+            place: Path of the image below the root, which is also the sample's id.
+            instances: Instances in the image.
+            source: File with its labels.
+            size: Width and height in pixels; None reads them from the file.
+            **more: Additional fields of the sample, or replacements for these.
+        """
+        image = more.pop("image", self.root / place)
+        width, height = size_of_image(image) if size is None else size
+        fields: dict[str, Any] = {"dataset": self.entry.name, "id": place, "licence": self.entry.licence}
+        fields |= {"instances": tuple(instances), "source": str(source)} | more
+        return Sample(image=image, width=width, height=height, **fields)
+
+    def need(self, below_root: str | Path) -> Path:
+        """Return the full path of a required file or folder.
+
+        Raises:
+            InputError: It is missing. The message names the file, its expected location and the download page.
+        """
+        path = self.root / below_root
+        if path.exists():
+            return path
+        if not self.root.is_dir():
+            raise InputError(
+                f"{self.root}: no such folder; choose the folder with the unpacked files of {self.entry.title}"
+            )
+        raise InputError(
+            f"{self.entry.name}: {below_root} is missing in {self.root}; get it from {self.entry.where} "
+            "and unpack it there"
+        )
+
+
+class _Subset(Dataset):
+    def __init__(self, whole: Dataset, places: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+        super().__init__(whole.entry, whole.root, whole.split)
+        self.skipped = whole.skipped
+        self._whole = whole
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def categories(self) -> dict[int, str]:
+        return self._whole.categories()
+
+    def load(self, index: int) -> Sample:
+        return self._whole.load(int(self._places[index]))
+
+
+class PackedRecords:
+    """Records of plain JSON types.
+
+    >>> records = PackedRecords([{"a": 1}, ["b"]])
+    >>> len(records), records[1]
+    (2, ['b'])
+    """
+
+    def __init__(self, records: Iterable[Any]) -> None:
+        block, ends = bytearray(), [0]
+        for record in records:
+            block += json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()
+            ends.append(len(block))
+        self._block = bytes(block)
+        self._ends = np.array(ends, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, index: int) -> Any:  # noqa: ANN401  # JSON
+        return json.loads(self._block[self._ends[index] : self._ends[index + 1]])
+
+
+class RecordDataset(Dataset):
+    """Data set with one record per sample.
+
+    Attributes:
+        records: One record per sample.
+        annotations: File of the records, shown in error messages.
+    """
+
+    records: PackedRecords
+    annotations: str
+
+    def keep(self, records: Iterable[Any], annotations: str) -> None:
+        """Pack the records. Each loader calls it once, at the end of its `__init__`.
+
+        Raises:
+            InputError: There are no records.
+        """
+        self.annotations = annotations
+        with naming(annotations):
+            self.records = PackedRecords(records)
+        if not len(self.records):
+            raise InputError(f"{annotations}: no samples of the split {self.split!r} of {self.entry.name}")
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def load(self, index: int) -> Sample:
+        """Return the sample of one record. A record without a required field is an InputError with file and field."""
+        with naming(f"{self.annotations}, sample {index}"):
+            return self.sample(self.records[index])
+
+    @abstractmethod
+    def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
+        """Return the sample of one record. A record without a required field is an InputError with file and field."""
+
+
+@contextmanager
+def naming(where: str) -> Generator[None]:
+    """Convert the errors that wrong records cause in the block into one InputError that names their location."""
+    try:
+        yield
+    except KeyError as error:
+        raise InputError(f"{where}: the field {error} is missing") from None
+    except (ValueError, TypeError, IndexError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{where}: {error}") from None
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a text file that are not blank."""
+    try:
+        return [line for line in read_bytes(path).decode("utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not text: {error.reason} at byte {error.start}") from None
+
+
+def size_of_image(path: Path, *, upright: bool = False) -> tuple[int, int]:
+    """Read the width and height in pixels from the head of an image file.
+
+    Args:
+        path: Image file.
+        upright: Return the size after rotation by the EXIF orientation (JPEG), not the stored size.
+
+    Raises:
+        InputError: The file is missing or no image.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError as error:
+        raise InputError(f"the image {path} is missing or cannot be read: {error.strerror}") from None
+    found = image_format(head[:SNIFF_BYTES])
+    size = image_size(head, found) or image_size(read_bytes(path), found)
+    if size is None:
+        raise InputError(f"{path} is not an image, or it is damaged; copy or download it again")
+    lies = upright and found == "jpeg" and _exif_orientation(head) in _QUARTER_TURNS
+    return (size[1], size[0]) if lies else size
+
+
+def _exif_orientation(head: bytes) -> int:
+    """Return the EXIF orientation, 1 to 8, or 1 if a JPEG's head has none."""
+    for marker, start in jpeg_segments(head):
+        if marker == _APP1 and head[start + 2 : start + 8] == b"Exif\0\0":
+            tiff = head[start + 8 : start + int.from_bytes(head[start : start + 2])]
+            order = "<" if tiff[:2] == b"II" else ">"
+            try:
+                (position,) = struct.unpack_from(order + "I", tiff, 4)
+                (count,) = struct.unpack_from(order + "H", tiff, position)
+                entries = (struct.unpack_from(order + "HHIH", tiff, position + 2 + 12 * k) for k in range(count))
+                return next((value for tag, _, _, value in entries if tag == _ORIENTATION), 1)
+            except struct.error:
+                return 1
+    return 1
+
+
+def points_with_flags(record: Mapping[str, Any], field: str, count: int) -> tuple[FloatArray, FloatArray]:
+    """Return keypoints in COCO's form, flat or in triples.
+
+    Args:
+        record: Record with the keypoints.
+        field: Field name.
+        count: Required number of keypoints.
+
+    Returns:
+        Points (K, 2) in pixels, NaN where the flag is 0, and flags (K,).
+
+    Raises:
+        ValueError: The number of keypoints differs.
+    """
+    values = np.asarray(record[field], np.float64)
+    if values.size != 3 * count:
+        raise ValueError(f"{_id_of(record)}{field} holds {values.size} numbers and must hold {3 * count} (x, y, flag)")
+    values = values.reshape(count, 3)
+    return np.where(values[:, 2:] > 0, values[:, :2], np.nan), values[:, 2]
+
+
+def box_from_corner(record: Mapping[str, Any], field: str) -> Box | None:
+    """Return a box stored as x, y, width, height; None if the field is absent or empty.
+
+    Raises:
+        ValueError: The box is not four numbers.
+    """
+    value = record.get(field)
+    if value is None:
+        return None
+    if len(value) != 4:
+        raise ValueError(f"{_id_of(record)}{field} holds {len(value)} numbers and must hold 4: x, y, width, height")
+    x, y, width, height = map(float, value)
+    return (x, y, x + width, y + height) if width > 0 and height > 0 else None
+
+
+def _id_of(record: Mapping[str, Any]) -> str:
+    return f"annotation {record['id']}: " if "id" in record else ""

@@ -1,0 +1,1 @@
+"""General formats of data sets: COCO, folders, tables, Parquet and WebDataset shards."""

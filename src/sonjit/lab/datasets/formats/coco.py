@@ -1,0 +1,193 @@
+"""Data sets in COCO's format.
+
+Source: https://cocodataset.org/#format-data. A record is an image with its annotations, as in the file. A data set in
+this format is a subclass of `CocoSet` that defines its files and the meaning of its annotations.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sonjit._util.arrays import BoolArray
+from sonjit._util.data_files import read_json
+from sonjit._util.errors import InputError
+from sonjit.lab.datasets.dataset import DatasetEntry, RecordDataset, box_from_corner, naming, points_with_flags
+from sonjit.lab.datasets.formats.coco_masks import mask_from_segmentation
+from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, Sample, Side, VideoFrame
+
+_SEEN = 2  # the flag of a keypoint that is not hidden
+Record = dict[str, Any]
+_PARTS: dict[str, tuple[Side | None, str, int]] = {
+    "face": (None, "face_300w68", 68),
+    "lefthand": ("Left", HAND_SKELETON, 21),
+    "righthand": ("Right", HAND_SKELETON, 21),
+}
+
+
+class CocoSet(RecordDataset):
+    """Images with annotations in COCO's format. A loader calls `read` once, at the end of its `__init__`."""
+
+    def read(self, annotations: Path, *images: Path) -> None:
+        """Read an annotation file.
+
+        Args:
+            annotations: JSON file.
+            images: Folders that its file names may be relative to, most likely first.
+        """
+        self._folders = [
+            (str(folder), folder.relative_to(self.root).as_posix() if folder.is_relative_to(self.root) else str(folder))
+            for folder in images
+        ]
+        data = read_json(annotations)
+        if not isinstance(data, dict):
+            raise InputError(f"{annotations} is not in COCO's format: it holds no images, annotations and categories")
+        with naming(str(annotations)):
+            self.category_records: dict[int, Record] = {category["id"]: category for category in data["categories"]}
+            licences = data.get("licenses") or []
+            self._licences: dict[int, str] = {licence["id"]: licence["name"] for licence in licences if "id" in licence}
+        self.keep(_by_image(data), str(annotations))
+
+    def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
+        """Return one image with all its annotations."""
+        image, annotations = record
+        path, name = self.image(image)
+        size = int(image["width"]), int(image["height"])
+        instances = (instance for annotation in annotations for instance in self.instances(annotation, image))
+        licence = self._licences.get(image.get("license"), self.entry.licence)
+        more = self.about(image, annotations)
+        return self.sample_of(name, instances, self.annotations, size, image=path, licence=licence, **more)
+
+    def image(self, image: Record) -> tuple[Path | VideoFrame, str]:
+        """Return an image's file and its name below the root, in the first folder that contains it or else in the first
+        one.
+        """
+        folders, name = self._folders, image["file_name"]
+        found = folders if len(folders) == 1 else (folder for folder in folders if Path(folder[0], name).is_file())
+        folder, below = next(iter(found), folders[0])
+        return Path(folder, name), name if below == "." else f"{below}/{name}"
+
+    def categories(self) -> dict[int, str]:
+        """Return the names of the file's categories by id, sorted by id."""
+        return {item: str(self.category_records[item]["name"]) for item in sorted(self.category_records)}
+
+    def about(self, image: Record, annotations: list[Record]) -> Mapping[str, Any]:
+        """Return additional fields of the sample."""
+        return {}
+
+    def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
+        """Yield the instances of one annotation."""
+        category = self.category_records.get(annotation["category_id"])
+        if category is None:
+            raise ValueError(f"annotation {annotation.get('id')}: category_id {annotation['category_id']} is not known")
+        keypoints: Record = {}
+        if "keypoints" in annotation:
+            keypoints = {"skeleton": "body_coco17"} | labelled(annotation, "keypoints", 17, says_hidden=True)
+        yield Instance(
+            kind="body" if keypoints else "object",
+            box=box_from_corner(annotation, "bbox"),
+            area_px2=annotation.get("area"),
+            category=category["name"],
+            category_id=category["id"],
+            crowd=bool(annotation.get("iscrowd", 0)),
+            extra={"id": annotation.get("id")},
+            read_mask=mask_reader(annotation, image),
+            **keypoints,
+        )
+
+
+def labelled(annotation: Record, field: str, count: int, *, says_hidden: bool) -> Record:
+    """Return the fields of an instance for keypoints stored as x, y, flag.
+
+    Args:
+        annotation: Annotation with the keypoints.
+        field: Field name.
+        count: Required number of keypoints.
+        says_hidden: True if flags separate hidden (1) from visible (2) keypoints.
+    """
+    points, flags = points_with_flags(annotation, field, count)
+    return {"keypoints_px": points, "valid_px": flags > 0, "visible": flags >= _SEEN if says_hidden else None}
+
+
+def mask_reader(annotation: Record, image: Record) -> Any:  # noqa: ANN401  # a partial or None
+    """Return a function that reads an annotation's mask, or None without one. Parts of fewer than three corners are
+    ignored.
+    """
+    segmentation = annotation.get("segmentation")
+    if isinstance(segmentation, list):
+        segmentation = [part for part in segmentation if len(part) >= 6]
+    if not segmentation:
+        return None
+    return partial(_mask, segmentation, int(image["height"]), int(image["width"]))
+
+
+def _mask(segmentation: object, height: int, width: int) -> BoolArray:
+    return mask_from_segmentation(segmentation, height, width)
+
+
+def _by_image(data: Record) -> Iterator[tuple[Record, list[Record]]]:
+    annotations: dict[int, list[Record]] = defaultdict(list)
+    for annotation in data["annotations"]:
+        annotations[annotation["image_id"]].append(annotation)
+    seen: set[int] = set()
+    for image in data["images"]:
+        if image["id"] in seen:
+            raise ValueError(f"two images have the id {image['id']}")
+        seen.add(image["id"])
+        yield image, annotations.get(image["id"], [])
+    if orphans := annotations.keys() - seen:
+        raise ValueError(f"annotations of the image {min(orphans)}, which is not among the images")
+
+
+class Coco(CocoSet):
+    """COCO: people's keypoints, or with `labels="instances"` all objects with masks."""
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str, *, labels: str = "keypoints") -> None:
+        files = {"keypoints": "person_keypoints", "instances": "instances"}
+        if labels not in files:
+            raise InputError(f"{entry.name}: labels is {' or '.join(map(repr, files))}, not {labels!r}")
+        super().__init__(entry, root, split)
+        self.read(self.need(f"annotations/{files[labels]}_{split}.json"), root / split)
+
+
+class CocoWholeBody(CocoSet):
+    """COCO-WholeBody: the labelled body, feet, face and hands of each person."""
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
+        super().__init__(entry, root, split)
+        name = split.removesuffix("2017")
+        self.read(self.need(f"annotations/coco_wholebody_{name}_v1.0.json"), root / split)
+
+    def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
+        """Yield the person, then face, left and right hand; `extra["person"]` is the person's number."""
+        person = {"person": annotation["id"]}
+        body = labelled(annotation, "keypoints", 17, says_hidden=True)
+        feet = labelled(annotation, "foot_kpts", 6, says_hidden=True)
+        both: Record = {name: np.concatenate([values, feet[name]]) for name, values in body.items()}
+        yield Instance(
+            kind="body",
+            skeleton="body_coco23",
+            **both,
+            box=box_from_corner(annotation, "bbox"),
+            area_px2=annotation.get("area"),
+            category="person",
+            category_id=annotation["category_id"],
+            crowd=bool(annotation.get("iscrowd", 0)),
+            extra=person,
+            read_mask=mask_reader(annotation, image),
+        )
+        for part, (side, skeleton, count) in _PARTS.items():
+            if annotation[f"{part}_valid"]:
+                yield Instance(
+                    kind="hand" if side else "face",
+                    side=side,
+                    skeleton=skeleton,
+                    box=box_from_corner(annotation, f"{part}_box"),
+                    extra=person,
+                    **labelled(annotation, f"{part}_kpts", count, says_hidden=False),
+                )

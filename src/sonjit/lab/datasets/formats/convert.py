@@ -1,0 +1,157 @@
+"""Convert data sets to COCO keypoints, Parquet or WebDataset shards."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from sonjit._util.errors import InputError
+from sonjit._util.files import atomic_text, write_bytes
+from sonjit._util.json_text import json_from
+from sonjit._util.progress import Progress
+from sonjit.lab.datasets.dataset import Dataset
+from sonjit.lab.datasets.formats.coco_masks import rle_from_mask
+from sonjit.lab.datasets.formats.parquet import save_parquet
+from sonjit.lab.datasets.formats.shards import image_bytes, plain, sample_to_dict, save_shards
+from sonjit.lab.datasets.sample import Instance, Sample
+from sonjit.results.skeletons import load_skeleton
+
+_IMAGE_FIELDS = ("subject", "sequence", "frame", "view", "tags")
+Json = dict[str, Any]
+
+
+def convert_dataset(dataset: Dataset, path: Path, *, per_shard: int = 1000, progress: Progress = Progress()) -> None:
+    """Write a data set in another format; `open_dataset("folder" or "shards", path)` reads it.
+
+    Args:
+        dataset: Data set to write.
+        path: `.json` for COCO keypoints, `.parquet` for a table, or a folder for WebDataset shards. The first two refer
+            to the original image files; images without a file are written to the folder `{name}_images`.
+        per_shard: Samples per shard.
+        progress: Receiver of the progress in samples.
+
+    Raises:
+        InputError: The file ending is unknown, or a sample is bad.
+        MissingExtraError: pyarrow is not installed and `.parquet` is requested.
+    """
+    ending = path.suffix.lower()
+    if ending == ".json":
+        save_coco(path, dataset, progress=progress)
+    elif ending == ".parquet":
+        save_parquet(path, _records(dataset, path, progress))
+    elif not ending:
+        save_shards(path, dataset, per_shard=per_shard, progress=progress)
+    else:
+        raise InputError(
+            f"{path}: Unknown file ending {ending!r}. Choose from .json (COCO), .parquet, or a folder for shards"
+        )
+
+
+def save_coco(path: Path, dataset: Dataset, *, progress: Progress = Progress()) -> None:
+    """Write a data set as COCO keypoints with the additional fields of `folder`, without meshes and vertices."""
+    with atomic_text(path) as file:
+        _write_coco(file, dataset, path, progress)
+
+
+def _write_coco(file: TextIO, dataset: Dataset, path: Path, progress: Progress) -> None:
+    """Write annotations as they come, then images and categories, which are small."""
+    images: list[str] = []
+    categories: dict[tuple[str, str | None, tuple[str, ...]], Json] = {}
+    count = 0
+    file.write('{"annotations": [')
+    for number, sample in enumerate(dataset, 1):
+        images.append(json_from(_image(number, sample, path), spaced=True))
+        for instance in sample.instances:
+            skeleton = instance.skeleton if instance.keypoints_px is not None else None
+            key = instance.category or instance.kind, skeleton, instance.keypoint_names
+            category = categories.setdefault(key, _category(len(categories) + 1, *key))
+            file.write(",\n" if count else "\n")
+            count += 1
+            file.write(json_from(_annotation(count, number, category["id"], instance), spaced=True))
+        progress.advance()
+    file.write('\n],\n"images": [\n' + ",\n".join(images))
+    file.write('\n],\n"categories": ' + json_from(list(categories.values()), spaced=True))
+    file.write(',\n"licenses": ' + json_from([{"id": 1, "name": dataset.entry.licence}], spaced=True) + "}\n")
+
+
+def _image(number: int, sample: Sample, path: Path) -> Json:
+    record: Json = {
+        "id": number,
+        "file_name": _image_file(sample, number, path),
+        "width": sample.width,
+        "height": sample.height,
+        "license": 1,
+        "upright": sample.upright,
+    }
+    record |= {name: plain(value) for name in _IMAGE_FIELDS if (value := getattr(sample, name)) not in (None, {})}
+    if sample.reduced:
+        record["reduced"] = True
+    if (camera := sample.camera) is not None:
+        places = {"K": camera.K, "R": camera.R, "t_m": camera.t, "distortion": camera.distortion}
+        record["camera"] = {name: value.tolist() for name, value in places.items() if value is not None}
+    return record
+
+
+def _category(number: int, name: str, skeleton: str | None, keypoint_names: tuple[str, ...]) -> Json:
+    record: Json = {"id": number, "name": name}
+    try:
+        known = load_skeleton(skeleton or "")
+    except InputError:  # a convention of the set's own
+        return record | ({"keypoints": list(keypoint_names)} if keypoint_names else {})
+    lines = [[a + 1, b + 1] for a, b in known.connections]
+    return record | {"keypoints": list(known.keypoints), "skeleton": lines}
+
+
+def _annotation(number: int, image: int, category: int, instance: Instance) -> Json:
+    record: Json = {"id": number, "image_id": image, "category_id": category, "iscrowd": int(instance.crowd)}
+    if instance.side:
+        record["hand_side"] = instance.side.lower()
+    points = instance.keypoints_px
+    if points is not None:
+        known = np.asarray(np.isfinite(points).all(axis=1), np.bool_)
+        known = known if instance.valid_px is None else known & instance.valid_px
+        hidden = np.zeros(len(points), np.bool_) if instance.visible is None else ~instance.visible
+        flags = np.where(known, np.where(hidden, 1, 2), 0)
+        rows = zip(np.where(known[:, None], points, 0).tolist(), flags.tolist(), strict=True)
+        record["keypoints"] = [value for (x, y), flag in rows for value in (x, y, flag)]
+        record["num_keypoints"] = int(known.sum())
+        if instance.keypoints_m is not None:
+            valid = np.isfinite(instance.keypoints_m) if instance.valid_m is None else instance.valid_m[:, None]
+            record["keypoints3d"] = plain(np.where(valid, instance.keypoints_m * 1000, np.nan))
+    if (box := instance.box or _box_around(record)) is not None:
+        record["bbox"] = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
+        record["area"] = instance.area_px2 or record["bbox"][2] * record["bbox"][3]
+    if (mask := instance.mask()) is not None:
+        record["segmentation"] = rle_from_mask(np.asarray(mask, np.bool_))
+    if "group" in instance.extra:
+        record["group"] = plain(instance.extra["group"])
+    return record
+
+
+def _box_around(record: Json) -> tuple[float, float, float, float] | None:
+    points = np.reshape(record.get("keypoints", []), (-1, 3))
+    points = points[points[:, 2] > 0, :2]
+    if len(points) < 2 or not (np.ptp(points, axis=0) > 0).all():
+        return None
+    (x_min, y_min), (x_max, y_max) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return x_min, y_min, x_max, y_max
+
+
+def _records(dataset: Dataset, path: Path, progress: Progress) -> Any:  # noqa: ANN401  # a generator of JSON
+    for number, sample in enumerate(dataset, 1):
+        yield sample_to_dict(sample) | {"image": _image_file(sample, number, path)}
+        progress.advance()
+
+
+def _image_file(sample: Sample, number: int, path: Path) -> str:
+    """Return the image's path relative to the annotation file. An image without a file is written to one."""
+    if not isinstance(sample.image, Path):
+        data, ending = image_bytes(sample)
+        file = path.parent / f"{path.stem}_images" / f"{number:08d}.{ending}"
+        write_bytes(file, data)
+    else:
+        file = sample.image
+    return Path(os.path.relpath(file, path.parent)).as_posix()

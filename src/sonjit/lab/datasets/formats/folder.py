@@ -1,0 +1,277 @@
+"""The user's own images: with a COCO file, with tables that Sonjit wrote, or sorted into a folder per class.
+
+In a COCO file, keypoints that have the names of a known skeleton are reordered to that skeleton. In addition to COCO's
+fields an annotation may have `hand_side`, `hand_presence` (0: no hand), `keypoints3d` (K x 3, millimetres in the
+camera's frame) and `group` (region, skin_tone, gender, age...); an image `subject`, `sequence`, `frame`, `view`,
+`tags`, `camera` {K, R, t_m, distortion} and `upright` (false: stored rotated, and labelled so). No field names a
+person; `subject` is used only for splits. The images may be frames of a video: the number in the file name is the
+frame, such as `000012.png` for frame 12, or else the image id.
+
+Tables are those that Sonjit wrote for images, such as with `sonjit hands photos/ --save t.json`, and those of converted
+data sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sonjit._util.data_files import read_json
+from sonjit._util.errors import InputError
+from sonjit.geometry.cameras import CalibratedCamera
+from sonjit.lab.datasets.dataset import Dataset, DatasetEntry, RecordDataset, box_from_corner, size_of_image
+from sonjit.lab.datasets.formats.coco import CocoSet, Record, labelled, mask_reader
+from sonjit.lab.datasets.formats.parquet import is_dataset_parquet, records_from_parquet
+from sonjit.lab.datasets.formats.shards import instance_to_dict, sample_from_dict
+from sonjit.lab.datasets.joint_orders import skeleton_of_names
+from sonjit.lab.datasets.sample import Instance, InstanceKind, Sample, VideoFrame
+from sonjit.media import IMAGE_ENDINGS, TABLE_ENDINGS, load_frames, natural_key
+from sonjit.results import Frame
+from sonjit.results import Instance as Found
+
+_IMAGE_FIELDS = ("subject", "sequence", "frame", "view", "tags", "upright", "reduced")
+_INSTANCE_FIELDS = ("group", "id", "causes")
+_KINDS: dict[str, InstanceKind] = {"hand": "hand", "face": "face", "person": "body", "body": "body"}
+_SIDES = {"left": "Left", "right": "Right", "unknown": None, "": None}
+
+
+_SEEN = 0.5  # visibility from which a body's keypoint counts as seen
+
+
+class Folder(CocoSet):
+    """Images, or a video's frames, with a COCO file."""
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str, annotations: Path, images: Path | None) -> None:
+        super().__init__(entry, root, split)
+        base = annotations.parent
+        candidates = (root / "images", base / "images", base.parent / "images", base, root)
+        self._video = images if images and images.is_file() else None
+        self.read(annotations, *([images] if images else [candidate for candidate in candidates if candidate.is_dir()]))
+        self._orders = {
+            key: skeleton_of_names(item.get("keypoints") or ()) for key, item in self.category_records.items()
+        }
+
+    def image(self, image: Record) -> tuple[Path | VideoFrame, str]:
+        """Return the file, or the frame of the video."""
+        if self._video is None:
+            return super().image(image)
+        name = str(image["file_name"])
+        stem = Path(name).stem
+        return VideoFrame(self._video, int(stem if stem.isdecimal() else image["id"])), name
+
+    def about(self, image: Record, annotations: list[Record]) -> Mapping[str, Any]:
+        """Return subject, recording and camera."""
+        known = {name: image[name] for name in _IMAGE_FIELDS if image.get(name) is not None}
+        subjects = {
+            annotation["group"]["subject"] for annotation in annotations if "subject" in (annotation.get("group") or {})
+        }
+        if "subject" not in known and len(subjects) == 1:
+            known["subject"] = subjects.pop()
+        if camera := image.get("camera"):
+            known["camera"] = _camera(camera, image["file_name"])
+        return {"upright": True} | known
+
+    def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
+        """Yield the instances of one annotation; none if it states that there is no hand."""
+        if annotation.get("hand_presence", 1) == 0:
+            return
+        where = f"{image['file_name']}, annotation {annotation.get('id')}"
+        category = self.category_records.get(annotation["category_id"])
+        if category is None:
+            raise InputError(f"{where}: category_id {annotation['category_id']} is not among the categories")
+        side = str(annotation.get("hand_side") or "").lower()
+        if side not in _SIDES:
+            raise InputError(f"{where}: hand_side is {annotation['hand_side']!r}; left or right is known")
+        box = box_from_corner(annotation, "bbox")
+        if box is None and annotation.get("bbox") is not None:
+            raise InputError(f"{where}: bbox {annotation['bbox']} is empty; correct or remove it")
+        yield Instance(
+            kind=_kind(category, side),
+            side=_SIDES[side],  # pyright: ignore[reportArgumentType]  # the table's values
+            box=box,
+            area_px2=annotation.get("area"),
+            category=category["name"],
+            category_id=category["id"],
+            crowd=bool(annotation.get("iscrowd", 0)),
+            extra={name: annotation[name] for name in _INSTANCE_FIELDS if name in annotation},
+            read_mask=mask_reader(annotation, image),
+            **self._keypoints(annotation, category),
+        )
+
+    def _keypoints(self, annotation: Record, category: Record) -> Record:
+        if not annotation.get("keypoints"):
+            return {}
+        names = category.get("keypoints") or ()
+        count = len(names) or len(annotation["keypoints"]) // 3
+        result = labelled(annotation, "keypoints", count, says_hidden=True)
+        if points := annotation.get("keypoints3d"):
+            points_m = np.array(points, np.float64).reshape(-1, 3) / 1000  # null is NaN
+            if len(points_m) != count:
+                raise InputError(
+                    f"annotation {annotation.get('id')}: keypoints3d holds {len(points_m)} and not {count}"
+                )
+            result |= {"keypoints_m": points_m, "valid_m": np.isfinite(points_m).all(axis=1)}
+        skeleton, order = self._orders[category["id"]]
+        if order is None:
+            return result | {"keypoint_names": tuple(map(str, names))}
+        return {name: values[order] for name, values in result.items()} | {"skeleton": skeleton}
+
+
+class ClassFolders(RecordDataset):
+    """Images sorted into a folder per class."""
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str) -> None:
+        super().__init__(entry, root, split)
+        folders = sorted((item for item in root.iterdir() if item.is_dir()), key=lambda item: natural_key(item.name))
+        self._classes = [folder.name for folder in folders]
+        self.keep(
+            (
+                (number, file.name)
+                for number, folder in enumerate(folders)
+                for file in sorted(folder.iterdir(), key=lambda item: natural_key(item.name))
+                if file.suffix.lower() in IMAGE_ENDINGS
+            ),
+            str(root),
+        )
+
+    def categories(self) -> dict[int, str]:
+        """Return the folder names."""
+        return dict(enumerate(self._classes))
+
+    def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
+        """Return one image with its class."""
+        number, name = record
+        item = Instance(kind="object", category=self._classes[number], category_id=number)
+        return self.sample_of(f"{self._classes[number]}/{name}", [item], self.root)
+
+
+def _kind(category: Record, side: str) -> InstanceKind:
+    name = "hand" if side else str(category["name"]).lower()
+    found: list[InstanceKind] = [kind for word, kind in _KINDS.items() if word in name]
+    return found[0] if found else "object"
+
+
+def _camera(camera: Record, where: str) -> CalibratedCamera:
+    fields = {"K": "K", "R": "R", "t": "t_m", "distortion": "distortion"}
+    shapes = {"K": [(3, 3)], "R": [(3, 3)], "t": [(3,)], "distortion": [(5,), (8,), (4,)]}
+    arrays = {name: np.array(camera[key], np.float64) for name, key in fields.items() if camera.get(key) is not None}
+    for name, array in arrays.items():
+        if array.shape not in shapes[name]:
+            wanted = " or ".join(map(str, shapes[name]))
+            raise InputError(f"{where}: camera {fields[name]} has the shape {array.shape}, not {wanted}")
+    if "K" not in arrays:
+        raise InputError(f"{where}: camera has no K (3 x 3, pixels)")
+    return CalibratedCamera(**arrays)
+
+
+def open_folder(
+    entry: DatasetEntry, root: Path, split: str, *, annotations: str | None = None, images: str | None = None
+) -> Dataset:
+    """Open the user's own images. `annotations` selects one of several label files, `images` their folder or video."""
+    folder = root if root.is_dir() else root.parent
+    file = root if root.is_file() else _annotation_file(root, annotations)
+    if file is None:
+        return ClassFolders(entry, root, split)
+    image_folder = Path(images) if images else None
+    is_coco = file.suffix.lower() == ".json" and "frames" not in read_json(file)
+    return (Folder if is_coco else TableSet)(entry, folder, split, file, image_folder)
+
+
+def _annotation_file(root: Path, name: str | None) -> Path | None:
+    """Return the file with the labels, or None for images in one folder per class."""
+    if not root.is_dir():
+        raise InputError(f"{root}: no such file or folder")
+    if name:
+        file = root / name
+        if not file.is_file():
+            raise InputError(f"{root}: the annotation file {name} is not there")
+        return file
+    if (root / "dataset.json").is_file():
+        return root / "dataset.json"
+    candidates = (candidate for candidate in (root / "labels", root / "annotations", root) if candidate.is_dir())
+    tables = (
+        sorted(file for file in candidate.iterdir() if file.suffix.lower() in TABLE_ENDINGS) for candidate in candidates
+    )
+    files = next(filter(None, tables), [])
+    if len(files) > 1:
+        raise InputError(f"{root} holds {len(files)} annotation files; name one, e.g. annotations={files[0].name}")
+    if not files and not any(file.suffix.lower() in IMAGE_ENDINGS for file in root.glob("*/*")):
+        raise InputError(f"{root} holds neither a COCO file or table nor folders of images by class")
+    return files[0] if files else None
+
+
+class TableSet(RecordDataset):
+    """Images of a table.
+
+    Args:
+        entry: Record of the set.
+        root: Folder that sample ids are relative to.
+        split: Name of the split, "all".
+        table: Table file.
+        images: Folder of the images; by default the table's own folder.
+    """
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str, table: Path, images: Path | None) -> None:
+        super().__init__(entry, root, split)
+        self._folders = [images] if images else [table.parent, root / "images", root]
+        self.keep(_records(table), str(table))
+
+    def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
+        """Return one image with the instances of the table."""
+        path = self._image(record["image"])
+        if "width" in record:
+            return sample_from_dict(record, path)
+        width, height = size_of_image(path, upright=True)
+        own = {
+            "dataset": self.entry.name,
+            "id": record["image"],
+            "width": width,
+            "height": height,
+            "upright": True,
+            "source": self.annotations,
+            "licence": self.entry.licence,
+        }
+        return sample_from_dict(own | record, path)
+
+    def _image(self, name: str) -> Path:
+        candidates = [folder / candidate for folder in self._folders for candidate in (name, Path(name).name)]
+        return next((candidate for candidate in candidates if candidate.is_file()), candidates[0])
+
+
+def _records(table: Path) -> Iterator[Record]:
+    if table.suffix.lower() == ".parquet" and is_dataset_parquet(table):
+        yield from records_from_parquet(table)
+        return
+    header, frames = load_frames(table)
+    for frame in frames:
+        source = frame.source or (header.source if len(frames) == 1 else None)
+        if source is None:
+            raise InputError(
+                f"{table} describes a video: write its frames into a folder and run detection on the folder"
+            )
+        yield _record(source, frame)
+
+
+def _record(source: str, frame: Frame) -> Record:
+    return {
+        "image": source,
+        "frame": frame.index,
+        "instances": [instance_to_dict(_instance(item)) for _, item in frame.instances()],
+    }
+
+
+def _instance(one: Found) -> Instance:
+    points = np.asarray(one.keypoints[:, :2], np.float64)
+    return Instance(
+        kind=one.kind,  # pyright: ignore[reportArgumentType]  # results use the same words
+        side=one.handedness,
+        skeleton=one.skeleton.name,
+        keypoints_px=points,
+        valid_px=np.asarray(np.isfinite(points).all(axis=1), np.bool_),
+        visible=None if one.visibility is None else ~(one.visibility < _SEEN),
+        box=one.box if np.isfinite(one.box).all() else None,
+        extra={"score": one.score, "id": one.id},
+    )

@@ -1,0 +1,249 @@
+"""DexYCB: hands that grasp objects in front of eight cameras.
+
+Source: Chao et al., CVPR 2021, https://dex-ycb.github.io. Labels are in metres in each camera's frame.
+"""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit._util.arrays import BoolArray, FloatArray
+from sonjit._util.data_files import read_npz
+from sonjit._util.errors import InputError
+from sonjit.geometry.cameras import CalibratedCamera
+from sonjit.lab.datasets.dataset import Dataset, DatasetEntry
+from sonjit.lab.datasets.joint_orders import camera_matrix, hand_before_camera
+from sonjit.lab.datasets.reading import field, load_yaml, numbers
+from sonjit.lab.datasets.sample import Instance, ManoParameters, Sample, Side
+
+_SEQUENCES = 100  # of each subject
+_HAND_IN_MASK = 255
+_SIDES: dict[str, Side] = {"right": "Right", "left": "Left"}
+
+
+class _Sequence(NamedTuple):
+    """One recording."""
+
+    folder: str
+    frames: int
+    cameras: tuple[str, ...]
+    sides: tuple[str, ...]
+    betas: tuple[str, ...]
+    objects: tuple[int, ...]
+    grasped: int
+
+
+class DexYcb(Dataset):
+    """One split: every frame of every camera. A sample without a visible hand has no instances.
+
+    Args:
+        entry: Record of the set.
+        root: Folder with the subjects' folders and `calibration`.
+        split: `all`, or a setup with train, val or test, such as s0-test. Its test set has nothing new (s0), new people
+            (s1), new cameras (s2) or new objects (s3). Splits count a subject's hundred sequences by name, so that all
+            of them are required.
+        visible: Also read from the segmentation which keypoints an object hides, 2 ms per image.
+
+    Raises:
+        InputError: A file is missing or damaged.
+    """
+
+    def __init__(self, entry: DatasetEntry, root: Path, split: str, *, visible: bool = False) -> None:
+        super().__init__(entry, root, split)
+        self._reads_visible = visible
+        self.need("calibration")
+        subjects = sorted(path for path in root.glob("*-subject-*") if path.is_dir())
+        if not subjects:
+            self.need("20200709-subject-01")
+        setup, _, part = split.partition("-")
+        self._sequences: list[_Sequence] = []
+        self._rows: list[tuple[int, int]] = []  # sequence and camera
+        for subject in subjects:
+            person = int(subject.name.rpartition("-")[2]) - 1
+            folders = sorted(path.parent for path in subject.glob("*/meta.yml"))
+            if split != "all" and len(folders) != _SEQUENCES:
+                raise InputError(
+                    f"{entry.name}: the split {split} counts a subject's {_SEQUENCES} sequences and {subject} has "
+                    f"{len(folders)}; get the rest from {entry.where}, or use the split all"
+                )
+            for number, folder in enumerate(folders):
+                if split != "all" and setup != "s2" and _part(setup, person, number) != part:
+                    continue
+                sequence = _sequence(folder, root)
+                cameras = range(len(sequence.cameras))
+                self._rows += [
+                    (len(self._sequences), camera)
+                    for camera in cameras
+                    if setup != "s2" or _part(setup, person, camera) == part
+                ]
+                self._sequences.append(sequence)
+        if not self._rows:
+            raise InputError(f"{entry.name}: no sequence in {root} belongs to the split {split}")
+        self._ends = np.cumsum([self._sequences[sequence].frames for sequence, _ in self._rows])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def load(self, index: int) -> Sample:
+        """Return one frame of one camera. A wrong record is an InputError with file and field."""
+        row = int(np.searchsorted(self._ends, index, side="right"))
+        frame = index - (int(self._ends[row - 1]) if row else 0)
+        number, place = self._rows[row]
+        sequence = self._sequences[number]
+        serial = sequence.cameras[place]
+        path = self.root / f"{sequence.folder}/{serial}/labels_{frame:06d}.npz"
+        camera = CalibratedCamera(_intrinsics(self.root / f"calibration/intrinsics/{serial}_640x480.yml"))
+        labels = _labels(path)
+        name = f"{sequence.folder}/{serial}/color_{frame:06d}.jpg"
+        return self.sample_of(
+            name,
+            [*self._hands(sequence, labels, camera, path), *_objects(sequence, labels, path)],
+            path,
+            (640, 480),
+            camera=camera,
+            subject=sequence.folder.partition("/")[0],
+            sequence=sequence.folder,
+            frame=frame,
+            view=serial,
+        )
+
+    def _hands(
+        self, sequence: _Sequence, labels: dict[str, NDArray[Any]], camera: CalibratedCamera, path: Path
+    ) -> list[Instance]:
+        count = len(sequence.sides)
+        joints = numbers(field(labels, "joint_3d", str(path)), (count, 21, 3), f"{path}: joint_3d")
+        poses = numbers(field(labels, "pose_m", str(path)), (count, 51), f"{path}: pose_m")
+        seen = labels.get("joint_2d")
+        if seen is not None:
+            seen = numbers(seen, (count, 21, 2), f"{path}: joint_2d")
+        hands: list[Instance] = []
+        labelled = _segmentation(path) if self._reads_visible and "seg" in labels else None
+        for number, side in enumerate(sequence.sides):
+            if (joints[number] == -1).all():
+                continue
+            more: dict[str, Any] = {}
+            if labelled is not None:
+                pixels = camera.project(joints[number]) if seen is None else seen[number]
+                more["visible"] = _unoccluded(pixels, labelled, sequence.objects)
+            betas = _betas(self.root / f"calibration/mano_{sequence.betas[number]}/mano.yml")
+            pose = poses[number]
+            hands.append(
+                hand_before_camera(
+                    joints[number],
+                    camera,
+                    _SIDES[side],
+                    keypoints_px=None if seen is None else seen[number],
+                    mesh=ManoParameters(pose[:48], betas, pose[48:], "camera", pca=True, flat_mean=False),
+                    read_mask=partial(_mask, path, _HAND_IN_MASK) if "seg" in labels else None,
+                    **more,
+                )
+            )
+        return hands
+
+
+def _unoccluded(pixels: FloatArray, labelled: NDArray[np.uint8], objects: tuple[int, ...]) -> BoolArray:
+    """Return a mask (K,) of the keypoints (K, 2) that lie in the image and not on a pixel of an object."""
+    height, width = labelled.shape
+    columns, rows = np.floor(np.nan_to_num(pixels, nan=-1.0) + 0.5).astype(np.int64).T
+    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    there = labelled[rows.clip(0, height - 1), columns.clip(0, width - 1)]
+    return np.asarray(inside & ~np.isin(there, objects), np.bool_)
+
+
+def _part(setup: str, person: int, number: int) -> str:
+    """Return the part of a setup that a sequence (for s2 a camera) belongs to; numbers count from 0."""
+    match setup:
+        case "s0":
+            held_back = number % 5 == 4
+            return ("val" if person < 2 else "test") if held_back else "train"
+        case "s1":
+            return {6: "val", 7: "test", 8: "test"}.get(person, "train")
+        case "s2":
+            return {6: "val", 7: "test"}.get(number, "train")
+        case _:
+            return {3: "val", 19: "val", 7: "test", 11: "test", 15: "test"}.get(number // 5, "train")
+
+
+def _sequence(folder: Path, root: Path) -> _Sequence:
+    path = folder / "meta.yml"
+    meta, named = load_yaml(path), str(path)
+    found = sorted(item.name for item in folder.iterdir() if item.is_dir())
+    cameras = _text_list(meta, "serials", named) if meta.get("serials") else found
+    sides, betas = _text_list(meta, "mano_sides", named), _text_list(meta, "mano_calib", named)
+    frames = field(meta, "num_frames", named)
+    if not isinstance(frames, int) or frames < 1:
+        raise InputError(f"{path}: num_frames is {frames!r}, not a number of frames")
+    if len(betas) != len(sides) or not set(sides) <= set(_SIDES):
+        raise InputError(f"{path}: mano_sides are {sides} and mano_calib {betas}; one of each for every hand")
+    return _Sequence(
+        folder.relative_to(root).as_posix(),
+        frames,
+        tuple(cameras),
+        tuple(sides),
+        tuple(betas),
+        tuple(numbers(field(meta, "ycb_ids", named), (-1,), f"{path}: ycb_ids").astype(int).tolist()),
+        int(numbers(field(meta, "ycb_grasp_ind", named), (), f"{path}: ycb_grasp_ind")),
+    )
+
+
+def _text_list(meta: dict[Any, Any], name: str, named: str) -> list[str]:
+    value = field(meta, name, named)
+    if not isinstance(value, list):
+        raise InputError(f"{named}: {name} is not a list: {str(value)[:60]}")
+    return [str(item) for item in value]
+
+
+def _objects(sequence: _Sequence, labels: dict[str, NDArray[Any]], path: Path) -> list[Instance]:
+    count = len(sequence.objects)
+    poses = numbers(field(labels, "pose_y", str(path)), (count, 3, 4), f"{path}: pose_y")
+    return [
+        Instance(
+            kind="object",
+            category_id=number,
+            extra={"pose_m": poses[index], "grasped": index == sequence.grasped},
+            read_mask=partial(_mask, path, number) if "seg" in labels else None,
+        )
+        for index, number in enumerate(sequence.objects)
+    ]
+
+
+def _labels(path: Path) -> dict[str, NDArray[Any]]:
+    """Return all labels except the mask, which takes longest to unpack."""
+    try:
+        with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            return {name: np.zeros(0) if name == "seg" else file[name] for name in file.files}
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (ValueError, EOFError, BadZipFile) as error:
+        raise InputError(f"{path} is damaged: {error}; get it again") from None
+
+
+def _mask(path: Path, value: int) -> BoolArray:
+    return np.asarray(_segmentation(path) == value, np.bool_)
+
+
+def _segmentation(path: Path) -> NDArray[np.uint8]:
+    """Return the mask (H, W): an object's number, 255 for the hand, 0 for neither."""
+    return np.asarray(read_npz(path, accepts=lambda name: name == "seg")["seg"], np.uint8)
+
+
+@cache
+def _intrinsics(path: Path) -> FloatArray:
+    colour = field(load_yaml(path), "color", str(path))
+    fx, fy, cx, cy = (
+        float(numbers(field(colour, name, f"{path}: color"), (), f"{path}: color.{name}"))
+        for name in ("fx", "fy", "ppx", "ppy")
+    )
+    return camera_matrix((fx, fy), (cx, cy))
+
+
+@cache
+def _betas(path: Path) -> FloatArray:
+    return numbers(field(load_yaml(path), "betas", str(path)), (10,), f"{path}: betas")

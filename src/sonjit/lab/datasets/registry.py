@@ -1,0 +1,122 @@
+"""Registry of data sets: records of `catalog.toml`, and those added by `register`."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module, resources
+from pathlib import Path
+from typing import Any, Literal
+
+from sonjit._util.data_files import read_toml_table
+from sonjit._util.errors import InputError, unknown_name
+from sonjit._util.extensions import Registry, load_extensions
+from sonjit.lab.datasets.checks import check_all, check_sample
+from sonjit.lab.datasets.dataset import Dataset, DatasetEntry
+
+Check = Literal["first", "all", "none"]
+"""Samples to check when a set is opened, see `checks.check_sample`."""
+
+
+_ENTRIES: Registry[DatasetEntry] = Registry("data set")
+
+
+def register(entry: DatasetEntry) -> DatasetEntry:
+    """Register a data set. The module of a set outside this package calls it once per name.
+
+    Raises:
+        InputError: The name is already registered.
+    """
+    return _ENTRIES.add(entry.name, entry)
+
+
+def list_datasets() -> list[str]:
+    """Return the sorted names of all data sets."""
+    return sorted(_entries())
+
+
+def dataset_entry(name: str) -> DatasetEntry:
+    """Return the record of a data set.
+
+    Raises:
+        InputError: The set is unknown. The message lists the known ones.
+    """
+    return _entries().find(name)
+
+
+def open_dataset(
+    name: str,
+    root: str | os.PathLike[str],
+    split: str | None = None,
+    *,
+    check: Check = "first",
+    skip_bad: bool = False,
+    **options: Any,  # noqa: ANN401  # each set's own
+) -> Dataset:
+    """Open one split of a data set.
+
+    Args:
+        name: Name from `list_datasets`.
+        root: Folder with the unpacked set.
+        split: Name of the split; by default the entry's first.
+        check: Samples whose labels are checked before the set is returned.
+        skip_bad: Check all samples, exclude the bad ones and list them in `Dataset.skipped`.
+        **options: Options of the set, see `DatasetEntry.options`.
+
+    Raises:
+        InputError: A name, split or option is unknown; a file is missing (the message names its download page); an
+            annotation is bad (the message names file and field); or 3D labels do not project onto 2D labels.
+    """
+    entry = dataset_entry(name)
+    chosen = entry.splits[0] if split is None else split
+    if chosen not in entry.splits:
+        raise InputError(f"{name}: {unknown_name('split', chosen, entry.splits)}")
+    if unknown := sorted(set(options) - set(entry.options)):
+        known = ", ".join(entry.options) or "none"
+        raise InputError(f"{name}: Unknown option {', '.join(map(repr, unknown))}. Choose from {known}")
+    dataset = entry.open(entry, Path(root), chosen, **options)
+    if skip_bad:
+        return check_all(dataset, skip_bad=True)
+    if check == "all":
+        return check_all(dataset)
+    if check == "first" and len(dataset):
+        check_sample(dataset[0])
+    return dataset
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Function that opens a data set of this package and imports its module on first use."""
+
+    place: str
+
+    def __call__(self, *given: Any, **options: Any) -> Dataset:  # noqa: ANN401  # each set's own
+        return self._found(*given, **options)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self._found)
+
+    @property
+    def _found(self) -> Callable[..., Dataset]:
+        module, _, name = self.place.partition(":")
+        return getattr(import_module(f"sonjit.lab.datasets.{module}"), name)
+
+
+@cache
+def _load_catalog() -> None:
+    for name, record in read_toml_table(resources.files("sonjit.lab.datasets") / "catalog.toml").items():
+        reader = _Reader(record.pop("reader"))
+        facts: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in record.items()
+        }
+        _ENTRIES.add(name, DatasetEntry(name=name, open=reader, **facts))
+
+
+def _entries() -> Registry[DatasetEntry]:
+    _load_catalog()
+    load_extensions()
+    return _ENTRIES

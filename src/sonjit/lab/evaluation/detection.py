@@ -1,0 +1,303 @@
+"""Evaluate detection: recall, false and duplicate detections, and precision by score.
+
+The box of a detection surrounds its keypoints within the image. It matches a label if their IoU is 0.3 or more, or if
+its centre lies in the label's box and its longest side is between half and twice the label's. Detections are assigned
+by descending score, each to the free label with the largest IoU. A detection that matches only assigned labels is a
+duplicate, and one that matches none is false. Labels that are not clear do not count, nor do detections in a crowd's
+area.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sonjit.lab.evaluation.conditions import image_conditions, instance_conditions
+from sonjit.lab.evaluation.metrics import MetricSummary, mean_metric, parts_by_condition
+from sonjit.lab.evaluation.predictions import EvaluatedItem, group_of, hidden_share
+from sonjit.lab.metrics import box_iou, mean_interval
+from sonjit.lab.metrics.breakdown import Part
+from sonjit.results import LEAST_SIDE_SCORE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.lab.datasets import Instance, Sample
+    from sonjit.lab.evaluation.predictions import LandmarkKind, Prediction
+    from sonjit.lab.evaluation.protocols import Protocol
+    from sonjit.results import Box
+
+_MIN_IOU = 0.3
+_MIN_SIZE_RATIO, _MAX_SIZE_RATIO = 0.5, 2.0
+_MAX_HIDDEN = 0.5
+_MIN_KEYPOINTS = 10
+"""Minimum number of keypoints whose box is used. With fewer, the detector's own box is more exact."""
+_SCORE_EDGES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
+_KINDS = ("hand", "face", "body")
+
+
+class Assignment(NamedTuple):
+    """Assignment of detections to labels.
+
+    Attributes:
+        found: Index of the detection by index of the label.
+        doubled: Indices of detections whose labels were all assigned.
+        false: Indices of detections that match no label, best first.
+    """
+
+    found: dict[int, int]
+    doubled: list[int]
+    false: list[int]
+
+
+def assign(detections: Sequence[tuple[Box, float]], labels: Sequence[Box], crowds: Sequence[Box] = ()) -> Assignment:
+    """Assign detections, pairs of box and score, to labels.
+
+    >>> assign([((0, 0, 9, 9), 0.8), ((0, 0, 10, 10), 0.9), ((50, 0, 60, 9), 0.7)], [(0, 0, 10, 10)])
+    Assignment(found={0: 1}, doubled=[0], false=[2])
+    """
+    result = Assignment({}, [], [])
+    for index in sorted(range(len(detections)), key=lambda item: -detections[item][1]):
+        box = detections[index][0]
+        fitting = [number for number, label in enumerate(labels) if _fits(box, label)]
+        free = [number for number in fitting if number not in result.found]
+        if free:
+            result.found[max(free, key=lambda number: box_iou(box, labels[number]))] = index
+        elif fitting:
+            result.doubled.append(index)
+        elif not any(_contains_centre(area, box) for area in crowds):
+            result.false.append(index)
+    return result
+
+
+@dataclass(frozen=True)
+class DetectionCounts:
+    """Counts of a run.
+
+    Attributes:
+        clear: Labels that must be found.
+        found: Labels that were found.
+        false: Detections that match no label.
+        doubled: Duplicate detections.
+        sided: Found labels with a labelled and a predicted side.
+        sides_right: Found labels with the right side.
+        sides_known: Found labels with a certain side (`LEAST_SIDE_SCORE`).
+        sides_known_right: Found labels with a certain and right side.
+    """
+
+    clear: int
+    found: int
+    false: int
+    doubled: int
+    sided: int
+    sides_right: int
+    sides_known: int
+    sides_known_right: int
+
+    @classmethod
+    def of(cls, evaluated: Iterable[EvaluatedItem]) -> DetectionCounts:
+        """Count the items of a run."""
+        numbers = [item.numbers for item in evaluated]
+
+        def count(name: str) -> int:
+            return sum(number.get(name, 0) > 0 for number in numbers)
+
+        def known(name: str) -> int:
+            return sum(name in number for number in numbers)
+
+        wrong = count("false"), count("doubled")
+        return cls(
+            known("found"),
+            count("found"),
+            *wrong,
+            known("side"),
+            count("side"),
+            known("side_known"),
+            count("side_known"),
+        )
+
+    @property
+    def precision(self) -> float:
+        """Return the share of detections that are right, 0 to 1; 1 without any."""
+        detections = self.found + self.false + self.doubled
+        return self.found / detections if detections else 1.0
+
+
+class DetectionEvaluator:
+    """Evaluator of the detection of one kind of instance.
+
+    Args:
+        protocol: Protocol. `exhaustive` means that everything is labelled.
+        kind: Kind of the instances.
+    """
+
+    main = "recall"
+
+    def __init__(self, protocol: Protocol, kind: LandmarkKind = "hand") -> None:
+        self._exhaustive, self._kind = protocol.exhaustive, kind
+
+    def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
+        """Return each label that must be found, then each duplicate or false detection; nothing if the kind is not
+        labelled.
+        """
+        if self._kind not in sample.tags.get("labelled", _KINDS):
+            return []
+        own = [instance for instance in enumerate(sample.instances) if instance[1].kind == self._kind]
+        crowds = [box for _, item in own if item.crowd and (box := item.bounds()) is not None]
+        labels = [(number, item, box) for number, item in own if not item.crowd and (box := item.bounds()) is not None]
+        detections = [
+            (box, prediction) for prediction in predictions if (box := self._box(prediction, sample)) is not None
+        ]
+        assigned = assign([(box, item.score) for box, item in detections], [box for *_, box in labels], crowds)
+        rgb = sample.rgb()
+        about = image_conditions(sample, rgb)
+        result: list[EvaluatedItem] = []
+        for label_index, (number, label, box) in enumerate(labels):
+            if not _is_clear(label):
+                continue
+            detection = detections[assigned.found[label_index]][1] if label_index in assigned.found else None
+            result.append(
+                EvaluatedItem(
+                    instance=number,
+                    side=label.side,
+                    hidden=float(label.extra.get("hidden", hidden_share(label))),
+                    numbers=_numbers(label, detection),
+                    points_px=None if detection is None else _points(detection),
+                    group=group_of(label),
+                    conditions=about | instance_conditions(label, box, sample, rgb),
+                )
+            )
+        if self._exhaustive:
+            for name, indices in (("doubled", assigned.doubled), ("false", assigned.false)):
+                result += [
+                    EvaluatedItem(
+                        numbers={name: 1.0, "score": detections[index][1].score},
+                        points_px=_points(detections[index][1]),
+                    )
+                    for index in indices
+                ]
+        return result
+
+    def _box(self, prediction: Prediction, sample: Sample) -> Box | None:
+        """Return the box within the image; None for another kind of instance."""
+        kind = (prediction.skeleton or "").partition("_")[0]
+        if kind in _KINDS and kind != self._kind:
+            return None
+        points = prediction.keypoints_px
+        if prediction.box is not None and (points is None or len(points) < _MIN_KEYPOINTS):
+            x_min, y_min, x_max, y_max = prediction.box
+        elif points is not None and np.isfinite(points).any():
+            (x_min, y_min), (x_max, y_max) = np.nanmin(points[:, :2], 0).tolist(), np.nanmax(points[:, :2], 0).tolist()
+        else:
+            return None
+        return max(x_min, 0.0), max(y_min, 0.0), min(x_max, float(sample.width)), min(y_max, float(sample.height))
+
+    def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
+        """Return recall, precision and sides, recall by condition, and precision by score."""
+        found = _column(evaluated, lambda item: item.numbers.get("found", math.nan))
+        right = _column(evaluated, _is_right)
+        summary = MetricSummary()
+
+        def add(name: str, title: str, column: NDArray[np.float64], *, better: Any = "higher") -> None:  # noqa: ANN401
+            summary.metrics.append(
+                mean_metric(name, title, column.reshape(-1, 1), "%", clusters=clusters, better=better)
+            )
+
+        add("recall", "recall: clear labels that are found", found)
+        if self._exhaustive:
+            add("precision", "precision: detections that are right", right)
+            for name, title in (
+                ("false", "detections of nothing labelled"),
+                ("doubled", "second detections of the same"),
+            ):
+                wrong = _column(evaluated, lambda item, name=name: 100.0 * (name in item.numbers))
+                add(name, title, np.where(np.isnan(right), np.nan, wrong), better="lower")
+        for name, number, title in (
+            ("handedness", "side", "side"),
+            ("side_known", "side_known", f"side where it is known, {LEAST_SIDE_SCORE:g} and more"),
+        ):
+            side = _column(evaluated, lambda item, number=number: item.numbers.get(number, math.nan))
+            if np.isfinite(side).any():
+                add(name, title, side)
+        summary.parts = parts_by_condition(found[:, None], [item.conditions for item in evaluated], clusters)
+        if self._exhaustive:
+            summary.parts["score"] = _precision_by_score(evaluated, right, clusters)
+        summary.values = [item.numbers.get("found", 0.0) for item in evaluated]
+        return summary
+
+
+def _is_clear(instance: Instance) -> bool:
+    """Return the label's own flag, or else whether at least half of the keypoints are visible, as far as that is
+    known.
+    """
+    return bool(instance.extra.get("clear", not hidden_share(instance) > _MAX_HIDDEN))
+
+
+def _fits(box: Box, label: Box) -> bool:
+    if box_iou(box, label) >= _MIN_IOU:
+        return True
+    return (
+        _contains_centre(label, box)
+        and _MIN_SIZE_RATIO <= _longest_side(box) / max(_longest_side(label), 1e-6) <= _MAX_SIZE_RATIO
+    )
+
+
+def _contains_centre(area: Box, box: Box) -> bool:
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    return area[0] <= x <= area[2] and area[1] <= y <= area[3]
+
+
+def _longest_side(box: Box) -> float:
+    return max(box[2] - box[0], box[3] - box[1])
+
+
+def _numbers(instance: Instance, detection: Prediction | None) -> dict[str, float]:
+    """Return whether it was found and on which side, in per cent, and the detection's score."""
+    if detection is None:
+        return {"found": 0.0}
+    known = {"found": 100.0, "score": detection.score}
+    if instance.side and detection.side:
+        known["side"] = 100.0 * (instance.side == detection.side)
+        if detection.side_score >= LEAST_SIDE_SCORE:
+            known["side_known"] = known["side"]
+    return known
+
+
+def _points(prediction: Prediction) -> NDArray[np.float64] | None:
+    """Return the keypoints, or the corners of the box if there are only a few."""
+    points = prediction.keypoints_px
+    if prediction.box is None or (points is not None and len(points) >= _MIN_KEYPOINTS):
+        return None if points is None else np.asarray(points[:, :2], np.float64)
+    return np.array(prediction.box, np.float64).reshape(2, 2)
+
+
+def _is_right(item: EvaluatedItem) -> float:
+    """Return 100 for the detection of a clear label, 0 for a false or duplicate one, and NaN for a missed label."""
+    return math.nan if "score" not in item.numbers else 100.0 * ("found" in item.numbers)
+
+
+def _column(evaluated: Sequence[EvaluatedItem], value: Callable[[EvaluatedItem], float]) -> NDArray[np.float64]:
+    return np.array([value(item) for item in evaluated], np.float64)
+
+
+def _precision_by_score(
+    evaluated: Sequence[EvaluatedItem], right: NDArray[np.float64], clusters: Sequence[Hashable]
+) -> list[Part]:
+    scores = _column(evaluated, lambda item: item.numbers.get("score", math.nan))
+    rows: list[Part] = []
+    for low, high in zip(_SCORE_EDGES, (*_SCORE_EDGES[1:], math.inf), strict=True):
+        inside = (scores >= low) & (scores < high)
+        if inside.any():
+            rows.append(_part(f"{low:g} to {min(high, 1):g}", right, inside, clusters))
+    return rows
+
+
+def _part(name: str, values: NDArray[np.float64], inside: NDArray[np.bool_], clusters: Sequence[Hashable]) -> Part:
+    known = values[inside & np.isfinite(values)]
+    interval = mean_interval(np.where(inside, values, np.nan), clusters=clusters)
+    return Part(name, float(known.mean()) if known.size else math.nan, interval, int(known.size), 0)

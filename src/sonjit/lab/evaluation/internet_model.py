@@ -1,0 +1,279 @@
+"""Evaluate InterNet and RootNet as the released code of InterHand2.6M does.
+
+One crop contains both hands of a person if the weights were trained so, independent of their distance, and each hand
+separately if they were trained on STB or RHD. Both hands are predicted in every crop, also absent ones: the protocols
+evaluate which hands the network reports as present.
+
+Source: Moon et al. 2020, InterHand2.6M, and its released evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sonjit._util.arrays import FloatArray, Image
+from sonjit._util.data_files import read_json
+from sonjit._util.errors import InputError
+from sonjit.geometry.boxes import RotatedBox, crop_matrix
+from sonjit.geometry.cameras import Intrinsics, assumed_camera
+from sonjit.lab.datasets import Instance, Sample
+from sonjit.lab.evaluation.predictions import Mode, Prediction, known_points
+from sonjit.lab.lifting.lifter import image_crops, load_internet, load_rootnet, pairs_of_hands
+from sonjit.lab.networks.hands3d.hand_layouts import SIDES, HandLayout, Side
+from sonjit.lab.networks.hands3d.heatmap_space import (
+    TwoHands,
+    area_of_box,
+    box_of_joints,
+    joints_in_camera,
+    two_hands_from_outputs,
+)
+from sonjit.lab.networks.hands3d.rootnet import depth_of_box
+from sonjit.results import Box
+
+_MM = 1000.0
+
+
+@dataclass(frozen=True)
+class CropRecord:
+    """Record of one crop.
+
+    Attributes:
+        area: Square to crop.
+        depths_mm: Depths (2,) of the right and the left root; None if the file gives none.
+    """
+
+    area: RotatedBox
+    depths_mm: FloatArray | None
+
+
+class CropFile:
+    """Boxes and depths from a file in the form of RootNet's released results.
+
+    The file is a JSON list of records with `bbox` [x, y, width, height] in pixels, the area to crop, already square and
+    enlarged; `annot_id`, the set's number of the annotation, or `sample`, the sample's id in Sonjit's data set, with
+    `side`, Right or Left, if each hand has its own crop; and optionally `abs_depth` in mm, of the right and the left
+    root, or of the only one.
+
+    Raises:
+        InputError: The file is missing or damaged, or a record lacks a field.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        records: Any = read_json(path)
+        if not isinstance(records, list) or not records:
+            raise InputError(f"--boxes {path}: give a JSON list of records with annot_id (or sample) and bbox")
+        self._by_id: dict[tuple[str, str | None], CropRecord] = {}
+        for number, record in enumerate(records):
+            name = record.get("annot_id", record.get("sample")) if isinstance(record, dict) else None
+            if name is None:
+                raise InputError(f"--boxes {path}: record {number} has neither annot_id nor sample")
+            self._by_id[str(name), record.get("side")] = _crop_record(record, f"--boxes {path}: record {number}")
+
+    def of(self, sample: Sample, group: Mapping[Side, Instance], *, alone: bool) -> CropRecord:
+        """Return the box of the hands of one crop.
+
+        Args:
+            sample: Image.
+            group: Hands of the crop.
+            alone: Whether the image has no other hands, so that records of the image apply to them.
+
+        Raises:
+            InputError: The file has no record of the hands.
+        """
+        of_hands = [value.extra.get("annotation_id") for value in group.values()]
+        of_image = [sample.tags.get("annotation_id"), sample.id]
+        sides: list[Side | None] = list(group) if len(group) == 1 else []
+        sides += [None] if alone else []
+        keys = [*((str(name), None) for name in of_hands), *((str(name), side) for side in sides for name in of_image)]
+        for key in keys:
+            if key in self._by_id:
+                return self._by_id[key]
+        whose = "" if alone else f", {', '.join(group)}"
+        names = " or ".join(f"{name}{whose}" for name in (*of_hands, *of_image) if name is not None)
+        raise InputError(f"--boxes {self._path}: no record of {names}")
+
+
+class InterNetModel:
+    """InterNet in boxes of a file, or in those of the labels.
+
+    Root depths come from the file of boxes, else from RootNet in each hand's own labelled box, else from the labels. If
+    both hands are visible, each keeps its own depth, and the network predicts the left root relative to the right one.
+
+    Args:
+        weights: Weights, see `load_internet`.
+        layout: Layout, see `load_internet`.
+        root_weights: Weights of RootNet, see `load_rootnet`; None without it.
+        root_input_scale: Input scale of RootNet, see `load_rootnet`.
+        boxes: File of `CropFile`; None uses the labels' boxes.
+        device: Device of both networks.
+    """
+
+    modes: tuple[Mode, ...] = ("ground-truth boxes",)
+
+    def __init__(
+        self,
+        weights: str,
+        *,
+        layout: str | None = None,
+        root_weights: str | None = None,
+        root_input_scale: float | None = None,
+        boxes: Path | None = None,
+        device: torch.device,
+    ) -> None:
+        self._internet = load_internet(weights, layout).to(device).eval()
+        self._layout = self._internet.layout
+        rootnet = None if root_weights is None else load_rootnet(root_weights, root_input_scale)
+        self._rootnet = None if rootnet is None else rootnet.to(device).eval()
+        self._boxes = None if boxes is None else CropFile(boxes)
+        self._device = device
+
+    def check(self, samples: Iterable[Sample]) -> None:
+        """Accept all samples."""
+
+    def begin(self, mode: Mode) -> None:
+        """Do nothing: images are independent."""
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to free."""
+
+    @torch.inference_mode()
+    def find(self, sample: Sample, rgb: Image, mode: Mode) -> list[Prediction]:
+        """Return the hands of an image (H, W, 3) in its camera's frame."""
+        del mode
+        camera = assumed_camera(sample.width, sample.height) if sample.camera is None else sample.camera.intrinsics
+        groups = _groups(sample, self._layout)
+        alone = len(groups) == 1
+        return [item for group in groups for item in self._find(sample, rgb, group, camera, alone=alone)]
+
+    def _find(
+        self, sample: Sample, rgb: Image, group: Mapping[Side, int], camera: Intrinsics, *, alone: bool
+    ) -> Iterable[Prediction]:
+        hands: dict[Side, Instance] = {side: sample.instances[number] for side, number in group.items()}
+        given = self._boxes.of(sample, hands, alone=alone) if self._boxes else None
+        area = given.area if given else _area(hands.values(), sample.box if len(hands) > 1 else None)
+        if area is None:
+            return
+        space = self._internet.space
+        crops = image_crops(rgb, [area], space.size_px).to(self._device)
+        outputs = self._internet(crops)
+        seen = two_hands_from_outputs(outputs, crop_matrix(area, space.size_px, space.size_px)[None], space)
+        right, left = outputs["hand_type"][0].cpu().double().tolist()
+        depths, are_labels = self._depths_mm(rgb, hands, camera, given)
+        joints = joints_in_camera(seen, depths[None], self._layout, camera)[0] / _MM
+        offset = _offset_m(seen, depths[0], self._layout, camera)
+        for index, side in enumerate(SIDES):
+            yield Prediction(
+                side=side,
+                score=(right, left)[index],
+                hand_type=(right, left),
+                keypoints_px=self._layout.mediapipe21(seen.xy_px[0], side),
+                keypoints_m=self._layout.mediapipe21(joints, side),
+                placed=True,
+                root_depth_m=None if are_labels else float(depths[index]) / _MM,
+                root_offset_m=offset if side == "Left" else None,
+                instance=group.get(side),
+            )
+
+    def _depths_mm(
+        self, rgb: Image, hands: Mapping[Side, Instance], camera: Intrinsics, given: CropRecord | None
+    ) -> tuple[FloatArray, bool]:
+        """Return the depths (2,) of the right and the left root, NaN where unknown, and whether they come from the
+        labels.
+        """
+        if given is not None and given.depths_mm is not None:
+            return given.depths_mm, False
+        depths = np.full(2, np.nan)
+        for index, side in enumerate(SIDES):
+            if (item := hands.get(side)) is None:
+                continue
+            depths[index] = (
+                _labelled_depth_mm(item, self._layout) if self._rootnet is None else self._rootnet_mm(rgb, item, camera)
+            )
+        return depths, self._rootnet is None
+
+    def _rootnet_mm(self, rgb: Image, hand: Instance, camera: Intrinsics) -> float:
+        assert self._rootnet is not None
+        if (area := _area([hand], None)) is None:
+            return np.nan
+        crops = self._rootnet.normalised(image_crops(rgb, [area], self._rootnet.side).to(self._device))
+        at_box = depth_of_box((area.width, area.height), (camera.fx, camera.fy))
+        return float(self._rootnet(crops, crops.new_tensor([[at_box]]))["coord"][0, 2])
+
+
+def _groups(sample: Sample, layout: HandLayout) -> list[Mapping[Side, int]]:
+    """Return the hands of each crop by side, with their indices in the sample, if their position is known."""
+    hands: list[tuple[Side, int]] = []
+    points: list[FloatArray | None] = []
+    for number, instance in enumerate(sample.instances):
+        labelled = _labelled_px(instance)
+        if (
+            instance.kind == "hand"
+            and instance.side is not None
+            and not (labelled is None and instance.box is sample.box is None)
+        ):
+            hands.append((instance.side, number))
+            points.append(labelled)
+    if not layout.both_in_a_crop:
+        return [{side: number} for side, number in hands]
+    if len({side for side, _ in hands}) == len(hands):
+        return [dict(hands)] if hands else []
+    known = [(hand, item) for hand, item in zip(hands, points, strict=True) if item is not None]  # of several people
+    pairs = pairs_of_hands([item for _, item in known], [hand[0] for hand, _ in known])
+    return [{side: known[index][0][1] for side, index in pair.items()} for pair in pairs]
+
+
+def _area(hands: Iterable[Instance], box: Box | None) -> RotatedBox | None:
+    """Return the square around hands: around their boxes if the set gives them, else around their joints."""
+    hands = list(hands)
+    boxes = [hand.box for hand in hands if hand.box] if box is None else [box]
+    if boxes and (box is not None or len(boxes) == len(hands)):
+        low, high = np.min(boxes, 0)[:2], np.max(boxes, 0)[2:]
+        (cx, cy), (width, height) = ((low + high) / 2).tolist(), (high - low).tolist()
+        return area_of_box(RotatedBox(cx, cy, width, height))
+    points = [points for hand in hands if (points := _labelled_px(hand)) is not None]
+    return area_of_box(box_of_joints(np.concatenate(points))) if points else None
+
+
+def _labelled_px(hand: Instance) -> FloatArray | None:
+    """Return the joints (K, 2) that are labelled in the image."""
+    points = known_points(hand.keypoints_px, hand.valid_px)
+    return None if points is None else points[np.isfinite(points).all(1)]
+
+
+def _labelled_depth_mm(hand: Instance, layout: HandLayout) -> float:
+    points = known_points(hand.keypoints_m, hand.valid_m)
+    return np.nan if points is None else float(points[list(layout.root_keypoints), 2].mean()) * _MM
+
+
+def _offset_m(seen: TwoHands, right_mm: float, layout: HandLayout, camera: Intrinsics) -> FloatArray:
+    """Return the vector (3,) from the right root to the left one, whose depth is the right one's plus the predicted
+    difference.
+    """
+    joints = joints_in_camera(seen, np.array([[right_mm, right_mm + seen.rel_root_mm[0]]]), layout, camera)[0]
+    right, left = (joints[layout.root(side)] for side in SIDES)
+    return (left - right) / _MM
+
+
+def _crop_record(record: Mapping[str, Any], named: str) -> CropRecord:
+    box, depth = record.get("bbox"), record.get("abs_depth")
+    try:
+        x, y, width, height = (float(value) for value in box or ())
+    except (TypeError, ValueError):
+        raise InputError(f"{named}: bbox is {box}; give [x, y, width, height] in pixels") from None
+    if not (width > 0 and height > 0):
+        raise InputError(f"{named}: bbox is {width:g} x {height:g} pixels; give an area that can be cut out")
+    area = RotatedBox(x + width / 2, y + height / 2, width, height)
+    if depth is None:
+        return CropRecord(area, None)
+    try:
+        depths = np.broadcast_to(np.asarray(depth, np.float64).ravel(), (2,)).copy()
+    except ValueError:
+        raise InputError(f"{named}: abs_depth is {depth}; give one number, or the right and the left root's") from None
+    return CropRecord(area, depths)

@@ -1,0 +1,341 @@
+"""Evaluate 2D landmarks as the model cards do, and faces as 300W does.
+
+Model cards have errors in units of a palm, a torso or the distance of the eyes. 300W, 300VW and WFLW evaluate images:
+the mean error of a face's points in units of the distance of its eyes (NME), the share of images above a threshold (FR)
+and the area under the cumulative distribution up to it (AUC). The area is that of the exact steps; released codes sum
+trapezoids over about 1,000 thresholds. A face that was not found counts as a failure.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit._util.errors import InputError
+from sonjit.lab.documents.plots import Curve
+from sonjit.lab.evaluation.conditions import image_conditions, instance_conditions
+from sonjit.lab.evaluation.joints import motion_metrics
+from sonjit.lab.evaluation.metrics import (
+    MetricSummary,
+    areas_under_pck,
+    mean_metric,
+    parts_by_condition,
+    parts_of,
+    row_means,
+    stacked,
+)
+from sonjit.lab.evaluation.predictions import EvaluatedItem, group_of, hidden_share, known_points, matched
+from sonjit.lab.metrics import (
+    eye_distances,
+    found,
+    normalised_errors,
+    outer_corner_distances,
+    palm_sizes,
+    pck_curve,
+    pdj_hits,
+    pupil_distances,
+)
+from sonjit.results.skeletons import load_skeleton
+from sonjit.results.skeletons.face_points import face_points
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.lab.datasets import Instance, Sample
+    from sonjit.lab.evaluation.predictions import LandmarkKind, Prediction
+    from sonjit.lab.evaluation.protocols import Protocol
+
+_METRICS = {"hand": ("mnae", "MNAE"), "body": ("mtae", "error in torso sizes"), "face": ("iod_mae", "IOD MAE")}
+_TORSO = ("left_shoulder", "right_hip")
+_BODY = "body_blazepose33"
+_MESHES = ("face_mediapipe468", "face_mediapipe478")
+_LABELLED_FACES = ("face_300w68", "face_wflw98")
+_SKELETONS = {
+    int(name[-3:].lstrip("abcdefghijklmnopqrstuvwxyz")): name
+    for name in ("hand_mediapipe21", "body_coco17", "body_coco23", _BODY, *_LABELLED_FACES, *_MESHES)
+}
+"""Skeletons by number of keypoints."""
+
+
+class LandmarkEvaluator:
+    """Evaluator of 2D keypoints of one kind of instance.
+
+    Args:
+        protocol: Protocol with the thresholds of the curve, in per cent.
+        kind: Kind of instance: hands by the palm (MNAE), bodies by the torso (and PDJ), faces by the eyes (IOD MAE).
+    """
+
+    def __init__(self, protocol: Protocol, kind: LandmarkKind = "hand") -> None:
+        self._curve, self._kind = protocol.curve, kind
+        self.main = "pdj" if kind == "body" else _METRICS[kind][0]
+
+    def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
+        """Return every labelled instance of the kind. Other predictions do not count, since instances may be
+        unlabelled.
+        """
+        truth = [
+            (number, instance)
+            for number, instance in enumerate(sample.instances)
+            if instance.kind == self._kind
+            and not instance.crowd
+            and known_points(instance.keypoints_px, instance.valid_px) is not None
+        ]
+        if not truth:
+            return []
+        skeleton = truth[0][1].skeleton
+        own = matched(
+            truth, [in_order(prediction, skeleton) for prediction in predictions if is_of(prediction, self._kind)]
+        )
+        rgb = sample.rgb()
+        about = image_conditions(sample, rgb)
+        items: list[EvaluatedItem] = []
+        for number, one in truth:
+            item = self._evaluate(number, one, own.get(number))
+            seen = about | instance_conditions(one, one.bounds() or (0, 0, 0, 0), sample, rgb)
+            if sample.sequence is not None and sample.frame is not None:
+                track = f"{sample.dataset}/{sample.sequence}/{sample.view or ''}/{one.side or number}"
+                items.append(replace(item, conditions=seen, track=track, frame=sample.frame))
+            else:
+                items.append(replace(item, conditions=seen, motion=None))
+        return items
+
+    def _evaluate(self, number: int, one: Instance, prediction: Prediction | None) -> EvaluatedItem:
+        truth = known_points(one.keypoints_px, one.valid_px)
+        assert truth is not None
+        truth[list(one.derived)] = np.nan  # what was worked out from other keypoints is not a label
+        if self._kind == "body":  # feet are labelled more finely than they are found
+            truth[[name not in _names(_BODY) for name in _names(one.skeleton)]] = np.nan
+        points = _predicted_points(prediction, truth)
+        size = self._size(one, truth)
+        errors = 100 * normalised_errors(points[None], truth[None], np.array([size]))
+        evaluated = {self._name: errors[0]}
+        if self._kind == "body":
+            seen = np.ones(len(truth), np.bool_) if one.visible is None else one.visible
+            visible = (
+                np.zeros(len(truth), np.bool_) if prediction is None else _predicted_visible(prediction, len(truth))
+            )
+            hits = pdj_hits(
+                points[None],
+                truth[None],
+                predicted_visible=visible[None],
+                true_visible=seen[None],
+                sizes=np.array([size]),
+            )
+            evaluated["pdj"] = 100 * hits[0]
+        numbers = {"found": math.nan if np.isnan(errors).all() else float(prediction is not None)}
+        if one.side and prediction is not None and prediction.side:
+            numbers["handedness"] = float(one.side == prediction.side)
+        return EvaluatedItem(
+            instance=number,
+            side=one.side,
+            hidden=hidden_share(one),
+            group=group_of(one),
+            errors=evaluated,
+            numbers=numbers,
+            points_px=None if prediction is None else points,
+            motion=np.stack([points, truth]),
+        )
+
+    @property
+    def _name(self) -> str:
+        return _METRICS[self._kind][0]
+
+    def _size(self, instance: Instance, truth: NDArray[np.float64]) -> float:
+        """Return the unit of the errors in pixels; NaN if its keypoints are not labelled."""
+        if self._kind == "hand":
+            return float(palm_sizes(truth[None])[0])
+        if self._kind == "face":
+            return _eye_distance_px(instance, truth)
+        names = _names(instance.skeleton)
+        if not set(_TORSO) <= set(names):
+            raise InputError(f"{instance.skeleton}: the torso requires {' and '.join(_TORSO)}")
+        shoulder, hip = (truth[names.index(name)] for name in _TORSO)
+        return float(np.linalg.norm(shoulder - hip))
+
+    def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
+        """Return means, share found, PCK and its area, with parts by joint and part."""
+        name, title = _METRICS[self._kind]
+        errors = stacked([item.errors[name] for item in evaluated])
+        low, high, steps = self._curve
+        rates = {key: _column(evaluated, key) for key in ("found", "handedness")}
+        summary = MetricSummary()
+        if self._kind == "body":
+            hits = stacked([item.errors["pdj"] for item in evaluated])
+            summary.metrics.append(mean_metric("pdj", "PDJ", hits, "%", clusters=clusters, better="higher"))
+        summary.metrics.append(mean_metric(name, title, errors, "%", clusters=clusters))
+        areas = 100 * areas_under_pck(errors, low, high, steps)
+        until = f"PCK, area from {low:g} to {high:g} %"
+        summary.metrics.append(mean_metric("auc", until, areas, "%", clusters=clusters, better="higher"))
+        summary.metrics.append(
+            mean_metric("found", "found", 100 * rates["found"], "%", clusters=clusters, better="higher")
+        )
+        if np.isfinite(rates["handedness"]).any():
+            summary.metrics.append(
+                mean_metric("handedness", "side", 100 * rates["handedness"], "%", clusters=clusters, better="higher")
+            )
+        main = stacked([item.errors[self.main] for item in evaluated])
+        self._add_parts(summary, evaluated, clusters, by_point=main, by_item=main)
+        summary.curves.append(self._pck("PCK", errors))
+        summary.values = row_means(main if self.main != "pdj" else found(main))
+        return summary
+
+    def _add_parts(
+        self,
+        summary: MetricSummary,
+        evaluated: Sequence[EvaluatedItem],
+        clusters: Sequence[Hashable],
+        *,
+        by_point: NDArray[np.float64],
+        by_item: NDArray[np.float64],
+    ) -> None:
+        """Add metrics of motion, and parts by keypoint of values (N, K) and by condition of values (N, K or 1)."""
+        summary.metrics += motion_metrics(evaluated, clusters, "px", "")
+        skeleton = _SKELETONS.get(by_point.shape[1])
+        hidden = np.array([item.hidden for item in evaluated], np.float64)
+        summary.parts = parts_of(by_point, load_skeleton(skeleton) if skeleton else None, hidden, clusters)
+        summary.parts |= parts_by_condition(by_item, [item.conditions for item in evaluated], clusters)
+
+    def _pck(self, title: str, errors: NDArray[np.float64]) -> Curve:
+        x = np.linspace(*self._curve)
+        return Curve(title, x.tolist(), pck_curve(errors, x, average="all").tolist(), "%")
+
+
+def _predicted_points(prediction: Prediction | None, truth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the predicted keypoints (K, 2), or NaN in the shape of the truth."""
+    if prediction is None or prediction.keypoints_px is None:
+        return np.full(truth.shape, np.nan)
+    return np.asarray(prediction.keypoints_px, np.float64)[:, :2]
+
+
+def _column(evaluated: Sequence[EvaluatedItem], name: str) -> NDArray[np.float64]:
+    return np.array([item.numbers.get(name, math.nan) for item in evaluated], np.float64).reshape(-1, 1)
+
+
+def _predicted_visible(prediction: Prediction, count: int) -> NDArray[np.bool_]:
+    return np.ones(count, np.bool_) if prediction.visible is None else prediction.visible
+
+
+def is_of(prediction: Prediction, kind: str) -> bool:
+    """Return whether a prediction is of a kind; one in the labels' own order may be of any."""
+    return prediction.skeleton is None or prediction.skeleton.partition("_")[0] == kind
+
+
+def in_order(prediction: Prediction, skeleton: str | None) -> Prediction:
+    """Return a prediction with its keypoints in another skeleton's order, by name; NaN for those that it lacks.
+
+    Points of 300W and WFLW are computed from a face mesh, see `face_points`.
+
+    Raises:
+        InputError: It has none of the keypoints, or is in the labels' order and has another number of them.
+    """
+    points = prediction.keypoints_px
+    if skeleton is None or prediction.skeleton == skeleton or points is None:
+        return prediction
+    if prediction.skeleton is None:
+        if len(points) != len(_names(skeleton)):
+            raise InputError(f"keypoints_px {points.shape} for {skeleton}: give {len(_names(skeleton))}, in its order")
+        return prediction
+    if prediction.skeleton in _MESHES and skeleton in _LABELLED_FACES:
+        return replace(prediction, skeleton=skeleton, keypoints_px=face_points(points, skeleton), visible=None)
+    own, wanted = _names(prediction.skeleton), _names(skeleton)
+    if prediction.skeleton in _MESHES and skeleton in _MESHES:  # of which one begins as the other
+        own, wanted = (tuple(map(str, range(len(names)))) for names in (own, wanted))
+    has = np.array([name in own for name in wanted], np.bool_)
+    if not has.any():
+        raise InputError(f"{prediction.skeleton} has no keypoint of {skeleton}: they cannot be compared")
+    columns = [own.index(name) if name in own else 0 for name in wanted]
+    ordered = np.where(has[:, None], points[columns], np.nan)
+    seen = None if prediction.visible is None else prediction.visible[columns] & has
+    return replace(prediction, skeleton=skeleton, keypoints_px=ordered, visible=seen)
+
+
+def _eye_distance_px(instance: Instance, truth: NDArray[np.float64]) -> float:
+    """Return the distance of the eyes of a true face (K, 2): in 3D if the face has 3D labels, else in the image."""
+    if instance.keypoints_m is None:
+        return float(eye_distances(truth[None])[0])
+    known = np.isfinite(truth).all(1) & np.isfinite(instance.keypoints_m).all(1)
+    pixels, metres = truth[known], instance.keypoints_m[known, :2]
+    pixels, metres = pixels - pixels.mean(0), metres - metres.mean(0)
+    return float(eye_distances(instance.keypoints_m[None])[0] * (pixels * metres).sum() / np.square(metres).sum())
+
+
+class FaceEvaluator(LandmarkEvaluator):
+    """Evaluator of faces as in 300W, 300VW and WFLW.
+
+    Args:
+        protocol: Protocol whose `curve` ends at the threshold of FR and AUC, in per cent.
+    """
+
+    def __init__(self, protocol: Protocol) -> None:
+        super().__init__(protocol, "face")
+        self.main = "nme"
+        self._pupils = protocol.pupils
+
+    def _evaluate(self, number: int, one: Instance, prediction: Prediction | None) -> EvaluatedItem:
+        truth = known_points(one.keypoints_px, one.valid_px)
+        assert truth is not None
+        points = _predicted_points(prediction, truth)
+        sizes = {"nme": outer_corner_distances(truth[None])}
+        if self._pupils:
+            sizes["nme_pupils"] = pupil_distances(truth[None])
+        errors = {name: 100 * normalised_errors(points[None], truth[None], size)[0] for name, size in sizes.items()}
+        numbers = {name: _image_error(values) for name, values in errors.items()}
+        if not math.isnan(numbers["nme"]):
+            numbers["found"] = float(prediction is not None)
+        return EvaluatedItem(
+            instance=number,
+            hidden=hidden_share(one),
+            group=group_of(one),
+            errors={"nme": errors["nme"]},
+            numbers=numbers,
+            points_px=None if prediction is None else points,
+            motion=np.stack([points, truth]),
+        )
+
+    def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
+        """Return NME, FR and AUC of all images and of the set's subsets, with errors by part of the face and by
+        condition.
+        """
+        limit = self._curve[1]
+        summary = MetricSummary()
+        nme = _column(evaluated, "nme")
+
+        def add(name: str, title: str, values: NDArray[np.float64], *, higher: bool = False) -> None:
+            better = "higher" if higher else "lower"
+            summary.metrics.append(mean_metric(name, title, values, "%", clusters=clusters, better=better))
+
+        own = [set(item.conditions.get("subset", "").split("; ")) for item in evaluated]
+        for subset in ("", *sorted(set[str]().union(*own) - {""})):
+            inside = np.array([not subset or subset in names for names in own], np.bool_)[:, None]
+            ending, of = (f"_{subset.replace(' ', '_')}", f", {subset.replace('_', '-')}") if subset else ("", "")
+            errors = np.where(inside, nme, np.nan)
+            known = ~np.isnan(errors)
+            add(f"nme{ending}", f"NME{of}", errors)
+            add(f"fr{ending}", f"FR above {limit:g} %{of}", np.where(known, 100.0 * (errors > limit), np.nan))
+            areas = np.where(known, 100 * np.maximum(0, 1 - errors / limit), np.nan)
+            add(f"auc{ending}", f"AUC to {limit:g} %{of}", areas, higher=True)
+        if self._pupils:
+            add("nme_pupils", "NME, by the pupils", _column(evaluated, "nme_pupils"))
+        add("found", "found", 100 * _column(evaluated, "found"), higher=True)
+        points = stacked([item.errors["nme"] for item in evaluated])
+        self._add_parts(summary, evaluated, clusters, by_point=points, by_item=nme)
+        summary.curves.append(self._pck("images", nme))
+        summary.values = nme[:, 0].tolist()
+        return summary
+
+
+def _image_error(errors: NDArray[np.float64]) -> float:
+    """Return the mean of the labelled points: inf if one of them was not predicted, NaN without any."""
+    labelled = errors[~np.isnan(errors)]
+    return float(labelled.mean()) if labelled.size else math.nan
+
+
+@cache
+def _names(skeleton: str | None) -> tuple[str, ...]:
+    return load_skeleton(skeleton or "hand_mediapipe21").keypoints

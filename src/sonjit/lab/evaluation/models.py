@@ -1,0 +1,268 @@
+"""Models that can be evaluated: Sonjit's detectors, networks of its registry, and files of predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeGuard, cast
+
+from sonjit._util.errors import InputError, unknown_name
+from sonjit._util.hashes import sha256_of_file
+from sonjit.detectors.kinds import KINDS, find_model
+from sonjit.lab.evaluation.palms import PALM_MODELS, PalmModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from sonjit.lab.datasets import Sample
+    from sonjit.lab.evaluation.mano_models import DeformerModel
+    from sonjit.lab.evaluation.predictions import LandmarkKind, Mode, Prediction
+    from sonjit.lab.evaluation.schema import FileRecord, ModelRecord
+    from sonjit.lab.explain.classes import LocalizeBy
+    from sonjit.lab.networks.classifiers import View
+
+_NETWORKS = ("internet", "handoccnet", "deformer", "mask-rcnn", "cam-*", "fc-*")
+_CLASSIFIERS = ("cam-", "fc-")
+
+
+class Model(Protocol):
+    """Model that makes predictions for images."""
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """Return the modes in which it can be evaluated."""
+        ...
+
+    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
+        """Return the predictions for an image (H, W, 3)."""
+        ...
+
+    def check(self, samples: Iterable[Sample]) -> None:
+        """Refuse samples for which the model has no predictions. Called before any work."""
+        ...
+
+    def begin(self, mode: Mode) -> None:
+        """Load what a mode needs. The next image has no predecessor."""
+        ...
+
+    def close(self) -> None:
+        """Free all resources."""
+        ...
+
+
+def is_window_model(model: Model) -> TypeGuard[DeformerModel]:
+    """Check whether a model uses the neighbouring frames."""
+    return hasattr(model, "predict_window")
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Model with its files and options.
+
+    Attributes:
+        name: Detector kind and model such as hands-full, or a network of the registry.
+        predictions: File of predictions in place of a model.
+        weights: Checkpoint of a network.
+        root_weights: Checkpoint of RootNet, used with InterNet.
+        mano: MANO's right hand, for networks that need it, and for the meshes of data sets with MANO parameters.
+        mano_left: MANO's left hand, for the same purposes.
+        models_dir: Folder with the published files.
+        landmark_model: Landmark network of a detector in place of the published one.
+        pooling: Pooling of a classifier, gap or gmp, if its checkpoint does not contain it.
+        localize_by: Source of a classifier's boxes: cam, heuristics or backprop.
+        view: Input of a classifier: full, crop or box.
+        search: Search of a detector, see `create_detector`; by default the protocol's.
+        max_instances: Maximum number of instances, see `create_detector`; by default the protocol's.
+        labels: Kind of the data's labels, which predictions from a file then have.
+        device: Device of a detector (see `create_detector`) or of a network (see `torch_device`).
+        layout: Layout of InterNet's official weights, see `load_internet`.
+        root_input_scale: Input scale of RootNet's official weights, see `load_rootnet`.
+        boxes: File of InterNet's crops, see `CropFile`; by default the labels' boxes.
+    """
+
+    name: str | None = None
+    predictions: str | None = None
+    weights: str | None = None
+    root_weights: str | None = None
+    mano: str | None = None
+    mano_left: str | None = None
+    models_dir: str | None = None
+    landmark_model: str | None = None
+    pooling: str | None = None
+    localize_by: LocalizeBy | None = None
+    view: View | None = None
+    search: str | None = None
+    max_instances: int | None = None
+    device: str | None = None
+    layout: str | None = None
+    root_input_scale: float | None = None
+    boxes: str | None = None
+    labels: LandmarkKind = "hand"
+
+    def __post_init__(self) -> None:
+        """Refuse no model, and two models at once."""
+        if self.name is None and self.predictions is None:
+            raise InputError("sonjit eval requires --model or --predictions")
+        if self.name is not None and self.predictions is not None:
+            raise InputError("--model cannot be combined with --predictions")
+        if self.device is not None and self.predictions is not None:
+            raise InputError("--device cannot be combined with --predictions, which are evaluated on the CPU")
+        for name in ("root_weights", "layout", "root_input_scale", "boxes"):
+            if getattr(self, name) is not None and self.name != "internet":
+                raise InputError(f"--{name.replace('_', '-')} applies only to --model internet")
+        if self.root_input_scale is not None and self.root_weights is None:
+            raise InputError("--root-input-scale requires --root-weights")
+        of_classifiers = {"pooling": self.pooling, "localize-by": self.localize_by, "view": self.view}
+        if not self.is_classifier:
+            for name, value in of_classifiers.items():
+                if value is not None:
+                    raise InputError(f"--{name} {value} applies only to classifiers such as --model cam-small")
+
+    @property
+    def is_classifier(self) -> bool:
+        """Return whether it predicts the class of an image."""
+        return (self.name or "").startswith(_CLASSIFIERS)
+
+    @property
+    def title(self) -> str:
+        """Return the title for reports."""
+        return self.name or Path(self.predictions or "").stem
+
+    @property
+    def kind(self) -> LandmarkKind:
+        """Return the kind of its predictions: the data's labels for a file of predictions, and hands if unknown."""
+        if self.predictions is not None:
+            return self.labels
+        entry = KINDS.get((self.name or "hands").partition("-")[0])
+        return cast("LandmarkKind", entry.instances[0]) if entry else "hand"
+
+
+def list_models() -> list[str]:
+    """Return the names that `open_model` accepts."""
+    detectors = [f"{kind}-{model}" for kind, entry in KINDS.items() for model in entry.models]
+    return [*detectors, *PALM_MODELS, *_NETWORKS]
+
+
+def open_model(choice: ModelChoice) -> Model:
+    """Open a model.
+
+    Raises:
+        InputError: The name is unknown (the message lists the known ones), or a file is missing.
+        MissingExtraError: PyTorch is not installed and a network is requested.
+    """
+    if choice.predictions is not None:
+        from sonjit.lab.evaluation.prediction_files import PredictionsModel
+
+        return PredictionsModel(Path(choice.predictions))
+    assert choice.name is not None
+    if _is_detector(choice):
+        return _detector(choice)
+    if choice.name in PALM_MODELS:
+        return PalmModel(choice.name, choice.weights, choice.models_dir, choice.device)
+    from sonjit.engines.devices import torch_device
+    from sonjit.lab.evaluation import network_models
+
+    device = torch_device(choice.device or "cpu")
+    if choice.name == "internet":
+        return _internet(choice, device)
+    if choice.name in ("handoccnet", "deformer"):
+        from sonjit.lab.evaluation import mano_models
+
+        if choice.name == "handoccnet":
+            return mano_models.HandOccNetModel(choice.weights, choice.mano, device)
+        return mano_models.DeformerModel(choice.weights, choice.mano, choice.mano_left, device)
+    if choice.name == "mask-rcnn":
+        return network_models.InstancesModel(choice.weights, device)
+    if choice.is_classifier:
+        return _classifier(choice, device)
+    raise InputError(unknown_name("model", str(choice.name), list_models()))
+
+
+def describe_model(choice: ModelChoice, model: Model | None = None) -> ModelRecord:
+    """Return the name and files of a model with their hashes; for an open classifier also its settings."""
+    files = [
+        choice.predictions, choice.weights, choice.root_weights, choice.boxes, choice.mano, choice.mano_left,
+        choice.landmark_model,
+    ]  # fmt: skip
+    own_files: list[FileRecord] = [{**_described(Path(file)), "path": str(file)} for file in files if file]
+    record: ModelRecord = {
+        "name": choice.title,
+        "files": own_files + _published(choice),
+    }
+    if choice.is_classifier:
+        from sonjit.lab.evaluation.network_models import ClassifierModel
+
+        assert isinstance(model, ClassifierModel)
+        record["supervision"] = model.supervision
+        record["settings"] = model.settings
+    if _is_detector(choice) and choice.search is not None and choice.max_instances is not None:
+        record["search"], record["max_instances"] = choice.search, choice.max_instances
+    if choice.layout is not None:
+        record["layout"] = choice.layout
+    if choice.root_input_scale is not None:
+        record["root_input_scale"] = choice.root_input_scale
+    return record
+
+
+def _classifier(choice: ModelChoice, device: torch.device) -> Model:
+    from sonjit.lab.evaluation.network_models import ClassifierModel
+    from sonjit.lab.networks.classifiers import load_classifier
+
+    classifier = load_classifier(choice.name or "", choice.weights, choice.pooling)
+    return ClassifierModel(classifier, choice.localize_by, choice.view, device)
+
+
+def _is_detector(choice: ModelChoice) -> bool:
+    return choice.name is not None and KINDS.has(choice.name.partition("-")[0])
+
+
+def _detector(choice: ModelChoice) -> Model:
+    from sonjit.lab.evaluation.detector_models import DetectorModel
+
+    entry, model = find_model(choice.name or "hands")
+    names = ("models_dir", "landmark_model", "search", "max_instances", "device")
+    options = {name: getattr(choice, name) for name in names}
+    return DetectorModel(entry.name, model.name, **{key: item for key, item in options.items() if item is not None})
+
+
+def _internet(choice: ModelChoice, device: torch.device) -> Model:
+    from sonjit.lab.evaluation.internet_model import InterNetModel
+    from sonjit.lab.evaluation.network_models import required_weights
+
+    return InterNetModel(
+        required_weights("internet", choice.weights),
+        layout=choice.layout,
+        root_weights=choice.root_weights,
+        root_input_scale=choice.root_input_scale,
+        boxes=None if choice.boxes is None else Path(choice.boxes),
+        device=device,
+    )
+
+
+def _published(choice: ModelChoice) -> list[FileRecord]:
+    """Return the catalogue's files of a detector."""
+    from sonjit.weights import find_weight
+
+    if choice.name in PALM_MODELS and choice.weights is None:
+        return [{"name": choice.name, **_described(find_weight(choice.name, choice.models_dir))}]
+    if not _is_detector(choice):
+        return []
+    entry, model = find_model(choice.name or "")
+    weights = dict(model.weights)
+    if choice.landmark_model is not None:
+        weights.pop("landmark", None)
+    further = () if choice.search in (None, "fast") or model.is_box else entry.search_weights
+    names = dict.fromkeys((*weights.values(), *further))
+    return [{"name": name, **_described(find_weight(name, choice.models_dir))} for name in names]
+
+
+def _described(path: Path) -> FileRecord:
+    if path.is_dir():
+        path /= "weights.safetensors"  # of a run
+    if not path.is_file():
+        return {"file": str(path)}
+    return {"file": path.name, "sha256": sha256_of_file(path)}

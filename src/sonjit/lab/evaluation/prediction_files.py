@@ -1,0 +1,234 @@
+"""Read files of predictions made by other programs, or earlier by `sonjit hands --save`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sonjit._util.data_files import read_json, read_npz
+from sonjit._util.errors import InputError, unknown_name
+from sonjit.lab.datasets import mask_from_segmentation
+from sonjit.lab.evaluation.detector_models import predictions_from_results
+from sonjit.lab.evaluation.images import image_number
+from sonjit.lab.evaluation.predictions import Prediction
+from sonjit.media import load_frames
+from sonjit.results import RESULT_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from sonjit.lab.datasets import Sample
+    from sonjit.lab.evaluation.predictions import Mode
+    from sonjit.results import Box
+
+_ARRAYS = {
+    "keypoints_px": ((None, 2), "(N, K, 2) pixels"),
+    "visible": ((None,), "(N, K) 1 where a keypoint is seen, 0 where it is hidden"),
+    "keypoints_m": ((None, 3), "(N, K, 3) metres"),
+    "vertices_m": ((None, 3), "(N, V, 3) metres"),
+    "box": ((4,), "(N, 4) x_min, y_min, x_max, y_max"),
+    "side": ((), "(N,) Right or Left"),
+    "score": ((), "(N,)"),
+    "instance": ((), "(N,) numbers of the sample's instances"),
+    "category_id": ((), "(N,)"),
+}
+"""Arrays of an .npz in addition to `id`: their shape after the first axis, None for any size, and their content."""
+
+
+_PARTS: dict[str, tuple[str, str | None, int]] = {
+    "foot": ("body_coco23", None, 6),
+    "face": ("face_300w68", None, 68),
+    "lefthand": ("hand_mediapipe21", "Left", 21),
+    "righthand": ("hand_mediapipe21", "Right", 21),
+}
+"""Parts of COCO-WholeBody's results in addition to `keypoints`: skeleton, side and number of keypoints in NAME_kpts."""
+
+
+class PredictionsModel:
+    """Predictions of a file, by sample.
+
+    `.npz`: `id` (N,) names of samples, and any of `_ARRAYS`; the boolean `placed` means that 3D is in the camera's
+    frame. `.json` in COCO's results format: by the image's id. `.json`, `.jsonl`, `.csv` or `.parquet` that Sonjit
+    wrote for a folder: by the images' names.
+
+    Raises:
+        InputError: The file is missing or damaged, or an array has a wrong shape. The message gives the right one.
+    """
+
+    modes: tuple[Mode, ...] = ("predictions",)
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise InputError(f"--predictions {path}: no such file")
+        self._path = path
+        self._by_id: Mapping[str, list[Prediction]] = {}
+        self._by_number: Mapping[int, list[Mapping[str, Any]]] = {}
+        if path.suffix == ".npz":
+            self._by_id = _from_arrays(path)
+        elif (records := _coco_records(path)) is not None:
+            self._by_number = records
+        else:
+            self._by_id = _from_frames(path)
+
+    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
+        """Return the predictions of a sample."""
+        del mode
+        if self._by_number:
+            height, width = rgb.shape[:2]
+            records = enumerate(self._by_number.get(image_number(sample), []))
+            return [part for number, item in records for part in _from_record(item, height, width, number)]
+        return self._by_id.get(sample.id) or self._by_id.get(Path(sample.id).name) or []
+
+    def check(self, samples: Iterable[Sample]) -> None:
+        """Refuse predictions of another data set.
+
+        Raises:
+            InputError: The file contains none of these samples.
+        """
+        name = None
+        for sample in samples:
+            name = sample.id
+            if name in self._by_id or Path(name).name in self._by_id or image_number(sample) in self._by_number:
+                return
+        if name is not None:
+            named = next(iter(self._by_id or self._by_number), "nothing")
+            raise InputError(f"{self._path}: names no sample of the data set; it names {named}, and the set {name}")
+
+    def begin(self, mode: Mode) -> None:
+        """Do nothing: images are independent."""
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to free."""
+
+
+def _from_arrays(path: Path) -> dict[str, list[Prediction]]:
+    arrays = read_npz(path)
+    if "id" not in arrays or arrays["id"].ndim != 1:
+        raise InputError(f"{path} requires id (N,), the name of each row's sample; it contains {_names(arrays)}")
+    if unknown := arrays.keys() - _ARRAYS.keys() - {"id", "placed"}:
+        raise InputError(f"{path}: {unknown_name('array', min(unknown), ('id', 'placed', *_ARRAYS))}")
+    ids = arrays["id"].astype(str).tolist()
+    for name, array in arrays.items():
+        if name in _ARRAYS:
+            _check_shape(path, name, array, len(ids))
+    placed = bool(arrays["placed"]) if "placed" in arrays else False
+    rows: dict[str, list[Prediction]] = defaultdict(list)
+    for row, name in enumerate(ids):
+        held: dict[str, Any] = {key: array[row] for key, array in arrays.items() if key in _ARRAYS}
+        for key, kind in (("side", str), ("score", float), ("instance", int), ("category_id", int)):
+            if key in held:
+                held[key] = kind(held[key])
+        if "box" in held:
+            held["box"] = tuple(map(float, held["box"]))
+        if "visible" in held:
+            held["visible"] = np.asarray(held["visible"]) > 0
+        rows[name].append(Prediction(skeleton=None, placed=placed, **held))
+    return rows
+
+
+def _check_shape(path: Path, name: str, array: NDArray[Any], count: int) -> None:
+    shape, what = _ARRAYS[name]
+    fits = array.ndim == 1 + len(shape) and len(array) == count
+    fits = fits and all(wanted in (None, given) for wanted, given in zip(shape, array.shape[1:], strict=True))
+    if not fits:
+        raise InputError(f"{path}: {name} is {array.shape}; give {what} with N = {count}, as many as id has")
+    if name != "side" and not np.issubdtype(array.dtype, np.number):
+        raise InputError(f"{path}: {name} holds {array.dtype}; give numbers, {what}")
+
+
+def _coco_records(path: Path) -> Mapping[int, list[Mapping[str, Any]]] | None:
+    """Return records of COCO's results format by image; None for another kind of file."""
+    if path.suffix != ".json":
+        return None
+    data = read_json(path)
+    if not isinstance(data, list):
+        return None
+    records: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+    for number, item in enumerate(data):
+        if not isinstance(item, dict) or not {"image_id", "category_id", "score"} <= item.keys():
+            raise InputError(f"{path}: record {number} lacks image_id, category_id or score of COCO's results format")
+        records[int(item["image_id"])].append(item)
+    return records
+
+
+def _from_record(record: Mapping[str, Any], height: int, width: int, number: int) -> list[Prediction]:
+    """Return the predictions of a record: an instance, or the parts of a person."""
+    if "keypoints" in record:
+        return _people(record, number)
+    box = _box(record)
+    mask = mask_from_segmentation(record["segmentation"], height, width) if "segmentation" in record else None
+    if box is None and mask is not None and mask.any():
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        box = float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+    return [Prediction(category_id=int(record["category_id"]), score=float(record["score"]), box=box, mask=mask)]
+
+
+def _people(record: Mapping[str, Any], number: int) -> list[Prediction]:
+    """Return the body of a COCO keypoint record, and the feet, face and hands of a COCO-WholeBody record.
+
+    COCO ignores the flags of results. COCO-WholeBody treats a part without a positive flag as not predicted.
+    """
+    names = [name for name in _PARTS if f"{name}_kpts" in record]
+    body = _points(record, "keypoints", 17, use_flags=bool(names))
+    category, box = int(record["category_id"]), _box(record)
+    score = float(record["score"])
+    parts = [
+        Prediction(skeleton="body_coco17", score=score, keypoints_px=body, person=number, category_id=category, box=box)
+    ]
+    for name in names:
+        skeleton, side, count = _PARTS[name]
+        points = _points(record, f"{name}_kpts", count, use_flags=True)
+        if name == "foot":
+            points = np.concatenate([np.full_like(body, np.nan), points])
+        score = float(record.get(f"{name}_score", record["score"]))
+        parts.append(
+            Prediction(
+                skeleton=skeleton, side=side, score=score, keypoints_px=points, person=number, category_id=category
+            )
+        )
+    return parts
+
+
+def _box(record: Mapping[str, Any]) -> Box | None:
+    """Return the box of a record as x_min, y_min, x_max, y_max in pixels, or None without one."""
+    if not record.get("bbox"):
+        return None
+    x, y, width, height = map(float, record["bbox"])
+    return x, y, x + width, y + height
+
+
+def _points(record: Mapping[str, Any], field: str, count: int, *, use_flags: bool) -> NDArray[np.float64]:
+    """Return the keypoints (count, 2) of a flat list of x, y, flag.
+
+    With `use_flags` they are NaN where no flag is positive.
+    """
+    values = np.asarray(record[field], np.float64)
+    if values.shape != (3 * count,):
+        raise InputError(
+            f"{field} of image {record['image_id']}: {values.size} numbers; give x, y and a flag of {count}"
+        )
+    points = values.reshape(count, 3)
+    return points[:, :2] if not use_flags or (points[:, 2] > 0).any() else np.full((count, 2), np.nan)
+
+
+def _from_frames(path: Path) -> dict[str, list[Prediction]]:
+    header, frames = load_frames(path)
+    rows: dict[str, list[Prediction]] = {}
+    for frame in frames:
+        source = frame.source or header.source
+        if source is None:
+            raise InputError(f"{path}: the frames have no image names; save from a folder of images as .json or .jsonl")
+        name = Path(source).name
+        if name in rows:
+            raise InputError(f"{path}: two images are named {name}; use an .npz with the ids of the samples")
+        rows[name] = predictions_from_results([result for kind in RESULT_TYPES for result in frame.results(kind)])
+    return rows
+
+
+def _names(arrays: Mapping[str, Any]) -> str:
+    return ", ".join(arrays) or "nothing"

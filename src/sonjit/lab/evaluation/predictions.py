@@ -1,0 +1,233 @@
+"""Predictions of a model, and items of an evaluation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from sonjit._util.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from sonjit.lab.datasets import Instance
+    from sonjit.results import Box
+
+_MAX_MATCH_DISTANCE = 0.5
+"""Maximum mean distance of a match, as a share of the truth's longer side."""
+
+
+LandmarkKind = Literal["hand", "body", "face"]
+"""Kinds of instances with keypoints."""
+Mode = Literal["tracking", "reacquisition", "ground-truth boxes", "predictions"]
+"""Source of a model's crop: the previous frame, its own search, the truth; or predictions made before."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Prediction:
+    """One predicted instance.
+
+    Attributes:
+        skeleton: Keypoint order; None for that of the labels.
+        side: Side of a hand.
+        side_score: Confidence of the side, 0 to 1.
+        score: Confidence, 0 to 1.
+        keypoints_px: Keypoints (K, 2) in pixels of the image.
+        visible: Mask (K,) of the keypoints predicted to be visible.
+        keypoints_m: Keypoints (K, 3) in metres in the camera's axes, with any origin unless `placed`.
+        placed: True if the 3D keypoints are in the camera's frame.
+        vertices_m: Vertices (V, 3) in the same frame.
+        box: Box as x_min, y_min, x_max, y_max in pixels.
+        mask: Mask (H, W).
+        category_id: Id of its class in the data set.
+        category: Name of its class, if the model knows it.
+        map: Evidence (h, w) for its class by position in the input.
+        instance: Index of its instance in the sample; None to match it.
+        person: Index of its person in the image; None if unknown.
+        hand_type: Probabilities of a right and of a left hand; None if the model gives none.
+        root_depth_m: Depth of its root in the camera's frame, if the model predicts it.
+        root_offset_m: Root (3,) of a left hand relative to the right one's, if the model predicts it.
+    """
+
+    skeleton: str | None = "hand_mediapipe21"
+    side: str | None = None
+    side_score: float = 1.0
+    score: float = 1.0
+    keypoints_px: NDArray[np.floating] | None = None
+    visible: NDArray[np.bool_] | None = None
+    keypoints_m: NDArray[np.floating] | None = None
+    placed: bool = False
+    vertices_m: NDArray[np.floating] | None = None
+    box: Box | None = None
+    mask: NDArray[np.bool_] | None = None
+    category_id: int | None = None
+    category: str | None = None
+    map: NDArray[np.float32] | None = None
+    instance: int | None = None
+    person: int | None = None
+    hand_type: tuple[float, float] | None = None
+    root_depth_m: float | None = None
+    root_offset_m: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class EvaluatedItem:
+    """Evaluated item: an instance or an image.
+
+    Attributes:
+        instance: Index in the sample, -1 for the image.
+        side: Side of a hand, if known.
+        hidden: Share of its keypoints that are hidden; NaN where unknown.
+        errors: Errors per keypoint, by alignment or metric; NaN is not evaluated, inf not predicted.
+        numbers: Single metrics, with the same meaning of NaN and inf.
+        points_px: Predicted keypoints (K, 2), for drawings.
+        records: COCO records for average precision.
+        group: Labels of the person: region, skin tone, gender, age.
+        conditions: Conditions under which it is seen; several values are separated by "; ".
+        track: Recording and hand that it is a frame of; "" outside of recordings.
+        frame: Frame number in the recording.
+        motion: Predicted and true keypoints (2, K, 3) relative to the root, in the unit of the errors, of a frame of a
+            track.
+    """
+
+    instance: int = -1
+    side: str | None = None
+    hidden: float = math.nan
+    errors: Mapping[str, NDArray[np.float64]] = field(default_factory=dict[str, "NDArray[np.float64]"])
+    numbers: Mapping[str, float] = field(default_factory=dict[str, float])
+    points_px: NDArray[np.float64] | None = None
+    records: Sequence[Mapping[str, Any]] = ()
+    group: Mapping[str, str] = field(default_factory=dict[str, str])
+    conditions: Mapping[str, str] = field(default_factory=dict[str, str])
+    track: str = ""
+    frame: int = 0
+    motion: NDArray[np.float64] | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain JSON types: NaN is null, and infinity a text."""
+        return {
+            "instance": self.instance,
+            "side": self.side,
+            "hidden": _plain(self.hidden),
+            "errors": {name: _plain(item.tolist()) for name, item in self.errors.items()},
+            "numbers": {name: _plain(item) for name, item in self.numbers.items()},
+            "points_px": None if self.points_px is None else _plain(self.points_px.round(3).tolist()),
+            "records": list(self.records),
+            "group": dict(self.group),
+            "conditions": dict(self.conditions),
+            "track": self.track,
+            "frame": self.frame,
+            "motion": None if self.motion is None else _plain(self.motion.tolist()),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> EvaluatedItem:
+        """Return the item that `to_dict` wrote."""
+        points, motion = data["points_px"], data["motion"]
+        return cls(
+            instance=data["instance"],
+            side=data["side"],
+            hidden=float(_array(data["hidden"])),
+            errors={name: _array(item) for name, item in data["errors"].items()},
+            numbers={name: float(_array(item)) for name, item in data["numbers"].items()},
+            points_px=None if points is None else _array(points),
+            records=data["records"],
+            group=data["group"],
+            conditions=data["conditions"],
+            track=data["track"],
+            frame=data["frame"],
+            motion=None if motion is None else _array(motion),
+        )
+
+
+def matched(instances: Sequence[tuple[int, Instance]], predictions: Sequence[Prediction]) -> dict[int, Prediction]:
+    """Match predictions with instances one to one, nearest first.
+
+    A prediction with an instance index belongs to that instance. Others are matched by their keypoints in the image:
+    with the nearest instance, at a mean distance of at most half its size. A prediction without keypoints in the image
+    is matched by its side, or else if there is only one of both.
+    """
+    found = {prediction.instance: prediction for prediction in predictions if prediction.instance is not None}
+    free = [prediction for prediction in predictions if prediction.instance is None]
+    left = [(number, instance) for number, instance in instances if number not in found]
+    pairs = [
+        (distance, index, number, prediction)
+        for index, prediction in enumerate(free)
+        for number, instance in left
+        if (distance := _distance(instance, prediction, alone=len(left) == len(free) == 1)) is not None
+    ]
+    taken: set[int] = set()
+    for _, index, number, prediction in sorted(pairs, key=lambda pair: pair[:3]):
+        if index not in taken and number not in found:
+            taken.add(index)
+            found[number] = prediction
+    return found
+
+
+def known_points(points: NDArray[np.float64] | None, valid: NDArray[np.bool_] | None) -> NDArray[np.float64] | None:
+    """Return points (K, D) with NaN where they are not labelled; None without any."""
+    if points is None:
+        return None
+    known = np.asarray(np.isfinite(points).all(1), np.bool_)
+    if valid is not None:
+        known &= valid
+    return np.where(known[:, None], points, np.nan) if known.any() else None
+
+
+def group_of(instance: Instance) -> dict[str, str]:
+    """Return the labels of the person without those that identify the person."""
+    group: Mapping[str, Any] = instance.extra.get("group") or {}
+    return {str(name): str(value) for name, value in group.items() if name != "subject" and value is not None}
+
+
+def hidden_share(instance: Instance) -> float:
+    """Return the share of an instance's labelled keypoints that are hidden, 0 to 1; NaN if unlabelled."""
+    if instance.visible is None:
+        return math.nan
+    labelled = np.ones(len(instance.visible), np.bool_) if instance.valid_px is None else instance.valid_px
+    return 1 - float(instance.visible[labelled].mean()) if labelled.any() else math.nan
+
+
+def shaped(prediction: NDArray[np.floating] | None, truth: NDArray[np.float64], what: str) -> NDArray[np.float64]:
+    """Return a prediction in the shape of the truth (K, D); NaN without one.
+
+    Raises:
+        InputError: The shape differs.
+    """
+    if prediction is None:
+        return np.full(truth.shape, np.nan)
+    if prediction.shape != truth.shape:
+        raise InputError(
+            f"{what} {prediction.shape} for a truth of {truth.shape}: give one row per keypoint, in its order"
+        )
+    return np.asarray(prediction, np.float64)
+
+
+def _distance(instance: Instance, prediction: Prediction, *, alone: bool) -> float | None:
+    """Return the distance of a prediction from an instance in units of its size; None if it is of something else."""
+    truth = known_points(instance.keypoints_px, instance.valid_px)
+    if truth is not None and prediction.keypoints_px is not None and len(truth) == len(prediction.keypoints_px):
+        apart = np.linalg.norm(np.asarray(prediction.keypoints_px, np.float64)[:, :2] - truth, axis=1)
+        size = float(np.nanmax(np.nanmax(truth, 0) - np.nanmin(truth, 0)))
+        if not np.isfinite(apart).any() or not size > 0:
+            return None
+        share = float(np.nanmean(apart)) / size
+        return share if share <= _MAX_MATCH_DISTANCE else None
+    if instance.side is not None and prediction.side is not None:
+        return 1.0 if instance.side == prediction.side else None
+    return 1.0 if alone else None
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  # numbers, and lists of them
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return None if math.isnan(value) else "inf" if math.isinf(value) else value
+
+
+def _array(value: Any) -> NDArray[np.float64]:  # noqa: ANN401
+    return np.array(value, np.float64)  # None reads as NaN, "inf" as infinity

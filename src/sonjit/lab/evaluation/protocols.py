@@ -1,0 +1,293 @@
+"""Protocols of published tables, and the samples that they evaluate.
+
+A protocol is a TOML file with the samples, alignment and metrics of a published table. `ProtocolData` contains the
+samples that a protocol evaluates, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
+from importlib import resources
+from itertools import groupby, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sonjit._util.data_files import read_toml_table
+from sonjit._util.errors import InputError, SonjitError
+from sonjit.lab.datasets import open_dataset
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from importlib.resources.abc import Traversable
+
+    from sonjit.lab.datasets import Dataset, Sample
+    from sonjit.lab.evaluation.predictions import LandmarkKind, Mode
+
+_MAX_LABEL_SAMPLES = 100
+"""Number of samples that are read to find the kind of labels."""
+Alignment = Literal["absolute", "root", "bone", "procrustes"]
+
+
+_TUPLE_FIELDS = {"alignments", "auc", "f_thresholds", "curve", "parts", "tables", "notes", "modes"}
+
+
+@dataclass(frozen=True)
+class DataChoice:
+    """Data set of a protocol.
+
+    Attributes:
+        set: Name of the set.
+        splits: Splits, of which the first existing one is used; by default the set's first.
+        folder: Folder below the root; "" if the root is the set's own.
+        options: Options of the set.
+    """
+
+    set: str
+    splits: tuple[str, ...] = ()
+    folder: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Definition of a table.
+
+    Attributes:
+        name: Name for `--protocol`.
+        title: Title for reports.
+        source: Author or page of the definition.
+        task: Name of the registered evaluator.
+        main: Main metric.
+        unit: Unit of its metrics.
+        data: Data sets, of which those that exist are used.
+        average: Averaging of 3D joints: by joint first, or over all values.
+        alignments: Alignments of 3D joints, each with its own metrics.
+        root: Joint that 3D joints are relative to: the wrist, or the palm's centre, which then replaces the wrist.
+        names: Names of metrics by alignment, if they have their own.
+        mirror: True if Procrustes may reflect, as in the released code.
+        auc: Minimum and maximum threshold of PCK in the unit, and the number of thresholds.
+        f_thresholds: Thresholds of F-scores of meshes, in the unit.
+        curve: Minimum, maximum and number of thresholds of the 2D curve.
+        pupils: True if face errors are also given in units of the distance of the pupils.
+        parts: Parts of people that are evaluated in addition to the body.
+        tables: Published tables to compare with.
+        notes: Notes for readers of the table.
+        modes: Modes of the model; by default all.
+        search: Default search of detectors.
+        max_instances: Default maximum number of instances of detectors.
+        exhaustive: True if everything is labelled, so that other detections are false; otherwise they do not count.
+        submission: Format of the challenge's server for joints and vertices; "" without a server.
+    """
+
+    name: str
+    title: str
+    source: str
+    task: str
+    main: str
+    unit: str
+    data: tuple[DataChoice, ...]
+    average: Literal["joint", "all"] = "joint"
+    alignments: tuple[Alignment, ...] = ()
+    root: Literal["wrist", "palm"] = "wrist"
+    names: tuple[tuple[str, str], ...] = ()
+    mirror: bool = False
+    auc: tuple[float, float, int] = (0, 50, 100)
+    f_thresholds: tuple[float, ...] = ()
+    curve: tuple[float, float, int] = (0, 50, 101)
+    pupils: bool = False
+    parts: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    modes: tuple[Mode, ...] = ()
+    search: str = "fast"
+    max_instances: int = 4
+    exhaustive: bool = True
+    submission: Literal["", "freihand", "ho3d", "dexycb"] = ""
+
+
+def list_protocols() -> list[str]:
+    """Return the sorted names of all protocols."""
+    return sorted(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
+
+
+def load_protocol(name: str) -> Protocol:
+    """Load a protocol.
+
+    Args:
+        name: Name from `list_protocols`, or path of a TOML file, whose name is then the protocol's.
+
+    Raises:
+        InputError: The name is unknown (the message lists the known ones), or the file cannot be read or is no
+            protocol.
+    """
+    if name.endswith(".toml"):
+        return _load(Path(name).stem, Path(name))
+    if name not in (known := list_protocols()):
+        raise InputError(f"Unknown protocol {name!r}. Choose from {', '.join(known)}, or the path of a .toml file")
+    return _load(name, _folder() / f"{name}.toml")
+
+
+def _load(name: str, file: Traversable) -> Protocol:
+    data = read_toml_table(file)
+    known = [field for field in fields(Protocol) if field.name != "name"]
+    if unknown := sorted(set(data) - {known_field.name for known_field in known}):
+        raise InputError(
+            f"{file}: Unknown field {', '.join(unknown)}. Choose from {', '.join(field.name for field in known)}"
+        )
+    needed = [known_field.name for known_field in known if known_field.default is MISSING]
+    if missing := [item for item in needed if item not in data]:
+        raise InputError(f"{file} lacks {', '.join(missing)}; a protocol requires {', '.join(needed)}")
+    try:
+        data["data"] = tuple(DataChoice(**item | {"splits": tuple(item.get("splits", ()))}) for item in data["data"])
+        data["names"] = tuple(data.get("names", {}).items())
+        for key in _TUPLE_FIELDS & data.keys():
+            data[key] = tuple(data[key])
+    except (TypeError, AttributeError, ValueError) as error:
+        raise InputError(f"{file}: a value has the wrong type ({error})") from None
+    return Protocol(name=name, **data)
+
+
+def _folder() -> Traversable:
+    return resources.files("sonjit.lab.evaluation") / "protocols"
+
+
+class ProtocolData:
+    """Samples of one or several data sets as one sequence.
+
+    Args:
+        protocol: Protocol that names the sets.
+        root: The set's own folder, or the folder that contains the folders of several sets.
+        chosen: Other sets, "NAME" or "NAME:SPLIT", with the root as their folder.
+        split: Split to use in place of the protocol's.
+        skip_bad: Exclude bad samples.
+        limit: Maximum number of samples of each set.
+
+    Raises:
+        InputError: No set exists. The message names what is missing.
+    """
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        root: Path,
+        *,
+        chosen: Sequence[str] = (),
+        split: str | None = None,
+        skip_bad: bool = False,
+        limit: int | None = None,
+    ) -> None:
+        self._skip_bad = skip_bad
+        if not root.is_dir():
+            raise InputError(f"--root {root}: no such folder; choose the folder of the data set")
+        choices = _select_sets(chosen, protocol.data) if chosen else list(protocol.data)
+        if split is not None:
+            choices = [replace(choice, splits=(split,)) for choice in choices]
+        there = [choice for choice in choices if (root / choice.folder).is_dir()]
+        if not there:
+            wanted = ", ".join(choice.folder for choice in choices)
+            raise InputError(
+                f"--root {root} has no folder of {protocol.name}'s data sets ({wanted}); set --data for another set"
+            )
+        self.choices = there
+        self.sets: list[Dataset] = [_open(choice, root / choice.folder, skip_bad=skip_bad) for choice in there]
+        self.places = [
+            (number, index)
+            for number, dataset in enumerate(self.sets)
+            for index in range(len(dataset) if limit is None else min(limit, len(dataset)))
+        ]
+        if not self.places:
+            raise InputError(f"{', '.join(choice.set for choice in there)} in {root}: no sample to evaluate")
+        self.skipped = [f"{item.id}: {item.reason}" for dataset in self.sets for item in dataset.skipped]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, place: int) -> Sample:
+        number, index = self.places[place]
+        return self.sets[number][index]
+
+    def in_recordings(self) -> RecordedData:
+        """Return the same samples with those of each recording in succession."""
+        return RecordedData(self, [index for group in self.recordings() for index in group])
+
+    def recordings(self) -> list[tuple[int, ...]]:
+        """Return the indices of each recording's images in order, as tracking needs them; other images are single."""
+        keys: list[tuple[int, bool, str, str, int, int]] = []
+        for index, (number, _) in enumerate(self.places):
+            sample = self[index]
+            if sample.sequence is None:
+                keys.append((number, False, "", "", index, index))
+            else:
+                keys.append((number, True, sample.sequence, sample.view or "", sample.frame or 0, index))
+        groups = groupby(sorted(keys), lambda key: key[:4] if key[1] else key)
+        return [tuple(key[-1] for key in group) for _, group in groups]
+
+    def readable(self) -> Iterator[Sample]:
+        """Yield all samples except bad ones that are excluded."""
+        for index in range(len(self)):
+            try:
+                sample = self[index]
+            except SonjitError:
+                if not self._skip_bad:
+                    raise
+            else:
+                yield sample
+
+    def labels(self) -> LandmarkKind:
+        """Return the kind of the first labelled keypoints, or hands if the first samples have none."""
+        for sample in islice(self.readable(), _MAX_LABEL_SAMPLES):
+            for instance in sample.instances:
+                if instance.kind != "object" and instance.keypoints_px is not None:
+                    return instance.kind
+        return "hand"
+
+    def describe(self) -> list[dict[str, str]]:
+        """Return sets, splits, licences and download pages."""
+        return [
+            {
+                "set": dataset.entry.name,
+                "split": dataset.split,
+                "licence": dataset.entry.licence,
+                "where": dataset.entry.where,
+            }
+            for dataset in self.sets
+        ]
+
+
+class RecordedData(Sequence["Sample"]):
+    """Samples in the order of their recordings.
+
+    Attributes:
+        order: Indices of the samples in the data; `at` is the inverse.
+    """
+
+    def __init__(self, data: ProtocolData, order: Sequence[int]) -> None:
+        self._data = data
+        self.order = order
+        self.at = {index: number for number, index in enumerate(order)}
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, index: int) -> Sample:  # pyright: ignore[reportIncompatibleMethodOverride]  # no slices
+        return self._data[self.order[index]]
+
+
+def _open(choice: DataChoice, root: Path, *, skip_bad: bool) -> Dataset:
+    """Open a set with the first of its splits that exists. If none does, the error is about the first."""
+    first = None
+    for split in choice.splits or (None,):
+        try:
+            return open_dataset(choice.set, root, split, skip_bad=skip_bad, **choice.options)
+        except InputError as error:
+            first = first or error
+    assert first is not None
+    raise first
+
+
+def _select_sets(names: Sequence[str], known: Sequence[DataChoice]) -> list[DataChoice]:
+    """Return sets by name; a set of the protocol keeps its options."""
+    options = {known_field.set: known_field.options for known_field in known}
+    pairs = [name.partition(":") for name in names]
+    return [DataChoice(name, (split,) if split else (), options=options.get(name, {})) for name, _, split in pairs]

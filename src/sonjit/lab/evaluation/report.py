@@ -1,0 +1,394 @@
+"""Write the report of an evaluation.
+
+The report contains metrics next to published ones, curves, parts and worst cases. Pictures of the worst cases show the
+truth and the prediction, cropped around the instance.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit._util.json_text import json_from
+from sonjit.lab.datasets import mask_from_segmentation
+from sonjit.lab.documents.document import (
+    BulletList,
+    Heading,
+    Image,
+    Plot,
+    Table,
+    Text,
+    html_from,
+    markdown_from,
+    number,
+    plots_of,
+    save_files,
+)
+from sonjit.lab.documents.plots import Curve, bars_svg, curves_svg
+from sonjit.lab.evaluation.conditions import CONDITIONS
+from sonjit.lab.evaluation.predictions import known_points
+from sonjit.lab.evaluation.published import published_blocks
+from sonjit.lab.evaluation.scenes import draw_patterns
+from sonjit.media.drawing.instances import draw_tint
+from sonjit.media.drawing.strokes import draw_captions, draw_path
+from sonjit.media.encode import encode_image
+from sonjit.results.skeletons import load_skeleton
+from sonjit.runs.records import RecordTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from sonjit._util.json_text import Json
+    from sonjit.lab.datasets import Sample
+    from sonjit.lab.documents.document import Block
+    from sonjit.lab.evaluation.predictions import EvaluatedItem
+    from sonjit.lab.evaluation.protocols import ProtocolData
+    from sonjit.lab.evaluation.records import JournalLine
+    from sonjit.lab.evaluation.run import Evaluation
+    from sonjit.lab.evaluation.schema import EvaluationRecord, MetricRecord, RunRecord
+    from sonjit.media.drawing.strokes import Colour
+    from sonjit.media.tables.base import ColumnType
+
+_UNIT: dict[str, ColumnType] = {
+    "mode": str, "place": int, "dataset": str, "sample": str, "instance": int, "subject": str, "side": str,
+    "group": str, "value": float, "found": bool,
+}  # fmt: skip
+"""Mode, and the columns of `Units`."""
+
+PARTS = (
+    {"joint": "keypoint", "object": "object", "part": "part", "hidden": "how much is hidden"}
+    | CONDITIONS
+    | {"score": "score"}
+)
+"""Titles of the parts of a run."""
+
+
+MOST = 8
+_MAX_MISSED = 4
+CASE_PX = 360
+"""Side of a drawn case in pixels."""
+_MARGIN = 0.4
+_MIN_MASK_SCORE = 0.5
+_TRUTH: Colour = (64, 200, 96)
+_PREDICTION: Colour = (240, 80, 60)
+
+
+def save_report(outcome: Evaluation, out: Path) -> None:
+    """Write eval.json, report.md, report.html and the images of the worst cases into an existing folder."""
+    record = outcome.record
+    images: dict[str, bytes] = {}
+    for run in record["runs"]:
+        main = next((metric for metric in run["metrics"] if metric["name"] == run["main"]), None)
+        rows = worst_of(run, higher_is_better=main is not None and main["better"] == "higher")
+        names = [f"worst-{_slug(run['mode'])}-{index:02}.jpg" for index in range(1, len(rows) + 1)]
+        run["worst"] = [{"row": row, "file": name} for row, name in zip(rows, names, strict=True)]
+        images |= zip(names, draw_worst(outcome.data, outcome.lines[run["mode"]], rows), strict=True)
+        if record["protocol"]["task"] == "scenes":
+            drawn = draw_patterns(outcome.data, outcome.lines[run["mode"]])
+            run["patterns"] = {scene: f"pattern-{index:02}.jpg" for index, scene in enumerate(drawn, 1)}
+            images |= {run["patterns"][scene]: image for scene, image in drawn.items()}
+    title, blocks = report_blocks(json.loads(json_from(record)))
+    save_files(
+        out,
+        {
+            **images,
+            **plots_of(blocks),
+            "report.md": markdown_from(title, blocks),
+            "report.html": html_from(title, blocks),
+            "eval.json": json_from(record, 1) + "\n",
+        },
+    )
+
+
+def open_unit_table(save: str) -> RecordTable:
+    """Open a table for `write_units` with a row per evaluated item, in any format of `sonjit.media`.
+
+    Raises:
+        InputError: The ending is unknown or the file cannot be written. Raised before any work.
+    """
+    return RecordTable(save, None, _UNIT)
+
+
+def write_units(outcome: Evaluation, table: RecordTable) -> None:
+    """Write the items of all modes: identity, value in the main metric's unit, and whether it was found."""
+    for run in outcome.record["runs"]:
+        units: dict[str, list[Json]] = json.loads(json_from(run["units"]))
+        for row in zip(*units.values(), strict=True):
+            table.write({"mode": run["mode"], **dict(zip(units, row, strict=True))})
+
+
+def report_blocks(record: EvaluationRecord) -> tuple[str, list[Block]]:
+    """Return the title and content of a report from eval.json alone."""
+    protocol, model = record["protocol"], record["model"]["name"]
+    return f"{model} by {protocol['title']}", list(_blocks(record))
+
+
+def metric_cells(metric: MetricRecord) -> tuple[str, str, str, str]:
+    """Return value with unit, interval, number of values and number of missing predictions."""
+    digits = 4 if metric["unit"] == "" else 2
+    interval = "–" if metric["low"] is None else f"{number(metric['low'], digits)} to {number(metric['high'], digits)}"
+    return (
+        f"{number(metric['value'], digits)} {metric['unit']}".strip(),
+        interval,
+        str(metric["counted"]),
+        str(metric["missing"]),
+    )
+
+
+def _blocks(record: EvaluationRecord) -> Iterator[Block]:
+    protocol = record["protocol"]
+    if not record["complete"]:
+        yield Text("This run was stopped: the metrics are of what was evaluated until then. Go on with --resume.")
+    yield Text(f"Protocol {protocol['name']}: {protocol['source']}.")
+    yield Heading("Metrics")
+    for run in record["runs"]:
+        yield Heading(f"{_mode_title(run['mode'])}: {run['evaluated']} evaluated in {run['samples']} images", 3)
+        rows = tuple((metric["title"], *metric_cells(metric)) for metric in run["metrics"])
+        yield Table(("metric", "value", "95 % interval", "of", "not found"), rows)
+        if not_evaluated := sum(
+            found and value is None for found, value in zip(run["units"]["found"], run["units"]["value"], strict=True)
+        ):
+            yield Text(f"{not_evaluated} of them have labels too incomplete for {run['main']}, and do not count in it.")
+        yield Text(
+            f"Means are of what was found. Intervals: bootstrap over {run['intervals_draw']}, 1000 draws, seed 0."
+        )
+    yield from published_blocks(record)
+    yield from _curves(record)
+    for run in record["runs"]:
+        yield from _parts(run)
+        yield from _patterns(run)
+        yield from _worst(run)
+    yield Heading("What was run")
+    yield BulletList(tuple(_facts(record)))
+    if protocol["notes"]:
+        yield Heading("Notes")
+        yield BulletList(tuple(protocol["notes"]))
+
+
+def _curves(record: EvaluationRecord) -> Iterator[Block]:
+    titles = dict.fromkeys(curve["title"] for run in record["runs"] for curve in run["curves"])
+    for index, title in enumerate(titles):
+        lines = [
+            (run["mode"], Curve(title, curve["x"], [math.nan if y is None else y for y in curve["y"]], curve["unit"]))
+            for run in record["runs"]
+            for curve in run["curves"]
+            if curve["title"] == title
+        ]
+        if not index:
+            yield Heading("Curves")
+        yield Plot(f"curve-{index + 1}", curves_svg(lines), f"{title}: share of keypoints within a threshold")
+
+
+def _parts(run: RunRecord) -> Iterator[Block]:
+    unit = next((metric["unit"] for metric in run["metrics"] if metric["name"] == run["main"]), "")
+    for key, rows in run["parts"].items():
+        title = part_title(run, key)
+        yield Heading(title)
+        bars = [(row["name"], _float(row["mean"]), _float(row["low"]), _float(row["high"])) for row in rows]
+        yield Plot(f"{key}-{_slug(run['mode'])}", bars_svg(bars, unit, title), title)
+        cells = tuple(
+            (
+                row["name"],
+                *(number(row[end]) for end in ("mean", "low", "high")),
+                str(row["counted"]),
+                str(row["missing"]),
+            )
+            for row in rows
+        )
+        yield Table((key, f"mean {unit}", "from", "to", "of", "not found"), cells)
+
+
+def part_title(run: RunRecord, key: str) -> str:
+    """Return the heading of a part of a run: the main metric, or precision for scores."""
+    return f"By {PARTS[key]}: {'precision' if key == 'score' else run['main']}, {run['mode']}"
+
+
+def _patterns(run: RunRecord) -> Iterator[Block]:
+    """Yield the pictures of the regions with evidence that images of a class have in common."""
+    if patterns := run.get("patterns"):
+        yield Heading("Where each class is seen")
+        yield Text("Left the mean of its maps, then the regions with the strongest evidence, of images rightly found.")
+        yield from (Image(file, scene) for scene, file in patterns.items())
+
+
+def _worst(run: RunRecord) -> Iterator[Block]:
+    worst = run.get("worst")
+    if not worst:
+        return
+    yield Heading(f"Worst cases, {run['mode']}")
+    yield Text("Labels are green, predictions red.")
+    units = run["units"]
+    for item in worst:
+        row = item["row"]
+        value = units["value"][row]
+        result = "not found" if not units["found"][row] else f"{run['main']} {number(value)}"
+        yield Image(item["file"], f"{units['dataset'][row]} {units['sample'][row]}: {result}")
+
+
+def _facts(record: EvaluationRecord) -> Iterator[str]:
+    for item in record["data"]:
+        yield f"data: {item['set']}, {item['split']} ({item['licence']}; {item['where']})"
+    yield f"labels and images, SHA-256: {record['data_sha256']}"
+    for item in record["model"]["files"]:
+        yield f"file: {item.get('name', item['file'])}, SHA-256 {item.get('sha256', 'unknown')}"
+    if record["command"]:
+        yield f"command: {record['command']}"
+    machine = record["machine"]
+    yield f"machine: {machine['cpu']}, {machine['cores']} cores, {machine['system']}, {machine['date']}"
+    yield f"versions: sonjit {record['sonjit']}, " + ", ".join(f"{k} {v}" for k, v in record["versions"].items())
+    left_out = [*record["skipped"], *(line for run in record["runs"] for line in run["left_out"])]
+    yield from (f"left out: {line}" for line in dict.fromkeys(left_out))
+
+
+def _mode_title(mode: str) -> str:
+    return {
+        "tracking": "Tracking, the crop from the result before",
+        "reacquisition": "Reacquisition, a search over the whole image",
+        "ground-truth boxes": "In crops around the ground-truth boxes",
+        "predictions": "Predictions from a file",
+    }[mode]
+
+
+def _slug(mode: str) -> str:
+    return mode.replace(" ", "-")
+
+
+def _float(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def worst_of(run: RunRecord, *, higher_is_better: bool) -> list[int]:
+    """Return the rows of a run's units with the largest error, then a few that were not found, skipping those without
+    error.
+    """
+    units = run["units"]
+    perfect = 100 if higher_is_better else 0
+    known = [
+        (value, row)
+        for row, (value, found) in enumerate(zip(units["value"], units["found"], strict=True))
+        if found and value is not None and math.isfinite(value) and value != perfect
+    ]
+    known.sort(reverse=not higher_is_better)
+    missed = [row for row, found in enumerate(units["found"]) if not found]
+    return [row for _, row in known[:MOST]] + missed[:_MAX_MISSED]
+
+
+def draw_worst(data: ProtocolData, lines: Sequence[JournalLine], rows: Sequence[int]) -> list[bytes]:
+    """Return a JPEG per row: labels in green, predictions in red."""
+    pairs = [(line, item) for line in lines for item in line.evaluated]
+    images: list[bytes] = []
+    for row in rows:
+        line, one = pairs[row]
+        sample = data[line.place]
+        image = (
+            draw_case(sample, one.instance, one.points_px) if one.points_px is not None or one.instance >= 0 else None
+        )
+        images.append(encode_image(_draw_image(sample, one) if image is None else image, ".jpg"))
+    return images
+
+
+def draw_case(
+    sample: Sample,
+    number: int,
+    prediction: NDArray[np.float64] | None,
+    *,
+    only_labels: bool = False,
+    bare: bool = False,
+) -> NDArray[np.uint8]:
+    """Draw (CASE_PX, CASE_PX, 3) around an instance: labels in green, predictions in red.
+
+    Args:
+        sample: Sample with the image.
+        number: Index of the instance; -1 for all.
+        prediction: Predicted keypoints (K, 2) in pixels.
+        only_labels: Crop around the labels only, wherever the prediction is.
+        bare: Draw the image only.
+    """
+    shown = (sample.instances[number],) if number >= 0 else sample.instances if prediction is None else ()
+    labels = [(item, known_points(item.keypoints_px, item.valid_px)) for item in shown]
+    clouds = [points for _, points in labels if points is not None]
+    clouds += [] if prediction is None or only_labels else [prediction]
+    boxes = [np.reshape(item.box, (2, 2)) for item in shown if item.box is not None]
+    around = np.concatenate([*clouds, *boxes]) if clouds or boxes else np.array([[0, 0], [sample.width, sample.height]])
+    around = around[np.isfinite(around).all(1)]
+    image, scale, offset = _crop(sample.rgb(), around)
+    if bare:
+        return image
+    first = 0
+    for one, points in labels:
+        if points is None:
+            if one.box is not None:
+                _draw_box(image, (np.reshape(one.box, (2, 2)) - offset) * scale, _TRUTH)
+            continue
+        bones = load_skeleton(one.skeleton).connections if one.skeleton else ()
+        _draw_bones(image, (points - offset) * scale, bones, _TRUTH)
+        if prediction is not None and first + len(points) <= len(prediction):
+            _draw_bones(image, (prediction[first : first + len(points)] - offset) * scale, bones, _PREDICTION)
+        first += len(points)
+    if prediction is not None and not first and np.isfinite(prediction).all():
+        _draw_box(image, (np.stack([prediction.min(0), prediction.max(0)]) - offset) * scale, _PREDICTION)
+    return image
+
+
+def _draw_image(sample: Sample, item: EvaluatedItem) -> NDArray[np.uint8]:
+    """Draw all of an image: labelled boxes and masks, and predictions with a confidence of at least 0.5."""
+    import cv2
+
+    rgb = sample.rgb()
+    scale = 2 * CASE_PX / max(rgb.shape[:2])
+    size = round(rgb.shape[1] * scale), round(rgb.shape[0] * scale)
+    canvas = np.ascontiguousarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+    found = [record for record in item.records if "bbox" in record and "truth" not in record]
+    shown = [record for record in found if record.get("score", 1.0) >= _MIN_MASK_SCORE]
+    masks = [(mask, _TRUTH) for instance in sample.instances if (mask := instance.mask()) is not None]
+    masks += [
+        (mask_from_segmentation(record["segmentation"], *rgb.shape[:2]), _PREDICTION)
+        for record in shown
+        if "segmentation" in record
+    ]
+    for mask, colour in masks:
+        draw_tint(canvas, mask.astype(np.float32), colour)
+    for instance in sample.instances:
+        if instance.box is not None:
+            _draw_box(canvas, np.reshape(instance.box, (2, 2)) * scale, _TRUTH)
+    for record in shown:
+        x, y, width, height = record["bbox"]
+        _draw_box(canvas, np.array([[x, y], [x + width, y + height]]) * scale, _PREDICTION)
+    if names := [str(record["name"]) for record in shown if "name" in record]:
+        draw_captions(canvas, names)
+    return canvas
+
+
+def _crop(rgb: NDArray[np.uint8], around: NDArray[np.floating]) -> tuple[NDArray[np.uint8], float, NDArray[np.float64]]:
+    """Return the part of an image around points (N, 2), scaled, with its scale and origin."""
+    import cv2
+
+    low, high = around.min(0), around.max(0)
+    side = max(float((high - low).max()) * (1 + 2 * _MARGIN), 32.0)
+    left, top = ((low + high) / 2 - side / 2).tolist()
+    scale = CASE_PX / side
+    matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
+    cut = cv2.warpAffine(rgb, matrix, (CASE_PX, CASE_PX), flags=cv2.INTER_AREA)
+    return np.ascontiguousarray(cut, np.uint8), scale, np.array([left, top])
+
+
+def _draw_box(canvas: NDArray[np.uint8], corners: NDArray[np.float64], colour: Colour) -> None:
+    """Draw a box from its upper left and lower right corner."""
+    (left, top), (right, bottom) = corners.tolist()
+    points = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+    _draw_bones(canvas, points, ((0, 1), (1, 2), (2, 3), (3, 0)), colour)
+
+
+def _draw_bones(
+    canvas: NDArray[np.uint8], points: NDArray[np.float64], bones: Sequence[tuple[int, int]], colour: Colour
+) -> None:
+    for start, end in bones:
+        pair = points[[start, end]]
+        if np.isfinite(pair).all() and (np.abs(pair) < 4 * CASE_PX).all():
+            draw_path(canvas, pair, colour, 2)

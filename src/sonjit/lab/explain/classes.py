@@ -1,0 +1,243 @@
+"""Explain and localize the classes of an image with a classifier of `sonjit.lab.networks.classifiers`.
+
+Saliency is the change of the class score with each pixel, the maximum absolute gradient over the channels.
+Source: Simonyan et al. 2014, Deep Inside Convolutional Networks, section 3. Maps and saliency are weakly supervised:
+training needs no boxes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sonjit._util.arrays import Float32Array, Image
+from sonjit._util.errors import InputError, unknown_name
+from sonjit.lab.explain.overlay import enlarge
+from sonjit.lab.metrics.localization import box_from_map, boxes_from_maps
+from sonjit.lab.networks import Network
+from sonjit.lab.networks.cam import CamNetwork, class_activation_map
+from sonjit.lab.networks.classifiers import Classifier, View
+from sonjit.results import Box
+
+LocalizeBy = Literal["cam", "heuristics", "backprop"]
+"""Origin of the boxes.
+
+"cam" gives one box per class from its map, "heuristics" the paper's five boxes of three classes, and "backprop" one box
+per class from its saliency.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMap:
+    """Evidence for one class by image position.
+
+    Attributes:
+        label: Index of the class.
+        probability: Probability by the softmax, 0..1.
+        score: Score before the softmax. With mean pooling it is `mean(values) + bias`.
+        bias: Bias of the class.
+        values: (h, w) float32 map.
+    """
+
+    label: int
+    probability: float
+    score: float
+    bias: float
+    values: Float32Array
+
+
+@dataclass(frozen=True, eq=False)
+class ClassBox:
+    """Class of an image and its box.
+
+    Attributes:
+        label: Index of the class.
+        probability: Probability by the softmax, 0..1.
+        box: x_min, y_min, x_max, y_max in pixels. None without evidence for the class, or if not requested.
+        values: (h, w) float32 map or saliency of the box. It covers the part of the image that was classified.
+    """
+
+    label: int
+    probability: float
+    box: Box | None
+    values: Float32Array | None
+
+
+def explain_classes(
+    network: Network, rgb: Image, size: int, classes: Sequence[int] | None = None, top: int = 1
+) -> list[ClassMap]:
+    """Compute class activation maps of one image in a single forward pass.
+
+    Args:
+        network: Network of `list_networks("cam-*")`, in eval mode.
+        rgb: (H, W, 3) uint8. It is scaled to the input without keeping its aspect ratio, so that maps cover it.
+        size: Side of the network's square input in pixels.
+        classes: Classes to explain; None for the `top` most probable ones.
+        top: Number of classes if `classes` is None.
+
+    Raises:
+        InputError: The network lacks a class or has no maps.
+    """
+    cam = cam_network(network)
+    with torch.inference_mode():
+        out = network(image_tensor(rgb, size).to(network.device))
+        scores = out["scores"][0]
+        classes = _select_classes(network, scores, classes, top)
+        maps = class_activation_map(out["features"], cam.head.weight, classes)[0]  # (C', h, w)
+        shares, biases = scores.softmax(0).tolist(), cam.head.bias.tolist()
+    return [
+        ClassMap(label, shares[label], float(scores[label]), biases[label], values.cpu().numpy())
+        for label, values in zip(classes, maps, strict=True)
+    ]
+
+
+def saliency_of_classes(
+    network: Network, rgb: Image, size: int, classes: Sequence[int] | None = None, top: int = 1
+) -> list[ClassMap]:
+    """Compute saliency from the gradient of each class score, for networks without maps or for comparison.
+
+    Returns:
+        Maps with values (size, size), at least 0, that do not sum to the score.
+
+    Raises:
+        InputError: The network lacks a class.
+    """
+    images = image_tensor(rgb, size).to(network.device)
+    with torch.inference_mode():
+        scores = network(images)["scores"][0]
+    classes = _select_classes(network, scores, classes, top)
+    values = backprop_saliency(network, images.repeat(len(classes), 1, 1, 1), classes).cpu().numpy()
+    shares = scores.softmax(0).tolist()
+    return [
+        ClassMap(label, shares[label], float(scores[label]), float("nan"), saliency)
+        for label, saliency in zip(classes, values, strict=True)
+    ]
+
+
+def _select_classes(network: Network, scores: Tensor, classes: Sequence[int] | None, top: int) -> list[int]:
+    """Return the requested classes, or the most probable ones."""
+    if classes is None:
+        return cast("list[int]", scores.argsort(descending=True)[:top].tolist())
+    wrong = [label for label in classes if not 0 <= label < len(scores)]
+    if wrong:
+        raise InputError(f"class {wrong[0]}: {network.name} has the classes 0 to {len(scores) - 1}")
+    return list(classes)
+
+
+def cam_network(network: Network) -> CamNetwork:
+    """Return the network if it ends in a pooled map and a linear layer. Raise InputError otherwise."""
+    if not isinstance(network, CamNetwork):
+        raise InputError(
+            f"{network.name} has no class activation maps. Use backprop or a network of sonjit networks 'cam-*'"
+        )
+    return network
+
+
+def image_tensor(rgb: Image, size: int) -> torch.Tensor:
+    """Convert an image (H, W, 3) to a network input (1, 3, size, size), float32 in 0..1."""
+    import cv2
+
+    scaled = cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA)
+    return torch.from_numpy(np.ascontiguousarray(scaled)).permute(2, 0, 1)[None].float() / 255
+
+
+def localize_classes(
+    classifier: Classifier,
+    rgb: Image,
+    *,
+    by: LocalizeBy = "cam",
+    view: View = "full",
+    true_box: Box | None = None,
+    top: int = 5,
+) -> list[ClassBox]:
+    """Return the most probable classes of an image and their boxes, best first.
+
+    Sources: Zhou et al. 2016, sections 3.2 (boxes) and 4.1 (the crop that a map cuts out).
+
+    Args:
+        classifier: Classifier of `load_classifier`.
+        rgb: (H, W, 3) uint8.
+        by: Origin of the boxes. With "heuristics" the first five are those of the paper, of three classes, and the
+            other classes follow without a box.
+        view: Part of the image to classify: the image, the crop of a map, or the true box.
+        true_box: True box of the last class.
+        top: Number of classes.
+
+    Raises:
+        InputError: The network has no maps, or the true box is missing.
+    """
+    if by not in get_args(LocalizeBy):
+        raise InputError(unknown_name("by", by, get_args(LocalizeBy)))
+    area = _viewed_box(classifier, rgb, view, true_box)
+    shown = _cut(rgb, area)
+    height, width = shown.shape[:2]
+    compute_maps = saliency_of_classes if by == "backprop" else explain_classes
+    maps = compute_maps(classifier.network, shown, classifier.size, top=top)
+    large = [enlarge(class_map.values, width, height) for class_map in maps]
+    if by == "heuristics":
+        boxes = boxes_from_maps(large)
+        indexed: list[tuple[int, Box | None]] = [*boxes, *((index, None) for index in range(3, len(maps)))]
+        with_box = {index for index, _ in indexed}
+        indexed += [(index, None) for index in range(min(3, len(maps))) if index not in with_box]
+    else:
+        indexed = [(index, box_from_map(values)) for index, values in enumerate(large)]
+    return [
+        ClassBox(maps[index].label, maps[index].probability, box and _shift_box(box, area), maps[index].values)
+        for index, box in indexed
+    ]
+
+
+def crop_box(classifier: Classifier, rgb: Image, threshold: float = 0.2) -> Box:
+    """Return the box of the most probable class's map, or the image's box without evidence."""
+    height, width = rgb.shape[:2]
+    (best,) = explain_classes(classifier.network, rgb, classifier.size)
+    return box_from_map(enlarge(best.values, width, height), threshold) or (0.0, 0.0, float(width), float(height))
+
+
+def _viewed_box(classifier: Classifier, rgb: Image, view: View, true_box: Box | None) -> Box:
+    height, width = rgb.shape[:2]
+    if view == "full":
+        return 0.0, 0.0, float(width), float(height)
+    if view == "crop":
+        return crop_box(classifier.cropper or classifier, rgb)
+    if true_box is None:
+        raise InputError("view=box requires a labelled box, which this image lacks")
+    return true_box
+
+
+def _cut(rgb: Image, area: Box) -> NDArray[np.uint8]:
+    """Crop an upright box, rounded to pixels and at least one pixel large."""
+    height, width = rgb.shape[:2]
+    left, top = min(max(round(area[0]), 0), width - 1), min(max(round(area[1]), 0), height - 1)
+    right, bottom = max(round(area[2]), left + 1), max(round(area[3]), top + 1)
+    return np.ascontiguousarray(rgb[top:bottom, left:right])
+
+
+def _shift_box(box: Box, area: Box) -> Box:
+    left, top = max(round(area[0]), 0), max(round(area[1]), 0)
+    return box[0] + left, box[1] + top, box[2] + left, box[3] + top
+
+
+def backprop_saliency(network: Network, images: Tensor, classes: Sequence[int] | Tensor) -> Tensor:
+    """Compute saliency maps at image size.
+
+    Args:
+        network: Network with class scores (B, C) as "scores".
+        images: (B, 3, H, W) in the network's input range.
+        classes: Class of each image.
+
+    Returns:
+        (B, H, W) float32, at least 0.
+    """
+    images = images.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        scores = network(images)["scores"]  # (B, C)
+        chosen = scores.gather(1, torch.as_tensor(classes, device=scores.device)[:, None]).sum()
+        (gradient,) = torch.autograd.grad(chosen, images)
+    return gradient.abs().amax(1)

@@ -1,0 +1,170 @@
+"""Draw maps over images: enlarged, coloured, framed, side by side, or one panel per named map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit._util.arrays import Float32Array, Image, RealArray
+from sonjit._util.errors import InputError
+from sonjit.geometry.boxes import RotatedBox, crop_matrix
+from sonjit.media.drawing.strokes import draw_captions, draw_path
+from sonjit.results import Box
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+TRUE_COLOUR: Final = (40, 200, 80)
+PREDICTED_COLOUR: Final = (235, 50, 50)
+"""RGB of the true box, green, and of the predicted one, red, as in figure 6 of Zhou et al. 2016."""
+
+_OPACITY = 0.5
+_FINE = 224  # side in pixels at which a map is laid into a rotated box
+
+
+_COLUMNS = 4
+_BLANK = 24
+
+
+def enlarge(values: Float32Array, width: int, height: int) -> Float32Array:
+    """Enlarge a map (h, w) to (height, width) bilinearly. Each cell keeps its position in the image."""
+    import cv2
+
+    return cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32)
+
+
+def place(values: Float32Array, box: RotatedBox, width: int, height: int) -> Float32Array:
+    """Map values (h, w) of a rotated box to an image of (height, width), NaN outside the box."""
+    import cv2
+
+    fine = enlarge(values, _FINE, _FINE)
+    # A margin with the border's values keeps interpolation from mixing them with the outside.
+    fine = cv2.copyMakeBorder(fine, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    matrix = crop_matrix(box, _FINE, _FINE)
+    shifted = matrix.copy()
+    shifted[:, 2] -= matrix[:, 0] + matrix[:, 1]
+    inside = cv2.warpAffine(np.ones((_FINE, _FINE), np.float32), matrix, (width, height), flags=cv2.INTER_NEAREST)
+    placed = cv2.warpAffine(fine, shifted, (width, height), flags=cv2.INTER_LINEAR).astype(np.float32)
+    placed[inside < 0.5] = np.nan
+    return placed
+
+
+def overlay(rgb: Image, values: Float32Array, opacity: float = _OPACITY) -> Image:
+    """Return an image with a heat map of its size over it, from blue (minimum) to red (maximum).
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        values: (H, W) map. Pixels with NaN are unchanged.
+        opacity: Opacity of the colours, 0..1.
+    """
+    import cv2
+
+    finite = np.isfinite(values)
+    canvas = rgb.copy()
+    if not finite.any():
+        return canvas
+    low, high = float(values[finite].min()), float(values[finite].max())
+    share = (np.where(finite, values, low) - low) / max(high - low, 1e-12)
+    colours = cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]  # BGR -> RGB
+    mixed = cv2.addWeighted(canvas, 1 - opacity, np.ascontiguousarray(colours), opacity, 0)
+    canvas[finite] = mixed[finite]
+    return canvas
+
+
+def draw_boxes(canvas: Image, *, true: Iterable[Box] = (), predicted: Iterable[Box] = ()) -> None:
+    """Draw true boxes in green and predicted ones in red, in place. Boxes are x_min, y_min, x_max, y_max in pixels."""
+    width = max(2, round(max(canvas.shape[:2]) / 200))
+    for boxes, colour in ((true, TRUE_COLOUR), (predicted, PREDICTED_COLOUR)):
+        for x_min, y_min, x_max, y_max in boxes:
+            corners = np.array([[x_min, y_min], [x_max, y_min], [x_max, y_max], [x_min, y_max]], np.float64)
+            draw_path(canvas, corners, colour, width)
+
+
+def draw_outline(canvas: Image, box: RotatedBox) -> None:
+    """Draw the outline of a rotated box in place."""
+    matrix = crop_matrix(box, 1, 1)
+    corners = np.array([[0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 1, 1]]) @ matrix.T  # (4, 2)
+    draw_path(canvas, corners, (236, 236, 242), 1)
+
+
+def panel(rgb: Image, values: Float32Array, title: str) -> Image:
+    """Return an image with its map and an ASCII title in the upper left corner, such as class name and score."""
+    canvas = overlay(rgb, values)
+    draw_captions(canvas, [title])
+    return canvas
+
+
+def side_by_side(panels: Sequence[NDArray[np.uint8]]) -> Image:
+    """Join panels of one size in a row, for example several classes of one image."""
+    return np.concatenate(list(panels), axis=1)
+
+
+def grid(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> Image:
+    """Join panels of one size in a grid, for example a row per image and a column per network."""
+    return np.concatenate([side_by_side(row) for row in rows], axis=0)
+
+
+def draw_feature_maps(maps: Mapping[str, RealArray], rgb: Image, columns: int = _COLUMNS) -> Image:
+    """Draw the network's input and each map over it with its name, from blue (minimum) to red (maximum).
+
+    Args:
+        maps: name -> (h, w), or (C, h, w) of which the mean size of the channels is shown. Each is enlarged to the
+            input.
+        rgb: (H, W, 3) uint8: the network's input.
+        columns: Columns of panels.
+
+    Raises:
+        InputError: a map of another shape, or with values that are not numbers.
+    """
+    height, width = rgb.shape[:2]
+    panels = [_captioned(rgb.copy(), "input")]
+    for name, values in maps.items():
+        if values.ndim not in (2, 3) or not values.size or not np.isfinite(values).all():
+            raise InputError(f"map {name} of shape {values.shape}: give finite numbers, (h, w) or (C, h, w)")
+        flat = values if values.ndim == 2 else np.abs(values).mean(0)
+        shown = overlay(rgb, enlarge(np.ascontiguousarray(flat, np.float32), width, height))
+        panels.append(_captioned(shown, name))
+    panels += [np.full_like(rgb, _BLANK)] * (-len(panels) % columns)
+    return grid([panels[start : start + columns] for start in range(0, len(panels), columns)])
+
+
+def occlusion_maps(outputs: Mapping[str, Tensor], index: int = 0) -> dict[str, Float32Array]:
+    """HandOccNet's maps of one image of a batch, ready to draw.
+
+    Args:
+        outputs: Outputs of the network with `features=True`.
+        index: Index of the image.
+
+    Returns:
+        `gate`, `primary`, `secondary`, `FIT` and `SET`; of FIT's last block the attention without
+        (`attention`) and with (`attention, gated`) the sigmoid that suppresses places without correlation, and that
+        sigmoid itself (`sigmoid`); of SET's last block the attention.
+    """
+    if "primary" not in outputs:
+        raise InputError("the outputs contain no maps: call the network with features=True")
+    found = {name: values[index].detach().cpu().numpy() for name, values in outputs.items()}
+    injecting, refining = (max(name for name in found if name.startswith(part) and name.endswith(".soft"))
+                           for part in ("FIT.", "SET."))  # fmt: skip
+    sigmoid = found[injecting.replace(".soft", ".sigmoid")]  # (heads, H, W)
+    shape = sigmoid.shape[1:]
+    gated = found[injecting] * sigmoid.reshape(len(sigmoid), -1, 1)
+    return {
+        "gate": found["gate"],
+        "primary": found["primary"],
+        "secondary": found["secondary"],
+        "FIT attention": found[injecting].mean((0, 1)).reshape(shape),
+        "FIT sigmoid": sigmoid.mean(0),
+        "FIT attention, gated": gated.mean((0, 1)).reshape(shape),
+        "FIT": found["FIT"],
+        "SET attention": found[refining].mean((0, 1)).reshape(shape),
+        "SET": found["SET"],
+    }
+
+
+def _captioned(canvas: Image, title: str) -> Image:
+    draw_captions(canvas, [title])
+    return canvas

@@ -1,0 +1,468 @@
+"""Explain the outputs of networks for each image of an input.
+
+Explanations are drawn as maps over the image and written to a file. Hands are explained by their landmark network, and
+images by a classifier.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit._util.arrays import Float32Array, Image
+from sonjit._util.errors import InputError
+from sonjit._util.text import pluralize
+from sonjit.detectors import Detector
+from sonjit.detectors.hand_saliency import HandExplainer, TargetMap
+from sonjit.engines.devices import torch_device
+from sonjit.lab.explain.overlay import draw_boxes, draw_outline, enlarge, grid, overlay, panel, place, side_by_side
+from sonjit.lab.metrics.localization import box_from_map
+from sonjit.media import Source, SourceFrame
+from sonjit.media.drawing.strokes import draw_captions
+from sonjit.media.tables.base import ColumnType
+from sonjit.results import Box, Hand
+from sonjit.runs.records import Record, RecordTable
+from sonjit.runs.task import Outputs, Summary, Task, Worker, table_header
+
+if TYPE_CHECKING:
+    from sonjit.lab.networks.classifiers import Classifier
+
+
+_FRAME: dict[str, ColumnType] = {"frame": int, "time": float, "source": str}
+_HAND: dict[str, ColumnType] = {"instance": int, "handedness": str, "score": float, "id": int}
+_TARGET: dict[str, ColumnType] = {"target": str, "value": float, "unit": str, "bias": float, "box": str, "map": str}
+CLASSIFIERS = ("cam-", "fc-")
+"""Prefixes of the names of classifiers. `is_classifier` would need PyTorch."""
+_CLASS: dict[str, ColumnType] = {
+    "network": str, "class": str, "label": int, "probability": float, "score": float, "bias": float, "box": str,
+    "map": str,
+}  # fmt: skip
+
+
+class Explained(NamedTuple):
+    """Explanation of an image.
+
+    Attributes:
+        record: JSON object for files of results, such as `{"hands": [...]}`.
+        lines: Text with one line per explained output.
+        drawn: Image (H, W', 3) uint8 with a panel per target; None without a drawing.
+    """
+
+    record: dict[str, Any]
+    lines: list[str]
+    drawn: NDArray[np.uint8] | None
+
+
+class HandSaliency:
+    """Detect hands and explain the outputs of the landmark network for each.
+
+    Args:
+        detector: Detector of hands.
+        explainer: Explainer of their landmark network.
+        targets: Names of outputs.
+        number: Number of the hand to explain, counted from 1; None for all hands.
+    """
+
+    def __init__(
+        self, detector: Detector[Any], explainer: HandExplainer, targets: Sequence[str], *, number: int | None = None
+    ) -> None:
+        self._detector, self._explainer = detector, explainer
+        self._targets, self._number = targets, number
+
+    def explain(self, rgb: Image, time: float | None, *, draw: bool, true: Sequence[Box] = ()) -> Explained:
+        """Return one line per hand and target, and one panel per target."""
+        hands: list[Hand] = self._detector.detect(rgb, time=time)
+        if self._number is not None:
+            hands = hands[self._number - 1 : self._number]
+        maps = [self._explainer.explain(rgb, hand, self._targets) for hand in hands]
+        record = {
+            "hands": [
+                {
+                    "handedness": hand.handedness,
+                    "score": hand.score,
+                    "id": hand.id,
+                    "maps": [_to_dict(m) for m in of_hand],
+                }
+                for hand, of_hand in zip(hands, maps, strict=True)
+            ]
+        }
+        lines = [
+            f"{hand.handedness} hand {hand.score:.2f}: {_line(target)}"
+            for hand, of_hand in zip(hands, maps, strict=True)
+            for target in of_hand
+        ]
+        drawn = self._panels(rgb, hands, maps, true) if draw else None
+        return Explained(record, lines, drawn)
+
+    def reset(self) -> None:
+        """Forget the tracked hands."""
+        self._detector.reset()
+
+    def close(self) -> None:
+        """Free the networks."""
+        self._detector.close()
+
+    def _panels(self, rgb: Image, hands: list[Hand], maps: list[list[TargetMap]], true: Sequence[Box]) -> Image:
+        height, width = rgb.shape[:2]
+        panels: list[NDArray[np.uint8]] = []
+        for number in range(len(self._targets)):
+            canvas = rgb.copy()
+            for of_hand in maps:
+                canvas = overlay(canvas, place(of_hand[number].values, of_hand[number].box, width, height))
+                draw_outline(canvas, of_hand[number].box)
+            captions = [
+                f"{hand.handedness}: {_short(of_hand[number])}" for hand, of_hand in zip(hands, maps, strict=True)
+            ]
+            draw_captions(canvas, captions or ["no hand found"])
+            draw_boxes(canvas, true=true)
+            panels.append(canvas)
+        return side_by_side(panels)
+
+
+class ClassSaliency:
+    """Explain the classes of images with one classifier, or compare several.
+
+    Args:
+        classifiers: Classifiers of `load_classifier`.
+        names: Names of the classes instead of those of the classifiers.
+        targets: Names or numbers of the classes to explain; None for the `top` most probable.
+        top: Number of classes if none are named.
+        boxes: Draw the box around the largest part above 20 % of each map's maximum.
+        backprop: Draw the baseline's saliency next to each map, or below it if there are several networks. Networks
+            without maps always have it.
+
+    Raises:
+        InputError: A network does not have a class.
+    """
+
+    def __init__(
+        self,
+        classifiers: Sequence[Classifier],
+        names: Sequence[str] = (),
+        *,
+        targets: Sequence[str] | None = None,
+        top: int = 1,
+        boxes: bool = False,
+        backprop: bool = False,
+    ) -> None:
+        self._classifiers, self._top, self._boxes, self._backprop = classifiers, top, boxes, backprop
+        self._names = [list(names or classifier.names) for classifier in classifiers]
+        self._classes = [
+            None if targets is None else [_class_number(target, own, len(classifier.ids)) for target in targets]
+            for classifier, own in zip(classifiers, self._names, strict=True)
+        ]
+
+    def explain(self, rgb: Image, time: float | None, *, draw: bool, true: Sequence[Box] = ()) -> Explained:
+        """Return one line and one panel per class and network."""
+        parts = [self._of(number, rgb, true, draw=draw) for number in range(len(self._classifiers))]
+        records = [record for part in parts for record in part.records]
+        lines = [line for part in parts for line in part.lines]
+        if not draw:
+            return Explained({"classes": records}, lines, None)
+        if len(parts) == 1:
+            return Explained({"classes": records}, lines, side_by_side(parts[0].panels))
+        return Explained({"classes": records}, lines, grid(list(zip(*(part.panels for part in parts), strict=True))))
+
+    def _of(self, number: int, rgb: Image, true: Sequence[Box], *, draw: bool) -> _NetworkMaps:
+        """Return the maps of one network, with equally many panels for each network of a comparison."""
+        from sonjit.lab.explain.classes import explain_classes, saliency_of_classes
+
+        classifier, names = self._classifiers[number], self._names[number]
+        several = len(self._classifiers) > 1
+        title = f"{classifier.network.name.partition('-')[2]}: " if several else ""
+        height, width = rgb.shape[:2]
+        options = rgb, classifier.size, self._classes[number], self._top
+        has_maps = classifier.pooling is not None
+        found = (explain_classes if has_maps else saliency_of_classes)(classifier.network, *options)
+        labels = [class_map.label for class_map in found]
+        compared = found
+        if has_maps and self._backprop and draw:
+            compared = saliency_of_classes(classifier.network, rgb, classifier.size, labels)
+        of = _NetworkMaps([], [], [])
+        for class_map, saliency in zip(found, compared, strict=True):
+            name = names[class_map.label] if class_map.label < len(names) else f"class {class_map.label}"
+            large = enlarge(class_map.values, width, height)
+            box = box_from_map(large)
+            of.records.append({
+                **({"network": classifier.network.name} if several else {}),
+                "class": name, "label": class_map.label, "probability": class_map.probability, "score": class_map.score,
+                "bias": class_map.bias if has_maps else None,
+                "box": None if box is None else dict(zip(("xMin", "yMin", "xMax", "yMax"), box, strict=True)),
+                "map": class_map.values.tolist(),
+            })  # fmt: skip
+            of.lines.append(f"{title}{name} {class_map.probability:.2f}: score {class_map.score:.4g}")
+            if not draw:
+                continue
+            shown = f"{title}{name} {class_map.probability:.2f}"
+            if has_maps:
+                of.panels.append(self._panel(rgb, large, shown, true))
+            elif several and self._backprop:
+                of.panels.append(self._panel(rgb, np.full((height, width), np.nan, np.float32), f"{shown}: no map", ()))
+            if self._backprop or not has_maps:
+                of.panels.append(self._panel(rgb, enlarge(saliency.values, width, height), f"{shown}, backprop", true))
+        return of
+
+    def _panel(self, rgb: Image, values: Float32Array, title: str, true: Sequence[Box]) -> Image:
+        drawn = panel(rgb, values, title)
+        box = box_from_map(values) if self._boxes else None
+        draw_boxes(drawn, true=true, predicted=[] if box is None else [box])
+        return drawn
+
+    def reset(self) -> None:
+        """Do nothing: images are independent."""
+
+    def close(self) -> None:
+        """Do nothing: the networks are freed with the object."""
+
+
+class _NetworkMaps(NamedTuple):
+    records: list[dict[str, object]]
+    lines: list[str]
+    panels: list[NDArray[np.uint8]]
+
+
+def _to_dict(found: TargetMap) -> dict[str, object]:
+    return {
+        "target": found.target, "value": found.value, "unit": found.unit, "bias": found.bias,
+        "box": found.box._asdict(), "map": found.values.tolist(),
+    }  # fmt: skip
+
+
+def _short(found: TargetMap) -> str:
+    """Return the value with its unit, and the probability of a logit.
+
+    The logit of handedness is positive for the person's right hand.
+    """
+    share = f" (p {1 / (1 + math.exp(-found.value)):.2f})" if found.unit == "logit" else f" {found.unit}"
+    return f"{found.target} {found.value:.4g}{share}"
+
+
+def _line(found: TargetMap) -> str:
+    return f"{_short(found)} = mean of the map {found.values.mean(dtype=np.float64):.4g} + bias {found.bias:.4g}"
+
+
+@dataclass(frozen=True)
+class Explain(Task):
+    """Show which parts of images are evidence for an output.
+
+    Attributes:
+        targets: Outputs of a hand's landmark network, or classes by name or number; None for the default ones.
+        model: `full` or `lite` for hands, or classifiers such as `cam-small`, with commas.
+        hand: Number of the hand to explain, counted from 1; None for all hands.
+        max_instances: Maximum number of hands.
+        mirrored: Treat the images as selfie views.
+        models_dir: Folder with the published weight files.
+        landmark_model: File of a custom hand landmark network.
+        weights: Checkpoint of the classifier, or run of `sonjit train cam`; one per classifier, with commas.
+        pooling: Pooling `gap` or `gmp` of a checkpoint that does not contain it.
+        names: Text file with the names of the classes, one a line.
+        ask: Question for a run of `sonjit train vqa`, whose answers are the classes.
+        top: Number of most probable classes.
+        boxes: Draw the box around the largest part of each class's map.
+        backprop: Draw the gradient's saliency next to each class's map.
+        truth: COCO file with boxes to draw in the images with the same file names.
+        device: Device: for hands see `create_detector`, for classifiers `torch_device`.
+    """
+
+    targets: tuple[str, ...] | None = None
+    model: str = "full"
+    hand: int | None = None
+    max_instances: int = 2
+    mirrored: bool = False
+    models_dir: str | None = None
+    landmark_model: str | None = None
+    weights: str | None = None
+    pooling: str | None = None
+    names: str | None = None
+    ask: str | None = None
+    top: int = 1
+    boxes: bool = False
+    backprop: bool = False
+    truth: str | None = None
+    device: str = "cpu"
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether the model is a classifier."""
+        return self.model.startswith(CLASSIFIERS)
+
+    def count_text(self, count: int) -> str:
+        """Return a number of maps, or a text that no hand was found."""
+        nothing = "no hand found" if self.hand is None else f"no hand {self.hand} found"
+        return pluralize(count, "map") if count else nothing
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Networks, folders of networks, names of classes and labelled boxes."""
+        weights = _parts(self.weights or "")
+        return tuple(path for path in (self.models_dir, self.landmark_model, *weights, self.names, self.truth) if path)
+
+    def open(self, *, is_stream: bool) -> ExplainWorker:
+        """Load the networks."""
+        return ExplainWorker(self, is_stream=is_stream)
+
+    def open_table(self, save: str, source: Source) -> RecordTable:
+        """Open a table with a record per image, and a row per hand and target or per class."""
+        columns = _FRAME | (_CLASS if self.of_classes else _HAND | _TARGET)
+        name = self.model if self.of_classes else f"hands-{self.model}"
+        return RecordTable(save, table_header(source, name), columns, _rows, _renumbered)
+
+    def explainer(self, *, still: bool) -> HandSaliency | ClassSaliency:
+        """Load the networks of an explainer.
+
+        Args:
+            still: Explain independent images, not streams.
+        """
+        if self.of_classes:
+            return _classifiers(self)
+        from sonjit.detectors import create_detector
+        from sonjit.detectors.hand_saliency import load_hand_explainer
+
+        shared: dict[str, Any] = {
+            "models_dir": self.models_dir, "landmark_model": self.landmark_model, "mirrored": self.mirrored,
+            "device": self.device,
+        }  # fmt: skip
+        explainer = load_hand_explainer(self.model, **shared)
+        targets = self.targets or ("handedness",)
+        for target in targets:
+            explainer.check(target)
+        detector = create_detector(
+            "hands",
+            model=self.model,
+            max_instances=self.max_instances,
+            static_image=still,
+            smoothing="published",
+            **shared,
+        )
+        return HandSaliency(detector, explainer, targets, number=self.hand)
+
+
+class ExplainWorker(Worker[Explained]):
+    """Loaded networks, with what explains them.
+
+    Args:
+        task: Description of the work.
+        is_stream: Track hands in videos and cameras.
+    """
+
+    def __init__(self, task: Explain, *, is_stream: bool) -> None:
+        super().__init__()
+        self._task = task
+        self._explainer = task.explainer(still=not is_stream)
+
+    def start(self, source: Source, outputs: Outputs, files: ExitStack) -> None:
+        """Open table and drawing."""
+        self._explainer.reset()
+        self._source = source
+        self._lines: list[str] = []
+        self._true = _true_boxes(Path(self._task.truth), Path(source.name)) if self._task.truth else {}
+        self._table = self._drawing = None
+        if outputs.save is not None:
+            self._table = files.enter_context(self._task.open_table(outputs.save, source))
+        if outputs.draw is not None:
+            self._drawing = files.enter_context(self.open_drawing(outputs.draw, source, outputs))
+
+    def process(self, frame: SourceFrame) -> Explained:
+        """Explain an image."""
+        name = Path(self._source.frame_source(frame.index) or str(self._source.name)).name if self._true else ""
+        true = self._true.get(name, ())
+        explained = self._explainer.explain(frame.rgb, frame.time, draw=self._drawing is not None, true=true)
+        self._lines = explained.lines
+        return explained
+
+    def count(self, item: Explained) -> int:
+        """Return the number of maps."""
+        return len(item.lines)
+
+    def write(self, frame: SourceFrame, item: Explained) -> None:
+        """Write the maps into table and drawing."""
+        if self._table is not None:
+            name = self._source.frame_source(frame.index)
+            about = {"index": frame.index, "time": frame.time} | ({"source": name} if name else {})
+            self._table.write(about | item.record)
+        if self._drawing is not None and item.drawn is not None:
+            self._drawing.write(item.drawn, frame.time, index=frame.index, under=frame)
+
+    def report(self, summary: Summary) -> None:
+        """Add the maps of the last image in words."""
+        summary.lines = self._lines
+
+    def close(self) -> None:
+        """Free the networks."""
+        self._explainer.close()
+
+
+def _renumbered(record: Record, index: int, source: str | None) -> Record:
+    """Return the record of one of several images."""
+    rest = {name: value for name, value in record.items() if name not in ("index", "time", "source")}
+    return {"index": index, "time": None} | ({"source": source} if source else {}) | rest
+
+
+def _rows(record: Record) -> list[Record]:
+    """Return a row per hand and target or per class, or one with only the frame."""
+    frame = {"frame": record["index"], "time": record["time"], "source": record.get("source")}
+    rows = [frame | found for found in record.get("classes", [])]
+    for number, hand in enumerate(record.get("hands", [])):
+        rows += [frame | {"instance": number} | hand | target for target in hand["maps"]]
+    return rows or [frame]
+
+
+def _classifiers(task: Explain) -> ClassSaliency:
+    """Load classifiers. Runs of `sonjit train cam` contain their classes and size."""
+    from sonjit.lab.networks.answers import load_answerer
+    from sonjit.lab.networks.classifiers import load_classifier
+
+    models, weights = _parts(task.model), _parts(task.weights or "")
+    if weights and len(weights) != len(models):
+        raise InputError(
+            f"--weights: {len(weights)} files for {len(models)} networks. List one per network, separated by commas"
+        )
+    device = torch_device(task.device)
+    pairs = list(zip(models, weights or [None] * len(models), strict=True))
+    if task.ask is None:
+        classifiers = [load_classifier(name, path, task.pooling) for name, path in pairs]
+    else:
+        if unsupported := [f"--{name}" for name in ("pooling", "names") if getattr(task, name) is not None]:
+            raise InputError(f"{', '.join(unsupported)} cannot be combined with --ask")
+        classifiers = [load_answerer(name, path).classifier_for(task.ask) for name, path in pairs]
+    for classifier in classifiers:
+        classifier.network.to(device)
+    names = _lines(Path(task.names)) if task.names else []
+    return ClassSaliency(
+        classifiers, names, targets=task.targets, top=task.top, boxes=task.boxes, backprop=task.backprop
+    )
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _true_boxes(path: Path, source: Path) -> dict[str, list[Box]]:
+    """Return the boxes of a COCO file for the images of a source, by their file names without folders."""
+    from sonjit.lab.datasets import open_dataset
+
+    data = open_dataset("folder", path, images=str(source if source.is_dir() else source.parent))
+    return {Path(s.id).name: [item.box for item in s.instances if item.box is not None] for s in data}
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as names of classes ({error})") from None
+
+
+def _class_number(target: str, names: list[str], count: int) -> int:
+    if target in names:
+        return names.index(target)
+    if target.isdecimal() and int(target) < count:
+        return int(target)
+    choices = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "") if names else f"0 to {count - 1}"
+    raise InputError(f"--of: Unknown class {target!r}. Choose from {choices}")

@@ -1,0 +1,142 @@
+"""Read and write GLB files, as far as hands require it.
+
+Source: Khronos Group, glTF 2.0 specification, sections 3.6 (accessors) and 4.4 (binary layout).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit._util.errors import InputError
+from sonjit._util.json_text import json_from
+from sonjit._util.version import __version__
+
+_DTYPES: Final = {5121: "<u1", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
+_SHAPES: Final[dict[str, tuple[int, ...]]] = {
+    "SCALAR": (), "VEC2": (2,), "VEC3": (3,), "VEC4": (4,), "MAT4": (4, 4),
+}  # fmt: skip
+CAMERA_AXES: Final = [1.0, 0.0, 0.0, 0.0]
+"""Quaternion x, y, z, w of a node that converts the camera's axes (y down, z forward) to glTF's (y up, z backward)."""
+SKIN: Final = (0.6, 0.36, 0.26)
+"""Colour of a hand, linear RGB."""
+_MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942
+_VERTICES, _INDICES = 34962, 34963  # targets of buffer views
+
+
+class Glb:
+    """A GLB file for reading.
+
+    Attributes:
+        document: JSON part of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read a file; raise InputError if it is not a complete GLB file."""
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{path}: not readable: {error.strerror}") from None
+        self._path = path
+        try:
+            magic, version, length, json_length, kind = struct.unpack_from("<5I", data)
+            if (magic, version, kind) != (_MAGIC, 2, _JSON) or length != len(data):
+                raise ValueError
+            self.document: dict[str, Any] = json.loads(data[20 : 20 + json_length])
+            size, kind = struct.unpack_from("<2I", data, 20 + json_length)
+            self._binary = data[28 + json_length : 28 + json_length + size]
+            if kind != _BIN or len(self._binary) != size:
+                raise ValueError
+        except (struct.error, ValueError):
+            raise InputError(
+                f"{path} is not a complete GLB 2 file with its data inside. Download or export it again."
+            ) from None
+
+    def array(self, accessor: int) -> NDArray[Any]:
+        """Return the array of an accessor, with a row for each element; matrices act on columns."""
+        record = self.document["accessors"][accessor]
+        view = self.document["bufferViews"][record["bufferView"]]
+        dtype, shape = np.dtype(_DTYPES[record["componentType"]]), _SHAPES[record["type"]]
+        width = dtype.itemsize * math.prod(shape)
+        start = view.get("byteOffset", 0) + record.get("byteOffset", 0)
+        step = view.get("byteStride", width)
+        try:
+            strides = (step, *np.empty(shape, dtype).strides)
+            array = np.ndarray((record["count"], *shape), dtype, self._binary, start, strides).copy()
+        except (TypeError, ValueError):
+            raise InputError(
+                f"{self._path} is damaged: accessor {accessor} is outside the data. Download it again."
+            ) from None
+        return array.swapaxes(1, 2) if len(shape) == 2 else array  # matrices are stored by columns
+
+
+class GlbBuilder:
+    """A GLB file for writing: fill `document`, add arrays, and take the bytes."""
+
+    def __init__(self) -> None:
+        self.document: dict[str, Any] = {
+            "asset": {"version": "2.0", "generator": f"sonjit {__version__}"},
+            "accessors": [],
+            "bufferViews": [],
+        }
+        self._binary = bytearray()
+
+    def add(self, array: NDArray[Any], *, used_by: int | None = None, bounds: bool = False) -> int:
+        """Add an array to the file and return its accessor.
+
+        Args:
+            array: (N,), (N, 2), (N, 3), (N, 4) or (N, 4, 4), of float32, uint8, uint16 or uint32; matrices act on
+                columns.
+            used_by: Target of the buffer view; None for animations and skins.
+            bounds: True to write minimum and maximum values, which positions and times require.
+        """
+        kinds = {np.dtype(name): number for number, name in _DTYPES.items()}
+        shapes = {shape: name for name, shape in _SHAPES.items()}
+        stored = np.ascontiguousarray(array.swapaxes(1, 2) if array.ndim == 3 else array)
+        view = {"buffer": 0, "byteOffset": len(self._binary), "byteLength": stored.nbytes}
+        accessor = {
+            "bufferView": len(self.document["bufferViews"]),
+            "componentType": kinds[array.dtype],
+            "count": len(array),
+            "type": shapes[array.shape[1:]],
+        }
+        if bounds:
+            flat = array.reshape(len(array), -1)
+            accessor |= {"min": flat.min(0).tolist(), "max": flat.max(0).tolist()}
+        self._binary += stored.tobytes() + bytes(-stored.nbytes % 4)
+        self.document["bufferViews"].append(view | ({"target": used_by} if used_by else {}))
+        self.document["accessors"].append(accessor)
+        return len(self.document["accessors"]) - 1
+
+    def add_mesh(
+        self, name: str, faces: NDArray[np.integer], colour: tuple[float, float, float], **attributes: NDArray[Any]
+    ) -> int:
+        """Add a mesh of triangles (F, 3) in one plain colour (linear RGB, 0..1) and return its index."""
+        materials, meshes = self.document.setdefault("materials", []), self.document.setdefault("meshes", [])
+        pbr = {"baseColorFactor": [*colour, 1.0], "metallicFactor": 0.0, "roughnessFactor": 0.6}
+        materials.append({"pbrMetallicRoughness": pbr})
+        accessors = {
+            kind: self.add(array, used_by=_VERTICES, bounds=kind == "POSITION") for kind, array in attributes.items()
+        }
+        indices = self.add(faces.astype(np.uint16).reshape(-1), used_by=_INDICES)
+        primitive = {"attributes": accessors, "indices": indices, "material": len(materials) - 1}
+        meshes.append({"name": name, "primitives": [primitive]})
+        return len(meshes) - 1
+
+    def to_bytes(self) -> bytes:
+        """Return the complete file; empty lists are omitted, as glTF requires."""
+        document = {key: value for key, value in self.document.items() if value != []}
+        if self._binary:
+            document["buffers"] = [{"byteLength": len(self._binary)}]
+        text = json_from(document).encode()
+        text += b" " * (-len(text) % 4)
+        chunks = struct.pack("<2I", len(text), _JSON) + text
+        if self._binary:
+            chunks += struct.pack("<2I", len(self._binary), _BIN) + self._binary
+        return struct.pack("<3I", _MAGIC, 2, 12 + len(chunks)) + chunks

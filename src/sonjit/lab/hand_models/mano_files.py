@@ -1,0 +1,124 @@
+"""Read MANO's fields from the licensed `.pkl`, from `.npz` or from a mapping, and check them.
+
+MANO must not be redistributed: users download MANO_RIGHT.pkl and MANO_LEFT.pkl from https://mano.is.tue.mpg.de. Pickles
+are read without running anything in them, see `sonjit._util.pickles`.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit._util.errors import InputError
+from sonjit._util.pickles import plain_array, read_pickled_fields
+from sonjit.lab.hand_models.joint_layout import JointLayout
+
+VERTICES: Final = 778
+JOINTS: Final = 16
+
+SHAPES: Final[dict[str, tuple[int, ...]]] = {
+    "v_template": (VERTICES, 3),
+    "shapedirs": (VERTICES, 3, 10),
+    "posedirs": (VERTICES, 3, 9 * (JOINTS - 1)),
+    "J_regressor": (JOINTS, VERTICES),
+    "weights": (VERTICES, JOINTS),
+    "hands_components": (45, 45),
+    "hands_mean": (45,),
+    "f": (1538, 3),
+    "kintree_table": (2, JOINTS),
+}
+"""Names of MANO's fields in its files, and their shapes; lengths in metres."""
+
+PARENTS: Final = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
+"""Parents of the 16 joints: wrist, then three joints each of index, middle, little and ring finger and thumb."""
+
+TO_MEDIAPIPE21: Final = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
+"""Index of each of MediaPipe's 21 keypoints among MANO's 16 joints, followed by the tips from thumb to little
+finger."""
+
+_SOURCE = "MANO_RIGHT.pkl and MANO_LEFT.pkl are available, after registration, from https://mano.is.tue.mpg.de"
+_MAX_FILE_BYTES = 64 << 20  # the licensed files have less than 4 million
+_INTEGERS = ("f", "kintree_table")
+
+
+_HO3D = (728, 353, 442, 576, 694)
+_MANOPTH = JointLayout(right=(745, 317, 444, 556, 673), left=(745, 317, 445, 556, 673))
+
+LAYOUTS: Final[dict[str, JointLayout]] = {
+    "handoccnet": _MANOPTH,
+    "deformer_ho3d": JointLayout(_HO3D, _HO3D, centred=True),
+    "deformer_dexycb": _MANOPTH,
+}
+"""Layouts of the networks that use MANO, by the value of `tips`."""
+
+
+def read_mano(source: str | Path | Mapping[str, object]) -> dict[str, NDArray[Any]]:
+    """Read MANO's fields as checked arrays of the shapes in `SHAPES`: float64, and int64 for faces and parents.
+
+    Args:
+        source: Path of the licensed `.pkl` or of an `.npz`, or a mapping with MANO's field names.
+
+    Raises:
+        InputError: The file is missing, damaged or not MANO, or a field is not valid.
+    """
+    if isinstance(source, Mapping):
+        return _checked(source, "this mapping")
+    path = Path(source)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; {_SOURCE}")
+    if path.suffix not in (".pkl", ".npz"):
+        raise InputError(f"{path}: Unknown file ending {path.suffix!r} of a MANO file. Choose from .pkl, .npz")
+    try:
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise InputError("too large for a MANO file")
+        fields = read_pickled_fields(path.read_bytes()) if path.suffix == ".pkl" else _read_npz(path)
+    except OSError as error:
+        raise InputError(f"{path}: not readable: {error.strerror}") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return _checked(fields, str(path))
+
+
+def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if any(entry.file_size > _MAX_FILE_BYTES for entry in archive.infolist()):
+                raise InputError("too large for a MANO file after unpacking")
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in SHAPES if name in archive.files}
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, NotImplementedError, MemoryError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"damaged .npz file ({(str(error) or type(error).__name__).splitlines()[0][:120]})") from None
+
+
+def _checked(fields: Mapping[str, object], name: str) -> dict[str, NDArray[Any]]:
+    if missing := [field for field in SHAPES if field not in fields]:
+        raise InputError(f"{name}: not a MANO model: {', '.join(missing)} missing; {_SOURCE}")
+    checked: dict[str, NDArray[Any]] = {}
+    for field, shape in SHAPES.items():
+        try:
+            array = plain_array(fields[field])
+            wide = array.astype(np.int64 if field in _INTEGERS else np.float64)
+        except Exception as error:  # a forged field raises arbitrary errors in numpy
+            reason = (str(error) or type(error).__name__).splitlines()[0][:120]
+            raise InputError(f"{name}: {field} is not an array of numbers ({reason})") from None
+        if wide.shape != shape:
+            raise InputError(f"{name}: {field} has shape {wide.shape} instead of {shape}: not a MANO model")
+        if not np.isfinite(wide).all():
+            raise InputError(f"{name}: {field} contains NaN or infinity")
+        checked[field] = wide
+    if checked["f"].min() < 0 or checked["f"].max() >= VERTICES:
+        raise InputError(f"{name}: faces refer to vertices that do not exist")
+    if tuple(checked["kintree_table"][0, 1:]) != PARENTS[1:]:
+        raise InputError(f"{name}: the joints have other parents than MANO's")
+    for field in ("weights", "J_regressor"):
+        if np.abs(checked[field].sum(1) - 1).max() > 1e-3:
+            raise InputError(f"{name}: rows of {field} do not sum to 1")
+    return checked

@@ -1,0 +1,188 @@
+"""Write hands as Wavefront OBJ and GLB files.
+
+A rigged hand in a GLB file has a mesh, a skin and one rotation per joint and frame. Joints are in the camera's axes
+under a node that converts them to glTF's axes (y up, z towards the viewer). A joint bends about its x axis, y points
+out of the back of the hand, z points back along the bone. The twist about z is that of the fit, which is zero except
+for the first joint of each finger. A hand that is not visible is scaled to zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit._util.arrays import Float32Array, FloatArray, RealArray
+from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
+from sonjit.geometry.triangles import vertex_normals
+from sonjit.lab.hand_models.glb import CAMERA_AXES, SKIN, GlbBuilder
+from sonjit.lab.hand_models.rig import JOINTS, PARENTS, Rig, RigMotion
+
+_MAX_GAP_S: Final = 0.25  # a hand that is not visible for longer is hidden
+_STATIC: Final = frozenset(joint for joint, name in enumerate(JOINTS) if name.endswith(("finger-metacarpal", "tip")))
+
+
+class Mesh(NamedTuple):
+    """Triangles in space.
+
+    Attributes:
+        name: Name of the object in files.
+        vertices: (V, 3) metres in the camera's axes (x right, y down, z forward).
+        faces: (F, 3) indices, counterclockwise from outside.
+    """
+
+    name: str
+    vertices: RealArray
+    faces: NDArray[np.integer]
+
+
+def obj_from_meshes(meshes: Iterable[Mesh]) -> str:
+    """Return an OBJ file in metres, y up, z towards the viewer, as most programs expect."""
+    lines: list[str] = []
+    first = 1  # OBJ indices start at 1 and continue over all objects
+    for name, vertices, faces in meshes:
+        lines.append(f"o {name}")
+        lines += [f"v {x:.6f} {-y:.6f} {-z:.6f}" for x, y, z in vertices.tolist()]
+        lines += [f"f {a} {b} {c}" for a, b, c in (faces + first).tolist()]
+        first += len(vertices)
+    return "\n".join(lines) + "\n"
+
+
+def glb_from_meshes(meshes: Iterable[Mesh]) -> bytes:
+    """Return a GLB file with vertices in the camera's axes under nodes that convert them to glTF's axes."""
+    builder = GlbBuilder()
+    nodes: list[dict[str, object]] = []
+    for name, vertices, faces in meshes:
+        points, normals = vertices.astype(np.float32), vertex_normals(vertices, faces).astype(np.float32)
+        mesh = builder.add_mesh(name, faces, SKIN, POSITION=points, NORMAL=normals)
+        nodes.append({"name": name, "mesh": mesh, "rotation": CAMERA_AXES})
+    scene = {"nodes": list(range(len(nodes)))} if nodes else {}
+    builder.document |= {"scene": 0, "scenes": [scene], "nodes": nodes}
+    return builder.to_bytes()
+
+
+def glb_from_motions(motions: Sequence[RigMotion]) -> bytes:
+    """Return a GLB file of hands: animated if they have times, otherwise posed."""
+    builder = GlbBuilder()
+    camera: dict[str, object] = {"name": "camera axes", "rotation": CAMERA_AXES}
+    builder.document |= {"scene": 0, "scenes": [{"nodes": [0]}], "nodes": [camera]}
+    end = max((float(motion.times[-1]) for motion in motions if motion.times is not None), default=0.0)
+    channels: list[Mapping[str, object]] = []
+    samplers: list[Mapping[str, object]] = []
+    for motion in motions:
+        first = _add_hand(builder, motion)
+        if motion.times is not None:
+            _animate(builder, motion, first=first, end=end, channels=channels, samplers=samplers)
+    if channels:
+        builder.document["animations"] = [{"name": "hands", "channels": channels, "samplers": samplers}]
+    return builder.to_bytes()
+
+
+def _add_hand(builder: GlbBuilder, motion: RigMotion) -> int:
+    """Add mesh, skin and nodes in the pose of the first frame; return the wrist's node, which precedes the others."""
+    rig, document = motion.rig, builder.document
+    nodes = document["nodes"]
+    first = len(nodes)
+    rotations, translations = _local(motion)
+    for joint, name in enumerate(JOINTS):
+        children = [first + child for child, parent in enumerate(PARENTS) if parent == joint]
+        node = {
+            "name": f"{motion.name} {name}",
+            "rotation": rotations[0, joint].tolist(),
+            "translation": translations[0, joint].tolist(),
+        }
+        nodes.append(node | ({"children": children} if children else {}))
+    nodes[0].setdefault("children", []).append(first)
+    bind = np.zeros((len(JOINTS), 4, 4))
+    bind[:, :3, :3], bind[:, :3, 3], bind[:, 3, 3] = rig.frames, rig.joints, 1
+    skins = document.setdefault("skins", [])
+    skins.append({
+        "joints": list(range(first, first + len(JOINTS))),
+        "skeleton": first,
+        "inverseBindMatrices": builder.add(np.linalg.inv(bind).astype(np.float32)),
+    })  # fmt: skip
+    joints, weights = _four_weights(rig)
+    mesh = builder.add_mesh(
+        motion.name,
+        rig.faces,
+        SKIN,
+        POSITION=rig.vertices.astype(np.float32),
+        NORMAL=rig.normals.astype(np.float32),
+        JOINTS_0=joints,
+        WEIGHTS_0=weights,
+    )
+    document["scenes"][0]["nodes"].append(len(nodes))  # the skin positions the mesh: its node is a root node
+    nodes.append({"name": motion.name, "mesh": mesh, "skin": len(skins) - 1})
+    return first
+
+
+def _animate(
+    builder: GlbBuilder,
+    motion: RigMotion,
+    *,
+    first: int,
+    end: float,
+    channels: list[Mapping[str, object]],
+    samplers: list[Mapping[str, object]],
+) -> None:
+    assert motion.times is not None
+    rotations, translations = _local(motion)
+    clock = builder.add(motion.times.astype(np.float32), bounds=True)
+
+    def add(node: int, path: str, inputs: int, values: FloatArray, interpolation: str = "LINEAR") -> None:
+        output = builder.add(values.astype(np.float32))
+        channels.append({"sampler": len(samplers), "target": {"node": node, "path": path}})
+        samplers.append({"input": inputs, "output": output, "interpolation": interpolation})
+
+    add(first, "translation", clock, translations[:, 0])
+    for joint in range(len(JOINTS)):
+        if joint not in _STATIC:
+            add(first + joint, "rotation", clock, rotations[:, joint])
+    times, shown = presence(motion.times, end)
+    if not all(shown):
+        scales = np.repeat(np.array(shown, np.float64)[:, None], 3, 1)
+        add(first, "scale", builder.add(np.array(times, np.float32), bounds=True), scales, "STEP")
+
+
+def presence(times: FloatArray, end: float) -> tuple[list[float], list[bool]]:
+    """Return when something becomes visible or hidden; changes are half a frame off, so that rounding hides no frame.
+
+    Args:
+        times: (N,) increasing seconds at which it is visible; gaps up to a quarter of a second are ignored.
+        end: End of the recording in seconds.
+
+    Returns:
+        The times of the changes, and whether it is visible from then on.
+    """
+    half = (float(np.median(np.diff(times))) if len(times) > 1 else 1 / 30) / 2
+    first, last = float(times[0]), float(times[-1])
+    changes = [(0.0, False), (first - half, True)] if first > half else [(first, True)]
+    for before, after in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
+        if after - before > _MAX_GAP_S:
+            changes += [(before + half, False), (after - half, True)]
+    if last + half < end:
+        changes.append((last + half, False))
+    return [time for time, _ in changes], [shown for _, shown in changes]
+
+
+def _local(motion: RigMotion) -> tuple[FloatArray, FloatArray]:
+    """Return each joint in its parent's frame: quaternions (N, 25, 4) as x, y, z, w, and translations (N, 25, 3)."""
+    frames, joints = motion.rig.joint_frames(motion.pose)
+    parents = np.array(PARENTS[1:])
+    back = np.swapaxes(frames[:, parents], -1, -2)
+    translations = np.concatenate([joints[:, :1], (back @ (joints[:, 1:] - joints[:, parents])[..., None])[..., 0]], 1)
+    turns = quaternion_wxyz_from_matrix(np.concatenate([frames[:, :1], back @ frames[:, 1:]], 1))
+    quaternions = np.roll(turns, -1, -1)
+    turned = (quaternions[1:] * quaternions[:-1]).sum(-1) < 0  # q and -q are the same rotation: keep the sign
+    quaternions[1:] *= np.where(turned.cumsum(0) % 2, -1.0, 1.0)[..., None]
+    return quaternions, translations
+
+
+def _four_weights(rig: Rig) -> tuple[NDArray[np.uint8], Float32Array]:
+    """Return the four joints (V, 4) with the largest weights of each vertex, and their weights (V, 4)."""
+    joints = np.argsort(-rig.weights, axis=1, kind="stable")[:, :4]
+    weights = np.take_along_axis(rig.weights, joints, 1)
+    weights /= weights.sum(1, keepdims=True)
+    return np.where(weights > 0, joints, 0).astype(np.uint8), weights.astype(np.float32)

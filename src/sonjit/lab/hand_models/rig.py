@@ -1,0 +1,227 @@
+"""A rigged hand: its skeleton, its skin and its poses.
+
+Joint frames are those of WebXR Hand Input: the joint bends about x, y points out of the back of the hand, z points back
+along the bone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+
+from sonjit._util.arrays import FloatArray, IndexArray, IntArray, RealArray
+from sonjit.geometry.rotations import matrix_from_rotation_vector
+
+Side = Literal["Left", "Right"]
+
+_BONES: Final = ("metacarpal", "phalanx-proximal", "phalanx-intermediate", "phalanx-distal", "tip")
+JOINTS: Final = (
+    "wrist",
+    *(f"thumb-{bone}" for bone in _BONES if bone != "phalanx-intermediate"),
+    *(f"{finger}-finger-{bone}" for finger in ("index", "middle", "ring", "pinky") for bone in _BONES),
+)
+"""The 25 joints by their WebXR names."""
+PARENTS: Final = (-1, 0, 1, 2, 3, 0, 5, 6, 7, 8, 0, 10, 11, 12, 13, 0, 15, 16, 17, 18, 0, 20, 21, 22, 23)
+FINGERS: Final = ((1, 2, 3, 4), (6, 7, 8, 9), (11, 12, 13, 14), (16, 17, 18, 19), (21, 22, 23, 24))
+"""Three moving joints and the tip of each finger, thumb first; after the wrist, this is the order of MediaPipe-21."""
+KEYPOINTS: Final = (0, *(joint for finger in FINGERS for joint in finger))
+"""Index of the joint of each of MediaPipe's 21 keypoints."""
+_FINGERS = np.array(FINGERS)
+_PALM = [0, 5, 10, 15, 20]
+_FLIP: Final = np.array([-1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class RigPose:
+    """Poses of a rig in N frames.
+
+    Attributes:
+        rotation: (N, 3, 3) rotation of the hand from the rig's rest axes.
+        translation: (N, 3) position of the wrist in metres.
+        angles: (N, 5, 3, 3) radians from the rest pose: per finger, thumb first, and joint from the palm outwards, the
+            turn towards the thumb, the bend towards the palm and the twist about the bone. They are applied in the
+            order twist, bend, turn.
+    """
+
+    rotation: FloatArray
+    translation: FloatArray
+    angles: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.rotation)
+
+    def __getitem__(self, frame: int) -> RigPose:
+        """Return one frame as a pose with N = 1."""
+        part = slice(frame, frame + 1)
+        return RigPose(self.rotation[part], self.translation[part], self.angles[part])
+
+    def shifted(self, translation: RealArray) -> RigPose:
+        """Return the pose with (N, 3) metres added to its translation."""
+        return replace(self, translation=self.translation + translation)
+
+
+class _Step(NamedTuple):
+    """Offsets and rotations between consecutive joints of all fingers at rest, in the parents' axes."""
+
+    parents: IndexArray  # (5,)
+    joints: IndexArray  # (5,)
+    offsets: FloatArray  # (5, 3, 1)
+    turns: FloatArray  # (5, 3, 3)
+
+
+@dataclass(frozen=True, eq=False)
+class Rig:
+    """A skinned hand at rest.
+
+    Attributes:
+        side: The person's own hand.
+        joints: (25, 3) metres.
+        frames: (25, 3, 3) axes of the joints as columns.
+        vertices: (V, 3) metres.
+        normals: (V, 3).
+        faces: (F, 3) indices, counterclockwise from outside.
+        weights: (V, 25) share of each joint in each vertex.
+    """
+
+    side: Side
+    joints: FloatArray
+    frames: FloatArray
+    vertices: FloatArray
+    normals: FloatArray
+    faces: IntArray
+    weights: FloatArray
+
+    @property
+    def lengths(self) -> FloatArray:
+        """(20,) metres from each of MediaPipe's keypoints except the wrist to its parent."""
+        return np.linalg.norm(np.diff(self._chains, axis=1), axis=-1).reshape(-1)
+
+    @property
+    def axes(self) -> FloatArray:
+        """(3, 3) axes of turn, bend and twist in a joint's frame, one in each row."""
+        side = 1.0 if self.side == "Right" else -1.0
+        return np.array([[0, side, 0], [-1, 0, 0], [0, 0, side]], np.float64)
+
+    @property
+    def _chains(self) -> FloatArray:
+        """(5, 5, 3) positions of the wrist and the joints of each finger."""
+        return np.concatenate([np.broadcast_to(self.joints[0], (5, 1, 3)), self.joints[_FINGERS]], 1)
+
+    @cached_property
+    def _steps(self) -> tuple[_Step, ...]:
+        """The steps from the wrist to the tips, computed once because every pose needs them."""
+        steps: list[_Step] = []
+        for step in range(4):
+            joints = _FINGERS[:, step]
+            parents = np.zeros(5, np.intp) if step == 0 else _FINGERS[:, step - 1]
+            back = np.swapaxes(self.frames[parents], -1, -2)
+            offsets = back @ (self.joints[joints] - self.joints[parents])[..., None]
+            steps.append(_Step(parents, joints, offsets, back @ self.frames[joints]))
+        return tuple(steps)
+
+    def resized(self, lengths: RealArray) -> Rig:
+        """Return the same hand with other bone lengths; the skin grows with the bones.
+
+        Directions at rest stay. The skin stretches along each bone with it, and across it by the hand's mean growth.
+        Beyond the last joint of a finger it stretches only by the mean growth, whatever the position of the tip.
+
+        Args:
+            lengths: (20,) metres, in the order of the property `lengths`.
+        """
+        growth = (np.asarray(lengths, np.float64) / self.lengths).reshape(5, 4)
+        mean = float((growth * self.lengths.reshape(5, 4))[:, :3].sum() / self.lengths.reshape(5, 4)[:, :3].sum())
+        steps = np.diff(self._chains, axis=1) * growth[..., None]
+        joints = self.joints.copy()
+        joints[_FINGERS] = joints[0] + steps.cumsum(1)
+        palm = np.array(_PALM[1:])
+        joints[palm] = joints[0] + (self.joints[palm] - self.joints[0]) * growth[1:, :1]
+        along = np.full(25, mean)  # growth along the bone that starts at each joint
+        along[_FINGERS[:, :2]] = growth[:, 1:3]
+        along[palm] = growth[1:, 0]
+        bones = self.frames[:, :, 2]
+        stretch = mean * np.eye(3) + (along - mean)[:, None, None] * bones[:, :, None] * bones[:, None, :]
+        shifted = joints[:, None] + (self.vertices - self.joints[:, None]) @ stretch  # (25, V, 3); symmetric stretch
+        return replace(self, joints=joints, vertices=np.einsum("vj,jvc->vc", self.weights, shifted))
+
+    def mirrored(self) -> Rig:
+        """Return the other side's hand, mirrored in x: the same angles give the mirrored pose."""
+        return Rig(
+            "Left" if self.side == "Right" else "Right",
+            joints=self.joints * _FLIP,
+            frames=_FLIP[:, None] * self.frames * _FLIP,  # y and z keep their meaning, x turns to stay right-handed
+            vertices=self.vertices * _FLIP,
+            normals=self.normals * _FLIP,
+            faces=self.faces[:, [0, 2, 1]],
+            weights=self.weights,
+        )
+
+    def joint_frames(self, pose: RigPose) -> tuple[FloatArray, FloatArray]:
+        """Return the axes (N, 25, 3, 3) and positions (N, 25, 3) of the joints in a pose."""
+        count, turns = len(pose), self._turns(pose.angles)
+        frames, joints = np.empty((count, 25, 3, 3)), np.empty((count, 25, 3))
+        palm = _PALM
+        frames[:, palm] = pose.rotation[:, None] @ self.frames[palm]
+        joints[:, palm] = pose.translation[:, None] + (self.joints[palm] - self.joints[0]) @ np.swapaxes(
+            pose.rotation, 1, 2
+        )
+        for step, (parents, children, offsets, relative) in enumerate(self._steps):
+            before = frames[:, parents]
+            joints[:, children] = joints[:, parents] + (before @ offsets)[..., 0]
+            after = before @ relative
+            frames[:, children] = after @ turns[:, :, step] if step < 3 else after
+        return frames, joints
+
+    def keypoints(self, pose: RigPose) -> FloatArray:
+        """Return (N, 21, 3) metres in MediaPipe's order."""
+        return self.joint_frames(pose)[1][:, KEYPOINTS]
+
+    def points(self, pose: RigPose) -> FloatArray:
+        """Return the vertices (N, V, 3) of a pose in metres, by linear blending."""
+        blended = self._blended(*self.joint_frames(pose))
+        return np.einsum("nvij,vj->nvi", blended[..., :3], self.vertices) + blended[..., 3]
+
+    def skin(self, pose: RigPose) -> tuple[FloatArray, FloatArray]:
+        """Return the vertices (N, V, 3) of a pose in metres, and their normals (N, V, 3)."""
+        return self.skin_around(*self.joint_frames(pose))
+
+    def skin_around(self, frames: FloatArray, joints: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return vertices and normals as `skin` does, from the output of `joint_frames`."""
+        blended = self._blended(frames, joints)
+        turns = blended[..., :3]
+        vertices = np.einsum("nvij,vj->nvi", turns, self.vertices) + blended[..., 3]
+        normals = np.einsum("nvij,vj->nvi", turns, self.normals)
+        return vertices, normals / np.sqrt(np.einsum("nvi,nvi->nv", normals, normals))[..., None]
+
+    def _blended(self, frames: FloatArray, joints: FloatArray) -> FloatArray:
+        """Return the affine transform (N, V, 3, 4) of each vertex from the rest pose."""
+        turn = frames @ np.swapaxes(self.frames, 1, 2)
+        shift = joints - (turn @ self.joints[..., None])[..., 0]
+        blended = self.weights @ np.concatenate([turn, shift[..., None]], -1).reshape(len(frames), 25, 12)
+        return blended.reshape(len(frames), -1, 3, 4)
+
+    def _turns(self, angles: FloatArray) -> FloatArray:
+        """Return the rotation (N, 5, 3, 3, 3) of each joint from its angles (N, 5, 3, 3)."""
+        turn, bend, twist = np.moveaxis(matrix_from_rotation_vector(angles[..., None] * self.axes), -3, 0)
+        return turn @ bend @ twist
+
+
+@dataclass(frozen=True)
+class RigMotion:
+    """One hand in a video or an image.
+
+    Attributes:
+        name: Name of the hand in files, such as "right-1".
+        rig: Rig with the hand's own bone lengths, the same in all frames.
+        pose: N frames in the camera's axes (x right, y down, z forward), metres.
+        indices: (N,) increasing frame indices of the source.
+        times: (N,) increasing seconds; None for an image.
+    """
+
+    name: str
+    rig: Rig
+    pose: RigPose
+    indices: IntArray
+    times: FloatArray | None = None

@@ -1,0 +1,8 @@
+"""Meshes of hands in images and videos: a rigged hand posed to keypoints, or networks that give MANO."""
+
+from sonjit.lab.hand_models.bvh import bvh_from_motion
+from sonjit.lab.hand_models.mesh_files import glb_from_motions
+from sonjit.lab.hand_models.rig import RigMotion
+from sonjit.lab.meshes.rigged import fit_hands
+
+__all__ = ["RigMotion", "bvh_from_motion", "fit_hands", "glb_from_motions"]

@@ -1,0 +1,342 @@
+"""Compute MANO meshes of detected hands with Deformer or HandOccNet.
+
+Deformer fuses the frames of each hand over a window in time. HandOccNet processes each hand in its own crop and
+mirrors left hands. Both store only MANO's parameters. Meshes are computed on request.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from sonjit._util.arrays import Float32Array, Image, IntArray, RealArray
+from sonjit._util.errors import InputError
+from sonjit.geometry.boxes import RotatedBox, clamped_box, crop, rotated_box_around, square_box
+from sonjit.lab.hand_models import demo_mano, load_mano
+from sonjit.lab.meshes.hand_mesh import HandMesh, MeshModel, Sight, named_points
+from sonjit.lab.networks import create_network, network_entry
+from sonjit.lab.networks.hands3d.deformer import VARIANT_CHOICES, DeformerNetwork, turned_to_camera
+from sonjit.lab.networks.hands3d.deformer_stream import GAP, DeformerStream, box_around
+from sonjit.lab.networks.hands3d.handoccnet import HandOccNetwork
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from sonjit.lab.hand_models import Mano
+    from sonjit.lab.hand_models.mano import Side
+    from sonjit.lab.meshes.hand_mesh import HandRecord, MeshFacts
+    from sonjit.lab.networks.hands3d.deformer_stream import Fused
+    from sonjit.results import Frame, Hand
+
+_CROP_SCALE = 1.5  # side of a crop relative to the box around the keypoints, as in training
+_MIRROR = np.array([-1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class ManoHand:
+    """One hand in one image.
+
+    Attributes:
+        name: Name in files, such as "right-1".
+        hand: Detected hand.
+        sight: Camera of the image.
+        looks_left: Whether the image shows a left hand. A selfie view mirrors right hands.
+        pose: (48,) pose parameters of MANO.
+        shape: (10,) shape parameters of MANO.
+        weights: (T,) weights of the fused frames, oldest first, with sum 1. None for a single frame.
+    """
+
+    name: str
+    hand: Hand
+    sight: Sight
+    looks_left: bool
+    pose: Float32Array
+    shape: Float32Array
+    weights: Float32Array | None = None
+
+
+class ManoHands(MeshModel):
+    """Stores MANO's parameters of each hand, 1.5 kB, and computes meshes on request.
+
+    Args:
+        sight: Function from image width and height to the camera.
+        mirrored: Whether the images are selfie views.
+    """
+
+    def __init__(self, sight: Callable[[int, int], Sight], *, mirrored: bool = False) -> None:
+        self._sight, self._mirrored = sight, mirrored
+        self._hands: defaultdict[int, list[ManoHand]] = defaultdict(list)
+
+    @abstractmethod
+    def _posed(self, hand: ManoHand) -> tuple[RealArray, RealArray, IntArray, bool]:
+        """Return vertices (778, 3), joints (21, 3), faces, and whether they are mirrored."""
+
+    def looks_left(self, hand: Hand) -> bool:
+        """Check whether the image shows a left hand."""
+        return (hand.handedness == "Left") != self._mirrored
+
+    def meshes(self, index: int) -> list[HandMesh]:
+        """Return the meshes of one image."""
+        return [self._mesh(hand) for hand in self._hands.get(index, [])]
+
+    @torch.inference_mode()
+    def _mesh(self, hand: ManoHand) -> HandMesh:
+        """Compute a mesh in camera space."""
+        vertices, joints, faces, mirrored = self._posed(hand)
+        if mirrored:
+            vertices, joints, faces = vertices * _MIRROR, joints * _MIRROR, faces[:, ::-1]
+        xy = hand.hand.keypoints[:, :2]
+        shift = hand.sight.translation(joints, xy)
+        vertices, joints = vertices + shift, joints + shift
+        record: HandRecord = {
+            "name": hand.name,
+            "id": hand.hand.id,
+            "handedness": hand.hand.handedness,
+            "score": round(float(hand.hand.score), 4),
+            "mirrored": mirrored,
+            "mano_pose": hand.pose.round(6).tolist(),
+            "mano_shape": hand.shape.round(6).tolist(),
+            "translation_m": shift.round(6).tolist(),
+            "keypoints3D": named_points(joints.round(6)),
+        }
+        if hand.weights is not None:
+            record["frame_weights"] = hand.weights.round(6).tolist()
+        pixels = hand.sight.pixels(vertices, joints, xy)
+        return HandMesh(hand.name, hand.hand.handedness, vertices, faces, pixels, None, record)
+
+
+def box_around_hand(points: RealArray, width: int, height: int) -> RotatedBox:
+    """Return the upright square crop around keypoints (K, 2) in pixels, as in training."""
+    around = rotated_box_around(points, 0.0)
+    wide = around._replace(width=around.width * _CROP_SCALE, height=around.height * _CROP_SCALE)
+    return square_box(clamped_box(wide, width, height) or wide, scale=1.0)
+
+
+def hand_crop(rgb: Image, box: RotatedBox, side: int, *, mirrored: bool) -> Image:
+    """Crop an image to (side, side, 3). Pixels outside the image are black."""
+    cut = crop(rgb, box, side, side, border="zero")
+    return np.ascontiguousarray(cut[:, ::-1]) if mirrored else cut
+
+
+def checkpoint_option(network: str, weights: str | None) -> str:
+    """Return the checkpoint of --weights. Raise InputError with its origin if it is missing."""
+    if weights is None:
+        entry = network_entry(network)
+        raise InputError(
+            f"--model {network} requires its checkpoint, --weights FILE: {entry.where} ({entry.licence}). "
+            "--weights demo uses placeholder weights"
+        )
+    return weights
+
+
+def mano_option(network: str, option: str, file: str | None, side: Side = "right") -> Mano:
+    """Return MANO's hand. Raise InputError with its origin if it is missing."""
+    if file is None:
+        raise InputError(
+            f"--model {network} requires MANO's {side} hand, {option} FILE: MANO_{side.upper()}.pkl, after "
+            f"registration, from https://mano.is.tue.mpg.de. {option} demo uses a placeholder model"
+        )
+    return demo_mano(side) if file == "demo" else load_mano(file, side)
+
+
+@dataclass
+class _Track:
+    """Frames of one hand in a source."""
+
+    stream: DeformerStream
+    number: int
+    left: bool  # side that the first frame shows: all frames of a window have one side
+    waiting: dict[int, tuple[Hand, Sight]] = field(default_factory=dict[int, "tuple[Hand, Sight]"])
+
+
+class DeformerHands(ManoHands):
+    """Computes meshes with Deformer. Each frame is encoded once and fused when its neighbours are available.
+
+    Args:
+        network: Network with MANO's right and left hand.
+        sight: Function from image width and height to the camera.
+        mirrored: Whether the images are selfie views.
+    """
+
+    model = "deformer"
+
+    def __init__(self, network: DeformerNetwork, sight: Callable[[int, int], Sight], *, mirrored: bool = False) -> None:
+        super().__init__(sight, mirrored=mirrored)
+        self._network = network.eval()
+        self._tracks: dict[Hashable, _Track] = {}
+
+    def add_frame(self, frame: Frame, rgb: Image) -> None:
+        """Run the network on the hands of an image."""
+        sight = self._sight(rgb.shape[1], rgb.shape[0])
+        for number, hand in enumerate(frame.hands):
+            track = self._track(hand, number)
+            track.waiting[frame.index] = hand, sight
+            image, box = self._image(rgb, hand)
+            self._keep(track, track.stream.push(frame.index, image, box))
+            if hand.id is None:
+                self._keep(track, track.stream.finish())
+
+    def finish(self) -> None:
+        """Fuse the remaining frames."""
+        for track in self._tracks.values():
+            self._keep(track, track.stream.finish())
+
+    def about(self) -> MeshFacts:
+        """Return the meaning of the parameters."""
+        numbers = "coefficients of MANO's principal components" if self._network.hands.variant.pca else "axis-angles"
+        frames = self._network.size.frames
+        return {
+            "parameters": "mano_pose: the wrist's axis-angle in the camera's axes, then 45 numbers in MANO's order, "
+            f"{numbers} from {'the flat hand' if self._network.hands.variant.flat_hand_mean else 'its mean pose'}; "
+            f"mano_shape: 10; of MANO's hand of the side that the image shows. frame_weights: of the {frames} frames, "
+            f"{GAP} apart and oldest first, that the hand was fused from; where one was missing, that of its substitute"
+        }
+
+    def _track(self, hand: Hand, number: int) -> _Track:
+        if hand.id is not None and hand.id in self._tracks:
+            return self._tracks[hand.id]
+        left = self.looks_left(hand)
+        track = _Track(DeformerStream(self._network, left=left), number + 1 if hand.id is None else hand.id, left)
+        if hand.id is not None:
+            self._tracks[hand.id] = track
+        return track
+
+    def _image(self, rgb: Image, hand: Hand) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the crop (3, S, S) in 0..1 and the hand's box (4,) in pixels of the crop."""
+        side = self._network.size.image
+        area = box_around_hand(hand.keypoints[:, :2], rgb.shape[1], rgb.shape[0])
+        image = torch.from_numpy(hand_crop(rgb, area, side, mirrored=False)).permute(2, 0, 1).float() / 255
+        first = np.array([area.cx - area.width / 2, area.cy - area.height / 2])
+        within = (hand.keypoints[:, :2] - first) * side / max(area.width, 1e-6)
+        device = self._network.device
+        return image.to(device), torch.tensor(box_around(within).clipped(side, side), device=device)
+
+    def _keep(self, track: _Track, fused: Iterable[Fused]) -> None:
+        for index, outputs in fused:
+            hand, sight = track.waiting.pop(index)
+            turned = turned_to_camera(outputs["mano_pose_aa"], self._network.hands.variant)
+            pose, shape, weights = (
+                values[0].cpu().numpy() for values in (turned, outputs["mano_shape"], outputs["confidences"])
+            )
+            name = f"{hand.handedness.lower()}-{track.number}"
+            self._hands[index].append(ManoHand(name, hand, sight, track.left, pose, shape, weights))
+
+    def _posed(self, hand: ManoHand) -> tuple[RealArray, RealArray, IntArray, bool]:
+        pose, shape = (torch.from_numpy(values)[None].to(self._network.device) for values in (hand.pose, hand.shape))
+        hands = self._network.hands
+        vertices, joints = hands(pose, shape, pose.new_tensor([float(hand.looks_left)]))
+        mano = hands.left if hand.looks_left else hands.right
+        assert mano is not None
+        return vertices[0].cpu().numpy(), joints[0].cpu().numpy(), mano.faces.cpu().numpy(), False
+
+
+def load_deformer(
+    weights: str | None, mano: str | None, mano_left: str | None, variant: str | None, *, both: bool = True
+) -> DeformerNetwork:
+    """Load Deformer with MANO from the files of `sonjit mesh`.
+
+    Args:
+        weights: Path of the checkpoint.
+        mano: Path of MANO's right hand.
+        mano_left: Path of MANO's left hand.
+        variant: Data set of the checkpoint, if the checkpoint does not contain it.
+        both: Whether the left hand is required. Otherwise its absence is an error at the first left hand.
+
+    Raises:
+        InputError: A file is missing or does not fit. The message names its origin.
+    """
+    right = mano_option("deformer", "--mano", mano)
+    needed = both or mano_left is not None
+    left = mano_option("deformer", "--mano-left", mano_left, "left") if needed else None
+    path = checkpoint_option("deformer", weights)
+    if path == "demo":
+        variant = variant or "ho3d"
+    network = create_network("deformer", path, mano=right, mano_left=left, variant=variant)
+    assert isinstance(network, DeformerNetwork)
+    if network.variant is None:
+        raise InputError(f"{path} does not define its variant; set {VARIANT_CHOICES}")
+    return network
+
+
+class HandOccHands(ManoHands):
+    """Computes meshes with HandOccNet.
+
+    Args:
+        network: Network with MANO's right hand.
+        sight: Function from image width and height to the camera.
+        mirrored: Whether the images are selfie views.
+        features: Whether to store the network's maps of the first hand.
+    """
+
+    model = "handoccnet"
+
+    def __init__(
+        self,
+        network: HandOccNetwork,
+        sight: Callable[[int, int], Sight],
+        *,
+        mirrored: bool = False,
+        features: bool = False,
+    ) -> None:
+        super().__init__(sight, mirrored=mirrored)
+        assert network.mano is not None
+        self._network, self._mano, self._store_features = network.eval(), network.mano, features
+        self._side = network.size.image
+        self.first_hand: tuple[NDArray[np.uint8], dict[str, Tensor]] | None = None
+        """Crop (S, S, 3) and outputs of the first hand, with all maps."""
+
+    @torch.inference_mode()
+    def add_frame(self, frame: Frame, rgb: Image) -> None:
+        """Run the network on the hands of an image."""
+        if not frame.hands:
+            return
+        size = rgb.shape[1], rgb.shape[0]
+        left = [self.looks_left(hand) for hand in frame.hands]
+        crops = [
+            hand_crop(rgb, box_around_hand(hand.keypoints[:, :2], *size), self._side, mirrored=mirrored)
+            for hand, mirrored in zip(frame.hands, left, strict=True)
+        ]
+        images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float().to(self._network.device) / 255
+        out = self._network(images)
+        if self._store_features and self.first_hand is None:
+            self.first_hand = crops[0], self._network(images[:1], features=True)
+        sight = self._sight(*size)
+        for number, (hand, looks_left) in enumerate(zip(frame.hands, left, strict=True)):
+            pose, shape = out["mano_pose"][number].cpu().numpy(), out["mano_shape"][number].cpu().numpy()
+            name = f"{hand.handedness.lower()}-{hand.id or number + 1}"
+            self._hands[frame.index].append(ManoHand(name, hand, sight, looks_left, pose, shape))
+
+    def finish(self) -> None:
+        """Do nothing. All meshes are available."""
+
+    def about(self) -> MeshFacts:
+        """Return the meaning of the parameters."""
+        return {
+            "parameters": "mano_pose: 16 axis-angles in radians in MANO's order without its mean pose; mano_shape: 10; "
+            "of MANO's right hand, where mirrored is true of the mirror image"
+        }
+
+    def _posed(self, hand: ManoHand) -> tuple[RealArray, RealArray, IntArray, bool]:
+        pose, shape = (torch.from_numpy(values)[None].to(self._network.device) for values in (hand.pose, hand.shape))
+        vertices, joints = self._mano(pose, shape, flat_hand_mean=False, tips="handoccnet")
+        return vertices[0].cpu().numpy(), joints[0].cpu().numpy(), self._mano.faces.cpu().numpy(), hand.looks_left
+
+
+def load_handoccnet(weights: str | None, mano: str | None) -> HandOccNetwork:
+    """Load HandOccNet with MANO from the files of `sonjit mesh`.
+
+    Raises:
+        InputError: A file is missing or does not fit. The message names its origin.
+    """
+    hand = mano_option("handoccnet", "--mano", mano)
+    network = create_network("handoccnet", checkpoint_option("handoccnet", weights), mano=hand)
+    assert isinstance(network, HandOccNetwork)
+    return network

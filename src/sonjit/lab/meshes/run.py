@@ -1,0 +1,267 @@
+"""Turn the hands of an input into meshes, drawn over it and saved for animation programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sonjit._util.arrays import Image
+from sonjit._util.errors import InputError
+from sonjit._util.extras import require
+from sonjit._util.files import Output, write_bytes
+from sonjit._util.text import pluralize
+from sonjit.detectors import create_detector
+from sonjit.engines.devices import torch_device
+from sonjit.geometry.cameras import camera_from_text
+from sonjit.lab.lifting import create_lifter
+from sonjit.lab.meshes.hand_mesh import Sight, check_save, save_meshes
+from sonjit.lab.meshes.rigged import RiggedHands
+from sonjit.media.drawing.meshes import draw_mesh
+from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour
+from sonjit.results import Frame
+from sonjit.runs.task import Outputs, Summary, Task, Worker
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sonjit.lab.meshes.hand_mesh import HandMesh, MeshModel
+    from sonjit.lab.networks import Network
+    from sonjit.media import DrawingWriter, Source, SourceFrame
+    from sonjit.runs.lifting import Lift
+
+
+_BAR_SHARE = 0.02
+"""Width of a bar in shares of the image's longer side."""
+
+
+@dataclass(frozen=True)
+class MeshHands(Task):
+    """Turn hands into meshes.
+
+    Attributes:
+        model: Model: `rig`, `handoccnet` or `deformer`.
+        weights: Checkpoint of the network.
+        mano, mano_left: Files of MANO's hands.
+        variant: Data set of Deformer's checkpoint, if the checkpoint does not contain it.
+        max_instances: Maximum number of hands.
+        mirrored: Treat the images as selfie views.
+        models_dir: Folder with the published weight files.
+        camera: fx,fy,cx,cy in pixels; None assumes a camera for each image size.
+        lift: Settings for lifting hands into the camera's space before the rig is posed, or None. Hands of unknown
+            position are dropped.
+        device: Device of the rig's hand detector, see `create_detector`, or of the other networks, see
+            `torch_device`. Their hands are detected on the CPU.
+    """
+
+    model: str = "rig"
+    weights: str | None = None
+    mano: str | None = None
+    mano_left: str | None = None
+    variant: str | None = None
+    max_instances: int = 2
+    mirrored: bool = False
+    models_dir: str | None = None
+    camera: str | None = None
+    lift: Lift | None = None
+    device: str = "cpu"
+
+    save_ending = ".glb"
+    figures_ending = ".png"
+
+    def count_text(self, count: int) -> str:
+        """Return a number of hands with their noun."""
+        return pluralize(count, "hand")
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Networks, MANO's files and folders of networks."""
+        paths = [self.weights, self.mano, self.mano_left, self.models_dir]
+        paths += [] if self.lift is None else [self.lift.weights, self.lift.root_weights]
+        return tuple(path for path in paths if path)
+
+    def open(self, *, is_stream: bool) -> MeshWorker:
+        """Load the networks."""
+        return MeshWorker(self, is_stream=is_stream)
+
+    def network(self) -> Network | None:
+        """Load the network that predicts meshes; None for the rig."""
+        if self.model == "rig":
+            return None
+        require("torch", f"--model {self.model}")
+        from sonjit.lab.meshes import mano_networks
+
+        if self.model == "deformer":
+            network = mano_networks.load_deformer(self.weights, self.mano, self.mano_left, self.variant)
+        else:
+            network = mano_networks.load_handoccnet(self.weights, self.mano)
+        return network.to(torch_device(self.device))
+
+    def mesh_model(self, network: Network | None, *, features: bool = False) -> MeshModel:
+        """Create the model that turns the hands of one input into meshes.
+
+        Args:
+            network: Result of `network()`.
+            features: Keep the maps of HandOccNet.
+        """
+        sight = Sight.of(None if self.camera is None else camera_from_text(self.camera))
+        if network is None:
+            lifted_by = None if self.lift is None else self.lift.network
+            return RiggedHands(sight, self.models_dir, mirrored=self.mirrored, lifted_by=lifted_by)
+        from sonjit.lab.meshes import mano_networks
+
+        if isinstance(network, mano_networks.DeformerNetwork):
+            return mano_networks.DeformerHands(network, sight, mirrored=self.mirrored)
+        assert isinstance(network, mano_networks.HandOccNetwork)
+        return mano_networks.HandOccHands(network, sight, mirrored=self.mirrored, features=features)
+
+
+class MeshWorker(Worker[Frame]):
+    """Loaded networks that find the hands of every image of an input and make meshes of them.
+
+    All images are processed before meshes are written, because the size of a hand comes from the full video. Drawing
+    reads the input a second time. Ctrl-C ends the first reading, and the meshes up to there are written.
+
+    Args:
+        task: Description of the work.
+        is_stream: Track hands in videos and cameras.
+    """
+
+    def __init__(self, task: MeshHands, *, is_stream: bool) -> None:
+        super().__init__()
+        self._task = task
+        self._lifter = None if task.lift is None else create_lifter(task.lift)
+        self._network = task.network()
+        self._model = task.mesh_model(self._network)  # a missing file of the rig ends the run before any work
+        self._detector = create_detector(
+            "hands", max_instances=task.max_instances, static_image=not is_stream, models_dir=task.models_dir,
+            mirrored=task.mirrored,
+            device=task.device if task.model == "rig" else "cpu",
+        )  # fmt: skip
+
+    def start(self, source: Source, outputs: Outputs, files: ExitStack) -> None:
+        """Open drawing and files of meshes."""
+        self._detector.reset()
+        self._source, self._without_position = source, 0
+        self._model = self._task.mesh_model(self._network, features=outputs.figures is not None)
+        if outputs.save is not None:
+            check_save(outputs.save, source, rigged=isinstance(self._model, RiggedHands))
+        drawing = None
+        if outputs.draw is not None:
+            if source.kind in ("video", "camera") and not source.files:
+                name = source.name
+                raise InputError(f"{name}: drawing reads a source twice. First record it: sonjit hands {name} --draw F")
+            drawing = files.enter_context(self.open_drawing(outputs.draw, source, outputs))
+        self._files = files.enter_context(_MeshFiles(source, self._model, outputs, drawing))
+
+    def process(self, frame: SourceFrame) -> Frame:
+        """Find the hands in an image and give them to the model."""
+        found = self._detector.detect(frame.rgb, time=frame.time)
+        result = Frame.from_results(frame.index, frame.time, found, self._source.frame_source(frame.index))
+        if self._lifter is not None:
+            lifted = self._lifter.lift(frame.rgb, result.hands)
+            result.hands = [hand for hand in lifted if (hand.keypoints_3d[:, 2] > 0).all()]  # false for NaN
+            self._without_position += len(lifted) - len(result.hands)
+        self._model.add_frame(result, frame.rgb)
+        self._files.frames.append((frame.index, frame.time))
+        return result
+
+    def count(self, item: Frame) -> int:
+        """Return the number of hands."""
+        return len(item.hands)
+
+    def report(self, summary: Summary) -> None:
+        """Add how well each hand fits."""
+        for hand in self._model.about().get("hands", []):
+            frames = pluralize(hand["frames"], "frame")
+            error = f"{hand['fit_error_mm']:.1f} mm from its keypoints on average"
+            summary.lines.append(f"{hand['name']}: {frames}, {error}")
+        if self._without_position:
+            hands = pluralize(self._without_position, "hand")
+            summary.notes.append(f"{hands} left out: lifting could not determine where they are")
+        summary.written = self._files.written
+
+    def close(self) -> None:
+        """Free the detector."""
+        self._detector.close()
+
+
+class _MeshFiles(Output):
+    """Files that are written after the last image.
+
+    Attributes:
+        seen: Index and time of each image.
+        written: Paths of the written files.
+    """
+
+    def __init__(self, source: Source, model: MeshModel, outputs: Outputs, drawing: DrawingWriter | None) -> None:
+        super().__init__()
+        self._source, self._model, self._outputs, self._drawing = source, model, outputs, drawing
+        self.frames: list[tuple[int, float | None]] = []
+        self.written: list[str] = []
+
+    def _finish(self) -> None:
+        self._model.finish()
+        if self._outputs.save is not None:
+            self.written += save_meshes(self._outputs.save, self._source, self._model, self.frames)
+        if self._drawing is not None and self._outputs.draw is not None and self.frames:
+            problems, last = list(self._source.problems), self.frames[-1][0]
+            for frame in self._source:
+                if frame.index > last:
+                    break
+                drawn = draw_meshes(frame.rgb, self._model.meshes(frame.index))
+                self._drawing.write(drawn, frame.time, index=frame.index, under=frame)
+            self._source.problems[:] = problems  # the second reading reports them again
+            self.written.append(self._outputs.draw)
+        if self._outputs.figures is not None and _draw_maps(Path(self._outputs.figures), self._model):
+            self.written.append(self._outputs.figures)
+
+    def _abort(self) -> None: ...
+
+
+def _draw_maps(path: Path, model: MeshModel) -> bool:
+    """Draw the maps of the first hand. Returns false if there is no hand."""
+    from sonjit.lab.explain.overlay import draw_feature_maps, occlusion_maps
+    from sonjit.lab.meshes.mano_networks import HandOccHands
+    from sonjit.media.encode import encode_image
+
+    assert isinstance(model, HandOccHands)
+    if model.first_hand is None:
+        return False
+    crop, outputs = model.first_hand
+    data = encode_image(draw_feature_maps(occlusion_maps(outputs), crop), path.suffix.lower())
+    write_bytes(path, data)
+    return True
+
+
+def draw_meshes(rgb: Image, meshes: list[HandMesh]) -> Image:
+    """Return a new image (H, W, 3) with shaded hands, far ones first. Left hands are warm, right hands blue."""
+    canvas = rgb.copy()
+    for mesh in sorted(meshes, key=lambda mesh: -float(mesh.vertices[:, 2].mean())):
+        colour = RIGHT if mesh.handedness == "Right" else LEFT
+        draw_mesh(canvas, mesh.pixels, mesh.faces, colour, normals=mesh.normals)
+    for mesh in meshes:
+        if weights := mesh.record.get("frame_weights"):
+            _draw_weights(canvas, mesh.pixels, weights, RIGHT if mesh.handedness == "Right" else LEFT)
+    return canvas
+
+
+def _draw_weights(canvas: Image, pixels: NDArray[np.floating], weights: list[float], colour: Colour) -> None:
+    """Draw a bar below a hand for the weight of each fused frame, with the frame of the hand outlined."""
+    import cv2
+
+    height, width = canvas.shape[:2]
+    step = max(4, round(_BAR_SHARE * max(height, width)))
+    low, high = pixels[:, :2].min(0), pixels[:, :2].max(0)
+    left = round(min(max((low[0] + high[0] - step * len(weights)) / 2, 0), max(width - step * len(weights), 0)))
+    bottom = round(min(high[1] + 4 * step, height - 1))
+    for index, weight in enumerate(weights):
+        x = left + index * step
+        top = bottom - max(1, round(3 * step * weight))
+        cv2.rectangle(canvas, (x, bottom - 3 * step), (x + step - 2, bottom), (32, 32, 32), -1)
+        cv2.rectangle(canvas, (x, top), (x + step - 2, bottom), colour, -1)
+        if index == len(weights) // 2:
+            cv2.rectangle(canvas, (x, bottom - 3 * step), (x + step - 2, bottom), (255, 255, 255), 1)

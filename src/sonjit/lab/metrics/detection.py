@@ -1,0 +1,171 @@
+"""Compute object keypoint similarity and COCO's average precision by faster-coco-eval.
+
+Average precision is computed for boxes, masks and keypoints. The numbers equal those of pycocotools, except that NaN
+replaces its -1, which means that nothing is annotated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sonjit._util.data_files import read_json
+from sonjit._util.errors import InputError
+from sonjit._util.extras import optional_import
+from sonjit.lab.metrics.statistics import numbers
+from sonjit.results import Box
+
+COCO_SIGMAS: Final = tuple(
+    round(sigma / 1000, 3) for sigma in (26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89)
+)
+"""Disagreement of annotators on each of COCO's 17 body keypoints, as a share of the object's scale."""
+HAND_SIGMAS: Final = tuple(
+    round(sigma / 1000, 3)
+    for sigma in (29, 22, 35, 37, 47, 26, 25, 24, 35, 18, 24, 22, 26, 17, 21, 21, 32, 20, 19, 22, 31)
+)
+"""Disagreement of annotators on the 21 keypoints of COCO-WholeBody's hands."""
+FOOT_SIGMAS: Final = tuple(round(sigma / 1000, 3) for sigma in (68, 66, 66, 92, 94, 94))
+"""Disagreement of annotators on the 6 keypoints of COCO-WholeBody's feet."""
+FACE_SIGMAS: Final = tuple(
+    round(sigma / 1000, 3)
+    for sigma in (
+        42, 43, 44, 43, 40, 35, 31, 25, 20, 23, 29, 32, 37, 38, 43, 41, 45, 13, 12, 11, 11, 12, 12, 11, 11, 13, 15,
+        9, 7, 7, 7, 12, 9, 8, 16, 10, 17, 11, 9, 11, 9, 7, 13, 8, 11, 12, 10, 34, 8, 8, 9, 8, 8, 7, 10, 8, 9, 9, 9, 7,
+        7, 8, 11, 8, 8, 8, 10, 8,
+    )
+)  # fmt: skip
+"""Disagreement of annotators on the 68 keypoints of COCO-WholeBody's faces."""
+_BOX_STATS: Final = (
+    "AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
+    "AR1", "AR10", "AR100", "AR_small", "AR_medium", "AR_large",
+)  # fmt: skip
+_KEYPOINT_STATS: Final = ("AP", "AP50", "AP75", "AP_medium", "AP_large", "AR", "AR50", "AR75", "AR_medium", "AR_large")
+
+
+class CocoPrecision(NamedTuple):
+    """Summary of COCO's evaluation.
+
+    Attributes:
+        stats: AP and AR by their names in COCO's table, 0 to 1; NaN where nothing is annotated.
+        ap50_per_category: AP at IoU 0.5 by category id.
+    """
+
+    stats: dict[str, float]
+    ap50_per_category: dict[int, float]
+
+
+def object_keypoint_similarity(
+    predicted: ArrayLike,
+    truth: ArrayLike,
+    labelled: ArrayLike,
+    *,
+    area: float,
+    box: Box,
+    sigmas: Sequence[float] = COCO_SIGMAS,
+) -> float:
+    """Return the object keypoint similarity (OKS) of one instance, 0 to 1.
+
+    Args:
+        predicted: Predicted keypoints (K, 2) in pixels.
+        truth: True keypoints (K, 2) in pixels.
+        labelled: Flags (K,), above 0 where a keypoint is annotated. Without any, distances are measured from twice the
+            true box.
+        area: Area of the object in square pixels.
+        box: True box as x_min, y_min, x_max, y_max in pixels.
+        sigmas: Disagreement of annotators on each of the K keypoints.
+
+    Source: https://cocodataset.org/#keypoints-eval and the reference implementation.
+    """
+    prediction, true, there = (
+        numbers("predicted", predicted),
+        numbers("truth", truth),
+        numbers("labelled", labelled) > 0,
+    )
+    if not prediction.shape == true.shape == (len(sigmas), 2) or there.shape != (len(sigmas),):
+        raise InputError(
+            f"keypoints {prediction.shape}, {true.shape}, {there.shape}: give {len(sigmas)}, one per sigma"
+        )
+    apart = prediction - true
+    if not there.any():
+        corners = np.array(box, np.float64).reshape(2, 2)
+        size = corners[1] - corners[0]
+        apart = np.maximum(0, corners[0] - size - prediction) + np.maximum(0, prediction - corners[1] - size)
+        there = np.ones(len(sigmas), np.bool_)
+    spread = 2 * np.square(2 * np.array(sigmas)) * (area + np.spacing(1.0))
+    similar = np.exp(-np.square(apart).sum(1) / spread)
+    return float(np.where(np.isnan(similar), 0.0, similar)[there].mean())
+
+
+def coco_precision(
+    truth: Path | Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+    kind: Literal["bbox", "segm", "keypoints"],
+    *,
+    sigmas: Sequence[float] | None = None,
+    image_ids: Collection[int] | None = None,
+) -> CocoPrecision:
+    """Return average precision and recall of results in COCO's format.
+
+    Args:
+        truth: Annotations in COCO's format, or the JSON file with them.
+        results: Records of COCO's results format; an empty list is valid.
+        kind: Type of results to compare.
+        sigmas: Disagreement of annotators on each keypoint; COCO's 17 by default.
+        image_ids: Image ids to evaluate; all by default.
+
+    Raises:
+        MissingExtraError: faster-coco-eval is not installed.
+        InputError: A result has an image id that the annotations lack, or another form.
+    """
+    with optional_import("COCO's average precision"):
+        from faster_coco_eval import COCO, COCOeval_faster
+    data = _restricted(read_json(truth) if isinstance(truth, Path) else truth, image_ids)
+    known = {image["id"] for image in data["images"]}
+    unknown = [result.get("image_id") for result in results if result.get("image_id") not in known]
+    if unknown:
+        raise InputError(f"results for image {unknown[0]!r}, which the annotations do not have")
+    categories = sorted(category["id"] for category in data["categories"])
+    names = _KEYPOINT_STATS if kind == "keypoints" else _BOX_STATS
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            gold = COCO(data)
+            # An empty list of results cannot be loaded; a data set without annotations says the same.
+            found = gold.loadRes([dict(result) for result in results]) if results else COCO({**data, "annotations": []})
+            evaluated = COCOeval_faster(gold, found, kind, kpt_oks_sigmas=list(sigmas or COCO_SIGMAS))
+            evaluated.run()
+        except (KeyError, ValueError, TypeError, AssertionError) as error:
+            raise InputError(f"COCO's evaluation of {kind} cannot read this: {error!r}") from None
+    by_category = evaluated.eval["precision"][0, :, :, 0, -1]  # (R, C) at 0.5, all sizes, most detections
+    return CocoPrecision(
+        {name: _or_nan(value) for name, value in zip(names, evaluated.stats, strict=False)},
+        {category: _mean(by_category[:, column]) for column, category in enumerate(categories)},
+    )
+
+
+def _restricted(data: Mapping[str, Any], image_ids: Collection[int] | None) -> dict[str, Any]:
+    absent = [key for key in ("images", "annotations", "categories") if not isinstance(data.get(key), list)]
+    if absent:
+        raise InputError(f"annotations have no list {absent[0]!r}; give COCO's format")
+    if image_ids is None:
+        return dict(data)
+    wanted = set(image_ids)
+    return {
+        **data,
+        "images": [image for image in data["images"] if image["id"] in wanted],
+        "annotations": [annotation for annotation in data["annotations"] if annotation["image_id"] in wanted],
+    }
+
+
+def _or_nan(value: float) -> float:
+    return float("nan") if value < 0 else float(value)
+
+
+def _mean(precision: NDArray[np.floating]) -> float:
+    known = precision[precision > -1]
+    return float(known.mean()) if known.size else float("nan")

@@ -1,0 +1,263 @@
+"""Compute metrics of predicted keypoints in single images.
+
+The metrics are MPJPE, EPE, PCK, AUC and maxMSE, which weighs each squared error with its own share, so that the worst
+keypoints count most.
+
+All metrics use one matrix of errors in the unit of the points: **NaN where there is nothing to compare with** (invalid,
+or truth not finite), **inf where nothing was predicted**. A missing keypoint then counts as a miss in PCK and AUC,
+raises medians and makes means NaN. `found` ignores missing keypoints and `missing_count` counts them.
+
+Sources: Zimmermann et al. 2019, FreiHAND, and the evaluation of HO-3D and DexYCB (means by joint first, PCK with <=).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sonjit._util.errors import InputError
+from sonjit.lab.metrics.alignment import root_relative, similarity_aligned
+from sonjit.lab.metrics.statistics import checked_points, known_mean, numbers, ratio, rows
+
+Average = Literal["joint", "all"]
+"""How to average: `joint` takes a mean per joint, then the mean over joints with data, as most servers do; `all` takes
+the mean over all valid values.
+"""
+
+
+class EndPointError(NamedTuple):
+    """Mean over joints of their mean and of their median errors, in the unit of the points."""
+
+    mean: float
+    median: float
+
+
+def joint_errors(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> NDArray[np.float64]:
+    """Return the Euclidean distance of each keypoint from its truth.
+
+    Args:
+        predicted: Points (..., K, D).
+        truth: Points (..., K, D) in the same unit and frame.
+        valid: Mask (..., K); all keypoints by default.
+
+    Returns:
+        Errors (..., K) in the unit of the points; NaN where the truth is unknown, inf where nothing was predicted.
+
+    >>> joint_errors([[[0, 0], [3, 4], [np.nan, 1]]], [[[np.nan, 0], [0, 0], [0, 0]]])
+    array([[nan,  5., inf]])
+    """
+    points = checked_points(predicted, truth, valid)
+    apart = points.predicted - points.truth
+    errors = np.sqrt(np.einsum("...d,...d->...", apart, apart))
+    errors[np.isnan(errors)] = np.inf
+    errors[~points.valid] = np.nan
+    return errors
+
+
+def missing_count(errors: ArrayLike) -> int:
+    """Count the keypoints that should have been predicted and were not."""
+    return int(np.isposinf(numbers("errors", errors)).sum())
+
+
+def found(errors: ArrayLike) -> NDArray[np.float64]:
+    """Return the errors (..., K) of predicted keypoints only. Report `missing_count` next to any metric of them."""
+    array = numbers("errors", errors)
+    return np.where(np.isposinf(array), np.nan, array)
+
+
+def joint_means(errors: ArrayLike) -> NDArray[np.float64]:
+    """Return the mean error of each joint (K,) over errors (..., K); NaN without data or with a missing prediction."""
+    means = _joint_means(errors)
+    return np.where(np.isinf(means), np.nan, means)
+
+
+def joint_medians(errors: ArrayLike) -> NDArray[np.float64]:
+    """Return the median error of each joint (K,) over errors (..., K); NaN without data or if half is missing."""
+    medians = [_median(column) for column in rows(errors).T]
+    return np.array(medians, np.float64)
+
+
+def mean_error(errors: ArrayLike, average: Average = "joint") -> float:
+    """Return the mean over errors (..., K); NaN without data or with a missing prediction.
+
+    >>> mean_error([[1.0, 5.0], [3.0, np.nan]]), mean_error([[1.0, 5.0], [3.0, np.nan]], "all")
+    (3.5, 3.0)
+    """
+    mean = known_mean(_joint_means(errors) if average == "joint" else numbers("errors", errors))
+    return mean if np.isfinite(mean) else float("nan")
+
+
+def mpjpe(
+    predicted: ArrayLike,
+    truth: ArrayLike,
+    valid: ArrayLike | None = None,
+    *,
+    root: int | None = None,
+    average: Average = "joint",
+) -> float:
+    """Return the mean per joint position error, in the unit of the points.
+
+    Args:
+        predicted: Points (..., K, D).
+        truth: Points (..., K, D) in the same unit and frame.
+        valid: Mask (..., K); all keypoints by default.
+        root: Index of the joint to subtract from both first. A sample with an unknown root does not count.
+        average: Averaging by joint first, or over all values.
+    """
+    points = checked_points(predicted, truth, valid)
+    return mean_error(joint_errors(*(points if root is None else root_relative(*points, root=root))), average)
+
+
+def pa_mpjpe(
+    predicted: ArrayLike,
+    truth: ArrayLike,
+    valid: ArrayLike | None = None,
+    *,
+    mirror: bool = False,
+    average: Average = "joint",
+) -> float:
+    """Return the MPJPE after the best similarity (scale, rotation, translation) of each sample, fitted on its valid
+    joints.
+
+    Args:
+        predicted: Points (N, K, D).
+        truth: Points (N, K, D).
+        valid: Mask (N, K); all keypoints by default.
+        mirror: Allow a reflection too, as the servers of FreiHAND, HO-3D and DexYCB do.
+        average: Averaging by joint first, or over all values.
+    """
+    return mean_error(joint_errors(*similarity_aligned(predicted, truth, valid, mirror=mirror)), average)
+
+
+def end_point_error(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> EndPointError:
+    """Return the end-point error: the mean over joints of their mean and of their median errors."""
+    errors = joint_errors(predicted, truth, valid)
+    return EndPointError(mean_error(errors), known_mean(joint_medians(errors)))
+
+
+def pck(errors: ArrayLike, threshold: float, *, average: Average = "joint", strict: bool = False) -> float:
+    """Return the share of keypoints within a threshold, 0 to 1; NaN without data.
+
+    Args:
+        errors: Errors (..., K).
+        threshold: Maximum error, in the unit of the errors.
+        average: Averaging by joint first, or over all values.
+        strict: Count errors below the threshold only, not those equal to it.
+
+    >>> pck([[5.0, np.inf]], 5.0), pck([[5.0, np.inf]], 5.0, strict=True)
+    (0.5, 0.0)
+    """
+    return float(pck_curve(errors, [threshold], average=average, strict=strict)[0])
+
+
+def pck_curve(
+    errors: ArrayLike, thresholds: ArrayLike, *, average: Average = "joint", strict: bool = False
+) -> NDArray[np.float64]:
+    """Return `pck` at each of T ascending thresholds as (T,)."""
+    return pck_from_hits(*hits_within(errors, thresholds, strict=strict), average=average)
+
+
+def pck_auc(
+    errors: ArrayLike,
+    low: float,
+    high: float,
+    *,
+    steps: int = 100,
+    average: Average = "joint",
+    strict: bool = False,
+) -> float:
+    """Return the area under the PCK curve between two thresholds, as a share of the maximum: 0 to 1.
+
+    Servers use 0 to 50 mm. STB and RHD are usually evaluated from 20 to 50 mm.
+
+    Args:
+        errors: Errors (..., K).
+        low: Minimum threshold, in the unit of the errors.
+        high: Maximum threshold.
+        steps: Number of thresholds, ends included.
+        average: Averaging by joint first, or over all values.
+        strict: Count errors below each threshold only, not those equal to it.
+    """
+    thresholds = thresholds_between(low, high, steps)
+    return area_under(thresholds, pck_curve(errors, thresholds, average=average, strict=strict))
+
+
+def thresholds_between(low: float, high: float, steps: int) -> NDArray[np.float64]:
+    """Return evenly spaced thresholds (steps,), ends included."""
+    if not low < high or steps < 2:
+        raise InputError(f"thresholds from {low} to {high} in {steps} steps: give low below high and two or more steps")
+    return np.linspace(low, high, steps)
+
+
+def area_under(thresholds: NDArray[np.float64], shares: NDArray[np.float64]) -> float:
+    """Return the trapezoidal area under shares (T,) at thresholds (T,), divided by the range of the thresholds."""
+    heights = (shares[1:] + shares[:-1]) / 2
+    return float((heights * np.diff(thresholds)).sum() / (thresholds[-1] - thresholds[0]))
+
+
+def hits_within(
+    errors: ArrayLike, thresholds: ArrayLike, *, strict: bool = False
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count the errors (..., K) of each joint within each threshold (T, K), and all errors of each joint (K,)."""
+    table, limits = rows(errors), np.asarray(thresholds, np.float64)
+    if limits.ndim != 1 or not (np.diff(limits) > 0).all() or not np.isfinite(limits).all():
+        raise InputError(f"thresholds {limits.tolist()}: give finite ones, ascending")
+    joints, bins = table.shape[1], len(limits) + 1
+    # The first threshold that each error is within; NaN and inf are within none, and come last.
+    first = np.searchsorted(limits, table, side="right" if strict else "left")  # (N, K)
+    first += np.arange(joints) * bins
+    histogram = np.bincount(first.ravel(), minlength=joints * bins).reshape(joints, bins)
+    hits = histogram[:, :-1].cumsum(1).T.astype(np.int64)  # (T, K)
+    return hits, (~np.isnan(table)).sum(0).astype(np.int64)
+
+
+def pck_from_hits(
+    hits: NDArray[np.integer], counts: NDArray[np.integer], *, average: Average = "joint"
+) -> NDArray[np.float64]:
+    """Return the PCK (T,) of counts from `hits_within`."""
+    if average == "all":
+        return ratio(hits.sum(1), counts.sum())
+    return np.array([known_mean(shares) for shares in ratio(hits, counts)])
+
+
+def _joint_means(errors: ArrayLike) -> NDArray[np.float64]:
+    """Return means (K,): NaN without data, inf with a missing prediction."""
+    table = rows(errors)
+    known = ~np.isnan(table)
+    return ratio(np.where(known, table, 0).sum(0), known.sum(0))
+
+
+def _median(errors: NDArray[np.float64]) -> float:
+    known = errors[~np.isnan(errors)]
+    # The median of two middles, one of them inf, is inf too; numpy would take inf - inf on its way there.
+    middle = np.sort(known)[[(known.size - 1) // 2, known.size // 2]] if known.size else np.array([np.nan])
+    return float(middle.mean()) if np.isfinite(middle).all() else float("nan")
+
+
+def max_mse(
+    predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None
+) -> tuple[float, NDArray[np.float64]]:
+    """Return maxMSE, the squared distances weighted by their own shares of the sum, as the mean over samples.
+
+    Args:
+        predicted: Points (N, K, D).
+        truth: Points (N, K, D).
+        valid: Mask (N, K); all keypoints by default.
+
+    Returns:
+        The loss, 0 for samples without error and NaN where nothing is valid or a prediction is missing; and its
+        gradient with respect to the prediction (N, K, D), through both sums. The worst keypoints weigh most.
+
+    Source: Fu et al. 2023, Deformer, section 3.4.
+    """
+    points = checked_points(predicted, truth, valid)
+    apart = np.where(points.valid[..., None], points.predicted - points.truth, 0.0)
+    squares = np.square(apart).sum(-1)  # (N, K)
+    total, fourth = squares.sum(-1), np.square(squares).sum(-1)  # (N,)
+    counts = points.valid.any(-1)
+    loss = np.divide(fourth, total, out=np.where(np.isnan(total), np.nan, 0.0), where=total > 0)
+    safe = np.where(total > 0, total, 1.0)[:, None, None]
+    gradient = (4 * squares[..., None] - 2 * loss[:, None, None]) * apart / safe / max(1, counts.sum())
+    return (float(loss[counts].mean()) if counts.any() else float("nan")), gradient

@@ -1,0 +1,95 @@
+"""Compute metrics of keypoints over time: acceleration error, jitter and identity switches.
+
+`fused_poses` carries each pose of a window to every frame by predicted motion and weighs it by confidence, as Deformer
+does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sonjit._util.errors import InputError
+from sonjit.lab.metrics.keypoints import joint_errors, mean_error
+from sonjit.lab.metrics.statistics import checked_points, known_mean, numbers
+
+
+def acceleration_errors(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> NDArray[np.float64]:
+    """Return the distances of second differences (T - 2, K), in the unit of the points per frame squared.
+
+    Args:
+        predicted: Points (T, K, D) of one sequence, frame by frame.
+        truth: Points (T, K, D).
+        valid: Mask (T, K), or (T,) for frames. Only three valid frames in a row count.
+    """
+    true = numbers("truth", truth)
+    if valid is not None and np.ndim(valid) == 1 and true.ndim == 3:
+        valid = np.repeat(np.asarray(valid)[:, None], true.shape[1], axis=1)
+    points = checked_points(predicted, true, valid)
+    triples = points.valid[:-2] & points.valid[1:-1] & points.valid[2:]
+    return joint_errors(np.diff(points.predicted, 2, axis=0), np.diff(points.truth, 2, axis=0), triples)
+
+
+def acceleration_error(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:
+    """Return the mean of `acceleration_errors` over all valid values; NaN with fewer than three frames."""
+    return mean_error(acceleration_errors(predicted, truth, valid), "all")
+
+
+def jitter(predicted: ArrayLike) -> float:
+    """Return the mean length of third differences of points (T, K, D), in their unit per frame cubed, without truth.
+
+    Four frames in a row count if the point was predicted in all of them; NaN without any.
+    """
+    points = checked_points(predicted, predicted).predicted
+    return known_mean(np.linalg.norm(np.diff(points, 3, axis=0), axis=-1))
+
+
+def id_switches(frames: Iterable[Mapping[Hashable, Hashable]]) -> int:
+    """Count how often a true instance gets another id than its last one; gaps do not matter.
+
+    Args:
+        frames: Predicted id of each true instance that was found, by frame.
+
+    >>> id_switches([{"left": 1, "right": 2}, {"left": 1}, {"left": 2, "right": 1}])
+    2
+    """
+    last: dict[Hashable, Hashable] = {}
+    switches = 0
+    for frame in frames:
+        switches += sum(1 for true, given in frame.items() if last.get(true, given) != given)
+        last.update(frame)
+    return switches
+
+
+def fused_poses(
+    poses: ArrayLike, forward: ArrayLike, backward: ArrayLike, confidence: ArrayLike
+) -> NDArray[np.float64]:
+    """Return weighted means of a window's poses, for each of its frames.
+
+    Args:
+        poses: Poses (T, P) in a representation that can be added, such as 6D rotations.
+        forward: Motion (T, P) from each frame to the next.
+        backward: Motion (T, P) from each frame to the previous one.
+        confidence: Confidence (T,) before softmax.
+
+    Returns:
+        Poses (T, P): in frame j the weighted mean over i of pose i plus the motions from i to j.
+
+    Source: Fu et al. 2023, Deformer, with the index range of the released code: backward motions j + 1 to i.
+    """
+    arrays = [numbers("poses", item) for item in (poses, forward, backward)]
+    scores = numbers("confidence", confidence)
+    if any(item.ndim != 2 or item.shape != arrays[0].shape for item in arrays) or scores.shape != arrays[0].shape[:1]:
+        shapes = ", ".join(str(item.shape) for item in (*arrays, scores))
+        raise InputError(f"poses, motions, confidence {shapes}: give three arrays (T, P) and one (T,)")
+    own, ahead, back = arrays
+    ahead = np.cumsum(ahead, 0) - ahead  # sum of the motions before each frame
+    back = np.cumsum(back, 0)
+    frames = np.arange(len(own))
+    later = (frames[:, None] < frames)[..., None]  # (i, j): j comes after i
+    moved = np.where(later, ahead[None] - ahead[:, None], back[:, None] - back[None])  # (i, j, P)
+    weights = np.exp(scores - scores.max(initial=-np.inf))
+    weights /= weights.sum()
+    return np.einsum("i,ijp->jp", weights, own[:, None] + moved)

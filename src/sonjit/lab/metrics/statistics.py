@@ -1,0 +1,183 @@
+"""Checked arrays of points, means that bear having no data, and bootstrap intervals of means.
+
+Intervals come from resampling with replacement; the same seed gives the same interval. The unit of resampling is a
+sample, whose keypoints belong together, or a cluster of samples, such as all of a subject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sonjit._util.errors import InputError
+
+_MAX_COORDINATE = 1e100
+"""Coordinates beyond this are not measurements, and their squares would overflow."""
+
+
+RESAMPLES: Final = 1000
+_BLOCK: Final = 1 << 20  # weights held at once, to keep memory flat
+
+
+class Points(NamedTuple):
+    """Predicted and true points with a validity mask.
+
+    Attributes:
+        predicted: Points (..., K, D); NaN where a point was not predicted.
+        truth: Points (..., K, D) in the same unit and frame; NaN where a point is invalid.
+        valid: Mask (..., K); False where a point is invalid.
+    """
+
+    predicted: NDArray[np.float64]
+    truth: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+
+
+def checked_points(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> Points:
+    """Return points as float64. Those with a truth that is not finite are invalid, those with such a prediction are
+    missing.
+
+    Raises:
+        InputError: The shapes do not fit one another.
+    """
+    prediction, true = numbers("predicted", predicted), numbers("truth", truth)
+    if prediction.ndim < 2 or prediction.shape != true.shape:
+        raise InputError(
+            f"predicted {prediction.shape} and truth {true.shape}: give two arrays of one shape (..., K, D)"
+        )
+    known = _finite(true)  # (..., K)
+    if valid is not None:
+        given = np.asarray(valid)
+        if given.shape != known.shape:
+            raise InputError(f"valid {given.shape}: give {known.shape}, one per point")
+        known &= given.astype(np.bool_)
+    return Points(_masked(_finite(prediction), prediction), _masked(known, true), known)
+
+
+def numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    """Return values as an array of float64, or raise InputError for values that are no numbers."""
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{name}: give an array of numbers, all rows of one length") from None
+
+
+def rows(values: ArrayLike) -> NDArray[np.float64]:
+    """Return values (..., K) as (N, K); (N,) becomes one column.
+
+    >>> rows([1, 2]).shape, rows([[[1, 2, 3]]]).shape
+    ((2, 1), (1, 3))
+    """
+    array = numbers("values", values)
+    if array.ndim < 2:
+        return array.reshape(-1, 1)
+    return array.reshape(int(np.prod(array.shape[:-1])), array.shape[-1])
+
+
+def ratio(sums: NDArray[Any], counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Return means from sums and counts; NaN where the count is 0."""
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def known_mean(values: NDArray[np.floating]) -> float:
+    """Return the mean of the values that are not NaN; NaN without any.
+
+    >>> known_mean(np.array([1.0, np.nan, 3.0])), known_mean(np.array([]))
+    (2.0, nan)
+    """
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def _finite(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return a mask (..., K) of the points (..., K, D) with finite coordinates."""
+    if not points.size or (
+        points.min() > -_MAX_COORDINATE and points.max() < _MAX_COORDINATE
+    ):  # the usual case, at once
+        return np.ones(points.shape[:-1], np.bool_)
+    return np.asarray((np.abs(points) < _MAX_COORDINATE).all(-1), np.bool_)
+
+
+def _masked(there: NDArray[np.bool_], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return points (..., K, D) with NaN where the mask (..., K) is False."""
+    return points if there.all() else np.where(there[..., None], points, np.nan)
+
+
+class Interval(NamedTuple):
+    """Ends of a confidence interval of a mean; NaN with fewer than two samples."""
+
+    low: float
+    high: float
+
+
+def mean_interval(
+    values: ArrayLike,
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    clusters: Sequence[Hashable] | None = None,
+) -> Interval:
+    """Return the percentile bootstrap of the mean over all finite values (N,) or (N, K), resampled by rows."""
+    table = rows(values)
+    known = np.isfinite(table)
+    sums = np.where(known, table, 0).sum(1, keepdims=True)
+    drawn = resampled_means(sums, known.sum(1, keepdims=True), resamples=resamples, seed=seed, clusters=clusters)
+    return intervals(drawn, level)[0]
+
+
+def resampled_means(
+    sums: NDArray[Any],
+    counts: NDArray[Any],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    clusters: Sequence[Hashable] | None = None,
+) -> NDArray[np.float64]:
+    """Return resampled means (resamples, M) of M quantities from their sums and counts in each sample (N, M).
+
+    A mean is NaN where a resample has no value of a quantity, and always for a quantity in fewer than two samples.
+    """
+    if clusters is not None:
+        sums, counts = _by_cluster(sums, clusters), _by_cluster(counts, clusters)
+    random = np.random.default_rng(seed)
+    samples = len(sums)
+    both = np.concatenate([sums, counts], 1).astype(np.float64)  # (N, 2 M)
+    means = np.full((resamples, sums.shape[1]), np.nan)
+    step = max(1, _BLOCK // max(1, samples))
+    for start in range(0, resamples, step):
+        times = min(step, resamples - start)
+        weights = np.empty((times, samples))
+        for item in weights:
+            item[:] = np.bincount(random.integers(max(1, samples), size=samples), minlength=samples)
+        totals = weights @ both
+        means[start : start + times] = ratio(totals[:, : sums.shape[1]], totals[:, sums.shape[1] :])
+    means[:, (counts > 0).sum(0) < 2] = np.nan
+    return means
+
+
+def intervals(drawn: NDArray[np.float64], level: float = 0.95) -> list[Interval]:
+    """Return the central interval of the given level for each column of means (resamples, M)."""
+    if not 0 < level < 1:
+        raise InputError(f"level={level}: give a share between 0 and 1")
+    return [_interval(column[~np.isnan(column)], level) for column in drawn.T]
+
+
+def _interval(drawn: NDArray[np.float64], level: float) -> Interval:
+    if not drawn.size:
+        return Interval(float("nan"), float("nan"))
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    return Interval(low, high)
+
+
+def _by_cluster(values: NDArray[np.generic], clusters: Sequence[Hashable]) -> NDArray[np.float64]:
+    """Return values (N, M) summed by cluster as (C, M)."""
+    if len(clusters) != len(values):
+        raise InputError(f"{len(clusters)} clusters for {len(values)} samples: give one per sample")
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(clusters))}
+    total = np.zeros((len(numbers), values.shape[1]))
+    np.add.at(total, [numbers[label] for label in clusters], values)
+    return total

@@ -1,0 +1,164 @@
+"""Metrics of two hands at once, as InterHand2.6M evaluates them.
+
+Joints are (N, 42, 3): 21 of the right hand, then 21 of the left hand, each relative to its own root. `roots` contains
+the index of each root, which is the last joint of a hand in InterHand2.6M's order.
+
+Source: Moon et al. 2020, InterHand2.6M, and its released evaluation.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sonjit._util.errors import InputError
+from sonjit.lab.metrics.alignment import root_relative
+from sonjit.lab.metrics.keypoints import Average, joint_errors, mean_error
+from sonjit.lab.metrics.statistics import Points, checked_points, known_mean, numbers
+
+ROOTS = (20, 41)
+"""Indices of the right and the left wrist in InterHand2.6M's order."""
+
+
+class TwoHandError(NamedTuple):
+    """Mean errors over all samples, single hands and interacting hands; NaN without any."""
+
+    all: float
+    single: float
+    interacting: float
+
+
+def two_hand_errors(
+    predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None, *, roots: tuple[int, int] = ROOTS
+) -> NDArray[np.float64]:
+    """Return errors (N, 42) of joints relative to the root of their hand. Hands without a valid root do not count."""
+    points = checked_points(predicted, truth, valid)
+    half = points.truth.shape[-2] // 2
+    if not 0 <= roots[0] < half <= roots[1] < points.truth.shape[-2]:
+        raise InputError(f"roots {roots}: give one among joints 0 to {half - 1} and one among those after")
+    hands = (
+        Points(points.predicted[..., of, :], points.truth[..., of, :], points.valid[..., of]) for of in _halves(half)
+    )
+    own = (roots[0], roots[1] - half)
+    return np.concatenate(
+        [joint_errors(*root_relative(*hand, root=root)) for hand, root in zip(hands, own, strict=True)], axis=-1
+    )
+
+
+def two_hand_mpjpe(errors: NDArray[np.floating], interacting: ArrayLike, *, average: Average = "joint") -> TwoHandError:
+    """Return the MPJPE of errors (N, 42) for single hands, interacting hands (N,) and both together.
+
+    The roots' own errors, always 0, count as in the released evaluation.
+    """
+    two = _flags("interacting", interacting, len(errors))
+    return TwoHandError(
+        mean_error(errors, average), mean_error(errors[~two], average), mean_error(errors[two], average)
+    )
+
+
+def root_offset_errors(
+    predicted: ArrayLike,
+    truth: ArrayLike,
+    valid: ArrayLike | None = None,
+    *,
+    interacting: ArrayLike,
+    roots: tuple[int, int] = ROOTS,
+) -> NDArray[np.float64]:
+    """Return the error (N,) of the left root relative to the right one; NaN without two hands with valid roots."""
+    points = checked_points(predicted, truth, valid)
+    offsets = root_relative(*(array[:, list(roots)] for array in points), root=0)  # (N, 2, 3)
+    errors = joint_errors(*offsets)[:, 1]
+    return np.where(_flags("interacting", interacting, len(errors)), errors, np.nan)
+
+
+def mrrpe(
+    predicted: ArrayLike,
+    truth: ArrayLike,
+    valid: ArrayLike | None = None,
+    *,
+    interacting: ArrayLike,
+    roots: tuple[int, int] = ROOTS,
+) -> float:
+    """Return the mean relative root position error over interacting hands (N,), in the unit of the points; NaN without
+    any.
+    """
+    return mean_error(root_offset_errors(predicted, truth, valid, interacting=interacting, roots=roots))
+
+
+def _halves(half: int) -> tuple[slice, slice]:
+    return slice(0, half), slice(half, 2 * half)
+
+
+def _flags(name: str, values: ArrayLike, samples: int) -> NDArray[np.bool_]:
+    flags = np.asarray(values).astype(np.bool_)
+    if flags.shape != (samples,):
+        raise InputError(f"{name} {flags.shape}: give one per sample, ({samples},)")
+    return flags
+
+
+def handedness_hits(
+    probabilities: ArrayLike, present: ArrayLike, valid: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """Return 1 where every hand is on the right side of 0.5, else 0. Exactly 0.5 is always wrong.
+
+    Args:
+        probabilities: Probability (N, H) of each hand, such as right and left.
+        present: Truth (N, H): whether each hand is present.
+        valid: Mask (N,); all samples by default.
+
+    Returns:
+        Hits (N,); NaN where the sample is invalid.
+
+    Source: the released evaluation of InterHand2.6M; its paper calls the mean AP_h.
+    """
+    scores, there = _pair(probabilities, present)
+    right = np.where(there, scores > 0.5, scores < 0.5)  # (N, H)
+    hits = np.asarray(right.all(-1), np.float64)
+    return hits if valid is None else np.where(np.asarray(valid).astype(np.bool_), hits, np.nan)
+
+
+def handedness_accuracy(probabilities: ArrayLike, present: ArrayLike, valid: ArrayLike | None = None) -> float:
+    """Return the mean of `handedness_hits`, 0 to 1; NaN without a valid sample.
+
+    >>> handedness_accuracy([[0.9, 0.1], [0.9, 0.5]], [[1, 0], [1, 0]])
+    0.5
+    """
+    return known_mean(handedness_hits(probabilities, present, valid))
+
+
+def average_precision(scores: ArrayLike, positive: ArrayLike) -> float:
+    """Return the area under the precision-recall steps. Equal scores form one step, and NaN is the lowest score.
+
+    Args:
+        scores: Scores (N,).
+        positive: Mask (N,) of positive samples.
+
+    Returns:
+        Area, 0 to 1; NaN without positive samples.
+
+    >>> average_precision([0.9, 0.8, 0.7], [True, False, True])
+    0.8333333333333333
+    """
+    values, sought = _pair(scores, positive)
+    if values.ndim != 1:
+        raise InputError(f"scores {values.shape}: give (N,)")
+    if not sought.any():
+        return float("nan")
+    # One that is sought is then never found, and any other is found before all.
+    values, hits = np.where(np.isnan(values), np.inf, values), sought & ~np.isnan(values)
+    listed = hits | ~sought
+    order = np.argsort(-values[listed], kind="stable")
+    values, hits = values[listed][order], hits[listed][order].cumsum()
+    last = np.append(values[1:] != values[:-1], True)[: len(values)]  # of equal scores
+    hits, taken = hits[last], np.flatnonzero(last) + 1
+    gained = np.diff(hits, prepend=0)
+    return float((gained * hits / taken).sum() / sought.sum())
+
+
+def _pair(scores: ArrayLike, truth: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    values, there = numbers("scores", scores), np.asarray(truth)
+    if values.shape != there.shape:
+        raise InputError(f"scores {values.shape} and truth {there.shape}: give two arrays of one shape")
+    return values, there.astype(np.bool_)

@@ -1,0 +1,137 @@
+"""Answer questions about images with one linear layer over an image's features and the words of the question.
+
+Source: Zhou et al. 2015, Simple Baseline for Visual Question Answering, a bag of words and the features of a pretrained
+network; Zhou et al. 2016, Learning Deep Features for Discriminative Localization, section 4.3, for its maps. The score
+of an answer is `w_image . F + sum of w_word + b`, with F the pooled features. For a fixed question this is a classifier
+of answers, whose class activation maps show the evidence for an answer.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sonjit._util.errors import InputError
+from sonjit.lab.networks.cam import CamNetwork
+from sonjit.lab.networks.checkpoints import load_checkpoint, load_description, save_checkpoint, save_description
+from sonjit.lab.networks.classifiers import Classifier, load_classifier
+
+_CLASSIFIER = Path("classifier", "weights.safetensors")
+"""Path of the classifier's weights in a run."""
+_WEIGHTS = "weights.safetensors"
+
+
+class AnswerHead(nn.Module):
+    """Scores of answers from pooled features and a question's words.
+
+    Args:
+        features: Means (K,) and standard deviations (K,) of the features in training, which normalise them.
+        words: Number of known words.
+        answers: Number of answers.
+    """
+
+    middle: Tensor
+    spread: Tensor
+
+    def __init__(self, features: tuple[Tensor, Tensor], words: int, answers: int) -> None:
+        super().__init__()
+        middle, spread = features
+        self.register_buffer("middle", middle)
+        self.register_buffer("spread", spread)
+        self.image = nn.Linear(len(middle), answers)
+        self.words = nn.EmbeddingBag(words + 1, answers, mode="sum", padding_idx=0)
+        for weights in (self.image.weight, self.image.bias, self.words.weight):
+            nn.init.zeros_(weights)
+
+    def forward(self, features: Tensor, words: Tensor) -> Tensor:
+        """Return logits (B, A) from features (B, K) and word indices (B, L), 0 for none."""
+        return self.image((features - self.middle) / self.spread) + self.words(words)
+
+
+@dataclass(frozen=True, eq=False)
+class Answerer:
+    """A network whose features answer questions.
+
+    Attributes:
+        network: Network for the features; its own classes are not used.
+        size: Side of its square input in pixels.
+        head: Trained head.
+        words: Known words; other words are ignored.
+        answers: Possible answers.
+    """
+
+    network: CamNetwork
+    size: int
+    head: AnswerHead
+    words: tuple[str, ...]
+    answers: tuple[str, ...]
+
+    def classifier_for(self, question: str) -> Classifier:
+        """Return the classifier of answers to one question, which can be explained like other classifiers."""
+        network = copy.deepcopy(self.network)
+        network.forget_classes(len(self.answers))
+        with torch.no_grad():
+            weights = self.head.image.weight / self.head.spread
+            words = self.head.words(torch.tensor([word_numbers(question, self.words)]))[0]
+            network.head.weight.copy_(weights)
+            network.head.bias.copy_(self.head.image.bias - weights @ self.head.middle + words)
+        return Classifier(network.eval(), self.size, self.answers, tuple(range(len(self.answers))))
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text in lower case."""
+    return re.findall(r"\w+", text.lower())
+
+
+def word_numbers(question: str, words: Sequence[str]) -> list[int]:
+    """Return the indices of a question's words, from 1, or a single 0 if none is known."""
+    known = {word: number for number, word in enumerate(words, 1)}
+    return [known[word] for word in words_of(question) if word in known] or [0]
+
+
+def save_answerer(folder: Path, answerer: Answerer) -> None:
+    """Write the files that `load_answerer` requires next to the head's weights.
+
+    Raises:
+        JobError: A file cannot be written.
+    """
+    description = {"network": answerer.network.name, "size": answerer.size}
+    save_description(folder, {**description, "words": answerer.words, "answers": answerer.answers})
+    (folder / _CLASSIFIER).parent.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(answerer.network, folder / _CLASSIFIER)
+
+
+def load_answerer(name: str, folder: str | Path | None) -> Answerer:
+    """Load a run of `sonjit train vqa`.
+
+    Args:
+        name: Name of the network for the features.
+        folder: Folder of the run.
+
+    Raises:
+        InputError: The folder is not such a run, or a run with another network.
+    """
+    if folder is None:
+        raise InputError("a question requires --weights, the folder of a run of sonjit train vqa")
+    path = Path(folder)
+    own, size, words, answers = load_description(path, "vqa", _parsed)
+    if own != name:
+        raise InputError(f"{path} is a run with {own}, not with {name}; use --model {own}")
+    network = load_classifier(name, path / _CLASSIFIER).network
+    assert isinstance(network, CamNetwork)
+    state = load_checkpoint(path / _WEIGHTS)
+    head = AnswerHead((state["middle"], state["spread"]), len(words), len(answers))
+    head.load_state_dict(state)
+    return Answerer(network, size, head.eval(), words, answers)
+
+
+def _parsed(description: Any) -> tuple[str, int, tuple[str, ...], tuple[str, ...]]:  # noqa: ANN401  # JSON
+    words, answers = tuple(description["words"]), tuple(description["answers"])
+    return str(description["network"]), int(description["size"]), words, answers

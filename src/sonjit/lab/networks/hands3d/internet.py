@@ -1,0 +1,197 @@
+"""InterNet: both hands of one person from one crop: their presence, their joints in 2.5D and their distance.
+
+Source: Moon et al. 2020, InterHand2.6M, section 5; numbers as in the released code. Quirks that checkpoints depend on
+are kept: bins count from the crop's corner without a half, and the bin with the highest value is the prediction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from sonjit._util.errors import InputError
+from sonjit.lab.networks.hands3d.hand_layouts import JOINTS, HandLayout
+from sonjit.lab.networks.hands3d.heatmap_space import BINS, CELL_PX, INPUT_SIZE, HeatmapSpace
+from sonjit.lab.networks.mask_rcnn.fpn import ResNet
+from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, register
+
+_BACKBONE = "backbone_net.resnet."
+
+
+LAYOUTS: Final = {
+    "interhand": HandLayout("hand_interhand21", "Right", both_in_a_crop=True),
+    "stb": HandLayout("hand_stb21", "Left"),
+    "rhd": HandLayout("hand_rhd21", "Left"),
+}
+"""Layouts by the data set of a checkpoint of InterNet."""
+LAYOUT_CHOICES: Final = (
+    "layout interhand, stb or rhd (--lift-layout, --layout): the data set that the weights were trained on"
+)
+
+
+class InterNet(Network):
+    """Both hands from a square crop around them.
+
+    The module's keys are those of the official checkpoints.
+
+    Args:
+        layout: Order of hands and joints in the outputs: `interhand`, `stb` or `rhd`, the data set of the checkpoint.
+            It does not change the outputs, only their meaning; see `HandLayout`. None if it is not known.
+        depth: Number of layers of the residual network.
+        width: Channels of its first stage.
+        channels: Channels of the upsampled maps.
+        hidden: Width of the two heads on the mean of the features.
+        bins: Number of bins of depth, x and y: a quarter of the side of the crops.
+    """
+
+    def __init__(
+        self,
+        layout: str | None = None,
+        depth: int = 50,
+        width: int = 64,
+        *,
+        channels: int = 256,
+        hidden: int = 512,
+        bins: int = BINS,
+    ) -> None:
+        super().__init__()
+        if layout is not None and layout not in LAYOUTS:
+            raise InputError(f"Unknown layout {layout!r}. Choose from {', '.join(LAYOUTS)}")
+        self._layout = layout
+        self.side = bins * CELL_PX
+        self.space = HeatmapSpace(self.side, bins)
+        self.backbone_net = _Backbone(depth, width)
+        self.pose_net = _PoseNet(self.backbone_net.resnet.channels[-1], channels, hidden, bins)
+
+    @property
+    def layout(self) -> HandLayout:
+        """The order of hands and joints.
+
+        Raises:
+            InputError: It is not known.
+        """
+        if self._layout is None:
+            raise InputError(f"InterNet's layout is not known; set {LAYOUT_CHOICES}")
+        return LAYOUTS[self._layout]
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Predict the hands in crops.
+
+        Args:
+            images: (B, 3, 256, 256) RGB in 0..1.
+
+        Returns:
+            `joint_coord` (B, 42, 3): x, y, z in integer bins, in the layout's order; `rel_root_depth` (B, 1): depth of
+            the left root minus that of the right one, in bins; `hand_type` (B, 2): probability of a right and of a left
+            hand; and their sources: `heatmap` (B, 42, z, y, x), `root_heatmap1d_logits` (B, 64), `hand_type_logits`
+            (B, 2). `heatmap_space.two_hands_from_outputs` converts bins to millimetres.
+        """
+        return self.pose_net(self.backbone_net.resnet(images)[-1])
+
+    def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return weights with official keys, which are the module's own, or those of a trunk.
+
+        `load_official(resnet50, strict=False)` loads the trunk of torchvision's classifier, to start a training.
+        """
+        weights = super().from_official(state_dict)
+        if "conv1.weight" in weights:
+            return {_BACKBONE + key: value for key, value in weights.items() if not key.startswith("fc.")}
+        return weights
+
+
+class _Backbone(nn.Module):
+    """A container for the official keys."""
+
+    def __init__(self, depth: int, width: int) -> None:
+        super().__init__()
+        self.resnet = ResNet(depth, width, "batch")
+
+
+class _PoseNet(nn.Module):
+    """The heads, with the names and indices of the official checkpoints."""
+
+    def __init__(self, features: int, channels: int, hidden: int, bins: int) -> None:
+        super().__init__()
+        self._bins = bins
+        self.joint_deconv_1, self.joint_deconv_2 = (upsampling(features, channels) for _ in range(2))
+        self.joint_conv_1, self.joint_conv_2 = (nn.Sequential(nn.Conv2d(channels, JOINTS * bins, 1)) for _ in range(2))
+        self.root_fc = nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, bins))
+        self.hand_fc = nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, 2))
+        init_small_weights(self)
+
+    def forward(self, maps: Tensor) -> dict[str, Tensor]:
+        hands = (
+            self.joint_conv_1(self.joint_deconv_1(maps)),
+            self.joint_conv_2(self.joint_deconv_2(maps)),
+        )
+        # Channels are ordered by joint, then by depth bin.
+        heatmap = torch.cat(hands, 1).unflatten(1, (-1, self._bins))  # (B, 42, z, y, x)
+        mean = maps.mean((2, 3))
+        root = self.root_fc(mean)
+        hand = self.hand_fc(mean)
+        return {
+            "heatmap": heatmap,
+            "hand_type": hand.sigmoid(),
+            "hand_type_logits": hand,
+            "rel_root_depth": expected_bin(root.softmax(1)).unsqueeze(1),
+            "root_heatmap1d_logits": root,
+            "joint_coord": highest_bin(heatmap),
+        }
+
+
+def upsampling(inputs: int, channels: int) -> nn.Sequential:
+    """Return three transposed convolutions that double the sides each: (B, inputs, h, w) to (B, channels, 8h, 8w)."""
+    layers: list[nn.Module] = []
+    for count in (inputs, channels, channels):
+        layers += [
+            nn.ConvTranspose2d(count, channels, 4, 2, 1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(inplace=True),
+        ]
+    return nn.Sequential(*layers)
+
+
+def init_small_weights(heads: nn.Module) -> None:
+    """Initialise heads after a pretrained trunk as the released code does: small normal weights and no bias."""
+    for module in heads.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(module.weight, std=0.01 if isinstance(module, nn.Linear) else 0.001)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def expected_bin(probabilities: Tensor) -> Tensor:
+    """Return the mean bin (...) of distributions (..., bins)."""
+    return probabilities @ torch.arange(probabilities.shape[-1], dtype=probabilities.dtype, device=probabilities.device)
+
+
+def highest_bin(heatmap: Tensor) -> Tensor:
+    """Return the x, y, z (B, J, 3) of the maximum of volumes (B, J, z, y, x).
+
+    Of equal values the smallest x, then the smallest y, then the smallest z is chosen, as in the released code.
+    """
+    # Maxima without indices are five times as fast; indices are then searched in one column and one row.
+    x = heatmap.amax((2, 3)).argmax(2, keepdim=True)  # (B, J, 1)
+    depth, height = heatmap.shape[2:4]
+    column = heatmap.gather(4, x[..., None, None].expand(-1, -1, depth, height, 1)).squeeze(4)  # (B, J, z, y)
+    y = column.amax(2).argmax(2, keepdim=True)
+    z = column.gather(3, y.unsqueeze(2).expand(-1, -1, depth, 1)).squeeze(3).argmax(2, keepdim=True)
+    return torch.cat([x, y, z], 2).to(heatmap.dtype)
+
+
+register(
+    NetworkEntry(
+        name="internet",
+        build=InterNet,
+        summary="both hands in one crop: which are there, 21 joints each in 2.5D, their distance in depth",
+        source="Moon et al. 2020, InterHand2.6M, section 5",
+        licence="CC-BY-NC-4.0",
+        inputs=(InputSpec("images", (3, INPUT_SIZE, INPUT_SIZE)),),
+        where="the released snapshot_20.pth.tar, by the links in github.com/facebookresearch/InterHand2.6M",
+        tiny={"depth": 10, "width": 8, "channels": 8, "hidden": 16, "bins": 8},
+        tiny_inputs=(InputSpec("images", (3, 32, 32)),),
+    )
+)

@@ -1,0 +1,1 @@
+"""Mask R-CNN and its modules."""

@@ -1,0 +1,1 @@
+"""MediaPipe's networks with their published weights."""

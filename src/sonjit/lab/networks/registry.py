@@ -1,0 +1,359 @@
+"""The base class of networks, and the registry that creates networks by name.
+
+A network is a `Network`: a `torch.nn.Module` whose forward returns a mapping from name to tensor. The module of a
+network registers it. Other packages register networks in the same way.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sonjit._util.arrays import Float32Array
+from sonjit._util.errors import InputError
+from sonjit._util.extensions import NETWORKS, Registry, load_extensions
+from sonjit.lab.networks.checkpoints import SavedNetwork, load_checkpoint, options_in_json, saved_network
+
+_MODULES: tuple[str, ...] = (
+    "cam",
+    "hands3d.deformer",
+    "hands3d.handoccnet",
+    "hands3d.internet",
+    "hands3d.motion_discriminator",
+    "hands3d.rootnet",
+    "keypoint_detector",
+    "mask_rcnn.mask_rcnn",
+    "mediapipe.face_attention",
+    "mediapipe.face_detection",
+    "mediapipe.face_landmark",
+    "mediapipe.hand_landmark",
+    "mediapipe.iris_landmark",
+    "mediapipe.palm_detection",
+    "mediapipe.pose_detection",
+    "mediapipe.pose_landmark",
+    "mediapipe.selfie_segmentation",
+)
+"""Modules of this package that register networks."""
+_MAX_SHOWN_KEYS = 3
+
+
+_ENTRIES: Registry[NetworkEntry] = Registry("network", NETWORKS)
+
+
+class Network(nn.Module):
+    """Base class of all networks.
+
+    Attributes:
+        name: Name in the registry; set by `create_network`.
+        options: Options of `create_network` including defaults, as far as JSON supports them; saved in weight files.
+        side: Side of the square input images in pixels; 0 if they have the size in the entry.
+    """
+
+    side: int = 0
+
+    name: str = "network"
+    options: Mapping[str, object] = MappingProxyType({})
+
+    @property
+    def saved(self) -> SavedNetwork | None:
+        """Name and options for weight files, or None if `create_network` did not make the network."""
+        return None if self.name == Network.name else SavedNetwork(self.name, self.options)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights, on which inputs must be."""
+        return next(self.parameters()).device
+
+    def load_official(self, state_dict: Mapping[str, Tensor], strict: bool = True) -> None:
+        """Load weights with the names of the official code.
+
+        Args:
+            state_dict: Tensors by official key; a leading "module." is dropped.
+            strict: True to refuse missing and unexpected keys as well as keys with another shape.
+
+        Raises:
+            InputError: Keys do not match. The message names them and the network that they match.
+        """
+        fit_state_dict(self, self.from_official(state_dict), strict=strict)
+
+    def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Convert official keys and layouts to those of this module; networks override it if they differ."""
+        return {key.removeprefix("module."): value for key, value in state_dict.items()}
+
+    def load_tflite(self, path: Path) -> None:
+        """Load the weights of a published TFLite file.
+
+        Raises:
+            InputError: The network has no TFLite file, or the file is of another network.
+        """
+        raise InputError(f"{self.name} has no TFLite file: {path.name} cannot be loaded into it")
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]: ...  # noqa: ANN401
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One input tensor of a network.
+
+    Attributes:
+        name: Name of the forward's argument.
+        shape: Shape without the batch, such as (3, 224, 224).
+        low, high: Range of the values; for images, the values of the bytes 0 and 255.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    low: float = 0.0
+    high: float = 1.0
+
+    def of_side(self, side: int) -> InputSpec:
+        """Return the input for square images of another side; inputs other than images stay as they are."""
+        return replace(self, shape=(*self.shape[:-2], side, side)) if len(self.shape) > 2 else self
+
+    def example(self, batch: int = 1, seed: int = 0) -> Tensor:
+        """Return uniform random values (batch, *shape), which are the same for the same seed."""
+        generator = torch.Generator().manual_seed(seed)
+        return torch.rand((batch, *self.shape), generator=generator) * (self.high - self.low) + self.low
+
+
+@dataclass(frozen=True)
+class NetworkEntry:
+    """Description of a network and the function that builds it.
+
+    Attributes:
+        name: Name for `create_network`.
+        build: Function that builds the untrained network; its keyword arguments are the network's options.
+        summary: Predictions of the network, in one line.
+        source: Paper and section, or code that it follows.
+        licence: Licence of the published weights.
+        inputs: Inputs of the forward.
+        weight: Name in the catalogue of published files; None if there is none.
+        where: Source of weights that can be downloaded, in words.
+        tiny: Options of a small twin for tests.
+        tiny_inputs: Inputs of the small twin; empty for the inputs of the network.
+    """
+
+    name: str
+    build: Callable[..., Network]
+    summary: str
+    source: str
+    licence: str
+    inputs: tuple[InputSpec, ...]
+    weight: str | None = None
+    where: str = ""
+    tiny: Mapping[str, object] = field(default_factory=dict[str, object])
+    tiny_inputs: tuple[InputSpec, ...] = ()
+
+
+def register(entry: NetworkEntry) -> NetworkEntry:
+    """Add a network; called in the module that defines it.
+
+    Raises:
+        InputError: The name is already registered.
+    """
+    return _ENTRIES.add(entry.name, entry)
+
+
+def list_networks(pattern: str = "*") -> list[str]:
+    """Return the names of the networks that match a shell pattern, in alphabetical order."""
+    return sorted(name for name in _entries() if fnmatch(name, pattern))
+
+
+def network_entry(name: str) -> NetworkEntry:
+    """Return the entry of a network; raise InputError for an unknown name."""
+    return _entries().find(name)
+
+
+def create_network(name: str, weights: str | Path | None = None, **options: Any) -> Network:  # noqa: ANN401
+    """Create a network.
+
+    Args:
+        name: Name from `list_networks()`.
+        weights: None for random weights; `"published"` for the published file, which `sonjit models pull` downloads;
+            `"demo"` for placeholder weights that are drawn from each key's name and always the same; or the path of a
+            `.tflite`, `.safetensors` or torch checkpoint, official or own. A checkpoint of Sonjit contains the options
+            of its network.
+        options: Options of the network.
+
+    Raises:
+        InputError: The name or an option is unknown, an option contradicts the checkpoint, or weights are missing or do
+            not match.
+    """
+    entry = network_entry(name)
+    path = Path(weights or "")
+    if saved := saved_network(path):
+        if saved.name != name:
+            raise InputError(f"{path}: contains weights of {saved.name}, not of {name}")
+        options = saved.merged(options, path)
+    network = _build(entry, options)
+    network.name, network.options = name, _all_options(entry, options)
+    if weights is None:
+        return network
+    if weights == "demo":
+        fit_state_dict(network, placeholder_state_dict(network))
+    elif weights == "published":
+        network.load_tflite(_published(entry))
+    elif Path(weights).suffix == ".tflite":
+        network.load_tflite(Path(weights))
+    else:
+        _load(network, Path(weights))
+    return network
+
+
+def network_like(state_dict: Mapping[str, Tensor]) -> str | None:
+    """Return the network with the most matching keys and shapes, or None if less than half of them match."""
+    keys = {(key, tuple(value.shape)) for key, value in state_dict.items()}
+    best, best_share = None, 0.5
+    for name in _entries():
+        own = _keys_and_shapes(name)
+        share = len(own & keys) / max(len(own | keys), 1)
+        if share > best_share:
+            best, best_share = name, share
+    return best
+
+
+@cache
+def _keys_and_shapes(name: str) -> frozenset[tuple[str, tuple[int, ...]]]:
+    """Return the keys and shapes of a network's weights; empty for a network with required options."""
+    try:
+        with torch.device("meta"):
+            network = _ENTRIES[name].build()
+    except (InputError, TypeError, RuntimeError, NotImplementedError):
+        return frozenset()
+    return frozenset((key, tuple(value.shape)) for key, value in network.state_dict().items())
+
+
+def _entries() -> Registry[NetworkEntry]:
+    for file in _MODULES:
+        import_module(f"sonjit.lab.networks.{file}")
+    load_extensions(NETWORKS)
+    return _ENTRIES
+
+
+def _build(entry: NetworkEntry, options: Mapping[str, object]) -> Network:
+    known = [name for name in inspect.signature(entry.build).parameters if name not in ("args", "kwargs")]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise InputError(
+            f"{entry.name}: Unknown option {', '.join(map(repr, unknown))}. Choose from {', '.join(known) or 'none'}"
+        )
+    return entry.build(**options)
+
+
+def _all_options(entry: NetworkEntry, options: Mapping[str, object]) -> dict[str, object]:
+    """Return the options of a network including defaults, as far as JSON supports them."""
+    parameters = inspect.signature(entry.build).parameters.items()
+    defaults = {name: parameter.default for name, parameter in parameters}
+    return options_in_json({**defaults, **options})
+
+
+def _published(entry: NetworkEntry) -> Path:
+    from sonjit.weights import find_weight
+
+    if entry.weight is None:
+        where = entry.where or "train it, or pass the path of a checkpoint"
+        raise InputError(f"{entry.name} has no published weights for download: {where}")
+    return find_weight(entry.weight)
+
+
+def _load(network: Network, path: Path) -> None:
+    """Load a checkpoint with the module's own keys, or else with those of the official code."""
+    weights = load_checkpoint(path)
+    try:
+        if weights.keys() == network.state_dict().keys():
+            fit_state_dict(network, weights)
+        else:
+            network.load_official(weights)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def fit_state_dict(network: nn.Module, state_dict: Mapping[str, Tensor], *, strict: bool = True) -> None:
+    """Load weights into a network, or report which keys do not match.
+
+    Args:
+        network: Network whose weights are replaced; it is not changed if they do not match.
+        state_dict: Weights with the network's own names.
+        strict: True to refuse missing and unexpected keys as well as keys with another shape.
+
+    Raises:
+        InputError: Keys are missing, unexpected or have another shape, or weights are not finite. The message names the
+            keys and the network that they match best.
+    """
+    own = network.state_dict()
+    missing = sorted(own.keys() - state_dict.keys())
+    unexpected = sorted(state_dict.keys() - own.keys())
+    reshaped = [
+        f"{key} {tuple(state_dict[key].shape)} instead of {tuple(value.shape)}"
+        for key, value in own.items()
+        if key in state_dict and state_dict[key].shape != value.shape
+    ]
+    broken = [key for key in own if key in state_dict and not state_dict[key].isfinite().all()]
+    if broken:
+        raise InputError(
+            f"{len(broken)} of these weights contain NaN or infinity ({_shortened(broken)}); use an earlier checkpoint"
+        )
+    if reshaped or (strict and (missing or unexpected)):
+        misfits = [
+            f"{len(keys)} {what} ({_shortened(keys)})"
+            for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
+            if keys
+        ]
+        like = network_like(state_dict)
+        name = getattr(network, "name", type(network).__name__)
+        hint = f"; they fit {like}" if like and like != name else ""
+        raise InputError(f"these weights do not fit {name}: keys {'; '.join(misfits)}{hint}")
+    network.load_state_dict(dict(state_dict), strict=False)
+
+
+def _shortened(keys: Sequence[str]) -> str:
+    """Return the first keys as text."""
+    return f"{', '.join(keys[:_MAX_SHOWN_KEYS])}{', …' if len(keys) > _MAX_SHOWN_KEYS else ''}"
+
+
+def placeholder_state_dict(network: nn.Module) -> dict[str, Tensor]:
+    """Return placeholder weights: a state_dict with one generator per key, whose seed is the CRC-32 of the key.
+
+    Scales of norms are in 0.8..1.2, running variances in 0.5..1.5, weights have He's deviation; counters are zero.
+    """
+    return {
+        key: torch.from_numpy(seeded_values(key, tuple(value.shape))).to(value.dtype)
+        if value.is_floating_point()
+        else torch.zeros_like(value, device="cpu")
+        for key, value in network.state_dict().items()
+    }
+
+
+def seeded_values(key: str, shape: tuple[int, ...]) -> Float32Array:
+    """Return the values of one entry of a state_dict.
+
+    >>> [f"{value:.2f}" for value in seeded_values("layer.weight", (2, 3)).flat]
+    ['0.11', '-0.12', '-0.07', '0.95', '-1.48', '0.17']
+    """
+    rng = np.random.default_rng(zlib.crc32(key.encode()))
+    if key.endswith("running_var"):
+        values = rng.uniform(0.5, 1.5, shape)
+    elif key.endswith("running_mean"):
+        values = rng.normal(0, 0.1, shape)
+    elif len(shape) == 1 and key.endswith("weight"):
+        values = rng.uniform(0.8, 1.2, shape)
+    elif len(shape) <= 1:
+        values = rng.normal(0, 0.02, shape)
+    else:
+        values = rng.normal(0, math.sqrt(2 / max(math.prod(shape[1:]), 1)), shape)
+    return values.astype(np.float32)

@@ -1,0 +1,22 @@
+"""Rendered hands with exact labels (extra `[synth]`).
+
+Data flows from factors to a scene, drawables, buffers, an image with labels, and files: `scene.factors` draws the
+values of a `Scene` from a seed, `hands` and objects make `Drawable`s of it, the renderer fills `Buffers` for each
+camera, effects make an image of them, labels are computed from the scene, and `output` writes both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from sonjit._util.errors import InputError, unknown_name
+
+T = TypeVar("T")
+
+
+def look_up(what: str, table: Mapping[str, T], name: str) -> T:
+    """Return the value of a name, or raise InputError with the known names."""
+    if name not in table:
+        raise InputError(unknown_name(what, name, table))
+    return table[name]

@@ -1,0 +1,1 @@
+"""Hands of persons as meshes: shape, skin, gloves, rings, forearm and sleeve."""

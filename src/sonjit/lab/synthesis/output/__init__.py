@@ -1,0 +1,1 @@
+"""From scenes to labelled samples and files."""

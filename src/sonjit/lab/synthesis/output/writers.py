@@ -1,0 +1,439 @@
+"""Write folders of rendered images: COCO, the layout of InterHand2.6M, WebDataset shards and videos.
+
+COCO files have the fields that `open_dataset("folder", …)` reads and some more. In InterHand2.6M
+(https://mks0601.github.io/InterHand2.6M, units in `datasets.hands.interhand`) each still or sequence is a capture,
+which has its own cameras. A shard is a chunk. A sequence is written as one video per camera, with its truth in a JSON
+file of the same name.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from contextlib import ExitStack
+from dataclasses import replace
+from fractions import Fraction
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypedDict
+
+import av
+import numpy as np
+
+from sonjit._util.arrays import FloatArray, Image
+from sonjit._util.data_files import read_json, write_json
+from sonjit._util.errors import InputError
+from sonjit._util.files import atomic_file, atomic_text, write_text
+from sonjit._util.json_text import json_from
+from sonjit._util.version import __version__
+from sonjit.geometry.cameras import CalibratedCamera
+from sonjit.lab.datasets import open_dataset
+from sonjit.lab.datasets.checks import spread_indices
+from sonjit.lab.datasets.formats.coco_masks import mask_from_segmentation
+from sonjit.lab.datasets.formats.shards import INDEX, add_sample, instance_to_dict, plain, shard_name
+from sonjit.lab.datasets.hands.interhand_files import annotation_record, cameras_record, joints_record, skeleton_lines
+from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, Sample
+from sonjit.lab.synthesis.output.layouts import (
+    MIN_PIXELS,
+    FolderLayout,
+    HandTruth,
+    ImageLayout,
+    ImageTruth,
+    RenderedImage,
+    join,
+)
+from sonjit.lab.synthesis.output.samples import DATASET
+from sonjit.media import open_source
+from sonjit.media.encode import encode_image
+from sonjit.results.skeletons import load_skeleton
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from typing import TextIO
+
+    from av.video.stream import VideoStream
+
+COCO: Final = "coco.json"
+_IMAGE_FIELDS: Final = ("subject", "sequence", "frame", "view", "tags")
+_HAND_FIELDS: Final = ("group", "causes", "palm_box", "keypoints_world_m", "shape", "pose", "instance")
+
+
+SPLIT: Final = "train"
+_SIDES: Final = ("Right", "Left")
+_ENCODER_OPTIONS: Final = {"preset": "veryfast", "crf": "18", "threads": "1", "x264-params": "mbtree=0:weightp=0"}
+"""Encoder options: one thread, and no x264 feature that may encode the same images to other bytes."""
+_TICKS_PER_SECOND: Final = 90_000
+_VIDEO_HAND_FIELDS: Final = ("causes", "palm_box", "shape", "pose")
+
+
+class CocoLayout(ImageLayout):
+    """`coco.json`, its images in `images`."""
+
+    def name(self, image: RenderedImage, chunk: int) -> str:
+        """Return a name in a folder for each chunk, so that no folder grows too large."""
+        return f"images/{chunk:06d}/{image.row:06d}.jpg"
+
+    def finish(self, chunks: Sequence[int]) -> None:
+        """Write the annotations in one pass over the truth and the images in another, without loading all of it."""
+        skeleton = load_skeleton("hand_mediapipe21")
+        names, lines = list(skeleton.keypoints), [[a + 1, b + 1] for a, b in skeleton.connections]
+        categories = [
+            {"id": number, "name": f"{side}_hand", "supercategory": "hand", "keypoints": names, "skeleton": lines}
+            for number, side in enumerate(("left", "right"), 1)
+        ]
+        info = {"description": "hands rendered by Sonjit", "version": __version__, "seed": self.settings.seed}
+        with atomic_text(self.root / COCO) as file:
+            file.write(f'{{"info": {json_from(info, spaced=True)},\n')
+            file.write(f'"categories": {json_from(categories, spaced=True)},\n"annotations": [\n')
+            join(file.write, (json_from(annotation, spaced=True) for annotation in self._annotations(chunks)))
+            file.write('\n],\n"images": [\n')
+            join(file.write, (json_from(_image(*item), spaced=True) for item in enumerate(self.records(chunks), 1)))
+            file.write("\n]}\n")
+
+    def _annotations(self, chunks: Sequence[int]) -> Iterator[dict[str, object]]:
+        count = 0
+        for image, record in enumerate(self.records(chunks), 1):
+            for instance in record["instances"]:
+                if instance.get("area_px2", 0) >= MIN_PIXELS:
+                    count += 1
+                    yield _annotation(count, image, instance)
+
+
+def _image(number: int, record: ImageTruth) -> dict[str, object]:
+    camera: Mapping[str, object] = record["camera"]
+    fields: Mapping[str, object] = record
+    return {
+        "id": number,
+        "file_name": record["id"],
+        "width": record["width"],
+        "height": record["height"],
+        "camera": {("t_m" if name == "t" else name): value for name, value in camera.items()},
+        **{name: fields[name] for name in _IMAGE_FIELDS if name in fields},
+    }
+
+
+def _annotation(number: int, image: int, one: HandTruth) -> dict[str, object]:
+    details: Mapping[str, object] = one["extra"]
+    x_min, y_min, x_max, y_max = one["box"]
+    points: list[float] = []
+    for (x, y), valid, seen in zip(one["keypoints_px"], one["valid_px"], one["visible"], strict=True):
+        points += [x, y, 2 if seen else 1] if valid else [0, 0, 0]
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": one["category_id"],
+        "iscrowd": 0,
+        "hand_side": one["side"].lower(),
+        "bbox": [x_min, y_min, x_max - x_min, y_max - y_min],
+        "area": one.get("area_px2", 0),
+        "segmentation": one["mask"],
+        "num_keypoints": sum(one["valid_px"]),
+        "keypoints": points,
+        "keypoints3d": [[round(1000 * value, 3) for value in point] for point in one["keypoints_m"]],
+        **{name: details[name] for name in _HAND_FIELDS},
+    }
+
+
+class InterHandLayout(ImageLayout):
+    """`images/train/Capture{c}/{sequence}/cam{camera}/image{frame}.jpg` and `annotations/train`."""
+
+    def name(self, image: RenderedImage, chunk: int) -> str:
+        """Return the name of an image in the set."""
+        sample = image.sample
+        folder = f"Capture{image.number}/{sample.sequence}/cam{sample.view}"
+        return f"images/{SPLIT}/{folder}/image{sample.frame}.jpg"
+
+    def finish(self, chunks: Sequence[int]) -> None:
+        """Write all annotations; each file is a pass over the truth."""
+        folder = self.root / "annotations"
+        stem = folder / SPLIT / f"InterHand2.6M_{SPLIT}"
+        write_text(folder / "skeleton.txt", skeleton_lines())
+        with atomic_text(stem.with_name(f"{stem.name}_data.json")) as file:
+            file.write('{"images": [\n')
+            join(
+                file.write,
+                (json_from(_interhand_image(number, item), spaced=True) for number, item in self._numbered(chunks)),
+            )
+            file.write('\n],\n"annotations": [\n')
+            join(
+                file.write,
+                (
+                    json_from(_interhand_record(number, item), spaced=True)
+                    for number, item in self._numbered(chunks)
+                    if item["instances"]
+                ),
+            )
+            file.write("\n]}\n")
+        with atomic_text(stem.with_name(f"{stem.name}_camera.json")) as file:
+            self._write_captures(file.write, chunks, _cameras)
+        with atomic_text(stem.with_name(f"{stem.name}_joint_3d.json")) as file:
+            self._write_captures(file.write, chunks, _joints)
+
+    def _numbered(self, chunks: Sequence[int]) -> Iterator[tuple[int, ImageTruth]]:
+        return enumerate(self.records(chunks), 1)
+
+    def _write_captures(
+        self, write: Callable[[str], object], chunks: Sequence[int], make: Callable[[Iterator[ImageTruth]], object]
+    ) -> None:
+        """Write `{capture: make(records)}`. The records of a capture are consecutive."""
+        write("{\n")
+        captures = groupby(self.records(chunks), _capture)
+        join(
+            write,
+            (f"{json_from(capture, spaced=True)}: {json_from(make(ones), spaced=True)}" for capture, ones in captures),
+        )
+        write("\n}\n")
+
+
+def _capture(record: ImageTruth) -> str:
+    return record["id"].split("/")[2].removeprefix("Capture")
+
+
+def _interhand_image(number: int, record: ImageTruth) -> dict[str, object]:
+    return {
+        "id": number,
+        "file_name": record["id"].removeprefix(f"images/{SPLIT}/"),
+        "width": record["width"],
+        "height": record["height"],
+        "capture": int(_capture(record)),
+        "subject": record["subject"],
+        "seq_name": record["sequence"],
+        "camera": record["view"],
+        "frame_idx": record["frame"],
+    }
+
+
+def _interhand_record(number: int, record: ImageTruth) -> Mapping[str, object]:
+    points = _by_side(record, lambda item: item["keypoints_px"], 2)
+    there = [[any(instance["side"] == side for instance in record["instances"])] * 21 for side in _SIDES]
+    return annotation_record(number, points, np.array(there))
+
+
+def _cameras(records: Iterator[ImageTruth]) -> Mapping[str, object]:
+    cameras = {record["view"]: record["camera"] for record in records}
+    return cameras_record(
+        {view: (np.array(item["K"]), np.array(item["R"]), np.array(item["t"])) for view, item in cameras.items()}
+    )
+
+
+def _joints(records: Iterator[ImageTruth]) -> Mapping[str, object]:
+    frames: dict[str, object] = {}
+    for record in records:
+        if str(record["frame"]) not in frames and record["instances"]:
+            points = _by_side(record, lambda item: item["extra"]["keypoints_world_m"], 3)
+            frames[str(record["frame"])] = joints_record(points)
+    return frames
+
+
+def _by_side(record: ImageTruth, points_of: Callable[[HandTruth], list[list[float]]], size: int) -> FloatArray:
+    """Return points (2, 21, size) of the right and the left hand; NaN without."""
+    points = np.full((2, 21, size), np.nan)
+    for instance in record["instances"]:
+        points[_SIDES.index(instance["side"])] = points_of(instance)
+    return points
+
+
+class ShardLayout(FolderLayout):
+    """`000000.tar`, `000001.tar` ... and `index.json`."""
+
+    images_per_chunk: ClassVar[int] = 512
+
+    def check(self) -> None:
+        """Refuse settings that add anything to an image and its labels."""
+        if extras := self.settings.extras:
+            raise InputError(f"--{extras[0]} cannot be combined with --format shards")
+        if self.settings.moves:
+            raise InputError("--format shards applies only to single images, not to sequences")
+
+    def chunk_path(self, chunk: int) -> Path:
+        """Return the shard itself."""
+        return self.root / shard_name(chunk)
+
+    def write(self, chunk: int, images: Iterator[RenderedImage]) -> None:
+        """Write sample by sample."""
+        first = self.numbers(chunk).start * self.settings.views
+        path = self.chunk_path(chunk)
+        with atomic_file(path) as draft, tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for one in images:
+                seen = tuple(hand for hand in one.sample.instances if (hand.area_px2 or 0) >= MIN_PIXELS)
+                place = first + one.row
+                sample = replace(
+                    one.sample, id=f"{place:08d}", image=encode_image(one.sample.rgb(), ".jpg"), instances=seen
+                )
+                add_sample(tar, place, sample)
+
+    def finish(self, chunks: Sequence[int]) -> None:
+        """Write the index with the number of samples up to the first missing shard."""
+        gap = next((number for number, there in enumerate(chunks) if number != there), len(chunks))
+        index = {
+            "dataset": DATASET,
+            "split": "all",
+            "licence": "your own",
+            "samples": min(gap * self.per_chunk, self.settings.count) * self.settings.views,
+            "per_shard": self.per_chunk * self.settings.views,
+        }
+        write_json(self.root / INDEX, index, indent=1)
+
+    def samples(self, chunks: Sequence[int], count: int) -> list[Sample]:
+        """Return samples of the shards up to the first missing one."""
+        dataset = open_dataset("shards", self.root, check="none")
+        return [dataset[place] for place in spread_indices(len(dataset), count, "spread")]
+
+
+class _Clip:
+    """Video and truth of one camera while they are written."""
+
+    def __init__(self, stack: ExitStack, path: Path, fps: float, first: Sample) -> None:
+        draft = stack.enter_context(atomic_file(path))
+        self._container = stack.enter_context(av.open(str(draft), "w", format="mp4"))
+        rate = Fraction(fps).limit_denominator(1001)
+        self._stream: VideoStream = self._container.add_stream("libx264", rate=rate, options=_ENCODER_OPTIONS)  # pyright: ignore[reportUnknownMemberType]
+        self._stream.width, self._stream.height, self._stream.pix_fmt = first.width, first.height, "yuv420p"
+        self._stream.codec_context.time_base = Fraction(1, _TICKS_PER_SECOND)
+        self._truth: TextIO = stack.enter_context(atomic_text(path.with_suffix(".json")))
+        self._truth.write(json_from(_head(first, fps), spaced=True)[:-1] + ',\n"frames": [\n')
+        self._count = 0
+
+    def write(self, sample: Sample, time: float) -> None:
+        """Write one frame."""
+        frame = av.VideoFrame.from_ndarray(sample.rgb(), format="rgb24")
+        frame.pts, frame.time_base = round(time * _TICKS_PER_SECOND), Fraction(1, _TICKS_PER_SECOND)
+        self._container.mux(self._stream.encode(frame))
+        hands = [_hand(instance_to_dict(instance)) for instance in sample.instances]
+        line = json_from({"index": self._count, "time": round(time, 6), "hands": hands})
+        self._truth.write(f",\n{line}" if self._count else line)
+        self._count += 1
+
+    def finish(self) -> None:
+        """Write the last frames of the encoder and the end of the JSON."""
+        self._container.mux(self._stream.encode(None))
+        self._truth.write("\n]}\n")
+
+
+class VideoLayout(FolderLayout):
+    """`videos/{sequence}/cam{camera}.mp4` and `.json`."""
+
+    def check(self) -> None:
+        """Refuse settings without a motion or with additional images."""
+        if not self.settings.moves:
+            raise InputError("--format video requires a motion: --sequence any or --poses hands.json")
+        if extras := self.settings.extras:
+            raise InputError(f"--{extras[0]} cannot be combined with --format video")
+        if any(side % 2 for side in self.settings.size):
+            width, height = self.settings.size
+            raise InputError(f"--size {width}x{height}: videos require even width and height")
+
+    def write(self, chunk: int, images: Iterator[RenderedImage]) -> None:
+        """Write the videos of all cameras, then their list."""
+        clips: dict[str, _Clip] = {}
+        names: list[str] = []
+        with ExitStack() as stack:
+            for image in images:
+                sample = image.sample
+                assert sample.view is not None
+                if sample.view not in clips:
+                    names.append(f"videos/{sample.sequence}/cam{sample.view}.mp4")
+                    clips[sample.view] = _Clip(stack, self.root / names[-1], self.settings.fps, sample)
+                clips[sample.view].write(sample, image.time_s)
+            for clip in clips.values():
+                clip.finish()
+        write_json(self.chunk_path(chunk), names)
+
+    def finish(self, chunks: Sequence[int]) -> None:
+        """Do nothing: each video has its own truth."""
+
+    def samples(self, chunks: Sequence[int], count: int) -> list[Sample]:
+        """Return samples from the middles of the videos."""
+        names = [name for chunk in chunks for name in read_json(self.chunk_path(chunk))]
+        samples: list[Sample] = []
+        for name in (names[place] for place in np.linspace(0, len(names) - 1, min(count, len(names))).astype(int)):
+            truth: _VideoTruth = read_json((self.root / name).with_suffix(".json"))
+            wanted = len(truth["frames"]) // 3
+            with open_source(self.root / name) as source:
+                rgb = next(frame.rgb for frame in source if frame.index == wanted)
+            samples.append(_sample(truth, wanted, name, rgb))
+        return samples
+
+
+class _VideoHand(TypedDict):
+    handedness: Literal["Left", "Right"]
+    xy: list[list[float]]
+    xyz_m: list[list[float]]
+    box: tuple[float, float, float, float] | None
+    mask: Any
+    causes: list[str]
+    palm_box: list[float]
+    shape: dict[str, float]
+    pose: dict[str, list[object]]
+
+
+class _VideoFrame(TypedDict):
+    index: int
+    time: float
+    hands: list[_VideoHand]
+
+
+class _VideoTruth(TypedDict):
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    frames: list[_VideoFrame]
+
+
+def _head(first: Sample, fps: float) -> dict[str, object]:
+    """Return the fields that are the same for all frames."""
+    camera = first.camera
+    assert camera is not None
+    eye = camera.intrinsics
+    return {
+        "width": first.width,
+        "height": first.height,
+        "fps": fps,
+        **{name: getattr(eye, name) for name in ("fx", "fy", "cx", "cy")},
+        "R": plain(camera.R),
+        "t_m": plain(camera.t),
+        "sequence": first.sequence,
+        "view": first.view,
+        "factors": plain(first.tags),
+    }
+
+
+def _hand(record: Mapping[str, Any]) -> dict[str, object]:
+    return {
+        "handedness": record["side"],
+        "xy": record["keypoints_px"],
+        "xyz_m": record["keypoints_m"],
+        "box": record.get("box"),
+        "mask": record["mask"],
+        **{name: record["extra"][name] for name in _VIDEO_HAND_FIELDS},
+    }
+
+
+def _sample(truth: _VideoTruth, frame: int, name: str, rgb: Image) -> Sample:
+    """Return one frame of a video as a sample."""
+    hands = truth["frames"][frame]["hands"]
+    eye = np.array([[truth["fx"], 0, truth["cx"]], [0, truth["fy"], truth["cy"]], [0, 0, 1]])
+    return Sample(
+        dataset=DATASET,
+        id=f"{name} {frame}",
+        image=rgb,
+        width=truth["width"],
+        height=truth["height"],
+        instances=tuple(
+            Instance(
+                kind="hand",
+                side=hand["handedness"],
+                skeleton=HAND_SKELETON,
+                keypoints_px=np.array(hand["xy"], np.float64),
+                visible=np.array(hand["causes"]) == "visible",
+                keypoints_m=np.array(hand["xyz_m"], np.float64),
+                box=hand["box"],
+                read_mask=partial(mask_from_segmentation, hand["mask"], truth["height"], truth["width"]),
+            )
+            for hand in hands
+        ),
+        camera=CalibratedCamera(eye),
+    )

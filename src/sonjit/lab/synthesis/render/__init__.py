@@ -1,0 +1,1 @@
+"""Render meshes, light and a camera to images with OpenGL, without a screen."""

@@ -1,0 +1,197 @@
+"""Effects of a camera on an image: optics, exposure, sensor and codec, in that order.
+
+The effects do not change labels. A moving hand is labelled at the middle of the exposure, and a blur spreads evenly to
+all sides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from functools import lru_cache
+from statistics import NormalDist
+
+import cv2
+import numpy as np
+
+from sonjit._util.arrays import Float32Array, Image
+from sonjit._util.errors import InputError, JobError
+from sonjit.lab.synthesis.render.drawable import Buffers
+
+Float = np.float32
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Strengths by name; 0 switches an effect off.
+
+    Attributes:
+        motion_px: Motion of the hands and what they hold while the shutter is open, pixels, 0 to 40.
+        motion_deg: Direction of the motion in degrees, clockwise from the image's right.
+        backdrop_px: Radius of the background's blur, pixels, 0 to 20.
+        defocus_px: Radius of the image's blur, pixels, 0 to 8.
+        vignette: Darkening of the corners, 0 to 1.
+        exposure: Exposure in stops, -3 to 3.
+        warmth: Error of the white balance, -1 (blue) to 1 (orange).
+        low_light: Lack of light, 0 to 1: darker, flatter, noisier.
+        noise: Shot noise and read noise of the sensor, 0 to 1.
+        infrared: Grey image of an infra-red camera with its own lamp, 0 or 1.
+        compression: Strength of JPEG compression, 0 to 1.
+    """
+
+    motion_px: float = 0.0
+    motion_deg: float = 0.0
+    backdrop_px: float = 0.0
+    defocus_px: float = 0.0
+    vignette: float = 0.0
+    exposure: float = 0.0
+    warmth: float = 0.0
+    low_light: float = 0.0
+    noise: float = 0.0
+    infrared: float = 0.0
+    compression: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(astuple(self)).all():
+            raise InputError(f"effects must be numbers: {self}")
+
+
+def apply_effects(rgb: Image, buffers: Buffers, effects: Effects, rng: np.random.Generator) -> Image:
+    """Return the image as a camera would record it.
+
+    Args:
+        rgb: Image (H, W, 3), usually `buffers.rgb`.
+        buffers: Buffers of the same camera.
+        effects: Strengths of the effects.
+        rng: Generator of the noise, which is the only random part.
+    """
+    if effects.backdrop_px > 0:
+        rgb = _blurred_backdrop(rgb, buffers.cover, effects.backdrop_px)
+    if effects.motion_px > 1:
+        rgb = _motion_blurred(rgb, buffers.cover, effects.motion_px, effects.motion_deg)
+    if effects.defocus_px > 0.3:
+        disc = _disc(effects.defocus_px)
+        rgb = np.asarray(cv2.filter2D(rgb, -1, disc, borderType=cv2.BORDER_REFLECT), np.uint8)
+    if effects.infrared > 0:
+        rgb = _infrared(rgb, buffers)
+    if effects.exposure or effects.warmth or effects.low_light > 0:
+        rgb = np.asarray(cv2.LUT(rgb, _curves(effects)), np.uint8)
+    if effects.vignette > 0:
+        rgb = np.asarray(rgb * _vignette(rgb.shape[1], rgb.shape[0], effects.vignette), np.uint8)
+    strength = effects.noise + 0.8 * max(effects.low_light, 0)
+    if strength > 0:
+        rgb = _noisy(rgb, strength, grey=effects.infrared > 0, rng=rng)
+    if effects.compression > 0:
+        rgb = _compressed(rgb, effects.compression)
+    return rgb
+
+
+def _filled_backdrop(rgb: Image, cover: Float32Array) -> Image:
+    """Return the image without its foreground: colours flow in from around, coarser ones farther."""
+    clear = (cover == 0).astype(np.uint8)
+    quarter = (max(rgb.shape[1] // 4, 1), max(rgb.shape[0] // 4, 1))
+    seen = cv2.merge([rgb * clear[..., None], clear * np.uint8(255)])
+    levels = [cv2.resize(seen, quarter, interpolation=cv2.INTER_AREA).astype(Float)]
+    while min(levels[-1].shape[:2]) > 1:
+        half = (max(levels[-1].shape[1] // 2, 1), max(levels[-1].shape[0] // 2, 1))
+        levels.append(np.asarray(cv2.resize(levels[-1], half, interpolation=cv2.INTER_AREA), Float))
+    filled = levels.pop()
+    for level in reversed(levels):
+        coarse = cv2.resize(filled, level.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        filled = level + (1 - level[..., 3:] / 255) * coarse
+    colours = filled[..., :3] * (255 / np.maximum(filled[..., 3:], 1))
+    fill = cv2.resize(np.clip(colours, 0, 255).astype(np.uint8), rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return np.where(clear[..., None] > 0, rgb, fill)
+
+
+def _blurred_backdrop(rgb: Image, cover: Float32Array, radius: float) -> Image:
+    """Return the background, blurred without the colours of the foreground."""
+    width = 2 * round(0.75 * radius) + 1
+    behind = cv2.blur(cv2.blur(_filled_backdrop(rgb, cover), (width, width)), (width, width))
+    share = cover[..., None]
+    return np.asarray(behind * (1 - share) + rgb * share + Float(0.5), np.uint8)
+
+
+def _motion_blurred(rgb: Image, cover: Float32Array, length: float, degrees: float) -> Image:
+    """Return the foreground, smeared along a line around its position."""
+    before = np.dstack([rgb, np.full_like(rgb[..., :1], 255)]) * cover[..., None]
+    steps = int(np.ceil(length)) | 1
+    direction = np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
+    smeared = np.zeros_like(before)
+    for part in (np.arange(steps) - steps // 2) * (length / steps):
+        shift = np.hstack([np.eye(2), part * direction[:, None]])
+        moved = cv2.warpAffine(before, shift, rgb.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+        cv2.accumulate(moved, smeared)
+    smeared /= steps
+    seen = smeared[..., :3] + (1 - smeared[..., 3:] / 255) * _filled_backdrop(rgb, cover)
+    return np.asarray(np.minimum(seen + Float(0.5), 255), np.uint8)
+
+
+def _disc(radius: float) -> Float32Array:
+    """Return the kernel of an even disc, smooth at its rim."""
+    half = int(np.ceil(radius))
+    y, x = np.mgrid[-half : half + 1, -half : half + 1]
+    kernel = np.clip(radius + 0.5 - np.hypot(x, y), 0, 1).astype(Float)
+    return np.asarray(kernel / kernel.sum(), Float)
+
+
+def _infrared(rgb: Image, buffers: Buffers) -> Image:
+    """Return a grey image: skin of every tone is bright, and the camera's lamp lights near surfaces more."""
+    grey = rgb @ np.array([0.5, 0.35, 0.15], Float)
+    skin = (buffers.instances > 0) & (buffers.instances < 100)
+    if skin.any():
+        mean = float(grey[skin].mean())
+        there = buffers.depth[buffers.depth > 0]
+        nearness = np.clip((np.median(there) / np.maximum(buffers.depth, 0.05)) ** 2, 0.2, 2.0)
+        bright = np.where(skin, 150 * (grey / max(mean, 1.0)) ** 0.6, grey) * nearness
+    else:
+        bright = grey
+    lit = bright * buffers.cover + 0.35 * grey * (1 - buffers.cover)
+    return np.repeat(np.clip(lit, 0, 255).astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def _curves(effects: Effects) -> Image:
+    """Return the new value (1, 256, 3) of each value, computed in linear light."""
+    linear = (np.arange(256) / 255) ** 2.2
+    dark = max(effects.low_light, 0.0)
+    warm = np.array([1 + 0.25 * effects.warmth, 1.0, 1 - 0.3 * effects.warmth])
+    gain = 2.0**effects.exposure * (1 - 0.82 * dark)
+    value = linear[:, None] * gain * warm + 0.006 * dark  # (256, 3); stray light lifts the blacks
+    return np.clip(np.minimum(value, 1) ** (1 / 2.2) * 255 + 0.5, 0, 255).astype(np.uint8)[None]
+
+
+@lru_cache(maxsize=16)
+def _falloff(width: int, height: int) -> Float32Array:
+    """Return the squared distance (H, W, 1) from the middle, 1 in the corners."""
+    x, y = np.linspace(-1, 1, width, dtype=Float), np.linspace(-1, 1, height, dtype=Float)
+    return np.asarray(((x * x)[None] + (y * y)[:, None])[..., None] / 2, Float)
+
+
+def _vignette(width: int, height: int, strength: float) -> Float32Array:
+    return 1 - Float(0.6 * min(strength, 1.0)) * _falloff(width, height)
+
+
+def _noisy(rgb: Image, strength: float, *, grey: bool, rng: np.random.Generator) -> Image:
+    """Add shot noise, which grows with the root of the light, and constant read noise. Grey images have the same noise
+    in all channels.
+    """
+    height, width = rgb.shape[:2]
+    spread = np.sqrt(9 + 1.1 * np.arange(256)).astype(Float) * Float(strength)
+    dice = np.frombuffer(rng.bytes(height * width * (1 if grey else 3)), np.uint8).reshape(height, width, -1)
+    drawn = cv2.LUT(np.repeat(dice, 3, -1) if grey else dice, _normal_values())
+    return np.asarray(cv2.add(rgb, cv2.multiply(cv2.LUT(rgb, spread), drawn), dtype=cv2.CV_8U), np.uint8)
+
+
+@lru_cache(maxsize=1)
+def _normal_values() -> Float32Array:
+    """Return values (256,) of a normal distribution by random byte, which is far faster than drawing normal numbers."""
+    values = np.array([NormalDist().inv_cdf((number + 0.5) / 256) for number in range(256)], Float)
+    return np.asarray(values / values.std(), Float)
+
+
+def _compressed(rgb: Image, strength: float) -> Image:
+    quality = round(95 - 85 * min(strength, 1.0))
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    if decoded is None:
+        raise JobError(f"OpenCV cannot read the JPEG image of quality {quality} that it wrote; install it anew")
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)

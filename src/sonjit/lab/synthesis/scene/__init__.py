@@ -1,0 +1,1 @@
+"""Content of a rendered scene: people, poses, contact, objects, light and cameras."""

@@ -1,0 +1,333 @@
+"""Sample scenes from a seed and an index: people, poses, cameras, objects and light.
+
+An index stands for one still, or for a sequence with a scene per frame. Every random choice has its own generator, from
+seed, index and purpose, so that no choice changes another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, cast
+from zlib import crc32
+
+import numpy as np
+
+from sonjit._util.arrays import FloatArray, Image
+from sonjit.lab.hand_models.rig import Rig, RigPose, Side
+from sonjit.lab.synthesis import look_up
+from sonjit.lab.synthesis.hands.hands import SceneHand
+from sonjit.lab.synthesis.hands.mesh import HandFiles
+from sonjit.lab.synthesis.hands.person import SHAPE_NAMES, HandLook, rig_from_shape
+from sonjit.lab.synthesis.render.drawable import Drawable
+from sonjit.lab.synthesis.scene.backgrounds import BackgroundFolder, BackgroundKind, draw_background
+from sonjit.lab.synthesis.scene.factors import DETAILS, FOLDER, Factors, Value
+from sonjit.lab.synthesis.scene.hand_poses import Grasp, pose_hands
+from sonjit.lab.synthesis.scene.motions import HandMotion, NamedMotions, SeenMotion
+from sonjit.lab.synthesis.scene.objects import SCENE_OBJECTS, drawable_from_solid, occluder, sample_material
+from sonjit.lab.synthesis.scene.scene import RigKind, Scene, camera_rig, light_scene, rotation_from_angles
+
+FIRST_OBJECT: Final = 200
+"""Instance of the first object."""
+_SKIN_MARGIN_M: Final = 0.012
+"""Margin of skin around the keypoints."""
+_MIN_DISTANCE_M: Final = 0.1
+"""Minimum distance of any part of a hand or forearm from the camera."""
+_FOREARM_M: Final = 0.26
+_OCCLUDER_M: Final = ((0.05, 0.12), (0.06, 0.15))
+"""Range of an occluder's size, and of its distance in front of a hand's keypoint."""
+_ROUNDS: Final = 3
+
+
+_MAX_SPREAD: Final = 0.1
+"""Maximum distance of hands from the middle of the image when seen by several cameras."""
+_MAX_DEVIATIONS = 3.0
+
+
+def place_hands(
+    rigs: Sequence[Rig],
+    poses: Sequence[RigPose],
+    *,
+    matrix: FloatArray,
+    size: tuple[int, int],
+    drawn: Mapping[str, Value],
+    rng: np.random.Generator,
+    spread: float,
+) -> list[RigPose]:
+    """Move hands in front of the first camera so that their keypoints fall into its image; touching hands stay
+    together.
+
+    Args:
+        rigs: Rigs of the hands.
+        poses: Poses of the hands, N frames each.
+        matrix: Camera matrix (3, 3) in pixels.
+        size: Width and height of its image.
+        drawn: Values of the factors: distance, and how much may be cut off.
+        rng: Generator of the position in the image.
+        spread: 0 places them in the middle of the image, 1 anywhere.
+    """
+    points = [rig.keypoints(pose).reshape(-1, 3) for rig, pose in zip(rigs, poses, strict=True)]
+    nearest = [
+        min(float(own[:, 2].min()), float(_elbow(rig, pose)[:, 2].min()))
+        for rig, pose, own in zip(rigs, poses, points, strict=True)
+    ]
+    cut, distance = float(drawn["cut"]), float(drawn["distance"])
+    if drawn["hands"] == "interacting":
+        points, nearest = [np.concatenate(points)] * 2, [min(nearest)] * 2
+    placed: list[RigPose] = []
+    spot = rng.uniform(-1, 1, 2) * spread
+    depth = distance
+    for number, (pose, own, near) in enumerate(zip(poses, points, nearest, strict=True)):
+        if drawn["hands"] == "2":
+            spot = rng.uniform(-1, 1, 2) * spread
+            spot[0] = (0.6 + 0.4 * abs(spot[0])) * (1 if number else -1)
+            depth = distance * (1 + (0.08 * rng.normal() if number else 0))
+        middle = (own[:, 2].min() + own[:, 2].max()) / 2
+        move = _move_into_view(own, max(depth, _MIN_DISTANCE_M + middle - near), matrix, size=size, spot=spot, cut=cut)
+        placed.append(replace(pose, translation=pose.translation + move))
+    return placed
+
+
+def place_motion(
+    motion: HandMotion, matrix: FloatArray, size: tuple[int, int], drawn: Mapping[str, Value]
+) -> HandMotion:
+    """Rotate a motion by the factors and move it in front of the first camera, completely in view.
+
+    Args:
+        motion: Motion relative to the point in front of a person's chest.
+        matrix: Camera matrix (3, 3) in pixels.
+        size: Width and height of its image.
+        drawn: Values of the factors.
+    """
+    turn = rotation_from_angles(*(float(drawn[f"{name}_deg"]) for name in ("yaw", "pitch", "roll")))
+    poses = [
+        replace(hand.pose, rotation=turn @ hand.pose.rotation, translation=hand.pose.translation @ turn.T)
+        for hand in motion.hands
+    ]
+    points = [item.rig.keypoints(pose).reshape(-1, 3) for item, pose in zip(motion.hands, poses, strict=True)]
+    whole = np.concatenate(points)
+    elbows = np.concatenate([_elbow(item.rig, pose) for item, pose in zip(motion.hands, poses, strict=True)])
+    middle = (whole[:, 2].min() + whole[:, 2].max()) / 2
+    depth = max(float(drawn["distance"]), _MIN_DISTANCE_M + middle - min(whole[:, 2].min(), elbows[:, 2].min()))
+    move = _move_into_view(whole, depth, matrix, size=size, spot=np.zeros(2), cut=float(drawn["cut"]))
+    hands = [
+        replace(item, pose=replace(pose, translation=pose.translation + move))
+        for item, pose in zip(motion.hands, poses, strict=True)
+    ]
+    return replace(motion, hands=tuple(hands))
+
+
+def held_drawable(pose: RigPose, held: Grasp, name: str, rng: np.random.Generator) -> Drawable:
+    """Return the object in a hand of one frame."""
+    item = look_up("object", SCENE_OBJECTS, name)
+    turn = pose.rotation[0]
+    place = pose.translation[0] + turn @ held.place
+    return drawable_from_solid(
+        item.solid, turn @ held.rotation, place, sample_material(item.surfaces, rng), FIRST_OBJECT
+    )
+
+
+def occluders(
+    rigs: Sequence[Rig], poses: Sequence[RigPose], count: int, first: int, rng: np.random.Generator
+) -> list[Drawable]:
+    """Return objects between the first camera and some keypoints of hands of one frame.
+
+    Args:
+        rigs: Rigs of the hands.
+        poses: Poses of the hands.
+        count: Number of objects.
+        first: Instance of the first object.
+        rng: Generator of positions and kinds.
+    """
+    if not rigs:
+        return []
+    points = np.concatenate([rig.keypoints(pose)[0] for rig, pose in zip(rigs, poses, strict=True)])
+    made: list[Drawable] = []
+    for number in range(count):
+        own = np.random.default_rng(rng.integers(1 << 62))
+        behind = points[own.integers(len(points))]
+        size, before = (float(own.uniform(*limits)) for limits in _OCCLUDER_M)
+        way = behind / np.linalg.norm(behind)
+        made.append(occluder(own, behind - way * min(before, behind[2] / 2), size, first + number))
+    return made
+
+
+def _elbow(rig: Rig, pose: RigPose) -> FloatArray:
+    """Return the end (N, 3) of a straight forearm."""
+    return pose.translation + _FOREARM_M * (pose.rotation @ rig.frames[0][:, 2])
+
+
+def _move_into_view(
+    points: FloatArray, depth: float, matrix: FloatArray, *, size: tuple[int, int], spot: FloatArray, cut: float
+) -> FloatArray:
+    """Return the translation (3,) that moves points (N, 3) in front of the camera to a spot of its image.
+
+    Args:
+        points: Points (N, 3) in metres.
+        depth: Depth of their middle.
+        matrix: Camera matrix (3, 3).
+        size: Width and height of the image.
+        spot: Position (2,), -1 to 1: from one edge at which they are still in view to the other.
+        cut: Share of them that may leave the image, 0 to 1.
+    """
+    move = np.array([0, 0, depth]) - (points.min(0) + points.max(0)) / 2
+    whole = np.array(size, np.float64)
+    for _ in range(_ROUNDS):
+        placed = points + move
+        seen = placed[:, :2] / placed[:, 2:] * matrix[[0, 1], [0, 1]] + matrix[:2, 2]
+        room = _SKIN_MARGIN_M * matrix[0, 0] / placed[:, 2:]
+        low, high = (seen - room).min(0), (seen + room).max(0)
+        reach = np.maximum(whole / 2 - (high - low) / 2 * (1 - 2 * cut), 0)
+        move[:2] += (whole / 2 + spot * reach - (low + high) / 2) * depth / matrix[0, 0]
+    return move
+
+
+@dataclass(frozen=True)
+class SceneSampler:
+    """Sampler of scenes.
+
+    Attributes:
+        factors: Factors and their distributions.
+        seed: Seed of all random choices.
+        rig: Kind of camera rig.
+        views: Number of cameras.
+        size: Width and height of each image.
+        images: Images to cut backgrounds from; None for procedural ones.
+        motions: Motions of sequences; None for stills.
+        files: Files of the user's own hands; None for the catalog's rig.
+    """
+
+    factors: Factors
+    seed: int
+    rig: RigKind
+    views: int
+    size: tuple[int, int]
+    images: BackgroundFolder | None = None
+    motions: NamedMotions | SeenMotion | None = None
+    files: HandFiles | None = None
+
+    def make(self, index: int) -> Iterator[Scene]:
+        """Yield the scenes of an index."""
+        drawn = dict(self.factors.draw(self.seed, index))
+        if self.images is not None:
+            drawn["background"] = FOLDER
+        if self.motions is None:
+            yield self._still(drawn, index)
+        else:
+            yield from self._sequence(self.motions, drawn, index)
+
+    def _still(self, drawn: dict[str, Value], index: int) -> Scene:
+        bare = self._empty_scene(drawn, index)
+        shape = person_shape(drawn, self._rng("shape", int(drawn["person"])))
+        rigs = [rig_from_shape(side, shape, self.files) for side in sides_of(drawn)]
+        poses, held = pose_hands(rigs, drawn, self._rng("pose", index))
+        spread = 1.0 if self.rig == "webcam" else _MAX_SPREAD
+        matrix = bare.cameras[0].K
+        poses = place_hands(
+            rigs, poses, matrix=matrix, size=self.size, drawn=drawn, rng=self._rng("place", index), spread=spread
+        )
+        hands = [self._hand(rig, shape, pose, drawn, index) for rig, pose in zip(rigs, poses, strict=True)]
+        return replace(bare, hands=tuple(hands), objects=tuple(self._objects(rigs, poses, held, drawn, index)))
+
+    def _sequence(self, motions: NamedMotions | SeenMotion, drawn: dict[str, Value], index: int) -> Iterator[Scene]:
+        shape = person_shape(drawn, self._rng("shape", int(drawn["person"])))
+        motion = motions.make(shape, self._rng("motion", index))
+        if motion.camera is not None:
+            scale = max(self.size) / (2 * max(motion.camera.cx, motion.camera.cy))
+            drawn["view_deg"] = round(math.degrees(2 * math.atan(max(self.size) / 2 / (motion.camera.fx * scale))), 4)
+        else:
+            motion = place_motion(motion, self._empty_scene(drawn, index).cameras[0].K, self.size, drawn)
+        bare = self._empty_scene(drawn, index)
+        number = f"{index:04d}_{motion.name}"
+        for frame, time in enumerate(motion.times.tolist()):
+            hands = [
+                self._hand(hand.rig, hand.shape, hand.pose[hand.rows[frame]], drawn, index)
+                for hand in motion.hands
+                if frame in hand.rows
+            ]
+            seed = bare.seed + frame + 1
+            yield replace(bare, hands=tuple(hands), sequence=number, frame=frame, time_s=time, seed=seed)
+
+    def _empty_scene(self, drawn: dict[str, Value], index: int) -> Scene:
+        """Return a scene with light, background and cameras only."""
+        middle = np.array([0.0, 0, float(drawn["distance"])])
+        cameras = camera_rig(self.rig, self.views, self.size, float(drawn["view_deg"]), middle)
+        return Scene(
+            hands=(),
+            objects=(),
+            lighting=light_scene(drawn, self._rng("lights", index)),
+            background=tuple(self._background(drawn, index, view) for view in range(self.views)),
+            cameras=cameras,
+            sizes=(self.size,) * self.views,
+            factors=drawn,
+            seed=int(self._rng("sensor", index).integers(1 << 32)),
+        )
+
+    def _hand(self, rig: Rig, shape: FloatArray, pose: RigPose, drawn: dict[str, Value], index: int) -> SceneHand:
+        person = int(drawn["person"])
+        look = hand_look(drawn, self._rng("skin", person), self._rng("worn", index))
+        bend = math.radians(float(drawn["bend_deg"])), 0.0
+        return SceneHand(rig.side, shape, pose, look, person, bend, self.files)
+
+    def _objects(
+        self, rigs: list[Rig], poses: list[RigPose], held: Grasp | None, drawn: dict[str, Value], index: int
+    ) -> list[Drawable]:
+        """Return held objects and occluders."""
+        things: list[Drawable] = []
+        if held is not None:
+            things.append(held_drawable(poses[0], held, str(drawn["held"]), self._rng("held", index)))
+        rng = self._rng("occluders", index)
+        return [*things, *occluders(rigs, poses, int(drawn["occluders"]), FIRST_OBJECT + len(things), rng)]
+
+    def _background(self, drawn: dict[str, Value], index: int, view: int) -> Image:
+        rng = self._rng("background", index, view)
+        if self.images is not None:
+            return self.images.draw(self.size, rng)
+        kind = cast("BackgroundKind", drawn["background"])
+        return draw_background(kind, self.size, rng)
+
+    def _rng(self, purpose: str, *place: int) -> np.random.Generator:
+        """Return the generator of one purpose at one index."""
+        return np.random.default_rng((self.seed, 2, crc32(purpose.encode()), *place))
+
+
+def person_shape(drawn: Mapping[str, Value], rng: np.random.Generator) -> FloatArray:
+    """Return the shape (36,) of both hands of a person."""
+    return rng.normal(size=len(SHAPE_NAMES)).clip(-_MAX_DEVIATIONS, _MAX_DEVIATIONS) * float(drawn["shape_sd"])
+
+
+def hand_look(drawn: Mapping[str, Value], rng: np.random.Generator, worn: np.random.Generator) -> HandLook:
+    """Return the look of a person's hands in one scene.
+
+    Args:
+        drawn: Values of the factors.
+        rng: Generator of the person.
+        worn: Generator of the scene.
+    """
+    return HandLook(
+        tone=int(drawn["tone"]),
+        texture=int(drawn["texture"]),
+        amounts={name: float(drawn[name]) for name in DETAILS},
+        glove=_named(drawn["glove"]),
+        rings=tuple(sorted(worn.permutation(5)[: int(drawn["rings"])].tolist())),
+        sleeve=_named(drawn["sleeve"]),
+        seed=float(rng.uniform(0, 100)),
+    )
+
+
+def sides_of(drawn: Mapping[str, Value]) -> tuple[Side, ...]:
+    """Return the sides of the hands of a still, the first one first."""
+    own: Side = "Left" if drawn["side"] == "left" else "Right"
+    other: Side = "Right" if own == "Left" else "Left"
+    match drawn["hands"]:
+        case "0":
+            return ()
+        case "1":
+            return (own,)
+        case _:
+            return own, other
+
+
+def _named(value: Value) -> str | None:
+    return None if value == "none" else str(value)

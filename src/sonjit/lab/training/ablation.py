@@ -1,0 +1,274 @@
+"""Run ablations of a recipe, and compare the results with a published table.
+
+Each row is trained with each seed. The table of results is written as `ablation.json`, `ablation.md` and
+`ablation.html`, with means and intervals over the seeds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import NormalDist, fmean, stdev
+from typing import NamedTuple
+
+from sonjit._util.data_files import read_json
+from sonjit._util.errors import InputError, JobError
+from sonjit._util.json_text import json_from
+from sonjit.lab.documents.document import (
+    Block,
+    BulletList,
+    Heading,
+    Plot,
+    Table,
+    Text,
+    html_from,
+    markdown_from,
+    number,
+    plots_of,
+    save_files,
+)
+from sonjit.lab.documents.plots import bars_svg
+from sonjit.lab.training.distributed import broadcast, processes, rank
+from sonjit.lab.training.recipes import Ablation, Recipe, TrainingRequest, load_recipe, prepare, run_recipe
+from sonjit.lab.training.run_folder import RESULT
+
+_T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+"""97.5 % quantiles of Student's t for 1 to 10 degrees of freedom."""
+
+
+class Mean(NamedTuple):
+    """A mean over seeds with its 95 % interval by Student's t; the interval is NaN for a single seed."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class RowResult:
+    """One row of a finished grid.
+
+    Attributes:
+        label: Label of the row.
+        values: Values of the metric by seed.
+        mean: Mean of the values, with its interval.
+        published: Value in the published table.
+        also: Means of the other results in the table.
+    """
+
+    label: str
+    values: tuple[float, ...]
+    mean: Mean
+    published: float | None
+    also: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class AblationResult:
+    """A finished grid."""
+
+    recipe: str
+    name: str
+    grid: Ablation
+    rows: tuple[RowResult, ...]
+    smoke: bool
+
+
+def run_ablation(
+    request: TrainingRequest, name: str, announce: Callable[[str], None] = lambda line: None
+) -> AblationResult:
+    """Train every row with every seed, each in a subfolder of the request's folder; finished runs are not repeated.
+
+    Args:
+        request: Training request; its settings apply to all rows.
+        name: Name of the grid.
+        announce: Callback with a line on each run that starts.
+
+    Raises:
+        InputError: The grid is unknown, or settings of a row cannot be used. Both are checked before any training.
+        JobError: The recipe's results lack the metric.
+    """
+    recipe = load_recipe(request.recipe)
+    if name not in recipe.ablation:
+        if not recipe.ablation:
+            raise InputError(f"{recipe.name} has no ablations")
+        raise InputError(f"{recipe.name}: Unknown ablation {name!r}. Choose from {', '.join(recipe.ablation)}")
+    grid = recipe.ablation[name]
+    varied = {key for row in grid.rows for key in (*row.set, *row.smoke_set)}
+    if fixed := sorted(request.settings.keys() & {"seed", *varied}):
+        raise InputError(f"--set {fixed[0]} cannot be combined with the ablation {name}, whose runs vary it")
+    runs = {
+        (row, seed): _request(recipe, request, grid, row, seed) for seed in grid.seeds for row in range(len(grid.rows))
+    }
+    results: dict[tuple[int, int], Mapping[str, object]] = {}
+    with processes(request.device) as device:
+        for done, ((row, seed), run) in enumerate(runs.items(), 1):
+            announce(f"{done} of {len(runs)}: {grid.rows[row].label}, seed {seed}")
+            known = broadcast(None if rank() else _finished(recipe, run))
+            results[row, seed] = known or run_recipe(replace(run, device=device))
+    if rank():
+        return AblationResult(recipe.name, name, grid, (), request.smoke)
+    rows = tuple(_row(grid, row, [results[row, seed] for seed in grid.seeds]) for row in range(len(grid.rows)))
+    return AblationResult(recipe.name, name, grid, rows, request.smoke)
+
+
+def mean_with_interval(values: Sequence[float]) -> Mean:
+    """Return a mean and its 95 % interval by Student's t.
+
+    >>> Mean(*(round(value, 3) for value in mean_with_interval([1.0, 2.0, 3.0])))
+    Mean(value=2.0, low=-0.484, high=4.484)
+    """
+    mean, freedom = fmean(values), len(values) - 1
+    if freedom < 1:
+        return Mean(mean, math.nan, math.nan)
+    half = _t95(freedom) * stdev(values) / math.sqrt(len(values))
+    return Mean(mean, mean - half, mean + half)
+
+
+def order_of(result: AblationResult) -> tuple[bool | None, list[str]]:
+    """Check whether the means have the published order of rows, and describe each step of that order in a line.
+
+    The differences of neighbours are taken seed by seed, with a 95 % interval by Student's t. The first value is None
+    without a published order.
+    """
+    known = [row for row in result.rows if row.published is not None]
+    if len(known) < 2:
+        return None, []
+    sign = 1 if result.grid.higher_is_better else -1
+    ranked = sorted(known, key=lambda row: -sign * (row.published or 0))
+    holds, lines = True, []
+    for better, worse in pairwise(ranked):
+        difference = mean_with_interval([sign * (a - b) for a, b in zip(better.values, worse.values, strict=True)])
+        if better.published != worse.published:
+            holds = holds and difference.value > 0
+        sure = "sure" if difference.low > 0 else "sure the other way" if difference.high < 0 else "not sure"
+        lines.append(
+            f"{better.label} better than {worse.label} by {difference.value:.4g} "
+            f"({difference.low:.4g} to {difference.high:.4g}): {sure} with {len(better.values)} seeds"
+        )
+    return holds, lines
+
+
+def record_of(result: AblationResult) -> dict[str, object]:
+    """Return the content of ablation.json."""
+    holds, steps = order_of(result)
+    return {
+        "recipe": result.recipe,
+        "ablation": result.name,
+        "smoke": result.smoke,
+        **{
+            key: getattr(result.grid, key) for key in ("title", "metric", "unit", "higher_is_better", "source", "notes")
+        },
+        "seeds": result.grid.seeds,
+        "interval": "95 %, Student's t over seeds",
+        "rows": [{**asdict(row), "mean": row.mean._asdict()} for row in result.rows],
+        "published_order_holds": holds,
+        "steps": steps,
+    }
+
+
+def _request(recipe: Recipe, request: TrainingRequest, grid: Ablation, row: int, seed: int) -> TrainingRequest:
+    """Return the checked request of one run: typed settings override the grid's, and the row's override both."""
+    grid_row = grid.rows[row]
+    small, own = (grid.smoke_settings, grid_row.smoke_set) if request.smoke else ({}, {})
+    settings = {**grid.settings, **small, **request.settings, **grid_row.set, **own, "seed": seed}
+    slug = re.sub(r"\W+", "-", grid_row.label.lower()).strip("-")
+    run = replace(request, settings=settings, out=request.out / f"{row + 1}-{slug}-seed{seed}")
+    prepare(recipe, run)
+    return run
+
+
+def _finished(recipe: Recipe, run: TrainingRequest) -> Mapping[str, object] | None:
+    """Return the results of a run, or None if it is not finished."""
+    file = run.out / RESULT
+    if not file.exists():
+        return None
+    saved = read_json(file)
+    if saved["settings"] != json.loads(json_from(prepare(recipe, run).settings, spaced=True, default=str)):
+        raise InputError(f"{run.out}: contains a run with other settings ({RESULT}). Choose another folder.")
+    return {key: math.nan if value is None else value for key, value in saved["results"].items()}  # null is NaN
+
+
+def _row(grid: Ablation, row: int, results: Sequence[Mapping[str, object]]) -> RowResult:
+    def values(key: str) -> tuple[float, ...]:
+        numbers = [value for result in results if isinstance(value := result.get(key), int | float)]
+        if len(numbers) < len(results):
+            raise JobError(f"Result {key!r} is missing or not a number. The recipe's results: {', '.join(results[0])}")
+        return tuple(map(float, numbers))
+
+    of_metric = values(grid.metric)
+    also = tuple(fmean(values(key)) for key in grid.also)
+    label, published = grid.rows[row].label, grid.rows[row].published
+    return RowResult(label, of_metric, mean_with_interval(of_metric), published, also)
+
+
+def _t95(freedom: int) -> float:
+    """Return the 97.5 % quantile of Student's t; from 11 degrees of freedom by the Cornish-Fisher expansion."""
+    if freedom <= len(_T95):
+        return _T95[freedom - 1]
+    z = NormalDist().inv_cdf(0.975)
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+
+
+def save_ablation(result: AblationResult, out: Path) -> str:
+    """Write ablation.json, ablation.md and ablation.html into an existing folder, and return the Markdown.
+
+    Raises:
+        InputError: The folder is not writable.
+        JobError: The files cannot be written.
+    """
+    title = f"{result.grid.title} ({result.recipe}, {result.name})"
+    blocks = list(_blocks(result))
+    text = markdown_from(title, blocks)
+    record = json_from(record_of(result), indent=1) + "\n"
+    page = html_from(title, blocks)
+    save_files(out, {**plots_of(blocks), "ablation.json": record, "ablation.md": text, "ablation.html": page})
+    return text
+
+
+def _blocks(result: AblationResult) -> Iterator[Block]:
+    grid, rows = result.grid, result.rows
+    digits = _digits(rows)
+    unit = f", {grid.unit}" if grid.unit else ""
+    seeds = ", ".join(map(str, grid.seeds))
+    better = "higher" if grid.higher_is_better else "lower"
+    published = any(row.published is not None for row in rows)
+    if result.smoke:
+        yield Text("At the smoke size: the order of the rows is what can be compared, not the values.")
+    headings = ("", f"{grid.metric}{unit}", "95 % interval", *grid.also, *(("published",) if published else ()))
+    yield Table(
+        headings,
+        tuple(
+            (
+                row.label,
+                number(row.mean.value, digits),
+                f"{number(row.mean.low, digits)} to {number(row.mean.high, digits)}",
+                *(f"{value:.4g}" for value in row.also),
+                *((number(row.published),) if published else ()),
+            )
+            for row in rows
+        ),
+    )
+    yield Text(f"Means over seeds {seeds}; intervals by Student's t; {better} is better.")
+    if published:
+        yield Text(f"Published: {grid.source}.")
+    holds, steps = order_of(result)
+    if holds is not None:
+        yield Text("The published order holds." if holds else "The published order does not hold.")
+        yield BulletList(tuple(steps))
+    bars = [(row.label, row.mean.value, row.mean.low, row.mean.high) for row in rows]
+    yield Plot("ablation", bars_svg(bars, grid.unit, grid.title), f"{grid.title}: means and intervals")
+    if grid.notes:
+        yield Heading("Notes")
+        yield BulletList(grid.notes)
+
+
+def _digits(rows: Sequence[RowResult]) -> int:
+    """Return the number of decimals that shows three significant digits of the largest mean."""
+    largest = max((abs(row.mean.value) for row in rows), default=0)
+    return 2 if largest == 0 else max(0, 3 - math.floor(math.log10(largest)))

@@ -1,0 +1,234 @@
+"""Change training examples at random within the limits of a recipe's table `augmentation`.
+
+The box of a crop is shifted, scaled and rotated before the crop is cut out, so that pixels are sampled only once. The
+crop is then mirrored, which turns a left hand into a right one, and its colours are changed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Final, Literal, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit._util.arrays import FloatArray, RealArray
+from sonjit._util.errors import InputError
+from sonjit.geometry.boxes import RotatedBox
+from sonjit.lab.datasets.sample import Side
+from sonjit.lab.training.settings import TrainingSettings
+
+P = TypeVar("P", np.uint8, np.float32)
+T = TypeVar("T")
+
+
+_MINIMUM_BLUR_PX = 0.05
+_COLOURS = ("brightness", "contrast", "saturation", "channels", "hue", "blur_px")
+_BOX_SCALE, _BOX_SHIFT = (0.9, 1.12), 0.06
+"""Range of the scale and the shift, as a fraction of the side, of a hand's box between two frames."""
+OTHER_SIDE: Final[Mapping[Side | None, Side]] = {"Left": "Right", "Right": "Left"}
+"""Handedness of a hand after mirroring."""
+
+
+@dataclass(frozen=True)
+class AugmentationSettings:
+    """Limits of a random augmentation. The defaults change nothing.
+
+    Attributes:
+        mirror: Probability of mirroring.
+        rotation_deg: Maximum rotation to either side.
+        rotated: Probability of any rotation.
+        scale: Minimum and maximum factor of the crop's side. Values above 1 show more of the image, at a smaller size.
+        shift: Maximum shift of the crop to either side, as a fraction of its side.
+        normal: Which of `rotation` and `scale` are drawn from a normal distribution that is clipped at their limits:
+            two standard deviations for the rotation and one for the scale. The others are drawn uniformly.
+        brightness: Maximum deviation of the factor from 1, as for contrast, saturation and channels.
+        contrast: Maximum deviation of the contrast factor, about the mean grey.
+        saturation: Maximum deviation of the saturation factor, about each pixel's grey.
+        channels: Maximum deviation of the gains of red, green and blue, each drawn independently.
+        hue: Maximum change of hue to either side, in turns.
+        blur_px: Maximum standard deviation of a Gaussian blur.
+        reverse: Probability of playing a sequence backwards.
+    """
+
+    mirror: float = 0.0
+    rotation_deg: float = 0.0
+    rotated: float = 1.0
+    scale: tuple[float, ...] = (1.0, 1.0)
+    shift: float = 0.0
+    normal: tuple[Literal["rotation", "scale"], ...] = ()
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    channels: float = 0.0
+    hue: float = 0.0
+    blur_px: float = 0.0
+    reverse: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check that values are in range."""
+        for name in ("mirror", "rotated", "shift", "brightness", "contrast", "saturation", "channels", "reverse"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name}={getattr(self, name)}: must be between 0 and 1")
+        for name, maximum in (("rotation_deg", 180.0), ("hue", 0.5), ("blur_px", 8.0)):
+            if not 0 <= getattr(self, name) <= maximum:
+                raise InputError(f"{name}={getattr(self, name)}: must be between 0 and {maximum:g}")
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
+            raise InputError(f"scale={','.join(map(str, self.scale))}: must be a minimum and a maximum above 0")
+
+
+@dataclass(frozen=True)
+class AugmentedSettings(TrainingSettings):
+    """Base class of the settings of recipes that augment images.
+
+    Attributes:
+        augmentation: Augmentation of the training images: a table, `augmentation.mirror=0` for one limit, or none.
+    """
+
+    UNSUPPORTED: ClassVar[tuple[str, ...]] = ("reverse",)
+    """Limits that have no effect in the recipe or would make its labels wrong."""
+
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+
+    def __post_init__(self) -> None:
+        """Check that values are in range."""
+        super().__post_init__()
+        for name in self.UNSUPPORTED:
+            if (value := getattr(self.augmentation, name)) != getattr(AugmentationSettings(), name):
+                raise InputError(f"augmentation.{name}={value} does not apply to the labels of this recipe")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """One random augmentation. The defaults change nothing.
+
+    Attributes:
+        mirror: True to mirror the crop.
+        rotation_rad: Rotation of the crop's box.
+        scale: Factor of the box size.
+        shift: Shift of the box centre in x and y, as fractions of its width and height.
+        brightness: Brightness factor.
+        contrast: Contrast factor.
+        saturation: Saturation factor.
+        channels: Factors of red, green and blue.
+        hue: Change of hue in turns.
+        blur_px: Standard deviation of a Gaussian blur.
+        reverse: True to play a sequence backwards.
+    """
+
+    mirror: bool = False
+    rotation_rad: float = 0.0
+    scale: float = 1.0
+    shift: tuple[float, float] = (0.0, 0.0)
+    brightness: float = 1.0
+    contrast: float = 1.0
+    saturation: float = 1.0
+    channels: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    hue: float = 0.0
+    blur_px: float = 0.0
+    reverse: bool = False
+
+    def box(self, box: RotatedBox) -> RotatedBox:
+        """Return the shifted, scaled and rotated box."""
+        cx, cy, width, height, rotation = self.shifted(box)
+        return RotatedBox(cx, cy, width * self.scale, height * self.scale, rotation + self.rotation_rad)
+
+    def shifted(self, box: RotatedBox) -> RotatedBox:
+        """Return a box with a shifted centre."""
+        return box._replace(cx=box.cx + self.shift[0] * box.width, cy=box.cy + self.shift[1] * box.height)
+
+    def image(self, image: NDArray[P]) -> NDArray[P]:
+        """Return a crop (H, W, 3), uint8 or float32 in 0..255, mirrored and with changed colours."""
+        return self.coloured(self.mirrored(image))
+
+    def mirrored(self, image: NDArray[P]) -> NDArray[P]:
+        """Return a crop or mask (H, W, ...), mirrored if `mirror` is True."""
+        return np.ascontiguousarray(image[:, ::-1]) if self.mirror else image
+
+    def points(self, points: RealArray, width: int) -> FloatArray:
+        """Return points (..., 2) of a crop, mirrored if `mirror` is True.
+
+        Args:
+            points: Pixels; the centre of the first pixel is 0, as in `crop`.
+            width: Width of the crop in pixels.
+        """
+        if not self.mirror:
+            return points.astype(np.float64)
+        return np.concatenate([width - 1 - points[..., :1], points[..., 1:]], -1).astype(np.float64)
+
+    def sequence(self, items: Sequence[T]) -> list[T]:
+        """Return items in time, reversed if `reverse` is True."""
+        return list(items[::-1] if self.reverse else items)
+
+    def coloured(self, image: NDArray[P]) -> NDArray[P]:
+        """Return an image (H, W, 3), uint8 or float32 in 0..255, with changed colours."""
+        unchanged = Augmentation()
+        if all(getattr(self, name) == getattr(unchanged, name) for name in _COLOURS):
+            return image
+        values = image.astype(np.float32)
+        if self.blur_px > _MINIMUM_BLUR_PX:
+            values = cv2.GaussianBlur(values, (0, 0), self.blur_px)
+        values = (values * np.array(self.channels, np.float32) * np.float32(self.brightness)).clip(0, 255)
+        if self.saturation != 1:
+            grey = cv2.cvtColor(values, cv2.COLOR_RGB2GRAY)[..., None]
+            values = (grey + (values - grey) * np.float32(self.saturation)).clip(0, 255)
+        if self.hue:
+            turned = cv2.cvtColor(values / np.float32(255), cv2.COLOR_RGB2HSV)
+            turned[..., 0] = (turned[..., 0] + 360 * self.hue) % 360
+            values = cv2.cvtColor(turned, cv2.COLOR_HSV2RGB) * np.float32(255)
+        if self.contrast != 1:
+            grey = cv2.cvtColor(values, cv2.COLOR_RGB2GRAY).mean(dtype=np.float64)
+            values = np.float32(grey) + (values - np.float32(grey)) * np.float32(self.contrast)
+        values = values.clip(0, 255)
+        return (np.rint(values) if image.dtype == np.uint8 else values).astype(image.dtype)
+
+
+def draw_augmentation(settings: AugmentationSettings, rng: np.random.Generator) -> Augmentation:
+    """Draw a random augmentation; the number of random draws does not depend on the settings."""
+
+    def symmetric(limit: float) -> float:
+        return float(rng.uniform(-limit, limit))
+
+    minimum, maximum = settings.scale
+    turn, scale = symmetric(1), symmetric(1)
+    if "rotation" in settings.normal:
+        turn = float(np.clip(rng.normal() / 2, -1, 1))
+    if "scale" in settings.normal:
+        scale = float(np.clip(rng.normal(), -1, 1))
+    rotated = rng.random() < settings.rotated
+    red, green, blue = (1 + symmetric(settings.channels) for _ in range(3))
+    return Augmentation(
+        mirror=bool(rng.random() < settings.mirror),
+        rotation_rad=math.radians(settings.rotation_deg) * turn if rotated else 0.0,
+        scale=(minimum + maximum) / 2 + (maximum - minimum) / 2 * scale,
+        shift=(symmetric(settings.shift), symmetric(settings.shift)),
+        brightness=1 + symmetric(settings.brightness),
+        contrast=1 + symmetric(settings.contrast),
+        saturation=1 + symmetric(settings.saturation),
+        channels=(red, green, blue),
+        hue=symmetric(settings.hue),
+        blur_px=float(rng.uniform(0, settings.blur_px)),
+        reverse=bool(rng.random() < settings.reverse),
+    )
+
+
+def jittered_box(box: RotatedBox, rng: np.random.Generator, turn_rad: float) -> RotatedBox:
+    """Return a box as tracking might have it a frame later: shifted, scaled and rotated by up to `turn_rad`."""
+    side = box.width * rng.uniform(*_BOX_SCALE)
+    dx, dy = rng.uniform(-_BOX_SHIFT, _BOX_SHIFT, 2) * box.width
+    return RotatedBox(box.cx + dx, box.cy + dy, side, side, box.rotation + rng.uniform(-turn_rad, turn_rad))
+
+
+def mirrored_order(names: Sequence[str]) -> list[int]:
+    """Return the index of the name that each name becomes in a mirror; left and right swap where both are known.
+
+    >>> mirrored_order(["nose", "left_eye", "right_eye", "left_only"])
+    [0, 2, 1, 3]
+    """
+    other = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
+    swapped = [re.sub("[Ll]eft|[Rr]ight", lambda found: other[found.group()], name) for name in names]
+    return [names.index(new if new in names else name) for new, name in zip(swapped, names, strict=True)]

@@ -1,0 +1,299 @@
+"""Fine-tune MediaPipe's face and body networks (recipes `face-mesh` and `pose-*`) on keypoints of other data sets.
+
+A face mesh is trained on the points of 300W (68) and WFLW (98), which are read off its contours, or on meshes. A body
+is trained on the keypoints that BlazePose and the labels share. Unlabelled outputs are trained to stay as they were
+before training. Each face or body is cut out as the detector would cut it out.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sonjit._util.arrays import FloatArray
+from sonjit._util.errors import InputError
+from sonjit.detectors.kinds.body import box_from_alignment
+from sonjit.detectors.kinds.face import box_around_face
+from sonjit.geometry.boxes import RotatedBox, points_into_crop
+from sonjit.lab.datasets import Instance, Sample
+from sonjit.lab.metrics import outer_corner_distances
+from sonjit.lab.networks import create_network
+from sonjit.lab.networks.registry import Network
+from sonjit.lab.training.augment import Augmentation, draw_augmentation, mirrored_order
+from sonjit.lab.training.export import export_trained
+from sonjit.lab.training.hands.landmark_data import LandmarkCrop, augmented, cut_wide
+from sonjit.lab.training.hands.samples import HandSettings, draw_examples, hand_data
+from sonjit.lab.training.loop import WEIGHTS, train
+from sonjit.lab.training.recipes import TrainingRequest, settings_from
+from sonjit.lab.training.settings import check_at_least
+from sonjit.results.skeletons import load_skeleton
+from sonjit.results.skeletons.face_points import face_weights
+
+_SIZES = {"face": 192, "pose": 256}
+_FOREHEAD = 0.8
+"""Height of the forehead above the eyes relative to the eyes above the chin: 68 and 98 points end at the brows."""
+_BODY_MARGIN = 1.1
+"""Radius of the circle around a body, relative to the farthest keypoint."""
+_BODY = load_skeleton("body_blazepose33").keypoints
+_TORSO = ("left_hip", "right_hip", "left_shoulder", "right_shoulder")
+
+
+_FACE = {68: (36, 45, 8), 98: (60, 72, 16), 468: (33, 263, 152), 478: (33, 263, 152)}
+"""Indices of the outer corners of the right and left eye and of the chin, by the number of points."""
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class PointSettings(HandSettings):
+    """Settings of the recipes.
+
+    Attributes:
+        network: Network to fine-tune.
+        keep: Weight of the loss that keeps all outputs as they were before training; 0 disables it.
+    """
+
+    learning_rate: float = 1e-4
+    warmup: int = 5
+    batch: int = 8
+    network: Literal["face-mesh", "pose-lite", "pose-full", "pose-heavy"] = "face-mesh"
+    keep: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check that values are in range."""
+        super().__post_init__()
+        check_at_least(self, keep=0)
+        if self.kind == "face" and (chance := self.augmentation.mirror):
+            raise InputError(
+                f"augmentation.mirror={chance} does not apply to faces, whose points have no names of left and right"
+            )
+
+    @property
+    def kind(self) -> str:
+        """Kind of the network's instances."""
+        return "face" if self.network == "face-mesh" else "body"
+
+    @property
+    def size(self) -> int:
+        """Side of the crops in pixels."""
+        return _SIZES[self.network.partition("-")[0]]
+
+
+class LabelledCrop(NamedTuple):
+    """A labelled face or body.
+
+    Attributes:
+        crop: Crop with the labelled points.
+        skeleton: Skeleton of the labels.
+        length: Unit of errors in pixels of the crop.
+    """
+
+    crop: LandmarkCrop
+    skeleton: str
+    length: float
+
+
+class PointBatch(NamedTuple):
+    """The batch of a step; lengths in pixels of the crops.
+
+    Attributes:
+        images: (B, 3, S, S) in 0..1.
+        points: (B, K, 2), zeros where they are not labelled; K is the maximum of the batch.
+        known: (B, K) 1 or 0.
+        lengths: (B,) unit of errors: the distance of the eyes' outer corners, or the length of the torso.
+        skeletons: (B,) skeletons of the labels.
+    """
+
+    images: Tensor
+    points: Tensor
+    known: Tensor
+    lengths: Tensor
+    skeletons: tuple[str, ...]
+
+
+def train_points(request: TrainingRequest) -> Mapping[str, object]:
+    """Fine-tune a face or body network; see the module.
+
+    Args:
+        request: Training request with the root of a data set of faces or bodies.
+
+    Returns:
+        "weights"; "error_before" and "error" on held-out images, mean distances in per cent of the eyes' distance (NME)
+        or of the torso; "held_out", the number of faces or bodies; and the path of the "export".
+
+    Raises:
+        InputError: Settings or data cannot be used.
+    """
+    settings = settings_from(PointSettings, request.settings)
+    if request.data is None:
+        raise InputError(f"{request.recipe} requires --data, the root of a data set of faces or bodies")
+    data = hand_data(request, settings, lambda sample: bool(_labelled(sample, settings)))
+    network = create_network(settings.network, request.weights or "published").to(request.device)
+    held_out = [crop for sample in data.held_out for crop in labelled_crops(sample, settings)]
+    before = point_error(network.eval(), held_out, request.device)
+    metrics = train(
+        network.eval(),  # batch norms are already folded
+        partial(_draw, samples=data.training, settings=settings),
+        point_losses(copy.deepcopy(network).eval().requires_grad_(False), settings.keep),
+        settings,
+        out=request.out,
+        inputs=request.inputs(),
+        progress=request.progress,
+        evaluate=lambda network: {"error": point_error(network, held_out, request.device)},
+    )
+    results: dict[str, object] = {"weights": request.out / WEIGHTS, "held_out": len(held_out), "error_before": before}
+    return results | metrics | export_trained(network, settings.network, settings.size, request)
+
+
+def labelled_crops(sample: Sample, settings: PointSettings) -> list[LabelledCrop]:
+    """Return crops of the faces or bodies of an image that have enough labels."""
+    found = _labelled(sample, settings)
+    rgb = sample.rgb() if found else np.zeros((0, 0, 3), np.uint8)
+    crops: list[LabelledCrop] = []
+    for instance, points, box, length in found:
+        known = np.asarray(np.isfinite(points).all(1), np.bool_)
+        in_crop = points_into_crop(np.where(known[:, None], points, 0).astype(np.float32), box, settings.size)
+        unknown = np.full((len(points), 3), np.nan, np.float32)
+        crop = LandmarkCrop(cut_wide(rgb, box, settings.size), in_crop.astype(np.float32), known, unknown)
+        crops.append(LabelledCrop(crop, instance.skeleton or "", length * settings.size / box.width))
+    return crops
+
+
+def _labelled(sample: Sample, settings: PointSettings) -> list[tuple[Instance, FloatArray, RotatedBox, float]]:
+    """Return instances of the network's kind with their points (NaN unknown), box, and unit of errors."""
+    found: list[tuple[Instance, FloatArray, RotatedBox, float]] = []
+    for instance in sample.instances:
+        if instance.kind != settings.kind or instance.crowd or instance.keypoints_px is None:
+            continue
+        valid = np.ones(len(instance.keypoints_px), np.bool_) if instance.valid_px is None else instance.valid_px
+        points = np.where(valid[:, None], instance.keypoints_px, np.nan)
+        box_and_length = _face_box(points) if instance.kind == "face" else _body_box(points, instance)
+        if box_and_length is not None and box_and_length[0].width >= 1:
+            found.append((instance, points, *box_and_length))
+    return found
+
+
+def _face_box(points: FloatArray) -> tuple[RotatedBox, float] | None:
+    """Return the box of a face with all points (K, 2) labelled, and the distance of its eyes' outer corners."""
+    if not np.isfinite(points).all():
+        return None
+    right, left, chin = (points[index] for index in _FACE[len(points)])
+    whole = points
+    if len(points) < 468:
+        eyes = (right + left) / 2
+        whole = np.concatenate([points, [eyes + _FOREHEAD * (eyes - chin)]])
+    corners = [*whole.min(0).tolist(), *whole.max(0).tolist()]
+    box = box_around_face(corners, right.tolist(), left.tolist())
+    return box, float(outer_corner_distances(points[None])[0])
+
+
+def _body_box(points: FloatArray, instance: Instance) -> tuple[RotatedBox, float] | None:
+    """Return the box of a body with a labelled torso, and the torso's diagonal."""
+    indices = instance.keypoint_indices(_TORSO)
+    if indices is None or not np.isfinite(points[indices]).all():
+        return None
+    left_hip, right_hip, left_shoulder, right_shoulder = points[indices]
+    hips, shoulders = (left_hip + right_hip) / 2, (left_shoulder + right_shoulder) / 2
+    reach = _BODY_MARGIN * float(np.nanmax(np.linalg.norm(points - hips, axis=1)))
+    up = (shoulders - hips) / max(float(np.linalg.norm(shoulders - hips)), 1e-6)
+    box = box_from_alignment(np.stack([hips, hips + reach * up]))
+    return box, float(np.linalg.norm(left_shoulder - right_hip))
+
+
+def _draw(rng: np.random.Generator, samples: Sequence[Sample], settings: PointSettings) -> PointBatch:
+    """Return the batch of a step."""
+
+    def make(sample: Sample, own: np.random.Generator) -> LabelledCrop | None:
+        crops = labelled_crops(sample, settings)
+        if not crops:
+            return None
+        return augmented_crop(crops[int(own.integers(len(crops)))], draw_augmentation(settings.augmentation, own))
+
+    return point_batch(draw_examples(samples, make, rng, settings.batch))
+
+
+def augmented_crop(labelled: LabelledCrop, change: Augmentation) -> LabelledCrop:
+    """Augment a face or body; left and right keypoints swap in a mirror."""
+    crop = augmented(labelled.crop, change)
+    if change.mirror:
+        order = mirrored_order(load_skeleton(labelled.skeleton).keypoints)
+        crop = replace(crop, keypoints=crop.keypoints[order], known=crop.known[order])
+    return labelled._replace(crop=crop, length=labelled.length / change.scale)
+
+
+def point_batch(crops: Sequence[LabelledCrop]) -> PointBatch:
+    """Convert crops to tensors."""
+    count = max(len(labelled.crop.keypoints) for labelled in crops)
+    points, known = np.zeros((len(crops), count, 2), np.float32), np.zeros((len(crops), count), np.float32)
+    for row, labelled in enumerate(crops):
+        points[row, : len(labelled.crop.keypoints)] = labelled.crop.keypoints
+        known[row, : len(labelled.crop.known)] = labelled.crop.known
+    images = torch.from_numpy(np.stack([labelled.crop.image() for labelled in crops])).permute(0, 3, 1, 2) / 255
+    lengths = torch.tensor([labelled.length for labelled in crops])
+    skeletons = tuple(labelled.skeleton for labelled in crops)
+    return PointBatch(images, torch.from_numpy(points), torch.from_numpy(known), lengths, skeletons)
+
+
+def point_losses(before: Network, keep: float) -> Callable[[Network, PointBatch], Mapping[str, Tensor]]:
+    """Return a function that computes losses by name: distances in units of errors, and changes of the outputs.
+
+    Args:
+        before: Copy of the network before training.
+        keep: Weight of the loss of the changes.
+    """
+
+    def losses(network: Network, batch: PointBatch) -> Mapping[str, Tensor]:
+        outputs = network(batch.images)
+        distances = _distances(outputs["keypoints"], batch)
+        parts = {"points": (distances * batch.known).sum() / batch.known.sum().clamp(min=1)}
+        if keep:
+            with torch.no_grad():
+                initial = before(batch.images)
+            changes = [
+                (outputs[name] - value).square().mean() / value.square().mean().clamp(min=1e-6)
+                for name, value in initial.items()
+            ]
+            parts["kept"] = keep * torch.stack(changes).mean()
+        return parts
+
+    return losses
+
+
+def _distances(keypoints: Tensor, batch: PointBatch) -> Tensor:
+    """Return the (B, K) distances of a network's keypoints from the labels, in units of errors."""
+    count = 468 if keypoints.shape[1] == 3 * 468 else len(_BODY)
+    points = keypoints.unflatten(1, (-1, keypoints.shape[1] // (468 if count == 468 else 39)))[:, :count, :2]
+    rows: list[Tensor] = []
+    for own, skeleton in zip(points, batch.skeletons, strict=True):
+        weights = torch.from_numpy(_weights(own.detach().double().cpu().numpy(), skeleton)).to(own)
+        read = weights @ own
+        missing = batch.points.shape[1] - len(read)
+        rows.append(torch.nn.functional.pad(read, (0, 0, 0, missing)))
+    return (torch.stack(rows) - batch.points).norm(dim=2) / batch.lengths[:, None]
+
+
+def _weights(points: FloatArray, skeleton: str) -> FloatArray:
+    """Return the weights by which a network's points (N, 2) are combined to a skeleton's."""
+    if skeleton in ("face_300w68", "face_wflw98"):
+        return face_weights(points, skeleton)
+    if skeleton.startswith("face_"):
+        return np.eye(len(load_skeleton(skeleton).keypoints), len(points))
+    names = load_skeleton(skeleton).keypoints
+    return np.array([[float(name == other) for other in _BODY] for name in names])
+
+
+def point_error(network: Network, crops: Sequence[LabelledCrop], device: str = "cpu") -> float:
+    """Return the mean distance in per cent of the unit of errors, averaged over faces or bodies; NaN without any."""
+    means: list[float] = []
+    with torch.inference_mode():
+        for start in range(0, len(crops), _BATCH):
+            batch = point_batch(crops[start : start + _BATCH])
+            distances = _distances(network(batch.images.to(device))["keypoints"].cpu(), batch)
+            means += ((distances * batch.known).sum(1) / batch.known.sum(1).clamp(min=1)).tolist()
+    return 100 * float(np.mean(means)) if means else float("nan")

@@ -1,0 +1,322 @@
+"""Prepare training data of gestures: renders of posed hands with the keypoints that the hand network detects."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image, IntArray, RealArray
+from sonjit._util.errors import InputError
+from sonjit.detectors.kinds.hand_heads import AppearanceInputs, HandHeads
+from sonjit.detectors.kinds.hands import Hands, box_around_hand, load_hands
+from sonjit.detectors.options import HandOptions
+from sonjit.gestures.features import aligned, gesture_features, palm_pose
+from sonjit.lab.datasets import Instance, Sample, open_dataset
+from sonjit.lab.training.augment import jittered_box
+from sonjit.lab.training.gestures.alphabets import Alphabet, shipped_gestures
+from sonjit.lab.training.rows import ArrayRows
+from sonjit.results import Hand
+
+_MIN_POSE_DISTANCE: Final = 0.05
+"""Mean distance of the joints of two poses in hand lengths, below which a free pose is too close to a gesture."""
+
+_EXAMPLES, _CANDIDATES = 40, 6
+"""Number of examples of each gesture's pose, and how many of the nearest ones a free pose is compared with."""
+
+_SIMILAR: Final = 8
+"""Number of similar detected hands, of which one gives an exact hand its errors."""
+
+_MAX_ERROR: Final = 0.2
+"""Maximum mean error of detected keypoints, as a fraction of the hand's extent, for a match."""
+
+_BLOCK: Final = 4096
+
+_TURN_RAD: Final = 0.3
+"""Maximum rotation of the box of tracking, or of the palm, against that of exact keypoints."""
+
+
+MAPS: Final = ((112, 14, 14), (192, 7, 7))
+"""Shapes of the two coarser maps of the published full network."""
+_FoundHand = tuple[Hand, FloatArray, FloatArray, bool]
+"""A detected hand, its exact keypoints in the image and in metres, and whether it is a left hand."""
+
+
+@dataclass(frozen=True, eq=False)
+class PosedHands(ArrayRows):
+    """Detected hands with their ground truth and their poses.
+
+    Attributes:
+        keypoints: (N, 21, 3) float32 pixels.
+        keypoints_3d: (N, 21, 3) float32 metres.
+        left: (N,) True if the network predicts a left hand.
+        pose: (N,) pose names of `sonjit synth`; "any" for hands without a named pose or with an object.
+        image: (N,) index of the image.
+        true_keypoints: (N, 21, 3) float32 exact keypoints in the image, z in the same scale.
+        true_keypoints_3d: (N, 21, 3) float32 metres in the camera frame.
+        true_left: (N,) True for a left hand.
+    """
+
+    keypoints: Float32Array
+    keypoints_3d: Float32Array
+    left: BoolArray
+    pose: NDArray[np.str_]
+    image: IntArray
+    true_keypoints: Float32Array
+    true_keypoints_3d: Float32Array
+    true_left: BoolArray
+
+    def shapes(self, alphabet: Alphabet) -> IntArray:
+        """Return the (N,) index of each hand's shape in an alphabet."""
+        return alphabet.shapes_of(self.pose.tolist())
+
+    def features(self) -> Float32Array:
+        """Return the features (N, F) of the detected keypoints."""
+        return gesture_features(self.keypoints, self.keypoints_3d, self.left)
+
+    def exact(self) -> Self:
+        """Return the same hands as a network without errors would detect them."""
+        return replace(self, keypoints=self.true_keypoints, keypoints_3d=self.true_keypoints_3d, left=self.true_left)
+
+    def errors(self) -> FloatArray:
+        """Return the (N,) mean error of the detected keypoints in the image, as a fraction of the hand's extent."""
+        exact = self.true_keypoints[..., :2]
+        extent = np.linalg.norm(np.ptp(exact, axis=1), axis=1)
+        return np.linalg.norm(self.keypoints[..., :2] - exact, axis=2).mean(1) / extent
+
+    def truth(self) -> Float32Array:
+        """Return the exact keypoints (N, 2, 21, 3), see `aligned`."""
+        return np.stack([self.true_keypoints, self.true_keypoints_3d], 1)
+
+    def palm_poses(self) -> FloatArray:
+        """Return the exact joints (N, 63) in the palm's axes."""
+        return palm_pose(self.true_keypoints_3d.astype(np.float64), self.true_left).reshape(-1, 63)
+
+    def unambiguous(self, gestures: PosedHands, alphabet: Alphabet | None = None) -> Self:
+        """Remove free poses that are too similar to gestures.
+
+        Args:
+            gestures: Hands of named poses.
+            alphabet: Poses of the gestures; those of the shipped ones by default.
+        """
+        named = gestures.take(gestures.shapes(alphabet or shipped_gestures()) > 0)
+        examples = [np.flatnonzero(named.pose == pose)[:_EXAMPLES] for pose in np.unique(named.pose)]
+        poses = named.take(np.concatenate([np.zeros(0, np.int64), *examples])).palm_poses()
+        free = np.flatnonzero(self.pose == "any")
+        keep = np.ones(len(self), np.bool_)
+        if len(poses) and len(free):
+            own = self.take(free).palm_poses()
+            near = poses[nearest(own, poses, min(_CANDIDATES, len(poses)))]  # (M, C, 63)
+            distances = np.linalg.norm((own[:, None] - near).reshape(*near.shape[:2], 21, 3), axis=-1).mean(2)
+            keep[free] = distances.min(1) >= _MIN_POSE_DISTANCE
+        return self.take(keep)
+
+    def with_errors_from(self, found: PosedHands, rng: np.random.Generator) -> Self:
+        """Return exact hands with the network's errors in one of the most similar detected hands.
+
+        Args:
+            found: Hands that the network detected in images.
+            rng: Generator that chooses one of the `_SIMILAR` nearest hands in pose and view.
+        """
+        truth, others = aligned(self.truth(), self.true_left), aligned(found.truth(), found.true_left)
+        seen = np.stack([found.keypoints, found.keypoints_3d], 1)
+        errors = aligned(seen, found.true_left, by=found.truth()) - others
+        near = nearest(truth[:, 1].reshape(-1, 63), others[:, 1].reshape(-1, 63), min(_SIMILAR, len(found)))
+        chosen = near[np.arange(len(self)), rng.integers(near.shape[1], size=len(self))]
+        points = truth + errors[chosen]
+        mistaken = (found.left != found.true_left)[chosen]
+        return replace(self, keypoints=points[:, 0], keypoints_3d=points[:, 1], left=mistaken)
+
+
+@dataclass(frozen=True, eq=False)
+class SeenHands(PosedHands):
+    """Posed hands with their appearance.
+
+    Attributes:
+        appearance: (N, 21, A) as in `Hand`, or the inputs that it is computed from as rows (N, ...), see
+            `maps_and_places`.
+    """
+
+    appearance: NDArray[np.floating]
+
+
+def posed_hands(
+    root: Path,
+    crops: int,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> PosedHands:
+    """Run the published hand network on every hand of a folder that `sonjit synth` wrote.
+
+    Args:
+        root: Folder of the images.
+        crops: Number of crops of each hand, each with a slightly different box.
+        progress: Callback after each image with the number of finished images and of all images.
+
+    Raises:
+        InputError: The folder is not from `sonjit synth`, or no hand is detected in it.
+    """
+    network = _network(HandHeads)
+    columns = _columns(root, lambda sample, rng: _found(sample, network, crops, rng), progress)
+    return PosedHands(*columns[:-1])
+
+
+def seen_hands(
+    root: Path, more: int = 0, *, maps: bool = False, progress: Callable[[int, int], None] | None = None
+) -> SeenHands:
+    """Run the published hand network on one crop of each hand, with its appearance.
+
+    Args:
+        root: Folder of the images.
+        more: Number of further crops of each hand for training, each recoloured, blurred, compressed or mirrored.
+        maps: True for the inputs of the appearance instead of the appearance, for training.
+        progress: Callback after each image with the number of finished images and of all images.
+
+    Raises:
+        InputError: The folder is not from `sonjit synth`, or no hand is detected in it.
+    """
+    network = _network(_Maps if maps else HandHeads)
+
+    def find(sample: Sample, rng: np.random.Generator) -> Iterator[_FoundHand]:
+        yield from _found(sample, network, 1, rng)
+        for _ in range(more):
+            other = ShownImage(recoloured(sample.rgb(), rng), mirrored=bool(rng.random() < 0.5))
+            yield from _found(sample, network, 1, rng, other)
+
+    return SeenHands(*_columns(root, find, progress))
+
+
+class _Maps(HandHeads):
+    """Heads that return the inputs of the appearance instead of the appearance."""
+
+    def appearance(self, inputs: AppearanceInputs) -> Float32Array:
+        return np.concatenate([*(values.ravel() for values in inputs.maps), inputs.keypoints[:, :2].ravel()])
+
+
+def maps_and_places(rows: NDArray[np.floating]) -> tuple[list[Float32Array], Float32Array]:
+    """Split rows (N, ...) into (N, C, side, side) for each of `MAPS` and keypoints (N, 21, 2) as crop fractions."""
+    sizes = [math.prod(shape) for shape in MAPS]
+    *maps, places = np.split(rows.astype(np.float32), np.cumsum(sizes), axis=1)
+    maps = [values.reshape(-1, *shape) for values, shape in zip(maps, MAPS, strict=True)]
+    return maps, places.reshape(len(rows), -1, 2)
+
+
+def _network(heads: type[HandHeads]) -> Hands:
+    return load_hands(HandOptions(static_image=True, precision="f32", threads=1), heads)
+
+
+def _columns(
+    root: Path,
+    find: Callable[[Sample, np.random.Generator], Iterator[_FoundHand]],
+    progress: Callable[[int, int], None] | None,
+) -> list[Any]:
+    """Return the columns of `SeenHands` for a folder."""
+    samples = open_dataset("folder", root)
+    rows: list[tuple[object, ...]] = []
+    for number, sample in enumerate(samples):
+        pose = sample.tags.get("gesture")
+        if not isinstance(pose, str):
+            raise InputError(f"{root}: {sample.id} has no gesture tag. Choose folders that sonjit synth wrote.")
+        held = sample.tags.get("held", "none") != "none"
+        for hand, *exact in find(sample, np.random.default_rng(number)):
+            labels = hand.handedness == "Left", "any" if held else pose
+            rows.append((hand.keypoints, hand.keypoints_3d, *labels, number, *exact, hand.appearance))
+        if progress:
+            progress(number + 1, len(samples))
+    if not rows:
+        raise InputError(f"{root}: no hand was detected")
+    types = (np.float32, np.float32, np.bool_, np.str_, np.int64, np.float32, np.float32, np.bool_, np.float16)
+    return [np.array(column, dtype) for column, dtype in zip(zip(*rows, strict=True), types, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class ShownImage:
+    """An image that replaces a sample's own.
+
+    Attributes:
+        rgb: (H, W, 3) uint8, before mirroring.
+        mirrored: True to mirror the image.
+    """
+
+    rgb: Image
+    mirrored: bool = False
+
+
+def _found(
+    sample: Sample, network: Hands, crops: int, rng: np.random.Generator, shown: ShownImage | None = None
+) -> Iterator[_FoundHand]:
+    """Yield each hand as the network detects it in some crops."""
+    shown = shown or ShownImage(sample.rgb())
+    rgb = np.ascontiguousarray(shown.rgb[:, ::-1]) if shown.mirrored else shown.rgb
+    for instance in sample.instances:
+        if (
+            instance.kind != "hand"
+            or instance.side is None
+            or instance.keypoints_px is None
+            or instance.keypoints_m is None
+        ):
+            continue
+        if np.isnan(instance.keypoints_px).any():  # the hand reaches far outside the image
+            continue
+        exact, metres = _exact(sample, instance)
+        left = (instance.side == "Left") != shown.mirrored
+        if shown.mirrored:
+            exact, metres = exact * [-1, 1, 1] + [rgb.shape[1], 0, 0], metres * [-1, 1, 1]
+        points = exact[:, :2]
+        extent = float(np.hypot(*np.ptp(points, axis=0)))
+        for _ in range(crops):
+            seen = network.observe(rgb, jittered_box(box_around_hand(points), rng, _TURN_RAD))
+            error = np.linalg.norm(seen.keypoints[:, :2] - points, axis=1).mean()
+            if seen.score > 0.5 and error <= _MAX_ERROR * extent:
+                hand = network.result(rgb, seen, None)
+                hand = replace(hand, keypoints=hand.keypoints.copy(), keypoints_3d=hand.keypoints_3d.copy())
+                yield hand, exact, metres, left
+
+
+def recoloured(rgb: Image, rng: np.random.Generator) -> Image:
+    """Imitate another camera: change light and colours; some images become grey, blurred, coarse or noisy."""
+    image = 255 * (rgb.astype(np.float32) / 255) ** np.float32(np.exp(rng.normal(0, 0.25)))
+    tint = rng.uniform(0.85, 1.15, 3).astype(np.float32)
+    image = image * np.float32(rng.uniform(0.6, 1.3)) * tint + np.float32(rng.uniform(-25, 25))
+    if rng.random() < 0.3:
+        grey = image.mean(2, keepdims=True)
+        image = grey + (image - grey) * np.float32(rng.uniform(0, 1.3))
+    if rng.random() < 0.35:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 2))
+    if rng.random() < 0.25:
+        height, width = image.shape[:2]
+        share = rng.uniform(0.4, 0.9)
+        small = cv2.resize(image, (int(width * share), int(height * share)), interpolation=cv2.INTER_AREA)
+        image = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    if rng.random() < 0.35:
+        image = image + rng.normal(0, rng.uniform(2, 12), image.shape).astype(np.float32)
+    changed = image.clip(0, 255).astype(np.uint8)
+    if rng.random() < 0.3:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))]
+        changed = cv2.imdecode(cv2.imencode(".jpg", changed, quality)[1], cv2.IMREAD_COLOR)
+    return np.asarray(changed, np.uint8)
+
+
+def _exact(sample: Sample, one: Instance) -> tuple[FloatArray, FloatArray]:
+    """Return a labelled hand's (21, 3) in the image, with z in its scale, and its (21, 3) metres."""
+    assert one.keypoints_m is not None
+    assert one.keypoints_px is not None
+    assert sample.camera is not None
+    depth = one.keypoints_m[:, 2]
+    z = (depth / depth[0] - 1) * sample.camera.K[0, 0]
+    return np.column_stack([one.keypoints_px, z]), one.keypoints_m
+
+
+def nearest(points: RealArray, others: RealArray, count: int) -> IntArray:
+    """Return the indices (N, count) of the others (M, D) that are nearest to each of points (N, D), unordered."""
+    points, others = points.astype(np.float32), others.astype(np.float32)
+    squares = (others * others).sum(1)
+    rows = [points[first : first + _BLOCK] for first in range(0, len(points), _BLOCK)]
+    found = [np.argpartition(squares - 2 * own @ others.T, count - 1, axis=1)[:, :count].copy() for own in rows]
+    return np.concatenate(found)  # copies: views would keep every block in memory, gigabytes in total

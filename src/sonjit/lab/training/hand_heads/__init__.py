@@ -1,0 +1,1 @@
+"""Train heads for visibility and handedness on the published hand networks."""

@@ -1,0 +1,399 @@
+"""Train visibility and handedness heads on the published hand networks (recipe `hand-heads`), and calibrate them.
+
+The heads are those of `detectors.hand_heads` as a trainable module, which is converted to calibrated arrays. The hand
+networks are not trained: their features are computed once per hand and saved, so that training takes a minute. Heads
+are evaluated by how well they separate visible keypoints from hidden ones, and by their calibration.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
+from torch.nn.functional import relu
+
+from sonjit._util.arrays import BoolArray, Float32Array, IndexArray, IntArray, RealArray
+from sonjit._util.errors import InputError
+from sonjit._util.files import atomic_file
+from sonjit.detectors.kinds.hand_heads import ASSET, BEFORE, BEHIND, HandHeads, shipped_arrays
+from sonjit.lab.metrics.statistics import mean_interval
+from sonjit.lab.training.batches import to_device
+from sonjit.lab.training.hand_heads.data import CAUSES, HandFeatures, hand_features
+from sonjit.lab.training.loop import TrainingSettings, train
+from sonjit.lab.training.recipes import TrainingRequest, settings_from
+from sonjit.lab.training.settings import check_at_least
+
+_KEYPOINTS = 21
+
+_MIN_SPREAD = 1e-2
+
+_CALIBRATION_STEPS = 100
+
+
+MODELS: Final = ("full", "lite")
+FEATURES: Final = "features"
+"""Subfolder of a run with the features of each data set."""
+_BINS = 15
+_DRAWS = 500
+_MIN_HIDDEN = 20
+"""Minimum number of keypoints hidden by a cause for a metric of this cause."""
+_WELL_FOUND = 0.05
+"""Maximum mean error of a well detected hand's keypoints, as a fraction of its extent."""
+
+
+class HeadNetwork(nn.Module):
+    """Both heads of one network.
+
+    Args:
+        local: Channels that are read at each keypoint.
+        mean: Channels of the network's last map.
+        hidden: Width of all layers.
+        dropout: Dropout of the layers for visibility.
+        side_dropout: Dropout of all inputs of the handedness.
+    """
+
+    local_middle: Tensor
+    local_spread: Tensor
+    mean_middle: Tensor
+    mean_spread: Tensor
+
+    def __init__(self, local: int, mean: int, hidden: int, dropout: float, side_dropout: float) -> None:
+        super().__init__()
+        for name, count in (("local", local), ("mean", mean)):
+            self.register_buffer(f"{name}_middle", torch.zeros(count))
+            self.register_buffer(f"{name}_spread", torch.ones(count))
+        self.dropout, self.side_dropout = nn.Dropout(dropout), nn.Dropout(side_dropout)
+        self.local = nn.Linear(local, hidden, bias=False)
+        self.keypoint = nn.Parameter(torch.zeros(_KEYPOINTS, hidden))
+        self.own, self.before, self.behind, self.all = (nn.Linear(hidden, hidden, bias=False) for _ in range(4))
+        self.keypoint_wide = nn.Parameter(torch.zeros(_KEYPOINTS, hidden))
+        self.common = nn.Parameter(torch.randn(hidden) / hidden**0.5)
+        self.each = nn.Parameter(torch.zeros(_KEYPOINTS, hidden))
+        self.bias = nn.Parameter(torch.zeros(_KEYPOINTS))
+        self.side_mean = nn.Linear(mean, hidden)
+        self.side_shape = nn.Linear(3 * _KEYPOINTS, hidden, bias=False)
+        self.side_near = nn.Linear(_KEYPOINTS * hidden, hidden, bias=False)
+        self.side = nn.Linear(hidden, 1)
+
+    @torch.no_grad()
+    def fit_normalisation(self, features: HandFeatures) -> None:
+        """Set the mean and standard deviation by which the inputs are normalised."""
+        for name in ("local", "mean"):
+            values = np.asarray(getattr(features, name), np.float32)
+            values = values.reshape(-1, values.shape[-1])
+            getattr(self, f"{name}_middle").copy_(torch.from_numpy(values.mean(0)))
+            getattr(self, f"{name}_spread").copy_(torch.from_numpy(values.std(0) + _MIN_SPREAD))
+
+    def forward(self, local: Tensor, shape: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits (B, 21) that a keypoint is visible, and (B,) of the person's own right hand.
+
+        Args:
+            local: (B, 21, L) features at the keypoints.
+            shape: (B, 63) keypoints.
+            mean: (B, C) means of the last map.
+        """
+        local = (local - self.local_middle) / self.local_spread
+        first = relu(self.local(local) + self.keypoint)  # (B, 21, H)
+        near = self.dropout(first)
+        around = self.before(near[:, BEFORE]) + self.behind(near[:, BEHIND]) + self.all(near.mean(1, keepdim=True))
+        wide = self.dropout(relu(self.own(near) + around + self.keypoint_wide))  # (B, 21, H)
+        seen = (wide * (self.common + self.each)).sum(-1) + self.bias
+        mean = self.side_dropout((mean - self.mean_middle) / self.mean_spread)
+        side = self.side_mean(mean) + self.side_shape(shape) + self.side_near(self.side_dropout(first.flatten(1)))
+        return seen, self.side(self.side_dropout(relu(side)))[:, 0]
+
+    @torch.no_grad()
+    def arrays(self) -> dict[str, Float32Array]:
+        """Return the heads, in eval mode, as arrays of `detectors.hand_heads.HandHeads`."""
+        weights: dict[str, Tensor] = {}
+        for name, layer, middle, spread in (
+            ("local", self.local, self.local_middle, self.local_spread),
+            ("side_mean", self.side_mean, self.mean_middle, self.mean_spread),
+        ):
+            weights[name] = (layer.weight / spread).T  # (inputs, H)
+            weights[f"{name}_shift"] = -middle @ weights[name]
+        weights["keypoint"] = self.keypoint + weights.pop("local_shift")
+        for name in ("own", "before", "behind", "all", "side_shape", "side_near"):
+            weights[name] = getattr(self, name).weight.T
+        weights["keypoint_wide"] = self.keypoint_wide
+        weights["seen"], weights["seen_bias"] = self.common + self.each, self.bias
+        weights["side_context"] = self.side_mean.bias + weights.pop("side_mean_shift")
+        weights["side"], weights["side_bias"] = self.side.weight[0], self.side.bias
+        return {name: np.ascontiguousarray(value.numpy()) for name, value in weights.items()}
+
+
+def calibrate(
+    arrays: Mapping[str, Float32Array], logits: tuple[Float32Array, Float32Array], features: HandFeatures
+) -> dict[str, Float32Array]:
+    """Return heads whose logits become calibrated probabilities by Platt scaling.
+
+    Source: Platt 1999, Probabilistic outputs for support vector machines.
+
+    Args:
+        arrays: Arrays of the heads.
+        logits: Logits (N, 21) and (N,) of these heads on hands that were not in training.
+        features: Features of those hands, with the ground truth.
+    """
+    (scale, shift), (side_scale, side_shift) = platt(logits[0], features.seen), platt(logits[1], features.right)
+    scaled = dict(arrays)
+    for name, times, plus in (("seen", scale, shift), ("side", side_scale, side_shift)):
+        scaled[name] = np.asarray(arrays[name] * times, np.float32)
+        scaled[f"{name}_bias"] = np.asarray(arrays[f"{name}_bias"] * times + plus, np.float32)
+    return scaled
+
+
+def platt(logits: Float32Array, truth: BoolArray) -> tuple[float, float]:
+    """Return the factor and offset of logits with the least cross-entropy, by Newton's method in float64."""
+    x, y = logits.ravel().astype(np.float64), truth.ravel().astype(np.float64)
+    design = np.stack([x, np.ones_like(x)])  # (2, N)
+    found = np.array([1.0, 0.0])
+    for _ in range(_CALIBRATION_STEPS):
+        predicted = 1 / (1 + np.exp(-(found @ design)))
+        curvature = (design * (predicted * (1 - predicted))) @ design.T + 1e-9 * np.eye(2)
+        step = np.linalg.solve(curvature, design @ (y - predicted))
+        found = found + step * min(1.0, 1.0 / max(float(np.abs(step).max()), 1e-12))
+        if np.abs(step).max() < 1e-10:
+            break
+    return float(found[0]), float(found[1])
+
+
+@dataclass(frozen=True)
+class HandHeadSettings(TrainingSettings):
+    """Settings of the recipe.
+
+    Attributes:
+        train: Training folders, relative to the data.
+        held_out: Folders to evaluate on, relative to the data, with other backgrounds, gloves and objects.
+        more: Number of further crops of each training hand, see `hand_features`.
+        calibration: Share of the training images that only calibrate the probabilities.
+        batch: Number of hands in a step, for each network.
+        hidden: Width of the layers.
+        dropout: Dropout of the layers for visibility.
+        side_dropout: Dropout of all inputs of the handedness.
+    """
+
+    steps: int = 2000
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    save_every: int = 1000
+    train: tuple[str, ...] = ("train-1", "train-2", "train-3", "train-4")
+    held_out: tuple[str, ...] = ("heldout-1", "heldout-2")
+    more: int = 2
+    calibration: float = 0.15
+    batch: int = 128
+    hidden: int = 64
+    dropout: float = 0.2
+    side_dropout: float = 0.7
+
+    def __post_init__(self) -> None:
+        """Check that values are in range."""
+        super().__post_init__()
+        check_at_least(self, batch=1, hidden=1, more=0)
+        if not self.train or not self.held_out:
+            raise InputError("train and held_out require at least one folder each, relative to --data")
+        if both := sorted(set(self.train) & set(self.held_out)):
+            raise InputError(f"{both[0]} is in train and in held_out. Evaluate on other hands than in training.")
+        if not 0.01 <= self.calibration <= 0.5 or not all(0 <= part < 1 for part in (self.dropout, self.side_dropout)):
+            raise InputError("calibration must be in 0.01..0.5, dropout and side_dropout in 0..1")
+
+
+def train_hand_heads(request: TrainingRequest) -> dict[str, object]:
+    """Train, calibrate and evaluate the heads of both networks, and write `hand_heads.npz`."""
+    settings = settings_from(HandHeadSettings, request.settings)
+    assert request.data is not None
+    _check_folders(request.data, (*settings.train, *settings.held_out))
+    training, calibration, held_out = {}, {}, {}
+    for model in MODELS:
+        features = _features(request, settings.train, model, settings.more)
+        own = _is_for_calibration(features, settings.calibration)
+        training[model], calibration[model] = features.take(~own), features.take(own)
+        held_out[model] = _features(request, settings.held_out, model, 0)
+    networks = train_heads(training, settings, request, held_out)
+    arrays: dict[str, Float32Array] = {}
+    results: dict[str, object] = {"heads": request.out / ASSET}
+    for model in MODELS:
+        raw = networks[model].arrays()
+        heads = calibrate(raw, HandHeads(raw).logits(*calibration[model].inputs()), calibration[model])
+        arrays |= {f"{model}.{name}": value for name, value in heads.items()}
+        metrics = head_metrics(HandHeads(heads), HandHeads(raw), held_out[model])
+        results |= {f"{model}_{name}": value for name, value in metrics.items()}
+    arrays |= shipped_arrays("full.appearance")  # trained by `sonjit train gestures`
+    with atomic_file(request.out / ASSET) as draft:
+        np.savez(draft, **arrays)  # pyright: ignore[reportArgumentType]  # for the keyword allow_pickle
+    return results
+
+
+def train_heads(
+    features: Mapping[str, HandFeatures],
+    settings: HandHeadSettings,
+    request: TrainingRequest | None = None,
+    held_out: Mapping[str, HandFeatures] | None = None,
+) -> Mapping[str, HeadNetwork]:
+    """Return the trained heads of each network, in eval mode on the CPU.
+
+    Args:
+        features: Features by network.
+        settings: Settings of the recipe.
+        request: Training request whose folder the run uses; None saves nothing.
+        held_out: Features on which the losses are evaluated during the run.
+    """
+    torch.manual_seed(settings.seed)
+    device = request.device if request else "cpu"
+    networks: dict[str, HeadNetwork] = {}
+    for model, hands in features.items():
+        widths = (hands.local.shape[-1], hands.mean.shape[-1], settings.hidden)
+        network = HeadNetwork(*widths, settings.dropout, settings.side_dropout)
+        network.fit_normalisation(hands)
+        networks[model] = network
+
+    def losses(network: nn.ModuleDict, batch: Mapping[str, Sequence[Tensor]]) -> Mapping[str, Tensor]:
+        by_name: dict[str, Tensor] = {}
+        for model, (local, shape, mean, seen, right) in batch.items():
+            logits = network[model](local, shape, mean)
+            by_name[f"{model}_seen"] = cross_entropy(logits[0], seen)
+            by_name[f"{model}_side"] = cross_entropy(logits[1], right)
+        return by_name
+
+    def evaluate(network: nn.ModuleDict) -> dict[str, float]:
+        batch = {model: _tensors(hands) for model, hands in (held_out or {}).items()}
+        values = losses(network, to_device(batch, torch.device(device)))
+        parts = {name: value.item() for name, value in values.items()}
+        return {"loss": sum(parts.values()), **parts}
+
+    both, batch = nn.ModuleDict(networks).to(device).train(), partial(_batch, features=features, count=settings.batch)
+    if request is None:
+        train(both, batch, losses, settings)
+    else:
+        inputs = request.inputs() | {"hands": {model: len(hands) for model, hands in features.items()}}
+        train(
+            both, batch, losses, settings, out=request.out, inputs=inputs, progress=request.progress,
+            evaluate=evaluate if held_out else None,
+        )  # fmt: skip
+    both.cpu().eval()
+    return networks
+
+
+def _batch(rng: np.random.Generator, features: Mapping[str, HandFeatures], count: int) -> dict[str, list[Tensor]]:
+    return {
+        model: _tensors(hands.take(rng.integers(len(hands), size=count))) for model, hands in features.items()
+    }  # fmt: skip
+
+
+def _tensors(hands: HandFeatures) -> list[Tensor]:
+    values = (*hands.inputs(), hands.seen, hands.right)
+    return [torch.from_numpy(np.asarray(column, np.float32)) for column in values]
+
+
+def _is_for_calibration(features: HandFeatures, part: float) -> BoolArray:
+    """Return the (N,) mask of hands in images for calibration, which does not depend on the number of images."""
+    numbers = np.array([zlib.crc32(b"%d" % image) for image in features.image])
+    return numbers < part * (1 << 32)
+
+
+def _check_folders(data: Path, names: Sequence[str]) -> None:
+    for name in names:
+        if not (data / name).is_dir():
+            raise InputError(f"{data / name}: no such folder; create it with sonjit synth, see docs/hand-heads.md")
+
+
+def _features(request: TrainingRequest, names: Sequence[str], model: str, more: int) -> HandFeatures:
+    """Return features of some folders below the data."""
+
+    def compute(folder: Path, progress: Callable[[int, int], None]) -> HandFeatures:
+        return hand_features(folder, model, more=more, progress=progress)
+
+    return HandFeatures.from_folders(request, names, f"{FEATURES}/{{}}-{model}-{more}.npz", compute)
+
+
+def auroc(scores: RealArray, truth: BoolArray) -> float:
+    """Return the probability that a positive scores above a negative, ties counting half; NaN if one class is empty.
+
+    Source: Hanley and McNeil 1982: the area under the ROC curve is Mann and Whitney's statistic.
+    """
+    _, ranks = np.unique(scores, return_inverse=True)
+    return _area(ranks.ravel(), truth.ravel(), np.ones(truth.size))
+
+
+def auroc_interval(scores: RealArray, truth: BoolArray, clusters: IntArray) -> tuple[float, float]:
+    """Return the 95 % interval of `auroc` for scores (N,), from draws of clusters (N,) with replacement."""
+    _, ranks = np.unique(scores, return_inverse=True)
+    _, cluster = np.unique(clusters, return_inverse=True)
+    count, rng = int(cluster.max()) + 1, np.random.default_rng(0)
+    drawn = [np.bincount(rng.integers(count, size=count), minlength=count)[cluster] for _ in range(_DRAWS)]
+    low, high = np.nanquantile([_area(ranks, truth, weights) for weights in drawn], [0.025, 0.975]).tolist()
+    return low, high
+
+
+def _area(ranks: IndexArray, truth: BoolArray, weights: NDArray[np.floating | np.integer]) -> float:
+    """Return the area under the ROC curve of scores by their ranks, each with a weight."""
+    positive, negative = (np.bincount(ranks, weights * mask) for mask in (truth, ~truth))
+    pairs = positive.sum() * negative.sum()
+    return float(positive @ (negative.cumsum() - negative / 2) / pairs) if pairs else float("nan")
+
+
+def calibration_error(probabilities: RealArray, truth: BoolArray) -> float:
+    """Return the expected calibration error, 0..1: the mean gap of probabilities and frequencies in 15 even bins.
+
+    Source: Guo et al. 2017, On calibration of modern neural networks, section 2.
+    """
+    predicted, true = probabilities.ravel().astype(np.float64), truth.ravel().astype(np.float64)
+    bins = np.minimum((predicted * _BINS).astype(np.intp), _BINS - 1)
+    gaps = np.bincount(bins, predicted - true, _BINS)
+    return float(np.abs(gaps).sum() / max(len(predicted), 1))
+
+
+def head_metrics(heads: HandHeads, raw: HandHeads, features: HandFeatures) -> dict[str, float]:
+    """Return metrics of heads on held-out hands.
+
+    Args:
+        heads: Calibrated heads.
+        raw: Heads before calibration.
+        features: Features of the hands.
+    """
+    seen, side = heads.probabilities(*features.inputs())
+    raw_seen, raw_side = raw.probabilities(*features.inputs())
+    metrics: dict[str, float] = {"hands": len(features)}
+    images = np.broadcast_to(features.image[:, None], seen.shape)
+    for cause in ("", *CAUSES[1:]):
+        hidden = features.cause == CAUSES.index(cause) if cause else ~features.seen
+        if hidden.sum() >= _MIN_HIDDEN:
+            some, name = features.seen | hidden, f"auroc_{cause}".rstrip("_")
+            metrics[name] = auroc(seen[some], features.seen[some])
+            metrics[f"{name}_low"], metrics[f"{name}_high"] = auroc_interval(
+                seen[some], features.seen[some], images[some]
+            )
+            metrics[f"{name}_hidden"] = int(hidden.sum())
+    metrics |= {
+        "hidden_found": float((seen[~features.seen] < 0.5).mean()) if (~features.seen).any() else float("nan"),
+        "seen_found": float((seen[features.seen] >= 0.5).mean()),
+        "ece": calibration_error(seen, features.seen),
+        "ece_before": calibration_error(raw_seen, features.seen),
+    }
+    right, published = (side > 0.5) == features.right, (features.label > 0.5) == features.right
+    low, high = mean_interval(right, clusters=features.image.tolist())
+    metrics |= {
+        "side": float(right.mean()),
+        "side_low": low,
+        "side_high": high,
+        "side_ece": calibration_error(side, features.right),
+        "side_ece_before": calibration_error(raw_side, features.right),
+        "published_side": float(published.mean()),
+        "published_side_ece": calibration_error(features.label, features.right),
+    }
+    for name, some in (("half_seen", features.seen.mean(1) >= 0.5), ("well_found", features.error < _WELL_FOUND)):
+        if some.any():
+            metrics |= {
+                f"side_{name}_hands": int(some.sum()),
+                f"side_{name}": float(right[some].mean()),
+                f"published_side_{name}": float(published[some].mean()),
+            }
+    return metrics

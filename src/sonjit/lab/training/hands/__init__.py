@@ -1,0 +1,1 @@
+"""Train networks for hands in images: palms, landmarks and keypoint heatmaps."""

@@ -1,0 +1,261 @@
+"""Train the 2D keypoint detector of the annotation studio (recipe `keypoint-detector`) on crops of single hands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image
+from sonjit.geometry.boxes import RotatedBox, crop, points_into_crop
+from sonjit.lab.datasets import Instance, Sample
+from sonjit.lab.networks import create_network
+from sonjit.lab.networks.checkpoints import save_description
+from sonjit.lab.networks.keypoint_detector import (
+    KeypointDetector,
+    KeypointHeatmaps,
+    area_of_box,
+    cell_from_px,
+    px_from_cell,
+    read_heatmaps,
+    sigma_of,
+)
+from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
+from sonjit.lab.training.export import export_trained
+from sonjit.lab.training.hands.samples import CropSettings, draw_batch, hand_data
+from sonjit.lab.training.loop import WEIGHTS, train
+from sonjit.lab.training.pictures import MAX_CROPS, PICTURE, draw_predictions
+from sonjit.lab.training.recipes import TrainingRequest, settings_from
+from sonjit.lab.training.sequences import evenly_spaced
+from sonjit.results import Box
+
+_NEAR = 0.1
+"""Maximum error of a found keypoint, as a fraction of the longer side of the hand's box."""
+
+
+_KEYPOINTS = 21
+_UNCHANGED = Augmentation()
+
+
+@dataclass(frozen=True)
+class KeypointDetectorSettings(CropSettings):
+    """Settings of the recipe.
+
+    Attributes:
+        backbone: Name of a network of timm with feature maps at strides 4, 8, 16 and 32.
+        backbone_weights: File of timm's weights for the backbone; "" starts with random weights.
+        channels: Channels of the feature maps.
+    """
+
+    backbone: str = "tf_efficientnet_b0"
+    backbone_weights: str = ""
+    channels: int = 128
+
+
+class HeatmapTargets(NamedTuple):
+    """Ground truth of a batch; see `HeatmapExample`."""
+
+    keypoints: Tensor  # (B, 21, 2) pixels of the crop
+    known: Tensor  # (B, 21)
+    visible: Tensor  # (B, 21)
+    labelled: Tensor  # (B, 21)
+
+
+def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
+    """Train the keypoint detector.
+
+    Returns:
+        "weights", and metrics on held-out hands: "error_px", the mean distance in pixels of the images;
+        "error_of_hand", the same in longer sides of the hand's box; "mean_pose_error_of_hand", the error of the mean
+        pose; "found", the share of errors below a tenth of a side; and "visible_right", the share of keypoints whose
+        visibility is predicted correctly, where it is labelled.
+    """
+    settings = settings_from(KeypointDetectorSettings, request.settings)
+    options = {"backbone": settings.backbone, "channels": settings.channels}
+    torch.manual_seed(settings.seed)
+    begin = {"backbone_weights": settings.backbone_weights} if settings.backbone_weights else {}
+    network = create_network("keypoint-detector", request.weights, **options, **begin).to(request.device).train()
+    data = hand_data(request, settings, lambda sample: bool(labelled_hands(sample)))
+    make = partial(example_from_sample, side=settings.side, augmentation=settings.augmentation)
+    batch = partial(draw_batch, samples=data.training, make=make, join=tensors_from_examples, count=settings.batch)
+
+    def losses(model: KeypointHeatmaps, batch: tuple[Tensor, HeatmapTargets]) -> Mapping[str, Tensor]:
+        return heatmap_losses(model(batch[0]), batch[1])
+
+    assert isinstance(network, KeypointHeatmaps)
+    save_description(request.out, {"network": "keypoint-detector", "options": options, "side": settings.side})
+    mean = mean_pose(data.training)
+
+    def evaluate_on_held_out(model: KeypointHeatmaps) -> dict[str, float]:
+        return evaluate(KeypointDetector.from_network(model, settings.side, request.device), mean, data.held_out)
+
+    def pictures(model: KeypointHeatmaps) -> dict[str, Image]:
+        return {PICTURE: _draw_held_out(model, evenly_spaced(data.held_out, MAX_CROPS), settings.side)}
+
+    metrics = train(
+        network, batch, losses, settings,
+        out=request.out, inputs=request.inputs(data.name), progress=request.progress, evaluate=evaluate_on_held_out,
+        pictures=pictures,
+    )  # fmt: skip
+    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
+    results |= export_trained(network, "keypoint-detector", settings.side, request)
+    return results
+
+
+def _draw_held_out(model: KeypointHeatmaps, held_out: Sequence[Sample], side: int) -> Image:
+    """Draw the predictions for the first hand of each image."""
+    hands = [(sample, *labelled_hands(sample)[0]) for sample in held_out]
+    crops = [example_from_hand(sample.rgb(), hand, area_of_box(box), side) for sample, hand, box in hands]
+    device = next(model.parameters()).device
+    cells, _ = read_heatmaps(model(tensors_from_examples(crops)[0].to(device))["heatmaps"].float().cpu().numpy())
+    images, labels = [example.image for example in crops], [example.keypoints for example in crops]
+    return draw_predictions(images, list(px_from_cell(cells)), labels, [example.known > 0 for example in crops])
+
+
+def heatmap_losses(outputs: Mapping[str, Tensor], targets: HeatmapTargets) -> dict[str, Tensor]:
+    """Return the losses of the heatmaps against Gaussians around the keypoints, and of the predicted visibility.
+
+    Returns:
+        `heatmaps`: Cross-entropy of the maps' distributions, the mean over known keypoints, minus that of perfect maps,
+        so that 0 is the minimum. `visible`: Binary cross-entropy where visibility is known.
+    """
+    logits = outputs["heatmaps"]
+    wanted = _gaussians(cell_from_px(targets.keypoints), logits.shape[-1])  # (B, 21, h * w)
+    divergence = F.kl_div(logits.flatten(2).log_softmax(2), wanted, reduction="none").sum(2)
+    seen = F.binary_cross_entropy_with_logits(outputs["visible_logits"], targets.visible, reduction="none")
+    return {
+        "heatmaps": (divergence * targets.known).sum() / targets.known.sum().clamp(min=1),
+        "visible": (seen * targets.labelled).sum() / targets.labelled.sum().clamp(min=1),
+    }
+
+
+def _gaussians(centres: Tensor, cells: int) -> Tensor:
+    """Return distributions (B, K, cells * cells) around centres (B, K, 2) in cells."""
+    line = torch.arange(cells, device=centres.device)
+    offsets = (line - centres[..., None]) / sigma_of(cells)  # (B, K, 2, cells)
+    x, y = (-offsets.square() / 2).unbind(2)
+    return (y[..., :, None] + x[..., None, :]).flatten(2).softmax(2)
+
+
+def tensors_from_examples(examples: Sequence[HeatmapExample]) -> tuple[Tensor, HeatmapTargets]:
+    """Return crops (B, 3, S, S) in 0..1 and their ground truth."""
+    images = torch.from_numpy(np.stack([example.image for example in examples]))
+    fields = ("keypoints", "known", "visible", "labelled")
+    targets = (torch.from_numpy(np.stack([getattr(example, name) for example in examples])) for name in fields)
+    return images.permute(0, 3, 1, 2).float() / 255, HeatmapTargets(*targets)
+
+
+def evaluate(detector: KeypointDetector, mean: FloatArray, held_out: Sequence[Sample]) -> dict[str, float]:
+    """Return metrics on held-out hands, see `train_keypoint_detector`; `mean` is the pose of `mean_pose`."""
+    px: list[float] = []
+    shares: list[float] = []
+    of_mean: list[float] = []
+    right: list[bool] = []
+    for sample in held_out:
+        hands = labelled_hands(sample)
+        for (hand, box), found in zip(hands, detector.detect(sample.rgb(), [box for _, box in hands]), strict=True):
+            area = area_of_box(box)
+            truth = example_from_hand(sample.rgb(), hand, area, detector.side)
+            known = truth.known > 0
+            hand_side = max(box[2] - box[0], box[3] - box[1])
+            errors_px = np.linalg.norm(found.keypoints - points_of(hand), axis=1)[known]
+            px += errors_px.tolist()
+            shares += (errors_px / hand_side).tolist()
+            by_mean = np.linalg.norm(mean - truth.keypoints / detector.side, axis=1)[known] * area.width
+            of_mean += (by_mean / hand_side).tolist()
+            right += ((found.visible > 0.5) == (truth.visible > 0.5))[truth.labelled > 0].tolist()
+    metrics = {
+        "error_px": float(np.mean(px)),
+        "error_of_hand": float(np.mean(shares)),
+        "mean_pose_error_of_hand": float(np.mean(of_mean)),
+        "found": float(np.mean(np.array(shares) < _NEAR)),
+    }
+    return metrics | ({"visible_right": float(np.mean(right))} if right else {})
+
+
+def mean_pose(samples: Sequence[Sample], max_samples: int = 200) -> FloatArray:
+    """Return the mean position of each keypoint (21, 2) as fractions of the crop, or its middle if none is known."""
+    total, count = np.zeros((21, 2)), np.zeros((21, 1))
+    for index in range(0, len(samples), max(len(samples) // max_samples, 1)):
+        for hand, box in labelled_hands(samples[index]):
+            area = area_of_box(box)
+            points = (points_of(hand) - (area.cx, area.cy)) / area.width
+            known = np.isfinite(points).all(1, keepdims=True)
+            total += np.where(known, points, 0)
+            count += known
+    return total / np.maximum(count, 1) + 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class HeatmapExample:
+    """A crop and its ground truth.
+
+    Attributes:
+        image: (S, S, 3) uint8.
+        keypoints: (21, 2) pixels of the crop; 0 where unknown.
+        known: (21,) 1 for known keypoints in the crop.
+        visible: (21,) 1 for visible keypoints, 0 for hidden ones.
+        labelled: (21,) 1 where visibility is known.
+    """
+
+    image: Image
+    keypoints: Float32Array
+    known: Float32Array
+    visible: Float32Array
+    labelled: Float32Array
+
+
+def labelled_hands(sample: Sample) -> list[tuple[Instance, Box]]:
+    """Return hands with at least two known keypoints, and the boxes around these in pixels."""
+    found: list[tuple[Instance, Box]] = []
+    for instance in sample.instances:
+        points = points_of(instance)
+        points = points[np.isfinite(points).all(1)]
+        if instance.kind == "hand" and len(points) >= 2 and (np.ptp(points, 0) >= 1).all():
+            (x_min, y_min), (x_max, y_max) = points.min(0).tolist(), points.max(0).tolist()
+            found.append((instance, (x_min, y_min, x_max, y_max)))
+    return found
+
+
+def example_from_sample(
+    sample: Sample, rng: np.random.Generator, side: int, augmentation: AugmentationSettings
+) -> HeatmapExample | None:
+    """Return one hand of an image, augmented, or None if none is labelled."""
+    hands = labelled_hands(sample)
+    if not hands:
+        return None
+    hand, box = hands[int(rng.integers(len(hands)))]
+    return example_from_hand(sample.rgb(), hand, area_of_box(box), side, draw_augmentation(augmentation, rng))
+
+
+def example_from_hand(
+    rgb: Image, hand: Instance, area: RotatedBox, side: int, change: Augmentation = _UNCHANGED
+) -> HeatmapExample:
+    """Return a hand in an area of an image (H, W, 3), cropped to `side` pixels; handedness is not a label."""
+    area = change.box(area)
+    image = change.image(crop(rgb, area, side, side, border="zero"))
+    points = change.points(points_into_crop(points_of(hand), area, side), side)
+    known: BoolArray = np.asarray(((points >= 0) & (points <= side - 1)).all(1))  # NaN is neither
+    labelled = known if hand.visible is not None else np.zeros(_KEYPOINTS, np.bool_)
+    visible = np.zeros(_KEYPOINTS, np.bool_) if hand.visible is None else hand.visible
+    return HeatmapExample(
+        image,
+        np.asarray(np.where(known[:, None], points, 0), np.float32),
+        known.astype(np.float32),
+        visible.astype(np.float32),
+        labelled.astype(np.float32),
+    )
+
+
+def points_of(hand: Instance) -> FloatArray:
+    """Return keypoints (21, 2) in pixels, NaN where unknown."""
+    if hand.keypoints_px is None or len(hand.keypoints_px) != _KEYPOINTS:
+        return np.full((_KEYPOINTS, 2), np.nan)
+    known = np.ones(_KEYPOINTS, np.bool_) if hand.valid_px is None else hand.valid_px
+    return np.where(known[:, None], hand.keypoints_px, np.nan)

@@ -1,0 +1,430 @@
+"""Cut hands out of annotated images as the detector does, and compute losses.
+
+Crops have a margin for rotations and shifts. Outputs without annotation are trained to stay as they were before
+training, or are not trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import NamedTuple, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sonjit._util.arrays import BoolArray, Float32Array, Image, RealArray
+from sonjit._util.errors import InputError
+from sonjit.detectors.kinds.hands import BOX_KEYPOINTS, box_around_hand
+from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, points_into_crop
+from sonjit.lab.datasets.sample import Instance, Sample, Side
+from sonjit.lab.metrics import mnae
+from sonjit.lab.networks.mediapipe.hand_landmark import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
+from sonjit.lab.training.augment import OTHER_SIDE, Augmentation
+from sonjit.results.skeletons import load_skeleton
+
+PUBLISHED_SIZE = 224
+_MARGIN = 0.25
+"""Margin around a crop, as a fraction of its side, in whole pixels, so that the larger crop contains the detector's."""
+
+_MAX_REACH = 0.9
+"""Maximum distance from its centre that a rotated, scaled and shifted crop reaches, as a fraction of its side."""
+
+_SKIN_MARGIN = 0.15
+"""Margin of a hand around its annotated box, as a fraction of the side; the box may be that of its keypoints."""
+
+_NO_HAND = -1
+"""Instance index of a crop without a hand."""
+_MAX_TRIES = 10
+"""Maximum number of boxes that are tried for a crop without a hand."""
+
+
+_WRIST, _MIDDLE_MCP = 0, 9
+_PALM_M = 0.09
+"""Length from the wrist to the middle finger's knuckle, as a unit of errors in metres."""
+_Z_SCALE = 0.4
+"""Ratio of the network's depth to a length in the crop."""
+_MIN_PROBABILITY = 1e-6
+"""Minimum distance of a probability from 0 and 1 before its logarithm is taken."""
+_BATCH = 32
+
+
+@dataclass(frozen=True, eq=False)
+class LandmarkCrop:
+    """A crop with one hand or none.
+
+    Attributes:
+        wide: (1.5 S, 1.5 S, 3) uint8 RGB, the crop of side S with a margin of a quarter of S.
+        keypoints: (K, 2) in pixels of the crop; undefined without a hand.
+        known: (K,) True for annotated keypoints.
+        metres: (K, 3) in the crop's axes, with any origin; NaN where unknown.
+        side: The person's own hand; None if it is unknown or there is no hand.
+        present: True with a hand, False without one, None if presence is not trained on the crop.
+    """
+
+    wide: NDArray[np.uint8]
+    keypoints: Float32Array
+    known: BoolArray
+    metres: Float32Array
+    side: Side | None = None
+    present: bool | None = None
+
+    @property
+    def size(self) -> int:
+        """Side S of the crop in pixels."""
+        return 2 * self.wide.shape[0] // 3
+
+    def image(self) -> Image:
+        """Return the crop itself (S, S, 3)."""
+        margin = (self.wide.shape[0] - self.size) // 2
+        return self.wide[margin:-margin, margin:-margin]
+
+
+class LandmarkCrops(Sequence[LandmarkCrop]):
+    """All hands of a data set whose palm and first joints are annotated; images are read on access.
+
+    Args:
+        samples: Samples of any data set whose hands have keypoints of MediaPipe's names, in any order.
+        extra_keypoints: Names of keypoints after the 21.
+        size: Side of the crops in pixels, a multiple of 4.
+        limit: Maximum number of hands, the first ones; 0 for all.
+        without_hands: True to add, after all hands, a crop without an annotated hand of each image that has room for
+            one, so that presence can be trained.
+
+    Raises:
+        InputError: No hand has these keypoints, or none is annotated well enough.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        extra_keypoints: Sequence[str] = (),
+        *,
+        size: int = PUBLISHED_SIZE,
+        limit: int = 0,
+        without_hands: bool = False,
+    ) -> None:
+        self._samples, self._size = samples, size
+        self._names = (*load_skeleton("hand_mediapipe21").keypoints, *extra_keypoints)
+        self._has_presence, self._trains_scores = without_hands, True
+        hands: list[tuple[int, int]] = []
+        empty: list[tuple[int, int]] = []
+        has_names = False
+        for index, sample in enumerate(samples):
+            named = [
+                number for number, instance in enumerate(sample.instances) if instance.keypoint_indices(self._names)
+            ]
+            has_names = has_names or bool(named)
+            hands += [(index, number) for number in named if self._labels(sample.instances[number])]
+            if without_hands and _empty_box(sample, index):
+                empty.append((index, _NO_HAND))
+            if limit and len(hands) >= limit:
+                break
+        if not has_names:
+            raise InputError(f"{_source_name(samples)}: no hand with the keypoints {', '.join(self._names)}")
+        if not hands:
+            raise InputError(f"{_source_name(samples)}: no hand with wrist, palm and first joints annotated")
+        self._indices = np.array(hands[: limit or None] + empty, np.int32).reshape(-1, 2)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, index: int) -> LandmarkCrop: ...
+    @overload
+    def __getitem__(self, index: slice) -> LandmarkCrops: ...
+    def __getitem__(self, index: int | slice) -> LandmarkCrop | LandmarkCrops:
+        """Return one crop, or the crops of a slice."""
+        if isinstance(index, slice):
+            return self.subset(self._indices[index])
+        return self._crop(*self._indices[index].tolist())
+
+    @property
+    def hands(self) -> LandmarkCrops:
+        """The crops with a hand."""
+        return self.subset(self._indices[self._indices[:, 1] != _NO_HAND])
+
+    @property
+    def empty(self) -> LandmarkCrops:
+        """The crops without a hand."""
+        return self.subset(self._indices[self._indices[:, 1] == _NO_HAND])
+
+    def subset(self, indices: NDArray[np.int32]) -> LandmarkCrops:
+        """Return some of the crops by (N, 2) indices of images and of the instances in them."""
+        crops = copy(self)
+        crops._indices = indices
+        return crops
+
+    def split(self, share: float) -> tuple[LandmarkCrops, LandmarkCrops]:
+        """Split off the last share of the crops with a hand and of those without one."""
+        parts = [(crops, len(crops) - int(share * len(crops))) for crops in (self.hands._indices, self.empty._indices)]
+        first, last = [crops[:end] for crops, end in parts], [crops[end:] for crops, end in parts]
+        return self.subset(np.concatenate(first)), self.subset(np.concatenate(last))
+
+    def without_scores(self) -> LandmarkCrops:
+        """Return only the hands, for keypoints: neither handedness nor presence is trained on them."""
+        crops = self.hands
+        crops._has_presence = crops._trains_scores = False
+        return crops
+
+    def _labels(self, hand: Instance) -> tuple[RotatedBox, Float32Array, BoolArray] | None:
+        """Return a hand's box, keypoints (K, 2) in pixels of the image and which are known; None if too few are."""
+        indices = hand.keypoint_indices(self._names)
+        assert indices is not None
+        assert hand.keypoints_px is not None
+        points = hand.keypoints_px[indices].astype(np.float32)
+        known = np.asarray(np.isfinite(points).all(1), np.bool_)
+        if hand.valid_px is not None:
+            known &= hand.valid_px[indices]
+        if not known[BOX_KEYPOINTS].all():
+            return None
+        points[~known] = 0
+        box = box_around_hand(points)
+        return (box, points, known) if box.width >= 1 else None
+
+    def _crop(self, index: int, number: int) -> LandmarkCrop:
+        sample, count = self._samples[index], len(self._names)
+        if number == _NO_HAND:
+            box = _empty_box(sample, index)
+            assert box is not None
+            nothing, unknown = np.full((count, 3), np.nan, np.float32), np.zeros(count, np.bool_)
+            wide = cut_wide(sample.rgb(), box, self._size)
+            return LandmarkCrop(wide, np.zeros((count, 2), np.float32), unknown, nothing, None, present=False)
+        hand = sample.instances[number]
+        labels = self._labels(hand)
+        assert labels is not None
+        box, points, known = labels
+        metres = np.full((count, 3), np.nan)
+        if hand.keypoints_m is not None:
+            metres = hand.keypoints_m[hand.keypoint_indices(self._names)]
+        return LandmarkCrop(
+            cut_wide(sample.rgb(), box, self._size),
+            points_into_crop(points, box, self._size).astype(np.float32),
+            known,
+            _rotated(metres, box),
+            hand.side if self._trains_scores else None,
+            present=True if self._has_presence else None,
+        )
+
+
+def augmented(hand: LandmarkCrop, change: Augmentation) -> LandmarkCrop:
+    """Return the same hand augmented; its mirror image shows a hand of the other side."""
+    size, whole = hand.size, hand.wide.shape[0]
+    box = change.box(RotatedBox(whole / 2, whole / 2, size, size))
+    points = points_into_crop(hand.keypoints + (whole - size) // 2, box, size)
+    metres, side = _rotated(hand.metres, box), hand.side
+    if change.mirror:
+        metres, side = metres * np.array([-1, 1, 1], np.float32), OTHER_SIDE.get(side)
+    return replace(
+        hand,
+        wide=change.image(crop(hand.wide, _with_margin(box), whole, whole)),
+        keypoints=change.points(points, size).astype(np.float32),
+        metres=metres,
+        side=side,
+    )
+
+
+def _source_name(samples: Sequence[Sample]) -> str:
+    return samples[0].source or samples[0].dataset
+
+
+def _empty_box(sample: Sample, seed: int) -> RotatedBox | None:
+    """Return a random box that no hand's box reaches into, or None if there is no room."""
+    rng, height, width = np.random.default_rng(seed), sample.height, sample.width
+    boxes = np.array([box for instance in sample.instances if (box := instance.bounds())]).reshape(-1, 4)
+    margin = _SKIN_MARGIN * np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])[:, None]
+    boxes = boxes + margin * np.array([-1, -1, 1, 1])
+    for _ in range(_MAX_TRIES):
+        side = min(height, width) * rng.uniform(0.15, 0.6)
+        cx, cy, reach = rng.uniform(0, width), rng.uniform(0, height), side * _MAX_REACH
+        apart = (boxes[:, 0] > cx + reach) | (boxes[:, 2] < cx - reach)
+        apart |= (boxes[:, 1] > cy + reach) | (boxes[:, 3] < cy - reach)
+        if apart.all():
+            return RotatedBox(cx, cy, side, side, rng.uniform(-np.pi, np.pi))
+    return None
+
+
+def cut_wide(rgb: Image, box: RotatedBox, size: int) -> Image:
+    """Return the crop of a box at `size` pixels with a margin of a quarter, as `LandmarkCrop.wide`."""
+    whole = size + 2 * round(_MARGIN * size)
+    wide = np.empty((whole, whole, 3), np.uint8)
+    crop_on_grid(rgb, _with_margin(box), wide)
+    return wide
+
+
+def _with_margin(box: RotatedBox) -> RotatedBox:
+    scale = 1 + 2 * _MARGIN
+    return box._replace(width=box.width * scale, height=box.height * scale)
+
+
+def _rotated(metres: RealArray, box: RotatedBox) -> Float32Array:
+    """Rotate points (K, 3) from an image's axes into those of a box."""
+    cos, sin = np.cos(box.rotation), np.sin(box.rotation)
+    return (metres @ np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])).astype(np.float32)
+
+
+class Batch(NamedTuple):
+    """The batch of a step; lengths in pixels of the crops, NaN and 0 in `known` where nothing is annotated.
+
+    Attributes:
+        images: (B, 3, S, S) in 0..1.
+        keypoints: (B, K, 2).
+        known: (B, K) 1 or 0.
+        palm: (B,) length from the wrist to the middle finger's knuckle.
+        depth: (B, 21) depth relative to the wrist, in the network's scale.
+        metres: (B, 21, 3) in the crop's axes, relative to the middle finger's knuckle, the published origin.
+        present: (B,) 1 with a hand, 0 without, NaN if presence is not trained.
+        left: (B,) 1 for a left hand in a selfie view, which is a right hand in the image, 0 for the other.
+    """
+
+    images: Tensor
+    keypoints: Tensor
+    known: Tensor
+    palm: Tensor
+    depth: Tensor
+    metres: Tensor
+    present: Tensor
+    left: Tensor
+
+
+def to_batch(crops: Sequence[LandmarkCrop]) -> Batch:
+    """Convert crops to tensors."""
+    images = torch.from_numpy(np.stack([crop.image() for crop in crops]))  # (B, S, S, 3)
+    keypoints = torch.from_numpy(np.stack([crop.keypoints for crop in crops]))  # (B, K, 2)
+    known = torch.from_numpy(np.stack([crop.known for crop in crops])).float()
+    metres = torch.from_numpy(np.stack([crop.metres for crop in crops]))[:, :PUBLISHED_KEYPOINTS]
+    sides = {"Left": 0.0, "Right": 1.0, None: np.nan}
+    present = [np.nan if crop.present is None else float(crop.present) for crop in crops]
+    # The length of a palm that is seen edge-on is a better measure of its size than its width.
+    lengths = (keypoints[:, _WRIST] - keypoints[:, _MIDDLE_MCP]).norm(dim=1)
+    return Batch(
+        images.permute(0, 3, 1, 2) / 255,
+        keypoints,
+        known,
+        lengths.clamp(min=images.shape[1] / 16),
+        _depth(keypoints[:, :PUBLISHED_KEYPOINTS], metres),
+        metres - metres[:, _MIDDLE_MCP, None],
+        torch.tensor(present),
+        torch.tensor([sides[crop.side] for crop in crops]),
+    )
+
+
+def _depth(keypoints: Tensor, metres: Tensor) -> Tensor:
+    """Return the depth (B, 21) of points in metres (B, 21, 3), in the scale of their keypoints (B, 21, 2)."""
+    flat, seen = metres[..., :2] - metres[..., :2].mean(1, keepdim=True), keypoints - keypoints.mean(1, keepdim=True)
+    px_per_m = (flat * seen).sum((1, 2)) / flat.square().sum((1, 2))  # (B,) least squares
+    return _Z_SCALE * px_per_m[:, None] * (metres[..., 2] - metres[:, _WRIST, None, 2])
+
+
+def landmark_losses(
+    before: HandLandmarkNetwork | None, keep: float
+) -> Callable[[HandLandmarkNetwork, Batch], Mapping[str, Tensor]]:
+    """Return a function that computes losses by name: distances in palm lengths, and scores.
+
+    Args:
+        before: Copy of the network before training, whose outputs are the targets where there is no annotation; None
+            for no such loss.
+        keep: Weight of that loss.
+    """
+
+    def losses(network: HandLandmarkNetwork, batch: Batch) -> Mapping[str, Tensor]:
+        outputs = network(batch.images)
+        points = outputs["keypoints"].unflatten(1, (-1, 3))  # (B, K, 3)
+        metres = outputs["keypoints_3d"].unflatten(1, (-1, 3))[:, :PUBLISHED_KEYPOINTS]
+        errors = (points[..., :2] - batch.keypoints).abs().mean(2) / batch.palm[:, None]  # (B, K)
+        # A NaN in the ground truth would make a NaN gradient, even where the mask excludes it.
+        depth_errors = (points[:, :PUBLISHED_KEYPOINTS, 2] - batch.depth.nan_to_num()).abs() / batch.palm[:, None]
+        metres_errors = (metres - batch.metres.nan_to_num()).abs() / _PALM_M
+        parts = {
+            "keypoints": _mean(errors, batch.known > 0),
+            "depth": 0.5 * _mean(depth_errors, batch.depth.isfinite()),
+            "metres": 0.5 * _mean(metres_errors, batch.metres.isfinite()),
+            "presence": 0.2 * _log_loss(outputs["presence"][:, 0], batch.present),
+            "handedness": 0.2 * _log_loss(outputs["handedness"][:, 0], batch.left),
+        }
+        if before is not None and keep:
+            parts |= _change_losses(before(batch.images), outputs, batch, keep)
+        return parts
+
+    return losses
+
+
+def _change_losses(
+    before: Mapping[str, Tensor], outputs: Mapping[str, Tensor], batch: Batch, keep: float
+) -> dict[str, Tensor]:
+    """Return how far the outputs without annotation are from those before training."""
+    unannotated = batch.depth.isnan() & (batch.present != 0)[:, None]  # (B, 21)
+    points, points_before = (
+        values["keypoints"].unflatten(1, (-1, 3))[:, :PUBLISHED_KEYPOINTS] for values in (outputs, before)
+    )
+    metres, metres_before = (
+        values["keypoints_3d"].unflatten(1, (-1, 3))[:, :PUBLISHED_KEYPOINTS] for values in (outputs, before)
+    )
+    depth = _mean((points[..., 2] - points_before[..., 2]).abs() / batch.palm[:, None], unannotated)
+    positions = _mean((metres - metres_before).abs() / _PALM_M, unannotated[..., None].expand_as(metres))
+    scores = torch.zeros_like(depth)
+    for name, truth in (("presence", batch.present), ("handedness", batch.left)):
+        scores = scores + _mean((outputs[name] - before[name])[:, 0].square(), truth.isnan() & (batch.present != 0))
+    return {"kept_points": keep * (depth + positions), "kept_scores": keep * scores}
+
+
+def _log_loss(predicted: Tensor, truth: Tensor) -> Tensor:
+    """Return the cross-entropy of probabilities (B,) where the ground truth (B,) is not NaN."""
+    sure = predicted.float().clamp(_MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
+    true = truth.nan_to_num()
+    return _mean(-true * sure.log() - (1 - true) * (1 - sure).log(), truth.isfinite())
+
+
+def _mean(values: Tensor, where: Tensor) -> Tensor:
+    """Return the mean where a mask is True, or 0 where it is nowhere True; other values get no gradient."""
+    return torch.where(where, values, 0).sum() / where.sum().clamp(min=1)
+
+
+def landmark_metrics(
+    network: HandLandmarkNetwork, crops: Sequence[LandmarkCrop], device: str = "cpu"
+) -> dict[str, float]:
+    """Return the errors without augmentation.
+
+    Args:
+        network: Network in eval mode.
+        crops: Crops with at least one hand.
+        device: Device of the network.
+
+    Returns:
+        "error_px": Mean distance of known keypoints from the ground truth in pixels of the crops. "mnae": Mean distance
+        of the 21 keypoints in percent of each hand's palm (wrist to the middle finger's knuckle). "handedness" and
+        "presence", where crops are labelled: Accuracy in percent at a threshold of 0.5.
+    """
+    outputs = _outputs(network, crops, device)
+    points = outputs["keypoints"].reshape(len(crops), -1, 3)[..., :2]
+    truth = np.stack([crop.keypoints for crop in crops])
+    known = np.stack([crop.known for crop in crops])
+    hands, count = known.any(1), PUBLISHED_KEYPOINTS
+    metrics = {
+        "error_px": float(np.linalg.norm(points - truth, axis=2)[known].mean()),
+        "mnae": 100 * mnae(points[hands, :count], truth[hands, :count], known[hands, :count]).mean,
+    }
+    sides = np.array([{"Left": 0.0, "Right": 1.0, None: np.nan}[crop.side] for crop in crops])
+    present = np.array([np.nan if crop.present is None else float(crop.present) for crop in crops])
+    for name, true in (("handedness", sides), ("presence", present)):
+        labelled = np.isfinite(true)
+        if labelled.any():
+            metrics[name] = 100 * float(((outputs[name][labelled, 0] > 0.5) == (true[labelled] > 0.5)).mean())
+    return metrics
+
+
+def predicted_points(network: HandLandmarkNetwork, crops: Sequence[LandmarkCrop], device: str = "cpu") -> Float32Array:
+    """Return the predicted keypoints (N, K, 2) in pixels of the crops."""
+    return _outputs(network, crops, device)["keypoints"].reshape(len(crops), -1, 3)[..., :2]
+
+
+def _outputs(network: HandLandmarkNetwork, crops: Sequence[LandmarkCrop], device: str) -> dict[str, Float32Array]:
+    """Return the network's outputs (N, ...) by name."""
+    with torch.inference_mode():
+        parts = [
+            network(to_batch(crops[start : start + _BATCH]).images.to(device)) for start in range(0, len(crops), _BATCH)
+        ]
+    return {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in parts[0]}

@@ -1,0 +1,303 @@
+"""Train the hand landmark network (recipes `hand-*`), fine-tuned or from scratch, on keypoints in COCO's format.
+
+Each hand is cut out as the detector would cut it out of a video, from the box around its keypoints. Outputs without
+annotation (depth, presence, handedness, metres) are trained to stay as in the published network.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from sonjit._util.arrays import Image
+from sonjit._util.errors import InputError
+from sonjit.lab.networks import create_network
+from sonjit.lab.networks.mediapipe.hand_landmark import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
+from sonjit.lab.networks.registry import InputSpec
+from sonjit.lab.training.augment import AugmentedSettings, draw_augmentation
+from sonjit.lab.training.export import export_trained, median_run_ms
+from sonjit.lab.training.folding import add_batch_norms, fold, scale_head
+from sonjit.lab.training.hands.landmark_data import (
+    PUBLISHED_SIZE,
+    Batch,
+    LandmarkCrop,
+    LandmarkCrops,
+    augmented,
+    landmark_losses,
+    landmark_metrics,
+    predicted_points,
+    to_batch,
+)
+from sonjit.lab.training.hands.samples import open_source_samples
+from sonjit.lab.training.loop import WEIGHTS, train
+from sonjit.lab.training.pictures import MAX_CROPS, PICTURE, draw_predictions
+from sonjit.lab.training.recipes import TrainingRequest, settings_from
+from sonjit.lab.training.sequences import Concat, evenly_spaced
+from sonjit.lab.training.settings import check_at_least, check_side
+
+_MAX_EVALUATED = 1000
+"""Maximum number of training hands on which errors are measured."""
+
+_PALM_M = 0.09
+"""Typical length of a palm, about a quarter of a crop's side."""
+
+
+@dataclass(frozen=True)
+class LandmarkSettings(AugmentedSettings):
+    """Settings of the recipes.
+
+    Attributes:
+        network: Network to train.
+        scratch: True to start with random weights and batch norms instead of the published weights.
+        trunk: Trunk of a network from scratch that differs from its own; `tiny` is for small sizes.
+        width: Width of a network from scratch, as a multiple of its own channels; 0 keeps them.
+        activation: Activation of a network from scratch, one of `networks.mediapipe.blocks.ACTIVATIONS`; "" is relu6.
+        dropout: Fraction of the last map's averages that each step drops at random.
+        size: Side of the crops in pixels, a multiple of 32.
+        batch: Number of hands in a step.
+        dataset: Kind of data set of `--data`, by its name in `sonjit datasets list`; `folder` reads COCO's format and
+            other own files.
+        split: Split to train on; "" is the first split of the data set.
+        mix: Share of each batch by source. Sources are annotations or their folders, relative to `--data`. A folder
+            with the name of a data set is that data set, any other is of `dataset`. Empty: `--data` itself.
+        test: Source to evaluate on; "" holds out some of the others.
+        heads_from: Sources that handedness and presence are trained on; empty for all.
+        negatives: Share of the crops without a hand, from the images of the annotated hands, for presence.
+        keep: Weight of the loss that keeps outputs without annotation as they were before training; 0 disables it.
+        held_out: Share of each source's hands, the last ones, to evaluate on.
+        extra_keypoints: Names of keypoints to add after the 21.
+        limit: Maximum number of hands of each source, the first ones; 0 for all.
+        timed: True to measure also how long the trained network takes on this machine.
+    """
+
+    learning_rate: float = 3e-4
+    warmup: int = 5
+    network: Literal["hand-full", "hand-lite", "hand-heavy"] = "hand-full"
+    scratch: bool = False
+    trunk: Literal["", "lite", "full", "tiny"] = ""
+    width: float = 0.0
+    activation: Literal["", "relu6", "relu", "leaky_relu", "prelu", "elu", "sigmoid", "tanh"] = ""
+    dropout: float = 0.0
+    size: int = PUBLISHED_SIZE
+    batch: int = 8
+    dataset: str = "folder"
+    split: str = ""
+    mix: Mapping[str, float] = field(default_factory=dict[str, float])
+    test: str = ""
+    heads_from: tuple[str, ...] = ()
+    negatives: float = 0.0
+    keep: float = 0.1
+    held_out: float = 0.1
+    extra_keypoints: tuple[str, ...] = ()
+    limit: int = 0
+    timed: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that values are in range."""
+        super().__post_init__()
+        check_at_least(self, batch=1, limit=0, keep=0)
+        check_side(self, "size")
+        if not 0 <= self.held_out < 1:
+            raise InputError(f"held_out={self.held_out}: must be at least 0 and below 1")
+        if not 0 <= self.negatives < 1:
+            raise InputError(f"negatives={self.negatives}: must be at least 0 and below 1")
+        if self.mix and (min(self.mix.values()) < 0 or not any(self.mix.values())):
+            raise InputError("mix: shares must be at least 0, and one must be above 0")
+        if unknown := set(self.heads_from) - set(self.mix):
+            raise InputError(f"heads_from={sorted(unknown)[0]}: not a source of mix")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout={self.dropout}: must be at least 0 and below 1")
+        if not self.scratch and (self.width or self.network == "hand-heavy"):
+            changed = f"width={self.width:g}" if self.width else self.network
+            raise InputError(f"{changed} requires scratch=true; no weights are published")
+        if not self.scratch and self.activation:
+            raise InputError(f"activation={self.activation} requires scratch=true; the published weights are for relu6")
+        if self.scratch and self.extra_keypoints:
+            raise InputError("extra_keypoints requires scratch=false; extra keypoints start from published ones")
+
+
+def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
+    """Train the hand landmark network; see the module.
+
+    Args:
+        request: Training request. Its data are COCO keypoint annotations, or the folder that contains `mix` and `test`.
+
+    Returns:
+        "weights"; "parameters"; "hands", the number of training hands; "error_before_px" and "error_px" on 1,000 evenly
+        spaced training hands; with held-out hands, their number as "held_out", "held_out_error_px", and their "mnae",
+        "handedness" and "presence" of `landmark_metrics`; "ms" with `timed`; and the path of the "export".
+
+    Raises:
+        InputError: Settings or annotations cannot be used.
+    """
+    settings = settings_from(LandmarkSettings, request.settings)
+    if request.data is None:
+        raise InputError(f"{request.recipe} requires --data, a COCO keypoints JSON file")
+    sources, held_out = read_sources(request, settings)
+    training = Concat(list(sources.values()))
+    network = landmark_network(settings, request.weights).to(request.device)
+    results: dict[str, object] = {
+        "weights": request.out / WEIGHTS,
+        "hands": sum(len(crops.hands) for crops in sources.values()),
+    }
+    evaluated = evenly_spaced(training, _MAX_EVALUATED)
+    if not settings.scratch:
+        start_from_nearest(network, evaluated)
+        results["error_before_px"] = landmark_metrics(network.eval(), evaluated, request.device)["error_px"]
+    metrics = fit_landmarks(network, sources, held_out, settings, request)
+    fold(network.eval())
+    results["parameters"] = sum(part.numel() for part in network.parameters())
+    results["error_px"] = landmark_metrics(network, evaluated, request.device)["error_px"]
+    if held_out:
+        results |= {"held_out": len(held_out), **metrics}
+    inputs = (InputSpec("images", (3, settings.size, settings.size)),)
+    if settings.timed:
+        results["ms"] = median_run_ms(network.cpu(), inputs, request.out)
+    results |= export_trained(network, request.recipe, settings.size, request)
+    return results
+
+
+def read_sources(
+    request: TrainingRequest, settings: LandmarkSettings
+) -> tuple[dict[str, LandmarkCrops], Sequence[LandmarkCrop]]:
+    """Return training crops by source, and held-out crops.
+
+    Args:
+        request: Training request. Its data are annotations, or the folder that contains `mix` and `test`. Its images
+            are the folder or video of a single source.
+        settings: Settings that select the sources and what is held out.
+
+    Raises:
+        InputError: A source is missing or has no hand.
+    """
+    data = request.data
+    assert data is not None
+    folder = data if data.is_dir() else data.parent
+    names = {name: folder / name for name, part in settings.mix.items() if part > 0} or {"": data}
+    for name, path in (names | ({settings.test: folder / settings.test} if settings.test else {})).items():
+        if not path.exists():
+            raise InputError(f"{name}: no such file or folder: {path}")
+    sources = {name: _read(path, request, settings, settings.limit) for name, path in names.items()}
+    for name, crops in sources.items():
+        if settings.heads_from and name not in settings.heads_from:
+            sources[name] = crops.without_scores()
+    if settings.test:
+        return sources, _read(folder / settings.test, request, settings, 0)
+    held_out: list[LandmarkCrops] = []
+    for name, crops in sources.items():
+        sources[name], last = crops.split(settings.held_out)
+        held_out.append(last)
+    return sources, Concat(held_out)
+
+
+def _read(path: Path, request: TrainingRequest, settings: LandmarkSettings, limit: int) -> LandmarkCrops:
+    return LandmarkCrops(
+        open_source_samples(path, request, settings.dataset, settings.split),
+        settings.extra_keypoints,
+        size=settings.size,
+        limit=limit,
+        without_hands=settings.negatives > 0,
+    )
+
+
+def draw_crops(
+    sources: Mapping[str, LandmarkCrops], settings: LandmarkSettings, rng: np.random.Generator
+) -> list[LandmarkCrop]:
+    """Return the crops of a step with the share of each source and the share without hands."""
+    names = list(sources)
+    parts = np.array([settings.mix.get(name, 1.0) for name in names])
+    counts = rng.multinomial(settings.batch, parts / parts.sum())
+    chosen: list[LandmarkCrop] = []
+    for name, count in zip(names, counts.tolist(), strict=True):
+        hands, empty = sources[name].hands, sources[name].empty
+        without = int(rng.binomial(count, settings.negatives)) if empty else 0
+        for crops, wanted in ((hands, count - without), (empty, without)):
+            if wanted:
+                picked = rng.choice(len(crops), wanted, replace=wanted > len(crops))
+                chosen += [crops[index] for index in picked.tolist()]
+    return [augmented(crop, draw_augmentation(settings.augmentation, rng)) for crop in chosen]
+
+
+def landmark_network(settings: LandmarkSettings, weights: str | None = None) -> HandLandmarkNetwork:
+    """Return the network to train: the published one, given weights, or a new one with batch norms."""
+    options = {
+        name: value for name in ("trunk", "width", "activation", "dropout") if (value := getattr(settings, name))
+    }
+    count = PUBLISHED_KEYPOINTS + len(settings.extra_keypoints)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(settings.seed)
+        initial = weights if settings.scratch else weights or "published"
+        network = create_network(settings.network, initial, keypoints=count, **options)
+    assert isinstance(network, HandLandmarkNetwork)
+    if initial is None:
+        add_batch_norms(network)
+        with torch.no_grad():  # every keypoint in the middle of the crop
+            network.keypoints.bias.copy_(torch.tensor([settings.size / 2, settings.size / 2, 0.0]).repeat(count))
+        scale_head(network, "keypoints", settings.size / 4)
+        scale_head(network, "keypoints_3d", _PALM_M)
+    return network
+
+
+def start_from_nearest(network: HandLandmarkNetwork, crops: Sequence[LandmarkCrop]) -> None:
+    """Initialise each new keypoint as the published one that is nearest on average, shifted by their mean offset."""
+    head = network.keypoints
+    points = np.stack([crop.keypoints for crop in crops])  # (N, K, 2)
+    known = np.stack([crop.known for crop in crops])  # (N, K)
+    for index in range(PUBLISHED_KEYPOINTS, points.shape[1]):
+        if head.weight[3 * index : 3 * index + 3].any():
+            continue  # already trained
+        both = known[:, index, None] & known[:, :PUBLISHED_KEYPOINTS]  # (N, 21)
+        away = np.where(both[..., None], points[:, index, None] - points[:, :PUBLISHED_KEYPOINTS], np.nan)
+        seen = both.any(axis=0)
+        if not seen.any():
+            raise InputError(f"No hand has an annotation of extra keypoint {index - PUBLISHED_KEYPOINTS + 1}")
+        distances = np.full(PUBLISHED_KEYPOINTS, np.inf)
+        distances[seen] = np.nanmean(np.linalg.norm(away[:, seen], axis=2), axis=0)
+        nearest = int(distances.argmin())
+        offset = torch.from_numpy(np.nanmean(away[:, nearest], axis=0))
+        with torch.no_grad():
+            head.weight[3 * index : 3 * index + 2] = head.weight[3 * nearest : 3 * nearest + 2]
+            head.bias[3 * index : 3 * index + 2] = head.bias[3 * nearest : 3 * nearest + 2] + offset.to(head.bias)
+
+
+def fit_landmarks(
+    network: HandLandmarkNetwork,
+    sources: Mapping[str, LandmarkCrops],
+    held_out: Sequence[LandmarkCrop],
+    settings: LandmarkSettings,
+    request: TrainingRequest,
+) -> dict[str, float]:
+    """Train a network on crops by source in the request's folder and return its metrics on held-out crops, if any."""
+    normed = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    before = None if normed else copy.deepcopy(network).eval().requires_grad_(False)
+
+    def evaluate(model: HandLandmarkNetwork) -> dict[str, float]:
+        metrics = landmark_metrics(model, held_out, request.device)
+        return {"held_out_error_px": metrics.pop("error_px"), **metrics}
+
+    drawn = [crop for crop in evenly_spaced(held_out, 2 * MAX_CROPS) if crop.known.any()][:MAX_CROPS]
+
+    def pictures(model: HandLandmarkNetwork) -> dict[str, Image]:
+        points = predicted_points(model, drawn, request.device)
+        labels, known = [crop.keypoints for crop in drawn], [crop.known for crop in drawn]
+        return {PICTURE: draw_predictions([crop.image() for crop in drawn], list(points), labels, known)}
+
+    return train(
+        network.train(), partial(draw_batch, sources=sources, settings=settings),
+        landmark_losses(before, settings.keep), settings, out=request.out, inputs=request.inputs(),
+        progress=request.progress, evaluate=evaluate if held_out else None,
+        pictures=pictures if drawn else None,
+    )  # fmt: skip
+
+
+def draw_batch(rng: np.random.Generator, sources: Mapping[str, LandmarkCrops], settings: LandmarkSettings) -> Batch:
+    """Return the batch of a step."""
+    return to_batch(draw_crops(sources, settings, rng))

@@ -1,0 +1,245 @@
+"""Select the training set and the held-out images of a recipe on hands, from a data set or from the bundled clip."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from sonjit._util.data_files import read_json
+from sonjit._util.errors import InputError
+from sonjit.geometry.cameras import CalibratedCamera
+from sonjit.lab.datasets import Dataset, Instance, Sample, list_datasets, open_dataset
+from sonjit.lab.datasets.formats.shards import save_shards
+from sonjit.lab.datasets.joint_orders import camera_matrix, hand_before_camera
+from sonjit.lab.datasets.sample import VideoFrame
+from sonjit.lab.training.augment import AugmentedSettings
+from sonjit.lab.training.recipes import TrainingRequest
+from sonjit.lab.training.sequences import Subset, evenly_spaced
+from sonjit.lab.training.settings import check_at_least, check_side
+from sonjit.media import open_source
+
+P = TypeVar("P")
+T = TypeVar("T")
+B = TypeVar("B")
+SHARDS = "shards"
+"""Subfolder of a run with the frames of a video that it trains on."""
+
+_LONG_SIDE_PX = 320
+"""Longer side of the bundled clip's frames after scaling."""
+_SEGMENT_FRAMES = 60
+"""Length of a segment of the bundled clip; the first three quarters of each segment are for training."""
+_MAX_TRIES = 50
+"""Maximum number of images that are searched for one with the labels that a network requires."""
+
+
+@dataclass(frozen=True)
+class HandSettings(AugmentedSettings):
+    """Settings of all recipes on images of hands.
+
+    Attributes:
+        dataset: Data set of `--data`, by its name in `sonjit datasets list`; `folder` reads COCO's format and other own
+            files.
+        split: Split to train on; "" is the first split of the data set.
+        test_split: Split to evaluate on; "" holds out the last fifth of `split`.
+        images: Maximum number of training images, evenly spaced; 0 for all.
+        held_out: Maximum number of images to evaluate on, evenly spaced.
+        batch: Number of examples in a step.
+    """
+
+    dataset: str = "folder"
+    split: str = ""
+    test_split: str = ""
+    images: int = 0
+    held_out: int = 500
+    batch: int = 16
+
+    def __post_init__(self) -> None:
+        """Check that values are in range."""
+        super().__post_init__()
+        check_at_least(self, images=0, held_out=1, batch=1)
+
+
+@dataclass(frozen=True)
+class CropSettings(HandSettings):
+    """Settings of the recipes on square crops of hands.
+
+    Attributes:
+        side: Side of the crops in pixels, a multiple of 32.
+    """
+
+    side: int = 256
+
+    def __post_init__(self) -> None:
+        """Check that values are in range."""
+        super().__post_init__()
+        check_side(self, "side")
+
+
+class HandData(NamedTuple):
+    """The training set, the held-out images, and a description of their source."""
+
+    training: Sequence[Sample]
+    held_out: Sequence[Sample]
+    name: str
+
+
+def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable[[Sample], bool]) -> HandData:
+    """Return the data of a recipe, or the bundled clip of rendered hands without `--data`.
+
+    Args:
+        request: Training request with the root of the data, or None.
+        settings: Settings that select the part of the data.
+        usable: Function that checks whether an image has the required labels.
+
+    Raises:
+        InputError: The data are missing, damaged, too few, or lack the labels.
+    """
+    if request.data is None:
+        training, held_out, name = *_demo_samples(), "the bundled clip of rendered hands"
+    else:
+        samples = open_samples(settings.dataset, request.data, request, settings.split)
+        name = f"{settings.dataset} {samples.split} in {request.data}"
+        if settings.test_split:
+            training = samples
+            held_out = open_samples(settings.dataset, request.data, request, settings.test_split)
+        else:
+            training, held_out = _split_off_last_fifth(samples, name)
+    for samples, use in ((training, "to train on"), (held_out, "to evaluate on")):
+        if not any(map(usable, evenly_spaced(samples, _MAX_TRIES))):
+            raise InputError(f"{name}: {len(samples)} images {use} without the labels that {request.recipe} requires")
+    return HandData(evenly_spaced(training, settings.images), evenly_spaced(held_out, settings.held_out), name)
+
+
+def open_samples(dataset: str, data: Path, request: TrainingRequest, split: str = "") -> Dataset:
+    """Open a split of a data set to train on, whose images can be read in any order.
+
+    Args:
+        dataset: Name in `sonjit datasets list`; `folder` reads COCO's format and other own files.
+        data: Root of the data set.
+        request: Training request. Its `images` are the images' folder of a `folder`, or the video of its frames.
+        split: Name of the split; "" is the first split of the data set.
+
+    Raises:
+        InputError: The data are missing or damaged.
+    """
+    own: dict[str, Any] = {"images": str(request.images)} if request.images else {}
+    shards = request.out / SHARDS / f"{data.stem}-{zlib.crc32(f'{data.resolve()} {split}'.encode()):08x}"
+    return in_any_order(open_dataset(dataset, data, split or None, **own), shards)
+
+
+def in_any_order(samples: Dataset, shards: Path) -> Dataset:
+    """Return a data set unchanged, or convert frames of a video, where seeking back decodes it anew, to shards."""
+    if not (len(samples) and isinstance(samples[0].image, VideoFrame)):
+        return samples
+    save_shards(shards, samples)
+    return open_dataset("shards", shards)
+
+
+def open_source_samples(path: Path, request: TrainingRequest, dataset: str, split: str) -> Dataset:
+    """Open one of several sources: a folder with the name of a data set is that data set, any other is of `dataset`."""
+    if path.name in list_datasets():
+        return open_samples(path.name, path, request)
+    return open_samples(dataset, path, request, split)
+
+
+def draw_batch(
+    rng: np.random.Generator,
+    *,
+    samples: Sequence[P],
+    make: Callable[[P, np.random.Generator], T | None],
+    join: Callable[[Sequence[T]], B],
+    count: int,
+) -> B:
+    """Return a batch for the training loop: examples of samples drawn at random.
+
+    Args:
+        rng: Generator of the draw.
+        samples: Samples to draw from.
+        make: Function of `draw_examples`.
+        join: Function that joins examples to a batch, with tensors on the CPU.
+        count: Number of examples in the batch.
+    """
+    return join(draw_examples(samples, make, rng, count))
+
+
+def draw_examples(
+    samples: Sequence[P], make: Callable[[P, np.random.Generator], T | None], rng: np.random.Generator, count: int
+) -> list[T]:
+    """Return examples of samples drawn at random.
+
+    Args:
+        samples: Samples to draw from, or their indices.
+        make: Function that makes an example of a sample, or returns None if the sample lacks the required labels.
+        rng: Generator of the draw.
+        count: Number of examples.
+
+    Raises:
+        InputError: Almost no sample has the required labels.
+    """
+
+    def draw_one(own: np.random.Generator) -> T:
+        for _ in range(_MAX_TRIES):
+            example = make(samples[int(own.integers(len(samples)))], own)
+            if example is not None:
+                return example
+        raise InputError(f"None of {_MAX_TRIES} images has the required labels. Choose another data set or split.")
+
+    return [draw_one(own) for own in rng.spawn(count)]
+
+
+def known_hands(sample: Sample) -> list[Instance]:
+    """Return the hands of an image whose side and all keypoints, in pixels and in camera space, are known."""
+    return [
+        instance
+        for instance in sample.instances
+        if instance.kind == "hand"
+        and instance.side is not None
+        and instance.keypoints_px is not None
+        and instance.keypoints_m is not None
+        and np.isfinite(instance.keypoints_px).all()
+        and np.isfinite(instance.keypoints_m).all()
+    ]
+
+
+def _split_off_last_fifth(samples: Sequence[Sample], name: str) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    first = len(samples) - max(len(samples) // 5, 1)
+    if first < 1:
+        raise InputError(f"{name} has {len(samples)} images: too few to train on some and evaluate on others")
+    return Subset(samples, range(first)), Subset(samples, range(first, len(samples)))
+
+
+def _demo_samples() -> tuple[list[Sample], list[Sample]]:
+    """Return training and held-out frames of the bundled clip, at a smaller size."""
+    import cv2
+
+    training: list[Sample] = []
+    held_out: list[Sample] = []
+    with (
+        resources.as_file(resources.files("sonjit") / "_util" / "assets") as assets,
+        open_source(assets / "demo.mp4") as source,
+    ):
+        truth = read_json(assets / "demo.json")
+        scale = _LONG_SIDE_PX / max(truth["width"], truth["height"])
+        focal, middle = truth["fx"] * scale, (truth["cx"] * scale, truth["cy"] * scale)
+        camera = CalibratedCamera(camera_matrix((focal, focal), middle))
+        size = round(truth["width"] * scale), round(truth["height"] * scale)
+        frames = {frame["index"]: frame["hands"] for frame in truth["frames"]}
+        for frame in source:
+            hands = tuple(
+                hand_before_camera(np.array(item["xyz_m"], np.float64), camera, item["handedness"])
+                for item in frames[frame.index]
+            )
+            rgb = np.asarray(cv2.resize(frame.rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+            sample = Sample(
+                dataset="demo", id=f"demo.mp4#{frame.index}", image=rgb, width=size[0], height=size[1],
+                instances=hands, camera=camera, sequence="demo.mp4", frame=frame.index,
+            )  # fmt: skip
+            is_training = frame.index % _SEGMENT_FRAMES < _SEGMENT_FRAMES * 3 // 4
+            (training if is_training else held_out).append(sample)
+    return training, held_out

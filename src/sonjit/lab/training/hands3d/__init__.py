@@ -1,0 +1,1 @@
+"""Train networks for hands in space: InterNet, RootNet, HandOccNet and Deformer."""

@@ -1,0 +1,1 @@
+"""Train networks on images: image classifiers, Mask R-CNN and visual question answering."""

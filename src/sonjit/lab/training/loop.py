@@ -1,0 +1,328 @@
+"""Train a network, with checkpoints from which an interrupted run continues exactly.
+
+All random numbers of a step depend only on the seed and the step. A checkpoint therefore contains only the weights and
+the optimizer state.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import TypeVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from sonjit._util.arrays import Image
+from sonjit._util.errors import InputError, JobError
+from sonjit.lab.networks import save_checkpoint
+from sonjit.lab.training.batches import prefetch, seeds_of
+from sonjit.lab.training.distributed import (
+    broadcast,
+    max_over_processes,
+    mean_over_processes,
+    no_sync,
+    own_batch_indices,
+    rank,
+    synchronise,
+)
+from sonjit.lab.training.folding import fold, is_folded
+from sonjit.lab.training.recipes import Progress, no_progress
+from sonjit.lab.training.run_folder import BEST, CHECKPOINT, LOG, SETTINGS, WEIGHTS, LogRow, RunFolder, RunState
+from sonjit.lab.training.settings import (
+    TrainingSettings,
+    freeze,
+    initialise,
+    make_optimizer,
+    schedule_factor,
+)
+from sonjit.lab.training.signals import SaveRequests, end_process, ends_training
+
+__all__ = ["BEST", "CHECKPOINT", "LOG", "SETTINGS", "WEIGHTS", "TrainingSettings", "schedule_factor", "train"]
+
+T = TypeVar("T")
+N = TypeVar("N", bound=nn.Module)
+
+
+RUNTIME_SETTINGS = ("workers", "loggers", "evaluate_first", "find_unused")
+"""Settings that do not change the trained weights: an interrupted run may continue with other values."""
+_INITIAL_STATE: RunState = {"step": 0, "stopped": False, "best": None, "waited": 0, "evaluation": {}, "parts": {}}
+
+
+def train(
+    network: N,
+    batch: Callable[[np.random.Generator], T],
+    losses: Callable[[N, T], Mapping[str, Tensor]],
+    settings: TrainingSettings,
+    *,
+    out: Path | None = None,
+    inputs: Mapping[str, object] | None = None,
+    progress: Progress = no_progress,
+    evaluate: Callable[[N], Mapping[str, float]] | None = None,
+    higher_is_better: bool = False,
+    pictures: Callable[[N], Mapping[str, Image]] | None = None,
+    saved_module: Callable[[N], nn.Module] = lambda network: network,
+) -> dict[str, float]:
+    """Train a network in place.
+
+    Args:
+        network: Network in the initial state, device and mode (train or eval) for training.
+        batch: Function that draws the batch of one step, with tensors on the CPU. It draws random numbers from the
+            given generator or from torch. It runs in the worker processes and must not change what it uses.
+        losses: Function that returns scalars by name for a batch on the device of the network. Their sum is minimised.
+        settings: Settings of the loop. All fields identify the run, also those of a recipe's own class, except
+            `RUNTIME_SETTINGS`.
+        out: Folder of the run. It is created if necessary. None saves nothing. An interrupted run continues from its
+            last checkpoint with the same result as an uninterrupted run. A finished run is only read.
+        inputs: Other inputs that identify the run, as JSON values, such as its data and its initial weights.
+        progress: Callback that runs after each step, and before the first one if that is evaluated. Its values are the
+            losses, `images/s`, and metrics with the prefix `validation `.
+        evaluate: Function that returns metrics of the network in eval mode and without gradients. The weights with the
+            best first metric are saved as `best.safetensors`.
+        higher_is_better: True if a higher first metric is better.
+        pictures: Function that returns RGB images (H, W, 3) uint8 by caption, such as predictions on held-out images.
+            It runs with each evaluation and at the end. The last ones are in the report.
+        saved_module: Function that returns the part of the network whose weights are saved. Default: all of it.
+
+    Returns:
+        Metrics of the last evaluation, or an empty dict without `evaluate`.
+
+    Raises:
+        InputError: The folder contains a run with other settings, or a setting has no effect in this training.
+        KeyboardInterrupt: The process received SIGINT. A checkpoint was saved.
+        SystemExit: The process received SIGTERM. A checkpoint was saved.
+        JobError: A loss is not finite, the network cannot be compiled, or a file cannot be written.
+    """
+    if evaluate is None and (settings.evaluate_every or settings.patience):
+        raise InputError("evaluate_every and patience apply only to recipes that evaluate during training")
+    freeze(network, settings.freeze)
+    initialise(network, settings.initialise, settings.seed)
+    own_batches, accumulate = own_batch_indices(settings.accumulate)
+    optimizer = make_optimizer(network, settings)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
+    parts: dict[str, nn.Module | torch.optim.Optimizer] = {"network": network, "optimizer": optimizer}
+    if average:
+        parts["average"] = average
+    run = None
+    if out is not None and not rank():
+        identity = {name: value for name, value in asdict(settings).items() if name not in RUNTIME_SETTINGS}
+        run = RunFolder(out, {**identity, **(inputs or {}), "accumulate": accumulate}, loggers=settings.loggers)
+    state = broadcast(None if run is None else run.restore()) or _INITIAL_STATE
+    for name, part_state in state["parts"].items():
+        parts[name].load_state_dict(part_state)
+    done = settings.steps if state["stopped"] else state["step"]
+    best, waited, metrics = state["best"], state["waited"], state["evaluation"]
+    model = _NetworkWithLosses(network, losses)
+    if settings.compile:
+        model.compile()
+    model = synchronise(model, find_unused=settings.find_unused)
+    indices = ((step, number) for step in range(done, settings.steps) for number in own_batches)
+    device = next(network.parameters()).device
+    batches = prefetch(batch, indices, seed=settings.seed, workers=settings.workers, device=device)
+    finished = done
+    with _deterministic(network), closing(batches), SaveRequests() as requests:
+        for step in range(done, settings.steps):
+            finished = step + 1
+            before: dict[str, float] = {}
+            if evaluate and step == 0 and settings.evaluate_first and not rank():
+                before = _evaluate(network, evaluate)
+                progress(0, settings.steps, _validation(before))
+                if run and pictures:
+                    run.save_pictures(0, _in_eval_mode(network, pictures))
+            row = _train_step(
+                network, model, batches, settings=settings, optimizer=optimizer, step=step, own_batches=own_batches,
+                batch_count=accumulate,
+            )  # fmt: skip
+            if before:
+                row["evaluation_before"] = before
+            if average:
+                average.update_parameters(network)
+            last, stopped = step + 1 == settings.steps, False
+            if evaluate and (last or _due(step, settings.evaluate_every)):
+                if not rank():
+                    evaluated = cast("N", average.module) if average else network
+                    row["evaluation"] = metrics = _evaluate(evaluated, evaluate)
+                    metric = next(iter(metrics.values()))
+                    if best is None or (metric > best if higher_is_better else metric < best):
+                        best, waited = metric, 0
+                        if run:
+                            save_checkpoint(_folded(saved_module(evaluated)), run.folder / BEST)
+                    else:
+                        waited += 1
+                stopped = broadcast(0 < settings.patience <= waited)
+                if run and pictures and not (last or stopped):
+                    run.save_pictures(
+                        step + 1, _in_eval_mode(cast("N", average.module) if average else network, pictures)
+                    )
+            requested = max_over_processes(requests.take(), device)
+            if run:
+                run.log(row)
+                if last or stopped or requested or _due(step, settings.save_every):
+                    states = {name: part.state_dict() for name, part in parts.items()}
+                    run.save(
+                        {
+                            "step": step + 1, "stopped": stopped, "best": best, "waited": waited,
+                            "evaluation": metrics, "parts": states,
+                        }
+                    )  # fmt: skip
+            if not rank():
+                images = {"images/s": row["images"] / max(row["seconds"], 1e-9)} if "images" in row else {}
+                progress(
+                    step + 1, settings.steps, {**row["losses"], **images, **_validation(row.get("evaluation", {}))}
+                )
+            if ends_training(requested) and not (last or stopped):
+                end_process(requested)
+            if stopped:
+                break
+    if average:
+        network.load_state_dict(average.module.state_dict())
+    if run:
+        if pictures and finished > done:
+            run.save_pictures(finished, _in_eval_mode(network, pictures))
+        save_checkpoint(_folded(saved_module(network)), run.folder / WEIGHTS)
+        run.close()
+    return metrics
+
+
+def _folded(network: nn.Module) -> nn.Module:
+    """Return the network for inference, without the layers that were added for training."""
+    if is_folded(network):
+        return network
+    inference = copy.deepcopy(network).eval()
+    fold(inference)
+    return inference
+
+
+class _NetworkWithLosses(nn.Module):
+    """A network and its losses in one module: processes are then synchronised whatever the losses call."""
+
+    def __init__(self, network: N, losses: Callable[[N, T], Mapping[str, Tensor]]) -> None:
+        super().__init__()
+        self.network, self.losses = network, losses
+
+    def forward(self, batch: object) -> Mapping[str, Tensor]:
+        return cast("Callable[[nn.Module, object], Mapping[str, Tensor]]", self.losses)(self.network, batch)
+
+
+def _train_step(
+    network: nn.Module,
+    model: nn.Module,
+    batches: Iterator[T],
+    *,
+    settings: TrainingSettings,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    own_batches: Sequence[int],
+    batch_count: int,
+) -> LogRow:
+    """Take one optimizer step over the batches of this process."""
+    learning_rate = settings.learning_rate * schedule_factor(step, settings)
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * group["factor"]
+    optimizer.zero_grad(set_to_none=True)
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    by_batch: list[Tensor] = []
+    names: Sequence[str] = ()
+    advice = f"try a smaller learning rate than {settings.learning_rate:g}"
+    start, waited_s = time.perf_counter(), 0.0
+    for number in own_batches:
+        requested = time.perf_counter()
+        batch = next(batches)
+        waited_s += time.perf_counter() - requested
+        torch.manual_seed(seeds_of(settings.seed, step, number)[1])
+        with nullcontext() if number == own_batches[-1] else no_sync(model):
+            with torch.autocast(weights[0].device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+                losses = _losses(model, batch, compiled=settings.compile)
+            values = torch.stack([loss.float() for loss in losses.values()])
+            total = values.sum()
+            if not math.isfinite(total.item()):
+                raise JobError(f"step {step + 1}: the loss is {total.item()}; {advice}")
+            (total / len(own_batches)).backward()
+        names = list(losses)
+        by_batch.append(values.detach())
+    layers = _due(step, settings.gradients_every or max(settings.steps // 100, 1)) and layer_gradients(network)
+    norm = nn.utils.clip_grad_norm_(weights, settings.clip_norm).item()
+    if not math.isfinite(norm):
+        raise JobError(f"step {step + 1}: the gradient is {norm}; {advice}")
+    optimizer.step()
+    means = dict(zip(names, mean_over_processes(torch.stack(by_batch).mean(0)).tolist(), strict=True))
+    row: LogRow = {
+        "step": step + 1, "losses": means, "learning_rate": learning_rate, "gradient_norm": norm,
+        "seconds": time.perf_counter() - start, "waited_seconds": waited_s,
+    }  # fmt: skip
+    if layers:
+        row["layer_gradients"] = layers
+    if images := getattr(settings, "batch", 0):
+        row["images"] = images * batch_count
+    return row
+
+
+def _losses(model: nn.Module, batch: object, *, compiled: bool) -> Mapping[str, Tensor]:
+    try:
+        return model(batch)
+    except RuntimeError as error:
+        if "find_unused_parameters" in str(error):
+            raise JobError("some weights have no gradient; set find_unused=true") from None
+        if compiled and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise JobError(f"compile=true failed ({reason}); set compile=false") from None
+        raise
+
+
+def _evaluate(network: N, evaluate: Callable[[N], Mapping[str, float]]) -> dict[str, float]:
+    """Return the metrics of a network."""
+    return {name: float(value) for name, value in _in_eval_mode(network, evaluate).items()}
+
+
+def _in_eval_mode(network: N, compute: Callable[[N], T]) -> T:
+    """Return what a function computes of a network in eval mode without gradients, and restore all modes."""
+    modes = [(module, module.training) for module in network.modules()]
+    with torch.no_grad():
+        value = compute(network.eval())
+    for module, training in modes:
+        module.training = training
+    return value
+
+
+def _validation(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return metrics with the prefix that distinguishes them from losses."""
+    return {f"validation {name}": value for name, value in metrics.items()}
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and (step + 1) % every == 0
+
+
+@contextmanager
+def _deterministic(network: nn.Module) -> Generator[None]:
+    """Use deterministic algorithms where PyTorch has them. Restore the caller's generators and choice at the end."""
+    cuda = next(network.parameters()).is_cuda
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    if cuda:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it, cuBLAS adds in any order
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with torch.random.fork_rng(range(torch.cuda.device_count()) if cuda else ()):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+def layer_gradients(network: nn.Module) -> dict[str, float]:
+    """Return the root mean square of each layer's gradient, from the input to the output.
+
+    A layer is a module with a weight matrix or kernel. Norms and biases have few weights and are not included.
+    """
+    return {
+        name.removesuffix(".weight"): weight.grad.norm().item() / math.sqrt(weight.numel())
+        for name, weight in network.named_parameters()
+        if weight.grad is not None and weight.ndim > 1
+    }

@@ -1,0 +1,362 @@
+"""Read, check and run the recipes of `sonjit train`: one TOML file per recipe.
+
+A recipe names a function that takes a `TrainingRequest` and returns a mapping of results, and a dataclass of settings.
+The settings come from the TOML file and from `--set key=value`. The module of the function is imported only when the
+recipe runs, and may belong to another package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, is_dataclass, replace
+from importlib import import_module, resources
+from inspect import Parameter, isfunction, signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
+
+from sonjit._util.data_files import dataclass_from_table, read_toml_table
+from sonjit._util.errors import InputError
+from sonjit._util.extensions import VARIABLE, extension_packages
+from sonjit._util.files import WorkFolder, sole_writer, write_text
+from sonjit._util.hashes import sha256_of_file, sha256_of_folder
+from sonjit._util.json_text import json_from
+from sonjit.engines.devices import torch_device
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+    from sonjit.lab.networks.export import Format
+
+
+S = TypeVar("S")
+Progress: TypeAlias = Callable[[int, int, Mapping[str, float]], None]
+"""Callback that runs after each step, with the numbers of finished and of all steps, and with values by name."""
+_WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".tar", ".pkl", ".tflite", ".task")
+"""File endings that make a weights argument a path; other values are names."""
+
+
+@dataclass(frozen=True)
+class AblationRow:
+    """One row of a grid.
+
+    Attributes:
+        label: Label in the table.
+        set: Settings of this row.
+        smoke_set: Settings of this row at the smoke size, which override `set`.
+        published: Value of the metric in the published table; None without one.
+    """
+
+    label: str
+    set: Mapping[str, object] = field(default_factory=dict[str, object])
+    smoke_set: Mapping[str, object] = field(default_factory=dict[str, object])
+    published: float | None = None
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A grid of runs: each row is trained with each seed.
+
+    Attributes:
+        title: Title of the table.
+        metric: Key in the recipe's results.
+        rows: Rows in the order of the published table.
+        higher_is_better: True if a higher metric is better.
+        seeds: Values of the setting `seed`.
+        unit: Unit of the metric; "" without one.
+        also: Keys of other results in the table, such as parameters.
+        source: Source of the published values.
+        notes: Notes on the table, such as which data replace the published ones.
+        settings: Settings of all rows.
+        smoke_settings: Settings of all rows at the smoke size, which override `settings`.
+    """
+
+    title: str
+    metric: str
+    rows: tuple[AblationRow, ...]
+    higher_is_better: bool = True
+    seeds: tuple[int, ...] = (0, 1, 2)
+    unit: str = ""
+    also: tuple[str, ...] = ()
+    source: str = ""
+    notes: tuple[str, ...] = ()
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])
+    smoke_settings: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training that `sonjit train` runs.
+
+    Attributes:
+        name: Name of the recipe's file.
+        summary: Summary in one line.
+        function: Training function as `module:function`. It takes a `TrainingRequest` and returns the results, such as
+            `{"weights": path, "error_px": 0.8}`.
+        settings_class: Dataclass of the settings as `module:class`.
+        data: Description of the training data, and of the published data that they replace.
+        licence: Notes on the licence of data and weights.
+        requires: Options that are required.
+        settings: Settings of the full size that differ from the defaults of the dataclass.
+        smoke: Settings of the smoke size, which override `settings`.
+        ablation: Grids by name.
+    """
+
+    name: str
+    summary: str
+    function: str
+    settings_class: str
+    data: str
+    licence: str = ""
+    requires: tuple[Literal["data", "images", "weights"], ...] = ()
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])
+    smoke: Mapping[str, object] = field(default_factory=dict[str, object])
+    ablation: Mapping[str, Ablation] = field(default_factory=dict[str, Ablation])
+
+
+def list_recipes() -> list[str]:
+    """Return the names of all recipes, sorted."""
+    return sorted(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
+
+
+def load_recipe(name: str) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        name: Name of a recipe of Sonjit, or path of a TOML file.
+
+    Raises:
+        InputError: The name is unknown or the file is not a recipe. The message names the key.
+    """
+    file: Traversable = Path(name)
+    if not name.endswith(".toml"):
+        if name not in (known := list_recipes()):
+            raise InputError(f"Unknown recipe {name!r}. Choose from {', '.join(known)}, or the path of a TOML file")
+        file = _folder() / f"{name}.toml"
+    return recipe_from_table(
+        _with_base(read_toml_table(file), file), Path(name).stem if name.endswith(".toml") else name
+    )
+
+
+def _with_base(table: Mapping[str, object], file: Traversable, seen: tuple[str, ...] = ()) -> Mapping[str, object]:
+    """Return the table of a recipe merged into that of its base: tables are merged, other values are replaced."""
+    if "base" not in table:
+        return table
+    name = str(table["base"])
+    if name in seen:
+        raise InputError(f"{file}: base={name} leads back to itself")
+    if name.endswith(".toml"):
+        base: Traversable = Path(str(file)).parent / name
+    elif name in (known := list_recipes()):
+        base = _folder() / f"{name}.toml"
+    else:
+        raise InputError(f"{file}: Unknown base {name!r}. Choose from {', '.join(known)}, or the path of a TOML file")
+    own = {key: value for key, value in table.items() if key != "base"}
+    return _merge_tables(_with_base(read_toml_table(base), base, (*seen, name)), own)
+
+
+def _merge_tables(base: Mapping[str, object], own: Mapping[str, object]) -> dict[str, object]:
+    table = dict(base)
+    for key, value in own.items():
+        before = table.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            value = _merge_tables(cast("Mapping[str, object]", before), cast("Mapping[str, object]", value))
+        table[key] = value
+    return table
+
+
+def recipe_from_table(table: Mapping[str, object], name: str) -> Recipe:
+    """Return the recipe of a TOML table.
+
+    Raises:
+        InputError: A key is unknown or missing, or a value has the wrong type.
+    """
+    try:
+        return settings_from(Recipe, {**table, "name": name})
+    except InputError as error:
+        raise InputError(f"recipe {name}: {error}") from None
+
+
+def _folder() -> Traversable:
+    return resources.files("sonjit.lab.training") / "recipes"
+
+
+def settings_from(settings_class: type[S], values: Mapping[str, object]) -> S:
+    """Return a recipe's settings, see `dataclass_from_table`.
+
+    Args:
+        settings_class: Dataclass of the settings.
+        values: Settings by name, as typed on the command line or as TOML has them.
+
+    Raises:
+        InputError: A setting is unknown or missing, or a value has another type.
+    """
+    return dataclass_from_table(settings_class, values, "setting")
+
+
+def merged(*layers: Mapping[str, object]) -> dict[str, object]:
+    """Merge settings; later layers override earlier ones, and `table.key` changes one key of a table.
+
+    >>> merged({"steps": 9, "augmentation": {"mirror": 0.5, "shift": 0.1}}, {"augmentation.mirror": "0"})
+    {'steps': 9, 'augmentation': {'mirror': '0', 'shift': 0.1}}
+
+    Raises:
+        InputError: `table` is not a table.
+    """
+    settings: dict[str, object] = {}
+    for name, value in (pair for layer in layers for pair in layer.items()):
+        table, dot, key = name.partition(".")
+        if not dot:
+            settings[name] = value
+            continue
+        before = settings.get(table, {})
+        if not isinstance(before, Mapping):
+            raise InputError(f"{name}={value}: {table} is not a table")
+        settings[table] = {**before, key: value}
+    return settings
+
+
+def no_progress(done: int, steps: int, losses: Mapping[str, float]) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """Arguments of a recipe's function.
+
+    Attributes:
+        recipe: Name of the recipe, or path of its TOML file.
+        out: Folder of the run; an interrupted run continues in it.
+        data: Annotations, if the recipe uses any.
+        images: Folder or video that the annotations refer to.
+        weights: Initial weights; None for the recipe's default.
+        device: Device name, see `torch_device`.
+        settings: Recipe settings, as typed (`{"steps": "200"}`) or with their own type (`{"steps": 200}`).
+        progress: Callback that runs after each step.
+        export: Format in which the trained network is exported in addition, if the recipe supports it.
+        smoke: True for the smoke size, which takes minutes on a CPU.
+    """
+
+    recipe: str
+    out: Path
+    data: Path | None = None
+    images: Path | None = None
+    weights: str | None = None
+    device: str = "cpu"
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])
+    progress: Progress = no_progress
+    export: Format | None = None
+    smoke: bool = False
+
+    def inputs(self, data: str | None = None) -> dict[str, object]:
+        """Return what identifies a run in addition to its settings, with hashes of its files.
+
+        Args:
+            data: Description of the data. Default: their path.
+        """
+        files = {"data": self.data, "images": self.images, "weights": Path(self.weights or "published")}
+        hashes = {
+            f"{name}_sha256": sha256_of_folder(path, without=self.out) if path.is_dir() else sha256_of_file(path)
+            for name, path in files.items()
+            if path is not None and path.exists()
+        }
+        return {"recipe": self.recipe, "data": data or str(self.data), "weights": self.weights, **hashes}
+
+
+def _training_function(recipe: Recipe) -> Callable[[TrainingRequest], Mapping[str, object]]:
+    function = _imported(recipe, recipe.function)
+    parameters = list(signature(function).parameters.values()) if isfunction(function) else []
+    if not parameters or parameters[0].annotation not in (Parameter.empty, "TrainingRequest", TrainingRequest):
+        raise InputError(f"recipe {recipe.name}: {recipe.function} must be a function of a TrainingRequest")
+    return function
+
+
+def run_recipe(request: TrainingRequest) -> Mapping[str, object]:
+    """Train a recipe's network.
+
+    Returns:
+        The recipe's results, or an empty dict in processes of torchrun other than the first.
+
+    Raises:
+        InputError: The recipe or a setting is unknown, or the data cannot be used.
+    """
+    recipe = load_recipe(request.recipe)
+    function, checked = _training_function(recipe), prepare(recipe, request)
+    from sonjit.lab.training.distributed import processes, rank
+    from sonjit.lab.training.report import save_run_report
+
+    with processes(checked.device) as device, WorkFolder() as scratch:
+        if rank():  # only the first process's files are kept
+            function(replace(checked, device=device, out=Path(scratch)))
+            return {}
+        with sole_writer(checked.out):
+            try:
+                results = function(replace(checked, device=device))
+                _save_results(checked, results)
+            finally:
+                if any(checked.out.iterdir()):
+                    save_run_report(checked.out, f"{recipe.name}: {recipe.summary}")
+    return results
+
+
+def _save_results(request: TrainingRequest, results: Mapping[str, object]) -> None:
+    from sonjit.lab.training.run_folder import RESULT
+
+    text = json_from({"settings": request.settings, "results": results}, 2, default=str)
+    write_text(request.out / RESULT, text + "\n")
+
+
+def prepare(recipe: Recipe, request: TrainingRequest) -> TrainingRequest:
+    """Return the request with all settings: the recipe's, those of the smoke size, and the typed ones, all checked.
+
+    Raises:
+        InputError: A setting, path or option cannot be used.
+    """
+    try:
+        settings = merged(recipe.settings, recipe.smoke if request.smoke else {}, request.settings)
+        settings_class = _imported(recipe, recipe.settings_class)
+        if not (isinstance(settings_class, type) and is_dataclass(settings_class)):
+            raise InputError(f"{recipe.settings_class} must be a dataclass")
+        settings_from(settings_class, settings)
+    except InputError as error:
+        raise InputError(f"{recipe.name}: {error}") from None
+    for option in recipe.requires:
+        if getattr(request, option) is None:
+            raise InputError(f"{recipe.name} requires --{option}; it trains on {recipe.data}")
+    for path in (request.data, request.images):
+        if path is not None and not path.exists():
+            raise InputError(f"{path}: no such file or folder")
+    weights = Path(request.weights or "")
+    if (weights.suffix in _WEIGHT_FILES or len(weights.parts) > 1) and not weights.exists():
+        raise InputError(f"{request.weights}: no such file")
+    if request.out.exists() and not request.out.is_dir():
+        raise InputError(f"{request.out}: not a folder. Choose another --out")
+    device = str(torch_device(request.device))
+    return replace(request, recipe=recipe.name, settings=settings, device=device)
+
+
+def _imported(recipe: Recipe, name: str) -> Any:  # noqa: ANN401  # a function or class
+    """Import what a recipe names as `module:name`.
+
+    A recipe is data that others may have written. It reaches only the code of Sonjit and of extensions.
+    """
+    module, _, attribute = name.partition(":")
+    if not _is_allowed(module):
+        raise InputError(
+            f"recipe {recipe.name}: {name!r} must name a module of sonjit or of a registered extension. "
+            f"Add a module of your own to {VARIABLE}"
+        )
+    try:
+        found = import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and module.startswith(error.name):
+            raise InputError(f"recipe {recipe.name}: no module {module}") from None
+        raise
+    value = getattr(found, attribute, None)
+    if value is None or not _is_allowed(str(getattr(value, "__module__", ""))):  # a module also has what it imports
+        raise InputError(f"recipe {recipe.name}: {module} has no {attribute!r}")
+    return value
+
+
+def _is_allowed(module: str) -> bool:
+    package, *parts = module.split(".")
+    return all(parts) and package in {"sonjit", *extension_packages()}

@@ -1,0 +1,252 @@
+"""Settings of every training, with the optimizers, learning-rate schedules and initial weights that they name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal, get_args, get_type_hints
+
+import torch
+from torch import Tensor, nn, optim
+
+from sonjit._util.errors import InputError
+
+OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"]
+
+ScheduleName = Literal["constant", "step", "1/t", "cosine"]
+
+InitialisationName = Literal["own", "xavier", "he", "normal", "zeros", "orthogonal"]
+
+_LAYERS = (nn.modules.conv._ConvNd, nn.Linear)  # pyright: ignore[reportPrivateUsage]  # base class of all convolutions
+_INITIALISERS: dict[str, Callable[..., Tensor]] = {
+    "xavier": nn.init.xavier_uniform_,
+    "he": partial(nn.init.kaiming_normal_, nonlinearity="relu"),
+    "normal": partial(nn.init.normal_, std=0.01),
+    "zeros": partial(nn.init.uniform_, a=0.0, b=0.0),
+    "orthogonal": nn.init.orthogonal_,
+}
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Hyperparameters of the training loop; a recipe's settings class derives from this one.
+
+    Attributes:
+        steps: Number of optimizer steps.
+        learning_rate: Highest learning rate.
+        learning_rate_factors: Factors of the learning rate by prefix of weight names.
+        weight_decay: Weight decay of the optimizer.
+        warmup: Number of steps in which the learning rate rises.
+        clip_norm: Maximum gradient norm; longer gradients are clipped. inf disables clipping.
+        seed: Seed of all random numbers.
+        save_every: Steps between checkpoints.
+        optimizer: Optimizer name; `sgd` has no momentum.
+        momentum: Momentum of `momentum` and `nesterov`. The smoothing constant of `rmsprop` is torch's default.
+        schedule: Learning-rate schedule after the warm-up.
+        decay_at: Fractions of the run, 0..1, where `step` lowers the learning rate. `1/t` has halved it at the first.
+        decay: Factor by which `step` multiplies the learning rate.
+        precision: `bf16` computes in bfloat16 where that is safe (autocast); weights stay float32.
+        ema: Decay of the exponential moving average of the weights, which is evaluated and saved. 0 disables it.
+        accumulate: Number of batches whose gradients are averaged in one step; they are divided among the processes.
+        freeze: Prefixes of the names of weights that are not trained, such as `features`.
+        initialise: Initial weights; `own` keeps the initialisation of the network or the loaded weights.
+        evaluate_every: Steps between evaluations on held-out data; 0 evaluates only before and after the training.
+        evaluate_first: True to evaluate also before the first step.
+        patience: Number of successive evaluations without a better first metric after which the run ends. 0 disables
+            early stopping.
+        gradients_every: Steps between gradient norms by layer in the log; 0 for a hundredth of the run.
+        workers: Number of processes that read data and prefetch batches, at most the number of cores. 0 makes each
+            batch when its step starts. The trained weights are the same.
+        compile: True to compile the network and its losses with `torch.compile`; the first steps then take longer.
+        loggers: Trackers that receive the log: `tensorboard`, `wandb`, `mlflow`, or a function as `module:function`.
+        find_unused: True to let processes of `torchrun` search for weights without a gradient in every step.
+    """
+
+    steps: int = 300
+    learning_rate: float = 1e-3
+    learning_rate_factors: Mapping[str, float] = field(default_factory=dict[str, float])
+    weight_decay: float = 1e-2
+    warmup: int = 20
+    clip_norm: float = 1.0
+    seed: int = 0
+    save_every: int = 50
+    optimizer: OptimizerName = "adamw"
+    momentum: float = 0.9
+    schedule: ScheduleName = "cosine"
+    decay_at: tuple[float, ...] = (0.5, 0.75)
+    decay: float = 0.1
+    precision: Literal["f32", "bf16"] = "f32"
+    ema: float = 0.0
+    accumulate: int = 1
+    freeze: tuple[str, ...] = ()
+    initialise: InitialisationName = "own"
+    evaluate_every: int = 0
+    evaluate_first: bool = True
+    patience: int = 0
+    gradients_every: int = 0
+    workers: int = 0
+    compile: bool = False
+    loggers: tuple[str, ...] = ()
+    find_unused: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        check_at_least(self, steps=1, save_every=1, accumulate=1, warmup=0, workers=0)
+        check_at_least(self, evaluate_every=0, patience=0, gradients_every=0)
+        if self.patience and not self.evaluate_every:
+            raise InputError(f"patience={self.patience} requires evaluate_every")
+        if not (self.learning_rate > 0 and self.clip_norm > 0 and self.weight_decay >= 0):
+            raise InputError("learning_rate and clip_norm must be above 0, weight_decay 0 or more")
+        for name in ("momentum", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name}={getattr(self, name)}: must be at least 0 and below 1")
+        if not all(0 < part <= 1 for part in self.decay_at) or not 0 < self.decay <= 1:
+            raise InputError("decay_at and decay must be above 0 and at most 1")
+        if self.schedule == "1/t" and not self.decay_at:
+            raise InputError(
+                "schedule=1/t requires decay_at, the fraction of the run where the learning rate has halved"
+            )
+        for name in ("optimizer", "schedule", "precision", "initialise"):
+            if getattr(self, name) not in (known := get_args(get_type_hints(TrainingSettings)[name])):
+                raise InputError(f"Unknown {name} {getattr(self, name)!r}. Choose from {', '.join(known)}")
+        if not all(factor > 0 for factor in self.learning_rate_factors.values()):
+            raise InputError("learning_rate_factors must be above 0")
+        if not math.isfinite(self.learning_rate):
+            raise InputError(f"learning_rate={self.learning_rate}: must be finite")
+
+
+def check_at_least(settings: object, **minimums: int) -> None:
+    """Check that settings are not below their minimums.
+
+    Raises:
+        InputError: A setting is below its minimum.
+    """
+    for name, minimum in minimums.items():
+        if getattr(settings, name) < minimum:
+            raise InputError(f"{name}={getattr(settings, name)}: must be at least {minimum}")
+
+
+def check_side(settings: object, name: str) -> None:
+    """Check that an image side in pixels can be halved five times, as backbones do.
+
+    Raises:
+        InputError: The side is not a multiple of 32.
+    """
+    side = getattr(settings, name)
+    if side < 32 or side % 32:
+        raise InputError(f"{name}={side}: must be a multiple of 32")
+
+
+def make_optimizer(network: nn.Module, settings: TrainingSettings) -> optim.Optimizer:
+    """Return the optimizer of a network's trainable weights.
+
+    Raises:
+        InputError: All weights are frozen.
+    """
+    groups = _parameter_groups(network, settings.learning_rate_factors)
+    if not groups:
+        raise InputError(f"freeze={','.join(settings.freeze)}: no weights are left to train")
+    with_momentum = partial(optim.SGD, momentum=settings.momentum)
+    optimizers: dict[OptimizerName, Callable[..., optim.Optimizer]] = {
+        "sgd": optim.SGD,
+        "momentum": with_momentum,
+        "nesterov": partial(with_momentum, nesterov=True),
+        "adagrad": optim.Adagrad,
+        "rmsprop": optim.RMSprop,
+        "adam": optim.Adam,
+        "adamw": optim.AdamW,
+    }
+    return optimizers[settings.optimizer](groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+
+
+def _parameter_groups(network: nn.Module, factors: Mapping[str, float]) -> list[dict[str, object]]:
+    """Group the trainable weights by learning-rate factor for `torch.optim`; the loop sets each group's learning rate.
+
+    Raises:
+        InputError: A prefix matches no weight name.
+    """
+    named = [(name, weight) for name, weight in network.named_parameters() if weight.requires_grad]
+    for prefix in factors:
+        if not any(name.startswith(prefix) for name, _ in named):
+            raise InputError(f"learning_rate_factors: no trainable weight has a name that starts with {prefix!r}")
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, weight in named:
+        factor = next((factor for prefix, factor in factors.items() if name.startswith(prefix)), 1.0)
+        groups.setdefault(factor, []).append(weight)
+    return [{"params": weights, "factor": factor} for factor, weights in groups.items()]
+
+
+def schedule_factor(step: int, settings: TrainingSettings) -> float:
+    """Return the learning rate of a step (from 0) as a fraction of the highest: a linear warm-up, then the schedule.
+
+    >>> from sonjit.lab.training.settings import TrainingSettings
+    >>> for name in ("constant", "step", "1/t", "cosine"):
+    ...     settings = TrainingSettings(steps=9, warmup=1, schedule=name)
+    ...     print([round(schedule_factor(step, settings), 2) for step in range(9)])
+    [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    [1.0, 1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
+    [1.0, 1.0, 0.8, 0.67, 0.57, 0.5, 0.44, 0.4, 0.36]
+    [1.0, 1.0, 0.96, 0.85, 0.69, 0.5, 0.31, 0.15, 0.04]
+    """
+    if step < settings.warmup:
+        return (step + 1) / settings.warmup
+    part = (step - settings.warmup) / max(settings.steps - settings.warmup, 1)
+    match settings.schedule:
+        case "constant":
+            return 1.0
+        case "step":
+            return settings.decay ** sum(part >= at for at in settings.decay_at)
+        case "1/t":
+            return 1 / (1 + part / settings.decay_at[0])
+        case "cosine":
+            return (1 + math.cos(math.pi * part)) / 2
+
+
+def initialise(network: nn.Module, name: InitialisationName, seed: int) -> None:
+    """Draw new weights for convolutions and fully connected layers, and set their biases to 0.
+
+    Args:
+        network: Network, changed in place. Frozen weights, norms and embeddings stay.
+        name: Distribution of the weights. `xavier` is uniform (Glorot and Bengio 2010), `he` is normal (He et al.
+            2015), `normal` has the standard deviation 0.01, and `own` changes nothing.
+        seed: Seed of the random weights.
+    """
+    if name == "own":
+        return
+    generator = torch.Generator().manual_seed(seed)
+    draw = _INITIALISERS[name]
+    for layer in network.modules():
+        if not isinstance(layer, _LAYERS) or not layer.weight.requires_grad:
+            continue
+        with torch.no_grad():
+            layer.weight.copy_(draw(torch.empty(layer.weight.shape), generator=generator))
+            if layer.bias is not None:
+                layer.bias.zero_()
+
+
+def freeze(network: nn.Module, prefixes: Sequence[str]) -> None:
+    """Exclude weights from training and stop the norms among them from updating their statistics.
+
+    Args:
+        network: Network, changed in place.
+        prefixes: Name prefixes. `features` matches `features.0.weight`, `features.1.bias`, ...
+
+    Raises:
+        InputError: A prefix matches no weight name.
+    """
+    for prefix in prefixes:
+        found = [weight for name, weight in network.named_parameters() if _has_prefix(name, prefix)]
+        if not found:
+            known = dict.fromkeys(name.partition(".")[0] for name, _ in network.named_parameters())
+            raise InputError(f"freeze={prefix}: no weight name starts with it. Choose from {', '.join(known)}")
+        for weight in found:
+            weight.requires_grad_(False)
+        for name, module in network.named_modules():
+            if _has_prefix(name, prefix):
+                module.eval()
+
+
+def _has_prefix(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(f"{prefix}.")

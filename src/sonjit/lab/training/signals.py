@@ -1,0 +1,83 @@
+"""Signals that request a checkpoint: SIGUSR1 to save and continue, SIGTERM and SIGINT to save and end."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+
+    Handler = signal.Handlers | int | None
+
+_LOG = logging.getLogger(__name__)
+_NAMES = ("SIGUSR1", "SIGTERM", "SIGINT")
+_NUMBERS = tuple(int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name))
+_SAVE = 1
+"""Request to save and continue. Requests to end have the number of their signal, which is larger."""
+
+
+class SaveRequests:
+    """Context in which signals request a checkpoint instead of ending the process at once.
+
+    A second SIGTERM or SIGINT has its former effect. Outside of the main thread, signals keep their effect.
+    """
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in _NUMBERS:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._request)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for number in list(self._before):
+            self._restore(number)
+
+    def take(self) -> int:
+        """Return the request since the last call: 0 for none, 1 to save, or the number of the signal that ends."""
+        number, self._number = self._number, 0
+        return number
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        ends = signal.Signals(number).name != "SIGUSR1"
+        self._number = max(self._number, number if ends else _SAVE)
+        if ends:
+            self._restore(number)
+            _LOG.warning("%s: saving a checkpoint at the end of this step", signal.Signals(number).name)
+
+    def _restore(self, number: int) -> None:
+        before = self._before.pop(number)
+        signal.signal(number, before if callable(before) or isinstance(before, int) else signal.SIG_DFL)
+
+
+def ends_training(request: int) -> bool:
+    """Check whether a request ends the training after its checkpoint."""
+    return request > _SAVE
+
+
+def end_process(number: int) -> None:
+    """Raise what ends the process as the signal would have ended it, with the usual exit status.
+
+    Raises:
+        KeyboardInterrupt: The signal is SIGINT.
+        SystemExit: Any other signal.
+    """
+    if number == signal.SIGINT:
+        signal.raise_signal(number)
+        raise KeyboardInterrupt
+    raise SystemExit(128 + number)
+
+
+def ignore_signals(_: int) -> None:
+    """Ignore the signals in a worker process: the main process ends its workers after it saved a checkpoint."""
+    for number in _NUMBERS:
+        signal.signal(number, signal.SIG_IGN)

@@ -1,1 +1,0 @@
-"""Mask R-CNN and its parts."""

@@ -1,0 +1,42 @@
+"""Provide the result types, their skeletons, their measures and their JSON form."""
+
+from __future__ import annotations
+
+from sonjit.results.classes import (
+    LEAST_SIDE_SCORE,
+    Body,
+    Event,
+    Face,
+    Frame,
+    Gesture,
+    Hand,
+    Handedness,
+    Instance,
+    MotionEvent,
+    Person,
+    Phase,
+)
+from sonjit.results.schema import RESULT_TYPES, Box, Points, Result, Value, box_around, register_result, shortest_floats
+
+__all__ = [
+    "LEAST_SIDE_SCORE",
+    "RESULT_TYPES",
+    "Body",
+    "Box",
+    "Event",
+    "Face",
+    "Frame",
+    "Gesture",
+    "Hand",
+    "Handedness",
+    "Instance",
+    "MotionEvent",
+    "Person",
+    "Phase",
+    "Points",
+    "Result",
+    "Value",
+    "box_around",
+    "register_result",
+    "shortest_floats",
+]

@@ -1,0 +1,500 @@
+"""Define the result types Hand, Face, Body, Person and Frame.
+
+Conventions: image keypoints are continuous pixel coordinates of the input image (x right, y down, the top left
+corner is 0, 0); world keypoints are metres in the camera's axes (x right, y down, z forward). Unknown values are
+`None`. A frame without detections has empty lists. No field identifies a person.
+
+A result type declares its fields once, in its `schema`: JSON, row tables, Parquet, the server and the page read that.
+Registered types (`register_result`) use the same paths, through `Frame.others`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, cast
+
+from sonjit._util.arrays import Float32Array
+from sonjit._util.spec import load_spec
+from sonjit.results.schema import (
+    RESULT_TYPES,
+    Box,
+    Points,
+    PointScore,
+    Result,
+    Value,
+    box_around,
+    box_to_dict,
+    register_result,
+    shortest_floats,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from sonjit._util.json_text import JsonObject
+    from sonjit.results.skeletons import Skeleton
+
+Handedness = Literal["Left", "Right"]
+Phase: TypeAlias = Literal["begin", "progress", "end", "cancel"]
+"""Of a motion."""
+
+__all__ = [
+    "RESULT_TYPES",
+    "Body",
+    "Box",
+    "Event",
+    "Face",
+    "Frame",
+    "Gesture",
+    "Hand",
+    "Handedness",
+    "Instance",
+    "MotionEvent",
+    "Person",
+    "Phase",
+    "PointScore",
+    "Points",
+    "Result",
+    "Value",
+    "box_around",
+    "box_to_dict",
+    "register_result",
+    "shortest_floats",
+]
+
+
+_VISIBILITY = PointScore("visibility", "score", column="visibility")
+_XYZ, _XYZ_M = ("x", "y", "z"), ("x_m", "y_m", "z_m")
+
+
+LEAST_SIDE_SCORE: float = load_spec("results")["known_side_score"]
+"""Minimum score of a hand's label at which its side counts as known."""
+Instance: TypeAlias = "Hand | Face | Body"
+"""What has keypoints of its own."""
+_OWN_LISTS = ("hands", "faces", "bodies", "people")
+
+
+class Gesture(NamedTuple):
+    """Gesture of a hand.
+
+    Attributes:
+        name: Name in `sonjit.gestures.GESTURES`, or of a custom gesture.
+        score: Probability of the gesture, 0..1.
+    """
+
+    name: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class MotionEvent:
+    """One step of a motion of one hand.
+
+    Attributes:
+        name: Name in `sonjit.gestures.MOTIONS`, or of a custom motion, which is reported once at its end.
+        phase: `begin`, then `progress` with every frame, then `end`; `cancel` in place of `end` where the hand was lost
+            or what began as a swipe became another movement.
+        id: ID of the hand; with two hands, the one that is tracked longest.
+        handedness: Handedness of the hand.
+        time: Time of the event in seconds.
+        strength: Strength 0..1: speed of a swipe, push or clap, size of a wave or circle, how far a pinch or fist is
+            closed; of a custom motion its score.
+        moved: Movement since the begin of the motion, to the right and down in the image, in hand lengths.
+        count: turns of a circle, and of a rotation, clockwise positive; single swings of a wave; of a zoom the distance
+            of the hands, of a push the size of the hand, both over that at the begin; else 0.
+    """
+
+    name: str
+    phase: Phase
+    id: int
+    handedness: Handedness
+    time: float
+    strength: float
+    moved: tuple[float, float]
+    count: float
+
+    def to_dict(self) -> JsonObject:
+        """Return the event as JSON types."""
+        return {
+            "name": self.name,
+            "phase": self.phase,
+            "id": self.id,
+            "handedness": self.handedness,
+            "time": round(self.time, 4),
+            "strength": round(self.strength, 3),
+            "moved": [round(item, 3) for item in self.moved],
+            "count": round(self.count, 2),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Create an event from the rounded values that `to_dict` wrote."""
+        x, y = data["moved"]
+        values: dict[str, Any] = {**data, "moved": (x, y)}
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The begin or end of a held gesture, of a motion, or of a measure beyond a limit.
+
+    Attributes:
+        name: Name of the gesture, motion or measure.
+        type: What the event is about: "gesture", "motion" or "measure".
+        phase: `begin` or `end`; `cancel` in place of `end` if the instance of a motion or measure was lost, or if the
+            motion became another one.
+        begin: Time of the begin in seconds.
+        end: Time of the end in seconds; None at the begin.
+        id: Track ID of the instance.
+        handedness: Handedness of a hand; None for other instances.
+        value: Highest score of a gesture, highest strength of a motion, or the extreme of a measure so far.
+    """
+
+    name: str
+    type: Literal["gesture", "motion", "measure"]
+    phase: Literal["begin", "end", "cancel"]
+    begin: float
+    end: float | None
+    id: int
+    handedness: Handedness | None
+    value: float
+
+    def to_dict(self) -> JsonObject:
+        """Return the event as JSON types, with times in tenths of a millisecond and the value in five digits."""
+        return {
+            "name": self.name,
+            "type": self.type,
+            "phase": self.phase,
+            "begin": round(self.begin, 4),
+            "end": None if self.end is None else round(self.end, 4),
+            "id": self.id,
+            "handedness": self.handedness,
+            "value": float(f"{self.value:.5g}"),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Create an event from the rounded values that `to_dict` wrote."""
+        return cls(**data)
+
+
+@register_result
+@dataclass(eq=False, repr=False, slots=True)
+class Hand(Result):
+    """One hand in one image.
+
+    `to_dict()` has the shape of tfjs-models' hand-pose-detection: `{"score", "handedness", "keypoints": [{"x", "y",
+    "name"}], "keypoints3D": [{"x", "y", "z", "name"}]}`, image coordinates in pixels, 3D in metres. With `full=True`
+    it also holds "id", "handednessScore", "box" and a "z" (pixels) per image keypoint. Further keypoints of a network
+    of your own are in "extraKeypoints": [{"x", "y"}]; visibility is each keypoint's "score", as a body's is; a gesture
+    that was told is in "gesture": {"name", "score"}.
+
+    Attributes:
+        handedness: Side of the person's own hand, "Left" or "Right".
+        score: Probability that the crop contains a hand (presence), 0..1.
+        keypoints: Keypoints (21, 3) as float32: x, y in pixels of the input; z is an ordinal depth relative to the
+            wrist, smaller is nearer to the camera, 0.2 to 0.6 times as large as x and y.
+        keypoints_3d: Keypoints (21, 3) as float32 in metres, origin at the hand's geometric centre; at the camera's
+            lens for a hand that was lifted (`sonjit.lab.lifting`), NaN where its distance is unknown.
+        id: Track id, stable while the hand is tracked; None for stills.
+        handedness_score: Probability of the label, 0.5..1; see `side`.
+        extra_keypoints: Additional keypoints (E, 2) of a custom landmark network, in pixels as float32, in its order.
+        visibility: Probability (21,) as float32 that a keypoint is in the image and not occluded, 0..1. Requires
+            `create_detector("hands", visibility=True)`.
+        gesture: Gesture of the hand, smoothed over the frames of a stream; None for unknown gestures. Requires
+            `create_detector("hands", gestures="canned")`.
+        appearance: (21, A) float32: what the hand network's maps show at each keypoint, and where it is corrected to;
+            gestures are told by it and the keypoints. It has no unit, is not compared, and not written into files;
+            None where the detector did not read it: the published full network's is, in images, with
+            `visibility=True` or `search="thorough"`.
+    """
+
+    handedness: Handedness
+    score: float
+    keypoints: Float32Array
+    keypoints_3d: Float32Array
+    id: int | None = None
+    handedness_score: float | None = None
+    extra_keypoints: Float32Array | None = None
+    visibility: Float32Array | None = None
+    gesture: Gesture | None = None
+    appearance: Float32Array | None = field(default=None, compare=False)
+
+    kind: ClassVar[str] = "hand"
+    list_name: ClassVar[str] = "hands"
+    skeletons: ClassVar[Mapping[int, str | Skeleton]] = {21: "hand_mediapipe21"}
+    schema: ClassVar[tuple[Value | Points, ...]] = (
+        Value("score", "score"),
+        Value("handedness", "handedness"),
+        Points("keypoints", "keypoints", _XYZ, (_VISIBILITY,), strict_axes=2),
+        Points("keypoints_3d", "keypoints3D", _XYZ_M, (_VISIBILITY,)),
+        Points("extra_keypoints", "extraKeypoints", named=False),
+        Value("gesture", "gesture", is_optional=True, record=Gesture),
+        Value("id", "id", full=True),
+        Value("handedness_score", "handednessScore", full=True),
+        Value("box", "box", full=True, is_box=True),
+    )
+
+    @property
+    def side(self) -> Handedness | None:
+        """Return `handedness` if its probability is at least 0.8 or unknown. Otherwise return None."""
+        is_certain = self.handedness_score is None or self.handedness_score >= LEAST_SIDE_SCORE
+        return self.handedness if is_certain else None
+
+    @property
+    def title(self) -> str:
+        """Return `Right hand`, `Left hand`, or `hand` if the side is unknown."""
+        return f"{self.side} hand" if self.side else "hand"
+
+
+@register_result
+@dataclass(eq=False, repr=False, slots=True)
+class Face(Result):
+    """One face in one image. It holds positions only: nothing that could identify a person.
+
+    `to_dict()` has the shape of tfjs-models' face-landmarks-detection: `{"keypoints": [{"x", "y", "z", "name"?}],
+    "box": {"xMin", "yMin", "xMax", "yMax", "width", "height"}}` in pixels; only points on a contour have a name. With
+    `full=True` it also holds "score" and "id", and where they are known "blendshapes", an object of numbers by name,
+    and "transform", the rows of the matrix.
+
+    Attributes:
+        score: Probability of a face, 0..1: presence in the crop for meshes, the detector's score for boxes.
+        keypoints: Keypoints (K, 3) as float32: x, y in pixels of the input; z in the same scale, smaller is nearer to
+            the camera. K is 478 with irises, 468 for the plain mesh, 6 (with z NaN) for a box.
+        box: Box around the mesh or from the detector: x_min, y_min, x_max, y_max in pixels. It may exceed the image.
+        id: Track id, stable while the face is tracked; None for stills.
+        blendshapes: Strength of each expression, 0..1, by the 52 names of
+            `sonjit.results.skeletons.blendshapes.BLENDSHAPES`. Requires `blendshapes=True`; otherwise None.
+        transform: Matrix (4, 4) as float32 from MediaPipe's canonical face to the camera, in centimetres, x right, y
+            up, z towards the viewer; None where not asked for (`transform=True`). The distance is that of a camera with
+            a vertical field of view of 63 degrees.
+    """
+
+    score: float
+    keypoints: Float32Array
+    box: Box  # pyright: ignore[reportIncompatibleMethodOverride]  # the detector's own, or around the mesh
+    id: int | None = None
+    blendshapes: dict[str, float] | None = None
+    transform: Float32Array | None = None
+
+    kind: ClassVar[str] = "face"
+    handedness: ClassVar[None] = None
+    keypoints_3d: ClassVar[None] = None
+    visibility: ClassVar[None] = None
+    list_name: ClassVar[str] = "faces"
+    skeletons: ClassVar[Mapping[int, str | Skeleton]] = {
+        478: "face_mediapipe478",
+        468: "face_mediapipe468",
+        6: "face_blazeface6",
+    }
+    schema: ClassVar[tuple[Value | Points, ...]] = (
+        Points("keypoints", "keypoints", _XYZ, flat_counts=(6,)),
+        Value("box", "box", is_box=True),
+        Value("score", "score", full=True),
+        Value("id", "id", full=True),
+        Value("blendshapes", "blendshapes", full=True, is_optional=True),
+        Value("transform", "transform", full=True, is_optional=True),
+    )
+
+
+@register_result
+@dataclass(eq=False, repr=False, slots=True)
+class Body(Result):
+    """One person's body in one image.
+
+    `to_dict()` has the shape of tfjs-models' pose-detection: `{"score", "keypoints": [{"x", "y", "z", "score",
+    "name"}], "keypoints3D": [{"x", "y", "z", "score", "name"}]}`: pixels and metres; a keypoint's score is its
+    visibility. With `full=True` it also holds "id", "box" and a "presence" per image keypoint. The mask is an image
+    and is never in JSON.
+
+    Attributes:
+        score: Probability that the crop contains a person (presence), 0..1.
+        keypoints: Keypoints (33, 3) as float32: x, y in pixels of the input; z is an ordinal depth relative to the
+            hips, smaller is nearer to the camera, three to four times as large as x and y.
+        keypoints_3d: Keypoints (33, 3) as float32 in metres, origin at the middle of the hips.
+        visibility: Probability (33,) as float32 that a keypoint is in the image and not occluded, 0..1.
+        presence: Probability (33,) as float32 that a keypoint is in the image, 0..1.
+        id: Track id, stable while the body is tracked; None for stills.
+        mask: Probability (H, W) as float32 of this person per input pixel; None unless requested.
+    """
+
+    score: float
+    keypoints: Float32Array
+    keypoints_3d: Float32Array
+    visibility: Float32Array
+    presence: Float32Array
+    id: int | None = None
+    mask: Float32Array | None = None
+
+    kind: ClassVar[str] = "body"
+    handedness: ClassVar[None] = None
+    list_name: ClassVar[str] = "bodies"
+    skeletons: ClassVar[Mapping[int, str | Skeleton]] = {33: "body_blazepose33"}
+    schema: ClassVar[tuple[Value | Points, ...]] = (
+        Value("score", "score"),
+        Points("keypoints", "keypoints", _XYZ, (_VISIBILITY, PointScore("presence", "presence", full=True))),
+        Points("keypoints_3d", "keypoints3D", _XYZ_M, (_VISIBILITY,)),
+        Value("id", "id", full=True),
+        Value("box", "box", full=True, is_box=True),
+    )
+
+
+@register_result
+@dataclass(eq=False, repr=False, slots=True)
+class Person(Result):
+    """One person: a body with its own hands and face, each `None` where it was not found.
+
+    `to_dict()` is `{"body", "leftHand", "rightHand", "face"}`, each in its own shape or null; "id" with `full=True`.
+
+    Attributes:
+        body: Body of the person.
+        left_hand, right_hand: Hands of the person, or None.
+        face: Face mesh of the person, or None.
+    """
+
+    body: Body
+    left_hand: Hand | None = None
+    right_hand: Hand | None = None
+    face: Face | None = None
+
+    kind: ClassVar[str] = "person"
+    list_name: ClassVar[str] = "people"
+    schema: ClassVar[tuple[Value | Points, ...]] = ()
+    members: ClassVar[Mapping[str, tuple[str, type[Result]]]] = {
+        "body": ("body", Body),
+        "left_hand": ("leftHand", Hand),
+        "right_hand": ("rightHand", Hand),
+        "face": ("face", Face),
+    }
+    """The parts by attribute: JSON name and type."""
+
+    @property
+    def id(self) -> int | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Return the track id, which the body, its hands and its face share."""
+        return self.body.id
+
+    @property
+    def score(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Return the score of the body."""
+        return self.body.score
+
+    @property
+    def keypoints(self) -> Float32Array:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Return the keypoints of the body."""
+        return self.body.keypoints
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """Return the skeleton of the body."""
+        return self.body.skeleton
+
+    @property
+    def parts(self) -> list[Instance]:
+        """Return the detected parts in the order body, left hand, right hand, face."""
+        return [part for part in (self.body, self.left_hand, self.right_hand, self.face) if part is not None]
+
+    def to_dict(self, *, full: bool = False) -> JsonObject:
+        """Return "body", "leftHand", "rightHand" and "face" as JSON types or None; "id" with `full=True`."""
+        result: JsonObject = {"id": self.id} if full else {}
+        for name, (key, _) in self.members.items():
+            part: Instance | None = getattr(self, name)
+            result[key] = None if part is None else part.to_dict(full=full)
+        return result
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Create a person from the values that `to_dict(full=True)` wrote."""
+        values = {name: (kind, data[key]) for name, (key, kind) in cls.members.items()}
+        parts: dict[str, Any] = {
+            n: None if part is None else kind.from_dict(part) for n, (kind, part) in values.items()
+        }
+        return cls(**parts)
+
+
+@dataclass(slots=True)
+class Frame:
+    """Results of one image of a source.
+
+    Attributes:
+        index: Position in the source, from 0.
+        time: Time in seconds from the start of the video; None for stills.
+        hands, faces, bodies, people: Results of each type; empty if none was found or requested.
+        source: File of the image in a folder of stills; otherwise None.
+        others: Results of registered types, by the name of their list.
+        motions: Motions of hands, if the detector was created with `gestures`.
+        measures: Measures by name of each instance in the order of `instances()`, if `sonjit.track` was called with
+            `measures=True` or `count`.
+        events: Events that begin or end in this frame of a stream: held gestures and motions, if the detector was
+            created with `gestures`, and measures that cross limits.
+    """
+
+    index: int
+    time: float | None
+    hands: list[Hand] = field(default_factory=list[Hand])
+    source: str | None = None
+    faces: list[Face] = field(default_factory=list[Face])
+    bodies: list[Body] = field(default_factory=list[Body])
+    people: list[Person] = field(default_factory=list[Person])
+    others: dict[str, list[Result]] = field(default_factory=dict[str, list[Result]])
+    motions: list[MotionEvent] = field(default_factory=list[MotionEvent])
+    measures: list[dict[str, float | str | None]] = field(default_factory=list[dict[str, "float | str | None"]])
+    events: list[Event] = field(default_factory=list[Event])
+
+    @classmethod
+    def from_results(cls, index: int, time: float | None, found: Iterable[Result], source: str | None = None) -> Self:
+        """Return a frame with results, each in the list of its type."""
+        frame = cls(index, time, source=source)
+        frame.add(found)
+        return frame
+
+    def add(self, results: Iterable[Result]) -> None:
+        """Append results to the lists of their types."""
+        for result in results:
+            name = result.list_name
+            stored = getattr(self, name) if name in _OWN_LISTS else self.others.setdefault(name, [])
+            stored.append(result)
+
+    def results(self, list_name: str) -> list[Result]:
+        """Return the results of one list: `frame.results("hands")` is `frame.hands`."""
+        return getattr(self, list_name) if list_name in _OWN_LISTS else self.others.get(list_name, [])
+
+    def all_results(self) -> Iterator[Result]:
+        """Return the results of all lists."""
+        for list_name in RESULT_TYPES:
+            yield from self.results(list_name)
+
+    def instances(self) -> Iterator[tuple[int, Instance]]:
+        """Return each instance with keypoints and its index in its list. Parts have the index of their person."""
+        for list_name in RESULT_TYPES:
+            for number, result in enumerate(self.results(list_name)):
+                for part in result.parts:
+                    yield number, cast("Instance", part)
+
+    def to_dict(self, lists: Sequence[str] = ("hands",)) -> JsonObject:
+        """Return "index", "time", lists, "source" for a folder of stills, "motions" and "events" if any.
+
+        Args:
+            lists: Names of lists to write even if they are empty, such as "hands" or "people".
+        """
+        result: JsonObject = {"index": self.index, "time": self.time}
+        if self.source is not None:
+            result["source"] = self.source
+        for name in RESULT_TYPES:
+            found = self.results(name)
+            if found or name in lists:
+                result[name] = [instance.to_dict(full=True) for instance in found]
+        if self.motions:
+            result["motions"] = [motion.to_dict() for motion in self.motions]
+        if self.events:
+            result["events"] = [event.to_dict() for event in self.events]
+        return result
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Create a frame from the values that `to_dict` wrote."""
+        frame = cls(data["index"], data["time"], source=data.get("source"))
+        for name, kind in RESULT_TYPES.items():
+            frame.add(kind.from_dict(item) for item in data.get(name, []))
+        frame.motions.extend(map(MotionEvent.from_dict, data.get("motions", [])))
+        frame.events.extend(map(Event.from_dict, data.get("events", [])))
+        return frame

@@ -1,0 +1,129 @@
+"""Compute measures of results: angles, curl, palm and head pose, and repetitions. Units are in the names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from sonjit._util.errors import InputError
+from sonjit.results import RESULT_TYPES, Body, Face, Hand, Instance, Person, Result
+from sonjit.results.measures.bodies import (
+    BODY_ANGLES,
+    BODY_MEASURES,
+    LIMBS,
+    body_angles_rad,
+    limb_lengths_m,
+    measure_body,
+    torso_lean_rad,
+    torso_side_lean_rad,
+)
+from sonjit.results.measures.faces import (
+    FACE_MEASURES,
+    eye_openness,
+    head_pose_rad,
+    head_rotation,
+    measure_face,
+    mouth_openness,
+)
+from sonjit.results.measures.hands import (
+    FINGERS,
+    HAND_MEASURES,
+    finger_bends_rad,
+    finger_curl_rad,
+    finger_curls,
+    finger_reach,
+    finger_spread_rad,
+    fingers_up,
+    hand_length_m,
+    measure_hand,
+    palm_facing,
+    palm_normal,
+    pinch_distance_m,
+    thumb_spread_rad,
+)
+from sonjit.results.measures.joints import joint_angles_rad, joint_triples
+from sonjit.results.measures.repetitions import RepetitionCounter, count_repetitions
+
+__all__ = [
+    "BODY_ANGLES",
+    "FINGERS",
+    "LIMBS",
+    "MEASURE_NAMES",
+    "TRANSFORM_COLUMNS",
+    "RepetitionCounter",
+    "body_angles_rad",
+    "count_repetitions",
+    "eye_openness",
+    "finger_bends_rad",
+    "finger_curl_rad",
+    "finger_curls",
+    "finger_reach",
+    "finger_spread_rad",
+    "fingers_up",
+    "hand_length_m",
+    "head_pose_rad",
+    "head_rotation",
+    "instance_values",
+    "joint_angles_rad",
+    "joint_triples",
+    "limb_lengths_m",
+    "measure_body",
+    "measure_face",
+    "measure_hand",
+    "measure_names",
+    "measures",
+    "mouth_openness",
+    "palm_facing",
+    "palm_normal",
+    "pinch_distance_m",
+    "thumb_spread_rad",
+    "torso_lean_rad",
+    "torso_side_lean_rad",
+]
+
+TRANSFORM_COLUMNS: Final = tuple(f"transform_{row}{column}" for row in range(4) for column in range(4))
+"""Column names of the transform of a face."""
+
+MEASURE_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    Hand.kind: HAND_MEASURES,
+    Body.kind: BODY_MEASURES,
+    Face.kind: FACE_MEASURES,
+}
+"""Names of the measures of hands, bodies and faces, in the order of `measures`."""
+
+
+def measure_names(kind: str) -> tuple[str, ...]:
+    """Return the names of the measures of a kind of instance, such as "hand"; none for an unknown kind."""
+    names = (result.measure_names for result in RESULT_TYPES.values() if result.kind == kind)
+    return MEASURE_NAMES[kind] if kind in MEASURE_NAMES else next(names, ())
+
+
+def instance_values(instance: Instance) -> dict[str, float | str | None]:
+    """Return the measures of an instance, and the gesture, blendshapes and transform that it has, by column name."""
+    values: dict[str, float | str | None] = {**measures(instance)}
+    if isinstance(instance, Hand):
+        values["gesture"], values["gesture_score"] = instance.gesture or (None, None)
+    if isinstance(instance, Face):
+        values |= instance.blendshapes or {}
+        if instance.transform is not None:
+            values |= dict(zip(TRANSFORM_COLUMNS, instance.transform.ravel().tolist(), strict=True))
+    return values
+
+
+def measures(instance: Result) -> dict[str, float]:
+    """Return all measures of a hand, body, face or other result by name; NaN is unknown.
+
+    Raises:
+        InputError: The instance is a `Person`, whose `parts` have measures, or not a result.
+    """
+    match instance:
+        case Hand():
+            return measure_hand(instance)
+        case Body():
+            return measure_body(instance)
+        case Face():
+            return measure_face(instance)
+        case Result() if not isinstance(instance, Person):
+            return instance.measure()
+        case _:
+            raise InputError(f"measures of a {type(instance).__name__}: give a Hand, Body or Face")

@@ -1,0 +1,179 @@
+"""Compute measures of hands.
+
+World keypoints (..., 21, 3) are in metres, in MediaPipe's order. In their coordinates, x points right, y down and z
+forward.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+
+from sonjit._util.arrays import FloatArray, RealArray
+from sonjit._util.errors import InputError
+from sonjit.results import Hand, Handedness
+from sonjit.results.measures.joints import distances, joint_angles_rad, named, unit
+
+FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+FULL_CURL_RAD = (1.8, 3.9, 3.9, 3.9, 3.9)
+"""Curl of each finger in a fist: what `finger_curls` calls 1."""
+
+_WRIST, _INDEX_MCP, _PINKY_MCP = 0, 5, 17
+_CHAINS = tuple((_WRIST, *range(1 + 4 * finger, 5 + 4 * finger)) for finger in range(5))
+_JOINTS = tuple((chain[i], chain[i + 1], chain[i + 2]) for chain in _CHAINS for i in range(3))
+_PINCHES = tuple((4, tip) for tip in (8, 12, 16, 20))
+_MAX_TILT_RAD = math.pi / 3
+_FINGER_OUT, _THUMB_OUT_RAD = 0.75, -0.3  # from which reach and spread they count as stretched out
+
+HAND_MEASURES = (
+    *(f"{finger}_curl_rad" for finger in FINGERS),
+    *(f"{finger}_curl" for finger in FINGERS),
+    *(f"{finger}_reach" for finger in FINGERS),
+    *(f"{a}_{b}_spread_rad" for a, b in pairwise(FINGERS)),
+    *(f"pinch_{finger}_m" for finger in FINGERS[1:]),
+    *(f"palm_normal_{axis}" for axis in "xyz"),
+    "palm_facing",
+    "hand_length_m",
+    "palm_width_m",
+)
+"""Names of the columns that `measure_hand` fills, in order."""
+
+
+def finger_bends_rad(points: RealArray) -> FloatArray:
+    """Return the bend (..., 5, 3) at MCP, PIP and DIP of each finger (CMC, MCP, IP of the thumb); 0 is straight."""
+    _check(points)
+    angles = math.pi - joint_angles_rad(points, _JOINTS)
+    return angles.reshape(*angles.shape[:-1], 5, 3)
+
+
+def finger_curl_rad(points: RealArray) -> FloatArray:
+    """Return the sum of each finger's three bends (..., 5), thumb first; 0 is straight."""
+    return finger_bends_rad(points).sum(axis=-1)
+
+
+def finger_curls(points: RealArray) -> FloatArray:
+    """Return `finger_curl_rad` divided by that of a fist (`FULL_CURL_RAD`), (..., 5), clipped to 0..1."""
+    return np.clip(finger_curl_rad(points) / FULL_CURL_RAD, 0, 1)
+
+
+def finger_reach(points: RealArray) -> FloatArray:
+    """Return the wrist-to-fingertip distance over the length along the bones (..., 5); 1 is stretched out.
+
+    Noise in single joints affects this measure less than the sum of bends.
+    """
+    _check(points)
+    tips = distances(points, [(_WRIST, chain[-1]) for chain in _CHAINS])
+    bones = distances(points, [pair for chain in _CHAINS for pair in pairwise(chain)])
+    along = bones.reshape(*bones.shape[:-1], 5, 4).sum(axis=-1)
+    return tips / np.where(along > 0, along, np.nan)
+
+
+def finger_spread_rad(points: RealArray) -> FloatArray:
+    """Return the signed angle (..., 4) in the palm's plane between adjacent fingers, thumb-index first.
+
+    Positive is apart, negative is crossed. Fingers point from MCP to PIP; the thumb, from its MCP to its tip, is
+    compared with the index finger's metacarpal, so that a curled index finger does not matter.
+    NaN where a finger points out of the palm's plane by more than 60 degrees.
+    """
+    return _spreads(points, math.cos(_MAX_TILT_RAD))
+
+
+def thumb_spread_rad(points: RealArray) -> FloatArray:
+    """Return the first angle of `finger_spread_rad` (...), even if the thumb points out of the palm's plane."""
+    return _spreads(points, 0)[..., 0]
+
+
+def palm_normal(points: RealArray, handedness: Handedness) -> FloatArray:
+    """Return the unit vector (..., 3) out of the palm in camera axes; (0, 0, -1) faces the camera.
+
+    Args:
+        points: World keypoints (..., 21, 3).
+        handedness: Handedness, which decides on which side the palm is.
+    """
+    _check(points)
+    if handedness not in ("Left", "Right"):
+        raise InputError(f'handedness is "Left" or "Right", not {handedness!r}')
+    normal = _palm_axes(points)[2]
+    return normal if handedness == "Right" else -normal
+
+
+def palm_facing(points: RealArray, handedness: Handedness) -> FloatArray:
+    """Return 1 for a palm that faces the camera, 0 for an edge-on palm, -1 for the back of the hand (...)."""
+    return -palm_normal(points, handedness)[..., 2]
+
+
+def pinch_distance_m(points: RealArray) -> FloatArray:
+    """Return the distances (..., 4) in metres from the thumb's tip to the other fingertips, index first."""
+    _check(points)
+    return distances(points, _PINCHES)
+
+
+def hand_length_m(points: RealArray) -> FloatArray:
+    """Return the bone length (...) in metres from the wrist to the middle fingertip, whatever the pose."""
+    _check(points)
+    chain = _CHAINS[2]
+    return distances(points, list(pairwise(chain))).sum(axis=-1)
+
+
+def measure_hand(hand: Hand) -> dict[str, float]:
+    """Return every measure of `HAND_MEASURES`; unknown measures are NaN."""
+    points = hand.keypoints_3d
+    values = (
+        finger_curl_rad(points),
+        finger_curls(points),
+        finger_reach(points),
+        finger_spread_rad(points),
+        pinch_distance_m(points),
+        palm_normal(points, hand.handedness),
+        [palm_facing(points, hand.handedness), hand_length_m(points)],
+        distances(points, [(_INDEX_MCP, _PINKY_MCP)]),
+    )
+    return named(HAND_MEASURES, np.concatenate(values))
+
+
+def fingers_up(hand: Hand) -> dict[str, bool]:
+    """Check which fingers are stretched out, thumb first, in any orientation. All are False if unknown.
+
+    Example:
+        >>> with sonjit.create_detector("hands", static_image=True) as detector:
+        ...     for hand in detector.detect("photo.jpg"):
+        ...         print(hand.side, [finger for finger, is_up in sonjit.fingers_up(hand).items() if is_up])
+        Left ['thumb', 'index', 'middle', 'ring', 'pinky']
+        Right []
+    """
+    points = hand.keypoints_3d
+    out = [thumb_spread_rad(points) >= _THUMB_OUT_RAD, *(finger_reach(points)[1:] >= _FINGER_OUT)]
+    return {finger: bool(is_up) for finger, is_up in zip(FINGERS, out, strict=True)}
+
+
+def palm_frame(points: RealArray) -> FloatArray:
+    """Return unit columns (..., 3, 3): towards the thumb, towards the fingers, and a right hand's palm normal."""
+    _check(points)
+    return np.stack(_palm_axes(points), axis=-1)
+
+
+def _spreads(points: RealArray, least_in_plane: float) -> FloatArray:
+    _check(points)
+    starts, ends = [2, _WRIST, 5, 9, 13, 17], [4, _INDEX_MCP, 6, 10, 14, 18]
+    directions = unit(points[..., ends, :] - points[..., starts, :])  # (..., 6, 3)
+    across, along, _ = _palm_axes(points)
+    u, v = ((directions * axis[..., None, :]).sum(axis=-1) for axis in (across, along))
+    angles = np.where(np.hypot(u, v) >= least_in_plane, np.arctan2(u, v), np.nan)  # (..., 6)
+    thumb = angles[..., 0] - angles[..., 1]
+    spread = np.concatenate([thumb[..., None], angles[..., 2:5] - angles[..., 3:6]], axis=-1)
+    return (spread + math.pi) % (2 * math.pi) - math.pi
+
+
+def _palm_axes(points: RealArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return unit vectors (..., 3): towards the thumb, towards the fingers, and a right hand's palm normal."""
+    wrist, index, pinky = (points[..., i, :].astype(np.float64) for i in (_WRIST, _INDEX_MCP, _PINKY_MCP))
+    normal = unit(np.cross(index - wrist, pinky - wrist))
+    along = unit((index + pinky) / 2 - wrist)
+    return np.cross(along, normal), along, normal
+
+
+def _check(points: RealArray) -> None:
+    if points.shape[-2:] != (21, 3):
+        raise InputError(f"a hand's points are (..., 21, 3), not {points.shape}")

@@ -1,0 +1,124 @@
+"""Count repetitions, the full cycles of an angle over time, such as squats."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from sonjit._util.errors import InputError
+from sonjit._util.spec import load_spec
+
+_SPEC = load_spec("repetitions")
+LOW_RAD = math.radians(_SPEC["low_deg"])
+HIGH_RAD = math.radians(_SPEC["high_deg"])
+"""Default limits, which suit the knee in squats."""
+_MIN_DURATION_S: float = _SPEC["min_duration_s"]
+_MIN_HOLD_S: float = _SPEC["min_hold_s"]
+_MAX_GAP_S: float = _SPEC["max_gap_s"]
+
+
+class RepetitionCounter:
+    """Counts how often an angle goes from high to low and back to high.
+
+    The two limits are a hysteresis: an angle that trembles around one of them counts nothing. NaN (unknown) neither
+    counts nor breaks a repetition, unless it lasts longer than `max_gap_s`: then the one under way is dropped.
+
+    Args:
+        low_rad: Angle at or below which the joint is bent, in radians.
+        high_rad: Angle at or above which the joint is straight, in radians.
+        min_duration_s: Minimum duration of a repetition in seconds, from leaving the high limit to the return.
+        min_hold_s: Minimum time beyond a limit in seconds, from the sample before it. At 30 frames a second a single
+            outlier does not pass; at 5 a single frame is enough.
+        max_gap_s: Maximum time without an angle in seconds, after which the current repetition is dropped.
+
+    Raises:
+        InputError: The limits are not low < high, or a duration is negative.
+    """
+
+    def __init__(
+        self,
+        low_rad: float,
+        high_rad: float,
+        *,
+        min_duration_s: float = _MIN_DURATION_S,
+        min_hold_s: float = _MIN_HOLD_S,
+        max_gap_s: float = _MAX_GAP_S,
+    ) -> None:
+        if not low_rad < high_rad:
+            raise InputError(f"low_rad {low_rad} must be below high_rad {high_rad}")
+        if min(min_duration_s, min_hold_s, max_gap_s) < 0:
+            raise InputError("durations must not be negative")
+        self.low_rad, self.high_rad = low_rad, high_rad
+        self._min_duration_s, self._min_hold_s, self._max_gap_s = min_duration_s, min_hold_s, max_gap_s
+        self.reset()
+
+    def reset(self) -> None:
+        """Start again from zero."""
+        self.count = 0
+        self._last_s = self._seen_s = -math.inf
+        self._drop()
+
+    def update(self, angle_rad: float, time_s: float) -> int:
+        """Take one angle (NaN where unknown) and return the count so far.
+
+        Raises:
+            InputError: The time is not finite or runs backwards.
+        """
+        if not math.isfinite(time_s) or time_s < self._last_s:
+            raise InputError(f"times must be finite and not run backwards: {time_s} s after {self._last_s} s")
+        self._last_s = time_s
+        if math.isnan(angle_rad):
+            return self.count
+        if time_s - self._seen_s > self._max_gap_s:
+            self._drop()
+        before_s, self._seen_s = self._seen_s, time_s
+        side = "low" if angle_rad <= self.low_rad else "high" if angle_rad >= self.high_rad else "between"
+        if side != self._side:
+            self._side, self._side_since_s = side, before_s
+        if side == "high" and self._state == "high":
+            self._left_s = time_s
+        is_stable = time_s - self._side_since_s >= self._min_hold_s
+        if side != "between" and side != self._state and is_stable:
+            # from nowhere, low is no half: only what began high is a whole repetition
+            if side == "high" and self._state == "low" and time_s - self._left_s >= self._min_duration_s:
+                self.count += 1
+            if side == "high" or self._state == "high":
+                self._state = side
+            if side == "high":
+                self._left_s = time_s
+        return self.count
+
+    def _drop(self) -> None:
+        self._state = self._side = "unknown"
+        self._side_since_s = self._left_s = -math.inf
+
+
+def count_repetitions(
+    angles_rad: ArrayLike,
+    times_s: ArrayLike,
+    *,
+    low_rad: float = LOW_RAD,
+    high_rad: float = HIGH_RAD,
+    **options: float,
+) -> int:
+    """Count the repetitions in a recording. The default limits suit the knee in squats.
+
+    Args:
+        angles_rad: Angles (N,) in radians, NaN where unknown.
+        times_s: Times (N,) in seconds, in ascending order.
+        low_rad: Angle at or below which the joint is bent, in radians.
+        high_rad: Angle at or above which the joint is straight, in radians.
+        options: Duration arguments of `RepetitionCounter`.
+
+    Raises:
+        InputError: Angles and times differ in length, or `RepetitionCounter` rejects a value.
+    """
+    angles, times = np.asarray(angles_rad, float), np.asarray(times_s, float)
+    if angles.ndim != 1 or angles.shape != times.shape:
+        raise InputError(f"angles {angles.shape} and times {times.shape} must both be (N,)")
+    counter = RepetitionCounter(low_rad, high_rad, **options)
+    for angle, time in zip(angles.tolist(), times.tolist(), strict=True):
+        counter.update(angle, time)
+    return counter.count

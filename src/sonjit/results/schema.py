@@ -1,0 +1,343 @@
+"""Declare the fields of result types, and convert them to and from JSON and table rows.
+
+The package `sonjit.results` contains the types that the detectors return. A type of your own derives from `Result` and
+declares its fields in the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+import numpy as np
+
+from sonjit._util.arrays import Float32Array
+from sonjit._util.extensions import Registry
+from sonjit.geometry.boxes import Box, box_around
+from sonjit.results.skeletons import Skeleton, load_skeleton
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sonjit._util.json_text import Json, JsonObject
+
+R = TypeVar("R", bound="Result")
+
+
+RESULT_TYPES: Registry[type[Result]] = Registry("list of results")
+"""Result types by the name of a frame's list."""
+_LEAST, _MOST = np.finfo(np.float32).min, np.finfo(np.float32).max
+
+
+@dataclass(frozen=True)
+class Value:
+    """Attribute that JSON contains unchanged; a float32 array becomes lists of numbers.
+
+    Attributes:
+        name: Name of the attribute.
+        key: Key in JSON.
+        full: Only `to_dict(full=True)` contains it.
+        is_box: The value is a `Box`, an object in JSON.
+        is_optional: JSON omits the key if the value is None.
+        record: Named tuple type of the value, an object in JSON. None means another type.
+    """
+
+    name: str
+    key: str
+    full: bool = False
+    is_box: bool = False
+    is_optional: bool = False
+    record: type[tuple[Any, ...]] | None = None
+
+    def to_dict(self, value: Any) -> JsonObject:  # noqa: ANN401  # whatever the attribute holds
+        """Return the key and the plain JSON value of the attribute, or nothing."""
+        if self.is_box:
+            return {self.key: box_to_dict(value)}
+        if value is None and self.is_optional:
+            return {}
+        if value is not None and self.record is not None:
+            return {self.key: value._asdict()}
+        return {self.key: shortest_floats(value) if isinstance(value, np.ndarray) else value}
+
+
+@dataclass(frozen=True)
+class PointScore:
+    """Attribute with a number per keypoint, (K,) float32.
+
+    Attributes:
+        name: Name of the attribute.
+        key: Key of a keypoint in JSON.
+        full: Only `to_dict(full=True)` contains it.
+        column: Column of row tables, or None.
+    """
+
+    name: str
+    key: str
+    full: bool = False
+    column: str | None = None
+
+
+@dataclass(frozen=True)
+class Points:
+    """Attribute with keypoints, (K, 2 or 3) float32.
+
+    Attributes:
+        name: Name of the attribute.
+        key: Key of the list in JSON.
+        columns: Columns of x, y and z in row tables; may be empty.
+        scores: Scores of each point.
+        strict_axes: Number of coordinates in JSON that is not full. None means all.
+        flat_counts: Numbers of keypoints without z, such as the six of a face's box.
+        named: Write the skeleton's names of the points.
+    """
+
+    name: str
+    key: str
+    columns: tuple[str, ...] = ()
+    scores: tuple[PointScore, ...] = ()
+    strict_axes: int | None = None
+    flat_counts: tuple[int, ...] = ()
+    named: bool = True
+
+    def axes(self, points: Float32Array, *, full: bool) -> str:
+        """Return the axes of "xyz" that JSON contains for points (K, 2 or 3)."""
+        if len(points) in self.flat_counts:
+            return "xy"
+        return "xyz"[: points.shape[1]] if full else "xyz"[: points.shape[1]][: self.strict_axes]
+
+
+class Result:
+    """Base of all result types; equal if all fields are equal, arrays bit by bit.
+
+    A subclass is a dataclass with the fields `keypoints`, `score` and `id`, and the class attributes below. It owns its
+    skeleton, its measures, its table columns and its drawing.
+
+    Attributes:
+        kind: Name of one instance: "hand".
+        list_name: Name of the list in a frame: "hands".
+        schema: Fields in JSON and columns in row tables, in their order.
+        skeletons: Skeleton by the number of keypoints: one of `list_skeletons()`, or a `Skeleton` of your own.
+        members: JSON name and type of parts with their own keypoints, by attribute. Only a person has members.
+        measure_names: Names of all measures that `measure` returns.
+        drawing: Instance of `sonjit.media.drawing.Drawing`. None draws the lines of the skeleton.
+    """
+
+    __slots__ = ()
+    __hash__ = None  # pyright: ignore[reportAssignmentType]  # holds arrays, which change
+
+    kind: ClassVar[str]
+    list_name: ClassVar[str]
+    schema: ClassVar[tuple[Value | Points, ...]]
+    skeletons: ClassVar[Mapping[int, str | Skeleton]]
+    members: ClassVar[Mapping[str, tuple[str, type[Result]]]] = {}
+    measure_names: ClassVar[tuple[str, ...]] = ()
+    drawing: ClassVar[object] = None
+
+    if TYPE_CHECKING:
+        score: float
+        keypoints: Float32Array
+        id: int | None
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        names = [item.name for item in fields(self) if item.compare]  # pyright: ignore[reportArgumentType]
+        return all(_same(getattr(self, name), getattr(other, name)) for name in names)
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """Return the names and bones of the keypoints."""
+        skeleton = self.skeletons[len(self.keypoints)]
+        return load_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
+
+    @property
+    def title(self) -> str:
+        """Return a short description, such as "face" or, for a hand of known side, "Right hand"."""
+        return self.kind
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the keypoints in order; "" for points of a face mesh that lie on no contour."""
+        return self.skeleton.keypoints
+
+    def __getitem__(self, name: str) -> Float32Array:
+        """Return the keypoint (3,) of a name, as in `hand["index_finger_tip"]`, or all (n, 3), as in `face["lips"]`.
+
+        Raises:
+            InputError: No keypoint has that name.
+        """
+        names = self.names
+        if not name or names.count(name) < 2:
+            return self.keypoints[self.skeleton.index(name)]
+        return self.keypoints[[k for k, other in enumerate(names) if other == name]]
+
+    def normalized_keypoints(self, width: int, height: int) -> Float32Array:
+        """Return keypoints (K, 3) as MediaPipe does: x and z divided by the width, y by the height."""
+        return self.keypoints / np.array([width, height, width], np.float32)
+
+    def centred_keypoints(self, width: int, height: int) -> Float32Array:
+        """Return keypoints (K, 3) in pixels from the image centre: x right, y down, z unchanged."""
+        return self.keypoints - np.array([width / 2, height / 2, 0], np.float32)
+
+    def __repr__(self) -> str:
+        """Return one line, such as `<Hand Right 0.98 #1, 21 keypoints in 105, 220, 310, 480>`."""
+        side = f" {self.handedness}" if getattr(self, "handedness", None) else ""  # pyright: ignore
+        number = "" if self.id is None else f" #{self.id}"
+        box = ", ".join(f"{value:.0f}" for value in self.box)
+        return f"<{type(self).__name__}{side} {self.score:.2f}{number}, {len(self.keypoints)} keypoints in {box}>"
+
+    @property
+    def box(self) -> Box:
+        """Return the tight keypoint box: x_min, y_min, x_max, y_max in pixels. It may exceed the image."""
+        return box_around(self.keypoints)
+
+    @property
+    def parts(self) -> Sequence[Result]:
+        """Return the parts with keypoints: the instance itself, or a person's body, hands and face."""
+        return [self]
+
+    def measure(self) -> dict[str, float]:
+        """Return all measures of this instance by name; NaN is unknown."""
+        return {}
+
+    def to_dict(self, *, full: bool = False) -> JsonObject:
+        """Return plain JSON types in the shape of tfjs-models; `from_dict` reads `full=True` back exactly."""
+        result: JsonObject = {}
+        names = self.skeleton.keypoints
+        for item in self.schema:
+            value = getattr(self, item.name)
+            if isinstance(item, Points):
+                if value is not None:
+                    scores = {s.key: getattr(self, s.name) for s in item.scores if full or not s.full}
+                    scores = {key: array for key, array in scores.items() if array is not None}
+                    keys = names if item.named else ("",) * len(value)
+                    result[item.key] = _points_to_dicts(value, keys, item.axes(value, full=full), scores)
+            elif full or not item.full:
+                result |= item.to_dict(value)
+        return result
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Return the result that `to_dict(full=True)` wrote; a missing z becomes NaN."""
+        values: dict[str, Any] = {}
+        parameters = _parameters(cls)
+        for item in cls.schema:
+            if item.name not in parameters.names:
+                continue
+            value = data.get(item.key) if item.name in parameters.optional else data[item.key]
+            if value is None:
+                values[item.name] = None
+            elif isinstance(item, Points):
+                values[item.name] = _points_from_dicts(value)[:, : 3 if item.columns else 2]
+                values |= {
+                    score.name: _scores_from_dicts(value, score.key) for score in item.scores if score.key in value[0]
+                }
+            elif item.record is not None:
+                values[item.name] = item.record(**value)
+            elif isinstance(value, list):
+                values[item.name] = np.array(value, np.float32)
+            else:
+                values[item.name] = _box_from_dict(value) if item.is_box else value
+        return cls(**values)
+
+    @classmethod
+    def from_columns(cls, first: Mapping[str, Any], columns: Mapping[str, Float32Array]) -> Self:
+        """Return the result from its first table row and its columns (K,) of numbers; missing values are unknown."""
+        score = first["score"]
+        values: dict[str, Any] = {"score": np.nan if score is None else score, "id": first["id"]}
+        parameters = _parameters(cls)
+        if "handedness" in parameters.names:
+            values["handedness"] = first["handedness"]
+        for item in cls.schema:
+            if isinstance(item, Points) and item.columns:
+                values[item.name] = np.column_stack([columns[name] for name in item.columns])
+                for one in item.scores:
+                    entry = (
+                        np.full(len(columns["x"]), np.nan, np.float32) if one.column is None else columns[one.column]
+                    )
+                    is_unknown = np.isnan(entry).all() and one.name in parameters.optional
+                    values[one.name] = None if is_unknown else entry.copy()
+            elif item.name == "box" and "box" in parameters.names:
+                points = values["keypoints"]
+                values["box"] = box_around(points) if len(points) > 6 else (np.nan,) * 4  # six determine no box
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class _Parameters:
+    """Parameters of a result type's constructor, and those with a default."""
+
+    names: frozenset[str]
+    optional: frozenset[str]
+
+
+def _parameters(kind: type[Result]) -> _Parameters:
+    items = fields(kind)  # pyright: ignore[reportArgumentType]
+    optional = {item.name for item in items if item.default is not MISSING}
+    return _Parameters(frozenset(item.name for item in items), frozenset(optional))
+
+
+def register_result(kind: type[R]) -> type[R]:
+    """Register a result type under its `list_name`, as a decorator.
+
+    A class that is defined again, such as by a reloaded module or a notebook cell, replaces its predecessor.
+
+    Raises:
+        InputError: Another type has that list.
+    """
+    entry = RESULT_TYPES.get(kind.list_name)
+    is_same = entry is not None and (entry.__module__, entry.__qualname__) == (kind.__module__, kind.__qualname__)
+    RESULT_TYPES.add(kind.list_name, kind, replace=is_same)
+    return kind
+
+
+def shortest_floats(array: Float32Array) -> list[Any]:
+    """Return a float32 array as nested lists of the shortest decimals that read back to the same float32.
+
+    >>> shortest_floats(np.array([[0.1, 2.5]], np.float32))
+    [[0.1, 2.5]]
+    """
+    flat = [float(text) for text in array.astype(np.float32).ravel().astype("U").tolist()]
+    if array.ndim == 1:
+        return flat
+    width = array.shape[1]
+    return [flat[start : start + width] for start in range(0, len(flat), width)]
+
+
+def _points_to_dicts(
+    points: Float32Array, names: tuple[str, ...], axes: str, scores: Mapping[str, Float32Array]
+) -> list[Json]:
+    """Return one dict per point (K, 3), with its axes, its scores (K,) and its name if it has one."""
+    columns = [shortest_floats(points[:, i]) for i in range(len(axes))] + [shortest_floats(s) for s in scores.values()]
+    keys = (*axes, *scores)
+    rows = (dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True))
+    return [row | {"name": name} if name else row for row, name in zip(rows, names, strict=True)]
+
+
+def _points_from_dicts(points: Sequence[Mapping[str, Any]]) -> Float32Array:
+    """Return points (K, 3) as float32; a missing z is NaN."""
+    return np.array([[point["x"], point["y"], point.get("z", np.nan)] for point in points], np.float32)
+
+
+def _scores_from_dicts(points: Sequence[Mapping[str, Any]], key: str) -> Float32Array:
+    """Return scores (K,) as float32."""
+    return np.array([point[key] for point in points], np.float32)
+
+
+def _box_from_dict(box: Mapping[str, float]) -> Box:
+    x_min, y_min, x_max, y_max = np.array([box[key] for key in ("xMin", "yMin", "xMax", "yMax")], np.float32).tolist()
+    return x_min, y_min, x_max, y_max
+
+
+def box_to_dict(box: Box) -> JsonObject:
+    """Return a box as JSON types, with the members of tfjs-models."""
+    x_min, y_min, x_max, y_max = shortest_floats(np.array(box, np.float32))
+    with np.errstate(over="ignore"):  # of absurd numbers the difference may be more than float32 holds
+        width, height = shortest_floats(np.array([x_max - x_min, y_max - y_min], np.float32).clip(_LEAST, _MOST))
+    return {"xMin": x_min, "yMin": y_min, "xMax": x_max, "yMax": y_max, "width": width, "height": height}
+
+
+def _same(a: object, b: object) -> bool:
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return np.array_equal(a, b, equal_nan=True)
+    return a == b

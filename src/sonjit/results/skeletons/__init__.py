@@ -1,0 +1,106 @@
+"""Load skeletons: keypoint names, bones and drawing connections, stored as JSON in this package.
+
+The public order of a hand is MediaPipe's 21 keypoints: wrist, then four per finger from the palm to the tip,
+thumb first. The names of a face mesh's points are those of their contours in tfjs-models, with the three corners
+that its lists leave out by an oversight: 291 (lips), 285 (leftEyebrow) and 55 (rightEyebrow).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from sonjit._util.data_files import read_json
+from sonjit._util.errors import InputError, already_registered, unknown_name
+from sonjit._util.extensions import Registry, extension_problems, load_extensions
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+
+_REGISTERED: Registry[Skeleton] = Registry("skeleton")
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """One convention of keypoints.
+
+    Attributes:
+        name: Name of the convention, such as `hand_mediapipe21`.
+        keypoints: Names (K) of the keypoints in index order.
+        parents: Index of each keypoint's parent (K) along the kinematic chain; -1 for the root.
+        connections: Index pairs to draw as lines.
+        groups: Named index sets, such as fingers.
+    """
+
+    name: str
+    keypoints: tuple[str, ...]
+    parents: tuple[int, ...]
+    connections: tuple[tuple[int, int], ...]
+    groups: dict[str, tuple[int, ...]]
+
+    def index(self, keypoint: str) -> int:
+        """Return the index of a keypoint by its name.
+
+        >>> load_skeleton("hand_mediapipe21").index("index_finger_tip")
+        8
+        """
+        try:
+            return self.keypoints.index(keypoint)
+        except ValueError:
+            raise InputError(f"{self.name} has no keypoint {keypoint!r}; known: {', '.join(self.keypoints)}") from None
+
+    @property
+    def bones(self) -> tuple[tuple[int, int], ...]:
+        """Return the (parent, child) index pairs along the kinematic chain."""
+        return tuple((parent, child) for child, parent in enumerate(self.parents) if parent >= 0)
+
+
+def register_skeleton(skeleton: Skeleton) -> Skeleton:
+    """Make a skeleton of your own known by its name.
+
+    Raises:
+        InputError: Another one has that name.
+    """
+    if skeleton.name in _known_names() or _REGISTERED.get(skeleton.name, skeleton) != skeleton:
+        raise InputError(already_registered("skeleton", skeleton.name))
+    return _REGISTERED.add(skeleton.name, skeleton, replace=True)
+
+
+def list_skeletons() -> list[str]:
+    """Return the names that `load_skeleton` accepts."""
+    load_extensions()
+    return [*_known_names(), *_REGISTERED]
+
+
+def load_skeleton(name: str) -> Skeleton:
+    """Load a skeleton by name. An unknown name raises an InputError that lists the known names."""
+    if name in _known_names():
+        return _read_skeleton(name)
+    if not _REGISTERED.has(name):
+        raise InputError(unknown_name("skeleton", name, list_skeletons()) + extension_problems())
+    return _REGISTERED[name]
+
+
+@cache
+def _known_names() -> tuple[str, ...]:
+    stems = (entry.name.removesuffix(".json") for entry in _folder().iterdir() if entry.name.endswith(".json"))
+    return tuple(sorted(stem for stem in stems if stem[-1].isdigit()))  # others are tables beside them
+
+
+def _folder() -> Traversable:
+    return resources.files("sonjit.results.skeletons")
+
+
+@cache
+def _read_skeleton(name: str) -> Skeleton:
+    data = read_json(_folder().joinpath(f"{name}.json"))
+    return Skeleton(
+        name=data["name"],
+        keypoints=tuple(data["keypoints"]),
+        parents=tuple(data["parents"]),
+        connections=tuple((a, b) for a, b in data["connections"]),
+        groups={key: tuple(value) for key, value in data["groups"].items()},
+    )

@@ -1,0 +1,212 @@
+"""Tables of the frames of a detector, and of the motions in them."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from sonjit.media import open_writer
+from sonjit.media.tables.excel_tables import ExcelWriter
+from sonjit.media.tables.json_tables import open_json_lines
+from sonjit.runs.events import EventTracker
+from sonjit.runs.records import RecordTable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from sonjit.media import Header
+    from sonjit.media.tables.base import Extras, TableRows
+    from sonjit.results import Event, Frame, MotionEvent
+    from sonjit.runs.annotations import Columns
+    from sonjit.runs.events import EventLimits
+    from sonjit.runs.records import Record
+
+ROW_ENDINGS: Final = (".csv", ".parquet")
+"""Endings of frame tables without a column for motions, which go into another table."""
+
+_MOTION_COLUMNS: Final = {
+    "frame": int,
+    "time": float,
+    "name": str,
+    "phase": str,
+    "id": int,
+    "handedness": str,
+    "strength": float,
+    "moved_x": float,
+    "moved_y": float,
+    "count": float,
+}
+
+
+_EVENT_COLUMNS: Final = {
+    "source": str,
+    "frame": int,
+    "name": str,
+    "type": str,
+    "id": int,
+    "handedness": str,
+    "begin": float,
+    "end": float,
+    "duration_s": float,
+    "value": float,
+    "phase": str,
+}
+
+
+class EventTable(RecordTable):
+    """File of events that ended, one row each, as rows or another format.
+
+    Args:
+        save: Path of the table. The ending selects the format.
+    """
+
+    def __init__(self, save: str) -> None:
+        super().__init__(save, None, _EVENT_COLUMNS, lambda record: [record])
+
+    def write_event(self, frame: int, source: str | None, event: Event) -> None:
+        """Append an event that ended in the frame with an index."""
+        self.write(event_record(frame, source, event))
+
+
+class MotionTable(RecordTable):
+    """File of motion events: `.json`, `.jsonl`, or rows in another format.
+
+    Args:
+        save: Path of the table. The ending selects the format.
+    """
+
+    def __init__(self, save: str) -> None:
+        super().__init__(save, None, _MOTION_COLUMNS, _motion_rows)
+
+    def write_event(self, frame: int, event: MotionEvent) -> None:
+        """Append an event of the frame with an index."""
+        self.write(motion_record(frame, event))
+
+
+class FrameTable:
+    """Table of frames. In a format of rows, `NAME.motions.csv` and `NAME.events.csv` contain motions and events.
+
+    Args:
+        save: Path of the table, or "-" for lines of JSON on standard output.
+        header: Header of the table.
+        columns: Additional columns.
+        with_motions: Write motions into another table if the format has no place for them.
+        rows: What a row describes; None for the default of the format.
+        limits: Limits of measures that make events.
+
+    Attributes:
+        more_paths: Paths of the tables of motions and events.
+    """
+
+    def __init__(
+        self,
+        save: str,
+        header: Header,
+        columns: Columns,
+        *,
+        with_motions: bool = False,
+        rows: TableRows | None = None,
+        limits: Sequence[EventLimits] = (),
+    ) -> None:
+        path = Path(save)
+        self._motions = self._events = None
+        self.more_paths: list[str] = []
+        with ExitStack() as stack:
+            self.writer = stack.enter_context(open_writer(save, header, columns, rows=rows))
+            if with_motions and path.suffix.lower() in ROW_ENDINGS:
+                self.more_paths.append(str(path.with_suffix(f".motions{path.suffix}")))
+                self._motions = stack.enter_context(MotionTable(self.more_paths[-1]))
+            if (with_motions or limits) and path.suffix.lower() in ROW_ENDINGS:
+                self.more_paths.append(str(path.with_suffix(f".events{path.suffix}")))
+                self._events = stack.enter_context(EventTable(self.more_paths[-1]))
+            self._files = stack.pop_all()
+
+    def write(self, frame: Frame, extras: Extras | None) -> None:
+        """Append a frame."""
+        self.writer.write(frame, extras)
+        if self._motions is not None:
+            for event in frame.motions:
+                self._motions.write_event(frame.index, event)
+        for event in frame.events:
+            self.write_event(frame.index, frame.source, event)
+
+    def write_event(self, frame: int, source: str | None, event: Event) -> None:
+        """Append an event of a frame, if it ended and the format has no place for events."""
+        if event.end is not None and isinstance(self.writer, ExcelWriter):
+            self.writer.write_event(event_record(frame, source, event))
+        elif event.end is not None and self._events is not None:
+            self._events.write_event(frame, source, event)
+
+    def append_part(self, path: Path, index: int, source: str | None) -> None:
+        """Append the frames of a `.jsonl` table of one file.
+
+        Args:
+            path: Path of that table.
+            index: Index of the file, which becomes the index of a still image. Frames of a video keep theirs.
+            source: Name of the file in this table.
+        """
+        with open_json_lines(path) as (header, frames):
+            if source is not None:
+                size = {"width": header.width, "height": header.height, "fps": header.fps}
+                self.writer.sources[source] = {name: value for name, value in size.items() if value is not None}
+            for frame, extras in frames:
+                position = index if frame.time is None else frame.index
+                self.write(replace(frame, index=position, source=source), extras)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._files.__exit__(kind, error, traceback)
+
+
+def convert_motions(lines: Path, path: Path) -> None:
+    """Write the motions of a `.jsonl` table of frames as a table.
+
+    Args:
+        lines: Table of frames.
+        path: Path of the table of motions. The ending selects the format.
+    """
+    with open_json_lines(lines) as (_, frames), MotionTable(str(path)) as table:
+        for frame, _ in frames:
+            for event in frame.motions:
+                table.write_event(frame.index, event)
+
+
+def convert_events(lines: Path, path: Path) -> None:
+    """Find the events in a `.jsonl` table of frames again, and write those that ended as a table.
+
+    Args:
+        lines: Table of frames.
+        path: Path of the table of events. The ending selects the format.
+    """
+    with open_json_lines(lines) as (_, frames), EventTable(str(path)) as table:
+        tracker, frame = EventTracker(), None
+        for frame, _ in frames:
+            for event in tracker(frame):
+                if event.end is not None:
+                    table.write_event(frame.index, frame.source, event)
+        for event in tracker.finish():
+            assert frame is not None
+            table.write_event(frame.index, frame.source, event)
+
+
+def event_record(frame: int, source: str | None, event: Event) -> Record:
+    """Return an event that ended in the frame with an index as a row."""
+    end = event.begin if event.end is None else event.end
+    return {"source": source, "frame": frame, **event.to_dict(), "duration_s": round(end - event.begin, 4)}
+
+
+def motion_record(frame: int, event: MotionEvent) -> Record:
+    """Return an event of the frame with an index as plain JSON types."""
+    return {"frame": frame, **event.to_dict()}
+
+
+def _motion_rows(record: Record) -> list[Record]:
+    x, y = record["moved"]
+    return [{**record, "moved_x": x, "moved_y": y}]

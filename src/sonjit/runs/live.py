@@ -1,0 +1,148 @@
+"""Send the results of each frame to another program by OSC, WebSocket or VMC."""
+
+from __future__ import annotations
+
+import logging
+import math
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final, Self
+from urllib.parse import urlsplit
+
+from sonjit._util.errors import InputError
+from sonjit._util.json_text import json_from
+from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
+from sonjit.gestures.osc import osc_message
+from sonjit.gestures.outlets import WebSocketClient, open_udp
+from sonjit.results import Face, Hand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from sonjit.results import Frame, Instance
+
+SCHEMES: Final = ("osc", "vmc", "ws", "wss")
+NO_EXPRESSION: Final = "_neutral"
+"""Output of the blendshape network that is not an expression. ARKit does not have it."""
+
+_LOG = logging.getLogger(__name__)
+
+
+class LiveOutput:
+    """Send frames to an address.
+
+    `osc` sends keypoints as messages of Open Sound Control over UDP. `ws` sends a JSON object per frame. `vmc` sends
+    the blendshapes and the head of a face by the Virtual Motion Capture protocol.
+
+    Args:
+        address: `osc://HOST:PORT`, `vmc://HOST:PORT`, `ws://HOST:PORT/PATH` or `wss://...`.
+        list_name: Name of the list of results that each frame has, even if it is empty.
+
+    Raises:
+        InputError: The address is invalid, or nobody answers at a WebSocket address.
+        MissingExtraError: A WebSocket without the extra `control`.
+    """
+
+    def __init__(self, address: str, list_name: str) -> None:
+        self._address, self._list_name = address, list_name
+        self._has_failed = False
+        parts = urlsplit(address)
+        try:
+            is_valid = parts.scheme in SCHEMES and bool(parts.hostname) and bool(parts.port)
+        except ValueError:
+            is_valid = False
+        if not is_valid:
+            raise InputError(f"--to {address}: write osc://HOST:PORT, vmc://HOST:PORT or ws://HOST:PORT/PATH")
+        with ExitStack() as stack:
+            self._send = self._open(parts.scheme, str(parts.hostname), parts.port or 0, stack)
+            self._stack = stack.pop_all()
+
+    def _open(self, scheme: str, host: str, port: int, stack: ExitStack) -> Callable[[Frame, tuple[int, int]], None]:
+        if scheme in ("ws", "wss"):
+            client = WebSocketClient(self._address)
+            try:
+                client.connect()
+            except OSError as error:
+                raise InputError(f"--to {self._address}: {error}") from error
+            stack.callback(client.close)
+            return lambda frame, size: client.send(self._json(frame, size))
+        send = open_udp(host, port, stack)
+        messages = _vmc_messages if scheme == "vmc" else _osc_messages
+
+        def send_all(frame: Frame, size: tuple[int, int]) -> None:
+            for message in messages(frame, size):
+                send(message)
+
+        return send_all
+
+    def _json(self, frame: Frame, size: tuple[int, int]) -> str:
+        return json_from({"width": size[0], "height": size[1], **frame.to_dict((self._list_name,))})
+
+    def send(self, frame: Frame, size: tuple[int, int]) -> None:
+        """Send a frame. An address that fails is reported once as a warning.
+
+        Args:
+            frame: Results of an image.
+            size: Width and height of the image in pixels.
+        """
+        try:
+            self._send(frame, size)
+        except OSError as error:
+            if not self._has_failed:
+                self._has_failed = True
+                _LOG.warning("%s: %s", self._address, error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+
+def _osc_messages(frame: Frame, size: tuple[int, int]) -> Iterator[bytes]:
+    """Yield the messages of a frame: the number of instances, keypoints, gestures, blendshapes and events."""
+    instances = [instance for _, instance in frame.instances()]
+    yield osc_message("/sonjit/frame", float(frame.index), frame.time or 0.0, float(len(instances)))
+    for instance in instances:
+        base = f"/sonjit/{_part(instance)}/{instance.id or 0}"
+        yield osc_message(f"{base}/score", instance.score)
+        metric = instance.keypoints_3d
+        for k, (name, point) in enumerate(zip(instance.names, instance.keypoints.tolist(), strict=True)):
+            if not name or instance.kind == Face.kind:
+                continue
+            place = [point[0] / size[0], point[1] / size[1]]
+            values = place + ([] if metric is None else metric[k].tolist())
+            if all(map(math.isfinite, values)):
+                yield osc_message(f"{base}/{name}", *values)
+        if isinstance(instance, Hand) and instance.gesture is not None:
+            yield osc_message(f"{base}/gesture", instance.gesture.name, instance.gesture.score)
+        if isinstance(instance, Face):
+            for name, value in _expressions(instance):
+                yield osc_message(f"{base}/{name}", value)
+    for event in frame.events:
+        yield osc_message("/sonjit/event", event.name, event.phase, float(event.id), event.value)
+
+
+def _part(instance: Instance) -> str:
+    """Return the part of an address for an instance: `body`, `face`, `left_hand` or `right_hand`."""
+    return f"{instance.handedness.lower()}_hand" if isinstance(instance, Hand) else instance.kind
+
+
+def _vmc_messages(frame: Frame, _: tuple[int, int]) -> Iterator[bytes]:
+    """Yield the blendshapes and the head of the first face; none if the frame has no face."""
+    face = next((instance for _, instance in frame.instances() if isinstance(instance, Face)), None)
+    if face is None:
+        return
+    if face.transform is not None:
+        scale = (face.transform[:3, 0] ** 2).sum() ** 0.5
+        w, x, y, z = quaternion_wxyz_from_matrix(face.transform[:3, :3] / scale).tolist()
+        yield osc_message("/VMC/Ext/Bone/Pos", "Head", 0.0, 0.0, 0.0, x, -y, -z, w)  # Unity's x points the other way
+    for name, value in _expressions(face):
+        yield osc_message("/VMC/Ext/Blend/Val", name, value)
+    yield osc_message("/VMC/Ext/Blend/Apply")
+
+
+def _expressions(face: Face) -> Iterator[tuple[str, float]]:
+    return ((name, value) for name, value in (face.blendshapes or {}).items() if name != NO_EXPRESSION)

@@ -1,0 +1,355 @@
+"""Runs: one worker over an input, or a task over many inputs, in several processes and resumable.
+
+A run skips files that an earlier run has finished with the same options. One table for many files is written in the
+same way: one table per file in a hidden work folder, joined at the end.
+"""
+
+from __future__ import annotations
+
+import queue
+import shutil
+import threading
+import time
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from sonjit._util.errors import InputError, SonjitError
+from sonjit._util.files import sole_writer
+from sonjit._util.pools import check_workers, run_calls
+from sonjit._util.progress import Progress
+from sonjit.media import open_source
+from sonjit.runs.inputs import is_many, output_paths
+from sonjit.runs.resume import FinishedFiles
+from sonjit.runs.task import Outputs, Summary, is_still
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+    from types import TracebackType
+
+    from sonjit.media import Source, SourceFrame
+    from sonjit.media.sources.remote import File
+    from sonjit.runs.frame_tables import FrameTable
+    from sonjit.runs.inputs import Inputs
+    from sonjit.runs.records import RecordTable
+    from sonjit.runs.task import Task, Worker
+
+_NO_OUTPUTS = Outputs()
+_QUEUE_LENGTH = 4
+"""Number of processed frames that wait to be written: enough to even out slow frames, few enough to save memory."""
+
+_Call: TypeAlias = "tuple[File, Outputs, int | None]"
+_process_workers: _Workers | None = None
+"""Workers of this worker process. They are kept between files."""
+
+
+def run_input(
+    worker: Worker[Any],
+    source: Source,
+    outputs: Outputs = _NO_OUTPUTS,
+    *,
+    limit: int | None = None,
+    progress: Progress = Progress(),
+) -> Summary:
+    """Process one input. Ctrl-C keeps the finished part; any other exception discards all outputs.
+
+    Args:
+        worker: Worker for the images of the source.
+        source: Open source. The caller closes it.
+        outputs: Output paths.
+        limit: Maximum number of frames.
+        progress: Receiver of the progress in images.
+    """
+    summary, start_s = Summary(), time.perf_counter()
+    worker.reset()
+    with ExitStack() as files:
+        worker.start(source, outputs, files)
+        progress.start(source.count if limit is None else min(source.count or limit, limit))
+        with _WriteThread(worker, is_needed=source.count != 1) as writing:
+            for frame in source:
+                frame_start_s = time.perf_counter()
+                item = worker.process(frame)
+                worker.times["detect"] += time.perf_counter() - frame_start_s
+                writing.put(frame, item)
+                summary.frames += 1
+                instances = worker.count(item)
+                summary.instances += instances
+                progress.advance(instances=instances)
+                if limit is not None and summary.frames >= limit:
+                    break
+        summary.problems = list(source.problems)
+    summary.written = outputs.paths
+    summary.times = worker.times.copy()
+    summary.times["read"] += source.reading_s
+    worker.report(summary)
+    worker.report_dropped(summary)
+    summary.seconds = time.perf_counter() - start_s
+    return summary
+
+
+class _WriteThread:
+    """Write items in another thread, a few frames behind the detection.
+
+    Args:
+        worker: Worker that writes.
+        is_needed: Start a thread. A single frame is written directly.
+    """
+
+    def __init__(self, worker: Worker[Any], *, is_needed: bool) -> None:
+        self._worker, self._is_needed = worker, is_needed
+        self._waiting: queue.Queue[tuple[SourceFrame, object] | None] = queue.Queue(maxsize=_QUEUE_LENGTH)
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="sonjit-write", daemon=True)
+
+    def put(self, frame: SourceFrame, item: object) -> None:
+        """Queue an item. Raises the exception of an earlier write."""
+        if not self._is_needed:
+            self._write(frame, item)
+            return
+        if self._failure is not None:
+            raise self._failure
+        self._waiting.put((frame, item))  # detectors never change results that they returned: no copy is needed
+
+    def __enter__(self) -> Self:
+        if self._is_needed:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None and not isinstance(error, KeyboardInterrupt):
+            self._failure = error  # the outputs will be discarded: the thread drops the items that wait
+        if self._is_needed:
+            self._waiting.put(None)
+            self._thread.join()
+        if kind is None and self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        while (waiting := self._waiting.get()) is not None:
+            if self._failure is not None:
+                continue  # empty the queue, so that `put` never blocks
+            try:
+                self._write(*waiting)
+            except BaseException as failure:  # raised in the main thread
+                self._failure = failure
+
+    def _write(self, frame: SourceFrame, item: object) -> None:
+        start_s = time.perf_counter()
+        self._worker.write(frame, item)
+        self._worker.times["write"] += time.perf_counter() - start_s
+
+
+def run_job(
+    task: Task,
+    inputs: Inputs,
+    outputs: Outputs = _NO_OUTPUTS,
+    *,
+    limit: int | None = None,
+    jobs: int = 1,
+    workers: str = "pool",
+    progress: Progress = Progress(),
+) -> Summary:
+    """Process every input. Ctrl-C keeps the finished files. A file that fails does not stop the others.
+
+    Args:
+        task: Work on each image.
+        inputs: Files, folders or a stream.
+        outputs: Output paths. For many inputs they are folders, or names with `{name}`; `save` may be one table.
+        limit: Maximum number of frames of each file.
+        jobs: Number of processes for many files.
+        workers: `pool`, `ray` or `ray:ADDRESS` for many files, see `run_calls`.
+        progress: Receiver of the progress in files, or in frames for one input.
+
+    Raises:
+        InputError, JobError: The task cannot be opened, an output cannot be written, or the only input fails.
+    """
+    check_workers(workers, jobs)
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit {limit}: must be at least 1")
+    if outputs.json and (jobs > 1 or workers != "pool"):
+        raise InputError("--json prints frames in order and cannot be combined with --jobs or --workers")
+    if inputs.files is not None:
+        run_files = partial(_run_files, task, inputs.files, limit=limit, jobs=jobs, workers=workers, progress=progress)
+        if outputs.save is None or is_many(outputs.save):
+            return run_files(outputs)
+        with inputs.open_all(videos=task.joins_videos) as source:
+            table = task.open_table(outputs.save, source)
+        if table is not None:
+            return _run_into_table(table, run_files, inputs, outputs)
+    if workers != "pool":
+        raise InputError(f"--workers {workers} applies only to several files with one output per file")
+    opened = inputs.open_one() if inputs.files is None else inputs.open_all(videos=False)
+    with opened as source, task.open(is_stream=not is_still(source)) as worker:
+        return run_input(worker, source, outputs, limit=limit, progress=progress)
+
+
+def _run_files(
+    task: Task,
+    files: Sequence[File],
+    outputs: Outputs,
+    *,
+    limit: int | None,
+    jobs: int,
+    workers: str,
+    progress: Progress,
+    finished: Callable[[int, Outputs], None] = lambda _, __: None,
+) -> Summary:
+    """Process each of many files.
+
+    Args:
+        task: Work on each image.
+        files: Images and videos.
+        outputs: Folders, or names with `{name}`.
+        limit: Maximum number of frames of each file.
+        jobs: Number of processes.
+        workers: See `run_calls`.
+        progress: Receiver of the progress in files.
+        finished: Called with the index and the outputs of each file that this run or an earlier one has finished.
+    """
+    start_s, total = time.perf_counter(), Summary(files=0)
+    placed = output_paths(outputs, files, task)
+    log = FinishedFiles(task, limit)
+    progress.start(len(files))
+    with sole_writer(*{Path(item.paths[0]).parent for item in placed if item.paths}):
+        unfinished: list[int] = []
+        keys = [log.key(file, item) if item.paths else None for file, item in zip(files, placed, strict=True)]
+        for index, (key, item) in enumerate(zip(keys, placed, strict=True)):
+            if key is not None and not item.json and log.is_finished(key, item):
+                total.skipped += 1
+                finished(index, item)
+                progress.advance()
+            else:
+                unfinished.append(index)
+        results: dict[int, Summary | str] = {}
+        calls = [(files[index], placed[index], limit) for index in unfinished]
+        with closing(_results(task, calls, jobs=jobs, workers=workers)) as running:
+            for number, result in running:
+                index = unfinished[number]
+                results[index] = result
+                key = keys[index]
+                if key is not None and isinstance(result, Summary) and not result.problems:
+                    log.add(key, placed[index], result.written)  # only this process: a cluster shares no log
+                    finished(index, placed[index])
+                progress.advance()
+    for index in unfinished:
+        _add(total, files[index], results[index])
+    total.notes = list(dict.fromkeys(total.notes))
+    total.written, total.seconds = outputs.paths, time.perf_counter() - start_s
+    return total
+
+
+def _add(total: Summary, file: File, result: Summary | str) -> None:
+    """Add the result of a file to the summary of all files."""
+    if isinstance(result, str):
+        total.problems.append(result)
+        return
+    assert total.files is not None
+    total.files += 1
+    total.frames += result.frames
+    total.instances += result.instances
+    total.lines += [line if line.startswith(str(file)) else f"{file}: {line}" for line in result.lines]
+    total.notes += result.notes
+    for part, seconds in result.times.items():
+        total.times[part] += seconds
+    total.problems += result.problems
+
+
+def _run_into_table(
+    table: FrameTable | RecordTable, run_files: Callable[..., Summary], inputs: Inputs, outputs: Outputs
+) -> Summary:
+    """Write one table for many files by joining a small table per file.
+
+    Args:
+        table: Table for all files.
+        run_files: `_run_files` without its outputs.
+        inputs: Files with the labels that the table gives them.
+        outputs: Outputs of the run.
+    """
+    assert outputs.save is not None
+    save = Path(outputs.save)
+    folder = save.with_name(f".{save.name}.work")
+    finished: dict[int, Outputs] = {}
+    with table:
+        try:
+            total = run_files(replace(outputs, save=f"{folder}/{{name}}.jsonl"), finished=finished.__setitem__)
+        finally:  # Ctrl-C keeps the finished files in the table
+            for index, part in sorted(finished.items()):
+                assert part.save is not None
+                table.append_part(Path(part.save), index, inputs.labels[index])
+    shutil.rmtree(folder, ignore_errors=True)
+    total.written = outputs.paths
+    return total
+
+
+def _results(task: Task, calls: Sequence[_Call], *, jobs: int, workers: str) -> Generator[tuple[int, Summary | str]]:
+    """Yield the index of each call with its summary or error message, in the order in which they finish."""
+    if calls and (workers != "pool" or (jobs > 1 and len(calls) > 1)):
+        yield from run_calls(_process_file_in_worker, [(task, *call) for call in calls], jobs=jobs, workers=workers)
+    elif calls:
+        with closing(_Workers(task)) as opened:
+            yield from run_calls(partial(_process_file, opened), calls)
+
+
+class _Workers:
+    """Workers of a task, one for still images and one for streams, opened on first use.
+
+    Args:
+        task: Task that opens them.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self._opened: dict[bool, Worker[Any]] = {}
+
+    def find(self, source: Source) -> Worker[Any]:
+        """Return the worker for the images of a source."""
+        is_stream = not is_still(source)
+        if is_stream not in self._opened:
+            self._opened[is_stream] = self.task.open(is_stream=is_stream)
+        return self._opened[is_stream]
+
+    def close(self) -> None:
+        """Free the networks."""
+        for worker in self._opened.values():
+            worker.close()
+
+
+def _process_file_in_worker(task: Task, file: File, outputs: Outputs, limit: int | None) -> Summary | str:
+    global _process_workers
+    if _process_workers is None or _process_workers.task != task:  # processes of a cluster outlast a run
+        _process_workers = _Workers(task)
+    return _process_file(_process_workers, file, outputs, limit)
+
+
+def _process_file(workers: _Workers, file: File, outputs: Outputs, limit: int | None) -> Summary | str:
+    """Process one file.
+
+    Returns:
+        The summary, or an error message if the file fails, so that the run goes on with other files.
+
+    Raises:
+        SonjitError: The task cannot be opened, which ends the run.
+    """
+    start_s = time.perf_counter()
+    try:
+        source = open_source(file)
+    except SonjitError as error:
+        return _problem(file, error)
+    with source:
+        opening_s = time.perf_counter() - start_s  # opening an image decodes it
+        worker = workers.find(source)
+        try:
+            summary = run_input(worker, source, outputs, limit=limit)
+        except SonjitError as error:
+            return _problem(file, error)
+    summary.times["read"] += opening_s
+    summary.last = None  # is not sent between processes
+    return summary
+
+
+def _problem(file: File, error: SonjitError) -> str:
+    return str(error) if str(file) in str(error) else f"{file}: {error}"

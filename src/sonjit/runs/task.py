@@ -1,0 +1,213 @@
+"""Tasks: what a run does with the images of its inputs.
+
+A `Task` describes the work and loads nothing, so that it can be sent to another process. It opens a `Worker`, which
+has the networks loaded and processes one input after the other. `sonjit.runs.run` runs workers over inputs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+
+from sonjit.media import BestEffortDrawing, open_drawing_writer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sonjit.media import DrawingWriter, Source, SourceFrame
+    from sonjit.media.tables.base import Extras
+    from sonjit.results import Frame
+    from sonjit.runs.frame_tables import FrameTable
+    from sonjit.runs.records import RecordTable
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Output paths of an input; None for an output that is not wanted.
+
+    Attributes:
+        save: Table, or another file of results.
+        draw: Annotated image, folder of images or video.
+        mask: Cut-out image, folder of images or video.
+        figures: Image or folder of images that show intermediate values of a network.
+        json: Print each frame as a line of JSON on standard output.
+    """
+
+    save: str | None = None
+    draw: str | None = None
+    mask: str | None = None
+    figures: str | None = None
+    json: bool = False
+
+    @property
+    def paths(self) -> list[str]:
+        """Every file or folder to write."""
+        return [path for path in (self.save, self.draw, self.mask, self.figures) if path is not None]
+
+
+@dataclass
+class Summary:
+    """Result of a run over one or several inputs.
+
+    Attributes:
+        frames: Number of processed images.
+        instances: Number of detected instances in all images.
+        seconds: Duration of the run.
+        files: Number of finished files; None for a run over one input.
+        skipped: Number of files that an earlier run has finished.
+        last: Newest frame of a detector.
+        measured: Additional values of each instance in that frame, such as its measures.
+        lines: Results to print, one line each.
+        notes: Hints for the user, one line each.
+        written: Paths of written files and folders.
+        times: Seconds spent on reading, detecting and writing, which run in parallel. Drawing is part of writing.
+        problems: Errors of single images or files, one line each.
+    """
+
+    frames: int = 0
+    instances: int = 0
+    seconds: float = 0.0
+    files: int | None = None
+    skipped: int = 0
+    last: Frame | None = None
+    measured: Extras | None = None
+    lines: list[str] = field(default_factory=list[str])
+    notes: list[str] = field(default_factory=list[str])
+    written: list[str] = field(default_factory=list[str])
+    times: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    problems: list[str] = field(default_factory=list[str])
+
+
+class Task(ABC):
+    """Description of the work on images.
+
+    Subclasses are frozen dataclasses. The results depend only on their fields and on the files in `files`.
+    """
+
+    save_ending: ClassVar[str] = ".json"
+    """Ending of the file of results that each input gets in a folder."""
+    figures_ending: ClassVar[str] = ""
+    """Ending of the figure that each input gets in a folder; empty for a folder of figures per input."""
+    joins_videos: ClassVar[bool] = False
+    """Whether one table may contain the frames of videos in addition to those of still images."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the files and folders on which the results depend."""
+        return ()
+
+    @abstractmethod
+    def count_text(self, count: int) -> str:
+        """Return a number of instances with their noun, such as `2 hands`."""
+
+    @abstractmethod
+    def open(self, *, is_stream: bool) -> Worker[Any]:
+        """Load the networks.
+
+        Args:
+            is_stream: Load them for videos and cameras, not for independent images.
+        """
+
+    def open_table(self, save: str, source: Source) -> FrameTable | RecordTable | None:
+        """Open one table for several files.
+
+        Args:
+            save: Path of the table.
+            source: Source that describes all files.
+
+        Returns:
+            The table; None if only a single worker that reads all files as one source can write it.
+        """
+        del save, source
+        return None
+
+
+class Worker(ABC, Generic[Item]):
+    """Loaded networks that process one input after the other. A worker is a context manager that frees them.
+
+    Attributes:
+        times: Seconds spent on parts of the current input.
+    """
+
+    def __init__(self) -> None:
+        self.times: defaultdict[str, float] = defaultdict(float)
+        self._drawings: dict[str, BestEffortDrawing] = {}
+
+    @abstractmethod
+    def start(self, source: Source, outputs: Outputs, files: ExitStack) -> None:
+        """Prepare for a new input and open its outputs, so that a wrong path fails before any work.
+
+        Args:
+            source: Open source.
+            outputs: Output paths.
+            files: Stack that keeps the outputs at the end or at Ctrl-C, and discards them after any other exception.
+        """
+
+    @abstractmethod
+    def process(self, frame: SourceFrame) -> Item:
+        """Process the next image."""
+
+    @abstractmethod
+    def count(self, item: Item) -> int:
+        """Return the number of instances in an item."""
+
+    def write(self, frame: SourceFrame, item: Item) -> None:
+        """Write the item of an image. Called in order from another thread, a few images behind `process`."""
+
+    def report(self, summary: Summary) -> None:
+        """Add to the summary of an input whose outputs are finished."""
+
+    def close(self) -> None:
+        """Free the networks."""
+
+    def open_drawing(self, path: str, source: Source, outputs: Outputs) -> DrawingWriter:
+        """Open annotated output that is dropped if its encoder fails, so that the other outputs are kept.
+
+        Args:
+            path: Path of the annotated output.
+            source: Open source.
+            outputs: All outputs of the input. If there are no others, the failure ends the run.
+        """
+        return self.as_optional(open_drawing_writer(path, source), path, outputs)
+
+    def as_optional(self, drawing: DrawingWriter, path: str, outputs: Outputs) -> DrawingWriter:
+        """Wrap a drawing so that it is dropped if its encoder fails, see `open_drawing`."""
+        if len(outputs.paths) + outputs.json == 1:
+            return drawing
+        self._drawings[path] = BestEffortDrawing(drawing)
+        return self._drawings[path]
+
+    def report_dropped(self, summary: Summary) -> None:
+        """Move dropped drawings from the written files of a summary to its problems."""
+        for path, drawing in self._drawings.items():
+            if drawing.problem is not None:
+                summary.problems.append(drawing.problem)
+                summary.written = [written for written in summary.written if written != path]
+
+    def reset(self) -> None:
+        """Forget the times and the drawings of the input before."""
+        self.times.clear()
+        self._drawings.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def is_still(source: Source) -> bool:
+    """Check whether the images of a source are independent of each other."""
+    return source.kind in ("image", "folder")
+
+
+def table_header(source: Source, model: str) -> Mapping[str, object]:
+    """Return the header of a file of results."""
+    return {
+        "source": source.name, "width": source.width, "height": source.height, "fps": source.fps, "model": model,
+    }  # fmt: skip

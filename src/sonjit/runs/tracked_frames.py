@@ -1,0 +1,156 @@
+"""A detector over images, videos or a camera, as one loop."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any
+
+from sonjit._util.errors import InputError
+from sonjit.detectors.create import create_detector
+from sonjit.detectors.kinds import find_kind, options_of
+from sonjit.detectors.pipeline import Detector
+from sonjit.gestures.shipped import CANNED
+from sonjit.media import open_source
+from sonjit.media.found import TrackedFrame
+from sonjit.media.sources.base import Source
+from sonjit.results import Frame
+from sonjit.results.measures import instance_values
+from sonjit.runs.annotations import AngleLimits, RepetitionCounts
+from sonjit.runs.events import EventLimits, EventTracker
+from sonjit.runs.inputs import Inputs, is_video
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from os import PathLike
+
+    from sonjit.detectors.option import OptionValue
+    from sonjit.results import Instance
+
+_OPTIONS_OF_NAMES = "options apply only to the name of a detector. Pass them to create_detector"
+
+
+def track(
+    source: str | PathLike[str] | Source | Iterable[str | PathLike[str]],
+    detector: str | Detector[Any] = "hands",
+    *,
+    measures: bool = False,
+    count: str | None = None,
+    events: Sequence[str] = (),
+    **options: OptionValue,
+) -> Iterator[TrackedFrame]:
+    """Detect instances in each image of an input, frame by frame.
+
+    Args:
+        source: Images, videos, folders and globs, one or a list; or `camera:0`, or an open source. Images and videos of
+            a folder, a glob or a list come one after the other, and `frame.source` names their file.
+        detector: `"hands"`, `"face"`, `"body"`, `"holistic"`, or a detector, which is not closed.
+        measures: Add the measures of each instance to `frame.measures`, and classify gestures.
+        count: Angle whose repetitions to count, such as `"left_knee_angle_rad"` or with limits in degrees
+            `"left_elbow_angle_rad:70:140"`. The count is `repetitions` in `frame.measures`.
+        events: Measures that make events, each as `"NAME:BEGIN:END"`, with limits of angles in degrees.
+        options: Options of `sonjit.create_detector`, if the detector is a name. Images are processed as stills.
+
+    Yields:
+        Frames: `hands`, `faces`, `bodies` or `people`, `index`, `time` in seconds, and with `gestures` `motions` and
+        `events`. `image` (H, W, 3) exists until the next frame.
+
+    Raises:
+        InputError: An input does not exist or cannot be read, or an option is unknown. A file of several that cannot be
+            read is a warning.
+
+    Example:
+        >>> for frame in sonjit.track("clip.mp4", "hands"):
+        ...     if frame.index % 5 == 0:
+        ...         print(f"{frame.time:.2f} s", [(hand.id, hand.side) for hand in frame.hands])
+        0.00 s [(1, 'Left'), (2, 'Right')]
+        0.17 s [(1, 'Left'), (2, 'Right')]
+        0.33 s [(1, 'Left'), (2, 'Right')]
+    """
+    if not isinstance(detector, str) and options:
+        raise InputError(f"{', '.join(options)}: {_OPTIONS_OF_NAMES}")
+    if isinstance(detector, str) and measures and "gestures" in options_of(find_kind(detector)):
+        options.setdefault("gestures", CANNED)
+    kind = detector if isinstance(detector, str) or not (count or events) else detector.kind
+    limits = None if count is None else AngleLimits.from_text(count, str(kind))
+    crossings = [EventLimits.from_text(text, str(kind)) for text in events]
+    return _track(source, detector, options, measures=measures, count=limits, events=crossings)
+
+
+def _track(
+    source: str | PathLike[str] | Source | Iterable[str | PathLike[str]],
+    detector: str | Detector[Any],
+    options: dict[str, Any],
+    *,
+    measures: bool,
+    count: AngleLimits | None,
+    events: Sequence[EventLimits],
+) -> Generator[TrackedFrame]:
+    """Yield the frames of `track` with checked arguments."""
+    with ExitStack() as stack:
+        detectors: dict[bool, Detector[Any]] = {}
+        for opened, index, label in stack.enter_context(closing(_sources(source))):
+            is_still = opened.kind in ("image", "folder")
+            if isinstance(detector, Detector):
+                finder = detector
+            elif is_still in detectors:
+                finder = detectors[is_still]
+            else:
+                finder = stack.enter_context(create_detector(detector, **{"static_image": is_still} | options))
+                detectors[is_still] = finder
+            if label is not None and not is_still:
+                finder.reset()
+            tracker = EventTracker(events)
+            repetitions = None if count is None else RepetitionCounts(count)
+            for number, time, rgb in opened:
+                found = finder.detect(rgb, time=time)
+                position = index if index is not None and is_still else number
+                frame = Frame.from_results(position, time, found, label or opened.frame_source(number))
+                frame.motions = found.motions
+                frame.events = tracker(frame)
+                if measures or repetitions is not None:
+                    frame.measures = [_measures(instance, repetitions, time) for _, instance in frame.instances()]
+                yield TrackedFrame.of(frame, rgb)
+            for problem in opened.problems:
+                warnings.warn(problem, stacklevel=3)
+
+
+def _sources(
+    source: str | PathLike[str] | Source | Iterable[str | PathLike[str]],
+) -> Generator[tuple[Source, int | None, str | None]]:
+    """Yield each open source with its index and name among several files."""
+    if isinstance(source, Source):
+        yield source, None, None
+        return
+    named = [os.fspath(source)] if isinstance(source, (str, os.PathLike)) else [os.fspath(path) for path in source]
+    inputs = Inputs.find(named)
+    if inputs.files is None:
+        with inputs.open_one() as opened:
+            yield opened, None, None
+        return
+    if not any(map(is_video, inputs.files)):  # one source reads images ahead
+        with inputs.open_all(videos=False) as opened:
+            yield opened, None, None
+        return
+    is_any_readable = False
+    for index, (file, label) in enumerate(zip(inputs.files, inputs.labels, strict=True)):
+        try:
+            opened = open_source(file)
+        except InputError as error:
+            warnings.warn(str(error), stacklevel=4)
+            continue
+        is_any_readable = True
+        with opened:
+            yield opened, index, label
+    if not is_any_readable:
+        raise InputError(f"{inputs.name}: none of the {len(inputs.files)} files can be read")
+
+
+def _measures(instance: Instance, repetitions: RepetitionCounts | None, time_s: float | None) -> dict[str, Any]:
+    """Return the measures of an instance, and its repetitions so far."""
+    values = instance_values(instance)
+    angle_rad = None if repetitions is None else values.get(repetitions.limits.measure)
+    if repetitions is not None and instance.id is not None and isinstance(angle_rad, float):
+        values["repetitions"] = repetitions.update(instance, angle_rad, time_s)
+    return values

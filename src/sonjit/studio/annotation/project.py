@@ -1,0 +1,208 @@
+"""Create and open annotation projects: folders with the cameras, the paths of their images, and the marks.
+
+`cameras.json` is the rig. `project.json` names the videos and folders of images, which are never copied.
+`annotations.sqlite` is the store. `frame_sets.json` exists if images were matched by `sonjit annotate sync`. A project
+contains the recordings of one person.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from sonjit._util.data_files import read_json, write_json
+from sonjit._util.errors import InputError
+from sonjit._util.files import file_stamp
+from sonjit._util.text import pluralize
+from sonjit.studio.annotation.mark_store import AnnotationStore
+from sonjit.studio.annotation.marks import check_name
+from sonjit.studio.cameras.files import load_cameras, save_cameras
+from sonjit.studio.cameras.frame_sets import CameraFrames, load_frame_sets, save_frame_sets
+from sonjit.studio.cameras.rig import CameraRig
+from sonjit.studio.cameras.views import SynchronizedView, View, open_checked_view, open_view
+
+VERSION: Final = 1
+_CAMERAS_FILE, _PROJECT_FILE, _STORE_FILE, _FRAME_SETS_FILE = (
+    "cameras.json",
+    "project.json",
+    "annotations.sqlite",
+    "frame_sets.json",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Project:
+    """An open project.
+
+    Attributes:
+        folder: Folder of the project.
+        name: Title of the project.
+        rig: Cameras that have images, in the rig's order.
+        views: Images by camera name.
+        store: Store of the marks.
+    """
+
+    folder: Path
+    name: str
+    rig: CameraRig
+    views: Mapping[str, View]
+    store: AnnotationStore
+
+    @cached_property
+    def frames(self) -> tuple[int, ...]:
+        """Numbers of all frame sets of any view, ascending."""
+        return tuple(sorted(set().union(*(view.numbers for view in self.views.values()))))
+
+    def missing(self) -> dict[str, tuple[int, ...]]:
+        """Return the frame sets without an image, by view. Complete views are absent."""
+        all_frames = set(self.frames)
+        missing_by_view = {
+            name: tuple(sorted(all_frames.difference(view.numbers))) for name, view in self.views.items()
+        }
+        return {name: numbers for name, numbers in missing_by_view.items() if numbers}
+
+    def recordings(self) -> str:
+        """Return a hash of the cameras and of each image file's name, size and time."""
+        views = {name: [[file.name, file_stamp(file)] for file in view.files()] for name, view in self.views.items()}
+        known = [
+            file_stamp(self.folder / name)
+            for name in (_CAMERAS_FILE, _FRAME_SETS_FILE)
+            if (self.folder / name).exists()
+        ]
+        return hashlib.sha256(json.dumps([*known, views]).encode()).hexdigest()
+
+    def view(self, name: str) -> View:
+        """Return a camera's images.
+
+        Raises:
+            InputError: The project has no such view.
+        """
+        if name not in self.views:
+            raise InputError(f"view {name!r:.60} is not in this project: it has {', '.join(self.views)}")
+        return self.views[name]
+
+    def close(self) -> None:
+        """Close files and store."""
+        for view in self.views.values():
+            view.close()
+        self.store.close()
+
+
+def create_project(
+    folder: Path,
+    rig: CameraRig,
+    views: Mapping[str, Path],
+    *,
+    name: str | None = None,
+    frame_sets: Mapping[str, CameraFrames] | None = None,
+) -> Project:
+    """Create a project in a folder without one.
+
+    Args:
+        folder: Folder of the project, created if it is missing.
+        rig: Rig of the cameras.
+        views: Video, or folder or pattern of images, by camera.
+        name: Title. By default the folder's name.
+        frame_sets: Frame set of each image by camera. By default images of equal number form a frame set.
+
+    Raises:
+        InputError: A project exists, a camera is unknown, images are missing, damaged or of another size than the
+            camera's, two views share no frame set, or the folder cannot be written.
+    """
+    if (folder / _PROJECT_FILE).exists():
+        raise InputError(f"{folder} already contains a project: open it, or choose another folder")
+    if len(views) < 2:
+        raise InputError(f"{pluralize(len(views), 'view')}: triangulation requires at least two")
+    ordered = {name: views[name] for name in rig.names if name in views}
+    for unknown in views.keys() - ordered.keys():
+        rig.index(unknown)
+    title = check_name("project name (--name)", name or folder.resolve().name)
+    numbers = {camera_name: _view_numbers(rig, camera_name, path) for camera_name, path in ordered.items()}
+    if frame_sets is not None:
+        numbers = {
+            camera_name: {frame_sets[camera_name].frame_sets.get(image, -1) for image in numbers[camera_name]} - {-1}
+            for camera_name in numbers
+        }
+    first, *others = numbers
+    for other in others:
+        if not numbers[first] & numbers[other]:
+            raise InputError(
+                f"views {first} and {other} share no frame set: images of a frame set require the same number"
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be created: {error.strerror}; choose another folder") from None
+    AnnotationStore(folder / _STORE_FILE).close()
+    save_cameras(rig, folder / _CAMERAS_FILE)
+    if frame_sets is not None:
+        save_frame_sets(folder / _FRAME_SETS_FILE, {camera_name: frame_sets[camera_name] for camera_name in ordered})
+    record = {
+        "format": "sonjit-annotation",
+        "version": VERSION,
+        "name": title,
+        "views": {camera_name: _stored_path(path, folder) for camera_name, path in ordered.items()},
+    }
+    # written last, because this file makes the folder a project
+    write_json(folder / _PROJECT_FILE, record, indent=1)
+    return open_project(folder)
+
+
+def open_project(folder: Path) -> Project:
+    """Open a project.
+
+    Raises:
+        InputError: There is no project, it was written by a newer Sonjit, a file is damaged, or a view's images are
+            missing.
+    """
+    title, paths = _read_project(folder / _PROJECT_FILE)
+    rig = load_cameras(folder / _CAMERAS_FILE)
+    views = {name: open_view(folder / path) for name, path in paths.items()}
+    if (folder / _FRAME_SETS_FILE).exists():
+        matched = load_frame_sets(folder / _FRAME_SETS_FILE, tuple(views))
+        views = {name: SynchronizedView(view, matched[name].frame_sets) for name, view in views.items()}
+    return Project(folder, title, rig.subset(views), views, AnnotationStore(folder / _STORE_FILE))
+
+
+def _view_numbers(rig: CameraRig, name: str, path: Path) -> set[int]:
+    """Return the numbers of a view's frames after checking its first image."""
+    try:
+        view, size = open_checked_view(path)
+    except InputError as error:
+        raise InputError(f"view {name}: {error}") from None
+    camera = rig[name]
+    if size != (camera.width, camera.height):
+        raise InputError(
+            f"view {name}: images of {size[0]} x {size[1]} pixels in {path}, and the camera has "
+            f"{camera.width} x {camera.height} (width, height): were cameras or views exchanged?"
+        )
+    return set(view.numbers)
+
+
+def _stored_path(path: Path, folder: Path) -> str:
+    """Return a path as stored: relative inside the folder or its parent, so that both can move together."""
+    parent = folder.resolve().parent
+    full = path.resolve()
+    return os.path.relpath(full, folder.resolve()) if full.is_relative_to(parent) else str(full)
+
+
+def _read_project(path: Path) -> tuple[str, dict[str, str]]:
+    """Read the name and the paths of the views from project.json."""
+    if not path.is_file():
+        raise InputError(f"{path.parent} is not an annotation project: see sonjit annotate new --help")
+    record = read_json(path)
+    if not isinstance(record, dict) or record.get("format") != "sonjit-annotation":
+        raise InputError(f"{path} is not an annotation project: see sonjit annotate new --help")
+    version = record.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        raise InputError(f"{path} was written by a newer Sonjit (version {version}, known {VERSION}): update Sonjit")
+    views, name = record.get("views"), record.get("name")
+    if not isinstance(views, dict) or not all(isinstance(text, str) for text in (name, *views.values())):
+        raise InputError(f"{path} is damaged: it has no views or no name")
+    return record["name"], record["views"]

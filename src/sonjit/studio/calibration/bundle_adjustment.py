@@ -1,0 +1,432 @@
+"""Adjust cameras and target poses to the least reprojection error (bundle adjustment)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit._util.arrays import BoolArray, FloatArray, IndexArray
+from sonjit._util.errors import JobError
+from sonjit._util.extras import optional_import
+from sonjit.geometry.cameras import FISHEYE, distort, distortion_jacobian
+from sonjit.geometry.rotations import matrix_from_rotation_vector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from scipy.sparse import csc_matrix, csr_matrix
+
+LENS_SIZE, POSE_SIZE = 12, 6
+"""Numbers of a lens (fx, fy, cx, cy and eight coefficients) and of a pose (rotation vector and translation)."""
+_MIN_GAIN = 1e-9
+"""Relative gain in cost below which the adjustment stops."""
+_MAX_DAMPING = 1e8
+"""Damping at which the adjustment gives up finding a better step."""
+ROBUST_PX = 1.0
+"""Error above which the cost grows linearly instead of quadratically."""
+TIME_STD = 0.2
+"""Prior standard deviation of an image's time, in frame sets.
+
+It fixes times that no motion shows and the mean time of each frame set. Images of a moving board outweigh it a
+hundredfold."""
+
+
+_LENS_TO_PRIOR = np.eye(LENS_SIZE)[1:]
+_LENS_TO_PRIOR[0, :2] = 1, -1
+"""(11, 12) matrix from a lens to the values that the prior constrains."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """The parameters of C cameras and F target poses, as arrays.
+
+    Attributes:
+        lenses: (C, 12) fx, fy, cx, cy, k1, k2, p1, p2, k3, k4, k5, k6; for a fisheye fx, fy, cx, cy, k1 to k4 and
+            zeros.
+        camera_rotations: (C, 3, 3) rotations from world to camera.
+        camera_translations: (C, 3) metres.
+        target_rotations: (F, 3, 3) rotations from target to world.
+        target_translations: (F, 3) metres.
+        fisheye: (C,) whether the lens follows the fisheye model.
+        times: (F, C) time of each camera's image in frame sets relative to the target's pose. None if all images of a
+            frame set are simultaneous.
+        paths: (F, P, 6) rotation (about the world's axes) and translation of a target by the first to P-th power of
+            time.
+    """
+
+    lenses: FloatArray
+    camera_rotations: FloatArray
+    camera_translations: FloatArray
+    target_rotations: FloatArray
+    target_translations: FloatArray
+    fisheye: BoolArray
+    times: FloatArray | None = None
+    paths: FloatArray | None = None
+
+    def distort_rays(self, rays: FloatArray, camera: IndexArray) -> FloatArray:
+        """Distort rays (M, 2) by the lenses of their cameras (M,)."""
+        return self._by_model(distort, rays, camera)
+
+    def distortion_slopes(self, rays: FloatArray, camera: IndexArray) -> FloatArray:
+        """Return the derivatives (M, 2, 2) of the distorted rays by the rays."""
+        return self._by_model(distortion_jacobian, rays, camera)
+
+    def _by_model(
+        self, function: Callable[[FloatArray, FloatArray], FloatArray], rays: FloatArray, camera: IndexArray
+    ) -> FloatArray:
+        """Apply a function of rays and lens coefficients to each camera's lens model."""
+        lens, is_fisheye = self.lenses[camera, 4:], self.fisheye[camera]
+        if not is_fisheye.any():
+            return function(rays, lens)
+        result = np.where(is_fisheye[:, None], 0.0, rays)
+        result = function(result, np.where(is_fisheye[:, None], 0.0, lens))
+        result[is_fisheye] = function(rays[is_fisheye], lens[is_fisheye, :FISHEYE])
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """Observed points of targets.
+
+    Attributes:
+        camera: (M,) index of each point's camera.
+        frame: (M,) index of each point's target pose.
+        points_m: (M, 3) position in the target's frame, metres.
+        pixels: (M, 2) position in the image.
+    """
+
+    camera: IndexArray
+    frame: IndexArray
+    points_m: FloatArray
+    pixels: FloatArray
+
+    def only(self, mask: BoolArray) -> Observations:
+        """Return the observations that a mask (M,) selects."""
+        return Observations(self.camera[mask], self.frame[mask], self.points_m[mask], self.pixels[mask])
+
+
+@dataclass(frozen=True, eq=False)
+class LensPrior:
+    """Prior knowledge of lenses, which only affects what the images leave open.
+
+    It is Gaussian, except for fx - fy, which follows a Cauchy distribution so that images of an anamorphic lens
+    prevail.
+
+    Attributes:
+        means: (C, 11) means of fx - fy, cx, cy and the eight coefficients.
+        deviations: (C, 11) standard deviations.
+        noise_px: Standard deviation of an image coordinate, which the prior is weighed against.
+    """
+
+    means: FloatArray
+    deviations: FloatArray
+    noise_px: float
+
+    def terms(self, lenses: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+        """Return cost, gradient (C, 12) and curvature (C, 12, 12) in squared pixels, scaled like those of errors."""
+        residuals = (lenses @ _LENS_TO_PRIOR.T - self.means) / self.deviations
+        slopes = _LENS_TO_PRIOR / self.deviations[..., None]  # (C, 11, 12)
+        scale = self.noise_px**2
+        weights = np.full_like(residuals, scale)
+        weights[:, 0] /= 1 + residuals[:, 0] ** 2
+        return (
+            float(scale * ((residuals[:, 1:] ** 2).sum() + np.log1p(residuals[:, 0] ** 2).sum())),
+            np.einsum("ckl,ck->cl", slopes, weights * residuals),
+            np.einsum("ckl,ckm->clm", slopes, weights[..., None] * slopes),
+        )
+
+
+def ordinary_lens_prior(sizes: Sequence[tuple[int, int]], noise_px: float, fisheye: BoolArray) -> LensPrior:
+    """Return the prior of ordinary lenses.
+
+    fx equals fy to 1 % of the width, the principal point lies in the centre to 4 %, and distortion is moderate.
+    """
+    wide = np.array([width for width, _ in sizes], np.float64)
+    high = np.array([height for _, height in sizes], np.float64)
+    zero = np.zeros_like(wide)
+    means = np.stack([zero, wide / 2, high / 2, *[zero] * 8], 1)
+    of_lens = np.where(fisheye[:, None], 0.3, [0.3, 0.3, 0.005, 0.005, 0.3, 0.3, 0.3, 0.3])
+    deviations = np.concatenate([np.stack([0.01 * wide, 0.04 * wide, 0.04 * wide], 1), of_lens], 1)
+    return LensPrior(means, deviations, noise_px)
+
+
+def adjust(
+    start: Bundle,
+    observed: Observations,
+    *,
+    free_lens: BoolArray,
+    prior: LensPrior | None = None,
+    robust_px: float = ROBUST_PX,
+    steps: int = 100,
+) -> Bundle:
+    """Minimise the robust (soft L1) reprojection error. The first camera's pose is fixed.
+
+    Args:
+        start: Bundle near the solution.
+        observed: Observed points.
+        free_lens: (C, 12) which of each camera's parameters may change.
+        prior: Prior of the lenses. None by default.
+        robust_px: Error above which the cost grows linearly, pixels.
+        steps: Maximum number of steps.
+
+    Raises:
+        JobError: The parameters diverged.
+    """
+    of_cameras = np.zeros((len(start.lenses), LENS_SIZE + POSE_SIZE), np.bool_)
+    of_cameras[:, :LENS_SIZE] = free_lens
+    of_cameras[1:, LENS_SIZE:] = True
+    free = free_parameters(start, observed, of_cameras)
+    columns = parameter_columns(start, observed, free)
+    current, damping = start, 1e-4
+    cost, weights, errors = robust_cost(current, observed, robust_px, prior)
+    for _ in range(steps):
+        normal, descent = normal_equations(
+            current, observed, columns, free, weights=weights, errors=errors, prior=prior
+        )
+        gain = 0.0
+        while damping < _MAX_DAMPING:
+            step = np.zeros(_first_time_index(start) + (0 if start.times is None else start.times.size))
+            step[free] = _solve_step(normal, damping, descent)
+            trial = _apply_step(current, step)
+            trial_cost, new_weights, new_errors = robust_cost(trial, observed, robust_px, prior)
+            if trial_cost < cost:
+                gain, damping = 1 - trial_cost / cost, max(damping / 10, 1e-12)
+                current, cost, weights, errors = trial, trial_cost, new_weights, new_errors
+                break
+            damping *= 10
+        if gain < _MIN_GAIN:
+            break
+    if not np.isfinite(cost):
+        raise JobError("bundle adjustment diverged: check for a wrong or swapped camera")
+    return current
+
+
+def normal_equations(
+    bundle: Bundle,
+    observed: Observations,
+    columns: IndexArray,
+    free: IndexArray,
+    *,
+    weights: FloatArray,
+    errors: FloatArray,
+    prior: LensPrior | None,
+) -> tuple[csc_matrix, FloatArray]:
+    """Return the normal matrix (n, n) of the free parameters and the negative gradient (n,)."""
+    from scipy.sparse import csc_matrix
+
+    slopes = _jacobian(bundle, observed, columns, len(free))
+    weighted = slopes.multiply(weights[:, None]).tocsr()
+    normal = (weighted.T @ slopes).tocsc()
+    descent = -(weighted.T @ errors)
+    if not prior:
+        return normal, descent
+    rows, columns_other, values = list[IndexArray](), list[IndexArray](), list[FloatArray]()
+    _, gradient, curvature = prior.terms(bundle.lenses)
+    for row in range(len(bundle.lenses)):
+        terms = row * (LENS_SIZE + POSE_SIZE) + np.arange(LENS_SIZE)
+        is_free = np.isin(terms, free)
+        indices = np.searchsorted(free, terms[is_free])
+        rows.append(np.repeat(indices, len(indices)))
+        columns_other.append(np.tile(indices, len(indices)))
+        values.append(curvature[row][np.ix_(is_free, is_free)].ravel())
+        descent[indices] -= gradient[row][is_free]
+    if bundle.times is not None:
+        time_indices = np.flatnonzero(free >= _first_time_index(bundle))
+        pull = (prior.noise_px / TIME_STD) ** 2
+        rows.append(time_indices)
+        columns_other.append(time_indices)
+        values.append(np.full(len(time_indices), pull))
+        descent[time_indices] -= pull * bundle.times.ravel()[free[time_indices] - _first_time_index(bundle)]
+    indices = np.concatenate(rows), np.concatenate(columns_other)
+    return normal + csc_matrix((np.concatenate(values), indices), shape=normal.shape), descent
+
+
+def robust_cost(
+    bundle: Bundle, observed: Observations, robust_px: float, prior: LensPrior | None
+) -> tuple[float, FloatArray, FloatArray]:
+    """Return the soft L1 cost with the prior's, the weights (2 M,) of its squares, and the errors (2 M,)."""
+    errors = project_points(bundle, observed) - observed.pixels
+    grown = np.sqrt(1 + (errors**2).sum(1) / robust_px**2)
+    cost = float(2 * robust_px**2 * (grown - 1).sum())
+    if prior:
+        cost += prior.terms(bundle.lenses)[0]
+        if bundle.times is not None:
+            cost += float(((prior.noise_px / TIME_STD * bundle.times) ** 2).sum())
+    return cost if np.isfinite(cost) else np.inf, np.repeat(1 / grown, 2), errors.ravel()
+
+
+def _solve_step(normal: csc_matrix, damping: float, descent: FloatArray) -> FloatArray:
+    """Return Levenberg and Marquardt's step, or zeros if the matrix cannot be solved."""
+    diagonal = normal.diagonal()
+    factor = factorize(normal, damping * diagonal + 1e-12 * diagonal.max())
+    return np.zeros(len(descent)) if factor is None else np.asarray(factor(descent), np.float64)
+
+
+def factorize(normal: csc_matrix, diagonal: FloatArray) -> Callable[[FloatArray], FloatArray] | None:
+    """Factorise a symmetric matrix (n, n) with (n,) added to its diagonal.
+
+    The elimination order starts with variables of few neighbours. Poses then cost one block each and only cameras are
+    dense: time and memory grow with the number of frame sets, not with its cube.
+
+    Returns:
+        Function that solves for (n,) or (n, k), or None if the matrix is singular.
+    """
+    from scipy.sparse import diags
+    from scipy.sparse.linalg import splu
+
+    try:
+        factor = splu(  # pyright: ignore[reportUnknownVariableType]
+            (normal + diags(diagonal)).tocsc(),
+            permc_spec="MMD_AT_PLUS_A",
+            diag_pivot_thresh=0.0,
+            options={"SymmetricMode": True},
+        )
+    except RuntimeError:  # exactly singular
+        return None
+    return factor.solve  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+
+def project_points(bundle: Bundle, observed: Observations) -> FloatArray:
+    """Return the pixels (M, 2) at which the bundle's cameras see the observed points."""
+    _, _, in_view = _transform_points(bundle, observed)
+    lens = bundle.lenses[observed.camera]
+    return bundle.distort_rays(in_view[:, :2] / in_view[:, 2:], observed.camera) * lens[:, :2] + lens[:, 2:4]
+
+
+def _transform_points(bundle: Bundle, observed: Observations) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the points (M, 3) rotated with their target, rotated with their camera, and in the camera's frame."""
+    turned = rotate_vectors(bundle.target_rotations[observed.frame], observed.points_m)
+    shift = bundle.target_translations[observed.frame]
+    if bundle.times is not None and bundle.paths is not None:
+        time = bundle.times[observed.frame, observed.camera]
+        powers = time[:, None] ** np.arange(1, bundle.paths.shape[1] + 1)
+        step = (bundle.paths[observed.frame] * powers[..., None]).sum(1)
+        turned = rotate_vectors(matrix_from_rotation_vector(step[:, :3]), turned)
+        shift = shift + step[:, 3:]
+    in_camera = rotate_vectors(bundle.camera_rotations[observed.camera], turned + shift)
+    return turned, in_camera, in_camera + bundle.camera_translations[observed.camera]
+
+
+def rotate_vectors(matrices: FloatArray, vectors: FloatArray) -> FloatArray:
+    """Apply matrices (M, 3, 3) to vectors (M, 3)."""
+    return (matrices @ vectors[..., None])[..., 0]
+
+
+def _apply_step(start: Bundle, step: FloatArray) -> Bundle:
+    """Return the bundle after a step in all parameters. Rotations are applied after the current ones."""
+    cameras = len(start.lenses)
+    split = cameras * (LENS_SIZE + POSE_SIZE)
+    of_camera = step[:split].reshape(cameras, -1)
+    of_target = step[split : _first_time_index(start)].reshape(-1, POSE_SIZE)
+    return replace(
+        start,
+        lenses=start.lenses + of_camera[:, :LENS_SIZE],
+        camera_rotations=matrix_from_rotation_vector(of_camera[:, LENS_SIZE : LENS_SIZE + 3]) @ start.camera_rotations,
+        camera_translations=start.camera_translations + of_camera[:, LENS_SIZE + 3 :],
+        target_rotations=matrix_from_rotation_vector(of_target[:, :3]) @ start.target_rotations,
+        target_translations=start.target_translations + of_target[:, 3:],
+        times=None
+        if start.times is None
+        else start.times + step[_first_time_index(start) :].reshape(start.times.shape),
+    )
+
+
+def _first_time_index(bundle: Bundle) -> int:
+    """Return the index of the first time parameter, which follows cameras and poses."""
+    return len(bundle.lenses) * (LENS_SIZE + POSE_SIZE) + len(bundle.target_rotations) * POSE_SIZE
+
+
+def free_parameters(bundle: Bundle, observed: Observations, of_cameras: BoolArray) -> IndexArray:
+    """Return the indices of the free camera parameters (C, 18), all poses, and the times of existing images."""
+    free = [of_cameras.ravel(), np.ones(len(bundle.target_rotations) * POSE_SIZE, np.bool_)]
+    if bundle.times is not None:
+        used = np.zeros(bundle.times.shape, np.bool_)
+        used[observed.frame, observed.camera] = True
+        free.append(used.ravel())
+    return np.flatnonzero(np.concatenate(free))
+
+
+def parameter_columns(bundle: Bundle, observed: Observations, free: IndexArray) -> IndexArray:
+    """Return (M, 25) the free parameter of each derivative of an observation, or -1 for a fixed one."""
+    cameras, first = len(bundle.lenses), _first_time_index(bundle)
+    column = np.full(first + len(bundle.target_rotations) * cameras, -1, np.intp)
+    column[free] = np.arange(len(free))
+    size = LENS_SIZE + POSE_SIZE
+    of_camera = observed.camera[:, None] * size + np.arange(size)
+    of_target = cameras * size + observed.frame[:, None] * POSE_SIZE + np.arange(POSE_SIZE)
+    of_time = first + observed.frame[:, None] * cameras + observed.camera[:, None]
+    return column[np.concatenate([of_camera, of_target, of_time], 1)]
+
+
+def _jacobian(bundle: Bundle, observed: Observations, columns: IndexArray, count: int) -> csr_matrix:
+    """Return the derivatives (2 M, count) of the errors by the free parameters."""
+    with optional_import("calibrating cameras", "studio"):
+        from scipy.sparse import csr_matrix
+
+    turned, in_camera, in_view = _transform_points(bundle, observed)
+    lens, R = bundle.lenses[observed.camera], bundle.camera_rotations[observed.camera]
+    focal = lens[:, :2]
+    rays = in_view[:, :2] / in_view[:, 2:]
+    to_ray = np.concatenate([np.tile(np.eye(2), (len(rays), 1, 1)), -rays[..., None]], 2) / in_view[:, 2, None, None]
+    to_seen = focal[..., None] * bundle.distortion_slopes(rays, observed.camera) @ to_ray  # (M, 2, 3)
+    to_world = to_seen @ R
+    slopes = np.concatenate(
+        [
+            _lens_jacobian(bundle, rays, observed.camera),
+            -to_seen @ cross_matrices(in_camera),
+            to_seen,
+            -to_world @ cross_matrices(turned),
+            to_world,
+            to_world @ _velocities(bundle, observed, turned)[..., None],
+        ],
+        2,
+    )  # (M, 2, 25)
+    rows = np.broadcast_to(np.arange(2 * len(rays)).reshape(-1, 2, 1), slopes.shape)
+    all_columns = np.broadcast_to(columns[:, None], slopes.shape)
+    is_free = all_columns >= 0
+    return csr_matrix((slopes[is_free], (rows[is_free], all_columns[is_free])), shape=(2 * len(rays), count))
+
+
+def _velocities(bundle: Bundle, observed: Observations, turned: FloatArray) -> FloatArray:
+    """Return the velocities (M, 3) of the points in metres per frame set."""
+    if bundle.times is None or bundle.paths is None:
+        return np.zeros_like(turned)
+    time = bundle.times[observed.frame, observed.camera]
+    powers = np.arange(1, bundle.paths.shape[1] + 1)
+    rate = (bundle.paths[observed.frame] * (powers * time[:, None] ** (powers - 1))[..., None]).sum(1)
+    return rate[:, 3:] + np.cross(rate[:, :3], turned)
+
+
+def _lens_jacobian(bundle: Bundle, rays: FloatArray, camera: IndexArray) -> FloatArray:
+    """Return the derivatives (M, 2, 12) of the pixels by the lens parameters."""
+    lens, wide = bundle.lenses[camera], bundle.fisheye[camera]
+    slopes = np.zeros((len(rays), 2, LENS_SIZE))
+    slopes[:, [0, 1], [0, 1]] = bundle.distort_rays(rays, camera)
+    slopes[:, [0, 1], [2, 3]] = 1
+    x, y = rays.T
+    r2 = x * x + y * y
+    powers = np.stack([r2, r2**2, r2**3], 1)
+    above = 1 + (lens[:, [4, 5, 8]] * powers).sum(1)
+    below = 1 + np.where(wide, 0, (lens[:, 9:] * powers).sum(1))
+    for term in range(3):
+        slopes[:, :, (4, 5, 8)[term]] = rays * (powers[:, term] / below)[:, None]
+        slopes[:, :, 9 + term] = -rays * (powers[:, term] * above / below**2)[:, None]
+    slopes[:, :, 6] = np.stack([2 * x * y, r2 + 2 * y * y], 1)
+    slopes[:, :, 7] = np.stack([r2 + 2 * x * x, 2 * x * y], 1)
+    if wide.any():
+        r = np.maximum(np.sqrt(r2[wide]), 1e-6)
+        theta = np.arctan(r)
+        odd = theta[:, None] ** np.array([3, 5, 7, 9]) / r[:, None]
+        slopes[wide, :, 4:8] = rays[wide, :, None] * odd[:, None]
+        slopes[wide, :, 8:] = 0
+    slopes[:, :, 4:] *= lens[:, :2, None]
+    return slopes
+
+
+def cross_matrices(vectors: FloatArray) -> FloatArray:
+    """Return the matrices (M, 3, 3) of the cross product with vectors (M, 3)."""
+    x, y, z = vectors.T
+    zero = np.zeros_like(x)
+    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)

@@ -1,0 +1,436 @@
+"""Calibrate a rig from observations of targets: intrinsics and poses, refined together by bundle adjustment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonjit._util.arrays import FloatArray, IndexArray
+from sonjit._util.errors import InputError, JobError
+from sonjit.geometry.cameras import FISHEYE, CalibratedCamera
+from sonjit.studio.calibration.bundle_adjustment import (
+    LENS_SIZE,
+    ROBUST_PX,
+    Bundle,
+    LensPrior,
+    Observations,
+    adjust,
+    ordinary_lens_prior,
+    project_points,
+)
+from sonjit.studio.calibration.initial_estimate import (
+    COEFFICIENTS,
+    LENS_TERMS,
+    CameraPair,
+    LensModel,
+    TargetPose,
+    Transform,
+    camera_from_observations,
+    camera_pairs,
+    compose_transforms,
+    invert_transform,
+    most_varied,
+    observation_poses,
+    spanning_tree_poses,
+)
+from sonjit.studio.calibration.motion import fit_image_times, has_continuous_paths
+from sonjit.studio.calibration.standard_errors import design_effect, estimate_uncertainty
+from sonjit.studio.cameras.rig import CameraRig, RigCamera
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sonjit.studio.calibration.board_observations import BoardObservation, BoardObservations, PoseKey
+
+_MAD_TO_STD = 1.4826
+"""Standard deviation of normal errors whose median magnitude is 1."""
+_BAD_FIT_PX = 0.5
+_BAD_FIT_RATIO = 2.0
+"""A camera is reported if its RMS error exceeds both, the latter in medians over cameras."""
+_MAX_DESIGN_EFFECT, _LATE_RATIO = 2.0, 2.0
+"""Design effect above which each camera's images are also fitted alone, and the factor by which those errors must be
+smaller for the images of a frame set to count as taken at different times."""
+_MAX_FOCAL_ERROR = 0.02
+"""Relative standard error of a focal length above which it is reported."""
+
+
+@dataclass(frozen=True, eq=False)
+class RigCalibration:
+    """A calibrated rig and the evidence for it.
+
+    Attributes:
+        rig: Rig in the first camera's frame, metres.
+        target_poses: Transform from target to world by frame and target.
+        observations: Observations that were used.
+        errors_px: (n, 2) reprojected minus observed points of each observation.
+        tree: Pairs of cameras that the initial estimate followed.
+        problems: Unreadable images and doubts about the rig, one line each.
+        lens_covariances: (n, n) covariances of fx, fy, cx, cy and the coefficients of each camera whose lens was
+            estimated.
+        distance_std_m: (C, C) standard errors of the distances between cameras for an exact board size.
+        rotation_std_rad: (C, C) standard errors of the rotations between cameras.
+        times: (n,) times of each camera's images in frame sets from the mean of all cameras. Empty if the images of a
+            frame set are simultaneous.
+    """
+
+    rig: CameraRig
+    target_poses: Mapping[PoseKey, Transform]
+    observations: tuple[BoardObservation, ...]
+    errors_px: tuple[FloatArray, ...]
+    tree: tuple[CameraPair, ...] = ()
+    problems: tuple[str, ...] = ()
+    lens_covariances: Mapping[str, FloatArray] = field(default_factory=dict[str, "FloatArray"])
+    distance_std_m: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
+    rotation_std_rad: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
+    times: Mapping[str, FloatArray] = field(default_factory=dict[str, "FloatArray"])
+
+    @property
+    def rms_px(self) -> float:
+        """Root mean square distance of all points in pixels, as OpenCV and InterHand2.6M report it."""
+        return rms_of(self.errors_px)
+
+    @property
+    def lens_std(self) -> dict[str, FloatArray]:
+        """Standard errors (n,) of each estimated lens, 0 for fixed values."""
+        return {name: np.sqrt(np.diag(covariance)) for name, covariance in self.lens_covariances.items()}
+
+    def rms_by_view(self) -> dict[str, float]:
+        """Return the root mean square distance in pixels by camera."""
+        return {name: rms_of([errors for _, errors in self.seen_by(name)]) for name in self.rig.names}
+
+    def moved(self, R: FloatArray, t_m: FloatArray, scale: float = 1.0) -> RigCalibration:
+        """Return the calibration in another world: x_new = scale R x_old + t_m.
+
+        Targets keep their own axes but not their size.
+        """
+        poses = {
+            key: (R @ rotation, scale * R @ translation + t_m)
+            for key, (rotation, translation) in self.target_poses.items()
+        }
+        distance_std_m = scale * self.distance_std_m
+        return replace(self, rig=self.rig.moved(R, t_m, scale), target_poses=poses, distance_std_m=distance_std_m)
+
+    def seen_by(self, view: str) -> list[tuple[BoardObservation, FloatArray]]:
+        """Return a camera's observations, each with its errors."""
+        return [
+            (observation, errors)
+            for observation, errors in zip(self.observations, self.errors_px, strict=True)
+            if observation.view == view
+        ]
+
+
+def rms_of(errors_px: Sequence[FloatArray]) -> float:
+    """Return the root mean square distance of errors (n, 2), NaN without any."""
+    if not errors_px:
+        return float("nan")
+    return float(np.sqrt((np.concatenate(list(errors_px)) ** 2).sum(1).mean()))
+
+
+def calibrate(
+    observations: BoardObservations,
+    *,
+    lens: LensModel = "usual",
+    lenses: Mapping[str, CalibratedCamera] | None = None,
+    lens_covariances: Mapping[str, FloatArray] | None = None,
+    image_times: bool = False,
+) -> RigCalibration:
+    """Calibrate a rig from observations of targets that several cameras saw in the same frame sets.
+
+    Args:
+        observations: Observations by all cameras. A frame's number means the same frame set in each. Every target has
+            its own pose in each frame set; the sizes of all targets give the world its scale.
+        lens: Distortion coefficients to estimate.
+        lenses: Known K and distortion by camera, which are kept.
+        lens_covariances: Covariances of known lenses that were estimated from other recordings, as
+            `RigCalibration.lens_covariances`. The others are taken as exact.
+        image_times: Whether to estimate a time for each image on the targets' path, which requires consecutive frame
+            sets. Otherwise the images of a frame set are taken as simultaneous, and problems report where they are not.
+
+    Raises:
+        InputError: A camera saw targets in too few images or never together with the others; or `image_times` does not
+            apply because images are simultaneous or targets did not move along a path.
+        JobError: The observations fit no rig.
+    """
+    names = list(observations.sizes)
+    fixed_lenses = lenses or {}
+    cameras = [
+        fixed_lenses[name]
+        if name in fixed_lenses
+        else camera_from_observations(observations.of(name), observations.sizes[name], lens)
+        for name in names
+    ]
+    poses: list[dict[PoseKey, list[TargetPose]]] = [
+        {
+            observation.pose_key: camera_poses_found
+            for observation in sorted(observations.of(name), key=lambda observation: observation.frame)
+            if (camera_poses_found := observation_poses(observation, camera))
+        }
+        for name, camera in zip(names, cameras, strict=True)
+    ]
+    camera_poses, tree = spanning_tree_poses(camera_pairs(poses), names)
+    target_poses = _target_poses_in_world(observations, names, cameras, poses, camera_poses)
+    used = tuple(observation for observation in observations.found if observation.pose_key in target_poses)
+    terms = np.zeros((len(names), LENS_SIZE), np.bool_)
+    terms[:, [0, 1, 2, 3, *(4 + term for term in LENS_TERMS[lens])]] = True
+    terms[[name in fixed_lenses for name in names]] = False
+    rows = {key: row for row, key in enumerate(target_poses)}
+    observed = Observations(
+        np.concatenate([np.full(len(observation.points), names.index(observation.view)) for observation in used]),
+        np.concatenate([np.full(len(observation.points), rows[observation.pose_key]) for observation in used]),
+        np.concatenate([observation.points_m for observation in used]),
+        np.concatenate([observation.pixels for observation in used]),
+    )
+    fisheye = np.array([camera.is_fisheye for camera in cameras])
+    start = Bundle(
+        np.stack([_lens_values(camera) for camera in cameras]),
+        *(np.stack([pose[part] for pose in camera_poses]) for part in (0, 1)),
+        *(np.stack([pose[part] for pose in target_poses.values()]) for part in (0, 1)),
+        fisheye=fisheye,
+    )
+    sizes = [observations.sizes[name] for name in names]
+    image = observed.camera * len(rows) + observed.frame
+
+    def fit_simultaneous(start: Bundle, prior: LensPrior, robust_px: float) -> Bundle:
+        return adjust(start, observed, free_lens=terms, prior=prior, robust_px=robust_px)
+
+    def fit_timed(start: Bundle, prior: LensPrior, robust_px: float) -> Bundle:
+        return fit_image_times(start, observed, list(target_poses), free_lens=terms, prior=prior, robust_px=robust_px)
+
+    best, errors, prior, robust_px = _fit_with_prior(start, observed, image, sizes, fit_simultaneous)
+    joint_px = rms_of([errors])
+    single_fits: dict[str, RigCalibration] = {}
+    single_errors: list[FloatArray] = []
+    if len(names) > 1 and design_effect(errors, image) > _MAX_DESIGN_EFFECT:
+        single_fits = {name: _calibrate_alone(observations, name, lens) for name in names if name not in fixed_lenses}
+        single_errors = [errors_px for observation in single_fits.values() for errors_px in observation.errors_px]
+        for name, camera, camera_poses_found in zip(names, cameras, poses, strict=True):
+            if name in fixed_lenses:  # the pose of each image is known: nothing is left to fit
+                single_errors += [
+                    _reprojection_error(observation, camera, camera_poses_found[observation.pose_key][0])
+                    for observation in used
+                    if observation.view == name and observation.pose_key in camera_poses_found
+                ]
+    alone_px = rms_of(single_errors)
+    is_late = joint_px > _LATE_RATIO * alone_px
+    if image_times:
+        if not is_late:
+            raise InputError(
+                f"no synchronisation error found: all images fit together to {joint_px:.2f} px; "
+                "--image-times applies only to recordings with such errors"
+            )
+        if not has_continuous_paths(best, list(target_poses)):
+            raise InputError(
+                "--image-times requires a board that moves along a path: use all frame sets (--every 1), or hold the "
+                "board still for each one and omit --image-times"
+            )
+        best, errors, prior, robust_px = _fit_with_prior(best, observed, image, sizes, fit_timed)
+    elif is_late and terms.any():
+        single_lenses = [
+            row if name in fixed_lenses else _lens_values(single_fits[name].rig[name].camera)
+            for name, row in zip(names, best.lenses, strict=True)
+        ]
+        terms[:] = False
+        best = adjust(replace(best, lenses=np.stack(single_lenses)), observed, free_lens=terms, robust_px=robust_px)
+        errors = project_points(best, observed) - observed.pixels
+    estimated = dict(lens_covariances or {})
+    if is_late and not image_times:
+        estimated |= {
+            name: observation.lens_covariances[name]
+            for name, observation in single_fits.items()
+            if name not in fixed_lenses
+        }
+    known_covariances = np.zeros((len(names), LENS_SIZE, LENS_SIZE))
+    for name, covariance in estimated.items():
+        known_covariances[names.index(name), : len(covariance), : len(covariance)] = covariance
+    std = estimate_uncertainty(
+        best, observed, terms=terms, prior=prior, robust_px=robust_px, kept_lenses=known_covariances
+    )
+    count = 4 + COEFFICIENTS[lens]
+    own_covariances = {
+        name: std.lenses[row, :count, :count] for row, name in enumerate(names) if name not in fixed_lenses
+    }
+    if not np.isfinite(errors).all():
+        raise JobError("calibration failed: the cameras do not fit together; check for a wrong or swapped camera")
+    ends = np.cumsum([len(observation.points) for observation in used])[:-1]
+    calibration = RigCalibration(
+        CameraRig(RigCamera(name, *observations.sizes[name], _camera(best, row)) for row, name in enumerate(names)),
+        {key: (best.target_rotations[row], best.target_translations[row]) for key, row in rows.items()},
+        used,
+        tuple(np.split(errors, ends)),
+        tuple(tree),
+        lens_covariances=own_covariances | estimated,
+        distance_std_m=std.distances_m,
+        rotation_std_rad=std.rotations_rad,
+        times=_image_times_by_camera(best, names, image) if image_times else {},
+    )
+    lens_note = "" if fixed_lenses.keys() >= set(names) else "; lenses were estimated from each camera's images alone"
+    late_problem = (
+        f"each camera alone fits its images to {alone_px:.2f} px, all together to {joint_px:.2f} px: the images of a "
+        f"frame set are not of one time{lens_note}. Synchronise the cameras, hold the board still, or give each image "
+        "a time of its own: --image-times"
+    )
+    timing = _timing_problems(calibration, joint_px) if image_times else [late_problem] * is_late
+    return replace(calibration, problems=(*observations.problems, *timing, *_quality_problems(calibration)))
+
+
+def _fit_with_prior(
+    best: Bundle,
+    observed: Observations,
+    image: IndexArray,
+    sizes: Sequence[tuple[int, int]],
+    fit: Callable[[Bundle, LensPrior, float], Bundle],
+) -> tuple[Bundle, FloatArray, LensPrior, float]:
+    """Fit a bundle twice, with the prior weighed against the noise of the previous fit.
+
+    Returns:
+        The bundle, its errors, the prior, and the error in pixels above which the cost grows linearly.
+    """
+    errors = np.zeros_like(observed.pixels)
+    prior, robust_px = ordinary_lens_prior(sizes, ROBUST_PX / 2, best.fisheye), ROBUST_PX
+    for _ in range(2):  # the noise is known after the first
+        best = fit(best, prior, robust_px)
+        errors = project_points(best, observed) - observed.pixels
+        noise_px = _MAD_TO_STD * float(np.median(np.abs(errors)))
+        robust_px = max(ROBUST_PX, 2 * noise_px)
+        prior = ordinary_lens_prior(sizes, noise_px * design_effect(errors, image) ** 0.5, best.fisheye)
+    return best, errors, prior, robust_px
+
+
+def _image_times_by_camera(best: Bundle, names: Sequence[str], image: IndexArray) -> dict[str, FloatArray]:
+    """Return the times of each camera's existing images, relative to the mean of each frame set."""
+    assert best.times is not None
+    used = np.zeros((len(names), len(best.times)), np.bool_)
+    used.ravel()[image] = True
+    times = np.where(used.T, best.times, np.nan)
+    times -= np.nanmean(times, axis=1, keepdims=True)
+    return {name: times[used[row], row] for row, name in enumerate(names)}
+
+
+def _timing_problems(calibration: RigCalibration, joint_px: float) -> list[str]:
+    """Describe a rig whose images have times of their own."""
+    means = {name: float(times.mean()) for name, times in calibration.times.items()}
+    worst = max(means, key=lambda name: abs(means[name]))
+    age = "older" if means[worst] < 0 else "newer"
+    return [
+        f"the images of a frame set are not of one time: taken to be, they fit to {joint_px:.2f} px, and with a time "
+        f"for each, as here, to {calibration.rms_px:.2f} px; those of {worst} are {age} than the others' by "
+        f"{abs(means[worst]):.2f} of the step from one frame set to the next: synchronise the cameras, or hold the "
+        "board still"
+    ]
+
+
+def calibrate_lens(observations: BoardObservations, *, lens: LensModel = "usual") -> RigCalibration:
+    """Calibrate one camera's lens from the most varied images of a recording.
+
+    Args:
+        observations: Observations by one camera.
+        lens: Distortion coefficients to estimate.
+
+    Raises:
+        InputError: There are too few images, or none that fixes the focal length.
+    """
+    (size,) = observations.sizes.values()
+    return calibrate(replace(observations, found=tuple(most_varied(observations.found, size))), lens=lens)
+
+
+def _calibrate_alone(observations: BoardObservations, name: str, lens: LensModel) -> RigCalibration:
+    """Fit a camera to its own images of a rig's recording, independent of delays of other cameras."""
+    alone = replace(
+        observations,
+        found=tuple(observations.of(name)),
+        sizes={name: observations.sizes[name]},
+        problems=(),
+    )
+    return calibrate_lens(alone, lens=lens)
+
+
+def _reprojection_error(observation: BoardObservation, camera: CalibratedCamera, pose: TargetPose) -> FloatArray:
+    """Return (n, 2) reprojected minus observed points for a camera at a pose of the target."""
+    return camera.project(observation.points_m @ pose.R.T + pose.t) - observation.pixels
+
+
+def _quality_problems(calibration: RigCalibration) -> list[str]:
+    """List reasons to doubt a calibration, one line each."""
+    names, views = calibration.rig.names, calibration.rms_by_view()
+    median_px = float(np.nanmedian(list(views.values())))
+    return [
+        *(
+            f"cameras {names[pair.first]} and {names[pair.second]} are linked by {pair.frames} frame sets that two "
+            "solutions explain alike: show them the board nearer and tilted more"
+            for pair in calibration.tree
+            if pair.is_ambiguous
+        ),
+        *(
+            f"camera {name} fits badly: {rms:.2f} px where half of the cameras have below {median_px:.2f}"
+            for name, rms in views.items()
+            if rms > max(_BAD_FIT_RATIO * median_px, _BAD_FIT_PX)
+        ),
+        *(
+            f"camera {name}: its focal length is known to {share:.0%} only (standard error {std[0]:.0f} px): "
+            "show it the board larger and tilted, or give its lens with --lenses"
+            for name, std in calibration.lens_std.items()
+            if (share := float(std[0] / calibration.rig[name].camera.K[0, 0])) > _MAX_FOCAL_ERROR
+        ),
+    ]
+
+
+def _target_poses_in_world(
+    observations: BoardObservations,
+    names: list[str],
+    cameras: list[CalibratedCamera],
+    poses: list[dict[PoseKey, list[TargetPose]]],
+    camera_poses: list[Transform],
+) -> dict[PoseKey, Transform]:
+    """Return the pose of each target that all cameras fit best, among those that single cameras propose."""
+    by_pose: dict[PoseKey, list[BoardObservation]] = {}
+    for observation in sorted(observations.found, key=lambda observation: observation.frame):
+        by_pose.setdefault(observation.pose_key, []).append(observation)
+    best: dict[PoseKey, Transform] = {}
+    for key, group in by_pose.items():
+        proposals = [
+            compose_transforms(invert_transform(camera_poses[row]), (pose.R, pose.t))
+            for row in range(len(names))
+            for pose in poses[row].get(key, [])
+        ]
+        costs = [_pose_cost(group, names, cameras, camera_poses, proposal) for proposal in proposals]
+        if costs and np.isfinite(min(costs)):
+            best[key] = proposals[int(np.argmin(costs))]
+    return best
+
+
+def _pose_cost(
+    group: list[BoardObservation],
+    names: list[str],
+    cameras: list[CalibratedCamera],
+    camera_poses: list[Transform],
+    target_pose: Transform,
+) -> float:
+    """Return the sum over views of the median distance in pixels, at most 50 px each."""
+    total = 0.0
+    for observation in group:
+        row = names.index(observation.view)
+        R, t = compose_transforms(camera_poses[row], target_pose)
+        distance = np.linalg.norm(cameras[row].project(observation.points_m @ R.T + t) - observation.pixels, axis=1)
+        total += min(float(np.median(np.nan_to_num(distance, nan=np.inf))), 50.0)
+    return total
+
+
+def _lens_values(camera: CalibratedCamera) -> FloatArray:
+    """Return the (12,) values of `Bundle.lenses`."""
+    lens = np.zeros(0) if camera.distortion is None else camera.distortion
+    return np.array([*camera.intrinsics, *lens, *[0.0] * (LENS_SIZE - 4 - len(lens))])
+
+
+def _camera(bundle: Bundle, row: int) -> CalibratedCamera:
+    """Return one camera of a bundle."""
+    fx, fy, cx, cy, *lens = bundle.lenses[row]
+    count = FISHEYE if bundle.fisheye[row] else 8 if any(lens[5:]) else 5
+    bent = np.array(lens[:count])
+    return CalibratedCamera(
+        np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]),
+        bundle.camera_rotations[row],
+        bundle.camera_translations[row],
+        bent if bent.any() or bundle.fisheye[row] else None,
+    )

@@ -1,0 +1,270 @@
+"""Recognise the board that images show: its kind, squares and dictionary, but not its size.
+
+Markers of every dictionary are searched in the images and in their inverses. The layout is the one for which a
+homography maps the markers' centres and corners to their expected positions.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from sonjit._util.arrays import FloatArray, Image
+from sonjit._util.errors import InputError
+from sonjit.media import open_source
+from sonjit.studio.calibration.board import CalibrationBoard, detect_markers
+from sonjit.studio.calibration.board_observations import gray_image
+
+_DICTIONARY_SIZES: dict[str, tuple[int, ...]] = {
+    **{f"{side}X{side}": (50, 100, 250, 1000) for side in (4, 5, 6, 7)},
+    "ARUCO_ORIGINAL": (),
+    "APRILTAG_16H5": (),
+    "APRILTAG_25H9": (),
+    "APRILTAG_36H11": (),
+}
+"""Families of dictionaries, with the sizes of those that contain each other."""
+
+_MARKER_VARIANTS = [
+    (family, border, is_inverted)
+    for family in _DICTIONARY_SIZES
+    for border in ((1, 2) if family == "APRILTAG_36H11" else (1,))
+    for is_inverted in (False, True)
+]
+"""Family, border width in modules, and whether black and white are exchanged."""
+
+_PROBE_STEP = 4
+"""Interval between the images that are searched for every dictionary."""
+
+_MIN_MARKERS = 5
+"""Least number of markers of an image that determines a layout: four centres fit any."""
+_MAX_LAYOUT_IMAGES = 12
+_MAX_COLUMNS = 30
+_CHECKERBOARD_IMAGES, _CHECKERBOARD_PX = 6, 640
+"""Number of images that are searched for a checkerboard, which is slow, and their longer side in pixels."""
+_MAX_MISFIT = 0.08
+"""Largest accepted RMS distance of corners from a layout, in squares."""
+_MAX_MARKER_DISTANCE, _MIN_AGREEMENT = 0.25, 0.6
+"""Largest distance of a marker's centre from its layout in squares, and the least fraction of an image's markers below
+it. The others are false ones of the background, which may repeat in every image."""
+
+_Markers = tuple[list[FloatArray], list[int]]
+
+
+def sampled_images(views: Mapping[str, Path], *, count: int = 16) -> list[Image]:
+    """Return about `count` grey images (H, W), evenly sampled from each view.
+
+    Raises:
+        InputError: A view cannot be read.
+    """
+    found: list[Image] = []
+    for path in views.values():
+        with open_source(path) as source:
+            step = max(1, (source.count or 0) // -(-count // len(views)))
+            found += [gray_image(image.rgb) for image in source if image.index % step == step // 2]
+    return found
+
+
+def recognise_board(images: Iterable[Image], *, square_m: float = 1.0) -> CalibrationBoard | None:
+    """Return the board that grey images (H, W) show, or None if they show none or too little of it.
+
+    Args:
+        images: Several images, so that every marker is visible in some.
+        square_m: Side of a square in metres; for a grid of markers, of a marker.
+
+    Raises:
+        InputError: The images show a checkerboard that looks the same upside down.
+    """
+    all_images = list(images)
+    inverted = [255 - image for image in all_images]
+    counts: Counter[tuple[str, int, bool]] = Counter()
+    for probed in (slice(0, None, _PROBE_STEP), slice(None)):
+        for family, border, is_inverted in _MARKER_VARIANTS:
+            for image in (inverted if is_inverted else all_images)[probed]:
+                counts[family, border, is_inverted] += len(
+                    detect_markers(image, _largest_dictionary(family), border)[1]
+                )
+        if counts.total() > 1:
+            break
+    (family, border, is_inverted), _ = counts.most_common(1)[0]
+    markers_by_image = [
+        detect_markers(image, _largest_dictionary(family), border)
+        for image in (inverted if is_inverted else all_images)
+    ]
+    counts_by_number = Counter(number for _, ids in markers_by_image for number in ids)
+    numbers = [
+        number
+        for number, count in counts_by_number.items()
+        if count > 1 and count > 0.1 * max(counts_by_number.values())
+    ]
+    if not numbers:
+        return _recognise_checkerboard(all_images, square_m)
+    markers_by_image = [_select_markers(markers, numbers) for markers in markers_by_image]
+    if numbers == [0]:
+        return CalibrationBoard("aruco", 1, 1, square_m, square_m, _smallest_dictionary(family, 1), is_inverted)
+    layout, count = _best_layout(markers_by_image, max(numbers) + 1, border)
+    if layout is None:  # what looked like markers may be squares
+        return _recognise_checkerboard(all_images, square_m)
+    board = replace(layout, dictionary=_smallest_dictionary(family, count), inverted=is_inverted)
+    scale = square_m / (board.marker_m if board.is_grid else board.square_m)
+    return replace(board, square_m=board.square_m * scale, marker_m=board.marker_m * scale)
+
+
+def _largest_dictionary(family: str) -> str:
+    """Return the dictionary that contains all of a family."""
+    sizes = _DICTIONARY_SIZES[family]
+    return f"{family}_{sizes[-1]}" if sizes else family
+
+
+def _smallest_dictionary(family: str, count: int) -> str:
+    """Return the smallest dictionary of a family with at least `count` markers."""
+    return next((f"{family}_{size}" for size in _DICTIONARY_SIZES[family] if size >= count), family)
+
+
+def _select_markers(markers: _Markers, numbers: Sequence[int]) -> _Markers:
+    """Return the markers of the given numbers."""
+    selected = [(quad, number) for quad, number in zip(*markers, strict=True) if number in numbers]
+    return [quad for quad, _ in selected], [number for _, number in selected]
+
+
+def _best_layout(markers_by_image: list[_Markers], count: int, border: int) -> tuple[CalibrationBoard | None, int]:
+    """Return the layout of unit squares that the markers fit best, without its dictionary, and its number of markers.
+
+    Its rows contain the markers that fit it in some image. Return None if no layout fits.
+    """
+    markers_by_image = sorted(
+        (candidate for candidate in markers_by_image if len(candidate[1]) >= _MIN_MARKERS),
+        key=lambda markers: -len(markers[1]),
+    )
+    clearest = markers_by_image[:_MAX_LAYOUT_IMAGES]
+    best, least_cost = None, np.inf
+    for columns in range(1, min(count, _MAX_COLUMNS) + 1):
+        for board in _candidate_boards(columns, count, border):
+            fits = [fit for corners, ids in clearest if (fit := _fit_board(board, corners, ids)) is not None]
+            if len(fits) < max(1, len(clearest) // 2):
+                continue
+            misfit, share, lost = np.median([fit[:3] for fit in fits], axis=0)
+            cost = float(
+                misfit**2 + lost * _MAX_MARKER_DISTANCE**2
+            )  # squares, capped at those of markers that are elsewhere
+            if misfit < _MAX_MISFIT and cost < least_cost and 0.1 < share < 0.99:
+                digits = 3 if board.is_grid else 2
+                best, least_cost = replace(board, marker_m=round(float(share), digits)), cost
+    if best is None:
+        return None, count
+    known = (
+        max(
+            number
+            for markers in markers_by_image
+            if (fit := _fit_board(best, *markers)) is not None
+            for number in fit[3]
+        )
+        + 1
+    )
+    rows = {
+        (candidate.kind, candidate.legacy): candidate.rows
+        for candidate in _candidate_boards(best.columns, known, border)
+    }
+    return replace(best, rows=rows[best.kind, best.legacy]), known
+
+
+def _candidate_boards(columns: int, count: int, border: int) -> list[CalibrationBoard]:
+    """Return boards of some columns with the fewest rows that have so many markers."""
+    if border > 1:
+        return [CalibrationBoard("aprilgrid", columns, -(-count // columns), 1.0, 0.75)] if count > 1 else []
+    boards = [CalibrationBoard("aruco", columns, -(-count // columns), 1.0, 0.75)]
+    if columns >= 3:
+        rows = 3
+        while columns * rows // 2 < count:
+            rows += 1
+        boards.append(CalibrationBoard("charuco", columns, rows, 1.0, 0.75))
+        boards.append(CalibrationBoard("charuco", columns, rows + rows % 2, 1.0, 0.75, legacy=True))
+    return boards
+
+
+def _fit_board(
+    board: CalibrationBoard, corners: list[FloatArray], ids: list[int]
+) -> tuple[float, float, float, list[int]] | None:
+    """Fit a board's layout to the markers of an image.
+
+    Returns:
+        RMS distance of the corners of matching markers in squares, side of a marker in squares, fraction of other
+        markers, and the numbers of the matching ones. None if few match, or all are on a line.
+    """
+    import cv2
+
+    middles = _marker_centres(board)
+    if max(ids) >= len(middles):
+        return None
+    centres = middles[ids]
+    if _are_collinear(centres):
+        return None
+    crossings = np.stack([_diagonal_intersection(quad) for quad in corners])
+    to_board, agree = cv2.findHomography(crossings, centres, cv2.RANSAC, _MAX_MARKER_DISTANCE)
+    if np.shape(to_board) != (3, 3):
+        return None
+    is_match = np.ravel(np.asarray(agree)) > 0
+    centres = centres[is_match]
+    if is_match.sum() < max(_MIN_MARKERS, _MIN_AGREEMENT * len(ids)) or _are_collinear(centres):
+        return None
+    quads = np.stack(corners)[is_match].reshape(1, -1, 2)
+    on_board = cv2.perspectiveTransform(quads, np.asarray(to_board, np.float64))[0].reshape(-1, 4, 2) - centres[:, None]
+    signs = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (-1 if board.kind == "aprilgrid" else 1)
+    half = float((on_board * signs).mean())
+    misfit = float(np.sqrt(((on_board - half * signs) ** 2).sum(-1).mean()))
+    return (
+        misfit,
+        2 * half,
+        float(1 - is_match.mean()),
+        [number for number, matches in zip(ids, is_match, strict=True) if matches],
+    )
+
+
+def _are_collinear(points: FloatArray) -> bool:
+    """Check whether points (N, 2) lie on a line."""
+    return bool(np.linalg.matrix_rank(points - points.mean(0), tol=0.1) < 2)
+
+
+def _marker_centres(board: CalibrationBoard) -> FloatArray:
+    """Return the markers' centres (N, 2) in squares, by number."""
+    cells = np.array([(column, row) for row in range(board.rows) for column in range(board.columns)])
+    match board.kind:
+        case "charuco":
+            return cells[cells.sum(1) % 2 == (0 if board.legacy else 1)] + 0.5
+        case "aprilgrid":
+            return cells * np.array([1, -1]) + 0.5
+        case _:
+            return cells + 0.5
+
+
+def _diagonal_intersection(quad: FloatArray) -> FloatArray:
+    """Return the intersection (2,) of the diagonals of four corners (4, 2): a square's centre in perspective."""
+    first, second = quad[2] - quad[0], quad[3] - quad[1]
+    fraction = np.linalg.solve(np.stack([first, -second], 1), quad[1] - quad[0])[0]
+    return quad[0] + fraction * first
+
+
+def _recognise_checkerboard(images: list[Image], square_m: float) -> CalibrationBoard | None:
+    """Return a checkerboard of the size that is found most often, see `recognise_board`."""
+    import cv2
+
+    sizes: Counter[tuple[int, int]] = Counter()
+    for image in images[:: -(-len(images) // _CHECKERBOARD_IMAGES)]:
+        scale = min(1.0, _CHECKERBOARD_PX / max(image.shape))
+        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        is_found, _, meta = cv2.findChessboardCornersSBWithMeta(small, (3, 3), cv2.CALIB_CB_LARGER)
+        if is_found and meta.shape != (3, 3):
+            down, across = sorted(meta.shape[:2])
+            sizes[across, down] += 1
+    if not sizes:
+        return None
+    across, down = max(sizes, key=lambda size: (sizes[size], size))
+    try:
+        return CalibrationBoard("checkerboard", across + 1, down + 1, square_m)
+    except InputError as error:  # the same upside down
+        if sizes[across, down] > 1:
+            raise InputError(f"the images show a board that cannot be used: {error}") from None
+        return None

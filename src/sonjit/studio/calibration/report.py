@@ -1,0 +1,232 @@
+"""Write the report of a calibration: errors of every camera and frame set, over the image, and the worst images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonjit._util.arrays import FloatArray, Image
+from sonjit._util.text import pluralize
+from sonjit.lab.documents.document import Block, Heading, Plot, Table, Text, html_from, save_files
+from sonjit.lab.documents.plots import arrows_svg, heat_map_svg
+from sonjit.media.encode import encode_image
+from sonjit.studio.calibration.board_observations import BoardObservation
+from sonjit.studio.calibration.calibrate import RigCalibration, rms_of
+from sonjit.studio.calibration.initial_estimate import angle_between
+from sonjit.studio.calibration.mirroring import is_mirroring_possible, planar_ambiguity
+
+_MAX_ARROWS = 300
+"""Number of arrows in a plot."""
+_WORST_COUNT = 6
+"""Number of images in the section of the worst ones."""
+_ARROW_SCALE = 60
+"""Length of arrows relative to the errors that they show."""
+
+
+def reprojection_line(calibration: RigCalibration) -> str:
+    """Summarise the reprojection errors in one line, with those of InterHand2.6M's rigs for comparison."""
+    views = calibration.rms_by_view()
+    worst = max(views, key=lambda name: np.nan_to_num(views[name], nan=np.inf))
+    points = sum(len(errors) for errors in calibration.errors_px)
+    frames = len({frame for frame, _ in calibration.target_poses})
+    worst_note = f"; worst camera {worst} {views[worst]:.3f} px" if len(views) > 1 else ""
+    return (
+        f"RMS reprojection error {calibration.rms_px:.3f} px over {pluralize(len(views), 'camera')}, "
+        f"{pluralize(frames, 'frame set', 'frame sets')} and {pluralize(points, 'point')}{worst_note} "
+        "(InterHand2.6M's rigs: 0.42 to 0.48 px)"
+    )
+
+
+def save_report(
+    calibration: RigCalibration,
+    path: Path,
+    *,
+    warnings: Sequence[str] = (),
+    image: Callable[[str, int], NDArray[np.uint8] | None] = lambda view, frame: None,
+) -> None:
+    """Write the report as one self-contained HTML file.
+
+    Args:
+        calibration: Calibration to report.
+        path: File to write.
+        warnings: Further findings, one line each.
+        image: Function from a camera and frame to its image (H, W, 3), or None, for the worst images.
+    """
+    save_files(path.parent, {path.name: html_from("Calibration", list(_blocks(calibration, warnings, image)))})
+
+
+def _blocks(
+    calibration: RigCalibration, warnings: Sequence[str], image: Callable[[str, int], NDArray[np.uint8] | None]
+) -> Iterator[Block]:
+    yield Text(
+        "How far the board's corners were seen from where the calibrated cameras see them: under half a pixel is good. "
+        "Standard errors say how well each number is known."
+    )
+    yield Text(reprojection_line(calibration))
+    if is_mirroring_possible(calibration):
+        found = planar_ambiguity(calibration)
+        yield Text(_as_sentence(str(found)), strong=found.is_mirrored or found.is_open)
+    for line in (*warnings, *calibration.problems):
+        yield Text(line if line.partition(":")[0] in calibration.rig.names else _as_sentence(line), strong=True)
+    yield Heading("Cameras")
+    yield _cameras(calibration)
+    yield Heading("Lenses")
+    yield Text("Focal lengths, the middle and the distortion, each with its standard error where it was estimated.")
+    yield _lenses(calibration)
+    if len(calibration.rig) > 1:
+        yield Heading("Between cameras")
+        yield Text(
+            "Distances in millimetres, turns in degrees and, after ±, their standard errors: the larger of what the "
+            "fit says, with what lenses are uncertain by, and of what leaving out each eighth of the recording "
+            "changes. An error in the board's measured size comes on top: all distances grow with it. "
+            f"The world's origin is a choice, {calibration.rig.names[0]} or the floor, so that no place has an error "
+            "of its own; every camera's, the first one's too, are those of its distances."
+        )
+        yield _camera_distances(calibration)
+    if calibration.times:
+        yield Heading("When images were taken")
+        yield Text(
+            "In steps from one frame set to the next, from the mean of all cameras: below 0 are images that show the "
+            "board where it was before. Each was given the time at which the board's path fits it best."
+        )
+        yield _times(calibration)
+    frames = sorted({frame for frame, _ in calibration.target_poses})
+    yield Heading("Every camera, every frame set")
+    yield Text(
+        f"A row for each camera, a column for each frame set from {frames[0]} to {frames[-1]}: green where nothing is "
+        "left over, red for 1 px and more, empty where the board was not seen. Point at a cell for its numbers."
+    )
+    yield _heat_map(calibration, frames)
+    yield Heading("Where in the image")
+    yield Text(
+        f"Arrows from where a point was seen to where the rig sees it, {_ARROW_SCALE} times as long. A pattern is a "
+        "lens that the model does not fit; single long arrows are wrong corners."
+    )
+    for name in calibration.rig.names:
+        yield from _error_arrows(calibration, name)
+    yield Heading("The worst images")
+    pairs = zip(calibration.observations, calibration.errors_px, strict=True)
+    for observation, errors in sorted(pairs, key=lambda pair: -rms_of([pair[1]]))[:_WORST_COUNT]:
+        yield _worst_image(calibration, observation, errors, image(observation.view, observation.frame))
+
+
+def _as_sentence(line: str) -> str:
+    """Capitalise a line and add a full stop."""
+    return f"{line[0].upper()}{line[1:]}."
+
+
+def _cameras(calibration: RigCalibration) -> Table:
+    rows: list[tuple[str, ...]] = []
+    for view in calibration.rig:
+        own_errors = [errors for _, errors in calibration.seen_by(view.name)]
+        largest = max((float(np.linalg.norm(errors, axis=1).max()) for errors in own_errors), default=float("nan"))
+        rows.append(
+            (
+                view.name,
+                f"{view.width} x {view.height}",
+                " ".join(f"{value * 1000:.0f}" for value in view.centre_m),
+                str(len(own_errors)),
+                f"{rms_of(own_errors):.3f}",
+                f"{largest:.2f}",
+            )
+        )
+    return Table(("camera", "size", "place mm", "images", "RMS px", "largest error px"), tuple(rows))
+
+
+def _lenses(calibration: RigCalibration) -> Table:
+    lenses = {view.name: view.camera.distortion for view in calibration.rig}
+    count = max(5 if lens is None else len(lens) for lens in lenses.values())
+    rows: list[tuple[str, ...]] = []
+    for view in calibration.rig:
+        lens = np.zeros(5) if view.camera.distortion is None else view.camera.distortion
+        std = calibration.lens_std.get(view.name, np.zeros(4 + len(lens)))
+        cells = [
+            f"{value:.{digits}f} ± {error:.{digits}f}" if error else f"{value:.{digits}f}"
+            for value, error, digits in zip(
+                [*view.camera.intrinsics, *lens], std, [1] * 4 + [4] * len(lens), strict=True
+            )
+        ]
+        is_kept = view.name not in calibration.lens_std
+        note = "kept" if is_kept else "fisheye" if view.camera.is_fisheye else ""
+        rows.append((view.name, *cells, *[""] * (count - len(lens)), note))
+    is_wide = any(view.camera.is_fisheye for view in calibration.rig)
+    third, fourth = ("p1, fisheye k3", "p2, fisheye k4") if is_wide else ("p1", "p2")
+    terms = ("k1", "k2", third, fourth, "k3", "k4", "k5", "k6")[:count]
+    return Table(("camera", "fx px", "fy px", "cx px", "cy px", *terms, "note"), tuple(rows))
+
+
+def _camera_distances(calibration: RigCalibration) -> Table:
+    names, centres_mm = calibration.rig.names, 1000 * calibration.rig.centres_m
+    distances, distance_std = (
+        np.linalg.norm(centres_mm[:, None] - centres_mm, axis=2),
+        1000 * calibration.distance_std_m,
+    )
+    angles = np.degrees([[angle_between(row.R, column.R) for column in calibration.rig] for row in calibration.rig])
+    angle_std = np.degrees(calibration.rotation_std_rad)
+    rows = tuple(
+        (
+            name,
+            *(
+                f"{distances[row, column]:.1f} ± {distance_std[row, column]:.1f} mm, "
+                f"{angles[row, column]:.2f} ± {angle_std[row, column]:.2f}°"
+                for column in range(row)
+            ),
+            *[""] * (len(names) - 1 - row),
+        )
+        for row, name in enumerate(names)
+        if row
+    )
+    return Table(("camera", *names[:-1]), rows)
+
+
+def _times(calibration: RigCalibration) -> Table:
+    rows = (
+        (name, *(f"{value:+.2f}" for value in (times.mean(), times.min(), times.max())), f"{times.std():.2f}")
+        for name, times in calibration.times.items()
+    )
+    return Table(("camera", "mean", "least", "most", "standard deviation"), tuple(rows))
+
+
+def _heat_map(calibration: RigCalibration, frames: Sequence[int]) -> Plot:
+    names = calibration.rig.names
+    rows = {name: row for row, name in enumerate(names)}
+    columns = {frame: column for column, frame in enumerate(frames)}
+    errors_by_cell: dict[tuple[str, int], list[FloatArray]] = {}
+    for observation, errors in zip(calibration.observations, calibration.errors_px, strict=True):
+        errors_by_cell.setdefault((observation.view, observation.frame), []).append(errors)
+    cells: dict[tuple[int, int], tuple[float, str]] = {}
+    for (view, frame), parts in errors_by_cell.items():
+        rms = rms_of(parts)
+        text = f"{view}, frame {frame}: {rms:.3f} px, {sum(map(len, parts))} points"
+        cells[rows[view], columns[frame]] = rms, text
+    title = "error of every camera and frame set"
+    return Plot("errors", heat_map_svg(names, cells, len(frames), title), title)
+
+
+def _error_arrows(calibration: RigCalibration, name: str) -> Iterator[Plot]:
+    view = calibration.rig[name]
+    if both := calibration.seen_by(name):
+        pixels, errors = (np.concatenate(parts) for parts in zip(*((s.pixels, e) for s, e in both), strict=True))
+        step = -(-len(pixels) // _MAX_ARROWS)
+        ends = pixels[::step] + _ARROW_SCALE * errors[::step]
+        svg = arrows_svg((view.width, view.height), pixels[::step], ends, f"errors of {name}")
+        yield Plot(f"arrows-{name}", svg, name, captioned=True)
+
+
+def _worst_image(
+    calibration: RigCalibration, observation: BoardObservation, errors: FloatArray, rgb: Image | None
+) -> Plot:
+    import cv2
+
+    view, jpeg = calibration.rig[observation.view], None
+    if rgb is not None:
+        scale = min(1.0, 720 / view.width)
+        smaller = np.asarray(cv2.resize(rgb, None, fx=scale, fy=scale), np.uint8)
+        jpeg = encode_image(smaller, ".jpg")
+    caption = f"{observation.view}, frame set {observation.frame}: {rms_of([errors]):.3f} px"
+    ends = observation.pixels + _ARROW_SCALE * errors
+    svg = arrows_svg((view.width, view.height), observation.pixels, ends, caption, jpeg)
+    return Plot(f"worst-{observation.view}-{observation.frame}", svg, caption, captioned=True)

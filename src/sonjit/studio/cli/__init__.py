@@ -1,0 +1,1 @@
+"""`sonjit annotate` and its commands."""

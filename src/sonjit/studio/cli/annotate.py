@@ -1,0 +1,356 @@
+"""`sonjit annotate`: calibrated cameras, annotation projects and their page, automatic labels, releases."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from sonjit._util.errors import InputError
+from sonjit._util.json_text import json_from
+from sonjit._util.key_values import key_values
+from sonjit.cli.report import progress_bar
+from sonjit.cli.serve import address_printer, log_to_stderr
+from sonjit.lab.cli.train import show_progress
+from sonjit.lab.metrics.statistics import mean_interval
+from sonjit.server.settings import Settings
+from sonjit.studio.annotation.agreement import agreement as measured
+from sonjit.studio.annotation.project import create_project, open_project
+from sonjit.studio.automatic.annotator import (
+    AnnotatorSettings,
+    annotate,
+    current_run,
+    fit_project_offsets,
+    held_out_error,
+    train_network,
+)
+from sonjit.studio.automatic.learning import human_frames
+from sonjit.studio.cameras.files import load_cameras
+from sonjit.studio.cameras.frame_sets import load_frame_sets
+from sonjit.studio.cameras.names import find_views
+from sonjit.studio.cli.annotate_calibrate import board, calibrate
+from sonjit.studio.cli.annotate_cameras import cameras, sync
+from sonjit.studio.cli.annotate_surfaces import mano_files, surfaces
+from sonjit.studio.cli.annotate_triangulate import export, triangulate
+from sonjit.studio.release.data_card import load_card
+from sonjit.studio.release.release import release as write
+
+if TYPE_CHECKING:
+    from sonjit.studio.annotation.project import Project
+
+app = App(
+    name="annotate",
+    help="""Annotate hands in many views at once: projects, the page to work on them, and what comes of it.
+
+    Example: `sonjit annotate new desk --cameras rig.json --views recordings/ && sonjit annotate open desk`
+    """,
+)
+for _command in (board, calibrate, cameras, sync, triangulate, export, surfaces):
+    app.command(_command)
+
+
+@app.command
+def new(
+    project: Path,
+    /,
+    *,
+    cameras: Path,
+    views: Annotated[list[str], Parameter(consume_multiple=True, negative="")],
+    name: str | None = None,
+    unit: str | None = None,
+    capture: str | None = None,
+    frame_sets: Path | None = None,
+) -> None:
+    """Make an annotation project: which cameras, and where each one's images are. Nothing is copied.
+
+    Example: `sonjit annotate new desk --cameras rig.json --views recordings/ && sonjit annotate open desk`
+
+    Args:
+        project: Folder to make.
+        cameras: The calibrated rig, in any format that `sonjit annotate cameras` reads.
+        views: Folders or videos named like the cameras, a folder of such or of all cameras' images, or CAMERA=PATH.
+        name: Title of the project. Default: the name of the folder.
+        unit: Unit of the cameras' lengths if their file has none: m, cm, mm, or a length such as 44mm.
+        capture: Capture of InterHand2.6M.
+        frame_sets: File of `sonjit annotate sync --out`, for views whose images are not matched by their numbers.
+    """
+    rig = load_cameras(cameras, unit=unit, capture=capture)
+    paths = find_views(rig.names, views)
+    matched = load_frame_sets(frame_sets, tuple(paths)) if frame_sets else None
+    created = create_project(project, rig, paths, name=name, frame_sets=matched)
+    try:
+        for line in _summary(created, len(rig)):
+            sys.stderr.write(f"{line}\n")
+    finally:
+        created.close()
+
+
+@app.command(name="open")
+def open_page(
+    project: Path,
+    /,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    open_browser: Annotated[bool, Parameter(name="--open", negative="")] = False,
+    token: str | None = None,
+    verbose: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Serve the annotation page of a project until Ctrl-C; several people may work on it at once.
+
+    Args:
+        project: Folder made by `sonjit annotate new`.
+        host: Name or address to listen on.
+        port: 0 takes any that is free.
+        open_browser: Open the page in the browser.
+        token: What every call must show; needed on a host that other machines reach.
+        verbose: Log every request.
+    """
+    from sonjit.server.run import serve
+
+    log_to_stderr(verbose=verbose)
+    started = address_printer(open_page=open_browser, page="annotate/")
+    serve(Settings(host=host, token=token), port, verbose=verbose, started=started, project=project)
+    return 0
+
+
+@app.command
+def agreement(project: Path, /, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
+    """Measure how well annotators agree: distances between their marks of the same joint in the same view, in pixels.
+
+    Args:
+        project: Folder made by `sonjit annotate new`.
+        as_json: Print a JSON object instead.
+    """
+    opened = open_project(project)
+    try:
+        result = measured(opened.store.marks())
+    finally:
+        opened.close()
+    if as_json:
+        sys.stdout.write(json_from(result, 2) + "\n")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    within = [f"within {threshold:g} px" for threshold in result["thresholds_px"]]
+    for heading in ("of", "pairs", "mean px", "median px", "95 % px", *within):
+        table.add_column(heading, justify="left" if heading == "of" else "right", no_wrap=True)
+    for head, numbers in [("all", result["all"]), *result["annotators"].items(), *result["joints"].items()]:
+        shares = [f"{100 * share:.0f} %" for share in numbers["within"].values()] or ["–"] * len(within)
+        lengths = [numbers[key] for key in ("mean_px", "median_px", "p95_px")]
+        table.add_row(head, str(numbers["pairs"]), *("–" if px is None else f"{px:.2f}" for px in lengths), *shares)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _summary(project: Project, cameras: int) -> list[str]:
+    lines = [f"{project.folder}: {len(project.views)} of {cameras} cameras, {len(project.frames)} frame sets"]
+    for view, numbers in project.missing().items():
+        some = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
+        lines.append(f"view {view} lacks {len(numbers)} of them: {some}")
+    return lines
+
+
+@app.command
+def release(
+    project: Path,
+    out: Path,
+    /,
+    *,
+    card: Path,
+    also: Annotated[list[Path] | None, Parameter(consume_multiple=True, negative="")] = None,
+    fps: float = 30.0,
+    surfaces: Literal["rig", "mano"] | None = None,
+    mano: Path | None = None,
+    mano_left: Path | None = None,
+) -> None:
+    """Write a data set: small images without faces, InterHand2.6M's files, COCO, checksums, statistics, a data card.
+
+    The card is TOML: title, licence, consent and contact, and [captures.PROJECT] with subject, maybe split (train, val,
+    test), and sequences = [{name = "0001_fist", type = "PP", first = 0, last = 120}].
+
+    Example: `sonjit annotate release desk hands-2026 --card card.toml --fps 30`
+
+    Args:
+        project: Annotated project: its newest labels by `sonjit annotate auto`.
+        out: Folder to make.
+        card: Data card; nothing is released without licence and consent.
+        also: More projects, of other people or of the same.
+        fps: Frames per second of the recordings; five per second are released.
+        surfaces: Surfaces of hands as vertices and parameters: of the rigged hand, or MANO's.
+        mano: MANO's right hand for --surfaces mano: MANO_RIGHT.pkl or .npz.
+        mano_left: Likewise the left hand.
+    """
+    files = mano_files(mano, mano_left)
+    if bool(files) != (surfaces == "mano"):
+        raise InputError("--surfaces mano requires --mano or --mano-left, and these require --surfaces mano")
+    filled = load_card(card)
+    opened = [open_project(path) for path in (project, *(also or []))]
+    try:
+        with progress_bar(None, "frame sets") as bar:
+            done = write(opened, filled, out, fps=fps, surfaces=surfaces, mano=files, progress=bar)
+    finally:
+        for opened_project in opened:
+            opened_project.close()
+    finest = max(done.views.values(), key=lambda view: view.px_per_mm)
+    sys.stderr.write(
+        f"{done.images} images of {done.frame_sets} frame sets, {done.faces.blurred} faces blurred, "
+        f"{done.faces.withheld} images left out where a face may lie over a hand; at most "
+        f"{finest.px_per_mm:.2f} px/mm ({finest.ridge_px:.2f} px a ridge); wrote {out}\n"
+    )
+
+
+@app.command
+def auto(
+    project: Path,
+    /,
+    *,
+    fps: float = 30.0,
+    model: Literal["full", "lite"] = "full",
+    network: str | None = None,
+    jobs: int = 1,
+    workers: str = "pool",
+    leave_out: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Label all frame sets automatically, or resume a run that was stopped. `rank` then lists what people should check.
+
+    Example: `sonjit annotate auto desk --fps 30 --jobs 4`, mark some frames on the page, `sonjit annotate train desk`,
+    and `sonjit annotate auto desk` again.
+
+    Args:
+        project: Folder made by `sonjit annotate new`.
+        fps: Frames per second of the recordings.
+        model: Hand model of Sonjit.
+        network: Folder that `sonjit annotate train --network` wrote: a second pass, after Sonjit's own model.
+        jobs: Processes.
+        workers: A pool of processes here; or ray, or ray:ADDRESS, a cluster whose machines see the project under the
+            same path.
+        leave_out: Leave out cameras that do not fit the others, and continue.
+    """
+    os.environ.setdefault("SONJIT_THREADS", "1")
+    settings = AnnotatorSettings(model, network or "", fps, leave_out)
+    opened = _open(project)
+    try:
+        with progress_bar(None, "chunks") as bar:
+            done = annotate(opened, settings, jobs=jobs, workers=workers, progress=bar)
+    finally:
+        opened.close()
+    for line in done.problems:
+        sys.stderr.write(f"sonjit: {line}\n")
+    share = 100 * done.labelled / max(done.joints, 1)
+    before = f", {done.kept} from before" if done.kept else ""
+    sys.stderr.write(
+        f"{done.frames} frame sets{before}: {done.labelled} of {done.joints} joints labelled ({share:.1f} %); wrote "
+        f"{done.folder}\n"
+    )
+    return 1 if done.problems else 0
+
+
+@app.command
+def train(
+    project: Path,
+    /,
+    *,
+    network: Literal["hand-full", "keypoint-detector"] | None = None,
+    steps: int | None = None,
+    setting: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
+    device: str = "cpu",
+) -> None:
+    """Learn from what people marked: how far off views see joints; with --network fine-tune a network on the project.
+
+    Example: `sonjit annotate train desk --network hand-full` fine-tunes Sonjit's hands in some minutes.
+
+    Args:
+        project: Folder made by `sonjit annotate new`; `auto` has run, and people marked some frame sets in two views.
+        network: Also train on all views of those frame sets: hand-full fine-tunes the published model,
+            keypoint-detector is trained from scratch and needs a GPU. `auto --network` then uses it.
+        steps: Training steps. Default: 300 for hand-full and 20000 for keypoint-detector.
+        setting: Setting of the recipe as key=value. Can be repeated.
+        device: Where the network trains: cpu, gpu, cuda:1, mps or auto.
+    """
+    settings = ({} if steps is None else {"steps": str(steps)}) | dict(key_values(setting or []))
+    opened = _open(project)
+    try:
+        fit_project_offsets(opened)
+        count = len(human_frames(opened))
+        sys.stderr.write(f"learned where people put joints, from {count} frame sets; sonjit annotate auto uses it\n")
+        if network:
+            _train_network(opened, network, settings, device)
+    finally:
+        opened.close()
+
+
+@app.command
+def error(project: Path, /, *, folds: int = 5) -> None:
+    """Tell how far the machine's joints lie from people's, in frame sets held out from its offsets.
+
+    Example: `sonjit annotate error desk` after `auto`, and after people marked ten frame sets or more.
+
+    Args:
+        project: Folder made by `sonjit annotate new`; `auto` has run without --network.
+        folds: Number of parts of the marked frame sets. Offsets for each part are fitted to the others.
+    """
+    import numpy as np
+    from rich.console import Console
+    from rich.table import Table
+
+    if folds < 2:
+        raise InputError(f"--folds {folds}: give at least 2")
+    opened = _open(project)
+    try:
+        found = held_out_error(opened, folds)
+    finally:
+        opened.close()
+    table = Table(
+        "machine's joints", "mean mm", "95 % interval", "median mm", "95 % below mm", box=None, header_style="bold"
+    )
+    for name, errors in (("detector alone", found.before_m), ("with offsets", found.after_m)):
+        mm = 1000 * errors
+        low, high = mean_interval(mm, clusters=found.frame_set.tolist())
+        numbers = (f"{value:.2f}" for value in (np.median(mm), np.percentile(mm, 95)))
+        table.add_row(name, f"{mm.mean():.2f}", f"{low:.2f} to {high:.2f}", *numbers)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    frame_sets = len(np.unique(found.frame_set))
+    console.print(f"{len(found.after_m)} joints in {frame_sets} frame sets, each held out", style="bold")
+    console.print(table)
+    console.print(f"{found.not_found} more marked hands were not detected; intervals resample frame sets.")
+
+
+@app.command
+def rank(project: Path, /, *, count: int = 20) -> None:
+    """List the frame sets that need attention most, and why; the page goes through them too.
+
+    Args:
+        project: Folder made by `sonjit annotate new`.
+        count: How many.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    if count < 1:
+        raise InputError(f"--count {count}: give at least 1")
+    opened = _open(project)
+    try:
+        needs = sorted(opened.store.review_priorities().items(), key=lambda item: -item[1].score)[:count]
+        current_run(opened)  # without one nothing is ranked
+    finally:
+        opened.close()
+    table = Table("frame set", "score", "why", box=None, header_style="bold")
+    for frame, need in needs:
+        table.add_row(str(frame), f"{need.score:.2f}", need.why or "–")
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _train_network(project: Project, recipe: str, settings: dict[str, str], device: str) -> None:
+    with show_progress() as shown:
+        folder, result = train_network(project, recipe, settings, device=device, progress=shown)
+    sys.stdout.write(json_from({name: str(value) for name, value in result.items()}, 1) + "\n")
+    sys.stderr.write(f"use it: sonjit annotate auto {project.folder} --network {folder}\n")
+
+
+def _open(project: Path) -> Project:
+    return open_project(project)

@@ -1,0 +1,147 @@
+"""`sonjit annotate triangulate`, `export`: hands, faces and bodies in space."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from sonjit._util.errors import InputError, JobError
+from sonjit._util.text import pluralize
+from sonjit.media.tables.tables import TABLE_ENDINGS
+from sonjit.studio.calibration.consistency import check_views
+from sonjit.studio.cameras.files import load_cameras
+from sonjit.studio.cameras.frame_sets import load_frame_sets
+from sonjit.studio.cameras.names import find_views
+from sonjit.studio.triangulation.bones import hand_length_m
+from sonjit.studio.triangulation.detections import HANDS, load_detections, part_slices
+from sonjit.studio.triangulation.exports import export_people
+from sonjit.studio.triangulation.hands import count_mirrored_hands
+from sonjit.studio.triangulation.people import fit_constant_bones, load_people, save_people
+from sonjit.studio.triangulation.triangulation import triangulate as triangulated
+
+if TYPE_CHECKING:
+    from sonjit.studio.triangulation.detections import Detections
+    from sonjit.studio.triangulation.triangulation import Triangulation
+
+_HAND_M = 0.1, 0.25
+"""Hands of children and of adults."""
+
+
+def triangulate(
+    cameras: Path,
+    tables: Annotated[list[str], Parameter(negative="")],
+    /,
+    *,
+    out: Path,
+    threshold: float = 10.0,
+    constant_bones: Annotated[bool, Parameter(negative="")] = False,
+    unit: str | None = None,
+    leave_out: Annotated[bool, Parameter(negative="")] = False,
+    frame_sets: Path | None = None,
+    fps: float | None = None,
+) -> int:
+    """Triangulate the hands, faces, bodies or people that `sonjit hands|face|body|holistic --save` found in each view.
+
+    Bodies, faces and people may be several: who is who is matched across views and over time by where they are.
+
+    Example: `sonjit annotate triangulate rig.json cam0.json cam1.json cam2.json --out hands.json`
+
+    Args:
+        cameras: The calibrated rig, in any format that `sonjit annotate cameras` reads.
+        tables: A table per camera, named like it, a folder of such, or CAMERA=TABLE; hands are of one person.
+        out: JSON to write.
+        threshold: Reprojection error up to which a view is an inlier, pixels.
+        constant_bones: Fit hands and bodies with bones of one length throughout, moving as people can: videos.
+        unit: Unit of the cameras' lengths if their file has none: m, cm, mm, or a length such as 44mm.
+        leave_out: Leave out cameras that do not fit the others, and continue.
+        frame_sets: File of `sonjit annotate sync --out`, for views whose images are not matched by their numbers.
+        fps: Frames per second of folders of images, whose tables do not say when they were taken.
+    """
+    import numpy as np
+
+    rig = load_cameras(cameras, unit=unit)
+    found_tables = find_views(rig.names, tables, lambda file: file.suffix.lower() in TABLE_ENDINGS)
+    rig = rig.subset(name for name in rig.names if name in found_tables)
+    matched = load_frame_sets(frame_sets, rig.names) if frame_sets else None
+    detections = load_detections(rig, found_tables, matched, fps)
+    for name, count in zip(rig.names, detections.unmatched, strict=True):
+        if count:
+            sys.stderr.write(
+                f"{name}: {pluralize(count, 'detection fits', 'detections fit')} no other view's: left out\n"
+            )
+    checked = check_views(
+        rig, detections.points_px.reshape(len(rig), len(detections.frames), -1, 2), threshold_px=threshold
+    )
+    for fault in checked.faults:
+        sys.stderr.write(f"sonjit: {fault.message}\n")
+    if checked.faults and not leave_out:
+        which = pluralize(len(checked.faults), "camera does", "cameras do")
+        raise InputError(f"{which} not fit: correct the errors above, or exclude cameras with --leave-out")
+    requested = np.isfinite(detections.points_px).all(-1).any(0)
+    detections = detections.of_cameras([rig.index(name) for name in checked.good])
+    rig = rig.subset(checked.good)
+    found = triangulated(
+        rig, detections.points_px, confidence=detections.confidence, method="ransac", threshold_px=threshold
+    )
+    _check_hands(detections, found, cameras, out)
+    if constant_bones:
+        found = fit_constant_bones(rig, detections, found)
+    save_people(out, rig, detections, found)
+    count = detections.points_px.shape[2]
+    who = f" of {count} people" if count > 1 else ""
+    sys.stderr.write(
+        f"{found.ok.sum()} of {requested.sum()} keypoints{who} that were seen are triangulated; wrote {out}\n"
+    )
+    return 1 if checked.faults else 0
+
+
+def _check_hands(detections: Detections, found: Triangulation, cameras: Path, out: Path) -> None:
+    """Warn of hands of no person's size.
+
+    Raises:
+        JobError: they have the shape of the other side.
+    """
+    import numpy as np
+
+    hands = [
+        (part.handedness, found.points_m[:, :, own].reshape(-1, part.size, 3))
+        for part, own in part_slices(detections.parts)
+        if part in HANDS
+    ]
+    if not hands:
+        return
+    right, wrong = count_mirrored_hands([(side, hand) for side, points in hands for hand in points])
+    if wrong > right:
+        raise JobError(
+            f"{out} was not written: {wrong} of {right + wrong} hands have the shape of the other side: "
+            "the world or the images are mirrored"
+        )
+    length_m = hand_length_m(np.concatenate([points for _, points in hands]))
+    if not _HAND_M[0] < length_m < _HAND_M[1]:  # not of a bare NaN: then nothing was triangulated
+        sys.stderr.write(
+            f"sonjit: the hands are {1000 * length_m:.0f} mm long and people's {1000 * _HAND_M[0]:.0f} to "
+            f"{1000 * _HAND_M[1]:.0f} mm: is the unit of {cameras} right (--unit)?\n"
+        )
+
+
+def export(
+    people: Path,
+    /,
+    *,
+    out: Path,
+    figure: Annotated[Literal["mesh", "skeleton"] | None, Parameter(name="--as")] = None,
+) -> None:
+    """Export people in space to other programs: .c3d, .trc, .csv, their hands as .glb (animated) or .bvh, or as .svg.
+
+    Example: `sonjit annotate export hands.json --out hands.glb`
+
+    Args:
+        people: JSON that `sonjit annotate triangulate` wrote.
+        out: File to write; its ending names the format.
+        figure: Content of .glb: mesh (rigged hands, the default) or skeleton (keypoints and bones, also of bodies).
+    """
+    written = export_people(load_people(people), out, figure)
+    sys.stderr.write(f"wrote {', '.join(map(str, written))}\n")

@@ -1,0 +1,197 @@
+"""Associate instances over views and time: find the instances that are one thing in space.
+
+Every pair of two views proposes points. The proposal that most other views support wins, and the rest proposes the
+next. From one frame set to the next, things are matched by distance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from sonjit._util.arrays import BoolArray, FloatArray, IndexArray
+from sonjit.studio.cameras.rig import CameraRig
+from sonjit.studio.triangulation.camera_arrays import CameraArrays, camera_arrays
+from sonjit.studio.triangulation.triangulation import triangulate
+
+_TOLERANCE_RATIO: Final = 0.12  # of the longer side of an instance's box, mean over its keypoints
+_MIN_TOLERANCE_PX: Final = 6.0
+_MAX_PAIRS: Final = 400
+_MAX_ROUNDS: Final = 3
+_MIN_SHARED: Final = 4  # keypoints that two views must share to be compared
+
+
+_MAX_STEP_M: Final = 0.3
+_MAX_SPEED: Final = 3.0  # m/s of the centre of a person who walks or runs through a studio
+_MEMORY_S: Final = 1.0
+
+
+class Group(NamedTuple):
+    """Instances of M views that are one thing in space.
+
+    Attributes:
+        rows: (M,) indices of the instances, at most one per view.
+        points_m: (K, 3) position, NaN where unknown.
+        support: Agreement of its views from 0 (barely) to 1 (exactly), averaged with their scores as weights.
+    """
+
+    rows: IndexArray
+    points_m: FloatArray
+    support: float
+
+
+def tolerance_px(points_px: FloatArray) -> FloatArray:
+    """Return the accepted mean distance (...) of instances (..., K, 2) in pixels, NaN without keypoints."""
+    sides = np.fmax.reduce(points_px, -2) - np.fmin.reduce(points_px, -2)
+    return np.maximum(_MIN_TOLERANCE_PX, _TOLERANCE_RATIO * sides.max(-1))
+
+
+def group_views(
+    rig: CameraRig, view: IndexArray, points_px: FloatArray, score: FloatArray, max_groups: int | None = None
+) -> list[Group]:
+    """Group instances of several views into things in space, those of most views first.
+
+    Args:
+        rig: Rig of C cameras.
+        view: (N,) index of each instance's camera.
+        points_px: (N, K, 2) keypoints in pixels, NaN where unknown.
+        score: (N,) scores above 0.
+        max_groups: Maximum number of groups. Unlimited by default.
+    """
+    views = camera_arrays(rig)
+    rays = [rig.cameras[v].directions(points) for v, points in zip(view, points_px, strict=True)]
+    left = np.ones(len(view), np.bool_)
+    groups: list[Group] = []
+    while max_groups is None or len(groups) < max_groups:
+        group = _largest_group(rig, views, view, points=points_px, rays=rays, score=score, is_left=left)
+        if group is None:
+            break
+        left[group.rows] = False
+        groups.append(group)
+    return groups
+
+
+def _largest_group(
+    rig: CameraRig,
+    views: CameraArrays,
+    view: IndexArray,
+    *,
+    points: FloatArray,
+    rays: list[FloatArray],
+    score: FloatArray,
+    is_left: BoolArray,
+) -> Group | None:
+    """Return the group of most views among the remaining instances."""
+    remaining = np.flatnonzero(is_left)
+    pairs = [(a, b) for a, b in combinations(remaining.tolist(), 2) if view[a] != view[b]]
+    if not pairs:
+        return None
+    pairs.sort(key=lambda pair: -score[pair[0]] * score[pair[1]])
+    if len(pairs) > _MAX_PAIRS:
+        sample = np.random.default_rng(0).choice(len(pairs), _MAX_PAIRS, replace=False)
+        pairs = [pairs[k] for k in sorted(sample.tolist())]
+    proposed = np.stack([_midpoints(rig, view[a], rays[a], view[b], rays[b]) for a, b in pairs])  # (P, K, 3)
+    support, _ = _support(views, proposed, view[remaining], points[remaining], score[remaining])
+    points_m, group, best = proposed[int(support.argmax())], np.zeros(0, np.intp), 0.0
+    for _ in range(_MAX_ROUNDS):
+        total, member = _support(views, points_m[None], view[remaining], points[remaining], score[remaining])
+        members = remaining[member[0]]
+        if len(members) < 2 or float(total[0]) <= best:
+            break
+        group, best = members, float(total[0])
+        pixels = np.full((len(rig), *points.shape[1:]), np.nan)
+        pixels[view[group]] = points[group]
+        triangulated = triangulate(rig, pixels, refine=False)
+        if triangulated.ok.sum() < _MIN_SHARED:
+            break
+        points_m = triangulated.points_m
+    return Group(group, points_m, best / float(score[group].sum())) if len(group) else None
+
+
+def _midpoints(rig: CameraRig, a: np.intp, rays_a: FloatArray, b: np.intp, rays_b: FloatArray) -> FloatArray:
+    """Return the points (K, 3) halfway between the rays (K, 3) of two views, where they are closest."""
+    start, end = rig.cameras[a].centre_m, rig.cameras[b].centre_m
+    dot = (rays_a * rays_b).sum(1)
+    to_a, to_b = rays_a @ (end - start), rays_b @ (end - start)
+    across = np.maximum(1 - dot**2, 1e-9)
+    along_a, along_b = (to_a - dot * to_b) / across, (dot * to_a - to_b) / across
+    return (start + along_a[:, None] * rays_a + end + along_b[:, None] * rays_b) / 2
+
+
+def _support(
+    views: CameraArrays, proposed: FloatArray, view: IndexArray, points: FloatArray, score: FloatArray
+) -> tuple[FloatArray, BoolArray]:
+    """Return how well views see proposed points, and which instances support them.
+
+    Returns:
+        (P,) support of the proposed points (P, K, 3), and (P, N) their instances, at most one per view.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        projected = views.project(proposed.reshape(-1, 3)).reshape(len(views.K), *proposed.shape[:2], 2)[view]
+    tolerance = np.nan_to_num(tolerance_px(points), nan=_MIN_TOLERANCE_PX)  # an instance without keypoints shares none
+    shared = np.isfinite(points.sum(-1))[:, None] & np.isfinite(proposed.sum(-1))  # (N, P, K)
+    errors = np.linalg.norm(projected - points[:, None], axis=-1)
+    errors = np.where(
+        shared, np.fmin(errors, 3 * tolerance[:, None, None]), 0
+    )  # cap the error so that one wrong joint does not separate a thing
+    count = shared.sum(-1)
+    errors = np.where(count >= _MIN_SHARED, errors.sum(-1) / np.maximum(count, 1), np.inf)
+    fit = (score[:, None] * np.clip(1 - errors / tolerance[:, None], 0, None)).T  # (P, N)
+    best = np.zeros((len(fit), len(views.K)))
+    np.maximum.at(best.T, view, fit.T)
+    member = (fit > 0) & (fit >= best[:, view])
+    return best.sum(1), member
+
+
+@dataclass
+class _Track:
+    """The last known position of a thing."""
+
+    number: int
+    time_s: float
+    points_m: FloatArray
+
+
+class Tracker:
+    """Track things from one frame set to the next by distance."""
+
+    def __init__(self) -> None:
+        self._tracks: list[_Track] = []
+        self._count = 0
+
+    def assign(self, time_s: float, found_m: Sequence[FloatArray]) -> list[int]:
+        """Return a track number, from 0, for each thing (K, 3) of a frame set.
+
+        A thing that was not nearby within the last second gets a new number.
+
+        Args:
+            time_s: Time of the frame set, later than at the previous call.
+            found_m: Keypoints of each thing.
+        """
+        from scipy.optimize import linear_sum_assignment
+
+        self._tracks = [track_item for track_item in self._tracks if time_s - track_item.time_s <= _MEMORY_S]
+        cost = np.full((len(found_m), len(self._tracks)), np.inf)
+        for row, points in enumerate(found_m):
+            for column, track in enumerate(self._tracks):
+                distances = np.linalg.norm(points - track.points_m, axis=-1)
+                distances = distances[np.isfinite(distances)]
+                limit = _MAX_STEP_M + _MAX_SPEED * (time_s - track.time_s)
+                if len(distances) and (distance := float(np.median(distances))) < limit:
+                    cost[row, column] = distance
+        numbers = [-1] * len(found_m)
+        pairs = linear_sum_assignment(np.where(np.isfinite(cost), cost, 1e6))
+        for row, column in zip(*(track_item.tolist() for track_item in pairs), strict=True):
+            if np.isfinite(cost[row, column]):
+                track = self._tracks[column]
+                track.time_s, track.points_m, numbers[row] = time_s, found_m[row], track.number
+        for row, points in enumerate(found_m):
+            if numbers[row] < 0:
+                numbers[row] = self._count
+                self._count += 1
+                self._tracks.append(_Track(numbers[row], time_s, points))
+        return numbers

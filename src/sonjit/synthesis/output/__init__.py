@@ -1,1 +1,0 @@
-"""Scenes -> labelled samples -> files in a folder."""

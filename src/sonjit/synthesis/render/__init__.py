@@ -1,1 +1,0 @@
-"""Meshes, light and a camera -> images, on OpenGL without a screen."""

@@ -1,1 +1,0 @@
-"""What a rendered scene holds: people, poses, places, contact, objects, light, cameras."""

@@ -1,1 +1,0 @@
-"""The recipe for the classifier of gestures."""

@@ -1,1 +1,0 @@
-"""The recipe for heads on the published hand networks: visibility and handedness."""

@@ -1,1 +1,0 @@
-"""Recipes for hands in images: palms, landmarks, keypoint heatmaps."""

@@ -1,1 +1,0 @@
-"""Recipes for hands in space: InterNet, RootNet, HandOccNet, Deformer."""

@@ -1,1 +1,0 @@
-"""Recipes for whole images: Mask R-CNN and class activation maps."""

@@ -1,0 +1,198 @@
+"""`sonjit-web/tasks-vision` has the results of MediaPipe's package and of Sonjit in Python."""
+
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.compat import mediapipe as mp
+from sonjit.weights import find_weight
+
+from .conftest import run
+from .web_module import TYPES, WEB
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+THEIRS = WEB / "node_modules" / "@mediapipe" / "tasks-vision"
+NEAR_PX = 0.5
+DETECT = """
+    const [module, wasm, task, options, paths, isVideo] = given;
+    const kit = await import(module);
+    const files = await kit.FilesetResolver.forVisionTasks(wasm);
+    const made = await kit[task].createFromOptions(files, {runningMode: isVideo ? "VIDEO" : "IMAGE", ...options});
+    const results = [];
+    for (const [i, path] of paths.entries()) {
+        const image = await pixels(path);
+        results.push(isVideo ? made.detectForVideo(image, 33 * (i + 1)) : made.detect(image));
+    }
+    made.close();
+    return results;
+"""
+HANDS = {"baseOptions": {"modelAssetPath": "https://example.org/hand_landmarker.task"}, "numHands": 2}
+CONNECTIONS = """
+    const kit = await import(given[0]);
+    const {HandLandmarker, PoseLandmarker, FaceLandmarker} = kit;
+    const named = [HandLandmarker, PoseLandmarker, FaceLandmarker].flatMap((task) => Object.entries(task));
+    return Object.fromEntries(named.filter(([, value]) => Array.isArray(value)));
+"""
+DRAW = """
+    const {DrawingUtils, HandLandmarker} = await import(given[0]);
+    const pen = new OffscreenCanvas(200, 150).getContext("2d");
+    const utilities = new DrawingUtils(pen);
+    const at = (k) => ({x: 0.1 + 0.035 * k, y: 0.2 + 0.1 * (k % 5), z: -0.01 * k, visibility: 0});
+    const landmarks = Array.from({length: 21}, (_, k) => at(k));
+    utilities.drawConnectors(landmarks, HandLandmarker.HAND_CONNECTIONS, {color: "#00FF00", lineWidth: 5});
+    utilities.drawLandmarks(landmarks, {
+        color: "#FF0000", fillColor: "blue", lineWidth: 2,
+        radius: ({from}) => DrawingUtils.lerp(from.z, -0.15, 0.1, 5, 1),
+    });
+    const box = {originX: 20, originY: 30, width: 60, height: 50, angle: 0};
+    utilities.drawBoundingBox(box, {color: "rgba(0, 0, 255, 0.5)"});
+    return [...pen.getImageData(0, 0, 200, 150).data];
+"""
+
+
+@pytest.fixture
+def theirs(web_page, site):
+    """The address of MediaPipe's own module."""
+    if not THEIRS.is_dir():
+        pytest.skip("@mediapipe/tasks-vision is not installed: npm has no network, or type: make web")
+    types = TYPES | {".mjs": "text/javascript"}
+    for path in THEIRS.rglob("*"):
+        if path.suffix in (".mjs", ".js", ".wasm"):
+            site.files[f"/theirs/{path.relative_to(THEIRS).as_posix()}"] = types[path.suffix], path.read_bytes()
+    return "/theirs/vision_bundle.mjs"
+
+
+@pytest.fixture
+def hand_bundle(site, weights, tmp_path):
+    """The address of a hand landmarker's bundle of the published networks."""
+    path = tmp_path / "hands.task"
+    with zipfile.ZipFile(path, "w") as bundle:
+        bundle.write(weights["palm-full"], "hand_detector.tflite")
+        bundle.write(weights["hand-full"], "hand_landmarks_detector.tflite")
+    site.files["/hands.task"] = "application/octet-stream", path.read_bytes()
+    return "/hands.task"
+
+
+def in_pixels(landmarks, rgb):
+    height, width = rgb.shape[:2]
+    return np.array([[(mark["x"] * width, mark["y"] * height) for mark in one] for one in landmarks])
+
+
+def labels(result):
+    return [best["categoryName"] for best, *_ in result["handedness"]]
+
+
+def test_hands_are_those_of_python(web_page, show, photo):
+    (found,) = run(web_page, DETECT, "/web/tasks-vision.js", "/ignored", "HandLandmarker", HANDS, [show(photo)], False)
+    options = mp.tasks.vision.HandLandmarkerOptions(mp.tasks.BaseOptions(), num_hands=2)
+    with mp.tasks.vision.HandLandmarker.create_from_options(options) as task:
+        expected = task.detect(mp.Image(mp.ImageFormat.SRGB, np.ascontiguousarray(photo)))
+    ours = in_pixels(found["landmarks"], photo)
+    python = in_pixels([[vars(mark) for mark in one] for one in expected.hand_landmarks], photo)
+    assert len(python) > 0
+    np.testing.assert_allclose(ours, python, atol=NEAR_PX)
+    assert labels(found) == [one[0].category_name for one in expected.handedness]
+    assert found["handednesses"] == found["handedness"]
+    metres = [[(mark["x"], mark["y"], mark["z"]) for mark in one] for one in found["worldLandmarks"]]
+    python_metres = [[(mark.x, mark.y, mark.z) for mark in one] for one in expected.hand_world_landmarks]
+    np.testing.assert_allclose(metres, python_metres, atol=0.001)
+
+
+def test_a_turned_image_a_mode_and_new_options(web_page, show, photo):
+    upright, turned = show(photo), show(np.ascontiguousarray(np.rot90(photo)))
+    body = """
+        const [upright, turned, options] = given;
+        const {HandLandmarker} = await import("/web/tasks-vision.js");
+        const task = await HandLandmarker.createFromOptions({}, {runningMode: "IMAGE", ...options});
+        const messages = [];
+        const refused = (call) => { try { call(); } catch ({message}) { messages.push(message); } };
+        refused(() => task.detectForVideo(new ImageData(8, 8), 1));
+        const found = [task.detect(await pixels(upright)), task.detect(await pixels(turned), {rotationDegrees: 90})];
+        await task.setOptions({numHands: 1, runningMode: "VIDEO"});
+        found.push(task.detectForVideo(await pixels(upright), 1));
+        task.close();
+        refused(() => task.detectForVideo(new ImageData(8, 8), 2));
+        return [found.map(({landmarks}) => landmarks), messages];
+    """
+    (still, side, video), messages = run(web_page, body, upright, turned, HANDS)
+    assert messages == [
+        "Task is not initialized with video mode. 'runningMode' must be set to 'VIDEO'.",
+        "this task is closed: create a new one",
+    ]
+    assert len(still) == len(side) > 0
+    assert len(video) == 1
+    np.testing.assert_allclose(
+        [[(1 - mark["y"], mark["x"]) for mark in one] for one in side],
+        [[(mark["x"], mark["y"]) for mark in one] for one in still],
+        atol=0.02,
+    )
+
+
+def test_faces_bodies_people_and_gestures(web_page, all_networks, show, photo):
+    body = """
+        const kit = await import("/web/tasks-vision.js");
+        const image = await pixels(given[0]);
+        const made = async (task, options) => (await kit[task].createFromOptions({}, options));
+        const boxes = (await made("FaceDetector", {})).detect(image);
+        const faces = (await made("FaceLandmarker", {numFaces: 2})).detect(image);
+        const people = (await made("HolisticLandmarker", {})).detect(image);
+        let called = null;
+        const bodies = await made("PoseLandmarker", {outputSegmentationMasks: true});
+        const poses = bodies.detect(image, (result) => (called = result));
+        const gestures = (await made("GestureRecognizer", {numHands: 2})).recognize(image);
+        return {
+            detections: boxes.detections.length, faces: faces.faceLandmarks.length, poses: poses.landmarks.length,
+            people: people.poseLandmarks.length, isCalled: called === poses,
+            masks: (poses.segmentationMasks ?? []).map(({width, height}) => [width, height]),
+            gestures: gestures.gestures.map(([best]) => [best.index, best.categoryName]),
+            hands: gestures.landmarks.length,
+        };
+    """
+    found = run(web_page, body, show(photo))
+    assert found["hands"] == len(found["gestures"]) > 0
+    assert {index for index, _ in found["gestures"]} == {-1}
+    assert found["isCalled"]
+    assert found["masks"] == [[photo.shape[1], photo.shape[0]]] * found["poses"]
+
+
+@pytest.mark.parametrize("is_video", [False, True])
+def test_hands_beside_mediapipe(web_page, theirs, hand_bundle, site, show, photo, demo_clip, is_video):
+    frames = demo_clip[1][:4] if is_video else [photo]
+    paths = [show(frame) for frame in frames]
+    ours = run(web_page, DETECT, "/web/tasks-vision.js", "", "HandLandmarker", HANDS, paths, is_video)
+    options = HANDS | {"baseOptions": {"modelAssetPath": hand_bundle, "delegate": "CPU"}}
+    web_page.expected.append("vision_wasm")  # MediaPipe writes its notes as errors
+    others = run(web_page, DETECT, theirs, f"{site.url}/theirs/wasm", "HandLandmarker", options, paths, is_video)
+    for one, other in zip(ours, others, strict=True):
+        assert one.keys() == other.keys()
+        assert len(one["landmarks"]) == len(other["landmarks"]) > 0
+        distances = np.linalg.norm(in_pixels(one["landmarks"], photo) - in_pixels(other["landmarks"], photo), axis=2)
+        assert distances.mean() < NEAR_PX
+        assert labels(one) == labels(other)
+
+
+def test_face_boxes_beside_mediapipe(web_page, theirs, site, data, show):
+    path = data / "real" / "wild" / "mps_business.png"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    network = find_weight("face-short")
+    site.files["/short.tflite"] = "application/octet-stream", network.read_bytes()
+    image = show(cv2.imread(str(path))[..., ::-1])
+    published = {"baseOptions": {"modelAssetPath": "blaze_face_short_range.tflite"}}
+    (ours,) = run(web_page, DETECT, "/web/tasks-vision.js", "", "FaceDetector", published, [image], False)
+    given = {"baseOptions": {"modelAssetPath": "/short.tflite", "delegate": "CPU"}}
+    web_page.expected.append("vision_wasm")
+    (other,) = run(web_page, DETECT, theirs, f"{site.url}/theirs/wasm", "FaceDetector", given, [image], False)
+    boxes, their_boxes = ([one["boundingBox"] for one in result["detections"]] for result in (ours, other))
+    assert len(boxes) == len(their_boxes) > 0
+    for box, their_box in zip(boxes, their_boxes, strict=True):
+        assert box == pytest.approx(their_box, abs=1)
+
+
+def test_connections_and_drawings_beside_mediapipe(web_page, theirs):
+    assert run(web_page, CONNECTIONS, "/web/tasks-vision.js") == run(web_page, CONNECTIONS, theirs)
+    ours, other = (np.array(run(web_page, DRAW, module)) for module in ("/web/tasks-vision.js", theirs))
+    assert other.any()
+    np.testing.assert_array_equal(ours, other)

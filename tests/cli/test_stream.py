@@ -1,0 +1,45 @@
+"""`sonjit stream`: results of a clip arrive at a receiver."""
+
+import socket
+
+import pytest
+
+
+@pytest.mark.slow
+def test_hands_of_a_clip_arrive(sonjit, media):
+    with socket.socket(type=socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(5)
+        address = f"osc://127.0.0.1:{receiver.getsockname()[1]}"
+        code, out, err = sonjit("stream", media / "clip.mp4", "--to", address, "--limit", 3, "--model", "lite")
+        assert (code, out, err) == (0, "", [])
+        assert receiver.recv(200).startswith(b"/sonjit/frame\0")
+        assert b"_hand/1/" in receiver.recv(200)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--to", "vmc://127.0.0.1:1", "--kind", "body"], "applies only to --kind face"),
+        (["--to", "tcp://127.0.0.1:1"], "write osc://HOST:PORT"),
+        (["--to", "osc://127.0.0.1:1", "--limit", 0], "--limit 0: must be at least 1"),
+    ],
+)
+def test_wrong_calls(sonjit, arguments, message):
+    code, _, (line,) = sonjit("stream", "none.mp4", *arguments)
+    assert code == 2
+    assert message in line
+
+
+@pytest.mark.slow
+def test_tables_with_other_rows_and_events(sonjit, media, out):
+    clip, limits = media / "clip.mp4", "index_curl_rad:10:170"
+    status, _, (line,) = sonjit(
+        "hands", clip, "--save", out / "t.csv", "--rows", "wide", "--events", limits, "--model", "lite"
+    )
+    assert status == 0
+    assert line.endswith(f"wrote {out / 't.csv'} and {out / 't.events.csv'}")
+    assert "index_finger_tip_x" in (out / "t.csv").read_text("utf-8-sig").partition("\r\n")[0]
+    assert (out / "t.events.csv").read_text("utf-8").startswith("source,frame,name,type,")
+    status, _, (line,) = sonjit("hands", clip, "--save", out / "t.json", "--rows", "wide")
+    assert (status, line) == (2, "sonjit: --rows wide requires --save with a .csv, .parquet or .xlsx table")

@@ -1,0 +1,224 @@
+import importlib
+import json
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import sonjit
+from sonjit.compat import mediapipe as mp
+
+PATHS = [
+    "__init__",
+    "framework",
+    "framework.formats",
+    "framework.formats.classification_pb2",
+    "framework.formats.detection_pb2",
+    "framework.formats.landmark_pb2",
+    "framework.formats.location_data_pb2",
+    "framework.formats.rect_pb2",
+    "json_format",
+    "python",
+    "python._framework_bindings",
+    "python._framework_bindings.image",
+    "python._framework_bindings.image_frame",
+    "python._framework_bindings.timestamp",
+    "python.solutions",
+    "python.solutions.hands",
+    "solutions",
+    "solutions.drawing_styles",
+    "solutions.drawing_utils",
+    "solutions.face_detection",
+    "solutions.face_mesh",
+    "solutions.face_mesh_connections",
+    "solutions.hands",
+    "solutions.hands_connections",
+    "solutions.holistic",
+    "solutions.pose",
+    "solutions.pose_connections",
+    "solutions.selfie_segmentation",
+    "tasks",
+    "tasks.python",
+    "tasks.python.components",
+    "tasks.python.components.containers",
+    "tasks.python.components.containers.bounding_box",
+    "tasks.python.components.containers.category",
+    "tasks.python.components.containers.classification_result",
+    "tasks.python.components.containers.detections",
+    "tasks.python.components.containers.embedding_result",
+    "tasks.python.components.containers.keypoint",
+    "tasks.python.components.containers.landmark",
+    "tasks.python.components.containers.landmark_detection_result",
+    "tasks.python.components.containers.rect",
+    "tasks.python.components.processors",
+    "tasks.python.components.processors.classifier_options",
+    "tasks.python.components.utils",
+    "tasks.python.components.utils.cosine_similarity",
+    "tasks.python.core",
+    "tasks.python.core.base_options",
+    "tasks.python.vision",
+    "tasks.python.vision.core",
+    "tasks.python.vision.core.base_vision_task_api",
+    "tasks.python.vision.core.image",
+    "tasks.python.vision.core.image_processing_options",
+    "tasks.python.vision.core.vision_task_running_mode",
+    "tasks.python.vision.drawing_styles",
+    "tasks.python.vision.drawing_utils",
+    "tasks.python.vision.face_detector",
+    "tasks.python.vision.face_landmarker",
+    "tasks.python.vision.gesture_recognizer",
+    "tasks.python.vision.hand_landmarker",
+    "tasks.python.vision.holistic_landmarker",
+    "tasks.python.vision.image_segmenter",
+    "tasks.python.vision.pose_landmarker",
+]
+FACE = mp.tasks.vision.FaceLandmarksConnections
+POSE = mp.tasks.vision.PoseLandmarksConnections
+HAND = mp.tasks.vision.HandLandmarksConnections
+
+
+def joins(connections):
+    return sum(one.end == other.start for one, other in pairwise(connections))
+
+
+@pytest.mark.parametrize(
+    ("connections", "joined"),
+    [
+        (FACE.FACE_LANDMARKS_FACE_OVAL, 35),
+        (FACE.FACE_LANDMARKS_LIPS, 36),
+        (FACE.FACE_LANDMARKS_LEFT_EYE, 14),
+        (FACE.FACE_LANDMARKS_RIGHT_EYE, 14),
+        (FACE.FACE_LANDMARKS_LEFT_EYEBROW, 6),
+        (FACE.FACE_LANDMARKS_RIGHT_EYEBROW, 6),
+        (FACE.FACE_LANDMARKS_LEFT_IRIS, 3),
+    ],
+)
+def test_connections_follow_the_contour(connections, joined):
+    assert joins(connections) == joined
+
+
+def test_connections_start_as_in_mediapipe():
+    first = {
+        "oval": [(one.start, one.end) for one in FACE.FACE_LANDMARKS_FACE_OVAL[:3]],
+        "mesh": [(one.start, one.end) for one in FACE.FACE_LANDMARKS_TESSELATION[:4]],
+        "contours": [(one.start, one.end) for one in FACE.FACE_LANDMARKS_CONTOURS[:2]],
+        "pose": [(one.start, one.end) for one in POSE.POSE_LANDMARKS[:5]],
+        "palm": [(one.start, one.end) for one in HAND.HAND_PALM_CONNECTIONS],
+    }
+    assert first == {
+        "oval": [(10, 338), (338, 297), (297, 332)],
+        "mesh": [(127, 34), (34, 139), (139, 127), (11, 0)],
+        "contours": [(61, 146), (146, 91)],
+        "pose": [(0, 1), (1, 2), (2, 3), (3, 7), (0, 4)],
+        "palm": [(0, 1), (0, 5), (9, 13), (13, 17), (5, 9), (0, 17)],
+    }
+    assert len(HAND.HAND_CONNECTIONS) == 21
+    assert HAND.HAND_CONNECTIONS[:6] == HAND.HAND_PALM_CONNECTIONS
+
+
+def test_the_version_is_that_of_mediapipe():
+    assert mp.__version__ == "0.10.21"
+    assert mp.sonjit_version == sonjit.__version__
+
+
+def test_timestamps_count_microseconds():
+    time = mp.Timestamp.from_seconds(2.000001)
+    assert (time.value, time.microseconds(), time.seconds()) == (2_000_001, 2_000_001, 2.000001)
+    assert mp.Timestamp(3) > mp.Timestamp(2)
+
+
+def test_landmarks_have_a_dict():
+    point = mp.tasks.components.containers.NormalizedLandmark(0.25, 0.5, 0.0)
+    assert vars(point)["x"] == 0.25
+    assert json.loads(json.dumps([point], default=lambda one: one.__dict__))[0]["y"] == 0.5
+
+
+def test_formats_are_written_with_their_class():
+    assert str(mp.ImageFormat.SRGB) == "ImageFormat.SRGB"
+
+
+def test_an_array_of_four_channels_is_read_as_srgb():
+    data = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    np.testing.assert_array_equal(mp.Image(mp.ImageFormat.SRGB, data).numpy_view(), data[:, :, :3])
+
+
+def test_an_image_frame_is_accepted_as_an_image():
+    frame = mp.ImageFrame(image_format=mp.ImageFormat.VEC32F1, data=np.zeros((2, 3), np.float32))
+    assert (frame.byte_depth, frame.width, frame.height) == (4, 3, 2)
+    assert isinstance(frame, mp.Image)
+
+
+def test_an_index_of_another_dimension_is_refused_in_the_words_of_mediapipe():
+    image = mp.Image(mp.ImageFormat.SRGB, np.zeros((2, 3, 3), np.uint8))
+    with pytest.raises(IndexError, match="index dimension mismatch"):
+        image[1, 2]
+
+
+def test_similarity_of_embeddings():
+    module = importlib.import_module("sonjit.compat.mediapipe.tasks.python.components.utils.cosine_similarity")
+    embedding = mp.tasks.components.containers.Embedding
+
+    def similarity(one, other, dtype=float):
+        return module.cosine_similarity(embedding(np.array(one, dtype)), embedding(np.array(other, dtype)))
+
+    assert similarity([3.0, 4.0], [4.0, 3.0]) == pytest.approx(0.96)
+    assert similarity([1, 0], [255, 0], np.uint8) == -1  # 255 is -1
+    for one, other, reason in (([1], [1, 2], "different sizes"), ([0], [1], "norm of 0"), ([], [], "are empty")):
+        with pytest.raises(ValueError, match=reason):
+            similarity(one, other)
+    with pytest.raises(ValueError, match="quantized and float"):
+        module.cosine_similarity(embedding(np.ones(2)), embedding(np.ones(2, np.uint8)))
+
+
+def test_the_followed_version_decides_about_unknown_scores(monkeypatch):
+    monkeypatch.setattr(mp, "__version__", mp.__version__)
+    api = importlib.import_module("sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api")
+    points = np.zeros((1, 3), np.float32)
+    (former,) = api.normalized_landmarks(points)
+    assert (former.visibility, former.presence) == (0.0, 0.0)
+    mp.follow_version("1.2.2")
+    (current,) = api.world_landmarks(points)
+    assert (mp.__version__, current.visibility, current.presence) == ("1.2.2", None, None)
+    with pytest.raises(ValueError, match=r"Unknown version '2'. Choose from 0\.10\.21, 1\.2\.2"):
+        mp.follow_version("2")
+
+
+def test_messages_become_json_text():
+    json_format = importlib.import_module("sonjit.compat.mediapipe.json_format")
+    landmark_pb2 = importlib.import_module("sonjit.compat.mediapipe.framework.formats.landmark_pb2")
+    point = landmark_pb2.NormalizedLandmark(x=0.5, visibility=0.25)
+    assert json.loads(json_format.MessageToJson(point)) == {"x": 0.5, "visibility": 0.25}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_path_of_mediapipe_is_imported(path):
+    module = importlib.import_module(f"sonjit.compat.mediapipe.{path}")
+    for name in getattr(module, "__all__", ()):
+        assert getattr(module, name) is not None
+
+
+def test_every_path_is_imported_by_the_name_of_mediapipe():
+    lines = [
+        "import importlib, sys, sonjit.compat.mediapipe",
+        "sys.modules['mediapipe'] = sonjit.compat.mediapipe",
+        f"for path in {PATHS!r}:",
+        "    importlib.import_module(f'mediapipe.{path}')",
+        "from mediapipe.framework.formats.landmark_pb2 import NormalizedLandmark",
+        "from mediapipe.tasks.python.components.containers import landmark",
+        "import mediapipe.python.solutions.hands",
+        "from mediapipe.python._framework_bindings.image import Image",
+        "assert NormalizedLandmark is sonjit.compat.mediapipe.framework.formats.landmark_pb2.NormalizedLandmark",
+    ]
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, timeout=120)
+
+
+def test_the_second_path_of_solutions_has_the_same_modules():
+    module = importlib.import_module("sonjit.compat.mediapipe.python.solutions.hands")
+    assert module is mp.solutions.hands
+
+
+def test_unknown_names_say_what_there_is():
+    with pytest.raises(AttributeError, match=r"covered: .*landmark_pb2"):
+        _ = mp.framework.formats.matrix_data_pb2

@@ -1,0 +1,37 @@
+"""An evaluation task with its metric from outside. This file is all that one has to write."""
+
+import math
+
+import numpy as np
+
+from sonjit.lab.evaluation import register_evaluator
+from sonjit.lab.evaluation.metrics import MetricSummary, mean_metric
+from sonjit.lab.evaluation.predictions import EvaluatedItem
+
+
+class LampEvaluator:
+    """How far the nearest predicted box's centre is from a lamp's."""
+
+    main = "lamp_distance"
+
+    def __init__(self, protocol, choice):
+        self._unit = protocol.unit
+
+    def evaluate(self, sample, predictions):
+        centres = [np.add(one.box[:2], one.box[2:]) / 2 for one in predictions if one.box]
+        lamps = [np.add(one.box[:2], one.box[2:]) / 2 for one in sample.instances]
+        return [
+            EvaluatedItem(
+                instance=number, numbers={self.main: min((math.dist(lamp, one) for one in centres), default=math.inf)}
+            )
+            for number, lamp in enumerate(lamps)
+        ]
+
+    def summary(self, evaluated, clusters):
+        values = [one.numbers[self.main] for one in evaluated]
+        column = np.array(values).reshape(-1, 1)
+        metric = mean_metric(self.main, "distance of lamps", column, self._unit, clusters=clusters)
+        return MetricSummary(metrics=[metric], values=values)
+
+
+register_evaluator("lamps", LampEvaluator)

@@ -1,0 +1,150 @@
+"""Write one small file of each format that users keep, into `tests/formats/VERSION`.
+
+    .venv/bin/python -m tests.formats.write
+
+Run it before a release whose files differ. Folders of earlier versions stay: `test_formats.py` reads all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import sonjit
+from sonjit._util.json_text import json_from
+from sonjit.gestures import GestureRecording, LearnedGestures, MotionRecording
+from sonjit.lab.training.loop import TrainingSettings, train
+from sonjit.media import TABLE_ENDINGS, Header, open_writer
+from sonjit.results import Body, Face, Frame, Hand, Person, box_around
+from sonjit.server.job_process import JobInput
+from sonjit.server.job_store import JobStore
+from sonjit.server.options import read_detector
+from sonjit.server.settings import Settings
+from sonjit.studio.annotation.marks import Mark
+
+from ..studio.projects import make_project  # noqa: TID252
+
+OWNER = "0" * 32
+MARKS = [
+    Mark("first", 0, "cam0", 4, "Ann", "seen", 320.5, 240.25),
+    Mark("second", 0, "cam1", 4, "Ann", "occluded", 300.0, 200.0),
+    Mark("third", 0, "cam1", 5, "Ann", "absent"),
+]
+CONTROL = '[[rule]]\non = "Thumb_Up"\nkey = "space"\n'
+PAGE_SETTINGS = {
+    "detectors": {"hands": {"on": True, "model": "lite", "max": 3}, "face": {"on": False, "model": "full", "max": 1}},
+    "options": {"smoothing": "none"},
+    "mirrors": {"camera": False, "files": False},
+    "style": {},
+    "compare": "",
+    "longest": 640,
+    "here": False,
+}
+
+
+def points(seed, *shape):
+    """Return numbers that every version of NumPy draws alike."""
+    return (np.random.RandomState(seed).randint(0, 4000, shape) / 8).astype(np.float32)
+
+
+def frames(kind):
+    """Return two frames of a kind, the second empty."""
+    hand = Hand("Left", 0.75, points(1, 21, 3), points(2, 21, 3) / 4096, 7)
+    mesh = points(3, 478, 3)
+    face = Face(0.5, mesh, box_around(mesh), 1)
+    body = Body(0.875, points(4, 33, 3), points(5, 33, 3), points(6, 33) / 500, np.full(33, np.nan, np.float32), 2)
+    found = {"hands": hand, "faces": face, "bodies": body, "people": Person(body, hand, None, None)}
+    return [Frame(0, 0.0, **{kind: [found[kind]]}), Frame(1, 0.04)]
+
+
+KINDS = ("hands", "faces", "bodies", "people")
+
+
+def network():
+    """Return a network and the function that trains it for four steps, or until `progress` raises."""
+    torch.manual_seed(0)
+    line = torch.nn.Linear(2, 1)
+
+    def run(out, progress):
+        train(
+            line,
+            lambda rng: torch.from_numpy(rng.standard_normal((4, 2), "float32")),
+            lambda model, values: {"squares": (model(values) - 1).square().mean()},
+            TrainingSettings(steps=4, save_every=2),
+            out=out,
+            progress=progress,
+        )
+
+    return run
+
+
+def stop_after_two(done, steps, losses):
+    """Interrupt a training after its first checkpoint."""
+    if done == 2:
+        raise KeyboardInterrupt
+
+
+def write_all(folder):
+    """Write all files into an empty folder."""
+    for kind in KINDS:
+        for ending in TABLE_ENDINGS:
+            with open_writer(folder / f"{kind}{ending}", Header("clip.mp4", 640, 480, 25.0, "full", kind)) as writer:
+                for frame in frames(kind):
+                    writer.write(frame)
+    static = GestureRecording("claw", (points(7, 3, 2, 21, 3) / 512).astype(np.float16))
+    moving = MotionRecording("tick", tuple((points(seed, 9, 24) / 512).astype(np.float16) for seed in (8, 9)))
+    static.save(folder / "recorded-gesture.npz")
+    moving.save(folder / "recorded-motion.npz")
+    LearnedGestures.learn([static, moving]).save(folder / "gestures.npz")
+    (folder / "control.toml").write_text(CONTROL, "utf-8")
+    project, _ = make_project(folder, cameras=2, frames=1)
+    project.store.add(MARKS)
+    project.close()
+    shutil.copy(folder / "project" / "cameras.json", folder / "rig.json")
+    with suppress(KeyboardInterrupt):
+        network()(folder / "run", stop_after_two)
+    settings = folder / "run" / "settings.json"
+    record = json.loads(settings.read_text("utf-8"))
+    record["environment"] |= {"command": ["sonjit", "train"], "platform": "Linux"}  # not those of who ran this script
+    settings.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", "utf-8")
+    write_job(folder / "jobs")
+    (folder / "page-settings.json").write_text(json.dumps(PAGE_SETTINGS, indent=1) + "\n", "utf-8")
+
+
+def write_job(folder):
+    """Write a jobs folder with one finished job."""
+    store = JobStore(Settings(jobs_folder=folder))
+    job = store.create((read_detector({"kind": "hands"}, job=True),), OWNER, draw=False)
+    shutil.rmtree(job.input_folder)
+    job.input, job.state, job.frames, job.of, job.instances = (
+        JobInput(job.input_folder, "clip", ".mp4"),
+        "done",
+        2,
+        2,
+        1,
+    )
+    shutil.copy(folder.parent / "hands.jsonl", job.folder / "result.jsonl")
+    store._write_record(job)
+    store.close()
+    path = job.folder / "job.json"
+    path.write_text(json_from(json.loads(path.read_text("utf-8")) | {"id": "1" * 32, "number": 1}), "utf-8")
+    job.folder.rename(folder / "0123456789abcdef")
+
+
+def main():
+    folder = Path(__file__).parent / sonjit.__version__
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    write_all(folder)
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    sys.stdout.write(f"{folder}: {len(sizes)} files, {sum(sizes)} bytes\n")
+
+
+if __name__ == "__main__":
+    main()

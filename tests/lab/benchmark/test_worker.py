@@ -1,0 +1,174 @@
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from sonjit._util.errors import InputError, JobError
+from sonjit.lab.benchmark import CASES, worker
+from sonjit.lab.benchmark.cases import save_bundle, save_clip
+from sonjit.lab.benchmark.run import METRICS, benchmark, run_python
+from sonjit.lab.benchmark.tasks import Tasks
+from sonjit.lab.benchmark.worker import Clip, Sonjit, run_job
+from sonjit.weights import find_weight
+
+pytestmark = pytest.mark.slow
+
+COUNT = 9
+
+
+@pytest.fixture
+def needs_weights():
+    try:
+        for name in CASES[0].weights:
+            find_weight(name)
+    except InputError as error:
+        pytest.skip(f"{error}; run: sonjit models pull")
+
+
+@pytest.fixture
+def clip(tmp_path):
+    save_clip(None, tmp_path / "clip.npy", 4)
+    return tmp_path / "clip.npy"
+
+
+def job(clip, **changes):
+    options = {"kind": "hands", "model": "lite", "max_instances": 1, "static_image": False, "precision": "f32"}
+    return {
+        **options,
+        "task": "time",
+        "frames": str(clip),
+        "count": COUNT,
+        "threads": None,
+        "weights": CASES[1].weights,
+        **changes,
+    }
+
+
+def test_clip_is_played_there_and_back(clip):
+    frames, played = np.load(clip), Clip(str(clip))
+    order = [0, 1, 2, 3, 2, 1, 0, 1]
+    assert all(np.array_equal(played.read(turn), frames[i]) for turn, i in enumerate(order))
+    played.close()
+
+
+def test_clip_of_one_frame_stands_still(tmp_path):
+    np.save(tmp_path / "one.npy", np.full((1, 2, 2, 3), 7, np.uint8))
+    played = Clip(str(tmp_path / "one.npy"))
+    assert (played.read(0) == 7).all()
+    assert (played.read(5) == 7).all()
+    played.close()
+
+
+@pytest.mark.usefixtures("needs_weights")
+def test_worker_prints_one_line_with_every_figure(clip):
+    command = [sys.executable, "-m", "sonjit.lab.benchmark.worker", json.dumps(job(clip))]
+    (line,) = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    outcome = json.loads(line)
+    assert set(outcome) == {*METRICS, "found", "precision"}
+    assert outcome["found"] == {"1": COUNT}
+    assert outcome["precision"] == "f32"
+    assert all(outcome[figure] > 0 for figure in METRICS)
+
+
+@pytest.mark.usefixtures("needs_weights")
+def test_worker_describes_what_it_finds(clip):
+    frames = run_python(sys.executable, "worker.py", json.dumps(job(clip, task="find")))["frames"]
+    assert len(frames) == COUNT
+    (hand,) = frames[0]
+    assert np.shape(hand["xy"]) == (21, 2)
+    assert hand["handedness"] == "Right"
+    assert hand["id"] == 1
+
+
+def test_crashed_worker_is_one_line(tmp_path):
+    with pytest.raises(JobError, match=r"^worker\.py in .* crashed: KeyError: 'kind'$"):
+        run_python(sys.executable, "worker.py", json.dumps({"task": "time"}))
+
+
+def test_hanging_worker_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "hang.py").write_text("import time; time.sleep(60)")
+    monkeypatch.setattr("sonjit.lab.benchmark.run._HERE", tmp_path)
+    monkeypatch.setattr("sonjit.lab.benchmark.run._TIMEOUT_S", 0.2)
+    with pytest.raises(JobError, match=r"^hang\.py in .* did not respond for 0\.2 s"):
+        run_python(sys.executable, "hang.py", "")
+
+
+@pytest.mark.usefixtures("needs_weights")
+def test_benchmark_of_one_case():
+    seen = []
+    report = benchmark(cases=CASES[1:2], repeat=1, count=8, progress=seen.append)
+    assert seen == ["[1/1] hands: tracked, 1 of max 1, lite"]
+    (case,) = report["cases"]
+    assert case["case"]["max_instances"] == 1
+    assert set(case["sonjit"]["median"]) == set(METRICS)
+    assert len(case["sonjit"]["runs"]) == 1
+    json.dumps(report)
+
+
+@pytest.mark.usefixtures("needs_weights")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"repeat": 0}, "repeat=0"), ({"count": 6}, "count=6"), ({"threads": -1}, "threads=-1")],
+)
+def test_benchmark_refuses_what_measures_nothing(options, message):
+    with pytest.raises(InputError, match=message):
+        benchmark(cases=CASES[1:2], **options)
+
+
+@pytest.mark.parametrize("kind", ["face", "body", "holistic"])
+def test_benchmark_says_what_a_case_needs(kind):
+    case = next(case for case in CASES if case.kind == kind)
+    flag = "--face-media" if kind == "face" else "--body-media"
+    with pytest.raises(InputError, match=rf"^{kind}: no clip is bundled; give {flag} a video or image of one "):
+        benchmark(cases=[case], media={"hands": "clip.mp4"})
+
+
+def test_worker_describes_every_kind():
+    hand, face = (SimpleNamespace(handedness=h, id=1, keypoints=np.zeros((2, 3))) for h in ("Left", None))
+    assert [part["handedness"] for part in Sonjit().describe([hand], np.zeros(0))] == ["Left"]
+    person = SimpleNamespace(parts=[face, hand])
+    assert [part["handedness"] for part in Sonjit().describe([person], np.zeros(0))] == [None, "Left"]
+
+
+@pytest.mark.parametrize("case", {case.kind: case for case in CASES}.values(), ids=lambda case: case.name)
+def test_worker_measures_every_kind(case, tmp_path):
+    try:
+        for name in case.weights:
+            find_weight(name)
+    except InputError as error:
+        pytest.skip(f"{error}; run: sonjit models pull all")
+    np.save(tmp_path / "grey.npy", np.full((1, 64, 64, 3), 127, np.uint8))
+    worker = Sonjit()
+    outcome = run_job(job(tmp_path / "grey.npy", **asdict(case)), worker)
+    assert outcome["precision"] == "f32"
+    assert (outcome["bare_ms"] is None) == (case.kind == "holistic")
+
+
+@pytest.mark.usefixtures("needs_weights")
+def test_tasks_are_measured_as_libraries_are(clip, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "worker", worker)  # the script imports it from beside itself
+    bundle = tmp_path / "hand_landmarker.task"
+    save_bundle(bundle.name, bundle)
+    library = Tasks("sonjit.compat.mediapipe")
+    outcome = run_job(job(clip, bundle=str(bundle), max_instances=2), library)
+    assert outcome["found"] == {"1": COUNT}
+    assert outcome["precision"] == library.extras(job(clip), np.zeros(0))["precision"]
+    frame = np.load(clip)[0]
+    (hand,) = library.describe(library.detect(frame), frame)
+    assert np.shape(hand["xy"]) == (21, 2)
+    assert hand["handedness"] in ("Left", "Right")
+
+
+@pytest.mark.parametrize("script", ["worker", "peer_mediapipe", "tasks"])
+def test_scripts_import_nothing_of_the_package_or_of_either_library(script):
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(worker.__file__).parent)!r}); sys.modules['sonjit'] = None; "
+        f"import {script}; print(sorted({{'numpy', 'openvino', 'cv2'}} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

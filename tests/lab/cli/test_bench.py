@@ -1,0 +1,132 @@
+import json
+import sys
+
+import pytest
+
+from sonjit._util.errors import InputError
+from sonjit.cli import main
+from sonjit.lab.benchmark import CASES
+from sonjit.weights import find_weight
+
+pytestmark = pytest.mark.slow
+
+
+def skip_without(*kinds):
+    try:
+        for case in CASES:
+            for name in case.weights if case.kind in kinds else ():
+                find_weight(name)
+    except InputError as error:
+        pytest.skip(f"{error}; run: sonjit models pull all")
+
+
+@pytest.fixture(autouse=True)
+def needs_weights():
+    skip_without("hands")
+
+
+def run(capsys, *arguments):
+    status = main(["bench", *arguments])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_peer_that_does_not_exist(capsys, tmp_path):
+    status, out, err = run(capsys, "--peer", str(tmp_path / "python"))
+    assert status == 2
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith(f"sonjit: --peer {tmp_path / 'python'}: No such file or directory; choose a Python")
+
+
+def test_peer_without_mediapipe(capsys):
+    status, _, err = run(capsys, "--peer", sys.executable)
+    assert status == 2
+    (line,) = err.splitlines()
+    assert "has no mediapipe.solutions (ModuleNotFoundError: No module named 'mediapipe')" in line
+
+
+def test_save_that_cannot_be_written_is_said_first(capsys, tmp_path):
+    status, _, err = run(capsys, "--save", str(tmp_path))
+    assert status == 2
+    assert len(err.splitlines()) == 1
+
+
+def test_media_that_is_not_there(capsys, tmp_path):
+    status, _, err = run(capsys, "--media", str(tmp_path / "no.mp4"), "--save", str(tmp_path / "bench.json"))
+    assert status == 2
+    assert err.splitlines()[-1].startswith("sonjit: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_table_on_stdout_and_json_in_the_file(capsys, tmp_path, monkeypatch):
+    from sonjit.lab import benchmark as package
+    from sonjit.lab.cli import bench
+
+    monkeypatch.setattr(bench, "CASES", CASES[:2])
+    monkeypatch.setattr(bench, "benchmark", lambda **options: package.run.benchmark(**options, count=8))
+    save = tmp_path / "bench.json"
+    status, out, err = run(capsys, "--model", "lite", "--precision", "f32", "--repeat", "1", "--save", str(save))
+    assert status == 0
+    assert "sonjit f32" in out
+    assert err.splitlines() == ["[1/1] hands: tracked, 1 of max 1, lite"]
+    assert json.loads(save.read_text())["settings"]["precision"] == "f32"
+
+
+def test_tasks(capsys, tmp_path, monkeypatch):
+    from sonjit.lab import benchmark as package
+    from sonjit.lab.cli import bench
+
+    monkeypatch.setattr(bench, "benchmark", lambda **options: package.run.benchmark(**options, count=8))
+    save = tmp_path / "bench.json"
+    status, out, err = run(capsys, "--peer-api", "tasks", "--repeat", "1", "--save", str(save))
+    assert (status, len(err.splitlines())) == (0, 2)
+    assert "hands: VIDEO, num_hands=2" in out
+    for case in json.loads(save.read_text())["cases"]:
+        assert set(case["sonjit"]["found"]) == {"1"}
+    for arguments, reason in (
+        (("--kind", "body"), "--kind body cannot be combined with --peer-api tasks. Choose from hands, face"),
+        (("--threads", "1"), "tasks have no precision and no threads of their own"),
+        (("--peer", sys.executable), "has no mediapipe.tasks"),
+    ):
+        status, _, err = run(capsys, "--peer-api", "tasks", *arguments)
+        assert status == 2
+        assert reason in err
+
+
+def test_kind_without_media_says_what_it_needs(capsys):
+    status, out, err = run(capsys, "--kind", "face")
+    assert (status, out) == (2, "")
+    (line,) = err.splitlines()
+    assert line == "sonjit: face: no clip is bundled; give --face-media a video or image of one face"
+
+
+def test_media_goes_to_the_kind(capsys, tmp_path):
+    skip_without("holistic")
+    status, _, err = run(capsys, "--kind", "holistic", "--media", str(tmp_path / "no.mp4"))
+    assert status == 2
+    assert err.splitlines()[-1].endswith("no.mp4: no such file or folder")
+
+
+def test_all_leaves_out_what_has_no_media(capsys, tmp_path):
+    skip_without("face")
+    missing = str(tmp_path / "no.mp4")
+    status, _, err = run(capsys, "--kind", "all", "--media", missing, "--face-media", missing)
+    assert status == 2
+    assert err.splitlines()[:2] == [
+        "left out body: no clip is bundled; give --body-media a video or image of one whole person",
+        "left out holistic: no clip is bundled; give --body-media a video or image of one whole person",
+    ]
+    assert err.splitlines()[2].startswith("[1/12] hands: ")
+
+
+def test_model_that_a_kind_has_not(capsys):
+    status, _, err = run(capsys, "--kind", "face", "--model", "lite")
+    assert status == 2
+    assert err == "sonjit: --kind face: Unknown model 'lite'. Choose from mesh, attention, box, box-full.\n"
+
+
+def test_all_with_nothing_left(capsys):
+    status, out, err = run(capsys, "--kind", "all", "--model", "mesh")
+    assert (status, out) == (2, "")
+    assert err == "sonjit: face: no clip is bundled; give --face-media a video or image of one face\n"

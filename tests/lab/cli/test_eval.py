@@ -1,0 +1,86 @@
+"""`sonjit eval`: metrics on standard output, files in a folder, one line for what is wrong."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.cli import main
+from sonjit.lab.evaluation import list_protocols
+
+
+def run(capsys, *arguments):
+    status = main(["eval", *map(str, arguments)])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_without_a_protocol_it_lists_them(capsys):
+    status, out, _ = run(capsys)
+    assert status == 0
+    assert all(name in out for name in list_protocols())
+    assert "hands-full" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--protocol", "none", "--root", ".", "--model", "hands"), "Unknown protocol 'none'. Choose from 300vw, 300w"),
+        (("--protocol", "stb"), "--root"),
+        (("--protocol", "stb", "--root", "."), "requires --model or --predictions"),
+        (
+            ("--protocol", "stb", "--root", ".", "--model", "hands", "--predictions", "x.npz"),
+            "--model cannot be combined with --predictions",
+        ),
+        (("--protocol", "stb", "--root", ".", "--model", "hands", "--limit", "0"), "--limit 0"),
+        (("--protocol", "stb", "--root", ".", "--model", "hands", "--jobs", "0"), "--jobs 0: give at least 1"),
+        (("--protocol", "stb", "--root", ".", "--model", "hands", "--save", "t.xls"), "'.xls'; known: .json, .jsonl"),
+        (("--protocol", "stb", "--root", "nowhere", "--model", "hands"), "no such folder"),
+        (("--protocol", "stb", "--root", ".", "--predictions", "x.npz"), "STB"),
+    ],
+)
+def test_wrong_calls_say_one_line(capsys, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(capsys, *arguments)
+    assert status == 2
+    assert out == ""
+    (line,) = err.splitlines()
+    assert said.lower() in line.lower()
+
+
+@pytest.mark.slow
+def test_a_drawn_photograph_is_searched_as_asked(weights, capsys, tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((120, 160, 3), 90, np.uint8))
+    label = {"width": 160, "height": 120, "hands": [{"box": [10, 10, 60, 60], "side": "Left"}]}
+    (tmp_path / "hands.json").write_text(json.dumps({"a.png": label}))
+    asked = ["--protocol", "detection", "--model", "hands-lite", "--root", tmp_path, "--out", tmp_path / "out"]
+    status, out, _ = run(capsys, *asked, "--search", "fast", "--max-instances", "3")
+    assert status == 0
+    assert "recall" in out
+    record = json.loads((tmp_path / "out" / "eval.json").read_text())
+    assert (record["model"]["search"], record["model"]["max_instances"]) == ("fast", 3)
+    assert [run["mode"] for run in record["runs"]] == ["reacquisition"]
+    status, _, err = run(capsys, *asked, "--search", "fast", "--max-instances", "4", "--resume")
+    assert status == 2
+    assert "another model" in err
+
+
+@pytest.mark.slow
+def test_real_hands_end_to_end(weights, data, capsys, tmp_path):
+    root = data / "real" / "datasets"
+    if not root.is_dir():
+        pytest.skip(f"no real samples in {data}")
+    status, out, err = run(
+        capsys, "--protocol", "mediapipe-card", "--model", "hands-lite", "--root", root, "--out", tmp_path, "--limit", 2
+    )
+    assert status == 0
+    assert "MNAE" in out
+    assert "middle_finger_tip" in out
+    assert "eval.json" in err
+    record = json.loads((tmp_path / "eval.json").read_text())
+    assert len(record["runs"]) == 2
+    assert len(record["data"]) > 1
+    for run_ in record["runs"]:
+        known = [one["mean"] for one in run_["parts"]["joint"]]
+        assert all(0 < mean < 100 for mean in known)

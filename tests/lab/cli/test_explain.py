@@ -1,0 +1,113 @@
+"""`sonjit explain` and `sonjit segment` over several inputs: table formats, processes, and going on after a stop."""
+
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.lab.explain.run import ExplainWorker
+
+
+@pytest.fixture
+def stills(tmp_path, photo):
+    """Three images; the second shows nothing."""
+    folder = tmp_path / "stills"
+    folder.mkdir()
+    for name, rgb in (("f2.png", photo), ("f9.png", np.zeros_like(photo)), ("10.png", photo[:, ::-1])):
+        cv2.imwrite(str(folder / name), rgb[..., ::-1])
+    return folder
+
+
+@pytest.mark.usefixtures("weights")
+class TestExplain:
+    @pytest.mark.slow
+    def test_every_format_holds_the_same(self, sonjit, stills, tmp_path):
+        pq = pytest.importorskip("pyarrow.parquet")
+        for ending in ("json", "jsonl", "csv", "parquet"):
+            of = "handedness,wrist.x"
+            status, _, lines = sonjit(
+                "explain", stills, "--of", of, "--save", tmp_path / f"t.{ending}", "--model", "lite"
+            )
+            assert status == 0
+            assert lines[-1].startswith("3 files, ")
+        whole = json.loads((tmp_path / "t.json").read_text("utf-8"))
+        header, *frames = map(json.loads, (tmp_path / "t.jsonl").read_text("utf-8").splitlines())
+        assert frames == whole["frames"]
+        assert {**header, "frames": frames} == whole
+        assert [frame["source"] for frame in frames] == ["10.png", "f2.png", "f9.png"]
+        told = [
+            (frame["index"], number, one["target"], one["value"], one["map"])
+            for frame in frames
+            for number, hand in enumerate(frame["hands"])
+            for one in hand["maps"]
+        ]
+        assert told
+        with (tmp_path / "t.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert rows[-1]["target"] == ""  # the image that shows nothing
+        as_rows = [
+            (int(row["frame"]), int(row["instance"]), row["target"], float(row["value"]), json.loads(row["map"]))
+            for row in rows[:-1]
+        ]
+        assert as_rows == told
+        names = ("frame", "instance", "target", "value", "map")
+        table = pq.read_table(tmp_path / "t.parquet").to_pylist()
+        assert [(*(row[name] for name in names[:-1]), json.loads(row["map"])) for row in table[:-1]] == told
+
+    @pytest.mark.slow
+    def test_two_processes_write_what_one_writes(self, sonjit, stills, tmp_path):
+        for jobs in (1, 2):
+            outputs = ("--save", tmp_path / f"{jobs}.json", "--draw", f"{tmp_path}/{jobs}/")
+            assert sonjit("explain", stills, *outputs, "--jobs", jobs)[0] == 0
+        assert (tmp_path / "1.json").read_bytes() == (tmp_path / "2.json").read_bytes()
+        for name in ("10.png", "f2.png", "f9.png"):
+            assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+
+    @pytest.mark.slow
+    def test_after_a_stop_it_goes_on_and_other_targets_begin_anew(self, sonjit, stills, tmp_path, monkeypatch):
+        process, seen = ExplainWorker.process, []
+
+        def stopping(self, frame):
+            seen.append(frame.index)
+            if len(seen) == 3:
+                raise KeyboardInterrupt
+            return process(self, frame)
+
+        monkeypatch.setattr(ExplainWorker, "process", stopping)
+        arguments = ("explain", stills, "--save", f"{tmp_path}/t/")
+        assert sonjit(*arguments)[0] == 130
+        monkeypatch.undo()
+        assert sonjit(*arguments)[2][-1].startswith("1 file, ")
+        assert sonjit(*arguments)[2][-1].startswith("0 files, ")
+        assert sonjit(*arguments, "--of", "presence")[2][-1].startswith("3 files, ")
+
+
+class TestSegment:
+    OPTIONS = ("--weights", "demo", "--min-side", "64", "--min-score", "0")
+
+    @pytest.mark.slow
+    def test_every_format_holds_the_same(self, sonjit, stills, tmp_path):
+        pytest.importorskip("torch")
+        for ending in ("json", "jsonl", "csv"):
+            assert sonjit("segment", stills, *self.OPTIONS, "--save", tmp_path / f"t.{ending}")[0] == 0
+        records = json.loads((tmp_path / "t.json").read_text("utf-8"))
+        assert [json.loads(line) for line in (tmp_path / "t.jsonl").read_text("utf-8").splitlines()] == records
+        with (tmp_path / "t.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [[float(row[name]) for name in ("x", "y", "width", "height")] for row in rows] == [
+            one["bbox"] for one in records
+        ]
+        assert {one["image_id"] for one in records} <= {10, 1, 2}  # 10.png is called so; the others by their place
+
+    @pytest.mark.slow
+    def test_each_input_has_its_own_steps_and_files(self, sonjit, stills, tmp_path):
+        pytest.importorskip("torch")
+        outputs = ("--save", f"{tmp_path}/t/", "--draw", f"{tmp_path}/d/", "--steps", f"{tmp_path}/s/")
+        status, _, (note, _) = sonjit("segment", stills / "f2.png", stills / "10.png", *self.OPTIONS, *outputs)
+        assert (status, "placeholders" in note) == (0, True)
+        assert sorted(path.name for path in (tmp_path / "d").iterdir()) == ["10.png", "f2.png"]
+        for name in ("10", "f2"):
+            assert isinstance(json.loads((tmp_path / "t" / f"{name}.json").read_text("utf-8")), list)
+            assert (tmp_path / "s" / name / "1-resized.png").is_file()

@@ -1,0 +1,69 @@
+"""`sonjit hands --lift`: from an image to hands in the camera's space, and one line for whatever goes wrong."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.cli import main
+from sonjit.media import load_frames
+
+
+@pytest.fixture
+def sonjit(capsys):
+    """Run a command in this process: exit status and lines of standard error."""
+
+    def run(*arguments):
+        status = main([str(argument) for argument in arguments])
+        return status, capsys.readouterr().err.splitlines()
+
+    return run
+
+
+@pytest.mark.slow
+def test_hands_of_a_image_come_out_in_the_cameras_space(sonjit, photo, weights, tmp_path):
+    cv2.imwrite(str(tmp_path / "photo.png"), photo[..., ::-1])
+    plain, lifted = tmp_path / "plain.json", tmp_path / "lifted.json"
+    assert sonjit("hands", tmp_path / "photo.png", "--save", plain)[0] == 0
+    status, told = sonjit(
+        "hands", tmp_path / "photo.png", "--save", lifted, "--draw", tmp_path / "d.png", "--measures",
+        "--lift", "internet", "--lift-weights", "demo",
+    )  # fmt: skip
+    assert status == 0
+    assert any("camera assumed" in line for line in told)
+    assert json.loads(lifted.read_text("utf-8"))["model"] == "hands-full+internet"
+    before, after = (load_frames(path)[1][0].hands for path in (plain, lifted))
+    assert [hand.handedness for hand in after] == [hand.handedness for hand in before]
+    assert before
+    for one, other in zip(before, after, strict=True):
+        assert (one.keypoints == other.keypoints).all()
+        assert other.keypoints_3d.shape == (21, 3)
+        assert (other.keypoints_3d[:, 2] > 0.1).all()  # from the lens, not from the hand
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--lift", "internet"], "--lift internet needs its weights, --lift-weights FILE: the released snapshot_20"),
+        (["--lift", "internet", "--lift-weights", "no.pth"], "no.pth: no such checkpoint"),
+        (["--lift", "internet", "--lift-weights", "demo", "--camera", "1,2"], "camera '1,2': give fx,fy,cx,cy"),
+        (["--lift", "internet", "--lift-weights", "demo", "--camera", "nan,1,2,3"], "all four numbers finite"),
+        (["--lift", "internet", "--lift-weights", "demo", "--flip-horizontal"], "cannot be combined with --lift"),
+        (["--camera", "600,600,320,240"], "--camera requires --lift internet"),
+    ],
+    ids=["no weights", "no such file", "half a camera", "no camera", "flipped", "no lift"],
+)
+def test_what_cannot_be_done_is_one_line(sonjit, tmp_path, options, said):
+    cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((8, 8, 3), np.uint8))
+    status, told = sonjit("hands", tmp_path / "photo.png", *options)
+    assert status == 2
+    assert len(told) == 1
+    assert said in told[0]
+
+
+@pytest.mark.slow
+def test_a_missing_image_is_one_line_too(sonjit, tmp_path):
+    status, told = sonjit("hands", tmp_path / "photo.png", "--lift", "internet", "--lift-weights", "demo")
+    assert (status, len(told)) == (2, 1)

@@ -1,0 +1,243 @@
+"""`sonjit mesh`: what it writes of images and videos, and one line for whatever goes wrong."""
+
+import json
+from functools import partial
+from itertools import pairwise
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from sonjit._util.errors import SonjitError
+from sonjit.cli import main
+from sonjit.lab.meshes import mano_networks
+from sonjit.lab.meshes.run import MeshWorker
+from sonjit.lab.networks import create_network
+from sonjit.lab.networks.checkpoints import save_checkpoint
+from sonjit.media import open_source
+from sonjit.weights import find_weight
+
+FRAMES = 6
+
+
+@pytest.fixture(scope="session")
+def media(tmp_path_factory, demo_clip, weights):
+    """An image and a clip with two hands in them, and an image of nothing; not to be changed."""
+    try:
+        find_weight("hand-rig-left"), find_weight("hand-rig-right")
+    except SonjitError as error:
+        pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull rigs")
+    folder = tmp_path_factory.mktemp("media")
+    _, frames, truth = demo_clip
+    start = next(i for i, record in enumerate(truth) if len(record["hands"]) == 2) + 40
+    with av.open(str(folder / "clip.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"preset": "ultrafast"})
+        stream.height, stream.width = frames[start].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for rgb in frames[start : start + FRAMES]:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb)))
+        container.mux(stream.encode(None))
+    cv2.imwrite(str(folder / "photo.png"), frames[start][..., ::-1])
+    cv2.imwrite(str(folder / "nothing.png"), np.zeros_like(frames[start]))
+    return folder
+
+
+def run(capsys, *arguments):
+    status = main(["mesh", *map(str, arguments)])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def refused(capsys, *arguments):
+    status, _, err = run(capsys, *arguments)
+    assert status == 2
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    return err
+
+
+class TestRig:
+    @pytest.mark.slow
+    def test_video_is_drawn_where_the_hands_are(self, capsys, media, tmp_path):
+        drawn = tmp_path / "drawn.mp4"
+        status, out, err = run(capsys, media / "clip.mp4", "--draw", drawn)
+        assert status == 0
+        assert "right-" in out
+        assert f"{FRAMES} frames" in err
+        with open_source(media / "clip.mp4") as source, open_source(drawn) as result:
+            for before, after in zip(source, result, strict=True):
+                changed = np.abs(before.rgb.astype(int) - after.rgb).max(-1) > 40
+                assert 0.01 < changed.mean() < 0.4
+
+    @pytest.mark.slow
+    def test_json_holds_poses_with_constant_bones(self, capsys, media, tmp_path):
+        run(capsys, media / "clip.mp4", "--save", tmp_path / "hands.json")
+        data = json.loads((tmp_path / "hands.json").read_text("utf-8"))
+        assert data["model"] == "rig"
+        assert [frame["index"] for frame in data["frames"]] == list(range(FRAMES))
+        told = {hand["name"]: hand for hand in data["hands"]}
+        assert {hand["handedness"] for hand in told.values()} == {"Left", "Right"}
+        for frame in data["frames"]:
+            for hand in frame["hands"]:
+                points = {p["name"]: np.array([p["x"], p["y"], p["z"]]) for p in hand["keypoints3D"]}
+                assert all(point[2] > 0 for point in points.values())  # before the camera
+                chain = [f"index_finger_{joint}" for joint in ("mcp", "pip", "dip", "tip")]
+                for a, b in pairwise(chain):
+                    length = np.linalg.norm(points[a] - points[b])
+                    assert length == pytest.approx(told[hand["name"]]["bones_m"][b], abs=1e-4)
+                assert hand["fit_error_mm"] < 15
+
+    @pytest.mark.slow
+    def test_given_camera_sees_the_hands_where_they_are(self, capsys, media, tmp_path):
+        camera = (608.0, 608.0, 320.0, 240.0)
+        text = ",".join(map(str, camera))
+        run(capsys, media / "photo.png", "--camera", text, "--save", tmp_path / "p.json")
+        main(["hands", str(media / "photo.png"), "--save", str(tmp_path / "found.json")])
+        found = json.loads((tmp_path / "found.json").read_text("utf-8"))["frames"][0]["hands"]
+        posed = json.loads((tmp_path / "p.json").read_text("utf-8"))["frames"][0]["hands"]
+        assert len(posed) == len(found) == 2
+        for hand, seen in zip(posed, found, strict=True):
+            points = np.array([[p["x"], p["y"], p["z"]] for p in hand["keypoints3D"]])
+            xy = np.array([[p["x"], p["y"]] for p in seen["keypoints"]])
+            projected = points[:, :2] / points[:, 2:] * camera[:2] + camera[2:]
+            assert np.linalg.norm(projected - xy, axis=1).mean() < 0.06 * np.ptp(xy, axis=0).max()
+
+    @pytest.mark.slow
+    def test_mirrored_image_gives_the_mirrored_hand(self, capsys, media, tmp_path):
+        cv2.imwrite(str(tmp_path / "selfie.png"), cv2.imread(str(media / "photo.png"))[:, ::-1])
+        poses = []
+        for name, options in ((media / "photo.png", ()), (tmp_path / "selfie.png", ("--mirrored",))):
+            run(capsys, name, *options, "--save", tmp_path / "out.json")
+            hands = json.loads((tmp_path / "out.json").read_text("utf-8"))["frames"][0]["hands"]
+            poses.append({hand["handedness"]: hand["angles_rad"]["index"] for hand in hands})
+        assert poses[0].keys() == poses[1].keys() == {"Left", "Right"}
+        for side, angles in poses[0].items():
+            assert np.allclose(np.array(angles)[:, 1], np.array(poses[1][side])[:, 1], atol=0.5)
+
+    @pytest.mark.slow
+    def test_lifted_hands_stand_before_the_camera(self, capsys, media, tmp_path):
+        save_checkpoint(create_network("internet", "demo", layout="interhand"), tmp_path / "w.safetensors")
+        options = ["--lift", "internet", "--lift-weights", tmp_path / "w.safetensors"]
+        outputs = ["--save", tmp_path / "p.json", "--draw", tmp_path / "p.png"]
+        status, _, err = run(capsys, media / "photo.png", *options, *outputs)
+        assert status == 0
+        assert "camera assumed" in err
+        data = json.loads((tmp_path / "p.json").read_text("utf-8"))
+        assert data["model"] == "rig+internet"
+        assert data["hands"]
+        for hand in data["frames"][0]["hands"]:
+            assert np.mean([point["z"] for point in hand["keypoints3D"]]) > 0.1
+        assert cv2.imread(str(tmp_path / "p.png")).shape == cv2.imread(str(media / "photo.png")).shape
+
+    @pytest.mark.slow
+    def test_animated_glb_and_bvh_per_hand(self, capsys, media, tmp_path):
+        assert run(capsys, media / "clip.mp4", "--save", tmp_path / "hands.glb")[0] == 0
+        assert (tmp_path / "hands.glb").read_bytes()[:4] == b"glTF"
+        assert run(capsys, media / "clip.mp4", "--save", tmp_path / "hands.bvh")[0] == 0
+        files = sorted(tmp_path.glob("hands-*.bvh"))
+        assert len(files) == 2
+        assert all(f"Frames: {FRAMES}\n" in file.read_text("utf-8") for file in files)
+
+    @pytest.mark.slow
+    def test_one_obj_per_image(self, capsys, media, tmp_path):
+        assert run(capsys, media / "photo.png", "--save", tmp_path / "hands.obj")[0] == 0
+        assert (tmp_path / "hands.obj").read_text("utf-8").count("\no ") == 1  # a second hand after the first
+        assert run(capsys, media / "clip.mp4", "--limit", "2", "--save", tmp_path / "{index}.obj")[0] == 0
+        assert sorted(file.name for file in tmp_path.glob("0*.obj")) == ["000000.obj", "000001.obj"]
+
+    @pytest.mark.slow
+    def test_nothing_found_is_no_error(self, capsys, media, tmp_path):
+        for ending in (".json", ".glb", ".obj"):
+            status, _, err = run(capsys, media / "nothing.png", "--save", tmp_path / f"out{ending}")
+            assert status == 0
+            assert "0 hands" in err
+            assert (tmp_path / f"out{ending}").is_file()
+
+    @pytest.mark.slow
+    def test_stopped_it_keeps_what_was_seen(self, capsys, media, tmp_path, monkeypatch):
+        process, seen = MeshWorker.process, []
+
+        def stopping(self, frame):
+            if len(seen) == 3:
+                raise KeyboardInterrupt
+            seen.append(frame.index)
+            return process(self, frame)
+
+        monkeypatch.setattr(MeshWorker, "process", stopping)
+        outputs = "--save", tmp_path / "out.json", "--draw", tmp_path / "out.mp4"
+        assert run(capsys, media / "clip.mp4", *outputs)[0] == 130
+        assert len(json.loads((tmp_path / "out.json").read_text("utf-8"))["frames"]) == 3
+        with open_source(tmp_path / "out.mp4") as drawn:
+            assert sum(1 for _ in drawn) == 3
+
+    def test_missing_rig_says_how_to_fetch_it(self, capsys, media, tmp_path):
+        assert "sonjit models pull hand-rig" in refused(capsys, media / "photo.png", "--models-dir", tmp_path)
+
+
+class TestRefusals:
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            (["--save", "out.ply"], "Unknown file ending"),
+            (["--save", "out.obj"], "{index}"),
+            (["--save", "{index}.json"], "Remove {index}"),
+            (["--draw", "out.png"], "ends in"),
+            (["--camera", "1,2,3"], "fx,fy,cx,cy"),
+            (["--limit", "0"], "at least 1"),
+            (["--max-instances", "0"], "at least 1"),
+            (["--device", "toaster"], "devices here: CPU"),
+            (["--weights", "w.pth"], "applies only to --model handoccnet or deformer"),
+            (["--figure", "maps.png"], "handoccnet"),
+            (["--lift", "internet"], "--lift-weights FILE: the released snapshot_20"),
+            (["--lift", "internet", "--lift-weights", "no.pth"], "no.pth: no such checkpoint"),
+            (["--lift-weights", "demo"], "--lift-weights requires --lift internet"),
+            (["--model", "handoccnet", "--lift", "internet"], "--lift internet applies only to --model rig"),
+            (["--model", "deformer", "--lift", "internet"], "--lift internet applies only to --model rig"),
+            (["--model", "other"], "other"),
+        ],
+    )
+    def test_of_a_video(self, capsys, media, tmp_path, monkeypatch, options, says):
+        monkeypatch.chdir(tmp_path)
+        assert says in refused(capsys, media / "clip.mp4", *options)
+        assert not list(tmp_path.iterdir())
+
+    def test_bvh_of_a_image(self, capsys, media, tmp_path):
+        assert ".glb or .obj" in refused(capsys, media / "photo.png", "--save", tmp_path / "a.bvh")
+
+    def test_missing_input(self, capsys, tmp_path):
+        refused(capsys, tmp_path / "nothing.mp4")
+
+
+class TestHandOccNet:
+    def test_says_which_files_are_needed_and_where_they_are(self, capsys, media, tmp_path):
+        options = ["--model", "handoccnet"]
+        assert "mano.is.tue.mpg.de" in refused(capsys, media / "photo.png", *options)
+        err = refused(capsys, media / "photo.png", *options, "--mano", "demo")
+        assert "--weights" in err
+        assert "github.com/namepllet/HandOccNet" in err
+        missing = tmp_path / "MANO_RIGHT.pkl"
+        assert str(missing) in refused(capsys, media / "photo.png", *options, "--mano", missing)
+
+    @pytest.mark.slow
+    def test_writes_parameters_mesh_overlay_and_maps(self, capsys, media, tmp_path, monkeypatch):
+        monkeypatch.setattr(mano_networks, "create_network", partial(create_network, size="tiny"))
+        options = ["--model", "handoccnet", "--weights", "demo", "--mano", "demo", "--max-instances", "1"]
+        overlay, maps = tmp_path / "over.png", tmp_path / "maps.png"
+        outputs = ["--save", tmp_path / "out.json", "--draw", overlay, "--figure", maps]
+        assert run(capsys, media / "photo.png", *options, *outputs)[0] == 0
+        (hand,) = json.loads((tmp_path / "out.json").read_text("utf-8"))["frames"][0]["hands"]
+        assert len(hand["mano_pose"]) == 48
+        assert len(hand["mano_shape"]) == 10
+        assert hand["mirrored"] == (hand["handedness"] == "Left")
+        assert (cv2.imread(str(overlay)) != cv2.imread(str(media / "photo.png"))).any()
+        assert cv2.imread(str(maps)).shape[1] == 4 * 64
+
+
+def test_deformer_says_which_files_are_needed(capsys, media):
+    options = ["--model", "deformer"]
+    assert "--mano FILE" in refused(capsys, media / "clip.mp4", *options)
+    assert "--mano-left FILE" in refused(capsys, media / "clip.mp4", *options, "--mano", "demo")
+    both = ["--mano", "demo", "--mano-left", "demo"]
+    assert "--weights FILE" in refused(capsys, media / "clip.mp4", *options, *both)

@@ -1,0 +1,100 @@
+"""`sonjit synth`: what it writes, and one line for whatever goes wrong."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit._util.errors import SonjitError
+from sonjit.cli import main
+from sonjit.lab.hand_models.rig_files import load_rig
+from sonjit.lab.synthesis.render.opengl import renderer_name
+from sonjit.lab.synthesis.scene.factors import FACTORS
+
+
+@pytest.fixture(scope="session")
+def can_render():
+    """Skip where OpenGL or the rigs are missing."""
+    try:
+        renderer_name()
+        load_rig("Right"), load_rig("Left")
+    except SonjitError as error:
+        pytest.skip(str(error))
+
+
+def run(capsys, *arguments):
+    status = main(["synth", *map(str, arguments)])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def refused(capsys, *arguments):
+    status, _, err = run(capsys, *arguments)
+    assert status == 2
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    return err
+
+
+@pytest.mark.slow
+def test_a_folder_of_images_with_labels(capsys, tmp_path, can_render):
+    status, _, err = run(capsys, tmp_path / "out", "--count", 3, "--size", "96", "--set", "hands=1", "--masks")
+    assert status == 0
+    assert "3 images" in err
+    data = json.loads((tmp_path / "out" / "coco.json").read_text("utf-8"))
+    assert len(data["images"]) == 3
+    assert {(one["width"], one["height"]) for one in data["images"]} == {(96, 96)}
+    assert len(list((tmp_path / "out" / "masks").rglob("*.png"))) == 3
+    status, _, err = run(capsys, tmp_path / "out", "--count", 3, "--size", "96", "--set", "hands=1", "--masks")
+    assert (status, "3 from before" in err) == (0, True)
+
+
+def test_backgrounds_of_ones_own(capsys, tmp_path, can_render):
+    (tmp_path / "mine").mkdir()
+    cv2.imwrite(str(tmp_path / "mine" / "green.png"), np.full((90, 90, 3), (0, 255, 0), np.uint8))
+    arguments = ("--backgrounds", tmp_path / "mine", "--set", "hands=0", "--size", "64", "--count", 1)
+    still = ("noise", "vignette", "low_light", "compression", "exposure", "white_balance", "infrared")
+    off = [part for name in still for part in ("--set", f"{name}={'false' if name == 'infrared' else 0}")]
+    assert run(capsys, tmp_path / "out", *arguments, *off)[0] == 0
+    (image,) = (tmp_path / "out" / "images").rglob("*.jpg")
+    assert np.abs(cv2.imread(str(image)).reshape(-1, 3).mean(0) - (0, 255, 0)).max() < 8
+
+
+def test_all_factors_are_listed(capsys):
+    status, out, _ = run(capsys, "--list-factors")
+    assert status == 0
+    assert all(one.name in out for one in FACTORS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "requires an output folder"),
+        (("OUT", "--count", 0), "--count 0"),
+        (("OUT", "--jobs", 0), "--jobs 0"),
+        (("OUT", "--size", "large"), "--size large"),
+        (("OUT", "--set", "colour=red"), "Unknown factor 'colour'"),
+        (("OUT", "--set", "glove=boxing"), "Choose from none, latex"),
+        (("OUT", "--views", 141), "--views 141"),
+        (("OUT", "--rig", "webcam", "--views", 2), "--rig webcam with --views 2"),
+        (("OUT", "--format", "video"), "--format video requires a motion"),
+        (("OUT", "--format", "shards", "--depth"), "cannot be combined with --format"),
+        (("OUT", "--sequence", "waltz"), "Unknown --sequence 'waltz'. Choose from any, peak, rom"),
+        (("OUT", "--sequence", "any", "--fps", 0), "--fps 0"),
+        (("OUT", "--sequence", "any", "--set", "gesture=fist"), "Unknown factor 'gesture'"),
+        (("OUT", "--poses", "nowhere.json"), "nowhere.json: no such file"),
+        (("OUT", "--backgrounds", "nowhere"), "nowhere is not a folder"),
+        (("OUT", "--format", "gif"), "gif"),
+    ],
+)
+def test_one_line_says_what_is_wrong_before_anything_is_written(capsys, tmp_path, arguments, says):
+    out = tmp_path / "out"
+    assert says in refused(capsys, *(out if one == "OUT" else one for one in arguments))
+    assert not out.exists()
+
+
+def test_a_folder_of_another_run_is_refused(capsys, tmp_path, can_render):
+    arguments = (tmp_path / "out", "--count", 1, "--size", "64", "--set", "hands=0")
+    assert run(capsys, *arguments)[0] == 0
+    assert "other settings" in refused(capsys, *arguments, "--seed", 1)

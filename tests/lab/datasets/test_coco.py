@@ -1,0 +1,196 @@
+"""COCO's format: packed run lengths against the reference tools, images from folders and videos, bad files."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from faster_coco_eval import mask as official
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from sonjit._util.errors import InputError
+from sonjit.lab.datasets import VideoFrame, mask_from_segmentation, open_dataset, rle_from_mask
+
+MASKS = arrays.arrays(np.bool_, st.tuples(st.integers(1, 40), st.integers(1, 40)))
+
+
+@given(MASKS)
+def test_packed_run_lengths_are_the_reference_tools(mask):
+    packed = rle_from_mask(mask)
+    wanted = official.encode(np.asfortranarray(mask.astype(np.uint8)))
+    assert packed["counts"].encode() == wanted["counts"]
+    assert packed["size"] == list(wanted["size"])
+    assert np.array_equal(mask_from_segmentation(packed, *mask.shape), mask)
+
+
+@given(MASKS)
+def test_plain_run_lengths_come_back(mask):
+    flat = mask.T.ravel().astype(int)
+    runs, value, count = [], 0, 0
+    for pixel in flat:
+        if pixel != value:
+            runs.append(count)
+            value, count = pixel, 0
+        count += 1
+    runs.append(count)
+    assert np.array_equal(mask_from_segmentation({"size": list(mask.shape), "counts": runs}, *mask.shape), mask)
+
+
+@given(st.integers(0, 20), st.integers(0, 20), st.integers(3, 30), st.integers(3, 30))
+def test_a_rectangle_of_whole_pixels_is_exact(left, top, wide, high):
+    polygon = [left, top, left + wide, top, left + wide, top + high, left, top + high]
+    mask = mask_from_segmentation([polygon], 60, 60)
+    expected = np.zeros((60, 60), bool)
+    expected[top : top + high, left : left + wide] = True
+    assert np.array_equal(mask, expected)
+
+
+@given(st.integers(3, 9), st.floats(12, 28), st.integers(0, 99))
+def test_polygons_are_nearly_the_reference_tools(corners, radius, seed):
+    """These differ in pixels on the edge."""
+    angles = np.linspace(0, 2 * np.pi, corners, endpoint=False) + seed
+    polygon = np.stack([32 + radius * np.cos(angles), 30 + radius * np.sin(angles)], 1).ravel().tolist()
+    mask = mask_from_segmentation([polygon], 60, 64)
+    wanted = official.decode(official.merge(official.frPyObjects([polygon], 60, 64))).astype(bool)
+    assert (mask & wanted).sum() / (mask | wanted).sum() > 0.85
+
+
+def image(folder, name, size=(20, 30), shade=100):
+    height, width = size
+    cv2.imwrite(str(folder / name), np.full((height, width, 3), shade, np.uint8))
+
+
+def small(**changes):
+    data = {
+        "images": [{"id": 7, "file_name": "a.png", "width": 30, "height": 20}],
+        "annotations": [{
+            "id": 1, "image_id": 7, "category_id": 2, "bbox": [3, 4, 10, 8], "iscrowd": 0,
+            "segmentation": [[3, 4, 13, 4, 13, 12, 3, 12]], "keypoints": [5, 6, 2, 0, 0, 0],
+        }],
+        "categories": [{"id": 2, "name": "hand", "keypoints": ["wrist", "tip"]}],
+    }  # fmt: skip
+    return {**data, **changes}
+
+
+def write(folder, data, name="set.json"):
+    (folder / name).write_text(data if isinstance(data, str) else json.dumps(data), "utf-8")
+    return folder / name
+
+
+@pytest.mark.parametrize("where", ["beside", "images", "named"])
+def test_a_folder_gives_its_images(tmp_path, where):
+    folder = tmp_path / "images" if where != "beside" else tmp_path
+    folder.mkdir(exist_ok=True)
+    image(folder, "a.png")
+    options = {"images": str(folder)} if where == "named" else {}
+    data = open_dataset("folder", write(tmp_path, small()).parent, **options)
+    (one,) = data
+    assert one.rgb().shape == (20, 30, 3)
+    (instance,) = one.instances
+    assert instance.box == instance.bounds() == (3, 4, 13, 12)
+    assert instance.filled_mask(20, 30).sum() == instance.mask().sum() == 80
+    np.testing.assert_array_equal(instance.keypoints_px, [[5, 6], [np.nan, np.nan]])
+    assert instance.keypoint_names == ("wrist", "tip")
+    assert instance.keypoint_indices(["tip"]) == [1]
+    assert instance.keypoint_indices(["tip", "thumb"]) is None
+    assert data.categories() == {2: "hand"}
+
+
+def test_without_a_mask_the_box_is_filled(tmp_path):
+    data = small()
+    del data["annotations"][0]["segmentation"]
+    image(tmp_path, "a.png")
+    (one,) = open_dataset("folder", write(tmp_path, data))
+    assert one.instances[0].mask() is None
+    assert one.instances[0].filled_mask(20, 30).sum() == 80
+
+
+@pytest.mark.files("demo/*coco*.json")
+def test_the_demo_clips_annotations(file):
+    """Frames of the video beside it; every mask reaches just to the edges of its box."""
+    (video,) = file.parent.glob("*.mp4")
+    for one in open_dataset("folder", file, images=str(video))[:25]:
+        for instance in one.instances:
+            rows, columns = np.nonzero(instance.mask())
+            tight = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+            assert np.abs(np.subtract(tight, instance.box)).max() <= 1
+        assert one.rgb().shape == (one.height, one.width, 3)
+
+
+def test_frames_of_a_video_come_in_any_order(demo_clip):
+    path, frames, _ = demo_clip
+    for index in (3, 3, 5, 1, 0):
+        np.testing.assert_array_equal(VideoFrame(Path(path), index).rgb(), frames[index])
+
+
+ANNOTATION = small()["annotations"][0]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("{", "not valid JSON|cannot be read|JSON"),
+        ("[]", "not in COCO's format|is not a|holds"),
+        ({"images": []}, "'categories' is missing"),
+        (small(images=[]), "not among the images"),
+        (small(annotations=[{**ANNOTATION, "image_id": 8}]), "image 8"),
+        (small(annotations=[{**ANNOTATION, "category_id": 5}]), "category_id 5"),
+        (small(annotations=[{**ANNOTATION, "bbox": [1, 2, 0, 5]}]), "is empty"),
+        (small(annotations=[{**ANNOTATION, "bbox": [1, 2]}]), "must hold 4"),
+        (small(images=small()["images"] * 2), "two images have the id 7"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_a_bad_file_is_one_clear_line(tmp_path, data, said):
+    with pytest.raises(InputError, match=said) as caught:
+        open_dataset("folder", write(tmp_path, data))
+    assert "\n" not in str(caught.value)
+    assert "set.json" in str(caught.value) or "a.png" in str(caught.value)
+
+
+def test_a_folder_must_hold_one_annotation_file(tmp_path):
+    with pytest.raises(InputError, match="holds neither a COCO file"):
+        open_dataset("folder", tmp_path)
+    write(tmp_path, small()), write(tmp_path, small(), "other.json")
+    with pytest.raises(InputError, match="holds 2 annotation files"):
+        open_dataset("folder", tmp_path)
+    with pytest.raises(InputError, match="no such file"):
+        open_dataset("folder", tmp_path / "absent.json")
+
+
+def test_missing_or_wrong_images_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"a\.png is missing"):
+        open_dataset("folder", write(tmp_path, small()))
+    image(tmp_path, "a.png", size=(21, 30))
+    with pytest.raises(InputError, match=r"30 x 21 pixels and .*set\.json says 30 x 20"):
+        open_dataset("folder", tmp_path)[0].rgb()
+
+
+def test_frames_that_a_video_lacks_are_named(tmp_path, demo_clip):
+    path, frames, _ = demo_clip
+    height, width = frames[0].shape[:2]
+    images = [{"id": 5, "file_name": "999999.png", "width": width, "height": height}]
+    data = open_dataset("folder", write(tmp_path, small(images=images, annotations=[])), images=str(path))
+    with pytest.raises(InputError, match="no frame 999999"):
+        data[0].rgb()
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "said"),
+    [
+        ("text", "run lengths or a list of polygons"),
+        ({"size": [3, 3], "counts": [9]}, "does not fit"),
+        ({"size": [4, 5], "counts": [25]}, "add up to 25"),
+        ({"size": [4, 5], "counts": [-1, 3]}, "whole numbers"),
+        ({"size": [4, 5], "counts": "\x01"}, "not part"),
+        ([[1, 2, 3]], "three corners"),
+        ([["a", 2, 3, 4, 5, 6]], "three corners"),
+    ],
+    ids=str,
+)
+def test_a_bad_segmentation_is_one_clear_line(segmentation, said):
+    with pytest.raises(InputError, match=said):
+        mask_from_segmentation(segmentation, 4, 5)

@@ -1,0 +1,183 @@
+"""Other forms of a set: what is read back is what was written; shards are deterministic, resumable, for processes."""
+
+import json
+import multiprocessing
+import pickle
+import tarfile
+
+import numpy as np
+import pytest
+
+from sonjit._util.errors import InputError
+from sonjit.lab.datasets import dataset_entry, list_datasets, open_dataset
+from sonjit.lab.datasets.checks import draw_contact_sheet
+from sonjit.lab.datasets.formats.convert import convert_dataset
+from sonjit.lab.datasets.formats.shards import sample_to_dict, save_shards
+
+OF_COCO = ("kind", "side", "skeleton", "crowd")
+
+
+def same(one, other):
+    return (one is None and other is None) or np.allclose(one, other, rtol=1e-9, atol=1e-6, equal_nan=True)
+
+
+def read_back(path):
+    return open_dataset("folder" if path.suffix else "shards", path, check="all")
+
+
+def check_all_is_there(dataset, path):
+    """Parquet and shards hold everything; COCO what its fields can."""
+    again = read_back(path)
+    assert len(again) == len(dataset)
+    for old, new in zip(dataset, again, strict=True):
+        assert np.array_equal(old.rgb(), new.rgb())
+        if path.suffix != ".json":
+            assert json.dumps(sample_to_dict(new), sort_keys=True) == json.dumps(sample_to_dict(old), sort_keys=True)
+            continue
+        assert (old.subject, old.sequence, old.frame, old.view) == (new.subject, new.sequence, new.frame, new.view)
+        assert (old.camera is None) == (new.camera is None)
+        if old.camera:
+            assert same(old.camera.K, new.camera.K)
+            assert same(old.camera.t, new.camera.t)
+        for before, after in zip(old.instances, new.instances, strict=True):
+            assert (before.side, before.category or before.kind) == (after.side, after.category)
+            if before.keypoints_px is not None:
+                assert np.array_equal(before.valid_px, after.valid_px)
+                assert same(before.keypoints_px[before.valid_px], after.keypoints_px[before.valid_px])
+            assert before.box is None or same(before.box, after.box)
+            assert same(before.mask(), after.mask())
+            if before.keypoints_px is not None and before.keypoints_m is not None:
+                known = np.isfinite(after.keypoints_m)
+                assert same(before.keypoints_m[known], after.keypoints_m[known])
+                assert known.all(axis=1).tolist() == before.valid_m.tolist()
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.parquet", "x"])
+def test_own_folder_comes_back(name, own, tmp_path):
+    dataset = open_dataset("folder", own())
+    convert_dataset(dataset, tmp_path / name, per_shard=4)
+    check_all_is_there(dataset, tmp_path / name)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", ["x.json", "x.parquet", "x"])
+@pytest.mark.files("fixtures/*/expected.json")
+def test_made_sets_come_back(file, name, tmp_path):
+    dataset = first_that_opens(file.parent)
+    convert_dataset(dataset, tmp_path / name, per_shard=2)
+    check_all_is_there(dataset, tmp_path / name)
+
+
+def first_that_opens(root):
+    """The fixture as a set whose files it has; one's own folder, which takes nearly anything, last."""
+    names = sorted(set(list_datasets()) - {"shards"}, key=lambda name: (name == "folder", name))
+    for name in names:
+        for split in dataset_entry(name).splits:
+            try:
+                dataset = open_dataset(name, root, split, check="all")
+            except InputError:
+                continue
+            if len(dataset):
+                return dataset
+    pytest.fail(f"no data set of ours opens {root}")
+
+
+def test_images_that_lie_in_no_file_are_written_beside(own, tmp_path):
+    convert_dataset(open_dataset("folder", own()), tmp_path / "shards", per_shard=3)
+    shards = open_dataset("shards", tmp_path / "shards")
+    for name in ("y.json", "y.parquet"):
+        convert_dataset(shards, tmp_path / name)
+        check_all_is_there(shards, tmp_path / name)
+    assert len(list((tmp_path / "y_images").iterdir())) == len(shards)
+
+
+def test_shards_are_the_same_bytes_every_time_and_go_on(own, tmp_path):
+    dataset = open_dataset("folder", own())
+    files = save_shards(tmp_path / "a", dataset, per_shard=2)
+    assert [file.name for file in files] == ["000000.tar", "000001.tar", "000002.tar"]
+    save_shards(tmp_path / "b", dataset, per_shard=2)
+    assert all(file.read_bytes() == (tmp_path / "b" / file.name).read_bytes() for file in files)
+    files[1].unlink()
+    assert save_shards(tmp_path / "a", dataset, per_shard=2) == [files[1]]
+    assert files[1].read_bytes() == (tmp_path / "b" / "000001.tar").read_bytes()
+    with pytest.raises(InputError, match="shards of other data or settings"):
+        save_shards(tmp_path / "a", dataset, per_shard=3)
+    with tarfile.open(files[0]) as tar:
+        assert [one.name for one in tar] == ["00000000.png", "00000000.json", "00000001.png", "00000001.json"]
+
+
+def test_a_stopped_run_leaves_no_half_shard(own, tmp_path):
+    root = own()
+    dataset = open_dataset("folder", root)
+    image = root / "images" / "p3.png"
+    hidden = image.rename(root / "hidden.png")
+    with pytest.raises(InputError, match=r"p3\.png"):
+        save_shards(tmp_path / "a", dataset, per_shard=2)
+    assert sorted(file.name for file in (tmp_path / "a").iterdir()) == ["000000.tar", "index.json"]
+    hidden.rename(image)
+    assert len(save_shards(tmp_path / "a", dataset, per_shard=2)) == 2
+    check_all_is_there(dataset, tmp_path / "a")
+
+
+def test_cut_and_missing_shards_are_named(own, tmp_path):
+    root = tmp_path / "a"
+    files = save_shards(root, open_dataset("folder", own()), per_shard=3)
+    files[0].write_bytes(files[0].read_bytes()[:700])
+    files[1].unlink()
+    shards = open_dataset("shards", root, check="none")
+    with pytest.raises(InputError, match=r"000000\.tar .*cut off|000000\.tar holds \d files and must hold 6"):
+        shards[0]
+    with pytest.raises(InputError, match=r"000001\.tar is missing"):
+        shards[5]
+
+
+def total(dataset, index):
+    """What a worker process sees of a sample."""
+    sample = dataset[index]
+    return int(sample.rgb().sum()), len(sample.instances), sample.id
+
+
+@pytest.mark.slow
+def test_worker_processes_see_the_same(own, tmp_path):
+    folder = open_dataset("folder", own())
+    save_shards(tmp_path / "shards", folder, per_shard=3)
+    shards = open_dataset("shards", tmp_path / "shards")
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        for dataset in (folder, shards):
+            tasks = [(dataset, index) for index in range(len(dataset))]
+            assert pool.starmap(total, tasks) == [total(*task) for task in tasks]
+
+
+def test_many_samples_take_little_room(own):
+    """A thousand labels weigh in a process what their text does."""
+    labels = open_dataset("folder", own(count=40), check="none")
+    assert len(pickle.dumps(labels)) < 1.2 * labels.root.joinpath("dataset.json").stat().st_size
+
+
+def test_torch_takes_a_set_as_it_is(own):
+    from torch.utils.data import DataLoader
+
+    dataset = open_dataset("folder", own())
+    loader = DataLoader(dataset, batch_size=4, shuffle=False, collate_fn=lambda samples: [one.id for one in samples])
+    assert [one for batch in loader for one in batch] == [one.id for one in dataset]
+
+
+def test_unknown_ending(own, tmp_path):
+    with pytest.raises(InputError, match=r"Unknown file ending '\.xml'"):
+        convert_dataset(open_dataset("folder", own()), tmp_path / "x.xml")
+
+
+def test_sheet_shows_every_sample(own):
+    """A cell each; one whose image is gone is dark and says so instead of stopping the rest."""
+    root = own()
+    samples = list(open_dataset("folder", root))
+    whole = draw_contact_sheet(samples, columns=3, cell_px=200)
+    assert whole.shape == (2 * 206 + 6, 3 * 206 + 6, 3)
+    (root / "images" / "p5.png").unlink()
+    without = draw_contact_sheet(samples, columns=3, cell_px=200)
+    changed = np.argwhere((whole != without).any(axis=2))
+    assert changed.min(axis=0).tolist() >= [206, 412]
+    zoomed = draw_contact_sheet(samples[:5], columns=3, cell_px=200, zoom=True)
+    assert (zoomed != draw_contact_sheet(samples[:5], columns=3, cell_px=200)).any()
+    with pytest.raises(InputError, match="no samples to show"):
+        draw_contact_sheet([])

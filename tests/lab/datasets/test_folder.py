@@ -1,0 +1,181 @@
+"""One's own images: every field of the COCO file, orders of keypoints, tables, folders by class, bad files."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit import Hand
+from sonjit._util.errors import InputError
+from sonjit.lab.datasets import open_dataset
+from sonjit.lab.datasets.dataset import PackedRecords, size_of_image
+from sonjit.lab.datasets.joint_orders import skeleton_of_names
+from sonjit.media import Header, open_writer
+from sonjit.results import Frame
+from sonjit.results.skeletons import load_skeleton
+
+NAMES = load_skeleton("hand_mediapipe21").keypoints
+
+
+def test_all_fields_arrive(own):
+    dataset = open_dataset("folder", own(), check="all")
+    empty, first = dataset[0], dataset[1]
+    assert empty.instances == ()
+    (hand,) = first.instances
+    assert (hand.kind, hand.side, hand.skeleton, hand.category) == ("hand", "Left", "hand_mediapipe21", "hand")
+    assert hand.valid_px.tolist() == [k != 4 for k in range(21)]
+    assert hand.visible.tolist() == [k not in (3, 4) for k in range(21)]
+    assert np.isnan(hand.keypoints_px[4]).all()
+    seen = hand.valid_px
+    np.testing.assert_allclose(first.camera.project(hand.keypoints_m)[seen], hand.keypoints_px[seen], atol=1e-9)
+    assert hand.extra["group"] == {"region": "Oceania", "skin_tone": 3}
+    assert (first.subject, first.sequence, first.frame) == ("s0", "walk", 1)
+    assert first.camera.t.tolist() == [0.1, 0, 0.2]
+    assert hand.mask().sum() == 40 * 30
+    assert first.rgb().shape == (80, 120, 3)
+
+
+def test_order_and_spelling_of_names_do_not_matter(own):
+    order = np.random.default_rng(1).permutation(21)
+    counted = ["wrist"] + [
+        f"{finger}{level}"
+        for finger in ("thumb", "forefinger", "middle_finger", "ring", "pinky")
+        for level in range(1, 5)
+    ]
+
+    def change(labels):
+        labels["categories"][0]["keypoints"] = [counted[k] for k in order]
+        for one in labels["annotations"]:
+            one["keypoints"] = np.reshape(one["keypoints"], (21, 3))[order].ravel().tolist()
+            one["keypoints3d"] = np.array(one["keypoints3d"])[order].tolist()
+
+    plain = [one.instances for one in open_dataset("folder", own())]
+    mixed = [one.instances for one in open_dataset("folder", own(change))]
+    for (one,), (other,) in zip(plain[1:], mixed[1:], strict=True):
+        assert np.array_equal(one.keypoints_px, other.keypoints_px, equal_nan=True)
+        assert np.array_equal(one.keypoints_m, other.keypoints_m)
+
+
+def test_unknown_names_keep_their_order():
+    assert skeleton_of_names(["a", "b"]) == (None, None)
+    name, order = skeleton_of_names(list(reversed(NAMES)))
+    assert name == "hand_mediapipe21"
+    assert order.tolist() == list(range(20, -1, -1))
+
+
+def put(**fields):
+    return lambda labels: labels["annotations"][0].update(fields)
+
+
+def put_in_image(**fields):
+    return lambda labels: labels["images"][1].update(fields)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put(keypoints=[1, 2, 2]), "annotation 1: keypoints holds 3 numbers and must hold 63"),
+        (put(keypoints3d=[[1, 2, 3]]), "annotation 1: keypoints3d holds 1 and not 21"),
+        (put(bbox=[3, 4, 0, 5]), "p1.png, annotation 1: bbox .* is empty"),
+        (put(bbox=[3, 4, 5]), "annotation 1: bbox holds 3 numbers"),
+        (put(category_id=3), "p1.png, annotation 1: category_id 3"),
+        (put(hand_side="both"), "p1.png, annotation 1: hand_side is 'both'"),
+        (put(image_id=99), "annotations of the image 99"),
+        (lambda labels: labels["annotations"][0].pop("category_id"), "sample 1: the field 'category_id' is missing"),
+        (put_in_image(camera={"R": [[1]]}), "p1.png: camera R has the shape"),
+        (put_in_image(camera={"t_m": [1, 2, 3]}), "p1.png: camera has no K"),
+        (put_in_image(id=1), "two images have the id 1"),
+        (put_in_image(width=None), "sample 1: "),
+        (put(keypoints3d=[[5 * k, 0, 500] for k in range(21)]), "projected 3D keypoints lie"),
+        (lambda labels: labels.update(frames=[{}]), "dataset.json is not a .json table that Sonjit wrote"),
+        (lambda labels: labels.pop("images"), "dataset.json: the field 'images' is missing"),
+    ],
+)
+@pytest.mark.slow
+def test_bad_labels_are_named(change, message, own):
+    with pytest.raises(InputError, match=message) as caught:
+        open_dataset("folder", own(change), check="all")
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_samples_can_be_left_out(own):
+    root = own(put(bbox=[3, 4, 0, 5]))
+    (root / "images" / "p3.png").unlink()
+    dataset = open_dataset("folder", root, skip_bad=True)
+    assert [one.id for one in dataset] == [f"images/p{k}.png" for k in (0, 2, 4, 5)]
+    assert ["bbox" in one.reason or "p3.png is missing" in one.reason for one in dataset.skipped] == [True, True]
+
+
+def test_image_of_another_size_is_an_error(own):
+    root = own(lambda labels: [image.update(width=119) for image in labels["images"]])
+    with pytest.raises(InputError, match=r"120 x 80 pixels and .*dataset.json says 119 x 80"):
+        open_dataset("folder", root)[0].rgb()
+
+
+def test_tables_that_sonjit_wrote(tmp_path):
+    points = np.random.default_rng(0).uniform(5, 60, (21, 3)).astype(np.float32)
+    hand = Hand("Left", 0.9, points, points)
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / "photos" / name), np.zeros((64, 80, 3), np.uint8))
+    frames = [Frame(0, None, [hand], source="a.png"), Frame(1, None, [], source="b.png")]
+    for ending in (".json", ".jsonl", ".csv", ".parquet"):
+        table = tmp_path / f"t{ending}"
+        with open_writer(table, Header("photos", 80, 64)) as writer:
+            for frame in frames:
+                writer.write(frame)
+        dataset = open_dataset("folder", table, images=str(tmp_path / "photos"), check="all")
+        assert [(one.width, one.height, len(one.instances)) for one in dataset] == [(80, 64, 1), (80, 64, 0)]
+        (found,) = dataset[0].instances
+        assert (found.side, found.skeleton) == ("Left", "hand_mediapipe21")
+        np.testing.assert_array_equal(found.keypoints_px.astype(np.float32), points[:, :2])
+
+
+def test_a_table_of_a_video_says_what_to_do(tmp_path):
+    points = np.ones((21, 3), np.float32)
+    with open_writer(tmp_path / "v.json", Header("v.mp4", 80, 64, 30.0)) as writer:
+        for index in range(2):
+            writer.write(Frame(index, index / 30, [Hand("Left", 0.9, points, points)]))
+    with pytest.raises(InputError, match="describes a video: write its frames into a folder"):
+        open_dataset("folder", tmp_path / "v.json")
+
+
+def test_folders_by_class(tmp_path):
+    for name in ("wave/2.png", "wave/10.png", "fist/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), np.zeros((8, 9, 3), np.uint8))
+    dataset = open_dataset("folder", tmp_path)
+    assert [(one.id, one.instances[0].category_id) for one in dataset] == [
+        ("fist/1.png", 0),
+        ("wave/2.png", 1),
+        ("wave/10.png", 1),
+    ]
+    (tmp_path / "a.json").write_text("{}")
+    (tmp_path / "b.json").write_text("{}")
+    with pytest.raises(InputError, match=r"holds 2 annotation files; name one, e\.g\. annotations=a\.json"):
+        open_dataset("folder", tmp_path)
+
+
+def test_nothing_at_all_says_what_is_wanted(tmp_path):
+    with pytest.raises(InputError, match="holds neither a COCO file or table nor folders of images by class"):
+        open_dataset("folder", tmp_path)
+    with pytest.raises(InputError, match="no such file or folder"):
+        open_dataset("folder", tmp_path / "absent")
+
+
+def test_sizes_of_turned_photographs(tmp_path):
+    """A JPEG with the EXIF orientation 6: lying as stored, standing as seen."""
+    data = cv2.imencode(".jpg", np.zeros((40, 60, 3), np.uint8))[1].tobytes()
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    path = tmp_path / "turned.jpg"
+    path.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2) + exif + data[2:])
+    assert size_of_image(path) == (60, 40)
+    assert size_of_image(path, upright=True) == (40, 60)
+
+
+def test_records_are_packed():
+    records = [{"é": [1.5, None]}, "text", []]
+    packed = PackedRecords(records)
+    assert [packed[k] for k in range(len(packed))] == records
+    assert json.dumps(packed[0])

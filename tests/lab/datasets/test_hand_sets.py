@@ -1,0 +1,372 @@
+"""The hand sets in their official layouts: what is expected of made ones, what becomes of damaged ones."""
+
+import json
+import pickle
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from sonjit._util.errors import InputError
+from sonjit.lab.datasets import dataset_entry, list_datasets, open_dataset
+from sonjit.lab.datasets.checks import TOLERANCE_PX
+from sonjit.lab.datasets.joint_orders import INTERHAND
+
+TOLERANCE = 1e-4  # pixels and millimetres, where the file itself does not say that it rounds more
+
+
+def plain(name):
+    return re.sub(r"\W|_", "", name.lower())
+
+
+def names_for(folder):
+    """Data sets that a folder of `fixtures` or `real/datasets` is laid out as."""
+    whole, first = plain(folder.name), plain(folder.name.split("_")[0])
+    exact = [name for name in list_datasets() if plain(name) == whole]
+    return exact or [name for name in list_datasets() if plain(name).startswith(first)][:1]
+
+
+def opened(name, root, **options):
+    """Every split that is there."""
+    for split in dataset_entry(name).splits:
+        try:
+            yield open_dataset(name, root, split, check="all", **options)
+        except InputError as error:
+            if not re.search("missing|no .* of the split|belongs to the split|counts a subject", str(error)):
+                raise
+
+
+def samples_by_image(name, root):
+    found = {sample.id: sample for dataset in opened(name, root) for sample in dataset}
+    assert found, f"nothing of {name} in {root}"
+    return found
+
+
+def hand_of(sample, record):
+    side = record.get("side", "").title()
+    (hand,) = [one for one in sample.instances if one.kind == "hand" and one.side == side]
+    return hand
+
+
+def in_set_order(sample, what):
+    """InterHand2.6M's 42 joints from both hands, (42, D)."""
+    width = 2 if what == "keypoints_px" else 3
+    joints = np.full((42, width), np.nan)
+    for hand in sample.instances:
+        joints[np.array(INTERHAND) + (21 if hand.side == "Left" else 0)] = getattr(hand, what)
+    return joints
+
+
+@pytest.fixture
+def copied(data, tmp_path):
+    """`copied(name)`: a folder of `fixtures` to damage."""
+
+    def copy(beginning):
+        found = sorted((data / "fixtures").glob(f"{beginning}*"))
+        if not found:
+            pytest.skip(f"no {beginning}* in {data / 'fixtures'}")
+        root = tmp_path / beginning
+        shutil.copytree(found[0], root)
+        return root
+
+    return copy
+
+
+def edited(path, change):
+    """Change a JSON file in place."""
+    content = json.loads(path.read_text("utf-8"))
+    change(content)
+    path.write_text(json.dumps(content), "utf-8")
+
+
+@pytest.mark.golden
+@pytest.mark.files("fixtures/*/expected.json")
+def test_made_sets_give_what_is_expected(file):
+    expected = json.loads(file.read_text("utf-8"))
+    records = [one for one in expected.get("records", ()) if "joints2d_px" in one]
+    if not records:
+        pytest.skip("no hands in 3D")
+    (name,) = names_for(file.parent)
+    said = re.search(r"tolerance ([\d.e-]+)", expected.get("note", ""))
+    tolerance = float(said[1]) if said else TOLERANCE
+    samples = samples_by_image(name, file.parent)
+    for record in records:
+        sample = samples[record["image"]]
+        assert sample.rgb().shape == (sample.height, sample.width, 3)
+        if expected.get("order"):
+            known = np.array(record["valid"]) > 0
+            pixels, joints_mm = in_set_order(sample, "keypoints_px"), in_set_order(sample, "keypoints_m") * 1e3
+            assert np.array_equal(np.isfinite(pixels).all(axis=1), known)
+            np.testing.assert_allclose(pixels[known], np.array(record["joints2d_px"])[known], atol=tolerance)
+            given = np.array(record["joints3d_cam_mm"])[known]
+            np.testing.assert_allclose(joints_mm[known], given, atol=tolerance)
+            continue
+        hand = hand_of(sample, record)
+        np.testing.assert_allclose(hand.keypoints_px, record["joints2d_px"], atol=tolerance)
+        np.testing.assert_allclose(hand.keypoints_m * 1e3, record["joints3d_mm"], atol=tolerance)
+        np.testing.assert_allclose(sample.camera.K, record["K"])
+        assert np.array_equal(hand.valid_m, np.array(record["valid"]) > 0)
+        scale = sample.width / record["width"]
+        assert sample.height / record["height"] == pytest.approx(scale)
+        assert scale == 1 or sample.reduced
+        for key, tag in (("sample", "sample"), ("version", "version")):
+            assert sample.tags.get(tag) == record.get(key)
+        if "palm_mm" in record:
+            assert hand.derived == (0,)
+            np.testing.assert_allclose(hand.extra["palm_m"] * 1e3, record["palm_mm"], atol=TOLERANCE)
+        if "object_translation_mm" in record:
+            (held,) = [one for one in sample.instances if one.kind == "object"]
+            np.testing.assert_allclose(held.extra["pose_world_m"][:3, 3] * 1e3, record["object_translation_mm"])
+        if "joints3d_world_mm" in record:
+            world = np.array(record["joints3d_world_mm"]) / 1e3
+            np.testing.assert_allclose(sample.camera.from_world(world), hand.keypoints_m, atol=1e-7)
+        if "depth_m" in expected:
+            np.testing.assert_allclose(sample.depth(), expected["depth_m"], atol=TOLERANCE)
+    for image in expected.get("no_hand", ()):
+        assert [one.kind for one in samples[image].instances if one.kind == "hand"] == []
+    for record in expected.get("evaluation", ()):
+        (hand,) = [one for one in samples[record["image"]].instances if one.kind == "hand"]
+        np.testing.assert_allclose(hand.keypoints_m[0] * 1e3, record["root_mm"], atol=TOLERANCE)
+        assert list(hand.box) == record["bbox_xyxy"]
+        assert not hand.valid_m[1:].any()
+    skipped = [one.id for dataset in opened(name, file.parent) for one in dataset.skipped]
+    assert skipped == expected.get("skipped", [])
+
+
+@pytest.mark.golden
+@pytest.mark.files("real/datasets/*/annotations")
+def test_real_hands_project_onto_their_images(file):
+    names = [name for name in names_for(file.parent) if "hand" in dataset_entry(name).kinds]
+    if not names:
+        pytest.skip("no hands")
+    for sample in samples_by_image(names[0], file.parent).values():
+        assert sample.rgb().shape == (sample.height, sample.width, 3)
+        for hand in sample.instances:
+            if sample.camera is None or hand.keypoints_m is None:
+                continue
+            away = np.linalg.norm(sample.camera.project(hand.keypoints_m) - hand.keypoints_px, axis=1)
+            assert np.nanmax(away) < TOLERANCE_PX
+            span = np.nanmax(hand.keypoints_m, axis=0) - np.nanmin(hand.keypoints_m, axis=0)
+            assert 0.03 < np.linalg.norm(span) < 0.5, "metres"
+
+
+def test_masks_are_read_when_asked(copied):
+    for sample in open_dataset("rhd", copied("rhd")):
+        left, right = (hand.mask() for hand in sample.instances)
+        assert left.shape == (sample.height, sample.width)
+        assert left.any()
+        assert not (left & right).any()
+    sample = next(one for one in open_dataset("dexycb", copied("dexycb")) if one.instances[0].kind == "hand")
+    assert sample.instances[0].mask().shape == (sample.height, sample.width)
+    hand = open_dataset("freihand", copied("freihand"), vertices=True)[0].instances[0]
+    assert hand.mask().any()
+    assert hand.vertices_m.shape == (778, 3)
+
+
+def test_both_eyes_of_the_stereo_pair_see_the_same_hand(copied):
+    root = copied("stb")
+    left, right = (open_dataset("stb", root, view=f"BB_{eye}") for eye in ("left", "right"))
+    for one, other in zip(left, right, strict=True):
+        shift = one.instances[0].keypoints_m - other.instances[0].keypoints_m
+        np.testing.assert_allclose(shift[:, 0], -other.camera.t[0])
+        np.testing.assert_allclose(shift[:, 1:], 0, atol=1e-12)
+        assert (one.instances[0].keypoints_px[:, 0] > other.instances[0].keypoints_px[:, 0]).all()
+    with pytest.raises(InputError, match=r"labels/B\d.* is missing"):
+        open_dataset("stb", root, "train" if left[0].sequence.startswith("B1") else "test")
+
+
+def test_versions_of_freihand_share_their_labels(copied):
+    root = copied("freihand")
+    whole = open_dataset("freihand", root)
+    parts = [open_dataset("freihand", root, versions=name) for name in ("gs", "hom", "sample", "auto")]
+    assert [one.id for part in parts for one in part] == [one.id for one in whole]
+    for same in zip(*parts, strict=True):
+        assert len({one.sequence for one in same}) == 1
+        assert len({one.instances[0].keypoints_m.tobytes() for one in same}) == 1
+    assert {one.instances[0].mesh.pose.shape for one in whole} == {(48,)}
+
+
+def test_lists_of_who_annotated_choose_samples(copied):
+    root = copied("interhand")
+    whole = open_dataset("interhand2.6m", root)
+    (folder,) = (root / "annotations").glob("*/")
+    with pytest.raises(InputError, match="aid_human"):
+        open_dataset("interhand2.6m", root, annotations="human")
+    chosen = [one.tags["annotation_id"] for one in whole][::3]
+    (folder / f"aid_human_annot_{folder.name}.txt").write_text("\n".join(map(str, chosen)), "utf-8")
+    human = open_dataset("interhand2.6m", root, annotations="human")
+    assert [one.tags["annotation_id"] for one in human] == chosen
+
+
+def test_first_release_and_releases_of_several_rates(copied, tmp_path):
+    root = copied("interhand")
+    ids = [one.id for one in open_dataset("interhand2.6m", root)]
+    (folder,) = (root / "annotations").glob("*/")
+    folder.rename(folder.parent / "machine_annot")
+    assert [one.id for one in open_dataset("interhand2.6m", root, annotations="machine")] == ids
+    with pytest.raises(InputError, match=r"data\.json is missing"):
+        open_dataset("interhand2.6m", root, annotations="human")
+    (folder.parent / "machine_annot").rename(folder)
+    several = tmp_path / "several"
+    several.mkdir()
+    root.rename(several / "InterHand2.6M_30fps_batch1")
+    assert [one.id for one in open_dataset("interhand2.6m", several, fps=30)] == ids
+    with pytest.raises(InputError, match="missing"):
+        open_dataset("interhand2.6m", several)
+
+
+@pytest.mark.slow
+def test_splits_of_dexycb_need_whole_subjects(copied):
+    root = copied("dexycb")
+    with pytest.raises(InputError, match="100 sequences"):
+        open_dataset("dexycb", root, "s0-train")
+    (sequence,) = [path.parent for path in root.glob("*/*/meta.yml")]
+    for number in range(99):
+        twin = sequence.with_name(f"{sequence.name}_{number:02d}")
+        twin.mkdir()
+        shutil.copy(sequence / "meta.yml", twin)
+    whole = open_dataset("dexycb", root, check="none")
+    # The first subject: every fifth sequence is held back in s0, nobody in s1, no early camera in s2, objects in s3.
+    shares = {"s0": (80, 20, 0), "s1": (100, 0, 0), "s2": (100, 0, 0), "s3": (75, 10, 15)}
+    for setup, parts in shares.items():
+        for part, share in zip(("train", "val", "test"), parts, strict=True):
+            if share:
+                dataset = open_dataset("dexycb", root, f"{setup}-{part}", check="none")
+                assert len(dataset) * 100 == len(whole) * share
+            else:
+                with pytest.raises(InputError, match="belongs to the split"):
+                    open_dataset("dexycb", root, f"{setup}-{part}", check="none")
+
+
+DAMAGES = [
+    ("interhand2.6m", "*_camera.json", lambda text: text.replace('"campos"', '"campus"'), r"camera\.json.*campos"),
+    ("interhand2.6m", "*_data.json", lambda text: text.replace("interacting", "clapping", 1), r"hand_type 'clapp"),
+    ("interhand2.6m", "*_data.json", lambda text: text.replace('"bbox": [', '"bbox": [7, ', 1), "bbox has 5 numbers"),
+    ("interhand2.6m", "*_data.json", lambda text: text.replace('"width"', '"wide"', 1), r"images\[0\].*'width'"),
+    ("interhand2.6m", "*_data.json", lambda text: text[: len(text) // 2], r"data\.json is damaged"),
+    ("interhand2.6m", "*_joint_3d.json", lambda text: text.replace("[[", "[[1, 2, 3], [", 1), "world_coord has 43 x 3"),
+    (
+        "freihand",
+        "training_xyz.json",
+        lambda text: text.replace("[[[", "[[[1, 2, 3], [", 1),
+        r"xyz\.json: \[0\] has 22",
+    ),
+    ("freihand", "training_K.json", lambda text: text[:-40], "damaged"),
+    ("fpha", "skeleton.txt", lambda text: text.replace(" ", " 3 ", 1), "line 1 has 65 numbers; expected 64"),
+    ("dexycb", "meta.yml", lambda text: text.replace("num_frames", "number"), r"meta\.yml has no 'num_frames'"),
+    ("dexycb", "*_640x480.yml", lambda text: text.replace("fx: ", "fx: far", 1), r"640x480\.yml: color\.fx"),
+    ("dexycb", "meta.yml", lambda text: text.replace("- right", "  right"), r"meta\.yml: mano_sides is not a list"),
+    ("dexycb", "meta.yml", lambda text: text.replace("- 11", "- box"), r"meta\.yml: ycb_ids must have"),
+    ("dexycb", "mano.yml", lambda text: text.rstrip().rpartition("\n")[0], r"mano\.yml: betas has 9"),
+    ("ho3d-v2", "train.txt", lambda text: text.replace("/", " "), r"train\.txt: line 1"),
+]
+
+
+@pytest.mark.parametrize(("name", "pattern", "damage", "message"), DAMAGES)
+def test_damage_is_named_with_file_and_field(copied, name, pattern, damage, message):
+    root = copied(re.match("[a-z]+(3d)?", name)[0])
+    for path in root.rglob(pattern):
+        path.write_text(damage(path.read_text("utf-8")), "utf-8")
+    with pytest.raises(InputError, match=message) as caught:
+        open_dataset(name, root, check="all")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [("rhd", "*.pickle"), ("stb", "*.mat"), ("ho3d-v2", "train/*/meta/*0.pkl"), ("dexycb", "labels_000001.npz")],
+)
+@pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b""])
+def test_cut_binary_files_are_named(copied, name, pattern, damage):
+    root = copied(re.match("[a-z]+(3d)?", name)[0])
+    for path in root.rglob(pattern):
+        path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InputError, match=pattern.rpartition("*")[2].replace(".", r"\.")):
+        open_dataset(name, root, check="all")
+
+
+@pytest.mark.parametrize("name", ["rhd", "ho3d-v2"])
+def test_a_pickle_that_would_run_something_is_refused(copied, name, tmp_path):
+    root = copied(re.match("[a-z]+(3d)?", name)[0])
+    trace = tmp_path / "ran"
+
+    class Runs:
+        def __reduce__(self):
+            return (type(trace).touch, (trace,))
+
+    for path in [*root.rglob("*.pickle"), *root.rglob("*.pkl")]:
+        path.write_bytes(pickle.dumps({0: Runs(), "objRot": Runs()}))
+    with pytest.raises(InputError, match="nothing was run"):
+        open_dataset(name, root, check="all")
+    assert not trace.exists()
+
+
+def test_wrong_conventions_are_errors_and_can_be_left_out(copied):
+    root = copied("interhand")
+    (joints,) = root.rglob("*_joint_3d.json")
+    whole = open_dataset("interhand2.6m", root)
+    frame = whole[0].frame
+
+    def into_metres(content):
+        for capture in content.values():
+            of_frame = capture[str(frame)]
+            of_frame["world_coord"] = (np.array(of_frame["world_coord"]) / 1000).tolist()
+
+    edited(joints, into_metres)
+    with pytest.raises(InputError, match=rf"image{frame}.* m: the unit"):
+        open_dataset("interhand2.6m", root)
+    kept = open_dataset("interhand2.6m", root, skip_bad=True)
+    good = [one.id for one in whole if one.frame != frame]
+    assert [one.id for one in kept] == good
+    assert len(kept.skipped) == len(whole) - len(good)
+    assert all("unit" in one.reason for one in kept.skipped)
+
+
+def test_camera_axes_are_told_from_opengl(copied, monkeypatch):
+    root = copied("ho3d")
+    monkeypatch.setattr("sonjit.lab.datasets.hands.ho3d.FROM_OPENGL", np.ones(3))
+    with pytest.raises(InputError, match="behind the camera"):
+        open_dataset("ho3d-v2", root)
+
+
+def test_2d_and_3d_that_disagree_are_an_error_in_pixels(copied, monkeypatch):
+    root = copied("rhd")
+    order = list(range(21))
+    monkeypatch.setattr("sonjit.lab.datasets.hands.rhd.RHD", order)
+    open_dataset("rhd", root)  # both in the same wrong order: they agree
+
+    from sonjit.lab.datasets.hands import rhd
+
+    right = rhd.hand_before_camera
+    monkeypatch.setattr(rhd, "hand_before_camera", lambda joints, *rest, **more: right(joints[::-1], *rest, **more))
+    with pytest.raises(InputError, match=r"\d+\.\d px"):
+        open_dataset("rhd", root)
+
+
+def test_missing_images_are_named_and_left_out(copied):
+    root = copied("stb")
+    whole = open_dataset("stb", root)
+    whole[1].image.unlink()
+    with pytest.raises(InputError, match=re.escape(whole[1].image.name)):
+        open_dataset("stb", root, check="all")
+    kept = open_dataset("stb", root, skip_bad=True)
+    assert len(kept) == len(whole) - 1
+    assert whole[1].image.name in kept.skipped[0].reason
+
+
+def test_a_image_of_another_size_is_refused(copied):
+    root = copied("interhand")
+    (labels,) = root.rglob("*_data.json")
+    edited(labels, lambda content: content["images"][0].update(width=335))
+    with pytest.raises(InputError, match="335 x 512"):
+        open_dataset("interhand2.6m", root)[0].rgb()
+
+
+@pytest.mark.parametrize("name", ["interhand2.6m", "stb", "rhd", "freihand", "ho3d-v2", "ho3d-v3", "dexycb", "fpha"])
+def test_an_empty_folder_says_what_belongs_there_and_where_it_is(name, tmp_path):
+    with pytest.raises(InputError, match="missing") as caught:
+        open_dataset(name, tmp_path)
+    assert dataset_entry(name).where in str(caught.value)
+    with pytest.raises(InputError, match="no such folder"):
+        open_dataset(name, tmp_path / "nowhere")

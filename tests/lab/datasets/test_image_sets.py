@@ -1,0 +1,218 @@
+"""Sets of 2D labels in their official layouts: what is expected of made ones, real ones, damaged ones."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from sonjit._util.errors import InputError
+from sonjit.lab.datasets import dataset_entry, list_datasets, open_dataset
+from sonjit.lab.datasets.checks import draw_sample
+from sonjit.media.sources.decode import load_image
+
+TOLERANCE = 1e-4
+
+
+def every_sample(name, root, **options):
+    """Of every split that is there, by id."""
+    found = {}
+    for split in dataset_entry(name).splits:
+        try:
+            found |= {one.id: one for one in open_dataset(name, root, split, check="all", **options)}
+        except InputError:
+            continue
+    return found
+
+
+def of_image(samples, place):
+    """The one sample whose id ends with a path."""
+    (sample,) = [one for key, one in samples.items() if key.endswith(place)]
+    return sample
+
+
+def corner_and_size(box):
+    x_min, y_min, x_max, y_max = box
+    return [x_min, y_min, x_max - x_min, y_max - y_min]
+
+
+@pytest.mark.golden
+@pytest.mark.files("fixtures/cub200*/expected.json")
+def test_birds(file):
+    samples = every_sample("cub200", file.parent)
+    for record in json.loads(file.read_text("utf-8"))["records"]:
+        sample = of_image(samples, record["image"])
+        (bird,) = sample.instances
+        assert (sample.width, sample.height) == (record["width"], record["height"]) == sample.rgb().shape[1::-1]
+        assert (bird.category_id, sample.tags["split"] == "train") == (record["cls"], record["train"])
+        np.testing.assert_allclose(corner_and_size(bird.box), record["bbox_xywh"], atol=TOLERANCE)
+    train, test = (open_dataset("cub200", file.parent, split) for split in ("train", "test"))
+    assert len(train) + len(test) == len(open_dataset("cub200", file.parent, "all")) == len(samples)
+
+
+@pytest.mark.golden
+@pytest.mark.files("fixtures/ilsvrc_loc*/expected.json")
+def test_localized_objects_from_table_and_from_xml(file, tmp_path):
+    shutil.copytree(file.parent, tmp_path / "xml")
+    (tmp_path / "xml" / "LOC_val_solution.csv").unlink()
+    for root in (file.parent, tmp_path / "xml"):
+        samples = every_sample("ilsvrc-loc", root)
+        for record in json.loads(file.read_text("utf-8"))["records"]:
+            sample = of_image(samples, record["image"])
+            assert (sample.width, sample.height) == (record["width"], record["height"]) == sample.rgb().shape[1::-1]
+            assert {(one.category_id, one.extra["wnid"]) for one in sample.instances} == {
+                (record["cls"], record["wnid"])
+            }
+            np.testing.assert_allclose([one.box for one in sample.instances], record["boxes_xyxy"], atol=TOLERANCE)
+
+
+@pytest.mark.golden
+@pytest.mark.files("fixtures/hagrid*/expected.json")
+def test_gestures(file):
+    samples = every_sample("hagrid", file.parent)
+    records = json.loads(file.read_text("utf-8"))["records"]
+    assert len(records) == len(samples)
+    for record in records:
+        sample = of_image(samples, record["image"])
+        assert (sample.width, sample.height) == (record["width"], record["height"]) == sample.rgb().shape[1::-1]
+        assert [one.category for one in sample.instances] == record["labels"]
+        assert (sample.subject, sample.tags["leading_hand"]) == (record["user_id"], record["leading_hand"])
+        boxes = [corner_and_size(one.box) for one in sample.instances]
+        np.testing.assert_allclose(boxes, record["boxes_px_xywh"], atol=TOLERANCE)
+        assert {one.side for one in sample.instances} == {None}
+
+
+@pytest.mark.golden
+@pytest.mark.files("fixtures/face_raw*/expected.json")
+def test_faces(file):
+    expected = json.loads(file.read_text("utf-8"))
+    for options, key in (({}, "w300_points_zero_based"), ({"origin": 0}, "w300_points_as_written")):
+        (sample,) = every_sample("300w", file.parent, **options).values()
+        np.testing.assert_allclose(sample.instances[0].keypoints_px, expected[key], atol=TOLERANCE)
+    (sample,) = every_sample("wflw", file.parent).values()
+    (face,) = sample.instances
+    np.testing.assert_allclose(face.keypoints_px, expected["wflw_points"], atol=TOLERANCE)
+    assert list(face.box) == expected["wflw_rect_xyxy"]
+    assert face.extra == expected["wflw_attributes"]
+
+
+@pytest.mark.golden
+@pytest.mark.files("fixtures/plain_folder*/expected.json")
+def test_own_folder(file):
+    expected = json.loads(file.read_text("utf-8"))
+    dataset = open_dataset("folder", file.parent, check="all")
+    assert len(dataset) == expected["n_images"]
+    hands = [one for sample in dataset for one in sample.instances]
+    assert len(hands) == expected["n_hands"]
+    assert [sample.id.rpartition("/")[2] for sample in dataset if not sample.instances] == expected["negatives"]
+    for group, count in expected["groups"].items():
+        assert len({one.extra["group"][group] for one in hands}) == count
+    labels = json.loads(next(file.parent.glob("labels/*.json")).read_text("utf-8"))
+    for hand, label in zip(hands, labels["annotations"], strict=True):
+        np.testing.assert_allclose(hand.keypoints_px, np.reshape(label["keypoints"], (-1, 3))[:, :2], atol=TOLERANCE)
+        np.testing.assert_allclose(hand.keypoints_m * 1e3, label["keypoints3d"], atol=TOLERANCE)
+        assert hand.side.lower() == label["hand_side"]
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", list_datasets())
+def test_every_real_sample_loads_and_draws(name, data):
+    """A set's folder has its name, or, for one that shares another's images, that one's."""
+    spelled = {"".join(filter(str.isalnum, folder.name)): folder for folder in (data / "real" / "datasets").glob("*")}
+    plain = "".join(filter(str.isalnum, name))
+    root = next((folder for key, folder in spelled.items() if plain.startswith(key)), None)
+    if root is None:
+        pytest.skip(f"no real samples of {name} in {data}")
+    samples = every_sample(name, root)
+    assert samples
+    for sample in samples.values():
+        assert sample.instances
+        plain_image = load_image(sample.image, upright=False)
+        assert plain_image.shape == (sample.height, sample.width, 3)
+        assert (draw_sample(sample, max(sample.width, sample.height)) != plain_image).any()
+        for one in sample.instances:
+            if one.keypoints_px is not None:
+                inside = (one.keypoints_px >= 0) & (one.keypoints_px <= (sample.width, sample.height))
+                assert inside[one.valid_px].all()
+                assert np.isnan(one.keypoints_px[~one.valid_px]).all()
+
+
+@pytest.mark.golden
+@pytest.mark.files("real/datasets/coco*/annotations/coco_wholebody*.json")
+def test_parts_of_a_person_are_the_persons_own(file):
+    """Wrists of body and hand, and noses of body and face, are one and the same."""
+    for sample in open_dataset("coco-wholebody", file.parents[1]):
+        bodies = {one.extra["person"]: one for one in sample.instances if one.kind == "body"}
+        for part in sample.instances:
+            body = bodies[part.extra["person"]]
+            size = np.hypot(*np.diff(np.reshape(body.box, (2, 2)), axis=0)[0])
+            joint = {"Left": 9, "Right": 10, None: 0}[part.side]
+            if part.kind != "body" and body.valid_px[joint]:
+                near = part.keypoints_px[0 if part.side else 30]
+                assert np.hypot(*(near - body.keypoints_px[joint])) < 0.1 * size
+
+
+PTS = "version: 1\nn_points: 68\n{\n" + "5.5 6.5\n" * 68 + "}\n"
+WFLW_LIST = "WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_train.txt"
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "message"),
+    [
+        ("300w", {"afw/a.pts": PTS}, r"a\.png is missing"),
+        ("300w", {"afw/a.pts": PTS[:-9], "afw/a.png": None}, r"a\.pts: holds 6\d points and must hold 68"),
+        ("300w", {"ibug/a.pts": PTS}, r"no samples of the split 'train'"),
+        ("wflw", {WFLW_LIST: "1 2 3 x.jpg\n"}, r"train\.txt, line 1: 4 fields"),
+        ("hagrid", {"ann_train_val/fist.json": '{"a": {"bboxes": []}'}, r"fist\.json is damaged"),
+        ("hagrid", {"ann_train_val/fist.json": '{"a": {"bboxes": []}}', "train_val/fist/a.jpg": None}, "'labels'"),
+        ("cub200", {}, r"images\.txt is missing in .*; get it from https"),
+        ("coco", {"annotations/person_keypoints_val2017.json": "{}"}, r"val2017\.json: the field 'categories' is miss"),
+        ("onehand10k", {}, r"onehand10k_train\.json is missing"),
+        ("panoptic-hand", {"hand_labels/manual_train/a.json": '{"hand_pts": [[1, 2, 1]]}'}, r"a\.jpg is missing"),
+        (
+            "panoptic-hand",
+            {"hand_labels/manual_train/a.json": '{"hand_pts": [[1, 2, 1]]}', "hand_labels/manual_train/a.jpg": None},
+            "hand_pts holds 3 numbers and must hold 63",
+        ),
+        (
+            "ilsvrc-loc",
+            {
+                "LOC_synset_mapping.txt": "n1 a\n",
+                "ILSVRC/Data/CLS-LOC/val/x": "",
+                "LOC_val_solution.csv": "I,P\nx,n1 4\n",
+            },
+            r"solution\.csv: x has 2 values",
+        ),
+    ],
+)
+def test_what_is_missing_or_damaged_is_named(name, files, message, tmp_path, photo):
+    import cv2
+
+    for place, content in files.items():
+        path = tmp_path / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            cv2.imwrite(str(path), photo)
+        else:
+            path.write_text(content, "utf-8")
+    with pytest.raises(InputError, match=message) as caught:
+        list(open_dataset(name, tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_boxes_of_another_copy_of_the_image_are_scaled(tmp_path, photo):
+    import cv2
+
+    height, width = photo.shape[:2]
+    xml = (
+        "<annotation><size><width>{}</width><height>{}</height></size><object><name>n1</name><bndbox>"
+        "<xmin>10</xmin><ymin>20</ymin><xmax>30</xmax><ymax>40</ymax></bndbox></object></annotation>"
+    )
+    for place in ("ILSVRC/Data/CLS-LOC/val", "ILSVRC/Annotations/CLS-LOC/val"):
+        (tmp_path / place).mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "ILSVRC/Data/CLS-LOC/val/v.JPEG"), photo)
+    (tmp_path / "ILSVRC/Annotations/CLS-LOC/val/v.xml").write_text(xml.format(2 * width, 4 * height))
+    (tmp_path / "LOC_synset_mapping.txt").write_text("n1 a kind of thing\n")
+    (sample,) = open_dataset("ilsvrc-loc", tmp_path)
+    assert sample.instances[0].box == (5, 5, 15, 10)
+    assert sample.instances[0].category == "a kind of thing"

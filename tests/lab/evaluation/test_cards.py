@@ -1,0 +1,266 @@
+"""Groups and cards: right numbers, nothing said of too few, nothing that cannot be."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from sonjit._util.errors import InputError
+from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, save_report
+from sonjit.lab.evaluation.cards import CardRequest, card_files, hand_maps_plot, landmark_file
+from sonjit.lab.evaluation.groups import factors_of, load_group_file, verdict
+from sonjit.lab.evaluation.models import describe_model
+from sonjit.lab.evaluation.published import ImpossibleTableError
+from sonjit.lab.evaluation.records import load_evaluation
+
+
+def units(values, found=None):
+    count = len(values)
+    return {
+        "dataset": ["made"] * count,
+        "sample": [str(place) for place in range(count)],
+        "instance": [0] * count,
+        "subject": [None] * count,
+        "value": values,
+        "found": found or [True] * count,
+        "group": [{}] * count,
+    }
+
+
+@pytest.fixture(scope="module")
+def evaluated(clip_folder, tmp_path_factory):
+    """eval.json of noisy predictions of the clip."""
+    from sonjit.lab.datasets import open_dataset
+
+    out = tmp_path_factory.mktemp("card")
+    random = np.random.default_rng(0)
+    rows = [(sample.id, one) for sample in open_dataset("folder", clip_folder) for one in sample.instances]
+    points = np.stack([one.keypoints_px for _, one in rows]) + random.normal(0, 2, (len(rows), 21, 2))
+    np.savez(out / "mine.npz", id=np.array([name for name, _ in rows]), keypoints_px=points)
+    request = EvaluationRequest(
+        "mediapipe-card", ModelChoice(predictions=str(out / "mine.npz")), clip_folder, data=("folder",)
+    )
+    save_report(evaluate(request, out), out)
+    return out / "eval.json"
+
+
+def test_groups_have_their_means_and_the_worst_is_told():
+    values = [1.0, 3.0, 10.0, 14.0, None, 2.0]
+    groups = [{"sample": str(place), "gender": "fm"[2 <= place < 4]} for place in range(6)]
+    (factor,) = factors_of(units(values, [True] * 4 + [False, True]), groups, model="m", better="lower", fewest=2)
+    women, men = factor.rows
+    assert (women.name, women.mean, women.count, women.missing) == ("f", 2.0, 3, 1)
+    assert (men.mean, men.least, men.greatest) == (12.0, 10.0, 14.0)
+    assert men.stdev == pytest.approx(np.std([10, 14], ddof=1))
+    assert (factor.worst, factor.average, factor.gap, factor.range) == ("m", 7.0, 5.0, 10.0)
+    assert "within the goal" in verdict(factor, 5.0, "%")
+    assert "beyond the goal" in verdict(factor, 4.9, "%")
+    assert "no goal was set" in verdict(factor, float("nan"), "%")
+    (factor,) = factors_of(units(values), groups, model="m", better="higher", fewest=2)
+    assert factor.worst == "f"
+
+
+def test_few_are_not_evaluated():
+    groups = [{"sample": str(place), "age": "old" if place else "young"} for place in range(5)]
+    (factor,) = factors_of(units([1.0] * 5), groups, model="m", better="lower", fewest=3)
+    assert [row.enough for row in factor.rows] == [True, False]
+    said = verdict(factor, 1.0, "%")
+    assert "large enough to compare" in said
+    assert "Too small to evaluate: young" in said
+
+
+def test_two_factors_give_their_intersection():
+    groups = [
+        {"sample": str(place), "gender": "fm"[place % 2], "region": "ab"[place // 4], "fitzpatrick": ""}
+        for place in range(8)
+    ]
+    factors = factors_of(units([1.0] * 8), groups, model="m", better="lower", fewest=1)
+    names = {factor.name: factor for factor in factors}
+    assert [row.name for row in names["gender x region"].rows] == ["f x a", "f x b", "m x a", "m x b"]
+    assert names["fitzpatrick"].unknown == 8
+    assert not names["gender x fitzpatrick"].rows
+
+
+def test_groups_may_be_by_subject():
+    data = units([1.0, 2.0, 3.0]) | {"subject": ["x", "y", "x"]}
+    (factor,) = factors_of(data, [{"subject": "x", "gender": "f"}], model="m", better="lower", fewest=1)
+    assert (factor.rows[0].mean, factor.rows[0].subjects, factor.unknown) == (2.0, 1, 1)
+
+
+def test_a_file_that_names_nobody_is_refused():
+    with pytest.raises(InputError, match="contains no sample of the evaluation, such as sample 0"):
+        factors_of(units([1.0]), [{"sample": "x", "age": "1"}], model="m", better="lower")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no row"),
+        ("sample,age\n", "no row"),
+        ("who,age\na,1\n", "column subject or sample"),
+        ("sample\na\n", "factor"),
+    ],
+)
+def test_groups_files_say_what_they_need(tmp_path, text, said):
+    file = tmp_path / "g.csv"
+    file.write_text(text)
+    with pytest.raises(InputError, match=said):
+        load_group_file(file)
+    with pytest.raises(InputError, match="cannot be read"):
+        load_group_file(tmp_path / "none.csv")
+
+
+@pytest.mark.slow
+def test_cards_hold_what_the_data_set_says_of_people(evaluated):
+    record = load_evaluation(evaluated)
+    files = card_files([record], CardRequest(fewest=2, goal=1.0))
+    assert {"mine.md", "mine.html"} <= files.keys()
+    text = files["mine.md"]
+    main = next(one for one in record["runs"][0]["metrics"] if one["name"] == "mnae")
+    assert f"{main['value']:.2f} %" in text
+    for said in ("MNAE by gender", "MNAE by fitzpatrick", "fitzpatrick x gender", "the goal of 1 %", "are few"):
+        assert said in text
+    assert files["mine.html"].count("<svg") == sum(name.endswith(".svg") for name in files)
+
+
+@pytest.mark.slow
+def test_front_matter_is_yaml_for_a_model_hub(evaluated):
+    text = card_files([load_evaluation(evaluated)], CardRequest())["mine.md"]
+    front = text.split("---\n")[1]
+    assert front.startswith("license: ")
+    for line in front.splitlines():
+        if "value:" in line:
+            float(line.rpartition("value: ")[2].rstrip("}"))
+    assert 'name: "mine"' in front
+
+
+@pytest.mark.slow
+def test_known_models_say_what_they_are_for(evaluated):
+    record = copy.deepcopy(load_evaluation(evaluated))
+    for kind, said in (("hands-full", "gloves"), ("face-mesh", "identifying"), ("body-lite", "4 m")):
+        record["model"] |= {"name": kind, "files": [{"name": "landmarks", "file": "published.tflite"}]}
+        text = card_files([record], CardRequest())[f"{kind}.md"]
+        for heading in ("Intended use", "Out of scope", "Factors", "Licence"):
+            assert f"## {heading}" in text
+        assert said in text
+        assert "license: apache-2.0" in text
+
+
+@pytest.mark.slow
+def test_impossible_evaluations_are_refused(evaluated, tmp_path):
+    record = json.loads(evaluated.read_text())
+    file = tmp_path / "eval.json"
+    main = next(one for one in record["runs"][0]["metrics"] if one["name"] == "mnae")
+    main["value"] = max(record["runs"][0]["units"]["value"]) + 1
+    file.write_text(json.dumps(record))
+    with pytest.raises(ImpossibleTableError, match="lies outside of its values"):
+        load_evaluation(file)
+    for text, said in (("{", "is damaged or not JSON"), ("{}", "is not an eval.json"), ('{"protocol":{},"model":{},"data":[],"runs":[{}]}', "damaged")):  # fmt: skip  # noqa: E501
+        file.write_text(text)
+        with pytest.raises(InputError, match=said):
+            load_evaluation(file)
+
+
+@pytest.mark.slow
+def test_latency_comes_from_a_benchmark(evaluated):
+    record = copy.deepcopy(load_evaluation(evaluated))
+    record["model"] |= {"name": "hands-full", "files": [{"name": "hand-full", "file": "hand_full.tflite"}]}
+    case = {"case": {"name": "one hand", "kind": "hands", "model": "full"}, "sonjit": {"median": {"p50_ms": 7.25}}}
+    bench = {"machine": {"cpu": "a processor", "cores": 3}, "cases": [case]}
+    text = card_files([record], CardRequest(bench=bench))["hands-full.md"]
+    assert "| one hand | 7.25 |" in text
+    assert "a processor, 3 cores" in text
+    with pytest.raises(InputError, match="sonjit bench"):
+        card_files([record], CardRequest(bench={"cases": [{}]}))
+
+
+@pytest.mark.slow
+def test_what_cannot_be_in_a_published_card_is_told_not_shown(evaluated):
+    record = copy.deepcopy(load_evaluation(evaluated))
+    record["runs"][0]["main"] = "pdj"
+    text = card_files([record], CardRequest())["mine.md"]
+    assert "not shown: lite, gender: the mean 83.7 lies outside of its range" in text
+    assert "| 83.70 |" not in text
+
+
+@pytest.fixture(scope="module")
+def own_network(tmp_path_factory, weights):
+    """A run's folder with a hand network whose weights differ from the published ones."""
+    from sonjit.lab.networks import create_network
+    from sonjit.lab.networks.export import export_network
+    from sonjit.lab.networks.registry import network_entry
+
+    folder = tmp_path_factory.mktemp("run")
+    network = create_network("hand-lite", "published").eval()
+    with torch.no_grad():
+        network.handedness.weight.mul_(-1)
+    export_network(network, network_entry("hand-lite").inputs, folder / "mine.onnx")
+    environment = {"command": ["sonjit", "train", "hand-lite"], "versions": {"torch": "9.9"}}
+    settings = {"recipe": "hand-lite", "data": "gloves.json", "steps": 120, "environment": environment}
+    (folder / "settings.json").write_text(json.dumps(settings))
+    (folder / "result.json").write_text(json.dumps({"results": {"held_out_error_px": 1.25}}))
+    return folder / "mine.onnx"
+
+
+def record_of(evaluated, choice):
+    record = copy.deepcopy(load_evaluation(evaluated))
+    record["model"] = describe_model(choice)
+    return record
+
+
+@pytest.mark.slow
+def test_the_card_of_an_own_network_shows_its_own_maps_and_nothing_of_the_published_one(evaluated, own_network):
+    own = record_of(evaluated, ModelChoice(name="hands-lite", landmark_model=str(own_network)))
+    published = record_of(evaluated, ModelChoice(name="hands-lite"))
+    plots = {landmark_file(record)["sha256"]: hand_maps_plot(record) for record in (own, published)}
+    files = card_files([own, published], CardRequest(maps=plots))
+    assert files["own-mine-maps.svg"] != files["hands-lite-maps.svg"]
+    handedness = [
+        svg.split("handedness")[1][:3000] for svg in (files["own-mine-maps.svg"], files["hands-lite-maps.svg"])
+    ]
+    assert handedness[0] != handedness[1]
+    text = files["hands-lite-with-mine.onnx.md"]
+    assert text.split("---\n")[1].startswith('license: "other"')
+    for said in ("Not stated", "not stated (`sonjit card --training-data`)", "own-mine-maps.svg", "data: gloves.json"):
+        assert said in text
+    for said in ("sonjit train hand-lite", "torch 9.9", "held_out_error_px at the end of the training: 1.25"):
+        assert said in text
+    assert "apache-2.0" not in text
+    assert "gloves, or hidden" not in text
+    assert "license: apache-2.0" in files["hands-lite.md"]
+
+
+@pytest.mark.slow
+def test_the_card_of_an_own_network_takes_name_licence_data_and_use(evaluated, own_network):
+    own = record_of(evaluated, ModelChoice(name="hands-lite", landmark_model=str(own_network)))
+    request = CardRequest(
+        name="Glove hands", licence="cc-by-4.0", training_data="2,000 hands in gloves", intended_use=("work gloves",)
+    )
+    text = card_files([own], request)["Glove-hands.md"]
+    for said in ('license: "cc-by-4.0"', 'name: "Glove hands"', "Weights: cc-by-4.0", "2,000 hands", "* work gloves"):
+        assert said in text
+    published = record_of(evaluated, ModelChoice(name="hands-lite"))
+    with pytest.raises(InputError, match="apply only to evaluations of one network of your own"):
+        card_files([published], request)
+
+
+@pytest.mark.slow
+def test_maps_of_a_changed_file_are_not_drawn(evaluated, own_network, tmp_path):
+    record = record_of(evaluated, ModelChoice(name="hands-lite", landmark_model=str(own_network)))
+    record["model"]["files"][0]["sha256"] = "0" * 64
+    assert hand_maps_plot(record) is None
+
+
+@pytest.mark.slow
+def test_hand_networks_show_their_activation_maps(evaluated, weights):
+    record = record_of(evaluated, ModelChoice(name="hands-lite"))
+    plot = hand_maps_plot(record)
+    files = card_files([record], CardRequest(maps={landmark_file(record)["sha256"]: plot}))
+    assert "## Class activation maps" in files["hands-lite.md"]
+    assert files["hands-lite-maps.svg"] == plot.svg
+    cells = [float(part.split('"')[0]) for part in plot.svg.split('fill-opacity="')[1:]]
+    assert len(cells) == 4 * 7 * 7
+    assert max(cells) == 0.9
+    assert np.std(cells) > 0.1  # it looks somewhere rather than everywhere

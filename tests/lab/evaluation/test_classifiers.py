@@ -1,0 +1,277 @@
+"""Classifiers the whole way, on made data in the official layouts: training, evaluation, report.
+
+What the report says is compared with the official formulas, worked out here on their own from the network's outputs.
+"""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torchvision
+from scipy import ndimage
+
+from sonjit import InputError
+from sonjit.cli import main
+from sonjit.lab.datasets import open_dataset
+from sonjit.lab.evaluation.models import ModelChoice
+from sonjit.lab.evaluation.network_models import ClassifierModel
+from sonjit.lab.evaluation.published import load_table
+from sonjit.lab.networks import create_network, load_checkpoint, network_entry
+from sonjit.lab.networks.classifiers import Classifier
+
+from .drawn_sets import write_cub, write_ilsvrc, write_scenes
+
+SIZE = 48
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    root = tmp_path_factory.mktemp("sets")
+    return {"cub200": write_cub(root / "cub", 36), "ilsvrc-loc": write_ilsvrc(root / "ilsvrc", 10)}
+
+
+@pytest.fixture(scope="module")
+def runs(sets, tmp_path_factory):
+    """A few steps of training on each set, with both poolings."""
+    root = tmp_path_factory.mktemp("runs")
+    for name, dataset, pooling in (("gap", "cub200", "gap"), ("gmp", "cub200", "gmp"), ("loc", "ilsvrc-loc", "gap")):
+        settings = {"dataset": dataset, "size": SIZE, "steps": 12, "batch": 8, "pooling": pooling, "warmup": 2}
+        typed = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+        assert main(["train", "cam", "--data", str(sets[dataset]), "--out", str(root / name), *typed]) in (0, None)
+    return root
+
+
+def run_eval(protocol, root, weights, out, *options, model="cam-small"):
+    """Metrics by name, and the record."""
+    arguments = ["--model", model, "--weights", weights, "--root", root, "--out", out, *options]
+    assert main(["eval", "--protocol", protocol, *map(str, arguments)]) == 0
+    record = json.loads((out / "eval.json").read_text("utf-8"))
+    (run,) = record["runs"]
+    return {one["name"]: one["value"] for one in run["metrics"]}, record
+
+
+class Independent:
+    """The paper's steps on the network's raw outputs, by other means than Sonjit's."""
+
+    def __init__(self, weights, pooling):
+        state = load_checkpoint(weights / "weights.safetensors")
+        self.network = create_network("cam-small", classes=len(state["head.bias"]), pooling=pooling).eval()
+        self.network.load_state_dict(state)
+        self.head = state["head.weight"].numpy().astype(np.float64)
+        self.bias = state["head.bias"].numpy().astype(np.float64)
+        self.pool = {"gap": lambda f: f.mean((1, 2)), "gmp": lambda f: f.max((1, 2))}[pooling]
+
+    def scores_and_maps(self, rgb):
+        small = cv2.resize(rgb, (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        images = torch.from_numpy(small.transpose(2, 0, 1)[None])
+        with torch.no_grad():
+            features = self.network(images)["features"][0].numpy().astype(np.float64)  # (K, h, w)
+        scores = self.head @ self.pool(features) + self.bias
+        maps = (self.head[:, :, None, None] * features[None]).sum(1)
+        return scores, [cv2.resize(one, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR) for one in maps]
+
+    def saliency(self, rgb, label):
+        small = cv2.resize(rgb, (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        images = torch.from_numpy(small.transpose(2, 0, 1)[None]).requires_grad_()
+        self.network(images)["scores"][0, label].backward()
+        values = np.abs(images.grad[0].numpy()).max(0)
+        return cv2.resize(values, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def largest_part(values, share):
+    if values.max() <= 0:
+        return None
+    parts, count = ndimage.label(values > share * values.max(), np.ones((3, 3)))
+    sizes = ndimage.sum_labels(np.ones_like(parts), parts, range(1, count + 1))
+    rows, columns = np.nonzero(parts == 1 + sizes.argmax())
+    return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+
+
+def iou(a, b):
+    if a is None:
+        return 0
+    inside = max(min(a[2], b[2]) - max(a[0], b[0]), 0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0)
+    return inside / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inside)
+
+
+def official_errors(independent, data, by="cam", view="full", cropper=None):
+    """Russakovsky et al. 2015, section 4.2: the least over the first k guesses of the error; one error an image."""
+    wrong = {f"{what}_error_{top}": [] for what in ("localization", "classification") for top in (1, 5)}
+    wrong["localization_error_any"] = []
+    for sample in data:
+        rgb = sample.rgb()
+        label, true = sample.instances[0].category_id, [one.box for one in sample.instances]
+        left, top_edge = 0, 0
+        if view != "full":
+            scores, maps = (cropper or independent).scores_and_maps(rgb)
+            area = true[0] if view == "box" else largest_part(maps[scores.argmax()], 0.2) or (0, 0, *rgb.shape[1::-1])
+            left, top_edge, right, bottom = (round(edge) for edge in area)
+            rgb = np.ascontiguousarray(rgb[top_edge:bottom, left:right])
+        scores, maps = independent.scores_and_maps(rgb)
+        order = (-scores).argsort()[:5].tolist()
+        if by == "backprop":
+            guesses = [(one, largest_part(independent.saliency(rgb, one), 0.2)) for one in order]
+        elif by == "cam":
+            guesses = [(one, largest_part(maps[one], 0.2)) for one in order]
+        else:  # tight and loose of the first two classes, loose of the third
+            shares = [(order[0], 0.5), (order[0], 0.2), (order[1], 0.5), (order[1], 0.2), (order[2], 0.2)]
+            guesses = [(one, box) for one, share in shares if (box := largest_part(maps[one], share)) is not None]
+            guesses = [one for place, one in enumerate(guesses) if one not in guesses[:place]]
+        moved = [
+            (one, box and (box[0] + left, box[1] + top_edge, box[2] + left, box[3] + top_edge)) for one, box in guesses
+        ]
+        for count in (1, 5):
+            wrong[f"classification_error_{count}"].append(label not in order[:count])
+            hit = any(one == label and any(iou(box, t) >= 0.5 for t in true) for one, box in moved[:count])
+            wrong[f"localization_error_{count}"].append(not hit)
+        wrong["localization_error_any"].append(not any(iou(moved[0][1], t) >= 0.5 for t in true))
+    return {name: 100 * float(np.mean(values)) for name, values in wrong.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["cam", "backprop", "heuristics"])
+def test_imagenets_localization_the_whole_way(by, sets, runs, tmp_path):
+    ours, record = run_eval("ilsvrc-loc", sets["ilsvrc-loc"], runs / "loc", tmp_path, "--localize-by", by)
+    data = open_dataset("ilsvrc-loc", sets["ilsvrc-loc"], "val")
+    assert ours == pytest.approx(official_errors(Independent(runs / "loc", "gap"), data, by), abs=1e-6)
+    assert record["model"]["settings"] == {"pooling": "gap", "localize_by": by, "view": "whole image"}
+    report = (tmp_path / "report.md").read_text("utf-8")
+    assert "| VGGnet | weak |" in report
+    assert "| OverFeat | full |" in report
+    assert f"| Sonjit: cam-small, gap, {by}, whole image, reacquisition | weak |" in report
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pooling", ["gap", "gmp"])
+@pytest.mark.parametrize("view", ["full", "crop", "box"])
+def test_birds_the_whole_way(pooling, view, sets, runs, tmp_path):
+    ours, record = run_eval("cub200", sets["cub200"], runs / pooling, tmp_path, "--view", view)
+    data = open_dataset("cub200", sets["cub200"], "test")
+    assert ours == pytest.approx(official_errors(Independent(runs / pooling, pooling), data, view=view), abs=1e-6)
+    assert record["model"]["settings"]["pooling"] == pooling  # from the checkpoint: nobody said it
+    assert record["runs"][0]["mode"] == ("ground-truth boxes" if view == "box" else "reacquisition")
+    assert "GoogLeNet-GAP on the crop | weak | 32.20" in (tmp_path / "report.md").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_the_papers_protocol_trains_a_linear_layer_on_the_first_networks_crops(sets, runs, tmp_path):
+    run = tmp_path / "crops"
+    settings = {"dataset": "cub200", "size": SIZE, "steps": 3, "batch": 4, "view": "crop", "freeze": "backbone"}
+    typed = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    data = ["--data", str(sets["cub200"]), "--weights", str(runs / "gap"), "--out", str(run)]
+    assert main(["train", "cam", *data, *typed]) in (0, None)
+    first, second = (load_checkpoint(folder / "weights.safetensors") for folder in (runs / "gap", run))
+    changed = {
+        key for key in first if "num_batches" not in key and "running" not in key and not first[key].equal(second[key])
+    }
+    assert changed == {"head.weight", "head.bias"}
+    ours, record = run_eval("cub200", sets["cub200"], run, tmp_path / "eval")
+    assert record["model"]["settings"]["view"] == "crop by the map"
+    test = open_dataset("cub200", sets["cub200"], "test")
+    cropper = Independent(runs / "gap", "gap")
+    wanted = official_errors(Independent(run, "gap"), test, view="crop", cropper=cropper)
+    assert ours == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_worst_cases_show_both_boxes(sets, runs, tmp_path):
+    _, record = run_eval("cub200", sets["cub200"], runs / "gap", tmp_path)
+    worst = record["runs"][0]["worst"]
+    image = cv2.imread(str(tmp_path / worst[0]["file"]))[..., ::-1].astype(int)
+    assert (np.abs(image - (64, 200, 96)).sum(2) < 90).sum() > 100
+    assert (np.abs(image - (240, 80, 60)).sum(2) < 90).sum() > 100
+
+
+def test_a_checkpoint_that_does_not_say_its_pooling_is_refused_or_told(tmp_path, sets, capsys):
+    torch.save(create_network("cam-small", "demo", classes=4).state_dict(), tmp_path / "weights.pt")
+    arguments = ["--model", "cam-small", "--weights", str(tmp_path / "weights.pt"), "--limit", "1"]
+    common = ["eval", "--protocol", "cub200", "--root", str(sets["cub200"]), "--out", str(tmp_path / "e"), *arguments]
+    assert main(common) == 2
+    assert "set --pooling gap (mean) or gmp" in capsys.readouterr().err
+    assert main([*common, "--pooling", "gmp"]) == 0
+    record = json.loads((tmp_path / "e" / "eval.json").read_text("utf-8"))
+    assert record["model"]["settings"]["pooling"] == "gmp"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"name": "hands-full", "localize_by": "cam"}, "applies only to classifiers"),
+        ({"name": "mask-rcnn", "view": "crop"}, "applies only to classifiers"),
+    ],
+)
+def test_an_option_of_classifiers_is_refused_elsewhere(options, words):
+    with pytest.raises(InputError, match=words):
+        ModelChoice(**options)
+
+
+def test_networks_with_fully_connected_layers_are_judged_by_backprop(sets, tmp_path):
+    network = create_network("fc-alexnet", "demo", **network_entry("fc-alexnet").tiny).eval()
+    classifier = Classifier(network, 96, ("a", "b", "c"), (0, 1, 2))
+    model = ClassifierModel(classifier, None, None, torch.device("cpu"))
+    sample = open_dataset("ilsvrc-loc", sets["ilsvrc-loc"], "val")[0]
+    (best, *_) = model.find(sample, sample.rgb(), "reacquisition")
+    assert model.settings == {"localize_by": "backprop", "view": "whole image"}
+    assert best.map.shape == (96, 96)
+    with pytest.raises(InputError, match="has no maps; use backprop"):
+        ClassifierModel(classifier, "cam", None, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("name", "official", "options"),
+    [
+        ("fc-alexnet", "alexnet", {}),
+        ("fc-vgg16", "vgg16", {"init_weights": False}),
+        ("cam-googlenet-whole", "googlenet", {"init_weights": False}),
+    ],
+)
+@pytest.mark.slow
+def test_all_of_torchvisions_networks_loads(name, official, options):
+    """Keys and shapes, without the memory for the values."""
+    with torch.device("meta"):
+        made, theirs = create_network(name), getattr(torchvision.models, official)(weights=None, **options)
+    shapes = {key: value.shape for key, value in made.from_official(theirs.state_dict()).items()}
+    assert shapes == {key: value.shape for key, value in made.state_dict().items()}
+
+
+def test_the_published_table_has_every_row_of_both_tables():
+    errors = {row.method: row.values for row in load_table("ilsvrc-loc").rows}
+    assert errors["VGGnet"][2:] == (31.2, 11.4)
+    assert errors["AlexNet"][2:] == (42.6, 19.5)
+    assert np.isnan(errors["Backprop on VGGnet"][2:]).all()
+    assert {row.kind for row in load_table("ilsvrc-loc-test").rows} == {"weak", "full"}
+
+
+@pytest.mark.slow
+def test_objects_of_scenes_the_whole_way(tmp_path):
+    root = write_scenes(tmp_path / "scenes", 30)
+    settings = {"dataset": "folder", "size": SIZE, "steps": 25, "batch": 8, "warmup": 2}
+    typed = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    assert main(["train", "cam", "--data", str(root), "--out", str(tmp_path / "run"), *typed]) in (0, None)
+    ours, record = run_eval("scene-objects", root, tmp_path / "run", tmp_path / "eval")
+    independent = Independent(tmp_path / "run", "gap")
+    names = json.loads((tmp_path / "run" / "network.json").read_text("utf-8"))["categories"]
+    assert [one["name"] for one in names] == ["kitchen", "street"]
+    held, wrong, by_object = [], [], {}
+    for sample in open_dataset("folder", root):
+        scores, maps = independent.scores_and_maps(sample.rgb())
+        values = maps[scores.argmax()]
+        region = (values > 0.5 * values.max()) & (values.max() > 0)
+        inside = []
+        for one in sample.instances:
+            x_min, y_min, x_max, y_max = map(int, one.box)
+            shared = region[y_min:y_max, x_min:x_max].sum()
+            inside.append(shared > 0 and shared >= min((x_max - x_min) * (y_max - y_min), region.sum()) / 2)
+            by_object.setdefault(f"{sample.tags['class']}: {one.category}", []).append(inside[-1])
+        held.append(any(inside))
+        wrong.append(names[scores.argmax()]["name"] != sample.tags["class"])
+    wanted = {"regions_with_objects": 100 * np.mean(held), "classification_error_1": 100 * np.mean(wrong)}
+    assert ours == pytest.approx(wanted, abs=1e-6)
+    rows = {one["name"]: one["mean"] for one in record["runs"][0]["parts"]["object"]}
+    assert rows == pytest.approx({name: 100 * np.mean(inside) for name, inside in by_object.items()}, abs=1e-6)
+    patterns = record["runs"][0]["patterns"]
+    assert patterns
+    for file in patterns.values():
+        assert cv2.imread(str(tmp_path / "eval" / file)).shape == (160, 6 * 160, 3)

@@ -1,0 +1,280 @@
+"""Which labels are found, and what else, over drawn images."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.lab.datasets import Instance, Sample
+from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, load_protocol, save_report
+from sonjit.lab.evaluation.cards import CardRequest, card_files
+from sonjit.lab.evaluation.conditions import individual_typology_angle, instance_conditions, size_class
+from sonjit.lab.evaluation.detection import DetectionCounts, DetectionEvaluator, assign
+from sonjit.lab.evaluation.models import describe_model
+from sonjit.lab.evaluation.predictions import Prediction
+from sonjit.lab.evaluation.records import load_evaluation
+from sonjit.lab.evaluation.report import report_blocks
+
+LABEL = (100.0, 100.0, 140.0, 160.0)
+
+
+@pytest.mark.parametrize(
+    ("box", "fits"),
+    [
+        (LABEL, True),
+        ((100, 100, 140, 118.1), True),  # IoU just over 0.3
+        ((100, 142, 140, 160), True),  # IoU 0.3
+        ((140, 100, 180, 160), False),  # beside it
+        ((60, 70, 180, 190), True),  # its centre inside, twice as long
+        ((58, 68, 182, 192), False),  # and longer
+        ((115, 105, 125, 135), True),  # centre inside, half as long
+        ((115, 105, 125, 134), False),  # and shorter
+        ((125, 130, 180, 190), False),  # as long, the centre outside
+    ],
+)
+def test_a_find_fits_by_overlap_or_by_centre_and_size(box, fits):
+    assert bool(assign([(box, 0.9)], [LABEL]).found) is fits
+
+
+def test_the_surest_find_takes_the_label_that_it_fits_best():
+    near = (112.0, 100.0, 152.0, 160.0)
+    other = (130.0, 100.0, 170.0, 160.0)
+    found, doubled, false = assign([(near, 0.6), (LABEL, 0.9), (LABEL, 0.5)], [other, LABEL])
+    assert found == {1: 1, 0: 0}  # the less sure find goes to the free label
+    assert doubled == [2]
+    assert not false
+
+
+def test_a_find_in_a_crowd_is_not_false():
+    crowd = (0.0, 0.0, 50.0, 50.0)
+    assert assign([((10, 10, 30, 30), 0.9), ((45, 45, 70, 70), 0.9)], [], [crowd]).false == [1]
+
+
+def photograph(*instances, value=120, width=400, height=300, **tags):
+    rgb = np.random.default_rng(0).integers(value - 20, value + 20, (height, width, 3)).astype(np.uint8)
+    return Sample(dataset="made", id="a", image=rgb, width=width, height=height, instances=tuple(instances), tags=tags)
+
+
+def hand(box=LABEL, side="Right", **extra):
+    return Instance(kind="hand", side=side, box=box, extra={"clear": True} | extra)
+
+
+def find(box=LABEL, side="Right", score=0.9, skeleton="hand_mediapipe21", **more):
+    x_min, y_min, x_max, y_max = box
+    points = np.stack([np.linspace(x_min, x_max, 21), np.linspace(y_min, y_max, 21)], 1)
+    return Prediction(skeleton=skeleton, side=side, score=score, keypoints_px=points, box=box, **more)
+
+
+def detection(kind="hand", protocol="detection"):
+    return DetectionEvaluator(load_protocol(protocol), kind)
+
+
+def test_found_missed_doubled_false_and_sides_are_counted():
+    far = (300.0, 200.0, 340.0, 260.0)
+    sample = photograph(hand(), hand(box=far, side="Left"), hand(box=(200, 20, 240, 80)))
+    items = detection().evaluate(
+        sample,
+        [
+            find(),
+            find(score=0.6),
+            find(box=far, side="Right", side_score=0.6),
+            find(box=(10, 200, 50, 260), score=0.4),
+        ],
+    )
+    assert DetectionCounts.of(items) == DetectionCounts(
+        clear=3, found=2, false=1, doubled=1, sided=2, sides_right=1, sides_known=1, sides_known_right=1
+    )
+    assert DetectionCounts.of(items).precision == 0.5
+
+
+def test_unclear_labels_count_neither_way():
+    sample = photograph(hand(clear=False))
+    assert detection().evaluate(sample, []) == []
+    assert detection().evaluate(sample, [find()]) == []
+    (doubled,) = detection().evaluate(sample, [find(), find(score=0.5)])
+    assert doubled.numbers == {"doubled": 1.0, "score": 0.5}
+
+
+def test_what_is_mostly_hidden_is_not_clear():
+    def hidden(count):
+        seen = np.arange(21) >= count
+        points = np.linspace(LABEL[:2], LABEL[2:], 21)
+        return Instance(kind="hand", keypoints_px=points, valid_px=np.ones(21, np.bool_), visible=seen, box=LABEL)
+
+    assert len(detection().evaluate(photograph(hidden(10)), [])) == 1
+    assert detection().evaluate(photograph(hidden(11)), []) == []
+
+
+def test_only_kinds_that_are_labelled_count():
+    sample = photograph(hand(), labelled=["hand"])
+    assert detection("body").evaluate(sample, [find(skeleton="body_blazepose33")]) == []
+    (item,) = detection().evaluate(sample, [find(), find(box=(10, 10, 90, 90), skeleton="body_blazepose33")])
+    assert item.numbers["found"] == 100
+
+
+def test_sets_that_leave_some_without_label_have_no_false_finds():
+    evaluator = detection(protocol="detection-datasets")
+    items = evaluator.evaluate(photograph(hand()), [find(), find(box=(300, 200, 340, 260))])
+    assert DetectionCounts.of(items).false == 0
+    summary = evaluator.summary(items, [0] * len(items))
+    assert "precision" not in {one.name for one in summary.metrics}
+    assert "score" not in summary.parts
+
+
+def test_keypoints_beyond_the_image_do_not_enlarge_the_box():
+    label = (0.0, 200.0, 100.0, 300.0)
+    (item,) = detection("body").evaluate(
+        photograph(Instance(kind="body", box=label)),
+        [find(box=(0, 200, 100, 900), skeleton="body_blazepose33")],
+    )
+    assert item.numbers["found"] == 100
+
+
+def test_metrics_and_reliability_by_score():
+    evaluator = detection()
+    right = [evaluator.evaluate(photograph(hand(view="palm")), [find(score=0.95)]) for _ in range(3)]
+    wrong = evaluator.evaluate(photograph(hand(view="fist")), [find(box=(300, 200, 340, 260), score=0.6)])
+    items = [one for some in (*right, wrong) for one in some]
+    summary = evaluator.summary(items, [0, 1, 2, 3, 3])
+    metrics = {one.name: one for one in summary.metrics}
+    assert metrics["recall"].value == 75
+    assert metrics["precision"].value == 75
+    assert (metrics["false"].value, metrics["false"].counted) == (25, 4)
+    assert metrics["handedness"].value == 100
+    assert metrics["recall"].low < 75 < metrics["recall"].high
+    rows = {key: [(one.name, one.mean, one.counted) for one in part] for key, part in summary.parts.items()}
+    assert rows["view"] == [("fist", 0, 1), ("palm", 100, 3)]
+    assert rows["score"] == [("0.6 to 0.7", 0, 1), ("0.9 to 1", 100, 3)]
+    assert summary.values == [100, 100, 100, 0, 0]
+
+
+def conditions(one, sample):
+    return instance_conditions(one, one.box, sample, sample.rgb())
+
+
+def test_light_and_size_are_measured_in_the_image():
+    one = hand()
+    assert conditions(one, photograph(one, value=30))["light"] == "under 64, dark"
+    assert conditions(one, photograph(one, value=220))["light"] == "160 and more, bright"
+    assert conditions(one, photograph(one))["size"] == "32 to 64 px" == size_class(60)
+    assert [size_class(edge) for edge in (31, 32, 512)] == ["under 32 px", "32 to 64 px", "512 px and more"]
+
+
+def test_a_smooth_patch_is_blurred_and_a_striped_one_sharp():
+    one = hand()
+    smooth, striped = np.full((300, 400, 3), 100, np.uint8), np.full((300, 400, 3), 60, np.uint8)
+    striped[:, ::8] = 200
+    for rgb, word in ((smooth, "blurred"), (striped, "sharp")):
+        sample = Sample(dataset="made", id="a", image=rgb, width=400, height=300, instances=(one,))
+        assert conditions(one, sample)["sharpness"].endswith(word)
+
+
+@pytest.mark.parametrize(
+    ("rgb", "angle"),
+    [((224, 172, 140), 46), ((141, 85, 36), -13), ((40, 90, 200), None)],  # light skin, brown skin, a blue wall
+)
+def test_individual_typology_angle(rgb, angle):
+    found = individual_typology_angle(np.full((40, 40, 3), rgb, np.uint8))
+    assert (found if found is None else round(found)) == angle
+
+
+def test_skin_is_what_the_label_says_or_an_estimate_where_light_permits():
+    rgb = np.full((300, 400, 3), (224, 172, 140), np.uint8)
+    sample = Sample(dataset="made", id="a", image=rgb, width=400, height=300)
+    assert conditions(hand(), sample)["skin"].endswith("light")
+    assert conditions(hand(skin="Monk 7"), sample)["skin"] == "tone Monk 7"
+    dark = Sample(dataset="made", id="a", image=rgb // 8, width=400, height=300)
+    assert "skin" not in conditions(hand(), dark)
+
+
+def test_what_labels_and_renders_note():
+    assert conditions(hand(note="leather glove; borderline"), photograph())["note"] == "gloves; borderline"
+    assert "note" not in conditions(hand(note=""), photograph(glove="none", motion_blur=0, infrared=False))
+    made = photograph(glove="leather", motion_blur=7.5, infrared=True)
+    assert conditions(hand(), made)["note"] == "gloves; blurred; infrared"
+
+
+@pytest.fixture
+def labelled_folder(tmp_path):
+    """Two drawn photographs with three hands, and predictions of two of them and a false one."""
+    root = tmp_path / "photos"
+    root.mkdir()
+    labels = {}
+    for number, name in enumerate(("a.png", "b.png")):
+        rgb = np.random.default_rng(number).integers(0, 255, (300, 400, 3)).astype(np.uint8)
+        cv2.imwrite(str(root / name), rgb)
+        hands = [{"box": LABEL, "side": "Right", "clear": True, "view": "palm", "note": ""}]
+        hands += [{"box": [300, 200, 340, 260], "side": "Left", "clear": True, "view": "fist", "note": ""}] * number
+        labels[name] = {"width": 400, "height": 300, "hands": hands}
+    (root / "hands.json").write_text(json.dumps(labels))
+    file = tmp_path / "found.npz"
+    np.savez(
+        file,
+        id=np.array(["a.png", "b.png", "b.png"]),
+        box=np.array([LABEL, LABEL, (10, 200, 60, 280)]),
+        side=np.array(["Right", "Left", "Left"]),
+        score=np.array([0.95, 0.8, 0.6]),
+    )
+    return root, str(file)
+
+
+def test_an_evaluation_of_photographs_and_its_card(labelled_folder, tmp_path):
+    root, file = labelled_folder
+    out = tmp_path / "out"
+    out.mkdir()
+    outcome = evaluate(EvaluationRequest("detection", ModelChoice(predictions=file), root), out)
+    save_report(outcome, out)
+    record = load_evaluation(out / "eval.json")
+    (run,) = record["runs"]
+    metrics = {one["name"]: one["value"] for one in run["metrics"]}
+    assert metrics["recall"] == pytest.approx(200 / 3)
+    assert metrics["precision"] == pytest.approx(200 / 3)
+    assert metrics["handedness"] == 50
+    assert run["units"]["found"] == [True, True, False, True]
+    assert run["units"]["value"] == [100, 100, 0, 0]
+    assert [run["units"]["instance"][one["row"]] for one in run["worst"]] == [-1, 1]  # the false find, the missed hand
+    assert all((out / one["file"]).stat().st_size > 500 for one in run["worst"])
+    _, blocks = report_blocks(record)
+    assert any(getattr(block, "text", "").startswith("By score: precision") for block in blocks)
+    text = card_files([record], CardRequest())["found.md"]
+    assert "| found | 2 of 3 | 66.67 %" in text
+    assert "| false | 1 of 3 |" in text
+    assert "| fist | 0 of 1 | 0.00 |" in text
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_to_the_same_numbers(labelled_folder, tmp_path):
+    root, file = labelled_folder
+    request = EvaluationRequest("detection", ModelChoice(predictions=file), root, resume=True)
+    first = evaluate(request, tmp_path)
+    again = evaluate(request, tmp_path)
+    assert again.summary.skipped == 2
+    assert first.record["runs"][0]["metrics"] == again.record["runs"][0]["metrics"]
+    assert first.record["runs"][0]["parts"].keys() == again.record["runs"][0]["parts"].keys()
+    labels = json.loads((root / "hands.json").read_text())
+    labels["b.png"]["hands"].pop()
+    (root / "hands.json").write_text(json.dumps(labels))
+    changed = evaluate(request, tmp_path)
+    assert changed.summary.skipped == 1
+    anew = evaluate(replace(request, resume=False), tmp_path)
+    assert changed.record["runs"][0]["metrics"] == anew.record["runs"][0]["metrics"]
+
+
+def test_nothing_found_is_no_precision():
+    evaluator = detection()
+    items = evaluator.evaluate(photograph(hand()), [])
+    metrics = {one.name: one.value for one in evaluator.summary(items, [0]).metrics}
+    assert metrics["recall"] == 0
+    assert math.isnan(metrics["precision"])
+
+
+@pytest.mark.parametrize(("search", "guided"), [("fast", False), ("auto", True)])
+def test_every_network_behind_a_search_is_named(monkeypatch, search, guided):
+    monkeypatch.setattr("sonjit.weights.find_weight", lambda name, folder: Path(f"{name}.tflite"))
+    names = [one["name"] for one in describe_model(ModelChoice("hands", search=search))["files"]]
+    assert names[:2] == ["palm-full", "hand-full"]
+    assert ("face-full" in names) is guided

@@ -1,0 +1,287 @@
+"""300W, 300VW, WFLW, COCO and COCO-WholeBody from their own layouts to the report, beside formulas written out anew."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit.cli import main
+from sonjit.lab.metrics import COCO_SIGMAS, FACE_SIGMAS, FOOT_SIGMAS, HAND_SIGMAS
+
+
+def evaluated(capsys, protocol, root, predictions):
+    out = predictions.parent / "out"
+    files = {"--root": root, "--predictions": predictions, "--out": out}
+    arguments = ["eval", "--protocol", protocol, *(str(part) for pair in files.items() for part in pair)]
+    assert main(arguments) == 0, capsys.readouterr().err
+    (run,) = json.loads((out / "eval.json").read_text())["runs"]
+    assert (out / "report.html").is_file()
+    return {one["name"]: one["value"] for one in run["metrics"]}
+
+
+def image(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((200, 220, 3), 90, np.uint8))
+
+
+def write_pts(path, points):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = "\n".join(f"{x:.4f} {y:.4f}" for x, y in points + 1)  # counts from 1
+    path.write_text(f"version: 1\nn_points: 68\n{{\n{rows}\n}}\n")
+
+
+def faces(random, count, points):
+    """Truths and what is predicted of them, from hardly off to far off."""
+    truth = random.uniform(20, 180, (count, points, 2)).round(4)
+    return truth, truth + random.normal(0, np.linspace(1, 20, count)[:, None, None], truth.shape)
+
+
+def ced(errors, limit):
+    """FR and AUC of images' errors, the area summed step by step."""
+    steps = sorted(error for error in errors if error < limit)
+    edges = [*steps, limit]
+    area = sum((edges[i + 1] - edges[i]) * (i + 1) for i in range(len(steps))) / len(errors) / limit
+    return 100 * np.mean([error > limit for error in errors]), 100 * area
+
+
+def image_errors(truth, predicted, right, left):
+    """Per cent of the distance between the means of two sets of points."""
+    apart = np.linalg.norm(truth[:, right].mean(1) - truth[:, left].mean(1), axis=1)
+    return 100 * np.sqrt(((predicted - truth) ** 2).sum(2)).mean(1) / apart
+
+
+def check(found, errors, limit, ending=""):
+    failed, area = ced(errors.tolist(), limit)
+    assert found[f"nme{ending}"] == pytest.approx(errors.mean(), abs=1e-6)
+    assert found[f"fr{ending}"] == pytest.approx(failed, abs=1e-6)
+    assert found[f"auc{ending}"] == pytest.approx(area, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_300w(capsys, tmp_path):
+    root, names = tmp_path / "300W", []
+    truth, predicted = faces(np.random.default_rng(1), 8, 68)
+    for number, folder in enumerate(["helen/testset"] * 3 + ["lfpw/testset"] * 2 + ["ibug"] * 3):
+        names.append(f"{folder}/image_{number}.png")
+        image(root / names[-1])
+        write_pts((root / names[-1]).with_suffix(".pts"), truth[number])
+    write_pts(root / "afw/left_out.pts", truth[0])  # of the training set
+    np.savez(tmp_path / "p.npz", id=names, keypoints_px=predicted)
+    found = evaluated(capsys, "300w", root, tmp_path / "p.npz")
+    errors = image_errors(truth, predicted, [36], [45])
+    check(found, errors, 8)
+    check(found, errors[:5], 8, "_common")
+    check(found, errors[5:], 8, "_challenging")
+    pupils = image_errors(truth, predicted, range(36, 42), range(42, 48))
+    assert found["nme_pupils"] == pytest.approx(pupils.mean(), abs=1e-6)
+
+
+@pytest.mark.slow
+def test_300vw(capsys, tmp_path):
+    root, names = tmp_path / "300VW", []
+    truth, predicted = faces(np.random.default_rng(2), 6, 68)
+    for number, (video, frame) in enumerate([("114", 1), ("114", 2), ("203", 1), ("203", 2), ("410", 1), ("410", 2)]):
+        names.append(f"{video}/imgs/{frame:06}.jpg")
+        image(root / names[-1])
+        write_pts(root / video / "annot" / f"{frame:06}.pts", truth[number])
+    write_pts(root / "001/annot/000001.pts", truth[0])  # of the training set
+    np.savez(tmp_path / "p.npz", id=names, keypoints_px=predicted)
+    found = evaluated(capsys, "300vw", root, tmp_path / "p.npz")
+    errors = image_errors(truth, predicted, [36], [45])
+    check(found, errors, 8)
+    for category in (1, 2, 3):
+        check(found, errors[2 * category - 2 : 2 * category], 8, f"_category_{category}")
+
+
+@pytest.mark.slow
+def test_wflw(capsys, tmp_path):
+    root, names = tmp_path / "WFLW", [f"0--Parade/{number}.jpg" for number in range(7)]
+    truth, predicted = faces(np.random.default_rng(3), 7, 98)
+    flags = np.random.default_rng(4).integers(0, 2, (7, 6))
+    flags[0] = 1
+    lines = []
+    for name, points, own in zip(names, truth, flags, strict=True):
+        image(root / "WFLW_images" / name)
+        lines.append(" ".join([*map(str, points.ravel()), "10", "10", "190", "190", *map(str, own), name]))
+    file = root / "WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_test.txt"
+    file.parent.mkdir(parents=True)
+    file.write_text("\n".join(lines) + "\n")
+    kept = slice(0, 6)  # nothing was predicted of the last: a failure
+    np.savez(tmp_path / "p.npz", id=[f"WFLW_images/{name}" for name in names[kept]], keypoints_px=predicted[kept])
+    found = evaluated(capsys, "wflw", root, tmp_path / "p.npz")
+    errors = image_errors(truth, predicted, [60], [72])
+    assert found["nme"] == pytest.approx(errors[kept].mean(), abs=1e-6)
+    errors[6] = np.inf
+    assert (found["fr"], found["auc"]) == pytest.approx(ced(errors.tolist(), 10), abs=1e-6)
+    for place, attribute in enumerate(("pose", "expression", "illumination", "make_up", "occlusion", "blur")):
+        own = errors[flags[:, place] == 1]
+        assert found[f"nme_{attribute}"] == pytest.approx(own[np.isfinite(own)].mean(), abs=1e-6)
+        assert (found[f"fr_{attribute}"], found[f"auc_{attribute}"]) == pytest.approx(ced(own.tolist(), 10), abs=1e-6)
+    (run,) = json.loads((tmp_path / "out/eval.json").read_text())["runs"]
+    by_pose = {one["name"]: one["mean"] for one in run["parts"]["subset"]}["pose"]
+    assert by_pose == pytest.approx(found["nme_pose"], abs=1e-6)
+    assert {"light", "sharpness", "size", "part"} <= run["parts"].keys()
+
+
+PARTS = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}
+SIGMAS = dict(zip(PARTS, (COCO_SIGMAS, FOOT_SIGMAS, FACE_SIGMAS, HAND_SIGMAS, HAND_SIGMAS), strict=True))
+METRICS = {"keypoints": "body", "foot_kpts": "foot", "face_kpts": "face"} | {
+    f"{side}hand_kpts": f"{side}hand" for side in ("left", "right")
+}
+
+
+def similarity(person, found, fields):
+    """OKS, as COCO's page gives it; of a person without labels by how far points lie outside of three times the box."""
+    true, own = (np.concatenate([one[field] for field in fields]).reshape(-1, 3) for one in (person, found))
+    sigmas = np.concatenate([SIGMAS[field] for field in fields])
+    known = true[:, 2] > 0
+    apart = own[:, :2] - true[:, :2]
+    if not known.any():
+        corner, size = np.array(person["bbox"]).reshape(2, 2)
+        apart = np.maximum(0, corner - size - own[:, :2]) + np.maximum(0, own[:, :2] - corner - 2 * size)
+        known = ~known
+    return np.exp(-(apart**2).sum(1) / (2 * person["area"] * (2 * sigmas) ** 2))[known].mean()
+
+
+def precision(people, results, fields):
+    """AP of one part: greedy, by descending score, over ten thresholds and 101 recalls."""
+    labelled = [any(v for field in fields for v in one[field][2::3]) for one in people]
+    mean = []
+    for threshold in np.arange(0.5, 1, 0.05):
+        taken, right = set(), []
+        for one in sorted(results, key=lambda one: -one["score"]):
+            fits = {
+                place: similarity(person, one, fields)
+                for place, person in enumerate(people)
+                if person["image_id"] == one["image_id"] and place not in taken
+            }
+            fits = {place: value for place, value in fits.items() if value >= threshold}
+            best = max(fits, key=lambda place: (labelled[place], fits[place]), default=None)
+            taken.add(best)
+            if best is None or labelled[best]:  # what fits a person without labels counts neither way
+                right.append(best is not None)
+        hits = np.cumsum(right)
+        recall, share = hits / sum(labelled), hits / np.arange(1, len(hits) + 1)
+        share = np.maximum.accumulate(share[::-1])[::-1]
+        places = np.searchsorted(recall, np.linspace(0, 1, 101))
+        mean.append(np.mean([share[place] if place < len(share) else 0 for place in places]))
+    return 100 * np.mean(mean)
+
+
+def people_and_results(random):
+    """Ten people in five images, and as many finds: near, far, with parts that are not labelled."""
+    people, results = [], []
+    for number in range(10):
+        size = random.uniform(60, 120)
+        person = {"id": number + 1, "image_id": number // 2 + 1, "category_id": 1, "iscrowd": 0, "area": size**2}
+        corner = (number % 2) * 100
+        person["bbox"] = [corner, 0, size, size]
+        find = {"image_id": person["image_id"], "category_id": 1, "score": float(random.uniform(0.2, 1))}
+        for field, count in PARTS.items():
+            points = random.uniform((corner, 0), (corner + size, size), (count, 2)).round(2)
+            off = random.normal(0, size * np.array(SIGMAS[field])[:, None] * random.uniform(0.2, 3), points.shape)
+            person[field] = np.column_stack([points, np.full(count, 2)]).ravel().tolist()
+            find[field] = np.column_stack([points + off, np.full(count, 1)]).ravel().tolist()
+        if number % 4 == 1:
+            person["lefthand_kpts"], person["foot_kpts"] = [0.0] * 63, [0.0] * 18
+        for part in ("face", "lefthand", "righthand", "foot"):
+            person[f"{part}_valid"] = any(person[f"{part}_kpts"])
+            person[f"{part}_box"] = person["bbox"]
+        people.append(person)
+        results.append(find)
+    return people, results
+
+
+PROTOCOLS = {"coco-wholebody": "coco_wholebody_val_v1.0", "coco-keypoints": "person_keypoints_val2017"}
+
+
+def write_people(folder, protocol, people, results):
+    """A data set of five images in `folder`/coco, and the results in `folder`/r.json."""
+    images = []
+    for number in range(1, 6):
+        name = f"{number:012}.jpg"
+        image(folder / "coco/val2017" / name)
+        images.append({"id": number, "file_name": name, "width": 220, "height": 200})
+    (folder / "coco/annotations").mkdir()
+    data = {"images": images, "annotations": people, "categories": [{"id": 1, "name": "person"}]}
+    (folder / f"coco/annotations/{PROTOCOLS[protocol]}.json").write_text(json.dumps(data))
+    (folder / "r.json").write_text(json.dumps(results))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_people(capsys, tmp_path, protocol):
+    people, results = people_and_results(np.random.default_rng(5))
+    write_people(tmp_path, protocol, people, results)
+    found = evaluated(capsys, protocol, tmp_path / "coco", tmp_path / "r.json")
+    parts = {name: [field] for field, name in METRICS.items()} | {"wholebody": list(PARTS)}
+    for name, fields in parts.items() if protocol == "coco-wholebody" else [("body", ["keypoints"])]:
+        expected = precision(people, results, fields)
+        assert 1 < expected < 99
+        assert found[f"{name}_ap"] == pytest.approx(expected, abs=1e-6), name
+
+
+@pytest.fixture
+def bodies():
+    """People, and results of their bodies alone."""
+    people, results = people_and_results(np.random.default_rng(5))
+    keys = ("image_id", "category_id", "score", "keypoints")
+    return people, [{key: one[key] for key in keys} for one in results]
+
+
+def flagged(results, flags):
+    for one, flag in zip(results, flags, strict=True):
+        one["keypoints"][2::3] = [flag] * 17
+    return results
+
+
+@pytest.mark.parametrize("flags", [[0] * 10, [0, 1] * 5, [-1, 0.3] * 5], ids=["zeros", "mixed", "negative"])
+def test_coco_ignores_the_flags_of_results(capsys, tmp_path, bodies, flags):
+    people, results = bodies
+    write_people(tmp_path, "coco-keypoints", people, flagged(results, flags))
+    found = evaluated(capsys, "coco-keypoints", tmp_path / "coco", tmp_path / "r.json")
+    assert found["body_ap"] == pytest.approx(precision(people, results, ["keypoints"]), abs=1e-6)
+
+
+def test_a_result_at_the_origin_is_a_false_detection(capsys, tmp_path, bodies):
+    people, results = bodies
+    best = max(results, key=lambda one: one["score"])
+    best["keypoints"] = [0.0] * 51
+    write_people(tmp_path, "coco-keypoints", people, results)
+    found = evaluated(capsys, "coco-keypoints", tmp_path / "coco", tmp_path / "r.json")
+    expected = precision(people, results, ["keypoints"])
+    assert expected < precision(people, [one for one in results if one is not best], ["keypoints"])
+    assert found["body_ap"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_results_of_another_category_do_not_count(capsys, tmp_path, bodies):
+    people, results = bodies
+    others = [one | {"category_id": 2} for one in results[:3]]
+    write_people(tmp_path, "coco-keypoints", people, others + results[3:])
+    found = evaluated(capsys, "coco-keypoints", tmp_path / "coco", tmp_path / "r.json")
+    assert found["body_ap"] == pytest.approx(precision(people, results[3:], ["keypoints"]), abs=1e-6)
+
+
+def test_boxes_of_results_give_their_area(capsys, tmp_path, bodies):
+    """A false detection counts among medium people (32 to 96 px) by its box, whatever the extent of its keypoints."""
+    people, _ = bodies
+    person = people[0] | {"area": 60.0**2}
+    truth = {key: person[key] for key in ("image_id", "category_id", "keypoints")} | {"score": 0.5}
+    wide = np.column_stack([np.linspace(0, 200, 17), np.linspace(0, 200, 17)[::-1], np.ones(17)]).ravel().tolist()
+    false = truth | {"keypoints": wide, "score": 0.9}
+    for name, boxes, expected in (("none", None, 100), ("small", [0, 0, 50, 50], 50), ("large", [0, 0, 99, 99], 100)):
+        (folder := tmp_path / name).mkdir()
+        results = [one | ({} if boxes is None else {"bbox": boxes}) for one in (truth, false)]
+        write_people(folder, "coco-keypoints", [person], results)
+        found = evaluated(capsys, "coco-keypoints", folder / "coco", folder / "r.json")
+        assert found["body_ap_medium"] == pytest.approx(expected), name
+
+
+def test_a_part_of_a_person_without_flags_is_not_predicted(capsys, tmp_path):
+    """COCO-WholeBody leaves out such parts, where COCO counts such bodies."""
+    people, results = people_and_results(np.random.default_rng(5))
+    for one in results[:4]:
+        one["lefthand_kpts"][2::3] = [0] * 21
+    write_people(tmp_path, "coco-wholebody", people, results)
+    found = evaluated(capsys, "coco-wholebody", tmp_path / "coco", tmp_path / "r.json")
+    assert found["lefthand_ap"] == pytest.approx(precision(people, results[4:], ["lefthand_kpts"]), abs=1e-6)

@@ -1,0 +1,181 @@
+"""Evaluations in several processes: the same bytes as in one, stopped and gone on with, and tables of their units."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from sonjit._util.errors import InputError
+from sonjit._util.json_text import json_from
+from sonjit.engines.machine import describe_machine
+from sonjit.lab.datasets import open_dataset
+from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, load_protocol, save_report
+from sonjit.lab.evaluation.protocols import ProtocolData
+from sonjit.lab.evaluation.records import Journal, JournalLine
+from sonjit.media import TABLE_ENDINGS
+
+from ...progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
+
+CARD = "mediapipe-card"
+
+
+@pytest.fixture(scope="module")
+def predictions(clip_folder, tmp_path_factory):
+    """Of all samples but every third, a little off the truth."""
+    rows = [(one.id, hand) for one in list(open_dataset("folder", clip_folder))[1::3] for hand in one.instances]
+    path = tmp_path_factory.mktemp("predictions") / "p.npz"
+    points = np.stack([hand.keypoints_px for _, hand in rows]) + np.linspace(0, 9, len(rows))[:, None, None]
+    np.savez(path, id=np.array([name for name, _ in rows]), keypoints_px=points)
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def one_machine(monkeypatch):
+    """At one time, as busy: what eval.json says of it does not differ."""
+    machine = describe_machine()
+    monkeypatch.setattr("sonjit.lab.evaluation.run.describe_machine", lambda: machine)
+
+
+def request(root, *, model=None, predictions=None, **options):
+    return EvaluationRequest(CARD, ModelChoice(model, predictions), root, data=("folder",), **options)
+
+
+def files(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def run(asked, folder, **options):
+    folder.mkdir(exist_ok=True)
+    outcome = evaluate(asked, folder, **options)
+    save_report(outcome, folder)
+    return outcome
+
+
+def stop_after(count):
+    """What is called after each image, and stops as Ctrl-C does."""
+    left = iter(range(count - 1))
+
+    def advance():
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+
+    return advance
+
+
+@pytest.mark.slow
+def test_several_processes_come_to_the_same_bytes(clip_folder, predictions, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(clip_folder, folder)
+    victim = sorted((folder / "images").iterdir())[5]
+    victim.write_bytes(victim.read_bytes()[:200])
+    steps = []
+    for jobs in (1, 2):
+        log = ProgressLog()
+        asked = request(folder, predictions=predictions, skip_bad=True, jobs=jobs)
+        outcome = run(asked, tmp_path / str(jobs), progress=log)
+        steps.append((log.totals, sum(log.steps)))
+        assert outcome.summary.frames == outcome.record["samples"]
+    assert files(tmp_path / "1") == files(tmp_path / "2")
+    assert victim.name in str([*outcome.record["skipped"], *outcome.record["runs"][0]["left_out"]])
+    assert steps[0] == steps[1] == ([outcome.record["samples"]], outcome.record["samples"])
+    with pytest.raises(InputError, match=victim.name):
+        evaluate(request(folder, predictions=predictions, jobs=2), tmp_path)
+
+
+@pytest.mark.slow
+def test_detectors_come_to_the_same_bytes_in_both_modes(weights, clip_folder, tmp_path):
+    for jobs in (1, 2):
+        run(request(clip_folder, model="hands-lite", jobs=jobs), tmp_path / str(jobs))
+    assert files(tmp_path / "1") == files(tmp_path / "2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
+def test_a_stopped_run_goes_on_with_other_processes(clip_folder, predictions, tmp_path, before, after):
+    run(request(clip_folder, predictions=predictions), tmp_path / "whole")
+    folder = tmp_path / "parts"
+    stopped = run(
+        request(clip_folder, predictions=predictions, jobs=before), folder, progress=ProgressLog(stop_after(7))
+    )
+    assert stopped.stopped
+    record = json.loads((folder / "eval.json").read_text())
+    _, *lines = (folder / "evaluated-predictions.jsonl").read_text().splitlines()
+    assert not record["complete"]
+    assert 7 <= record["runs"][0]["samples"] == len(lines) < record["samples"]
+    assert [json.loads(line)["place"] for line in lines] == sorted(json.loads(line)["place"] for line in lines)
+    log = ProgressLog()
+    asked = request(clip_folder, predictions=predictions, jobs=after, resume=True)
+    again = run(asked, folder, progress=log)
+    assert (again.summary.skipped, again.summary.frames) == (len(lines), record["samples"] - len(lines))
+    assert sum(log.steps) == record["samples"]
+    assert files(folder) == files(tmp_path / "whole")
+
+
+def test_recordings_stay_whole_and_in_order(clip_folder):
+    data = ProtocolData(load_protocol(CARD), clip_folder, chosen=("folder",))
+    groups = data.recordings()
+    assert sorted(place for group in groups for place in group) == list(range(len(data)))
+    assert [{data[place].sequence for place in group} for group in groups] == [{"one"}, {"two"}]
+    for group in groups:
+        frames = [data[place].frame for place in group]
+        assert frames == sorted(frames)
+
+
+def test_images_of_no_recording_stand_alone(clip_folder, tmp_path):
+    shutil.copytree(clip_folder, tmp_path / "stills")
+    data = json.loads((clip_folder / "dataset.json").read_text())
+    for image in data["images"][3:]:
+        del image["sequence"]
+    (tmp_path / "stills" / "dataset.json").write_text(json.dumps(data))
+    groups = ProtocolData(load_protocol(CARD), tmp_path / "stills", chosen=("folder",)).recordings()
+    assert sorted(map(len, groups)) == [1] * (len(data["images"]) - 3) + [3]
+
+
+def test_a_recording_that_is_not_whole_is_evaluated_anew(tmp_path):
+    def line(place):
+        return JournalLine(place, "made", f"{place}", None, "", ()).to_json()
+
+    groups = [(4, 5), (0, 1, 2), (3,)]
+    path = tmp_path / "j.jsonl"
+    assert Journal(path, {"mode": "tracking"}, groups, resume=False).left == groups
+    with path.open("a") as file:
+        file.write("\n".join([line(3), line(1), line(5), line(4), line(0)[:-9]]))
+    again = Journal(path, {"mode": "tracking"}, groups, resume=True)
+    assert again.left == [(0, 1, 2)]
+    assert [one.place for one in again.close()] == [4, 5, 3]
+    path.write_text("text")
+    with pytest.raises(InputError, match="not a journal"):
+        Journal(path, {"mode": "tracking"}, groups, resume=True)
+
+
+@pytest.mark.parametrize("ending", TABLE_ENDINGS)
+@pytest.mark.slow
+def test_units_are_written_as_any_table(clip_folder, predictions, tmp_path, ending):
+    from sonjit.lab.evaluation import open_unit_table, write_units
+
+    save = tmp_path / f"units{ending}"
+    outcome = evaluate(request(clip_folder, predictions=predictions), tmp_path)
+    with open_unit_table(str(save)) as table:
+        write_units(outcome, table)
+    (run,) = json.loads(json_from(outcome.record["runs"]))
+    wanted = [{"mode": "predictions", **dict(zip(run["units"], row, strict=True))}
+              for row in zip(*run["units"].values(), strict=True)]  # fmt: skip
+    assert {row["found"] for row in wanted} == {True, False}
+    match ending:
+        case ".json":
+            rows = json.loads(save.read_text())
+        case ".jsonl":
+            rows = [json.loads(line) for line in save.read_text().splitlines()]
+        case ".csv":
+            with save.open(newline="") as file:
+                rows = list(csv.DictReader(file))
+            read = {"place": int, "instance": int, "group": json.loads, "found": lambda text: text == "True"}
+            read |= {"value": lambda text: float(text) if text else None, "side": lambda text: text or None}
+            rows = [{name: read.get(name, str)(text) for name, text in row.items()} for row in rows]
+        case _:
+            from pyarrow import parquet
+
+            rows = [{**row, "group": json.loads(row["group"])} for row in parquet.read_table(save).to_pylist()]
+    assert rows == wanted

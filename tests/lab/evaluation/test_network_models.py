@@ -1,0 +1,29 @@
+"""Networks under evaluation: what they are shown, and that their answers come in the evaluates' terms."""
+
+import torch
+
+from sonjit.lab.evaluation import network_models
+from sonjit.lab.networks import create_network, network_entry
+from sonjit.lab.networks.classifiers import load_classifier
+from sonjit.lab.networks.mask_rcnn.mask_rcnn import Category, SavedMaskRCNN
+
+
+def test_classifiers_give_five_classes_with_boxes(hand_sample):
+    classifier = load_classifier("cam-small", "demo", classes=7)
+    model = network_models.ClassifierModel(classifier, None, None, torch.device("cpu"))
+    sample = hand_sample()
+    predictions = model.find(sample, sample.rgb(), "reacquisition")
+    assert len({one.category_id for one in predictions}) == 5
+    assert [one.score for one in predictions] == sorted((one.score for one in predictions), reverse=True)
+
+
+def test_mask_rcnn_gives_the_data_sets_categories(hand_sample, monkeypatch):
+    tiny = create_network("mask-rcnn", "demo", **network_entry("mask-rcnn").tiny).eval()
+    saved = SavedMaskRCNN(tiny, tuple(Category(100 + i, str(i)) for i in range(90)), "mask-rcnn", {})
+    monkeypatch.setattr("sonjit.lab.networks.mask_rcnn.mask_rcnn.load_mask_rcnn", lambda weights: saved)
+    model = network_models.InstancesModel("demo", torch.device("cpu"))
+    tiny.min_score = 0.0
+    sample = hand_sample()
+    predictions = model.find(sample, sample.rgb(), "reacquisition")
+    assert predictions
+    assert all(one.category_id >= 100 and one.mask.shape == (200, 200) for one in predictions)

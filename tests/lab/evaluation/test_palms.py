@@ -1,0 +1,67 @@
+"""The published palm detector on exact labels, and its average precision counted by hand."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sonjit.cli import main
+from sonjit.lab.datasets import open_dataset
+from sonjit.lab.evaluation.palms import PalmModel
+from sonjit.lab.metrics import box_iou
+
+PALM = [0, 5, 9, 13, 17, 1, 2]  # wrist, knuckles, the thumb's two lower joints
+
+
+def square(points):
+    low, high = points.min(0), points.max(0)
+    middle, half = (low + high) / 2, (high - low).max() / 2
+    return (*(middle - half), *(middle + half))
+
+
+def centre(box):
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def covered(box, area):
+    """At least half of it lies in an area that counts neither way."""
+    width, height = (min(box[i + 2], area[i + 2]) - max(box[i], area[i]) for i in (0, 1))
+    return max(width, 0) * max(height, 0) >= 0.5 * (box[2] - box[0]) * (box[3] - box[1])
+
+
+def precision(truth, found):
+    """AP at 0.5: greedy by descending score, precision made to fall, its mean at 101 recalls."""
+    taken, right = set(), []
+    for image, box, _ in sorted(found, key=lambda one: -one[2]):
+        free = [place for place, (where, _) in enumerate(truth) if where == image and place not in taken]
+        best = max(free, key=lambda place: box_iou(box, truth[place][1]), default=None)
+        right.append(best is not None and box_iou(box, truth[best][1]) >= 0.5)
+        if right[-1]:
+            taken.add(best)
+    hits = np.cumsum(right)
+    recall, share = hits / len(truth), np.maximum.accumulate((hits / np.arange(1, len(hits) + 1))[::-1])[::-1]
+    places = np.searchsorted(recall, np.linspace(0, 1, 101))
+    return 100 * np.mean([share[place] if place < len(share) else 0 for place in places])
+
+
+@pytest.mark.slow
+def test_the_published_palm_detector_has_its_average_precision(weights, clip_folder, tmp_path):
+    asked = ["--protocol", "mediapipe-palm", "--model", "palm-full", "--data", "folder", "--root", str(clip_folder)]
+    assert main(["eval", *asked, "--out", str(tmp_path)]) == 0
+    record = json.loads((tmp_path / "eval.json").read_text())
+    found = {one["name"]: one["value"] for one in record["runs"][0]["metrics"]}
+    model, truth, boxes = PalmModel("palm-full", None, None, None), [], []
+    for sample in open_dataset("folder", clip_folder):
+        palms = [square(one.keypoints_px[PALM]) for one in sample.instances]
+        is_inside = [0 < x < sample.width and 0 < y < sample.height for x, y in map(centre, palms)]
+        truth += [(sample.id, palm) for palm, inside in zip(palms, is_inside, strict=True) if inside]
+        cut = [palm for palm, inside in zip(palms, is_inside, strict=True) if not inside]
+        found_here = model.find(sample, sample.rgb(), "reacquisition")
+        boxes += [
+            (sample.id, one.box, one.score) for one in found_here if not any(covered(one.box, palm) for palm in cut)
+        ]
+    assert found["ap"] == pytest.approx(precision(truth, boxes), abs=1e-6)
+    assert found["ap"] > 50
+    assert found["ap_strict"] < found["ap"]
+    assert record["model"]["files"][0]["name"] == "palm-full"
+    assert "95.7" in (tmp_path / "report.md").read_text()

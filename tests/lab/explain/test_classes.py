@@ -1,0 +1,184 @@
+"""Classifiers explained: maps of several classes, saliency, the crop that a map cuts out, and the command line."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from sonjit import InputError
+from sonjit.cli import main
+from sonjit.lab.explain.classes import backprop_saliency, explain_classes, image_tensor, localize_classes
+from sonjit.lab.networks import create_network, save_checkpoint
+from sonjit.lab.networks.cam import CamNetwork
+from sonjit.lab.networks.classifiers import Classifier, save_classifier_description
+
+RNG = np.random.default_rng(4)
+IMAGE = RNG.integers(0, 255, (48, 64, 3), np.uint8)
+
+
+class Bright(torch.nn.Module):
+    """A backbone whose two features are what is bright and what is dark, in squares of 8 px."""
+
+    channels, left_out = 2, ()
+    mean = std = (0.5, 0.5, 0.5)
+
+    def forward(self, images):
+        light = torch.nn.functional.avg_pool2d(images.mean(1, keepdim=True), 8)
+        return torch.cat([light.clamp(min=0), (-light).clamp(min=0)], 1)
+
+
+@pytest.fixture
+def network():
+    """Tells bright images from dark ones, and can be seen through."""
+    made = CamNetwork(Bright(), classes=2).eval()
+    made.name = "cam-bright"
+    with torch.no_grad():
+        made.head.weight.copy_(torch.eye(2))
+        made.head.bias.zero_()
+    return made
+
+
+@pytest.fixture
+def spot():
+    """A dark image with a bright square, and its box."""
+    image = np.full((64, 96, 3), 100, np.uint8)
+    image[16:32, 48:72] = 255
+    return image, (48, 16, 72, 32)
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A tiny classifier's checkpoint with what training writes beside it."""
+    torch.manual_seed(1)
+    made = create_network("cam-small", classes=3)
+    save_checkpoint(made, tmp_path / "weights.safetensors")
+    save_classifier_description(tmp_path, Classifier(made, 48, ("Left", "Right", "none"), (0, 1, 2)))
+    cv2.imwrite(str(tmp_path / "image.png"), IMAGE)
+    return tmp_path
+
+
+def test_each_class_has_its_map_score_and_probability():
+    network = create_network("cam-small", "demo", classes=4).eval()
+    maps = explain_classes(network, IMAGE, 48, [2, 0])
+    assert [one.label for one in maps] == [2, 0]
+    best = explain_classes(network, IMAGE, 48, top=4)
+    assert sum(one.probability for one in best) == pytest.approx(1, rel=1e-5)
+    assert [one.score for one in best] == sorted((one.score for one in best), reverse=True)
+    for one in (*maps, *best):
+        assert one.values.mean(dtype=float) + one.bias == pytest.approx(one.score, rel=1e-5, abs=1e-5)
+    with pytest.raises(InputError, match="class 4: cam-small has the classes 0 to 3"):
+        explain_classes(network, IMAGE, 48, [4])
+
+
+def test_the_map_of_what_is_bright_lies_on_it(network, spot):
+    image, (x_min, y_min, x_max, y_max) = spot
+    (bright,) = explain_classes(network, image, 96, [0])
+    rows, columns = np.nonzero(bright.values > 0)
+    assert columns.min() * 8 == x_min
+    assert (columns.max() + 1) * 8 == x_max
+    assert rows.min() * 8 == y_min * 1.5  # the image is stretched to a square: 64 px high become 96
+    assert (rows.max() + 1) * 8 == y_max * 1.5
+
+
+def test_the_crop_is_surer_than_the_whole_image(network, spot):
+    image = np.full_like(spot[0], 140)
+    image[spot[0] == 255] = 255
+    classifier = Classifier(network, 96, ("bright", "dark"), (0, 1))
+    whole, cropped = (localize_classes(classifier, image, view=view)[0] for view in ("full", "crop"))
+    assert whole.label == cropped.label == 0
+    assert cropped.probability > whole.probability
+    with pytest.raises(InputError, match="requires a labelled box"):
+        localize_classes(classifier, image, view="box")
+
+
+def test_saliency_is_the_gradient_of_the_class(network):
+    images = image_tensor(IMAGE, 32).repeat(2, 1, 1, 1)
+    saliency = backprop_saliency(network, images, [0, 1])
+    assert saliency.shape == (2, 32, 32)
+    assert (saliency >= 0).all()
+    step = torch.zeros_like(images)
+    step[0, 1, 5, 7] = 1e-2
+    with torch.no_grad():
+        slope = (network(images + step)["scores"][0, 0] - network(images - step)["scores"][0, 0]) / 2e-2
+    assert saliency[0, 5, 7] == pytest.approx(float(slope), abs=1e-4)
+    assert not images.requires_grad
+
+
+def test_the_command_explains_what_training_wrote(trained, capsys):
+    arguments = [
+        "explain",
+        trained / "image.png",
+        "--model",
+        "cam-small",
+        "--weights",
+        trained / "weights.safetensors",
+    ]
+    options = ["--of", "Right,0", "--boxes", "--backprop"]
+    outputs = ["--save", trained / "maps.json", "--draw", trained / "maps.png"]
+    assert main([str(one) for one in (*arguments, *options, *outputs)]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["Right", "Left"]
+    (frame,) = json.loads((trained / "maps.json").read_text("utf-8"))["frames"]
+    assert [one["class"] for one in frame["classes"]] == ["Right", "Left"]
+    assert np.array(frame["classes"][0]["map"]).shape == (6, 6)
+    height, width = IMAGE.shape[:2]
+    assert cv2.imread(str(trained / "maps.png")).shape == (height, 4 * width, 3)
+    assert main([str(one) for one in (*arguments, "--top", "2")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+@pytest.mark.slow
+def test_networks_stand_side_by_side_with_the_true_boxes(trained, tmp_path, capsys):
+    other = tmp_path / "other"
+    other.mkdir()
+    torch.save(create_network("cam-resnet18", "demo", classes=3).state_dict(), other / "resnet.pt")
+    truth = {
+        "images": [{"id": 1, "file_name": "image.png", "width": 64, "height": 48}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [20, 30, 24, 12]}],
+        "categories": [{"id": 1, "name": "Left"}],
+    }
+    (other / "labels.json").write_text(json.dumps(truth), "utf-8")
+    models = ["--model", "cam-small,cam-resnet18", "--weights", f"{trained},{other / 'resnet.pt'}", "--pooling", "gap"]
+    more = ["--of", "0", "--backprop", "--truth", other / "labels.json", "--draw", tmp_path / "grid.png"]
+    assert main(["explain", *map(str, [trained / "image.png", *models, *more])]) == 0
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["small", "resnet18"]
+    drawn = cv2.imread(str(tmp_path / "grid.png"))[..., ::-1]
+    height, width = IMAGE.shape[:2]
+    assert drawn.shape == (2 * height, 2 * width, 3)
+    for row in range(2):
+        for column in range(2):
+            assert drawn[row * height + 41, column * width + 30].tolist() == [40, 200, 80]  # the true box's lower edge
+
+
+def test_names_may_come_from_a_file(trained, capsys):
+    (trained / "names.txt").write_text("links\nrechts\nnichts\n", "utf-8")
+    arguments = ["--model", "cam-small", "--weights", trained / "weights.safetensors", "--names", trained / "names.txt"]
+    assert main(["explain", *map(str, [trained / "image.png", *arguments, "--of", "rechts"])]) == 0
+    assert capsys.readouterr().out.startswith("rechts ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "requires its checkpoint as --weights"),
+        (["--weights", "none.safetensors"], "no such checkpoint"),
+        (
+            ["--weights", "weights.safetensors", "--of", "dome"],
+            "Unknown class 'dome'. Choose from Left, Right, none",
+        ),
+        (["--weights", "weights.safetensors", "--names", "none.txt"], "none.txt: cannot be read"),
+        (["--model", "cam-vgg16", "--weights", "weights.safetensors"], "is a run of cam-small, not of cam-vgg16"),
+        (["--weights", "weights.safetensors", "--pooling", "gmp"], "was written with pooling='gap', not 'gmp'"),
+        (["--weights", "other/headless.pt"], "has no output layer"),
+    ],
+    ids=lambda one: " ".join(one) if isinstance(one, list) else "",
+)
+def test_a_wrong_call_says_so_in_one_line(arguments, words, trained, capsys, monkeypatch):
+    monkeypatch.chdir(trained)
+    (trained / "other").mkdir()
+    torch.save({"features.0.weight": torch.zeros(2)}, "other/headless.pt")
+    model = [] if "--model" in arguments else ["--model", "cam-small"]
+    assert main(["explain", "image.png", *model, *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line

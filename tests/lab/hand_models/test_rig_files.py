@@ -1,0 +1,249 @@
+"""GLB, BVH and OBJ of rigged hands, read back by a reader of the test's own: they replay what was fitted."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+
+from sonjit.lab.hand_models.bvh import bvh_from_motion
+from sonjit.lab.hand_models.glb import Glb
+from sonjit.lab.hand_models.mesh_files import (
+    Mesh,
+    glb_from_meshes,
+    glb_from_motions,
+    obj_from_meshes,
+)
+from sonjit.lab.hand_models.rig import JOINTS, PARENTS, RigMotion
+
+UP = np.array([1, -1, -1])  # camera's axes to y up, z towards the viewer
+FPS = 30
+
+
+@pytest.fixture(scope="module")
+def motions(rigs, some_poses):
+    """A right hand that is there throughout and a left one that comes later, goes, and comes back."""
+    pose = some_poses(60)
+    right = RigMotion("right-1", rigs["Right"], pose, np.arange(60), np.arange(60) / FPS)
+    seen = np.r_[10:25, 40:55]
+    lengths = rigs["Left"].lengths * np.linspace(0.9, 1.2, 20)
+    part = type(pose)(pose.rotation[seen], pose.translation[seen], pose.angles[seen])
+    return [right, RigMotion("left-2", rigs["Left"].resized(lengths), part, seen, seen / FPS)]
+
+
+class GltfReader:
+    """Just enough of glTF 2.0 to play an animation and skin a mesh, written from the specification."""
+
+    def __init__(self, data):
+        magic, version, total, length, kind = struct.unpack_from("<5I", data)
+        assert (magic, version, total, kind) == (0x46546C67, 2, len(data), 0x4E4F534A)
+        self.g = json.loads(data[20 : 20 + length])
+        self.bin = data[28 + length :]
+        assert length % 4 == 0
+        assert self.g.get("buffers", [{"byteLength": 0}])[0]["byteLength"] == len(self.bin)
+
+    def get(self, number):
+        about = self.g["accessors"][number]
+        view = self.g["bufferViews"][about["bufferView"]]
+        kinds = {5121: np.uint8, 5123: np.uint16, 5126: np.float32}
+        width = {"SCALAR": 1, "VEC3": 3, "VEC4": 4, "MAT4": 16}[about["type"]]
+        kind = kinds[about["componentType"]]
+        values = np.frombuffer(self.bin, kind, about["count"] * width, view["byteOffset"]).reshape(-1, width)
+        if "min" in about:
+            assert np.allclose(about["min"], values.min(0))
+            assert np.allclose(about["max"], values.max(0))
+        return values[:, 0] if width == 1 else values.reshape(-1, 4, 4).swapaxes(1, 2) if width == 16 else values
+
+    def sampled(self, time):
+        """Nodes' properties at a time."""
+        state = [dict(node) for node in self.g["nodes"]]
+        for animation in self.g.get("animations", []):
+            for channel in animation["channels"]:
+                sampler = animation["samplers"][channel["sampler"]]
+                times, values = self.get(sampler["input"]).astype(float), self.get(sampler["output"]).astype(float)
+                assert (np.diff(times) > 0).all()
+                k = int(np.clip(np.searchsorted(times, time, "right") - 1, 0, len(times) - 1))
+                value = values[k]
+                if sampler["interpolation"] == "LINEAR" and k + 1 < len(times) and time > times[k]:
+                    share = (time - times[k]) / (times[k + 1] - times[k])
+                    value = (1 - share) * values[k] + share * values[k + 1]
+                state[channel["target"]["node"]][channel["target"]["path"]] = value
+        return state
+
+    def worlds(self, time):
+        state, worlds = self.sampled(time), {}
+
+        def visit(number, above):
+            node = state[number]
+            x, y, z, w = np.array(node.get("rotation", [0, 0, 0, 1.0])) / np.linalg.norm(node.get("rotation", [1]))
+            turn = np.array(
+                [
+                    [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+                    [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+                    [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+                ]
+            )
+            local = np.eye(4)
+            local[:3, :3] = turn * np.array(node.get("scale", [1, 1, 1]))
+            local[:3, 3] = node.get("translation", [0, 0, 0])
+            worlds[number] = above @ local
+            for child in node.get("children", []):
+                visit(child, worlds[number])
+
+        for root in self.g["scenes"][self.g["scene"]]["nodes"]:
+            visit(root, np.eye(4))
+        return worlds
+
+    def skinned(self, name, time):
+        """Positions of a hand's joints and of its mesh's vertices."""
+        node = next(node for node in self.g["nodes"] if node["name"] == name)
+        skin, worlds = self.g["skins"][node["skin"]], self.worlds(time)
+        joints = np.stack([worlds[joint] for joint in skin["joints"]])
+        matrices = joints @ self.get(skin["inverseBindMatrices"])
+        attributes = self.g["meshes"][node["mesh"]]["primitives"][0]["attributes"]
+        vertices, which = self.get(attributes["POSITION"]), self.get(attributes["JOINTS_0"])
+        weights = self.get(attributes["WEIGHTS_0"])
+        assert np.allclose(weights.sum(1), 1, atol=1e-6)
+        blended = (weights[..., None, None] * matrices[which]).sum(1)
+        homogeneous = np.c_[vertices, np.ones(len(vertices))]
+        return joints[:, :3, 3], (blended @ homogeneous[..., None])[:, :3, 0]
+
+
+class TestGlb:
+    def test_replays_joints_and_skin(self, motions):
+        reader = GltfReader(glb_from_motions(motions))
+        for motion in motions:
+            _, joints = motion.rig.joint_frames(motion.pose)
+            vertices, _ = motion.rig.skin(motion.pose)
+            for row in range(0, len(motion.pose), 7):
+                found, skinned = reader.skinned(motion.name, np.float32(motion.times[row]))
+                assert np.abs(found - joints[row] * UP).max() < 1e-5  # metres
+                assert np.abs(skinned - vertices[row] * UP).max() < 1e-5
+
+    def test_hides_a_hand_while_it_is_away(self, motions):
+        reader = GltfReader(glb_from_motions(motions))
+
+        def size(name, frame):
+            return np.ptp(reader.skinned(name, frame / FPS)[1], axis=0).max()
+
+        assert all(size("right-1", frame) > 0.05 for frame in (0, 30, 59))
+        assert all(size("left-2", frame) > 0.05 for frame in (10, 24, 41, 54))
+        assert all(size("left-2", frame) == pytest.approx(0, abs=1e-6) for frame in (0, 5, 30, 58))
+
+    def test_rotations_take_the_short_way(self, motions):
+        reader = GltfReader(glb_from_motions(motions))
+        channels = reader.g["animations"][0]["channels"]
+        for channel in channels:
+            if channel["target"]["path"] == "rotation":
+                sampler = reader.g["animations"][0]["samplers"][channel["sampler"]]
+                values = reader.get(sampler["output"])
+                assert ((values[1:] * values[:-1]).sum(1) >= 0).all()
+                assert np.allclose(np.linalg.norm(values, axis=1), 1, atol=1e-6)
+
+    def test_of_a_image_is_still(self, motions):
+        still = RigMotion("right-1", motions[0].rig, motions[0].pose[3], np.array([0]))
+        reader = GltfReader(glb_from_motions([still]))
+        assert "animations" not in reader.g
+        joints, _ = reader.skinned("right-1", 0)
+        assert np.abs(joints - still.rig.joint_frames(still.pose)[1][0] * UP).max() < 1e-5
+
+    def test_of_nothing_is_an_empty_scene(self):
+        for data in (glb_from_motions([]), glb_from_meshes([])):
+            document = GltfReader(data).g
+            assert not any(value == [] for value in document.values())
+            assert "meshes" not in document
+
+    def test_plain_meshes(self, motions):
+        (vertices,), _ = motions[0].rig.skin(motions[0].pose[0])
+        reader = GltfReader(glb_from_meshes([Mesh("hand", vertices, motions[0].rig.faces)]))
+        primitive = reader.g["meshes"][0]["primitives"][0]
+        world = reader.worlds(0)[0]
+        assert np.allclose(reader.get(primitive["attributes"]["POSITION"]) @ world[:3, :3].T, vertices * UP, atol=1e-6)
+        assert (reader.get(primitive["indices"]).reshape(-1, 3) == motions[0].rig.faces).all()
+        normals = reader.get(primitive["attributes"]["NORMAL"])
+        assert np.allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-6)
+
+    def test_own_reader_reads_what_was_written(self, motions, tmp_path):
+        (tmp_path / "hands.glb").write_bytes(glb_from_motions(motions))
+        glb = Glb(tmp_path / "hands.glb")
+        primitive = glb.document["meshes"][1]["primitives"][0]
+        assert np.allclose(glb.array(primitive["attributes"]["POSITION"]), motions[1].rig.vertices, atol=1e-7)
+        bind = np.linalg.inv(glb.array(glb.document["skins"][1]["inverseBindMatrices"]))
+        assert np.allclose(bind[:, :3, 3], motions[1].rig.joints, atol=1e-6)
+
+
+def play_bvh(text):
+    """Joint names and positions (frames, joints, 3), end sites among them, and the frame time."""
+    words = iter(text.split())
+    names, parents, offsets, channels, stack, last = [], [], [], [], [], -1
+    for word in words:
+        if word in ("ROOT", "JOINT", "End"):
+            names.append(next(words))
+            parents.append(stack[-1] if stack else -1)
+            last = len(names) - 1
+            channels.append([])
+        elif word == "{":
+            stack.append(last)
+        elif word == "}":
+            stack.pop()
+        elif word == "OFFSET":
+            offsets.append([float(next(words)) for _ in range(3)])
+        elif word == "CHANNELS":
+            channels[-1] = [next(words) for _ in range(int(next(words)))]
+        elif word == "MOTION":
+            break
+    assert next(words) == "Frames:"
+    frames = int(next(words))
+    assert [next(words), next(words)] == ["Frame", "Time:"]
+    frame_time = float(next(words))
+    values = np.array([float(word) for word in words]).reshape(frames, -1)
+    assert values.shape[1] == sum(map(len, channels))
+    axes = {"X": 0, "Y": 1, "Z": 2}
+    positions = np.zeros((frames, len(names), 3))
+    for frame, row in enumerate(values):
+        turns, column = [], 0
+        for joint, parent in enumerate(parents):
+            turn, place = np.eye(3), np.array(offsets[joint])
+            for channel in channels[joint]:
+                axis, value = axes[channel[0]], row[column]
+                column += 1
+                if channel.endswith("position"):
+                    place[axis] += value
+                else:
+                    i, j = (axis + 1) % 3, (axis + 2) % 3
+                    one, angle = np.eye(3), np.deg2rad(value)
+                    one[[i, j], [i, j]] = np.cos(angle)
+                    one[j, i], one[i, j] = np.sin(angle), -np.sin(angle)
+                    turn = turn @ one
+            above = turns[parent] if parent >= 0 else np.eye(3)
+            turns.append(above @ turn)
+            positions[frame, joint] = place if parent < 0 else positions[frame, parent] + above @ place
+    return names, parents, positions, frame_time
+
+
+class TestBvh:
+    def test_replays_every_frame(self, motions):
+        motion = motions[0]
+        names, parents, positions, frame_time = play_bvh(bvh_from_motion(motion, frames=60, frame_time=1 / FPS))
+        assert parents == list(PARENTS)
+        assert [a for a in names if a != "Site"] == [a for a in JOINTS if not a.endswith("tip")]
+        assert frame_time == pytest.approx(1 / FPS)
+        assert np.abs(positions - motion.rig.joint_frames(motion.pose)[1] * UP).max() < 1e-5  # metres
+
+    def test_keeps_the_last_pose_while_a_hand_is_away(self, motions):
+        motion = motions[1]
+        _, _, positions, _ = play_bvh(bvh_from_motion(motion, frames=60, frame_time=1 / FPS))
+        true = motion.rig.joint_frames(motion.pose)[1] * UP
+        for frame, row in ((0, 0), (10, 0), (24, 14), (33, 14), (40, 15), (59, 29)):
+            assert np.abs(positions[frame] - true[row]).max() < 1e-5
+
+
+def test_obj_holds_each_hand_as_an_object(motions):
+    meshes = [Mesh(motion.name, motion.rig.skin(motion.pose[0])[0][0], motion.rig.faces) for motion in motions]
+    lines = [line.split() for line in obj_from_meshes(meshes).splitlines()]
+    assert [line[1] for line in lines if line[0] == "o"] == ["right-1", "left-2"]
+    vertices = np.array([line[1:] for line in lines if line[0] == "v"], float)
+    faces = np.array([line[1:] for line in lines if line[0] == "f"], int) - 1
+    first = len(meshes[0].vertices)
+    assert np.abs(vertices[first:] - meshes[1].vertices * UP).max() < 1e-6
+    assert (faces[len(meshes[0].faces) :] - first == meshes[1].faces).all()

@@ -1,0 +1,103 @@
+"""Networks that give MANO on found hands: left ones mirrored, meshes over their keypoints, selfies turned round."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from sonjit.geometry.cameras import Intrinsics
+from sonjit.lab.meshes.hand_mesh import Sight, weak_view
+from sonjit.lab.meshes.mano_networks import HandOccHands, box_around_hand, hand_crop
+from sonjit.lab.networks import create_network, network_entry
+from sonjit.results import Frame, Hand
+
+CAMERA = Intrinsics(300, 300, 160, 120)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return create_network("handoccnet", "demo", **network_entry("handoccnet").tiny)
+
+
+@pytest.fixture
+def hand():
+    rng = np.random.default_rng(4)
+    keypoints = np.c_[rng.uniform((100, 60), (180, 160), (21, 2)), np.zeros(21)].astype(np.float32)
+    return Hand("Right", 0.9, keypoints, rng.normal(0, 0.05, (21, 3)).astype(np.float32), id=3)
+
+
+@pytest.fixture(scope="module")
+def rgb():
+    return np.random.default_rng(6).integers(0, 256, (240, 320, 3)).astype(np.uint8)
+
+
+def mirror(hand, width):
+    keypoints = hand.keypoints.copy()
+    keypoints[:, 0] = width - keypoints[:, 0]
+    return replace(hand, keypoints=keypoints)
+
+
+def looked(network, hands, rgb, **options):
+    model = HandOccHands(network, lambda *_: Sight(CAMERA, assumed=True), **options)
+    model.add_frame(Frame(0, None, hands), rgb)
+    model.finish()
+    return model
+
+
+def test_mesh_is_mano_put_before_the_camera(network, hand, rgb):
+    (mesh,) = looked(network, [hand], rgb).meshes(0)
+    assert mesh.name == "right-3"
+    pose, shape = (torch.tensor([mesh.record[name]]) for name in ("mano_pose", "mano_shape"))
+    vertices, joints = (part[0].numpy() for part in network.mano(pose, shape, flat_hand_mean=False))
+    shift = np.array(mesh.record["translation_m"])
+    size = np.ptp(vertices)
+    assert np.allclose(mesh.vertices, vertices + shift, atol=1e-3 * size)
+    told = np.array([[p["x"], p["y"], p["z"]] for p in mesh.record["keypoints3D"]])
+    assert np.allclose(told, joints + shift, atol=1e-3 * size)
+    view = weak_view(told, hand.keypoints[:, :2])
+    assert np.allclose(view.pixels(mesh.vertices), mesh.pixels, atol=0.5)
+
+
+def test_left_hand_is_the_mirrored_right_one(network, hand):
+    """An image of one grey looks the same mirrored: the network says the same of a left hand in it."""
+    grey = np.full((240, 320, 3), 90, np.uint8)
+    (right,) = looked(network, [hand], grey).meshes(0)
+    (left,) = looked(network, [replace(mirror(hand, 320), handedness="Left")], grey).meshes(0)
+    assert not right.record["mirrored"]
+    assert left.record["mirrored"]
+    assert np.allclose(left.record["mano_pose"], right.record["mano_pose"], atol=1e-4)
+    assert np.allclose(left.pixels[:, 0], 320 - right.pixels[:, 0], atol=0.1)
+    assert np.allclose(left.pixels[:, 1], right.pixels[:, 1], atol=0.1)
+    assert (left.faces == right.faces[:, ::-1]).all()
+
+
+def test_selfie_turns_sides_round(network, hand, rgb):
+    (mesh,) = looked(network, [hand], rgb, mirrored=True).meshes(0)
+    assert mesh.handedness == "Right"
+    assert mesh.record["mirrored"]
+
+
+def test_images_without_hands_have_no_meshes(network, rgb):
+    model = looked(network, [], rgb)
+    assert model.meshes(0) == model.meshes(7) == []
+
+
+def test_maps_of_the_first_hand_are_kept_where_they_are_wanted(network, hand, rgb):
+    assert looked(network, [hand], rgb).first_hand is None
+    crop, outputs = looked(network, [hand, hand], rgb, features=True).first_hand
+    assert crop.shape == (64, 64, 3)
+    assert len(outputs["primary"]) == 1
+
+
+def test_crop_holds_the_hand_and_is_black_outside_the_image(hand):
+    white = np.full((240, 320, 3), 255, np.uint8)
+    box = box_around_hand(hand.keypoints[:, :2], 320, 240)
+    assert box.width == box.height
+    xy = hand.keypoints[:, :2]
+    assert (np.abs(xy - (box.cx, box.cy)) < box.width / 2).all()
+    assert hand_crop(white, box, 64, mirrored=False).all()
+    outside = hand_crop(white, box._replace(cx=320), 64, mirrored=False)
+    assert outside[:, :28].all()
+    assert not outside[:, 36:].any()
+    assert (hand_crop(white, box._replace(cx=320), 64, mirrored=True) == outside[:, ::-1]).all()

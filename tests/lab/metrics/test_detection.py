@@ -1,0 +1,93 @@
+"""COCO's average precision and similarity of keypoints, on objects made here."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from sonjit import InputError, MissingExtraError
+from sonjit.lab.metrics import COCO_SIGMAS, HAND_SIGMAS, coco_precision, object_keypoint_similarity
+
+
+@pytest.fixture
+def truth():
+    """Two images with a box each, of two categories; a third category is never seen."""
+    boxes = [[10, 10, 40, 40], [20, 5, 100, 120]]
+    return {
+        "images": [{"id": one, "width": 200, "height": 200} for one in (1, 2)],
+        "annotations": [
+            {"id": 1 + n, "image_id": 1 + n, "category_id": 1 + n, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+            for n, box in enumerate(boxes)
+        ],
+        "categories": [{"id": one, "name": str(one)} for one in (1, 2, 3)],
+    }
+
+
+def results_of(truth, score=0.9):
+    keys = ("image_id", "category_id", "bbox")
+    return [{**{key: one[key] for key in keys}, "score": score} for one in truth["annotations"]]
+
+
+def test_what_is_all_found_is_all_precise(truth, tmp_path):
+    found = coco_precision(truth, results_of(truth), "bbox")
+    assert found.stats["AP"] == pytest.approx(1)
+    assert found.ap50_per_category == pytest.approx({1: 1, 2: 1, 3: np.nan}, nan_ok=True)
+    assert np.isnan(found.stats["AP_small"])
+    (tmp_path / "truth.json").write_text(json.dumps(truth), "utf-8")
+    from_file = coco_precision(tmp_path / "truth.json", results_of(truth), "bbox")
+    assert from_file.stats == pytest.approx(found.stats, nan_ok=True)
+
+
+def test_nothing_found_is_zero_and_nothing_annotated_is_unknown(truth):
+    nothing = coco_precision(truth, [], "bbox").stats
+    assert nothing["AP"] == nothing["AR100"] == 0
+    assert np.isnan(nothing["AP_small"])
+    results = results_of(truth)
+    truth["annotations"] = []
+    assert np.isnan(list(coco_precision(truth, results, "bbox").stats.values())).all()
+
+
+def test_only_the_images_asked_for_are_evaluated(truth):
+    first = results_of(truth)[:1]
+    assert coco_precision(truth, first, "bbox").stats["AP"] == pytest.approx(0.5)
+    assert coco_precision(truth, first, "bbox", image_ids=[1]).stats["AP"] == pytest.approx(1)
+    with pytest.raises(InputError, match="image 2"):
+        coco_precision(truth, results_of(truth), "bbox", image_ids=[1])
+
+
+def test_what_is_no_coco_is_named(truth, tmp_path):
+    with pytest.raises(InputError, match="categories"):
+        coco_precision({"images": [], "annotations": []}, [], "bbox")
+    with pytest.raises(InputError, match=r"absent\.json"):
+        coco_precision(tmp_path / "absent.json", [], "bbox")
+    with pytest.raises(InputError, match="cannot read"):
+        coco_precision(truth, [{"image_id": 1, "score": 1}], "bbox")
+
+
+def test_without_the_extra_the_line_to_type_is_said(truth, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    with pytest.raises(MissingExtraError, match=r"sonjit\[eval\]"):
+        coco_precision(truth, [], "bbox")
+
+
+@pytest.mark.parametrize("sigmas", [COCO_SIGMAS, HAND_SIGMAS])
+def test_similarity_falls_with_the_distance_and_bears_what_is_missing(sigmas):
+    random = np.random.default_rng(0)
+    points = random.normal(100, 20, (len(sigmas), 2))
+    seen, box = np.ones(len(sigmas)), (60, 60, 140, 140)
+
+    def similarity(predicted, labelled=seen):
+        return object_keypoint_similarity(predicted, points, labelled, area=3000, box=box, sigmas=sigmas)
+
+    assert similarity(points) == 1
+    further = [similarity(points + offset) for offset in (1, 3, 10)]
+    assert 1 > further[0] > further[1] > further[2] > 0
+    part = points.copy()
+    part[0] = np.nan
+    assert similarity(part) == pytest.approx(1 - 1 / len(sigmas))
+    unlabelled = np.zeros(len(sigmas))
+    assert similarity(np.full_like(points, 100), unlabelled) == 1  # within twice the box
+    assert similarity(np.full_like(points, 900), unlabelled) < 1e-6
+    with pytest.raises(InputError, match="one per sigma"):
+        object_keypoint_similarity(points[:3], points[:3], seen[:3], area=3000, box=box, sigmas=sigmas)

@@ -1,0 +1,248 @@
+"""Every metric against the reference's numbers, whatever cases its files hold."""
+
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+
+from sonjit.lab import metrics
+from sonjit.lab.explain import enlarge
+from sonjit.lab.metrics import joint_errors, mean_error
+
+pytestmark = pytest.mark.golden
+
+
+def both_averages(errors):
+    return {"flat": mean_error(errors, "all"), "joint_mean": mean_error(errors)}
+
+
+def pa_errors(predicted, truth, valid=None, **options):
+    return joint_errors(*metrics.similarity_aligned(predicted, truth, valid, **options))
+
+
+def pck(case, pred, gt, valid):
+    errors, limits = joint_errors(pred, gt, valid), case["params"]["thresholds_mm"]
+    strict = case["params"]["compare"] == "<"
+    return {
+        name: dict(
+            zip(map(str, limits), metrics.pck_curve(errors, limits, average=average, strict=strict), strict=True)
+        )
+        for name, average in (("joint_mean", "joint"), ("flat", "all"))
+    }
+
+
+def pck_auc(case, pred, gt, valid):
+    errors = joint_errors(pred, gt, valid)
+
+    def of(name):
+        low, high, steps = map(int, re.fullmatch(r"(\d+)-(\d+)mm_(\d+)steps", name).groups())
+        return metrics.pck_auc(errors, low, high, steps=steps)
+
+    return {name: of(name) for name in case["expected"]}
+
+
+def f_score(case, pred, gt):
+    def of(name):
+        aligned, kind, number, part = re.fullmatch(r"(PA_|pa_)?(F@|mesh_error)([\d.]*)_?(\w*)", name).groups()
+        own = metrics.similarity_aligned(pred[None], gt[None]).predicted[0] if aligned else pred
+        if kind == "mesh_error":
+            return mean_error(joint_errors(own[None], gt[None]))
+        return getattr(metrics.f_score(own, gt, float(number)), part or "f_score")
+
+    return {name: of(name) for name in case["expected"]}
+
+
+def interhand_mpjpe(_, pred, gt, valid, hand_type):
+    errors = metrics.two_hand_errors(pred, gt, valid)
+    by_joint = metrics.two_hand_mpjpe(errors, hand_type == 2)._asdict()
+    flat = metrics.two_hand_mpjpe(errors, hand_type == 2, average="all")._asdict()
+    return by_joint | {f"{name}_flat": value for name, value in flat.items()}
+
+
+def handedness(_, prob_right_left, gt_right_left, valid):
+    return {
+        "accuracy": metrics.handedness_accuracy(prob_right_left, gt_right_left, valid),
+        "ap_right": metrics.average_precision(prob_right_left[valid, 0], gt_right_left[valid, 0]),
+        "ap_left": metrics.average_precision(prob_right_left[valid, 1], gt_right_left[valid, 1]),
+    }
+
+
+def mnae(case, pred, gt, group):
+    found = metrics.mnae(pred, gt, wrist=case["params"]["wrist"], knuckle=case["params"]["middle_mcp"])
+    report = metrics.group_report(found.per_sample, group.tolist())
+    return {
+        "mnae": found.mean,
+        "per_joint": found.per_joint,
+        "per_sample": found.per_sample,
+        "groups": {
+            "groups": report.groups,
+            "means": report.means,
+            "average": report.average,
+            "stdev_pop": report.stdev_population,
+            "stdev_sample": report.stdev_sample,
+            "range": report.range,
+            "max_minus_min": report.max_minus_min,
+            "worst_vs_average_higher_is_better": report.worst_vs_average(higher_is_better=True),
+            "worst_vs_average_lower_is_better": report.worst_vs_average(higher_is_better=False),
+        },
+    }
+
+
+def pdj(_, pred, gt, pred_visible, gt_visible):
+    seen = {"predicted_visible": pred_visible, "true_visible": gt_visible}
+    return {
+        "diag": metrics.pdj(pred, gt, **seen),
+        "mid": metrics.pdj(pred, gt, **seen, torso="middle"),
+    }
+
+
+def cam_box(case, cam):
+    large = enlarge(cam, *case["params"]["size"])
+    threshold = case["params"]["threshold"]
+    return {
+        "box_conn8": metrics.box_from_map(large, threshold),
+        "box_conn4": metrics.box_from_map(large, threshold, connectivity=4),
+        "upsampled_sum": large.sum(dtype=np.float64),
+        "thr50": metrics.box_from_map(large, 0.5),
+    }
+
+
+def localization_error(case, gt_class, gt_boxes, pred_classes, pred_boxes):
+    predictions = [list(zip(*both, strict=True)) for both in zip(pred_classes, pred_boxes, strict=True)]
+    truth = list(zip(gt_class, gt_boxes, strict=True))
+    overlap = case["params"]["iou"]
+    return {
+        name: metrics.localization_error(predictions, truth, int(name.removeprefix("top")), overlap=overlap)
+        for name in case["expected"]
+    }
+
+
+def scale_translation(case, pred, gt):
+    joints = {"root": case["params"]["root"], "end": case["params"]["ref"]}
+    return {
+        "ho3d_rule": mean_error(joint_errors(*metrics.bone_aligned(pred, gt, **joints))),
+        "least_squares": mean_error(joint_errors(*metrics.scale_translation_aligned(pred, gt))),
+    }
+
+
+METRICS = {
+    "mpjpe": lambda _, pred, gt, valid: both_averages(joint_errors(pred, gt, valid)),
+    "root_relative_mpjpe": lambda case, pred, gt, valid: both_averages(
+        joint_errors(*metrics.root_relative(pred, gt, valid, root=case["params"]["root"]))
+    ),
+    "pa_mpjpe": lambda _, pred, gt, valid: {
+        "strict_all_joints": metrics.pa_mpjpe(pred, gt, average="all"),
+        "strict_valid_only": metrics.pa_mpjpe(pred, gt, valid, average="all"),
+        "aligned": metrics.similarity_aligned(pred, gt).predicted,
+    },
+    "pa_mpjpe_mirrored_prediction": lambda _, pred, gt: {
+        "no_reflection": metrics.pa_mpjpe(pred, gt),
+        "reflection_allowed": metrics.pa_mpjpe(pred, gt, mirror=True),
+    },
+    "scale_translation_align": scale_translation,
+    "pck": pck,
+    "pck_auc": pck_auc,
+    "epe": lambda _, pred, gt, valid: dict(
+        zip(("mean_of_joint_means", "mean_of_joint_medians"), metrics.end_point_error(pred, gt, valid), strict=True)
+    ),
+    "pck_ties": lambda case, pred, gt, valid: {
+        name: metrics.pck(joint_errors(pred, gt, valid), case["params"]["threshold"], strict=name == "lt")
+        for name in ("le", "lt")
+    },
+    "f_score": f_score,
+    "f_score_different_vertex_count": f_score,
+    "interhand_mpjpe": interhand_mpjpe,
+    "mrrpe": lambda _, pred, gt, valid, hand_type: metrics.mrrpe(pred, gt, valid, interacting=hand_type == 2),
+    "handedness": handedness,
+    "mnae": mnae,
+    "pdj": pdj,
+    "iod_mae": lambda _, pred, gt: metrics.iod_mae(pred, gt).mean,
+    "nme_interocular_300w": lambda _, pred, gt: metrics.nme_300w(pred, gt).mean,
+    "maxmse": lambda _, pred, gt: dict(zip(("loss", "grad"), metrics.max_mse(pred, gt), strict=True)),
+    "accel_error": lambda _, pred, gt, valid: {
+        "all": metrics.acceleration_error(pred, gt),
+        "valid_triples": metrics.acceleration_error(pred, gt, valid),
+    },
+    "dynamic_fusion": lambda _, **arrays: {"fused": metrics.fused_poses(arrays.pop("theta"), **arrays)},
+    "cam_bbox": cam_box,
+    "cam_bbox_connectivity": cam_box,
+    "localization_error": localization_error,
+}
+
+
+def differences(found, wanted, tol, where=""):
+    """What is not equal, as lines."""
+    if isinstance(wanted, dict):
+        return [
+            line for name, value in wanted.items() for line in differences(found[name], value, tol, f"{where}.{name}")
+        ]
+    if wanted is None:
+        return [] if found is None else [f"{where}: {found} instead of none"]
+    numbers = np.array([float(one) for one in np.ravel(np.array(wanted, object))])  # "nan" and "inf" are text
+    got = np.ravel(np.asarray(found, np.float64))
+    if got.shape != numbers.shape:
+        return [f"{where}: {got.size} values instead of {numbers.size}"]
+    scale = np.abs(numbers[np.isfinite(numbers)]).max(initial=0)
+    equal = np.isclose(got, numbers, rtol=min(tol, 1e-6), atol=min(tol, 1e-9) * scale, equal_nan=True)
+    return [] if equal.all() else [f"{where}: {got[~equal][0]} instead of {numbers[~equal][0]}"]
+
+
+@pytest.mark.files("goldens/metrics/*.json")
+def test_metrics(file):
+    cases = json.loads(file.read_text("utf-8"))["cases"]
+    assert cases
+    unknown = {case["metric"] for case in cases} - set(METRICS)
+    assert not unknown, f"no metric here is called {sorted(unknown)}"
+    wrong = []
+    with np.load(file.with_suffix(".npz")) as arrays:
+        for case in cases:
+            inputs = {name: arrays[key] for name, key in case["inputs"].items()} | case.get("inline", {})
+            found = METRICS[case["metric"]](case, **inputs)
+            wrong += differences(found, case["expected"], case["tol"], f"{case['id']} {case['metric']}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.files("goldens/metrics/coco/expected.json")
+def test_coco(file, data):
+    cases = json.loads(file.read_text("utf-8"))["cases"]
+    evaluated = {name: case for name, case in cases.items() if isinstance(case, dict)}
+    assert evaluated
+    absent = []
+    for name, case in evaluated.items():
+        truth, results = file.parent / case["gt"], json.loads((file.parent / case["dt"]).read_text("utf-8"))
+        if not truth.is_file():  # a real sample, which stands elsewhere
+            truth = next(data.glob(f"real/datasets/**/{truth.name}"), truth)
+        if not truth.is_file():
+            absent.append(case["gt"])
+            continue
+        sigmas = case.get("sigmas") if isinstance(case.get("sigmas"), list) else None
+        found = metrics.coco_precision(truth, results, case["type"], sigmas=sigmas)
+        by_category = {str(category): value for category, value in found.ap50_per_category.items()}
+        wanted = {key: math.nan if value == -1 else value for key, value in case["stats"].items()}
+        assert not differences({**found.stats, "AP50_per_category": by_category}, wanted, 1e-9, name)
+    if absent:
+        pytest.skip(f"all others agree; {data} has no {', '.join(absent)}")
+
+
+@pytest.mark.files("goldens/metrics/coco/expected.json")
+def test_similarity_of_keypoints(file):
+    cases = json.loads(file.read_text("utf-8"))["cases"]
+    pairs = cases["oks_pairs"]
+    assert pairs
+    body = next(case for case in cases.values() if isinstance(case, dict) and "17" in str(case.get("sigmas")))
+    truth = {one["id"]: one for one in json.loads((file.parent / body["gt"]).read_text("utf-8"))["annotations"]}
+    results = json.loads((file.parent / body["dt"]).read_text("utf-8"))
+    for pair in pairs:
+        true, result = truth[pair["gt_id"]], results[pair["dt_index"]]
+        x, y, width, height = true["bbox"]
+        keypoints = np.array(true["keypoints"]).reshape(-1, 3)
+        found = metrics.object_keypoint_similarity(
+            np.array(result["keypoints"]).reshape(-1, 3)[:, :2],
+            keypoints[:, :2],
+            keypoints[:, 2],
+            area=true["area"],
+            box=(x, y, x + width, y + height),
+        )
+        assert math.isclose(found, pair["oks"], rel_tol=1e-6, abs_tol=1e-300), pair

@@ -1,0 +1,223 @@
+"""Errors, alignments and what is read off them: what must hold whatever the points, and where there are none."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonjit import InputError
+from sonjit.lab import metrics
+from sonjit.lab.metrics import joint_errors, mean_error
+
+seeds = st.integers(0, 2**32 - 1)
+shapes = st.tuples(st.integers(1, 5), st.integers(1, 8))
+
+
+def clouds(seed, shape):
+    """Predicted and true points (n, k, 3)."""
+    random = np.random.default_rng(seed)
+    truth = random.normal(0, 40, (*shape, 3)) + np.array([0, 0, 600])
+    return truth + random.normal(0, 10, truth.shape), truth
+
+
+def similarity(seed):
+    """A scale, a proper rotation and a translation."""
+    random = np.random.default_rng(seed)
+    turn, _ = np.linalg.qr(random.normal(size=(3, 3)))
+    return random.uniform(0.1, 5), turn * np.sign(np.linalg.det(turn)), random.normal(0, 100, 3)
+
+
+@given(seeds, shapes)
+def test_errors_are_distances(seed, shape):
+    pred, gt = clouds(seed, shape)
+    errors = joint_errors(pred, gt)
+    assert errors.shape == shape
+    np.testing.assert_allclose(errors, joint_errors(gt, pred))
+    assert not joint_errors(gt, gt).any()
+    assert mean_error(errors) == pytest.approx(mean_error(errors, "all"))
+    assert errors.min() <= mean_error(errors) <= errors.max()
+    scale, turn, shift = similarity(seed)
+    np.testing.assert_allclose(joint_errors(scale * pred @ turn + shift, scale * gt @ turn + shift), scale * errors)
+
+
+@given(seeds, shapes)
+def test_relative_to_the_root_no_translation_counts(seed, shape):
+    pred, gt = clouds(seed, shape)
+    moved = pred + np.random.default_rng(seed).normal(0, 100, (shape[0], 1, 3))
+    found = joint_errors(*metrics.root_relative(moved, gt))
+    np.testing.assert_allclose(found, joint_errors(*metrics.root_relative(pred, gt)), atol=1e-9)
+    assert not found[:, 0].any()
+
+
+@given(seeds, shapes, st.booleans())
+def test_aligned_no_similarity_counts_and_nothing_gets_worse(seed, shape, mirror):
+    pred, gt = clouds(seed, shape)
+    scale, turn, shift = similarity(seed)
+    errors = joint_errors(*metrics.similarity_aligned(pred, gt, mirror=mirror))
+    moved = joint_errors(*metrics.similarity_aligned(scale * pred @ turn + shift, gt, mirror=mirror))
+    np.testing.assert_allclose((moved**2).sum(1), (errors**2).sum(1), rtol=1e-6, atol=1e-6)
+    assert ((errors**2).sum(1) <= (joint_errors(pred, gt) ** 2).sum(1) + 1e-6).all()
+    scaled = joint_errors(*metrics.scale_translation_aligned(pred, gt))
+    assert ((errors**2).sum(1) <= (scaled**2).sum(1) + 1e-6).all()
+    exact = joint_errors(*metrics.similarity_aligned(scale * gt @ turn + shift, gt, mirror=mirror))
+    assert exact.max() < 1e-6
+
+
+def test_only_where_asked_is_a_mirrored_hand_as_good(points):
+    _, gt, _ = points()
+    mirrored = gt * np.array([-1, 1, 1])
+    assert metrics.pa_mpjpe(mirrored, gt, mirror=True) < 1e-6 * np.abs(gt).max()
+    assert metrics.pa_mpjpe(mirrored, gt) > 1
+
+
+def test_one_joint_aligns_perfectly(points):
+    pred, gt, _ = points()
+    assert metrics.pa_mpjpe(pred[:, :1], gt[:, :1]) == pytest.approx(0, abs=1e-9)
+    only_one = np.zeros(gt.shape[:2], bool)
+    only_one[:, 3] = True
+    assert metrics.pa_mpjpe(pred, gt, only_one) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("place", [(0, 0, 0), (0.1, -3.7, 612.3)])
+def test_a_prediction_without_extent_goes_to_the_middle_of_its_truth(points, place):
+    _, gt, valid = points()
+    nowhere = np.broadcast_to(np.array(place, np.float64), gt.shape)
+    for align in (metrics.similarity_aligned, metrics.scale_translation_aligned):
+        aligned = align(nowhere, gt, valid).predicted
+        middle = [hand[known].mean(0) for hand, known in zip(gt, valid, strict=True)]
+        np.testing.assert_allclose(aligned, np.repeat(np.array(middle)[:, None], 21, 1))
+
+
+@given(seeds)
+def test_points_on_a_line_align(seed):
+    random = np.random.default_rng(seed)
+    along, scale_turn_shift = random.normal(0, 30, (1, 6, 1)), similarity(seed)
+    scale, turn, shift = scale_turn_shift
+    line = along * random.normal(size=3) + random.normal(0, 100, 3)
+    assert metrics.pa_mpjpe(scale * line @ turn + shift, line) < 1e-6
+    cloud = random.normal(0, 30, (1, 6, 3))
+    for pred, gt in ((cloud, line), (line, cloud)):  # the turn about the line is free, and may not matter
+        turned = scale * pred @ turn + shift
+        assert metrics.pa_mpjpe(turned, gt) == pytest.approx(metrics.pa_mpjpe(pred, gt), rel=1e-6)
+
+
+def test_the_bone_decides_the_scale_and_a_missing_one_decides_nothing(points):
+    pred, gt, _ = points()
+    aligned = metrics.bone_aligned(pred, gt).predicted
+    np.testing.assert_allclose(aligned[:, 0], gt[:, 0])
+    np.testing.assert_allclose(*(np.linalg.norm(hand[:, 9] - hand[:, 0], axis=1) for hand in (aligned, gt)))
+    pred[0, 9] = pred[0, 0]
+    length = np.linalg.norm(gt[0, 9] - gt[0, 0])  # as the released code does
+    np.testing.assert_allclose(metrics.bone_aligned(pred, gt).predicted[0], (pred[0] - pred[0, 0]) * length + gt[0, 0])
+
+
+def test_what_truth_does_not_know_does_not_count(points):
+    pred, gt, valid = points()
+    unknown = np.where(valid[..., None], gt, np.nan)
+    for of in (metrics.mpjpe, metrics.pa_mpjpe, metrics.end_point_error):
+        assert of(pred, unknown) == of(pred, gt, valid)
+    pred[~valid] = np.nan  # nor does it matter what was said about it
+    assert np.isfinite(metrics.mpjpe(pred, gt, valid))
+    assert metrics.missing_count(joint_errors(pred, gt, valid)) == 0
+
+
+def test_a_sample_whose_root_is_unknown_does_not_count(points):
+    pred, gt, _ = points()
+    rest = metrics.mpjpe(pred[1:], gt[1:], root=0)
+    gt[0, 0] = np.nan
+    assert metrics.mpjpe(pred, gt, root=0) == rest
+    known = np.ones(gt.shape[:2], bool)
+    known[0, 0] = False
+    assert metrics.mpjpe(pred, gt, known, root=0) == rest
+
+
+@pytest.mark.parametrize("nothing", [np.nan, np.inf, -np.inf, 1e200])
+@pytest.mark.parametrize(
+    "align", [metrics.Points, metrics.root_relative, metrics.bone_aligned, metrics.similarity_aligned]
+)
+def test_what_is_not_predicted_never_improves_a_score(points, nothing, align):
+    pred, gt, valid = points()
+    valid[2, [0, 5, 9]] = True
+    before = joint_errors(*align(pred, gt, valid))
+    pred[2, 5, 1] = nothing
+    errors = joint_errors(*align(pred, gt, valid))
+    assert metrics.missing_count(errors) >= 1
+    assert np.isnan(mean_error(errors))
+    assert np.isnan(mean_error(errors, "all"))
+    assert np.isfinite(mean_error(metrics.found(errors)))
+    for threshold in (1, 5, 15, 40):
+        for average in ("joint", "all"):
+            now = metrics.pck(errors, threshold, average=average)
+            assert now <= metrics.pck(before, threshold, average=average)
+    assert metrics.pck(errors, 1e6) < 1
+    middles = metrics.joint_medians(errors), metrics.joint_medians(before)
+    assert not (middles[0] < middles[1]).any()
+
+
+def test_nothing_valid_is_unknown(points):
+    pred, gt, _ = points()
+    none = np.zeros(gt.shape[:2], bool)
+    for of in (metrics.mpjpe, metrics.pa_mpjpe, lambda *given: metrics.mpjpe(*given, root=0)):
+        assert np.isnan(of(pred, gt, none))
+        assert np.isnan(of(pred[:0], gt[:0]))
+        assert np.isnan(of(pred, gt * np.nan))
+    assert np.isnan(metrics.end_point_error(pred, gt, none)).all()
+    for errors in (joint_errors(pred, gt, none), np.zeros((0, 21)), np.zeros((0, 0)), []):
+        assert np.isnan(metrics.pck(errors, 5))
+        assert np.isnan(metrics.pck_auc(errors, 0, 50, average="all"))
+        assert np.isnan(mean_error(errors))
+
+
+@given(seeds, shapes, st.booleans())
+def test_pck_counts_and_never_falls(seed, shape, strict):
+    errors = np.random.default_rng(seed).integers(0, 9, shape).astype(float)
+    errors[np.random.default_rng(seed).random(shape) < 0.2] = np.inf
+    limits = [0.5, 1, 3, 5, 8]
+    curve = metrics.pck_curve(errors, limits, strict=strict, average="all")
+    below = [(errors < limit).mean() if strict else (errors <= limit).mean() for limit in limits]
+    np.testing.assert_allclose(curve, below)
+    assert (np.diff(curve) >= 0).all()
+    assert 0 <= metrics.pck_auc(errors, 0, 8, strict=strict) <= 1
+
+
+def test_a_joint_without_data_is_left_out_of_the_mean_of_joints():
+    assert mean_error([[1, np.nan, 4], [3, np.nan, np.nan]]) == 3
+    assert metrics.pck([[1, np.nan, 4], [3, np.nan, np.nan]], 2) == 0.25
+
+
+@given(seeds, shapes)
+def test_max_mse_has_the_gradient_that_small_steps_find(seed, shape):
+    pred, gt = clouds(seed, shape)
+    loss, gradient = metrics.max_mse(pred, gt)
+    step = np.random.default_rng(seed).normal(size=pred.shape) * 1e-5
+    ahead, behind = (metrics.max_mse(pred + sign * step, gt)[0] for sign in (1, -1))
+    assert ahead - behind == pytest.approx(2 * (gradient * step).sum(), rel=1e-3, abs=1e-8)
+    assert (joint_errors(pred, gt) ** 2).mean() <= loss * (1 + 1e-9)
+    perfect, flat = metrics.max_mse(gt, gt)
+    assert perfect == 0
+    assert not flat.any()
+
+
+def test_max_mse_of_nothing_is_unknown(points):
+    pred, gt, _ = points()
+    assert np.isnan(metrics.max_mse(pred, gt, np.zeros(gt.shape[:2], bool))[0])
+    pred[0, 0, 0] = np.nan
+    assert np.isnan(metrics.max_mse(pred, gt)[0])
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: joint_errors(np.zeros((2, 21, 3)), np.zeros((2, 20, 3))), r"\(2, 21, 3\).*\(2, 20, 3\)"),
+        (lambda: joint_errors(np.zeros(3), np.zeros(3)), "one shape"),
+        (lambda: joint_errors([[[0, 0], [0]]], [[[0, 0], [0]]]), "predicted: give an array"),
+        (lambda: joint_errors(np.zeros((2, 21, 3)), np.zeros((2, 21, 3)), np.ones(2)), r"valid \(2,\)"),
+        (lambda: metrics.root_relative(np.zeros((2, 5, 3)), np.zeros((2, 5, 3)), root=5), "joint 5"),
+        (lambda: metrics.similarity_aligned(np.zeros((5, 3)), np.zeros((5, 3))), r"\(N, K, D\)"),
+        (lambda: metrics.pck_auc(np.zeros((2, 5)), 50, 0), "low below high"),
+        (lambda: metrics.pck_curve(np.zeros((2, 5)), [5, 1]), "ascending"),
+    ],
+)
+def test_what_does_not_fit_is_named(call, said):
+    with pytest.raises(InputError, match=said):
+        call()

@@ -1,0 +1,244 @@
+"""Groups, intervals, parts, streams, sequences: the same numbers however one comes to them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonjit import InputError
+from sonjit.lab import metrics
+from sonjit.lab.metrics import joint_errors, mean_error
+from sonjit.results.skeletons import load_skeleton
+
+HAND = load_skeleton("hand_mediapipe21")
+seeds = st.integers(0, 2**32 - 1)
+
+
+def some_errors(seed, n, joints=5):
+    """Errors (n, joints), some of them not evaluated and some not predicted."""
+    random = np.random.default_rng(seed)
+    errors = random.gamma(2, 5, (n, joints))
+    errors[random.random(errors.shape) < 0.2] = np.nan
+    errors[random.random(errors.shape) < 0.02] = np.inf
+    return errors
+
+
+@given(seeds, st.lists(st.integers(0, 20), max_size=6), st.sampled_from(["joint", "all"]), st.booleans())
+def test_a_stream_gives_what_the_whole_gives(seed, cuts, average, strict):
+    errors = some_errors(seed, 20)
+    streams = [metrics.ErrorStream(0, 30, steps=7, average=average, strict=strict) for _ in range(2)]
+    for number, batch in enumerate(np.split(errors, sorted(cuts))):
+        streams[number % 2].update(batch)
+    streams[0].merge(streams[1])
+    found = streams[0].compute()
+    assert found.mean == pytest.approx(mean_error(errors, average), nan_ok=True)
+    np.testing.assert_allclose(found.per_joint, metrics.joint_means(errors))
+    curve = metrics.pck_curve(errors, np.linspace(0, 30, 7), average=average, strict=strict)
+    np.testing.assert_allclose(found.pck, curve)
+    assert found.auc == pytest.approx(metrics.pck_auc(errors, 0, 30, steps=7, average=average, strict=strict))
+    assert (found.counted, found.missing) == ((~np.isnan(errors)).sum(), np.isposinf(errors).sum())
+
+
+def test_a_stream_of_nothing_is_unknown():
+    found = metrics.ErrorStream(0, 50).compute()
+    assert np.isnan(found.mean)
+    assert np.isnan(found.auc)
+    assert found.counted == found.missing == 0
+
+
+def test_streams_that_do_not_fit_are_refused():
+    stream = metrics.ErrorStream(0, 50)
+    stream.update(np.ones((2, 5)))
+    with pytest.raises(InputError, match="5"):
+        stream.update(np.ones((2, 4)))
+    with pytest.raises(InputError, match="thresholds"):
+        stream.merge(metrics.ErrorStream(0, 40))
+
+
+def test_what_needs_everything_is_kept():
+    errors = some_errors(3, 40)
+    kept, rest = metrics.Kept(metrics.joint_medians), metrics.Kept(metrics.joint_medians)
+    kept.update(errors[:9])
+    rest.update(errors[9:])
+    kept.merge(rest)
+    np.testing.assert_array_equal(kept.compute(), metrics.joint_medians(errors))
+    with pytest.raises(InputError, match="nothing"):
+        metrics.Kept(metrics.average_precision).compute()
+    with pytest.raises(InputError, match="as many"):
+        metrics.Kept(metrics.average_precision).update([0.5], [])
+
+
+@given(seeds)
+def test_groups_are_each_of_the_same_weight(seed):
+    random = np.random.default_rng(seed)
+    groups = random.integers(0, 4, 30).tolist()
+    values = random.normal(10, 3, 30)
+    report = metrics.group_report(values, groups)
+    assert report.groups == tuple(sorted(set(groups)))
+    means = [values[np.array(groups) == group].mean() for group in report.groups]
+    assert report.means == pytest.approx(means)
+    assert report.range[0] <= report.average <= report.range[1]
+    assert report.stdev_population <= report.max_minus_min
+    gap = report.worst_vs_average(higher_is_better=True)
+    assert gap == pytest.approx(metrics.group_report(-values, groups).worst_vs_average(higher_is_better=False))
+    assert gap >= 0
+
+
+def test_groups_of_nothing_do_not_count():
+    report = metrics.group_report([1, 3, np.nan, np.inf, 9], ["a", "a", "b", "a", None])
+    assert report.groups == ("a", "b")
+    assert (report.counts, report.left_out) == ((2, 0), (1, 1))
+    assert np.isnan(report.means[1])
+    assert (report.average, report.range, report.stdev_population) == (2, (2, 2), 0)
+    assert np.isnan(report.stdev_sample)
+    empty = metrics.group_report([], [])
+    assert np.isnan([empty.average, empty.stdev_population, *empty.range]).all()
+    with pytest.raises(InputError, match="one of each"):
+        metrics.group_report([1, 2], ["a"])
+    with pytest.raises(InputError, match="one kind"):
+        metrics.group_report([1, 2], ["a", 3])
+
+
+def test_intervals_hold_the_mean_and_shrink_with_the_samples():
+    values = np.random.default_rng(0).gamma(2, 5, 900)
+    few, many = metrics.mean_interval(values[:30]), metrics.mean_interval(values)
+    for interval, mean in ((few, values[:30].mean()), (many, values.mean())):
+        assert interval.low < mean < interval.high
+    assert many.high - many.low < few.high - few.low
+    normal = 2 * 1.96 * values.std() / 30  # the width that theory gives
+    assert many.high - many.low == pytest.approx(normal, rel=0.1)
+    assert metrics.mean_interval(values) == many
+    assert metrics.mean_interval(values, seed=1) != many
+    wider = metrics.mean_interval(values, level=0.99)
+    assert wider.low < many.low < many.high < wider.high
+
+
+def test_samples_of_one_subject_are_drawn_together():
+    subjects = np.repeat(np.arange(10), 50)
+    values = np.random.default_rng(0).normal(0, 1, 10)[subjects]
+    alone, together = metrics.mean_interval(values), metrics.mean_interval(values, clusters=subjects.tolist())
+    assert together.high - together.low > 3 * (alone.high - alone.low)
+    with pytest.raises(InputError, match="one per sample"):
+        metrics.mean_interval(values, clusters=[1])
+
+
+@pytest.mark.parametrize("values", [[], [3.0], [np.nan, 2.0, np.inf], np.zeros((0, 21))])
+def test_fewer_than_two_samples_have_no_interval(values):
+    assert np.isnan(metrics.mean_interval(values)).all()
+
+
+def test_a_level_that_is_no_share_is_refused():
+    with pytest.raises(InputError, match="level"):
+        metrics.mean_interval([1, 2], level=95)
+
+
+def test_parts_add_up_to_the_whole():
+    errors = some_errors(1, 60, 21)
+    joints = metrics.by_joint(errors, HAND.keypoints)
+    assert [part.name for part in joints] == list(HAND.keypoints)
+    np.testing.assert_allclose([part.mean for part in joints], metrics.joint_means(metrics.found(errors)))
+    assert sum(part.missing for part in joints) == metrics.missing_count(errors)
+    fingers = metrics.by_joints(errors, HAND.groups)
+    assert [part.name for part in fingers] == list(HAND.groups)
+    for part in fingers:
+        own = metrics.found(errors[:, HAND.groups[part.name]])
+        assert part.mean == pytest.approx(mean_error(own, "all"))
+        assert part.counted == np.isfinite(own).sum()
+        assert part.interval.low < part.mean < part.interval.high
+    hidden = np.random.default_rng(2).random(60)
+    bins = metrics.by_bin(errors, hidden)
+    assert sum(part.counted for part in bins) == np.isfinite(errors).sum()
+    half = metrics.found(errors[(hidden >= 0.5) & (hidden < 0.75)])
+    assert bins[2].name == "50-75 %"
+    assert bins[2].mean == pytest.approx(mean_error(half, "all"))
+
+
+def test_edges_of_bins():
+    bins = metrics.by_bin([[1.0], [2.0], [4.0], [8.0], [16.0]], [0.25, 0.5, 1.0, 1.1, np.nan], (0.25, 0.5, 1.0))
+    assert [(part.mean, part.counted) for part in bins] == [(1, 1), (3, 2)]
+    assert np.isnan(bins[0].interval).all()
+    empty = metrics.by_bin(np.zeros((0, 21)), [])
+    assert all(np.isnan(part.mean) and part.counted == 0 for part in empty)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: metrics.by_joint(np.ones((2, 3)), ["a", "b"]), "3 joints"),
+        (lambda: metrics.by_joints(np.ones((2, 3)), {"thumb": [3]}), "joint 3"),
+        (lambda: metrics.by_bin(np.ones((2, 3)), [0.1]), "levels"),
+        (lambda: metrics.by_bin(np.ones((1, 3)), [0.1], (1, 0)), "ascending"),
+        (lambda: metrics.fused_poses(np.ones((2, 3)), np.ones((2, 3)), np.ones((2, 2)), [1, 2]), "give three"),
+    ],
+)
+def test_what_does_not_fit_is_named(call, said):
+    with pytest.raises(InputError, match=said):
+        call()
+
+
+@given(seeds)
+def test_steady_motion_has_no_acceleration_and_no_jitter(seed):
+    random = np.random.default_rng(seed)
+    time = np.arange(8)[:, None, None]
+    gt = random.normal(0, 9, (8, 4, 3))
+    steady = random.normal(size=(4, 3)) + time * random.normal(size=(4, 3))
+    assert metrics.acceleration_error(gt + steady, gt) == pytest.approx(0, abs=1e-9)
+    falling = steady + 0.5 * time**2 * np.array([0, 2, 0])
+    assert metrics.acceleration_error(gt + falling, gt) == pytest.approx(2)
+    assert metrics.jitter(falling) == pytest.approx(0, abs=1e-9)
+    assert metrics.jitter(gt) > 0
+
+
+def test_only_whole_runs_of_frames_count():
+    gt = np.random.default_rng(0).normal(size=(6, 2, 3))
+    pred = gt + np.random.default_rng(1).normal(size=gt.shape)
+    valid = np.array([1, 1, 1, 0, 1, 1], bool)
+    assert metrics.acceleration_error(pred, gt, valid) == metrics.acceleration_error(pred[:3], gt[:3])
+    for frames in range(3):
+        assert np.isnan(metrics.acceleration_error(pred[:frames], gt[:frames]))
+    assert np.isnan(metrics.acceleration_error(pred, gt, np.array([1, 1, 0, 1, 1, 0], bool)))
+    assert np.isnan(metrics.jitter(pred[:3]))
+    pred[5] = np.nan
+    assert np.isnan(metrics.acceleration_error(pred, gt))
+    assert metrics.jitter(pred) == metrics.jitter(pred[:5])
+    assert metrics.missing_count(metrics.acceleration_errors(pred, gt)) == 2
+
+
+def test_a_gap_is_no_switch_but_another_id_is():
+    assert metrics.id_switches([]) == 0
+    assert metrics.id_switches([{"a": 1}, {}, {"a": 1}]) == 0
+    assert metrics.id_switches([{"a": 1}, {}, {"a": 2}, {"a": 2}, {"a": 1}]) == 2
+
+
+def test_fused_poses_of_true_motions_are_the_poses():
+    poses = np.random.default_rng(0).normal(size=(6, 4))
+    forward = np.vstack([np.diff(poses, axis=0), np.full((1, 4), 9.0)])  # nothing follows the last frame
+    backward = np.vstack([np.full((1, 4), 9.0), -np.diff(poses, axis=0)])
+    np.testing.assert_allclose(metrics.fused_poses(poses, forward, backward, np.arange(6.0)), poses)
+    sure = metrics.fused_poses(poses, forward * 0, backward * 0, np.array([0, 0, 500.0, 0, 0, 0]))
+    np.testing.assert_allclose(sure, np.repeat(poses[2:3], 6, 0))
+
+
+def test_the_public_names_are_there_and_sorted():
+    assert sorted(metrics.__all__) == sorted(set(metrics.__all__))
+    assert all(hasattr(metrics, name) for name in metrics.__all__)
+
+
+def test_a_hundred_thousand_samples_stream_in_the_memory_of_a_batch():
+    import tracemalloc
+
+    random = np.random.default_rng(0)
+    stream = metrics.ErrorStream(0, 50)
+
+    def take(batches):
+        tracemalloc.start()
+        for _ in range(batches):
+            truth = random.normal(0, 40, (1000, 21, 3))
+            stream.update(joint_errors(truth + random.normal(0, 5, truth.shape), truth))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    few = take(5)
+    assert take(95) < 1.2 * few
+    assert stream.compute().counted == 2_100_000

@@ -1,0 +1,120 @@
+"""What every registered network keeps to, whichever package registers it; a tiny twin stands in for each."""
+
+import pytest
+import torch
+
+from sonjit.lab.networks import create_network, list_networks, load_checkpoint, network_entry, save_checkpoint
+
+CHOOSING = {"mask-rcnn", "mask-rcnn-v2"}
+"""Networks that pick out part of the image, and whose forward has no gradient for that."""
+
+FOREIGN_OPTIONS = {"deformer": {"variant": "ho3d"}}
+"""Options that a checkpoint with other keys than Sonjit's requires, because it does not define them."""
+
+
+def inputs_of(name):
+    entry = network_entry(name)
+    return entry.tiny_inputs or entry.inputs
+
+
+def twin(name, weights="demo", **options):
+    """The tiny twin of a network, in eval."""
+    return create_network(name, weights, **{**network_entry(name).tiny, **options}).eval()
+
+
+def run(network, *images):
+    with torch.inference_mode():
+        return network(*images)
+
+
+def examples(name, batch=1, seed=0):
+    return [spec.example(batch, seed) for spec in inputs_of(name)]
+
+
+def assert_same(given, wanted, tolerance=0.0):
+    assert given.keys() == wanted.keys()
+    for key, value in wanted.items():
+        scale = max(float(value.abs().max()), 1.0) if value.numel() else 1.0
+        torch.testing.assert_close(
+            given[key], value, rtol=0, atol=tolerance * scale, msg=lambda text, k=key: f"{k}: {text}"
+        )
+
+
+def check_outputs(name):
+    """Outputs are named, finite and the same every time."""
+    network = twin(name)
+    outputs = run(network, *examples(name, 2))
+    assert outputs
+    for key, value in outputs.items():
+        assert key.isidentifier()
+        assert len(value) == 2 * len(run(network, *examples(name))[key])  # deformer has seven frames in one
+        assert value.isfinite().all()
+    assert_same(run(network, *examples(name, 2)), outputs)
+    assert_same(run(twin(name), *examples(name, 2)), outputs)
+
+
+def check_batches(name):
+    """A batch of two gives what two batches of one give."""
+    network = twin(name)
+    together = run(network, *examples(name, 2))
+    apart = [run(network, *(image[i : i + 1] for image in examples(name, 2))) for i in range(2)]
+    # What weights that mean nothing make of rounding grows from step to step where one network follows another.
+    tolerance = 1e-2 if name in CHOOSING else 1e-4
+    assert_same({key: torch.cat([one[key] for one in apart]) for key in together}, together, tolerance)
+
+
+def check_memory_layouts(name):
+    """Channels-last weights give the same outputs."""
+    network = twin(name)
+    wanted = run(network, *examples(name, 2))
+    network.to(memory_format=torch.channels_last)
+    assert_same(run(network, *examples(name, 2)), wanted, 1e-3)
+
+
+def check_gradient(name):
+    """A step down the gradient lowers the loss."""
+    torch.manual_seed(0)
+    network = twin(name, None).train()
+    images = examples(name, 32)
+    targets = run(twin(name), *images)
+    floating = [key for key, value in targets.items() if value.is_floating_point()]
+
+    def loss():
+        torch.manual_seed(0)  # of dropout
+        outputs = network(*images)
+        return sum(((outputs[key] - targets[key]) ** 2).mean() for key in floating)
+
+    before = loss()
+    before.backward()
+    parameters = [value for value in network.parameters() if value.grad is not None]
+    begin = [(value, value.detach().clone(), value.grad.clone()) for value in parameters]
+    steepness = sum(float(gradient.square().sum()) for _, _, gradient in begin)
+    assert steepness > 0
+    with torch.no_grad():
+        for part in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5):  # of the loss, if the slope stayed as it is
+            for value, origin, gradient in begin:
+                value.copy_(origin - part * before / steepness * gradient)
+            if loss() < before:
+                return
+    pytest.fail(f"the loss of {name} does not fall")
+
+
+def check_weights(name, tmp_path):
+    """Weights are saved and loaded, as safetensors and as a checkpoint of training."""
+    network = twin(name)
+    path = tmp_path / "weights.safetensors"
+    save_checkpoint(network, path)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    again = twin(name, path)
+    own = network.state_dict()
+    assert own.keys() == load_checkpoint(path).keys()
+    assert all(torch.equal(value, own[key]) for key, value in again.state_dict().items())
+    torch.save({"epoch": 3, "state_dict": {f"module.{key}": value for key, value in own.items()}}, tmp_path / "old.pt")
+    again = twin(name, tmp_path / "old.pt", **FOREIGN_OPTIONS.get(name, {}))
+    assert_same(run(again, *examples(name)), run(network, *examples(name)))
+
+
+def networks_by_class():
+    """One registered name for each class of network: the first."""
+    entries = {name: network_entry(name) for name in reversed(list_networks())}
+    return {type(entry.build(**entry.tiny)): name for name, entry in entries.items()}

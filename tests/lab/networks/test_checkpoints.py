@@ -1,0 +1,140 @@
+"""Checkpoint files: what is read of them, what is refused, and that nothing in them ever runs."""
+
+import pickle
+import zipfile
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonjit import InputError
+from sonjit.lab.networks import create_network, load_checkpoint, network_entry, save_checkpoint
+
+WEIGHTS = {"layer.weight": torch.arange(6.0).reshape(2, 3), "layer.bias": torch.zeros(2)}
+
+
+class Malice:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def tiny():
+    return create_network("hand-full", "demo", **network_entry("hand-full").tiny)
+
+
+@pytest.mark.parametrize("wrap", [lambda weights: weights, lambda weights: {"epoch": 1, "model": weights}])
+@pytest.mark.parametrize("ending", [".pt", ".pth", ".tar", ".bin", ".ckpt"])
+@pytest.mark.parametrize("new_format", [True, False])
+def test_weights_are_found_in_what_training_scripts_save(wrap, ending, new_format, tmp_path):
+    path = tmp_path / f"net{ending}"
+    torch.save(wrap(WEIGHTS), path, _use_new_zipfile_serialization=new_format)
+    loaded = load_checkpoint(path)
+    assert loaded.keys() == WEIGHTS.keys()
+    assert all(torch.equal(value, WEIGHTS[key]) for key, value in loaded.items())
+
+
+@pytest.mark.parametrize("how", ["zip", "legacy", "pickle", "nested"])
+def test_a_pickle_that_would_write_a_file_never_runs(how, tmp_path):
+    written, path = tmp_path / "written", tmp_path / "net.pt"
+    harm = Malice(written)
+    if how == "pickle":
+        path.write_bytes(pickle.dumps({"state_dict": harm}))
+    else:
+        content = {"state_dict": {**WEIGHTS, "layer.more": harm}} if how == "nested" else harm
+        torch.save(content, path, _use_new_zipfile_serialization=how != "legacy")
+    with pytest.raises(InputError, match="not loaded, because it is damaged or contains more than tensors") as caught:
+        load_checkpoint(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert not written.exists()
+    with pytest.raises(InputError):
+        create_network("hand-full", path)
+    assert not written.exists()
+
+
+def test_the_malicious_object_does_write_where_pickles_run(tmp_path):
+    """Else the test above would hold nothing."""
+    pickle.loads(pickle.dumps(Malice(tmp_path / "written"))).close()
+    assert (tmp_path / "written").exists()
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".pt"])
+@pytest.mark.parametrize("kept", [0, 7, 100, 0.5, 0.99])
+def test_cut_off_files_are_refused_in_one_line(ending, kept, tmp_path):
+    network, path = tiny(), tmp_path / f"net{ending}"
+    if ending == ".pt":
+        torch.save(network.state_dict(), path)
+    else:
+        save_checkpoint(network, path)
+    data = path.read_bytes()
+    path.write_bytes(data[: kept if isinstance(kept, int) else int(kept * len(data))])
+    with pytest.raises(InputError, match=str(path)) as caught:
+        load_checkpoint(path)
+    assert "\n" not in str(caught.value)
+
+
+@given(st.binary(max_size=200), st.sampled_from([".pt", ".safetensors", ".bin"]))
+def test_any_bytes_are_weights_or_an_input_error(tmp_path_factory, data, ending):
+    path = tmp_path_factory.getbasetemp() / f"any{ending}"
+    path.write_bytes(data)
+    with pytest.raises(InputError):
+        load_checkpoint(path)
+
+
+def test_other_contents_are_refused(tmp_path):
+    for name, content in {"list": [1, 2], "words": {"a": "b"}, "nothing": {}, "numbers": {"model": {"a": 1}}}.items():
+        torch.save(content, tmp_path / f"{name}.pt")
+        with pytest.raises(InputError, match="no weights by name"):
+            load_checkpoint(tmp_path / f"{name}.pt")
+    with zipfile.ZipFile(tmp_path / "archive.pt", "w") as archive:
+        archive.writestr("words.txt", "no checkpoint")
+    with pytest.raises(InputError, match="damaged"):
+        load_checkpoint(tmp_path / "archive.pt")
+    with pytest.raises(InputError, match="no such checkpoint"):
+        load_checkpoint(tmp_path / "absent.pt")
+    (tmp_path / "net.onnx").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"Unknown file ending '.onnx'"):
+        load_checkpoint(tmp_path / "net.onnx")
+
+
+@pytest.mark.slow
+def test_wrong_weights_change_nothing_and_say_what_is_wrong(tmp_path):
+    network = tiny()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    weights = dict(before)
+    del weights["stem.bias"]
+    weights["presence.weight"] = torch.zeros(1, 3)
+    weights["antenna"] = torch.zeros(1)
+    with pytest.raises(InputError) as caught:
+        network.load_official(weights)
+    said = str(caught.value)
+    assert "1 missing (stem.bias)" in said
+    assert "1 unexpected (antenna)" in said
+    assert "1 of another shape (presence.weight (1, 3) instead of (1, 32))" in said
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    network, path = tiny(), tmp_path / "diverged.safetensors"
+    with torch.no_grad():
+        network.get_parameter("stem.bias")[0] = float("nan")
+    save_checkpoint(network, path)
+    with pytest.raises(InputError, match=r"1 of these weights contain NaN or infinity \(stem.bias\)") as caught:
+        create_network("hand-full", path, **network_entry("hand-full").tiny)
+    assert str(path) in str(caught.value)
+
+
+def test_saving_keeps_no_draft(tmp_path):
+    network = tiny()
+    with pytest.raises(InputError, match=r"checkpoints must end with .safetensors"):
+        save_checkpoint(network, tmp_path / "net.pt")
+    (tmp_path / "net.safetensors").mkdir()
+    with pytest.raises(InputError, match="is a folder"):
+        save_checkpoint(network, tmp_path / "net.safetensors")
+    assert [file.name for file in tmp_path.iterdir()] == ["net.safetensors"]

@@ -1,0 +1,302 @@
+"""Deformer: the reference's outputs, published checkpoints with two MANO models in them, windows of both hands."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from sonjit import InputError
+from sonjit.lab.hand_models import demo_mano
+from sonjit.lab.networks import create_network, network_entry
+from sonjit.lab.networks.hands3d.deformer import Motion, fused_pose, poses_at_centre, rotations_from_6d
+from sonjit.lab.networks.registry import placeholder_state_dict
+
+ENTRY = network_entry("deformer")
+FRAMES = ENTRY.tiny_inputs[0].shape[0]
+BRANCH = "mano_branch.mano_layer_"
+PYRAMID = tuple(f"base_net.{name}.weight" for name in ("toplayer", "latlayer1", "latlayer2", "latlayer3", "smooth3"))
+TAME = (
+    (lambda key: key.endswith("bn3.weight"), 0.5),
+    (lambda key: key.endswith("downsample.1.weight"), 0.75),
+    (lambda key: key in PYRAMID, 0.3),
+    (lambda key: key.endswith("w_dynamic_pose_reg.weight"), 0.2),
+    (lambda key: key == "mano_branch.confidence_reg.weight", 60),
+    (lambda key: key == "hand_hm_embed.layers.2.weight", 8),
+    (lambda key: key.endswith("self_attn.out_proj.weight"), 0.3),
+)
+"""What keeps the numbers of drawn weights small: the first that fits a key."""
+
+
+def twin(weights="demo", **options):
+    return create_network("deformer", weights, **{**ENTRY.tiny, **options}).eval()
+
+
+def windows(count, seed=0):
+    """Images (B, T, 3, 64, 64) and boxes (B, T, 4) in them."""
+    generator = torch.Generator().manual_seed(seed)
+    low, size = torch.rand(2, count, FRAMES, 2, generator=generator)
+    low, size = 24 * low, 16 + 24 * size
+    return torch.rand(count, FRAMES, 3, 64, 64, generator=generator), torch.cat([low, low + size], 2)
+
+
+def run(network, *inputs, **options):
+    with torch.inference_mode():
+        return network(*inputs, **options)
+
+
+def assert_same(given, wanted, tolerance=1e-5):
+    for key, value in given.items():
+        torch.testing.assert_close(value, wanted[key], rtol=0, atol=tolerance, msg=lambda text, k=key: f"{k}: {text}")
+
+
+@cache
+def drawn_weights():
+    return placeholder_state_dict(create_network("deformer"))
+
+
+def reference_network(file):
+    """The network that the reference's outputs are of."""
+    variant = "dexycb" if "dexycb" in file.stem else "ho3d"
+    network = create_network("deformer", mano=demo_mano(), mano_left=demo_mano("left"), variant=variant).eval()
+    weights = drawn_weights()
+    if file.stem.endswith("_tame"):
+        factors = {key: next((by for fits, by in TAME if fits(key)), 1) for key in weights}
+        weights = {key: value * factors[key] for key, value in weights.items()}
+    network.load_official({f"honet.module.{key}": value for key, value in weights.items()})
+    return network
+
+
+def reference_frames(tame):
+    """The reference's two windows: noise, or blocks of 32 pixels."""
+    rng = np.random.default_rng(11)
+    if not tame:
+        return torch.from_numpy(rng.random((14, 3, 512, 512)).astype(np.float32))
+    blocks = rng.random((14, 3, 16, 16)).astype(np.float32)
+    return torch.from_numpy(np.kron(blocks, np.ones((1, 1, 32, 32), np.float32)))
+
+
+def watch(network, places):
+    """What comes out of parts of a network, by the reference's names; filled when it runs."""
+    seen = {}
+    for name, place in places.items():
+        network.get_submodule(place).register_forward_hook(lambda *call, n=name: seen.update({n: call[2]}))
+    return seen
+
+
+def assert_near(given, wanted, scale=None, tolerance=1e-3):
+    wanted = np.asarray(wanted, np.float64)
+    assert abs(np.asarray(given, np.float64) - wanted).max() <= tolerance * max(abs(scale or wanted.max()), 1e-9)
+
+
+def assert_like_summary(golden, name, value, kept, axis=0):
+    """`value` has, along one axis, some of the frames that the reference has summed up."""
+    shape = golden[f"{name}.shape"]
+    places = list(np.unravel_index(np.arange(64) * (shape.prod() // 64), shape))
+    among = np.isin(places[axis], kept)
+    places = [place[among] for place in places]
+    places[axis] = np.searchsorted(kept, places[axis])
+    slices, value = golden[f"{name}.slice"], value.double().numpy()
+    assert_near(value[tuple(places)], slices[among], abs(slices).max())
+    if axis == 0:
+        deviation = golden[f"{name}.std"][kept]
+        assert_near(value.reshape(len(kept), -1).std(1), deviation)
+        assert_near(value.reshape(len(kept), -1).mean(1), golden[f"{name}.mean"][kept], deviation.max())
+
+
+@pytest.mark.golden
+@pytest.mark.files("goldens/networks/deformer*.npz")
+def test_the_features_of_a_frame_are_the_references(file):
+    network = reference_network(file)
+    kept = [12 if network.hands.variant.pca else 0]  # one of the 14, for each takes seconds
+    seen = watch(network, {"P2": "base_net", "memory": "hand_transformer", "hm_logits": "hand_hm_embed"})
+    seen |= (stages := watch(network, {f"layer{i}": f"base_net.layer{i}" for i in range(1, 5)}))
+    network.hand_transformer.register_forward_hook(lambda *call: seen.update(hand_rois=call[1][0]))
+    images = reference_frames(file.stem.endswith("_tame"))
+    with np.load(file) as golden:
+        np.testing.assert_array_equal(images.flatten()[:8], golden["input_first8"])
+        boxes = torch.from_numpy(golden["bbox_hand"]).flatten(0, 1)
+        with torch.inference_mode():
+            tokens, joints = network.encode(images[kept], boxes[kept])
+        assert_near(tokens, golden["dec_hs_last"][kept])
+        assert_near(joints, golden["joints2d"][kept])
+        for name in ("P2", "hand_rois", *stages):
+            assert_like_summary(golden, name, (seen | stages)[name], kept)
+        assert_near(seen["hand_rois"][0, ::32, ::8, ::8], golden["hand_rois.sub"][kept[0] // 3])
+        if kept == [0]:  # which is all that the reference kept of these
+            for name, value in {"enc_memory": seen["memory"][1], "hm_logits": seen["hm_logits"]}.items():
+                assert_like_summary(golden, name, value.transpose(0, 1), kept, axis=1)
+        grid = network.hand_transformer.positions.T.unflatten(1, (32, 32))
+        assert_like_summary(golden, "pos2d", grid.expand(14, -1, -1, -1), range(14))
+
+
+@pytest.mark.golden
+@pytest.mark.files("goldens/networks/deformer*.npz")
+def test_what_a_window_says_is_the_references(file):
+    network = reference_network(file)
+    parts = {"encoder": "t_memory", "decoder": "t_hs"}
+    seen = watch(network, {name: f"temporal_hand_transformer_{part}" for part, name in parts.items()})
+    heads = watch(network, {"mano_base": "mano_branch.mano_base_layer", "conf_logit": "mano_branch.confidence_reg"})
+    with np.load(file) as golden:
+        names = ("dec_hs_last", "joints2d", "mano_side", "roots3d")
+        tokens, joints, side, roots = (torch.from_numpy(golden[name]) for name in names)
+        with torch.inference_mode():
+            out = network.fuse(tokens.unflatten(0, (2, 7)), joints.unflatten(0, (2, 7)), side, roots[:, :, None])
+        assert_near(network.positions.T.expand(2, -1, -1), golden["pos1d"])
+        assert_near(seen["t_memory"].transpose(0, 1), golden["t_memory"])
+        assert_near(seen["t_hs"].transpose(0, 1)[None], golden["t_hs"])
+        assert_near(heads["conf_logit"].flatten(0, 1), golden["conf_logit"])
+        assert_like_summary(golden, "mano_base", heads["mano_base"].flatten(0, 1), range(14))
+        for name, value in out.items():
+            key = name if name in golden else f"out.{name}"
+            assert value.shape == golden[key].shape
+            assert_near(value, golden[key])
+
+
+def official(network, dexycb):
+    """A tiny checkpoint with all that those of the released code hold."""
+    held = {**network.state_dict(), "mano_branch.coord_change_mat": torch.eye(3)}
+    held |= {f"hand_hm_layer.{name}": torch.zeros(4, 4) for name in ("uu", "vv")}
+    for side, mano in (("right", network.hands.right), ("left", network.hands.left)):
+        blends = mano.blend_shapes.unflatten(1, (3, 778)).permute(2, 1, 0)
+        fields = {
+            "betas": torch.zeros(1, 10),
+            "shapedirs": blends[..., :10],
+            "posedirs": blends[..., 10:],
+            "v_template": mano.template.view(1, 3, 778).mT,
+            "J_regressor": mano.joint_regressor,
+            "weights": mano.skinning,
+            "faces": mano.faces,
+            "hands_mean": mano.mean_pose[None] if dexycb else torch.zeros(1, 45),
+            "selected_comps": mano.components,
+        }
+        if dexycb:
+            fields["comps"] = mano.components
+        held |= {f"{BRANCH}{side}.th_{name}": value.clone() for name, value in fields.items()}
+    return held
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prefix", ["", "module.", "honet.", "honet.module."])
+@pytest.mark.parametrize("variant", ["ho3d", "dexycb"])
+def test_published_checkpoints_load_with_their_mano_models(variant, prefix, tmp_path):
+    network = twin(variant=variant)
+    held = official(network, variant == "dexycb")
+    path = tmp_path / "checkpoint_100.pth.tar"
+    torch.save({"epoch": 100, "state_dict": {f"{prefix}{key}": value for key, value in held.items()}}, path)
+    assert_same(run(twin(path, variant=variant), *windows(1)), run(network, *windows(1)), 0)
+    assert "verts3d" not in run(twin(path, variant=variant, mano=None, mano_left=None), *windows(1))
+
+
+@pytest.mark.parametrize(("variant", "other"), [("ho3d", "dexycb"), ("dexycb", "ho3d")])
+def test_a_published_checkpoint_determines_its_variant(variant, other, tmp_path):
+    network = twin(variant=variant)
+    weights, path = official(network, variant == "dexycb"), tmp_path / "checkpoint_10.pth.tar"
+    torch.save({"state_dict": {f"honet.module.{key}": value for key, value in weights.items()}}, path)
+    loaded = twin(path)
+    assert loaded.variant == loaded.options["variant"] == variant
+    assert_same(run(loaded, *windows(1)), run(network, *windows(1)), 0)
+    with pytest.raises(
+        InputError, match=f"the MANO models in the checkpoint are those of variant {variant}, not {other}"
+    ):
+        twin(path, variant=other)
+    torch.save({key: value for key, value in weights.items() if "mano_layer" not in key}, path)
+    with pytest.raises(InputError, match="the checkpoint does not define its variant; set --variant ho3d"):
+        twin(path)
+
+
+@pytest.mark.parametrize(
+    ("variant", "field", "said"),
+    [
+        ("ho3d", "left.th_v_template", "than the given left one: its v_template"),
+        ("dexycb", "right.th_comps", "than the given right one: its comps"),
+        ("dexycb", "left.th_hands_mean", "than the given left one: its hands_mean"),
+    ],
+)
+def test_weights_trained_with_another_mano_are_refused(variant, field, said):
+    network = twin(variant=variant)
+    held = official(network, variant == "dexycb")
+    held[f"{BRANCH}{field}"] += 0.01
+    with pytest.raises(InputError, match=said):
+        network.load_official(held)
+
+
+def test_steps_are_added_up_to_the_centre():
+    generator = torch.Generator().manual_seed(0)
+    pose, forward, backward = torch.randn(3, 2, 7, 96, generator=generator)
+    motion = Motion(pose, forward, backward, torch.randn(2, 7, generator=generator))
+    carried = poses_at_centre(motion)
+    for at in range(7):
+        wanted = pose[:, at].clone()
+        for step in range(at, 3):
+            wanted += forward[:, step]
+        for step in range(at, 3, -1):
+            wanted += backward[:, step]
+        torch.testing.assert_close(carried[:, at], wanted)
+    steady = pose[:, :1] + torch.arange(7)[:, None] * forward[:, :1]
+    speed = forward[:, :1].expand(-1, 7, -1)
+    fused, confidence = fused_pose(Motion(steady, speed, -speed, motion.confidence))
+    torch.testing.assert_close(fused, steady[:, 3], rtol=0, atol=1e-5)
+    torch.testing.assert_close(confidence.sum(1), torch.ones(2))
+
+
+@pytest.mark.parametrize("variant", ["ho3d", "dexycb"])
+def test_left_and_right_hands_share_a_batch(variant):
+    network = twin(variant=variant)
+    images, boxes = windows(3)
+    side = torch.tensor([1.0, 0, 1])[:, None].expand(-1, FRAMES)
+    roots = torch.randn(3, FRAMES, 3)
+    together = run(network, images, boxes, side, roots)
+    for at, hand in enumerate((network.hands.left, network.hands.right, network.hands.left)):
+        mesh = {key: together[key][at : at + 1] for key in ("verts3d", "joints3d")}
+        alone = run(network, *(values[at : at + 1] for values in (images, boxes, side, roots)))
+        assert_same(mesh, alone)
+        pose, shape = (together[key][at : at + 1] for key in ("mano_pose_aa", "mano_shape"))
+        dexycb = variant == "dexycb"
+        wanted = hand(pose, shape, flat_hand_mean=not dexycb, tips=f"deformer_{variant}", pca=dexycb)
+        middle = roots[at : at + 1, FRAMES // 2, None]
+        for points, own in zip(mesh.values(), wanted, strict=True):
+            torch.testing.assert_close(points, (own + middle) * torch.tensor([1.0, -1, -1]))
+    assert_same(run(network, images), run(network, images, torch.tensor([0, 0, 64, 64]).expand(3, FRAMES, 4)), 0)
+    assert_same(run(network, images, boxes, side.int(), roots), together, 0)
+
+
+def test_wrong_options_and_inputs_are_named():
+    for options, said in (
+        ({"size": "huge"}, "Unknown size 'huge'. Choose from full, small, tiny"),
+        ({"variant": "stb"}, "Unknown variant 'stb'. Choose from ho3d, dexycb"),
+        ({"mano": "RIGHT.pkl"}, r"'RIGHT.pkl' is not a MANO model; pass load_mano\('RIGHT.pkl', side='right'\)"),
+        ({"mano_left": demo_mano()}, "deformer's left MANO model is a right hand"),
+    ):
+        with pytest.raises(InputError, match=said):
+            twin(**options)
+    network, (images, boxes) = twin(), windows(1)
+    left = torch.ones(1, FRAMES)
+    for inputs, said in (
+        ((images[:, 1:], boxes), rf"deformer: images have shape .*; expected \(B, {FRAMES}, 3, 64, 64\)"),
+        ((images, boxes[..., :3]), rf"hand_boxes have shape \(1, {FRAMES}, 3\); expected \(B, {FRAMES}, 4\)"),
+        ((images, boxes, left / 2), "must be 0 for a right or 1 for a left hand"),
+        ((images, boxes, torch.zeros(1)), rf"side has shape \(1,\); expected \(B, T\) = \(1, {FRAMES}\)"),
+        ((images, boxes, torch.tensor([[2.0, 0.0] * (FRAMES // 2) + [1.0]])), "must be 0 for a right or 1 for a left"),
+        (
+            (images, boxes, torch.zeros(1, FRAMES), torch.zeros(1, 3)),
+            rf"roots have shape \(1, 3\); expected \(1, {FRAMES}, 3\)",
+        ),
+    ):
+        with pytest.raises(InputError, match=said):
+            run(network, *inputs)
+    with pytest.raises(InputError, match=r"deformer requires mano_left=load_mano\(FILE, side='left'\)"):
+        run(twin(mano_left=None), images, boxes, left)
+    with pytest.raises(InputError, match=r"deformer requires mano=load_mano\(FILE, side='right'\)"):
+        run(twin(mano=None), images, boxes)
+
+
+def test_without_fusion_the_pose_is_the_middle_frames_own():
+    options = network_entry("deformer").tiny
+    images = torch.rand(1, 5, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        fused, own = (create_network("deformer", "demo", **options, fusion=on).eval()(images) for on in (True, False))
+    middle = own["pose6d"][2:3]
+    torch.testing.assert_close(rotations_from_6d(middle)[0], own["mano_pose"])
+    assert own["confidences"].tolist() == [[0, 0, 1, 0, 0]]
+    assert (fused["mano_pose"] - own["mano_pose"]).abs().max() > 1e-4

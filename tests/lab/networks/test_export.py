@@ -1,0 +1,209 @@
+"""Exports: files that detectors run with the same results, and what is refused without leaving anything."""
+
+import contextlib
+import signal
+from functools import cache
+from itertools import chain
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import sonjit
+from sonjit import InputError
+from sonjit._util.errors import JobError
+from sonjit.cli import main
+from sonjit.lab.networks import create_network, network_entry
+from sonjit.lab.networks.export import MAX_DIFFERENCE, export_network
+
+from .properties import networks_by_class
+
+pytestmark = pytest.mark.slow
+
+FRAMES = 90  # every so many of the clip
+ELSEWHERE = {"palm-full", "internet", "keypoint-detector"}
+"""Compared with their files in other tests: below, lifting/test_exported.py, training/test_keypoint_detector.py."""
+
+
+def tiny(name="hand-full"):
+    entry = network_entry(name)
+    return create_network(name, "demo", **entry.tiny).eval(), entry.tiny_inputs
+
+
+def found(frames, **options):
+    with sonjit.create_detector("hands", precision="f32", static_image=True, search="fast", **options) as detector:
+        return [detector.detect(frame) for frame in frames]
+
+
+@pytest.fixture(scope="module")
+def images(demo_clip):
+    _, frames, _ = demo_clip
+    return frames[FRAMES // 2 :: FRAMES]
+
+
+@pytest.fixture(scope="module")
+def published_hands(weights, images):
+    del weights
+    hands = found(images)
+    assert sum(map(len, hands)) > len(images) // 2
+    return hands
+
+
+@pytest.fixture(scope="module")
+def exported(published, tmp_path_factory):
+    """`exported(name, ending)`: a published network as such a file, written once."""
+    folder = tmp_path_factory.mktemp("exported")
+
+    @cache
+    def write(name, ending):
+        return export_network(published(name), network_entry(name).inputs, folder / f"{name}{ending}").path
+
+    return write
+
+
+def test_exports_find_the_same_hands(exported, images, published_hands):
+    own = {"detector_model": exported("palm-full", ".xml"), "landmark_model": exported("hand-full", ".onnx")}
+    given = found(images, **own)
+    assert [len(hands) for hands in given] == [len(hands) for hands in published_hands]
+    for hand, wanted in zip(chain(*given), chain(*published_hands), strict=True):
+        assert hand.handedness == wanted.handedness
+        assert hand.score == pytest.approx(wanted.score, abs=1e-3)
+        np.testing.assert_allclose(hand.keypoints, wanted.keypoints, atol=1e-2)
+
+
+def test_batches_of_any_size(tmp_path):
+    """Of OpenVINO's IR, which is made from the ONNX and can have no batch that this has not."""
+    from sonjit.engines.quiet_openvino import ov
+
+    network, inputs = tiny()
+    exported = export_network(network, inputs, tmp_path / "net.xml", dynamic_batch=True)
+    model = ov.Core().compile_model(exported.path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for batch in (1, 5):
+        images = inputs[0].example(batch)
+        given = model([images.numpy()])
+        with torch.inference_mode():
+            for index, wanted in enumerate(network(images).values()):
+                np.testing.assert_allclose(given[index], wanted.numpy(), rtol=1e-3, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def exported_twin(tmp_path_factory):
+    """`exported_twin(name)`: the tiny twin of a network as an ONNX file, alone in its folder; written once."""
+
+    @cache
+    def write(name):
+        entry = network_entry(name)
+        network = create_network(name, "demo", **entry.tiny).train()
+        exported = export_network(
+            network, entry.tiny_inputs or entry.inputs, tmp_path_factory.mktemp(name) / "net.onnx"
+        )
+        assert network.training
+        return exported
+
+    return write
+
+
+@pytest.mark.parametrize("name", sorted({*networks_by_class().values()} - ELSEWHERE))
+def test_twins_give_the_same(name, exported_twin):
+    exported, entry = exported_twin(name), network_entry(name)
+    network = create_network(name, "demo", **entry.tiny).eval()
+    with torch.inference_mode():
+        outputs = network(*(spec.example() for spec in entry.tiny_inputs or entry.inputs))
+    assert list(exported.differences) == list(outputs)
+    assert all(value <= MAX_DIFFERENCE for value in exported.differences.values())
+    assert [file.name for file in exported.path.parent.iterdir()] == ["net.onnx"]
+    assert exported.size == exported.path.stat().st_size
+
+
+def test_mask_rcnn_finds_the_same_on_frames_of_a_clip(exported_twin, demo_clip):
+    """In both runtimes."""
+    ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; type: pip install sonjit[onnx]")
+    from sonjit.engines.quiet_openvino import ov
+
+    path = str(exported_twin("mask-rcnn").path)
+    compiled = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    session = ort.InferenceSession(path)
+    network = create_network("mask-rcnn", "demo", **network_entry("mask-rcnn").tiny).eval()
+    for frame in [*demo_clip[1][::200], np.zeros_like(demo_clip[1][0])]:
+        image = torch.from_numpy(cv2.resize(frame, (96, 64)).transpose(2, 0, 1)[None] / np.float32(255))
+        with torch.inference_mode():
+            wanted = network(image)
+        assert wanted["scores"].any(), "an image in which nothing is found compares nothing"
+        for outputs in (compiled([image.numpy()]).to_tuple(), session.run(None, {"images": image.numpy()})):
+            for (name, value), other in zip(wanted.items(), outputs, strict=True):
+                np.testing.assert_allclose(other, value.numpy(), atol=1e-3, rtol=1e-5, err_msg=name)
+
+
+def test_nothing_of_this_machine_stands_in_the_file(exported_twin):
+    path = exported_twin("hand-full").path
+    data = path.read_bytes()
+    assert b"sonjit/lab/networks" not in data
+    assert str(path.parent).encode() not in data
+
+
+def test_a_file_that_gives_other_numbers_is_not_written(tmp_path):
+    """Rows of noise drawn anew in each run: PyTorch cannot agree with the file, nor with itself."""
+    network, inputs = tiny()
+    network.mix.register_forward_hook(lambda _layer, _inputs, output: output + torch.randn_like(output))
+    with pytest.raises(JobError, match=r"differs from PyTorch's by|cannot be written") as caught:
+        export_network(network, inputs, tmp_path / "net.onnx")
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupt_that_pytorch_discards_still_stops(tmp_path, monkeypatch):
+    network, inputs = tiny()
+    export, handler = torch.onnx.export, signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def discard(*args, **options):
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return export(*args, **options)
+
+    monkeypatch.setattr(torch.onnx, "export", discard)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            export_network(network, inputs, tmp_path / "net.onnx")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_calls_are_refused(tmp_path):
+    network, inputs = tiny()
+    for name, to, said in (
+        ("net.pt", None, r"Unknown file ending '.pt' of an export. Choose from .onnx, .xml"),
+        ("net.onnx", "openvino", "a file for openvino must end with .xml"),
+    ):
+        with pytest.raises(InputError, match=said):
+            export_network(network, inputs, tmp_path / name, to=to)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_writes_a_file_and_says_how_exact_it_is(tmp_path, capfd):
+    file = tmp_path / "hand.xml"
+    command = ["export", "hand-lite", "--weights", "demo", "--set", "trunk=tiny", "--set", "keypoints=22"]
+    assert main([*command, "--to", "openvino", "--out", str(file)]) == 0
+    out, err = capfd.readouterr()
+    assert out.startswith(f"{file}: ")
+    assert "keypoints_3d" in out
+    assert not err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hand.bin", "hand.xml"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["hand-huge"], "Unknown network 'hand-huge'"),
+        (["hand-lite", "--weights", "demo", "--set", "trunk"], "--set trunk: give key=value"),
+        (["hand-lite", "--weights", "demo", "--set", "thumbs=2"], "Unknown option 'thumbs'"),
+        (["mask-rcnn"], "mask-rcnn has no published weights: give --weights"),
+    ],
+)
+def test_the_command_says_in_one_line_what_is_wrong(arguments, said, tmp_path, capfd):
+    assert main(["export", *arguments, "--out", str(tmp_path / "net.onnx")]) == 2
+    _, err = capfd.readouterr()
+    assert said in err
+    assert err.count("\n") == 1

@@ -1,0 +1,309 @@
+"""HandOccNet: the reference's outputs, published checkpoints with MANO in them, and its maps."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+
+from sonjit import InputError
+from sonjit.geometry.boxes import RotatedBox, clamped_box, square_box
+from sonjit.lab.hand_models import demo_mano
+from sonjit.lab.networks import create_network, network_entry
+from sonjit.lab.networks.hands3d.handoccnet import Attention
+from sonjit.lab.networks.hands3d.layers import LeakyPyramid
+from sonjit.lab.networks.registry import placeholder_state_dict
+
+MANO = "regressor.mano_regHead.mano_layer."
+LARGEST_DIFFERENCE = {"handoccnet": 1e-3, "handoccnet_tame": 1e-4}  # as part of an array's greatest value
+TAME = (
+    (lambda key: key.endswith("bn3.weight"), 0.5),
+    (lambda key: key.endswith("downsample.1.weight"), 0.75),
+    (lambda key: key.endswith(("q_embedding", "k_embedding")), 100),
+    (lambda key: key.startswith(("backbone.latlayer", "backbone.toplayer.w", "backbone.smooth3.w")), 0.3),
+    (lambda key: key == "backbone.attention_module.spatial.conv.weight", 0.3),
+    (lambda key: key.endswith("encode_query2.weight"), 0.05),
+    (lambda key: key.startswith("regressor.") and key.endswith("conv3.weight"), 0.5),
+    (lambda key: key == "regressor.hand_regHead.score.0.weight", 0.3),
+    (lambda key: key == "regressor.mano_regHead.shape_reg.weight", 0.01),
+)
+"""What keeps the numbers of drawn weights small: the first that fits a key."""
+
+
+def twin(weights="demo", **options):
+    return create_network("handoccnet", weights, **{**network_entry("handoccnet").tiny, **options}).eval()
+
+
+def crops(count=2, seed=0):
+    return network_entry("handoccnet").tiny_inputs[0].example(count, seed)
+
+
+def run(network, images, **options):
+    with torch.inference_mode():
+        return network(images, **options)
+
+
+def tamed(weights):
+    def factor(key):
+        if key.startswith("backbone.latlayer") and not key.endswith("weight"):
+            return 1
+        return next((by for fits, by in TAME if fits(key)), 1)
+
+    return {key: value * factor(key) if value.is_floating_point() else value for key, value in weights.items()}
+
+
+def noise(tame):
+    """The reference's two crops of 256: noise, or blocks of 32."""
+    rng = np.random.default_rng(11)
+    if not tame:
+        return torch.from_numpy(rng.random((2, 3, 256, 256)).astype(np.float32))
+    blocks = rng.random((2, 3, 8, 8)).astype(np.float32)
+    return torch.from_numpy(np.kron(blocks, np.ones((1, 1, 32, 32), np.float32)))
+
+
+def watched(network):
+    """What stands at the places of the reference that are no outputs; filled when the network runs."""
+    seen = {}
+    places = {
+        **{f"layer{i}": f"backbone.layer{i}" for i in range(5)},
+        **{name: f"backbone.{name}" for name in ("toplayer", "smooth3")},
+        "spatial_gate_logit": "backbone.attention_module.spatial",
+        "hourglass": "regressor.hand_regHead.hg.0",
+        "res": "regressor.hand_regHead.res.0",
+        "fc": "regressor.hand_regHead.fc.0",
+        "hand_Encoder": "regressor.hand_Encoder",
+        "mano_base": "regressor.mano_regHead.mano_base_layer",
+    }
+    for name, place in places.items():
+        network.get_submodule(place).register_forward_hook(lambda *call, n=name: seen.update({n: call[2]}))
+    return seen
+
+
+@pytest.mark.golden
+@pytest.mark.files("goldens/networks/handoccnet*.npz")
+def test_outputs_and_maps_are_the_references(file):
+    tame = file.stem.endswith("_tame")
+    network = create_network("handoccnet", mano=demo_mano()).eval()
+    weights = placeholder_state_dict(network)
+    network.load_official({f"module.{key}": value for key, value in (tamed(weights) if tame else weights).items()})
+    found = watched(network)
+    images = noise(tame)
+    with np.load(file) as golden:
+        np.testing.assert_array_equal(images.flatten()[:8], golden["input_first8"])
+        found |= run(network, images, features=True)
+        assert {"gate", "mesh_coord_cam", "mano_pose", "hourglass", "FIT.block1"} <= found.keys()
+        for name, value in found.items():
+            kept = {}
+            if name in golden:
+                kept[name] = value
+            if f"{name}.sub" in golden:
+                channels = 1 if name == "score" else 16
+                kept[f"{name}.sub"] = value[:, ::channels, ::4, ::4]
+            if f"{name}.slice" in golden:
+                assert tuple(golden[f"{name}.shape"]) == tuple(value.shape)
+                kept[f"{name}.slice"] = value.flatten()[:: value.numel() // 64][:64]
+                kept[f"{name}.std"] = value.double().flatten(1).std(1, correction=0)
+            for key, given in kept.items():
+                wanted = golden[key].astype(np.float64)
+                difference = abs(given.numpy() - wanted).max()
+                assert difference <= LARGEST_DIFFERENCE[file.stem] * max(abs(wanted).max(), 1e-9), key
+
+
+@pytest.mark.golden
+def test_boxes_are_the_references(data):
+    path = data / "goldens/networks/protocols_mesh.npz"
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    with np.load(path) as golden:
+        for scale in (1.0, 1.5):
+            for (x, y, width, height), wanted in zip(golden["occ.bbox_in"], golden[f"occ.bbox_{scale}"], strict=True):
+                seen = clamped_box(RotatedBox(x + width / 2, y + height / 2, width, height), 640, 480)
+                assert (seen is None) == np.isnan(wanted).all()
+                if seen is not None:
+                    cx, cy, side, again, _ = square_box(seen, scale=scale)
+                    np.testing.assert_allclose([cx - side / 2, cy - side / 2, side, again], wanted, atol=1e-3)
+
+
+@pytest.mark.parametrize("box", [(700, 100, 50, 50), (100, 100, 0, 50), (100, -80, 50, 10), (10, 900, 50, 50)])
+def test_boxes_outside_the_image_are_none(box):
+    seen = clamped_box(RotatedBox(*box), 640, 480)
+    assert seen is None or (seen.cy - seen.height / 2 >= 0 and seen.cy + seen.height / 2 <= 479)
+    assert (seen is None) == (box[1] != -80)  # as in the reference's code a box above the image is moved into it
+
+
+def official(network):
+    """A tiny checkpoint with all that the published ones hold."""
+    mano, held = network.mano, dict(network.state_dict())
+    blends = mano.blend_shapes.unflatten(1, (3, 778)).permute(2, 1, 0)
+    held |= {
+        f"{MANO}th_betas": torch.zeros(1, 10),
+        f"{MANO}th_shapedirs": blends[..., :10],
+        f"{MANO}th_posedirs": blends[..., 10:],
+        f"{MANO}th_v_template": mano.template.view(1, 3, 778).mT,
+        f"{MANO}th_J_regressor": mano.joint_regressor,
+        f"{MANO}th_weights": mano.skinning,
+        f"{MANO}th_faces": mano.faces,
+        f"{MANO}th_hands_mean": mano.mean_pose[None],
+        f"{MANO}th_selected_comps": mano.components[:6],
+        "regressor.hand_regHead.uu": torch.zeros(8, 8),
+        "regressor.hand_regHead.vv": torch.zeros(8, 8),
+        "fitting_loss.data_weight": torch.tensor(1.0),
+        "fitting_loss.init_joints_idxs": torch.arange(21),
+    }
+    return {f"module.{key}": value.clone(memory_format=torch.contiguous_format) for key, value in held.items()}
+
+
+@pytest.mark.slow
+def test_published_checkpoints_load_with_the_mano_in_them(tmp_path):
+    network = twin()
+    torch.save({"epoch": 1, "network": official(network), "optimizer": {}}, tmp_path / "snapshot_1.pth.tar")
+    again = twin(tmp_path / "snapshot_1.pth.tar")
+    for name, value in run(network, crops()).items():
+        assert torch.equal(run(again, crops())[name], value)
+    assert not any("mano_layer" in key for key in again.state_dict())
+    twin(tmp_path / "snapshot_1.pth.tar", mano=None)
+
+
+@pytest.mark.parametrize(
+    "field", ["v_template", "shapedirs", "posedirs", "J_regressor", "weights", "hands_mean", "faces"]
+)
+def test_weights_of_another_mano_are_refused(field):
+    network = twin()
+    weights = official(network)
+    weights[f"module.{MANO}th_{field}"].view(-1)[-1] += 1
+    with pytest.raises(InputError, match=f"another MANO model than the given right one: its {field} differs") as caught:
+        network.load_official(weights)
+    assert "\n" not in str(caught.value)
+    weights[f"module.{MANO}th_{field}"] = torch.zeros(3)
+    with pytest.raises(InputError, match=f"MANO model of these weights has another {field}"):
+        network.load_official(weights)
+
+
+@pytest.mark.slow
+def test_other_checkpoints_are_refused():
+    network = twin()
+    weights = official(network)
+    del weights["module.FIT.conv1.0.weight"]
+    with pytest.raises(InputError, match=r"these weights do not fit handoccnet: keys 1 missing \(FIT.conv1.0.weight\)"):
+        network.load_official(weights)
+    network.load_official(weights, strict=False)
+
+
+def test_wrong_calls_are_told():
+    with pytest.raises(InputError, match="requires MANO's right hand"):
+        twin(mano=demo_mano("left"))
+    with pytest.raises(InputError, match=r"mano='x.pkl' is not a MANO model; pass load_mano\('x.pkl'\)"):
+        twin(mano="x.pkl")
+    with pytest.raises(InputError, match=r"Unknown size 'huge'\. Choose from full, small, tiny"):
+        twin(size="huge")
+    with pytest.raises(InputError, match=r"handoccnet: images have shape \(1, 3, 32, 32\); expected \(B, 3, 64, 64\)"):
+        twin()(torch.zeros(1, 3, 32, 32))
+
+
+def test_without_mano_it_stops_at_pose_and_shape():
+    whole, bare = run(twin(), crops()), run(twin(mano=None), crops())
+    assert whole.keys() - bare.keys() == {"joints_coord_cam", "mesh_coord_cam", "manojoints2cam"}
+    for name, value in bare.items():
+        assert torch.equal(whole[name], value)
+    vertices, joints = demo_mano()(bare["mano_pose"], bare["mano_shape"], flat_hand_mean=False)
+    torch.testing.assert_close(vertices, whole["mesh_coord_cam"])
+    torch.testing.assert_close(joints, whole["joints_coord_cam"])
+    torch.testing.assert_close(whole["manojoints2cam"][:, 0, :3, 3], joints[:, 0])
+
+
+def test_maps_are_asked_for_and_change_nothing():
+    network = twin()
+    plain, shown = run(network, crops()), run(network, crops(), features=True)
+    for name, value in plain.items():
+        assert torch.equal(shown[name], value)
+    gate = shown["gate"][:, None]
+    seen = shown["primary"] + shown["secondary"]
+    torch.testing.assert_close(shown["primary"], seen * gate)
+    for block in (f"{part}.block{i}" for part in ("FIT", "SET") for i in range(2)):
+        looks = shown[f"{block}.soft"]
+        assert looks.shape == (2, 4, 64, 64)
+        torch.testing.assert_close(looks.sum(-1), torch.ones(2, 4, 64))
+        assert (f"{block}.sigmoid" in shown) == block.startswith("FIT")
+    assert shown["score"].shape == (2, 21, 8, 8)
+    assert 0 < shown["joints_coord_img"].min() < shown["joints_coord_img"].max() < 1
+
+
+@pytest.mark.parametrize("injecting", [True, False])
+def test_attention_is_what_the_paper_writes(injecting):
+    torch.manual_seed(0)
+    block = Attention(8, 3, injecting=injecting).eval()
+    query, key = torch.randn(2, 8, 3, 3), torch.randn(2, 8, 3, 3)
+    maps = {}
+    with torch.inference_mode():
+        given = block(query, key, maps, "block")
+
+        def heads(conv, values):
+            return conv(values).flatten(2).view(2, 4, 2, 9).mT  # (B, heads, places, channels of a head)
+
+        asked, shown = query + block.q_embedding, key + block.k_embedding
+        looks = (heads(block.encode_query, asked) @ heads(block.encode_key, shown).mT / 2**0.5).softmax(-1)
+        torch.testing.assert_close(maps["block.soft"], looks)
+        if injecting:
+            pairs = heads(block.encode_query2, asked) @ heads(block.encode_key2, shown).mT / 2**0.5
+            share = pairs.sum(-1, keepdim=True).sigmoid()
+            torch.testing.assert_close(maps["block.sigmoid"].flatten(2), share.squeeze(-1), rtol=1e-4, atol=1e-5)
+            looks = looks * share
+        tokens = (looks @ heads(block.encode_value, key)).mT.reshape(2, 8, 9).mT
+        if not injecting:
+            tokens = tokens + query.flatten(2).mT
+        tokens = tokens + block.mlp(block.norm2(tokens))
+    torch.testing.assert_close(given, tokens.mT.view(2, 8, 3, 3), rtol=1e-4, atol=1e-5)
+
+
+def test_softmax_alone_lets_what_is_unrelated_look_as_much():
+    """The paper's case: a place unlike the hand looks at it all the same, but takes nothing."""
+    block = Attention(8, 2, injecting=True)
+    with torch.no_grad():
+        for name, value in block.named_parameters():
+            value.zero_()
+            if name.startswith("encode") and value.ndim == 4:
+                value.copy_(torch.eye(8)[:, :, None, None])
+    hand = torch.ones(1, 8, 2, 2)
+    query = hand * torch.tensor([[9.0, 9.0], [-9.0, -9.0]])  # above like the hand, below its contrary
+    maps = {}
+    with torch.inference_mode():
+        made = block(query, hand, maps, "block")
+    torch.testing.assert_close(maps["block.soft"].sum(-1), torch.ones(1, 4, 4))
+    takes = maps["block.sigmoid"][0]
+    assert takes[:, 0].min() > 0.99
+    assert takes[:, 1].max() < 0.01
+    assert made[0, :, 0].min() > 0.99 > 0.01 > made[0, :, 1].abs().max()
+
+
+def test_the_trunk_begins_from_torchvisions_weights():
+    torchvision = pytest.importorskip("torchvision")
+    resnet = torchvision.models.ResNet(torchvision.models.resnet.Bottleneck, [1, 1, 1, 1])
+    trunk = LeakyPyramid(16, 64, (1, 1, 1, 1))
+    top = trunk.toplayer.weight.clone()
+    trunk.load_imagenet(resnet.state_dict())
+    own = trunk.state_dict()
+    assert torch.equal(own["layer0.0.weight"], resnet.conv1.weight)
+    assert torch.equal(own["layer0.1.running_var"], resnet.bn1.running_var)
+    assert torch.equal(own["layer3.0.0.downsample.0.weight"], resnet.layer3[0].downsample[0].weight)
+    assert torch.equal(trunk.toplayer.weight, top)
+    with pytest.raises(InputError, match="not torchvision's ResNet-50: layer"):
+        LeakyPyramid(16, 32, (1, 1, 1, 1)).load_imagenet(resnet.state_dict())
+
+
+@pytest.mark.slow
+def test_parts_can_be_left_out():
+    options = network_entry("handoccnet").tiny
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    poses = []
+    for fit, refine, parts in (
+        ("full", True, {"FIT", "SET"}), ("full", False, {"FIT"}), ("softmax", False, {"FIT"}), ("gate", False, set()),
+        ("none", False, set()), ("none", True, {"SET"}),
+    ):  # fmt: skip
+        network = create_network("handoccnet", "demo", **options, fit=fit, refine=refine).eval()
+        out = network(image, features=True)
+        assert {name for name in ("FIT", "SET") if name in out} == parts
+        assert ("FIT.block0.sigmoid" in out) == (fit == "full")
+        poses.append(out["pose6d"])
+    assert all((a - b).abs().max() > 1e-6 for a, b in combinations(poses, 2))
+    with pytest.raises(InputError, match=r"Unknown fit 'half'\. Choose from full, softmax, gate, none"):
+        create_network("handoccnet", **options, fit="half")

@@ -1,0 +1,256 @@
+"""InterNet: the released code's numbers, its quirks, its layouts, and what stands before and after it."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonjit import InputError
+from sonjit.geometry.boxes import RotatedBox, crop_matrix, inverse_affine
+from sonjit.geometry.cameras import Intrinsics
+from sonjit.lab.networks import create_network, load_checkpoint, network_entry
+from sonjit.lab.networks.hands3d.hand_layouts import SIDES
+from sonjit.lab.networks.hands3d.heatmap_space import (
+    HeatmapSpace,
+    TwoHands,
+    area_of_box,
+    box_of_joints,
+    joints_in_camera,
+    two_hands_from_outputs,
+    with_relative_depth,
+)
+from sonjit.lab.networks.hands3d.internet import LAYOUTS, highest_bin
+from sonjit.results.skeletons import load_skeleton
+
+PROTOCOLS = pytest.mark.files("goldens/networks/protocols_internet*.npz")
+TINY = network_entry("internet").tiny
+GENTLE = {
+    "bn3.weight": 0.5, "downsample.1.weight": 0.75, "pose_net.root_fc.2.weight": 0.5, "pose_net.hand_fc.2.weight": 0.25,
+}  # fmt: skip
+"""By which the recipe's second set of weights is smaller, by the end of the key."""
+
+
+def golden_images(seed, blocks):
+    rng = np.random.default_rng(seed)
+    if not blocks:
+        return torch.from_numpy(rng.random((2, 3, 256, 256)).astype(np.float32))
+    return torch.from_numpy(np.kron(rng.random((2, 3, 8, 8)).astype(np.float32), np.ones((1, 1, 32, 32), np.float32)))
+
+
+def assert_near(given, wanted, name, tolerance=1e-4):
+    np.testing.assert_allclose(given, wanted, rtol=0, atol=tolerance * np.abs(wanted).max(), err_msg=name)
+
+
+def assert_summary(golden, name, value):
+    """Mean, deviation and 64 values of a tensor in the recipe's form."""
+    flat = value.reshape(-1)
+    assert_near(flat[:: len(flat) // 64][:64].numpy(), golden[f"{name}.slice"], name)
+    for part, own in (("mean", value.double().mean((1, 2, 3))), ("std", value.double().std((1, 2, 3), False))):
+        assert_near(own.numpy(), golden[f"{name}.{part}"], f"{name}.{part}")
+
+
+@pytest.mark.golden
+@pytest.mark.files("goldens/networks/internet*.npz")
+def test_the_released_networks_numbers(file):
+    golden = np.load(file)
+    gentle = "tame" in file.stem
+    network = create_network("internet", "demo")
+    weights = network.state_dict()
+    if gentle:
+        for key, value in weights.items():
+            factor = next((number for ending, number in GENTLE.items() if key.endswith(ending)), 1)
+            weights[key] = value * factor if value.is_floating_point() else value
+    network.load_official({f"module.{key}": value for key, value in weights.items()})
+    seen = {}
+    for name in [name.removesuffix(".slice") for name in golden.files if name.endswith(".slice")]:
+        part = next((module for key, module in network.named_modules() if key.split(".")[-1] == name), None)
+        if part is not None:
+            part.register_forward_hook(lambda _, __, out, name=name: seen.setdefault(name, out.clone()))
+    images = golden_images(11, gentle)
+    np.testing.assert_array_equal(images.flatten()[:8], golden["input_first8"])
+    with torch.inference_mode():
+        outputs = network.eval()(images)
+    assert {"layer1", "layer4", "joint_deconv_1", "joint_deconv_2", "joint_conv_1", "joint_conv_2"} <= seen.keys()
+    for name, value in seen.items():
+        assert_summary(golden, name, value)
+    for name in ("root_heatmap1d_logits", "hand_type_logits", "rel_root_depth", "hand_type"):
+        assert_near(outputs[name].numpy(), golden[name], name)
+    np.testing.assert_array_equal(outputs["joint_coord"], golden["joint_coord"])
+    heatmap = outputs["heatmap"]
+    volumes = heatmap.flatten(2)
+    two = volumes.topk(2).values
+    for name, value in {
+        "joint_mean": volumes.mean(2),
+        "joint_std": volumes.std(2, False),
+        "joint_max": two[..., 0],
+        "top2_gap": two[..., 0] - two[..., 1],
+        "strided_16": heatmap[:, :, ::16, ::16, ::16],
+        "sum_over_depth_s8": heatmap.sum(2)[:, :, ::8, ::8],
+    }.items():
+        assert_near(value.numpy(), golden[f"heatmap.{name}"], name)
+
+
+@given(st.integers(0, 5), st.integers(1, 3), st.integers(1, 5), st.integers(2, 6))
+def test_the_highest_bin_is_found_and_the_first_of_equals(seed, joints, depth, side):
+    volumes = torch.randint(0, 4, (2, joints, depth, side, side), generator=torch.Generator().manual_seed(seed)).float()
+    found = highest_bin(volumes).long()
+    for sample in range(2):
+        for joint in range(joints):
+            x, y, z = found[sample, joint].tolist()
+            ties = (volumes[sample, joint] == volumes[sample, joint].max()).nonzero().tolist()
+            assert [x, y, z] == min([x, y, z] for z, y, x in ties)
+
+
+def test_the_trunk_takes_a_classifiers_weights():
+    own = create_network("internet", "demo", **TINY)
+    trunk = own.backbone_net.resnet.state_dict()
+    fresh = create_network("internet", **TINY)
+    heads = {key: value.clone() for key, value in fresh.pose_net.state_dict().items()}
+    fresh.load_official({**trunk, "fc.weight": torch.zeros(1), "fc.bias": torch.zeros(1)}, strict=False)
+    assert all(torch.equal(value, fresh.backbone_net.resnet.state_dict()[key]) for key, value in trunk.items())
+    assert all(torch.equal(value, fresh.pose_net.state_dict()[key]) for key, value in heads.items())
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_released_file_of_any_layout_loads(layout, tmp_path):
+    """As DataParallel wrote it, beside the optimizer's state."""
+    own = create_network("internet", "demo", layout=layout, **TINY)
+    file = tmp_path / "snapshot_20.pth.tar"
+    weights = {f"module.{key}": value for key, value in own.state_dict().items()}
+    optimizer = torch.optim.Adam(own.parameters()).state_dict()
+    torch.save({"epoch": 20, "network": weights, "optimizer": optimizer}, file, _use_new_zipfile_serialization=False)
+    assert len(load_checkpoint(file)) == len(weights)
+    loaded = create_network("internet", file, layout=layout, **TINY)
+    assert all(torch.equal(value, loaded.state_dict()[key]) for key, value in own.state_dict().items())
+    assert loaded.layout is LAYOUTS[layout]
+
+
+@pytest.mark.slow
+def test_wrong_files_and_layouts_are_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"Unknown layout 'mano'\. Choose from interhand, stb, rhd"):
+        create_network("internet", layout="mano")
+    torch.save({"network": {"module.conv.weight": torch.zeros(1)}}, tmp_path / "other.pth")
+    with pytest.raises(InputError, match=r"these weights do not fit internet: keys .* missing"):
+        create_network("internet", tmp_path / "other.pth", **TINY)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_layouts_name_every_joint_once_and_give_mediapipes_order(name):
+    layout, mediapipe = LAYOUTS[name], load_skeleton("hand_mediapipe21")
+    indices = np.arange(42)
+    assert {index for side in SIDES for index in indices[layout.joints(side)]} == set(indices)
+    for side in SIDES:
+        own = indices[layout.joints(side)]
+        hand = layout.mediapipe21(np.stack([indices] * 3, 1).astype(float), side)[:, 0]
+        assert layout.root(side) in own
+        for index, keypoint in enumerate(mediapipe.keypoints):
+            if keypoint in layout.skeleton.keypoints:
+                assert layout.skeleton.keypoints[int(hand[index]) - own[0]] == keypoint
+        parents = {child: layout.skeleton.keypoints[parent] for parent, child in layout.skeleton.bones}
+        for child, keypoint in enumerate(layout.skeleton.keypoints):
+            if child in parents and not parents[child].startswith("palm"):
+                assert mediapipe.keypoints[mediapipe.parents[mediapipe.index(keypoint)]] == parents[child]
+
+
+def test_the_wrist_of_stb_lies_behind_the_palm():
+    layout = LAYOUTS["stb"]
+    joints = np.zeros((42, 3))
+    knuckle = layout.skeleton.index("middle_finger_mcp")
+    joints[layout.joints("Right").start + knuckle] = [0, -2, 1]
+    np.testing.assert_allclose(layout.mediapipe21(joints, "Right")[[0, 9]], [[0, 2, -1], [0, -2, 1]])
+    np.testing.assert_allclose(layout.mediapipe21(joints, "Left"), 0)
+
+
+@given(st.floats(-1000, 1000), st.sampled_from([8, 64]), st.sampled_from([64, 256]))
+def test_bins_and_what_they_stand_for(value, bins, size):
+    space = HeatmapSpace(size, bins)
+    assert math.isclose(space.px_from_bins(space.bins_from_px(value)), value, abs_tol=1e-9)
+    assert math.isclose(space.mm_from_bins(space.bins_from_mm(value)), value, abs_tol=1e-9)
+    assert space.bins_from_mm(0.0) == bins / 2
+    assert space.px_from_bins(float(bins)) == size
+
+
+@pytest.mark.golden
+@PROTOCOLS
+def test_boxes_and_crops_are_the_released_codes(file):
+    golden = np.load(file)
+    names = ("bbox.in", "bbox.processed", "affine.scale", "affine.rot", "affine.trans", "affine.inv")
+    for box, wanted, scale, degrees, into, back in zip(*(golden[name] for name in names), strict=True):
+        x, y, width, height = box.astype(float).tolist()
+        area = area_of_box(RotatedBox(x + width / 2, y + height / 2, width, height))
+        corner = area.cx - area.width / 2, area.cy - area.height / 2
+        np.testing.assert_allclose([*corner, area.width, area.height], wanted, rtol=1e-5, atol=1e-2)
+        side = area.width * float(scale)
+        matrix = crop_matrix(RotatedBox(area.cx, area.cy, side, side, math.radians(degrees)), 256, 256)
+        np.testing.assert_allclose(matrix, back, rtol=1e-4, atol=1e-2)
+        np.testing.assert_allclose(inverse_affine(matrix), into, rtol=1e-4, atol=1e-2)
+
+
+def test_boxes_around_joints_have_a_margin():
+    assert box_of_joints(np.array([[0.0, 10.0], [10.0, 30.0]])) == RotatedBox(5, 20, 12, 24)
+
+
+@pytest.mark.golden
+@PROTOCOLS
+def test_errors_of_made_up_predictions_are_those_of_the_released_evaluation(file):
+    golden = np.load(file)
+    layout = LAYOUTS["interhand"]
+    hands = two_hands_from_outputs(
+        {name: torch.from_numpy(golden[f"ih.pred.{name}"]) for name in ("joint_coord", "rel_root_depth", "hand_type")},
+        golden["ih.pred.inv_trans"],
+    )
+    camera = Intrinsics(*golden["ih.focal"].tolist(), *golden["ih.princpt"].tolist())
+    truth, valid, kind = golden["ih.gt_cam"].astype(float), golden["ih.valid"] > 0, golden["ih.hand_type_idx"]
+    error = np.linalg.norm(
+        from_roots(joints_in_camera(hands, golden["ih.abs_depth"], layout, camera), layout) - from_roots(truth, layout),
+        axis=2,
+    )
+    for number, chosen in enumerate((kind >= 0, kind < 2, kind == 2)):
+        by_joint = [error[chosen & valid[:, joint], joint].mean() for joint in range(42)]
+        assert_near(by_joint, golden["ih.out.per_joint_all_single_inter"][number], "joints", 1e-3)
+        assert_near(np.mean(by_joint), golden["ih.exact.mpjpe_all_single_inter"][number], "mean", 1e-4)
+    wanted = np.array([[1, 0], [0, 1], [1, 1]], bool)[kind]
+    known = golden["ih.hand_type_valid"] > 0
+    assert (hands.present == wanted).all(1)[known].mean() == pytest.approx(golden["ih.out.handedness"])
+    right, left = (layout.root(side) for side in SIDES)
+    both = (kind == 2) & valid[:, right] & valid[:, left]
+    depths = golden["ih.abs_depth"][:, :1].astype(float) + np.stack([0 * hands.rel_root_mm, hands.rel_root_mm], 1)
+    seen = joints_in_camera(hands, depths, layout, camera)
+    apart = (seen[:, left] - seen[:, right]) - (truth[:, left] - truth[:, right])
+    assert np.linalg.norm(apart, axis=1)[both].mean() == pytest.approx(golden["ih.out.mrrpe"], rel=1e-4)
+
+
+@pytest.mark.golden
+@PROTOCOLS
+def test_errors_in_the_other_order_of_hands_are_those_of_the_released_evaluation(file):
+    golden = np.load(file)
+    layout, count = LAYOUTS["stb"], len(golden["stb.abs_depth"])
+    outputs = {
+        name: torch.from_numpy(golden[f"ih.pred.{name}"][:count])
+        for name in ("joint_coord", "rel_root_depth", "hand_type")
+    }
+    hands = two_hands_from_outputs(outputs, golden["ih.pred.inv_trans"][:count])
+    camera = Intrinsics(*golden["ih.focal"].tolist(), *golden["ih.princpt"].tolist())
+    depths = np.stack([golden["stb.abs_depth"]] * 2, 1)
+    off = from_roots(joints_in_camera(hands, depths, layout, camera), layout) - from_roots(golden["stb.gt_cam"], layout)
+    sides = [SIDES[(number + 1) % 2] for number in range(count)]  # left first
+    errors = [np.linalg.norm(off[number, layout.joints(side)], axis=1) for number, side in enumerate(sides)]
+    assert np.mean(errors) == pytest.approx(golden["stb.out.epe"], rel=1e-3)
+
+
+def from_roots(joints, layout):
+    """Joints (B, 42, 3) from their own hand's root."""
+    moved = joints.copy()
+    for side in SIDES:
+        moved[:, layout.joints(side)] -= joints[:, None, layout.root(side)]
+    return moved
+
+
+def test_the_left_hand_stands_by_the_right_one_where_both_are_seen():
+    present = np.array([[True, True], [False, True], [True, False]])
+    hands = TwoHands(np.zeros((3, 42, 2)), np.zeros((3, 42)), np.array([-30.0, -30.0, -30.0]), present)
+    depths = with_relative_depth(np.array([[700.0, 900.0]] * 3), hands)
+    np.testing.assert_array_equal(depths, [[700, 670], [700, 900], [700, 900]])

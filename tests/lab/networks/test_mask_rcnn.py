@@ -1,0 +1,277 @@
+"""Against torchvision's Mask R-CNN with the same weights, step by step; the operators against their references."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torchvision.models.detection import maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
+from torchvision.ops import roi_align, roi_pool
+
+from sonjit._util.errors import InputError
+from sonjit.lab.networks import create_network, network_entry
+from sonjit.lab.networks.mask_rcnn.boxes import decode_boxes, encode_boxes
+from sonjit.lab.networks.mask_rcnn.mask_rcnn import Target, paste_masks
+from sonjit.lab.networks.mask_rcnn.roi_align import bilinear, pyramid_levels, roi_align_reference, roi_pool_reference
+
+TOLERANCE = 1e-4
+OURS = {"min_side": 96, "max_side": 150, "before_nms": 40, "after_nms": 60}
+CLASSES = 7
+
+
+def tiny(**options):
+    torch.manual_seed(0)
+    return create_network("mask-rcnn", **{**network_entry("mask-rcnn").tiny, **options}).eval()
+
+
+def random_images(*sizes, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.rand(3, *size, generator=generator) for size in sizes]
+
+
+def truth(size, count=3, seed=0):
+    """Boxes with a filled ellipse each."""
+    generator = torch.Generator().manual_seed(seed)
+    height, width = size
+    corners = torch.rand(count, 4, generator=generator)
+    x0, y0 = corners[:, 0] * width * 0.5, corners[:, 1] * height * 0.5
+    x1, y1 = x0 + 8 + corners[:, 2] * width * 0.3, y0 + 8 + corners[:, 3] * height * 0.3
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    inside = [
+        ((x - (a + c) / 2) / (c - a) * 2) ** 2 + ((y - (b + d) / 2) / (d - b) * 2) ** 2 < 1
+        for a, b, c, d in zip(x0, y0, x1, y1, strict=True)
+    ]
+    labels = torch.randint(1, 3, (count,), generator=generator)
+    return Target(torch.stack([x0, y0, x1, y1], 1), labels, torch.stack(inside).to(torch.uint8))
+
+
+@pytest.fixture(scope="module", params=["mask-rcnn", "mask-rcnn-v2"])
+def pair(request):
+    """torchvision's network with random weights whose activations stay near 1, and ours with the same."""
+    torch.manual_seed(1)
+    make = maskrcnn_resnet50_fpn if request.param == "mask-rcnn" else maskrcnn_resnet50_fpn_v2
+    options = {
+        "min_size": 96, "max_size": 150, "rpn_pre_nms_top_n_test": 40, "rpn_post_nms_top_n_test": 60,
+        "rpn_pre_nms_top_n_train": 80, "rpn_post_nms_top_n_train": 120, "rpn_batch_size_per_image": 10**6,
+        "box_batch_size_per_image": 10**6,
+    }  # fmt: skip
+    official = make(weights=None, weights_backbone=None, num_classes=CLASSES, **options)
+    norms = [module for module in official.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    official.train()
+    with torch.no_grad():
+        for norm in norms:
+            norm.momentum = 1.0
+        official.backbone(torch.randn(2, 3, 96, 128))
+        for layer in (official.rpn.head.cls_logits, official.rpn.head.bbox_pred):
+            layer.weight *= 20
+        official.roi_heads.box_predictor.cls_score.weight *= 8
+    official.eval()
+    ours = create_network(request.param, classes=CLASSES, **OURS).eval()
+    ours.load_official(official.state_dict())
+    return official, ours
+
+
+def close(a, b):
+    assert a.shape == b.shape
+    if a.numel():
+        scale = max(float(b.abs().max()), 1.0)
+        assert float((a - b).abs().max()) <= TOLERANCE * scale
+
+
+def official_steps(network, images):
+    """Each intermediate tensor of torchvision's network, kept as it passes."""
+    kept = {}
+
+    def keep(name):
+        def hook(_module, _inputs, output):
+            kept.setdefault(name, output)
+
+        return hook
+
+    heads = network.roi_heads
+    parts = {
+        "transform": network.transform, "backbone": network.backbone, "rpn_head": network.rpn.head,
+        "anchors": network.rpn.anchor_generator, "rpn": network.rpn, "box_maps": heads.box_roi_pool,
+        "box": heads.box_predictor, "mask_maps": heads.mask_roi_pool, "masks": heads.mask_predictor,
+    }  # fmt: skip
+    handles = [part.register_forward_hook(keep(name)) for name, part in parts.items()]
+    with torch.no_grad():
+        results = network(images)
+    for handle in handles:
+        handle.remove()
+    return results, kept
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", [[(120, 90)], [(64, 200)], [(96, 128), (101, 77), (60, 64)]], ids=str)
+def test_every_step_equals_torchvision(pair, sizes):
+    official, ours = pair
+    images = random_images(*sizes)
+    results, kept = official_steps(official, images)
+    with torch.no_grad():
+        found, steps = ours.find_with_steps(images)
+    close(steps.images, kept["transform"][0].tensors)
+    assert steps.sizes == kept["transform"][0].image_sizes
+    for level, wanted in zip(steps.pyramid, kept["backbone"].values(), strict=True):
+        close(level, wanted)
+    close(torch.cat(steps.rpn.anchors), kept["anchors"][0])
+    for level, logits, deltas in zip(range(5), *kept["rpn_head"], strict=True):
+        close(steps.rpn.objectness[level], logits.permute(0, 2, 3, 1).flatten(1))
+        close(steps.rpn.deltas[level].flatten(1), deltas.permute(0, 2, 3, 1).flatten(1))
+    for one, wanted in zip(steps.rpn.proposals, kept["rpn"][0], strict=True):
+        close(one.boxes, wanted)
+    close(steps.box_maps, kept["box_maps"])
+    close(steps.logits, kept["box"][0])
+    close(steps.deltas.flatten(1), kept["box"][1])
+    close(steps.mask_maps, kept["mask_maps"])
+    close(steps.mask_logits, kept["masks"])
+    for one, wanted, image in zip(found, results, images, strict=True):
+        assert len(one.boxes), "random weights that find nothing compare nothing"
+        close(one.boxes, wanted["boxes"])
+        close(one.scores, wanted["scores"])
+        assert torch.equal(one.labels, wanted["labels"])
+        close(paste_masks(one.masks, one.boxes, image.shape[-2:])[:, None], wanted["masks"])
+
+
+@pytest.mark.slow
+def test_losses_equal_torchvisions(pair):
+    """Samples so large that nothing is left to chance."""
+    official, ours = pair
+    sizes = [(96, 128), (110, 90)]
+    images, targets = random_images(*sizes), [truth(size, seed=i) for i, size in enumerate(sizes)]
+    official.train(), ours.train()
+    try:
+        for network in (official, ours):
+            for module in network.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.eval()
+        ours.rpn.samples = ours.box_samples = 10**6
+        with torch.no_grad():
+            wanted = official(images, [target._asdict() for target in targets])
+            losses = ours.losses(images, targets)
+    finally:
+        official.eval(), ours.eval()
+    names = {
+        "rpn_objectness": "loss_objectness", "rpn_boxes": "loss_rpn_box_reg", "classes": "loss_classifier",
+        "boxes": "loss_box_reg", "masks": "loss_mask",
+    }  # fmt: skip
+    assert losses.keys() == names.keys()
+    for name, theirs in names.items():
+        assert losses[name].item() == pytest.approx(wanted[theirs].item(), rel=1e-4), name
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_other_classes_says_which_keys(pair):
+    official, ours = pair
+    other = create_network(ours.name, classes=CLASSES + 1)
+    with pytest.raises(InputError, match=r"box_head\.scores\.weight"):
+        other.load_official(official.state_dict())
+
+
+def test_old_names_of_files_load_as_new_ones():
+    """Of torchvision before 0.13, under which its first version was published."""
+    old = ["rpn.head.conv.weight", "backbone.fpn.inner_blocks.2.bias", "roi_heads.mask_head.mask_fcn3.weight"]
+    new = ["rpn.head.conv.0.0.weight", "backbone.fpn.inner_blocks.2.0.bias", "roi_heads.mask_head.2.0.weight"]
+    network = tiny(norm="frozen")
+    renamed = [set(network.from_official(dict.fromkeys(keys, torch.zeros(1)))) for keys in (old, new)]
+    assert renamed[0] == renamed[1] <= set(network.state_dict())
+
+
+boxes = st.tuples(*[st.floats(0, 5)] * 2, *[st.floats(1.5, 6)] * 2).map(
+    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
+)
+
+
+@given(boxes, st.integers(1, 4), st.integers(1, 3))
+def test_roi_align_reference_is_the_operator(box, size, points):
+    grid = torch.rand(8, 9, generator=torch.Generator().manual_seed(3))
+    rois = torch.tensor([[0.0, *box]])
+    wanted = roi_align(grid[None, None], rois, size, 1.0, points)[0, 0]
+    torch.testing.assert_close(roi_align_reference(grid, box, size, points), wanted, atol=1e-5, rtol=1e-5)
+
+
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 2))
+def test_roi_pool_reference_is_the_operator_where_nothing_is_rounded(size, wide, high):
+    grid = torch.rand(8, 10, generator=torch.Generator().manual_seed(4))
+    box = (1, 1, 1 + size * wide, 1 + size * high)
+    inclusive = torch.tensor([[0.0, box[0], box[1], box[2] - 1, box[3] - 1]])  # the operator's last point belongs to it
+    wanted = roi_pool(grid[None, None], inclusive, size, 1.0)[0, 0]
+    torch.testing.assert_close(roi_pool_reference(grid, box, size), wanted)
+
+
+@given(st.floats(0, 4), st.floats(0, 3))
+def test_bilinear_is_exact_on_a_plane(x, y):
+    rows, columns = torch.meshgrid(torch.arange(4.0), torch.arange(5.0), indexing="ij")
+    assert bilinear(2 * columns - 3 * rows + 1, x, y) == pytest.approx(2 * x - 3 * y + 1, abs=1e-5)
+
+
+@given(st.lists(boxes, min_size=1, max_size=4), st.integers(0, 99))
+def test_boxes_come_back_from_their_deltas(anchors, seed):
+    anchors = torch.tensor(anchors)
+    moved = anchors + torch.rand(anchors.shape, generator=torch.Generator().manual_seed(seed))
+    moved[:, 2:] += 0.1 + (moved[:, :2] - anchors[:, :2])
+    weights = (10.0, 10.0, 5.0, 5.0)
+    torch.testing.assert_close(decode_boxes(encode_boxes(moved, anchors, weights), anchors, weights), moved)
+
+
+def test_a_level_doubles_with_the_box():
+    sides = torch.tensor([10.0, 112, 224, 448, 2000])
+    assert pyramid_levels(torch.stack([0 * sides, 0 * sides, sides, sides], 1)).tolist() == [2, 3, 4, 5, 5]
+
+
+def test_a_wrong_depth_is_refused():
+    with pytest.raises(InputError, match="depth 7"):
+        tiny(depth=7)
+
+
+def test_the_forward_of_the_registry_is_find_in_tensors_of_one_size():
+    network = tiny(min_score=0.0)
+    images = torch.stack(random_images((64, 96), (64, 96)))
+    with torch.no_grad():
+        outputs, found = network(images, steps=True), network.find(list(images))
+    assert outputs["steps"].mask_logits.shape[-2:] == (28, 28)
+    for i, one in enumerate(found):
+        count = len(one.boxes)
+        assert 0 < count <= 10
+        for name, values in one._asdict().items():
+            assert torch.equal(outputs[name][i, :count], values)
+            assert not outputs[name][i, count:].any()
+
+
+@pytest.mark.parametrize("options", [{"mask_map": 7}, {"roi": "pool"}, {"masks": False}, {"norm": "frozen"}], ids=str)
+def test_variants_learn_one_image(options):
+    """The paper's mask head, RoIPool, Faster R-CNN, frozen norms: losses fall, and answers have the right shape."""
+    network = tiny(**options).train()
+    images, targets = random_images((64, 96)), [truth((64, 96))]
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
+    totals = []
+    for _ in range(12):
+        torch.manual_seed(0)
+        losses = network.losses(images, targets)
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        optimizer.step()
+        totals.append(sum(losses.values()).item())
+    assert totals[-1] < 0.9 * totals[0]
+    assert ("masks" in losses) == options.get("masks", True)
+    with torch.no_grad():
+        (found,) = network.eval().find(images)
+    side = {"mask_map": 14, "masks": 0}.get(next(iter(options)), 28)
+    assert found.masks.shape == (len(found.boxes), side, side)
+
+
+def test_a_image_without_objects_has_losses_too():
+    network = tiny().train()
+    nothing = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 64, 96))
+    losses = network.losses(random_images((64, 96)), [nothing])
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(value) for value in losses.values())
+    assert losses["masks"] == losses["boxes"] == losses["rpn_boxes"] == 0
+
+
+def test_masks_fill_their_boxes_and_nothing_else():
+    pasted = paste_masks(torch.ones(2, 28, 28), torch.tensor([[10.0, 5, 30, 25], [-8, -8, 6, 4]]), (40, 50))
+    assert pasted.shape == (2, 40, 50)
+    assert (pasted[0, 6:25, 11:30] > 0.5).all()
+    assert (pasted[1, :4, :5] > 0.5).all()
+    assert not pasted[0, :3].any()
+    assert not pasted[1, :, 9:].any()

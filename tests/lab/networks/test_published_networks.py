@@ -1,0 +1,111 @@
+"""Every network with a published TFLite file: its weights, and what the reference runtime made of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sonjit import InputError
+from sonjit.lab.networks import create_network, list_networks, network_entry
+from sonjit.lab.networks.mediapipe.tflite_weights import read_tflite_layers
+from sonjit.weights import load_catalog
+
+NAMES = [name for name in list_networks() if network_entry(name).weight]
+MEAN_DIFFERENCE, LARGEST_DIFFERENCE = 1e-5, 1e-3  # of an output's range; masks of noise come to 6e-4 by rounding alone
+HALF = 2.0**-11  # what halves, in which large maps are stored, round by
+
+
+def network_of_file(stem):
+    """The network that a published file without its ending belongs to."""
+    catalog = load_catalog()
+    for name in NAMES:
+        if Path(catalog[network_entry(name).weight].file).stem == stem:
+            return name
+    pytest.skip(f"{stem} is no network of this room")
+    return None
+
+
+def golden_images(golden):
+    """The two images of a golden as (2, 3, H, W): a crop, and noise."""
+    low, high = golden["crop_range"]
+    crop = golden["crop_u8"]
+    if "rand_u8" in golden:
+        noise = low + golden["rand_u8"] / 255 * (high - low)
+    else:  # the reference's own seed; in 0..1 whatever the network's range
+        noise = np.random.default_rng(7).random(crop.shape, np.float32)
+    images = np.stack([low + crop / 255 * (high - low), noise]).astype(np.float32)
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+
+
+def assert_like_the_reference(network, golden):
+    """Each output of a batch is the reference's, to a hundred-thousandth of its range."""
+    with torch.inference_mode():
+        outputs = network(golden_images(golden))
+    for number, kind in enumerate(("real", "rand")):
+        expected = [golden[key] for key in golden if key.startswith(f"{kind}.")]
+        for (name, output), wanted in zip(outputs.items(), expected, strict=True):
+            own = output[number].numpy()
+            own = own[::2, ::2] if own.size > wanted.size else own  # large maps are stored at every second pixel
+            wide = wanted.astype(np.float64)
+            scale = max(np.ptp(wide), abs(wide).max() if wide.size == 1 else 0, 1e-3)
+            rounding = HALF * abs(wide) if wanted.dtype == np.float16 else 0
+            difference = np.maximum(abs(own.reshape(wanted.shape) - wide) - rounding, 0)
+            assert difference.mean() <= MEAN_DIFFERENCE * scale, f"{kind} {name}: mean {difference.mean()} of {scale}"
+            assert difference.max() <= LARGEST_DIFFERENCE * scale, f"{kind} {name}: {difference.max()} of {scale}"
+
+
+@pytest.mark.golden
+@pytest.mark.files("goldens/mediapipe/tensors/*.npz")
+def test_tensors(file, published):
+    assert_like_the_reference(published(network_of_file(file.stem)), np.load(file))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
+def test_as_many_parameters_as_in_the_file(name, published, weight_file):
+    network = published(name)
+    layers = read_tflite_layers(weight_file(name))
+    biases = [layer.bias for layer in layers if layer.bias is not None]
+    count = sum(layer.weight.numel() for layer in layers) + sum(bias.numel() for bias in biases)
+    # Where a convolution has no bias the file holds zeros; where they were learned to be zeros, it looks the same.
+    zeros = [value for key, value in network.named_parameters() if key.endswith("bias") and not value.any()]
+    own = sum(parameter.numel() for parameter in network.parameters())
+    assert own - sum(zero.numel() for zero in zeros) == count
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_outputs_have_the_sizes_of_the_catalogue(name):
+    entry = network_entry(name)
+    with torch.device("meta"):
+        network = entry.build()
+        outputs = network(torch.empty((1, *entry.inputs[0].shape)))
+    weight = load_catalog()[entry.weight]
+    assert [value.numel() for value in outputs.values()] == [int(np.prod(size)) for size in weight.outputs.values()]
+    (taken,) = weight.inputs.values()
+    assert (taken[0], taken[3], *taken[1:3]) == (1, *entry.inputs[0].shape)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "other"), list(zip(NAMES, NAMES[2:] + NAMES[:2], strict=True)))
+def test_another_file_is_refused_and_changes_nothing(name, other, weight_file):
+    network = create_network(name, "demo")
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    with pytest.raises(InputError, match=f"not the file of {name}") as caught:
+        network.load_tflite(weight_file(other))
+    assert "\n" not in str(caught.value)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_reach_every_parameter(name):
+    entry = network_entry(name)
+    torch.manual_seed(0)
+    network = create_network(name, **entry.tiny)
+    outputs = network(entry.tiny_inputs[0].example(2))
+    sum((output**2).mean() for output in outputs.values()).backward()
+    gradients = {key: value.grad for key, value in network.named_parameters()}
+    slopes = {f"{key}.weight" for key, layer in network.named_modules() if isinstance(layer, torch.nn.PReLU)}
+    assert [key for key, gradient in gradients.items() if gradient is None] == []
+    assert [key for key, gradient in gradients.items() if not gradient.any() and key not in slopes] == []

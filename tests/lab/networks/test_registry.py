@@ -1,0 +1,156 @@
+"""Every registered network keeps the same promises; a tiny twin stands in for each."""
+
+import json
+from fnmatch import fnmatch
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from sonjit import InputError
+from sonjit.lab.networks import (
+    InputSpec,
+    NetworkEntry,
+    create_network,
+    list_networks,
+    network_entry,
+    register,
+)
+from sonjit.lab.networks.facts import describe_network
+from sonjit.weights.catalog import NOT_FETCHED
+
+from .properties import (
+    CHOOSING,
+    check_batches,
+    check_gradient,
+    check_memory_layouts,
+    check_outputs,
+    check_weights,
+    networks_by_class,
+    run,
+)
+
+NAMES = list_networks()
+
+
+def distinct_twins():
+    """One name for each tiny twin that several networks share."""
+    seen = {}
+    for name in NAMES:
+        entry = network_entry(name)
+        network = entry.build(**entry.tiny)
+        shapes = tuple((key, tuple(value.shape)) for key, value in network.state_dict().items())
+        seen.setdefault((type(network), shapes), name)
+    return list(seen.values())
+
+
+TWINS = distinct_twins()
+every_network = pytest.mark.parametrize("name", NAMES)
+every_twin = pytest.mark.parametrize("name", TWINS)
+one_of_a_class = pytest.mark.parametrize("name", networks_by_class().values())
+every_plain_twin = pytest.mark.parametrize("name", [name for name in TWINS if name not in CHOOSING])
+
+
+@pytest.mark.slow
+@every_twin
+def test_outputs_are_named_finite_and_the_same_every_time(name):
+    check_outputs(name)
+
+
+@pytest.mark.slow
+@every_twin
+def test_a_batch_of_two_is_two_of_one(name):
+    check_batches(name)
+
+
+@pytest.mark.slow
+@every_twin
+def test_layers_in_another_memory_layout_give_the_same(name):
+    check_memory_layouts(name)
+
+
+@pytest.mark.slow
+@every_plain_twin
+def test_a_step_down_the_gradient_lowers_the_loss_on_32_crops(name):
+    check_gradient(name)
+
+
+@pytest.mark.slow
+@every_twin
+def test_weights_go_out_and_come_in(name, tmp_path):
+    check_weights(name, tmp_path)
+
+
+@pytest.mark.slow
+@every_network
+def test_facts_are_those_of_the_network(name):
+    facts, entry = describe_network(name), network_entry(name)
+    with torch.device("meta"):
+        network = entry.build()
+    assert facts.parameters == sum(value.numel() for value in network.parameters() if value.requires_grad)
+    assert facts.flops > 0
+    assert facts.inputs == entry.inputs
+    assert facts.summary
+    assert facts.source
+    assert facts.licence
+    assert facts.weights
+
+
+def test_a_multiply_add_counts_as_two():
+    facts = describe_network("hand-lite")
+    with FlopCounterMode(display=False) as counter:
+        run(torch.nn.Linear(5, 7, bias=False), torch.ones(1, 5))
+    assert counter.get_total_flops() == 2 * 5 * 7
+    assert facts.flops > 2 * facts.parameters  # every weight is used, most of them at many places
+
+
+@pytest.mark.slow
+@one_of_a_class
+def test_weights_of_another_network_are_refused_and_named(name, tmp_path):
+    other = "motion-discriminator" if name != "motion-discriminator" else "hand-full"
+    with torch.device("meta"):
+        network, another = (network_entry(one).build() for one in (name, other))
+    if {k: v.shape for k, v in network.state_dict().items()} == {k: v.shape for k, v in another.state_dict().items()}:
+        pytest.skip(f"{name} and {other} have the same weights")
+    weights = {key: torch.zeros(()).expand(value.shape) for key, value in another.state_dict().items()}
+    network.name = name
+    with pytest.raises(InputError, match=f"do not fit {name}") as caught:
+        network.load_official(weights)
+    said = str(caught.value)
+    assert any(word in said for word in ("missing", "unexpected", "of another shape"))
+    assert "they fit" in said
+    assert "\n" not in said
+
+
+def test_unknown_names_and_options_say_what_is_known():
+    with pytest.raises(InputError, match=r"Unknown network 'hand-huge'\. Choose from .*hand-full"):
+        create_network("hand-huge")
+    with pytest.raises(InputError, match=r"hand-full: Unknown option 'joints'. Choose from .*keypoints"):
+        create_network("hand-full", joints=21)
+    assert list_networks("hand-*") == ["hand-full", "hand-heavy", "hand-lite"]
+    assert list_networks("nothing*") == []
+
+
+def test_a_name_is_registered_once():
+    entry = network_entry("hand-full")
+    with pytest.raises(InputError, match="network 'hand-full' is already registered"):
+        register(entry)
+
+
+def test_inputs_are_the_same_for_the_same_seed():
+    spec = InputSpec("images", (3, 4, 5), -1.0, 1.0)
+    first, again, other = spec.example(2, 1), spec.example(2, 1), spec.example(2, 2)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert first.shape == (2, 3, 4, 5)
+    assert first.min() < -0.5
+    assert first.max() > 0.5
+    assert first.abs().max() <= 1
+
+
+def test_entries_can_be_told_as_json():
+    for name in NAMES:
+        entry = network_entry(name)
+        assert (entry.weight is None) == any(fnmatch(name, pattern) for pattern in NOT_FETCHED)
+        assert isinstance(entry, NetworkEntry)
+        assert json.dumps(dict(entry.tiny))

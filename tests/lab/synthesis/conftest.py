@@ -1,0 +1,17 @@
+"""The renderer, or why a test is skipped."""
+
+import pytest
+
+from sonjit._util.errors import SonjitError
+from sonjit.lab.synthesis.render.renderer import Renderer
+
+
+@pytest.fixture(scope="session")
+def renderer():
+    """A renderer for all tests."""
+    try:
+        made = Renderer()
+    except SonjitError as error:
+        pytest.skip(str(error))
+    with made:
+        yield made

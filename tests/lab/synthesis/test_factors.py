@@ -1,0 +1,111 @@
+"""Factors: each drawn for itself, pinned without moving others, refused with what is known."""
+
+import numpy as np
+import pytest
+
+from sonjit._util.errors import InputError
+from sonjit.lab.synthesis.scene.factors import FACTORS, Choice, Factors, Range
+
+
+def setting(factor, rng):
+    """A text that narrows a factor, and what tells whether a value obeys it."""
+    if isinstance(factor.values, Choice):
+        values = rng.permutation([str(value).lower() for value in factor.values.values])[:2].tolist()
+        return f"{factor.name}={','.join(values)}", lambda value: str(value).lower() in values
+    low, high = np.sort(rng.uniform(factor.values.low, factor.values.high, 2)).round(2)
+    if factor.values.whole:
+        low, high = int(low), int(high) + 1
+    return f"{factor.name}={low}..{high}", lambda value: low <= value <= high
+
+
+@pytest.mark.parametrize("factor", FACTORS, ids=lambda one: one.name)
+def test_narrowing_one_factor_holds_and_moves_no_other(factor):
+    rng = np.random.default_rng(3)
+    text, holds = setting(factor, rng)
+    free, pinned = Factors(FACTORS), Factors(FACTORS, [text])
+    for index in range(20):
+        before, after = free.draw(5, index), pinned.draw(5, index)
+        assert holds(after[factor.name]), (text, after[factor.name])
+        moved = {name for name in before if before[name] != after[name]}
+        of_person = {one.name for one in FACTORS if one.of == "person"} if factor.name == "person" else set()
+        assert moved <= {factor.name} | of_person
+
+
+@pytest.fixture(scope="module")
+def many():
+    """Every factor drawn 400 times."""
+    factors = Factors(FACTORS)
+    return [factors.draw(0, index) for index in range(400)]
+
+
+def test_values_that_are_asked_for_by_name_are_drawn_alike_where_one_is_no_default():
+    table = {one.name: one for one in FACTORS}
+    asked = table["gesture"].values.narrowed("fist,open,finger_heart,hooked_index", "gesture")
+    drawn = [asked.draw(np.random.default_rng(seed)) for seed in range(400)]
+    assert min(drawn.count(name) for name in asked.values) > 60
+    hands = table["hands"].values.narrowed("1,2", "hands")
+    assert hands.weights == (0.56, 0.2)
+
+
+@pytest.mark.parametrize("factor", FACTORS, ids=lambda one: one.name)
+def test_values_lie_in_their_range_and_use_it(factor, many):
+    drawn = [values[factor.name] for values in many]
+    if isinstance(factor.values, Choice):
+        wanted = {
+            value
+            for value, weight in zip(factor.values.values, factor.values.weights or (1,) * 99, strict=False)
+            if weight > 0.02
+        }
+        assert wanted <= set(drawn) <= set(factor.values.values)
+    else:
+        assert factor.values.low <= min(drawn) < max(drawn) <= factor.values.high
+        assert all(float(value) == round(value) for value in drawn) or not factor.values.whole
+
+
+def test_the_same_seed_draws_the_same_and_a_person_keeps_what_is_theirs():
+    factors = Factors(FACTORS)
+    assert factors.draw(4, 9) == Factors(FACTORS).draw(4, 9)
+    assert factors.draw(4, 9) != factors.draw(5, 9)
+    someone = Factors(FACTORS, ["person=7"])
+    first, second = someone.draw(4, 1), someone.draw(4, 2)
+    theirs = [one.name for one in FACTORS if one.of == "person"]
+    assert {name: first[name] for name in theirs} == {name: second[name] for name in theirs}
+    assert first != second
+
+
+@pytest.mark.slow
+def test_the_two_sides_are_balanced():
+    factors = Factors(FACTORS)
+    left = sum(factors.draw(1, index)["side"] == "left" for index in range(1000))
+    assert abs(left - 500) < 5 * np.sqrt(250)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("tone", "give factor=value"),
+        ("tone=", "takes whole numbers"),
+        ("colour=3", "Unknown factor 'colour'. Choose from person, tone"),
+        ("tone=11", "takes whole numbers from 1..10"),
+        ("tone=2.5", "takes whole numbers"),
+        ("distance=far", "takes numbers from"),
+        ("distance=nan", "takes numbers from"),
+        ("distance=0.9..0.4", "the first number is the greater one"),
+        ("hands=three", "Choose from 0, 1, 2, interacting"),
+    ],
+)
+def test_a_wrong_setting_says_what_is_known(text, says):
+    with pytest.raises(InputError, match=says.replace(".", r"\.")) as error:
+        Factors(FACTORS, [text])
+    assert "\n" not in str(error.value)
+
+
+def test_a_list_of_numbers_is_a_choice():
+    drawn = {Factors(FACTORS, ["tone=2,9"]).draw(0, index)["tone"] for index in range(200)}
+    assert drawn == {2, 9}
+
+
+def test_a_rare_number_is_mostly_its_least():
+    rng = np.random.default_rng(0)
+    drawn = [Range(0, 1, rare=0.1).draw(rng) for _ in range(1000)]
+    assert 0.85 < np.mean(np.array(drawn) == 0) < 0.95

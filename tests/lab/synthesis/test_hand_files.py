@@ -1,0 +1,181 @@
+"""Hands of one's own: rigs as GLB and MANO go the catalog's way, and what is no hand is one line."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sonjit._util.errors import InputError
+from sonjit.lab.hand_models.mesh_files import glb_from_motions
+from sonjit.lab.hand_models.rig import FINGERS, KEYPOINTS, RigMotion, RigPose
+from sonjit.lab.synthesis.hands.hands import SceneHand, drawables_from_hand, keypoints_from_hand
+from sonjit.lab.synthesis.hands.mesh import HandFiles, hand_mesh_from_rig, load_hand_mesh
+from sonjit.lab.synthesis.hands.person import HandLook, rig_from_shape
+from sonjit.lab.synthesis.output.job import synthesize
+from sonjit.lab.synthesis.output.layouts import SynthSettings
+from sonjit.lab.synthesis.scene.gestures import angles_from_gesture, sample_angles
+from sonjit.lab.synthesis.scene.separation import penetration_depth
+from sonjit.weights import find_weight
+
+from .mano_twin import mano_twin
+
+pytestmark = pytest.mark.usefixtures("rigs")
+SIDES = ("Right", "Left")
+FLIP = np.array([-1.0, 1.0, 1.0])
+JOINTS = [joint for joint in KEYPOINTS if joint not in [chain[3] for chain in FINGERS]]
+
+
+@pytest.fixture(scope="module")
+def mano(tmp_path_factory, rigs):
+    """Both hands in MANO's form, the right one's first."""
+    folder = tmp_path_factory.mktemp("mano")
+    for side in SIDES:
+        np.savez(folder / f"{side}.npz", **mano_twin(load_hand_mesh(side)))
+    return [str(folder / f"{side}.npz") for side in SIDES]
+
+
+def glb_of(rig, path):
+    pose = RigPose(np.eye(3)[None], rig.joints[:1], np.zeros((1, 5, 3, 3)))
+    path.write_bytes(glb_from_motions([RigMotion("mine", rig, pose, np.zeros(1, int))]))
+    return str(path)
+
+
+def apart(points):
+    return np.linalg.norm(points[:, None] - points, axis=-1)
+
+
+class TestRig:
+    @pytest.mark.slow
+    def test_the_catalogs_file_by_its_path_gives_the_same_bytes(self, tmp_path, renderer):
+        files = HandFiles.named("hand-rig", str(find_weight("hand-rig-right")))
+        for name, hands in (("plain", None), ("named", files)):
+            synthesize(tmp_path / name, SynthSettings(2, seed=2, size=(64, 64), factors=("hands=1",), hands=hands))
+        images = sorted((tmp_path / "plain").rglob("*.jpg"))
+        assert len(images) == 3  # with the contact sheet
+        for file in [*images, tmp_path / "plain" / "coco.json"]:
+            assert file.read_bytes() == (tmp_path / "named" / file.relative_to(tmp_path / "plain")).read_bytes()
+        kept = json.loads((tmp_path / "named" / "truth" / "settings.json").read_text("utf-8"))["hands"]
+        assert kept == {"kind": "hand-rig", "files": [vars(files.files[0])]}
+
+    @pytest.mark.parametrize("side", SIDES)
+    @pytest.mark.slow
+    def test_a_written_file_is_the_hand_of_its_side_and_the_others_mirror(self, tmp_path, rigs, side):
+        files = HandFiles.named("hand-rig", glb_of(rigs[side], tmp_path / "mine.glb"))
+        for wanted in SIDES:
+            flip = 1 if wanted == side else FLIP
+            mine, mesh = load_hand_mesh(wanted, files), hand_mesh_from_rig(rigs[side], side)
+            assert mine.side == wanted
+            assert np.allclose(mine.joints, mesh.joints * flip, atol=1e-6)
+            assert np.allclose(mine.vertices, mesh.vertices * flip, atol=1e-6)
+
+    def test_two_files_in_any_order(self, tmp_path, rigs):
+        paths = [glb_of(rigs[side], tmp_path / f"{side}.glb") for side in SIDES]
+        one, other = (HandFiles.named("hand-rig", ",".join(order)) for order in (paths, paths[::-1]))
+        for side in SIDES:
+            assert np.array_equal(load_hand_mesh(side, one).vertices, load_hand_mesh(side, other).vertices)
+            assert np.allclose(load_hand_mesh(side, one).joints, rigs[side].joints, atol=1e-6)
+        with pytest.raises(InputError, match="one file per side"):
+            load_hand_mesh("Right", HandFiles.named("hand-rig", f"{paths[0]},{paths[0]}"))
+
+    def test_other_axes_other_units_and_torn_meshes_are_refused(self, tmp_path, rigs):
+        rig = rigs["Right"]
+        turned = rig.frames @ np.array([[0, -1.0, 0], [1, 0, 0], [0, 0, 1]])
+        for change, says in (
+            ({"frames": turned}, "axes"),
+            ({"joints": rig.joints * 100, "vertices": rig.vertices * 100}, "metres"),
+            ({"faces": rig.faces[::2]}, "several holes|share an edge"),
+            ({"faces": rig.faces[:80]}, "several holes|share an edge"),
+            ({"faces": np.concatenate([rig.faces, rig.faces[:1]])}, "share an edge"),
+        ):
+            files = HandFiles.named("hand-rig", glb_of(replace(rig, **change), tmp_path / "mine.glb"))
+            with pytest.raises(InputError, match=says) as caught:
+                load_hand_mesh("Left", files)
+            assert "\n" not in str(caught.value)
+            assert "mine.glb" in str(caught.value)
+
+    def test_another_file_of_the_same_name_does_not_go_on(self, tmp_path, rigs, renderer):
+        for number, size in enumerate((1.0, 1.1)):
+            path = glb_of(rigs["Right"].resized(rigs["Right"].lengths * size), tmp_path / "mine.glb")
+            settings = SynthSettings(1, size=(64, 64), factors=("hands=0",), hands=HandFiles.named("hand-rig", path))
+            if number:
+                with pytest.raises(InputError, match="other settings"):
+                    synthesize(tmp_path / "out", settings)
+            else:
+                synthesize(tmp_path / "out", settings)
+
+
+@pytest.mark.slow
+class TestMano:
+    @pytest.mark.parametrize("side", SIDES)
+    def test_joints_bend_as_the_catalogs_do(self, mano, side):
+        mine, plain = (load_hand_mesh(side, files) for files in (HandFiles.named("mano", ",".join(mano)), None))
+        rng = np.random.default_rng(5)
+        for _ in range(5):
+            pose = RigPose(np.eye(3)[None], np.zeros((1, 3)), sample_angles(plain, rng)[None])
+            one, other = (rig.joint_frames(pose)[1][0, JOINTS] for rig in (mine, plain))
+            assert np.allclose(apart(one), apart(other), atol=1e-6)
+
+    def test_the_mesh_is_closed_and_the_left_one_the_mirror(self, mano):
+        right, left = (load_hand_mesh(side, HandFiles.named("mano", mano[0])) for side in SIDES)
+        ways = np.concatenate([right.faces[:, [0, 1]], right.faces[:, [1, 2]], right.faces[:, [2, 0]]]).tolist()
+        assert {tuple(way) for way in ways} == {tuple(way[::-1]) for way in ways}
+        a, b, c = np.moveaxis(right.vertices[right.faces], 1, 0)
+        volume = (a * np.cross(b, c)).sum() / 6
+        assert 2e-4 < volume < 6e-4  # m³
+        assert np.allclose(right.vertices * FLIP, left.vertices)
+
+    def test_shapes_keep_the_mesh_whole(self, mano):
+        files, rng = HandFiles.named("mano", mano[0]), np.random.default_rng(1)
+        a, b, c = np.moveaxis(load_hand_mesh("Right", files).vertices[load_hand_mesh("Right", files).faces], 1, 0)
+        rest = np.cross(b - a, c - a)
+        for _ in range(10):
+            rig = rig_from_shape("Right", rng.normal(size=36).clip(-3, 3), files)
+            a, b, c = np.moveaxis(rig.vertices[rig.faces], 1, 0)
+            assert ((np.cross(b - a, c - a) * rest).sum(1) > 0).mean() > 0.999
+
+    def test_tips_lie_on_the_skin_and_pads_meet(self, mano):
+        files = HandFiles.named("mano", mano[0])
+        rig = rig_from_shape("Right", np.zeros(36), files)
+        pose = RigPose(np.eye(3)[None], np.zeros((1, 3)), angles_from_gesture(rig, "pinch")[None])
+        hand = SceneHand("Right", np.zeros(36), pose, HandLook(glove="knit", rings=(1,), sleeve="shirt"), files=files)
+        skin = drawables_from_hand(hand, 1)[0]
+        points = keypoints_from_hand(hand)
+        for tip in points[4::4]:
+            assert np.linalg.norm(skin.vertices - tip, axis=1).min() < 0.002
+        thumb, index = (skin.vertices[np.isin(skin.parts, chain[2:])] for chain in FINGERS[:2])
+        assert np.linalg.norm(thumb[:, None] - index, axis=-1).min() < 0.003
+        assert penetration_depth([(rig, pose)]) < 0.002
+
+    def test_images(self, mano, tmp_path, renderer):
+        hands = HandFiles.named("mano", ",".join(mano))
+        settings = SynthSettings(2, seed=4, size=(96, 96), factors=("hands=2", "cut=0"), hands=hands)
+        synthesize(tmp_path / "out", settings)
+        labels = json.loads((tmp_path / "out" / "coco.json").read_text("utf-8"))["annotations"]
+        assert sorted(one["hand_side"].lower() for one in labels) == ["left"] * 2 + ["right"] * 2
+        assert all(one["area"] > 20 and "visible" in one["causes"] for one in labels)
+
+    def test_the_other_sides_file_is_refused(self, mano):
+        for text in (mano[1], ",".join(mano[::-1])):
+            with pytest.raises(InputError, match="bend like those of the other hand"):
+                load_hand_mesh("Right", HandFiles.named("mano", text))
+
+    def test_numbers_that_are_no_hand_are_refused(self, tmp_path, mano):
+        fields = dict(np.load(mano[0]))
+        rng = np.random.default_rng(0)
+        for number, change in enumerate(
+            ({"v_template": 0.05 * rng.normal(size=(778, 3))}, {"f": rng.integers(0, 778, (1538, 3))})
+        ):
+            path = tmp_path / f"{number}.npz"
+            np.savez(path, **fields | change)
+            with pytest.raises(InputError) as caught:
+                load_hand_mesh("Right", HandFiles.named("mano", str(path)))
+            assert "\n" not in str(caught.value)
+            assert path.name in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", ",", "a.glb,", "a.glb,b.glb,c.glb", "nowhere.glb"])
+def test_names_of_no_files_are_one_line(text):
+    with pytest.raises(InputError, match=r"--hand-rig") as caught:
+        HandFiles.named("hand-rig", text)
+    assert "\n" not in str(caught.value)

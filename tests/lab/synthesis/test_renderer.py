@@ -1,0 +1,363 @@
+"""The renderer: every label where geometry says it is, images smooth, lit and the same each time."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sonjit._util.errors import InputError, JobError, MissingExtraError
+from sonjit.geometry.cameras import CalibratedCamera
+from sonjit.geometry.rotations import matrix_from_rotation_vector
+from sonjit.lab.hand_models.rig import RigPose
+from sonjit.lab.hand_models.rig_files import load_rig
+from sonjit.lab.synthesis.hands.hands import SceneHand, drawables_from_hand, keypoints_from_hand
+from sonjit.lab.synthesis.hands.person import HandLook
+from sonjit.lab.synthesis.render import opengl, renderer
+from sonjit.lab.synthesis.render.drawable import NO_PART, Drawable, Light, Lighting, Material
+from sonjit.lab.synthesis.render.renderer import Renderer
+
+SIZE = (64, 48)
+LIGHTING = Lighting((Light((-0.5, -0.6, -0.62), (1.2, 1.1, 1.0), shadows=True),), (0.3, 0.3, 0.3))
+SURFACES = ("skin", "cloth", "rubber", "metal", "plastic", "wood", "image")
+BACKGROUND = np.full((48, 64, 3), (40, 90, 140), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """`drawn(drawables, camera)`: buffers of a small image."""
+    try:
+        made = Renderer()
+    except JobError as error:
+        pytest.skip(str(error))
+    with made:
+
+        def draw(drawables, camera, size=SIZE, lighting=LIGHTING, background=BACKGROUND):
+            return made.render(drawables, camera, size, lighting, background)
+
+        yield draw
+
+
+def camera(fx=70.0, fy=80.0, cx=33.3, cy=22.2, turn=(0, 0, 0), t=(0, 0, 0), distortion=None):
+    K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    return CalibratedCamera(K, matrix_from_rotation_vector(np.array(turn, float)), np.array(t, float), distortion)
+
+
+def flat(corners, instance=1, surface="cloth", part=None, **more):
+    """A fan of triangles over (N, 3) corners, seen from both sides."""
+    corners = np.array(corners, float)
+    normal = np.cross(corners[1] - corners[0], corners[2] - corners[0])
+    faces = np.array([[0, k, k + 1] for k in range(1, len(corners) - 1)])
+    parts = None if part is None else np.full(len(corners), part, np.uint8)
+    material = Material(surface, (0.5, 0.4, 0.3), **more)
+    image = {"uv": np.clip(corners[:, :2] + 0.5, 0, 1)} if surface == "image" else {}
+    return Drawable(
+        corners,
+        np.tile(normal / np.linalg.norm(normal), (len(corners), 1)),
+        faces,
+        material,
+        instance,
+        parts=parts,
+        **image,
+    )
+
+
+def ball(middle, radius, instance=1, surface="plastic", rings=24, **more):
+    """A closed sphere, its faces counterclockwise from outside."""
+    theta, phi = np.meshgrid(np.linspace(0, np.pi, rings), np.arange(2 * rings) * np.pi / rings, indexing="ij")
+    normals = np.stack([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)], -1).reshape(-1, 3)
+    row, column = np.meshgrid(np.arange(rings - 1), np.arange(2 * rings), indexing="ij")
+    a, b = row * 2 * rings + column, row * 2 * rings + (column + 1) % (2 * rings)
+    faces = np.concatenate([np.stack([a, a + 2 * rings, b], -1), np.stack([b, a + 2 * rings, b + 2 * rings], -1)])
+    material = Material(surface, (0.5, 0.4, 0.3), **more)
+    return Drawable(np.array(middle) + radius * normals, normals, faces.reshape(-1, 3), material, instance)
+
+
+def centres(size=SIZE):
+    """(H, W, 2) pixel centres."""
+    return np.stack(np.meshgrid(np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5), -1)
+
+
+def cross(a, b):
+    return a[0] * b[1] - a[1] * b[0]
+
+
+def edge_distances(points, corners):
+    """(..., 3) signed distances of pixels to a triangle's edges, all positive inside."""
+    turns = np.roll(corners, -1, 0) - corners
+    across = np.stack([-turns[:, 1], turns[:, 0]], -1) / np.linalg.norm(turns, axis=1)[:, None]
+    signed = np.einsum("...ec,ec->...e", points[..., None, :] - corners, across)
+    return signed * np.sign(cross(turns[0], turns[1]))
+
+
+unit = st.floats(-1, 1, width=32)
+cameras = st.builds(
+    lambda f, c, turn, t: camera(70 + 20 * f[0], 80 + 30 * f[1], 32 + 20 * c[0], 24 + 20 * c[1], turn, t),
+    st.tuples(unit, unit),
+    st.tuples(unit, unit),
+    st.tuples(unit, unit, unit).map(lambda each: np.array(each) * 0.2),
+    st.tuples(unit, unit, unit).map(lambda each: np.array(each) * 0.05),
+)
+triangles = st.tuples(*[st.tuples(unit, unit, unit)] * 3).map(
+    lambda rows: np.array(rows) * [0.3, 0.25, 0.15] + [0, 0, 0.6]
+)
+
+
+@given(camera=cameras, corners=triangles)
+@settings(max_examples=40)
+def test_triangle_lands_on_its_pixels(drawn, camera, corners):
+    seen = camera.from_world(corners)
+    pixels = camera.project(seen)
+    sides = np.linalg.norm(np.roll(pixels, -1, 0) - pixels, axis=1)
+    area = abs(cross(pixels[1] - pixels[0], pixels[2] - pixels[0])) / 2
+    if area < 10 or area < sides.max() or seen[:, 2].min() < 0.1:
+        return  # too thin to be told
+    got = drawn([flat(corners, instance=7, part=3)], camera)
+    inside = edge_distances(centres(), pixels).min(-1)
+    clear = abs(inside) > 0.02
+    assert (got.instances[clear] == np.where(inside > 0, 7, 0)[clear]).all()
+    there = got.instances == 7
+    assert (got.parts == np.where(there, 3, NO_PART)).all()
+    assert ((got.depth > 0) == there).all()
+    # depth and normal: where each pixel's ray meets the triangle's plane
+    normal = np.cross(seen[1] - seen[0], seen[2] - seen[0])
+    normal /= np.linalg.norm(normal)
+    rays = np.concatenate([(centres() - camera.K[:2, 2]) / camera.K[[0, 1], [0, 1]], np.ones((*SIZE[::-1], 1))], -1)
+    depth = (seen[0] @ normal) / (rays @ normal)
+    steep = abs(rays @ normal) > 0.05
+    assert (abs(got.depth - depth) <= 1e-4 * depth)[there & steep].all()
+    facing = normal * -np.sign(seen[0] @ normal)
+    assert abs(got.normals[there] - facing).max(initial=0) < 1e-4
+
+
+def test_cover_is_the_share_of_a_pixel(drawn):
+    at = camera()
+    corners = np.array([[-0.1, -0.12, 0.6], [0.17, -0.05, 0.6], [0.01, 0.14, 0.6]])
+    pixels = at.project(corners)
+    got = drawn([flat(corners)], at)
+    area = abs(cross(pixels[1] - pixels[0], pixels[2] - pixels[0])) / 2
+    assert got.cover.sum() == pytest.approx(area, rel=0.01)
+    inside = edge_distances(centres(), pixels).min(-1)
+    assert (got.cover[inside > 1.5] == 1).all()
+    assert (got.cover[inside < -1.5] == 0).all()
+    assert (got.rgb[inside < -1.5] == BACKGROUND[inside < -1.5]).all()
+    assert len(np.unique(got.cover)) > 4
+
+
+def test_ball_is_round(drawn):
+    at = camera(300, 300, 32, 24)
+    got = drawn([ball((0.01, -0.02, 0.8), 0.04)], at)
+    rows, columns = np.nonzero(got.instances)
+    assert np.array([columns.mean() + 0.5, rows.mean() + 0.5]) == pytest.approx(
+        at.project(np.array([0.01, -0.02, 0.8])), abs=0.3
+    )
+    assert (got.instances > 0).sum() == pytest.approx(np.pi * (300 * 0.04 / 0.8) ** 2, rel=0.02)
+    assert got.depth[rows, columns].min() == pytest.approx(0.76, abs=1e-3)
+    assert got.normals[int(rows.mean()), int(columns.mean()), 2] < -0.99
+
+
+@pytest.mark.parametrize("surface", ["skin", "plastic"])
+def test_closed_meshes_show_their_front(drawn, surface):
+    got = drawn([ball((0, 0, 0.6), 0.08, surface=surface)], camera())
+    assert got.depth[got.depth > 0].max() < 0.6
+
+
+def test_nearest_wins_whatever_the_order_and_names_are_not_mixed(drawn):
+    rng = np.random.default_rng(3)
+    balls = [ball((*rng.uniform(-0.2, 0.2, 2), rng.uniform(0.5, 0.8)), 0.06, name) for name in (1, 2, 101, 200, 250)]
+    got, again = drawn(balls, camera()), drawn(balls[::-1], camera())
+    assert set(np.unique(got.instances)) <= {0, 1, 2, 101, 200, 250}
+    for name in ("instances", "depth", "rgb", "cover"):
+        assert (getattr(got, name) == getattr(again, name)).all()
+    alone = [drawn([each], camera()) for each in balls]
+    nearest = np.min([np.where(each.depth > 0, each.depth, np.inf) for each in alone], axis=0)
+    assert abs(got.depth - np.where(np.isfinite(nearest), nearest, 0)).max() < 1e-5
+
+
+def test_lens_bends_the_image_as_the_camera_does(drawn):
+    lens = np.array([-0.3, 0.12, 0.002, -0.003, -0.02])
+    at = camera(60, 62, 30, 25, distortion=lens)
+    places = np.array([[x, y, 0.6] for x in (-0.25, -0.1, 0.12, 0.26) for y in (-0.2, 0.05, 0.15)])
+    dots = [ball(place, 0.02, number + 1, rings=10) for number, place in enumerate(places)]
+    got = drawn(dots, at)
+    for number, pixel in enumerate(at.project(places)):
+        rows, columns = np.nonzero(got.instances == number + 1)
+        assert np.array([columns.mean(), rows.mean()]) + 0.5 == pytest.approx(pixel, abs=0.5)
+
+
+def test_what_a_lens_cannot_see_does_not_fold_in(drawn):
+    at = camera(20, 20, 32, 24, distortion=np.array([-0.4, 0, 0, 0, 0]))
+    assert not drawn([ball((3, 0, 0.6), 0.3)], at).instances.any()
+
+
+def test_what_is_behind_or_beside_is_not_drawn(drawn):
+    got = drawn([ball((0, 0, -0.6), 0.1), ball((5, 0, 0.6), 0.1, 2)], camera())
+    assert not got.instances.any()
+    assert (got.rgb == BACKGROUND).all()
+    assert (drawn([], camera()).rgb == BACKGROUND).all()
+
+
+def test_background_is_stretched(drawn):
+    small = np.zeros((2, 2, 3), np.uint8)
+    small[:, 1] = 255
+    got = drawn([], camera(), background=small).rgb
+    assert got.shape == (48, 64, 3)
+    assert (got[:, 0] == 0).all()
+    assert (got[:, -1] == 255).all()
+
+
+def test_strips_join_without_a_seam(drawn, monkeypatch):
+    things = [ball((0, 0, 0.6), 0.15), flat([[-0.3, -0.2, 0.9], [0.3, -0.1, 0.8], [0, 0.3, 0.7]], 2)]
+    whole = drawn(things, camera())
+    monkeypatch.setattr(renderer, "_MAX_PIXELS", 64 * 13)
+    parts = drawn(things, camera())
+    assert (whole.instances == parts.instances).all()
+    assert np.allclose(whole.depth, parts.depth, atol=1e-5)
+    assert abs(whole.rgb.astype(int) - parts.rgb).max() <= 2
+
+
+def test_shadows_fall_away_from_the_light(drawn):
+    floor = flat([[-0.4, -0.3, 0.8], [0.4, -0.3, 0.8], [0.4, 0.3, 0.8], [-0.4, 0.3, 0.8]], 2)
+    item = ball((-0.08, -0.06, 0.7), 0.04)
+    dark = replace(LIGHTING, lights=(replace(LIGHTING.lights[0], shadows=False),))
+    lit, shaded = (drawn([floor, item], camera(), lighting=each).rgb.astype(int).sum(-1) for each in (dark, LIGHTING))
+    rows, columns = np.nonzero((lit - shaded) > 30)
+    middle = camera().project(np.array([-0.08, -0.06, 0.7]))
+    assert len(rows) > 20
+    assert columns.mean() > middle[0]
+    assert rows.mean() > middle[1]
+    with Renderer(shadows=False) as without:
+        plain = without.render([floor, item], camera(), SIZE, LIGHTING, BACKGROUND)
+    assert abs(plain.rgb.astype(int).sum(-1) - lit).max() <= 3
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_surfaces_answer_to_light_and_seed(drawn, surface):
+    image = {"image": np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)} if surface == "image" else {}
+
+    def rendered(strength=1.0, **more):
+        light = Lighting((Light((0, -0.6, -0.8), (strength,) * 3),), (0.2 * strength,) * 3)
+        material = Material(surface, (0.5, 0.4, 0.3), **image, **more)
+        body = ball((0, 0, 0.6), 0.15, rings=40)
+        body = replace(body, material=material, uv=body.normals[:, :2] / 2 + 0.5)
+        got = drawn([body], camera(), lighting=light)
+        return got.rgb[got.cover == 1].astype(float)
+
+    plain = rendered()
+    assert plain.mean() < rendered(2.0).mean()
+    assert (rendered(seed=0.37) == plain).all() == (surface == "image")
+
+
+@pytest.mark.slow
+def test_same_call_same_bytes_in_threads_and_processes(drawn):
+    first = _digest()
+    assert first == _digest()
+    with ThreadPoolExecutor(2) as pool:
+        assert {pool.submit(_digest).result() for _ in range(2)} == {first}
+        assert {each.result() for each in [pool.submit(_digest) for _ in range(4)]} == {first}
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        assert pool.submit(_digest).result() == first
+
+
+def _digest():
+    with Renderer() as made:
+        got = made.render([ball((0, 0, 0.6), 0.15, surface="skin")], camera(), SIZE, LIGHTING, BACKGROUND)
+    return b"".join(getattr(got, name).tobytes() for name in ("rgb", "depth", "normals", "instances", "parts"))
+
+
+def test_more_views_of_the_same_are_as_the_first(drawn):
+    things = [ball((0, 0, 0.6), 0.1), flat([[-0.3, -0.2, 0.9], [0.3, -0.1, 0.8], [0, 0.3, 0.7]], 2)]
+    views = [camera(), camera(turn=(0, 0.3, 0), t=(0.1, 0, 0)), camera()]
+    first, _, third = (drawn(things, view) for view in views)
+    drawn([things[1]], camera())
+    for got in (third, drawn(list(things), camera())):
+        assert (got.rgb == first.rgb).all()
+        assert (got.depth == first.depth).all()
+
+
+@pytest.mark.slow
+def test_hands_of_all_tones_are_found(drawn, hands):
+    try:
+        frame = load_rig("Right").frames[0]
+    except InputError as error:
+        pytest.skip(str(error))
+    upright = np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]]) @ frame.T  # the palm to the camera, the fingers up
+    pose = RigPose(upright[None], np.array([[0.02, 0.09, 0.4]]), np.zeros((1, 5, 3, 3)))
+    grey = np.full((240, 320, 3), 105, np.uint8)
+    for tone in range(1, 11):
+        hand = SceneHand("Right", np.zeros(36), pose, HandLook(tone, amounts={"creases": 0.5, "nails": 0.8}))
+        got = drawn(drawables_from_hand(hand, 1), camera(300, 300, 160, 120), (320, 240), background=grey)
+        (found,) = hands(static_image=True).detect(got.rgb)
+        assert found.handedness == "Right"
+        truth = camera(300, 300, 160, 120).project(keypoints_from_hand(hand))
+        assert np.linalg.norm(found.keypoints[:, :2] - truth, axis=1).mean() < 9
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"size": (0, 4)}, "0 x 4"),
+        ({"lighting": Lighting(LIGHTING.lights * 5, (0, 0, 0))}, "5 lights"),
+        ({"drawables": [replace(ball((0, 0, 1), 0.1), faces=np.array([[0, 1, 99999]]))]}, "99999"),
+        ({"drawables": [replace(ball((0, 0, 1), 0.1), instance=0)]}, "instance 0"),
+        ({"drawables": [replace(ball((0, 0, 1), 0.1), material=Material("image", (1, 1, 1)))]}, "Material.image"),
+    ],
+)
+def test_what_cannot_be_drawn_says_so(drawn, change, says):
+    arguments = {"drawables": [], "camera": camera()} | change
+    with pytest.raises(InputError, match=says):
+        drawn(**arguments)
+    assert drawn([ball((0, 0, 0.6), 0.1)], camera()).instances.any()
+
+
+def test_no_opengl_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(opengl, "_EGL", "libnone.so.1")
+    with pytest.raises(JobError, match="apt-get install libegl1 libgl1-mesa-dri"):
+        Renderer()
+    monkeypatch.setitem(sys.modules, "moderngl", None)
+    with pytest.raises(MissingExtraError, match=r"sonjit\[synth\]"):
+        Renderer()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs the names of a process's threads")
+def test_mesa_draws_in_the_calling_thread(renderer):
+    """A thread of llvmpipe may signal a fence that the caller has freed, which crashes the process."""
+    script = """
+from pathlib import Path
+from sonjit.lab.synthesis.render.renderer import Renderer
+with Renderer():
+    print([name for task in Path("/proc/self/task").iterdir() if "llvmpipe" in (name := (task / "comm").read_text())])
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "LP_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.slow
+def test_an_optimizer_may_be_made_after_a_image(renderer):
+    """Mesa and Triton, which the first optimizer loads, bring an LLVM each."""
+    pytest.importorskip("torch", reason="sonjit[train] is not installed")
+    script = """
+from sonjit.lab.synthesis.render.opengl import open_context
+context = open_context()
+program = context.program(
+    "#version 330\\nvoid main() { gl_Position = vec4(0.0); }",
+    "#version 330\\nout vec4 c;\\nvoid main() { c = vec4(1.0); }",
+)
+target = context.simple_framebuffer((4, 4))
+target.use()
+context.vertex_array(program, []).render(vertices=3)
+target.read()
+import torch
+torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,72 @@
+"""Scenes: the same from a seed, only what is pinned moves, hands are where factors say."""
+
+import numpy as np
+import pytest
+
+from sonjit.lab.synthesis.hands.hands import keypoints_from_hand
+from sonjit.lab.synthesis.output.layouts import SynthSettings
+from sonjit.lab.synthesis.output.samples import render_samples
+
+
+def make(index, *factors, seed=1, **more):
+    return next(SynthSettings(99, seed=seed, factors=factors, **more).sampler().make(index))
+
+
+def numbers(scene):
+    """All that a scene is but tone."""
+    hands = [(one.side, one.shape, one.pose.rotation, one.pose.translation, one.pose.angles) for one in scene.hands]
+    return repr([hands, [one.vertices.tolist() for one in scene.objects], scene.lighting])
+
+
+def test_a_seed_makes_the_same_scene_and_another_seed_another(rigs):
+    assert numbers(make(3)) == numbers(make(3))
+    assert numbers(make(3, "hands=1")) != numbers(make(3, "hands=1", seed=2))
+    np.testing.assert_array_equal(make(3).background[0], make(3).background[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("index", range(3))
+def test_tone_pinned_changes_the_skins_colour_alone(renderer, rigs, index):
+    light, dark = (make(index, "hands=1,2", f"tone={tone}") for tone in (1, 10))
+    assert numbers(light) == numbers(dark)
+    assert [one.look.tone for one in dark.hands] == [10] * len(dark.hands)
+    ((a, seen_a),), ((b, seen_b),) = render_samples(renderer, light), render_samples(renderer, dark)
+    np.testing.assert_array_equal(seen_a.instances, seen_b.instances)
+    np.testing.assert_array_equal(seen_a.depth, seen_b.depth)
+    skin = (seen_a.instances > 0) & (seen_a.instances < 100)
+    assert seen_a.rgb[skin].mean() > seen_b.rgb[skin].mean() + 20
+    bare = seen_a.cover == 0
+    np.testing.assert_array_equal(seen_a.rgb[bare], seen_b.rgb[bare])
+    for one, other in zip(a.instances, b.instances, strict=True):
+        assert one.extra["causes"] == other.extra["causes"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("hands", "count"), [("0", 0), ("1", 1), ("2", 2), ("interacting", 2)])
+def test_as_many_hands_as_asked_for_of_one_person(rigs, hands, count):
+    for index in range(3):
+        scene = make(index, f"hands={hands}")
+        assert len(scene.hands) == count
+        assert len({one.side for one in scene.hands}) == count
+        assert len({one.shape.tobytes() for one in scene.hands}) == min(count, 1)
+        assert len({(one.look.tone, one.person) for one in scene.hands}) == min(count, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("hands", "count"), [("1", 20), ("2", 10), ("interacting", 5)])
+def test_hands_are_in_view_unless_cut(rigs, hands, count):
+    outside = []
+    for index in range(count):
+        scene = make(index, f"hands={hands}", "cut=0", "distance=0.45..0.9")
+        for hand in scene.hands:
+            camera = scene.cameras[0]
+            seen = camera.project(camera.from_world(keypoints_from_hand(hand)))
+            outside.append(not ((seen >= 0) & (seen < scene.sizes[0])).all())
+    assert np.mean(outside) < 0.05
+
+
+def test_side_and_distance_hold(rigs):
+    for index in range(8):
+        scene = make(index, "hands=1", "side=left", "distance=0.5")
+        assert scene.hands[0].side == "Left"
+        assert abs(np.median(keypoints_from_hand(scene.hands[0])[:, 2]) - 0.5) < 0.1

@@ -1,0 +1,133 @@
+"""Each form of a folder, read back by the loaders that others use."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit._util.errors import InputError
+from sonjit.lab.datasets import open_dataset
+from sonjit.lab.datasets.checks import check_sample
+from sonjit.lab.synthesis.output.job import SHEET, synthesize
+from sonjit.lab.synthesis.output.layouts import SynthSettings
+from sonjit.lab.synthesis.render.drawable import Buffers
+
+COUNT, VIEWS = 3, 3
+OPENED = {
+    "coco": lambda folder: open_dataset("folder", folder, check="all"),
+    "interhand": lambda folder: open_dataset("interhand2.6m", folder, "train", check="all"),
+    "shards": lambda folder: open_dataset("shards", folder, check="all"),
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory, renderer, rigs):
+    """The same scenes in each form."""
+    made = {}
+    for form in OPENED:
+        made[form] = tmp_path_factory.mktemp(form) / "out"
+        extras = () if form == "shards" else ("depth", "normals", "masks")
+        settings = SynthSettings(
+            COUNT, 2, ("hands=1,2",), rig="dome", views=VIEWS, size=(160, 120), format=form, extras=extras
+        )
+        summary = synthesize(made[form], settings)
+        assert summary.images == COUNT * VIEWS
+    return made
+
+
+@pytest.fixture(scope="module")
+def read(folders):
+    """The samples of each form, in the same order."""
+
+    def place(sample):
+        return sample.camera.K.tolist(), sample.camera.t.round(4).tolist()
+
+    return {form: sorted(OPENED[form](folder), key=place) for form, folder in folders.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", OPENED)
+def test_loaders_read_every_image_back(read, form):
+    assert len(read[form]) == COUNT * VIEWS
+    for sample in read[form]:
+        check_sample(sample)
+        assert sample.rgb().shape == (120, 160, 3)
+        assert sample.rgb().std() > 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["interhand", "shards"])
+def test_all_forms_say_the_same(read, form):
+    for one, other in zip(read["coco"], read[form], strict=True):
+        assert np.abs(one.rgb().astype(int) - other.rgb()).max() == 0
+        hands = {hand.side: hand for hand in other.instances}
+        for hand in one.instances:
+            same = hands[hand.side]
+            np.testing.assert_allclose(hand.keypoints_m, same.keypoints_m, atol=1e-5)
+            both = hand.valid_px & same.valid_px
+            assert both.sum() == hand.valid_px.sum()
+            np.testing.assert_allclose(hand.keypoints_px[both], same.keypoints_px[both], atol=0.05)
+            if form == "shards":
+                np.testing.assert_array_equal(hand.mask(), same.mask())
+                np.testing.assert_array_equal(hand.visible & hand.valid_px, same.visible & same.valid_px)
+        assert one.subject == other.subject.removeprefix("train/")
+
+
+@pytest.mark.slow
+def test_coco_says_all_that_is_known(folders):
+    data = json.loads((folders["coco"] / "coco.json").read_text("utf-8"))
+    assert {one["name"] for one in data["categories"]} == {"left_hand", "right_hand"}
+    images = {one["id"]: one for one in data["images"]}
+    for one in data["annotations"]:
+        image, flags = images[one["image_id"]], np.array(one["keypoints"][2::3])
+        causes = np.array(one["causes"])
+        np.testing.assert_array_equal(flags == 2, causes == "visible")
+        np.testing.assert_array_equal(flags == 0, causes == "outside")
+        assert {"tone", "hands", "distance"} <= image["tags"].keys()
+        assert len(one["shape"]) == 36
+        assert np.shape(one["pose"]["angles_rad"]) == (5, 3, 3)
+        world = np.array(one["keypoints_world_m"])
+        placed = world @ np.array(image["camera"]["R"]).T + image["camera"]["t_m"]
+        np.testing.assert_allclose(1000 * placed, one["keypoints3d"], atol=0.01)
+    for entry in open_dataset("folder", folders["coco"]):
+        for instance in entry.instances:
+            rows, columns = np.nonzero(instance.mask())
+            assert instance.box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+
+
+@pytest.mark.slow
+def test_further_images_lie_beside_and_agree_with_the_masks(folders):
+    root = folders["coco"]
+    for image in open_dataset("folder", root):
+        name = image.id.removeprefix("images/").replace(".jpg", ".png")
+        masks = cv2.imread(str(root / "masks" / name), cv2.IMREAD_UNCHANGED)
+        depth = cv2.imread(str(root / "depth" / name), cv2.IMREAD_UNCHANGED)
+        normals = cv2.imread(str(root / "normals" / name), cv2.IMREAD_UNCHANGED)[..., ::-1]
+        assert depth.dtype == np.uint16
+        np.testing.assert_array_equal(masks > 0, depth > 0)
+        np.testing.assert_array_equal(masks > 0, normals.any(axis=2))
+        assert 0.1 < np.median(depth[depth > 0]) * 1e-4 < 2
+        length = np.linalg.norm((normals[masks > 0].astype(float) - 128) / 127, axis=1)
+        np.testing.assert_allclose(length, 1, atol=0.05)
+        whole = np.zeros_like(masks, bool)
+        for instance in image.instances:
+            whole |= instance.mask()
+        assert not (whole & (masks == 0)).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", OPENED)
+def test_a_contact_sheet_lies_with_them(folders, form):
+    sheet = cv2.imread(str(folders[form] / SHEET))
+    assert sheet.std() > 5
+
+
+def test_shards_refuse_further_images(tmp_path):
+    with pytest.raises(InputError, match="--depth cannot be combined with --format shards"):
+        synthesize(tmp_path / "out", SynthSettings(1, format="shards", extras=("depth",)))
+    assert not (tmp_path / "out").exists()
+
+
+def test_fields_of_buffers_are_what_further_images_are_made_of():
+    assert {"depth", "normals", "instances"} <= Buffers.__dataclass_fields__.keys()

@@ -1,0 +1,179 @@
+"""Grids: every row with every seed, once; means with intervals, beside what was published, and its order."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from sonjit import InputError
+from sonjit._util.errors import JobError
+from sonjit.cli import main
+from sonjit.lab.training.ablation import AblationResult, RowResult, mean_with_interval, order_of, run_ablation
+from sonjit.lab.training.recipes import Ablation, AblationRow, TrainingRequest
+
+RECIPE = """
+summary = "a bowl"
+function = "{module}:train_bowl"
+settings_class = "{module}:BowlSettings"
+data = "nothing at all"
+
+[smoke]
+steps = 3
+
+[ablation.rates]
+title = "Rates"
+metric = "height"
+also = ["steps"]
+unit = "m"
+higher_is_better = false
+seeds = [0, 1, 2]
+source = "nobody"
+notes = ["a bowl is no network"]
+smoke_settings = {{ warmup = 0 }}
+
+[[ablation.rates.rows]]
+label = "no | rate"
+set = {{ learning_rate = 1e-9 }}
+published = 3.0
+
+[[ablation.rates.rows]]
+label = "some rate"
+set = {{ learning_rate = 0.1 }}
+smoke_set = {{ depth = 2.0 }}
+published = 1.0
+"""
+
+MODULE = """
+from dataclasses import dataclass
+
+import torch
+
+from sonjit.lab.training.loop import TrainingSettings, train
+from sonjit.lab.training.recipes import settings_from
+
+CALLS = []
+
+
+@dataclass(frozen=True)
+class BowlSettings(TrainingSettings):
+    depth: float = 1.0
+
+
+def train_bowl(request):
+    settings = settings_from(BowlSettings, request.settings)
+    CALLS.append(request.out.name)
+    if len(CALLS) == 4:
+        raise KeyboardInterrupt
+    torch.manual_seed(settings.seed)
+    bowl = torch.nn.Linear(1, 1)
+    train(bowl, lambda rng: None, lambda net, _: {"height": (net.weight ** 2).sum()}, settings, out=request.out)
+    return {"height": bowl.weight.item() ** 2, "steps": settings.steps}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    name = f"bowl_{tmp_path.name}".replace("-", "_")
+    (tmp_path / f"{name}.py").write_text(MODULE, "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("SONJIT_EXTENSIONS", name)
+    file = tmp_path / "bowl.toml"
+    file.write_text(RECIPE.format(module=name), "utf-8")
+    return file
+
+
+@pytest.mark.slow
+def test_an_interrupted_grid_goes_on_and_writes_its_table(recipe, tmp_path, capfd):
+    out = tmp_path / "grid"
+    arguments = ["train", str(recipe), "--ablation", "rates", "--smoke", "--out", str(out)]
+    assert main(arguments) == 130
+    assert len(list(out.glob("*/result.json"))) == 3
+    times = {file: file.stat().st_mtime_ns for file in out.glob("*/result.json")}
+    capfd.readouterr()
+    assert main(arguments) == 0
+    assert all(file.stat().st_mtime_ns == time for file, time in times.items())
+    said = capfd.readouterr()
+    assert said.out == (out / "ablation.md").read_text("utf-8")
+    assert "The published order holds." in said.out
+    assert "6 of 6: some rate, seed 2" in said.err
+    small = json.loads((out / "2-some-rate-seed0" / "result.json").read_text("utf-8"))["settings"]
+    assert (small["learning_rate"], small["depth"], small["warmup"]) == (0.1, 2.0, 0)
+    record = json.loads((out / "ablation.json").read_text("utf-8"))
+    for row, name in zip(record["rows"], ("1-no-rate", "2-some-rate"), strict=True):
+        told = [
+            json.loads((out / f"{name}-seed{seed}" / "result.json").read_text("utf-8"))["results"] for seed in range(3)
+        ]
+        assert row["values"] == [one["height"] for one in told]
+        assert row["mean"]["value"] == pytest.approx(np.mean(row["values"]))
+        assert row["also"] == [3]
+    assert record["published_order_holds"] is True
+    page = (out / "ablation.html").read_text("utf-8")
+    assert "no | rate" in page
+    assert "<svg" in page
+    assert main([*arguments[:-1], str(out), "--set", "steps=5"]) == 2
+    assert "contains a run with other settings" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "given", "said"),
+    [
+        (("", ""), {"name": "rats"}, "Unknown ablation 'rats'. Choose from rates"),
+        (("learning_rate = 0.1", "rat = 0.1"), {}, "Unknown setting 'rat'"),
+        (("learning_rate = 0.1", "learning_rate = -1"), {}, "learning_rate and clip_norm must be above 0"),
+        (
+            ("", ""),
+            {"settings": {"learning_rate": "1"}},
+            "--set learning_rate cannot be combined with the ablation rates",
+        ),
+        (("", ""), {"settings": {"seed": "1"}}, "--set seed cannot be combined"),
+        (("", ""), {"settings": {"step": "1"}}, "Unknown setting 'step'"),
+    ],
+)
+def test_what_cannot_be_is_told_before_any_work(change, given, said, recipe, tmp_path):
+    recipe.write_text(recipe.read_text("utf-8").replace(*change), "utf-8")
+    request = TrainingRequest(str(recipe), tmp_path / "grid", settings=given.get("settings", {}))
+    with pytest.raises(InputError, match=said):
+        run_ablation(request, given.get("name", "rates"))
+    assert not (tmp_path / "grid").exists()
+
+
+def test_a_figure_that_is_not_told_is_named(recipe, tmp_path):
+    text = (
+        recipe.read_text("utf-8")
+        .replace('metric = "height"', 'metric = "width"')
+        .replace("seeds = [0, 1, 2]", "seeds = [0]")
+    )
+    recipe.write_text(text, "utf-8")
+    with pytest.raises(
+        JobError, match=r"Result 'width' is missing or not a number\. The recipe's results: height, steps"
+    ):
+        run_ablation(TrainingRequest(str(recipe), tmp_path / "grid", smoke=True), "rates")
+
+
+@pytest.mark.parametrize("count", [2, 3, 8, 11, 12, 40])
+def test_intervals_are_students(count):
+    values = np.random.default_rng(count).normal(3, 2, count)
+    wanted = stats.t.interval(0.95, count - 1, values.mean(), stats.sem(values))
+    mean = mean_with_interval(values.tolist())
+    assert mean.value == pytest.approx(values.mean())
+    assert (mean.low, mean.high) == pytest.approx(wanted, rel=1e-3)
+    assert math.isnan(mean_with_interval([1.0]).low)
+
+
+def result(higher_is_better, *rows):
+    grid = Ablation("t", "f", tuple(AblationRow(name) for name, _, _ in rows), higher_is_better)
+    made = [RowResult(name, tuple(values), mean_with_interval(values), said) for name, values, said in rows]
+    return AblationResult("r", "a", grid, tuple(made), smoke=False)
+
+
+def test_the_order_is_that_of_the_means():
+    rows = ("a", [1.0, 1.1, 1.2], 10.0), ("b", [2.0, 2.1, 2.2], 20.0), ("c", [2.5, 0.1, 4.5], 30.0)
+    holds, steps = order_of(result(True, *rows))
+    assert holds
+    assert [step.rpartition(": ")[2] for step in steps] == ["not sure with 3 seeds", "sure with 3 seeds"]
+    assert steps[1].startswith("b better than a by 1 (")
+    assert order_of(result(False, *rows))[0]
+    assert not order_of(result(True, rows[0], (*rows[1][:2], 5.0)))[0]
+    assert order_of(result(True, rows[0], (*rows[1][:2], None))) == (None, [])

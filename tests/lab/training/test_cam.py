@@ -1,0 +1,94 @@
+"""The classifier of left and right hands: its crops, and that it learns."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from sonjit import InputError
+from sonjit.lab.training.images.cam import CLASSES, CamSettings, HandCrops, accuracy, train_cam
+from sonjit.lab.training.recipes import TrainingRequest, run_recipe
+
+
+@pytest.fixture(scope="module")
+def crops(demo_clip):
+    path = demo_clip[0]
+    return HandCrops(path, path.with_suffix(".json"), size=32)
+
+
+def test_what_is_learnt_from_and_what_is_held_out_lie_apart(crops, demo_clip):
+    assert not set(crops.training) & set(crops.held_out)
+    assert len(crops.training) + len(crops.held_out) == len(demo_clip[1])
+    assert crops.held_out == sorted(crops.held_out)
+
+
+def test_crops_show_a_hand_in_its_surroundings(crops):
+    drawn = crops.draw(np.random.default_rng(0), 60)
+    assert {one.label for one in drawn} == {0, 1, 2}
+    for one in (*drawn, *crops.test()):
+        assert one.image.shape == (32, 32, 3)
+        assert (one.box is None) == (CLASSES[one.label] == "none")
+        if one.box is not None:
+            x_min, y_min, x_max, y_max = one.box
+            assert 0 <= x_min < x_max <= 32
+            assert 0 <= y_min < y_max <= 32
+            assert (x_max - x_min) * (y_max - y_min) < 32 * 32 * 0.6
+
+
+def test_the_same_generator_draws_the_same_crops(crops):
+    first, second = (crops.draw(np.random.default_rng(5), 4) for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one.image, other.image)
+
+
+@pytest.mark.slow
+def test_every_held_out_crop_stands_there_mirrored_as_the_other_hand(crops):
+    test = crops.test()
+    for one, other in zip(test[::2], test[1::2], strict=True):
+        np.testing.assert_array_equal(one.image[:, ::-1], other.image)
+        assert {CLASSES[one.label], CLASSES[other.label]} == {"Left", "Right"}
+    assert {CLASSES[one.label] for one in crops.test(none=True)} == {"none"}
+
+
+@pytest.mark.slow
+def test_a_short_training_tells_the_hands_apart(tmp_path, crops, monkeypatch):
+    monkeypatch.setattr("sonjit.lab.training.images.cam.HandCrops", lambda *_, **__: crops)
+    settings = {"steps": "60", "size": "32", "batch": "24", "learning_rate": "4e-3"}
+    results = run_recipe(TrainingRequest("cam", tmp_path / "run", settings=settings, export="onnx"))
+    assert results["accuracy"] > 0.8
+    assert results["weights"].is_file()
+    assert results["export"].is_file()
+    kept = json.loads((tmp_path / "run" / "settings.json").read_text("utf-8"))
+    assert kept["classes"] == list(CLASSES)
+    log = [
+        json.loads(line)["losses"]["cross_entropy"]
+        for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    ]
+    assert np.mean(log[-10:]) < np.mean(log[:10])
+
+
+def test_accuracy_counts_the_crops_that_are_right(crops):
+    test = crops.test()
+
+    def always_left(images):
+        return {"scores": torch.tensor([[1.0, 0, 0]]).expand(len(images), 3)}
+
+    assert accuracy(always_left, test) == 0.5
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["batch=0", "size=8", "segment=1", "context=9", "network=resnet", "colour=red", "view=crop", "split=train"],
+)
+def test_a_setting_that_trains_nothing_is_refused(setting, tmp_path):
+    key, _, value = setting.partition("=")
+    with pytest.raises(InputError):
+        train_cam(TrainingRequest("cam", tmp_path / "run", settings={key: value}))
+
+
+def test_truth_of_another_kind_is_refused(demo_clip, tmp_path):
+    (tmp_path / "odd.json").write_text('{"frames": [{"index": 0, "hands": [{"side": "Left"}]}]}', "utf-8")
+    with pytest.raises(InputError, match=r"odd\.json: no frames with hands"):
+        HandCrops(demo_clip[0], tmp_path / "odd.json")
+    assert CamSettings().network == "cam-small"

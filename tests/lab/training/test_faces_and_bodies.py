@@ -1,0 +1,133 @@
+"""The recipes of faces and bodies: labels of other sets are read off the network's points, and are learned."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from sonjit import InputError
+from sonjit.cli import main
+from sonjit.detectors import create_detector
+from sonjit.lab.datasets import Instance, Sample
+from sonjit.lab.networks import create_network
+from sonjit.lab.training.augment import Augmentation, AugmentationSettings
+from sonjit.lab.training.faces_and_bodies import (
+    PointSettings,
+    augmented_crop,
+    labelled_crops,
+    point_batch,
+    point_error,
+    point_losses,
+)
+from sonjit.lab.training.recipes import TrainingRequest, run_recipe
+from sonjit.results.skeletons import load_skeleton
+from sonjit.results.skeletons.face_points import face_points, face_weights
+
+BODY = load_skeleton("body_blazepose33").keypoints
+
+
+class Fixed(torch.nn.Module):
+    """A network that sees the same points in every crop."""
+
+    def __init__(self, points, per_point):
+        super().__init__()
+        rows = np.zeros((468 if per_point == 3 else 39, per_point), np.float32)
+        rows[: len(points), :2] = points
+        self.keypoints = torch.nn.Parameter(torch.from_numpy(rows).flatten())
+
+    def forward(self, images):
+        return {"keypoints": self.keypoints.expand(len(images), -1)}
+
+
+def sample_of(kind, skeleton, points, size=400):
+    image = np.full((size, size, 3), 90, np.uint8)
+    one = Instance(kind=kind, skeleton=skeleton, keypoints_px=points)
+    return Sample(dataset="made", id="1", image=image, width=size, height=size, instances=(one,))
+
+
+def face_mesh(seed=0):
+    """Points with ears, eyes and chin about where a face has them."""
+    mesh = np.random.default_rng(seed).uniform(150, 250, (468, 2))
+    mesh[[33, 133, 362, 263]] = [(160, 180), (185, 180), (215, 180), (240, 180)]
+    mesh[152] = 200, 290
+    return mesh
+
+
+@pytest.mark.parametrize("skeleton", ["face_300w68", "face_wflw98", "face_mediapipe468"])
+def test_a_mesh_that_lies_on_the_labels_has_no_error(skeleton):
+    mesh, settings = face_mesh(), PointSettings()
+    labels = mesh if "468" in skeleton else face_points(mesh, skeleton)
+    (one,) = labelled_crops(sample_of("face", skeleton, labels), settings)
+    scale = one.length / np.linalg.norm(mesh[263] - mesh[33])
+    turned = (mesh - labels[0]) * scale + one.crop.keypoints[0]  # the eyes are level: the crop is not turned
+    network = Fixed(turned, 3)
+    assert point_error(network, [one]) == pytest.approx(0, abs=1e-3)
+    losses = point_losses(Fixed(turned, 3), 0.1)(Fixed(turned + 5, 3), point_batch([one]))
+    assert losses["points"].item() == pytest.approx(np.sqrt(50) / one.length, rel=1e-3)
+    assert losses["kept"].item() > 0
+
+
+def test_bodies_learn_what_they_share_with_the_labels():
+    names = load_skeleton("body_coco23").keypoints
+    points = np.random.default_rng(1).uniform(100, 300, (33, 2))
+    labels = np.array([points[BODY.index(name)] if name in BODY else (0, 0) for name in names], float)
+    sample = sample_of("body", "body_coco23", np.where([[name in BODY] for name in names], labels, np.nan))
+    (one,) = labelled_crops(sample, PointSettings(network="pose-lite"))
+    network = Fixed(np.zeros((33, 2)), 5)
+    with torch.no_grad():
+        rows = network.keypoints.view(39, 5)
+        for name, place in zip(names, one.crop.keypoints, strict=True):
+            if name in BODY:
+                rows[BODY.index(name), :2] = torch.from_numpy(place)
+    assert point_error(network, [one]) == pytest.approx(0, abs=1e-3)
+    mirrored = augmented_crop(one, Augmentation(mirror=True, scale=1.25))
+    left, right = names.index("left_hip"), names.index("right_hip")
+    middle = (one.crop.size - 1) / 2
+    expected = middle - (one.crop.keypoints[left, 0] - middle) / 1.25
+    assert mirrored.crop.keypoints[right, 0] == pytest.approx(expected, abs=0.5)
+    assert mirrored.length == pytest.approx(one.length / 1.25)
+
+
+def test_errors_at_the_labels_reach_the_mesh():
+    mesh = torch.tensor(face_mesh(), requires_grad=True)
+    (torch.from_numpy(face_weights(mesh.detach().numpy(), "face_300w68")) @ mesh).sum().backward()
+    moved = mesh.grad[:, 0] > 0
+    assert moved[152]
+    assert 68 <= moved.sum() < 90
+    assert mesh.grad[:, 0].sum() == pytest.approx(68)
+
+
+@pytest.mark.slow
+def test_a_published_network_learns_other_labels(weights, tmp_path, capsys):
+    random, names = np.random.default_rng(3), load_skeleton("face_300w68").keypoints
+    points = face_points(face_mesh(), "face_300w68")
+    (tmp_path / "images").mkdir()
+    images, annotations = [], []
+    for number in range(1, 6):
+        cv2.imwrite(str(tmp_path / f"images/{number}.png"), random.integers(0, 255, (400, 400, 3), np.uint8))
+        images.append({"id": number, "file_name": f"{number}.png", "width": 400, "height": 400})
+        keypoints = np.column_stack([points, np.full(len(points), 2)]).ravel().tolist()
+        known = {"id": number, "image_id": number, "category_id": 1, "bbox": [100, 100, 200, 200]}
+        annotations.append(known | {"keypoints": keypoints})
+    category = {"id": 1, "name": "face", "keypoints": list(names)}
+    data = {"images": images, "annotations": annotations, "categories": [category]}
+    (tmp_path / "dataset.json").write_text(json.dumps(data))
+    command = ["train", "face-mesh", "--smoke", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--steps", "6"]
+    command += ["--set", "learning_rate=0.002", "--set", "augmentation=none", "--set", "batch=2", "--set", "workers=0"]
+    assert main([*command, "--export", "onnx"]) == 0
+    told = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
+    assert float(told["error"]) < 0.8 * float(told["error_before"])
+    assert create_network("face-mesh", tmp_path / "run/weights.safetensors")
+    with create_detector(
+        "face", model="mesh", static_image=True, landmark_model=tmp_path / "run/face-mesh.onnx"
+    ) as own:
+        assert own.detect(np.zeros((64, 64, 3), np.uint8)) == []
+
+
+def test_data_are_needed_and_of_the_kind(tmp_path):
+    with pytest.raises(InputError, match="face-mesh requires --data; it trains on any set of faces"):
+        run_recipe(TrainingRequest("face-mesh", tmp_path))
+    with pytest.raises(InputError, match=r"augmentation.mirror=0.5 does not apply to faces"):
+        PointSettings(augmentation=AugmentationSettings(mirror=0.5))

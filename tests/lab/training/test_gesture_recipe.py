@@ -1,0 +1,317 @@
+"""The recipe of the classifier of gestures: what it learns from hands, and which hands it leaves out."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from sonjit._util.errors import InputError, SonjitError
+from sonjit.cli import main
+from sonjit.detectors.kinds.hand_heads import shipped_arrays
+from sonjit.gestures import CustomMotions, LearnedGestures
+from sonjit.gestures.classifier import SHAPES, GestureClassifier, calibrated_shares
+from sonjit.gestures.features import FEATURES, aligned
+from sonjit.lab.hand_models.rig_files import load_rig
+from sonjit.lab.synthesis.render.opengl import renderer_name
+from sonjit.lab.training.gestures.alphabets import POSES, load_alphabet, shipped_gestures
+from sonjit.lab.training.gestures.appearance import AppearanceNetwork, AppearanceSettings, true_places
+from sonjit.lab.training.gestures.data import (
+    MAPS,
+    PosedHands,
+    SeenHands,
+    maps_and_places,
+    posed_hands,
+    recoloured,
+    seen_hands,
+)
+from sonjit.lab.training.gestures.poses import drawn_letters, posed_joints
+from sonjit.lab.training.gestures.train import (
+    GestureSettings,
+    add_whitening,
+    calibrate,
+    gesture_metrics,
+    image_calibration,
+    train_network,
+    with_appearance,
+)
+from sonjit.lab.training.recipes import TrainingRequest, run_recipe, settings_from
+
+POSED = ("victory", "ok", "relaxed")
+SMALL = GestureSettings(steps=80, batch=64, hidden=16, embedding=8, people=0)
+
+
+def posed(count, seed, free=0):
+    """Hands of three poses that are random points, found with a little noise, and free ones of the first pose."""
+    rng = np.random.default_rng(seed)
+    bases = np.random.default_rng(0).normal(size=(len(POSED), 21, 3))
+    which = np.concatenate([np.arange(count) % len(POSED), np.zeros(free, int)])
+    points = (bases[which] + rng.normal(scale=0.03, size=(count + free, 21, 3))).astype(np.float32)
+    pose = np.array([*(POSED[one] for one in which[:count]), *["any"] * free])
+    exact = bases[which].astype(np.float32)
+    left = np.zeros(len(which), np.bool_)
+    return PosedHands(points, points, left, pose, np.arange(len(which)), exact, exact, left)
+
+
+@pytest.mark.slow
+def test_poses_are_learned_and_probabilities_calibrated():
+    hands = posed(90, 1)
+    network = train_network([(hands, 1.0)], SMALL)
+    classifier = GestureClassifier(add_whitening(calibrate(network.arrays(), posed(30, 2)), [hands]))
+    held_out = posed(30, 3)
+    metrics = gesture_metrics(classifier, held_out)
+    assert metrics["accuracy"] > 0.95
+    assert metrics["none_taken_for_a_gesture"] == 0
+    assert {"right_None", "right_Victory", "right_OK"} < set(metrics)
+    places = classifier.whiten(held_out.features())
+    assert places.shape == (30, 8)
+    own = [places[held_out.pose == name] for name in POSED]
+    np.testing.assert_allclose(np.var([one.mean(0) for one in own], axis=0), classifier.spread, rtol=0.3, atol=0.5)
+
+
+@pytest.mark.slow
+def test_hands_are_found_in_rendered_folders(tmp_path, weights):
+    try:
+        renderer_name()
+        load_rig("Right"), load_rig("Left")
+    except SonjitError as error:
+        pytest.skip(str(error))
+    rendered, found = tmp_path / "rendered", tmp_path / "found.npz"
+    settings = ("gesture=open,victory", "hands=1", "held=none", "occluders=0", "cut=0", "distance=0.25..0.4")
+    settings += ("background=plain", "person=800..999")
+    asked = [part for one in settings for part in ("--set", one)]
+    assert main(["synth", str(rendered), "--count", "4", "--seed", "301", *asked]) == 0
+    hands = posed_hands(rendered, 2)
+    assert 2 <= len(hands) <= 8
+    assert set(hands.pose.tolist()) <= {"open", "victory"}
+    apart = np.linalg.norm(hands.keypoints[..., :2] - hands.true_keypoints[..., :2], axis=-1).mean(1)
+    assert (apart < 0.3 * np.ptp(hands.true_keypoints[..., :2], axis=1).max(1)).all()
+    shown = seen_hands(rendered, 1)
+    np.testing.assert_array_equal(shown.keypoints[: len(np.unique(shown.image))][0], hands.keypoints[0])
+    assert shown.appearance.shape == (len(shown), 21, 66)
+    assert shown.errors().max() <= 0.2
+    assert len(set(shown.true_left.tolist())) == 2  # some are mirrored
+    read = seen_hands(rendered, maps=True)
+    maps, places = maps_and_places(read.appearance)
+    assert [one.shape[1:] for one in maps] == list(MAPS)
+    assert ((places > -0.5) & (places < 1.5)).all()
+    off = np.linalg.norm(true_places(read) - places, axis=-1).mean(1) / np.linalg.norm(np.ptp(places, axis=1), axis=1)
+    np.testing.assert_allclose(off, read.errors(), rtol=0.3)  # measured by the extent of others
+    again = with_appearance(read, shipped_arrays("full."))
+    np.testing.assert_allclose(again.appearance, seen_hands(rendered).appearance, atol=0.05)  # maps are kept as float16
+    hands.save(found)
+    twice = PosedHands.concatenate([PosedHands.load(found), hands])
+    assert len(twice) == 2 * len(hands)
+    assert len(np.unique(twice.image)) == 2 * len(np.unique(hands.image))
+    labels = json.loads((rendered / "coco.json").read_text())
+    labels["annotations"][0]["keypoints"][:3] = 0, 0, 0  # not labelled, as where it is far outside
+    (rendered / "coco.json").write_text(json.dumps(labels))
+    assert len(posed_hands(rendered, 1)) == len(np.unique(hands.image)) - 1
+
+
+def seen(count, seed):
+    """The same, all alike in their keypoints, in the middle of the crop: only the maps there tell the poses apart."""
+    hands = posed(count, seed)
+    rng = np.random.default_rng(seed)
+    same = {name: np.repeat(getattr(posed(1, 0), name), count, 0) for name in ("keypoints", "keypoints_3d")}
+    places = 0.5 + 0.1 * same["keypoints"][..., :2]
+    maps = [rng.normal(size=(count, *shape)) for shape in MAPS]
+    maps[0][:, :3] += 3 * (hands.pose[:, None] == np.array(POSED))[..., None, None]
+    rows = [one.reshape(count, -1) for one in (*maps, places)]
+    return SeenHands(**{**vars(hands), **same}, appearance=np.concatenate(rows, 1).astype(np.float16))
+
+
+@pytest.mark.slow
+def test_what_the_image_shows_is_learned_and_comes_out_of_both_files(tmp_path, monkeypatch):
+    """The whole recipe, of made-up hands: with their appearance they are told, without it they cannot be."""
+    for name in ("train", "held"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr("sonjit.lab.training.gestures.train.posed_hands", lambda *_, **__: posed(90, 1))
+    monkeypatch.setattr(
+        "sonjit.lab.training.gestures.train.seen_hands", lambda root, *_, **__: seen(240, 1 + (root.name == "held"))
+    )
+    settings = {"train": "train", "held_out": "held", "seen.folders": "train", "people": "0", "steps": "5"}
+    settings |= {"none": "0.3", "seen.steps": "300", "seen.batch": "32", "seen.channels": "8", "seen.hidden": "16"}
+    settings["seen.correction"] = "8"
+    request = TrainingRequest("gestures", tmp_path / "run", data=tmp_path, settings=settings)
+    told = run_recipe(request)
+    with np.load(tmp_path / "run" / "gestures.npz") as arrays:
+        by_image = {name: arrays[name] for name in arrays.files if name.startswith("with_image.")}
+        classifier = GestureClassifier(dict(arrays))
+    heads = dict(np.load(tmp_path / "run" / "hand_heads.npz"))
+    assert set(heads) == set(shipped_arrays())
+    assert by_image.pop("with_image.calibration")[0] > 1  # smoothed labels and noise make it too unsure
+    hands = with_appearance(seen(30, 5), {name: heads[name] for name in heads if "appearance" in name})
+    layers = {name.removeprefix("with_image."): value for name, value in by_image.items()}
+    hidden = np.maximum(hands.features() @ layers["weights_0"] + layers["bias_0"], 0)
+    hidden = np.concatenate([hands.appearance.reshape(30, -1), hidden], 1)
+    for number in (1, 2):
+        hidden = np.maximum(hidden @ layers[f"weights_{number}"] + layers[f"bias_{number}"], 0)
+    logits = hidden @ layers["weights_3"] + layers["bias_3"]
+    assert np.mean(np.array(sorted(POSED))[logits.argmax(1)] == hands.pose) > 0.9
+    told_shares = classifier.probabilities(hands.features(), hands.appearance)
+    assert told_shares.shape == (30, len(classifier.vocabulary.shapes))
+    assert told["with_image_accuracy"] > 0.5  # by keypoints, which are those of one pose, a third
+
+
+def test_the_arrays_say_what_the_network_of_the_image_says():
+    hands = seen(6, 3)
+    features = hands.features() + np.random.default_rng(0).normal(size=(6, FEATURES)).astype(np.float32)
+    torch.manual_seed(0)
+    network = AppearanceNetwork(3, 8, 5, 16).eval()
+    network.fit_normalisation(hands, features)
+    torch.nn.init.normal_(network.move.weight)
+    maps, places = maps_and_places(hands.appearance)
+    inputs = [torch.from_numpy(one) for one in maps], torch.from_numpy(places), torch.from_numpy(features)
+    with torch.no_grad():
+        logits, keypoints, corrected = network(*inputs)
+    assert keypoints.shape == (6, 126)
+    assert (corrected - inputs[1]).abs().mean() > 0.01
+    plain = GestureSettings(steps=1, batch=4, hidden=4, embedding=4, people=0)
+    weights = train_network([(posed(6, 1), 1.0)], plain).arrays()
+    both = GestureClassifier(weights | network.arrays(np.array([2, 0, 1])))
+    shown = with_appearance(hands, network.heads()).appearance
+    around = corrected.numpy() - corrected.numpy().mean(1, keepdims=True)
+    scale = np.sqrt((around**2).mean((1, 2), keepdims=True))
+    np.testing.assert_allclose(shown[..., -2:], around / scale, atol=1e-4)
+    by_image = both.probabilities(features, shown)
+    np.testing.assert_allclose(by_image[:, [2, 0, 1]], torch.softmax(logits, 1).numpy(), atol=1e-4)
+
+
+def test_images_are_calibrated_for_hands_of_which_half_make_a_gesture(monkeypatch):
+    """Three poses alike often, drawn by shares that are told too evenly: what they are a power of is found again."""
+    rng = np.random.default_rng(2)
+    shares = rng.dirichlet([0.5, 0.5, 0.5], 1500)
+    drawn = (rng.random((1500, 1)) > shares.cumsum(1)).sum(1).clip(0, 2)
+    told = np.zeros((1500, len(SHAPES)))
+    told[:, shipped_gestures().shapes_of(list(POSED))] = shares ** (1 / 1.5)
+    told /= told.sum(1, keepdims=True)
+    monkeypatch.setattr(
+        "sonjit.lab.training.gestures.train.GestureClassifier",
+        lambda weights: SimpleNamespace(probabilities=lambda *_: told.copy()),
+    )
+    hands = SeenHands(**{**vars(posed(1500, 1)), "pose": np.array(POSED)[drawn]}, appearance=np.zeros((1500, 21, 1)))
+    exponent, factor = image_calibration({}, hands)["with_image.calibration"]
+    assert exponent == pytest.approx(1.5, rel=0.1)
+    assert factor == pytest.approx(2, rel=0.15)  # of these hands a third make none
+    calibrated = calibrated_shares(told, (exponent, factor))
+    np.testing.assert_allclose(calibrated.sum(1), 1, atol=1e-6)
+    makes_none = calibrated[:, 0]
+    assert np.average(makes_none, weights=np.where(drawn == 2, 2, 1)) == pytest.approx(0.5, abs=0.02)
+
+
+def test_images_are_recoloured_and_mirrored_hands_change_sides():
+    rgb = np.random.default_rng(1).integers(0, 256, (40, 30, 3), np.uint8)
+    made = [recoloured(rgb, np.random.default_rng(seed)) for seed in range(12)]
+    assert all(one.shape == rgb.shape and one.dtype == np.uint8 for one in made)
+    assert len({one.tobytes() for one in made}) == 12
+
+
+def test_free_poses_that_are_nearly_gestures_are_left_out():
+    hands = posed(30, 1, free=5)
+    assert len(hands.unambiguous(hands)) == 30
+
+
+def test_exact_hands_get_the_errors_of_similar_ones():
+    found, exact = posed(30, 1), posed(6, 2)
+    flipped = found.pose == "ok"
+    found = replace(found, left=flipped)
+    seen = exact.with_errors_from(found, np.random.default_rng(0))
+    assert seen.left.tolist() == (exact.pose == "ok").tolist()
+    moved = np.linalg.norm(seen.keypoints - aligned(exact.truth(), exact.true_left)[:, 0], axis=-1)
+    assert 0 < moved.min() < moved.max() < 0.3
+    assert (found.errors() > 0).all()
+    assert not found.exact().errors().any()
+    assert not found.exact().left.any()
+
+
+@pytest.mark.slow
+def test_hands_are_posed_before_the_camera():
+    hands = posed_joints(1, 1, 6, np.random.default_rng(0))
+    assert sorted(hands.pose.tolist()) == sorted([*shipped_gestures().posed, *["any"] * 6])
+    assert {pose for poses in POSES.values() for pose in poses} <= set(hands.pose.tolist())
+    assert (hands.keypoints_3d[..., 2] > 0.1).all()
+    np.testing.assert_allclose(
+        hands.keypoints[..., :2], hands.keypoints_3d[..., :2] / hands.keypoints_3d[..., 2:], atol=1e-5
+    )
+    assert np.isfinite(hands.features()).all()
+
+
+def test_what_cannot_be_learned_is_told(tmp_path):
+    with pytest.raises(InputError, match="two poses"):
+        train_network([(posed(3, 1).take(np.array([0])), 1.0)], SMALL)
+    with pytest.raises(InputError, match="in held_out and in train or seen"):
+        GestureSettings(train=("a",), held_out=("a",))
+    with pytest.raises(InputError, match="seen applies only to the shipped gestures"):
+        GestureSettings(seen=AppearanceSettings(folders=("a",)), alphabet="asl")
+    with pytest.raises(InputError, match=r"rendered=0.6 and flawless=0.5"):
+        GestureSettings(rendered=0.6, flawless=0.5)
+    with pytest.raises(InputError, match="seen requires folders"):
+        settings_from(GestureSettings, {"seen": {"steps": 5}})
+    with pytest.raises(InputError, match="seen is not a table"):  # settings of what is left out
+        run_recipe(TrainingRequest("gestures", tmp_path, data=tmp_path, settings={"seen": "none", "seen.steps": "5"}))
+
+
+def test_manual_alphabets_are_read_from_files(tmp_path):
+    asl = load_alphabet("asl")
+    letters = {*asl.vocabulary.names, *asl.moving}
+    assert letters == set("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    assert asl.shapes_of(["front_fist", "open", "any"]).tolist() == [asl.vocabulary.shapes.index("S"), 0, 0]
+    own = tmp_path / "own.toml"
+    own.write_text('none = ["open"]\n[letters]\nQ = ["fist", "tight_fist"]\n')
+    assert load_alphabet(str(own)).vocabulary.names == ("Q",)
+    for wrong, said in {
+        '[letters]\nQ = ["fist"]\n': "not a manual alphabet",
+        'none = []\n[letters]\nQ = ["fits"]\n': "Unknown pose fits",
+        'none = ["fist"]\n[letters]\nQ = ["fist"]\n': "fist occurs twice",
+        'none = []\n[letters]\n[moving]\nJ = {pose="fist", place=[[0, 0]], yaw_deg=[0], roll_deg=[0]}': "two places",
+        'none = []\n[letters]\n[directed]\nT = {poses=["two"], finger=[5, 8], letters=["U"]}': "requires four letters",
+    }.items():
+        own.write_text(wrong)
+        with pytest.raises(InputError, match=said):
+            load_alphabet(str(own))
+    for name in ("esperanto", str(tmp_path / "none.toml")):
+        with pytest.raises(InputError, match=r"esperanto|none\.toml"):
+            load_alphabet(name)
+
+
+@pytest.mark.slow
+def test_drawn_letters_are_told_apart_and_by_other_people():
+    asl = load_alphabet("asl")
+    motions = CustomMotions.learn(drawn_letters(asl, np.random.default_rng(0)))
+    for recording in drawn_letters(asl, np.random.default_rng(7)):
+        told = [motions.classify(way) for way in recording.ways]
+        assert [one and one[0] for one in told] == [recording.name] * len(told)
+
+
+@pytest.mark.slow
+def test_letters_are_trained_into_a_file_that_tells_them(tmp_path, monkeypatch):
+    """The whole recipe, on hands that are posed in place of what the network finds in images."""
+    for name in ("train-letters", "train-others", "held-letters", "held-others"):
+        (tmp_path / name).mkdir()
+    asl = load_alphabet("asl")
+    trained, held = (
+        posed_joints(1, count, 10, np.random.default_rng(count), alphabet=asl, yaw_deg=40.0) for count in (4, 1)
+    )
+
+    def found(root, crops, progress=None):
+        return trained if root.name.startswith("train") else held
+
+    monkeypatch.setattr("sonjit.lab.training.gestures.train.posed_hands", found)
+    settings = ("crops=1", "exact=true", "steps=150", "batch=128", "people=0", "hidden=64", "embedding=32")
+    asked = [part for one in settings for part in ("--set", one)]
+    code = main(["train", "spelling", "--data", str(tmp_path), "--out", str(tmp_path / "run"), *asked])
+    assert code == 0
+    letters = LearnedGestures.load(tmp_path / "run" / "gestures.npz")
+    assert set(letters.names) == set("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    rows = (tmp_path / "run" / "confusion.csv").read_text().splitlines()
+    assert rows[0] == "shape,hands,right,told as"
+    right = [float(row.split(",")[2]) for row in rows[1:]]
+    assert len(right) == 22
+    assert np.mean(right) > 0.6
+    file = tmp_path / "broken.npz"
+    np.savez(file, weights_0=np.zeros((3, 4)), vocabulary="{}")
+    with pytest.raises(InputError, match="not a classifier of gestures"):
+        LearnedGestures.load(file)

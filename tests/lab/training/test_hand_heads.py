@@ -1,0 +1,237 @@
+"""Heads on the published hand networks: what they learn from, how they are judged, and that they come out again."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from sonjit import InputError
+from sonjit.detectors.kinds.hand_heads import ASSET, HandHeads
+from sonjit.lab.training.hand_heads import train as recipe
+from sonjit.lab.training.hand_heads.data import (
+    CAUSES,
+    HandFeatures,
+    LabelledHand,
+    LabelledImage,
+    hand_features,
+    mirrored,
+    pasted_over,
+)
+from sonjit.lab.training.hand_heads.train import (
+    HeadNetwork,
+    auroc,
+    auroc_interval,
+    calibrate,
+    calibration_error,
+    head_metrics,
+    platt,
+)
+from sonjit.lab.training.recipes import TrainingRequest, run_recipe
+from sonjit.lab.training.run_folder import LOG
+from sonjit.results.skeletons import load_skeleton
+
+OBJECT = CAUSES.index("object")
+
+
+def views(count, seed=0):
+    """Hands whose first local channel tells what is seen, and whose first mean channel tells the side."""
+    rng = np.random.default_rng(seed)
+    seen, right = rng.random((count, 21)) < 0.7, rng.random(count) < 0.5
+    local, mean = rng.normal(size=(count, 21, 6)), rng.normal(size=(count, 5)) * 3 + 1
+    local[..., 0], mean[:, 0] = np.where(seen, 2, -1) + local[..., 0], np.where(right, 9, -5) + mean[:, 0]
+    return HandFeatures(
+        local=local.astype(np.float16),
+        shape=rng.normal(scale=0.1, size=(count, 63)).astype(np.float32),
+        mean=mean.astype(np.float16),
+        cause=np.where(seen, 0, rng.integers(1, 4, (count, 21))).astype(np.int8),
+        right=right,
+        label=np.where(right, 0.8, 0.4).astype(np.float32),
+        image=np.arange(count) // 2,
+        error=rng.uniform(0, 0.2, count).astype(np.float32),
+    )
+
+
+@pytest.fixture
+def image():
+    rng = np.random.default_rng(3)
+    rgb = rng.integers(0, 256, (90, 120, 3), np.uint8)
+    points = rng.uniform(20, 80, (21, 2)).astype(np.float32)
+    return LabelledImage(rgb, (LabelledHand(points, np.zeros(21, np.int8), right=True),))
+
+
+def test_a_mirror_image_of_a_mirror_image_is_the_image(image):
+    once = mirrored(image)
+    assert not once.hands[0].right
+    again = mirrored(once)
+    np.testing.assert_array_equal(again.rgb, image.rgb)
+    np.testing.assert_allclose(again.hands[0].keypoints, image.hands[0].keypoints, atol=1e-4)
+    assert again.hands[0].right
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_pasted_hides_the_keypoints_that_it_covers_and_no_others(image, seed):
+    plain = LabelledImage(np.zeros_like(image.rgb), image.hands)
+    other = np.full((30, 40, 3), 255, np.uint8)
+    after = pasted_over(plain, other, np.random.default_rng(seed))
+    changed = (after.rgb > 0).any(-1)
+    x, y = np.floor(plain.hands[0].keypoints).astype(int).T
+    np.testing.assert_array_equal(after.hands[0].causes == OBJECT, changed[y, x])
+    assert not plain.rgb.any()
+
+
+def test_the_arrays_say_what_the_network_says():
+    hands = views(40)
+    torch.manual_seed(1)
+    network = HeadNetwork(6, 5, hidden=7, dropout=0.2, side_dropout=0.5).eval()
+    network.fit_normalisation(hands)
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.normal_(0, 0.3)
+        seen, side = network(*map(torch.from_numpy, hands.inputs()))
+    got = HandHeads(network.arrays()).logits(*hands.inputs())
+    np.testing.assert_allclose(got[0], seen.numpy(), atol=2e-4)
+    np.testing.assert_allclose(got[1], side.numpy(), atol=2e-4)
+
+
+@pytest.mark.slow
+def test_heads_learn_and_are_calibrated():
+    settings = recipe.HandHeadSettings(
+        steps=40, learning_rate=2e-2, batch=64, hidden=8, side_dropout=0.3, save_every=200
+    )
+    (network,) = recipe.train_heads({"full": views(1200)}, settings).values()
+    raw, held_out = network.arrays(), views(200, seed=9)
+    honest = calibrate(raw, HandHeads(raw).logits(*views(200, seed=5).inputs()), views(200, seed=5))
+    metrics = head_metrics(HandHeads(honest), HandHeads(raw), held_out)
+    assert metrics["auroc"] > 0.9
+    assert metrics["side"] > 0.9
+    assert metrics["ece"] < 0.05
+    assert metrics["side_well_found_hands"] < metrics["hands"] == 200
+    assert {"auroc_self", "auroc_other_hand", "auroc_object", "side_half_seen", "side_well_found"} <= set(metrics)
+
+
+@given(arrays(np.float64, 30, elements=st.floats(-5, 5).map(lambda x: round(x, 1))), st.integers(0, 1000))
+def test_the_area_is_how_often_a_true_one_scores_above_a_false_one(scores, seed):
+    truth = np.random.default_rng(seed).random(30) < 0.5
+    gaps = scores[truth][:, None] - scores[~truth]
+    expected = ((gaps > 0) + 0.5 * (gaps == 0)).mean() if gaps.size else np.nan
+    assert auroc(scores, truth) == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("together", [1, 10])
+def test_the_area_lies_in_its_interval_that_is_narrower_of_more(together):
+    rng = np.random.default_rng(4)
+    truth = rng.random(2000) < 0.5
+    scores, clusters = truth + rng.normal(size=2000), np.arange(2000) // together
+    widths = []
+    for count in (2000, 200):
+        low, high = auroc_interval(scores[:count], truth[:count], clusters[:count])
+        assert low < auroc(scores[:count], truth[:count]) < high
+        widths.append(high - low)
+    assert widths[0] < 0.6 * widths[1]
+
+
+def test_platts_numbers_make_probabilities_honest():
+    rng = np.random.default_rng(2)
+    logits = rng.normal(0, 2, 20_000).astype(np.float32)
+    truth = rng.random(20_000) < 1 / (1 + np.exp(-(0.4 * logits - 1)))
+    scale, shift = platt(logits, truth)
+    assert (scale, shift) == (pytest.approx(0.4, abs=0.03), pytest.approx(-1, abs=0.05))
+    said = 1 / (1 + np.exp(-(scale * logits + shift)))
+    assert calibration_error(said, truth) < 0.02 < calibration_error(1 / (1 + np.exp(-logits)), truth)
+
+
+def test_views_come_back_from_their_file(tmp_path):
+    hands = HandFeatures.concatenate([views(4), views(6, seed=1)])
+    assert hands.image.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    hands.save(tmp_path / "views.npz")
+    again = HandFeatures.load(tmp_path / "views.npz")
+    for name in ("local", "shape", "mean", "cause", "right", "label", "image", "error"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(hands, name))
+
+
+@pytest.mark.slow
+def test_hands_of_images_are_looked_at_as_the_detector_does(tmp_path, weights, demo_clip):
+    _, frames, records = demo_clip
+    height, width = frames[0].shape[:2]
+
+    def whole(record):
+        points = [(hand, np.array(hand["xy"])) for hand in record["hands"]]
+        return [hand for hand, xy in points if (xy > 0).all() and (xy < (width, height)).all()]
+
+    best = max(range(len(frames)), key=lambda index: len(whole(records[index])))
+    photo, truth = frames[best], whole(records[best])
+    cv2.imwrite(str(tmp_path / "photo.png"), photo[..., ::-1])
+    names = load_skeleton("hand_mediapipe21").keypoints
+    hands = [
+        {
+            "id": number,
+            "image_id": 1,
+            "category_id": 1,
+            "hand_side": hand["handedness"].lower(),
+            "bbox": [0, 0, *photo.shape[1::-1]],
+            "keypoints": np.column_stack([hand["xy"], np.full(21, 2)]).ravel().tolist(),
+            "causes": ["visible"] * 20 + ["self"],
+        }
+        for number, hand in enumerate(truth, 1)
+    ]
+    data = {
+        "images": [{"id": 1, "file_name": "photo.png", "width": photo.shape[1], "height": photo.shape[0]}],
+        "annotations": hands,
+        "categories": [{"id": 1, "name": "hand", "keypoints": names}],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(data))
+    plain, more = (hand_features(tmp_path, "lite", more=count) for count in (0, 2))
+    assert len(plain) <= len(more)
+    assert (plain.cause[:, :20] == 0).all()
+    assert (plain.cause[:, 20] == CAUSES.index("self")).all()
+    sides = {hand["handedness"] == "Right" for hand in truth}
+    assert set(plain.right.tolist()) == sides
+    assert len(np.unique(plain.mean, axis=0)) == len(plain)  # each hand's own, not the last one's
+    assert (more.cause == OBJECT).any()
+
+
+@pytest.mark.slow
+def test_the_recipe_writes_the_same_heads_again(tmp_path, monkeypatch):
+    """With looks that are made up: what reading images gives stands in its own test."""
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    seen = []
+
+    def made_up(root, model, **_):
+        seen.append((root.name, model))
+        return views(60, seed=len(root.name) + (model == "lite"))
+
+    monkeypatch.setattr(recipe, "hand_features", made_up)
+    settings = {"train": "a", "held_out": "b", "steps": "6", "batch": "8", "hidden": "4"}
+
+    def run(name):
+        return run_recipe(TrainingRequest("hand-heads", tmp_path / name, data=tmp_path / "data", settings=settings))
+
+    told = run("one")
+    assert {"full_auroc", "lite_side", "full_side_ece_before", "lite_published_side"} <= set(told)
+    run("two")
+    first, second = ((tmp_path / name / ASSET).read_bytes() for name in ("one", "two"))
+    assert first == second
+    assert len((tmp_path / "one" / LOG).read_text().splitlines()) == 6
+    run("one")  # what was read is kept
+    assert sorted(seen) == sorted(2 * [(name, model) for name in "ab" for model in ("full", "lite")])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train": "a", "held_out": "a"}, "Evaluate on other hands than in training"),
+        ({"train": "nowhere"}, "no such folder"),
+        ({"calibration": "0.9"}, "calibration must be in"),
+        ({"train": ""}, "at least one folder"),
+    ],
+)
+def test_wrong_settings_are_told_in_one_line(tmp_path, settings, message):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(InputError, match=message):
+        run_recipe(TrainingRequest("hand-heads", tmp_path / "out", data=tmp_path, settings=settings))

@@ -1,0 +1,395 @@
+"""Mask R-CNN from the command line: trained on made-up shapes, judged by COCO's measure, taken up again, segmenting."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonjit.cli import main
+from sonjit.lab.datasets import Instance, Sample, mask_from_segmentation, open_dataset, rle_from_mask
+from sonjit.lab.explain.segment import draw_tasks, semantic_labels
+from sonjit.lab.networks import create_network
+from sonjit.lab.networks.mask_rcnn.mask_rcnn import load_mask_rcnn
+from sonjit.lab.networks.mask_rcnn.roi_heads import DetectedInstances, SkipMaskHead, paste_masks
+from sonjit.lab.training.augment import AugmentationSettings, draw_augmentation
+from sonjit.lab.training.images.mask_rcnn import average_precisions
+from sonjit.lab.training.images.mask_rcnn_data import (
+    augmented,
+    coco_from_samples,
+    example_from_sample,
+    mirrored_labels,
+    tensors_from_example,
+)
+from sonjit.lab.training.recipes import load_recipe, settings_from
+
+pytestmark = pytest.mark.slow
+
+NAMES = ["left_disc", "right_disc"]
+AUGMENTATION = settings_from(AugmentationSettings, load_recipe("mask-rcnn").settings["augmentation"])
+SMALL = {
+    "batch": 2, "side": 64, "depth": 10, "width": 8, "channels": 16, "hidden": 32, "samples": 64, "save_every": 2,
+    "held_out": 4, "learning_rate": 0.01,
+}  # fmt: skip
+
+
+def shapes(folder, count=10, size=(64, 96)):
+    """Bright discs on the left and dark ones on the right of a noisy ground, in COCO's format."""
+    rng = np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True)
+    images, annotations = [], []
+    for i in range(count):
+        rgb = rng.integers(100, 140, (*size, 3), dtype=np.uint8)
+        images.append({"id": i + 10, "file_name": f"{i:03}.png", "width": size[1], "height": size[0]})
+        for category, centre, shade in ((1, (24, 32), 240), (2, (70, 32), 10)):
+            mask = np.zeros(size, np.uint8)
+            place = tuple(int(value) for value in np.add(centre, rng.integers(-6, 7, 2)))
+            cv2.circle(mask, place, int(rng.integers(10, 16)), 1, -1)
+            rgb[mask > 0] = shade
+            x, y, wide, high = cv2.boundingRect(mask)
+            annotations.append({
+                "id": len(annotations) + 1, "image_id": i + 10, "category_id": category, "iscrowd": 0,
+                "bbox": [x, y, wide, high], "area": int(mask.sum()), "segmentation": rle_from_mask(mask > 0),
+            })  # fmt: skip
+        cv2.imwrite(str(folder / "images" / f"{i:03}.png"), rgb)
+    categories = [{"id": i, "name": name} for i, name in enumerate(NAMES, 1)]
+    data = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "set.json").write_text(json.dumps(data), "utf-8")
+    return folder
+
+
+def train(data, out, steps, *more, **settings):
+    given = [f"--set={key}={value}" for key, value in (SMALL | settings).items()]
+    return main(["train", "mask-rcnn", "--data", str(data), "--out", str(out), "--steps", str(steps), *given, *more])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A data set, and a run on it that has learnt something."""
+    folder = tmp_path_factory.mktemp("instances")
+    data = shapes(folder / "data")
+    assert train(data, folder / "run", 50) == 0
+    return data, folder / "run"
+
+
+def test_a_run_learns_and_says_how_well(run):
+    _, out = run
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text("utf-8").splitlines()]
+    parts = ("rpn_objectness", "rpn_boxes", "classes", "boxes", "masks")
+    totals = [sum(line["losses"][part] for part in parts) for line in log]
+    assert np.mean(totals[-10:]) < 0.6 * np.mean(totals[:10])
+    metrics = json.loads((out / "metrics.json").read_text("utf-8"))
+    assert metrics["box_ap50"] > 0.3
+    assert metrics["mask_ap50"] > 0.3
+    assert metrics["held_out"] == 2
+
+
+def test_a_run_segments_images(run, tmp_path):
+    data, out = run
+    outputs = [
+        "--save",
+        str(tmp_path / "found.json"),
+        "--draw",
+        str(tmp_path / "drawn"),
+        "--steps",
+        str(tmp_path / "steps"),
+    ]
+    assert main(["segment", str(data / "images"), "--weights", str(out), "--min-score", "0.05", *outputs]) == 0
+    records = json.loads((tmp_path / "found.json").read_text("utf-8"))
+    assert {record["image_id"] for record in records} <= set(range(10))
+    assert {record["category_id"] for record in records} <= {1, 2}
+    for record in records:
+        mask = mask_from_segmentation(record["segmentation"], 64, 96)
+        x, y, wide, high = record["bbox"]
+        rows, columns = np.nonzero(mask)
+        if len(rows):
+            assert x - 4 <= columns.min() <= columns.max() <= x + wide + 4
+            assert y - 4 <= rows.min() <= rows.max() <= y + high + 4
+    assert len(list((tmp_path / "drawn").iterdir())) == 10
+    folders = list((tmp_path / "steps").iterdir())
+    assert len(folders) == 10
+    steps = sorted(folders[0].iterdir())
+    assert [path.stem[0] for path in steps] == list("123456789")
+    assert all(cv2.imread(str(path)) is not None for path in steps)
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
+    data = shapes(tmp_path / "data", count=6)
+    assert train(data, tmp_path / "whole", 4) == 0
+    before = torch.optim.AdamW.step
+    calls = []
+
+    def stopping(self, *arguments, **options):
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return before(self, *arguments, **options)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", stopping)
+    assert train(data, tmp_path / "stopped", 4) == 130
+    monkeypatch.undo()
+    assert train(data, tmp_path / "stopped", 4) == 0
+    one, other = (load_mask_rcnn(tmp_path / name).network.state_dict() for name in ("whole", "stopped"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_run_begins_with_the_weights_of_another(run, tmp_path):
+    data, out = run
+    assert train(data, tmp_path / "next", 1, "--weights", str(out)) == 0
+    one, other = load_mask_rcnn(out), load_mask_rcnn(tmp_path / "next")
+    assert other.options == one.options
+    moved = (one.network.box_head.scores.weight - other.network.box_head.scores.weight).abs().max()
+    assert 0 < moved < 0.05
+
+
+def test_faster_rcnn_is_judged_without_masks(tmp_path):
+    data = shapes(tmp_path / "data", count=5)
+    assert train(data, tmp_path / "run", 1, masks="false") == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text("utf-8"))
+    assert "box_ap" in metrics
+    assert "mask_ap" not in metrics
+
+
+def test_perfect_results_have_an_average_precision_of_one(tmp_path):
+    data = open_dataset("folder", shapes(tmp_path, count=3))
+    truth = coco_from_samples(data, data.categories())
+    records = [
+        {
+            "image_id": place, "category_id": one.category_id, "score": 0.9, "segmentation": rle_from_mask(one.mask()),
+            "bbox": [one.box[0], one.box[1], one.box[2] - one.box[0], one.box[3] - one.box[1]],
+        }
+        for place, sample in enumerate(data) for one in sample.instances
+    ]  # fmt: skip
+    assert set(average_precisions(truth, records).values()) == {1.0}
+    missing = average_precisions(truth, records[:3])
+    assert 0 < missing["mask_ap50"] < 1
+    assert average_precisions(truth, [])["box_ap"] == 0
+
+
+def test_weights_of_torchvision_say_their_version_and_classes(tmp_path):
+    from torchvision.models.detection import maskrcnn_resnet50_fpn
+
+    official = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=3)
+    torch.save(official.state_dict(), tmp_path / "weights.pth")
+    saved = load_mask_rcnn(tmp_path / "weights.pth", min_side=64)
+    assert saved.name == "mask-rcnn"
+    assert [one.name for one in saved.categories] == ["class 1", "class 2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "download.pytorch.org"),
+        (["--weights", "absent.pth"], "no such checkpoint"),
+        (["--weights", "."], "network.json is missing"),
+        (["--weights", "hand.safetensors"], "neither a run"),
+        (["--weights", "demo", "--min-score", "2"], "must be between 0 and 1"),
+        (["--weights", "demo", "--limit", "0"], "at least 1"),
+    ],
+    ids=str,
+)
+def test_segment_refuses_in_one_line(tmp_path, monkeypatch, capsys, arguments, said):
+    from sonjit.lab.networks import save_checkpoint
+
+    monkeypatch.chdir(tmp_path)
+    save_checkpoint(torch.nn.Linear(2, 2), tmp_path / "hand.safetensors")
+    cv2.imwrite("a.png", np.zeros((40, 40, 3), np.uint8))
+    assert main(["segment", "a.png", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"), [({"images": 10}, "keep at least one to evaluate on"), ({"batch": 0}, "batch=0")], ids=str
+)
+def test_training_refuses_in_one_line(run, tmp_path, capsys, settings, said):
+    assert train(run[0], tmp_path / "out", 1, **settings) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def example():
+    masks = np.zeros((40, 60), bool)
+    masks[10:30, 5:25] = True
+    instances = tuple(
+        Instance(kind="object", category_id=i + 1, read_mask=lambda one=one: one)
+        for i, one in enumerate((masks, masks[:, ::-1]))
+    )
+    rgb = np.full((40, 60, 3), 50, np.uint8)
+    rgb[masks], rgb[masks[:, ::-1]] = (250, 0, 0), (0, 0, 250)
+    sample = Sample(dataset="made", id="a", image=rgb, width=60, height=40, instances=instances)
+    return example_from_sample(sample, dict(enumerate(NAMES, 1)), 60)
+
+
+@given(st.integers(0, 10_000))
+def test_masks_move_with_the_image(seed):
+    """Whatever is left of an instance shows its own colour; in a mirror the classes change places."""
+    moved = augmented(example(), mirrored_labels(NAMES), draw_augmentation(AUGMENTATION, np.random.default_rng(seed)))
+    image, target = tensors_from_example(moved)
+    assert image.shape == (3, 40, 60)
+    assert (target.boxes[:, 2:] > target.boxes[:, :2]).all()
+    means = [image[:, mask > 0].mean(1) for mask in target.masks]
+    reds = [label for label, mean in zip(target.labels.tolist(), means, strict=True) if mean[0] > mean[2]]
+    blues = [label for label, mean in zip(target.labels.tolist(), means, strict=True) if mean[2] > mean[0]]
+    assert len(reds) <= 1
+    assert len(blues) <= 1
+    assert set(reds) != set(blues) or not reds
+    if len(reds) == len(blues) == 1:
+        of_red, of_blue = (target.boxes[target.labels == label][0] for label in (reds[0], blues[0]))
+        flipped = of_red[0] > of_blue[0]
+        assert reds == ([2] if flipped else [1])
+
+
+@given(st.integers(20, 300))
+def test_a_large_image_is_kept_small(max_side):
+    rgb = np.zeros((80, 120, 3), np.uint8)
+    one = Instance(kind="hand", box=(10, 10, 110, 70))
+    sample = Sample(dataset="made", id="a", image=rgb, width=120, height=80, instances=(one,))
+    small = example_from_sample(sample, {1: "hand"}, max_side)
+    assert max(small.rgb.shape[:2]) == min(max_side, 120)
+    assert small.masks.shape[1:] == small.rgb.shape[:2]
+    assert small.masks.mean() == pytest.approx(100 * 60 / (120 * 80), abs=0.1)
+
+
+def test_forgetting_classes_keeps_the_rest():
+    network = create_network("mask-rcnn", classes=3, depth=10, width=8, channels=16, hidden=32)
+    kept = network.box_head.hidden[0].weight.clone()
+    network.forget_classes(6)
+    assert torch.equal(network.box_head.hidden[0].weight, kept)
+    assert network.box_head.scores.out_features == 6
+    assert network.mask_head.logits.out_channels == 6
+
+
+def independent_ap(truth, results, overlap):
+    """COCO's AP worked out anew: 101 points of recall, IoU 0.5 to 0.95, the mean over categories, in per cent.
+
+    Args:
+        truth: (image, category, what) each.
+        results: (image, category, score, what) each.
+        overlap: IoU of two of these.
+    """
+    found = []
+    for category in sorted({one[1] for one in truth}):
+        own = [one for one in truth if one[1] == category]
+        ranked = sorted((one for one in results if one[1] == category), key=lambda one: -one[2])
+        for threshold in np.linspace(0.5, 0.95, 10):
+            taken, hits = set(), []
+            for image, _, _, what in ranked:
+                near = [(overlap(what, one[2]), k) for k, one in enumerate(own) if one[0] == image and k not in taken]
+                best = max(near, default=(0, None))
+                hits.append(best[0] >= threshold - 1e-12)
+                taken |= {best[1]} if hits[-1] else set()
+            right = np.cumsum(hits)
+            precision = np.maximum.accumulate((right / np.arange(1, len(hits) + 1))[::-1])[::-1] if hits else []
+            recall = right / len(own)
+            places = np.searchsorted(recall, np.linspace(0, 1, 101), side="left")
+            found.append(np.mean([precision[k] if k < len(hits) else 0 for k in places]))
+    return 100 * np.mean(found)
+
+
+def box_overlap(a, b):
+    inside = np.prod(np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0))
+    return inside / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - inside)
+
+
+def mask_overlap(a, b):
+    return (a & b).sum() / (a | b).sum()
+
+
+def test_evaluation_gives_cocos_precision_beside_the_speed_and_shows_the_worst(run, tmp_path):
+    data, weights = run
+    options = ["--data", "folder", "--root", data, "--model", "mask-rcnn", "--weights", weights, "--out", tmp_path]
+    assert main(["eval", "--protocol", "coco-instances", *map(str, options)]) == 0
+    record = json.loads((tmp_path / "eval.json").read_text("utf-8"))
+    metrics = {one["name"]: one["value"] for one in record["runs"][0]["metrics"]}
+    truth, results = {"box": [], "mask": []}, {"box": [], "mask": []}
+    saved = load_mask_rcnn(weights)
+    for number, sample in enumerate(open_dataset("folder", data)):
+        for one in sample.instances:
+            truth["box"].append((number, one.category_id, np.array(one.box)))
+            truth["mask"].append((number, one.category_id, one.mask()))
+        pixels = torch.from_numpy(sample.rgb()).permute(2, 0, 1).float() / 255
+        with torch.inference_mode():
+            (found,) = saved.network.find([pixels])
+            masks = paste_masks(found.masks, found.boxes, sample.rgb().shape[:2]).numpy() >= 0.5
+        for label, score, box, mask in zip(found.labels, found.scores, found.boxes, masks, strict=True):
+            written = [round(float(edge), 2) for edge in box]  # as results are written
+            results["box"].append((number, int(label), round(float(score), 5), np.array(written)))
+            results["mask"].append((number, int(label), round(float(score), 5), mask))
+    assert metrics["box_ap"] == pytest.approx(independent_ap(truth["box"], results["box"], box_overlap), abs=1e-6)
+    assert metrics["mask_ap"] == pytest.approx(independent_ap(truth["mask"], results["mask"], mask_overlap), abs=1e-6)
+    assert 0 < metrics["mask_ap"] < 100
+    assert metrics["frames_per_second"] > 0
+    report = (tmp_path / "report.md").read_text("utf-8")
+    assert "| Mask R-CNN, ResNet-101, test | 35.70 | 5.00 |" in report
+    worst = cv2.imread(str(tmp_path / record["runs"][0]["worst"][0]["file"]))
+    assert worst.shape[1] == 720
+
+
+def test_what_is_pooled_and_which_mask_head_can_be_compared(run, tmp_path):
+    for name, settings in (("pool", {"roi": "pool"}), ("skip", {"mask_head": "skip"})):
+        assert train(run[0], tmp_path / name, 2, **settings) == 0
+        network = load_mask_rcnn(tmp_path / name).network
+        assert (network.roi, type(network.mask_head).__name__) == {
+            "pool": ("pool", "MaskHead"), "skip": ("align", "SkipMaskHead"),
+        }[name]  # fmt: skip
+        metrics = json.loads((tmp_path / name / "metrics.json").read_text("utf-8"))
+        assert metrics["frames_per_second"] > 0
+
+
+def test_scores_of_skip_layers_are_those_of_both_resolutions_enlarged():
+    torch.manual_seed(0)
+    head, maps = SkipMaskHead(3, 4).eval(), torch.rand(2, 4, 14, 14)
+    with torch.inference_mode():
+        fine = head.convs[:2](maps)
+        coarse = head.convs[2:](torch.nn.functional.max_pool2d(fine, 2))
+        parts = [
+            torch.nn.functional.conv2d(one, head.logits.weight[:, place : place + 4])
+            for one, place in ((fine, 0), (coarse, 4))
+        ]
+        wanted = sum(torch.nn.functional.interpolate(one, (28, 28), mode="bilinear") for one in parts)
+        wanted = wanted + head.logits.bias[:, None, None]
+        torch.testing.assert_close(head(maps), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_one_image_as_each_of_the_four_tasks(run, tmp_path, capsys):
+    data, weights = run
+    image = data / "images" / "000.png"
+    options = ["segment", str(image), "--weights", str(weights), "--tasks"]
+    assert main([*options, "--draw", str(tmp_path / "four.png")]) == 0
+    rgb, drawn = cv2.imread(str(image)), cv2.imread(str(tmp_path / "four.png"))
+    height, width = rgb.shape[:2]
+    assert drawn.shape == (2 * height, 2 * width, 3)
+    assert main(options) == 2
+    assert "--tasks requires --draw" in capsys.readouterr().err
+
+
+def test_a_pixel_is_of_the_surest_objects_category():
+    masks = torch.ones(2, 4, 4)
+    boxes = torch.tensor([[0.0, 0, 6, 6], [4, 0, 10, 6]])
+    found = DetectedInstances(boxes, torch.tensor([0.9, 0.8]), torch.tensor([2, 1]), masks)
+    labels = semantic_labels(found, (8, 12))
+    assert (labels[1:5, 5] == 2).all()
+    assert (labels[1:5, 8] == 1).all()
+    assert (labels[7] == 0).all()
+
+
+def test_each_panel_shows_its_own_task():
+    rgb = np.full((200, 300, 3), 90, np.uint8)
+    boxes = torch.tensor([[100.0, 100, 140, 180], [200, 100, 240, 180]])
+    found = DetectedInstances(boxes, torch.tensor([0.9, 0.8]), torch.tensor([1, 1]), torch.ones(2, 28, 28))
+    drawn = draw_tasks(rgb, found, ["cup"])
+    classes, one, semantic, each = (drawn[y : y + 200, x : x + 300] for y in (0, 200) for x in (0, 300))
+    first, second = (140, 120), (140, 220)
+    assert (classes[90:] == 90).all()
+    assert (one[100, 120] != 90).any()
+    assert (one[90:, 150:] == 90).all()  # the surest alone
+    assert (semantic[first] == semantic[second]).all()
+    assert (semantic[first] != 90).any()
+    assert (each[first] != each[second]).any()

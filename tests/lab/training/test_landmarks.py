@@ -1,0 +1,365 @@
+"""Training of hand landmarks: crops are the detector's, truth turns with them, sources mix, and errors fall."""
+
+import json
+from dataclasses import replace
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import sonjit
+from sonjit import InputError
+from sonjit.cli import main
+from sonjit.detectors.kinds.hands import box_around_hand
+from sonjit.geometry.boxes import crop_on_grid, points_from_crop
+from sonjit.lab.datasets import convert_dataset, open_dataset
+from sonjit.lab.networks import create_network
+from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
+from sonjit.lab.training.hands.landmark_data import (
+    LandmarkCrop,
+    LandmarkCrops,
+    augmented,
+    landmark_losses,
+    landmark_metrics,
+    to_batch,
+)
+from sonjit.lab.training.hands.landmarks import LandmarkSettings, draw_crops, landmark_network
+from sonjit.lab.training.recipes import load_recipe, settings_from
+from sonjit.results.skeletons import load_skeleton
+
+NAMES = load_skeleton("hand_mediapipe21").keypoints
+NAIL = "thumb_nail"
+AUGMENTATION = settings_from(AugmentationSettings, load_recipe("hand-full").settings["augmentation"])
+
+
+def write_coco(path, truth, *, names=(*NAMES, NAIL), every=30, sides=False):
+    """The clip's truth in COCO's format, with the thumb's nail halfway between its two last joints."""
+    images, annotations = [], []
+    for frame in truth[::every]:
+        index = frame["index"]
+        images.append({"id": index, "file_name": f"{index:06}.png", "width": 640, "height": 480})
+        for hand in frame["hands"]:
+            points = {name: (*xy, 2) for name, xy in zip(NAMES, hand["xy"], strict=True)}
+            points[NAIL] = (*np.mean([points["thumb_ip"], points["thumb_tip"]], 0)[:2].tolist(), 2)
+            low, high = np.min(hand["xy"], 0), np.max(hand["xy"], 0)
+            keypoints = [value for name in names for value in points.get(name, (0, 0, 0))]
+            box = [*low.tolist(), *(high - low).tolist()]
+            annotations.append(
+                {"id": len(annotations), "image_id": index, "category_id": 1, "bbox": box, "keypoints": keypoints}
+            )
+            if sides:
+                points_mm = 1000 * np.array(hand["xyz_m"])
+                points_mm = np.concatenate([points_mm, points_mm[[3, 4]].mean(0)[None]])[: len(names)]
+                annotations[-1] |= {"hand_side": hand["handedness"].lower(), "keypoints3d": points_mm.tolist()}
+    categories = [{"id": 1, "name": "hand", "keypoints": list(names)}]
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def coco(demo_clip, tmp_path_factory):
+    clip, frames, truth = demo_clip
+    size = frames[0].shape[:2]
+    assert size == (480, 640)
+    file = write_coco(tmp_path_factory.mktemp("coco") / "hands.json", truth)
+    return open_dataset("folder", file, images=str(clip))
+
+
+@pytest.fixture(scope="module")
+def crops(coco):
+    return LandmarkCrops(coco, [NAIL])
+
+
+def test_crops_are_those_that_the_detector_cuts(crops, demo_clip):
+    _, frames, truth = demo_clip
+    first = next(frame for frame in truth[::30] if frame["hands"])
+    xy = np.array(first["hands"][0]["xy"], np.float32)
+    box = box_around_hand(xy)
+    seen = np.empty((224, 224, 3), np.uint8)
+    crop_on_grid(frames[first["index"]], box, seen)
+    different = np.abs(crops[0].image().astype(int) - seen)  # where rounding takes another place of the grid
+    assert different.mean() < 1e-2
+    assert different.max() <= 4
+    fractions = np.column_stack([crops[0].keypoints / 224, np.zeros(22)])
+    np.testing.assert_allclose(points_from_crop(fractions, box)[:21, :2], xy, atol=1e-3)
+    np.testing.assert_allclose(crops[0].keypoints[21], crops[0].keypoints[[3, 4]].mean(0), atol=1e-3)
+
+
+@given(st.integers(0, 2**32 - 1))
+@pytest.mark.slow
+def test_augmented_keypoints_go_with_the_image(crops, seed):
+    """A white spot at a keypoint stays at that keypoint."""
+    hand = crops[0]
+    wide = np.zeros_like(hand.wide)
+    x, y = 150, 130
+    wide[y - 2 : y + 2, x - 2 : x + 2] = 255  # centred at the corner between four pixels
+    marked = replace(hand, wide=wide, keypoints=np.array([[x - 56, y - 56]], np.float32))
+    turned = augmented(marked, draw_augmentation(AUGMENTATION, np.random.default_rng(seed)))
+    light = turned.image()[..., 0].astype(np.float32)
+    light -= np.median(light)
+    rows, columns = np.nonzero(light > light.max() / 2)
+    np.testing.assert_allclose([columns.mean(), rows.mean()], turned.keypoints[0], atol=1)
+
+
+@pytest.mark.slow
+def test_hands_without_palm_are_left_out(demo_clip, tmp_path):
+    clip, _, truth = demo_clip
+    path = write_coco(tmp_path / "hands.json", truth)
+    data = json.loads(path.read_text("utf-8"))
+    for index, annotation in enumerate(data["annotations"]):
+        joint = NAMES.index("wrist" if index else "ring_finger_tip")
+        annotation["keypoints"][3 * joint : 3 * joint + 3] = [0, 0, 0]
+    path.write_text(json.dumps(data), "utf-8")
+    (kept,) = LandmarkCrops(open_dataset("folder", path, images=str(clip)))
+    assert kept.known.sum() == 20
+    del data["annotations"][0]
+    path.write_text(json.dumps(data), "utf-8")
+    with pytest.raises(InputError, match="no hand with wrist, palm and first joints annotated"):
+        LandmarkCrops(open_dataset("folder", path, images=str(clip)))
+
+
+def test_missing_keypoints_are_named(coco):
+    with pytest.raises(InputError, match=r"no hand with the keypoints wrist, .*little_nail"):
+        LandmarkCrops(coco, [NAIL, "little_nail"])
+
+
+def test_the_published_network_is_near_already(weights, crops):
+    del weights
+    network = create_network("hand-lite", "published")
+    assert landmark_metrics(network, landmarks_of(crops))["error_px"] < 8
+
+
+def landmarks_of(crops):
+    """The first crops with the 21 keypoints alone."""
+    return [
+        replace(crop, keypoints=crop.keypoints[:21], known=crop.known[:21], metres=crop.metres[:21])
+        for crop in crops[:4]
+    ]
+
+
+@pytest.mark.slow
+def test_one_command_adds_a_keypoint_and_detectors_find_it(weights, coco, demo_clip, tmp_path, capfd):
+    del weights
+    annotations, clip = coco.annotations, demo_clip[0]
+    out = tmp_path / "run"
+    command = ["train", "hand-lite", "--data", str(annotations), "--images", str(clip), "--out", str(out)]
+    command += ["--extra-keypoints", NAIL, "--steps", "20", "--export", "onnx", "--set", "keep=0"]
+    command += ["--set", "batch=4", "--set", "limit=4", "--set", "held_out=0", "--set", "augmentation=none"]
+    assert main(command) == 0
+    told = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
+    assert float(told["error_px"]) < 0.7 * float(told["error_before_px"])
+    _, frames, truth = demo_clip
+    index = next(frame["index"] for frame in truth[::30] if len(frame["hands"]) == 1)
+    with sonjit.create_detector("hands", landmark_model=told["export"], static_image=True) as detector:
+        (hand,) = detector.detect(frames[index])
+    assert (hand.keypoints.shape, hand.keypoints_3d.shape) == ((21, 3), (21, 3))
+    (nail,) = hand.extra_keypoints
+    wanted = np.mean(np.array(truth[index]["hands"][0]["xy"])[[3, 4]], 0)
+    palm = np.linalg.norm(hand.keypoints[0, :2] - hand.keypoints[9, :2])
+    assert np.linalg.norm(nail - wanted) < 0.2 * palm
+    assert hand.to_dict()["extraKeypoints"] == [{"x": pytest.approx(nail[0]), "y": pytest.approx(nail[1])}]
+    assert sonjit.Hand.from_dict(hand.to_dict(full=True)) == hand
+
+
+def flat_hand(rng, size=64, **known):
+    """A crop whose keypoints are its metres, seen from far away."""
+    metres = rng.uniform(-0.08, 0.08, (21, 3)).astype(np.float32)
+    points = (metres[:, :2] * 300 + size / 2).astype(np.float32)
+    whole = size * 3 // 2
+    return LandmarkCrop(np.zeros((whole, whole, 3), np.uint8), points, np.ones(21, np.bool_), metres, **known)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_metres_turn_and_depth_grows_with_the_crop(seed):
+    rng = np.random.default_rng(seed)
+    hand = augmented(flat_hand(rng), draw_augmentation(AUGMENTATION, rng))
+    batch = to_batch([hand])
+    flat, seen = (points - points.mean(0) for points in (hand.metres[:, :2], hand.keypoints))
+    scale = np.linalg.norm(seen) / np.linalg.norm(flat)
+    np.testing.assert_allclose(seen, scale * flat, atol=1e-3)
+    deeper = hand.metres[:, 2] - hand.metres[0, 2]
+    np.testing.assert_allclose(batch.depth[0], 0.4 * scale * deeper, atol=1e-3)
+    assert not batch.metres[0, 9].any()
+
+
+@pytest.mark.slow
+def test_the_published_network_says_what_is_taught(weights, demo_clip, tmp_path):
+    """Depth, metres and sides of the truth are in the network's own terms: it is nearer to them than to others."""
+    del weights
+    clip, _, truth = demo_clip
+    file = write_coco(tmp_path / "hands.json", truth, names=NAMES, sides=True)
+    crops = LandmarkCrops(open_dataset("folder", file, images=str(clip)))
+    network = create_network("hand-full", "published")
+    batch = to_batch(crops)
+    with torch.inference_mode():
+        seen = network(batch.images)
+        parts = landmark_losses(None, 0)(network, batch)
+    depth = seen["keypoints"].unflatten(1, (-1, 3))[..., 2]
+    assert torch.corrcoef(torch.stack([depth.flatten(), batch.depth.flatten()]))[0, 1] > 0.4
+    metres = seen["keypoints_3d"].unflatten(1, (-1, 3))
+    assert (metres - batch.metres).norm(dim=2).mean() < 0.5 * batch.metres.norm(dim=2).mean()
+    assert parts["handedness"] < 0.1  # of 0.14 for a network that guesses
+    metrics = landmark_metrics(network, crops)
+    assert metrics["handedness"] > 85
+    assert metrics["mnae"] < 20
+    assert "presence" not in metrics
+
+
+def test_a_mirror_shows_the_other_hand():
+    hand = flat_hand(np.random.default_rng(0), side="Left")
+    other = augmented(hand, Augmentation(mirror=True))
+    assert other.side == "Right"
+    np.testing.assert_allclose(other.keypoints, [63, 0] + hand.keypoints * [-1, 1], atol=1e-4)
+    np.testing.assert_allclose(other.metres, hand.metres * [-1, 1, 1])
+    assert augmented(replace(hand, side=None), Augmentation(mirror=True)).side is None
+
+
+def test_what_is_not_known_hands_no_gradient_on():
+    rng = np.random.default_rng(0)
+    hand = flat_hand(rng)
+    unknown = replace(hand, metres=np.full_like(hand.metres, np.nan), known=np.arange(21) < 5)
+    network = create_network("hand-full", trunk="tiny")
+    parts = landmark_losses(None, 0)(network, to_batch([unknown, unknown]))
+    for name in ("depth", "metres", "presence", "handedness"):
+        assert parts[name] == 0
+    sum(parts.values()).backward()
+    gradient = network.keypoints.weight.grad.unflatten(0, (21, 3))
+    assert gradient.isfinite().all()
+    assert gradient[:5, :2].any()
+    assert not gradient[5:].any()
+    assert not gradient[:, 2].any()
+
+
+def test_what_is_not_known_is_kept():
+    hand = replace(flat_hand(np.random.default_rng(0)), metres=np.full((21, 3), np.nan, np.float32))
+    before = create_network("hand-full", trunk="tiny").eval()
+    same = landmark_losses(before, 1.0)(before, to_batch([hand]))
+    assert same["kept_points"] == same["kept_scores"] == 0
+    other = create_network("hand-full", trunk="tiny").eval()
+    moved = landmark_losses(before, 1.0)(other, to_batch([hand]))
+    assert moved["kept_points"] > 0
+    assert moved["kept_scores"] > 0
+    known = landmark_losses(before, 1.0)(other, to_batch([flat_hand(np.random.default_rng(0), side="Left")]))
+    assert known["kept_points"] == 0
+    assert known["handedness"] > 0
+
+
+class Crops(NamedTuple):
+    hands: list
+    empty: list
+
+
+@given(st.floats(0, 1), st.floats(0, 0.9))
+@pytest.mark.slow
+def test_sources_are_mixed_in_any_proportion(part, negatives):
+    rng = np.random.default_rng(0)
+    sides = {"a": "Left", "b": "Right"}
+    hands = {
+        name: Crops(*([flat_hand(rng, 32, side=side, present=present)] for present in (True, False)))
+        for name, side in sides.items()
+    }
+    options = LandmarkSettings(mix={"a": part, "b": 1 - part}, negatives=negatives, batch=400)
+    drawn = draw_crops(hands, options, rng)
+    assert len(drawn) == 400
+    assert sum(crop.side == "Left" for crop in drawn) == pytest.approx(400 * part, abs=70)
+    assert sum(crop.present is False for crop in drawn) == pytest.approx(400 * negatives, abs=70)
+
+
+def test_crops_without_hands_show_none(demo_clip, tmp_path):
+    """Of images that are white where a hand's box is, and black elsewhere."""
+    annotations = write_coco(tmp_path / "hands.json", demo_clip[2])
+    data = json.loads(annotations.read_text("utf-8"))
+    for image in data["images"]:
+        grey = np.zeros((480, 640), np.uint8)
+        for one in data["annotations"]:
+            if one["image_id"] == image["id"]:
+                x, y, width, height = map(int, one["bbox"])
+                grey[max(y, 0) : y + height, max(x, 0) : x + width] = 255
+        cv2.imwrite(str(tmp_path / image["file_name"]), grey)
+    everything = LandmarkCrops(open_dataset("folder", annotations), without_hands=True)
+    empty = [crop for crop in everything if crop.present is False]
+    hands = everything[: -len(empty)]
+    assert len(everything) > len(empty) > 0
+    assert all(crop.present for crop in hands)
+    assert all(crop.image().mean() > 20 for crop in hands)
+    rng = np.random.default_rng(0)
+    for crop in empty:
+        assert not crop.known.any()
+        assert not np.isfinite(crop.metres).any()
+        assert not crop.image().any()
+        assert augmented(crop, draw_augmentation(AUGMENTATION, rng)).image().std() == 0
+
+
+@pytest.mark.slow
+def test_one_command_trains_a_network_of_its_own_from_several_sources(demo_clip, tmp_path, capfd):
+    clip, _, truth = demo_clip
+    for name in ("real", "synthetic", "test"):
+        write_coco(tmp_path / f"{name}.json", truth, names=NAMES, every=60, sides=True)
+    out = tmp_path / "run"
+    command = ["train", "hand-lite", "--data", str(tmp_path), "--images", str(clip), "--out", str(out)]
+    command += ["--set", "mix=real.json=0.3,synthetic.json=0.7", "--set", "heads_from=real.json", "--steps", "3"]
+    command += ["--set", "scratch=true", "--set", "width=0.25", "--set", "size=32", "--set", "negatives=0.3"]
+    command += ["--set", "activation=elu", "--set", "dropout=0.1"]
+    assert main([*command, "--set", "held_out=0.2", "--set", "timed=true"]) == 0
+    told = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
+    assert all(np.isfinite(float(told[name])) for name in ("mnae", "handedness", "presence", "error_px"))
+    assert float(told["ms"]) > 0
+    network = create_network("hand-lite", told["weights"])
+    assert network.options.items() >= {"width": 0.25, "activation": "elu", "dropout": 0.1}.items()
+    assert sum(map(torch.numel, network.parameters())) == int(float(told["parameters"]))
+
+
+def test_a_run_from_scratch_begins_in_the_middle():
+    network = landmark_network(LandmarkSettings(scratch=True, network="hand-lite", width=0.25, size=64)).eval()
+    with torch.inference_mode():
+        points = network(torch.rand(2, 3, 64, 64))["keypoints"].unflatten(1, (-1, 3))
+    assert (points[..., :2] - 32).abs().max() < 6
+    again = landmark_network(LandmarkSettings(scratch=True, network="hand-lite", width=0.25, size=64, seed=1))
+    assert not torch.equal(again.widen[0].weight, network.widen[0].weight)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "requires --data, a COCO keypoints JSON file"),
+        (["--data", "absent.json"], "absent.json"),
+        (["--set", "batch=0"], "batch=0: must be at least 1"),
+        (["--set", "batch"], "--set batch: give key=value"),
+        (["--set", "colour=1"], "Unknown setting 'colour'. Choose from steps"),
+        (["--set", "size=100"], "size=100: must be a multiple of 32"),
+        (["--set", "activation=elu"], "activation=elu requires scratch=true; the published weights are for relu6"),
+        (["--set", "width=0.5"], "requires scratch=true; no weights are published"),
+        (["--set", "mix=real"], "mix=real: must be pairs name=value"),
+        (["--set", "mix=real=0"], "mix: shares must be at least 0, and one must be above 0"),
+        (["--set", "heads_from=other"], "heads_from=other: not a source of mix"),
+        (["--set", "negatives=1"], "negatives=1.0: must be at least 0 and below 1"),
+    ],
+)
+def test_wrong_calls_are_refused_in_one_line(arguments, said, tmp_path, capfd):
+    assert main(["train", "hand-full", "--out", str(tmp_path / "run"), *arguments]) == 2
+    _, err = capfd.readouterr()
+    assert said in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_any_registered_data_set_is_learnt_from(coco, tmp_path):
+    """The same hands as WebDataset shards give the same crops, and a run."""
+    few = coco[:6]
+    convert_dataset(few, tmp_path / "shards")
+    again = open_dataset("shards", tmp_path / "shards")
+    for one, other in zip(LandmarkCrops(few, [NAIL]), LandmarkCrops(again, [NAIL]), strict=True):
+        np.testing.assert_array_equal(one.wide, other.wide)
+        np.testing.assert_allclose(one.keypoints, other.keypoints, atol=1e-4)
+    command = ["train", "hand-full", "--data", str(tmp_path / "shards"), "--out", str(tmp_path / "run"), "--steps", "2"]
+    command += ["--set", "dataset=shards", "--set", "scratch=true", "--set", "trunk=tiny", "--set", "size=64"]
+    assert main([*command, "--set", "batch=2"]) == 0
+    for recipe, more in (("palm", ["size=64", "depth=0"]), ("mask-rcnn", ["side=32", "depth=10", "width=8"])):
+        command = ["train", recipe, "--data", str(tmp_path / "shards"), "--out", str(tmp_path / recipe), "--steps", "1"]
+        command += ["--set", "dataset=shards", "--set", "batch=1"]
+        assert main([*command, *(part for one in more for part in ("--set", one))]) == 0

@@ -1,0 +1,80 @@
+"""Losses: 0 or least where all is right, gradients that mend, and the textbook's numbers."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from sonjit.lab.training.losses import cross_entropy, focal, heatmap, maxmse
+
+LOSSES = {
+    "cross-entropy": cross_entropy,
+    "focal": focal,
+    "mse": F.mse_loss,
+    "l1": F.l1_loss,
+    "smooth-l1": F.smooth_l1_loss,
+    "maxmse": maxmse,
+    "heatmap": heatmap,
+}
+SHAPES = {"cross-entropy": (6, 4), "focal": (6, 4), "heatmap": (2, 3, 8, 8)}
+
+
+def truth_for(name):
+    torch.manual_seed(0)
+    if name == "heatmap":
+        maps = torch.rand(SHAPES[name]) * 0.8
+        maps[:, :, 3, 4] = 1
+        return maps
+    if name in SHAPES:
+        return (torch.rand(SHAPES[name]) < 0.3).float()
+    return torch.randn(5, 21, 3)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_is_a_scalar_that_its_gradient_lowers(name):
+    truth = truth_for(name)
+    predicted = torch.randn(truth.shape, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    loss = LOSSES[name](predicted, truth)
+    assert loss.shape == ()
+    (gradient,) = torch.autograd.grad(loss, predicted)
+    step = 1e-3 / gradient.norm()
+    assert 0 <= LOSSES[name](predicted - step * gradient, truth) < loss
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_what_is_right_costs_nothing(name):
+    truth = truth_for(name)
+    if name == "heatmap":
+        right = torch.where(truth == 1, 30.0, -30.0)
+    elif name in SHAPES:
+        right = 60 * truth - 30
+    else:
+        right = truth
+    assert LOSSES[name](right, truth).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_focal_is_the_papers_formula_and_forgets_what_is_easy():
+    score, chance = torch.tensor([0.4, -2.0]), torch.sigmoid(torch.tensor([0.4, -2.0]))
+    truth = torch.tensor([1.0, 0.0])
+    wanted = -0.25 * (1 - chance[0]) ** 2 * chance[0].log() - 0.75 * chance[1] ** 2 * (1 - chance[1]).log()
+    assert focal(score, truth).item() == pytest.approx(wanted.item())
+    assert focal(score, truth, alpha=0.5, gamma=0).item() == pytest.approx(cross_entropy(score, truth).item())
+    easy, hard = torch.tensor([4.0]), torch.tensor([-1.0])
+    one = torch.ones(1)
+    assert focal(easy, one) / focal(hard, one) < (cross_entropy(easy, one) / cross_entropy(hard, one)) / 100
+
+
+def test_cross_entropy_takes_classes_too():
+    scores = torch.zeros(3, 5)
+    assert cross_entropy(scores, torch.tensor([0, 4, 2])).item() == pytest.approx(math.log(5))
+
+
+def test_a_heatmap_forgives_what_is_near_a_peak():
+    maps = torch.zeros(1, 1, 8, 8)
+    maps[0, 0, 4, 4], maps[0, 0, 4, 5] = 1, 0.9
+    right = torch.full(maps.shape, -8.0)
+    right[0, 0, 4, 4] = 8
+    near, far = right.clone(), right.clone()
+    near[0, 0, 4, 5] = far[0, 0, 1, 1] = 4
+    assert heatmap(right, maps) < heatmap(near, maps) < heatmap(far, maps) / 100

@@ -1,0 +1,170 @@
+import csv
+import json
+
+import numpy as np
+import openpyxl
+import pandas
+import polars
+import pyarrow.parquet
+import pytest
+
+import sonjit
+from sonjit import InputError, JobError
+from sonjit.media import Header, load_frames, open_writer
+from sonjit.media.tables import excel_tables
+from sonjit.results import Frame
+from sonjit.results.measures import instance_values
+from sonjit.results.skeletons.blendshapes import BLENDSHAPES
+
+HEADER = Header("clip.mp4", 640, 480, 30.0, "hands-full", version="1.2", options={"max_instances": 3})
+
+
+def write(path, frames, header=HEADER, extra=(), extras=None, **options):
+    with open_writer(path, header, extra, **options) as writer:
+        for index, frame in enumerate(frames):
+            writer.write(frame, None if extras is None else extras[index])
+
+
+def read_csv(path):
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def frames(hand):
+    two = [hand(id=1), hand(id=2)]
+    two[0].handedness, two[1].handedness = "Left", "Right"
+    return [Frame(0, 0.0, two), Frame(1, 0.1), Frame(2, 0.2, [hand(id=2)])]
+
+
+def test_instance_rows_have_one_row_per_hand_and_frame(tmp_path, frames):
+    path = tmp_path / "t.csv"
+    write(path, frames, extra=("curl_rad",), extras=[[{"curl_rad": 1.23456789}, {}], [], [{}]], rows="instance")
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf")  # by which Excel recognises UTF-8
+    rows = read_csv(path)
+    assert [(row["frame"], row["key"], row["handedness"]) for row in rows[:3]] == [
+        ("0", "1", "Left"),
+        ("0", "2", "Right"),
+        ("1", "", ""),
+    ]
+    assert rows[0]["curl_rad"] == "1.2346"
+    assert "keypoint" not in rows[0]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_wide_rows_have_a_column_per_keypoint_and_axis(tmp_path, frames, ending):
+    path = tmp_path / f"t{ending}"
+    write(path, frames, rows="wide")
+    table = pandas.read_csv(path) if ending == ".csv" else pandas.read_parquet(path)
+    assert len(table) == 4
+    first = frames[0].hands[0]
+    np.testing.assert_array_equal(np.float32(table.index_finger_tip_x[0]), first["index_finger_tip"][0])
+    np.testing.assert_array_equal(np.float32(table.wrist_z_m[0]), first.keypoints_3d[0, 2])
+
+
+def test_a_wide_table_of_faces_takes_its_columns_from_the_first_face(tmp_path, face):
+    for count, column in ((478, "point_1_x"), (6, "noseTip_x")):
+        frames = [Frame(0, 0.0), Frame(1, 0.1, faces=[face(count)])]
+        write(tmp_path / "t.csv", frames, Header(kind="faces"), rows="wide")
+        rows = read_csv(tmp_path / "t.csv")
+        assert [row["frame"] for row in rows] == ["0", "1"]
+        assert rows[1][column]
+        assert not rows[0][column]
+
+
+def test_a_wide_table_of_people_has_columns_for_all_parts(tmp_path, person):
+    write(tmp_path / "t.csv", [Frame(0, 0.0, people=[person()])], Header(kind="people"), rows="wide")
+    rows = read_csv(tmp_path / "t.csv")
+    assert [row["kind"] for row in rows] == ["body", "hand", "hand", "face"]
+    assert rows[0]["left_knee_x"]
+    assert rows[1]["thumb_tip_x"]
+    assert rows[3]["point_1_x"]
+
+
+def test_minute_of_blendshapes_takes_less_than_a_megabyte(tmp_path, face):
+    rng = np.random.default_rng(0)
+    one = face(id=1)
+    frames, extras = [], []
+    for index in range(1800):
+        frames.append(Frame(index, index / 30, faces=[one]))
+        extras.append([dict(zip(BLENDSHAPES, np.float32(rng.beta(0.5, 3, len(BLENDSHAPES))).tolist(), strict=True))])
+    for ending in (".csv", ".parquet"):
+        path = tmp_path / f"t{ending}"
+        write(path, frames, Header(kind="faces"), BLENDSHAPES, extras, rows="instance")
+        assert path.stat().st_size < 1e6
+
+
+def test_excel_workbook_has_three_sheets(tmp_path, frames):
+    path = tmp_path / "t.xlsx"
+    with open_writer(path, HEADER) as writer:
+        for frame in frames:
+            frame.source = "=Müller.mp4"
+            writer.write(frame)
+        writer.sources["=Müller.mp4"] = {"width": 640, "height": 480, "fps": 30.0}
+    book = openpyxl.load_workbook(path)
+    assert book.sheetnames == ["frames", "instances", "run"]
+    assert [row[3].value for row in book["frames"].iter_rows(min_row=2)] == [2, 0, 1]
+    assert book["frames"]["A2"].value == "=Müller.mp4"
+    assert book["frames"]["A2"].data_type == "s"  # no formula
+    assert book["instances"].max_row == 5
+    run = {row[0].value: row[1].value for row in book["run"].iter_rows(min_row=2)}
+    assert (run["version"], run["max_instances"], run["=Müller.mp4"]) == ("1.2", 3, "source")
+    with pytest.raises(InputError, match="cannot be read back"):
+        load_frames(path)
+
+
+def test_excel_refuses_more_rows_than_a_sheet_has(tmp_path, frames, monkeypatch):
+    monkeypatch.setattr(excel_tables, "_MAX_ROWS", 3)
+    with pytest.raises(JobError, match="at most 3 rows"):
+        write(tmp_path / "t.xlsx", frames)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_apply_only_to_tables_of_rows(tmp_path):
+    with pytest.raises(InputError, match=r"rows='wide' applies only to \.csv, \.parquet, \.xlsx"):
+        open_writer(tmp_path / "t.json", HEADER, rows="wide")
+
+
+@pytest.mark.parametrize("ending", [".json", ".jsonl", ".parquet"])
+def test_headers_hold_version_options_and_the_size_of_each_source(tmp_path, frames, ending):
+    path = tmp_path / f"t{ending}"
+    sizes = {"a.jpg": {"width": 640, "height": 480}, "b.mp4": {"width": 720, "height": 1280, "fps": 25.0}}
+    with open_writer(path, HEADER) as writer:
+        for frame in frames:
+            writer.write(frame)
+        writer.sources.update(sizes)
+    header, back = load_frames(path)
+    assert (header.version, header.options, header.sources) == ("1.2", {"max_instances": 3}, sizes)
+    assert len(back) == 3
+    assert list(tmp_path.iterdir()) == [path]
+    if ending == ".json":
+        assert json.loads(path.read_text("utf-8"))["sources"] == sizes
+    if ending == ".parquet":
+        metadata = pyarrow.parquet.ParquetFile(path).metadata.metadata
+        assert json.loads(metadata[b"sonjit.sources"]) == sizes
+
+
+def test_data_frames_have_nullable_integers_and_categories(frames):
+    table = sonjit.to_dataframe(frames)
+    assert [str(table[name].dtype) for name in ("id", "instance", "keypoint")] == ["Int64"] * 3
+    assert [str(table[name].dtype) for name in ("kind", "handedness", "name")] == ["category"] * 3
+    one = table[table.instance.fillna(0) == 0]
+    pivot = one.pivot(index="frame", columns="name", values="x")
+    assert pivot.shape == (3, 21)
+    assert not pivot.columns.isna().any()
+    assert pivot.loc[1].isna().all()
+
+
+def test_data_frames_of_instances(frames, hand):
+    table = sonjit.to_dataframe(frames, rows="instance", measures=True)
+    assert len(table) == 4
+    values = instance_values(frames[0].hands[0])
+    assert table.palm_width_m[0] == pytest.approx(values["palm_width_m"], rel=1e-4)
+    stills = [Frame(0, None, [hand(), hand()], source="a.jpg"), Frame(1, None, [hand()], source="b.jpg")]
+    table = sonjit.to_dataframe(stills, rows="instance")
+    assert table.groupby(["source", "key"]).size().to_dict() == {("a.jpg", 0): 1, ("a.jpg", 1): 1, ("b.jpg", 0): 1}
+    wide = sonjit.to_dataframe(frames, "polars", rows="wide")
+    assert wide.schema["id"] == polars.Int64
+    assert "wrist_x" in wide.columns
+    with pytest.raises(InputError, match="Unknown rows 'tall'"):
+        sonjit.to_dataframe(frames, rows="tall")

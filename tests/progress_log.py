@@ -1,0 +1,23 @@
+"""Progress that tests read."""
+
+from sonjit._util.progress import Progress
+
+
+class ProgressLog(Progress):
+    """Totals, steps and instances in the order of the calls.
+
+    Args:
+        then: Function called after each step, which may raise to end the operation.
+    """
+
+    def __init__(self, then=lambda: None):
+        self.totals, self.steps, self.instances = [], [], 0
+        self._then = then
+
+    def start(self, total):
+        self.totals.append(total)
+
+    def advance(self, count=1, *, instances=0):
+        self.steps.append(count)
+        self.instances += instances
+        self._then()

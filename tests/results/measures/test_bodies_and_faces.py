@@ -1,0 +1,138 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonjit import Face
+from sonjit.results.measures import (
+    MEASURE_NAMES,
+    eye_openness,
+    head_pose_rad,
+    head_rotation,
+    measures,
+    mouth_openness,
+)
+from sonjit.results.measures.faces import _STABLE
+
+angles = st.floats(-1.2, 1.2)
+
+
+def from_pose(yaw, pitch, roll):
+    """The rotation with this yaw, pitch and roll, from their definition: roll first, then pitch, then yaw."""
+    cy, sy, cp, sp, cr, sr = *cs(-yaw), *cs(-pitch), *cs(roll)
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    return about_y @ about_x @ about_z
+
+
+def cs(angle):
+    return math.cos(angle), math.sin(angle)
+
+
+def mesh():
+    """(468, 3) with the stable points of the upright face, the rest anywhere."""
+    points = np.random.default_rng(0).normal(size=(468, 3))
+    points[list(_STABLE)] = list(_STABLE.values())
+    return points
+
+
+@given(angles, angles, angles, st.floats(1, 300), st.floats(-500, 500))
+def test_head_pose_is_the_one_the_mesh_was_turned_by(yaw, pitch, roll, scale, offset):
+    turned = scale * mesh() @ from_pose(yaw, pitch, roll).T + offset
+    np.testing.assert_allclose(head_pose_rad(turned), (yaw, pitch, roll), atol=1e-6)
+
+
+@given(angles, angles, angles)
+def test_a_mirrored_face_has_opposite_yaw_and_roll(yaw, pitch, roll):
+    turned = mesh() @ from_pose(yaw, pitch, roll).T * [-1, 1, 1]
+    left, right = [33, 133, 127, 234], [263, 362, 356, 454]
+    turned[left + right] = turned[right + left]
+    np.testing.assert_allclose(head_pose_rad(turned), (-yaw, pitch, -roll), atol=1e-6)
+
+
+@pytest.mark.files("goldens/mediapipe/facemesh.*.static*.json")
+def test_rotations_of_real_meshes_are_recovered(file):
+    if file is None:
+        pytest.skip("no goldens")
+    for face in json.loads(file.read_text("utf-8"))["frames"][0]["instances"]:
+        points = np.array(face["keypoints"])[:, :3]
+        start = head_rotation(points)
+        for pose in ((0.5, 0, 0), (0, -0.4, 0), (0, 0, 0.7), (0.3, 0.2, -0.4)):
+            turn = from_pose(*pose)
+            np.testing.assert_allclose(head_rotation(points @ turn.T), turn @ start, atol=1e-6)
+        roll = head_pose_rad(points @ from_pose(0, 0, 0.3).T) - head_pose_rad(points)
+        assert np.linalg.det(start) == pytest.approx(1)
+        assert (eye_openness(points) > 0.05).all()
+        assert abs(roll[2]) > 0.2
+
+
+def test_portrait_looks_at_the_camera_and_smiles(data):
+    file = data / "goldens" / "mediapipe" / "facemesh.portrait.static4.plain.json"
+    if not file.is_file():
+        pytest.skip(f"{file} is not there")
+    points = np.array(json.loads(file.read_text("utf-8"))["frames"][0]["instances"][0]["keypoints"])[:, :3]
+    row = measures(Face(1.0, points.astype(np.float32), (0.0, 0.0, 1.0, 1.0)))
+    assert tuple(row) == MEASURE_NAMES["face"]
+    assert max(abs(row[name]) for name in ("head_yaw_rad", "head_pitch_rad", "head_roll_rad")) < math.radians(6)
+    assert row["mouth_openness"] > 0.15
+    assert 0.15 < row["left_eye_openness"] < 0.4
+
+
+def test_closing_lids_and_lips():
+    points = mesh()
+    points[[387, 386, 385]] = points[[373, 374, 380]]
+    points[[82, 13, 312]] = points[[87, 14, 317]]
+    assert eye_openness(points)[0] == 0
+    assert eye_openness(points)[1] > 0
+    assert mouth_openness(points) == 0
+
+
+def test_a_face_without_mesh_or_extent_is_unknown():
+    box = Face(1.0, np.full((6, 3), np.nan, np.float32), (0.0, 0.0, 1.0, 1.0))
+    assert all(math.isnan(value) for value in measures(box).values())
+    point = Face(1.0, np.zeros((478, 3), np.float32), (0.0, 0.0, 1.0, 1.0))
+    assert all(math.isnan(value) for value in measures(point).values())
+
+
+def test_standing_body(body):
+    row = measures(body)
+    assert tuple(row) == MEASURE_NAMES["body"]
+    for name in ("left_elbow_angle_rad", "right_knee_angle_rad", "left_hip_angle_rad"):
+        assert row[name] == pytest.approx(math.pi, abs=1e-3)
+    assert row["left_shoulder_angle_rad"] == pytest.approx(0, abs=1e-3)
+    assert row["right_ankle_angle_rad"] == pytest.approx(math.pi / 2, abs=1e-3)
+    assert row["left_thigh_m"] == pytest.approx(0.45, abs=1e-6)
+    assert row["shoulder_width_m"] == pytest.approx(0.4, abs=1e-6)
+    assert row["torso_length_m"] == pytest.approx(0.5, abs=1e-6)
+    assert row["torso_lean_rad"] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("lean", [-1.0, 0.3, 1.5])
+def test_lean_to_the_image_s_right_is_positive(body, lean):
+    cos, sin = math.cos(lean), math.sin(lean)
+    body.keypoints_3d = (body.keypoints_3d @ np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]).T).astype(np.float32)
+    row = measures(body)
+    assert row["torso_side_lean_rad"] == pytest.approx(lean, abs=1e-5)
+    assert row["torso_lean_rad"] == pytest.approx(abs(lean), abs=1e-5)
+
+
+def test_what_is_not_visible_is_unknown(body):
+    body.visibility = body.visibility.copy()
+    body.visibility[25] = 0.49
+    unknown = {name for name, value in measures(body).items() if math.isnan(value)}
+    assert unknown == {
+        "left_hip_angle_rad",
+        "left_knee_angle_rad",
+        "left_ankle_angle_rad",
+        "left_thigh_m",
+        "left_shin_m",
+    }
+
+
+def test_no_two_kinds_share_a_name():
+    names = [name for kind in MEASURE_NAMES.values() for name in kind]
+    assert len(set(names)) == len(names)

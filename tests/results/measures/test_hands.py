@@ -1,0 +1,136 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonjit._util.errors import InputError
+from sonjit.results.measures import (
+    MEASURE_NAMES,
+    finger_bends_rad,
+    finger_curl_rad,
+    finger_curls,
+    finger_reach,
+    finger_spread_rad,
+    hand_length_m,
+    joint_angles_rad,
+    joint_triples,
+    measure_hand,
+    measures,
+    palm_facing,
+    palm_normal,
+    pinch_distance_m,
+)
+from sonjit.results.skeletons import load_skeleton
+
+bends = st.lists(st.lists(st.floats(0, 1.5), min_size=3, max_size=3), min_size=5, max_size=5)
+angles = st.floats(-math.pi, math.pi)
+
+
+def rotation(yaw, pitch, roll):
+    axes = (((0, 2), yaw), ((1, 2), pitch), ((0, 1), roll))
+    whole = np.eye(3)
+    for (i, j), angle in axes:
+        one = np.eye(3)
+        one[[i, j], [i, j]], one[i, j], one[j, i] = math.cos(angle), -math.sin(angle), math.sin(angle)
+        whole = whole @ one
+    return whole
+
+
+@given(bends)
+def test_bends_are_those_the_hand_was_built_with(made, bends):
+    points = made.build_hand(bends)
+    np.testing.assert_allclose(finger_bends_rad(points), bends, atol=1e-5)
+    np.testing.assert_allclose(finger_curl_rad(points), np.sum(bends, axis=1), atol=1e-5)
+
+
+@given(bends, angles, angles, angles, st.floats(0.3, 3), st.floats(-5, 5))
+@pytest.mark.slow
+def test_a_rotated_scaled_moved_hand_measures_the_same(made, bends, yaw, pitch, roll, scale, offset):
+    points = made.build_hand(bends)
+    turn = rotation(yaw, pitch, roll)
+    moved = scale * points @ turn.T + offset
+    for measure in (finger_bends_rad, finger_reach, finger_curls):
+        np.testing.assert_allclose(measure(moved), measure(points), atol=1e-6)
+    for measure in (pinch_distance_m, hand_length_m):
+        np.testing.assert_allclose(measure(moved), scale * measure(points), atol=1e-6)
+    np.testing.assert_allclose(palm_normal(moved, "Right"), turn @ palm_normal(points, "Right"), atol=1e-6)
+
+
+@given(bends)
+def test_a_mirrored_hand_is_the_other_hand(made, bends):
+    points = made.build_hand(bends)
+    mirrored = points * [-1, 1, 1]
+    for measure in (finger_bends_rad, finger_spread_rad, finger_reach, pinch_distance_m):
+        np.testing.assert_allclose(measure(mirrored), measure(points), atol=1e-9)
+    np.testing.assert_allclose(palm_normal(mirrored, "Left"), palm_normal(points, "Right") * [-1, 1, 1], atol=1e-9)
+    np.testing.assert_allclose(palm_facing(mirrored, "Left"), palm_facing(points, "Right"), atol=1e-9)
+
+
+def test_palm_to_the_camera_and_away(made):
+    points = made.build_hand([made.OUT] * 5)
+    np.testing.assert_allclose(palm_normal(points, "Right"), (0, 0, -1), atol=1e-9)
+    assert palm_facing(points, "Right") == pytest.approx(1)
+    assert palm_facing(points @ rotation(math.pi, 0, 0).T, "Right") == pytest.approx(-1)
+    assert palm_facing(points @ rotation(math.pi / 2, 0, 0).T, "Right") == pytest.approx(0, abs=1e-9)
+
+
+def test_spread_is_the_angle_between_stretched_fingers(made):
+    points = made.build_hand([(0, 0, 0)] * 5)
+    directions = np.arctan2(made.AT[1:, 0], -made.AT[1:, 1])
+    np.testing.assert_allclose(finger_spread_rad(points)[1:], directions[:-1] - directions[1:], atol=1e-9)
+    thumb = math.atan2(0.9, 0.4)
+    assert finger_spread_rad(points)[0] == pytest.approx(thumb - directions[0])
+
+
+def test_spread_of_a_curled_finger_is_unknown(made):
+    points = made.build_hand([made.OUT, made.OUT, made.IN, made.OUT, made.OUT])
+    assert np.isnan(finger_spread_rad(points)).tolist() == [False, True, True, False]
+
+
+def test_batches_measure_as_their_members_do():
+    batch = np.random.default_rng(0).normal(size=(4, 3, 21, 3))
+    for measure in (finger_bends_rad, finger_curls, finger_reach, finger_spread_rad, pinch_distance_m, hand_length_m):
+        np.testing.assert_allclose(measure(batch)[2, 1], measure(batch[2, 1]), atol=1e-12)
+
+
+def test_a_skeleton_stands_for_its_triples():
+    points = np.random.default_rng(0).normal(size=(5, 21, 3))
+    skeleton = load_skeleton("hand_mediapipe21")
+    assert len(joint_triples(skeleton)) == 15
+    np.testing.assert_array_equal(joint_angles_rad(points, skeleton), joint_angles_rad(points, joint_triples(skeleton)))
+
+
+def test_angles_in_the_plane_and_without_length():
+    points = np.array([[1.0, 0], [0, 0], [0, 2], [0, 0]])
+    np.testing.assert_allclose(joint_angles_rad(points, [(0, 1, 2)]), math.pi / 2)
+    assert np.isnan(joint_angles_rad(points, [(0, 1, 3)])).all()
+
+
+def test_row_has_the_stated_names_in_order(made):
+    row = measures(made.hand_with("11111"))
+    assert tuple(row) == MEASURE_NAMES["hand"]
+    assert all(type(value) is float for value in row.values())
+    assert row["hand_length_m"] == pytest.approx(0.175, abs=1e-5)
+    assert row["palm_facing"] == pytest.approx(1)
+
+
+def test_a_hand_that_is_one_point_is_unknown_not_zero(made):
+    hand = made.hand_with("11111")
+    hand.keypoints_3d = np.zeros((21, 3), np.float32)
+    row = measure_hand(hand)
+    assert math.isnan(row["index_curl_rad"])
+    assert math.isnan(row["index_reach"])
+    assert math.isnan(row["palm_normal_x"])
+
+
+def test_wrong_calls_are_told():
+    with pytest.raises(InputError, match="21, 3"):
+        finger_curl_rad(np.zeros((20, 3)))
+    with pytest.raises(InputError, match="handedness"):
+        palm_normal(np.zeros((21, 3)), "left")
+    with pytest.raises(InputError, match="point 9"):
+        joint_angles_rad(np.zeros((5, 3)), [(0, 1, 9)])
+    with pytest.raises(InputError, match="dict"):
+        measures({})

@@ -1,0 +1,114 @@
+import json
+import queue
+import socket
+import threading
+
+import numpy as np
+import pytest
+from pythonosc.dispatcher import Dispatcher
+from pythonosc.osc_server import ThreadingOSCUDPServer
+
+from sonjit import Body, Event, Face, Hand, InputError
+from sonjit.results import Frame, Gesture
+from sonjit.results.skeletons.blendshapes import BLENDSHAPES
+from sonjit.runs.live import LiveOutput
+
+
+@pytest.fixture
+def receiver():
+    """A receiver of the python-osc package: its port, and a function that waits for messages."""
+    got = queue.Queue()
+    dispatcher = Dispatcher()
+    dispatcher.set_default_handler(lambda address, *values: got.put((address, *values)))
+    with ThreadingOSCUDPServer(("127.0.0.1", 0), dispatcher) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server.server_address[1], lambda count: [got.get(timeout=10) for _ in range(count)]
+        server.shutdown()
+        thread.join()
+
+
+def hand(**more):
+    points = np.arange(63, dtype=np.float32).reshape(21, 3)
+    return Hand("Left", 0.9, points, points / 1000, id=3, **more)
+
+
+def test_hands_go_out_by_osc(receiver):
+    port, messages = receiver
+    event = Event("Fist", "gesture", "begin", 0.1, None, 3, "Left", 0.5)
+    with LiveOutput(f"osc://127.0.0.1:{port}", "hands") as output:
+        output.send(Frame(7, 0.25, [hand(gesture=Gesture("Fist", 0.75))], events=[event]), (100, 50))
+    got = {address: values for address, *values in messages(25)}
+    assert got["/sonjit/frame"] == [7, 0.25, 1]
+    assert got["/sonjit/left_hand/3/index_finger_tip"] == pytest.approx([0.24, 0.5, 0.024, 0.025, 0.026])
+    assert got["/sonjit/left_hand/3/gesture"] == ["Fist", 0.75]
+    assert got["/sonjit/event"] == ["Fist", "begin", 3, 0.5]
+
+
+def test_bodies_go_out_by_osc_without_unknown_points(receiver):
+    port, messages = receiver
+    points = np.ones((33, 3), np.float32)
+    points[0, 0] = np.nan
+    body = Body(0.5, points, points, np.ones(33, np.float32), np.ones(33, np.float32), id=1)
+    with LiveOutput(f"osc://localhost:{port}", "bodies") as output:
+        output.send(Frame(0, 0.0, bodies=[body]), (2, 2))
+    addresses = [address for address, *_ in messages(34)]
+    assert "/sonjit/body/1/left_wrist" in addresses
+    assert "/sonjit/body/1/nose" not in addresses
+
+
+def test_blendshapes_go_out_by_vmc_without_the_neutral_one(receiver):
+    port, messages = receiver
+    points = np.zeros((478, 3), np.float32)
+    face = Face(1.0, points, (0, 0, 1, 1), 1, dict.fromkeys(BLENDSHAPES, 0.5), np.eye(4, dtype=np.float32))
+    with LiveOutput(f"vmc://127.0.0.1:{port}", "faces") as output:
+        output.send(Frame(0, 0.0), (9, 9))
+        output.send(Frame(1, 0.1, faces=[face]), (9, 9))
+    got = messages(53)
+    blends = [values[0] for address, *values in got if address == "/VMC/Ext/Blend/Val"]
+    assert len(blends) == 51
+    assert "_neutral" not in blends
+    head = next(values for address, *values in got if address == "/VMC/Ext/Bone/Pos")
+    assert head == ["Head", 0, 0, 0, 0, 0, 0, 1]
+    assert ["/VMC/Ext/Blend/Apply"] in [list(message) for message in got]
+
+
+def test_frames_go_out_as_json_by_websocket():
+    from websockets.sync.server import serve
+
+    got = queue.Queue()
+    with serve(lambda connection: [got.put(text) for text in connection], "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        port = server.socket.getsockname()[1]
+        with LiveOutput(f"ws://127.0.0.1:{port}/pose", "hands") as output:
+            output.send(Frame(2, 0.5, [hand()]), (640, 480))
+            message = json.loads(got.get(timeout=10))
+        server.shutdown()
+        thread.join()
+    assert (message["index"], message["width"], message["height"]) == (2, 640, 480)
+    assert message["hands"][0]["handedness"] == "Left"
+
+
+@pytest.mark.parametrize("address", ["osc://127.0.0.1", "http://127.0.0.1:1", "osc://:9", "osc://host:x", "9000"])
+def test_wrong_addresses(address):
+    with pytest.raises(InputError, match="write osc://HOST:PORT"):
+        LiveOutput(address, "hands")
+
+
+def test_websocket_that_nobody_answers():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(InputError, match="--to ws://"):
+            LiveOutput(f"ws://127.0.0.1:{taken.getsockname()[1]}", "hands")
+
+
+def test_an_address_that_fails_is_reported_once(caplog, monkeypatch):
+    def fail(*_):
+        raise OSError("unreachable")
+
+    with LiveOutput("osc://127.0.0.1:9", "hands") as output:
+        monkeypatch.setattr(output, "_send", fail)
+        for index in range(3):
+            output.send(Frame(index, 0.0, [hand()]), (100, 50))
+    assert [record.getMessage() for record in caplog.records] == ["osc://127.0.0.1:9: unreachable"]

@@ -1,0 +1,95 @@
+import cv2
+import numpy as np
+import pytest
+
+import sonjit
+from sonjit import InputError
+from sonjit.media.found import Results
+
+
+class Finds:
+    """Stands for a detector's network: one hand whose score is the image's brightness."""
+
+    def detect(self, image, *, time=None):
+        points = np.full((21, 3), 5, np.float32)
+        return Results([sonjit.Hand("Left", float(image.max()) / 255, points, points)])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((20, 30, 3), 50 * number, np.uint8))
+    return tmp_path
+
+
+def test_frames_come_with_what_was_found_and_the_image(monkeypatch, folder):
+    monkeypatch.setattr("sonjit.runs.tracked_frames.Detector", Finds)
+    scores = []
+    for frame in sonjit.track(folder, Finds()):
+        assert frame.image.shape == (20, 30, 3)
+        assert frame.image.max() == 50 * frame.index
+        assert frame.source == f"{frame.index}.png"
+        assert frame.draw().shape == (20, 30, 3)
+        scores += [hand.score for hand in frame.hands]
+    np.testing.assert_allclose(scores, [0, 50 / 255, 100 / 255])
+
+
+def test_a_named_detector_takes_the_options_of_create_detector(folder):
+    with pytest.raises(InputError, match="Unknown kind 'paws'"):
+        next(sonjit.track(folder, "paws"))
+    with pytest.raises(InputError, match="no such file"):
+        next(sonjit.track(folder / "none.mp4"))
+
+
+@pytest.mark.network
+def test_a_folder_is_searched_as_stills_with_the_published_networks(folder):
+    frames = list(sonjit.track(folder, "hands", search="fast"))
+    assert [(frame.index, frame.time, frame.hands) for frame in frames] == [(0, None, []), (1, None, []), (2, None, [])]
+    with pytest.raises(InputError, match="the image of these results is gone"):
+        frames[0].draw()
+
+
+def test_options_apply_only_to_names(folder, monkeypatch):
+    monkeypatch.setattr("sonjit.runs.tracked_frames.Detector", Finds)
+    with pytest.raises(InputError, match="max_instances: options apply only to the name of a detector"):
+        sonjit.track(folder, Finds(), max_instances=1)
+    with pytest.raises(InputError, match="unknown angle"):
+        sonjit.track(folder, "body", count="tail_angle_rad")
+
+
+def test_photographs_and_videos_of_a_folder_are_all_tracked(folder, monkeypatch):
+    monkeypatch.setattr("sonjit.runs.tracked_frames.Detector", Finds)
+    monkeypatch.setattr(Finds, "reset", lambda self: None, raising=False)
+    writer = cv2.VideoWriter(str(folder / "a.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 10, (30, 20))
+    for _ in range(2):
+        writer.write(np.full((20, 30, 3), 90, np.uint8))
+    writer.release()
+    (folder / "bad.png").write_bytes(b"no image")
+    with pytest.warns(UserWarning, match="bad.png"):
+        found = [(frame.source, frame.index, frame.time is None) for frame in sonjit.track(folder, Finds())]
+    stills = [(f"{number}.png", number, True) for number in range(3)]
+    assert found == [*stills, ("a.mp4", 0, False), ("a.mp4", 1, False)]
+    listed = [str(folder / "a.mp4"), folder / "2.png"]
+    assert [frame.source for frame in sonjit.track(listed, Finds())] == [listed[0], listed[0], str(listed[1])]
+    with pytest.raises(InputError, match="can be read"):
+        list(sonjit.track([folder / "bad.png", folder / "bad.png"], Finds()))
+
+
+def test_measures_of_frames_become_columns(folder, monkeypatch):
+    monkeypatch.setattr("sonjit.runs.tracked_frames.Detector", Finds)
+    frames = list(sonjit.track(folder, Finds(), measures=True))
+    assert frames[0].measures[0].keys() >= {"palm_facing", "gesture"}
+    table = sonjit.to_dataframe(frames, rows="instance")
+    assert len(table) == 3
+    assert "palm_facing" in table
+
+
+def test_files_of_which_none_can_be_read_are_an_error(tmp_path):
+    files = [tmp_path / "a.mp4", tmp_path / "b.mp4"]
+    for file in files:
+        file.write_bytes(b"not a video")
+    with (
+        pytest.warns(UserWarning, match=r"\.mp4"),
+        pytest.raises(InputError, match="none of the 2 files can be read"),
+    ):
+        list(sonjit.track(files, "hands"))

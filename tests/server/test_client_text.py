@@ -1,0 +1,77 @@
+"""Texts of clients that parsers answer with gigabytes, minutes or a traceback."""
+
+import json
+
+import pytest
+
+from sonjit._util.errors import InputError
+from sonjit.server import client_text
+from sonjit.server.client_text import load_json, require_short_map
+from sonjit.server.errors import RefusedError
+from sonjit.server.settings import Settings
+
+from .conftest import LITE, configure, open_stream, refusal
+
+RULE = '[[rule]]\non = "Clap"\nkey = "right"\n'
+
+
+@pytest.fixture
+def no_parser(monkeypatch):
+    monkeypatch.setattr("sonjit.gestures.rules.parse_toml", lambda *_: pytest.fail("parsed"))
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "code", "says"),
+    [
+        (".".join(["a"] * 20_000) + "=1", 400, "bad_option", "line 1: more than 64 dots"),
+        (RULE + "[" + ".".join(['"a b"'] * 100) + "]", 400, "bad_option", "line 4: more than 64 dots"),
+        ("x = " + "[" * 50_000, 400, "bad_option", "more than 32 deep"),
+        ("x = " + "{a=" * 20_000, 400, "bad_option", "more than 32 deep"),
+        ("#" * 70_000, 413, "too_large", "more than 64000 characters"),
+    ],
+)
+def test_a_map_is_bounded_before_it_is_parsed(ask, no_parser, text, status, code, says):
+    assert says in refusal(ask().post("/v1/control", content=text), status, code)
+
+
+def test_a_number_of_many_digits_is_refused_in_one_line(ask):
+    message = refusal(ask().post("/v1/control", content=f"{RULE}x = {'9' * 5000}"), 400, "bad_option")
+    assert "damaged or not TOML" in message
+
+
+def test_a_plain_map_passes():
+    require_short_map(RULE * 500 + 'x = {a = [1.5, 2.5, "a.b.c"]}')
+
+
+def test_the_map_of_a_stream_is_bounded_as_well(weights, listen, no_parser):
+    with open_stream(listen()) as socket:
+        error = configure(socket, LITE, control=".".join(["a"] * 20_000) + "=1")[-1]
+    assert (error["type"], "more than 64 dots" in error["message"]) == ("error", True)
+
+
+def test_json_of_many_small_values_is_not_parsed(ask, monkeypatch):
+    monkeypatch.setattr(client_text, "json", None)  # its use would be an error
+    body = b'{"recordings":[' + b"{}," * 600_000 + b"{}]}"
+    assert "lists and objects" in refusal(ask().post("/v1/gestures/train", content=body), 413, "too_large")
+    with pytest.raises(RefusedError, match="lists and objects"):
+        load_json("[]" * 500_001, "text")
+
+
+def test_json_within_the_bounds_is_read():
+    assert load_json(json.dumps([{"a": [1, 2]}]), "text") == [{"a": [1, 2]}]
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        {"max_megapixels": float("inf")},
+        {"max_body_mb": float("inf")},
+        {"workers": 100_000},
+        {"max_rate": float("nan")},
+        {"idle_minutes": 0},
+        {"queue": 10**10},
+    ],
+)
+def test_limits_are_finite(limit):
+    with pytest.raises(InputError, match="give more than 0 and at most"):
+        Settings(**limit)

@@ -1,0 +1,51 @@
+"""Networks for saliency maps: they are reused, and none outlasts the server."""
+
+import asyncio
+import threading
+
+import pytest
+
+from sonjit.server import saliency
+from sonjit.server.saliency import ExplainerPool
+from sonjit.server.service import Service
+from sonjit.server.settings import Settings
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """Every network that a pool has loaded."""
+    networks = []
+
+    def load(model, *, mirrored, threads):
+        networks.append((model, mirrored, object()))
+        return networks[-1]
+
+    monkeypatch.setattr(saliency, "load_hand_explainer", load)
+    return networks
+
+
+def test_networks_that_are_idle_are_used_again(loaded):
+    pool = ExplainerPool()
+    for mirrored in (False, True, False):
+        with pool.borrow("lite", mirrored=mirrored) as first, pool.borrow("lite", mirrored=mirrored) as second:
+            assert first is not second
+    assert [one[:2] for one in loaded] == [("lite", False)] * 2 + [("lite", True)] * 2
+
+
+def test_a_network_in_use_at_the_end_is_not_kept(loaded):
+    service = Service(Settings(workers=1))
+    borrowed, stopped = threading.Event(), threading.Event()
+
+    def use():
+        with service.explainers.borrow("lite", mirrored=False):
+            borrowed.set()
+            stopped.wait()
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    borrowed.wait()
+    asyncio.run(service.stop())
+    stopped.set()
+    thread.join()
+    with service.explainers.borrow("lite", mirrored=False):
+        assert len(loaded) == 2

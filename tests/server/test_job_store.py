@@ -1,0 +1,419 @@
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from sonjit._util.errors import InputError, JobError
+from sonjit.server import job_store
+from sonjit.server.errors import RefusedError
+from sonjit.server.job_process import JobInput, TooSlowError
+from sonjit.server.job_store import MARKER, JobStore
+from sonjit.server.settings import Settings
+
+from ..waiting import wait_until  # noqa: TID252  # one polling helper for all packages
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Instead of a detector: `runs.steps` lets a job go on by one image, of three; `runs.begun` names them."""
+
+    class Runs:
+        begun: list[str] = []  # noqa: RUF012
+        steps = threading.Semaphore(0)
+        failure: Exception | None = None
+
+        def work(self, process, name, request, so_far):
+            self.begun.append(name)
+            so_far({"of": 3})
+            for count in range(1, 4):
+                while not self.steps.acquire(timeout=0.01):
+                    if process.is_killed:
+                        raise JobError("it ended the process")
+                if self.failure is not None:
+                    raise self.failure
+                Path(request["save"]).write_text(str(count))
+                so_far({"frames": count, "instances": 0})
+            return []
+
+    made = Runs()
+    made.begun = []
+
+    class Process:
+        is_killed = False
+
+        def __init__(self, max_pixels, folder):
+            pass
+
+        def work(self, name, request, seconds, so_far):
+            if seconds < 1e-3:
+                raise TooSlowError
+            return made.work(self, name, request, so_far)
+
+        def kill(self):
+            self.is_killed = True
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(job_store, "JobProcess", Process)
+    yield made
+    made.steps.release(1000)
+
+
+@pytest.fixture
+def jobs(runs):
+    """`jobs(**settings)`: a queue, closed at the end."""
+    made = []
+
+    def get(**settings):
+        made.append(JobStore(Settings(**settings)))
+        return made[-1]
+
+    yield get
+    runs.steps.release(1000)
+    for one in made:
+        one.close()
+
+
+OWNER = "0" * 32
+
+
+def create(jobs, address="10.0.0.1"):
+    return jobs.create((("hands", {"model": "full"}),), OWNER, draw=False, address=address)
+
+
+def add(jobs, name="a.mp4", address="10.0.0.1"):
+    job = create(jobs, address)
+    (job.input_folder / name).write_bytes(b"x")
+    jobs.reserve(job, 1)
+    jobs.submit(job, JobInput(job.input_folder / name, name, ".mp4"))
+    return job
+
+
+def test_jobs_run_one_after_the_other_in_their_order(jobs, runs):
+    jobs = jobs()
+    first, second = add(jobs, "1.mp4"), add(jobs, "2.mp4")
+    wait_until(lambda: first.state == "running")
+    assert (second.state, runs.begun) == ("waiting", ["1.mp4"])
+    assert [job.id for job in jobs.newest_first()] == [second.id, first.id]
+    runs.steps.release(6)
+    wait_until(lambda: second.state == "done")
+    assert (first.state, runs.begun, jobs.active) == ("done", ["1.mp4", "2.mp4"], 0)
+
+
+def test_only_what_was_made_is_kept(jobs, runs):
+    job = add(jobs())
+    runs.steps.release(3)
+    wait_until(lambda: job.state == "done" and not job.input_folder.exists())
+    assert [file.name for file in job.folder.iterdir()] == ["result.jsonl"]
+
+
+def test_progress_and_time(jobs, runs):
+    job = add(jobs())
+    assert job.to_dict()["downloads"] == {}
+    runs.steps.release(2)
+    wait_until(lambda: job.frames == 2)
+    said = job.to_dict()
+    assert (said["state"], said["frames"], said["of"]) == ("running", 2, 3)
+    assert said["seconds"] >= 0
+    runs.steps.release(1)
+    wait_until(lambda: job.state == "done")
+    assert job.to_dict()["seconds"] == job.to_dict()["seconds"]
+    assert set(job.to_dict()["downloads"]) == {"json", "jsonl", "csv", "parquet", "instances.csv", "wide.csv", "xlsx"}
+
+
+def test_a_cancelled_job_stops_at_once_and_leaves_no_file(jobs, runs):
+    jobs = jobs()
+    running, waiting, next_one = add(jobs), add(jobs), add(jobs)
+    runs.steps.release(1)
+    wait_until(lambda: running.frames == 1)
+    jobs.cancel(waiting)
+    assert (waiting.state, waiting.folder.exists()) == ("cancelled", False)
+    jobs.cancel(running)
+    assert running.state == "cancelled"
+    wait_until(lambda: not running.folder.exists())
+    assert running.frames == 1
+    runs.steps.release(3)
+    wait_until(lambda: next_one.state == "done")
+    jobs.cancel(next_one)  # too late: nothing happens
+    assert next_one.state == "done"
+    assert len(runs.begun) == 2
+
+
+def test_a_deleted_job_is_gone_whatever_it_was_doing(jobs, runs):
+    jobs = jobs()
+    running, waiting = add(jobs), add(jobs)
+    wait_until(lambda: running.state == "running")
+    for job in (running, waiting):
+        jobs.delete(jobs.find(job.id, ""))
+        with pytest.raises(RefusedError, match="no job"):
+            jobs.find(job.id, OWNER)
+    runs.steps.release(9)
+    wait_until(lambda: not running.folder.exists() and not waiting.folder.exists())
+    assert (jobs.active, jobs.newest_first()) == (0, [])
+
+
+def test_only_so_many_may_wait_uploads_among_them(jobs):
+    jobs = jobs(max_jobs=2)
+    add(jobs)
+    upload = create(jobs)
+    with pytest.raises(RefusedError, match="2 jobs") as refused:
+        create(jobs)
+    assert refused.value.code == "busy"
+    jobs.discard(upload)
+    add(jobs)
+
+
+def test_an_upload_that_fails_makes_room_for_the_next(jobs):
+    jobs = jobs(max_jobs=1)
+    for _ in range(3):
+        upload = create(jobs)
+        assert jobs.newest_first() == []
+        with pytest.raises(RefusedError, match="no job"):
+            jobs.find(upload.id, OWNER)
+        jobs.discard(upload)
+        wait_until(lambda upload=upload: not upload.folder.exists())
+
+
+def test_an_upload_that_was_discarded_cannot_be_queued(jobs):
+    jobs = jobs()
+    upload = create(jobs)
+    jobs.discard(upload)
+    with pytest.raises(RefusedError, match="cancelled"):
+        jobs.submit(upload, JobInput(upload.input_folder / "a.mp4", "a.mp4", ".mp4"))
+
+
+def test_younger_results_push_out_the_oldest(jobs, runs):
+    jobs = jobs(keep_jobs=2)
+    runs.steps.release(99)
+    made = []
+    for _ in range(5):
+        job = add(jobs)
+        made.append(job)
+        wait_until(lambda job=job: job.state == "done")
+    wait_until(lambda: len(jobs.newest_first()) == 2)
+    assert jobs.newest_first() == made[:2:-1]
+    wait_until(lambda: [job.folder.exists() for job in made] == [False] * 3 + [True] * 2)
+
+
+def test_a_job_that_runs_too_long_fails_and_says_so(jobs, runs):
+    job = add(jobs(max_job_minutes=1e-9))
+    runs.steps.release(3)
+    wait_until(lambda: job.state == "failed" and not job.folder.exists())
+    assert "--max-job-minutes" in job.message
+    assert job.to_dict()["downloads"] == {}
+
+
+@pytest.mark.parametrize(
+    ("failure", "says"),
+    [
+        (JobError("{input} is cut"), "a.mp4 is cut"),
+        (
+            JobError("{folder}/input: none can be read; first: {folder}/input/1.jpg"),
+            "a.mp4: none can be read; first: 1.jpg",
+        ),
+        (JobError("writing {folder}/drawn.mp4 failed: No space left"), "writing drawn.mp4 failed: No space left"),
+        (ZeroDivisionError("x"), "the server failed (ZeroDivisionError); its own output says more"),
+    ],
+)
+def test_a_failure_is_one_line_that_names_no_place_on_the_server(jobs, runs, failure, says):
+    job = add(jobs())
+    wait_until(lambda: job.state == "running")
+    runs.failure = type(failure)(str(failure).format(input=job.input.source, folder=job.folder))
+    runs.steps.release(1)
+    wait_until(lambda: job.state == "failed")
+    assert job.message == says
+
+
+def test_closing_stops_everything_and_leaves_nothing(jobs, runs):
+    jobs = jobs()
+    running, waiting = add(jobs), add(jobs)
+    wait_until(lambda: running.state == "running")
+    root = running.folder.parent
+    if os.name == "posix":
+        assert root.stat().st_mode & 0o77 == 0
+    late = create(jobs)
+    jobs.close()
+    with pytest.raises(RefusedError, match="stopping"):
+        jobs.submit(late, running.input)
+    jobs.discard(late)
+    assert (running.state, waiting.state) == ("cancelled", "cancelled")
+    assert not root.exists()
+    with pytest.raises(RefusedError, match="stopping"):
+        create(jobs)
+    jobs.close()
+
+
+def test_a_disk_that_refuses_is_named(jobs, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(job_store, "WorkFolder", refuse)
+    with pytest.raises(RefusedError, match="No space left on device") as refused:
+        create(jobs())
+    assert refused.value.code == "failed"
+
+
+def test_a_record_that_the_disk_refuses_costs_no_job(jobs, runs, tmp_path, full_disk, caplog):
+    jobs = jobs(jobs_folder=tmp_path / "jobs")
+    with full_disk(1):  # the upload has one byte
+        job = add(jobs)
+    assert "job.json failed: File too large" in caplog.text
+    runs.steps.release(3)
+    wait_until(lambda: job.state == "done")
+
+
+def test_a_folder_that_cannot_hold_jobs_is_named(jobs, tmp_path):
+    (tmp_path / "file").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"--jobs-folder .*file: File exists; choose another folder"):
+        jobs(jobs_folder=tmp_path / "file")
+
+
+def test_jobs_in_a_folder_outlive_the_server(jobs, runs, tmp_path, caplog):
+    folder = tmp_path / "jobs"
+    before = jobs(jobs_folder=folder)
+    done, failed, running, waiting = (add(before, f"{number}.mp4") for number in range(4))
+    runs.steps.release(3)
+    wait_until(lambda: runs.begun[-1:] == ["1.mp4"])
+    runs.failure = JobError("it is cut")
+    runs.steps.release(1)
+    wait_until(lambda: runs.begun[-1:] == ["2.mp4"])
+    runs.failure = None
+    before.close()
+    assert (running.state, waiting.state, runs.begun) == ("waiting", "waiting", ["0.mp4", "1.mp4", "2.mp4"])
+    damaged = folder / ("d" * 16)
+    damaged.mkdir()
+    (damaged / "job.json").write_text('{"id": ')
+
+    after = jobs(jobs_folder=folder)
+    assert f"{damaged}: this job cannot be read" in caplog.text
+    shutil.rmtree(damaged)
+    seen = after.newest_first(OWNER)
+    assert [job.id for job in seen] == [job.id for job in (waiting, running, failed, done)]
+    assert [one.to_dict() for one in seen[2:]] == [one.to_dict() for one in (failed, done)]
+    assert (seen[2].state, seen[2].message) == ("failed", "it is cut")
+    runs.steps.release(6)
+    wait_until(lambda: {job.state for job in seen} == {"done", "failed"})
+    assert runs.begun[3:] == ["2.mp4", "3.mp4"]
+    for job in seen:
+        after.delete(job)
+    assert [path.name for path in folder.iterdir()] == [MARKER]
+
+
+def test_a_killed_server_leaves_its_jobs_to_the_next(jobs, runs, tmp_path):
+    before = jobs(jobs_folder=tmp_path / "jobs")
+    job = add(before)
+    runs.steps.release(1)
+    wait_until(lambda: job.frames == 1)
+    left = tmp_path / "left"
+    shutil.copytree(tmp_path / "jobs", left)  # as the disk is at this moment
+    runs.steps.release(2)
+    wait_until(lambda: job.state == "done")
+    after = jobs(jobs_folder=left)
+    runs.steps.release(3)
+    wait_until(lambda: after.find(job.id, OWNER).state == "done")
+    assert {path.name for path in after.find(job.id, OWNER).folder.iterdir()} >= {"job.json", "result.jsonl"}
+
+
+def test_who_sends_many_jobs_pushes_out_none_but_their_own(jobs, runs):
+    jobs = jobs(keep_jobs=3)
+    runs.steps.release(99)
+    quiet = add(jobs, address="10.0.0.2")
+    busy = [add(jobs) for _ in range(6)]
+    wait_until(lambda: busy[-1].state == "done" and len(jobs.newest_first()) == 3)
+    assert jobs.newest_first() == [busy[5], busy[4], quiet]
+
+
+def test_the_disk_has_a_quota_for_all_jobs(jobs, runs):
+    jobs = jobs(max_disk_mb=0.01)
+    runs.steps.release(3)
+    old = add(jobs)
+    wait_until(lambda: old.state == "done")
+    upload = create(jobs)
+    jobs.reserve(upload, 9_988)
+    assert jobs.newest_first() == [old]
+    jobs.reserve(upload, 12)
+    assert jobs.newest_first() == []
+    wait_until(lambda: not old.folder.exists())
+    with pytest.raises(RefusedError, match="--max-disk-mb") as refused:
+        jobs.reserve(upload, 1)
+    assert refused.value.code == "busy"
+    jobs.discard(upload)
+    jobs.reserve(create(jobs), 10_000)
+
+
+def test_the_event_loop_neither_removes_nor_measures_files(jobs, runs, monkeypatch):
+    """A job may have 20,000 files: removing and measuring them takes seconds."""
+    jobs = jobs(max_disk_mb=0.01)
+    runs.steps.release(3)
+    old = add(jobs)
+    wait_until(lambda: old.state == "done" and not old.input_folder.exists() and old.disk_bytes)
+    here, threads = threading.get_ident(), set()
+
+    def watched(function):
+        def call(*arguments, **options):
+            threads.add(threading.get_ident())
+            return function(*arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(shutil, "rmtree", watched(shutil.rmtree))
+    monkeypatch.setattr(job_store.UploadJob, "measure", watched(job_store.UploadJob.measure))
+    upload = create(jobs)
+    jobs.reserve(upload, 10_000)  # evicts the old job
+    (upload.input_folder / "a.mp4").write_bytes(b"x")
+    jobs.submit(upload, JobInput(upload.input_folder / "a.mp4", "a.mp4", ".mp4"))
+    jobs.discard(create(jobs))
+    runs.steps.release(3)
+    wait_until(lambda: upload.state == "done" and not upload.input_folder.exists() and not old.folder.exists())
+    assert threads
+    assert here not in threads
+
+
+def test_a_folder_with_files_of_others_is_refused_and_does_not_change(jobs, tmp_path):
+    chapter = tmp_path / "thesis" / "chapter1" / "text.md"
+    chapter.parent.mkdir(parents=True)
+    chapter.write_text("precious")
+    with pytest.raises(InputError, match=r"files that Sonjit did not create\. Choose a new or empty folder\.$"):
+        jobs(jobs_folder=tmp_path)
+    assert chapter.read_text() == "precious"
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis"]
+
+
+def test_files_of_others_that_join_a_jobs_folder_stay(jobs, runs, tmp_path, caplog):
+    folder = tmp_path / "jobs"
+    before = jobs(jobs_folder=folder)
+    runs.steps.release(3)
+    job = add(before)
+    wait_until(lambda: job.state == "done")
+    unfinished = create(before)
+    (unfinished.input_folder / "a.mp4").write_bytes(b"x")
+    before.close()
+    others = [folder / "notes.txt", folder / "holiday" / "photo.jpg", folder / ("a" * 16) / "photo.jpg"]
+    others += [folder / ("b" * 16) / "input" / "mine.mp4"]
+    for other in others:
+        other.parent.mkdir(parents=True, exist_ok=True)
+        other.write_text("precious")
+    elsewhere = tmp_path / "elsewhere" / "photo.jpg"
+    elsewhere.parent.mkdir()
+    elsewhere.write_text("precious")
+    (folder / ("c" * 16)).symlink_to(elsewhere.parent)
+    (folder / ("e" * 16) / "input").mkdir(parents=True)  # what a server leaves that was killed at this moment
+    after = jobs(jobs_folder=folder)
+    assert [one.id for one in after.newest_first()] == [job.id]
+    assert [other.read_text() for other in (*others, elsewhere)] == ["precious"] * 5
+    assert not unfinished.folder.exists()
+    assert not (folder / ("e" * 16)).exists()
+    assert "Sonjit does not change it" in caplog.text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems have no such locks")
+def test_a_folder_in_use_by_another_server_is_refused(jobs, tmp_path):
+    jobs(jobs_folder=tmp_path / "jobs")
+    with pytest.raises(InputError, match="in use by another process"):
+        jobs(jobs_folder=tmp_path / "jobs")

@@ -1,0 +1,23 @@
+"""A small project for the automatic annotator."""
+
+import numpy as np
+import pytest
+
+from sonjit.studio.automatic import annotator, detection
+
+from .annotated import CHUNK, FRAMES, DrawnHands, drawn_joints, drawn_project
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """A project, its joints, and the detector that sees them."""
+    project, joints = drawn_project(tmp_path), drawn_joints()
+    detector = DrawnHands(project.rig, joints)
+    monkeypatch.setattr(annotator, "_CHUNK_FRAME_SETS", CHUNK)
+    monkeypatch.setattr(detection, "_open_once", lambda _: (project, detector))
+    monkeypatch.setattr(
+        "sonjit.studio.automatic.labelling.fit_mesh", lambda rig, points: (None, None, np.full(len(points), np.nan))
+    )
+    monkeypatch.setattr("sonjit.studio.automatic.labelling.rig_with_lengths", lambda side, lengths: None)
+    yield project, joints.reshape(FRAMES, 2, 21, 3), detector
+    project.close()

@@ -1,0 +1,281 @@
+"""The endpoints of annotation, through the app itself."""
+
+import itertools
+import json
+import sqlite3
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit import InputError
+from sonjit.server.app import create_app
+from sonjit.studio.annotation.marks import JOINTS, MACHINE
+
+from ...server.conftest import refusal  # noqa: TID252
+from ..projects import make_project  # noqa: TID252  # one maker of projects for all packages
+
+DOOR = "/v1/annotate"
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A project's folder and the truth of its frames."""
+    folder = tmp_path_factory.mktemp("annotation")
+    project, truth = make_project(folder, frames=3)
+    (folder / "views" / "cam5" / "image20.png").unlink()
+    project.close()
+    return folder / "project", truth, project.rig
+
+
+@pytest.fixture
+def studio(made, ask):
+    """A client of a server of the project, its store empty."""
+    database = sqlite3.connect(made[0] / "annotations.sqlite")
+    for table in ("history", "latest", "needs"):
+        database.execute(f"DELETE FROM {table}")
+    database.commit()
+    database.close()
+    return ask(project=made[0])
+
+
+def mark(view, joint, place, **others):
+    x, y = (None, None) if place is None else map(float, place)
+    given = {"id": f"m{next(_numbers)}", "frame": 0, "view": view, "joint": joint, "x": x, "y": y}
+    return {name: value for name, value in (given | others).items() if value is not None}
+
+
+def post(client, *marks, annotator="Ann", **query):
+    return client.post(f"{DOOR}/marks", json={"annotator": annotator, "marks": list(marks)}, params=query)
+
+
+def pixels(made, frame=0):
+    return made[2].project(made[1][frame // 10])
+
+
+def test_the_project_is_told(studio, made):
+    told = studio.get(DOOR).json()
+    assert told["frames"] == [0, 10, 20]
+    assert [view["name"] for view in told["views"]] == list(made[2].names)
+    assert told["views"][5]["missing"] == [20]
+    assert len(told["joints"]) == JOINTS
+    assert len(told["bones"]) == 40
+    assert (told["views"][0]["width"], told["views"][0]["height"]) == (640, 480)
+
+
+def test_two_marks_make_a_joint_that_appears_in_every_view(studio, made):
+    seen = pixels(made)
+    one = post(studio, mark("cam0", 4, seen[0, 4]), joint=4).json()["state"]
+    assert one["points_m"][4] is None
+    assert set(one["lines"]) >= {"cam1", "cam2"}
+    two = post(studio, mark("cam1", 4, seen[1, 4]), joint=4).json()["state"]
+    np.testing.assert_allclose(two["points_m"][4], made[1][0, 4], atol=1e-5)
+    for name, own in zip(made[2].names, seen, strict=True):
+        np.testing.assert_allclose(two["projected"][name][4], own[4], atol=0.02)
+    assert two["lines"] == {}
+    assert two["residuals_px"]["cam0"][4] == pytest.approx(0, abs=0.01)
+    assert two["sigma_mm"][4] > 0
+    assert studio.get(f"{DOOR}/frames/0", params={"annotator": "Ann", "joint": 4}).json() == two
+    some = studio.get(f"{DOOR}/frames/0?annotator=Ann&view=cam3").json()
+    assert set(some["projected"]) == {"cam3"}
+
+
+def test_a_call_repeated_writes_nothing_twice(studio, made):
+    one = mark("cam0", 0, (10, 20), base=0)
+    first, again = (post(studio, one).json() for _ in range(2))
+    assert first["written"] == again["written"]
+    assert len(studio.get(f"{DOOR}/history?frame=0").json()) == 1
+
+
+def test_a_stale_window_is_told_what_is_there(studio):
+    post(studio, mark("cam0", 0, (10, 20), base=0))
+    answer = post(studio, mark("cam0", 0, (30, 40), base=0)).json()
+    assert answer["written"] == []
+    assert answer["refused"][0]["there"]["x"] == 10
+    version = answer["refused"][0]["there"]["version"]
+    assert post(studio, mark("cam0", 0, (30, 40), base=version)).json()["refused"] == []
+
+
+def test_annotators_stand_beside_each_other(studio, made):
+    seen = pixels(made)
+    post(studio, *(mark(f"cam{k}", 2, seen[k, 2]) for k in (0, 1)))
+    shifted = [mark(f"cam{k}", 2, seen[k, 2] + (30, 0)) for k in (0, 2)]
+    told = post(studio, *shifted, mark("cam3", 2, None, state="absent"), annotator="Ben").json()["state"]
+    assert len(told["marks"]) == 3
+    assert {one["annotator"] for one in told["others"]} == {"Ann"}
+    (conflict,) = told["conflicts"]
+    assert (conflict["view"], conflict["annotators"]) == ("cam0", ["Ann", "Ben"])
+    assert conflict["apart_px"] == pytest.approx(30, abs=1e-3)
+    everyone = studio.get(f"{DOOR}/frames/0?annotator=Cho&points=all").json()
+    assert everyone["points_m"][2] is not None
+    assert studio.get(f"{DOOR}/frames/0?annotator=Cho").json()["points_m"][2] is None
+    said = studio.get(f"{DOOR}/agreement").json()
+    assert said["all"]["mean_px"] == pytest.approx(30, abs=1e-3)
+    assert studio.get(DOOR).json()["annotators"] == ["Ann", "Ben"]
+
+
+def test_states_and_taking_back(studio, made):
+    seen = pixels(made)
+    post(studio, *(mark(f"cam{k}", 2, seen[k, 2], state="occluded") for k in range(3)))
+    told = post(studio, mark("cam2", 2, None, state="cleared")).json()["state"]
+    assert {one["view"]: one["state"] for one in told["marks"]} == {"cam0": "occluded", "cam1": "occluded"}
+    told = post(studio, mark("cam1", 2, None, state="absent")).json()["state"]
+    assert told["points_m"][2] is None
+    assert len(studio.get(f"{DOOR}/history?frame=0").json()) == 5
+
+
+def test_progress_changes_and_bones(studio, made):
+    since = studio.get(DOOR).json()["version"]
+    for frame in (0, 10, 20):
+        seen = pixels(made, frame)
+        shift = np.array([[0.0, 90.0 if frame == 20 and k == 8 else 0.0] for k in range(JOINTS)])
+        told = post(
+            studio,
+            *(
+                mark(f"cam{c}", k, seen[c, k] + shift[k], frame=frame)
+                for c in range(3)
+                for k in range(JOINTS)
+                if np.isfinite(seen[c, k]).all()
+            ),
+        ).json()["state"]
+    assert {tuple(one["bone"]) for one in told["bones"]} >= {(7, 8)}
+    told = studio.get(f"{DOOR}/progress").json()
+    assert told["frames"] == {"0": JOINTS, "10": JOINTS, "20": JOINTS}
+    changes = studio.get(f"{DOOR}/changes", params={"since": since}).json()
+    assert changes["frames"] == {"0": ["Ann"], "10": ["Ann"], "20": ["Ann"]}
+    assert studio.get(f"{DOOR}/changes", params={"since": changes["version"]}).json()["frames"] == {}
+
+
+def read(answer):
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "image/jpeg"
+    return cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_COLOR)
+
+
+def test_images_come_whole_and_in_parts(studio, made):
+    path = made[0].parent / "views" / "cam1" / "image10.png"
+    whole = cv2.imread(str(path)).astype(float)
+    endpoint = f"{DOOR}/image?view=cam1&frame=10"
+    assert np.abs(read(studio.get(endpoint)) - whole).mean() < 4
+    assert read(studio.get(f"{endpoint}&longest=320")).shape == (240, 320, 3)
+    part = read(studio.get(f"{endpoint}&region=100,50,64,32"))
+    assert np.abs(part - whole[50:82, 100:164]).mean() < 6
+    assert read(studio.get(f"{endpoint}&region=620,470,64,32")).shape == (10, 20, 3)
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code", "said"),
+    [
+        ("view=cam5&frame=20", 422, "bad_image", "no image 20"),
+        ("view=cam9&frame=0", 404, "not_found", "cam9"),
+        ("view=cam0&frame=7", 404, "not_found", "frame 7"),
+        ("view=cam0", 400, "bad_option", "frame"),
+        ("view=cam0&frame=0&longest=huge", 400, "bad_option", "longest"),
+        ("view=cam0&frame=0&region=1,2,3", 400, "bad_option", "region"),
+        ("view=cam0&frame=0&region=9000,0,10,10", 400, "bad_option", "outside"),
+    ],
+)
+def test_images_that_are_not_there(studio, query, status, code, said):
+    assert said in refusal(studio.get(f"{DOOR}/image?{query}"), status, code)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"view": "cam9"}, "cam9"),
+        ({"frame": 5}, "frame 5"),
+        ({"frame": "0"}, "frame '0'"),
+        ({"joint": 42}, "joint 42"),
+        ({"joint": True}, "joint True"),
+        ({"x": "4"}, "x '4'"),
+        ({"state": "gone"}, "gone"),
+        ({"source": "M"}, "source M"),
+        ({"base": "old"}, "base"),
+        ({"colour": "red"}, "colour"),
+        ({"id": None}, "lacks id"),
+        ({"x": None}, "pixels of the view"),
+    ],
+)
+def test_marks_that_are_none(studio, change, said):
+    given = mark("cam0", 0, (1, 2)) | change
+    assert said in refusal(post(studio, given), 400, "bad_option")
+    assert studio.get(f"{DOOR}/history?frame=0").json() == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"{}",
+        b'{"annotator": "Ann"}',
+        b'{"annotator": "Ann", "marks": []}',
+        b'{"annotator": "Ann", "marks": [4]}',
+        b'{"annotator": "", "marks": [{}]}',
+        json.dumps({"annotator": MACHINE, "marks": [{}]}).encode(),
+    ],
+)
+def test_bodies_that_say_nothing(studio, body):
+    refusal(studio.post(f"{DOOR}/marks", content=body), 400, "bad_option")
+
+
+def test_the_token_guards_these_endpoints_too(made, ask):
+    client = ask(project=made[0], token="close-sesame")
+    refusal(client.get(DOOR), 401, "no_token")
+    refusal(post(client, mark("cam0", 0, (1, 2))), 401, "no_token")
+    assert client.get(DOOR, headers={"authorization": "Bearer close-sesame"}).status_code == 200
+    foreign = {"origin": "http://elsewhere.example", "authorization": "Bearer close-sesame"}
+    refusal(client.get(DOOR, headers=foreign), 403, "bad_origin")
+    assert client.get("/annotate/").status_code == 200
+
+
+def test_a_server_without_a_project_has_no_such_endpoints(ask):
+    refusal(ask().get(DOOR), 404, "not_found")
+    with pytest.raises(InputError, match="not an annotation project"):
+        create_app(folder=Path("/nowhere"))
+
+
+@pytest.mark.slow
+def test_the_machine_marks_what_it_finds(tmp_path, ask, photo, demo_clip, weights):
+    project, _ = make_project(tmp_path, frames=1, cameras=2)
+    project.close()
+    for name in ("cam0", "cam1"):
+        image = cv2.resize(photo, (640, 480))
+        cv2.imwrite(str(tmp_path / "views" / name / "image0.png"), image[..., ::-1])
+    client = ask(project=tmp_path / "project")
+    told = client.post(f"{DOOR}/prelabel?frame=0&annotator=Ann&view=cam0").json()
+    assert {one["view"] for one in told["machine"]} == {"cam0"}
+    assert {(one["annotator"], one["source"]) for one in told["machine"]} == {(MACHINE, "M")}
+    assert len({one["joint"] for one in told["machine"]}) == len(told["machine"]) >= 21
+    assert told["marks"] == []
+    assert told["points_m"] == [None] * JOINTS
+    machine = told["machine"][0]
+    told = post(client, mark("cam0", machine["joint"], (machine["x"], machine["y"]), source="H+M")).json()["state"]
+    assert told["marks"][0]["source"] == "H+M"
+    again = client.post(f"{DOOR}/prelabel?frame=0&annotator=Ann&view=cam0").json()
+    assert len(again["machine"]) == len(told["machine"])
+
+
+@pytest.mark.slow
+def test_a_simulated_annotator_is_exact(tmp_path, ask):
+    """With 1.5 px of noise in six views of InterHand2.6M's fineness."""
+    project, truth = make_project(tmp_path, frames=2, times=4, seed=4)
+    project.close()
+    client, rng = ask(project=tmp_path / "project"), np.random.default_rng(0)
+    errors = []
+    for number, joints in enumerate(truth):
+        seen = project.rig.project(joints)
+        marks = [
+            mark(camera.name, k, seen[c, k] + rng.normal(0, 1.5, 2), frame=10 * number)
+            for c, camera in enumerate(project.rig)
+            for k in range(JOINTS)
+            if np.isfinite(seen[c, k]).all() and camera.inside(seen[c, k])
+        ]
+        told = post(client, *marks).json()["state"]
+        points = np.array([[np.nan] * 3 if one is None else one for one in told["points_m"]])
+        errors.append(np.linalg.norm(points - joints, axis=1))
+    assert np.isfinite(errors).all()
+    assert np.mean(errors) < 1e-3

@@ -1,0 +1,281 @@
+import json
+import re
+import tomllib
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonjit import InputError
+from sonjit.geometry.cameras import CalibratedCamera
+from sonjit.studio.cameras.files import load_cameras, save_cameras
+from sonjit.studio.cameras.records import to_opencv
+from sonjit.studio.cameras.rig import CameraRig, RigCamera
+
+from .rigs import FISHEYE, LENS, RATIONAL, assert_same_rig, random_rig, with_lenses
+
+FORMATS = {"sonjit": "r.json", "interhand": "i_camera.json", "anipose": "r.toml", "opencv": "r.yml", "colmap": "r"}
+
+
+def _saved(folder, form, rig=None):
+    path = folder / FORMATS[form]
+    save_cameras(rig or random_rig(3, lens=form != "interhand"), path, format=form)
+    return path
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_written_is_read_back(tmp_path, form, seed):
+    rig = random_rig(1 + 2 * seed, seed, lens=form != "interhand" and seed % 2 == 0)
+    assert_same_rig(load_cameras(_saved(tmp_path, form, rig)), rig)
+
+
+@pytest.mark.parametrize("form", ["sonjit", "anipose", "opencv", "colmap"])
+def test_rational_and_fisheye_lenses_are_read_back(tmp_path, form):
+    rig = with_lenses(random_rig(3), [FISHEYE, RATIONAL, LENS])
+    assert_same_rig(load_cameras(_saved(tmp_path, form, rig)), rig)
+
+
+def test_a_folder_of_opencv_files_holds_a_camera_each(tmp_path):
+    rig = random_rig(11)
+    save_cameras(rig, tmp_path / "rig", format="opencv")
+    assert len(list((tmp_path / "rig").iterdir())) == 11
+    assert_same_rig(load_cameras(tmp_path / "rig"), rig)
+
+
+def test_names_that_look_like_numbers_stay_names(tmp_path):
+    view = random_rig(1).cameras[0]
+    rig = CameraRig([RigCamera("400002", 640, 480, view.camera)])
+    for form in ("sonjit", "anipose", "opencv", "colmap"):
+        assert load_cameras(_saved(tmp_path, form, rig)).names == ("400002",)
+
+
+def test_opencv_files_of_other_programs_are_read(tmp_path):
+    view = random_rig(1).cameras[0]
+    storage = cv2.FileStorage(str(tmp_path / "left.yml"), cv2.FILE_STORAGE_WRITE)
+    for name, value in (("image_width", 640), ("image_height", 480), ("cameraMatrix", view.camera.K)):
+        storage.write(name, value)
+    storage.write("distCoeffs", view.camera.distortion)
+    storage.write("rvec", cv2.Rodrigues(view.R)[0])
+    storage.write("tvec", view.t * 1000)
+    storage.release()
+    with pytest.raises(InputError, match="unit"):
+        load_cameras(tmp_path / "left.yml")
+    rig = load_cameras(tmp_path / "left.yml", unit="mm")
+    points = np.random.default_rng(0).normal(0, 0.1, (20, 3))
+    theirs, _ = cv2.projectPoints(points, cv2.Rodrigues(view.R)[0], view.t, view.camera.K, view.camera.distortion)
+    np.testing.assert_allclose(rig["left"].project(points), theirs[:, 0] + 0.5, atol=1e-6)
+
+
+def test_files_of_opencvs_family_count_from_a_pixels_middle(tmp_path):
+    """What other programs project with a file that is written is what the rig does, half a pixel less."""
+    rig, points = random_rig(2), np.random.default_rng(0).normal(0, 0.1, (20, 3))
+    content = tomllib.loads(_saved(tmp_path, "anipose", rig).read_text())
+    lines: list[str] = []
+    for place, view in enumerate(rig):
+        table = content[f"cam_{place}"]
+        K, bent, turn = (np.array(table[name]) for name in ("matrix", "distortions", "rotation"))
+        theirs, _ = cv2.projectPoints(points * 1000, turn, np.array(table["translation"]), K, bent)
+        np.testing.assert_allclose(view.project(points), theirs[:, 0] + 0.5, atol=1e-6)
+        lines += [f"[cameras.{place}]", "size = [640, 480]", f"matrix = {K.tolist()}", f"distortions = {bent.tolist()}"]
+        lines += [f"rotation = {view.R.tolist()}", f"translation = {view.t.tolist()}"]
+    caliscope = tmp_path / "camera_array.toml"
+    caliscope.write_text("\n".join(lines))
+    config = tmp_path / "config.toml"
+    own = "\n".join(lines).replace("[cameras.0]", "[cam_0]\ncam_id = 0").replace("[cameras.1]", "[cam_1]\ncam_id = 1")
+    config.write_text(f"{own}\n[charuco]\ncolumns = 4\n")
+    for read in (load_cameras(caliscope), load_cameras(config)):
+        assert read.names == ("cam_0", "cam_1")
+        for view, other in zip(rig, read, strict=True):
+            np.testing.assert_allclose(view.project(points), other.project(points), atol=1e-6)
+
+
+def test_lenses_are_read_without_poses(tmp_path):
+    rig = random_rig(1)
+    K, bent = to_opencv(rig["cam0"].camera.K), rig["cam0"].camera.distortion
+    toml = f"[cameras.0]\nsize = [640, 480]\nmatrix = {K.tolist()}\ndistortions = {bent.tolist()}"
+    (tmp_path / "camera_array.toml").write_text(toml)
+    storage = cv2.FileStorage(str(tmp_path / "cam_0.yml"), cv2.FILE_STORAGE_WRITE)
+    for name, value in (("image_width", 640), ("image_height", 480), ("camera_matrix", K), ("dist_coeffs", bent)):
+        storage.write(name, value)
+    storage.release()
+    for name, said in (("camera_array.toml", "rotation"), ("cam_0.yml", "rotation")):
+        read = load_cameras(tmp_path / name, poses=False)["cam_0"].camera
+        np.testing.assert_allclose(read.K, rig["cam0"].camera.K)
+        np.testing.assert_allclose(read.distortion, bent)
+        with pytest.raises(InputError, match=said):
+            load_cameras(tmp_path / name, unit="m")
+
+
+def test_freemocaps_file_is_anipose_with_more_in_its_metadata(tmp_path):
+    rig = random_rig(2)
+    written = _saved(tmp_path, "anipose", rig)
+    text = written.read_text().replace('unit = "mm"', 'charuco_square_size = 58.0\npath_to_recorded_videos = "x"')
+    text = text.replace("fisheye = false", "world_position = [0.0, 1.0, 2.0]")
+    written.write_text(text)
+    with pytest.raises(InputError, match="--unit"):
+        load_cameras(written)
+    points = np.random.default_rng(0).normal(0, 0.1, (20, 3))
+    read = load_cameras(written, unit="mm")
+    for view in rig:
+        table = next(one for one in tomllib.loads(text).values() if one.get("name") == view.name)
+        K, bent, turn, shift = (np.array(table[one]) for one in ("matrix", "distortions", "rotation", "translation"))
+        theirs, _ = cv2.projectPoints(points * 1000, turn, shift, K, bent)
+        np.testing.assert_allclose(read[view.name].project(points), theirs[:, 0] + 0.5, atol=1e-6)
+
+
+def test_folders_of_dat_files_are_read(tmp_path):
+    rig = random_rig(2)
+    for number, view in enumerate(rig):
+
+        def rows(matrix):
+            return "".join(" ".join(map(repr, row)) + " \n" for row in np.atleast_2d(matrix).tolist())
+
+        K = view.camera.K - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])  # OpenCV counts from a pixel's middle
+        (tmp_path / f"c{number}.dat").write_text(f"intrinsic:\n{rows(K)}distortion:\n{rows(view.camera.distortion)}")
+        pose = f"R:\n{rows(view.R)}T:\n{rows(100 * view.t[:, None])}\n#another place\nR:\n{rows(np.eye(3))}"
+        (tmp_path / f"rot_trans_c{number}.dat").write_text(pose)
+    with pytest.raises(InputError, match="--size 1280x720 --out"):
+        load_cameras(tmp_path, unit="cm")
+    with pytest.raises(InputError, match="unit"):
+        load_cameras(tmp_path, size=(640, 480))
+    size = rig.cameras[0].width, rig.cameras[0].height
+    for given_path in (tmp_path, tmp_path / "c1.dat"):
+        found = load_cameras(given_path, unit="10mm", size=size)
+        assert found.names == ("cam0", "cam1")
+        for own, other in zip(found, rig, strict=True):
+            np.testing.assert_allclose(own.camera.K, other.camera.K)
+            np.testing.assert_allclose(np.column_stack([own.R, own.t]), np.column_stack([other.R, other.t]))
+            np.testing.assert_allclose(own.camera.distortion, other.camera.distortion)
+    for name, text, message in (
+        ("c1.dat", "intrinsic:\n1 2 x", "line 2: '1 2 x' are not numbers"),
+        ("c1.dat", "intrinsic:\n1 2 3", r"c1\.dat: intrinsic"),
+        ("c2.dat", "intrinsic:\n1 2 3", r"c2\.dat, but neither rot_trans_c2\.dat nor"),
+    ):
+        whole = (tmp_path / name).read_text() if (tmp_path / name).is_file() else ""
+        (tmp_path / name).write_text(text)
+        with pytest.raises(InputError, match=message):
+            load_cameras(tmp_path, unit="cm", size=size)
+        (tmp_path / name).write_text(whole) if whole else (tmp_path / name).unlink()
+
+
+@pytest.mark.files("fixtures/interhand_multiview/annotations/*/*_camera.json")
+def test_interhand_says_where_cameras_are_not_how_worlds_are_moved(file, tmp_path):
+    rig = load_cameras(file)  # image sizes from the file beside it
+    raw = json.loads(file.read_text())
+    record = next(iter(raw.values()))
+    for view in rig:
+        np.testing.assert_allclose(view.centre_m * 1000, record["campos"][view.name], atol=1e-6)
+        assert view.inside(np.array([[view.camera.K[0, 2], view.camera.K[1, 2]]])).all()
+    save_cameras(rig, tmp_path / "again_camera.json", format="interhand")
+    assert_same_rig(load_cameras(tmp_path / "again_camera.json"), rig)
+    alone = tmp_path / "alone.json"
+    alone.write_text(json.dumps(raw))
+    with pytest.raises(InputError, match="--size"):
+        load_cameras(alone)
+    portrait = {(view.width < view.height) for view in load_cameras(alone, size=(512, 334))}
+    assert portrait == {view.width < view.height for view in rig}
+
+
+@pytest.mark.parametrize(
+    ("model", "numbers", "lens"),
+    [
+        ("SIMPLE_PINHOLE", "500 320 240", None),
+        ("SIMPLE_RADIAL", "500 320 240 -0.1", [-0.1, 0, 0, 0, 0]),
+        ("RADIAL", "500 320 240 -0.1 0.02", [-0.1, 0.02, 0, 0, 0]),
+        ("OPENCV", "500 510 320 240 -0.1 0.02 0.001 0.002", [-0.1, 0.02, 0.001, 0.002, 0]),
+        ("FULL_OPENCV", "500 510 320 240 -0.1 0.02 0.001 0.002 0.003 0 0 0", [-0.1, 0.02, 0.001, 0.002, 0.003]),
+    ],
+)
+def test_colmaps_lens_models(tmp_path, model, numbers, lens):
+    (tmp_path / "cameras.txt").write_text(f"# a comment\n7 {model} 640 480 {numbers}\n")
+    (tmp_path / "images.txt").write_text("# a comment\n1 1 0 0 0 0.1 0.2 0.3 7 views/left one.png\n1 2 -1\n")
+    (view,) = load_cameras(tmp_path, unit="m")
+    assert view.name == "views/left one"
+    assert view.camera.K[0].tolist() == [500, 0, 320]
+    np.testing.assert_allclose(view.t, [0.1, 0.2, 0.3])
+    assert (view.camera.distortion is None) if lens is None else view.camera.distortion.tolist() == lens
+
+
+def test_a_lens_that_is_not_supported_is_named(tmp_path):
+    (tmp_path / "cameras.txt").write_text("1 THIN_PRISM_FISHEYE 640 480 5 5 3 2 0 0 0 0 0 0 0 0\n")
+    (tmp_path / "images.txt").write_text("1 1 0 0 0 0 0 0 1 a.png\n\n")
+    with pytest.raises(InputError, match=r"line 1: .*THIN_PRISM_FISHEYE.* not supported"):
+        load_cameras(tmp_path, unit="m")
+
+
+def test_longer_lens_models_are_refused(tmp_path):
+    path = _saved(tmp_path, "anipose")
+    text = path.read_text()
+    path.write_text(text.replace("fisheye = false", "fisheye = true", 1))
+    with pytest.raises(InputError, match="a fisheye has four"):
+        load_cameras(path)
+    path.write_text(re.sub(r"distortions = \[", "distortions = [0.1, 0, 0, 0, 0, 0.2, ", text, count=1))
+    with pytest.raises(InputError, match="thin prisms"):
+        load_cameras(path)
+
+
+def test_what_a_format_cannot_say_is_not_written(tmp_path):
+    with pytest.raises(InputError, match="distortion"):
+        save_cameras(random_rig(2), tmp_path / "i.json", format="interhand")
+    camera = random_rig(1, lens=False).cameras[0].camera
+    skewed = camera.K.copy()
+    skewed[0, 1] = 3
+    rig = CameraRig([RigCamera("a", 640, 480, CalibratedCamera(skewed, camera.R, camera.t))])
+    for form in ("interhand", "colmap"):
+        with pytest.raises(InputError, match="skew"):
+            _saved(tmp_path, form, rig)
+    with pytest.raises(InputError, match=r"name a \.json"):
+        save_cameras(rig, tmp_path / "rig.doc")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"R": [[1, 0, 0], [0, 1, 0], [0, 0, -1]]}, "mirrors the world"),
+        ({"R": [[2, 0, 0], [0, 1, 0], [0, 0, 1]]}, "not a rotation"),
+        ({"t": [0, 1]}, "expected 3"),
+        ({"K": [[0, 0, 1], [0, 5, 1], [0, 0, 1]]}, "focal lengths above 0"),
+        ({"width": 0}, "0 x 480 pixels"),
+        ({"name": "cam1"}, "two cameras are named 'cam1'"),
+        ({"distortion": "bent"}, "distortion"),
+    ],
+)
+def test_an_impossible_camera_is_named(tmp_path, change, message):
+    path = _saved(tmp_path, "sonjit")
+    content = json.loads(path.read_text())
+    content["cameras"][0] |= change
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=message) as caught:
+        load_cameras(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMATS)
+@given(data=st.data())
+def test_damage_is_one_line(tmp_path_factory, form, data):
+    path = _saved(tmp_path_factory.mktemp("rig"), form)
+    file = path if path.is_file() else path / data.draw(st.sampled_from(["cameras.txt", "images.txt"]))
+    whole = file.read_text()
+    at = data.draw(st.integers(0, len(whole) - 1))
+    with_what = data.draw(st.sampled_from(["", "x", "{", "\n", "nan", "]", '"', ": ", "\x00", "[[", "-1e999"]))
+    file.write_text(whole[:at] + with_what + whole[at + data.draw(st.integers(0, 40)) :])
+    try:
+        said = str(load_cameras(path).names)
+    except InputError as error:
+        said = str(error)
+    assert "\n" not in said
+
+
+def test_nothing_there_is_one_line(tmp_path):
+    for name in ("none.json", "none.toml", "none.yml", "cameras.txt"):
+        with pytest.raises(InputError, match="cannot be read"):
+            load_cameras(tmp_path / name)
+    with pytest.raises(InputError, match="has no camera files"):
+        load_cameras(tmp_path)
+    with pytest.raises(InputError, match="are read from"):
+        load_cameras(tmp_path / "rig.doc")

@@ -1,0 +1,221 @@
+import json
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sonjit._util.errors import InputError
+from sonjit.geometry.rotations import matrix_from_quaternion_wxyz
+from sonjit.lab.hand_models.glb import Glb
+from sonjit.lab.hand_models.rig_files import load_rig
+from sonjit.results.skeletons import load_skeleton
+from sonjit.studio.cli import annotate_triangulate
+from sonjit.studio.triangulation.bones import fit_skeletons, lengths_of_bones, median_lengths, regularized_lengths
+from sonjit.studio.triangulation.detections import HANDS, Detections
+from sonjit.studio.triangulation.exports import export_people, hand_motions
+from sonjit.studio.triangulation.people import fit_constant_bones, load_people, save_people
+from sonjit.studio.triangulation.triangulation import triangulate
+
+from .projects import hands
+from .rigs import random_rig
+
+FRAMES = 12
+BONE = ("index_finger_dip", "index_finger_tip")
+
+
+def moving(frames=FRAMES):
+    """(frames, 1, 42, 3) one person's hands that slide by 1 m/s, at 30 frames a second."""
+    still = np.repeat(hands(1, 5)[None], frames, 0)
+    still[..., 0] += np.arange(frames)[:, None, None] / 30
+    return still
+
+
+def seen_by(rig, points, noise_px):
+    pixels = rig.project(points) + np.random.default_rng(0).normal(0, noise_px, (len(rig), *points.shape[:-1], 2))
+    frames = tuple(range(3, 3 + len(points)))
+    return Detections(HANDS, frames, np.array(frames) / 30, pixels, np.ones(pixels.shape[:-1]))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Hands in space as a file, without the sixth frame set, and where they are."""
+    rig, points = random_rig(3, 2), moving()
+    points[5] = np.nan
+    seen = seen_by(rig, points, 0)
+    path = tmp_path_factory.mktemp("hands") / "hands.json"
+    save_people(path, rig, seen, triangulate(rig, seen.points_px))
+    return path, points
+
+
+def test_bones_are_constant_and_joints_nearer():
+    rig, points = random_rig(2, 4), moving(30)
+    seen = seen_by(rig, points, 3)
+    raw = triangulate(rig, seen.points_px)
+    found = fit_constant_bones(rig, seen, raw)
+    for own in (slice(21), slice(21, 42)):
+        assert lengths_of_bones(found.points_m[:, 0, own]).std(0).max() < 1e-6
+        before, after = (
+            np.linalg.norm(one.points_m[:, :, own] - points[:, :, own], axis=-1).mean() for one in (raw, found)
+        )
+        assert after < 0.7 * before
+    with pytest.raises(InputError, match="--constant-bones requires the times"):
+        fit_constant_bones(rig, replace(seen, times_s=seen.times_s * np.nan), raw)
+
+
+def test_hands_that_come_and_go_are_not_drawn_to_the_origin():
+    points = moving()[:, 0, :21] + [0, 0, 0.5]
+    observed = points.copy()
+    observed[[0, 1, 2, -1]] = np.nan
+    covariance = np.broadcast_to(1e-6 * np.eye(3), (*points.shape, 3))
+    found = fit_skeletons(observed, covariance, median_lengths(points), np.arange(FRAMES) / 30).points_m
+    np.testing.assert_allclose(found[3:-1], points[3:-1], atol=1e-3)
+    assert np.isnan(found[[0, 1, 2, -1]]).all()
+
+
+def test_bones_that_scatter_are_drawn_to_usual_proportions():
+    points = moving(20)[:1, 0, :21].repeat(20, 0)
+    np.testing.assert_allclose(regularized_lengths(points), median_lengths(points))
+    bent = points.copy()
+    bent[:, 12] = bent[:, 11] + (points[:, 12] - points[:, 11]) * np.linspace(0.1, 0.8, 20)[:, None]
+    true, usual, likely = (
+        length[11] for length in (median_lengths(points), median_lengths(bent), regularized_lengths(bent))
+    )
+    assert usual < likely < 1.2 * true
+
+
+def test_tables_hold_every_joint(written, tmp_path):
+    path, points = written
+    loaded = load_people(path)
+    np.testing.assert_allclose(loaded.points_m, points, atol=2e-6)
+    (csv,) = export_people(loaded, tmp_path / "hands.csv")
+    rows = [line.split(",") for line in csv.read_text().splitlines()]
+    assert len(rows) == 1 + (FRAMES - 1) * 42
+    assert rows[1][:5] == ["3", "0.100000", "1", "right_hand", "wrist"]
+    np.testing.assert_allclose([float(value) for value in rows[1][5:]], points[0, 0, 0], atol=2e-6)
+    (trc,) = export_people(loaded, tmp_path / "hands.trc")
+    lines = trc.read_text().splitlines()
+    assert lines[2].split("\t")[2:5] == [str(FRAMES), "42", "mm"]
+    values = lines[6].split("\t")
+    np.testing.assert_allclose([float(value) for value in values[2:]], 1000 * points[0].ravel(), atol=2e-3)
+    assert set(lines[11].split("\t")[2:]) == {""}
+
+
+def test_c3d_holds_every_joint(written, tmp_path):
+    path, points = written
+    (c3d,) = export_people(load_people(path), tmp_path / "hands.c3d")
+    data = c3d.read_bytes()
+    where, magic, count, _, first, last, _, scale, start, _, rate = struct.unpack_from("<BBhhHHhfhhf", data)
+    assert (where, magic, count, first, last, scale) == (2, 0x50, 42, 1, FRAMES, -1)
+    assert rate == pytest.approx(30, rel=1e-4)
+    values = np.frombuffer(data, "<f4", FRAMES * 42 * 4, 512 * (start - 1)).reshape(FRAMES, 1, 42, 4)
+    kept = np.arange(FRAMES) != 5
+    np.testing.assert_allclose(values[kept, ..., :3], 1000 * points[kept], atol=2e-3)
+    np.testing.assert_array_equal(values[..., 3], np.where(kept, 0, -1)[:, None, None] * np.ones((1, 42)))
+    place, names = 512 + 4, []
+    while data[place]:
+        names.append(data[place + 2 : place + 2 + data[place]].decode())
+        place += 2 + data[place]
+        place += struct.unpack_from("<h", data, place)[0]
+    assert names == ["POINT", "USED", "SCALE", "RATE", "DATA_START", "FRAMES", "UNITS", "LABELS"]
+
+
+@pytest.mark.slow
+def test_the_rigged_hand_moves_with_the_joints(written, tmp_path):
+    try:
+        load_rig("Right")
+    except InputError:
+        pytest.skip("no rigs: sonjit models pull rigs")
+    loaded = load_people(written[0])
+    (glb,) = export_people(loaded, tmp_path / "hands.glb")
+    assert len(Glb(glb).document["animations"][0]["channels"]) > 30
+    points = loaded.points_m.copy()
+    points[:3, 0, 21:] = points[-2:, 0, :21] = np.nan  # one comes later, the other leaves earlier: one clock for both
+    loaded = replace(loaded, points_m=points)
+    right, left = hand_motions(loaded)
+    assert right.times is not None
+    assert left.times is not None
+    assert (right.times[0], left.times[0]) == (0, pytest.approx(0.1, abs=2e-6))
+    files = export_people(loaded, tmp_path / "hands.bvh")
+    assert [file.name for file in files] == ["hands-right.bvh", "hands-left.bvh"]
+    assert all(f"Frames: {FRAMES}\n" in file.read_text() for file in files)
+
+
+def test_who_is_never_seen_has_no_columns_and_rounded_times_keep_the_rate(tmp_path):
+    rig, points = random_rig(2, 4), moving(100)
+    points[:, :, 21:] = np.nan
+    seen = seen_by(rig, points, 0)
+    save_people(tmp_path / "hands.json", rig, seen, triangulate(rig, seen.points_px))
+    (trc,) = export_people(load_people(tmp_path / "hands.json"), tmp_path / "hands.trc")
+    lines = trc.read_text().splitlines()
+    assert lines[2].split("\t")[:4] == ["30.0000", "30.0000", "100", "21"]
+    assert float(lines[-1].split("\t")[1]) == pytest.approx(3.3, abs=2e-6)
+
+
+def placed(glb, time_s):
+    """{node: (4, 4) in the world} of an animated GLB at a time that its clocks hold."""
+    nodes = glb.document["nodes"]
+    told = [dict(node) for node in nodes]
+    for animation in glb.document["animations"]:
+        for channel in animation["channels"]:
+            sampler = animation["samplers"][channel["sampler"]]
+            row = max(int(np.searchsorted(glb.array(sampler["input"]), time_s + 1e-4)) - 1, 0)
+            told[channel["target"]["node"]][channel["target"]["path"]] = glb.array(sampler["output"])[row]
+    found = {}
+
+    def walk(node, above):
+        x, y, z, w = told[node].get("rotation", (0, 0, 0, 1))
+        own = np.eye(4)
+        own[:3, :3] = matrix_from_quaternion_wxyz(np.array([w, x, y, z])) * np.array(told[node].get("scale", (1, 1, 1)))
+        own[:3, 3] = told[node].get("translation", (0, 0, 0))
+        found[nodes[node]["name"]] = above @ own
+        for child in nodes[node].get("children", ()):
+            walk(child, found[nodes[node]["name"]])
+
+    walk(0, np.eye(4))
+    return found
+
+
+@pytest.mark.parametrize("steady", [True, False])
+def test_skeletons_move_with_the_joints_and_hide_what_is_unknown(written, tmp_path, steady):
+    people = load_people(written[0])
+    points = people.points_m.copy()
+    if not steady:
+        points[:, 0, 8] += np.linspace(0, 0.02, len(points))[:, None]  # the tip of the index leaves
+    points[3:, 0, 30] = np.nan
+    (file,) = export_people(replace(people, points_m=points), tmp_path / "hands.glb", "skeleton")
+    glb, up = Glb(file), [1, -1, -1]
+    for row, time_s in enumerate(people.times_s - people.times_s[0]):
+        if row == 5:  # lost for a moment: they move on
+            continue
+        there = placed(glb, time_s)
+        for side, hand in enumerate(("right_hand", "left_hand")):
+            for joint, name in enumerate(load_skeleton("hand_mediapipe21").keypoints):
+                place, known = there[f"{hand} {name}"], np.isfinite(points[row, 0, 21 * side + joint]).all()
+                assert (np.abs(place[:3, :3]).max() > 0.5) == known
+                if known:
+                    np.testing.assert_allclose(place[:3, 3], points[row, 0, 21 * side + joint] * up, atol=1e-5)
+            bone = there[f"{hand} {BONE[0]} to {BONE[1]}"]
+            np.testing.assert_allclose((bone @ [0, 0, 1, 1])[:3], points[row, 0, 21 * side + 8] * up, atol=1e-5)
+    animated = {(channel["target"]["path"]) for channel in glb.document["animations"][0]["channels"]}
+    assert animated == {"translation", "rotation", "scale"}
+
+
+def test_a_drawing_and_what_cannot_be_exported(written, tmp_path, capsys):
+    path, _ = written
+    annotate_triangulate.export(path, out=tmp_path / "hands.svg")
+    assert (tmp_path / "hands.svg").read_text().count("<line") == 6 * 40
+    assert "wrote" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"--as applies only to \.glb"):
+        annotate_triangulate.export(path, out=tmp_path / "hands.bvh", figure="skeleton")
+    with pytest.raises(InputError, match=r"Choose from \.c3d"):
+        annotate_triangulate.export(path, out=tmp_path / "hands.fbx")
+    content = json.loads(path.read_text())
+    for frame in content["frames"]:
+        frame["time"] = None
+    (tmp_path / "images.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="has no times of its frame sets"):
+        load_people(tmp_path / "images.json")
+    (tmp_path / "other.json").write_text('{"skeletons": {"hands": "hand_mediapipe21"}, "frames": [{"hands": 3}]}')
+    with pytest.raises(InputError, match="is not a file of sonjit annotate triangulate"):
+        load_people(tmp_path / "other.json")

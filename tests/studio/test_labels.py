@@ -1,0 +1,58 @@
+"""The files of a machine's labels."""
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+from sonjit._util.errors import InputError
+from sonjit.studio.automatic.annotator import FOLDER, LABELS, machine_marks, read_labels
+from sonjit.studio.automatic.labels import Labels, load_labels
+
+from .projects import make_project
+
+
+def made_labels(frames, views):
+    """Labels of two hands by chance, some unknown."""
+    rng, shape = np.random.default_rng(0), (len(frames), 2, 21)
+    points = rng.normal(0, 0.1, (*shape, 3))
+    points[0, 1, 4] = np.nan
+    return Labels(
+        np.array(frames), points, rng.normal(size=(*shape, 3, 3)), rng.integers(0, 4, shape),
+        rng.integers(0, views, shape), rng.random(shape), rng.random((len(frames), views, 2, 21)) < 0.5,
+        rng.random(shape[:2]),
+    )  # fmt: skip
+
+
+def test_labels_read_back_exactly(tmp_path):
+    labels = made_labels([3, 5, 8], 4)
+    file = labels.save(tmp_path)
+    assert file.name == "000000000003.parquet"
+    for name, value in vars(load_labels(file)).items():
+        np.testing.assert_array_equal(value, getattr(labels, name), err_msg=name)
+        assert value.dtype == getattr(labels, name).dtype
+    assert pyarrow.parquet.read_table(file)["x_m"].null_count == 1  # for SQL, where NaN is a number
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(InputError, match=r"damaged .* run sonjit annotate auto again"):
+        load_labels(file)
+
+
+def test_a_frame_sets_marks_are_its_labels_projected(tmp_path):
+    project, joints = make_project(tmp_path, cameras=3, frames=3)
+    folder = project.folder / FOLDER / "run"
+    for row, frame in enumerate((0, 10)):
+        labels = made_labels([frame], 2)
+        labels.points_m[0] = joints[row].reshape(2, 21, 3)
+        labels.points_m[0, 1, 4] = np.nan
+        labels.save(folder / LABELS)
+    (project.folder / FOLDER / "current.json").write_text('{"run": "run"}')
+    (folder / "settings.json").write_text('{"views": ["cam0", "cam2"]}')
+    assert [one.frames.tolist() for one in read_labels(project)] == [[0], [10]]
+    marks = machine_marks(project, 10)
+    assert {mark.view for mark in marks} == {"cam0", "cam2"}
+    assert 25 not in {mark.joint for mark in marks}
+    camera = project.rig["cam2"]
+    for mark in (mark for mark in marks if mark.view == "cam2"):
+        np.testing.assert_allclose(camera.project(joints[1, mark.joint]), mark.position_px, atol=0.01)
+        assert (mark.state == "seen") == labels.seen[0, 1, mark.joint // 21, mark.joint % 21]
+    assert machine_marks(project, 5) == machine_marks(project, 20) == []
+    project.close()

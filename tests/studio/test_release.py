@@ -1,0 +1,240 @@
+import hashlib
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sonjit._util.errors import InputError
+from sonjit.lab.datasets import open_dataset
+from sonjit.results import Face
+from sonjit.studio.automatic.annotator import FOLDER
+from sonjit.studio.automatic.labels import Labels
+from sonjit.studio.release import privacy as release_faces
+from sonjit.studio.release import release as release_module
+from sonjit.studio.release.data_card import Capture, load_card, split_people
+from sonjit.studio.release.privacy import (
+    FacesFound,
+    ReleasedImage,
+    blur_faces,
+    hide_faces,
+    hide_faces_of_other_views,
+    ridge_contrast,
+    sampling_of,
+)
+from sonjit.studio.release.release import release
+
+from ..progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
+from .projects import finer, hands, make_project
+from .rigs import random_rig
+
+CARD = """
+title = "Drawn hands"
+licence = "CC-BY-4.0"
+consent = "drawn"
+contact = "a@example.org"
+[captures.project]
+subject = "01"
+split = "test"
+sequences = [{name = "fist", type = "PP", first = 0, last = 10}, {name = "rest", type = "ROM", first = 11, last = 99}]
+"""
+
+
+class Faces:
+    """Stands for both detectors of faces: what the first finds, and whether the second sees a face there too."""
+
+    def __init__(self, boxes=(), *, seen=False):
+        self.boxes, self.seen = boxes, seen
+
+    def __call__(self, model):
+        return self
+
+    def detect(self, rgb, boxes=None):
+        if boxes is not None:
+            return boxes if self.seen else []
+        return [Face(0.9, np.array([[x0, y0, 0], [x1, y0, 0]]), (x0, y0, x1, y1)) for x0, y0, x1, y1 in self.boxes]
+
+
+@pytest.fixture
+def labelled(tmp_path, monkeypatch):
+    """A project with labels at its frames 0, 10 and 20, their truth, and a card."""
+    project, joints = make_project(tmp_path, cameras=3, frames=3)
+    points = joints.reshape(3, 2, 21, 3).copy()
+    points[0, 1] = np.nan
+    source = np.where(np.isfinite(points).all(-1), 1, 0)
+    source[1] = 2
+    covariance = np.broadcast_to(1e-6 * np.eye(3), (3, 2, 21, 3, 3)).copy()
+    some = np.zeros((3, 2, 21))
+    seen = np.ones((3, 3, 2, 21), np.bool_)
+    labels = Labels(np.array([0, 10, 20]), points, covariance, source, some.astype(int), some, seen, some[..., 0])
+    labels.save(project.folder / FOLDER / "run" / "labels")
+    (project.folder / FOLDER / "current.json").write_text('{"run": "run"}')
+    (tmp_path / "card.toml").write_text(CARD)
+    monkeypatch.setattr(release_faces, "_detector", Faces())
+    yield project, points, load_card(tmp_path / "card.toml")
+    project.close()
+
+
+def test_a_release_reads_back_as_interhand(labelled, tmp_path):
+    project, points, card = labelled
+    done = release([project], card, tmp_path / "out", fps=50)
+    assert (done.frame_sets, done.images) == (3, 9)
+    data = open_dataset("interhand2.6m", tmp_path / "out", split="test")
+    assert "centres of rotation" in (tmp_path / "out" / "README.md").read_text("utf-8")
+    kinds = {one.name: one.kind for one in card.captures[project.name].sequences}
+    assert len(data) == 9
+    for sample in data:
+        row = sample.frame // 10
+        assert sample.sequence.endswith("fist" if row < 2 else "rest")
+        assert sample.tags["sequence_type"] == kinds[sample.sequence.rpartition("/")[2]]
+        assert max(sample.width, sample.height) <= 512
+        assert sample.rgb().shape[:2] == (sample.height, sample.width)
+        for hand in sample.instances:
+            world = (hand.keypoints_m - sample.camera.t) @ sample.camera.R
+            np.testing.assert_allclose(world, points[row, int(hand.side == "Left")], atol=2e-6)
+    assert len(data[0].instances) == 1
+    assert len(open_dataset("interhand2.6m", tmp_path / "out", split="test", annotations="human")) == 3
+
+
+def test_every_file_is_listed_with_its_checksum(labelled, tmp_path):
+    project, _, card = labelled
+    out = tmp_path / "out"
+    release([project], card, out, fps=50)
+    lines = dict(reversed(line.split("  ")) for line in (out / "SHA256SUMS").read_text().splitlines())
+    files = {file.relative_to(out).as_posix() for file in out.rglob("*") if file.is_file()}
+    assert set(lines) == files - {"SHA256SUMS"}
+    for name, digest in lines.items():
+        assert hashlib.sha256((out / name).read_bytes()).hexdigest() == digest
+    said = json.loads((out / "statistics.json").read_text())
+    assert said["joints_by_source"] == {"M": 21 + 42, "H": 42}
+    assert said["sequences_by_type"] == {"PP": 1, "ROM": 1}
+    coco = json.loads((out / "annotations/test/coco_test.json").read_text())
+    assert {one["source"] for one in coco["annotations"]} == {"H", "M"}
+
+
+def test_a_stopped_release_goes_on(labelled, tmp_path):
+    project, _, card = labelled
+    steps = iter(range(3))
+
+    def stop():
+        if next(steps) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        release([project], card, tmp_path / "out", fps=50, progress=ProgressLog(stop))
+    assert not (tmp_path / "out").exists()
+    release([project], card, tmp_path / "out", fps=50)
+    release([project], card, tmp_path / "whole", fps=50)
+    assert (tmp_path / "out" / "SHA256SUMS").read_text() == (tmp_path / "whole" / "SHA256SUMS").read_text()
+
+
+def test_a_refused_release_leaves_no_folder(labelled, tmp_path, monkeypatch):
+    project, _, card = labelled
+    labels = release_module.read_labels
+    nothing = lambda project: [replace(one, source=0 * one.source) for one in labels(project)]  # noqa: E731
+    monkeypatch.setattr(release_module, "read_labels", nothing)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InputError, match="no frame set has a label"):
+        release([project], card, tmp_path / "out", fps=50)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_finished_release_stays_as_it_is(labelled, tmp_path):
+    project, _, card = labelled
+    release([project], card, tmp_path / "out", fps=50)
+    before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in tmp_path.rglob("*") if file.is_file()}
+    with pytest.raises(InputError, match="already exists"):
+        release([project], card, tmp_path / "out", fps=50)
+    after = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in tmp_path.rglob("*") if file.is_file()}
+    assert after == before
+
+
+def test_faces_are_blurred_and_those_over_hands_are_not_shown(labelled, tmp_path, monkeypatch):
+    project, _, card = labelled
+    monkeypatch.setattr(release_faces, "_detector", Faces([(0, 0, 640, 480)]))
+    done = release([project], card, tmp_path / "over", fps=50)
+    assert (done.images, done.faces) == (0, FacesFound(withheld=9))
+    monkeypatch.setattr(release_faces, "_detector", Faces([(1, 1, 20, 20)]))
+    done = release([project], card, tmp_path / "beside", fps=50)
+    assert (done.images, done.faces) == (9, FacesFound(blurred=9))
+    assert "where another view shows one: 9." in (tmp_path / "beside" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("joint", [None, 0, 8])
+def test_a_hand_is_no_face_where_it_is_too_small_and_a_second_network_sees_none(monkeypatch, joint):
+    camera = random_rig(1).cameras[0]
+    joints = hands()[0].reshape(2, 21, 3).copy()
+    joints[1] = np.nan
+    depth = camera.camera.from_world(joints[0])[:, 2].mean()
+    # on a joint, or in the palm between them
+    x, y = camera.project(joints[0, [0, 5, 17]].mean(0) if joint is None else joints[0, joint])
+    rgb = np.random.default_rng(0).integers(0, 255, (camera.height, camera.width, 3), np.uint8)
+    for width_m, seen, found in ((0.03, False, "hands"), (0.03, True, "withheld"), (0.15, False, "withheld")):
+        half = width_m * camera.camera.K[0, 0] / depth / 2
+        monkeypatch.setattr(release_faces, "_detector", Faces([(x - half, y - half, x + half, y + half)], seen=seen))
+        shown, faces, _ = hide_faces(rgb, camera, joints)
+        assert faces == FacesFound(**{found: 1})
+        np.testing.assert_array_equal(shown, rgb)
+
+
+@pytest.mark.parametrize("showing", [1, 2])
+def test_a_face_that_other_views_show_is_hidden_in_all(showing):
+    """One view knows how far it is by its size alone."""
+    rig, head = random_rig(3, 5), np.array([0.05, -0.1, 0.05])
+    rng, none = np.random.default_rng(0), np.full((2, 21, 3), np.nan)
+    views = []
+    for row, camera in enumerate(rig):
+        x, y = camera.project(head)
+        half = 0.08 * camera.camera.K[0, 0] / camera.camera.from_world(head)[2]
+        boxes = ((x - half, y - half, x + half, y + half),) if row < showing else ()
+        rgb = rng.integers(0, 255, (camera.height, camera.width, 3), np.uint8)
+        views.append(ReleasedImage(rgb, FacesFound(len(boxes)), boxes))
+    shown = hide_faces_of_other_views(rig, views, none)
+    for row, (before, after, (x, y)) in enumerate(
+        zip(views, shown, rig.project(head).round().astype(int), strict=True)
+    ):
+        if row < showing:
+            assert after == before
+        else:
+            assert after.faces.blurred
+            assert after.rgb[y - 9 : y + 9, x - 9 : x + 9].std() < before.rgb.std() / 3
+    over = none.copy()
+    over[0] = head + rng.normal(0, 0.02, (21, 3))
+    assert [one.faces.withheld for one in hide_faces_of_other_views(rig, views, over)] == [
+        int(k >= showing) for k in range(3)
+    ]
+
+
+def test_blurring_takes_detail_inside_alone():
+    rgb = np.random.default_rng(0).integers(0, 255, (100, 100, 3), np.uint8)
+    out = blur_faces(rgb, [(40, 40, 60, 60)])
+    assert out[40:60, 40:60].std() < rgb[40:60, 40:60].std() / 3
+    np.testing.assert_array_equal(out[:30], rgb[:30])
+
+
+def test_ridges_fade_as_images_shrink_and_close_cameras_are_made_smaller():
+    assert ridge_contrast(12, 1) > 0.9
+    assert ridge_contrast(12, 1 / 8) < ridge_contrast(12, 1 / 2) < ridge_contrast(12, 1)
+    near = replace(finer(random_rig(1), 8).cameras[0])
+    said = sampling_of(near, 0.12)
+    assert not said.readable
+    assert max(said.size) < 512
+
+
+@pytest.mark.parametrize("field", ["title", "licence", "consent", "contact"])
+def test_nothing_is_released_without_what_the_card_must_say(tmp_path, field):
+    lines = [line for line in CARD.splitlines() if not line.startswith(field)]
+    (tmp_path / "card.toml").write_text("\n".join(lines))
+    with pytest.raises(InputError, match=f"lacks {field}"):
+        load_card(tmp_path / "card.toml")
+
+
+def test_no_person_is_in_two_splits():
+    people = [Capture(str(k % 10), None, ()) for k in range(30)]
+    splits = split_people(people)
+    assert len(splits) == 10
+    assert {split: list(splits.values()).count(split) for split in ("train", "val", "test")} == {
+        "train": 7, "val": 1, "test": 2
+    }  # fmt: skip
+    with pytest.raises(InputError, match="one split each"):
+        split_people([Capture("1", "train", ()), Capture("1", "test", ())])

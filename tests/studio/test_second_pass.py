@@ -1,0 +1,161 @@
+import numpy as np
+import pytest
+
+from sonjit._util.errors import InputError
+from sonjit.cli import main
+from sonjit.lab.datasets import open_dataset
+from sonjit.lab.networks.keypoint_detector import KeypointDetector
+from sonjit.studio.automatic import second_pass
+from sonjit.studio.automatic.annotator import AnnotatorSettings, annotate, current_run, read_labels, train_network
+from sonjit.studio.automatic.detection import ChunkDetections, DetectionSettings
+from sonjit.studio.automatic.learning import mirror_points, write_training_set
+from sonjit.studio.automatic.second_pass import FineTunedHandNetwork, refine_detections
+from sonjit.weights import find_weight
+
+from .annotated import FRAMES, OFF_M, people_mark
+
+TINY = {"scratch": "true", "trunk": "tiny", "size": "64", "steps": "2", "batch": "4", "warmup": "1", "freeze": ""}
+
+
+class Taught:
+    """Sees each hand where it is drawn, in all views but some."""
+
+    def __init__(self, rig, joints, blind=()):
+        self.rig, self.joints, self.blind, self.asked = rig, joints, blind, set()
+
+    def infer(self, rgb, there_px, side):
+        row, view = int(rgb[2, 2, 1]), int(rgb[2, 2, 0])
+        self.asked.add((row, view, side))
+        if view in self.blind:
+            return None
+        return self.rig.cameras[view].project(self.joints[row, side]), np.full(21, 0.8)
+
+
+def first_look(rig, joints):
+    """What all views show, as far from the truth as the general detector says."""
+    pixels = np.moveaxis(rig.project(joints + OFF_M), 0, 1).astype(np.float32)  # (N, C, 2, 21, 2)
+    return ChunkDetections(np.arange(len(joints)), pixels, np.full(pixels.shape[:-1], 0.9, np.float32), ())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("blind", [(), (1, 3)])
+def test_the_taught_network_has_the_last_word(made, monkeypatch, blind):
+    project, joints, _ = made
+    taught = Taught(project.rig, joints, blind)
+    monkeypatch.setattr(second_pass, "_open_once", lambda _: (project, taught))
+    seen = refine_detections(DetectionSettings(str(project.folder), project.rig.names), first_look(project.rig, joints))
+    exact = np.moveaxis(project.rig.project(joints), 0, 1)
+    sees = [view for view in range(5) if view not in blind]
+    np.testing.assert_allclose(seen.points_px[:, sees], exact[:, sees], atol=1e-3)
+    assert np.isnan(seen.points_px[:, list(blind)]).all()
+    assert not seen.confidence[:, list(blind)].any()
+    assert taught.asked == {(row, view, side) for row in range(FRAMES) for view in range(5) for side in range(2)}
+
+
+def test_a_hand_that_one_view_shows_stays_as_it_was(made, monkeypatch):
+    project, joints, _ = made
+    monkeypatch.setattr(second_pass, "_open_once", lambda _: (project, Taught(project.rig, joints, (0, 1, 2, 4))))
+    first = first_look(project.rig, joints)
+    seen = refine_detections(DetectionSettings(str(project.folder), project.rig.names), first)
+    np.testing.assert_array_equal(seen.points_px, first.points_px)
+    np.testing.assert_array_equal(seen.confidence, first.confidence)
+
+
+def test_left_hands_are_lessons_as_right_ones(made, tmp_path):
+    project, joints, _ = made
+    people_mark(project, joints, [4])
+    images = open_dataset("folder", write_training_set(project, (4,), tmp_path / "training-set", as_right=True))
+    assert len(images) == 5 * 2
+    for image in images:
+        (hand,) = image.instances
+        view, _, file = image.id.removeprefix("images/").partition("/")
+        camera, left = project.rig[view], "mirrored" in file
+        points = camera.project(joints[4, int(left)])
+        points = mirror_points(points, camera.width) if left else points
+        np.testing.assert_allclose(hand.keypoints_px, points, atol=0.02)
+
+
+def test_a_left_hand_is_seen_as_a_right_one_in_the_mirror(weights, photo):
+    del weights
+    eyes = FineTunedHandNetwork(find_weight("hand-full"))
+    with_hand = 0
+    for x in np.linspace(0.2, 0.8, 4) * photo.shape[1]:
+        there = (x, photo.shape[0] / 2) + np.random.default_rng(0).uniform(-0.15, 0.15, (21, 2)) * photo.shape[0]
+        right = eyes.infer(photo, there, 0)
+        left = eyes.infer(np.ascontiguousarray(photo[:, ::-1]), mirror_points(there, photo.shape[1]), 1)
+        assert (left is None) == (right is None)
+        if left and right:
+            with_hand += 1
+            np.testing.assert_allclose(mirror_points(left[0], photo.shape[1]), right[0], atol=0.05)
+    assert with_hand
+
+
+@pytest.mark.slow
+def test_what_train_makes_is_what_auto_looks_with(made, weights):
+    del weights
+    project, joints, _ = made
+    people_mark(project, joints, [0, 5])
+    folder, told = train_network(project, "hand-full", TINY)
+    assert told["hands"] == 2 * 5 * 2
+    assert train_network(project, "hand-full", TINY)[0] == folder
+    done = annotate(project, AnnotatorSettings(fps=1, network=str(folder)))
+    assert done.folder == current_run(project)
+    assert done.kept == 0
+    assert sum(len(one.frames) for one in read_labels(project)) == FRAMES
+    assert len(list(project.folder.glob("auto/*/seen/*.npz"))) == 2 * 2  # of both looks
+    assert annotate(project, AnnotatorSettings(fps=1, network=str(folder))).kept == FRAMES
+
+
+@pytest.mark.slow
+def test_the_keypoint_detector_looks_where_the_first_pass_saw_hands(made, monkeypatch):
+    """EfficientNet's smallest twin, trained on people's marks: what it sees in each view is what counts."""
+    project, joints, _ = made
+    rig = project.rig
+    people_mark(project, joints, range(4))
+    small = {"backbone": "test_efficientnet", "channels": "16", "side": "64", "steps": "2", "batch": "4", "warmup": "1"}
+    folder, _ = train_network(project, "keypoint-detector", small)
+    monkeypatch.setattr(second_pass, "PASSES", 1)
+    monkeypatch.setattr(second_pass, "tolerance_px", lambda there: np.inf)  # it has hardly learnt anything
+    settings = DetectionSettings(str(project.folder), rig.names, network=str(folder))
+    first = first_look(rig, joints)
+    rows = [0, FRAMES - 1]
+    few = ChunkDetections(first.frames[rows], first.points_px[rows], first.confidence[rows], ())
+    seen = refine_detections(settings, few)
+    detector = KeypointDetector(folder)
+    for place, row in enumerate(rows):
+        for view, camera in enumerate(rig):
+            rgb = project.view(camera.name).read(row)
+            for side in range(2):
+                there = camera.project(joints[row, side] + OFF_M[side])
+                (wanted,) = detector.detect(rgb, [(*there.min(0), *there.max(0))])
+                np.testing.assert_allclose(seen.points_px[place, view, side], wanted.keypoints, atol=0.1)
+                np.testing.assert_allclose(
+                    seen.confidence[place, view, side], np.maximum(wanted.confidence, 1e-3), atol=1e-3
+                )
+
+
+@pytest.mark.slow
+def test_a_network_that_is_not_there_is_named(made, tmp_path):
+    with pytest.raises(InputError, match="annotate train --network"):
+        annotate(made[0], AnnotatorSettings(fps=1, network=str(tmp_path / "none")))
+
+
+def test_a_training_that_did_not_end_is_named(made, tmp_path):
+    project, joints, _ = made
+    (tmp_path / "hand-full-1").mkdir()
+    (tmp_path / "hand-full-1" / "weights.safetensors").write_bytes(b"of the last step")
+    detect_frames = DetectionSettings(str(project.folder), project.rig.names, network=str(tmp_path / "hand-full-1"))
+    with pytest.raises(InputError, match="did not finish"):
+        refine_detections(detect_frames, first_look(project.rig, joints))
+
+
+def test_a_setting_without_a_value_is_refused_in_a_line(made, capsys):
+    assert main(["annotate", "train", str(made[0].folder), "--network", "hand-full", "--set", "size"]) == 2
+    assert "--set size: give key=value" in capsys.readouterr().err
+
+
+def test_a_setting_that_the_recipe_does_not_have_is_named(made):
+    project, joints, _ = made
+    people_mark(project, joints, [0])
+    with pytest.raises(InputError, match="no_such"):
+        train_network(project, "hand-full", {"no_such": "1"})

@@ -1,0 +1,115 @@
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+
+import numpy as np
+import pytest
+
+from sonjit._util.data_files import npz_arrays, read_json, read_npz, read_toml, write_json
+from sonjit._util.errors import InputError
+from sonjit._util.json_text import json_from
+
+
+@dataclass(frozen=True)
+class Inner:
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Card:
+    name: str
+    scores: tuple[float, ...] = ()
+    inner: Inner = field(default_factory=Inner)
+    shares: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+def test_json_is_strict_and_not_escaped(tmp_path):
+    file = tmp_path / "new" / "손.json"
+    write_json(file, {"b": float("nan"), "a": [1, "손"]}, sort_keys=True)
+    assert file.read_text("utf-8") == '{"a": [1, "손"], "b": null}\n'
+    assert read_json(file) == {"a": [1, "손"], "b": None}
+
+
+@pytest.mark.parametrize("value", [{"a": [1, 2.5, None, True], "b": {}}, [], "text", {"a": {"b": [{"c": 1}]}}])
+@pytest.mark.parametrize("indent", [None, 1, 2])
+def test_json_has_the_layout_of_the_standard_library(value, indent):
+    assert json_from(value, indent, spaced=True) == json.dumps(value, indent=indent)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff{}", b"[" * 100_000, b"1" * 5_000])
+def test_damaged_json_is_refused_by_name(tmp_path, content):
+    file = tmp_path / "a.json"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.json is damaged or not JSON: "):
+        read_json(file)
+
+
+@pytest.mark.parametrize(
+    "content", [b"a = ", b"\xff = 1", b"a = " + b"[" * 100_000, b"a = " + b"1" * 5_000, b"a = 1\na = 2"]
+)
+def test_damaged_toml_is_refused_by_name(tmp_path, content):
+    file = tmp_path / "a.toml"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.toml is damaged or not TOML: "):
+        read_toml(file, Card)
+
+
+def test_toml_becomes_a_dataclass(tmp_path):
+    file = tmp_path / "a.toml"
+    file.write_text('name = "a"\nscores = [1, 2.5]\nshares = {real = 0.5}\n[inner]\ncount = 3\n')
+    assert read_toml(file, Card) == Card("a", (1.0, 2.5), Inner(3), {"real": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", r"a\.toml: name is missing"),
+        ('name = "a"\ncolour = 1', r"a\.toml: Unknown key 'colour'\. Choose from name, scores, inner, shares"),
+        ("name = 1", r"a\.toml: name=1: must be text"),
+        ('name = "a"\nscores = [true]', r"a\.toml: scores\[0\]=True: must be a number"),
+        ('name = "a"\ninner = {count = 1.5}', r"a\.toml: inner: count=1.5: must be an integer"),
+    ],
+)
+def test_wrong_keys_and_types_are_refused(tmp_path, text, problem):
+    file = tmp_path / "a.toml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=problem):
+        read_toml(file, Card)
+
+
+def test_missing_files_are_refused_by_name(tmp_path):
+    for read in (read_json, lambda path: read_toml(path, Card), read_npz):
+        with pytest.raises(InputError, match=r"nothing\.x cannot be read: No such file"):
+            read(tmp_path / "nothing.x")
+
+
+def packed(**arrays):
+    file = BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def test_arrays_are_read_by_name(tmp_path):
+    file = tmp_path / "a.npz"
+    file.write_bytes(packed(x=np.arange(3)))
+    assert read_npz(file, max_bytes=1000)["x"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("content", [b"", b"text", packed(x=np.arange(9))[:-30], packed(x=np.array([{}], object))])
+def test_damaged_and_pickled_arrays_are_refused_by_name(content):
+    with pytest.raises(InputError, match=r"a\.npz is damaged or no \.npz file"):
+        npz_arrays(BytesIO(content), "a.npz")
+
+
+def test_a_single_array_is_no_archive():
+    file = BytesIO()
+    np.save(file, np.arange(3))
+    file.seek(0)
+    with pytest.raises(InputError, match=r"a\.npz is damaged or no \.npz file"):
+        npz_arrays(file, "a.npz")
+
+
+def test_arrays_larger_than_allowed_are_refused():
+    with pytest.raises(InputError, match=r"a\.npz has \d+ bytes, more than 1000"):
+        npz_arrays(BytesIO(packed(x=np.zeros(1000))), "a.npz", max_bytes=1000)

@@ -1,0 +1,183 @@
+import operator
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import Future
+from queue import SimpleQueue
+
+import pytest
+
+from sonjit._util import pools
+from sonjit._util.errors import InputError, JobError, MissingExtraError
+from sonjit._util.pools import check_workers, run_calls
+
+
+def fail(kind, *arguments):
+    raise kind(*arguments)
+
+
+def test_a_pool_gives_what_this_process_gives():
+    calls = [(k, 2) for k in range(5)]
+    here = list(run_calls(pow, calls))
+    assert here == [(0, 0), (1, 1), (2, 4), (3, 9), (4, 16)]
+    assert sorted(run_calls(pow, calls, jobs=2)) == here
+
+
+@pytest.mark.parametrize(("given", "taken"), [(None, "2"), ("3", "3")])
+def test_workers_share_the_cores(monkeypatch, given, taken):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    for variable in (names := ("SONJIT_THREADS", "OPENCV_FOR_THREADS_NUM")):
+        monkeypatch.delenv(variable, raising=False)
+        if given:
+            monkeypatch.setenv(variable, given)
+    assert dict(run_calls(os.getenv, [(one,) for one in names], jobs=2)) == {0: taken, 1: taken}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_result_may_be_an_error(jobs):
+    results = dict(run_calls(operator.itemgetter(0), [((JobError("a"),),), ((1,),)], jobs=jobs))
+    assert str(results[0]) == "a"
+    assert results[1] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [
+        ((InputError, "a.png"), InputError),
+        ((JobError, "a.png"), JobError),
+        ((MissingExtraError, "a.png", "heic"), JobError),
+    ],
+)
+def test_an_error_crosses_from_a_worker(raised, kind):
+    with pytest.raises(kind, match=r"a\.png"):
+        list(run_calls(fail, [raised, raised], jobs=2))
+
+
+def test_a_worker_ended_from_outside_is_one_line():
+    with pytest.raises(JobError, match="fewer --jobs"):
+        list(run_calls(os._exit, [(1,), (1,)], jobs=2))
+
+
+CRASHING = """
+import os, signal, sys
+from pathlib import Path
+from sonjit._util.pools import run_calls
+
+def crash(number, folder, always):
+    attempts = Path(folder, f"{number}")
+    with attempts.open("a") as file:
+        file.write("x")
+    if number == 3 and (always or len(attempts.read_text()) == 1):
+        os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+    return number
+
+if __name__ == "__main__":
+    calls = [(number, sys.argv[1], len(sys.argv) > 3) for number in range(12)]
+    try:
+        print(sorted(result for _, result in run_calls(crash, calls, jobs=2)))
+    except Exception as error:
+        print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows processes do not end by signals")
+@pytest.mark.parametrize(
+    ("arguments", "printed"),
+    [
+        (["SIGSEGV"], str(list(range(12)))),
+        (["SIGABRT", "always"], "JobError a worker process crashed (SIGABRT) in a call that was retried"),
+        (["SIGKILL"], "JobError a worker process was ended from outside (out of memory?)"),
+    ],
+)
+def test_calls_of_a_crashed_worker_are_retried_once(tmp_path, arguments, printed):
+    script = tmp_path / "script.py"
+    script.write_text(CRASHING)
+    (folder := tmp_path / "attempts").mkdir()
+    command = [sys.executable, script, folder, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout.startswith(printed), done.stderr
+    assert len((folder / "3").read_text()) == 1 + (arguments[0] != "SIGKILL")
+
+
+def test_workers_leave_the_interrupt_to_the_parent():
+    assert {result for _, result in run_calls(signal.getsignal, [(signal.SIGINT,)] * 2, jobs=2)} == {signal.SIG_IGN}
+
+
+def test_no_process_is_refused():
+    with pytest.raises(InputError, match="--jobs 0: give at least 1"):
+        list(run_calls(pow, [(1, 2)], jobs=0))
+
+
+def test_ray_is_asked_for_in_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"pip install .sonjit\[ray\]"):
+        list(run_calls(pow, [(1, 2)], workers="ray"))
+
+
+@pytest.mark.parametrize("workers", ["frog", "pool:2", "ray:", "rays"])
+def test_unknown_workers_are_refused(workers):
+    with pytest.raises(InputError, match=f"--workers {workers}: give pool, ray, or ray:ADDRESS"):
+        check_workers(workers, 1)
+
+
+def test_only_a_few_calls_are_given_ahead():
+    started = []
+
+    def start(call):
+        """Under way; the one before it ends."""
+        started.append(Future())
+        if len(started) > 1:
+            started[-2].set_result(call[0] - 1)
+        return started[-1]
+
+    results = pools._results([(k,) for k in range(10_000)], start, lambda: 8, Future.cancel)
+    for number in range(100):
+        assert next(results) == (number, number)
+        assert len(started) <= number + 8
+    results.close()
+    assert started[-1].cancelled()
+
+
+def test_an_interrupt_gives_what_still_finishes_and_starts_no_more(monkeypatch):
+    started = []
+
+    class Interrupted(SimpleQueue):
+        """Ctrl-C when the first call's result is taken and not yielded yet, while the second runs and ends well."""
+
+        def get(self):
+            started[0].set_result("taken")
+            super().get()
+            started[1].set_running_or_notify_cancel()
+            threading.Timer(0.1, started[1].set_result, ["kept"]).start()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(pools, "SimpleQueue", Interrupted)
+    calls = [(k,) for k in range(9)]
+    results = pools._results(calls, lambda _: started.append(Future()) or started[-1], lambda: 3, Future.cancel)
+    assert {next(results), next(results)} == {(0, "taken"), (1, "kept")}
+    with pytest.raises(KeyboardInterrupt):
+        next(results)
+    assert len(started) == 3
+
+
+WITH_WORKERS = """
+import os, signal
+if __name__ == "__mp_main__":  # a worker that starts
+    os.kill(os.getpid(), signal.SIGINT)  # as a terminal does
+from sonjit._util.pools import run_calls
+if __name__ == "__main__":
+    print(sorted(result for _, result in run_calls(abs, [(-1,), (-2,)], jobs=2)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
+def test_ctrl_c_does_not_reach_workers_that_start(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(WITH_WORKERS)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[1, 2]\n", "")

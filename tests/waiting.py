@@ -1,0 +1,15 @@
+"""The one polling helper of the tests, for conditions that other threads and processes bring about."""
+
+import time
+
+import pytest
+
+
+def wait_until(condition, seconds=60, describe=lambda: "the condition did not become true"):
+    """Poll until a condition is true and return its value; fail with `describe()` after the time limit."""
+    end_s = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > end_s:
+            pytest.fail(describe())
+        time.sleep(0.005)
+    return value

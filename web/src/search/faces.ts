@@ -1,0 +1,133 @@
+/** Faces of an image: proposals of the full-range detector, verified by two runs of the mesh. */
+
+import { iou, latestBoxes } from "../boxes.js";
+import { constants } from "../data.js";
+import { boxAroundFace, boxObservation, type FaceBoxes, type FaceMeshes, type FaceObservation } from "../face.js";
+import { sizeOf } from "../observations.js";
+import type { Pixels } from "../pixels.js";
+import type { Detection, SingleShotDetector } from "../ssd.js";
+import { Agenda, addVotes, bestFirst, findOf, isPlain, lastOf, presenceOf, rate, withoutSame, type Find, type Found } from "./agenda.js";
+import { cutsOff, hintScore, hintsIn, isSameInstance, keyOf, longestOf, merged, middleOf, oks, partOf, placed, windows, type Hint, type Proposal, type Window } from "./geometry.js";
+import type { Limits } from "./hands.js";
+import { LIMITS, logit, type Features } from "./score.js";
+
+const OF = constants.search.faces;
+const PUBLISHED = "published";
+
+export type FaceFind = Find<FaceObservation>;
+
+/** Add the windows of one part after another: each level is added once the coarser one has run. */
+export function addWindows(
+  agenda: Agenda,
+  image: Pixels,
+  [parts, ...finer]: readonly number[],
+  look: (window: Window) => Promise<void>,
+  features: (window: Window) => Features,
+): void {
+  const level = parts === undefined ? [] : windows(image, parts);
+  let left = level.length;
+  for (const window of level) {
+    const search = async () => {
+      await look(window);
+      if (--left === 0) addWindows(agenda, image, finer, look, features);
+    };
+    agenda.add(`part${parts}`, search, () => features(window));
+  }
+}
+
+/** Return features of the sizes of the instances found so far, in pixels. */
+export function foundSoFar(sizes: readonly number[], image: Pixels): Features {
+  const smallest = sizes.length ? Math.min(...sizes) / longestOf(image) : 0;
+  return { found: Number(sizes.length > 0), size: smallest, several: Number(sizes.length > 1) };
+}
+
+/** The search for faces of images. */
+export class FaceSearch {
+  readonly #detector: SingleShotDetector;
+  readonly #meshes: FaceMeshes;
+  readonly #limits: Limits;
+
+  /** `detector` of the full range; what the meshes' own one finds keeps the keypoints of the first view, as published. */
+  constructor(detector: SingleShotDetector, meshes: FaceMeshes, limits: Limits) {
+    [this.#detector, this.#meshes, this.#limits] = [detector, meshes, limits];
+  }
+
+  /** Return every candidate with its score, best first. */
+  async search(image: Pixels): Promise<Found<FaceObservation>> {
+    const { published, least, budget } = this.#limits;
+    const [agenda, finds, hints]: [Agenda, FaceFind[], Hint[]] = [new Agenda("face", budget), [], []];
+    const boxes = latestBoxes(await this.#meshes.find(image, published), (box, other) => this.#meshes.isTaken(box, other));
+    await this.#verify(image, boxes.map((box) => ({ box, score: least, votes: new Set([PUBLISHED]) })), finds);
+    const look = async (window: Window) => {
+      const [faces, faint] = await this.#detector.findFrom(partOf(image, window), [least, LIMITS.hint]) as [Detection[], Detection[]];
+      hints.push(...hintsIn(window, faint.map(middleOf), least));
+      const proposals = faces.map(({ box, keypoints, score }) =>
+        ({ box: placed(boxAroundFace(box, keypoints[0]!, keypoints[1]!), window), score, votes: new Set([keyOf(window)]) }));
+      await this.#verify(image, proposals, finds);
+    };
+    const sizes = () => finds.filter(({ score }) => score > 0.5).map((find) => sizeOf(lastOf(find).keypoints));
+    addWindows(agenda, image, OF.PARTS, look, (window) => ({ ...foundSoFar(sizes(), image), hint: hintScore(window, hints) }));
+    await agenda.run(() => {
+      const sure = finds.filter(({ score }) => score > LIMITS.confident);
+      return sure.length >= budget.enough && withoutSame(sure).length >= budget.enough;
+    });
+    return { finds: withoutSame(finds), complete: agenda.complete };
+  }
+
+  /** Run the mesh on proposals that show no plain face yet, and again on the box that follows. */
+  async #verify(image: Pixels, proposals: readonly Proposal[], finds: FaceFind[]): Promise<void> {
+    for (const one of merged(proposals, image)) {
+      let find = finds.find((known) => iou(one.box, this.#meshes.boxAfter(lastOf(known))) > OF.SAME_FACE);
+      if (find && isPlain(find)) addVotes(find, [], one.score);
+      else {
+        const first = await this.#meshes.observe(image, one.box);
+        if (first.score < LIMITS.seen) continue;
+        const second = await this.#meshes.observe(image, this.#meshes.boxAfter(first));
+        const views = one.votes.has(PUBLISHED) ? [second, first] : [first, second];
+        const isPublished = one.votes.has(PUBLISHED) && first.score > OF.PRESENT;
+        find = findOf(views, one, oks(first.keypoints, second.keypoints), isPublished);
+        finds.push(find);
+      }
+      find.features = {
+        detection: logit(find.detection),
+        presence: logit(presenceOf(find)),
+        agreement: logit(find.agreement),
+        long: Math.log(lengthOf(lastOf(find), OF.BROW_AND_CHIN) / lengthOf(lastOf(find), OF.CHEEKS)),
+      };
+      rate(find, "face");
+    }
+  }
+}
+
+/** Return the distance of two keypoints with their depth, in pixels. */
+function lengthOf({ keypoints }: FaceObservation, ends: readonly number[]): number {
+  const [first, last] = ends.map((k) => keypoints.subarray(3 * k, 3 * k + 3)) as [Float32Array, Float32Array];
+  return Math.max(Math.hypot(...first.map((value, i) => value - last[i]!)), 1);
+}
+
+/** Return the boxes of faces with the detector's scores: the published ones, and those that the full-range detector finds in windows. */
+export async function searchBoxes(
+  image: Pixels,
+  boxes: FaceBoxes,
+  detector: SingleShotDetector,
+  { published, budget }: Limits,
+): Promise<Found<FaceObservation>> {
+  const found: FaceObservation[] = [];
+  for (const box of await boxes.find(image, published)) found.push(await boxes.observe(image, box));
+  const agenda = new Agenda("face", budget);
+  const [least, hints]: [number, Hint[]] = [Math.max(published, OF.BOX_SCORE), []];
+  const look = async (window: Window) => {
+    const [faces, faint] = await detector.findFrom(partOf(image, window), [least, LIMITS.hint]) as [Detection[], Detection[]];
+    hints.push(...hintsIn(window, faint.map(middleOf), least));
+    for (const face of faces) {
+      const one = boxObservation(face, window.left, window.top);
+      const isKnown = found.some((other) => isSameInstance(one.keypoints, other.keypoints));
+      if (!cutsOff(window, face.box, image) && !isKnown) found.push(one);
+    }
+  };
+  const sizes = () => found.map(({ keypoints }) => Math.abs(keypoints[4]! - keypoints[1]!));
+  addWindows(agenda, image, OF.PARTS, look, (window) => ({ ...foundSoFar(sizes(), image), hint: hintScore(window, hints) }));
+  await agenda.run(() => found.length >= budget.enough);
+  const finds = found.map((one): FaceFind => ({ ...findOf([one], { score: one.score, votes: new Set() }), score: one.score }));
+  return { finds: bestFirst(finds), complete: agenda.complete };
+}

@@ -1,0 +1,328 @@
+/** Where a search looks, and how instances lie to one another. */
+
+import { boxFromAlignment, type BodyObservation } from "../body.js";
+import { wrapAngle, type RotatedBox } from "../boxes.js";
+import { constants } from "../data.js";
+import { cornersOf, distance, meanPixels, shareInside, sizeOf, type Point } from "../observations.js";
+import { cut, rint, type Pixels } from "../pixels.js";
+import type { Detection, SingleShotDetector } from "../ssd.js";
+import { LIMITS, logit } from "./score.js";
+
+const OF = constants.search.geometry;
+const BODY = constants.search.bodies;
+const TORSO = [...OF.SHOULDERS, ...OF.HIPS];
+const HEAD = [...Array(11).keys()]; // of a body's keypoints
+const LEAST_WINDOW_PX = 24;
+const LEAST_BOX_PX = 4;
+
+export type Corners = readonly [number, number, number, number];
+
+/** A part of an image in pixels. */
+export interface Window {
+  readonly left: number;
+  readonly top: number;
+  readonly right: number;
+  readonly bottom: number;
+}
+
+/** A box in which an instance may be. */
+export interface Proposal {
+  readonly box: RotatedBox;
+  /** Score of the detector, 0..1. */
+  readonly score: number;
+  /** Windows and sources that led to this box. */
+  readonly votes: Set<string>;
+}
+
+/** The place of a face. */
+export interface Head {
+  readonly score: number;
+  /** Half-way between forehead and chin, in pixels. */
+  readonly middle: Point;
+  /** From forehead to chin, in pixels. */
+  readonly down: Point;
+}
+
+export function wholeOf({ width, height }: Pixels): Window {
+  return { left: 0, top: 0, right: width, bottom: height };
+}
+
+export function longestOf({ width, height }: Pixels): number {
+  return Math.max(width, height);
+}
+
+/** Return a text that identifies a window. */
+export function keyOf({ left, top, right, bottom }: Window): string {
+  return [left, top, right, bottom].join();
+}
+
+export function partOf(image: Pixels, { left, top, right, bottom }: Window): Pixels {
+  return cut(image, left, top, right, bottom);
+}
+
+/** Return a box of a window in pixels of the image. */
+export function placed(box: RotatedBox, { left, top }: Window): RotatedBox {
+  return { ...box, cx: box.cx + left, cy: box.cy + top };
+}
+
+/** Check whether a point of the image lies in a window. */
+export function hasPoint({ left, top, right, bottom }: Window, [x, y]: Point): boolean {
+  return left <= x && x < right && top <= y && y < bottom;
+}
+
+/** Check whether a box of a window reaches an edge of the window that is not an edge of the image. */
+export function cutsOff({ left, top, right, bottom }: Window, [xMin, yMin, xMax, yMax]: Corners, { width, height }: Pixels): boolean {
+  const isFirst = (xMin < OF.EDGE_PX && left > 0) || (yMin < OF.EDGE_PX && top > 0);
+  return isFirst || (xMax > right - left - OF.EDGE_PX && right < width) || (yMax > bottom - top - OF.EDGE_PX && bottom < height);
+}
+
+/** A place where a detector saw something, too faint to verify, in pixels of the image. */
+export interface Hint {
+  readonly at: Point;
+  readonly score: number;
+}
+
+/** Return the hints of the detections in a window that score less than `least`. */
+export function hintsIn(window: Window, found: readonly { score: number; at: Point }[], least: number): Hint[] {
+  const faint = found.filter(({ score }) => score < least);
+  return faint.map(({ score, at: [x, y] }) => ({ score, at: [x + window.left, y + window.top] }));
+}
+
+/** Return the middle of a detection's box. */
+export function middleOf({ score, box: [xMin, yMin, xMax, yMax] }: Detection): { score: number; at: Point } {
+  return { score, at: [(xMin + xMax) / 2, (yMin + yMax) / 2] };
+}
+
+/** Return the log odds of the best hint in a window. */
+export function hintScore(window: Window, hints: readonly Hint[]): number {
+  return logit(Math.max(LIMITS.hint, ...hints.filter(({ at }) => hasPoint(window, at)).map(({ score }) => score)));
+}
+
+/**
+ * Return windows that cover an image and overlap a little, so many of them along its longer side. With `isFewer` there are
+ * as many along the shorter side as make them nearly square; else they are at most square.
+ */
+export function windows(image: Pixels, parts: number, isFewer = false): Window[] {
+  const { width, height } = image;
+  const longer = longestOf(image);
+  if (parts === 1) return [wholeOf(image)];
+  if (longer < parts * OF.MIN_WINDOW_PX || Math.min(width, height) < parts) return [];
+  const step = longer / (parts - 1 + OF.OVERLAP);
+  const spans = (length: number) => {
+    const more = length / step - OF.OVERLAP;
+    const count = Math.max(isFewer ? Math.floor(more + 0.5) : Math.ceil(more - 1e-6), 0) + 1;
+    const side = Math.max((OF.OVERLAP * length) / (count - 1 + OF.OVERLAP), Math.min(OF.OVERLAP * step, length));
+    const starts = Array.from({ length: count }, (_, i) => (count > 1 ? ((length - side) * i) / (count - 1) : 0));
+    return starts.map((start) => [rint(start), Math.min(rint(start + side), length)] as const);
+  };
+  const columns = spans(width);
+  return spans(height).flatMap(([top, bottom]) => columns.map(([left, right]) => ({ left, top, right, bottom })));
+}
+
+/** Return the part of a square window that lies in an image, or null where it is too small. */
+export function windowAround([cx, cy]: Point, side: number, { width, height }: Pixels): Window | null {
+  const [left, top] = [Math.max(Math.trunc(cx - side / 2), 0), Math.max(Math.trunc(cy - side / 2), 0)];
+  const [right, bottom] = [Math.min(Math.trunc(cx + side / 2), width), Math.min(Math.trunc(cy + side / 2), height)];
+  return Math.min(right - left, bottom - top) >= LEAST_WINDOW_PX ? { left, top, right, bottom } : null;
+}
+
+/** Return proposals without weaker ones that show the same, and without boxes far wider than the image. */
+export function merged<P extends Proposal>(proposals: readonly P[], image: Pixels): P[] {
+  const kept: P[] = [];
+  for (const one of [...proposals].sort((a, b) => b.score - a.score)) {
+    if (!(one.box.width > LEAST_BOX_PX && one.box.width < 4 * longestOf(image))) continue;
+    const other = kept.find(({ box }) => isNear(one.box, box));
+    if (!other) kept.push(one);
+    else for (const vote of one.votes) other.votes.add(vote);
+  }
+  return kept;
+}
+
+/** Check whether two boxes show the landmark network the same. */
+export function isNear(a: RotatedBox, b: RotatedBox): boolean {
+  const ratio = a.width / b.width;
+  return (
+    Math.hypot(a.cx - b.cx, a.cy - b.cy) < OF.NEAR_BOX * Math.max(a.width, b.width) &&
+    ratio > 1 / OF.NEAR_SCALE &&
+    ratio < OF.NEAR_SCALE &&
+    Math.abs(wrapAngle(a.rotation - b.rotation)) < OF.NEAR_TURN
+  );
+}
+
+/** Return the object keypoint similarity (Ronchi and Perona 2017) of keypoints (K, 3), 0..1. */
+export function oks(a: Float32Array, b: Float32Array, tolerance = OF.TOLERANCE, weights: Float32Array | null = null): number {
+  const spread = 2 * (tolerance * Math.max(sizeOf(a), sizeOf(b))) ** 2;
+  let [sum, total] = [0, 0];
+  for (let k = 0; k < a.length / 3; k++) {
+    const weight = weights?.[k] ?? 1;
+    total += weight;
+    sum += weight * Math.exp(-((a[3 * k]! - b[3 * k]!) ** 2 + (a[3 * k + 1]! - b[3 * k + 1]!) ** 2) / spread);
+  }
+  return sum / Math.max(total, 1e-6);
+}
+
+/** Return the similarity of two views of a body, by the keypoints that the second one shows. */
+export function bodyOks(first: BodyObservation, second: BodyObservation, image: Pixels): number {
+  return oks(first.keypoints, second.keypoints, BODY.BODY_TOLERANCE, seenInside(second, image));
+}
+
+export function sharedArea(a: Corners, b: Corners): number {
+  const across = Math.max(Math.min(a[2], b[2]) - Math.max(a[0], b[0]), 0);
+  return across * Math.max(Math.min(a[3], b[3]) - Math.max(a[1], b[1]), 0);
+}
+
+export function areaOf([left, top, right, bottom]: Corners): number {
+  return Math.max((right - left) * (bottom - top), 1e-6);
+}
+
+/** Check whether keypoints (K, 3) coincide, overlap, or one set lies inside the other. */
+export function isSameInstance(a: Float32Array, b: Float32Array): boolean {
+  if (meanPixels(a, b) < OF.SAME_DISTANCE * Math.max(sizeOf(a), sizeOf(b))) return true;
+  const [first, second] = [cornersOf(a), cornersOf(b)];
+  const shared = sharedArea(first, second);
+  return shared > OF.SAME_IOU * (areaOf(first) + areaOf(second) - shared) || shareInside(a, b) > OF.SAME_INSIDE;
+}
+
+export function pointAt(points: Float32Array, k: number): Point {
+  return [points[3 * k]!, points[3 * k + 1]!];
+}
+
+/** Return the mean of the chosen of points (K, 3). */
+export function meanOf(points: Float32Array, chosen: readonly number[]): Point {
+  const mean = (axis: 0 | 1) => chosen.reduce((sum, k) => sum + points[3 * k + axis]!, 0) / chosen.length;
+  return [mean(0), mean(1)];
+}
+
+/** Return the point so far below the middle of a head, in its heights. */
+export function pointBelow({ middle, down }: Head, heights: number): Point {
+  return [middle[0] + heights * down[0], middle[1] + heights * down[1]];
+}
+
+/** Return the distance from forehead to chin in pixels. */
+export function heightOf({ down }: Head): number {
+  return Math.max(Math.hypot(...down), 1);
+}
+
+/** Return the upright square around a face. */
+export function squareOf(head: Head): Corners {
+  const [[x, y], half] = [head.middle, heightOf(head) / 2];
+  return [x - half, y - half, x + half, y + half];
+}
+
+function headFromPoints(score: number, eyes: Point, mouth: Point): Head {
+  const down: Point = [mouth[0] - eyes[0], mouth[1] - eyes[1]];
+  return { score, middle: pointBelow({ score, middle: eyes, down }, OF.MIDDLE), down: [OF.HEIGHT * down[0], OF.HEIGHT * down[1]] };
+}
+
+/** Return the heads of the faces detected in a window. */
+export async function headsIn(faces: SingleShotDetector, image: Pixels, window: Window, least: number): Promise<Head[]> {
+  const { left, top } = window;
+  const headFrom = ({ score, keypoints }: Detection): Head => {
+    const [a, b, , mouth] = keypoints as [Point, Point, Point, Point];
+    return headFromPoints(score, [(a[0] + b[0]) / 2 + left, (a[1] + b[1]) / 2 + top], [mouth[0] + left, mouth[1] + top]);
+  };
+  return (await faces.find(partOf(image, window), least)).map(headFrom);
+}
+
+/** Return the head with this face mesh (K, 3). */
+export function headFromMesh(score: number, keypoints: Float32Array): Head {
+  const [forehead, chin] = [pointAt(keypoints, OF.FOREHEAD), pointAt(keypoints, OF.CHIN)];
+  return { score, middle: meanOf(keypoints, [OF.FOREHEAD, OF.CHIN]), down: [chin[0] - forehead[0], chin[1] - forehead[1]] };
+}
+
+export function headOfBody({ score, keypoints }: BodyObservation): Head {
+  return headFromPoints(score, meanOf(keypoints, OF.EYES), meanOf(keypoints, OF.MOUTH));
+}
+
+/** Return the surest head of each place, the surest first. */
+export function withoutSameHeads(heads: readonly Head[]): Head[] {
+  const kept: Head[] = [];
+  for (const head of [...heads].sort((a, b) => b.score - a.score)) {
+    const isSame = (other: Head) => distance(head.middle, other.middle) < OF.SAME_HEAD * Math.max(heightOf(head), heightOf(other));
+    if (!kept.some(isSame)) kept.push(head);
+  }
+  return kept;
+}
+
+/** Return the distance from the middle of a body's face to a point, in pixels. */
+export function headDistance({ keypoints }: BodyObservation, centre: Point): number {
+  return distance(meanOf(keypoints, OF.EYES_TO_MOUTH), centre);
+}
+
+/** Check whether a body's face lies on a head. */
+export function isHeadOf(body: BodyObservation, head: Head): boolean {
+  return headDistance(body, head.middle) < LIMITS.own_face * heightOf(head);
+}
+
+/** Return the width of the shoulders of a body in pixels. */
+function shouldersOf({ keypoints }: BodyObservation): number {
+  const [left, right] = OF.SHOULDERS as [number, number];
+  return distance(pointAt(keypoints, left), pointAt(keypoints, right));
+}
+
+/** Return the longer of the distance from shoulders to hips and the width of the shoulders, in pixels. */
+export function torsoSize(body: BodyObservation): number {
+  return Math.max(distance(meanOf(body.keypoints, OF.SHOULDERS), meanOf(body.keypoints, OF.HIPS)), shouldersOf(body), 1);
+}
+
+/** Check whether two bodies have one torso. */
+export function isSameTorso(a: BodyObservation, b: BodyObservation): boolean {
+  return meanPixels(a.keypoints, b.keypoints, TORSO) < LIMITS.same_torso * Math.max(torsoSize(a), torsoSize(b));
+}
+
+/** Check whether two bodies have one head. */
+export function isSameHead(a: BodyObservation, b: BodyObservation): boolean {
+  const off = distance(meanOf(a.keypoints, HEAD), meanOf(b.keypoints, HEAD));
+  return off < LIMITS.same_head * Math.max(shouldersOf(a), shouldersOf(b));
+}
+
+/** Return the box around a body from its alignment points (2, 3). */
+export function boxAroundBody({ alignment }: BodyObservation): RotatedBox {
+  return boxFromAlignment(pointAt(alignment, 0), pointAt(alignment, 1));
+}
+
+/** Return the box of a body below a head; `placement` is an index in `PLACEMENTS`. */
+export function boxBelow(head: Head, placement: number): RotatedBox {
+  const [hips, radius] = BODY.PLACEMENTS[placement] as [number, number];
+  return boxFromAlignment(pointBelow(head, hips), pointBelow(head, hips - radius));
+}
+
+/** Return an image with the heads that a box may show covered but one: of several people the network sees the plainest. */
+export function withoutOtherHeads(image: Pixels, box: RotatedBox, all: readonly Head[], own: Head): Pixels {
+  const heads = all.filter((head) => distance(head.middle, [box.cx, box.cy]) < box.width / Math.SQRT2 + heightOf(head));
+  if (heads.every((head) => head === own)) return image;
+  const { width, height } = image;
+  const covered = new Uint8Array(width * height);
+  for (const head of heads) fillCircle(covered, width, pointBelow(head, -BODY.HAIR), BODY.COVER * heightOf(head), 1);
+  fillCircle(covered, width, own.middle, BODY.KEPT * heightOf(own), 0);
+  const data = image.data.slice();
+  covered.forEach((isCovered, i) => isCovered && data.fill(BODY.GREY, 4 * i, 4 * i + 3));
+  return { width, height, data };
+}
+
+/** Fill a circle of pixels in rows of that width, to the pixel as OpenCV does. */
+function fillCircle(rows: Uint8Array, width: number, centre: Point, radius: number, value: number): void {
+  const [cx, cy] = [rint(centre[0]), rint(centre[1])];
+  const height = rows.length / width;
+  const fill = (y: number, reach: number) => {
+    const [from, to] = [Math.max(cx - reach, 0), Math.min(cx + reach + 1, width)];
+    if (y >= 0 && y < height && from < to) rows.fill(value, y * width + from, y * width + to);
+  };
+  let [across, error, less] = [rint(radius), 0, 2 * rint(radius) - 1];
+  for (let down = 0; across >= down; down++) {
+    for (const sign of [-1, 1]) {
+      fill(cy + sign * down, across);
+      fill(cy + sign * across, down);
+    }
+    error += 2 * down + 1;
+    if (error > 0) [error, across, less] = [error - less, across - 1, less - 2];
+  }
+}
+
+/** Return the visibility of a body's keypoints, 0 for those outside of the image. */
+export function seenInside({ keypoints, visibility }: BodyObservation, { width, height }: Pixels): Float32Array {
+  return visibility.map((value, k) => {
+    const [x, y] = pointAt(keypoints, k);
+    return x > 0 && x < width && y > 0 && y < height ? value : 0;
+  });
+}

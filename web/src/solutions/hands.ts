@@ -1,0 +1,65 @@
+/**
+ * MediaPipe Hands inside a page, with the import changed:
+ *
+ *     import { Hands, HAND_CONNECTIONS } from "sonjit-web/hands";
+ */
+
+import type { LocalAnswer } from "../local.js";
+import type { DetectorOptions } from "../options.js";
+import {
+  Solution,
+  inImage,
+  inMetres,
+  type LandmarkListList,
+  type NormalizedLandmarkListList,
+  type SolutionConfig,
+  type SolutionOptions,
+} from "./solution.js";
+
+export { HAND_CONNECTIONS } from "./connections.js";
+export type * from "./solution.js";
+
+export interface Options extends SolutionOptions {
+  maxNumHands?: number;
+  modelComplexity?: 0 | 1;
+}
+
+export interface Handedness {
+  index: number;
+  score: number;
+  /** As seen in a selfie view. */
+  label: "Right" | "Left";
+}
+
+export interface Results {
+  multiHandLandmarks: NormalizedLandmarkListList;
+  multiHandWorldLandmarks: LandmarkListList;
+  multiHandedness: Handedness[];
+  image: HTMLCanvasElement;
+}
+
+/** Finds hands. */
+export class Hands extends Solution<Options, Results> {
+  constructor(_config: SolutionConfig = {}) {
+    super({});
+  }
+
+  protected kind(): string {
+    return "hands";
+  }
+
+  protected detectorOptions(): DetectorOptions {
+    const { maxNumHands = 2, modelComplexity = 1 } = this.options;
+    return { model: modelComplexity ? "full" : "lite", max_instances: maxNumHands, mirrored: true };
+  }
+
+  protected results(found: LocalAnswer, image: HTMLCanvasElement): Results {
+    const hands = found.hands!;
+    return {
+      multiHandLandmarks: hands.map(({ keypoints }) => inImage(keypoints, found)),
+      multiHandWorldLandmarks: hands.map(({ keypoints3D }) => inMetres(keypoints3D)),
+      multiHandedness: hands.map(({ handedness, handednessScore }) => ({ index: handedness === "Left" ? 0 : 1, score: handednessScore, label: handedness })),
+      image,
+    };
+  }
+}

@@ -1,0 +1,64 @@
+/**
+ * MediaPipe Holistic inside a page, with the import changed:
+ *
+ *     import { Holistic } from "sonjit-web/holistic";
+ */
+
+import type { LocalAnswer } from "../local.js";
+import type { DetectorOptions } from "../options.js";
+import { bodyOptions, type Options as PoseOptions } from "./pose.js";
+import { Solution, inImage, inMetres, maskImage, type LandmarkList, type NormalizedLandmarkList, type SolutionConfig } from "./solution.js";
+
+export * from "./connections.js";
+export type * from "./solution.js";
+
+const MESH = 468;
+
+export interface Options extends PoseOptions {
+  /** 478 landmarks of the face with irises instead of 468. */
+  refineFaceLandmarks?: boolean;
+}
+
+/** The person of one image; undefined for what was not found or asked for. */
+export interface Results {
+  poseLandmarks?: NormalizedLandmarkList;
+  poseWorldLandmarks?: LandmarkList;
+  faceLandmarks?: NormalizedLandmarkList;
+  leftHandLandmarks?: NormalizedLandmarkList;
+  rightHandLandmarks?: NormalizedLandmarkList;
+  /** Red and alpha are the person's probability. */
+  segmentationMask?: ImageBitmap;
+  image: HTMLCanvasElement;
+}
+
+/** Finds one person with hands and face. */
+export class Holistic extends Solution<Options, Results> {
+  constructor(_config: SolutionConfig = {}) {
+    super({});
+  }
+
+  protected kind(): string {
+    return "holistic";
+  }
+
+  protected detectorOptions(): DetectorOptions {
+    return bodyOptions(this.options);
+  }
+
+  protected async results(found: LocalAnswer, image: HTMLCanvasElement): Promise<Results> {
+    const [person] = found.people!;
+    if (!person) return { image };
+    const { body, face, leftHand, rightHand } = person;
+    const segmentationMask = await maskImage(body);
+    const mesh = this.options.refineFaceLandmarks ? face?.keypoints : face?.keypoints.slice(0, MESH);
+    return {
+      poseLandmarks: inImage(body.keypoints, found),
+      poseWorldLandmarks: inMetres(body.keypoints3D),
+      ...(mesh && { faceLandmarks: inImage(mesh, found) }),
+      ...(leftHand && { leftHandLandmarks: inImage(leftHand.keypoints, found) }),
+      ...(rightHand && { rightHandLandmarks: inImage(rightHand.keypoints, found) }),
+      ...(segmentationMask && { segmentationMask }),
+      image,
+    };
+  }
+}

@@ -1,0 +1,136 @@
+/** What the packages of MediaPipe's solutions have in common. */
+
+import { draw } from "../../../src/sonjit/server/page/tfjs-images.js";
+import { LocalDetector, type LocalAnswer } from "../local.js";
+import type { DetectorOptions } from "../options.js";
+import type { NamedPoint } from "../results.js";
+
+export type InputImage = HTMLVideoElement | HTMLImageElement | HTMLCanvasElement;
+
+export interface InputMap {
+  image: InputImage;
+}
+
+/** A point as parts of the image, or in metres. */
+export interface NormalizedLandmark {
+  x: number;
+  y: number;
+  z: number;
+  visibility?: number;
+}
+
+export type NormalizedLandmarkList = NormalizedLandmark[];
+export type NormalizedLandmarkListList = NormalizedLandmarkList[];
+export type Landmark = NormalizedLandmark;
+export type LandmarkList = Landmark[];
+export type LandmarkListList = LandmarkList[];
+export type ResultsListener<R> = (results: R) => Promise<void> | void;
+
+export interface SolutionConfig {
+  /** Ignored: the files are those of this package. */
+  locateFile?: (path: string, prefix?: string) => string;
+}
+
+export interface SolutionOptions {
+  /** Flip images before they are processed. */
+  selfieMode?: boolean;
+  minDetectionConfidence?: number;
+  minTrackingConfidence?: number;
+}
+
+/** Base of the solutions: images go in, and a listener gets the results. */
+export abstract class Solution<Options extends SolutionOptions, Results> {
+  protected options: Options;
+  #listener: ResultsListener<Results> | null = null;
+  #detector: Promise<LocalDetector> | null = null;
+  #wanted = "";
+
+  constructor(options: Options) {
+    this.options = options;
+  }
+
+  protected abstract kind(): string;
+
+  protected abstract detectorOptions(): DetectorOptions;
+
+  protected abstract results(found: LocalAnswer, image: HTMLCanvasElement): Results | Promise<Results>;
+
+  /** Change some options from the next image on. */
+  setOptions(options: Options): void {
+    this.options = { ...this.options, ...options };
+  }
+
+  /** Set the function that gets the results of each image. */
+  onResults(listener: ResultsListener<Results>): void {
+    this.#listener = listener;
+  }
+
+  /** Load the networks. */
+  async initialize(): Promise<void> {
+    await this.#open();
+  }
+
+  /** Process the next image of a stream; `at`: its time in milliseconds. The listener has been called when this ends. */
+  async send({ image }: InputMap, at?: number): Promise<void> {
+    const shown = document.createElement("canvas");
+    const drawn = draw(image, this.options.selfieMode ?? false);
+    [shown.width, shown.height] = [drawn.width, drawn.height];
+    shown.getContext("2d")!.drawImage(drawn, 0, 0);
+    const detector = await this.#open();
+    const found = await detector.track(drawn, { time: at === undefined ? null : at / 1000 });
+    await this.#listener?.(await this.results(found, shown));
+  }
+
+  /** Forget what was found: the next image starts a new stream. */
+  reset(): void {
+    void this.#detector?.then((detector) => detector.reset());
+  }
+
+  /** Free the networks. */
+  async close(): Promise<void> {
+    const detector = this.#detector;
+    this.#detector = null;
+    (await detector)?.close();
+  }
+
+  async #open(): Promise<LocalDetector> {
+    const { minDetectionConfidence = 0.5, minTrackingConfidence = 0.5 } = this.options;
+    const options: DetectorOptions = {
+      search: "fast",
+      smoothing: "published",
+      min_detection_score: minDetectionConfidence,
+      min_presence_score: minTrackingConfidence,
+      ...this.detectorOptions(),
+    };
+    const wanted = JSON.stringify(options);
+    if (this.#detector === null || wanted !== this.#wanted) {
+      await this.close();
+      this.#wanted = wanted;
+      this.#detector = LocalDetector.create(this.kind(), options);
+    }
+    return this.#detector;
+  }
+}
+
+/** Points in pixels as parts of the image. */
+export function inImage(points: readonly (NamedPoint & { score?: number })[], { width, height }: LocalAnswer): NormalizedLandmarkList {
+  return points.map(({ x, y, z, score }) => ({ x: x / width, y: y / height, z: (z ?? 0) / width, ...(score !== undefined && { visibility: score }) }));
+}
+
+/** Points in metres. */
+export function inMetres(points: readonly (NamedPoint & { score?: number })[]): LandmarkList {
+  return points.map(({ x, y, z, score }) => ({ x, y, z: z ?? 0, ...(score !== undefined && { visibility: score }) }));
+}
+
+/** The mask of a body as an image whose red and alpha are the person's probability; undefined without one. */
+export async function maskImage(body: object): Promise<ImageBitmap | undefined> {
+  if (!("segmentation" in body)) return undefined;
+  const { png } = body.segmentation as { png: string };
+  const bytes = Uint8Array.from(atob(png), (character) => character.charCodeAt(0));
+  const grey = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
+  const pen = new OffscreenCanvas(grey.width, grey.height).getContext("2d")!;
+  pen.drawImage(grey, 0, 0);
+  const pixels = pen.getImageData(0, 0, grey.width, grey.height);
+  for (let at = 0; at < pixels.data.length; at += 4) pixels.data.set([pixels.data[at]!, 0, 0, pixels.data[at]!], at);
+  return createImageBitmap(pixels);
+}

@@ -1,0 +1,11 @@
+/**
+ * MediaPipe's vision tasks inside a page, with the import changed:
+ *
+ *     import { FilesetResolver, HandLandmarker } from "sonjit-web/tasks-vision";
+ */
+
+export type { Connection } from "./tasks/connections.js";
+export * from "./tasks/drawing.js";
+export * from "./tasks/landmarkers.js";
+export * from "./tasks/results.js";
+export { FilesetResolver, type BaseOptions, type ImageProcessingOptions, type ImageSource, type VisionTaskOptions, type WasmFileset } from "./tasks/runner.js";

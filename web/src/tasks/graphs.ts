@@ -1,0 +1,60 @@
+/** Detectors whose graphs differ between MediaPipe's tasks and its solutions. `synchronous()` of build.js drops the promises. */
+
+import { squareBox, wrapAngle, type RotatedBox } from "../boxes.js";
+import { constants } from "../data.js";
+import { Hands, boxFromPalm } from "../hands.js";
+import type { AnyDetector } from "../kinds.js";
+import type { Network } from "../network.js";
+import type { Settings } from "../options.js";
+import type { Pixels } from "../pixels.js";
+import { boxOf, type InWorker } from "../results.js";
+import type { Face } from "../face.js";
+import type { Detection, SingleShotDetector } from "../ssd.js";
+
+/** The graph of tasks gives the fingers' direction as 90 where radians are meant: its first crops are turned. */
+const TURN_RAD = wrapAngle(90 - Math.PI / 2);
+
+/** Palm detector and hand landmarks as the graph of tasks connects them. */
+export class TaskHands extends Hands {
+  readonly #palms: SingleShotDetector;
+
+  constructor(palms: SingleShotDetector, landmarks: Network, isMirrored: boolean) {
+    super(palms, landmarks, isMirrored);
+    this.#palms = palms;
+  }
+
+  override async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
+    return (await this.#palms.find(image, minScore)).map(turnedBox);
+  }
+}
+
+function turnedBox(palm: Detection): RotatedBox {
+  const [left, top, right, bottom] = palm.box;
+  const rotation = wrapAngle(boxFromPalm(palm).rotation + TURN_RAD);
+  const box = { cx: (left + right) / 2, cy: (top + bottom) / 2, width: right - left, height: bottom - top, rotation };
+  return squareBox(box, constants.hands.FROM_PALM);
+}
+
+/** Boxes and keypoints of faces in every image on its own, as the detector gives them. */
+export class TaskFaceBoxes implements AnyDetector {
+  readonly #faces: SingleShotDetector;
+  readonly #minScore: number;
+
+  constructor(faces: SingleShotDetector, { min_detection_score }: Settings) {
+    this.#faces = faces;
+    this.#minScore = min_detection_score;
+  }
+
+  async detect(image: Pixels): Promise<InWorker<Face>[]> {
+    return (await this.#faces.find(image, this.#minScore)).map(({ score, box, keypoints }) => {
+      const values = Float32Array.from(keypoints.flatMap(([x, y]) => [x, y, 0]));
+      return { id: null, score, box: boxOf(box), keypoints: { values } };
+    });
+  }
+
+  async track(image: Pixels): Promise<InWorker<Face>[]> {
+    return this.detect(image);
+  }
+
+  reset(): void {}
+}

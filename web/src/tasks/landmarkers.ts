@@ -1,0 +1,428 @@
+/** The vision tasks under MediaPipe's names. */
+
+import { BLENDSHAPES, GRIDS, constants, type Grid } from "../data.js";
+import type { Face } from "../face.js";
+import { loadGestures, type LoadedGestures } from "../gestures.js";
+import type { Body } from "../body.js";
+import type { Hand } from "../hands.js";
+import type { Person } from "../holistic.js";
+import type { Make, Open } from "../kinds.js";
+import type { Network } from "../network.js";
+import { HAND_SHAPE } from "../kinds.js";
+import { Detector } from "../pipeline.js";
+import type { InWorker, Points, Result } from "../results.js";
+import { SingleShotDetector } from "../ssd.js";
+import { TaskFaceBoxes, TaskHands } from "./graphs.js";
+import { FACE, HAND_CONNECTIONS, POSE_CONNECTIONS } from "./connections.js";
+import {
+  categoryOf,
+  fullMask,
+  matrixOf,
+  normalizedLandmarks,
+  worldLandmarks,
+  type Category,
+  type Classifications,
+  type Detection,
+  type DetectionResult,
+  type Frame,
+  type Landmark,
+  type MPMask,
+  type Matrix,
+  type NormalizedLandmark,
+} from "./results.js";
+import {
+  FilesetResolver,
+  VisionTask,
+  type ImageProcessingOptions,
+  type ImageSource,
+  type Networks,
+  type VisionTaskOptions,
+  type Wanted,
+} from "./runner.js";
+
+const NO_INDEX = -1;
+const NONE = "None";
+const GESTURES = new Set(["Closed_Fist", "Open_Palm", "Pointing_Up", "Thumb_Down", "Thumb_Up", "Victory", "ILoveYou"]);
+const [LEFT_WRIST, RIGHT_WRIST] = [15, 16];
+const MAX_FACES = 100;
+const FACE_KEYPOINTS = 6;
+const PALM_KEYPOINTS = 7;
+
+export interface HandLandmarkerOptions extends VisionTaskOptions {
+  numHands?: number | undefined;
+  minHandDetectionConfidence?: number | undefined;
+  minHandPresenceConfidence?: number | undefined;
+  /** Ignored. */
+  minTrackingConfidence?: number | undefined;
+}
+
+export interface HandLandmarkerResult {
+  landmarks: NormalizedLandmark[][];
+  worldLandmarks: Landmark[][];
+  handedness: Category[][];
+  /** The same. */
+  handednesses: Category[][];
+}
+
+export interface ClassifierOptions {
+  displayNamesLocale?: string | undefined;
+  maxResults?: number | undefined;
+  scoreThreshold?: number | undefined;
+  categoryAllowlist?: string[] | undefined;
+  categoryDenylist?: string[] | undefined;
+}
+
+export interface GestureRecognizerOptions extends HandLandmarkerOptions {
+  cannedGesturesClassifierOptions?: ClassifierOptions | undefined;
+}
+
+export interface GestureRecognizerResult extends HandLandmarkerResult {
+  gestures: Category[][];
+}
+
+export interface FaceLandmarkerOptions extends VisionTaskOptions {
+  numFaces?: number | undefined;
+  minFaceDetectionConfidence?: number | undefined;
+  minFacePresenceConfidence?: number | undefined;
+  /** Ignored. */
+  minTrackingConfidence?: number | undefined;
+  outputFaceBlendshapes?: boolean | undefined;
+  outputFacialTransformationMatrixes?: boolean | undefined;
+}
+
+export interface FaceLandmarkerResult {
+  faceLandmarks: NormalizedLandmark[][];
+  faceBlendshapes: Classifications[];
+  facialTransformationMatrixes: Matrix[];
+}
+
+export interface FaceDetectorOptions extends VisionTaskOptions {
+  minDetectionConfidence?: number | undefined;
+  minSuppressionThreshold?: number | undefined;
+}
+
+export interface PoseLandmarkerOptions extends VisionTaskOptions {
+  numPoses?: number | undefined;
+  minPoseDetectionConfidence?: number | undefined;
+  minPosePresenceConfidence?: number | undefined;
+  /** Ignored. */
+  minTrackingConfidence?: number | undefined;
+  outputSegmentationMasks?: boolean | undefined;
+}
+
+export class PoseLandmarkerResult {
+  constructor(
+    readonly landmarks: NormalizedLandmark[][],
+    readonly worldLandmarks: Landmark[][],
+    readonly segmentationMasks?: MPMask[],
+  ) {}
+
+  /** Do nothing: masks are freed when nothing refers to them. */
+  close(): void {}
+}
+
+export interface HolisticLandmarkerOptions extends VisionTaskOptions {
+  minFaceDetectionConfidence?: number | undefined;
+  minPoseDetectionConfidence?: number | undefined;
+  minPosePresenceConfidence?: number | undefined;
+  outputPoseSegmentationMasks?: boolean | undefined;
+}
+
+export interface HolisticLandmarkerResult {
+  faceLandmarks: NormalizedLandmark[][];
+  faceBlendshapes: Classifications[];
+  poseLandmarks: NormalizedLandmark[][];
+  poseWorldLandmarks: Landmark[][];
+  poseSegmentationMasks: MPMask[];
+  leftHandLandmarks: NormalizedLandmark[][];
+  leftHandWorldLandmarks: Landmark[][];
+  rightHandLandmarks: NormalizedLandmark[][];
+  rightHandWorldLandmarks: Landmark[][];
+}
+
+/** Finds hands. */
+export class HandLandmarker extends VisionTask<HandLandmarkerOptions> {
+  static HAND_CONNECTIONS = HAND_CONNECTIONS;
+
+  protected wanted(): Wanted {
+    return handsWanted(this.options);
+  }
+
+  protected override load(_: Wanted, networks: Networks): Promise<Make> {
+    return loadHands(networks);
+  }
+
+  /** What is in one image. */
+  detect(image: ImageSource, options?: ImageProcessingOptions): HandLandmarkerResult {
+    return handResult(...this.run(image, null, options));
+  }
+
+  /** What is in the next image of a video; `timestamp` in milliseconds. */
+  detectForVideo(image: ImageSource, timestamp: number, options?: ImageProcessingOptions): HandLandmarkerResult {
+    return handResult(...this.run(image, timestamp, options));
+  }
+}
+
+/** Finds hands and classifies their gestures. */
+export class GestureRecognizer extends VisionTask<GestureRecognizerOptions> {
+  static HAND_CONNECTIONS = HAND_CONNECTIONS;
+
+  #gestures: LoadedGestures | null = null;
+
+  protected wanted(): Wanted {
+    return handsWanted(this.options);
+  }
+
+  protected override load(_: Wanted, networks: Networks): Promise<Make> {
+    return loadHands(networks);
+  }
+
+  override async open(): Promise<void> {
+    this.#gestures ??= await loadGestures([new URL("models/gestures.npz", FilesetResolver.folder).href]);
+    await super.open();
+  }
+
+  /** What is in one image. */
+  recognize(image: ImageSource, options?: ImageProcessingOptions): GestureRecognizerResult {
+    return this.#result(...this.run(image, null, options));
+  }
+
+  /** What is in the next image of a video; `timestamp` in milliseconds. */
+  recognizeForVideo(image: ImageSource, timestamp: number, options?: ImageProcessingOptions): GestureRecognizerResult {
+    return this.#result(...this.run(image, timestamp, options));
+  }
+
+  #result(found: Result[], frame: Frame): GestureRecognizerResult {
+    return { ...handResult(found, frame), gestures: (found as InWorker<Hand>[]).map((hand) => this.#categories(hand)) };
+  }
+
+  #categories(hand: InWorker<Hand>): Category[] {
+    const { scoreThreshold = 0, categoryAllowlist = [], categoryDenylist = [], maxResults = 1 } = this.options.cannedGesturesClassifierOptions ?? {};
+    const { name, score } = this.#gestures!.recognize(hand) ?? { name: NONE, score: 1 };
+    const known = GESTURES.has(name) ? name : NONE;
+    const isWanted = score >= scoreThreshold && !categoryDenylist.includes(known) && (!categoryAllowlist.length || categoryAllowlist.includes(known));
+    return isWanted && maxResults !== 0 ? [categoryOf(score, NO_INDEX, known)] : [];
+  }
+}
+
+/** Finds faces with 478 landmarks. */
+export class FaceLandmarker extends VisionTask<FaceLandmarkerOptions> {
+  static FACE_LANDMARKS_LIPS = FACE.LIPS;
+  static FACE_LANDMARKS_LEFT_EYE = FACE.LEFT_EYE;
+  static FACE_LANDMARKS_LEFT_EYEBROW = FACE.LEFT_EYEBROW;
+  static FACE_LANDMARKS_LEFT_IRIS = FACE.LEFT_IRIS;
+  static FACE_LANDMARKS_RIGHT_EYE = FACE.RIGHT_EYE;
+  static FACE_LANDMARKS_RIGHT_EYEBROW = FACE.RIGHT_EYEBROW;
+  static FACE_LANDMARKS_RIGHT_IRIS = FACE.RIGHT_IRIS;
+  static FACE_LANDMARKS_FACE_OVAL = FACE.FACE_OVAL;
+  static FACE_LANDMARKS_CONTOURS = FACE.CONTOURS;
+  static FACE_LANDMARKS_TESSELATION = FACE.TESSELATION;
+
+  protected wanted(): Wanted {
+    const { numFaces = 1, minFaceDetectionConfidence = 0.5, minFacePresenceConfidence = 0.5, ...more } = this.options;
+    const { outputFaceBlendshapes: blendshapes = false, outputFacialTransformationMatrixes: transform = false } = more;
+    const scores = { min_detection_score: minFaceDetectionConfidence, min_presence_score: minFacePresenceConfidence };
+    return { kind: "face", options: { model: "attention", max_instances: numFaces, ...scores, blendshapes, transform } };
+  }
+
+  /** What is in one image. */
+  detect(image: ImageSource, options?: ImageProcessingOptions): FaceLandmarkerResult {
+    return faceResult(...this.run(image, null, options));
+  }
+
+  /** What is in the next image of a video; `timestamp` in milliseconds. */
+  detectForVideo(image: ImageSource, timestamp: number, options?: ImageProcessingOptions): FaceLandmarkerResult {
+    return faceResult(...this.run(image, timestamp, options));
+  }
+}
+
+/** Finds boxes and six keypoints of faces. */
+export class FaceDetector extends VisionTask<FaceDetectorOptions> {
+  protected wanted(): Wanted {
+    return { kind: "face", options: { model: "box", max_instances: MAX_FACES, min_detection_score: this.options.minDetectionConfidence ?? 0.5 } };
+  }
+
+  protected override async load(_: Wanted, { open }: Networks): Promise<Make> {
+    const network = await openDetector(open, GRIDS["face-short"], FACE_KEYPOINTS, constants.face_networks.DETECTOR_RANGE);
+    return (settings) => {
+      const faces = new SingleShotDetector(network, GRIDS["face-short"], this.options.minSuppressionThreshold);
+      return new TaskFaceBoxes(faces, settings);
+    };
+  }
+
+  /** What is in one image. */
+  detect(image: ImageSource, options?: ImageProcessingOptions): DetectionResult {
+    return boxResult(...this.run(image, null, options));
+  }
+
+  /** What is in the next image of a video; `timestamp` in milliseconds. */
+  detectForVideo(image: ImageSource, timestamp: number, options?: ImageProcessingOptions): DetectionResult {
+    return boxResult(...this.run(image, timestamp, options));
+  }
+}
+
+/** Finds bodies. */
+export class PoseLandmarker extends VisionTask<PoseLandmarkerOptions> {
+  static POSE_CONNECTIONS = POSE_CONNECTIONS;
+
+  protected wanted(): Wanted {
+    const { numPoses = 1, minPoseDetectionConfidence = 0.5, minPosePresenceConfidence = 0.5, outputSegmentationMasks = false } = this.options;
+    const scores = { min_detection_score: minPoseDetectionConfidence, min_presence_score: minPosePresenceConfidence };
+    const options = { model: sizeOfModel(this.options), max_instances: numPoses, ...scores, segmentation: outputSegmentationMasks };
+    return { kind: "body", options };
+  }
+
+  /** What is in one image; a callback gets the result too. */
+  detect(image: ImageSource, ...more: PoseArguments): PoseLandmarkerResult {
+    return withCallback(more, (options) => this.#result(...this.run(image, null, options)));
+  }
+
+  /** What is in the next image of a video; `timestamp` in milliseconds; a callback gets the result too. */
+  detectForVideo(image: ImageSource, timestamp: number, ...more: PoseArguments): PoseLandmarkerResult {
+    return withCallback(more, (options) => this.#result(...this.run(image, timestamp, options)));
+  }
+
+  #result(found: Result[], frame: Frame): PoseLandmarkerResult {
+    const bodies = found as InWorker<Body>[];
+    const masks = bodies.flatMap(({ mask }) => (mask ? [fullMask(mask, frame)] : []));
+    return new PoseLandmarkerResult(
+      bodies.map(({ keypoints }) => normalizedLandmarks(keypoints, frame)),
+      bodies.map(({ keypoints3D }) => worldLandmarks(keypoints3D, frame)),
+      ...(masks.length ? [masks] : []),
+    );
+  }
+}
+
+/** Finds one person with hands and face. */
+export class HolisticLandmarker extends VisionTask<HolisticLandmarkerOptions> {
+  static HAND_CONNECTIONS = HAND_CONNECTIONS;
+  static POSE_CONNECTIONS = POSE_CONNECTIONS;
+  static FACE_LANDMARKS_LIPS = FACE.LIPS;
+  static FACE_LANDMARKS_LEFT_EYE = FACE.LEFT_EYE;
+  static FACE_LANDMARKS_LEFT_EYEBROW = FACE.LEFT_EYEBROW;
+  static FACE_LANDMARKS_LEFT_IRIS = FACE.LEFT_IRIS;
+  static FACE_LANDMARKS_RIGHT_EYE = FACE.RIGHT_EYE;
+  static FACE_LANDMARKS_RIGHT_EYEBROW = FACE.RIGHT_EYEBROW;
+  static FACE_LANDMARKS_RIGHT_IRIS = FACE.RIGHT_IRIS;
+  static FACE_LANDMARKS_FACE_OVAL = FACE.FACE_OVAL;
+  static FACE_LANDMARKS_CONTOURS = FACE.CONTOURS;
+  static FACE_LANDMARKS_TESSELATION = FACE.TESSELATION;
+
+  protected wanted(): Wanted {
+    const { minPoseDetectionConfidence = 0.5, minPosePresenceConfidence = 0.5, outputPoseSegmentationMasks = false } = this.options;
+    const scores = { min_detection_score: minPoseDetectionConfidence, min_presence_score: minPosePresenceConfidence };
+    return { kind: "holistic", options: { max_instances: 1, ...scores, segmentation: outputPoseSegmentationMasks } };
+  }
+
+  /** What is in one image; a callback gets the result too. */
+  detect(image: ImageSource, ...more: HolisticArguments): HolisticLandmarkerResult {
+    return withCallback(more, (options) => holisticResult(...this.run(image, null, options)));
+  }
+
+  /** What is in the next image of a video; `timestamp` in milliseconds; a callback gets the result too. */
+  detectForVideo(image: ImageSource, timestamp: number, ...more: HolisticArguments): HolisticLandmarkerResult {
+    return withCallback(more, (options) => holisticResult(...this.run(image, timestamp, options)));
+  }
+}
+
+type Callback<R> = (result: R) => void;
+type WithCallback<R> = [] | [Callback<R>] | [ImageProcessingOptions | undefined] | [ImageProcessingOptions | undefined, Callback<R>];
+type PoseArguments = WithCallback<PoseLandmarkerResult>;
+type HolisticArguments = WithCallback<HolisticLandmarkerResult>;
+
+function withCallback<R>([first, second]: WithCallback<R>, compute: (options: ImageProcessingOptions | undefined) => R): R {
+  const [options, callback] = typeof first === "function" ? [undefined, first] : [first, second];
+  const result = compute(options);
+  callback?.(result);
+  return result;
+}
+
+/** Open the network of a single-shot detector with so many keypoints for each box. */
+function openDetector(open: Open, { layers }: Grid, keypoints: number, range: readonly number[] = [0, 1]): Promise<Network> {
+  const anchors = layers.reduce((sum, [cells, each]) => sum + cells * cells * each, 0);
+  return open("detector", { sizes: [anchors * (4 + 2 * keypoints), anchors], range });
+}
+
+async function loadHands({ open }: Networks): Promise<Make> {
+  const palms = new SingleShotDetector(await openDetector(open, GRIDS.palm, PALM_KEYPOINTS), GRIDS.palm);
+  const landmarks = await open("landmark", HAND_SHAPE);
+  return (settings) => new Detector(new TaskHands(palms, landmarks, settings.mirrored), settings, null);
+}
+
+function handsWanted({ numHands = 1, minHandDetectionConfidence = 0.5, minHandPresenceConfidence = 0.5 }: HandLandmarkerOptions): Wanted {
+  const scores = { min_detection_score: minHandDetectionConfidence, min_presence_score: minHandPresenceConfidence };
+  return { kind: "hands", options: { model: "full", max_instances: numHands, ...scores } };
+}
+
+/** The size of body network in the name of a model file. */
+function sizeOfModel({ baseOptions }: VisionTaskOptions): string {
+  return /pose_landmarker_(lite|heavy)/.exec(baseOptions?.modelAssetPath ?? "")?.[1] ?? "full";
+}
+
+function handResult(found: Result[], frame: Frame): HandLandmarkerResult {
+  const hands = found as InWorker<Hand>[];
+  const handedness = hands.map(({ handedness: side, handednessScore }) => [categoryOf(handednessScore, side === "Right" ? 0 : 1, side, side)]);
+  return {
+    landmarks: hands.map(({ keypoints }) => normalizedLandmarks(keypoints, frame)),
+    worldLandmarks: hands.map(({ keypoints3D }) => worldLandmarks(keypoints3D, frame)),
+    handedness,
+    handednesses: handedness,
+  };
+}
+
+function faceResult(found: Result[], frame: Frame): FaceLandmarkerResult {
+  const faces = found as InWorker<Face>[];
+  return {
+    faceLandmarks: faces.map(({ keypoints }) => normalizedLandmarks(keypoints, frame)),
+    faceBlendshapes: faces.flatMap(({ blendshapes }) => (blendshapes ? [classificationsOf(blendshapes)] : [])),
+    facialTransformationMatrixes: faces.flatMap(({ transform }) => (transform ? [matrixOf(transform)] : [])),
+  };
+}
+
+function classificationsOf(blendshapes: Record<string, number>): Classifications {
+  return { categories: BLENDSHAPES.map((name, index) => categoryOf(blendshapes[name]!, index, name)), headIndex: NO_INDEX, headName: "" };
+}
+
+function boxResult(found: Result[], frame: Frame): DetectionResult {
+  const faces = [...(found as InWorker<Face>[])].sort((one, other) => other.score - one.score);
+  return { detections: faces.map((face) => detectionOf(face, frame)) };
+}
+
+function detectionOf({ box, keypoints, score }: InWorker<Face>, frame: Frame): Detection {
+  const [width, height] = frame.turns % 2 ? [frame.height, frame.width] : [frame.width, frame.height];
+  const corners: Points = { values: Float32Array.of(box.xMin, box.yMin, 0, box.xMax, box.yMax, 0) };
+  const [one, other] = normalizedLandmarks(corners, frame) as [NormalizedLandmark, NormalizedLandmark];
+  const sides = [Math.min(one.x, other.x) * width, Math.min(one.y, other.y) * height, Math.abs(one.x - other.x) * width, Math.abs(one.y - other.y) * height];
+  const [originX, originY, boxWidth, boxHeight] = sides.map((side) => Math.trunc(Math.max(side, 0))) as [number, number, number, number];
+  return {
+    categories: [categoryOf(score, 0)],
+    boundingBox: { originX, originY, width: boxWidth, height: boxHeight, angle: 0 },
+    keypoints: normalizedLandmarks(keypoints, frame).map(({ x, y }) => ({ x, y, score: 0, label: "" })),
+  };
+}
+
+function holisticResult(found: Result[], frame: Frame): HolisticLandmarkerResult {
+  const people = found as InWorker<Person>[];
+  const hands = (side: "leftHand" | "rightHand", wrist: number) => {
+    const all = people.flatMap((person) => (person[side] ? [{ hand: person[side], body: person.body }] : []));
+    return {
+      image: all.map(({ hand }) => normalizedLandmarks(hand.keypoints, frame)),
+      metres: all.map(({ hand, body }) => {
+        const offset = [0, 1, 2].map((axis) => body.keypoints3D.values[3 * wrist + axis]! - hand.keypoints3D.values[axis]!);
+        return worldLandmarks(hand.keypoints3D, frame, offset);
+      }),
+    };
+  };
+  const [left, right] = [hands("leftHand", LEFT_WRIST), hands("rightHand", RIGHT_WRIST)];
+  return {
+    faceLandmarks: people.flatMap(({ face }) => (face ? [normalizedLandmarks(face.keypoints, frame)] : [])),
+    faceBlendshapes: [],
+    poseLandmarks: people.map(({ body }) => normalizedLandmarks(body.keypoints, frame)),
+    poseWorldLandmarks: people.map(({ body }) => worldLandmarks(body.keypoints3D, frame)),
+    poseSegmentationMasks: people.flatMap(({ body }) => (body.mask ? [fullMask(body.mask, frame)] : [])),
+    leftHandLandmarks: left.image,
+    leftHandWorldLandmarks: left.metres,
+    rightHandLandmarks: right.image,
+    rightHandWorldLandmarks: right.metres,
+  };
+}

@@ -1,0 +1,164 @@
+/** Results in the shape of MediaPipe's tasks. */
+
+import type { Mask, Points } from "../results.js";
+
+export interface NormalizedLandmark {
+  /** Part of the image's width. */
+  x: number;
+  /** Part of the image's height. */
+  y: number;
+  /** Part of the image's width; nearer is smaller. */
+  z: number;
+  /** Probability that the landmark is visible; 0 where it is unknown. */
+  visibility: number;
+}
+
+/** A point in metres. */
+export type Landmark = NormalizedLandmark;
+
+export interface Category {
+  score: number;
+  index: number;
+  categoryName: string;
+  displayName: string;
+}
+
+export interface Classifications {
+  categories: Category[];
+  headIndex: number;
+  headName: string;
+}
+
+/** A box in pixels. */
+export interface BoundingBox {
+  originX: number;
+  originY: number;
+  width: number;
+  height: number;
+  angle: number;
+}
+
+export interface NormalizedKeypoint {
+  x: number;
+  y: number;
+  score?: number;
+  label?: string;
+}
+
+export interface Detection {
+  categories: Category[];
+  boundingBox?: BoundingBox;
+  keypoints: NormalizedKeypoint[];
+}
+
+export interface DetectionResult {
+  detections: Detection[];
+}
+
+/** Numbers in columns. */
+export interface Matrix {
+  rows: number;
+  columns: number;
+  data: number[];
+}
+
+/** The image that a detector saw, and how it was turned. */
+export interface Frame {
+  /** Of the upright image. */
+  readonly width: number;
+  readonly height: number;
+  /** Clockwise quarter turns from the given image to the upright one, 0 to 3. */
+  readonly turns: number;
+}
+
+/** The probability of a person for each pixel. */
+export class MPMask {
+  readonly canvas = undefined;
+  readonly interpolateValues = true;
+  readonly #data: Float32Array;
+
+  constructor(
+    data: Float32Array,
+    readonly width: number,
+    readonly height: number,
+  ) {
+    this.#data = data;
+  }
+
+  hasFloat32Array(): boolean {
+    return true;
+  }
+
+  hasUint8Array(): boolean {
+    return false;
+  }
+
+  hasWebGLTexture(): boolean {
+    return false;
+  }
+
+  /** Probabilities, 0 to 1, row by row. */
+  getAsFloat32Array(): Float32Array {
+    return this.#data;
+  }
+
+  /** Probabilities, 0 to 255, row by row. */
+  getAsUint8Array(): Uint8Array {
+    return Uint8Array.from(this.#data, (share) => Math.round(255 * share));
+  }
+
+  clone(): MPMask {
+    return new MPMask(this.#data.slice(), this.width, this.height);
+  }
+
+  /** Do nothing: the array is freed when nothing refers to it. */
+  close(): void {}
+}
+
+/** Landmarks of points in pixels of the upright image, in parts of the given image. */
+export function normalizedLandmarks({ values, score }: Points, { width, height, turns }: Frame): NormalizedLandmark[] {
+  const givenWidth = turns % 2 ? height : width;
+  return Array.from({ length: values.length / 3 }, (_, k) => {
+    let [x, y] = [values[3 * k]! / width, values[3 * k + 1]! / height];
+    for (let i = 0; i < turns; i++) [x, y] = [y, 1 - x];
+    return { x, y, z: values[3 * k + 2]! / givenWidth, visibility: score?.[k] ?? 0 };
+  });
+}
+
+/** Landmarks of points in metres, in the axes of the given image; `offset`: (3,) added to each. */
+export function worldLandmarks({ values, score }: Points, { turns }: Frame, offset: readonly number[] = [0, 0, 0]): Landmark[] {
+  return Array.from({ length: values.length / 3 }, (_, k) => {
+    let [x, y] = [values[3 * k]! + offset[0]!, values[3 * k + 1]! + offset[1]!];
+    for (let i = 0; i < turns; i++) [x, y] = [y, -x];
+    return { x, y, z: values[3 * k + 2]! + offset[2]!, visibility: score?.[k] ?? 0 };
+  });
+}
+
+/** A mask in the size of the given image. */
+export function fullMask({ width, height, data }: Mask, frame: Frame): MPMask {
+  const [columns, rows] = frame.turns % 2 ? [frame.height, frame.width] : [frame.width, frame.height];
+  const full = new Float32Array(columns * rows);
+  const at = (x: number, y: number) => data[Math.min(Math.max(y, 0), height - 1) * width + Math.min(Math.max(x, 0), width - 1)]!;
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      let [u, v] = [(column + 0.5) / columns, (row + 0.5) / rows];
+      for (let i = 0; i < frame.turns; i++) [u, v] = [1 - v, u];
+      const [x, y] = [u * width - 0.5, v * height - 0.5];
+      const [left, top] = [Math.floor(x), Math.floor(y)];
+      const [right, down] = [x - left, y - top];
+      const above = at(left, top) * (1 - right) + at(left + 1, top) * right;
+      const below = at(left, top + 1) * (1 - right) + at(left + 1, top + 1) * right;
+      full[row * columns + column] = above * (1 - down) + below * down;
+    }
+  }
+  return new MPMask(full, columns, rows);
+}
+
+/** A face's transform for the camera of the given image, in columns. */
+export function matrixOf(rows: readonly (readonly number[])[]): Matrix {
+  return { rows: 4, columns: 4, data: [0, 1, 2, 3].flatMap((column) => rows.map((row) => row[column]!)) };
+}
+
+export function categoryOf(score: number, index: number, categoryName = "", displayName = ""): Category {
+  return { score, index, categoryName, displayName };
+}

@@ -1,0 +1,244 @@
+/** What the vision tasks have in common: files, options, images and modes. */
+
+import { Bundle } from "../bundle.js";
+import { KINDS, WEIGHTS, type Role } from "../data.js";
+import { LOADERS, type AnyDetector, type Make, type Open } from "../kinds.js";
+import { Network, fetchNetwork, loadRuntime, type NetworkShape, type Runtime } from "../network.js";
+import { settingsOf, type DetectorOptions } from "../options.js";
+import type { Pixels } from "../pixels.js";
+import type { Result } from "../results.js";
+import type { Frame } from "./results.js";
+
+const HERE = new URL(".", import.meta.url).href;
+/** File names for which Sonjit's own networks are used. */
+const PUBLISHED = /(^|\/)(hand_landmarker|gesture_recognizer|pose_landmarker(_\w+)?|holistic_landmarker|blaze_face_short_range)\.(task|tflite)([?#]|$)/;
+const MEMBERS: Readonly<Record<string, string>> = { hands: "hand", body: "pose", face: "face" };
+
+export type ImageSource =
+  | HTMLCanvasElement
+  | HTMLVideoElement
+  | HTMLImageElement
+  | ImageData
+  | ImageBitmap
+  | VideoFrame
+  | OffscreenCanvas;
+
+/** Where MediaPipe's own files are. Sonjit's lie beside its module, or in `FilesetResolver.folder`. */
+export interface WasmFileset {
+  wasmLoaderPath: string;
+  wasmBinaryPath: string;
+}
+
+export interface BaseOptions {
+  /**
+   * Address of a model. For the file names that MediaPipe publishes for hands, poses, people and face boxes nothing is fetched: Sonjit's own
+   * files are the same networks.
+   */
+  modelAssetPath?: string | undefined;
+  /** Content of a `.task` bundle. */
+  modelAssetBuffer?: Uint8Array | undefined;
+  /** Ignored: networks run on the processor. */
+  delegate?: "CPU" | "GPU" | undefined;
+}
+
+export interface VisionTaskOptions {
+  baseOptions?: BaseOptions;
+  runningMode?: "IMAGE" | "VIDEO" | undefined;
+  /** Ignored. */
+  canvas?: HTMLCanvasElement | OffscreenCanvas | undefined;
+}
+
+export interface ImageProcessingOptions {
+  /** Clockwise, a multiple of 90: turned by so much, the image is upright. */
+  rotationDegrees?: number;
+  /** Refused by landmarkers. */
+  regionOfInterest?: object;
+}
+
+/** Finds the files of tasks. */
+export class FilesetResolver {
+  /** Address of the folder with `models/` and `wasm/` of this package. Default: the folder of the module. */
+  static folder = HERE;
+
+  /** Check whether the browser has what the networks require. */
+  static async isSimdSupported(): Promise<boolean> {
+    return typeof WebAssembly === "object";
+  }
+
+  /** Return the files of the vision tasks; an address of MediaPipe's files is ignored. */
+  static async forVisionTasks(_basePath?: string): Promise<WasmFileset> {
+    return { wasmLoaderPath: "", wasmBinaryPath: "" };
+  }
+}
+
+/** What a task asks of its detector. */
+export interface Wanted {
+  /** Kind of detector. */
+  readonly kind: "hands" | "face" | "body" | "holistic";
+  readonly options: DetectorOptions;
+}
+
+/** Base of the vision tasks. */
+export abstract class VisionTask<Options extends VisionTaskOptions> {
+  protected options: Options;
+  #detector: AnyDetector | null = null;
+  #make: Make | null = null;
+  #loaded = "";
+  #buffer: Uint8Array | undefined;
+  #canvas = new OffscreenCanvas(1, 1);
+
+  constructor(options: Options) {
+    this.options = options;
+  }
+
+  /** Create a task and load its networks. */
+  static async createFromOptions<O extends VisionTaskOptions, T extends VisionTask<O>>(this: new (options: O) => T, _: WasmFileset, options: O): Promise<T> {
+    const task = new this(options);
+    await task.open();
+    return task;
+  }
+
+  /** Create a task for single images with a model and the default options. */
+  static async createFromModelPath<O extends VisionTaskOptions, T extends VisionTask<O>>(this: new (options: O) => T, _: WasmFileset, modelAssetPath: string): Promise<T> {
+    const task = new this({ baseOptions: { modelAssetPath } } as O);
+    await task.open();
+    return task;
+  }
+
+  /** Create a task for single images with the content of a model and the default options. */
+  static async createFromModelBuffer<O extends VisionTaskOptions, T extends VisionTask<O>>(this: new (options: O) => T, _: WasmFileset, modelAssetBuffer: Uint8Array): Promise<T> {
+    const task = new this({ baseOptions: { modelAssetBuffer } } as O);
+    await task.open();
+    return task;
+  }
+
+  protected abstract wanted(): Wanted;
+
+  /** Make a detector of networks, for the kinds that have another than the usual one. */
+  protected load(wanted: Wanted, networks: Networks): Promise<Make> {
+    return LOADERS[wanted.kind]!({
+      model: wanted.options.model ?? settingsOf(wanted.kind, {}).model,
+      open: networks.open,
+      hasOwnLandmarks: networks.isOwn,
+      handHeads: () => Promise.reject(new Error("tasks search fast")),
+      hasOwnBundle: networks.isOwn,
+      bundle: networks.bundle,
+    });
+  }
+
+  /** Change options; those that are not given stay, and undefined stands for the default. */
+  async setOptions(options: Options): Promise<void> {
+    const { baseOptions, ...others } = options;
+    this.options = { ...this.options, ...others, baseOptions: { ...this.options.baseOptions, ...baseOptions } };
+    await this.open();
+  }
+
+  /** Load the networks if the model is another one, and make the detector. */
+  async open(): Promise<void> {
+    const { modelAssetPath, modelAssetBuffer } = this.options.baseOptions ?? {};
+    const wanted = this.wanted();
+    const settings = settingsOf(wanted.kind, { search: "fast", smoothing: "published", ...wanted.options });
+    const key = `${wanted.kind} ${settings.model} ${modelAssetPath}`;
+    if (this.#make === null || key !== this.#loaded || modelAssetBuffer !== this.#buffer) {
+      const networks = new Networks(wanted.kind, String(settings.model), await runtime(), modelAssetPath, modelAssetBuffer);
+      this.#make = await this.load(wanted, networks);
+      [this.#loaded, this.#buffer] = [key, modelAssetBuffer];
+    }
+    this.#detector = await this.#make(settings, false);
+  }
+
+  /** Free the networks. */
+  close(): void {
+    this.#detector = this.#make = null;
+  }
+
+  /** What is in an image on its own, or in the next one of a video. */
+  protected run(image: ImageSource, timestampMs: number | null, { rotationDegrees = 0, regionOfInterest }: ImageProcessingOptions = {}): [Result[], Frame] {
+    const { runningMode = "IMAGE" } = this.options;
+    const mode = timestampMs === null ? "IMAGE" : "VIDEO";
+    if (runningMode !== mode) {
+      throw new Error(`Task is not initialized with ${mode.toLowerCase()} mode. 'runningMode' must be set to '${mode}'.`);
+    }
+    if (this.#detector === null) throw new Error("this task is closed: create a new one");
+    if (regionOfInterest) throw new Error("This task doesn't support region-of-interest.");
+    if (rotationDegrees % 90) throw new Error("Expected rotation to be a multiple of 90°.");
+    const turns = (((rotationDegrees / 90) % 4) + 4) % 4;
+    const pixels = this.#read(image, turns);
+    // Here the pipeline computes without promises: see synchronous() in build.js.
+    const found = (mode === "IMAGE" ? this.#detector.detect(pixels) : this.#detector.track(pixels, timestampMs! / 1000)) as unknown as Result[];
+    return [found, { width: pixels.width, height: pixels.height, turns }];
+  }
+
+  #read(image: ImageSource, turns: number): Pixels {
+    if (image instanceof ImageData && !turns) return image;
+    const [width, height] = sizeOf(image);
+    if (!width || !height) throw new Error("the image is empty: wait until the image or video has loaded");
+    const [columns, rows] = turns % 2 ? [height, width] : [width, height];
+    if (this.#canvas.width !== columns || this.#canvas.height !== rows) this.#canvas = new OffscreenCanvas(columns, rows);
+    const pen = this.#canvas.getContext("2d", { willReadFrequently: true })!;
+    pen.globalCompositeOperation = "copy";
+    pen.setTransform(1, 0, 0, 1, columns / 2, rows / 2);
+    pen.rotate((turns * Math.PI) / 2);
+    pen.drawImage(image instanceof ImageData ? canvasOf(image) : image, -width / 2, -height / 2, width, height);
+    return pen.getImageData(0, 0, columns, rows);
+  }
+}
+
+/** The networks of one task. */
+export class Networks {
+  /** Whether they are those of a bundle that the page gives. */
+  readonly isOwn: boolean;
+  readonly #files = new Map<string, Promise<Uint8Array>>();
+  readonly #kind: string;
+  readonly #model: string;
+  readonly #runtime: Runtime;
+  #bundle: Promise<Bundle> | null = null;
+  readonly #url: string | null;
+  readonly #buffer: Uint8Array | undefined;
+
+  constructor(kind: string, model: string, loaded: Runtime, path: string | undefined, buffer: Uint8Array | undefined) {
+    [this.#kind, this.#model, this.#runtime, this.#buffer] = [kind, model, loaded, buffer];
+    this.#url = path === undefined || PUBLISHED.test(path) ? null : new URL(path, document.baseURI).href;
+    this.isOwn = buffer !== undefined || this.#url !== null;
+    if (this.isOwn && kind === "holistic") throw new Error("HolisticLandmarker reads no bundle of a page's own: give holistic_landmarker.task");
+  }
+
+  readonly open: Open = async (role, shape) => {
+    const prefix = MEMBERS[this.#kind];
+    if (this.isOwn) return (await this.bundle()).open(`${prefix}_${role === "detector" ? "detector" : "landmarks_detector"}.tflite`, shape);
+    const name = KINDS[this.#kind]!.models[this.#model]![role as Role]!;
+    const url = new URL(`models/${WEIGHTS[name]!.file}`, FilesetResolver.folder).href;
+    if (!this.#files.has(url)) this.#files.set(url, fetchNetwork(url, WEIGHTS[name]!));
+    return this.#compile(await this.#files.get(url)!, url, shape);
+  };
+
+  readonly bundle = (): Promise<Bundle> => (this.#bundle ??= this.#read());
+
+  readonly #compile = (file: Uint8Array, what: string, shape: NetworkShape) => Network.compile(file, what, this.#runtime, shape);
+
+  async #read(): Promise<Bundle> {
+    const url = this.#url ?? new URL("models/face_landmarker.task", FilesetResolver.folder).href;
+    const file = this.#buffer ?? (await fetchNetwork(url, null));
+    return new Bundle(this.#buffer ? "modelAssetBuffer" : url, file as Uint8Array<ArrayBuffer>, this.#compile);
+  }
+}
+
+let loading: Promise<Runtime> | null = null;
+
+/** The runtime, loaded once in a page. */
+function runtime(): Promise<Runtime> {
+  return (loading ??= loadRuntime(new URL("wasm/", FilesetResolver.folder).href, "wasm"));
+}
+
+function sizeOf(image: ImageSource): [number, number] {
+  if (image instanceof HTMLVideoElement) return [image.videoWidth, image.videoHeight];
+  if (image instanceof HTMLImageElement) return [image.naturalWidth, image.naturalHeight];
+  if ("displayWidth" in image) return [image.displayWidth, image.displayHeight];
+  return [image.width, image.height];
+}
+
+function canvasOf(image: ImageData): OffscreenCanvas {
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  canvas.getContext("2d")!.putImageData(image, 0, 0);
+  return canvas;
+}
