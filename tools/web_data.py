@@ -31,6 +31,7 @@ from sonjit.detectors.kinds import (
 from sonjit.detectors.search import bodies as search_bodies
 from sonjit.detectors.search import checks, faces, geometry, light, people, score, stream_finders, streams
 from sonjit.detectors.search import hands as search_hands
+from sonjit.detectors.selfie import SELFIE_WEIGHTS
 from sonjit.detectors.smoothing import OneEuro
 from sonjit.geometry import metric_faces
 from sonjit.gestures import GestureSmoother, MotionRecognizer, classifier, custom, custom_motions, features, vocabulary
@@ -64,7 +65,7 @@ def data() -> dict[str, Any]:
     """All of it."""
     kinds = {name: _kind(KINDS[name]) for name in IN_PAGES}
     roles = [roles for kind in kinds.values() for which in ("models", "for_stills") for roles in kind[which].values()]
-    weights = {name for names in roles for name in names.values()}
+    weights = {name for names in roles for name in names.values()} | set(SELFIE_WEIGHTS.values())
     face_modules = (face, face_refinement, face_networks, face_regions, face_bundle, metric_faces)
     kind_modules = (hands, hand_heads, *face_modules, body, holistic)
     modules = (observations, tracking, pipeline, *kind_modules)

@@ -196,3 +196,55 @@ def test_connections_and_drawings_beside_mediapipe(web_page, theirs):
     ours, other = (np.array(run(web_page, DRAW, module)) for module in ("/web/tasks-vision.js", theirs))
     assert other.any()
     np.testing.assert_array_equal(ours, other)
+
+
+SEGMENT = """
+    const [options, path, turned] = given;
+    const {ImageSegmenter} = await import("/web/tasks-vision.js");
+    const task = await ImageSegmenter.createFromOptions({}, {outputCategoryMask: true, ...options});
+    const plain = task.segment(await pixels(path));
+    const answers = [];
+    task.segment(await pixels(turned), {rotationDegrees: 90}, (result) => answers.push(result));
+    return [plain, ...answers].map(({confidenceMasks: [mask], categoryMask}) => ({
+        size: [mask.height, mask.width],
+        shares: [...mask.getAsUint8Array()],
+        categories: [...categoryMask.getAsUint8Array()],
+        types: [mask.hasFloat32Array(), categoryMask.hasUint8Array()],
+    }));
+"""
+
+
+@pytest.mark.parametrize("name", ["selfie_segmenter.tflite", "selfie_segmenter_landscape.tflite"])
+def test_masks_of_selfies_are_those_of_python(web_page, show, photo, name):
+    for weight in ("selfie", "selfie-landscape"):
+        find_weight(weight)
+    turned = np.ascontiguousarray(np.rot90(photo))
+    options = {"baseOptions": {"modelAssetPath": f"https://example.org/{name}"}}
+    found = run(web_page, SEGMENT, options, show(photo), show(turned))
+    base = mp.tasks.BaseOptions(name)
+    python_options = mp.tasks.vision.ImageSegmenterOptions(base, output_category_mask=True)
+    with mp.tasks.vision.ImageSegmenter.create_from_options(python_options) as task:
+        expected = task.segment(mp.Image(mp.ImageFormat.SRGB, np.ascontiguousarray(photo)))
+    shares = expected.confidence_masks[0].numpy_view()
+    categories = expected.category_mask.numpy_view()
+    assert 0 < np.mean(categories == 0) < 1
+    for result, turns in zip(found, (0, 1), strict=True):
+        assert result["types"] == [True, True]
+        mask = np.rot90(np.reshape(result["shares"], result["size"]), -turns) / 255
+        np.testing.assert_allclose(mask, shares, atol=0.02)
+        ours = np.rot90(np.reshape(result["categories"], result["size"]), -turns)
+        assert set(np.unique(ours)) <= {0, 255}
+        assert np.mean(ours == categories) > 0.999
+
+
+def test_a_network_of_another_kind_is_refused_by_the_segmenter(web_page, site, weights):
+    site.files["/other.tflite"] = "application/octet-stream", weights["hand-full"].read_bytes()
+    body = """
+        const {ImageSegmenter} = await import("/web/tasks-vision.js");
+        try {
+            await ImageSegmenter.createFromModelPath({}, "/other.tflite");
+        } catch ({message}) {
+            return message;
+        }
+    """
+    assert "/other.tflite is another network: it takes 224 x 224 x 3" in run(web_page, body)

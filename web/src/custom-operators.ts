@@ -1,24 +1,37 @@
 /**
- * The three operators of MediaPipe's attention mesh that LiteRT lacks.
+ * The operators of MediaPipe's networks that LiteRT lacks.
  *
- * Together they are a spatial transformer per region of the face (Grishchenko et al. 2020, Attention Mesh, section 2.1).
+ * Three of the attention mesh are a spatial transformer per region of the face (Grishchenko et al. 2020, Attention Mesh,
+ * section 2.1). One of the selfie networks is a transposed convolution.
  */
 
-import type { OperatorOption } from "./tflite.js";
-
-/** A tensor's values with its shape. */
-export interface Values {
-  readonly shape: readonly number[];
-  readonly data: Float32Array<ArrayBuffer>;
-}
+import type { OperatorOption, Values } from "./tflite.js";
 
 type Options = Readonly<Record<string, OperatorOption>>;
 
 export const CUSTOM_OPERATORS: Readonly<Record<string, (inputs: readonly Values[], options: Options) => Values>> = {
+  Convolution2DTransposeBias: ([map, kernel, bias]) => upsampled(map!, kernel!, bias!),
   Landmarks2TransformMatrix: ([landmarks], options) => matrixFromLandmarks(landmarks!, options),
   TransformTensorBilinear: ([map, matrix], options) => sampledMap(map!, matrix!, options),
   TransformLandmarks: ([points, matrix]) => transformedLandmarks(points!, matrix!),
 };
+
+/** Convolve a map (1, h, w, C) with a kernel (1, 2, 2, C) in steps of 2 and add a bias (1,): (1, 2h, 2w, 1). */
+function upsampled({ shape, data }: Values, { shape: kernelShape, data: kernel }: Values, { data: bias }: Values): Values {
+  const [height, width, channels] = [shape[1]!, shape[2]!, shape[3]!];
+  if (kernelShape.join() !== [1, 2, 2, channels].join()) throw new Error(`a transposed convolution with a kernel of ${kernelShape.join(" x ")}`);
+  const larger = new Float32Array(4 * width * height);
+  for (let j = 0; j < 2 * height; j++) {
+    for (let i = 0; i < 2 * width; i++) {
+      const from = ((j >> 1) * width + (i >> 1)) * channels;
+      const weights = ((j & 1) * 2 + (i & 1)) * channels;
+      let sum = bias[0]!;
+      for (let c = 0; c < channels; c++) sum += data[from + c]! * kernel[weights + c]!;
+      larger[2 * width * j + i] = sum;
+    }
+  }
+  return { shape: [1, 2 * height, 2 * width, 1], data: larger };
+}
 
 /**
  * From pixels of a region's own map to pixels of the whole map, (1, 4, 4).

@@ -2,10 +2,10 @@
 
 import { Tensor, getGlobalLiteRt, getWebGpuDevice, loadAndCompile, loadLiteRt, supportsFeature, type CompiledModel } from "@litertjs/core";
 
-import { CUSTOM_OPERATORS, type Values } from "./custom-operators.js";
+import { CUSTOM_OPERATORS } from "./custom-operators.js";
 import type { Weight } from "./data.js";
 import { FileError, fetchFile } from "./files.js";
-import { TfliteFile, type Operator } from "./tflite.js";
+import { TfliteFile, type Operator, type Values } from "./tflite.js";
 
 const MOST_THREADS = 4;
 const MODULE_WITH_SIMD = Uint8Array.of(
@@ -82,7 +82,7 @@ export interface NetworkShape {
   readonly outputs?: readonly number[];
   /** Sides of maps on the way that are given too, behind the outputs, and behind these the mean of the last. */
   readonly taps?: readonly number[];
-  /** Of an input that is no image. */
+  /** Shape of an input that is not a square image. */
   readonly input?: readonly number[];
   /** What black and white are in its input; by default 0 and 1. */
   readonly range?: readonly number[];
@@ -103,12 +103,14 @@ interface OnGpu {
   compileForProcessor(): Promise<(Part | Operator)[]>;
 }
 
-/** A network with one square image, or other numbers, in. */
+/** A network with one image, or other numbers, in. */
 export class Network {
-  /** (size, size, 3), numbers of `levels`, or those of another input: write into it, then `run()`. */
+  /** (rows, size, 3), numbers of `levels`, or those of another input: write into it, then `run()`. */
   readonly input: Float32Array<ArrayBuffer>;
-  /** Side of an image in pixels. */
+  /** Width of an image in pixels. */
   readonly size: number;
+  /** Height of an image in pixels. */
+  readonly rows: number;
   /** (256,) the input's number for each grey level. */
   readonly levels: Float32Array;
   #steps: readonly (Part | Operator)[];
@@ -117,6 +119,8 @@ export class Network {
   readonly #tensor: number;
   readonly #shape: readonly number[];
   readonly #outputs: readonly number[];
+  /** What custom operators read besides what varies. */
+  readonly #constants: ReadonlyMap<number, Values>;
 
   private constructor(
     steps: readonly (Part | Operator)[],
@@ -125,14 +129,17 @@ export class Network {
     outputs: readonly number[],
     shape: readonly number[],
     range: readonly number[],
+    constants: ReadonlyMap<number, Values>,
   ) {
+    this.#constants = constants;
     this.#gpu = gpu;
     const [black, white] = range as [number, number];
     this.#steps = steps;
     this.#tensor = tensor;
     this.#shape = shape;
     this.#outputs = outputs;
-    this.size = shape[1]!;
+    this.rows = shape[1]!;
+    this.size = shape[2] ?? this.rows;
     this.input = new Float32Array(shape.reduce((product, side) => product * side, 1));
     this.levels = new Float32Array(256).map((_, level) => black + (level / 255) * (white - black));
   }
@@ -152,12 +159,14 @@ export class Network {
     let image: number;
     let own: readonly number[];
     let wanted: readonly number[];
+    let constants: ReadonlyMap<number, Values>;
     let compiled: (accelerator: Accelerator) => Promise<(Part | Operator)[]>;
     try {
       const graph = new TfliteFile(file);
       image = graph.inputs[0]!;
       own = outputs?.every((n) => n < graph.outputs.length) ? outputs.map((n) => graph.outputs[n]!) : graph.outputs;
       wanted = taps.length ? [...own, ...graph.taps(taps)] : own;
+      constants = graph.constants(graph.operators.filter(({ custom }) => custom).flatMap(({ inputs }) => inputs));
       const all = stepsOf(graph, file, wanted);
       compiled = (accelerator) => compiledSteps(all, accelerator, threads);
       steps = await (lostGpu ? Promise.race([compiled("webgpu"), lostGpu]).catch(() => compiled("wasm")) : compiled("wasm"));
@@ -179,7 +188,7 @@ export class Network {
     }
     const isOnGpu = lostGpu && parts.some(({ model }) => model.options.accelerator === "webgpu");
     const ofGpu = isOnGpu ? { lost: lostGpu, compileForProcessor: () => compiled("wasm") } : null;
-    return new Network(steps, ofGpu, image, wanted, shape, range);
+    return new Network(steps, ofGpu, image, wanted, shape, range, constants);
   }
 
   /** The outputs for what is in `input`, in the file's order; from where the graphics card fails by the processor. */
@@ -197,7 +206,7 @@ export class Network {
   }
 
   async #follow(): Promise<Float32Array[]> {
-    const known = new Map<number, Values>([[this.#tensor, { shape: [...this.#shape], data: this.input }]]);
+    const known = new Map<number, Values>([...this.#constants, [this.#tensor, { shape: [...this.#shape], data: this.input }]]);
     for (const step of this.#steps) {
       const inputs = step.inputs.map((tensor) => known.get(tensor)!);
       const made = "model" in step ? await run(step, inputs) : [CUSTOM_OPERATORS[step.custom]!(inputs, step.options)];

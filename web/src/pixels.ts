@@ -25,29 +25,32 @@ export function rint(value: number): number {
 
 /** What images are cut for: a network, or what its input is. */
 export interface Input {
-  /** (size, size, 3). */
+  /** (rows, size, 3). */
   readonly input: Float32Array;
+  /** Width in pixels. */
   readonly size: number;
+  /** Height in pixels. */
+  readonly rows: number;
   /** (256,) its number for each grey level. */
   readonly levels: Float32Array;
 }
 
 /** Cut a rotated box out of an image; outside it the border's pixels repeat, or it is black. */
-export function cropInto(image: Pixels, box: RotatedBox, { input: out, size, levels }: Input, isBlackOutside = false): void {
+export function cropInto(image: Pixels, box: RotatedBox, { input: out, size, rows, levels }: Input, isBlackOutside = false): void {
   const cos = Math.cos(box.rotation);
   const sin = Math.sin(box.rotation);
   const left = box.cx - (cos * box.width - sin * box.height) / 2;
   const top = box.cy - (sin * box.width + cos * box.height) / 2;
   const fixed = (value: number) => rint(Math.min(Math.max(value * 1024, -FAR), FAR));
   const perX = box.width / size;
-  const perY = box.height / size;
+  const perY = box.height / rows;
   const columnX = new Int32Array(size).map((_, i) => fixed(cos * perX * i));
   const columnY = new Int32Array(size).map((_, i) => fixed(sin * perX * i));
   const { data, width, height } = image;
   const lastX = width - 1;
   const lastY = height - 1;
   let at = 0;
-  for (let j = 0; j < size; j++) {
+  for (let j = 0; j < rows; j++) {
     const rowX = fixed(-sin * perY * j + left) + 16;
     const rowY = fixed(cos * perY * j + top) + 16;
     for (let i = 0; i < size; i++) {

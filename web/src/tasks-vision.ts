@@ -8,4 +8,5 @@ export type { Connection } from "./tasks/connections.js";
 export * from "./tasks/drawing.js";
 export * from "./tasks/landmarkers.js";
 export * from "./tasks/results.js";
+export * from "./tasks/segmenter.js";
 export { FilesetResolver, type BaseOptions, type ImageProcessingOptions, type ImageSource, type VisionTaskOptions, type WasmFileset } from "./tasks/runner.js";

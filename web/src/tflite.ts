@@ -7,6 +7,12 @@
 /** A number, or a list of whole ones. */
 export type OperatorOption = number | readonly number[];
 
+/** A tensor's values with its shape. */
+export interface Values {
+  readonly shape: readonly number[];
+  readonly data: Float32Array<ArrayBuffer>;
+}
+
 export interface Operator {
   /** Numbers of the tensors that it reads; -1 for one left out. */
   readonly inputs: readonly number[];
@@ -19,12 +25,14 @@ export interface Operator {
   readonly options: Readonly<Record<string, OperatorOption>>;
 }
 
-const [ADD, CUSTOM, MEAN] = [0, 32, 40]; // of the enumeration BuiltinOperator
+const [ADD, DEQUANTIZE, CUSTOM, MEAN] = [0, 6, 32, 40]; // of the enumeration BuiltinOperator
+const [FLOAT32, FLOAT16] = [0, 1]; // of the enumeration TensorType
 // Numbers of the fields in their tables.
-const MODEL = { codes: 1, graphs: 2 };
+const MODEL = { codes: 1, graphs: 2, buffers: 4 };
 const CODE = { oldKind: 0, name: 1, kind: 3 };
 const GRAPH = { tensors: 0, inputs: 1, outputs: 2, operators: 3 };
-const TENSOR = { shape: 0, signature: 7 };
+const TENSOR = { shape: 0, type: 1, buffer: 2, signature: 7 };
+const BUFFER = { data: 0 };
 const OPERATOR = { code: 0, inputs: 1, outputs: 2, customOptions: 5 };
 
 /** The one graph of a file, in which lengths that may vary become the file's own; reading one that is damaged throws. */
@@ -81,6 +89,23 @@ export class TfliteFile {
     return found as number[];
   }
 
+  /** Return those tensors that are constants, also of half precision. */
+  constants(tensors: readonly number[]): Map<number, Values> {
+    const tables = this.#flat.tables(this.#graph, GRAPH.tensors);
+    const buffers = this.#flat.tables(this.#flat.target(0), MODEL.buffers);
+    const halves = new Map(this.operators.filter(({ kind }) => kind === DEQUANTIZE).map(({ inputs, outputs }) => [outputs[0]!, inputs[0]!]));
+    const constants = new Map<number, Values>();
+    for (const tensor of tensors) {
+      const table = tables[halves.get(tensor) ?? tensor]!;
+      const { buffer, byteLength } = new Uint8Array(this.#flat.bytes(buffers[this.#flat.number(table, TENSOR.buffer)]!, BUFFER.data));
+      const type = this.#flat.byte(table, TENSOR.type);
+      if (!byteLength || (type !== FLOAT32 && type !== FLOAT16)) continue;
+      const data = type === FLOAT32 ? new Float32Array(buffer) : Float32Array.from(new Uint16Array(buffer), fromHalf);
+      constants.set(tensor, { shape: this.#flat.numbers(table, TENSOR.shape), data });
+    }
+    return constants;
+  }
+
   /** A file with only the operators that lead from some tensors to some others. */
   part(inputs: readonly number[], outputs: readonly number[]): Uint8Array {
     const needed = new Set(outputs.filter((tensor) => !inputs.includes(tensor)));
@@ -113,6 +138,13 @@ export class TfliteFile {
     });
     return data;
   }
+}
+
+/** Return the number with the bits of a half-precision float. */
+function fromHalf(bits: number): number {
+  const [sign, exponent, fraction] = [bits >> 15 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024));
 }
 
 /** Tables of a flatbuffer, by position; numbers of fields are those of the schema, in its order. */
@@ -186,9 +218,9 @@ const WHOLE = 1;
 const FLOAT = 3;
 const WHOLE_VECTOR = 11;
 
-/** A custom operator's options: a flexbuffer map of numbers and vectors of whole numbers; none for no bytes. */
+/** Return a custom operator's options from a flexbuffer map of numbers and vectors of integers; none if the bytes are no flexbuffer. */
 function optionsFrom(data: Uint8Array): Record<string, OperatorOption> {
-  if (!data.length) return {};
+  if (!data.at(-1)) return {}; // a flexbuffer ends with a width, a plain struct of MediaPipe's with a zero
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   const whole = (at: number, width: number, isSigned = false): number => {
     if (width === 1) return isSigned ? view.getInt8(at) : view.getUint8(at);

@@ -6,8 +6,8 @@ import { Hands, boxFromPalm } from "../hands.js";
 import type { AnyDetector } from "../kinds.js";
 import type { Network } from "../network.js";
 import type { Settings } from "../options.js";
-import type { Pixels } from "../pixels.js";
-import { boxOf, type InWorker } from "../results.js";
+import { cropInto, type Pixels } from "../pixels.js";
+import { boxOf, type InWorker, type Mask } from "../results.js";
 import type { Face } from "../face.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
 
@@ -57,4 +57,24 @@ export class TaskFaceBoxes implements AnyDetector {
   }
 
   reset(): void {}
+}
+
+/** The probability of a person at each pixel, in the size of the network. */
+export class SelfieMasks {
+  readonly #network: Network;
+
+  constructor(network: Network) {
+    this.#network = network;
+  }
+
+  async detect(image: Pixels): Promise<Mask> {
+    const { width, height } = image;
+    cropInto(image, { cx: width / 2, cy: height / 2, width, height, rotation: 0 }, this.#network);
+    const [data] = await this.#network.run();
+    return { width: this.#network.size, height: this.#network.rows, data: data! };
+  }
+
+  async track(image: Pixels): Promise<Mask> {
+    return this.detect(image);
+  }
 }

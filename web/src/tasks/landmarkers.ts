@@ -31,13 +31,15 @@ import {
   type NormalizedLandmark,
 } from "./results.js";
 import {
+  DetectorTask,
   FilesetResolver,
-  VisionTask,
+  withCallback,
   type ImageProcessingOptions,
   type ImageSource,
   type Networks,
   type VisionTaskOptions,
   type Wanted,
+  type WithCallback,
 } from "./runner.js";
 
 const NO_INDEX = -1;
@@ -141,7 +143,7 @@ export interface HolisticLandmarkerResult {
 }
 
 /** Finds hands. */
-export class HandLandmarker extends VisionTask<HandLandmarkerOptions> {
+export class HandLandmarker extends DetectorTask<HandLandmarkerOptions> {
   static HAND_CONNECTIONS = HAND_CONNECTIONS;
 
   protected wanted(): Wanted {
@@ -164,7 +166,7 @@ export class HandLandmarker extends VisionTask<HandLandmarkerOptions> {
 }
 
 /** Finds hands and classifies their gestures. */
-export class GestureRecognizer extends VisionTask<GestureRecognizerOptions> {
+export class GestureRecognizer extends DetectorTask<GestureRecognizerOptions> {
   static HAND_CONNECTIONS = HAND_CONNECTIONS;
 
   #gestures: LoadedGestures | null = null;
@@ -206,7 +208,7 @@ export class GestureRecognizer extends VisionTask<GestureRecognizerOptions> {
 }
 
 /** Finds faces with 478 landmarks. */
-export class FaceLandmarker extends VisionTask<FaceLandmarkerOptions> {
+export class FaceLandmarker extends DetectorTask<FaceLandmarkerOptions> {
   static FACE_LANDMARKS_LIPS = FACE.LIPS;
   static FACE_LANDMARKS_LEFT_EYE = FACE.LEFT_EYE;
   static FACE_LANDMARKS_LEFT_EYEBROW = FACE.LEFT_EYEBROW;
@@ -237,7 +239,7 @@ export class FaceLandmarker extends VisionTask<FaceLandmarkerOptions> {
 }
 
 /** Finds boxes and six keypoints of faces. */
-export class FaceDetector extends VisionTask<FaceDetectorOptions> {
+export class FaceDetector extends DetectorTask<FaceDetectorOptions> {
   protected wanted(): Wanted {
     return { kind: "face", options: { model: "box", max_instances: MAX_FACES, min_detection_score: this.options.minDetectionConfidence ?? 0.5 } };
   }
@@ -262,7 +264,7 @@ export class FaceDetector extends VisionTask<FaceDetectorOptions> {
 }
 
 /** Finds bodies. */
-export class PoseLandmarker extends VisionTask<PoseLandmarkerOptions> {
+export class PoseLandmarker extends DetectorTask<PoseLandmarkerOptions> {
   static POSE_CONNECTIONS = POSE_CONNECTIONS;
 
   protected wanted(): Wanted {
@@ -294,7 +296,7 @@ export class PoseLandmarker extends VisionTask<PoseLandmarkerOptions> {
 }
 
 /** Finds one person with hands and face. */
-export class HolisticLandmarker extends VisionTask<HolisticLandmarkerOptions> {
+export class HolisticLandmarker extends DetectorTask<HolisticLandmarkerOptions> {
   static HAND_CONNECTIONS = HAND_CONNECTIONS;
   static POSE_CONNECTIONS = POSE_CONNECTIONS;
   static FACE_LANDMARKS_LIPS = FACE.LIPS;
@@ -325,17 +327,8 @@ export class HolisticLandmarker extends VisionTask<HolisticLandmarkerOptions> {
   }
 }
 
-type Callback<R> = (result: R) => void;
-type WithCallback<R> = [] | [Callback<R>] | [ImageProcessingOptions | undefined] | [ImageProcessingOptions | undefined, Callback<R>];
 type PoseArguments = WithCallback<PoseLandmarkerResult>;
 type HolisticArguments = WithCallback<HolisticLandmarkerResult>;
-
-function withCallback<R>([first, second]: WithCallback<R>, compute: (options: ImageProcessingOptions | undefined) => R): R {
-  const [options, callback] = typeof first === "function" ? [undefined, first] : [first, second];
-  const result = compute(options);
-  callback?.(result);
-  return result;
-}
 
 /** Open the network of a single-shot detector with so many keypoints for each box. */
 function openDetector(open: Open, { layers }: Grid, keypoints: number, range: readonly number[] = [0, 1]): Promise<Network> {

@@ -62,6 +62,8 @@ export interface Matrix {
   data: number[];
 }
 
+const [PERSON, BACKGROUND] = [0, 255];
+
 /** The image that a detector saw, and how it was turned. */
 export interface Frame {
   /** Of the upright image. */
@@ -71,14 +73,15 @@ export interface Frame {
   readonly turns: number;
 }
 
-/** The probability of a person for each pixel. */
+/** A number for each pixel: the probability of a person, or a category. */
 export class MPMask {
   readonly canvas = undefined;
   readonly interpolateValues = true;
-  readonly #data: Float32Array;
+  readonly #data: Float32Array | Uint8Array;
 
+  /** @param data probabilities, 0 to 1, or categories, row by row */
   constructor(
-    data: Float32Array,
+    data: Float32Array | Uint8Array,
     readonly width: number,
     readonly height: number,
   ) {
@@ -86,25 +89,25 @@ export class MPMask {
   }
 
   hasFloat32Array(): boolean {
-    return true;
+    return this.#data instanceof Float32Array;
   }
 
   hasUint8Array(): boolean {
-    return false;
+    return this.#data instanceof Uint8Array;
   }
 
   hasWebGLTexture(): boolean {
     return false;
   }
 
-  /** Probabilities, 0 to 1, row by row. */
+  /** Return the numbers in the range from 0 to 1, row by row. */
   getAsFloat32Array(): Float32Array {
-    return this.#data;
+    return this.#data instanceof Float32Array ? this.#data : Float32Array.from(this.#data, (category) => category / 255);
   }
 
-  /** Probabilities, 0 to 255, row by row. */
+  /** Return the numbers in the range from 0 to 255, row by row. */
   getAsUint8Array(): Uint8Array {
-    return Uint8Array.from(this.#data, (share) => Math.round(255 * share));
+    return this.#data instanceof Uint8Array ? this.#data : Uint8Array.from(this.#data, (share) => Math.round(255 * share));
   }
 
   clone(): MPMask {
@@ -134,8 +137,28 @@ export function worldLandmarks({ values, score }: Points, { turns }: Frame, offs
   });
 }
 
-/** A mask in the size of the given image. */
-export function fullMask({ width, height, data }: Mask, frame: Frame): MPMask {
+/** Return a mask in the size of the given image. */
+export function fullMask(mask: Mask, frame: Frame): MPMask {
+  const { width, height } = mask;
+  const [full, columns, rows] = resized(mask, frame, (u, v) => [u * width - 0.5, v * height - 0.5]);
+  return new MPMask(full, columns, rows);
+}
+
+/** Return the categories of a mask in the size of the given image: 0 for a person, 255 for the background. */
+export function categoryMask(mask: Mask, frame: Frame): MPMask {
+  const { width, height } = mask;
+  // MediaPipe resizes categories from the centres of the corner pixels.
+  const inner = (share: number, size: number, count: number) => (((share * size - 0.5) / Math.max(size - 1, 1)) * (count - 1));
+  const [full, columns, rows] = resized(mask, frame, (u, v) => [inner(u, frame.width, width), inner(v, frame.height, height)]);
+  return new MPMask(Uint8Array.from(full, (share) => (share > 0.5 ? PERSON : BACKGROUND)), columns, rows);
+}
+
+/**
+ * Interpolate a mask for each pixel of the given image.
+ *
+ * @param place position in the mask, in pixels, of a position in the upright image, in shares of its sides
+ */
+function resized({ width, height, data }: Mask, frame: Frame, place: (u: number, v: number) => [number, number]): [Float32Array, number, number] {
   const [columns, rows] = frame.turns % 2 ? [frame.height, frame.width] : [frame.width, frame.height];
   const full = new Float32Array(columns * rows);
   const at = (x: number, y: number) => data[Math.min(Math.max(y, 0), height - 1) * width + Math.min(Math.max(x, 0), width - 1)]!;
@@ -143,7 +166,7 @@ export function fullMask({ width, height, data }: Mask, frame: Frame): MPMask {
     for (let column = 0; column < columns; column++) {
       let [u, v] = [(column + 0.5) / columns, (row + 0.5) / rows];
       for (let i = 0; i < frame.turns; i++) [u, v] = [1 - v, u];
-      const [x, y] = [u * width - 0.5, v * height - 0.5];
+      const [x, y] = place(u, v);
       const [left, top] = [Math.floor(x), Math.floor(y)];
       const [right, down] = [x - left, y - top];
       const above = at(left, top) * (1 - right) + at(left + 1, top) * right;
@@ -151,7 +174,7 @@ export function fullMask({ width, height, data }: Mask, frame: Frame): MPMask {
       full[row * columns + column] = above * (1 - down) + below * down;
     }
   }
-  return new MPMask(full, columns, rows);
+  return [full, columns, rows];
 }
 
 /** A face's transform for the camera of the given image, in columns. */

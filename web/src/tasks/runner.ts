@@ -2,7 +2,7 @@
 
 import { Bundle } from "../bundle.js";
 import { KINDS, WEIGHTS, type Role } from "../data.js";
-import { LOADERS, type AnyDetector, type Make, type Open } from "../kinds.js";
+import { LOADERS, type Make, type Open } from "../kinds.js";
 import { Network, fetchNetwork, loadRuntime, type NetworkShape, type Runtime } from "../network.js";
 import { settingsOf, type DetectorOptions } from "../options.js";
 import type { Pixels } from "../pixels.js";
@@ -11,7 +11,7 @@ import type { Frame } from "./results.js";
 
 const HERE = new URL(".", import.meta.url).href;
 /** File names for which Sonjit's own networks are used. */
-const PUBLISHED = /(^|\/)(hand_landmarker|gesture_recognizer|pose_landmarker(_\w+)?|holistic_landmarker|blaze_face_short_range)\.(task|tflite)([?#]|$)/;
+const PUBLISHED = /(^|\/)(hand_landmarker|gesture_recognizer|pose_landmarker(_\w+)?|holistic_landmarker|blaze_face_short_range|selfie_segmenter(_landscape)?)\.(task|tflite)([?#]|$)/;
 const MEMBERS: Readonly<Record<string, string>> = { hands: "hand", body: "pose", face: "face" };
 
 export type ImageSource =
@@ -22,6 +22,11 @@ export type ImageSource =
   | ImageBitmap
   | VideoFrame
   | OffscreenCanvas;
+
+/** Check whether an address has the file name of a published network. */
+export function isPublished(path: string): boolean {
+  return PUBLISHED.test(path);
+}
 
 /** Where MediaPipe's own files are. Sonjit's lie beside its module, or in `FilesetResolver.folder`. */
 export interface WasmFileset {
@@ -71,20 +76,17 @@ export class FilesetResolver {
   }
 }
 
-/** What a task asks of its detector. */
-export interface Wanted {
-  /** Kind of detector. */
-  readonly kind: "hands" | "face" | "body" | "holistic";
-  readonly options: DetectorOptions;
+/** Computes the results of images on their own and of the frames of a video. */
+export interface ImageGraph<R> {
+  detect(image: Pixels): Promise<R>;
+  track(image: Pixels, timeS: number | null): Promise<R>;
 }
 
-/** Base of the vision tasks. */
-export abstract class VisionTask<Options extends VisionTaskOptions> {
+/** Base of the vision tasks; `R`: what a task computes for an image. */
+export abstract class VisionTask<Options extends VisionTaskOptions, R> {
   protected options: Options;
-  #detector: AnyDetector | null = null;
-  #make: Make | null = null;
-  #loaded = "";
-  #buffer: Uint8Array | undefined;
+  /** Null after `close()`. */
+  protected graph: ImageGraph<R> | null = null;
   #canvas = new OffscreenCanvas(1, 1);
 
   constructor(options: Options) {
@@ -92,39 +94,28 @@ export abstract class VisionTask<Options extends VisionTaskOptions> {
   }
 
   /** Create a task and load its networks. */
-  static async createFromOptions<O extends VisionTaskOptions, T extends VisionTask<O>>(this: new (options: O) => T, _: WasmFileset, options: O): Promise<T> {
+  static async createFromOptions<O extends VisionTaskOptions, T extends VisionTask<O, unknown>>(this: new (options: O) => T, _: WasmFileset, options: O): Promise<T> {
     const task = new this(options);
     await task.open();
     return task;
   }
 
   /** Create a task for single images with a model and the default options. */
-  static async createFromModelPath<O extends VisionTaskOptions, T extends VisionTask<O>>(this: new (options: O) => T, _: WasmFileset, modelAssetPath: string): Promise<T> {
+  static async createFromModelPath<O extends VisionTaskOptions, T extends VisionTask<O, unknown>>(this: new (options: O) => T, _: WasmFileset, modelAssetPath: string): Promise<T> {
     const task = new this({ baseOptions: { modelAssetPath } } as O);
     await task.open();
     return task;
   }
 
   /** Create a task for single images with the content of a model and the default options. */
-  static async createFromModelBuffer<O extends VisionTaskOptions, T extends VisionTask<O>>(this: new (options: O) => T, _: WasmFileset, modelAssetBuffer: Uint8Array): Promise<T> {
+  static async createFromModelBuffer<O extends VisionTaskOptions, T extends VisionTask<O, unknown>>(this: new (options: O) => T, _: WasmFileset, modelAssetBuffer: Uint8Array): Promise<T> {
     const task = new this({ baseOptions: { modelAssetBuffer } } as O);
     await task.open();
     return task;
   }
 
-  protected abstract wanted(): Wanted;
-
-  /** Make a detector of networks, for the kinds that have another than the usual one. */
-  protected load(wanted: Wanted, networks: Networks): Promise<Make> {
-    return LOADERS[wanted.kind]!({
-      model: wanted.options.model ?? settingsOf(wanted.kind, {}).model,
-      open: networks.open,
-      hasOwnLandmarks: networks.isOwn,
-      handHeads: () => Promise.reject(new Error("tasks search fast")),
-      hasOwnBundle: networks.isOwn,
-      bundle: networks.bundle,
-    });
-  }
+  /** Load the networks that the options name, and make the graph. */
+  abstract open(): Promise<void>;
 
   /** Change options; those that are not given stay, and undefined stands for the default. */
   async setOptions(options: Options): Promise<void> {
@@ -133,39 +124,25 @@ export abstract class VisionTask<Options extends VisionTaskOptions> {
     await this.open();
   }
 
-  /** Load the networks if the model is another one, and make the detector. */
-  async open(): Promise<void> {
-    const { modelAssetPath, modelAssetBuffer } = this.options.baseOptions ?? {};
-    const wanted = this.wanted();
-    const settings = settingsOf(wanted.kind, { search: "fast", smoothing: "published", ...wanted.options });
-    const key = `${wanted.kind} ${settings.model} ${modelAssetPath}`;
-    if (this.#make === null || key !== this.#loaded || modelAssetBuffer !== this.#buffer) {
-      const networks = new Networks(wanted.kind, String(settings.model), await runtime(), modelAssetPath, modelAssetBuffer);
-      this.#make = await this.load(wanted, networks);
-      [this.#loaded, this.#buffer] = [key, modelAssetBuffer];
-    }
-    this.#detector = await this.#make(settings, false);
-  }
-
   /** Free the networks. */
   close(): void {
-    this.#detector = this.#make = null;
+    this.graph = null;
   }
 
   /** What is in an image on its own, or in the next one of a video. */
-  protected run(image: ImageSource, timestampMs: number | null, { rotationDegrees = 0, regionOfInterest }: ImageProcessingOptions = {}): [Result[], Frame] {
+  protected run(image: ImageSource, timestampMs: number | null, { rotationDegrees = 0, regionOfInterest }: ImageProcessingOptions = {}): [R, Frame] {
     const { runningMode = "IMAGE" } = this.options;
     const mode = timestampMs === null ? "IMAGE" : "VIDEO";
     if (runningMode !== mode) {
       throw new Error(`Task is not initialized with ${mode.toLowerCase()} mode. 'runningMode' must be set to '${mode}'.`);
     }
-    if (this.#detector === null) throw new Error("this task is closed: create a new one");
+    if (this.graph === null) throw new Error("this task is closed: create a new one");
     if (regionOfInterest) throw new Error("This task doesn't support region-of-interest.");
     if (rotationDegrees % 90) throw new Error("Expected rotation to be a multiple of 90°.");
     const turns = (((rotationDegrees / 90) % 4) + 4) % 4;
     const pixels = this.#read(image, turns);
     // Here the pipeline computes without promises: see synchronous() in build.js.
-    const found = (mode === "IMAGE" ? this.#detector.detect(pixels) : this.#detector.track(pixels, timestampMs! / 1000)) as unknown as Result[];
+    const found = (mode === "IMAGE" ? this.graph.detect(pixels) : this.graph.track(pixels, timestampMs! / 1000)) as unknown as R;
     return [found, { width: pixels.width, height: pixels.height, turns }];
   }
 
@@ -184,6 +161,66 @@ export abstract class VisionTask<Options extends VisionTaskOptions> {
   }
 }
 
+/** What a task asks of its detector. */
+export interface Wanted {
+  /** Kind of detector. */
+  readonly kind: "hands" | "face" | "body" | "holistic";
+  readonly options: DetectorOptions;
+}
+
+/** Base of the tasks that run a detector. */
+export abstract class DetectorTask<Options extends VisionTaskOptions> extends VisionTask<Options, Result[]> {
+  #make: Make | null = null;
+  #loaded = "";
+  #buffer: Uint8Array | undefined;
+
+  protected abstract wanted(): Wanted;
+
+  /** Make a detector of networks, for the kinds that have another than the usual one. */
+  protected load(wanted: Wanted, networks: Networks): Promise<Make> {
+    return LOADERS[wanted.kind]!({
+      model: wanted.options.model ?? settingsOf(wanted.kind, {}).model,
+      open: networks.open,
+      hasOwnLandmarks: networks.isOwn,
+      handHeads: () => Promise.reject(new Error("tasks search fast")),
+      hasOwnBundle: networks.isOwn,
+      bundle: networks.bundle,
+    });
+  }
+
+  /** Load the networks if the model is another one, and make the detector. */
+  async open(): Promise<void> {
+    const { modelAssetPath, modelAssetBuffer } = this.options.baseOptions ?? {};
+    const wanted = this.wanted();
+    const settings = settingsOf(wanted.kind, { search: "fast", smoothing: "published", ...wanted.options });
+    const key = `${wanted.kind} ${settings.model} ${modelAssetPath}`;
+    if (this.#make === null || key !== this.#loaded || modelAssetBuffer !== this.#buffer) {
+      const networks = new Networks(wanted.kind, String(settings.model), await runtime(), modelAssetPath, modelAssetBuffer);
+      this.#make = await this.load(wanted, networks);
+      [this.#loaded, this.#buffer] = [key, modelAssetBuffer];
+    }
+    this.graph = await this.#make(settings, false);
+  }
+
+  /** Free the networks. */
+  override close(): void {
+    super.close();
+    this.#make = null;
+  }
+}
+
+type Callback<R> = (result: R) => void;
+/** Arguments after an image: options, a callback, both or none. */
+export type WithCallback<R> = [] | [Callback<R>] | [ImageProcessingOptions | undefined] | [ImageProcessingOptions | undefined, Callback<R>];
+
+/** Compute a result with the options, give it to the callback and return it. */
+export function withCallback<R>([first, second]: WithCallback<R>, compute: (options: ImageProcessingOptions | undefined) => R): R {
+  const [options, callback] = typeof first === "function" ? [undefined, first] : [first, second];
+  const result = compute(options);
+  callback?.(result);
+  return result;
+}
+
 /** The networks of one task. */
 export class Networks {
   /** Whether they are those of a bundle that the page gives. */
@@ -198,7 +235,7 @@ export class Networks {
 
   constructor(kind: string, model: string, loaded: Runtime, path: string | undefined, buffer: Uint8Array | undefined) {
     [this.#kind, this.#model, this.#runtime, this.#buffer] = [kind, model, loaded, buffer];
-    this.#url = path === undefined || PUBLISHED.test(path) ? null : new URL(path, document.baseURI).href;
+    this.#url = path === undefined || isPublished(path) ? null : new URL(path, document.baseURI).href;
     this.isOwn = buffer !== undefined || this.#url !== null;
     if (this.isOwn && kind === "holistic") throw new Error("HolisticLandmarker reads no bundle of a page's own: give holistic_landmarker.task");
   }
@@ -226,7 +263,7 @@ export class Networks {
 let loading: Promise<Runtime> | null = null;
 
 /** The runtime, loaded once in a page. */
-function runtime(): Promise<Runtime> {
+export function runtime(): Promise<Runtime> {
   return (loading ??= loadRuntime(new URL("wasm/", FilesetResolver.folder).href, "wasm"));
 }
 

@@ -1,0 +1,72 @@
+/** `ImageSegmenter` with the published selfie networks, under MediaPipe's names. */
+
+import { WEIGHTS } from "../data.js";
+import { Network, fetchNetwork } from "../network.js";
+import type { Mask } from "../results.js";
+import { SelfieMasks } from "./graphs.js";
+import { categoryMask, fullMask, type Frame, type MPMask } from "./results.js";
+import { FilesetResolver, VisionTask, isPublished, runtime, withCallback, type ImageProcessingOptions, type ImageSource, type VisionTaskOptions, type WithCallback } from "./runner.js";
+
+/** Shapes of the inputs, (1, rows, columns, 3). */
+const SHAPES = { selfie: [1, 256, 256, 3], "selfie-landscape": [1, 144, 256, 3] } as const;
+
+export interface ImageSegmenterOptions extends VisionTaskOptions {
+  /** Ignored: the published networks have no labels. */
+  displayNamesLocale?: string | undefined;
+  outputCategoryMask?: boolean | undefined;
+  outputConfidenceMasks?: boolean | undefined;
+}
+
+export class ImageSegmenterResult {
+  /**
+   * @param confidenceMasks one mask: the probability of a person for each pixel
+   * @param categoryMask 0 for a person, 255 for the background
+   */
+  constructor(
+    readonly confidenceMasks?: MPMask[],
+    readonly categoryMask?: MPMask,
+    readonly qualityScores?: number[],
+  ) {}
+
+  /** Do nothing: masks are freed when nothing refers to them. */
+  close(): void {}
+}
+
+/** Separates people from their background. */
+export class ImageSegmenter extends VisionTask<ImageSegmenterOptions, Mask> {
+  #loaded: string | Uint8Array | null = null;
+
+  override async open(): Promise<void> {
+    const { modelAssetPath = "selfie_segmenter.tflite", modelAssetBuffer } = this.options.baseOptions ?? {};
+    if (this.graph !== null && this.#loaded === (modelAssetBuffer ?? modelAssetPath)) return;
+    const name = modelAssetPath.includes("landscape") ? "selfie-landscape" : "selfie";
+    const published = modelAssetBuffer === undefined && isPublished(modelAssetPath) ? WEIGHTS[name]! : null;
+    const url = published ? new URL(`models/${published.file}`, FilesetResolver.folder).href : new URL(modelAssetPath, document.baseURI).href;
+    const file = modelAssetBuffer ?? (await fetchNetwork(url, published));
+    const shape = SHAPES[name];
+    const what = modelAssetBuffer ? "modelAssetBuffer" : url;
+    this.graph = new SelfieMasks(await Network.compile(file, what, await runtime(), { sizes: [shape[1] * shape[2]], input: shape }));
+    this.#loaded = modelAssetBuffer ?? modelAssetPath;
+  }
+
+  /** Return the names of the categories. The published networks have none. */
+  getLabels(): string[] {
+    return [];
+  }
+
+  /** Segment one image; a callback gets the result too. */
+  segment(image: ImageSource, ...more: WithCallback<ImageSegmenterResult>): ImageSegmenterResult {
+    return withCallback(more, (options) => this.#result(...this.run(image, null, options)));
+  }
+
+  /** Segment the next image of a video; `timestamp` in milliseconds; a callback gets the result too. */
+  segmentForVideo(image: ImageSource, timestamp: number, ...more: WithCallback<ImageSegmenterResult>): ImageSegmenterResult {
+    return withCallback(more, (options: ImageProcessingOptions | undefined) => this.#result(...this.run(image, timestamp, options)));
+  }
+
+  #result(mask: Mask, frame: Frame): ImageSegmenterResult {
+    const { outputConfidenceMasks = true, outputCategoryMask = false } = this.options;
+    const confidence = outputConfidenceMasks ? [fullMask(mask, frame)] : undefined;
+    return new ImageSegmenterResult(confidence, outputCategoryMask ? categoryMask(mask, frame) : undefined);
+  }
+}
