@@ -97,10 +97,14 @@ export class TfliteFile {
     const constants = new Map<number, Values>();
     for (const tensor of tensors) {
       const table = tables[halves.get(tensor) ?? tensor]!;
-      const { buffer, byteLength } = new Uint8Array(this.#flat.bytes(buffers[this.#flat.number(table, TENSOR.buffer)]!, BUFFER.data));
+      const bytes = this.#flat.bytes(buffers[this.#flat.number(table, TENSOR.buffer)]!, BUFFER.data);
       const type = this.#flat.byte(table, TENSOR.type);
-      if (!byteLength || (type !== FLOAT32 && type !== FLOAT16)) continue;
-      const data = type === FLOAT32 ? new Float32Array(buffer) : Float32Array.from(new Uint16Array(buffer), fromHalf);
+      if (!bytes.length || (type !== FLOAT32 && type !== FLOAT16)) continue;
+      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+      const data =
+        type === FLOAT32
+          ? new Float32Array(bytes.length / 4).map((_, i) => view.getFloat32(4 * i, true))
+          : new Float32Array(bytes.length / 2).map((_, i) => fromHalf(view.getUint16(2 * i, true)));
       constants.set(tensor, { shape: this.#flat.numbers(table, TENSOR.shape), data });
     }
     return constants;
