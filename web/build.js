@@ -26,6 +26,18 @@ await build({ ...options, entryPoints: ["src/worker.ts"], format: "iife", outfil
 
 const solutions = ["hands", "face_mesh", "pose", "holistic"].map((name) => `src/solutions/${name}.ts`);
 await build({ ...options, entryPoints: solutions, format: "esm", outdir: DIST });
+// The same for `<script src>`, which defines the exported names as globals.
+await build({
+  ...options,
+  entryPoints: solutions,
+  format: "iife",
+  globalName: "sonjitSolution",
+  outdir: DIST,
+  outExtension: { ".js": ".global.js" },
+  define: { "import.meta.url": "sonjitScript" },
+  banner: { js: "(() => {\nconst sonjitScript = document.currentScript.src;" },
+  footer: { js: "Object.assign(globalThis, sonjitSolution);\n})();" },
+});
 await build({ ...options, entryPoints: ["src/tasks-vision.ts"], format: "esm", outfile: join(DIST, "tasks-vision.js"), plugins: [synchronous()] });
 
 /**

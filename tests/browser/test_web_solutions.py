@@ -7,6 +7,7 @@ import pytest
 from sonjit.compat import mediapipe as mp
 
 from .conftest import run
+from .web_module import WEB
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SEND = """
@@ -21,6 +22,13 @@ SEND = """
     await solution.close();
     const {image, segmentationMask: mask, ...rest} = results;
     return {...rest, size: [image.width, image.height], mask: mask ? [mask.width, mask.height] : null};
+"""
+
+
+LOAD = """
+    const loadScript = (src) => new Promise((resolve, reject) => {
+        document.head.append(Object.assign(document.createElement("script"), {src, onload: resolve, onerror: reject}));
+    });
 """
 
 
@@ -95,3 +103,53 @@ def test_nothing_in_an_image(web_page, all_networks, show):
     black = show(np.zeros((90, 120, 3), np.uint8))
     assert run(web_page, SEND, "/web/hands.js", "Hands", {}, black)["multiHandLandmarks"] == []
     assert "poseLandmarks" not in run(web_page, SEND, "/web/pose.js", "Pose", {}, black)
+
+
+def test_a_script_defines_globals(web_page, show, portrait):
+    """Pages that load `<script src>` have the names as globals, and the results of the module."""
+    body = (
+        LOAD
+        + """
+        const [script, path] = given;
+        await loadScript(script);
+        const hands = new Hands({locateFile: (file) => file});
+        let count = null;
+        hands.onResults(({multiHandLandmarks}) => { count = multiHandLandmarks.length; });
+        await hands.send({image: await load(path)});
+        await hands.close();
+        return [count, HAND_CONNECTIONS.length, "sonjitSolution" in globalThis];
+    """
+    )
+    count, connections, leaks = run(web_page, body, "/web/hands.global.js", show(portrait))
+    expected = run(web_page, SEND, "/web/hands.js", "Hands", {}, show(portrait))
+    assert count == len(expected["multiHandLandmarks"]) > 0
+    assert connections == 21
+    assert not leaks
+
+
+@pytest.mark.parametrize("name", ["hands", "face_mesh", "pose"])
+def test_constants_are_those_of_the_package(web_page, site, name):
+    package = WEB / "node_modules" / "@mediapipe" / name / f"{name}.js"
+    if not package.is_file():
+        pytest.skip(f"@mediapipe/{name} is not installed: npm has no network, or type: make web")
+    site.files[f"/theirs/{name}.js"] = "text/javascript", package.read_bytes()
+    body = (
+        LOAD
+        + """
+        const [theirs, ours] = given;
+        await loadScript(theirs);
+        const constants = (names) => Object.fromEntries(
+            Object.entries(names)
+                .filter(([name, value]) => /^[A-Z_]+$/.test(name) && /object|string/.test(typeof value)),
+        );
+        const expected = constants(globalThis);
+        const found = constants(await import(ours));
+        const sorted = (value) => (Array.isArray(value) ? [...value].sort() : value);
+        for (const all of [expected, found]) for (const key of Object.keys(all)) all[key] = sorted(all[key]);
+        return [expected, found];
+    """
+    )
+    expected, found = run(web_page, body, f"/theirs/{name}.js", f"/web/{name}.js")
+    expected.pop("FACE_GEOMETRY", None)  # not covered
+    assert "VERSION" in expected
+    assert found == expected

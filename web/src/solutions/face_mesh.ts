@@ -22,6 +22,9 @@ export {
 } from "./connections.js";
 export type * from "./solution.js";
 
+/** Version of the package whose behaviour this follows. */
+export const VERSION = "0.4.1657299874";
+
 export interface Options extends SolutionOptions {
   maxNumFaces?: number;
   /** 478 landmarks with lips, eyes and irises instead of 468. */

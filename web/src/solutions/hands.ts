@@ -19,6 +19,9 @@ import {
 export { HAND_CONNECTIONS } from "./connections.js";
 export type * from "./solution.js";
 
+/** Version of the package whose behaviour this follows. */
+export const VERSION = "0.4.1675469240";
+
 export interface Options extends SolutionOptions {
   maxNumHands?: number;
   modelComplexity?: 0 | 1;

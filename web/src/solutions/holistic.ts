@@ -6,11 +6,23 @@
 
 import type { LocalAnswer } from "../local.js";
 import type { DetectorOptions } from "../options.js";
-import { bodyOptions, type Options as PoseOptions } from "./pose.js";
-import { Solution, inImage, inMetres, maskImage, type LandmarkList, type NormalizedLandmarkList, type SolutionConfig } from "./solution.js";
+import {
+  Solution,
+  bodyOptions,
+  inImage,
+  inMetres,
+  maskImage,
+  type LandmarkList,
+  type NormalizedLandmarkList,
+  type PoseOptions,
+  type SolutionConfig,
+} from "./solution.js";
 
 export * from "./connections.js";
 export type * from "./solution.js";
+
+/** Version of the package whose behaviour this follows. */
+export const VERSION = "0.5.1675471629";
 
 const MESH = 468;
 

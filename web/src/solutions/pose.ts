@@ -8,26 +8,22 @@ import type { LocalAnswer } from "../local.js";
 import type { DetectorOptions } from "../options.js";
 import {
   Solution,
+  bodyOptions,
   inImage,
   inMetres,
   maskImage,
   type LandmarkList,
   type NormalizedLandmarkList,
+  type PoseOptions as Options,
   type SolutionConfig,
-  type SolutionOptions,
 } from "./solution.js";
 
-export { POSE_CONNECTIONS } from "./connections.js";
+export { POSE_CONNECTIONS, POSE_LANDMARKS, POSE_LANDMARKS_LEFT, POSE_LANDMARKS_NEUTRAL, POSE_LANDMARKS_RIGHT } from "./connections.js";
 export type * from "./solution.js";
+export type { Options };
 
-const MODELS = ["lite", "full", "heavy"] as const;
-
-export interface Options extends SolutionOptions {
-  modelComplexity?: 0 | 1 | 2;
-  smoothLandmarks?: boolean;
-  enableSegmentation?: boolean;
-  smoothSegmentation?: boolean;
-}
+/** Version of the package whose behaviour this follows. */
+export const VERSION = "0.5.1675469404";
 
 /** The person of one image; undefined for what was not found or asked for. */
 export interface Results {
@@ -36,13 +32,6 @@ export interface Results {
   /** Red and alpha are the person's probability. */
   segmentationMask?: ImageBitmap;
   image: HTMLCanvasElement;
-}
-
-/** The options of a detector of bodies or people. */
-export function bodyOptions(options: Options): DetectorOptions {
-  const { modelComplexity = 1, smoothLandmarks = true, enableSegmentation = false, smoothSegmentation = true } = options;
-  const masks = { segmentation: enableSegmentation, smooth_segmentation: smoothSegmentation };
-  return { model: MODELS[modelComplexity], max_instances: 1, smoothing: smoothLandmarks ? "published" : "none", ...masks };
 }
 
 /** Finds the body of a person. */

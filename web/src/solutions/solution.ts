@@ -5,6 +5,8 @@ import { LocalDetector, type LocalAnswer } from "../local.js";
 import type { DetectorOptions } from "../options.js";
 import type { NamedPoint } from "../results.js";
 
+const MODELS = ["lite", "full", "heavy"] as const;
+
 export type InputImage = HTMLVideoElement | HTMLImageElement | HTMLCanvasElement;
 
 export interface InputMap {
@@ -36,6 +38,14 @@ export interface SolutionOptions {
   selfieMode?: boolean;
   minDetectionConfidence?: number;
   minTrackingConfidence?: number;
+}
+
+/** Options of bodies and people. */
+export interface PoseOptions extends SolutionOptions {
+  modelComplexity?: 0 | 1 | 2;
+  smoothLandmarks?: boolean;
+  enableSegmentation?: boolean;
+  smoothSegmentation?: boolean;
 }
 
 /** Base of the solutions: images go in, and a listener gets the results. */
@@ -110,6 +120,13 @@ export abstract class Solution<Options extends SolutionOptions, Results> {
     }
     return this.#detector;
   }
+}
+
+/** Return the options of a detector of bodies or people. */
+export function bodyOptions(options: PoseOptions): DetectorOptions {
+  const { modelComplexity = 1, smoothLandmarks = true, enableSegmentation = false, smoothSegmentation = true } = options;
+  const masks = { segmentation: enableSegmentation, smooth_segmentation: smoothSegmentation };
+  return { model: MODELS[modelComplexity], max_instances: 1, smoothing: smoothLandmarks ? "published" : "none", ...masks };
 }
 
 /** Points in pixels as parts of the image. */
