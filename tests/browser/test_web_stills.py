@@ -99,6 +99,16 @@ def test_faces_bodies_and_people_of_stills_are_those_of_pythons_search(
 
 
 @pytest.mark.golden
+def test_people_have_the_faces_that_their_head_crops_show(web_page, all_networks, show, data):
+    """The search for bodies ends before it looks for faces where it finds as many bodies as it may."""
+    rgb, options = photograph(data, "stock-group-2"), {"model": "full", "max_instances": 4}
+    (found,) = run(web_page, TRACK, "holistic", [show(rgb)], options, "detect")
+    with sonjit.create_detector("holistic", static_image=True, search="fast", **options) as detector:
+        expected = [person.face is not None for person in detector.detect(rgb)]
+    assert sum(person["face"] is not None for person in found) > sum(expected) > 0
+
+
+@pytest.mark.golden
 def test_bodies_that_cover_each_other_are_those_of_pythons_search(web_page, all_networks, show, data):
     """As many, and in place those that stay in place in Python where one pixel in a thousand is one level brighter."""
     rgb, options = photograph(data, "group-2"), {"model": "full", "max_instances": 10}

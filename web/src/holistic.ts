@@ -194,11 +194,12 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
     return { hands, face };
   }
 
-  /** The face that a body's own crop of the head shows, if it is the one in a box; else null. */
-  async faceIn(image: Pixels, body: BodyObservation, near: readonly [number, number, number, number]): Promise<FaceObservation | null> {
+  /** Return the face in the body's own head crop, or null. With a box, the face must lie on its centre. */
+  async faceIn(image: Pixels, body: BodyObservation, near: readonly [number, number, number, number] | null): Promise<FaceObservation | null> {
     const box = await this.#faceBox(image, body);
     const seen = box && (await this.#of.faces.observe(image, box));
     if (seen === null || seen.score <= this.#limits.minScore) return null;
+    if (near === null) return seen;
     const [left, top, right, bottom] = cornersOf(seen.keypoints);
     const [x, y] = [(near[0] + near[2]) / 2, (near[1] + near[3]) / 2];
     return left < x && x < right && top < y && y < bottom ? seen : null;

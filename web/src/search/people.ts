@@ -10,7 +10,7 @@ import type { Settings } from "../options.js";
 import type { Pixels } from "../pixels.js";
 import { lastOf, resultOf, type Found } from "./agenda.js";
 import type { BodySearch } from "./bodies.js";
-import { headDistance, headFromMesh, type Proposal } from "./geometry.js";
+import { headDistance, headFromMesh, isSameInstance, type Proposal } from "./geometry.js";
 import { CROP, type HandSearch } from "./hands.js";
 import { LIMITS } from "./score.js";
 
@@ -37,15 +37,34 @@ export async function searchPeople(
   }
   const around = await handSearch.around(faces.map((face) => headFromMesh(face.score, lastOf(face).keypoints)), seen, proposals);
   const hands = handsOfBodies(seen, around.finds.map(resultOf).filter(({ score }) => score > least));
-  const ownFaces = facesOfBodies(seen, faces.map(resultOf));
+  const ownFaces = await facesIn(image, people, seen, faces.map(resultOf));
   for (const [number, find] of finds.entries()) {
-    const face = ownFaces.get(number) ?? null; // as the published graph sees it, where it does
-    const own = face && ((await people.faceIn(image, lastOf(find), cornersOf(face.keypoints))) ?? face);
     const pair = SIDES.map((side) => hands.get(armOf(number, side)) ?? null) as [HandObservation | null, HandObservation | null];
-    const person: PersonObservation = { ...lastOf(find), hands: pair, face: own };
+    const person: PersonObservation = { ...lastOf(find), hands: pair, face: ownFaces.get(number) ?? null };
     find.views.push(person);
   }
   return { finds, complete: bodies.complete && around.complete };
+}
+
+/**
+ * Return the faces by body: as the published graph sees them in the head crops, else as they were found.
+ *
+ * The search for bodies may end before it has found all faces, so that the head crop decides for the others.
+ */
+async function facesIn(
+  image: Pixels,
+  people: Holistic,
+  bodies: readonly BodyObservation[],
+  faces: readonly FaceObservation[],
+): Promise<Map<number, FaceObservation>> {
+  const found = facesOfBodies(bodies, faces);
+  for (const [number, body] of bodies.entries()) {
+    const near = found.get(number);
+    const seen = await people.faceIn(image, body, near ? cornersOf(near.keypoints) : null);
+    const others = [...found].filter(([other]) => other !== number);
+    if (seen && !others.some(([, face]) => isSameInstance(seen.keypoints, face.keypoints))) found.set(number, seen);
+  }
+  return found;
 }
 
 /** Return the number of a body's arm: 0 left, 1 right. */

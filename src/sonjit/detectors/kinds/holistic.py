@@ -258,12 +258,14 @@ class Holistic(Kind[BodyObservation, Person]):
         self._drop_strays(body, parts, hands)
         return hands, face_seen.result()
 
-    def face_in(self, rgb: NDArray[np.uint8], body: BodyObservation, near: Box) -> FaceObservation | None:
-        """Return the face in the body's own head crop if it matches a box, else None."""
+    def face_in(self, rgb: NDArray[np.uint8], body: BodyObservation, near: Box | None = None) -> FaceObservation | None:
+        """Return the face in the body's own head crop, or None. With a box, the face must lie on its centre."""
         box = self._face_box(rgb, body)
         seen = None if box is None else self.faces.observe(rgb, box)
         if seen is None or seen.score <= self._min_face:
             return None
+        if near is None:
+            return seen
         x_min, y_min, x_max, y_max = near
         centre = (x_min + x_max) / 2, (y_min + y_max) / 2
         x_min, y_min, x_max, y_max = seen.box

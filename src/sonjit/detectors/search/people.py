@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sonjit.detectors.kinds.holistic import PersonObservation, wrist_distance
 from sonjit.detectors.search.agenda import Found
-from sonjit.detectors.search.geometry import Proposal, head_distance, head_from_mesh
+from sonjit.detectors.search.geometry import Proposal, head_distance, head_from_mesh, is_same_instance
 from sonjit.detectors.search.hands import CROP
 from sonjit.detectors.search.score import LIMITS
 
@@ -67,15 +67,29 @@ class PeopleSearch:
         places = [Proposal(box, _OFFERED, {CROP}) for box in crops if box is not None]
         around = self._hands.around(rgb, heads, seen, places)
         hands = [find.result for find in around.finds if find.score > self._min_score]
-        own_hands, own_faces = hands_of_bodies(seen, hands), faces_of_bodies(seen, [face.result for face in faces])
+        own_hands = hands_of_bodies(seen, hands)
+        own_faces = self._faces_of(rgb, seen, [face.result for face in faces])
         for number, find in enumerate(found):
-            face = own_faces.get(number)
-            if face is not None:  # as the published graph sees it, where it does
-                face = self._people.face_in(rgb, find.last, face.box) or face
             whole = {item.name: getattr(find.last, item.name) for item in fields(find.last)}
             pair = own_hands.get((number, 0)), own_hands.get((number, 1))
-            find.views[-1] = PersonObservation(**whole, hands=pair, face=face)
+            find.views[-1] = PersonObservation(**whole, hands=pair, face=own_faces.get(number))
         return Found(found, bodies.complete and around.complete, bodies.log)
+
+    def _faces_of(
+        self, rgb: Image, bodies: Sequence[BodyObservation], faces: Sequence[FaceObservation]
+    ) -> dict[int, FaceObservation]:
+        """Return the faces by body: as the published graph sees them in the head crops, else as they were found.
+
+        The search for bodies may end before it has found all faces, so that the head crop decides for the others.
+        """
+        found = faces_of_bodies(bodies, faces)
+        for number, body in enumerate(bodies):
+            near = found[number].box if number in found else None
+            seen = self._people.face_in(rgb, body, near)
+            others = (face for other, face in found.items() if other != number)
+            if seen is not None and not any(is_same_instance(seen.keypoints, face.keypoints) for face in others):
+                found[number] = seen
+        return found
 
 
 def hands_of_bodies(
