@@ -77,6 +77,7 @@ def run(seed: int, load: int, arguments: Sequence[str]) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="sonjit-repeat-") as folder, busy(load):
         record = Path(folder) / "failed.jsonl"
         record.touch()
+        outer = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
         done = subprocess.run(
             [
@@ -84,7 +85,7 @@ def run(seed: int, load: int, arguments: Sequence[str]) -> list[str]:
                 "-p", Path(__file__).stem, f"--hypothesis-seed={seed}", *arguments,
             ],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-            env=os.environ | {SEED: str(seed), RECORD: str(record), "PYTHONPATH": path},
+            env=outer | {SEED: str(seed), RECORD: str(record), "PYTHONPATH": path},
         )  # fmt: skip
         failed = list(dict.fromkeys(json.loads(line) for line in record.read_text("utf-8").splitlines()))
     if failed or done.returncode not in TEST_STATUSES:

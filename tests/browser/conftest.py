@@ -211,9 +211,9 @@ def images(photo, tmp_path_factory):
 
 @pytest.fixture
 def shown(page, images):
-    """The page after it has looked at the first image."""
+    """The page after it has drawn the hands of the first image."""
     page.upload("source-file", images / "1.png")
-    page.wait(lambda: page.latest.get("hands"), "hands")
+    page.wait(lambda: page.latest.get("hands") and page.ink, "drawn hands")
     return page
 
 

@@ -63,7 +63,7 @@ class Page:
         """Whether something is painted at each point (x, y) of an image of that size."""
         return run(self.browser, NEAR, [[float(x), float(y)] for x, y in points], width, height)
 
-    def wait(self, condition, what, seconds=15):
+    def wait(self, condition, what, seconds=60):
         def say():
             told = self.browser.execute_script(
                 "return ['message', 'status'].map((id) => document.getElementById(id)?.innerText)"

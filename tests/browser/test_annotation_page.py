@@ -82,7 +82,7 @@ class AnnotationPage:
     def marks(self):
         return {(mark["view"], mark["joint"]): mark for mark in self.state["marks"]}
 
-    def wait(self, condition, what, seconds=15):
+    def wait(self, condition, what, seconds=60):
         return wait_until(condition, seconds, lambda: f"waited in vain for {what}; {self.told()}")
 
     def told(self):

@@ -76,15 +76,14 @@ def _instead_of_a_camera(track, clip, camera, *arguments, **options):
 
 
 @pytest.mark.golden
-def test_face_to_avatar(run, data, tmp_path, monkeypatch):
+def test_face_to_avatar(run, data):
     bundle, photo = data / "real" / "tasks" / "face_landmarker.task", data / "real" / "wild" / "stock-emotions-a-3.jpg"
     if not bundle.is_file() or not photo.is_file():
         pytest.skip(f"{bundle} or {photo} is not there")
-    monkeypatch.setattr(sonjit, "track", partial(sonjit.track, landmark_model=bundle))
     with socket.socket(type=socket.SOCK_DGRAM) as avatar:
         avatar.bind(("127.0.0.1", 0))
-        run("face_to_avatar.py", photo, "127.0.0.1", avatar.getsockname()[1])
-        avatar.settimeout(5)
+        run("face_to_avatar.py", photo, "127.0.0.1", avatar.getsockname()[1], bundle)
+        avatar.settimeout(60)
         got = [avatar.recv(200) for _ in range(53)]
     assert got[1].startswith(b"/VMC/Ext/Blend/Val\0\0,sf\0browDownLeft")
     assert all(len(one) % 4 == 0 for one in got)

@@ -85,8 +85,10 @@ const detectors = new Detectors(
     phase: onPhase,
     error: (error) => messages.show(error),
     searching: (image) => {
-      overlay.clear();
-      overlay.show(image, image.width, image.height);
+      if (image) {
+        overlay.clear();
+        overlay.show(image, image.width, image.height);
+      }
       store.set({ searching: true });
     },
     frame: (_, latency, dropped) => {

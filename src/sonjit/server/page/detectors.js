@@ -34,12 +34,13 @@ export class Detectors {
   #shown = -1; // number of the displayed frame
   #size = ""; // of the video's last image
   #hurt = false; // whether the last image failed
+  /** @type {File | null} still image whose results are or will be displayed */ #still = null;
 
   /**
    * @param {View[]} views views that show each frame
    * @param {View} rivalView view of the compared detectors
    * @param {import("./capture.js").Capture} capture
-   * @param {{phase(phase: string, detail?: object): void, error(error: unknown): void, frame(frame: Record<string, any>, latency: Latency, dropped: number): void, searching(image: HTMLCanvasElement): void}} listener `searching`: a still image is processed
+   * @param {{phase(phase: string, detail?: object): void, error(error: unknown): void, frame(frame: Record<string, any>, latency: Latency, dropped: number): void, searching(image: HTMLCanvasElement | null): void}} listener `searching`: a still image is processed; null: again
    */
   constructor(views, rivalView, capture, listener) {
     this.#views = views;
@@ -180,7 +181,10 @@ export class Detectors {
       if (this.#connection !== connection) return false;
       this.#taking = false;
       const { blob, image } = shot;
-      if (bitmap) this.#listener.searching(image);
+      if (file) {
+        this.#listener.searching(file === this.#still ? null : image); // the drawing stays until the new results come
+        this.#still = file;
+      }
       const [rival, time] = [this.#rival, tick.time];
       const also = rival?.state === "ready" ? rival.send({ blob, image, time }).catch(() => null) : null; // missed images are not shown
       const frame = await connection.send({ blob, image, time });
@@ -227,6 +231,7 @@ export class Detectors {
   }
 
   #clear() {
+    this.#still = null;
     for (const view of [...this.#views, this.#rivalView]) view.clear();
   }
 }
