@@ -334,6 +334,9 @@ def test_what_the_published_search_finds_is_found_whatever_the_score(score, monk
     assert find.score > 0.5
 
 
+SAME_PX = 0.05
+
+
 @pytest.mark.golden
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hands", "face", "body", "holistic"])
@@ -355,7 +358,8 @@ def test_photographs_show_all_that_the_published_search_finds(kind):
                     own = person.face
                     assert own is None or any(is_same_instance(own.keypoints, face) for face in faces), file.name
             elif kind != "body":  # a better view of a person replaces the published one
-                assert {one.keypoints.tobytes() for one in published} <= {one.keypoints.tobytes() for one in found}
+                for one in published:  # two compiled copies of a network may round differently
+                    assert min(np.abs(one.keypoints - other.keypoints).max() for other in found) < SAME_PX, file.name
 
 
 def test_what_is_seen_in_the_mirror_lies_where_it_is():
