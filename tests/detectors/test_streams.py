@@ -6,12 +6,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import sonjit
 from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.kinds.face import FaceObservation
 from sonjit.detectors.search.checks import BodyCheck, FaceCheck, shows_front
@@ -20,6 +22,7 @@ from sonjit.detectors.search.stream_finders import Finder
 from sonjit.detectors.search.streams import StreamSearch
 from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox
+from sonjit.media import open_source
 
 from .fakes import seen_at
 
@@ -315,3 +318,27 @@ def test_people_who_cross_keep_their_ids():
             assert row["wrong id"] == row["false"] == 0
             assert row["missed"] <= 1
             assert row["late"] <= 12
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("clip", "shown"),
+    [
+        ("pose-detection/test_data/pose_squats.mp4", [1, 1, 1, 1, 1]),
+        (
+            "hand-pose-detection/test_data/asl_hand*.mp4",
+            [1, 1, 1, 0, 0],
+        ),  # a hand that the body networks take for a body
+    ],
+)
+def test_a_body_shows_in_the_first_frame_and_a_hand_does_not(data, clip, shown):
+    file = next((data / "real" / "tfjs-models").glob(clip), None)
+    if file is None:
+        pytest.skip(f"no {clip} in {data}")
+    with open_source(file) as source:
+        frames = [frame.rgb for frame in islice(source, len(shown))]
+    with sonjit.create_detector("body", search="fast") as fast, sonjit.create_detector("body") as auto:
+        assert len(fast.detect(frames[0])) == 1
+        for _ in range(2):
+            assert [len(auto.detect(rgb)) for rgb in frames] == shown
+            auto.reset()

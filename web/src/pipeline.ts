@@ -52,6 +52,7 @@ export class Detector<O extends Observation, R extends Result> {
   readonly #thorough: ThoroughSearch<O> | null;
   #time = -Infinity;
   #sinceSearch: number;
+  #isFirstFrame = true;
   #size = "";
 
   /** `thorough` is for images on their own, and where `search` says so for those of streams. */
@@ -96,6 +97,7 @@ export class Detector<O extends Observation, R extends Result> {
   /** Forget every tracked instance and the time: the next image starts a new stream. */
   reset(): void {
     this.#tracker.reset();
+    this.#isFirstFrame = true;
     this.#spread?.reset();
     this.#time = -Infinity;
     this.#sinceSearch = this.#settings.search_interval;
@@ -115,6 +117,7 @@ export class Detector<O extends Observation, R extends Result> {
       ? this.#tracker.match(await this.#inWhole(image), now)
       : await this.#carried(image, now);
     if (this.#tracker.update(pairs, found, now)) this.#sinceSearch = this.#settings.search_interval;
+    this.#isFirstFrame = false;
     for (const track of this.#tracker.active) track.box = this.#kind.follow(track);
     return this.#tracker.active;
   }
@@ -181,7 +184,7 @@ export class Detector<O extends Observation, R extends Result> {
       found = [...found, ...more.filter((one) => this.#isPresent(one))];
       if (spread.check) {
         const admitted: O[] = [];
-        for (const one of found) if (await spread.check.acceptsNew(image, one)) admitted.push(one);
+        for (const one of found) if (await spread.check.acceptsNew(image, one, this.#isFirstFrame)) admitted.push(one);
         found = admitted;
       }
     }

@@ -133,8 +133,8 @@ class Verifier(Protocol[C]):
         """Return the image for one track, without what the network could mistake for its instance."""
         ...
 
-    def accepts_new(self, rgb: NDArray[np.uint8], seen: C) -> bool:
-        """Check whether a new detection may start a track."""
+    def accepts_new(self, rgb: NDArray[np.uint8], seen: C, *, is_first: bool = False) -> bool:
+        """Check whether a new detection may start a track; `is_first`: in the first frame of a stream."""
         ...
 
     def verify(self, rgb: NDArray[np.uint8], track: Track[C], seen: C, held: Sequence[Track[C]]) -> C | None:

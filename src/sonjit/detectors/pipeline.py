@@ -183,6 +183,7 @@ class Detector(Generic[R]):
 
     def _forget(self) -> None:
         self._tracker.reset()
+        self._is_first_frame = True
         self._reset_gestures()
         self._time = -math.inf
         self._since_search = self._options.search_interval
@@ -249,6 +250,7 @@ class Detector(Generic[R]):
             pairs, new = self._tracker.match(self._present(rgb, boxes), now)
         if self._tracker.update(pairs, new, now):
             self._since_search = self._options.search_interval
+        self._is_first_frame = False
         for track in self._tracker.active:
             track.box = self._kind.follow(track)
         return self._tracker.active
@@ -295,7 +297,8 @@ class Detector(Generic[R]):
             )
             new += [item for item in found if self._is_present(item)]
         if self._verifier is not None:
-            new = [item for item in new if self._verifier.accepts_new(rgb, item)]
+            is_first = self._is_first_frame
+            new = [item for item in new if self._verifier.accepts_new(rgb, item, is_first=is_first)]
         return new[: max(room, 0)]
 
     def _update_track(self, rgb: NDArray[np.uint8], track: Track[Any], tracks: Sequence[Track[Any]]) -> Any | None:  # noqa: ANN401

@@ -21,8 +21,8 @@ export interface Check<O extends Observation> {
   reset(): void;
   /** Return the image for one track, without what the network could mistake for its instance. */
   maskedImage(image: Pixels, track: Track<O>, tracks: readonly Track<O>[]): Pixels;
-  /** Check whether a new detection may start a track. */
-  acceptsNew(image: Pixels, seen: O): Promise<boolean>;
+  /** Check whether a new detection may start a track; `isFirst`: in the first frame of a stream. */
+  acceptsNew(image: Pixels, seen: O, isFirst?: boolean): Promise<boolean>;
   /** Return the verified observation of a track, or null if the track ends. */
   verify(image: Pixels, track: Track<O>, seen: O, tracks: readonly Track<O>[]): Promise<O | null>;
 }
@@ -118,10 +118,11 @@ export class BodyCheck implements Check<BodyObservation> {
     this.#doubtful = [];
   }
 
-  async acceptsNew(image: Pixels, seen: BodyObservation): Promise<boolean> {
+  /** A doubtful body must be found again in later frames. The first frame may be a single image, so a faint face is enough there. */
+  async acceptsNew(image: Pixels, seen: BodyObservation, isFirst = false): Promise<boolean> {
     const known = Math.max(0, ...this.#heads.all.filter((head) => isHeadOf(seen, head)).map(({ score }) => score));
     const face = known > OF.BOX_SCORE ? known : await this.#faceScore(image, seen);
-    if (face > 0) return face > OF.PLAIN_FACE || this.#isSeenAgain(seen, OF.FACED_TIMES);
+    if (face > 0) return face > OF.PLAIN_FACE || this.#isSeenAgain(seen, isFirst ? 1 : OF.FACED_TIMES);
     return (await this.#isFromBehind(image, seen)) && (await this.#isDetected(image, seen)) && this.#isSeenAgain(seen, OF.TIMES);
   }
 

@@ -92,7 +92,7 @@ class FaceCheck:
         """Forget the stream before."""
         self._records.clear()
 
-    def accepts_new(self, rgb: Image, seen: FaceObservation) -> bool:
+    def accepts_new(self, rgb: Image, seen: FaceObservation, *, is_first: bool = False) -> bool:
         """Check whether a new find in an image (H, W, 3) is a face."""
         x_min, y_min, x_max, y_max = corners(seen.keypoints)
         size, centre = max(x_max - x_min, y_max - y_min), ((x_min + x_max) / 2, (y_min + y_max) / 2)
@@ -137,12 +137,16 @@ class BodyCheck:
         self._records.clear()
         self._doubtful.clear()
 
-    def accepts_new(self, rgb: Image, seen: BodyObservation) -> bool:
-        """Check whether a new find in an image (H, W, 3) is a body."""
+    def accepts_new(self, rgb: Image, seen: BodyObservation, *, is_first: bool = False) -> bool:
+        """Check whether a new find in an image (H, W, 3) is a body.
+
+        A doubtful body must be found again in later frames. The first frame of a stream may be a single image, so a
+        faint face is enough there.
+        """
         known = max((head.score for head in self._heads if is_head_of(seen, head)), default=0.0)
         face = known if known > _BOX_SCORE else self._face_score(rgb, seen)
         if face > 0:
-            return face > _PLAIN_FACE or self._is_seen_again(seen, _FACED_TIMES)
+            return face > _PLAIN_FACE or self._is_seen_again(seen, 1 if is_first else _FACED_TIMES)
         return self._is_from_behind(rgb, seen) and self._is_detected(rgb, seen) and self._is_seen_again(seen, _TIMES)
 
     def _is_seen_again(self, seen: BodyObservation, times: int) -> bool:
