@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import ipaddress
+import logging
 import socket
 import ssl
 from contextlib import suppress
@@ -16,13 +18,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from sonjit._util.errors import InputError
+from sonjit._util.errors import InputError, JobError
 from sonjit._util.files import atomic_file
 from sonjit.weights.store import cache_folder
 
 _VALID: Final = timedelta(days=800)
 """Apple's devices reject certificates of private authorities that are valid for more than 825 days."""
 _RENEW: Final = timedelta(days=7)
+_CHECK_S: Final = 3600
+_LOG: Final = logging.getLogger("sonjit.server")
 
 
 def own_certificate(hosts: list[str]) -> Path:
@@ -38,7 +42,7 @@ def own_certificate(hosts: list[str]) -> Path:
     Raises:
         InputError: The cache folder cannot be written to.
     """
-    path = cache_folder() / "tls" / "certificate.pem"
+    path = _own_path()
     name = socket.gethostname()
     required = {
         "localhost",
@@ -62,6 +66,50 @@ def own_certificate(hosts: list[str]) -> Path:
         draft.chmod(0o600)
         draft.write_bytes(content)
     return path
+
+
+async def keep_valid(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """Check a running server's certificate every hour, until cancelled.
+
+    Args:
+        context: TLS context of the server. New connections use its latest certificate.
+        certificate: PEM file with the certificate.
+        key: PEM file with the certificate's key.
+    """
+    loaded = _content(certificate, key)
+    while True:
+        await asyncio.sleep(_CHECK_S)
+        try:
+            loaded = reload_certificate(context, certificate, key, loaded)
+        except (InputError, JobError, OSError) as error:
+            _LOG.warning("the certificate was not loaded again: %s", error)
+
+
+def reload_certificate(context: ssl.SSLContext, certificate: Path, key: Path, loaded: bytes) -> bytes:
+    """Renew the machine's own certificate if it expires soon, and load a changed certificate.
+
+    The context keeps its certificate if the new one is damaged, expired or lacks its key.
+
+    Args:
+        context: TLS context of a server.
+        certificate: PEM file with the certificate.
+        key: PEM file with the certificate's key.
+        loaded: Content of both files when they were loaded.
+
+    Returns:
+        Content of both files that is loaded now.
+
+    Raises:
+        InputError: The changed files cannot be used.
+        OSError: A file cannot be read.
+    """
+    if certificate == _own_path():
+        own_certificate([])
+    content = _content(certificate, key)
+    if content != loaded:
+        check_certificate(certificate, key)
+        context.load_cert_chain(certificate, key, password=lambda: "")
+    return content
 
 
 def fingerprint(path: Path) -> str:
@@ -103,6 +151,14 @@ def check_certificate(certificate: Path | None, key: Path | None) -> None:
         raise InputError(
             f"--cert {certificate} {state}: give one that is valid today, or --tls alone for one of its own"
         )
+
+
+def _own_path() -> Path:
+    return cache_folder() / "tls" / "certificate.pem"
+
+
+def _content(certificate: Path, key: Path) -> bytes:
+    return certificate.read_bytes() + key.read_bytes()
 
 
 def _hosts(certificate: x509.Certificate) -> set[str]:

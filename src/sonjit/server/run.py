@@ -29,14 +29,22 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._service = service
         self._on_start = started
+        self._certificate: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen."""
         await super().startup(sockets)
+        settings = self._service.settings
+        if self.config.ssl is not None and settings.tls_cert is not None and settings.tls_key is not None:
+            from sonjit.server.certificate import keep_valid  # slow to import, and most servers use http
+
+            self._certificate = asyncio.create_task(keep_valid(self.config.ssl, settings.tls_cert, settings.tls_key))
         self._on_start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close streams and cancel or suspend jobs at once."""
+        if self._certificate is not None:
+            self._certificate.cancel()
         await self._service.stop()
         await super().shutdown(sockets)
 
