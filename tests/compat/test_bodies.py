@@ -38,24 +38,26 @@ def test_names_match_mediapipe():
 
 
 def test_pose_options_are_passed_on(detector):
-    mp_pose.Pose(True, 2, False, True, False, 0.7, 0.6, precision="f32")
+    mp_pose.Pose(True, 2, False, True, False, 0.7, 0.6, precision="auto")
     assert (detector.kind, detector.options) == ("body", {
         "model": "heavy", "static_image": True, "search": "fast", "smoothing": None, "segmentation": True,
-        "smooth_segmentation": False, "min_detection_score": 0.7, "min_presence_score": 0.6, "precision": "f32",
+        "smooth_segmentation": False, "min_detection_score": 0.7, "min_presence_score": 0.6, "precision": "auto",
     })  # fmt: skip
     mp_pose.Pose()
-    assert (detector.options["model"], detector.options["smoothing"]) == ("full", "published")
+    used = {name: detector.options[name] for name in ("model", "smoothing", "precision")}
+    assert used == {"model": "full", "smoothing": "published", "precision": "f32"}
 
 
 def test_holistic_options_are_passed_on(detector):
-    mp_holistic.Holistic(True, 0, False, True, False, True, 0.7, 0.6, search_interval=2, precision="f32")
+    mp_holistic.Holistic(True, 0, False, True, False, True, 0.7, 0.6, search_interval=2, precision="auto")
     assert (detector.kind, detector.options) == ("holistic", {
         "model": "lite", "hand_model": "full", "face_model": "attention", "static_image": True, "search": "fast",
         "smoothing": None, "segmentation": True, "smooth_segmentation": False, "min_detection_score": 0.7,
-        "min_presence_score": 0.6, "search_interval": 2, "precision": "f32",
+        "min_presence_score": 0.6, "search_interval": 2, "precision": "auto",
     })  # fmt: skip
     mp_holistic.Holistic()
-    assert (detector.options["model"], detector.options["face_model"]) == ("full", "mesh")
+    used = {name: detector.options[name] for name in ("model", "face_model", "precision")}
+    assert used == {"model": "full", "face_model": "mesh", "precision": "f32"}
 
 
 @pytest.mark.parametrize(

@@ -35,13 +35,13 @@ def test_connections_hang_together():
 
 
 def test_mesh_options_are_passed_on(detector):
-    mesh.FaceMesh(True, 3, True, 0.7, 0.6, search_interval=1, precision="f32")
+    mesh.FaceMesh(True, 3, True, 0.7, 0.6, search_interval=1, precision="auto")
     assert (detector.kind, detector.options) == ("face", {
         "model": "attention", "max_instances": 3, "static_image": True, "search": "fast", "min_detection_score": 0.7,
-        "min_presence_score": 0.6, "search_interval": 1, "precision": "f32",
+        "min_presence_score": 0.6, "search_interval": 1, "precision": "auto",
     })  # fmt: skip
     mesh.FaceMesh()
-    assert detector.options["model"] == "mesh"
+    assert (detector.options["model"], detector.options["precision"]) == ("mesh", "f32")
 
 
 def test_detection_options_are_passed_on(detector):

@@ -33,11 +33,13 @@ def test_connections_are_fingers_and_palm():
 
 
 def test_options_are_passed_on(detector):
-    mp_hands.Hands(True, 3, 0, 0.7, 0.6, search_interval=1, precision="f32")
+    mp_hands.Hands(True, 3, 0, 0.7, 0.6, search_interval=1, precision="auto")
     assert detector.options == {
         "model": "lite", "max_instances": 3, "static_image": True, "search": "fast", "mirrored": True,
-        "min_detection_score": 0.7, "min_presence_score": 0.6, "search_interval": 1, "precision": "f32",
+        "min_detection_score": 0.7, "min_presence_score": 0.6, "search_interval": 1, "precision": "auto",
     }  # fmt: skip
+    mp_hands.Hands()
+    assert detector.options["precision"] == "f32"
 
 
 @pytest.mark.parametrize(

@@ -222,3 +222,31 @@ def test_the_second_path_of_solutions_has_the_same_modules():
 def test_unknown_names_say_what_there_is():
     with pytest.raises(AttributeError, match=r"covered: .*landmark_pb2"):
         _ = mp.framework.formats.matrix_data_pb2
+
+
+def black(*shape, dtype=np.uint8):
+    return np.zeros(shape, dtype)
+
+
+@pytest.mark.parametrize(
+    ("kind", "call"),
+    [
+        (AttributeError, lambda hands: hands.process(None)),
+        (AttributeError, lambda hands: hands.process([[1, 2, 3]])),
+        (IndexError, lambda hands: hands.process(black(48, 64))),
+        (TypeError, lambda hands: hands.process(black(48, 64, 3, dtype=np.float32))),
+        (RuntimeError, lambda _: mp.Image(mp.ImageFormat.SRGB, black(48, 64, 3, dtype=np.float32))),
+        (FileNotFoundError, lambda _: mp.Image.create_from_file("missing.jpg")),
+        (RuntimeError, lambda _: mp.Image.create_from_file("missing.jpg")),
+    ],
+)
+def test_bad_images_raise_the_exceptions_of_mediapipe(detector, kind, call):
+    with pytest.raises(kind):
+        call(mp.solutions.hands.Hands())
+
+
+def test_a_missing_model_raises_the_exceptions_of_both_versions():
+    options = mp.tasks.BaseOptions("missing.task")
+    for kind in (ValueError, RuntimeError, FileNotFoundError):
+        with pytest.raises(kind, match=r"Unable to open file at .*missing.task"):
+            mp.tasks.vision.HandLandmarker.create_from_options(mp.tasks.vision.HandLandmarkerOptions(options))

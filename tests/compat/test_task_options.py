@@ -56,12 +56,11 @@ def test_thresholds_reach_the_detector(weights, detector, name, mode, given, thr
 
 
 @pytest.mark.parametrize(
-    ("name", "mode", "precision"),
-    [("HandLandmarker", "IMAGE", "f32"), ("HandLandmarker", "VIDEO", "auto"), ("PoseLandmarker", "VIDEO", "f32")],
+    ("delegate", "mode", "precision"), [(None, "IMAGE", "f32"), (None, "VIDEO", "f32"), ("GPU", "VIDEO", "auto")]
 )
-def test_stills_and_poses_are_computed_as_exactly_as_mediapipe_does(weights, detector, name, mode, precision):
-    options = getattr(vision, f"{name}Options")(BaseOptions(), running_mode=MODES[mode])
-    with getattr(vision, name).create_from_options(options):
+def test_processors_compute_in_f32_as_mediapipe_does(weights, detector, delegate, mode, precision):
+    base = BaseOptions(delegate=delegate and BaseOptions.Delegate[delegate])
+    with vision.HandLandmarker.create_from_options(vision.HandLandmarkerOptions(base, running_mode=MODES[mode])):
         assert detector.options["precision"] == precision
 
 

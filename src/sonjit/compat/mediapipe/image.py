@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util.errors import InputError, JobError
+from sonjit.compat.mediapipe.errors import ImageError, MissingFileError
 from sonjit.compat.mediapipe.image_format import ImageFormat
 from sonjit.media.sources.decode import decode_channels
 
@@ -37,7 +38,7 @@ class Image:
             VEC32F2 float32. It is copied. The fourth channel of an array given as SRGB is dropped.
 
     Raises:
-        InputError: its shape or type is not that of the format; it is a ValueError.
+        ImageError: its shape or type is not that of the format; it is a ValueError and a RuntimeError.
     """
 
     def __init__(self, image_format: ImageFormat, data: NDArray[Any]) -> None:
@@ -45,14 +46,14 @@ class Image:
         channels = _CHANNELS[image_format]
         dtype = np.uint16 if image_format in _SIXTEEN else np.float32 if image_format in _REAL else np.uint8
         if not isinstance(data, np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance]  # scripts pass anything
-            raise InputError(f"data is a {type(data).__name__}: give an array (H, W, {channels})")
+            raise ImageError(f"data is a {type(data).__name__}: give an array (H, W, {channels})")
         if channels == 1 and data.ndim == 3 and data.shape[2] == 1:
             data = data[:, :, 0]
         if image_format is ImageFormat.SRGB and data.ndim == 3 and data.shape[2] == 4:
             data = data[:, :, :3]
         shape = data.shape[2:] if channels > 1 else ()
         if data.ndim != 2 + (channels > 1) or shape not in ((), (channels,)) or data.dtype != dtype or not data.size:
-            raise InputError(
+            raise ImageError(
                 f"data is {data.shape} {data.dtype}: {image_format.name} takes (H, W, {channels}) {np.dtype(dtype)}"
             )
         self._data = np.array(data, order="C")
@@ -64,12 +65,13 @@ class Image:
         """Read an image file as SRGB, SRGBA or GRAY8.
 
         Raises:
-            JobError: there is no such file, or it is no image; it is a RuntimeError.
+            MissingFileError: There is no such file; it is a RuntimeError and a FileNotFoundError.
+            JobError: The file is not an image; it is a RuntimeError.
         """
         try:
             image = decode_channels(Path(file_name).read_bytes(), file_name)
         except OSError:
-            raise JobError(f"Image decoding failed (can't fopen): {file_name}") from None
+            raise MissingFileError(f"Image decoding failed (can't fopen): {file_name}") from None
         except InputError as error:
             raise JobError(f"Image decoding failed: {error}") from None
         if image.dtype != np.uint8:
@@ -133,10 +135,11 @@ def rgb_of(image: Image) -> NDArray[np.uint8]:
     """Convert an image for a task to (H, W, 3) uint8 RGB.
 
     Raises:
-        InputError: it is no `Image`, or one of floats or of 16 bits.
+        ImageError: It is not an `Image`.
+        InputError: Its numbers are floats or have 16 bits.
     """
     if not isinstance(image, Image):  # pyright: ignore[reportUnnecessaryIsInstance]  # scripts pass anything
-        raise InputError(f"Please provide an mp.Image with 'image_format' and 'data', not a {type(image).__name__}")
+        raise ImageError(f"Please provide an mp.Image with 'image_format' and 'data', not a {type(image).__name__}")
     data = image.numpy_view()
     match image.image_format:
         case ImageFormat.SRGB:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sonjit._util.arrays import Float32Array, Image
 from sonjit._util.errors import InputError
+from sonjit.compat.mediapipe.errors import ImageError
 from sonjit.compat.mediapipe.message_types import LandmarkList, NormalizedLandmarkList
 from sonjit.detectors import create
 from sonjit.detectors.kinds import find_kind, make_options
@@ -85,14 +86,15 @@ class Solution(ABC, Generic[Found]):
             image: (H, W, 3) uint8 RGB; it is only read.
 
         Raises:
-            InputError: anything else, or a closed object; it is a ValueError.
+            ImageError: The argument is not such an array; it is a ValueError.
+            InputError: The object is closed; it is a ValueError.
         """
         if image is None:  # pyright: ignore[reportUnnecessaryComparison]  # scripts pass anything
-            raise InputError("process() got None for an image: the file or the camera frame could not be read")
+            raise ImageError("process() got None for an image: the file or the camera frame could not be read")
         if not isinstance(image, np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InputError(f"process() takes an RGB array, not a {type(image).__name__}")
+            raise ImageError(f"process() takes an RGB array, not a {type(image).__name__}")
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise InputError(
+            raise ImageError(
                 f"Input image must contain three channel rgb data: (H, W, 3) uint8, not {image.shape} {image.dtype}"
             )
         return self._outputs(image)

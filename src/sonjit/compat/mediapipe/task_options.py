@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from sonjit._util.errors import InputError
 from sonjit.compat.mediapipe.containers import Category, Rect
+from sonjit.compat.mediapipe.errors import MissingFileError, ModelError
 
 
 class _Delegate(IntEnum):
@@ -17,10 +18,6 @@ class _Delegate(IntEnum):
 
     CPU = 0
     GPU = 1
-
-
-class ModelError(InputError, RuntimeError):
-    """A model file that is missing or of no use: a ValueError as all wrong input, and MediaPipe's RuntimeError."""
 
 
 @dataclass
@@ -64,7 +61,7 @@ class BaseOptions:
         stem = Path(published).stem
         if path.suffix == Path(published).suffix and path.stem.startswith(stem):
             return Path(path.name)
-        raise ModelError(
+        raise MissingFileError(
             f"Unable to open file at {path.absolute()}: no such file; leave it out, or name it {published}"
         )
 

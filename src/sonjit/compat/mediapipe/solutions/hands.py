@@ -80,7 +80,7 @@ class Hands(DetectorSolution[SolutionOutputs]):
         min_tracking_confidence: Minimum probability that a crop contains a hand, 0 to 1.
         search_interval: Sonjit's own: frames between searches for more hands while some are held; 1 is MediaPipe's
             schedule, and slower.
-        precision: Sonjit's own: `"f32"` computes as MediaPipe does, `"auto"` takes bf16 where the CPU has it.
+        precision: Number format of the networks. "f32" computes as MediaPipe does, "auto" is faster on CPUs with bf16.
 
     Raises:
         InputError: a value out of range, or missing weights; it is a ValueError.
@@ -95,7 +95,7 @@ class Hands(DetectorSolution[SolutionOutputs]):
         min_tracking_confidence: float = 0.5,
         *,
         search_interval: int = 5,
-        precision: Precision = "auto",
+        precision: Precision = "f32",
     ) -> None:
         model = choice("model_complexity", model_complexity, _MODELS)
         check_count(max_num_hands=max_num_hands)

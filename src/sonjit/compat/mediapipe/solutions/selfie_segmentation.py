@@ -34,13 +34,13 @@ class SelfieSegmentation(Solution[SolutionOutputs]):
 
     Args:
         model_selection: 0 for the general network, 1 for the landscape one, which is faster.
-        precision: Sonjit's own: what the network computes in; `"auto"` is f32, as in MediaPipe.
+        precision: Number format of the networks. "f32" computes as MediaPipe does, "auto" is faster on CPUs with bf16.
 
     Raises:
         InputError: a value out of range, or missing weights; it is a ValueError.
     """
 
-    def __init__(self, model_selection: int = 0, *, precision: Precision = "auto") -> None:
+    def __init__(self, model_selection: int = 0, *, precision: Precision = "f32") -> None:
         model = choice("model_selection", model_selection, _MODELS)
         find_weight(SELFIE_WEIGHTS[model])  # one that is missing is told here, and not by the first image
         EngineOptions(precision=precision)

@@ -1,4 +1,4 @@
 """Re-export `BaseOptions` and `ModelError`."""
 
+from sonjit.compat.mediapipe.errors import ModelError as ModelError
 from sonjit.compat.mediapipe.task_options import BaseOptions as BaseOptions
-from sonjit.compat.mediapipe.task_options import ModelError as ModelError

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import Float32Array
 from sonjit._util.errors import InputError
 from sonjit.compat.mediapipe.containers import Landmark, NormalizedLandmark, NormalizedRect, Rect
+from sonjit.compat.mediapipe.errors import ModelError
 from sonjit.compat.mediapipe.image import Image, rgb_of
 from sonjit.compat.mediapipe.solution import check_detector, free_loaded, load_ahead
-from sonjit.compat.mediapipe.task_options import BaseOptions, ImageProcessingOptions, ModelError, VisionTaskRunningMode
+from sonjit.compat.mediapipe.task_options import BaseOptions, ImageProcessingOptions, VisionTaskRunningMode
 from sonjit.compat.mediapipe.tasks.python.vision.live_stream import LiveStream
 from sonjit.compat.mediapipe.versions import unknown_score
 from sonjit.detectors import create
@@ -295,13 +296,11 @@ class DetectorTask(BaseVisionTaskApi[Found]):
     ) -> None:
         """Make the detector: what the tasks have in common, then options of `create_detector`."""
         is_still, device = options.running_mode is VisionTaskRunningMode.IMAGE, options.base_options.device
-        # bf16 moves poses by a five-hundredth of the person's box, and hands by less: nothing in a video.
-        is_exact = device == "CPU" and (is_still or kind in ("body", "holistic"))
         usual: dict[str, Any] = {
             "static_image": is_still,
             "search": "fast",  # MediaPipe's own
             "device": device,
-            "precision": "f32" if is_exact else "auto",
+            "precision": "f32" if device == "CPU" else "auto",
         }
         checked = check_detector(kind, max_instances=count, **(usual | given))
         self._loading = load_ahead(lambda: create.detector_from(replace(checked, thresholds=thresholds)))
