@@ -238,7 +238,7 @@ def cell(answer):
     message = " ".join(re.sub(r"/\S+/", "", answer["message"]).split()).replace("|", "/").replace("<", "&lt;")
     if len(message) > MAX_MESSAGE:
         message = message[:MAX_MESSAGE].rsplit(" ", 1)[0] + " ..."
-    kinds = [kind for kind in answer["kinds"] if kind.endswith("Error")]
+    kinds = [kind for kind in answer["kinds"] if kind.endswith("Error") and kind not in ("LookupError", "OSError")]
     return f"`{'`, `'.join(kinds)}`: {message}" if kinds else message
 
 
@@ -272,10 +272,10 @@ def main():
         bundles = {name: path.absolute() for name, path in bundles.items() if path.is_file()}
         memory = memory_table(libraries, versions, clips, bundles)
         errors = error_table(libraries, versions, bundles)
-    machine = describe_machine()
+    machine, python = describe_machine(), sys.version.split()[0]
     command = "python benchmarks/drop_in.py --write " + " ".join("--peer PYTHON" for _ in options.peer)
     text = (
-        f"Measured on {date.today()} with Python {sys.version.split()[0]} on {machine['cpu']}, {machine['cores']} cores, "
+        f"Measured on {date.today()} with Python {python} on {machine['cpu']}, {machine['cores']} cores, "
         f"by `{command}`. Each cell comes from a fresh process. The growth over the last {FRAMES - WARM_UP} frames is "
         f"in brackets.\n\n"
         f"{memory}\n\n{errors}"

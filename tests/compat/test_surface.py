@@ -127,6 +127,10 @@ def test_timestamps_count_microseconds():
     time = mp.Timestamp.from_seconds(2.000001)
     assert (time.value, time.microseconds(), time.seconds()) == (2_000_001, 2_000_001, 2.000001)
     assert mp.Timestamp(3) > mp.Timestamp(2)
+    assert mp.Timestamp(mp.Timestamp(100)) == 100
+    assert str(mp.Timestamp(100)) == "<mediapipe.Timestamp with value: 100>"
+    assert str(mp.Timestamp.UNSET) == "<mediapipe.Timestamp with value: UNSET>"
+    assert mp.Timestamp.MIN < 0 < mp.Timestamp.MAX < mp.Timestamp.DONE
 
 
 def test_landmarks_have_a_dict():
@@ -224,6 +228,9 @@ def test_unknown_names_say_what_there_is():
         _ = mp.framework.formats.matrix_data_pb2
 
 
+POINTS = [mp.tasks.components.containers.NormalizedLandmark(0.5, 0.5, 0.0)]
+
+
 def black(*shape, dtype=np.uint8):
     return np.zeros(shape, dtype)
 
@@ -235,6 +242,7 @@ def black(*shape, dtype=np.uint8):
         (AttributeError, lambda hands: hands.process([[1, 2, 3]])),
         (IndexError, lambda hands: hands.process(black(48, 64))),
         (TypeError, lambda hands: hands.process(black(48, 64, 3, dtype=np.float32))),
+        (IndexError, lambda _: mp.solutions.drawing_utils.draw_landmarks(black(48, 64), POINTS)),
         (RuntimeError, lambda _: mp.Image(mp.ImageFormat.SRGB, black(48, 64, 3, dtype=np.float32))),
         (FileNotFoundError, lambda _: mp.Image.create_from_file("missing.jpg")),
         (RuntimeError, lambda _: mp.Image.create_from_file("missing.jpg")),

@@ -15,6 +15,7 @@ from sonjit._util.errors import InputError
 from sonjit._util.extras import optional_import
 from sonjit.compat.mediapipe import containers
 from sonjit.compat.mediapipe.connections import Connection
+from sonjit.compat.mediapipe.errors import ImageError
 from sonjit.compat.mediapipe.message_types import (
     Detection,
     Landmark,
@@ -72,7 +73,8 @@ def draw_landmarks(
         is_drawing_landmarks: False draws no dots.
 
     Raises:
-        InputError: not a BGR image, or a connection to a landmark that the list lacks.
+        ImageError: The image is not BGR; it is a ValueError and an IndexError.
+        InputError: A connection has a landmark that the list lacks.
     """
     import cv2
 
@@ -106,7 +108,8 @@ def draw_detection(
     """Draw a detection's keypoints and box into an image, as far as they lie in it.
 
     Raises:
-        InputError: not a BGR image, or a location that is not relative to the image.
+        ImageError: The image is not BGR.
+        InputError: The location is not relative to the image.
     """
     import cv2
 
@@ -241,7 +244,7 @@ def _spec_of(specs: DrawingSpec | Mapping[Any, DrawingSpec] | None, key: object)
 
 def _size_of_bgr(image: NDArray[Any]) -> tuple[int, int]:
     if image.ndim != 3 or image.shape[2] != 3:
-        raise InputError(f"Input image must contain three channel bgr data. It is (H, W, 3), not {image.shape}")
+        raise ImageError(f"Input image must contain three channel bgr data. It is (H, W, 3), not {image.shape}")
     return image.shape[0], image.shape[1]
 
 
