@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from typing import ClassVar, Self
 
+_SPECIAL = {
+    "UNSET": -(2**63),
+    "UNSTARTED": 1 - 2**63,
+    "PRESTREAM": 2 - 2**63,
+    "MIN": 3 - 2**63,
+    "MAX": 2**63 - 4,
+    "POSTSTREAM": 2**63 - 3,
+    "DONE": 2**63 - 1,
+}
+"""Times before, at the limits of and after a stream."""
+
 
 class Timestamp(int):
     """A time as an integer of microseconds.
@@ -43,17 +54,6 @@ class Timestamp(int):
         names = (name for name in _SPECIAL if getattr(Timestamp, name) == self)
         return f"<mediapipe.Timestamp with value: {next(names, self.value)}>"
 
-
-_SPECIAL = {
-    "UNSET": -(2**63),
-    "UNSTARTED": 1 - 2**63,
-    "PRESTREAM": 2 - 2**63,
-    "MIN": 3 - 2**63,
-    "MAX": 2**63 - 4,
-    "POSTSTREAM": 2**63 - 3,
-    "DONE": 2**63 - 1,
-}
-"""Times before, at the limits of and after a stream."""
 
 for _name, _value in _SPECIAL.items():
     setattr(Timestamp, _name, Timestamp(_value))
