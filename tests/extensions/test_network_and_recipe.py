@@ -14,6 +14,7 @@ from ..lab.networks.properties import (  # noqa: TID252  # one list of promises 
     check_memory_layouts,
     check_outputs,
     check_weights,
+    check_wrong_inputs,
 )
 
 MODULE = """
@@ -101,7 +102,7 @@ def test_a_network_and_a_recipe_of_ones_own(recipe, tmp_path, capfd):
     exported = tmp_path / "toy.onnx"
     assert main(["export", "toy", "--weights", str(weights), "--set", "channels=5", "--out", str(exported)]) == 0
     assert exported.stat().st_size > 0
-    for check in (check_outputs, check_batches, check_memory_layouts, check_gradient):
+    for check in (check_outputs, check_batches, check_memory_layouts, check_gradient, check_wrong_inputs):
         check("toy")
     (tmp_path / "kept").mkdir()
     check_weights("toy", tmp_path / "kept")

@@ -1,6 +1,7 @@
 """300W, 300VW, WFLW, COCO and COCO-WholeBody from their own layouts to the report, beside formulas written out anew."""
 
 import json
+import math
 
 import cv2
 import numpy as np
@@ -275,6 +276,31 @@ def test_boxes_of_results_give_their_area(capsys, tmp_path, bodies):
         write_people(folder, "coco-keypoints", [person], results)
         found = evaluated(capsys, "coco-keypoints", folder / "coco", folder / "r.json")
         assert found["body_ap_medium"] == pytest.approx(expected), name
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("score", math.nan), ("score", "0.5"), ("image_id", 1.5), ("category_id", "1"), ("bbox", [0, 0, 9, math.inf])],
+)
+def test_results_with_other_values_are_refused(capsys, tmp_path, bodies, field, value):
+    people, results = bodies
+    results[2][field] = value
+    write_people(tmp_path, "coco-keypoints", people, results)
+    given = ["--root", str(tmp_path / "coco"), "--predictions", str(tmp_path / "r.json")]
+    assert main(["eval", "--protocol", "coco-keypoints", "--data", "coco", *given, "--out", str(tmp_path / "e")]) == 2
+    assert f"record 2 requires {'an integer' if field.endswith('id') else 'finite numbers in'} {field}" in (
+        capsys.readouterr().err
+    )
+
+
+def test_unknown_keypoints_of_results_are_refused(capsys, tmp_path, bodies):
+    """COCO's evaluation counts NaN in a way of its own."""
+    people, results = bodies
+    results[0]["keypoints"][3] = math.nan
+    write_people(tmp_path, "coco-keypoints", people, results)
+    given = ["--root", str(tmp_path / "coco"), "--predictions", str(tmp_path / "r.json")]
+    assert main(["eval", "--protocol", "coco-keypoints", "--data", "coco", *given, "--out", str(tmp_path / "e")]) == 2
+    assert "record 0 requires finite numbers in keypoints" in capsys.readouterr().err
 
 
 def test_a_part_of_a_person_without_flags_is_not_predicted(capsys, tmp_path):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from sonjit import InputError
 from sonjit.lab.networks import create_network, list_networks, load_checkpoint, network_entry, save_checkpoint
 
 CHOOSING = {"mask-rcnn", "mask-rcnn-v2"}
@@ -61,6 +62,37 @@ def check_batches(name):
     # What weights that mean nothing make of rounding grows from step to step where one network follows another.
     tolerance = 1e-2 if name in CHOOSING else 1e-4
     assert_same({key: torch.cat([one[key] for one in apart]) for key in together}, together, tolerance)
+
+
+def wrong_inputs(spec):
+    """Inputs that no network accepts in place of an input, by what is wrong with them."""
+    value = spec.example(2)
+    wrong = {"without a batch": value[0], "an axis more": value[None], "NumPy": value.numpy()}
+    if len(spec.shape) > 2:
+        wrong |= {
+            "bytes": (255 * value).to(torch.uint8),
+            "two channels": value[..., :2, :, :],
+            "four channels": torch.cat([value, value[..., :1, :, :]], -3),
+            "channels last": value.movedim(-3, -1),
+        }
+    return wrong
+
+
+def check_wrong_inputs(name):
+    """Inputs of another type, rank or number of channels are refused in one line that names the input."""
+    network, inputs = twin(name), examples(name, 2)
+    for index, spec in enumerate(inputs_of(name)):
+        for wrong, value in wrong_inputs(spec).items():
+            by_name = {spec.name: value} | {
+                other.name: inputs[i] for i, other in enumerate(inputs_of(name)) if i != index
+            }
+            for run_it in (
+                lambda i=index, v=value: run(network, *inputs[:i], v, *inputs[i + 1 :]),
+                lambda given=by_name: network(**given),
+            ):
+                with pytest.raises(InputError) as error:
+                    run_it()
+                assert spec.name in str(error.value), wrong
 
 
 def check_memory_layouts(name):

@@ -26,8 +26,11 @@ from .properties import (
     check_memory_layouts,
     check_outputs,
     check_weights,
+    check_wrong_inputs,
+    examples,
     networks_by_class,
     run,
+    twin,
 )
 
 NAMES = list_networks()
@@ -61,6 +64,18 @@ def test_outputs_are_named_finite_and_the_same_every_time(name):
 @every_twin
 def test_a_batch_of_two_is_two_of_one(name):
     check_batches(name)
+
+
+@every_network
+def test_wrong_inputs_are_refused_in_a_line_that_names_the_input(name):
+    check_wrong_inputs(name)
+
+
+@pytest.mark.parametrize("name", ["face-attention", "face-mesh", "iris", "pose-lite"])
+def test_images_larger_than_a_crop_are_refused(name):
+    (images,) = examples(name, 2)
+    with pytest.raises(InputError, match="images are too large: the network reads 2 x 2 crops"):
+        run(twin(name), images.repeat(1, 1, 2, 2))
 
 
 @pytest.mark.slow

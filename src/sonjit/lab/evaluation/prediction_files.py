@@ -152,8 +152,23 @@ def _coco_records(path: Path) -> Mapping[int, list[Mapping[str, Any]]] | None:
     for number, item in enumerate(data):
         if not isinstance(item, dict) or not {"image_id", "category_id", "score"} <= item.keys():
             raise InputError(f"{path}: record {number} lacks image_id, category_id or score of COCO's results format")
-        records[int(item["image_id"])].append(item)
+        for name in ("image_id", "category_id"):
+            if type(item[name]) is not int:
+                raise InputError(f"{path}: record {number} requires an integer {name}, not {item[name]!r}")
+        for name in ("score", "bbox", *(key for key in item if key == "keypoints" or key.endswith("_kpts"))):
+            if name in item and not _finite(item[name]):
+                raise InputError(f"{path}: record {number} requires finite numbers in {name}")
+        records[item["image_id"]].append(item)
     return records
+
+
+def _finite(value: object) -> bool:
+    """Return whether a value of JSON is a finite number or a list of them."""
+    try:
+        numbers = np.asarray(value)
+    except ValueError:
+        return False  # lists of different lengths
+    return numbers.dtype.kind in "if" and bool(np.isfinite(numbers).all())
 
 
 def _from_record(record: Mapping[str, Any], height: int, width: int, number: int) -> list[Prediction]:

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -202,6 +202,7 @@ def create_network(name: str, weights: str | Path | None = None, **options: Any)
         options = saved.merged(options, path)
     network = _build(entry, options)
     network.name, network.options = name, _all_options(entry, options)
+    network.register_forward_pre_hook(partial(check_inputs, specs=entry.inputs), with_kwargs=True)
     if weights is None:
         return network
     if weights == "demo":
@@ -213,6 +214,38 @@ def create_network(name: str, weights: str | Path | None = None, **options: Any)
     else:
         _load(network, Path(weights))
     return network
+
+
+def check_inputs(
+    network: Network, args: Sequence[object], named: Mapping[str, object], *, specs: Sequence[InputSpec]
+) -> None:
+    """Check the types of a forward's inputs, and the axes and channels of images. Other shapes are up to the network.
+
+    Args:
+        network: Network that receives the inputs.
+        args: Inputs by position, in the order of `specs`.
+        named: Inputs by name. None is accepted.
+        specs: Inputs of the network.
+
+    Raises:
+        InputError: An input is not a tensor, or images are integers or have another number of axes or channels. The
+            message names the input and what it requires.
+    """
+    given = dict(zip((spec.name for spec in specs), args, strict=False)) | dict(named)
+    for spec in specs:
+        value, shape = given.get(spec.name), spec.shape
+        if value is None:
+            continue
+        where = f"{network.name}: {spec.name}"
+        if not isinstance(value, Tensor):
+            raise InputError(f"{where} requires a torch.Tensor, not {type(value).__name__}")
+        if len(shape) < 3:
+            continue
+        if value.ndim != len(shape) + 1 or value.shape[-3] != shape[-3]:
+            expected = ", ".join(("B", *("T" for _ in shape[:-3]), str(shape[-3]), "H", "W"))
+            raise InputError(f"{where} has shape {tuple(value.shape)}; expected ({expected})")
+        if not value.is_floating_point():
+            raise InputError(f"{where} requires floating point numbers {spec.low:g}..{spec.high:g}, not {value.dtype}")
 
 
 def network_like(state_dict: Mapping[str, Tensor]) -> str | None:

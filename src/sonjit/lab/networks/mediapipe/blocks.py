@@ -177,6 +177,20 @@ def upsample(values: Tensor, factor: int = 2) -> Tensor:
     return F.interpolate(values, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
+def single_cell(values: Tensor) -> Tensor:
+    """Return the channels (B, C) of a map (B, C, 1, 1), what a head that reads a whole crop makes of it.
+
+    Raises:
+        InputError: The map is larger: the images are larger than the network's crops.
+    """
+    if values.shape[2:] != (1, 1):
+        rows, columns = values.shape[2:]
+        raise InputError(
+            f"images are too large: the network reads {rows} x {columns} crops in them, and requires 1 x 1"
+        )
+    return values.flatten(1)
+
+
 def rows_from_map(values: Tensor, length: int) -> Tensor:
     """Reshape a map (B, N * length, H, W) of N anchors per cell to rows (B, H * W * N, length), cell by cell."""
     return values.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, length))  # (B, H * W * N, length)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from sonjit.lab.networks.mediapipe.blocks import SameConv2d
+from sonjit.lab.networks.mediapipe.blocks import SameConv2d, single_cell
 from sonjit.lab.networks.mediapipe.face_landmark import (
     INPUT_SIZE,
     MESH,
@@ -135,7 +135,7 @@ class FaceAttentionNetwork(PublishedNetwork):
         """
         fine = self.fine(self.stem(images))
         narrow = self.narrow(self.stages(fine))
-        keypoints = self.keypoints(narrow).flatten(1)
+        keypoints = single_cell(self.keypoints(narrow))
         mesh = keypoints.unflatten(1, (MESH, 3))[..., :2]
         (lips,) = self.lips(mesh, fine)
         left_eye, left_iris = self.left_eye(mesh, fine)
@@ -147,7 +147,7 @@ class FaceAttentionNetwork(PublishedNetwork):
             "right_eye": right_eye,
             "left_iris": left_iris,
             "right_iris": right_iris,
-            "presence": self.presence(narrow).flatten(1),
+            "presence": single_cell(self.presence(narrow)),
         }
 
     def tflite_order(self) -> list[nn.Module]:

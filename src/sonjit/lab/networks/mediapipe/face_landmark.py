@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from sonjit.lab.networks.mediapipe.blocks import BlazeBlock, SameConv2d
+from sonjit.lab.networks.mediapipe.blocks import BlazeBlock, SameConv2d, single_cell
 from sonjit.lab.networks.mediapipe.tflite_weights import PublishedNetwork, interleaved_layers, register_published
 
 MESH = 468
@@ -52,7 +52,7 @@ class PointHead(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Map (B, channels, size, size) to (B, numbers)."""
-        return self.read(self.narrow(values)).flatten(1)
+        return single_cell(self.read(self.narrow(values)))
 
 
 class FaceLandmarkNetwork(PublishedNetwork):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from sonjit.lab.networks.mediapipe.blocks import SameConv2d, depthwise
+from sonjit.lab.networks.mediapipe.blocks import SameConv2d, depthwise, single_cell
 from sonjit.lab.networks.mediapipe.tflite_weights import PublishedNetwork, interleaved_layers, register_published
 
 _CONTOURS, _IRIS = 71, 5
@@ -59,7 +59,7 @@ class EyeHead(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Map (B, channels, 4 * size, 4 * size) to (B, 3 * points)."""
-        return self.read(self.blocks(values)).flatten(1)
+        return single_cell(self.read(self.blocks(values)))
 
 
 class IrisLandmarkNetwork(PublishedNetwork):

@@ -17,7 +17,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from sonjit._util.errors import InputError
-from sonjit.lab.networks.mediapipe.blocks import BlazeBlock, depthwise, upsample
+from sonjit.lab.networks.mediapipe.blocks import BlazeBlock, depthwise, single_cell, upsample
 from sonjit.lab.networks.mediapipe.pose_trunk import PoseTrunk, trunk_numbers
 from sonjit.lab.networks.mediapipe.tflite_weights import PublishedNetwork, register_published
 
@@ -154,11 +154,11 @@ class PoseLandmarkNetwork(PublishedNetwork):
         small = self.last(last)
         values = self.halvings(small if self.second is None else self.second(quarter, inner[1:]) + small)
         return {
-            "keypoints": self.keypoints(values).flatten(1),
-            "presence": self.presence(values).flatten(1).sigmoid(),
+            "keypoints": single_cell(self.keypoints(values)),
+            "presence": single_cell(self.presence(values)).sigmoid(),
             "segmentation": self.segmentation(quarter, half).permute(0, 2, 3, 1),
             "heatmap": self.heatmap(quarter).permute(0, 2, 3, 1),
-            "keypoints_3d": self.keypoints_3d(values).flatten(1),
+            "keypoints_3d": single_cell(self.keypoints_3d(values)),
         }
 
     def tflite_order(self) -> list[nn.Module]:
