@@ -1,4 +1,4 @@
-/** A stream to the server, see docs/server.md. It reconnects automatically. */
+/** A stream to the server, see docs/http-api.md. It reconnects automatically. */
 
 import { ServerError, call, frameMessage, thisServer } from "./endpoints.js";
 
@@ -17,7 +17,7 @@ const TOO_LARGE = 1009;
 const FULL = 1013;
 const IDLE = 4408;
 
-/** A stream of images; see docs/server.md. Events: "state" and "error", with their data in `detail`. */
+/** A stream of images; see docs/http-api.md. Events: "state" and "error", with their data in `detail`. */
 export class Connection extends EventTarget {
   /** @type {WebSocket | null} */ #socket = null;
   /** @type {State} */ #state = "closed";

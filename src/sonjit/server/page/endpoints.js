@@ -1,4 +1,4 @@
-/** Calls of the server's endpoints, frames of streams and errors; see docs/server.md. */
+/** Calls of the server's endpoints, frames of streams and errors; see docs/http-api.md. */
 
 /** @typedef {{blob: Blob} | {rgba: ImageData}} Image */
 
@@ -11,7 +11,7 @@ export const thisServer = new URL(import.meta.url).origin;
 /** Whether `sonjit page` wrote this page: it has no server and runs the detectors itself. */
 export const hasNoServer = globalThis.document?.documentElement.dataset.computes === "here";
 
-/** Error of the server or the connection. `code`: one of docs/server.md, "gone", "closed" or "dropped". */
+/** Error of the server or the connection. `code`: one of docs/http-api.md, "gone", "closed" or "dropped". */
 export class ServerError extends Error {
   /** @param {string} code @param {string} message */
   constructor(code, message) {

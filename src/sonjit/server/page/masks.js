@@ -1,4 +1,4 @@
-/** Masks of bodies (see docs/server.md): decoding, and an overlay that darkens the background. */
+/** Masks of bodies (see docs/http-api.md): decoding, and an overlay that darkens the background. */
 
 const DARK = [18, 20, 28]; // the dark behind every drawing
 const OPACITY = 0.9;
