@@ -189,6 +189,20 @@ def test_the_followed_version_decides_about_unknown_scores(monkeypatch):
         mp.follow_version("2")
 
 
+def test_the_followed_version_decides_about_shapes_and_numbers(monkeypatch):
+    monkeypatch.setattr(mp, "__version__", "0.10.21")
+    api = importlib.import_module("sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api")
+    image = importlib.import_module("sonjit.compat.mediapipe.image")
+    mask = mp.Image(mp.ImageFormat.VEC32F1, np.zeros((4, 6), np.float32))
+    frame = api.Frame(mask, np.zeros((4, 6, 3), np.uint8), 0, None)
+    assert mask.numpy_view().shape == (4, 6)
+    assert frame.transform(np.eye(4, dtype=np.float32)).dtype == np.float64
+    mp.follow_version("1.2.2")
+    assert mask.numpy_view().shape == (4, 6, 1)
+    assert image.rgb_of(mp.Image(mp.ImageFormat.GRAY8, black(4, 6))).shape == (4, 6, 3)
+    assert frame.transform(np.eye(4, dtype=np.float32)).dtype == np.float32
+
+
 def test_messages_become_json_text():
     json_format = importlib.import_module("sonjit.compat.mediapipe.json_format")
     landmark_pb2 = importlib.import_module("sonjit.compat.mediapipe.framework.formats.landmark_pb2")

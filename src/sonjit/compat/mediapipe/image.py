@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sonjit._util.errors import InputError, JobError
 from sonjit.compat.mediapipe.errors import ImageError, MissingFileError
 from sonjit.compat.mediapipe.image_format import ImageFormat
+from sonjit.compat.mediapipe.versions import follows_current
 from sonjit.media.sources.decode import decode_channels
 
 _ALIGNMENT = 4  # of rows, in bytes
@@ -81,8 +82,11 @@ class Image:
         return cls(ImageFormat.SRGBA if image.shape[2] == 4 else ImageFormat.SRGB, image)
 
     def numpy_view(self) -> NDArray[Any]:
-        """Return the read-only pixels (H, W, C), or (H, W) for one channel."""
-        return self._data
+        """Return the read-only pixels (H, W, C).
+
+        One channel is (H, W) as in MediaPipe 0.10.21, and (H, W, 1) after `follow_version("1.2.2")`.
+        """
+        return self._data[:, :, None] if self._data.ndim == 2 and follows_current() else self._data
 
     @property
     def width(self) -> int:
@@ -149,6 +153,6 @@ def rgb_of(image: Image) -> NDArray[np.uint8]:
         case ImageFormat.SBGRA:
             return np.ascontiguousarray(data[:, :, 2::-1])
         case ImageFormat.GRAY8:
-            return np.repeat(data[:, :, None], 3, axis=2)
+            return np.repeat(data.reshape(image.height, image.width, 1), 3, axis=2)
         case other:
             raise InputError(f"an image in {other.name}: tasks take SRGB, SRGBA or GRAY8")

@@ -15,7 +15,8 @@ def follow_version(version: Literal["0.10.21", "1.2.2"]) -> None:
     """Select the release of MediaPipe whose results the tasks return, and report it as `__version__`.
 
     Args:
-        version: "0.10.21" reports an unknown visibility or presence of a landmark as 0.0, "1.2.2" as None.
+        version: "0.10.21" reports an unknown visibility or presence of a landmark as 0.0, shows masks and grey images
+            as (H, W), and returns transformation matrices as float64. "1.2.2" reports None, (H, W, 1) and float32.
 
     Raises:
         ValueError: Another version.
@@ -25,6 +26,6 @@ def follow_version(version: Literal["0.10.21", "1.2.2"]) -> None:
     vars(_package)["__version__"] = version
 
 
-def unknown_score() -> float | None:
-    """Return the visibility and presence of landmarks that have none."""
-    return None if vars(_package)["__version__"] == CURRENT else 0.0
+def follows_current() -> bool:
+    """Check whether results are those of the current release."""
+    return vars(_package)["__version__"] == CURRENT

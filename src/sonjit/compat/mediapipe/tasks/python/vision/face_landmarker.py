@@ -74,7 +74,7 @@ class FaceLandmarkerResult:
 
     face_landmarks: list[list[NormalizedLandmark]]
     face_blendshapes: list[list[Category]]
-    facial_transformation_matrixes: list[NDArray[np.float64]]
+    facial_transformation_matrixes: list[NDArray[np.float32 | np.float64]]
 
 
 @dataclass

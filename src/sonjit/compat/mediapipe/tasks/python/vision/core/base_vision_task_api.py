@@ -21,7 +21,7 @@ from sonjit.compat.mediapipe.image import Image, rgb_of
 from sonjit.compat.mediapipe.solution import check_detector, free_loaded, load_ahead
 from sonjit.compat.mediapipe.task_options import BaseOptions, ImageProcessingOptions, VisionTaskRunningMode
 from sonjit.compat.mediapipe.tasks.python.vision.live_stream import LiveStream
-from sonjit.compat.mediapipe.versions import unknown_score
+from sonjit.compat.mediapipe.versions import follows_current
 from sonjit.detectors import create
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS
 from sonjit.detectors.thresholds import GraphThresholds
@@ -77,7 +77,7 @@ class Frame(NamedTuple):
         """Rotate a mask (H, W) from the upright image to the given image."""
         return np.ascontiguousarray(np.rot90(mask, self.turns))
 
-    def transform(self, matrix: Float32Array) -> NDArray[np.float64]:
+    def transform(self, matrix: Float32Array) -> NDArray[np.float32 | np.float64]:
         """Rotate a face's matrix (4, 4) from the camera of the upright image to that of the given image.
 
         Both cameras have the same field of view upwards, so that the one of a turned image is nearer or farther.
@@ -87,7 +87,7 @@ class Frame(NamedTuple):
         turn[:2, :2] = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
         moved = turn.round() @ matrix.astype(np.float64)
         moved[2, 3] *= self.image.height / self.rgb.shape[0]
-        return moved
+        return moved.astype(np.float32) if follows_current() else moved
 
 
 class BaseVisionTaskApi(ABC, Generic[Found]):
@@ -351,7 +351,9 @@ def world_landmarks(
 
 
 def _scores(points: Float32Array, scores: Float32Array | None) -> list[float | None]:
-    return [unknown_score()] * len(points) if scores is None else scores.tolist()
+    if scores is None:
+        return [None if follows_current() else 0.0] * len(points)
+    return scores.tolist()
 
 
 @contextmanager
