@@ -189,6 +189,15 @@ def test_the_followed_version_decides_about_unknown_scores(monkeypatch):
         mp.follow_version("2")
 
 
+def test_regions_of_both_versions_are_refused_by_their_sides(detector, weights):
+    containers, vision = mp.tasks.components.containers, mp.tasks.vision
+    image = mp.Image(mp.ImageFormat.SRGB, black(48, 64, 3))
+    with vision.HandLandmarker.create_from_options(vision.HandLandmarkerOptions(mp.tasks.BaseOptions())) as hands:
+        for region in (containers.rect.RectF(0.1, 0.2, bottom=0.8, right=0.9), containers.Rect(0.1, 0.2, 0.9, 0.8)):
+            with pytest.raises(ValueError, match="doesn't support region-of-interest"):
+                hands.detect(image, vision.ImageProcessingOptions(region))
+
+
 def test_the_followed_version_decides_about_shapes_and_numbers(monkeypatch):
     monkeypatch.setattr(mp, "__version__", "0.10.21")
     api = importlib.import_module("sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api")
@@ -196,9 +205,11 @@ def test_the_followed_version_decides_about_shapes_and_numbers(monkeypatch):
     mask = mp.Image(mp.ImageFormat.VEC32F1, np.zeros((4, 6), np.float32))
     frame = api.Frame(mask, np.zeros((4, 6, 3), np.uint8), 0, None)
     assert mask.numpy_view().shape == (4, 6)
+    assert (mask.step, mask.is_contiguous()) == (24, True)
     assert frame.transform(np.eye(4, dtype=np.float32)).dtype == np.float64
     mp.follow_version("1.2.2")
     assert mask.numpy_view().shape == (4, 6, 1)
+    assert (mask.step, mask.is_contiguous()) == (32, False)
     assert image.rgb_of(mp.Image(mp.ImageFormat.GRAY8, black(4, 6))).shape == (4, 6, 3)
     assert frame.transform(np.eye(4, dtype=np.float32)).dtype == np.float32
 

@@ -28,6 +28,7 @@ __all__ = [
     "NormalizedLandmark",
     "NormalizedRect",
     "Rect",
+    "RectF",
 ]
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
@@ -134,6 +135,16 @@ class Rect:
     top: float
     right: float
     bottom: float
+
+
+@dataclass
+class RectF:
+    """A region by its sides, as parts of the image, in the order of MediaPipe 1.2.2."""
+
+    left: float
+    top: float
+    bottom: float
+    right: float
 
 
 @dataclass

@@ -14,7 +14,7 @@ from sonjit.compat.mediapipe.image_format import ImageFormat
 from sonjit.compat.mediapipe.versions import follows_current
 from sonjit.media.sources.decode import decode_channels
 
-_ALIGNMENT = 4  # of rows, in bytes
+_ALIGNMENT, _CURRENT_ALIGNMENT = 4, 16  # of rows, in bytes
 _CHANNELS = {
     ImageFormat.SRGB: 3,
     ImageFormat.SRGBA: 4,
@@ -105,8 +105,12 @@ class Image:
 
     @property
     def step(self) -> int:
-        """Bytes of a row as MediaPipe keeps it: a multiple of 4. The array of `numpy_view` has no such padding."""
-        return -(-self._data.strides[0] // _ALIGNMENT) * _ALIGNMENT
+        """Bytes of a row as MediaPipe keeps it. The array of `numpy_view` has no such padding.
+
+        It is a multiple of 4 as in MediaPipe 0.10.21, and of 16 after `follow_version("1.2.2")`.
+        """
+        alignment = _CURRENT_ALIGNMENT if follows_current() else _ALIGNMENT
+        return -(-self._data.strides[0] // alignment) * alignment
 
     def is_contiguous(self) -> bool:
         """Check whether rows follow one another without padding, see `step`."""

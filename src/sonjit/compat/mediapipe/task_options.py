@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from sonjit._util.errors import InputError
-from sonjit.compat.mediapipe.containers import Category, Rect
+from sonjit.compat.mediapipe.containers import Category, Rect, RectF
 from sonjit.compat.mediapipe.errors import MissingFileError, ModelError
 
 
@@ -124,7 +124,7 @@ class ImageProcessingOptions:
             as it is.
     """
 
-    region_of_interest: Rect | None = None
+    region_of_interest: Rect | RectF | None = None
     rotation_degrees: int = 0
 
 
