@@ -263,6 +263,42 @@ def test_the_keyboard_alone_is_enough(page):
     page["help-close"].click()
 
 
+def test_after_a_mark_the_next_view_follows_and_then_the_next_joint(page):
+    from selenium.webdriver.support.select import Select
+
+    page.run("sonjitAnnotation.studio.showCount(2)")
+    page.wait(lambda: len(page.state["shown"]) == 2, "two views")
+    assert page["advance"].get_attribute("value") == "view"
+    page.mark(0, 0)
+    assert (page.state["active"], page.state["joint"]) == (1, 0)
+    page.mark(1, 0)
+    assert (page.state["active"], page.state["joint"]) == (0, 1)
+    Select(page["advance"]).select_by_value("joint")
+    page.mark(0, 1)
+    assert (page.state["active"], page.state["joint"]) == (0, 2)
+    Select(page["advance"]).select_by_value("stay")
+    page.mark(0, 2)
+    assert (page.state["active"], page.state["joint"]) == (0, 2)
+    page.press("w")
+    assert page.state["joint"] == 0
+    page.run("sonjitAnnotation.studio.showCount(6)")  # the page remembers it
+    page.wait(lambda: len(page.state["shown"]) == 6, "six views")
+
+
+def test_keys_work_while_a_menu_a_slider_or_a_switch_has_the_focus(page):
+    page.run("for (const card of document.querySelectorAll('details')) card.open = true")
+    for name in ("advance", "frame", "everyone", "language"):
+        page.run("document.getElementById(arguments[0]).focus()", name)
+        joint = page.state["joint"]
+        page.press("n")
+        assert page.state["joint"] == joint + 1, name
+    page.run("document.getElementById('frame').focus()")
+    page.press("\ue014")
+    page.wait(lambda: page.state["frame"] == 10, "the next frame by the slider's own key")
+    page.press("a")
+    page.wait(lambda: page.state["frame"] == 0, "the frame before")  # the page remembers it
+
+
 def test_the_live_app_links_to_the_project_and_back(page, studio):
     page.browser.get(studio.url)
     page.wait(lambda: page["annotate"].is_displayed(), "the link")

@@ -1,6 +1,7 @@
 import json
 import queue
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import av
@@ -11,6 +12,7 @@ from sonjit._util.errors import JobError
 from sonjit.lab.explain.run import Explain
 from sonjit.media import open_source
 from sonjit.runs import Detect, Outputs, run_input
+from sonjit.runs.inputs import output_paths
 
 from ..progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
 
@@ -44,6 +46,18 @@ def run(weights, demo_clip, tmp_path):
             return run_input(worker, source, Outputs(str(tmp_path / "t.jsonl"), draw), limit=6, **more)
 
     return run
+
+
+def test_drawings_of_images_with_one_name_in_several_folders_end_once(tmp_path):
+    files = [tmp_path / folder / name for folder in "ab" for name in ("1.jpg", "2.png")]
+    files += [tmp_path / "3.jpg", tmp_path / "3.png", tmp_path / "4.jpg"]
+    drawn = [Path(outputs.draw) for outputs in output_paths(Outputs(draw=str(tmp_path / "out")), files, DETECT)]
+    assert all(path.parent == tmp_path / "out" for path in drawn)
+    assert [path.name for path in drawn[-3:]] == ["3.jpg.jpg", "3.png.png", "4.jpg"]
+    assert len(set(drawn)) == len(drawn)
+    for path, file in zip(drawn[:4], files, strict=False):
+        assert path.name.endswith(f"_{file.parent.name}_{file.stem}{file.suffix}")
+        assert path.name.count(file.suffix) == 1
 
 
 def test_a_table_calls_its_source_by_the_name_given(run, tmp_path):

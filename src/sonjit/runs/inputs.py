@@ -183,11 +183,17 @@ def _drawing_ending(file: File) -> str:
 
 def _names(files: Sequence[File]) -> list[str]:
     """Return a name for the outputs of each file: the shortest of its names that distinguishes it from the others."""
-    stems, names = Counter(file.stem for file in files), Counter(file.name for file in files)
-    options = [(file.stem, file.name, "_".join(_parts(file))) for file in files]
+    paths = ["_".join(_parts(file)) for file in files]
+    forms = (
+        [file.stem for file in files],
+        [file.name for file in files],
+        [path.removesuffix(file.suffix) for file, path in zip(files, paths, strict=True)],  # of several folders
+        paths,
+    )
+    counts = [Counter(form) for form in forms]
     return [
-        stem if stems[stem] == 1 else name if names[name] == 1 else path  # a glob may match several folders
-        for stem, name, path in options
+        next((name for name, count in zip(names, counts, strict=True) if count[name] == 1), names[-1])
+        for names in zip(*forms, strict=True)
     ]
 
 

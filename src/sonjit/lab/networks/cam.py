@@ -35,7 +35,7 @@ Pooling = Literal["gap", "gmp"]
 
 
 _PAPER = "Zhou et al. 2016, section 3: "
-_RESNET = "the path of a checkpoint of torchvision, from https://download.pytorch.org/models"
+_TORCHVISION = "https://download.pytorch.org/models, a checkpoint of torchvision"
 
 
 def class_activation_map(features: Tensor, weights: Tensor, classes: Sequence[int] | None = None) -> Tensor:
@@ -182,7 +182,7 @@ def _register(
     *,
     size: int = 224,
     tiny_size: int = 64,
-    where: str = "torchvision's checkpoint by path: its backbone loads, the rest is to be trained",
+    where: str = f"{_TORCHVISION}, of which the backbone loads; train the rest",
 ) -> None:
     def build(
         classes: int = 1000, pooling: Pooling = "gap", units: Sequence[int] = tuple(units), tiny: bool = False
@@ -216,12 +216,16 @@ _register("alexnet-plus", alexnet, _PAPER + "AlexNet*-GAP", (512, 1024), tiny_si
 _register("nin", nin, _PAPER + "NIN", tiny_size=96, where="train it: torchvision has none")
 
 
-_register("resnet18", resnet18, "He et al. 2016", where=_RESNET)
+_register("resnet18", resnet18, "He et al. 2016", where=_TORCHVISION)
 
-_register("resnet50", resnet50, "He et al. 2016", where=_RESNET)
+_register("resnet50", resnet50, "He et al. 2016", where=_TORCHVISION)
 
 _register(
-    "googlenet-whole", whole_googlenet, "Szegedy et al. 2015; Zhou et al. 2016, GoogLeNet", where=_RESNET, tiny_size=96
+    "googlenet-whole",
+    whole_googlenet,
+    "Szegedy et al. 2015; Zhou et al. 2016, GoogLeNet",
+    where=_TORCHVISION,
+    tiny_size=96,
 )
 
 _register("small", small, "Sonjit", size=96, tiny_size=32, where="sonjit train cam")
@@ -235,7 +239,7 @@ def _register_fully_connected(
     *,
     hidden: int = 4096,
     size: int = 224,
-    where: str = "torchvision's checkpoint by path: all of it loads; or train it",
+    where: str = f"{_TORCHVISION}; or train it",
 ) -> None:
     def build(classes: int = 1000, tiny: bool = False) -> Network:
         backbone = make(tiny)

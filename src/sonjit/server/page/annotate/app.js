@@ -13,7 +13,7 @@ import { Wall } from "./wall.js";
 
 const POLL_MS = 2000;
 const COUNTS = [1, 2, 3, 4, 6, 8, 9, 12];
-const SWITCHES = /** @type {const} */ ({ advance: "advance", "show-machine": "machine", "show-others": "others" });
+const SWITCHES = /** @type {const} */ ({ "show-machine": "machine", "show-others": "others" });
 
 /**
  * Return an element of the page.
@@ -129,6 +129,7 @@ function wireFields() {
     if (state) studio.setState(studio.state.shown[studio.state.active], /** @type {import("./project.js").MarkState} */ (state));
   };
   for (const [id, name] of Object.entries(SWITCHES)) input(id).onchange = () => wall.show({ [name]: input(id).checked });
+  select("advance").onchange = () => wall.show({ advance: select("advance").value });
   input("everyone").onchange = () => {
     studio.store.set({ everyone: input("everyone").checked });
     studio.reload();

@@ -85,6 +85,7 @@ export function commands(studio, wall, page) {
   const listed = [
     key(". N", "joint.next", () => studio.chooseJoint(studio.state.joint + 1)),
     key(", P", "joint.previous", () => studio.chooseJoint(studio.state.joint - 1)),
+    key("W", "joint.wrist", () => studio.chooseJoint(studio.state.joint - (studio.state.joint % PER_HAND))),
     key("H", "joint.hand", () => studio.chooseJoint(studio.state.joint + 21)),
     key("D PageDown", "frame.next", () => studio.step(1)),
     key("A PageUp", "frame.previous", () => studio.step(-1)),
@@ -141,12 +142,21 @@ function nameOf(event) {
   return [...parts.filter(Boolean), NAMES[/** @type {keyof NAMES} */ (key)] ?? key].join("+");
 }
 
+const CONTROL_KEYS = new Set(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown", "Enter", " ", "Escape", "Tab"]);
+const WITHOUT_TEXT = new Set(["range", "checkbox"]);
+
+/** Return whether a focused field needs a key for itself: every key in a text field, few in a menu, slider or switch. @param {EventTarget | null} target @param {string} key */
+function isKeyOfField(target, key) {
+  if (target instanceof HTMLSelectElement) return CONTROL_KEYS.has(key);
+  return target instanceof HTMLInputElement && (!WITHOUT_TEXT.has(target.type) || CONTROL_KEYS.has(key));
+}
+
 /** @param {Key[]} table @param {() => boolean} isOn */
 export function listenToKeys(table, isOn) {
   const actions = new Map(table.flatMap(({ keys, run }) => keys.map((key) => [key, run])));
   document.addEventListener("keydown", (event) => {
     const { target } = event;
-    const isField = target instanceof HTMLInputElement || target instanceof HTMLSelectElement;
+    const isField = isKeyOfField(target, event.key);
     const isButton = target instanceof HTMLButtonElement && (event.key === "Enter" || event.key === " ");
     const isOwn = target instanceof HTMLElement && target.id === "view3d" && (event.key.startsWith("Arrow") || "+-=".includes(event.key));
     if (!isOn() || isField || isButton || isOwn || (target instanceof HTMLElement && target.tagName === "SUMMARY")) return;

@@ -11,13 +11,14 @@ const LEAST_PX = 640;
 const MOST_PX = 2560;
 
 /** @typedef {import("./project.js").Mark} Mark */
+/** @typedef {"view" | "joint" | "stay"} Advance where to go after a mark: the next view, then the next joint; the next joint; nowhere */
 
 export class Wall {
   /** @type {Tile[]} */ #tiles = [];
   #studio;
   #given;
   #images = new Images();
-  #options = { advance: false, machine: true, others: true };
+  #options = { advance: /** @type {Advance} */ ("view"), machine: true, others: true };
   /** @type {{joint: number, view: string, x: number, y: number} | null} */ #dragged = null;
   /** @type {[number, number] | null} */ cursor = null;
   /** Time from the request of a frame until all images are displayed in milliseconds; -1 while it loads. */
@@ -164,8 +165,22 @@ export class Wall {
     } else {
       if (under === joint && machine) studio.mark(view, joint, machine.x, machine.y, "seen", "H+M");
       else studio.mark(view, joint, x, y);
-      if (this.#options.advance) studio.chooseJoint(joint + 1);
+      this.#goOn();
     }
+  }
+
+  /** Go on after a mark: to the next visible view without a mark of the joint, or to the next joint in the first view. */
+  #goOn() {
+    const studio = this.#studio;
+    const { joint, frame, shown, active } = studio.state;
+    const { advance } = this.#options;
+    if (advance === "stay") return;
+    const marks = studio.marksOf(frame);
+    const visible = this.#tiles.map((_, k) => k).filter((k) => this.#tiles[k].node.offsetParent !== null);
+    const order = [...visible.filter((k) => k > active), ...visible.filter((k) => k < active)];
+    const next = order.find((k) => !marks.has(placeOf({ frame, view: shown[k], joint })));
+    if (advance === "joint" || next === undefined) studio.chooseJoint(joint + 1);
+    if (advance === "view") this.#tiles[next ?? visible[0]].overlay.focus({ preventScroll: true });
   }
 
   /** @param {string} view @param {number} joint @param {number} x @param {number} y @param {boolean} isDone */
