@@ -1,7 +1,10 @@
 """Training of hand landmarks: crops are the detector's, truth turns with them, sources mix, and errors fall."""
 
 import json
+import sys
 from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -10,14 +13,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader
 
 import sonjit
 from sonjit import InputError
 from sonjit.cli import main
 from sonjit.detectors.kinds.hands import box_around_hand
+from sonjit.engines import EngineOptions, load_engine
 from sonjit.geometry.boxes import crop_on_grid, points_from_crop
 from sonjit.lab.datasets import convert_dataset, open_dataset
-from sonjit.lab.networks import create_network
+from sonjit.lab.networks import create_network, list_networks, registry
+from sonjit.lab.training import hands
 from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit.lab.training.hands.landmark_data import (
     LandmarkCrop,
@@ -311,6 +317,125 @@ def test_one_command_trains_a_network_of_its_own_from_several_sources(demo_clip,
     network = create_network("hand-lite", told["weights"])
     assert network.options.items() >= {"width": 0.25, "activation": "elu", "dropout": 0.1}.items()
     assert sum(map(torch.numel, network.parameters())) == int(float(told["parameters"]))
+
+
+OWN = """
+from sonjit.lab.networks import InputSpec, Network, NetworkEntry, register
+from torch import nn
+
+import torch
+
+
+class Own(Network):
+    def __init__(self, keypoints: int = 21, width: int = 4) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, width, 8, 8)
+        self.heads = nn.ModuleDict(
+            {"keypoints": nn.Linear(width, 3 * keypoints), "keypoints_3d": nn.Linear(width, 3 * keypoints),
+             "presence": nn.Linear(width, 1), "handedness": nn.Linear(width, 1)}
+        )
+
+    def forward(self, images):
+        mean = self.body(images).mean((2, 3))
+        return {name: head(mean) for name, head in self.heads.items()}
+
+
+register(NetworkEntry("own-hand", Own, "hands", "nobody", "none", (InputSpec("images", (3, 32, 32)),)))
+
+
+def losses(outputs, batch):
+    points = outputs["keypoints"].unflatten(1, (-1, 3))[..., :2]
+    return {"own": ((points - batch.keypoints).abs().mean(2) * batch.known).mean()}
+
+
+class Wrong(Own):
+    def forward(self, images):
+        return {"keypoints": self.body(images).mean((2, 3))}
+
+
+register(NetworkEntry("no-hand", Wrong, "nothing", "nobody", "none", (InputSpec("images", (3, 32, 32)),)))
+"""
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    list_networks()
+    (tmp_path / "own_hand.py").write_text(OWN, "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("SONJIT_EXTENSIONS", "own_hand")
+    import_module("own_hand")  # a new process imports it by the variable
+    yield
+    for name in ("own-hand", "no-hand"):
+        registry._ENTRIES.pop(name, None)
+    sys.modules.pop("own_hand", None)
+
+
+def train_command(tmp_path, demo_clip, *sets):
+    clip, _, truth = demo_clip
+    write_coco(tmp_path / "hands.json", truth, names=NAMES, every=60, sides=True)
+    command = ["train", "hand-full", "--data", str(tmp_path / "hands.json"), "--images", str(clip), "--steps", "2"]
+    command += ["--out", str(tmp_path / "run"), "--set", "scratch=true", "--set", "size=32", "--set", "batch=2"]
+    return command + [part for value in sets for part in ("--set", value)]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("own_module")
+def test_a_network_and_a_loss_of_ones_own_have_the_same_data_and_metrics(demo_clip, tmp_path, capfd):
+    command = train_command(
+        tmp_path, demo_clip, "network=own-hand", "network_options=width=6", "loss=own_hand:losses", "held_out=0.5"
+    )
+    assert main(command) == 0
+    told = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
+    assert all(np.isfinite(float(told[name])) for name in ("mnae", "handedness", "error_px"))
+    assert create_network("own-hand", told["weights"]).body.out_channels == 6
+    (first, *_) = (json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text("utf-8").splitlines())
+    assert "own" in json.dumps(first)
+
+
+def test_crops_are_batches_of_torch(crops):
+    """`to_batch` is the collate function of PyTorch's loader, in processes too."""
+    loader = DataLoader(crops, batch_size=3, collate_fn=hands.to_batch, num_workers=1, multiprocessing_context="fork")
+    batch = next(iter(loader))
+    assert batch._fields == hands.Batch._fields
+    expected = to_batch(crops[:3])
+    for found, value in zip(batch, expected, strict=True):
+        torch.testing.assert_close(found, value, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["l2", "smooth-l1", "wing"])
+def test_a_backbone_of_timm_is_trained_and_exported(demo_clip, tmp_path, capfd, loss):
+    options = ("network=timm-landmarks", "network_options=backbone=test_efficientnet", f"loss={loss}")
+    assert main([*train_command(tmp_path, demo_clip, *options), "--export", "onnx"]) == 0
+    told = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
+    network = create_network("timm-landmarks", told["weights"]).eval()
+    assert network.options.items() >= {"backbone": "test_efficientnet", "size": 32}.items()
+    engine = load_engine(Path(told["export"]), EngineOptions(precision="f32"))
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    engine.input[...] = pixels  # engines read bytes, with the channels last
+    images = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+    for found, (name, expected) in zip(engine.run(), network(images).items(), strict=True):
+        np.testing.assert_allclose(found, expected.detach(), atol=1e-3, err_msg=name)
+
+
+@pytest.mark.usefixtures("own_module")
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        (["network=resnet50"], "Unknown network 'resnet50'"),
+        (["network=no-hand"], "network=no-hand requires the output keypoints (B, 63); it has shape (1, 4)"),
+        (["network=own-hand", "width=0.5"], "width applies only to hand-full, hand-lite, hand-heavy, not to own-hand"),
+        (["network_options=a=1"], "network_options applies only to other networks"),
+        (["network=timm-landmarks", "network_options=backbone=resnet19"], "Unknown backbone 'resnet19'"),
+        (["loss=wings"], "Unknown loss 'wings'. Choose from l1, l2, smooth-l1, wing, or a function as module:function"),
+        (["loss=os:getcwd"], "'os:getcwd' must name a module of sonjit or of a registered extension"),
+    ],
+)
+def test_wrong_networks_and_losses_are_refused_in_one_line(demo_clip, tmp_path, capfd, sets, said):
+    assert main(train_command(tmp_path, demo_clip, *sets)) == 2
+    _, err = capfd.readouterr()
+    assert said in err
+    assert err.count("\n") == 1
 
 
 def test_a_run_from_scratch_begins_in_the_middle():

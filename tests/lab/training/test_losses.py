@@ -6,7 +6,18 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from sonjit.lab.training.losses import cross_entropy, focal, heatmap, maxmse
+from sonjit.lab.training.losses import (
+    MAP_LOSSES,
+    POINT_LOSSES,
+    adaptive_wing,
+    cross_entropy,
+    focal,
+    heatmap,
+    heatmap_cells,
+    maxmse,
+    point_loss,
+    wing,
+)
 
 LOSSES = {
     "cross-entropy": cross_entropy,
@@ -78,3 +89,57 @@ def test_a_heatmap_forgives_what_is_near_a_peak():
     near, far = right.clone(), right.clone()
     near[0, 0, 4, 5] = far[0, 0, 1, 1] = 4
     assert heatmap(right, maps) < heatmap(near, maps) < heatmap(far, maps) / 100
+
+
+@pytest.mark.parametrize("name", POINT_LOSSES)
+def test_point_losses_are_zero_at_the_truth_and_grow_with_the_offset(name):
+    loss = point_loss(name)
+    sizes = torch.linspace(0, 1, 101)[:, None, None].expand(-1, 3, 2)
+    values = loss(sizes)
+    assert values.shape == (101, 3)
+    assert values[0].eq(0).all()
+    assert (values.diff(dim=0) > 0).all()
+    torch.testing.assert_close(loss(-sizes), values)
+
+
+def test_wing_is_the_papers_formula_without_a_step():
+    width, curvature = 10.0, 2.0
+    offsets = torch.tensor([[1.0], [9.999], [10.001], [30.0]])
+    constant = width - width * math.log(1 + width / curvature)
+    near = [width * math.log(1 + size / curvature) for size in (1.0, 9.999)]
+    expected = torch.tensor([*near, 10.001 - constant, 30 - constant])
+    torch.testing.assert_close(wing(offsets, width=width, curvature=curvature), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("truth", [0.0, 0.3, 1.0])
+def test_adaptive_wing_is_the_papers_formula_without_a_step(truth):
+    alpha, omega, epsilon, theta = 2.1, 14.0, 1.0, 0.5
+    offsets = torch.linspace(0, 0.999, 1000)
+    true = torch.full_like(offsets, truth)
+    values = adaptive_wing(true + offsets, true)
+    near = omega * torch.log(1 + (offsets / epsilon) ** (alpha - truth))
+    torch.testing.assert_close(values[:500], near[:500], rtol=1e-4, atol=1e-5)
+    slope = omega / (1 + (theta / epsilon) ** (alpha - truth)) * (alpha - truth)
+    slope *= (theta / epsilon) ** (alpha - truth - 1) / epsilon
+    far = slope * offsets - (theta * slope - omega * math.log(1 + (theta / epsilon) ** (alpha - truth)))
+    torch.testing.assert_close(values[500:], far[500:], rtol=1e-4, atol=1e-4)
+    exact = true.clone().requires_grad_()
+    adaptive_wing(exact, true).sum().backward()
+    assert exact.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", MAP_LOSSES)
+def test_heatmap_losses_of_a_name_fall_to_zero(name):
+    torch.manual_seed(0)
+    truth = torch.randn(2, 3, 64).mul(3).softmax(2)
+    logits = torch.zeros(2, 3, 64, requires_grad=True)
+    optimizer = torch.optim.Adam([logits], 0.1)
+    first = heatmap_cells(logits, truth, name)
+    assert first.shape == (2, 3)
+    for _ in range(400):
+        optimizer.zero_grad()
+        loss = heatmap_cells(logits, truth, name).sum()
+        loss.backward()
+        optimizer.step()
+    assert 0 <= loss < 0.05 * first.sum()
+    assert logits.argmax(2).equal(truth.argmax(2))

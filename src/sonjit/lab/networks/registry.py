@@ -45,6 +45,7 @@ _MODULES: tuple[str, ...] = (
     "mediapipe.pose_detection",
     "mediapipe.pose_landmark",
     "mediapipe.selfie_segmentation",
+    "timm_landmarks",
 )
 """Modules of this package that register networks."""
 _MAX_SHOWN_KEYS = 3

@@ -1,11 +1,24 @@
-"""Losses. Each takes predictions and the ground truth and returns a scalar to minimise."""
+"""Losses. Each takes predictions and the ground truth and returns a scalar to minimise.
+
+`POINT_LOSSES` and `MAP_LOSSES` are chosen by name in recipes. They return a value for each point or cell, so that a
+recipe can leave out what is not labelled.
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torchvision.ops import sigmoid_focal_loss
+
+POINT_LOSSES = ("l1", "l2", "smooth-l1", "wing")
+"""Names of the losses of `point_loss`."""
+
+MAP_LOSSES = ("kl", "mse", "adaptive-wing")
+"""Names of the losses of `heatmap_cells`."""
 
 
 def cross_entropy(scores: Tensor, truth: Tensor) -> Tensor:
@@ -54,3 +67,101 @@ def maxmse(predicted: Tensor, truth: Tensor) -> Tensor:
     without errors, where the released code divides by 0. Source: Fu et al. 2023, Deformer, section 3.4.
     """
     return (maxmse_weights(predicted, truth) * (predicted - truth).square().sum(-1)).sum(-1).mean()
+
+
+def l1(offsets: Tensor) -> Tensor:
+    """Return the mean absolute coordinate (...) of offsets (..., D)."""
+    return offsets.abs().mean(-1)
+
+
+def l2(offsets: Tensor) -> Tensor:
+    """Return the mean squared coordinate (...) of offsets (..., D)."""
+    return offsets.square().mean(-1)
+
+
+def smooth_l1(offsets: Tensor, *, width: float = 0.1) -> Tensor:
+    """Return the mean (...) over coordinates of offsets (..., D): squared below `width`, linear above it.
+
+    Source: Girshick 2015, Fast R-CNN, equation 3.
+    """
+    return F.smooth_l1_loss(offsets, torch.zeros_like(offsets), beta=width, reduction="none").mean(-1)
+
+
+def wing(offsets: Tensor, *, width: float = 0.2, curvature: float = 0.04) -> Tensor:
+    """Return the Wing loss, the mean (...) over coordinates of offsets (..., D).
+
+    It is logarithmic below `width` and linear above, so that small errors keep a large gradient.
+
+    Args:
+        offsets: Predictions minus ground truth.
+        width: Offset from which the loss is linear. The paper's 10 pixels are 0.2 of a length of 50 pixels.
+        curvature: Curvature of the logarithmic part, 2 pixels in the paper.
+
+    Source: Feng et al. 2018, Wing Loss for Robust Facial Landmark Localisation, equation 5.
+    """
+    size = offsets.abs()
+    constant = width - width * math.log(1 + width / curvature)
+    return torch.where(size < width, width * torch.log1p(size / curvature), size - constant).mean(-1)
+
+
+def adaptive_wing(
+    predicted: Tensor,
+    truth: Tensor,
+    *,
+    alpha: float = 2.1,
+    omega: float = 14.0,
+    epsilon: float = 1.0,
+    theta: float = 0.5,
+) -> Tensor:
+    """Return the adaptive Wing loss of each cell of maps in 0..1, in the shape of the maps.
+
+    Cells near a peak of the ground truth have a gradient like that of the Wing loss; background has that of a square.
+
+    Args:
+        predicted: Predicted maps.
+        truth: Maps with peaks of 1.
+        alpha: Exponent of errors in the background; at peaks it is smaller by 1.
+        omega: Factor of the logarithmic part.
+        epsilon: Error in whose unit the logarithm is taken.
+        theta: Error from which the loss is linear.
+
+    Source: Wang et al. 2019, Adaptive Wing Loss for Robust Face Alignment via Heatmap Regression, equation 3.
+    """
+    power = alpha - truth
+    size = (predicted - truth).abs()
+    ratio = theta / epsilon
+    slope = omega * power * ratio ** (power - 1) / (1 + ratio**power) / epsilon
+    constant = theta * slope - omega * torch.log1p(ratio**power)
+    # The gradient of a power is infinite at 0, where its other factor is 0.
+    near = omega * torch.log1p((size.clamp(min=1e-12) / epsilon) ** power)
+    return torch.where(size < theta, near, slope * size - constant)
+
+
+def kl(logits: Tensor, truth: Tensor) -> Tensor:
+    """Return each cell's part (B, K, N) of the divergence of distributions (B, K, N) from the softmax of logits."""
+    return F.kl_div(logits.log_softmax(-1), truth, reduction="none")
+
+
+def point_loss(name: str) -> Callable[[Tensor], Tensor]:
+    """Return a loss (...) of the offsets (..., D) of points from the ground truth, by its name in `POINT_LOSSES`."""
+    losses: dict[str, Callable[[Tensor], Tensor]] = {"l1": l1, "l2": l2, "smooth-l1": smooth_l1, "wing": wing}
+    return losses[name]
+
+
+def heatmap_cells(logits: Tensor, truth: Tensor, name: str) -> Tensor:
+    """Return a loss of heatmaps, summed over the cells of each map.
+
+    Args:
+        logits: (B, K, N) predicted maps of N cells.
+        truth: (B, K, N) distributions, which sum to 1.
+        name: `kl` compares distributions; `mse` and `adaptive-wing` compare the sigmoid of the logits with the ground
+            truth scaled to peaks of 1.
+
+    Returns:
+        (B, K) losses.
+    """
+    if name == "kl":
+        return kl(logits, truth).sum(-1)
+    predicted, peaks = logits.sigmoid(), truth / truth.amax(-1, keepdim=True)
+    cells = adaptive_wing(predicted, peaks) if name == "adaptive-wing" else (predicted - peaks).square()
+    return cells.sum(-1)

@@ -13,6 +13,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image
+from sonjit._util.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop, points_into_crop
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.networks import create_network
@@ -30,6 +31,7 @@ from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw
 from sonjit.lab.training.export import export_trained
 from sonjit.lab.training.hands.samples import CropSettings, draw_batch, hand_data
 from sonjit.lab.training.loop import WEIGHTS, train
+from sonjit.lab.training.losses import MAP_LOSSES, heatmap_cells
 from sonjit.lab.training.pictures import MAX_CROPS, PICTURE, draw_predictions
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.sequences import evenly_spaced
@@ -51,11 +53,19 @@ class KeypointDetectorSettings(CropSettings):
         backbone: Name of a network of timm with feature maps at strides 4, 8, 16 and 32.
         backbone_weights: File of timm's weights for the backbone; "" starts with random weights.
         channels: Channels of the feature maps.
+        loss: Loss of the heatmaps: `kl`, `mse` or `adaptive-wing`.
     """
 
     backbone: str = "tf_efficientnet_b0"
     backbone_weights: str = ""
     channels: int = 128
+    loss: str = "kl"
+
+    def __post_init__(self) -> None:
+        """Check that values are in range."""
+        super().__post_init__()
+        if self.loss not in MAP_LOSSES:
+            raise InputError(f"Unknown loss {self.loss!r}. Choose from {', '.join(MAP_LOSSES)}")
 
 
 class HeatmapTargets(NamedTuple):
@@ -86,7 +96,7 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
     batch = partial(draw_batch, samples=data.training, make=make, join=tensors_from_examples, count=settings.batch)
 
     def losses(model: KeypointHeatmaps, batch: tuple[Tensor, HeatmapTargets]) -> Mapping[str, Tensor]:
-        return heatmap_losses(model(batch[0]), batch[1])
+        return heatmap_losses(model(batch[0]), batch[1], settings.loss)
 
     assert isinstance(network, KeypointHeatmaps)
     save_description(request.out, {"network": "keypoint-detector", "options": options, "side": settings.side})
@@ -118,19 +128,24 @@ def _draw_held_out(model: KeypointHeatmaps, held_out: Sequence[Sample], side: in
     return draw_predictions(images, list(px_from_cell(cells)), labels, [example.known > 0 for example in crops])
 
 
-def heatmap_losses(outputs: Mapping[str, Tensor], targets: HeatmapTargets) -> dict[str, Tensor]:
+def heatmap_losses(outputs: Mapping[str, Tensor], targets: HeatmapTargets, loss: str = "kl") -> dict[str, Tensor]:
     """Return the losses of the heatmaps against Gaussians around the keypoints, and of the predicted visibility.
 
+    Args:
+        outputs: Outputs of the network.
+        targets: Ground truth.
+        loss: Loss of the heatmaps, one of `losses.MAP_LOSSES`.
+
     Returns:
-        `heatmaps`: Cross-entropy of the maps' distributions, the mean over known keypoints, minus that of perfect maps,
-        so that 0 is the minimum. `visible`: Binary cross-entropy where visibility is known.
+        `heatmaps`: Mean over known keypoints; 0 is the minimum. `visible`: Binary cross-entropy where visibility is
+        known.
     """
     logits = outputs["heatmaps"]
     wanted = _gaussians(cell_from_px(targets.keypoints), logits.shape[-1])  # (B, 21, h * w)
-    divergence = F.kl_div(logits.flatten(2).log_softmax(2), wanted, reduction="none").sum(2)
+    errors = heatmap_cells(logits.flatten(2), wanted, loss)
     seen = F.binary_cross_entropy_with_logits(outputs["visible_logits"], targets.visible, reduction="none")
     return {
-        "heatmaps": (divergence * targets.known).sum() / targets.known.sum().clamp(min=1),
+        "heatmaps": (errors * targets.known).sum() / targets.known.sum().clamp(min=1),
         "visible": (seen * targets.labelled).sum() / targets.labelled.sum().clamp(min=1),
     }
 

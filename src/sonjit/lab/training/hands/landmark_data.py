@@ -22,8 +22,10 @@ from sonjit.detectors.kinds.hands import BOX_KEYPOINTS, box_around_hand
 from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, points_into_crop
 from sonjit.lab.datasets.sample import Instance, Sample, Side
 from sonjit.lab.metrics import mnae
-from sonjit.lab.networks.mediapipe.hand_landmark import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
+from sonjit.lab.networks.mediapipe.hand_landmark import PUBLISHED_KEYPOINTS
+from sonjit.lab.networks.registry import Network
 from sonjit.lab.training.augment import OTHER_SIDE, Augmentation
+from sonjit.lab.training.losses import point_loss
 from sonjit.results.skeletons import load_skeleton
 
 PUBLISHED_SIZE = 224
@@ -320,21 +322,23 @@ def _depth(keypoints: Tensor, metres: Tensor) -> Tensor:
 
 
 def landmark_losses(
-    before: HandLandmarkNetwork | None, keep: float
-) -> Callable[[HandLandmarkNetwork, Batch], Mapping[str, Tensor]]:
+    before: Network | None, keep: float, loss: str = "l1"
+) -> Callable[[Network, Batch], Mapping[str, Tensor]]:
     """Return a function that computes losses by name: distances in palm lengths, and scores.
 
     Args:
         before: Copy of the network before training, whose outputs are the targets where there is no annotation; None
             for no such loss.
         keep: Weight of that loss.
+        loss: Loss of the keypoints, one of `losses.POINT_LOSSES`.
     """
+    error_of = point_loss(loss)
 
-    def losses(network: HandLandmarkNetwork, batch: Batch) -> Mapping[str, Tensor]:
+    def losses(network: Network, batch: Batch) -> Mapping[str, Tensor]:
         outputs = network(batch.images)
         points = outputs["keypoints"].unflatten(1, (-1, 3))  # (B, K, 3)
         metres = outputs["keypoints_3d"].unflatten(1, (-1, 3))[:, :PUBLISHED_KEYPOINTS]
-        errors = (points[..., :2] - batch.keypoints).abs().mean(2) / batch.palm[:, None]  # (B, K)
+        errors = error_of((points[..., :2] - batch.keypoints) / batch.palm[:, None, None])  # (B, K)
         # A NaN in the ground truth would make a NaN gradient, even where the mask excludes it.
         depth_errors = (points[:, :PUBLISHED_KEYPOINTS, 2] - batch.depth.nan_to_num()).abs() / batch.palm[:, None]
         metres_errors = (metres - batch.metres.nan_to_num()).abs() / _PALM_M
@@ -383,9 +387,7 @@ def _mean(values: Tensor, where: Tensor) -> Tensor:
     return torch.where(where, values, 0).sum() / where.sum().clamp(min=1)
 
 
-def landmark_metrics(
-    network: HandLandmarkNetwork, crops: Sequence[LandmarkCrop], device: str = "cpu"
-) -> dict[str, float]:
+def landmark_metrics(network: Network, crops: Sequence[LandmarkCrop], device: str = "cpu") -> dict[str, float]:
     """Return the errors without augmentation.
 
     Args:
@@ -416,12 +418,12 @@ def landmark_metrics(
     return metrics
 
 
-def predicted_points(network: HandLandmarkNetwork, crops: Sequence[LandmarkCrop], device: str = "cpu") -> Float32Array:
+def predicted_points(network: Network, crops: Sequence[LandmarkCrop], device: str = "cpu") -> Float32Array:
     """Return the predicted keypoints (N, K, 2) in pixels of the crops."""
     return _outputs(network, crops, device)["keypoints"].reshape(len(crops), -1, 3)[..., :2]
 
 
-def _outputs(network: HandLandmarkNetwork, crops: Sequence[LandmarkCrop], device: str) -> dict[str, Float32Array]:
+def _outputs(network: Network, crops: Sequence[LandmarkCrop], device: str) -> dict[str, Float32Array]:
     """Return the network's outputs (N, ...) by name."""
     with torch.inference_mode():
         parts = [

@@ -7,7 +7,8 @@ annotation (depth, presence, handedness, metres) are trained to stay as in the p
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,13 +16,14 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sonjit._util.arrays import Image
 from sonjit._util.errors import InputError
-from sonjit.lab.networks import create_network
+from sonjit._util.key_values import json_values
+from sonjit.lab.networks import create_network, network_entry
 from sonjit.lab.networks.mediapipe.hand_landmark import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
-from sonjit.lab.networks.registry import InputSpec
+from sonjit.lab.networks.registry import InputSpec, Network
 from sonjit.lab.training.augment import AugmentedSettings, draw_augmentation
 from sonjit.lab.training.export import export_trained, median_run_ms
 from sonjit.lab.training.folding import add_batch_norms, fold, scale_head
@@ -38,13 +40,16 @@ from sonjit.lab.training.hands.landmark_data import (
 )
 from sonjit.lab.training.hands.samples import open_source_samples
 from sonjit.lab.training.loop import WEIGHTS, train
+from sonjit.lab.training.losses import POINT_LOSSES
 from sonjit.lab.training.pictures import MAX_CROPS, PICTURE, draw_predictions
-from sonjit.lab.training.recipes import TrainingRequest, settings_from
+from sonjit.lab.training.recipes import TrainingRequest, imported, settings_from
 from sonjit.lab.training.sequences import Concat, evenly_spaced
 from sonjit.lab.training.settings import check_at_least, check_side
 
 _MAX_EVALUATED = 1000
 """Maximum number of training hands on which errors are measured."""
+
+_HAND_NETWORKS = ("hand-full", "hand-lite", "hand-heavy")
 
 _PALM_M = 0.09
 """Typical length of a palm, about a quarter of a crop's side."""
@@ -55,7 +60,11 @@ class LandmarkSettings(AugmentedSettings):
     """Settings of the recipes.
 
     Attributes:
-        network: Network to train.
+        network: `hand-full`, `hand-lite` or `hand-heavy`, or any registered network with their outputs, such as
+            `timm-landmarks`.
+        network_options: Options of a network of another name, such as `backbone`.
+        loss: Loss of the keypoints: `l1`, `l2`, `smooth-l1` or `wing`; or a function of your own as `module:function`,
+            which takes the outputs and the `Batch` and returns all losses by name.
         scratch: True to start with random weights and batch norms instead of the published weights.
         trunk: Trunk of a network from scratch that differs from its own; `tiny` is for small sizes.
         width: Width of a network from scratch, as a multiple of its own channels; 0 keeps them.
@@ -80,7 +89,9 @@ class LandmarkSettings(AugmentedSettings):
 
     learning_rate: float = 3e-4
     warmup: int = 5
-    network: Literal["hand-full", "hand-lite", "hand-heavy"] = "hand-full"
+    network: str = "hand-full"
+    network_options: Mapping[str, object] = field(default_factory=dict[str, object])
+    loss: str = "l1"
     scratch: bool = False
     trunk: Literal["", "lite", "full", "tiny"] = ""
     width: float = 0.0
@@ -115,6 +126,16 @@ class LandmarkSettings(AugmentedSettings):
             raise InputError(f"heads_from={sorted(unknown)[0]}: not a source of mix")
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout={self.dropout}: must be at least 0 and below 1")
+        if self.loss not in POINT_LOSSES and ":" not in self.loss:
+            raise InputError(
+                f"Unknown loss {self.loss!r}. Choose from {', '.join(POINT_LOSSES)}, or a function as module:function"
+            )
+        if self.network not in _HAND_NETWORKS:
+            for name in ("trunk", "width", "activation", "dropout"):
+                if getattr(self, name):
+                    raise InputError(f"{name} applies only to {', '.join(_HAND_NETWORKS)}, not to {self.network}")
+        elif self.network_options:
+            raise InputError(f"network_options applies only to other networks than {', '.join(_HAND_NETWORKS)}")
         if not self.scratch and (self.width or self.network == "hand-heavy"):
             changed = f"width={self.width:g}" if self.width else self.network
             raise InputError(f"{changed} requires scratch=true; no weights are published")
@@ -150,7 +171,8 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
     }
     evaluated = evenly_spaced(training, _MAX_EVALUATED)
     if not settings.scratch:
-        start_from_nearest(network, evaluated)
+        if isinstance(network, HandLandmarkNetwork):
+            start_from_nearest(network, evaluated)
         results["error_before_px"] = landmark_metrics(network.eval(), evaluated, request.device)["error_px"]
     metrics = fit_landmarks(network, sources, held_out, settings, request)
     fold(network.eval())
@@ -226,8 +248,14 @@ def draw_crops(
     return [augmented(crop, draw_augmentation(settings.augmentation, rng)) for crop in chosen]
 
 
-def landmark_network(settings: LandmarkSettings, weights: str | None = None) -> HandLandmarkNetwork:
-    """Return the network to train: the published one, given weights, or a new one with batch norms."""
+def landmark_network(settings: LandmarkSettings, weights: str | None = None) -> Network:
+    """Return the network to train: the published one, given weights, or a new one.
+
+    Raises:
+        InputError: The network is unknown, has other outputs than hand landmarks, or an option is wrong.
+    """
+    if settings.network not in _HAND_NETWORKS:
+        return _other_network(settings, weights)
     options = {
         name: value for name in ("trunk", "width", "activation", "dropout") if (value := getattr(settings, name))
     }
@@ -244,6 +272,27 @@ def landmark_network(settings: LandmarkSettings, weights: str | None = None) -> 
         scale_head(network, "keypoints", settings.size / 4)
         scale_head(network, "keypoints_3d", _PALM_M)
     return network
+
+
+def _other_network(settings: LandmarkSettings, weights: str | None) -> Network:
+    """Return a registered network of another name, with the number of keypoints and the size where it takes them."""
+    count = PUBLISHED_KEYPOINTS + len(settings.extra_keypoints)
+    known = inspect.signature(network_entry(settings.network).build).parameters
+    sizes = {"keypoints": count, "size": settings.size}
+    options: dict[str, object] = {name: value for name, value in sizes.items() if name in known}
+    for name, value in settings.network_options.items():
+        options[name] = json_values([f"{name}={value}"])[name] if isinstance(value, str) else value
+    with torch.random.fork_rng([]):
+        torch.manual_seed(settings.seed)
+        initial = weights if settings.scratch else weights or "published"
+        network = create_network(settings.network, initial, **options)
+    with torch.no_grad():
+        outputs = network.eval()(torch.zeros(1, 3, settings.size, settings.size))
+    for name, size in (("keypoints", 3 * count), ("keypoints_3d", 3 * count), ("presence", 1), ("handedness", 1)):
+        if name not in outputs or outputs[name].shape != (1, size):
+            given = f"shape {tuple(outputs[name].shape)}" if name in outputs else "no such output"
+            raise InputError(f"network={settings.network} requires the output {name} (B, {size}); it has {given}")
+    return network.train()
 
 
 def start_from_nearest(network: HandLandmarkNetwork, crops: Sequence[LandmarkCrop]) -> None:
@@ -269,7 +318,7 @@ def start_from_nearest(network: HandLandmarkNetwork, crops: Sequence[LandmarkCro
 
 
 def fit_landmarks(
-    network: HandLandmarkNetwork,
+    network: Network,
     sources: Mapping[str, LandmarkCrops],
     held_out: Sequence[LandmarkCrop],
     settings: LandmarkSettings,
@@ -277,25 +326,42 @@ def fit_landmarks(
 ) -> dict[str, float]:
     """Train a network on crops by source in the request's folder and return its metrics on held-out crops, if any."""
     normed = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
-    before = None if normed else copy.deepcopy(network).eval().requires_grad_(False)
+    before = None if normed or settings.scratch else copy.deepcopy(network).eval().requires_grad_(False)
 
-    def evaluate(model: HandLandmarkNetwork) -> dict[str, float]:
+    losses = (
+        landmark_losses(before, settings.keep, settings.loss)
+        if settings.loss in POINT_LOSSES
+        else _OwnLosses(imported(settings.loss, "loss"))
+    )
+
+    def evaluate(model: Network) -> dict[str, float]:
         metrics = landmark_metrics(model, held_out, request.device)
         return {"held_out_error_px": metrics.pop("error_px"), **metrics}
 
     drawn = [crop for crop in evenly_spaced(held_out, 2 * MAX_CROPS) if crop.known.any()][:MAX_CROPS]
 
-    def pictures(model: HandLandmarkNetwork) -> dict[str, Image]:
+    def pictures(model: Network) -> dict[str, Image]:
         points = predicted_points(model, drawn, request.device)
         labels, known = [crop.keypoints for crop in drawn], [crop.known for crop in drawn]
         return {PICTURE: draw_predictions([crop.image() for crop in drawn], list(points), labels, known)}
 
     return train(
         network.train(), partial(draw_batch, sources=sources, settings=settings),
-        landmark_losses(before, settings.keep), settings, out=request.out, inputs=request.inputs(),
+        losses, settings, out=request.out, inputs=request.inputs(),
         progress=request.progress, evaluate=evaluate if held_out else None,
         pictures=pictures if drawn else None,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _OwnLosses:
+    """Losses by a function of the outputs and the batch."""
+
+    function: Callable[[Mapping[str, Tensor], Batch], Mapping[str, Tensor]]
+
+    def __call__(self, network: Network, batch: Batch) -> Mapping[str, Tensor]:
+        """Return the losses of a batch by name."""
+        return self.function(network(batch.images), batch)
 
 
 def draw_batch(rng: np.random.Generator, sources: Mapping[str, LandmarkCrops], settings: LandmarkSettings) -> Batch:

@@ -263,7 +263,7 @@ class TrainingRequest:
 
 
 def _training_function(recipe: Recipe) -> Callable[[TrainingRequest], Mapping[str, object]]:
-    function = _imported(recipe, recipe.function)
+    function = imported(recipe.function, f"recipe {recipe.name}")
     parameters = list(signature(function).parameters.values()) if isfunction(function) else []
     if not parameters or parameters[0].annotation not in (Parameter.empty, "TrainingRequest", TrainingRequest):
         raise InputError(f"recipe {recipe.name}: {recipe.function} must be a function of a TrainingRequest")
@@ -313,7 +313,7 @@ def prepare(recipe: Recipe, request: TrainingRequest) -> TrainingRequest:
     """
     try:
         settings = merged(recipe.settings, recipe.smoke if request.smoke else {}, request.settings)
-        settings_class = _imported(recipe, recipe.settings_class)
+        settings_class = imported(recipe.settings_class, f"recipe {recipe.name}")
         if not (isinstance(settings_class, type) and is_dataclass(settings_class)):
             raise InputError(f"{recipe.settings_class} must be a dataclass")
         settings_from(settings_class, settings)
@@ -334,26 +334,33 @@ def prepare(recipe: Recipe, request: TrainingRequest) -> TrainingRequest:
     return replace(request, recipe=recipe.name, settings=settings, device=device)
 
 
-def _imported(recipe: Recipe, name: str) -> Any:  # noqa: ANN401  # a function or class
-    """Import what a recipe names as `module:name`.
+def imported(name: str, named_by: str) -> Any:  # noqa: ANN401  # a function or class
+    """Import a function or class of Sonjit or of an extension.
 
-    A recipe is data that others may have written. It reaches only the code of Sonjit and of extensions.
+    A recipe is data that others may have written. It reaches no other code.
+
+    Args:
+        name: `module:name`.
+        named_by: What names it, for messages, such as `recipe cam`.
+
+    Raises:
+        InputError: The module is of another package, or has no such function or class.
     """
     module, _, attribute = name.partition(":")
     if not _is_allowed(module):
         raise InputError(
-            f"recipe {recipe.name}: {name!r} must name a module of sonjit or of a registered extension. "
+            f"{named_by}: {name!r} must name a module of sonjit or of a registered extension. "
             f"Add a module of your own to {VARIABLE}"
         )
     try:
         found = import_module(module)
     except ModuleNotFoundError as error:
         if error.name and module.startswith(error.name):
-            raise InputError(f"recipe {recipe.name}: no module {module}") from None
+            raise InputError(f"{named_by}: no module {module}") from None
         raise
     value = getattr(found, attribute, None)
     if value is None or not _is_allowed(str(getattr(value, "__module__", ""))):  # a module also has what it imports
-        raise InputError(f"recipe {recipe.name}: {module} has no {attribute!r}")
+        raise InputError(f"{named_by}: {module} has no {attribute!r}")
     return value
 
 
