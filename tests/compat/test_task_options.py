@@ -56,6 +56,20 @@ def test_thresholds_reach_the_detector(weights, detector, name, mode, given, thr
 
 
 @pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("HandLandmarker", "num_hands"),
+        ("GestureRecognizer", "num_hands"),
+        ("FaceLandmarker", "num_faces"),
+        ("PoseLandmarker", "num_poses"),
+    ],
+)
+def test_a_count_out_of_range_is_named_as_in_the_options(weights, detector, name, count):
+    with pytest.raises(RuntimeError, match=f"{count}=0: ask for at least 1"):
+        getattr(vision, name)(getattr(vision, f"{name}Options")(BaseOptions(), **{count: 0}))
+
+
+@pytest.mark.parametrize(
     ("delegate", "mode", "precision"), [(None, "IMAGE", "f32"), (None, "VIDEO", "f32"), ("GPU", "VIDEO", "auto")]
 )
 def test_processors_compute_in_f32_as_mediapipe_does(weights, detector, delegate, mode, precision):

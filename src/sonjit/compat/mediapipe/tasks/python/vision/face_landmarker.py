@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sonjit.compat.mediapipe.connections import Connection, connections
 from sonjit.compat.mediapipe.containers import Category, NormalizedLandmark
 from sonjit.compat.mediapipe.image import Image
-from sonjit.compat.mediapipe.solution import check_confidences
+from sonjit.compat.mediapipe.solution import check_confidences, check_count
 from sonjit.compat.mediapipe.solutions import face_mesh_connections as face
 from sonjit.compat.mediapipe.task_options import BaseOptions, VisionTaskRunningMode
 from sonjit.compat.mediapipe.tasks.python.vision.core.base_vision_task_api import (
@@ -113,6 +113,7 @@ class FaceLandmarker(DetectorTask[FaceLandmarkerResult], DetectingTask[FaceLandm
     turns_as_mediapipe = True
 
     def _open(self, options: FaceLandmarkerOptions) -> None:
+        check_count(num_faces=options.num_faces)
         check_confidences(
             min_face_detection_confidence=options.min_face_detection_confidence,
             min_face_presence_confidence=options.min_face_presence_confidence,

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from sonjit.compat.mediapipe.connections import Connection, connections
 from sonjit.compat.mediapipe.containers import Category, Landmark, NormalizedLandmark
 from sonjit.compat.mediapipe.image import Image
-from sonjit.compat.mediapipe.solution import check_confidences
+from sonjit.compat.mediapipe.solution import check_confidences, check_count
 from sonjit.compat.mediapipe.solutions import hands_connections as hands
 from sonjit.compat.mediapipe.solutions.hands import HandLandmark
 from sonjit.compat.mediapipe.task_options import BaseOptions, VisionTaskRunningMode
@@ -104,6 +104,7 @@ class HandTask(DetectorTask[Found]):
 
     def _open_hands(self, options: Any, bundle: str) -> None:  # noqa: ANN401  # either task's own
         """Make the detector of hands."""
+        check_count(num_hands=options.num_hands)
         check_confidences(
             min_hand_detection_confidence=options.min_hand_detection_confidence,
             min_hand_presence_confidence=options.min_hand_presence_confidence,

@@ -9,7 +9,7 @@ from typing import ClassVar
 from sonjit.compat.mediapipe.connections import Connection, connections
 from sonjit.compat.mediapipe.containers import Landmark, NormalizedLandmark
 from sonjit.compat.mediapipe.image import Image, ImageFormat
-from sonjit.compat.mediapipe.solution import check_confidences
+from sonjit.compat.mediapipe.solution import check_confidences, check_count
 from sonjit.compat.mediapipe.solutions.pose import PoseLandmark
 from sonjit.compat.mediapipe.solutions.pose_connections import ORDERED
 from sonjit.compat.mediapipe.task_options import BaseOptions, VisionTaskRunningMode
@@ -92,6 +92,7 @@ class PoseLandmarker(DetectorTask[PoseLandmarkerResult], DetectingTask[PoseLandm
     options_type = PoseLandmarkerOptions
 
     def _open(self, options: PoseLandmarkerOptions) -> None:
+        check_count(num_poses=options.num_poses)
         check_confidences(
             min_pose_detection_confidence=options.min_pose_detection_confidence,
             min_pose_presence_confidence=options.min_pose_presence_confidence,
