@@ -60,6 +60,8 @@ def test_images():
     assert (padded.step, padded.is_contiguous(), padded.numpy_view().shape) == (16, False, (2, 5, 3))
     with pytest.raises(ValueError, match="read-only"):
         image.numpy_view()[0] = 0
+    assert image.numpy_view().base is image
+    assert padded.numpy_view().base is not padded
     with pytest.raises(IndexError, match="Invalid index dimension"):
         image[0, 0]
     grey = image_of(np.zeros((2, 4, 1), np.uint8), ImageFormat.GRAY8)

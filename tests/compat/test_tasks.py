@@ -27,7 +27,7 @@ def test_what_a_wrong_call_says(hand_landmarker):
     for call, reason in (
         (lambda: image.detect(np.zeros((4, 4, 3), np.uint8)), "provide an mp.Image with 'image_format' and 'data'"),
         (lambda: image.detect(BLACK, vision.ImageProcessingOptions(rotation_degrees=45)), "multiple of 90°"),
-        (lambda: hand_landmarker(num_hands=0), "max_instances=0"),
+        (lambda: hand_landmarker(num_hands=0), "num_hands=0"),
         (lambda: hand_landmarker(running_mode="VIDEO"), "running_mode='VIDEO': give a RunningMode"),
         (lambda: hand_landmarker(base_options=None), "base_options=None: give a BaseOptions"),
         (lambda: hand_landmarker(min_tracking_confidence="x"), "min_tracking_confidence='x': give a probability"),

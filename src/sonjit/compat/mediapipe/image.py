@@ -86,7 +86,13 @@ class Image:
 
         One channel is (H, W) as in MediaPipe 0.10.21, and (H, W, 1) after `follow_version("1.2.2")`.
         """
-        return self._data[:, :, None] if self._data.ndim == 2 and follows_current() else self._data
+        view = np.asarray(self) if self.is_contiguous() else self._data  # padded rows are a copy in MediaPipe
+        return view[:, :, None] if view.ndim == 2 and follows_current() else view
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        """The pixels for NumPy, whose arrays then keep the image."""
+        return self._data.__array_interface__
 
     @property
     def width(self) -> int:
