@@ -17,6 +17,7 @@ EXTRAS: Final = {
     "pandas": ("pandas",),
     "polars": ("polars",),
     "train": ("torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript"),
+    "tflite": ("litert_torch",),
     "tensorboard": ("tensorboard",),
     "wandb": ("wandb",),
     "mlflow": ("mlflow",),

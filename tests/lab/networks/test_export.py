@@ -1,6 +1,7 @@
 """Exports: files that detectors run with the same results, and what is refused without leaving anything."""
 
 import contextlib
+import copy
 import signal
 from functools import cache
 from itertools import chain
@@ -12,7 +13,7 @@ import torch
 
 import sonjit
 from sonjit import InputError
-from sonjit._util.errors import JobError
+from sonjit._util.errors import JobError, MissingExtraError
 from sonjit.cli import main
 from sonjit.lab.networks import create_network, network_entry
 from sonjit.lab.networks.export import MAX_DIFFERENCE, export_network
@@ -133,6 +134,56 @@ def test_mask_rcnn_finds_the_same_on_frames_of_a_clip(exported_twin, demo_clip):
         for outputs in (compiled([image.numpy()]).to_tuple(), session.run(None, {"images": image.numpy()})):
             for (name, value), other in zip(wanted.items(), outputs, strict=True):
                 np.testing.assert_allclose(other, value.numpy(), atol=1e-3, rtol=1e-5, err_msg=name)
+
+
+@pytest.fixture
+def litert():
+    pytest.importorskip("litert_torch", reason="litert-torch is not installed; type: pip install sonjit[tflite]")
+
+
+@pytest.mark.usefixtures("litert")
+@pytest.mark.parametrize("name", ["hand-lite", "face-mesh", "timm-landmarks"])
+def test_tflite_gives_the_same_as_onnx(name, exported_twin, tmp_path):
+    from sonjit.engines.quiet_openvino import ov
+
+    entry = network_entry(name)
+    network = create_network(name, "demo", **entry.tiny).eval()
+    exported = export_network(network, entry.tiny_inputs, tmp_path / "net.tflite")
+    assert exported.size == exported.path.stat().st_size
+    assert max(exported.differences.values()) < 1e-4
+    images = entry.tiny_inputs[0].example(seed=7)
+    core = ov.Core()
+    core.set_property("CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    last = core.compile_model(exported.path, "CPU")([images.movedim(1, -1).contiguous().numpy()])
+    first = core.compile_model(exported_twin(name).path, "CPU")([images.numpy()])
+    for index in range(len(exported.differences)):
+        np.testing.assert_allclose(last[index], first[index], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.usefixtures("litert")
+def test_a_changed_network_as_tflite_is_run_by_detectors(published, images, published_hands, tmp_path):
+    network = copy.deepcopy(published("hand-full"))
+    with torch.no_grad():
+        network.keypoints.bias += 5
+    paths = [tmp_path / "hand.tflite", tmp_path / "hand.onnx"]
+    for path in paths:
+        export_network(network, network_entry("hand-full").inputs, path)
+    ours, others = (list(chain(*found(images, landmark_model=path))) for path in paths)
+    assert len(ours) == len(others) > 0
+    for hand, other in zip(ours, others, strict=True):
+        np.testing.assert_allclose(hand.keypoints, other.keypoints, atol=1e-2)
+    before = list(chain(*published_hands))
+    assert any(np.abs(hand.keypoints - other.keypoints).max() > 1 for hand, other in zip(ours, before, strict=False))
+
+
+def test_tflite_requires_its_extra_and_one_image(tmp_path, monkeypatch):
+    network, inputs = tiny()
+    with pytest.raises(InputError, match="dynamic_batch does not apply to TFLite"):
+        export_network(network, inputs, tmp_path / "net.tflite", dynamic_batch=True)
+    monkeypatch.setattr("sonjit._util.extras.find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match=r"sonjit\[tflite\]"):
+        export_network(network, inputs, tmp_path / "net.tflite")
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_of_this_machine_stands_in_the_file(exported_twin):

@@ -79,18 +79,18 @@ def export(
     *,
     out: str,
     weights: str | None = None,
-    to: Literal["onnx", "openvino"] | None = None,
+    to: Literal["onnx", "openvino", "tflite"] | None = None,
     dynamic_batch: Annotated[bool, Parameter(negative="")] = False,
     settings: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
 ) -> None:
-    """Write a network as ONNX or OpenVINO IR, and report the difference from PyTorch.
+    """Write a network as ONNX, OpenVINO IR or TFLite, and report the difference from PyTorch.
 
     `sonjit export hand-full --weights runs/thumb/weights.safetensors --set keypoints=22 --out hand.onnx` makes what
     `sonjit hands photo.jpg --landmark-model hand.onnx` runs.
 
     Args:
         name: Name of the network, from `sonjit networks`.
-        out: File to write: .onnx, or .xml with its .bin beside.
+        out: File to write: .onnx, .tflite, or .xml with its .bin beside.
         weights: published, demo, or a path: .safetensors, .pt or .tflite; the published ones by default.
         to: The format; by default that of the file's ending.
         dynamic_batch: Take batches of any size.

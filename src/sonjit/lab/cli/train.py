@@ -34,7 +34,7 @@ def train(
     steps: int | None = None,
     device: str = "cpu",
     precision: Literal["f32", "bf16"] | None = None,
-    export: Literal["onnx", "openvino"] | None = None,
+    export: Literal["onnx", "openvino", "tflite"] | None = None,
     settings: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
     smoke: Annotated[bool, Parameter(negative="")] = False,
     ablation: str | None = None,

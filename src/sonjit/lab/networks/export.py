@@ -1,4 +1,4 @@
-"""Export networks to ONNX and to OpenVINO's IR, and compare the files with PyTorch."""
+"""Export networks to ONNX, to OpenVINO's IR and to TFLite, and compare the files with PyTorch."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ import threading
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sonjit._util.errors import InputError, JobError
+from sonjit._util.extras import require
 from sonjit._util.files import WorkFolder, failing_as_job
 from sonjit.lab.networks.checkpoints import METADATA
 from sonjit.lab.networks.registry import InputSpec, Network
 
-Format = Literal["onnx", "openvino"]
+Format = Literal["onnx", "openvino", "tflite"]
 
-ENDINGS: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
+ENDINGS: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "tflite": ".tflite"}
 
 MAX_DIFFERENCE = 1e-3
 """Maximum difference from PyTorch, as a fraction of an output's range; files with a larger one are not written."""
@@ -60,17 +62,22 @@ def export_network(
 
     Args:
         network: Network whose outputs become those of the file, by name and in their order.
-        inputs: Inputs of the network; images are (B, 3, H, W).
-        path: Path that ends with `.onnx` or `.xml`.
+        inputs: Inputs of the network; images are (B, 3, H, W). Images of a TFLite file are (1, H, W, 3).
+        path: Path that ends with `.onnx`, `.xml` or `.tflite`.
         to: Format; it must match the ending of the path.
         dynamic_batch: True for batches of any size, False for batches of one.
 
     Raises:
-        InputError: The ending is unknown or does not match the format.
+        InputError: The ending is unknown or does not match the format, or a TFLite file shall have a dynamic batch.
+        MissingExtraError: The format is TFLite and the extra `tflite` is not installed.
         JobError: The format does not support a part of the network, the outputs differ from PyTorch's, or the file
             cannot be written.
     """
     file_format = _format(path, to)
+    if file_format == "tflite":
+        if dynamic_batch:
+            raise InputError(f"{path}: dynamic_batch does not apply to TFLite, whose batches have one image")
+        require("litert_torch", "export to TFLite")
     with failing_as_job(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     training = network.training
@@ -78,7 +85,11 @@ def export_network(
     try:
         with failing_as_job(path), WorkFolder(path.parent) as folder, _kept_interrupt() as check_interrupt:
             draft = Path(folder) / f"{path.stem}.onnx"
-            _write_onnx(network, inputs, draft, dynamic_batch=dynamic_batch)
+            if file_format == "tflite":
+                draft = draft.with_suffix(".tflite")
+                _write_tflite(network, inputs, draft)
+            else:
+                _write_onnx(network, inputs, draft, dynamic_batch=dynamic_batch)
             if file_format == "openvino":
                 draft = _ir_from_onnx(draft)
             differences = _differences(network, inputs, draft)
@@ -148,6 +159,87 @@ def _write_onnx(network: Network, inputs: Sequence[InputSpec], path: Path, *, dy
         raise JobError(f"{network.name} cannot be exported to ONNX: {reason[:200]}") from None
 
 
+class _ChannelsLast(nn.Module):
+    """A network with images (B, H, W, 3) as inputs, as TFLite has them."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = _TupleOutputs(network)
+
+    def forward(self, *values: Tensor) -> tuple[Tensor, ...]:
+        return self.network(*(value.movedim(-1, -3) if value.ndim > 3 else value for value in values))
+
+
+def _channels_last(example: Tensor) -> Tensor:
+    return example.movedim(-3, -1).contiguous() if example.ndim > 3 else example
+
+
+def _write_tflite(network: Network, inputs: Sequence[InputSpec], path: Path) -> None:
+    examples = tuple(_channels_last(spec.example()) for spec in inputs)
+    device = next(network.parameters()).device
+    try:
+        with _quiet():
+            litert: Any = import_module("litert_torch")
+            litert.convert(_ChannelsLast(network.cpu()).eval(), examples).export(str(path))
+            _add_normalization(path, inputs)
+    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+        reason = (str(error).strip().splitlines() or ["unknown reason"])[0]
+        raise JobError(f"{network.name} cannot be exported to TFLite: {reason[:200]}") from None
+    finally:
+        network.to(device)
+
+
+def _add_normalization(path: Path, inputs: Sequence[InputSpec]) -> None:
+    """Record in a TFLite file how bytes of images become its inputs, which MediaPipe Tasks requires.
+
+    Source: TensorFlow Lite metadata schema, tables ModelMetadata, SubGraphMetadata, TensorMetadata, ProcessUnit and
+    NormalizationOptions.
+    """
+    schema: Any = import_module("ai_edge_litert.schema_py_generated")
+    flatbuffers: Any = import_module("flatbuffers")
+    builder = flatbuffers.Builder(0)
+
+    def table(slots: int, **fields: int) -> int:
+        """Write a table of offsets by slot, `s3=offset`."""
+        builder.StartObject(slots)
+        for name, offset in fields.items():
+            builder.PrependUOffsetTRelativeSlot(int(name[1:]), offset, 0)
+        return builder.EndObject()
+
+    def vector(offsets: Sequence[int]) -> int:
+        builder.StartVector(4, len(offsets), 4)
+        for offset in reversed(offsets):
+            builder.PrependUOffsetTRelative(offset)
+        return builder.EndVector()
+
+    def number(value: float) -> int:
+        builder.StartVector(4, 1, 4)
+        builder.PrependFloat32(value)
+        return builder.EndVector()
+
+    tensors: list[int] = []
+    for spec in inputs:
+        std = 255 / (spec.high - spec.low)  # (byte - mean) / std
+        options = table(2, s0=number(-spec.low * std), s1=number(std))
+        builder.StartObject(2)
+        builder.PrependUint8Slot(0, 1, 0)  # NormalizationOptions
+        builder.PrependUOffsetTRelativeSlot(1, options, 0)
+        unit = vector([builder.EndObject()])
+        tensors.append(table(7, s0=builder.CreateString(spec.name), s4=unit))
+    subgraph = table(7, s2=vector(tensors))
+    builder.Finish(table(8, s3=vector([subgraph])), b"M001")
+
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    content, record = schema.BufferT(), schema.MetadataT()
+    content.data = np.frombuffer(builder.Output(), np.uint8)
+    record.name, record.buffer = "TFLITE_METADATA", len(model.buffers)
+    model.buffers.append(content)
+    model.metadata = [*(model.metadata or ()), record]
+    packed = flatbuffers.Builder(0)
+    packed.Finish(model.Pack(packed), b"TFL3")
+    path.write_bytes(bytes(packed.Output()))
+
+
 def _ir_from_onnx(path: Path) -> Path:
     from sonjit.engines.quiet_openvino import ov
 
@@ -174,6 +266,8 @@ def _differences(network: Network, inputs: Sequence[InputSpec], path: Path) -> d
         examples = [spec.example(seed=seed) for spec in inputs]
         with torch.inference_mode():
             outputs = network(*(example.to(device) for example in examples))
+        if path.suffix == ".tflite":
+            examples = [_channels_last(example) for example in examples]
         results = compiled([example.numpy() for example in examples])
         for index, (name, value) in enumerate(outputs.items()):
             expected.setdefault(name, []).append(value.cpu().numpy())
