@@ -146,6 +146,27 @@ def test_wrong_predictions_say_what_they_should_be(clip_folder, tmp_path, change
         evaluate(request(clip_folder, predictions=file), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda count: {"side": np.array(["right"] * count)}, "Unknown side 'right'. Choose from Right, Left"),
+        (lambda count: {"instance": np.full(count, -1)}, "instance requires integers of at least 0"),
+        (lambda count: {"instance": np.full(count, 0.5)}, "instance requires integers of at least 0"),
+        (lambda count: {"instance": np.arange(count) + 50}, "instances; there is no 5"),
+        (lambda count: {"instance": np.zeros(count, int)}, "two rows are of one instance"),
+        (lambda count: {"score": np.full(count, np.nan)}, "score requires finite numbers"),
+        (lambda count: {"score": np.ones(count, complex)}, "score holds complex128"),
+        (lambda count: {"placed": np.ones(count, bool)}, "give one boolean"),
+        (lambda _: {"side": None, "keypoints_px": None}, "has several rows"),
+    ],
+)
+def test_predictions_that_would_belong_to_no_instance_are_refused(clip_folder, tmp_path, change, said):
+    count = sum(len(sample.instances) for sample in open_dataset("folder", clip_folder))
+    file = save_truth(clip_folder, tmp_path / "p.npz", **change(count))
+    with pytest.raises(InputError, match=said):
+        evaluate(request(clip_folder, predictions=file), tmp_path)
+
+
 def test_predictions_of_something_else_are_refused(clip_folder, tmp_path):
     np.savez(tmp_path / "p.npz", id=np.array(["elsewhere.png"]), keypoints_px=np.zeros((1, 21, 2)))
     with pytest.raises(InputError, match=r"names no sample of the data set; it names elsewhere\.png"):

@@ -82,7 +82,12 @@ class PredictionsModel:
             height, width = rgb.shape[:2]
             records = enumerate(self._by_number.get(image_number(sample), []))
             return [part for number, item in records for part in _from_record(item, height, width, number)]
-        return self._by_id.get(sample.id) or self._by_id.get(Path(sample.id).name) or []
+        found = self._by_id.get(sample.id) or self._by_id.get(Path(sample.id).name) or []
+        for prediction in found:
+            if prediction.instance is not None and prediction.instance >= len(sample.instances):
+                count = len(sample.instances)
+                raise InputError(f"{self._path}: {sample.id} has {count} instances; there is no {prediction.instance}")
+        return found
 
     def check(self, samples: Iterable[Sample]) -> None:
         """Refuse predictions of another data set.
@@ -116,6 +121,9 @@ def _from_arrays(path: Path) -> dict[str, list[Prediction]]:
     for name, array in arrays.items():
         if name in _ARRAYS:
             _check_shape(path, name, array, len(ids))
+    if "placed" in arrays and arrays["placed"].shape != ():
+        raise InputError(f"{path}: placed is {arrays['placed'].shape}; give one boolean")
+    _check_values(path, arrays)
     placed = bool(arrays["placed"]) if "placed" in arrays else False
     rows: dict[str, list[Prediction]] = defaultdict(list)
     for row, name in enumerate(ids):
@@ -137,8 +145,30 @@ def _check_shape(path: Path, name: str, array: NDArray[Any], count: int) -> None
     fits = fits and all(wanted in (None, given) for wanted, given in zip(shape, array.shape[1:], strict=True))
     if not fits:
         raise InputError(f"{path}: {name} is {array.shape}; give {what} with N = {count}, as many as id has")
-    if name != "side" and not np.issubdtype(array.dtype, np.number):
+    if name != "side" and array.dtype.kind not in "biuf":
         raise InputError(f"{path}: {name} holds {array.dtype}; give numbers, {what}")
+
+
+def _check_values(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Refuse values with which predictions would silently belong to no instance."""
+    if "side" in arrays and (unknown := set(arrays["side"].astype(str).tolist()) - {"Right", "Left"}):
+        raise InputError(f"{path}: {unknown_name('side', min(unknown), ('Right', 'Left'))}")
+    if "score" in arrays and not np.isfinite(arrays["score"]).all():
+        raise InputError(f"{path}: score requires finite numbers")
+    for name in ("instance", "category_id"):
+        values = arrays.get(name)
+        if values is not None and not ((values >= 0) & (values == np.floor(values))).all():
+            raise InputError(f"{path}: {name} requires integers of at least 0")
+    if "instance" in arrays:
+        named = list(zip(arrays["id"].astype(str).tolist(), arrays["instance"].tolist(), strict=True))
+        if len(set(named)) < len(named):
+            raise InputError(f"{path}: two rows are of one instance")
+    names, counts = np.unique(arrays["id"].astype(str), return_counts=True)
+    if (counts > 1).any() and not arrays.keys() & {"instance", "side", "keypoints_px", "box"}:
+        raise InputError(
+            f"{path}: {names[counts > 1][0]} has several rows; several predictions of a sample require instance, side, "
+            "keypoints_px or box"
+        )
 
 
 def _coco_records(path: Path) -> Mapping[int, list[Mapping[str, Any]]] | None:
