@@ -198,6 +198,46 @@ def test_connections_and_drawings_beside_mediapipe(web_page, theirs):
     np.testing.assert_array_equal(ours, other)
 
 
+DRAW_MASKS = """
+    const {DrawingUtils, MPMask} = await import(given[0]);
+    const [width, height, isTheirs] = [80, 60, given[1]];
+    const graphics = new OffscreenCanvas(width, height).getContext("webgl2");
+    const maskOf = (data) => isTheirs
+        ? new MPMask([data], false, false, graphics.canvas, undefined, width, height)
+        : new MPMask(data, width, height);
+    const categories = Uint8Array.from({length: width * height}, (_, k) => k % width < 30 ? 0 : k < 1600 ? 1 : 255);
+    const shares = Float32Array.from({length: width * height}, (_, k) => (k % width) / width);
+    const photo = new ImageData(Uint8ClampedArray.from(
+        {length: 4 * width * height}, (_, k) => k % 4 === 3 ? 255 : (k * 7 + (k >> 8)) % 256,
+    ), width, height);
+    const drawn = (draw) => {
+        const pen = new OffscreenCanvas(width, height).getContext("2d", {willReadFrequently: true});
+        pen.fillStyle = "rgb(40, 90, 200)";
+        pen.fillRect(0, 0, width, height);
+        const utilities = new DrawingUtils(pen, graphics);
+        draw(utilities);
+        utilities.close();
+        return [...pen.getImageData(0, 0, width, height).data];
+    };
+    const colors = [[200, 10, 20, 255], [30, 60, 50, 128]];
+    return [
+        drawn((to) => to.drawCategoryMask(maskOf(categories), colors)),
+        drawn((to) => to.drawCategoryMask(maskOf(categories), new Map([[0, colors[1]], [255, colors[0]]]), photo)),
+        drawn((to) => to.drawConfidenceMask(maskOf(shares), photo, [20, 200, 30, 255])),
+        drawn((to) => to.drawConfidenceMask(maskOf(shares), [250, 0, 0, 255], photo)),
+        drawn((to) => to.drawConfidenceMask(maskOf(shares), [0, 0, 0, 255], [0, 90, 60, 128])),
+    ];
+"""
+
+
+def test_drawings_of_masks_beside_mediapipe(web_page, theirs):
+    web_page.expected.append("MPMask instances")
+    other = np.array(run(web_page, DRAW_MASKS, theirs, True))
+    ours = np.array(run(web_page, DRAW_MASKS, "/web/tasks-vision.js", False))
+    assert other.std(axis=1).min() > 10
+    np.testing.assert_allclose(ours, other, atol=2)
+
+
 SEGMENT = """
     const [options, path, turned] = given;
     const {ImageSegmenter} = await import("/web/tasks-vision.js");

@@ -25,6 +25,31 @@ export type * from "./solution.js";
 /** Version of the package whose behaviour this follows. */
 export const VERSION = "0.4.1657299874";
 
+/** The enumerations of face geometry, and the camera that it assumes by default. */
+export const FACE_GEOMETRY = {
+  Layout: { COLUMN_MAJOR: 0, ROW_MAJOR: 1, 0: "COLUMN_MAJOR", 1: "ROW_MAJOR" },
+  PrimitiveType: { TRIANGLE: 0, 0: "TRIANGLE" },
+  VertexType: { VERTEX_PT: 0, 0: "VERTEX_PT" },
+  DEFAULT_CAMERA_PARAMS: { verticalFovDegrees: 63, near: 1, far: 10000 },
+} as const;
+
+/** A matrix as MediaPipe's messages hold it. */
+export interface MatrixData {
+  getPackedDataList(): number[];
+  getRows(): number;
+  getCols(): number;
+  /** A value of `FACE_GEOMETRY.Layout`. */
+  getLayout(): number;
+}
+
+/** Return the rows of a matrix. */
+export function matrixDataToMatrix(matrix: MatrixData): number[][] {
+  const [rows, columns, data] = [matrix.getRows(), matrix.getCols(), matrix.getPackedDataList()];
+  const isByRow = matrix.getLayout() === FACE_GEOMETRY.Layout.ROW_MAJOR;
+  const at = (row: number, column: number) => data[isByRow ? row * columns + column : column * rows + row]!;
+  return Array.from({ length: rows }, (_, row) => Array.from({ length: columns }, (__, column) => at(row, column)));
+}
+
 export interface Options extends SolutionOptions {
   maxNumFaces?: number;
   /** 478 landmarks with lips, eyes and irises instead of 468. */

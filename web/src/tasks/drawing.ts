@@ -1,7 +1,8 @@
 /** Drawings of results on a 2D canvas. */
 
 import type { Connection } from "./connections.js";
-import type { BoundingBox, NormalizedLandmark } from "./results.js";
+import type { BoundingBox, MPMask, NormalizedLandmark } from "./results.js";
+import { canvasOf, type ImageSource } from "./runner.js";
 
 type Paint = string | CanvasGradient | CanvasPattern;
 
@@ -27,11 +28,21 @@ export interface DrawingOptions {
   radius?: Style<number>;
 }
 
-/** Draws landmarks, connections and boxes. */
+/** Red, green, blue and alpha, 0 to 255. */
+export type RGBAColor = [number, number, number, number] | number[];
+
+/** The color of each category. */
+export type CategoryToColorMap = Map<number, RGBAColor> | RGBAColor[];
+
+const BLACK: RGBAColor = [0, 0, 0, 255];
+const CLEAR: RGBAColor = [0, 0, 0, 0];
+
+/** Draws landmarks, connections, boxes and masks. */
 export class DrawingUtils {
   readonly #pen: CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D;
 
-  constructor(context: CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D) {
+  /** @param _graphics ignored: masks are blended on the processor */
+  constructor(context: CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D, _graphics?: WebGL2RenderingContext) {
     if (!("fillRect" in context)) throw new Error("DrawingUtils requires a 2D context");
     this.#pen = context;
   }
@@ -94,8 +105,52 @@ export class DrawingUtils {
     });
   }
 
+  /**
+   * Fill the canvas with the colors of the categories of a mask.
+   *
+   * @param categoryToColorMap categories without a color show the background
+   * @param background color or image behind colors that are not opaque; default: black
+   */
+  drawCategoryMask(mask: MPMask, categoryToColorMap: CategoryToColorMap, background: RGBAColor | ImageSource = BLACK): void {
+    const colors = new Map(categoryToColorMap.entries());
+    for (const [category, { length }] of colors) {
+      if (length !== 4) throw new Error(`Color at index ${category} is not a four-channel value.`);
+    }
+    const categories = mask.getAsUint8Array();
+    const colorAt = (pixel: number) => colors.get(categories[pixel]!) ?? CLEAR;
+    this.#blend(mask, background, colorAt, () => 1);
+  }
+
+  /**
+   * Fill the canvas with two images or colors, blended by a mask.
+   *
+   * @param defaultTexture image or color where the confidence is 0
+   * @param overlayTexture image or color where the confidence is 1
+   */
+  drawConfidenceMask(mask: MPMask, defaultTexture: RGBAColor | ImageSource, overlayTexture: RGBAColor | ImageSource): void {
+    const confidences = mask.getAsFloat32Array();
+    this.#blend(mask, defaultTexture, texture(overlayTexture, mask), (pixel) => confidences[pixel]!);
+  }
+
   /** Do nothing: there is nothing to free. */
   close(): void {}
+
+  /** Draw a layer of colors over a background, in the size of a mask; `shareAt`: how much of a color counts, 0 to 1. */
+  #blend({ width, height }: MPMask, background: RGBAColor | ImageSource, colorAt: ColorAt, shareAt: (pixel: number) => number): void {
+    const backgroundAt = texture(background, { width, height });
+    const image = new ImageData(width, height);
+    for (let pixel = 0; pixel < width * height; pixel++) {
+      const [below, above] = [backgroundAt(pixel), colorAt(pixel)];
+      const share = (shareAt(pixel) * above[3]!) / 255;
+      const mixed = (channel: number) => below[channel]! * (1 - share) + above[channel]! * share;
+      const alpha = mixed(3);
+      // As in MediaPipe, the mixed colors count as multiplied by the mixed alpha.
+      for (let channel = 0; channel < 3; channel++) image.data[4 * pixel + channel] = alpha && (mixed(channel) * 255) / alpha;
+      image.data[4 * pixel + 3] = alpha;
+    }
+    const { canvas } = this.#pen;
+    this.#pen.drawImage(canvasOf(image), 0, 0, canvas.width, canvas.height);
+  }
 
   #drawn(draw: () => void): void {
     this.#pen.save();
@@ -113,4 +168,16 @@ export class DrawingUtils {
 
 function valueOf<T extends Paint | number>(style: Style<T>, data: LandmarkData): T {
   return typeof style === "function" ? style(data) : style;
+}
+
+/** Returns the four channels of a pixel by its index, row by row. */
+type ColorAt = (pixel: number) => ArrayLike<number>;
+
+/** Return the colors of an image that is scaled to a size, or one color for all pixels. */
+function texture(source: RGBAColor | ImageSource, { width, height }: { width: number; height: number }): ColorAt {
+  if (Array.isArray(source)) return () => source;
+  const pen = new OffscreenCanvas(width, height).getContext("2d")!;
+  pen.drawImage(source instanceof ImageData ? canvasOf(source) : source, 0, 0, width, height);
+  const { data } = pen.getImageData(0, 0, width, height);
+  return (pixel) => data.subarray(4 * pixel, 4 * pixel + 4);
 }

@@ -274,7 +274,8 @@ function sizeOf(image: ImageSource): [number, number] {
   return [image.width, image.height];
 }
 
-function canvasOf(image: ImageData): OffscreenCanvas {
+/** Return a canvas with an image. */
+export function canvasOf(image: ImageData): OffscreenCanvas {
   const canvas = new OffscreenCanvas(image.width, image.height);
   canvas.getContext("2d")!.putImageData(image, 0, 0);
   return canvas;
