@@ -198,6 +198,35 @@ def test_connections_and_drawings_beside_mediapipe(web_page, theirs):
     np.testing.assert_array_equal(ours, other)
 
 
+EXPORTS = """
+    const members = (value, end) => {
+        const names = new Set();
+        for (let level = value; level !== end; level = Object.getPrototypeOf(level)) {
+            for (const name of Object.getOwnPropertyNames(level)) if (name.length > 2) names.add(name);
+        }
+        return [...names];
+    };
+    const exported = Object.entries(await import(given[0])).filter(([, value]) => typeof value === "function");
+    return Object.fromEntries(exported.map(([name, value]) => [
+        name, [...members(value, Function.prototype), ...members(value.prototype, Object.prototype)],
+    ]));
+"""
+NOT_COVERED = {
+    *("FaceStylizer", "ImageClassifier", "ImageEmbedder", "InteractiveSegmenter", "InteractiveSegmenterResult"),
+    *("MPImage", "ObjectDetector", "VisionTaskRunner"),
+    *("forAudioTasks", "forTextTasks", "forGenAiTasks", "forGenAiExperimentalTasks"),
+    *("baseOptions", "finishProcessing", "setGraph", "getAsWebGLTexture"),
+}
+
+
+def test_exports_are_those_of_mediapipe(web_page, theirs):
+    ours, other = (run(web_page, EXPORTS, module) for module in ("/web/tasks-vision.js", theirs))
+    assert other.keys() - NOT_COVERED <= ours.keys()
+    assert ours.keys() - other.keys() == {"PoseLandmarkerResult"}  # a type of MediaPipe's
+    for name in ours.keys() & other.keys():
+        assert set(other[name]) - NOT_COVERED <= set(ours[name])
+
+
 DRAW_MASKS = """
     const {DrawingUtils, MPMask} = await import(given[0]);
     const [width, height, isTheirs] = [80, 60, given[1]];

@@ -7,6 +7,17 @@
 export type { Connection } from "./tasks/connections.js";
 export * from "./tasks/drawing.js";
 export * from "./tasks/landmarkers.js";
-export * from "./tasks/results.js";
+export { MPMask } from "./tasks/results.js";
+export type {
+  BoundingBox,
+  Category,
+  Classifications,
+  Detection,
+  DetectionResult,
+  Landmark,
+  Matrix,
+  NormalizedKeypoint,
+  NormalizedLandmark,
+} from "./tasks/results.js";
 export * from "./tasks/segmenter.js";
 export { FilesetResolver, type BaseOptions, type ImageProcessingOptions, type ImageSource, type VisionTaskOptions, type WasmFileset } from "./tasks/runner.js";
