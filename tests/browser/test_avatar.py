@@ -235,18 +235,18 @@ def test_blendshapes_move_targets_by_name_or_by_expression(page, tmp_path):
 
 
 REFUSED = [
-    ({}, 16, "Export it as binary glTF 2.0"),
-    ({"extensionsRequired": ["KHR_draco_mesh_compression"]}, None, "not read here: KHR_draco_mesh_compression"),
-    ({}, 60_000, "What is wrong: "),
+    ({}, 16, "Export it as one binary glTF 2.0 file"),
+    ({"extensionsRequired": ["KHR_draco_mesh_compression"]}, None, "KHR_draco_mesh_compression"),
+    ({}, 60_000, "Reason: "),
     ({"nodes": [{"mesh": 0, "children": [0]}]}, None, "its nodes form a circle"),
-    ({"meshes": [{"primitives": [{"attributes": {"POSITION": 999}}]}]}, None, "What is wrong: "),
+    ({"meshes": [{"primitives": [{"attributes": {"POSITION": 999}}]}]}, None, "Reason: "),
 ]
 
 
 def test_a_file_that_cannot_be_read_is_refused_in_words(page, tmp_path):
-    for number, (more, length, says) in enumerate(REFUSED):
+    for number, (more, length, expected) in enumerate(REFUSED):
         path = avatar(tmp_path / f"{number}.vrm", **more)
         path.write_bytes(path.read_bytes()[:length])
         drop(page, path)
         page.wait(lambda path=path: page["message"].text.startswith(path.name), "the refusal")
-        assert says in page["message"].text
+        assert expected in page["message"].text

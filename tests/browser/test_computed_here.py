@@ -52,7 +52,7 @@ def test_the_page_finds_what_the_server_finds(page, photo, tmp_path):
     assert told[0]["measures"]
     page.choose("here", "page")
     page.wait(lambda: page.latest.get("hands") and not page.latest["hands"][0]["measures"], "hands of the page", 60)
-    assert "gestures are off" in page["gestures-now"].get_attribute("textContent")
+    assert "Gestures are off" in page["gestures-now"].get_attribute("textContent")
     found = page.latest["hands"]
     assert [hand["handedness"] for hand in found] == [hand["handedness"] for hand in told]
     for ours, theirs in zip(found, told, strict=True):

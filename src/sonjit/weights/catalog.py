@@ -15,7 +15,7 @@ CATALOG = Path(__file__).with_name("catalog.toml")
 Shapes = dict[str, tuple[int, ...]]
 NOT_FETCHED = (
     "cam-*", "deformer", "fc-*", "hand-heavy", "handoccnet", "internet", "keypoint-detector", "mask-rcnn*",
-    "motion-discriminator", "rootnet",
+    "motion-discriminator", "rootnet", "timm-landmarks",
 )  # fmt: skip
 """Patterns of networks whose weights no package registry has. `sonjit networks` lists their sources."""
 

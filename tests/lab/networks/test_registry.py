@@ -163,7 +163,7 @@ def test_inputs_are_the_same_for_the_same_seed():
     assert first.abs().max() <= 1
 
 
-def test_entries_can_be_told_as_json():
+def test_entries_are_written_as_json():
     for name in NAMES:
         entry = network_entry(name)
         assert (entry.weight is None) == any(fnmatch(name, pattern) for pattern in NOT_FETCHED)
