@@ -15,8 +15,11 @@ from sonjit.media.sources.base import ReadAhead
 TURNS = {90: ((0, 1), (-1, 0)), 180: ((-1, 0), (0, -1)), 270: ((0, -1), (1, 0))}
 
 
+@pytest.fixture
 def helpers():
-    return [t for t in threading.enumerate() if t.name == "sonjit-read-ahead"]
+    """Return a function that lists the reading threads of this test; data sets of other tests may keep a video open."""
+    before = set(threading.enumerate())
+    return lambda: [t for t in threading.enumerate() if t.name == "sonjit-read-ahead" and t not in before]
 
 
 def save(path, rgb):
@@ -231,7 +234,7 @@ def test_no_camera(capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_camera_times_and_end(monkeypatch):
+def test_camera_times_and_end(monkeypatch, helpers):
     class Fake:
         left = 5
 
@@ -260,7 +263,7 @@ def test_camera_times_and_end(monkeypatch):
 
 
 @pytest.mark.parametrize("how", ["break", "close", "exception"])
-def test_leaving_early_ends_the_thread(clip, how):
+def test_leaving_early_ends_the_thread(clip, how, helpers):
     source = open_source(clip("v.mp4", [i / 25 for i in range(60)]))
     if how == "exception":
         with pytest.raises(ZeroDivisionError), source:
@@ -278,7 +281,7 @@ def test_leaving_early_ends_the_thread(clip, how):
     assert helpers() == []
 
 
-def test_reading_ahead_is_bounded():
+def test_reading_ahead_is_bounded(helpers):
     made = 0
 
     def items():
