@@ -26,7 +26,14 @@ DATA = (PROJECT / os.environ.get("SONJIT_TEST_DATA", "../shared")).resolve()
 os.environ.setdefault("SONJIT_THREADS", "1")  # networks of many threads slow each other down on a busy machine
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # PyTorch's too
 
-hypothesis.settings.register_profile("sonjit", deadline=None, derandomize=True, database=None, max_examples=60)
+hypothesis.settings.register_profile(
+    "sonjit",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    max_examples=60,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],  # depends on the load of the machine
+)
 hypothesis.settings.load_profile("sonjit")
 
 
