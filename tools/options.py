@@ -145,15 +145,22 @@ def speed() -> str:
 
 def speed_short() -> str:
     """Return the short table of `make bench`, with a row per kind and use."""
-    wanted = ("hands: tracked, 1 of max 2, full", "hands: stills, max 2, full", "face: tracked, attention",
-              "body: tracked, full", "holistic: tracked, full")  # fmt: skip
-    cases = {case["case"]["name"]: case for case in _result("epyc-2cores.json")["cases"]}
+    names = ("hands: tracked, 1 of max 2, full", "hands: stills, max 2, full", "face: tracked, attention",
+             "body: tracked, full", "holistic: tracked, full")  # fmt: skip
+    result = _result("epyc-2cores.json")
+    cases = {case["case"]["name"]: case for case in result["cases"]}
     rows: list[tuple[str, ...]] = []
-    for name in wanted:
+    for name in names:
         ours, peer = (cases[name][side]["median"] for side in ("sonjit", "mediapipe"))
-        numbers = [ours["p50_ms"], peer["p50_ms"], peer["p50_ms"] / ours["p50_ms"]]
+        numbers = [ours["p50_ms"], peer["p50_ms"], peer["p50_ms"] / ours["p50_ms"], peer["cpu_ms"] / ours["cpu_ms"]]
         rows.append((name, *(f"{number:.1f}" for number in numbers)))
-    return _table(("case", "Sonjit, ms", "MediaPipe, ms", "times as fast"), rows)
+    machine, precision = result["machine"], result["settings"]["precision"]
+    peer_version = result["libraries"]["mediapipe"]["distributions"]["mediapipe"]["version"]
+    table = _table(("case", "Sonjit, ms", "MediaPipe, ms", "speed ratio", "CPU time ratio"), rows)
+    return table + (
+        f"\n{machine['cpu']}, {machine['cores']} cores, {machine['date'][:10]}, mediapipe "
+        f"{peer_version}; `make bench PEER=PYTHON` with precision {precision}.\n"
+    )
 
 
 def speed_f32() -> str:

@@ -36,6 +36,7 @@ IMAGES = Path(__file__).parents[1] / "docs" / "images"
 CLIP = Path(sonjit.__file__).parent / "_util" / "assets" / "demo.mp4"
 FINGERS = ("#c2571a", "#2f6fde", "#2a8a55", "#8a5bd1", "#b03a6a")
 _FRAME = 110
+_CLIP_FRAMES = 240
 _PAPER = (30, 34, 40)
 _HEIGHT = 420
 
@@ -43,6 +44,14 @@ _HEIGHT = 420
 def save(name: str, rgb: Image) -> None:
     """Write one picture."""
     cv2.imwrite(str(IMAGES / name), rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+
+
+def save_animation(name: str, images: list[Image], rate: float) -> None:
+    """Write an animated WebP with `rate` images per second, which repeats."""
+    first, *rest = [Pillow.fromarray(rgb) for rgb in images]
+    first.save(
+        IMAGES / name, save_all=True, append_images=rest, duration=round(1000 / rate), loop=0, quality=50, method=6
+    )
 
 
 def beside(*images: Image) -> Image:
@@ -74,6 +83,15 @@ def of_the_clip() -> None:
         {f"{side} hand": [point for hand, point in apart if hand.side == side] for side in ("Left", "Right")},
         ("seconds", "thumb to index tip, cm"),
     )
+
+
+def moving_clip() -> None:
+    """The bundled clip with hands and gestures drawn, in a third of its frames."""
+    drawn = [
+        cv2.resize(frame.draw(), (400, 300), interpolation=cv2.INTER_AREA).astype(np.uint8)
+        for frame in sonjit.track(CLIP, "hands", gestures="canned")
+    ]
+    save_animation("demo.webp", drawn[:_CLIP_FRAMES:3], 10)
 
 
 def keypoints_of_a_hand() -> None:
@@ -169,12 +187,7 @@ def skeleton_that_moves(file: Path) -> None:
         angle = np.deg2rad(_TURN_DEG) * np.sin(2 * np.pi * time / _LOOP_S)
         turn, _ = cv2.Rodrigues(np.array([0, angle, 0]))
         images.append(_painted((points - middle) @ turn.T @ _UPRIGHT.T / reach, colours))
-    out = Pillow.fromarray(images[0])
-    rest = [Pillow.fromarray(one) for one in images[1:]]
-    out.save(
-        IMAGES / "hand_in_space.webp", save_all=True, append_images=rest, duration=round(1000 / _RATE), loop=0,
-        quality=50, method=6,
-    )  # fmt: skip
+    save_animation("hand_in_space.webp", images, _RATE)
 
 
 def _triangles(glb: Glb, time: float) -> tuple[FloatArray, FloatArray]:
@@ -241,6 +254,7 @@ def main() -> None:
     keypoints_of_a_hand()
     weights_of_maxmse()
     of_the_clip()
+    moving_clip()
     if given.skeleton:
         skeleton_that_moves(given.skeleton)
     if given.face:
