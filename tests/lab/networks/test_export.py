@@ -15,8 +15,9 @@ import sonjit
 from sonjit import InputError
 from sonjit._util.errors import JobError, MissingExtraError
 from sonjit.cli import main
-from sonjit.lab.networks import create_network, network_entry
-from sonjit.lab.networks.export import MAX_DIFFERENCE, export_network
+from sonjit.lab.networks import InputSpec, create_network, network_entry
+from sonjit.lab.networks.export import MAX_DIFFERENCE, add_normalization, export_network
+from sonjit.weights import find_weight
 
 from .properties import networks_by_class
 
@@ -174,6 +175,39 @@ def test_a_changed_network_as_tflite_is_run_by_detectors(published, images, publ
         np.testing.assert_allclose(hand.keypoints, other.keypoints, atol=1e-2)
     before = list(chain(*published_hands))
     assert any(np.abs(hand.keypoints - other.keypoints).max() > 1 for hand, other in zip(ours, before, strict=False))
+
+
+def test_tflite_records_how_images_become_inputs(tmp_path):
+    """MediaPipe Tasks reads mean and standard deviation of bytes from the metadata; the network stays the same."""
+    from ai_edge_litert import schema_py_generated as schema
+    from flatbuffers import Table, encode, number_types
+
+    def child(table, slot):
+        offset = table.Offset(4 + 2 * slot)
+        return Table(table.Bytes, table.Indirect(table.Pos + offset))
+
+    def first(table, slot):
+        return Table(table.Bytes, table.Indirect(table.Vector(table.Offset(4 + 2 * slot))))
+
+    def number(table, slot):
+        return encode.Get(number_types.Float32Flags.packer_type, table.Bytes, table.Vector(table.Offset(4 + 2 * slot)))
+
+    source = find_weight("hand-lite")
+    path = tmp_path / "hand.tflite"
+    path.write_bytes(source.read_bytes())
+    add_normalization(path, [InputSpec("images", (3, 224, 224), -1.0, 1.0)])
+    model, before = (schema.ModelT.InitFromPackedBuf(file.read_bytes(), 0) for file in (path, source))
+    assert len(model.subgraphs[0].operators) == len(before.subgraphs[0].operators)
+    (record,) = [record for record in model.metadata if record.name == b"TFLITE_METADATA"][-1:]
+    content = bytearray(bytes(model.buffers[record.buffer].data))
+    assert content[4:8] == b"M001"
+    root = Table(content, encode.Get(number_types.UOffsetTFlags.packer_type, content, 0))
+    tensor = first(first(root, 3), 2)
+    assert tensor.String(tensor.Pos + tensor.Offset(4)) == b"images"
+    unit = first(tensor, 4)
+    assert unit.Get(number_types.Uint8Flags, unit.Pos + unit.Offset(4)) == 1  # NormalizationOptions
+    options = child(unit, 1)
+    assert [number(options, 0), number(options, 1)] == [127.5, 127.5]
 
 
 def test_tflite_requires_its_extra_and_one_image(tmp_path, monkeypatch):

@@ -181,7 +181,7 @@ def _write_tflite(network: Network, inputs: Sequence[InputSpec], path: Path) -> 
         with _quiet():
             litert: Any = import_module("litert_torch")
             litert.convert(_ChannelsLast(network.cpu()).eval(), examples).export(str(path))
-            _add_normalization(path, inputs)
+            add_normalization(path, inputs)
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
         reason = (str(error).strip().splitlines() or ["unknown reason"])[0]
         raise JobError(f"{network.name} cannot be exported to TFLite: {reason[:200]}") from None
@@ -189,7 +189,7 @@ def _write_tflite(network: Network, inputs: Sequence[InputSpec], path: Path) -> 
         network.to(device)
 
 
-def _add_normalization(path: Path, inputs: Sequence[InputSpec]) -> None:
+def add_normalization(path: Path, inputs: Sequence[InputSpec]) -> None:
     """Record in a TFLite file how bytes of images become its inputs, which MediaPipe Tasks requires.
 
     Source: TensorFlow Lite metadata schema, tables ModelMetadata, SubGraphMetadata, TensorMetadata, ProcessUnit and
