@@ -26,7 +26,9 @@ BANNED = (
 )  # fmt: skip
 """Words and phrases of the style guide that a page does not use."""
 
-_CODE = re.compile(r"^(?P<indent>[ ]*)```.*?^(?P=indent)```$|<!-- made: .*?<!-- end -->|<!--.*?-->", re.DOTALL | re.MULTILINE)
+_CODE = re.compile(
+    r"^(?P<indent>[ ]*)```.*?^(?P=indent)```$|<!-- made: .*?<!-- end -->|<!--.*?-->", re.DOTALL | re.MULTILINE
+)
 _MARKS = re.compile(r"!\[[^\]]*\]\([^)]*\)|\]\([^)]*\)|[*_\[]")
 _SENTENCE_END = re.compile(r"(?<=[.!?:])\s+(?=[A-Z0-9`(])")
 _BANNED = re.compile(r"\b(" + "|".join(BANNED) + r")\b|, was \d", re.IGNORECASE)
@@ -99,7 +101,9 @@ def main() -> None:
         return
     for page in pages():
         prose = measure(page.read_text("utf-8"))
-        print(f"{page.relative_to(PROJECT)!s:40} {prose.words:6} {prose.mean:5.1f} {prose.p90:4.0f} {prose.semicolons:5.1f} {len(prose.banned):4}")
+        print(
+            f"{page.relative_to(PROJECT)!s:40} {prose.words:6} {prose.mean:5.1f} {prose.p90:4.0f} {prose.semicolons:5.1f} {len(prose.banned):4}"
+        )
 
 
 if __name__ == "__main__":
