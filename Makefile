@@ -100,6 +100,7 @@ check: install
 	$(BIN)/python tools/options.py --check
 	$(BIN)/python tools/web_data.py --check
 	$(BIN)/python tools/structure.py --check
+	$(BIN)/python tools/prose.py --check
 	$(MAKE) --no-print-directory check-page
 	$(BIN)/python tests/check_coverage.py
 
