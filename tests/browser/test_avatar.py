@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit.lab.hand_models.glb import GlbBuilder
+from sonjit._util.glb import GlbBuilder
 from sonjit.results.skeletons.blendshapes import BLENDSHAPES
 from sonjit.weights import add_bundle
 from sonjit.weights.store import cache_folder, models_folder

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
+from sonjit._util.glb import Glb
 from sonjit.geometry.rotations import matrix_from_quaternion_wxyz
-from sonjit.lab.hand_models.glb import Glb
 from sonjit.lab.hand_models.rig_files import load_rig
 from sonjit.results.skeletons import load_skeleton
 from sonjit.studio.cli import annotate_triangulate

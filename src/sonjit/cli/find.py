@@ -12,6 +12,7 @@ from sonjit.cli.lifting import Lifting, lift_from, print_notes
 from sonjit.cli.options import FINDING, OUTPUT, RUNNING, BatchOptions, FileName, Input, Output
 from sonjit.cli.report import print_report, progress_bar
 from sonjit.detectors.kinds import KINDS, find_kind, options_of
+from sonjit.media.tables.characters.bones import CHARACTER_ENDINGS
 from sonjit.results import Hand
 from sonjit.runs import AngleLimits, Detect, EventLimits, Inputs, Outputs, run_job
 
@@ -28,6 +29,7 @@ _INPUT = (
     "Images, folders, globs and videos; or camera:0, or a network camera such as rtsp://host/stream, or - for standard "
     "input."
 )
+_WITHOUT_ROWS = (".json", ".jsonl", "/", *CHARACTER_ENDINGS)
 _MASK = "People cut out of the image: .png for an image, .webm for a video; for many files a folder."
 
 
@@ -46,8 +48,10 @@ def detect_command(kind: str) -> Callable[..., int]:
         output = output or Output()
         if output.save == "-":
             raise InputError("--save - is not supported. For lines on standard output use --json")
-        if output.rows is not None and (output.save is None or str(output.save).endswith((".json", ".jsonl", "/"))):
+        if output.rows is not None and (output.save is None or str(output.save).lower().endswith(_WITHOUT_ROWS)):
             raise InputError(f"--rows {output.rows} requires --save with a .csv, .parquet or .xlsx table")
+        if output.bones is not None and not str(output.save).lower().endswith(CHARACTER_ENDINGS):
+            raise InputError(f"--bones {output.bones} requires --save with a .bvh, .glb or .vrma character")
         values = {name: value for name, value in options.items() if value is not None}
         values.setdefault("model", next(iter(entry.models)))
         if mask is not None:
@@ -55,7 +59,8 @@ def detect_command(kind: str) -> Callable[..., int]:
         lift = _lift(lifting or Lifting(), values)
         count = None if output.count is None else AngleLimits.from_text(output.count, kind)
         events = tuple(EventLimits.from_text(text, kind) for text in output.events)
-        task = Detect(kind, values, measures=output.measures, count=count, lift=lift, rows=output.rows, events=events)
+        task = Detect(kind, values, measures=output.measures, count=count, lift=lift, rows=output.rows,
+                      bones=output.bones, events=events)  # fmt: skip
         save, draw, mask = (None if path is None else str(path) for path in (output.save, output.draw, mask))
         outputs, inputs = Outputs(save, draw, mask, json=output.json), Inputs.find(map(str, sources))
         batch = batch or BatchOptions()

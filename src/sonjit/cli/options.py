@@ -44,10 +44,11 @@ class Output:
     """What to write.
 
     Attributes:
-        save: Table to write: .json, .jsonl, .csv, .parquet or .xlsx. For many files one table, a folder, or a name
-            with {name} such as 'tables/{name}.csv'.
+        save: Table to write: .json, .jsonl, .csv, .parquet or .xlsx; or a character that follows a body or a person:
+            .bvh, .glb or .vrma. For many files one table, a folder, or a name with {name} such as 'tables/{name}.csv'.
         rows: What a row of a .csv, .parquet or .xlsx table describes: a keypoint, an instance, or an instance with a
             column per keypoint and axis (wide). Default: keypoint; instance for .xlsx.
+        bones: Bone names of a .bvh, .glb or .vrma character. Default: vrm.
         draw: Image, video, or looping GIF or WebP to write with the results drawn in. For many files a folder.
         count: Count repetitions of an angle, e.g. left_knee_angle_rad for squats, or with limits in degrees
             left_elbow_angle_rad:70:140. The count is drawn, and a column of the table.
@@ -59,6 +60,7 @@ class Output:
 
     save: Annotated[FileName | None, Parameter(allow_leading_hyphen=True)] = None  # so that - gets an own message
     rows: Literal["keypoint", "instance", "wide"] | None = None
+    bones: Literal["vrm", "mixamo", "unreal", "webxr"] | None = None
     draw: FileName | None = None
     count: str | None = None
     events: Annotated[tuple[str, ...], Parameter(negative="")] = ()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sonjit._util.errors import InputError
 from sonjit._util.text import pluralize
 from sonjit._util.version import __version__
 from sonjit.detectors import create_detector
@@ -16,6 +17,7 @@ from sonjit.detectors.kinds import find_kind, options_of
 from sonjit.detectors.options import GESTURES
 from sonjit.gestures.shipped import CANNED
 from sonjit.media import Header, draw_frame, mask_from_frame, open_mask_writer
+from sonjit.media.tables.characters.bones import CHARACTER_ENDINGS
 from sonjit.media.tables.tables import CHOICE_OF_ROWS
 from sonjit.results import Frame
 from sonjit.runs.annotations import RepetitionCounts, annotate, table_columns
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from sonjit.detectors import Detector
     from sonjit.media import DrawingWriter, MaskWriter, Source, SourceFrame
     from sonjit.media.tables.base import Extras, TableRows
+    from sonjit.media.tables.characters.bones import BoneNames
     from sonjit.results import Instance, MotionEvent, Result
     from sonjit.runs.annotations import AngleLimits, Columns
     from sonjit.runs.events import EventLimits
@@ -49,6 +52,7 @@ class Detect(Task):
         lift: Settings for lifting hands into the camera's space, or None.
         also: Further detectors for the same images. Their results go into the same tables and drawings.
         rows: What a row of a table describes; None for the default of the format.
+        bones: Bone names of a character; None for the default.
         events: Limits of measures that make events.
     """
 
@@ -61,6 +65,7 @@ class Detect(Task):
     lift: Lift | None = None
     also: tuple[Detect, ...] = ()
     rows: TableRows | None = None
+    bones: BoneNames | None = None
     events: tuple[EventLimits, ...] = ()
 
     def count_text(self, count: int) -> str:
@@ -121,7 +126,10 @@ class Detect(Task):
         return DetectWorker(self, is_stream=is_stream)
 
     def open_table(self, save: str, source: Source) -> FrameTable:
-        """Open a table of the frames of several files."""
+        """Open a table of the frames of several files. A character of several files is an InputError."""
+        if Path(save).suffix.lower() in CHARACTER_ENDINGS:
+            name = Path(save).with_stem("{name}")
+            raise InputError(f"{save}: a character requires one input. For several inputs use --save {name}")
         limits = [limits for task in self.all for limits in task.events]
         return FrameTable(save, self.header(source), self.columns, rows=self.rows, limits=limits)
 
@@ -195,7 +203,10 @@ class DetectWorker(Worker[Frame]):
         self._tables: list[FrameTable] = []
         for path in paths:
             rows = self._task.rows if Path(path).suffix.lower() in CHOICE_OF_ROWS else None
-            table = FrameTable(path, header, self._columns, with_motions=with_motions, rows=rows, limits=limits)
+            bones = self._task.bones if Path(path).suffix.lower() in CHARACTER_ENDINGS else None
+            table = FrameTable(
+                path, header, self._columns, with_motions=with_motions, rows=rows, bones=bones, limits=limits
+            )
             self._tables.append(files.enter_context(table))
         files.callback(self._finish_events)
         if outputs.draw is not None:
@@ -254,7 +265,8 @@ class DetectWorker(Worker[Frame]):
     def report(self, summary: Summary) -> None:
         """Add the newest frame, in words if nothing is written."""
         summary.last, summary.measured = self._last, self._extras
-        summary.written += [path for table in self._tables for path in table.more_paths]
+        summary.written += [path for table in self._tables for path in (*table.more_paths, *table.writer.more_paths)]
+        summary.notes += [note for table in self._tables for note in table.writer.notes]
         if self._shown < self._total:
             summary.notes.append(f"{self._shown} of at least {self._total} shown. Use --max-instances.")
         if self._last is not None and not summary.written and not self._outputs.json:

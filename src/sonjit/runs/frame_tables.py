@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from sonjit.media import Header
     from sonjit.media.tables.base import Extras, TableRows
+    from sonjit.media.tables.characters.bones import BoneNames
     from sonjit.results import Event, Frame, MotionEvent
     from sonjit.runs.annotations import Columns
     from sonjit.runs.events import EventLimits
@@ -95,6 +96,7 @@ class FrameTable:
         columns: Additional columns.
         with_motions: Write motions into another table if the format has no place for them.
         rows: What a row describes; None for the default of the format.
+        bones: Bone names of a character; None for the default.
         limits: Limits of measures that make events.
 
     Attributes:
@@ -109,13 +111,14 @@ class FrameTable:
         *,
         with_motions: bool = False,
         rows: TableRows | None = None,
+        bones: BoneNames | None = None,
         limits: Sequence[EventLimits] = (),
     ) -> None:
         path = Path(save)
         self._motions = self._events = None
         self.more_paths: list[str] = []
         with ExitStack() as stack:
-            self.writer = stack.enter_context(open_writer(save, header, columns, rows=rows))
+            self.writer = stack.enter_context(open_writer(save, header, columns, rows=rows, bones=bones))
             if with_motions and path.suffix.lower() in ROW_ENDINGS:
                 self.more_paths.append(str(path.with_suffix(f".motions{path.suffix}")))
                 self._motions = stack.enter_context(MotionTable(self.more_paths[-1]))

@@ -6,8 +6,8 @@ import struct
 import numpy as np
 import pytest
 
+from sonjit._util.glb import Glb
 from sonjit.lab.hand_models.bvh import bvh_from_motion
-from sonjit.lab.hand_models.glb import Glb
 from sonjit.lab.hand_models.mesh_files import (
     Mesh,
     glb_from_meshes,

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from sonjit._util.arrays import FloatArray
+from sonjit.geometry.rotations import zxy_angles_from_matrix
 from sonjit.lab.hand_models.rig import JOINTS, PARENTS, RigMotion
 
 _FROM_CAMERA: Final = np.array([1.0, -1.0, -1.0])
@@ -33,7 +33,7 @@ def bvh_from_motion(motion: RigMotion, *, frames: int | None = None, frame_time:
     parents = [PARENTS[joint] for joint in moving[1:]]
     root = (_FROM_CAMERA[:, None] * turns[:, 0])[:, None]
     local = np.concatenate([root, np.swapaxes(turns[:, parents], -1, -2) @ turns[:, moving[1:]]], 1)
-    angles = np.rad2deg(_zxy_angles(local)).reshape(len(local), -1)
+    angles = np.rad2deg(zxy_angles_from_matrix(local)).reshape(len(local), -1)
     rows = np.concatenate([joints[:, 0] * _FROM_CAMERA, angles], 1)
     seen = np.searchsorted(motion.indices, np.arange(frames), side="right") - 1
     lines = [" ".join(f"{value:.6f}" for value in row) for row in rows.tolist()]
@@ -64,13 +64,3 @@ def _hierarchy(motion: RigMotion, joint: int, indent: str) -> list[str]:
         if above == joint:
             lines += _hierarchy(motion, child, inner)
     return [*lines, f"{indent}}}"]
-
-
-def _zxy_angles(matrices: FloatArray) -> FloatArray:
-    """Return the angles (..., 3) z, x, y in radians with R = Rz Rx Ry, of matrices (..., 3, 3)."""
-    m = matrices
-    sine = np.clip(m[..., 2, 1], -1, 1)
-    locked = np.hypot(m[..., 0, 1], m[..., 1, 1]) < 1e-7  # z and y have the same axis: z takes the whole angle
-    z = np.where(locked, np.arctan2(m[..., 1, 0], m[..., 0, 0]), np.arctan2(-m[..., 0, 1], m[..., 1, 1]))
-    y = np.where(locked, 0.0, np.arctan2(-m[..., 2, 0], m[..., 2, 2]))
-    return np.stack([z, np.arcsin(sine), y], -1)

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util.arrays import Float32Array, FloatArray, RealArray
+from sonjit._util.glb import CAMERA_AXES, SKIN, GlbBuilder
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
 from sonjit.geometry.triangles import vertex_normals
-from sonjit.lab.hand_models.glb import CAMERA_AXES, SKIN, GlbBuilder
 from sonjit.lab.hand_models.rig import JOINTS, PARENTS, Rig, RigMotion
 
 _MAX_GAP_S: Final = 0.25  # a hand that is not visible for longer is hidden

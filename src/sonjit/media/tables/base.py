@@ -123,11 +123,15 @@ class FrameWriter(Output):
 
     Attributes:
         sources: "width", "height" and "fps" of each file by its name. Formats with a header add them at the end.
+        more_paths: Paths of further files that the writer made at the end.
+        notes: Hints for the user about what was written, one line each.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.sources: dict[str, JsonObject] = {}
+        self.more_paths: list[str] = []
+        self.notes: list[str] = []
 
     @abstractmethod
     def write(self, frame: Frame, extras: Extras | None = None) -> None:

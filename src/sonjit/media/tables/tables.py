@@ -20,6 +20,7 @@ from sonjit.media.tables.base import (
     TableRows,
     extra_types,
 )
+from sonjit.media.tables.characters.bones import CHARACTER_ENDINGS, BoneNames
 from sonjit.media.tables.json_tables import (
     JsonLinesWriter,
     JsonWriter,
@@ -83,6 +84,12 @@ def _open_rows(path: Path, header: Header, types: ExtraTypes, rows: TableRows | 
             return ExcelWriter(path, header, types, rows or "instance")
 
 
+def _open_character(path: Path, header: Header, bones: BoneNames | None) -> FrameWriter:
+    from sonjit.media.tables.characters.writer import CharacterWriter
+
+    return CharacterWriter(path, header, bones or "vrm")
+
+
 def _open_parquet_rows(path: Path, header: Mapping[str, object] | None, columns: ColumnTypes) -> RowWriter:
     from sonjit.media.tables.parquet_tables import ParquetRows
 
@@ -107,8 +114,11 @@ def open_writer(
     extra: Iterable[str] | ExtraTypes = (),
     *,
     rows: TableRows | None = None,
+    bones: BoneNames | None = None,
 ) -> FrameWriter:
     """Open a file for the frames of one source: `.json`, `.jsonl`, `.csv`, `.parquet`, `.xlsx`, or `-`.
+
+    `.bvh`, `.glb` and `.vrma` are characters that follow bodies or people; they ignore further values.
 
     The file appears under its name when the writer is closed, whole and valid after any number of frames. Memory does
     not grow with the number of frames.
@@ -120,19 +130,24 @@ def open_writer(
             columns, in JSON an object "measures". They are numbers, or text as in `{"gesture": str}`.
         rows: What a row of `.csv`, `.parquet` and `.xlsx` describes: a "keypoint", an "instance", or an instance with
             a column per keypoint and axis ("wide"). Default: "keypoint", for `.xlsx` "instance".
+        bones: Bone names of a character: "vrm" (default), "mixamo", "unreal" or "webxr".
 
     Raises:
-        InputError: The ending is unknown or has no rows, a name is taken, or the folder is read-only.
+        InputError: The ending is unknown or has no rows or bones, a name is taken, or the folder is read-only.
         MissingExtraError: `.parquet` without pyarrow, or `.xlsx` without XlsxWriter.
     """
     types = extra_types(extra, (*COLUMNS, SOURCE_COLUMN))
     if os.fspath(path) == "-":
         return StandardOutputWriter(header, types)
     path = Path(path)
+    if bones is not None and path.suffix.lower() not in CHARACTER_ENDINGS:
+        raise InputError(f"{path}: bones={bones!r} applies only to {', '.join(CHARACTER_ENDINGS)}")
     if path.suffix.lower() in CHOICE_OF_ROWS:
         return _open_rows(path, header, types, rows)
     if rows is not None:
         raise InputError(f"{path}: rows={rows!r} applies only to {', '.join(CHOICE_OF_ROWS)}")
+    if path.suffix.lower() in CHARACTER_ENDINGS:
+        return _open_character(path, header, bones)
     return _FORMATS[_ending(path)][0](path, header, types)
 
 
@@ -184,6 +199,8 @@ def load_frames(path: str | os.PathLike[str]) -> tuple[Header, list[Frame]]:
     path = Path(path)
     if path.suffix.lower() == EXCEL_ENDING:
         raise InputError(f"{path}: Excel workbooks cannot be read back. Use .json, .csv or .parquet")
+    if path.suffix.lower() in CHARACTER_ENDINGS:
+        raise InputError(f"{path}: Characters cannot be read back. Use .json, .csv or .parquet")
     ending = _ending(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
@@ -199,6 +216,6 @@ def load_frames(path: str | os.PathLike[str]) -> tuple[Header, list[Frame]]:
 def _ending(path: Path) -> str:
     ending = path.suffix.lower()
     if not _FORMATS.has(ending):
-        known = ", ".join((*_FORMATS, EXCEL_ENDING))
+        known = ", ".join((*_FORMATS, EXCEL_ENDING, *CHARACTER_ENDINGS))
         raise InputError(f"{path}: unknown ending {ending!r}; known: {known}{extension_problems()}")
     return ending

@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 
 from sonjit._util.arrays import BoolArray, FloatArray, IntArray
+from sonjit._util.glb import CAMERA_AXES, GlbBuilder
 from sonjit.geometry.rotations import matrix_from_rotation_vector, quaternion_wxyz_from_matrix
-from sonjit.lab.hand_models.glb import CAMERA_AXES, GlbBuilder
 from sonjit.lab.hand_models.mesh_files import presence
 from sonjit.media.drawing.instances import FINGERS
 from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour, linear_light

@@ -1,4 +1,4 @@
-"""Read and write GLB files, as far as hands require it.
+"""Read and write GLB files, as far as hands and characters require it.
 
 Source: Khronos Group, glTF 2.0 specification, sections 3.6 (accessors) and 4.4 (binary layout).
 """

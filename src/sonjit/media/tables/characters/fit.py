@@ -1,0 +1,424 @@
+"""Fit a skeleton with constant bone lengths to the keypoints of a tracked person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sonjit.geometry.cameras import assumed_camera, translation_to_view
+from sonjit.geometry.rotations import align_rigidly
+from sonjit.media.tables.characters.bones import BONES, FINGER_PARTS, FINGERS, PARENTS, SIDES
+from sonjit.media.tables.characters.limbs import aligned, bent_limb, half_twisted, mean_rotations, swung, unit
+from sonjit.media.tables.characters.motion import Motion
+
+if TYPE_CHECKING:
+    from sonjit._util.arrays import BoolArray, FloatArray, IndexArray
+    from sonjit.geometry.cameras import Intrinsics
+
+FROM_CAMERA: Final = np.array([1.0, -1.0, -1.0])
+"""Factors from the camera's axes to those of characters."""
+
+_X, _Y, _Z = np.eye(3)
+_NOSE, _EARS, _HIPS, _SHOULDERS = 0, (7, 8), (23, 24), (11, 12)
+_ARMS, _LEGS = ((11, 13, 15), (12, 14, 16)), ((23, 25, 27), (24, 26, 28))
+_PALMS = ((15, 17, 19), (16, 18, 20))  # wrist, little and index finger of a body
+_FEET = ((27, 29, 31), (28, 30, 32))  # ankle, heel, toes
+_PALM: Final = [0, 1, 5, 9, 13, 17]
+_KNUCKLES: Final = dict(zip(FINGERS, (1, 5, 9, 13, 17), strict=True))
+_LEFT_PALM_M: Final = np.array(
+    [
+        [0.0, 0.0, 0.0],
+        [0.025, -0.015, 0.022],
+        [0.088, 0.0, 0.028],
+        [0.09, 0.003, 0.005],
+        [0.083, 0.0, -0.015],
+        [0.073, -0.006, -0.033],
+    ]
+)
+"""Wrist and bases of the fingers of a left hand in the rest pose. They apply where no hand is detected."""
+_FINGER_LENGTHS_M: Final = np.array(
+    [[0.043, 0.032, 0.028], [0.044, 0.026, 0.022], [0.049, 0.03, 0.024], [0.045, 0.028, 0.023], [0.035, 0.021, 0.02]]
+)
+_THUMB: Final = np.array([0.75, 0.0, 0.66])
+_NECK: Final = np.array([0.0, 0.95, 0.31])  # the ears are in front of the shoulders
+_FACE: Final = np.array([0.0, -0.2, 0.98])  # from the ears to the nose
+_MIRROR: Final = np.array([-1.0, 1.0, 1.0])
+
+_LEAST_PRESENCE = 0.5
+_LEAST_KEYPOINTS = 6
+_FIRST_PLACE_M: Final = np.array([0.0, 0.0, 2.0])
+_NEAREST_M = 0.1
+_SMOOTHING_S, _ROOT_SMOOTHING_S, _HINGE_SMOOTHING_S, _HAND_SMOOTHING_S = 0.03, 0.1, 0.1, 0.05
+_STRAIGHT, _BENT = 0.1, 0.5  # sines of the angle of an elbow or knee between which its plane becomes certain
+_CONTACT_SPEED, _CONTACT_HEIGHT_M, _CONTACT_S = 0.25, 0.06, 0.2
+_GROUND_PERCENTILE = 5
+
+
+@dataclass(frozen=True)
+class Track:
+    """Keypoints of a person in M frames, with NaN where a hand is unknown.
+
+    Attributes:
+        frames: Positions (M,) in the list of all frames.
+        times: Seconds (M,).
+        body: Keypoints (M, 33, 3) in metres, in the camera's axes.
+        pixels: Keypoints (M, 33, 2) in pixels.
+        presence: Probabilities (M, 33) that keypoints are in the image.
+        hands: Keypoints (M, 21, 3) of the left and the right hand in metres, in the camera's axes.
+    """
+
+    frames: IndexArray
+    times: FloatArray
+    body: FloatArray
+    pixels: FloatArray
+    presence: FloatArray
+    hands: tuple[FloatArray, FloatArray]
+
+
+def fit_motion(name: str, track: Track, count: int, size: tuple[int, int]) -> Motion:
+    """Fit a character to a person.
+
+    Args:
+        name: Name of the person.
+        track: Keypoints of the person.
+        count: Number of frames F of the result. Frames without the person repeat the latest pose.
+        size: Width and height of the images in pixels.
+
+    Returns:
+        The motion with the camera at the origin.
+    """
+    camera, times = assumed_camera(*size), track.times
+    root = _smooth(_places(track, camera), times, _ROOT_SMOOTHING_S)
+    body = _smooth(_onto_rays(track, root, camera), times, _SMOOTHING_S) * FROM_CAMERA
+    hands = [_smooth(hand, times, _SMOOTHING_S) * FROM_CAMERA for hand in track.hands]
+    figure = _Figure(times, body, root * FROM_CAMERA, track.presence)
+    figure.add_trunk()
+    figure.add_arms(hands, _limb_lengths(track.body, _ARMS))
+    figure.add_legs(_limb_lengths(track.body, _LEGS))
+    return figure.motion(name, track.frames, count)
+
+
+def on_ground(motion: Motion) -> Motion:
+    """Move a character vertically so that its lowest joint is at height 0, apart from a few deeper frames."""
+    lowest = motion.joints()[0][..., 1].min(1)
+    return motion.moved(np.array([0, -np.percentile(lowest, _GROUND_PERCENTILE), 0]))
+
+
+def _places(track: Track, camera: Intrinsics) -> FloatArray:
+    """Return the position (M, 3) of the keypoints' origin in front of a camera."""
+    places: list[FloatArray] = []
+    for body, pixels, presence in zip(track.body, track.pixels, track.presence, strict=True):
+        used = presence >= _LEAST_PRESENCE
+        used |= used.sum() < _LEAST_KEYPOINTS
+        place = translation_to_view(body[used], pixels[used], camera)
+        places.append(place if place is not None else places[-1] if places else _FIRST_PLACE_M)
+    return np.array(places)
+
+
+def _onto_rays(track: Track, root: FloatArray, camera: Intrinsics) -> FloatArray:
+    """Move the keypoints (M, 33, 3) in the image onto the rays of their pixels. Depths stay."""
+    depth = track.body[..., 2] + root[:, None, 2]
+    moved = camera.back_project(track.pixels, depth) - root[:, None]
+    is_in_image = (track.presence >= _LEAST_PRESENCE) & (depth > _NEAREST_M)
+    return np.where(is_in_image[..., None], moved, track.body)
+
+
+def _limb_lengths(body: FloatArray, limbs: tuple[tuple[int, int, int], ...]) -> tuple[float, float]:
+    """Return the lengths of both bones of arms or legs: the longer side's, as networks shorten bent limbs."""
+    first, second = (
+        max(_length(body[:, limb[part + 1]] - body[:, limb[part]]) for limb in limbs) for part in (0, 1)
+    )  # fmt: skip
+    return first, second
+
+
+def _smooth(values: FloatArray, times: FloatArray, width_s: float) -> FloatArray:
+    """Average values (M, ...) with Gaussian weights in time, which adds no lag. NaN has no weight and stays."""
+    is_known = np.isfinite(values)
+    filled = np.where(is_known, values, 0.0)
+    result = np.empty_like(filled)
+    for row, time in enumerate(times):
+        low, high = np.searchsorted(times, (time - 3 * width_s, time + 3 * width_s + 1e-9))
+        weights = np.exp(-0.5 * ((times[low:high] - time) / width_s) ** 2)
+        total = np.tensordot(weights, is_known[low:high].astype(np.float64), 1)
+        result[row] = np.tensordot(weights, filled[low:high], 1) / np.maximum(total, 1e-12)
+    return np.where(is_known, result, np.nan)
+
+
+class _Figure:
+    """Bones of a person in M frames, added from the hips outwards.
+
+    Args:
+        times: Seconds (M,).
+        body: Keypoints (M, 33, 3) in metres, with the hips near the origin.
+        root: Position (M, 3) of the keypoints' origin.
+        presence: Probabilities (M, 33) that keypoints are in the image.
+    """
+
+    def __init__(self, times: FloatArray, body: FloatArray, root: FloatArray, presence: FloatArray) -> None:
+        self._times, self._body, self._root, self._presence = times, body, root, presence
+        self._rotations: dict[str, FloatArray] = {}
+        self._places: dict[str, FloatArray] = {}
+        self._offsets: dict[str, FloatArray] = {}
+        self._ends: dict[str, FloatArray] = {}
+        self._is_known: dict[str, BoolArray] = {}
+        self._always = np.ones(len(body), np.bool_)
+
+    def add_trunk(self) -> None:
+        """Add the bones from the hips to the head."""
+        body = self._body
+        hips, shoulders, ears = (body[:, list(pair)].mean(1) for pair in (_HIPS, _SHOULDERS, _EARS))
+        across_hips, across_shoulders = (body[:, left] - body[:, right] for left, right in (_HIPS, _SHOULDERS))
+        self._rotations["hips"] = aligned(across_hips, shoulders - hips, _X, _Y)
+        self._places["hips"], self._is_known["hips"] = hips, self._always
+        offset = 0.1 * _length(shoulders - hips) * _Y
+        spine = shoulders - hips - self._rotations["hips"] @ offset
+        length = _length(spine)
+        for number, bone in enumerate(("spine", "chest", "upperChest"), 1):
+            across = unit(across_hips) * (3 - number) + unit(across_shoulders) * number
+            self._add(bone, offset, aligned(spine, across, _Y, _X))
+            offset = length / 3 * _Y
+        chest = self._rotations["upperChest"]
+        neck = ears - self._places["upperChest"] - chest @ offset
+        self._add("neck", offset, swung(chest, _NECK, neck))
+        size = _length(neck)
+        head = aligned(body[:, _EARS[0]] - body[:, _EARS[1]], body[:, _NOSE] - ears, _X, _FACE)
+        self._add("head", 0.55 * size * unit(_NECK), head)
+        self._ends["head"] = size * _Y
+
+    def add_arms(self, hands: list[FloatArray], lengths: tuple[float, float]) -> None:
+        """Add shoulders, arms and hands.
+
+        Args:
+            hands: Keypoints (M, 21, 3) of the left and the right hand. NaN where a hand is unknown.
+            lengths: Lengths of the upper and the lower arm in metres.
+        """
+        body, chest = self._body, self._rotations["upperChest"]
+        width = _length(body[:, _SHOULDERS[0]] - body[:, _SHOULDERS[1]])
+        offsets = [0.08 * width * sign * _X + 0.95 * self._offsets["neck"] for sign in (1, -1)]
+        collars = [
+            body[:, shoulder] - self._places["upperChest"] - chest @ offset
+            for shoulder, offset in zip(_SHOULDERS, offsets, strict=True)
+        ]
+        collar = float(np.mean([_length(way) for way in collars]))
+        finger_lengths = _finger_lengths(hands)
+        for side, name in enumerate(SIDES):
+            outward = (1 - 2 * side) * _X
+            _, elbow, wrist = _ARMS[side]
+            self._add(f"{name}Shoulder", offsets[side], swung(chest, outward, collars[side]))
+            self._add_limb(
+                (f"{name}UpperArm", f"{name}LowerArm"), outward, collar * outward, lengths,
+                hinge=(2 * side - 1) * _Y, middle=body[:, elbow], end=body[:, wrist], bend=-chest[..., 2],
+                is_known=self._is_visible(elbow, wrist),
+            )  # fmt: skip
+            self._add_hand(side, lengths[1] * outward, hands[side], _palm(hands, side), finger_lengths)
+
+    def add_legs(self, lengths: tuple[float, float]) -> None:
+        """Add legs and feet. Feet that touch the ground stay in place.
+
+        Args:
+            lengths: Lengths of the upper and the lower leg in metres.
+        """
+        body, hips = self._body, self._rotations["hips"]
+        half = _length(body[:, _HIPS[0]] - body[:, _HIPS[1]]) / 2
+        feet = [
+            aligned(body[:, toes] - body[:, heel], body[:, ankle] - body[:, heel], _Z, _Y)
+            for ankle, heel, toes in _FEET
+        ]
+        soles = [
+            (body[:, [heel, toes]] - body[:, [ankle]]) @ foot
+            for (ankle, heel, toes), foot in zip(_FEET, feet, strict=True)
+        ]
+        heel, toes = np.median(np.concatenate(soles), 0)  # relative to the ankle, in the rest pose
+        height = (heel[1] + toes[1]) / 2
+        ball = np.array([0, height, 0.35 * heel[2] + 0.65 * toes[2]])
+        self._offsets["hips"] = (sum(lengths) - height) * _Y
+        ankles = body[:, [ankle for *_, ankle in _LEGS]] + self._root[:, None]
+        ground = float(np.percentile(ankles[..., 1].min(1), _GROUND_PERCENTILE))
+        for side, name in enumerate(SIDES):
+            _, knee, ankle = _LEGS[side]
+            offset, is_known = (1 - 2 * side) * half * _X, self._is_visible(knee, ankle)
+            target = self._planted(ankles[:, side], ground, is_known) - self._root
+            start = self._places["hips"] + hips @ offset
+            forward = unit(np.cross(target - start, hips[..., 0]))
+            behind = np.minimum(((body[:, knee] - start) * forward).sum(-1, keepdims=True), 0)
+            self._add_limb(
+                (f"{name}UpperLeg", f"{name}LowerLeg"), -_Y, offset, lengths, hinge=_X,
+                middle=body[:, knee] - behind * forward,  # knees do not bend backwards
+                end=target, bend=forward, is_known=is_known,
+            )  # fmt: skip
+            self._add(f"{name}Foot", -lengths[1] * _Y, feet[side], is_known)
+            self._add(f"{name}Toes", ball, feet[side], is_known)
+            self._ends[f"{name}Toes"] = np.array([0, 0, toes[2] - ball[2]])
+
+    def motion(self, name: str, frames: IndexArray, count: int) -> Motion:
+        """Return the motion in all frames.
+
+        Args:
+            name: Name of the person.
+            frames: Positions (M,) of this figure's frames.
+            count: Number of all frames.
+        """
+        local = np.tile(np.eye(3), (len(self._body), len(BONES), 1, 1))
+        for number, bone in enumerate(BONES):
+            parent, rotations = PARENTS[bone], self._rotations[bone]
+            if parent:
+                rotations = np.swapaxes(self._rotations[parent], 1, 2) @ rotations
+            known = np.flatnonzero(self._is_known[bone])
+            if len(known):
+                local[:, number] = rotations[known[_latest(known, np.arange(len(rotations)))]]
+        source = _latest(frames, np.arange(count))
+        return Motion(
+            name,
+            np.stack([self._offsets[bone] for bone in BONES]),
+            self._ends,
+            local[source],
+            (self._root + self._places["hips"])[source],
+            ~np.isin(np.arange(count), frames),
+        )
+
+    def _add(self, bone: str, offset: FloatArray, rotations: FloatArray, is_known: BoolArray | None = None) -> None:
+        """Add a bone.
+
+        Args:
+            bone: Name of the bone.
+            offset: Position (3,) relative to the parent in the rest pose.
+            rotations: Rotations (M, 3, 3) in space.
+            is_known: Frames (M,) in which the rotations come from visible keypoints. None for all.
+        """
+        parent = PARENTS[bone]
+        self._offsets[bone], self._rotations[bone] = offset, rotations
+        self._places[bone] = self._places[parent] + self._rotations[parent] @ offset
+        self._is_known[bone] = self._always if is_known is None else is_known
+
+    def _add_limb(
+        self,
+        bones: tuple[str, str],
+        rest: FloatArray,
+        offset: FloatArray,
+        lengths: tuple[float, float],
+        *,
+        hinge: FloatArray,
+        middle: FloatArray,
+        end: FloatArray,
+        bend: FloatArray,
+        is_known: BoolArray,
+    ) -> None:
+        """Add the two bones of an arm or a leg, so that the limb ends at a target.
+
+        Args:
+            bones: Names of the upper and the lower bone.
+            rest: Direction (3,) of both in the rest pose.
+            offset: Rest offset (3,) of the upper bone.
+            lengths: Lengths of both in metres.
+            hinge: Axis (3,) of the elbow or knee in the rest pose.
+            middle: Positions (M, 3) of the elbow or knee.
+            end: Positions (M, 3) of the wrist or ankle.
+            bend: Directions (M, 3) in which a straight limb bends.
+            is_known: Frames (M,) in which the limb is in the image.
+        """
+        parent = self._rotations[PARENTS[bones[0]]]
+        start = self._places[PARENTS[bones[0]]] + parent @ offset
+        first, second = bent_limb(start, middle, end, lengths, bend)
+        axis = np.cross(first, second)
+        sine = np.linalg.norm(axis, axis=-1, keepdims=True)
+        share = np.clip((sine - _STRAIGHT) / (_BENT - _STRAIGHT), 0, 1)
+        axis = share * unit(axis) + (1 - share) * (swung(parent, rest, first) @ hinge)
+        axis = _smooth(axis, self._times, _HINGE_SMOOTHING_S)  # the plane of a nearly straight limb is noisy
+        self._add(bones[0], offset, aligned(first, axis, rest, hinge), is_known)
+        self._add(bones[1], lengths[0] * rest, aligned(second, axis, rest, hinge), is_known)
+
+    def _add_hand(
+        self, side: int, offset: FloatArray, hand: FloatArray, palm: FloatArray, finger_lengths: FloatArray
+    ) -> None:
+        """Add a hand and its fingers.
+
+        Args:
+            side: 0 for the left hand, 1 for the right one.
+            offset: Position (3,) of the wrist relative to the elbow in the rest pose.
+            hand: Keypoints (M, 21, 3). NaN where the hand is unknown.
+            palm: Wrist and bases of the fingers (6, 3) in the rest pose, relative to the wrist.
+            finger_lengths: Lengths (5, 3) of the bones of the fingers in metres.
+        """
+        name, outward = SIDES[side], (1 - 2 * side) * _X
+        wrist, little, index = (self._body[:, joint] for joint in _PALMS[side])
+        rotations = aligned((little + index) / 2 - wrist, index - little, outward, _Z)
+        is_found = _is_found(hand)
+        if is_found.any():
+            rotations[is_found] = align_rigidly(palm, hand[is_found][:, _PALM])[0]
+        measured, rotations = rotations, mean_rotations(_smooth(rotations, self._times, _HAND_SMOOTHING_S))
+        points = (hand - hand[:, :1]) @ measured @ np.swapaxes(rotations, 1, 2)  # transposed, as points are rows
+        lower = f"{name}LowerArm"
+        self._add(f"{name}Hand", offset, rotations, self._is_known[lower] | is_found)
+        self._rotations[lower] = half_twisted(self._rotations[lower], rotations)
+        for finger, lengths, base in zip(FINGERS, finger_lengths, palm[1:], strict=True):
+            rest = unit(_THUMB * (outward[0], 1, 1)) if finger == "Thumb" else outward
+            at, turned = base, rotations
+            for number, part in enumerate(FINGER_PARTS[finger]):
+                bone = f"{name}{finger}{part}"
+                place = self._places[PARENTS[bone]] + self._rotations[PARENTS[bone]] @ at
+                target = self._places[f"{name}Hand"] + points[:, _KNUCKLES[finger] + number + 1]
+                aimed = swung(turned, rest, np.where(is_found[:, None], target - place, outward))
+                turned = np.where(is_found[:, None, None], aimed, turned)
+                self._add(bone, at, turned, is_found)
+                at = lengths[number] * rest
+            self._ends[f"{name}{finger}Distal"] = at
+
+    def _planted(self, ankle: FloatArray, ground: float, is_known: BoolArray) -> FloatArray:
+        """Return positions of an ankle (M, 3) that stay in place while it is slow and close to the ground."""
+        times = self._times
+        if len(times) < 2:
+            return ankle
+        speed = np.linalg.norm(np.gradient(ankle, times, axis=0), axis=1)
+        is_low = ankle[:, 1] < ground + _CONTACT_HEIGHT_M
+        fixed = ankle.copy()
+        for start, stop in _runs((speed < _CONTACT_SPEED) & is_low & is_known):
+            if times[stop - 1] - times[start] >= _CONTACT_S:
+                fixed[start:stop] = np.median(ankle[start:stop], 0)
+        return ankle + _smooth(fixed - ankle, times, _SMOOTHING_S)  # no jump where a contact begins or ends
+
+    def _is_visible(self, *keypoints: int) -> BoolArray:
+        """Check in which frames (M,) keypoints are in the image."""
+        return np.asarray(self._presence[:, keypoints].min(1) >= _LEAST_PRESENCE, np.bool_)
+
+
+def _palm(hands: list[FloatArray], side: int) -> FloatArray:
+    """Return wrist and bases of the fingers (6, 3) in the rest pose. An unknown hand mirrors the other one."""
+    for which, mirror in ((side, 1), (1 - side, _MIRROR)):
+        hand = hands[which][_is_found(hands[which])]
+        if len(hand):
+            outward = (1 - 2 * which) * _X
+            rotations = aligned(hand[:, 9] - hand[:, 0], hand[:, 5] - hand[:, 17], outward, _Z)
+            return np.median((hand[:, _PALM] - hand[:, :1]) @ rotations, 0) * mirror  # transposed, as points are rows
+    return _LEFT_PALM_M * (_MIRROR if side else 1)
+
+
+def _finger_lengths(hands: list[FloatArray]) -> FloatArray:
+    """Return the lengths (5, 3) of the bones of the fingers in metres."""
+    hand = np.concatenate([hand[_is_found(hand)] for hand in hands])
+    if not len(hand):
+        return _FINGER_LENGTHS_M
+    steps = np.diff(hand[:, 1:].reshape(-1, 5, 4, 3), axis=2)
+    return np.median(np.linalg.norm(steps, axis=-1), 0)
+
+
+def _is_found(hand: FloatArray) -> BoolArray:
+    """Check in which frames (M,) all keypoints (M, 21, 3) of a hand are known."""
+    return np.asarray(np.isfinite(hand).all((1, 2)), np.bool_)
+
+
+def _length(vectors: FloatArray) -> float:
+    """Return the median length of vectors (M, 3)."""
+    return float(np.median(np.linalg.norm(vectors, axis=-1)))
+
+
+def _latest(known: IndexArray, indices: IndexArray) -> IndexArray:
+    """Return for each index the position of the latest known one, or of the first one before that."""
+    return np.maximum(np.searchsorted(known, indices, side="right") - 1, 0)
+
+
+def _runs(flags: BoolArray) -> list[tuple[int, int]]:
+    """Return start and stop of each run of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))

@@ -1,0 +1,202 @@
+"""An actor of exact proportions whose keypoints are projected through the assumed camera, and readers of the files."""
+
+import json
+import struct
+
+import numpy as np
+
+from sonjit.geometry.cameras import assumed_camera
+from sonjit.media import Header
+from sonjit.results import Body, Frame, Hand, Person
+
+SIZE = (640, 480)
+FPS = 30
+HEADER = Header("clip.mp4", *SIZE, FPS, "body-full", "bodies")
+PEOPLE = Header("clip.mp4", *SIZE, FPS, "holistic-full", "people")
+FROM_CAMERA = np.array([1.0, -1.0, -1.0])
+UPPER_ARM, LOWER_ARM, UPPER_LEG, LOWER_LEG = 0.28, 0.25, 0.42, 0.40
+JOINTS = {
+    "leftUpperArm": 11, "rightUpperArm": 12, "leftLowerArm": 13, "rightLowerArm": 14, "leftHand": 15, "rightHand": 16,
+    "leftUpperLeg": 23, "rightUpperLeg": 24, "leftLowerLeg": 25, "rightLowerLeg": 26, "leftFoot": 27, "rightFoot": 28,
+}  # fmt: skip
+
+
+def down(pitch, roll=0.0):
+    """A direction that points down, turned forward by a pitch and outward to +x by a roll, in radians."""
+    return np.array([np.sin(roll), -np.cos(roll) * np.cos(pitch), np.cos(roll) * np.sin(pitch)])
+
+
+def actor(time, x=0.0):
+    """Keypoints (33, 3) in metres, x to the actor's left, y up, z to the camera, 3 m away.
+
+    The left leg marches, the right one stands, the right elbow curls and the left arm is straight.
+    """
+    swing = np.sin(2 * np.pi * time / 2)
+    points = np.zeros((33, 3))
+    points[[23, 24]] = [[0.11, 0, 0], [-0.11, 0, 0]]
+    points[[11, 12]] = [[0.18, 0.5, 0], [-0.18, 0.5, 0]]
+    points[[7, 8]] = [[0.075, 0.68, 0.02], [-0.075, 0.68, 0.02]]
+    points[:11] += (np.arange(11) != 7)[:, None] * (np.arange(11) != 8)[:, None] * [0, 0.66, 0.12]
+    for hip, knee, lift in ((23, 25, 1 + 0.4 * swing), (24, 26, 0.0)):
+        points[knee] = points[hip] + UPPER_LEG * down(lift)
+        points[knee + 2] = points[knee] + LOWER_LEG * down(-0.5 * lift)
+        points[knee + 4] = points[knee + 2] + [0, -0.07, -0.04]
+        points[knee + 6] = points[knee + 2] + [0, -0.07, 0.16]
+    for shoulder, roll, curl in ((11, 0.7, 0.0), (12, -0.3, 1.2 + 0.5 * swing)):
+        elbow, wrist = shoulder + 2, shoulder + 4
+        points[elbow] = points[shoulder] + UPPER_ARM * down(0, roll)
+        points[wrist] = points[elbow] + LOWER_ARM * down(curl, roll * np.cos(curl))
+        along = points[wrist] - points[elbow]
+        along /= np.linalg.norm(along)
+        thumbs = np.cross(along, [1, 0, 0])
+        points[wrist + 2], points[wrist + 4] = (
+            points[wrist] + 0.08 * along + sign * 0.03 * thumbs for sign in (-1, 1)
+        )  # fmt: skip
+        points[wrist + 6] = points[wrist] + 0.03 * along + 0.04 * thumbs
+    return points + np.array([x, 0, -3])
+
+
+def body_of(points, number=1, presence=1.0, noise=0.0):
+    """The body of keypoints (33, 3)."""
+    camera = points * FROM_CAMERA
+    origin = camera[[23, 24]].mean(0)
+    pixels = assumed_camera(*SIZE).project(camera)
+    xyz = np.concatenate([pixels, camera[:, 2:]], 1).astype(np.float32)
+    present = np.broadcast_to(np.float32(presence), 33).copy()
+    return Body(0.9, xyz, (camera - origin + noise).astype(np.float32), present, present, number)
+
+
+def hand_of(wrist, curl, side):
+    """A hand (21 keypoints) that points away from the body, the palm down, with fingers curled by radians."""
+    sign = 1 if side == "Left" else -1
+    points = np.zeros((21, 3))
+    for finger, (z, length) in enumerate([(0.03, 0.03), (0.03, 0.09), (0.01, 0.09), (-0.01, 0.085), (-0.03, 0.08)]):
+        points[1 + 4 * finger] = [sign * length, -0.01 * (finger == 0), z]
+        for bone in range(3):
+            angle = curl * (bone + 1)
+            step = 0.03 * np.array([sign * np.cos(angle), -np.sin(angle), 0])
+            points[2 + 4 * finger + bone] = points[1 + 4 * finger + bone] + step
+    camera = (points + wrist) * FROM_CAMERA
+    xyz = np.concatenate([assumed_camera(*SIZE).project(camera), camera[:, 2:]], 1).astype(np.float32)
+    return Hand(side, 0.9, xyz, ((points - points.mean(0)) * FROM_CAMERA).astype(np.float32), 1), points
+
+
+def frames_of(times, **more):
+    return [Frame(index, float(time), bodies=[body_of(actor(time), **more)]) for index, time in enumerate(times)]
+
+
+def people_of(times, curl):
+    """Frames of people with a left hand, and its keypoints relative to the wrist."""
+    frames, hands = [], []
+    for index, time in enumerate(times):
+        points = actor(time)
+        hand, truth = hand_of(points[15], curl, "Left")
+        frames.append(Frame(index, float(time), people=[Person(body_of(points), left_hand=hand)]))
+        hands.append(truth)
+    return frames, np.array(hands)
+
+
+class Bvh:
+    """A BVH file: names, parents, offsets, frame time, and the positions of joints."""
+
+    def __init__(self, path):
+        lines = iter(path.read_text("utf-8").split("\n"))
+        assert next(lines) == "HIERARCHY"
+        self.parents, self.offsets, self.ends, stack, channels = {}, {}, {}, [], []
+        for line in lines:
+            word, *rest = line.split()
+            if word in ("ROOT", "JOINT"):
+                self.parents[rest[0]] = stack[-1] if stack else None
+                name = rest[0]
+            elif word == "End":
+                name = None
+            elif word == "{":
+                stack.append(name)
+            elif word == "OFFSET":
+                target = self.ends if stack[-1] is None else self.offsets
+                target[stack[-2] if stack[-1] is None else stack[-1]] = np.array(rest, float)
+            elif word == "CHANNELS":
+                assert int(rest[0]) == len(rest) - 1
+                channels += [(stack[-1], channel) for channel in rest[1:]]
+            elif word == "}":
+                stack.pop()
+            else:
+                assert word == "MOTION"
+                break
+        assert not stack
+        self.count = int(next(lines).removeprefix("Frames:"))
+        self.frame_time = float(next(lines).removeprefix("Frame Time:"))
+        self.rows = np.array([[float(value) for value in line.split()] for line in lines if line])
+        assert self.rows.shape == (self.count, len(channels))
+        self.channels = channels
+
+    def positions(self, row):
+        """Positions of the joints in metres, in one frame."""
+        places, turns, values = {}, {}, self.rows[row]
+        for name, parent in self.parents.items():
+            local, offset = np.eye(3), self.offsets[name]
+            for (bone, channel), value in zip(self.channels, values, strict=True):
+                if bone != name:
+                    continue
+                axis = "XYZ".index(channel[0])
+                if channel.endswith("position"):
+                    offset = offset + value * np.eye(3)[axis]
+                else:
+                    cosine, sine = np.cos(np.deg2rad(value)), np.sin(np.deg2rad(value))
+                    turn = np.eye(3)
+                    i, j = (axis + 1) % 3, (axis + 2) % 3
+                    turn[i, i] = turn[j, j] = cosine
+                    turn[j, i], turn[i, j] = sine, -sine
+                    local = local @ turn
+            above = turns[parent] if parent else np.eye(3)
+            places[name] = above @ offset + (places[parent] if parent else 0)
+            turns[name] = above @ local
+        return places
+
+
+class Gltf:
+    """A GLB file with animated nodes, read as the specification says."""
+
+    def __init__(self, path):
+        data = path.read_bytes()
+        magic, version, total, length, kind = struct.unpack_from("<5I", data)
+        assert (magic, version, total, kind) == (0x46546C67, 2, len(data), 0x4E4F534A)
+        self.document = json.loads(data[20 : 20 + length])
+        self._binary = data[28 + length :]
+        self.nodes = self.document["nodes"]
+        self.animation = self.document["animations"][0]
+
+    def array(self, accessor):
+        record = self.document["accessors"][accessor]
+        view = self.document["bufferViews"][record["bufferView"]]
+        width = {"SCALAR": 1, "VEC3": 3, "VEC4": 4, "MAT4": 16}[record["type"]]
+        dtype = {5121: np.uint8, 5123: np.uint16, 5126: np.float32}[record["componentType"]]
+        return np.frombuffer(self._binary, dtype, record["count"] * width, view["byteOffset"]).reshape(-1, width)
+
+    @property
+    def times(self):
+        inputs = {sampler["input"] for sampler in self.animation["samplers"]}
+        (number,) = inputs
+        return self.array(number)[:, 0]
+
+    def positions(self, row, root=0):
+        """Positions of the nodes below a root by name, in one frame; None for the rest pose."""
+        moved = {}
+        for channel in self.animation["channels"] if row is not None else []:
+            values = self.array(self.animation["samplers"][channel["sampler"]]["output"])
+            moved[channel["target"]["node"], channel["target"]["path"]] = values[row].astype(float)
+        places = {}
+
+        def visit(number, turn, place):
+            node = self.nodes[number]
+            assert not {"scale", "rotation", "matrix"} & set(node)
+            x, y, z, w = moved.get((number, "rotation"), [0, 0, 0, 1])
+            place = place + turn @ moved.get((number, "translation"), node.get("translation", [0, 0, 0]))
+            places[node["name"]] = place
+            cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+            turn = turn @ (np.eye(3) + 2 * w * cross + 2 * cross @ cross)
+            for child in node.get("children", []):
+                visit(child, turn, place)
+
+        visit(root, np.eye(3), np.zeros(3))
+        return places

@@ -1,0 +1,124 @@
+"""Characters from the command line, of real videos."""
+
+import numpy as np
+import pytest
+
+from sonjit.cli import main
+from sonjit.geometry.cameras import assumed_camera, translation_to_view
+from sonjit.media import load_frames
+from sonjit.media.tables.characters.bones import BONES, PARENTS
+
+from .actors import FROM_CAMERA, JOINTS, Bvh, Gltf
+
+SQUATS = "real/tfjs-models/pose-detection/test_data/pose_squats.mp4"
+LIMBS = [bone for bone in JOINTS if bone.endswith(("Hand", "UpperLeg", "Foot", "UpperArm"))]
+MOST_PX = 15  # of a video 1152 pixels high
+
+
+@pytest.fixture
+def sonjit(capsys):
+    """Run a command in this process: exit status and lines of standard error."""
+
+    def run(*arguments):
+        status = main([str(argument) for argument in arguments])
+        return status, capsys.readouterr().err.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def squats(data, weights):
+    file = data / SQUATS
+    if not file.is_file():
+        pytest.skip(f"{file} is not there")
+    return file
+
+
+def similarity_px(places, pixels, size):
+    """Mean distance of projected joints from pixels (F, J, 2), with the camera at the best place."""
+    camera = assumed_camera(*size)
+    errors = []
+    for points, xy in zip(places * FROM_CAMERA, pixels, strict=True):
+        projected = camera.project(points + translation_to_view(points, xy, camera))
+        errors.append(np.linalg.norm(projected - xy, axis=1).mean())
+    return float(np.mean(errors))
+
+
+@pytest.mark.golden
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["body", "holistic"])
+def test_character_of_a_video_projects_onto_the_person(sonjit, squats, tmp_path, kind):
+    table = tmp_path / "x.jsonl"
+    assert sonjit(kind, squats, "--save", table)[0] == 0
+    for ending in (".bvh", ".glb", ".vrma"):
+        status, lines = sonjit(kind, squats, "--save", tmp_path / f"x{ending}")
+        assert status == 0, lines
+    header, frames = load_frames(table)
+    bodies = [(frame.people[0].body if kind == "holistic" else frame.bodies[0]) for frame in frames]
+    pixels = np.array([body.keypoints[[JOINTS[bone] for bone in LIMBS], :2] for body in bodies])
+    bvh, glb = Bvh(tmp_path / "x.bvh"), Gltf(tmp_path / "x.glb")
+    assert bvh.count == len(glb.times) == len(frames)
+    assert bvh.frame_time == pytest.approx(1 / header.fps)
+    rows = range(0, len(frames), 8)
+    places = [glb.positions(row) for row in rows]
+    joints = np.array([[place[bone] for bone in LIMBS] for place in places])
+    assert similarity_px(joints, pixels[::8], (header.width, header.height)) < MOST_PX
+    for row, place in zip(rows, places, strict=True):
+        expected = bvh.positions(row)
+        assert np.array([expected[bone] for bone in BONES]) == pytest.approx(
+            np.array([place[bone] for bone in BONES]), abs=1e-4
+        )
+    lengths = np.array(
+        [[np.linalg.norm(place[bone] - place[above]) for bone, above in PARENTS.items() if above] for place in places]
+    )
+    assert np.ptp(lengths, axis=0).max() < 1e-5
+    feet = np.array([[place[f"{side}Toes"][1] for side in ("left", "right")] for place in places])
+    assert abs(np.median(feet)) < 0.06  # metres: the feet of squats are on the ground
+
+
+@pytest.mark.slow
+def test_videos_without_a_person_are_reported(sonjit, weights, write_video, tmp_path):
+    clip = write_video(tmp_path / "c.mp4", [np.full((64, 64, 3), 128, np.uint8)] * 3)
+    status, lines = sonjit("body", clip, "--save", tmp_path / "x.glb")
+    assert status == 1
+    assert "no person was found" in lines[-1]
+    assert list(tmp_path.iterdir()) == [clip]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["body", "c.mp4", "--save", "x.csv", "--bones", "vrm"], "--bones vrm requires --save with a .bvh, .glb"),
+        (["body", "c.mp4", "--bones", "vrm"], "--bones vrm requires --save"),
+        (["body", "c.mp4", "--save", "x.BVH", "--rows", "wide"], "--rows wide requires --save with a .csv"),
+        (["body", "c.mp4", "--save", "x.bvh", "--bones", "maya"], 'Choose from: "vrm", "mixamo", "unreal", "webxr"'),
+    ],
+)
+def test_options_that_do_not_apply_are_refused(sonjit, write_video, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "c.mp4", [np.full((64, 64, 3), 128, np.uint8)] * 2)
+    status, lines = sonjit(*arguments)
+    assert status == 2
+    assert message in "\n".join(lines)
+    assert [file.name for file in tmp_path.iterdir()] == ["c.mp4"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["face", "c.mp4", "--save", "x.glb"], "requires sonjit body or sonjit holistic"),
+        (["hands", "c.mp4", "--save", "x.bvh"], "For hands use sonjit mesh"),
+        (["body", "c.mp4", "d.mp4", "--save", "x.vrma"], "For several inputs use --save {name}.vrma"),
+    ],
+)
+def test_inputs_that_are_no_character_are_refused(
+    sonjit, weights, write_video, tmp_path, monkeypatch, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("c.mp4", "d.mp4"):
+        write_video(tmp_path / name, [np.full((64, 64, 3), 128, np.uint8)] * 2)
+    status, lines = sonjit(*arguments)
+    assert status == 2
+    assert message in lines[-1]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["c.mp4", "d.mp4"]

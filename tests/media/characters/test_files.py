@@ -1,0 +1,259 @@
+"""BVH, GLB and VRMA of characters, read by readers of the tests."""
+
+import re
+
+import numpy as np
+import pytest
+
+from sonjit import InputError, JobError
+from sonjit.media import Header, load_frames, open_writer
+from sonjit.media.tables.characters.bones import BONE_NAMES, BONES, NAMES, PARENTS
+from sonjit.results import Frame
+
+from .actors import FPS, HEADER, JOINTS, PEOPLE, Bvh, Gltf, actor, body_of, frames_of, people_of
+
+TIMES = np.arange(20) / FPS
+REQUIRED = {
+    "hips", "spine", "head",
+    *(side + bone for side in ("left", "right") for bone in
+      ("UpperLeg", "LowerLeg", "Foot", "UpperArm", "LowerArm", "Hand")),
+}  # fmt: skip
+
+
+def write(path, frames, header=HEADER, **options):
+    with open_writer(path, header, **options) as writer:
+        for frame in frames:
+            writer.write(frame)
+    return writer
+
+
+def moved_to_origin(times):
+    """Keypoints of the actor with the hips above the origin and the soles on the ground."""
+    points = np.array([actor(time) for time in times])
+    points -= points[0, [23, 24]].mean(0) * [1, 0, 1]
+    return points - [0, points[..., 1].min(), 0]
+
+
+def test_bvh_replays_the_actor(tmp_path):
+    write(tmp_path / "x.bvh", frames_of(TIMES))
+    bvh, truth = Bvh(tmp_path / "x.bvh"), moved_to_origin(TIMES)
+    assert bvh.parents == {bone: parent or None for bone, parent in PARENTS.items()}
+    assert bvh.count == len(TIMES)
+    assert bvh.frame_time == pytest.approx(1 / FPS)
+    assert set(bvh.ends) == {bone for bone in BONES if bone not in PARENTS.values()}
+    for row in range(3, 17):
+        places = bvh.positions(row)
+        for bone, keypoint in JOINTS.items():
+            assert places[bone] == pytest.approx(truth[row, keypoint], abs=0.03), (row, bone)
+
+
+def test_glb_has_the_motion_of_bvh(tmp_path):
+    for ending in (".bvh", ".glb", ".vrma"):
+        write(tmp_path / f"x{ending}", frames_of(TIMES))
+    bvh, glb, vrma = Bvh(tmp_path / "x.bvh"), Gltf(tmp_path / "x.glb"), Gltf(tmp_path / "x.vrma")
+    assert glb.times == pytest.approx(TIMES)
+    for row in (0, 7, 19):
+        for gltf in (glb, vrma):
+            places, expected = gltf.positions(row), bvh.positions(row)
+            assert np.array([places[bone] for bone in BONES]) == pytest.approx(
+                np.array([expected[bone] for bone in BONES]), abs=1e-5
+            )
+
+
+def test_only_the_hips_move(tmp_path):
+    write(tmp_path / "x.glb", frames_of(TIMES))
+    glb = Gltf(tmp_path / "x.glb")
+    moved = [c["target"]["node"] for c in glb.animation["channels"] if c["target"]["path"] == "translation"]
+    assert [glb.nodes[node]["name"] for node in moved] == ["hips"]
+    for channel in glb.animation["channels"]:
+        values = glb.array(glb.animation["samplers"][channel["sampler"]]["output"])
+        if channel["target"]["path"] == "rotation":
+            assert np.linalg.norm(values, axis=1) == pytest.approx(np.ones(len(TIMES)), abs=1e-5)
+            assert ((values[1:] * values[:-1]).sum(1) > 0).all()  # neighbours do not turn the long way
+
+
+def test_figure_of_glb_is_bound_to_the_rest_pose(tmp_path):
+    write(tmp_path / "x.glb", frames_of(TIMES))
+    glb = Gltf(tmp_path / "x.glb")
+    (skin,), (mesh,) = glb.document["skins"], glb.document["meshes"]
+    rest = glb.positions(None)
+    inverse = glb.array(skin["inverseBindMatrices"]).reshape(-1, 4, 4).swapaxes(1, 2)
+    for joint, matrix in zip(skin["joints"], inverse, strict=True):
+        assert matrix @ np.append(rest[glb.nodes[joint]["name"]], 1) == pytest.approx([0, 0, 0, 1], abs=1e-6)
+    attributes = mesh["primitives"][0]["attributes"]
+    vertices, normals = (glb.array(attributes[name]) for name in ("POSITION", "NORMAL"))
+    assert vertices[:, 1].min() == pytest.approx(0, abs=0.05)
+    assert 1.4 < vertices[:, 1].max() < 1.9
+    centres = vertices.reshape(-1, 24, 3).mean(1).repeat(24, 0)  # each bone has eight triangles
+    assert (((vertices - centres) * normals).sum(1) > 0).all()  # normals point outwards
+    assert glb.array(attributes["JOINTS_0"]).max() < len(skin["joints"])
+
+
+def test_vrma_names_the_bones_of_a_humanoid(tmp_path):
+    write(tmp_path / "x.vrma", frames_of(TIMES), bones="mixamo")
+    vrma = Gltf(tmp_path / "x.vrma")
+    extension = vrma.document["extensions"]["VRMC_vrm_animation"]
+    assert vrma.document["extensionsUsed"] == ["VRMC_vrm_animation"]
+    assert extension["specVersion"] == "1.0"
+    bones = {bone: vrma.nodes[entry["node"]]["name"] for bone, entry in extension["humanoid"]["humanBones"].items()}
+    assert set(bones) >= REQUIRED
+    assert bones["leftUpperArm"] == "mixamorig:LeftArm"
+    assert "meshes" not in vrma.document
+
+
+@pytest.mark.parametrize("convention", BONE_NAMES)
+def test_each_convention_names_every_bone(tmp_path, convention):
+    names = NAMES[convention]
+    assert set(names) == set(BONES)
+    assert len(set(names.values())) == len(BONES) == 52
+    write(tmp_path / "x.bvh", frames_of(TIMES[:5]), bones=convention)
+    write(tmp_path / "x.glb", frames_of(TIMES[:5]), bones=convention)
+    assert set(Bvh(tmp_path / "x.bvh").parents) == set(names.values())
+    assert set(names.values()) <= {node["name"] for node in Gltf(tmp_path / "x.glb").nodes}
+
+
+def test_names_are_those_of_the_conventions():
+    bones = ("rightUpperLeg", "leftToes", "leftThumbMetacarpal", "rightLittleDistal")
+    assert [NAMES["mixamo"][bone] for bone in bones] == [
+        "mixamorig:RightUpLeg", "mixamorig:LeftToeBase", "mixamorig:LeftHandThumb1", "mixamorig:RightHandPinky3",
+    ]  # fmt: skip
+    assert [NAMES["unreal"][bone] for bone in bones] == ["thigh_r", "ball_l", "thumb_01_l", "pinky_03_r"]
+    assert [NAMES["webxr"][bone] for bone in bones] == [
+        "right-upper-leg", "left-foot-ball", "left-hand-thumb-metacarpal", "right-hand-little-phalanx-distal",
+    ]  # fmt: skip
+
+
+def test_hands_of_people_move_the_fingers(tmp_path):
+    frames, truth = people_of(TIMES, 0.3)
+    write(tmp_path / "x.bvh", frames, PEOPLE)
+    places = Bvh(tmp_path / "x.bvh").positions(10)
+    for part, keypoint in (("Proximal", 9), ("Intermediate", 10), ("Distal", 11)):
+        found = places[f"leftMiddle{part}"] - places["leftHand"]
+        assert found == pytest.approx(truth[10, keypoint], abs=0.002)
+
+
+def test_frames_without_the_person_repeat_the_pose_and_are_reported(tmp_path):
+    frames = frames_of(TIMES)
+    for index in (0, 1, 8, 9, 10):
+        frames[index] = Frame(index, float(TIMES[index]))
+    writer = write(tmp_path / "x.bvh", frames)
+    bvh = Bvh(tmp_path / "x.bvh")
+    assert bvh.count == len(TIMES)
+    assert (bvh.rows[[0, 1]] == bvh.rows[2]).all()
+    assert (bvh.rows[[8, 9, 10]] == bvh.rows[7]).all()
+    assert not np.allclose(bvh.rows[11], bvh.rows[7])
+    assert writer.notes == [f"{tmp_path / 'x.bvh'}: person1 is missing in 5 of 20 frames, which repeat the latest pose"]
+    write(tmp_path / "x.glb", frames)
+    assert Gltf(tmp_path / "x.glb").nodes[0]["extras"] == {"framesThatHoldThePose": [0, 1, 8, 9, 10]}
+
+
+def two_people():
+    frames = []
+    for index, time in enumerate(TIMES):
+        bodies = [body_of(actor(time, -0.5), 7)] if index >= 5 else []
+        bodies.append(body_of(actor(time, 0.5), 3))
+        bodies += [body_of(actor(time, 2.0), 9)] if index < 3 else []
+        frames.append(Frame(index, float(time), bodies=bodies))
+    return frames
+
+
+@pytest.mark.parametrize("ending", [".bvh", ".vrma"])
+def test_each_person_has_a_file(tmp_path, ending):
+    path, second = tmp_path / f"x{ending}", tmp_path / f"x-2{ending}"
+    writer = write(path, two_people())
+    assert writer.more_paths == [str(second)]
+    assert sorted(tmp_path.iterdir()) == [second, path]
+    read = Bvh if ending == ".bvh" else Gltf
+    longest, other = (read(file).positions(15)["hips"] for file in (path, second))
+    assert longest[[0, 2]] == pytest.approx([0, 0], abs=0.01)
+    assert other[0] == pytest.approx(-1, abs=0.03)  # metres from the first person
+    assert f"{path}: 1 person in less than 5 frames omitted" in writer.notes
+
+
+def test_glb_has_all_people(tmp_path):
+    assert write(tmp_path / "x.glb", two_people()).more_paths == []
+    glb = Gltf(tmp_path / "x.glb")
+    assert [skin["name"] for skin in glb.document["skins"]] == ["person1", "person2"]
+    roots = glb.document["scenes"][0]["nodes"]
+    first, second = (glb.positions(15, root)["hips"] for root in roots if "children" in glb.nodes[root])
+    assert (second - first)[0] == pytest.approx(-1, abs=0.03)
+    materials = glb.document["materials"]
+    assert materials[0] != materials[1]
+
+
+def test_bvh_has_constant_steps_where_the_video_has_none(tmp_path):
+    times = np.array([0, 0.1, 0.2, 0.4, 0.5, 0.6])
+    write(tmp_path / "x.bvh", frames_of(times), Header("camera:0", 640, 480, None, "body-full", "bodies"))
+    bvh = Bvh(tmp_path / "x.bvh")
+    assert bvh.frame_time == pytest.approx(0.1)
+    assert bvh.count == 7
+    assert (bvh.rows[3] == bvh.rows[2]).all()
+
+
+def test_one_image_is_one_pose(tmp_path):
+    header = Header("photo.jpg", 640, 480, None, "body-full", "bodies")
+    write(tmp_path / "x.bvh", [Frame(0, None, bodies=[body_of(actor(0), None)])], header)
+    bvh = Bvh(tmp_path / "x.bvh")
+    assert (bvh.count, bvh.frame_time) == (1, pytest.approx(1 / 30))
+    assert bvh.positions(0)["leftHand"] == pytest.approx(moved_to_origin([0])[0, 15], abs=0.03)
+
+
+def test_several_images_are_refused(tmp_path):
+    header = Header("photos", 640, 480, None, "body-full", "bodies")
+    frames = [Frame(index, None, bodies=[body_of(actor(0), None)]) for index in range(2)]
+    with pytest.raises(InputError, match="a character requires one video or one image"):
+        write(tmp_path / "x.glb", frames, header)
+    assert not list(tmp_path.iterdir())
+
+
+def test_videos_without_a_person_leave_no_file(tmp_path):
+    with pytest.raises(JobError, match=r"x\.vrma: no person was found"):
+        write(tmp_path / "x.vrma", [Frame(0, 0.0), Frame(1, 0.1)])
+    assert not list(tmp_path.iterdir())
+
+
+def failing_after(frames, error):
+    yield from frames
+    raise error
+
+
+def test_interrupted_runs_leave_a_valid_file(tmp_path):
+    frames = frames_of(TIMES[:9])
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "x.bvh", failing_after(frames, KeyboardInterrupt))
+    assert Bvh(tmp_path / "x.bvh").count == 9
+
+
+def test_failed_runs_leave_an_older_file(tmp_path):
+    path = tmp_path / "x.bvh"
+    path.write_text("older")
+    with pytest.raises(ValueError, match="broken"):
+        write(path, failing_after(frames_of(TIMES[:9]), ValueError("broken")))
+    assert path.read_text() == "older"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (Header("c.mp4", 640, 480, 30.0, "hands-full"), "requires sonjit body or sonjit holistic"),
+        (Header("c.mp4", 640, 480, 30.0, "face", "faces"), "requires sonjit body or sonjit holistic"),
+        (Header("photos", None, None, None, "body-full", "bodies"), "requires images of one size"),
+    ],
+)
+def test_other_headers_are_refused(tmp_path, header, message):
+    with pytest.raises(InputError, match=f"x.glb: a character {message}"):
+        open_writer(tmp_path / "x.glb", header)
+    assert not list(tmp_path.iterdir())
+
+
+def test_options_of_other_formats_are_refused(tmp_path):
+    with pytest.raises(InputError, match=re.escape("bones='vrm' applies only to .bvh, .glb, .vrma")):
+        open_writer(tmp_path / "x.csv", HEADER, bones="vrm")
+    with pytest.raises(InputError, match=re.escape("rows='wide' applies only to .csv")):
+        open_writer(tmp_path / "x.bvh", HEADER, rows="wide")
+
+
+def test_characters_cannot_be_read_back(tmp_path):
+    with pytest.raises(InputError, match="Characters cannot be read back"):
+        load_frames(tmp_path / "x.glb")
