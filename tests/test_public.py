@@ -2,6 +2,7 @@
 
 import doctest
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -47,6 +48,19 @@ def test_importing_prints_nothing_and_loads_nothing_heavy():
     code = f"import sys, sonjit; loaded = {HEAVY} & set(sys.modules); assert not loaded, loaded"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(("variables", "timeout"), [({}, "20"), ({"OPENBLAS_THREAD_TIMEOUT": "26"}, "26")])
+def test_importing_shortens_the_busy_waiting_of_openblas_unless_its_variable_is_set(variables, timeout):
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_THREAD_TIMEOUT"}
+    done = subprocess.run(
+        [sys.executable, "-c", "import os, sonjit; print(os.environ['OPENBLAS_THREAD_TIMEOUT'])"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment | variables,
+    )
+    assert done.stdout.strip() == timeout
 
 
 @pytest.mark.parametrize(("name", "base", "status"), [("InputError", ValueError, 2), ("JobError", RuntimeError, 1)])

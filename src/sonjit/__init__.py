@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from sonjit._util.lazy_names import add_lazy_names
@@ -38,5 +39,8 @@ if TYPE_CHECKING:
     from sonjit.results.measures import fingers_up as fingers_up
     from sonjit.runs.tracked_frames import track as track
 
+# Threads of OpenBLAS, in NumPy and OpenCV, wait busily for 2^26 cycles after their start and after each call, a quarter
+# of the processor time of a start. OpenBLAS reads the exponent when NumPy is imported.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")
 logging.getLogger("sonjit").addHandler(logging.NullHandler())
 add_lazy_names(globals())
