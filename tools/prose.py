@@ -34,9 +34,6 @@ NOT_YET_EDITED = frozenset(
         "docs/cards/hand-heads.md",
         "docs/cards/hands.md",
         "docs/datasets.md",
-        "docs/finger-spelling.md",
-        "docs/hand-heads.md",
-        "docs/int8.md",
         "docs/learn/1-descent.md",
         "docs/learn/2-networks.md",
         "docs/learn/3-losses.md",
@@ -52,7 +49,6 @@ NOT_YET_EDITED = frozenset(
         "docs/recipes-3d.md",
         "docs/recipes-hands.md",
         "docs/requirements.md",
-        "docs/scale.md",
         "docs/search.md",
         "docs/training.md",
     }
