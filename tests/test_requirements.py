@@ -1,4 +1,4 @@
-"""What docs/requirements.md says of each requirement is there: the way in, and the test."""
+"""What research/requirements.md says of each requirement is there: the way in, and the test."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ PROJECT = Path(__file__).parents[1]
 
 ROWS = [
     tuple(cell.strip() for cell in line.strip().strip("|").split("|"))
-    for line in (PROJECT / "docs" / "requirements.md").read_text().splitlines()
+    for line in (PROJECT / "research" / "requirements.md").read_text().splitlines()
     if re.match(r"\| S\d-\d+ ", line)
 ]
 
@@ -19,7 +19,7 @@ def test_a_requirement_is_where_the_table_says(row):
     _, _, state, where = row
     assert re.fullmatch(r"DONE|(PART|CAN'T): .+", state)
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", where)
-    paths = [(PROJECT / "docs" / link) for link in links]
+    paths = [(PROJECT / "research" / link) for link in links]
     named = re.findall(r"`((?:src|benchmarks|examples|tools)/[^`]+)`", where)
     paths += [PROJECT / path for path in named]
     assert [path for path in paths if not path.exists()] == []
