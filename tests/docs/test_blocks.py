@@ -38,7 +38,7 @@ NEEDS = {
     r"--workers ray|--device (cuda|gpu|npu)": "other machines",
     r"\bsonjit (bench|train|eval|card)\b|\bsynth\b.*(--sequence|--poses|--views)": "minutes",
 }
-CHECKED = {"sonjit", "pip", "make", "python", "torchrun", "ray", "git", "openssl", "docker", "cp", "zip"}
+CHECKED = {"sonjit", "pip", "make", "python", "torchrun", "ray", "git", "openssl", "docker", "cp", "zip", "blender"}
 
 
 @pytest.fixture

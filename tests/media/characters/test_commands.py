@@ -12,7 +12,7 @@ from .actors import FROM_CAMERA, JOINTS, Bvh, Gltf
 
 SQUATS = "real/tfjs-models/pose-detection/test_data/pose_squats.mp4"
 LIMBS = [bone for bone in JOINTS if bone.endswith(("Hand", "UpperLeg", "Foot", "UpperArm"))]
-MOST_PX = 15  # of a video 1152 pixels high
+MOST_PX = 15  # of a video 1280 pixels high
 
 
 @pytest.fixture

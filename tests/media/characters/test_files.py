@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sonjit import InputError, JobError
-from sonjit.media import Header, load_frames, open_writer
+from sonjit.media import Header, convert_table, load_frames, open_writer
 from sonjit.media.tables.characters.bones import BONE_NAMES, BONES, NAMES, PARENTS
 from sonjit.results import Frame
 
@@ -188,6 +188,15 @@ def test_bvh_has_constant_steps_where_the_video_has_none(tmp_path):
     assert bvh.frame_time == pytest.approx(0.1)
     assert bvh.count == 7
     assert (bvh.rows[3] == bvh.rows[2]).all()
+
+
+def test_tables_become_characters(tmp_path):
+    frames, _ = people_of(TIMES, 0.3)
+    write(tmp_path / "x.jsonl", frames, PEOPLE)
+    convert_table(tmp_path / "x.jsonl", tmp_path / "x.bvh", bones="unreal")
+    write(tmp_path / "y.bvh", frames, PEOPLE, bones="unreal")
+    assert Bvh(tmp_path / "x.bvh").parents["thumb_01_l"] == "hand_l"
+    assert Bvh(tmp_path / "x.bvh").rows == pytest.approx(Bvh(tmp_path / "y.bvh").rows, abs=1e-3)
 
 
 def test_one_image_is_one_pose(tmp_path):

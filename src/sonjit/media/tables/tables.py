@@ -167,6 +167,7 @@ def convert_table(
     extra: Iterable[str] | ExtraTypes = (),
     *,
     rows: TableRows | None = None,
+    bones: BoneNames | None = None,
 ) -> None:
     """Convert a JSON Lines table to the format of another ending, with the content of a table written at once.
 
@@ -175,10 +176,11 @@ def convert_table(
         path: Output path, as in `open_writer`.
         extra: Additional columns of the `.jsonl` file.
         rows: What a row describes, as in `open_writer`.
+        bones: Bone names of a character, as in `open_writer`.
     """
     with ExitStack() as stack:
         header, frames = stack.enter_context(open_json_lines(Path(lines)))
-        writer = stack.enter_context(open_writer(path, replace(header, sources={}), extra, rows=rows))
+        writer = stack.enter_context(open_writer(path, replace(header, sources={}), extra, rows=rows, bones=bones))
         writer.sources.update(header.sources)
         for frame, extras in frames:
             writer.write(frame, extras)
