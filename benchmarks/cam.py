@@ -39,6 +39,7 @@ from sonjit.media import open_source
 from sonjit.media.encode import encode_image
 
 DOCS = Path(__file__).parents[1] / "docs"
+RESEARCH = Path(__file__).parents[1] / "research"
 BEGIN, END = "<!-- python benchmarks/cam.py --write -->", "<!-- end -->"
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 """Of the maximum: the paper's threshold, and those among which each method's best is looked for."""
@@ -180,17 +181,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--write", action="store_true", help="into docs/cam.md and docs/images/")
+    parser.add_argument("--write", action="store_true", help="into research/cam.md and its images")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     text, image = report(arguments.seeds, arguments.steps)
     if not arguments.write:
         sys.stdout.write(text + "\n")
         return
-    page = DOCS / "cam.md"
+    page = RESEARCH / "cam.md"
     before, _, rest = page.read_text("utf-8").partition(BEGIN)
     page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", "utf-8")
-    (DOCS / "images" / "cam_crops.jpg").write_bytes(encode_image(image, ".jpg"))
+    (RESEARCH / "images" / "cam_crops.jpg").write_bytes(encode_image(image, ".jpg"))
     (DOCS / "images" / "cam_hands.jpg").write_bytes(encode_image(hand_image(), ".jpg"))
 
 

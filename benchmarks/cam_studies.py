@@ -28,7 +28,7 @@ from sonjit.lab.training.ablation import mean_with_interval
 from sonjit.lab.training.recipes import TrainingRequest, run_recipe
 from sonjit.media.encode import encode_image
 
-DOCS = Path(__file__).parents[1] / "docs"
+RESEARCH = Path(__file__).parents[1] / "research"
 BEGIN, END = "<!-- python benchmarks/cam_studies.py --write -->", "<!-- end of studies -->"
 WIDTH, HEIGHT = 160, 120
 SIZE, SMALL, BATCH, STEPS = 64, 32, 24, {"birds": 200, "colours": 100, "things": 200, "scenes": 120}
@@ -382,7 +382,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="keep sets and runs here; what is done is not done again")
-    parser.add_argument("--write", action="store_true", help="into docs/cam.md and docs/images/")
+    parser.add_argument("--write", action="store_true", help="into research/cam.md and its images")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with TemporaryDirectory() as temporary:
@@ -391,11 +391,11 @@ def main():
     if not arguments.write:
         sys.stdout.write(text + "\n")
         return
-    page = DOCS / "cam.md"
+    page = RESEARCH / "cam.md"
     before, _, rest = page.read_text("utf-8").partition(BEGIN)
     page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", "utf-8")
     for name, image in images.items():
-        (DOCS / "images" / name).write_bytes(encode_image(np.ascontiguousarray(image), ".jpg"))
+        (RESEARCH / "images" / name).write_bytes(encode_image(np.ascontiguousarray(image), ".jpg"))
 
 
 if __name__ == "__main__":

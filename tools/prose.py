@@ -28,7 +28,6 @@ NOT_YET_EDITED = frozenset(
         "CONTRIBUTING.md",
         "SECURITY.md",
         "docs/annotation.md",
-        "docs/cam.md",
         "docs/cards/body.md",
         "docs/cards/face.md",
         "docs/cards/hand-heads.md",
