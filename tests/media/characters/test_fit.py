@@ -159,6 +159,21 @@ def test_limbs_outside_the_image_keep_the_rest_pose(truth):
     assert error.max() < 0.03
 
 
+def test_hand_in_the_image_moves_its_arm(truth):
+    presence = np.ones(33, np.float32)
+    presence[[13, 14]] = 0.1  # the elbows are outside
+    motion = fitted([body_of(points, presence=presence) for points in truth])
+    for bone, keypoint in (("leftHand", 15), ("rightHand", 16)):
+        assert np.linalg.norm(at(motion, bone) - truth[:, keypoint], axis=1).max() < 0.03, bone
+    presence[[15, 16]] = 0.1
+    frames, hands = people_of(TIMES, 0.3)
+    hands = np.array([frame.people[0].left_hand.keypoints_3d for frame in frames], float)
+    motion = fitted([body_of(points, presence=presence) for points in truth], (hands, np.full_like(hands, np.nan)))
+    assert np.linalg.norm(at(motion, "leftHand") - truth[:, 15], axis=1).max() < 0.05
+    right = motion.rotations[:, BONES.index("rightUpperArm")]
+    assert right == pytest.approx(np.broadcast_to(np.eye(3), right.shape))
+
+
 def test_person_behind_the_camera_is_placed_where_the_person_was_before(truth):
     bodies = [body_of(points) for points in truth[:10]]
     track = track_of(bodies, times=TIMES[:10])

@@ -206,11 +206,12 @@ class _Figure:
         for side, name in enumerate(SIDES):
             outward = (1 - 2 * side) * _X
             _, elbow, wrist = _ARMS[side]
+            is_known = self._is_visible(wrist) | _is_found(hands[side])
             self._add(f"{name}Shoulder", offsets[side], swung(chest, outward, collars[side]))
             self._add_limb(
                 (f"{name}UpperArm", f"{name}LowerArm"), outward, collar * outward, lengths,
                 hinge=(2 * side - 1) * _Y, middle=body[:, elbow], end=body[:, wrist], bend=-chest[..., 2],
-                is_known=self._is_visible(elbow, wrist),
+                is_known=(is_known | self._is_visible(elbow), is_known),
             )  # fmt: skip
             self._add_hand(side, lengths[1] * outward, hands[side], _palm(hands, side), finger_lengths)
 
@@ -238,7 +239,7 @@ class _Figure:
         ground = float(np.percentile(ankles[..., 1].min(1), _GROUND_PERCENTILE))
         for side, name in enumerate(SIDES):
             _, knee, ankle = _LEGS[side]
-            offset, is_known = (1 - 2 * side) * half * _X, self._is_visible(knee, ankle)
+            offset, is_known = (1 - 2 * side) * half * _X, self._is_visible(ankle)
             target = self._planted(ankles[:, side], ground, is_known) - self._root
             start = self._places["hips"] + hips @ offset
             forward = unit(np.cross(target - start, hips[..., 0]))
@@ -246,7 +247,7 @@ class _Figure:
             self._add_limb(
                 (f"{name}UpperLeg", f"{name}LowerLeg"), -_Y, offset, lengths, hinge=_X,
                 middle=body[:, knee] - behind * forward,  # knees do not bend backwards
-                end=target, bend=forward, is_known=is_known,
+                end=target, bend=forward, is_known=(is_known | self._is_visible(knee), is_known),
             )  # fmt: skip
             self._add(f"{name}Foot", -lengths[1] * _Y, feet[side], is_known)
             self._add(f"{name}Toes", ball, feet[side], is_known)
@@ -303,7 +304,7 @@ class _Figure:
         middle: FloatArray,
         end: FloatArray,
         bend: FloatArray,
-        is_known: BoolArray,
+        is_known: tuple[BoolArray, BoolArray],
     ) -> None:
         """Add the two bones of an arm or a leg, so that the limb ends at a target.
 
@@ -316,7 +317,7 @@ class _Figure:
             middle: Positions (M, 3) of the elbow or knee.
             end: Positions (M, 3) of the wrist or ankle.
             bend: Directions (M, 3) in which a straight limb bends.
-            is_known: Frames (M,) in which the limb is in the image.
+            is_known: Frames (M,) in which the end of the upper and the lower bone are in the image.
         """
         parent = self._rotations[PARENTS[bones[0]]]
         start = self._places[PARENTS[bones[0]]] + parent @ offset
@@ -326,8 +327,8 @@ class _Figure:
         share = np.clip((sine - _STRAIGHT) / (_BENT - _STRAIGHT), 0, 1)
         axis = share * unit(axis) + (1 - share) * (swung(parent, rest, first) @ hinge)
         axis = _smooth(axis, self._times, _HINGE_SMOOTHING_S)  # the plane of a nearly straight limb is noisy
-        self._add(bones[0], offset, aligned(first, axis, rest, hinge), is_known)
-        self._add(bones[1], lengths[0] * rest, aligned(second, axis, rest, hinge), is_known)
+        self._add(bones[0], offset, aligned(first, axis, rest, hinge), is_known[0])
+        self._add(bones[1], lengths[0] * rest, aligned(second, axis, rest, hinge), is_known[1])
 
     def _add_hand(
         self, side: int, offset: FloatArray, hand: FloatArray, palm: FloatArray, finger_lengths: FloatArray
@@ -378,9 +379,9 @@ class _Figure:
                 fixed[start:stop] = np.median(ankle[start:stop], 0)
         return ankle + _smooth(fixed - ankle, times, _SMOOTHING_S)  # no jump where a contact begins or ends
 
-    def _is_visible(self, *keypoints: int) -> BoolArray:
-        """Check in which frames (M,) keypoints are in the image."""
-        return np.asarray(self._presence[:, keypoints].min(1) >= _LEAST_PRESENCE, np.bool_)
+    def _is_visible(self, keypoint: int) -> BoolArray:
+        """Check in which frames (M,) a keypoint is in the image."""
+        return np.asarray(self._presence[:, keypoint] >= _LEAST_PRESENCE, np.bool_)
 
 
 def _palm(hands: list[FloatArray], side: int) -> FloatArray:
