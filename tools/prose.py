@@ -25,8 +25,6 @@ MIN_WORDS = 300
 
 NOT_YET_EDITED = frozenset(
     {
-        "CONTRIBUTING.md",
-        "SECURITY.md",
         "docs/cards/body.md",
         "docs/cards/face.md",
         "docs/cards/hand-heads.md",
