@@ -3,12 +3,14 @@ from io import BytesIO
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sonjit._util.errors import InputError, MissingExtraError
 from sonjit.media import rgb_from
+from sonjit.media.sources.decode import decode_image
 
 
 def encoded(rgb, ending):
@@ -199,3 +201,15 @@ def test_opencv_keeps_its_log_level():
     with pytest.raises(InputError):
         rgb_from(bytes(100))
     assert logging.getLogLevel() == before
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_jpeg_is_decoded_to_rgb_without_a_conversion(mode, orientation, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
+    exif, file = PIL.Image.Exif(), BytesIO()
+    exif[0x0112] = orientation
+    PIL.Image.fromarray(pixels).convert(mode).save(file, "jpeg", exif=exif)
+    bgr = cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_COLOR)
+    monkeypatch.setattr(cv2, "cvtColor", None)
+    assert np.array_equal(decode_image(file.getvalue(), "a.jpg"), bgr[..., ::-1])

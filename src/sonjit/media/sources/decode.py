@@ -64,8 +64,10 @@ def decode_image(data: bytes, name: str, *, upright: bool = True) -> Image:
         return _decode_heic(data, name)
     import cv2
 
-    flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    bgr = _decode_opencv(data, name, found, flags)
+    orientation = 0 if upright else cv2.IMREAD_IGNORE_ORIENTATION
+    if found == "jpeg":  # of other formats, OpenCV exchanges red and blue of AVIF with alpha
+        return np.asarray(_decode_opencv(data, name, found, cv2.IMREAD_COLOR_RGB | orientation), np.uint8)
+    bgr = _decode_opencv(data, name, found, cv2.IMREAD_COLOR | orientation)
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), np.uint8)
 
 
