@@ -190,7 +190,7 @@ def sole_writer(*folders: Path, wait: bool = True) -> Generator[None]:
 
     Args:
         folders: Folders to write into.
-        wait: Whether to wait, with a warning, for a process that uses one of the folders.
+        wait: If True, wait, with a warning, for a process that uses one of the folders.
 
     Raises:
         InputError: A folder cannot be created, or another process uses it and `wait` is false.
@@ -228,7 +228,7 @@ class _Hold:
     Args:
         path: File or folder to lock.
         waiting: Warning if another process has the lock.
-        wait: Whether to wait for the lock. Otherwise a lock of another process is an InputError.
+        wait: If True, wait for the lock. Otherwise a lock of another process is an InputError.
     """
 
     def __init__(self, path: Path, waiting: str = "", *, wait: bool = True) -> None:

@@ -68,7 +68,7 @@ class EngineOptions:
             wrote.
         threads: Number of threads, 0 for all cores. None: the environment variable SONJIT_THREADS.
         cache: Folder for compiled networks, or None for no cache.
-        shared: Whether the network is shared with equal engines; see `shared_networks`. OpenVINO only.
+        shared: True if the network is shared with equal engines; see `shared_networks`. OpenVINO only.
     """
 
     engine: EngineName = "openvino"

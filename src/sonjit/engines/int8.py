@@ -80,7 +80,7 @@ class Rounding:
     Attributes:
         filters: Weights in f32, in OpenVINO's layout.
         largest: Maximum weight of a filter, in steps.
-        signed: Whether the inputs can be negative.
+        signed: True if the inputs can be negative.
         sizes: Values (C,) of the maximum level of each input channel.
         means: Means (C,) of each input channel.
     """

@@ -243,7 +243,7 @@ class Operator:
         kind: Name of a built-in operator, or its number if no published network has it.
         activation: Fused activation such as "RELU6", else "".
         stride: Vertical and horizontal stride of a sliding window, else (1, 1).
-        same: Whether the window is padded to keep the size, apart from the stride.
+        same: True if the window is padded to keep the size, apart from the stride.
         options_table: Position of a built-in operator's options in the flatbuffer; 0 for none.
     """
 

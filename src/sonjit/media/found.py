@@ -37,7 +37,7 @@ def draw(image: ImageLike, found: Frame | Result | Iterable[Result], *, labels: 
     Args:
         image: Image of the results: an RGB array (H, W, 3), a path, encoded bytes or a PIL image.
         found: Results of a detector, one result, or a frame, with keypoints in pixels of the image.
-        labels: Whether to write a label such as "Right 0.98 #1" (title, score, id) next to each instance.
+        labels: If True, write a label such as "Right 0.98 #1" (title, score, id) next to each instance.
 
     Returns:
         RGB image (H, W, 3), uint8.
@@ -149,7 +149,7 @@ class Results(_Shown, list[R]):
     Attributes:
         motions: Motions of hands, if the detector was created with `gestures`.
         total: Number of instances found, also those beyond `max_instances`.
-        complete: Whether the search of a still processed all proposals or found `max_instances` confident instances.
+        complete: True if the search of a still processed all proposals or found `max_instances` confident instances.
             False where its budget ended before.
     """
 

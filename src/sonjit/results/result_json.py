@@ -23,8 +23,8 @@ def results_to_json(results: Sequence[Result], additions: Sequence[JsonObject] |
     Args:
         results: Results of one detector.
         additions: Additional members of each part, in the order of `Frame.instances`. A person has several parts.
-        full: Whether to write all fields and the skeleton's name, as `to_dict(full=True)` does, or only the fields of
-            tfjs-models.
+        full: If True, write all fields and the skeleton's name, as `to_dict(full=True)` does. Otherwise write only the
+            fields of tfjs-models.
     """
     remaining = iter(additions or ())
     if not full:

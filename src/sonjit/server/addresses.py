@@ -85,7 +85,7 @@ class Addresses:
     """Answer of `GET /v1/addresses`.
 
     Attributes:
-        https: Whether the server uses https. Browsers of other devices require it for the camera.
+        https: True if the server uses https. Browsers of other devices require it for the camera.
         addresses: Addresses that other devices can open; empty for a server on loopback.
         fingerprint: SHA-256 of the certificate; None without https.
     """

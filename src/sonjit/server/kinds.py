@@ -50,7 +50,8 @@ def kinds_answer(engine: Path, *, has_bundle: bool | None = None) -> JsonObject:
 
     Args:
         engine: Output folder of `make web`. Pages run detectors only if it exists and contains networks.
-        has_bundle: Whether pages have a `FACE_BUNDLE`. Default: whether it is in the folder of the networks.
+        has_bundle: True if pages have a `FACE_BUNDLE`. By default, look for it in the folder
+            of the networks.
     """
     has_file = (engine / "models" / FACE_BUNDLE).is_file() if has_bundle is None else has_bundle
     return {

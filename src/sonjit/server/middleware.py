@@ -139,7 +139,7 @@ class _Body:
     """Incoming body of a request.
 
     Attributes:
-        is_read: Whether the body is read to its end.
+        is_read: True if the body is read to its end.
     """
 
     def __init__(self, receive: Receive, service: Service) -> None:

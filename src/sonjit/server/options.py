@@ -49,7 +49,7 @@ class SessionOptions:
 
     Attributes:
         detector: Options of the detector.
-        measures: Whether to add measures to each instance.
+        measures: If True, add measures to each instance.
         explain: Output of the hand network whose saliency map is added, or "none".
     """
 
@@ -114,7 +114,7 @@ def read_options(kind: str, values: Mapping[str, object], *, job: bool = False) 
     Args:
         kind: Kind, as `read_kind` returns it.
         values: Values by name. A value may be the text of a query.
-        job: Whether the options belong to a job.
+        job: True if the options belong to a job.
 
     Raises:
         RefusedError: A name or a value is not allowed.
@@ -136,7 +136,7 @@ def read_detector(
 
     Args:
         detector: Value from a client's JSON.
-        job: Whether the options belong to a job.
+        job: True if the options belong to a job.
         defaults: Options that the object may override.
 
     Raises:

@@ -62,7 +62,7 @@ def serve(
     Args:
         settings: Settings of the server.
         port: Port to listen on; 0 for any free port.
-        verbose: Whether to log every request.
+        verbose: If True, log every request.
         started: Function that is called with the page's addresses when the server listens, first the one for this
             machine.
         project: Folder of an annotation project to serve in addition.

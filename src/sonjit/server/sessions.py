@@ -72,7 +72,7 @@ class Session:
         Args:
             rgb: (H, W, 3) image.
             time_s: Time of the frame in seconds; None for a still image.
-            strict: Whether to write only the members of tfjs-models.
+            strict: If True, write only the members of tfjs-models.
         """
         found = self.detector.detect(rgb, time=time_s)
         self.motions = found.motions if self._has_motions else None

@@ -39,9 +39,9 @@ class UploadJob:
     Attributes:
         folder: Folder of the job's files. The store creates and removes it.
         detectors: Kind and options of each detector, as returned by `read_options`.
-        draw: Whether to make an annotated copy of the input.
+        draw: If True, make an annotated copy of the input.
         owner: Secret of the client that owns the job.
-        is_private: Whether only the owner may access the job, even by its id.
+        is_private: True if only the owner may access the job, even by its id.
         address: Network address of the client.
         id: Random id; part of the job's URLs.
         number: Creation time in nanoseconds; jobs are sorted by it.
@@ -53,7 +53,7 @@ class UploadJob:
         message: Reason of a failure.
         problems: One line for each image that cannot be read.
         disk_bytes: Size of the job's files.
-        is_suspended: Whether the server stops; the next server restarts the job.
+        is_suspended: True if the server stops and the next server restarts the job.
         process: Process that runs the job.
         ran_s: Run time before the server restarted.
     """

@@ -65,7 +65,7 @@ def _is_video(file: Path, process: JobProcess, max_pixels: int, *, accept_broken
         file: File to inspect.
         process: Process that opens videos.
         max_pixels: Maximum number of pixels.
-        accept_broken_image: Whether a file with an image's ending counts as an image with any content. The job
+        accept_broken_image: True if a file with an image's ending counts as an image with any content. The job
             reports it as a problem.
     """
     with file.open("rb") as opened:

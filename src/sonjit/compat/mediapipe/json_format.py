@@ -34,12 +34,12 @@ def MessageToJson(
 
     Args:
         message: Landmark, classification, detection, or a list of them.
-        including_default_value_fields: Whether to write numbers, texts and lists that are not set, too.
-        preserving_proto_field_name: Whether to write `display_name` instead of `displayName`.
+        including_default_value_fields: If True, write numbers, texts and lists that are not set, too.
+        preserving_proto_field_name: If True, write `display_name` instead of `displayName`.
         indent: Spaces of indentation, or None for one line.
-        sort_keys: Whether to sort the fields by name.
-        use_integers_for_enums: Whether to write enumerators as numbers.
-        ensure_ascii: Whether to escape characters outside ASCII.
+        sort_keys: If True, sort the fields by name.
+        use_integers_for_enums: If True, write enumerators as numbers.
+        ensure_ascii: If True, escape characters outside ASCII.
     """
     content = MessageToDict(
         message, including_default_value_fields, preserving_proto_field_name, use_integers_for_enums
@@ -57,9 +57,9 @@ def MessageToDict(
 
     Args:
         message: Landmark, classification, detection, or a list of them.
-        including_default_value_fields: Whether to add numbers, texts and lists that are not set.
-        preserving_proto_field_name: Whether to write `display_name` instead of `displayName`.
-        use_integers_for_enums: Whether to return enumerators as numbers.
+        including_default_value_fields: If True, add numbers, texts and lists that are not set.
+        preserving_proto_field_name: If True, write `display_name` instead of `displayName`.
+        use_integers_for_enums: If True, return enumerators as numbers.
     """
 
     def plain(value: Any, field: FieldDescriptor) -> Json:  # noqa: ANN401  # a field's value
@@ -88,7 +88,7 @@ def Parse(text: str | bytes, message: AnyMessage, ignore_unknown_fields: bool = 
     Args:
         text: What `MessageToJson` returns.
         message: Message that receives the fields.
-        ignore_unknown_fields: Whether to skip fields that the message lacks.
+        ignore_unknown_fields: If True, skip fields that the message lacks.
 
     Raises:
         ParseError: The text is not JSON, or does not fit the message; it is a ValueError.
@@ -106,7 +106,7 @@ def ParseDict(js_dict: JsonObject, message: AnyMessage, ignore_unknown_fields: b
     Args:
         js_dict: What `MessageToDict` returns, with field names of either style.
         message: Message that receives the fields.
-        ignore_unknown_fields: Whether to skip fields that the message lacks.
+        ignore_unknown_fields: If True, skip fields that the message lacks.
 
     Raises:
         ParseError: The dictionary does not fit the message; it is a ValueError.

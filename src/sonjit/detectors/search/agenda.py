@@ -28,7 +28,7 @@ class Find(Generic[O]):
         votes: Windows and sources that led here.
         task: Index in `Agenda.log` of the task that led here first.
         agreement: Keypoint similarity of two views, 0..1.
-        published: Whether the published search finds it too.
+        published: True if the published search finds it too.
         replaced: Find of the published search that this one shows or replaces; set by `without_same`.
         score: Probability that this is an instance.
         features: What the score was made of.
@@ -89,7 +89,7 @@ class Agenda:
     Equal tasks run in the order in which they were added.
 
     Attributes:
-        complete: Whether nothing was left undone for want of budget.
+        complete: True if nothing was left undone for want of budget.
         log: The tasks that ran.
         current: Index in `log` of the task that runs.
     """
@@ -148,7 +148,7 @@ class Found(NamedTuple, Generic[O]):
 
     Attributes:
         finds: All candidates, best first.
-        complete: Whether all proposals were processed or enough was found.
+        complete: True if all proposals were processed or enough was found.
         log: See `Agenda`.
     """
 

@@ -16,7 +16,7 @@ class Case:
         kind, model, max_instances, static_image, segmentation: Options of `create_detector`.
         clip_frames: Number of frames of the bundled clip, played forwards and backwards; None for all.
         copies: Number of copies of each image in the frame, placed in a row.
-        peer: Whether MediaPipe can run the case: its wheel contains only the full body model and finds one body.
+        peer: True if MediaPipe can run the case: its wheel contains only the full body model and finds one body.
         against: Name of an earlier case whose cost is compared with this one's.
         bundle: Name of the task bundle if both sides run `mediapipe.tasks`; None compares Sonjit's own interface with
             `mediapipe.solutions`.

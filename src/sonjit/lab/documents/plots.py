@@ -246,7 +246,7 @@ def lines_svg(
     An axis is logarithmic if its values span more than one and a half powers of ten.
 
     Args:
-        lines: At least one line; values that are not finite are skipped.
+        lines: Lines of the plot, at least one. Values that are not finite are skipped.
         x_title: Title of the x axis.
         title: Alternative text.
         straight: Always use linear axes.

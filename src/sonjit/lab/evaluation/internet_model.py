@@ -82,7 +82,7 @@ class CropFile:
         Args:
             sample: Image.
             group: Hands of the crop.
-            alone: Whether the image has no other hands, so that records of the image apply to them.
+            alone: True if the image has no other hands, so that records of the image apply to them.
 
         Raises:
             InputError: The file has no record of the hands.

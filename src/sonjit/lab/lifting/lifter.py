@@ -148,7 +148,7 @@ class Lifter:
         internet: Network for one or two hands in a crop.
         rootnet: Network for the depth of a hand. None estimates the depth from the size of the detected hand in metres.
         camera: Camera of all images. None assumes one for each image.
-        mirrored: Whether the images are selfie views, where a right hand looks like a left one.
+        mirrored: True if the images are selfie views, where a right hand looks like a left one.
         device: Device of both networks. An exported network runs on the CPU.
         box: x, y, width, height in pixels around the hands of one person in every image. `lift_frame` then replaces the
             detected hands by those that InterNet finds in the box.

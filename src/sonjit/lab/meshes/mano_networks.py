@@ -48,7 +48,7 @@ class ManoHand:
         name: Name in files, such as "right-1".
         hand: Detected hand.
         sight: Camera of the image.
-        looks_left: Whether the image shows a left hand. A selfie view mirrors right hands.
+        looks_left: True if the image shows a left hand. A selfie view mirrors right hands.
         pose: (48,) pose parameters of MANO.
         shape: (10,) shape parameters of MANO.
         weights: (T,) weights of the fused frames, oldest first, with sum 1. None for a single frame.
@@ -68,7 +68,7 @@ class ManoHands(MeshModel):
 
     Args:
         sight: Function from image width and height to the camera.
-        mirrored: Whether the images are selfie views.
+        mirrored: True if the images are selfie views.
     """
 
     def __init__(self, sight: Callable[[int, int], Sight], *, mirrored: bool = False) -> None:
@@ -163,7 +163,7 @@ class DeformerHands(ManoHands):
     Args:
         network: Network with MANO's right and left hand.
         sight: Function from image width and height to the camera.
-        mirrored: Whether the images are selfie views.
+        mirrored: True if the images are selfie views.
     """
 
     model = "deformer"
@@ -248,7 +248,7 @@ def load_deformer(
         mano: Path of MANO's right hand.
         mano_left: Path of MANO's left hand.
         variant: Data set of the checkpoint, if the checkpoint does not contain it.
-        both: Whether the left hand is required. Otherwise its absence is an error at the first left hand.
+        both: True if the left hand is required. Otherwise its absence is an error at the first left hand.
 
     Raises:
         InputError: A file is missing or does not fit. The message names its origin.
@@ -272,8 +272,8 @@ class HandOccHands(ManoHands):
     Args:
         network: Network with MANO's right hand.
         sight: Function from image width and height to the camera.
-        mirrored: Whether the images are selfie views.
-        features: Whether to store the network's maps of the first hand.
+        mirrored: True if the images are selfie views.
+        features: If True, store the network's maps of the first hand.
     """
 
     model = "handoccnet"

@@ -70,7 +70,7 @@ class RiggedHands(MeshModel):
     Args:
         sight: Function from image width and height to the camera. For lifted hands, the camera of the lifting.
         models_dir: Folder with the rigs. Default: the cache.
-        mirrored: Whether the images are selfie views, where a right hand looks like a left one.
+        mirrored: True if the images are selfie views, where a right hand looks like a left one.
         lifted_by: Name of the network that lifted the keypoints to camera space, or None.
     """
 
@@ -171,7 +171,7 @@ def fit_hands(
     Args:
         frames: Frames of `sonjit.track(clip, "hands")`.
         camera: Camera of the images. Default: 60 degrees across the longer side.
-        mirrored: Whether the images are selfie views, as in `track`.
+        mirrored: True if the images are selfie views, as in `track`.
 
     Returns:
         One motion for each hand id, in camera space and metres, for `bvh_from_motion` and `glb_from_motions`.

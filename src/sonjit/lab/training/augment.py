@@ -44,7 +44,7 @@ class AugmentationSettings:
         rotated: Probability of any rotation.
         scale: Minimum and maximum factor of the crop's side. Values above 1 show more of the image, at a smaller size.
         shift: Maximum shift of the crop to either side, as a fraction of its side.
-        normal: Which of `rotation` and `scale` are drawn from a normal distribution that is clipped at their limits:
+        normal: Names among `rotation` and `scale` that are drawn from a normal distribution, clipped at their limits:
             two standard deviations for the rotation and one for the scale. The others are drawn uniformly.
         brightness: Maximum deviation of the factor from 1, as for contrast, saturation and channels.
         contrast: Maximum deviation of the contrast factor, about the mean grey.

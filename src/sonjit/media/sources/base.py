@@ -113,7 +113,7 @@ class ReadAhead:
     Args:
         items: Generator that only the background thread runs.
         depth: Maximum number of prefetched items.
-        newest: Whether to discard the oldest item instead of waiting for the reader, as for live cameras.
+        newest: If True, discard the oldest item instead of waiting for the reader, as for live cameras.
 
     Attributes:
         busy_s: Seconds spent in the generator so far.

@@ -43,7 +43,7 @@ class WriteResult:
 
     Attributes:
         mark: Current mark in the store: the one sent, or the existing one if `written` is false.
-        written: Whether the mark was written, now or when the same id was sent before.
+        written: True if the mark was written, now or when the same id was sent before.
     """
 
     mark: Mark

@@ -101,7 +101,7 @@ def read_timeline(
         named: Video or folder of images.
         stamps: Time of each image in seconds, see `read_stamps`. By default the source's own.
         progress: Receiver of the progress in images.
-        sound: Whether to read a video's sound, too.
+        sound: If True, read a video's sound, too.
 
     Raises:
         InputError: The source cannot be read, has no image, or the number of stamps differs.

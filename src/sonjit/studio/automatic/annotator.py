@@ -266,7 +266,7 @@ class AnnotatorSettings:
         model: Sonjit's hand model, full or lite.
         network: Folder of the network trained on this project's labels, for a second pass, or "".
         fps: Frames per second of the recordings.
-        leave_out: Whether to continue without cameras that do not fit.
+        leave_out: If True, continue without cameras that do not fit.
     """
 
     model: str = "full"

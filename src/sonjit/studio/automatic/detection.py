@@ -127,7 +127,7 @@ def detect_frames(settings: DetectionSettings, frames: Sequence[int], *, again: 
     Args:
         settings: Settings of the detection.
         frames: Numbers of the frame sets.
-        again: Whether to detect a second time at the projections into each view.
+        again: If True, detect a second time at the projections into each view.
     """
     project, hands = _open_once(settings)
     rig = project.rig.subset(settings.views)
@@ -256,7 +256,7 @@ def _assign_hands(
         confidence: (C, 2, 21) confidences to write.
         detections: Detected hands.
         chosen: (2, C) index of each hand, -1 for none.
-        unassociated: Whether to use other hands by their handedness where none is associated. The check of the cameras
+        unassociated: If True, use other hands by their handedness where none is associated. The check of the cameras
             needs them.
     """
     for view in range(len(points)):

@@ -73,7 +73,7 @@ def write_training_set(
         frames: Frame sets that people marked.
         out: Folder for `coco.json` and `images`.
         progress: Receiver of the progress in frame sets.
-        as_right: Whether each hand gets its own image, left ones mirrored, so that a network learns to find the right
+        as_right: True if each hand gets its own image, left ones mirrored, so that a network learns to find the right
             hand where two overlap.
 
     Returns:

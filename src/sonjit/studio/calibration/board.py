@@ -60,8 +60,8 @@ class CalibrationBoard:
         square_m: Side of a square, measured on the print. For a grid, distance from one marker to the next.
         marker_m: Side of a marker.
         dictionary: OpenCV's name of the marker dictionary without DICT_.
-        inverted: Whether black and white are exchanged.
-        legacy: Whether a ChArUco board of an even number of rows begins with a white square, as before OpenCV 4.6.
+        inverted: True if black and white are exchanged.
+        legacy: True if a ChArUco board of an even number of rows begins with a white square, as before OpenCV 4.6.
     """
 
     kind: Literal["charuco", "checkerboard", "aruco", "aprilgrid"]

@@ -145,7 +145,7 @@ def calibrate(
         lenses: Known K and distortion by camera, which are kept.
         lens_covariances: Covariances of known lenses that were estimated from other recordings, as
             `RigCalibration.lens_covariances`. The others are taken as exact.
-        image_times: Whether to estimate a time for each image on the targets' path, which requires consecutive frame
+        image_times: If True, estimate a time for each image on the targets' path, which requires consecutive frame
             sets. Otherwise the images of a frame set are taken as simultaneous, and problems report where they are not.
 
     Raises:

@@ -96,7 +96,7 @@ def poses_from_points(
         points_m: (n, 3) points in the target's frame, z = 0 for flat targets.
         pixels: (n, 2) points in the image.
         camera: K and distortion.
-        flat: Whether all points lie in one plane, which has up to two solutions.
+        flat: True if all points lie in one plane, which has up to two solutions.
     """
     poses = _solve_poses(points_m, pixels, camera, flat)
     if not poses:

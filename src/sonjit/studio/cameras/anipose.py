@@ -42,7 +42,7 @@ def load_anipose(path: Path, unit: str | None = None, *, poses: bool = True) -> 
     Args:
         path: TOML file.
         unit: Unit of lengths if the file does not state it.
-        poses: Whether poses are required. If False, a camera without a pose is placed at the origin.
+        poses: True if poses are required. If False, a camera without a pose is placed at the origin.
 
     Raises:
         InputError: The file is damaged, or its unit is unknown.

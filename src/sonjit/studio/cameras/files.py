@@ -53,7 +53,7 @@ def load_cameras(
         size: Width and height of the images in pixels. Required for InterHand2.6M's files and .dat, which do not state
             it.
         capture: Name of InterHand2.6M's capture. Required if a file has several.
-        poses: Whether poses are required. If False, no unit is needed, and a camera of a TOML or OpenCV file without a
+        poses: True if poses are required. If False, no unit is needed, and a camera of a TOML or OpenCV file without a
             pose is placed at the origin.
 
     Raises:

@@ -47,7 +47,7 @@ def load_opencv(path: Path, unit: str | None = None, *, poses: bool = True) -> C
     Args:
         path: File or folder.
         unit: Unit of lengths if the files do not state it.
-        poses: Whether poses are required. If False, a camera without a pose is placed at the origin.
+        poses: True if poses are required. If False, a camera without a pose is placed at the origin.
 
     Raises:
         InputError: A file is damaged, a field of a camera is missing, or the unit is unknown.

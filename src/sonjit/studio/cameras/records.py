@@ -47,7 +47,7 @@ def lens_coefficients(value: Any, named: str, *, fisheye: bool = False) -> Float
     Args:
         value: Numbers as read from the file.
         named: Location shown in error messages.
-        fisheye: Whether the lens follows the fisheye model, which has four coefficients.
+        fisheye: True if the lens follows the fisheye model, which has four coefficients.
 
     Raises:
         InputError: The value is not a list of numbers, or the lens model has more coefficients than are supported.

@@ -162,7 +162,7 @@ class Frames:
             annotator: Annotator whose marks are triangulated.
             joint: Joint whose epipolar lines are added; None for none.
             views: Views of the projections. Default: all views.
-            everyone: Whether to triangulate the marks of all people, with the median of several marks in a view.
+            everyone: If True, triangulate the marks of all people, with the median of several marks in a view.
         """
         rig, store = self._project.rig, self._project.store
         version = store.version

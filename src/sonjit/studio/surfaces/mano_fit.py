@@ -97,7 +97,7 @@ def _optimize(
         points_m: (N, 21, 3) joints.
         values: (N, 51) initial poses and translations.
         shape: (10,) initial shape.
-        shaping: Whether the shape changes.
+        shaping: True if the shape changes.
     """
     prior = np.zeros((_TRANSLATION.stop, _TRANSLATION.stop))
     for joint, bone in enumerate(_bone_directions(mano), 1):

@@ -209,7 +209,7 @@ def fit_skeletons(
         times_s: (N,) ascending times. Frames more than a quarter of a second apart do not constrain each other.
         bones: (B, 2) parent and child. By default those of a hand of 21 joints.
         acceleration: Root mean square acceleration of joints, m/s².
-        redescending: Whether a joint far from its bones has no influence, which suits many views. Otherwise it keeps
+        redescending: True if a joint far from its bones has no influence, which suits many views. Otherwise it keeps
             its pull (Cauchy's loss), which suits few views.
     """
     finite = np.asarray(np.isfinite(points_m).all(-1) & np.isfinite(covariance_m2).all((-1, -2)), np.bool_)

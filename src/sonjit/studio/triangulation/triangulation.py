@@ -232,7 +232,7 @@ def triangulate(
         valid: (C, ...) mask of known points. By default those that are finite.
         confidence: (C, ...) weights above 0. Equal by default.
         method: dlt for all views, or ransac for those that agree within the threshold.
-        refine: Whether to refine the linear solution to the least squares of pixels.
+        refine: If True, refine the linear solution to the least squares of pixels.
         threshold_px: Largest reprojection error of an inlier, pixels, for `ransac`.
 
     Raises:

@@ -93,7 +93,8 @@ class HandLandmarkNetwork(Network):
 
     Args:
         trunk: `full`, `lite` or, for tests, `tiny`; `hand-heavy` is a wider `full`.
-        keypoints: At least 21. Published weights fill the first 21; the others start in the middle of the crop.
+        keypoints: Number of keypoints, at least 21. Published weights fill the first 21;
+            the others start in the middle of the crop.
         width: Factor on the trunk's channels.
         activation: One of `ACTIVATIONS`, after the convolutions; published weights were trained with relu6.
         dropout: Share of the averages of the last map that training leaves out.

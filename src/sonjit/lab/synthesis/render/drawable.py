@@ -99,7 +99,7 @@ class Lighting:
     """All light in a scene.
 
     Attributes:
-        lights: At most 4 lights, of which the first may cast shadows.
+        lights: Light sources, at most 4. The first may cast shadows.
         ambient: Linear RGB of ambient light.
     """
 

@@ -32,7 +32,7 @@ def camera_uniforms(
     Args:
         camera: Camera with intrinsics in pixels.
         samples: Columns and rows of samples: one in the middle of each pixel, one between, one at each edge.
-        depths: Near and far depth, metres.
+        depths: Depths of the near and the far plane, metres.
     """
     R, t = camera_pose(camera)
     K = camera.K * np.array([[2], [2], [1]]) + np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])

@@ -98,7 +98,7 @@ class BaseVisionTaskApi(ABC, Generic[Found]):
 
     Attributes:
         options_type: Class of the options.
-        turns_as_mediapipe: Whether a turned image lies one pixel off, as MediaPipe samples it.
+        turns_as_mediapipe: True if a turned image lies one pixel off, as MediaPipe samples it.
 
     Raises:
         InputError: a callback where there is none to be, or the other way round, or a mode that is none; it is a
