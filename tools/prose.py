@@ -39,7 +39,6 @@ NOT_YET_EDITED = frozenset(
         "docs/measures.md",
         "docs/migrating-from-mediapipe.md",
         "docs/migrating-from-tfjs.md",
-        "docs/search.md",
         "docs/training.md",
     }
 )
