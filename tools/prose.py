@@ -38,7 +38,6 @@ NOT_YET_EDITED = frozenset(
         "docs/measured.md",
         "docs/measures.md",
         "docs/migrating-from-mediapipe.md",
-        "docs/migrating-from-tfjs.md",
         "docs/training.md",
     }
 )
