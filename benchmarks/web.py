@@ -4,9 +4,12 @@ python benchmarks/web.py                          # hands of the bundled clip, a
 python benchmarks/web.py face --media face.mp4    # beside @mediapipe/face_mesh, with irises
 python benchmarks/web.py body --media person.mp4  # beside @mediapipe/pose, one person
 python benchmarks/web.py --single                 # a page that is not cross-origin isolated
+python benchmarks/web.py --bundle hand_landmarker.task             # beside @mediapipe/tasks-vision
+python benchmarks/web.py face --media face.mp4 --bundle face_landmarker.task
 
-Both take the same frames from the same canvas and track what is there. Without a graphics card Chromium computes
-with the processor the WebGL on which MediaPipe's networks run; the figures are then the processor's on both sides.
+Both take the same frames from the same canvas and track what is there. MediaPipe's older packages run on WebGL. Without
+a graphics card Chromium computes it with the processor; the figures are then the processor's on both sides.
+With `--bundle` both are vision tasks: MediaPipe's runs with its `CPU` delegate, and both occupy the page's own thread.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ from selenium import webdriver
 from sonjit.media import open_source
 
 PROJECT = Path(__file__).parents[1]
-TYPES = {"js": "text/javascript", "wasm": "application/wasm"}
+TYPES = {"js": "text/javascript", "mjs": "text/javascript", "wasm": "application/wasm"}
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader")
 CLIP = PROJECT / "src" / "sonjit" / "_util" / "assets" / "demo.mp4"
 CLIP_START, FRAMES = 90, 60  # two hands
@@ -71,15 +74,22 @@ CASES = {
 }  # fmt: skip
 PAGE = """<!doctype html><title>benchmark</title><link rel="icon" href="data:,"><script src="/peer/%s.js"></script>
 <script type="module">globalThis.kit = await import("/web/sonjit-web.js");</script>"""
-RUN = """
-const [count, rounds, block, solution, options, results, model, config] = arguments;
-(async () => {
-  while (!globalThis.kit) await new Promise((next) => setTimeout(next, 20));
-  const frames = [];
-  for (let i = 0; i < count; i++) frames.push(await createImageBitmap(await (await fetch(`/frame/${i}`)).blob()));
-  const canvas = Object.assign(document.createElement("canvas"), {width: frames[0].width, height: frames[0].height});
-  const pen = canvas.getContext("2d");
-  const show = (i) => pen.drawImage(frames[i % count], 0, 0);
+TASK_PAGE = """<!doctype html><title>benchmark</title><link rel="icon" href="data:,"><script type="module">
+const sonjit = await import("/web/tasks-vision.js");
+globalThis.kit = {sonjit, peer: await import("/peer/vision_bundle.mjs")};</script>"""
+TASKS = {"hands": ("HandLandmarker", "landmarks", "numHands"), "face": ("FaceLandmarker", "faceLandmarks", "numFaces")}
+TASK_SIDES = """
+  const side = (name) => async () => {
+    const files = await kit[name].FilesetResolver.forVisionTasks("/peer/wasm");
+    const base = {modelAssetPath: `/${name}-bundle/${model}`, delegate: "CPU"};
+    const given = {runningMode: "VIDEO", baseOptions: base, ...options};
+    const task = await kit[name][solution].createFromOptions(files, given);
+    let last = 0;
+    return async (time) => task.detectForVideo(canvas, last = Math.max(time, last + 1))[results].length;
+  };
+  const [sonjit, peer] = [side("sonjit"), side("peer")];
+"""
+SIDES = """
   const peer = async () => {
     const finder = new globalThis[solution]({locateFile: (name) => `/peer/${name}`});
     finder.setOptions(options);
@@ -92,6 +102,17 @@ const [count, rounds, block, solution, options, results, model, config] = argume
     const estimate = detector.estimateHands ?? detector.estimateFaces ?? detector.estimatePoses;
     return async (time) => (await estimate(canvas, null, time)).length;
   };
+"""
+RUN = """
+const [count, rounds, block, solution, options, results, model, config] = arguments;
+(async () => {
+  while (!globalThis.kit) await new Promise((next) => setTimeout(next, 20));
+  const frames = [];
+  for (let i = 0; i < count; i++) frames.push(await createImageBitmap(await (await fetch(`/frame/${i}`)).blob()));
+  const canvas = Object.assign(document.createElement("canvas"), {width: frames[0].width, height: frames[0].height});
+  const pen = canvas.getContext("2d");
+  const show = (i) => pen.drawImage(frames[i % count], 0, 0);
+  SIDES
   const start = {}, run = {}, ms = {}, found = {};
   show(0);
   for (const [name, make] of Object.entries({sonjit, peer})) {
@@ -124,16 +145,18 @@ const [count, rounds, block, solution, options, results, model, config] = argume
 
 
 def serve(
-    package: str, frames: list[bytes], fetched: dict[str, int], *, isolated: bool
+    package: str, frames: list[bytes], fetched: dict[str, int], *, bundle: Path | None, isolated: bool
 ) -> http.server.ThreadingHTTPServer:
     """The page, both modules and the frames; the compressed size of each file that is fetched goes into `fetched`."""
     folders = {"web": PROJECT / "web" / "dist", "peer": PROJECT / "web" / "node_modules" / "@mediapipe" / package}
+    if bundle is not None:
+        folders |= {"sonjit-bundle": bundle.resolve().parent, "peer-bundle": bundle.resolve().parent}
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             folder, _, name = self.path.split("?")[0].strip("/").partition("/")
             if not folder:
-                body, kind = (PAGE % package).encode(), "text/html"
+                body, kind = (PAGE % package if bundle is None else TASK_PAGE).encode(), "text/html"
             elif folder == "frame":
                 body, kind = frames[int(name)], "image/png"
             elif folder in folders and (folders[folder] / name).is_file():
@@ -173,6 +196,7 @@ def main() -> None:
         "--media", type=Path, help="video or image; needed for faces and bodies, which no clip is bundled of"
     )
     parser.add_argument("--single", action="store_true", help="a page that is not cross-origin isolated: one thread")
+    parser.add_argument("--bundle", type=Path, help="a .task file: compare vision tasks that run it")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--block", type=int, default=12, help="frames of one turn, of which the first two do not count")
     parser.add_argument("--max-instances", type=int, help="by default 2 hands or 1 face")
@@ -189,11 +213,17 @@ def main() -> None:
         peers, own, usual = case.limit
         most = usual if args.max_instances is None else args.max_instances
         options, config = options | {peers: most}, config | {own: most}
+    package, model, what = case.package, case.model, (case.solution, options, case.results)
+    if args.bundle is not None:
+        if args.kind not in TASKS:
+            parser.error(f"--bundle applies only to {' and '.join(TASKS)}")
+        task, results, limit = TASKS[args.kind]
+        package, model, what = "tasks-vision", args.bundle.name, (task, {limit: most}, results)
     start = 0 if args.media else CLIP_START
     with open_source(args.media or CLIP) as source:
         frames = [png(frame.rgb) for frame in islice(source, start, start + FRAMES)]
     fetched: dict[str, int] = {}
-    server = serve(case.package, frames, fetched, isolated=not args.single)
+    server = serve(package, frames, fetched, bundle=args.bundle, isolated=not args.single)
     chromium = webdriver.ChromeOptions()
     chromium.binary_location = shutil.which("chromium") or ""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
@@ -202,8 +232,8 @@ def main() -> None:
         browser = webdriver.Chrome(options=chromium, service=webdriver.ChromeService(shutil.which("chromedriver")))
         try:
             browser.get(f"http://127.0.0.1:{server.server_port}/")
-            what = (case.solution, options, case.results, case.model, config)
-            browser.execute_script(RUN, len(frames), args.rounds, args.block, *what)
+            script = RUN.replace("SIDES", SIDES if args.bundle is None else TASK_SIDES)
+            browser.execute_script(script, len(frames), args.rounds, args.block, *what, model, config)
             end = monotonic() + args.seconds
             while (found := browser.execute_script("return globalThis.done")) is None:
                 if monotonic() > end:
@@ -213,15 +243,20 @@ def main() -> None:
             browser.quit()
     if "error" in found:
         raise SystemExit(found["error"])
-    result: dict[str, Any] = {"kind": args.kind, "isolated": found["isolated"], "max_instances": most}
-    for name, folder in (("sonjit", "/web/"), ("peer", "/peer/")):
+    result: dict[str, Any] = {
+        "kind": args.kind,
+        "package": package,
+        "isolated": found["isolated"],
+        "max_instances": most,
+    }
+    for name, folders in (("sonjit", ("/web/", "/sonjit-bundle/")), ("peer", ("/peer/", "/peer-bundle/"))):
         times = sorted(found["ms"][name])
         result[name] = {
             "ms_median": round(times[len(times) // 2], 1),
             "ms_least": round(times[0], 1),
             "start_ms": round(found["start"][name]),
             "instances": sum(found["found"][name]) / len(times),
-            "download_mb": round(sum(size for path, size in fetched.items() if path.startswith(folder)) / 1e6, 2),
+            "download_mb": round(sum(size for path, size in fetched.items() if path.startswith(folders)) / 1e6, 2),
         }
     result["times_the_frames_a_second"] = round(result["peer"]["ms_median"] / result["sonjit"]["ms_median"], 2)
     Console().print_json(json.dumps(result))

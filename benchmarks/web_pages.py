@@ -1,0 +1,392 @@
+"""Pages that others wrote, in headless Chromium, once with MediaPipe's packages of npm and once with Sonjit's module.
+
+    python benchmarks/web_pages.py pages.toml --pages PAGES --npm NPM --inputs IMAGES
+
+PAGES has a folder for each repository. NPM is a folder in which `npm install` put MediaPipe's packages. The camera of
+each page shows an image. After `--results` results both runs are compared: instances, keypoints and drawing.
+`jitter_px` is how far MediaPipe's own keypoints moved between two results of the same image. A page of the manifest is
+a table:
+
+    [[page]]
+    path = "owner+name/index.html"
+    input = "photo.jpg"
+    click = "#start"          # optional: what starts the camera
+
+Pages run on the processor: both packages compute there, and MediaPipe's older packages draw with software.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import http.server
+import io
+import json
+import re
+import shutil
+import tempfile
+import threading
+import tomllib
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
+
+PROJECT = Path(__file__).parents[1]
+DIST = PROJECT / "web" / "dist"
+FLAGS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader",
+         "--autoplay-policy=no-user-gesture-required", "--window-size=1280,900")  # fmt: skip
+TYPES = {"html": "text/html", "js": "text/javascript", "mjs": "text/javascript", "cjs": "text/javascript",
+         "css": "text/css", "json": "application/json", "wasm": "application/wasm"}  # fmt: skip
+SOLUTIONS = {"hands": "Hands", "face_mesh": "FaceMesh", "pose": "Pose", "holistic": "Holistic"}
+CDN = re.compile(r"https?:(?:\\?/){2}(?:cdn\.jsdelivr\.net\\?/npm|unpkg\.com|cdn\.skypack\.dev)\\?/")
+CDNJS_P5 = re.compile(r"https://cdnjs\.cloudflare\.com/ajax/libs/p5\.js/[\d.]+/")
+MODEL = re.compile(r"https://storage\.googleapis\.com/mediapipe-models/[^\"'`\s]*?([\w]+\.(?:task|tflite))")
+NEAR_PX = 0.5
+AGAIN_S = 30
+"""Pages ignore a click before their networks are loaded."""
+CONTRAST = 48
+PROBE = """
+(() => {
+  const probe = globalThis.probe = {count: 0, before: null, last: null, canvases: null, errors: [], size: null};
+  addEventListener("error", (event) => probe.errors.push(String(event.message)));
+  addEventListener("unhandledrejection", (event) => probe.errors.push(String(event.reason?.message ?? event.reason)));
+  const flat = new Set();
+  const getContext = HTMLCanvasElement.prototype.getContext;
+  HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+    if (kind === "2d") flat.add(this);
+    return getContext.call(this, kind, ...rest);
+  };
+  const snap = () => [...document.querySelectorAll("canvas")]
+    .filter((canvas) => flat.has(canvas) && canvas.width && canvas.height)
+    .map((canvas) => canvas.toDataURL("image/png"));
+  const plain = (value) => JSON.parse(JSON.stringify(value, (key, one) => {
+    if (["image", "segmentationMask", "confidenceMasks", "categoryMask", "segmentationMasks"].includes(key)) return;
+    if (key === "multiFaceGeometry") return;
+    return ArrayBuffer.isView(one) ? [...one] : one;
+  }) ?? "null");
+  probe.record = (results, image) => {
+    probe.count += 1;
+    const {videoWidth, videoHeight, width, height} = image ?? {};
+    probe.size = [videoWidth || width, videoHeight || height];
+    if (probe.count === RESULTS - 1) probe.before = plain(results);
+    if (probe.count !== RESULTS) return;
+    probe.last = plain(results);
+    setTimeout(() => { probe.canvases = snap(); }, 0);
+  };
+  probe.solution = (kind) => {
+    if (!kind) return;
+    const own = kind.prototype.onResults;
+    kind.prototype.onResults = function (listener) {
+      return own.call(this, async (results) => {
+        const answer = listener(results);
+        probe.record(results, results.image);
+        return answer;
+      });
+    };
+  };
+  probe.tasks = (kit) => {
+    const names = ["detect", "detectForVideo", "recognize", "recognizeForVideo", "segment", "segmentForVideo"];
+    for (const [task, kind] of Object.entries(kit)) {
+      if (!/(Landmarker|Recognizer|Detector|Segmenter)$/.test(task)) continue;
+      const make = kind.createFromOptions;
+      kind.createFromOptions = function (files, options) {
+        return make.call(kind, files, {...options, baseOptions: {...options.baseOptions, delegate: "CPU"}});
+      };
+      for (const name of names) {
+        const own = kind.prototype[name];
+        if (!own) continue;
+        kind.prototype[name] = function (image, ...rest) {
+          const at = rest.findIndex((one) => typeof one === "function");
+          const listener = rest[at];
+          if (listener) rest[at] = (results) => { listener(results); probe.record(results, image); };
+          const results = own.call(this, image, ...rest);
+          if (!listener) probe.record(results, image);
+          return results;
+        };
+      }
+    }
+  };
+  const loaded = new Promise((resolve, reject) => {
+    const picture = Object.assign(new Image(), {src: "/input", onerror: reject});
+    picture.onload = () => resolve(picture);
+  });
+  navigator.mediaDevices.getUserMedia = async () => {
+    const picture = await loaded;
+    const canvas = Object.assign(document.createElement("canvas"), {width: picture.width, height: picture.height});
+    const pen = getContext.call(canvas, "2d");
+    const show = () => pen.drawImage(picture, 0, 0);
+    show();
+    setInterval(show, 50);
+    return canvas.captureStream();
+  };
+  navigator.mediaDevices.enumerateDevices = async () => [{kind: "videoinput", deviceId: "image", label: "image"}];
+})();
+"""
+TASKS = """import * as kit from "{own}";
+globalThis.probe?.tasks(kit);
+export * from "{own}";
+export default kit;
+"""
+
+
+class Site:
+    """The server of one page.
+
+    Args:
+        pages: folder with a folder for each repository.
+        npm: folder with `node_modules` of MediaPipe's packages.
+        models: folder with `.task` bundles.
+        image: what the camera shows, PNG.
+        is_sonjit: answer for MediaPipe's packages with Sonjit's module.
+        results: number of the result that is compared.
+    """
+
+    def __init__(self, pages: Path, npm: Path, models: Path, image: bytes, results: int, *, is_sonjit: bool) -> None:
+        self.pages, self.modules, self.models, self.image = pages, npm / "node_modules", models, image
+        self.probe = PROBE.replace("RESULTS", str(results)).encode()
+        self.is_sonjit = is_sonjit
+        self.missing: list[str] = []
+        site = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                found = site.answer(unquote(urlsplit(self.path).path))
+                if found is None:
+                    site.missing.append(self.path)
+                    self.send_error(404)
+                    return
+                body, kind = found
+                self.send_response(200)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *_: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def answer(self, path: str) -> tuple[bytes, str] | None:
+        """Return the content and the type of an address, or None."""
+        if path == "/input":
+            return self.image, "image/png"
+        if path == "/probe.js":
+            return self.probe, TYPES["js"]
+        if path.startswith("/npm/"):
+            return self._package(path.removeprefix("/npm/"))
+        file = self.pages / path.removeprefix("/page/")
+        if file.name.endswith(".task") and not file.is_file():
+            file = self.models / file.name
+        return self._file(file) if path.startswith(("/page/", "/models/")) else None
+
+    def _package(self, path: str) -> tuple[bytes, str] | None:
+        if path.startswith("sonjit/"):
+            return self._file(DIST / path.removeprefix("sonjit/"))
+        scope, _, rest = path.partition("/")
+        name, _, inside = rest.partition("/") if scope.startswith("@") else (scope, "", rest)
+        name = name.partition("@")[0]
+        folder = self.modules / scope / name if scope.startswith("@") else self.modules / scope.partition("@")[0]
+        if scope == "@mediapipe" and name == "tasks-vision" and not inside.startswith(("wasm/", "own/")):
+            own = (
+                "/npm/sonjit/tasks-vision.js"
+                if self.is_sonjit
+                else "/npm/@mediapipe/tasks-vision/own/vision_bundle.mjs"
+            )
+            return TASKS.replace("{own}", own).encode(), TYPES["js"]
+        if scope == "@mediapipe" and (name in SOLUTIONS or (self.is_sonjit and not folder.is_dir())):
+            if inside in ("", f"{name}.js"):
+                file = DIST / f"{name}.global.js" if self.is_sonjit else folder / f"{name}.js"
+                wrapped = f"\n;globalThis.probe?.solution(globalThis.{SOLUTIONS[name]});".encode()
+                return file.read_bytes() + wrapped, TYPES["js"]
+            if self.is_sonjit:
+                # Scripts find their files beside their own address, and one address is the package's name.
+                return self._file(DIST / inside) or self._file(DIST / rest)
+        if not inside and (folder / "package.json").is_file():
+            inside = json.loads((folder / "package.json").read_text(encoding="utf-8")).get("main", "index.js")
+        return self._file(folder / inside.removeprefix("own/"))
+
+    def _file(self, file: Path) -> tuple[bytes, str] | None:
+        if not file.is_file():
+            return None
+        body, ending = file.read_bytes(), file.suffix[1:].lower()
+        if self.pages in file.parents and ending in ("html", "js", "mjs"):
+            text = CDN.sub("/npm/", body.decode("utf-8", "replace"))
+            text = MODEL.sub(r"/models/\1", CDNJS_P5.sub("/npm/p5/lib/", text))
+            if ending == "html":
+                text, count = re.subn(
+                    r"<head[^>]*>", r'\g<0><script src="/probe.js"></script>', text, count=1, flags=re.I
+                )
+                text = text if count else f'<script src="/probe.js"></script>{text}'
+            body = text.encode()
+        return body, TYPES.get(ending, "application/octet-stream")
+
+
+def watch(site: Site, path: str, click: str | None, seconds: float) -> dict[str, Any]:
+    """Open a page until it has its results, and return what the probe recorded."""
+    chromium = webdriver.ChromeOptions()
+    chromium.binary_location = shutil.which("chromium") or ""
+    chromium.page_load_strategy = "eager"
+    chromium.unhandled_prompt_behavior = "accept"
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        for flag in (*FLAGS, f"--user-data-dir={profile}"):
+            chromium.add_argument(flag)
+        browser = webdriver.Chrome(options=chromium, service=webdriver.ChromeService(shutil.which("chromedriver")))
+        browser.set_page_load_timeout(seconds)
+        try:
+            browser.get(f"http://127.0.0.1:{site.server.server_port}/page/{path}")
+            end, probe, pressed = monotonic() + seconds, {}, 0.0
+            while monotonic() < end and probe.get("canvases") is None:
+                sleep(1)
+                if click and not probe.get("count") and monotonic() - pressed > AGAIN_S:
+                    browser.execute_script("document.querySelector(arguments[0])?.click()", click)
+                    pressed = monotonic()
+                probe = browser.execute_script("return globalThis.probe") or {}
+        except WebDriverException as error:
+            probe = {"count": 0, "errors": [str(error).splitlines()[0]]}
+        finally:
+            browser.quit()
+            site.server.shutdown()
+    return {**probe, "missing": sorted(set(site.missing))}
+
+
+def instances(results: Any) -> dict[str, list[NDArray[np.float64]]]:
+    """Return the points of each instance (K, 3) by the name of their list."""
+    found: dict[str, list[NDArray[np.float64]]] = {}
+    for name, value in (results or {}).items():
+        is_points = isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "x" in value[0]
+        lists = [value] if is_points else value if isinstance(value, list) else []
+        points = [one for one in lists if isinstance(one, list) and one and isinstance(one[0], dict) and "x" in one[0]]
+        found[name] = [np.array([[p["x"], p["y"], p.get("z", 0)] for p in one], np.float64) for one in points]
+        if name == "detections":
+            boxes = [one["boundingBox"] for one in value]
+            found[name] = [np.array([[b["originX"], b["originY"], 0]], np.float64) for b in boxes]
+    return {name: value for name, value in found.items() if value}
+
+
+def scores(results: Any) -> dict[str, float]:
+    """Return the scores of blendshapes and gestures by name."""
+    lists = [*(results or {}).get("faceBlendshapes", []), *(results or {}).get("gestures", [])]
+    named = [entry for one in lists for entry in (one["categories"] if isinstance(one, dict) else one)]
+    return {entry["categoryName"]: entry["score"] for entry in named}
+
+
+def drawing_difference(ours: list[str], theirs: list[str]) -> float | None:
+    """Return the largest share of a canvas that differs clearly, or None without a canvas to compare."""
+    shares: list[float] = []
+    for one, other in zip(ours or [], theirs or [], strict=False):
+        first, second = (
+            Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGBA") for url in (one, other)
+        )
+        if first.size != second.size:
+            return 1.0
+        gap = np.abs(np.asarray(first, np.int16) - np.asarray(second, np.int16)).max(-1)
+        shares.append(float((gap > CONTRAST).mean()))
+    return max(shares, default=None)
+
+
+def distance(
+    found: dict[str, list[NDArray[np.float64]]],
+    expected: dict[str, list[NDArray[np.float64]]],
+    width: int,
+    height: int,
+) -> tuple[float, float]:
+    """Return the largest mean distance of an instance in pixels, and that of world landmarks in metres."""
+    pixels, metres = 0.0, 0.0
+    for name, points in expected.items():
+        # The first releases of the older packages name the world landmarks of poses and people `za` and `ea`.
+        is_world = "orld" in name or name in ("za", "ea")
+        scale = np.array([1, 1]) if is_world or name == "detections" else np.array([width, height])
+        for one in points:
+            others = [two for two in found.get(name, []) if one.shape == two.shape]
+            gaps = [np.linalg.norm((one - two)[:, :2] * scale, axis=1).mean() for two in others]
+            gap = float(min(gaps, default=np.inf))
+            pixels, metres = (pixels, max(metres, gap)) if is_world else (max(pixels, gap), metres)
+    return pixels, metres
+
+
+def compare(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    """Compare what both runs of a page recorded."""
+    if not (ours.get("last") and theirs.get("last")):
+        who = [name for name, run in (("Sonjit", ours), ("MediaPipe", theirs)) if not run.get("last")]
+        return {"verdict": f"no result with {' and '.join(who)}"}
+    width, height = theirs["size"]
+    found, expected = instances(ours["last"]), instances(theirs["last"])
+    counts = {name: len(value) for name, value in found.items()}, {name: len(value) for name, value in expected.items()}
+    answer: dict[str, Any] = {"instances": counts[1], "size": [width, height]}
+    if counts[0] != counts[1]:
+        return {**answer, "verdict": "different count", "instances_sonjit": counts[0]}
+    pixels, metres = distance(found, expected, width, height)
+    own_pixels, _ = distance(instances(theirs["before"]), expected, width, height)
+    named, peers = scores(ours["last"]), scores(theirs["last"])
+    answer |= {"keypoints_px": round(pixels, 3), "world_mm": round(metres * 1000, 2)}
+    answer["jitter_px"] = round(own_pixels, 3)
+    if peers:
+        answer["scores"] = round(max(abs(named.get(name, 0) - score) for name, score in peers.items()), 3)
+    drawing = drawing_difference(ours["canvases"], theirs["canvases"])
+    answer["drawing_percent"] = None if drawing is None else round(100 * drawing, 2)
+    lists = sorted(set(theirs["last"]) ^ set(ours["last"]))
+    if lists:
+        answer["fields_of_one"] = lists
+    return {**answer, "verdict": "same" if pixels <= NEAR_PX else "different keypoints"}
+
+
+def picture(path: Path, width: int) -> bytes:
+    """Return an image of at most that width as PNG."""
+    image = Image.open(path).convert("RGB")
+    image.thumbnail((width, width))
+    file = io.BytesIO()
+    image.crop((0, 0, image.width & ~1, image.height & ~1)).save(file, "PNG")
+    return file.getvalue()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--pages", type=Path, required=True, help="folder with a folder for each repository")
+    parser.add_argument("--npm", type=Path, required=True, help="folder with node_modules of MediaPipe's packages")
+    parser.add_argument("--inputs", type=Path, required=True, help="folder of the manifest's images")
+    parser.add_argument(
+        "--models", type=Path, default=Path("models"), help="folder with .task bundles for tasks-vision"
+    )
+    parser.add_argument("--only", help="run the pages whose path contains this")
+    parser.add_argument("--results", type=int, default=5, help="number of the result that is compared")
+    parser.add_argument("--seconds", type=float, default=60, help="for each page")
+    parser.add_argument("--width", type=int, default=640, help="of the image that the camera shows")
+    parser.add_argument("--save", type=Path, help="write the comparison there as JSON")
+    args = parser.parse_args()
+    console = Console()
+    pages = tomllib.loads(args.manifest.read_text(encoding="utf-8"))["page"]
+    rows: list[dict[str, Any]] = []
+    for page in pages:
+        if args.only and args.only not in page["path"]:
+            continue
+        image = picture(args.inputs / page["input"], args.width)
+        runs: list[dict[str, Any]] = []
+        for is_sonjit in (False, True):
+            site = Site(args.pages.resolve(), args.npm, args.models, image, args.results, is_sonjit=is_sonjit)
+            runs.append(watch(site, page["path"], page.get("click"), args.seconds))
+        theirs, ours = runs
+        row = {"page": page["path"], **compare(ours, theirs)}
+        if row["verdict"].startswith("no result"):
+            row |= {
+                name: {key: run.get(key) for key in ("count", "errors", "missing")}
+                for name, run in (("sonjit", ours), ("peer", theirs))
+            }
+        rows.append(row)
+        console.print_json(json.dumps(row))
+        if args.save:
+            args.save.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
