@@ -88,6 +88,27 @@ def test_blobs_that_nobody_used_for_long_are_cleared_away(model, cached):
     assert (old.exists(), recent.exists()) == (False, True)
 
 
+def test_a_cache_that_grows_too_large_loses_what_was_unused_for_longest(model, cached, monkeypatch):
+    load_engine(model, cached)
+    (blob,) = blobs(cached)
+    size = blob.stat().st_size
+    blob.unlink()
+    older, newer = cached.cache / "older.blob", cached.cache / "newer.blob"
+    foreign = cached.cache / "notes.txt"
+    for file, days in ((older, 3), (newer, 2), (foreign, 4)):
+        file.write_bytes(bytes(size))
+        os.utime(file, (time.time() - days * 86_400,) * 2)
+    monkeypatch.setattr(engine, "_KEPT_BYTES", 2 * size)
+    load_engine(model, cached)
+    assert blobs(cached) == sorted([blob, newer, foreign])
+
+
+def test_the_network_in_use_stays_in_a_cache_that_is_too_small(model, cached, monkeypatch):
+    monkeypatch.setattr(engine, "_KEPT_BYTES", 0)
+    load_engine(model, cached)
+    assert len(blobs(cached)) == 1
+
+
 def test_a_cache_that_cannot_be_written_is_no_error(model, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     options = EngineOptions(precision="f32", cache=tmp_path / "file" / "compiled")

@@ -29,6 +29,8 @@ from sonjit.engines.network_registry import SharedNetworks
 from sonjit.engines.quiet_openvino import ov
 
 _KEPT_S = 90 * 24 * 3600
+_KEPT_BYTES = 1 << 29
+"""Maximum size of all cached networks."""
 _CHECKSUM_BYTES = 4  # of CRC-32, before a kept network
 
 CompileSettings = dict[str, "str | int | bool"]
@@ -73,15 +75,24 @@ def keep_blob(blob: Path, network: ov.CompiledModel) -> None:
         data: bytes = network.export_model().getvalue()
         blob.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(blob, zlib.crc32(data).to_bytes(_CHECKSUM_BYTES, "little") + data)
-        _clear_unused(blob.parent)
+        _clear_unused(blob)
 
 
-def _clear_unused(folder: Path) -> None:
-    """Remove compiled networks that nobody has used for a quarter: of older versions, say."""
-    oldest = time.time() - _KEPT_S
-    for blob in folder.glob("*.blob"):
+def _clear_unused(kept: Path) -> None:
+    """Remove cached networks unused for a quarter, and those unused for longest where all are too large.
+
+    Networks of older versions are never used again.
+    """
+    used: list[tuple[float, int, Path]] = []
+    for blob in kept.parent.glob("*.blob"):
         with suppress(OSError):
-            if blob.stat().st_mtime < oldest:
+            stat = blob.stat()
+            used.append((stat.st_mtime, stat.st_size, blob))
+    oldest, total = time.time() - _KEPT_S, 0
+    for used_s, size, blob in sorted(used, reverse=True):
+        total += size
+        if blob != kept and (used_s < oldest or total > _KEPT_BYTES):
+            with suppress(OSError):
                 blob.unlink()
 
 
