@@ -37,7 +37,6 @@ NOT_YET_EDITED = frozenset(
         "docs/learn/6-words.md",
         "docs/measured.md",
         "docs/measures.md",
-        "docs/migrating-from-mediapipe.md",
         "docs/training.md",
     }
 )
