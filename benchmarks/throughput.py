@@ -1,11 +1,13 @@
 """Images a second of whole runs, beside MediaPipe's usual script: stills into one table, a 1080p video into two files.
 
-    python benchmarks/throughput.py stills|video --peer PYTHON [--data ../shared] [--count 1000] [--seconds 60]
+    python benchmarks/throughput.py first|stills|video --peer PYTHON [--data ../shared] [--count 1000] [--seconds 60]
 
 Every side is a process of its own, as a user would start it, and both take turns; wall and processor time of it and of
 its children count, its start included. Stills are the photographs of `real/wild`, repeated, with the longer side of
 640 px; MediaPipe gets as many processes as there are cores. The video is made of the clips of `real/wild_video` and the
 bundled one, enlarged to 1080p at 30 frames a second, H.264. "decode, encode" is that alone, without hands: the limit.
+"first" is one photograph in a new process, from the start of Python to its end. The networks of earlier runs are in the
+cache, and with "empty cache" none are.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from datetime import date
 from fractions import Fraction
 from functools import partial
 from itertools import cycle, islice
@@ -27,6 +30,7 @@ import av
 import cv2
 
 import sonjit
+from sonjit.engines.machine import describe_machine
 from sonjit.media import open_drawing_writer, open_source
 
 CORES = os.cpu_count() or 1
@@ -47,6 +51,29 @@ with mp.solutions.hands.Hands(static_image_mode=True, max_num_hands=2) as hands,
         for hand in hands.process(rgb).multi_hand_landmarks or []:
             rows.writerow([file] + [value for p in hand.landmark for value in (p.x, p.y, p.z)])
 """
+
+PEER_FIRST = """
+import sys
+import cv2, mediapipe as mp
+with mp.solutions.hands.Hands(static_image_mode=True, max_num_hands=2) as hands:
+    hands.process(cv2.cvtColor(cv2.imread(sys.argv[1]), cv2.COLOR_BGR2RGB))
+"""
+
+OWN_FIRST = """
+import sys
+import sonjit
+with sonjit.create_detector("hands", max_instances=2, static_image=True, search=sys.argv[2]) as detector:
+    detector.detect(sys.argv[1])
+"""
+
+OWN_UNCACHED = OWN_FIRST.replace(
+    "import sonjit",
+    """
+import sonjit.engines.openvino
+sonjit.engines.openvino.import_blob = lambda *_: None
+sonjit.engines.openvino.keep_blob = lambda *_: None
+""",
+)
 
 PEER_VIDEO = """
 import csv, sys
@@ -95,10 +122,13 @@ def compare(sides: dict[str, Callable[[], tuple[float, float]]], images: int, tu
     for _ in range(turns):
         for name, run in sides.items():
             times[name].append(run())
-    print(f"\n{images} images, {CORES} cores, least of {turns}, load {os.getloadavg()[0]:.1f}")
+    print(f"\n`python {' '.join(sys.argv)}`")
+    print(f"{describe_machine()['cpu']}, {CORES} cores, {date.today()}, load {os.getloadavg()[0]:.1f}")
+    print(f"Images: {images}. Least of {turns} turns.\n")
+    print("| side | images/s | ms an image | CPU ms an image |\n|---|---:|---:|---:|")
     for name, found in times.items():
         wall, used = (min(one) for one in zip(*found, strict=True))
-        print(f"{name:34s} {images / wall:6.1f} images/s, {1e3 * used / images:6.1f} ms of processor time an image")
+        print(f"| {name} | {images / wall:.1f} | {1e3 * wall / images:.1f} | {1e3 * used / images:.1f} |")
 
 
 def make_stills(photographs: Path, folder: Path, count: int) -> list[Path]:
@@ -140,6 +170,25 @@ def copy_video(path: str, out: str) -> None:
     with open_source(path) as source, open_drawing_writer(out, source) as writer:
         for frame in source:
             writer.write(frame.rgb, frame.time, index=frame.index, under=frame)
+
+
+def first(options: argparse.Namespace, folder: Path) -> None:
+    """One photograph in a new process."""
+    (photograph,) = make_stills(Path(options.data) / "real" / "wild", folder, 1)
+    table = folder / "found.json"
+
+    def command(search: str) -> tuple[float, float]:
+        table.unlink(missing_ok=True)
+        return run_together((*SONJIT, photograph, "--search", search, "--max-instances", "2", "--save", table))
+
+    sides: dict[str, Callable[[], tuple[float, float]]] = {}
+    for search in options.search.split(","):
+        for name, script in (("", OWN_FIRST), (", empty cache", OWN_UNCACHED)):
+            sides[f"Sonjit, {search}{name}"] = partial(run_together, (sys.executable, "-c", script, photograph, search))
+        sides[f"Sonjit, {search}, command line"] = partial(command, search)
+    if options.peer:
+        sides["MediaPipe"] = partial(run_together, (options.peer, "-c", PEER_FIRST, photograph))
+    compare(sides, 1, options.turns)
 
 
 def stills(options: argparse.Namespace, folder: Path) -> None:
@@ -190,7 +239,7 @@ def video(options: argparse.Namespace, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("stills", "video", "copy"), help="copy: the limit alone, of --files")
+    parser.add_argument("what", choices=("first", "stills", "video", "copy"), help="copy: the limit alone, of --files")
     parser.add_argument("--data", default=os.environ.get("SONJIT_TEST_DATA", "../shared"))
     parser.add_argument("--peer", help="python with mediapipe")
     parser.add_argument("--search", default="fast,auto", help="with commas: auto, fast, thorough")
@@ -203,7 +252,7 @@ def main() -> None:
         copy_video(*options.files)
         return
     with tempfile.TemporaryDirectory() as folder:
-        (stills if options.what == "stills" else video)(options, Path(folder))
+        {"first": first, "stills": stills, "video": video}[options.what](options, Path(folder))
 
 
 if __name__ == "__main__":
