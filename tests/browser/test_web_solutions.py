@@ -92,6 +92,8 @@ def test_people(web_page, all_networks, show, portrait):
         expected = people.process(portrait)
     assert distance(found["poseLandmarks"], expected.pose_landmarks, portrait) < 1
     assert len(found["faceLandmarks"]) == 468
+    assert len(found["poseWorldLandmarks"]) == 33
+    assert found["za"] == found["poseWorldLandmarks"]
     for name, python in (
         ("leftHandLandmarks", expected.left_hand_landmarks),
         ("rightHandLandmarks", expected.right_hand_landmarks),

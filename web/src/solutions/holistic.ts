@@ -35,6 +35,8 @@ export interface Options extends PoseOptions {
 export interface Results {
   poseLandmarks?: NormalizedLandmarkList;
   poseWorldLandmarks?: LandmarkList;
+  /** `poseWorldLandmarks` under the name that MediaPipe's package gives them, and that pages read. */
+  za?: LandmarkList;
   faceLandmarks?: NormalizedLandmarkList;
   leftHandLandmarks?: NormalizedLandmarkList;
   rightHandLandmarks?: NormalizedLandmarkList;
@@ -63,9 +65,11 @@ export class Holistic extends Solution<Options, Results> {
     const { body, face, leftHand, rightHand } = person;
     const segmentationMask = await maskImage(body);
     const mesh = this.options.refineFaceLandmarks ? face?.keypoints : face?.keypoints.slice(0, MESH);
+    const poseWorldLandmarks = inMetres(body.keypoints3D);
     return {
       poseLandmarks: inImage(body.keypoints, found),
-      poseWorldLandmarks: inMetres(body.keypoints3D),
+      poseWorldLandmarks,
+      za: poseWorldLandmarks,
       ...(mesh && { faceLandmarks: inImage(mesh, found) }),
       ...(leftHand && { leftHandLandmarks: inImage(leftHand.keypoints, found) }),
       ...(rightHand && { rightHandLandmarks: inImage(rightHand.keypoints, found) }),
