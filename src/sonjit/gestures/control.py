@@ -161,7 +161,7 @@ def _event_from(event: MotionEvent) -> _Event:
 def _first_hand(rule: Rule, hands: Sequence[Hand]) -> Hand | None:
     """Return the hand with the lowest ID to which a rule applies."""
     theirs = [hand for hand in hands if rule.hand in (None, hand.handedness)]
-    return min(theirs, key=lambda one: one.id or 0, default=None)
+    return min(theirs, key=lambda hand: hand.id or 0, default=None)
 
 
 def _measure(rule: Rule, hand: Hand, size: tuple[int, int]) -> float | None:

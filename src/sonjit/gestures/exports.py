@@ -99,8 +99,8 @@ def save_segments_eaf(path: Path, segments: Sequence[GestureSegment], media: str
     write_bytes(path, ElementTree.tostring(root, encoding="UTF-8", xml_declaration=True) + b"\n")
 
 
-def _kind(one: GestureSegment) -> str:
-    return "motion" if one.moving else "held"
+def _kind(segment: GestureSegment) -> str:
+    return "motion" if segment.moving else "held"
 
 
 def save_pose(path: Path, frames: Sequence[Frame], size: tuple[int, int]) -> None:

@@ -102,11 +102,11 @@ def open_udp(host: str, port: int, stack: ExitStack) -> Callable[[bytes], object
         InputError: The host is unknown.
     """
     try:
-        family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
     except OSError as error:
         raise InputError(f"osc {host}:{port}: {error.strerror or error}") from error
     outlet = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
-    return lambda packet: outlet.sendto(packet, place)
+    return lambda packet: outlet.sendto(packet, address)
 
 
 def _osc(target: str, stack: ExitStack) -> Sender:

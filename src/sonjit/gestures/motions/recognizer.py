@@ -115,8 +115,8 @@ class MotionRecognizer:
 
 def _event(key: _Key, time_s: float, track: HandTrack, step: Step) -> MotionEvent:
     moved = track.palm - step.start
-    place = (moved.real, moved.imag)
-    return MotionEvent(step.name, step.phase, *key, time_s, step.strength, place, step.rounds)
+    offset = (moved.real, moved.imag)
+    return MotionEvent(step.name, step.phase, *key, time_s, step.strength, offset, step.rounds)
 
 
 def _custom_event(found: GestureSegment, time_s: float) -> MotionEvent:

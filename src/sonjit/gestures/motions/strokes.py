@@ -239,7 +239,7 @@ class Circles(_Rounds):
                 yield self._step("begin")
             return
         if is_new and len(way) > 2:
-            self._turned += _turn_rad(*(place for _, place in list(way)[-3:]))
+            self._turned += _turn_rad(*(point for _, point in list(way)[-3:]))
             self._find(renew=True)
         off = abs(now.tip - self._middle) / self._radius
         is_still = not way or now.time_s - way[-1][0] > self.STILL_S
@@ -251,12 +251,12 @@ class Circles(_Rounds):
 
     def _find(self, *, renew: bool = False) -> bool:
         """Fit a circle to the last turn of the path. Return whether it is round, its centre and its radius."""
-        places = [place for _, place in self._way]
+        points = [point for _, point in self._way]
         turned = 0.0
-        for first in range(len(places) - 3, -1, -1):
-            turned += _turn_rad(*places[first : first + 3])
+        for first in range(len(points) - 3, -1, -1):
+            turned += _turn_rad(*points[first : first + 3])
             if abs(turned) >= self.TURN_RAD:
-                last = np.array(places[first + 1 :])
+                last = np.array(points[first + 1 :])
                 middle = complex(last.mean())
                 around = last - middle
                 radii = np.abs(around)

@@ -75,9 +75,9 @@ def check_all(dataset: Dataset, *, skip_bad: bool = False) -> Dataset:
             good.append(index)
     if not bad:
         return dataset
-    kept = dataset.subset(good)
-    kept.skipped = (*dataset.skipped, *bad)
-    return kept
+    usable = dataset.subset(good)
+    usable.skipped = (*dataset.skipped, *bad)
+    return usable
 
 
 def _check_projection(sample: Sample, instance: Instance, camera: CalibratedCamera) -> None:
@@ -179,20 +179,20 @@ def draw_contact_sheet(
     return sheet
 
 
-def spread_indices(count: int, wanted: int, order: Literal["spread", "first", "random"]) -> list[int]:
+def spread_indices(count: int, maximum: int, order: Literal["spread", "first", "random"]) -> list[int]:
     """Return the indices of samples to show: spread over all, the first ones, or the same random ones each time.
 
     >>> spread_indices(9, 3, "spread"), spread_indices(2, 3, "first")
     ([0, 4, 8], [0, 1])
     """
-    wanted = min(wanted, count)
+    maximum = min(maximum, count)
     match order:
         case "spread":
-            return np.linspace(0, count - 1, wanted).round().astype(int).tolist()
+            return np.linspace(0, count - 1, maximum).round().astype(int).tolist()
         case "first":
-            return list(range(wanted))
+            return list(range(maximum))
         case "random":
-            return np.sort(np.random.default_rng(0).choice(count, wanted, replace=False)).tolist()
+            return np.sort(np.random.default_rng(0).choice(count, maximum, replace=False)).tolist()
 
 
 def draw_sample(sample: Sample, size_px: int, *, zoom: bool = False) -> Image:

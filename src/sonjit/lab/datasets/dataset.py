@@ -108,10 +108,10 @@ class Dataset(Sequence["Sample"]):
         """Return one sample, or a subset for a slice. Negative indices count from the end."""
         if isinstance(index, slice):
             return self.subset(range(*index.indices(len(self))))
-        place = index + len(self) if index < 0 else index
-        if not 0 <= place < len(self):
+        row = index + len(self) if index < 0 else index
+        if not 0 <= row < len(self):
             raise IndexError(f"{self.entry.name} {self.split} has {len(self)} samples; {index} is out of range")
-        return self.load(place)
+        return self.load(row)
 
     def categories(self) -> dict[int, str]:
         """Return the names of the classes by id, sorted by id. Sets without classes have one class per kind of

@@ -87,16 +87,16 @@ def hand_before_camera(
     """
     if valid is None:
         known, placed = np.ones(len(joints_m), np.bool_), joints_m.copy()
-        seen = camera.project(placed) if keypoints_px is None else keypoints_px.copy()
+        projected = camera.project(placed) if keypoints_px is None else keypoints_px.copy()
     else:
         known, placed = valid, np.where(valid[:, None], joints_m, np.nan)
-        seen = camera.project(placed) if keypoints_px is None else np.where(valid[:, None], keypoints_px, np.nan)
+        projected = camera.project(placed) if keypoints_px is None else np.where(valid[:, None], keypoints_px, np.nan)
     return Instance(
         kind="hand",
         side=side,
         skeleton=HAND_SKELETON,
-        keypoints_px=seen,
-        valid_px=known & complete(seen),
+        keypoints_px=projected,
+        valid_px=known & complete(projected),
         keypoints_m=placed,
         valid_m=known,
         **more,
@@ -136,9 +136,9 @@ def skeleton_of_names(names: Sequence[str]) -> tuple[str | None, NDArray[np.int6
 def _skeleton_of_names(names: tuple[str, ...]) -> tuple[str | None, NDArray[np.int64] | None]:
     spelled = [_standard_name(name) for name in names]
     for known in _SKELETONS:
-        wanted = load_skeleton(known).keypoints
-        if len(wanted) == len(spelled) and set(wanted) == set(spelled):
-            return known, np.array([spelled.index(name) for name in wanted])
+        keypoints = load_skeleton(known).keypoints
+        if len(keypoints) == len(spelled) and set(keypoints) == set(spelled):
+            return known, np.array([spelled.index(name) for name in keypoints])
     return None, None
 
 

@@ -57,10 +57,10 @@ class _Text:
             if self._at < len(self._text) or not self._more():
                 return self._text[self._at : self._at + 1]
 
-    def take(self, wanted: str) -> str:
-        """Read the next character, which has to be one of `wanted`."""
+    def take(self, expected: str) -> str:
+        """Read the next character, which has to be one of `expected`."""
         found = self.peek()
-        if not found or found not in wanted:
+        if not found or found not in expected:
             raise ValueError(f"{found or 'the end'!r} at character {self._gone + self._at}")
         self._at += 1
         return found

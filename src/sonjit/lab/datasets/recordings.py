@@ -53,14 +53,14 @@ def _neighbour(
     if own.frame is None:
         return None
     near, far = 1, min(abs(offset), (len(samples) - 1 - index) if way > 0 else index)
-    place = far  # where no frame is left out
+    step = far  # where no frame is left out
     while near <= far:
-        other = samples[index + way * place]
+        other = samples[index + way * step]
         same = (other.sequence, other.view) == (own.sequence, own.view) and other.frame is not None
         away = way * (other.frame - own.frame) if same and other.frame is not None else math.inf
         if away == abs(offset):
             found = hand_of(other, hand)
             return None if found is None else (other, found)
-        near, far = (place + 1, far) if away < abs(offset) else (near, place - 1)
-        place = (near + far) // 2
+        near, far = (step + 1, far) if away < abs(offset) else (near, step - 1)
+        step = (near + far) // 2
     return None

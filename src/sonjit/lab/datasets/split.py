@@ -64,8 +64,8 @@ def split_dataset(
     parts: dict[str, Part] = {}
     for name in shares:
         indices = np.array([k for k, group in enumerate(joined) if assigned[group] == name], np.int64)
-        held = sorted({groups[k] for k in indices.tolist()})
-        parts[name] = Part(name, indices, tuple(held), _hashed(sorted(ids[k] for k in indices.tolist())))
+        subjects = sorted({groups[k] for k in indices.tolist()})
+        parts[name] = Part(name, indices, tuple(subjects), _hashed(sorted(ids[k] for k in indices.tolist())))
     return parts
 
 
@@ -92,14 +92,14 @@ def split_groups(groups: Sequence[str], shares: Mapping[str, float], *, seed: in
         sizes[group] += 1
     if len(sizes) < len(shares):
         raise InputError(f"{len(sizes)} subjects cannot be split into {len(shares)} parts: {', '.join(shares)}")
-    wanted = {name: share * len(groups) for name, share in shares.items()}
+    targets = {name: share * len(groups) for name, share in shares.items()}
     empty = set(shares)
     assigned: dict[str, str] = {}
     order = sorted(sizes, key=lambda group: _hashed([str(seed), group]))
     for index, group in enumerate(order):
-        open_to = empty if len(order) - index <= len(empty) else wanted.keys()  # no part stays without a group
-        part = max(open_to, key=lambda name: (wanted[name] / shares[name], name))
-        wanted[part] -= sizes[group]
+        open_to = empty if len(order) - index <= len(empty) else targets.keys()  # no part stays without a group
+        part = max(open_to, key=lambda name: (targets[name] / shares[name], name))
+        targets[part] -= sizes[group]
         empty.discard(part)
         assigned[group] = part
     return assigned

@@ -167,11 +167,11 @@ def _blocks(records: Sequence[EvaluationRecord], request: CardRequest) -> Iterat
     else:
         yield from _own_description(records, request)
     yield Heading("Metrics")
-    seen: set[tuple[str, str]] = set()
+    written: set[tuple[str, str]] = set()
     for record in records:
         same = record["protocol"]["name"], record["data_sha256"]
-        yield from _results(record, conditions=same not in seen)
-        seen.add(same)
+        yield from _results(record, conditions=same not in written)
+        written.add(same)
     files = [file for record in records if (file := landmark_file(record)) is not None]
     if plot := next((request.maps[key] for file in files if (key := file.get("sha256", "")) in request.maps), None):
         yield Heading("Class activation maps")
@@ -275,9 +275,9 @@ def _detection(record: EvaluationRecord, *, conditions: bool) -> Iterator[Block]
         yield Text(f"{run['samples']} images of {sets}. Intervals: bootstrap over {run['intervals_draw']}.")
         metrics = {metric["name"]: metric for metric in run["metrics"]}
         rows = tuple(
-            (title, _count(one["value"], one["counted"]), *metric_cells(one)[:2])
+            (title, _count(entry["value"], entry["counted"]), *metric_cells(entry)[:2])
             for name, title in _DETECTION.items()
-            if (one := metrics.get(name)) is not None
+            if (entry := metrics.get(name)) is not None
         )
         yield Table(("", "count", "share", "95 % interval"), rows)
         for key, parts in run["parts"].items() if conditions else ():
@@ -431,9 +431,9 @@ def front_matter(name: str, records: Sequence[EvaluationRecord], request: CardRe
                 f"    dataset: {{name: {json_from(sets)}, type: {record['protocol']['name']}}}",
             ]
             lines.append("    metrics:")
-            asked = _mode_description(record, run)
+            description = _mode_description(record, run)
             lines += [
-                f"    - {{type: {json_from(metric['name'])}, name: {json_from(metric['title'] + ', ' + asked)}, "
+                f"    - {{type: {json_from(metric['name'])}, name: {json_from(metric['title'] + ', ' + description)}, "
                 f"value: {metric['value']:.6g}}}"
                 for metric in run["metrics"]
                 if metric["value"] is not None

@@ -158,6 +158,6 @@ def _skin(instance: Instance, cut: NDArray[np.uint8], rgb: NDArray[np.uint8]) ->
 
 
 def _notes(note: str, tags: Mapping[str, Any]) -> list[str]:
-    said = [name for name, words in _NOTES.items() if re.search(words, note)]
+    noted = [name for name, words in _NOTES.items() if re.search(words, note)]
     made = [name for name, key in _TAGS.items() if tags.get(key) not in (None, 0, "none")]  # False is 0
-    return list(dict.fromkeys([*said, *made]))
+    return list(dict.fromkeys([*noted, *made]))

@@ -76,13 +76,13 @@ class CropFile:
                 raise InputError(f"--boxes {path}: record {number} has neither annot_id nor sample")
             self._by_id[str(name), record.get("side")] = _crop_record(record, f"--boxes {path}: record {number}")
 
-    def of(self, sample: Sample, group: Mapping[Side, Instance], *, alone: bool) -> CropRecord:
+    def of(self, sample: Sample, group: Mapping[Side, Instance], *, is_only: bool) -> CropRecord:
         """Return the box of the hands of one crop.
 
         Args:
             sample: Image.
             group: Hands of the crop.
-            alone: True if the image has no other hands, so that records of the image apply to them.
+            is_only: True if the image has no other hands, so that records of the image apply to them.
 
         Raises:
             InputError: The file has no record of the hands.
@@ -90,12 +90,12 @@ class CropFile:
         of_hands = [value.extra.get("annotation_id") for value in group.values()]
         of_image = [sample.tags.get("annotation_id"), sample.id]
         sides: list[Side | None] = list(group) if len(group) == 1 else []
-        sides += [None] if alone else []
+        sides += [None] if is_only else []
         keys = [*((str(name), None) for name in of_hands), *((str(name), side) for side in sides for name in of_image)]
         for key in keys:
             if key in self._by_id:
                 return self._by_id[key]
-        whose = "" if alone else f", {', '.join(group)}"
+        whose = "" if is_only else f", {', '.join(group)}"
         names = " or ".join(f"{name}{whose}" for name in (*of_hands, *of_image) if name is not None)
         raise InputError(f"--boxes {self._path}: no record of {names}")
 
@@ -149,31 +149,31 @@ class InterNetModel:
         del mode
         camera = assumed_camera(sample.width, sample.height) if sample.camera is None else sample.camera.intrinsics
         groups = _groups(sample, self._layout)
-        alone = len(groups) == 1
-        return [item for group in groups for item in self._find(sample, rgb, group, camera, alone=alone)]
+        is_only = len(groups) == 1
+        return [item for group in groups for item in self._find(sample, rgb, group, camera, is_only=is_only)]
 
     def _find(
-        self, sample: Sample, rgb: Image, group: Mapping[Side, int], camera: Intrinsics, *, alone: bool
+        self, sample: Sample, rgb: Image, group: Mapping[Side, int], camera: Intrinsics, *, is_only: bool
     ) -> Iterable[Prediction]:
         hands: dict[Side, Instance] = {side: sample.instances[number] for side, number in group.items()}
-        given = self._boxes.of(sample, hands, alone=alone) if self._boxes else None
+        given = self._boxes.of(sample, hands, is_only=is_only) if self._boxes else None
         area = given.area if given else _area(hands.values(), sample.box if len(hands) > 1 else None)
         if area is None:
             return
         space = self._internet.space
         crops = image_crops(rgb, [area], space.size_px).to(self._device)
         outputs = self._internet(crops)
-        seen = two_hands_from_outputs(outputs, crop_matrix(area, space.size_px, space.size_px)[None], space)
+        predicted = two_hands_from_outputs(outputs, crop_matrix(area, space.size_px, space.size_px)[None], space)
         right, left = outputs["hand_type"][0].cpu().double().tolist()
         depths, are_labels = self._depths_mm(rgb, hands, camera, given)
-        joints = joints_in_camera(seen, depths[None], self._layout, camera)[0] / _MM
-        offset = _offset_m(seen, depths[0], self._layout, camera)
+        joints = joints_in_camera(predicted, depths[None], self._layout, camera)[0] / _MM
+        offset = _offset_m(predicted, depths[0], self._layout, camera)
         for index, side in enumerate(SIDES):
             yield Prediction(
                 side=side,
                 score=(right, left)[index],
                 hand_type=(right, left),
-                keypoints_px=self._layout.mediapipe21(seen.xy_px[0], side),
+                keypoints_px=self._layout.mediapipe21(predicted.xy_px[0], side),
                 keypoints_m=self._layout.mediapipe21(joints, side),
                 placed=True,
                 root_depth_m=None if are_labels else float(depths[index]) / _MM,
@@ -252,11 +252,11 @@ def _labelled_depth_mm(hand: Instance, layout: HandLayout) -> float:
     return np.nan if points is None else float(points[list(layout.root_keypoints), 2].mean()) * _MM
 
 
-def _offset_m(seen: TwoHands, right_mm: float, layout: HandLayout, camera: Intrinsics) -> FloatArray:
+def _offset_m(predicted: TwoHands, right_mm: float, layout: HandLayout, camera: Intrinsics) -> FloatArray:
     """Return the vector (3,) from the right root to the left one, whose depth is the right one's plus the predicted
     difference.
     """
-    joints = joints_in_camera(seen, np.array([[right_mm, right_mm + seen.rel_root_mm[0]]]), layout, camera)[0]
+    joints = joints_in_camera(predicted, np.array([[right_mm, right_mm + predicted.rel_root_mm[0]]]), layout, camera)[0]
     right, left = (joints[layout.root(side)] for side in SIDES)
     return (left - right) / _MM
 

@@ -94,8 +94,10 @@ class JointEvaluator:
         own = matched(truth, predictions)
         return [self._evaluate(sample, number, item, own.get(number)) for number, item in truth]
 
-    def _evaluate(self, sample: Sample, number: int, one: Instance, prediction: Prediction | None) -> EvaluatedItem:
-        truth = known_points(one.keypoints_m, one.valid_m)
+    def _evaluate(
+        self, sample: Sample, number: int, instance: Instance, prediction: Prediction | None
+    ) -> EvaluatedItem:
+        truth = known_points(instance.keypoints_m, instance.valid_m)
         assert truth is not None
         joints = shaped(None if prediction is None else prediction.keypoints_m, truth, "keypoints_m")
         if self._protocol.root == "palm":
@@ -106,7 +108,7 @@ class JointEvaluator:
         }
         numbers: dict[str, float] = {}
         if prediction is not None and prediction.hand_type is not None:
-            present = [[one.side == side for side in SIDES]]
+            present = [[instance.side == side for side in SIDES]]
             numbers["handedness"] = float(handedness_hits([prediction.hand_type], present)[0])
         if prediction is not None and prediction.root_depth_m is not None:
             numbers["root_depth"] = MM * abs(prediction.root_depth_m - float(truth[0, 2]))
@@ -117,13 +119,13 @@ class JointEvaluator:
         of_recording: dict[str, Any] = {}
         if sample.sequence is not None and sample.frame is not None:
             motion = np.stack([MM * (own - own[0]) for own in (joints, truth)])
-            track = f"{sample.dataset}/{sample.sequence}/{sample.view or ''}/{one.side}"
+            track = f"{sample.dataset}/{sample.sequence}/{sample.view or ''}/{instance.side}"
             of_recording = {"track": track, "frame": sample.frame, "motion": motion}
         return EvaluatedItem(
             instance=number,
-            side=one.side,
-            hidden=hidden_share(one),
-            group=group_of(one),
+            side=instance.side,
+            hidden=hidden_share(instance),
+            group=group_of(instance),
             errors=errors,
             numbers=numbers,
             points_px=None if points is None else np.asarray(points, np.float64)[:, :2],
@@ -306,9 +308,9 @@ def motion_metrics(
     """
     joints = next((item.motion.shape[1] for item in evaluated if item.motion is not None), 1)
     tracks: dict[str, dict[int, int]] = {}
-    for index, one in enumerate(evaluated):
-        if one.motion is not None:
-            tracks.setdefault(one.track, {})[one.frame] = index
+    for index, evaluated_hand in enumerate(evaluated):
+        if evaluated_hand.motion is not None:
+            tracks.setdefault(evaluated_hand.track, {})[evaluated_hand.frame] = index
     tables = {name: np.full((len(evaluated), joints), np.nan) for name, *_ in _MOTION}
     for track in tracks.values():
         for indices in _consecutive_runs(track):

@@ -113,9 +113,9 @@ class KeypointEvaluator:
             truth = [instance for instance in own if "truth" in instance]
             results = [instance for instance in own if "truth" not in instance]
             categories = sorted({truth_record["category_id"] for truth_record in truth}) or [_PERSON]
-            for one in results:
-                if one["category_id"] is None:
-                    one["category_id"] = categories[0]
+            for row in results:
+                if row["category_id"] is None:
+                    row["category_id"] = categories[0]
             if not all("bbox" in result for result in results):
                 results = [{key: value for key, value in result.items() if key != "bbox"} for result in results]
             data = {

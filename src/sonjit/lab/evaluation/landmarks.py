@@ -95,28 +95,30 @@ class LandmarkEvaluator:
         rgb = sample.rgb()
         about = image_conditions(sample, rgb)
         items: list[EvaluatedItem] = []
-        for number, one in truth:
-            item = self._evaluate(number, one, own.get(number))
-            seen = about | instance_conditions(one, one.bounds() or (0, 0, 0, 0), sample, rgb)
+        for number, truth_instance in truth:
+            item = self._evaluate(number, truth_instance, own.get(number))
+            conditions = about | instance_conditions(
+                truth_instance, truth_instance.bounds() or (0, 0, 0, 0), sample, rgb
+            )
             if sample.sequence is not None and sample.frame is not None:
-                track = f"{sample.dataset}/{sample.sequence}/{sample.view or ''}/{one.side or number}"
-                items.append(replace(item, conditions=seen, track=track, frame=sample.frame))
+                track = f"{sample.dataset}/{sample.sequence}/{sample.view or ''}/{truth_instance.side or number}"
+                items.append(replace(item, conditions=conditions, track=track, frame=sample.frame))
             else:
-                items.append(replace(item, conditions=seen, motion=None))
+                items.append(replace(item, conditions=conditions, motion=None))
         return items
 
-    def _evaluate(self, number: int, one: Instance, prediction: Prediction | None) -> EvaluatedItem:
-        truth = known_points(one.keypoints_px, one.valid_px)
+    def _evaluate(self, number: int, instance: Instance, prediction: Prediction | None) -> EvaluatedItem:
+        truth = known_points(instance.keypoints_px, instance.valid_px)
         assert truth is not None
-        truth[list(one.derived)] = np.nan  # what was worked out from other keypoints is not a label
+        truth[list(instance.derived)] = np.nan  # what was worked out from other keypoints is not a label
         if self._kind == "body":  # feet are labelled more finely than they are found
-            truth[[name not in _names(_BODY) for name in _names(one.skeleton)]] = np.nan
+            truth[[name not in _names(_BODY) for name in _names(instance.skeleton)]] = np.nan
         points = _predicted_points(prediction, truth)
-        size = self._size(one, truth)
+        size = self._size(instance, truth)
         errors = 100 * normalised_errors(points[None], truth[None], np.array([size]))
         evaluated = {self._name: errors[0]}
         if self._kind == "body":
-            seen = np.ones(len(truth), np.bool_) if one.visible is None else one.visible
+            true_visible = np.ones(len(truth), np.bool_) if instance.visible is None else instance.visible
             visible = (
                 np.zeros(len(truth), np.bool_) if prediction is None else _predicted_visible(prediction, len(truth))
             )
@@ -124,18 +126,18 @@ class LandmarkEvaluator:
                 points[None],
                 truth[None],
                 predicted_visible=visible[None],
-                true_visible=seen[None],
+                true_visible=true_visible[None],
                 sizes=np.array([size]),
             )
             evaluated["pdj"] = 100 * hits[0]
         numbers = {"found": math.nan if np.isnan(errors).all() else float(prediction is not None)}
-        if one.side and prediction is not None and prediction.side:
-            numbers["handedness"] = float(one.side == prediction.side)
+        if instance.side and prediction is not None and prediction.side:
+            numbers["handedness"] = float(instance.side == prediction.side)
         return EvaluatedItem(
             instance=number,
-            side=one.side,
-            hidden=hidden_share(one),
-            group=group_of(one),
+            side=instance.side,
+            hidden=hidden_share(instance),
+            group=group_of(instance),
             errors=evaluated,
             numbers=numbers,
             points_px=None if prediction is None else points,
@@ -243,16 +245,16 @@ def in_order(prediction: Prediction, skeleton: str | None) -> Prediction:
         return prediction
     if prediction.skeleton in _MESHES and skeleton in _LABELLED_FACES:
         return replace(prediction, skeleton=skeleton, keypoints_px=face_points(points, skeleton), visible=None)
-    own, wanted = _names(prediction.skeleton), _names(skeleton)
+    own, expected = _names(prediction.skeleton), _names(skeleton)
     if prediction.skeleton in _MESHES and skeleton in _MESHES:  # of which one begins as the other
-        own, wanted = (tuple(map(str, range(len(names)))) for names in (own, wanted))
-    has = np.array([name in own for name in wanted], np.bool_)
+        own, expected = (tuple(map(str, range(len(names)))) for names in (own, expected))
+    has = np.array([name in own for name in expected], np.bool_)
     if not has.any():
         raise InputError(f"{prediction.skeleton} has no keypoint of {skeleton}: they cannot be compared")
-    columns = [own.index(name) if name in own else 0 for name in wanted]
+    columns = [own.index(name) if name in own else 0 for name in expected]
     ordered = np.where(has[:, None], points[columns], np.nan)
-    seen = None if prediction.visible is None else prediction.visible[columns] & has
-    return replace(prediction, skeleton=skeleton, keypoints_px=ordered, visible=seen)
+    visible = None if prediction.visible is None else prediction.visible[columns] & has
+    return replace(prediction, skeleton=skeleton, keypoints_px=ordered, visible=visible)
 
 
 def _eye_distance_px(instance: Instance, truth: NDArray[np.float64]) -> float:
@@ -277,8 +279,8 @@ class FaceEvaluator(LandmarkEvaluator):
         self.main = "nme"
         self._pupils = protocol.pupils
 
-    def _evaluate(self, number: int, one: Instance, prediction: Prediction | None) -> EvaluatedItem:
-        truth = known_points(one.keypoints_px, one.valid_px)
+    def _evaluate(self, number: int, instance: Instance, prediction: Prediction | None) -> EvaluatedItem:
+        truth = known_points(instance.keypoints_px, instance.valid_px)
         assert truth is not None
         points = _predicted_points(prediction, truth)
         sizes = {"nme": outer_corner_distances(truth[None])}
@@ -290,8 +292,8 @@ class FaceEvaluator(LandmarkEvaluator):
             numbers["found"] = float(prediction is not None)
         return EvaluatedItem(
             instance=number,
-            hidden=hidden_share(one),
-            group=group_of(one),
+            hidden=hidden_share(instance),
+            group=group_of(instance),
             errors={"nme": errors["nme"]},
             numbers=numbers,
             points_px=None if prediction is None else points,

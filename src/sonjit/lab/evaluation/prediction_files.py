@@ -127,22 +127,22 @@ def _from_arrays(path: Path) -> dict[str, list[Prediction]]:
     placed = bool(arrays["placed"]) if "placed" in arrays else False
     rows: dict[str, list[Prediction]] = defaultdict(list)
     for row, name in enumerate(ids):
-        held: dict[str, Any] = {key: array[row] for key, array in arrays.items() if key in _ARRAYS}
+        fields: dict[str, Any] = {key: array[row] for key, array in arrays.items() if key in _ARRAYS}
         for key, kind in (("side", str), ("score", float), ("instance", int), ("category_id", int)):
-            if key in held:
-                held[key] = kind(held[key])
-        if "box" in held:
-            held["box"] = tuple(map(float, held["box"]))
-        if "visible" in held:
-            held["visible"] = np.asarray(held["visible"]) > 0
-        rows[name].append(Prediction(skeleton=None, placed=placed, **held))
+            if key in fields:
+                fields[key] = kind(fields[key])
+        if "box" in fields:
+            fields["box"] = tuple(map(float, fields["box"]))
+        if "visible" in fields:
+            fields["visible"] = np.asarray(fields["visible"]) > 0
+        rows[name].append(Prediction(skeleton=None, placed=placed, **fields))
     return rows
 
 
 def _check_shape(path: Path, name: str, array: NDArray[Any], count: int) -> None:
     shape, what = _ARRAYS[name]
     fits = array.ndim == 1 + len(shape) and len(array) == count
-    fits = fits and all(wanted in (None, given) for wanted, given in zip(shape, array.shape[1:], strict=True))
+    fits = fits and all(expected in (None, actual) for expected, actual in zip(shape, array.shape[1:], strict=True))
     if not fits:
         raise InputError(f"{path}: {name} is {array.shape}; give {what} with N = {count}, as many as id has")
     if name != "side" and array.dtype.kind not in "biuf":

@@ -159,12 +159,12 @@ def matched(instances: Sequence[tuple[int, Instance]], predictions: Sequence[Pre
         (distance, index, number, prediction)
         for index, prediction in enumerate(free)
         for number, instance in left
-        if (distance := _distance(instance, prediction, alone=len(left) == len(free) == 1)) is not None
+        if (distance := _distance(instance, prediction, is_only=len(left) == len(free) == 1)) is not None
     ]
-    taken: set[int] = set()
+    used: set[int] = set()
     for _, index, number, prediction in sorted(pairs, key=lambda pair: pair[:3]):
-        if index not in taken and number not in found:
-            taken.add(index)
+        if index not in used and number not in found:
+            used.add(index)
             found[number] = prediction
     return found
 
@@ -208,7 +208,7 @@ def shaped(prediction: NDArray[np.floating] | None, truth: NDArray[np.float64], 
     return np.asarray(prediction, np.float64)
 
 
-def _distance(instance: Instance, prediction: Prediction, *, alone: bool) -> float | None:
+def _distance(instance: Instance, prediction: Prediction, *, is_only: bool) -> float | None:
     """Return the distance of a prediction from an instance in units of its size; None if it is of something else."""
     truth = known_points(instance.keypoints_px, instance.valid_px)
     if truth is not None and prediction.keypoints_px is not None and len(truth) == len(prediction.keypoints_px):
@@ -220,7 +220,7 @@ def _distance(instance: Instance, prediction: Prediction, *, alone: bool) -> flo
         return share if share <= _MAX_MATCH_DISTANCE else None
     if instance.side is not None and prediction.side is not None:
         return 1.0 if instance.side == prediction.side else None
-    return 1.0 if alone else None
+    return 1.0 if is_only else None
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  # numbers, and lists of them

@@ -185,9 +185,9 @@ class ProtocolData:
             choices = [replace(choice, splits=(split,)) for choice in choices]
         there = [choice for choice in choices if (root / choice.folder).is_dir()]
         if not there:
-            wanted = ", ".join(choice.folder for choice in choices)
+            expected = ", ".join(choice.folder for choice in choices)
             raise InputError(
-                f"--root {root} has no folder of {protocol.name}'s data sets ({wanted}); set --data for another set"
+                f"--root {root} has no folder of {protocol.name}'s data sets ({expected}); set --data for another set"
             )
         self.choices = there
         self.sets: list[Dataset] = [_open(choice, root / choice.folder, skip_bad=skip_bad) for choice in there]
@@ -203,8 +203,8 @@ class ProtocolData:
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, place: int) -> Sample:
-        number, index = self.places[place]
+    def __getitem__(self, row: int) -> Sample:
+        number, index = self.places[row]
         return self.sets[number][index]
 
     def in_recordings(self) -> RecordedData:

@@ -284,12 +284,14 @@ def draw_worst(data: ProtocolData, lines: Sequence[JournalLine], rows: Sequence[
     pairs = [(line, item) for line in lines for item in line.evaluated]
     images: list[bytes] = []
     for row in rows:
-        line, one = pairs[row]
+        line, evaluated_item = pairs[row]
         sample = data[line.place]
         image = (
-            draw_case(sample, one.instance, one.points_px) if one.points_px is not None or one.instance >= 0 else None
+            draw_case(sample, evaluated_item.instance, evaluated_item.points_px)
+            if evaluated_item.points_px is not None or evaluated_item.instance >= 0
+            else None
         )
-        images.append(encode_image(_draw_image(sample, one) if image is None else image, ".jpg"))
+        images.append(encode_image(_draw_image(sample, evaluated_item) if image is None else image, ".jpg"))
     return images
 
 
@@ -321,12 +323,12 @@ def draw_case(
     if bare:
         return image
     first = 0
-    for one, points in labels:
+    for label, points in labels:
         if points is None:
-            if one.box is not None:
-                _draw_box(image, (np.reshape(one.box, (2, 2)) - offset) * scale, _TRUTH)
+            if label.box is not None:
+                _draw_box(image, (np.reshape(label.box, (2, 2)) - offset) * scale, _TRUTH)
             continue
-        bones = load_skeleton(one.skeleton).connections if one.skeleton else ()
+        bones = load_skeleton(label.skeleton).connections if label.skeleton else ()
         _draw_bones(image, (points - offset) * scale, bones, _TRUTH)
         if prediction is not None and first + len(points) <= len(prediction):
             _draw_bones(image, (prediction[first : first + len(points)] - offset) * scale, bones, _PREDICTION)

@@ -165,8 +165,8 @@ def evaluate(
     }  # fmt: skip
     journals: dict[Mode, Journal] = {}
     for mode in modes:
-        whole = mode == "tracking" or is_window_model(worker.model)
-        groups = data.recordings() if whole else [(index,) for index in range(len(data))]
+        by_recording = mode == "tracking" or is_window_model(worker.model)
+        groups = data.recordings() if by_recording else [(index,) for index in range(len(data))]
         path = out / f"evaluated-{mode.replace(' ', '-')}.jsonl"
         journals[mode] = Journal(
             path, about | {"mode": mode}, groups, resume=request.resume, is_current=worker.is_current
@@ -240,10 +240,10 @@ def _measure_speed(worker: _Worker, modes: Sequence[Mode]) -> dict[Mode, list[Me
     return found
 
 
-def _modes(model: Model, wanted: Sequence[Mode]) -> tuple[Mode, ...]:
-    modes: tuple[Mode, ...] = tuple(mode for mode in model.modes if not wanted or mode in wanted)
+def _modes(model: Model, requested: Sequence[Mode]) -> tuple[Mode, ...]:
+    modes: tuple[Mode, ...] = tuple(mode for mode in model.modes if not requested or mode in requested)
     if not modes:
-        raise InputError(f"--mode {', '.join(wanted)}: this model supports {', '.join(model.modes)}")
+        raise InputError(f"--mode {', '.join(requested)}: this model supports {', '.join(model.modes)}")
     return modes
 
 
@@ -295,8 +295,8 @@ class _Worker:
             else:
                 predictions = self.model.find(sample, sample.rgb(), mode)
             evaluated = tuple(self.evaluator.evaluate(sample, predictions))
-            wanted = self.request.submission is not None
-            text = submitted(self.protocol, sample, predictions) if wanted else ""
+            is_requested = self.request.submission is not None
+            text = submitted(self.protocol, sample, predictions) if is_requested else ""
             return JournalLine(
                 index, sample.dataset, sample.id, sample.subject, hash_of(sample), evaluated, submission=text
             )

@@ -51,15 +51,17 @@ class SceneEvaluator:
         if scene is None or best is None or best.map is None:
             return []
         region = high_region(best.map, sample.width, sample.height)
-        held: dict[str, bool] = {}
+        is_covered: dict[str, bool] = {}
         for instance in sample.instances:
             if instance.box is not None and instance.category is not None:
-                held[instance.category] = held.get(instance.category, False) or region_holds(region, instance.box)
+                is_covered[instance.category] = is_covered.get(instance.category, False) or region_holds(
+                    region, instance.box
+                )
         right = 100 * float(best.category == scene) if best.category is not None else math.nan
-        numbers = {"regions_with_objects": 100 * float(any(held.values())), "classification_error_1": 100 - right}
+        numbers = {"regions_with_objects": 100 * float(any(is_covered.values())), "classification_error_1": 100 - right}
         box = box_from_map(region.astype(np.float32))
         record = {
-            "class": str(scene), "found": best.category == scene, "objects": held, "map": best.map.tolist(),
+            "class": str(scene), "found": best.category == scene, "objects": is_covered, "map": best.map.tolist(),
             "region": None if box is None else list(box),
         }  # fmt: skip
         return [EvaluatedItem(numbers=numbers, records=[record])]
@@ -78,9 +80,9 @@ class SceneEvaluator:
             better = "higher" if name == self.main else "lower"
             summary.metrics.append(mean_metric(name, title, column, "%", clusters=clusters, better=better))
         rows: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
-        for one in evaluated:
-            for name, inside in one.records[0]["objects"].items():
-                rows[one.records[0]["class"]][name].append(inside)
+        for image in evaluated:
+            for name, inside in image.records[0]["objects"].items():
+                rows[image.records[0]["class"]][name].append(inside)
         parts: list[Part] = []
         for scene in sorted(rows):
             ranked = sorted(rows[scene].items(), key=lambda row: (-sum(row[1]), row[0]))
@@ -106,8 +108,8 @@ def region_holds(region: NDArray[np.bool_], box: Box) -> bool:
     left, right = (min(max(round(edge), 0), width) for edge in (box[0], box[2]))
     top, bottom = (min(max(round(edge), 0), height) for edge in (box[1], box[3]))
     shared = int(region[top:bottom, left:right].sum())
-    whole = max((right - left) * (bottom - top), 1)
-    return shared > 0 and (shared >= _MIN_SHARE * whole or shared >= _MIN_SHARE * int(region.sum()))
+    box_area = max((right - left) * (bottom - top), 1)
+    return shared > 0 and (shared >= _MIN_SHARE * box_area or shared >= _MIN_SHARE * int(region.sum()))
 
 
 class _FoundImage(NamedTuple):
@@ -131,8 +133,8 @@ def draw_patterns(data: ProtocolData, lines: Sequence[JournalLine]) -> dict[str,
 
     by_class: dict[str, list[_FoundImage]] = defaultdict(list)
     for line in lines:
-        for one in line.evaluated:
-            for record in one.records:
+        for image in line.evaluated:
+            for record in image.records:
                 if record["found"] and record["region"]:
                     found = _FoundImage(line.place, np.array(record["map"], np.float32), record["region"])
                     by_class[record["class"]].append(found)
@@ -143,9 +145,9 @@ def draw_patterns(data: ProtocolData, lines: Sequence[JournalLine]) -> dict[str,
         mean = np.stack([item.values / item.values.max() for item in ranked]).mean(0).astype(np.float32)
         tiles = [overlay(np.full((*size, 3), 40, np.uint8), enlarge(mean, *size), 0.9)]
         draw_captions(tiles[0], [f"{scene}: mean of {len(ranked)}"])
-        for one in ranked[:_COLUMNS]:
-            left, top, right, bottom = map(round, one.region)
-            cut = data[one.place].rgb()[top:bottom, left:right]
+        for image in ranked[:_COLUMNS]:
+            left, top, right, bottom = map(round, image.region)
+            cut = data[image.place].rgb()[top:bottom, left:right]
             tiles.append(np.asarray(cv2.resize(cut, size, interpolation=cv2.INTER_LINEAR), np.uint8))
         tiles += [np.full_like(tiles[0], 24)] * (1 + _COLUMNS - len(tiles))
         pictures[scene] = encode_image(np.concatenate(tiles, axis=1), ".jpg")

@@ -43,9 +43,9 @@ def check_submission(protocol: Protocol, path: Path, modes: Sequence[str]) -> No
     """
     if not protocol.submission:
         raise InputError(f"--submission applies only to protocols with a challenge server, not to {protocol.name}")
-    wanted = ".txt" if protocol.submission == "dexycb" else ".json"
-    if path.suffix != wanted:
-        raise InputError(f"--submission {path}: {protocol.name} requires a {wanted} file")
+    ending = ".txt" if protocol.submission == "dexycb" else ".json"
+    if path.suffix != ending:
+        raise InputError(f"--submission {path}: {protocol.name} requires a {ending} file")
     if len(modes) > 1:
         raise InputError(f"--submission requires --mode. Choose from {', '.join(modes)}")
 

@@ -114,13 +114,13 @@ def _mean_free(
     if points.truth.ndim != 3:
         raise InputError(f"points {points.truth.shape}: give (N, K, D)")
     weights = _weights(points)
-    whole = ~np.asarray((np.isnan(points.predicted).any(-1) & points.valid).any(1))[:, None, None]  # (N, 1, 1)
-    prediction = np.where(points.valid[..., None] & whole, points.predicted, 0.0)
+    is_complete = ~np.asarray((np.isnan(points.predicted).any(-1) & points.valid).any(1))[:, None, None]  # (N, 1, 1)
+    prediction = np.where(points.valid[..., None] & is_complete, points.predicted, 0.0)
     true = np.where(points.valid[..., None], points.truth, 0.0)
     true_middle = (true * weights).sum(1, keepdims=True)
     prediction = np.where(points.valid[..., None], prediction - (prediction * weights).sum(1, keepdims=True), 0.0)
     true = np.where(points.valid[..., None], true - true_middle, 0.0)
-    return prediction, true, weights, np.where(whole, true_middle, np.nan)
+    return prediction, true, weights, np.where(is_complete, true_middle, np.nan)
 
 
 def _scale(shared: NDArray[np.float64], spread: NDArray[np.float64], points: Points) -> NDArray[np.float64]:

@@ -154,11 +154,11 @@ def _restricted(data: Mapping[str, Any], image_ids: Collection[int] | None) -> d
         raise InputError(f"annotations have no list {absent[0]!r}; give COCO's format")
     if image_ids is None:
         return dict(data)
-    wanted = set(image_ids)
+    selected = set(image_ids)
     return {
         **data,
-        "images": [image for image in data["images"] if image["id"] in wanted],
-        "annotations": [annotation for annotation in data["annotations"] if annotation["image_id"] in wanted],
+        "images": [image for image in data["images"] if image["id"] in selected],
+        "annotations": [annotation for annotation in data["annotations"] if annotation["image_id"] in selected],
     }
 
 

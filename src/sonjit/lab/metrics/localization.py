@@ -61,11 +61,11 @@ def boxes_from_maps(maps: Sequence[RealArray]) -> list[tuple[int, Box]]:
         Pairs of an index into `maps` and a box, best class first, without identical boxes of a class.
     """
     chosen: list[tuple[int, Box]] = []
-    for place, values in enumerate(maps[:3]):
-        for threshold in (TIGHT, LOOSE) if place < 2 else (LOOSE,):
+    for index, values in enumerate(maps[:3]):
+        for threshold in (TIGHT, LOOSE) if index < 2 else (LOOSE,):
             box = box_from_map(values, threshold)
-            if box is not None and (place, box) not in chosen:
-                chosen.append((place, box))
+            if box is not None and (index, box) not in chosen:
+                chosen.append((index, box))
     return chosen
 
 

@@ -124,8 +124,8 @@ class CamNetwork(Network):
             for key, value in official.items()
             if not key.startswith(self.backbone.left_out)
         }
-        kept = {key: value for key, value in own.items() if key.startswith(("extra.", "head."))}
-        return kept | renamed
+        added = {key: value for key, value in own.items() if key.startswith(("extra.", "head."))}
+        return added | renamed
 
 
 class FullyConnected(Network):

@@ -230,10 +230,12 @@ class KeypointDetector:
             out = self._run(torch.from_numpy(crops).to(self._device).permute(0, 3, 1, 2).float() / 255)
             cells, confidence = read_heatmaps(out["heatmaps"].float().cpu().numpy())
             visible = out["visible_logits"].float().sigmoid().cpu().numpy()
-            for area, cell, sure, seen in zip(chunk, cells, confidence, visible, strict=True):
+            for area, cell, sure, visibility in zip(chunk, cells, confidence, visible, strict=True):
                 matrix = crop_matrix(area, self.side, self.side)
                 px = px_from_cell(cell)
-                found.append(DetectedKeypoints((px @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32), sure, seen))
+                found.append(
+                    DetectedKeypoints((px @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32), sure, visibility)
+                )
         return found
 
 

@@ -184,11 +184,11 @@ def _face_box(points: FloatArray) -> tuple[RotatedBox, float] | None:
     if not np.isfinite(points).all():
         return None
     right, left, chin = (points[index] for index in _FACE[len(points)])
-    whole = points
+    outline = points
     if len(points) < 468:
         eyes = (right + left) / 2
-        whole = np.concatenate([points, [eyes + _FOREHEAD * (eyes - chin)]])
-    corners = [*whole.min(0).tolist(), *whole.max(0).tolist()]
+        outline = np.concatenate([points, [eyes + _FOREHEAD * (eyes - chin)]])
+    corners = [*outline.min(0).tolist(), *outline.max(0).tolist()]
     box = box_around_face(corners, right.tolist(), left.tolist())
     return box, float(outer_corner_distances(points[None])[0])
 

@@ -282,15 +282,15 @@ class _Views:
 
     def losses(self, student: nn.Module, views: Tensor) -> Mapping[str, Tensor]:
         """Return the mean distance of the keypoints in pixels, and the errors of the outputs and the layers."""
-        wanted, predicted, errors = self._run_both(student, views)
-        name, step = self._keypoints(wanted), self._landmarks.step
-        distances = (predicted[name] - wanted[name]).unflatten(1, (-1, step))[..., :2]  # (B, K, 2)
+        expected, predicted, errors = self._run_both(student, views)
+        name, step = self._keypoints(expected), self._landmarks.step
+        distances = (predicted[name] - expected[name]).unflatten(1, (-1, step))[..., :2]  # (B, K, 2)
         pixels = (distances.square().sum(-1) + 1e-4).sqrt().mean(1)
         parts = [
-            (predicted[output] - wanted[output]).abs().mean() / deviation
+            (predicted[output] - expected[output]).abs().mean() / deviation
             for output, deviation in self._deviations.items()
         ]
-        shown = self._shown(wanted).float()
+        shown = self._shown(expected).float()
         return {
             "px": (pixels * shown).sum() / shown.sum().clamp(min=1),
             "outputs": _OUTPUT_WEIGHT * torch.stack(parts).sum(),
@@ -300,10 +300,10 @@ class _Views:
     def _run_both(self, student: nn.Module, views: Tensor) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor], Tensor]:
         """Return the outputs of both networks and the mean squared error of each rounded layer (L,)."""
         with torch.no_grad():
-            wanted = self._teacher(views)
+            expected = self._teacher(views)
         predicted = student(views)
         pairs = [(self._predicted[name], values) for name, values in self._wanted.items()]
-        return wanted, predicted, torch.stack([(mine - theirs).square().mean() for mine, theirs in pairs])
+        return expected, predicted, torch.stack([(mine - theirs).square().mean() for mine, theirs in pairs])
 
     def _view(self, rng: np.random.Generator) -> Tensor:
         shown, others = self._sides

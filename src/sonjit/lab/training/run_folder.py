@@ -121,18 +121,18 @@ class RunFolder:
         """Return the last checkpoint, if there is one, remove later rows from the log, and open the loggers."""
         file, log = self.folder / CHECKPOINT, self.folder / LOG
         state: RunState | None = None
-        kept: list[str] = []
+        lines: list[str] = []
         if file.exists():
             try:
                 state = torch.load(file, map_location="cpu", weights_only=True)
                 assert state is not None
-                kept = log.read_text("utf-8").splitlines(keepends=True)[: int(state["step"])]
+                lines = log.read_text("utf-8").splitlines(keepends=True)[: int(state["step"])]
             except Exception as error:  # damaged files raise arbitrary exceptions in torch.load
                 raise InputError(
                     f"{file}: damaged checkpoint ({type(error).__name__}); remove it to start anew"
                 ) from None
-        write_text(log, "".join(kept))
-        self._loggers = [factory(self.folder, self._settings, len(kept)) for factory in self._factories]
+        write_text(log, "".join(lines))
+        self._loggers = [factory(self.folder, self._settings, len(lines)) for factory in self._factories]
         return state
 
     def log(self, row: LogRow) -> None:

@@ -134,13 +134,13 @@ def _by_image(data: Record) -> Iterator[tuple[Record, list[Record]]]:
     annotations: dict[int, list[Record]] = defaultdict(list)
     for annotation in data["annotations"]:
         annotations[annotation["image_id"]].append(annotation)
-    seen: set[int] = set()
+    ids: set[int] = set()
     for image in data["images"]:
-        if image["id"] in seen:
+        if image["id"] in ids:
             raise ValueError(f"two images have the id {image['id']}")
-        seen.add(image["id"])
+        ids.add(image["id"])
         yield image, annotations.get(image["id"], [])
-    if orphans := annotations.keys() - seen:
+    if orphans := annotations.keys() - ids:
         raise ValueError(f"annotations of the image {min(orphans)}, which is not among the images")
 
 

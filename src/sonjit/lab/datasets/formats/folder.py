@@ -160,8 +160,8 @@ def _camera(camera: Record, where: str) -> CalibratedCamera:
     arrays = {name: np.array(camera[key], np.float64) for name, key in fields.items() if camera.get(key) is not None}
     for name, array in arrays.items():
         if array.shape not in shapes[name]:
-            wanted = " or ".join(map(str, shapes[name]))
-            raise InputError(f"{where}: camera {fields[name]} has the shape {array.shape}, not {wanted}")
+            expected = " or ".join(map(str, shapes[name]))
+            raise InputError(f"{where}: camera {fields[name]} has the shape {array.shape}, not {expected}")
     if "K" not in arrays:
         raise InputError(f"{where}: camera has no K (3 x 3, pixels)")
     return CalibratedCamera(**arrays)
@@ -263,15 +263,15 @@ def _record(source: str, frame: Frame) -> Record:
     }
 
 
-def _instance(one: Found) -> Instance:
-    points = np.asarray(one.keypoints[:, :2], np.float64)
+def _instance(result: Found) -> Instance:
+    points = np.asarray(result.keypoints[:, :2], np.float64)
     return Instance(
-        kind=one.kind,  # pyright: ignore[reportArgumentType]  # results use the same words
-        side=one.handedness,
-        skeleton=one.skeleton.name,
+        kind=result.kind,  # pyright: ignore[reportArgumentType]  # results use the same words
+        side=result.handedness,
+        skeleton=result.skeleton.name,
         keypoints_px=points,
         valid_px=np.asarray(np.isfinite(points).all(axis=1), np.bool_),
-        visible=None if one.visibility is None else ~(one.visibility < _SEEN),
-        box=one.box if np.isfinite(one.box).all() else None,
-        extra={"score": one.score, "id": one.id},
+        visible=None if result.visibility is None else ~(result.visibility < _SEEN),
+        box=result.box if np.isfinite(result.box).all() else None,
+        extra={"score": result.score, "id": result.id},
     )

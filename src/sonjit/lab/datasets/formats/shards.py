@@ -223,9 +223,9 @@ def _instance_from_dict(data: Json, height: int, width: int) -> Instance:
     return Instance(**values, read_mask=mask and partial(mask_from_segmentation, mask, height, width))
 
 
-def _changed_fields(one: Sample | Instance | CalibratedCamera | ManoParameters) -> Json:
+def _changed_fields(record: Sample | Instance | CalibratedCamera | ManoParameters) -> Json:
     """Return the fields that differ from their defaults as JSON types."""
-    values = ((item, getattr(one, item.name)) for item in fields(one) if item.name not in _SKIPPED_FIELDS)
+    values = ((item, getattr(record, item.name)) for item in fields(record) if item.name not in _SKIPPED_FIELDS)
     return {
         item.name: plain(value)
         for item, value in values

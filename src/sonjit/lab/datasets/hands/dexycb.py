@@ -95,9 +95,9 @@ class DexYcb(Dataset):
         """Return one frame of one camera. A wrong record is an InputError with file and field."""
         row = int(np.searchsorted(self._ends, index, side="right"))
         frame = index - (int(self._ends[row - 1]) if row else 0)
-        number, place = self._rows[row]
+        number, view = self._rows[row]
         sequence = self._sequences[number]
-        serial = sequence.cameras[place]
+        serial = sequence.cameras[view]
         path = self.root / f"{sequence.folder}/{serial}/labels_{frame:06d}.npz"
         camera = CalibratedCamera(_intrinsics(self.root / f"calibration/intrinsics/{serial}_640x480.yml"))
         labels = _labels(path)
@@ -120,9 +120,9 @@ class DexYcb(Dataset):
         count = len(sequence.sides)
         joints = numbers(field(labels, "joint_3d", str(path)), (count, 21, 3), f"{path}: joint_3d")
         poses = numbers(field(labels, "pose_m", str(path)), (count, 51), f"{path}: pose_m")
-        seen = labels.get("joint_2d")
-        if seen is not None:
-            seen = numbers(seen, (count, 21, 2), f"{path}: joint_2d")
+        keypoints = labels.get("joint_2d")
+        if keypoints is not None:
+            keypoints = numbers(keypoints, (count, 21, 2), f"{path}: joint_2d")
         hands: list[Instance] = []
         labelled = _segmentation(path) if self._reads_visible and "seg" in labels else None
         for number, side in enumerate(sequence.sides):
@@ -130,7 +130,7 @@ class DexYcb(Dataset):
                 continue
             more: dict[str, Any] = {}
             if labelled is not None:
-                pixels = camera.project(joints[number]) if seen is None else seen[number]
+                pixels = camera.project(joints[number]) if keypoints is None else keypoints[number]
                 more["visible"] = _unoccluded(pixels, labelled, sequence.objects)
             betas = _betas(self.root / f"calibration/mano_{sequence.betas[number]}/mano.yml")
             pose = poses[number]
@@ -139,7 +139,7 @@ class DexYcb(Dataset):
                     joints[number],
                     camera,
                     _SIDES[side],
-                    keypoints_px=None if seen is None else seen[number],
+                    keypoints_px=None if keypoints is None else keypoints[number],
                     mesh=ManoParameters(pose[:48], betas, pose[48:], "camera", pca=True, flat_mean=False),
                     read_mask=partial(_mask, path, _HAND_IN_MASK) if "seg" in labels else None,
                     **more,

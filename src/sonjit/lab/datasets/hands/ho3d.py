@@ -52,9 +52,11 @@ class Ho3d(Dataset):
                 raise InputError(f"{listed}: line {number} is {line!r}, not SEQUENCE/FRAME")
             frames.append(line)
         labelled = [frame for frame in frames if self._is_labelled(frame)]
-        kept = set(labelled)
-        self.skipped = tuple(Skipped(frame, "the set gives no labels for it") for frame in frames if frame not in kept)
-        rows = {frame: place for place, frame in enumerate(frames)}
+        usable = set(labelled)
+        self.skipped = tuple(
+            Skipped(frame, "the set gives no labels for it") for frame in frames if frame not in usable
+        )
+        rows = {frame: row for row, frame in enumerate(frames)}
         if split == "train":  # whose list mixes recordings; that of the evaluation is the order of submissions
             labelled.sort()
         self._frames = np.array(labelled, np.str_)
@@ -72,7 +74,7 @@ class Ho3d(Dataset):
         path = self._meta(name)
         meta = _read(path)
         camera = CalibratedCamera(_numbers(meta, "camMat", (3, 3), path))
-        place = f"{self.split}/{sequence}/rgb/{frame}.{self._ending}"
+        file = f"{self.split}/{sequence}/rgb/{frame}.{self._ending}"
         depth = self.root / f"{self.split}/{sequence}/depth/{frame}.png"
         row = self._rows[index]
         joints = None if self._joints is None else numbers(self._joints[row], (21, 3), f"{self.root}: joints of {name}")
@@ -80,7 +82,7 @@ class Ho3d(Dataset):
         if self._vertices is not None:
             more["vertices_m"] = self._vertices[row] * FROM_OPENGL
         return self.sample_of(
-            place,
+            file,
             [_hand(meta, camera, path, joints, more), *_objects(meta, path)],
             path,
             (640, 480),
@@ -127,10 +129,10 @@ def _hand(
     if "handBoundingBox" in meta:
         more["box"] = tuple(_numbers(meta, "handBoundingBox", (4,), path).tolist())
     if meta.get("handPose") is not None:
-        pose, betas, place = (
+        pose, betas, translation = (
             _numbers(meta, name, (size,), path) for name, size in (("handPose", 48), ("handBeta", 10), ("handTrans", 3))
         )
-        more["mesh"] = ManoParameters(pose, betas, place, "opengl", flat_mean=True)
+        more["mesh"] = ManoParameters(pose, betas, translation, "opengl", flat_mean=True)
     return hand_before_camera(joints * FROM_OPENGL, camera, "Right", valid=complete(joints), **more)
 
 
@@ -139,7 +141,7 @@ def _objects(meta: Mapping[str, Any], path: Path) -> tuple[Instance, ...]:
     if meta.get("objName") is None:
         return ()
     turn = _numbers({**meta, "objRot": plain_array(field(meta, "objRot", str(path))).ravel()}, "objRot", (3,), path)
-    place = _numbers(meta, "objTrans", (3,), path)
+    translation = _numbers(meta, "objTrans", (3,), path)
     label = meta.get("objLabel")
     more: dict[str, Any] = {}
     if meta.get("objCorners3D") is not None:
@@ -149,7 +151,7 @@ def _objects(meta: Mapping[str, Any], path: Path) -> tuple[Instance, ...]:
             kind="object",
             category=str(meta["objName"]),
             category_id=int(label) if isinstance(label, int) else None,
-            extra={"rotation_vector_opengl_rad": turn, "translation_opengl_m": place, "grasped": True, **more},
+            extra={"rotation_vector_opengl_rad": turn, "translation_opengl_m": translation, "grasped": True, **more},
         ),
     )
 

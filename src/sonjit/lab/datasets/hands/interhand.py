@@ -381,10 +381,10 @@ class InterHand(Dataset):
                 f"ask the set's owners for it at {self.entry.where}"
             )
         try:
-            wanted = np.array(path.read_text("utf-8").split(), np.int64)
+            ids = np.array(path.read_text("utf-8").split(), np.int64)
         except ValueError as error:
             raise InputError(f"{path} holds something that is not an id: {error}") from None
-        return np.flatnonzero(np.isin(self._index.annotation_ids, wanted)).astype(np.int32)
+        return np.flatnonzero(np.isin(self._index.annotation_ids, ids)).astype(np.int32)
 
 
 def _present(image: ImageRecord, valid: BoolArray) -> list[int]:

@@ -71,14 +71,17 @@ class Rhd(Dataset):
         """Return one image. A wrong record is an InputError with file and field."""
         if index in self._wrong:
             raise InputError(self._wrong[index])
-        seen, joints, matrix = (self._labels[name][index] for name in _FIELDS)
+        keypoints, joints, matrix = (self._labels[name][index] for name in _FIELDS)
         name = f"{self._numbers[index]:05d}.png"
         camera = CalibratedCamera(matrix)
         mask = self.root / self.split / "mask" / name
         depth = self.root / self.split / "depth" / name
         return self.sample_of(
             f"{self.split}/color/{name}",
-            (_hand(joints[own], seen[own], camera, side, partial(_mask, mask, parts)) for side, own, parts in _HANDS),
+            (
+                _hand(joints[own], keypoints[own], camera, side, partial(_mask, mask, parts))
+                for side, own, parts in _HANDS
+            ),
             self._path,
             (320, 320),
             camera=camera,
@@ -88,12 +91,16 @@ class Rhd(Dataset):
 
 
 def _hand(
-    joints_m: FloatArray, seen: FloatArray, camera: CalibratedCamera, side: Side, read_mask: Callable[[], BoolArray]
+    joints_m: FloatArray,
+    keypoints: FloatArray,
+    camera: CalibratedCamera,
+    side: Side,
+    read_mask: Callable[[], BoolArray],
 ) -> Instance:
     """Return a hand whose joints are all known, with the visible ones labelled."""
-    seen = seen[list(RHD)]
-    valid = seen[:, 2] > 0
-    hand = hand_before_camera(joints_m[list(RHD)], camera, side, keypoints_px=seen[:, :2], read_mask=read_mask)
+    keypoints = keypoints[list(RHD)]
+    valid = keypoints[:, 2] > 0
+    hand = hand_before_camera(joints_m[list(RHD)], camera, side, keypoints_px=keypoints[:, :2], read_mask=read_mask)
     return replace(hand, valid_px=valid, valid_m=valid)
 
 

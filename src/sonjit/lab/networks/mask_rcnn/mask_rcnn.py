@@ -239,11 +239,13 @@ class MaskRCNN(Network):
         logits, deltas = self.box_head(maps)
         counts = [proposal.shape[0] for proposal in proposals]  # export does not support len()
         parts = zip(logits.split(counts), deltas.split(counts), proposals, sizes, strict=True)
-        kept = [boxes_from_scores(*part, min_score=self.min_score, nms_iou=0.5, most=self.most) for part in parts]
+        detections = [boxes_from_scores(*part, min_score=self.min_score, nms_iou=0.5, most=self.most) for part in parts]
         if torch.compiler.is_exporting():  # other runtimes do not support layers without instances: add empty ones
-            kept = [(_filled(a, self.most), _filled(b, self.most), _filled(c, self.most)) for a, b, c in kept]
-        boxes = [item[0] for item in kept]
-        likely, labels = (torch.cat([item[i] for item in kept]) for i in (1, 2))
+            detections = [
+                (_filled(a, self.most), _filled(b, self.most), _filled(c, self.most)) for a, b, c in detections
+            ]
+        boxes = [item[0] for item in detections]
+        likely, labels = (torch.cat([item[i] for item in detections]) for i in (1, 2))
         mask_maps, mask_logits, own = maps[:0], logits[:0], logits.new_zeros(labels.shape[0], 0, 0)
         if self.mask_head is not None:
             mask_maps, _ = pool_levels(pyramid[:4], boxes, self.mask_map, kind=self.roi)
@@ -253,7 +255,7 @@ class MaskRCNN(Network):
         masks = (own.sigmoid() * (likely > 0)[:, None, None]).split([box.shape[0] for box in boxes])
         found = [
             DetectedInstances(corners * ratio_to(image, size), scores, classes, mask)
-            for image, size, (corners, scores, classes), mask in zip(images, sizes, kept, masks, strict=True)
+            for image, size, (corners, scores, classes), mask in zip(images, sizes, detections, masks, strict=True)
         ]
         return found, Steps(batch, sizes, pyramid, rpn, levels, maps, logits, deltas, boxes, mask_maps, mask_logits)
 

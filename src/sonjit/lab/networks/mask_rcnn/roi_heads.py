@@ -184,8 +184,8 @@ def boxes_from_scores(
     large = remove_small_boxes(boxes, _MIN_SIDE_PX)
     boxes, scores, labels = boxes[large], scores[large], labels[large]
     offsets = labels[:, None] * (max(size) + 1.0)  # move classes apart, so that they do not suppress each other
-    kept = nms(boxes + offsets, scores, nms_iou)[:most]
-    return boxes[kept], scores[kept], labels[kept]
+    selected = nms(boxes + offsets, scores, nms_iou)[:most]
+    return boxes[selected], scores[selected], labels[selected]
 
 
 @torch.no_grad()
@@ -209,16 +209,16 @@ def box_losses(
         samples: Samples of each image.
         targets: Ground truth of each image.
     """
-    labels, wanted, objects, start = [], [], [], 0
+    labels, expected, objects, start = [], [], [], 0
     for sample, target in zip(samples, targets, strict=True):
         found = (sample.matches >= 0).nonzero()[:, 0]
         true = sample.matches[found]
         labels.append(torch.zeros_like(sample.matches).index_copy(0, found, target.labels[true]))
-        wanted.append(encode_boxes(target.boxes[true], sample.boxes[found], _BOX_WEIGHTS))
+        expected.append(encode_boxes(target.boxes[true], sample.boxes[found], _BOX_WEIGHTS))
         objects.append(found + start)
         start += len(sample.boxes)
     every, rows = torch.cat(labels), torch.cat(objects)
-    boxes = F.smooth_l1_loss(deltas[rows, every[rows]], torch.cat(wanted), beta=1 / 9, reduction="sum")
+    boxes = F.smooth_l1_loss(deltas[rows, every[rows]], torch.cat(expected), beta=1 / 9, reduction="sum")
     return {"classes": F.cross_entropy(logits, every), "boxes": boxes / len(every)}
 
 
@@ -230,16 +230,16 @@ def mask_loss(logits: Tensor, samples: Sequence[Samples], targets: Sequence[Targ
         samples: Samples of each image.
         targets: Ground truth of each image; RoIAlign crops its masks.
     """
-    size, labels, wanted = logits.shape[-1], [], []
+    size, labels, expected = logits.shape[-1], [], []
     for sample, target in zip(samples, targets, strict=True):
         labels.append(target.labels[sample.matches])
         rois = torch.cat([sample.matches[:, None].to(sample.boxes), sample.boxes], 1)  # (S_b, 5)
-        wanted.append(roi_align(target.masks[:, None].to(sample.boxes), rois, size)[:, 0])
+        expected.append(roi_align(target.masks[:, None].to(sample.boxes), rois, size)[:, 0])
     every = torch.cat(labels)
     if not len(every):
         return logits.sum() * 0  # no object in any image
     true = logits[torch.arange(len(every), device=every.device), every]
-    return F.binary_cross_entropy_with_logits(true, torch.cat(wanted))
+    return F.binary_cross_entropy_with_logits(true, torch.cat(expected))
 
 
 def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:

@@ -118,9 +118,9 @@ class RegionProposals(nn.Module):
                     self._best_of_level(level, anchors[level - 2], objectness[level - 2][i], deltas[level - 2][i], size)
                     for level in range(2, 2 + len(pyramid))
                 ]
-                kept = [item.select(nms(item.boxes, item.scores, self.nms_iou)) for item in levels]
+                selected = [item.select(nms(item.boxes, item.scores, self.nms_iou)) for item in levels]
                 before.append(_merge(levels))
-                after.append(_merge(kept))
+                after.append(_merge(selected))
                 best_first = _best_first(after[-1].scores)
                 final.append(after[-1].select(best_first[: self._doubled(self.after_nms)]))
         return RpnSteps(anchors, objectness, deltas, before, after, final)
@@ -140,16 +140,16 @@ class RegionProposals(nn.Module):
         """
         anchors = torch.cat(steps.anchors)  # (A, 4)
         objectness, deltas = torch.cat(steps.objectness, 1), torch.cat(steps.deltas, 1)  # (B, A), (B, A, 4)
-        logits, labels, predicted, wanted = [], [], [], []
+        logits, labels, predicted, expected = [], [], [], []
         for i, boxes in enumerate(truth):
             matches = match_boxes(boxes, anchors, low=0.3, high=0.7, keep_best=True)
             objects, background = sample_matches(matches, self.samples, 0.5)
             logits += [objectness[i, objects], objectness[i, background]]
             labels += [torch.ones_like(logits[-2]), torch.zeros_like(logits[-1])]
             predicted.append(deltas[i, objects])
-            wanted.append(encode_boxes(boxes[matches[objects]], anchors[objects]))
+            expected.append(encode_boxes(boxes[matches[objects]], anchors[objects]))
         every = torch.cat(logits)
-        boxes_loss = F.smooth_l1_loss(torch.cat(predicted), torch.cat(wanted), beta=1 / 9, reduction="sum")
+        boxes_loss = F.smooth_l1_loss(torch.cat(predicted), torch.cat(expected), beta=1 / 9, reduction="sum")
         return {
             "rpn_objectness": F.binary_cross_entropy_with_logits(every, torch.cat(labels)),
             "rpn_boxes": boxes_loss / len(every),

@@ -255,10 +255,12 @@ def true_places(hands: SeenHands) -> Float32Array:
         hands: Hands with the inputs of their appearance.
     """
     places = hands.appearance[:, -2 * KEYPOINTS :].astype(np.float64).reshape(len(hands), KEYPOINTS, 2)
-    found, seen = (points[..., 0] + 1j * points[..., 1] for points in (hands.keypoints, places))
-    found_middle, seen_middle = found.mean(1, keepdims=True), seen.mean(1, keepdims=True)
+    found, observed = (points[..., 0] + 1j * points[..., 1] for points in (hands.keypoints, places))
+    found_middle, seen_middle = found.mean(1, keepdims=True), observed.mean(1, keepdims=True)
     around = found - found_middle
-    turn = ((seen - seen_middle) * around.conj()).sum(1, keepdims=True) / (np.abs(around) ** 2).sum(1, keepdims=True)
+    turn = ((observed - seen_middle) * around.conj()).sum(1, keepdims=True) / (np.abs(around) ** 2).sum(
+        1, keepdims=True
+    )
     exact = hands.true_keypoints[..., 0] + 1j * hands.true_keypoints[..., 1]
     # A similarity transform of the plane is a complex factor and an offset.
     exact_in_crop = (exact - found_middle) * turn + seen_middle

@@ -125,8 +125,8 @@ class PosedHands(ArrayRows):
             rng: Generator that chooses one of the `_SIMILAR` nearest hands in pose and view.
         """
         truth, others = aligned(self.truth(), self.true_left), aligned(found.truth(), found.true_left)
-        seen = np.stack([found.keypoints, found.keypoints_3d], 1)
-        errors = aligned(seen, found.true_left, by=found.truth()) - others
+        detected = np.stack([found.keypoints, found.keypoints_3d], 1)
+        errors = aligned(detected, found.true_left, by=found.truth()) - others
         near = nearest(truth[:, 1].reshape(-1, 63), others[:, 1].reshape(-1, 63), min(_SIMILAR, len(found)))
         chosen = near[np.arange(len(self)), rng.integers(near.shape[1], size=len(self))]
         points = truth + errors[chosen]
@@ -223,9 +223,9 @@ def _columns(
         pose = sample.tags.get("gesture")
         if not isinstance(pose, str):
             raise InputError(f"{root}: {sample.id} has no gesture tag. Choose folders that sonjit synth wrote.")
-        held = sample.tags.get("held", "none") != "none"
+        has_object = sample.tags.get("held", "none") != "none"
         for hand, *exact in find(sample, np.random.default_rng(number)):
-            labels = hand.handedness == "Left", "any" if held else pose
+            labels = hand.handedness == "Left", "any" if has_object else pose
             rows.append((hand.keypoints, hand.keypoints_3d, *labels, number, *exact, hand.appearance))
         if progress:
             progress(number + 1, len(samples))
@@ -271,10 +271,10 @@ def _found(
         points = exact[:, :2]
         extent = float(np.hypot(*np.ptp(points, axis=0)))
         for _ in range(crops):
-            seen = network.observe(rgb, jittered_box(box_around_hand(points), rng, _TURN_RAD))
-            error = np.linalg.norm(seen.keypoints[:, :2] - points, axis=1).mean()
-            if seen.score > 0.5 and error <= _MAX_ERROR * extent:
-                hand = network.result(rgb, seen, None)
+            observation = network.observe(rgb, jittered_box(box_around_hand(points), rng, _TURN_RAD))
+            error = np.linalg.norm(observation.keypoints[:, :2] - points, axis=1).mean()
+            if observation.score > 0.5 and error <= _MAX_ERROR * extent:
+                hand = network.result(rgb, observation, None)
                 hand = replace(hand, keypoints=hand.keypoints.copy(), keypoints_3d=hand.keypoints_3d.copy())
                 yield hand, exact, metres, left
 
@@ -303,14 +303,14 @@ def recoloured(rgb: Image, rng: np.random.Generator) -> Image:
     return np.asarray(changed, np.uint8)
 
 
-def _exact(sample: Sample, one: Instance) -> tuple[FloatArray, FloatArray]:
+def _exact(sample: Sample, instance: Instance) -> tuple[FloatArray, FloatArray]:
     """Return a labelled hand's (21, 3) in the image, with z in its scale, and its (21, 3) metres."""
-    assert one.keypoints_m is not None
-    assert one.keypoints_px is not None
+    assert instance.keypoints_m is not None
+    assert instance.keypoints_px is not None
     assert sample.camera is not None
-    depth = one.keypoints_m[:, 2]
+    depth = instance.keypoints_m[:, 2]
     z = (depth / depth[0] - 1) * sample.camera.K[0, 0]
-    return np.column_stack([one.keypoints_px, z]), one.keypoints_m
+    return np.column_stack([instance.keypoints_px, z]), instance.keypoints_m
 
 
 def nearest(points: RealArray, others: RealArray, count: int) -> IntArray:

@@ -210,11 +210,11 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
         shown = _seen(request, settings.seen.folders, settings.seen.crops)
         shown = shown.unambiguous(shown)
         own = shown.image % settings.calibration_every == 0
-        kept, shown = shown.take(own), shown.take(~own)
+        calibration_hands, shown = shown.take(own), shown.take(~own)
         heads, by_image = train_with_image(shown, _chances(shown, alphabet, settings.none), settings.seen, request)
         heads = {name: value.astype(np.float16) for name, value in heads.items()}
         weights |= by_image
-        weights |= image_calibration(weights, with_appearance(kept, heads))
+        weights |= image_calibration(weights, with_appearance(calibration_hands, heads))
     weights = {name: value.astype(np.float16) for name, value in weights.items()}
     arrays: dict[str, NDArray[Any]] = dict(weights)
     if alphabet.vocabulary is not VOCABULARY:

@@ -234,6 +234,6 @@ def _known_hands(sample: Sample) -> Iterator[LabelledHand]:
         if instance.kind != "hand" or instance.side is None or points is None or valid is None or visible is None:
             continue
         if len(points) == KEYPOINTS and valid.all():
-            names = instance.extra.get("causes") or ["visible" if seen else "hidden" for seen in visible]
+            names = instance.extra.get("causes") or ["visible" if is_visible else "hidden" for is_visible in visible]
             causes = np.array([CAUSES.index(cause) for cause in names], np.int8)
             yield LabelledHand(points.astype(np.float32), causes, instance.side == "Right")

@@ -106,10 +106,10 @@ class HeadNetwork(nn.Module):
         near = self.dropout(first)
         around = self.before(near[:, BEFORE]) + self.behind(near[:, BEHIND]) + self.all(near.mean(1, keepdim=True))
         wide = self.dropout(relu(self.own(near) + around + self.keypoint_wide))  # (B, 21, H)
-        seen = (wide * (self.common + self.each)).sum(-1) + self.bias
+        visible = (wide * (self.common + self.each)).sum(-1) + self.bias
         mean = self.side_dropout((mean - self.mean_middle) / self.mean_spread)
         side = self.side_mean(mean) + self.side_shape(shape) + self.side_near(self.side_dropout(first.flatten(1)))
-        return seen, self.side(self.side_dropout(relu(side)))[:, 0]
+        return visible, self.side(self.side_dropout(relu(side)))[:, 0]
 
     @torch.no_grad()
     def arrays(self) -> dict[str, Float32Array]:
@@ -257,9 +257,9 @@ def train_heads(
 
     def losses(network: nn.ModuleDict, batch: Mapping[str, Sequence[Tensor]]) -> Mapping[str, Tensor]:
         by_name: dict[str, Tensor] = {}
-        for model, (local, shape, mean, seen, right) in batch.items():
+        for model, (local, shape, mean, visible, right) in batch.items():
             logits = network[model](local, shape, mean)
-            by_name[f"{model}_seen"] = cross_entropy(logits[0], seen)
+            by_name[f"{model}_seen"] = cross_entropy(logits[0], visible)
             by_name[f"{model}_side"] = cross_entropy(logits[1], right)
         return by_name
 
@@ -359,23 +359,23 @@ def head_metrics(heads: HandHeads, raw: HandHeads, features: HandFeatures) -> di
         raw: Heads before calibration.
         features: Features of the hands.
     """
-    seen, side = heads.probabilities(*features.inputs())
+    visible, side = heads.probabilities(*features.inputs())
     raw_seen, raw_side = raw.probabilities(*features.inputs())
     metrics: dict[str, float] = {"hands": len(features)}
-    images = np.broadcast_to(features.image[:, None], seen.shape)
+    images = np.broadcast_to(features.image[:, None], visible.shape)
     for cause in ("", *CAUSES[1:]):
         hidden = features.cause == CAUSES.index(cause) if cause else ~features.seen
         if hidden.sum() >= _MIN_HIDDEN:
             some, name = features.seen | hidden, f"auroc_{cause}".rstrip("_")
-            metrics[name] = auroc(seen[some], features.seen[some])
+            metrics[name] = auroc(visible[some], features.seen[some])
             metrics[f"{name}_low"], metrics[f"{name}_high"] = auroc_interval(
-                seen[some], features.seen[some], images[some]
+                visible[some], features.seen[some], images[some]
             )
             metrics[f"{name}_hidden"] = int(hidden.sum())
     metrics |= {
-        "hidden_found": float((seen[~features.seen] < 0.5).mean()) if (~features.seen).any() else float("nan"),
-        "seen_found": float((seen[features.seen] >= 0.5).mean()),
-        "ece": calibration_error(seen, features.seen),
+        "hidden_found": float((visible[~features.seen] < 0.5).mean()) if (~features.seen).any() else float("nan"),
+        "seen_found": float((visible[features.seen] >= 0.5).mean()),
+        "ece": calibration_error(visible, features.seen),
         "ece_before": calibration_error(raw_seen, features.seen),
     }
     right, published = (side > 0.5) == features.right, (features.label > 0.5) == features.right

@@ -141,12 +141,12 @@ def heatmap_losses(outputs: Mapping[str, Tensor], targets: HeatmapTargets, loss:
         known.
     """
     logits = outputs["heatmaps"]
-    wanted = _gaussians(cell_from_px(targets.keypoints), logits.shape[-1])  # (B, 21, h * w)
-    errors = heatmap_cells(logits.flatten(2), wanted, loss)
-    seen = F.binary_cross_entropy_with_logits(outputs["visible_logits"], targets.visible, reduction="none")
+    expected = _gaussians(cell_from_px(targets.keypoints), logits.shape[-1])  # (B, 21, h * w)
+    errors = heatmap_cells(logits.flatten(2), expected, loss)
+    visibility = F.binary_cross_entropy_with_logits(outputs["visible_logits"], targets.visible, reduction="none")
     return {
         "heatmaps": (errors * targets.known).sum() / targets.known.sum().clamp(min=1),
-        "visible": (seen * targets.labelled).sum() / targets.labelled.sum().clamp(min=1),
+        "visible": (visibility * targets.labelled).sum() / targets.labelled.sum().clamp(min=1),
     }
 
 

@@ -214,15 +214,15 @@ class LandmarkCrops(Sequence[LandmarkCrop]):
 
 def augmented(hand: LandmarkCrop, change: Augmentation) -> LandmarkCrop:
     """Return the same hand augmented; its mirror image shows a hand of the other side."""
-    size, whole = hand.size, hand.wide.shape[0]
-    box = change.box(RotatedBox(whole / 2, whole / 2, size, size))
-    points = points_into_crop(hand.keypoints + (whole - size) // 2, box, size)
+    size, wide_size = hand.size, hand.wide.shape[0]
+    box = change.box(RotatedBox(wide_size / 2, wide_size / 2, size, size))
+    points = points_into_crop(hand.keypoints + (wide_size - size) // 2, box, size)
     metres, side = _rotated(hand.metres, box), hand.side
     if change.mirror:
         metres, side = metres * np.array([-1, 1, 1], np.float32), OTHER_SIDE.get(side)
     return replace(
         hand,
-        wide=change.image(crop(hand.wide, _with_margin(box), whole, whole)),
+        wide=change.image(crop(hand.wide, _with_margin(box), wide_size, wide_size)),
         keypoints=change.points(points, size).astype(np.float32),
         metres=metres,
         side=side,
@@ -251,8 +251,8 @@ def _empty_box(sample: Sample, seed: int) -> RotatedBox | None:
 
 def cut_wide(rgb: Image, box: RotatedBox, size: int) -> Image:
     """Return the crop of a box at `size` pixels with a margin of a quarter, as `LandmarkCrop.wide`."""
-    whole = size + 2 * round(_MARGIN * size)
-    wide = np.empty((whole, whole, 3), np.uint8)
+    wide_size = size + 2 * round(_MARGIN * size)
+    wide = np.empty((wide_size, wide_size, 3), np.uint8)
     crop_on_grid(rgb, _with_margin(box), wide)
     return wide
 
@@ -316,8 +316,8 @@ def to_batch(crops: Sequence[LandmarkCrop]) -> Batch:
 
 def _depth(keypoints: Tensor, metres: Tensor) -> Tensor:
     """Return the depth (B, 21) of points in metres (B, 21, 3), in the scale of their keypoints (B, 21, 2)."""
-    flat, seen = metres[..., :2] - metres[..., :2].mean(1, keepdim=True), keypoints - keypoints.mean(1, keepdim=True)
-    px_per_m = (flat * seen).sum((1, 2)) / flat.square().sum((1, 2))  # (B,) least squares
+    flat, pixels = metres[..., :2] - metres[..., :2].mean(1, keepdim=True), keypoints - keypoints.mean(1, keepdim=True)
+    px_per_m = (flat * pixels).sum((1, 2)) / flat.square().sum((1, 2))  # (B,) least squares
     return _Z_SCALE * px_per_m[:, None] * (metres[..., 2] - metres[:, _WRIST, None, 2])
 
 

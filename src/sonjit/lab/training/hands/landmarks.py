@@ -241,9 +241,9 @@ def draw_crops(
     for name, count in zip(names, counts.tolist(), strict=True):
         hands, empty = sources[name].hands, sources[name].empty
         without = int(rng.binomial(count, settings.negatives)) if empty else 0
-        for crops, wanted in ((hands, count - without), (empty, without)):
-            if wanted:
-                picked = rng.choice(len(crops), wanted, replace=wanted > len(crops))
+        for crops, number in ((hands, count - without), (empty, without)):
+            if number:
+                picked = rng.choice(len(crops), number, replace=number > len(crops))
                 chosen += [crops[index] for index in picked.tolist()]
     return [augmented(crop, draw_augmentation(settings.augmentation, rng)) for crop in chosen]
 
@@ -305,11 +305,11 @@ def start_from_nearest(network: HandLandmarkNetwork, crops: Sequence[LandmarkCro
             continue  # already trained
         both = known[:, index, None] & known[:, :PUBLISHED_KEYPOINTS]  # (N, 21)
         away = np.where(both[..., None], points[:, index, None] - points[:, :PUBLISHED_KEYPOINTS], np.nan)
-        seen = both.any(axis=0)
-        if not seen.any():
+        measured = both.any(axis=0)
+        if not measured.any():
             raise InputError(f"No hand has an annotation of extra keypoint {index - PUBLISHED_KEYPOINTS + 1}")
         distances = np.full(PUBLISHED_KEYPOINTS, np.inf)
-        distances[seen] = np.nanmean(np.linalg.norm(away[:, seen], axis=2), axis=0)
+        distances[measured] = np.nanmean(np.linalg.norm(away[:, measured], axis=2), axis=0)
         nearest = int(distances.argmin())
         offset = torch.from_numpy(np.nanmean(away[:, nearest], axis=0))
         with torch.no_grad():

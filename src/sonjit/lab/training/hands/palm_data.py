@@ -77,16 +77,16 @@ class PalmSamples(LazySequence[PalmSample]):
     def item(self, index: int) -> PalmSample:
         """Read and letterbox one image."""
         sample = self._samples[index]
-        whole = letterbox_box(sample.width, sample.height, self.size, self.size)
+        frame = letterbox_box(sample.width, sample.height, self.size, self.size)
         palms: list[FloatArray] = []
         unsure: list[FloatArray] = []
         for instance in sample.instances:
             points = _palm_of(instance)
             if points is not None:
-                palms.append(points_into_crop(points.astype(np.float32), whole, self.size))
+                palms.append(points_into_crop(points.astype(np.float32), frame, self.size))
             elif instance.kind == "hand":
                 box = instance.bounds() or (0, 0, sample.width, sample.height)
-                unsure.append(points_into_crop(np.reshape(box, (2, 2)), whole, self.size).reshape(4))
+                unsure.append(points_into_crop(np.reshape(box, (2, 2)), frame, self.size).reshape(4))
         image = letterbox(sample.rgb(), self.size, self.size)
         return PalmSample(image, _stacked(palms, (7, 2)), _stacked(unsure, (4,)))
 
@@ -95,12 +95,12 @@ class PalmSamples(LazySequence[PalmSample]):
         return any(_palm_of(instance) is not None for sample in self._samples for instance in sample.instances)
 
 
-def _palm_of(one: Instance) -> FloatArray | None:
+def _palm_of(hand: Instance) -> FloatArray | None:
     """Return the keypoints (7, 2) of a palm in pixels, or None if any is unknown."""
-    places = one.keypoint_indices(PALM_KEYPOINTS)
-    if places is None or one.keypoints_px is None:
+    places = hand.keypoint_indices(PALM_KEYPOINTS)
+    if places is None or hand.keypoints_px is None:
         return None
-    points = one.keypoints_px[places]
+    points = hand.keypoints_px[places]
     return points if np.isfinite(points).all() else None
 
 

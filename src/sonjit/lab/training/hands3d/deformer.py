@@ -407,10 +407,10 @@ def _jerk(middles: Sequence[Middle], hands: Tensor) -> float:
 def mean_pose_error(network: DeformerNetwork, training: Windows, held_out: Windows, device: str) -> float:
     """Return the MPJPE in mm of the training set's mean hand on held-out windows."""
     middle = network.size.frames // 2
-    known, wanted = (
+    training_joints, truth = (
         [from_wrist(batch.targets(network).hands.joints[:, middle]) for _, batch in batches]
         for batches in (training.batches(device, maximum=200), held_out.batches(device))
     )
-    if not known:
+    if not training_joints:
         raise InputError("No window with MANO parameters to train on. Choose another data set.")
-    return _MM * float((torch.cat(known).mean(0) - torch.cat(wanted)).norm(dim=2).mean())
+    return _MM * float((torch.cat(training_joints).mean(0) - torch.cat(truth)).norm(dim=2).mean())

@@ -143,8 +143,8 @@ def _hand_losses(
 
 def _loss_2d(predicted: Tensor, truth: Tensor) -> Tensor:
     """Return the mean squared error of the coordinates inside the box."""
-    seen = truth > 0
-    return ((predicted - truth).square() * seen).sum() / seen.sum().clamp(min=1)
+    visible = truth > 0
+    return ((predicted - truth).square() * visible).sum() / visible.sum().clamp(min=1)
 
 
 def _windows(hands: HandGeometry, frames: int) -> HandGeometry:

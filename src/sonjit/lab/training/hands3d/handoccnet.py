@@ -191,10 +191,10 @@ def _example(sample: Sample, hand: Instance, mano: Mano, side: int, change: Augm
         joints[:, 0] = sample.width - 1 - joints[:, 0]
     around = rotated_box_around(joints, 0.0)
     wide = around._replace(width=around.width * _CROP_SCALE, height=around.height * _CROP_SCALE)
-    seen = clamped_box(wide, sample.width, sample.height)
-    if seen is None or min(seen.width, seen.height) < 1:
+    clamped = clamped_box(wide, sample.width, sample.height)
+    if clamped is None or min(clamped.width, clamped.height) < 1:
         return None
-    area = change.box(square_box(seen, scale=1.0))
+    area = change.box(square_box(clamped, scale=1.0))
     image = change.coloured(crop(rgb, area, side, side, border="zero").astype(np.float32)) / np.float32(255)
     pose = rotated(pose, math.degrees(change.rotation_rad))
     return OccludedHand(
@@ -266,10 +266,10 @@ def mean_pose_error(training: Sequence[Sample], held_out: Sequence[Sample], mano
         batches = (_tensors(examples) for examples in _chunks(samples, mano, side))
         return [from_wrist(targets_from_mano(mano, batch.pose, batch.shape, batch.joints).joints) for batch in batches]
 
-    known, wanted = joints(chosen), joints(held_out)
-    if not known:
+    training_joints, truth = joints(chosen), joints(held_out)
+    if not training_joints:
         raise InputError("No hand with MANO parameters to train on. Choose another data set.")
-    return _MM * float((torch.cat(known).mean(0) - torch.cat(wanted)).norm(dim=2).mean())
+    return _MM * float((torch.cat(training_joints).mean(0) - torch.cat(truth)).norm(dim=2).mean())
 
 
 def _chunks(samples: Sequence[Sample], mano: Mano, side: int) -> Generator[list[OccludedHand]]:

@@ -303,10 +303,10 @@ def crops_from_sample(sample: Sample, layout: HandLayout) -> list[LabelledCrop]:
 def _crop(sample: Sample, hands: Mapping[Side, Instance], layout: HandLayout) -> LabelledCrop:
     joints_mm, known = _joints_mm(hands, layout)
     joints = joints_mm.copy()
-    for side, one in hands.items():
-        assert one.keypoints_px is not None
+    for side, instance in hands.items():
+        assert instance.keypoints_px is not None
         own = layout.joints(side)
-        joints[own, :2] = layout.from_mediapipe21(one.keypoints_px)
+        joints[own, :2] = layout.from_mediapipe21(instance.keypoints_px)
         if "wrist" not in layout.skeleton.keypoints and sample.camera is not None:  # the centre in space, not in pixels
             root = layout.root(side)
             joints[root, :2] = sample.camera.project(joints_mm[[root]] / _MM)[0]
@@ -319,8 +319,8 @@ def _crop(sample: Sample, hands: Mapping[Side, Instance], layout: HandLayout) ->
         box = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)
     else:
         pixels = [hand.keypoints_px for hand in hands.values() if hand.keypoints_px is not None]
-        seen = np.concatenate(pixels)
-        box = box_of_joints(seen[np.isfinite(seen).all(1)])
+        points = np.concatenate(pixels)
+        box = box_of_joints(points[np.isfinite(points).all(1)])
     hand_type_valid = bool(sample.tags.get("hand_type_valid", True))
     present = np.array([side in hands for side in SIDES])
     return LabelledCrop(TwoHandImage(sample.rgb(), box, joints, valid, present, hand_type_valid), joints_mm, known)
@@ -329,9 +329,9 @@ def _crop(sample: Sample, hands: Mapping[Side, Instance], layout: HandLayout) ->
 def _joints_mm(hands: Mapping[Side, Instance], layout: HandLayout) -> tuple[FloatArray, BoolArray]:
     """Return joints (42, 3) in mm in the camera frame, in the layout's order, and which are known (42,)."""
     joints = np.full((2 * JOINTS, 3), np.nan)
-    for side, one in hands.items():
-        assert one.keypoints_m is not None
-        joints[layout.joints(side)] = layout.from_mediapipe21(one.keypoints_m) * _MM
+    for side, instance in hands.items():
+        assert instance.keypoints_m is not None
+        joints[layout.joints(side)] = layout.from_mediapipe21(instance.keypoints_m) * _MM
     known = np.asarray(np.isfinite(joints).all(1))
     return np.where(known[:, None], joints, 0), known
 
@@ -395,12 +395,12 @@ def evaluate(
         area = area_of_box(labelled.image.box)
         image = crop(labelled.image.rgb.astype(np.float32), area, side, side, border="zero") / np.float32(255)
         outputs = network(torch.from_numpy(image).permute(2, 0, 1)[None].to(device))
-        seen = two_hands_from_outputs(outputs, crop_matrix(area, side, side)[None], space)
+        predicted = two_hands_from_outputs(outputs, crop_matrix(area, side, side)[None], space)
         depths = labelled.joints_mm[None, own_roots, 2]
         # MRRPE measures the left root as predicted relative to the right one.
-        relative = np.array([[depths[0, 0], depths[0, 0] + seen.rel_root_mm[0]]])
-        found.append(joints_in_camera(seen, depths, layout, camera)[0])
-        with_root.append(joints_in_camera(seen, relative, layout, camera)[0])
+        relative = np.array([[depths[0, 0], depths[0, 0] + predicted.rel_root_mm[0]]])
+        found.append(joints_in_camera(predicted, depths, layout, camera)[0])
+        with_root.append(joints_in_camera(predicted, relative, layout, camera)[0])
         truth.append(labelled.joints_mm)
         valid.append(labelled.known)
         scores.append(outputs["hand_type"][0].double().cpu().numpy())

@@ -85,8 +85,8 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
     batch = partial(draw_batch, samples=data.training, make=make, join=_tensors, count=settings.batch)
 
     def losses(model: RootNet, batch: list[Tensor]) -> Mapping[str, Tensor]:
-        images, at_box, coord, seen = batch
-        return rootnet_losses(model(model.normalised(images), at_box), coord, seen, torch.ones_like(seen))
+        images, at_box, coord, visible = batch
+        return rootnet_losses(model(model.normalised(images), at_box), coord, visible, torch.ones_like(visible))
 
     metrics = train(
         network, batch, losses, settings, out=request.out, inputs=request.inputs(data.name), progress=request.progress,
@@ -127,17 +127,17 @@ def example_from_hand(sample: Sample, hand: Instance, side: int, change: Augment
 def _tensors(examples: Sequence[RootExample]) -> list[Tensor]:
     """Return crops (B, 3, S, S), depths of a standard hand (B, 1), roots (B, 3) and whether they are in the crop."""
     columns = [np.stack([np.asarray(value, np.float32) for value in column]) for column in zip(*examples, strict=True)]
-    image, at_box, coord, seen = (torch.from_numpy(column) for column in columns)
-    return [image.permute(0, 3, 1, 2), at_box[:, None], coord, seen]
+    image, at_box, coord, visible = (torch.from_numpy(column) for column in columns)
+    return [image.permute(0, 3, 1, 2), at_box[:, None], coord, visible]
 
 
 @torch.inference_mode()
 def evaluate(network: RootNet, held_out: Sequence[Sample], side: int, device: str) -> dict[str, float]:
     """Return the error of the wrist's depth on held-out hands; see `train_rootnet`."""
-    wanted = [example for sample in held_out for example in _examples(sample, side)]
+    examples = [example for sample in held_out for example in _examples(sample, side)]
     errors_mm: list[float] = []
-    for start in range(0, len(wanted), 32):
-        images, at_box, coord, _ = (values.to(device) for values in _tensors(wanted[start : start + 32]))
+    for start in range(0, len(examples), 32):
+        images, at_box, coord, _ = (values.to(device) for values in _tensors(examples[start : start + 32]))
         found = network(network.normalised(images), at_box)["coord"][:, 2]
         errors_mm += (found - coord[:, 2]).abs().tolist()
     if not errors_mm:
@@ -149,11 +149,11 @@ def error_by_size(training: Sequence[Sample], held_out: Sequence[Sample], side: 
     """Return the error in mm on held-out hands if every hand has the training set's mean size."""
     chosen = [training[index] for index in range(0, len(training), max(len(training) // 500, 1))]
     known = [example for sample in chosen for example in _examples(sample, side)]
-    wanted = [example for sample in held_out for example in _examples(sample, side)]
+    examples = [example for sample in held_out for example in _examples(sample, side)]
     if not known:
         raise InputError("No hand in camera space to train on. Choose another split.")
     ratio = np.mean([example.coord[2] / example.at_box_mm for example in known])
-    return float(np.mean([abs(ratio * example.at_box_mm - example.coord[2]) for example in wanted]))
+    return float(np.mean([abs(ratio * example.at_box_mm - example.coord[2]) for example in examples]))
 
 
 def _examples(sample: Sample, side: int) -> list[RootExample]:

@@ -242,5 +242,5 @@ def _random_part(
     high = max(min(round((bottom - top) * change.scale / aspect), bottom - top), 1)
     x, y = int(rng.integers(left, right - wide + 1)), int(rng.integers(top, bottom - high + 1))
     part = cv2.resize(rgb[y : y + high, x : x + wide], (size, size), interpolation=cv2.INTER_AREA)
-    whole = RotatedBox(size / 2, size / 2, size, size, change.rotation_rad)
-    return crop(np.asarray(part, np.uint8), whole, size, size) if change.rotation_rad else np.asarray(part, np.uint8)
+    box = RotatedBox(size / 2, size / 2, size, size, change.rotation_rad)
+    return crop(np.asarray(part, np.uint8), box, size, size) if change.rotation_rad else np.asarray(part, np.uint8)

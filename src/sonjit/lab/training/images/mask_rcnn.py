@@ -221,12 +221,12 @@ def _network(weights: str | None, categories: Sequence[Category], settings: Mask
 def _split(data: Dataset, settings: MaskRCNNSettings) -> tuple[Dataset, Dataset]:
     """Return the training set and the held-out images, both evenly spaced over the data set."""
     count = len(data)
-    wanted = settings.images or count * 4 // 5
-    if not 0 < wanted < count:
+    requested = settings.images or count * 4 // 5
+    if not 0 < requested < count:
         raise InputError(
-            f"{data.root} has {count} images, of which {wanted} are for training; keep at least one to evaluate on"
+            f"{data.root} has {count} images, of which {requested} are for training; keep at least one to evaluate on"
         )
-    chosen = {i * count // wanted for i in range(wanted)}
+    chosen = {i * count // requested for i in range(requested)}
     others = sorted(set(range(count)) - chosen)
     held_out = sorted({others[i * len(others) // settings.held_out] for i in range(settings.held_out)})
     return data.subset(sorted(chosen)), data.subset(held_out)

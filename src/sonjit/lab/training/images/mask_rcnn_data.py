@@ -124,10 +124,10 @@ def augmented(example: Example, mirror: IntArray, change: Augmentation) -> Examp
     rgb = cv2.warpAffine(example.rgb, matrix, size, flags=back | cv2.INTER_LINEAR, borderValue=fill)
     flags = back | cv2.INTER_NEAREST
     masks = [np.asarray(cv2.warpAffine(mask, matrix, size, flags=flags), np.uint8) for mask in example.masks]
-    kept = [i for i, mask in enumerate(masks) if mask.sum() >= _MIN_MASK_PX]
+    large_enough = [i for i, mask in enumerate(masks) if mask.sum() >= _MIN_MASK_PX]
     labels = mirror[example.labels] if change.mirror else example.labels
-    stacked = np.stack([change.mirrored(masks[i]) for i in kept]) if kept else example.masks[:0]
-    return Example(change.image(np.asarray(rgb, np.uint8)), labels[kept], np.asarray(stacked, np.uint8))
+    stacked = np.stack([change.mirrored(masks[i]) for i in large_enough]) if large_enough else example.masks[:0]
+    return Example(change.image(np.asarray(rgb, np.uint8)), labels[large_enough], np.asarray(stacked, np.uint8))
 
 
 def tensors_from_example(example: Example) -> tuple[Tensor, Target]:

@@ -163,8 +163,10 @@ def train_vqa(request: TrainingRequest) -> dict[str, object]:
     learned = [question for question in learned if question.answer in set(answers)]
     words = tuple(sorted({word for question in learned for word in words_of(question.text)}))
     features = _features(network, [*learned, *held_out], size)
-    seen = torch.stack(list({question.image: features[question.image] for question in learned}.values()))
-    head = AnswerHead((seen.mean(0), seen.std(0, correction=0).clamp(min=1e-6)), len(words), len(answers))
+    learned_features = torch.stack(list({question.image: features[question.image] for question in learned}.values()))
+    head = AnswerHead(
+        (learned_features.mean(0), learned_features.std(0, correction=0).clamp(min=1e-6)), len(words), len(answers)
+    )
     head.to(request.device)
 
     def inputs(questions: Sequence[Question]) -> tuple[Tensor, Tensor]:

@@ -137,12 +137,12 @@ def load_recipe(name: str) -> Recipe:
     )
 
 
-def _with_base(table: Mapping[str, object], file: Traversable, seen: tuple[str, ...] = ()) -> Mapping[str, object]:
+def _with_base(table: Mapping[str, object], file: Traversable, visited: tuple[str, ...] = ()) -> Mapping[str, object]:
     """Return the table of a recipe merged into that of its base: tables are merged, other values are replaced."""
     if "base" not in table:
         return table
     name = str(table["base"])
-    if name in seen:
+    if name in visited:
         raise InputError(f"{file}: base={name} leads back to itself")
     if name.endswith(".toml"):
         base: Traversable = Path(str(file)).parent / name
@@ -151,7 +151,7 @@ def _with_base(table: Mapping[str, object], file: Traversable, seen: tuple[str, 
     else:
         raise InputError(f"{file}: Unknown base {name!r}. Choose from {', '.join(known)}, or the path of a TOML file")
     own = {key: value for key, value in table.items() if key != "base"}
-    return _merge_tables(_with_base(read_toml_table(base), base, (*seen, name)), own)
+    return _merge_tables(_with_base(read_toml_table(base), base, (*visited, name)), own)
 
 
 def _merge_tables(base: Mapping[str, object], own: Mapping[str, object]) -> dict[str, object]:

@@ -137,7 +137,7 @@ def _alphabet_from_table(table: Mapping[str, Any]) -> Alphabet:
 
 
 def _stroke_from_table(record: Mapping[str, Any]) -> Stroke:
-    place, yaw, roll = (np.array(record[name], np.float64) for name in ("place", "yaw_deg", "roll_deg"))
-    if place.shape != (len(place), 2) or not len(place) == len(yaw) == len(roll) > 1:
+    path, yaw, roll = (np.array(record[name], np.float64) for name in ("place", "yaw_deg", "roll_deg"))
+    if path.shape != (len(path), 2) or not len(path) == len(yaw) == len(roll) > 1:
         raise ValueError("a drawn letter requires at least two places, with a yaw_deg and a roll_deg for each")
-    return Stroke(str(record["pose"]), place, yaw, roll)
+    return Stroke(str(record["pose"]), path, yaw, roll)
