@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 
 import cv2
 import numpy as np
@@ -111,12 +112,38 @@ def test_repetitions_are_counted_per_person():
     columns = table_columns("body-full", measures=False, counts=True)
     counts = RepetitionCounts(AngleLimits("left_knee_angle_rad"))
     frames = [Frame(index, index / 30, bodies=[bent(angle)]) for index, angle in enumerate(angles)]
-    annotations = [annotate(frame, columns, counts) for frame in frames]
+    annotations, events = [], []
+    for frame in frames:
+        events += counts.update(frame)
+        annotations.append(annotate(frame, columns, counts))
+    assert [(event.name, event.type, event.phase, event.id) for event in events] == 3 * [
+        ("left_knee_angle_rad", "repetition", "end", 7)
+    ]
+    assert [event.end - event.begin for event in events] == pytest.approx(
+        3 * [events[0].end - events[0].begin], abs=0.1
+    )
+    assert all(event.value == pytest.approx(math.radians(85), abs=0.02) for event in events)
     assert annotations[0].extras == [{"repetitions": 0}]
     assert annotations[-1].extras == [{"repetitions": 3}]
     assert isinstance(annotations[-1].extras[0]["repetitions"], int)
     assert annotations[-1].captions == ["#7: 3 repetitions"]
     assert annotations[-1].notes == [""]
+
+
+@pytest.mark.golden
+def test_repetitions_become_a_table(sonjit, data, tmp_path):
+    file = data / "real/tfjs-models/pose-detection/test_data/pose_squats.mp4"
+    if not file.is_file():
+        pytest.skip(f"{file} is not there")
+    status, lines = sonjit("body", file, "--count", "left_knee_angle_rad", "--save", tmp_path / "squats.csv")
+    assert status == 0, lines
+    with (tmp_path / "squats.events.csv").open(encoding="utf-8-sig", newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert [(row["name"], row["type"]) for row in rows] == 2 * [("left_knee_angle_rad", "repetition")]
+    for row in rows:
+        assert 0 <= float(row["begin"]) < float(row["end"])
+        assert float(row["duration_s"]) == pytest.approx(float(row["end"]) - float(row["begin"]), abs=1e-3)
+        assert float(row["value"]) < math.radians(110)
 
 
 @pytest.mark.parametrize(

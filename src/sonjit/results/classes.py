@@ -136,22 +136,24 @@ class MotionEvent:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """The begin or end of a held gesture, of a motion, or of a measure beyond a limit.
+    """The begin or end of a held gesture, of a motion, or of a measure beyond a limit; or a finished repetition.
 
     Attributes:
-        name: Name of the gesture, motion or measure.
-        type: What the event is about: "gesture", "motion" or "measure".
+        name: Name of the gesture, motion or measure; of a repetition the angle.
+        type: What the event is about: "gesture", "motion", "measure" or "repetition". A repetition has only the phase
+            `end`.
         phase: `begin` or `end`; `cancel` in place of `end` if the instance of a motion or measure was lost, or if the
             motion became another one.
         begin: Time of the begin in seconds.
         end: Time of the end in seconds; None at the begin.
         id: Track ID of the instance.
         handedness: Handedness of a hand; None for other instances.
-        value: Highest score of a gesture, highest strength of a motion, or the extreme of a measure so far.
+        value: Highest score of a gesture, highest strength of a motion, the extreme of a measure so far, or the
+            lowest angle of a repetition.
     """
 
     name: str
-    type: Literal["gesture", "motion", "measure"]
+    type: Literal["gesture", "motion", "measure", "repetition"]
     phase: Literal["begin", "end", "cancel"]
     begin: float
     end: float | None

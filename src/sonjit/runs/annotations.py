@@ -10,8 +10,8 @@ from sonjit._util.errors import InputError
 from sonjit._util.text import pluralize
 from sonjit.detectors.kinds import find_kind, find_model
 from sonjit.media.tables.rows import BOX_COLUMNS
-from sonjit.results import Hand
-from sonjit.results.measures import TRANSFORM_COLUMNS, RepetitionCounter, instance_values, measure_names
+from sonjit.results import Event, Hand
+from sonjit.results.measures import TRANSFORM_COLUMNS, RepetitionCounter, instance_values, measure_names, measures
 from sonjit.results.skeletons.blendshapes import BLENDSHAPES
 
 if TYPE_CHECKING:
@@ -113,22 +113,34 @@ class RepetitionCounts:
 
     def __init__(self, limits: AngleLimits) -> None:
         self.limits = limits
-        self._counters: dict[tuple[int | None, str | None], RepetitionCounter] = {}
+        self._counters: dict[tuple[str, int, str | None], RepetitionCounter] = {}
         self._time_s = 0.0
 
-    def update(self, instance: Instance, angle_rad: float, time_s: float | None) -> int:
-        """Return the number of repetitions of an instance up to a frame.
+    def update(self, frame: Frame) -> list[Event]:
+        """Return an event for each repetition that ends in a frame. Photographs have none."""
+        self._time_s = max(self._time_s, frame.time or 0.0)  # a damaged video may step back in time
+        events: list[Event] = []
+        for _, instance in frame.instances():
+            angle_rad = measures(instance).get(self.limits.measure)
+            if instance.id is None or angle_rad is None:
+                continue
+            key = instance.kind, instance.id, instance.handedness
+            if key not in self._counters:
+                self._counters[key] = RepetitionCounter(self.limits.low_rad, self.limits.high_rad)
+            counter = self._counters[key]
+            before = counter.count
+            if counter.update(angle_rad, self._time_s) == before or counter.last is None:
+                continue
+            last = counter.last
+            times = last.begin_s, last.end_s
+            name = self.limits.measure
+            events.append(Event(name, "repetition", "end", *times, *key[1:], last.lowest_rad))
+        return events
 
-        Args:
-            instance: Tracked instance.
-            angle_rad: Its angle in the frame.
-            time_s: Time of the frame. A damaged video may step back in time; the counters do not.
-        """
-        self._time_s = max(self._time_s, time_s or 0.0)
-        key = instance.id, instance.handedness
-        if key not in self._counters:
-            self._counters[key] = RepetitionCounter(self.limits.low_rad, self.limits.high_rad)
-        return self._counters[key].update(angle_rad, self._time_s)
+    def count(self, instance: Instance) -> int | None:
+        """Return the number of repetitions of an instance so far; None without the angle or a track ID."""
+        counter = self._counters.get((instance.kind, instance.id or 0, instance.handedness))
+        return None if counter is None or instance.id is None else counter.count
 
 
 class Annotations(NamedTuple):
@@ -151,23 +163,22 @@ def annotate(frame: Frame, columns: Columns, repetitions: RepetitionCounts | Non
     Args:
         frame: Detected instances.
         columns: Additional columns as `table_columns` returns them.
-        repetitions: Counts of the stream, updated by this frame; None counts nothing.
+        repetitions: Counts of the stream up to this frame; None for no counts.
     """
     rows: list[dict[str, float | str | None]] = []
     notes: list[str] = []
     captions: list[str] = []
     for _, instance in frame.instances():
         row: dict[str, float | str | None] = {}
-        angle_rad = None
         if columns:
             row |= instance_values(instance)
-            angle_rad = None if repetitions is None else row.get(repetitions.limits.measure)
         note = ""
         if isinstance(instance, Hand) and "gesture" in columns and instance.gesture is not None:
             note = f"{instance.gesture.name.replace('_', ' ')} {instance.gesture.score:.2f}"
         notes.append(note)
-        if repetitions is not None and instance.id is not None and isinstance(angle_rad, float):
-            row["repetitions"] = count = repetitions.update(instance, angle_rad, frame.time)
+        count = None if repetitions is None else repetitions.count(instance)
+        if count is not None:
+            row["repetitions"] = count
             captions.append(f"#{instance.id}: {pluralize(count, 'repetition')}")
         row |= dict(zip(BOX_COLUMNS, instance.box, strict=True))
         rows.append({name: row[name] for name in columns if name in row})

@@ -121,6 +121,11 @@ class Detect(Task):
         """Return whether any detector classifies gestures and motions."""
         return any(task.gestures is not None for task in self.all)
 
+    @property
+    def has_events(self) -> bool:
+        """Return whether any task reports measures that cross limits, or repetitions."""
+        return any(task.events or task.count is not None for task in self.all)
+
     def open(self, *, is_stream: bool) -> DetectWorker:
         """Load the detectors and the lifting network."""
         return DetectWorker(self, is_stream=is_stream)
@@ -130,8 +135,7 @@ class Detect(Task):
         if Path(save).suffix.lower() in CHARACTER_ENDINGS:
             name = Path(save).with_stem("{name}")
             raise InputError(f"{save}: a character requires one input. For several inputs use --save {name}")
-        limits = [limits for task in self.all for limits in task.events]
-        return FrameTable(save, self.header(source), self.columns, rows=self.rows, limits=limits)
+        return FrameTable(save, self.header(source), self.columns, rows=self.rows, with_events=self.has_events)
 
     def header(self, source: Source) -> Header:
         """Return the header of a table for a source."""
@@ -205,7 +209,13 @@ class DetectWorker(Worker[Frame]):
             rows = self._task.rows if Path(path).suffix.lower() in CHOICE_OF_ROWS else None
             bones = self._task.bones if Path(path).suffix.lower() in CHARACTER_ENDINGS else None
             table = FrameTable(
-                path, header, self._columns, with_motions=with_motions, rows=rows, bones=bones, limits=limits
+                path,
+                header,
+                self._columns,
+                with_motions=with_motions,
+                rows=rows,
+                bones=bones,
+                with_events=self._task.has_events,
             )
             self._tables.append(files.enter_context(table))
         files.callback(self._finish_events)
@@ -229,6 +239,8 @@ class DetectWorker(Worker[Frame]):
         found = Frame.from_results(frame.index, frame.time, results, self._source.frame_source(frame.index))
         found.motions = motions
         found.events = self._events(found)
+        if self._repetitions is not None:
+            found.events += self._repetitions.update(found)
         if self._lift is not None:
             self._lift(frame.rgb, found)
         self._last = found

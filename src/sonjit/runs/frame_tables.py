@@ -14,7 +14,6 @@ from sonjit.runs.events import EventTracker
 from sonjit.runs.records import RecordTable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from types import TracebackType
 
     from sonjit.media import Header
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from sonjit.media.tables.characters.bones import BoneNames
     from sonjit.results import Event, Frame, MotionEvent
     from sonjit.runs.annotations import Columns
-    from sonjit.runs.events import EventLimits
     from sonjit.runs.records import Record
 
 ROW_ENDINGS: Final = (".csv", ".parquet")
@@ -97,7 +95,7 @@ class FrameTable:
         with_motions: Write motions into another table if the format has no place for them.
         rows: What a row describes; None for the default of the format.
         bones: Bone names of a character; None for the default.
-        limits: Limits of measures that make events.
+        with_events: Write events into another table if the format has no place for them.
 
     Attributes:
         more_paths: Paths of the tables of motions and events.
@@ -112,7 +110,7 @@ class FrameTable:
         with_motions: bool = False,
         rows: TableRows | None = None,
         bones: BoneNames | None = None,
-        limits: Sequence[EventLimits] = (),
+        with_events: bool = False,
     ) -> None:
         path = Path(save)
         self._motions = self._events = None
@@ -122,7 +120,7 @@ class FrameTable:
             if with_motions and path.suffix.lower() in ROW_ENDINGS:
                 self.more_paths.append(str(path.with_suffix(f".motions{path.suffix}")))
                 self._motions = stack.enter_context(MotionTable(self.more_paths[-1]))
-            if (with_motions or limits) and path.suffix.lower() in ROW_ENDINGS:
+            if (with_motions or with_events) and path.suffix.lower() in ROW_ENDINGS:
                 self.more_paths.append(str(path.with_suffix(f".events{path.suffix}")))
                 self._events = stack.enter_context(EventTable(self.more_paths[-1]))
             self._files = stack.pop_all()

@@ -48,7 +48,8 @@ def track(
         detector: `"hands"`, `"face"`, `"body"`, `"holistic"`, or a detector, which is not closed.
         measures: Add the measures of each instance to `frame.measures`, and classify gestures.
         count: Angle whose repetitions to count, such as `"left_knee_angle_rad"` or with limits in degrees
-            `"left_elbow_angle_rad:70:140"`. The count is `repetitions` in `frame.measures`.
+            `"left_elbow_angle_rad:70:140"`. The count is `repetitions` in `frame.measures`, and
+            each repetition that ends is an event.
         events: Measures that make events, each as `"NAME:BEGIN:END"`, with limits of angles in degrees.
         options: Options of `sonjit.create_detector`, if the detector is a name. Images are processed as stills.
 
@@ -108,9 +109,9 @@ def _track(
                 position = index if index is not None and is_still else number
                 frame = Frame.from_results(position, time, found, label or opened.frame_source(number))
                 frame.motions = found.motions
-                frame.events = tracker(frame)
+                frame.events = tracker(frame) + ([] if repetitions is None else repetitions.update(frame))
                 if measures or repetitions is not None:
-                    frame.measures = [_measures(instance, repetitions, time) for _, instance in frame.instances()]
+                    frame.measures = [_measures(instance, repetitions) for _, instance in frame.instances()]
                 yield TrackedFrame.of(frame, rgb)
             for problem in opened.problems:
                 warnings.warn(problem, stacklevel=3)
@@ -147,10 +148,8 @@ def _sources(
         raise InputError(f"{inputs.name}: none of the {len(inputs.files)} files can be read")
 
 
-def _measures(instance: Instance, repetitions: RepetitionCounts | None, time_s: float | None) -> dict[str, Any]:
+def _measures(instance: Instance, repetitions: RepetitionCounts | None) -> dict[str, Any]:
     """Return the measures of an instance, and its repetitions so far."""
     values = instance_values(instance)
-    angle_rad = None if repetitions is None else values.get(repetitions.limits.measure)
-    if repetitions is not None and instance.id is not None and isinstance(angle_rad, float):
-        values["repetitions"] = repetitions.update(instance, angle_rad, time_s)
-    return values
+    count = None if repetitions is None else repetitions.count(instance)
+    return values if count is None else {**values, "repetitions": count}

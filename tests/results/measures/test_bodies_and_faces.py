@@ -6,9 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit import Face
+from sonjit import Face, InputError
 from sonjit.results.measures import (
+    BODY_ANGLES,
+    BODY_ANGLES_2D,
     MEASURE_NAMES,
+    body_angles_2d_rad,
+    body_angles_rad,
     eye_openness,
     head_pose_rad,
     head_rotation,
@@ -121,16 +125,31 @@ def test_lean_to_the_image_s_right_is_positive(body, lean):
 
 
 def test_what_is_not_visible_is_unknown(body):
+    before = {name for name, value in measures(body).items() if math.isnan(value)}
     body.visibility = body.visibility.copy()
     body.visibility[25] = 0.49
-    unknown = {name for name, value in measures(body).items() if math.isnan(value)}
+    unknown = {name for name, value in measures(body).items() if math.isnan(value)} - before
     assert unknown == {
         "left_hip_angle_rad",
         "left_knee_angle_rad",
         "left_ankle_angle_rad",
+        "left_hip_angle_2d_rad",
+        "left_knee_angle_2d_rad",
         "left_thigh_m",
         "left_shin_m",
     }
+
+
+def test_angles_in_the_image_ignore_depth(body):
+    flat = body.keypoints.copy()
+    flat[:, 2] = 0
+    expected = dict(zip(BODY_ANGLES, body_angles_rad(flat), strict=True))
+    found = dict(zip(BODY_ANGLES_2D, body_angles_2d_rad(body.keypoints), strict=True))
+    for name, angle in expected.items():
+        assert found[name.replace("_rad", "_2d_rad")] == pytest.approx(angle, abs=1e-5, nan_ok=True)
+    np.testing.assert_allclose(body_angles_2d_rad(body.keypoints[:, :2]), list(found.values()), atol=1e-6)
+    with pytest.raises(InputError, match="33, 2 or 3"):
+        body_angles_2d_rad(np.zeros((33, 4)))
 
 
 def test_no_two_kinds_share_a_name():

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 import sonjit
 from sonjit._util.errors import InputError, SonjitError
-from sonjit.results.measures import RepetitionCounter, count_repetitions, joint_angles_rad, measure_body
+from sonjit.results.measures import (
+    RepetitionCounter,
+    count_repetitions,
+    find_repetitions,
+    joint_angles_rad,
+    measure_body,
+)
 
 SQUATS = "real/tfjs-models/pose-detection/test_data"
 SQUATS_DONE = 2
@@ -29,6 +35,18 @@ def squats(count, fps=30, period_s=2.0, noise_rad=0.0, seed=0):
 def test_squats_are_counted_through_noise(count, fps, period_s, noise_rad, seed):
     angles, times = squats(count, fps, period_s, noise_rad, seed)
     assert count_repetitions(angles, times) == count
+
+
+def test_repetitions_have_times_and_depths():
+    angles, times = squats(4, period_s=2.0)
+    found = find_repetitions(angles, times)
+    assert [round(repetition.begin_s) for repetition in found] == [1, 3, 5, 7]
+    for repetition in found:
+        inside = (times >= repetition.begin_s) & (times <= repetition.end_s)
+        assert repetition.lowest_rad == angles[inside].min()
+        assert repetition.duration_s == pytest.approx(repetition.end_s - repetition.begin_s)
+        assert angles[times == repetition.begin_s] >= math.radians(150)
+        assert angles[times == repetition.end_s] >= math.radians(150)
 
 
 @given(st.integers(0, 99), st.floats(0, 0.4))

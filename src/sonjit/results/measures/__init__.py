@@ -9,8 +9,10 @@ from sonjit._util.errors import InputError
 from sonjit.results import RESULT_TYPES, Body, Face, Hand, Instance, Person, Result
 from sonjit.results.measures.bodies import (
     BODY_ANGLES,
+    BODY_ANGLES_2D,
     BODY_MEASURES,
     LIMBS,
+    body_angles_2d_rad,
     body_angles_rad,
     limb_lengths_m,
     measure_body,
@@ -42,18 +44,27 @@ from sonjit.results.measures.hands import (
     thumb_spread_rad,
 )
 from sonjit.results.measures.joints import joint_angles_rad, joint_triples
-from sonjit.results.measures.repetitions import RepetitionCounter, count_repetitions
+from sonjit.results.measures.repetitions import (
+    Repetition,
+    RepetitionCounter,
+    count_repetitions,
+    find_repetitions,
+)
 
 __all__ = [
     "BODY_ANGLES",
+    "BODY_ANGLES_2D",
     "FINGERS",
     "LIMBS",
     "MEASURE_NAMES",
     "TRANSFORM_COLUMNS",
+    "Repetition",
     "RepetitionCounter",
+    "body_angles_2d_rad",
     "body_angles_rad",
     "count_repetitions",
     "eye_openness",
+    "find_repetitions",
     "finger_bends_rad",
     "finger_curl_rad",
     "finger_curls",

@@ -36,10 +36,17 @@ _UP = np.array([0.0, -1.0, 0.0])
 BODY_ANGLES = tuple(f"{side}_{joint}_angle_rad" for joint in _JOINTS for side in _SIDES)
 """Names of the angles of `body_angles_rad`, in order."""
 
+BODY_ANGLES_2D = tuple(name.replace("_rad", "_2d_rad") for name in BODY_ANGLES)
+"""Names of the angles of `body_angles_2d_rad`, in order."""
+
 LIMBS = (*(f"{side}_{limb}_m" for limb in _LIMBS for side in _SIDES), "shoulder_width_m", "hip_width_m")
 """Names of the lengths of `limb_lengths_m`, in order."""
 
-BODY_MEASURES = (*BODY_ANGLES, *LIMBS, "torso_length_m", "torso_lean_rad", "torso_side_lean_rad")
+BODY_MEASURES = (
+    *(*BODY_ANGLES, *LIMBS),
+    *("torso_length_m", "torso_lean_rad", "torso_side_lean_rad"),
+    *BODY_ANGLES_2D,
+)
 """Names of the columns that `measure_body` fills, in order."""
 
 _INDEX = load_skeleton("body_blazepose33").index
@@ -56,6 +63,19 @@ def body_angles_rad(points: RealArray) -> FloatArray:
     """Return the angles (..., 10) of `BODY_ANGLES`. A straight joint has pi, an arm along the trunk 0."""
     _check(points)
     return joint_angles_rad(points, _TRIPLES)  # pyright: ignore[reportArgumentType]  # three names each
+
+
+def body_angles_2d_rad(points: RealArray) -> FloatArray:
+    """Return the angles (..., 10) of `BODY_ANGLES_2D` in the image plane, as a protractor on the image shows them.
+
+    An angle in the image plane equals the angle of the joint if both bones are parallel to the image.
+
+    Args:
+        points: Image keypoints (..., 33, 2 or 3) in pixels; z is ignored.
+    """
+    if points.shape[-2] != 33 or points.shape[-1] not in (2, 3):
+        raise InputError(f"a body's points in the image are (..., 33, 2 or 3), not {points.shape}")
+    return joint_angles_rad(points[..., :2], _TRIPLES)  # pyright: ignore[reportArgumentType]  # three names each
 
 
 def limb_lengths_m(points: RealArray) -> FloatArray:
@@ -84,9 +104,11 @@ def torso_side_lean_rad(points: RealArray) -> FloatArray:
 
 def measure_body(body: Body) -> dict[str, float]:
     """Return every measure of `BODY_MEASURES`; NaN if a required keypoint is below `MIN_VISIBILITY`."""
-    points = np.where(body.visibility[:, None] >= MIN_VISIBILITY, body.keypoints_3d, np.nan)
+    is_visible = body.visibility[:, None] >= MIN_VISIBILITY
+    points = np.where(is_visible, body.keypoints_3d, np.nan)
+    angles_2d = body_angles_2d_rad(np.where(is_visible, body.keypoints, np.nan))
     torso = [np.linalg.norm(torso_vector_m(points)), torso_lean_rad(points), torso_side_lean_rad(points)]
-    return named(BODY_MEASURES, np.concatenate([body_angles_rad(points), limb_lengths_m(points), torso]))
+    return named(BODY_MEASURES, np.concatenate([body_angles_rad(points), limb_lengths_m(points), torso, angles_2d]))
 
 
 def _check(points: RealArray) -> None:

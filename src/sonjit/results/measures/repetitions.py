@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,6 +20,26 @@ _MIN_HOLD_S: float = _SPEC["min_hold_s"]
 _MAX_GAP_S: float = _SPEC["max_gap_s"]
 
 
+@dataclass(frozen=True)
+class Repetition:
+    """One cycle of an angle from high to low and back to high.
+
+    Attributes:
+        begin_s: Time of the last angle at or above the high limit, in seconds.
+        end_s: Time of the first angle at or above the high limit again, in seconds.
+        lowest_rad: Lowest angle between both times in radians, the depth of the repetition.
+    """
+
+    begin_s: float
+    end_s: float
+    lowest_rad: float
+
+    @property
+    def duration_s(self) -> float:
+        """Duration in seconds."""
+        return self.end_s - self.begin_s
+
+
 class RepetitionCounter:
     """Counts how often an angle goes from high to low and back to high.
 
@@ -32,6 +53,10 @@ class RepetitionCounter:
         min_hold_s: Minimum time beyond a limit in seconds, from the sample before it. At 30 frames a second a single
             outlier does not pass; at 5 a single frame is enough.
         max_gap_s: Maximum time without an angle in seconds, after which the current repetition is dropped.
+
+    Attributes:
+        count: Number of finished repetitions.
+        last: Newest finished repetition; None before the first.
 
     Raises:
         InputError: The limits are not low < high, or a duration is negative.
@@ -57,6 +82,7 @@ class RepetitionCounter:
     def reset(self) -> None:
         """Start again from zero."""
         self.count = 0
+        self.last: Repetition | None = None
         self._last_s = self._seen_s = -math.inf
         self._drop()
 
@@ -76,23 +102,26 @@ class RepetitionCounter:
         before_s, self._seen_s = self._seen_s, time_s
         side = "low" if angle_rad <= self.low_rad else "high" if angle_rad >= self.high_rad else "between"
         if side != self._side:
-            self._side, self._side_since_s = side, before_s
+            self._side, self._side_since_s, self._side_first_s = side, before_s, time_s
         if side == "high" and self._state == "high":
-            self._left_s = time_s
+            self._left_s, self._lowest_rad = time_s, angle_rad
+        self._lowest_rad = min(self._lowest_rad, angle_rad)
         is_stable = time_s - self._side_since_s >= self._min_hold_s
         if side != "between" and side != self._state and is_stable:
             # from nowhere, low is no half: only what began high is a whole repetition
             if side == "high" and self._state == "low" and time_s - self._left_s >= self._min_duration_s:
                 self.count += 1
+                self.last = Repetition(self._left_s, self._side_first_s, self._lowest_rad)
             if side == "high" or self._state == "high":
                 self._state = side
             if side == "high":
-                self._left_s = time_s
+                self._left_s, self._lowest_rad = time_s, angle_rad
         return self.count
 
     def _drop(self) -> None:
         self._state = self._side = "unknown"
-        self._side_since_s = self._left_s = -math.inf
+        self._side_since_s = self._side_first_s = self._left_s = -math.inf
+        self._lowest_rad = math.inf
 
 
 def count_repetitions(
@@ -103,7 +132,7 @@ def count_repetitions(
     high_rad: float = HIGH_RAD,
     **options: float,
 ) -> int:
-    """Count the repetitions in a recording. The default limits suit the knee in squats.
+    """Count the repetitions in a recording, as `find_repetitions` finds them.
 
     Args:
         angles_rad: Angles (N,) in radians, NaN where unknown.
@@ -115,10 +144,44 @@ def count_repetitions(
     Raises:
         InputError: Angles and times differ in length, or `RepetitionCounter` rejects a value.
     """
+    return len(find_repetitions(angles_rad, times_s, low_rad=low_rad, high_rad=high_rad, **options))
+
+
+def find_repetitions(
+    angles_rad: ArrayLike,
+    times_s: ArrayLike,
+    *,
+    low_rad: float = LOW_RAD,
+    high_rad: float = HIGH_RAD,
+    **options: float,
+) -> list[Repetition]:
+    """Find the repetitions in a recording. The default limits suit the knee in squats.
+
+    Args:
+        angles_rad: Angles (N,) in radians, NaN where unknown.
+        times_s: Times (N,) in seconds, in ascending order.
+        low_rad: Angle at or below which the joint is bent, in radians.
+        high_rad: Angle at or above which the joint is straight, in radians.
+        options: Duration arguments of `RepetitionCounter`.
+
+    Raises:
+        InputError: Angles and times differ in length, or `RepetitionCounter` rejects a value.
+
+    Example:
+        >>> times_s = np.arange(0, 7, 0.1)
+        >>> knee_rad = 2.3 + 0.8 * np.cos(2 * np.pi * times_s / 3)  # three seconds each
+        >>> for repetition in find_repetitions(knee_rad, times_s):
+        ...     print(f"{repetition.begin_s:.1f} to {repetition.end_s:.1f} s, {repetition.lowest_rad:.2f} rad")
+        0.5 to 2.5 s, 1.50 rad
+        3.5 to 5.5 s, 1.50 rad
+    """
     angles, times = np.asarray(angles_rad, float), np.asarray(times_s, float)
     if angles.ndim != 1 or angles.shape != times.shape:
         raise InputError(f"angles {angles.shape} and times {times.shape} must both be (N,)")
     counter = RepetitionCounter(low_rad, high_rad, **options)
+    found: list[Repetition] = []
     for angle, time in zip(angles.tolist(), times.tolist(), strict=True):
-        counter.update(angle, time)
-    return counter.count
+        if counter.update(angle, time) > len(found):
+            assert counter.last is not None  # the count went up
+            found.append(counter.last)
+    return found
