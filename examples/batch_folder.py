@@ -8,6 +8,9 @@ from pathlib import Path
 
 import sonjit
 
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
+
 videos, tables = map(Path, sys.argv[1:3])
 tables.mkdir(parents=True, exist_ok=True)
 with sonjit.create_detector("hands") as detector:

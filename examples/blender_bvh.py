@@ -9,6 +9,9 @@ from pathlib import Path
 import sonjit
 from sonjit.lab.meshes import bvh_from_motion, fit_hands
 
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
+
 clip, folder = sys.argv[1], Path(sys.argv[2])
 folder.mkdir(parents=True, exist_ok=True)
 for motion in fit_hands(sonjit.track(clip, "hands", smoothing="one_euro")):

@@ -8,6 +8,9 @@ import sys
 import sonjit
 from sonjit.runs.live import LiveOutput
 
+if len(sys.argv) < 4:
+    sys.exit(__doc__)
+
 source, host, port, *bundle = sys.argv[1:]
 options = {"landmark_model": bundle[0]} if bundle else {}
 try:

@@ -7,6 +7,9 @@ import sys
 
 import sonjit
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
+
 with sonjit.create_detector("hands", static_image=True) as detector:
     for hand in detector.detect(sys.argv[1]):
         tip = hand.keypoints[hand.skeleton.index("index_finger_tip")]

@@ -7,6 +7,9 @@ import sys
 
 import sonjit
 
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
+
 table = sonjit.to_dataframe(sonjit.track(sys.argv[1], "hands"))
 table.to_csv(sys.argv[2], index=False)  # or .to_parquet, .to_excel, ...
 tips = table.loc[table["name"] == "index_finger_tip"].sort_values(["id", "time"])

@@ -8,6 +8,9 @@ import sys
 import sonjit
 from sonjit.results.measures import measures
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
+
 for frame in sonjit.track(sys.argv[1], "hands", max_instances=1, smoothing="one_euro"):
     for hand in frame.hands:
         apart_cm = 100 * measures(hand)["pinch_index_m"]

@@ -12,6 +12,9 @@ import httpx
 
 import sonjit
 
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
+
 photo, drawn = sys.argv[1:3]
 server = os.environ.get("SONJIT_SERVER", "http://127.0.0.1:8765")
 answer = httpx.post(f"{server}/v1/hands", params={"full": "true"}, content=Path(photo).read_bytes())

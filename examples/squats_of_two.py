@@ -10,6 +10,9 @@ from collections import defaultdict
 import sonjit
 from sonjit.results.measures import RepetitionCounter, measures
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
+
 counters = defaultdict[int, RepetitionCounter](lambda: RepetitionCounter(math.radians(110), math.radians(150)))
 for frame in sonjit.track(sys.argv[1], "body", max_instances=2):
     for body in frame.bodies:

@@ -10,6 +10,8 @@ import numpy as np
 import sonjit
 from sonjit.studio import load_cameras, triangulate
 
+if len(sys.argv) < 4:
+    sys.exit(__doc__)
 rig = load_cameras(sys.argv[1])
 for frames in zip(*(sonjit.track(video, "hands") for video in sys.argv[2:]), strict=False):
     for side in ("Left", "Right"):

@@ -10,6 +10,9 @@ import pyautogui
 import sonjit
 from sonjit.results.measures import measures
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
+
 screen_width, screen_height = pyautogui.size()
 is_down = False
 for frame in sonjit.track(sys.argv[1], "hands", max_instances=1, mirrored=True, smoothing="one_euro"):

@@ -56,6 +56,15 @@ def test_every_program_is_short_and_tested_here():
         assert f'"{path.name}"' in here, f"{path.name} is not run"
 
 
+@pytest.mark.parametrize(
+    "path", [path for path in SHORT if "sys.argv" in path.read_text("utf-8")], ids=lambda p: p.name
+)
+def test_without_arguments_a_program_prints_its_usage(path, run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyautogui", types.ModuleType("pyautogui"))
+    with pytest.raises(SystemExit, match=rf"python examples/{path.name} \S"):
+        run(path.name)
+
+
 @pytest.mark.slow
 def test_hands_in_an_image(run, reader_files):
     lines = run("hands_in_an_image.py", reader_files / "photo.jpg")
