@@ -47,12 +47,12 @@ def bench(
             with blendshapes and matrices, for which face_landmarker.task must be registered.
         media: A video or image for the kind, with all for hands; hands have a bundled clip. An image is made to
             drift.
-        face_media: The same for face.
-        body_media: The same for body and holistic.
+        face_media: A video or image for face.
+        body_media: A video or image for body and holistic.
         model: Model to measure. Default: all models of the kind.
-        precision: What Sonjit's networks run in; auto takes bf16 where the processor and the network bear it, else f32.
+        precision: Number format of Sonjit's networks. auto uses bf16 if CPU and network allow it, otherwise f32.
         threads: Threads of Sonjit. 0 uses all cores. Default: SONJIT_THREADS.
-        repeat: Fresh processes per case and side; the median of each metric counts.
+        repeat: Number of processes per case and side. The median of each metric is reported.
         save: A JSON file for all metrics of all processes.
     """
     from rich.console import Console

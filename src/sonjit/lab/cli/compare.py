@@ -35,8 +35,8 @@ def compare(
             names a row, which else has the model's name, and whether it sees one image or a sequence.
         root: Folder of the data set, as for sonjit eval.
         save: Image to write.
-        samples: Their names in the data set, with commas; by default those on which the methods differ most.
-        columns: How many of these.
+        samples: Names of samples, separated by commas. Default: those with the largest differences.
+        columns: Number of samples.
     """
     ending = Path(save).suffix.lower()
     if ending not in ANNOTATED_IMAGE_ENDINGS:

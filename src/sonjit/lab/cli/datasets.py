@@ -45,10 +45,10 @@ SkipBad = Annotated[bool, Parameter(negative="", group=_CHOICE)]
 def list_command(
     *, root: Path | None = None, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False
 ) -> None:
-    """List the known data sets: parts, what is in them, licence, where to get them and what they need.
+    """List the known data sets with parts, content, licence and source.
 
     Args:
-        root: Folder to look in; shows which sets its folders contain, by name and by content.
+        root: Folder to search for data sets, by name and content.
         as_json: Print a JSON array instead.
     """
     entries = [dataset_entry(name) for name in list_datasets()]
@@ -81,16 +81,16 @@ def check(
     limit: int | None = None,
     images: bool = True,
 ) -> int:
-    """Check every sample: its files, sizes and numbers of keypoints, and whether its 3D falls onto its 2D.
+    """Check the files, sizes, keypoints and 3D projection of every sample.
 
     Args:
         name: Name of the data set, see `sonjit datasets list`.
-        root: Folder that it was unpacked into.
+        root: Folder of the unpacked data set.
         split: Name of the split. Default: the first in the list.
-        option: Further options of the set, as name=value; may be repeated.
-        skip_bad: Go on after a bad sample, and list them all at the end.
-        limit: Check so many samples.
-        images: Decode every image too.
+        option: Option of the data set as name=value. Can be repeated.
+        skip_bad: Continue after a bad sample, and list all bad samples at the end.
+        limit: Maximum number of samples to check.
+        images: Also decode every image.
     """
     dataset = _open(name, root, split, option, limit, trust=False)
     good, bad = _looked_at(dataset, skip_bad=skip_bad, images=images)
@@ -114,17 +114,17 @@ def show(
     order: Literal["spread", "first", "random"] = "spread",
     zoom: bool = False,
 ) -> None:
-    """Draw a contact sheet: samples with boxes, masks, keypoints, and projected 3D keypoints as small white rings.
+    """Draw a contact sheet of samples with boxes, masks and keypoints.
 
     Args:
         name: Name of the data set, see `sonjit datasets list`.
-        root: Folder that it was unpacked into.
+        root: Folder of the unpacked data set.
         out: Image to write.
         split: Name of the split. Default: the first in the list.
-        option: Further options of the set, as name=value; may be repeated.
-        samples: How many.
-        order: Spread over the set, its first ones, or at random (the same ones every time).
-        zoom: Cut each image around what is labelled in it.
+        option: Option of the data set as name=value. Can be repeated.
+        samples: Number of samples.
+        order: Selection of samples: evenly spread, the first ones, or random with a fixed seed.
+        zoom: Crop each image to its labels.
     """
     if samples < 1:
         raise InputError(f"--samples {samples}: show at least 1")
@@ -153,18 +153,18 @@ def convert(
 ) -> int:
     """Write a data set as COCO keypoints (.json), as a table (.parquet) or as WebDataset shards (a folder).
 
-    The first two point to the images where they lie, shards hold them. Shards of a run that was stopped are kept, and
-    the next run goes on. Read it back with the data set `folder` or `shards`.
+    The first two refer to the images. Shards contain them. An interrupted run keeps its shards, and the next run
+    continues. Read the result with the data set `folder` or `shards`.
 
     Args:
         name: Name of the data set, see `sonjit datasets list`.
-        root: Folder that it was unpacked into.
+        root: Folder of the unpacked data set.
         out: File or folder to write.
         split: Name of the split. Default: the first in the list.
-        option: Further options of the set, as name=value; may be repeated.
-        skip_bad: Leave bad samples out and list them at the end, instead of stopping at the first.
-        limit: Write so many samples.
-        per_shard: Samples in each shard.
+        option: Option of the data set as name=value. Can be repeated.
+        skip_bad: Omit bad samples and list them at the end.
+        limit: Maximum number of samples to write.
+        per_shard: Number of samples per shard.
     """
     dataset = _open(name, root, split, option, limit, trust=not skip_bad)
     bad: list[Skipped] = []
@@ -199,13 +199,13 @@ def split_command(
 
     Args:
         name: Name of the data set, see `sonjit datasets list`.
-        root: Folder that it was unpacked into.
+        root: Folder of the unpacked data set.
         out: Folder to write.
         parts: Share of the samples in each part.
         seed: Seed of the assignment; the same seed gives the same parts on every machine.
         split: Name of the split. Default: the first in the list.
-        option: Further options of the set, as name=value; may be repeated.
-        limit: Use only so many samples.
+        option: Option of the data set as name=value. Can be repeated.
+        limit: Maximum number of samples to use.
     """
     try:
         shares = {part: float(share) for part, share in key_values(parts.split(","), option="--parts")}

@@ -81,44 +81,44 @@ def evaluate(
 
     `sonjit eval` lists the protocols and models. `sonjit eval --protocol mediapipe-card --model hands-full --root sets`
     tracks and searches hands anew, as the model cards do. `sonjit eval --protocol freihand --root FreiHAND_pub_v2
-    --predictions mine.npz` evaluates the predictions of another program. A run that was stopped goes on with --resume.
+    --predictions mine.npz` evaluates the predictions of another program. Continue an interrupted run with --resume.
 
     Args:
-        protocol: Name of a protocol, or a .toml file of your own.
+        protocol: Name of a protocol, or the path of your own .toml file.
         model: A detector's kind and model such as hands-full, or a network of sonjit networks with --weights.
-        root: Folder of the data set; of several sets, the folder that holds theirs.
+        root: Folder of the data set, or the folder that contains several sets.
         predictions: File of predictions to evaluate instead: .npz with id (N,) and keypoints_px, keypoints_m,
             vertices_m, side, score and so on; COCO's results as .json; or what sonjit hands --save wrote for a folder
             of images.
-        out: Folder for everything that is written.
-        data: Other sets than the protocol's, at the root itself: NAME or NAME:SPLIT, several with commas.
-        split: Another split than the protocol's.
+        out: Folder for the results.
+        data: Data sets to use instead of the protocol's: NAME or NAME:SPLIT, separated by commas.
+        split: Split to use instead of the protocol's.
         mode: Mode of detectors: tracking crops around the previous result, reacquisition searches each image.
-        limit: Only so many images of each set.
+        limit: Maximum number of images per data set.
         weights: Checkpoint of a network, or folder of its run; demo for placeholder weights.
-        layout: Data set that an official checkpoint of InterNet was trained on; Sonjit's own say it.
-        root_weights: RootNet's checkpoint, beside InterNet's.
-        root_input_scale: What white is to an official checkpoint of RootNet: 255 in the release; Sonjit's own say it.
+        layout: Training data set of an official InterNet checkpoint. Sonjit's checkpoints contain it.
+        root_weights: Checkpoint of RootNet, for InterNet.
+        root_input_scale: Value of white for an official RootNet checkpoint, 255 in the release. Sonjit's contain it.
         boxes: JSON file of where InterNet looks, and how far the roots are: RootNet's released results, or a list with
             annot_id or sample (and side), bbox (x, y, width, height of the square to cut out) and abs_depth in mm.
-        mano: MANO_RIGHT.pkl, for HandOccNet and Deformer, and for the true meshes of sets with MANO's parameters.
-        mano_left: MANO_LEFT.pkl, likewise.
+        mano: MANO_RIGHT.pkl, for HandOccNet and Deformer, and for meshes of sets with MANO parameters.
+        mano_left: MANO_LEFT.pkl, for left hands.
         pooling: Pooling of a classifier's checkpoint that does not contain it: gap (mean) or gmp (maximum).
         localize_by: Source of a classifier's boxes: cam, one of each class's map, the default; heuristics, the
             paper's five of three classes; backprop, one of each class's saliency.
         view: Part of the image for a classifier: all of it (full), the crop of its map (crop), or the labelled
             box (box); by default what it was trained on.
         models_dir: Folder with the published weight files.
-        landmark_model: Hand landmark network of your own, for detectors.
+        landmark_model: File of a custom landmark network, for detectors.
         search: Search of detectors. Default: the search of the protocol.
         max_instances: Maximum number of instances of detectors. Default: the number of the protocol.
-        device: Where it runs: a detector on cpu, gpu, npu or auto, a network on cpu, gpu, cuda:1, mps or auto.
-        resume: Go on from what was evaluated before.
-        skip_bad: Leave bad samples out and list them.
-        jobs: Processes that share the samples; of tracking, whole recordings. They come to the same metrics.
+        device: Device: cpu, gpu, npu or auto for a detector; cpu, gpu, cuda:1, mps or auto for a network.
+        resume: Continue an interrupted evaluation.
+        skip_bad: Omit bad samples and list them.
+        jobs: Number of processes that share the samples. The metrics stay the same.
         workers: A pool of processes here; or ray, or ray:ADDRESS, a cluster whose machines see the data under the same
             path.
-        save: Table with a row for each thing that is evaluated: .json, .jsonl, .csv or .parquet.
+        save: Table with a row per evaluated instance: .json, .jsonl, .csv or .parquet.
         submission: File for the server of a challenge: pred.json for FreiHAND's and HO-3D's, .txt for DexYCB's toolkit.
     """
     from sonjit.lab.evaluation import evaluate as run
@@ -240,11 +240,11 @@ def card(
     `sonjit card evaluation/eval.json --out cards --groups groups.csv --goal 2.56 --bench bench.json`
 
     Args:
-        evaluations: Files that sonjit eval wrote, of one model or several.
+        evaluations: Files of sonjit eval, for one or several models.
         out: Folder for the cards.
         groups: CSV file with a column subject or sample, and one per factor: region, fitzpatrick, monk, gender, age.
-        goal: How much worse than the average the worst group may be, in the metric's unit.
-        fewest: Instances that a group needs to be evaluated.
+        goal: Maximum difference between the worst group and the average, in the metric's unit.
+        fewest: Minimum number of instances of an evaluated group.
         bench: File of sonjit bench --save, for latency.
         name: Name of your own network.
         licence: Licence of your own weights, such as cc-by-4.0.

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def networks(pattern: str = "*", /, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
-    """List the networks that can be created, trained and exported: their size, work, input, licence and weights.
+    """List the networks with size, work, input, licence and weights.
 
     `sonjit networks "hand-*"` shows those of the hand. The work of one image is in millions of floating point
     operations, a multiply-add counted as two; "?" where it depends on what is in the image.
 
     Args:
-        pattern: Names to list, with * and ?.
-        as_json: Print a JSON array instead, with paper and summary too.
+        pattern: Pattern of names with * and ?.
+        as_json: Print a JSON array instead, including paper and summary.
     """
     from sonjit.lab.networks import list_networks
     from sonjit.lab.networks.facts import describe_network
@@ -90,11 +90,11 @@ def export(
 
     Args:
         name: Name of the network, from `sonjit networks`.
-        out: File to write: .onnx, .tflite, or .xml with its .bin beside.
-        weights: published, demo, or a path: .safetensors, .pt or .tflite; the published ones by default.
-        to: The format; by default that of the file's ending.
-        dynamic_batch: Take batches of any size.
-        settings: Option of the network, e.g. keypoints=22; may be given several times.
+        out: File to write: .onnx, .tflite, or .xml with a .bin file.
+        weights: published, demo, or the path of a .safetensors, .pt or .tflite file. Default: published.
+        to: Format. Default: the format of the file ending.
+        dynamic_batch: Accept batches of any size.
+        settings: Option of the network, e.g. keypoints=22. Can be repeated.
     """
     from sonjit.lab.networks import create_network, network_entry
     from sonjit.lab.networks.export import export_network

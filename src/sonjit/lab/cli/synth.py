@@ -52,30 +52,30 @@ def synth(
     """Render hands with exact labels into a folder.
 
     `sonjit synth out --count 2000 --seed 1` writes images and `coco.json`, which `sonjit train` and
-    `open_dataset("folder", ...)` read. The same seed gives the same bytes; a run that was stopped goes on.
+    `open_dataset("folder", ...)` read. The same seed gives the same bytes. An interrupted run continues.
 
     `sonjit synth out --set tone=8..10 --set hands=1 --set yaw_deg=-30..30` pins factors; `--list-factors` shows all.
 
     Args:
-        out: Folder to write; new, empty, or of a run with the same settings.
-        count: How many stills or sequences; by default 1000 stills or 1 sequence.
+        out: Folder to write. It must be new, empty, or from a run with the same settings.
+        count: Number of stills or sequences. Default: 1000 stills or 1 sequence.
         seed: Seed of all random numbers.
-        factor: A factor as name=value, name=a..b or name=a,b; may be repeated.
+        factor: Factor as name=value, name=a..b or name=a,b. Can be repeated.
         size: Width x height of each image in pixels; by default 256x256, 512x334 for interhand, 640x480 for video;
             with --poses that of the video.
-        views: Cameras of each scene; by default 1, or 2 on glasses.
-        rig: Their arrangement: webcam (1), glasses (2) or dome (1 to 140, by default for several).
+        views: Number of cameras per scene. Default: 1, or 2 on glasses.
+        rig: Arrangement of the cameras: webcam (1), glasses (2) or dome (1 to 140). Default: dome for several cameras.
         format: Format of the folder.
-        depth: Write depth as 16-bit PNG too, in tenths of a millimetre.
-        normals: Write normals as PNG too.
-        masks: Write instances as PNG too.
-        backgrounds: Folder of images to cut backgrounds from; by default they are procedural.
-        sequence: Hands in motion: peak, rom, any, or names with commas between.
-        fps: Frames a second of a sequence.
-        poses: Hands that `sonjit hands VIDEO --save` wrote as .json: their motion with exact labels.
-        hand_rig: A rigged hand of your own instead: a GLB with WebXR's 25 joints; of both sides as left.glb,right.glb.
-        mano: MANO_RIGHT.pkl of your own instead, or MANO_RIGHT.pkl,MANO_LEFT.pkl.
-        jobs: Processes.
+        depth: Also write depth as 16-bit PNG, in tenths of a millimetre.
+        normals: Also write normals as PNG.
+        masks: Also write instance masks as PNG.
+        backgrounds: Folder of images for backgrounds. Default: procedural backgrounds.
+        sequence: Motions to render: peak, rom, any, or names separated by commas.
+        fps: Frames per second of a sequence.
+        poses: JSON file of `sonjit hands VIDEO --save`, whose motion is rendered.
+        hand_rig: Your own rigged hand, a GLB with WebXR's 25 joints. For both sides left.glb,right.glb.
+        mano: Your MANO_RIGHT.pkl, or MANO_RIGHT.pkl,MANO_LEFT.pkl.
+        jobs: Number of processes.
         workers: A pool of processes here; or ray, or ray:ADDRESS, a cluster whose machines see OUT under the same path.
         list_factors: Print the factors instead.
     """

@@ -40,7 +40,7 @@ def train(
     ablation: str | None = None,
     list_: Annotated[bool, Parameter(name="--list", negative="")] = False,
 ) -> None:
-    """Train a network by a recipe, Sonjit's own or a TOML file of yours.
+    """Train a network with one of Sonjit's recipes or your own TOML file.
 
     `sonjit train hand-full --data hands.json --images photos/ --out runs/mine --export onnx` fine-tunes the hand
     network on your own hands, and writes what `sonjit hands --landmark-model runs/mine/hand-full.onnx` runs.
@@ -51,21 +51,21 @@ def train(
     `torchrun --nproc-per-node 2 -m sonjit train cam --device cuda` trains with two GPUs.
 
     Args:
-        recipe: What to train: hand-full, hand-lite, cam, mask-rcnn, ..., or the path of a recipe.
+        recipe: Name of a recipe such as hand-full, hand-lite, cam or mask-rcnn, or the path of a TOML file.
         out: Folder of the run: report.html, weights.safetensors, log.jsonl, settings.json, result.json and the last
             checkpoint. runs/RECIPE by default.
-        data: Annotations: a JSON file in COCO's format, or the folder that holds it.
-        images: Folder of the images, or the video that they are frames of.
+        data: Annotations as a JSON file in COCO's format, or its folder.
+        images: Folder of the images, or their video.
         weights: Initial weights: published, demo, or a path.
-        extra_keypoints: Names of keypoints to add after a hand's 21, with commas.
-        steps: Steps of the optimizer.
-        device: cpu, gpu, cuda:1, mps or auto.
-        precision: bf16 multiplies in bfloat16; weights stay float32.
-        export: Write the trained network for another runtime too.
-        settings: Setting of the recipe, e.g. learning_rate=0.0003; may be given several times.
-        smoke: Train at the small size, which ends in minutes on a CPU.
-        ablation: Run a grid of the recipe, each row with each seed, and show its table beside the published one.
-        list_: Show what can be trained.
+        extra_keypoints: Names of additional keypoints of a hand, separated by commas.
+        steps: Number of optimizer steps.
+        device: Device: cpu, gpu, cuda:1, mps or auto.
+        precision: Number format of the computation. bf16 uses autocast with float32 weights.
+        export: Also write the trained network for another runtime.
+        settings: Setting of the recipe, e.g. learning_rate=0.0003. Can be repeated.
+        smoke: Train at the small size, which finishes in minutes on a CPU.
+        ablation: Name of a grid of the recipe. Each row is trained with each seed and compared with published results.
+        list_: List the recipes.
     """
     if list_:
         sys.stdout.write(_recipes())

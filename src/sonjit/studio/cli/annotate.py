@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 app = App(
     name="annotate",
-    help="""Annotate hands in many views at once: projects, the page to work on them, and what comes of it.
+    help="""Calibrate cameras, and label, triangulate and release recordings of several views.
 
     Example: `sonjit annotate new desk --cameras rig.json --views recordings/ && sonjit annotate open desk`
     """,
@@ -64,13 +64,13 @@ def new(
     capture: str | None = None,
     frame_sets: Path | None = None,
 ) -> None:
-    """Make an annotation project: which cameras, and where each one's images are. Nothing is copied.
+    """Create an annotation project from cameras and their recordings.
 
     Example: `sonjit annotate new desk --cameras rig.json --views recordings/ && sonjit annotate open desk`
 
     Args:
-        project: Folder to make.
-        cameras: The calibrated rig, in any format that `sonjit annotate cameras` reads.
+        project: Folder to create.
+        cameras: Camera file in any format that `sonjit annotate cameras` reads.
         views: Folders or videos named like the cameras, a folder of such or of all cameras' images, or CAMERA=PATH.
         name: Title of the project. Default: the name of the folder.
         unit: Unit of the cameras' lengths if their file has none: m, cm, mm, or a length such as 44mm.
@@ -99,14 +99,14 @@ def open_page(
     token: str | None = None,
     verbose: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Serve the annotation page of a project until Ctrl-C; several people may work on it at once.
+    """Serve the annotation page of a project until Ctrl-C.
 
     Args:
         project: Folder made by `sonjit annotate new`.
         host: Name or address to listen on.
-        port: 0 takes any that is free.
+        port: Port to listen on. 0 selects a free port.
         open_browser: Open the page in the browser.
-        token: What every call must show; needed on a host that other machines reach.
+        token: Secret that every call must contain. Required on a host that other machines can reach.
         verbose: Log every request.
     """
     from sonjit.server.run import serve
@@ -119,7 +119,7 @@ def open_page(
 
 @app.command
 def agreement(project: Path, /, *, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
-    """Measure how well annotators agree: distances between their marks of the same joint in the same view, in pixels.
+    """Measure the distances between the marks of several annotators, in pixels.
 
     Args:
         project: Folder made by `sonjit annotate new`.
@@ -168,7 +168,7 @@ def release(
     mano: Path | None = None,
     mano_left: Path | None = None,
 ) -> None:
-    """Write a data set: small images without faces, InterHand2.6M's files, COCO, checksums, statistics, a data card.
+    """Write a data set with InterHand2.6M's and COCO's annotations and a data card.
 
     The card is TOML: title, licence, consent and contact, and [captures.PROJECT] with subject, maybe split (train, val,
     test), and sequences = [{name = "0001_fist", type = "PP", first = 0, last = 120}].
@@ -176,14 +176,14 @@ def release(
     Example: `sonjit annotate release desk hands-2026 --card card.toml --fps 30`
 
     Args:
-        project: Annotated project: its newest labels by `sonjit annotate auto`.
-        out: Folder to make.
-        card: Data card; nothing is released without licence and consent.
-        also: More projects, of other people or of the same.
-        fps: Frames per second of the recordings; five per second are released.
-        surfaces: Surfaces of hands as vertices and parameters: of the rigged hand, or MANO's.
+        project: Annotated project. Its newest labels of `sonjit annotate auto` are released.
+        out: Folder to create.
+        card: TOML file of the data card. Title, licence, consent and contact are required.
+        also: Additional projects, of the same or other people.
+        fps: Frames per second of the recordings. Five per second are released.
+        surfaces: Model of the hand surfaces to add: the rigged hand or MANO.
         mano: MANO's right hand for --surfaces mano: MANO_RIGHT.pkl or .npz.
-        mano_left: Likewise the left hand.
+        mano_left: MANO's left hand for --surfaces mano: MANO_LEFT.pkl or .npz.
     """
     files = mano_files(mano, mano_left)
     if bool(files) != (surfaces == "mano"):
@@ -216,7 +216,7 @@ def auto(
     workers: str = "pool",
     leave_out: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Label all frame sets automatically, or resume a run that was stopped. `rank` then lists what people should check.
+    """Label all frame sets automatically, or continue an interrupted run.
 
     Example: `sonjit annotate auto desk --fps 30 --jobs 4`, mark some frames on the page, `sonjit annotate train desk`,
     and `sonjit annotate auto desk` again.
@@ -225,11 +225,11 @@ def auto(
         project: Folder made by `sonjit annotate new`.
         fps: Frames per second of the recordings.
         model: Hand model of Sonjit.
-        network: Folder that `sonjit annotate train --network` wrote: a second pass, after Sonjit's own model.
-        jobs: Processes.
+        network: Folder of `sonjit annotate train --network` for a second pass after Sonjit's own model.
+        jobs: Number of processes.
         workers: A pool of processes here; or ray, or ray:ADDRESS, a cluster whose machines see the project under the
             same path.
-        leave_out: Leave out cameras that do not fit the others, and continue.
+        leave_out: Exclude inconsistent cameras and continue.
     """
     os.environ.setdefault("SONJIT_THREADS", "1")
     settings = AnnotatorSettings(model, network or "", fps, leave_out)
@@ -260,7 +260,7 @@ def train(
     setting: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
     device: str = "cpu",
 ) -> None:
-    """Learn from what people marked: how far off views see joints; with --network fine-tune a network on the project.
+    """Learn the offsets of detected joints from the marks of a project.
 
     Example: `sonjit annotate train desk --network hand-full` fine-tunes Sonjit's hands in some minutes.
 
@@ -286,7 +286,7 @@ def train(
 
 @app.command
 def error(project: Path, /, *, folds: int = 5) -> None:
-    """Tell how far the machine's joints lie from people's, in frame sets held out from its offsets.
+    """Measure the error of automatic labels on the marks, by cross-validation.
 
     Example: `sonjit annotate error desk` after `auto`, and after people marked ten frame sets or more.
 
@@ -322,11 +322,11 @@ def error(project: Path, /, *, folds: int = 5) -> None:
 
 @app.command
 def rank(project: Path, /, *, count: int = 20) -> None:
-    """List the frame sets that need attention most, and why; the page goes through them too.
+    """List the most uncertain frame sets and the reasons.
 
     Args:
         project: Folder made by `sonjit annotate new`.
-        count: How many.
+        count: Number of frame sets.
     """
     from rich.console import Console
     from rich.table import Table

@@ -58,7 +58,7 @@ def calibrate(
     every: int = 1,
     image_times: bool = False,
 ) -> None:
-    """Calibrate a rig from images or videos of a board that is carried around before the cameras.
+    """Calibrate cameras from images or videos of a moving board.
 
     Example: `sonjit annotate calibrate recordings/ --board charuco:8x6:30mm:22mm:4x4_50 --out rig.json --report r.html`
 
@@ -70,17 +70,17 @@ def calibrate(
             of markers on a body; or auto:SIDE, which recognises the board by itself: its square has that side, or its
             marker where there are no squares. Several boards, once each: all that are carried around, each by itself.
         out: Cameras to write: .json, .toml (anipose), .yml (OpenCV) or a folder (COLMAP).
-        report: HTML page to write: errors by camera and frame set, and the worst images.
+        report: HTML page to write, with errors by camera and frame set and the worst images.
         lens: Distortion to estimate: none, radial (k1 k2), usual (k1 k2 p1 p2), full (and k3), rational (and k4
             to k6), or k1 to k4 of a fisheye, all as OpenCV's.
-        lenses: Cameras whose K and distortion are kept; any format, with or without poses.
-        lens_recordings: Folder of recordings of the board for the lenses alone, one for each camera and named like it.
-        lens_board: The board of those recordings, where it is another.
-        sync: How images are matched into frame sets.
+        lenses: Camera file whose K and distortion are kept, in any format, with or without poses.
+        lens_recordings: Folder with a recording of the board per camera, named like the camera, for the lenses.
+        lens_board: Board of --lens-recordings, if it differs.
+        sync: Method that matches images into frame sets.
         stamps: Times for --sync time: folder with CAMERA.txt, seconds of each image; or caliscope's timestamps.csv.
         floor: Frame set in which the first board lies on the floor, print up: its corner becomes the origin, and z up.
         every: Use every Nth frame set.
-        image_times: Give each image a time of its own on the board's path: for cameras that are not synchronised.
+        image_times: Estimate the time of each image on the path of the board, for cameras that are not synchronised.
     """
     if every < 1:
         raise InputError(f"--every {every}: give at least 1")
@@ -221,13 +221,13 @@ def _nearby(targets: list[CalibrationTarget], paths: Mapping[str, Path]) -> str:
 
 
 def board(target: str, /, *, out: Path) -> None:
-    """Draw a board to print at its true size.
+    """Draw a calibration board to print at 100 %.
 
     Example: `sonjit annotate board charuco:8x6:30mm:22mm:4x4_50 --out board.svg`
 
     Args:
         target: Board as for --board of `sonjit annotate calibrate`.
-        out: .svg to write.
+        out: SVG file to write.
     """
     fitted = target_from_text(target)
     if not isinstance(fitted, CalibrationBoard) or out.suffix.lower() != ".svg":

@@ -44,16 +44,16 @@ def cameras(
     size: str | None = None,
     capture: str | None = None,
 ) -> None:
-    """Show a rig, or convert it: Sonjit's JSON, InterHand2.6M, anipose, OpenCV, COLMAP, handpose3d's .dat.
+    """Print a camera file, or convert it into another format.
 
     Example: `sonjit annotate cameras calibration.toml --unit mm --out rig.json`
 
     Args:
-        path: File or folder of cameras; the format follows from its ending and content.
+        path: Camera file or folder. Its ending and content determine the format.
         out: Cameras to write, in the format of its ending.
-        form: Format to write, where the ending does not determine it.
+        form: Format to write, if the ending does not determine it.
         unit: Unit of lengths if the file has none: m, cm, mm, or a length such as 44mm, a board's square.
-        size: WIDTHxHEIGHT of the images, where the file states none, as InterHand2.6M's and .dat.
+        size: WIDTHxHEIGHT of the images, if the file does not contain it, as for InterHand2.6M and .dat.
         capture: Capture of InterHand2.6M.
     """
     rig = load_cameras(path, unit=unit, size=_size(size), capture=capture)
@@ -108,7 +108,7 @@ def _show(rig: CameraRig) -> None:
 
 
 def sync(views: Views, /, *, by: SyncMethod = "time", out: Path | None = None, stamps: Path | None = None) -> int:
-    """Match the images of several cameras into frame sets; report clock differences, dropped and repeated images.
+    """Match the images of several cameras into frame sets.
 
     Args:
         views: Videos or folders of images named like their cameras, a folder of such, a folder of all cameras' images

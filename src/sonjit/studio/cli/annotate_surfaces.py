@@ -33,18 +33,18 @@ def surfaces(
     unit: str | None = None,
     frame_sets: Path | None = None,
 ) -> None:
-    """Fit the surface of every hand in space, over the whole recording: the rigged hand, or MANO of your own.
+    """Fit hand surfaces to triangulated hands: the rigged hand or MANO.
 
     Bones, or MANO's shape, are the same throughout. Frame sets in which a hand is not whole have no surface of it.
 
     Example: `sonjit annotate surfaces hands.json --out s.npz --draw over/ --cameras rig.json --views recordings/`
 
     Args:
-        people: JSON that `sonjit annotate triangulate` wrote, best with --constant-bones.
+        people: JSON file of `sonjit annotate triangulate`, best with --constant-bones.
         out: .npz to write: for each hand frames, vertices in metres, faces, parameters, and how far its joints are off.
-        mano: MANO's right hand, MANO_RIGHT.pkl or .npz; without, the rigged hand is fitted.
+        mano: MANO's right hand, MANO_RIGHT.pkl or .npz. Default: fit the rigged hand.
         mano_left: MANO's left hand.
-        draw: Folder to write each view to, with the surfaces over it.
+        draw: Folder for the views with drawn surfaces.
         cameras: Calibrated rig for --draw.
         views: Videos or folders of images for --draw, named like the cameras, a folder of such or of all cameras'
             images, or CAMERA=PATH.

@@ -43,22 +43,23 @@ def triangulate(
     frame_sets: Path | None = None,
     fps: float | None = None,
 ) -> int:
-    """Triangulate the hands, faces, bodies or people that `sonjit hands|face|body|holistic --save` found in each view.
+    """Triangulate the detections of several views.
 
-    Bodies, faces and people may be several: who is who is matched across views and over time by where they are.
+    Several bodies, faces or people are matched across views and over time by position. Hands must be of one person.
 
     Example: `sonjit annotate triangulate rig.json cam0.json cam1.json cam2.json --out hands.json`
 
     Args:
-        cameras: The calibrated rig, in any format that `sonjit annotate cameras` reads.
-        tables: A table per camera, named like it, a folder of such, or CAMERA=TABLE; hands are of one person.
-        out: JSON to write.
-        threshold: Reprojection error up to which a view is an inlier, pixels.
-        constant_bones: Fit hands and bodies with bones of one length throughout, moving as people can: videos.
+        cameras: Camera file in any format that `sonjit annotate cameras` reads.
+        tables: Tables of `sonjit hands|face|body|holistic --save`, one per camera and named like it, a folder of them,
+            or CAMERA=TABLE.
+        out: JSON file to write.
+        threshold: Maximum reprojection error of an inlier in pixels.
+        constant_bones: Fit hands and bodies of videos with constant bone lengths and human accelerations.
         unit: Unit of the cameras' lengths if their file has none: m, cm, mm, or a length such as 44mm.
-        leave_out: Leave out cameras that do not fit the others, and continue.
+        leave_out: Exclude inconsistent cameras and continue.
         frame_sets: File of `sonjit annotate sync --out`, for views whose images are not matched by their numbers.
-        fps: Frames per second of folders of images, whose tables do not say when they were taken.
+        fps: Frames per second of folders of images, whose tables contain no times.
     """
     import numpy as np
 
@@ -134,13 +135,13 @@ def export(
     out: Path,
     figure: Annotated[Literal["mesh", "skeleton"] | None, Parameter(name="--as")] = None,
 ) -> None:
-    """Export people in space to other programs: .c3d, .trc, .csv, their hands as .glb (animated) or .bvh, or as .svg.
+    """Export triangulated people as .c3d, .trc, .csv, .glb, .bvh or .svg.
 
     Example: `sonjit annotate export hands.json --out hands.glb`
 
     Args:
-        people: JSON that `sonjit annotate triangulate` wrote.
-        out: File to write; its ending names the format.
+        people: JSON file of `sonjit annotate triangulate`.
+        out: File to write. Its ending determines the format.
         figure: Content of .glb: mesh (rigged hands, the default) or skeleton (keypoints and bones, also of bodies).
     """
     written = export_people(load_people(people), out, figure)
