@@ -102,11 +102,15 @@ def new_server(weights, tmp_path_factory):
 def hosted(headers=()):
     """A web site: what stands in `.files` by path, as (type, bytes), with some headers more."""
 
+    class Server(http.server.ThreadingHTTPServer):
+        request_queue_size = 64  # a browser opens several connections at once, and a refused one may end a worker
+
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             kind, body = files.get(self.path, ("text/plain", None))
             self.send_response(404 if body is None else 200)
             self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body or b"")))
             for name, value in headers:
                 self.send_header(name, value)
             self.end_headers()
@@ -117,7 +121,7 @@ def hosted(headers=()):
             pass
 
     files = {"/favicon.ico": ("image/png", b"")}
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
+    with Server(("127.0.0.1", 0), Handler) as listener:
         thread = threading.Thread(target=listener.serve_forever)
         thread.start()
         try:
