@@ -39,7 +39,9 @@ export async function loadRuntime(folder: string, accelerator: Accelerator): Pro
   if (typeof WebAssembly !== "object" || !WebAssembly.validate(MODULE_WITH_SIMD)) {
     throw new Error("this browser has no WebAssembly with SIMD: take a newer one, or let a Sonjit server compute");
   }
-  const hasThreads = globalThis.crossOriginIsolated && (await supportsFeature("relaxedSimd"));
+  // Firefox (153) can lose the signal that a worker within a worker has started: the outer one then waits forever.
+  const canStartThreads = globalThis.crossOriginIsolated && !navigator.userAgent.includes("Firefox/");
+  const hasThreads = canStartThreads && (await supportsFeature("relaxedSimd"));
   const threads = hasThreads ? Math.min(navigator.hardwareConcurrency, MOST_THREADS) : 1;
   const settings: EmscriptenSettings = {
     locateFile: (name) => folder + name,
