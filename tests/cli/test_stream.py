@@ -20,7 +20,6 @@ def test_hands_of_a_clip_arrive(sonjit, media):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--to", "vmc://127.0.0.1:1", "--kind", "body"], "applies only to --kind face"),
         (["--to", "tcp://127.0.0.1:1"], "write osc://HOST:PORT"),
         (["--to", "osc://127.0.0.1:1", "--limit", 0], "--limit 0: must be at least 1"),
     ],

@@ -13,6 +13,17 @@ from sonjit.results import Frame, Gesture
 from sonjit.results.skeletons.blendshapes import BLENDSHAPES
 from sonjit.runs.live import LiveOutput
 
+from ..media.characters.actors import SIZE, actor, body_of  # noqa: TID252  # one actor for files and streams
+
+UNITY_BONES = {
+    *("Hips", "Spine", "Chest", "UpperChest", "Neck", "Head"),
+    *(f"{side}{bone}" for side in ("Left", "Right") for bone in
+      ("Shoulder", "UpperArm", "LowerArm", "Hand", "UpperLeg", "LowerLeg", "Foot", "Toes")),
+    *(f"{side}{finger}{part}" for side in ("Left", "Right") for finger in ("Thumb", "Index", "Middle", "Ring", "Little")
+      for part in ("Proximal", "Intermediate", "Distal")),
+}  # fmt: skip
+"""Names of HumanBodyBones of Unity, apart from eyes and jaw."""
+
 
 @pytest.fixture
 def receiver():
@@ -71,6 +82,42 @@ def test_blendshapes_go_out_by_vmc_without_the_neutral_one(receiver):
     head = next(values for address, *values in got if address == "/VMC/Ext/Bone/Pos")
     assert head == ["Head", 0, 0, 0, 0, 0, 0, 1]
     assert ["/VMC/Ext/Blend/Apply"] in [list(message) for message in got]
+
+
+def test_bones_of_a_body_go_out_by_vmc(receiver):
+    port, messages = receiver
+    body = body_of(actor(0.5))
+    with LiveOutput(f"vmc://127.0.0.1:{port}", "bodies") as output:
+        output.send(Frame(0, 0.0), SIZE)
+        output.send(Frame(1, 0.1, bodies=[body]), SIZE)
+    root, *bones = messages(53)
+    assert root == ("/VMC/Ext/Root/Pos", "root", 0, 0, 0, 0, 0, 0, 1)
+    assert {address for address, *_ in bones} == {"/VMC/Ext/Bone/Pos"}
+    poses = {name: (np.array(values[:3]), values[3:]) for _, name, *values in bones}
+    assert set(poses) == UNITY_BONES
+    place, turn = np.zeros(3), np.eye(3)
+    for bone in ("RightShoulder", "RightUpperArm", "RightLowerArm", "RightHand"):  # from the chest
+        place = place + turn @ poses[bone][0]
+        turn = turn @ rotation_of(poses[bone][1])
+    chest = np.eye(3)
+    for bone in ("Hips", "Spine", "Chest", "UpperChest"):
+        chest = chest @ rotation_of(poses[bone][1])
+    points = actor(0.5) * (-1, 1, 1)  # x of Unity is to the person's right
+    arm = chest @ place - chest @ poses["RightShoulder"][0]
+    collar = chest @ rotation_of(poses["RightShoulder"][1]) @ poses["RightUpperArm"][0]
+    np.testing.assert_allclose(arm - collar, points[16] - points[12], atol=0.03)
+
+
+def rotation_of(xyzw):
+    """Rotation of a quaternion, for columns."""
+    x, y, z, w = xyzw
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
 
 
 def test_frames_go_out_as_json_by_websocket():

@@ -25,7 +25,7 @@ def stream(
     landmark_model: Path | None = None,
     limit: int | None = None,
 ) -> None:
-    """Send live results to another program: keypoints by OSC, JSON by WebSocket, blendshapes by VMC.
+    """Send live results to another program: keypoints by OSC, JSON by WebSocket, bones or blendshapes by VMC.
 
     A video is sent at its own speed. Ctrl-C ends the program.
 
@@ -33,8 +33,8 @@ def stream(
 
     Args:
         source: Camera or video.
-        to: Address of the receiver, osc://HOST:PORT, vmc://HOST:PORT or ws://HOST:PORT/PATH. vmc sends the blendshapes
-            and the head of the first face and requires the file face_landmarker.task.
+        to: Address of the receiver, osc://HOST:PORT, vmc://HOST:PORT or ws://HOST:PORT/PATH. vmc sends the bones of one
+            body, or the blendshapes and the head of one face, which require the file face_landmarker.task.
         kind: Kind of instance to find. Default: hands; face for vmc.
         model: Model of the kind.
         max_instances: Maximum number of instances.
@@ -52,13 +52,11 @@ def stream(
     is_vmc = to.startswith("vmc:")
     if is_vmc and kind == "hands":
         kind = "face"
-    if is_vmc and kind != "face":
-        raise InputError(f"--to {to} applies only to --kind face")
     given = {"model": model, "max_instances": max_instances, "gestures": gestures, "landmark_model": landmark_model}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if kind == "face" and (is_vmc or landmark_model is not None):
         options |= {"blendshapes": True, "transform": True}
-    with LiveOutput(to, find_kind(kind).list_name) as output:
+    with LiveOutput(to, find_kind(kind).list_name, mirrored=mirrored) as output:
         start_s = None
         for frame in islice(track(str(source), kind, mirrored=mirrored, **options), limit):
             height, width = frame.image.shape[:2]

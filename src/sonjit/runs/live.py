@@ -5,25 +5,34 @@ from __future__ import annotations
 import logging
 import math
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
+
+import numpy as np
 
 from sonjit._util.errors import InputError
 from sonjit._util.json_text import json_from
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
 from sonjit.gestures.osc import osc_message
 from sonjit.gestures.outlets import WebSocketClient, open_udp
+from sonjit.media.tables.characters.bones import BONES, PARENTS
+from sonjit.media.tables.characters.live import LiveCharacter
 from sonjit.results import Face, Hand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
+    from sonjit._util.arrays import FloatArray, RealArray
+    from sonjit.media.tables.characters.motion import Motion
     from sonjit.results import Frame, Instance
 
 SCHEMES: Final = ("osc", "vmc", "ws", "wss")
 NO_EXPRESSION: Final = "_neutral"
 """Output of the blendshape network that is not an expression. ARKit does not have it."""
+
+_UNITY_THUMB: Final = {"Metacarpal": "Proximal", "Proximal": "Intermediate"}
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,19 +41,20 @@ class LiveOutput:
     """Send frames to an address.
 
     `osc` sends keypoints as messages of Open Sound Control over UDP. `ws` sends a JSON object per frame. `vmc` sends
-    the blendshapes and the head of a face by the Virtual Motion Capture protocol.
+    the Virtual Motion Capture protocol: the bones of one body, or the blendshapes and the head of one face.
 
     Args:
         address: `osc://HOST:PORT`, `vmc://HOST:PORT`, `ws://HOST:PORT/PATH` or `wss://...`.
         list_name: Name of the list of results that each frame has, even if it is empty.
+        mirrored: The images are selfie views. It applies only to the bones of `vmc`.
 
     Raises:
         InputError: The address is invalid, or nobody answers at a WebSocket address.
         MissingExtraError: A WebSocket without the extra `control`.
     """
 
-    def __init__(self, address: str, list_name: str) -> None:
-        self._address, self._list_name = address, list_name
+    def __init__(self, address: str, list_name: str, *, mirrored: bool = False) -> None:
+        self._address, self._list_name, self._mirrored = address, list_name, mirrored
         self._has_failed = False
         parts = urlsplit(address)
         try:
@@ -67,7 +77,8 @@ class LiveOutput:
             stack.callback(client.close)
             return lambda frame, size: client.send(self._json(frame, size))
         send = open_udp(host, port, stack)
-        messages = _vmc_messages if scheme == "vmc" else _osc_messages
+        character = LiveCharacter(mirrored=self._mirrored)
+        messages = partial(_vmc_messages, character) if scheme == "vmc" else _osc_messages
 
         def send_all(frame: Frame, size: tuple[int, int]) -> None:
             for message in messages(frame, size):
@@ -130,18 +141,47 @@ def _part(instance: Instance) -> str:
     return f"{instance.handedness.lower()}_hand" if isinstance(instance, Hand) else instance.kind
 
 
-def _vmc_messages(frame: Frame, _: tuple[int, int]) -> Iterator[bytes]:
-    """Yield the blendshapes and the head of the first face; none if the frame has no face."""
+def _vmc_messages(character: LiveCharacter, frame: Frame, size: tuple[int, int]) -> Iterator[bytes]:
+    """Yield the bones of a body, and the blendshapes and the head of the first face. Nothing if nobody is found."""
+    yield from _bone_messages(character.pose(frame, size))
     face = next((instance for _, instance in frame.instances() if isinstance(instance, Face)), None)
     if face is None:
         return
     if face.transform is not None:
         scale = (face.transform[:3, 0] ** 2).sum() ** 0.5
-        w, x, y, z = quaternion_wxyz_from_matrix(face.transform[:3, :3] / scale).tolist()
-        yield osc_message("/VMC/Ext/Bone/Pos", "Head", 0.0, 0.0, 0.0, x, -y, -z, w)  # Unity's x points the other way
-    for name, value in _expressions(face):
+        yield _bone_message("Head", np.zeros(3), face.transform[:3, :3] / scale)
+    expressions = list(_expressions(face))
+    for name, value in expressions:
         yield osc_message("/VMC/Ext/Blend/Val", name, value)
-    yield osc_message("/VMC/Ext/Blend/Apply")
+    if expressions:
+        yield osc_message("/VMC/Ext/Blend/Apply")
+
+
+def _bone_messages(pose: Motion | None) -> Iterator[bytes]:
+    """Yield the root and all bones of a pose."""
+    if pose is None:
+        return
+    yield osc_message("/VMC/Ext/Root/Pos", "root", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    for number, bone in enumerate(BONES):
+        place = pose.offsets[number] if PARENTS[bone] else pose.hips[0]
+        yield _bone_message(unity_bone(bone), place, pose.rotations[0, number])
+
+
+def _bone_message(name: str, place: FloatArray, rotation: RealArray) -> bytes:
+    """Return the position and rotation of a bone relative to its parent. Unity's x points to the other side."""
+    w, x, y, z = quaternion_wxyz_from_matrix(rotation).tolist()
+    return osc_message("/VMC/Ext/Bone/Pos", name, -place[0], place[1], place[2], x, -y, -z, w)
+
+
+def unity_bone(bone: str) -> str:
+    """Return the name of a bone in Unity's humanoid.
+
+    >>> unity_bone("leftThumbMetacarpal"), unity_bone("hips")
+    ('LeftThumbProximal', 'Hips')
+    """
+    finger, thumb, part = bone.partition("Thumb")
+    name = f"{finger}{thumb}{_UNITY_THUMB.get(part, part)}"
+    return name[0].upper() + name[1:]
 
 
 def _expressions(face: Face) -> Iterator[tuple[str, float]]:

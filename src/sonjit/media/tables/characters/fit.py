@@ -136,14 +136,14 @@ def _limb_lengths(body: FloatArray, limbs: tuple[tuple[int, int, int], ...]) -> 
 def _smooth(values: FloatArray, times: FloatArray, width_s: float) -> FloatArray:
     """Average values (M, ...) with Gaussian weights in time, which adds no lag. NaN has no weight and stays."""
     is_known = np.isfinite(values)
-    filled = np.where(is_known, values, 0.0)
+    filled = np.where(is_known, values, 0.0).reshape(len(values), -1)
+    counts = is_known.reshape(filled.shape).astype(np.float64)
     result = np.empty_like(filled)
-    for row, time in enumerate(times):
-        low, high = np.searchsorted(times, (time - 3 * width_s, time + 3 * width_s + 1e-9))
-        weights = np.exp(-0.5 * ((times[low:high] - time) / width_s) ** 2)
-        total = np.tensordot(weights, is_known[low:high].astype(np.float64), 1)
-        result[row] = np.tensordot(weights, filled[low:high], 1) / np.maximum(total, 1e-12)
-    return np.where(is_known, result, np.nan)
+    lows, highs = np.searchsorted(times, times - 3 * width_s), np.searchsorted(times, times + 3 * width_s + 1e-9)
+    for row, (low, high) in enumerate(zip(lows, highs, strict=True)):
+        weights = np.exp(-0.5 * ((times[low:high] - times[row]) / width_s) ** 2)
+        result[row] = (weights @ filled[low:high]) / np.maximum(weights @ counts[low:high], 1e-12)
+    return np.where(is_known, result.reshape(values.shape), np.nan)
 
 
 class _Figure:

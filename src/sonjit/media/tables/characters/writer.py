@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -11,31 +11,23 @@ from sonjit._util.files import Draft, failing_as_job, write_bytes
 from sonjit._util.text import pluralize
 from sonjit.media.tables.base import FrameWriter
 from sonjit.media.tables.characters.encode import bvh_from_character, glb_from_characters, vrma_from_character
-from sonjit.media.tables.characters.fit import Track, fit_motion, on_ground
-from sonjit.results import Body, Person
+from sonjit.media.tables.characters.fit import fit_motion, on_ground
+from sonjit.media.tables.characters.people import Appearance, people_of_frame, track_from_people
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sonjit._util.arrays import Float32Array, FloatArray
+    from sonjit._util.arrays import FloatArray
     from sonjit.media.tables.base import Extras, Header
     from sonjit.media.tables.characters.bones import BoneNames
     from sonjit.media.tables.characters.motion import Motion
-    from sonjit.results import Frame, Hand
+    from sonjit.results import Frame
 
 CHARACTER_LISTS: Final = ("bodies", "people")
 """Kinds of results that become characters."""
 
 _DEFAULT_FPS = 30
 _SHORTEST_TRACK = 5
-
-
-class _Appearance(NamedTuple):
-    """A person in one frame."""
-
-    row: int
-    body: Body
-    hands: tuple[Hand | None, Hand | None]
 
 
 class CharacterWriter(FrameWriter):
@@ -60,10 +52,11 @@ class CharacterWriter(FrameWriter):
         if header.width is None or header.height is None:
             raise InputError(f"{path}: a character requires images of one size, as in a video")
         self._size, self._fps = (header.width, header.height), header.fps
+        self._mirrored_width = header.width if header.options.get("mirrored") else None
         self._convention: BoneNames = convention
         self._path, self._draft = path, Draft(path)
         self._times: list[float] = []
-        self._people: dict[int, list[_Appearance]] = {}
+        self._people: dict[int, list[Appearance]] = {}
 
     def write(self, frame: Frame, extras: Extras | None = None) -> None:
         """Append one frame. A second still image is an InputError."""
@@ -71,12 +64,8 @@ class CharacterWriter(FrameWriter):
             raise InputError(f"{self._path}: a character requires one video or one image")
         row = len(self._times)
         self._times.append(frame.time or 0.0)
-        for number, result in enumerate(frame.all_results()):
-            body = result.body if isinstance(result, Person) else result
-            hands = (result.left_hand, result.right_hand) if isinstance(result, Person) else (None, None)
-            if isinstance(body, Body):
-                key = -1 - number if body.id is None else body.id
-                self._people.setdefault(key, []).append(_Appearance(row, body, hands))
+        for key, person in people_of_frame(frame, row):
+            self._people.setdefault(key, []).append(person)
 
     def _finish(self) -> None:
         for path, data in self._files(self._motions(), np.array(self._times)).items():
@@ -117,7 +106,8 @@ class CharacterWriter(FrameWriter):
         times = np.array(self._times)
         motions: list[Motion] = []
         for number, rows in enumerate(long, 1):
-            motion = fit_motion(f"person{number}", _track(rows, times), len(times), self._size)
+            track = track_from_people(rows, times, self._mirrored_width)
+            motion = fit_motion(f"person{number}", track, len(times), self._size)
             if count := int(motion.is_held.sum()):
                 frames = f"{count} of {len(times)} frames"
                 self.notes.append(f"{self._path}: {motion.name} is missing in {frames}, which repeat the latest pose")
@@ -130,23 +120,3 @@ class CharacterWriter(FrameWriter):
         if self._fps:
             return 1 / self._fps
         return float(np.median(np.diff(times))) if len(times) > 1 else 1 / _DEFAULT_FPS
-
-
-def _track(people: list[_Appearance], times: FloatArray) -> Track:
-    """Return the keypoints of a person. Unknown presence counts as present."""
-    frames = np.array([person.row for person in people])
-    bodies = [person.body for person in people]
-    left, right = (np.array([_hand(person.hands[side]) for person in people], np.float64) for side in (0, 1))
-    return Track(
-        frames,
-        times[frames],
-        np.array([body.keypoints_3d for body in bodies], np.float64),
-        np.array([body.keypoints[:, :2] for body in bodies], np.float64),
-        np.nan_to_num(np.array([body.presence for body in bodies], np.float64), nan=1.0),
-        (left, right),
-    )
-
-
-def _hand(hand: Hand | None) -> Float32Array:
-    """Return the keypoints (21, 3) of a hand in metres; NaN if it is unknown."""
-    return np.full((21, 3), np.nan, np.float32) if hand is None else hand.keypoints_3d
