@@ -126,8 +126,7 @@ def test_repetitions_are_counted_per_person():
     assert annotations[0].extras == [{"repetitions": 0}]
     assert annotations[-1].extras == [{"repetitions": 3}]
     assert isinstance(annotations[-1].extras[0]["repetitions"], int)
-    assert annotations[-1].captions == ["#7: 3 repetitions"]
-    assert annotations[-1].notes == [""]
+    assert annotations[-1].notes == ["3 repetitions"]
 
 
 @pytest.mark.golden
@@ -154,7 +153,7 @@ def test_gestures_are_noted_where_they_are_asked_for_and_known(measures, gesture
     points = np.random.default_rng(0).uniform(0, 1, (21, 3)).astype(np.float32)
     frame = Frame(0, 0.0, [Hand("Left", 1.0, points, points, gesture=gesture)])
     annotations = annotate(frame, table_columns("hands-full", measures=measures))
-    assert (annotations.notes, annotations.captions) == ([note], [])
+    assert annotations.notes == [note]
 
 
 def test_expressions_and_the_pose_of_faces_are_columns(tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sonjit.media import draw, draw_frame
-from sonjit.media.drawing.strokes import INK, LEFT, RIGHT, Label, draw_labels
+from sonjit.media.drawing.strokes import INK, LEFT, RIGHT, Label, draw_captions, draw_labels
 from sonjit.results import Body, Face, Frame, Hand, Person
 
 WILD = st.floats(width=32) | st.floats(-1000, 1000, width=32)
@@ -65,12 +65,12 @@ def wild(count, axes=3):
     ),
     mask=st.none() | arrays(np.float32, SIZES, elements=WILD, fill=WILD),
     size=SIZES,
-    caption=st.text(max_size=30),
+    note=st.text(max_size=30),
 )
-def test_nothing_found_is_too_wild(body, hand, face, mask, size, caption):
+def test_nothing_found_is_too_wild(body, hand, face, mask, size, note):
     body.mask = mask
     frame = Frame(0, None, [hand], faces=[face], bodies=[body], people=[Person(body, hand, None, face), Person(body)])
-    assert draw_frame(np.zeros((*size, 3), np.uint8), frame, captions=[caption] * 2).shape == (*size, 3)
+    assert draw_frame(np.zeros((*size, 3), np.uint8), frame, notes=[note] * 2).shape == (*size, 3)
 
 
 @pytest.mark.parametrize("long_side", [320, 3840])
@@ -174,12 +174,15 @@ def test_a_label_adds_a_note_and_a_part_shows_it_alone(body, hand):
 def test_captions_stand_at_the_top_and_shrink_to_fit():
     grey = np.full((360, 480, 3), 200, np.uint8)
     for captions in (["Right: victory 0.93", "Left: fist 0.80"], ["a very long line " * 5]):
-        changed = (draw_frame(grey, Frame(0, None), captions=captions) != grey).any(axis=-1)
+        canvas = grey.copy()
+        draw_captions(canvas, captions)
+        changed = (canvas != grey).any(axis=-1)
         rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
         assert 0 < rows.min() < rows.max() < 120
         assert 0 < columns.min() < columns.max() < 479
     tiny = np.zeros((6, 6, 3), np.uint8)
-    np.testing.assert_array_equal(draw_frame(tiny, Frame(0, None), captions=["too much"]), tiny)
+    draw_captions(tiny, ["too much"])
+    assert not tiny.any()
 
 
 def test_the_box_of_a_face_has_round_corners(face):

@@ -51,7 +51,7 @@ class Output:
         bones: Bone names of a .bvh, .glb or .vrma character. Default: vrm.
         draw: Image, video, or looping GIF or WebP to write with the results drawn in. For many files a folder.
         count: Count repetitions of an angle, e.g. left_knee_angle_rad for squats, or with limits in degrees
-            left_elbow_angle_rad:70:140. The count is drawn, and a column of the table.
+            left_elbow_angle_rad:70:140. The count is in labels of drawings and in the column repetitions.
         events: Report when a measure crosses two limits, as NAME:BEGIN:END with limits of angles in degrees, e.g.
             left_elbow_angle_rad:60:120. Repeat the option for further measures. Events are in JSON and in .events.csv.
         measures: Add angles, distances and gestures to the table, and gestures to the drawing.

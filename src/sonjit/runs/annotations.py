@@ -149,12 +149,10 @@ class Annotations(NamedTuple):
     Attributes:
         extras: Values of the additional table columns, per instance; None without additional columns.
         notes: Text for the label of each instance; empty for none.
-        captions: Lines of text for the corner of the image.
     """
 
     extras: Extras | None
     notes: list[str]
-    captions: list[str]
 
 
 def annotate(frame: Frame, columns: Columns, repetitions: RepetitionCounts | None = None) -> Annotations:
@@ -167,19 +165,18 @@ def annotate(frame: Frame, columns: Columns, repetitions: RepetitionCounts | Non
     """
     rows: list[dict[str, float | str | None]] = []
     notes: list[str] = []
-    captions: list[str] = []
     for _, instance in frame.instances():
         row: dict[str, float | str | None] = {}
         if columns:
             row |= instance_values(instance)
-        note = ""
+        note: list[str] = []
         if isinstance(instance, Hand) and "gesture" in columns and instance.gesture is not None:
-            note = f"{instance.gesture.name.replace('_', ' ')} {instance.gesture.score:.2f}"
-        notes.append(note)
+            note.append(f"{instance.gesture.name.replace('_', ' ')} {instance.gesture.score:.2f}")
         count = None if repetitions is None else repetitions.count(instance)
         if count is not None:
             row["repetitions"] = count
-            captions.append(f"#{instance.id}: {pluralize(count, 'repetition')}")
+            note.append(pluralize(count, "repetition"))
+        notes.append(", ".join(note))
         row |= dict(zip(BOX_COLUMNS, instance.box, strict=True))
         rows.append({name: row[name] for name in columns if name in row})
-    return Annotations(rows if columns else None, notes, captions)
+    return Annotations(rows if columns else None, notes)

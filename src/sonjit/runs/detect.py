@@ -261,7 +261,7 @@ class DetectWorker(Worker[Frame]):
                 table.writer.sources[item.source] = {"width": width, "height": height}
         if self._drawing is not None:
             start_s = time.perf_counter()
-            drawn = draw_frame(frame.rgb, item, notes=annotations.notes, captions=annotations.captions)
+            drawn = draw_frame(frame.rgb, item, notes=annotations.notes)
             self.times["draw"] += time.perf_counter() - start_s
             self._drawing.write(drawn, frame.time, index=frame.index, under=frame)
         if self._mask is not None:

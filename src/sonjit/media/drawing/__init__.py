@@ -26,7 +26,6 @@ from sonjit.media.drawing.strokes import (
     NEUTRAL,
     Label,
     Strokes,
-    draw_captions,
     draw_labels,
     label_of,
     shade,
@@ -101,9 +100,7 @@ def _label(drawing: Drawing, result: Result, person: Person | None, note: str) -
     return label._replace(text=f"{label.text}, {note}" if is_named else note)
 
 
-def draw_frame(
-    rgb: ImageLike, frame: Frame, *, labels: bool = True, notes: Sequence[str] = (), captions: Sequence[str] = ()
-) -> Image:
+def draw_frame(rgb: ImageLike, frame: Frame, *, labels: bool = True, notes: Sequence[str] = ()) -> Image:
     """Return a new image with all results of a frame drawn over it.
 
     The lighter and larger a point, the nearer it is to the camera. The person's own left is warm, their right blue.
@@ -116,7 +113,6 @@ def draw_frame(
         frame: Frame with keypoints in pixels of the image.
         labels: Write a label such as "Right 0.98 #1" (name, score, id) next to each instance.
         notes: ASCII text to append to each label, such as a gesture, in the order of `frame.instances()`.
-        captions: Lines of ASCII text for the upper left corner.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -135,5 +131,4 @@ def draw_frame(
         if labels:  # after all else, so that no line crosses a label
             drawn_labels = [label for item in shown if (label := _label(*item)) is not None]
             draw_labels(canvas, drawn_labels, [box for _, result, *_ in shown if (box := head_box(result)) is not None])
-    draw_captions(canvas, captions)
     return canvas
