@@ -39,6 +39,7 @@ from sonjit.gestures.motions import events, holds, strokes, tracks
 from sonjit.results.measures import hands as hand_measures
 from sonjit.results.skeletons import face_regions
 from sonjit.results.skeletons.blendshapes import BLENDSHAPES
+from sonjit.runs import events as run_events
 from sonjit.server.kinds import IN_PAGES, networks_in_pages
 from sonjit.weights.catalog import find_record
 
@@ -74,6 +75,7 @@ def data() -> dict[str, Any]:
         "finders": {one.__name__: {name: _finite(getattr(one, name)) for name in PACE} for one in FINDERS},
         "gestures": _gestures(),
         "motions": _motions(),
+        "events": _constants(run_events),
         "one_euro": _defaults(OneEuro),
         "blendshapes": BLENDSHAPES,
         "grids": {name: _grid(grid) for name, grid in GRIDS.items()},

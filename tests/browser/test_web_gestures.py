@@ -1,6 +1,7 @@
 """Gestures and motions of hands in `web/`: those that Python gives them, as the worker answers them to the page."""
 
 import io
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from sonjit.detectors.kinds.hand_heads import AppearanceInputs, HandHeads, head_
 from sonjit.detectors.kinds.hands import Hands
 from sonjit.gestures import GESTURES, GestureRecording, GestureSmoother, LearnedGestures
 from sonjit.gestures.classifier import LEAST_SCORE, NONE, GestureClassifier, features_of
-from sonjit.results import Hand
+from sonjit.results import Frame, Hand
+from sonjit.runs import EventTracker
 
 from .conftest import run
 from .web_module import TRACK
@@ -84,6 +86,35 @@ def test_streams_have_the_motions_that_python_gives_them(web_page, show, demo_cl
         assert times == pytest.approx([one.time for events in expected for one in events], abs=1e-6)
     assert {step[:2] for events in told for step in events} >= {("Swipe_Right", "begin"), ("Swipe_Right", "end")}
     assert found["none"] == [None, None]
+
+
+def test_streams_have_the_events_that_python_gives_them(web_page, show, demo_clip):
+    """Hands that show gestures, disappear for a second and come back."""
+    frames, options = demo_clip[1][40:80:2], {"model": "lite", "search": "fast"}
+    frames = [*frames, *[np.full_like(frames[0], 90)] * 10, *frames[:10]]
+    tracker, expected = EventTracker(), []
+    with sonjit.create_detector("hands", gestures="canned", precision="f32", **options) as detector:
+        for i, rgb in enumerate(frames):
+            hands = detector.detect(rgb, time=i / 10)
+            expected.append(tracker(Frame(i, i / 10, list(hands), motions=hands.motions)))
+    found = run(web_page, """
+        const [paths, options] = given;
+        const detector = await kit.LocalDetector.create("hands", {...options, gestures: "canned"});
+        const all = [];
+        for (const [i, path] of paths.entries()) {
+            const {events} = await detector.track(await pixels(path), {time: i / 10});
+            all.push(events);
+        }
+        detector.close();
+        return all;
+    """, [show(rgb) for rgb in frames], options)  # fmt: skip
+    fields = ("name", "type", "phase", "id", "handedness")
+    named = [[tuple(getattr(event, field) for field in fields) for event in events] for events in expected]
+    assert [[tuple(event[field] for field in fields) for event in events] for events in found] == named
+    assert {phase for events in named for _, kind, phase, *_ in events if kind == "gesture"} == {"begin", "end"}
+    for ours, theirs in zip(chain(*found), chain(*expected), strict=True):
+        assert (ours["begin"], ours["end"]) == (pytest.approx(theirs.begin), theirs.end and pytest.approx(theirs.end))
+        assert ours["value"] == pytest.approx(theirs.value, abs=0.02)
 
 
 def file_of(arrays):

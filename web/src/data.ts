@@ -48,7 +48,7 @@ export interface FinderRecord {
   readonly patience: number | null;
 }
 
-export const { constants, motions: MOTIONS, one_euro: ONE_EURO, blendshapes: BLENDSHAPES } = raw;
+export const { constants, motions: MOTIONS, events: EVENTS, one_euro: ONE_EURO, blendshapes: BLENDSHAPES } = raw;
 export const FINDERS: Readonly<Record<keyof typeof raw.finders, FinderRecord>> = raw.finders;
 export const GRIDS = raw.grids as unknown as Readonly<Record<keyof typeof raw.grids, Grid>>;
 export const KINDS: Readonly<Record<string, KindRecord>> = raw.kinds;

@@ -1,6 +1,7 @@
 /** Gestures of hands: the shipped ones, the letters of a manual alphabet and custom ones, steady over time, as in Python. */
 
 import { GESTURES } from "./data.js";
+import { EventTracker, type GesturedHand } from "./events.js";
 import type { Hand, HandWithAppearance } from "./hands.js";
 import type { AnyDetector } from "./kinds.js";
 import { joined, motionsOf, type CustomMotions } from "./motions/custom.js";
@@ -298,18 +299,20 @@ type Tell = (hand: HandWithAppearance, id: number | null) => Gesture | null;
 
 /**
  * A detector whose hands, or those of its people, have their `gesture`, steady in streams, that of the image in stills;
- * streams have `motions` beside the hands.
+ * streams have `motions` and `events` next to the hands.
  *
  * @param isFlipped the detector mirrors what it gives: gestures are those of the image, motions those of the results
  */
 export function withGestures(detector: AnyDetector, { recognize, motions }: LoadedGestures, isFlipped = false): AnyDetector {
   const smoother = new GestureSmoother();
   const recognizer = new MotionRecognizer(motions);
+  const events = new EventTracker();
   let last = -Infinity;
   let size = "";
   const reset = () => {
     smoother.reset();
     recognizer.reset();
+    events.reset();
   };
   const seen = (hand: HandWithAppearance): HandWithAppearance =>
     isFlipped ? { ...hand, keypoints: mirroredPoints(hand.keypoints, 0), keypoints3D: mirroredPoints(hand.keypoints3D, 0) } : hand;
@@ -334,15 +337,17 @@ export function withGestures(detector: AnyDetector, { recognize, motions }: Load
       const shape = `${image.width} x ${image.height}`;
       if (!(now - last >= LEAST_STEP_S) || shape !== size) reset();
       [last, size] = [Number.isFinite(now) ? now : 0, shape];
-      const tracked: Tracked[] = [];
+      const tracked: (Tracked & GesturedHand)[] = [];
       const results = given(found, (hand, id) => {
-        const gesture = recognize(seen(hand));
-        if (id === null) return gesture;
         const { handedness } = hand;
-        tracked.push({ id, handedness, points: coordinatesOf(hand.keypoints), metres: coordinatesOf(hand.keypoints3D) });
-        return smoother.update(`${id} ${handedness}`, gesture, last);
+        const recognized = recognize(seen(hand));
+        if (id === null) return recognized;
+        const gesture = smoother.update(`${id} ${handedness}`, recognized, last);
+        tracked.push({ id, handedness, gesture, points: coordinatesOf(hand.keypoints), metres: coordinatesOf(hand.keypoints3D) });
+        return gesture;
       });
       results.motions = recognizer.update(tracked, last);
+      results.events = events.update(tracked, results.motions, last);
       return results;
     },
     detect: async (image: Pixels) => given(await detector.detect(image), (hand) => recognize(seen(hand))),

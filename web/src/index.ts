@@ -12,12 +12,14 @@ import face from "../../src/sonjit/results/skeletons/face_mediapipe478.json";
 import mesh from "../../src/sonjit/results/skeletons/face_mediapipe_tesselation.json";
 import hand from "../../src/sonjit/results/skeletons/hand_mediapipe21.json";
 import { LocalDetector, type Files } from "./local.js";
+import type { Event } from "./events.js";
 import type { MotionEvent } from "./motions/events.js";
 import type { DetectorOptions } from "./options.js";
 
 export { SupportedModels } from "../../src/sonjit/server/page/tfjs-detector.js";
 export { LocalDetector, type Files, type LocalAnswer } from "./local.js";
 export type { DetectorOptions } from "./options.js";
+export type { Event } from "./events.js";
 export type { MotionEvent, Phase } from "./motions/events.js";
 export type { ImageLike };
 
@@ -53,7 +55,7 @@ export interface HandsConfig extends Files, EstimationConfig {
   maxHands?: number;
   /** "tfjs" takes every image for a selfie view; "own" gives the person's own hand. */
   handedness?: "tfjs" | "own";
-  /** Beyond tfjs-models: give each hand its `gesture`, and streams their `motions`; custom ones by `gesturesUrl`. */
+  /** Beyond tfjs-models: give each hand its `gesture`, and streams their `motions` and `events`; custom ones by `gesturesUrl`. */
   gestures?: "none" | "canned" | "asl";
 }
 
@@ -63,8 +65,8 @@ interface AnyDetector {
 }
 
 export interface HandDetector extends AnyDetector {
-  /** Hands in an image, or in the next one of a stream, there with the steps of `motions` where hands have gestures; `timestamp` in ms, by default that of the video. */
-  estimateHands(image: ImageLike | null, config?: EstimationConfig | null, timestamp?: number): Promise<Hand[] & { motions?: MotionEvent[] }>;
+  /** Hands in an image, or in the next one of a stream, there with `motions` and `events` where hands have gestures; `timestamp` in ms, by default that of the video. */
+  estimateHands(image: ImageLike | null, config?: EstimationConfig | null, timestamp?: number): Promise<Hand[] & { motions?: MotionEvent[]; events?: Event[] }>;
 }
 
 /** With the probability that it is seen. */

@@ -3,6 +3,7 @@
 import { decode, draw, type ImageLike } from "../../src/sonjit/server/page/tfjs-images.js";
 import type { Body } from "./body.js";
 import { KINDS, WEIGHTS, type Role } from "./data.js";
+import type { Event } from "./events.js";
 import type { Face } from "./face.js";
 import type { Hand } from "./hands.js";
 import type { Person } from "./holistic.js";
@@ -43,6 +44,8 @@ export interface LocalAnswer {
   readonly complete: boolean;
   /** Of streams where hands have gestures: the steps of their motions in this image. */
   readonly motions?: readonly MotionEvent[];
+  /** The begin and end of each held gesture and motion in this image. */
+  readonly events?: readonly Event[];
 }
 
 interface Waiting {

@@ -1,6 +1,7 @@
 /** What page and worker say to each other. */
 
 import type { Role } from "./data.js";
+import type { Event } from "./events.js";
 import type { MotionEvent } from "./motions/events.js";
 import type { Accelerator } from "./network.js";
 import type { Pixels } from "./pixels.js";
@@ -47,6 +48,8 @@ export interface Answer {
   readonly complete: boolean;
   /** Of streams where hands have gestures. */
   readonly motions?: readonly MotionEvent[];
+  /** Begins and ends of gestures and motions. */
+  readonly events?: readonly Event[];
 }
 
 export interface Reply {

@@ -5,6 +5,7 @@ import { keypoints as sixNames } from "../../src/sonjit/results/skeletons/face_b
 import { keypoints as meshNames } from "../../src/sonjit/results/skeletons/face_mediapipe468.json";
 import { keypoints as refinedNames } from "../../src/sonjit/results/skeletons/face_mediapipe478.json";
 import { keypoints as handNames } from "../../src/sonjit/results/skeletons/hand_mediapipe21.json";
+import type { Event } from "./events.js";
 import type { Person } from "./holistic.js";
 import type { MotionEvent } from "./motions/events.js";
 
@@ -75,6 +76,8 @@ export type Result = InWorker<Found> | InWorker<Person>;
 export type Results = Result[] & {
   /** Of streams where hands have gestures. */
   motions?: readonly MotionEvent[];
+  /** Begins and ends of gestures and motions. */
+  events?: readonly Event[];
   /** Number of instances found in an image on its own, also those beyond `max_instances`. */
   total?: number;
   /** Whether its search processed all proposals or found enough confident instances; false where its budget ended before. */

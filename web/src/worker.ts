@@ -32,8 +32,8 @@ async function answer(request: Request): Promise<Answer | null> {
     case "detect": {
       const image = await reader.read(request.image);
       const found: Results = await (request.type === "track" ? (await detector).track(image, request.time) : (await detector).detect(image));
-      const { motions, total = found.length, complete = true } = found;
-      return { width: image.width, height: image.height, found, total, complete, ...(motions && { motions }) };
+      const { motions, events, total = found.length, complete = true } = found;
+      return { width: image.width, height: image.height, found, total, complete, ...(motions && { motions, events }) };
     }
   }
 }

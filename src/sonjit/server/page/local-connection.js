@@ -94,8 +94,9 @@ export class LocalConnection extends EventTarget {
       const { width, height } = image;
       const lists = Object.fromEntries(found.flatMap(Object.entries).filter(([, list]) => Array.isArray(list)).map(named));
       const motions = found.flatMap((one) => one.motions ?? []);
-      const hidden = found.reduce((sum, { total, motions: _, ...one }) => sum + total - Object.values(one).filter(Array.isArray).flat().length, 0);
-      return { frame, time, width, height, dropped: 0, timing: { detect_ms: answered_ms - sent_ms }, ...lists, motions, hidden, sent_ms, answered_ms };
+      const events = found.flatMap((one) => one.events ?? []);
+      const hidden = found.reduce((sum, { total, motions: _, events: __, ...one }) => sum + total - Object.values(one).filter(Array.isArray).flat().length, 0);
+      return { frame, time, width, height, dropped: 0, timing: { detect_ms: answered_ms - sent_ms }, ...lists, motions, events, hidden, sent_ms, answered_ms };
     } finally {
       this.inFlight -= 1;
     }

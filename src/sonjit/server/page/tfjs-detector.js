@@ -106,7 +106,7 @@ class Detector {
     const alone = requested.staticImageMode || image instanceof HTMLImageElement || image instanceof Blob;
     const answer = await (alone ? this.#backend.detect(image, { wanted, flip }) : this.#frame(image, wanted, flip, timestamp));
     const found = answer[this.#model.list].map((/** @type {any} */ one) => this.#model.shape(one, answer));
-    return Object.assign(found, answer.motions && { motions: answer.motions });
+    return Object.assign(found, answer.motions && { motions: answer.motions, events: answer.events });
   }
 
   /** Detect in the next image of the stream. @param {ImageLike} image @param {Wanted} wanted @param {boolean} flip @param {number} [timestamp] */
