@@ -42,7 +42,7 @@ CHECKED = {"sonjit", "pip", "make", "python", "torchrun", "ray", "git", "openssl
 
 
 @pytest.fixture
-def folder(reader_files, tmp_path, monkeypatch):
+def folder(reader_files, data, tmp_path, monkeypatch):
     """The reader's folder, as the working directory."""
     place = tmp_path / "reader"
     shutil.copytree(reader_files, place)
@@ -52,6 +52,9 @@ def folder(reader_files, tmp_path, monkeypatch):
     (place / "clips").symlink_to(place / "recordings")
     for name in ("squats", "talk", "gym"):
         (place / f"{name}.mp4").symlink_to(place / "clip.mp4")
+    if (squats := data / "real/tfjs-models/pose-detection/test_data/pose_squats.mp4").is_file():
+        (place / "squats.mp4").unlink()
+        (place / "squats.mp4").symlink_to(squats)
     monkeypatch.chdir(place)
     return place
 
