@@ -1,5 +1,7 @@
 """Modules of the page that need no browser, run by node beside what they must agree with."""
 
+import csv
+import io
 import json
 import shutil
 import subprocess
@@ -9,8 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sonjit.media import Header, open_writer
 from sonjit.media.drawing import strokes
+from sonjit.results import Body, Event, Frame, Gesture, Hand, Person
 from sonjit.results.measures import RepetitionCounter
+from sonjit.server.kinds import kinds_answer
 
 PAGE = Path(str(files("sonjit.server"))) / "page"
 
@@ -118,17 +123,83 @@ def test_repetitions_are_counted_as_in_python(step_s):
     angles[rng.random(600) < 0.05] = np.nan
     counter = RepetitionCounter(110.0, 150.0)
     samples = list(zip(angles.tolist(), times.tolist(), strict=True))
-    wanted = [counter.update(angle, time) for angle, time in samples]
+    wanted = []
+    for angle, time in samples:
+        count, last = counter.update(angle, time), counter.last
+        wanted.append([count, last and [last.begin_s, last.end_s, last.lowest_rad]])
     got = run_module(
         """
         const {RepetitionCounter} = await page("repetitions.js");
         const counter = new RepetitionCounter(110, 150);
-        tell(given.map(([angle, time]) => counter.update(angle ?? NaN, time)));
+        tell(given.map(([angle, time]) => {
+            const count = counter.update(angle ?? NaN, time);
+            const {last} = counter;
+            return [count, last && [last.begin, last.end, last.lowest]];
+        }));
         """,
         [[None if np.isnan(angle) else angle, time] for angle, time in samples],
     )
     assert got == wanted
-    assert wanted[-1] > 3
+    assert wanted[-1][0] > 3
+
+
+@pytest.mark.parametrize("rows", ["instance", "wide"])
+def test_rows_of_instances_are_those_of_python(rows, tmp_path):
+    rng = np.random.default_rng(5)
+    hands = [
+        Hand(side, 0.5, *rng.uniform(0, 99, (2, 21, 3)).astype(np.float32), id=number, gesture=gesture)
+        for number, (side, gesture) in enumerate([("Left", Gesture("Fist", 0.5)), ("Right", None)])
+    ]
+    body = Body(0.5, *rng.uniform(0, 99, (2, 33, 3)).astype(np.float32), *rng.uniform(0, 1, (2, 33)), id=4)
+    frames = [Frame(0, 0.0, people=[Person(body, left_hand=hands[0])]), Frame(1, 0.5)]
+    answers = [{"time": frame.time, "width": 9, "height": 9, **frame.to_dict(("people",))} for frame in frames]
+    columns = {"gesture": str, "gesture_score": float}
+    with open_writer(tmp_path / "table.csv", Header(kind="people"), columns, rows=rows) as table:
+        table.write(frames[0], [{}, {"gesture": "Fist", "gesture_score": 0.5}])
+        table.write(frames[1], [])
+    text = run_module(
+        """
+        await page("spec.js");
+        globalThis.URL = class extends URL { get origin() { return "http://host:1"; } };  // that of a file is null
+        globalThis.fetch = async () => ({ok: true, status: 200, json: async () => ({...given.kinds, triangles: []})});
+        await (await page("kinds.js")).loadKinds();
+        const {Table} = await page("tables.js");
+        const table = new Table();
+        table.begin({source: "clip.mp4", detectors: [{kind: "holistic", model: "full"}]});
+        for (const answer of given.answers) table.add(answer);
+        tell(await (await table.csv(given.rows)).text());
+        """,
+        {"answers": answers, "rows": rows, "kinds": kinds_answer(tmp_path)},
+    )
+    ours = list(csv.DictReader(io.StringIO(text)))
+    theirs = list(csv.DictReader(io.StringIO((tmp_path / "table.csv").read_text("utf-8-sig"))))
+    for mine, row in zip(ours, theirs, strict=True):
+        for name in row.keys() - {"right_hand"}:
+            if mine.get(name, "") != row[name]:
+                assert float(mine[name]) == pytest.approx(float(row[name]), abs=0.01), name
+
+
+def test_events_are_rows_of_their_own():
+    text = run_module(
+        """
+        await page("spec.js");
+        globalThis.URL = class extends URL { get origin() { return "http://host:1"; } };  // that of a file is null
+        const answer = {kinds: {}, results: {}, triangles: []};
+        globalThis.fetch = async () => ({ok: true, status: 200, json: async () => answer});
+        await (await page("kinds.js")).loadKinds();
+        const {Table} = await page("tables.js");
+        const table = new Table();
+        table.begin({source: "clip.mp4", detectors: [{kind: "hands", model: "full"}]});
+        for (const event of given) table.add({time: event.end ?? event.begin, events: [event]});
+        tell(await (await table.csv("event")).text());
+        """,
+        [
+            Event("Fist", "gesture", phase, 1, end, 2, "Left", 0.9).to_dict()
+            for phase, end in (("begin", None), ("end", 2.5))
+        ],
+    )
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert (row["frame"], row["name"], row["begin"], row["end"], row["duration_s"]) == ("1", "Fist", "1", "2.5", "1.5")
 
 
 def test_blendshapes_and_the_place_of_a_head_are_measures_of_a_face():

@@ -105,8 +105,9 @@ const jobs = new Jobs(find("jobs"), (error) => messages.show(error), showJob);
 function keep(frame, seen) {
   latest = frame;
   if (latestRival) showPane("pane-name", configuration(), frame);
-  table.add(frame, seen);
-  recorder.add(frame, seen);
+  const counted = plot.events.length ? { ...frame, events: [...(frame.events ?? []), ...plot.events] } : frame;
+  table.add(counted, seen);
+  recorder.add(counted, seen);
   tablePace.ask();
 }
 
@@ -239,7 +240,7 @@ function showJob(job) {
 
 function showTable() {
   find("table-state").textContent = table.count ? text("table.frames", { count: table.count }) : text("table.empty");
-  find("download-csv").disabled = find("download-json").disabled = !table.count;
+  find("download-rows").disabled = find("download-csv").disabled = find("download-json").disabled = !table.count;
 }
 
 /** Return the text of an image that is processed. */
@@ -287,7 +288,7 @@ function wire() {
   find("stop").onclick = () => stop();
   find("snapshot").onclick = snapshot;
   find("record").onclick = record;
-  find("download-csv").onclick = async () => save(await table.csv(), nameNow(".csv"));
+  find("download-csv").onclick = async () => save(await table.csv(find("download-rows").value), nameNow(".csv"));
   find("download-json").onclick = async () => save(await table.json(), nameNow(".json"));
   find("job-start").onclick = async () => jobs.start(await chooser.files(), configuredDetectors({ ...store.state, here: false }, chooser.isStill)).catch((error) => messages.show(error));
   find("language").onchange = async () => {

@@ -4,7 +4,7 @@ import { hasText, text } from "./i18n.js";
 import { instancesOf } from "./kinds.js";
 import { nameOf, sideOf } from "./painter.js";
 
-/** @typedef {{key: string, kind: string, label: string, one: any}} Tracked an instance with the same key in every frame; `label`: its displayed name */
+/** @typedef {{key: string, kind: string, id: number | null, label: string, one: any}} Tracked an instance with the same key in every frame; `label`: its displayed name */
 
 const UNITS = [
   { ending: "_rad", unit: "°", scale: 180 / Math.PI, digits: 0 },
@@ -47,6 +47,6 @@ export function trackedOf(frame) {
     seen.set(key, (seen.get(key) ?? 0) + 1);
     if (seen.get(key) > 1) key += `/${seen.get(key)}`;
     const name = nameOf(kind, one);
-    return { key, kind, label: id === null ? name : `${name} #${id}`, side: sideOf(kind, one), one: { ...one, measures: measuresOf(one) } };
+    return { key, kind, id, label: id === null ? name : `${name} #${id}`, side: sideOf(kind, one), one: { ...one, measures: measuresOf(one) } };
   });
 }

@@ -4,18 +4,22 @@ import { onLanguage, text } from "./i18n.js";
 import { measureName, shown, trackedOf, unitOf } from "./measures.js";
 import { fit } from "./overlay.js";
 import { RepetitionCounter } from "./repetitions.js";
+import { REPETITIONS } from "./spec.js";
 
 const WINDOW_S = 20;
 const COLOURS = ["#2f9ede", "#d98600", "#7c5cf0", "#1d9a63", "#e2518a", "#8a6d3b"];
-const BENT_RAD = (110 * Math.PI) / 180; // default limits of `--count`, for the knee in squats
-const STRAIGHT_RAD = (150 * Math.PI) / 180;
+const BENT_RAD = (REPETITIONS.low_deg * Math.PI) / 180;
+const STRAIGHT_RAD = (REPETITIONS.high_deg * Math.PI) / 180;
 const MARGIN = { left: 44, right: 10, top: 10, bottom: 22 };
 
 const find = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 
+/** @typedef {{id: number | null, handedness: string | null, label: string, measures: Record<string, number | null>}} Measured an instance with its measures */
+
 export class Plot {
+  /** Repetitions that ended in the latest frame, as events. @type {object[]} */ events = [];
   #canvas = find("plot");
-  /** @type {{time: number, values: Map<string, {label: string, measures: Record<string, number | null>}>}[]} */ #history = [];
+  /** @type {{time: number, values: Map<string, Measured>}[]} */ #history = [];
   /** @type {Map<string, RepetitionCounter>} */ #counters = new Map();
   #isScheduled = false;
   #known = "";
@@ -35,16 +39,17 @@ export class Plot {
   /** @param {Record<string, any>} frame */
   draw(frame) {
     const { time } = frame;
+    this.events = [];
     const last = this.#history.at(-1)?.time ?? -Infinity;
     if (time < last) this.#forget(); // it began again
     else if (time === last) this.#history.pop();
     const measured = trackedOf(frame).filter(({ one }) => Object.keys(one.measures).length);
     if (!measured.length && !this.#history.length) return;
-    const values = new Map(measured.map(({ key, label, one }) => [key, { label, measures: one.measures }]));
+    const values = new Map(measured.map(({ key, id, label, one }) => [key, { id, label, handedness: one.handedness ?? null, measures: one.measures }]));
     this.#history.push({ time, values });
     while (this.#history[0].time < time - WINDOW_S) this.#history.shift();
     this.#offer();
-    this.#count(time, values);
+    this.events = this.#count(time, values);
     this.#ask();
   }
 
@@ -114,19 +119,28 @@ export class Plot {
     this.#ask();
   }
 
-  /** @param {number} time @param {Map<string, {label: string, measures: Record<string, number | null>}>} values */
+  /** Count the repetitions of all instances. @param {number} time @param {Map<string, Measured>} values @returns {object[]} the repetitions that ended, as events */
   #count(time, values) {
     const [low, high] = this.#limits();
-    if (!find("count").checked || !(low < high)) return;
-    const lines = [...values].filter(([, { measures }]) => this.#measure in measures).map(([key, { label, measures }]) => {
+    if (!find("count").checked || !(low < high)) return [];
+    /** @type {object[]} */ const events = [];
+    const name = this.#measure;
+    const lines = [...values].filter(([, { measures }]) => name in measures).map(([key, { id, handedness, label, measures }]) => {
       const counter = this.#counters.get(key) ?? new RepetitionCounter(low, high);
       this.#counters.set(key, counter);
-      return `${label}: ${counter.update(measures[this.#measure] ?? NaN, time)}`;
+      const before = counter.count;
+      const count = counter.update(measures[name] ?? NaN, time);
+      if (count > before && counter.last) {
+        const { begin, end, lowest } = counter.last;
+        events.push({ name, type: "repetition", phase: "end", begin, end, id, handedness, value: lowest });
+      }
+      return `${label}: ${count}`;
     });
     const place = find("counts");
     if (lines.length && place.innerText !== lines.join("\n")) {
       place.replaceChildren(...lines.map((words) => Object.assign(document.createElement("span"), { className: "count", textContent: words })));
     }
+    return events;
   }
 
   /** Return the selected measure of each instance. */

@@ -6,12 +6,15 @@ const { min_duration_s: MIN_DURATION_S, min_hold_s: MIN_HOLD_S, max_gap_s: MAX_G
 
 export class RepetitionCounter {
   count = 0;
+  /** The newest finished repetition, with times in seconds. @type {{begin: number, end: number, lowest: number} | null} */ last = null;
   #low;
   #high;
   #state = "unknown";
   #side = "unknown";
   #sideSince = -Infinity;
+  #sideFirst = -Infinity;
   #left = -Infinity;
+  #lowest = Infinity;
   #seen = -Infinity;
 
   /** @param {number} low limit at or below which the value is low @param {number} high limit at or above which it is high */
@@ -27,18 +30,23 @@ export class RepetitionCounter {
     const before = this.#seen;
     this.#seen = time;
     const side = value <= this.#low ? "low" : value >= this.#high ? "high" : "between";
-    if (side !== this.#side) [this.#side, this.#sideSince] = [side, before];
-    if (side === "high" && this.#state === "high") this.#left = time;
+    if (side !== this.#side) [this.#side, this.#sideSince, this.#sideFirst] = [side, before, time];
+    if (side === "high" && this.#state === "high") [this.#left, this.#lowest] = [time, value];
+    this.#lowest = Math.min(this.#lowest, value);
     const isStable = time - this.#sideSince >= MIN_HOLD_S;
     if (side === "between" || side === this.#state || !isStable) return this.count;
-    if (side === "high" && this.#state === "low" && time - this.#left >= MIN_DURATION_S) this.count += 1;
+    if (side === "high" && this.#state === "low" && time - this.#left >= MIN_DURATION_S) {
+      this.count += 1;
+      this.last = { begin: this.#left, end: this.#sideFirst, lowest: this.#lowest };
+    }
     if (side === "high" || this.#state === "high") this.#state = side; // a repetition starts at high
-    if (side === "high") this.#left = time;
+    if (side === "high") [this.#left, this.#lowest] = [time, value];
     return this.count;
   }
 
   #drop() {
     this.#state = this.#side = "unknown";
-    this.#sideSince = this.#left = -Infinity;
+    this.#sideSince = this.#sideFirst = this.#left = -Infinity;
+    this.#lowest = Infinity;
   }
 }

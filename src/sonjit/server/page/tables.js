@@ -3,6 +3,8 @@
 import { columns, instancesOf, kinds, results } from "./kinds.js";
 
 const EXTRA = ["gesture", "gesture_score"];
+const INSTANCE_COLUMNS = ["source", "frame", "time", "instance", "key", "id", "kind", "handedness", "score", "x_min", "y_min", "x_max", "y_max"];
+const EVENT_COLUMNS = ["source", "frame", "name", "type", "id", "handedness", "begin", "end", "duration_s", "value", "phase"];
 const PART_BYTES = 240_000; // size of a blob; browsers store blobs outside the page's memory
 const encoder = new TextEncoder();
 
@@ -41,6 +43,7 @@ export class Table {
     for (const { list, members } of Object.values(results)) {
       if (list in frame) row[list] = frame[list].map((/** @type {any} */ one) => plain(one, Object.keys(members)));
     }
+    if (frame.events?.length) row.events = frame.events;
     const line = JSON.stringify(row);
     if (source === undefined) this.#append(`${line}\n`);
     else this.#stills.set(index, line);
@@ -70,9 +73,10 @@ export class Table {
     return new Blob([`${lines}\n`], { type: "application/x-ndjson" });
   }
 
-  /** Return one row per frame, instance and keypoint. */
-  async csv() {
+  /** Return a table. @param {string} rows what a row describes: `keypoint`, `instance`, `wide` for an instance with a column per keypoint and axis, or `event` for an event that ended */
+  async csv(rows = "keypoint") {
     const lines = await this.#all();
+    if (rows !== "keypoint") return csvOf(lines.map((line) => JSON.parse(line)), rows);
     const withSource = lines.some((line) => "source" in JSON.parse(line));
     const names = [...columns, ...(withSource ? ["source"] : []), ...EXTRA];
     const parts = [`${names.join(",")}\r\n`];
@@ -121,6 +125,40 @@ function rowsOf(frame, withSource) {
   });
   const nothing = [...columns.map((column) => start[/** @type {keyof start} */ (column)]), ...source, ...EXTRA.map(() => null)];
   return rows.length ? rows.join("") : rowOf(nothing);
+}
+
+/** Return a table of instances or events, with a column for each value that occurs. @param {Record<string, any>[]} frames @param {string} rows */
+function csvOf(frames, rows) {
+  const isOfEvents = rows === "event";
+  const records = frames.flatMap((frame) => (isOfEvents ? eventsOf(frame) : recordsOf(frame, rows === "wide")));
+  const first = isOfEvents ? EVENT_COLUMNS : INSTANCE_COLUMNS;
+  const names = [...new Set([...first, ...records.flatMap(Object.keys)])].filter((name) => name !== "source" || records.some(({ source }) => source !== undefined));
+  return new Blob([names, ...records.map((record) => names.map((name) => record[name]))].map(rowOf), { type: "text/csv" });
+}
+
+/** @param {Record<string, any>} frame @returns {Record<string, unknown>[]} */
+function eventsOf({ source, index, events = [] }) {
+  return events.filter((/** @type {any} */ { end }) => end !== null).map((/** @type {any} */ event) => ({ source, frame: index, ...event, duration_s: event.end - event.begin }));
+}
+
+/** @param {Record<string, any>} frame @param {boolean} withKeypoints @returns {Record<string, unknown>[]} */
+function recordsOf(frame, withKeypoints) {
+  const shared = { source: frame.source, frame: frame.index, time: frame.time };
+  const found = instancesOf(frame).map(({ kind, number, one, person }) => {
+    const { handedness, score, gesture, measures, blendshapes, box: { xMin, yMin, xMax, yMax } } = one;
+    const id = one.id ?? person?.id;
+    const record = { ...shared, instance: number, key: id ?? number, id, kind, handedness, score, x_min: xMin, y_min: yMin, x_max: xMax, y_max: yMax };
+    const named = gesture === undefined ? {} : { gesture: gesture?.name, gesture_score: gesture?.score };
+    return { ...record, ...measures, ...blendshapes, ...named, ...(withKeypoints ? keypointsOf(kind, one) : {}) };
+  });
+  return found.length ? found : [shared];
+}
+
+/** Return all keypoints of an instance by column. @param {string} kind @param {any} one @returns {Record<string, unknown>} */
+function keypointsOf(kind, one) {
+  /** @type {(string | undefined)[]} */ const names = one.keypoints.map((/** @type {any} */ { name }) => name);
+  const labels = names.map((name, k) => (name && names.indexOf(name) === names.lastIndexOf(name) ? name : `${name || "point"}_${k}`));
+  return Object.fromEntries(labels.flatMap((label, k) => Object.entries(valuesOf(kind, one, k)).map(([axis, value]) => [`${label}_${axis}`, value])));
 }
 
 /** Return the values of a keypoint by table column. @param {string} kind @param {any} one @param {number} k @returns {Record<string, any>} */
