@@ -1,7 +1,7 @@
 """Fit the scores, tasks and limits of the search to photographs labelled by eye, leaving out one source at a time.
 
     python benchmarks/fit_search.py record RECORD [--data ../shared/real] [--kinds hands,face,body]
-    python benchmarks/fit_search.py fit RECORD [--write]
+    python benchmarks/fit_search.py fit RECORD [--kinds body] [--worth 0.000562] [--write]
 
 `record` runs the complete search on all photographs and keeps every candidate with its features. `fit` fits a logistic
 regression for each kind, prints what it finds on sources that it was not fitted to, and writes `search.json`.
@@ -368,7 +368,7 @@ def assigned_finds(finds: Sequence[tuple[float, Row]], labels: Labels, sample: S
     return assign(boxes, labels.boxes, labels.crowds)
 
 
-def fit_kind(kind: str, recorded: Any, data: Path) -> dict[str, Any]:
+def fit_kind(kind: str, recorded: Any, data: Path, worths: Sequence[float] = WORTHS) -> dict[str, Any]:
     """Fit one kind; print what is found on left-out sources, and return its parts of `search.json`."""
     recorded = {place: Recorded(*one) for place, one in recorded.items()}
     samples, source = photographs(data), sources(data)
@@ -428,18 +428,35 @@ def fit_kind(kind: str, recorded: Any, data: Path) -> dict[str, Any]:
     complete = by_shift[shift]
     for odds in (fitted, left_out, by_set):
         odds -= shift * (part == 1)
-    tasks = fit_tasks(kind, recorded, rows, fitted - best_of(complete, complete)[1])
+    least = best_of(complete, complete)[1]
+    tasks = fit_tasks(kind, recorded, rows, fitted - least)
+
+    def tasks_without(groups: Mapping[Place, str], odds: np.ndarray) -> dict[Place, dict[str, Any]]:
+        """Return the tasks of each photograph, fitted without its group."""
+        by_group: dict[str, dict[str, Any]] = {}
+        for group in set(groups.values()):
+            others = {place: one for place, one in recorded.items() if groups[place] != group}
+            own = [i for i, row in enumerate(rows) if row.place in others]
+            by_group[group] = fit_tasks(kind, others, [rows[i] for i in own], odds[own] - least, quiet=True)
+        return {place: by_group[group] for place, group in groups.items()}
+
+    def rows_done(done: Mapping[Place, set[int]]) -> np.ndarray:
+        return np.array([row.task < 0 or row.task in done[row.place] for row in rows])
 
     def count(done: Mapping[Place, set[int]]) -> tuple[Counts, float]:
-        own = np.array([row.task < 0 or row.task in done[row.place] for row in rows])
-        return best_of(counts(left_out, own), complete)
+        return best_of(counts(left_out, rows_done(done)), complete)
 
-    budget, done, chosen = fit_budget(recorded, tasks, samples, count)
+    tasks_by = {
+        "fitted": dict.fromkeys(recorded, tasks),
+        "source left out": tasks_without({place: source[place] for place in recorded}, left_out),
+        "set left out": tasks_without({place: place[0] for place in recorded}, by_set),
+    }
+    budget, chosen = fit_budget(recorded, tasks, tasks_by["source left out"], samples, count, worths)
     right, wrong = (y == 1).sum(), (y == 0).sum()
     print(f"{kind}: {right} right and {wrong} wrong candidates of {len(set(of))} sources; {chosen:.2f} becomes 0")
-    own = np.array([row.task < 0 or row.task in done[row.place] for row in rows])
     for name, odds in (("fitted", fitted), ("source left out", left_out), ("set left out", by_set)):
-        every, kept = suppressed(odds), suppressed(odds, own)
+        done = {place: tasks_done(one, tasks_by[name][place], budget["worth"]) for place, one in recorded.items()}
+        every, kept = suppressed(odds), suppressed(odds, rows_done(done))
         print(f"  {name:16s} budgeted {evaluated(kept, labels, samples, chosen)}")
         print(f"  {'':16s} complete {evaluated(every, labels, samples, chosen)}")
         for part_of in SETS if name != "fitted" else ():
@@ -513,24 +530,29 @@ def tasks_done(one: Recorded, tasks: Mapping[str, Any], worth: float) -> set[int
 def fit_budget(
     recorded: Mapping[Place, Recorded],
     tasks: Mapping[str, Any],
+    left_out: Mapping[Place, Mapping[str, Any]],
     samples: Mapping[Place, Sample],
     count: Callable[[Mapping[Place, set[int]]], tuple[Counts, float]],
-) -> tuple[dict[str, float], dict[Place, set[int]], float]:
-    """Return the greatest worth with which a search finds nearly as much as the best, its tasks, and the threshold.
+    worths: Sequence[float],
+) -> tuple[dict[str, float], float]:
+    """Return the greatest worth with which a search finds nearly as much as the best, and the threshold.
 
     Args:
         recorded: The complete search of each photograph.
         tasks: Fitted tasks.
+        left_out: Tasks of each photograph, fitted without its source.
         samples: Photographs, for times at about a megapixel.
         count: Returns what the candidates of some tasks of each photograph find, and at which threshold.
+        worths: Worths to try.
     """
-    tried: list[tuple[Counts, dict[str, float], dict[Place, set[int]], float]] = []
+    tried: list[tuple[Counts, dict[str, float], float]] = []
     low, high = MEGAPIXEL
-    for worth in WORTHS:
+    for worth in worths:
         done = {place: tasks_done(one, tasks, worth) for place, one in recorded.items()}
         cost = max(sum(tasks[one.log[i][0]]["cost"] for i in done[place]) for place, one in recorded.items())
-        found, threshold = count(done)
-        tried.append((found, {"cost": float(math.ceil(cost)), "worth": round(worth, 6)}, done, threshold))
+        done_without = {place: tasks_done(one, left_out[place], worth) for place, one in recorded.items()}
+        found, threshold = count(done_without)
+        tried.append((found, {"cost": float(math.ceil(cost)), "worth": round(worth, 6)}, threshold))
         ratios = np.array(
             [
                 (one.rest + sum(one.times[i] for i in done[place])) / one.fast
@@ -543,7 +565,9 @@ def fit_budget(
     return [one[1:] for one in tried if one[0].found >= SHARE * most][-1]
 
 
-def fit_tasks(kind: str, recorded: Any, rows: Sequence[Row], scores: np.ndarray) -> dict[str, Any]:
+def fit_tasks(
+    kind: str, recorded: Any, rows: Sequence[Row], scores: np.ndarray, *, quiet: bool = False
+) -> dict[str, Any]:
     """Fit the expected finds of each task: whether it, or a task that it added, was first to find an instance."""
     table = json.loads(FILE.read_text("utf-8"))["tasks"][kind]
     found: dict[tuple[tuple[str, str], int], set[int]] = {}
@@ -592,9 +616,9 @@ def fit_tasks(kind: str, recorded: Any, rows: Sequence[Row], scores: np.ndarray)
             "follow_up": round(float(follow_up), 1),
             **fit.as_json(),
         }
-        print(
-            f"    {name:12s} {len(tasks):5d} times, {y.mean():5.1%} find something new, follow-up cost {follow_up:.0f}"
-        )
+        if not quiet:
+            share = f"{y.mean():5.1%} find something new"
+            print(f"    {name:12s} {len(tasks):5d} times, {share}, follow-up cost {follow_up:.0f}")
     return fitted
 
 
@@ -604,6 +628,7 @@ def main() -> None:
     parser.add_argument("record", type=Path)
     parser.add_argument("--data", type=Path, default=Path("../shared/real"))
     parser.add_argument("--kinds", default="hands,face,body")
+    parser.add_argument("--worth", type=float, help="least worth of tasks with auto, instead of a fitted one")
     parser.add_argument("--write", action="store_true", help="write search.json")
     options = parser.parse_args()
     if options.what == "record":
@@ -611,8 +636,9 @@ def main() -> None:
         return
     recorded = pickle.loads(options.record.read_bytes())
     constants = json.loads(FILE.read_text("utf-8"))
+    worths = WORTHS if options.worth is None else [options.worth]
     for kind in options.kinds.split(","):
-        for part, fitted in fit_kind(kind, recorded[kind], options.data).items():
+        for part, fitted in fit_kind(kind, recorded[kind], options.data, worths).items():
             constants[part] |= fitted
     if options.write:
         FILE.write_text(json.dumps(constants, indent=1) + "\n", "utf-8")

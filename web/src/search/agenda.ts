@@ -1,7 +1,7 @@
 /** The loop of every search: tasks in the order of expected finds per cost, and what they find. */
 
 import { isSameObject, type Observation } from "../observations.js";
-import { isSameInstance } from "./geometry.js";
+import { boxIou, isSameInstance } from "./geometry.js";
 import { LIMITS, TASKS, probability, scoreOf, type Budget, type Features, type ScoreName, type SearchKind, type TaskTable } from "./score.js";
 
 /** One candidate and its views. */
@@ -78,8 +78,9 @@ export function addVotes(find: Find<Observation>, votes: Iterable<string>, detec
 
 /**
  * Return one find of each instance, best first. The best find of an instance replaces at most one find of the published
- * search, so that no fewer instances are found; where both have the same keypoints, that one stays. `isSame` checks
- * whether the first find shows the instance of the second, which has a higher score.
+ * search, so that no fewer instances are found. Where both have the same keypoints, that of the published search stays,
+ * with the better score. It also stays where its box overlaps that of no better find. `isSame` checks whether the first
+ * find shows the instance of the second, which has a higher score.
  */
 export function withoutSame<O extends Observation>(
   finds: readonly Find<O>[],
@@ -94,8 +95,12 @@ export function withoutSame<O extends Observation>(
     const best = kept[index];
     if (!best) kept.push(find);
     else if (find.isPublished && !best.replaced) {
-      best.replaced = find;
       if (isSameObject(lastOf(find), lastOf(best), false)) [find.score, kept[index]] = [best.score, find];
+      else if (kept.some((other) => boxIou(lastOf(find).keypoints, lastOf(other).keypoints) > LIMITS.same_box)) best.replaced = find;
+      else {
+        kept.splice(index, 1);
+        kept.push(find);
+      }
     }
   }
   return kept;

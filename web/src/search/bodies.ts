@@ -179,7 +179,7 @@ export class BodySearch {
 function isSamePerson(a: BodyFind, b: BodyFind): boolean {
   const [mine, other] = [a.features.own_head!, b.features.own_head!];
   const [first, second] = [lastOf(a), lastOf(b)];
-  if ((mine >= 0 && mine === other) || place.isSameTorso(first, second)) return true;
+  if ((mine >= 0 && mine === other) || place.torsoDistance(first, second) < LIMITS.same_person) return true;
   if (mine < 0 && shareInside(first.keypoints, second.keypoints) > LIMITS.inside) return true;
   return Math.min(mine, other) < 0 && place.isSameHead(first, second);
 }

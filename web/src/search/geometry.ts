@@ -175,12 +175,17 @@ export function areaOf([left, top, right, bottom]: Corners): number {
   return Math.max((right - left) * (bottom - top), 1e-6);
 }
 
+/** Return the intersection over union of the boxes around two sets of keypoints (K, 3). */
+export function boxIou(a: Float32Array, b: Float32Array): number {
+  const [first, second] = [cornersOf(a), cornersOf(b)];
+  const shared = sharedArea(first, second);
+  return shared / (areaOf(first) + areaOf(second) - shared);
+}
+
 /** Check whether keypoints (K, 3) coincide, overlap, or one set lies inside the other. */
 export function isSameInstance(a: Float32Array, b: Float32Array): boolean {
   if (meanPixels(a, b) < OF.SAME_DISTANCE * Math.max(sizeOf(a), sizeOf(b))) return true;
-  const [first, second] = [cornersOf(a), cornersOf(b)];
-  const shared = sharedArea(first, second);
-  return shared > OF.SAME_IOU * (areaOf(first) + areaOf(second) - shared) || shareInside(a, b) > OF.SAME_INSIDE;
+  return boxIou(a, b) > OF.SAME_IOU || shareInside(a, b) > OF.SAME_INSIDE;
 }
 
 export function pointAt(points: Float32Array, k: number): Point {
@@ -265,9 +270,14 @@ export function torsoSize(body: BodyObservation): number {
   return Math.max(distance(meanOf(body.keypoints, OF.SHOULDERS), meanOf(body.keypoints, OF.HIPS)), shouldersOf(body), 1);
 }
 
+/** Return the mean distance of shoulders and hips, in sizes of the torso. */
+export function torsoDistance(a: BodyObservation, b: BodyObservation): number {
+  return meanPixels(a.keypoints, b.keypoints, TORSO) / Math.max(torsoSize(a), torsoSize(b));
+}
+
 /** Check whether two bodies have one torso. */
 export function isSameTorso(a: BodyObservation, b: BodyObservation): boolean {
-  return meanPixels(a.keypoints, b.keypoints, TORSO) < LIMITS.same_torso * Math.max(torsoSize(a), torsoSize(b));
+  return torsoDistance(a, b) < LIMITS.same_torso;
 }
 
 /** Check whether two bodies have one head. */

@@ -9,8 +9,9 @@ from itertools import count
 from typing import Generic, NamedTuple, TypeVar
 
 from sonjit.detectors.observations import Observation, is_same_object
-from sonjit.detectors.search.geometry import is_same_instance
+from sonjit.detectors.search.geometry import corners, is_same_instance
 from sonjit.detectors.search.score import CONSTANTS, LIMITS, Budget, Score
+from sonjit.geometry.boxes import box_iou
 
 O = TypeVar("O", bound=Observation)  # noqa: E741
 
@@ -166,7 +167,8 @@ def without_same(finds: Iterable[Find[O]], is_same: Callable[[Find[O], Find[O]],
     """Return one find of each instance, best first.
 
     The best find of an instance replaces at most one find of the published search, so that no fewer instances are
-    found. Where both have the same keypoints, that of the published search stays, with the better score.
+    found. Where both have the same keypoints, that of the published search stays, with the better score. It also stays
+    where its box overlaps that of no better find.
 
     Args:
         finds: All candidates.
@@ -178,11 +180,19 @@ def without_same(finds: Iterable[Find[O]], is_same: Callable[[Find[O], Find[O]],
         index = next((i for i, other in enumerate(kept) if _are_same(find, other, is_same)), None)
         if index is None:
             kept.append(find)
-        elif find.published and kept[index].replaced is None:
-            kept[index].replaced = find
-            if is_same_object(find.last, kept[index].last):
-                find.score, kept[index] = kept[index].score, find
+        elif find.published and (best := kept[index]).replaced is None:
+            if is_same_object(find.last, best.last):
+                find.score, kept[index] = best.score, find
+            elif any(_overlap(find, other) for other in kept):
+                best.replaced = find
+            else:
+                del kept[index]
+                kept.append(find)
     return kept
+
+
+def _overlap(a: Find[O], b: Find[O]) -> bool:
+    return box_iou(corners(a.last.keypoints), corners(b.last.keypoints)) > LIMITS["same_box"]
 
 
 def _are_same(find: Find[O], other: Find[O], is_same: Callable[[Find[O], Find[O]], bool]) -> bool:

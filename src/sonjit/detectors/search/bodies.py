@@ -26,8 +26,8 @@ from sonjit.detectors.search.geometry import (
     is_head_of,
     is_near,
     is_same_head,
-    is_same_torso,
     oks,
+    torso_distance,
     torso_size,
 )
 from sonjit.detectors.search.score import LIMITS, Score, logit
@@ -243,7 +243,7 @@ def is_same_person(a: Find[BodyObservation], b: Find[BodyObservation]) -> bool:
     They have one face, or one torso; or one of them shows no face and has the other's head, or lies inside the other.
     """
     heads = a.features["own_head"], b.features["own_head"]
-    if (heads[0] >= 0 and heads[0] == heads[1]) or is_same_torso(a.last, b.last):
+    if (heads[0] >= 0 and heads[0] == heads[1]) or torso_distance(a.last, b.last) < LIMITS["same_person"]:
         return True
     if heads[0] < 0 and overlap_over_smaller(a.last.keypoints, b.last.keypoints) > LIMITS["inside"]:
         return True

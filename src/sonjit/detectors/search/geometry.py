@@ -11,7 +11,7 @@ import numpy as np
 
 from sonjit.detectors.search.score import LIMITS, logit
 from sonjit.detectors.smoothing import size_of
-from sonjit.geometry.boxes import RotatedBox, overlap_over_smaller, wrap_angle
+from sonjit.geometry.boxes import RotatedBox, box_iou, overlap_over_smaller, wrap_angle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -184,9 +184,7 @@ def is_same_instance(a: NDArray[np.floating], b: NDArray[np.floating]) -> bool:
     distance = np.linalg.norm(a[:, :2] - b[:, :2], axis=1).mean()
     if distance < _SAME_DISTANCE * max(size_of(a[:, :2]), size_of(b[:, :2])):
         return True
-    first, second = corners(a), corners(b)
-    shared = shared_area(first, second)
-    return shared > _SAME_IOU * (area(first) + area(second) - shared) or overlap_over_smaller(a, b) > _SAME_INSIDE
+    return box_iou(corners(a), corners(b)) > _SAME_IOU or overlap_over_smaller(a, b) > _SAME_INSIDE
 
 
 class Head(NamedTuple):
