@@ -29,12 +29,6 @@ NOT_YET_EDITED = frozenset(
         "docs/cards/face.md",
         "docs/cards/hand-heads.md",
         "docs/cards/hands.md",
-        "docs/learn/1-descent.md",
-        "docs/learn/2-networks.md",
-        "docs/learn/3-losses.md",
-        "docs/learn/4-deep.md",
-        "docs/learn/5-features.md",
-        "docs/learn/6-words.md",
     }
 )
 """Pages that may exceed the limits."""
