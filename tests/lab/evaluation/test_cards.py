@@ -57,7 +57,7 @@ def test_groups_have_their_means_and_the_worst_is_told():
     assert (factor.worst, factor.average, factor.gap, factor.range) == ("m", 7.0, 5.0, 10.0)
     assert "within the goal" in verdict(factor, 5.0, "%")
     assert "beyond the goal" in verdict(factor, 4.9, "%")
-    assert "no goal was set" in verdict(factor, float("nan"), "%")
+    assert "No goal was set" in verdict(factor, float("nan"), "%")
     (factor,) = factors_of(units(values), groups, model="m", better="higher", fewest=2)
     assert factor.worst == "f"
 

@@ -56,9 +56,9 @@ _MIN_INSTANCES = 100
 
 _DETECTION = {
     "recall": "found",
-    "precision": "right",
+    "precision": "correct",
     "false": "false",
-    "doubled": "doubled",
+    "doubled": "duplicate",
     "handedness": "side",
     "side_known": "side, where it is known (0.8 and more)",
 }
@@ -185,7 +185,7 @@ def _blocks(records: Sequence[EvaluationRecord], request: CardRequest) -> Iterat
         yield from grouped
     else:
         yield Text(
-            "Not evaluated: it is not known here who the people in the images are. `sonjit card --groups groups.csv` "
+            "Not evaluated, because the people in the images are unknown. `sonjit card --groups groups.csv` "
             "takes region, skin tone (Fitzpatrick, Monk), gender and age by subject or image; a folder of your own "
             "may hold the groups itself."
         )
@@ -366,7 +366,7 @@ def _goal(metric: str, given: float) -> float:
 def _published(metrics: set[str]) -> Iterator[Block]:
     blocks = [block for metric in sorted(metrics) for block in published_groups(cards_of(metric), metric)]
     if blocks:
-        yield Heading("Beside the published cards")
+        yield Heading("Published cards")
         yield from blocks
 
 
@@ -389,7 +389,7 @@ def _latency(model: str, bench: Mapping[str, Any]) -> Iterator[Block]:
         yield Text("Not measured: the file of sonjit bench has no case of this model.")
         return
     yield Table(("case", "median ms", "90 % ms", "memory MB"), rows)
-    yield Text(f"Whole frames, on {machine}.")
+    yield Text(f"All work of a frame, on {machine}.")
 
 
 def _facts(record: EvaluationRecord) -> Iterator[str]:

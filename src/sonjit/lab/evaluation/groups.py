@@ -175,7 +175,7 @@ def verdict(factor: Factor, goal: float, unit: str) -> str:
         return f"By {factor.name}: fewer than two groups are large enough to compare.{small}"
     gap = f"By {factor.name}: the worst group, {factor.worst}, is {factor.gap:.2f} {unit} worse than the average"
     if math.isnan(goal):
-        return f"{gap}; no goal was set.{small}"
+        return f"{gap}. No goal was set.{small}"
     return f"{gap}, {'within' if factor.gap <= goal else 'beyond'} the goal of {goal:g} {unit}.{small}"
 
 
