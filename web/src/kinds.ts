@@ -39,6 +39,8 @@ export type Open = (role: Role, shape: NetworkShape) => Promise<Network>;
 /** What loaders take networks from. */
 export interface Sources {
   readonly model: string;
+  /** Names of published networks that replace those of the model. */
+  readonly others: Readonly<Partial<Record<Role, string>>>;
   readonly open: Open;
   /** Hands are seen by a network of the caller's own. */
   readonly hasOwnLandmarks: boolean;
@@ -119,8 +121,8 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       return new Detector(bodies, settings, await bodiesInStreams(bodies, settings, wide), whereFilesAre(settings, search));
     };
   },
-  holistic: async ({ model, open }) => {
-    const names = KINDS.holistic!.models[model]!;
+  holistic: async ({ model, others, open }) => {
+    const names = { ...KINDS.holistic!.models[model]!, ...others };
     const bodiesOf = await openBodies(open);
     const landmarks = await open("hand", HAND_SHAPE);
     const faceDetector = await openFaceDetector(open, "face_detector", names.face_detector!);

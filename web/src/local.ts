@@ -26,6 +26,10 @@ export interface Files {
   readonly landmarkModelUrl?: string;
   /** `webgpu` runs networks on the graphics card where the browser has one; by default the processor does. */
   readonly accelerator?: Accelerator;
+  /** Sample the centres of pixels where images are cropped, as MediaPipe does on graphics cards; by default the corners, as on processors. */
+  readonly samplesCentres?: boolean;
+  /** Names of published networks that replace those of the model: `{ face: "face-mesh" }`. */
+  readonly networks?: Readonly<Partial<Record<Role, string>>>;
   /** Address of custom gestures, a file of `sonjit gestures train`; those that are held go before the others. */
   readonly gesturesUrl?: string;
 }
@@ -195,7 +199,7 @@ function baseOf({ base }: Files): string {
 }
 
 function placesOf({ kind, model }: Settings, files: Files): Places {
-  const names = kindOf(kind).models[model]!;
+  const names = { ...kindOf(kind).models[model]!, ...files.networks };
   const base = baseOf(files);
   const networks: Partial<Record<Role, NetworkPlace>> = {};
   let bundle: string | null = null;
@@ -223,9 +227,9 @@ function placesOf({ kind, model }: Settings, files: Files): Places {
   const custom = gesturesUrl === undefined ? null : new URL(gesturesUrl, document.baseURI).href;
   const usual = new URL("models/face_landmarker.task", base).href;
   const gestures = { folder: new URL("models/", base).href, custom };
-  const { accelerator = "wasm" } = files;
+  const { accelerator = "wasm", samplesCentres = false } = files;
   if (!ACCELERATORS.includes(accelerator)) throw new Error(`accelerator: ${JSON.stringify(accelerator)}: give ${ACCELERATORS.join(" or ")}`);
-  return { runtime: new URL("wasm/", base).href, accelerator, networks, gestures, bundle: { url: bundle ?? usual, isOwn: bundle !== null } };
+  return { runtime: new URL("wasm/", base).href, accelerator, samplesCentres, networks, gestures, bundle: { url: bundle ?? usual, isOwn: bundle !== null } };
 }
 
 /** A worker of a script that may be on another site. */

@@ -13,6 +13,8 @@ export interface Places {
   /** Folder of the runtime, and what it runs networks on. */
   readonly runtime: string;
   readonly accelerator: Accelerator;
+  /** Crops sample the centres of their pixels, as MediaPipe's do on graphics cards. */
+  readonly samplesCentres: boolean;
   /** By what they are for. */
   readonly networks: Readonly<Partial<Record<Role, NetworkPlace>>>;
   /** Folder of the shipped gestures, and the address of custom ones. */

@@ -88,6 +88,8 @@ export interface NetworkShape {
   readonly input?: readonly number[];
   /** What black and white are in its input; by default 0 and 1. */
   readonly range?: readonly number[];
+  /** Crops for it sample the centres of their pixels, by default the corners. */
+  readonly samplesCentres?: boolean;
 }
 
 /** Operators that LiteRT runs one after the other. */
@@ -115,6 +117,8 @@ export class Network {
   readonly rows: number;
   /** (256,) the input's number for each grey level. */
   readonly levels: Float32Array;
+  /** Crops for it sample the centres of their pixels. */
+  readonly samplesCentres: boolean;
   #steps: readonly (Part | Operator)[];
   /** Null on the processor. */
   #gpu: OnGpu | null;
@@ -130,9 +134,10 @@ export class Network {
     tensor: number,
     outputs: readonly number[],
     shape: readonly number[],
-    range: readonly number[],
+    { range = [0, 1], samplesCentres = false }: NetworkShape,
     constants: ReadonlyMap<number, Values>,
   ) {
+    this.samplesCentres = samplesCentres;
     this.#constants = constants;
     this.#gpu = gpu;
     const [black, white] = range as [number, number];
@@ -155,8 +160,9 @@ export class Network {
     file: Uint8Array,
     what: string,
     { threads, lostGpu }: Runtime,
-    { sizes, outputs, taps = [], input, range = [0, 1] }: NetworkShape,
+    expected: NetworkShape,
   ): Promise<Network> {
+    const { sizes, outputs, taps = [], input } = expected;
     let steps: (Part | Operator)[] = [];
     let image: number;
     let own: readonly number[];
@@ -190,7 +196,7 @@ export class Network {
     }
     const isOnGpu = lostGpu && parts.some(({ model }) => model.options.accelerator === "webgpu");
     const ofGpu = isOnGpu ? { lost: lostGpu, compileForProcessor: () => compiled("wasm") } : null;
-    return new Network(steps, ofGpu, image, wanted, shape, range, constants);
+    return new Network(steps, ofGpu, image, wanted, shape, expected, constants);
   }
 
   /** The outputs for what is in `input`, in the file's order; from where the graphics card fails by the processor. */

@@ -2,7 +2,8 @@
  * Crops of an image as a network's input: (H, W, 3) float32.
  *
  * Pixel (i, j) of a crop of n pixels samples the image at the box's point (i / n, j / n), on a grid of 1/32 pixel, and
- * is rounded to a whole grey level: what OpenCV 4 computes for MediaPipe and Python.
+ * is rounded to a whole grey level: what OpenCV 4 computes for MediaPipe and Python. With `samplesCentres` the middle of
+ * that pixel is sampled where it lies in the image: what MediaPipe computes on graphics cards.
  */
 
 import { squareAround, type RotatedBox } from "./boxes.js";
@@ -33,17 +34,21 @@ export interface Input {
   readonly rows: number;
   /** (256,) its number for each grey level. */
   readonly levels: Float32Array;
+  /** Sample at the centres of pixels instead of their corners. */
+  readonly samplesCentres: boolean;
 }
 
 /** Cut a rotated box out of an image; outside it the border's pixels repeat, or it is black. */
-export function cropInto(image: Pixels, box: RotatedBox, { input: out, size, rows, levels }: Input, isBlackOutside = false): void {
+export function cropInto(image: Pixels, box: RotatedBox, { input: out, size, rows, levels, samplesCentres }: Input, isBlackOutside = false): void {
   const cos = Math.cos(box.rotation);
   const sin = Math.sin(box.rotation);
-  const left = box.cx - (cos * box.width - sin * box.height) / 2;
-  const top = box.cy - (sin * box.width + cos * box.height) / 2;
   const fixed = (value: number) => rint(Math.min(Math.max(value * 1024, -FAR), FAR));
   const perX = box.width / size;
   const perY = box.height / rows;
+  const shift = samplesCentres ? 0.5 : 0;
+  const [fromX, fromY] = [perX * shift - box.width / 2, perY * shift - box.height / 2];
+  const left = box.cx + cos * fromX - sin * fromY - shift;
+  const top = box.cy + sin * fromX + cos * fromY - shift;
   const columnX = new Int32Array(size).map((_, i) => fixed(cos * perX * i));
   const columnY = new Int32Array(size).map((_, i) => fixed(sin * perX * i));
   const { data, width, height } = image;
@@ -87,11 +92,12 @@ export function cropInto(image: Pixels, box: RotatedBox, { input: out, size, row
 }
 
 /** Fit a whole image into a square with its aspect kept and zeros around it. */
-export function letterboxInto(image: Pixels, { input: out, size, levels }: Input): void {
+export function letterboxInto(image: Pixels, { input: out, size, levels, samplesCentres }: Input): void {
   const { data, width, height } = image;
   const box = squareAround(width, height);
   const per = box.width / size;
-  const grid = (start: number) => new Int32Array(size).map((_, i) => rint((i * per + start) * 32));
+  const shift = samplesCentres ? 0.5 : 0;
+  const grid = (start: number) => new Int32Array(size).map((_, i) => rint(((i + shift) * per + start - shift) * 32));
   const xs = grid(box.cx - box.width / 2);
   const ys = grid(box.cy - box.height / 2);
   const level = (x: number, y: number, channel: number) =>

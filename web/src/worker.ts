@@ -39,7 +39,7 @@ async function answer(request: Request): Promise<Answer | null> {
 }
 
 /** Fetch and compile a kind's networks. */
-async function load(settings: Settings, { runtime, accelerator, networks, bundle, gestures }: Places): Promise<Make> {
+async function load(settings: Settings, { runtime, accelerator, samplesCentres, networks, bundle, gestures }: Places): Promise<Make> {
   const files = new Map<Role, Promise<Uint8Array>>();
   const fetched = (role: Role) => {
     const { url, name } = networks[role]!;
@@ -53,9 +53,10 @@ async function load(settings: Settings, { runtime, accelerator, networks, bundle
   const atOnce = Object.keys(KINDS[settings.kind]!.models[settings.model]!) as Role[]; // others when they are first asked for
   const roles = atOnce.filter((role) => (role === "search" ? settings.search === "auto" : !isOfBundle));
   const [loaded] = await Promise.all([loadRuntime(runtime, accelerator), ...roles.map(fetched), isOfBundle ? bundleFile() : null]);
-  const compile = (file: Uint8Array, what: string, shape: NetworkShape) => Network.compile(file, what, loaded, shape);
+  const compile = (file: Uint8Array, what: string, shape: NetworkShape) => Network.compile(file, what, loaded, { ...shape, samplesCentres });
   return LOADERS[settings.kind]!({
     model: settings.model,
+    others: Object.fromEntries(Object.entries(networks).flatMap(([role, { name }]) => (name === null ? [] : [[role, name]]))),
     open: async (role, shape) => compile(await fetched(role), networks[role]!.url, shape),
     hasOwnLandmarks: networks.landmark?.name === null,
     handHeads: () => fetchArrays(`${gestures.folder}hand_heads.npz`, "heads of hands"),

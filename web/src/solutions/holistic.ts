@@ -4,7 +4,7 @@
  *     import { Holistic } from "sonjit-web/holistic";
  */
 
-import type { LocalAnswer } from "../local.js";
+import type { Files, LocalAnswer } from "../local.js";
 import type { DetectorOptions } from "../options.js";
 import {
   Solution,
@@ -23,8 +23,6 @@ export type * from "./solution.js";
 
 /** Version of the package whose behaviour this follows. */
 export const VERSION = "0.5.1675471629";
-
-const MESH = 468;
 
 export interface Options extends PoseOptions {
   /** 478 landmarks of the face with irises instead of 468. */
@@ -59,18 +57,21 @@ export class Holistic extends Solution<Options, Results> {
     return bodyOptions(this.options);
   }
 
+  protected override networks(): NonNullable<Files["networks"]> {
+    return { hand: "hand-full", face: this.options.refineFaceLandmarks ? "face-attention" : "face-mesh" };
+  }
+
   protected async results(found: LocalAnswer, image: HTMLCanvasElement): Promise<Results> {
     const [person] = found.people!;
     if (!person) return { image };
     const { body, face, leftHand, rightHand } = person;
-    const segmentationMask = await maskImage(body);
-    const mesh = this.options.refineFaceLandmarks ? face?.keypoints : face?.keypoints.slice(0, MESH);
+    const segmentationMask = await maskImage(body, found);
     const poseWorldLandmarks = inMetres(body.keypoints3D);
     return {
       poseLandmarks: inImage(body.keypoints, found),
       poseWorldLandmarks,
       za: poseWorldLandmarks,
-      ...(mesh && { faceLandmarks: inImage(mesh, found) }),
+      ...(face && { faceLandmarks: inImage(face.keypoints, found) }),
       ...(leftHand && { leftHandLandmarks: inImage(leftHand.keypoints, found) }),
       ...(rightHand && { rightHandLandmarks: inImage(rightHand.keypoints, found) }),
       ...(segmentationMask && { segmentationMask }),

@@ -51,7 +51,7 @@ export class Pose extends Solution<Options, Results> {
   protected async results(found: LocalAnswer, image: HTMLCanvasElement): Promise<Results> {
     const [body] = found.bodies!;
     if (!body) return { image };
-    const segmentationMask = await maskImage(body);
+    const segmentationMask = await maskImage(body, found);
     return {
       poseLandmarks: inImage(body.keypoints, found),
       poseWorldLandmarks: inMetres(body.keypoints3D),

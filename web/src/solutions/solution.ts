@@ -1,7 +1,7 @@
 /** What the packages of MediaPipe's solutions have in common. */
 
 import { draw } from "../../../src/sonjit/server/page/tfjs-images.js";
-import { LocalDetector, type LocalAnswer } from "../local.js";
+import { LocalDetector, type Files, type LocalAnswer } from "../local.js";
 import type { DetectorOptions } from "../options.js";
 import type { NamedPoint } from "../results.js";
 
@@ -63,6 +63,11 @@ export abstract class Solution<Options extends SolutionOptions, Results> {
 
   protected abstract detectorOptions(): DetectorOptions;
 
+  /** Names of published networks that replace those of the model. */
+  protected networks(): NonNullable<Files["networks"]> {
+    return {};
+  }
+
   protected abstract results(found: LocalAnswer, image: HTMLCanvasElement): Results | Promise<Results>;
 
   /** Change some options from the next image on. */
@@ -80,14 +85,14 @@ export abstract class Solution<Options extends SolutionOptions, Results> {
     await this.#open();
   }
 
-  /** Process the next image of a stream; `at`: its time in milliseconds. The listener has been called when this ends. */
-  async send({ image }: InputMap, at?: number): Promise<void> {
+  /** Process the next image of a stream; `at`: its time in milliseconds, by default now. The listener has been called when this ends. */
+  async send({ image }: InputMap, at = performance.now()): Promise<void> {
     const shown = document.createElement("canvas");
     const drawn = draw(image, this.options.selfieMode ?? false);
     [shown.width, shown.height] = [drawn.width, drawn.height];
     shown.getContext("2d")!.drawImage(drawn, 0, 0);
     const detector = await this.#open();
-    const found = await detector.track(drawn, { time: at === undefined ? null : at / 1000 });
+    const found = await detector.track(drawn, { time: at / 1000 });
     await this.#listener?.(await this.results(found, shown));
   }
 
@@ -112,11 +117,12 @@ export abstract class Solution<Options extends SolutionOptions, Results> {
       min_presence_score: minTrackingConfidence,
       ...this.detectorOptions(),
     };
-    const wanted = JSON.stringify(options);
+    const files: Files = { samplesCentres: true, networks: this.networks() }; // MediaPipe's packages compute on the graphics card
+    const wanted = JSON.stringify([options, files]);
     if (this.#detector === null || wanted !== this.#wanted) {
       await this.close();
       this.#wanted = wanted;
-      this.#detector = LocalDetector.create(this.kind(), options);
+      this.#detector = LocalDetector.create(this.kind(), options, files);
     }
     return this.#detector;
   }
@@ -139,15 +145,15 @@ export function inMetres(points: readonly (NamedPoint & { score?: number })[]): 
   return points.map(({ x, y, z, score }) => ({ x, y, z: z ?? 0, ...(score !== undefined && { visibility: score }) }));
 }
 
-/** The mask of a body as an image whose red and alpha are the person's probability; undefined without one. */
-export async function maskImage(body: object): Promise<ImageBitmap | undefined> {
+/** The mask of a body as an image of the input's size whose red and alpha are the person's probability; undefined without one. */
+export async function maskImage(body: object, { width, height }: LocalAnswer): Promise<ImageBitmap | undefined> {
   if (!("segmentation" in body)) return undefined;
   const { png } = body.segmentation as { png: string };
   const bytes = Uint8Array.from(atob(png), (character) => character.charCodeAt(0));
   const grey = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
-  const pen = new OffscreenCanvas(grey.width, grey.height).getContext("2d")!;
-  pen.drawImage(grey, 0, 0);
-  const pixels = pen.getImageData(0, 0, grey.width, grey.height);
+  const pen = new OffscreenCanvas(width, height).getContext("2d")!;
+  pen.drawImage(grey, 0, 0, width, height);
+  const pixels = pen.getImageData(0, 0, width, height);
   for (let at = 0; at < pixels.data.length; at += 4) pixels.data.set([pixels.data[at]!, 0, 0, pixels.data[at]!], at);
   return createImageBitmap(pixels);
 }

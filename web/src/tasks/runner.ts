@@ -180,6 +180,7 @@ export abstract class DetectorTask<Options extends VisionTaskOptions> extends Vi
   protected load(wanted: Wanted, networks: Networks): Promise<Make> {
     return LOADERS[wanted.kind]!({
       model: wanted.options.model ?? settingsOf(wanted.kind, {}).model,
+      others: {},
       open: networks.open,
       hasOwnLandmarks: networks.isOwn,
       handHeads: () => Promise.reject(new Error("tasks search fast")),
