@@ -116,6 +116,44 @@ def test_an_interrupted_grid_goes_on_and_writes_its_table(recipe, tmp_path, capf
     assert "contains a run with other settings" in capfd.readouterr().err
 
 
+@pytest.mark.slow
+def test_a_sweep_trains_every_combination_and_goes_on(recipe, tmp_path, capfd):
+    out = tmp_path / "sweep"
+    arguments = ["train", str(recipe), "--smoke", "--out", str(out), "--metric", "height"]
+    arguments += ["--sweep", "learning_rate=0.01,0.1", "--sweep", "depth=1,2", "--sweep", "seed=0,4"]
+    assert main(arguments) == 130  # the fourth run is interrupted
+    assert main(arguments) == 0
+    names = sorted(path.parent.name for path in out.glob("*/result.json"))
+    assert len(names) == 8
+    assert names[0] == "1-learning_rate-0-01-depth-1-seed0"
+    settings = json.loads((out / "4-learning_rate-0-1-depth-2-seed4" / "result.json").read_text("utf-8"))["settings"]
+    assert [float(settings[name]) for name in ("learning_rate", "depth", "seed")] == [0.1, 2.0, 4]
+    record = json.loads((out / "ablation.json").read_text("utf-8"))
+    assert [row["label"] for row in record["rows"]][:2] == [
+        "learning_rate 0.01, depth 1",
+        "learning_rate 0.01, depth 2",
+    ]
+    assert "Means over seeds 0, 4" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--sweep", "depth=1,2"], "--sweep requires --metric"),
+        (["--metric", "height"], "--metric applies only to --sweep"),
+        (["--sweep", "depth", "--metric", "height"], "--sweep depth: give NAME=VALUE,VALUE"),
+        (["--sweep", "deep=1", "--metric", "height"], "Unknown setting 'deep'"),
+        (["--sweep", "seed=a", "--metric", "height"], "--sweep seed=a: seeds are integers"),
+        (["--sweep", "depth=1", "--metric", "height", "--ablation", "rates"], "cannot be combined with --ablation"),
+        (["--sweep", "depth=1", "--metric", "height", "--set", "depth=2"], "--set depth cannot be combined"),
+    ],
+)
+def test_wrong_sweeps(given, said, recipe, tmp_path, capfd):
+    assert main(["train", str(recipe), "--smoke", "--out", str(tmp_path / "sweep"), *given]) == 2
+    assert said in capfd.readouterr().err
+    assert not (tmp_path / "sweep").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "given", "said"),
     [

@@ -38,6 +38,8 @@ def train(
     settings: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
     smoke: Annotated[bool, Parameter(negative="")] = False,
     ablation: str | None = None,
+    sweep: tuple[str, ...] = (),
+    metric: str | None = None,
     list_: Annotated[bool, Parameter(name="--list", negative="")] = False,
 ) -> None:
     """Train a network with one of Sonjit's recipes or your own TOML file.
@@ -65,6 +67,8 @@ def train(
         settings: Setting of the recipe, e.g. learning_rate=0.0003. Can be repeated.
         smoke: Train at the small size, which finishes in minutes on a CPU.
         ablation: Name of a grid of the recipe. Each row is trained with each seed and compared with published results.
+        sweep: Setting and its values, e.g. learning_rate=0.001,0.0003. Every combination is trained. Can be repeated.
+        metric: Result that the table of a sweep compares, e.g. accuracy.
         list_: List the recipes.
     """
     if list_:
@@ -75,7 +79,13 @@ def train(
     typed = {"steps": steps, "extra_keypoints": extra_keypoints, "precision": precision}
     given = dict(key_values(settings))
     given |= {name: str(value) for name, value in typed.items() if value is not None}
-    name = "-".join([Path(recipe).stem, *(["smoke"] if smoke else []), *([ablation] if ablation else [])])
+    values = {key: texts.split(",") for key, texts in key_values(sweep, option="--sweep", form="NAME=VALUE,VALUE")}
+    if bool(values) != (metric is not None):
+        raise InputError("--sweep requires --metric, and --metric applies only to --sweep")
+    if values and ablation:
+        raise InputError("--sweep cannot be combined with --ablation")
+    grid = "sweep" if values else ablation
+    name = "-".join([Path(recipe).stem, *(["smoke"] if smoke else []), *([grid] if grid else [])])
     with show_progress() as progress:
         request = TrainingRequest(
             recipe=recipe,
@@ -89,20 +99,23 @@ def train(
             export=export,
             smoke=smoke,
         )
-        results = {} if ablation else run_recipe(request)
-        table = _ablate(request, ablation) if ablation else ""
+        results = {} if grid else run_recipe(request)
+        table = _compare(request, ablation, values, metric or "") if grid else ""
     lines = (f"{name}: {f'{value:.4g}' if isinstance(value, float) else value}\n" for name, value in results.items())
     sys.stdout.write(table + "".join(lines))
 
 
-def _ablate(request: TrainingRequest, name: str) -> str:
-    """Run a grid and write its files; gives its table."""
-    from sonjit.lab.training.ablation import run_ablation, save_ablation
+def _compare(request: TrainingRequest, ablation: str | None, values: dict[str, list[str]], metric: str) -> str:
+    """Run an ablation or a sweep, write its files and return its table."""
+    from sonjit.lab.training.ablation import run_ablation, run_sweep, save_ablation
 
     def announce(line: str) -> None:
         sys.stderr.write(f"{line}\n")
 
-    result = run_ablation(request, name, announce)
+    if ablation is not None:
+        result = run_ablation(request, ablation, announce)
+    else:
+        result = run_sweep(request, values, metric, announce)
     return save_ablation(result, request.out) if result.rows else ""
 
 

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from statistics import NormalDist, fmean, stdev
 from typing import NamedTuple
@@ -34,8 +34,11 @@ from sonjit.lab.documents.document import (
 )
 from sonjit.lab.documents.plots import bars_svg
 from sonjit.lab.training.distributed import broadcast, processes, rank
-from sonjit.lab.training.recipes import Ablation, Recipe, TrainingRequest, load_recipe, prepare, run_recipe
+from sonjit.lab.training.recipes import Ablation, AblationRow, Recipe, TrainingRequest, load_recipe, prepare, run_recipe
 from sonjit.lab.training.run_folder import RESULT
+
+SWEEP = "sweep"
+"""Name of the grid of a sweep."""
 
 _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 """97.5 % quantiles of Student's t for 1 to 10 degrees of freedom."""
@@ -98,7 +101,46 @@ def run_ablation(
         if not recipe.ablation:
             raise InputError(f"{recipe.name} has no ablations")
         raise InputError(f"{recipe.name}: Unknown ablation {name!r}. Choose from {', '.join(recipe.ablation)}")
-    grid = recipe.ablation[name]
+    return _run_grid(recipe, request, name, recipe.ablation[name], announce)
+
+
+def run_sweep(
+    request: TrainingRequest,
+    values: Mapping[str, Sequence[str]],
+    metric: str,
+    announce: Callable[[str], None] = lambda line: None,
+) -> AblationResult:
+    """Train every combination of values of settings, each in a subfolder; finished runs are not repeated.
+
+    Args:
+        request: Training request; its settings apply to all runs.
+        values: Values by setting. Values of `seed` are averaged.
+        metric: Key in the recipe's results.
+        announce: Callback with a line on each run that starts.
+
+    Raises:
+        InputError: A setting or value cannot be used, which is checked before any training.
+        JobError: The recipe's results lack the metric.
+    """
+    recipe = load_recipe(request.recipe)
+    varied = {name: tuple(dict.fromkeys(given)) for name, given in values.items() if name != "seed"}
+    rows = tuple(
+        AblationRow(", ".join(f"{name} {value}" for name, value in row.items()) or "all settings", row)
+        for row in (dict(zip(varied, combination, strict=True)) for combination in product(*varied.values()))
+    )
+    try:
+        seeds = tuple(int(seed) for seed in values.get("seed", [str(request.settings.get("seed", 0))]))
+    except ValueError:
+        raise InputError(f"--sweep seed={','.join(values['seed'])}: seeds are integers") from None
+    fixed = {name: value for name, value in request.settings.items() if name != "seed" or "seed" in values}
+    grid = Ablation("Sweep", metric, rows, seeds=seeds)
+    return _run_grid(recipe, replace(request, settings=fixed), SWEEP, grid, announce)
+
+
+def _run_grid(
+    recipe: Recipe, request: TrainingRequest, name: str, grid: Ablation, announce: Callable[[str], None]
+) -> AblationResult:
+    """Train every row of a grid with every seed."""
     varied = {key for row in grid.rows for key in (*row.set, *row.smoke_set)}
     if fixed := sorted(request.settings.keys() & {"seed", *varied}):
         raise InputError(f"--set {fixed[0]} cannot be combined with the ablation {name}, whose runs vary it")
@@ -254,7 +296,8 @@ def _blocks(result: AblationResult) -> Iterator[Block]:
             for row in rows
         ),
     )
-    yield Text(f"Means over seeds {seeds}; intervals by Student's t; {better} is better.")
+    direction = "" if result.name == SWEEP else f" {better.capitalize()} is better."
+    yield Text(f"Means over seeds {seeds}, with intervals by Student's t.{direction}")
     if published:
         yield Text(f"Published: {grid.source}.")
     holds, steps = order_of(result)
