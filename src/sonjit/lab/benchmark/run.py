@@ -96,6 +96,7 @@ def benchmark(
     repeat: int = 3,
     count: int = FRAMES,
     progress: Callable[[str], None] = lambda line: None,
+    measured_case: Callable[[BenchmarkReport], object] = lambda report: None,
 ) -> BenchmarkReport:
     """Measure every case in `repeat` processes per side, and take the median of each metric.
 
@@ -108,6 +109,7 @@ def benchmark(
         repeat: Processes per case and side.
         count: Frames per process; the first 6 do not count.
         progress: Function called with a line before each case.
+        measured_case: Function called with the report so far after each case.
 
     Raises:
         InputError: A case has no medium, a video, peer, weight file or bundle is missing, or cases of tasks are mixed
@@ -165,7 +167,8 @@ def benchmark(
             if "mediapipe" in metrics:
                 measured["mediapipe"] = metrics["mediapipe"]
             report["cases"].append(measured)
-    report["machine"]["load_after"] = load_average()
+            report["machine"]["load_after"] = load_average()
+            measured_case(report)
     return report
 
 

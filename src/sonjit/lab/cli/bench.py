@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,9 +15,10 @@ from sonjit.lab.benchmark import CASES, TASK_CASES, benchmark, check_media
 from sonjit.lab.benchmark.run import draw_report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from sonjit.lab.benchmark import Case
+    from sonjit.lab.benchmark.run import BenchmarkReport
 
 
 def bench(
@@ -53,7 +55,7 @@ def bench(
         precision: Number format of Sonjit's networks. auto uses bf16 if CPU and network allow it, otherwise f32.
         threads: Threads of Sonjit. 0 uses all cores. Default: SONJIT_THREADS.
         repeat: Number of processes per case and side. The median of each metric is reported.
-        save: A JSON file for all metrics of all processes.
+        save: A JSON file for all metrics of all processes. A run that is stopped leaves the cases that it measured.
     """
     from rich.console import Console
 
@@ -66,7 +68,7 @@ def bench(
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     cases = _choose(peer_api, kind, model, images, say)
-    with Draft(Path(save)) if save else nullcontext() as draft:  # an unwritable path fails before the long part
+    with _open_report(Path(save)) if save else nullcontext() as draft:  # an unwritable path fails before the long part
         report = benchmark(
             cases=cases,
             peer=peer,
@@ -75,11 +77,27 @@ def bench(
             threads=threads,
             repeat=repeat,
             progress=say,
+            measured_case=partial(_write, draft) if draft else lambda _: None,
         )
         Console(width=None if sys.stdout.isatty() else 180).print(draw_report(report))
-        if draft:
-            with failing_as_job(draft.final):
-                draft.path.write_text(json_from(report, 1) + "\n", "utf-8")
+
+
+@contextmanager
+def _open_report(path: Path) -> Generator[Draft]:
+    """Open a draft that is kept with the cases that were measured, also if the run is stopped."""
+    draft = Draft(path)
+    try:
+        yield draft
+    finally:
+        if draft.path.stat().st_size:
+            draft.keep()
+        else:
+            draft.drop()
+
+
+def _write(draft: Draft, report: BenchmarkReport) -> None:
+    with failing_as_job(draft.final):
+        draft.path.write_text(json_from(report, 1) + "\n", "utf-8")
 
 
 def _choose(api: str, kind: str, model: str | None, media: dict[str, str], say: Callable[[str], None]) -> list[Case]:
