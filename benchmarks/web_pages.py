@@ -4,8 +4,8 @@
 
 PAGES has a folder for each repository. NPM is a folder in which `npm install` put MediaPipe's packages. The camera of
 each page shows an image. After `--results` results both runs are compared: instances, keypoints and drawing.
-`jitter_px` is how far MediaPipe's own keypoints moved between two results of the same image. A page of the manifest is
-a table:
+`jitter_px` is how far MediaPipe's own keypoints moved between two results of the same image. `noise_px` is how far they
+move in a third run, whose image differs by at most one level of 255 in each channel. A page of the manifest is a table:
 
     [[page]]
     path = "owner+name/index.html"
@@ -317,8 +317,14 @@ def distance(
     return pixels, metres
 
 
-def compare(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
-    """Compare what both runs of a page recorded."""
+def compare(ours: dict[str, Any], theirs: dict[str, Any], noisy: dict[str, Any]) -> dict[str, Any]:
+    """Compare what the runs of a page recorded.
+
+    Args:
+        ours: with Sonjit's module.
+        theirs: with MediaPipe's packages.
+        noisy: with MediaPipe's packages and noise in the image.
+    """
     if not (ours.get("last") and theirs.get("last")):
         who = [name for name, run in (("Sonjit", ours), ("MediaPipe", theirs)) if not run.get("last")]
         return {"verdict": f"no result with {' and '.join(who)}"}
@@ -333,6 +339,8 @@ def compare(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
     named, peers = scores(ours["last"]), scores(theirs["last"])
     answer |= {"keypoints_px": round(pixels, 3), "world_mm": round(metres * 1000, 2)}
     answer["jitter_px"] = round(own_pixels, 3)
+    noise, _ = distance(instances(noisy.get("last")), expected, width, height)
+    answer["noise_px"] = round(noise, 3) if np.isfinite(noise) else None
     if peers:
         answer["scores"] = round(max(abs(named.get(name, 0) - score) for name, score in peers.items()), 3)
     drawing = drawing_difference(ours["canvases"], theirs["canvases"])
@@ -340,15 +348,18 @@ def compare(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
     lists = sorted(set(theirs["last"]) ^ set(ours["last"]))
     if lists:
         answer["fields_of_one"] = lists
-    return {**answer, "verdict": "same" if pixels <= NEAR_PX else "different keypoints"}
+    verdict = "same" if pixels <= NEAR_PX else "within noise" if pixels <= noise else "different keypoints"
+    return {**answer, "verdict": verdict}
 
 
-def picture(path: Path, width: int) -> bytes:
-    """Return an image of at most that width as PNG."""
+def picture(path: Path, width: int, noise: int = 0) -> bytes:
+    """Return an image of at most that width as PNG, with noise of so many levels."""
     image = Image.open(path).convert("RGB")
     image.thumbnail((width, width))
+    rgb = np.asarray(image.crop((0, 0, image.width & ~1, image.height & ~1)), np.int16)
+    levels = rgb + np.random.default_rng(0).integers(-noise, noise + 1, rgb.shape)
     file = io.BytesIO()
-    image.crop((0, 0, image.width & ~1, image.height & ~1)).save(file, "PNG")
+    Image.fromarray(levels.clip(0, 255).astype(np.uint8)).save(file, "PNG")
     return file.getvalue()
 
 
@@ -373,13 +384,13 @@ def main() -> None:
     for page in pages:
         if args.only and args.only not in page["path"]:
             continue
-        image = picture(args.inputs / page["input"], args.width)
         runs: list[dict[str, Any]] = []
-        for is_sonjit in (False, True):
+        for is_sonjit, noise in ((False, 0), (True, 0), (False, 1)):
+            image = picture(args.inputs / page["input"], args.width, noise)
             site = Site(args.pages.resolve(), args.npm, args.models, image, args.results, is_sonjit=is_sonjit)
             runs.append(watch(site, page["path"], page.get("click"), args.seconds))
-        theirs, ours = runs
-        row = {"page": page["path"], **compare(ours, theirs)}
+        theirs, ours, noisy = runs
+        row = {"page": page["path"], **compare(ours, theirs, noisy)}
         if row["verdict"].startswith("no result"):
             row |= {
                 name: {key: run.get(key) for key in ("count", "errors", "missing")}

@@ -94,18 +94,41 @@ def test_hands(web_page, show, portrait, theirs, is_selfie):
         assert distance(one, other, ours["size"]) < 0.8
 
 
-def test_large_hands_have_no_offset(web_page, show, data, theirs):
-    """Crops much larger than the network's input show where in a pixel they are sampled."""
+@pytest.fixture
+def large_hand(data):
+    """A hand whose crop is much larger than the network's input, (H, W, 3)."""
     path = data / "real" / "wild" / "mps_thumb_up.jpg"
     if not path.is_file():
         pytest.skip(f"{path} is not there")
-    rgb = cv2.resize(cv2.imread(str(path)), (640, 427))[..., ::-1]
+    return cv2.resize(cv2.imread(str(path)), (640, 427))[..., ::-1]
+
+
+def test_large_hands_have_no_offset(web_page, show, large_hand, theirs):
+    """The offset shows where in a pixel crops are sampled."""
     ours, expected = (
-        run(web_page, SEND, module, "Hands", {"modelComplexity": 1}, show(rgb), TIMES)
+        run(web_page, SEND, module, "Hands", {"modelComplexity": 1}, show(large_hand), TIMES)
         for module in ("/web/hands.js", theirs("hands"))
     )
     ((one,), (other,)) = ours["multiHandLandmarks"], expected["multiHandLandmarks"]
     np.testing.assert_allclose(offsets(one, other, ours["size"]).mean(0), 0, atol=0.5)
+
+
+@pytest.mark.parametrize(("runtime", "least", "most"), [("mediapipe", 0, 0.01), ("tfjs", 0.3, 3)])
+def test_runtimes_of_tfjs(web_page, show, large_hand, runtime, least, most):
+    """The runtime `mediapipe` has the results of MediaPipe's package."""
+    body = """
+        const {createDetector, SupportedModels} = await import("/web/sonjit-web.js");
+        const detector = await createDetector(SupportedModels.MediaPipeHands, {runtime: given[0]});
+        const hands = await detector.estimateHands(await pixels(given[1]), {}, 1000);
+        detector.dispose();
+        return hands;
+    """
+    (hand,) = run(web_page, body, runtime, show(large_hand))
+    found = run(web_page, SEND, "/web/hands.js", "Hands", {"modelComplexity": 1}, show(large_hand))
+    (expected,) = found["multiHandLandmarks"]
+    width, height = found["size"]
+    ours = [{"x": mark["x"] / width, "y": mark["y"] / height} for mark in hand["keypoints"]]
+    assert least <= distance(ours, expected, found["size"]) < most
 
 
 @pytest.mark.parametrize("is_refined", [False, True])

@@ -48,7 +48,7 @@ export interface EstimationConfig {
 }
 
 export interface HandsConfig extends Files, EstimationConfig {
-  /** Ignored: there is one. */
+  /** One runtime computes both. `"mediapipe"` samples crops as MediaPipe does on graphics cards. */
   runtime?: "tfjs" | "mediapipe";
   solutionPath?: string;
   modelType?: "lite" | "full";
@@ -86,7 +86,7 @@ export interface Pose {
 }
 
 export interface PosesConfig extends Files, EstimationConfig {
-  /** Ignored: there is one. */
+  /** One runtime computes both. `"mediapipe"` samples crops as MediaPipe does on graphics cards. */
   runtime?: "tfjs" | "mediapipe";
   solutionPath?: string;
   modelType?: "lite" | "full" | "heavy";
@@ -106,7 +106,7 @@ export interface Face {
 }
 
 interface FacesConfig extends Files, EstimationConfig {
-  /** Ignored: there is one. */
+  /** One runtime computes both. `"mediapipe"` samples crops as MediaPipe does on graphics cards. */
   runtime?: "tfjs" | "mediapipe";
   solutionPath?: string;
   maxFaces?: number;
@@ -136,7 +136,8 @@ export function createDetector(model: string, config?: object | null): Promise<A
     where: "the page",
     own: ["accelerator", "base", "detectorModelUrl", "landmarkModelUrl", "gesturesUrl"],
     open: async (files, { kind, ...options }) => {
-      const detector = await LocalDetector.create(kind, options as DetectorOptions, files);
+      const samplesCentres = (config as HandsConfig | null | undefined)?.runtime === "mediapipe"; // its packages compute on the graphics card
+      const detector = await LocalDetector.create(kind, options as DetectorOptions, { samplesCentres, ...files });
       const configured = (wanted: { kind: string }) => {
         const { kind: _, ...others } = wanted;
         detector.configure(others as DetectorOptions);
