@@ -9,13 +9,13 @@ import time
 from contextlib import suppress
 from types import FrameType
 
-_STOPPED = 130
+_STOPPED, _TERMINATED = 130, 143
 _PAUSE_S, _PAUSES = 0.02, 500
 
 
 def run() -> None:
-    """Run the command line and exit; Ctrl-C ends it in one line, while its modules load too."""
-    is_stopped, pauses_left = False, _PAUSES
+    """Run the command line and exit. Ctrl-C and SIGTERM end it in one line, also while its modules load."""
+    is_stopped, is_terminated, pauses_left = False, False, _PAUSES
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal is_stopped, pauses_left
@@ -26,6 +26,16 @@ def run() -> None:
             is_stopped = True
             signal.default_int_handler(number, frame)
 
+    def terminate(_number: int, _frame: FrameType | None) -> None:
+        """Stop in the same way as Ctrl-C, so that outputs are completed or removed."""
+        nonlocal is_terminated
+        is_terminated = True
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            signal.signal(signal.SIGINT, stop)
+        signal.raise_signal(signal.SIGINT)
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, terminate)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job has it switched off
         signal.signal(signal.SIGINT, stop)
     try:
@@ -38,8 +48,9 @@ def run() -> None:
         sys.stderr.write("sonjit: stopped\n")  # what is written in C++ may make another error of it
         status = _STOPPED
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to stop
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if status == _STOPPED:
-        _leave(status)
+        _leave(_TERMINATED if is_terminated else status)
     sys.exit(status)
 
 

@@ -233,14 +233,15 @@ def test_a_broken_file_of_one_table_is_named_and_missing_there(sonjit, stills, o
 INTERRUPTIBLE = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it switched off
-from sonjit.cli import main
-sys.exit(main(sys.argv[1:]))
+from sonjit.__main__ import run
+run()
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
-def test_ctrl_c_keeps_what_was_finished(media, demo_clip, tmp_path, out, write_video, names_in):
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_keeps_what_was_finished(how, status, media, demo_clip, tmp_path, out, write_video, names_in):
     frames = [cv2.resize(rgb, (320, 240)) for rgb in demo_clip[1][:40]] * 100
     write_video(tmp_path / "long.mp4", frames)
     command = [sys.executable, "-c", INTERRUPTIBLE, "hands", tmp_path / "long.mp4"]
@@ -248,9 +249,9 @@ def test_ctrl_c_keeps_what_was_finished(media, demo_clip, tmp_path, out, write_v
     with subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not any(path.stat().st_size > 20_000 for path in out.glob(".*")):
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(how)
         errors = process.communicate()[1]
-    assert process.returncode == 130
+    assert process.returncode == status
     assert errors == "sonjit: stopped; finished results are kept\n"
     assert names_in(out) == ["d.mp4", "t.jsonl"]
     kept = load_frames(out / "t.jsonl")[1]

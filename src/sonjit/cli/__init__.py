@@ -90,8 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status.
 
     Returns:
-        0 for success, 1 for a failed job, 2 for a wrong call or input, 130 after Ctrl-C, and 141 if the next program
-        of a pipe has ended.
+        0 for success, 1 for a failed job, 2 for a wrong call or input, 130 after Ctrl-C (143 after SIGTERM), and 141 if
+        the next program of a pipe has ended.
     """
     from cyclopts import CycloptsError, UnusedCliTokensError
 
