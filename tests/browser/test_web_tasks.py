@@ -173,6 +173,24 @@ def test_hands_beside_mediapipe(web_page, theirs, hand_bundle, site, show, photo
         assert labels(one) == labels(other)
 
 
+def test_the_gpu_delegate_samples_as_mediapipe(web_page, theirs, hand_bundle, site, data, show):
+    """A hand whose crop is much larger than the network's input shows where in a pixel crops are sampled."""
+    path = data / "real" / "wild" / "mps_thumb_up.jpg"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    photo = cv2.resize(cv2.imread(str(path)), (640, 427))[..., ::-1]
+    paths = [show(photo)] * 4
+    web_page.expected.append("vision_wasm")
+    given = {"baseOptions": {"modelAssetPath": hand_bundle, "delegate": "GPU"}}
+    ours, others = (
+        run(web_page, DETECT, module, f"{site.url}/theirs/wasm", "HandLandmarker", given, paths, True)
+        for module in ("/web/tasks-vision.js", theirs)
+    )
+    pairs = zip(ours, others, strict=True)
+    offsets = [in_pixels(one["landmarks"], photo) - in_pixels(other["landmarks"], photo) for one, other in pairs]
+    np.testing.assert_allclose(np.mean(offsets, axis=(0, 1, 2)), 0, atol=0.5)
+
+
 def test_face_boxes_beside_mediapipe(web_page, theirs, site, data, show):
     path = data / "real" / "wild" / "mps_business.png"
     if not path.is_file():

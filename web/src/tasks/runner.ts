@@ -42,7 +42,7 @@ export interface BaseOptions {
   modelAssetPath?: string | undefined;
   /** Content of a `.task` bundle. */
   modelAssetBuffer?: Uint8Array | undefined;
-  /** Ignored: networks run on the processor. */
+  /** Networks always run on the processor. `"GPU"` samples crops as MediaPipe does on graphics cards. */
   delegate?: "CPU" | "GPU" | undefined;
 }
 
@@ -191,12 +191,12 @@ export abstract class DetectorTask<Options extends VisionTaskOptions> extends Vi
 
   /** Load the networks if the model is another one, and make the detector. */
   async open(): Promise<void> {
-    const { modelAssetPath, modelAssetBuffer } = this.options.baseOptions ?? {};
+    const { modelAssetPath, modelAssetBuffer, delegate } = this.options.baseOptions ?? {};
     const wanted = this.wanted();
     const settings = settingsOf(wanted.kind, { search: "fast", smoothing: "published", ...wanted.options });
-    const key = `${wanted.kind} ${settings.model} ${modelAssetPath}`;
+    const key = `${wanted.kind} ${settings.model} ${delegate} ${modelAssetPath}`;
     if (this.#make === null || key !== this.#loaded || modelAssetBuffer !== this.#buffer) {
-      const networks = new Networks(wanted.kind, String(settings.model), await runtime(), modelAssetPath, modelAssetBuffer);
+      const networks = new Networks(wanted.kind, String(settings.model), await runtime(), this.options.baseOptions ?? {});
       this.#make = await this.load(wanted, networks);
       [this.#loaded, this.#buffer] = [key, modelAssetBuffer];
     }
@@ -233,9 +233,11 @@ export class Networks {
   #bundle: Promise<Bundle> | null = null;
   readonly #url: string | null;
   readonly #buffer: Uint8Array | undefined;
+  readonly #samplesCentres: boolean;
 
-  constructor(kind: string, model: string, loaded: Runtime, path: string | undefined, buffer: Uint8Array | undefined) {
+  constructor(kind: string, model: string, loaded: Runtime, { modelAssetPath: path, modelAssetBuffer: buffer, delegate }: BaseOptions) {
     [this.#kind, this.#model, this.#runtime, this.#buffer] = [kind, model, loaded, buffer];
+    this.#samplesCentres = delegate === "GPU";
     this.#url = path === undefined || isPublished(path) ? null : new URL(path, document.baseURI).href;
     this.isOwn = buffer !== undefined || this.#url !== null;
     if (this.isOwn && kind === "holistic") throw new Error("HolisticLandmarker reads no bundle of a page's own: give holistic_landmarker.task");
@@ -252,7 +254,7 @@ export class Networks {
 
   readonly bundle = (): Promise<Bundle> => (this.#bundle ??= this.#read());
 
-  readonly #compile = (file: Uint8Array, what: string, shape: NetworkShape) => Network.compile(file, what, this.#runtime, shape);
+  readonly #compile = (file: Uint8Array, what: string, shape: NetworkShape) => Network.compile(file, what, this.#runtime, { ...shape, samplesCentres: this.#samplesCentres });
 
   async #read(): Promise<Bundle> {
     const url = this.#url ?? new URL("models/face_landmarker.task", FilesetResolver.folder).href;
