@@ -110,7 +110,7 @@ def count(source: Path, root: Path) -> Counts:
                 counts.generics += any(base in ("Generic", "typing.Generic") for base in bases) or bool(
                     getattr(node, "type_params", None)
                 )
-                counts.protocols += "Protocol" in bases
+                counts.protocols += any(base in ("Protocol", "typing.Protocol") for base in bases)
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 counts.inner_imports += sum(map(_is_own_import, ast.walk(node)))
                 if not starts_with_verb(node):
