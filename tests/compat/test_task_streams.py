@@ -210,5 +210,5 @@ def test_close_does_not_wait_for_a_stuck_callback(caplog):
     stream.send(1)
     assert entered.wait(30)
     stream.close()
-    assert "it is not waited for" in caplog.text
+    assert "the callback is not waited for" in caplog.text
     stuck.set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from sonjit.geometry.boxes import RotatedBox, iou
 from sonjit.results import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 O = TypeVar("O", bound=Observation)  # noqa: E741  # an observation
 C = TypeVar("C", bound=Observation)
 R = TypeVar("R", bound=Result)
+
+StillSearch: TypeAlias = "Callable[[NDArray[np.uint8]], tuple[list[C], bool]]"
+"""Function that searches an image (H, W, 3) thoroughly.
+
+It returns the instances, best first, each with a calibrated probability as its score. The second value is True if all
+proposals were processed or enough instances were found.
+"""
 
 
 class Kind(ABC, Generic[O, R]):
@@ -75,19 +82,6 @@ class Kind(ABC, Generic[O, R]):
     @abstractmethod
     def flip(self, result: R, width: int) -> R:
         """Return a result with x mirrored in an image of that width in pixels."""
-
-
-class StillSearch(Protocol[C]):
-    """Search an image thoroughly and score each detection."""
-
-    @property
-    def complete(self) -> bool:
-        """Return whether the last search processed all proposals or found enough instances."""
-        ...
-
-    def search(self, rgb: NDArray[np.uint8]) -> list[C]:
-        """Return the instances in an image (H, W, 3), best first. Each score is a calibrated probability."""
-        ...
 
 
 class StreamSearch(Protocol[C]):

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 
-from sonjit.detectors.smoothing import size_of
-from sonjit.geometry.boxes import overlap_over_smaller
+from sonjit.geometry.boxes import overlap_over_smaller, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -220,8 +220,9 @@ class Detector(Generic[R]):
     def _detect_still(self, rgb: NDArray[np.uint8], boxes: Sequence[RotatedBox] | None) -> list[Any]:
         """Return the observations of a still."""
         if boxes is None and self._still_search is not None:
-            present = [observation for observation in self._still_search.search(rgb) if self._is_present(observation)]
-            self._total, self._complete = len(present), self._still_search.complete
+            observations, self._complete = self._still_search(rgb)
+            present = [observation for observation in observations if self._is_present(observation)]
+            self._total = len(present)
             return present[: self._options.max_instances]
         if boxes is None:
             boxes = self._kind.find(rgb, self._options.min_detection_score)[: self._options.max_instances]
@@ -286,7 +287,7 @@ class Detector(Generic[R]):
         visible = [observation for _, observation in observed]
         new: list[Any] = []
         if due and self._still_search is not None:
-            new = [item for item in self._still_search.search(rgb) if self._is_present(item)]
+            new = [item for item in self._still_search(rgb)[0] if self._is_present(item)]
         elif due:
             candidates = self._kind.find(rgb, self._options.min_detection_score)[: self._options.max_instances]
             new = self._present(rgb, self._without_overlapping(candidates, carried)[:room])

@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
+from sonjit.geometry.boxes import size_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from sonjit.detectors.observations import Observation
 
-O = TypeVar("O")  # noqa: E741  # an observation
-S = TypeVar("S", bound="Smoothable")
+
+O = TypeVar("O", bound="Observation")  # noqa: E741
 
 
 FilterChoice: TypeAlias = "Literal['published'] | Filter | None"
@@ -92,15 +95,6 @@ class OneEuro:
         return self._smooth.astype(np.float32)
 
 
-class Smoothable(Protocol):
-    """An observation with keypoints (K, 3) in pixels and, where known, in metres."""
-
-    @property
-    def keypoints(self) -> NDArray[np.float32]: ...
-    @property
-    def keypoints_3d(self) -> NDArray[np.float32] | None: ...
-
-
 class KeypointSmoother:
     """The same filter for image and world keypoints.
 
@@ -113,28 +107,13 @@ class KeypointSmoother:
         self._image, self._world = copy.deepcopy(pattern), copy.deepcopy(pattern)
         self._size = size or size_of
 
-    def __call__(self, observation: S, now_s: float) -> S:
+    def __call__(self, observation: O, now_s: float) -> O:
         """Return the observation, a dataclass, with smoothed keypoints."""
         image, world = observation.keypoints, observation.keypoints_3d
         changes = {"keypoints": self._image(image, time=now_s, scale=self._size(image[:, :2]))}
         if world is not None:
             changes["keypoints_3d"] = self._world(world, time=now_s, scale=self._size(world))
         return replace(observation, **changes)  # pyright: ignore
-
-
-def size_of(points: NDArray[np.float32]) -> float:
-    """Long side of the box around points (K, D), never zero."""
-    return max(float(_extent(points).max()), 1e-6)
-
-
-def mean_size_of(points: NDArray[np.float32]) -> float:
-    """Mean of width and height of the box around points (K, 2), never zero; what MediaPipe's own smoothing takes."""
-    return max(float(_extent(points).mean()), 1e-6)
-
-
-def _extent(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    rows = points.T.copy()  # in rows: three times as fast for faces
-    return rows.max(axis=1) - rows.min(axis=1)
 
 
 def _alpha(cutoff_hz: float | NDArray[np.float64], step_s: float) -> float | NDArray[np.float64]:

@@ -94,6 +94,24 @@ def rotated_box_around(points: RealArray, rotation_rad: float) -> RotatedBox:
     )
 
 
+def size_of(points: NDArray[np.float32]) -> float:
+    """Return the long side of the box around points (K, D). It is never zero."""
+    return max(float(_extent(points).max()), 1e-6)
+
+
+def mean_size_of(points: NDArray[np.float32]) -> float:
+    """Return the mean of width and height of the box around points (K, 2), as MediaPipe's smoothing uses it.
+
+    It is never zero.
+    """
+    return max(float(_extent(points).mean()), 1e-6)
+
+
+def _extent(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    rows = points.T.copy()  # in rows: three times as fast for faces
+    return rows.max(axis=1) - rows.min(axis=1)
+
+
 def iou(a: RotatedBox, b: RotatedBox) -> float:
     """Return the intersection over union of two boxes, 0 to 1. Rotations are ignored, as in MediaPipe's association."""
     width = min(a.cx + a.width / 2, b.cx + b.width / 2) - max(a.cx - a.width / 2, b.cx - b.width / 2)

@@ -12,9 +12,10 @@ from sonjit.detectors.kinds.face import FaceFinder, FaceMeshes
 from sonjit.detectors.kinds.face_boxes import FaceBoxes
 from sonjit.detectors.kinds.face_bundle import load_blendshapes, load_canonical_face
 from sonjit.detectors.pipeline import check_shapes, keypoint_smoothers
-from sonjit.detectors.smoothing import KeypointSmoother, OneEuro, mean_size_of
+from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
 from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector
 from sonjit.engines import load_engine
+from sonjit.geometry.boxes import mean_size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

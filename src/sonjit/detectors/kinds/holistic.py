@@ -28,11 +28,10 @@ from sonjit.detectors.kinds.hands import Hands
 from sonjit.detectors.observations import Observation, is_same_object
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, FaceOptions
 from sonjit.detectors.pipeline import check_shapes, keypoint_smoothers
-from sonjit.detectors.smoothing import size_of
 from sonjit.detectors.thresholds import GraphThresholds
 from sonjit.detectors.tracking import Track
 from sonjit.engines import load_engine
-from sonjit.geometry.boxes import RotatedBox, crop_on_grid, points_from_crop, square_box, wrap_angle
+from sonjit.geometry.boxes import RotatedBox, crop_on_grid, points_from_crop, size_of, square_box, wrap_angle
 from sonjit.results import Hand, Handedness, Person
 
 if TYPE_CHECKING:

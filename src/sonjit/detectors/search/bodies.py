@@ -31,8 +31,7 @@ from sonjit.detectors.search.geometry import (
     torso_size,
 )
 from sonjit.detectors.search.score import LIMITS, Score, logit
-from sonjit.detectors.smoothing import size_of
-from sonjit.geometry.boxes import RotatedBox, iou, latest_boxes, overlap_over_smaller
+from sonjit.geometry.boxes import RotatedBox, iou, latest_boxes, overlap_over_smaller, size_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

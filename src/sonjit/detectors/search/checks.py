@@ -11,7 +11,7 @@ from sonjit.detectors.kinds.body import BodyObservation, box_from_alignment
 from sonjit.detectors.search.bodies import BODY_TOLERANCE, heads_in, seen_inside, without_other_heads
 from sonjit.detectors.search.geometry import Head, corners, head_of_body, is_head_of, oks, window_around
 from sonjit.detectors.search.score import Score, logit
-from sonjit.detectors.smoothing import size_of
+from sonjit.geometry.boxes import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -27,8 +27,7 @@ from sonjit.detectors.search.geometry import (
     without_same_heads,
 )
 from sonjit.detectors.search.score import LIMITS, Score, logit
-from sonjit.detectors.smoothing import size_of
-from sonjit.geometry.boxes import iou, latest_boxes
+from sonjit.geometry.boxes import iou, latest_boxes, size_of
 
 if TYPE_CHECKING:
     from sonjit.detectors.kinds.face import FaceMeshes

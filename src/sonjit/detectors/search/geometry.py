@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sonjit.detectors.search.score import LIMITS, logit
-from sonjit.detectors.smoothing import size_of
-from sonjit.geometry.boxes import RotatedBox, box_iou, overlap_over_smaller, wrap_angle
+from sonjit.geometry.boxes import RotatedBox, box_iou, overlap_over_smaller, size_of, wrap_angle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

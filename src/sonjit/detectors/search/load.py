@@ -1,11 +1,11 @@
-"""The networks of each kind's search, and what `Detector` calls."""
+"""Load the thorough search of each kind."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING
 
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
@@ -23,6 +23,7 @@ from sonjit.detectors.search.people import PeopleSearch
 from sonjit.detectors.search.score import LIMITS
 
 if TYPE_CHECKING:
+    from sonjit.detectors.interfaces import StillSearch
     from sonjit.detectors.options import CommonOptions, HandOptions, HolisticOptions
     from sonjit.detectors.search.geometry import Image
     from sonjit.detectors.ssd import SingleShotDetector
@@ -30,34 +31,7 @@ if TYPE_CHECKING:
 PALM_SHARE, FACE_SHARE = LIMITS["palm_share"], LIMITS["face_share"]
 
 
-class CalibratedSearch(Generic[O]):
-    """A search as `Detector` calls it; see `sonjit.detectors.interfaces.Thorough`.
-
-    Args:
-        search: Returns every candidate of an image (H, W, 3) with its score, best first.
-        options: A still is searched in good light; what a stream tracks is seen as it is.
-
-    Attributes:
-        found: What the last search found.
-    """
-
-    found: Found[O]
-
-    def __init__(self, search: Callable[[Image], Found[O]], options: CommonOptions) -> None:
-        self._search, self._is_still = search, options.static_image
-
-    @property
-    def complete(self) -> bool:
-        """Whether the last search processed all proposals or found enough."""
-        return self.found.complete
-
-    def search(self, rgb: Image) -> list[O]:
-        """Return what is in an image (H, W, 3), best first; the score of each is the search's."""
-        self.found = self._search(in_good_light(rgb) if self._is_still else rgb)
-        return [find.result for find in self.found.finds]
-
-
-def search_hands(options: HandOptions, hands: Hands) -> CalibratedSearch[HandObservation]:
+def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservation]:
     """Return the search for hands."""
     assert hands.palms is not None
     search = HandSearch(
@@ -68,7 +42,22 @@ def search_hands(options: HandOptions, hands: Hands) -> CalibratedSearch[HandObs
         least=PALM_SHARE * options.min_detection_score,
         budget=_budget(options, "hands"),
     )
-    return CalibratedSearch(search.search, options)
+    return _as_still_search(search.search, options)
+
+
+def _as_still_search(search: Callable[[Image], Found[O]], options: CommonOptions) -> StillSearch[O]:
+    """Return a search as `Detector` calls it.
+
+    Args:
+        search: Function that returns every candidate of an image (H, W, 3) with its score, best first.
+        options: Options of the detector. Stills are brightened before the search, frames of streams are not.
+    """
+
+    def run(rgb: Image) -> tuple[list[O], bool]:
+        found = search(in_good_light(rgb) if options.static_image else rgb)
+        return [find.result for find in found.finds], found.complete
+
+    return run
 
 
 def _budget(options: CommonOptions, kind: str) -> Budget:
@@ -88,7 +77,7 @@ def _load_guide(options: HandOptions) -> tuple[SingleShotDetector, Bodies]:
     return load_face_detector(options, "face-full"), load_bodies(as_in_clips, finds=False)
 
 
-def search_faces(options: CommonOptions, meshes: FaceMeshes | FaceBoxes) -> CalibratedSearch[FaceObservation] | None:
+def search_faces(options: CommonOptions, meshes: FaceMeshes | FaceBoxes) -> StillSearch[FaceObservation] | None:
     """Return the search for faces; None for boxes in streams, where every frame is searched as published."""
     if isinstance(meshes, FaceBoxes) and not options.static_image:
         return None
@@ -98,18 +87,18 @@ def search_faces(options: CommonOptions, meshes: FaceMeshes | FaceBoxes) -> Cali
         _budget(options, "face"),
     )
     if isinstance(meshes, FaceBoxes):
-        return CalibratedSearch(BoxSearch(meshes, detector, published=published, budget=budget).search, options)
+        return _as_still_search(BoxSearch(meshes, detector, published=published, budget=budget).search, options)
     search = FaceSearch(detector, meshes, published=published, least=FACE_SHARE * published, budget=budget)
-    return CalibratedSearch(search.search, options)
+    return _as_still_search(search.search, options)
 
 
-def search_bodies(options: BodyOptions, bodies: Bodies) -> CalibratedSearch[BodyObservation]:
+def search_bodies(options: BodyOptions, bodies: Bodies) -> StillSearch[BodyObservation]:
     """Return the search for bodies."""
     published = replace(options, detector_model=None, landmark_model=None)
-    return CalibratedSearch(_body_search(options, bodies, load_meshes(published, "attention")).search, options)
+    return _as_still_search(_body_search(options, bodies, load_meshes(published, "attention")).search, options)
 
 
-def search_people(options: HolisticOptions, people: Holistic) -> CalibratedSearch[BodyObservation]:
+def search_people(options: HolisticOptions, people: Holistic) -> StillSearch[BodyObservation]:
     """Return the search for whole people in stills, and for their bodies in streams."""
     if not options.static_image:
         return search_bodies(options, people.bodies)
@@ -127,7 +116,7 @@ def search_people(options: HolisticOptions, people: Holistic) -> CalibratedSearc
         min_score=options.min_presence_score,
         max_instances=options.max_instances,
     )
-    return CalibratedSearch(search.search, options)
+    return _as_still_search(search.search, options)
 
 
 def _body_search(options: BodyOptions, bodies: Bodies, meshes: FaceMeshes) -> BodySearch:

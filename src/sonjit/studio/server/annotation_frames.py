@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar
+from collections.abc import Collection, Hashable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sonjit._util.arrays import FloatArray, Image
 from sonjit.media.encode import encode_image
@@ -286,8 +285,8 @@ class Images:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._decoded: _ByteCache[NDArray[np.uint8]] = _ByteCache(_DECODED_BYTES, lambda rgb: rgb.nbytes)
-        self._encoded: _ByteCache[bytes] = _ByteCache(_ENCODED_BYTES, len)
+        self._decoded = _ByteCache(_DECODED_BYTES)
+        self._encoded = _ByteCache(_ENCODED_BYTES)
 
     def jpeg(self, view: str, frame: int, longest: int, part: ImageRegion | None) -> bytes:
         """Return an image or a region as JPEG.
@@ -312,17 +311,16 @@ class Images:
         return cached if cached is not None else self._decoded.put((view, frame), self._project.view(view).read(frame))
 
 
-class _ByteCache(Generic[T]):
-    """Cache of the last used values, up to a number of bytes."""
+class _ByteCache:
+    """Cache of the last used images, decoded or encoded, up to a number of bytes."""
 
-    def __init__(self, max_bytes: int, size: Callable[[T], int]) -> None:
+    def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._size = size
-        self._values: OrderedDict[Hashable, T] = OrderedDict()
+        self._values: OrderedDict[Hashable, Any] = OrderedDict()
         self._lock = threading.Lock()
         self._used = 0
 
-    def get(self, key: Hashable) -> T | None:
+    def get(self, key: Hashable) -> Any | None:  # noqa: ANN401  # as it was put
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
@@ -332,9 +330,9 @@ class _ByteCache(Generic[T]):
         with self._lock:
             if key not in self._values:
                 self._values[key] = value
-                self._used += self._size(value)
+                self._used += memoryview(value).nbytes  # pyright: ignore[reportArgumentType]  # bytes or array
             while self._used > self._max_bytes and len(self._values) > 1:
-                self._used -= self._size(self._values.popitem(last=False)[1])
+                self._used -= memoryview(self._values.popitem(last=False)[1]).nbytes
         return value
 
 

@@ -1,4 +1,4 @@
-"""A live stream that never hangs: the newest frame wins, and a slow callback holds up nothing but itself."""
+"""Process the frames of a live stream. The newest frame replaces older ones, and a slow callback delays only itself."""
 
 from __future__ import annotations
 
@@ -7,77 +7,33 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
-
-T = TypeVar("T")
-R = TypeVar("R")
+from typing import Any, NamedTuple
 
 _LOG = logging.getLogger("sonjit")
 _CLOSING_S = 0.8
-_FRESH_S = 0.02
-"""A result that waited longer for the callback is left out where a newer one is under way."""
-_OLD_S = 0.1
-"""So is one whose frame was sent longer ago: it waited for a run, or its own took longer than others do."""
-_SLOW = 1.5
-"""Where even the quickest of the last runs takes long, a frame may be so many times that old: there is none younger."""
+_MAX_WAIT_S = 0.02
+"""Maximum time that a result waits for the callback. An older one is dropped if a newer one is in progress."""
+_MAX_AGE_S = 0.1
+"""Maximum age of a frame at delivery. The result of an older one is dropped if a newer one is in progress."""
+_SLOW_RUNS = 1.5
+"""Maximum age of a frame in fastest recent runs, where this is longer than `_MAX_AGE_S`: no frame is younger."""
 
 
-class _Newest(Generic[T]):
-    """Room for one thing, which a newer one replaces."""
+class LiveStream:
+    """Process frames in one thread and pass their results to a callback in another thread.
 
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._item: T | None = None
-        self._since = 0.0
-        self._is_closed = self._is_taken = False
-
-    def put(self, item: T) -> None:
-        """Leave something to be taken, in place of what is not taken yet."""
-        with self._changed:
-            self._item, self._since = item, time.monotonic()
-            self._changed.notify()
-
-    @property
-    def is_in_use(self) -> bool:
-        """Whether something lies there, or was taken and is at work."""
-        return self._item is not None or self._is_taken  # in this order: what is taken meanwhile is seen too
-
-    def finish(self) -> None:
-        """Say that what was taken is no longer at work."""
-        self._is_taken = False
-
-    def close(self) -> None:
-        """Say that nothing more comes."""
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify()
-
-    def take(self) -> tuple[T, float] | None:
-        """Wait for something; it, and for how many seconds it lay there. None at the end."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._item is not None or self._is_closed)
-            self._is_taken = self._item is not None
-            item, self._item = self._item, None
-            return None if item is None else (item, time.monotonic() - self._since)
-
-
-class LiveStream(Generic[T, R]):
-    """Runs frames on one thread and gives their results to a callback on another.
-
-    At most one frame and one result wait, the newest; a result that is no longer fresh, or of a frame sent more than
-    100 ms ago, gives way to one under way, and to the end. What the callback or the run raises is logged, and the
-    stream goes on.
+    At most one frame and one result wait, always the newest. Exceptions of both functions are logged, and the stream
+    continues.
 
     Args:
-        run: the result of a frame; always called on the same thread.
-        deliver: takes a frame and its result, in the order of the frames.
-        end: frees what `run` needs, when it is called no more.
+        run: Function that returns the result of a frame. All calls come from one thread.
+        deliver: Function that takes a frame and its result, in the order of the frames.
+        end: Function that frees what `run` needs, called after the last run.
     """
 
-    def __init__(self, run: Callable[[T], R], deliver: Callable[[T, R], None], end: Callable[[], None]) -> None:
+    def __init__(self, run: Callable[[Any], Any], deliver: Callable[[Any, Any], None], end: Callable[[], None]) -> None:
         self._run, self._deliver, self._end = run, deliver, end
-        self._frames: _Newest[T] = _Newest()
-        self._results: _Newest[tuple[T, R, float]] = _Newest()
+        self._frames, self._results = _Newest(), _Newest()
         self._runs_s: deque[float] = deque(maxlen=8)
         self._is_closing = False
         self._threads = [
@@ -87,45 +43,90 @@ class LiveStream(Generic[T, R]):
         for thread in self._threads:
             thread.start()
 
-    def send(self, frame: T) -> None:
-        """Hand a frame over; returns at once."""
+    def send(self, frame: object) -> None:
+        """Pass a frame to the stream and return at once."""
         self._frames.put(frame)
 
     def close(self) -> None:
-        """Finish what is under way; within a second, whatever the callback does."""
+        """Finish the frame in progress. This takes at most a second, even if the callback blocks."""
         self._is_closing = True
         self._frames.close()
         until = time.monotonic() + _CLOSING_S
-        for thread in self._threads:
-            if thread is not threading.current_thread():  # a callback may close the stream
-                thread.join(max(until - time.monotonic(), 0))
-        if any(thread.is_alive() for thread in self._threads if thread is not threading.current_thread()):
-            _LOG.warning("a live stream was closed while its callback was at work; it is not waited for")
+        others = [thread for thread in self._threads if thread is not threading.current_thread()]
+        for thread in others:  # a callback may close the stream
+            thread.join(max(until - time.monotonic(), 0))
+        if any(thread.is_alive() for thread in others):
+            _LOG.warning("a live stream was closed while its callback was running; the callback is not waited for")
 
     def _run_all(self) -> None:
         while (taken := self._frames.take()) is not None:
-            frame, waited_s = taken
             started_s = time.monotonic()
             try:
-                result = self._run(frame)
+                result = self._run(taken.item)
             except Exception:
                 self._frames.finish()
-                _LOG.exception("a frame of a live stream failed; the stream goes on")
+                _LOG.exception("a frame of a live stream failed; the stream continues")
             else:
                 self._runs_s.append(time.monotonic() - started_s)
-                self._frames.finish()  # before the result is looked at
-                self._results.put((frame, result, started_s - waited_s))
+                self._frames.finish()  # before the callback thread checks for newer frames
+                self._results.put((taken.item, result, started_s - taken.waited_s))
         self._results.close()
         self._end()
 
     def _deliver_all(self) -> None:
         while (taken := self._results.take()) is not None:
-            (frame, result, sent_s), waited_s = taken
-            limit_s = max(_OLD_S, _SLOW * min(self._runs_s))
-            is_old = waited_s > _FRESH_S or time.monotonic() - sent_s > limit_s
-            if is_old and (self._frames.is_in_use or self._is_closing):
+            frame, result, sent_s = taken.item
+            max_age_s = max(_MAX_AGE_S, _SLOW_RUNS * min(self._runs_s))
+            is_old = taken.waited_s > _MAX_WAIT_S or time.monotonic() - sent_s > max_age_s
+            if is_old and (self._frames.in_use or self._is_closing):
                 continue
             try:
                 self._deliver(frame, result)
             except Exception:
-                _LOG.exception("the result_callback of a live stream failed; the stream goes on")
+                _LOG.exception("the result_callback of a live stream failed; the stream continues")
+
+
+class _Taken(NamedTuple):
+    """Item that was taken, and how many seconds it waited."""
+
+    item: Any
+    waited_s: float
+
+
+class _Newest:
+    """Queue of one item. A new item replaces the waiting one."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._item: object | None = None
+        self._since_s = 0.0
+        self._is_closed = self._is_taken = False
+
+    def put(self, item: object) -> None:
+        """Add an item, in place of the waiting one."""
+        with self._changed:
+            self._item, self._since_s = item, time.monotonic()
+            self._changed.notify()
+
+    @property
+    def in_use(self) -> bool:
+        """Whether an item waits, or was taken and is not finished."""
+        return self._item is not None or self._is_taken  # in this order, so that an item taken in between counts
+
+    def finish(self) -> None:
+        """Mark the taken item as finished."""
+        self._is_taken = False
+
+    def close(self) -> None:
+        """End the queue after the waiting item."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+
+    def take(self) -> _Taken | None:
+        """Wait for an item and return it. Return None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._item is not None or self._is_closed)
+            self._is_taken = self._item is not None
+            item, self._item = self._item, None
+            return None if item is None else _Taken(item, time.monotonic() - self._since_s)

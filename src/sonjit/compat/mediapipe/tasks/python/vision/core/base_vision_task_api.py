@@ -135,7 +135,7 @@ class BaseVisionTaskApi(ABC, Generic[Found]):
             self._open(options)
         self._is_closed = False
         self._last_ms = -1
-        self._live: LiveStream[Frame, Found] | None = None
+        self._live: LiveStream | None = None
         if callback is not None:
 
             def deliver(frame: Frame, found: Found) -> None:
