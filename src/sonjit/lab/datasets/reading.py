@@ -80,8 +80,12 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def load_yaml(path: Path) -> dict[Any, Any]:
+def load_yaml(path: Path, text: str | None = None) -> dict[Any, Any]:
     """Return a YAML file that contains a mapping of plain values.
+
+    Args:
+        path: File, also shown in error messages.
+        text: Content to use in place of the file's.
 
     Raises:
         InputError: The file is missing, damaged, no mapping, or has tags that would create objects.
@@ -89,10 +93,10 @@ def load_yaml(path: Path) -> dict[Any, Any]:
     """
     with optional_import("YAML files"):
         import yaml
-    text = file_bytes(path)
+    content_text = file_bytes(path) if text is None else text
     try:
-        content = yaml.safe_load(text)
-    except Exception as error:  # beside its own errors, whatever its constructors trip over
+        content = yaml.safe_load(content_text)
+    except Exception as error:  # in addition to its own errors, those of its constructors
         raise InputError(f"{path} is damaged: {one_line(error)}; get it again") from None
     if not isinstance(content, dict):
         raise InputError(f"{path} contains no mapping; download it again")

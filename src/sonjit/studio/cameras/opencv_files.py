@@ -6,9 +6,10 @@ samples.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from sonjit._util.files import atomic_file, atomic_folder
 from sonjit.geometry.rotations import (
     matrix_from_rotation_vector,
 )
-from sonjit.lab.datasets.reading import one_line
+from sonjit.lab.datasets.reading import load_yaml, one_line
 from sonjit.media.sources.open import natural_key
 from sonjit.studio.cameras.records import (
     camera_from_record,
@@ -39,6 +40,8 @@ _TRANSLATION_NAMES = ("t", "T", "translation", "tvec", "Translation")
 _WIDTH_NAMES = ("image_width", "image_Width", "width")
 _HEIGHT_NAMES = ("image_height", "image_Height", "height")
 _FISHEYE_NAMES = ("fisheye_model", "fisheye")
+_YAML_TAG = re.compile(r"!!opencv-[\w-]+")
+_NOT_FINITE = re.compile(r"\.(nan|inf)$", re.IGNORECASE)
 
 
 def load_opencv(path: Path, unit: str | None = None, *, poses: bool = True) -> CameraRig:
@@ -100,38 +103,60 @@ def _write_cameras(file: Path, cameras: list[RigCamera]) -> None:
 
 def _read_cameras(file: Path, unit: str | None, *, poses: bool) -> list[RigCamera]:
     """Read the cameras of one file."""
-    import cv2
+    content = _read_xml(file) if file.suffix.lower() == ".xml" else _read_yaml(file)
+    file_unit, cameras = content.get("unit"), content.get("cameras")
+    metres = metres_per_unit(unit or (file_unit if isinstance(file_unit, str) else None), str(file))
+    if not isinstance(cameras, list):
+        return [_read_camera(content, file, file.stem, metres, poses=poses)]
+    return [
+        _read_camera(camera, file, f"{file.stem}{index}", metres, poses=poses) for index, camera in enumerate(cameras)
+    ]
 
-    text = read_text(file)
-    if file.suffix.lower() != ".xml" and not text.lstrip().startswith("%YAML"):
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    """Return the content of a YAML file.
+
+    OpenCV's own parser writes outside its memory if a file is damaged, so that the process crashes.
+    """
+    first, _, text = read_text(file).lstrip().partition("\n")
+    if not first.startswith("%YAML"):
         raise InputError(f"{file} is not an OpenCV file: its first line must be %YAML:1.0")
+    return load_yaml(file, _YAML_TAG.sub("", text))
+
+
+def _read_xml(file: Path) -> dict[str, Any]:
+    """Return the content of an XML file."""
     try:
-        storage = cv2.FileStorage(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
-        root = storage.root()
-        camera_nodes = storage.getNode("cameras")
-        file_unit = storage.getNode("unit")
-        metres = metres_per_unit(unit or (file_unit.string() if file_unit.isString() else None), str(file))
-        if not camera_nodes.isSeq():
-            return [_read_camera(root, file, file.stem, metres, poses=poses)]
-        return [
-            _read_camera(camera_nodes.at(index), file, f"{file.stem}{index}", metres, poses=poses)
-            for index in range(camera_nodes.size())
-        ]
-    except (cv2.error, SystemError) as error:
+        content = _xml_value(ElementTree.fromstring(read_text(file)))
+    except (ElementTree.ParseError, RecursionError, ValueError) as error:
         raise InputError(f"{file} is damaged: {one_line(error)}; get it again") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{file} contains no cameras")
+    return content
 
 
-def _read_camera(node: Any, file: Path, default_name: str, metres: float, *, poses: bool) -> RigCamera:  # noqa: ANN401  # cv2.FileNode
-    """Read one camera from its node."""
-    name_node = node.getNode("name")
-    name = name_node.string().removeprefix("camera ") if name_node.isString() else default_name
+def _xml_value(element: ElementTree.Element) -> Any:  # noqa: ANN401  # any value of a file
+    """Return a list for elements that are called `_`, a dictionary for others, and text for an element without any."""
+    if len(element) == 0:
+        return (element.text or "").strip().removeprefix('"').removesuffix('"')
+    if all(child.tag == "_" for child in element):
+        return [_xml_value(child) for child in element]
+    return {child.tag: _xml_value(child) for child in element}
+
+
+def _read_camera(node: Any, file: Path, default_name: str, metres: float, *, poses: bool) -> RigCamera:  # noqa: ANN401  # read from a file
+    """Read one camera from its fields."""
+    if not isinstance(node, dict):
+        raise InputError(f"{file}: camera {default_name} has no fields")
+    fields = cast("dict[str, Any]", node)
+    name = str(fields.get("name", default_name)).removeprefix("camera ")
     location = f"{file}: camera {name}"
-    if any(child.real() for child in _children(node, ("xi",))):
+    if _read_number(fields, ("xi",), location):
         raise InputError(f"{location} has an omnidirectional lens, which is not supported")
-    K = _read_matrix(node, _MATRIX_NAMES, location)
-    has_pose = poses or next(_children(node, (*_ROTATION_NAMES, *_TRANSLATION_NAMES)), None) is not None
+    K = _read_matrix(fields, _MATRIX_NAMES, location)
+    has_pose = poses or any(key in fields for key in (*_ROTATION_NAMES, *_TRANSLATION_NAMES))
     rotation, translation = (
-        _read_matrix(node, names, location) if has_pose else np.zeros(3)
+        _read_matrix(fields, names, location) if has_pose else np.zeros(3)
         for names in (_ROTATION_NAMES, _TRANSLATION_NAMES)
     )
     if K.shape != (3, 3) or rotation.size not in (3, 9) or translation.size != 3:
@@ -139,21 +164,19 @@ def _read_camera(node: Any, file: Path, default_name: str, metres: float, *, pos
             f"{location}: sizes {K.shape}, {rotation.shape}, {translation.shape} are not "
             "a 3x3 matrix, a rotation and a translation"
         )
-    lens, width, height = (
-        next(_children(node, names), None) for names in (_DISTORTION_NAMES, _WIDTH_NAMES, _HEIGHT_NAMES)
-    )
+    width, height = (_read_number(fields, names, location) for names in (_WIDTH_NAMES, _HEIGHT_NAMES))
     if width is None or height is None:
         raise InputError(f"{location} has no image_width and image_height")
     R = matrix_from_rotation_vector(rotation.ravel()) if rotation.size == 3 else rotation
-    distortion = None if lens is None else lens.mat()
-    fisheye = any(child.real() for child in _children(node, _FISHEYE_NAMES))
-    coefficients = (
-        None if distortion is None else lens_coefficients(distortion, f"{location}: distortion", fisheye=fisheye)
-    )
+    fisheye = bool(_read_number(fields, _FISHEYE_NAMES, location))
+    coefficients = None
+    if any(key in fields for key in _DISTORTION_NAMES):
+        distortion = _read_matrix(fields, _DISTORTION_NAMES, location)
+        coefficients = lens_coefficients(distortion, f"{location}: distortion", fisheye=fisheye)
     return camera_from_record(
         str(file),
         name,
-        [width.real(), height.real()],
+        [width, height],
         K=from_opencv(K),
         R=R,
         t_m=translation.ravel() * metres,
@@ -161,14 +184,29 @@ def _read_camera(node: Any, file: Path, default_name: str, metres: float, *, pos
     )
 
 
-def _children(node: Any, names: tuple[str, ...]) -> Iterator[Any]:  # noqa: ANN401  # cv2.FileNode
-    """Iterate over those of the names that the node has."""
-    return (child for key in names if not (child := node.getNode(key)).empty())
+def _read_number(fields: dict[str, Any], names: tuple[str, ...], location: str) -> float | None:
+    """Return the number under the first of the names that exists; None if there is none."""
+    value = next((fields[key] for key in names if key in fields), None)
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{location}: {names[0]} is not a number") from None
 
 
-def _read_matrix(node: Any, names: tuple[str, ...], location: str) -> FloatArray:  # noqa: ANN401  # cv2.FileNode
-    """Return the first matrix that the node has under one of the names."""
-    for child in _children(node, names):
-        if (matrix := child.mat()) is not None:
-            return np.asarray(matrix, np.float64)
-    raise InputError(f"{location} has no matrix {names[0]!r} (nor {', '.join(names[1:])})")
+def _read_matrix(fields: dict[str, Any], names: tuple[str, ...], location: str) -> FloatArray:
+    """Return the matrix under the first of the names that exists."""
+    key = next((key for key in names if key in fields), None)
+    if key is None:
+        raise InputError(f"{location} has no matrix {names[0]!r} (nor {', '.join(names[1:])})")
+    try:
+        matrix = fields[key]
+        sizes = _numbers(matrix["sizes"]) if "sizes" in matrix else _numbers([matrix["rows"], matrix["cols"]])
+        return np.asarray(_numbers(matrix["data"]), np.float64).reshape([int(size) for size in sizes])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise InputError(f"{location}: {key!r} is not a matrix of numbers") from None
+
+
+def _numbers(values: Any) -> list[float]:  # noqa: ANN401  # a list, or a text of XML
+    """Return numbers as OpenCV writes them: not finite ones are .Nan, .Inf and -.Inf."""
+    texts = values.split() if isinstance(values, str) else [str(value) for value in values]
+    return [float(_NOT_FINITE.sub(r"\1", text)) for text in texts]

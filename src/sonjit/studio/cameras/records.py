@@ -93,7 +93,10 @@ def camera_from_record(
     Raises:
         InputError: A value is impossible. The message names the file.
     """
-    width, height = numbers(size, (2,), f"{named}: size of camera {name!r}")
+    location = f"{named}: size of camera {name!r}"
+    width, height = numbers(size, (2,), location)
+    if not np.isfinite((width, height)).all():
+        raise InputError(f"{location} is {width:g} x {height:g}: expected numbers of pixels")
     try:
         camera = RigCamera(str(name), int(width), int(height), CalibratedCamera(K, R, t_m, lens))
     except InputError as error:
