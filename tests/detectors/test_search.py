@@ -234,7 +234,7 @@ def test_other_heads_are_covered_and_ones_own_stays_where_they_overlap():
 def test_heads_of_a_stream_are_forgotten_after_some_frames_and_where_they_are_known_better():
     heads = [Head(1.0, np.array([x, 50.0]), np.array([0.0, 40.0])) for x in (60, 100)]
     known = HeadMap(frames=3)
-    known.see(Window(0, 0, 300, 100), heads)
+    known.update(Window(0, 0, 300, 100), heads)
     assert list(known) == heads
     known.begin_frame(lambda head: head is heads[0])
     known.begin_frame(lambda head: False)

@@ -37,7 +37,7 @@ class Dots(Finder):
     def __init__(self, confirmed=0.9):
         self.windows, self.looks, self.confirmed = [], 0, confirmed
 
-    def places(self, rgb, window):
+    def proposals(self, rgb, window):
         self.windows.append(window)
         ys, xs = np.nonzero(window.cut(rgb)[..., 0])
         return [

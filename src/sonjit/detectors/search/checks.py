@@ -1,4 +1,4 @@
-"""What separates true from false finds of a stream: a hand looks like a face or a body to those networks."""
+"""Verify the faces and bodies of a stream. A hand can look like a face or a body to their networks."""
 
 from __future__ import annotations
 
@@ -28,57 +28,70 @@ _BOX_SCORE = 0.6
 _SHOULDERS, _HIPS = (11, 12), (23, 24)  # left, right
 _MIN_HEAD_PX = 8.0
 _WINDOW = 3.0
-"""Side of the window in which a face is looked for, in widths of the head that is to have it."""
-
-
+"""Side of the window in which a face is searched, in widths of the head."""
 _FROM_BEHIND = 0.97, 0.8
-"""Least presence of two inferences and their agreement, of a body that is seen from behind."""
+"""Minimum presence in two inferences, and minimum agreement of the two, of a body with its back to the camera."""
 _FROM_BEHIND_DETECTION = 0.75
-"""And the least score of its detection, when it is new."""
-_PLAIN_FACE = 0.75
-"""Score of a face that speaks for a body at once."""
-_FACED_TIMES, _TIMES, _AS_BEFORE, _MOST_DOUBTFUL = 2, 3, 0.5, 50
-"""How often a body with any other face and one without must be found, how well one find must agree with the next, and
-how many may be waiting."""
-_FAINT = 0.5
-"""Presence under which a held body needs its face to be seen."""
+"""Minimum detection score of a new body with its back to the camera."""
+_CERTAIN_FACE = 0.75
+"""Minimum score of a face that verifies a new body in the first frame."""
+_FACE_DETECTIONS, _FACELESS_DETECTIONS = 2, 3
+"""Number of agreeing detections of a new body with a face of lower score, and of one without a face."""
+_MIN_AGREEMENT, _MAX_DOUBTFUL = 0.5, 50
+"""Minimum agreement of two detections of a body, and maximum number of bodies that wait for another detection."""
+_FAINT_PRESENCE = 0.5
+"""Presence below which a tracked body stays only if its face is detected."""
 _MEMORY = 0.15
-"""Weight of a new frame in how sure a body is: where much of it is hidden, the network sees it by turns."""
-_INTERVAL, _SURE_INTERVAL = 3, 30
-"""Frames between checks of what is held, after a failure and after a success."""
-_PATIENCE, _MORE_PATIENCE, _MOST_PATIENCE = 2, 4, 18
-"""Failures in a row after which it is gone: at first, more for each success, and at most."""
-_ON_BODY = 0.4, (0.75, 2.3), 0.45  # the head of a body is as large as its eyes, ears and mouth
+"""Weight of a new frame in the confidence of a body. The presence of a mostly occluded body varies between frames."""
+_CHECK_INTERVAL, _PASSED_CHECK_INTERVAL = 3, 30
+"""Number of frames between checks of a tracked instance, after a failure and after a success."""
+_MIN_FAILURES, _FAILURES_PER_SUCCESS, _MAX_FAILURES = 2, 4, 18
+"""Number of failures in a row that end a track: without a success, more for each success, and the maximum."""
+_ON_BODY = 0.4, (0.75, 2.3), 0.45  # the head of a body spans eyes, ears and mouth
 _ON_MESH = 0.25, (0.65, 1.4), 0.4
-"""How a face fits a head: maximum distance of the centres and range of the width, in head sizes; minimum score."""
+"""Fit of a face to a head: maximum distance of the centres and range of the width, in head sizes; minimum score."""
 
 
 @dataclass
 class _Record:
-    """Of a held instance: how sure it was of late, frames since the last check, failures in a row, successes."""
+    """History of a tracked instance.
 
-    sureness: float = 1.0
+    Attributes:
+        confidence: Mean presence of the last frames.
+        frames: Number of frames since the last check.
+        failures: Number of failed checks in a row.
+        successes: Number of passed checks.
+    """
+
+    confidence: float = 1.0
     frames: int = 0
     failures: int = 0
     successes: int = 0
 
     def is_due(self) -> bool:
-        """Count a frame, and say whether the instance is checked in it."""
+        """Count a frame and return whether the instance is checked in it."""
         self.frames += 1
-        if self.frames < (_SURE_INTERVAL if self.successes and not self.failures else _INTERVAL):
+        if self.frames < (_PASSED_CHECK_INTERVAL if self.successes and not self.failures else _CHECK_INTERVAL):
             return False
         self.frames = 0
         return True
 
     def is_kept(self, *, sure: bool, passed: bool) -> bool:
-        """Return whether the instance stays after a check. A `sure` one is checked again later."""
+        """Return whether the instance stays after a check.
+
+        Args:
+            sure: True if the evidence was strong. The instance is then checked again later.
+            passed: True if the check did not fail.
+        """
         self.successes += sure
         self.failures = 0 if passed else self.failures + 1
-        return self.failures < min(_PATIENCE + _MORE_PATIENCE * self.successes, _MOST_PATIENCE)
+        return self.failures < min(_MIN_FAILURES + _FAILURES_PER_SUCCESS * self.successes, _MAX_FAILURES)
 
 
 class FaceCheck:
-    """Tells a face from a hand that the mesh takes for one: the full-range detector must see it at the same place.
+    """Verify faces: the full-range detector must detect them at the same position.
+
+    The mesh network can mistake a hand for a face.
 
     Args:
         faces: Full-range face detector.
@@ -89,40 +102,47 @@ class FaceCheck:
         self._records: WeakKeyDictionary[Track[FaceObservation], _Record] = WeakKeyDictionary()
 
     def reset(self) -> None:
-        """Forget the stream before."""
+        """Forget the previous stream."""
         self._records.clear()
 
-    def accepts_new(self, rgb: Image, seen: FaceObservation, *, is_first: bool = False) -> bool:
-        """Check whether a new find in an image (H, W, 3) is a face."""
-        x_min, y_min, x_max, y_max = corners(seen.keypoints)
+    def accepts_new(self, rgb: Image, observation: FaceObservation, *, is_first: bool = False) -> bool:
+        """Check whether a new detection in an image (H, W, 3) is a face."""
+        x_min, y_min, x_max, y_max = corners(observation.keypoints)
         size, centre = max(x_max - x_min, y_max - y_min), ((x_min + x_max) / 2, (y_min + y_max) / 2)
         return face_score(self._faces, rgb, centre, size, _ON_MESH) > 0
 
-    def masked_image(self, rgb: Image, track: Track[FaceObservation], held: Sequence[Track[FaceObservation]]) -> Image:
+    def masked_image(
+        self, rgb: Image, track: Track[FaceObservation], tracked: Sequence[Track[FaceObservation]]
+    ) -> Image:
         """Return the image unchanged."""
         return rgb
 
     def verify(
-        self, rgb: Image, track: Track[FaceObservation], seen: FaceObservation, held: Sequence[Track[FaceObservation]]
+        self,
+        rgb: Image,
+        track: Track[FaceObservation],
+        observation: FaceObservation,
+        tracked: Sequence[Track[FaceObservation]],
     ) -> FaceObservation | None:
         """Return a tracked face, or None if it is no longer one. Tracked faces are re-verified periodically."""
         record = self._records.setdefault(track, _Record())
         if not record.is_due():
-            return seen
-        passed = self.accepts_new(rgb, seen)
-        return seen if record.is_kept(sure=passed, passed=passed) else None
+            return observation
+        passed = self.accepts_new(rgb, observation)
+        return observation if record.is_kept(sure=passed, passed=passed) else None
 
 
 class BodyCheck:
-    """Tells a body from a hand that both of the body's networks take for one.
+    """Verify bodies: another network must detect a face at the head.
 
-    Another network must see a face where its head is; else only a body seen from behind counts, with every sign strong.
+    Both networks of bodies can mistake a hand for a body. A body without a face is accepted only with its back to the
+    camera and with high scores.
 
     Args:
         faces: Full-range face detector.
-        bodies: sees the body again.
-        heads: seen in the stream, held bodies' and others'.
-        mirrored: the images are selfie views.
+        bodies: Networks of bodies, to observe a body again.
+        heads: Heads detected in the stream.
+        mirrored: True if the images are selfie views.
     """
 
     def __init__(
@@ -133,88 +153,114 @@ class BodyCheck:
         self._doubtful: list[tuple[BodyObservation, int]] = []
 
     def reset(self) -> None:
-        """Forget the stream before."""
+        """Forget the previous stream."""
         self._records.clear()
         self._doubtful.clear()
 
-    def accepts_new(self, rgb: Image, seen: BodyObservation, *, is_first: bool = False) -> bool:
-        """Check whether a new find in an image (H, W, 3) is a body.
+    def accepts_new(self, rgb: Image, observation: BodyObservation, *, is_first: bool = False) -> bool:
+        """Check whether a new detection in an image (H, W, 3) is a body.
 
-        A doubtful body must be found again in later frames. The first frame of a stream may be a single image, so a
-        faint face is enough there.
+        A doubtful body must be detected again in later frames. The first frame of a stream may be a single image, so a
+        face of low score is enough in it.
         """
-        known = max((head.score for head in self._heads if is_head_of(seen, head)), default=0.0)
-        face = known if known > _BOX_SCORE else self._face_score(rgb, seen)
+        known = max((head.score for head in self._heads if is_head_of(observation, head)), default=0.0)
+        face = known if known > _BOX_SCORE else self._face_score(rgb, observation)
         if face > 0:
-            return face > _PLAIN_FACE or self._is_seen_again(seen, 1 if is_first else _FACED_TIMES)
-        return self._is_from_behind(rgb, seen) and self._is_detected(rgb, seen) and self._is_seen_again(seen, _TIMES)
+            return face > _CERTAIN_FACE or self._is_detected_again(observation, 1 if is_first else _FACE_DETECTIONS)
+        return (
+            self._is_from_behind(rgb, observation)
+            and self._is_detected(rgb, observation)
+            and self._is_detected_again(observation, _FACELESS_DETECTIONS)
+        )
 
-    def _is_seen_again(self, seen: BodyObservation, times: int) -> bool:
-        """Check whether the last finds of the body agree."""
-        before = [one for one in self._doubtful if oks(one[0].keypoints, seen.keypoints, BODY_TOLERANCE) > _AS_BEFORE]
+    def _is_detected_again(self, observation: BodyObservation, times: int) -> bool:
+        """Check whether so many of the last detections of the body agree."""
+        before = [
+            entry
+            for entry in self._doubtful
+            if oks(entry[0].keypoints, observation.keypoints, BODY_TOLERANCE) > _MIN_AGREEMENT
+        ]
         count = 1 + max((count for _, count in before), default=0)
-        self._doubtful = [(seen, count), *(one for one in self._doubtful if one not in before)][:_MOST_DOUBTFUL]
+        self._doubtful = [(observation, count), *(entry for entry in self._doubtful if entry not in before)][
+            :_MAX_DOUBTFUL
+        ]
         return count >= times
 
-    def masked_image(self, rgb: Image, track: Track[BodyObservation], held: Sequence[Track[BodyObservation]]) -> Image:
+    def masked_image(
+        self, rgb: Image, track: Track[BodyObservation], tracked: Sequence[Track[BodyObservation]]
+    ) -> Image:
         """Return the image with the heads of all other people covered."""
-        others = (head_of_body(one.observation) for one in held if one is not track and one.occluded_s is None)
+        others = (
+            head_of_body(other.observation) for other in tracked if other is not track and other.occluded_s is None
+        )
         heads = heads_in(track.box, (*self._heads, *others))
         return without_other_heads(rgb, heads, head_of_body(track.observation))
 
     def verify(
-        self, rgb: Image, track: Track[BodyObservation], seen: BodyObservation, held: Sequence[Track[BodyObservation]]
+        self,
+        rgb: Image,
+        track: Track[BodyObservation],
+        observation: BodyObservation,
+        tracked: Sequence[Track[BodyObservation]],
     ) -> BodyObservation | None:
         """Return a tracked body, or None if it is no longer one. Tracked bodies are re-verified periodically.
 
-        One that is seen faintly, or whose box now shows another held one, stays where its face is seen, and counts by
-        the score of the search over its last frames.
+        A body of low presence, or whose box now shows another tracked person, stays while its face is detected. Its
+        score is then that of the search over its last frames.
         """
         before, sure = track.observation, False
-        record = self._records.setdefault(track, _Record(sureness=before.score))
-        is_others = self._is_others(track, seen, held)
-        agreement = 0.0 if is_others else oks(before.keypoints, seen.keypoints, BODY_TOLERANCE, seen_inside(seen, rgb))
-        record.sureness += _MEMORY * (seen.score * agreement - record.sureness)
-        if is_others or seen.score < _FAINT:
-            score = Score.named("stream_body")({"score": logit(record.sureness)})
-            faced = [one for one in ((before,) if is_others else (seen, before)) if self._face_score(rgb, one) > 0]
-            if not faced:
-                return None if is_others else seen
-            seen, sure = replace(faced[0], score=score), True
+        record = self._records.setdefault(track, _Record(confidence=before.score))
+        is_another = self._is_another_person(track, observation, tracked)
+        agreement = (
+            0.0
+            if is_another
+            else oks(before.keypoints, observation.keypoints, BODY_TOLERANCE, seen_inside(observation, rgb))
+        )
+        record.confidence += _MEMORY * (observation.score * agreement - record.confidence)
+        if is_another or observation.score < _FAINT_PRESENCE:
+            score = Score.named("stream_body")({"score": logit(record.confidence)})
+            with_face = [
+                body for body in ((before,) if is_another else (observation, before)) if self._face_score(rgb, body) > 0
+            ]
+            if not with_face:
+                return None if is_another else observation
+            observation, sure = replace(with_face[0], score=score), True
         if not record.is_due():
-            return seen
-        sure = sure or self._face_score(rgb, seen) > 0
-        return seen if record.is_kept(sure=sure, passed=sure or self._is_from_behind(rgb, seen)) else None
+            return observation
+        sure = sure or self._face_score(rgb, observation) > 0
+        return observation if record.is_kept(sure=sure, passed=sure or self._is_from_behind(rgb, observation)) else None
 
-    def _is_others(
-        self, track: Track[BodyObservation], seen: BodyObservation, held: Sequence[Track[BodyObservation]]
+    def _is_another_person(
+        self, track: Track[BodyObservation], observation: BodyObservation, tracked: Sequence[Track[BodyObservation]]
     ) -> bool:
         """Check whether the head of a body moved to another person's head."""
-        if is_head_of(seen, head_of_body(track.observation)):
+        if is_head_of(observation, head_of_body(track.observation)):
             return False
         return any(
-            one is not track and one.occluded_s is None and is_head_of(seen, head_of_body(one.observation))
-            for one in held
+            other is not track and other.occluded_s is None and is_head_of(observation, head_of_body(other.observation))
+            for other in tracked
         )
 
-    def _face_score(self, rgb: Image, seen: BodyObservation) -> float:
-        head = seen.keypoints[_HEAD, :2]
+    def _face_score(self, rgb: Image, observation: BodyObservation) -> float:
+        head = observation.keypoints[_HEAD, :2]
         centre = head.mean(axis=0).tolist()
         return face_score(self._faces, rgb, centre, max(size_of(head), _MIN_HEAD_PX), _ON_BODY)
 
-    def _is_from_behind(self, rgb: Image, seen: BodyObservation) -> bool:
+    def _is_from_behind(self, rgb: Image, observation: BodyObservation) -> bool:
         presence, agreement = _FROM_BEHIND
-        if shows_front(seen) != self._mirrored or seen.score <= presence:  # who shows the front shows the face
+        if (
+            shows_front(observation) != self._mirrored or observation.score <= presence
+        ):  # a body that faces the camera has a face
             return False
-        x, y = seen.keypoints[_HEAD, :2].mean(axis=0).tolist()
+        x, y = observation.keypoints[_HEAD, :2].mean(axis=0).tolist()
         if not (0 < x < rgb.shape[1] and 0 < y < rgb.shape[0]):
             return False
-        again = self._bodies.observe(rgb, box_from_alignment(seen.alignment))
-        agreed = oks(seen.keypoints, again.keypoints, BODY_TOLERANCE, seen_inside(again, rgb))
+        again = self._bodies.observe(rgb, box_from_alignment(observation.alignment))
+        agreed = oks(observation.keypoints, again.keypoints, BODY_TOLERANCE, seen_inside(again, rgb))
         return again.score > presence and agreed > agreement
 
-    def _is_detected(self, rgb: Image, seen: BodyObservation) -> bool:
-        box = box_from_alignment(seen.alignment)
+    def _is_detected(self, rgb: Image, observation: BodyObservation) -> bool:
+        box = box_from_alignment(observation.alignment)
         strong = self._bodies.find(rgb, _FROM_BEHIND_DETECTION)
         return any(math.dist(box[:2], other[:2]) < 0.1 * box.width for other in strong)
 
@@ -233,7 +279,7 @@ def face_score(
     size: float,
     fit: tuple[float, tuple[float, float], float],
 ) -> float:
-    """Score of the face that a face detector finds where a head is; 0 where it finds none.
+    """Return the score of the face that a detector finds at a head; 0 if it finds none.
 
     Args:
         faces: Full-range face detector.

@@ -1,4 +1,4 @@
-"""What differs between hands, faces and bodies in a stream's windows."""
+"""Define how hands, faces and bodies are found in the windows of a stream."""
 
 from __future__ import annotations
 
@@ -42,74 +42,87 @@ if TYPE_CHECKING:
     from sonjit.geometry.boxes import RotatedBox
 
 _HEAD_SCORE = 0.5
-"""Least score of a face below which a body is looked for."""
-_TAKEN_IOU = 0.3
+"""Minimum score of a face that proposes a body."""
+_TRACKED_IOU = 0.3
+"""Minimum overlap of a proposal and the box of a tracked instance that it shows."""
 
 
 class Finder(ABC, Generic[O]):
-    """What differs between hands, faces and bodies in a stream's windows."""
+    """Base of the finders, one for each kind.
+
+    Attributes:
+        parts: Numbers of windows along the shorter side of the image.
+        windows_per_inference: Number of windows that the detector searches in the time of one inference.
+        refresh_frames: Number of frames after which an unchanged window is searched again.
+        min_presence: Minimum score of an observation that is verified in the next frame.
+        inferences: Number of inferences of this verification.
+    """
 
     parts: ClassVar[Sequence[int]] = (2, 3)
-    windows_at_once: ClassVar[int] = 1
-    """How many are searched in the time of an inference."""
-    patience: ClassVar[float] = math.inf
-    """Frames after which a window that shows nothing new is searched again."""
-    least_presence: ClassVar[float] = 0.2
+    windows_per_inference: ClassVar[int] = 1
+    refresh_frames: ClassVar[float] = math.inf
+    min_presence: ClassVar[float] = 0.2
     inferences: ClassVar[int] = 1
-    """What a second look takes."""
 
     @abstractmethod
-    def places(self, rgb: Image, window: Window) -> Sequence[Proposal]:
+    def proposals(self, rgb: Image, window: Window) -> Sequence[Proposal]:
         """Return the proposals of a detector in a window, in pixels of the image (H, W, 3)."""
 
     @abstractmethod
     def observe(self, rgb: Image, box: RotatedBox) -> O:
-        """Return the observation in a box."""
+        """Run the landmark network on a box."""
 
     @abstractmethod
-    def box_after(self, seen: O) -> RotatedBox:
+    def box_after(self, observation: O) -> RotatedBox:
         """Return the box for the next frame."""
 
     @abstractmethod
-    def score(self, rgb: Image, place: Proposal, first: O, second: O) -> float:
-        """Probability that what was seen in two frames is one; the image is that of the second."""
+    def score(self, rgb: Image, proposal: Proposal, first: O, second: O) -> float:
+        """Return the probability that two observations show an instance.
 
-    def is_same_instance(self, place: Proposal, held: O) -> bool:
+        Args:
+            rgb: Image (H, W, 3) of the second frame.
+            proposal: Proposal that led to the first observation.
+            first: Observation in the previous frame.
+            second: Observation in this frame.
+        """
+
+    def is_same_instance(self, proposal: Proposal, tracked: O) -> bool:
         """Check whether a proposal shows a tracked instance."""
-        return iou(place.box, self.box_after(held)) > _TAKEN_IOU
+        return iou(proposal.box, self.box_after(tracked)) > _TRACKED_IOU
 
-    def is_same(self, seen: O, held: O) -> bool:
+    def is_same(self, observation: O, tracked: O) -> bool:
         """Check whether an observation is tracked already."""
-        return is_same_instance(seen.keypoints, held.keypoints)
+        return is_same_instance(observation.keypoints, tracked.keypoints)
 
-    def masked_image(self, rgb: Image, place: Proposal, held: Sequence[O]) -> Image:
+    def masked_image(self, rgb: Image, proposal: Proposal, tracked: Sequence[O]) -> Image:
         """Return the image for verifying a proposal, with similar instances covered."""
         return rgb
 
-    def elsewhere(self, place: Proposal) -> Proposal | None:
+    def alternative(self, proposal: Proposal) -> Proposal | None:
         """Return the alternative of a proposal that was not verified."""
         return None
 
-    def begin_frame(self, held: Sequence[O]) -> None:
+    def begin_frame(self, tracked: Sequence[O]) -> None:
         """Start a frame with these tracked instances."""
 
     def reset(self) -> None:
-        """Forget the stream before."""
+        """Forget the previous stream."""
 
 
 class HandFinder(Finder[HandObservation]):
-    """Hands by the palm detector, confirmed in the mirror."""
+    """Propose hands by the palm detector and verify them in the mirrored image."""
 
     SCORE = Score.named("stream_hand")
-    """That of the search of stills, for what one window alone leads to."""
+    """Score of the search of stills for a hand that was proposed in one window only."""
 
     inferences = 2
 
     def __init__(self, palms: SingleShotDetector, hands: Hands, min_detection: float) -> None:
         self._palms, self._hands, self._min_detection = palms, hands, min_detection
 
-    def places(self, rgb: Image, window: Window) -> list[Proposal]:
-        """Boxes of whole hands from palms."""
+    def proposals(self, rgb: Image, window: Window) -> list[Proposal]:
+        """Return the boxes of hands, from palms."""
         boxes = [(palm.score, box_from_palm(palm)) for palm in self._palms.find(window.cut(rgb), self._min_detection)]
         return [Proposal(window.placed(box), score, set()) for score, box in boxes]
 
@@ -117,26 +130,26 @@ class HandFinder(Finder[HandObservation]):
         """Return the hand in a box."""
         return self._hands.observe(rgb, box)
 
-    def box_after(self, seen: HandObservation) -> RotatedBox:
+    def box_after(self, observation: HandObservation) -> RotatedBox:
         """Return the box around a hand."""
-        return box_around_hand(seen.keypoints)
+        return box_around_hand(observation.keypoints)
 
-    def score(self, rgb: Image, place: Proposal, first: HandObservation, second: HandObservation) -> float:
-        """From its presence in both frames and in the mirror."""
+    def score(self, rgb: Image, proposal: Proposal, first: HandObservation, second: HandObservation) -> float:
+        """Return the score from the presence in both frames and in the mirrored image."""
         mirrored = seen_in_mirror(self._hands, rgb, box_around_hand(second.keypoints))
         return self.SCORE({"presence": logit(min(first.score, second.score)), "mirrored": logit(mirrored.score)})
 
 
 class FaceFinder(Finder[FaceObservation]):
-    """Faces by the full-range detector."""
+    """Propose faces by the full-range detector."""
 
     SCORE = Score.named("stream_face")
 
     def __init__(self, detector: SingleShotDetector, meshes: FaceMeshes, min_detection: float) -> None:
         self._detector, self._meshes, self._min_detection = detector, meshes, min_detection
 
-    def places(self, rgb: Image, window: Window) -> list[Proposal]:
-        """Boxes of the mesh from faces."""
+    def proposals(self, rgb: Image, window: Window) -> list[Proposal]:
+        """Return the boxes of the mesh network, from faces."""
         return [
             Proposal(window.placed(box_around_face(f.box.tolist(), *f.keypoints[:2].tolist())), f.score, set())
             for f in self._detector.find(window.cut(rgb), self._min_detection)
@@ -146,20 +159,22 @@ class FaceFinder(Finder[FaceObservation]):
         """Return the face mesh in a box."""
         return self._meshes.observe(rgb, box)
 
-    def box_after(self, seen: FaceObservation) -> RotatedBox:
+    def box_after(self, observation: FaceObservation) -> RotatedBox:
         """Return the box around a face."""
-        return self._meshes.box_after(seen)
+        return self._meshes.box_after(observation)
 
-    def score(self, rgb: Image, place: Proposal, first: FaceObservation, second: FaceObservation) -> float:
-        """From the detection, the presence in both frames, and how well their shapes agree."""
+    def score(self, rgb: Image, proposal: Proposal, first: FaceObservation, second: FaceObservation) -> float:
+        """Return the score from the detection, the presence in both frames, and the agreement of the two shapes."""
         shift = first.keypoints.mean(axis=0) - second.keypoints.mean(axis=0)
         agreement = oks(first.keypoints, second.keypoints + shift)
         presence = min(first.score, second.score)
-        return self.SCORE({"detection": logit(place.score), "presence": logit(presence), "agreement": logit(agreement)})
+        return self.SCORE(
+            {"detection": logit(proposal.score), "presence": logit(presence), "agreement": logit(agreement)}
+        )
 
 
 class HeadMap:
-    """The heads that were last seen in each window of a stream, in some frames ago at most.
+    """Heads that were last detected in each window of a stream.
 
     Args:
         frames: Number of frames for which a head counts.
@@ -171,97 +186,97 @@ class HeadMap:
 
     def __iter__(self) -> Iterator[Head]:
         """Return all heads. One head may have been detected in several windows."""
-        return chain.from_iterable(heads for heads, _ in self._seen.values())
+        return chain.from_iterable(heads for heads, _ in self._heads.values())
 
     def reset(self) -> None:
-        """Forget them."""
+        """Forget all heads."""
         self._number = 0
-        self._seen: dict[Window, tuple[list[Head], int]] = {}
+        self._heads: dict[Window, tuple[list[Head], int]] = {}
 
-    def see(self, window: Window, heads: list[Head]) -> None:
-        """Take over what a window shows."""
-        self._seen[window] = heads, self._number
+    def update(self, window: Window, heads: list[Head]) -> None:
+        """Replace the heads of a window."""
+        self._heads[window] = heads, self._number
 
     def begin_frame(self, is_known: Callable[[Head], bool]) -> None:
         """Start a frame. Remove heads that are too old or better known from tracked faces."""
         self._number += 1
-        self._seen = {
+        self._heads = {
             window: ([head for head in heads if not is_known(head)], number)
-            for window, (heads, number) in self._seen.items()
+            for window, (heads, number) in self._heads.items()
             if self._number - number < self._frames
         }
 
 
 @dataclass(eq=False)
-class _Below(Proposal):
-    """Where the body of a head may be: one of several placements."""
+class _BodyProposal(Proposal):
+    """Box in which the body of a head may be, one of several placements."""
 
     head: Head
     placement: int = 0
 
 
 class BodyFinder(Finder[BodyObservation]):
-    """Bodies below faces, looked at with all other heads covered, as in stills."""
+    """Propose bodies below faces and observe them with all other heads covered, as in stills."""
 
-    windows_at_once = 4
-    patience = 30
-    least_presence = 0.02
+    windows_per_inference = 4
+    refresh_frames = 30
+    min_presence = 0.02
 
     def __init__(self, faces: SingleShotDetector, bodies: Bodies, heads: HeadMap) -> None:
         self._faces, self._bodies, self._heads = faces, bodies, heads
 
-    def begin_frame(self, held: Sequence[BodyObservation]) -> None:
-        """Forget heads of bodies that are held, and those seen long ago."""
-        self._heads.begin_frame(lambda head: any(is_head_of(one, head) for one in held))
+    def begin_frame(self, tracked: Sequence[BodyObservation]) -> None:
+        """Forget the heads of tracked bodies, and old ones."""
+        self._heads.begin_frame(lambda head: any(is_head_of(body, head) for body in tracked))
 
     def reset(self) -> None:
         """Forget all heads."""
         self._heads.reset()
 
-    def places(self, rgb: Image, window: Window) -> list[_Below]:
-        """Bodies that stand below the faces of a window."""
+    def proposals(self, rgb: Image, window: Window) -> list[_BodyProposal]:
+        """Return the boxes of bodies below the faces of a window."""
         heads = [head_from_detection(face, window) for face in self._faces.find(window.cut(rgb), _HEAD_SCORE)]
-        self._heads.see(window, heads)
-        return [self._below(head, 0) for head in heads]
+        self._heads.update(window, heads)
+        return [self._proposal_below(head, 0) for head in heads]
 
-    def _below(self, head: Head, placement: int) -> _Below:
+    def _proposal_below(self, head: Head, placement: int) -> _BodyProposal:
         box = box_below(head, *PLACEMENTS[placement])
-        return _Below(box, head.score / (1 + placement), set(), head, placement)
+        return _BodyProposal(box, head.score / (1 + placement), set(), head, placement)
 
-    def elsewhere(self, place: Proposal) -> _Below | None:
+    def alternative(self, proposal: Proposal) -> _BodyProposal | None:
         """Return the next placement."""
-        assert isinstance(place, _Below)
-        following = place.placement + 1
-        return self._below(place.head, following) if following < len(PLACEMENTS) else None
+        assert isinstance(proposal, _BodyProposal)
+        following = proposal.placement + 1
+        return self._proposal_below(proposal.head, following) if following < len(PLACEMENTS) else None
 
     def observe(self, rgb: Image, box: RotatedBox) -> BodyObservation:
         """Return the body in a box."""
         return self._bodies.observe(rgb, box)
 
-    def box_after(self, seen: BodyObservation) -> RotatedBox:
+    def box_after(self, observation: BodyObservation) -> RotatedBox:
         """Return the box around a body."""
-        return box_from_alignment(seen.alignment)
+        return box_from_alignment(observation.alignment)
 
-    def score(self, rgb: Image, place: Proposal, first: BodyObservation, second: BodyObservation) -> float:
+    def score(self, rgb: Image, proposal: Proposal, first: BodyObservation, second: BodyObservation) -> float:
         """Score a body as in stills if its face is the one that proposed it."""
-        assert isinstance(place, _Below)
-        if not is_head_of(second, place.head):
+        assert isinstance(proposal, _BodyProposal)
+        if not is_head_of(second, proposal.head):
             return 0.0
         shift = first.keypoints.mean(axis=0) - second.keypoints.mean(axis=0)
         agreement = oks(first.keypoints, second.keypoints + shift, BODY_TOLERANCE, seen_inside(second, rgb))
         return Score.named("stream_body")({"score": logit(max(first.score, second.score) * agreement)})
 
-    def is_same_instance(self, place: Proposal, held: BodyObservation) -> bool:
+    def is_same_instance(self, proposal: Proposal, tracked: BodyObservation) -> bool:
         """Check whether the head belongs to a tracked body."""
-        assert isinstance(place, _Below)
-        return is_head_of(held, place.head)
+        assert isinstance(proposal, _BodyProposal)
+        return is_head_of(tracked, proposal.head)
 
-    def is_same(self, seen: BodyObservation, held: BodyObservation) -> bool:
+    def is_same(self, observation: BodyObservation, tracked: BodyObservation) -> bool:
         """Check whether two bodies share one torso."""
-        return is_same_torso(seen, held)
+        return is_same_torso(observation, tracked)
 
-    def masked_image(self, rgb: Image, place: Proposal, held: Sequence[BodyObservation]) -> Image:
+    def masked_image(self, rgb: Image, proposal: Proposal, tracked: Sequence[BodyObservation]) -> Image:
         """Return the image with all heads covered except that of the proposal."""
-        assert isinstance(place, _Below)
-        others = (*self._heads, *map(head_of_body, held))
-        return without_other_heads(rgb, heads_in(place.box, others), place.head)
+        assert isinstance(proposal, _BodyProposal)
+        others = (*self._heads, *map(head_of_body, tracked))
+        return without_other_heads(rgb, heads_in(proposal.box, others), proposal.head)

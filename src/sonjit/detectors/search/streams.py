@@ -1,7 +1,7 @@
-"""A thorough search spread over the frames of a stream: in each a window and an inference, or two inferences.
+"""Spread a thorough search over the frames of a stream.
 
-A place that a detector suggests in a window is looked into in that frame and, where something is seen, again in the
-next one: only what both agree on is found.
+Each frame gets one window and one inference, or two inferences. A proposal in a window is observed in that frame. If an
+instance is present, it is verified in the next frame. Only observations that agree become detections.
 """
 
 from __future__ import annotations
@@ -33,125 +33,132 @@ if TYPE_CHECKING:
     from sonjit.detectors.search.geometry import Image
     from sonjit.geometry.boxes import RotatedBox
 
-_FOUND = 0.5
-_LEAST_INFERENCES = 2
-_LEAST_PLACES = 3
-"""How many of the best places are looked into, however little room there is; otherwise two for each one."""
-_MOST_TIMES = 3
-"""How often what is found and not held is offered again."""
+_MIN_SCORE = 0.5
+_MIN_INFERENCES = 2
+_MIN_PROPOSALS = 3
+"""Minimum number of proposals that are kept. Otherwise two for each instance that may be added."""
+_MAX_REPEATS = 3
+"""Maximum number of frames in which a detection that is not tracked is returned again."""
 _HEAD_FRAMES = 40
-"""For how long a head counts that is not seen again."""
+"""Number of frames for which a detected head counts."""
 _LOST_WINDOW = 2.0
-"""Side of the window around where an instance was lost, in those of its box."""
+"""Side of the window around a lost instance, in box sides."""
 _THUMBNAIL = 48
-_LEAST_ROWS = 8
-"""Of the image that a row of its thumbnail is the mean of, where it has as many."""
+"""Longer side of the thumbnail in which changes are detected, in pixels."""
+_ROWS_PER_PIXEL = 8
+"""Number of image rows whose mean is one row of the thumbnail, if the image has as many."""
 _CHANGE = 6
-"""Difference in grey levels of a thumbnail's pixel from which on it shows something new."""
-_MOST_ROUNDS = 3
-"""For which a window rests: one more each time that a detector suggests nothing, as what moves was mostly there."""
+"""Difference of a thumbnail's pixel, in grey levels, above which a window has changed."""
+_MAX_PAUSE = 3
+"""Maximum number of passes that a window is skipped. The pause grows each time that a window has no proposals."""
 
 
 @dataclass
 class _Candidate(Generic[O]):
-    """What was seen in a place in the last frame, and how often it has been found."""
+    """Observation of a proposal in the previous frame.
 
-    place: Proposal
-    first: O
-    times: int = 0
+    Attributes:
+        proposal: Proposal that was observed.
+        observation: Its observation.
+        repeats: Number of frames in which it was returned as a detection.
+    """
+
+    proposal: Proposal
+    observation: O
+    repeats: int = 0
 
 
 class StreamSearch(Generic[O]):
-    """Searches a stream window by window, a little in each frame; see `sonjit.detectors.interfaces.Spread`."""
+    """Search a stream window by window, a few windows in each frame; see `sonjit.detectors.interfaces.StreamSearch`."""
 
     def __init__(self, finder: Finder[O], check: Verifier[O] | None = None) -> None:
         self._finder, self.check = finder, check
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything of the stream before."""
+        """Forget the previous stream."""
         self._frame = self._number = 0
-        self._places: list[Proposal] = []
+        self._proposals: list[Proposal] = []
         self._candidates: list[_Candidate[O]] = []
-        self._found: list[_Candidate[O]] = []
-        self._shown: dict[Window, _Shown] = {}
-        self._searched: NDArray[np.int16] | None = None
+        self._detected: list[_Candidate[O]] = []
+        self._searched_windows: dict[Window, _SearchedWindow] = {}
+        self._last_thumbnail: NDArray[np.int16] | None = None
         self._finder.reset()
         if self.check is not None:
             self.check.reset()
 
     def is_changed(self, rgb: Image) -> bool:
         """Check whether an image (H, W, 3) changed since the last image that did."""
-        small = _thumbnail(rgb)
-        before = self._searched
-        if before is not None and before.shape == small.shape and np.abs(small - before).max() <= _CHANGE:
+        thumbnail = _thumbnail(rgb)
+        before = self._last_thumbnail
+        if before is not None and before.shape == thumbnail.shape and np.abs(thumbnail - before).max() <= _CHANGE:
             return False
-        self._searched = small
+        self._last_thumbnail = thumbnail
         return True
 
-    def step(self, rgb: Image, held: Sequence[O], lost: Sequence[RotatedBox], *, spent: int, room: int) -> list[O]:
-        """Run this frame's share of the search and return its finds.
+    def step(self, rgb: Image, tracked: Sequence[O], lost: Sequence[RotatedBox], *, spent: int, room: int) -> list[O]:
+        """Run this frame's share of the search and return the new instances.
 
-        The more is held, the more a frame takes anyway, and the larger the share.
+        The share grows with the number of tracked instances, so that the search stays a part of the frame's time.
 
         Args:
-            rgb: (H, W, 3).
-            held: seen in this frame; it is not found again.
-            lost: boxes of what was lost of late; their surroundings are searched in every other frame.
-            spent: what the frame has taken beside what is held, in inferences.
-            room: how many more may be held; with none, the frame only passes.
+            rgb: Image (H, W, 3).
+            tracked: Observations of the tracked instances in this frame, which are not found again.
+            lost: Boxes in which instances were lost recently. Their surroundings are searched in every other frame.
+            spent: Inferences of this frame, apart from those of the tracked instances.
+            room: Maximum number of new instances. With 0, only the internal state advances.
         """
         self._frame += 1
-        self._finder.begin_frame(held)
-        if room <= 0:  # what was suggested before grows old
-            self._places, self._candidates, self._found = [], [], []
+        self._finder.begin_frame(tracked)
+        if room <= 0:  # proposals would be outdated later
+            self._proposals, self._candidates, self._detected = [], [], []
             return []
-        left = max(len(held) + 1, _LEAST_INFERENCES) - spent
+        inferences_left = max(len(tracked) + 1, _MIN_INFERENCES) - spent
         found: list[O] = []
-        candidates = [*self._candidates, *(one for one in self._found if one.times < _MOST_TIMES)]
-        self._candidates, self._found = [], []
+        candidates = [*self._candidates, *(item for item in self._detected if item.repeats < _MAX_REPEATS)]
+        self._candidates, self._detected = [], []
         for candidate in candidates:
-            if any(self._finder.is_same(candidate.first, one) for one in held):
+            if any(self._finder.is_same(candidate.observation, other) for other in tracked):
                 continue
-            if left < self._finder.inferences:
+            if inferences_left < self._finder.inferences:
                 self._candidates.append(candidate)
                 continue
-            left -= self._finder.inferences
-            second = self._confirmed(self._finder.masked_image(rgb, candidate.place, held), candidate)
-            if second is None or any(self._finder.is_same(second, one) for one in (*held, *found)):
-                self._look_elsewhere(candidate.place)
+            inferences_left -= self._finder.inferences
+            second = self._verified(self._finder.masked_image(rgb, candidate.proposal, tracked), candidate)
+            if second is None or any(self._finder.is_same(second, other) for other in (*tracked, *found)):
+                self._try_alternative(candidate.proposal)
             else:
                 found.append(second)
-                self._found.append(_Candidate(candidate.place, second, candidate.times + 1))
-        if left > _LEAST_INFERENCES or left > len(self._places):
-            left -= 1
-            self._places += self._next_places(rgb, lost, held)
-        places = merged(self._places, 4 * max(rgb.shape))
-        self._places = self._free(places, held)[: max(_LEAST_PLACES, 2 * room)]
-        while self._places and left > 0:
-            left -= 1
-            place = self._places.pop(0)
-            first = self._finder.observe(self._finder.masked_image(rgb, place, held), place.box)
-            if first.score > self._finder.least_presence:
-                self._candidates.append(_Candidate(place, first))
+                self._detected.append(_Candidate(candidate.proposal, second, candidate.repeats + 1))
+        if inferences_left > _MIN_INFERENCES or inferences_left > len(self._proposals):
+            inferences_left -= 1
+            self._proposals += self._next_proposals(rgb, lost, tracked)
+        proposals = merged(self._proposals, 4 * max(rgb.shape))
+        self._proposals = self._untracked(proposals, tracked)[: max(_MIN_PROPOSALS, 2 * room)]
+        while self._proposals and inferences_left > 0:
+            inferences_left -= 1
+            proposal = self._proposals.pop(0)
+            observation = self._finder.observe(self._finder.masked_image(rgb, proposal, tracked), proposal.box)
+            if observation.score > self._finder.min_presence:
+                self._candidates.append(_Candidate(proposal, observation))
             else:
-                self._look_elsewhere(place)
+                self._try_alternative(proposal)
         return found
 
-    def _look_elsewhere(self, place: Proposal) -> None:
-        other = self._finder.elsewhere(place)
-        if other is not None:
-            self._places.append(other)
+    def _try_alternative(self, proposal: Proposal) -> None:
+        alternative = self._finder.alternative(proposal)
+        if alternative is not None:
+            self._proposals.append(alternative)
 
-    def _confirmed(self, rgb: Image, candidate: _Candidate[O]) -> O | None:
+    def _verified(self, rgb: Image, candidate: _Candidate[O]) -> O | None:
         """Verify a candidate in the next frame. Return None if its calibrated score is too low."""
-        second = self._finder.observe(rgb, self._finder.box_after(candidate.first))
-        if second.score <= self._finder.least_presence:
+        second = self._finder.observe(rgb, self._finder.box_after(candidate.observation))
+        if second.score <= self._finder.min_presence:
             return None
-        score = self._finder.score(rgb, candidate.place, candidate.first, second)
-        return replace(second, score=score) if score > _FOUND else None  # pyright: ignore
+        score = self._finder.score(rgb, candidate.proposal, candidate.observation, second)
+        return replace(second, score=score) if score > _MIN_SCORE else None  # pyright: ignore
 
-    def _next_places(self, rgb: Image, lost: Sequence[RotatedBox], held: Sequence[O]) -> list[Proposal]:
+    def _next_proposals(self, rgb: Image, lost: Sequence[RotatedBox], tracked: Sequence[O]) -> list[Proposal]:
         """Return proposals of the next changed windows, or of a window around a lost instance."""
         self._number += 1
         window = None
@@ -159,82 +166,91 @@ class StreamSearch(Generic[O]):
             box = lost[self._number // 2 % len(lost)]
             window = window_around(box.cx, box.cy, _LOST_WINDOW * box.width, rgb)
         if window is not None:
-            return list(self._finder.places(rgb, window))
-        places: list[Proposal] = []
-        for one in self._next_windows(rgb, held):
-            suggested = self._free(self._finder.places(rgb, one), held)
-            if suggested:
-                self._shown[one].rounds = 1
-            places += suggested
-        return places
+            return list(self._finder.proposals(rgb, window))
+        proposals: list[Proposal] = []
+        for searched in self._next_windows(rgb, tracked):
+            new = self._untracked(self._finder.proposals(rgb, searched), tracked)
+            if new:
+                self._searched_windows[searched].pause = 1
+            proposals += new
+        return proposals
 
-    def _free(self, places: Sequence[Proposal], held: Sequence[O]) -> list[Proposal]:
-        return [place for place in places if not any(self._finder.is_same_instance(place, one) for one in held)]
+    def _untracked(self, proposals: Sequence[Proposal], tracked: Sequence[O]) -> list[Proposal]:
+        return [
+            proposal
+            for proposal in proposals
+            if not any(self._finder.is_same_instance(proposal, other) for other in tracked)
+        ]
 
-    def _next_windows(self, rgb: Image, held: Sequence[O]) -> list[Window]:
+    def _next_windows(self, rgb: Image, tracked: Sequence[O]) -> list[Window]:
         """Return the changed windows without tracked instances that were searched longest ago."""
         height, width = rgb.shape[:2]
-        small = _thumbnail(rgb)
+        thumbnail = _thumbnail(rgb)
         scale = _THUMBNAIL / max(width, height)
-        free = np.ones((*small.shape[:2], 1), np.int16)
-        for box in map(self._finder.box_after, held):
+        free = np.ones((*thumbnail.shape[:2], 1), np.int16)
+        for box in map(self._finder.box_after, tracked):
             x, y, reach = box.cx * scale, box.cy * scale, box.width * scale / 2
             free[
                 max(int(y - reach), 0) : max(int(y + reach) + 1, 0), max(int(x - reach), 0) : max(int(x + reach) + 1, 0)
             ] = 0
-        all_windows = [one for parts in self._finder.parts for one in windows(width, height, parts)]
-        self._shown = {window: shown for window, shown in self._shown.items() if window in all_windows}
-        never = [window for window in all_windows if window not in self._shown]
+        all_windows = [window for parts in self._finder.parts for window in windows(width, height, parts)]
+        self._searched_windows = {
+            window: searched for window, searched in self._searched_windows.items() if window in all_windows
+        }
+        never = [window for window in all_windows if window not in self._searched_windows]
         chosen: list[Window] = []
-        for window in (*never, *self._shown):
+        for window in (*never, *self._searched_windows):
             part = (
                 slice(math.floor(window.top * scale), math.ceil(window.bottom * scale)),
                 slice(math.floor(window.left * scale), math.ceil(window.right * scale)),
             )
-            shown, before = _Shown(self._frame, small[part], free[part]), self._shown.get(window)
-            if before is None or self._is_due(shown, before, len(all_windows)):
-                shown.rounds = 1 if before is None else min(before.rounds + 1, _MOST_ROUNDS)
-                self._shown.pop(window, None)
-                self._shown[window] = shown
+            current, before = (
+                _SearchedWindow(self._frame, thumbnail[part], free[part]),
+                self._searched_windows.get(window),
+            )
+            if before is None or self._is_due(current, before, len(all_windows)):
+                current.pause = 1 if before is None else min(before.pause + 1, _MAX_PAUSE)
+                self._searched_windows.pop(window, None)
+                self._searched_windows[window] = current
                 chosen.append(window)
-                if len(chosen) == self._finder.windows_at_once:
+                if len(chosen) == self._finder.windows_per_inference:
                     break
         return chosen
 
-    def _is_due(self, shown: _Shown, before: _Shown, windows: int) -> bool:
+    def _is_due(self, current: _SearchedWindow, before: _SearchedWindow, windows: int) -> bool:
         """Check whether a window is due: it changed after its pause, or was not searched for long."""
-        rested = shown.frame - before.frame
-        if rested * self._finder.windows_at_once <= before.rounds * windows:
+        rested = current.frame - before.frame
+        if rested * self._finder.windows_per_inference <= before.pause * windows:
             return False
-        return shown.differs(before) or rested > self._finder.patience
+        return current.differs(before) or rested > self._finder.refresh_frames
 
 
 @dataclass
-class _Shown:
-    """What a window showed when it was searched.
+class _SearchedWindow:
+    """Content of a window when it was searched.
 
     Attributes:
-        frame: the number of that frame.
-        small: (h, w, 3) its thumbnail.
-        free: (h, w, 1) 0 where something was held, else 1.
-        rounds: Number of passes over all windows during which the window is skipped.
+        frame: Number of the frame.
+        thumbnail: Thumbnail (h, w, 3) of the window.
+        free: Mask (h, w, 1), 0 where an instance was tracked and 1 elsewhere.
+        pause: Number of passes over all windows during which the window is skipped.
     """
 
     frame: int
-    small: NDArray[np.int16]
+    thumbnail: NDArray[np.int16]
     free: NDArray[np.int16]
-    rounds: int = 1
+    pause: int = 1
 
-    def differs(self, other: _Shown) -> bool:
+    def differs(self, other: _SearchedWindow) -> bool:
         """Check whether the images differ outside the tracked instances."""
-        return bool((np.abs(self.small - other.small) * self.free * other.free).max() > _CHANGE)
+        return bool((np.abs(self.thumbnail - other.thumbnail) * self.free * other.free).max() > _CHANGE)
 
 
 def _thumbnail(rgb: Image) -> NDArray[np.int16]:
     """Sample a few pixels of an image (H, W, 3)."""
     height, width = rgb.shape[:2]
     scale = _THUMBNAIL / max(width, height)
-    rows = rgb[:: max(int(1 / (_LEAST_ROWS * scale)), 1)]  # all of them would take longer than a network
+    rows = rgb[:: max(int(1 / (_ROWS_PER_PIXEL * scale)), 1)]  # all rows would take longer than an inference
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     return cv2.resize(rows, size, interpolation=cv2.INTER_AREA).astype(np.int16)
 
@@ -246,7 +262,7 @@ def hands_in_streams(options: HandOptions, hands: Hands) -> StreamSearch[HandObs
 
 
 def faces_in_streams(options: CommonOptions, meshes: FaceMeshes) -> StreamSearch[FaceObservation]:
-    """Faces window by window."""
+    """Search for faces window by window."""
     detector = load_face_detector(options, "face-full")
     finder = FaceFinder(detector, meshes, LIMITS["face_share"] * options.min_detection_score)
     return StreamSearch(finder, FaceCheck(detector))
