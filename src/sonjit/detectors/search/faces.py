@@ -1,4 +1,4 @@
-"""Faces of an image: proposals of the full-range detector, verified by two runs of the mesh."""
+"""Search an image for faces: proposals of the full-range detector, verified by two runs of the mesh network."""
 
 from __future__ import annotations
 
@@ -36,31 +36,32 @@ if TYPE_CHECKING:
     from sonjit.detectors.ssd import SingleShotDetector
 
 _SAME_FACE = 0.4
+"""Minimum overlap of the box of a proposal and that of a known face that it shows."""
 _PUBLISHED = "published"
 _BOX_SCORE = 0.6
 """Published threshold of the full-range detector."""
 _PARTS = (1, 2, 3)
 _BROW_AND_CHIN, _CHEEKS = (10, 152), (234, 454)
-"""Keypoints at the ends of the mesh."""
+"""Keypoints at the ends of the mesh, to measure its height and width."""
 _PRESENT = 0.5
-"""Presence from which the published search takes what it sees for a face."""
+"""Minimum presence of a face in the published search."""
 
 
 def add_windows(
     agenda: Agenda,
     rgb: Image,
     parts: Sequence[int],
-    look: Callable[[Window], None],
+    search: Callable[[Window], None],
     features: Callable[[Window], Mapping[str, float]],
 ) -> None:
-    """Add the windows of one part after another: each level is added once the coarser one has run.
+    """Add the windows of an image level by level. A level is added after the coarser one has run.
 
     Args:
-        agenda: The tasks of the image.
-        rgb: (H, W, 3) image.
+        agenda: Tasks of the image.
+        rgb: Image (H, W, 3).
         parts: Numbers of windows along the longer side.
-        look: What searches a window.
-        features: Returns what the expected finds of a window are made of.
+        search: Function that searches a window.
+        features: Function that returns the features from which the value of a window is predicted.
     """
     if not parts:
         return
@@ -68,15 +69,15 @@ def add_windows(
     level = windows(width, height, parts[0])
     left = len(level)
 
-    def search(window: Window) -> None:
+    def run(window: Window) -> None:
         nonlocal left
-        look(window)
+        search(window)
         left -= 1
         if left == 0:
-            add_windows(agenda, rgb, parts[1:], look, features)
+            add_windows(agenda, rgb, parts[1:], search, features)
 
     for window in level:
-        agenda.add(f"part{parts[0]}", partial(search, window), partial(features, window))
+        agenda.add(f"part{parts[0]}", partial(run, window), partial(features, window))
 
 
 def found_so_far(sizes: Sequence[float], rgb: Image) -> dict[str, float]:
@@ -85,32 +86,32 @@ def found_so_far(sizes: Sequence[float], rgb: Image) -> dict[str, float]:
     return {"found": float(bool(sizes)), "size": smallest, "several": float(len(sizes) > 1)}
 
 
-def detected_heads(detector: SingleShotDetector, rgb: Image, window: Window, least: float) -> list[Head]:
+def detected_heads(detector: SingleShotDetector, rgb: Image, window: Window, min_score: float) -> list[Head]:
     """Return the heads of the faces detected in a window."""
-    return [head_from_detection(face, window) for face in detector.find(window.cut(rgb), least)]
+    return [head_from_detection(face, window) for face in detector.find(window.cut(rgb), min_score)]
 
 
 def all_heads(detector: SingleShotDetector, rgb: Image, parts: Sequence[int]) -> list[Head]:
-    """Return the heads detected in the windows of an image, the surest first."""
+    """Return the heads detected in the windows of an image, best first."""
     height, width = rgb.shape[:2]
-    least = LIMITS["head"]
+    min_score = LIMITS["head"]
     return without_same_heads(
         head
         for n in parts
         for window in windows(width, height, n)
-        for head in detected_heads(detector, rgb, window, least)
+        for head in detected_heads(detector, rgb, window, min_score)
     )
 
 
 class FaceSearch:
-    """Faces of an image.
+    """Search images for faces.
 
     Args:
         detector: Full-range face detector.
-        meshes: Face mesh, with the published search.
-        published: Least score of the published search.
-        least: Least score of a detection in a window.
-        budget: When the search ends.
+        meshes: Face mesh network with the published search.
+        published: Minimum score of the published search.
+        least: Minimum score of a detection in a window.
+        budget: Limit of the search.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class FaceSearch:
         self._score = Score.named("face")
 
     def search(self, rgb: Image) -> Found[FaceObservation]:
-        """Return every candidate with its score, best first."""
+        """Return all candidates with their scores, best first."""
         agenda, finds, hints = Agenda("face", self._budget), list[Find[FaceObservation]](), list[Hint]()
         boxes = latest_boxes(self._meshes.find(rgb, self._published), self._meshes.is_same_instance)
         self._verify(rgb, [Proposal(box, self._least, {_PUBLISHED}) for box in boxes], finds, agenda)
@@ -136,14 +137,14 @@ class FaceSearch:
             sizes = [size_of(find.last.keypoints[:, :2]) for find in finds if find.score > 0.5]
             return {**found_so_far(sizes, rgb), "hint": hint_score(window, hints)}
 
-        def look(window: Window) -> None:
+        def search(window: Window) -> None:
             faces, faint = self._detector.find_from(window.cut(rgb), self._least, LIMITS["hint"])
             hints.extend(hints_in(window, [face for face in faint if face.score < self._least]))
             boxes = [box_around_face(face.box.tolist(), *face.keypoints[:2].tolist()) for face in faces]
             proposals = [Proposal(window.placed(b), f.score, {window}) for b, f in zip(boxes, faces, strict=True)]
             self._verify(rgb, proposals, finds, agenda)
 
-        add_windows(agenda, rgb, _PARTS, look, features)
+        add_windows(agenda, rgb, _PARTS, search, features)
 
         def is_enough() -> bool:
             enough, sure = self._budget.enough, [find for find in finds if find.score > LIMITS["confident"]]
@@ -155,20 +156,20 @@ class FaceSearch:
     def _verify(
         self, rgb: Image, proposals: Sequence[Proposal], finds: list[Find[FaceObservation]], agenda: Agenda
     ) -> None:
-        """Run the mesh on proposals that show no plain face yet, and again on the box that follows."""
-        for one in merged(proposals, 4 * max(rgb.shape)):
-            known = next((f for f in finds if iou(one.box, self._meshes.box_after(f.last)) > _SAME_FACE), None)
+        """Run the mesh network on proposals without a known plain face, and again on the box around its keypoints."""
+        for proposal in merged(proposals, 4 * max(rgb.shape)):
+            known = next((f for f in finds if iou(proposal.box, self._meshes.box_after(f.last)) > _SAME_FACE), None)
             if known is not None and known.plain:
-                known.detection = max(known.detection, one.score)
+                known.detection = max(known.detection, proposal.score)
             else:
-                first = self._meshes.observe(rgb, one.box)
+                first = self._meshes.observe(rgb, proposal.box)
                 if first.score < LIMITS["seen"]:
                     continue
                 second = self._meshes.observe(rgb, self._meshes.box_after(first))
-                views = [second, first] if _PUBLISHED in one.votes else [first, second]
+                views = [second, first] if _PUBLISHED in proposal.votes else [first, second]
                 agreed = oks(first.keypoints, second.keypoints)
-                published = _PUBLISHED in one.votes and first.score > _PRESENT
-                known = Find(views, one.score, set(one.votes), agenda.current, agreed, published)
+                published = _PUBLISHED in proposal.votes and first.score > _PRESENT
+                known = Find(views, proposal.score, set(proposal.votes), agenda.current, agreed, published)
                 finds.append(known)
             known.features = {
                 "detection": logit(known.detection),
@@ -180,45 +181,45 @@ class FaceSearch:
 
 
 def _length(face: FaceObservation, a: int, b: int) -> float:
-    """Return the distance of two keypoints with their depth, in pixels."""
+    """Return the distance of two keypoints in space, in pixels."""
     return max(math.dist(face.keypoints[a].tolist(), face.keypoints[b].tolist()), 1.0)
 
 
 class BoxSearch:
-    """Boxes of faces: the published ones, and those that the full-range detector finds in windows.
+    """Search images for boxes of faces, as published and by the full-range detector in windows.
 
     Args:
-        boxes: The model.
+        boxes: Model of the boxes.
         detector: Full-range face detector.
-        published: Least score of the published search.
-        budget: When the search ends.
+        published: Minimum score of the published search.
+        budget: Limit of the search.
     """
 
     def __init__(self, boxes: FaceBoxes, detector: SingleShotDetector, *, published: float, budget: Budget) -> None:
         self._boxes, self._detector, self._published, self._budget = boxes, detector, published, budget
 
     def search(self, rgb: Image) -> Found[FaceObservation]:
-        """Return every face with its detector's score, best first."""
+        """Return all faces with the scores of their detector, best first."""
         found = [self._boxes.observe(rgb, box) for box in self._boxes.find(rgb, self._published)]
         agenda, hints = Agenda("face", self._budget), list[Hint]()
         least = max(self._published, _BOX_SCORE)
 
-        def look(window: Window) -> None:
+        def search(window: Window) -> None:
             faces, faint = self._detector.find_from(window.cut(rgb), least, LIMITS["hint"])
             hints.extend(hints_in(window, [face for face in faint if face.score < least]))
             for face in faces:
-                one = box_observation(face, (window.left, window.top))
+                detected = box_observation(face, (window.left, window.top))
                 if not window.cuts(face.box, rgb) and not any(
-                    is_same_instance(one.keypoints, other.keypoints) for other in found
+                    is_same_instance(detected.keypoints, other.keypoints) for other in found
                 ):
-                    found.append(one)
+                    found.append(detected)
 
         def features(window: Window) -> dict[str, float]:
-            sizes = [float(np.ptp(one.keypoints[:2, 1])) for one in found]
+            sizes = [float(np.ptp(face.keypoints[:2, 1])) for face in found]
             return {**found_so_far(sizes, rgb), "hint": hint_score(window, hints)}
 
-        add_windows(agenda, rgb, _PARTS, look, features)
+        add_windows(agenda, rgb, _PARTS, search, features)
         enough = self._budget.enough
         agenda.run(lambda: enough is not None and len(found) >= enough)
-        finds = [Find([one], one.score, set(), score=one.score) for one in found]
+        finds = [Find([face], face.score, set(), score=face.score) for face in found]
         return Found(sorted(finds, key=lambda find: -find.score), agenda.complete, agenda.log)

@@ -1,4 +1,4 @@
-"""Where a search looks, and how instances lie to one another."""
+"""Define windows, proposals and heads, and compare instances."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     Image = NDArray[np.uint8]
 
 _MIN_WINDOW_PX = 96
-"""A smaller window is half of a detector's input. Enlarging it further shows nothing new."""
+"""Minimum side of a window, half of a detector's input. Smaller windows have no further detail."""
 _OVERLAP = 1.15
-"""Side of a window in parts of the step between windows."""
+"""Side of a window, in steps between windows."""
 _EDGE_PX = 2
 _TOLERANCE = 0.08
 """Distance of two keypoints, in sizes of the instance, at which they agree by exp(-1/2)."""
 _SAME_DISTANCE, _SAME_IOU, _SAME_INSIDE = 0.12, 0.3, 0.6
 _NEAR_BOX, _NEAR_SCALE, _NEAR_TURN = 0.08, 1.15, 0.15
 _MIDDLE, _HEIGHT = 0.39, 2.41
-"""Middle of a face's mesh below the eyes, and its height, in distances of the eyes from the mouth."""
+"""Centre of a face mesh below the eyes, and height of the mesh, in distances from eyes to mouth."""
 _SAME_HEAD = 0.5
-"""Distance of two heads, in heights of the larger, below which they are one."""
+"""Maximum distance of two detections of one head, in heights of the larger."""
 _SHOULDERS, _HIPS, _EYES, _MOUTH = [11, 12], [23, 24], [2, 5], [9, 10]
 _FOREHEAD, _CHIN = 10, 152
 EYES_TO_MOUTH = [0, 2, 5, 9, 10]
@@ -67,13 +67,14 @@ class Window(NamedTuple):
 
 
 def windows(width: int, height: int, parts: int, *, fewer: bool = False) -> list[Window]:
-    """Return windows that cover an image and overlap a little.
+    """Return overlapping windows that cover an image.
 
     Args:
-        width: Pixels of the image.
-        height: Pixels of the image.
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
         parts: Number of windows along the longer side.
-        fewer: Take as many along the shorter side as make the windows nearly square; else they are at most square.
+        fewer: Choose the number along the shorter side so that windows are nearly square. By default they are at most
+            square.
     """
     longer = max(width, height)
     if parts > 1 and (longer < parts * _MIN_WINDOW_PX or min(width, height) < parts):
@@ -93,7 +94,7 @@ def windows(width: int, height: int, parts: int, *, fewer: bool = False) -> list
 
 
 def window_around(cx: float, cy: float, side: float, rgb: Image) -> Window | None:
-    """Return the part of a square window that lies in an image, or None where it is too small."""
+    """Return the part of a square window that lies in an image, or None if it is too small."""
     height, width = rgb.shape[:2]
     window = Window(
         max(int(cx - side / 2), 0),
@@ -120,22 +121,22 @@ class Proposal:
 
 
 def merged(proposals: Iterable[Proposal], limit_px: float) -> list[Proposal]:
-    """Return proposals without weaker ones that show the same, and without boxes wider than `limit_px`."""
+    """Return proposals without weaker duplicates and without boxes wider than `limit_px`."""
     kept: list[Proposal] = []
-    for one in sorted(proposals, key=lambda p: -p.score):
-        if not 4 < one.box.width < limit_px:
+    for proposal in sorted(proposals, key=lambda p: -p.score):
+        if not 4 < proposal.box.width < limit_px:
             continue
         for other in kept:
-            if is_near(one.box, other.box):
-                other.votes |= one.votes
+            if is_near(proposal.box, other.box):
+                other.votes |= proposal.votes
                 break
         else:
-            kept.append(one)
+            kept.append(proposal)
     return kept
 
 
 def is_near(a: RotatedBox, b: RotatedBox) -> bool:
-    """Check whether two boxes show the landmark network the same."""
+    """Check whether two boxes give the landmark network nearly the same crop."""
     return (
         math.dist(a[:2], b[:2]) < _NEAR_BOX * max(a.width, b.width)
         and 1 / _NEAR_SCALE < a.width / b.width < _NEAR_SCALE
@@ -155,7 +156,7 @@ def oks(
         a: Keypoints of an instance.
         b: Keypoints of the same instance in another view.
         tolerance: Tolerance of every keypoint, in sizes of the instance.
-        weights: (K,) weight of each keypoint; all the same where not given.
+        weights: Weight (K,) of each keypoint. Default: equal weights.
     """
     size = max(size_of(a[:, :2]), size_of(b[:, :2]))
     near = np.exp(-((a[:, :2] - b[:, :2]) ** 2).sum(axis=1) / (2 * (tolerance * size) ** 2))
@@ -187,12 +188,12 @@ def is_same_instance(a: NDArray[np.floating], b: NDArray[np.floating]) -> bool:
 
 
 class Head(NamedTuple):
-    """The place of a face.
+    """Position of a face.
 
     Attributes:
         score: Score of the face detector.
-        middle: (2,) pixels, half-way between forehead and chin.
-        down: (2,) pixels, from forehead to chin.
+        middle: Point (2,) half-way between forehead and chin, in pixels.
+        down: Vector (2,) from forehead to chin, in pixels.
     """
 
     score: float
@@ -201,18 +202,18 @@ class Head(NamedTuple):
 
     @property
     def height(self) -> float:
-        """Distance from forehead to chin in pixels."""
+        """Return the distance from forehead to chin in pixels."""
         return max(float(np.linalg.norm(self.down)), 1.0)
 
     @property
     def box(self) -> tuple[float, float, float, float]:
-        """Upright square around the face: x_min, y_min, x_max, y_max."""
+        """Return the upright square around the face: x_min, y_min, x_max, y_max."""
         (x, y), half = self.middle.tolist(), self.height / 2
         return x - half, y - half, x + half, y + half
 
 
 def head_from_points(score: float, eyes: NDArray[np.float64], mouth: NDArray[np.float64]) -> Head:
-    """Return the head with these middles (2,) of eyes and mouth, in pixels."""
+    """Return a head from the middle (2,) of its eyes and of its mouth, in pixels."""
     down = mouth - eyes
     return Head(score, eyes + _MIDDLE * down, _HEIGHT * down)
 
@@ -224,7 +225,7 @@ def head_from_detection(face: Detection, window: Window) -> Head:
 
 
 def head_from_mesh(score: float, keypoints: NDArray[np.floating]) -> Head:
-    """Return the head with this face mesh (K, 2 or more)."""
+    """Return the head of a face mesh (K, 2 or more)."""
     points = keypoints[:, :2].astype(np.float64)
     return Head(score, (points[_FOREHEAD] + points[_CHIN]) / 2, points[_CHIN] - points[_FOREHEAD])
 
@@ -236,11 +237,11 @@ def head_of_body(body: BodyObservation) -> Head:
 
 
 class Hint(NamedTuple):
-    """A place where a detector saw something, too faint to verify.
+    """Detection whose score is too low to verify it.
 
     Attributes:
-        x: Pixels of the image.
-        y: Pixels of the image.
+        x: Position in pixels of the image.
+        y: Position in pixels of the image.
         score: Score of the detector.
     """
 
@@ -251,17 +252,17 @@ class Hint(NamedTuple):
 
 def hints_in(window: Window, found: Iterable[Detection]) -> list[Hint]:
     """Return the hints of the detections in a window."""
-    middles = ((one.score, one.box.reshape(2, 2).mean(axis=0).tolist()) for one in found)
+    middles = ((detection.score, detection.box.reshape(2, 2).mean(axis=0).tolist()) for detection in found)
     return [Hint(x + window.left, y + window.top, score) for score, (x, y) in middles]
 
 
 def hint_score(window: Window, hints: Iterable[Hint]) -> float:
     """Return the log odds of the best hint in a window, at least those of `LIMITS["hint"]`."""
-    return logit(max((one.score for one in hints if window.has(one.x, one.y)), default=LIMITS["hint"]))
+    return logit(max((hint.score for hint in hints if window.has(hint.x, hint.y)), default=LIMITS["hint"]))
 
 
 def without_same_heads(heads: Iterable[Head]) -> list[Head]:
-    """Return the surest head of each place, the surest first."""
+    """Return heads without weaker duplicates, best first."""
     kept: list[Head] = []
     for head in sorted(heads, key=lambda h: -h.score):
         if not any(
@@ -277,7 +278,7 @@ def head_distance(body: BodyObservation, centre: Sequence[float]) -> float:
 
 
 def is_head_of(body: BodyObservation, head: Head) -> bool:
-    """Check whether a body's face lies on a head."""
+    """Check whether a head is that of a body."""
     return head_distance(body, head.middle.tolist()) < LIMITS["own_face"] * head.height
 
 
@@ -302,4 +303,4 @@ def is_same_torso(a: BodyObservation, b: BodyObservation) -> bool:
 def is_same_head(a: BodyObservation, b: BodyObservation) -> bool:
     """Check whether two bodies have one head."""
     distance = math.dist(a.keypoints[:11, :2].mean(axis=0), b.keypoints[:11, :2].mean(axis=0))
-    return distance < LIMITS["same_head"] * max(math.dist(*one.keypoints[_SHOULDERS, :2]) for one in (a, b))
+    return distance < LIMITS["same_head"] * max(math.dist(*body.keypoints[_SHOULDERS, :2]) for body in (a, b))

@@ -1,4 +1,4 @@
-"""Whole people by a thorough search: bodies, hands and faces are found on their own, and put together by geometry."""
+"""Search people thoroughly: find bodies, hands and faces separately and assign them to each other by geometry."""
 
 from __future__ import annotations
 
@@ -24,25 +24,23 @@ if TYPE_CHECKING:
 
 _A = TypeVar("_A")
 
-_OFFERED = 0.5
-"""Score of a body's own crops of its hands as places to look at."""
-
-
-_ASTRAY = 1.0
-"""How far, in sizes of the hand, a hand's wrist may be from the wrist of its body."""
-_OTHER_SIDE = 0.5
-"""How much farther a hand counts that is surely of the other side, in the same."""
+_CROP_SCORE = 0.5
+"""Score of the proposals from a body's own crops of its hands."""
+_MAX_WRIST_DISTANCE = 1.0
+"""Maximum distance from the wrist of a hand to the wrist of its body, in hand sizes."""
+_OTHER_SIDE_COST = 0.5
+"""Distance that is added if a hand is of the other side, in hand sizes."""
 
 
 class PeopleSearch:
-    """People of an image with their hands and faces.
+    """Search an image for people with their hands and faces.
 
     Args:
-        people: sees the parts of a body, as the published graph does.
-        bodies: finds bodies.
-        hands: finds the hands that a body's own crops miss.
+        people: Networks of the parts of a body, as in the published graph.
+        bodies: Search for bodies.
+        hands: Search for the hands that a body's own crops miss.
         min_score: Minimum score of a body or hand.
-        max_instances: how many people there may be.
+        max_instances: Maximum number of people.
     """
 
     def __init__(
@@ -62,33 +60,36 @@ class PeopleSearch:
         bodies, every_face = self._bodies.search_with_faces(rgb)
         faces = [find for find in every_face if find.score > self._min_score]
         found = [find for find in bodies.finds if find.score > self._min_score][: self._max_instances]
-        seen, heads = [find.last for find in found], [head_from_mesh(face.score, face.last.keypoints) for face in faces]
-        crops = (self._people.hand_crop(rgb, body, side) for body in seen for side in (0, 1))
-        places = [Proposal(box, _OFFERED, {CROP}) for box in crops if box is not None]
-        around = self._hands.around(rgb, heads, seen, places)
+        found_bodies, heads = (
+            [find.last for find in found],
+            [head_from_mesh(face.score, face.last.keypoints) for face in faces],
+        )
+        crops = (self._people.hand_crop(rgb, body, side) for body in found_bodies for side in (0, 1))
+        proposals = [Proposal(box, _CROP_SCORE, {CROP}) for box in crops if box is not None]
+        around = self._hands.around(rgb, heads, found_bodies, proposals)
         hands = [find.result for find in around.finds if find.score > self._min_score]
-        own_hands = hands_of_bodies(seen, hands)
-        own_faces = self._faces_of(rgb, seen, [face.result for face in faces])
+        own_hands = hands_of_bodies(found_bodies, hands)
+        own_faces = self._faces_of(rgb, found_bodies, [face.result for face in faces])
         for number, find in enumerate(found):
-            whole = {item.name: getattr(find.last, item.name) for item in fields(find.last)}
+            body_fields = {item.name: getattr(find.last, item.name) for item in fields(find.last)}
             pair = own_hands.get((number, 0)), own_hands.get((number, 1))
-            find.views[-1] = PersonObservation(**whole, hands=pair, face=own_faces.get(number))
+            find.views[-1] = PersonObservation(**body_fields, hands=pair, face=own_faces.get(number))
         return Found(found, bodies.complete and around.complete, bodies.log)
 
     def _faces_of(
         self, rgb: Image, bodies: Sequence[BodyObservation], faces: Sequence[FaceObservation]
     ) -> dict[int, FaceObservation]:
-        """Return the faces by body: as the published graph sees them in the head crops, else as they were found.
+        """Return the faces by body, from the head crops of the published graph or from the search.
 
-        The search for bodies may end before it has found all faces, so that the head crop decides for the others.
+        The search for bodies may end before it has found all faces. The head crops provide the others.
         """
         found = faces_of_bodies(bodies, faces)
         for number, body in enumerate(bodies):
             near = found[number].box if number in found else None
-            seen = self._people.face_in(rgb, body, near)
+            cropped = self._people.face_in(rgb, body, near)
             others = (face for other, face in found.items() if other != number)
-            if seen is not None and not any(is_same_instance(seen.keypoints, face.keypoints) for face in others):
-                found[number] = seen
+            if cropped is not None and not any(is_same_instance(cropped.keypoints, face.keypoints) for face in others):
+                found[number] = cropped
         return found
 
 
@@ -101,9 +102,9 @@ def hands_of_bodies(
         for side in (0, 1):
             for which, hand in enumerate(hands):
                 distance = wrist_distance(body, side, hand)
-                if distance < _ASTRAY:
+                if distance < _MAX_WRIST_DISTANCE:
                     other = 1 - hand.left if side == 0 else hand.left
-                    pairs.append((distance + _OTHER_SIDE * other, (number, side), which))
+                    pairs.append((distance + _OTHER_SIDE_COST * other, (number, side), which))
     return {arm: hands[which] for arm, which in _nearest_first(pairs)}
 
 
@@ -122,7 +123,7 @@ def faces_of_bodies(bodies: Sequence[BodyObservation], faces: Sequence[FaceObser
 def _nearest_first(pairs: Iterable[tuple[float, _A, int]]) -> list[tuple[_A, int]]:
     """Match two sets greedily by cost. Each item is in at most one pair."""
     chosen: dict[_A, int] = {}
-    for _, one, other in sorted(pairs, key=lambda pair: pair[0]):
-        if one not in chosen and other not in chosen.values():
-            chosen[one] = other
+    for _, first, second in sorted(pairs, key=lambda pair: pair[0]):
+        if first not in chosen and second not in chosen.values():
+            chosen[first] = second
     return list(chosen.items())
