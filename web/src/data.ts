@@ -41,11 +41,11 @@ export interface KindRecord {
 /** The pace of a kind's search in streams. */
 export interface FinderRecord {
   readonly parts: readonly number[];
-  readonly windows_at_once: number;
-  readonly least_presence: number;
+  readonly windows_per_inference: number;
+  readonly min_presence: number;
   readonly inferences: number;
   /** Frames after which a window that shows nothing new is searched again; null for never. */
-  readonly patience: number | null;
+  readonly refresh_frames: number | null;
 }
 
 export const { constants, motions: MOTIONS, events: EVENTS, one_euro: ONE_EURO, blendshapes: BLENDSHAPES } = raw;

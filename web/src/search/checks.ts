@@ -39,7 +39,7 @@ class Record {
   /** Count a frame, and return whether the track is verified in it. */
   isDue(): boolean {
     this.#frames += 1;
-    if (this.#frames < (this.#successes && !this.#failures ? OF.SURE_INTERVAL : OF.INTERVAL)) return false;
+    if (this.#frames < (this.#successes && !this.#failures ? OF.PASSED_CHECK_INTERVAL : OF.CHECK_INTERVAL)) return false;
     this.#frames = 0;
     return true;
   }
@@ -48,7 +48,7 @@ class Record {
   isKept(isSure: boolean, hasPassed: boolean): boolean {
     this.#successes += Number(isSure);
     this.#failures = hasPassed ? 0 : this.#failures + 1;
-    return this.#failures < Math.min(OF.PATIENCE + OF.MORE_PATIENCE * this.#successes, OF.MOST_PATIENCE);
+    return this.#failures < Math.min(OF.MIN_FAILURES + OF.FAILURES_PER_SUCCESS * this.#successes, OF.MAX_FAILURES);
   }
 }
 
@@ -122,16 +122,16 @@ export class BodyCheck implements Check<BodyObservation> {
   async acceptsNew(image: Pixels, seen: BodyObservation, isFirst = false): Promise<boolean> {
     const known = Math.max(0, ...this.#heads.all.filter((head) => isHeadOf(seen, head)).map(({ score }) => score));
     const face = known > OF.BOX_SCORE ? known : await this.#faceScore(image, seen);
-    if (face > 0) return face > OF.PLAIN_FACE || this.#isSeenAgain(seen, isFirst ? 1 : OF.FACED_TIMES);
-    return (await this.#isFromBehind(image, seen)) && (await this.#isDetected(image, seen)) && this.#isSeenAgain(seen, OF.TIMES);
+    if (face > 0) return face > OF.CERTAIN_FACE || this.#isSeenAgain(seen, isFirst ? 1 : OF.FACE_DETECTIONS);
+    return (await this.#isFromBehind(image, seen)) && (await this.#isDetected(image, seen)) && this.#isSeenAgain(seen, OF.FACELESS_DETECTIONS);
   }
 
   /** Check whether a body was found so many times, much as before. */
   #isSeenAgain(seen: BodyObservation, times: number): boolean {
-    const isAsBefore = (one: { seen: BodyObservation }) => oks(one.seen.keypoints, seen.keypoints, BODY_TOLERANCE) > OF.AS_BEFORE;
+    const isAsBefore = (one: { seen: BodyObservation }) => oks(one.seen.keypoints, seen.keypoints, BODY_TOLERANCE) > OF.MIN_AGREEMENT;
     const count = 1 + Math.max(0, ...this.#doubtful.filter(isAsBefore).map((one) => one.count));
     const others = this.#doubtful.filter((one) => !isAsBefore(one));
-    this.#doubtful = [{ seen, count }, ...others].slice(0, OF.MOST_DOUBTFUL);
+    this.#doubtful = [{ seen, count }, ...others].slice(0, OF.MAX_DOUBTFUL);
     return count >= times;
   }
 
@@ -148,7 +148,7 @@ export class BodyCheck implements Check<BodyObservation> {
     const isOthers = isOfAnother(track, seen, tracks);
     const agreement = isOthers ? 0 : bodyOks(before, seen, image);
     record.presence += OF.MEMORY * (seen.score * agreement - record.presence);
-    if (isOthers || seen.score < OF.FAINT) {
+    if (isOthers || seen.score < OF.FAINT_PRESENCE) {
       const faced = await this.#firstFaced(image, isOthers ? [before] : [seen, before]);
       if (faced === null) return isOthers ? null : seen;
       [seen, isSure] = [{ ...faced, score: scoreOf("stream_body", { score: logit(record.presence) }) }, true];

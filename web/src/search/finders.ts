@@ -12,7 +12,7 @@ import * as place from "./geometry.js";
 import type { Head, Proposal, Window } from "./geometry.js";
 import { LIMITS, logit, scoreOf } from "./score.js";
 
-const { HEAD_SCORE, TAKEN_IOU } = constants.search.stream_finders;
+const { HEAD_SCORE, TRACKED_IOU } = constants.search.stream_finders;
 const { BODY_TOLERANCE, PLACEMENTS } = constants.search.bodies;
 const { HEAD_FRAMES } = constants.search.streams;
 
@@ -25,13 +25,13 @@ export interface Finder<O extends Observation, P extends Proposal = Proposal> ex
   /** Return the probability that what was seen in two frames is an instance; the image is that of the second. */
   score(image: Pixels, proposal: P, first: O, second: O): Promise<number>;
   /** Check whether a proposal shows a tracked instance. */
-  isTaken(proposal: P, tracked: O): boolean;
+  isTracked(proposal: P, tracked: O): boolean;
   /** Check whether what was seen is tracked already. */
   isSame(seen: O, tracked: O): boolean;
   /** Return the image for a proposal, without what the network could mistake for it. */
   maskedImage?(image: Pixels, proposal: P, tracked: readonly O[]): Pixels;
   /** Return another proposal where nothing is seen in one. */
-  elsewhere?(proposal: P): P | null;
+  alternative?(proposal: P): P | null;
   beginFrame?(tracked: readonly O[]): void;
   reset?(): void;
 }
@@ -89,7 +89,7 @@ export function bodyFinder(faces: SingleShotDetector, bodies: Bodies, heads: Hea
     ...FINDERS.BodyFinder,
     boxAfter: place.boxAroundBody,
     observe: (image, box) => bodies.observe(image, box),
-    isTaken: ({ head }, tracked) => place.isHeadOf(tracked, head),
+    isTracked: ({ head }, tracked) => place.isHeadOf(tracked, head),
     isSame: place.isSameTorso,
     beginFrame: (tracked) => heads.beginFrame((head) => tracked.some((one) => place.isHeadOf(one, head))),
     reset: () => heads.reset(),
@@ -98,7 +98,7 @@ export function bodyFinder(faces: SingleShotDetector, bodies: Bodies, heads: Hea
       heads.see(window, found);
       return found.map((head) => belowHead(head, 0));
     },
-    elsewhere: ({ head, placement }) => (placement + 1 < PLACEMENTS.length ? belowHead(head, placement + 1) : null),
+    alternative: ({ head, placement }) => (placement + 1 < PLACEMENTS.length ? belowHead(head, placement + 1) : null),
     score(image, { head }, first, second) {
       const moved = movedOnto(first.keypoints, second.keypoints);
       const agreement = place.oks(first.keypoints, moved, BODY_TOLERANCE, place.seenInside(second, image));
@@ -110,10 +110,10 @@ export function bodyFinder(faces: SingleShotDetector, bodies: Bodies, heads: Hea
 }
 
 /** Return what hands and faces have in common. */
-function commonTo<O extends Observation>(boxAfter: (seen: O) => RotatedBox): Pick<Finder<O>, "boxAfter" | "isTaken" | "isSame"> {
+function commonTo<O extends Observation>(boxAfter: (seen: O) => RotatedBox): Pick<Finder<O>, "boxAfter" | "isTracked" | "isSame"> {
   return {
     boxAfter,
-    isTaken: ({ box }, tracked) => iou(box, boxAfter(tracked)) > TAKEN_IOU,
+    isTracked: ({ box }, tracked) => iou(box, boxAfter(tracked)) > TRACKED_IOU,
     isSame: (seen, tracked) => place.isSameInstance(seen.keypoints, tracked.keypoints),
   };
 }

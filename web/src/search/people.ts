@@ -32,7 +32,7 @@ export async function searchPeople(
   for (const body of seen) {
     for (const side of SIDES) {
       const box = await people.handCrop(image, body, side);
-      if (box) proposals.push({ box, score: OF.OFFERED, votes: new Set([CROP]) });
+      if (box) proposals.push({ box, score: OF.CROP_SCORE, votes: new Set([CROP]) });
     }
   }
   const around = await handSearch.around(faces.map((face) => headFromMesh(face.score, lastOf(face).keypoints)), seen, proposals);
@@ -77,7 +77,7 @@ function handsOfBodies(bodies: readonly BodyObservation[], hands: readonly HandO
   const pairs = bodies.flatMap((body, number) => SIDES.flatMap((side) => hands.flatMap((hand) => {
     const far = wristDistance(body, side, hand);
     const other = side === 0 ? 1 - hand.left : hand.left;
-    return far < OF.ASTRAY ? [{ cost: far + OF.OTHER_SIDE * other, of: armOf(number, side), part: hand }] : [];
+    return far < OF.MAX_WRIST_DISTANCE ? [{ cost: far + OF.OTHER_SIDE_COST * other, of: armOf(number, side), part: hand }] : [];
   })));
   return nearestFirst(pairs);
 }

@@ -14,25 +14,25 @@ import { keyOf, longestOf, merged, windowAround, windows, type Proposal, type Wi
 
 const OF = constants.search.streams;
 
-/** What was seen in a proposal in the last frame, and how often it has been found. */
+/** Observation of a proposal in the previous frame, and in how many frames it was returned. */
 interface Candidate<O> {
   readonly proposal: Proposal;
-  readonly first: O;
-  readonly times: number;
+  readonly observation: O;
+  readonly repeats: number;
 }
 
-/** What a window showed when it was searched. */
-interface Shown {
+/** Content of a window when it was searched. */
+interface SearchedWindow {
   readonly window: Window;
   readonly frame: number;
-  readonly small: Thumbnail;
-  /** 0 where something was tracked, else 1; a number per pixel. */
+  readonly thumbnail: Thumbnail;
+  /** Mask of the thumbnail, 0 where an instance was tracked and 1 elsewhere. */
   readonly free: Uint8Array;
   /** Number of passes over all windows during which the window is skipped. */
-  rounds: number;
+  pause: number;
 }
 
-/** Searches a stream window by window, a little in each frame. */
+/** Search a stream window by window, a few windows in each frame. */
 export class StreamSearch<O extends Observation> {
   /** Verifies what is found and tracked; null for no verification. */
   readonly check: Check<O> | null;
@@ -41,10 +41,10 @@ export class StreamSearch<O extends Observation> {
   #number = 0;
   #proposals: Proposal[] = [];
   #candidates: Candidate<O>[] = [];
-  #found: Candidate<O>[] = [];
-  /** By window, that searched longest ago first. */
-  #shown = new Map<string, Shown>();
-  #searched: Thumbnail | null = null;
+  #detected: Candidate<O>[] = [];
+  /** Searched windows by key, those searched longest ago first. */
+  #searchedWindows = new Map<string, SearchedWindow>();
+  #lastThumbnail: Thumbnail | null = null;
 
   constructor(finder: Finder<O>, check: Check<O> | null = null) {
     [this.#finder, this.check] = [finder, check];
@@ -53,18 +53,18 @@ export class StreamSearch<O extends Observation> {
   /** Forget the previous stream. */
   reset(): void {
     this.#frame = this.#number = 0;
-    [this.#proposals, this.#candidates, this.#found] = [[], [], []];
-    this.#shown.clear();
-    this.#searched = null;
+    [this.#proposals, this.#candidates, this.#detected] = [[], [], []];
+    this.#searchedWindows.clear();
+    this.#lastThumbnail = null;
     this.#finder.reset?.();
     this.check?.reset();
   }
 
   /** Check whether an image differs from the last one for which this method returned true. */
   isChanged(image: Pixels): boolean {
-    const [small, before] = [thumbnailOf(image), this.#searched];
-    const isSame = before?.width === small.width && before.height === small.height && !differ(small, before);
-    if (!isSame) this.#searched = small;
+    const [thumbnail, before] = [thumbnailOf(image), this.#lastThumbnail];
+    const isSame = before?.width === thumbnail.width && before.height === thumbnail.height && !differ(thumbnail, before);
+    if (!isSame) this.#lastThumbnail = thumbnail;
     return !isSame;
   }
 
@@ -85,39 +85,39 @@ export class StreamSearch<O extends Observation> {
     const finder = this.#finder;
     this.#frame += 1;
     finder.beginFrame?.(tracked);
-    const candidates = [...this.#candidates, ...this.#found.filter(({ times }) => times < OF.MOST_TIMES)];
-    [this.#candidates, this.#found] = [[], []];
+    const candidates = [...this.#candidates, ...this.#detected.filter(({ repeats }) => repeats < OF.MAX_REPEATS)];
+    [this.#candidates, this.#detected] = [[], []];
     if (room <= 0) {
       this.#proposals = []; // older ones would be outdated
       return [];
     }
-    let left = Math.max(tracked.length + 1, OF.LEAST_INFERENCES) - spent;
+    let left = Math.max(tracked.length + 1, OF.MIN_INFERENCES) - spent;
     const found: O[] = [];
     for (const candidate of candidates) {
-      const { proposal, first, times } = candidate;
-      if (tracked.some((one) => finder.isSame(first, one))) continue;
+      const { proposal, observation, repeats } = candidate;
+      if (tracked.some((other) => finder.isSame(observation, other))) continue;
       if (left < finder.inferences) {
         this.#candidates.push(candidate);
         continue;
       }
       left -= finder.inferences;
-      const second = await this.#confirmed(this.#masked(image, proposal, tracked), candidate);
-      if (second === null || [...tracked, ...found].some((one) => finder.isSame(second, one))) this.#lookElsewhere(proposal);
+      const second = await this.#verified(this.#masked(image, proposal, tracked), candidate);
+      if (second === null || [...tracked, ...found].some((other) => finder.isSame(second, other))) this.#tryAlternative(proposal);
       else {
         found.push(second);
-        this.#found.push({ proposal, first: second, times: times + 1 });
+        this.#detected.push({ proposal, observation: second, repeats: repeats + 1 });
       }
     }
-    if (left > OF.LEAST_INFERENCES || left > this.#proposals.length) {
+    if (left > OF.MIN_INFERENCES || left > this.#proposals.length) {
       left -= 1;
       this.#proposals.push(...(await this.#nextProposals(image, lost, tracked)));
     }
-    this.#proposals = this.#free(merged(this.#proposals, image), tracked).slice(0, Math.max(OF.LEAST_PLACES, 2 * room));
+    this.#proposals = this.#untracked(merged(this.#proposals, image), tracked).slice(0, Math.max(OF.MIN_PROPOSALS, 2 * room));
     for (; this.#proposals.length && left > 0; left--) {
       const proposal = this.#proposals.shift()!;
-      const first = await finder.observe(this.#masked(image, proposal, tracked), proposal.box);
-      if (first.score > finder.least_presence) this.#candidates.push({ proposal, first, times: 0 });
-      else this.#lookElsewhere(proposal);
+      const observation = await finder.observe(this.#masked(image, proposal, tracked), proposal.box);
+      if (observation.score > finder.min_presence) this.#candidates.push({ proposal, observation, repeats: 0 });
+      else this.#tryAlternative(proposal);
     }
     return found;
   }
@@ -126,20 +126,20 @@ export class StreamSearch<O extends Observation> {
     return this.#finder.maskedImage?.(image, proposal, tracked) ?? image;
   }
 
-  #lookElsewhere(proposal: Proposal): void {
-    const other = this.#finder.elsewhere?.(proposal);
+  #tryAlternative(proposal: Proposal): void {
+    const other = this.#finder.alternative?.(proposal);
     if (other) this.#proposals.push(other);
   }
 
-  /** Return what is seen of a candidate in the next frame, with a calibrated score; null where that is too low. */
-  async #confirmed(image: Pixels, { proposal, first }: Candidate<O>): Promise<O | null> {
-    const second = await this.#finder.observe(image, this.#finder.boxAfter(first));
-    if (second.score <= this.#finder.least_presence) return null;
-    const score = await this.#finder.score(image, proposal, first, second);
-    return score > OF.FOUND ? { ...second, score } : null;
+  /** Verify a candidate in the next frame. Return null if its calibrated score is too low. */
+  async #verified(image: Pixels, { proposal, observation }: Candidate<O>): Promise<O | null> {
+    const second = await this.#finder.observe(image, this.#finder.boxAfter(observation));
+    if (second.score <= this.#finder.min_presence) return null;
+    const score = await this.#finder.score(image, proposal, observation, second);
+    return score > OF.MIN_SCORE ? { ...second, score } : null;
   }
 
-  /** Return the proposals of the next windows that show something new, or of one around what was lost. */
+  /** Return proposals of the next changed windows, or of a window around a lost instance. */
   async #nextProposals(image: Pixels, lost: readonly RotatedBox[], tracked: readonly O[]): Promise<Proposal[]> {
     this.#number += 1;
     if (lost.length && this.#number % 2) {
@@ -149,61 +149,61 @@ export class StreamSearch<O extends Observation> {
     }
     const proposals: Proposal[] = [];
     for (const shown of this.#nextWindows(image, tracked)) {
-      const free = this.#free(await this.#finder.propose(image, shown.window), tracked);
-      if (free.length) shown.rounds = 1;
+      const free = this.#untracked(await this.#finder.propose(image, shown.window), tracked);
+      if (free.length) shown.pause = 1;
       proposals.push(...free);
     }
     return proposals;
   }
 
-  #free(proposals: readonly Proposal[], tracked: readonly O[]): Proposal[] {
-    return proposals.filter((proposal) => !tracked.some((one) => this.#finder.isTaken(proposal, one)));
+  #untracked(proposals: readonly Proposal[], tracked: readonly O[]): Proposal[] {
+    return proposals.filter((proposal) => !tracked.some((other) => this.#finder.isTracked(proposal, other)));
   }
 
-  /** Return the windows that were searched longest ago of those that changed since, apart from what is tracked. */
-  #nextWindows(image: Pixels, tracked: readonly O[]): Shown[] {
-    const { parts, windows_at_once, boxAfter } = this.#finder;
-    const small = thumbnailOf(image);
+  /** Return the changed windows without tracked instances that were searched longest ago. */
+  #nextWindows(image: Pixels, tracked: readonly O[]): SearchedWindow[] {
+    const { parts, windows_per_inference, boxAfter } = this.#finder;
+    const thumbnail = thumbnailOf(image);
     const scale = OF.THUMBNAIL / longestOf(image);
-    const free = new Uint8Array(small.width * small.height).fill(1);
+    const free = new Uint8Array(thumbnail.width * thumbnail.height).fill(1);
     for (const { cx, cy, width } of tracked.map(boxAfter)) {
       const [x, y, reach] = [cx * scale, cy * scale, (width * scale) / 2];
-      const right = Math.min(Math.max(Math.trunc(x + reach) + 1, 0), small.width);
-      const bottom = Math.min(Math.max(Math.trunc(y + reach) + 1, 0), small.height);
+      const right = Math.min(Math.max(Math.trunc(x + reach) + 1, 0), thumbnail.width);
+      const bottom = Math.min(Math.max(Math.trunc(y + reach) + 1, 0), thumbnail.height);
       const left = Math.max(Math.trunc(x - reach), 0);
       for (let row = Math.max(Math.trunc(y - reach), 0); row < bottom; row++) {
-        if (left < right) free.fill(0, row * small.width + left, row * small.width + right);
+        if (left < right) free.fill(0, row * thumbnail.width + left, row * thumbnail.width + right);
       }
     }
-    const all = new Map(parts.flatMap((count) => windows(image, count)).map((one) => [keyOf(one), one]));
-    for (const name of [...this.#shown.keys()]) if (!all.has(name)) this.#shown.delete(name);
-    const never = [...all.keys()].filter((name) => !this.#shown.has(name));
-    const chosen: Shown[] = [];
-    for (const name of [...never, ...this.#shown.keys()]) {
-      const before = this.#shown.get(name);
-      const shown: Shown = { window: all.get(name)!, frame: this.#frame, small, free, rounds: 1 };
+    const all = new Map(parts.flatMap((count) => windows(image, count)).map((window) => [keyOf(window), window]));
+    for (const name of [...this.#searchedWindows.keys()]) if (!all.has(name)) this.#searchedWindows.delete(name);
+    const never = [...all.keys()].filter((name) => !this.#searchedWindows.has(name));
+    const chosen: SearchedWindow[] = [];
+    for (const name of [...never, ...this.#searchedWindows.keys()]) {
+      const before = this.#searchedWindows.get(name);
+      const shown: SearchedWindow = { window: all.get(name)!, frame: this.#frame, thumbnail, free, pause: 1 };
       if (before && !this.#isDue(shown, before, all.size, scale)) continue;
-      if (before) shown.rounds = Math.min(before.rounds + 1, OF.MOST_ROUNDS);
-      this.#shown.delete(name);
-      this.#shown.set(name, shown);
+      if (before) shown.pause = Math.min(before.pause + 1, OF.MAX_PAUSE);
+      this.#searchedWindows.delete(name);
+      this.#searchedWindows.set(name, shown);
       chosen.push(shown);
-      if (chosen.length === windows_at_once) break;
+      if (chosen.length === windows_per_inference) break;
     }
     return chosen;
   }
 
-  /** Check whether a window has rested for long enough, and shows something new or has not been searched for long. */
-  #isDue(shown: Shown, before: Shown, count: number, scale: number): boolean {
-    const { windows_at_once, patience } = this.#finder;
+  /** Check whether a window is due: it changed after its pause, or was not searched for long. */
+  #isDue(shown: SearchedWindow, before: SearchedWindow, count: number, scale: number): boolean {
+    const { windows_per_inference, refresh_frames } = this.#finder;
     const rested = shown.frame - before.frame;
-    if (rested * windows_at_once <= before.rounds * count) return false;
-    if (rested > (patience ?? Infinity)) return true;
+    if (rested * windows_per_inference <= before.pause * count) return false;
+    if (rested > (refresh_frames ?? Infinity)) return true;
     const { left, top, right, bottom } = shown.window;
-    const { width, height } = shown.small;
+    const { width, height } = shown.thumbnail;
     const [from, to] = [Math.floor(left * scale), Math.min(Math.ceil(right * scale), width)];
     for (let y = Math.floor(top * scale); y < Math.min(Math.ceil(bottom * scale), height); y++) {
       const isFree = (at: number) => Boolean(shown.free[at] && before.free[at]);
-      if (differ(shown.small, before.small, y * width + from, y * width + to, isFree)) return true;
+      if (differ(shown.thumbnail, before.thumbnail, y * width + from, y * width + to, isFree)) return true;
     }
     return false;
   }
@@ -219,7 +219,7 @@ interface Thumbnail {
 /** Return a thumbnail whose pixels are the means of those of the image that they cover, of some of its rows. */
 function thumbnailOf(image: Pixels): Thumbnail {
   const scale = OF.THUMBNAIL / longestOf(image);
-  const every = Math.max(Math.trunc(1 / (OF.LEAST_ROWS * scale)), 1);
+  const every = Math.max(Math.trunc(1 / (OF.ROWS_PER_PIXEL * scale)), 1);
   const width = Math.max(Math.round(image.width * scale), 1);
   const height = Math.max(Math.round(image.height * scale), 1);
   return { width, height, data: Uint8Array.from(areaMeans(image, width, height, every), Math.round) };
