@@ -58,6 +58,7 @@ def test_a_second_run_does_only_what_is_missing(sonjit, stills, out):
     lost.unlink()
     _, _, (line,) = sonjit("hands", stills, "--save", f"{out}/tables/")
     assert line.startswith("1 file, 0 hands, 2 finished before")
+    assert line.endswith(f"; wrote {out}/tables/*.json")
     after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (out / "tables").glob("*.json")}
     assert {path for path in before if before[path] != after[path]} == {lost}
     assert after[lost][0] == before[lost][0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -173,6 +173,18 @@ def output_paths(outputs: Outputs, files: Sequence[File], task: Task) -> list[Ou
         )
         for file, name in zip(files, _names(files), strict=True)
     ]
+
+
+def shown_paths(outputs: Outputs, task: Task) -> list[str]:
+    """Return the outputs of many files for the user, with the ending of the files in a folder of results.
+
+    Args:
+        outputs: Folders, or names with `{name}`.
+        task: Task that determines the ending.
+    """
+    if outputs.save is None or "{name}" in outputs.save:
+        return outputs.paths
+    return replace(outputs, save=str(Path(outputs.save) / f"*{task.save_ending}")).paths
 
 
 def _drawing_ending(file: File) -> str:

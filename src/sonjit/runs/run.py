@@ -21,7 +21,7 @@ from sonjit._util.files import sole_writer
 from sonjit._util.pools import check_workers, run_calls
 from sonjit._util.progress import Progress
 from sonjit.media import open_source
-from sonjit.runs.inputs import is_many, output_paths
+from sonjit.runs.inputs import is_many, output_paths, shown_paths
 from sonjit.runs.resume import FinishedFiles
 from sonjit.runs.task import Outputs, Summary, is_still
 
@@ -238,7 +238,7 @@ def _run_files(
     for index in unfinished:
         _add(total, files[index], results[index])
     total.notes = list(dict.fromkeys(total.notes))
-    total.written, total.seconds = outputs.paths, time.perf_counter() - start_s
+    total.written, total.seconds = shown_paths(outputs, task), time.perf_counter() - start_s
     return total
 
 
