@@ -36,6 +36,9 @@ from sonjit.detectors.smoothing import OneEuro
 from sonjit.geometry import metric_faces
 from sonjit.gestures import GestureSmoother, MotionRecognizer, classifier, custom, custom_motions, features, vocabulary
 from sonjit.gestures.motions import events, holds, strokes, tracks
+from sonjit.results.measures import MEASURE_NAMES
+from sonjit.results.measures import bodies as body_measures
+from sonjit.results.measures import faces as face_measures
 from sonjit.results.measures import hands as hand_measures
 from sonjit.results.skeletons import face_regions
 from sonjit.results.skeletons.blendshapes import BLENDSHAPES
@@ -74,6 +77,12 @@ def data() -> dict[str, Any]:
         "constants": {**_by_name(modules), "search": _by_name(SEARCH)},
         "finders": {one.__name__: {name: _finite(getattr(one, name)) for name in PACE} for one in FINDERS},
         "gestures": _gestures(),
+        "measures": {
+            "names": MEASURE_NAMES,
+            "hand": _constants(hand_measures),
+            "body": _constants(body_measures),
+            "face": _constants(face_measures),
+        },
         "motions": _motions(),
         "events": _constants(run_events),
         "one_euro": _defaults(OneEuro),
@@ -166,6 +175,7 @@ def _kind(entry: KindEntry) -> dict[str, Any]:
     networks = {name: networks_in_pages(entry, model) for name, model in entry.models.items()}
     return {
         "list": entry.list_name,
+        "instances": entry.instances,
         "stream_smoothing": entry.options.stream_smoothing,
         "models": {name: {**one.needed} for name, one in networks.items()},
         "for_stills": {name: one.for_stills for name, one in networks.items()},

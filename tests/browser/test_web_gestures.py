@@ -13,7 +13,7 @@ from sonjit.detectors.kinds.hands import Hands
 from sonjit.gestures import GESTURES, GestureRecording, GestureSmoother, LearnedGestures
 from sonjit.gestures.classifier import LEAST_SCORE, NONE, GestureClassifier, features_of
 from sonjit.results import Frame, Hand
-from sonjit.runs import EventTracker
+from sonjit.runs import EventLimits, EventTracker
 
 from .conftest import run
 from .web_module import TRACK
@@ -89,17 +89,18 @@ def test_streams_have_the_motions_that_python_gives_them(web_page, show, demo_cl
 
 
 def test_streams_have_the_events_that_python_gives_them(web_page, show, demo_clip):
-    """Hands that show gestures, disappear for a second and come back."""
+    """Hands that show gestures and cross limits of a measure, disappear for a second and come back."""
     frames, options = demo_clip[1][40:80:2], {"model": "lite", "search": "fast"}
+    limits = ["index_reach:0.8:0.7", "pinch_index_m:0.03:0.05"]
     frames = [*frames, *[np.full_like(frames[0], 90)] * 10, *frames[:10]]
-    tracker, expected = EventTracker(), []
+    tracker, expected = EventTracker([EventLimits.from_text(text, "hands") for text in limits]), []
     with sonjit.create_detector("hands", gestures="canned", precision="f32", **options) as detector:
         for i, rgb in enumerate(frames):
             hands = detector.detect(rgb, time=i / 10)
             expected.append(tracker(Frame(i, i / 10, list(hands), motions=hands.motions)))
     found = run(web_page, """
-        const [paths, options] = given;
-        const detector = await kit.LocalDetector.create("hands", {...options, gestures: "canned"});
+        const [paths, options, limits] = given;
+        const detector = await kit.LocalDetector.create("hands", {...options, gestures: "canned", events: limits});
         const all = [];
         for (const [i, path] of paths.entries()) {
             const {events} = await detector.track(await pixels(path), {time: i / 10});
@@ -107,11 +108,12 @@ def test_streams_have_the_events_that_python_gives_them(web_page, show, demo_cli
         }
         detector.close();
         return all;
-    """, [show(rgb) for rgb in frames], options)  # fmt: skip
+    """, [show(rgb) for rgb in frames], options, limits)  # fmt: skip
     fields = ("name", "type", "phase", "id", "handedness")
     named = [[tuple(getattr(event, field) for field in fields) for event in events] for events in expected]
     assert [[tuple(event[field] for field in fields) for event in events] for events in found] == named
     assert {phase for events in named for _, kind, phase, *_ in events if kind == "gesture"} == {"begin", "end"}
+    assert {phase for events in named for _, kind, phase, *_ in events if kind == "measure"} >= {"begin", "cancel"}
     for ours, theirs in zip(chain(*found), chain(*expected), strict=True):
         assert (ours["begin"], ours["end"]) == (pytest.approx(theirs.begin), theirs.end and pytest.approx(theirs.end))
         assert ours["value"] == pytest.approx(theirs.value, abs=0.02)

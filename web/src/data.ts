@@ -29,6 +29,8 @@ export type Role = "detector" | "landmark" | "hand" | "recrop" | "face" | "face_
 export interface KindRecord {
   /** Of the results in an answer. */
   readonly list: string;
+  /** Kinds of its instances with keypoints. */
+  readonly instances: readonly string[];
   /** What `smoothing: "auto"` means in streams. */
   readonly stream_smoothing: string;
   /** Names of weights by what they are for. */
@@ -48,7 +50,7 @@ export interface FinderRecord {
   readonly refresh_frames: number | null;
 }
 
-export const { constants, motions: MOTIONS, events: EVENTS, one_euro: ONE_EURO, blendshapes: BLENDSHAPES } = raw;
+export const { constants, measures: MEASURES, motions: MOTIONS, events: EVENTS, one_euro: ONE_EURO, blendshapes: BLENDSHAPES } = raw;
 export const FINDERS: Readonly<Record<keyof typeof raw.finders, FinderRecord>> = raw.finders;
 export const GRIDS = raw.grids as unknown as Readonly<Record<keyof typeof raw.grids, Grid>>;
 export const KINDS: Readonly<Record<string, KindRecord>> = raw.kinds;

@@ -1,49 +1,105 @@
-/** The begin and end of held gestures and motions, as Python's `EventTracker` reports them. */
+/** The begin and end of held gestures, motions and measures that cross two limits, as Python's `EventTracker` reports them. */
 
+import { StreamClock } from "./clock.js";
 import { EVENTS } from "./data.js";
 import type { Gesture } from "./gestures.js";
+import type { AnyDetector } from "./kinds.js";
+import { measureNames, measuresOf, type Measured } from "./measures.js";
 import type { MotionEvent } from "./motions/events.js";
+import type { Settings } from "./options.js";
+import type { Pixels } from "./pixels.js";
+import type { Results } from "./results.js";
 
-/** The begin or end of a held gesture or of a motion. */
+/** The begin or end of a held gesture, of a motion or of a measure beyond a limit. */
 export interface Event {
   readonly name: string;
-  readonly type: "gesture" | "motion";
-  /** `cancel` in place of `end` if the motion became another one or its hand was lost. */
+  readonly type: "gesture" | "motion" | "measure";
+  /** `cancel` in place of `end` if the motion became another one, or if the instance of a motion or measure was lost. */
   readonly phase: "begin" | "end" | "cancel";
   /** Seconds. */
   readonly begin: number;
   /** Seconds; null at the begin. */
   readonly end: number | null;
-  /** Track ID of the hand. */
+  /** Track ID of the instance. */
   readonly id: number;
-  readonly handedness: "Left" | "Right";
-  /** Highest score of the gesture or highest strength of the motion so far. */
+  /** Null for bodies and faces. */
+  readonly handedness: "Left" | "Right" | null;
+  /** Highest score of the gesture, highest strength of the motion, or extreme of the measure so far. */
   readonly value: number;
 }
 
-/** A tracked hand with its smoothed gesture. */
-export interface GesturedHand {
+/** Limits of a measure: an event begins at the first and ends at the second. */
+export interface EventLimits {
+  readonly text: string;
+  readonly measure: string;
+  /** In the unit of the measure. */
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** A tracked instance; hands have their smoothed gesture. */
+export interface TrackedInstance extends Measured {
   readonly id: number;
-  readonly handedness: "Left" | "Right";
   readonly gesture: Gesture | null;
 }
 
 interface State {
   readonly first: number;
+  /** Phase in which the open event ends if the instance is lost. */
+  readonly atLoss: "end" | "cancel";
   /** The event that began. */
   open: Event | null;
-  /** Gesture in the latest frame. */
+  /** Gesture in the latest frame, or the limit that the measure is beyond. */
   name: string | null;
-  /** Time since which the hand has this gesture. */
+  /** Time since which the instance has this name. */
   since: number;
   /** Latest time at which the open event was seen. */
   last: number;
+  /** Lowest or highest value of a measure since it passed the first limit. */
+  extreme: number;
+}
+
+/** Read `NAME:BEGIN:END`, with limits of angles in degrees, for instances of these kinds. */
+export function limitsFromText(text: string, kinds: readonly string[]): EventLimits {
+  const [measure = "", ...limits] = text.split(":");
+  const names = kinds.flatMap(measureNames);
+  if (!names.includes(measure)) throw new Error(`events ${text}: unknown measure ${JSON.stringify(measure)}. Choose from ${names.join(", ")}`);
+  const [begin = NaN, end = NaN] = limits.map((limit) => (limit.trim() ? Number(limit) : NaN));
+  if (limits.length !== 2 || Number.isNaN(begin + end)) throw new Error(`events ${text}: write NAME:BEGIN:END, with limits of angles in degrees`);
+  if (begin === end || !Number.isFinite(begin - end)) throw new Error(`events ${text}: give two different limits`);
+  const unit = measure.endsWith("_rad") ? Math.PI / 180 : 1;
+  return { text, measure, begin: unit * begin, end: unit * end };
+}
+
+/** A detector whose streams have `events` next to their instances. */
+export function withEvents(detector: AnyDetector, { instances, events: limits }: Pick<Settings, "instances" | "events">): AnyDetector {
+  const clock = new StreamClock();
+  const tracker = new EventTracker(limits);
+  return {
+    async track(image: Pixels, time: number | null): Promise<Results> {
+      const found = await detector.track(image, time);
+      if (clock.step(image, time)) tracker.reset();
+      found.events = tracker.update([...trackedInstances(found, instances[0]!)], found.motions ?? [], clock.time);
+      return found;
+    },
+    detect: (image: Pixels) => detector.detect(image),
+    reset() {
+      detector.reset();
+      clock.reset();
+      tracker.reset();
+    },
+  };
 }
 
 /** Finds the events of a stream, frame by frame. */
 export class EventTracker {
+  readonly #limits: readonly EventLimits[];
   readonly #states = new Map<string, State>();
   readonly #motions = new Map<string, Event>();
+
+  constructor(limits: readonly EventLimits[] = []) {
+    this.#limits = limits;
+  }
 
   /** Forget all events before another stream. */
   reset(): void {
@@ -52,19 +108,28 @@ export class EventTracker {
   }
 
   /** Return the events that begin or end in a frame. `time` is in seconds and not earlier than in previous frames. */
-  update(hands: readonly GesturedHand[], motions: readonly MotionEvent[], time: number): Event[] {
+  update(instances: readonly TrackedInstance[], motions: readonly MotionEvent[], time: number): Event[] {
     const events: Event[] = [];
     const seen = new Set<string>();
-    for (const hand of hands) {
-      const key = `${hand.id} ${hand.handedness}`;
-      const state = this.#states.get(key) ?? { first: time, open: null, name: null, since: -Infinity, last: -Infinity };
+    const stateOf = (key: string, atLoss: State["atLoss"]): State => {
+      const state = this.#states.get(key) ?? { first: time, atLoss, open: null, name: null, since: -Infinity, last: -Infinity, extreme: NaN };
       this.#states.set(key, state);
       seen.add(key);
-      events.push(...followGesture(state, hand, time));
+      return state;
+    };
+    for (const instance of instances) {
+      const key = `${instance.kind} ${instance.id} ${instance.handedness}`;
+      if (instance.kind === "hand") events.push(...followGesture(stateOf(key, "end"), instance, time));
+      if (!this.#limits.length) continue;
+      const values = measuresOf(instance);
+      for (const limits of this.#limits) {
+        const value = values.get(limits.measure) ?? NaN;
+        if (!Number.isNaN(value)) events.push(...followMeasure(stateOf(`${limits.text} ${key}`, "cancel"), limits, instance, value, time));
+      }
     }
     for (const [key, state] of this.#states) {
       if (seen.has(key) || time - Math.max(state.last, state.since) <= EVENTS.LOST_S) continue;
-      if (state.open) events.push(ended(state.open, state.last));
+      if (state.open) events.push(ended(state.open, state.last, state.atLoss));
       this.#states.delete(key);
     }
     for (const motion of motions) events.push(...this.#followMotion(motion));
@@ -81,14 +146,31 @@ export class EventTracker {
     this.#motions.set(key, event);
     if (phase !== "end" && phase !== "cancel") return;
     this.#motions.delete(key);
-    yield { ...event, phase, end: time };
+    yield ended(event, time, phase);
   }
 }
 
-function* followGesture(state: State, { id, handedness, gesture }: GesturedHand, time: number): Generator<Event, void, undefined> {
-  const name = gesture?.name ?? null;
+/** The instances of a stream with their parts; `kind` is that of instances without parts. */
+function* trackedInstances(found: Results, kind: string): Generator<TrackedInstance, void, undefined> {
+  for (const one of found) {
+    if (one.id === null) continue;
+    const parts = "body" in one ? [["body", one.body], ["hand", one.leftHand], ["hand", one.rightHand], ["face", one.face]] as const : [[kind, one]] as const;
+    for (const [name, part] of parts) {
+      const { handedness = null, gesture = null } = (part ?? {}) as Partial<TrackedInstance>;
+      if (part) yield { ...part, kind: name, id: one.id, handedness, gesture };
+    }
+  }
+}
+
+/** Note the name of an instance, and return for how many seconds it has had it. */
+function heldFor(state: State, name: string | null, time: number): number {
   if (name !== state.name) [state.name, state.since] = [name, time];
-  const held = time - state.since;
+  return time - state.since;
+}
+
+function* followGesture(state: State, { id, handedness, gesture }: TrackedInstance, time: number): Generator<Event, void, undefined> {
+  const name = gesture?.name ?? null;
+  const held = heldFor(state, name, time);
   if (state.open !== null && name === state.open.name) {
     state.open = { ...state.open, value: Math.max(state.open.value, gesture!.score) };
     state.last = time;
@@ -104,4 +186,32 @@ function* followGesture(state: State, { id, handedness, gesture }: GesturedHand,
   yield state.open;
 }
 
-const ended = (event: Event, end: number): Event => ({ ...event, phase: "end", end });
+function* followMeasure(
+  state: State,
+  { measure, begin, end }: EventLimits,
+  { id, handedness }: TrackedInstance,
+  value: number,
+  time: number,
+): Generator<Event, void, undefined> {
+  const isLow = begin < end;
+  const side = (isLow ? value <= begin : value >= begin) ? "begin" : (isLow ? value >= end : value <= end) ? "end" : null;
+  const held = heldFor(state, side, time);
+  if (held === 0 && state.open === null) state.extreme = value;
+  state.extreme = isLow ? Math.min(state.extreme, value) : Math.max(state.extreme, value);
+  if (state.open !== null) {
+    state.open = { ...state.open, value: state.extreme };
+    state.last = time;
+  }
+  if (held < EVENTS.MIN_HOLD_S) return;
+  if (state.open === null && side === "begin") {
+    state.open = { name: measure, type: "measure", phase: "begin", begin: state.since, end: null, id, handedness, value: state.extreme };
+    state.last = time;
+    yield state.open;
+  } else if (state.open !== null && side === "end") {
+    yield ended(state.open, state.since);
+    state.open = null;
+    state.last = state.since;
+  }
+}
+
+const ended = (event: Event, end: number, phase: "end" | "cancel" = "end"): Event => ({ ...event, phase, end });

@@ -1,7 +1,7 @@
 /** Gestures of hands: the shipped ones, the letters of a manual alphabet and custom ones, steady over time, as in Python. */
 
+import { StreamClock } from "./clock.js";
 import { GESTURES } from "./data.js";
-import { EventTracker, type GesturedHand } from "./events.js";
 import type { Hand, HandWithAppearance } from "./hands.js";
 import type { AnyDetector } from "./kinds.js";
 import { joined, motionsOf, type CustomMotions } from "./motions/custom.js";
@@ -31,8 +31,6 @@ const NONE = "None";
 /** Start of the names of the arrays of the network that reads appearance. */
 const WITH_IMAGE = "with_image.";
 const POINTS = GESTURES.keypoints;
-const NOMINAL_STEP_S = 1 / 30;
-const LEAST_STEP_S = 1e-6;
 
 /** What files of gestures tell of hands. */
 export interface LoadedGestures {
@@ -299,20 +297,17 @@ type Tell = (hand: HandWithAppearance, id: number | null) => Gesture | null;
 
 /**
  * A detector whose hands, or those of its people, have their `gesture`, steady in streams, that of the image in stills;
- * streams have `motions` and `events` next to the hands.
+ * streams have `motions` next to the hands.
  *
  * @param isFlipped the detector mirrors what it gives: gestures are those of the image, motions those of the results
  */
 export function withGestures(detector: AnyDetector, { recognize, motions }: LoadedGestures, isFlipped = false): AnyDetector {
   const smoother = new GestureSmoother();
   const recognizer = new MotionRecognizer(motions);
-  const events = new EventTracker();
-  let last = -Infinity;
-  let size = "";
+  const clock = new StreamClock();
   const reset = () => {
     smoother.reset();
     recognizer.reset();
-    events.reset();
   };
   const seen = (hand: HandWithAppearance): HandWithAppearance =>
     isFlipped ? { ...hand, keypoints: mirroredPoints(hand.keypoints, 0), keypoints3D: mirroredPoints(hand.keypoints3D, 0) } : hand;
@@ -333,28 +328,24 @@ export function withGestures(detector: AnyDetector, { recognize, motions }: Load
   return {
     async track(image: Pixels, time: number | null): Promise<Results> {
       const found = await detector.track(image, time);
-      const now = time ?? (Number.isFinite(last) ? last + NOMINAL_STEP_S : 0);
-      const shape = `${image.width} x ${image.height}`;
-      if (!(now - last >= LEAST_STEP_S) || shape !== size) reset();
-      [last, size] = [Number.isFinite(now) ? now : 0, shape];
-      const tracked: (Tracked & GesturedHand)[] = [];
+      if (clock.step(image, time)) reset();
+      const tracked: Tracked[] = [];
       const results = given(found, (hand, id) => {
         const { handedness } = hand;
         const recognized = recognize(seen(hand));
         if (id === null) return recognized;
-        const gesture = smoother.update(`${id} ${handedness}`, recognized, last);
-        tracked.push({ id, handedness, gesture, points: coordinatesOf(hand.keypoints), metres: coordinatesOf(hand.keypoints3D) });
+        const gesture = smoother.update(`${id} ${handedness}`, recognized, clock.time);
+        tracked.push({ id, handedness, points: coordinatesOf(hand.keypoints), metres: coordinatesOf(hand.keypoints3D) });
         return gesture;
       });
-      results.motions = recognizer.update(tracked, last);
-      results.events = events.update(tracked, results.motions, last);
+      results.motions = recognizer.update(tracked, clock.time);
       return results;
     },
     detect: async (image: Pixels) => given(await detector.detect(image), (hand) => recognize(seen(hand))),
     reset() {
       detector.reset();
       reset();
-      last = -Infinity;
+      clock.reset();
     },
   };
 }

@@ -18,7 +18,7 @@ import type { DetectorOptions } from "./options.js";
 
 export { SupportedModels } from "../../src/sonjit/server/page/tfjs-detector.js";
 export { LocalDetector, type Files, type LocalAnswer } from "./local.js";
-export type { DetectorOptions } from "./options.js";
+export type { DetectorOptions, LocalOptions } from "./options.js";
 export type { Event } from "./events.js";
 export type { MotionEvent, Phase } from "./motions/events.js";
 export type { ImageLike };

@@ -11,7 +11,7 @@ import type { MotionEvent } from "./motions/events.js";
 import type { Answer, NetworkPlace, Places, Reply, Request, Sent } from "./messages.js";
 import type { Accelerator } from "./network.js";
 import { unpacked } from "./results.js";
-import { kindOf, settingsOf, type DetectorOptions, type Settings } from "./options.js";
+import { kindOf, settingsOf, type LocalOptions, type Settings } from "./options.js";
 
 const ACCELERATORS: readonly Accelerator[] = ["wasm", "webgpu"];
 const OWN_ROLES = ["detector", "landmark"] as const;
@@ -48,7 +48,7 @@ export interface LocalAnswer {
   readonly complete: boolean;
   /** Of streams where hands have gestures: the steps of their motions in this image. */
   readonly motions?: readonly MotionEvent[];
-  /** The begin and end of each held gesture and motion in this image. */
+  /** Of streams with gestures or `events`: what begins or ends in this image. */
   readonly events?: readonly Event[];
 }
 
@@ -96,10 +96,10 @@ export class LocalDetector {
    * Load the networks.
    *
    * @param kind one of `LocalDetector.kinds`
-   * @param options those of `sonjit.create_detector`, by the same names
+   * @param options those of `sonjit.create_detector`, by the same names, and `events`
    */
-  static async create(kind: string, options: DetectorOptions = {}, files: Files = {}): Promise<LocalDetector> {
-    const settings = settingsOf(kind, { ...options });
+  static async create(kind: string, options: LocalOptions = {}, files: Files = {}): Promise<LocalDetector> {
+    const settings = settingsOf(kind, options);
     const places = placesOf(settings, files);
     const detector = new LocalDetector(startWorker(new URL("sonjit-web-worker.js", baseOf(files)).href), settings);
     try {
@@ -135,8 +135,8 @@ export class LocalDetector {
   }
 
   /** Other options from the next image on; kind and model stay. */
-  configure(options: DetectorOptions): void {
-    const settings = settingsOf(this.#settings.kind, { ...options });
+  configure(options: LocalOptions): void {
+    const settings = settingsOf(this.#settings.kind, options);
     if (JSON.stringify(settings) === JSON.stringify(this.#settings)) return;
     this.#settings = settings;
     this.#tell({ type: "configure", settings });

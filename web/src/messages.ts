@@ -50,7 +50,7 @@ export interface Answer {
   readonly complete: boolean;
   /** Of streams where hands have gestures. */
   readonly motions?: readonly MotionEvent[];
-  /** Begins and ends of gestures and motions. */
+  /** Of streams with gestures or limits of measures. */
   readonly events?: readonly Event[];
 }
 

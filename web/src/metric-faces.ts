@@ -20,7 +20,7 @@ export interface CanonicalFace {
   readonly weights: Float64Array;
 }
 
-type Vector = readonly [number, number, number];
+export type Vector = readonly [number, number, number];
 
 /** A rotation with a scale, and a translation. */
 interface Similarity {
@@ -79,7 +79,7 @@ function alignment(source: readonly Vector[], target: readonly Vector[], weights
 }
 
 /** The rotation of points whose covariance with those that they go to that is: Horn's quaternion. */
-function rotationFrom(s: readonly (readonly number[])[]): Vector[] {
+export function rotationFrom(s: readonly (readonly number[])[]): Vector[] {
   const [[xx, xy, xz], [yx, yy, yz], [zx, zy, zz]] = s as unknown as [Vector, Vector, Vector];
   const [w, x, y, z] = mainAxis([
     [xx + yy + zz, yz - zy, zx - xz, xy - yx],

@@ -1,6 +1,7 @@
 /** Check the options of a detector by the records from Python. */
 
 import { KINDS, type KindRecord, type OptionRecord } from "./data.js";
+import { limitsFromText, type EventLimits } from "./events.js";
 import type { DetectorOptions } from "./option-types.js";
 import type { Smoothing } from "./smoothing.js";
 
@@ -8,8 +9,20 @@ export type { DetectorOptions } from "./option-types.js";
 
 export type OptionValue = boolean | number | string | null | undefined;
 
+/** Options of a detector in a page. */
+export interface LocalOptions extends DetectorOptions {
+  /** Measures that make events in streams, each as `NAME:BEGIN:END`, with limits of angles in degrees. */
+  readonly events?: readonly string[];
+}
+
 /** All options of a detector, with "auto" replaced in `smoothing`. */
-export type Settings = Required<Omit<DetectorOptions, "smoothing">> & { readonly kind: string; readonly smoothing: Smoothing };
+export type Settings = Required<Omit<DetectorOptions, "smoothing">> & {
+  readonly kind: string;
+  /** Kinds of the instances with keypoints. */
+  readonly instances: readonly string[];
+  readonly smoothing: Smoothing;
+  readonly events: readonly EventLimits[];
+};
 
 /** Options that `detect` and `track` decide. */
 const CHOSEN_BY_CALL = ["static_image"];
@@ -28,12 +41,12 @@ export function kindOf(name: string): KindRecord {
 }
 
 /** Check options and add the defaults of the kind and its model. */
-export function settingsOf(name: string, given: Readonly<Record<string, OptionValue>>): Settings {
+export function settingsOf(name: string, { events = [], ...given }: LocalOptions): Settings {
   const kind = kindOf(name);
   const known = Object.values(kind.options).filter((record) => !CHOSEN_BY_CALL.includes(record.name));
   const all: Record<string, OptionValue> = {};
   for (const { name: option, default: value } of known) all[option] = value;
-  for (const [option, value] of Object.entries(given)) {
+  for (const [option, value] of Object.entries(given as Readonly<Record<string, OptionValue>>)) {
     const record = known.find((each) => each.name === option);
     if (!record) throw new Error(`${name} has no option ${option}. Choose from ${known.map((each) => each.name).join(", ")}.`);
     if (value === null || value === undefined) continue;
@@ -52,7 +65,9 @@ export function settingsOf(name: string, given: Readonly<Record<string, OptionVa
   }
   all.min_detection_score ??= kind.min_detection_score[String(all.model)]!;
   if (all.smoothing === "auto") all.smoothing = kind.stream_smoothing;
-  return { ...all, kind: name } as unknown as Settings; // every option of the kind is filled in and checked
+  if (!Array.isArray(events)) throw new Error("events requires a list of NAME:BEGIN:END");
+  const limits = events.map((text) => limitsFromText(text, kind.instances));
+  return { ...all, kind: name, instances: kind.instances, events: limits } as unknown as Settings; // every option of the kind is filled in and checked
 }
 
 function isAllowed({ type, choices, minimum, maximum }: OptionRecord, value: OptionValue): boolean {

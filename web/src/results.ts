@@ -76,7 +76,7 @@ export type Result = InWorker<Found> | InWorker<Person>;
 export type Results = Result[] & {
   /** Of streams where hands have gestures. */
   motions?: readonly MotionEvent[];
-  /** Begins and ends of gestures and motions. */
+  /** Of streams with gestures or limits of measures. */
   events?: readonly Event[];
   /** Number of instances found in an image on its own, also those beyond `max_instances`. */
   total?: number;

@@ -2,6 +2,7 @@
 
 import { Bundle } from "./bundle.js";
 import { KINDS, WEIGHTS, type Role } from "./data.js";
+import { withEvents } from "./events.js";
 import { loadGestures, withGestures } from "./gestures.js";
 import { ImageReader } from "./image-reader.js";
 import { LOADERS, usesBundle, type AnyDetector, type Make } from "./kinds.js";
@@ -19,7 +20,7 @@ const reader = new ImageReader();
 async function answer(request: Request): Promise<Answer | null> {
   switch (request.type) {
     case "load":
-      make = withGesturesOf(request.places, await load(request.settings, request.places));
+      make = withGesturesAndEvents(request.places, await load(request.settings, request.places));
       await (detector = make(request.settings));
       return null;
     case "configure":
@@ -33,7 +34,7 @@ async function answer(request: Request): Promise<Answer | null> {
       const image = await reader.read(request.image);
       const found: Results = await (request.type === "track" ? (await detector).track(image, request.time) : (await detector).detect(image));
       const { motions, events, total = found.length, complete = true } = found;
-      return { width: image.width, height: image.height, found, total, complete, ...(motions && { motions, events }) };
+      return { width: image.width, height: image.height, found, total, complete, ...(motions && { motions }), ...(events && { events }) };
     }
   }
 }
@@ -65,14 +66,17 @@ async function load(settings: Settings, { runtime, accelerator, samplesCentres, 
   });
 }
 
-/** Makes detectors with the gestures of hands, whose files are fetched where they are first asked for. */
-function withGesturesOf({ gestures: { folder, custom } }: Places, make: Make): (settings: Settings) => Promise<AnyDetector> {
+/** Makes detectors with gestures of hands and with events; files of gestures are fetched where they are first asked for. */
+function withGesturesAndEvents({ gestures: { folder, custom } }: Places, make: Make): (settings: Settings) => Promise<AnyDetector> {
   return async (settings) => {
     const wanted = settings.gestures ?? "none";
-    if (wanted === "none" && custom === null) return make(settings, false);
+    if (wanted === "none" && custom === null) {
+      const plain = await make(settings, false);
+      return settings.events.length ? withEvents(plain, settings) : plain;
+    }
     const shipped = wanted === "asl" ? ["asl.npz", "gestures.npz"] : ["gestures.npz"];
     const loaded = await loadGestures([...(custom === null ? [] : [custom]), ...shipped.map((name) => folder + name)]);
-    return withGestures(await make(settings, loaded.readsAppearance), loaded, settings.flip_horizontal);
+    return withEvents(withGestures(await make(settings, loaded.readsAppearance), loaded, settings.flip_horizontal), settings);
   };
 }
 

@@ -24,6 +24,7 @@ _WRIST, _INDEX_MCP, _PINKY_MCP = 0, 5, 17
 _CHAINS = tuple((_WRIST, *range(1 + 4 * finger, 5 + 4 * finger)) for finger in range(5))
 _JOINTS = tuple((chain[i], chain[i + 1], chain[i + 2]) for chain in _CHAINS for i in range(3))
 _PINCHES = tuple((4, tip) for tip in (8, 12, 16, 20))
+_DIRECTIONS = ((2, 4), (_WRIST, _INDEX_MCP), (5, 6), (9, 10), (13, 14), (17, 18))
 _MAX_TILT_RAD = math.pi / 3
 _FINGER_OUT, _THUMB_OUT_RAD = 0.75, -0.3  # from which reach and spread they count as stretched out
 
@@ -156,7 +157,7 @@ def palm_frame(points: RealArray) -> FloatArray:
 
 def _spreads(points: RealArray, least_in_plane: float) -> FloatArray:
     _check(points)
-    starts, ends = [2, _WRIST, 5, 9, 13, 17], [4, _INDEX_MCP, 6, 10, 14, 18]
+    starts, ends = np.transpose(_DIRECTIONS)
     directions = unit(points[..., ends, :] - points[..., starts, :])  # (..., 6, 3)
     across, along, _ = _palm_axes(points)
     u, v = ((directions * axis[..., None, :]).sum(axis=-1) for axis in (across, along))
