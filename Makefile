@@ -4,17 +4,18 @@ BIN := .venv/bin
 WORKERS ?= 2
 export SONJIT_TEST_DATA ?= ../shared
 
-.PHONY: help install models more-models browser graphics web demo serve test test-core test-fast check check-page bench cards docs learn release lock audit test-lowest torture repeat clean
+.PHONY: help install models more-models browser graphics web demo serve test coverage test-core test-fast check check-page bench cards docs learn release lock audit test-lowest torture repeat clean
 
 help:
 	@echo "make demo    install, fetch the weights, run on the bundled clip, say where the results are"
 	@echo "make serve   install, fetch the weights, open the live app in the browser"
-	@echo "make test    install, fetch the weights and a browser, run every test, measure coverage; WORKERS=2"
+	@echo "make test    install, fetch the weights and a browser, run every test; WORKERS=2"
+	@echo "make coverage   the same tests, and which lines of the package they run"
 	@echo "make test-core  the tests of the tracker: no lab, no studio, no documentation, no browser"
 	@echo "make test-fast  the short tests: no browser, no training, no reference data"
 	@echo "make web     build the module that finds hands, faces and bodies inside web pages into web/dist"
 	@echo "make test-lowest  short tests with the lowest versions of the base dependencies"
-	@echo "make check   format, lint, types, import rules, of the page too; coverage of the last make test"
+	@echo "make check   format, lint, types, import rules, of the page too; coverage of the last make coverage"
 	@echo "make docs    make the tables of the documentation again and build its site into site/"
 	@echo "make learn   run the lessons of docs/learn again and put their numbers into the pages"
 	@echo "make cards   evaluate the default models and write docs/cards again; PHOTOGRAPHS=folder DATASETS=folder"
@@ -81,6 +82,10 @@ serve: more-models
 CORE_TESTS := --ignore tests/lab --ignore tests/studio --ignore tests/docs --ignore tests/examples --ignore tests/test_release.py tests
 PYTEST := -m pytest -n $(WORKERS) --dist loadfile --durations=15
 test: install more-models browser graphics web
+	$(BIN)/python $(PYTEST)
+
+# A target of its own, because the tracer of Python 3.11 slows every process down.
+coverage: install more-models browser graphics web
 	$(BIN)/coverage erase
 	$(BIN)/coverage run $(PYTEST); status=$$?; \
 	  find . -maxdepth 1 -name ".coverage.*" -empty -delete; $(BIN)/coverage combine --quiet; exit $$status

@@ -1,4 +1,4 @@
-"""Print the coverage that `make test` measured, package by package; fail where too little of the code was run.
+"""Print the coverage that `make coverage` measured, package by package; fail where too little of the code was run.
 
 Of the packages that must lose nothing, the lines that raise or handle an error are counted by themselves.
 
@@ -23,10 +23,10 @@ DATA, CODE = PROJECT / ".coverage", PROJECT / "src" / "sonjit"
 
 def main():
     if not DATA.is_file():
-        return print("coverage: not measured; type: make test")
+        return print("coverage: not measured; type: make coverage")
     changed = [path for path in CODE.rglob("*.py") if path.stat().st_mtime > DATA.stat().st_mtime]
     if changed:
-        return print(f"coverage: measured before {changed[0].relative_to(PROJECT)} was changed; type: make test")
+        return print(f"coverage: measured before {changed[0].relative_to(PROJECT)} was changed; type: make coverage")
     lines = lines_by_file()
     files = {path: (len(run), len(run) + len(missed)) for path, (run, missed) in lines.items()}
     packages, errors = defaultdict(list), defaultdict(list)
@@ -78,7 +78,7 @@ def lines_by_file():
         try:
             measured.json_report(outfile=str(report))
         except NoSource as error:
-            sys.exit(f"coverage: {error}; type: make test")
+            sys.exit(f"coverage: {error}; type: make coverage")
         files = json.loads(report.read_text("utf-8"))["files"]
     return {PROJECT / path: (set(one["executed_lines"]), set(one["missing_lines"])) for path, one in files.items()}
 
