@@ -21,6 +21,7 @@ from sonjit.lab.training.faces_and_bodies import (
     point_error,
     point_losses,
 )
+from sonjit.lab.training.losses import point_loss
 from sonjit.lab.training.recipes import TrainingRequest, run_recipe
 from sonjit.results.skeletons import load_skeleton
 from sonjit.results.skeletons.face_points import face_points, face_weights
@@ -69,6 +70,19 @@ def test_a_mesh_that_lies_on_the_labels_has_no_error(skeleton):
     assert losses["kept"].item() > 0
 
 
+@pytest.mark.parametrize("loss", ["l1", "l2", "smooth-l1", "wing"])
+def test_the_loss_of_the_points_is_chosen_by_name(loss):
+    labels = face_points(face_mesh(), "face_300w68")
+    batch = point_batch(labelled_crops(sample_of("face", "face_300w68", labels), PointSettings(loss=loss)))
+    network = Fixed(face_mesh(1), 3)
+    (found,) = point_losses(network, 0, loss)(network, batch).values()
+    points = torch.from_numpy(face_points(network.keypoints.detach().view(468, 3)[:, :2].numpy(), "face_300w68"))
+    expected = point_loss(loss)((points - batch.points[0]) / batch.lengths[0]).mean()
+    assert found.item() == pytest.approx(expected.item(), rel=1e-4)
+    found.backward()
+    assert network.keypoints.grad.abs().sum() > 0
+
+
 def test_bodies_learn_what_they_share_with_the_labels():
     names = load_skeleton("body_coco23").keypoints
     points = np.random.default_rng(1).uniform(100, 300, (33, 2))
@@ -115,7 +129,18 @@ def test_a_published_network_learns_other_labels(weights, tmp_path, capsys):
     data = {"images": images, "annotations": annotations, "categories": [category]}
     (tmp_path / "dataset.json").write_text(json.dumps(data))
     command = ["train", "face-mesh", "--smoke", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--steps", "6"]
-    command += ["--set", "learning_rate=0.002", "--set", "augmentation=none", "--set", "batch=2", "--set", "workers=0"]
+    command += [
+        "--set",
+        "learning_rate=0.002",
+        "--set",
+        "augmentation=none",
+        "--set",
+        "batch=2",
+        "--set",
+        "workers=0",
+        "--set",
+        "loss=wing",
+    ]
     assert main([*command, "--export", "onnx"]) == 0
     told = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
     assert float(told["error"]) < 0.8 * float(told["error_before"])
@@ -131,3 +156,5 @@ def test_data_are_needed_and_of_the_kind(tmp_path):
         run_recipe(TrainingRequest("face-mesh", tmp_path))
     with pytest.raises(InputError, match=r"augmentation.mirror=0.5 does not apply to faces"):
         PointSettings(augmentation=AugmentationSettings(mirror=0.5))
+    with pytest.raises(InputError, match=r"Unknown loss 'kl'. Choose from l1, l2, smooth-l1, wing, distance"):
+        PointSettings(loss="kl")

@@ -427,7 +427,10 @@ def test_a_backbone_of_timm_is_trained_and_exported(demo_clip, tmp_path, capfd, 
         (["network=own-hand", "width=0.5"], "width applies only to hand-full, hand-lite, hand-heavy, not to own-hand"),
         (["network_options=a=1"], "network_options applies only to other networks"),
         (["network=timm-landmarks", "network_options=backbone=resnet19"], "Unknown backbone 'resnet19'"),
-        (["loss=wings"], "Unknown loss 'wings'. Choose from l1, l2, smooth-l1, wing, or a function as module:function"),
+        (
+            ["loss=wings"],
+            "Unknown loss 'wings'. Choose from l1, l2, smooth-l1, wing, distance, or a function as module:function",
+        ),
         (["loss=os:getcwd"], "'os:getcwd' must name a module of sonjit or of a registered extension"),
     ],
 )

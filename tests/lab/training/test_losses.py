@@ -102,6 +102,12 @@ def test_point_losses_are_zero_at_the_truth_and_grow_with_the_offset(name):
     torch.testing.assert_close(loss(-sizes), values)
 
 
+def test_distance_is_the_length_of_an_offset():
+    torch.testing.assert_close(
+        point_loss("distance")(torch.tensor([[3.0, 4.0], [0.0, -2.0]])), torch.tensor([5.0, 2.0])
+    )
+
+
 def test_wing_is_the_papers_formula_without_a_step():
     width, curvature = 10.0, 2.0
     offsets = torch.tensor([[1.0], [9.999], [10.001], [30.0]])

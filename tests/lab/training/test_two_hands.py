@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sonjit import InputError
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.lab.networks import create_network, network_entry
 from sonjit.lab.networks.hands3d.hand_layouts import SIDES
@@ -25,7 +26,7 @@ from sonjit.lab.training.hands3d.internet import (
     internet_losses,
     targets_from_crop,
 )
-from sonjit.lab.training.hands3d.rootnet import rootnet_losses
+from sonjit.lab.training.hands3d.rootnet import RootNetSettings, rootnet_losses
 from sonjit.lab.training.recipes import load_recipe, settings_from
 
 LAYOUT = LAYOUTS["interhand"]
@@ -201,3 +202,15 @@ def test_the_loss_of_rootnet_falls_in_training_and_takes_labels_without_depth():
     outputs = {"coord": torch.tensor([[1.0, 2.0, 3.0], [1.0, 2.0, 9.0], [5.0, 5.0, 5.0]])}
     loss = rootnet_losses(outputs, torch.zeros(3, 3), torch.tensor([1.0, 1, 0]), torch.tensor([1.0, 0, 1]))["root"]
     assert loss.item() == pytest.approx(((1 + 2 + 3) + (1 + 2)) / 9)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("l2", (9 + 16 + 144) / 64), ("distance", 2 * 5 + 12), ("l1", 3 + 4 + 12)]
+)
+def test_the_loss_of_rootnet_is_chosen_by_name(name, expected):
+    outputs, truth = {"coord": torch.tensor([[3.0, -4.0, 12.0]])}, torch.zeros(1, 3)
+    loss = rootnet_losses(outputs, truth, torch.ones(1), torch.ones(1), name)["root"]
+    assert loss.item() == pytest.approx(expected / 3)
+    assert RootNetSettings(loss=name).loss == name
+    with pytest.raises(InputError, match=r"Unknown loss 'mse'. Choose from l1, l2, smooth-l1, wing, distance"):
+        RootNetSettings(loss="mse")

@@ -31,6 +31,7 @@ from sonjit.lab.training.export import export_trained
 from sonjit.lab.training.hands.landmark_data import LandmarkCrop, augmented, cut_wide
 from sonjit.lab.training.hands.samples import HandSettings, draw_examples, hand_data
 from sonjit.lab.training.loop import WEIGHTS, train
+from sonjit.lab.training.losses import POINT_LOSSES, check_loss, distance, point_loss
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.settings import check_at_least
 from sonjit.results.skeletons import load_skeleton
@@ -56,6 +57,7 @@ class PointSettings(HandSettings):
 
     Attributes:
         network: Network to fine-tune.
+        loss: Loss of the points: `l1`, `l2`, `smooth-l1`, `wing` or `distance`.
         keep: Weight of the loss that keeps all outputs as they were before training; 0 disables it.
     """
 
@@ -63,12 +65,14 @@ class PointSettings(HandSettings):
     warmup: int = 5
     batch: int = 8
     network: Literal["face-mesh", "pose-lite", "pose-full", "pose-heavy"] = "face-mesh"
+    loss: str = "distance"
     keep: float = 0.1
 
     def __post_init__(self) -> None:
         """Check that values are in range."""
         super().__post_init__()
         check_at_least(self, keep=0)
+        check_loss(self.loss, POINT_LOSSES)
         if self.kind == "face" and (chance := self.augmentation.mirror):
             raise InputError(
                 f"augmentation.mirror={chance} does not apply to faces, whose points have no names of left and right"
@@ -140,7 +144,7 @@ def train_points(request: TrainingRequest) -> Mapping[str, object]:
     metrics = train(
         network.eval(),  # batch norms are already folded
         partial(_draw, samples=data.training, settings=settings),
-        point_losses(copy.deepcopy(network).eval().requires_grad_(False), settings.keep),
+        point_losses(copy.deepcopy(network).eval().requires_grad_(False), settings.keep, settings.loss),
         settings,
         out=request.out,
         inputs=request.inputs(),
@@ -240,18 +244,22 @@ def point_batch(crops: Sequence[LabelledCrop]) -> PointBatch:
     return PointBatch(images, torch.from_numpy(points), torch.from_numpy(known), lengths, skeletons)
 
 
-def point_losses(before: Network, keep: float) -> Callable[[Network, PointBatch], Mapping[str, Tensor]]:
-    """Return a function that computes losses by name: distances in units of errors, and changes of the outputs.
+def point_losses(
+    before: Network, keep: float, loss: str = "distance"
+) -> Callable[[Network, PointBatch], Mapping[str, Tensor]]:
+    """Return a function that computes losses by name: of the points in units of errors, and of changed outputs.
 
     Args:
         before: Copy of the network before training.
         keep: Weight of the loss of the changes.
+        loss: Loss of the points, one of `losses.POINT_LOSSES`.
     """
+    error_of = point_loss(loss)
 
     def losses(network: Network, batch: PointBatch) -> Mapping[str, Tensor]:
         outputs = network(batch.images)
-        distances = _distances(outputs["keypoints"], batch)
-        parts = {"points": (distances * batch.known).sum() / batch.known.sum().clamp(min=1)}
+        errors = error_of(_offsets(outputs["keypoints"], batch))
+        parts = {"points": (errors * batch.known).sum() / batch.known.sum().clamp(min=1)}
         if keep:
             with torch.no_grad():
                 initial = before(batch.images)
@@ -265,8 +273,8 @@ def point_losses(before: Network, keep: float) -> Callable[[Network, PointBatch]
     return losses
 
 
-def _distances(keypoints: Tensor, batch: PointBatch) -> Tensor:
-    """Return the (B, K) distances of a network's keypoints from the labels, in units of errors."""
+def _offsets(keypoints: Tensor, batch: PointBatch) -> Tensor:
+    """Return the (B, K, 2) offsets of a network's keypoints from the labels, in units of errors."""
     count = 468 if keypoints.shape[1] == 3 * 468 else len(_BODY)
     points = keypoints.unflatten(1, (-1, keypoints.shape[1] // (468 if count == 468 else 39)))[:, :count, :2]
     rows: list[Tensor] = []
@@ -275,7 +283,7 @@ def _distances(keypoints: Tensor, batch: PointBatch) -> Tensor:
         read = weights @ own
         missing = batch.points.shape[1] - len(read)
         rows.append(torch.nn.functional.pad(read, (0, 0, 0, missing)))
-    return (torch.stack(rows) - batch.points).norm(dim=2) / batch.lengths[:, None]
+    return (torch.stack(rows) - batch.points) / batch.lengths[:, None, None]
 
 
 def _weights(points: FloatArray, skeleton: str) -> FloatArray:
@@ -294,6 +302,6 @@ def point_error(network: Network, crops: Sequence[LabelledCrop], device: str = "
     with torch.inference_mode():
         for start in range(0, len(crops), _BATCH):
             batch = point_batch(crops[start : start + _BATCH])
-            distances = _distances(network(batch.images.to(device))["keypoints"].cpu(), batch)
+            distances = distance(_offsets(network(batch.images.to(device))["keypoints"].cpu(), batch))
             means += ((distances * batch.known).sum(1) / batch.known.sum(1).clamp(min=1)).tolist()
     return 100 * float(np.mean(means)) if means else float("nan")

@@ -7,18 +7,30 @@ recipe can leave out what is not labelled.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torchvision.ops import sigmoid_focal_loss
 
-POINT_LOSSES = ("l1", "l2", "smooth-l1", "wing")
+from sonjit._util.errors import InputError
+
+POINT_LOSSES = ("l1", "l2", "smooth-l1", "wing", "distance")
 """Names of the losses of `point_loss`."""
 
 MAP_LOSSES = ("kl", "mse", "adaptive-wing")
 """Names of the losses of `heatmap_cells`."""
+
+
+def check_loss(name: str, names: Sequence[str]) -> None:
+    """Refuse a loss that is not one of `names`.
+
+    Raises:
+        InputError: The name is unknown.
+    """
+    if name not in names:
+        raise InputError(f"Unknown loss {name!r}. Choose from {', '.join(names)}")
 
 
 def cross_entropy(scores: Tensor, truth: Tensor) -> Tensor:
@@ -77,6 +89,11 @@ def l1(offsets: Tensor) -> Tensor:
 def l2(offsets: Tensor) -> Tensor:
     """Return the mean squared coordinate (...) of offsets (..., D)."""
     return offsets.square().mean(-1)
+
+
+def distance(offsets: Tensor) -> Tensor:
+    """Return the length (...) of offsets (..., D)."""
+    return offsets.norm(dim=-1)
 
 
 def smooth_l1(offsets: Tensor, *, width: float = 0.1) -> Tensor:
@@ -144,7 +161,13 @@ def kl(logits: Tensor, truth: Tensor) -> Tensor:
 
 def point_loss(name: str) -> Callable[[Tensor], Tensor]:
     """Return a loss (...) of the offsets (..., D) of points from the ground truth, by its name in `POINT_LOSSES`."""
-    losses: dict[str, Callable[[Tensor], Tensor]] = {"l1": l1, "l2": l2, "smooth-l1": smooth_l1, "wing": wing}
+    losses: dict[str, Callable[[Tensor], Tensor]] = {
+        "l1": l1,
+        "l2": l2,
+        "smooth-l1": smooth_l1,
+        "wing": wing,
+        "distance": distance,
+    }
     return losses[name]
 
 

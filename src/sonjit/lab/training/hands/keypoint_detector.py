@@ -13,7 +13,6 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from sonjit._util.arrays import BoolArray, Float32Array, FloatArray, Image
-from sonjit._util.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop, points_into_crop
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.networks import create_network
@@ -31,7 +30,7 @@ from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw
 from sonjit.lab.training.export import export_trained
 from sonjit.lab.training.hands.samples import CropSettings, draw_batch, hand_data
 from sonjit.lab.training.loop import WEIGHTS, train
-from sonjit.lab.training.losses import MAP_LOSSES, heatmap_cells
+from sonjit.lab.training.losses import MAP_LOSSES, check_loss, heatmap_cells
 from sonjit.lab.training.pictures import MAX_CROPS, PICTURE, draw_predictions
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 from sonjit.lab.training.sequences import evenly_spaced
@@ -64,8 +63,7 @@ class KeypointDetectorSettings(CropSettings):
     def __post_init__(self) -> None:
         """Check that values are in range."""
         super().__post_init__()
-        if self.loss not in MAP_LOSSES:
-            raise InputError(f"Unknown loss {self.loss!r}. Choose from {', '.join(MAP_LOSSES)}")
+        check_loss(self.loss, MAP_LOSSES)
 
 
 class HeatmapTargets(NamedTuple):

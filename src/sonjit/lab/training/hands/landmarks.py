@@ -63,8 +63,8 @@ class LandmarkSettings(AugmentedSettings):
         network: `hand-full`, `hand-lite` or `hand-heavy`, or any registered network with their outputs, such as
             `timm-landmarks`.
         network_options: Options of a network of another name, such as `backbone`.
-        loss: Loss of the keypoints: `l1`, `l2`, `smooth-l1` or `wing`; or a function of your own as `module:function`,
-            which takes the outputs and the `Batch` and returns all losses by name.
+        loss: Loss of the keypoints: `l1`, `l2`, `smooth-l1`, `wing` or `distance`; or a function of your own as
+            `module:function`, which takes the outputs and the `Batch` and returns all losses by name.
         scratch: True to start with random weights and batch norms instead of the published weights.
         trunk: Trunk of a network from scratch that differs from its own; `tiny` is for small sizes.
         width: Width of a network from scratch, as a multiple of its own channels; 0 keeps them.

@@ -26,10 +26,13 @@ from sonjit.lab.training.export import refuse_export
 from sonjit.lab.training.hands.samples import CropSettings, draw_batch, hand_data, known_hands
 from sonjit.lab.training.hands3d.trunks import prepare_for_training
 from sonjit.lab.training.loop import WEIGHTS, train
+from sonjit.lab.training.losses import POINT_LOSSES, check_loss, point_loss
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
 
 _MM = 1000.0
 _CELL_PX = 4  # side of a cell of the map in pixels of the crop
+_UNIT = 64.0
+"""Length in cells or mm in whose unit losses compare roots. A power of two, so that l1 is exactly the published one."""
 _UNCHANGED = Augmentation()
 
 
@@ -42,6 +45,7 @@ class RootNetSettings(CropSettings):
         width: Channels of its first stage.
         channels: Channels of the upsampled maps.
         trunk_weights: File of torchvision's ResNet for ImageNet; "" starts with random weights.
+        loss: Loss of the root: `l1`, `l2`, `smooth-l1`, `wing` or `distance`, in units of 64 cells of the map or 64 mm.
         input_scale: Value of white before ImageNet's mean is subtracted: 1, or 255 as in the release for bodies.
     """
 
@@ -51,7 +55,13 @@ class RootNetSettings(CropSettings):
     width: int = 64
     channels: int = 256
     trunk_weights: str = ""
+    loss: str = "l1"
     input_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check that values are in range."""
+        super().__post_init__()
+        check_loss(self.loss, POINT_LOSSES)
 
 
 class RootExample(NamedTuple):
@@ -86,7 +96,8 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
 
     def losses(model: RootNet, batch: list[Tensor]) -> Mapping[str, Tensor]:
         images, at_box, coord, visible = batch
-        return rootnet_losses(model(model.normalised(images), at_box), coord, visible, torch.ones_like(visible))
+        outputs = model(model.normalised(images), at_box)
+        return rootnet_losses(outputs, coord, visible, torch.ones_like(visible), settings.loss)
 
     metrics = train(
         network, batch, losses, settings, out=request.out, inputs=request.inputs(data.name), progress=request.progress,
@@ -161,18 +172,21 @@ def _examples(sample: Sample, side: int) -> list[RootExample]:
 
 
 def rootnet_losses(
-    outputs: Mapping[str, Tensor], coord: Tensor, visible: Tensor, has_depth: Tensor
+    outputs: Mapping[str, Tensor], coord: Tensor, visible: Tensor, has_depth: Tensor, loss: str = "l1"
 ) -> dict[str, Tensor]:
-    """Return the distance of the predicted root from the true one as a loss.
+    """Return the loss of the predicted root.
 
     Args:
         outputs: Outputs of RootNet.
         coord: (B, 3) x, y in cells of the map, depth in mm.
         visible: (B,) 1 if the root is known and in the crop.
         has_depth: (B,) 1 if its depth is known; images with only 2D labels have none.
+        loss: Name in `losses.POINT_LOSSES`, in units of 64 cells or 64 mm.
 
     Returns:
-        `root`: Mean distance over the three axes and the batch.
+        `root`: Mean loss over the three axes and the batch.
     """
-    errors = (outputs["coord"] - coord).abs() * visible[:, None]
-    return {"root": ((errors[:, 0] + errors[:, 1] + errors[:, 2] * has_depth) / 3).mean()}
+    error_of = point_loss(loss)
+    offsets = (outputs["coord"] - coord) / _UNIT
+    in_image, in_depth = _UNIT * error_of(offsets[:, :2]), _UNIT * error_of(offsets[:, 2:])  # (B,)
+    return {"root": ((2 * in_image + in_depth * has_depth) * visible / 3).mean()}
