@@ -1,6 +1,9 @@
 """Commands keep every file that Sonjit did not create, in each folder that they write to."""
 
 import hashlib
+import shutil
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 
@@ -35,7 +38,18 @@ def _digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.fixture
+def short_demo(media, tmp_path, monkeypatch):
+    """`sonjit demo` with a clip of a few frames."""
+    package = tmp_path / "package"
+    (package / "_util" / "assets").mkdir(parents=True)
+    shutil.copy(media / "clip.mp4", package / "_util" / "assets" / "demo.mp4")
+    resources = SimpleNamespace(files=lambda _: package, as_file=nullcontext)
+    monkeypatch.setattr("sonjit.cli.demo.resources", resources)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_demo")
 @pytest.mark.parametrize(
     "command",
     [

@@ -5,6 +5,9 @@ import pytest
 import sonjit as library
 from sonjit.media import load_frames
 
+DRAG = slice(90, 165)
+"""Frames of the bundled clip in which a hand drags."""
+
 
 @pytest.mark.slow
 def test_hands_of_a_clip_are_those_of_track(sonjit, media, out):
@@ -17,8 +20,8 @@ def test_hands_of_a_clip_are_those_of_track(sonjit, media, out):
 
 
 @pytest.mark.slow
-def test_motions_of_a_clip_are_those_of_hands(sonjit, demo_clip, out):
-    clip = demo_clip[0]
+def test_motions_of_a_clip_are_those_of_hands(sonjit, weights, demo_clip, write_video, tmp_path, out):
+    clip = write_video(tmp_path / "drag.mp4", demo_clip[1][DRAG])
     assert sonjit("hands", clip, "--gestures", "canned", "--save", out / "hands.csv")[0] == 0
     assert sonjit("motions", clip, "--save", out / "motions.csv")[0] == 0
     rows = (out / "motions.csv").read_text("utf-8").splitlines()

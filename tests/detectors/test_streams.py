@@ -1,11 +1,9 @@
 """The search of streams and what checks its finds, on instances made of plain numbers; and people who cross."""
 
-import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,7 +25,7 @@ from sonjit.media import open_source
 from .fakes import seen_at
 
 SIZE = 600
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "crossings.py"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 WILD = Path(os.environ.get("SONJIT_TEST_DATA", "../shared")) / "real" / "wild"
 
 
@@ -304,20 +302,22 @@ def test_the_heads_of_others_are_covered_where_a_held_body_is_looked_at():
 
 @pytest.mark.golden
 @pytest.mark.slow
-def test_people_who_cross_keep_their_ids():
+def test_people_who_cross_keep_their_ids(monkeypatch):
     """Cut out of photographs; each walks once in front. `benchmarks/crossings.py` takes more of them."""
     images = [WILD / f"{name}.jpg" for name in ("person-linda", "cgi-model-20")]
     if not all(image.is_file() for image in images):
         pytest.skip("photographs of real/wild are missing")
-    options = ["body", "--fps", "15", "--json"]
-    run = subprocess.run([sys.executable, SCRIPT, *options, *images], capture_output=True, text=True, check=True)
-    rows = json.loads(run.stdout)
-    assert len(rows) == 4
-    for row in rows:
-        if row["search"] == "auto":
-            assert row["wrong id"] == row["false"] == 0
-            assert row["missed"] <= 1
-            assert row["late"] <= 12
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    streams, crossings = (import_module(name) for name in ("streams", "crossings"))
+    for module in (streams, crossings):
+        monkeypatch.setattr(module, "SEARCHES", ("auto",))
+    rows = list(crossings.cross_people(SimpleNamespace(kind="body", media=images, fps=15)))
+    assert len(rows) == 2
+    for _, search, figures in rows:
+        assert search == "auto"
+        assert figures["wrong id"] == figures["false"] == 0
+        assert figures["missed"] <= 1
+        assert figures["late"] <= 12
 
 
 @pytest.mark.golden

@@ -170,20 +170,24 @@ def test_the_environment_names_modules(place, monkeypatch):
 LATE = "import sonjit.media\nsonjit.media.register_table_format('.late', None, None)\nraise OSError('late')"
 
 
-@pytest.mark.parametrize("text", ["import no_such_module", "raise RuntimeError('two\\nlines')", "x =", LATE])
-def test_an_extension_that_fails_is_one_line_and_holds_nothing_up(place, text):
-    place.install("sonjit-broken", "broken_plugin", text)
+def test_extensions_that_fail_are_one_line_each_and_stop_nothing(place):
+    broken = ["import no_such_module", "raise RuntimeError('two\\nlines')", "x =", LATE]
+    for number, text in enumerate(broken):
+        place.install(f"sonjit-broken{number}", f"broken{number}_plugin", text)
     place.install("sonjit-spots", "spots_plugin", SPOTS)
     done = place.sonjit("spots", "images", "--jobs", 2, "--save", "tables/")
-    problem, closing = done.stderr.splitlines()
-    head = "sonjit: extension 'sonjit-broken' of sonjit-broken 1.2 is left out: broken_plugin fails with "
-    assert problem.startswith(head)
-    assert problem.endswith("; update it or pip uninstall sonjit-broken")
+    *problems, closing = done.stderr.splitlines()
+    assert len(problems) == len(broken)
+    for number, problem in enumerate(sorted(problems)):
+        name = f"sonjit-broken{number}"
+        head = f"sonjit: extension '{name}' of {name} 1.2 is left out: broken{number}_plugin fails with "
+        assert problem.startswith(head)
+        assert problem.endswith(f"; update it or pip uninstall {name}")
     assert (done.returncode, closing.partition(";")[0]) == (0, "3 files, 3 spots")
-    assert "left out" in " ".join(place.sonjit("doctor").stdout.split())
+    assert " ".join(place.sonjit("doctor").stdout.split()).count("left out") == len(broken)
     done = place.script("import sonjit; sonjit.create_detector('feet')")
     last = done.stderr.splitlines()[-1]
-    assert "Unknown kind 'feet'. Choose from body, face, hands, holistic, spots. Extension 'sonjit-broken'" in last
+    assert "Unknown kind 'feet'. Choose from body, face, hands, holistic, spots. Extension 'sonjit-broken" in last
 
 
 def test_networks_are_loaded_when_they_are_asked_for(place):
