@@ -1,5 +1,6 @@
 """`sonjit stream`: results of a clip arrive at a receiver."""
 
+import csv
 import socket
 
 import pytest
@@ -42,3 +43,17 @@ def test_tables_with_other_rows_and_events(sonjit, media, out):
     assert (out / "t.events.csv").read_text("utf-8").startswith("source,frame,name,type,")
     status, _, (line,) = sonjit("hands", clip, "--save", out / "t.json", "--rows", "wide")
     assert (status, line) == (2, "sonjit: --rows wide requires --save with a .csv, .parquet or .xlsx table")
+
+
+@pytest.mark.slow
+def test_one_table_of_several_files_has_the_events_of_each(sonjit, media, out):
+    """Events that last until the end of a file end there, as in a table of that file."""
+    limits = ["--gestures", "canned", "--events", "index_reach:0.1:0", "--model", "lite"]
+    assert sonjit("hands", media / "clip.mp4", "--save", out / "one.csv", *limits)[0] == 0
+    status, _, lines = sonjit("hands", media / "clip.mp4", media / "photo.png", "--save", out / "all.csv", *limits)
+    assert status == 0
+    assert lines[-1].endswith(f"wrote {out / 'all.csv'} and {out / 'all.events.csv'}")
+    with (out / "one.events.csv").open(newline="") as one, (out / "all.events.csv").open(newline="") as joined:
+        expected, found = list(csv.DictReader(one)), list(csv.DictReader(joined))
+    assert {row["type"] for row in found} >= {"measure"}
+    assert found == [{**row, "source": str(media / "clip.mp4")} for row in expected]

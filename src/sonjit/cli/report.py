@@ -54,7 +54,8 @@ def closing_line(summary: Summary, instances: str) -> str:
         instances: Number of instances with their noun.
     """
     written = summary.written
-    shown = " and ".join(written) if len(written) <= 4 else f"{written[0]} and {len(written) - 1} more"
+    first, last = (written[:-1], written[-1]) if 0 < len(written) <= 4 else (written[:1], f"{len(written) - 1} more")
+    shown = f"{', '.join(first)} and {last}" if first else last
     wrote = f"; wrote {shown}" if written else ""
     before = f", {summary.skipped} finished before" if summary.skipped else ""
     if summary.files is not None:

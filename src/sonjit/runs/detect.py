@@ -126,6 +126,11 @@ class Detect(Task):
         """Return whether any task reports measures that cross limits, or repetitions."""
         return any(task.events or task.count is not None for task in self.all)
 
+    @property
+    def limits(self) -> list[EventLimits]:
+        """Limits of measures that make events, of all tasks."""
+        return [limits for task in self.all for limits in task.events]
+
     def open(self, *, is_stream: bool) -> DetectWorker:
         """Load the detectors and the lifting network."""
         return DetectWorker(self, is_stream=is_stream)
@@ -135,7 +140,9 @@ class Detect(Task):
         if Path(save).suffix.lower() in CHARACTER_ENDINGS:
             name = Path(save).with_stem("{name}")
             raise InputError(f"{save}: a character requires one input. For several inputs use --save {name}")
-        return FrameTable(save, self.header(source), self.columns, rows=self.rows, with_events=self.has_events)
+        with_events = self.has_events or (self.has_gestures and source.kind != "folder")  # a folder of still images
+        header, limits = self.header(source), self.limits
+        return FrameTable(save, header, self.columns, rows=self.rows, with_events=with_events, limits=limits)
 
     def header(self, source: Source) -> Header:
         """Return the header of a table for a source."""
@@ -200,8 +207,7 @@ class DetectWorker(Worker[Frame]):
         self._mask: MaskWriter | None = None
         paths = [outputs.save] if outputs.save is not None else []
         paths += ["-"] if outputs.json else []
-        limits = [limits for task in self._task.all for limits in task.events]
-        self._events = EventTracker(limits)
+        self._events = EventTracker(self._task.limits)
         with_motions = self._task.has_gestures and not is_still(source)
         header = self._task.header(source)
         self._tables: list[FrameTable] = []
@@ -280,7 +286,8 @@ class DetectWorker(Worker[Frame]):
         summary.written += [path for table in self._tables for path in (*table.more_paths, *table.writer.more_paths)]
         summary.notes += [note for table in self._tables for note in table.writer.notes]
         if self._shown < self._total:
-            summary.notes.append(f"{self._shown} of at least {self._total} shown. Use --max-instances.")
+            shown = f"{self._shown} of at least {self._total} shown"
+            summary.notes.append(f"{self._source.name}: {shown}. Use --max-instances.")
         if self._last is not None and not summary.written and not self._outputs.json:
             instances = [instance for _, instance in self._last.instances()]
             extras = self._extras or [{}] * len(instances)

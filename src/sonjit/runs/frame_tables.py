@@ -14,6 +14,7 @@ from sonjit.runs.events import EventTracker
 from sonjit.runs.records import RecordTable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from sonjit.media import Header
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sonjit.media.tables.characters.bones import BoneNames
     from sonjit.results import Event, Frame, MotionEvent
     from sonjit.runs.annotations import Columns
+    from sonjit.runs.events import EventLimits
     from sonjit.runs.records import Record
 
 ROW_ENDINGS: Final = (".csv", ".parquet")
@@ -96,6 +98,7 @@ class FrameTable:
         rows: What a row describes; None for the default of the format.
         bones: Bone names of a character; None for the default.
         with_events: Write events into another table if the format has no place for them.
+        limits: Limits of measures that make events, with which `append_part` finds the events that a file ends.
 
     Attributes:
         more_paths: Paths of the tables of motions and events.
@@ -111,9 +114,11 @@ class FrameTable:
         rows: TableRows | None = None,
         bones: BoneNames | None = None,
         with_events: bool = False,
+        limits: Sequence[EventLimits] = (),
     ) -> None:
         path = Path(save)
         self._motions = self._events = None
+        self._limits = limits
         self.more_paths: list[str] = []
         with ExitStack() as stack:
             self.writer = stack.enter_context(open_writer(save, header, columns, rows=rows, bones=bones))
@@ -153,9 +158,13 @@ class FrameTable:
             if source is not None:
                 size = {"width": header.width, "height": header.height, "fps": header.fps}
                 self.writer.sources[source] = {name: value for name, value in size.items() if value is not None}
+            tracker, position = EventTracker(self._limits), index
             for frame, extras in frames:
                 position = index if frame.time is None else frame.index
                 self.write(replace(frame, index=position, source=source), extras)
+                tracker(frame)
+            for event in tracker.finish():
+                self.write_event(position, source, event)
 
     def __enter__(self) -> Self:
         return self

@@ -32,6 +32,9 @@ class RecordTable(Output):
         columns: Names and types of the columns in formats of rows. Lists and objects are written as JSON text.
         rows: Function that returns the rows of a record, with values by column. Missing values are unknown.
         renumber: Function that returns the record of one of several files, given the index of the file and its name.
+
+    Attributes:
+        more_paths: Paths of further files, of which there are none.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class RecordTable(Output):
         path = Path(save)
         as_json = path.suffix.lower() in (".json", ".jsonl")
         self._writer = _JsonRecords(path, header) if as_json else open_row_writer(path, header, columns)
+        self.more_paths: list[str] = []
         self._header, self._columns, self._rows, self._renumber = header, columns, rows, renumber
 
     def write(self, record: Record) -> None:

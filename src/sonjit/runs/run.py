@@ -14,12 +14,13 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from sonjit._util.errors import InputError, SonjitError
 from sonjit._util.files import sole_writer
 from sonjit._util.pools import check_workers, run_calls
 from sonjit._util.progress import Progress
+from sonjit._util.text import pluralize
 from sonjit.media import open_source
 from sonjit.runs.inputs import is_many, output_paths, shown_paths
 from sonjit.runs.resume import FinishedFiles
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 _NO_OUTPUTS = Outputs()
 _QUEUE_LENGTH = 4
 """Number of processed frames that wait to be written: enough to even out slow frames, few enough to save memory."""
+_MAX_NOTES: Final = 10
+"""Number of hints to print after a run over many files."""
 
 _Call: TypeAlias = "tuple[File, Outputs, int | None]"
 _process_workers: _Workers | None = None
@@ -237,7 +240,10 @@ def _run_files(
                 progress.advance()
     for index in unfinished:
         _add(total, files[index], results[index])
-    total.notes = list(dict.fromkeys(total.notes))
+    notes = list(dict.fromkeys(total.notes))
+    total.notes = notes[:_MAX_NOTES]
+    if len(notes) > _MAX_NOTES:
+        total.notes.append(f"{pluralize(len(notes) - _MAX_NOTES, 'more note')} omitted")
     total.written, total.seconds = shown_paths(outputs, task), time.perf_counter() - start_s
     return total
 
@@ -250,9 +256,9 @@ def _add(total: Summary, file: File, result: Summary | str) -> None:
     assert total.files is not None
     total.files += 1
     total.frames += result.frames
+    total.notes += result.notes
     total.instances += result.instances
     total.lines += [line if line.startswith(str(file)) else f"{file}: {line}" for line in result.lines]
-    total.notes += result.notes
     for part, seconds in result.times.items():
         total.times[part] += seconds
     total.problems += result.problems
@@ -281,7 +287,7 @@ def _run_into_table(
                 assert part.save is not None
                 table.append_part(Path(part.save), index, inputs.labels[index])
     shutil.rmtree(folder, ignore_errors=True)
-    total.written = outputs.paths
+    total.written = [*outputs.paths, *table.more_paths]
     return total
 
 
