@@ -161,7 +161,15 @@ def test_names_may_come_from_a_file(trained, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "requires its checkpoint as --weights"),
+        (
+            [],
+            "requires its checkpoint as --weights FILE (train it: sonjit train cam). Licence: your own. --weights demo",
+        ),
+        (["--model", "cam-resnet18"], "FILE (download https://download.pytorch.org/models/resnet18-"),
+        (
+            ["--weights", "published"],
+            "cam-small has no published weights. It requires its checkpoint as --weights FILE",
+        ),
         (["--weights", "none.safetensors"], "no such checkpoint"),
         (
             ["--weights", "weights.safetensors", "--of", "dome"],

@@ -231,10 +231,10 @@ def _detector(choice: ModelChoice) -> Model:
 
 def _internet(choice: ModelChoice, device: torch.device) -> Model:
     from sonjit.lab.evaluation.internet_model import InterNetModel
-    from sonjit.lab.evaluation.network_models import required_weights
+    from sonjit.lab.networks.registry import required_checkpoint
 
     return InterNetModel(
-        required_weights("internet", choice.weights),
+        required_checkpoint("internet", choice.weights),
         layout=choice.layout,
         root_weights=choice.root_weights,
         root_input_scale=choice.root_input_scale,

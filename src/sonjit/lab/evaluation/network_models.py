@@ -124,13 +124,3 @@ class InstancesModel(NetworkModel):
             Prediction(category_id=ids[label - 1], score=score, box=(box[0], box[1], box[2], box[3]), mask=mask)
             for label, score, box, mask in rows
         ]
-
-
-def required_weights(name: str, weights: str | None) -> str:
-    """Return the given weights of a network, or raise InputError with their source."""
-    from sonjit.lab.networks import network_entry
-
-    if weights is None:
-        entry = network_entry(name)
-        raise InputError(f"--model {name} requires its checkpoint as --weights: {entry.where} ({entry.licence})")
-    return weights

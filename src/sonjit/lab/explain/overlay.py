@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util.arrays import Float32Array, Image, RealArray
+from sonjit._util.arrays import Float32Array, FloatArray, Image, RealArray
 from sonjit._util.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop_matrix
-from sonjit.media.drawing.strokes import draw_captions, draw_path
+from sonjit.media.drawing.strokes import NEUTRAL, Label, draw_captions, draw_labels, draw_path
 from sonjit.results import Box
 
 if TYPE_CHECKING:
@@ -68,11 +68,45 @@ def overlay(rgb: Image, values: Float32Array, opacity: float = _OPACITY) -> Imag
     if not finite.any():
         return canvas
     low, high = float(values[finite].min()), float(values[finite].max())
-    share = (np.where(finite, values, low) - low) / max(high - low, 1e-12)
-    colours = cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]  # BGR -> RGB
-    mixed = cv2.addWeighted(canvas, 1 - opacity, np.ascontiguousarray(colours), opacity, 0)
+    colours = _colours((np.where(finite, values, low) - low) / max(high - low, 1e-12))
+    mixed = cv2.addWeighted(canvas, 1 - opacity, colours, opacity, 0)
     canvas[finite] = mixed[finite]
     return canvas
+
+
+def draw_colour_bar(canvas: Image, values: Float32Array, area: Box) -> list[Label]:
+    """Draw the colours of a map at the lower edge of its area, in place, from the minimum to the maximum.
+
+    Args:
+        canvas: (H, W, 3) uint8.
+        values: (h, w) map. Without finite values, nothing is drawn.
+        area: x_min, y_min, x_max, y_max of the map in pixels; the bar stays in the image.
+
+    Returns:
+        Labels of the minimum and the maximum, for `draw_labels`.
+    """
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return []
+    height, width = canvas.shape[:2]
+    thick = max(3, min(height, width) // 60)
+    long = min(max(8, int((area[2] - area[0]) / 2)), width)
+    left = int(np.clip((area[0] + area[2] - long) / 2, 0, width - long))
+    top = int(np.clip(area[3] + thick, 0, height - 2 * thick))
+    canvas[top : top + thick, left : left + long] = _colours(np.linspace(0, 1, long)[None])
+    middle = top + thick / 2
+    ends = (float(finite.min()), left, -1.0), (float(finite.max()), left + long, 1.0)
+    return [
+        Label(f"{value:.3g}", np.array([x, middle]), [np.array([side, 0.0])], NEUTRAL, long) for value, x, side in ends
+    ]
+
+
+def _colours(shares: RealArray) -> Image:
+    """Return the colours (h, w, 3) of shares (h, w) in 0..1, from blue to red."""
+    import cv2
+
+    bgr = cv2.applyColorMap((shares * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
+    return np.ascontiguousarray(bgr[..., ::-1], np.uint8)
 
 
 def draw_boxes(canvas: Image, *, true: Iterable[Box] = (), predicted: Iterable[Box] = ()) -> None:
@@ -86,15 +120,20 @@ def draw_boxes(canvas: Image, *, true: Iterable[Box] = (), predicted: Iterable[B
 
 def draw_outline(canvas: Image, box: RotatedBox) -> None:
     """Draw the outline of a rotated box in place."""
-    matrix = crop_matrix(box, 1, 1)
-    corners = np.array([[0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 1, 1]]) @ matrix.T  # (4, 2)
-    draw_path(canvas, corners, (236, 236, 242), 1)
+    draw_path(canvas, corners_of(box), (236, 236, 242), 1)
+
+
+def corners_of(box: RotatedBox) -> FloatArray:
+    """Return the corners (4, 2) of a rotated box in pixels."""
+    return np.array([[0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 1, 1]]) @ crop_matrix(box, 1, 1).T
 
 
 def panel(rgb: Image, values: Float32Array, title: str) -> Image:
-    """Return an image with its map and an ASCII title in the upper left corner, such as class name and score."""
+    """Return an image with its map, an ASCII title such as class and score, and the colours from minimum to maximum."""
     canvas = overlay(rgb, values)
     draw_captions(canvas, [title])
+    height, width = canvas.shape[:2]
+    draw_labels(canvas, draw_colour_bar(canvas, values, (0, 0, width, height)))
     return canvas
 
 

@@ -22,10 +22,22 @@ from sonjit._util.text import pluralize
 from sonjit.detectors import Detector
 from sonjit.detectors.hand_saliency import HandExplainer, TargetMap
 from sonjit.engines.devices import torch_device
-from sonjit.lab.explain.overlay import draw_boxes, draw_outline, enlarge, grid, overlay, panel, place, side_by_side
+from sonjit.geometry.boxes import box_around
+from sonjit.lab.explain.overlay import (
+    corners_of,
+    draw_boxes,
+    draw_colour_bar,
+    draw_outline,
+    enlarge,
+    grid,
+    overlay,
+    panel,
+    place,
+    side_by_side,
+)
 from sonjit.lab.metrics.localization import box_from_map
 from sonjit.media import Source, SourceFrame
-from sonjit.media.drawing.strokes import draw_captions
+from sonjit.media.drawing.strokes import NEUTRAL, Label, draw_captions, draw_labels
 from sonjit.media.tables.base import ColumnType
 from sonjit.results import Box, Hand
 from sonjit.runs.records import Record, RecordTable
@@ -117,11 +129,10 @@ class HandSaliency:
             for of_hand in maps:
                 canvas = overlay(canvas, place(of_hand[number].values, of_hand[number].box, width, height))
                 draw_outline(canvas, of_hand[number].box)
-            captions = [
-                f"{hand.handedness}: {_short(of_hand[number])}" for hand, of_hand in zip(hands, maps, strict=True)
-            ]
-            draw_captions(canvas, captions or ["no hand found"])
+            if not hands:
+                draw_captions(canvas, ["no hand found"])
             draw_boxes(canvas, true=true)
+            _label_maps(canvas, hands, [of_hand[number] for of_hand in maps])
             panels.append(canvas)
         return side_by_side(panels)
 
@@ -233,6 +244,19 @@ def _to_dict(found: TargetMap) -> dict[str, object]:
         "target": found.target, "value": found.value, "unit": found.unit, "bias": found.bias,
         "box": found.box._asdict(), "map": found.values.tolist(),
     }  # fmt: skip
+
+
+def _label_maps(canvas: Image, hands: Sequence[Hand], maps: Sequence[TargetMap]) -> None:
+    """Write value and colours of a target's map next to each hand, in place."""
+    titles: list[Label] = []
+    ends: list[Label] = []
+    for hand, found in zip(hands, maps, strict=True):
+        area = x_min, y_min, x_max, _ = box_around(corners_of(found.box))
+        top = np.array([(x_min + x_max) / 2, y_min])
+        directions = np.array([0.0, -1.0]), np.array([-1.0, 0.0]), np.array([1.0, 0.0])
+        titles.append(Label(f"{hand.handedness}: {_short(found)}", top, directions, NEUTRAL, x_max - x_min))
+        ends += draw_colour_bar(canvas, found.values, area)
+    draw_labels(canvas, titles + ends)
 
 
 def _short(found: TargetMap) -> str:

@@ -19,10 +19,11 @@ from sonjit._util.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, clamped_box, crop, rotated_box_around, square_box
 from sonjit.lab.hand_models import demo_mano, load_mano
 from sonjit.lab.meshes.hand_mesh import HandMesh, MeshModel, Sight, named_points
-from sonjit.lab.networks import create_network, network_entry
+from sonjit.lab.networks import create_network
 from sonjit.lab.networks.hands3d.deformer import VARIANT_CHOICES, DeformerNetwork, turned_to_camera
 from sonjit.lab.networks.hands3d.deformer_stream import GAP, DeformerStream, box_around
 from sonjit.lab.networks.hands3d.handoccnet import HandOccNetwork
+from sonjit.lab.networks.registry import required_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
@@ -124,17 +125,6 @@ def hand_crop(rgb: Image, box: RotatedBox, side: int, *, mirrored: bool) -> Imag
     """Crop an image to (side, side, 3). Pixels outside the image are black."""
     cut = crop(rgb, box, side, side, border="zero")
     return np.ascontiguousarray(cut[:, ::-1]) if mirrored else cut
-
-
-def checkpoint_option(network: str, weights: str | None) -> str:
-    """Return the checkpoint of --weights. Raise InputError with its origin if it is missing."""
-    if weights is None:
-        entry = network_entry(network)
-        raise InputError(
-            f"--model {network} requires its checkpoint, --weights FILE: {entry.where} ({entry.licence}). "
-            "--weights demo uses placeholder weights"
-        )
-    return weights
 
 
 def mano_option(network: str, option: str, file: str | None, side: Side = "right") -> Mano:
@@ -256,7 +246,7 @@ def load_deformer(
     right = mano_option("deformer", "--mano", mano)
     needed = both or mano_left is not None
     left = mano_option("deformer", "--mano-left", mano_left, "left") if needed else None
-    path = checkpoint_option("deformer", weights)
+    path = required_checkpoint("deformer", weights)
     if path == "demo":
         variant = variant or "ho3d"
     network = create_network("deformer", path, mano=right, mano_left=left, variant=variant)
@@ -337,6 +327,6 @@ def load_handoccnet(weights: str | None, mano: str | None) -> HandOccNetwork:
         InputError: A file is missing or does not fit. The message names its origin.
     """
     hand = mano_option("handoccnet", "--mano", mano)
-    network = create_network("handoccnet", checkpoint_option("handoccnet", weights), mano=hand)
+    network = create_network("handoccnet", required_checkpoint("handoccnet", weights), mano=hand)
     assert isinstance(network, HandOccNetwork)
     return network

@@ -35,7 +35,10 @@ Pooling = Literal["gap", "gmp"]
 
 
 _PAPER = "Zhou et al. 2016, section 3: "
-_TORCHVISION = "https://download.pytorch.org/models, a checkpoint of torchvision"
+_TORCHVISION = "https://download.pytorch.org/models/"
+_VGG16, _GOOGLENET, _ALEXNET = "vgg16-397923af.pth", "googlenet-1378be20.pth", "alexnet-owt-7be5be79.pth"
+_RESNET18, _RESNET50 = "resnet18-f37072fd.pth", "resnet50-0676ba61.pth"
+_BSD, _OWN = "BSD-3-Clause (torchvision)", "your own"
 
 
 def class_activation_map(features: Tensor, weights: Tensor, classes: Sequence[int] | None = None) -> Tensor:
@@ -182,7 +185,8 @@ def _register(
     *,
     size: int = 224,
     tiny_size: int = 64,
-    where: str = f"{_TORCHVISION}, of which the backbone loads; train the rest",
+    file: str = "",
+    where: str = "",
 ) -> None:
     def build(
         classes: int = 1000, pooling: Pooling = "gap", units: Sequence[int] = tuple(units), tiny: bool = False
@@ -195,40 +199,42 @@ def _register(
             build=build,
             summary="classes and where they are, by class activation maps",
             source=source,
-            licence="the checkpoint's own",
+            licence=_BSD if file else _OWN,
             inputs=(InputSpec("images", (3, size, size)),),
-            where=where,
+            where=where
+            or f"train it: sonjit train cam --set network=cam-{name} --weights {file}, from {_TORCHVISION}{file}",
             tiny={"classes": 3, "units": (16,) * len(units), "tiny": True},
             tiny_inputs=(InputSpec("images", (3, tiny_size, tiny_size)),),
         )
     )
 
 
-_register("vgg16", vgg16, _PAPER + "VGGnet-GAP", (1024,))
+_register("vgg16", vgg16, _PAPER + "VGGnet-GAP", (1024,), file=_VGG16)
 
-_register("googlenet", googlenet, _PAPER + "GoogLeNet-GAP", (1024,))
+_register("googlenet", googlenet, _PAPER + "GoogLeNet-GAP", (1024,), file=_GOOGLENET)
 
-_register("alexnet", alexnet, _PAPER + "AlexNet-GAP", (1024,), tiny_size=96)
+_register("alexnet", alexnet, _PAPER + "AlexNet-GAP", (1024,), tiny_size=96, file=_ALEXNET)
 
 # Two convolutions before the pooling, as in the paper, which does not state the width of the first.
-_register("alexnet-plus", alexnet, _PAPER + "AlexNet*-GAP", (512, 1024), tiny_size=96)
+_register("alexnet-plus", alexnet, _PAPER + "AlexNet*-GAP", (512, 1024), tiny_size=96, file=_ALEXNET)
 
-_register("nin", nin, _PAPER + "NIN", tiny_size=96, where="train it: torchvision has none")
+_register("nin", nin, _PAPER + "NIN", tiny_size=96, where="train it: sonjit train cam --set network=cam-nin")
 
 
-_register("resnet18", resnet18, "He et al. 2016", where=_TORCHVISION)
+_register("resnet18", resnet18, "He et al. 2016", file=_RESNET18, where=f"download {_TORCHVISION}{_RESNET18}")
 
-_register("resnet50", resnet50, "He et al. 2016", where=_TORCHVISION)
+_register("resnet50", resnet50, "He et al. 2016", file=_RESNET50, where=f"download {_TORCHVISION}{_RESNET50}")
 
 _register(
     "googlenet-whole",
     whole_googlenet,
     "Szegedy et al. 2015; Zhou et al. 2016, GoogLeNet",
-    where=_TORCHVISION,
+    file=_GOOGLENET,
+    where=f"download {_TORCHVISION}{_GOOGLENET}",
     tiny_size=96,
 )
 
-_register("small", small, "Sonjit", size=96, tiny_size=32, where="sonjit train cam")
+_register("small", small, "Sonjit", size=96, tiny_size=32, where="train it: sonjit train cam")
 
 
 def _register_fully_connected(
@@ -239,7 +245,7 @@ def _register_fully_connected(
     *,
     hidden: int = 4096,
     size: int = 224,
-    where: str = f"{_TORCHVISION}; or train it",
+    file: str = "",
 ) -> None:
     def build(classes: int = 1000, tiny: bool = False) -> Network:
         backbone = make(tiny)
@@ -252,17 +258,19 @@ def _register_fully_connected(
             build=build,
             summary="classes; where they are by backprop alone",
             source=source,
-            licence="the checkpoint's own",
+            licence=_BSD if file else _OWN,
             inputs=(InputSpec("images", (3, size, size)),),
-            where=where,
+            where=f"download {_TORCHVISION}{file}" if file else f"train it: sonjit train cam --set network=fc-{name}",
             tiny={"classes": 3, "tiny": True},
             tiny_inputs=(InputSpec("images", (3, 96, 96)),),
         )
     )
 
 
-_register_fully_connected("fc-vgg16", vgg16, 7, "Simonyan and Zisserman 2015")
+_register_fully_connected("fc-vgg16", vgg16, 7, "Simonyan and Zisserman 2015", file=_VGG16)
 
-_register_fully_connected("fc-alexnet", alexnet, 6, "Krizhevsky et al. 2012, with the widths of torchvision")
+_register_fully_connected(
+    "fc-alexnet", alexnet, 6, "Krizhevsky et al. 2012, with the widths of torchvision", file=_ALEXNET
+)
 
-_register_fully_connected("fc-small", small, 6, "Sonjit", hidden=256, size=96, where="sonjit train cam")
+_register_fully_connected("fc-small", small, 6, "Sonjit", hidden=256, size=96)

@@ -18,7 +18,7 @@ from sonjit.lab.networks.checkpoints import (
     save_description,
     saved_network,
 )
-from sonjit.lab.networks.registry import Network, create_network, network_entry
+from sonjit.lab.networks.registry import Network, create_network, network_entry, required_checkpoint
 
 View = Literal["full", "crop", "box"]
 """Part of an image that a classifier sees: the full image, the crop by a map, or the labelled box."""
@@ -79,14 +79,12 @@ def load_classifier(
     """
     entry = network_entry(name)
     size = entry.inputs[0].shape[-1]
-    if weights is None:
-        raise InputError(f"{name} requires its checkpoint as --weights; get it from {entry.where} ({entry.licence})")
     if not is_classifier(name):
         raise InputError(f"{name} is not a classifier. Choose from sonjit networks 'cam-*' or 'fc-*'")
     options: dict[str, Any] = {} if pooling is None or name.startswith("fc-") else {"pooling": pooling}
     if pooling is not None and not name.startswith("cam-"):
         raise InputError(f"pooling={pooling} applies only to cam-* networks, not to {name}")
-    path = Path(weights)
+    path = Path(required_checkpoint(name, weights))
     if weights == "demo":
         count = 1000 if classes is None else classes
         network = create_network(name, "demo", classes=count, **options).eval()

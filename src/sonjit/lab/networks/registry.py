@@ -16,7 +16,7 @@ from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ from sonjit._util.arrays import Float32Array
 from sonjit._util.errors import InputError
 from sonjit._util.extensions import NETWORKS, Registry, load_extensions
 from sonjit.lab.networks.checkpoints import SavedNetwork, load_checkpoint, options_in_json, saved_network
+
+T = TypeVar("T")
 
 _MODULES: tuple[str, ...] = (
     "cam",
@@ -300,9 +302,25 @@ def _published(entry: NetworkEntry) -> Path:
     from sonjit.weights import find_weight
 
     if entry.weight is None:
-        where = entry.where or "train it, or pass the path of a checkpoint"
-        raise InputError(f"{entry.name} has no published weights for download: {where}")
+        return Path(required_checkpoint(entry.name, "published"))
     return find_weight(entry.weight)
+
+
+def required_checkpoint(name: str, weights: T | None) -> T:
+    """Return the checkpoint of a network without published weights.
+
+    Raises:
+        InputError: It is None or "published"; the message has its origin and licence.
+    """
+    if weights is None or str(weights) == "published":
+        entry = network_entry(name)
+        unpublished = "" if weights is None else "has no published weights. It "
+        raise InputError(
+            f"{name} {unpublished}requires its checkpoint as --weights FILE ({entry.where or 'train it'}). "
+            f"Licence: {entry.licence}. "
+            "--weights demo uses placeholder weights"
+        )
+    return weights
 
 
 def _load(network: Network, path: Path) -> None:

@@ -102,7 +102,7 @@ register(
         build=TimmLandmarks,
         summary="21 keypoints of one hand in its crop, its presence and handedness, with any backbone of timm",
         source="Wightman 2019, PyTorch Image Models; outputs as in Zhang et al. 2020, MediaPipe Hands, section 2.2",
-        licence="the checkpoint's own",
+        licence="that of the backbone's weights",
         inputs=(InputSpec("images", (3, 224, 224)),),
         where="train it: sonjit train hand-full --set network=timm-landmarks --set scratch=true",
         tiny={"backbone": "test_efficientnet", "size": 64},

@@ -37,7 +37,7 @@ from sonjit.lab.networks.mask_rcnn.roi_heads import (
     sample_proposals,
 )
 from sonjit.lab.networks.mask_rcnn.rpn import RegionProposals, RpnSteps
-from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, create_network, network_entry, register
+from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, create_network, register, required_checkpoint
 
 _BATCH_NORM_EPSILON = 1e-5
 
@@ -379,11 +379,9 @@ def load_mask_rcnn(path: str | Path | None, **options: Any) -> SavedMaskRCNN:  #
     Raises:
         InputError: The weights are missing or of another network.
     """
-    if path is None:
-        raise InputError(f"Mask R-CNN requires weights: {network_entry('mask-rcnn').where}")
     if path == "demo":
         return _create("mask-rcnn", "demo", options, _coco_categories())
-    file = Path(path)
+    file = Path(required_checkpoint("mask-rcnn", path))
     folder = file if file.is_dir() else file.parent
     if file.is_dir() or (folder / DESCRIPTION).is_file():
         return _from_run(folder, folder / WEIGHTS if file.is_dir() else file, options)

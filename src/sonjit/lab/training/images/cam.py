@@ -33,6 +33,7 @@ from sonjit.lab.networks.classifiers import (
     load_classifier,
     save_classifier_description,
 )
+from sonjit.lab.networks.registry import required_checkpoint
 from sonjit.lab.training.augment import (
     Augmentation,
     AugmentationSettings,
@@ -247,7 +248,7 @@ def _network_from_file(settings: CamSettings, weights: str, classes: int) -> Net
     options = {"pooling": settings.pooling} if settings.pooling else {}
     if weights == "demo":
         return create_network(name, weights, classes=classes, **options)
-    state = load_checkpoint(Path(weights))
+    state = load_checkpoint(Path(required_checkpoint(name, weights)))
     last = next((state[key] for key in ("head.weight", "fc.weight", "classifier.6.weight") if key in state), None)
     complete = last is not None and not (name.startswith("cam-") and "classifier.6.weight" in state)
     network = create_network(name, weights, classes=len(last) if complete and last is not None else classes, **options)
