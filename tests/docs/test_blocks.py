@@ -14,12 +14,13 @@ import shlex
 import shutil
 import tomllib
 import traceback
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import pytest
 from cyclopts import MissingArgumentError
 
 from sonjit.cli import build_app, main
+from sonjit.media import open_source
 from sonjit.weights import verify_weights
 
 from .test_pages import DOCS, PAGES, PROJECT, blocks_of
@@ -40,9 +41,24 @@ NEEDS = {
 }
 CHECKED = {"sonjit", "pip", "make", "python", "torchrun", "ray", "git", "openssl", "docker", "cp", "zip", "blender"}
 
+SQUATS = 20
+"""Frames of the video of squats, of five in a second: a repetition is among them."""
+
+
+@pytest.fixture(scope="module")
+def squats(data, write_video, tmp_path_factory):
+    """The first squats of a video, or None without it."""
+    whole = data / "real/tfjs-models/pose-detection/test_data/pose_squats.mp4"
+    if not whole.is_file():
+        return None
+    with open_source(whole) as source:
+        return write_video(
+            tmp_path_factory.mktemp("squats") / "squats.mp4", [frame.rgb for frame in islice(source, SQUATS)], fps=5
+        )
+
 
 @pytest.fixture
-def folder(reader_files, data, tmp_path, monkeypatch):
+def folder(reader_files, squats, tmp_path, monkeypatch):
     """The reader's folder, as the working directory."""
     place = tmp_path / "reader"
     shutil.copytree(reader_files, place)
@@ -52,7 +68,7 @@ def folder(reader_files, data, tmp_path, monkeypatch):
     (place / "clips").symlink_to(place / "recordings")
     for name in ("squats", "talk", "gym"):
         (place / f"{name}.mp4").symlink_to(place / "clip.mp4")
-    if (squats := data / "real/tfjs-models/pose-detection/test_data/pose_squats.mp4").is_file():
+    if squats is not None:
         (place / "squats.mp4").unlink()
         (place / "squats.mp4").symlink_to(squats)
     monkeypatch.chdir(place)

@@ -60,31 +60,36 @@ def test_the_search_index_lies_beside_the_pages_in_both_languages(site):
     assert {"Measures", "create_detector"} <= titles
 
 
+@pytest.fixture(scope="module")
+def browser():
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        pytest.skip("no chromium and chromedriver")
+    options = webdriver.ChromeOptions()
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver"))) as driver:
+        yield driver
+
+
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.parametrize(
     ("asked", "first"), [("pinch", "measures"), ("create_detector", "create_detector"), ("손가락", "손가락")]
 )
-def test_a_page_opened_as_a_file_can_be_searched(site, asked, first):
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        pytest.skip("no chromium and chromedriver")
+def test_a_page_opened_as_a_file_can_be_searched(site, browser, asked, first):
     from selenium.webdriver.support.ui import WebDriverWait
 
-    options = webdriver.ChromeOptions()
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(shutil.which("chromedriver"))
-    with webdriver.Chrome(options, service) as browser:
-        browser.get((site / "index.html").as_uri())
-        browser.find_element("css selector", "label[for=__search]").click()
-        browser.find_element("css selector", "[data-md-component=search-query]").send_keys(asked)
-        found = WebDriverWait(browser, 60).until(
-            lambda b: [one.text for one in b.find_elements("css selector", ".md-search-result__item") if one.text]
-        )
-        assert any(first.lower() in text.lower() for text in found), found
-        assert [one["message"] for one in browser.get_log("browser") if one["level"] == "SEVERE"] == []
+    browser.get("about:blank")
+    browser.get((site / "index.html").as_uri())
+    browser.find_element("css selector", "label[for=__search]").click()
+    browser.find_element("css selector", "[data-md-component=search-query]").send_keys(asked)
+    found = WebDriverWait(browser, 60).until(
+        lambda b: [one.text for one in b.find_elements("css selector", ".md-search-result__item") if one.text]
+    )
+    assert any(first.lower() in text.lower() for text in found), found
+    assert [one["message"] for one in browser.get_log("browser") if one["level"] == "SEVERE"] == []
 
 
 @pytest.mark.slow
