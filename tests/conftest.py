@@ -1,5 +1,6 @@
 """Where the reference data and the weights are, or why a test is skipped; one detector per set of options."""
 
+import gc
 import importlib.util
 import json
 import os
@@ -39,6 +40,13 @@ hypothesis.settings.load_profile("sonjit")
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "files(pattern): run once per file of SONJIT_TEST_DATA that matches, as `file`")
+
+
+def pytest_collection_finish():
+    """Let the garbage collector skip what was imported, and run more rarely: exports and servers allocate much."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 def pytest_terminal_summary(terminalreporter):
