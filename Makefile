@@ -103,6 +103,7 @@ check: install
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python tools/options.py --check
+	$(BIN)/python tools/reference.py --check
 	$(BIN)/python tools/web_data.py --check
 	$(BIN)/python tools/structure.py --check
 	$(BIN)/python tools/prose.py --check
@@ -148,6 +149,7 @@ cards: more-models graphics
 # end the build; its pages need no network.
 docs: install
 	$(BIN)/python tools/options.py
+	$(BIN)/python tools/reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 learn: install models

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ROW_ENDINGS: Final = (".csv", ".parquet")
 """Endings of frame tables without a column for motions, which go into another table."""
 
-_MOTION_COLUMNS: Final = {
+MOTION_COLUMNS: Final = {
     "frame": int,
     "time": float,
     "name": str,
@@ -40,9 +40,9 @@ _MOTION_COLUMNS: Final = {
     "moved_y": float,
     "count": float,
 }
+"""Columns of tables of motions."""
 
-
-_EVENT_COLUMNS: Final = {
+EVENT_COLUMNS: Final = {
     "source": str,
     "frame": int,
     "name": str,
@@ -55,6 +55,7 @@ _EVENT_COLUMNS: Final = {
     "value": float,
     "phase": str,
 }
+"""Columns of tables of events."""
 
 
 class EventTable(RecordTable):
@@ -65,7 +66,7 @@ class EventTable(RecordTable):
     """
 
     def __init__(self, save: str) -> None:
-        super().__init__(save, None, _EVENT_COLUMNS, lambda record: [record])
+        super().__init__(save, None, EVENT_COLUMNS, lambda record: [record])
 
     def write_event(self, frame: int, source: str | None, event: Event) -> None:
         """Append an event that ended in the frame with an index."""
@@ -80,7 +81,7 @@ class MotionTable(RecordTable):
     """
 
     def __init__(self, save: str) -> None:
-        super().__init__(save, None, _MOTION_COLUMNS, _motion_rows)
+        super().__init__(save, None, MOTION_COLUMNS, _motion_rows)
 
     def write_event(self, frame: int, event: MotionEvent) -> None:
         """Append an event of the frame with an index."""
