@@ -3,6 +3,7 @@
 import csv
 import socket
 
+import numpy as np
 import pytest
 
 
@@ -13,7 +14,9 @@ def test_hands_of_a_clip_arrive(sonjit, media):
         receiver.settimeout(5)
         address = f"osc://127.0.0.1:{receiver.getsockname()[1]}"
         code, out, err = sonjit("stream", media / "clip.mp4", "--to", address, "--limit", 3, "--model", "lite")
-        assert (code, out, err) == (0, "", [])
+        assert (code, out) == (0, "")
+        assert err[0].startswith("3 frames with ")
+        assert err[0].endswith(f" hands sent to {address}")
         assert receiver.recv(200).startswith(b"/sonjit/frame\0")
         assert b"_hand/1/" in receiver.recv(200)
 
@@ -57,3 +60,11 @@ def test_one_table_of_several_files_has_the_events_of_each(sonjit, media, out):
         expected, found = list(csv.DictReader(one)), list(csv.DictReader(joined))
     assert {row["type"] for row in found} >= {"measure"}
     assert found == [{**row, "source": str(media / "clip.mp4")} for row in expected]
+
+
+@pytest.mark.slow
+def test_a_video_without_results_suggests_a_more_thorough_search(sonjit, out, write_video, weights):
+    write_video(out / "grey.mp4", [np.full((64, 64, 3), 90, np.uint8)] * 12)
+    call = ["hands", out / "grey.mp4", "--model", "lite"]
+    assert sonjit(*call)[2][0] == f"sonjit: {out / 'grey.mp4'}: 0 hands found. Try --search thorough."
+    assert len(sonjit(*call, "--search", "fast")[2]) == len(sonjit(*call, "--limit", 9)[2]) == 1

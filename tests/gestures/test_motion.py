@@ -307,6 +307,7 @@ def test_the_command_line_writes_events(poses, monkeypatch, tmp_path, capsys):
     assert [(one["name"], one["phase"]) for one in lines] == [("Swipe_Right", "begin"), ("Swipe_Right", "end")]
     assert frames[lines[1]["frame"]].time == pytest.approx(lines[1]["time"], abs=1e-4)
     motions("clip.mp4", save=tmp_path / "events.csv", progress=True)
+    assert capsys.readouterr().err == f"1 motion in 48 frames; wrote {tmp_path / 'events.csv'}\n"
     rows = (tmp_path / "events.csv").read_text().splitlines()
     assert rows[0] == "frame,time,name,phase,id,handedness,strength,moved_x,moved_y,count"
     assert len(rows) > 3

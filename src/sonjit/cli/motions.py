@@ -73,4 +73,5 @@ def motions(
             index, frames = frame.index, frames + 1
             report(index, recognizer(frame.hands, frame.time))
         report(index, recognizer.finish())
-    sys.stderr.write(f"{pluralize(found, 'motion')} in {pluralize(frames, 'frame')}\n")
+    wrote = "" if save is None else f"; wrote {save}"
+    sys.stderr.write(f"{pluralize(found, 'motion')} in {pluralize(frames, 'frame')}{wrote}\n")

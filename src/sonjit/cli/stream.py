@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from itertools import islice
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from sonjit._util.errors import InputError
+from sonjit._util.text import pluralize
 from sonjit.cli.options import FileName
 
 
@@ -56,11 +58,18 @@ def stream(
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if kind == "face" and (is_vmc or landmark_model is not None):
         options |= {"blendshapes": True, "transform": True}
-    with LiveOutput(to, find_kind(kind).list_name, mirrored=mirrored) as output:
-        start_s = None
-        for frame in islice(track(str(source), kind, mirrored=mirrored, **options), limit):
-            height, width = frame.image.shape[:2]
-            now_s, frame_s = time.monotonic(), frame.time or 0.0
-            start_s = now_s - frame_s if start_s is None else start_s
-            time.sleep(max(0.0, start_s + frame_s - now_s))
-            output.send(frame, (width, height))
+    list_name = find_kind(kind).list_name
+    frames = instances = 0
+    try:
+        with LiveOutput(to, list_name, mirrored=mirrored) as output:
+            start_s = None
+            for frame in islice(track(str(source), kind, mirrored=mirrored, **options), limit):
+                height, width = frame.image.shape[:2]
+                now_s, frame_s = time.monotonic(), frame.time or 0.0
+                start_s = now_s - frame_s if start_s is None else start_s
+                time.sleep(max(0.0, start_s + frame_s - now_s))
+                output.send(frame, (width, height))
+                frames, instances = frames + 1, instances + len(frame.results(list_name))
+    finally:  # Ctrl-C is the usual end of a camera
+        if frames:
+            sys.stderr.write(f"{pluralize(frames, 'frame')} with {instances} {list_name} sent to {to}\n")

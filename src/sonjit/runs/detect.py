@@ -7,13 +7,13 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from sonjit._util.errors import InputError
 from sonjit._util.text import pluralize
 from sonjit._util.version import __version__
 from sonjit.detectors import create_detector
-from sonjit.detectors.kinds import find_kind, options_of
+from sonjit.detectors.kinds import find_kind, find_model, options_of
 from sonjit.detectors.options import GESTURES
 from sonjit.gestures.shipped import CANNED
 from sonjit.media import Header, draw_frame, mask_from_frame, open_mask_writer
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from sonjit.runs.annotations import AngleLimits, Columns
     from sonjit.runs.events import EventLimits
     from sonjit.runs.lifting import Lift
+
+_MIN_FRAMES: Final = 10
+"""Number of frames without results after which a more thorough search is suggested."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,12 @@ class Detect(Task):
     def has_events(self) -> bool:
         """Return whether any task reports measures that cross limits, or repetitions."""
         return any(task.events or task.count is not None for task in self.all)
+
+    @property
+    def can_search_more(self) -> bool:
+        """Return whether a thorough search of streams exists and is not yet selected."""
+        entry, model = find_model(self.model.partition("+")[0])
+        return self.options.get("search", "auto") == "auto" and entry.stream_search is not None and not model.is_box
 
     @property
     def limits(self) -> list[EventLimits]:
@@ -285,6 +294,8 @@ class DetectWorker(Worker[Frame]):
         summary.last, summary.measured = self._last, self._extras
         summary.written += [path for table in self._tables for path in (*table.more_paths, *table.writer.more_paths)]
         summary.notes += [note for table in self._tables for note in table.writer.notes]
+        if summary.frames >= _MIN_FRAMES and not summary.instances and self._task.can_search_more:
+            summary.notes.append(f"{self._source.name}: {self._task.count_text(0)} found. Try --search thorough.")
         if self._shown < self._total:
             shown = f"{self._shown} of at least {self._total} shown"
             summary.notes.append(f"{self._source.name}: {shown}. Use --max-instances.")
