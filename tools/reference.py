@@ -141,7 +141,7 @@ def commands(app: App, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str, l
             continue
         text = command.generate_docs(heading_level=1)
         intro, _, _ = text.partition("\n**")
-        description = intro.rpartition("```\n")[2].strip()
+        description = intro.rpartition("```\n")[2].strip().replace(" && ", "`, then `")
         yield " ".join(where), description, [_option(*found) for found in _OPTION.findall(text)]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:
