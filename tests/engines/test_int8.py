@@ -78,9 +78,16 @@ def images(rng):
 
 
 def run(path, image, precision):
-    engine = load_engine(path, EngineOptions(precision=precision, threads=1))
-    engine.input[:] = image
-    return np.array(engine.run()[0])
+    (output,) = run_all(path, [image], precision)
+    return output
+
+
+def run_all(path, images, precision):
+    engine, outputs = load_engine(path, EngineOptions(precision=precision, threads=1)), []
+    for image in images:
+        engine.input[:] = image
+        outputs.append(np.array(engine.run()[0]))
+    return outputs
 
 
 @pytest.mark.slow
@@ -129,7 +136,7 @@ def test_a_form_of_another_network_is_refused(landmarks, images):
 def test_what_rounding_adds_to_means_is_taken_off(landmarks, images, monkeypatch):
     def mean_error():
         quantize(landmarks, Landmarks(4, step=2), images, images[:4], shift_px=100)
-        off = [run(landmarks, image, "int8") - run(landmarks, image, "f32") for image in images]
+        off = np.subtract(run_all(landmarks, images, "int8"), run_all(landmarks, images, "f32"))
         return np.abs(np.mean(off, 0)).mean()
 
     corrected = mean_error()
@@ -176,8 +183,8 @@ def test_a_detector_is_measured_where_it_finds_something(detector, images):
     assert promise.shift_px <= 1.5
     assert promise.f32 < 3
     off = []
-    for image in images[1::2]:
-        exact, rounded = (run(detector, image, precision).reshape(16, 2, 2) for precision in ("f32", "int8"))
+    for both in zip(*(run_all(detector, images[1::2], precision) for precision in ("f32", "int8")), strict=True):
+        exact, rounded = (output.reshape(16, 2, 2) for output in both)
         found = exact[:, 0, 0] > exact[:, 0, 0].mean()  # as its logit says
         assert 0 < found.sum() < 16
         off.append(np.linalg.norm(exact - rounded, axis=2)[found].mean())

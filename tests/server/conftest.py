@@ -22,7 +22,7 @@ from sonjit.server.run import make_server
 from sonjit.server.settings import Settings
 from sonjit.weights import verify_weights
 
-FRAMES = 20
+FRAMES = 12
 LITE = {"kind": "hands", "model": "lite"}
 
 
@@ -162,7 +162,7 @@ def refusal(response, status, code):
 
 @pytest.fixture(scope="module")
 def media(tmp_path_factory, demo_clip, photo, weights):
-    """`clip.mp4` of 20 frames, `photo.jpg`, and the folder `shots` with three images and a broken one."""
+    """`clip.mp4` of 12 frames, `photo.jpg`, and the folder `shots` with three images and a broken one."""
     folder = tmp_path_factory.mktemp("media")
     _, frames, truth = demo_clip
     start = next(i for i, record in enumerate(truth) if len(record["hands"]) == 2)

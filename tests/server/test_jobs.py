@@ -47,7 +47,8 @@ def test_a_video_comes_back_as_the_command_line_writes_it(endpoints, media, tmp_
         *options,
     )
     for kind in TABLES:
-        main(["hands", "clip.mp4", "--save", str(tmp_path / "out" / f"t.{kind}"), *options])
+        if kind != "json":
+            main(["hands", "clip.mp4", "--save", str(tmp_path / "out" / f"t.{kind}"), *options])
         got = client.get(job["downloads"][kind])
         assert got.headers["content-disposition"] == f'attachment; filename="clip.{kind}"'
         assert got.content == (tmp_path / "out" / f"t.{kind}").read_bytes()
@@ -110,7 +111,8 @@ def test_images_come_back_as_the_command_line_writes_them(endpoints, media, tmp_
     arguments = ("hands", "shots", "--save", "OUT/t.csv", "--draw", "OUT/drawn/")
     command_line(monkeypatch, media, tmp_path / "out", *arguments, status=1)
     for kind in TABLES:
-        main(["hands", "shots", "--save", str(tmp_path / "out" / f"t.{kind}")])
+        if kind != "csv":
+            main(["hands", "shots", "--save", str(tmp_path / "out" / f"t.{kind}")])
         assert client.get(job["downloads"][kind]).content == (tmp_path / "out" / f"t.{kind}").read_bytes()
     got = client.get(job["downloads"]["drawn"])
     assert got.headers["content-type"] == "application/zip"

@@ -66,6 +66,7 @@ def test_the_frames_weights_are_in_the_record_and_drawn(network, hand, images):
     assert len(weights) == network.size.frames
     assert sum(weights) == pytest.approx(1, abs=1e-4)
     assert len(set(weights)) > 1
+    mesh = replace(mesh, faces=mesh.faces[:20])  # those of a random network fill the image many times
     plain = replace(mesh, record={key: one for key, one in mesh.record.items() if key != "frame_weights"})
     changed = (draw_meshes(images[12], [mesh]) != draw_meshes(images[12], [plain])).any(2)
     assert changed.sum() > 100
