@@ -1,7 +1,7 @@
 """Memory, threads and errors of Sonjit's drop-in for MediaPipe beside MediaPipe's own, as tables in Markdown.
 
 Every measurement and every bad input runs in a fresh process of each library. `--write` puts the tables into
-docs/migrating-from-mediapipe.md.
+research/drop_in.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 FRAMES, WARM_UP = 300, 100
 MAX_MESSAGE = 110
-PAGE = Path(__file__).parents[1] / "docs" / "migrating-from-mediapipe.md"
+PAGE = Path(__file__).parents[1] / "research" / "drop_in.md"
 BEGIN, END = "<!-- python benchmarks/drop_in.py --write -->", "<!-- end of drop-in -->"
 
 SUBJECTS = {
@@ -250,7 +250,7 @@ def main():
     parser.add_argument("--face-media", type=Path, help="an image or video of a face")
     parser.add_argument("--body-media", type=Path, help="an image or video of a person")
     parser.add_argument("--bundles", type=Path, help="a folder with face_landmarker.task and pose_landmarker_full.task")
-    parser.add_argument("--write", action="store_true", help="into docs/migrating-from-mediapipe.md")
+    parser.add_argument("--write", action="store_true", help="into research/drop_in.md")
     options = parser.parse_args()
 
     from sonjit.engines.machine import describe_machine

@@ -144,16 +144,13 @@ def speed() -> str:
 
 
 def speed_short() -> str:
-    """Return the short table of `make bench`, with a row per kind and use."""
-    names = ("hands: tracked, 1 of max 2, full", "hands: stills, max 2, full", "face: tracked, attention",
-             "body: tracked, full", "holistic: tracked, full")  # fmt: skip
-    result = _result("epyc-2cores.json")
-    cases = {case["case"]["name"]: case for case in result["cases"]}
+    """Return the short table of `make bench` in f32."""
+    result = _result("epyc-2cores-f32.json")
     rows: list[tuple[str, ...]] = []
-    for name in names:
-        ours, peer = (cases[name][side]["median"] for side in ("sonjit", "mediapipe"))
+    for case in result["cases"]:
+        ours, peer = (case[side]["median"] for side in ("sonjit", "mediapipe"))
         numbers = [ours["p50_ms"], peer["p50_ms"], peer["p50_ms"] / ours["p50_ms"], peer["cpu_ms"] / ours["cpu_ms"]]
-        rows.append((name, *(f"{number:.1f}" for number in numbers)))
+        rows.append((case["case"]["name"], *(f"{number:.1f}" for number in numbers)))
     machine, precision = result["machine"], result["settings"]["precision"]
     peer_version = result["libraries"]["mediapipe"]["distributions"]["mediapipe"]["version"]
     table = _table(("case", "Sonjit, ms", "MediaPipe, ms", "speed ratio", "CPU time ratio"), rows)
