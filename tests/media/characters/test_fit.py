@@ -138,6 +138,20 @@ def test_fingers_are_those_of_the_hand():
     assert rest["rightIndexProximal"] - rest["rightHand"] == pytest.approx(mirrored)
 
 
+def test_fingers_do_not_follow_the_size_of_the_hand():
+    """The network estimates another size of a hand in each frame."""
+    frames, truth = people_of(TIMES, 0.3)
+    hands = np.array([frame.people[0].left_hand.keypoints_3d for frame in frames], float)
+    sizes = 1 + 0.2 * np.sin(np.arange(len(hands)))[:, None, None]
+    hands = hands[:, :1] + (hands - hands[:, :1]) * sizes
+    motion = fitted([frame.people[0].body for frame in frames], (hands, np.full_like(hands, np.nan)))
+    for part, keypoint in (("IndexIntermediate", 6), ("RingDistal", 15)):
+        found = at(motion, f"left{part}") - at(motion, "leftHand")
+        ways = truth[:, keypoint]
+        cosine = (found * ways).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(ways, axis=1)
+        assert np.degrees(np.arccos(np.clip(cosine, -1, 1))).max() < 1, part
+
+
 def test_hand_that_disappears_keeps_its_fingers():
     frames, _ = people_of(TIMES, 0.3)
     hands = np.array([frame.people[0].left_hand.keypoints_3d for frame in frames], float)

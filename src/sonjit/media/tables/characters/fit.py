@@ -12,6 +12,7 @@ from sonjit.geometry.rotations import align_rigidly
 from sonjit.media.tables.characters.bones import BONES, FINGER_PARTS, FINGERS, PARENTS, SIDES
 from sonjit.media.tables.characters.limbs import aligned, bent_limb, half_twisted, mean_rotations, swung, unit
 from sonjit.media.tables.characters.motion import Motion
+from sonjit.results.skeletons import load_skeleton
 
 if TYPE_CHECKING:
     from sonjit._util.arrays import BoolArray, FloatArray, IndexArray
@@ -38,6 +39,7 @@ _LEFT_PALM_M: Final = np.array(
     ]
 )
 """Wrist and bases of the fingers of a left hand in the rest pose. They apply where no hand is detected."""
+_HAND_BONES: Final = np.array(load_skeleton("hand_mediapipe21").connections)
 _FINGER_LENGTHS_M: Final = np.array(
     [[0.043, 0.032, 0.028], [0.044, 0.026, 0.022], [0.049, 0.03, 0.024], [0.045, 0.028, 0.023], [0.035, 0.021, 0.02]]
 )
@@ -92,7 +94,7 @@ def fit_motion(name: str, track: Track, count: int, size: tuple[int, int]) -> Mo
     camera, times = assumed_camera(*size), track.times
     root = _smooth(_places(track, camera), times, _ROOT_SMOOTHING_S)
     body = _smooth(_onto_rays(track, root, camera), times, _SMOOTHING_S) * FROM_CAMERA
-    hands = [_smooth(hand, times, _SMOOTHING_S) * FROM_CAMERA for hand in track.hands]
+    hands = [_smooth(_with_constant_size(hand), times, _SMOOTHING_S) * FROM_CAMERA for hand in track.hands]
     figure = _Figure(times, body, root * FROM_CAMERA, track.presence)
     figure.add_trunk()
     figure.add_arms(hands, _limb_lengths(track.body, _ARMS))
@@ -393,6 +395,21 @@ def _palm(hands: list[FloatArray], side: int) -> FloatArray:
             rotations = aligned(hand[:, 9] - hand[:, 0], hand[:, 5] - hand[:, 17], outward, _Z)
             return np.median((hand[:, _PALM] - hand[:, :1]) @ rotations, 0) * mirror  # transposed, as points are rows
     return _LEFT_PALM_M * (_MIRROR if side else 1)
+
+
+def _with_constant_size(hand: FloatArray) -> FloatArray:
+    """Scale the keypoints (M, 21, 3) of a hand about its wrist, so that its bones are as long as in most frames.
+
+    The network estimates the size of a hand anew in each frame. A hand that is smaller than the character's would bend
+    the character's fingers too far.
+    """
+    lengths = np.linalg.norm(hand[:, _HAND_BONES[:, 0]] - hand[:, _HAND_BONES[:, 1]], axis=-1)
+    is_found = _is_found(hand)
+    if not is_found.any():
+        return hand
+    usual = np.median(lengths[is_found], 0)
+    factors = (lengths @ usual) / np.maximum((lengths**2).sum(1), 1e-12)
+    return hand[:, :1] + (hand - hand[:, :1]) * factors[:, None, None]
 
 
 def _finger_lengths(hands: list[FloatArray]) -> FloatArray:
