@@ -74,8 +74,30 @@ def wrong_inputs(spec):
             "two channels": value[..., :2, :, :],
             "four channels": torch.cat([value, value[..., :1, :, :]], -3),
             "channels last": value.movedim(-3, -1),
+            "no pixels": value[..., :0, :],
         }
     return wrong
+
+
+def check_any_image(name, height, width, dtype):
+    """Images of any size and type are refused in one line, or give finite outputs for each image."""
+    network, (first, *others) = twin(name), examples(name, 2)
+    images = torch.rand(*first.shape[:-2], height, width).to(dtype)
+    outputs, refusal = {}, ""
+    try:
+        outputs = run(network, images, *others)
+    except InputError as error:
+        refusal = str(error)
+    if refusal:
+        assert "\n" not in refusal
+        assert "images" in refusal
+        return
+    assert dtype == torch.float32
+    expected = run(network, first, *others)
+    assert outputs.keys() == expected.keys()
+    for key, value in outputs.items():
+        assert value.isfinite().all()
+        assert len(value) == len(expected[key])
 
 
 def check_wrong_inputs(name):

@@ -5,6 +5,8 @@ from fnmatch import fnmatch
 
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from sonjit import InputError
@@ -21,6 +23,7 @@ from sonjit.weights.catalog import NOT_FETCHED
 
 from .properties import (
     CHOOSING,
+    check_any_image,
     check_batches,
     check_gradient,
     check_memory_layouts,
@@ -28,6 +31,7 @@ from .properties import (
     check_weights,
     check_wrong_inputs,
     examples,
+    inputs_of,
     networks_by_class,
     run,
     twin,
@@ -69,6 +73,81 @@ def test_a_batch_of_two_is_two_of_one(name):
 @every_network
 def test_wrong_inputs_are_refused_in_a_line_that_names_the_input(name):
     check_wrong_inputs(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in networks_by_class().values() if name != "motion-discriminator"])
+@settings(max_examples=12, deadline=None)
+@given(st.integers(1, 144), st.integers(1, 144), st.sampled_from([torch.float32] * 3 + [torch.float64, torch.float16]))
+@example(64, 64, torch.float32)
+@example(33, 33, torch.float32)
+@example(1, 1, torch.float32)
+@example(96, 128, torch.float32)
+@example(64, 64, torch.float64)
+def test_images_of_any_size_and_type_are_read_or_refused(name, height, width, dtype):
+    check_any_image(name, height, width, dtype)
+
+
+@one_of_a_class
+def test_a_missing_first_input_is_refused(name):
+    (first, *_), inputs = inputs_of(name), examples(name)
+    with pytest.raises(InputError, match=rf"{first.name} requires a torch\.Tensor, not NoneType"):
+        run(twin(name), None, *inputs[1:])
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 2), (1, 1), (3, 1), (2, 1, 1), ()])
+def test_depths_of_another_shape_are_refused(shape):
+    images, _ = examples("rootnet", 2)
+    with pytest.raises(InputError, match=r"k_value has shape .*; expected \(B, 1\) = \(2, 1\)"):
+        run(twin("rootnet"), images, torch.ones(shape))
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+def test_depths_that_are_none_are_refused(value):
+    images, depths = examples("rootnet", 2)
+    with pytest.raises(InputError, match="depths must be finite and above 0 mm"):
+        run(twin("rootnet"), images, depths.new_tensor([[1.0], [value]]))
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("side", torch.zeros(1)),
+        ("side", torch.zeros(2)),
+        ("side", torch.zeros(2, 1)),
+        ("side", torch.full((2, 5), 2.0)),
+        ("side", torch.full((2, 5), float("nan"))),
+        ("side", "left"),
+        ("roots", torch.zeros(3)),
+        ("roots", torch.zeros(2, 3)),
+        ("roots", torch.zeros(2, 5, 2)),
+        ("roots", [0.0, 0.0, 0.0]),
+        ("hand_boxes", torch.zeros(2, 4)),
+        ("hand_boxes", torch.zeros(2, 6, 4)),
+        ("hand_boxes", torch.zeros(2, 5, 3)),
+        ("hand_boxes", torch.full((2, 5, 4), float("nan"))),
+    ],
+    ids=str,
+)
+def test_arguments_of_deformer_of_another_shape_are_refused(argument, value):
+    images, boxes = examples("deformer", 2)
+    network = twin("deformer")
+    with pytest.raises(InputError, match=argument) as error, torch.inference_mode():
+        network(images, **({"hand_boxes": boxes} | {argument: value}))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "motions", [torch.zeros(2, 7, 45), torch.zeros(2, 0, 46), torch.zeros(2, 7, 46).long()], ids=str
+)
+def test_motions_of_another_shape_or_type_are_refused(motions):
+    with pytest.raises(InputError, match="motions"):
+        run(twin("motion-discriminator"), motions)
+
+
+def test_a_backbone_of_timm_reads_crops_of_its_size():
+    with pytest.raises(InputError, match=r"images have shape \(2, 3, 96, 96\); expected \(B, 3, 64, 64\)"):
+        run(twin("timm-landmarks"), torch.rand(2, 3, 96, 96))
 
 
 @pytest.mark.parametrize("name", ["face-attention", "face-mesh", "iris", "pose-lite"])

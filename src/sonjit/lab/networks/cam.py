@@ -185,6 +185,7 @@ def _register(
     *,
     size: int = 224,
     tiny_size: int = 64,
+    least: int = 1,
     file: str = "",
     where: str = "",
 ) -> None:
@@ -200,25 +201,25 @@ def _register(
             summary="classes and where they are, by class activation maps",
             source=source,
             licence=_BSD if file else _OWN,
-            inputs=(InputSpec("images", (3, size, size)),),
+            inputs=(InputSpec("images", (3, size, size), least=least),),
             where=where
             or f"train it: sonjit train cam --set network=cam-{name} --weights {file}, from {_TORCHVISION}{file}",
             tiny={"classes": 3, "units": (16,) * len(units), "tiny": True},
-            tiny_inputs=(InputSpec("images", (3, tiny_size, tiny_size)),),
+            tiny_inputs=(InputSpec("images", (3, tiny_size, tiny_size), least=least),),
         )
     )
 
 
-_register("vgg16", vgg16, _PAPER + "VGGnet-GAP", (1024,), file=_VGG16)
+_register("vgg16", vgg16, _PAPER + "VGGnet-GAP", (1024,), file=_VGG16, least=16)
 
-_register("googlenet", googlenet, _PAPER + "GoogLeNet-GAP", (1024,), file=_GOOGLENET)
+_register("googlenet", googlenet, _PAPER + "GoogLeNet-GAP", (1024,), file=_GOOGLENET, least=7)
 
-_register("alexnet", alexnet, _PAPER + "AlexNet-GAP", (1024,), tiny_size=96, file=_ALEXNET)
+_register("alexnet", alexnet, _PAPER + "AlexNet-GAP", (1024,), tiny_size=96, file=_ALEXNET, least=31)
 
 # Two convolutions before the pooling, as in the paper, which does not state the width of the first.
-_register("alexnet-plus", alexnet, _PAPER + "AlexNet*-GAP", (512, 1024), tiny_size=96, file=_ALEXNET)
+_register("alexnet-plus", alexnet, _PAPER + "AlexNet*-GAP", (512, 1024), tiny_size=96, file=_ALEXNET, least=31)
 
-_register("nin", nin, _PAPER + "NIN", tiny_size=96, where="train it: sonjit train cam --set network=cam-nin")
+_register("nin", nin, _PAPER + "NIN", tiny_size=96, least=39, where="train it: sonjit train cam --set network=cam-nin")
 
 
 _register("resnet18", resnet18, "He et al. 2016", file=_RESNET18, where=f"download {_TORCHVISION}{_RESNET18}")
@@ -232,6 +233,7 @@ _register(
     file=_GOOGLENET,
     where=f"download {_TORCHVISION}{_GOOGLENET}",
     tiny_size=96,
+    least=7,
 )
 
 _register("small", small, "Sonjit", size=96, tiny_size=32, where="train it: sonjit train cam")
@@ -245,6 +247,7 @@ def _register_fully_connected(
     *,
     hidden: int = 4096,
     size: int = 224,
+    least: int = 1,
     file: str = "",
 ) -> None:
     def build(classes: int = 1000, tiny: bool = False) -> Network:
@@ -259,18 +262,18 @@ def _register_fully_connected(
             summary="classes; where they are by backprop alone",
             source=source,
             licence=_BSD if file else _OWN,
-            inputs=(InputSpec("images", (3, size, size)),),
+            inputs=(InputSpec("images", (3, size, size), least=least),),
             where=f"download {_TORCHVISION}{file}" if file else f"train it: sonjit train cam --set network=fc-{name}",
             tiny={"classes": 3, "tiny": True},
-            tiny_inputs=(InputSpec("images", (3, 96, 96)),),
+            tiny_inputs=(InputSpec("images", (3, 96, 96), least=least),),
         )
     )
 
 
-_register_fully_connected("fc-vgg16", vgg16, 7, "Simonyan and Zisserman 2015", file=_VGG16)
+_register_fully_connected("fc-vgg16", vgg16, 7, "Simonyan and Zisserman 2015", file=_VGG16, least=32)
 
 _register_fully_connected(
-    "fc-alexnet", alexnet, 6, "Krizhevsky et al. 2012, with the widths of torchvision", file=_ALEXNET
+    "fc-alexnet", alexnet, 6, "Krizhevsky et al. 2012, with the widths of torchvision", file=_ALEXNET, least=63
 )
 
-_register_fully_connected("fc-small", small, 6, "Sonjit", hidden=256, size=96)
+_register_fully_connected("fc-small", small, 6, "Sonjit", hidden=256, size=96, least=9)

@@ -157,10 +157,10 @@ register(
         summary="21 keypoints of one hand in pixels with confidence and visibility; to train on own labels",
         source="Tan and Le 2019, EfficientNet, on heatmaps as in Xiao et al. 2018, Simple Baselines",
         licence="no weights are published; timm's for the trunk are Apache-2.0",
-        inputs=(InputSpec("images", (3, INPUT_SIZE, INPUT_SIZE)),),
+        inputs=(InputSpec("images", (3, INPUT_SIZE, INPUT_SIZE), multiple_of=32, least=32),),
         where="train it: sonjit train keypoint-detector --data coco.json --out run",
         tiny={"backbone": "test_efficientnet", "channels": 16},
-        tiny_inputs=(InputSpec("images", (3, 64, 64)),),
+        tiny_inputs=(InputSpec("images", (3, 64, 64), multiple_of=32, least=32),),
     )
 )
 

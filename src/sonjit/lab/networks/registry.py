@@ -117,12 +117,16 @@ class InputSpec:
         name: Name of the forward's argument.
         shape: Shape without the batch, such as (3, 224, 224).
         low, high: Range of the values; for images, the values of the bytes 0 and 255.
+        multiple_of: Number that divides the sides of images that the network accepts.
+        least: Shortest side of images that the network accepts, in pixels.
     """
 
     name: str
     shape: tuple[int, ...]
     low: float = 0.0
     high: float = 1.0
+    multiple_of: int = 1
+    least: int = 1
 
     def of_side(self, side: int) -> InputSpec:
         """Return the input for square images of another side; inputs other than images stay as they are."""
@@ -205,7 +209,9 @@ def create_network(name: str, weights: str | Path | None = None, **options: Any)
         options = saved.merged(options, path)
     network = _build(entry, options)
     network.name, network.options = name, _all_options(entry, options)
-    network.register_forward_pre_hook(partial(check_inputs, specs=entry.inputs), with_kwargs=True)
+    is_tiny = bool(entry.tiny_inputs) and entry.tiny.items() <= options.items()
+    specs = entry.tiny_inputs if is_tiny else entry.inputs
+    network.register_forward_pre_hook(partial(check_inputs, specs=specs), with_kwargs=True)
     if weights is None:
         return network
     if weights == "demo":
@@ -222,33 +228,46 @@ def create_network(name: str, weights: str | Path | None = None, **options: Any)
 def check_inputs(
     network: Network, args: Sequence[object], named: Mapping[str, object], *, specs: Sequence[InputSpec]
 ) -> None:
-    """Check the types of a forward's inputs, and the axes and channels of images. Other shapes are up to the network.
+    """Check the types of a forward's inputs, and axes, channels and sides of images. Networks check other shapes.
 
     Args:
         network: Network that receives the inputs.
         args: Inputs by position, in the order of `specs`.
-        named: Inputs by name. None is accepted.
+        named: Inputs by name. All but the first may be None.
         specs: Inputs of the network.
 
     Raises:
-        InputError: An input is not a tensor, or images are integers or have another number of axes or channels. The
-            message names the input and what it requires.
+        InputError: An input is not a tensor, the first one has another type than the weights, or images have another
+            number of axes or channels, or sides that the network does not support. The message names the input and
+            what it requires.
     """
     given = dict(zip((spec.name for spec in specs), args, strict=False)) | dict(named)
     for spec in specs:
         value, shape = given.get(spec.name), spec.shape
-        if value is None:
+        if value is None and (spec is not specs[0] or spec.name not in given):
             continue
         where = f"{network.name}: {spec.name}"
         if not isinstance(value, Tensor):
             raise InputError(f"{where} requires a torch.Tensor, not {type(value).__name__}")
+        if spec is specs[0]:
+            _check_type(network, value, f"{where} requires floating point numbers {spec.low:g}..{spec.high:g}")
         if len(shape) < 3:
             continue
         if value.ndim != len(shape) + 1 or value.shape[-3] != shape[-3]:
             expected = ", ".join(("B", *("T" for _ in shape[:-3]), str(shape[-3]), "H", "W"))
             raise InputError(f"{where} has shape {tuple(value.shape)}; expected ({expected})")
-        if not value.is_floating_point():
-            raise InputError(f"{where} requires floating point numbers {spec.low:g}..{spec.high:g}, not {value.dtype}")
+        height, width = value.shape[-2:]
+        if min(height, width) < spec.least or height % spec.multiple_of or width % spec.multiple_of:
+            multiple = "" if spec.multiple_of == 1 else f", and multiples of {spec.multiple_of}"
+            raise InputError(f"{where} are {width} x {height} px; expected sides of at least {spec.least} px{multiple}")
+
+
+def _check_type(network: Network, value: Tensor, requirement: str) -> None:
+    """Check that an input has the type of the weights; under autocast, any floating point type."""
+    expected = next((weights.dtype for weights in network.parameters()), value.dtype)
+    same = value.dtype == expected or torch.is_autocast_enabled(value.device.type)
+    if not (same and value.is_floating_point()):
+        raise InputError(f"{requirement} in {expected}, not {value.dtype}")
 
 
 def network_like(state_dict: Mapping[str, Tensor]) -> str | None:

@@ -61,6 +61,10 @@ class TimmLandmarks(Network):
             `handedness` (B, 1): probabilities, the latter that of a left hand in a selfie view; `keypoints_3d`
             (B, 3K): metres in the crop's axes, origin at the hand's centre.
         """
+        if images.shape[-2:] != (self.size, self.size):
+            raise InputError(
+                f"{self.name}: images have shape {tuple(images.shape)}; expected (B, 3, {self.size}, {self.size})"
+            )
         features = self.backbone((images - self.mean) / self.std)  # (B, C)
         return {
             "keypoints": self.middle + self.size / 4 * self.keypoints(features),

@@ -288,6 +288,8 @@ class DeformerNetwork(Network):
         if hand_boxes.shape != (*images.shape[:2], 4):
             shape = tuple(hand_boxes.shape)
             raise InputError(f"{self.name}: hand_boxes have shape {shape}; expected (B, {frames}, 4)")
+        if not (torch.compiler.is_compiling() or hand_boxes.is_meta or hand_boxes.isfinite().all()):
+            raise InputError(f"{self.name}: hand_boxes must be finite")
         tokens, joints = self.encode(images.flatten(0, 1), hand_boxes.to(images).flatten(0, 1))
         windows = (-1, frames)
         return {
@@ -337,6 +339,8 @@ class DeformerNetwork(Network):
         """
         _check_side(side, tokens)
         if roots is not None:
+            if not isinstance(roots, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise InputError(f"{self.name}: roots require a torch.Tensor, not {type(roots).__name__}")
             expected = (*tokens.shape[:2], 3)
             if roots.shape not in (expected, (*expected[:2], 1, 3)):
                 raise InputError(f"{self.name}: roots have shape {tuple(roots.shape)}; expected {expected}")
@@ -408,6 +412,8 @@ def _check_side(side: Tensor | None, tokens: Tensor) -> None:
     """Check that sides (B, T) match tokens (B, T, C) and are all 0 or all 1 in each window."""
     if side is None:
         return
+    if not isinstance(side, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(f"side requires a torch.Tensor, not {type(side).__name__}")
     if side.shape != tokens.shape[:2]:
         raise InputError(f"side has shape {tuple(side.shape)}; expected (B, T) = {tuple(tokens.shape[:2])}")
     if not (((side == 0) | (side == 1)) & (side == side[:, :1])).all():

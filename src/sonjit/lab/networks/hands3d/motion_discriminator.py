@@ -58,7 +58,7 @@ class MotionDiscriminator(Network):
             `out` (B, 1): near 1 for real motions and near 0 for others, but not bounded; `attention` (B, T): weight of
             each frame; `pooled` (B, 1024): pooled states.
         """
-        if motions.ndim != 3 or motions.shape[2] != MOTION:
+        if motions.ndim != 3 or motions.shape[2] != MOTION or not motions.shape[1]:
             raise InputError(f"{self.name}: motions have shape {tuple(motions.shape)}; expected (B, T, {MOTION})")
         states: Tensor = self.gru(motions)[0]
         shares = self.attention(states)

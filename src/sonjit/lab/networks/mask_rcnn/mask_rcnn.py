@@ -214,6 +214,8 @@ class MaskRCNN(Network):
             "boxes" (B, N, 4) in pixels of the images, "scores" (B, N), "labels" (B, N) int64 and "masks"
             (B, N, M, M), best first, with N the maximum number of instances; unused entries are 0.
         """
+        if not len(images):
+            raise InputError(f"{self.name}: images have shape {tuple(images.shape)}; expected at least 1 image")
         found, intermediate = self._run(list(images), every_class=steps)
         filled = {
             name: [_filled(getattr(item, name), self.most) for item in found] for name in DetectedInstances._fields

@@ -166,6 +166,8 @@ register_published(
     "Grishchenko et al. 2020, Attention Mesh, section 2",
     (INPUT_SIZE, INPUT_SIZE),
     tiny={"channels": (8, 8, 8, 12), "size": 4, "narrow": 8, "region_channels": (8, 8, 8)},
+    multiple_of=64,
+    one_crop=True,
 )
 
 

@@ -208,6 +208,7 @@ register_published(
     _SOURCE,
     (128, 128),
     tiny={"fine": ((8, 1), (8, 2), (12, 2), (12, 1)), "coarse": ((16, 2), (16, 1))},
+    multiple_of=16,
     low=-1.0,
 )
 register_published(

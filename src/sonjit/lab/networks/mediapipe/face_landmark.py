@@ -109,4 +109,6 @@ register_published(
     "Kartynnik et al. 2019, Real-time Facial Surface Geometry, section 3",
     (INPUT_SIZE, INPUT_SIZE),
     tiny={"channels": (8, 8, 8, 12), "size": 4, "narrow": 8},
+    multiple_of=64,
+    one_crop=True,
 )

@@ -187,5 +187,6 @@ for _name, _trunk, _width in (("lite", "lite", 1.0), ("full", "full", 1.0), ("he
         "Zhang et al. 2020, MediaPipe Hands, section 2.2",
         (_INPUT_SIZE, _INPUT_SIZE),
         tiny={"trunk": "tiny", "width": 1.0},
+        multiple_of=16,
         weight=None if _name == "heavy" else "",
     )

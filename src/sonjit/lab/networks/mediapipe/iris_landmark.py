@@ -110,4 +110,5 @@ register_published(
     (64, 64),
     tiny={"channels": 8, "size": 1},
     tiny_size=(32, 32),
+    one_crop=True,
 )

@@ -188,4 +188,6 @@ for _name in ("lite", "full", "heavy"):
         tiny={"variant": "tiny"},
         tiny_size=(128, 128),
         weight=f"body-{_name}",
+        multiple_of=64,
+        one_crop=True,
     )

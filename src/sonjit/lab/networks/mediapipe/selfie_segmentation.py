@@ -153,4 +153,5 @@ for _name, _height in (("selfie", 256), ("selfie-landscape", 144)):
         (_height, 256),
         tiny={"channels": (8, 8, 8), "expanded": ((8, 8), (8, 16)), "context": 8},
         tiny_size=(32, 64),
+        multiple_of=16,
     )

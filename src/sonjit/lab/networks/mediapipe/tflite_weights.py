@@ -51,6 +51,8 @@ def register_published(
     tiny_size: tuple[int, int] = (64, 64),
     weight: str | None = "",
     low: float = 0.0,
+    multiple_of: int = 32,
+    one_crop: bool = False,
 ) -> None:
     """Register a network of MediaPipe.
 
@@ -64,8 +66,13 @@ def register_published(
         tiny_size: Height and width of the twin's images.
         weight: Name in the catalogue; "" for the network's name, None if it is not published.
         low: Value of the byte 0.
+        multiple_of: Number that divides the sides of images that the network accepts.
+        one_crop: True for a network that requires images of its own size.
     """
-    images, small = (InputSpec("images", (3, *item), low) for item in (size, tiny_size))
+    images, small = (
+        InputSpec("images", (3, *item), low, multiple_of=multiple_of, least=min(item) if one_crop else multiple_of)
+        for item in (size, tiny_size)
+    )
     weight = name if weight == "" else weight
     register(
         NetworkEntry(name, build, summary, source, "Apache-2.0", (images,), weight, tiny=tiny, tiny_inputs=(small,))
