@@ -63,7 +63,7 @@ def short_demo(media, tmp_path, monkeypatch):
         "synth {mine} --count 1 --size 64x64",
         "datasets convert folder {mine} --root {stills}",
         "gestures record wave {stills} --to {mine}/own.npz",
-        "export hand-lite --out {mine}/hand.onnx",
+        "export hand-lite --weights demo --set trunk=tiny --out {mine}/hand.onnx",
     ],
 )
 def test_foreign_files_stay(sonjit, planted, media, stills, command):
