@@ -113,9 +113,9 @@ def test_published_networks_have_no_gestures():
 @pytest.mark.parametrize(
     ("members", "reason"),
     [
-        ({"gesture_embedder": classifier(CANNED)}, r"gesture_embedder.tflite takes \[\(1, 127\)\], not"),
-        ({"canned_gesture_classifier": EMBEDDER}, "canned_gesture_classifier.tflite holds no labels.txt"),
-        ({"canned_gesture_classifier": classifier(CANNED, NAMES[:2])}, r"gives \[3\], not \[127\] and \[2\]"),
+        ({"gesture_embedder": classifier(CANNED)}, r"gesture_embedder.tflite has inputs \[\(1, 127\)\]. Expected"),
+        ({"canned_gesture_classifier": EMBEDDER}, "canned_gesture_classifier.tflite requires labels.txt"),
+        ({"canned_gesture_classifier": classifier(CANNED, NAMES[:2])}, r"sizes \[3\]. Expected \[127\] and \[2\]"),
     ],
 )
 def test_networks_of_no_use_are_named(tmp_path, monkeypatch, members, reason):

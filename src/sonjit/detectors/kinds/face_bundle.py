@@ -53,12 +53,12 @@ def load_blendshapes(bundle: TaskBundle, running: EngineOptions) -> BlendshapeNe
     """Load the bundle's network of blendshapes.
 
     Raises:
-        InputError: The bundle has none, or one that is not such a network.
+        InputError: The network is missing, or has other inputs or outputs.
     """
     engine = load_number_engine(bundle.file(_BLENDSHAPES), running)
     if engine.input.shape != (1, len(_POINTS), 2) or engine.output_sizes != [len(BLENDSHAPES)]:
         raise InputError(
-            f"{bundle.name}: its {_BLENDSHAPES} takes {engine.input.shape} and gives {engine.output_sizes} numbers, "
+            f"{bundle.name}: {_BLENDSHAPES} has input {engine.input.shape} and output sizes {engine.output_sizes}, "
             f"not (1, {len(_POINTS)}, 2) and {len(BLENDSHAPES)}"
         )
     return BlendshapeNetwork(engine)
@@ -84,7 +84,7 @@ def load_canonical_face(bundle: TaskBundle) -> CanonicalFace:
                 weights[int_from_varint(entry.get(_LANDMARK, b"\0"))] = struct.unpack("<f", entry[_WEIGHT])[0]
         points = np.array(vertices).reshape(_MESH, _VERTEX)[:, :3]
     except (ValueError, IndexError, KeyError, struct.error) as error:
-        raise InputError(f"{bundle.name}: its {_GEOMETRY} is damaged") from error
+        raise InputError(f"{bundle.name}: {_GEOMETRY} is damaged") from error
     if np.count_nonzero(weights) < 3:
-        raise InputError(f"{bundle.name}: its {_GEOMETRY} names fewer than three landmarks to fit")
+        raise InputError(f"{bundle.name}: {_GEOMETRY} lists fewer than three landmarks to fit")
     return CanonicalFace(points, weights)

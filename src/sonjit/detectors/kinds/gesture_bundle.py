@@ -31,12 +31,12 @@ _EPSILON = 1e-5
 
 
 class GestureNetworks:
-    """Gestures of hands.
+    """Classify gestures with the networks of a task bundle.
 
     Args:
         embedder: Takes landmarks (1, 21, 3), the probability of a right hand (1, 1) and world landmarks (1, 21, 3).
-        classifiers: Each takes what the embedder gives; with the names of its scores. The custom one, if there is one,
-            comes first.
+        classifiers: Networks that classify the embedding, with the names of their scores. A custom classifier comes
+            first.
     """
 
     def __init__(self, embedder: OpenVinoEngine, classifiers: list[tuple[OpenVinoEngine, list[str]]]) -> None:
@@ -49,7 +49,7 @@ class GestureNetworks:
         Args:
             hand: Hand in an upright image.
             side_px: The image's long side.
-            depth_px: The width of the image as it was given: the unit of depth.
+            depth_px: Width of the original image, the unit of depth.
         """
         points = hand.keypoints / np.array([side_px, side_px, depth_px], np.float32)
         score = hand.handedness_score or 0.0
@@ -75,14 +75,14 @@ def load_gestures(bundle: TaskBundle, running: EngineOptions) -> GestureNetworks
     """Load the gesture networks of a bundle, or return None if it has none.
 
     Raises:
-        InputError: One is missing, or is no such network, or has no names for its scores.
+        InputError: A network is missing, has other inputs or outputs, or has no names for its scores.
     """
     if EMBEDDER not in bundle.members:
         return None
     embedder = load_number_engine(bundle.file(EMBEDDER), running)
     shapes = [tensor.shape for tensor in embedder.inputs]
     if shapes != [_HAND, (1, 1), _HAND] or len(embedder.output_sizes) != 1:
-        raise InputError(f"{bundle.name}: its {EMBEDDER} takes {shapes}, not {[_HAND, (1, 1), _HAND]}")
+        raise InputError(f"{bundle.name}: {EMBEDDER} has inputs {shapes}. Expected {[_HAND, (1, 1), _HAND]}.")
     classifiers: list[tuple[OpenVinoEngine, list[str]]] = []
     for member in _CLASSIFIERS:
         if member not in bundle.members and member == _CLASSIFIERS[0]:
@@ -90,8 +90,8 @@ def load_gestures(bundle: TaskBundle, running: EngineOptions) -> GestureNetworks
         engine, names = load_number_engine(bundle.file(member), running), _names(bundle, member)
         if [tensor.size for tensor in engine.inputs] != embedder.output_sizes or engine.output_sizes != [len(names)]:
             raise InputError(
-                f"{bundle.name}: its {member} takes {[tensor.size for tensor in engine.inputs]} numbers and gives "
-                f"{engine.output_sizes}, not {embedder.output_sizes} and {[len(names)]}, one for each of its names"
+                f"{bundle.name}: {member} has input sizes {[tensor.size for tensor in engine.inputs]} and output sizes "
+                f"{engine.output_sizes}. Expected {embedder.output_sizes} and {[len(names)]}, the number of its names."
             )
         classifiers.append((engine, names))
     return GestureNetworks(embedder, classifiers)
@@ -103,4 +103,4 @@ def _names(bundle: TaskBundle, member: str) -> list[str]:
         with zipfile.ZipFile(io.BytesIO(bundle.read(member))) as nested:
             return nested.read(_LABELS).decode().splitlines()
     except (zipfile.BadZipFile, KeyError, UnicodeDecodeError, OSError, ValueError) as error:
-        raise InputError(f"{bundle.name}: its {member} holds no {_LABELS} with the gestures' names") from error
+        raise InputError(f"{bundle.name}: {member} requires {_LABELS} with the names of the gestures") from error

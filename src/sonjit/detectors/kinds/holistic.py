@@ -1,10 +1,10 @@
 """Holistic: people with their own hands and face.
 
-Bodies come from the loop like any other kind. Each person's hands are looked for where the body's wrists are and the
-face where the head is, so that small and far ones are found too; then they are carried from frame to frame like every
-instance. What is carried belongs to one person's track and goes with it: nothing passes from person to person.
+The detection loop handles bodies like any other kind. Hands are searched at the wrists of each body and the face at its
+head, so small and distant ones are found too. They are then tracked from frame to frame. The tracked parts belong to
+the track of one person and end with it.
 
-Source: Grishchenko and Bazarevsky 2020, MediaPipe Holistic; unlike the published graph, it follows several people.
+Source: Grishchenko and Bazarevsky 2020, MediaPipe Holistic. The published graph tracks a single person.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound=Observation)
 
-# Of the body's keypoints, for (left, right).
+# Indices of body keypoints (left, right).
 _WRIST, _PINKY, _INDEX = (15, 16), (17, 18), (19, 20)
 _HEAD = list(range(11))
 _HAND_SCALE = 2.7
 _HAND_SHIFT = -0.1
-_EYES = [5, 2]  # the person's right one first
+_EYES = [5, 2]  # the person's right eye first
 _HEAD_SCALE = 3.0
 _MIN_VISIBILITY = 0.1
 _MIN_HEAD_PX = 8
@@ -68,7 +68,7 @@ _MAX_WRIST_DISTANCE = 1.0
 
 _RECROP = "hand_roi_refinement.tflite"
 _PART_INTERVAL = 2
-"""Frames between searches for a missing hand or face, at most: the body says where to search, so one costs little."""
+"""Maximum frames between searches for a missing hand or face. A search is cheap, because the body limits it."""
 
 
 @dataclass(eq=False)
@@ -76,8 +76,8 @@ class _Part:
     """A hand or face of one person, tracked from frame to frame.
 
     Attributes:
-        box: The crop of the next frame; None while it is not held.
-        anchor: (2,) pixels, where the body had the part when the box was made.
+        box: Crop of the next frame, or None if the part is not tracked.
+        anchor: (2,) Position of the part in the body's keypoints when the box was made, in pixels.
         wait: Frames until the next search.
     """
 
@@ -88,7 +88,7 @@ class _Part:
 
     def observe(
         self,
-        see: Callable[[RotatedBox], P],
+        observe: Callable[[RotatedBox], P],
         box_after: Callable[[P], RotatedBox],
         anchor: NDArray[np.float32],
         search: Callable[[], RotatedBox | None],
@@ -97,25 +97,26 @@ class _Part:
         interval: int,
     ) -> P | None:
         """Observe the part in one image, in its tracked box or else in the box of a search."""
-        seen = None
+        observation = None
         if self.box is not None and self.anchor is not None:
             moved = anchor - self.anchor
-            if np.linalg.norm(moved) > _MIN_BODY_SHIFT * self.box.width:  # less than that is noise of the body's
+            # Smaller shifts are noise of the body's keypoints.
+            if np.linalg.norm(moved) > _MIN_BODY_SHIFT * self.box.width:
                 self.box = self.box._replace(cx=self.box.cx + float(moved[0]), cy=self.box.cy + float(moved[1]))
-            seen = see(self.box)
-        if self.box is not None and (seen is None or seen.score <= min_score):
-            self.box, self.wait = None, 0  # it moved too far: search where the body says, in this very frame
+            observation = observe(self.box)
+        if self.box is not None and (observation is None or observation.score <= min_score):
+            self.box, self.wait = None, 0  # lost: search at the body's keypoints in the same frame
         if self.box is None and self.wait > 0:
             self.wait -= 1
             return None
         if self.box is None:
             self.wait = interval - 1
             box = search()
-            seen = None if box is None else see(box)
-        if seen is None or seen.score <= min_score:
+            observation = None if box is None else observe(box)
+        if observation is None or observation.score <= min_score:
             return None
-        self.box, self.anchor = box_after(seen), anchor
-        return seen
+        self.box, self.anchor = box_after(observation), anchor
+        return observation
 
     def smooth(self, observation: P, now_s: float) -> P:
         """Return the observation, smoothed if smoothing is enabled."""
@@ -124,11 +125,11 @@ class _Part:
 
 @dataclass(frozen=True, eq=False)
 class PersonObservation(BodyObservation):
-    """A body of a still whose hands and face have been found already.
+    """A body of a still with its hands and face.
 
     Attributes:
-        hands: Left and right.
-        face: The mesh.
+        hands: Left and right hand.
+        face: Face mesh.
     """
 
     hands: tuple[HandObservation | None, HandObservation | None] = (None, None)
@@ -139,12 +140,12 @@ class Holistic(Kind[BodyObservation, Person]):
     """Detect bodies with their hands and faces.
 
     Args:
-        bodies, hands, faces: The kinds that see the parts.
-        recrop: Network with an image of a forearm's end in and, in its pixels, (1, 1, 1, 4) out: the hand's centre and
-            the middle of its lower edge.
-        new_smoother: Makes the smoother of a hand's or face's keypoints, or None.
+        bodies, hands, faces: Kinds that observe the parts.
+        recrop: Network that maps an image of a forearm's end to (1, 1, 1, 4): the hand's centre and the middle of its
+            lower edge, in pixels of the input.
+        new_smoother: Function that makes the smoother of a hand's or face's keypoints, or returns None.
         min_presence_score: Minimum presence of each part in its crop.
-        search_interval: Frames between searches for a part that is not held.
+        search_interval: Frames between searches for a missing part.
         merge_nested: See `is_same_object`.
         thresholds: Thresholds of faces and hands, if they differ.
     """
@@ -166,12 +167,12 @@ class Holistic(Kind[BodyObservation, Person]):
     ) -> None:
         self.bodies, self.hands, self.faces = bodies, hands, faces
         self._recrop = recrop
-        self._beside = ThreadPoolExecutor(1, thread_name_prefix="sonjit-face")
+        self._face_thread = ThreadPoolExecutor(1, thread_name_prefix="sonjit-face")
         self._new_smoother = new_smoother
-        asked = thresholds.hand_presence, thresholds.face_presence, thresholds.face_detection
+        custom = thresholds.hand_presence, thresholds.face_presence, thresholds.face_detection
         defaults = min_presence_score, min_presence_score, _MIN_FACE_SCORE
         self._min_hand, self._min_face, self._min_face_found = (
-            default if item is None else item for item, default in zip(asked, defaults, strict=True)
+            default if item is None else item for item, default in zip(custom, defaults, strict=True)
         )
         self._interval = search_interval
         self._merge_nested = merge_nested
@@ -190,7 +191,7 @@ class Holistic(Kind[BodyObservation, Person]):
         return self.bodies.follow(track)
 
     def is_same_instance(self, box: RotatedBox, other: RotatedBox) -> bool:
-        """Check whether two boxes show one body."""
+        """Check whether two boxes show the same body."""
         return self.bodies.is_same_instance(box, other)
 
     def propagate(self, observation: BodyObservation, shift: NDArray[np.float32], score: float) -> BodyObservation:
@@ -211,8 +212,8 @@ class Holistic(Kind[BodyObservation, Person]):
         now_s = 0.0 if track is None else track.seen_s
         id = None if track is None else track.id
         left, right = (
-            None if seen is None else self._hand(part.smooth(seen, now_s), name, id)
-            for seen, part, name in zip(hands, parts.hands, ("Left", "Right"), strict=True)
+            None if hand is None else self._hand(part.smooth(hand, now_s), name, id)
+            for hand, part, name in zip(hands, parts.hands, ("Left", "Right"), strict=True)
         )
         mesh = None
         if face is not None:
@@ -233,8 +234,8 @@ class Holistic(Kind[BodyObservation, Person]):
     def _observe_parts(
         self, rgb: NDArray[np.uint8], body: BodyObservation, parts: _Parts
     ) -> tuple[list[HandObservation | None], FaceObservation | None]:
-        """Left hand, right hand and face of a body as seen: smoothed keypoints lag behind the image."""
-        face_seen = self._beside.submit(  # its network runs on one thread and leaves room for the hands'
+        """Return the left hand, right hand and face of an unsmoothed body. Smoothed keypoints lag."""
+        observed_face = self._face_thread.submit(  # its network uses one thread, so it runs in parallel with the hands
             parts.face.observe,
             partial(self.faces.observe, rgb),
             self.faces.box_after,
@@ -255,23 +256,23 @@ class Holistic(Kind[BodyObservation, Person]):
             for side, part in enumerate(parts.hands)
         ]
         self._drop_strays(body, parts, hands)
-        return hands, face_seen.result()
+        return hands, observed_face.result()
 
     def face_in(self, rgb: NDArray[np.uint8], body: BodyObservation, near: Box | None = None) -> FaceObservation | None:
-        """Return the face in the body's own head crop, or None. With a box, the face must lie on its centre."""
+        """Return the face in the head crop of a body, or None. A face must cover the centre of the box `near`."""
         box = self._face_box(rgb, body)
-        seen = None if box is None else self.faces.observe(rgb, box)
-        if seen is None or seen.score <= self._min_face:
+        face = None if box is None else self.faces.observe(rgb, box)
+        if face is None or face.score <= self._min_face:
             return None
         if near is None:
-            return seen
+            return face
         x_min, y_min, x_max, y_max = near
         centre = (x_min + x_max) / 2, (y_min + y_max) / 2
-        x_min, y_min, x_max, y_max = seen.box
-        return seen if x_min < centre[0] < x_max and y_min < centre[1] < y_max else None
+        x_min, y_min, x_max, y_max = face.box
+        return face if x_min < centre[0] < x_max and y_min < centre[1] < y_max else None
 
     def _parts_of(self, track: Track[BodyObservation] | None) -> _Parts:
-        """Return the tracked parts of one person; new ones for a still."""
+        """Return the tracked parts of a person. Stills get new parts."""
         parts = None if track is None else self._carried.get(track)
         if parts is None:
             parts = _Parts((_Part(self._new_smoother()), _Part(self._new_smoother())), _Part(self._new_smoother()))
@@ -280,15 +281,15 @@ class Holistic(Kind[BodyObservation, Person]):
         return parts
 
     def _drop_strays(self, body: BodyObservation, parts: _Parts, hands: list[HandObservation | None]) -> None:
-        """Drop hands that are not this body's: far from its wrist, or the other hand seen a second time."""
-        distances = [math.inf if seen is None else wrist_distance(body, side, seen) for side, seen in enumerate(hands)]
-        for side, seen in enumerate(hands):
+        """Drop hands that are far from the wrist of the body, and duplicates of the other hand."""
+        distances = [math.inf if hand is None else wrist_distance(body, side, hand) for side, hand in enumerate(hands)]
+        for side, hand in enumerate(hands):
             other = hands[1 - side]
-            twice = (
-                seen is not None and other is not None and is_same_object(seen, other, merge_nested=self._merge_nested)
+            duplicate = (
+                hand is not None and other is not None and is_same_object(hand, other, merge_nested=self._merge_nested)
             )
-            if seen is not None and (
-                distances[side] > _MAX_WRIST_DISTANCE or (twice and distances[side] > distances[1 - side])
+            if hand is not None and (
+                distances[side] > _MAX_WRIST_DISTANCE or (duplicate and distances[side] > distances[1 - side])
             ):
                 hands[side] = None
                 parts.hands[side].box = None
@@ -396,6 +397,6 @@ def load_holistic(options: HolisticOptions) -> Holistic:
 
 
 def load_recrop(options: HolisticOptions, file: Path) -> Engine:
-    """Load the network that finds a hand at the end of a forearm. It is small: f32 on one thread."""
+    """Load the network that finds a hand at the end of a forearm. It uses f32 and one thread, because it is small."""
     engine = load_engine(file, replace(options.running, precision="f32", threads=options.running.threads or 1))
     return check_shapes(engine, file, "hand re-crop network", size=256, outputs=(4,))
