@@ -3,8 +3,9 @@
     python benchmarks/fit_search.py record RECORD [--data ../shared/real] [--kinds hands,face,body]
     python benchmarks/fit_search.py fit RECORD [--kinds body] [--worth 0.000562] [--write]
 
-`record` runs the complete search on all photographs and keeps every candidate with its features. `fit` fits a logistic
-regression for each kind, prints what it finds on sources that it was not fitted to, and writes `search.json`.
+`record` runs the complete search on all photographs and on changed copies, and keeps every candidate with its features.
+`fit` fits a logistic regression for each kind to all copies, and prints what it finds on photographs of sources that it
+was not fitted to. `--write` writes `search.json` and, for hands, the likeness in `hand_heads.npz`.
 """
 
 from __future__ import annotations
@@ -20,14 +21,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 
 import sonjit
-from sonjit.detectors.search import agenda, bodies, faces, hands, score
+from sonjit.detectors.kinds.hand_heads import ASSET, shipped_arrays
+from sonjit.detectors.kinds.hands import Hands, box_around_hand, load_hands
+from sonjit.detectors.options import HandOptions
+from sonjit.detectors.search import agenda, bodies, faces, hands, load, score
+from sonjit.detectors.search.light import in_good_light
 from sonjit.lab.datasets import Sample, open_dataset
 from sonjit.lab.evaluation.detection import assign
 
 FILE = Path(score.__file__).with_name("search.json")
+HEADS = Path(sonjit.__file__).parent / "_util" / "assets" / ASSET
 SETS = ("wild", "wild2", "wild3")
 MODULES = {"hands": hands, "face": faces, "body": bodies}
 WHAT = {"hands": "hand", "face": "face", "body": "body"}
@@ -47,8 +54,8 @@ FEATURES = {
         "palm",
         "fingers",
     ),
-    "face": ("detection", "presence", "agreement", "long"),
-    "body": ("lower", "agreement", "detection", "core", "visible", "size", "votes"),
+    "face": ("detection", "presence", "agreement", "long", "depth", "turned"),
+    "body": ("lower", "agreement", "detection", "core", "visible", "size", "votes", "heatmap"),
     "body_faced": (
         "lower",
         "upper",
@@ -60,14 +67,20 @@ FEATURES = {
         "torso",
         "visible",
         "inside",
+        "heatmap",
     ),
 }
 SCORES = {"hands": ("hand",), "face": ("face",), "body": ("body", "body_faced")}
 """Scores of each kind; the second is that of candidates with a face of their own."""
 PRECISION = {"hands": 0.98, "face": 0.98, "body": 0.97}
 """Precision on left-out sources that score 0.5 must reach."""
-PENALTY, TASK_PENALTY = 2.0, 5.0
+PENALTY = {"hands": 100.0, "face": 10.0, "body": 10.0}
+TASK_PENALTY = 5.0
 """L2 penalty of standardised weights."""
+COMPONENTS = 12
+"""Number of principal components of the pooled maps of hands from which the likeness is fitted."""
+LITE_COMPONENTS = 24
+"""Number of principal components of the lite model's pooled maps, which are fitted to the full model's likeness."""
 ALLOWED = 20
 Place = tuple[str, str]
 HEAD = [0, 2, 5, 9, 10]
@@ -100,19 +113,87 @@ THRESHOLDS = np.linspace(-0.5, 3.5, 33)
 SHIFTS = (0.0, -1.0, -0.5, 0.5, 1.0)
 
 
+class Variant(NamedTuple):
+    """A changed copy of each photograph.
+
+    Attributes:
+        scale: Size relative to the photograph.
+        gamma: Exponent of the brightness.
+        mirrored: True to exchange left and right.
+        quality: JPEG quality, or None for no compression.
+    """
+
+    scale: float = 1.0
+    gamma: float = 1.0
+    mirrored: bool = False
+    quality: int | None = None
+
+    def image(self, rgb: np.ndarray) -> np.ndarray:
+        """Return the copy of a photograph (H, W, 3)."""
+        if self.scale != 1:
+            smooth = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_CUBIC
+            rgb = cv2.resize(rgb, None, fx=self.scale, fy=self.scale, interpolation=smooth)
+        if self.gamma != 1:
+            rgb = (255 * (rgb / 255) ** self.gamma).round().astype(np.uint8)
+        if self.mirrored:
+            rgb = np.ascontiguousarray(rgb[:, ::-1])
+        if self.quality is not None:
+            data = cv2.imencode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, self.quality])[1]
+            rgb = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
+        return rgb
+
+    def placed(self, keypoints: np.ndarray, width: int) -> np.ndarray:
+        """Return keypoints (K, 2 or more) of a copy of some width in pixels of the photograph."""
+        keypoints = keypoints.copy()
+        if self.mirrored:
+            keypoints[:, 0] = width - keypoints[:, 0]
+        return keypoints / self.scale
+
+
+VARIANTS = (
+    Variant(scale=0.6),
+    Variant(mirrored=True, quality=30),
+    Variant(scale=1.35, quality=50),
+    Variant(scale=0.8, gamma=1.8, mirrored=True),
+)
+"""Copies that scores are fitted to, in addition to the photographs."""
+
+
+class Candidate(NamedTuple):
+    """A candidate of the complete search.
+
+    Attributes:
+        keypoints: (K, 2 or more) pixels of the photograph.
+        features: Features by name.
+        task: Index of the task that led to it.
+        published: Whether the published search finds it.
+        pooled: (C,) float16 mean over the views of the hand's pooled map.
+        pooled_lite: The same from the lite model.
+    """
+
+    keypoints: np.ndarray
+    features: Mapping[str, float]
+    task: int
+    published: bool
+    pooled: np.ndarray | None = None
+    pooled_lite: np.ndarray | None = None
+
+
 class Recorded(NamedTuple):
     """What the complete search of a photograph did.
 
     Attributes:
         log: Name, features and parent of each task.
-        finds: Keypoints, features, task of each candidate, and whether the published search finds it.
+        finds: All candidates.
+        variants: All candidates of each of `VARIANTS`.
         times: Processor time of each task in milliseconds.
         fast: Processor time of the published search in milliseconds.
         rest: Processor time beside the tasks in milliseconds.
     """
 
     log: list[tuple[str, Mapping[str, float], int]]
-    finds: list[tuple[np.ndarray, Mapping[str, float], int, bool]]
+    finds: list[Candidate]
+    variants: list[list[Candidate]]
     times: list[float]
     fast: float
     rest: float
@@ -129,6 +210,7 @@ class Row(NamedTuple):
         task: Index of the task that led to it.
         instance: Index of the label that it fits, or -1.
         published: Whether the published search finds it, or after suppression its instance.
+        pooled, pooled_lite: See `Candidate`.
     """
 
     place: tuple[str, str]
@@ -138,6 +220,8 @@ class Row(NamedTuple):
     task: int
     instance: int
     published: bool
+    pooled: np.ndarray | None
+    pooled_lite: np.ndarray | None
 
 
 def photographs(data: Path) -> dict[Place, Sample]:
@@ -174,12 +258,24 @@ def record(data: Path, kinds: Sequence[str], target: Path) -> None:
 
         add(self, name, timed if name in score.CONSTANTS["tasks"][kind] else task, features)
 
+    found: list[agenda.Found[Any]] = []
+    as_still_search = load.as_still_search
+
+    def as_kept_search(search: Callable[[Any], agenda.Found[Any]], options: Any) -> Any:
+        def keep(rgb: np.ndarray) -> agenda.Found[Any]:
+            found[:] = [search(rgb)]
+            return found[0]
+
+        return as_still_search(keep, options)
+
     agenda.Agenda.add = add_timed  # type: ignore[method-assign]
+    load.as_still_search = as_kept_search  # type: ignore[assignment]
     kept = pickle.loads(target.read_bytes()) if target.is_file() else {}
     for kind in kinds:
         kept[kind] = {}
         MODULES[kind].without_same = lambda finds, *_: list(finds)  # type: ignore[attr-defined]
         make = partial(sonjit.create_detector, kind, static_image=True, max_instances=1000, threads=1)
+        lite = load_hands(HandOptions(kind="hands", model="lite", static_image=True)) if kind == "hands" else None
         with make(search="fast") as fast, make(search="thorough") as detector:
             samples = {at: one for at, one in photographs(data).items() if WHAT[kind] in one.tags["labelled"]}
             first = next(iter(samples.values())).rgb()
@@ -193,16 +289,42 @@ def record(data: Path, kinds: Sequence[str], target: Path) -> None:
                 times.clear()
                 detector.detect(rgb)
                 end = time.process_time()
-                found = detector._still_search.found  # type: ignore[union-attr]
+                log = [tuple(task) for task in found[0].log]
+                task_times = [times[index] for index in range(len(log))]
+                finds = [candidate(find, rgb, lite) for find in found[0].finds]
+                variants: list[list[tuple[Any, ...]]] = []
+                for variant in VARIANTS:
+                    copy = variant.image(rgb)
+                    detector.detect(copy)
+                    own = [candidate(find, copy, lite) for find in found[0].finds]
+                    placed = [one._replace(keypoints=variant.placed(one.keypoints, copy.shape[1])) for one in own]
+                    variants.append([tuple(one) for one in placed])
                 kept[kind][place] = (
-                    [tuple(task) for task in found.log],
-                    [(one.last.keypoints, one.features, one.task, one.published) for one in found.finds],
-                    [times[index] for index in range(len(found.log))],
+                    log,
+                    [tuple(one) for one in finds],
+                    variants,
+                    task_times,
                     1e3 * (middle - start),
-                    1e3 * (end - middle) - sum(times.values()),
+                    1e3 * (end - middle) - sum(task_times),
                 )
         MODULES[kind].without_same = agenda.without_same  # type: ignore[attr-defined]
         target.write_bytes(pickle.dumps(kept))
+    load.as_still_search = as_still_search
+
+
+def candidate(find: agenda.Find[Any], rgb: np.ndarray, lite: Hands | None) -> Candidate:
+    """Return what is kept of a find."""
+    own = find.last.keypoints, find.features, find.task, find.published
+    if lite is None:
+        return Candidate(*own)
+    light, box = in_good_light(rgb), box_around_hand(find.last.keypoints)
+    views = [lite.observe(light, box), hands.seen_in_mirror(lite, light, box)]
+    return Candidate(*own, pooled(find.views), pooled(views))
+
+
+def pooled(views: Sequence[Any]) -> np.ndarray:
+    """Return the mean (C,) float16 of the pooled maps of some views."""
+    return np.mean([view.pooled for view in views], axis=0).astype(np.float16)
 
 
 def clipped(keypoints: np.ndarray, sample: Sample) -> tuple[float, float, float, float]:
@@ -368,37 +490,152 @@ def assigned_finds(finds: Sequence[tuple[float, Row]], labels: Labels, sample: S
     return assign(boxes, labels.boxes, labels.crowds)
 
 
+class Table(NamedTuple):
+    """Candidates as arrays.
+
+    Attributes:
+        x: (N, F) features.
+        pooled: (N, C) pooled maps of hands, else (N, 0).
+        y: (N,) labels; see `Row`.
+    """
+
+    x: np.ndarray
+    pooled: np.ndarray
+    y: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], names: Sequence[str]) -> Table:
+        """Return the table of some candidates with the named features."""
+        x = np.array([[row.features[name] for name in names] for row in rows])
+        empty = np.zeros(0)
+        maps = np.array([empty if row.pooled is None else row.pooled for row in rows], np.float64)
+        return cls(x, maps, np.array([row.label for row in rows]))
+
+    def take(self, chosen: np.ndarray) -> Table:
+        """Return chosen rows."""
+        return Table(*(column[chosen] for column in self))
+
+
+class Model(NamedTuple):
+    """A fitted score.
+
+    Attributes:
+        regression: Regression of the features, and of the likeness with weight 1.
+        likeness: Weights (C,) of the pooled map, or (0,).
+        likeness_bias: Constant term of the likeness, which is 0 on average.
+    """
+
+    regression: Regression
+    likeness: np.ndarray
+    likeness_bias: float
+
+    @classmethod
+    def fitted(cls, names: Sequence[str], table: Table, penalty: float) -> Model:
+        """Fit to all rows whose label is 0 or 1."""
+        own = table.take(table.y >= 0)
+        middle = own.pooled.mean(0)
+        columns = principal_components(own.pooled - middle, COMPONENTS)
+        x = np.c_[own.x, (own.pooled - middle) @ columns]
+        fit = Regression.fitted(names, x, own.y, penalty)
+        likeness = columns @ fit.weights[len(names) :]
+        weights = fit.weights[: len(names)]
+        if len(likeness):
+            names, weights = (*names, "likeness"), np.r_[weights, 1.0]
+        return cls(Regression(tuple(names), weights, fit.bias), likeness, float(-middle @ likeness))
+
+    def __call__(self, table: Table) -> np.ndarray:
+        """Return log odds (N,)."""
+        likeness = table.pooled @ self.likeness + self.likeness_bias
+        return self.regression(np.c_[table.x, likeness] if len(self.likeness) else table.x)
+
+
+def principal_components(centred: np.ndarray, count: int) -> np.ndarray:
+    """Return the first principal components (C, `count`) of centred data (N, C), each with variance 1."""
+    if not centred.shape[1]:
+        return np.zeros((0, 0))
+    variances, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
+    return vectors[:, -count:] / np.sqrt(variances[-count:])
+
+
+def likeness_of_lite(model: Model, rows: Sequence[Row]) -> dict[str, np.ndarray]:
+    """Return the arrays of `hand_heads.npz`: the likeness of both models, that of the lite one as near as possible."""
+    maps = np.array([row.pooled for row in rows], np.float64)
+    target = maps @ model.likeness + model.likeness_bias
+    lite = np.array([row.pooled_lite for row in rows], np.float64)
+    middle = lite.mean(0)
+    columns = principal_components(lite - middle, LITE_COMPONENTS)
+    weights = columns @ np.linalg.lstsq((lite - middle) @ columns, target - target.mean(), rcond=None)[0]
+    fitted = (lite - middle) @ weights + target.mean()
+    print(f"  likeness of the lite model: correlation {np.corrcoef(fitted, target)[0, 1]:.3f}")
+    bias = target.mean() - middle @ weights
+    return {
+        "full.likeness": model.likeness,
+        "full.likeness_bias": np.array([model.likeness_bias]),
+        "lite.likeness": weights,
+        "lite.likeness_bias": np.array([bias]),
+    }
+
+
+def rows_of(place: Place, candidates: Sequence[Candidate], labels: Labels, sample: Sample) -> list[Row]:
+    """Return the candidates of one photograph with their labels."""
+    rows: list[Row] = []
+    for one in candidates:
+        label, instance = labels.of(clipped(one.keypoints, sample), one.keypoints)
+        rows.append(
+            Row(
+                place,
+                one.keypoints,
+                one.features,
+                label,
+                one.task,
+                instance,
+                one.published,
+                one.pooled,
+                one.pooled_lite,
+            )
+        )
+    return rows
+
+
 def fit_kind(kind: str, recorded: Any, data: Path, worths: Sequence[float] = WORTHS) -> dict[str, Any]:
     """Fit one kind; print what is found on left-out sources, and return its parts of `search.json`."""
-    recorded = {place: Recorded(*one) for place, one in recorded.items()}
+    recorded = {
+        place: Recorded(
+            log,
+            [Candidate(*find) for find in finds],
+            [[Candidate(*find) for find in variant] for variant in variants],
+            *times,
+        )
+        for place, (log, finds, variants, *times) in recorded.items()
+    }
     samples, source = photographs(data), sources(data)
     labels = {place: Labels(samples[place], WHAT[kind]) for place in recorded}
-    rows = [
-        Row(
-            place,
-            keypoints,
-            features,
-            *_label(labels[place], clipped(keypoints, samples[place]), keypoints, task),
-            published,
-        )
+    rows = [row for place, one in recorded.items() for row in rows_of(place, one.finds, labels[place], samples[place])]
+    copies = [
+        row
         for place, one in recorded.items()
-        for keypoints, features, task, published in one.finds
+        for variant in one.variants
+        for row in rows_of(place, variant, labels[place], samples[place])
     ]
+    everything = [*rows, *copies]
     y = np.array([row.label for row in rows])
-    of = np.array([source[row.place] for row in rows])
-    sets = np.array([row.place[0] for row in rows])
-    part = np.array([int(row.features.get("own_head", -1) >= 0) for row in rows])
-    finals: list[Regression] = []
+    of = np.array([source[row.place] for row in everything])
+    sets = np.array([row.place[0] for row in everything])
+    part = np.array([_part(row) for row in rows])
+    every_part = np.array([_part(row) for row in everything])
+    finals: list[Model] = []
     fitted, left_out, by_set = (np.zeros(len(rows)) for _ in range(3))
     for number, score_name in enumerate(SCORES[kind]):
-        names, own = FEATURES[score_name], part == number if len(SCORES[kind]) > 1 else np.ones(len(rows), bool)
-        x = np.array([[row.features[name] for name in names] for row in rows])
-        finals.append(Regression.fitted(names, x[own & (y >= 0)], y[own & (y >= 0)], PENALTY))
-        fitted[own] = finals[-1](x[own])
+        names = FEATURES[score_name]
+        table, own = Table.of(everything, names), every_part == number
+        finals.append(Model.fitted(names, table.take(own), PENALTY[kind]))
+        mine = part == number
+        fitted[mine] = finals[-1](table.take(np.flatnonzero(mine)))
         for groups, odds in ((of, left_out), (sets, by_set)):
             for one in sorted(set(groups)):
-                train, test = (groups != one) & (y >= 0) & own, (groups == one) & own
-                odds[test] = Regression.fitted(names, x[train], y[train], PENALTY)(x[test])
+                test = np.flatnonzero((groups[: len(rows)] == one) & mine)
+                model = Model.fitted(names, table.take((groups != one) & own), PENALTY[kind])
+                odds[test] = model(table.take(test))
 
     def suppressed(odds: np.ndarray, chosen: np.ndarray | None = None) -> dict[Place, list[tuple[float, Row]]]:
         at: dict[Place, list[int]] = {}
@@ -453,7 +690,8 @@ def fit_kind(kind: str, recorded: Any, data: Path, worths: Sequence[float] = WOR
     }
     budget, chosen = fit_budget(recorded, tasks, tasks_by["source left out"], samples, count, worths)
     right, wrong = (y == 1).sum(), (y == 0).sum()
-    print(f"{kind}: {right} right and {wrong} wrong candidates of {len(set(of))} sources; {chosen:.2f} becomes 0")
+    groups = len(set(source.values()))
+    print(f"{kind}: {right} right and {wrong} wrong candidates of {groups} sources; {chosen:.2f} becomes 0")
     for name, odds in (("fitted", fitted), ("source left out", left_out), ("set left out", by_set)):
         done = {place: tasks_done(one, tasks_by[name][place], budget["worth"]) for place, one in recorded.items()}
         every, kept = suppressed(odds), suppressed(odds, rows_done(done))
@@ -466,19 +704,21 @@ def fit_kind(kind: str, recorded: Any, data: Path, worths: Sequence[float] = WOR
             print("  reliability:", reliability(kept, chosen, labels, samples))
             wrongs = wrong_finds(kept, chosen, labels, samples)
             print("  wrong:", ", ".join(wrongs))
-    shifted = [one._replace(bias=one.bias - chosen - number * shift) for number, one in enumerate(finals)]
+    shifted = [
+        one.regression._replace(bias=one.regression.bias - chosen - number * shift) for number, one in enumerate(finals)
+    ]
+    heads = likeness_of_lite(finals[0], everything) if kind == "hands" else {}
     return {
+        "heads": heads,
         "scores": {name: one.as_json() for name, one in zip(SCORES[kind], shifted, strict=True)},
         "tasks": {kind: tasks},
         "budgets": {kind: budget},
     }
 
 
-def _label(
-    labels: Labels, box: tuple[float, float, float, float], keypoints: np.ndarray, task: int
-) -> tuple[int, int, int]:
-    label, instance = labels.of(box, keypoints)
-    return label, task, instance
+def _part(row: Row) -> int:
+    """Return the index of a candidate's score in `SCORES`."""
+    return int(row.features.get("own_head", -1) >= 0)
 
 
 def reliability(
@@ -637,11 +877,16 @@ def main() -> None:
     recorded = pickle.loads(options.record.read_bytes())
     constants = json.loads(FILE.read_text("utf-8"))
     worths = WORTHS if options.worth is None else [options.worth]
+    heads: dict[str, np.ndarray] = {}
     for kind in options.kinds.split(","):
-        for part, fitted in fit_kind(kind, recorded[kind], options.data, worths).items():
-            constants[part] |= fitted
+        fitted = fit_kind(kind, recorded[kind], options.data, worths)
+        heads |= fitted.pop("heads")
+        for part, values in fitted.items():
+            constants[part] |= values
     if options.write:
         FILE.write_text(json.dumps(constants, indent=1) + "\n", "utf-8")
+        arrays = shipped_arrays() | {name: value.astype(np.float32) for name, value in heads.items()}
+        np.savez(HEADS, allow_pickle=False, **arrays)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def test_hands_of_stills_are_those_of_pythons_search(web_page, all_networks, sho
     """By default: at the ends of arms and in windows too, in the mirror; their sides by the heads and the arms."""
     rgb = photograph(data, name)
     (found,) = run(web_page, TRACK, "hands", [show(rgb)], options, "detect")
-    with sonjit.create_detector("hands", static_image=True, **options) as detector:
+    with sonjit.create_detector("hands", static_image=True, precision="f32", **options) as detector:
         expected = [hand.to_dict(full=True) for hand in detector.detect(rgb)]
     assert_same_hands(found, expected)
     for ours, theirs in zip(found, expected, strict=True):

@@ -59,9 +59,9 @@ def test_box_stands_on_the_hips_with_the_body_upright_in_it():
 
 
 def refine_slowly(points, heatmaps, kernel):
-    """The same, one pixel at a time."""
+    """Refine points one pixel at a time; return the points and the peaks of the windows."""
     height, width = heatmaps.shape[:2]
-    result = points.astype(np.float64)
+    result, peaks = points.astype(np.float64), np.zeros(len(points))
     for i, (x, y, _) in enumerate(points):
         column, row = int(x * width), int(y * height)
         if not (0 <= column < width and 0 <= row < height):
@@ -74,9 +74,10 @@ def refine_slowly(points, heatmaps, kernel):
                 total += weight
                 sum_x += weight * c
                 sum_y += weight * r
+        peaks[i] = best
         if best >= 0.5:
             result[i, :2] = sum_x / total / width, sum_y / total / height
-    return result
+    return result, peaks
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 3, 7, 9]), st.floats(-8, 1))
@@ -85,9 +86,9 @@ def test_heatmap_refinement_is_that_of_a_slow_loop(seed, kernel, level):
     points = rng.uniform(-0.2, 1.2, (7, 3)).astype(np.float32)
     heatmaps = rng.normal(level, 2, (16, 12, 9)).astype(np.float32)
     before = points.copy()
-    np.testing.assert_allclose(
-        refine_by_heatmaps(points, heatmaps, kernel), refine_slowly(points, heatmaps, kernel), atol=1e-5
-    )
+    refined, expected = refine_by_heatmaps(points, heatmaps, kernel), refine_slowly(points, heatmaps, kernel)
+    np.testing.assert_allclose(refined[0], expected[0], atol=1e-5)
+    np.testing.assert_allclose(refined[1], expected[1], atol=1e-5)
     np.testing.assert_array_equal(points, before)
 
 
@@ -100,6 +101,15 @@ def test_a_body_has_the_colours_of_its_torso():
     bodies = Bodies(None, FakeNetwork(values.reshape(1, -1), np.zeros((1, 117), np.float32)))
     seen = bodies.observe(rgb, RotatedBox(128, 128, 256, 256))
     np.testing.assert_allclose(seen.colours, [200, 10, 10, 10, 200, 10, 10, 10, 200])
+
+
+@pytest.mark.parametrize(("logit", "peak"), [(-9, 0.0001), (0, 0.5), (9, 0.9999)])
+def test_a_body_has_the_mean_peak_of_its_heatmaps(logit, peak):
+    values = np.full((39, 5), 128, np.float32)
+    network = FakeNetwork(values.reshape(1, -1), np.zeros((1, 117), np.float32))
+    network.outputs[2][..., :33] = logit
+    seen = Bodies(None, network).observe(np.zeros((256, 256, 3), np.uint8), RotatedBox(128, 128, 256, 256))
+    assert seen.heatmap_peak == pytest.approx(peak, abs=1e-4)
 
 
 @given(st.floats(-50, 250), st.floats(-50, 250), st.floats(20, 400), st.floats(-4, 4))

@@ -19,6 +19,7 @@ from sonjit.detectors.kinds.hands import HandObservation
 from sonjit.detectors.observations import is_same_object
 from sonjit.detectors.search.agenda import Agenda, Budget, Find, without_same
 from sonjit.detectors.search.bodies import is_same_person, without_other_heads
+from sonjit.detectors.search.faces import mesh_proportions
 from sonjit.detectors.search.geometry import (
     Head,
     Proposal,
@@ -222,6 +223,19 @@ def test_each_face_is_on_one_neck():
     assert faces_of_bodies(bodies, faces) == {1: faces[0], 0: faces[1]}
 
 
+def test_a_flat_mesh_has_less_depth_and_a_profile_narrower_eyes():
+    points = np.zeros((478, 3), np.float32)
+    points[[10, 152, 234, 454, 33, 263]] = [[0, -60, 0], [0, 60, 0], [-50, 0, 0], [50, 0, 0], [-30, 0, 0], [30, 0, 0]]
+    points[4] = 0, 0, -60
+    frontal = mesh_proportions(FaceObservation(1.0, points))
+    np.testing.assert_allclose([frontal["long"], frontal["depth"]], np.log([1.2, 0.5]), rtol=1e-5)
+    points[4] = 0, 0, -6
+    assert mesh_proportions(FaceObservation(1.0, points))["depth"] == pytest.approx(np.log(0.05), rel=1e-5)
+    assert frontal["turned"] == pytest.approx(np.log(1.05))
+    points[263] = -30, 0, 60  # the line between the eyes points at the camera
+    assert mesh_proportions(FaceObservation(1.0, points))["turned"] == pytest.approx(np.log(0.05))
+
+
 def test_other_heads_are_covered_and_ones_own_stays_where_they_overlap():
     rgb = np.full((100, 300, 3), 7, np.uint8)
     heads = [Head(1.0, np.array([x, 50.0]), np.array([0.0, 40.0])) for x in (60, 100, 250)]
@@ -280,6 +294,10 @@ class Landmarks:
     @staticmethod
     def is_same_instance(box, other):
         return box == other
+
+    @staticmethod
+    def likeness(observation):
+        return 0.0
 
 
 def an_image():

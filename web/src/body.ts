@@ -24,6 +24,8 @@ export interface BodyObservation extends Observation {
   readonly left: null;
   /** (9,) mean red, green and blue of three strips across the torso, the shoulders' first. */
   readonly colours: Float32Array;
+  /** Mean probability of the heatmaps near the 33 keypoints, 0..1. */
+  readonly heatmapPeak: number;
   /** (33,) each, 0..1. */
   readonly visibility: Float32Array;
   readonly presence: Float32Array;
@@ -103,7 +105,7 @@ export class Bodies implements Kind<BodyObservation, InWorker<Body>> {
     for (let k = 0; k < OF.USED; k++) {
       for (let axis = 0; axis < 3; axis++) points[3 * k + axis] = values![5 * k + axis]! / this.#landmarks.size;
     }
-    refineByHeatmaps(points, heatmaps!);
+    const heatmapPeak = refineByHeatmaps(points, heatmaps!);
     const placed = pointsFromCrop(points, box, 1, 1);
     const cos = Math.cos(box.rotation);
     const sin = Math.sin(box.rotation);
@@ -126,6 +128,7 @@ export class Bodies implements Kind<BodyObservation, InWorker<Body>> {
       mask: logits ? maskFromLogits(logits, box, image) : null,
       left: null,
       colours: torsoColours(image, keypoints),
+      heatmapPeak,
     };
   }
 
@@ -200,10 +203,12 @@ function torsoColours({ width, height, data }: Pixels, keypoints: Float32Array):
  *
  * @param points (35, 3) as fractions of the crop; z is left alone
  * @param heatmaps (side, side, 39) logits
+ * @returns the mean probability of the heatmaps near the 33 keypoints
  */
-function refineByHeatmaps(points: Float32Array, heatmaps: Float32Array): void {
+function refineByHeatmaps(points: Float32Array, heatmaps: Float32Array): number {
   const side = Math.sqrt(heatmaps.length / OF.LANDMARKS);
   const reach = Math.floor(OF.KERNEL / 2);
+  let peaks = 0;
   for (let k = 0; k < points.length / 3; k++) {
     const column = Math.trunc(points[3 * k]! * side);
     const row = Math.trunc(points[3 * k + 1]! * side);
@@ -218,10 +223,12 @@ function refineByHeatmaps(points: Float32Array, heatmaps: Float32Array): void {
         peak = Math.max(peak, weight);
       }
     }
+    if (k < OF.KEYPOINTS) peaks += peak;
     if (peak < OF.LEAST_PEAK) continue;
     points[3 * k] = x / total / side;
     points[3 * k + 1] = y / total / side;
   }
+  return peaks / OF.KEYPOINTS;
 }
 
 function sigmoid(logit: number): number {

@@ -51,8 +51,11 @@ export class HandHeads {
     return { places, local, mean: taps.at(-1)! };
   }
 
-  /** Return the probability of a left hand in a selfie view, and of each keypoint that it is in the image and not hidden. */
-  read({ places, local, mean }: HeadInputs): { left: number; visibility: Float32Array } {
+  /**
+   * Return the probability of a left hand in a selfie view, the visibility of each keypoint, and how much the crop looks
+   * like a hand, in log odds.
+   */
+  read({ places, local, mean }: HeadInputs): { left: number; visibility: Float32Array; likeness: number } {
     const near = this.#rectified(local, "local", "keypoint");
     const whole = this.#weights.get("side_context")!.values.slice();
     this.#add(whole, mean, "side_mean");
@@ -60,7 +63,13 @@ export class HandHeads {
     this.#add(whole, near, "side_near");
     const side = this.#weights.get("side")!.values;
     const logit = whole.reduce((total, value, i) => total + Math.max(value, 0) * side[i]!, this.#weights.get("side_bias")!.values[0]!);
-    return { left: sigmoid(logit), visibility: this.#visibility(near) };
+    return { left: sigmoid(logit), visibility: this.#visibility(near), likeness: this.#likeness(mean) };
+  }
+
+  /** Return how much a crop looks like a hand, in log odds; 0 on average over candidates of the search. */
+  #likeness(mean: Float32Array): number {
+    const { values } = this.#weights.get("likeness")!;
+    return mean.reduce((total, value, i) => total + value * values[i]!, this.#weights.get("likeness_bias")!.values[0]!);
   }
 
   /** Return the visibility of each keypoint from what is near it (K * H), near its neighbours, and in the mean. */

@@ -20,6 +20,8 @@ export interface HandObservation extends Observation {
   readonly colours: null;
   /** (K,) probability that a keypoint is in the image and not hidden; null without heads. */
   readonly visibility: Float32Array | null;
+  /** How much the crop looks like a hand, in log odds; 0 without heads. */
+  readonly likeness: number;
   /** (K * E) what the classifier of gestures reads of the image; null of a hidden hand, and where nothing reads it. */
   readonly appearance: Float32Array | null;
 }
@@ -103,7 +105,9 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
     }
     // The network was trained on selfie views: there its label is the person's own hand.
     const inputs = this.#heads?.inputs(points!, this.#landmarks.size, taps);
-    const { left, visibility } = inputs ? this.#heads!.read(inputs) : { left: handedness![0]!, visibility: null };
+    const { left, visibility, likeness } = inputs
+      ? this.#heads!.read(inputs)
+      : { left: handedness![0]!, visibility: null, likeness: 0 };
     return {
       score: presence![0]!,
       keypoints: pointsFromCrop(points!, box, this.#landmarks.size, OF.Z_SCALE),
@@ -111,6 +115,7 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
       left: this.#isMirrored ? left : 1 - left,
       colours: null,
       visibility,
+      likeness,
       appearance: inputs && this.#withAppearance ? this.#heads!.appearance(inputs, taps) : null,
     };
   }

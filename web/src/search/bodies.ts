@@ -163,6 +163,7 @@ export class BodySearch {
       from_face: Number(find.votes.has(FACE)),
       core: mean(OF.CORE.map((k) => visibility[k]!)),
       visible: mean([...visibility]),
+      heatmap: body.heatmapPeak,
       inside: mean(isInside),
       size: Math.log(sizeOf(keypoints) / place.longestOf(this.#image)),
       votes: Math.log(find.votes.size),

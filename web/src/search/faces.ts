@@ -92,17 +92,32 @@ export class FaceSearch {
         detection: logit(find.detection),
         presence: logit(presenceOf(find)),
         agreement: logit(find.agreement),
-        long: Math.log(lengthOf(lastOf(find), OF.BROW_AND_CHIN) / lengthOf(lastOf(find), OF.CHEEKS)),
+        ...proportions(lastOf(find)),
       };
       rate(find, "face");
     }
   }
 }
 
-/** Return the distance of two keypoints with their depth, in pixels. */
-function lengthOf({ keypoints }: FaceObservation, ends: readonly number[]): number {
-  const [first, last] = ends.map((k) => keypoints.subarray(3 * k, 3 * k + 3)) as [Float32Array, Float32Array];
-  return Math.max(Math.hypot(...first.map((value, i) => value - last[i]!)), 1);
+/** Return log ratios of a mesh: height to width, depth to height, and eye distance in the image to that in space. */
+function proportions({ keypoints }: FaceObservation): Features {
+  const at = (k: number) => keypoints.subarray(3 * k, 3 * k + 3);
+  const ends = [OF.BROW_AND_CHIN, OF.CHEEKS, OF.EYE_CORNERS].map(([a, b]): Points => [at(a!), at(b!)]) as [Points, Points, Points];
+  const [height, width, eyes] = ends.map(([a, b]) => lengthOf(a, b)) as [number, number, number];
+  const [, cheeks, [right, left]] = ends;
+  const depth = lengthOf(at(OF.NOSE), cheeks[0].map((value, i) => (value + cheeks[1][i]!) / 2));
+  return {
+    long: Math.log(height / width),
+    depth: Math.log(depth / height),
+    turned: Math.log(Math.hypot(right[0]! - left[0]!, right[1]! - left[1]!) / eyes + OF.MIN_SHARE),
+  };
+}
+
+type Points = readonly [Float32Array, Float32Array];
+
+/** Return the distance of two points in space, at least a pixel. */
+function lengthOf(a: Float32Array, b: Float32Array): number {
+  return Math.max(Math.hypot(...a.map((value, i) => value - b[i]!)), 1);
 }
 
 /** Return the boxes of faces with the detector's scores: the published ones, and those that the full-range detector finds in windows. */

@@ -44,7 +44,7 @@ export function handFinder(palms: SingleShotDetector, hands: Hands, minDetection
     ...commonTo(boxAfter),
     observe: (image, box) => hands.observe(image, box),
     async propose(image, window) {
-      const found = await palms.find(place.partOf(image, window), LIMITS.palm_share * minDetection);
+      const found = await palms.find(place.partOf(image, window), LIMITS.stream_palm_share * minDetection);
       return found.map((palm) => ({ box: place.placed(boxFromPalm(palm), window), score: palm.score, votes: new Set() }));
     },
     async score(image, _, first, second) {

@@ -245,7 +245,7 @@ export class HandSearch {
     else if (first.score >= LIMITS.hand_seen) {
       const mirrored = await hands.observeInMirror(this.#image, boxAroundHand(first.keypoints));
       const stays = isPublished && first.score > OF.PRESENT;
-      if (stays || mirrored.score >= LIMITS.seen) {
+      if (stays || mirrored.score >= LIMITS.hand_mirrored) {
         const views = stays || one.votes.has(CROP) ? [mirrored, first] : [first, mirrored];
         find = findOf(views, one, place.oks(first.keypoints, mirrored.keypoints), stays);
       }
@@ -270,6 +270,7 @@ export class HandSearch {
         published: Number(find.isPublished),
         seen: hand.visibility ? mean(hand.visibility) : 0.5,
         small: Math.min(Math.log(sizeOf(hand.keypoints) / OF.SMALL_PX), 0),
+        likeness: mean(views.map(({ likeness }) => likeness)),
         side: mean(views.map(({ left }) => logit(left))),
         arm: armSide(hand, this.#bodies),
         ...proportions(hand),

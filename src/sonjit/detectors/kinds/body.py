@@ -54,35 +54,35 @@ _KEYPOINTS = 33
 _ALIGNMENT = slice(33, 35)  # the middle of the hips and a point on the circle around the whole body
 _LANDMARKS, _USED = 39, 35  # of the network
 _CORE = (*range(13), 23, 24)  # head, shoulders and hips
-_TORSO = [11, 12, 23, 24]  # shoulders and hips, the left one first
-_TORSO_DOWN, _TORSO_ACROSS = (0.1, 0.9, 9), (0.2, 0.8, 7)  # from, to, how many points, as parts of the torso
+_TORSO = [11, 12, 23, 24]  # shoulders and hips, left first
+_TORSO_DOWN, _TORSO_ACROSS = (0.1, 0.9, 9), (0.2, 0.8, 7)  # first, last and number of points, relative to the torso
 _DOWN, _ACROSS = (
     grid.ravel() for grid in np.meshgrid(np.linspace(*_TORSO_DOWN), np.linspace(*_TORSO_ACROSS), indexing="ij")
 )
 _TORSO_WEIGHTS = np.stack(
     [(1 - _DOWN) * (1 - _ACROSS), (1 - _DOWN) * _ACROSS, _DOWN * (1 - _ACROSS), _DOWN * _ACROSS], 1
 )
-"""(63, 4) of these, for points row by row from the shoulders to the hips."""
+"""(63, 4) Bilinear weights of the torso's corners for points from the shoulders to the hips, row by row."""
 _SAME_HIPS = 0.1
-"""Distance of two boxes' centres, in sides, under which they show one person: shoulders are twice as wide."""
+"""Maximum distance of the centres of two boxes of the same person, in sides. Shoulders are twice as wide."""
 
 
 _BOX_SCALE = 1.25
 _KERNEL = 9
 _LEAST_PEAK = 0.5
 _UNCERTAINTY = (-624.717, 291.309, -57.8051, -0.748699, 5.68842, 0.0)
-"""Of (p - 1/2)^2, highest power first: what MediaPipe takes for 1 - entropy of a probability p."""
+"""Coefficients in (p - 1/2)^2, highest power first: MediaPipe's approximation of 1 - entropy of a probability p."""
 _MASK_RATIO = 0.7
 _SURE = 1e-3
-"""How near to 0 or 1 a pixel of a mask is taken as it is."""
+"""Pixels of a mask that are this near to 0 or 1 are not blended."""
 _VISIBILITY_ALPHA = 0.1
 _ALIGNMENT_FILTER, _IMAGE_FILTER, _WORLD_FILTER = (0.01, 10, 1, 0), (0.05, 80, 1, 0), (0.1, 40, 1, 0)
 """Arguments of `OneEuro`."""
 _DETECTOR_RANGE = (-1.0, 1.0)
 _BUNDLE_KERNEL = 7
-"""As of `Bodies`, in a pose landmarker's graph."""
+"""`heatmap_kernel` in the graph of a pose landmarker."""
 _BUNDLE_OVERLAP = 0.5
-"""Of boxes that are blended into one, in a pose landmarker's graph."""
+"""Minimum IoU of boxes that the graph of a pose landmarker blends."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +94,7 @@ class BodyObservation:
         alignment: (2, 2) float32 pixels: the middle of the hips and a point on the circle around the whole body.
         mask: (H, W) float32 probability of the person per pixel, or None where not asked for.
         colours: (9,) float32 mean red, green and blue of three strips across the torso, the shoulders' first.
+        heatmap_peak: Mean probability of the heatmaps near the 33 keypoints, 0..1.
     """
 
     score: float
@@ -104,6 +105,7 @@ class BodyObservation:
     alignment: NDArray[np.float32]
     mask: NDArray[np.float32] | None = None
     colours: NDArray[np.float32] | None = None
+    heatmap_peak: float = 0.0
     left: None = None
 
 
@@ -127,13 +129,13 @@ class Bodies(Kind[BodyObservation, Body]):
     """Detect bodies and their landmarks.
 
     Args:
-        people: Finds new people; None where others say where to look.
-        landmarks: Network with a square image in; out come 39 landmarks (1, 195) of x, y, z in its pixels and the
+        people: Finds new people, or None if the boxes come from elsewhere.
+        landmarks: Network with a square input image. Outputs: 39 landmarks (1, 195) of x, y, z in its pixels and the
             logits of visibility and presence; presence of a person (1, 1); heatmap logits (1, H, W, 39); world
             keypoints (1, 117); and, for masks, logits (1, H, W, 1).
-        mirrored: The images are selfie views: what looks like the left arm is the person's right one.
-        heatmap_kernel: Side of the window, in heatmap pixels, that refines a keypoint; MediaPipe's graph files say
-            7, its Python package runs 9 in `solutions`.
+        mirrored: True for selfie views, in which the arm that looks like the left one is the right one.
+        heatmap_kernel: Side of the window that refines a keypoint, in heatmap pixels. MediaPipe's graph files use 7
+            and its `solutions` use 9.
     """
 
     overlap_keypoints = _CORE
@@ -156,7 +158,7 @@ class Bodies(Kind[BodyObservation, Body]):
         crop_for(self._landmarks, rgb, box)
         image, presence, heatmaps, world, *masks = self._landmarks.run()
         values = image.reshape(-1, 5)[:_USED]
-        points = refine_by_heatmaps(values[:, :3] / self._size, heatmaps[0], self._kernel)
+        points, peaks = refine_by_heatmaps(values[:, :3] / self._size, heatmaps[0], self._kernel)
         placed = points_from_crop(points, box)  # (35, 3)
         scores = sigmoid(values[:_KEYPOINTS, 3:][self._order])  # (33, 2)
         cos, sin = math.cos(box.rotation), math.sin(box.rotation)
@@ -171,6 +173,7 @@ class Bodies(Kind[BodyObservation, Body]):
             alignment=placed[_ALIGNMENT, :2],
             mask=mask_from_logits(masks[0][0, ..., 0], box, rgb.shape[1], rgb.shape[0]) if masks else None,
             colours=_torso_colours(rgb, keypoints),
+            heatmap_peak=float(peaks[:_KEYPOINTS].mean()),
         )
 
     def follow(self, track: Track[BodyObservation]) -> RotatedBox:
@@ -230,14 +233,17 @@ def _torso_colours(rgb: NDArray[np.uint8], keypoints: NDArray[np.float32]) -> ND
 
 def refine_by_heatmaps(
     points: NDArray[np.float32], heatmaps: NDArray[np.float32], kernel: int, min_confidence: float = _LEAST_PEAK
-) -> NDArray[np.float32]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Move points to the centre of mass of their heatmaps nearby, if the heatmaps are confident.
 
     Args:
-        points: (K, 3) as fractions of the crop; z is left alone.
+        points: (K, 3) as fractions of the crop. z does not change.
         heatmaps: (H, W, K or more) logits.
         kernel: Side of the window around each point, in heatmap pixels; odd.
-        min_confidence: What the window's peak must reach.
+        min_confidence: Minimum peak of a window whose point moves.
+
+    Returns:
+        The points (K, 3), and the peak (K,) of each window, 0..1.
     """
     height, width = heatmaps.shape[:2]
     reach = np.arange(kernel) - kernel // 2
@@ -251,13 +257,14 @@ def refine_by_heatmaps(
     ]
     weights = sigmoid(values) * within  # (K, kernel, kernel)
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    sure = inside & (weights.max(axis=(1, 2)) >= min_confidence)
+    peaks = weights.max(axis=(1, 2)) * inside
+    sure = peaks >= min_confidence
     weights, rows, columns = weights[sure], rows[sure], columns[sure]
     total = weights.sum(axis=(1, 2))
     refined = points.copy()
     refined[sure, 0] = (weights.sum(axis=1) * columns).sum(axis=1) / total / width
     refined[sure, 1] = (weights.sum(axis=2) * rows).sum(axis=1) / total / height
-    return refined
+    return refined, peaks
 
 
 def _mirrored_order() -> NDArray[np.intp]:
@@ -314,13 +321,12 @@ class MaskSmoother:
 class BodySmoother:
     """Smooth the observations of one person.
 
-    The alignment points, from which the next box comes, are smoothed too. A person who was lost and is found
-    again gets a new smoother, so everything passes through anew; MediaPipe does so with the image keypoints alone
-    and carries world keypoints, visibility and mask over the gap, however long it was.
+    The alignment points, which define the next box, are smoothed too. A person who was lost and found again gets a new
+    smoother. MediaPipe restarts only the image keypoints and keeps the state of world keypoints, visibility and mask.
 
     Args:
         keypoints: `"published"`: MediaPipe's filters for image and world keypoints and visibility; a filter for
-            image and world keypoints; or None to leave them as seen.
+            image and world keypoints; or None for no smoothing.
         mask: Smooth the mask as well.
         alignment: Smooth the alignment points; a pose landmarker's graph does not.
     """
@@ -339,7 +345,7 @@ class BodySmoother:
         if self._alignment is not None:
             smoothed = replace(observation, alignment=self._alignment(alignment, time=now_s, scale=scale))
         else:
-            scale *= _BOX_SCALE  # its graph takes the whole box for the person's size
+            scale *= _BOX_SCALE  # its graph uses the size of the expanded box
         if self._published is not None:
             smoothed = self._published(smoothed, now_s, scale)
         if self._custom is not None:

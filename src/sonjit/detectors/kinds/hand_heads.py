@@ -1,8 +1,7 @@
-"""Heads of our own on the published hand networks: which keypoints are seen, handedness, and what gestures read.
+"""Additional heads of the published hand networks: keypoint visibility, handedness, likeness and gesture features.
 
-They read what the landmark network has worked out anyway: its maps at the places of its own keypoints, and the mean
-from which it makes all predictions. They were trained on rendered hands with exact ground truth:
-docs/hand-heads.md.
+Their inputs are feature maps that the landmark network computes anyway: maps sampled at its own keypoints, and the
+mean of its last map. They were trained on rendered hands with exact ground truth: docs/hand-heads.md.
 """
 
 from __future__ import annotations
@@ -27,19 +26,19 @@ TAPS: Final = (28, 14, 7)
 """Sides of the maps that the heads read."""
 ASSET: Final = "hand_heads.npz"
 BEFORE: Final = (0, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
-"""Of each keypoint the one nearer to the wrist."""
+"""Index of the neighbour of each keypoint on the side of the wrist."""
 BEHIND: Final = (9, 2, 3, 4, 4, 6, 7, 8, 8, 10, 11, 12, 12, 14, 15, 16, 16, 18, 19, 20, 20)
-"""Of each keypoint the one nearer to its finger's tip; of the wrist the middle finger's knuckle."""
+"""Index of the neighbour of each keypoint on the side of the fingertip. The wrist has the middle finger's knuckle."""
 
 
 @dataclass(frozen=True, eq=False)
 class HeadInputs:
-    """What the heads read of one hand.
+    """Inputs of the heads for one hand.
 
     Attributes:
-        local: (21, L) the maps at the places of the keypoints, one map's channels after the other's.
-        shape: (63,) keypoints x, y, z in the crop, its side being 2 and its middle 0.
-        mean: (C,) of the network's last map.
+        local: (21, L) Maps sampled at the keypoints, with the channels of all maps concatenated.
+        shape: (63,) Keypoints x, y, z in crop coordinates from -1 to 1.
+        mean: (C,) Mean of the network's last map.
     """
 
     local: Floats
@@ -48,11 +47,11 @@ class HeadInputs:
 
 
 class AppearanceInputs(NamedTuple):
-    """What `HandHeads.appearance` reads of one hand, kept until the hand is a result: most crops come to none.
+    """Inputs of `HandHeads.appearance` for one hand. They are kept, because most crops never become results.
 
     Attributes:
-        keypoints: (21, 2 or more) in parts of the crop.
-        maps: (1, C, side, side) the coarser two.
+        keypoints: (21, 2 or more) Positions relative to the crop, 0 to 1.
+        maps: Two coarse maps (1, C, side, side).
     """
 
     keypoints: Floats
@@ -61,16 +60,18 @@ class AppearanceInputs(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class HandReading:
-    """What the heads say of one hand.
+    """Outputs of the heads for one hand.
 
     Attributes:
-        visibility: (21,) probability that each keypoint is in the image and not hidden.
-        left: Probability of a left hand in a selfie view, as the network's own label.
-        appearance: What gestures are told by is read from it; None where the file has no such head.
+        visibility: (21,) Probability that each keypoint is in the image and not occluded.
+        left: Probability of a left hand in a selfie view, as in the network's own output.
+        pooled: (C,) Mean of the network's last map.
+        appearance: Inputs of the gesture features. None if the network has no such head.
     """
 
     visibility: Floats
     left: float
+    pooled: Floats
     appearance: AppearanceInputs | None
 
 
@@ -96,10 +97,18 @@ class HandHeads:
         visible, side = self.probabilities(inputs.local[None], inputs.shape[None], inputs.mean[None])
         appearance = None
         if "appearance" in self._weights:
-            appearance = AppearanceInputs(
-                keypoints, [each.copy() for each in taps[1:-1]]
-            )  # the engine writes over its own
-        return HandReading(visible[0], float(side[0]), appearance)
+            maps = [each.copy() for each in taps[1:-1]]  # the engine reuses its output buffers
+            appearance = AppearanceInputs(keypoints, maps)
+        return HandReading(visible[0], float(side[0]), inputs.mean.copy(), appearance)
+
+    def likeness(self, pooled: Floats) -> float:
+        """Return how much a crop looks like a hand, in log odds; 0 on average over candidates of the search.
+
+        Args:
+            pooled: Mean (C,) of the last map.
+        """
+        weights = self._weights
+        return float(pooled @ weights["likeness"] + weights["likeness_bias"][0])
 
     def appearance(self, inputs: AppearanceInputs) -> Floats:
         """Return the appearance (21, A) of the keypoints in the two coarser maps, an input of the gesture classifier.
@@ -160,7 +169,7 @@ def load_hand_heads(model: str, kind: type[HandHeads] = HandHeads) -> HandHeads:
 
 
 def shipped_arrays(start: str = "") -> dict[str, Floats]:
-    """Arrays of the shipped file, by their names in it: those that begin so."""
+    """Return the arrays of the shipped file whose names begin with `start`."""
     file = resources.files("sonjit") / "_util" / "assets" / ASSET
     return read_npz(file, accepts=lambda name: name.startswith(start))
 
@@ -184,8 +193,8 @@ def head_inputs(keypoints: Floats, maps: Sequence[Floats], mean: Floats) -> Head
 def _at(maps: Sequence[Floats], positions: Floats) -> Floats:
     """Interpolate maps (1, C, side, side) at relative positions (21, 2 or more). Return features (21, L).
 
-    Positions are between cell centres; outside a map its edge counts. All maps are interpolated in one call, because a
-    call costs more than its work here.
+    Interpolation is bilinear between cell centres and repeats the edge outside a map. One call handles all maps,
+    because the overhead per call exceeds the work.
     """
     sides = np.array([[each.shape[3]] for each in maps])  # (M, 1)
     x, y = ((positions[:, axis] * sides - 0.5).clip(0, sides - 1) for axis in (0, 1))  # (M, 21)

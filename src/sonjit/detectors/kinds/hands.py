@@ -51,12 +51,16 @@ _KEYPOINTS = 21
 
 
 _BUNDLE_TURN_RAD = wrap_angle(90 - math.pi / 2)
-"""A hand landmarker's graph gives the fingers' direction as 90 where radians are meant: its first crops are turned."""
+"""Rotation of first crops in the graph of a hand landmarker, which passes 90 degrees as radians."""
 
 
 @dataclass(frozen=True, eq=False)
 class HandObservation:
-    """Observation of a hand in one box; see `Observation`."""
+    """Observation of a hand in one box; see `Observation`.
+
+    Attributes:
+        pooled: (C,) mean of the landmark network's last map; None without heads.
+    """
 
     score: float
     keypoints: NDArray[np.float32]
@@ -64,6 +68,7 @@ class HandObservation:
     left: float
     extra: NDArray[np.float32] | None = None
     visibility: NDArray[np.float32] | None = None
+    pooled: NDArray[np.float32] | None = None
     appearance: AppearanceInputs | None = None
     colours: None = None
 
@@ -104,13 +109,12 @@ class Hands(Kind[HandObservation, Hand]):
     """Detect hands and their landmarks.
 
     Args:
-        palms: Finds new hands; None where the boxes come from elsewhere.
-        landmarks: Network with a square image in and keypoints (1, 63) in its pixels, presence (1, 1),
-            handedness (1, 1) and world keypoints (1, 63) out; one of the caller's own may give more keypoints.
+        palms: Finds new hands, or None if the boxes come from elsewhere.
+        landmarks: Network with a square input image. Outputs: keypoints (1, 63) in its pixels, presence (1, 1),
+            handedness (1, 1) and world keypoints (1, 63). A custom network may return more keypoints.
         mirrored: The images are selfie views.
-        heads: Say which keypoints are seen, and handedness; `landmarks` then gives what they read behind its
-            outputs.
-        visibility: Results have the heads' prediction of it; otherwise the heads give side and appearance alone.
+        heads: Heads for visibility and handedness. `landmarks` then has additional outputs, which they read.
+        visibility: True to include visibility in results. Without it, the heads provide only side and appearance.
     """
 
     def __init__(
@@ -139,10 +143,10 @@ class Hands(Kind[HandObservation, Hand]):
         crop_for(self._landmarks, rgb, box)
         image, presence, handedness, world, *taps = self._landmarks.run()
         # The network was trained on selfie views: there its label is the person's own hand.
-        left, visibility, appearance = float(handedness.flat[0]), None, None
+        left, visibility, pooled, appearance = float(handedness.flat[0]), None, None, None
         if self._heads is not None:
             read = self._heads.read(image.reshape(-1, 3) / np.float32(self._size), taps)
-            left, visibility, appearance = read.left, read.visibility, read.appearance
+            left, visibility, pooled, appearance = read.left, read.visibility, read.pooled, read.appearance
         cos, sin = math.cos(box.rotation), math.sin(box.rotation)
         turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], np.float32)
         points = points_from_crop(image.reshape(-1, 3) * self._to_fraction, box)
@@ -153,8 +157,13 @@ class Hands(Kind[HandObservation, Hand]):
             left=left if self._mirrored else 1 - left,
             extra=points[_KEYPOINTS:, :2] if len(points) > _KEYPOINTS else None,
             visibility=visibility,
+            pooled=pooled,
             appearance=appearance,
         )
+
+    def likeness(self, observation: HandObservation) -> float:
+        """Return how much an observation looks like a hand, in log odds; 0 without heads."""
+        return self._heads.likeness(observation.pooled) if self._heads and observation.pooled is not None else 0.0
 
     def follow(self, track: Track[HandObservation]) -> RotatedBox:
         """Return the box of the next frame, from the observation without smoothing, which would lag."""

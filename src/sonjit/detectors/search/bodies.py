@@ -216,6 +216,7 @@ def body_features(find: Find[BodyObservation], rgb: Image, heads: Sequence[Head]
         "from_face": float(_FACE in find.votes),
         "core": float(body.visibility[_CORE].mean()),
         "visible": float(body.visibility.mean()),
+        "heatmap": body.heatmap_peak,
         "inside": float(((x > 0) & (x < width) & (y > 0) & (y < height)).mean()),
         "size": math.log(size_of(body.keypoints[:, :2]) / max(width, height)),
         "votes": math.log(len(find.votes)),

@@ -30,6 +30,8 @@ from sonjit.detectors.search.score import LIMITS, Score, logit
 from sonjit.geometry.boxes import iou, latest_boxes, size_of
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from sonjit.detectors.kinds.face import FaceMeshes
     from sonjit.detectors.kinds.face_boxes import FaceBoxes
     from sonjit.detectors.search.geometry import Image
@@ -43,6 +45,8 @@ _BOX_SCORE = 0.6
 _PARTS = (1, 2, 3)
 _BROW_AND_CHIN, _CHEEKS = (10, 152), (234, 454)
 """Keypoints at the ends of the mesh, to measure its height and width."""
+_NOSE, _EYE_CORNERS, _MIN_SHARE = 4, (33, 263), 0.05
+"""Tip of the nose, outer corners of the eyes, and a term that keeps the logarithm of `turned` finite."""
 _PRESENT = 0.5
 """Minimum presence of a face in the published search."""
 
@@ -175,14 +179,27 @@ class FaceSearch:
                 "detection": logit(known.detection),
                 "presence": logit(known.presence),
                 "agreement": logit(known.agreement),
-                "long": math.log(_length(known.last, *_BROW_AND_CHIN) / _length(known.last, *_CHEEKS)),
+                **mesh_proportions(known.last),
             }
             known.rate(self._score)
 
 
-def _length(face: FaceObservation, a: int, b: int) -> float:
-    """Return the distance of two keypoints in space, in pixels."""
-    return max(math.dist(face.keypoints[a].tolist(), face.keypoints[b].tolist()), 1.0)
+def mesh_proportions(face: FaceObservation) -> dict[str, float]:
+    """Return log ratios of a mesh: height to width, depth to height, and eye distance in the image to that in space."""
+    points = face.keypoints
+    height, width, eyes = (_length(points[a], points[b]) for a, b in (_BROW_AND_CHIN, _CHEEKS, _EYE_CORNERS))
+    depth = _length(points[_NOSE], points[list(_CHEEKS)].mean(axis=0))
+    right, left = points[list(_EYE_CORNERS), :2].tolist()
+    return {
+        "long": math.log(height / width),
+        "depth": math.log(depth / height),
+        "turned": math.log(math.dist(right, left) / eyes + _MIN_SHARE),
+    }
+
+
+def _length(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    """Return the distance of two keypoints in space, at least a pixel."""
+    return max(math.dist(a.tolist(), b.tolist()), 1.0)
 
 
 class BoxSearch:

@@ -338,7 +338,7 @@ class _HandRun:
         elif first.score >= LIMITS["hand_seen"]:
             mirrored = seen_in_mirror(self._hands, self._rgb, box_around_hand(first.keypoints))
             stays = published and first.score > _PRESENT
-            if stays or mirrored.score >= LIMITS["seen"]:
+            if stays or mirrored.score >= LIMITS["hand_mirrored"]:
                 agreed = oks(first.keypoints, mirrored.keypoints)
                 views = [mirrored, first] if stays or CROP in one.votes else [first, mirrored]
                 find = Find(views, one.score, set(one.votes), self._agenda.current, agreed, stays)
@@ -361,6 +361,7 @@ class _HandRun:
                 "published": float(find.published),
                 "seen": 0.5 if hand.visibility is None else float(hand.visibility.mean()),
                 "small": min(math.log(size_of(hand.keypoints[:, :2]) / _SMALL_PX), 0.0),
+                "likeness": float(np.mean([self._hands.likeness(one) for one in views])),
                 "side": float(np.mean([logit(one.left) for one in views])),
                 "arm": arm_side(hand, self._bodies),
                 **proportions(hand),

@@ -42,10 +42,10 @@ def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservat
         least=PALM_SHARE * options.min_detection_score,
         budget=_budget(options, "hands"),
     )
-    return _as_still_search(search.search, options)
+    return as_still_search(search.search, options)
 
 
-def _as_still_search(search: Callable[[Image], Found[O]], options: CommonOptions) -> StillSearch[O]:
+def as_still_search(search: Callable[[Image], Found[O]], options: CommonOptions) -> StillSearch[O]:
     """Return a search as `Detector` calls it.
 
     Args:
@@ -87,15 +87,15 @@ def search_faces(options: CommonOptions, meshes: FaceMeshes | FaceBoxes) -> Stil
         _budget(options, "face"),
     )
     if isinstance(meshes, FaceBoxes):
-        return _as_still_search(BoxSearch(meshes, detector, published=published, budget=budget).search, options)
+        return as_still_search(BoxSearch(meshes, detector, published=published, budget=budget).search, options)
     search = FaceSearch(detector, meshes, published=published, least=FACE_SHARE * published, budget=budget)
-    return _as_still_search(search.search, options)
+    return as_still_search(search.search, options)
 
 
 def search_bodies(options: BodyOptions, bodies: Bodies) -> StillSearch[BodyObservation]:
     """Return the search for bodies."""
     published = replace(options, detector_model=None, landmark_model=None)
-    return _as_still_search(_body_search(options, bodies, load_meshes(published, "attention")).search, options)
+    return as_still_search(_body_search(options, bodies, load_meshes(published, "attention")).search, options)
 
 
 def search_people(options: HolisticOptions, people: Holistic) -> StillSearch[BodyObservation]:
@@ -116,7 +116,7 @@ def search_people(options: HolisticOptions, people: Holistic) -> StillSearch[Bod
         min_score=options.min_presence_score,
         max_instances=options.max_instances,
     )
-    return _as_still_search(search.search, options)
+    return as_still_search(search.search, options)
 
 
 def _body_search(options: BodyOptions, bodies: Bodies, meshes: FaceMeshes) -> BodySearch:

@@ -258,7 +258,8 @@ def _thumbnail(rgb: Image) -> NDArray[np.int16]:
 def hands_in_streams(options: HandOptions, hands: Hands) -> StreamSearch[HandObservation]:
     """Search for hands window by window."""
     assert hands.palms is not None
-    return StreamSearch(HandFinder(hands.palms.detector, hands, LIMITS["palm_share"] * options.min_detection_score))
+    min_score = LIMITS["stream_palm_share"] * options.min_detection_score
+    return StreamSearch(HandFinder(hands.palms.detector, hands, min_score))
 
 
 def faces_in_streams(options: CommonOptions, meshes: FaceMeshes) -> StreamSearch[FaceObservation]:
