@@ -192,7 +192,7 @@ class Recorded(NamedTuple):
     """
 
     log: list[tuple[str, Mapping[str, float], int]]
-    finds: list[Candidate]
+    candidates: list[Candidate]
     variants: list[list[Candidate]]
     times: list[float]
     fast: float
@@ -273,7 +273,7 @@ def record(data: Path, kinds: Sequence[str], target: Path) -> None:
     kept = pickle.loads(target.read_bytes()) if target.is_file() else {}
     for kind in kinds:
         kept[kind] = {}
-        MODULES[kind].without_same = lambda finds, *_: list(finds)  # type: ignore[attr-defined]
+        MODULES[kind].without_duplicates = lambda candidates, *_: list(candidates)  # type: ignore[attr-defined]
         make = partial(sonjit.create_detector, kind, static_image=True, max_instances=1000, threads=1)
         lite = load_hands(HandOptions(kind="hands", model="lite", static_image=True)) if kind == "hands" else None
         with make(search="fast") as fast, make(search="thorough") as detector:
@@ -291,34 +291,34 @@ def record(data: Path, kinds: Sequence[str], target: Path) -> None:
                 end = time.process_time()
                 log = [tuple(task) for task in found[0].log]
                 task_times = [times[index] for index in range(len(log))]
-                finds = [candidate(find, rgb, lite) for find in found[0].finds]
+                candidates = [candidate(find, rgb, lite) for find in found[0].candidates]
                 variants: list[list[tuple[Any, ...]]] = []
                 for variant in VARIANTS:
                     copy = variant.image(rgb)
                     detector.detect(copy)
-                    own = [candidate(find, copy, lite) for find in found[0].finds]
+                    own = [candidate(find, copy, lite) for find in found[0].candidates]
                     placed = [one._replace(keypoints=variant.placed(one.keypoints, copy.shape[1])) for one in own]
                     variants.append([tuple(one) for one in placed])
                 kept[kind][place] = (
                     log,
-                    [tuple(one) for one in finds],
+                    [tuple(one) for one in candidates],
                     variants,
                     task_times,
                     1e3 * (middle - start),
                     1e3 * (end - middle) - sum(task_times),
                 )
-        MODULES[kind].without_same = agenda.without_same  # type: ignore[attr-defined]
+        MODULES[kind].without_duplicates = agenda.without_duplicates  # type: ignore[attr-defined]
         target.write_bytes(pickle.dumps(kept))
     load.as_still_search = as_still_search
 
 
-def candidate(find: agenda.Find[Any], rgb: np.ndarray, lite: Hands | None) -> Candidate:
+def candidate(find: agenda.Candidate[Any], rgb: np.ndarray, lite: Hands | None) -> Candidate:
     """Return what is kept of a find."""
     own = find.last.keypoints, find.features, find.task, find.published
     if lite is None:
         return Candidate(*own)
     light, box = in_good_light(rgb), box_around_hand(find.last.keypoints)
-    views = [lite.observe(light, box), hands.seen_in_mirror(lite, light, box)]
+    views = [lite.observe(light, box), hands.observe_mirrored(lite, light, box)]
     return Candidate(*own, pooled(find.views), pooled(views))
 
 
@@ -449,13 +449,13 @@ class Seen(NamedTuple):
 
 def kept_rows(rows: Sequence[Row], odds: np.ndarray, kind: str) -> list[tuple[float, Row]]:
     """Return the rows of one photograph that suppression leaves, best first, with their log odds."""
-    finds: list[Any] = []
+    candidates: list[Any] = []
     for row, value in zip(rows, odds, strict=True):
-        find = agenda.Find([Seen(row.keypoints)], 0.0, set(), published=row.published)  # type: ignore[type-var]
-        find.features, find.score = {**row.features, "row": float(len(finds))}, float(value)
-        finds.append(find)
-    is_same: Any = bodies.is_same_person if kind == "body" else agenda.is_same_find
-    kept = agenda.without_same(finds, is_same)
+        find = agenda.Candidate([Seen(row.keypoints)], 0.0, set(), published=row.published)  # type: ignore[type-var]
+        find.features, find.score = {**row.features, "row": float(len(candidates))}, float(value)
+        candidates.append(find)
+    is_same: Any = bodies.is_same_person if kind == "body" else agenda.is_duplicate
+    kept = agenda.without_duplicates(candidates, is_same)
     return [(f.score, rows[int(f.features["row"])]._replace(published=f.replaced is not None)) for f in kept]
 
 
@@ -468,13 +468,13 @@ def evaluated(
     """Count what is found at a least log odds."""
     clear = found = wrong = forced = 0
     for place, own in labels.items():
-        finds = best_finds(kept.get(place, ()), least)
-        assigned = assigned_finds(finds, own, samples[place])
+        candidates = best_finds(kept.get(place, ()), least)
+        assigned = assigned_finds(candidates, own, samples[place])
         clear += sum(own.clear)
         found += sum(own.clear[i] for i in assigned.found)
         faults = [*assigned.false, *assigned.doubled]
         wrong += len(faults)
-        forced += sum(finds[i][0] <= least for i in faults)
+        forced += sum(candidates[i][0] <= least for i in faults)
     return Counts(clear, found, wrong, forced)
 
 
@@ -484,9 +484,9 @@ def best_finds(kept: Sequence[tuple[float, Row]], least: float) -> list[tuple[fl
     return sorted(found, key=lambda one: -max(one[0], least))[:ALLOWED]
 
 
-def assigned_finds(finds: Sequence[tuple[float, Row]], labels: Labels, sample: Sample) -> Any:
+def assigned_finds(candidates: Sequence[tuple[float, Row]], labels: Labels, sample: Sample) -> Any:
     """Return which finds fit which labels."""
-    boxes = [(clipped(row.keypoints, sample), value) for value, row in finds]
+    boxes = [(clipped(row.keypoints, sample), value) for value, row in candidates]
     return assign(boxes, labels.boxes, labels.crowds)
 
 
@@ -602,15 +602,17 @@ def fit_kind(kind: str, recorded: Any, data: Path, worths: Sequence[float] = WOR
     recorded = {
         place: Recorded(
             log,
-            [Candidate(*find) for find in finds],
+            [Candidate(*find) for find in candidates],
             [[Candidate(*find) for find in variant] for variant in variants],
             *times,
         )
-        for place, (log, finds, variants, *times) in recorded.items()
+        for place, (log, candidates, variants, *times) in recorded.items()
     }
     samples, source = photographs(data), sources(data)
     labels = {place: Labels(samples[place], WHAT[kind]) for place in recorded}
-    rows = [row for place, one in recorded.items() for row in rows_of(place, one.finds, labels[place], samples[place])]
+    rows = [
+        row for place, one in recorded.items() for row in rows_of(place, one.candidates, labels[place], samples[place])
+    ]
     copies = [
         row
         for place, one in recorded.items()
@@ -730,11 +732,11 @@ def reliability(
     """Return how many finds of each score are right."""
     scores: list[tuple[float, bool]] = []
     for place, own in labels.items():
-        finds = best_finds(kept.get(place, ()), chosen)
-        assigned = assigned_finds(finds, own, samples[place])
+        candidates = best_finds(kept.get(place, ()), chosen)
+        assigned = assigned_finds(candidates, own, samples[place])
         right = {find for label, find in assigned.found.items() if own.clear[label]}
         wrong = {*assigned.false, *assigned.doubled}
-        values = [max(value - chosen, ALWAYS_FOUND * row.published) for value, row in finds]
+        values = [max(value - chosen, ALWAYS_FOUND * row.published) for value, row in candidates]
         scores += [(1 / (1 + math.exp(-values[i])), i in right) for i in sorted(right | wrong)]
     edges = (0.5, 0.6, 0.7, 0.8, 0.9, 1.001)
     parts = [(low, [ok for value, ok in scores if low <= value < high]) for low, high in itertools.pairwise(edges)]
@@ -750,9 +752,9 @@ def wrong_finds(
     """Return file and log odds of each wrong find."""
     wrong: list[str] = []
     for place, own in labels.items():
-        finds = best_finds(kept.get(place, ()), chosen)
-        assigned = assigned_finds(finds, own, samples[place])
-        wrong += [f"{place[1]} {finds[i][0] - chosen:.1f}" for i in (*assigned.false, *assigned.doubled)]
+        candidates = best_finds(kept.get(place, ()), chosen)
+        assigned = assigned_finds(candidates, own, samples[place])
+        wrong += [f"{place[1]} {candidates[i][0] - chosen:.1f}" for i in (*assigned.false, *assigned.doubled)]
     return wrong
 
 

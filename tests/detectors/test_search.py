@@ -17,7 +17,7 @@ from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.kinds.face import FaceObservation
 from sonjit.detectors.kinds.hands import HandObservation
 from sonjit.detectors.observations import is_same_object
-from sonjit.detectors.search.agenda import Agenda, Budget, Find, without_same
+from sonjit.detectors.search.agenda import Agenda, Budget, Candidate, without_duplicates
 from sonjit.detectors.search.bodies import is_same_person, without_other_heads
 from sonjit.detectors.search.faces import mesh_proportions
 from sonjit.detectors.search.geometry import (
@@ -34,7 +34,7 @@ from sonjit.detectors.search.geometry import (
     windows,
     without_same_heads,
 )
-from sonjit.detectors.search.hands import Guide, HandSearch, seen_in_mirror
+from sonjit.detectors.search.hands import Guide, HandSearch, observe_mirrored
 from sonjit.detectors.search.people import faces_of_bodies, hands_of_bodies
 from sonjit.detectors.search.score import CONSTANTS, Score, logit
 from sonjit.detectors.search.stream_finders import HeadMap
@@ -88,7 +88,7 @@ def test_proposals_that_show_the_same_are_one_with_all_their_votes():
 
 @pytest.fixture
 def tasks(monkeypatch):
-    """Tasks whose expected finds are their feature."""
+    """Tasks whose expected gain is their feature."""
     table = {
         name: {"cost": cost, "follow_up": cost, "bias": 0.0, "weights": {"p": 1.0}}
         for name, cost in (("cheap", 1), ("dear", 10))
@@ -105,7 +105,7 @@ def run(budget, *added, enough=lambda done: False):
 
 
 @pytest.mark.usefixtures("tasks")
-def test_tasks_run_by_their_expected_finds_per_cost_until_the_budget_is_spent():
+def test_tasks_run_by_their_expected_gain_per_cost_until_the_budget_is_spent():
     added = [("dear", 0.9), ("cheap", 0.2), ("cheap", 0.01)]
     assert run(Budget(), *added) == ([("cheap", 0.2), ("dear", 0.9), ("cheap", 0.01)], True)
     assert run(Budget(cost=5), *added) == ([("cheap", 0.2), ("cheap", 0.01)], False)
@@ -139,7 +139,7 @@ def a_find(x, head, size=100.0):
     points[:, 1] = np.linspace(0, 2 * size, 33)
     ones = np.ones(33, np.float32)
     body = BodyObservation(0.9, points, points, ones, ones, np.zeros((2, 2), np.float32))
-    return Find([body], 0.5, set(), features={"own_head": float(head)})
+    return Candidate([body], 0.5, set(), features={"own_head": float(head)})
 
 
 def test_one_person_has_one_face_and_one_torso():
@@ -177,7 +177,7 @@ def test_boxes_of_faces_have_no_thorough_search_in_streams():
 @pytest.mark.parametrize("model", ["box", "box-full"])
 @pytest.mark.files("real/tfjs-models/face-landmarks-detection/test_data/*.jpg")
 def test_boxes_of_small_faces_are_found_in_windows_once_and_the_published_ones_stay(file, model):
-    """The image itself, and twice smaller beside it."""
+    """The scene has one large portrait and two small ones."""
     portrait = cv2.imread(str(file))
     scene = np.full((1200, 1600, 3), 128, np.uint8)
     scene[100:920, 60:880] = cv2.resize(portrait, (820, 820))
@@ -306,66 +306,69 @@ def an_image():
     return rgb
 
 
-def test_plain_hands_end_a_search_before_faces_are_asked():
+def test_certain_hands_end_a_search_before_faces_are_detected():
     def load():
         raise AssertionError("loaded")
 
     palms = Palms()
     found = HandSearch(palms, Landmarks(0.98), Guide(load), budget=Budget(enough=1)).search(an_image())
     assert found.complete
-    assert found.finds[0].plain
+    assert found.candidates[0].certain
     with pytest.raises(AssertionError, match="loaded"):
         HandSearch(palms, Landmarks(0.98), Guide(load), budget=Budget(enough=2)).search(an_image())
 
 
-def test_what_the_published_search_finds_keeps_its_keypoints_and_doubt_takes_another_view():
+def test_hands_of_the_published_search_keep_their_keypoints_and_doubtful_ones_are_observed_again():
     for score, views in ((0.999, 1), (0.98, 2)):
         hands = Landmarks(score)
-        find = HandSearch(Palms(), hands).search(an_image()).finds[0]
-        np.testing.assert_array_equal(find.result.keypoints, hands.observe(an_image(), None).keypoints)
-        assert len(find.views) == views
+        candidate = HandSearch(Palms(), hands).search(an_image()).candidates[0]
+        np.testing.assert_array_equal(candidate.result.keypoints, hands.observe(an_image(), None).keypoints)
+        assert len(candidate.views) == views
 
 
 def test_a_find_of_the_published_search_replaces_a_better_one_of_the_same_instance():
-    published, better, other = (Find([a_hand(x, 100)], 0.5, set(), score=score) for x, score in
+    published, better, other = (Candidate([a_hand(x, 100)], 0.5, set(), score=score) for x, score in
                                 ((100, 0.6), (100.5, 0.9), (200, 0.7)))  # fmt: skip
     published.published = True
-    kept = without_same([better, other, published])
+    kept = without_duplicates([better, other, published])
     assert kept == [published, other]
     assert published.score == 0.9
 
 
 def test_a_better_find_replaces_one_of_the_published_search():
-    published = [Find([a_hand(x, 100)], 0.5, set(), score=0.6, published=True) for x in (100, 108)]
-    better = Find([a_hand(104, 100)], 0.5, set(), score=0.9)
+    published = [Candidate([a_hand(x, 100)], 0.5, set(), score=0.6, published=True) for x in (100, 108)]
+    better = Candidate([a_hand(104, 100)], 0.5, set(), score=0.9)
     for _ in range(2):  # with the same result when repeated
-        kept = without_same([*published, better], lambda *_: True)
+        kept = without_duplicates([*published, better], lambda *_: True)
         assert kept[0] is better
         assert len(kept) == 2
         assert kept[1].published
 
 
 def test_a_find_of_the_published_search_stays_where_no_better_one_overlaps_it():
-    published = Find([a_hand(100, 100)], 0.5, set(), score=0.6, published=True)
-    better = Find([a_hand(118, 100)], 0.5, set(), score=0.9)
-    assert without_same([better, published], lambda *_: True) == [published]
-    beside = Find([a_hand(101, 100)], 0.5, set(), score=0.8)
-    assert without_same([better, beside, published], lambda a, b: b is better and a is published) == [better, beside]
+    published = Candidate([a_hand(100, 100)], 0.5, set(), score=0.6, published=True)
+    better = Candidate([a_hand(118, 100)], 0.5, set(), score=0.9)
+    assert without_duplicates([better, published], lambda *_: True) == [published]
+    third = Candidate([a_hand(101, 100)], 0.5, set(), score=0.8)
+    assert without_duplicates([better, third, published], lambda a, b: b is better and a is published) == [
+        better,
+        third,
+    ]
 
 
-def test_the_published_search_decides_whether_two_of_its_finds_are_the_same():
-    near = [Find([a_hand(x, 100)], 0.5, set(), published=True) for x in (100, 106)]
-    assert len(without_same(near)) == 2
+def test_the_published_search_decides_whether_two_of_its_candidates_are_duplicates():
+    near = [Candidate([a_hand(x, 100)], 0.5, set(), published=True) for x in (100, 106)]
+    assert len(without_duplicates(near)) == 2
     near[1].published = False
-    assert without_same(near) == near[:1]
+    assert without_duplicates(near) == near[:1]
 
 
 @pytest.mark.parametrize("score", [0.55, 0.9])
 def test_what_the_published_search_finds_is_found_whatever_the_score(score, monkeypatch):
     monkeypatch.setitem(CONSTANTS["scores"]["hand"], "bias", -99.0)
-    find = HandSearch(Palms(), Landmarks(score), budget=Budget(worth=1.0)).search(an_image()).finds[0]
-    assert find.published
-    assert find.score > 0.5
+    candidate = HandSearch(Palms(), Landmarks(score), budget=Budget(worth=1.0)).search(an_image()).candidates[0]
+    assert candidate.published
+    assert candidate.score > 0.5
 
 
 SAME_PX = 0.05
@@ -404,13 +407,13 @@ def test_photographs_show_all_that_the_published_search_finds(kind):
 
 def test_what_is_seen_in_the_mirror_lies_where_it_is():
     hands = Landmarks(0.99)
-    seen = seen_in_mirror(hands, an_image(), RotatedBox(150, 100, 90, 90, 0.3))
+    seen = observe_mirrored(hands, an_image(), RotatedBox(150, 100, 90, 90, 0.3))
     np.testing.assert_allclose(seen.keypoints[0, :2], (140.5, 110.5))
     assert seen.left == pytest.approx(0.1)
     np.testing.assert_array_equal(seen.keypoints_3d[0], (-1, 1, 1))
     assert seen.appearance is None
     for cx, cy in ((-500, 100), (900, 100), (150, -500), (150, 900)):
-        seen_in_mirror(hands, an_image(), RotatedBox(cx, cy, 90, 90, 0.3))  # what lies beyond the image is none of it
+        observe_mirrored(hands, an_image(), RotatedBox(cx, cy, 90, 90, 0.3))  # what lies beyond the image is none of it
 
 
 @pytest.mark.golden

@@ -114,7 +114,7 @@ def test_what_is_held_may_move_without_a_search_of_its_windows():
 def test_what_is_found_is_seen_in_two_frames_and_scored(confirmed, found):
     search = stepping(Dots(confirmed))
     frames = [search(image((150, 150)), [], []) for _ in range(20)]
-    firsts = [i for i, finds in enumerate(frames) if finds]
+    firsts = [i for i, candidates in enumerate(frames) if candidates]
     assert len(firsts[:1]) == found
     if found:
         assert firsts[0] == 1  # the first window shows it, the next frame confirms it

@@ -330,7 +330,7 @@ function armSide(hand: HandObservation, bodies: readonly BodyObservation[]): num
 function footNearness(hand: HandObservation, bodies: readonly BodyObservation[]): number {
   const [size, centre] = [sizeOf(hand.keypoints), centreOf(hand)];
   const far = bodies.flatMap(({ keypoints, visibility }) => OF.FEET.flatMap((foot) => {
-    if (!(visibility[foot[0]!]! > OF.SEEN_FOOT)) return [];
+    if (!(visibility[foot[0]!]! > OF.VISIBLE_FOOT)) return [];
     return [...foot.map((k) => place.pointAt(keypoints, k)), place.meanOf(keypoints, foot)].map((point) => distance(point, centre) / size);
   }));
   const nearest = Math.min(...far);

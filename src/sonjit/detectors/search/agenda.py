@@ -1,4 +1,4 @@
-"""The loop of every search: tasks in the order of expected finds per cost, and what they find."""
+"""Run the tasks of a search in the order of expected gain per cost, and suppress duplicate candidates."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ COMPLETE = Budget()
 
 
 @dataclass(eq=False)
-class Find(Generic[O]):
-    """One candidate and its views.
+class Candidate(Generic[O]):
+    """A possible instance with its observations.
 
     Attributes:
-        views: What the landmark network saw, the view that counts last.
-        detection: Best score of the detectors that led here.
-        votes: Windows and sources that led here.
-        task: Index in `Agenda.log` of the task that led here first.
+        views: Observations of the landmark network. The last one becomes the result.
+        detection: Maximum score of its proposals.
+        votes: Windows and sources of its proposals.
+        task: Index in `Agenda.log` of the task that proposed it first.
         agreement: Keypoint similarity of two views, 0..1.
         published: True if the published search finds it too.
-        replaced: Find of the published search that this one shows or replaces; set by `without_same`.
+        replaced: Candidate of the published search that shows the same instance. `without_duplicates` sets it.
         score: Probability that this is an instance.
-        features: What the score was made of.
+        features: Features of the score by name.
     """
 
     views: list[O]
@@ -41,32 +41,32 @@ class Find(Generic[O]):
     task: int = -1
     agreement: float = 1.0
     published: bool = False
-    replaced: Find[O] | None = None
+    replaced: Candidate[O] | None = None
     score: float = 0.0
     features: dict[str, float] = field(default_factory=dict[str, float])
 
     @property
     def last(self) -> O:
-        """The view that counts."""
+        """The observation that becomes the result."""
         return self.views[-1]
 
     @property
     def result(self) -> O:
-        """The view that counts, with the score of the find."""
+        """The observation with the score of the candidate."""
         return replace(self.last, score=self.score)  # pyright: ignore[reportArgumentType, reportReturnType, reportUnknownVariableType]  # every observation is a dataclass
 
     @property
     def presence(self) -> float:
-        """The lowest presence of all views."""
-        return min(one.score for one in self.views)
+        """Minimum presence of the views."""
+        return min(view.score for view in self.views)
 
     def rate(self, score: Score) -> None:
-        """Score the find from its features; what the published search finds is always found."""
+        """Compute the score from the features. Candidates of the published search are always accepted."""
         self.score = max(score(self.features), LIMITS["published"] * self.published)
 
     @property
-    def plain(self) -> bool:
-        """Whether the views leave no doubt."""
+    def certain(self) -> bool:
+        """Whether presence and agreement of the views are high."""
         return min(self.presence, self.agreement) > LIMITS["plain"]
 
 
@@ -75,8 +75,8 @@ class Task(NamedTuple):
 
     Attributes:
         name: Name in `search.json`.
-        features: What its expected finds were made of.
-        parent: Index in the log of the task that added it; -1 for none.
+        features: Features of its expected gain by name.
+        parent: Index in the log of the task that added it, or -1.
     """
 
     name: str
@@ -85,14 +85,14 @@ class Task(NamedTuple):
 
 
 class Agenda:
-    """Tasks of one image, in the order of their expected finds per cost.
+    """Tasks of one image, in the order of their expected gain per cost.
 
     Equal tasks run in the order in which they were added.
 
     Attributes:
-        complete: True if nothing was left undone for want of budget.
-        log: The tasks that ran.
-        current: Index in `log` of the task that runs.
+        complete: False if the budget prevented a task.
+        log: Finished tasks and the current one.
+        current: Index in `log` of the current task.
     """
 
     def __init__(self, kind: str, budget: Budget) -> None:
@@ -104,7 +104,7 @@ class Agenda:
 
     @property
     def current(self) -> int:
-        """Index in `log` of the task that runs."""
+        """Index in `log` of the current task."""
         return len(self.log) - 1
 
     def add(self, name: str, task: Callable[[], None], features: Callable[[], Mapping[str, float]]) -> None:
@@ -112,8 +112,8 @@ class Agenda:
 
         Args:
             name: Name in the table of tasks in `search.json`.
-            task: What is run.
-            features: Returns what the expected finds are made of; called again before the task runs.
+            task: Function to run.
+            features: Function that returns the features of the expected gain. It is called again before the task.
         """
         self._push(name, task, features, self.current)
 
@@ -128,11 +128,11 @@ class Agenda:
         return Score(table["bias"], table["weights"])(features) / table["follow_up"]
 
     def run(self, is_enough: Callable[[], bool]) -> None:
-        """Run tasks, and those that they add, until there is enough or the budget is spent."""
+        """Run all tasks, also those that tasks add, until `is_enough` returns True or the budget is spent."""
         while self._heap and not is_enough():
             worth, _, name, features, parent, task = heapq.heappop(self._heap)
             values = features()
-            if self._heap and -self._worth(name, values) > max(worth, self._heap[0][0]):  # it is worth less by now
+            if self._heap and -self._worth(name, values) > max(worth, self._heap[0][0]):  # its gain decreased
                 self._push(name, task, features, parent)
                 continue
             cost = CONSTANTS["tasks"][self._kind][name]["cost"]
@@ -145,57 +145,61 @@ class Agenda:
 
 
 class Found(NamedTuple, Generic[O]):
-    """What a search found in an image.
+    """Result of the search of an image.
 
     Attributes:
-        finds: All candidates, best first.
+        candidates: All candidates, best first.
         complete: True if all proposals were processed or enough was found.
         log: See `Agenda`.
     """
 
-    finds: list[Find[O]]
+    candidates: list[Candidate[O]]
     complete: bool
     log: list[Task]
 
 
-def is_same_find(a: Find[O], b: Find[O]) -> bool:
-    """Check whether two finds show one instance."""
+def is_duplicate(a: Candidate[O], b: Candidate[O]) -> bool:
+    """Check whether two candidates show the same instance."""
     return is_same_instance(a.last.keypoints, b.last.keypoints)
 
 
-def without_same(finds: Iterable[Find[O]], is_same: Callable[[Find[O], Find[O]], bool] = is_same_find) -> list[Find[O]]:
-    """Return one find of each instance, best first.
+def without_duplicates(
+    candidates: Iterable[Candidate[O]], is_same: Callable[[Candidate[O], Candidate[O]], bool] = is_duplicate
+) -> list[Candidate[O]]:
+    """Return one candidate per instance, best first.
 
-    The best find of an instance replaces at most one find of the published search, so that no fewer instances are
-    found. Where both have the same keypoints, that of the published search stays, with the better score. It also stays
-    where its box overlaps that of no better find.
+    The best candidate of an instance replaces at most one candidate of the published search, so the number of
+    instances does not decrease. If both have the same keypoints, the published one stays with the higher score. It also
+    stays if its box overlaps no better candidate.
 
     Args:
-        finds: All candidates.
-        is_same: Checks whether the first find shows the instance of the second, which has a higher score.
+        candidates: All candidates.
+        is_same: Function that compares two candidates. The score of the second is higher.
     """
-    kept: list[Find[O]] = []
-    for find in sorted(finds, key=lambda f: -f.score):
-        find.replaced = find if find.published else None
-        index = next((i for i, other in enumerate(kept) if _are_same(find, other, is_same)), None)
+    kept: list[Candidate[O]] = []
+    for candidate in sorted(candidates, key=lambda f: -f.score):
+        candidate.replaced = candidate if candidate.published else None
+        index = next((i for i, other in enumerate(kept) if _are_same(candidate, other, is_same)), None)
         if index is None:
-            kept.append(find)
-        elif find.published and (best := kept[index]).replaced is None:
-            if is_same_object(find.last, best.last):
-                find.score, kept[index] = best.score, find
-            elif any(_overlap(find, other) for other in kept):
-                best.replaced = find
+            kept.append(candidate)
+        elif candidate.published and (best := kept[index]).replaced is None:
+            if is_same_object(candidate.last, best.last):
+                candidate.score, kept[index] = best.score, candidate
+            elif any(_overlap(candidate, other) for other in kept):
+                best.replaced = candidate
             else:
                 del kept[index]
-                kept.append(find)
+                kept.append(candidate)
     return kept
 
 
-def _overlap(a: Find[O], b: Find[O]) -> bool:
+def _overlap(a: Candidate[O], b: Candidate[O]) -> bool:
     return box_iou(corners(a.last.keypoints), corners(b.last.keypoints)) > LIMITS["same_box"]
 
 
-def _are_same(find: Find[O], other: Find[O], is_same: Callable[[Find[O], Find[O]], bool]) -> bool:
-    if find.published and other.replaced is not None:
-        return is_same_object(find.last, other.replaced.last)  # as in the published search
-    return is_same(find, other)
+def _are_same(
+    candidate: Candidate[O], other: Candidate[O], is_same: Callable[[Candidate[O], Candidate[O]], bool]
+) -> bool:
+    if candidate.published and other.replaced is not None:
+        return is_same_object(candidate.last, other.replaced.last)  # as in the published search
+    return is_same(candidate, other)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from sonjit.detectors.kinds.body import BodyObservation, box_from_alignment
-from sonjit.detectors.search.bodies import BODY_TOLERANCE, heads_in, seen_inside, without_other_heads
+from sonjit.detectors.search.bodies import BODY_TOLERANCE, heads_in, visibility_inside, without_other_heads
 from sonjit.detectors.search.geometry import Head, corners, head_of_body, is_head_of, oks, window_around
 from sonjit.detectors.search.score import Score, logit
 from sonjit.geometry.boxes import size_of
@@ -214,7 +214,7 @@ class BodyCheck:
         agreement = (
             0.0
             if is_another
-            else oks(before.keypoints, observation.keypoints, BODY_TOLERANCE, seen_inside(observation, rgb))
+            else oks(before.keypoints, observation.keypoints, BODY_TOLERANCE, visibility_inside(observation, rgb))
         )
         record.confidence += _MEMORY * (observation.score * agreement - record.confidence)
         if is_another or observation.score < _FAINT_PRESENCE:
@@ -248,15 +248,14 @@ class BodyCheck:
 
     def _is_from_behind(self, rgb: Image, observation: BodyObservation) -> bool:
         presence, agreement = _FROM_BEHIND
-        if (
-            shows_front(observation) != self._mirrored or observation.score <= presence
-        ):  # a body that faces the camera has a face
+        # A body that faces the camera has a face.
+        if shows_front(observation) != self._mirrored or observation.score <= presence:
             return False
         x, y = observation.keypoints[_HEAD, :2].mean(axis=0).tolist()
         if not (0 < x < rgb.shape[1] and 0 < y < rgb.shape[0]):
             return False
         again = self._bodies.observe(rgb, box_from_alignment(observation.alignment))
-        agreed = oks(observation.keypoints, again.keypoints, BODY_TOLERANCE, seen_inside(again, rgb))
+        agreed = oks(observation.keypoints, again.keypoints, BODY_TOLERANCE, visibility_inside(again, rgb))
         return again.score > presence and agreed > agreement
 
     def _is_detected(self, rgb: Image, observation: BodyObservation) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from sonjit.detectors.kinds.face import FaceObservation, box_around_face
 from sonjit.detectors.kinds.face_boxes import box_observation
-from sonjit.detectors.search.agenda import COMPLETE, Agenda, Budget, Find, Found, without_same
+from sonjit.detectors.search.agenda import COMPLETE, Agenda, Budget, Candidate, Found, without_duplicates
 from sonjit.detectors.search.geometry import (
     Head,
     Hint,
@@ -133,12 +133,12 @@ class FaceSearch:
 
     def search(self, rgb: Image) -> Found[FaceObservation]:
         """Return all candidates with their scores, best first."""
-        agenda, finds, hints = Agenda("face", self._budget), list[Find[FaceObservation]](), list[Hint]()
+        agenda, candidates, hints = Agenda("face", self._budget), list[Candidate[FaceObservation]](), list[Hint]()
         boxes = latest_boxes(self._meshes.find(rgb, self._published), self._meshes.is_same_instance)
-        self._verify(rgb, [Proposal(box, self._least, {_PUBLISHED}) for box in boxes], finds, agenda)
+        self._verify(rgb, [Proposal(box, self._least, {_PUBLISHED}) for box in boxes], candidates, agenda)
 
         def features(window: Window) -> dict[str, float]:
-            sizes = [size_of(find.last.keypoints[:, :2]) for find in finds if find.score > 0.5]
+            sizes = [size_of(candidate.last.keypoints[:, :2]) for candidate in candidates if candidate.score > 0.5]
             return {**found_so_far(sizes, rgb), "hint": hint_score(window, hints)}
 
         def search(window: Window) -> None:
@@ -146,24 +146,29 @@ class FaceSearch:
             hints.extend(hints_in(window, [face for face in faint if face.score < self._least]))
             boxes = [box_around_face(face.box.tolist(), *face.keypoints[:2].tolist()) for face in faces]
             proposals = [Proposal(window.placed(b), f.score, {window}) for b, f in zip(boxes, faces, strict=True)]
-            self._verify(rgb, proposals, finds, agenda)
+            self._verify(rgb, proposals, candidates, agenda)
 
         add_windows(agenda, rgb, _PARTS, search, features)
 
         def is_enough() -> bool:
-            enough, sure = self._budget.enough, [find for find in finds if find.score > LIMITS["confident"]]
-            return enough is not None and len(sure) >= enough and len(without_same(sure)) >= enough
+            enough, sure = (
+                self._budget.enough,
+                [candidate for candidate in candidates if candidate.score > LIMITS["confident"]],
+            )
+            return enough is not None and len(sure) >= enough and len(without_duplicates(sure)) >= enough
 
         agenda.run(is_enough)
-        return Found(without_same(finds), agenda.complete, agenda.log)
+        return Found(without_duplicates(candidates), agenda.complete, agenda.log)
 
     def _verify(
-        self, rgb: Image, proposals: Sequence[Proposal], finds: list[Find[FaceObservation]], agenda: Agenda
+        self, rgb: Image, proposals: Sequence[Proposal], candidates: list[Candidate[FaceObservation]], agenda: Agenda
     ) -> None:
-        """Run the mesh network on proposals without a known plain face, and again on the box around its keypoints."""
+        """Run the mesh network on proposals without a certain face, and again on the box around its keypoints."""
         for proposal in merged(proposals, 4 * max(rgb.shape)):
-            known = next((f for f in finds if iou(proposal.box, self._meshes.box_after(f.last)) > _SAME_FACE), None)
-            if known is not None and known.plain:
+            known = next(
+                (f for f in candidates if iou(proposal.box, self._meshes.box_after(f.last)) > _SAME_FACE), None
+            )
+            if known is not None and known.certain:
                 known.detection = max(known.detection, proposal.score)
             else:
                 first = self._meshes.observe(rgb, proposal.box)
@@ -171,10 +176,10 @@ class FaceSearch:
                     continue
                 second = self._meshes.observe(rgb, self._meshes.box_after(first))
                 views = [second, first] if _PUBLISHED in proposal.votes else [first, second]
-                agreed = oks(first.keypoints, second.keypoints)
+                agreement = oks(first.keypoints, second.keypoints)
                 published = _PUBLISHED in proposal.votes and first.score > _PRESENT
-                known = Find(views, proposal.score, set(proposal.votes), agenda.current, agreed, published)
-                finds.append(known)
+                known = Candidate(views, proposal.score, set(proposal.votes), agenda.current, agreement, published)
+                candidates.append(known)
             known.features = {
                 "detection": logit(known.detection),
                 "presence": logit(known.presence),
@@ -238,5 +243,5 @@ class BoxSearch:
         add_windows(agenda, rgb, _PARTS, search, features)
         enough = self._budget.enough
         agenda.run(lambda: enough is not None and len(found) >= enough)
-        finds = [Find([face], face.score, set(), score=face.score) for face in found]
-        return Found(sorted(finds, key=lambda find: -find.score), agenda.complete, agenda.log)
+        candidates = [Candidate([face], face.score, set(), score=face.score) for face in found]
+        return Found(sorted(candidates, key=lambda candidate: -candidate.score), agenda.complete, agenda.log)

@@ -1,4 +1,4 @@
-"""Hands of an image: proposals of the palm detector and of arms, verified by one to three views."""
+"""Search an image for hands: proposals of the palm detector and of arms, verified by one or two inferences."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from sonjit.detectors.kinds.hands import HandObservation, box_around_hand, box_from_palm
 from sonjit.detectors.kinds.holistic import hand_box
-from sonjit.detectors.search.agenda import COMPLETE, Agenda, Budget, Find, Found, without_same
+from sonjit.detectors.search.agenda import COMPLETE, Agenda, Budget, Candidate, Found, without_duplicates
 from sonjit.detectors.search.bodies import PLACEMENTS, box_below
 from sonjit.detectors.search.faces import detected_heads
 from sonjit.detectors.search.geometry import (
@@ -46,35 +46,35 @@ if TYPE_CHECKING:
     from sonjit.detectors.ssd import SingleShotDetector
 
 CROP = "crop"
-"""Vote of a body's own crop of its hand, as the published graph makes it."""
+"""Vote of the hand crop of a body, as in the published graph."""
 _ARM = "arm"
 _PUBLISHED = "published"
 _ELBOWS, _WRISTS, _KNUCKLES = (13, 14), (15, 16), ((15, 17, 19), (16, 18, 20))
 _FEET = ((27, 29, 31), (28, 30, 32))
 _NEAR_HAND, _SAME_HAND = 0.15, 0.4
-"""Intersection over union from which a proposal is near a plain hand, and from which it shows that hand."""
+"""Minimum IoU of a proposal near a certain hand, and of a proposal that shows it."""
 _FACE_OF_EYES, _FACE_OF_SHOULDERS = 2.6, 0.45
-"""Height of a face's mesh in distances of the eyes from the mouth, and of the shoulders."""
+"""Height of a face relative to the distance of eyes and mouth, and relative to that of the shoulders."""
 _ARM_WINDOW, _ARM_REACH = 3.0, 0.3
-"""Side of the window at the end of an arm, and its distance past the wrist, in heights of the face's mesh."""
+"""Side of the window at the end of an arm, and its distance past the wrist, in face heights."""
 _FAR_ARM, _FARTHEST_ARM, _NEAR_ARM, _MOST_ARM = 1.5, 9.0, 0.3, 1.5
-"""Distance of both arms, in sizes of the hand, from which they do not count for the side; the greatest distance that
-counts; what is added to each distance; and the limit of the log ratio."""
-_SEEN_FOOT = 0.3
-"""Visibility from which a foot counts."""
+"""Terms of `arm_side`: maximum distance of the nearer arm, limit of the distances, and term added to them, in hand
+sizes; and limit of the log ratio."""
+_VISIBLE_FOOT = 0.3
+"""Minimum visibility of a foot."""
 _PRESENT = 0.5
-"""Presence from which the published search takes what it sees for a hand."""
+"""Minimum presence of a hand in the published search."""
 _SMALL_PX = 48.0
-"""Size of a hand from which a larger one is not seen better."""
+"""Size up to which the size of a hand affects its score."""
 _PART_OF_FACE = 0.6
-"""Size, in heights of a face, below which a find may be an ear or a nose."""
+"""Maximum size of a candidate that may be an ear or a nose, in face heights."""
 
 
 class Guide:
-    """Finds faces and the bodies below them, which lead to hands. Its networks are loaded when first used.
+    """Find faces and the bodies below them, to propose hands at the ends of arms.
 
     Args:
-        load: Returns the full-range face detector and the body's landmark network.
+        load: Function that loads the full-range face detector and the body networks, on first use.
     """
 
     def __init__(self, load: Callable[[], tuple[SingleShotDetector, Bodies]]) -> None:
@@ -89,22 +89,21 @@ class Guide:
         return detected_heads(self._networks[0], rgb, window, LIMITS["head"])
 
     def body(self, rgb: Image, head: Head, placement: int) -> BodyObservation | None:
-        """Return the body below a head, or None where its face is elsewhere."""
-        seen = self._networks[1].observe(rgb, box_below(head, *PLACEMENTS[placement]))
-        return seen if seen.score > LIMITS["guide"] and is_head_of(seen, head) else None
+        """Return the body below a head, or None if there is none or it has another head."""
+        body = self._networks[1].observe(rgb, box_below(head, *PLACEMENTS[placement]))
+        return body if body.score > LIMITS["guide"] and is_head_of(body, head) else None
 
 
 class HandSearch:
-    """Hands of an image.
+    """Search images for hands.
 
     Args:
         palms: Palm detector.
-        hands: Landmark network. With heads, their side is the calibrated one.
-        guide: Finds arms; None where palms alone are used.
-        published: Detection score from which the published search takes a palm of the image. What it finds keeps the
-            keypoints that it has there.
-        least: Least score of a palm that is worth an inference.
-        budget: When the search ends.
+        hands: Landmark network. Its heads calibrate the side.
+        guide: Finder of arms, or None to use only palms.
+        published: Minimum score of a palm in the published search, whose hands keep their keypoints.
+        least: Minimum score of a palm that is verified.
+        budget: Limit of the search.
     """
 
     def __init__(
@@ -121,19 +120,19 @@ class HandSearch:
         self._published, self._least, self._budget = published, least, budget
 
     def search(self, rgb: Image) -> Found[HandObservation]:
-        """Return every candidate with its score, best first."""
+        """Return all candidates with their scores, best first."""
         return _HandRun(self._palms, self._hands, self._guide, rgb, self._published, self._least, self._budget).search()
 
     def around(
-        self, rgb: Image, heads: Sequence[Head], bodies: Sequence[BodyObservation], places: Sequence[Proposal]
+        self, rgb: Image, heads: Sequence[Head], bodies: Sequence[BodyObservation], proposals: Sequence[Proposal]
     ) -> Found[HandObservation]:
-        """Return the hands of known people, from these places and from the ends of their arms."""
+        """Return the hands of known people, from these proposals and from the ends of their arms."""
         run = _HandRun(self._palms, self._hands, None, rgb, self._published, self._least, self._budget)
-        return run.around(heads, bodies, places)
+        return run.around(heads, bodies, proposals)
 
 
 class _HandRun:
-    """The search of one image."""
+    """Search of one image."""
 
     def __init__(
         self,
@@ -148,76 +147,76 @@ class _HandRun:
         self._palms, self._hands, self._guide, self._rgb = palms, hands, guide, rgb
         self._published, self._least, self._budget = published, least, budget
         self._agenda = Agenda("hands", budget)
-        self._finds: list[Find[HandObservation]] = []
-        self._looked: list[tuple[RotatedBox, Find[HandObservation] | None]] = []
+        self._candidates: list[Candidate[HandObservation]] = []
+        self._verified: list[tuple[RotatedBox, Candidate[HandObservation] | None]] = []
         self._heads: list[Head] = []
         self._bodies: list[BodyObservation] = []
         self._hints: list[Hint] = []
-        self._whole = Window(0, 0, rgb.shape[1], rgb.shape[0])
+        self._image_window = Window(0, 0, rgb.shape[1], rgb.shape[0])
         self._thirds: set[Window] = set()
 
     def search(self) -> Found[HandObservation]:
-        """Search palms in windows, and arms of the bodies below faces."""
+        """Search for palms in windows and at the ends of arms."""
         height, width = self._rgb.shape[:2]
-        palms = self._palms_in(self._whole, self._whole)
+        palms = self._palms_in(self._image_window, self._image_window)
         for palm in palms:
             if _PUBLISHED in palm.votes:
-                self._look(palm)
+                self._verify(palm)
         self._propose([palm for palm in palms if _PUBLISHED not in palm.votes])
         if self._guide is not None:
             for parts in (1, 2):
                 for window in windows(width, height, parts, fewer=True):
                     name = f"faces{parts}"
-                    self._agenda.add(name, partial(self._look_for_faces, window), partial(self._features, window))
+                    self._agenda.add(name, partial(self._search_faces, window), partial(self._window_features, window))
         for window in windows(width, height, 2, fewer=True):
             self._add_window("half", window)
         return self._run()
 
     def around(
-        self, heads: Sequence[Head], bodies: Sequence[BodyObservation], places: Sequence[Proposal]
+        self, heads: Sequence[Head], bodies: Sequence[BodyObservation], proposals: Sequence[Proposal]
     ) -> Found[HandObservation]:
         """See `HandSearch.around`."""
         self._heads, self._bodies = list(heads), list(bodies)
-        self._propose(list(places))
+        self._propose(list(proposals))
         for body in bodies:
             self._add_arms(body)
         return self._run()
 
     def _run(self) -> Found[HandObservation]:
         self._agenda.run(self._is_enough)
-        finds = without_same(self._scored())
-        for find in finds:
-            find.views[-1] = replace(find.last, left=Score.named("side")(find.features))
-        return Found(finds, self._agenda.complete, self._agenda.log)
+        candidates = without_duplicates(self._scored())
+        for candidate in candidates:
+            candidate.views[-1] = replace(candidate.last, left=Score.named("side")(candidate.features))
+        return Found(candidates, self._agenda.complete, self._agenda.log)
 
     def _is_enough(self) -> bool:
-        enough, plain = self._budget.enough, [find for find in self._finds if find.plain]
-        return enough is not None and len(plain) >= enough and len(without_same(plain)) >= enough
+        enough, certain = self._budget.enough, [candidate for candidate in self._candidates if candidate.certain]
+        return enough is not None and len(certain) >= enough and len(without_duplicates(certain)) >= enough
 
     def _add_window(self, name: str, window: Window) -> None:
-        self._agenda.add(name, partial(self._look_for_palms, name, window), partial(self._features, window))
+        self._agenda.add(name, partial(self._search_palms, name, window), partial(self._window_features, window))
 
-    def _features(self, window: Window) -> dict[str, float]:
-        """Return what a window's expected finds are made of."""
-        plain = [find.last for find in self._finds if find.plain]
+    def _window_features(self, window: Window) -> dict[str, float]:
+        """Return the features of the expected gain of a window."""
+        certain = [candidate.last for candidate in self._candidates if candidate.certain]
         ends = [body.keypoints[wrist, :2].astype(np.float64) for body in self._bodies for wrist in _WRISTS]
         inside = [end for end in ends if window.has(*end.tolist())]
-        sizes = [size_of(hand.keypoints[:, :2]) / max(self._rgb.shape) for hand in plain]
+        sizes = [size_of(hand.keypoints[:, :2]) / max(self._rgb.shape) for hand in certain]
         heads = [head.height / max(self._rgb.shape) for head in self._heads]
         return {
             "heads": float(any(window.has(*head.middle.tolist()) for head in self._heads)),
             "arms": float(bool(inside)),
-            "free_arms": float(any(not any(_is_at(hand, end) for hand in plain) for end in inside)),
-            "hands": float(any(window.has(*hand.keypoints[:, :2].mean(0).tolist()) for hand in plain)),
+            "free_arms": float(any(not any(_is_at(hand, end) for hand in certain) for end in inside)),
+            "hands": float(any(window.has(*hand.keypoints[:, :2].mean(0).tolist()) for hand in certain)),
             "people": float(bool(heads)),
             "several": float(len(heads) > 1),
             "small_head": float(bool(heads) and min(heads) < LIMITS["small_head"]),
             "hand_size": max(sizes, default=0.0),
-            "plain": float(min(len(plain), 3)),
+            "plain": float(min(len(certain), 3)),
             "hint": hint_score(window, self._hints),
         }
 
-    def _look_for_palms(self, name: str, window: Window) -> None:
+    def _search_palms(self, name: str, window: Window) -> None:
         self._propose(self._palms_in(window, window))
         if name == "half":
             for third in windows(self._rgb.shape[1], self._rgb.shape[0], 3, fewer=True):
@@ -226,16 +225,16 @@ class _HandRun:
                     self._thirds.add(third)
                     self._add_window("third", third)
 
-    def _look_for_faces(self, window: Window) -> None:
+    def _search_faces(self, window: Window) -> None:
         assert self._guide is not None
         known = self._heads
         self._heads = without_same_heads([*known, *self._guide.heads(self._rgb, window)])
         for head in self._heads:
-            if not any(head is one for one in known):
+            if not any(head is other for other in known):
                 self._add_body(head, 0)
 
     def _add_body(self, head: Head, placement: int) -> None:
-        def look() -> None:
+        def run() -> None:
             assert self._guide is not None
             body = self._guide.body(self._rgb, head, placement)
             if body is not None and not any(is_same_torso(body, other) for other in self._bodies):
@@ -246,7 +245,7 @@ class _HandRun:
 
         size = head.height / max(self._rgb.shape)
         features = {"head": logit(head.score), "size": math.log(size)}
-        self._agenda.add(f"body{placement}", look, lambda: features)
+        self._agenda.add(f"body{placement}", run, lambda: features)
 
     def _add_arms(self, body: BodyObservation) -> None:
         height, width = self._rgb.shape[:2]
@@ -257,19 +256,20 @@ class _HandRun:
 
     def _add_arm(self, name: str, body: BodyObservation, side: int) -> None:
         wrist = body.keypoints[_WRISTS[side], :2].astype(np.float64)
-        seen, size = logit(float(body.visibility[_WRISTS[side]])), math.log(face_height(body) / max(self._rgb.shape))
+        visibility = logit(float(body.visibility[_WRISTS[side]]))
+        size = math.log(face_height(body) / max(self._rgb.shape))
 
         def is_free() -> bool:
-            return not any(find.plain and _is_at(find.last, wrist) for find in self._finds)
+            return not any(candidate.certain and _is_at(candidate.last, wrist) for candidate in self._candidates)
 
-        def look() -> None:
+        def run() -> None:
             if is_free():
-                self._look_at_arm(name, body, side)
+                self._search_arm(name, body, side)
 
-        self._agenda.add(name, look, lambda: {"seen": seen, "free": float(is_free()), "size": size})
+        self._agenda.add(name, run, lambda: {"seen": visibility, "free": float(is_free()), "size": size})
 
-    def _look_at_arm(self, name: str, body: BodyObservation, side: int) -> None:
-        """Search palms at the end of an arm, or look into the arm's own box."""
+    def _search_arm(self, name: str, body: BodyObservation, side: int) -> None:
+        """Search for palms at the end of an arm, or propose the hand box of the arm."""
         if name == "arm_box":
             box = hand_box(body, side)
             if box is not None:
@@ -290,88 +290,96 @@ class _HandRun:
         as_published, more, faint = self._palms.find_from(window.cut(self._rgb), *limits)
         self._hints += hints_in(window, [palm for palm in faint if palm.score < self._least])
         boxes = [box_from_palm(palm) for palm in as_published]
-        published = latest_boxes(boxes, self._hands.is_same_instance) if window == self._whole else []
-        proposals = [  # the same palms with other neighbours blended in lie a little apart
+        published = latest_boxes(boxes, self._hands.is_same_instance) if window == self._image_window else []
+        proposals = [  # `merged` later removes palms that were blended in two ways
             Proposal(window.placed(box_from_palm(palm)), palm.score, {vote}) for palm in [*as_published, *more]
         ]
-        for one, box in zip(proposals, boxes, strict=False):
-            one.votes |= {_PUBLISHED} if box in published else set()
+        for proposal, box in zip(proposals, boxes, strict=False):
+            proposal.votes |= {_PUBLISHED} if box in published else set()
         return proposals
 
     def _propose(self, proposals: Sequence[Proposal]) -> None:
-        for one in merged(proposals, 4 * max(self._rgb.shape)):
-            if not self._is_known(one):
-                self._agenda.add("hand", partial(self._look, one), partial(self._seen_there, one))
+        for proposal in merged(proposals, 4 * max(self._rgb.shape)):
+            if not self._is_known(proposal):
+                self._agenda.add("hand", partial(self._verify, proposal), partial(self._proposal_features, proposal))
 
-    def _seen_there(self, one: Proposal) -> dict[str, float]:
-        """Return what the expected finds of a proposal are made of."""
-        taken = any(f.plain and iou(box_around_hand(f.last.keypoints), one.box) > _NEAR_HAND for f in self._finds)
-        doubtful = any(find is None and iou(box, one.box) > _SAME_HAND for box, find in self._looked)
+    def _proposal_features(self, proposal: Proposal) -> dict[str, float]:
+        """Return the features of the expected gain of a proposal."""
+        taken = any(
+            f.certain and iou(box_around_hand(f.last.keypoints), proposal.box) > _NEAR_HAND for f in self._candidates
+        )
+        doubtful = any(candidate is None and iou(box, proposal.box) > _SAME_HAND for box, candidate in self._verified)
         return {
-            "detection": logit(one.score),
-            "arm": float(any(isinstance(vote, tuple) and vote[0] == _ARM for vote in one.votes)),
-            "box": float(_ARM in one.votes),
-            "votes": math.log(len(one.votes)),
+            "detection": logit(proposal.score),
+            "arm": float(any(isinstance(vote, tuple) and vote[0] == _ARM for vote in proposal.votes)),
+            "box": float(_ARM in proposal.votes),
+            "votes": math.log(len(proposal.votes)),
             "taken": float(taken),
             "doubtful": float(doubtful),
-            "size": math.log(one.box.width / max(self._rgb.shape)),
+            "size": math.log(proposal.box.width / max(self._rgb.shape)),
         }
 
-    def _is_known(self, one: Proposal) -> bool:
-        """Check whether a proposal shows a plain hand or a box seen before, and count its votes for that."""
-        known = [f for f in self._finds if f.plain and iou(box_around_hand(f.last.keypoints), one.box) > _SAME_HAND]
-        known += [find for box, find in self._looked if is_near(one.box, box)][:1]
+    def _is_known(self, proposal: Proposal) -> bool:
+        """Check whether a proposal shows a certain hand or a verified box, and add its votes to that."""
+        known = [
+            f
+            for f in self._candidates
+            if f.certain and iou(box_around_hand(f.last.keypoints), proposal.box) > _SAME_HAND
+        ]
+        known += [candidate for box, candidate in self._verified if is_near(proposal.box, box)][:1]
         if known and known[0] is not None:
-            known[0].votes |= one.votes
-            known[0].detection = max(known[0].detection, one.score)
+            known[0].votes |= proposal.votes
+            known[0].detection = max(known[0].detection, proposal.score)
         return bool(known)
 
-    def _look(self, one: Proposal) -> None:
-        """See what a proposal shows and, where that leaves doubt, again in the mirror from its own keypoints."""
-        find, published = None, _PUBLISHED in one.votes
-        if not published and self._is_known(one):
+    def _verify(self, proposal: Proposal) -> None:
+        """Run the landmark network on a proposal. In doubt, run it again on the mirrored image of the box it found."""
+        candidate, published = None, _PUBLISHED in proposal.votes
+        if not published and self._is_known(proposal):
             return
-        first = self._hands.observe(self._rgb, one.box)
-        if first.score > LIMITS["sure"] and one.score >= self._published:
-            find = Find([first], one.score, set(one.votes), self._agenda.current, published=published)
-            self._finds.append(find)
+        first = self._hands.observe(self._rgb, proposal.box)
+        if first.score > LIMITS["sure"] and proposal.score >= self._published:
+            candidate = Candidate(
+                [first], proposal.score, set(proposal.votes), self._agenda.current, published=published
+            )
+            self._candidates.append(candidate)
         elif first.score >= LIMITS["hand_seen"]:
-            mirrored = seen_in_mirror(self._hands, self._rgb, box_around_hand(first.keypoints))
+            mirrored = observe_mirrored(self._hands, self._rgb, box_around_hand(first.keypoints))
             stays = published and first.score > _PRESENT
             if stays or mirrored.score >= LIMITS["hand_mirrored"]:
                 agreed = oks(first.keypoints, mirrored.keypoints)
-                views = [mirrored, first] if stays or CROP in one.votes else [first, mirrored]
-                find = Find(views, one.score, set(one.votes), self._agenda.current, agreed, stays)
-                self._finds.append(find)
-        self._looked.append((one.box, find))
+                views = [mirrored, first] if stays or CROP in proposal.votes else [first, mirrored]
+                candidate = Candidate(views, proposal.score, set(proposal.votes), self._agenda.current, agreed, stays)
+                self._candidates.append(candidate)
+        self._verified.append((proposal.box, candidate))
 
-    def _scored(self) -> list[Find[HandObservation]]:
-        for find in self._finds:
-            hand, views = find.last, find.views
-            find.features = {
-                "lower": logit(find.presence),
-                "presence": float(np.mean([logit(one.score) for one in views])),
-                "agreement": logit(find.agreement),
-                "detection": logit(find.detection),
-                "votes": math.log(len(find.votes)),
+    def _scored(self) -> list[Candidate[HandObservation]]:
+        for candidate in self._candidates:
+            hand, views = candidate.last, candidate.views
+            candidate.features = {
+                "lower": logit(candidate.presence),
+                "presence": float(np.mean([logit(view.score) for view in views])),
+                "agreement": logit(candidate.agreement),
+                "detection": logit(candidate.detection),
+                "votes": math.log(len(candidate.votes)),
                 "wrist": max(1 - wrist_distance(hand, self._bodies), 0),
                 "people": float(bool(self._heads)),
                 "face": share_in_face(hand, self._heads),
                 "foot": foot_nearness(hand, self._bodies),
-                "published": float(find.published),
+                "published": float(candidate.published),
                 "seen": 0.5 if hand.visibility is None else float(hand.visibility.mean()),
                 "small": min(math.log(size_of(hand.keypoints[:, :2]) / _SMALL_PX), 0.0),
-                "likeness": float(np.mean([self._hands.likeness(one) for one in views])),
-                "side": float(np.mean([logit(one.left) for one in views])),
+                "likeness": float(np.mean([self._hands.likeness(view) for view in views])),
+                "side": float(np.mean([logit(view.left) for view in views])),
                 "arm": arm_side(hand, self._bodies),
                 **proportions(hand),
             }
-            find.rate(Score.named("hand"))
-        return self._finds
+            candidate.rate(Score.named("hand"))
+        return self._candidates
 
 
-def seen_in_mirror(hands: Hands, rgb: Image, box: RotatedBox) -> HandObservation:
-    """Return what is seen in a box in the mirror, with keypoints and side as they are in the image itself."""
+def observe_mirrored(hands: Hands, rgb: Image, box: RotatedBox) -> HandObservation:
+    """Observe a box in the mirrored image. Return keypoints and side of the original image."""
     height, width = rgb.shape[:2]
     reach = 0.75 * box.width
     left, top = (min(max(int(at - reach), 0), size - 1) for at, size in ((box.cx, width), (box.cy, height)))
@@ -380,14 +388,14 @@ def seen_in_mirror(hands: Hands, rgb: Image, box: RotatedBox) -> HandObservation
         max(min(int(box.cy + reach) + 1, height), top + 1),
     )
     cut = np.ascontiguousarray(rgb[top:bottom, left:right][:, ::-1])
-    seen = hands.observe(cut, box._replace(cx=right - box.cx, cy=box.cy - top, rotation=-box.rotation))
+    mirrored = hands.observe(cut, box._replace(cx=right - box.cx, cy=box.cy - top, rotation=-box.rotation))
     back = np.array([-1, 1, 1], np.float32)
     return replace(
-        seen,
-        keypoints=seen.keypoints * back + np.array([right, top, 0], np.float32),
-        keypoints_3d=seen.keypoints_3d * back,
-        left=1 - seen.left,
-        appearance=None,  # which is that of the mirror image
+        mirrored,
+        keypoints=mirrored.keypoints * back + np.array([right, top, 0], np.float32),
+        keypoints_3d=mirrored.keypoints_3d * back,
+        left=1 - mirrored.left,
+        appearance=None,  # it describes the mirrored image
     )
 
 
@@ -396,7 +404,7 @@ def _is_at(hand: HandObservation, wrist: NDArray[np.floating]) -> bool:
 
 
 def face_height(body: BodyObservation) -> float:
-    """Return the height of the face's mesh, from eyes and mouth, or from the shoulders of a face turned away."""
+    """Return the height of a face in pixels, from eyes and mouth, or from the shoulders if it is turned away."""
     points = body.keypoints[:, :2]
     eyes, mouth = points[[2, 5]].mean(axis=0), points[[9, 10]].mean(axis=0)
     return max(_FACE_OF_EYES * math.dist(eyes, mouth), _FACE_OF_SHOULDERS * math.dist(points[11], points[12]))
@@ -415,7 +423,7 @@ def wrist_distance(hand: HandObservation, bodies: Iterable[BodyObservation], sid
 
 
 def proportions(hand: HandObservation) -> dict[str, float]:
-    """Return log ratios of lengths in space: of the palm to its width, and of the fingers to the palm."""
+    """Return log ratios of lengths in space: palm length to palm width, and fingers to palm."""
     points = hand.keypoints_3d.astype(np.float64)
     palm, across = math.dist(points[0], points[9]), math.dist(points[5], points[17])
     bones = points[[6, 7, 8, 10, 11, 12, 14, 15, 16, 18, 19, 20]] - points[[5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18, 19]]
@@ -424,21 +432,21 @@ def proportions(hand: HandObservation) -> dict[str, float]:
 
 
 def arm_side(hand: HandObservation, bodies: Sequence[BodyObservation]) -> float:
-    """Return how much nearer a left arm's end is than a right one's: -1.5 (right) .. 1.5 (left), 0 far from both."""
+    """Return whether a hand is at a left arm (up to 1.5) or a right arm (down to -1.5). Return 0 if both are far."""
     left, right = wrist_distance(hand, bodies, 0), wrist_distance(hand, bodies, 1)
     if min(left, right) > _FAR_ARM:
         return 0.0
-    far_left, far_right = (min(one, _FARTHEST_ARM) + _NEAR_ARM for one in (left, right))
+    far_left, far_right = (min(distance, _FARTHEST_ARM) + _NEAR_ARM for distance in (left, right))
     return float(np.clip(math.log(far_right / far_left), -_MOST_ARM, _MOST_ARM))
 
 
 def foot_nearness(hand: HandObservation, bodies: Sequence[BodyObservation]) -> float:
-    """Return how near a hand is to a body's foot: 1 on it, 0 where it is far or nearer to a wrist."""
+    """Return the nearness of a hand to a foot: 1 on it, 0 if it is far or nearer to a wrist."""
     size, centre = size_of(hand.keypoints[:, :2]), hand.keypoints[:, :2].mean(axis=0)
     nearest = math.inf
     for body in bodies:
         for foot in _FEET:
-            if body.visibility[foot[0]] > _SEEN_FOOT:
+            if body.visibility[foot[0]] > _VISIBLE_FOOT:
                 points = body.keypoints[list(foot), :2]
                 points = np.vstack([points, points.mean(axis=0)])
                 nearest = min(nearest, float(np.linalg.norm(points - centre, axis=1).min()) / size)
@@ -446,7 +454,7 @@ def foot_nearness(hand: HandObservation, bodies: Sequence[BodyObservation]) -> f
 
 
 def share_in_face(hand: HandObservation, heads: Sequence[Head]) -> float:
-    """Return the share of a small hand inside a face: an ear or a nose is all inside."""
+    """Return the share of a small hand inside a face. An ear or a nose has share 1."""
     box = corners(hand.keypoints)
     small = [head for head in heads if size_of(hand.keypoints[:, :2]) < _PART_OF_FACE * head.height]
     return max((shared_area(box, head.box) / area(box) for head in small), default=0.0)

@@ -1,4 +1,4 @@
-"""Dark and grey images made as the networks know hands, faces and people: in good light, in the colours of skin."""
+"""Brighten dark images and tint grey ones in skin colour, as in the training images of the networks."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from sonjit.detectors.search.geometry import Image
 
 _DARK, _LIT = 100.0, 230.0
-"""99th percentile of luma below which an image is brightened, and to where."""
+"""99th percentile of luma below which an image is brightened, and its value afterwards."""
 _NOISE_SIGMA_PX = 1.0
-"""Of the smoothing before: brightening enlarges the sensor's noise as much."""
+"""Standard deviation of the smoothing before, because brightening amplifies the noise of the sensor."""
 _GREY_CHROMA = 4.0
-"""Mean chroma in CIELAB below which an image counts as grey."""
+"""Mean chroma in CIELAB below which an image is grey."""
 _SKIN = 1.2, 0.95, 0.8
-"""Red, green and blue of skin in parts of its luma."""
+"""Red, green and blue of skin, relative to its luma."""
 _SAMPLE_PX = 64
 _XYZ = (
     np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
     / np.array([[0.950456], [1.0], [1.088754]])
 ).astype(np.float32)
-"""From linear sRGB to CIE XYZ in parts of D65's white."""
+"""Matrix from linear sRGB to CIE XYZ, relative to the white point D65."""
 
 
 def in_good_light(rgb: Image) -> Image:
@@ -54,17 +54,17 @@ def _in_colour(rgb: Image) -> Image:
 
 def _percentile(values: NDArray[Any], part: float) -> float:
     """Return a percentile as `np.percentile` does, without its import of masked arrays."""
-    place = part * (values.size - 1)
-    low = int(place)
+    position = part * (values.size - 1)
+    low = int(position)
     high = min(low + 1, values.size - 1)
     around = np.partition(values.ravel(), (low, high))[[low, high]]
-    return float(np.interp(place - low, (0, 1), around))
+    return float(np.interp(position - low, (0, 1), around))
 
 
 def _is_grey(rgb: Image) -> bool:
-    """Check whether the mean chroma is that of a grey image, without OpenCV's slow tables in clear cases."""
+    """Check whether the mean chroma is that of a grey image. OpenCV computes it only in doubtful cases."""
     chroma = _mean_chroma(rgb)
-    if abs(chroma - _GREY_CHROMA) < 0.5:  # OpenCV's tables, slow to fill, are within 0.4 of the formula
+    if abs(chroma - _GREY_CHROMA) < 0.5:  # OpenCV fills slow tables, which are within 0.4 of the formula
         lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
         chroma = float(np.linalg.norm(lab[..., 1:], axis=2).mean())
     return chroma < _GREY_CHROMA

@@ -1,4 +1,4 @@
-"""Load the thorough search of each kind."""
+"""Load the search of each kind."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def as_still_search(search: Callable[[Image], Found[O]], options: CommonOptions)
 
     def run(rgb: Image) -> tuple[list[O], bool]:
         found = search(in_good_light(rgb) if options.static_image else rgb)
-        return [find.result for find in found.finds], found.complete
+        return [candidate.result for candidate in found.candidates], found.complete
 
     return run
 
@@ -65,7 +65,7 @@ def _budget(options: CommonOptions, kind: str) -> Budget:
 
 
 def _load_guide(options: HandOptions) -> tuple[SingleShotDetector, Bodies]:
-    as_in_clips = options.as_kind(  # in bf16: exact enough for a lead
+    as_in_streams = options.as_kind(  # bf16 is precise enough for proposals
         BodyOptions,
         model="full",
         mirrored=options.mirrored,
@@ -74,11 +74,11 @@ def _load_guide(options: HandOptions) -> tuple[SingleShotDetector, Bodies]:
         detector_model=None,
         landmark_model=None,
     )
-    return load_face_detector(options, "face-full"), load_bodies(as_in_clips, finds=False)
+    return load_face_detector(options, "face-full"), load_bodies(as_in_streams, finds=False)
 
 
 def search_faces(options: CommonOptions, meshes: FaceMeshes | FaceBoxes) -> StillSearch[FaceObservation] | None:
-    """Return the search for faces; None for boxes in streams, where every frame is searched as published."""
+    """Return the search for faces, or None for boxes in streams, which use the published search in every frame."""
     if isinstance(meshes, FaceBoxes) and not options.static_image:
         return None
     detector, published, budget = (
@@ -99,7 +99,7 @@ def search_bodies(options: BodyOptions, bodies: Bodies) -> StillSearch[BodyObser
 
 
 def search_people(options: HolisticOptions, people: Holistic) -> StillSearch[BodyObservation]:
-    """Return the search for whole people in stills, and for their bodies in streams."""
+    """Return the search for people in stills, or for their bodies in streams."""
     if not options.static_image:
         return search_bodies(options, people.bodies)
     palms = load_palm_finder(options, "palm-full").detector

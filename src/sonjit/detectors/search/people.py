@@ -58,22 +58,24 @@ class PeopleSearch:
     def search(self, rgb: Image) -> Found[BodyObservation]:
         """Return people with the scores of their bodies, best first."""
         bodies, every_face = self._bodies.search_with_faces(rgb)
-        faces = [find for find in every_face if find.score > self._min_score]
-        found = [find for find in bodies.finds if find.score > self._min_score][: self._max_instances]
+        faces = [candidate for candidate in every_face if candidate.score > self._min_score]
+        found = [candidate for candidate in bodies.candidates if candidate.score > self._min_score][
+            : self._max_instances
+        ]
         found_bodies, heads = (
-            [find.last for find in found],
+            [candidate.last for candidate in found],
             [head_from_mesh(face.score, face.last.keypoints) for face in faces],
         )
         crops = (self._people.hand_crop(rgb, body, side) for body in found_bodies for side in (0, 1))
         proposals = [Proposal(box, _CROP_SCORE, {CROP}) for box in crops if box is not None]
         around = self._hands.around(rgb, heads, found_bodies, proposals)
-        hands = [find.result for find in around.finds if find.score > self._min_score]
+        hands = [candidate.result for candidate in around.candidates if candidate.score > self._min_score]
         own_hands = hands_of_bodies(found_bodies, hands)
         own_faces = self._faces_of(rgb, found_bodies, [face.result for face in faces])
-        for number, find in enumerate(found):
-            body_fields = {item.name: getattr(find.last, item.name) for item in fields(find.last)}
+        for number, candidate in enumerate(found):
+            body_fields = {item.name: getattr(candidate.last, item.name) for item in fields(candidate.last)}
             pair = own_hands.get((number, 0)), own_hands.get((number, 1))
-            find.views[-1] = PersonObservation(**body_fields, hands=pair, face=own_faces.get(number))
+            candidate.views[-1] = PersonObservation(**body_fields, hands=pair, face=own_faces.get(number))
         return Found(found, bodies.complete and around.complete, bodies.log)
 
     def _faces_of(

@@ -15,7 +15,7 @@ _LEAST_PROBABILITY = 1e-3
 
 
 class Score(NamedTuple):
-    """The probability that a logistic regression gives from named features.
+    """Logistic regression on named features.
 
     Attributes:
         bias: Constant term.
@@ -31,24 +31,24 @@ class Score(NamedTuple):
         return cls(CONSTANTS["scores"][name]["bias"], CONSTANTS["scores"][name]["weights"])
 
     def __call__(self, features: Mapping[str, float]) -> float:
-        """Return the probability of the features of one find."""
+        """Return the probability for the features of a candidate."""
         value = self.bias + sum(weight * features[name] for name, weight in self.weights.items())
         return 0.5 + 0.5 * math.tanh(value / 2)
 
 
 def logit(probability: float) -> float:
-    """Return log odds, limited to those of one in a thousand."""
+    """Return log odds of a probability, which is first limited to 0.001..0.999."""
     p = min(max(probability, _LEAST_PROBABILITY), 1 - _LEAST_PROBABILITY)
     return math.log(p / (1 - p))
 
 
 class Budget(NamedTuple):
-    """When a search ends.
+    """Limit of a search.
 
     Attributes:
-        cost: Cost after which no task is started.
-        worth: Least expected finds per cost of a task that is started.
-        enough: Number of confident finds that end the search; None for all.
+        cost: Maximum total cost of the tasks.
+        worth: Minimum expected gain per cost of a task.
+        enough: Number of confident instances that end the search, or None for no limit.
     """
 
     cost: float = math.inf
@@ -57,5 +57,5 @@ class Budget(NamedTuple):
 
     @classmethod
     def of(cls, kind: str, search: str, enough: int | None) -> Budget:
-        """Return the fitted budget of a kind; `"thorough"` runs all tasks."""
+        """Return the fitted budget of a kind. `"thorough"` has no limit of cost."""
         return cls(enough=enough) if search == "thorough" else cls(**CONSTANTS["budgets"][kind], enough=enough)

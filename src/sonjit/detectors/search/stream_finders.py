@@ -18,7 +18,7 @@ from sonjit.detectors.search.bodies import (
     PLACEMENTS,
     box_below,
     heads_in,
-    seen_inside,
+    visibility_inside,
     without_other_heads,
 )
 from sonjit.detectors.search.geometry import (
@@ -32,7 +32,7 @@ from sonjit.detectors.search.geometry import (
     is_same_torso,
     oks,
 )
-from sonjit.detectors.search.hands import seen_in_mirror
+from sonjit.detectors.search.hands import observe_mirrored
 from sonjit.detectors.search.score import Score, logit
 from sonjit.geometry.boxes import iou
 
@@ -136,7 +136,7 @@ class HandFinder(Finder[HandObservation]):
 
     def score(self, rgb: Image, proposal: Proposal, first: HandObservation, second: HandObservation) -> float:
         """Return the score from the presence in both frames and in the mirrored image."""
-        mirrored = seen_in_mirror(self._hands, rgb, box_around_hand(second.keypoints))
+        mirrored = observe_mirrored(self._hands, rgb, box_around_hand(second.keypoints))
         return self.SCORE({"presence": logit(min(first.score, second.score)), "mirrored": logit(mirrored.score)})
 
 
@@ -263,7 +263,7 @@ class BodyFinder(Finder[BodyObservation]):
         if not is_head_of(second, proposal.head):
             return 0.0
         shift = first.keypoints.mean(axis=0) - second.keypoints.mean(axis=0)
-        agreement = oks(first.keypoints, second.keypoints + shift, BODY_TOLERANCE, seen_inside(second, rgb))
+        agreement = oks(first.keypoints, second.keypoints + shift, BODY_TOLERANCE, visibility_inside(second, rgb))
         return Score.named("stream_body")({"score": logit(max(first.score, second.score) * agreement)})
 
     def is_same_instance(self, proposal: Proposal, tracked: BodyObservation) -> bool:
