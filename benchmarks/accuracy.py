@@ -22,16 +22,15 @@ WRIST, MIDDLE_MCP = 0, 9
 
 
 def measure(frames, truth):
-    """Figures for one library.
+    """Return the metrics of a library.
 
-    A hand counts as visible when all 21 keypoints lie in the image. What was found is given to the nearest true
-    hand (mean keypoint distance) not farther than one palm length away; the rest is false, unless a hand that is only
-    partly in the image is there.
+    A hand is visible if all 21 keypoints lie in the image. Each detection is assigned to the nearest true hand by mean
+    keypoint distance, up to one palm length. Other detections are false, except at a hand that the edge cuts.
 
     Args:
-        frames: what was found, per frame a list of {"handedness", "id", "xy"}.
-        truth: the clip's JSON: width, height, frames[].hands[] with handedness, xy (21 x 2 px) and, where several are
-            of one side, a name.
+        frames: Detections of each frame, as lists of {"handedness", "id", "xy"}.
+        truth: JSON of the clip: width, height, frames[].hands[] with handedness and xy (21 x 2 px), and a name if
+            several hands have the same side.
     """
     size = np.array([truth["width"], truth["height"]])
     visible = right_side = false = 0

@@ -42,7 +42,7 @@ const look = () => {
 };
 look();
 """
-# The marks of one frame, through what a click calls; gives the joints that the server made of them.
+# Places the marks of one frame as clicks do, and returns the joints that the server triangulated.
 MARK = """
 const [frame, marks, done] = arguments;
 const {studio} = sonjitAnnotation;
@@ -92,7 +92,7 @@ def main():
 
 
 def dome(count):
-    """Cameras on a half sphere of a metre that look at its middle."""
+    """Return cameras on a half sphere of radius 1 m, directed at its centre."""
     cameras = []
     for number in range(count):
         turn, rise = 2.4 * number, 0.25 + 0.7 * number / count
@@ -176,7 +176,7 @@ def browse(stack, folder, url):
 
 
 def turns(driver, options):
-    """Milliseconds until the next frame is there, and a frame far away that nobody prepared."""
+    """Return milliseconds until the next frame is displayed, and until a distant frame without prefetch is."""
     near, far = [], []
     for _ in range(options.turns):
         sleep(options.think_s)

@@ -95,9 +95,10 @@ def render(options):
 
 
 def make_project(folder, folders, boards):
-    """A project of all sequences, a thousand numbers each; the true rig, and the joints (2, 21, 3) of each frame set.
+    """Return a project of all sequences, the true rig, and the joints (2, 21, 3) of each frame set.
 
-    With boards the project's rig is calibrated; the true one stands in its world then, and so do the joints.
+    Each sequence has a range of 1,000 frame numbers. With boards, the rig of the project is calibrated, and the true
+    rig and joints are moved into its world frame.
     """
     cameras, truth = {}, {}
     for number, file in enumerate(file for one in folders for file in sorted((one / "truth").glob("*.jsonl"))):
@@ -121,7 +122,7 @@ def make_project(folder, folders, boards):
 
 
 def calibrated(rig, boards, middle):
-    """The rig as rendered images of a board tell it."""
+    """Return the rig, calibrated from rendered images of a board."""
     board = target_from_text(BOARD)
     seen, images = see_boards(rig, board, boards, middle, BOARD_NOISE)
     made = calibrate(seen)

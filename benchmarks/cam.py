@@ -1,7 +1,7 @@
-"""Where classifiers of hands look: accuracy and overlap with the hand's box, by class activation maps and by backprop.
+"""Compare class activation maps and backpropagation on hand classifiers: accuracy, and overlap with the hand box.
 
-Trains the small classifier twice, with mean and with maximum pooling, on the crops of the bundled clip that are learnt
-from, and judges it on those held out. `--write` puts the tables and the image into docs/.
+The benchmark trains the small classifier on crops of the bundled clip, with mean and with maximum pooling. It evaluates
+on held-out crops. `--write` puts the tables and the image into docs/.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 RESEARCH = Path(__file__).parents[1] / "research"
 BEGIN, END = "<!-- python benchmarks/cam.py --write -->", "<!-- end -->"
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
-"""Of the maximum: the paper's threshold, and those among which each method's best is looked for."""
-BLUR = 1 / 32  # of a crop's side: raw gradients are too ragged for one connected part
+"""Thresholds relative to the maximum: that of the paper, and those from which the best of each method is chosen."""
+BLUR = 1 / 32  # relative to the side of a crop, because raw gradients have no large connected component
 
 
 def maps_of(network, crops):
@@ -126,7 +126,7 @@ def examples(network, crops, share):
 
 
 def hand_image():
-    """A frame of the bundled clip with what speaks for handedness and for a coordinate."""
+    """Return a frame of the bundled clip with the evidence for handedness and for a coordinate."""
     with open_source(str(files("sonjit") / "_util" / "assets" / "demo.mp4")) as source:
         rgb = next(frame.rgb for frame in source if frame.index == 190)
     with sonjit.create_detector("hands", static_image=True, search="fast", precision="f32") as detector:

@@ -1,8 +1,8 @@
-"""What pooling costs and what maps are good for, on drawn images: the studies of Zhou et al. 2016 at a size for a CPU.
+"""Repeat the studies of Zhou et al. 2016 on drawn images, at a size for a CPU.
 
-Birds whose species differ in bill and cap; shapes in colours, alone for questions and together in scenes. All
-are drawn on clutter, written in the layouts of CUB-200-2011, COCO and visualqa.org, and read from there. `--write` puts
-the tables and pictures into docs/.
+The images show birds whose species differ in bill and cap, and coloured shapes, one for each question and several in a
+scene. They are written in the layouts of CUB-200-2011, COCO and visualqa.org and read from there. `--write` puts the
+tables and pictures into docs/.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def draw_shape(canvas, rng, colour, shape, least=26, most=46):
 
 
 def paste(canvas, rng, tile):
-    """Lay what is opaque in a tile anywhere over a canvas; gives its box."""
+    """Draw the opaque part of a tile at a random position on a canvas, and return its box."""
     rows, columns = (np.flatnonzero(tile[..., 3].max(axis)) for axis in (1, 0))
     tile = tile[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     height, width = tile.shape[:2]
@@ -167,7 +167,7 @@ def write_scenes(root, count):
 
 
 def write_questions(root, counts):
-    """The layout of visualqa.org: one thing in each image, its colour and shape asked for."""
+    """Write the layout of visualqa.org: images of one shape, with questions about colour and shape."""
     rng = np.random.default_rng(3)
     image = 0
     for split, count in counts.items():
@@ -187,7 +187,7 @@ def write_questions(root, counts):
 
 
 def train(out, data, seed, weights=None, **settings):
-    """One run of the recipe, in its smallest network unless said; gives its results."""
+    """Run the recipe with its smallest network by default, and return the results."""
     own = {
         "dataset": "cub200",
         "size": SIZE,
@@ -212,7 +212,7 @@ def shown(values):
 
 
 def rows_of(table):
-    """Rows of label -> [(classification error, localization error)], one for each seed."""
+    """Return table rows from label -> [(classification error, localization error)] with a pair for each seed."""
     titles = "", "classification error, %", "localization error, %", "greatest evidence outside the box, %"
     rows = [(label, *(shown(values) for values in zip(*found, strict=True))) for label, found in table.items()]
     return markdown_table(Table(titles[: len(rows[0])], tuple(rows), text_columns=1))
@@ -261,7 +261,7 @@ def one_seed(folder, seed):
 
 
 def missed(classifier, data):
-    """In how many images, in per cent, the maximum of the true class's map lies outside the labelled box."""
+    """Return the percentage of images in which the maximum of the true class's map lies outside the labelled box."""
     outside = []
     for sample in open_dataset("cub200", data, "test"):
         (thing,) = sample.instances
@@ -321,7 +321,7 @@ def study(folder, seeds):
 
 
 def scene_study(folder):
-    """What a classifier of scenes looks at, by `sonjit eval`."""
+    """Evaluate the maps of a scene classifier with `sonjit eval`."""
     scenes, run, out = folder / "scenes", folder / "scenes-run", folder / "scenes-eval"
     results = train(run, scenes, 0, dataset="folder")
     asked = ["--model", "cam-small", "--weights", str(run), "--root", str(scenes), "--out", str(out)]

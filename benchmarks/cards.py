@@ -1,9 +1,9 @@
-"""The cards of hands, face and body in docs/cards, all anew: photographs, samples of public sets, renders.
+"""Write the cards of hands, face and body in docs/cards from photographs, data-set samples and synthetic images.
 
     python benchmarks/cards.py [--photographs ../shared/real/wild] [--datasets ../shared/real/datasets] [--kinds ...]
 
-Photographs are a folder as docs/datasets.md says, datasets a folder of sets as the protocol detection-datasets names
-them; neither is part of this repository. Evaluations go to --out, where `--resume` goes on with those of a stopped run.
+docs/datasets.md describes the folder of photographs. The folder of data sets has the names of the protocol
+detection-datasets. Neither is part of this repository. Evaluations are written to --out, and `--resume` continues them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def evaluations(kind: str, options: argparse.Namespace, renders: Path) -> Iterat
     yield "photographs", photographs
     yield "photographs-fast", [*photographs, "--search", "fast"]
     yield "datasets", ["--protocol", "detection-datasets", "--root", options.datasets]
-    if kind == "hands":  # what is rendered
+    if kind == "hands":  # settings of the synthetic images
         yield "renders", ["--protocol", "detection-renders", "--root", str(renders)]
         yield "renders-landmarks", ["--protocol", "mediapipe-card", "--root", str(renders), "--data", "folder"]
 

@@ -1,8 +1,8 @@
-"""Two Ray nodes of one core each on this machine: how much faster two are than one, and what is lost with one of them.
+"""Measure the speed of two Ray nodes of one core each against one node, and the loss when a node is killed.
 
 `python benchmarks/cluster.py [--images 300] [--turns 2]` finds hands in stills of the bundled clip into one table: in a
-process, then on one node and on two by turns, then on two of which one is killed. Exit status 1 unless all
-tables are the same bytes. Both nodes need a free core, or two are no faster than one.
+process, on one node and on two nodes alternately, and on two nodes of which one is killed. The exit status is 1 if the
+tables differ. Each node needs a free core.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def write_stills(folder, count):
 
 
 class Node:
-    """`ray start` with one core, until the end of the block.
+    """Run `ray start` with one core until the end of the block.
 
     Attributes:
-        address: of its cluster; None of one that joined another.
+        address: Address of the cluster, or None if the node joined another cluster.
     """
 
     def __init__(self, *arguments):
@@ -66,7 +66,7 @@ class Node:
         raise SystemExit(f"ray start failed {STARTS} times:\n{said[-2000:]}")
 
     def _said(self):
-        """What the node prints until it is up or has given up."""
+        """Return the output of the node until it runs or has failed."""
         said = ""
         for line in self._process.stdout:
             said += line
@@ -102,7 +102,7 @@ def head():
 
 
 def start_run(stills, table, workers="pool"):
-    """`sonjit hands` over the stills into one table."""
+    """Run `sonjit hands` on the stills, with one table as output."""
     command = [sys.executable, "-m", "sonjit", "hands", str(stills), "--save", str(table), "--workers", workers]
     return subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
 
@@ -116,7 +116,7 @@ def finish(process):
 
 
 def kill_on_the_way(stills, table, address, node):
-    """A run on two nodes, one of which is killed when a part of the files is done; gives its last line."""
+    """Run on two nodes, kill one when some files are finished, and return the last line of output."""
     process = start_run(stills, table, f"ray:{address}")
     work, enough = table.with_name(f".{table.name}.work"), FILES_BEFORE_KILL * len(list(stills.iterdir()))
     while process.poll() is None and len(list(work.glob("*.jsonl"))) < enough:
@@ -143,7 +143,7 @@ def main():
             before, began = [node.processor_s() for node in nodes], time.perf_counter()
             process = start_run(stills, root / f"{name.replace(' ', '-')}.csv", workers)
             spent = [0.0] * len(nodes)
-            while process.poll() is None:  # workers end with the run, and what they took is lost with them
+            while process.poll() is None:  # workers end with the run, and their unfinished files are repeated
                 now = [node.processor_s() - start for node, start in zip(nodes, before, strict=True)]
                 spent = list(map(max, spent, now))
                 time.sleep(0.05)

@@ -1,12 +1,12 @@
-"""Hands and people that cross, in clips made for it: what is missed, false, on the wrong side, and ids that change.
+"""Count misses, false detections, wrong sides and ID switches in synthetic clips of crossing hands and people.
 
-`python benchmarks/crossings.py hands --seeds 1 2 3` renders a clip of each sort for each seed: two hands of one person
-that `swap` sides, `pause` one behind the other, turn `back` there, or of which one is taken away there (`leave`), and
-`three` hands of two people. A hand counts in every frame in which it lies in the image, hidden or not.
+`python benchmarks/crossings.py hands --seeds 1 2 3` renders a clip of each sort for each seed. Two hands of one person
+`swap` sides, `pause` while one occludes the other, turn `back` there, or one leaves there (`leave`). `three` shows
+hands of two people. A hand counts in every frame in which it lies in the image, also if it is occluded.
 
-`python benchmarks/crossings.py body IMAGE...` (or holistic) cuts the person out of each image and lets every two of
-them walk past each other, each once in front: how late each is found; then what is missed of who is half seen, wrong
-ids where they are apart, and finds of neither.
+`python benchmarks/crossings.py body IMAGE...` (or holistic) cuts the person out of each image. Each two of them walk
+past each other, each once in front. The output has the delay of the first detection, misses of people who are at least
+half visible, wrong IDs of separate people, and false detections.
 """
 
 from __future__ import annotations
@@ -45,22 +45,23 @@ SIZE, CAMERA = (640, 480), Intrinsics(608, 608, 320, 240)
 FPS, SECONDS = 30, 12.0
 BARE = ("glove=none", "held=none", "occluders=0", "infrared=false", "low_light=0", "exposure=-0.5..0.5")
 ASIDE_M, DISTANCE_M, APART_M = (0.09, 0.11), (0.5, 0.56), (0.06, 0.14)
-"""How far two hands stand from the middle, how far from the camera, and how far the one is behind the other."""
+"""Distance of two hands from the centre, from the camera, and of one behind the other."""
 OTHERS_M = 0.15
-"""How far behind them the hand of another person is, at least."""
+"""Minimum distance of another person's hand behind them."""
 TURN_DEG = {"yaw_deg": 20, "pitch_deg": 12, "roll_deg": 18}
 CROSSING = 960, 540
 """Size in pixels of the clips in which two people cross."""
 PERSON_PX = 460
 CROSSING_S = 3.0
 TORSO = [0, 11, 12, 23, 24]
-"""Of the body's keypoints the nose, shoulders and hips."""
+"""Indices of nose, shoulders and hips in the keypoints of a body."""
 AT_PLACE, APART = 0.15, 0.3
-"""Mean distance of these, in the person's height, within which a body is that person, and of two who are told apart."""
+"""Maximum mean distance of these keypoints to those of the same person, and minimum distance of separate people, in
+heights of a person."""
 
 
 def between(at, values, times):
-    """Values (N, ...) on the way through some (K, ...) that are reached at the seconds `at`, at rest in each."""
+    """Interpolate values (K, ...), given at the seconds `at`, at all times (N, ...). The speed is 0 at each of them."""
     at, values = np.asarray(at, float), np.asarray(values, float)
     step = np.searchsorted(at, times, "right").clip(1, len(at) - 1)
     share = ((times - at[step - 1]) / (at[step] - at[step - 1])).clip(0, 1)
@@ -69,7 +70,7 @@ def between(at, values, times):
 
 
 def ways(sort, times, rng):
-    """Metres to the right and down (N, 2) of the hand in front and of the one behind, which comes in from below."""
+    """Return paths (N, 2) of the front and the rear hand, in metres right and down. The rear one enters from below."""
     side, end = rng.choice([-1, 1]) * rng.uniform(*ASIDE_M), times[-1]
     down = [0.01 * np.sin(rng.uniform(0.8, 1.4) * times + rng.uniform(0, 6)) for _ in range(2)]
     down[1] += between([0, 1], [0.4, 0], times)
@@ -96,7 +97,7 @@ def ways(sort, times, rng):
 
 @dataclass
 class Crossing:
-    """The motion of one person's hands: of both as a sort of crossing has it, or of one that sways behind them."""
+    """Motion of a person: both hands cross as `sort` says, or one hand sways behind them."""
 
     sort: str
     is_other: bool = False
@@ -117,7 +118,7 @@ class Crossing:
 
 
 def hand_track(side, shape, way, depth, times, rng):
-    """A hand whose palm, on its way (N, 2) at a depth, faces the camera; it turns a little and changes its gesture."""
+    """Return a hand that faces the camera on its path (N, 2) at a depth. It turns slightly and changes its gesture."""
     rig = rig_from_shape(side, shape)
     turns = {name: most * np.sin(rng.uniform(0.5, 1) * times + rng.uniform(0, 6)) for name, most in TURN_DEG.items()}
     turned = ({name: each[i] for name, each in turns.items()} for i in range(len(times)))
@@ -130,7 +131,7 @@ def hand_track(side, shape, way, depth, times, rng):
 
 
 def hands_clip(sort, seed):
-    """[(seconds, RGB)] of a crossing, and what is known of it as `accuracy.measure` takes it."""
+    """Return [(seconds, RGB)] of a crossing and its ground truth for `accuracy.measure`."""
     index = SORTS.index(sort)
     people = [Crossing(sort)] + [Crossing(sort, is_other=True)] * (sort == "three")
     scenes = [
@@ -180,7 +181,7 @@ def cross_hands(options):
 
 
 def save_clip(path, frames, truth):
-    """Write a clip and, beside it, what is known of it."""
+    """Write a clip, and its ground truth into the same folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, SIZE)
     for _, rgb in frames:
@@ -190,12 +191,12 @@ def save_clip(path, frames, truth):
 
 
 def cut_out(image):
-    """The person of an image: colours and opacity (H, W, 4)."""
+    """Return colours and opacity (H, W, 4) of the person in an image."""
     rgb = rgb_from(str(image))
     with create_detector("body", static_image=True, segmentation=True, max_instances=1) as detector:
         found = detector.detect(rgb)
     if not found:
-        raise SonjitError(f"{image}: nobody is found; give images of one person")
+        raise SonjitError(f"{image}: no person found. Use images of one person")
     _, labels, stats, _ = cv2.connectedComponentsWithStats((found[0].mask > 0.5).astype(np.uint8))
     person = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
     x, y, width, height = stats[person, :4]
@@ -205,13 +206,13 @@ def cut_out(image):
 
 
 def backdrop():
-    """Soft patches of colour, the same every time."""
+    """Return a fixed background of soft colour patches."""
     patches = np.random.default_rng(0).integers(60, 190, (9, 16, 3)).astype(np.uint8)
     return cv2.resize(patches, CROSSING, interpolation=cv2.INTER_CUBIC)
 
 
 def paste(image, person, x):
-    """Put a person on an image, the middle at x, and say where it is opaque (H, W)."""
+    """Paste a person into an image, centred at x, and return the opaque pixels (H, W)."""
     shift = np.float32([[1, 0, x - person.shape[1] / 2], [0, 1, CROSSING[1] - PERSON_PX]])
     moved = cv2.warpAffine(person, shift, CROSSING)
     opacity = moved[..., 3:] / 255
@@ -220,7 +221,7 @@ def paste(image, person, x):
 
 
 def crossing(behind, front, fps):
-    """Frames of two people who cross, as (seconds, RGB); in each the two places and the share seen of the hind one."""
+    """Return frames (seconds, RGB) of two crossing people, their positions and the visible share of the rear one."""
     count, frames, truth = round(CROSSING_S * fps), [], []
     for number in range(count):
         along = 0.2 + 0.6 * number / (count - 1)
@@ -231,8 +232,8 @@ def crossing(behind, front, fps):
     return frames, truth
 
 
-def body_alone(person):
-    """Nose, shoulders and hips (5, 2) of a person alone, from the middle of the cut-out on."""
+def keypoints_of_person(person):
+    """Return nose, shoulders and hips (5, 2) of a single person, relative to the centre of the cut-out."""
     image = backdrop()
     paste(image, person, CROSSING[0] / 2)
     with create_detector("body", static_image=True, max_instances=1) as detector:
@@ -241,7 +242,7 @@ def body_alone(person):
 
 
 def describe_crossing(found, truth, alone):
-    """How late each is found; then missed ones of those half seen, other ids where they are apart, finds of neither."""
+    """Return the delay of the first detections, misses of half-visible people, wrong IDs, and false detections."""
     ids, late, missed, wrong, false = [None, None], 0, 0, 0, 0
     for results, (places, seen) in zip(found, truth, strict=True):
         wanted = [body + np.array([x, 0]) for body, x in zip(alone, places, strict=True)]
@@ -263,7 +264,7 @@ def describe_crossing(found, truth, alone):
 def cross_people(options):
     """(crossing, search, figures) of every two of the images' people, each once in front."""
     people = {image.stem: cut_out(image) for image in options.media}
-    alone = {name: body_alone(person) for name, person in people.items()}
+    alone = {name: keypoints_of_person(person) for name, person in people.items()}
     for behind, front in permutations(people, 2):
         frames, truth = crossing(people[behind], people[front], options.fps)
         found, *_ = run(frames, SimpleNamespace(kind=options.kind, max_instances=2, runs=1))

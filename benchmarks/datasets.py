@@ -1,10 +1,10 @@
-"""What a data set costs beside decoding its images, and what it takes in memory.
+"""Measure the overhead of data sets over decoding their images, and their memory.
 
     python benchmarks/datasets.py [--samples 100000] [--set NAME ROOT]...
 
 For each set: milliseconds per sample of `dataset[i].rgb()` and of the bare decode of the same files, in turns, and the
-share that is added. Then a made COCO file of many samples: how long it takes to open, how large it is in memory and
-whether reading all its labels keeps memory flat.
+overhead. Then, for a generated COCO file of many samples: time to open, memory, and growth of memory while all labels
+are read.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _row(name, dataset):
-    """Each image's shortest time of many turns: what else the machine does only ever adds."""
+    """Return the shortest time of each image. Other processes only increase it."""
     count = min(len(dataset), 100)
     bare, whole = np.full((2, count), np.inf)
     for _ in range(_ROUNDS):
@@ -84,7 +84,7 @@ def _many(root, count):
 
 
 def _made(root, count, *, with_images):
-    """A folder of one's own with a hand per image."""
+    """Write a folder data set with one hand per image."""
     rng = np.random.default_rng(0)
     (root / "images").mkdir(parents=True)
     images, annotations = [], []

@@ -1,8 +1,8 @@
-"""Deformer on one window: Sonjit's module, and the published layer graph written down plainly; and on a video.
+"""Measure Deformer on one window, in Sonjit's module and in the published layer graph, and on a video.
 
 python benchmarks/deformer.py [--rounds 5] [--threads 2]
 
-Both have the same weights, drawn from their names, and must agree. Turns are taken; the median counts.
+Both use the same random weights, seeded by name, and must agree. They run alternately, and the median counts.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from sonjit.lab.networks.hands3d.deformer_stream import DeformerStream
 
 
 class PlainDeformer(PlainGraph):
-    """The published graph as its layers stand there: attention weights are made, every decoder layer is normalised."""
+    """Published graph without optimisation: it computes attention weights and normalises every decoder layer."""
 
     def __init__(self, weights, positions):
         super().__init__(weights)

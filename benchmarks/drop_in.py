@@ -1,4 +1,4 @@
-"""Memory, threads and errors of Sonjit's drop-in for MediaPipe beside MediaPipe's own, as tables in Markdown.
+"""Compare memory, threads and errors of Sonjit's drop-in with those of MediaPipe, as tables in Markdown.
 
 Every measurement and every bad input runs in a fresh process of each library. `--write` puts the tables into
 research/drop_in.md.
@@ -128,7 +128,7 @@ def probe_memory(mp, name, clip, bundle):
 
 
 def probe_error(mp, case, bundle):
-    """Run one bad input; return the exception's class and message, or what else happened."""
+    """Run one bad input. Return the class and message of the exception, or a description of the result."""
     import numpy as np
 
     rgb = np.zeros((48, 64, 3), np.uint8)
@@ -173,7 +173,7 @@ def thread_count():
 
 
 def probe(arguments):
-    """Answer one question about one library; print JSON."""
+    """Run one measurement of one library and print it as JSON."""
     module, what, name, bundle, clip = arguments
     with tempfile.TemporaryDirectory(prefix="drop-in-") as folder:
         os.chdir(folder)
@@ -193,7 +193,7 @@ def probe(arguments):
 
 
 def ask(library, what, name="", bundle="", clip=""):
-    """Ask one library in a fresh process. None: it has no such class."""
+    """Run one measurement in a fresh process. Return None if the library lacks the class."""
     python, module = library
     command = [python, __file__, "--probe", module, what, name, str(bundle), str(clip)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)

@@ -4,8 +4,8 @@
     python benchmarks/fit_search.py fit RECORD [--kinds body] [--worth 0.000562] [--write]
 
 `record` runs the complete search on all photographs and on changed copies, and keeps every candidate with its features.
-`fit` fits a logistic regression for each kind to all copies, and prints what it finds on photographs of sources that it
-was not fitted to. `--write` writes `search.json` and, for hands, the likeness in `hand_heads.npz`.
+`fit` fits a logistic regression for each kind to all copies, and prints recall and precision on left-out sources and
+sets. `--write` writes `search.json` and, for hands, the likeness in `hand_heads.npz`.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ PRECISION = {"hands": 0.98, "face": 0.98, "body": 0.97}
 """Precision on left-out sources that score 0.5 must reach."""
 PENALTY = {"hands": 100.0, "face": 10.0, "body": 10.0}
 TASK_PENALTY = 5.0
-"""L2 penalty of standardised weights."""
+"""L2 penalty of standardised weights of the tasks."""
 COMPONENTS = 12
 """Number of principal components of the pooled maps of hands from which the likeness is fitted."""
 LITE_COMPONENTS = 24
@@ -85,7 +85,7 @@ ALLOWED = 20
 Place = tuple[str, str]
 HEAD = [0, 2, 5, 9, 10]
 ALWAYS = ("faces", "faces1", "faces2")
-"""Tasks that scores depend on: they keep their place."""
+"""Tasks with a fixed value, because scores depend on them."""
 ON_THEIR_OWN = (
     "half",
     "half_turned",
@@ -99,12 +99,12 @@ ON_THEIR_OWN = (
     "head1",
     "head2",
 )
-"""Tasks whose finds and costs do not count for the task that added them."""
+"""Tasks whose gain and cost do not count for the task that added them."""
 ALWAYS_FOUND = 0.2
-"""Log odds above the threshold of what the published search finds, as `LIMITS["published"]` says."""
+"""Log odds above the threshold of candidates of the published search. See `LIMITS["published"]`."""
 WORTHS = [0.0, *np.geomspace(1e-4, 1e-2, 17).tolist()]
 SHARE = 0.965
-"""Share of the finds of the complete search that the budgeted search keeps."""
+"""Share of the instances of the complete search that the budgeted search finds."""
 COMPLETE_LOSS = 0.02
 """Precision that the complete search may lose against the budgeted search."""
 MEGAPIXEL = 0.7, 1.5
@@ -166,8 +166,8 @@ class Candidate(NamedTuple):
         keypoints: (K, 2 or more) pixels of the photograph.
         features: Features by name.
         task: Index of the task that led to it.
-        published: Whether the published search finds it.
-        pooled: (C,) float16 mean over the views of the hand's pooled map.
+        published: True if the published search finds it.
+        pooled: (C,) float16 pooled map of a hand, averaged over its views.
         pooled_lite: The same from the lite model.
     """
 
@@ -180,7 +180,7 @@ class Candidate(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """What the complete search of a photograph did.
+    """Record of the complete search of a photograph.
 
     Attributes:
         log: Name, features and parent of each task.
@@ -188,7 +188,7 @@ class Recorded(NamedTuple):
         variants: All candidates of each of `VARIANTS`.
         times: Processor time of each task in milliseconds.
         fast: Processor time of the published search in milliseconds.
-        rest: Processor time beside the tasks in milliseconds.
+        rest: Other processor time in milliseconds.
     """
 
     log: list[tuple[str, Mapping[str, float], int]]
@@ -206,10 +206,10 @@ class Row(NamedTuple):
         place: Set and file of the photograph.
         keypoints: (K, 2 or more) pixels.
         features: Features by name.
-        label: 1 for an instance, 0 for nothing, -1 where the labels leave it open.
+        label: 1 for an instance, 0 for a false detection, -1 for an unclear label.
         task: Index of the task that led to it.
         instance: Index of the label that it fits, or -1.
-        published: Whether the published search finds it, or after suppression its instance.
+        published: True if the published search finds it. After suppression, True if it finds the instance.
         pooled, pooled_lite: See `Candidate`.
     """
 
@@ -230,7 +230,7 @@ def photographs(data: Path) -> dict[Place, Sample]:
 
 
 def sources(data: Path) -> dict[Place, str]:
-    """Return the source of each photograph: its repository, which is left out as a whole."""
+    """Return the source of each photograph: its repository. All photographs of a source are left out together."""
     found: dict[Place, str] = {}
     for name in SETS:
         file = data / name / "sources.json"
@@ -246,7 +246,7 @@ def sources(data: Path) -> dict[Place, str]:
 
 
 def record(data: Path, kinds: Sequence[str], target: Path) -> None:
-    """Run the complete search without suppression, and keep what it found and the processor time of its tasks."""
+    """Run the complete search without suppression. Record all candidates and the processor time of the tasks."""
     times: dict[int, float] = {}
     add = agenda.Agenda.add
 
@@ -313,7 +313,7 @@ def record(data: Path, kinds: Sequence[str], target: Path) -> None:
 
 
 def candidate(find: agenda.Candidate[Any], rgb: np.ndarray, lite: Hands | None) -> Candidate:
-    """Return what is kept of a find."""
+    """Return the recorded fields of a candidate."""
     own = find.last.keypoints, find.features, find.task, find.published
     if lite is None:
         return Candidate(*own)
@@ -334,7 +334,7 @@ def clipped(keypoints: np.ndarray, sample: Sample) -> tuple[float, float, float,
 
 
 class Labels:
-    """The labels of one kind in a photograph."""
+    """Labels of one kind in a photograph."""
 
     def __init__(self, sample: Sample, what: str) -> None:
         own = [one for one in sample.instances if one.kind == what]
@@ -347,7 +347,7 @@ class Labels:
         self.faces = [faces_of.get(id(one)) for _, one in labels] if what == "body" else []
 
     def of(self, box: tuple[float, float, float, float], keypoints: np.ndarray) -> tuple[int, int]:
-        """Return label and instance of one candidate; see `Row`. A body with another person's face is wrong."""
+        """Return label and instance of a candidate. See `Row`. A body with another person's face is false."""
         assigned = assign([(box, 1.0)], self.boxes, self.crowds)
         if assigned.found:
             (instance,) = assigned.found
@@ -364,7 +364,7 @@ class Labels:
 
 
 def is_near(point: Sequence[float], box: Sequence[float] | None) -> bool:
-    """Check whether a point lies in a box that is enlarged by half; True without a box."""
+    """Check whether a point lies in a box that is enlarged by half. Return True without a box."""
     if box is None:
         return True
     (x, y), (x_min, y_min, x_max, y_max) = point, box
@@ -382,7 +382,7 @@ class Regression(NamedTuple):
 
     @classmethod
     def fitted(cls, names: Sequence[str], x: np.ndarray, y: np.ndarray, penalty: float) -> Regression:
-        """Fit by Newton's method; the penalty counts for standardised weights."""
+        """Fit with Newton's method. The penalty applies to standardised weights."""
         middle, scale = x.mean(0), x.std(0) + 1e-6
         a = np.c_[(x - middle) / scale, np.ones(len(x))]
         ridge = np.r_[np.full(x.shape[1], penalty), 1e-6]
@@ -401,7 +401,7 @@ class Regression(NamedTuple):
         return x @ self.weights + self.bias
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as `search.json` has it."""
+        """Return the entry of `search.json`."""
         return {
             "bias": round(self.bias, 4),
             "weights": {n: round(float(w), 4) for n, w in zip(self.names, self.weights, strict=True)},
@@ -409,13 +409,13 @@ class Regression(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """What is found.
+    """Counts of detections.
 
     Attributes:
         clear: Number of labelled instances.
         found: Number of these that are found.
-        wrong: Number of false and duplicate finds.
-        forced: Number of these that the published search finds, in spite of their score.
+        wrong: Number of false and duplicate detections.
+        forced: Number of these that are kept because the published search finds them.
     """
 
     clear: int
@@ -425,12 +425,12 @@ class Counts(NamedTuple):
 
     @property
     def precision(self) -> float:
-        """Share of the finds that are right."""
+        """Share of correct detections."""
         return self.found / max(self.found + self.wrong, 1)
 
     @property
     def precision_of_score(self) -> float:
-        """The same without finds that are kept in spite of their score."""
+        """Precision without the detections that are kept in spite of their score."""
         return self.found / max(self.found + self.wrong - self.forced, 1)
 
     def __str__(self) -> str:
@@ -448,7 +448,7 @@ class Seen(NamedTuple):
 
 
 def kept_rows(rows: Sequence[Row], odds: np.ndarray, kind: str) -> list[tuple[float, Row]]:
-    """Return the rows of one photograph that suppression leaves, best first, with their log odds."""
+    """Suppress duplicates in one photograph. Return the log odds and rows of the others, best first."""
     candidates: list[Any] = []
     for row, value in zip(rows, odds, strict=True):
         find = agenda.Candidate([Seen(row.keypoints)], 0.0, set(), published=row.published)  # type: ignore[type-var]
@@ -465,7 +465,7 @@ def evaluated(
     samples: Mapping[Place, Sample],
     least: float,
 ) -> Counts:
-    """Count what is found at a least log odds."""
+    """Count the detections above a threshold in log odds."""
     clear = found = wrong = forced = 0
     for place, own in labels.items():
         candidates = best_finds(kept.get(place, ()), least)
@@ -479,13 +479,13 @@ def evaluated(
 
 
 def best_finds(kept: Sequence[tuple[float, Row]], least: float) -> list[tuple[float, Row]]:
-    """Return the finds that a search returns: those over a threshold, and those of the published search."""
+    """Return the detections of a search: those above a threshold, and those of the published search."""
     found = [(value, row) for value, row in kept if value > least or row.published]
     return sorted(found, key=lambda one: -max(one[0], least))[:ALLOWED]
 
 
 def assigned_finds(candidates: Sequence[tuple[float, Row]], labels: Labels, sample: Sample) -> Any:
-    """Return which finds fit which labels."""
+    """Assign detections to labels."""
     boxes = [(clipped(row.keypoints, sample), value) for value, row in candidates]
     return assign(boxes, labels.boxes, labels.crowds)
 
@@ -531,7 +531,7 @@ class Model(NamedTuple):
 
     @classmethod
     def fitted(cls, names: Sequence[str], table: Table, penalty: float) -> Model:
-        """Fit to all rows whose label is 0 or 1."""
+        """Fit to all rows with a clear label."""
         own = table.take(table.y >= 0)
         middle = own.pooled.mean(0)
         columns = principal_components(own.pooled - middle, COMPONENTS)
@@ -558,7 +558,7 @@ def principal_components(centred: np.ndarray, count: int) -> np.ndarray:
 
 
 def likeness_of_lite(model: Model, rows: Sequence[Row]) -> dict[str, np.ndarray]:
-    """Return the arrays of `hand_heads.npz`: the likeness of both models, that of the lite one as near as possible."""
+    """Return the likeness of both models as arrays of `hand_heads.npz`. The lite one is fitted to the full one."""
     maps = np.array([row.pooled for row in rows], np.float64)
     target = maps @ model.likeness + model.likeness_bias
     lite = np.array([row.pooled_lite for row in rows], np.float64)
@@ -598,7 +598,7 @@ def rows_of(place: Place, candidates: Sequence[Candidate], labels: Labels, sampl
 
 
 def fit_kind(kind: str, recorded: Any, data: Path, worths: Sequence[float] = WORTHS) -> dict[str, Any]:
-    """Fit one kind; print what is found on left-out sources, and return its parts of `search.json`."""
+    """Fit one kind. Print recall and precision on left-out sources, and return its parts of `search.json`."""
     recorded = {
         place: Recorded(
             log,
@@ -651,7 +651,7 @@ def fit_kind(kind: str, recorded: Any, data: Path, worths: Sequence[float] = WOR
         return [evaluated(found, labels, samples, least) for least in THRESHOLDS]
 
     def best_of(found: Sequence[Counts], complete: Sequence[Counts]) -> tuple[Counts, float]:
-        """Return the most that is found at the wanted precision, and the threshold in log odds."""
+        """Return the best counts at the required precision, and their threshold in log odds."""
         least = PRECISION[kind], PRECISION[kind] - COMPLETE_LOSS
         precise = [
             i
@@ -729,7 +729,7 @@ def reliability(
     labels: Mapping[Place, Labels],
     samples: Mapping[Place, Sample],
 ) -> str:
-    """Return how many finds of each score are right."""
+    """Return the share of correct detections by score."""
     scores: list[tuple[float, bool]] = []
     for place, own in labels.items():
         candidates = best_finds(kept.get(place, ()), chosen)
@@ -749,7 +749,7 @@ def wrong_finds(
     labels: Mapping[Place, Labels],
     samples: Mapping[Place, Sample],
 ) -> list[str]:
-    """Return file and log odds of each wrong find."""
+    """Return file and log odds of each wrong detection."""
     wrong: list[str] = []
     for place, own in labels.items():
         candidates = best_finds(kept.get(place, ()), chosen)
@@ -759,7 +759,7 @@ def wrong_finds(
 
 
 def tasks_done(one: Recorded, tasks: Mapping[str, Any], worth: float) -> set[int]:
-    """Return the tasks that a search runs which leaves out those of less worth, and what these would have added."""
+    """Return the tasks of a search that skips tasks of less value and those that they would have added."""
     done: set[int] = set()
     for index, (name, features, parent) in enumerate(one.log):
         table = tasks[name]
@@ -777,15 +777,15 @@ def fit_budget(
     count: Callable[[Mapping[Place, set[int]]], tuple[Counts, float]],
     worths: Sequence[float],
 ) -> tuple[dict[str, float], float]:
-    """Return the greatest worth with which a search finds nearly as much as the best, and the threshold.
+    """Return the budget with the highest minimum worth that keeps `SHARE` of the instances, and the threshold.
 
     Args:
-        recorded: The complete search of each photograph.
+        recorded: Complete search of each photograph.
         tasks: Fitted tasks.
         left_out: Tasks of each photograph, fitted without its source.
-        samples: Photographs, for times at about a megapixel.
-        count: Returns what the candidates of some tasks of each photograph find, and at which threshold.
-        worths: Worths to try.
+        samples: Photographs, to select those of about a megapixel for the times.
+        count: Function that returns counts and threshold for the candidates of some tasks of each photograph.
+        worths: Minimum worths to try.
     """
     tried: list[tuple[Counts, dict[str, float], float]] = []
     low, high = MEGAPIXEL
@@ -810,7 +810,7 @@ def fit_budget(
 def fit_tasks(
     kind: str, recorded: Any, rows: Sequence[Row], scores: np.ndarray, *, quiet: bool = False
 ) -> dict[str, Any]:
-    """Fit the expected finds of each task: whether it, or a task that it added, was first to find an instance."""
+    """Fit the expected gain of each task: whether it, or a task that it added, was the first to find an instance."""
     table = json.loads(FILE.read_text("utf-8"))["tasks"][kind]
     found: dict[tuple[tuple[str, str], int], set[int]] = {}
     firsts: dict[tuple[tuple[str, str], int], int] = {}
@@ -870,7 +870,7 @@ def main() -> None:
     parser.add_argument("record", type=Path)
     parser.add_argument("--data", type=Path, default=Path("../shared/real"))
     parser.add_argument("--kinds", default="hands,face,body")
-    parser.add_argument("--worth", type=float, help="least worth of tasks with auto, instead of a fitted one")
+    parser.add_argument("--worth", type=float, help="minimum worth of tasks with search='auto'; fitted by default")
     parser.add_argument("--write", action="store_true", help="write search.json")
     options = parser.parse_args()
     if options.what == "record":

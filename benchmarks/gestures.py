@@ -1,9 +1,8 @@
-"""How often the gesture is right in photographs, clips and renders, and none is said of other hands.
+"""Measure gestures in photographs, clips and synthetic images, and false gestures of other hands.
 
-Photographs and clips were labelled by eye: the labels are in gestures_wild.toml beside this file, the photographs and
-the boxes of their hands in a folder with a hands.json. Renders are folders that `sonjit synth` wrote; the comments of
-the recipe `gestures` have the lines. There the shape counts, its direction aside, and what is nearly a gesture is left
-out.
+Photographs and clips were labelled by eye. gestures_wild.toml has the labels. The photographs and the boxes of their
+hands are in a folder with a hands.json. Synthetic images are folders that `sonjit synth` wrote with the commands in the
+recipe `gestures`. For these, only the hand shape counts, not its direction, and near gestures are left out.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ from sonjit.results.measures.hands import palm_frame
 
 LABELS = Path(__file__).with_name("gestures_wild.toml")
 LEAST_OVERLAP = 0.3
-"""Of the box of a hand found and that of a labelled one, from which they are the same."""
+"""Minimum IoU of a detected hand and its label."""
 
 
 def judge(hands, labelled, gestures, either):
-    """(number, label or None, name or None) of each clear hand of one photograph that is found."""
+    """Return (number, label or None, name or None) of each detected clear hand of a photograph."""
     rows = []
     for hand in hands:
         shares = [box_iou(hand.box, one["box"]) for one in labelled]
@@ -72,7 +71,7 @@ def judge_clips(folder, labels):
 
 
 def judge_taught_by_clips(rows):
-    """A line: each clip teaches its gestures, their direction aside, by up to 20 hands each; the others are told."""
+    """Return a line: up to 20 hands of each clip train its gestures, which are then tested on the others."""
     right = others = taken = frames = rest = 0
     shapes = [label.split("_")[0] if label.startswith("Pointing") else label for _, _, label, _ in rows]
     for clip in {file for file, *_ in rows}:
@@ -96,20 +95,20 @@ def judge_taught_by_clips(rows):
 
 
 ERRORS = (0, 0.03, 0.05, 0.08, 0.2)
-"""Mean distance of the keypoints found from the true ones, in the hand's extent: bounds of the parts of the table."""
+"""Bounds of the table's rows: mean keypoint error relative to the extent of the hand."""
 
 EDGE_ON_DEG = (0, 30, 60, 75, 90)
 """Between the palm's normal and the line of sight: likewise."""
 
 
 def rendered_hands(folders):
-    """`SeenHands` of folders that `sonjit synth` wrote, without free ones that nearly make a gesture."""
+    """Return `SeenHands` of folders that `sonjit synth` wrote, without free hands that are nearly a gesture."""
     exemplars = posed_joints(4, 10, 1, np.random.default_rng(0))
     return SeenHands.concatenate([seen_hands(folder) for folder in folders]).unambiguous(exemplars)
 
 
 def judge_renders(hands):
-    """Lines of a table: which hands, how many with and without a gesture, shares told right, wrong and falsely."""
+    """Return lines of a table: numbers of hands with and without a gesture, and shares right, wrong and false."""
     alphabet, classifier = shipped_gestures(), load_gestures()
     shape, probabilities = hands.shapes(alphabet), classifier.probabilities(hands.features(), hands.appearance)
     said = np.where(probabilities.max(1) >= LEAST_SCORE, probabilities.argmax(1), 0)
@@ -129,7 +128,7 @@ CHOICES, TAUGHT, EXAMPLES = 12, 3, 20
 
 
 def judge_taught(examples, hands):
-    """Lines on custom gestures: poses that make no shipped one are taught by examples, and told among other hands."""
+    """Return lines on custom gestures: poses without a shipped gesture, trained and tested on other hands."""
     makes_none = examples.shapes(shipped_gestures()) == 0
     known = np.intersect1d(examples.pose[makes_none], hands.pose)
     known, shape = known[known != "any"], hands.shapes(shipped_gestures())
@@ -155,14 +154,14 @@ def judge_taught(examples, hands):
 
 
 def recording(hands, name, rng):
-    """Some hands of one pose, as recorded."""
+    """Return recorded hands of one pose."""
     own = hands.take(rng.permutation(np.flatnonzero(hands.pose == name))[:EXAMPLES])
     points = np.stack([own.keypoints, own.keypoints_3d], 1)
     return GestureRecording(name, aligned(points, own.left).astype(np.float16))
 
 
 def edge_on_deg(metres):
-    """(N,) degrees, 0 where palm or back faces the camera, of keypoints (N, 21, 3)."""
+    """Return the angle (N,) in degrees between palm or back and the image plane, from keypoints (N, 21, 3)."""
     normal, sight = palm_frame(metres)[..., 2], metres[:, 9]
     cosine = (normal * sight).sum(1) / np.linalg.norm(sight, axis=1)
     return np.degrees(np.arccos(np.abs(cosine).clip(0, 1)))

@@ -1,4 +1,4 @@
-"""Visibility and calibrated handedness: what they cost per frame, and what they say of real hands."""
+"""Measure the cost of visibility and calibrated handedness per frame, and their quality on real hands."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def cost(model, frames):
 
 
 def real_hands(root):
-    """(name, image, keypoints (21, 2) with NaN where not annotated, side or None) of the samples there are."""
+    """(name, image, keypoints (21, 2), side or None) of each sample. Keypoints without label are NaN."""
     protocol = tomllib.loads((files("sonjit") / PROTOCOL).read_text("utf-8"))
     for data in protocol["data"]:
         for split in data["splits"]:
@@ -77,9 +77,9 @@ def real(model, root):
 
 
 def covered_keypoints(model, root, turns=20):
-    """How well the heads part keypoints of real hands that something is pasted over from the others.
+    """Measure how well visibility separates keypoints of real hands under a pasted object from the others.
 
-    Only keypoints count that are said to be seen before: what hides behind its own hand cannot be covered.
+    Only keypoints that are visible before count. Self-occluded keypoints cannot be covered.
     """
     rng = np.random.default_rng(0)
     detector = create_detector("hands", model=model, static_image=True, threads=1, visibility=True)

@@ -1,9 +1,9 @@
-"""HandOccNet on one crop: Sonjit's module, the published layer graph written down plainly, and the OpenVINO export.
+"""Measure HandOccNet on one crop in Sonjit's module, the published layer graph and the OpenVINO export.
 
 python benchmarks/handoccnet.py [--rounds 15] [--threads 2] [--hands 1000]
 
-All three have the same weights, drawn from their names, and must agree. Turns are taken; the median counts. Beside
-them MANO alone, for many hands at once.
+All three use the same random weights, seeded by name, and must agree. They run alternately, and the median counts. A
+further row measures MANO for many hands at once.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from sonjit.lab.networks.export import export_network
 
 
 class PlainGraph:
-    """The published graph as its layers stand there: all pairs weighed twice in FIT, the unused map computed."""
+    """Published graph without optimisation: FIT weighs all pairs twice, and the unused map is computed."""
 
     def __init__(self, weights):
         self.weights = weights

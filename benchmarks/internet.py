@@ -1,8 +1,8 @@
-"""InterNet and RootNet on one crop: Sonjit's modules, the published layers in a row, and the OpenVINO exports.
+"""Measure InterNet and RootNet on one crop in Sonjit's modules, the published layers and the OpenVINO exports.
 
 python benchmarks/internet.py [--rounds 9] [--threads 2]
 
-All three have the same weights, drawn from their names, and must agree. Turns are taken; the median counts.
+All three use the same random weights, seeded by name, and must agree. They run alternately, and the median counts.
 """
 
 import argparse
@@ -108,7 +108,7 @@ def taking_turns(runs, rounds):
     """Median wall and processor time in ms of each run by name, and the least wall time."""
     times = {name: [] for name in runs}
     for turn in range(rounds + 2):
-        for name in list(runs) if turn % 2 else list(runs)[::-1]:  # each goes first as often
+        for name in list(runs) if turn % 2 else list(runs)[::-1]:  # each is first equally often
             wall, cpu = time.perf_counter(), time.process_time()
             runs[name]()
             if turn >= 2:

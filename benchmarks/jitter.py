@@ -24,7 +24,7 @@ def noisy(image, sigma, random):
 
 
 def keypoints(images, smoothing, model):
-    """(N, 21, 2) pixels of the one hand in each image."""
+    """Return keypoints (N, 21, 2) in pixels of the single hand in each image."""
     with create_detector("hands", model=model, max_instances=1, smoothing=smoothing) as detector:
         found = [detector.detect(image) for image in images]
     if any(len(hands) != 1 for hands in found):

@@ -1,4 +1,4 @@
-"""Mask R-CNN: speed beside torchvision's with the same weights, and average precision of a training run.
+"""Compare the speed of Mask R-CNN with torchvision's, and measure the average precision of a training run.
 
 `python benchmarks/mask_rcnn.py --run runs/hands --write` puts both tables into docs/mask-rcnn.md.
 """
@@ -23,7 +23,7 @@ OFFICIAL = {"mask-rcnn": maskrcnn_resnet50_fpn, "mask-rcnn-v2": maskrcnn_resnet5
 
 
 def seconds(function, device):
-    """Of one call: of all cores together on a CPU, which other work does not slow, and by the clock on a GPU."""
+    """Return seconds of a call: processor time of all cores on a CPU, wall time on a GPU."""
     clock = time.perf_counter if device == "cuda" else time.process_time
     start = clock()
     function()

@@ -1,7 +1,7 @@
-"""How often motions of hands on made paths are reported, how soon, and how often ordinary movement gives an event.
+"""Measure recall and delay of hand motions on generated paths, and false events of ordinary movement.
 
-The paths have random sizes, speeds, directions and people, and the keypoints noise; no network is run. With clips, what
-is reported of real ones that were labelled by eye in motions_wild.toml beside this file.
+The paths have random sizes, speeds, directions and people, and the keypoints have noise. No network runs. With clips,
+it also measures real motions, which were labelled by eye in motions_wild.toml.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LATE_S = 0.5
 
 
 class Person:
-    """Poses of one hand, palm to the camera and fingers up, in hand lengths around the palm."""
+    """Return poses of a hand with the palm to the camera and the fingers up, in hand lengths around the palm."""
 
     def __init__(self, rng):
         rig = rig_from_shape("Right", rng.normal(size=36).clip(-2, 2))
@@ -53,10 +53,10 @@ class Person:
             self.poses[name] = points - points[PALM].mean(0)
 
     def hand(self, rng, noise, shape, place, *, id, scale=1.0, roll=0.0):
-        """One hand; `shape` is two poses and how far it is from one to the other, `place` in hand lengths."""
+        """Return a hand. `shape` is two poses and the position between them, `place` is in hand lengths."""
         first, second, share = shape
         points = self.poses[first] * (1 - share) + self.poses[second] * share
-        points /= float(hand_length_m(points))  # bones do not shorten on the way from one pose to another
+        points /= float(hand_length_m(points))  # bones keep their length between two poses
         points = points @ matrix_from_rotation_vector(np.array([0.0, 0.0, roll])).T
         pixels = (points * scale + [*place, 0] + rng.normal(0, noise, (21, 3))) * 150
         metres = (points + rng.normal(0, noise, (21, 3))) * 0.18
@@ -180,7 +180,7 @@ def judge_ordinary(minutes, noise, seed):
 
 
 def judge_clips(clips):
-    """Lines: of labelled clips, the motions that are reported, missed and made up."""
+    """Return lines with the reported, missed and false motions of labelled clips."""
     labels, told, made_up, seconds = tomllib.loads(LABELS.read_text("utf-8"))["clips"], [], 0, 0.0
     for clip in clips:
         recognizer, begun, missed, frame = MotionRecognizer(), [], list(labels[clip.name]), None

@@ -1,5 +1,4 @@
-"""Triangulation of a long recording of a large rig, and calibration of a rig from rendered boards: time, and the truth;
-what labels of a machine cost on the disk and until their marks of one frame set are there.
+"""Measure time and error of triangulation and calibration for large rigs, and size and delay of automatic labels.
 
 .venv/bin/python benchmarks/multiview.py triangulate --cameras 80 --frames 1000 --outliers 0.1
 .venv/bin/python benchmarks/multiview.py calibrate --cameras 12 --frames 40
@@ -36,7 +35,7 @@ from sonjit.studio.triangulation.triangulation import triangulate
 
 
 def dome(cameras, rng, lens=None):
-    """A rig of cameras on a sphere of 1 m that look at its middle."""
+    """Return a rig of cameras on a sphere of radius 1 m, directed at its centre."""
     out = rng.normal(size=(cameras, 3))
     out /= np.linalg.norm(out, axis=1, keepdims=True)
     made = []
@@ -75,7 +74,7 @@ def main():
 
 
 def see_boards(rig, board, frames, middle, noise):
-    """A board that is held towards cameras of a rig, as the renderer draws it: observations, and of how many images."""
+    """Return observations of a rendered board that is shown to cameras of a rig, and the number of images."""
     image = np.repeat(np.where(board.draw(64, 64) > 127, 245, 12).astype(np.uint8)[..., None], 3, -1)
     edge = board.square_m
     extent = (board.columns * edge + 2 * edge, board.rows * edge + 2 * edge)
@@ -149,7 +148,7 @@ def measure_labels(options):
 
 
 def measure_calibration(options):
-    """A dome of cameras sees a board that is held towards everywhere, as the renderer draws it."""
+    """Calibrate a dome of cameras from a rendered board that is turned in all directions."""
     board = target_from_text(options.board)
     size = options.width, options.width * 3 // 4
     lens = np.array([-0.12, 0.04, 4e-4, -5e-4, 0.0])

@@ -26,7 +26,7 @@ WARM = 3
 
 
 def measure_s(run, repeats, synchronize):
-    """Fastest seconds of a call: what else the machine does only makes it slower."""
+    """Return the shortest time of a call in seconds. Other processes only increase it."""
     for _ in range(WARM):
         run()
     synchronize()

@@ -2,7 +2,7 @@
 
     python benchmarks/official_metrics.py --freihand FOLDER --ho3d FOLDER --dexycb FOLDER --interhand FOLDER
 
-Each folder is a checkout of the repository of the data set's authors; those that are not given are not compared. The
+Each folder is a checkout of the repository of the data set's authors. Data sets without folder are skipped. The
 official functions run as they are. Only what they import for other purposes (plots, point clouds) is replaced, and
 `numpy.trapz`, which NumPy 2 calls `trapezoid`. Prints a table in Markdown. The exit status is 1 if a value differs by
 more than the tolerance.
@@ -72,7 +72,7 @@ def official(file: Path, names: Sequence[str], given: Mapping[str, object]) -> d
     Args:
         file: Script.
         names: Names of its functions and classes; `Class.method` is a function.
-        given: Names that they use.
+        given: Names that the functions use.
     """
     tree = ast.parse(file.read_text("utf-8"))
     wanted: list[ast.stmt] = []
@@ -96,7 +96,7 @@ def true_hands(rng: np.random.Generator) -> Hands:
 
 
 def cases(truth: Hands, rng: np.random.Generator) -> dict[str, Hands]:
-    """Return predictions by the name of what is difficult about them."""
+    """Return predictions by the name of their difficulty."""
 
     def changed(change: Callable[[Array], Array]) -> Hands:
         return Hands(change(truth.joints), change(truth.vertices))
@@ -224,7 +224,7 @@ def _compare_server(
 
 
 def _order_of_ho3d() -> list[int]:
-    """Return an order whose middle knuckle stands where HO-3D has it; the wrist stays first."""
+    """Return a joint order with the middle knuckle at HO-3D's index. The wrist stays first."""
     order = list(range(_JOINTS))
     order[_MANO_KNUCKLE], order[_KNUCKLE] = _KNUCKLE, _MANO_KNUCKLE
     return order
@@ -270,7 +270,7 @@ def compare_interhand(folder: Path) -> list[Row]:
             value = next((float(line.removeprefix(start)) for line in lines if line.startswith(start)), math.nan)
             mine = own.get(metric, math.nan)
             if metric.startswith("mpjpe"):
-                mine = round(mine, 2)  # what the official code prints
+                mine = round(mine, 2)  # output of the official code
             elif metric == "handedness":
                 mine /= 100 if mine > 1 else 1
             rows.append(Row("InterHand2.6M dataset.py", case, metric, value, mine))
@@ -329,7 +329,7 @@ def _official_input(
         roots = np.repeat([depth["right"], depth["left"]], _JOINTS)
         pixels[:, 2] = ((pixels[:, 2] - roots) / half + 1) / 2 * cells
         coordinates.append(pixels)
-        # MRRPE reads the left root from the right one's depth: the predicted distance makes it the predicted place.
+        # MRRPE derives the left root from the depth of the right one and the predicted distance.
         predicted_root = 1000 * predicted[index, _JOINTS, 2]
         own = (pixels[_JOINTS, 2] / cells * 2 - 1) * half
         offsets.append(((predicted_root - own - depth["right"]) / half + 1) / 2 * cells)

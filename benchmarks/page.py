@@ -1,4 +1,4 @@
-"""The page as a visitor has it: frames a second, latency and where it goes, processor time of every process (Linux)."""
+"""Measure frame rate, latency by stage and processor time of every process of the live app (Linux)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sonjit.media import open_source
 FLAGS = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--window-size=1280,1000")
 PARTS = ("capture", "send", "detect", "draw")
 SETTLE_S = 5
-# Notes how long each answered image was under way, beside what the page itself measures.
+# Records the round-trip time of each answered image. The page does not measure it.
 LISTEN = """
 globalThis.bench = {trips: []};
 const send = WebSocket.prototype.send;
@@ -93,7 +93,7 @@ def camera_file(folder):
 
 
 def start(driver, url, kinds, max_instances):
-    """Open the page, choose what to look for, and wait for the first answer."""
+    """Open the page, choose the kind, and wait for the first answer."""
     driver.get(url)
     wait(driver, "return document.documentElement.dataset.ready === 'true'")
     driver.execute_script(
@@ -148,7 +148,7 @@ def median_of(windows, name):
 
 
 def ticks(server, root):
-    """Processor time so far of the server and of the browser's processes by what they are, in clock ticks."""
+    """Return the processor time of the server and of the browser processes by type, in clock ticks."""
     spent, parents = {}, {}
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):

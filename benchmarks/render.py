@@ -1,11 +1,9 @@
-"""Where the time of a rendered image goes: CPU milliseconds an image, by stage.
+"""Measure the processor time of a synthetic image by stage, in milliseconds.
 
     python benchmarks/render.py [--size 256] [--images 48]
 
-Scenes come from the same maker as `sonjit synth`: hands, sleeves, things held, lamps with shadows. The times are those
-of all threads of the process; a busy machine still makes them longer. Each stage waits for OpenGL to finish, which
-costs a little itself. With Mesa's software renderer the largest shares are the triangles of hands and sleeves, drawn
-once for the shadow and once for the image, and light, worked out for each of the four samples of a covered pixel.
+Scenes are those of `sonjit synth`: hands, sleeves, objects, lamps with shadows. The times are sums over all threads of
+the process. Each stage waits for OpenGL to finish, which adds a small overhead.
 """
 
 import argparse

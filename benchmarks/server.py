@@ -1,7 +1,7 @@
-"""How fast the server answers, how it shares itself out, and whether its memory grows.
+"""Measure the speed of the server, its fairness between clients, and the growth of its memory.
 
-Starts `sonjit serve` in a process of its own; the clients are this process. Images are the bundled clip's, 640 x 480.
-Memory is the server's and that of the processes that decode for it. What is held is told on the way.
+The benchmark starts `sonjit serve` in another process and acts as its clients. Images are those of the bundled clip,
+640 x 480. Memory includes the decoding processes. The benchmark prints it while it runs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sonjit.media import open_source
 
 LIMIT_MB = 20
 SIZE = (640, 480)
-DEPTH = 3  # images on their way: one looked at, one decoded, one travelling
+DEPTH = 3  # images in flight: one in detection, one in decoding, one in transfer
 WARM_FRAMES, WARM_CYCLES = 300, 5
 PARTS = ("rates", "shares", "memory", "jobs")
 SETTLED_S = 5  # after which a client that left has left nothing
@@ -128,7 +128,7 @@ def tell(process, what):
 
 
 def turns(process, what, count):
-    """Numbers up to a count; each tenth tells what is held."""
+    """Yield numbers up to a count, and print the memory at every tenth of it."""
     for i in range(count):
         yield i
         if (i + 1) % max(1, count // 10) == 0:
@@ -136,7 +136,7 @@ def turns(process, what, count):
 
 
 async def measure_rate(address, process, images, kind, frames):
-    """Frames a second over one stream."""
+    """Return the frame rate of one stream."""
     async with connect(address, compression=None, max_size=None) as socket:
         client = Client(socket, images)
         await client.configure(kind)
@@ -197,7 +197,7 @@ async def measure_shares(address, process, images, kind, clients, seconds):
 
 
 async def settled(process):
-    """Memory, and files and threads, once what ends has ended."""
+    """Return memory, open files and threads after sessions have ended."""
     await asyncio.sleep(SETTLED_S)
     return memory_mb(process), handles(process)
 
@@ -227,7 +227,7 @@ async def warm_up(address, images, kind):
 
 
 async def measure_memory(address, process, images, kind, cycles, minutes):
-    """Growth of the server's memory over clients that come and go, and over one that stays."""
+    """Return the growth of the server's memory over short connections, and over a long one."""
     await warm_up(address, images, kind)
     start, held = await settled(process)
     for _ in turns(process, "clients one after the other", cycles):
@@ -253,7 +253,7 @@ async def measure_memory(address, process, images, kind, cycles, minutes):
 
 
 def measure_jobs(address, process, clip, kind, count):
-    """Growth over jobs one after the other."""
+    """Return the growth of memory over consecutive jobs."""
     url = f"http://{address.removeprefix('ws://').partition('/')[0]}/v1/jobs"
 
     def run_one():
@@ -305,7 +305,7 @@ async def measure(options):
 
 
 def show(result):
-    """Print what was measured; whether memory stayed below the limit."""
+    """Print the measurements and return whether memory stayed below the limit."""
     console = Console(highlight=False)
     console.print(f"{result['kind']}, {SIZE[0]} x {SIZE[1]}, load {result['load']:.1f}")
     growths = [0.0]

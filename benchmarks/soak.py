@@ -1,6 +1,6 @@
-"""Does memory grow: many frames through one detector, then many detectors one after the other.
+"""Measure the growth of memory over many frames of one detector, and over many consecutive detectors.
 
-The frames are samples of `--hours` of a camera, in bursts of a second, whose clock jumps now and then.
+The frames are samples from `--hours` of a camera, in bursts of a second. The clock jumps occasionally.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def grow(turn, count, warm_up):
 
 
 def times(count, hours, seed=1):
-    """Seconds of each frame: a burst now and then over the hours. Of fifty one begins anew or leaps."""
+    """Yield the time of each frame in seconds, in bursts over the hours. One of 50 bursts restarts or jumps."""
     rng, step_s, start_s = random.Random(seed), 3600 * hours * BURST / count, 0.0
     for frame in range(count):
         if frame % BURST == 0:

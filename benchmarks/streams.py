@@ -1,10 +1,10 @@
-"""What a search finds in clips, frame by frame: with search="fast" and "auto" by turns.
+"""Compare search="fast" and "auto" in clips, frame by frame.
 
-`python benchmarks/streams.py CLIP... --kind hands` counts frames with an instance, doubled ones, ids, the worst frame;
-a JSON file of the clip's name beside it adds what is missed, false, on the wrong side, and id switches.
-`--empty` says that the clips show none: whatever is found is a phantom. `--stills` shows images as drifting clips, with
-`--repeat` as clips in which nothing moves, beside the search of stills: how many are held after half a second, a second
-and two, under how many ids, and in what time. Hands and people that cross are in `crossings.py`.
+`python benchmarks/streams.py CLIP... --kind hands` counts frames with an instance, duplicates, IDs, and the slowest
+frame. A JSON file with the clip's name adds misses, false detections, wrong sides and ID switches. With `--empty`,
+every detection is a phantom. `--stills` shows images as drifting clips, or with `--repeat` as still clips, and compares
+with the search of stills: instances after 0.5, 1 and 2 seconds, number of IDs, and time. `crossings.py` measures
+crossing hands and people.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ STILL_FRAMES = 60
 
 
 def frames_of(path, options):
-    """[(seconds, RGB)] of a clip, cropped, mirrored and thinned out as asked for."""
+    """Return [(seconds, RGB)] of a clip, cropped, mirrored and subsampled."""
     frames = []
     with open_source(path) as source:
         for _, seconds, rgb in source:
@@ -60,7 +60,7 @@ def keypoints(instance):
 
 
 def doubled(results):
-    """Pairs of which the smaller one lies to more than half in the other."""
+    """Count the pairs of which the smaller one lies mostly inside the other."""
     boxes = [(keypoints(part).min(axis=0), keypoints(part).max(axis=0)) for one in results for part in parts_of(one)]
     pairs = 0
     for i, (low, high) in enumerate(boxes):
@@ -92,7 +92,7 @@ def run(frames, options):
 
 
 def describe(found, seconds, truth, options):
-    """The figures of one search on one clip."""
+    """Return the metrics of one search on one clip."""
     shown = sum(bool(results) for results in found)
     figures = {
         "frames": len(found),
@@ -114,7 +114,7 @@ def plain_hands(found):
 
 
 def hand_figures(hands, truth):
-    """Of what was found in each frame of a clip whose hands are known."""
+    """Return the metrics of the detections in each frame of a clip with ground truth."""
     measured = measure(hands, truth)
     wrong = round(measured["found"] * (1 - measured["right side %"] / 100))
     return {name: measured[name] for name in ("visible", "missed", "false", "id switches")} | {"wrong side": wrong}
@@ -131,7 +131,7 @@ def truth_of(clip, frames, options):
 
 
 def soon(image, options):
-    """How many are held in an image shown as a clip, and how long its frames take: per search, and of the still."""
+    """Return the number of tracks in an image shown as a clip, and its frame times, per search and for the still."""
     rgb = rgb_from(str(image))
     clip = [
         (i / 30, frame)
@@ -158,7 +158,7 @@ def soon(image, options):
 
 
 def same(some, others):
-    """How many of some results lie where one of others does, each on its own: their boxes share half of their union."""
+    """Count the results that match one of the others one to one, with an IoU of at least 0.5."""
     free, count = [box_of(one) for one in others], 0
     for one in some:
         overlaps = [overlap(box_of(one), other) for other in free]

@@ -1,12 +1,11 @@
-"""What `sonjit synth` reaches: speed by stage, memory, labels against rays, and hands that detectors find by tone.
+"""Measure `sonjit synth`: speed by stage, memory, labels against ray casting, and recall of detectors by skin tone.
 
     python benchmarks/synth.py [speed] [views] [memory] [rays] [found] [factors] [--count N] [--peer /path/to/python]
 
-Without a name all are run. Times are CPU seconds of one process, for others may be at work on the machine; where that
-is idle they are what a clock shows. `views` is by the clock, on all cores. `found` renders the same scenes in each of
-the ten tones, bare hands half turned at most, nothing before them and nothing of their own colours behind, and asks
-Sonjit's detector for them; `--peer` names a Python with mediapipe, which is asked too. `factors` changes one thing at
-a time in the same scenes: light, blur, colour, gloves, tone.
+Without a name all measurements run. Times are processor seconds of one process, except for `views`, which is wall time
+on all cores. `found` renders the same scenes in each of the ten skin tones: bare hands, at most half turned, without
+occluders or skin-coloured background. It runs Sonjit's detector, and MediaPipe in the Python of `--peer`. `factors`
+changes one factor at a time in the same scenes: light, blur, colour, gloves, skin tone.
 """
 
 import argparse
@@ -94,7 +93,7 @@ for path in json.load(open(sys.argv[1])):
 
 
 def speed(count):
-    """Samples a CPU second, and where the time goes."""
+    """Return samples per processor second, and the time by stage."""
     with tempfile.TemporaryDirectory() as folder:
         synthesize(Path(folder, "warm"), SynthSettings(4))
         began = time.process_time()
@@ -116,7 +115,7 @@ def speed(count):
 
 
 def views(_):
-    """140 views of one frame, as the command line makes them."""
+    """Render 140 views of one frame with the command line."""
     with tempfile.TemporaryDirectory() as folder:
         line = ["--count", "1", "--views", "140", "--size", "512x334", "--set", "hands=interacting"]
         began = time.perf_counter()
@@ -129,7 +128,7 @@ def views(_):
 
 
 def memory(count):
-    """Resident memory while many samples are made."""
+    """Return the resident memory while many samples are rendered."""
     process, seen = psutil.Process(), []
 
     class MemoryLog(Progress):
@@ -195,7 +194,7 @@ def found(count, peer):
 
 
 def factors(count, peer):
-    """Shares of hands found as one factor changes in the same scenes, by search."""
+    """Return the recall by factor and search, in the same scenes."""
     fixed = [*FOUND, "tone=4"]
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -230,7 +229,7 @@ def detector(search="fast"):
 
 
 def peer_answers(python, folder, paths):
-    """Sides that mediapipe tells, None where it finds none."""
+    """Return the sides that MediaPipe reports, None without a hand."""
     script, names = Path(folder, "peer.py"), Path(folder, "names.json")
     script.write_text(PEER)
     names.write_text(json.dumps(paths))

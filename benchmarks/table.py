@@ -15,7 +15,7 @@ HEADINGS = (
 
 
 def lines_of(report):
-    """Lines of Markdown: what was measured on, the table, what a case costs against another, sizes."""
+    """Return lines of Markdown: machine, table, ratios between cases, and sizes."""
     machine, settings, libraries = report["machine"], report["settings"], report["libraries"]
     versions = ", ".join(
         f"{part} {libraries[name]['distributions'][part]['version']}"
@@ -51,7 +51,7 @@ def lines_of(report):
 
 
 def cells(case):
-    """One row; where there is no peer or no number, the cell is empty."""
+    """Return one row. Cells without a peer or value are empty."""
     ours, peer = case["sonjit"], case.get("mediapipe", {"median": {}})
     less = ratios(peer, ours)
 

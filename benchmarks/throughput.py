@@ -1,13 +1,12 @@
-"""Images a second of whole runs, beside MediaPipe's usual script: stills into one table, a 1080p video into two files.
+"""Compare the throughput of complete runs with the usual MediaPipe script, for stills and for a 1080p video.
 
     python benchmarks/throughput.py first|stills|video --peer PYTHON [--data ../shared] [--count 1000] [--seconds 60]
 
-Every side is a process of its own, as a user would start it, and both take turns; wall and processor time of it and of
-its children count, its start included. Stills are the photographs of `real/wild`, repeated, with the longer side of
-640 px; MediaPipe gets as many processes as there are cores. The video is made of the clips of `real/wild_video` and the
-bundled one, enlarged to 1080p at 30 frames a second, H.264. "decode, encode" is that alone, without hands: the limit.
-"first" is one photograph in a new process, from the start of Python to its end. The networks of earlier runs are in the
-cache, and with "empty cache" none are.
+Sonjit and MediaPipe run alternately in new processes. Wall and processor time include the start and child processes.
+Stills are the photographs of `real/wild`, repeated, with the longer side of 640 px, into one table. MediaPipe gets one
+process per core. The video consists of the clips of `real/wild_video` and the bundled one, enlarged to 1080p at 30
+frames per second, H.264. It becomes a table and an annotated video. "decode, encode" is the limit without detection.
+"first" is one photograph in a new process. Compiled networks are in the cache, except with "empty cache".
 """
 
 from __future__ import annotations
@@ -117,7 +116,7 @@ def run_together(*commands: Sequence[str | Path]) -> tuple[float, float]:
 
 
 def compare(sides: dict[str, Callable[[], tuple[float, float]]], images: int, turns: int) -> None:
-    """Run all sides by turns and tell each one's least times."""
+    """Run all sides alternately and return the shortest times of each."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for _ in range(turns):
         for name, run in sides.items():
@@ -192,7 +191,7 @@ def first(options: argparse.Namespace, folder: Path) -> None:
 
 
 def stills(options: argparse.Namespace, folder: Path) -> None:
-    """A folder into one table."""
+    """Write one table of a folder."""
     (folder / "stills").mkdir()
     files = make_stills(Path(options.data) / "real" / "wild", folder / "stills", options.count)
 

@@ -1,7 +1,7 @@
-"""How long a network waits for its batches, and what memory a run takes, by workers and by the size of the data set.
+"""Measure the waiting time for batches and the memory of a training run, by workers and by size of the data set.
 
-Trains on JPEG files of 640 x 480 pixels, decoded, cropped and augmented as `keypoint-detector` does, with a network
-that does nothing but sleep, as the processor does while a GPU computes. `--step` is how long, per batch.
+The samples are JPEG files of 640 x 480 pixels, decoded, cropped and augmented as in `keypoint-detector`. The network
+only sleeps for `--step` per batch, as the processor does while a GPU computes.
 """
 
 from __future__ import annotations

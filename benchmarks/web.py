@@ -1,15 +1,15 @@
-"""`web/` beside MediaPipe's packages in headless Chromium, by turns in one page: speed of tracking, start, download.
+"""Compare `web/` with MediaPipe's packages in headless Chromium: tracking speed, start, download.
 
 python benchmarks/web.py                          # hands of the bundled clip, after make web
-python benchmarks/web.py face --media face.mp4    # beside @mediapipe/face_mesh, with irises
-python benchmarks/web.py body --media person.mp4  # beside @mediapipe/pose, one person
+python benchmarks/web.py face --media face.mp4    # @mediapipe/face_mesh, with irises
+python benchmarks/web.py body --media person.mp4  # @mediapipe/pose, one person
 python benchmarks/web.py --single                 # a page that is not cross-origin isolated
-python benchmarks/web.py --bundle hand_landmarker.task             # beside @mediapipe/tasks-vision
+python benchmarks/web.py --bundle hand_landmarker.task  # @mediapipe/tasks-vision
 python benchmarks/web.py face --media face.mp4 --bundle face_landmarker.task
 
-Both take the same frames from the same canvas and track what is there. MediaPipe's older packages run on WebGL. Without
-a graphics card Chromium computes it with the processor; the figures are then the processor's on both sides.
-With `--bundle` both are vision tasks: MediaPipe's runs with its `CPU` delegate, and both occupy the page's own thread.
+Both run alternately on the same frames of the same canvas. MediaPipe's older packages use WebGL, which Chromium
+computes on the processor without a graphics card. With `--bundle` both are vision tasks. MediaPipe's uses its `CPU`
+delegate, and both run in the main thread of the page.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ CLIP_START, FRAMES = 90, 60  # two hands
 
 
 class Case(NamedTuple):
-    """What one kind is compared by.
+    """Names and options of one kind in both packages.
 
     Attributes:
-        package: of MediaPipe's, and its script.
-        solution: what that script defines.
-        options: of the solution.
-        results: the list in its results; of one instance its keypoints.
-        model: of tfjs-models' interface.
-        config: of `createDetector`.
-        limit: options of the solution and of `createDetector` for the most instances, and how many by default; None
-            where the solution finds one.
+        package: MediaPipe's package and its script.
+        solution: Class that the script defines.
+        options: Options of the solution.
+        results: Name of the list in its results, or of the keypoints of a single instance.
+        model: Model of the tfjs-models interface.
+        config: Configuration of `createDetector`.
+        limit: Options of the solution and of `createDetector` for the maximum number of instances, and its default.
+            None for a solution of a single instance.
     """
 
     package: str
@@ -147,7 +147,7 @@ const [count, rounds, block, solution, options, results, model, config] = argume
 def serve(
     package: str, frames: list[bytes], fetched: dict[str, int], *, bundle: Path | None, isolated: bool
 ) -> http.server.ThreadingHTTPServer:
-    """The page, both modules and the frames; the compressed size of each file that is fetched goes into `fetched`."""
+    """Serve the page, both modules and the frames. `fetched` records the compressed size of each file."""
     folders = {"web": PROJECT / "web" / "dist", "peer": PROJECT / "web" / "node_modules" / "@mediapipe" / package}
     if bundle is not None:
         folders |= {"sonjit-bundle": bundle.resolve().parent, "peer-bundle": bundle.resolve().parent}

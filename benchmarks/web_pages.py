@@ -1,4 +1,4 @@
-"""Pages that others wrote, in headless Chromium, once with MediaPipe's packages of npm and once with Sonjit's module.
+"""Run public web pages in headless Chromium with MediaPipe's npm packages and with Sonjit's module.
 
     python benchmarks/web_pages.py pages.toml --pages PAGES --npm NPM --inputs IMAGES
 
@@ -10,7 +10,7 @@ move in a third run, whose image differs by at most one level of 255 in each cha
     [[page]]
     path = "owner+name/index.html"
     input = "photo.jpg"
-    click = "#start"          # optional: what starts the camera
+    click = "#start"          # optional: element that starts the camera
 
 Pages run on the processor: both packages compute there, and MediaPipe's older packages draw with software.
 """
@@ -138,15 +138,15 @@ export default kit;
 
 
 class Site:
-    """The server of one page.
+    """Server of one page.
 
     Args:
-        pages: folder with a folder for each repository.
-        npm: folder with `node_modules` of MediaPipe's packages.
-        models: folder with `.task` bundles.
-        image: what the camera shows, PNG.
-        is_sonjit: answer for MediaPipe's packages with Sonjit's module.
-        results: number of the result that is compared.
+        pages: Folder with a folder for each repository.
+        npm: Folder with `node_modules` of MediaPipe's packages.
+        models: Folder with `.task` bundles.
+        image: PNG image of the simulated camera.
+        is_sonjit: True to serve Sonjit's module in place of MediaPipe's packages.
+        results: Number of the result that is compared.
     """
 
     def __init__(self, pages: Path, npm: Path, models: Path, image: bytes, results: int, *, is_sonjit: bool) -> None:
@@ -209,7 +209,7 @@ class Site:
                 wrapped = f"\n;globalThis.probe?.solution(globalThis.{SOLUTIONS[name]});".encode()
                 return file.read_bytes() + wrapped, TYPES["js"]
             if self.is_sonjit:
-                # Scripts find their files beside their own address, and one address is the package's name.
+                # Scripts load files relative to their own address, and one address is the package's name.
                 return self._file(DIST / inside) or self._file(DIST / rest)
         if not inside and (folder / "package.json").is_file():
             inside = json.loads((folder / "package.json").read_text(encoding="utf-8")).get("main", "index.js")
@@ -232,7 +232,7 @@ class Site:
 
 
 def watch(site: Site, path: str, click: str | None, seconds: float) -> dict[str, Any]:
-    """Open a page until it has its results, and return what the probe recorded."""
+    """Open a page until it has its results, and return the record of the probe."""
     chromium = webdriver.ChromeOptions()
     chromium.binary_location = shutil.which("chromium") or ""
     chromium.page_load_strategy = "eager"
@@ -270,7 +270,7 @@ def instances(results: Any) -> dict[str, list[NDArray[np.float64]]]:
         if name == "detections":
             boxes = [one["boundingBox"] for one in value]
             found[name] = [np.array([[b["originX"], b["originY"], 0]], np.float64) for b in boxes]
-    # MediaPipe's package of people gives the world landmarks a name that its build made.
+    # MediaPipe's pose package minifies the name of the world landmarks.
     for minified in ("za", "ea"):
         if minified in found:
             found["poseWorldLandmarks"] = found.pop(minified)
@@ -318,12 +318,12 @@ def distance(
 
 
 def compare(ours: dict[str, Any], theirs: dict[str, Any], noisy: dict[str, Any]) -> dict[str, Any]:
-    """Compare what the runs of a page recorded.
+    """Compare the records of a page.
 
     Args:
-        ours: with Sonjit's module.
-        theirs: with MediaPipe's packages.
-        noisy: with MediaPipe's packages and noise in the image.
+        ours: Record with Sonjit's module.
+        theirs: Record with MediaPipe's packages.
+        noisy: Record with MediaPipe's packages and image noise.
     """
     if not (ours.get("last") and theirs.get("last")):
         who = [name for name, run in (("Sonjit", ours), ("MediaPipe", theirs)) if not run.get("last")]

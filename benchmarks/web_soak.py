@@ -71,10 +71,9 @@ def main():
 
 
 def measure(driver, seconds):
-    """Memory of the page's process every 20 s, its growth by a line through all, and the tasks of its main thread.
+    """Measure the memory of the page's process every 20 s, its linear growth, and the tasks of its main thread.
 
-    Browsers collect garbage when they like: what is kept when it has just been collected, before and after, tells a
-    leak from that.
+    Browsers collect garbage at any time, so leaks are measured directly after a forced collection.
     """
     with contextlib.closing(DevTools(driver)) as tools:
         main_thread_tasks(tools, 1)  # takes memory in every process the first time
@@ -115,7 +114,7 @@ class DevTools:
             url = json.load(answer)["webSocketDebuggerUrl"]
         self._socket = websocket.create_connection(url, suppress_origin=True, timeout=120)
         self._calls = 0
-        self._passed = []  # events that nobody has asked for yet
+        self._passed = []  # events that were not read yet
 
     def call(self, method, session=None, **parameters):
         """What a method of the browser gives, or of a page or worker that a session is with."""
@@ -161,14 +160,14 @@ def main_thread_tasks(tools, seconds):
 
 
 def kept_mb(driver, tools):
-    """What the page's process holds when page and workers have just collected their garbage."""
+    """Return the memory of the page's process after a garbage collection of page and workers."""
     (page,) = [one for one in tools.call("Target.getTargets")["targetInfos"] if one["type"] == "page"]
     session = tools.call("Target.attachToTarget", targetId=page["targetId"], flatten=True)["sessionId"]
     attach = {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": True}
     tools.call("Target.setAutoAttach", session, **attach)
     while (worker := tools.event("Target.attachedToTarget"))["targetInfo"]["url"].rpartition("/")[2] != WORKER:
         pass
-    for _ in range(2):  # what the first frees may hold more
+    for _ in range(2):  # allowance for the first collection
         for one in (session, worker["sessionId"]):
             tools.call("HeapProfiler.collectGarbage", one)
     kept = renderer_mb(driver)
@@ -177,12 +176,12 @@ def kept_mb(driver, tools):
 
 
 def answered(driver):
-    """The number of the last image that was looked at."""
+    """Return the number of the last processed image."""
     return driver.execute_script("return sonjitPage.state.latest.frame")
 
 
 def renderer_mb(driver):
-    """What the largest of Chromium's processes of pages holds of its own, in 10^6 bytes."""
+    """Return the private memory of Chromium's largest page process in 10^6 bytes."""
     sizes = [0]
     for process in psutil.Process(driver.service.process.pid).children(recursive=True):
         with contextlib.suppress(psutil.Error):

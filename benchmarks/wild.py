@@ -1,14 +1,14 @@
-"""Hands, people and faces that detectors find on ordinary photographs labelled by eye, beside MediaPipe.
+"""Measure recall and precision on ordinary photographs that were labelled by eye, and compare with MediaPipe.
 
     python benchmarks/wild.py [--data ../shared] [--peer PYTHON] [--search auto] [--precision auto]
                               [--kinds hands,body,face,holistic]
-    python benchmarks/wild.py --leave-source-out RECORD   # what the scores find on sources that they were not fitted to
+    python benchmarks/wild.py --leave-source-out RECORD   # recall and precision on left-out sources
 
-What a find must fit is the rule of `sonjit eval --protocol detection`. Settings were chosen on the half "choose" alone.
-Holistic is scored by its hands, its bodies and its faces.
+Detections match labels by the rule of `sonjit eval --protocol detection`. Settings were chosen on the half "choose".
+Holistic is scored by its hands, bodies and faces.
 
-Times are beside those of search="fast" on the same image: both run one after the other, `--repeats` times, the least
-counts. "About 1 megapixel" are the photographs of 0.7 to 1.5, as they are.
+Times are ratios to search="fast" on the same image. Both run alternately, `--repeats` times, and the shortest time
+counts. "About 1 megapixel" are the photographs of 0.7 to 1.5 megapixels.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Found = Mapping[str, Sequence[Prediction]]
 def detect_all(
     kind: str, search: str, precision: str, samples: Sequence[Sample], allowed: int, repeats: int
 ) -> tuple[Found, dict[str, tuple[float, float]]]:
-    """What a detector of ours finds in each image, and its least time in seconds beside that of the fast search."""
+    """Return the detections in each image, and the shortest times of the fast search and of this one in seconds."""
     make = functools.partial(sonjit.create_detector, kind, static_image=True, max_instances=allowed)
     found: dict[str, list[Prediction]] = {}
     seconds: dict[str, tuple[float, float]] = {}
@@ -70,7 +70,7 @@ def detect_all(
 
 
 def timing(samples: Sequence[Sample], seconds: Mapping[str, tuple[float, float]]) -> str:
-    """Times against the fast search: of all images, and of those of about a megapixel."""
+    """Return times relative to the fast search, for all images and for those of about a megapixel."""
     low, high = MEGAPIXEL
     lines: list[str] = []
     for name, chosen in (

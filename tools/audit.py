@@ -2,7 +2,7 @@
 
     make audit
 
-Fails where one has; where there is no network it says so and passes.
+It fails if one has. Without a network it prints a message and passes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ COMMAND = ("-m", "uv", "tool", "run", "--quiet", "pip-audit", "--progress-spinne
 
 
 def main() -> int:
-    """Audit what the Docker image installs."""
+    """Audit the dependencies of the Docker image."""
     command = [sys.executable, *COMMAND, "--disable-pip", "--require-hashes", "-r", str(LOCK)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:

@@ -1,4 +1,4 @@
-"""Write what is generated from the records of kinds and options, and from `benchmarks/results`.
+"""Write the files that are generated from the records of kinds and options, and from `benchmarks/results`.
 
 python tools/options.py           # write the files
 python tools/options.py --check   # check that the files are up to date

@@ -1,10 +1,10 @@
 """Make the pictures of the documentation that are drawn by Sonjit itself.
 
 python tools/pictures.py                                                    # from the bundled clip
-python tools/pictures.py --face FACE.jpg --body BODY.jpg --people GROUP.jpg   # and from photographs of your own
+python tools/pictures.py --face FACE.jpg --body BODY.jpg --people GROUP.jpg   # and from your photographs
 python tools/pictures.py --skeleton HAND.glb                                  # and of annotate export --as skeleton
 
-Of photographs only what was found is drawn, on an empty canvas: no pixel of them goes into the documentation.
+Detections in photographs are drawn on an empty canvas, so the documentation contains no pixel of them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _HEIGHT = 420
 
 
 def save(name: str, rgb: Image) -> None:
-    """Write one picture."""
+    """Write a picture."""
     cv2.imwrite(str(IMAGES / name), rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 
@@ -55,7 +55,7 @@ def save_animation(name: str, images: list[Image], rate: float) -> None:
 
 
 def beside(*images: Image) -> Image:
-    """Images side by side, of one height."""
+    """Place images side by side at the same height."""
     sized = [
         cv2.resize(one, (one.shape[1] * _HEIGHT // one.shape[0], _HEIGHT), interpolation=cv2.INTER_AREA)
         for one in images
@@ -64,7 +64,7 @@ def beside(*images: Image) -> Image:
 
 
 def of_the_clip() -> None:
-    """Hands beside their meshes, and a measure over time."""
+    """Draw hands with their meshes, and a measure over time."""
     with open_source(CLIP) as source:
         frames = [one.rgb for one in source][: _FRAME + 60]
     rgb = frames[_FRAME]
@@ -118,7 +118,7 @@ def keypoints_of_a_hand() -> None:
 
 
 def weights_of_maxmse() -> None:
-    """What a point counts in maxMSE over its error, with 20 other points of one error each."""
+    """Plot the weight of a point in maxMSE over its error, with 20 other points of a fixed error."""
     import torch
 
     from sonjit.lab.training.losses import maxmse_weights
@@ -136,7 +136,7 @@ def weights_of_maxmse() -> None:
 
 
 def plot(name: str, lines: dict[str, list[tuple[float, float]]], axes_of: tuple[str, str]) -> None:
-    """Lines over one axis, each from 0."""
+    """Plot lines over a common axis from 0."""
     import matplotlib as mpl
 
     mpl.use("agg")
@@ -172,7 +172,7 @@ _UPRIGHT = np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]])  # the recorded hand cam
 
 
 def skeleton_that_moves(file: Path) -> None:
-    """A file of `sonjit annotate export --as skeleton` as it plays, seen by a camera that swings to and fro."""
+    """Animate a file of `sonjit annotate export --as skeleton` with a camera that swings to and fro."""
     glb = Glb(file)
     ends = [float(glb.array(sampler["input"])[-1]) for sampler in glb.document["animations"][0]["samplers"]]
     times = np.arange(0, max(ends), 1 / _RATE)
@@ -215,7 +215,7 @@ def _triangles(glb: Glb, time: float) -> tuple[FloatArray, FloatArray]:
         own[:3, :3] = matrix_from_quaternion_wxyz(np.array([w, x, y, z])) * np.array(node.get("scale", (1, 1, 1)))
         own[:3, 3] = node.get("translation", (0, 0, 0))
         own = above @ own
-        if "mesh" in node and abs(own[:3, :3]).max() > 1e-6:  # what is unknown is scaled to nothing
+        if "mesh" in node and abs(own[:3, :3]).max() > 1e-6:  # unknown bones have scale 0
             part = document["meshes"][node["mesh"]]["primitives"][0]
             vertices = glb.array(part["attributes"]["POSITION"]) @ own[:3, :3].T + own[:3, 3]
             corners.append(vertices[glb.array(part["indices"]).reshape(-1, 3)])

@@ -1,11 +1,11 @@
-"""All of a release but the upload: build, check, and try what was built outside the repository.
+"""Build a release, check it, and try it outside the repository. Nothing is uploaded.
 
     make release
 
-audits the locked dependencies, builds the sdist, the wheel out of it and the same wheel out of the repository, byte for
-byte, and compares the wheel's files with `packaging/wheel-files.txt`. In a fresh environment of every Python from 3.11
-on that is on this machine it installs the wheel and runs `sonjit demo`. A bill of materials (CycloneDX) lists what was
-installed, and the networks that Sonjit fetches. `SHA256SUMS` has the hash of each file.
+audits the locked dependencies, builds the sdist, and builds the wheel twice: from the sdist and from the repository.
+Both must be equal. The files of the wheel must match `packaging/wheel-files.txt`. For every Python from 3.11 on this
+machine, the wheel is installed in a fresh environment and runs `sonjit demo`. A bill of materials (CycloneDX) lists the
+installed packages and the networks that Sonjit fetches. `SHA256SUMS` has the hash of each file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import record_surface  # noqa: E402
 from sonjit.weights.catalog import load_catalog  # noqa: E402
 
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-"""Its own commands lead to one Python alone, whichever is asked for."""
+"""The commands of this environment only find its own Python."""
 FILES = ROOT / "packaging" / "wheel-files.txt"
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 
@@ -101,7 +101,7 @@ def write_checksums(folder: Path) -> None:
 
 
 def try_wheel(python: str, wheel: Path, version: str) -> bool:
-    """Install a wheel into a fresh environment and run it in an empty folder; False where there is no such Python."""
+    """Install a wheel into a fresh environment and run it in an empty folder. Return False without that Python."""
     found = subprocess.run(
         [sys.executable, "-m", "uv", "python", "find", "--no-project", "--no-python-downloads", python],
         capture_output=True, text=True, check=False, cwd=tempfile.gettempdir(),
@@ -127,7 +127,7 @@ def try_wheel(python: str, wheel: Path, version: str) -> bool:
 
 
 def write_bill(path: Path, environment: Path, version: str) -> None:
-    """The bill of materials: what an environment holds beside Sonjit, and the networks in the catalogue."""
+    """Return the bill of materials: the packages of an environment and the networks of the catalogue."""
     listed = subprocess.run(
         [sys.executable, "-m", "uv", "pip", "list", "--quiet", "--format", "json", "--python", environment],
         stdout=subprocess.PIPE, check=True, cwd=tempfile.gettempdir(),

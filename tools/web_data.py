@@ -1,7 +1,7 @@
-"""Write what `web/` shares with Python as data: constants, anchors, options and weights.
+"""Write the data that `web/` shares with Python: constants, anchors, options and weights.
 
 python tools/web_data.py           # write web/src/data.json
-python tools/web_data.py --check   # say whether it is what the program makes of it
+python tools/web_data.py --check   # fail if the files are out of date
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _gestures() -> dict[str, Any]:
 
 
 def _motions() -> dict[str, Any]:
-    """What finds motions of hands, custom ones too."""
+    """Return the constants of hand motions and of custom motions."""
     lines = _constants(hand_measures)
     watches = (strokes.Swipes, strokes.Waves, strokes.Circles, holds.Holds, holds.Rotations, holds.Pushes)
     return {

@@ -1,6 +1,6 @@
-"""Damaged files, read in processes of their own, so that a crash of a decoder is counted.
+"""Read damaged files in separate processes, so that a crash of a decoder is counted.
 
-Run as a program it reads a batch (format, original, seed, count, end, folder) and prints a line of JSON for each file.
+As a program, it reads a batch (format, original, seed, count, end, folder) and prints a line of JSON for each file.
 """
 
 from __future__ import annotations
@@ -183,11 +183,11 @@ FORMATS: dict[str, tuple[Callable[[Path], None], Callable[[Path], object]]] = {
     "recipes": (make_recipes, lambda path: load_recipe(str(path))),
     "rigs": (make_rigs, read_rig),
 }
-"""What makes the originals, and what reads a damaged one."""
+"""Functions that write the originals and read a damaged copy."""
 
 
 def read_batch(name: str, original: Path, seed: int, count: int, until_s: float, folder: Path) -> Iterator[str]:
-    """Read so many damaged copies of a file, for a time; what each ended in that is not a line that names it."""
+    """Read damaged copies of a file for a limited time. Return each outcome that is not one line with its name."""
     data = original.read_bytes()
     for number in range(count):
         path = folder / f"damaged-{seed + number}{original.suffix}"
@@ -199,7 +199,7 @@ def read_batch(name: str, original: Path, seed: int, count: int, until_s: float,
         except SonjitError as error:
             if "\n" in str(error) or "damaged-" not in str(error):
                 found = repr(error)
-        except Exception as error:  # what is looked for
+        except Exception as error:  # expected outcome
             found = repr(error)[:500]
         yield found
         for left in folder.iterdir():
@@ -209,7 +209,7 @@ def read_batch(name: str, original: Path, seed: int, count: int, until_s: float,
 
 
 def read_damaged(row: Row, work: Path) -> None:
-    """Read batches in processes of their own until the time is over; one that crashes or hangs ends with its file."""
+    """Read batches in separate processes until the time is over. A crash or hang ends the batch at its file."""
     FORMATS[row.name][0](work)
     originals = sorted(work.iterdir())
     for original in cycle(originals):

@@ -1,7 +1,7 @@
-"""Runs that are killed, or stopped with Ctrl-C, at random moments.
+"""Kill runs, or stop them with Ctrl-C, at random moments.
 
-They are typed again until they end, and must then hold the same bytes as an undisturbed run, with nothing left over.
-What was stopped must besides have said so in a line, with status 130.
+The command is repeated until it ends. The files must then equal those of an undisturbed run, without leftovers. A run
+that was stopped must print one line and end with status 130.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ END_S = 600
 
 
 class Verb(NamedTuple):
-    """A command line, run in its output folder beside `../inputs`, and what must come out the same of it."""
+    """Command that runs in its output folder next to `../inputs`, and the outputs that must be equal."""
 
     line: str
     kept: tuple[str, ...]
@@ -135,12 +135,12 @@ def start(verb: Verb, out: Path) -> subprocess.Popen[bytes]:
 
 
 def finished(verb: Verb, out: Path) -> str:
-    """Type it until its end; what it complained of where it failed."""
+    """Repeat the command until it ends. Return the message of a failure."""
     return "" if start(verb, out).wait(END_S) == 0 else (out / LOG).read_text(errors="replace")[-300:]
 
 
 def contents(folder: Path, kept: tuple[str, ...]) -> dict[str, bytes]:
-    """The bytes of what must be equal."""
+    """Return the bytes that must be equal."""
     found = {path for pattern in kept for path in folder.glob(pattern) if path.is_file()}
     return {str(path.relative_to(folder)): content(path) for path in found if not path.name.startswith(".")}
 
@@ -153,7 +153,7 @@ def content(path: Path) -> bytes:
 
 
 def names(folder: Path) -> set[str]:
-    """Of all files and folders, and those of temporary ones that are Sonjit's."""
+    """Return the names of all files and folders, with Sonjit's temporary ones."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if "tmp" not in path.parts or path.is_dir()}
 
 
@@ -202,7 +202,7 @@ def results(server: Server, ids: dict[str, str]) -> dict[str, bytes]:
 
 
 def disturb_server(row: Row, work: Path, with_signal: signal.Signals) -> None:
-    """Disturb a server whose jobs are under way, start it again, and compare what comes of them."""
+    """Disturb a server with running jobs, restart it, and compare the results of the jobs."""
     make_videos(work)
     clip, rng = (work / "video.mkv").read_bytes(), random.Random(row.seed)
     server, begun_s = Server(work / "whole"), time.monotonic()

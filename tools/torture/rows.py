@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Row:
-    """One test: how often it was tried, and what failed.
+    """Record of one test: number of tries, and failures.
 
     Attributes:
-        name: of the test.
-        seed: of all that is random in it.
-        until_s: when its time is over, on the monotonic clock.
-        most: tries, however much time is left.
+        name: Name of the test.
+        seed: Seed of its random numbers.
+        until_s: End of its time on the monotonic clock, in seconds.
+        most: Maximum number of tries.
     """
 
     name: str
@@ -26,9 +26,9 @@ class Row:
     failures: list[str] = field(default_factory=list[str])
 
     def goes_on(self, for_s: float = 0.0) -> bool:
-        """Whether one more try fits; the first always does."""
+        """Return whether there is time for another try. The first try always runs."""
         return not self.tried or (self.tried < self.most and time.monotonic() + for_s < self.until_s)
 
     def fail(self, *sayings: object) -> None:
-        """Note what is not empty."""
+        """Record a failure that is not empty."""
         self.failures += [f"try {self.tried}: {saying}" for saying in sayings if saying]
