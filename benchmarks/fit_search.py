@@ -16,6 +16,7 @@ import json
 import math
 import pickle
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -706,6 +707,20 @@ def fit_kind(kind: str, recorded: Any, data: Path, worths: Sequence[float] = WOR
             print("  reliability:", reliability(kept, chosen, labels, samples))
             wrongs = wrong_finds(kept, chosen, labels, samples)
             print("  wrong:", ", ".join(wrongs))
+            at = {place: [i for i, row in enumerate(rows) if row.place == place] for place in recorded}
+            ran = rows_done(done)
+            reasons = Counter(
+                reason
+                for place, own in at.items()
+                for reason in reasons_of_misses(
+                    kept.get(place, ()),
+                    [(rows[i], odds[i], bool(ran[i])) for i in own],
+                    chosen,
+                    labels[place],
+                    samples[place],
+                )
+            )
+            print("  missed:", ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()))
     shifted = [
         one.regression._replace(bias=one.regression.bias - chosen - number * shift) for number, one in enumerate(finals)
     ]
@@ -756,6 +771,38 @@ def wrong_finds(
         assigned = assigned_finds(candidates, own, samples[place])
         wrong += [f"{place[1]} {candidates[i][0] - chosen:.1f}" for i in (*assigned.false, *assigned.doubled)]
     return wrong
+
+
+def reasons_of_misses(
+    kept: Sequence[tuple[float, Row]],
+    rows: Sequence[tuple[Row, float, bool]],
+    chosen: float,
+    labels: Labels,
+    sample: Sample,
+) -> list[str]:
+    """Return why each missed instance of a photograph is missed.
+
+    Args:
+        kept: Log odds and candidates after suppression.
+        rows: All candidates with their log odds, and whether the budgeted search finds them.
+        chosen: Threshold in log odds.
+        labels: Labels of the photograph.
+        sample: The photograph.
+    """
+    found = assigned_finds(best_finds(kept, chosen), labels, sample).found
+    reasons: list[str] = []
+    for instance, clear in enumerate(labels.clear):
+        if clear and instance not in found:
+            own = [(odds, ran) for row, odds, ran in rows if row.instance == instance]
+            if not own:
+                reasons.append("without a candidate")
+            elif not any(ran for _, ran in own):
+                reasons.append("beyond the budget")
+            elif max(odds for odds, ran in own if ran) <= chosen:
+                reasons.append("with a low score")
+            else:
+                reasons.append("suppressed as duplicates")
+    return reasons
 
 
 def tasks_done(one: Recorded, tasks: Mapping[str, Any], worth: float) -> set[int]:
