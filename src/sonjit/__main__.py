@@ -79,7 +79,7 @@ def _leave(status: int) -> None:
     """
     atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]  # as multiprocessing does in its own processes
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # nobody reads it any more
+        with suppress(OSError, ValueError):  # the reader has closed it
             stream.flush()
     os._exit(status)
 

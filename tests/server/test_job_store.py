@@ -218,7 +218,7 @@ def test_a_job_that_runs_too_long_fails_and_says_so(jobs, runs):
             "a.mp4: none can be read; first: 1.jpg",
         ),
         (JobError("writing {folder}/drawn.mp4 failed: No space left"), "writing drawn.mp4 failed: No space left"),
-        (ZeroDivisionError("x"), "the server failed (ZeroDivisionError); its own output says more"),
+        (ZeroDivisionError("x"), "the server failed (ZeroDivisionError). See its output for details"),
     ],
 )
 def test_a_failure_is_one_line_that_names_no_place_on_the_server(jobs, runs, failure, says):

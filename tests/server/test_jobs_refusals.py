@@ -50,7 +50,7 @@ def test_a_image_that_was_cut_fails_and_says_so(endpoints, media):
         ('detectors=["hands"]', "each is an object"),
         ('detectors=[{"kind":"hands"},{"kind":"hands"}]', "duplicate kind hands"),
         ('detectors=[{"kind":"hands","explain":"presence"}]', "of a job of hands"),
-        ('detectors=[{"kind":"hands"}]&model=lite', "'model' beside detectors"),
+        ('detectors=[{"kind":"hands"}]&model=lite', "'model' does not apply together with detectors"),
     ],
 )
 def test_wrong_options_are_refused(endpoints, query, says):

@@ -88,7 +88,7 @@ def test_a_registered_bundle_is_found_by_its_tasks_name(bundle):
         (zipped(HAND)[:-30], "mine.task is not a task bundle"),
         (DAMAGED, "mine.task is not a task bundle: Error -3 while decompressing data"),
         (zipped(HAND | {"hand_detector.tflite": b"abc"}), "mine.task: its hand_detector.tflite is no TFLite network"),
-        (zipped({"model.tflite": b""}), "no bundle of a task known here .*; it holds model.tflite"),
+        (zipped({"model.tflite": b""}), r"not a bundle of a known task .*\. It contains model.tflite"),
     ],
 )
 def test_what_is_no_bundle_is_named(bundle, content, reason):

@@ -39,7 +39,7 @@ _modules: dict[str, None] = {}
 
 
 class Registry(dict[str, Value]):
-    """Values by name; an unknown name is looked up in the extensions first.
+    """Values by name; unknown names are searched in the extensions.
 
     Attributes:
         what: Word for an entry in error messages.

@@ -323,7 +323,7 @@ def file_stamp(path: Path) -> list[int] | None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to a file that several processes may add to: each line stays whole."""
+    """Append a line to a file. Lines of several processes do not mix."""
     data = f"{line}\n".encode("utf-8", "surrogateescape")
     with failing_as_job(path), path.open("ab", buffering=len(data) + 1) as file:
         file.write(data)  # it fits the buffer, so that it is one write
@@ -331,7 +331,7 @@ def append_line(path: Path, line: str) -> None:
 
 @contextmanager
 def failing_as_job(path: Path) -> Generator[None]:
-    """Turn what the disk refuses (full, gone) inside the block into one JobError that names the file."""
+    """Convert disk errors (full, removed) inside the block to one JobError with the file's name."""
     try:
         yield
     except OSError as error:

@@ -91,7 +91,7 @@ def run_calls(
     worker has crashed.
 
     Args:
-        function: a module's own function. An error of Sonjit's ends the run; any call that may fail alone returns its
+        function: Function of a module. An error of Sonjit ends the run. A call that may fail separately returns its
             error instead.
         calls: the arguments of each call.
         jobs: processes of a pool; 1 calls here.
@@ -246,13 +246,13 @@ def _connected(ray: Any, address: str) -> Generator[None]:  # noqa: ANN401
     address = address or os.environ.get("RAY_ADDRESS", "")
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if port.isdecimal():
-        _check_port(address, host, int(port))  # Ray would try for two minutes, and say so many times
+        _check_port(address, host, int(port))  # Ray would try for two minutes and log each attempt
         _enable_token()
     elif address not in ("", "auto", "local"):
         raise InputError(f"--workers ray:{address}: not an address such as 10.0.0.1:6379, which ray start prints")
     elif not address and not _is_recorded_cluster_alive():
         address = "local"
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that this call starts reports to nobody
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage reports from a cluster that this call starts
     try:
         dashboard = {"include_dashboard": False} if address in ("", "local") else {}
         ray.init(address or None, log_to_driver=False, logging_level="ERROR", **dashboard)

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class Edge(NamedTuple):
-    """What goes from one node to another.
+    """Connection of two nodes.
 
     Attributes:
         source: Name of a node.
         target: Name of a node.
-        carries: What goes along it.
+        carries: Data that it carries.
         next_frame: It arrives one frame later: the loop back.
     """
 
@@ -77,14 +77,17 @@ def pipeline_graph(
     """
     loops = crops and not options.static_image
     finder = networks.get("detector", "the kind's own search")
-    room = f"while fewer than {options.max_instances} are held"
+    room = f"while fewer than {options.max_instances} are tracked"
     due = f"{room}, every frame with none, else every {options.search_interval}" if loops else "every image"
-    nodes = {"image": "RGB, alone" if options.static_image else "RGB, one of a stream", "search": f"{finder}, {due}"}
+    nodes = {
+        "image": "single RGB image" if options.static_image else "RGB frame of a stream",
+        "search": f"{finder}, {due}",
+    }
     if has_still_search:
         nodes["windows"] = "the same in windows and where other finds point, each find scored by further inferences"
     if has_stream_search:
         nodes["window"] = "one window of the image in a frame"
-    edges = [Edge("image", "search", "whole image")]
+    edges = [Edge("image", "search", "full image")]
     searches = [name for name in ("search", "windows", "window") if name in nodes]
     edges += [Edge("image", name, "parts of it") for name in searches[1:]]
     if crops:

@@ -58,7 +58,7 @@ def quantize_networks(
     finetune: FineTune | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[str, Int8Accuracy]]:
-    """Write int8 forms beside the weight files in the cache, one after the other.
+    """Write int8 versions of the weight files into the cache.
 
     Args:
         names: Names from `NETWORKS`.
@@ -67,7 +67,7 @@ def quantize_networks(
         shift_px: Mean shift of the keypoints that is allowed, in pixels of the network's input.
         finetune: Fits the weights of landmark networks to their rounding first, on what the networks see in the images
             that do not measure.
-        progress: Is told what goes on.
+        progress: Called with one line of text per step.
 
     Raises:
         InputError: A network is not there or has no int8 form, or the images do not show what it is for.

@@ -58,7 +58,7 @@ class OneEuro:
         min_cutoff_hz: Cut-off at rest; lower is calmer.
         beta: How much the cut-off rises, in Hz per (object size / second).
         derivative_cutoff_hz: Cut-off of the speed estimate.
-        dead_speed: Speed in object sizes / second that still counts as rest: noise alone must not open the filter.
+        dead_speed: Speed in object sizes per second that counts as rest, so that noise does not open the filter.
     """
 
     def __init__(

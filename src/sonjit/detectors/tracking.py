@@ -165,7 +165,7 @@ class Track(Generic[O]):
 
     def expected(self, now_s: float) -> _Appearance:
         """Predict the appearance at a time."""
-        reach_s = min(max(now_s - self.seen_s, 0.0), 0.2)  # beyond that a speed says little
+        reach_s = min(max(now_s - self.seen_s, 0.0), 0.2)  # an older speed is unreliable
         predicted = centre_of(self.observation) + self._velocity * reach_s
         return _Appearance(Disc(predicted.tolist(), Disc.around(self.observation).size), self.left, self.colours)
 

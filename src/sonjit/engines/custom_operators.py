@@ -30,7 +30,7 @@ def read_with_custom_operators(core: ov.Core, path: Path) -> ov.Model:
     """Return one model of a TFLite file with custom operators.
 
     Raises:
-        ValueError: The file is damaged, or holds custom operators other than those known here.
+        ValueError: The file is damaged or has unknown custom operators.
     """
     file = TfliteFile(path.read_bytes())
     unknown = {operator.custom for operator in file.operators} - {"", *EMITTERS}

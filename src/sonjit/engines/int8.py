@@ -151,7 +151,7 @@ def quantize(
     build = partial(_with_int8, path, inputs, largest)
     harm = dict[int, float]()
     for index in candidates:
-        progress(f"{path.name}: layer {index + 1} of {len(work)} alone")
+        progress(f"{path.name}: layer {index + 1} of {len(work)}")
         shifts, _ = exact.compare(_compiled(build({index})), images[few], answers[few])
         harm[index] = float(np.mean(shifts) ** 2 / work[index])
     order = sorted(candidates, key=harm.__getitem__)

@@ -52,7 +52,7 @@ class OnnxRuntimeEngine:
         except Exception as error:  # onnxruntime's own exception classes are not public
             reason = str(error).splitlines()[0]
             raise InputError(f"{path}: not a model that ONNX Runtime reads ({reason[:200]})") from None
-        if providers[0][0] not in self._session.get_providers():  # it falls back by itself, and says so in a log alone
+        if providers[0][0] not in self._session.get_providers():  # it falls back to another provider and only logs it
             raise InputError(f"ONNX Runtime cannot start {providers[0][0]} here: its driver or libraries are missing")
         inputs = self._session.get_inputs()
         if len(inputs) != 1:

@@ -154,7 +154,7 @@ class OpenVinoEngine:
             config=tuple(sorted(config.items())),
         )
         network = _SHARED.get(key, partial(_load, key)) if options.shared else _load(key)
-        self._network = network  # others find it only as long as somebody holds it
+        self._network = network  # the cache has a weak reference
         self._request = network.create_infer_request()
         self.inputs = [self._request.get_input_tensor(i).data for i in range(len(network.inputs))]
         self.input = self.inputs[0]

@@ -113,7 +113,7 @@ class TfliteTensors:
         Halves and quantized numbers are given as float32, sparse tensors as dense ones; other types as they are.
 
         Raises:
-            ValueError: The file is damaged, or holds a layout that is not known here.
+            ValueError: The file is damaged or has an unknown layout.
         """
         for _ in self._tables:  # no longer than there are tensors: a damaged file may go round
             if number not in self._made_from:
@@ -352,7 +352,7 @@ def read_options(data: bytes) -> dict[str, Option]:
     """Read the options of a custom operator: a flexbuffer map of numbers and vectors of integers.
 
     Raises:
-        ValueError: It is damaged, or holds something else.
+        ValueError: The data are damaged or have another content.
     """
     try:
         return dict(_items(data))
@@ -394,7 +394,7 @@ class FlatBuffer:
     """Tables of a flatbuffer, by position. Field numbers follow the order of the schema.
 
     Attributes:
-        data: The whole file.
+        data: Content of the file.
     """
 
     def __init__(self, data: bytes) -> None:

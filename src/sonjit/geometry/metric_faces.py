@@ -24,7 +24,7 @@ _HALF_HEIGHT = _NEAR * math.tan(math.radians(63) / 2)
 
 @dataclass(frozen=True, eq=False)
 class CanonicalFace:
-    """A face of known size, straight in front of a camera that it looks at.
+    """Face of known size in front of a camera, directed at it.
 
     Attributes:
         points: Vertices (468, 3): x right, y up, z towards the viewer.

@@ -63,7 +63,7 @@ def zxy_angles_from_matrix(matrices: FloatArray) -> FloatArray:
     """Return the angles (..., 3) z, x, y in radians with R = Rz Rx Ry, of matrices (..., 3, 3)."""
     m = matrices
     sine = np.clip(m[..., 2, 1], -1, 1)
-    locked = np.hypot(m[..., 0, 1], m[..., 1, 1]) < 1e-7  # z and y have the same axis: z takes the whole angle
+    locked = np.hypot(m[..., 0, 1], m[..., 1, 1]) < 1e-7  # z and y share an axis: z gets the full angle
     z = np.where(locked, np.arctan2(m[..., 1, 0], m[..., 0, 0]), np.arctan2(-m[..., 0, 1], m[..., 1, 1]))
     y = np.where(locked, 0.0, np.arctan2(-m[..., 2, 0], m[..., 2, 2]))
     return np.stack([z, np.arcsin(sine), y], -1)

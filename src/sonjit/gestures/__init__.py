@@ -1,4 +1,4 @@
-"""Gestures of hands: those of a small trained network, custom ones, steady ones over time, and motions. NumPy alone."""
+"""Gestures of hands: a small trained network, custom gestures, gestures over time, and motions. It needs only NumPy."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class GestureClassifier:
             hands whose `appearance` is known: `weights_0` (F, K) of the features, `weights_1` (21 A + K, H) of the
             appearance and what that gives, `weights_2` (H, E), `weights_3` (E, P), each with its `bias_`, all but the
             last rectified; `shape` (P,); and `calibration` (2,) of `calibrated_shares` for its probabilities.
-        vocabulary: what it tells apart.
+        vocabulary: Names of its classes.
     """
 
     def __init__(self, weights: Mapping[str, RealArray], vocabulary: Vocabulary = VOCABULARY) -> None:

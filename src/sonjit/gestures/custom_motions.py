@@ -43,14 +43,14 @@ _SMOOTH_S: Final = 0.03
 _LENGTH_S: Final = 0.5
 """Time constants of the points, and of the hand's length, which noise and foreshortening change."""
 _GAP_S: Final = 0.25
-"""A hand that was not seen for longer was lost: its way so far says nothing."""
+"""Maximum gap in the path of a hand. After a longer gap the path restarts."""
 _LEAST_STEPS: Final = 5
 _REST_S: Final = 0.25
 """Between two examples in a recording, and after the last."""
 _SETTLE_S: Final = 0.12
-"""What matches is told when nothing has matched better for so long."""
+"""Delay of an event. A better match within this time replaces it."""
 _AS_WELL: Final = 0.05
-"""Of the reach, by which a later end may match worse: who goes on in the same way has not ended."""
+"""Share of the reach by which a later end may match worse and still continue the motion."""
 _REACH: Final = (0.06, 0.12, 0.25)
 """Least and usual and greatest mean cost of a step, from which on a way is another motion."""
 _LOOSE: Final = 2.0
@@ -70,7 +70,7 @@ class GestureSegment:
         score: 0..1.
         id: Id of the hand.
         handedness: Side of the hand.
-        moving: it is a motion, and no shape that is held.
+        moving: True for a motion, False for a hand shape.
     """
 
     name: str

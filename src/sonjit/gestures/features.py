@@ -1,4 +1,4 @@
-"""What a gesture is told by: the shape of a hand without its place, size, side and turn in the image."""
+"""Compute the features of gestures: the shape of a hand without its position, size, side and rotation."""
 
 from __future__ import annotations
 

@@ -187,9 +187,9 @@ class Hand(Result):
 
     `to_dict()` has the shape of tfjs-models' hand-pose-detection: `{"score", "handedness", "keypoints": [{"x", "y",
     "name"}], "keypoints3D": [{"x", "y", "z", "name"}]}`, image coordinates in pixels, 3D in metres. With `full=True`
-    it also holds "id", "handednessScore", "box" and a "z" (pixels) per image keypoint. Further keypoints of a network
+    it also has "id", "handednessScore", "box" and a "z" (pixels) per image keypoint. Further keypoints of a network
     of your own are in "extraKeypoints": [{"x", "y"}]; visibility is each keypoint's "score", as a body's is; a gesture
-    that was told is in "gesture": {"name", "score"}.
+    of the hand is in "gesture": {"name", "score"}.
 
     Attributes:
         handedness: Side of the person's own hand, "Left" or "Right".
@@ -252,11 +252,11 @@ class Hand(Result):
 @register_result
 @dataclass(eq=False, repr=False, slots=True)
 class Face(Result):
-    """One face in one image. It holds positions only: nothing that could identify a person.
+    """Face in one image. It contains only positions, nothing that identifies a person.
 
     `to_dict()` has the shape of tfjs-models' face-landmarks-detection: `{"keypoints": [{"x", "y", "z", "name"?}],
     "box": {"xMin", "yMin", "xMax", "yMax", "width", "height"}}` in pixels; only points on a contour have a name. With
-    `full=True` it also holds "score" and "id", and where they are known "blendshapes", an object of numbers by name,
+    `full=True` it also has "score" and "id", and if they are known "blendshapes", an object of numbers by name,
     and "transform", the rows of the matrix.
 
     Attributes:
@@ -306,7 +306,7 @@ class Body(Result):
 
     `to_dict()` has the shape of tfjs-models' pose-detection: `{"score", "keypoints": [{"x", "y", "z", "score",
     "name"}], "keypoints3D": [{"x", "y", "z", "score", "name"}]}`: pixels and metres; a keypoint's score is its
-    visibility. With `full=True` it also holds "id", "box" and a "presence" per image keypoint. The mask is an image
+    visibility. With `full=True` it also has "id", "box" and a "presence" per image keypoint. The mask is an image
     and is never in JSON.
 
     Attributes:

@@ -332,7 +332,7 @@ def _box_from_dict(box: Mapping[str, float]) -> Box:
 def box_to_dict(box: Box) -> JsonObject:
     """Return a box as JSON types, with the members of tfjs-models."""
     x_min, y_min, x_max, y_max = shortest_floats(np.array(box, np.float32))
-    with np.errstate(over="ignore"):  # of absurd numbers the difference may be more than float32 holds
+    with np.errstate(over="ignore"):  # the difference of huge numbers may overflow float32
         width, height = shortest_floats(np.array([x_max - x_min, y_max - y_min], np.float32).clip(_LEAST, _MOST))
     return {"xMin": x_min, "yMin": y_min, "xMax": x_max, "yMax": y_max, "width": width, "height": height}
 

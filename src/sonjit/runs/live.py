@@ -49,7 +49,7 @@ class LiveOutput:
         mirrored: The images are selfie views. It applies only to the bones of `vmc`.
 
     Raises:
-        InputError: The address is invalid, or nobody answers at a WebSocket address.
+        InputError: The address is invalid, or no WebSocket server answers.
         MissingExtraError: A WebSocket without the extra `control`.
     """
 

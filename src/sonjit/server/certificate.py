@@ -149,7 +149,7 @@ def check_certificate(certificate: Path | None, key: Path | None) -> None:
     if not first <= now <= last:
         state = f"ended on {last:%Y-%m-%d}" if now > last else f"begins on {first:%Y-%m-%d}"
         raise InputError(
-            f"--cert {certificate} {state}: give one that is valid today, or --tls alone for one of its own"
+            f"--cert {certificate} {state}: use a valid certificate, or --tls without --cert for a generated one"
         )
 
 

@@ -72,7 +72,7 @@ def refusal_from(error: Exception, code: str = "failed") -> RefusedError:
     if isinstance(error, SonjitError):
         return RefusedError(code, str(error))
     _LOG.error("%s: %s", type(error).__name__, error, exc_info=error)
-    return RefusedError("failed", f"the server failed ({type(error).__name__}); its own output says more")
+    return RefusedError("failed", f"the server failed ({type(error).__name__}). See its output for details")
 
 
 def answer_errors(app: FastAPI) -> None:

@@ -60,7 +60,7 @@ def gesture_router(service: Service) -> APIRouter:
 
     @router.post("/gestures/test")
     async def test(request: Request) -> Response:
-        """Test each recording by the others: of held gestures and of motions `{"names", "counts"}`, none last."""
+        """Test each recording with the others. Return `{"names", "counts"}` of gestures and motions, with none last."""
         return await _answer(_tested, await body_of(request))
 
     @router.get("/control")

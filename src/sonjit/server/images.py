@@ -56,7 +56,7 @@ def decode_upload(data: bytes, max_pixels: int, decoders: Decoders) -> Image:
     size = image_size(data, known_format)
     if size is None:
         reason = f"a damaged {known_format} image" if known_format else "not an image of a known format"
-        raise RefusedError("bad_image", f"{len(data)} bytes are {reason}: send a whole JPEG, PNG or WebP file")
+        raise RefusedError("bad_image", f"{len(data)} bytes are {reason}: send a complete JPEG, PNG or WebP file")
     check_pixels(*size, max_pixels)
     try:
         return decoders.decode(data)
@@ -68,7 +68,7 @@ def raw_image(data: memoryview, width: int, height: int, channels: int, max_pixe
     """Return rows of RGB or RGBA bytes as (H, W, 3) uint8 RGB. Raise RefusedError if size and bytes do not match."""
     if not width or not height or len(data) != width * height * channels:
         raise RefusedError(
-            "bad_image", f"{len(data)} bytes are not {width} x {height} pixels of {channels} bytes: send whole rows"
+            "bad_image", f"{len(data)} bytes are not {width} x {height} pixels of {channels} bytes: send complete rows"
         )
     check_pixels(width, height, max_pixels)
     pixels = np.frombuffer(data, np.uint8).reshape(height, width, channels)
@@ -130,7 +130,7 @@ async def _read_image(request: Request) -> bytes:
     async with request.form(max_files=1, max_fields=8) as form:
         files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
         if not files:
-            raise RefusedError("bad_image", "the form holds no file: send the image as a file, or as the body itself")
+            raise RefusedError("bad_image", "the form has no file: send the image as a file, or as the request body")
         return await files[0].read()
 
 

@@ -252,7 +252,9 @@ class JobStore:
                 "send less, or raise --max-job-minutes"
             )
         except Exception as error:
-            is_stopped = job.state != "running" or job.is_suspended  # its process was killed and its files may be gone
+            is_stopped = (
+                job.state != "running" or job.is_suspended
+            )  # its process was killed and its files may be missing
             return "stopped" if is_stopped else job.redacted(str(refusal_from(error)))
         job.problems = [job.redacted(line) for line in problems]
         return None

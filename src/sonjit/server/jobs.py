@@ -216,7 +216,9 @@ def _detectors(query: dict[str, str]) -> tuple[DetectorChoice, ...]:
         return (read_detector(query, job=True),)
     text = query.pop(_DETECTORS.name)
     if query:
-        raise RefusedError("bad_option", f"{min(query)[:60]!r} beside detectors: write it into each of them")
+        raise RefusedError(
+            "bad_option", f"{min(query)[:60]!r} does not apply together with detectors. Add it to each of them"
+        )
     try:
         listed: object = json.loads(text)
     except (ValueError, RecursionError):

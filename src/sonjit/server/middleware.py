@@ -179,7 +179,7 @@ def _waits_for_interim_answer(scope: Scope) -> bool:
 
 
 class Rates:
-    """Request rates by address (token buckets that hold the requests of two seconds).
+    """Request rates by address (token buckets with a capacity of two seconds).
 
     Args:
         max_rate: Requests per second.

@@ -28,7 +28,7 @@ def responses(schema: JsonObject, says: str, status: int = 200) -> JsonObject:
     refusal = _object({"error": _object({"code": {**_STRING, "enum": list(STATUS)}, "message": _STRING})})
     return {
         str(status): {"description": says, "content": _json(schema)},
-        "4XX": {"description": "Refused; the message says what to do.", "content": _json(refusal)},
+        "4XX": {"description": "Refused. The message has the remedy.", "content": _json(refusal)},
     }
 
 

@@ -96,7 +96,7 @@ def _check_image(file: Path, known_format: str, max_pixels: int) -> None:
         data = cast("bytes", content)  # it supports slices and searches as bytes do
         size = image_size(data, known_format)
         if size is None and image_damage(data, known_format) is None:
-            raise RefusedError("bad_image", f"{file.name} does not say how large it is: export it again")
+            raise RefusedError("bad_image", f"{file.name} has no size: export it again")
     if size is not None:
         _check_pixels(file, size[0] * size[1], max_pixels)
 

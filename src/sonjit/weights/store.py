@@ -33,7 +33,7 @@ def cache_folder() -> Path:
     if sys.platform == "darwin":
         return _home() / "Library" / "Caches" / "sonjit"
     xdg = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification says that a relative path there is to be ignored.
+    # The XDG specification ignores relative paths.
     return (Path(xdg) if os.path.isabs(xdg) else _home() / ".cache") / "sonjit"  # noqa: PTH117
 
 
@@ -68,7 +68,7 @@ def find_weight(name: str, models_dir: str | Path | None = None) -> Path:
 def verify_weights(names: Iterable[str] = ()) -> list[Problem]:
     """Compare cached files with the catalogue's sha256. Return an empty list if all are intact.
 
-    With names or groups, an absent file is a problem too; with none, whatever the cache holds is checked.
+    With names or groups, a missing file is also a problem. Without them, all files of the cache are checked.
 
     Raises:
         InputError: A name is unknown.

@@ -165,7 +165,7 @@ def test_missing_or_wrong_images_are_named(tmp_path):
     with pytest.raises(InputError, match=r"a\.png is missing"):
         open_dataset("folder", write(tmp_path, small()))
     image(tmp_path, "a.png", size=(21, 30))
-    with pytest.raises(InputError, match=r"30 x 21 pixels and .*set\.json says 30 x 20"):
+    with pytest.raises(InputError, match=r"30 x 21 pixels and .*set\.json has 30 x 20"):
         open_dataset("folder", tmp_path)[0].rgb()
 
 

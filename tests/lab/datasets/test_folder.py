@@ -109,7 +109,7 @@ def test_bad_samples_can_be_left_out(own):
 
 def test_image_of_another_size_is_an_error(own):
     root = own(lambda labels: [image.update(width=119) for image in labels["images"]])
-    with pytest.raises(InputError, match=r"120 x 80 pixels and .*dataset.json says 119 x 80"):
+    with pytest.raises(InputError, match=r"120 x 80 pixels and .*dataset.json has 119 x 80"):
         open_dataset("folder", root)[0].rgb()
 
 

@@ -38,8 +38,8 @@ class Container(Generic[AnyMessage]):
     """Base of the dataclasses whose fields are those of one message.
 
     Attributes:
-        _message: its type.
-        _names: the message's names of the fields that are called otherwise there.
+        _message: Type of the message.
+        _names: Names in the message of fields with another name there.
     """
 
     _message: ClassVar[type[Any]]
@@ -62,7 +62,7 @@ class Container(Generic[AnyMessage]):
 
 @dataclass
 class BoundingBox(Container[LocationData.BoundingBox]):
-    """An upright box in whole pixels: its top left corner and its size."""
+    """Upright box in integer pixels: top left corner and size."""
 
     _message = LocationData.BoundingBox
     _names = {"origin_x": "xmin", "origin_y": "ymin"}  # noqa: RUF012
@@ -75,7 +75,7 @@ class BoundingBox(Container[LocationData.BoundingBox]):
 
 @dataclass
 class Category(Container[message_types.Classification]):
-    """One label: its index among the labels, its probability and its names; None where it has none."""
+    """Label with its index, probability and names. Missing names are None."""
 
     _message = message_types.Classification
     _names = {"category_name": "label"}  # noqa: RUF012
@@ -176,7 +176,7 @@ class _ClassificationResult(Message):
 
 @dataclass
 class Classifications:
-    """The labels that one head of a classifier gives, the best first, and which head it is."""
+    """Labels of one head of a classifier, best first, with index and name of the head."""
 
     categories: list[Category]
     head_index: int
@@ -196,7 +196,7 @@ class Classifications:
 
 @dataclass
 class ClassificationResult:
-    """What all heads of a classifier give; of a series in time also when its piece began, in milliseconds."""
+    """Results of all heads of a classifier, and the start of the piece of a time series in milliseconds."""
 
     classifications: list[Classifications]
     timestamp_ms: int | None = None
@@ -214,7 +214,7 @@ class ClassificationResult:
 
 @dataclass
 class Detection:
-    """One found object: its box in pixels, its labels and its points."""
+    """Detected object: box in pixels, labels and points."""
 
     bounding_box: BoundingBox
     categories: list[Category]
@@ -253,7 +253,7 @@ class Detection:
 
 @dataclass
 class DetectionResult:
-    """What was found in one image, the surest first."""
+    """Detections of one image, best first."""
 
     detections: list[Detection]
 
@@ -299,7 +299,7 @@ class _LandmarksDetectionResult(Message):
 
 @dataclass
 class LandmarksDetectionResult:
-    """One object's landmarks in the image and in metres, its labels, and the region that it was looked for in."""
+    """Landmarks of an object in the image and in metres, its labels, and its search region."""
 
     landmarks: list[NormalizedLandmark] | None
     categories: list[Category] | None

@@ -1,4 +1,4 @@
-"""`Image` and `ImageFormat`: what the tasks take."""
+"""Define `Image` and `ImageFormat`, the input of the tasks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Image:
             VEC32F2 float32. It is copied. The fourth channel of an array given as SRGB is dropped.
 
     Raises:
-        ImageError: its shape or type is not that of the format; it is a ValueError and a RuntimeError.
+        ImageError: Shape or type do not match the format; it is a ValueError and a RuntimeError.
     """
 
     def __init__(self, image_format: ImageFormat, data: NDArray[Any]) -> None:
@@ -138,7 +138,7 @@ class Image:
         """Return one value by row, column and, for several channels, channel.
 
         Raises:
-            IndexError: there is no such place, or it has more or fewer indices.
+            IndexError: The position is outside the image, or the number of indices is wrong.
         """
         if not isinstance(place, tuple) or len(place) != self._data.ndim:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise IndexError(f"Invalid index dimension: index dimension mismatch, give {self._data.ndim} indices")

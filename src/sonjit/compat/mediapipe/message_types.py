@@ -80,7 +80,7 @@ class _Format(IntEnum):
 
 
 class _BoundingBox(Message):
-    """A box in whole pixels."""
+    """Box in integer pixels."""
 
     xmin: int = 0
     ymin: int = 0
@@ -123,7 +123,7 @@ class LocationData(Message):
 
 
 class Detection(Message):
-    """One found object: its labels with their scores, the best first, and where it lies."""
+    """Detected object: labels with scores, best first, and location."""
 
     label: Repeated[str] = Repeated(str)
     label_id: Repeated[int] = Repeated(int)
@@ -145,7 +145,7 @@ class DetectionList(Message):
 
 
 class Rect(Message):
-    """A turned rectangle in whole pixels: its centre and size; the rotation is clockwise in radians."""
+    """Rotated rectangle in integer pixels: centre, size and clockwise rotation in radians."""
 
     x_center: int = 0
     y_center: int = 0

@@ -1,7 +1,7 @@
-"""What scripts ask of a protobuf message, as plain Python objects.
+"""Implement the interface of protobuf messages with plain Python objects.
 
-Fields are attributes, a field that was never set reads as its default, and `HasField` tells the two apart. Method
-names are protobuf's.
+Fields are attributes. An unset field returns its default, and `HasField` returns False for it. The names of the
+methods are those of protobuf.
 """
 # ruff: noqa: N802 - protobuf's method names
 
@@ -101,13 +101,13 @@ class Descriptor:
 class Message:
     """Base of all messages. A subclass declares its fields as annotated defaults.
 
-    A list field's default is a `Repeated`; a field that holds a message has an empty one. What is set has the default's
-    type: a float is rounded to 32 bits, a whole number has as many but for those of `_wide`, which have 64. Fields are
-    numbered from 1 in their order, but for those that `_numbers` says.
+    The default of a list field is a `Repeated`, that of a message field is an empty message. Values are converted to
+    the type of the default. Floats and integers have 32 bits, integers of `_wide` have 64. Fields are numbered from 1
+    in their order, except those in `_numbers`.
 
     Raises:
-        TypeError: a value of another type.
-        ValueError: an unknown field, a whole number out of range, or an enumerator that there is not.
+        TypeError: A value has another type.
+        ValueError: A field or enumerator is unknown, or an integer is out of range.
     """
 
     _fields: ClassVar[tuple[str, ...]] = ()
@@ -239,13 +239,13 @@ class Message:
         return len(self.SerializeToString())
 
     def ParseFromString(self, data: bytes) -> int:
-        """Become the message that bytes in the wire format hold; unknown fields are left out.
+        """Replace all fields by those of a message in the wire format. Unknown fields are skipped.
 
         Returns:
-            How many bytes were read.
+            Number of bytes that were read.
 
         Raises:
-            ValueError: they are damaged.
+            ValueError: The bytes are damaged.
         """
         self.Clear()
         return self.MergeFromString(data)

@@ -1,4 +1,4 @@
-"""The error for a name that MediaPipe has and this package does not."""
+"""Raise errors for names of MediaPipe that this package does not cover."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def load_when_asked(
     """Call `add_lazy_names` and let unknown names list the available ones.
 
     Args:
-        package: its `globals()`.
-        path: where its modules lie, whatever name it was imported by: `sys.modules["mediapipe"] = mp` gives it two.
-        homes: Modules that define the names, as `add_lazy_names` takes them.
-        modules: likewise.
+        package: `globals()` of the package.
+        path: Import path of its modules. `sys.modules["mediapipe"] = mp` gives the package a second name.
+        homes: Modules that define the names, as in `add_lazy_names`.
+        modules: Names of submodules, as in `add_lazy_names`.
     """
 
     def refuse(name: str) -> AttributeError:
@@ -38,7 +38,7 @@ def load_when_asked(
 
 
 def name_what_is_covered(module: dict[str, Any]) -> None:
-    """Let a module, of which these are the `globals()`, say what there is when a name is asked for that is not."""
+    """Make unknown names of a module, given by its `globals()`, list the available ones."""
     module["__getattr__"] = _refusal(module)
 
 

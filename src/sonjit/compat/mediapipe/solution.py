@@ -1,4 +1,4 @@
-"""What all solutions have in common: a network, checks in MediaPipe's words, landmarks as messages."""
+"""Base of all solutions: networks, argument checks with MediaPipe's messages, landmarks as messages."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _LOADER = ThreadPoolExecutor(max_workers=2, thread_name_prefix="sonjit-load")
 
 
 def load_ahead(load: Callable[[], V]) -> Future[V]:
-    """Load networks on a thread of its own, while the script opens its camera or reads its image."""
+    """Load networks in another thread while the script opens its camera or reads its image."""
     return _LOADER.submit(copy_context().run, load)
 
 
 def free_loaded(loading: Future[Detector[Any]] | Future[SelfieSegmenter]) -> None:
-    """Free what was loaded; what failed to load was told where it was asked for, and holds nothing."""
+    """Free the loaded networks. Errors of loading were reported at the first use."""
     if loading.exception() is None:
         loading.result().close()
 
@@ -51,7 +51,7 @@ def check_detector(
     smoothing: Literal["published"] | None = "published",
     **options: Any,  # noqa: ANN401  # of any kind
 ) -> CommonOptions:
-    """Tell at once, and not by the first image, what `create_detector` would refuse: values, and missing networks.
+    """Raise the errors of `create_detector` at once and not at the first image: wrong values, missing networks.
 
     Returns:
         All the options, for `detector_from`.
@@ -75,7 +75,7 @@ def check_detector(
 
 
 class Solution(ABC, Generic[Found]):
-    """Base of the solutions; a context manager."""
+    """Base of the solutions. Use as a context manager."""
 
     _loading: Future[Any]
 
@@ -103,7 +103,7 @@ class Solution(ABC, Generic[Found]):
     def _outputs(self, image: Image) -> Found: ...
 
     def reset(self) -> None:
-        """Nothing to forget: every image stands alone."""
+        """Do nothing, because images are independent."""
 
     def close(self) -> None:
         """Free the networks."""
@@ -130,7 +130,7 @@ class DetectorSolution(Solution[Found]):
         thresholds: GraphThresholds = PUBLISHED_THRESHOLDS,
         **options: object,
     ) -> None:
-        """Make the detector: MediaPipe's arguments, then options of `create_detector`."""
+        """Create the detector from MediaPipe's arguments and options of `create_detector`."""
         check_confidences(
             min_detection_confidence=min_detection_confidence, min_tracking_confidence=min_tracking_confidence
         )
@@ -148,14 +148,14 @@ class DetectorSolution(Solution[Found]):
         return self._loading.result().detect(image)
 
     def reset(self) -> None:
-        """Forget what is held: the next image starts a new video."""
+        """Forget all tracks. The next image starts a new video."""
         self._loading.result().reset()
 
 
 def image_landmarks(
     keypoints: Float32Array, image: Image, visibility: Float32Array | None = None
 ) -> NormalizedLandmarkList:
-    """Keypoints (K, 3) in pixels of an image (H, W, 3) as parts of it, with the visibility (K,) of each."""
+    """Return landmarks from keypoints (K, 3) in pixels of an image (H, W, 3), with visibility (K,)."""
     height, width = image.shape[:2]
     return _filled(NormalizedLandmarkList(), keypoints / np.array([width, height, width], np.float32), visibility)
 
@@ -185,14 +185,14 @@ def choice(name: str, value: int, names: Mapping[int, V]) -> V:
 
 
 def check_count(**values: int) -> None:
-    """Refuse a number of things to find, by its name, that is not at least 1."""
+    """Refuse a maximum number of instances below 1. The message has its name."""
     for name, value in values.items():
         if value < 1:
             raise InputError(f"{name}={value}: ask for at least 1")
 
 
 def check_confidences(**values: float | None) -> None:
-    """Refuse a probability, by its name, that is none; None is not given."""
+    """Refuse a number outside 0 to 1. None is accepted. The message has its name."""
     for name, value in values.items():
         if value is not None and not (isinstance(value, Real) and 0 <= value <= 1):
             raise InputError(f"{name}={value!r}: give a probability between 0 and 1")

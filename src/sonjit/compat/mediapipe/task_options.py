@@ -14,7 +14,7 @@ from sonjit.compat.mediapipe.errors import MissingFileError, ModelError
 
 
 class _Delegate(IntEnum):
-    """What a network runs on."""
+    """Device of a network."""
 
     CPU = 0
     GPU = 1
@@ -22,11 +22,11 @@ class _Delegate(IntEnum):
 
 @dataclass
 class BaseOptions:
-    """Which model a task takes, and what it runs on.
+    """Model of a task and its device.
 
     Attributes:
-        model_asset_path: Path of a `.task` bundle or of a network file; a name such as `hand_landmarker.task`
-            stands for the published networks where there is no such file, and so does None.
+        model_asset_path: Path of a `.task` bundle or of a network file. None, or a name such as
+            `hand_landmarker.task` without such a file, selects the published networks.
         model_asset_buffer: Content of such a file, as an alternative to its path.
         delegate: GPU runs the landmark networks on a graphics processor that OpenVINO knows.
     """
@@ -41,7 +41,7 @@ class BaseOptions:
         """Return the model's file, or the name of a published network.
 
         Args:
-            published: the name of the task's own bundle or network.
+            published: Name of the task's own bundle or network.
 
         Raises:
             ModelError: The path does not exist and is no published name, both a path and a buffer are given, or the
@@ -67,20 +67,20 @@ class BaseOptions:
 
     @property
     def device(self) -> str:
-        """As `create_detector` calls it."""
+        """Device name of `create_detector`."""
         return "GPU" if self.delegate == _Delegate.GPU else "CPU"
 
 
 @dataclass
 class ClassifierOptions:
-    """Which categories a classifier gives.
+    """Selection of the categories of a classifier.
 
     Attributes:
-        display_names_locale: language of the display names; there are none here.
+        display_names_locale: Language of the display names. The networks here have none.
         max_results: Maximum number of results, best first; None or a negative number for all.
-        score_threshold: least score.
-        category_allowlist: names of those that count; None for all.
-        category_denylist: names of those that do not; not together with the list above.
+        score_threshold: Minimum score.
+        category_allowlist: Names of accepted categories, or None for all.
+        category_denylist: Names of rejected categories. It excludes `category_allowlist`.
     """
 
     display_names_locale: str | None = None
@@ -93,7 +93,7 @@ class ClassifierOptions:
         """Refuse contradictions.
 
         Raises:
-            InputError: both lists, or no result at all.
+            InputError: Both lists are given, or the maximum number of results is 0.
         """
         if self.category_allowlist and self.category_denylist:
             raise InputError("category_allowlist and category_denylist are mutually exclusive: give one of them")
@@ -116,12 +116,12 @@ class ClassifierOptions:
 
 @dataclass
 class ImageProcessingOptions:
-    """How an image is to be looked at.
+    """Region and rotation of an image.
 
     Attributes:
         region_of_interest: Region to process. The covered tasks refuse it.
-        rotation_degrees: clockwise, a multiple of 90: turned by so much the image is upright. Results stay in the image
-            as it is.
+        rotation_degrees: Clockwise rotation that makes the image upright, a multiple of 90. Results refer to the image
+            without rotation.
     """
 
     region_of_interest: Rect | RectF | None = None
@@ -129,7 +129,7 @@ class ImageProcessingOptions:
 
 
 class VisionTaskRunningMode(Enum):
-    """What a task works on: single images, the frames of a video, or a live stream with a callback for its results."""
+    """Type of input: single images, frames of a video, or a live stream with a callback for its results."""
 
     IMAGE = "IMAGE"
     VIDEO = "VIDEO"

@@ -51,7 +51,7 @@ PERSON_GRID = AnchorGrid(input_size=224, strides=(8, 16, 32, 32, 32))
 KEYPOINT_OUTPUTS = (0, 1, 3, 4)  # of the landmark network: keypoints, presence, heatmaps, world keypoints
 MASK_OUTPUT = 2
 _KEYPOINTS = 33
-_ALIGNMENT = slice(33, 35)  # the middle of the hips and a point on the circle around the whole body
+_ALIGNMENT = slice(33, 35)  # the middle of the hips and a point on the circle around the body
 _LANDMARKS, _USED = 39, 35  # of the network
 _CORE = (*range(13), 23, 24)  # head, shoulders and hips
 _TORSO = [11, 12, 23, 24]  # shoulders and hips, left first
@@ -91,7 +91,7 @@ class BodyObservation:
 
     Attributes:
         visibility, presence: (33,) float32, 0..1.
-        alignment: (2, 2) float32 pixels: the middle of the hips and a point on the circle around the whole body.
+        alignment: (2, 2) float32 pixels: the middle of the hips and a point on the circle around the body.
         mask: (H, W) float32 probability of the person per pixel, or None where not asked for.
         colours: (9,) float32 mean red, green and blue of three strips across the torso, the shoulders' first.
         heatmap_peak: Mean probability of the heatmaps near the 33 keypoints, 0..1.
@@ -304,7 +304,7 @@ class MaskSmoother:
         self._previous: NDArray[np.float32] | None = None
 
     def __call__(self, mask: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the smoothed mask (H, W) of a frame. A mask of another size starts anew."""
+        """Return the smoothed mask (H, W) of a frame. A mask of another size restarts the filter."""
         previous = self._previous
         if previous is None or previous.shape != mask.shape:
             self._previous = mask

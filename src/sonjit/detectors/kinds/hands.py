@@ -44,7 +44,7 @@ PALM_KEYPOINTS = (
 )
 """What the palm detector gives, and what the square of a palm is around."""
 _Z_SCALE = 0.4
-_FROM_PALM = {"scale": 2.6, "shift_y": -0.5}  # of a palm's square, that of a whole hand
+_FROM_PALM = {"scale": 2.6, "shift_y": -0.5}  # of a hand's box, relative to the square of its palm
 _AROUND_HAND = {"scale": 2.0, "shift_y": -0.1}  # of the box around wrist, palm and first joints
 _HAND_SIZE = 224
 _KEYPOINTS = 21
@@ -233,7 +233,7 @@ def load_palm_finder(options: CommonOptions, name: str, detector_file: Path | No
     """Load a published palm detector by name, or a custom one."""
     running, file = options.running, detector_file or options.file(name)
     if running.precision == "int8" and not int8_path(file).exists():
-        running = replace(running, precision="f32")  # it runs seldom: a form of the landmarks alone will do
+        running = replace(running, precision="f32")  # it runs rarely, so only the landmark network has a faster form
     palms = load_engine(file, running)
     check_shapes(palms, file, "palm detector", size=PALM_GRID.input_size, outputs=(2016 * 18, 2016))
     return PalmFinder(palms, turn_rad=_BUNDLE_TURN_RAD if options.follows_bundle else 0.0)

@@ -102,7 +102,7 @@ def benchmark(
 
     Args:
         cases: Cases to measure.
-        peer: Python interpreter that has mediapipe; None measures Sonjit alone.
+        peer: Python interpreter that has mediapipe; None measures only Sonjit.
         media: Video, or image to drift, by the `subject` of a case. Hands use the bundled clip by default.
         precision: Precision of Sonjit's networks, see `create_detector`.
         threads: Threads of Sonjit's networks, see `create_detector`.
@@ -196,7 +196,7 @@ def _measure(job: Mapping[str, object], sides: Sides, repeat: int, count: int) -
 def check_media(case: Case, media: Mapping[str, str | Path]) -> None:
     """Raise InputError if a case has no medium. Only hands have a bundled clip."""
     if case.subject != "hands" and case.subject not in media:
-        who = {"face": "one face", "body": "one whole person"}[case.subject]
+        who = {"face": "one face", "body": "one person"}[case.subject]
         raise InputError(f"{case.kind}: no clip is bundled; give --{case.subject}-media a video or image of {who}")
 
 

@@ -30,7 +30,7 @@ from sonjit.media.sources.sniff import SNIFF_BYTES, image_format, image_size, jp
 from sonjit.results import Box
 
 _APP1, _ORIENTATION, _QUARTER_TURNS = 0xE1, 0x0112, range(5, 9)  # of JPEG and EXIF
-_HEAD_BYTES = 1 << 16  # of an image: holds the size but for images with very long comments
+_HEAD_BYTES = 1 << 16  # bytes of an image that contain its size, unless it has very long comments
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class DatasetEntry:
         kinds: Kinds of instances.
         licence: Licence in a few words.
         where: URL of the download page.
-        needs: Files required below the root; `{split}` stands for the split.
+        needs: Files required below the root; `{split}` is replaced by the split.
     """
 
     name: str

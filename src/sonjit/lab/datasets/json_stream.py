@@ -45,7 +45,7 @@ class _Text:
         self._file = file
         self._text = ""
         self._at = 0
-        self._gone = 0  # characters that are no longer held
+        self._gone = 0  # characters that were removed from the buffer
         self._ended = False
         self._decoder = json.JSONDecoder()
 

@@ -254,7 +254,7 @@ class Sample:
             return np.asarray(cv2.resize(rgb, (self.width, self.height), interpolation=cv2.INTER_LINEAR), np.uint8)
         raise InputError(
             f"{self.dataset} {self.id}: the image has {width} x {height} pixels and "
-            f"{self.source or 'its annotation'} says {self.width} x {self.height} (width, height)"
+            f"{self.source or 'its annotation'} has {self.width} x {self.height} (width, height)"
         )
 
     def depth(self) -> Float32Array | None:

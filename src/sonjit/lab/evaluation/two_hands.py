@@ -75,7 +75,7 @@ class TwoHandEvaluator:
         if own and all(prediction.placed for prediction in own.values()):
             placed = joints.copy()
             offset = own["Left"].root_offset_m if "Left" in own else None
-            if offset is not None:  # a left root that is predicted from the right one, beside its own place
+            if offset is not None:  # a left root that is predicted from the right one, in addition to its own position
                 placed[_ROOTS[1]] = placed[_ROOTS[0]] + offset
             offsets = root_offset_errors(placed[None], truth[None], interacting=np.array([two]), roots=_ROOTS)
             numbers["mrrpe"] = MM * float(offsets[0])

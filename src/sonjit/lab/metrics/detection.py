@@ -135,7 +135,7 @@ def coco_precision(
     with contextlib.redirect_stdout(io.StringIO()):
         try:
             gold = COCO(data)
-            # An empty list of results cannot be loaded; a data set without annotations says the same.
+            # An empty list of results cannot be loaded. A data set without annotations has the same effect.
             found = gold.loadRes([dict(result) for result in results]) if results else COCO({**data, "annotations": []})
             evaluated = COCOeval_faster(gold, found, kind, kpt_oks_sigmas=list(sigmas or COCO_SIGMAS))
             evaluated.run()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ANIMATION_ENDINGS = (".gif", ".webp")
 _TICK_S = {".gif": Fraction(1, 100), ".webp": Fraction(1, 1000)}
 _WEBP_OPTIONS = {"quality": "80", "compression_level": "2"}
-_DITHERING = "new=1:dither=bayer:bayer_scale=5"  # its pattern stands still from image to image
+_DITHERING = "new=1:dither=bayer:bayer_scale=5"  # its pattern is the same in every image
 
 
 class AnimationWriter(DrawingWriter):
@@ -90,7 +90,7 @@ class AnimationWriter(DrawingWriter):
         self._palettes.push(frame)
         try:
             while True:
-                yield self._palettes.pull()  # pyright: ignore[reportReturnType]  # what a video goes into gives video
+                yield self._palettes.pull()  # pyright: ignore[reportReturnType]  # a video graph returns video frames
         except (BlockingIOError, EOFError):
             return
 

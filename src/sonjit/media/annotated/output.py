@@ -24,7 +24,7 @@ from sonjit.results import Frame
 
 ANNOTATED_VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", *ANIMATION_ENDINGS)
 TRANSPARENT_ENDINGS = (".png", ".webp", ".tif", ".tiff", ".webm", ".mov")
-"""Endings of formats that hold transparency: in these a mask becomes a cut-out."""
+"""Endings of formats with transparency, in which a mask becomes a cut-out."""
 
 _FOLDER_ENDING = ".png"
 
@@ -122,13 +122,13 @@ def open_mask_writer(path: str | os.PathLike[str], source: Source, *, cutout: bo
     One image becomes an image, a folder or glob a folder of PNGs under the inputs' names, a video or camera a video
     with the source's own times and its sound. In `TRANSPARENT_ENDINGS` the image is kept with the mask as its alpha
     (VP9 in WebM, ProRes 4444 in MOV, WebP); where alpha is 0 it is blackened: nothing of the background is given away.
-    Other endings hold the mask alone in grey, 255 where it is certain. Everything takes its final name only at
+    Other endings contain only the grey mask, 255 for certain pixels. Everything takes its final name only at
     `close()`.
 
     Args:
         path: Output path. Its extension selects the format, as in `open_drawing_writer`.
         source: Open source of the masks.
-        cutout: `False` for the mask alone in grey, whatever the ending.
+        cutout: `False` for the grey mask with every ending.
 
     Raises:
         InputError: The ending does not fit the source, the folder cannot be created or written to, or the output is the

@@ -164,7 +164,7 @@ class FolderWriter(DrawingWriter):
         super().__init__()
         folder = path.resolve()
         if any(file.resolve().parent == folder for file in source.files):
-            raise InputError(f"{path} holds the inputs themselves: choose another folder for the drawings")
+            raise InputError(f"{path} contains the inputs. Choose another folder for the drawings")
         self._names = _file_names(source.files, ending)
         self._draft = Draft(path, folder=True)
         self._next = 0
@@ -228,7 +228,7 @@ class VideoWriter(DrawingWriter):
         self._last_tick = -1
         self._end_s = 0.0
         self._stream: VideoStream | None = None
-        # else Matroska holds random numbers, and no two runs the same bytes; it opens the file with the first image
+        # otherwise Matroska writes random numbers and runs differ; it opens the file with the first image
         self._container = av.open(str(self._draft.path), "w", options={"fflags": "+bitexact"})
         self._reformatter = VideoReformatter()
         self._colours = Colours()
@@ -236,7 +236,7 @@ class VideoWriter(DrawingWriter):
     def write(
         self, rgb: Image, time: float | None, *, index: int | None = None, under: SourceFrame | None = None
     ) -> None:
-        """Encode one image at `time`; the sound up to it goes along."""
+        """Encode one image at `time` and the sound up to it."""
         from av.error import FFmpegError
 
         if time is None:
@@ -338,7 +338,7 @@ class VideoWriter(DrawingWriter):
 
 
 class SoundTrack:
-    """The first sound track of a video file, read a second time beside the images.
+    """First sound track of a video file, read separately from the images.
 
     Args:
         container: Video file, opened only for this track.
@@ -407,7 +407,7 @@ class SoundTrack:
             self._waiting, self._packets, self._resampler = None, iter(()), None
 
     def close(self) -> None:
-        """Write what the encoder still holds and close the file."""
+        """Write the buffered frames of the encoder and close the file."""
         try:
             if self._resampler is not None:
                 self._encode(None)

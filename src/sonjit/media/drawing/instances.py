@@ -55,7 +55,7 @@ PERSON_COLOURS: tuple[Colour, ...] = (
 )
 _OPACITY = 0.42
 _BOARD = (255, 204)
-"""Greys of the checkerboard that stands for what is transparent."""
+"""Greys of the checkerboard that shows transparency."""
 
 
 def draw_hand(canvas: Image, hand: Hand) -> None:
@@ -86,7 +86,7 @@ def hand_label(hand: Hand) -> Label:
     away = away / length if np.isfinite(length) and length > 0 else np.array([0.0, 1.0])
     aside = np.array([-away[1], away[0]])
     if aside @ (thumb - wrist) > 0:
-        aside = -aside  # rather beside the little finger than over the thumb
+        aside = -aside  # prefer the side of the little finger to that of the thumb
     accent = {"Right": RIGHT, "Left": LEFT, None: NEUTRAL}[hand.side]
     return label_of(hand, hand.side or "Hand", wrist, (away, aside, -aside), accent)
 

@@ -70,7 +70,9 @@ def _render(
     area = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
     low = np.clip(np.ceil(corners[..., :2].min(1) - 0.5).astype(int), 0, (width, height))
     spans = np.clip(np.floor(corners[..., :2].max(1) - 0.5).astype(int) + 1, 0, (width, height)) - low
-    counts = np.where(area < 0, spans.prod(1), 0)  # y points down: what faces the viewer goes round the other way
+    counts = np.where(
+        area < 0, spans.prod(1), 0
+    )  # y points down, so triangles that face the viewer have the opposite order
     face = np.repeat(np.arange(len(faces)), counts)
     within = np.arange(len(face)) - np.repeat(counts.cumsum() - counts, counts)
     x = low[face, 0] + within % spans[face, 0]

@@ -41,7 +41,7 @@ _LABEL_SIZE = 420
 """Pixels of an instance whose label is in letters of scale 1."""
 _STEPS = 4
 _HIDING = 6.0
-"""What a plate that lies wholly over something costs, in heights of plates that it is moved away."""
+"""Cost of a label that covers something completely, in label heights of displacement."""
 
 
 def linear_light(colour: Colour) -> tuple[float, float, float]:
@@ -172,7 +172,7 @@ def _nearness(z: FloatArray, size: float) -> FloatArray:
 
 
 class Label(NamedTuple):
-    """Text beside an instance.
+    """Text next to an instance.
 
     Attributes:
         text: One line of ASCII.

@@ -20,13 +20,13 @@ Extras: TypeAlias = Sequence[Mapping[str, float | str | None]]
 """Further values of a frame's instances, one mapping for each in the order of `Frame.instances()`."""
 
 ExtraTypes: TypeAlias = Mapping[str, type[int] | type[float] | type[str]]
-"""Names of further columns, and whether they hold whole numbers, numbers or text."""
+"""Names of further columns and their types: integers, numbers or text."""
 
 Value: TypeAlias = bool | int | float | str | None
-"""What stands in one place of a row."""
+"""Value of a cell."""
 
 ColumnType: TypeAlias = type[bool] | type[int] | type[float] | type[str]
-"""What a column of rows holds."""
+"""Type of a column."""
 
 ColumnTypes: TypeAlias = Mapping[str, ColumnType]
 """Columns of rows by name."""

@@ -35,7 +35,7 @@ def joint_angles_rad(points: RealArray, joints: Skeleton | Sequence[Triple]) -> 
 
     Args:
         points: Points (..., K, D) in any unit and any frame with equally scaled axes; D is 2 or 3.
-        joints: Indices (a, b, c) for the angle at b between a and c. A skeleton stands for its `joint_triples`.
+        joints: Indices (a, b, c) for the angle at b between a and c. A skeleton selects its `joint_triples`.
 
     Returns:
         Angles (..., T) in radians, in [0, pi]; NaN where a bone has no length or a point is NaN.

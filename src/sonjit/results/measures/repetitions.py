@@ -41,7 +41,7 @@ class Repetition:
 
 
 class RepetitionCounter:
-    """Counts how often an angle goes from high to low and back to high.
+    """Count how often an angle changes from high to low and back.
 
     The two limits are a hysteresis: an angle that trembles around one of them counts nothing. NaN (unknown) neither
     counts nor breaks a repetition, unless it lasts longer than `max_gap_s`: then the one under way is dropped.
@@ -108,7 +108,7 @@ class RepetitionCounter:
         self._lowest_rad = min(self._lowest_rad, angle_rad)
         is_stable = time_s - self._side_since_s >= self._min_hold_s
         if side != "between" and side != self._state and is_stable:
-            # from nowhere, low is no half: only what began high is a whole repetition
+            # a repetition begins high, so a first low value is not half of one
             if side == "high" and self._state == "low" and time_s - self._left_s >= self._min_duration_s:
                 self.count += 1
                 self.last = Repetition(self._left_s, self._side_first_s, self._lowest_rad)
@@ -182,6 +182,6 @@ def find_repetitions(
     found: list[Repetition] = []
     for angle, time in zip(angles.tolist(), times.tolist(), strict=True):
         if counter.update(angle, time) > len(found):
-            assert counter.last is not None  # the count went up
+            assert counter.last is not None  # the count increased
             found.append(counter.last)
     return found

@@ -87,7 +87,7 @@ def load_skeleton(name: str) -> Skeleton:
 @cache
 def _known_names() -> tuple[str, ...]:
     stems = (entry.name.removesuffix(".json") for entry in _folder().iterdir() if entry.name.endswith(".json"))
-    return tuple(sorted(stem for stem in stems if stem[-1].isdigit()))  # others are tables beside them
+    return tuple(sorted(stem for stem in stems if stem[-1].isdigit()))  # others are further tables
 
 
 def _folder() -> Traversable:

@@ -190,7 +190,7 @@ def flash_times(line: Timeline) -> FloatArray:
     """Return the times (n,) of sudden rises in brightness, interpolated to half of the rise.
 
     An image in which a flash begins has intermediate brightness, which gives the fraction of the frame period. Without
-    one, the flash lies between two images, known to half a period.
+    one, the flash is between two images, with an error of half a period.
     """
     rise = np.diff(line.brightness)
     median_change = float(np.median(np.abs(rise - np.median(rise)))) if len(rise) else 0.0

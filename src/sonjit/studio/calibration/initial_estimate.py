@@ -323,7 +323,7 @@ class CameraPair:
         second: Index of the second camera.
         transform: Transform from the first camera's frame to the second's.
         frames: Number of frame sets that agree on it. A frame set counts once for each of its targets.
-        common: Number of frame sets in which both saw a target, counted likewise.
+        common: Number of frame sets in which both saw a target, with the same weights.
         rival: Number of frame sets that agree on the next best, different transform.
     """
 

@@ -63,7 +63,7 @@ def _blocks(
 ) -> Iterator[Block]:
     yield Text(
         "How far the board's corners were seen from where the calibrated cameras see them: under half a pixel is good. "
-        "Standard errors say how well each number is known."
+        "Standard errors estimate the precision of each number."
     )
     yield Text(reprojection_line(calibration))
     if is_mirroring_possible(calibration):

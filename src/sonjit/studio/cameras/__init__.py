@@ -1,1 +1,1 @@
-"""Calibrated cameras and the files that hold them."""
+"""Calibrated cameras and their files."""

@@ -19,7 +19,7 @@ def world_on_board(R: FloatArray, t_m: FloatArray) -> World:
 
     Args:
         R: (3, 3) rotation from the board to the current world, as in `RigCalibration.poses_from_points`.
-        t_m: (3,) translation in metres, likewise.
+        t_m: (3,) translation in metres in the same direction.
     """
     flip = np.diag(
         [1.0, -1.0, -1.0]

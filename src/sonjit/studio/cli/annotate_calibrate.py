@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sonjit.studio.cameras.rig import RigCamera
 
 _FEW = 4
-"""Images that are looked through for another board than was named, where none may be."""
+"""Number of images in which another board is searched if the named one is missing."""
 
 Lens = Literal["none", "radial", "usual", "full", "rational", "fisheye"]
 

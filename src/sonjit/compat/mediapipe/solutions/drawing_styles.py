@@ -108,8 +108,8 @@ def _lines(colors: list[tuple[Color, Connections]]) -> dict[Connection, DrawingS
     return {pair: DrawingSpec(color) for color, pairs in colors for pair in pairs}
 
 
-if not TYPE_CHECKING:  # a type checker shall keep complaining about unknown names
+if not TYPE_CHECKING:  # type checkers still report unknown names
 
     def __getattr__(name: str) -> object:
-        """Say what is covered."""
+        """Raise the error for a name that is not covered."""
         raise not_covered(__name__, name, __all__)

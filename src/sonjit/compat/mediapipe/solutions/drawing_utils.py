@@ -61,8 +61,7 @@ def draw_landmarks(
 ) -> None:
     """Draw lines and, above them, white-rimmed dots into an image.
 
-    Landmarks outside the image, or less than half sure where they say how sure they are, are left out with
-    their lines.
+    Landmarks outside the image, or with a visibility or presence below 0.5, are omitted with their lines.
 
     Args:
         image: (H, W, 3) uint8 BGR, drawn upon.
@@ -105,7 +104,7 @@ def draw_detection(
     keypoint_drawing_spec: DrawingSpec = DrawingSpec(RED_COLOR),
     bbox_drawing_spec: DrawingSpec = DrawingSpec(),
 ) -> None:
-    """Draw a detection's keypoints and box into an image, as far as they lie in it.
+    """Draw a detection's keypoints and box into an image, clipped to the image.
 
     Raises:
         ImageError: The image is not BGR.
@@ -148,9 +147,9 @@ def draw_axis(
         rotation: (3, 3), object to camera; this camera has x right, y up and looks along -z.
         translation: (3,), object to camera.
         focal_length: Focal lengths in x and y, relative to half the image width and height.
-        principal_point: likewise, from the middle of the image.
+        principal_point: Principal point in the same unit, relative to the image centre.
         axis_length: Length of the drawn axes, in the unit of `translation`.
-        axis_drawing_spec: its thickness counts.
+        axis_drawing_spec: Style, of which only the thickness applies.
     """
     import cv2
 
@@ -176,7 +175,7 @@ def plot_landmarks(
 
     Raises:
         ImportError: matplotlib is not installed.
-        InputError: a connection to a landmark that the list lacks.
+        InputError: A connection has a landmark that the list lacks.
     """
     if not landmark_list:
         return

@@ -35,10 +35,10 @@ class FaceKeyPoint(IntEnum):
 
 
 class SolutionOutputs(NamedTuple):
-    """What `FaceDetection.process` found.
+    """Results of `FaceDetection.process`.
 
     Attributes:
-        detections: one per face, the surest first; None for no face.
+        detections: One detection per face, best first, or None without faces.
     """
 
     detections: list[Detection] | None = None
@@ -51,7 +51,7 @@ def get_key_point(detection: Detection, key_point_enum: FaceKeyPoint) -> Locatio
 
 
 class FaceDetection(DetectorSolution[SolutionOutputs]):
-    """Finds faces in images, each of which stands alone; a context manager.
+    """Find faces in independent images. Use as a context manager.
 
     Args:
         min_detection_confidence: Minimum score of a face detection, 0 to 1. Default: 0.5, for the full range 0.6.
@@ -61,7 +61,7 @@ class FaceDetection(DetectorSolution[SolutionOutputs]):
         precision: Number format of the networks. "f32" computes as MediaPipe does, "auto" is faster on CPUs with bf16.
 
     Raises:
-        InputError: a value out of range, or missing weights; it is a ValueError.
+        InputError: A value is out of range, or weights are missing; it is a ValueError.
     """
 
     def __init__(

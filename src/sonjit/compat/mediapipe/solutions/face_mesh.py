@@ -22,7 +22,7 @@ FACEMESH_NUM_LANDMARKS_WITH_IRISES = 478
 
 
 class SolutionOutputs(NamedTuple):
-    """What `FaceMesh.process` found.
+    """Results of `FaceMesh.process`.
 
     Attributes:
         multi_face_landmarks: 468 or 478 landmarks per face, as parts of the image; None for no face.
@@ -32,20 +32,20 @@ class SolutionOutputs(NamedTuple):
 
 
 class FaceMesh(DetectorSolution[SolutionOutputs]):
-    """Finds faces in images; a context manager.
+    """Find faces in images. Use as a context manager.
 
     Args:
-        static_image_mode: every image stands alone; otherwise images are frames of one video.
-        max_num_faces: how many faces to find at most.
-        refine_landmarks: exact lips and eyes, and ten more landmarks for the irises.
+        static_image_mode: True if images are independent, False if they are frames of one video.
+        max_num_faces: Maximum number of faces.
+        refine_landmarks: Refine lips and eyes, and add ten landmarks for the irises.
         min_detection_confidence: Minimum score of a face detection, 0 to 1.
         min_tracking_confidence: Minimum probability that a crop contains a face, 0 to 1.
-        search_interval: Sonjit's own: frames between searches for more faces while some are held; 1 is MediaPipe's
-            schedule, and slower.
+        search_interval: Frames between searches for more faces while some are tracked; an option of Sonjit. 1 is the
+            schedule of MediaPipe and slower.
         precision: Number format of the networks. "f32" computes as MediaPipe does, "auto" is faster on CPUs with bf16.
 
     Raises:
-        InputError: a value out of range, or missing weights; it is a ValueError.
+        InputError: A value is out of range, or weights are missing; it is a ValueError.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class FaceMesh(DetectorSolution[SolutionOutputs]):
         return SolutionOutputs([image_landmarks(face.keypoints, image) for face in faces] or None)
 
 
-if not TYPE_CHECKING:  # a type checker shall keep complaining about unknown names
+if not TYPE_CHECKING:  # type checkers still report unknown names
 
     def __getattr__(name: str) -> object:
         """Return `FACE_CONNECTIONS`, removed from MediaPipe but used by scripts. Refuse other names."""

@@ -53,12 +53,12 @@ class HandLandmark(IntEnum):
 
 
 class SolutionOutputs(NamedTuple):
-    """What `Hands.process` found: lists with one entry per hand, or None for no hand.
+    """Results of `Hands.process`: lists with one entry per hand, or None for no hand.
 
     Attributes:
         multi_hand_landmarks: 21 landmarks each, as parts of the image.
-        multi_hand_world_landmarks: the same landmarks in metres, origin at the hand's centre.
-        multi_handedness: one classification each, "Left" or "Right".
+        multi_hand_world_landmarks: The same landmarks in metres, origin at the hand's centre.
+        multi_handedness: One classification each, "Left" or "Right".
     """
 
     multi_hand_landmarks: list[NormalizedLandmarkList] | None = None
@@ -67,23 +67,22 @@ class SolutionOutputs(NamedTuple):
 
 
 class Hands(DetectorSolution[SolutionOutputs]):
-    """Finds hands in images; a context manager.
+    """Find hands in images. Use as a context manager.
 
-    Labels hold for selfie views, as MediaPipe's do: of an image that is not mirrored, flip it first or exchange
-    "Left" and "Right".
+    Labels apply to selfie views, as in MediaPipe. Flip other images first, or exchange "Left" and "Right".
 
     Args:
-        static_image_mode: every image stands alone; otherwise images are frames of one video.
-        max_num_hands: how many hands to find at most.
+        static_image_mode: True if images are independent, False if they are frames of one video.
+        max_num_hands: Maximum number of hands.
         model_complexity: 0 for the lite networks, 1 for the full ones.
         min_detection_confidence: Minimum score of a palm detection, 0 to 1.
         min_tracking_confidence: Minimum probability that a crop contains a hand, 0 to 1.
-        search_interval: Sonjit's own: frames between searches for more hands while some are held; 1 is MediaPipe's
-            schedule, and slower.
+        search_interval: Frames between searches for more hands while some are tracked; an option of Sonjit. 1 is the
+            schedule of MediaPipe and slower.
         precision: Number format of the networks. "f32" computes as MediaPipe does, "auto" is faster on CPUs with bf16.
 
     Raises:
-        InputError: a value out of range, or missing weights; it is a ValueError.
+        InputError: A value is out of range, or weights are missing; it is a ValueError.
     """
 
     def __init__(

@@ -28,15 +28,15 @@ __all__ += face_mesh_connections.__all__
 
 
 class SolutionOutputs(NamedTuple):
-    """What `Holistic.process` found; None for what was not.
+    """Results of `Holistic.process`. Missing parts are None.
 
     Attributes:
         pose_landmarks: 33 landmarks with their visibility, as parts of the image.
-        pose_world_landmarks: the same landmarks in metres, origin between the hips.
-        left_hand_landmarks: 21 landmarks of the hand at the pose's left wrist: the person's own left one.
-        right_hand_landmarks: and of the right one.
+        pose_world_landmarks: The same landmarks in metres, origin between the hips.
+        left_hand_landmarks: 21 landmarks of the person's own left hand, at the pose's left wrist.
+        right_hand_landmarks: 21 landmarks of the person's own right hand.
         face_landmarks: 468 landmarks, or 478 with irises.
-        segmentation_mask: (H, W) float32 probability of the person per pixel; None also where not asked for.
+        segmentation_mask: (H, W) float32 probability of the person per pixel, or None without the option.
     """
 
     pose_landmarks: NormalizedLandmarkList | None = None
@@ -48,24 +48,23 @@ class SolutionOutputs(NamedTuple):
 
 
 class Holistic(DetectorSolution[SolutionOutputs]):
-    """Finds one person with hands and face in images; a context manager.
+    """Find one person with hands and face in images. Use as a context manager.
 
     Args:
-        static_image_mode: every image stands alone; otherwise images are frames of one video.
+        static_image_mode: True if images are independent, False if they are frames of one video.
         model_complexity: Body network: 0 for the lite network, 1 for the full one, 2 for the heavy one.
-        smooth_landmarks: smooth the body's landmarks over a video's frames.
-        enable_segmentation: give the mask too.
-        smooth_segmentation: smooth masks over a video's frames; MediaPipe's Python package takes this argument and
-            does not smooth.
-        refine_face_landmarks: exact lips and eyes, and ten more landmarks for the irises.
+        smooth_landmarks: Smooth the body's landmarks over the frames of a video.
+        enable_segmentation: Return the mask.
+        smooth_segmentation: Smooth masks over the frames of a video. MediaPipe's Python package ignores this argument.
+        refine_face_landmarks: Refine lips and eyes, and add ten landmarks for the irises.
         min_detection_confidence: Minimum score of a person detection, 0 to 1.
         min_tracking_confidence: Minimum probability that a crop contains its body, hand or face, 0 to 1.
-        search_interval: Sonjit's own: frames between searches for hands and face while they are not held; 1 searches
-            on every frame, as MediaPipe does.
+        search_interval: Frames between searches for missing hands and faces; an option of Sonjit. 1 searches in every
+            frame, as MediaPipe does.
         precision: Number format of the networks. "f32" computes as MediaPipe does, "auto" is faster on CPUs with bf16.
 
     Raises:
-        InputError: a value out of range, or missing weights; it is a ValueError.
+        InputError: A value is out of range, or weights are missing; it is a ValueError.
     """
 
     def __init__(
@@ -116,7 +115,7 @@ class Holistic(DetectorSolution[SolutionOutputs]):
         )
 
 
-if not TYPE_CHECKING:  # a type checker shall keep complaining about unknown names
+if not TYPE_CHECKING:  # type checkers still report unknown names
 
     def __getattr__(name: str) -> object:
         """Return `FACE_CONNECTIONS`, removed from MediaPipe but used by scripts. Refuse other names."""

@@ -57,12 +57,12 @@ class PoseLandmark(IntEnum):
 
 
 class SolutionOutputs(NamedTuple):
-    """What `Pose.process` found; None for no person.
+    """Results of `Pose.process`. Without a person, all are None.
 
     Attributes:
         pose_landmarks: 33 landmarks with their visibility, as parts of the image.
-        pose_world_landmarks: the same landmarks in metres, origin between the hips.
-        segmentation_mask: (H, W) float32 probability of the person per pixel; None also where not asked for.
+        pose_world_landmarks: The same landmarks in metres, origin between the hips.
+        segmentation_mask: (H, W) float32 probability of the person per pixel, or None without the option.
     """
 
     pose_landmarks: NormalizedLandmarkList | None = None
@@ -71,21 +71,20 @@ class SolutionOutputs(NamedTuple):
 
 
 class Pose(DetectorSolution[SolutionOutputs]):
-    """Finds one person in images; a context manager.
+    """Find one person in images. Use as a context manager.
 
     Args:
-        static_image_mode: every image stands alone; otherwise images are frames of one video.
+        static_image_mode: True if images are independent, False if they are frames of one video.
         model_complexity: 0 for the lite network, 1 for the full one, 2 for the heavy one.
-        smooth_landmarks: smooth landmarks over a video's frames.
-        enable_segmentation: give the mask too.
-        smooth_segmentation: smooth masks over a video's frames; MediaPipe's Python package takes this argument and
-            does not smooth.
+        smooth_landmarks: Smooth landmarks over the frames of a video.
+        enable_segmentation: Return the mask.
+        smooth_segmentation: Smooth masks over the frames of a video. MediaPipe's Python package ignores this argument.
         min_detection_confidence: Minimum score of a person detection, 0 to 1.
         min_tracking_confidence: Minimum probability that a crop contains a person, 0 to 1.
         precision: Number format of the networks. "f32" computes as MediaPipe does, "auto" is faster on CPUs with bf16.
 
     Raises:
-        InputError: a value out of range, or missing weights; it is a ValueError.
+        InputError: A value is out of range, or weights are missing; it is a ValueError.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ _MODELS: dict[int, SelfieModel] = {0: "general", 1: "landscape"}
 
 
 class SolutionOutputs(NamedTuple):
-    """What `SelfieSegmentation.process` found.
+    """Results of `SelfieSegmentation.process`.
 
     Attributes:
         segmentation_mask: (H, W) float32 probability of a person per pixel.
@@ -30,19 +30,19 @@ class SolutionOutputs(NamedTuple):
 
 
 class SelfieSegmentation(Solution[SolutionOutputs]):
-    """Separates people from what is behind them; a context manager.
+    """Segment people in images. Use as a context manager.
 
     Args:
         model_selection: 0 for the general network, 1 for the landscape one, which is faster.
         precision: Number format of the networks. "f32" computes as MediaPipe does, "auto" is faster on CPUs with bf16.
 
     Raises:
-        InputError: a value out of range, or missing weights; it is a ValueError.
+        InputError: A value is out of range, or weights are missing; it is a ValueError.
     """
 
     def __init__(self, model_selection: int = 0, *, precision: Precision = "f32") -> None:
         model = choice("model_selection", model_selection, _MODELS)
-        find_weight(SELFIE_WEIGHTS[model])  # one that is missing is told here, and not by the first image
+        find_weight(SELFIE_WEIGHTS[model])  # report a missing file here and not at the first image
         EngineOptions(precision=precision)
         self._loading = load_ahead(lambda: load_selfie_segmenter(model, precision=precision))
 

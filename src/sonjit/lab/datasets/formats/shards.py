@@ -153,7 +153,7 @@ def add_sample(tar: tarfile.TarFile, index: int, sample: Sample) -> None:
     image, ending = image_bytes(sample)
     labels = json_from(sample_to_dict(sample), sort_keys=True)
     for name, data in ((ending, image), ("json", labels.encode())):
-        member = tarfile.TarInfo(f"{index:08d}.{name}")  # of nobody, at no time: the same bytes every time
+        member = tarfile.TarInfo(f"{index:08d}.{name}")  # no owner and no time, so that the bytes are reproducible
         member.size = len(data)
         tar.addfile(member, io.BytesIO(data))
 

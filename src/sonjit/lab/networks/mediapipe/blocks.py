@@ -178,7 +178,7 @@ def upsample(values: Tensor, factor: int = 2) -> Tensor:
 
 
 def single_cell(values: Tensor) -> Tensor:
-    """Return the channels (B, C) of a map (B, C, 1, 1), what a head that reads a whole crop makes of it.
+    """Return the channels (B, C) of a map (B, C, 1, 1), the output of a head that covers the complete crop.
 
     Raises:
         InputError: The map is larger: the images are larger than the network's crops.

@@ -25,7 +25,7 @@ from sonjit.lab.hand_models.rig_files import load_rig, read_rig, rig_from_mano
 
 _LENGTHS_M: Final = (0.1, 0.3)  # from the wrist to the middle finger's tip, of any hand
 _MIN_VERTICES: Final = 500  # with fewer, rings and nails find no skin to lie on
-_BEHIND_M: Final = 0.04  # how far behind the wrist a mesh goes on that is open
+_BEHIND_M: Final = 0.04  # extent of an open mesh behind the wrist
 _MIN_BEHIND_M: Final = 0.02  # that a closed one reaches, so that a forearm can begin there
 
 

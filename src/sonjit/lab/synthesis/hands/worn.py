@@ -108,7 +108,7 @@ def wrist_edge(side: Side, files: HandFiles | None = None) -> Edge:
     following: dict[int, int] = {}
     faces = [rig.faces[kept.all(1)]]
     for face, stays in zip(rig.faces[kept.any(1) & ~kept.all(1)], kept[kept.any(1) & ~kept.all(1)], strict=True):
-        # turned so that what is alone on its side comes first
+        # rotated so that the single vertex of its side is first
         a, b, c = np.roll(face, -int(np.argmax(stays == (stays.sum() == 1)))).tolist()
         ab, ac = (new.setdefault((min(a, x), max(a, x)), len(rig.vertices) + len(new)) for x in (b, c))
         if stays.sum() == 1:

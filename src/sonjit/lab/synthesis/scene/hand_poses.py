@@ -27,12 +27,12 @@ TOUCH_M: Final = 0.0005
 _STEP_M: Final = 0.001
 _FARTHEST_M: Final = 0.1
 _STEPS: Final = 24
-_NEAR_M: Final = 0.005  # more than a finger goes in a step, so that it passes through nothing thin
+_NEAR_M: Final = 0.005  # more than the motion of a finger in a step, so that it does not pass through thin objects
 _FINE: Final = (8, 48)  # steps refined, and in how many
 _LOOSE_GRIP: Final = 12
 _CLOSING_GESTURES: Final = {"wrap": ("stretched", "hold", "wrap"), "pinch": ("stretched", "beak_open", "pinch")}
 """Gestures that a hand passes through while it closes."""
-_THUMB_FIRST: Final = "hold"  # what the thumb begins with instead where the object leaves room
+_THUMB_FIRST: Final = "hold"  # first pose of the thumb if the object leaves room
 
 
 _PALM_TO_CAMERA: Final = np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]])

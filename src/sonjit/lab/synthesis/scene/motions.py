@@ -118,7 +118,7 @@ def retarget(
     each = (
         np.stack([rig_from_shape(side, item, files).lengths for item in np.eye(len(shape))], 1) - plain.lengths[:, None]
     )
-    bones = np.arange(20) % 4 != 3  # what stands for a tip may lie anywhere
+    bones = np.arange(20) % 4 != 3  # the position of a tip is arbitrary
     slopes = each[bones] / _LENGTH_M
     shape = np.linalg.solve(
         slopes.T @ slopes + np.eye(len(shape)), slopes.T @ (wanted - plain.lengths)[bones] / _LENGTH_M

@@ -14,7 +14,7 @@ BoneNames: TypeAlias = Literal["vrm", "mixamo", "unreal", "webxr"]
 BONE_NAMES: Final[tuple[BoneNames, ...]] = get_args(BoneNames)
 
 CHARACTER_ENDINGS: Final = (".bvh", ".glb", ".vrma")
-"""Endings of files that hold characters."""
+"""Endings of character files."""
 
 SIDES: Final = ("left", "right")
 FINGERS: Final = ("Thumb", "Index", "Middle", "Ring", "Little")

@@ -400,7 +400,7 @@ def _palm(hands: list[FloatArray], side: int) -> FloatArray:
 def _with_constant_size(hand: FloatArray) -> FloatArray:
     """Scale the keypoints (M, 21, 3) of a hand about its wrist, so that its bones are as long as in most frames.
 
-    The network estimates the size of a hand anew in each frame. A hand that is smaller than the character's would bend
+    The network estimates the size of a hand in each frame. A hand that is smaller than the character's would bend
     the character's fingers too far.
     """
     lengths = np.linalg.norm(hand[:, _HAND_BONES[:, 0]] - hand[:, _HAND_BONES[:, 1]], axis=-1)

@@ -31,11 +31,11 @@ class FaceDetectorOptions:
     """Options of `FaceDetector`.
 
     Attributes:
-        base_options: its network, `blaze_face_short_range.tflite`.
-        running_mode: what it works on; every frame stands alone.
+        base_options: Network, `blaze_face_short_range.tflite`.
+        running_mode: Type of input: images, a video or a live stream. Frames are independent.
         min_detection_confidence: Minimum score of a face detection, 0 to 1.
-        min_suppression_threshold: overlap (IoU) above which boxes are blended into one face.
-        result_callback: takes result, image and timestamp in milliseconds; for live streams only.
+        min_suppression_threshold: Minimum IoU of boxes that are blended into one face.
+        result_callback: Function that takes result, image and timestamp in milliseconds. Only for live streams.
     """
 
     base_options: BaseOptions
@@ -46,7 +46,7 @@ class FaceDetectorOptions:
 
 
 class FaceDetector(DetectorTask[FaceDetectorResult], DetectingTask[FaceDetectorResult]):
-    """Finds faces in images, videos and live streams; a context manager."""
+    """Find faces in images, videos and live streams. Use as a context manager."""
 
     options_type = FaceDetectorOptions
     turns_as_mediapipe = True
@@ -78,7 +78,7 @@ def _detection(face: Face, frame: Frame) -> Detection:
     corners = frame.points(np.array([(x_min, y_min, 0), (x_max, y_max, 0)], np.float32))[:, :2]
     size = frame.image.width, frame.image.height
     low, high = corners.min(0) * size, corners.max(0) * size
-    # Each number for itself is held within the image, as there: a box that begins to the left of it keeps its width.
+    # As in MediaPipe, each number is clipped to the image separately: a box that begins left of it keeps its width.
     box = BoundingBox(*np.clip(np.concatenate([low, high - low]), 0, size * 2).astype(int).tolist())
     points = [NormalizedKeypoint(x, y, "", 0.0) for x, y in frame.points(face.keypoints)[:, :2].tolist()]
     return Detection(box, [Category(0, face.score)], points)

@@ -67,9 +67,9 @@ class FaceLandmarkerResult:
 
     Attributes:
         face_landmarks: 478 landmarks each, as parts of the image.
-        face_blendshapes: 52 categories each, where asked for.
-        facial_transformation_matrixes: (4, 4) each, from the canonical face to the camera, in centimetres, where asked
-            for.
+        face_blendshapes: 52 categories each, with the option.
+        facial_transformation_matrixes: (4, 4) each, from the canonical face to the camera, in centimetres, with the
+            option.
     """
 
     face_landmarks: list[list[NormalizedLandmark]]
@@ -82,17 +82,16 @@ class FaceLandmarkerOptions:
     """Options of `FaceLandmarker`.
 
     Attributes:
-        base_options: its bundle, `face_landmarker.task`; no package holds its networks.
-        running_mode: what it works on.
-        num_faces: how many faces to find at most.
+        base_options: Model bundle, `face_landmarker.task`. No package contains its networks.
+        running_mode: Type of input: images, a video or a live stream.
+        num_faces: Maximum number of faces.
         min_face_detection_confidence: Minimum score of a face detection, 0 to 1.
-        min_face_presence_confidence: Minimum probability that a crop contains a face, 0 to 1. MediaPipe's Python
-            package takes it and uses the one before in its place.
-        min_tracking_confidence: overlap (IoU) of a new face's box with that of one held, in a video, above which it is
-            that face.
-        output_face_blendshapes: give the blendshapes too.
-        output_facial_transformation_matrixes: give the matrices too.
-        result_callback: takes result, image and timestamp in milliseconds; for live streams only.
+        min_face_presence_confidence: Minimum probability that a crop contains a face, 0 to 1. MediaPipe's
+            Python package ignores it and uses `min_face_detection_confidence`.
+        min_tracking_confidence: Minimum IoU of a new face's box and a tracked face to match them in a video.
+        output_face_blendshapes: Return blendshapes.
+        output_facial_transformation_matrixes: Return transformation matrices.
+        result_callback: Function that takes result, image and timestamp in milliseconds. Only for live streams.
     """
 
     base_options: BaseOptions
@@ -107,7 +106,7 @@ class FaceLandmarkerOptions:
 
 
 class FaceLandmarker(DetectorTask[FaceLandmarkerResult], DetectingTask[FaceLandmarkerResult]):
-    """Finds faces in images, videos and live streams; a context manager."""
+    """Find faces in images, videos and live streams. Use as a context manager."""
 
     options_type = FaceLandmarkerOptions
     turns_as_mediapipe = True

@@ -1,4 +1,4 @@
-"""`GestureRecognizer`: hands and what they say, under MediaPipe's names."""
+"""`GestureRecognizer`: hands and their gestures, under MediaPipe's names."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ __all__ = ["GestureRecognizer", "GestureRecognizerOptions", "GestureRecognizerRe
 BUNDLE = "gesture_recognizer.task"
 _NO_INDEX = -1
 _NAMES = {"Closed_Fist", "Open_Palm", "Pointing_Up", "Thumb_Down", "Thumb_Up", "Victory", "ILoveYou"}
-"""The gestures that MediaPipe's own recogniser knows."""
+"""Gestures of MediaPipe's recogniser."""
 _NONE = "None"
 
 
 @dataclass
 class GestureRecognizerResult:
-    """The hands of one image and what they say.
+    """Hands and gestures of one image.
 
     Attributes:
-        gestures: the best category of each hand; its index is always -1.
-        handedness: one category each: the person's own hand in an image that is not mirrored.
+        gestures: Best category of each hand. Its index is always -1.
+        handedness: One category each: the person's own hand in an image that is not mirrored.
         hand_landmarks: 21 landmarks each, as parts of the image.
-        hand_world_landmarks: the same landmarks in metres, origin at the hand's centre.
+        hand_world_landmarks: The same landmarks in metres, origin at the hand's centre.
     """
 
     gestures: list[list[Category]]
@@ -55,17 +55,16 @@ class GestureRecognizerOptions:
     """Options of `GestureRecognizer`.
 
     Attributes:
-        base_options: its bundle, `gesture_recognizer.task`, custom gestures included. Where there is none, the
-            published hand networks are taken and Sonjit's own network tells the gestures.
-        running_mode: what it works on.
-        num_hands: how many hands to find at most.
+        base_options: Model bundle, `gesture_recognizer.task`, with custom gestures if it has any. Without a bundle, the
+            published hand networks find hands and Sonjit's network classifies their gestures.
+        running_mode: Type of input: images, a video or a live stream.
+        num_hands: Maximum number of hands.
         min_hand_detection_confidence: Minimum score of a palm detection, 0 to 1.
         min_hand_presence_confidence: Minimum probability that a crop contains a hand, 0 to 1.
-        min_tracking_confidence: overlap (IoU) of a new palm's box with that of a hand held, in a video, above which it
-            is that hand.
+        min_tracking_confidence: Minimum IoU of a new palm's box and a tracked hand to match them in a video.
         canned_gesture_classifier_options: Gestures that are reported; "None" replaces all others.
-        custom_gesture_classifier_options: the same of a bundle's custom gestures, which go before the others.
-        result_callback: takes result, image and timestamp in milliseconds; for live streams only.
+        custom_gesture_classifier_options: The same for custom gestures of a bundle, which take precedence.
+        result_callback: Function that takes result, image and timestamp in milliseconds. Only for live streams.
     """
 
     base_options: BaseOptions
@@ -80,7 +79,7 @@ class GestureRecognizerOptions:
 
 
 class GestureRecognizer(HandTask[GestureRecognizerResult]):
-    """Finds hands and tells their gestures in images, videos and live streams; a context manager."""
+    """Recognise gestures in images, videos and live streams. Use as a context manager."""
 
     options_type = GestureRecognizerOptions
 
@@ -111,7 +110,7 @@ class GestureRecognizer(HandTask[GestureRecognizerResult]):
     def recognize_async(
         self, image: Image, timestamp_ms: int, image_processing_options: ImageProcessingOptions | None = None
     ) -> None:
-        """Hand over a live stream's next frame; as `HandLandmarker.detect_async`."""
+        """Pass the next frame of a live stream. Raise the same errors as `HandLandmarker.detect_async`."""
         self._send(image, timestamp_ms, image_processing_options)
 
     def _run(self, frame: Frame) -> GestureRecognizerResult:

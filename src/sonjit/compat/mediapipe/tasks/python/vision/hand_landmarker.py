@@ -62,10 +62,10 @@ class HandLandmarkerResult:
     """The hands of one image.
 
     Attributes:
-        handedness: one category each: the person's own hand in an image that is not mirrored, where `solutions` have
-            that of a selfie view.
+        handedness: One category each: the person's own hand in an image that is not mirrored. `solutions` assume a
+            selfie view.
         hand_landmarks: 21 landmarks each, as parts of the image.
-        hand_world_landmarks: the same landmarks in metres, origin at the hand's centre.
+        hand_world_landmarks: The same landmarks in metres, origin at the hand's centre.
     """
 
     handedness: list[list[Category]]
@@ -78,14 +78,13 @@ class HandLandmarkerOptions:
     """Options of `HandLandmarker`.
 
     Attributes:
-        base_options: its bundle, `hand_landmarker.task`.
-        running_mode: what it works on.
-        num_hands: how many hands to find at most.
+        base_options: Model bundle, `hand_landmarker.task`.
+        running_mode: Type of input: images, a video or a live stream.
+        num_hands: Maximum number of hands.
         min_hand_detection_confidence: Minimum score of a palm detection, 0 to 1.
         min_hand_presence_confidence: Minimum probability that a crop contains a hand, 0 to 1.
-        min_tracking_confidence: overlap (IoU) of a new palm's box with that of a hand held, in a video, above which it
-            is that hand.
-        result_callback: takes result, image and timestamp in milliseconds; for live streams only.
+        min_tracking_confidence: Minimum IoU of a new palm's box and a tracked hand to match them in a video.
+        result_callback: Function that takes result, image and timestamp in milliseconds. Only for live streams.
     """
 
     base_options: BaseOptions
@@ -122,7 +121,7 @@ class HandTask(DetectorTask[Found]):
 
 
 class HandLandmarker(HandTask[HandLandmarkerResult], DetectingTask[HandLandmarkerResult]):
-    """Finds hands in images, videos and live streams; a context manager."""
+    """Find hands in images, videos and live streams. Use as a context manager."""
 
     options_type = HandLandmarkerOptions
 

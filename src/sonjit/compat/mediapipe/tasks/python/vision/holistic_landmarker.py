@@ -41,18 +41,18 @@ class _HolisticResult(Message):
 
 @dataclass
 class HolisticLandmarkerResult:
-    """The person of one image; an empty list for what was not found.
+    """Person of one image. Lists of missing parts are empty.
 
     Attributes:
         face_landmarks: 478 landmarks, as parts of the image.
         pose_landmarks: 33 landmarks with visibility and presence.
-        pose_world_landmarks: the same landmarks in metres, origin between the hips.
+        pose_world_landmarks: The same landmarks in metres, origin between the hips.
         left_hand_landmarks: 21 landmarks of the person's own left hand.
-        left_hand_world_landmarks: the same landmarks in metres, moved to the pose's wrist.
-        right_hand_landmarks: and of the right one.
-        right_hand_world_landmarks: the same.
-        face_blendshapes: 52 categories; None where not asked for, or no face was found.
-        segmentation_mask: (H, W) float32 probability of the person per pixel; None also where not asked for.
+        left_hand_world_landmarks: The same landmarks in metres, moved to the pose's wrist.
+        right_hand_landmarks: 21 landmarks of the person's own right hand.
+        right_hand_world_landmarks: The same landmarks in metres, moved to the pose's wrist.
+        face_blendshapes: 52 categories, or None without the option or without a face.
+        segmentation_mask: (H, W) float32 probability of the person per pixel, or None without the option.
     """
 
     face_landmarks: list[NormalizedLandmark]
@@ -89,19 +89,19 @@ class HolisticLandmarkerOptions:
     """Options of `HolisticLandmarker`.
 
     Attributes:
-        base_options: `holistic_landmarker.task`; where there is none, the published networks of bodies, hands and faces
-            are taken.
-        running_mode: what it works on.
+        base_options: Model bundle, `holistic_landmarker.task`. Without a bundle, the published networks of bodies,
+            hands and faces run.
+        running_mode: Type of input: images, a video or a live stream.
         min_face_detection_confidence: Minimum score of a face detection in the head crop, 0 to 1.
-        min_face_suppression_threshold: overlap (IoU) above which boxes there are blended into one face.
+        min_face_suppression_threshold: Minimum IoU of face boxes that are blended into one face.
         min_face_landmarks_confidence: Minimum probability that a crop contains a face, 0 to 1.
         min_pose_detection_confidence: Minimum score of a person detection, 0 to 1.
-        min_pose_suppression_threshold: overlap (IoU) above which boxes are blended into one person.
+        min_pose_suppression_threshold: Minimum IoU of boxes that are blended into one person.
         min_pose_landmarks_confidence: Minimum probability that a crop contains a body, 0 to 1.
         min_hand_landmarks_confidence: Minimum probability that a crop contains a hand, 0 to 1.
-        output_face_blendshapes: give the blendshapes too; the published networks have none.
-        output_segmentation_mask: give the mask too.
-        result_callback: takes result, image and timestamp in milliseconds; for live streams only.
+        output_face_blendshapes: Return blendshapes. The published networks have none.
+        output_segmentation_mask: Return the mask.
+        result_callback: Function that takes result, image and timestamp in milliseconds. Only for live streams.
     """
 
     base_options: BaseOptions
@@ -119,7 +119,7 @@ class HolisticLandmarkerOptions:
 
 
 class HolisticLandmarker(DetectorTask[HolisticLandmarkerResult], DetectingTask[HolisticLandmarkerResult]):
-    """Finds one person with hands and face in images, videos and live streams; a context manager."""
+    """Find one person with hands and face in images, videos and live streams. Use as a context manager."""
 
     options_type = HolisticLandmarkerOptions
 

@@ -27,8 +27,8 @@ class ImageSegmenterResult:
     """The masks of one image.
 
     Attributes:
-        confidence_masks: one (H, W) float32: the probability of a person per pixel; None where not asked for.
-        category_mask: (H, W) uint8: 0 for a person, 255 for what is behind; None where not asked for.
+        confidence_masks: One (H, W) float32 probability of a person per pixel, or None without the option.
+        category_mask: (H, W) uint8, 0 for people and 255 for the background, or None without the option.
     """
 
     confidence_masks: list[Image] | None = None
@@ -40,12 +40,12 @@ class ImageSegmenterOptions:
     """Options of `ImageSegmenter`.
 
     Attributes:
-        base_options: its network: `selfie_segmenter.tflite`, or the faster `selfie_segmenter_landscape.tflite`,
-            for which the published networks stand where there is no such file.
-        running_mode: what it works on; every frame stands alone.
-        output_confidence_masks: give the probabilities.
-        output_category_mask: give the categories.
-        result_callback: takes result, image and timestamp in milliseconds; for live streams only.
+        base_options: Network, `selfie_segmenter.tflite` or the faster `selfie_segmenter_landscape.tflite`. Without such
+            a file, the published network runs.
+        running_mode: Type of input: images, a video or a live stream. Frames are independent.
+        output_confidence_masks: Return probabilities.
+        output_category_mask: Return categories.
+        result_callback: Function that takes result, image and timestamp in milliseconds. Only for live streams.
     """
 
     base_options: BaseOptions
@@ -56,7 +56,7 @@ class ImageSegmenterOptions:
 
 
 class ImageSegmenter(BaseVisionTaskApi[ImageSegmenterResult]):
-    """Separates people from what is behind them in images, videos and live streams; a context manager."""
+    """Segment people in images, videos and live streams. Use as a context manager."""
 
     options_type = ImageSegmenterOptions
 
@@ -67,10 +67,10 @@ class ImageSegmenter(BaseVisionTaskApi[ImageSegmenterResult]):
         self._options = options
         if path.is_file():
             self._loading = load_ahead(lambda: load_selfie_segmenter(path))
-            self._loading.result()  # a file of no use is told here, and not by the first image
+            self._loading.result()  # report an invalid file here and not at the first image
             return
         if not path.stem.startswith("selfie_segment"):
-            raise InputError(f"{path.name}: only the published selfie networks are covered, {NETWORK} say")
+            raise InputError(f"{path.name}: only the published selfie networks are covered, such as {NETWORK}")
         model: SelfieModel = "landscape" if "landscape" in path.stem else "general"
         find_weight(SELFIE_WEIGHTS[model])  # as is one that is missing
         self._loading = load_ahead(lambda: load_selfie_segmenter(model))
@@ -95,7 +95,7 @@ class ImageSegmenter(BaseVisionTaskApi[ImageSegmenterResult]):
     def segment_async(
         self, image: Image, timestamp_ms: int, image_processing_options: ImageProcessingOptions | None = None
     ) -> None:
-        """Hand over a live stream's next frame; as `HandLandmarker.detect_async`."""
+        """Pass the next frame of a live stream. Raise the same errors as `HandLandmarker.detect_async`."""
         self._send(image, timestamp_ms, image_processing_options)
 
     def _run(self, frame: Frame) -> ImageSegmenterResult:

@@ -34,7 +34,7 @@ __all__ = [
 
 BUNDLE = "pose_landmarker.task"
 _BY_HIPS = 0.5
-"""The default of the overlap of people, which stands for another measure."""
+"""Default of `min_tracking_confidence`, with which hips are compared instead of boxes."""
 
 
 class PoseLandmarksConnections:
@@ -50,8 +50,8 @@ class PoseLandmarkerResult:
 
     Attributes:
         pose_landmarks: 33 landmarks each with visibility and presence, as parts of the image.
-        pose_world_landmarks: the same landmarks in metres, origin between the hips.
-        segmentation_masks: (H, W) float32 probability of each person per pixel; None where not asked for.
+        pose_world_landmarks: The same landmarks in metres, origin between the hips.
+        segmentation_masks: (H, W) float32 probability of each person per pixel, or None without the option.
     """
 
     pose_landmarks: list[list[NormalizedLandmark]]
@@ -64,16 +64,15 @@ class PoseLandmarkerOptions:
     """Options of `PoseLandmarker`.
 
     Attributes:
-        base_options: its bundle, `pose_landmarker.task` or one of its sizes, `pose_landmarker_lite.task` say.
-        running_mode: what it works on.
-        num_poses: how many people to find at most.
+        base_options: Model bundle, `pose_landmarker.task` or another size such as `pose_landmarker_lite.task`.
+        running_mode: Type of input: images, a video or a live stream.
+        num_poses: Maximum number of people.
         min_pose_detection_confidence: Minimum score of a person detection, 0 to 1.
         min_pose_presence_confidence: Minimum probability that a crop contains a person, 0 to 1.
-        min_tracking_confidence: overlap (IoU) of a new person's box with that of one held, in a video, above which it
-            is that person. Those of people side by side overlap by more than the 0.5 that stands here, so that
-            MediaPipe holds one of them; Sonjit tells them apart by their hips unless another number is given.
-        output_segmentation_masks: give the masks too.
-        result_callback: takes result, image and timestamp in milliseconds; for live streams only.
+        min_tracking_confidence: Minimum IoU of a new person's box and a tracked person to match them in a video. With
+            the default, Sonjit compares hips instead, because boxes of people side by side overlap by more than 0.5.
+        output_segmentation_masks: Return the masks.
+        result_callback: Function that takes result, image and timestamp in milliseconds. Only for live streams.
     """
 
     base_options: BaseOptions
@@ -87,7 +86,7 @@ class PoseLandmarkerOptions:
 
 
 class PoseLandmarker(DetectorTask[PoseLandmarkerResult], DetectingTask[PoseLandmarkerResult]):
-    """Finds people in images, videos and live streams; a context manager."""
+    """Find people in images, videos and live streams. Use as a context manager."""
 
     options_type = PoseLandmarkerOptions
 

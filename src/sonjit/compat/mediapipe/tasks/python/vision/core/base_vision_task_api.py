@@ -1,4 +1,4 @@
-"""What the vision tasks have in common: modes, timestamps, rotation, live streams, landmarks as dataclasses."""
+"""Base of the vision tasks: modes, timestamps, rotation, live streams, landmarks as dataclasses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Found = TypeVar("Found")
 
 
 class TaskOptions(Protocol[Found]):
-    """What the options of every task have."""
+    """Options of every task."""
 
     base_options: BaseOptions
     running_mode: VisionTaskRunningMode
@@ -39,7 +39,7 @@ class TaskOptions(Protocol[Found]):
 
 
 class Frame(NamedTuple):
-    """One image on its way through a task.
+    """Image in a task.
 
     Attributes:
         image: Image as the caller passed it.
@@ -55,11 +55,11 @@ class Frame(NamedTuple):
 
     @property
     def time_s(self) -> float | None:
-        """Of the frame."""
+        """Time of the frame in seconds, or None for a single image."""
         return None if self.timestamp_ms is None else self.timestamp_ms / 1000
 
     def points(self, keypoints: Float32Array) -> Float32Array:
-        """Keypoints (K, 3) in pixels of the upright image as parts of the image as it was given."""
+        """Return keypoints (K, 3) from pixels of the upright image as fractions of the given image."""
         height, width = self.rgb.shape[:2]
         x, y = keypoints[:, 0] / width, keypoints[:, 1] / height
         for _ in range(self.turns):
@@ -91,19 +91,18 @@ class Frame(NamedTuple):
 
 
 class BaseVisionTaskApi(ABC, Generic[Found]):
-    """Base of the vision tasks; a context manager.
+    """Base of the vision tasks. Use as a context manager.
 
     Args:
         options: Options of the task.
 
     Attributes:
         options_type: Class of the options.
-        turns_as_mediapipe: True if a turned image lies one pixel off, as MediaPipe samples it.
+        turns_as_mediapipe: True to shift a turned image by one pixel, as MediaPipe does.
 
     Raises:
-        InputError: a callback where there is none to be, or the other way round, or a mode that is none; it is a
-            ValueError.
-        ModelError: a model that is missing or of no use; it is a ValueError and a RuntimeError.
+        InputError: The mode is unknown, or does not fit the callback; it is a ValueError.
+        ModelError: The model is missing or invalid; it is a ValueError and a RuntimeError.
     """
 
     options_type: ClassVar[Callable[..., TaskOptions[Any]]]
@@ -116,7 +115,7 @@ class BaseVisionTaskApi(ABC, Generic[Found]):
 
     @classmethod
     def create_from_options(cls, options: Any) -> Self:  # noqa: ANN401  # each task's own
-        """With these options; raises as the class does."""
+        """Create a task with these options. Raise the same errors as the class."""
         return cls(options)
 
     def __init__(self, options: TaskOptions[Found]) -> None:
@@ -146,7 +145,7 @@ class BaseVisionTaskApi(ABC, Generic[Found]):
 
     @abstractmethod
     def _open(self, options: Any) -> None:  # noqa: ANN401  # each task's own
-        """Load what the task needs."""
+        """Load the networks of the task."""
 
     @abstractmethod
     def _run(self, frame: Frame) -> Found:
@@ -179,15 +178,15 @@ class BaseVisionTaskApi(ABC, Generic[Found]):
         """Return the part and rotation of the image that the options select.
 
         Args:
-            options: None for the whole image, upright.
+            options: Processing options, or None for the complete upright image.
             image: Image that the processing options apply to.
             roi_allowed: Allow a region of interest.
 
         Returns:
-            Its size is that of the turned region; its rotation is against `rotation_degrees`.
+            The region with the size after the rotation. Its rotation is the negative of `rotation_degrees`.
 
         Raises:
-            InputError: a rotation that is no multiple of 90, or a region that is empty, outside the image or not to be.
+            InputError: The rotation is not a multiple of 90, or the region is empty, outside the image or not allowed.
         """
         if options is None:
             return NormalizedRect(0.5, 0.5, 1, 1, 0)
@@ -232,7 +231,7 @@ class BaseVisionTaskApi(ABC, Generic[Found]):
         self._last_ms = timestamp_ms
 
     def close(self) -> None:
-        """Free the networks; a live stream ends within a second, whatever its callback does."""
+        """Free the networks. A live stream ends within a second, even if its callback blocks."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -257,7 +256,7 @@ class DetectingTask(BaseVisionTaskApi[Found]):
         """Detect instances in one image.
 
         Raises:
-            InputError: not in image mode, or an argument that is of no use; it is a ValueError.
+            InputError: The task is not in image mode, or an argument is invalid; it is a ValueError.
         """
         return self._process_image(image, image_processing_options)
 
@@ -267,18 +266,19 @@ class DetectingTask(BaseVisionTaskApi[Found]):
         """Detect instances in the next frame of a video. Timestamps must increase.
 
         Raises:
-            InputError: not in video mode, or an argument that is of no use; it is a ValueError.
+            InputError: The task is not in video mode, or an argument is invalid; it is a ValueError.
         """
         return self._process_video(image, timestamp_ms, image_processing_options)
 
     def detect_async(
         self, image: Image, timestamp_ms: int, image_processing_options: ImageProcessingOptions | None = None
     ) -> None:
-        """Hand over a live stream's next frame; the callback gets its result, or that of a newer one.
+        """Pass the next frame of a live stream. The callback receives its result, or that of a newer frame.
 
         Raises:
-            InputError: not in live stream mode, or an argument that is of no use, such as a timestamp that does not
-                increase: that frame is left out, and the stream goes on. It is a ValueError.
+            InputError: The task is not in live stream mode, or an argument is invalid; it is a ValueError. A frame
+            whose
+                timestamp does not increase is skipped, and the stream continues.
         """
         self._send(image, timestamp_ms, image_processing_options)
 
@@ -294,7 +294,7 @@ class DetectorTask(BaseVisionTaskApi[Found]):
         thresholds: GraphThresholds = PUBLISHED_THRESHOLDS,
         **given: Any,  # noqa: ANN401  # each kind's own
     ) -> None:
-        """Make the detector: what the tasks have in common, then options of `create_detector`."""
+        """Create the detector from options of the task and of `create_detector`."""
         is_still, device = options.running_mode is VisionTaskRunningMode.IMAGE, options.base_options.device
         usual: dict[str, Any] = {
             "static_image": is_still,
@@ -308,7 +308,7 @@ class DetectorTask(BaseVisionTaskApi[Found]):
             isinstance(path := given.get(name), Path) and path.is_file() and path.suffix != ENDING
             for name in ("detector_model", "landmark_model")
         )
-        # The first frames of a stream would grow old meanwhile, and only loading shows whether a network fits.
+        # Loading now keeps the first frames of a stream fresh and reports invalid networks at once.
         if has_own_network or options.running_mode is VisionTaskRunningMode.LIVE_STREAM:
             self._loading.result()
 
@@ -325,7 +325,7 @@ def _moved_corner(turned: NDArray[np.uint8], turns: int) -> NDArray[np.uint8]:
     """Move an image (H, W, 3) that was turned clockwise to where MediaPipe samples it.
 
     MediaPipe turns around the corner of a pixel and not around its center. Along each axis that runs backwards, the
-    content lies one pixel further and the first row or column is black.
+    content is shifted by one pixel and the first row or column is black.
     """
     down, right = int(turns > 1), int(turns < 3)
     return np.pad(turned, ((down, 0), (right, 0), (0, 0)))[: turned.shape[0], : turned.shape[1]]
