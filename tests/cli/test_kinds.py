@@ -127,6 +127,16 @@ def test_repetitions_are_counted_per_person():
     assert annotations[-1].extras == [{"repetitions": 3}]
     assert isinstance(annotations[-1].extras[0]["repetitions"], int)
     assert annotations[-1].notes == ["3 repetitions"]
+    assert counts.summary() == ["3 repetitions of left_knee_angle_rad by body #7"]
+
+
+def test_without_repetitions_the_range_of_the_angle_is_reported():
+    counts = RepetitionCounts(AngleLimits("left_knee_angle_rad"))
+    for index, angle in enumerate(np.radians([170, 130, 165])):
+        counts.update(Frame(index, index / 30, bodies=[bent(angle)]))
+    assert counts.summary() == [
+        "0 repetitions of left_knee_angle_rad. It was 130 to 170 degrees, the limits are 110 and 150"
+    ]
 
 
 @pytest.mark.golden
@@ -136,6 +146,7 @@ def test_repetitions_become_a_table(sonjit, data, tmp_path):
         pytest.skip(f"{file} is not there")
     status, lines = sonjit("body", file, "--count", "left_knee_angle_rad", "--save", tmp_path / "squats.csv")
     assert status == 0, lines
+    assert f"sonjit: {file}: 2 repetitions of left_knee_angle_rad by body #1." in lines
     with (tmp_path / "squats.events.csv").open(encoding="utf-8-sig", newline="") as table:
         rows = list(csv.DictReader(table))
     assert [(row["name"], row["type"]) for row in rows] == 2 * [("left_knee_angle_rad", "repetition")]

@@ -114,6 +114,7 @@ class RepetitionCounts:
     def __init__(self, limits: AngleLimits) -> None:
         self.limits = limits
         self._counters: dict[tuple[str, int, str | None], RepetitionCounter] = {}
+        self._range_rad = math.inf, -math.inf
         self._time_s = 0.0
 
     def update(self, frame: Frame) -> list[Event]:
@@ -124,6 +125,7 @@ class RepetitionCounts:
             angle_rad = measures(instance).get(self.limits.measure)
             if instance.id is None or angle_rad is None:
                 continue
+            self._range_rad = min(self._range_rad[0], angle_rad), max(self._range_rad[1], angle_rad)
             key = instance.kind, instance.id, instance.handedness
             if key not in self._counters:
                 self._counters[key] = RepetitionCounter(self.limits.low_rad, self.limits.high_rad)
@@ -141,6 +143,20 @@ class RepetitionCounts:
         """Return the number of repetitions of an instance so far; None without the angle or a track ID."""
         counter = self._counters.get((instance.kind, instance.id or 0, instance.handedness))
         return None if counter is None or instance.id is None else counter.count
+
+    def summary(self) -> list[str]:
+        """Return a line for each instance with repetitions, or one with the range of the angle if there are none."""
+        name = self.limits.measure
+        lines = [
+            f"{pluralize(counter.count, 'repetition')} of {name} by {' '.join(filter(None, (side, kind)))} #{id}"
+            for (kind, id, side), counter in self._counters.items()
+            if counter.count
+        ]
+        if lines or not self._counters:
+            return lines or [f"0 repetitions of {name}"]
+        low, high = (math.degrees(angle) for angle in self._range_rad)
+        limits = f"{math.degrees(self.limits.low_rad):.0f} and {math.degrees(self.limits.high_rad):.0f}"
+        return [f"0 repetitions of {name}. It was {low:.0f} to {high:.0f} degrees, the limits are {limits}"]
 
 
 class Annotations(NamedTuple):

@@ -296,6 +296,8 @@ class DetectWorker(Worker[Frame]):
         summary.notes += [note for table in self._tables for note in table.writer.notes]
         if summary.frames >= _MIN_FRAMES and not summary.instances and self._task.can_search_more:
             summary.notes.append(f"{self._source.name}: {self._task.count_text(0)} found. Try --search thorough.")
+        if self._repetitions is not None and summary.instances and not is_still(self._source):
+            summary.notes += [f"{self._source.name}: {line}." for line in self._repetitions.summary()]
         if self._shown < self._total:
             shown = f"{self._shown} of at least {self._total} shown"
             summary.notes.append(f"{self._source.name}: {shown}. Use --max-instances.")
