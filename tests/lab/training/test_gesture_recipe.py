@@ -17,15 +17,15 @@ from sonjit.gestures.features import FEATURES, aligned
 from sonjit.lab.hand_models.rig_files import load_rig
 from sonjit.lab.synthesis.render.opengl import renderer_name
 from sonjit.lab.training.gestures.alphabets import POSES, load_alphabet, shipped_gestures
-from sonjit.lab.training.gestures.appearance import AppearanceNetwork, AppearanceSettings, true_places
+from sonjit.lab.training.gestures.appearance import AppearanceNetwork, AppearanceSettings, exact_positions
 from sonjit.lab.training.gestures.data import (
     MAPS,
+    DetectedHands,
     PosedHands,
-    SeenHands,
-    maps_and_places,
+    detect_hands,
     posed_hands,
     recoloured,
-    seen_hands,
+    split_maps,
 )
 from sonjit.lab.training.gestures.poses import drawn_letters, posed_joints
 from sonjit.lab.training.gestures.train import (
@@ -88,19 +88,23 @@ def test_hands_are_found_in_rendered_folders(tmp_path, weights):
     assert set(hands.pose.tolist()) <= {"open", "victory"}
     apart = np.linalg.norm(hands.keypoints[..., :2] - hands.true_keypoints[..., :2], axis=-1).mean(1)
     assert (apart < 0.3 * np.ptp(hands.true_keypoints[..., :2], axis=1).max(1)).all()
-    shown = seen_hands(rendered, 1)
+    shown = detect_hands(rendered, 1)
     np.testing.assert_array_equal(shown.keypoints[: len(np.unique(shown.image))][0], hands.keypoints[0])
     assert shown.appearance.shape == (len(shown), 21, 66)
     assert shown.errors().max() <= 0.2
     assert len(set(shown.true_left.tolist())) == 2  # some are mirrored
-    read = seen_hands(rendered, maps=True)
-    maps, places = maps_and_places(read.appearance)
+    read = detect_hands(rendered, maps=True)
+    maps, places = split_maps(read.appearance)
     assert [one.shape[1:] for one in maps] == list(MAPS)
     assert ((places > -0.5) & (places < 1.5)).all()
-    off = np.linalg.norm(true_places(read) - places, axis=-1).mean(1) / np.linalg.norm(np.ptp(places, axis=1), axis=1)
+    off = np.linalg.norm(exact_positions(read) - places, axis=-1).mean(1) / np.linalg.norm(
+        np.ptp(places, axis=1), axis=1
+    )
     np.testing.assert_allclose(off, read.errors(), rtol=0.3)  # measured by the extent of others
     again = with_appearance(read, shipped_arrays("full."))
-    np.testing.assert_allclose(again.appearance, seen_hands(rendered).appearance, atol=0.05)  # maps are kept as float16
+    np.testing.assert_allclose(
+        again.appearance, detect_hands(rendered).appearance, atol=0.05
+    )  # maps are kept as float16
     hands.save(found)
     twice = PosedHands.concatenate([PosedHands.load(found), hands])
     assert len(twice) == 2 * len(hands)
@@ -120,7 +124,7 @@ def seen(count, seed):
     maps = [rng.normal(size=(count, *shape)) for shape in MAPS]
     maps[0][:, :3] += 3 * (hands.pose[:, None] == np.array(POSED))[..., None, None]
     rows = [one.reshape(count, -1) for one in (*maps, places)]
-    return SeenHands(**{**vars(hands), **same}, appearance=np.concatenate(rows, 1).astype(np.float16))
+    return DetectedHands(**{**vars(hands), **same}, appearance=np.concatenate(rows, 1).astype(np.float16))
 
 
 @pytest.mark.slow
@@ -130,7 +134,7 @@ def test_what_the_image_shows_is_learned_and_comes_out_of_both_files(tmp_path, m
         (tmp_path / name).mkdir()
     monkeypatch.setattr("sonjit.lab.training.gestures.train.posed_hands", lambda *_, **__: posed(90, 1))
     monkeypatch.setattr(
-        "sonjit.lab.training.gestures.train.seen_hands", lambda root, *_, **__: seen(240, 1 + (root.name == "held"))
+        "sonjit.lab.training.gestures.train.detect_hands", lambda root, *_, **__: seen(240, 1 + (root.name == "held"))
     )
     settings = {"train": "train", "held_out": "held", "seen.folders": "train", "people": "0", "steps": "5"}
     settings |= {"none": "0.3", "seen.steps": "300", "seen.batch": "32", "seen.channels": "8", "seen.hidden": "16"}
@@ -163,7 +167,7 @@ def test_the_arrays_say_what_the_network_of_the_image_says():
     network = AppearanceNetwork(3, 8, 5, 16).eval()
     network.fit_normalisation(hands, features)
     torch.nn.init.normal_(network.move.weight)
-    maps, places = maps_and_places(hands.appearance)
+    maps, places = split_maps(hands.appearance)
     inputs = [torch.from_numpy(one) for one in maps], torch.from_numpy(places), torch.from_numpy(features)
     with torch.no_grad():
         logits, keypoints, corrected = network(*inputs)
@@ -192,7 +196,9 @@ def test_images_are_calibrated_for_hands_of_which_half_make_a_gesture(monkeypatc
         "sonjit.lab.training.gestures.train.GestureClassifier",
         lambda weights: SimpleNamespace(probabilities=lambda *_: told.copy()),
     )
-    hands = SeenHands(**{**vars(posed(1500, 1)), "pose": np.array(POSED)[drawn]}, appearance=np.zeros((1500, 21, 1)))
+    hands = DetectedHands(
+        **{**vars(posed(1500, 1)), "pose": np.array(POSED)[drawn]}, appearance=np.zeros((1500, 21, 1))
+    )
     exponent, factor = image_calibration({}, hands)["with_image.calibration"]
     assert exponent == pytest.approx(1.5, rel=0.1)
     assert factor == pytest.approx(2, rel=0.15)  # of these hands a third make none

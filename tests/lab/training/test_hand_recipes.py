@@ -174,7 +174,7 @@ def test_depth_is_told_by_size_where_nothing_turns(clip):
     assert straight.at_box_mm == pytest.approx(turned.at_box_mm)
     assert straight.coord[2] == pytest.approx(1000 * hand.keypoints_m[0, 2])
     assert 0.3 < straight.coord[2] / straight.at_box_mm < 3
-    assert straight.seen
+    assert straight.in_crop
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ from sonjit.lab.training.hands3d.deformer_losses import (
 from sonjit.lab.training.hands3d.mano_data import STEP, pose_in_camera, synthetic_clips
 from sonjit.lab.training.losses import maxmse
 from sonjit.lab.training.recipes import TrainingRequest, load_recipe, run_recipe, settings_from
-from sonjit.lab.training.settings import TrainingSettings, make_optimizer
+from sonjit.lab.training.settings import TrainingSettings, create_optimizer
 
 TINY = {
     "mano": "stand-in", "size": "tiny", "clips": 4, "held_out_clips": 2, "batch": 2, "steps": 2, "workers": 1,
@@ -190,7 +190,7 @@ def test_one_sum_gives_each_network_its_own_gradients(clips):
 
 def test_parts_learn_at_rates_of_their_own():
     pair = AdversarialPair(_deformer(), create_network("motion-discriminator", channels=8))
-    optimizer = make_optimizer(pair, TrainingSettings(learning_rate_factors={"discriminator.": 100.0}))
+    optimizer = create_optimizer(pair, TrainingSettings(learning_rate_factors={"discriminator.": 100.0}))
     factors = {group["factor"]: len(group["params"]) for group in optimizer.param_groups}
     assert factors == {
         1.0: len(list(pair.deformer.parameters())),
@@ -199,7 +199,7 @@ def test_parts_learn_at_rates_of_their_own():
     with pytest.raises(
         InputError, match=r"learning_rate_factors: no trainable weight has a name that starts with 'nobody.'"
     ):
-        make_optimizer(pair, TrainingSettings(learning_rate_factors={"nobody.": 2.0}))
+        create_optimizer(pair, TrainingSettings(learning_rate_factors={"nobody.": 2.0}))
 
 
 @pytest.mark.slow

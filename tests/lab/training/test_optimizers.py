@@ -8,7 +8,13 @@ import torch
 
 from sonjit.lab.training.loop import layer_gradients
 from sonjit.lab.training.report import vanishing
-from sonjit.lab.training.settings import InitialisationName, OptimizerName, TrainingSettings, initialise, make_optimizer
+from sonjit.lab.training.settings import (
+    InitialisationName,
+    OptimizerName,
+    TrainingSettings,
+    create_optimizer,
+    initialise,
+)
 
 RATE = 0.1
 
@@ -58,7 +64,7 @@ class Bowl(torch.nn.Module):
 @pytest.mark.parametrize("name", get_args(OptimizerName))
 def test_each_optimizer_follows_its_rule(name, decay):
     bowl = Bowl()
-    optimizer = make_optimizer(bowl, TrainingSettings(optimizer=name, learning_rate=RATE, weight_decay=decay))
+    optimizer = create_optimizer(bowl, TrainingSettings(optimizer=name, learning_rate=RATE, weight_decay=decay))
     x, state = 0.8, {}
     for _ in range(6):
         optimizer.zero_grad()

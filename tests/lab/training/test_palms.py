@@ -229,7 +229,7 @@ def test_hands_without_a_whole_palm_are_unsure(painted):
     (painted / "other.json").unlink()
     assert not len(first.palms)
     x, y, width, height = data["annotations"][0]["bbox"]
-    np.testing.assert_allclose(first.unsure, [[x, y, x + width, y + height]], rtol=1e-5)
+    np.testing.assert_allclose(first.ignored, [[x, y, x + width, y + height]], rtol=1e-5)
 
 
 @pytest.mark.slow

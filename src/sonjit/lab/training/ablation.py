@@ -123,7 +123,7 @@ def run_sweep(
         JobError: The recipe's results lack the metric.
     """
     recipe = load_recipe(request.recipe)
-    varied = {name: tuple(dict.fromkeys(given)) for name, given in values.items() if name != "seed"}
+    varied = {name: tuple(dict.fromkeys(texts)) for name, texts in values.items() if name != "seed"}
     rows = tuple(
         AblationRow(", ".join(f"{name} {value}" for name, value in row.items()) or "all settings", row)
         for row in (dict(zip(varied, combination, strict=True)) for combination in product(*varied.values()))
@@ -183,22 +183,22 @@ def order_of(result: AblationResult) -> tuple[bool | None, list[str]]:
         return None, []
     sign = 1 if result.grid.higher_is_better else -1
     ranked = sorted(known, key=lambda row: -sign * (row.published or 0))
-    holds, lines = True, []
+    has_published_order, lines = True, []
     for better, worse in pairwise(ranked):
         difference = mean_with_interval([sign * (a - b) for a, b in zip(better.values, worse.values, strict=True)])
         if better.published != worse.published:
-            holds = holds and difference.value > 0
+            has_published_order = has_published_order and difference.value > 0
         sure = "sure" if difference.low > 0 else "sure the other way" if difference.high < 0 else "not sure"
         lines.append(
             f"{better.label} better than {worse.label} by {difference.value:.4g} "
             f"({difference.low:.4g} to {difference.high:.4g}): {sure} with {len(better.values)} seeds"
         )
-    return holds, lines
+    return has_published_order, lines
 
 
 def record_of(result: AblationResult) -> dict[str, object]:
     """Return the content of ablation.json."""
-    holds, steps = order_of(result)
+    has_published_order, steps = order_of(result)
     return {
         "recipe": result.recipe,
         "ablation": result.name,
@@ -209,7 +209,7 @@ def record_of(result: AblationResult) -> dict[str, object]:
         "seeds": result.grid.seeds,
         "interval": "95 %, Student's t over seeds",
         "rows": [{**asdict(row), "mean": row.mean._asdict()} for row in result.rows],
-        "published_order_holds": holds,
+        "published_order_holds": has_published_order,
         "steps": steps,
     }
 
@@ -281,7 +281,7 @@ def _blocks(result: AblationResult) -> Iterator[Block]:
     better = "higher" if grid.higher_is_better else "lower"
     published = any(row.published is not None for row in rows)
     if result.smoke:
-        yield Text("At the smoke size: the order of the rows is what can be compared, not the values.")
+        yield Text("Smoke size: compare only the order of the rows, not the values.")
     headings = ("", f"{grid.metric}{unit}", "95 % interval", *grid.also, *(("published",) if published else ()))
     yield Table(
         headings,
@@ -300,9 +300,9 @@ def _blocks(result: AblationResult) -> Iterator[Block]:
     yield Text(f"Means over seeds {seeds}, with intervals by Student's t.{direction}")
     if published:
         yield Text(f"Published: {grid.source}.")
-    holds, steps = order_of(result)
-    if holds is not None:
-        yield Text("The published order holds." if holds else "The published order does not hold.")
+    has_published_order, steps = order_of(result)
+    if has_published_order is not None:
+        yield Text("The published order holds." if has_published_order else "The published order does not hold.")
         yield BulletList(tuple(steps))
     bars = [(row.label, row.mean.value, row.mean.low, row.mean.high) for row in rows]
     yield Plot("ablation", bars_svg(bars, grid.unit, grid.title), f"{grid.title}: means and intervals")

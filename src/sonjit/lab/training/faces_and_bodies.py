@@ -1,8 +1,8 @@
 """Fine-tune MediaPipe's face and body networks (recipes `face-mesh` and `pose-*`) on keypoints of other data sets.
 
-A face mesh is trained on the points of 300W (68) and WFLW (98), which are read off its contours, or on meshes. A body
-is trained on the keypoints that BlazePose and the labels share. Unlabelled outputs are trained to stay as they were
-before training. Each face or body is cut out as the detector would cut it out.
+A face mesh is trained on the points of 300W (68) and WFLW (98), which are interpolated along its contours, or on
+meshes. A body is trained on the keypoints that BlazePose and the labels share. Unlabelled outputs are trained to stay
+as they were before training. Crops are like those of the detector.
 """
 
 from __future__ import annotations
@@ -213,13 +213,13 @@ def _body_box(points: FloatArray, instance: Instance) -> tuple[RotatedBox, float
 def _draw(rng: np.random.Generator, samples: Sequence[Sample], settings: PointSettings) -> PointBatch:
     """Return the batch of a step."""
 
-    def make(sample: Sample, own: np.random.Generator) -> LabelledCrop | None:
+    def make_example(sample: Sample, own: np.random.Generator) -> LabelledCrop | None:
         crops = labelled_crops(sample, settings)
         if not crops:
             return None
         return augmented_crop(crops[int(own.integers(len(crops)))], draw_augmentation(settings.augmentation, own))
 
-    return point_batch(draw_examples(samples, make, rng, settings.batch))
+    return point_batch(draw_examples(samples, make_example, rng, settings.batch))
 
 
 def augmented_crop(labelled: LabelledCrop, change: Augmentation) -> LabelledCrop:

@@ -35,7 +35,7 @@ _VIEWS = AugmentationSettings(
 _BATCH = 6
 
 _SHOWN = 0.8
-"""Share of the views that show what the network detects, if the crops allow it."""
+"""Share of the views with a detected hand or face, if the crops allow it."""
 
 _LEARNING_RATE = 4e-3
 """Learning rate in steps of a filter's rounding."""
@@ -44,7 +44,7 @@ _OUTPUT_WEIGHT = 5.0
 """Weight of an output's mean error in its standard deviations, relative to an error of a pixel."""
 
 _LAYER_WEIGHT = 20.0
-"""Weight of the layers' mean squared error relative to its initial value; it gives gradients of similar length."""
+"""Weight of the layers' mean squared error relative to its initial value; gradients then have similar lengths."""
 
 _MEASURED_CROPS = 24
 """Number of crops on which the layers' initial errors are measured."""
@@ -136,7 +136,7 @@ class FineTuning:
 
 
 def rounded_copy(network: Network, roundings: Sequence[Rounding]) -> tuple[Network, list[RoundedLayer]]:
-    """Return a trainable copy of a network that computes what its int8 form computes.
+    """Return a trainable copy of a network that has the outputs of its int8 form.
 
     Args:
         network: Network whose layers have the weights of the roundings.
@@ -172,7 +172,7 @@ def _key(filters: NDArray[np.float32]) -> bytes:
 
 
 class RoundedLayer(nn.Module):
-    """A convolution or linear layer that computes what its int8 form computes.
+    """A convolution or linear layer that has the outputs of its int8 form.
 
     Its parameters are the weights in steps of their rounding, and an addition to the bias in such steps of the widest
     input channel, so that one learning rate fits all filters.
@@ -205,11 +205,13 @@ class RoundedLayer(nn.Module):
         factors, scaled = self._factors(), self.weight * self.steps
         with torch.no_grad():
             step, largest = self._step(scaled), self._rounding.largest
-            lost = (scaled - (scaled / step).round().clamp(-largest, largest) * step) / factors  # rounding errors
-            bias = (lost * self._along_inputs(self.means)).flatten(1).sum(1)
+            rounding_error = (
+                scaled - (scaled / step).round().clamp(-largest, largest) * step
+            ) / factors  # rounding errors
+            bias = (rounding_error * self._along_inputs(self.means)).flatten(1).sum(1)
         if self._layer.bias is not None:
             bias = bias + self._layer.bias
-        arguments = {"weight": scaled / factors - lost, "bias": bias + self._added()}
+        arguments = {"weight": scaled / factors - rounding_error, "bias": bias + self._added()}
         return torch.func.functional_call(self._layer, arguments, values)
 
     def tuned(self) -> Tuned:
@@ -264,16 +266,16 @@ class _Views:
     ) -> None:
         self._teacher, self._landmarks = teacher, landmarks
         names = [name for name, layer in student.named_modules() if isinstance(layer, RoundedLayer)]
-        self._wanted, self._predicted = (_record(network, names) for network in (teacher, student))
+        self._expected, self._predicted = (_record(network, names) for network in (teacher, student))
         self._images = [image[0] for image in images]
         with torch.no_grad():
             outputs = [teacher(_values(image)) for image in images]
         shown = torch.cat([self._shown(values) for values in outputs])
         self._deviations = {name: _deviation([values[name] for values in outputs]) for name in outputs[0]}
         self._sides = shown.nonzero().flatten().tolist(), (~shown).nonzero().flatten().tolist()
-        few = images[:: max(1, len(images) // _MEASURED_CROPS)][:_MEASURED_CROPS]
+        measured = images[:: max(1, len(images) // _MEASURED_CROPS)][:_MEASURED_CROPS]
         with torch.no_grad():
-            errors = [self._run_both(student, _values(image))[2] for image in few]
+            errors = [self._run_both(student, _values(image))[2] for image in measured]
         self._errors_before = torch.stack(errors).mean(0).clamp(min=1e-12)
 
     def draw(self, rng: np.random.Generator) -> Tensor:
@@ -302,8 +304,14 @@ class _Views:
         with torch.no_grad():
             expected = self._teacher(views)
         predicted = student(views)
-        pairs = [(self._predicted[name], values) for name, values in self._wanted.items()]
-        return expected, predicted, torch.stack([(mine - theirs).square().mean() for mine, theirs in pairs])
+        pairs = [(self._predicted[name], values) for name, values in self._expected.items()]
+        return (
+            expected,
+            predicted,
+            torch.stack(
+                [(predicted_values - expected_values).square().mean() for predicted_values, expected_values in pairs]
+            ),
+        )
 
     def _view(self, rng: np.random.Generator) -> Tensor:
         shown, others = self._sides

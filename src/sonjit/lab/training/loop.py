@@ -39,9 +39,9 @@ from sonjit.lab.training.recipes import Progress, no_progress
 from sonjit.lab.training.run_folder import BEST, CHECKPOINT, LOG, SETTINGS, WEIGHTS, LogRow, RunFolder, RunState
 from sonjit.lab.training.settings import (
     TrainingSettings,
+    create_optimizer,
     freeze,
     initialise,
-    make_optimizer,
     schedule_factor,
 )
 from sonjit.lab.training.signals import SaveRequests, end_process, ends_training
@@ -76,7 +76,7 @@ def train(
     Args:
         network: Network in the initial state, device and mode (train or eval) for training.
         batch: Function that draws the batch of one step, with tensors on the CPU. It draws random numbers from the
-            given generator or from torch. It runs in the worker processes and must not change what it uses.
+            given generator or from torch. It runs in the worker processes and must not change its data.
         losses: Function that returns scalars by name for a batch on the device of the network. Their sum is minimised.
         settings: Settings of the loop. All fields identify the run, also those of a recipe's own class, except
             `RUNTIME_SETTINGS`.
@@ -106,7 +106,7 @@ def train(
     freeze(network, settings.freeze)
     initialise(network, settings.initialise, settings.seed)
     own_batches, accumulate = own_batch_indices(settings.accumulate)
-    optimizer = make_optimizer(network, settings)
+    optimizer = create_optimizer(network, settings)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
     parts: dict[str, nn.Module | torch.optim.Optimizer] = {"network": network, "optimizer": optimizer}
     if average:
@@ -283,7 +283,7 @@ def _evaluate(network: N, evaluate: Callable[[N], Mapping[str, float]]) -> dict[
 
 
 def _in_eval_mode(network: N, compute: Callable[[N], T]) -> T:
-    """Return what a function computes of a network in eval mode without gradients, and restore all modes."""
+    """Call a function with a network in eval mode without gradients, and restore all modes."""
     modes = [(module, module.training) for module in network.modules()]
     with torch.no_grad():
         value = compute(network.eval())

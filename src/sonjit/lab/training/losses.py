@@ -1,7 +1,7 @@
 """Losses. Each takes predictions and the ground truth and returns a scalar to minimise.
 
 `POINT_LOSSES` and `MAP_LOSSES` are chosen by name in recipes. They return a value for each point or cell, so that a
-recipe can leave out what is not labelled.
+recipe can exclude unlabelled points.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def adaptive_wing(
         truth: Maps with peaks of 1.
         alpha: Exponent of errors in the background; at peaks it is smaller by 1.
         omega: Factor of the logarithmic part.
-        epsilon: Error in whose unit the logarithm is taken.
+        epsilon: Unit of the error in the logarithm.
         theta: Error from which the loss is linear.
 
     Source: Wang et al. 2019, Adaptive Wing Loss for Robust Face Alignment via Heatmap Regression, equation 3.

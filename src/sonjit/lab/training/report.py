@@ -99,13 +99,13 @@ def _curves(log: Sequence[LogRow]) -> Iterator[Block]:
     images = sum(row.get("images", 0) for row in log)
     rate = f" {images / max(seconds, 1e-9):.3g} images per second." if images else ""
     yield Text(f"The network waited for its batches {waited / max(seconds, 1e-9):.0%} of {seconds:.0f} s{more}.{rate}")
-    for key, what in (
+    for key, caption in (
         ("learning_rate", "Learning rate"),
         ("gradient_norm", "Norm of the gradient, before it is clipped"),
     ):
-        yield Heading(what)
-        line = Line(what, steps, [row[key] for row in log])
-        yield Plot(key, lines_svg([line], "step", what, straight=key == "learning_rate"), what)
+        yield Heading(caption)
+        line = Line(caption, steps, [row[key] for row in log])
+        yield Plot(key, lines_svg([line], "step", caption, straight=key == "learning_rate"), caption)
 
 
 def _smooth_lines(name: str, steps: Sequence[int], values: Sequence[float], colour: int) -> list[Line]:

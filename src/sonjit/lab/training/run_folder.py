@@ -129,7 +129,7 @@ class RunFolder:
                 lines = log.read_text("utf-8").splitlines(keepends=True)[: int(state["step"])]
             except Exception as error:  # damaged files raise arbitrary exceptions in torch.load
                 raise InputError(
-                    f"{file}: damaged checkpoint ({type(error).__name__}); remove it to start anew"
+                    f"{file}: damaged checkpoint ({type(error).__name__}); remove it to start again"
                 ) from None
         write_text(log, "".join(lines))
         self._loggers = [factory(self.folder, self._settings, len(lines)) for factory in self._factories]

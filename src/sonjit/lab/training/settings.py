@@ -139,7 +139,7 @@ def check_side(settings: object, name: str) -> None:
         raise InputError(f"{name}={side}: must be a multiple of 32")
 
 
-def make_optimizer(network: nn.Module, settings: TrainingSettings) -> optim.Optimizer:
+def create_optimizer(network: nn.Module, settings: TrainingSettings) -> optim.Optimizer:
     """Return the optimizer of a network's trainable weights.
 
     Raises:

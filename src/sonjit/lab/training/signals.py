@@ -65,7 +65,7 @@ def ends_training(request: int) -> bool:
 
 
 def end_process(number: int) -> None:
-    """Raise what ends the process as the signal would have ended it, with the usual exit status.
+    """Raise the exception that ends the process with the usual exit status of the signal.
 
     Raises:
         KeyboardInterrupt: The signal is SIGINT.

@@ -1,7 +1,7 @@
 """Train the network that classifies gestures by the maps of the hand network in addition to its keypoints.
 
-The network reads the maps at the keypoints, corrects the keypoints and reads the maps again there. Its first layers
-become part of the hand heads, whose output is `Hand.appearance`. The other layers are saved in the file of gestures.
+The network samples the maps at the keypoints, corrects the keypoints and samples the maps at the corrected ones. Its
+first layers become part of the hand heads, whose output is `Hand.appearance`. The gesture file contains the others.
 The network also learns the exact keypoints in space, which is only an auxiliary task.
 """
 
@@ -21,7 +21,7 @@ from sonjit._util.errors import InputError
 from sonjit.gestures.classifier import WITH_IMAGE
 from sonjit.gestures.features import FEATURES, KEYPOINTS, aligned
 from sonjit.lab.training.gestures.alphabets import shipped_gestures
-from sonjit.lab.training.gestures.data import MAPS, SeenHands, maps_and_places
+from sonjit.lab.training.gestures.data import MAPS, DetectedHands, split_maps
 from sonjit.lab.training.loop import TrainingSettings, train
 from sonjit.lab.training.recipes import TrainingRequest
 from sonjit.lab.training.settings import check_at_least
@@ -106,7 +106,7 @@ class AppearanceNetwork(nn.Module):
         self.features = nn.Linear(FEATURES, embedding)
         self.first, self.second = nn.Linear(2 * shown + places + embedding, hidden), nn.Linear(hidden, embedding)
         self.last, self.truth = nn.Linear(embedding, poses), nn.Linear(embedding, _TRUTH)
-        self.little, self.some, self.much = nn.Dropout(0.1), nn.Dropout(0.2), nn.Dropout(0.25)
+        self.dropout_10, self.dropout_20, self.dropout_25 = nn.Dropout(0.1), nn.Dropout(0.2), nn.Dropout(0.25)
 
     @property
     def map_spread(self) -> list[Tensor]:
@@ -114,9 +114,9 @@ class AppearanceNetwork(nn.Module):
         return [self.get_buffer(f"map_spread_{number}") for number in range(len(MAPS))]
 
     @torch.no_grad()
-    def fit_normalisation(self, hands: SeenHands, features: RealArray) -> None:
+    def fit_normalisation(self, hands: DetectedHands, features: RealArray) -> None:
         """Set the mean and spread of the inputs."""
-        for spread, maps in zip(self.map_spread, maps_and_places(hands.appearance[::_SPREAD_STRIDE])[0], strict=True):
+        for spread, maps in zip(self.map_spread, split_maps(hands.appearance[::_SPREAD_STRIDE])[0], strict=True):
             spread.copy_(torch.from_numpy(maps.std((0, 2, 3)) + _MIN_SPREAD))
         self.middle.copy_(torch.from_numpy(features.mean(0)))
         self.spread.copy_(torch.from_numpy(features.std(0) + _MIN_SPREAD))
@@ -138,18 +138,18 @@ class AppearanceNetwork(nn.Module):
             gain = 1 + _CHANNEL_NOISE * torch.randn(len(places), 1, self.found.in_features, device=places.device)
             features = features + _FEATURE_NOISE * torch.randn_like(features)
         found = rectified(self.found(self._noisy(sampled(maps, places), gain)) + self.found_keypoint).flatten(1)
-        step = self.move(self.little(rectified(self.correct(torch.cat([found, (4 * places - 2).flatten(1)], 1)))))
+        step = self.move(self.dropout_10(rectified(self.correct(torch.cat([found, (4 * places - 2).flatten(1)], 1)))))
         corrected = places + _STEP * step.reshape(places.shape)
         target = corrected.detach()
         again = rectified(self.again(self._noisy(sampled(maps, target), gain)) + self.again_keypoint).flatten(1)
         around = target - target.mean(1, keepdim=True)
         around = around / around.square().mean((1, 2), keepdim=True).sqrt()
-        shown = torch.cat([self.some(torch.cat([found, again], 1)), around.flatten(1)], 1)
+        shown = torch.cat([self.dropout_20(torch.cat([found, again], 1)), around.flatten(1)], 1)
         if self.training:
             shown = shown * (torch.rand_like(shown[:, :1]) > _KEYPOINTS_ONLY)
-        both = torch.cat([shown, self.little(rectified(self.features(features)))], 1)
-        hidden = self.much(rectified(self.first(self.much(both))))
-        hidden = self.little(rectified(self.second(hidden)))
+        both = torch.cat([shown, self.dropout_10(rectified(self.features(features)))], 1)
+        hidden = self.dropout_25(rectified(self.first(self.dropout_25(both))))
+        hidden = self.dropout_10(rectified(self.second(hidden)))
         return self.last(hidden), self.truth(hidden), corrected
 
     def _noisy(self, shown: Tensor, gain: Tensor) -> Tensor:
@@ -201,7 +201,7 @@ def sampled(maps: list[Tensor], places: Tensor) -> Tensor:
 
 
 def train_with_image(
-    hands: SeenHands, chances: RealArray, settings: AppearanceSettings, request: TrainingRequest | None = None
+    hands: DetectedHands, chances: RealArray, settings: AppearanceSettings, request: TrainingRequest | None = None
 ) -> tuple[dict[str, RealArray], dict[str, RealArray]]:
     """Train the network and return arrays for the hand heads and for the file of gestures.
 
@@ -221,11 +221,11 @@ def train_with_image(
     torch.manual_seed(settings.seed)
     network = AppearanceNetwork(len(names), settings.channels, settings.correction, settings.hidden)
     network.fit_normalisation(hands, features)
-    cumulative, exact = chances.cumsum(), true_places(hands)
+    cumulative, exact = chances.cumsum(), exact_positions(hands)
 
     def batch(rng: np.random.Generator) -> tuple[list[Tensor], list[Tensor]]:
         rows = np.searchsorted(cumulative, rng.random(settings.batch) * cumulative[-1], "right")
-        maps, places = maps_and_places(hands.appearance[rows])
+        maps, places = split_maps(hands.appearance[rows])
         others = (places, features[rows], pose[rows], truth[rows], exact[rows])
         return [torch.from_numpy(values) for values in maps], [torch.from_numpy(values) for values in others]
 
@@ -248,7 +248,7 @@ def train_with_image(
     return network.heads(), network.arrays(shipped_gestures().shapes_of(names.tolist()))
 
 
-def true_places(hands: SeenHands) -> Float32Array:
+def exact_positions(hands: DetectedHands) -> Float32Array:
     """Return the exact keypoints (N, 21, 2) as fractions of the crop, offset from the detected ones as in the image.
 
     Args:
@@ -256,12 +256,12 @@ def true_places(hands: SeenHands) -> Float32Array:
     """
     places = hands.appearance[:, -2 * KEYPOINTS :].astype(np.float64).reshape(len(hands), KEYPOINTS, 2)
     found, observed = (points[..., 0] + 1j * points[..., 1] for points in (hands.keypoints, places))
-    found_middle, seen_middle = found.mean(1, keepdims=True), observed.mean(1, keepdims=True)
-    around = found - found_middle
-    turn = ((observed - seen_middle) * around.conj()).sum(1, keepdims=True) / (np.abs(around) ** 2).sum(
+    detected_middle, observed_middle = found.mean(1, keepdims=True), observed.mean(1, keepdims=True)
+    around = found - detected_middle
+    turn = ((observed - observed_middle) * around.conj()).sum(1, keepdims=True) / (np.abs(around) ** 2).sum(
         1, keepdims=True
     )
     exact = hands.true_keypoints[..., 0] + 1j * hands.true_keypoints[..., 1]
     # A similarity transform of the plane is a complex factor and an offset.
-    exact_in_crop = (exact - found_middle) * turn + seen_middle
+    exact_in_crop = (exact - detected_middle) * turn + observed_middle
     return np.stack([exact_in_crop.real, exact_in_crop.imag], -1).astype(np.float32)

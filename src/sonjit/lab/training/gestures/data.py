@@ -31,7 +31,7 @@ _EXAMPLES, _CANDIDATES = 40, 6
 """Number of examples of each gesture's pose, and how many of the nearest ones a free pose is compared with."""
 
 _SIMILAR: Final = 8
-"""Number of similar detected hands, of which one gives an exact hand its errors."""
+"""Number of similar detected hands, one of which provides the errors of an exact hand."""
 
 _MAX_ERROR: Final = 0.2
 """Maximum mean error of detected keypoints, as a fraction of the hand's extent, for a match."""
@@ -44,7 +44,7 @@ _TURN_RAD: Final = 0.3
 
 MAPS: Final = ((112, 14, 14), (192, 7, 7))
 """Shapes of the two coarser maps of the published full network."""
-_FoundHand = tuple[Hand, FloatArray, FloatArray, bool]
+_DetectedHand = tuple[Hand, FloatArray, FloatArray, bool]
 """A detected hand, its exact keypoints in the image and in metres, and whether it is a left hand."""
 
 
@@ -135,12 +135,12 @@ class PosedHands(ArrayRows):
 
 
 @dataclass(frozen=True, eq=False)
-class SeenHands(PosedHands):
+class DetectedHands(PosedHands):
     """Posed hands with their appearance.
 
     Attributes:
         appearance: (N, 21, A) as in `Hand`, or the inputs that it is computed from as rows (N, ...), see
-            `maps_and_places`.
+            `split_maps`.
     """
 
     appearance: NDArray[np.floating]
@@ -163,13 +163,13 @@ def posed_hands(
         InputError: The folder is not from `sonjit synth`, or no hand is detected in it.
     """
     network = _network(HandHeads)
-    columns = _columns(root, lambda sample, rng: _found(sample, network, crops, rng), progress)
+    columns = _columns(root, lambda sample, rng: _detect(sample, network, crops, rng), progress)
     return PosedHands(*columns[:-1])
 
 
-def seen_hands(
+def detect_hands(
     root: Path, more: int = 0, *, maps: bool = False, progress: Callable[[int, int], None] | None = None
-) -> SeenHands:
+) -> DetectedHands:
     """Run the published hand network on one crop of each hand, with its appearance.
 
     Args:
@@ -183,13 +183,13 @@ def seen_hands(
     """
     network = _network(_Maps if maps else HandHeads)
 
-    def find(sample: Sample, rng: np.random.Generator) -> Iterator[_FoundHand]:
-        yield from _found(sample, network, 1, rng)
+    def detect(sample: Sample, rng: np.random.Generator) -> Iterator[_DetectedHand]:
+        yield from _detect(sample, network, 1, rng)
         for _ in range(more):
-            other = ShownImage(recoloured(sample.rgb(), rng), mirrored=bool(rng.random() < 0.5))
-            yield from _found(sample, network, 1, rng, other)
+            other = ReplacementImage(recoloured(sample.rgb(), rng), mirrored=bool(rng.random() < 0.5))
+            yield from _detect(sample, network, 1, rng, other)
 
-    return SeenHands(*_columns(root, find, progress))
+    return DetectedHands(*_columns(root, detect, progress))
 
 
 class _Maps(HandHeads):
@@ -199,12 +199,12 @@ class _Maps(HandHeads):
         return np.concatenate([*(values.ravel() for values in inputs.maps), inputs.keypoints[:, :2].ravel()])
 
 
-def maps_and_places(rows: NDArray[np.floating]) -> tuple[list[Float32Array], Float32Array]:
+def split_maps(rows: NDArray[np.floating]) -> tuple[list[Float32Array], Float32Array]:
     """Split rows (N, ...) into (N, C, side, side) for each of `MAPS` and keypoints (N, 21, 2) as crop fractions."""
     sizes = [math.prod(shape) for shape in MAPS]
-    *maps, places = np.split(rows.astype(np.float32), np.cumsum(sizes), axis=1)
+    *maps, positions = np.split(rows.astype(np.float32), np.cumsum(sizes), axis=1)
     maps = [values.reshape(-1, *shape) for values, shape in zip(maps, MAPS, strict=True)]
-    return maps, places.reshape(len(rows), -1, 2)
+    return maps, positions.reshape(len(rows), -1, 2)
 
 
 def _network(heads: type[HandHeads]) -> Hands:
@@ -213,10 +213,10 @@ def _network(heads: type[HandHeads]) -> Hands:
 
 def _columns(
     root: Path,
-    find: Callable[[Sample, np.random.Generator], Iterator[_FoundHand]],
+    detect: Callable[[Sample, np.random.Generator], Iterator[_DetectedHand]],
     progress: Callable[[int, int], None] | None,
 ) -> list[Any]:
-    """Return the columns of `SeenHands` for a folder."""
+    """Return the columns of `DetectedHands` for a folder."""
     samples = open_dataset("folder", root)
     rows: list[tuple[object, ...]] = []
     for number, sample in enumerate(samples):
@@ -224,7 +224,7 @@ def _columns(
         if not isinstance(pose, str):
             raise InputError(f"{root}: {sample.id} has no gesture tag. Choose folders that sonjit synth wrote.")
         has_object = sample.tags.get("held", "none") != "none"
-        for hand, *exact in find(sample, np.random.default_rng(number)):
+        for hand, *exact in detect(sample, np.random.default_rng(number)):
             labels = hand.handedness == "Left", "any" if has_object else pose
             rows.append((hand.keypoints, hand.keypoints_3d, *labels, number, *exact, hand.appearance))
         if progress:
@@ -236,7 +236,7 @@ def _columns(
 
 
 @dataclass(frozen=True, eq=False)
-class ShownImage:
+class ReplacementImage:
     """An image that replaces a sample's own.
 
     Attributes:
@@ -248,12 +248,12 @@ class ShownImage:
     mirrored: bool = False
 
 
-def _found(
-    sample: Sample, network: Hands, crops: int, rng: np.random.Generator, shown: ShownImage | None = None
-) -> Iterator[_FoundHand]:
+def _detect(
+    sample: Sample, network: Hands, crops: int, rng: np.random.Generator, replacement: ReplacementImage | None = None
+) -> Iterator[_DetectedHand]:
     """Yield each hand as the network detects it in some crops."""
-    shown = shown or ShownImage(sample.rgb())
-    rgb = np.ascontiguousarray(shown.rgb[:, ::-1]) if shown.mirrored else shown.rgb
+    replacement = replacement or ReplacementImage(sample.rgb())
+    rgb = np.ascontiguousarray(replacement.rgb[:, ::-1]) if replacement.mirrored else replacement.rgb
     for instance in sample.instances:
         if (
             instance.kind != "hand"
@@ -264,9 +264,9 @@ def _found(
             continue
         if np.isnan(instance.keypoints_px).any():  # the hand reaches far outside the image
             continue
-        exact, metres = _exact(sample, instance)
-        left = (instance.side == "Left") != shown.mirrored
-        if shown.mirrored:
+        exact, metres = _exact_keypoints(sample, instance)
+        left = (instance.side == "Left") != replacement.mirrored
+        if replacement.mirrored:
             exact, metres = exact * [-1, 1, 1] + [rgb.shape[1], 0, 0], metres * [-1, 1, 1]
         points = exact[:, :2]
         extent = float(np.hypot(*np.ptp(points, axis=0)))
@@ -303,7 +303,7 @@ def recoloured(rgb: Image, rng: np.random.Generator) -> Image:
     return np.asarray(changed, np.uint8)
 
 
-def _exact(sample: Sample, instance: Instance) -> tuple[FloatArray, FloatArray]:
+def _exact_keypoints(sample: Sample, instance: Instance) -> tuple[FloatArray, FloatArray]:
     """Return a labelled hand's (21, 3) in the image, with z in its scale, and its (21, 3) metres."""
     assert instance.keypoints_m is not None
     assert instance.keypoints_px is not None

@@ -43,7 +43,7 @@ def posed_joints(
     alphabet: Alphabet | None = None,
     yaw_deg: float = 180.0,
 ) -> PosedHands:
-    """Return right hands whose exact joints stand for detected keypoints.
+    """Return right hands whose exact joints replace detected keypoints.
 
     Args:
         people: Number of people.
@@ -61,12 +61,12 @@ def posed_joints(
         rig = rig_from_shape("Right", shape)
         poses = list(_poses(rig, chosen, each, free, rng))
         names += [name for name, _ in poses]
-        points.append(_seen(rig, np.stack([angles for _, angles in poses]), rng, yaw_deg))
+        points.append(_points_in_camera(rig, np.stack([angles for _, angles in poses]), rng, yaw_deg))
     metres = np.concatenate(points)
     image = _projected(metres)
     right = np.zeros(len(names), np.bool_)
-    own = metres.astype(np.float32)
-    return PosedHands(image, own, right, np.array(names), np.arange(len(names)), image, own, right)
+    joints = metres.astype(np.float32)
+    return PosedHands(image, joints, right, np.array(names), np.arange(len(names)), image, joints, right)
 
 
 def _poses(
@@ -95,7 +95,7 @@ def _poses(
         yield "any", np.clip(angles, *limits)
 
 
-def _seen(rig: Rig, angles: FloatArray, rng: np.random.Generator, yaw_deg: float) -> FloatArray:
+def _points_in_camera(rig: Rig, angles: FloatArray, rng: np.random.Generator, yaw_deg: float) -> FloatArray:
     """Return (N, 21, 3) metres in the camera frame, each hand in its own random view with its fingers up."""
     count = len(angles)
     yaws = rng.uniform(-yaw_deg, yaw_deg, count)
@@ -135,7 +135,7 @@ def drawn_letter(stroke: Stroke, rng: np.random.Generator) -> FloatArray:
     x, y, yaw, roll = (np.interp(progress, knots, column) for column in columns)
     size = rng.uniform(*_DRAWN_SIZE) * float(np.linalg.norm(np.diff(rig.joints[[0, 9, 10, 11]], axis=0), axis=1).sum())
     yaw, roll = yaw + rng.normal(0, _DRAWN_YAW_DEG), roll + rng.normal(0, _DRAWN_ROLL_DEG)
-    views = [{"yaw_deg": about, "pitch_deg": 0.0, "roll_deg": turn} for about, turn in zip(yaw, roll, strict=True)]
+    views = [{"yaw_deg": angle, "pitch_deg": 0.0, "roll_deg": turn} for angle, turn in zip(yaw, roll, strict=True)]
     turns = np.stack([turn_hand(rig, view, _NO_TURN) for view in views])
     points = rig.keypoints(RigPose(turns, np.zeros((count, 3)), np.broadcast_to(angles, (count, 5, 3, 3))))
     return points - points[:, :1] + size * np.stack([x, y, 0 * x], 1)[:, None] + [0, 0, _DRAWN_M]
@@ -148,5 +148,5 @@ def _frames_of(letters: Sequence[FloatArray]) -> Iterator[Frame]:
         image = _projected(points)
         extent = np.ptp(image[0, :, :2], axis=0).max()
         image += rng.normal(0, _DRAWN_NOISE * extent, image.shape).astype(np.float32)
-        for index, (keypoints, own) in enumerate(zip(image, points.astype(np.float32), strict=True)):
-            yield Frame(index, index / _DRAWN_FPS, [Hand("Right", 1.0, keypoints, own, id=number)])
+        for index, (keypoints, joints) in enumerate(zip(image, points.astype(np.float32), strict=True)):
+            yield Frame(index, index / _DRAWN_FPS, [Hand("Right", 1.0, keypoints, joints, id=number)])

@@ -35,7 +35,7 @@ from sonjit.gestures.custom_motions import CustomMotions
 from sonjit.gestures.features import FEATURES
 from sonjit.lab.training.gestures.alphabets import Alphabet, load_alphabet, shipped_gestures
 from sonjit.lab.training.gestures.appearance import AppearanceSettings, train_with_image
-from sonjit.lab.training.gestures.data import PosedHands, SeenHands, maps_and_places, posed_hands, seen_hands
+from sonjit.lab.training.gestures.data import DetectedHands, PosedHands, detect_hands, posed_hands, split_maps
 from sonjit.lab.training.gestures.poses import drawn_letters, posed_joints
 from sonjit.lab.training.loop import TrainingSettings, train
 from sonjit.lab.training.recipes import TrainingRequest, settings_from
@@ -56,7 +56,7 @@ _NONE_FACTORS: Final = tuple(np.geomspace(0.25, 4, 25).tolist())
 _NONE_SHARE: Final = 0.5
 """Assumed share of hands without a gesture when the network on images is calibrated."""
 
-_RARE_POSES: Final = {"crossed": 0.25}  # seen from the back, a pointing hand looks similar and is far more frequent
+_RARE_POSES: Final = {"crossed": 0.25}  # from the back, a pointing hand is similar and far more frequent
 
 
 @dataclass(frozen=True)
@@ -181,8 +181,8 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
     for name in (*settings.train, *settings.held_out, *(settings.seen.folders if settings.seen else ())):
         if not (request.data / name).is_dir():
             raise InputError(f"{request.data / name}: no such folder; see the comments of the recipe's file")
-    hands = _found(request, settings.train, settings.crops)
-    held_out = _found(request, settings.held_out, 1).unambiguous(hands, alphabet)
+    hands = _detected_hands(request, settings.train, settings.crops)
+    held_out = _detected_hands(request, settings.held_out, 1).unambiguous(hands, alphabet)
     hands = hands.unambiguous(hands, alphabet)
     if settings.exact:
         hands, held_out = hands.exact(), held_out.exact()
@@ -207,7 +207,7 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
         weights = add_whitening(weights, [hands for hands, _ in sources])
     heads: dict[str, RealArray] = {}
     if settings.seen:
-        shown = _seen(request, settings.seen.folders, settings.seen.crops)
+        shown = _hands_with_inputs(request, settings.seen.folders, settings.seen.crops)
         shown = shown.unambiguous(shown)
         own = shown.image % settings.calibration_every == 0
         calibration_hands, shown = shown.take(own), shown.take(~own)
@@ -230,7 +230,7 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
     if heads:
         with atomic_file(request.out / HEADS_ASSET) as draft:
             np.savez(draft, **(shipped_arrays() | heads))  # pyright: ignore[reportArgumentType]
-        held_out = with_appearance(_seen(request, settings.held_out, 0).unambiguous(hands), heads)
+        held_out = with_appearance(_hands_with_inputs(request, settings.held_out, 0).unambiguous(hands), heads)
         metrics = gesture_metrics(classifier, held_out, alphabet)
         results |= {"heads": request.out / HEADS_ASSET}
         results |= {f"with_image_{name}": value for name, value in metrics.items()}
@@ -313,18 +313,18 @@ def calibrate(
     return min(map(scaled, _TEMPERATURES), key=loss)
 
 
-def with_appearance(hands: SeenHands, heads: Mapping[str, RealArray]) -> SeenHands:
+def with_appearance(hands: DetectedHands, heads: Mapping[str, RealArray]) -> DetectedHands:
     """Replace the inputs of the hands' appearance by the appearance itself."""
     reader = HandHeads({name.removeprefix("full."): value.astype(np.float32) for name, value in heads.items()})
 
     def read(row: NDArray[np.floating]) -> Float32Array:
-        maps, places = maps_and_places(row[None])
+        maps, places = split_maps(row[None])
         return reader.appearance(AppearanceInputs(places[0], maps))
 
     return replace(hands, appearance=np.array([read(row) for row in hands.appearance], np.float32))
 
 
-def image_calibration(weights: Mapping[str, RealArray], hands: SeenHands) -> dict[str, RealArray]:
+def image_calibration(weights: Mapping[str, RealArray], hands: DetectedHands) -> dict[str, RealArray]:
     """Return the calibration array for probabilities from images, see `GestureClassifier`.
 
     It minimises the cross-entropy on other hands, of which `_NONE_SHARE` are assumed to have no gesture.
@@ -412,16 +412,16 @@ def confusion_table(classifier: GestureClassifier, hands: PosedHands, alphabet: 
 
 def _predicted(classifier: GestureClassifier, hands: PosedHands) -> IntArray:
     """Return the (N,) index of the shape that is predicted for each hand."""
-    appearance = hands.appearance if isinstance(hands, SeenHands) else None
+    appearance = hands.appearance if isinstance(hands, DetectedHands) else None
     probabilities = classifier.probabilities(hands.features(), appearance)
     return np.where(probabilities.max(1) >= LEAST_SCORE, probabilities.argmax(1), 0)
 
 
-def _mean(values: BoolArray, where: BoolArray) -> float:
-    return float(values[where].mean()) if where.any() else 0.0
+def _mean(values: BoolArray, mask: BoolArray) -> float:
+    return float(values[mask].mean()) if mask.any() else 0.0
 
 
-def _found(request: TrainingRequest, names: tuple[str, ...], crops: int) -> PosedHands:
+def _detected_hands(request: TrainingRequest, names: tuple[str, ...], crops: int) -> PosedHands:
     """Return the hand network's detections in some folders below the data."""
 
     def compute(folder: Path, progress: Callable[[int, int], None]) -> PosedHands:
@@ -430,10 +430,10 @@ def _found(request: TrainingRequest, names: tuple[str, ...], crops: int) -> Pose
     return PosedHands.from_folders(request, names, f"{FOUND}/{{}}-{crops}.npz", compute)
 
 
-def _seen(request: TrainingRequest, names: tuple[str, ...], crops: int) -> SeenHands:
+def _hands_with_inputs(request: TrainingRequest, names: tuple[str, ...], crops: int) -> DetectedHands:
     """Return the hand network's detections with the inputs of the appearance."""
 
-    def compute(folder: Path, progress: Callable[[int, int], None]) -> SeenHands:
-        return seen_hands(folder, crops, maps=True, progress=progress)
+    def compute(folder: Path, progress: Callable[[int, int], None]) -> DetectedHands:
+        return detect_hands(folder, crops, maps=True, progress=progress)
 
-    return SeenHands.from_folders(request, names, f"{FOUND}/{{}}-maps-{crops}.npz", compute)
+    return DetectedHands.from_folders(request, names, f"{FOUND}/{{}}-maps-{crops}.npz", compute)

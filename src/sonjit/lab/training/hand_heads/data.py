@@ -84,7 +84,7 @@ def pasted_over(image: LabelledImage, other: NDArray[np.uint8], rng: np.random.G
 
     Args:
         image: Image, not changed.
-        other: Image (H, W, 3) that gives about half of the objects their texture; the others have one colour.
+        other: Image (H, W, 3) with the texture of about half of the objects; the others have one colour.
         rng: Generator of position, shape and size.
     """
     height, width = image.rgb.shape[:2]
@@ -141,7 +141,7 @@ class HandFeatures(ArrayRows):
     error: Float32Array
 
     @property
-    def seen(self) -> BoolArray:
+    def visible(self) -> BoolArray:
         """(N, 21) True for keypoints in the image that are not hidden."""
         return self.cause == 0
 

@@ -143,7 +143,7 @@ def calibrate(
         logits: Logits (N, 21) and (N,) of these heads on hands that were not in training.
         features: Features of those hands, with the ground truth.
     """
-    (scale, shift), (side_scale, side_shift) = platt(logits[0], features.seen), platt(logits[1], features.right)
+    (scale, shift), (side_scale, side_shift) = platt(logits[0], features.visible), platt(logits[1], features.right)
     scaled = dict(arrays)
     for name, times, plus in (("seen", scale, shift), ("side", side_scale, side_shift)):
         scaled[name] = np.asarray(arrays[name] * times, np.float32)
@@ -290,7 +290,7 @@ def _batch(rng: np.random.Generator, features: Mapping[str, HandFeatures], count
 
 
 def _tensors(hands: HandFeatures) -> list[Tensor]:
-    values = (*hands.inputs(), hands.seen, hands.right)
+    values = (*hands.inputs(), hands.visible, hands.right)
     return [torch.from_numpy(np.asarray(column, np.float32)) for column in values]
 
 
@@ -361,23 +361,23 @@ def head_metrics(heads: HandHeads, raw: HandHeads, features: HandFeatures) -> di
         features: Features of the hands.
     """
     visible, side = heads.probabilities(*features.inputs())
-    raw_seen, raw_side = raw.probabilities(*features.inputs())
+    raw_visible, raw_side = raw.probabilities(*features.inputs())
     metrics: dict[str, float] = {"hands": len(features)}
     images = np.broadcast_to(features.image[:, None], visible.shape)
     for cause in ("", *CAUSES[1:]):
-        hidden = features.cause == CAUSES.index(cause) if cause else ~features.seen
+        hidden = features.cause == CAUSES.index(cause) if cause else ~features.visible
         if hidden.sum() >= _MIN_HIDDEN:
-            some, name = features.seen | hidden, f"auroc_{cause}".rstrip("_")
-            metrics[name] = auroc(visible[some], features.seen[some])
+            selected, name = features.visible | hidden, f"auroc_{cause}".rstrip("_")
+            metrics[name] = auroc(visible[selected], features.visible[selected])
             metrics[f"{name}_low"], metrics[f"{name}_high"] = auroc_interval(
-                visible[some], features.seen[some], images[some]
+                visible[selected], features.visible[selected], images[selected]
             )
             metrics[f"{name}_hidden"] = int(hidden.sum())
     metrics |= {
-        "hidden_found": float((visible[~features.seen] < 0.5).mean()) if (~features.seen).any() else float("nan"),
-        "seen_found": float((visible[features.seen] >= 0.5).mean()),
-        "ece": calibration_error(visible, features.seen),
-        "ece_before": calibration_error(raw_seen, features.seen),
+        "hidden_found": float((visible[~features.visible] < 0.5).mean()) if (~features.visible).any() else float("nan"),
+        "seen_found": float((visible[features.visible] >= 0.5).mean()),
+        "ece": calibration_error(visible, features.visible),
+        "ece_before": calibration_error(raw_visible, features.visible),
     }
     right, published = (side > 0.5) == features.right, (features.label > 0.5) == features.right
     low, high = mean_interval(right, clusters=features.image.tolist())
@@ -390,11 +390,14 @@ def head_metrics(heads: HandHeads, raw: HandHeads, features: HandFeatures) -> di
         "published_side": float(published.mean()),
         "published_side_ece": calibration_error(features.label, features.right),
     }
-    for name, some in (("half_seen", features.seen.mean(1) >= 0.5), ("well_found", features.error < _WELL_FOUND)):
-        if some.any():
+    for name, selected in (
+        ("half_seen", features.visible.mean(1) >= 0.5),
+        ("well_found", features.error < _WELL_FOUND),
+    ):
+        if selected.any():
             metrics |= {
-                f"side_{name}_hands": int(some.sum()),
-                f"side_{name}": float(right[some].mean()),
-                f"published_side_{name}": float(published[some].mean()),
+                f"side_{name}_hands": int(selected.sum()),
+                f"side_{name}": float(right[selected].mean()),
+                f"published_side_{name}": float(published[selected].mean()),
             }
     return metrics

@@ -87,11 +87,15 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
     settings = settings_from(KeypointDetectorSettings, request.settings)
     options = {"backbone": settings.backbone, "channels": settings.channels}
     torch.manual_seed(settings.seed)
-    begin = {"backbone_weights": settings.backbone_weights} if settings.backbone_weights else {}
-    network = create_network("keypoint-detector", request.weights, **options, **begin).to(request.device).train()
+    backbone_options = {"backbone_weights": settings.backbone_weights} if settings.backbone_weights else {}
+    network = (
+        create_network("keypoint-detector", request.weights, **options, **backbone_options).to(request.device).train()
+    )
     data = hand_data(request, settings, lambda sample: bool(labelled_hands(sample)))
-    make = partial(example_from_sample, side=settings.side, augmentation=settings.augmentation)
-    batch = partial(draw_batch, samples=data.training, make=make, join=tensors_from_examples, count=settings.batch)
+    make_example = partial(example_from_sample, side=settings.side, augmentation=settings.augmentation)
+    batch = partial(
+        draw_batch, samples=data.training, make_example=make_example, join=tensors_from_examples, count=settings.batch
+    )
 
     def losses(model: KeypointHeatmaps, batch: tuple[Tensor, HeatmapTargets]) -> Mapping[str, Tensor]:
         return heatmap_losses(model(batch[0]), batch[1], settings.loss)

@@ -242,9 +242,9 @@ def _empty_box(sample: Sample, seed: int) -> RotatedBox | None:
     for _ in range(_MAX_TRIES):
         side = min(height, width) * rng.uniform(0.15, 0.6)
         cx, cy, reach = rng.uniform(0, width), rng.uniform(0, height), side * _MAX_REACH
-        apart = (boxes[:, 0] > cx + reach) | (boxes[:, 2] < cx - reach)
-        apart |= (boxes[:, 1] > cy + reach) | (boxes[:, 3] < cy - reach)
-        if apart.all():
+        is_free = (boxes[:, 0] > cx + reach) | (boxes[:, 2] < cx - reach)
+        is_free |= (boxes[:, 1] > cy + reach) | (boxes[:, 3] < cy - reach)
+        if is_free.all():
             return RotatedBox(cx, cy, side, side, rng.uniform(-np.pi, np.pi))
     return None
 
@@ -300,7 +300,7 @@ def to_batch(crops: Sequence[LandmarkCrop]) -> Batch:
     metres = torch.from_numpy(np.stack([crop.metres for crop in crops]))[:, :PUBLISHED_KEYPOINTS]
     sides = {"Left": 0.0, "Right": 1.0, None: np.nan}
     present = [np.nan if crop.present is None else float(crop.present) for crop in crops]
-    # The length of a palm that is seen edge-on is a better measure of its size than its width.
+    # If a palm is edge-on, its length measures its size better than its width.
     lengths = (keypoints[:, _WRIST] - keypoints[:, _MIDDLE_MCP]).norm(dim=1)
     return Batch(
         images.permute(0, 3, 1, 2) / 255,
@@ -339,13 +339,13 @@ def landmark_losses(
         points = outputs["keypoints"].unflatten(1, (-1, 3))  # (B, K, 3)
         metres = outputs["keypoints_3d"].unflatten(1, (-1, 3))[:, :PUBLISHED_KEYPOINTS]
         errors = error_of((points[..., :2] - batch.keypoints) / batch.palm[:, None, None])  # (B, K)
-        # A NaN in the ground truth would make a NaN gradient, even where the mask excludes it.
+        # NaN in the ground truth would cause a NaN gradient, even where the mask excludes it.
         depth_errors = (points[:, :PUBLISHED_KEYPOINTS, 2] - batch.depth.nan_to_num()).abs() / batch.palm[:, None]
         metres_errors = (metres - batch.metres.nan_to_num()).abs() / _PALM_M
         parts = {
-            "keypoints": _mean(errors, batch.known > 0),
-            "depth": 0.5 * _mean(depth_errors, batch.depth.isfinite()),
-            "metres": 0.5 * _mean(metres_errors, batch.metres.isfinite()),
+            "keypoints": _masked_mean(errors, batch.known > 0),
+            "depth": 0.5 * _masked_mean(depth_errors, batch.depth.isfinite()),
+            "metres": 0.5 * _masked_mean(metres_errors, batch.metres.isfinite()),
             "presence": 0.2 * _log_loss(outputs["presence"][:, 0], batch.present),
             "handedness": 0.2 * _log_loss(outputs["handedness"][:, 0], batch.left),
         }
@@ -367,24 +367,26 @@ def _change_losses(
     metres, metres_before = (
         values["keypoints_3d"].unflatten(1, (-1, 3))[:, :PUBLISHED_KEYPOINTS] for values in (outputs, before)
     )
-    depth = _mean((points[..., 2] - points_before[..., 2]).abs() / batch.palm[:, None], unannotated)
-    positions = _mean((metres - metres_before).abs() / _PALM_M, unannotated[..., None].expand_as(metres))
+    depth = _masked_mean((points[..., 2] - points_before[..., 2]).abs() / batch.palm[:, None], unannotated)
+    positions = _masked_mean((metres - metres_before).abs() / _PALM_M, unannotated[..., None].expand_as(metres))
     scores = torch.zeros_like(depth)
     for name, truth in (("presence", batch.present), ("handedness", batch.left)):
-        scores = scores + _mean((outputs[name] - before[name])[:, 0].square(), truth.isnan() & (batch.present != 0))
+        scores = scores + _masked_mean(
+            (outputs[name] - before[name])[:, 0].square(), truth.isnan() & (batch.present != 0)
+        )
     return {"kept_points": keep * (depth + positions), "kept_scores": keep * scores}
 
 
 def _log_loss(predicted: Tensor, truth: Tensor) -> Tensor:
     """Return the cross-entropy of probabilities (B,) where the ground truth (B,) is not NaN."""
-    sure = predicted.float().clamp(_MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
+    clamped = predicted.float().clamp(_MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
     true = truth.nan_to_num()
-    return _mean(-true * sure.log() - (1 - true) * (1 - sure).log(), truth.isfinite())
+    return _masked_mean(-true * clamped.log() - (1 - true) * (1 - clamped).log(), truth.isfinite())
 
 
-def _mean(values: Tensor, where: Tensor) -> Tensor:
-    """Return the mean where a mask is True, or 0 where it is nowhere True; other values get no gradient."""
-    return torch.where(where, values, 0).sum() / where.sum().clamp(min=1)
+def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean where a mask is True, or 0 if it is False everywhere; other values get no gradient."""
+    return torch.where(mask, values, 0).sum() / mask.sum().clamp(min=1)
 
 
 def landmark_metrics(network: Network, crops: Sequence[LandmarkCrop], device: str = "cpu") -> dict[str, float]:

@@ -195,7 +195,7 @@ def read_sources(
     Args:
         request: Training request. Its data are annotations, or the folder that contains `mix` and `test`. Its images
             are the folder or video of a single source.
-        settings: Settings that select the sources and what is held out.
+        settings: Settings that select the sources and the held-out hands.
 
     Raises:
         InputError: A source is missing or has no hand.
@@ -243,8 +243,8 @@ def draw_crops(
         without = int(rng.binomial(count, settings.negatives)) if empty else 0
         for crops, number in ((hands, count - without), (empty, without)):
             if number:
-                picked = rng.choice(len(crops), number, replace=number > len(crops))
-                chosen += [crops[index] for index in picked.tolist()]
+                indices = rng.choice(len(crops), number, replace=number > len(crops))
+                chosen += [crops[index] for index in indices.tolist()]
     return [augmented(crop, draw_augmentation(settings.augmentation, rng)) for crop in chosen]
 
 
@@ -290,8 +290,8 @@ def _other_network(settings: LandmarkSettings, weights: str | None) -> Network:
         outputs = network.eval()(torch.zeros(1, 3, settings.size, settings.size))
     for name, size in (("keypoints", 3 * count), ("keypoints_3d", 3 * count), ("presence", 1), ("handedness", 1)):
         if name not in outputs or outputs[name].shape != (1, size):
-            given = f"shape {tuple(outputs[name].shape)}" if name in outputs else "no such output"
-            raise InputError(f"network={settings.network} requires the output {name} (B, {size}); it has {given}")
+            actual = f"shape {tuple(outputs[name].shape)}" if name in outputs else "no such output"
+            raise InputError(f"network={settings.network} requires the output {name} (B, {size}); it has {actual}")
     return network.train()
 
 
@@ -304,14 +304,14 @@ def start_from_nearest(network: HandLandmarkNetwork, crops: Sequence[LandmarkCro
         if head.weight[3 * index : 3 * index + 3].any():
             continue  # already trained
         both = known[:, index, None] & known[:, :PUBLISHED_KEYPOINTS]  # (N, 21)
-        away = np.where(both[..., None], points[:, index, None] - points[:, :PUBLISHED_KEYPOINTS], np.nan)
+        offsets = np.where(both[..., None], points[:, index, None] - points[:, :PUBLISHED_KEYPOINTS], np.nan)
         measured = both.any(axis=0)
         if not measured.any():
             raise InputError(f"No hand has an annotation of extra keypoint {index - PUBLISHED_KEYPOINTS + 1}")
         distances = np.full(PUBLISHED_KEYPOINTS, np.inf)
-        distances[measured] = np.nanmean(np.linalg.norm(away[:, measured], axis=2), axis=0)
+        distances[measured] = np.nanmean(np.linalg.norm(offsets[:, measured], axis=2), axis=0)
         nearest = int(distances.argmin())
-        offset = torch.from_numpy(np.nanmean(away[:, nearest], axis=0))
+        offset = torch.from_numpy(np.nanmean(offsets[:, nearest], axis=0))
         with torch.no_grad():
             head.weight[3 * index : 3 * index + 2] = head.weight[3 * nearest : 3 * nearest + 2]
             head.bias[3 * index : 3 * index + 2] = head.bias[3 * nearest : 3 * nearest + 2] + offset.to(head.bias)

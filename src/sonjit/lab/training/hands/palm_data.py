@@ -43,12 +43,12 @@ class PalmSample:
     Attributes:
         image: (S, S, 3) uint8 RGB.
         palms: (P, 7, 2) keypoints in pixels of the image.
-        unsure: (Q, 4) x_min, y_min, x_max, y_max of hands whose palms are unknown; anchors in them are ignored.
+        ignored: (Q, 4) x_min, y_min, x_max, y_max of hands whose palms are unknown; anchors in them are ignored.
     """
 
     image: Image
     palms: Float32Array
-    unsure: Float32Array
+    ignored: Float32Array
 
 
 class PalmSamples(LazySequence[PalmSample]):
@@ -68,8 +68,8 @@ class PalmSamples(LazySequence[PalmSample]):
         instances = (instance for sample in samples for instance in sample.instances)
         first = next(instances, None)
         if first is not None and not any(item.keypoint_indices(PALM_KEYPOINTS) for item in chain([first], instances)):
-            where = samples[0].source or samples[0].dataset
-            raise InputError(f"{where}: no hand has a palm's keypoints; required are {', '.join(PALM_KEYPOINTS)}")
+            source = samples[0].source or samples[0].dataset
+            raise InputError(f"{source}: no hand has a palm's keypoints; required are {', '.join(PALM_KEYPOINTS)}")
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -79,16 +79,16 @@ class PalmSamples(LazySequence[PalmSample]):
         sample = self._samples[index]
         frame = letterbox_box(sample.width, sample.height, self.size, self.size)
         palms: list[FloatArray] = []
-        unsure: list[FloatArray] = []
+        ignored: list[FloatArray] = []
         for instance in sample.instances:
             points = _palm_of(instance)
             if points is not None:
                 palms.append(points_into_crop(points.astype(np.float32), frame, self.size))
             elif instance.kind == "hand":
                 box = instance.bounds() or (0, 0, sample.width, sample.height)
-                unsure.append(points_into_crop(np.reshape(box, (2, 2)), frame, self.size).reshape(4))
+                ignored.append(points_into_crop(np.reshape(box, (2, 2)), frame, self.size).reshape(4))
         image = letterbox(sample.rgb(), self.size, self.size)
-        return PalmSample(image, _stacked(palms, (7, 2)), _stacked(unsure, (4,)))
+        return PalmSample(image, _stacked(palms, (7, 2)), _stacked(ignored, (4,)))
 
     def has_palms(self) -> bool:
         """Check whether any image has a palm, without reading images."""
@@ -109,14 +109,14 @@ def augmented(sample: PalmSample, change: Augmentation) -> PalmSample:
     size = sample.image.shape[0]
     box = change.box(RotatedBox(size / 2, size / 2, size, size))
     image = change.image(crop(sample.image, box, size, size, border="zero"))
-    corners = sample.unsure[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
+    corners = sample.ignored[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
     palms, corners = (
         change.points(points_into_crop(points, box, size), size) for points in (sample.palms, corners)
     )  # fmt: skip
-    unsure = np.concatenate([corners.min(1), corners.max(1)], 1)
+    ignored = np.concatenate([corners.min(1), corners.max(1)], 1)
     inside = ((palm_squares(palms)[:, :2] > 0) & (palm_squares(palms)[:, :2] < size)).all(1)
     cut = corners_of(palm_squares(palms[~inside]))
-    return PalmSample(image, palms[inside].astype(np.float32), np.concatenate([unsure, cut]).astype(np.float32))
+    return PalmSample(image, palms[inside].astype(np.float32), np.concatenate([ignored, cut]).astype(np.float32))
 
 
 def _stacked(parts: Sequence[FloatArray], shape: tuple[int, ...]) -> Float32Array:
@@ -167,7 +167,7 @@ def _matched(anchors: FloatArray, sample: PalmSample) -> tuple[Float32Array, Boo
     found, placed = np.zeros(count, np.float32), np.zeros(count, np.bool_)
     boxes, sizes = np.zeros((count, 18), np.float32), np.ones(count, np.float32)
     x, y = anchors[:, None, 0], anchors[:, None, 1]  # (N, 1)
-    low_x, low_y, high_x, high_y = sample.unsure.T
+    low_x, low_y, high_x, high_y = sample.ignored.T
     found[((x > low_x) & (x < high_x) & (y > low_y) & (y < high_y)).any(1)] = -1
     if not len(sample.palms):
         return found, placed, boxes, sizes

@@ -253,7 +253,7 @@ def _truth(samples: Sequence[PalmSample], size: int) -> dict[str, object]:
     """Return palms in COCO's format; ignored regions are crowds."""
     annotations: list[Mapping[str, object]] = []
     for number, sample in enumerate(samples):
-        for crowd, boxes in ((0, corners_of(palm_squares(sample.palms))), (1, sample.unsure)):
+        for crowd, boxes in ((0, corners_of(palm_squares(sample.palms))), (1, sample.ignored)):
             for box in boxes:
                 x, y, width, height = _corner_and_size(box)
                 annotations.append(

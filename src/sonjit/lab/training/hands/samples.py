@@ -134,7 +134,7 @@ def open_samples(dataset: str, data: Path, request: TrainingRequest, split: str 
 
 
 def in_any_order(samples: Dataset, shards: Path) -> Dataset:
-    """Return a data set unchanged, or convert frames of a video, where seeking back decodes it anew, to shards."""
+    """Return a data set unchanged, or convert frames of a video, to shards, because seeking back decodes a video again."""
     if not (len(samples) and isinstance(samples[0].image, VideoFrame)):
         return samples
     save_shards(shards, samples)
@@ -152,7 +152,7 @@ def draw_batch(
     rng: np.random.Generator,
     *,
     samples: Sequence[P],
-    make: Callable[[P, np.random.Generator], T | None],
+    make_example: Callable[[P, np.random.Generator], T | None],
     join: Callable[[Sequence[T]], B],
     count: int,
 ) -> B:
@@ -161,21 +161,24 @@ def draw_batch(
     Args:
         rng: Generator of the draw.
         samples: Samples to draw from.
-        make: Function of `draw_examples`.
+        make_example: Function of `draw_examples`.
         join: Function that joins examples to a batch, with tensors on the CPU.
         count: Number of examples in the batch.
     """
-    return join(draw_examples(samples, make, rng, count))
+    return join(draw_examples(samples, make_example, rng, count))
 
 
 def draw_examples(
-    samples: Sequence[P], make: Callable[[P, np.random.Generator], T | None], rng: np.random.Generator, count: int
+    samples: Sequence[P],
+    make_example: Callable[[P, np.random.Generator], T | None],
+    rng: np.random.Generator,
+    count: int,
 ) -> list[T]:
     """Return examples of samples drawn at random.
 
     Args:
         samples: Samples to draw from, or their indices.
-        make: Function that makes an example of a sample, or returns None if the sample lacks the required labels.
+        make_example: Function that makes an example of a sample, or returns None if the sample lacks the required labels.
         rng: Generator of the draw.
         count: Number of examples.
 
@@ -185,7 +188,7 @@ def draw_examples(
 
     def draw_one(own: np.random.Generator) -> T:
         for _ in range(_MAX_TRIES):
-            example = make(samples[int(own.integers(len(samples)))], own)
+            example = make_example(samples[int(own.integers(len(samples)))], own)
             if example is not None:
                 return example
         raise InputError(f"None of {_MAX_TRIES} images has the required labels. Choose another data set or split.")

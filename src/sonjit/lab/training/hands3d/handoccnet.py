@@ -150,8 +150,8 @@ def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:
         network.backbone.load_imagenet(load_checkpoint(Path(settings.trunk_weights)))
     network.to(request.device).train()
     side = SIZES[settings.size].image
-    make = partial(example_from_sample, mano=mano, side=side, augmentation=settings.augmentation)
-    batch = partial(draw_batch, samples=data.training, make=make, join=_tensors, count=settings.batch)
+    make_example = partial(example_from_sample, mano=mano, side=side, augmentation=settings.augmentation)
+    batch = partial(draw_batch, samples=data.training, make_example=make_example, join=_tensors, count=settings.batch)
 
     def losses(model: HandOccNetwork, batch: HandOccBatch) -> Mapping[str, Tensor]:
         return handoccnet_losses(model(batch.images), _targets(model, batch))

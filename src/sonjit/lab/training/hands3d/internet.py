@@ -258,8 +258,10 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
     assert isinstance(network, InterNet)
     prepare_for_training(network, settings.trunk_weights, request.device)
     data = hand_data(request, settings, lambda sample: sample.camera is not None and bool(_hands(sample)))
-    make = partial(_example, layout=network.layout, space=settings.space, augmentation=settings.augmentation)
-    batch = partial(draw_batch, samples=data.training, make=make, join=batch_from_examples, count=settings.batch)
+    make_example = partial(_example, layout=network.layout, space=settings.space, augmentation=settings.augmentation)
+    batch = partial(
+        draw_batch, samples=data.training, make_example=make_example, join=batch_from_examples, count=settings.batch
+    )
 
     def losses(model: InterNet, batch: tuple[Tensor, InterNetTargets]) -> Mapping[str, Tensor]:
         parts = internet_losses(model(batch[0]), batch[1])
@@ -344,11 +346,11 @@ def _hands(sample: Sample) -> dict[Side, Instance]:
         if instance.kind == "hand" and instance.side is not None
     }
     return {
-        side: one
-        for side, one in hands.items()
-        if one.keypoints_px is not None
-        and one.keypoints_m is not None
-        and (np.isfinite(one.keypoints_px).all(1) & np.isfinite(one.keypoints_m).all(1)).any()
+        side: instance
+        for side, instance in hands.items()
+        if instance.keypoints_px is not None
+        and instance.keypoints_m is not None
+        and (np.isfinite(instance.keypoints_px).all(1) & np.isfinite(instance.keypoints_m).all(1)).any()
     }
 
 

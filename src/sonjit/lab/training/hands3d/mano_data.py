@@ -144,7 +144,7 @@ def _root_in_camera(fit: ManoParameters, camera: CalibratedCamera | None) -> Flo
 
 
 def synthetic_clips(mano: Mano, clips: int, frames: int, seed: int) -> list[Sample]:
-    """Return synthetic clips, frame by frame; a seed always gives the same clips.
+    """Return synthetic clips, frame by frame; the clips depend only on the seed.
 
     Args:
         mano: Right hand whose fingers bend about x, as those of the placeholder.

@@ -70,7 +70,7 @@ class RootExample(NamedTuple):
     image: Float32Array  # (S, S, 3) in 0..1
     at_box_mm: float  # depth at which a hand of standard size fills the box
     coord: FloatArray  # (3,) x, y in cells, depth in mm
-    seen: bool  # True if the root is in the crop
+    in_crop: bool  # True if the root is in the crop
 
 
 def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
@@ -91,8 +91,8 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
     assert isinstance(network, RootNet)
     prepare_for_training(network, settings.trunk_weights, request.device)
     data = hand_data(request, settings, lambda sample: sample.camera is not None and bool(known_hands(sample)))
-    make = partial(example_from_sample, side=settings.side, augmentation=settings.augmentation)
-    batch = partial(draw_batch, samples=data.training, make=make, join=_tensors, count=settings.batch)
+    make_example = partial(example_from_sample, side=settings.side, augmentation=settings.augmentation)
+    batch = partial(draw_batch, samples=data.training, make_example=make_example, join=_tensors, count=settings.batch)
 
     def losses(model: RootNet, batch: list[Tensor]) -> Mapping[str, Tensor]:
         images, at_box, coord, visible = batch

@@ -87,13 +87,13 @@ class Question(NamedTuple):
         image: Image file.
         text: Text of the question.
         answer: Most frequent answer.
-        given: Answers of all people, ten in the published set.
+        human_answers: Answers of all people, ten in the published set.
     """
 
     image: Path
     text: str
     answer: str
-    given: tuple[str, ...]
+    human_answers: tuple[str, ...]
 
 
 def read_questions(data: Path, images: Path, split: str) -> list[Question]:
@@ -122,7 +122,7 @@ def read_questions(data: Path, images: Path, split: str) -> list[Question]:
     return found
 
 
-def vqa_accuracy(answer: str, given: Sequence[str]) -> float:
+def vqa_accuracy(answer: str, human_answers: Sequence[str]) -> float:
     """Return the accuracy of an answer, 0..1: the mean of min(agreeing people / 3, 1) over subsets without one person.
 
     Source: https://visualqa.org/evaluation.html. Case, punctuation, articles and numbers in words do not matter. The
@@ -131,7 +131,7 @@ def vqa_accuracy(answer: str, given: Sequence[str]) -> float:
     >>> round(vqa_accuracy("two", ["2", "2", "2", "3", "3", "3", "3", "3", "3", "3"]), 3)  # with one of the 2s left out
     0.9
     """
-    own, people = _normalised(answer), [_normalised(other) for other in given]
+    own, people = _normalised(answer), [_normalised(other) for other in human_answers]
     agreeing = people.count(own)
     if len(people) == 1:
         return float(agreeing)
@@ -228,7 +228,7 @@ def _metrics(
         features, words = inputs(chunk)
         best: list[int] = head(features.to(device), words.to(device)).argmax(1).tolist()
         accuracies += [
-            vqa_accuracy(answers[index], question.given) for index, question in zip(best, chunk, strict=True)
+            vqa_accuracy(answers[index], question.human_answers) for index, question in zip(best, chunk, strict=True)
         ]
     return {"accuracy": float(np.mean(accuracies))}
 

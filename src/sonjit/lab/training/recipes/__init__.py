@@ -248,7 +248,7 @@ class TrainingRequest:
     smoke: bool = False
 
     def inputs(self, data: str | None = None) -> dict[str, object]:
-        """Return what identifies a run in addition to its settings, with hashes of its files.
+        """Return the inputs that identify a run in addition to its settings, with hashes of its files.
 
         Args:
             data: Description of the data. Default: their path.
@@ -285,7 +285,7 @@ def run_recipe(request: TrainingRequest) -> Mapping[str, object]:
     from sonjit.lab.training.report import save_run_report
 
     with processes(checked.device) as device, WorkFolder() as scratch:
-        if rank():  # only the first process's files are kept
+        if rank():  # only the first process's files are saved
             function(replace(checked, device=device, out=Path(scratch)))
             return {}
         with sole_writer(checked.out):
@@ -359,7 +359,7 @@ def imported(name: str, named_by: str) -> Any:  # noqa: ANN401  # a function or 
             raise InputError(f"{named_by}: no module {module}") from None
         raise
     value = getattr(found, attribute, None)
-    if value is None or not _is_allowed(str(getattr(value, "__module__", ""))):  # a module also has what it imports
+    if value is None or not _is_allowed(str(getattr(value, "__module__", ""))):  # a module also contains its imports
         raise InputError(f"{named_by}: {module} has no {attribute!r}")
     return value
 
