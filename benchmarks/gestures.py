@@ -24,7 +24,7 @@ from sonjit.gestures.classifier import LEAST_SCORE, load_gestures
 from sonjit.gestures.features import aligned
 from sonjit.lab.metrics.localization import box_iou
 from sonjit.lab.training.gestures.alphabets import shipped_gestures
-from sonjit.lab.training.gestures.data import SeenHands, seen_hands
+from sonjit.lab.training.gestures.data import DetectedHands, detect_hands
 from sonjit.lab.training.gestures.poses import posed_joints
 from sonjit.media import open_source
 from sonjit.results.measures.hands import palm_frame
@@ -102,9 +102,9 @@ EDGE_ON_DEG = (0, 30, 60, 75, 90)
 
 
 def rendered_hands(folders):
-    """Return `SeenHands` of folders that `sonjit synth` wrote, without free hands that are nearly a gesture."""
+    """Return `DetectedHands` of folders that `sonjit synth` wrote, without free hands that are nearly a gesture."""
     exemplars = posed_joints(4, 10, 1, np.random.default_rng(0))
-    return SeenHands.concatenate([seen_hands(folder) for folder in folders]).unambiguous(exemplars)
+    return DetectedHands.concatenate([detect_hands(folder) for folder in folders]).unambiguous(exemplars)
 
 
 def judge_renders(hands):

@@ -205,9 +205,7 @@ class RoundedLayer(nn.Module):
         factors, scaled = self._factors(), self.weight * self.steps
         with torch.no_grad():
             step, largest = self._step(scaled), self._rounding.largest
-            rounding_error = (
-                scaled - (scaled / step).round().clamp(-largest, largest) * step
-            ) / factors  # rounding errors
+            rounding_error = (scaled - (scaled / step).round().clamp(-largest, largest) * step) / factors
             bias = (rounding_error * self._along_inputs(self.means)).flatten(1).sum(1)
         if self._layer.bias is not None:
             bias = bias + self._layer.bias
@@ -305,13 +303,7 @@ class _Views:
             expected = self._teacher(views)
         predicted = student(views)
         pairs = [(self._predicted[name], values) for name, values in self._expected.items()]
-        return (
-            expected,
-            predicted,
-            torch.stack(
-                [(predicted_values - expected_values).square().mean() for predicted_values, expected_values in pairs]
-            ),
-        )
+        return expected, predicted, torch.stack([(values - target).square().mean() for values, target in pairs])
 
     def _view(self, rng: np.random.Generator) -> Tensor:
         shown, others = self._sides

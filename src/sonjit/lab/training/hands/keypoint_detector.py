@@ -87,10 +87,8 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
     settings = settings_from(KeypointDetectorSettings, request.settings)
     options = {"backbone": settings.backbone, "channels": settings.channels}
     torch.manual_seed(settings.seed)
-    backbone_options = {"backbone_weights": settings.backbone_weights} if settings.backbone_weights else {}
-    network = (
-        create_network("keypoint-detector", request.weights, **options, **backbone_options).to(request.device).train()
-    )
+    initial = {"backbone_weights": settings.backbone_weights} if settings.backbone_weights else {}
+    network = create_network("keypoint-detector", request.weights, **options, **initial).to(request.device).train()
     data = hand_data(request, settings, lambda sample: bool(labelled_hands(sample)))
     make_example = partial(example_from_sample, side=settings.side, augmentation=settings.augmentation)
     batch = partial(

@@ -134,7 +134,7 @@ def open_samples(dataset: str, data: Path, request: TrainingRequest, split: str 
 
 
 def in_any_order(samples: Dataset, shards: Path) -> Dataset:
-    """Return a data set unchanged, or convert frames of a video, to shards, because seeking back decodes a video again."""
+    """Return a data set unchanged, or convert video frames to shards, since seeking back decodes a video again."""
     if not (len(samples) and isinstance(samples[0].image, VideoFrame)):
         return samples
     save_shards(shards, samples)
@@ -178,7 +178,7 @@ def draw_examples(
 
     Args:
         samples: Samples to draw from, or their indices.
-        make_example: Function that makes an example of a sample, or returns None if the sample lacks the required labels.
+        make_example: Function that returns an example of a sample, or None if the sample lacks the labels.
         rng: Generator of the draw.
         count: Number of examples.
 
