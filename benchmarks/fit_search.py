@@ -275,8 +275,12 @@ def record(data: Path, kinds: Sequence[str], target: Path) -> None:
     for kind in kinds:
         kept[kind] = {}
         MODULES[kind].without_duplicates = lambda candidates, *_: list(candidates)  # type: ignore[attr-defined]
-        make = partial(sonjit.create_detector, kind, static_image=True, max_instances=1000, threads=1)
-        lite = load_hands(HandOptions(kind="hands", model="lite", static_image=True)) if kind == "hands" else None
+        make = partial(sonjit.create_detector, kind, static_image=True, max_instances=1000, threads=1, precision="f32")
+        lite = (
+            load_hands(HandOptions(kind="hands", model="lite", static_image=True, precision="f32"))
+            if kind == "hands"
+            else None
+        )
         with make(search="fast") as fast, make(search="thorough") as detector:
             samples = {at: one for at, one in photographs(data).items() if WHAT[kind] in one.tags["labelled"]}
             first = next(iter(samples.values())).rgb()

@@ -50,7 +50,7 @@ def test_dark_and_grey_stills_are_searched_in_good_light(web_page, all_networks,
     dark = (photo // 6).astype(np.uint8)
     grey = np.repeat(cv2.cvtColor(dark, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
     found = run(web_page, TRACK, "hands", [show(dark), show(grey)], {}, "detect")
-    with sonjit.create_detector("hands", static_image=True) as detector:
+    with sonjit.create_detector("hands", static_image=True, precision="f32") as detector:
         for ours, rgb in zip(found, (dark, grey), strict=True):
             assert_same_hands(ours, [hand.to_dict() for hand in detector.detect(rgb)])
 
