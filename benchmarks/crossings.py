@@ -241,11 +241,11 @@ def keypoints_of_person(person):
     return keypoints(found)[TORSO] - (CROSSING[0] / 2, 0)
 
 
-def describe_crossing(found, truth, alone):
+def describe_crossing(found, truth, single):
     """Return the delay of the first detections, misses of half-visible people, wrong IDs, and false detections."""
     ids, late, missed, wrong, false = [None, None], 0, 0, 0, 0
     for results, (places, seen) in zip(found, truth, strict=True):
-        wanted = [body + np.array([x, 0]) for body, x in zip(alone, places, strict=True)]
+        wanted = [body + np.array([x, 0]) for body, x in zip(single, places, strict=True)]
         bodies = [keypoints(getattr(one, "body", one))[TORSO] for one in results]
         away = [[np.linalg.norm(one - body, axis=1).mean() / PERSON_PX for one in bodies] for body in wanted]
         false += sum(bool(min(row[i] for row in away) > AT_PLACE) for i in range(len(bodies)))
@@ -264,12 +264,12 @@ def describe_crossing(found, truth, alone):
 def cross_people(options):
     """(crossing, search, figures) of every two of the images' people, each once in front."""
     people = {image.stem: cut_out(image) for image in options.media}
-    alone = {name: keypoints_of_person(person) for name, person in people.items()}
+    single = {name: keypoints_of_person(person) for name, person in people.items()}
     for behind, front in permutations(people, 2):
         frames, truth = crossing(people[behind], people[front], options.fps)
         found, *_ = run(frames, SimpleNamespace(kind=options.kind, max_instances=2, runs=1))
         for search in SEARCHES:
-            figures = describe_crossing(found[search], truth, (alone[behind], alone[front]))
+            figures = describe_crossing(found[search], truth, (single[behind], single[front]))
             yield f"{front} before {behind}", search, figures
 
 
@@ -307,7 +307,7 @@ def main():
         one.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.kind != "hands" and len(options.media) < 2:
-        parser.error(f"{options.media[0]} alone: give images of two people or more")
+        parser.error(f"{options.media[0]}: at least two images of people are required")
     tell((cross_hands if options.kind == "hands" else cross_people)(options), options)
 
 
