@@ -87,11 +87,13 @@ def test_minute_of_blendshapes_takes_less_than_a_megabyte(tmp_path, face):
     frames, extras = [], []
     for index in range(1800):
         frames.append(Frame(index, index / 30, faces=[one]))
-        extras.append([dict(zip(BLENDSHAPES, np.float32(rng.beta(0.5, 3, len(BLENDSHAPES))).tolist(), strict=True))])
-    for ending in (".csv", ".parquet"):
+        values = 10 ** rng.uniform(-7, 0, len(BLENDSHAPES))  # most blendshapes of a calm face are close to 0
+        extras.append([dict(zip(BLENDSHAPES, values.tolist(), strict=True))])
+    for ending in (".csv", ".parquet", ".xlsx"):
         path = tmp_path / f"t{ending}"
         write(path, frames, Header(kind="faces"), BLENDSHAPES, extras, rows="instance")
         assert path.stat().st_size < 1e6
+    assert float(read_csv(tmp_path / "t.csv")[7]["jawOpen"]) == pytest.approx(extras[7][0]["jawOpen"], abs=5e-5)
 
 
 def test_excel_workbook_has_three_sheets(tmp_path, frames):

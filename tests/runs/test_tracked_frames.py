@@ -75,6 +75,29 @@ def test_photographs_and_videos_of_a_folder_are_all_tracked(folder, monkeypatch)
         list(sonjit.track([folder / "bad.png", folder / "bad.png"], Finds()))
 
 
+def test_arrays_and_encoded_images_are_tracked(folder, monkeypatch):
+    monkeypatch.setattr("sonjit.runs.tracked_frames.Detector", Finds)
+    grey = [np.full((20, 30, 3), level, np.uint8) for level in (10, 20)]
+    encoded = (folder / "2.png").read_bytes()
+
+    def names(source):
+        return [(frame.index, frame.source, int(frame.image.max())) for frame in sonjit.track(source, Finds())]
+
+    assert names(grey[1]) == [(0, "image 0", 20)]
+    assert names(np.stack(grey)) == names(iter(grey)) == [(0, "image 0", 10), (1, "image 1", 20)]
+    assert names(encoded) == [(0, "image 0", 100)]
+    path = folder / "1.png"
+    assert names([path, encoded]) == [(0, str(path), 50), (1, "image 1", 100)]
+    assert names(path for path in [folder / "2.png", path]) == [(0, str(folder / "2.png"), 100), (1, str(path), 50)]
+    with pytest.warns(UserWarning, match="image 1: "):
+        assert names([grey[0], b"no image"]) == [(0, "image 0", 10)]
+    with (
+        pytest.warns(UserWarning, match="image 0: "),
+        pytest.raises(InputError, match="none of the images can be read"),
+    ):
+        names([b"no image"])
+
+
 def test_measures_of_frames_become_columns(folder, monkeypatch):
     monkeypatch.setattr("sonjit.runs.tracked_frames.Detector", Finds)
     frames = list(sonjit.track(folder, Finds(), measures=True))

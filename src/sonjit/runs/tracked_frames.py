@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import warnings
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import numpy as np
 
 from sonjit._util.errors import InputError
 from sonjit.detectors.create import create_detector
@@ -15,6 +18,8 @@ from sonjit.gestures.shipped import CANNED
 from sonjit.media import open_source
 from sonjit.media.found import TrackedFrame
 from sonjit.media.sources.base import Source
+from sonjit.media.sources.convert import rgb_from
+from sonjit.media.sources.open import ImageSource
 from sonjit.results import Frame
 from sonjit.results.measures import instance_values
 from sonjit.runs.annotations import AngleLimits, RepetitionCounts
@@ -23,16 +28,19 @@ from sonjit.runs.inputs import Inputs, is_video
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
-    from os import PathLike
 
     from sonjit.detectors.option import OptionValue
+    from sonjit.media.sources.convert import ImageLike
     from sonjit.results import Instance
+
+Trackable: TypeAlias = "Source | ImageLike | Iterable[ImageLike]"
+"""Inputs of `track`."""
 
 _OPTIONS_OF_NAMES = "options apply only to the name of a detector. Pass them to create_detector"
 
 
 def track(
-    source: str | PathLike[str] | Source | Iterable[str | PathLike[str]],
+    source: Trackable,
     detector: str | Detector[Any] = "hands",
     *,
     measures: bool = False,
@@ -44,7 +52,8 @@ def track(
 
     Args:
         source: Images, videos, folders and globs, one or a list; or `camera:0`, or an open source. Images and videos of
-            a folder, a glob or a list come one after the other, and `frame.source` names their file.
+            a folder, a glob or a list come one after the other, and `frame.source` names their file. Also RGB arrays,
+            encoded images as bytes and PIL images, one or an iterable, which `frame.source` names `image 0` and so on.
         detector: `"hands"`, `"face"`, `"body"`, `"holistic"`, or a detector, which is not closed.
         measures: Add the measures of each instance to `frame.measures`, and classify gestures.
         count: Angle whose repetitions to count, such as `"left_knee_angle_rad"` or with limits in degrees
@@ -80,7 +89,7 @@ def track(
 
 
 def _track(
-    source: str | PathLike[str] | Source | Iterable[str | PathLike[str]],
+    source: Trackable,
     detector: str | Detector[Any],
     options: dict[str, Any],
     *,
@@ -118,14 +127,21 @@ def _track(
 
 
 def _sources(
-    source: str | PathLike[str] | Source | Iterable[str | PathLike[str]],
+    source: Trackable,
 ) -> Generator[tuple[Source, int | None, str | None]]:
     """Yield each open source with its index and name among several files."""
     if isinstance(source, Source):
         yield source, None, None
         return
-    named = [os.fspath(source)] if isinstance(source, (str, os.PathLike)) else [os.fspath(path) for path in source]
-    inputs = Inputs.find(named)
+    items: Iterator[Any] = iter([source] if _is_image(source) else cast("Iterable[ImageLike]", source))
+    first = next(items, None)
+    named = [] if first is None else [first]
+    if isinstance(first, (str, os.PathLike)):
+        named += items
+    if not all(isinstance(name, (str, os.PathLike)) for name in named):
+        yield from _image_sources(chain(named, items))
+        return
+    inputs = Inputs.find(map(os.fspath, named))
     if inputs.files is None:
         with inputs.open_one() as opened:
             yield opened, None, None
@@ -146,6 +162,29 @@ def _sources(
             yield opened, index, label
     if not is_any_readable:
         raise InputError(f"{inputs.name}: none of the {len(inputs.files)} files can be read")
+
+
+def _is_image(source: Trackable) -> bool:
+    """Check whether an input is a path or one image, and no iterable of them."""
+    if isinstance(source, np.ndarray):
+        return source.ndim < 4
+    return isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(source, "getbands")
+
+
+def _image_sources(images: Iterable[ImageLike]) -> Generator[tuple[Source, int, str]]:
+    """Yield a source for each image. One that cannot be read is a warning."""
+    is_any_readable = False
+    for index, image in enumerate(images):
+        label = os.fspath(image) if isinstance(image, (str, os.PathLike)) else f"image {index}"
+        try:
+            opened = ImageSource(label, rgb_from(image))
+        except InputError as error:
+            warnings.warn(f"{label}: {error}", stacklevel=5)
+            continue
+        is_any_readable = True
+        yield opened, index, label
+    if not is_any_readable:
+        raise InputError("none of the images can be read")
 
 
 def _measures(instance: Instance, repetitions: RepetitionCounts | None) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from sonjit.media.tables.base import (
 )
 from sonjit.results import RESULT_TYPES, Body, Face, Frame, Hand, Instance, Person, Points, Result, shortest_floats
 from sonjit.results.skeletons import load_skeleton
+from sonjit.results.skeletons.blendshapes import BLENDSHAPES
 
 _VALUES = ("x", "y", "z", "x_m", "y_m", "z_m", "visibility")
 COLUMNS = (*("frame", "time", "instance", "id", "kind", "handedness", "score"), *("keypoint", "name"), *_VALUES)
@@ -112,7 +113,7 @@ class Layout:
                 "score": _rounded(result.score),
             }
             row |= dict(zip(BOX_COLUMNS, [_known(round(value, 2)) for value in result.box], strict=True))
-            row |= {name: _rounded(value) for name, value in zip(self.extra, values, strict=True)}
+            row |= {name: _rounded(value, name) for name, value in zip(self.extra, values, strict=True)}
             if result.kind in self.points:
                 names = _point_columns(result.kind, len(result.keypoints))
                 axes = [_VALUES.index(axis) for axis in _axes(result.kind)]
@@ -196,11 +197,13 @@ def _result_type(kind: str) -> type[Result]:
     return next(result for result in RESULT_TYPES.values() if result.kind == kind)
 
 
-def _rounded(value: float | str | None) -> float | str | None:
-    """Return a number with five significant digits, which is finer than any of the measures."""
-    if isinstance(value, float):
-        return float(f"{value:.5g}") if math.isfinite(value) else None
-    return value
+def _rounded(value: float | str | None, name: str = "") -> float | str | None:
+    """Return a number with five significant digits, or a blendshape with four decimals: finer than the error."""
+    if not isinstance(value, float):
+        return value
+    if not math.isfinite(value):
+        return None
+    return round(value, 4) if name in BLENDSHAPES else float(f"{value:.5g}")
 
 
 def _points(result: Instance) -> Iterator[Row]:
