@@ -39,7 +39,7 @@ def test_a_pair_of_glasses_lies_side_by_side():
 
 @pytest.mark.parametrize(("rig", "views"), [("webcam", 2), ("glasses", 1), ("dome", 0), ("dome", MAX_VIEWS + 1)])
 def test_a_rig_refuses_what_it_has_not(rig, views):
-    with pytest.raises(InputError, match=f"--rig {rig} with --views {views}: it takes"):
+    with pytest.raises(InputError, match=f"--rig {rig} with --views {views}: requires"):
         camera_rig(rig, views, (64, 64), 60, MIDDLE)
 
 

@@ -13,7 +13,7 @@ def setting(factor, rng):
         values = rng.permutation([str(value).lower() for value in factor.values.values])[:2].tolist()
         return f"{factor.name}={','.join(values)}", lambda value: str(value).lower() in values
     low, high = np.sort(rng.uniform(factor.values.low, factor.values.high, 2)).round(2)
-    if factor.values.whole:
+    if factor.values.integer:
         low, high = int(low), int(high) + 1
     return f"{factor.name}={low}..{high}", lambda value: low <= value <= high
 
@@ -59,7 +59,7 @@ def test_values_lie_in_their_range_and_use_it(factor, many):
         assert wanted <= set(drawn) <= set(factor.values.values)
     else:
         assert factor.values.low <= min(drawn) < max(drawn) <= factor.values.high
-        assert all(float(value) == round(value) for value in drawn) or not factor.values.whole
+        assert all(float(value) == round(value) for value in drawn) or not factor.values.integer
 
 
 def test_the_same_seed_draws_the_same_and_a_person_keeps_what_is_theirs():
@@ -84,13 +84,13 @@ def test_the_two_sides_are_balanced():
     ("text", "says"),
     [
         ("tone", "give factor=value"),
-        ("tone=", "takes whole numbers"),
+        ("tone=", "requires whole numbers"),
         ("colour=3", "Unknown factor 'colour'. Choose from person, tone"),
-        ("tone=11", "takes whole numbers from 1..10"),
-        ("tone=2.5", "takes whole numbers"),
-        ("distance=far", "takes numbers from"),
-        ("distance=nan", "takes numbers from"),
-        ("distance=0.9..0.4", "the first number is the greater one"),
+        ("tone=11", "requires whole numbers from 1..10"),
+        ("tone=2.5", "requires whole numbers"),
+        ("distance=far", "requires numbers from"),
+        ("distance=nan", "requires numbers from"),
+        ("distance=0.9..0.4", "the minimum is above the maximum"),
         ("hands=three", "Choose from 0, 1, 2, interacting"),
     ],
 )
@@ -107,5 +107,5 @@ def test_a_list_of_numbers_is_a_choice():
 
 def test_a_rare_number_is_mostly_its_least():
     rng = np.random.default_rng(0)
-    drawn = [Range(0, 1, rare=0.1).draw(rng) for _ in range(1000)]
+    drawn = [Range(0, 1, chance=0.1).draw(rng) for _ in range(1000)]
     assert 0.85 < np.mean(np.array(drawn) == 0) < 0.95

@@ -11,7 +11,7 @@ from sonjit.lab.hand_models.mesh_files import glb_from_motions
 from sonjit.lab.hand_models.rig import FINGERS, KEYPOINTS, RigMotion, RigPose
 from sonjit.lab.synthesis.hands.hands import SceneHand, drawables_from_hand, keypoints_from_hand
 from sonjit.lab.synthesis.hands.mesh import HandFiles, hand_mesh_from_rig, load_hand_mesh
-from sonjit.lab.synthesis.hands.person import HandLook, rig_from_shape
+from sonjit.lab.synthesis.hands.person import HandAppearance, rig_from_shape
 from sonjit.lab.synthesis.output.job import synthesize
 from sonjit.lab.synthesis.output.layouts import SynthSettings
 from sonjit.lab.synthesis.scene.gestures import angles_from_gesture, sample_angles
@@ -138,7 +138,9 @@ class TestMano:
         files = HandFiles.named("mano", mano[0])
         rig = rig_from_shape("Right", np.zeros(36), files)
         pose = RigPose(np.eye(3)[None], np.zeros((1, 3)), angles_from_gesture(rig, "pinch")[None])
-        hand = SceneHand("Right", np.zeros(36), pose, HandLook(glove="knit", rings=(1,), sleeve="shirt"), files=files)
+        hand = SceneHand(
+            "Right", np.zeros(36), pose, HandAppearance(glove="knit", rings=(1,), sleeve="shirt"), files=files
+        )
         skin = drawables_from_hand(hand, 1)[0]
         points = keypoints_from_hand(hand)
         for tip in points[4::4]:

@@ -8,7 +8,7 @@ import pytest
 from sonjit._util.errors import InputError
 from sonjit.lab.hand_models.rig import RigPose
 from sonjit.lab.synthesis.hands.hands import ARM, GLOVE, SceneHand, drawables_from_hand, keypoints_from_hand
-from sonjit.lab.synthesis.hands.person import HandLook, rig_from_shape
+from sonjit.lab.synthesis.hands.person import HandAppearance, rig_from_shape
 from sonjit.lab.synthesis.hands.worn import wrist_edge
 from sonjit.lab.synthesis.scene.gestures import sample_angles
 
@@ -23,7 +23,7 @@ def some_hand(side="Right", seed=0, **look):
     turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     turn[:, 0] *= np.linalg.det(turn)
     pose = RigPose(turn[None], rng.normal((0, 0, 0.6), 0.1, (1, 3)), angles[None])
-    return SceneHand(side, shape, pose, HandLook(**look), bend=(rng.normal(0, 0.3), rng.normal(0, 0.15)))
+    return SceneHand(side, shape, pose, HandAppearance(**look), bend=(rng.normal(0, 0.3), rng.normal(0, 0.15)))
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -125,7 +125,9 @@ def test_the_detector_finds_and_sides_plain_hands(hands, renderer):
             shape = np.random.default_rng(number).normal(size=36).clip(-2, 2)
             rig = rig_from_shape(side, shape)
             pose = pose_from_station(rig, Station(gesture, "camera", "up", (0.0, 0.0, 0.5)))
-            hand = SceneHand(side, shape, pose, HandLook(tone=3 + 2 * number, sleeve="shirt" if number % 2 else None))
+            hand = SceneHand(
+                side, shape, pose, HandAppearance(tone=3 + 2 * number, sleeve="shirt" if number % 2 else None)
+            )
             image = renderer.render(drawables_from_hand(hand, 1), camera, (320, 320), lighting, background).rgb
             found = detector.detect(image)
             seen.append([one.handedness for one in found] == [side])

@@ -38,7 +38,7 @@ def tree(folder):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, renderer, rigs):
+def integer(tmp_path_factory, renderer, rigs):
     """A run that nothing stopped."""
     folder = tmp_path_factory.mktemp("whole") / "out"
     synthesize(folder, SETTINGS)
@@ -46,7 +46,7 @@ def whole(tmp_path_factory, renderer, rigs):
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, whole):
+def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, integer):
     script = tmp_path / "run.py"
     script.write_text(RUN)
     out = tmp_path / "out"
@@ -58,23 +58,23 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, whole):
         process.wait()
         assert not (out / "coco.json").exists()
     summary = synthesize(out, SETTINGS)
-    assert 0 < summary.made <= SETTINGS.count
-    assert summary.made + summary.kept == SETTINGS.count
-    assert summary.images == summary.made * SETTINGS.views
-    assert tree(out) == whole
+    assert 0 < summary.rendered <= SETTINGS.count
+    assert summary.rendered + summary.reused == SETTINGS.count
+    assert summary.images == summary.rendered * SETTINGS.views
+    assert tree(out) == integer
 
 
 @pytest.mark.slow
-def test_a_finished_run_makes_nothing_anew(tmp_path, whole):
+def test_a_finished_run_makes_nothing_anew(tmp_path, integer):
     synthesize(tmp_path / "out", SETTINGS, jobs=2)
     log = ProgressLog()
     summary = synthesize(tmp_path / "out", SETTINGS, progress=log)
-    assert (summary.images, summary.kept, sum(log.steps)) == (0, SETTINGS.count, SETTINGS.count)
-    assert tree(tmp_path / "out") == whole
+    assert (summary.images, summary.reused, sum(log.steps)) == (0, SETTINGS.count, SETTINGS.count)
+    assert tree(tmp_path / "out") == integer
 
 
 @pytest.mark.slow
-def test_a_stopped_run_leaves_what_is_finished(tmp_path, whole, monkeypatch):
+def test_a_stopped_run_leaves_what_is_finished(tmp_path, integer, monkeypatch):
     made = []
     make = job._render_chunk
 
@@ -93,11 +93,11 @@ def test_a_stopped_run_leaves_what_is_finished(tmp_path, whole, monkeypatch):
     samples = open_dataset("folder", tmp_path / "out", check="all")
     assert 0 < len(samples) < SETTINGS.count * SETTINGS.views
     synthesize(tmp_path / "out", SETTINGS)
-    assert tree(tmp_path / "out") == whole
+    assert tree(tmp_path / "out") == integer
 
 
 @pytest.mark.slow
-def test_a_folder_of_something_else_is_left_alone(tmp_path, whole):
+def test_a_folder_of_something_else_is_left_alone(tmp_path, integer):
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "notes.txt").write_text("do not touch")

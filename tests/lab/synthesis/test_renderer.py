@@ -19,7 +19,7 @@ from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.lab.hand_models.rig import RigPose
 from sonjit.lab.hand_models.rig_files import load_rig
 from sonjit.lab.synthesis.hands.hands import SceneHand, drawables_from_hand, keypoints_from_hand
-from sonjit.lab.synthesis.hands.person import HandLook
+from sonjit.lab.synthesis.hands.person import HandAppearance
 from sonjit.lab.synthesis.render import opengl, renderer
 from sonjit.lab.synthesis.render.drawable import NO_PART, Drawable, Light, Lighting, Material
 from sonjit.lab.synthesis.render.renderer import Renderer
@@ -215,12 +215,12 @@ def test_background_is_stretched(drawn):
 
 def test_strips_join_without_a_seam(drawn, monkeypatch):
     things = [ball((0, 0, 0.6), 0.15), flat([[-0.3, -0.2, 0.9], [0.3, -0.1, 0.8], [0, 0.3, 0.7]], 2)]
-    whole = drawn(things, camera())
+    integer = drawn(things, camera())
     monkeypatch.setattr(renderer, "_MAX_PIXELS", 64 * 13)
     parts = drawn(things, camera())
-    assert (whole.instances == parts.instances).all()
-    assert np.allclose(whole.depth, parts.depth, atol=1e-5)
-    assert abs(whole.rgb.astype(int) - parts.rgb).max() <= 2
+    assert (integer.instances == parts.instances).all()
+    assert np.allclose(integer.depth, parts.depth, atol=1e-5)
+    assert abs(integer.rgb.astype(int) - parts.rgb).max() <= 2
 
 
 def test_shadows_fall_away_from_the_light(drawn):
@@ -292,7 +292,7 @@ def test_hands_of_all_tones_are_found(drawn, hands):
     pose = RigPose(upright[None], np.array([[0.02, 0.09, 0.4]]), np.zeros((1, 5, 3, 3)))
     grey = np.full((240, 320, 3), 105, np.uint8)
     for tone in range(1, 11):
-        hand = SceneHand("Right", np.zeros(36), pose, HandLook(tone, amounts={"creases": 0.5, "nails": 0.8}))
+        hand = SceneHand("Right", np.zeros(36), pose, HandAppearance(tone, amounts={"creases": 0.5, "nails": 0.8}))
         got = drawn(drawables_from_hand(hand, 1), camera(300, 300, 160, 120), (320, 240), background=grey)
         (found,) = hands(static_image=True).detect(got.rgb)
         assert found.handedness == "Right"

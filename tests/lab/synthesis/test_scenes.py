@@ -29,7 +29,7 @@ def test_a_seed_makes_the_same_scene_and_another_seed_another(rigs):
 def test_tone_pinned_changes_the_skins_colour_alone(renderer, rigs, index):
     light, dark = (make(index, "hands=1,2", f"tone={tone}") for tone in (1, 10))
     assert numbers(light) == numbers(dark)
-    assert [one.look.tone for one in dark.hands] == [10] * len(dark.hands)
+    assert [one.appearance.tone for one in dark.hands] == [10] * len(dark.hands)
     ((a, seen_a),), ((b, seen_b),) = render_samples(renderer, light), render_samples(renderer, dark)
     np.testing.assert_array_equal(seen_a.instances, seen_b.instances)
     np.testing.assert_array_equal(seen_a.depth, seen_b.depth)
@@ -49,7 +49,7 @@ def test_as_many_hands_as_asked_for_of_one_person(rigs, hands, count):
         assert len(scene.hands) == count
         assert len({one.side for one in scene.hands}) == count
         assert len({one.shape.tobytes() for one in scene.hands}) == min(count, 1)
-        assert len({(one.look.tone, one.person) for one in scene.hands}) == min(count, 1)
+        assert len({(one.appearance.tone, one.person) for one in scene.hands}) == min(count, 1)
 
 
 @pytest.mark.slow

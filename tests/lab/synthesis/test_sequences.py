@@ -6,7 +6,7 @@ import pytest
 from sonjit._util.errors import InputError
 from sonjit.lab.synthesis.hands.person import rig_from_shape
 from sonjit.lab.synthesis.scene.gestures import neutral_station, pose_from_station, scripts
-from sonjit.lab.synthesis.scene.motions import make_sequence, retarget, sequence_names
+from sonjit.lab.synthesis.scene.motions import perform_sequence, retarget, sequence_names
 from sonjit.lab.synthesis.scene.separation import DEPTH_M, penetration_depth
 
 pytestmark = pytest.mark.usefixtures("rigs")
@@ -36,11 +36,11 @@ class TestNames:
 
     def test_an_unknown_name_lists_the_known(self, person):
         with pytest.raises(InputError, match="ROM01"):
-            make_sequence("9999_no", person, FPS, np.random.default_rng(0))
+            perform_sequence("9999_no", person, FPS, np.random.default_rng(0))
 
     def test_no_frames_are_refused(self, person):
-        with pytest.raises(InputError, match="frames a second"):
-            make_sequence(sequence_names()[0], person, 0, np.random.default_rng(0))
+        with pytest.raises(InputError, match="frames per second"):
+            perform_sequence(sequence_names()[0], person, 0, np.random.default_rng(0))
 
 
 class TestStations:
@@ -77,7 +77,7 @@ class TestMotion:
     @pytest.mark.parametrize("which", ["_RT_open_close", "0_neutral_relaxed", "_dh_pray", "_2H_turns"])
     def test_sequences_move_smoothly_and_hold(self, person, which):
         (name, *_) = [name for name in sequence_names() if which in name]
-        sequence = make_sequence(name, person, FPS, np.random.default_rng(2))
+        sequence = perform_sequence(name, person, FPS, np.random.default_rng(2))
         assert sequence.kind == ("ROM" if name.startswith("ROM") else "PP")
         assert np.allclose(np.diff(sequence.times), 1 / FPS)
         for points in keypoints(person, sequence).values():
@@ -91,7 +91,7 @@ class TestMotion:
     @pytest.mark.slow
     def test_peak_poses_begin_and_end_apart(self, person):
         (name,) = [name for name in sequence_names() if "dh_triangle" in name]
-        sequence = make_sequence(name, person, FPS, np.random.default_rng(4))
+        sequence = perform_sequence(name, person, FPS, np.random.default_rng(4))
         wrists = [points[:, 0] for points in keypoints(person, sequence).values()]
         apart = np.linalg.norm(wrists[0] - wrists[1], axis=1)
         assert min(apart[0], apart[-1]) > 0.15
@@ -102,11 +102,11 @@ class TestMotion:
     def test_sides_take_part_as_named(self, person):
         for name, sides in (("0016_", {"Right"}), ("0116_", {"Left"}), ("0200_", {"Right", "Left"})):
             (full,) = [each for each in sequence_names() if each.startswith(name)]
-            assert set(make_sequence(full, person, 4, np.random.default_rng(0)).poses) == sides
+            assert set(perform_sequence(full, person, 4, np.random.default_rng(0)).poses) == sides
 
     def test_one_seed_gives_one_motion(self, person):
         name = sequence_names()[5]
-        one, other, third = (make_sequence(name, person, 6, np.random.default_rng(seed)) for seed in (1, 1, 2))
+        one, other, third = (perform_sequence(name, person, 6, np.random.default_rng(seed)) for seed in (1, 1, 2))
         assert np.array_equal(one.poses["Right"].angles, other.poses["Right"].angles)
         assert len(one.times) != len(third.times) or not np.allclose(
             one.poses["Right"].angles, third.poses["Right"].angles
@@ -118,7 +118,7 @@ class TestRetarget:
         rng = np.random.default_rng(9)
         rig = rig_from_shape("Left", rng.normal(size=36).clip(-2, 2))
         (name,) = [name for name in sequence_names() if "LT_open_close" in name]
-        sequence = make_sequence(name, {"Left": rig}, 8, rng)
+        sequence = perform_sequence(name, {"Left": rig}, 8, rng)
         seen = rig.keypoints(sequence.poses["Left"]) + rng.normal(0, 0.0005, (len(sequence.times), 21, 3))
         shape, pose = retarget("Left", seen, sequence.times)
         made = rig_from_shape("Left", shape)

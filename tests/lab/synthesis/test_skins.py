@@ -9,7 +9,7 @@ from sonjit.lab.synthesis.hands.mesh import load_hand_mesh
 from sonjit.lab.synthesis.hands.person import (
     MONK_TONES,
     TEXTURES,
-    HandLook,
+    HandAppearance,
     albedo_from_tone,
     skin_marks,
     skin_material,
@@ -37,13 +37,13 @@ class TestTones:
 
 class TestMaterial:
     def test_textures_differ(self):
-        made = [skin_material(HandLook(texture=number)) for number in range(len(TEXTURES))]
+        made = [skin_material(HandAppearance(texture=number)) for number in range(len(TEXTURES))]
         assert len(made) >= 5
         assert len({(each.variant, each.roughness) for each in made}) == len(made)
         assert all(0 <= amount <= 1 for each in made for amount in each.amounts.values())
 
     def test_tone_changes_the_colour_alone(self):
-        one, other = (skin_material(HandLook(tone=tone, seed=3.2)) for tone in (2, 9))
+        one, other = (skin_material(HandAppearance(tone=tone, seed=3.2)) for tone in (2, 9))
         assert one.albedo != other.albedo
         assert (one.roughness, one.variant, one.seed, one.amounts) == (
             other.roughness,
@@ -54,7 +54,7 @@ class TestMaterial:
 
     def test_an_unknown_texture_is_refused(self):
         with pytest.raises(InputError, match="texture"):
-            skin_material(HandLook(texture=len(TEXTURES)))
+            skin_material(HandAppearance(texture=len(TEXTURES)))
 
 
 @pytest.mark.usefixtures("rigs")

@@ -7,7 +7,7 @@ from sonjit._util.errors import InputError
 from sonjit.lab.hand_models.rig import FINGERS, RigPose
 from sonjit.lab.synthesis import look_up
 from sonjit.lab.synthesis.hands.hands import ARM, GLOVE, SceneHand, drawables_from_hand
-from sonjit.lab.synthesis.hands.person import HandLook, rig_from_shape
+from sonjit.lab.synthesis.hands.person import HandAppearance, rig_from_shape
 from sonjit.lab.synthesis.hands.worn import GLOVES, SLEEVES, ring_drawable
 
 pytestmark = pytest.mark.usefixtures("rigs")
@@ -15,7 +15,7 @@ STILL = RigPose(np.eye(3)[None], np.zeros((1, 3)), np.zeros((1, 5, 3, 3)))
 
 
 def dressed(**look):
-    hand = SceneHand("Right", np.zeros(36), STILL, HandLook(**look))
+    hand = SceneHand("Right", np.zeros(36), STILL, HandAppearance(**look))
     return drawables_from_hand(hand, 1)
 
 

@@ -110,10 +110,10 @@ def test_further_images_lie_beside_and_agree_with_the_masks(folders):
         assert 0.1 < np.median(depth[depth > 0]) * 1e-4 < 2
         length = np.linalg.norm((normals[masks > 0].astype(float) - 128) / 127, axis=1)
         np.testing.assert_allclose(length, 1, atol=0.05)
-        whole = np.zeros_like(masks, bool)
+        integer = np.zeros_like(masks, bool)
         for instance in image.instances:
-            whole |= instance.mask()
-        assert not (whole & (masks == 0)).any()
+            integer |= instance.mask()
+        assert not (integer & (masks == 0)).any()
 
 
 @pytest.mark.slow

@@ -114,7 +114,7 @@ def synth(
     with progress_bar(count, "sequences" if moves else "scenes") as bar:
         summary = synthesize(out, settings, jobs=jobs, workers=workers, progress=bar)
     seconds = time.monotonic() - began
-    before = f", {summary.kept} from before" if summary.kept else ""
+    before = f", {summary.reused} from before" if summary.reused else ""
     speed = f" in {seconds:.1f} s ({summary.images / seconds:.2g} a second)" if summary.images else ""
     sys.stderr.write(f"{pluralize(summary.images, 'image')}{speed}{before}; wrote {out}\n")
     return 0

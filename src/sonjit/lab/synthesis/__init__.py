@@ -15,8 +15,8 @@ from sonjit._util.errors import InputError, unknown_name
 T = TypeVar("T")
 
 
-def look_up(what: str, table: Mapping[str, T], name: str) -> T:
+def look_up(kind: str, table: Mapping[str, T], name: str) -> T:
     """Return the value of a name, or raise InputError with the known names."""
     if name not in table:
-        raise InputError(unknown_name(what, name, table))
+        raise InputError(unknown_name(kind, name, table))
     return table[name]

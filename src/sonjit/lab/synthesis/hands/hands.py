@@ -24,7 +24,7 @@ from sonjit.lab.synthesis.hands.penetration import (
     regions_of,
     skin_around,
 )
-from sonjit.lab.synthesis.hands.person import HandLook, rig_from_shape, skin_marks, skin_material
+from sonjit.lab.synthesis.hands.person import HandAppearance, rig_from_shape, skin_marks, skin_material
 from sonjit.lab.synthesis.hands.worn import (
     GLOVES,
     SLEEVES,
@@ -62,7 +62,7 @@ class SceneHand:
         side: The person's own hand.
         shape: Values (36,) by `hands.SHAPE_NAMES`, in standard deviations from the rig.
         pose: Pose of one frame, in the world's axes.
-        look: Appearance of its surface.
+        appearance: Appearance of its surface.
         person: Index of its person.
         bend: Radians by which the hand is bent towards its palm and turned towards the thumb's side, relative to its
             forearm.
@@ -72,38 +72,40 @@ class SceneHand:
     side: Side
     shape: FloatArray
     pose: RigPose
-    look: HandLook
+    appearance: HandAppearance
     person: int = 0
     bend: tuple[float, float] = (0.0, 0.0)
     files: HandFiles | None = None
 
 
 def drawables_from_hand(hand: SceneHand, instance: int) -> list[Drawable]:
-    """Return the hand's skin, then its forearm and what it wears.
+    """Return the hand's skin, then its forearm and garments.
 
     Args:
         hand: Hand in the world.
         instance: 1 to 49; a glove adds `GLOVE`, and forearm, sleeve and rings add `ARM`.
 
     Raises:
-        InputError: The hand's files cannot be used, or its look contains an unknown name.
+        InputError: The hand's files cannot be used, or its appearance contains an unknown name.
     """
     rig = rig_from_shape(hand.side, hand.shape, hand.files)
     rest, edge = load_hand_mesh(hand.side, hand.files), wrist_edge(hand.side, hand.files)
     rest_mesh = _rest_mesh(hand.side, hand.files)
     vertices, normals = (edge.extended(values[0]) for values in rig.skin(hand.pose))
     normals = edge.straightened(normals, hand.pose.rotation[0] @ rest_mesh.axes[:, 2])
-    look, skin = hand.look, skin_material(hand.look)
-    made = [Drawable(vertices, normals, edge.faces, skin, instance, rest_mesh.rest, rest_mesh.parts, rest_mesh.marks)]
-    made += _arm(hand, instance, vertices[edge.loop], normals=normals[edge.loop], rest_mesh=rest_mesh, edge=edge)
-    if look.glove is not None:
-        kind = look_up("glove", GLOVES, look.glove)
+    appearance, skin = hand.appearance, skin_material(hand.appearance)
+    drawables = [
+        Drawable(vertices, normals, edge.faces, skin, instance, rest_mesh.rest, rest_mesh.parts, rest_mesh.marks)
+    ]
+    drawables += _arm(hand, instance, vertices[edge.loop], normals=normals[edge.loop], rest_mesh=rest_mesh, edge=edge)
+    if appearance.glove is not None:
+        kind = look_up("glove", GLOVES, appearance.glove)
         faces = glove_faces(rest, edge.faces, kind.fingerless)
         outside = vertices + kind.thick_m * normals
-        cloth = cloth_material(kind, look.seed)
-        made.append(Drawable(outside, normals, faces, cloth, instance + GLOVE, rest_mesh.rest, rest_mesh.parts))
-    made += [ring_drawable(rig, hand.pose, finger, look.seed, instance + ARM) for finger in look.rings]
-    return made
+        cloth = cloth_material(kind, appearance.seed)
+        drawables.append(Drawable(outside, normals, faces, cloth, instance + GLOVE, rest_mesh.rest, rest_mesh.parts))
+    drawables += [ring_drawable(rig, hand.pose, finger, appearance.seed, instance + ARM) for finger in appearance.rings]
+    return drawables
 
 
 def _arm(
@@ -113,23 +115,29 @@ def _arm(
     axes = hand.pose.rotation[0] @ rest_mesh.axes
     bend = (hand.bend[0], hand.bend[1] * (-1 if hand.side == "Right" else 1))
 
-    def rest_of(tube: Tube) -> FloatArray:
+    def rest_positions(tube: Tube) -> FloatArray:
         count = len(tube.behind) // len(loop)
         return np.tile(rest_mesh.rest[edge.loop], (count, 1)) + tube.behind[:, None] * rest_mesh.axes[:, 2]
 
     arm = forearm(loop, normals, axes, bend)
     fade = np.exp(-arm.behind / _FADE_M)[:, None].astype(np.float32)
     marks = np.tile(rest_mesh.marks[edge.loop], (len(fade) // len(loop), 1)) * fade
-    skin = skin_material(hand.look)
-    made = [Drawable(arm.vertices, arm.normals, arm.faces, skin, instance + ARM, rest_of(arm), marks=marks)]
-    if hand.look.sleeve is not None:
-        cut = look_up("sleeve", SLEEVES, hand.look.sleeve)
+    skin = skin_material(hand.appearance)
+    drawables = [Drawable(arm.vertices, arm.normals, arm.faces, skin, instance + ARM, rest_positions(arm), marks=marks)]
+    if hand.appearance.sleeve is not None:
+        garment = look_up("sleeve", SLEEVES, hand.appearance.sleeve)
         tube = sleeve(
-            loop, axes, bend, start_m=cut.start_m, width_m=cut.width_m, folds_m=cut.folds_m, seed=hand.look.seed
+            loop,
+            axes,
+            bend,
+            start_m=garment.start_m,
+            width_m=garment.width_m,
+            folds_m=garment.folds_m,
+            seed=hand.appearance.seed,
         )
-        cloth = cloth_material(cut, hand.look.seed + 3)
-        made.append(Drawable(tube.vertices, tube.normals, tube.faces, cloth, instance + ARM, rest_of(tube)))
-    return made
+        cloth = cloth_material(garment, hand.appearance.seed + 3)
+        drawables.append(Drawable(tube.vertices, tube.normals, tube.faces, cloth, instance + ARM, rest_positions(tube)))
+    return drawables
 
 
 class _RestMesh(NamedTuple):
@@ -243,9 +251,9 @@ class MovingHand:
 @lru_cache(maxsize=8)
 def _pads(rig: Rig) -> tuple[float, ...]:
     """Return the distance in metres from each fingertip's joint back to the pad."""
-    joints, made = regions_of(rig).joints, list[float]()
+    joints, pads = regions_of(rig).joints, list[float]()
     for chain in FINGERS:
         own, tip = np.isin(joints, chain[2:]), chain[3]
         beyond = -((rig.vertices[own] - rig.joints[tip]) @ rig.frames[tip][:, 2])
-        made.append(max(_PAD_M - float(beyond.max(initial=0)), 0))
-    return tuple(made)
+        pads.append(max(_PAD_M - float(beyond.max(initial=0)), 0))
+    return tuple(pads)

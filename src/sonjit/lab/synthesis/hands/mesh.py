@@ -65,17 +65,17 @@ def hand_mesh_from_rig(rig: Rig, side: Side) -> Rig:
     vertices, weights, faces = _close_wrist(rig, *_weld(rig))
     values = np.concatenate([vertices, weights], 1)
     fine, fine_faces = _subdivide(values, faces)
-    # dividing rounds the hand off; what the old vertices lost is given back to all
-    lost, _ = _subdivide(values - fine[: len(values)], faces)
-    fine[:, :3] += lost[:, :3]
-    made = replace(
+    # subdivision shrinks the hand: add the displacement of the old vertices to all
+    shrinkage, _ = _subdivide(values - fine[: len(values)], faces)
+    fine[:, :3] += shrinkage[:, :3]
+    rig_fine = replace(
         rig,
         vertices=fine[:, :3],
         normals=vertex_normals(fine[:, :3], fine_faces),
         faces=fine_faces,
         weights=fine[:, 3:] / fine[:, 3:].sum(1, keepdims=True),
     )
-    return made if side == rig.side else _mirror(made)
+    return rig_fine if side == rig.side else _mirror(rig_fine)
 
 
 def coarse_faces(rig: Rig) -> IntArray:
@@ -84,8 +84,8 @@ def coarse_faces(rig: Rig) -> IntArray:
 
 
 def _mirror(rig: Rig) -> Rig:
-    """Return the hand of the other side. Of the four faces of a divided face, the first three begin at its old
-    corners.
+    """Return the hand of the other side. The first three of the four faces of a triangle start at its corners
+    before subdivision.
     """
     return replace(rig.mirrored(), faces=rig.faces.reshape(-1, 4, 3)[:, [0, 2, 1, 3]][..., [0, 2, 1]].reshape(-1, 3))
 
@@ -94,8 +94,8 @@ def _weld(rig: Rig) -> tuple[FloatArray, FloatArray, IntArray]:
     """Return vertices (V, 3), weights (V, 25) and faces without duplicates."""
     _, first, same = np.unique(rig.vertices.round(7), axis=0, return_index=True, return_inverse=True)
     faces = same.reshape(-1)[rig.faces].astype(np.int64)
-    whole = (faces != np.roll(faces, 1, 1)).all(1)
-    return rig.vertices[first], rig.weights[first], faces[whole]
+    is_triangle = (faces != np.roll(faces, 1, 1)).all(1)
+    return rig.vertices[first], rig.weights[first], faces[is_triangle]
 
 
 def _close_wrist(
@@ -104,11 +104,13 @@ def _close_wrist(
     """Return vertices, weights and faces closed at the wrist: an open mesh gets a ring behind the wrist and an end."""
     if len(vertices) < _MIN_VERTICES:
         raise InputError(f"the mesh has {len(vertices)} vertices; at least {_MIN_VERTICES} are required")
-    ways = np.stack([faces, np.roll(faces, -1, 1)], -1).reshape(-1, 2)
-    there = set(map(tuple, ways.tolist()))
-    after: dict[int, int] = {a: b for a, b in there if (b, a) not in there}
+    half_edges = np.stack([faces, np.roll(faces, -1, 1)], -1).reshape(-1, 2)
+    unique_half_edges = set(map(tuple, half_edges.tolist()))
+    after: dict[int, int] = {a: b for a, b in unique_half_edges if (b, a) not in unique_half_edges}
     behind = (vertices - rig.joints[0]) @ rig.frames[0][:, 2]
-    if len(there) < len(ways) or len(after) != sum((b, a) not in there for a, b in there):
+    if len(unique_half_edges) < len(half_edges) or len(after) != sum(
+        (b, a) not in unique_half_edges for a, b in unique_half_edges
+    ):
         raise InputError("more than two faces of the mesh share an edge; each edge may have two")
     if not after:
         if behind.max() < _MIN_BEHIND_M:
@@ -120,18 +122,20 @@ def _close_wrist(
     if len(edge) != len(after):
         raise InputError("the mesh has several holes; only the wrist may be open")
     count, ends = len(vertices), np.array(edge)
-    to = max(_BEHIND_M, float(behind[ends].max()) + _BEHIND_M / 4)
-    ring = vertices[ends] + (to - behind[ends])[:, None] * rig.frames[0][:, 2]
+    ring_depth = max(_BEHIND_M, float(behind[ends].max()) + _BEHIND_M / 4)
+    ring = vertices[ends] + (ring_depth - behind[ends])[:, None] * rig.frames[0][:, 2]
     a, b = ends, np.roll(ends, -1)
     far_a = count + np.arange(len(edge))
     far_b = np.roll(far_a, -1)
     middle = np.full(len(edge), count + len(edge))
-    more = np.concatenate([np.stack(each, 1) for each in ((b, a, far_a), (b, far_a, far_b), (far_b, far_a, middle))])
+    wrist_faces = np.concatenate(
+        [np.stack(each, 1) for each in ((b, a, far_a), (b, far_a, far_b), (far_b, far_a, middle))]
+    )
     wrist = np.eye(weights.shape[1])[np.zeros(len(edge) + 1, int)]
     return (
         np.concatenate([vertices, ring, ring.mean(0)[None]]),
         np.concatenate([weights, wrist]),
-        np.concatenate([faces, more]),
+        np.concatenate([faces, wrist_faces]),
     )
 
 
@@ -139,7 +143,7 @@ def _subdivide(values: FloatArray, faces: IntArray) -> tuple[FloatArray, IntArra
     """Divide each triangle into four by Loop's rules (1987) with Warren's weights: values (V, C) -> (V + E, C), faces
     (4 F, 3).
 
-    Of the four faces of a triangle, the first three begin at its old corners.
+    The first three of the four faces of a triangle start at its old corners.
     """
     count = len(values)
     corners = np.stack([faces, np.roll(faces, -1, 1)], -1)  # (F, 3, 2) edges in the faces' order
@@ -176,7 +180,7 @@ class HandFile:
 
 @dataclass(frozen=True)
 class HandFiles:
-    """Files of one hand, whose other side is its mirror image, or of both.
+    """Files of one hand, which is mirrored for the other side, or of both.
 
     Attributes:
         kind: Kind of the files. MANO files do not contain the side: the right hand comes first.

@@ -98,7 +98,7 @@ def regions_of(rig: Rig) -> Regions:
     joints = rig.weights.argmax(1)
     owners, free = np.full(len(joints), PALM), np.zeros(len(joints), np.bool_)
     for finger, chain in enumerate(FINGERS):
-        first = chain[1] if finger == 0 else chain[0]  # the thumb's metacarpal lies in the palm
+        first = chain[1] if finger == 0 else chain[0]  # the thumb's metacarpal is in the palm
         own = np.isin(joints, chain)
         owners[own] = finger
         bone = rig.joints[first + 1] - rig.joints[first]

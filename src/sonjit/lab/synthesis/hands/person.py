@@ -153,10 +153,10 @@ def _blend_shapes(side: Side, files: HandFiles | None) -> tuple[FloatArray, Floa
     """Return the displacements of all shapes: joints (36, 75) and vertices (36, V * 3), metres per standard
     deviation.
     """
-    made_of = rest_rig(side, files).side
-    own = load_hand_mesh(made_of, files)
-    shapes = {name: _Shape(s.joints, _smoothed(s.vertices, own.faces)) for name, s in _shapes_of(own).items()}
-    flip = np.array([1.0 if side == made_of else -1.0, 1.0, 1.0])
+    file_side = rest_rig(side, files).side
+    file_rig = load_hand_mesh(file_side, files)
+    shapes = {name: _Shape(s.joints, _smoothed(s.vertices, file_rig.faces)) for name, s in _shapes_of(file_rig).items()}
+    flip = np.array([1.0 if side == file_side else -1.0, 1.0, 1.0])
     joints = np.stack([shapes[name].joints * flip for name in SHAPE_NAMES]).reshape(len(SHAPE_NAMES), -1)
     vertices = np.stack([shapes[name].vertices * flip for name in SHAPE_NAMES]).reshape(len(SHAPE_NAMES), -1)
     return joints, vertices.astype(np.float32)
@@ -207,8 +207,8 @@ def _bulges(rig: Rig, palm: _Palm) -> dict[str, FloatArray]:
     for chain in FINGERS:
         for joint in chain[1:3]:
             around = np.exp(-((_along(rig, joint) / 0.005) ** 2))
-            own = _share(rig, joint) + _share(rig, joint - 1)
-            swell += own * around * _perpendicular(rig, joint)
+            weight = _share(rig, joint) + _share(rig, joint - 1)
+            swell += weight * around * _perpendicular(rig, joint)
         share = _share(rig, chain[2]) + _share(rig, chain[3])
         taper += share * np.clip(_along(rig, chain[2]) / 0.02, 0, 1) * _perpendicular(rig, chain[2])
         for joint in chain[1:] if chain[0] == 1 else chain:
@@ -309,7 +309,7 @@ def _smoothed(moves: FloatArray, faces: IntArray) -> FloatArray:
 
 
 @dataclass(frozen=True)
-class HandLook:
+class HandAppearance:
     """Appearance of a hand's surface.
 
     Attributes:
@@ -350,18 +350,23 @@ def albedo_from_tone(tone: int, undertone: float = 0.0) -> tuple[float, float, f
     return red, green, blue
 
 
-def skin_material(look: HandLook) -> Material:
+def skin_material(appearance: HandAppearance) -> Material:
     """Return the material of a hand's skin.
 
     Raises:
         InputError: The tone or texture is unknown.
     """
-    if not 0 <= look.texture < len(TEXTURES):
-        raise InputError(f"skin texture {look.texture}: there are 0 to {len(TEXTURES) - 1}")
-    _, roughness, more = TEXTURES[look.texture]
-    undertone = float(np.random.default_rng(abs(int(look.seed * 1000))).uniform(-1, 1))
-    amounts = {name: min(max(look.amounts.get(name, 0.0) + more.get(name, 0.0), 0), 1) for name in look.amounts | more}
-    return Material("skin", albedo_from_tone(look.tone, undertone), roughness, look.texture, look.seed, amounts)
+    if not 0 <= appearance.texture < len(TEXTURES):
+        raise InputError(f"skin texture {appearance.texture}: must be 0 to {len(TEXTURES) - 1}")
+    _, roughness, more = TEXTURES[appearance.texture]
+    undertone = float(np.random.default_rng(abs(int(appearance.seed * 1000))).uniform(-1, 1))
+    amounts = {
+        name: min(max(appearance.amounts.get(name, 0.0) + more.get(name, 0.0), 0), 1)
+        for name in appearance.amounts | more
+    }
+    return Material(
+        "skin", albedo_from_tone(appearance.tone, undertone), roughness, appearance.texture, appearance.seed, amounts
+    )
 
 
 @lru_cache(maxsize=4)
@@ -384,16 +389,16 @@ def _nails(rig: Rig) -> FloatArray:
     nails = np.zeros(len(rig.vertices))
     for chain in FINGERS:
         joint = chain[2]
-        own = rig.weights[:, list(chain[2:])].sum(1) > 0.5
+        in_finger = rig.weights[:, list(chain[2:])].sum(1) > 0.5
         local = (rig.vertices - rig.joints[joint]) @ rig.frames[joint]
-        ahead = -local[:, 2] / (-local[own, 2]).max()
-        half = np.abs(local[own & (ahead > 0.3) & (ahead < 0.8), 0]).max()
+        ahead = -local[:, 2] / (-local[in_finger, 2]).max()
+        half = np.abs(local[in_finger & (ahead > 0.3) & (ahead < 0.8), 0]).max()
         aside = np.abs(local[:, 0]) / (half * _NAIL_WIDTH)
         up = rig.normals @ rig.frames[joint][:, 1]
         patch = (
             _fade(ahead, _NAIL_FROM - 0.06, _NAIL_FROM + 0.06) * _fade(1.25 - aside, 0.1, 0.4) * _fade(up, 0.05, 0.4)
         )
-        nails = np.maximum(nails, patch * own)
+        nails = np.maximum(nails, patch * in_finger)
     return nails
 
 

@@ -54,7 +54,7 @@ class Edge(NamedTuple):
 
     Attributes:
         faces: Remaining faces (F, 3) over the rig's vertices and, after them, the K new ones on the plane.
-        pairs: Pairs (K, 2) of old vertices that each new one lies between.
+        pairs: Pairs (K, 2) of old vertices on both sides of each new vertex.
         shares: Shares (K, 1) of the way to the second vertex.
         loop: Indices (K,) of the new vertices in their order around the arm.
         nearness: Weights (V + K, 1): 1 on the plane and beyond, 0 well before it.
@@ -238,7 +238,7 @@ def glove_faces(rig: Rig, faces: IntArray, fingerless: bool) -> IntArray:
         bone = rig.joints[first + 1] - rig.joints[first]
         ahead = (rig.vertices - rig.joints[first]) @ bone / (bone @ bone)
         bare |= (rig.weights[:, first : chain[3] + 1].sum(1) > 0.5) & (ahead > 0.75)
-    bare = np.append(bare, np.zeros(faces.max() + 1 - len(bare), np.bool_))  # what the cut at the wrist added
+    bare = np.append(bare, np.zeros(faces.max() + 1 - len(bare), np.bool_))  # vertices added by the cut at the wrist
     return faces[~bare[faces].any(1)]
 
 

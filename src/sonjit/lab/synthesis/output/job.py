@@ -42,13 +42,13 @@ class SynthSummary:
 
     Attributes:
         images: Images rendered by this call.
-        made: Stills or sequences rendered by this call.
-        kept: Stills or sequences rendered before.
+        rendered: Stills or sequences rendered by this call.
+        reused: Stills or sequences rendered before.
     """
 
     images: int = 0
-    made: int = 0
-    kept: int = 0
+    rendered: int = 0
+    reused: int = 0
 
 
 def synthesize(
@@ -81,13 +81,13 @@ def synthesize(
     with sole_writer(out):
         _open(out, settings)
         done = {number for number in range(layout.chunks) if layout.chunk_path(number).is_file()}
-        summary = SynthSummary(kept=sum(len(layout.numbers(chunk)) for chunk in done))
-        progress.advance(summary.kept)
+        summary = SynthSummary(reused=sum(len(layout.numbers(chunk)) for chunk in done))
+        progress.advance(summary.reused)
         try:
             for chunk, images in _run(layout, sorted(set(range(layout.chunks)) - done), jobs, workers):
                 done.add(chunk)
                 numbers = len(layout.numbers(chunk))
-                summary.made += numbers
+                summary.rendered += numbers
                 summary.images += images
                 progress.advance(numbers)
         finally:

@@ -30,7 +30,7 @@ from sonjit.lab.synthesis.hands.mesh import HandFiles
 from sonjit.lab.synthesis.render.drawable import Buffers
 from sonjit.lab.synthesis.scene.backgrounds import BackgroundFolder
 from sonjit.lab.synthesis.scene.factors import FACTORS, SEQUENCE_FACTORS, Factors
-from sonjit.lab.synthesis.scene.motions import NamedMotions, SeenMotion, load_motion
+from sonjit.lab.synthesis.scene.motions import NamedMotions, VideoMotion, load_motion
 from sonjit.lab.synthesis.scene.sampling import SceneSampler
 from sonjit.lab.synthesis.scene.scene import RigKind, check_rig
 from sonjit.media.encode import encode_image
@@ -62,7 +62,7 @@ class SynthSettings:
         backgrounds: Folder of images to cut backgrounds from; None for procedural ones.
         sequence: Sequences to choose from, see `motions.NamedMotions.chosen`; None for stills.
         fps: Frames per second of a sequence.
-        poses: Table of hands seen in a video, whose motion is used.
+        poses: Table of detected hands in a video, which define the motion.
         hands: Files of the user's own hands; None for the catalog's rig.
     """
 
@@ -88,9 +88,9 @@ class SynthSettings:
         """
         for name, value, least in (("--count", self.count, 1), ("--seed", self.seed, 0)):
             if value < least:
-                raise InputError(f"{name} {value}: give at least {least}")
+                raise InputError(f"{name} {value}: must be at least {least}")
         if not all(32 <= side <= 8192 for side in self.size):
-            raise InputError(f"--size {self.size[0]}x{self.size[1]}: give 32 to 8192 pixels each way")
+            raise InputError(f"--size {self.size[0]}x{self.size[1]}: must be 32 to 8192 pixels each")
         check_rig(self.rig, self.views)
         images = None if self.backgrounds is None else BackgroundFolder(Path(self.backgrounds))
         motions = self._motions()
@@ -102,12 +102,12 @@ class SynthSettings:
         """Return whether sequences are rendered, not stills."""
         return self.sequence is not None or self.poses is not None
 
-    def _motions(self) -> NamedMotions | SeenMotion | None:
+    def _motions(self) -> NamedMotions | VideoMotion | None:
         if self.poses is not None:
             if self.sequence is not None:
                 raise InputError("--poses cannot be combined with --sequence")
             load_motion(self.poses, self.hands)
-            return SeenMotion(self.poses, self.hands)
+            return VideoMotion(self.poses, self.hands)
         return None if self.sequence is None else NamedMotions.chosen(self.sequence, self.fps, self.hands)
 
 
@@ -289,8 +289,8 @@ def _depth(buffers: Buffers) -> NDArray[np.uint16]:
 
 
 def _normals(buffers: Buffers) -> Image:
-    there = buffers.instances[..., None] > 0
-    return np.where(there, np.round(buffers.normals * 127 + 128).clip(1, 255), 0).astype(np.uint8)
+    is_foreground = buffers.instances[..., None] > 0
+    return np.where(is_foreground, np.round(buffers.normals * 127 + 128).clip(1, 255), 0).astype(np.uint8)
 
 
 def truth_line(sample: Sample, **more: str) -> bytes:

@@ -1,8 +1,7 @@
 """Render labelled images of a scene, one sample per camera: keypoints and their occluders, masks and boxes.
 
-A keypoint lies inside its finger. It is visible if the ray from the camera's centre to it meets nothing before it, or
-first meets the same hand where a bone next to the keypoint moves the skin. Otherwise the first surface on the ray is
-what hides it.
+A keypoint is inside its finger. It is visible if the ray from the camera's centre to it hits no surface, or first hits
+the same hand where a bone next to the keypoint moves the skin. Otherwise the first surface on the ray occludes it.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _MIN_DEPTH_M = 1e-4
 Cause = Literal["visible", "self", "other_hand", "object", "outside"]
 CAUSES: Final[tuple[Cause, ...]] = ("visible", "self", "other_hand", "object", "outside")
 
-"""Causes of occlusion: what is visible in place of the keypoint; `outside` is beyond the image's edges."""
+"""Causes of occlusion, by the first surface on the ray to the keypoint; `outside` is beyond the image's edges."""
 _PALM_KEYPOINTS: Final = [0, 5, 9, 13, 17, 1, 2]
 
 """Keypoints of the palm detector: wrist, knuckles from index to little finger, thumb's first two joints."""
@@ -83,18 +82,18 @@ def first_hits(camera: CalibratedCamera, ends: FloatArray, drawables: Sequence[D
     for drawable in drawables:
         vertices = camera.from_world(drawable.vertices)
         nearest = np.maximum(vertices[:, 2:], _MIN_DEPTH_M)
-        seen = np.where(vertices[:, 2:] > _MIN_DEPTH_M, vertices[:, :2] / nearest, np.nan)
-        low, high = np.nanmin(seen, axis=0, initial=np.inf), np.nanmax(seen, axis=0, initial=-np.inf)
+        projected = np.where(vertices[:, 2:] > _MIN_DEPTH_M, vertices[:, :2] / nearest, np.nan)
+        low, high = np.nanmin(projected, axis=0, initial=np.inf), np.nanmax(projected, axis=0, initial=-np.inf)
         behind = bool((vertices[:, 2] <= _MIN_DEPTH_M).any())
-        wanted = np.flatnonzero(behind | ((rays >= low) & (rays <= high)).all(axis=1))
-        if not len(wanted):
+        candidates = np.flatnonzero(behind | ((rays >= low) & (rays <= high)).all(axis=1))
+        if not len(candidates):
             continue
         corners = np.ascontiguousarray(drawable.faces.T)
-        across, down = (np.ascontiguousarray(each)[corners] for each in seen.T)  # (3, F); NaN behind the camera
+        across, down = (np.ascontiguousarray(each)[corners] for each in projected.T)  # (3, F); NaN behind the camera
         left, right, top, bottom = across.min(0), across.max(0), down.min(0), down.max(0)
-        x, y = rays[wanted].T[..., None]
+        x, y = rays[candidates].T[..., None]
         rows, faces = np.nonzero(~((left > x) | (right < x) | (top > y) | (bottom < y)))
-        numbers = wanted[rows]
+        numbers = candidates[rows]
         places = _ray_positions(vertices[drawable.faces[faces]], ends[numbers])
         for index in np.flatnonzero(places < 1).tolist():
             if places[index] < hits[numbers[index]].place:
@@ -123,12 +122,12 @@ def _visible_parts() -> BoolArray:
     before or of the palm.
     """
     palm = [0, *(joint for joint, parent in enumerate(PARENTS) if parent == 0)]
-    seen = np.zeros((21, 256), np.bool_)
+    may_cover = np.zeros((21, 256), np.bool_)
     for keypoint, joint in enumerate(KEYPOINTS):
-        seen[keypoint, [joint, max(PARENTS[joint], 0)]] = True
+        may_cover[keypoint, [joint, max(PARENTS[joint], 0)]] = True
         if joint == 0 or joint in [finger[0] for finger in FINGERS]:
-            seen[keypoint, palm] = True
-    return seen
+            may_cover[keypoint, palm] = True
+    return may_cover
 
 
 assert len(JOINTS) <= NO_PART
@@ -172,18 +171,24 @@ def label_hands(
     labels: list[HandLabel] = []
     for instance, points in enumerate(keypoints, 1):
         placed = camera.from_world(points)
-        seen = camera.project(placed)
+        projected = camera.project(placed)
         mask = shown == instance
         labels.append(
             HandLabel(
-                seen,
+                projected,
                 placed,
                 _causes(
-                    instance, placed, seen=seen, drawables=drawables, camera=camera, buffers=buffers, owners=owners
+                    instance,
+                    placed,
+                    projected=projected,
+                    drawables=drawables,
+                    camera=camera,
+                    buffers=buffers,
+                    owners=owners,
                 ),
                 mask,
                 box_from_mask(mask),
-                palm_box(seen),
+                palm_box(projected),
             )
         )
     return labels
@@ -208,7 +213,7 @@ def _causes(
     instance: int,
     placed: FloatArray,
     *,
-    seen: FloatArray,
+    projected: FloatArray,
     drawables: Sequence[Drawable],
     camera: CalibratedCamera,
     buffers: Buffers,
@@ -218,9 +223,9 @@ def _causes(
     meshes.
     """
     height, width = buffers.depth.shape
-    within = (seen >= 0).all(axis=1) & (seen < (width, height)).all(axis=1)  # NaN is not
+    within = (projected >= 0).all(axis=1) & (projected < (width, height)).all(axis=1)  # NaN is not
     causes = np.full(21, CAUSES.index("outside"))
-    places = np.floor(seen[within]).astype(np.intp)[:, None] + _NEIGHBOURS  # (N, 9, 2) columns and rows
+    places = np.floor(projected[within]).astype(np.intp)[:, None] + _NEIGHBOURS  # (N, 9, 2) columns and rows
     columns, rows = places[..., 0].clip(0, width - 1), places[..., 1].clip(0, height - 1)
     depth, which, parts = buffers.depth[rows, columns], buffers.instances[rows, columns], buffers.parts[rows, columns]
     numbers = np.flatnonzero(within)
@@ -240,7 +245,7 @@ def _cause(
     part: NDArray[np.integer] | int,
     owners: NDArray[np.uint8],
 ) -> IndexArray:
-    """Return indices of `CAUSES` from what the ray met first, instance 0 for nothing; arrays of one shape."""
+    """Return indices of `CAUSES` from the first surface on each ray, instance 0 for none; arrays of one shape."""
     owner = owners[met]
     own = np.where(_visible_parts()[keypoint, part], CAUSES.index("visible"), CAUSES.index("self"))
     others = np.where(owner > 0, CAUSES.index("other_hand"), CAUSES.index("object"))
@@ -299,7 +304,7 @@ def _common_fields(hand: SceneHand, points: FloatArray, number: int) -> dict[str
     pose = hand.pose
     return {
         "instance": number,
-        "group": {"skin_tone": hand.look.tone},
+        "group": {"skin_tone": hand.appearance.tone},
         "keypoints_world_m": points.round(6),
         "shape": dict(zip(SHAPE_NAMES, hand.shape.round(4).tolist(), strict=True)),
         "pose": {

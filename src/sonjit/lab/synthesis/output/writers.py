@@ -112,24 +112,24 @@ def _image(number: int, record: ImageTruth) -> dict[str, object]:
     }
 
 
-def _annotation(number: int, image: int, one: HandTruth) -> dict[str, object]:
-    details: Mapping[str, object] = one["extra"]
-    x_min, y_min, x_max, y_max = one["box"]
+def _annotation(number: int, image: int, hand: HandTruth) -> dict[str, object]:
+    details: Mapping[str, object] = hand["extra"]
+    x_min, y_min, x_max, y_max = hand["box"]
     points: list[float] = []
-    for (x, y), valid, seen in zip(one["keypoints_px"], one["valid_px"], one["visible"], strict=True):
-        points += [x, y, 2 if seen else 1] if valid else [0, 0, 0]
+    for (x, y), valid, is_visible in zip(hand["keypoints_px"], hand["valid_px"], hand["visible"], strict=True):
+        points += [x, y, 2 if is_visible else 1] if valid else [0, 0, 0]
     return {
         "id": number,
         "image_id": image,
-        "category_id": one["category_id"],
+        "category_id": hand["category_id"],
         "iscrowd": 0,
-        "hand_side": one["side"].lower(),
+        "hand_side": hand["side"].lower(),
         "bbox": [x_min, y_min, x_max - x_min, y_max - y_min],
-        "area": one.get("area_px2", 0),
-        "segmentation": one["mask"],
-        "num_keypoints": sum(one["valid_px"]),
+        "area": hand.get("area_px2", 0),
+        "segmentation": hand["mask"],
+        "num_keypoints": sum(hand["valid_px"]),
         "keypoints": points,
-        "keypoints3d": [[round(1000 * value, 3) for value in point] for point in one["keypoints_m"]],
+        "keypoints3d": [[round(1000 * value, 3) for value in point] for point in hand["keypoints_m"]],
         **{name: details[name] for name in _HAND_FIELDS},
     }
 
@@ -173,14 +173,17 @@ class InterHandLayout(ImageLayout):
         return enumerate(self.records(chunks), 1)
 
     def _write_captures(
-        self, write: Callable[[str], object], chunks: Sequence[int], make: Callable[[Iterator[ImageTruth]], object]
+        self, write: Callable[[str], object], chunks: Sequence[int], to_json: Callable[[Iterator[ImageTruth]], object]
     ) -> None:
         """Write `{capture: make(records)}`. The records of a capture are consecutive."""
         write("{\n")
         captures = groupby(self.records(chunks), _capture)
         join(
             write,
-            (f"{json_from(capture, spaced=True)}: {json_from(make(ones), spaced=True)}" for capture, ones in captures),
+            (
+                f"{json_from(capture, spaced=True)}: {json_from(to_json(group), spaced=True)}"
+                for capture, group in captures
+            ),
         )
         write("\n}\n")
 
@@ -205,8 +208,8 @@ def _interhand_image(number: int, record: ImageTruth) -> dict[str, object]:
 
 def _interhand_record(number: int, record: ImageTruth) -> Mapping[str, object]:
     points = _by_side(record, lambda item: item["keypoints_px"], 2)
-    there = [[any(instance["side"] == side for instance in record["instances"])] * 21 for side in _SIDES]
-    return annotation_record(number, points, np.array(there))
+    is_labelled = [[any(instance["side"] == side for instance in record["instances"])] * 21 for side in _SIDES]
+    return annotation_record(number, points, np.array(is_labelled))
 
 
 def _cameras(records: Iterator[ImageTruth]) -> Mapping[str, object]:
@@ -254,17 +257,17 @@ class ShardLayout(FolderLayout):
         first = self.numbers(chunk).start * self.settings.views
         path = self.chunk_path(chunk)
         with atomic_file(path) as draft, tarfile.open(draft, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for one in images:
-                seen = tuple(hand for hand in one.sample.instances if (hand.area_px2 or 0) >= MIN_PIXELS)
-                place = first + one.row
+            for image in images:
+                instances = tuple(hand for hand in image.sample.instances if (hand.area_px2 or 0) >= MIN_PIXELS)
+                place = first + image.row
                 sample = replace(
-                    one.sample, id=f"{place:08d}", image=encode_image(one.sample.rgb(), ".jpg"), instances=seen
+                    image.sample, id=f"{place:08d}", image=encode_image(image.sample.rgb(), ".jpg"), instances=instances
                 )
                 add_sample(tar, place, sample)
 
     def finish(self, chunks: Sequence[int]) -> None:
         """Write the index with the number of samples up to the first missing shard."""
-        gap = next((number for number, there in enumerate(chunks) if number != there), len(chunks))
+        gap = next((number for number, chunk in enumerate(chunks) if number != chunk), len(chunks))
         index = {
             "dataset": DATASET,
             "split": "all",
@@ -348,10 +351,10 @@ class VideoLayout(FolderLayout):
         samples: list[Sample] = []
         for name in (names[place] for place in np.linspace(0, len(names) - 1, min(count, len(names))).astype(int)):
             truth: _VideoTruth = read_json((self.root / name).with_suffix(".json"))
-            wanted = len(truth["frames"]) // 3
+            middle = len(truth["frames"]) // 3
             with open_source(self.root / name) as source:
-                rgb = next(frame.rgb for frame in source if frame.index == wanted)
-            samples.append(_sample(truth, wanted, name, rgb))
+                rgb = next(frame.rgb for frame in source if frame.index == middle)
+            samples.append(_sample(truth, middle, name, rgb))
         return samples
 
 

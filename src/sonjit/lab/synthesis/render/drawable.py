@@ -157,8 +157,8 @@ def light_view(direction: tuple[float, float, float], points_m: RealArray) -> Fl
     x = np.cross(z, [1.0, 0, 0] if abs(z[0]) < 0.7 else [0, 1.0, 0])
     x /= np.linalg.norm(x)
     axes = np.stack([x, np.cross(z, x), z])
-    seen = points_m @ axes.T
-    low, high = seen.min(0), seen.max(0)
+    rotated = points_m @ axes.T
+    low, high = rotated.min(0), rotated.max(0)
     middle, half = (low + high) / 2, (high - low) / 2 * 1.1 + 0.02
     view = np.eye(4)
     view[:3, :3] = axes / half[:, None]
@@ -175,16 +175,16 @@ def boxes_px(points_m: RealArray, starts: tuple[int, ...], camera: CalibratedCam
         camera: Camera. With a lens, or with a vertex behind it, every box is the full image.
         size: Width and height in pixels.
     """
-    whole = np.array([0, 0, *size])
+    full_image = np.array([0, 0, *size])
     if camera.distortion is not None or not starts:
-        return np.tile(whole, (len(starts), 1))
+        return np.tile(full_image, (len(starts), 1))
     depth = points_m[:, 2:]
     pixels = (points_m @ camera.K[:2].T.astype(np.float32)) / np.maximum(depth, _MIN_DEPTH_M)
     first = np.array(starts)
     low, high = np.minimum.reduceat(pixels, first), np.maximum.reduceat(pixels, first)
     boxes = np.concatenate([np.floor(low) - 1, np.ceil(high) + 1], 1)
     boxes = np.clip(boxes, 0, np.tile(size, 2)).astype(np.int64)
-    boxes[np.minimum.reduceat(depth[:, 0], first) < _MIN_DEPTH_M] = whole
+    boxes[np.minimum.reduceat(depth[:, 0], first) < _MIN_DEPTH_M] = full_image
     return boxes
 
 

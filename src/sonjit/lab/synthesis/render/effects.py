@@ -25,7 +25,7 @@ class Effects:
     """Strengths by name; 0 switches an effect off.
 
     Attributes:
-        motion_px: Motion of the hands and what they hold while the shutter is open, pixels, 0 to 40.
+        motion_px: Motion of the hands and their objects while the shutter is open, pixels, 0 to 40.
         motion_deg: Direction of the motion in degrees, clockwise from the image's right.
         backdrop_px: Radius of the background's blur, pixels, 0 to 20.
         defocus_px: Radius of the image's blur, pixels, 0 to 8.
@@ -89,8 +89,8 @@ def _filled_backdrop(rgb: Image, cover: Float32Array) -> Image:
     """Return the image without its foreground: colours flow in from around, coarser ones farther."""
     clear = (cover == 0).astype(np.uint8)
     quarter = (max(rgb.shape[1] // 4, 1), max(rgb.shape[0] // 4, 1))
-    seen = cv2.merge([rgb * clear[..., None], clear * np.uint8(255)])
-    levels = [cv2.resize(seen, quarter, interpolation=cv2.INTER_AREA).astype(Float)]
+    visible = cv2.merge([rgb * clear[..., None], clear * np.uint8(255)])
+    levels = [cv2.resize(visible, quarter, interpolation=cv2.INTER_AREA).astype(Float)]
     while min(levels[-1].shape[:2]) > 1:
         half = (max(levels[-1].shape[1] // 2, 1), max(levels[-1].shape[0] // 2, 1))
         levels.append(np.asarray(cv2.resize(levels[-1], half, interpolation=cv2.INTER_AREA), Float))
@@ -122,8 +122,8 @@ def _motion_blurred(rgb: Image, cover: Float32Array, length: float, degrees: flo
         moved = cv2.warpAffine(before, shift, rgb.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
         cv2.accumulate(moved, smeared)
     smeared /= steps
-    seen = smeared[..., :3] + (1 - smeared[..., 3:] / 255) * _filled_backdrop(rgb, cover)
-    return np.asarray(np.minimum(seen + Float(0.5), 255), np.uint8)
+    composite = smeared[..., :3] + (1 - smeared[..., 3:] / 255) * _filled_backdrop(rgb, cover)
+    return np.asarray(np.minimum(composite + Float(0.5), 255), np.uint8)
 
 
 def _disc(radius: float) -> Float32Array:
@@ -140,8 +140,8 @@ def _infrared(rgb: Image, buffers: Buffers) -> Image:
     skin = (buffers.instances > 0) & (buffers.instances < 100)
     if skin.any():
         mean = float(grey[skin].mean())
-        there = buffers.depth[buffers.depth > 0]
-        nearness = np.clip((np.median(there) / np.maximum(buffers.depth, 0.05)) ** 2, 0.2, 2.0)
+        depths = buffers.depth[buffers.depth > 0]
+        nearness = np.clip((np.median(depths) / np.maximum(buffers.depth, 0.05)) ** 2, 0.2, 2.0)
         bright = np.where(skin, 150 * (grey / max(mean, 1.0)) ** 0.6, grey) * nearness
     else:
         bright = grey
@@ -193,5 +193,5 @@ def _compressed(rgb: Image, strength: float) -> Image:
     _, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
     if decoded is None:
-        raise JobError(f"OpenCV cannot read the JPEG image of quality {quality} that it wrote; install it anew")
+        raise JobError(f"OpenCV cannot read the JPEG image of quality {quality} that it wrote; reinstall it")
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)

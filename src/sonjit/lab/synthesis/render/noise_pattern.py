@@ -42,8 +42,8 @@ def _cells(rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint
     first = np.full((_CELLS,) * 3 + (per,) * 3, np.inf, np.float32)
     second = first.copy()
     for step in product((-1, 0, 1), repeat=3):
-        there = np.roll(points, step, (0, 1, 2)) - np.array(step, np.float32) * per
-        distance = np.linalg.norm(inside - there[:, :, :, None, None, None], axis=-1)
+        neighbours = np.roll(points, step, (0, 1, 2)) - np.array(step, np.float32) * per
+        distance = np.linalg.norm(inside - neighbours[:, :, :, None, None, None], axis=-1)
         second = np.minimum(second, np.maximum(first, distance))
         first = np.minimum(first, distance)
     cubes = [cube.transpose(0, 3, 1, 4, 2, 5).reshape((PATTERN_SIZE,) * 3) / per for cube in (first, second - first)]

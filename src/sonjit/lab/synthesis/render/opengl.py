@@ -3,7 +3,7 @@
 The module compiles shaders on first use. It fills their buffers and creates the targets that images are drawn
 into.
 
-Between two samples at the centres of neighbouring pixels lies one more along each axis. A pixel's colour is the
+There is one more sample along each axis between the centres of neighbouring pixels. A pixel's colour is the
 weighted mean of the nine samples around its centre, nearer ones weighted more; its labels are those of the centre.
 Edges are therefore smooth and labels exact.
 """
@@ -159,17 +159,17 @@ class Targets:
         depth, normals = np.zeros((height, width), np.float32), np.zeros((height, width, 3), np.float32)
         names, parts = np.zeros((height, width), np.uint8), np.full((height, width), NO_PART, np.uint8)
         if right > left and bottom > top:
-            where = np.s_[top:bottom, left:right]
+            area = np.s_[top:bottom, left:right]
             rgba = self._pixels(0, box, np.uint8, 4)
-            cover[where] = rgba[..., 3] * np.float32(1 / 255)
-            rgb[where] = _composite(rgba, background[where])
+            cover[area] = rgba[..., 3] * np.float32(1 / 255)
+            rgb[area] = _composite(rgba, background[area])
             surface = self._pixels(1, box, np.float32, 4)
-            depth[where] = surface[..., 3]
-            normals[where] = surface[..., :3]
+            depth[area] = surface[..., 3]
+            normals[area] = surface[..., :3]
             code = self._pixels(2, box, np.float32, 1)[..., 0].astype(np.int32)
-            there = surface[..., 3] > 0
-            names[where] = np.where(there, instances[code >> 8], 0)
-            parts[where] = np.where(there, code & 255, NO_PART)
+            is_foreground = surface[..., 3] > 0
+            names[area] = np.where(is_foreground, instances[code >> 8], 0)
+            parts[area] = np.where(is_foreground, code & 255, NO_PART)
         return Buffers(rgb, cover, depth, normals, names, parts)
 
     def _pixels(self, number: int, box: PixelBox, kind: type[_Number], channels: int) -> NDArray[_Number]:
@@ -211,8 +211,8 @@ class Programs:
     def meshes(self, name: str, uniforms: Mapping[str, object], closed: Iterable[bool]) -> None:
         """Draw all meshes. Closed ones only where they face the camera or the light, which halves the work."""
         array = self._array(name, uniforms)
-        for whole, (first, count) in zip(closed, self.packed.spans, strict=True):
-            (self.context.enable if whole else self.context.disable)(self.context.CULL_FACE)
+        for is_closed, (first, count) in zip(closed, self.packed.spans, strict=True):
+            (self.context.enable if is_closed else self.context.disable)(self.context.CULL_FACE)
             array.render(vertices=count, first=first)
 
     def rectangle(self, name: str, box: PixelBox, size: tuple[int, int], uniforms: Mapping[str, object]) -> None:

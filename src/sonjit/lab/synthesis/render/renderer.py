@@ -69,7 +69,7 @@ class Renderer:
         self._context = context = open_context()
         self._shadows = shadows
         self._targets: dict[tuple[int, int], Targets] = {}
-        self._held: tuple[Drawable, ...] = ()
+        self._drawables: tuple[Drawable, ...] = ()
         self._light: FloatArray | None = None
         with context:
             context.front_face = "cw"  # the image's rows run downwards
@@ -156,15 +156,17 @@ class Renderer:
         self._draw_openness(targets, around, 2 * OCCLUSION_REACH_M * float(camera.K[0, 0]))
         self._draw_light(targets, boxes, light_uniforms(lighting, camera, self._light))
         self._draw_pixels(targets, around)
-        instances = np.array([each.instance for each in self._held], np.uint8)
+        instances = np.array([each.instance for each in self._drawables], np.uint8)
         return targets.read(around, instances, background)
 
     def _load(self, drawables: Sequence[Drawable]) -> None:
         """Send the meshes, unless they are the ones that were sent last."""
-        if len(drawables) == len(self._held) and all(a is b for a, b in zip(drawables, self._held, strict=True)):
+        if len(drawables) == len(self._drawables) and all(
+            a is b for a, b in zip(drawables, self._drawables, strict=True)
+        ):
             return
         self._programs.send(pack(drawables))
-        self._held, self._light = tuple(drawables), None
+        self._drawables, self._light = tuple(drawables), None
 
     def _target(self, size: tuple[int, int]) -> Targets:
         if size not in self._targets:
@@ -175,11 +177,11 @@ class Renderer:
 
     def _draw_shadows(self, lighting: Lighting) -> None:
         first: Light | None = lighting.lights[0] if lighting.lights else None
-        if first is None or not first.shadows or not self._shadows or not self._held:
+        if first is None or not first.shadows or not self._shadows or not self._drawables:
             self._light = None
             return
-        bodies = [each.vertices for each in self._held if each.parts is not None]
-        view = light_view(first.direction, np.concatenate(bodies or [each.vertices for each in self._held]))
+        bodies = [each.vertices for each in self._drawables if each.parts is not None]
+        view = light_view(first.direction, np.concatenate(bodies or [each.vertices for each in self._drawables]))
         if self._light is not None and np.array_equal(view, self._light):
             return
         self._light = view
@@ -201,13 +203,13 @@ class Renderer:
     def _draw_meshes(self, name: str, uniforms: Mapping[str, object]) -> None:
         self._context.enable_only(self._context.DEPTH_TEST)
         self._context.depth_func = "<"
-        self._programs.meshes(name, uniforms, [each.material.surface == "skin" for each in self._held])
+        self._programs.meshes(name, uniforms, [each.material.surface == "skin" for each in self._drawables])
 
     def _draw_openness(self, targets: Targets, around: PixelBox, reach: float) -> None:
         targets.sky.use()
         self._context.enable_only(self._context.NOTHING)
         left, top, right, bottom = samples_of(around)
-        within = (left, top, right - 1, bottom - 1)  # outside is what another image left
+        within = (left, top, right - 1, bottom - 1)  # outside are pixels of another image
         self._programs.rectangle("openness", around, targets.size, {"reach": reach, "within": within})
 
     def _draw_light(self, targets: Targets, boxes: IntArray, uniforms: Mapping[str, object]) -> None:
@@ -219,7 +221,9 @@ class Renderer:
         self._programs.rectangle("owner", samples_of(box_around(boxes)), targets.samples, {})
         targets.colours.depth_mask = False
         self._context.depth_func = "=="  # a drawable's rectangle passes where a sample is its own
-        for number, (drawable, (left, top, right, bottom)) in enumerate(zip(self._held, boxes.tolist(), strict=True)):
+        for number, (drawable, (left, top, right, bottom)) in enumerate(
+            zip(self._drawables, boxes.tolist(), strict=True)
+        ):
             if right <= left or bottom <= top:
                 continue
             material = drawable.material

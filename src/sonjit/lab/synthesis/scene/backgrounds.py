@@ -133,7 +133,7 @@ def _room(size: tuple[int, int], rng: np.random.Generator) -> Image:
         frame = np.array([[left, top], [far[0], top], far, [left, far[1]]])
         _polygon(canvas, frame, _colour(rng))
         _polygon(canvas, frame + (frame.mean(0) - frame) * 0.12, _colour(rng, 120, 255))
-    for _ in range(int(rng.integers(2, 7))):  # what is around: boxes with a light and a dark side
+    for _ in range(int(rng.integers(2, 7))):  # furniture: boxes with a light and a dark side
         x, y = rng.uniform(-0.1, 1.0) * width, floor + rng.uniform(-0.05, 0.3) * height
         wide, tall, deep = rng.uniform(0.05, 0.35, 3) * [width, height, width * 0.4]
         colour = _colour(rng)

@@ -26,36 +26,36 @@ class Range:
     Attributes:
         low: Minimum.
         high: Maximum.
-        whole: Draw integers only.
-        rare: Probability of a draw; otherwise the value is `low`.
+        integer: True to draw only integers.
+        chance: Probability of a draw; otherwise the value is `low`.
         normal: Mean and standard deviation of a normal distribution, truncated to the range; None draws evenly.
     """
 
     low: float
     high: float
-    whole: bool = False
-    rare: float = 1.0
+    integer: bool = False
+    chance: float = 1.0
     normal: tuple[float, float] | None = None
 
     def draw(self, rng: np.random.Generator) -> float | int:
         """Draw one value."""
-        often, part = rng.random(), rng.random()
-        if often >= self.rare:
+        occurrence, quantile = rng.random(), rng.random()
+        if occurrence >= self.chance:
             value = self.low
-        elif self.whole:
-            return int(self.low + np.floor(part * (self.high - self.low + 1)))
+        elif self.integer:
+            return int(self.low + np.floor(quantile * (self.high - self.low + 1)))
         else:
-            value = self._quantile(part)
-        return int(value) if self.whole else round(value, 4)
+            value = self._quantile(quantile)
+        return int(value) if self.integer else round(value, 4)
 
-    def _quantile(self, part: float) -> float:
-        """Return the quantile of a share."""
+    def _quantile(self, quantile: float) -> float:
+        """Return the value of a quantile 0..1."""
         if self.normal is not None:
-            bell = NormalDist(*self.normal)
-            low, high = bell.cdf(self.low), bell.cdf(self.high)
+            distribution = NormalDist(*self.normal)
+            low, high = distribution.cdf(self.low), distribution.cdf(self.high)
             if high - low > _MIN_SHARE:
-                return bell.inv_cdf(low + (high - low) * min(max(part, _MIN_SHARE), 1 - _MIN_SHARE))
-        return self.low + part * (self.high - self.low)
+                return distribution.inv_cdf(low + (high - low) * min(max(quantile, _MIN_SHARE), 1 - _MIN_SHARE))
+        return self.low + quantile * (self.high - self.low)
 
     def narrowed(self, text: str, name: str) -> Range | Choice:
         """Return the range restricted by `--set`: one number, `a..b`, or `a,b,c`."""
@@ -63,9 +63,9 @@ class Range:
         values = [self._number(part, name) for part in ([low, high] if dots else text.split(","))]
         if dots:
             if values[0] > values[1]:
-                raise InputError(f"{name}={text}: the first number is the greater one")
-            return replace(self, low=values[0], high=values[1], rare=1.0)
-        return Choice(tuple(int(value) if self.whole else value for value in values))
+                raise InputError(f"{name}={text}: the minimum is above the maximum")
+            return replace(self, low=values[0], high=values[1], chance=1.0)
+        return Choice(tuple(int(value) if self.integer else value for value in values))
 
     def __str__(self) -> str:
         return f"{self.low:g}..{self.high:g}"
@@ -75,9 +75,9 @@ class Range:
             value = float(text)
         except ValueError:
             value = float("nan")
-        if not self.low <= value <= self.high or (self.whole and value % 1):
-            kind = "whole numbers" if self.whole else "numbers"
-            raise InputError(f"{name}={text}: takes {kind} from {self}, such as {name}={self.low:g}..{self.high:g}")
+        if not self.low <= value <= self.high or (self.integer and value % 1):
+            kind = "whole numbers" if self.integer else "numbers"
+            raise InputError(f"{name}={text}: requires {kind} from {self}, such as {name}={self.low:g}..{self.high:g}")
         return value
 
 
@@ -101,13 +101,13 @@ class Choice:
     def narrowed(self, text: str, name: str) -> Choice:
         """Return the choice restricted by `--set`: one value, or `a,b,c`."""
         known = {str(value).lower(): value for value in self.values}
-        asked = [part.strip().lower() for part in text.split(",")]
-        if wrong := [part for part in asked if part not in known]:
-            raise InputError(unknown_name(name, wrong[0], known))
+        requested = [part.strip().lower() for part in text.split(",")]
+        if unknown := [part for part in requested if part not in known]:
+            raise InputError(unknown_name(name, unknown[0], known))
         weights = dict(zip(self.values, self.weights or (1.0,) * len(self.values), strict=True))
-        values = tuple(known[part] for part in dict.fromkeys(asked))
-        kept = tuple(weights[value] for value in values)
-        return Choice(values, kept if all(kept) else ())
+        values = tuple(known[part] for part in dict.fromkeys(requested))
+        chosen_weights = tuple(weights[value] for value in values)
+        return Choice(values, chosen_weights if all(chosen_weights) else ())
 
     def __str__(self) -> str:
         return "|".join(str(value).lower() for value in self.values)

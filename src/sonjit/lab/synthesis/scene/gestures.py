@@ -67,9 +67,9 @@ def angles_from_gesture(
 
 def add_deviation(angles: FloatArray, rng: np.random.Generator, looseness: float = 1.0) -> FloatArray:
     """Return angles (5, 3, 3) in radians with the deviation of another person or another time."""
-    made = angles + rng.normal(size=(5, 3, 3)) * _NOISE_RAD * looseness
-    made[0, 1] += rng.normal(size=3) * _NOISE_RAD[0] * [0.5, 1, 0] * looseness
-    return made
+    noisy = angles + rng.normal(size=(5, 3, 3)) * _NOISE_RAD * looseness
+    noisy[0, 1] += rng.normal(size=3) * _NOISE_RAD[0] * [0.5, 1, 0] * looseness
+    return noisy
 
 
 def sample_angles(rig: Rig, rng: np.random.Generator) -> FloatArray:
@@ -85,7 +85,7 @@ def sample_angles(rig: Rig, rng: np.random.Generator) -> FloatArray:
     if kind == 0:
         return angles_from_gesture(rig, names[rng.integers(len(names))], rng)
     if kind == 1:
-        item, other = (gestures()[names[which]].angles for which in rng.integers(len(names), size=2))
+        item, other = (gestures()[names[index]].angles for index in rng.integers(len(names), size=2))
         share = rng.uniform(0, 1, (5, 1, 1)) * 0.4 + rng.uniform(0, 0.6)  # fingers move nearly at once
         return resolved_angles(rig, item + share * (other - item))
     return resolved_angles(rig, free_angles(rng))
@@ -306,7 +306,7 @@ def _script(entry: _Entry) -> Script:
 
 
 def _station(entry: _Entry) -> Station:
-    whole: Mapping[str, Any] = {"tilt": 0, **_table()["defaults"], **entry}
-    out, down, away = (value / 100 for value in whole["at"])
-    tilt_rad = float(np.deg2rad(whole["tilt"]))
-    return Station(whole["gesture"], whole["palm"], whole["fingers"], (out, down, away), tilt_rad)
+    values: Mapping[str, Any] = {"tilt": 0, **_table()["defaults"], **entry}
+    out, down, away = (value / 100 for value in values["at"])
+    tilt_rad = float(np.deg2rad(values["tilt"]))
+    return Station(values["gesture"], values["palm"], values["fingers"], (out, down, away), tilt_rad)

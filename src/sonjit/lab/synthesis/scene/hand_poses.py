@@ -62,55 +62,60 @@ class Grasp:
 
 
 def grasp(rig: Rig, item: SceneObject, rng: np.random.Generator) -> Grasp:
-    """Return a hand that holds an object.
+    """Return the grasp of an object.
 
     Args:
         rig: Rig from `rig_from_shape`.
-        item: Object to hold.
+        item: Object to grasp.
         rng: Generator of a small rotation and shift.
     """
     coarse = coarse_rig(rig)
-    way = np.stack([angles_from_gesture(rig, name) for name in _CLOSING_GESTURES[item.grip]])
-    rotation, place = (_place_in_palm if item.grip == "wrap" else _place_at_tips)(coarse, item, way, rng)
+    path = np.stack([angles_from_gesture(rig, name) for name in _CLOSING_GESTURES[item.grip]])
+    rotation, place = (_place_in_palm if item.grip == "wrap" else _place_at_tips)(coarse, item, path, rng)
     owners = regions_of(coarse).owners
-    own = owners != PALM
-    fingers = replace(coarse, vertices=coarse.vertices[own], normals=coarse.normals[own], weights=coarse.weights[own])
-    owners = owners[own]
+    is_finger = owners != PALM
+    fingers = replace(
+        coarse,
+        vertices=coarse.vertices[is_finger],
+        normals=coarse.normals[is_finger],
+        weights=coarse.weights[is_finger],
+    )
+    owners = owners[is_finger]
 
     def distances(shares: FloatArray) -> FloatArray:
         """Return the minimum distances (N, 5) of the fingers from the object when they are closed by shares (N, 5)."""
-        points = (_skins(fingers, _close_fingers(way, shares)) - place) @ rotation
+        points = (_skins(fingers, _close_fingers(path, shares)) - place) @ rotation
         skin = item.solid.distances(points)
         return np.stack([skin[:, owners == finger].min(1) for finger in range(5)], 1)
 
-    aside = way[0, 0].copy()
-    way[0, 0] = angles_from_gesture(rig, _THUMB_FIRST)[0]
+    thumb = path[0, 0].copy()
+    path[0, 0] = angles_from_gesture(rig, _THUMB_FIRST)[0]
     if distances(np.zeros((1, 5)))[0, 0] < _NEAR_M:
-        way[0, 0] = aside
+        path[0, 0] = thumb
     step = 1 / (_STEPS - 1)
     shares = np.tile(np.linspace(0, 1, _STEPS)[:, None], (1, 5))
     near = _last_free(distances(shares), _NEAR_M) * step
-    finer = np.minimum(near + np.linspace(0, _FINE[0] * step, _FINE[1])[:, None], 1)
-    closed = finer[_last_free(distances(finer), TOUCH_M), range(5)]
+    fine_shares = np.minimum(near + np.linspace(0, _FINE[0] * step, _FINE[1])[:, None], 1)
+    closed = fine_shares[_last_free(distances(fine_shares), TOUCH_M), range(5)]
     for _ in range(_LOOSE_GRIP):
-        pose = RigPose(np.eye(3)[None], rig.joints[:1], _close_fingers(way, closed[None]))
+        pose = RigPose(np.eye(3)[None], rig.joints[:1], _close_fingers(path, closed[None]))
         if penetration_depth([(rig, pose)]) <= DEPTH_M:
             break
-        closed = closed * 0.9  # fingers that got into each other open on the way that they came
-    return Grasp(_close_fingers(way, closed[None])[0], rotation, place)
+        closed = closed * 0.9  # reopen fingers that penetrate each other
+    return Grasp(_close_fingers(path, closed[None])[0], rotation, place)
 
 
-def _close_fingers(way: FloatArray, shares: FloatArray) -> FloatArray:
+def _close_fingers(path: FloatArray, shares: FloatArray) -> FloatArray:
     """Return angles (N, 5, 3, 3) in radians with each finger closed by a share (N, 5) of a path (K, 5, 3, 3)."""
-    along = shares * (len(way) - 1)
-    first = np.minimum(along.astype(int), len(way) - 2)
+    along = shares * (len(path) - 1)
+    first = np.minimum(along.astype(int), len(path) - 2)
     fingers = np.arange(5)
-    before, after = way[first, fingers], way[first + 1, fingers]
+    before, after = path[first, fingers], path[first + 1, fingers]
     return before + (along - first)[..., None, None] * (after - before)
 
 
 def _last_free(distances: FloatArray, near_m: float) -> IndexArray:
-    """Return the last step (5,) before each finger first comes near, from distances (N, 5)."""
+    """Return the last step (5,) before the distance (N, 5) of each finger first falls below a limit."""
     touches = distances < near_m
     first = np.where(touches.any(0), touches.argmax(0), len(touches))
     return np.maximum(first - 1, 0)
@@ -123,7 +128,7 @@ def _skins(rig: Rig, angles: FloatArray) -> FloatArray:
 
 
 def _place_in_palm(
-    rig: Rig, item: SceneObject, way: FloatArray, rng: np.random.Generator
+    rig: Rig, item: SceneObject, path: FloatArray, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
     """Place the object across the palm, its axis along the knuckles, far enough out for the open hand."""
     knuckles = rig.joints[[chain[0] for chain in FINGERS[1:]]] - rig.joints[0]
@@ -133,14 +138,14 @@ def _place_in_palm(
     axis /= np.linalg.norm(axis)
     rotation = np.stack([out, np.cross(axis, out), axis], 1)
     middle = rng.uniform(0.85, 0.98) * knuckles.mean(0) + rng.uniform(-0.012, 0.012) * axis
-    return rotation, _move_out(rig, item, way, rotation=rotation, middle=middle, out=out)
+    return rotation, _move_out(rig, item, path, rotation=rotation, middle=middle, out=out)
 
 
 def _place_at_tips(
-    rig: Rig, item: SceneObject, way: FloatArray, rng: np.random.Generator
+    rig: Rig, item: SceneObject, path: FloatArray, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
     """Place the object between the pads of thumb and index where they meet when closed, pointing away from the palm."""
-    pose = RigPose(np.eye(3)[None], np.zeros((1, 3)), way[-1:])
+    pose = RigPose(np.eye(3)[None], np.zeros((1, 3)), path[-1:])
     tips = rig.joint_frames(pose)[1][0, [FINGERS[0][3], FINGERS[1][3]]]
     across = tips[1] - tips[0]
     across /= np.linalg.norm(across)
@@ -151,15 +156,15 @@ def _place_at_tips(
     side = np.cross(axis, across)
     rotation = np.stack([across, side, axis], 1)
     middle = tips.mean(0) + rng.uniform(0.1, 0.85) * item.solid.size[2] * axis
-    away = side * np.sign(side @ (tips.mean(0) - 0.5 * knuckles.mean(0)))
-    return rotation, _move_out(rig, item, way, rotation=rotation, middle=middle, out=away)
+    outwards = side * np.sign(side @ (tips.mean(0) - 0.5 * knuckles.mean(0)))
+    return rotation, _move_out(rig, item, path, rotation=rotation, middle=middle, out=outwards)
 
 
 def _move_out(
-    rig: Rig, item: SceneObject, way: FloatArray, *, rotation: FloatArray, middle: FloatArray, out: FloatArray
+    rig: Rig, item: SceneObject, path: FloatArray, *, rotation: FloatArray, middle: FloatArray, out: FloatArray
 ) -> FloatArray:
     """Return the nearest position (3,) on a line where the object does not touch the open hand."""
-    skin = (_skins(rig, way[:1])[0] - middle) @ rotation
+    skin = (_skins(rig, path[:1])[0] - middle) @ rotation
     moved, along = 0.0, out @ rotation
     while moved < _FARTHEST_M:
         near = float(item.solid.distances(skin - moved * along).min())
@@ -182,20 +187,20 @@ def pose_hands(
     if drawn["hands"] == "interacting" and drawn["pair"] != "any":
         return _named_pair(rigs, drawn, rng), None
     poses: list[RigPose] = []
-    held: Grasp | None = None
+    grasped: Grasp | None = None
     for number, rig in enumerate(rigs):
-        own = np.random.default_rng(rng.integers(1 << 62))
-        turn = turn_hand(rig, drawn, own.normal(0, _ASYMMETRY_DEG, 3) * number)
+        own_rng = np.random.default_rng(rng.integers(1 << 62))
+        turn = turn_hand(rig, drawn, own_rng.normal(0, _ASYMMETRY_DEG, 3) * number)
         if number == 0 and drawn["held"] != "none" and drawn["hands"] != "interacting":
-            held = grasp(rig, look_up("object", SCENE_OBJECTS, str(drawn["held"])), own)
-        angles = _angles(rig, drawn, own) if number or held is None else held.angles
+            grasped = grasp(rig, look_up("object", SCENE_OBJECTS, str(drawn["held"])), own_rng)
+        angles = _angles(rig, drawn, own_rng) if number or grasped is None else grasped.angles
         middle = turn @ (rig.joints[_MIDDLE_KNUCKLE] - rig.joints[0]) / 2
         poses.append(RigPose(turn[None], -middle[None], angles[None]))
     if drawn["hands"] == "interacting":
-        way = rng.normal(size=3)
-        away = way / np.linalg.norm(way) * rng.uniform(*_PALM_DISTANCE_M)
-        poses = resolve_penetration(list(zip(rigs, [poses[0], poses[1].shifted(away[None])], strict=True)))
-    return poses, held
+        direction = rng.normal(size=3)
+        shift = direction / np.linalg.norm(direction) * rng.uniform(*_PALM_DISTANCE_M)
+        poses = resolve_penetration(list(zip(rigs, [poses[0], poses[1].shifted(shift[None])], strict=True)))
+    return poses, grasped
 
 
 def _named_pair(rigs: Sequence[Rig], drawn: Mapping[str, Value], rng: np.random.Generator) -> list[RigPose]:

@@ -1,9 +1,9 @@
-"""Motions of hands: performances of named sequences, and hands that a detector saw in a video.
+"""Generate hand motions from named sequences, or load detected hands of a video.
 
-A peak pose (PP) goes from the neutral pose, hands apart in front of the chest, to a named pose and back. A range of
-motion (ROM) goes through several. Names count as InterHand2.6M's do: 00.. right hand, 01.. left hand, 02.. both.
-Between two poses everything follows one minimum-jerk course (Flash and Hogan 1985), with small time offsets of the
-fingers.
+A peak pose (PP) moves from the neutral pose (separate hands in front of the chest) to a named pose and back. A range of
+motion (ROM) has several poses. Names are numbered as in InterHand2.6M: 00.. right hand, 01.. left hand, 02.. both.
+Between two poses, joints and positions follow one minimum-jerk trajectory (Flash and Hogan 1985), with small time
+offsets of the fingers.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from sonjit.media import load_frames
 from sonjit.results import Frame, Hand
 
 _REST_S: Final = (0.1, 0.3)  # at the neutral pose
-_WAY_S: Final = (0.45, 0.9)  # between two poses
-_HOLD_S: Final = (0.1, 0.5)  # at a pose
-_LAG: Final = 0.12  # share of a way that a finger starts late or arrives early
+_TRANSITION_S: Final = (0.45, 0.9)  # between two poses
+_PAUSE_S: Final = (0.1, 0.5)  # at a pose
+_LAG: Final = 0.12  # share of a transition by which a finger starts late or ends early
 _DRIFT_M: Final = 0.002
 _DRIFT_RAD: Final = 0.015
 _BUSY_RAD: Final = 0.6
 _OUT_OF_VIEW: Final = 0.9
-_LENGTH_M: Final = 0.002  # how closely a shape's bones follow those of a hand that was seen
+_LENGTH_M: Final = 0.002  # standard deviation of the bone lengths of a measured hand
 
 
 SEQUENCE_GROUPS: Final = ("any", "peak", "rom")
@@ -58,7 +58,7 @@ class HandSequence:
         name: Name with its number.
         kind: PP for a peak pose, ROM for a range of motion.
         times: Times (N,) in seconds.
-        poses: Poses of N frames of each hand that takes part, relative to the point in front of the chest.
+        poses: Poses of N frames of each hand in the sequence, relative to the point in front of the chest.
     """
 
     name: str
@@ -73,7 +73,7 @@ def sequence_names() -> tuple[str, ...]:
     return tuple(_known())
 
 
-def make_sequence(name: str, rigs: Mapping[Side, Rig], fps: float, rng: np.random.Generator) -> HandSequence:
+def perform_sequence(name: str, rigs: Mapping[Side, Rig], fps: float, rng: np.random.Generator) -> HandSequence:
     """Return one performance of a sequence.
 
     Args:
@@ -87,7 +87,7 @@ def make_sequence(name: str, rigs: Mapping[Side, Rig], fps: float, rng: np.rando
     """
     kind, script = look_up("sequence", _known(), name)
     if not fps > 0:
-        raise InputError(f"{fps} frames a second: give more than 0")
+        raise InputError(f"{fps} frames per second: must be above 0")
     keys = _key_poses(script, rigs, rng)
     starts, ends = _timing(len(keys), rng)
     times = np.arange(0, ends[-1], 1 / fps)
@@ -101,7 +101,7 @@ def make_sequence(name: str, rigs: Mapping[Side, Rig], fps: float, rng: np.rando
 def retarget(
     side: Side, keypoints: RealArray, times: RealArray | None = None, files: HandFiles | None = None
 ) -> tuple[FloatArray, RigPose]:
-    """Return the shape (36,) and the pose in every frame of a hand that was seen, in the axes of the keypoints.
+    """Return the shape (36,) and the pose in every frame of a detected hand, in the axes of the keypoints.
 
     Args:
         side: Side of the hand.
@@ -114,14 +114,14 @@ def retarget(
     """
     shape = np.zeros(len(SHAPE_NAMES))
     plain = rig_from_shape(side, shape, files)
-    wanted = fit_lengths(plain, keypoints)
+    measured = fit_lengths(plain, keypoints)
     each = (
         np.stack([rig_from_shape(side, item, files).lengths for item in np.eye(len(shape))], 1) - plain.lengths[:, None]
     )
-    bones = np.arange(20) % 4 != 3  # the position of a tip is arbitrary
-    slopes = each[bones] / _LENGTH_M
+    is_bone = np.arange(20) % 4 != 3  # the position of a tip is arbitrary
+    slopes = each[is_bone] / _LENGTH_M
     shape = np.linalg.solve(
-        slopes.T @ slopes + np.eye(len(shape)), slopes.T @ (wanted - plain.lengths)[bones] / _LENGTH_M
+        slopes.T @ slopes + np.eye(len(shape)), slopes.T @ (measured - plain.lengths)[is_bone] / _LENGTH_M
     )
     shape = np.asarray(shape.clip(-4, 4), np.float64)
     return shape, fit_pose(rig_from_shape(side, shape, files), keypoints, times)
@@ -131,9 +131,9 @@ def retarget(
 def _known() -> Mapping[str, tuple[Literal["PP", "ROM"], Script]]:
     found: dict[str, tuple[Literal["PP", "ROM"], Script]] = {}
     sides: tuple[tuple[Side, int, str], ...] = (("Right", 0, "RT"), ("Left", 1, "LT"))
-    for side, hundred, _ in sides:
+    for side, group, _ in sides:
         for number, script in enumerate(scripts()["peak"]):
-            found[f"0{hundred}{number:02d}_{script.name}"] = "PP", _of_side(script, side)
+            found[f"0{group}{number:02d}_{script.name}"] = "PP", _of_side(script, side)
     for number, script in enumerate(scripts()["both"]):
         found[f"02{number:02d}_dh_{script.name}"] = "PP", script
     for side, _, short in sides:
@@ -160,18 +160,18 @@ def _key_poses(script: Script, rigs: Mapping[Side, Rig], rng: np.random.Generato
 
 
 def _timing(count: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-    """Return the times at which each pose is reached and left, in seconds."""
-    holds = rng.uniform(*_HOLD_S, count)
-    holds[[0, -1]] = rng.uniform(*_REST_S, 2)
-    ways = np.append(0, rng.uniform(*_WAY_S, count - 1))
-    starts = (ways + np.append(0, holds[:-1])).cumsum()
-    return starts, starts + holds
+    """Return the times at which each pose starts and ends, in seconds."""
+    pauses = rng.uniform(*_PAUSE_S, count)
+    pauses[[0, -1]] = rng.uniform(*_REST_S, 2)
+    durations = np.append(0, rng.uniform(*_TRANSITION_S, count - 1))
+    starts = (durations + np.append(0, pauses[:-1])).cumsum()
+    return starts, starts + pauses
 
 
 def _interpolate(
     keys: list[RigPose], starts: FloatArray, ends: FloatArray, times: FloatArray, rng: np.random.Generator
 ) -> RigPose:
-    """Return poses at some times on the path through others."""
+    """Interpolate key poses at some times."""
     key = np.clip(np.searchsorted(starts, times, "right") - 1, 0, len(keys) - 2)
     share = np.clip((times - ends[key]) / (starts[key + 1] - ends[key]), 0, 1)
     late = rng.uniform(0, _LAG, (len(keys), 5))[key]
@@ -180,7 +180,7 @@ def _interpolate(
     hand = _minimum_jerk(share)[:, None]
     angles, places = (np.stack([getattr(pose, name)[0] for pose in keys]) for name in ("angles", "translation"))
     moved = angles[key] + fingers * (angles[key + 1] - angles[key])
-    # the thumb makes way for fingers that open or close beneath it
+    # the thumb avoids fingers that open or close below it
     busy = np.abs(angles[1:] - angles[:-1])[:, 1:, :, 1].max((1, 2)).clip(0, _BUSY_RAD)[key] / _BUSY_RAD
     aside = (_OUT_OF_VIEW * busy * 16 * (hand[:, 0] * (1 - hand[:, 0])) ** 2)[:, None, None]
     moved[:, 0] += aside * (gestures()["cup"].angles[0] - moved[:, 0])
@@ -260,7 +260,7 @@ class NamedMotions:
             InputError: A name is unknown, or `fps` is not positive.
         """
         if not 0 < fps <= 240:
-            raise InputError(f"--fps {fps:g}: give more than 0, at most 240")
+            raise InputError(f"--fps {fps:g}: must be above 0 and at most 240")
         known = sequence_names()
         match text:
             case "any":
@@ -278,15 +278,15 @@ class NamedMotions:
     def make(self, shape: FloatArray, rng: np.random.Generator) -> HandMotion:
         """Return a performance of one of the sequences."""
         rigs: dict[Side, Rig] = {side: rig_from_shape(side, shape, self.files) for side in _SIDES}
-        made = make_sequence(self.names[rng.integers(len(self.names))], rigs, self.fps, rng)
-        rows = {frame: frame for frame in range(len(made.times))}
-        hands = tuple(HandTrack(rigs[side], shape, pose, rows) for side, pose in made.poses.items())
-        return HandMotion(made.name, made.times, hands)
+        sequence = perform_sequence(self.names[rng.integers(len(self.names))], rigs, self.fps, rng)
+        rows = {frame: frame for frame in range(len(sequence.times))}
+        hands = tuple(HandTrack(rigs[side], shape, pose, rows) for side, pose in sequence.poses.items())
+        return HandMotion(sequence.name, sequence.times, hands)
 
 
 @dataclass(frozen=True)
-class SeenMotion:
-    """Motion that a detector saw in a video; shapes are fitted to the hands.
+class VideoMotion:
+    """Motion of detected hands in a video; shapes are fitted to the hands.
 
     Attributes:
         path: Table with hands that `sonjit hands VIDEO --save` wrote.
@@ -324,9 +324,9 @@ def load_motion(path: str, files: HandFiles | None = None) -> HandMotion:
 
 
 def _times(frames: Sequence[Frame], fps: float | None) -> FloatArray:
-    stated = [frame.time for frame in frames]
-    known = [time for time in stated if time is not None]
-    return np.array(known) if len(known) == len(stated) else np.arange(len(frames)) / (fps or 30.0)
+    stamps = [frame.time for frame in frames]
+    known = [time for time in stamps if time is not None]
+    return np.array(known) if len(known) == len(stamps) else np.arange(len(frames)) / (fps or 30.0)
 
 
 def _hand_track(
@@ -346,10 +346,10 @@ def _hand_track(
 
 def _in_camera_frame(hand: Hand, camera: Intrinsics) -> FloatArray:
     """Return keypoints (21, 3) in metres in the camera's frame."""
-    metric, seen = hand.keypoints_3d.astype(np.float64), hand.keypoints[:, :2]
-    view = weak_view(metric, seen)
-    metric[:, :2] = (seen - np.array(view.offset)) / view.scale
-    shift = translation_to_view(metric, seen, camera)
+    metric, pixels = hand.keypoints_3d.astype(np.float64), hand.keypoints[:, :2]
+    view = weak_view(metric, pixels)
+    metric[:, :2] = (pixels - np.array(view.offset)) / view.scale
+    shift = translation_to_view(metric, pixels, camera)
     if shift is None:
         raise InputError("the keypoints of a hand fit no camera; detect the hands again")
     return metric + shift

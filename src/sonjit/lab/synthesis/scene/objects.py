@@ -1,4 +1,4 @@
-"""Objects that hands hold or hide behind: solids with exact distances as meshes, and printed boards.
+"""Grasped objects and occluders: solids with exact distances as meshes, and printed boards.
 
 A solid's frame has its axis as z and its middle as origin, in metres. A board's corners are exact, for rendered
 calibration images and videos.

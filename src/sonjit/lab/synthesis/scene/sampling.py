@@ -19,12 +19,12 @@ from sonjit.lab.hand_models.rig import Rig, RigPose, Side
 from sonjit.lab.synthesis import look_up
 from sonjit.lab.synthesis.hands.hands import SceneHand
 from sonjit.lab.synthesis.hands.mesh import HandFiles
-from sonjit.lab.synthesis.hands.person import SHAPE_NAMES, HandLook, rig_from_shape
+from sonjit.lab.synthesis.hands.person import SHAPE_NAMES, HandAppearance, rig_from_shape
 from sonjit.lab.synthesis.render.drawable import Drawable
 from sonjit.lab.synthesis.scene.backgrounds import BackgroundFolder, BackgroundKind, draw_background
 from sonjit.lab.synthesis.scene.factors import DETAILS, FOLDER, Factors, Value
 from sonjit.lab.synthesis.scene.hand_poses import Grasp, pose_hands
-from sonjit.lab.synthesis.scene.motions import HandMotion, NamedMotions, SeenMotion
+from sonjit.lab.synthesis.scene.motions import HandMotion, NamedMotions, VideoMotion
 from sonjit.lab.synthesis.scene.objects import SCENE_OBJECTS, drawable_from_solid, occluder, sample_material
 from sonjit.lab.synthesis.scene.scene import RigKind, Scene, camera_rig, light_scene, rotation_from_angles
 
@@ -56,14 +56,14 @@ def place_hands(
     spread: float,
 ) -> list[RigPose]:
     """Move hands in front of the first camera so that their keypoints fall into its image; touching hands stay
-    together.
+    in contact.
 
     Args:
         rigs: Rigs of the hands.
         poses: Poses of the hands, N frames each.
         matrix: Camera matrix (3, 3) in pixels.
         size: Width and height of its image.
-        drawn: Values of the factors: distance, and how much may be cut off.
+        drawn: Values of the factors `distance` and `cut`.
         rng: Generator of the position in the image.
         spread: 0 places them in the middle of the image, 1 anywhere.
     """
@@ -72,19 +72,26 @@ def place_hands(
         min(float(own[:, 2].min()), float(_elbow(rig, pose)[:, 2].min()))
         for rig, pose, own in zip(rigs, poses, points, strict=True)
     ]
-    cut, distance = float(drawn["cut"]), float(drawn["distance"])
+    crop_share, distance = float(drawn["cut"]), float(drawn["distance"])
     if drawn["hands"] == "interacting":
         points, nearest = [np.concatenate(points)] * 2, [min(nearest)] * 2
     placed: list[RigPose] = []
-    spot = rng.uniform(-1, 1, 2) * spread
+    position = rng.uniform(-1, 1, 2) * spread
     depth = distance
     for number, (pose, own, near) in enumerate(zip(poses, points, nearest, strict=True)):
         if drawn["hands"] == "2":
-            spot = rng.uniform(-1, 1, 2) * spread
-            spot[0] = (0.6 + 0.4 * abs(spot[0])) * (1 if number else -1)
+            position = rng.uniform(-1, 1, 2) * spread
+            position[0] = (0.6 + 0.4 * abs(position[0])) * (1 if number else -1)
             depth = distance * (1 + (0.08 * rng.normal() if number else 0))
         middle = (own[:, 2].min() + own[:, 2].max()) / 2
-        move = _move_into_view(own, max(depth, _MIN_DISTANCE_M + middle - near), matrix, size=size, spot=spot, cut=cut)
+        move = _move_into_view(
+            own,
+            max(depth, _MIN_DISTANCE_M + middle - near),
+            matrix,
+            size=size,
+            position=position,
+            crop_share=crop_share,
+        )
         placed.append(replace(pose, translation=pose.translation + move))
     return placed
 
@@ -106,11 +113,11 @@ def place_motion(
         for hand in motion.hands
     ]
     points = [item.rig.keypoints(pose).reshape(-1, 3) for item, pose in zip(motion.hands, poses, strict=True)]
-    whole = np.concatenate(points)
+    all_points = np.concatenate(points)
     elbows = np.concatenate([_elbow(item.rig, pose) for item, pose in zip(motion.hands, poses, strict=True)])
-    middle = (whole[:, 2].min() + whole[:, 2].max()) / 2
-    depth = max(float(drawn["distance"]), _MIN_DISTANCE_M + middle - min(whole[:, 2].min(), elbows[:, 2].min()))
-    move = _move_into_view(whole, depth, matrix, size=size, spot=np.zeros(2), cut=float(drawn["cut"]))
+    middle = (all_points[:, 2].min() + all_points[:, 2].max()) / 2
+    depth = max(float(drawn["distance"]), _MIN_DISTANCE_M + middle - min(all_points[:, 2].min(), elbows[:, 2].min()))
+    move = _move_into_view(all_points, depth, matrix, size=size, position=np.zeros(2), crop_share=float(drawn["cut"]))
     hands = [
         replace(item, pose=replace(pose, translation=pose.translation + move))
         for item, pose in zip(motion.hands, poses, strict=True)
@@ -118,13 +125,13 @@ def place_motion(
     return replace(motion, hands=tuple(hands))
 
 
-def held_drawable(pose: RigPose, held: Grasp, name: str, rng: np.random.Generator) -> Drawable:
+def grasped_drawable(pose: RigPose, grasped: Grasp, name: str, rng: np.random.Generator) -> Drawable:
     """Return the object in a hand of one frame."""
     item = look_up("object", SCENE_OBJECTS, name)
     turn = pose.rotation[0]
-    place = pose.translation[0] + turn @ held.place
+    place = pose.translation[0] + turn @ grasped.place
     return drawable_from_solid(
-        item.solid, turn @ held.rotation, place, sample_material(item.surfaces, rng), FIRST_OBJECT
+        item.solid, turn @ grasped.rotation, place, sample_material(item.surfaces, rng), FIRST_OBJECT
     )
 
 
@@ -143,14 +150,14 @@ def occluders(
     if not rigs:
         return []
     points = np.concatenate([rig.keypoints(pose)[0] for rig, pose in zip(rigs, poses, strict=True)])
-    made: list[Drawable] = []
+    drawables: list[Drawable] = []
     for number in range(count):
         own = np.random.default_rng(rng.integers(1 << 62))
         behind = points[own.integers(len(points))]
         size, before = (float(own.uniform(*limits)) for limits in _OCCLUDER_M)
-        way = behind / np.linalg.norm(behind)
-        made.append(occluder(own, behind - way * min(before, behind[2] / 2), size, first + number))
-    return made
+        ray = behind / np.linalg.norm(behind)
+        drawables.append(occluder(own, behind - ray * min(before, behind[2] / 2), size, first + number))
+    return drawables
 
 
 def _elbow(rig: Rig, pose: RigPose) -> FloatArray:
@@ -159,27 +166,33 @@ def _elbow(rig: Rig, pose: RigPose) -> FloatArray:
 
 
 def _move_into_view(
-    points: FloatArray, depth: float, matrix: FloatArray, *, size: tuple[int, int], spot: FloatArray, cut: float
+    points: FloatArray,
+    depth: float,
+    matrix: FloatArray,
+    *,
+    size: tuple[int, int],
+    position: FloatArray,
+    crop_share: float,
 ) -> FloatArray:
-    """Return the translation (3,) that moves points (N, 3) in front of the camera to a spot of its image.
+    """Return the translation (3,) that moves points (N, 3) in front of the camera to a position in its image.
 
     Args:
         points: Points (N, 3) in metres.
         depth: Depth of their middle.
         matrix: Camera matrix (3, 3).
         size: Width and height of the image.
-        spot: Position (2,), -1 to 1: from one edge at which they are still in view to the other.
-        cut: Share of them that may leave the image, 0 to 1.
+        position: Position (2,), -1 to 1: between the edges at which they are still in view.
+        crop_share: Share of them that may leave the image, 0 to 1.
     """
     move = np.array([0, 0, depth]) - (points.min(0) + points.max(0)) / 2
-    whole = np.array(size, np.float64)
+    image_size = np.array(size, np.float64)
     for _ in range(_ROUNDS):
         placed = points + move
-        seen = placed[:, :2] / placed[:, 2:] * matrix[[0, 1], [0, 1]] + matrix[:2, 2]
-        room = _SKIN_MARGIN_M * matrix[0, 0] / placed[:, 2:]
-        low, high = (seen - room).min(0), (seen + room).max(0)
-        reach = np.maximum(whole / 2 - (high - low) / 2 * (1 - 2 * cut), 0)
-        move[:2] += (whole / 2 + spot * reach - (low + high) / 2) * depth / matrix[0, 0]
+        projected = placed[:, :2] / placed[:, 2:] * matrix[[0, 1], [0, 1]] + matrix[:2, 2]
+        margin = _SKIN_MARGIN_M * matrix[0, 0] / placed[:, 2:]
+        low, high = (projected - margin).min(0), (projected + margin).max(0)
+        range_px = np.maximum(image_size / 2 - (high - low) / 2 * (1 - 2 * crop_share), 0)
+        move[:2] += (image_size / 2 + position * range_px - (low + high) / 2) * depth / matrix[0, 0]
     return move
 
 
@@ -204,7 +217,7 @@ class SceneSampler:
     views: int
     size: tuple[int, int]
     images: BackgroundFolder | None = None
-    motions: NamedMotions | SeenMotion | None = None
+    motions: NamedMotions | VideoMotion | None = None
     files: HandFiles | None = None
 
     def make(self, index: int) -> Iterator[Scene]:
@@ -218,19 +231,19 @@ class SceneSampler:
             yield from self._sequence(self.motions, drawn, index)
 
     def _still(self, drawn: dict[str, Value], index: int) -> Scene:
-        bare = self._empty_scene(drawn, index)
+        empty = self._empty_scene(drawn, index)
         shape = person_shape(drawn, self._rng("shape", int(drawn["person"])))
         rigs = [rig_from_shape(side, shape, self.files) for side in sides_of(drawn)]
-        poses, held = pose_hands(rigs, drawn, self._rng("pose", index))
+        poses, grasped = pose_hands(rigs, drawn, self._rng("pose", index))
         spread = 1.0 if self.rig == "webcam" else _MAX_SPREAD
-        matrix = bare.cameras[0].K
+        matrix = empty.cameras[0].K
         poses = place_hands(
             rigs, poses, matrix=matrix, size=self.size, drawn=drawn, rng=self._rng("place", index), spread=spread
         )
         hands = [self._hand(rig, shape, pose, drawn, index) for rig, pose in zip(rigs, poses, strict=True)]
-        return replace(bare, hands=tuple(hands), objects=tuple(self._objects(rigs, poses, held, drawn, index)))
+        return replace(empty, hands=tuple(hands), objects=tuple(self._objects(rigs, poses, grasped, drawn, index)))
 
-    def _sequence(self, motions: NamedMotions | SeenMotion, drawn: dict[str, Value], index: int) -> Iterator[Scene]:
+    def _sequence(self, motions: NamedMotions | VideoMotion, drawn: dict[str, Value], index: int) -> Iterator[Scene]:
         shape = person_shape(drawn, self._rng("shape", int(drawn["person"])))
         motion = motions.make(shape, self._rng("motion", index))
         if motion.camera is not None:
@@ -238,7 +251,7 @@ class SceneSampler:
             drawn["view_deg"] = round(math.degrees(2 * math.atan(max(self.size) / 2 / (motion.camera.fx * scale))), 4)
         else:
             motion = place_motion(motion, self._empty_scene(drawn, index).cameras[0].K, self.size, drawn)
-        bare = self._empty_scene(drawn, index)
+        empty = self._empty_scene(drawn, index)
         number = f"{index:04d}_{motion.name}"
         for frame, time in enumerate(motion.times.tolist()):
             hands = [
@@ -246,8 +259,8 @@ class SceneSampler:
                 for hand in motion.hands
                 if frame in hand.rows
             ]
-            seed = bare.seed + frame + 1
-            yield replace(bare, hands=tuple(hands), sequence=number, frame=frame, time_s=time, seed=seed)
+            seed = empty.seed + frame + 1
+            yield replace(empty, hands=tuple(hands), sequence=number, frame=frame, time_s=time, seed=seed)
 
     def _empty_scene(self, drawn: dict[str, Value], index: int) -> Scene:
         """Return a scene with light, background and cameras only."""
@@ -266,19 +279,19 @@ class SceneSampler:
 
     def _hand(self, rig: Rig, shape: FloatArray, pose: RigPose, drawn: dict[str, Value], index: int) -> SceneHand:
         person = int(drawn["person"])
-        look = hand_look(drawn, self._rng("skin", person), self._rng("worn", index))
+        appearance = draw_appearance(drawn, self._rng("skin", person), self._rng("worn", index))
         bend = math.radians(float(drawn["bend_deg"])), 0.0
-        return SceneHand(rig.side, shape, pose, look, person, bend, self.files)
+        return SceneHand(rig.side, shape, pose, appearance, person, bend, self.files)
 
     def _objects(
-        self, rigs: list[Rig], poses: list[RigPose], held: Grasp | None, drawn: dict[str, Value], index: int
+        self, rigs: list[Rig], poses: list[RigPose], grasped: Grasp | None, drawn: dict[str, Value], index: int
     ) -> list[Drawable]:
         """Return held objects and occluders."""
-        things: list[Drawable] = []
-        if held is not None:
-            things.append(held_drawable(poses[0], held, str(drawn["held"]), self._rng("held", index)))
+        objects: list[Drawable] = []
+        if grasped is not None:
+            objects.append(grasped_drawable(poses[0], grasped, str(drawn["held"]), self._rng("held", index)))
         rng = self._rng("occluders", index)
-        return [*things, *occluders(rigs, poses, int(drawn["occluders"]), FIRST_OBJECT + len(things), rng)]
+        return [*objects, *occluders(rigs, poses, int(drawn["occluders"]), FIRST_OBJECT + len(objects), rng)]
 
     def _background(self, drawn: dict[str, Value], index: int, view: int) -> Image:
         rng = self._rng("background", index, view)
@@ -297,15 +310,15 @@ def person_shape(drawn: Mapping[str, Value], rng: np.random.Generator) -> FloatA
     return rng.normal(size=len(SHAPE_NAMES)).clip(-_MAX_DEVIATIONS, _MAX_DEVIATIONS) * float(drawn["shape_sd"])
 
 
-def hand_look(drawn: Mapping[str, Value], rng: np.random.Generator, worn: np.random.Generator) -> HandLook:
-    """Return the look of a person's hands in one scene.
+def draw_appearance(drawn: Mapping[str, Value], rng: np.random.Generator, worn: np.random.Generator) -> HandAppearance:
+    """Draw the appearance of a person's hands in one scene.
 
     Args:
         drawn: Values of the factors.
         rng: Generator of the person.
         worn: Generator of the scene.
     """
-    return HandLook(
+    return HandAppearance(
         tone=int(drawn["tone"]),
         texture=int(drawn["texture"]),
         amounts={name: float(drawn[name]) for name in DETAILS},

@@ -100,7 +100,7 @@ def _triple(values: FloatArray) -> tuple[float, float, float]:
 def camera_rig(
     rig: RigKind, views: int, size: tuple[int, int], view_deg: float, middle: FloatArray
 ) -> tuple[CalibratedCamera, ...]:
-    """Return cameras that look at a point; the first is at the world's origin and looks along its z.
+    """Return cameras that point at a target; the first is at the world's origin with its axis along z.
 
     Args:
         rig: Webcam (1 view), glasses (2, one at each temple), dome (1 to 140 around the point at equal distances).
@@ -125,7 +125,7 @@ def camera_rig(
         up = high + (low - high) * (number - 0.5) / (views - 1)
         across, turn = math.sqrt(1 - up * up), number * _GOLDEN_ANGLE
         place = middle + radius * np.array([across * math.sin(turn), -up, -across * math.cos(turn)])
-        rotation = _look_at(middle - place)
+        rotation = _upright_rotation(middle - place)
         cameras.append(CalibratedCamera(matrix, rotation, -rotation @ place))
     return tuple(cameras)
 
@@ -138,8 +138,8 @@ def check_rig(rig: RigKind, views: int) -> None:
     """
     minimum, maximum = {"webcam": (1, 1), "glasses": (2, 2), "dome": (1, MAX_VIEWS)}[rig]
     if not minimum <= views <= maximum:
-        takes = f"{minimum} to {maximum}" if minimum < maximum else f"exactly {minimum}"
-        raise InputError(f"--rig {rig} with --views {views}: it takes {takes}")
+        allowed = f"{minimum} to {maximum}" if minimum < maximum else f"exactly {minimum}"
+        raise InputError(f"--rig {rig} with --views {views}: requires {allowed} views")
 
 
 def view_name(number: int) -> str:
@@ -154,10 +154,8 @@ def rotation_from_angles(yaw_deg: float, pitch_deg: float, roll_deg: float) -> F
     return roll @ pitch @ yaw
 
 
-def _look_at(towards: FloatArray) -> FloatArray:
-    """Return the rotation (3, 3) from world to camera for a camera that looks along a vector and is as upright as
-    possible.
-    """
+def _upright_rotation(towards: FloatArray) -> FloatArray:
+    """Return the rotation (3, 3) from world to camera for an upright camera with its axis along a vector."""
     forward = towards / np.linalg.norm(towards)
     right = np.cross(np.array([0.0, 1, 0]), forward)
     right /= np.linalg.norm(right)

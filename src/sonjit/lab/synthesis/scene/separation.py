@@ -25,12 +25,12 @@ DEPTH_M: Final = 0.001
 
 _ROUNDS: Final = 10
 _LAST_ROUNDS: Final = 40
-_CONTACT_M: Final = 0.001  # how closely contacts are solved against moving little
+_CONTACT_M: Final = 0.001  # tolerance of contacts
 _TOUCH_M: Final = 0.0005
-_STEPS: Final = np.array([0.1] * 3 + [0.01] * 3)  # rad and m that a hand readily moves in a round
-_STEP_RAD: Final = 0.2  # that a joint readily bends
+_STEPS: Final = np.array([0.1] * 3 + [0.01] * 3)  # standard deviation of a hand's motion in a round, in rad and m
+_STEP_RAD: Final = 0.2  # standard deviation of a joint's rotation in a round
 _GAP_M: Final = 0.0003  # left between skins
-_MIN_AGREEMENT: Final = 0.3  # of the depths' sum that must point one way to be followed
+_MIN_AGREEMENT: Final = 0.3  # minimum length of the mean direction, relative to the sum of depths
 _TIPS_M: Final = 0.0145  # between the tips' joints where pads touch
 
 
@@ -40,7 +40,7 @@ _SMOOTHING_S: Final = 0.07
 
 @dataclass(frozen=True, eq=False)
 class Touch:
-    """Two fingertips that should meet: (hand, finger) each, fingers from 0 (thumb) to 4 (little)."""
+    """Two fingertips that should touch: (hand, finger) each, fingers from 0 (thumb) to 4 (little)."""
 
     one: tuple[int, int]
     other: tuple[int, int]
@@ -49,7 +49,7 @@ class Touch:
 def resolve_penetration(
     hands: Sequence[tuple[Rig, RigPose]], touches: Sequence[Touch] = (), obstacles: Sequence[Skin] = ()
 ) -> list[RigPose]:
-    """Return the nearest poses in which no skin lies more than `DEPTH_M` inside another.
+    """Return the nearest poses in which no skin is more than `DEPTH_M` inside another.
 
     Args:
         hands: Rigs from `rig_from_shape`, each with a pose of one frame.
@@ -59,7 +59,7 @@ def resolve_penetration(
     moving = [MovingHand(rig, pose) for rig, pose in hands]
     for _ in range(_ROUNDS):
         equations = [*_pushes(moving, obstacles), *_pulls(moving, touches)]
-        if all(abs(each.ways).max() < DEPTH_M for each in equations):
+        if all(abs(each.displacements).max() < DEPTH_M for each in equations):
             break
         _improve(moving, equations)
     for turn in range(2 * _LAST_ROUNDS):
@@ -83,16 +83,16 @@ class _Equations(NamedTuple):
         slopes: Derivatives (C, 6 + P) of its points along the displacements.
         other: Index of the hand that they move against, -1 for a fixed obstacle.
         other_slopes: Derivatives (C, 6 + P) of that hand's points.
-        ways: Displacements (C,) in metres.
-        close: Tolerance in metres.
+        displacements: Displacements (C,) in metres.
+        tolerance: Tolerance in metres.
     """
 
     hand: int
     slopes: FloatArray
     other: int
     other_slopes: FloatArray
-    ways: FloatArray
-    close: float
+    displacements: FloatArray
+    tolerance: float
 
 
 def _pushes(hands: list[MovingHand], obstacles: Sequence[Skin]) -> list[_Equations]:
@@ -122,12 +122,12 @@ def _pulls(hands: list[MovingHand], touches: Sequence[Touch]) -> list[_Equations
     for touch in touches:
         joints = [np.array([FINGERS[finger][3]]) for _, finger in (touch.one, touch.other)]
         item, other = hands[touch.one[0]], hands[touch.other[0]]
-        here, there = item.pad(touch.one[1])[None], other.pad(touch.other[1])[None]
-        way = there - here
-        length = float(np.linalg.norm(way))
-        way = way / max(length, 1e-6)
-        own = np.einsum("cap,ca->cp", item.slopes(here, joints[0]), way)
-        against = np.einsum("cap,ca->cp", other.slopes(there, joints[1]), way)
+        pad_own, pad_other = item.pad(touch.one[1])[None], other.pad(touch.other[1])[None]
+        direction = pad_other - pad_own
+        length = float(np.linalg.norm(direction))
+        direction = direction / max(length, 1e-6)
+        own = np.einsum("cap,ca->cp", item.slopes(pad_own, joints[0]), direction)
+        against = np.einsum("cap,ca->cp", other.slopes(pad_other, joints[1]), direction)
         equations.append(_Equations(touch.one[0], own, touch.other[0], against, np.array([length - _TIPS_M]), _TOUCH_M))
     return equations
 
@@ -138,26 +138,26 @@ def _improve(hands: list[MovingHand], equations: list[_Equations]) -> None:
     starts = np.concatenate([[0], np.cumsum(sizes)])
     damping = [np.concatenate([_STEPS, np.full(size - 6, _STEP_RAD)]) ** -2 for size in sizes]
     normal, right = np.diag(np.concatenate(damping)), np.zeros(starts[-1])
-    for index, own, number, against, distances, close in equations:
+    for index, own, number, against, distances, tolerance in equations:
         slopes = np.zeros((len(distances), starts[-1]))
         slopes[:, starts[index] : starts[index + 1]] += own
         if number >= 0:
             slopes[:, starts[number] : starts[number + 1]] -= against
-        normal += slopes.T @ slopes / close**2
-        right += slopes.T @ distances / close**2
+        normal += slopes.T @ slopes / tolerance**2
+        right += slopes.T @ distances / tolerance**2
     step = np.asarray(np.linalg.solve(normal, right), np.float64)
     for hand, start, size in zip(hands, starts, sizes, strict=False):
         hand.move(step[start : start + size])
 
 
 def _max_depth(hands: list[MovingHand], obstacles: Sequence[Skin]) -> float:
-    return max((float(each.ways.max()) - _GAP_M for each in _pushes(hands, obstacles)), default=0.0)
+    return max((float(each.displacements.max()) - _GAP_M for each in _pushes(hands, obstacles)), default=0.0)
 
 
 def _pull_apart(hands: list[MovingHand], obstacles: Sequence[Skin], *, straight: bool) -> bool:
     """Open hands that penetrate themselves and pull apart those that penetrate each other. Return whether any did.
 
-    The direction of the contacts is short but may lead from one finger into the next; the straight one always ends.
+    The direction of the contacts is shorter, but a finger may enter its neighbour; the straight one always converges.
     """
     moved = False
     for index, hand in enumerate(hands):
@@ -174,12 +174,12 @@ def _pull_apart(hands: list[MovingHand], obstacles: Sequence[Skin], *, straight:
             depth = max(own_contacts.depths.max(initial=0), other_contacts.depths.max(initial=0))
             if depth <= DEPTH_M:
                 continue
-            way = (
+            direction = (
                 _direction_between(own, skin)
                 if straight
                 else _separation_vector(own, skin, own_contacts, other_contacts)
             )
-            hand.set(hand.pose.shifted((depth + _GAP_M) * way))
+            hand.set(hand.pose.shifted((depth + _GAP_M) * direction))
             moved = True
     return moved
 
@@ -188,13 +188,13 @@ def _separation_vector(own: Skin, other: Skin, own_contacts: Contacts, other_con
     """Return the unit direction (3,) in which a skin leaves another: by its contacts, or else away from the other's
     middle.
     """
-    asked = (
+    direction = (
         own_contacts.depths @ other.normals[own_contacts.against]
         - other_contacts.depths @ own.normals[other_contacts.against]
     )
-    length = float(np.linalg.norm(asked))
+    length = float(np.linalg.norm(direction))
     return (
-        asked / length
+        direction / length
         if length > _MIN_AGREEMENT * (own_contacts.depths.sum() + other_contacts.depths.sum())
         else _direction_between(own, other)
     )
@@ -202,8 +202,8 @@ def _separation_vector(own: Skin, other: Skin, own_contacts: Contacts, other_con
 
 def _direction_between(own: Skin, other: Skin) -> FloatArray:
     """Return the unit direction (3,) from another skin's middle to a skin's middle."""
-    way = own.points.mean(0) - other.points.mean(0)
-    return way / float(np.linalg.norm(way))
+    direction = own.points.mean(0) - other.points.mean(0)
+    return direction / float(np.linalg.norm(direction))
 
 
 def separate_frames(
@@ -212,19 +212,19 @@ def separate_frames(
     """Return every frame without penetration; corrections are spread over the frames before and after.
 
     Args:
-        poses: Poses of N frames of each hand that takes part.
+        poses: Poses of N frames of each hand in the sequence.
         rigs: The person's hands, from `rig_from_shape`.
         times: Times (N,) in seconds, evenly spaced.
     """
     fps = 1 / float(np.median(np.diff(times))) if len(times) > 1 else 1.0
-    settled = _resolve_frames(poses, rigs)
+    resolved = _resolve_frames(poses, rigs)
     for _ in range(_SMOOTHING_PASSES):
-        evened: Mapping[Side, RigPose] = {
-            side: _smooth_correction(poses[side], settled[side], _SMOOTHING_S * fps) for side in poses
+        smoothed: Mapping[Side, RigPose] = {
+            side: _smooth_correction(poses[side], resolved[side], _SMOOTHING_S * fps) for side in poses
         }
-        settled = _resolve_frames(evened, rigs)
-        poses = evened
-    return settled
+        resolved = _resolve_frames(smoothed, rigs)
+        poses = smoothed
+    return resolved
 
 
 def _resolve_frames(poses: Mapping[Side, RigPose], rigs: Mapping[Side, Rig]) -> Mapping[Side, RigPose]:
@@ -237,7 +237,7 @@ def _resolve_frames(poses: Mapping[Side, RigPose], rigs: Mapping[Side, Rig]) -> 
     return {side: _joined([frame[index] for frame in frames]) for index, side in enumerate(sides)}
 
 
-def _smooth_correction(pose: RigPose, settled: RigPose, frames: float) -> RigPose:
+def _smooth_correction(pose: RigPose, resolved: RigPose, frames: float) -> RigPose:
     """Return a motion plus the difference of another, smoothed over some frames."""
     steps = np.arange(-int(3 * frames) - 1, int(3 * frames) + 2)
     bell = np.exp(-((steps / max(frames, 1e-3)) ** 2) / 2)
@@ -247,11 +247,11 @@ def _smooth_correction(pose: RigPose, settled: RigPose, frames: float) -> RigPos
         flat = np.pad(added.reshape(len(added), -1), ((len(bell) // 2, len(bell) // 2), (0, 0)), "edge")
         return np.stack([np.convolve(each, bell, "valid") for each in flat.T], 1).reshape(added.shape)
 
-    turns = rotation_vector_from_matrix(settled.rotation @ np.swapaxes(pose.rotation, 1, 2))
+    turns = rotation_vector_from_matrix(resolved.rotation @ np.swapaxes(pose.rotation, 1, 2))
     return RigPose(
         matrix_from_rotation_vector(smooth(turns)) @ pose.rotation,
-        pose.translation + smooth(settled.translation - pose.translation),
-        pose.angles + smooth(settled.angles - pose.angles),
+        pose.translation + smooth(resolved.translation - pose.translation),
+        pose.angles + smooth(resolved.angles - pose.angles),
     )
 
 

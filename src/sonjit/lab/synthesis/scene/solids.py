@@ -49,7 +49,7 @@ class SceneObject:
 
     Attributes:
         solid: Solid of its shape.
-        grip: Grip of the hands that hold it.
+        grip: Grip of the hand around it.
         surfaces: Possible surfaces.
     """
 
