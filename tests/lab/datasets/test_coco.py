@@ -139,7 +139,7 @@ ANNOTATION = small()["annotations"][0]
         (small(annotations=[{**ANNOTATION, "image_id": 8}]), "image 8"),
         (small(annotations=[{**ANNOTATION, "category_id": 5}]), "category_id 5"),
         (small(annotations=[{**ANNOTATION, "bbox": [1, 2, 0, 5]}]), "is empty"),
-        (small(annotations=[{**ANNOTATION, "bbox": [1, 2]}]), "must hold 4"),
+        (small(annotations=[{**ANNOTATION, "bbox": [1, 2]}]), "expected 4"),
         (small(images=small()["images"] * 2), "two images have the id 7"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
@@ -152,10 +152,10 @@ def test_a_bad_file_is_one_clear_line(tmp_path, data, said):
 
 
 def test_a_folder_must_hold_one_annotation_file(tmp_path):
-    with pytest.raises(InputError, match="holds neither a COCO file"):
+    with pytest.raises(InputError, match="contains neither a COCO file"):
         open_dataset("folder", tmp_path)
     write(tmp_path, small()), write(tmp_path, small(), "other.json")
-    with pytest.raises(InputError, match="holds 2 annotation files"):
+    with pytest.raises(InputError, match="contains 2 annotation files"):
         open_dataset("folder", tmp_path)
     with pytest.raises(InputError, match="no such file"):
         open_dataset("folder", tmp_path / "absent.json")

@@ -125,7 +125,7 @@ def test_cut_and_missing_shards_are_named(own, tmp_path):
     files[0].write_bytes(files[0].read_bytes()[:700])
     files[1].unlink()
     shards = open_dataset("shards", root, check="none")
-    with pytest.raises(InputError, match=r"000000\.tar .*cut off|000000\.tar holds \d files and must hold 6"):
+    with pytest.raises(InputError, match=r"000000\.tar .*cut off|000000\.tar contains \d files; expected 6"):
         shards[0]
     with pytest.raises(InputError, match=r"000001\.tar is missing"):
         shards[5]

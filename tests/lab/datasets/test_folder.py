@@ -75,8 +75,8 @@ def put_in_image(**fields):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (put(keypoints=[1, 2, 2]), "annotation 1: keypoints holds 3 numbers and must hold 63"),
-        (put(keypoints3d=[[1, 2, 3]]), "annotation 1: keypoints3d holds 1 and not 21"),
+        (put(keypoints=[1, 2, 2]), "annotation 1: keypoints has 3 numbers; expected 63"),
+        (put(keypoints3d=[[1, 2, 3]]), "annotation 1: keypoints3d has 1 points; expected 21"),
         (put(bbox=[3, 4, 0, 5]), "p1.png, annotation 1: bbox .* is empty"),
         (put(bbox=[3, 4, 5]), "annotation 1: bbox holds 3 numbers"),
         (put(category_id=3), "p1.png, annotation 1: category_id 3"),
@@ -153,12 +153,12 @@ def test_folders_by_class(tmp_path):
     ]
     (tmp_path / "a.json").write_text("{}")
     (tmp_path / "b.json").write_text("{}")
-    with pytest.raises(InputError, match=r"holds 2 annotation files; name one, e\.g\. annotations=a\.json"):
+    with pytest.raises(InputError, match=r"contains 2 annotation files; choose one, e\.g\. annotations=a\.json"):
         open_dataset("folder", tmp_path)
 
 
 def test_nothing_at_all_says_what_is_wanted(tmp_path):
-    with pytest.raises(InputError, match="holds neither a COCO file or table nor folders of images by class"):
+    with pytest.raises(InputError, match="contains neither a COCO file or table nor folders of images by class"):
         open_dataset("folder", tmp_path)
     with pytest.raises(InputError, match="no such file or folder"):
         open_dataset("folder", tmp_path / "absent")

@@ -160,7 +160,7 @@ WFLW_LIST = "WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr
     ("name", "files", "message"),
     [
         ("300w", {"afw/a.pts": PTS}, r"a\.png is missing"),
-        ("300w", {"afw/a.pts": PTS[:-9], "afw/a.png": None}, r"a\.pts: holds 6\d points and must hold 68"),
+        ("300w", {"afw/a.pts": PTS[:-9], "afw/a.png": None}, r"a\.pts: has 6\d points; expected 68"),
         ("300w", {"ibug/a.pts": PTS}, r"no samples of the split 'train'"),
         ("wflw", {WFLW_LIST: "1 2 3 x.jpg\n"}, r"train\.txt, line 1: 4 fields"),
         ("hagrid", {"ann_train_val/fist.json": '{"a": {"bboxes": []}'}, r"fist\.json is damaged"),
@@ -172,7 +172,7 @@ WFLW_LIST = "WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr
         (
             "panoptic-hand",
             {"hand_labels/manual_train/a.json": '{"hand_pts": [[1, 2, 1]]}', "hand_labels/manual_train/a.jpg": None},
-            "hand_pts holds 3 numbers and must hold 63",
+            "hand_pts has 3 numbers; expected 63",
         ),
         (
             "ilsvrc-loc",

@@ -155,7 +155,7 @@ def test_impossible_evaluations_are_refused(evaluated, tmp_path):
     main = next(one for one in record["runs"][0]["metrics"] if one["name"] == "mnae")
     main["value"] = max(record["runs"][0]["units"]["value"]) + 1
     file.write_text(json.dumps(record))
-    with pytest.raises(ImpossibleTableError, match="lies outside of its values"):
+    with pytest.raises(ImpossibleTableError, match="is outside of its values"):
         load_evaluation(file)
     for text, said in (("{", "is damaged or not JSON"), ("{}", "is not an eval.json"), ('{"protocol":{},"model":{},"data":[],"runs":[{}]}', "damaged")):  # fmt: skip  # noqa: E501
         file.write_text(text)
@@ -181,7 +181,7 @@ def test_what_cannot_be_in_a_published_card_is_told_not_shown(evaluated):
     record = copy.deepcopy(load_evaluation(evaluated))
     record["runs"][0]["main"] = "pdj"
     text = card_files([record], CardRequest())["mine.md"]
-    assert "not shown: lite, gender: the mean 83.7 lies outside of its range" in text
+    assert "not shown: lite, gender: the mean 83.7 is outside of its range" in text
     assert "| 83.70 |" not in text
 
 

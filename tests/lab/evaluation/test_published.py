@@ -43,7 +43,7 @@ def test_exactly_the_figure_that_cannot_be_is_refused():
             except ImpossibleTableError as error:
                 refused.append((name, one.model, one.factor, str(error)))
     assert [one[:3] for one in refused] == [("card-body", "lite", "gender")]
-    assert "lies outside of its range" in refused[0][3]
+    assert "is outside of its range" in refused[0][3]
 
 
 @given(st.lists(st.floats(0, 100), min_size=2, max_size=14))

@@ -155,8 +155,8 @@ def test_wrong_predictions_say_what_they_should_be(clip_folder, tmp_path, change
         (lambda count: {"instance": np.arange(count) + 50}, "instances; there is no 5"),
         (lambda count: {"instance": np.zeros(count, int)}, "two rows are of one instance"),
         (lambda count: {"score": np.full(count, np.nan)}, "score requires finite numbers"),
-        (lambda count: {"score": np.ones(count, complex)}, "score holds complex128"),
-        (lambda count: {"placed": np.ones(count, bool)}, "give one boolean"),
+        (lambda count: {"score": np.ones(count, complex)}, "score has complex128"),
+        (lambda count: {"placed": np.ones(count, bool)}, "must be one boolean"),
         (lambda _: {"side": None, "keypoints_px": None}, "has several rows"),
     ],
 )

@@ -65,7 +65,7 @@ def list_command(
         table.add_column(heading, no_wrap=heading == "name")
     for entry in entries:
         facts = ", ".join(entry.splits), ", ".join(entry.kinds), entry.licence, ", ".join(entry.needs), entry.where
-        table.add_row(entry.name, *((facts[1], _there(entry, root)) if root else facts))
+        table.add_row(entry.name, *((facts[1], _exists(entry, root)) if root else facts))
     console.print(table)
 
 
@@ -93,7 +93,7 @@ def check(
         images: Also decode every image.
     """
     dataset = _open(name, root, split, option, limit, trust=False)
-    good, bad = _looked_at(dataset, skip_bad=skip_bad, images=images)
+    good, bad = _selected_samples(dataset, skip_bad=skip_bad, images=images)
     for one in bad:
         sys.stderr.write(f"sonjit: {one.reason}\n")
     left_out = f", {len(dataset.skipped)} without labels" if dataset.skipped else ""
@@ -169,7 +169,7 @@ def convert(
     dataset = _open(name, root, split, option, limit, trust=not skip_bad)
     bad: list[Skipped] = []
     if skip_bad:
-        good, bad = _looked_at(dataset, skip_bad=True, images=True)
+        good, bad = _selected_samples(dataset, skip_bad=True, images=True)
         dataset = dataset.subset(good)
     with progress_bar(len(dataset), "samples") as bar:
         convert_dataset(dataset, out, per_shard=per_shard, progress=bar)
@@ -227,14 +227,14 @@ def _open(
     name: str, root: Path, split: str | None, options: list[str] | None, limit: int | None, *, trust: bool = True
 ) -> Dataset:
     """Open a data set and check its first sample, unless the command checks all or accepts bad ones."""
-    given = json_values(options or [], option="--option")
+    fixed = json_values(options or [], option="--option")
     if limit is not None and limit < 1:
         raise InputError(f"--limit {limit}: take at least 1")
-    dataset = open_dataset(name, root, split, check="first" if trust else "none", **given)
+    dataset = open_dataset(name, root, split, check="first" if trust else "none", **fixed)
     return dataset if limit is None else dataset[:limit]
 
 
-def _looked_at(dataset: Dataset, *, skip_bad: bool, images: bool) -> tuple[list[int], list[Skipped]]:
+def _selected_samples(dataset: Dataset, *, skip_bad: bool, images: bool) -> tuple[list[int], list[Skipped]]:
     """Places of the good samples, and the bad ones; the first bad one is an error where they are not to be skipped."""
     good: list[int] = []
     bad: list[Skipped] = []
@@ -254,7 +254,7 @@ def _looked_at(dataset: Dataset, *, skip_bad: bool, images: bool) -> tuple[list[
     return good, bad
 
 
-def _there(entry: DatasetEntry, root: Path | None) -> str:
+def _exists(entry: DatasetEntry, root: Path | None) -> str:
     """Return the number of samples, the split and the folder of a set below the root, or "no"."""
     for folder in _candidates(entry, root) if root else ():
         for split in entry.splits:
@@ -290,4 +290,4 @@ def _plain(name: str) -> str:
 
 def _to_dict(entry: DatasetEntry, root: Path | None) -> Mapping[str, object]:
     fields = ("name", "title", "splits", "kinds", "licence", "where", "needs", "options")
-    return {name: getattr(entry, name) for name in fields} | ({"there": _there(entry, root)} if root else {})
+    return {name: getattr(entry, name) for name in fields} | ({"there": _exists(entry, root)} if root else {})

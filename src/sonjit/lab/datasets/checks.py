@@ -118,7 +118,7 @@ def _check_place(sample: Sample, instance: Instance, keypoints_px: FloatArray) -
         frames.append(("own box", instance.box, _MIN_SHARE_INSIDE))
     if sample.box is not None:
         frames.append(("box around all", sample.box, _MIN_SHARE_INSIDE))
-    for what, (x_min, y_min, x_max, y_max), share in frames:
+    for noun, (x_min, y_min, x_max, y_max), share in frames:
         margin = _MARGIN * max(x_max - x_min, y_max - y_min)
         outside = np.maximum(
             np.array([x_min - margin, y_min - margin]) - points, points - np.array([x_max + margin, y_max + margin])
@@ -126,7 +126,7 @@ def _check_place(sample: Sample, instance: Instance, keypoints_px: FloatArray) -
         if (outside > 0).mean() >= share:
             raise InputError(
                 f"{_named(sample, instance)}: {(outside > 0).sum()} of {len(points)} keypoints lie outside of the "
-                f"{what}, up to {outside.max():.1f} px: joint order, unit, axes or camera are not those of this set"
+                f"{noun}, up to {outside.max():.1f} px: joint order, unit, axes or camera are not those of this set"
             )
 
 
@@ -255,9 +255,9 @@ def _cell(sample: Sample, size_px: int, *, zoom: bool) -> Image:
 
 
 def _draw_text(instance: Instance) -> str:
-    what = instance.category or instance.kind
-    side = None if instance.side and instance.side.lower() in what.lower() else instance.side
-    words = (side, what, "crowd" if instance.crowd else None)
+    noun = instance.category or instance.kind
+    side = None if instance.side and instance.side.lower() in noun.lower() else instance.side
+    words = (side, noun, "crowd" if instance.crowd else None)
     return " ".join(word for word in words if word)
 
 

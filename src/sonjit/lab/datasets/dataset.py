@@ -182,20 +182,20 @@ class Dataset(Sequence["Sample"]):
 
 
 class _Subset(Dataset):
-    def __init__(self, whole: Dataset, places: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
-        super().__init__(whole.entry, whole.root, whole.split)
-        self.skipped = whole.skipped
-        self._whole = whole
-        self._places = places
+    def __init__(self, dataset: Dataset, places: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+        super().__init__(dataset.entry, dataset.root, dataset.split)
+        self.skipped = dataset.skipped
+        self._dataset = dataset
+        self._selected = places
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._selected)
 
     def categories(self) -> dict[int, str]:
-        return self._whole.categories()
+        return self._dataset.categories()
 
     def load(self, index: int) -> Sample:
-        return self._whole.load(int(self._places[index]))
+        return self._dataset.load(int(self._selected[index]))
 
 
 class PackedRecords:
@@ -258,16 +258,16 @@ class RecordDataset(Dataset):
 
 
 @contextmanager
-def naming(where: str) -> Generator[None]:
+def naming(prefix: str) -> Generator[None]:
     """Convert the errors that wrong records cause in the block into one InputError that names their location."""
     try:
         yield
     except KeyError as error:
-        raise InputError(f"{where}: the field {error} is missing") from None
+        raise InputError(f"{prefix}: the field {error} is missing") from None
     except (ValueError, TypeError, IndexError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{where}: {error}") from None
+        raise InputError(f"{prefix}: {error}") from None
 
 
 def read_lines(path: Path) -> list[str]:
@@ -297,8 +297,8 @@ def size_of_image(path: Path, *, upright: bool = False) -> tuple[int, int]:
     size = image_size(head, found) or image_size(read_bytes(path), found)
     if size is None:
         raise InputError(f"{path} is not an image, or it is damaged; copy or download it again")
-    lies = upright and found == "jpeg" and _exif_orientation(head) in _QUARTER_TURNS
-    return (size[1], size[0]) if lies else size
+    is_rotated = upright and found == "jpeg" and _exif_orientation(head) in _QUARTER_TURNS
+    return (size[1], size[0]) if is_rotated else size
 
 
 def _exif_orientation(head: bytes) -> int:
@@ -333,7 +333,7 @@ def points_with_flags(record: Mapping[str, Any], field: str, count: int) -> tupl
     """
     values = np.asarray(record[field], np.float64)
     if values.size != 3 * count:
-        raise ValueError(f"{_id_of(record)}{field} holds {values.size} numbers and must hold {3 * count} (x, y, flag)")
+        raise ValueError(f"{_id_of(record)}{field} has {values.size} numbers; expected {3 * count} (x, y, flag)")
     values = values.reshape(count, 3)
     return np.where(values[:, 2:] > 0, values[:, :2], np.nan), values[:, 2]
 
@@ -348,7 +348,7 @@ def box_from_corner(record: Mapping[str, Any], field: str) -> Box | None:
     if value is None:
         return None
     if len(value) != 4:
-        raise ValueError(f"{_id_of(record)}{field} holds {len(value)} numbers and must hold 4: x, y, width, height")
+        raise ValueError(f"{_id_of(record)}{field} has {len(value)} numbers; expected 4: x, y, width, height")
     x, y, width, height = map(float, value)
     return (x, y, x + width, y + height) if width > 0 and height > 0 else None
 

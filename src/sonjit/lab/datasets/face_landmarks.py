@@ -83,13 +83,13 @@ class FacePoints(RecordDataset):
     def _found(self) -> Iterator[tuple[str, str]]:
         """Yield `.pts` files and their images, below the root."""
         for file in sorted(self.root.rglob("*.pts")):
-            if self._is_wanted(file.relative_to(self.root)):
+            if self._is_in_split(file.relative_to(self.root)):
                 stems = file.with_suffix(""), file.parent.parent / "imgs" / file.stem
                 images = [stem.with_name(stem.name + ending) for stem in stems for ending in _IMAGES]
                 image = next((image for image in images if image.is_file()), images[0])
                 yield file.relative_to(self.root).as_posix(), image.relative_to(self.root).as_posix()
 
-    def _is_wanted(self, file: Path) -> bool:
+    def _is_in_split(self, file: Path) -> bool:
         if self.entry.name == "300vw":
             category = _CATEGORY_OF_VIDEO.get(file.parts[0])
             return self.split == "all" or (category is None) == (self.split == "train")
@@ -114,9 +114,9 @@ def points_from_pts(path: Path) -> FloatArray:
     try:
         points = np.array([line.split() for line in lines[start + 1 : -1]], np.float64)
     except ValueError:
-        raise InputError(f"{path}: each line between the braces holds x and y") from None
+        raise InputError(f"{path}: each line between the braces must have x and y") from None
     if points.shape != (_POINTS, 2) or lines[-1].strip() != "}":
-        raise InputError(f"{path}: holds {len(points)} points and must hold {_POINTS} between braces; was it cut off?")
+        raise InputError(f"{path}: has {len(points)} points; expected {_POINTS} between braces. Is the file complete?")
     return points
 
 
@@ -129,8 +129,8 @@ class CocoFaces(CocoSet):
         self.read(_coco_file(root, split), root / "images", root)
 
     def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
-        """Yield the one face of an annotation."""
-        points = labelled(annotation, "keypoints", _POINTS, says_hidden=False)
+        """Yield the face of an annotation."""
+        points = labelled(annotation, "keypoints", _POINTS, has_visibility=False)
         points["keypoints_px"] -= self._origin
         box = box_from_corner(annotation, "bbox")
         yield Instance(kind="face", skeleton="face_300w68", box=box, **points)
@@ -198,8 +198,8 @@ class CocoWflw(CocoSet):
         self.read(_wflw_file(root, split), root / "WFLW_images", root)
 
     def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
-        """Yield the one face of an annotation."""
-        points = labelled(annotation, "keypoints", _WFLW_POINTS, says_hidden=False)
+        """Yield the face of an annotation."""
+        points = labelled(annotation, "keypoints", _WFLW_POINTS, has_visibility=False)
         yield Instance(kind="face", skeleton="face_wflw98", box=box_from_corner(annotation, "bbox"), **points)
 
 

@@ -45,7 +45,7 @@ class _Text:
         self._file = file
         self._text = ""
         self._at = 0
-        self._gone = 0  # characters that were removed from the buffer
+        self._discarded = 0  # characters that were removed from the buffer
         self._ended = False
         self._decoder = json.JSONDecoder()
 
@@ -57,11 +57,11 @@ class _Text:
             if self._at < len(self._text) or not self._more():
                 return self._text[self._at : self._at + 1]
 
-    def take(self, expected: str) -> str:
-        """Read the next character, which has to be one of `expected`."""
+    def expect(self, expected: str) -> str:
+        """Read the next character. It must be one of `expected`."""
         found = self.peek()
         if not found or found not in expected:
-            raise ValueError(f"{found or 'the end'!r} at character {self._gone + self._at}")
+            raise ValueError(f"{found or 'the end'!r} at character {self._discarded + self._at}")
         self._at += 1
         return found
 
@@ -72,10 +72,10 @@ class _Text:
             try:
                 value, end = self._decoder.raw_decode(self._text, self._at)
             except RecursionError as error:
-                raise ValueError(f"{error} at character {self._gone + self._at}") from None
+                raise ValueError(f"{error} at character {self._discarded + self._at}") from None
             except json.JSONDecodeError as error:
                 if not self._more():
-                    raise ValueError(f"{error.msg} at character {self._gone + error.pos}") from None
+                    raise ValueError(f"{error.msg} at character {self._discarded + error.pos}") from None
                 continue
             # A number may continue in the next chunk, also after a point or an exponent's e at the end of this one.
             if self._text[end : end + 1] not in _NUMBER_PARTS or not self._more():
@@ -83,11 +83,11 @@ class _Text:
                 return value
 
     def _more(self) -> bool:
-        # Twice as much each time that a value does not end in it, so that a long one is not begun too often.
+        # The buffer doubles while a value is incomplete, so that a long value is parsed only a few times.
         read = "" if self._ended else self._file.read(max(_CHUNK, len(self._text) - self._at))
         self._ended = not read
         if read:
-            self._gone += self._at
+            self._discarded += self._at
             self._text = self._text[self._at :] + read
             self._at = 0
         return bool(read)
@@ -102,17 +102,17 @@ def _walk(text: _Text, depth: int, keys: tuple[str | int, ...]) -> Iterator[tupl
         text.value()
         return
     closing = "}" if opening == "{" else "]"
-    text.take(opening)
+    text.expect(opening)
     if text.peek() == closing:
-        text.take(closing)
+        text.expect(closing)
         return
     index = 0
     while True:
         key: str | int = index
         if opening == "{":
             key = str(text.value())
-            text.take(":")
+            text.expect(":")
         yield from _walk(text, depth - 1, (*keys, key))
         index += 1
-        if text.take("," + closing) == closing:
+        if text.expect("," + closing) == closing:
             return

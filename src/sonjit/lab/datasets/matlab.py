@@ -27,7 +27,7 @@ _NAME, _SHAPE, _FLAGS, _MATRIX, _COMPRESSED = 1, 5, 6, 14, 15
 _NUMBERS = (1, 2, 3, 4, 5, 6, 7, 9, 12, 13)
 _REAL_CLASSES = range(6, 16)  # double, single and the whole numbers
 _COMPLEX = 0x800
-_MAX_ELEMENT = 1 << 30  # bytes that a compressed variable may hold
+_MAX_ELEMENT = 1 << 30  # maximum size of a compressed variable in bytes
 
 
 def load_matlab(path: Path) -> dict[str, NDArray[Any]]:

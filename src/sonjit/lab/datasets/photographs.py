@@ -78,11 +78,11 @@ def _labels(file: Path) -> Mapping[str, Any]:
     return labels
 
 
-def _instances(name: str, label: Mapping[str, Any], where: str) -> Iterator[Instance]:
+def _instances(name: str, label: Mapping[str, Any], location: str) -> Iterator[Instance]:
     for item in label[name]:
         if name == "hands":
             if (side := item.get("side")) not in _SIDES:
-                raise InputError(f"{where}: side is {side!r}; Left, Right or null is known")
+                raise InputError(f"{location}: side is {side!r}; Left, Right or null is known")
             yield _instance("hand", item["box"], item, clear=item.get("clear", True), side=_SIDES[side])
             continue
         yield _instance("body", item["box"], item, clear=item.get("clear", True))

@@ -17,7 +17,7 @@ from sonjit.media.sources.decode import load_image
 
 
 def numbers(value: object, shape: tuple[int, ...], named: str) -> FloatArray:
-    """Return numbers of a known shape, where -1 stands for any length.
+    """Return numbers of a known shape, where -1 allows any length.
 
     Args:
         value: Value read from a file.
@@ -31,7 +31,9 @@ def numbers(value: object, shape: tuple[int, ...], named: str) -> FloatArray:
         array = np.asarray(value, np.float64)
     except (TypeError, ValueError):
         raise InputError(f"{named} must have {_shape_text(shape)} numbers, not {str(value)[:60]}") from None
-    fits = array.ndim == len(shape) and all(want in (-1, got) for want, got in zip(shape, array.shape, strict=True))
+    fits = array.ndim == len(shape) and all(
+        length in (-1, actual) for length, actual in zip(shape, array.shape, strict=True)
+    )
     if not fits:
         raise InputError(f"{named} has {_shape_text(array.shape)} numbers; expected {_shape_text(shape)}")
     return array

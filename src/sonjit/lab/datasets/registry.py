@@ -93,8 +93,8 @@ class _Reader:
 
     place: str
 
-    def __call__(self, *given: Any, **options: Any) -> Dataset:  # noqa: ANN401  # each set's own
-        return self._found(*given, **options)
+    def __call__(self, *args: Any, **options: Any) -> Dataset:  # noqa: ANN401  # each set's own
+        return self._found(*args, **options)
 
     @property
     def __signature__(self) -> inspect.Signature:

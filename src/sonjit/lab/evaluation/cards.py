@@ -195,7 +195,7 @@ def _blocks(records: Sequence[EvaluationRecord], request: CardRequest) -> Iterat
     yield Heading("Licence")
     licence = about.get("licence") or request.licence or "not stated (`sonjit card --licence`)"
     yield Text(f"Weights: {licence}. Data belong to their owners and are not part of the weights.")
-    yield Heading("How this card was made")
+    yield Heading("Origin of this card")
     yield BulletList(tuple(line for record in records for line in _facts(record)))
 
 
@@ -254,7 +254,7 @@ def _results(record: EvaluationRecord, *, conditions: bool) -> Iterator[Block]:
         yield Text(f"{run['evaluated']} instances in {run['samples']} images of {sets}.")
         if run["evaluated"] < _MIN_INSTANCES:
             yield Text(
-                f"{run['evaluated']} instances are few: these results show how a card is made; they "
+                f"{run['evaluated']} instances are too few for conclusions: the card is only an example; the results "
                 "say little about the model on other images."
             )
         rows = tuple((metric["title"], *metric_cells(metric)) for metric in run["metrics"])
@@ -356,10 +356,10 @@ def _fairness(model: str, record: EvaluationRecord, request: CardRequest) -> Ite
                 yield Text(f"{factor.unknown} instances are of no known group.")
 
 
-def _goal(metric: str, given: float) -> float:
+def _goal(metric: str, goal: float) -> float:
     """Return the given goal, or else that of the published card."""
-    if not math.isnan(given):
-        return given
+    if not math.isnan(goal):
+        return goal
     return next((card.goal for card in map(load_groups, cards_of(metric))), math.nan)
 
 

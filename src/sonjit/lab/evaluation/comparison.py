@@ -52,12 +52,12 @@ def draw_comparison(
     rows = [_load(label, folder) for label, folder in runs]
     first = rows[0].record
     for (_, folder), row in zip(runs[1:], rows[1:], strict=True):
-        for what, first_value, other in (
+        for field, first_value, other in (
             ("protocol", first["protocol"]["name"], row.record["protocol"]["name"]),
             ("data", first["data_sha256"], row.record["data_sha256"]),
         ):
             if first_value != other:
-                raise InputError(f"{folder} has another {what} than {runs[0][1]}; evaluate both with the same")
+                raise InputError(f"{folder} has another {field} than {runs[0][1]}; evaluate both with the same")
     keys = _chosen(rows, samples, columns)
     chosen = [f"{item['set']}:{item['split']}" for item in first["data"]]
     data = ProtocolData(load_protocol(first["protocol"]["name"]), root, chosen=chosen)

@@ -1,4 +1,4 @@
-"""Conditions under which an instance is seen, measured in the image or read from its labels."""
+"""Conditions of an instance's image, measured in the image or read from its labels."""
 
 from __future__ import annotations
 
@@ -158,6 +158,6 @@ def _skin(instance: Instance, cut: NDArray[np.uint8], rgb: NDArray[np.uint8]) ->
 
 
 def _notes(note: str, tags: Mapping[str, Any]) -> list[str]:
-    noted = [name for name, words in _NOTES.items() if re.search(words, note)]
-    made = [name for name, key in _TAGS.items() if tags.get(key) not in (None, 0, "none")]  # False is 0
-    return list(dict.fromkeys([*noted, *made]))
+    from_note = [name for name, words in _NOTES.items() if re.search(words, note)]
+    from_tags = [name for name, key in _TAGS.items() if tags.get(key) not in (None, 0, "none")]  # False is 0
+    return list(dict.fromkeys([*from_note, *from_tags]))

@@ -1,7 +1,7 @@
 """Evaluate detection: recall, false and duplicate detections, and precision by score.
 
 The box of a detection surrounds its keypoints within the image. It matches a label if their IoU is 0.3 or more, or if
-its centre lies in the label's box and its longest side is between half and twice the label's. Detections are assigned
+its centre is in the label's box and its longest side is between half and twice the label's. Detections are assigned
 by descending score, each to the free label with the largest IoU. A detection that matches only assigned labels is a
 duplicate, and one that matches none is false. Labels that are not clear do not count, nor do detections in a crowd's
 area.

@@ -63,8 +63,8 @@ class LocalizationEvaluator:
         """Return the errors of the first and of the first five predictions."""
         summary = MetricSummary()
         names = {
-            f"{what}_error_{top}": f"{what} error, top {top}"
-            for what in ("localization", "classification")
+            f"{task}_error_{top}": f"{task} error, top {top}"
+            for task in ("localization", "classification")
             for top in _TOPS
         }
         names["localization_error_any"] = "localization error of the first box, whatever its class"

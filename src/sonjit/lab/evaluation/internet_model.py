@@ -45,7 +45,7 @@ class CropRecord:
 
     Attributes:
         area: Square to crop.
-        depths_mm: Depths (2,) of the right and the left root; None if the file gives none.
+        depths_mm: Depths (2,) of the right and the left root; None if the file has none.
     """
 
     area: RotatedBox
@@ -68,7 +68,7 @@ class CropFile:
         self._path = path
         records: Any = read_json(path)
         if not isinstance(records, list) or not records:
-            raise InputError(f"--boxes {path}: give a JSON list of records with annot_id (or sample) and bbox")
+            raise InputError(f"--boxes {path}: must be a JSON list of records with annot_id (or sample) and bbox")
         self._by_id: dict[tuple[str, str | None], CropRecord] = {}
         for number, record in enumerate(records):
             name = record.get("annot_id", record.get("sample")) if isinstance(record, dict) else None
@@ -95,13 +95,13 @@ class CropFile:
         for key in keys:
             if key in self._by_id:
                 return self._by_id[key]
-        whose = "" if is_only else f", {', '.join(group)}"
-        names = " or ".join(f"{name}{whose}" for name in (*of_hands, *of_image) if name is not None)
+        side_names = "" if is_only else f", {', '.join(group)}"
+        names = " or ".join(f"{name}{side_names}" for name in (*of_hands, *of_image) if name is not None)
         raise InputError(f"--boxes {self._path}: no record of {names}")
 
 
 class InterNetModel:
-    """InterNet in boxes of a file, or in those of the labels.
+    """InterNet in the boxes of a file or of the labels.
 
     Root depths come from the file of boxes, else from RootNet in each hand's own labelled box, else from the labels. If
     both hands are visible, each keeps its own depth, and the network predicts the left root relative to the right one.
@@ -156,8 +156,8 @@ class InterNetModel:
         self, sample: Sample, rgb: Image, group: Mapping[Side, int], camera: Intrinsics, *, is_only: bool
     ) -> Iterable[Prediction]:
         hands: dict[Side, Instance] = {side: sample.instances[number] for side, number in group.items()}
-        given = self._boxes.of(sample, hands, is_only=is_only) if self._boxes else None
-        area = given.area if given else _area(hands.values(), sample.box if len(hands) > 1 else None)
+        crop_record = self._boxes.of(sample, hands, is_only=is_only) if self._boxes else None
+        area = crop_record.area if crop_record else _area(hands.values(), sample.box if len(hands) > 1 else None)
         if area is None:
             return
         space = self._internet.space
@@ -165,7 +165,7 @@ class InterNetModel:
         outputs = self._internet(crops)
         predicted = two_hands_from_outputs(outputs, crop_matrix(area, space.size_px, space.size_px)[None], space)
         right, left = outputs["hand_type"][0].cpu().double().tolist()
-        depths, are_labels = self._depths_mm(rgb, hands, camera, given)
+        depths, are_labels = self._depths_mm(rgb, hands, camera, crop_record)
         joints = joints_in_camera(predicted, depths[None], self._layout, camera)[0] / _MM
         offset = _offset_m(predicted, depths[0], self._layout, camera)
         for index, side in enumerate(SIDES):
@@ -182,13 +182,13 @@ class InterNetModel:
             )
 
     def _depths_mm(
-        self, rgb: Image, hands: Mapping[Side, Instance], camera: Intrinsics, given: CropRecord | None
+        self, rgb: Image, hands: Mapping[Side, Instance], camera: Intrinsics, crop_record: CropRecord | None
     ) -> tuple[FloatArray, bool]:
         """Return the depths (2,) of the right and the left root, NaN where unknown, and whether they come from the
         labels.
         """
-        if given is not None and given.depths_mm is not None:
-            return given.depths_mm, False
+        if crop_record is not None and crop_record.depths_mm is not None:
+            return crop_record.depths_mm, False
         depths = np.full(2, np.nan)
         for index, side in enumerate(SIDES):
             if (item := hands.get(side)) is None:
@@ -230,7 +230,7 @@ def _groups(sample: Sample, layout: HandLayout) -> list[Mapping[Side, int]]:
 
 
 def _area(hands: Iterable[Instance], box: Box | None) -> RotatedBox | None:
-    """Return the square around hands: around their boxes if the set gives them, else around their joints."""
+    """Return the square around hands: around their boxes if the set has them, else around their joints."""
     hands = list(hands)
     boxes = [hand.box for hand in hands if hand.box] if box is None else [box]
     if boxes and (box is not None or len(boxes) == len(hands)):
@@ -266,14 +266,14 @@ def _crop_record(record: Mapping[str, Any], named: str) -> CropRecord:
     try:
         x, y, width, height = (float(value) for value in box or ())
     except (TypeError, ValueError):
-        raise InputError(f"{named}: bbox is {box}; give [x, y, width, height] in pixels") from None
+        raise InputError(f"{named}: bbox is {box}; must be [x, y, width, height] in pixels") from None
     if not (width > 0 and height > 0):
-        raise InputError(f"{named}: bbox is {width:g} x {height:g} pixels; give an area that can be cut out")
+        raise InputError(f"{named}: bbox is {width:g} x {height:g} pixels; width and height must be above 0")
     area = RotatedBox(x + width / 2, y + height / 2, width, height)
     if depth is None:
         return CropRecord(area, None)
     try:
         depths = np.broadcast_to(np.asarray(depth, np.float64).ravel(), (2,)).copy()
     except ValueError:
-        raise InputError(f"{named}: abs_depth is {depth}; give one number, or the right and the left root's") from None
+        raise InputError(f"{named}: abs_depth is {depth}; must be one number, or one per root") from None
     return CropRecord(area, depths)

@@ -149,7 +149,7 @@ class JointEvaluator:
         limits = self._protocol.f_thresholds
         names = [f"{prefix}mpvpe", f"{prefix}mesh_auc", *(f"{prefix}f{threshold:g}" for threshold in limits)]
         if alignment == "bone":
-            return {}  # the servers fit scale and place for joints alone
+            return {}  # the servers fit scale and position only for joints
         if prediction is None:
             return dict.fromkeys(names, math.inf)
         if prediction.vertices_m is None or (alignment == "absolute" and not prediction.placed):
@@ -296,7 +296,10 @@ def _mesh_title(name: str) -> str:
 
 
 def motion_metrics(
-    evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable], unit: str = "mm", where: str = ", from the wrist"
+    evaluated: Sequence[EvaluatedItem],
+    clusters: Sequence[Hashable],
+    unit: str = "mm",
+    origin: str = ", from the wrist",
 ) -> list[Metric]:
     """Return the smoothness of motion over the frames of recordings, also for the labels; empty without recordings.
 
@@ -304,7 +307,7 @@ def motion_metrics(
         evaluated: Items with the motion of those in recordings.
         clusters: Units of resampling for intervals.
         unit: Unit of the motion.
-        where: Reference of the motion, shown in titles.
+        origin: Origin of the motion, shown in titles.
     """
     joints = next((item.motion.shape[1] for item in evaluated if item.motion is not None), 1)
     tracks: dict[str, dict[int, int]] = {}
@@ -320,7 +323,7 @@ def motion_metrics(
                 tables[name][indices[1:-2]] = np.linalg.norm(np.diff(points, 3, axis=0), axis=-1)
             tables["acceleration"][indices[1:-1]] = np.linalg.norm(np.diff(predicted, 2, axis=0), axis=-1)
     return [
-        mean_metric(name, title + where, tables[name], f"{unit}/{per}", clusters=clusters)
+        mean_metric(name, title + origin, tables[name], f"{unit}/{per}", clusters=clusters)
         for name, title, per in _MOTION
         if np.isfinite(tables[name]).any()
     ]

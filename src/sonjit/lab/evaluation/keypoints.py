@@ -1,7 +1,7 @@
 """Evaluate keypoints of people by COCO's average precision: the body, and as in COCO-WholeBody feet, face and hands.
 
 Each part is evaluated separately over all people, by object keypoint similarity with the part's own sigmas and the area
-of its person. The whole body is all parts of one person together. Unlabelled keypoints do not count.
+of its person. The whole body consists of all parts of one person. Unlabelled keypoints do not count.
 
 Source: https://cocodataset.org/#keypoints-eval; Jin et al. 2020, Whole-Body Human Pose Estimation in the Wild.
 """
@@ -85,7 +85,7 @@ class KeypointEvaluator:
         return [EvaluatedItem(records=records)]
 
     def _truth(self, number: int, person: Instance, own: Sequence[Instance]) -> Iterable[dict[str, Any]]:
-        points = {part: _labelled(about, own) for part, about in _PARTS.items()}
+        points = {part: _labelled(definition, own) for part, definition in _PARTS.items()}
         points[_WHOLE_BODY] = np.concatenate(list(points.values()))
         x_min, y_min, x_max, y_max = person.box or person.bounds() or (0.0, 0.0, 0.0, 0.0)
         width, height = x_max - x_min, y_max - y_min
@@ -135,37 +135,37 @@ class KeypointEvaluator:
 
 def _sigmas(part: str) -> tuple[float, ...]:
     if part == _WHOLE_BODY:
-        return tuple(sigma for about in _PARTS.values() for sigma in about.sigmas)
+        return tuple(sigma for definition in _PARTS.values() for sigma in definition.sigmas)
     return _PARTS[part].sigmas
 
 
-def _labelled(about: PersonPart, own: Sequence[Instance]) -> NDArray[np.float64]:
+def _labelled(definition: PersonPart, own: Sequence[Instance]) -> NDArray[np.float64]:
     """Return a person's keypoints of a part (K, 3) in COCO's form: x, y, flag; zeros where unlabelled."""
-    result = np.zeros((len(about.sigmas), 3))
+    result = np.zeros((len(definition.sigmas), 3))
     for instance in own:
-        if instance.kind == about.kind and instance.side == about.side and instance.keypoints_px is not None:
-            points = instance.keypoints_px[: _BODY if about.skeleton == "body_coco17" else None][about.chosen]
+        if instance.kind == definition.kind and instance.side == definition.side and instance.keypoints_px is not None:
+            points = instance.keypoints_px[: _BODY if definition.skeleton == "body_coco17" else None][definition.chosen]
             if len(points) != len(result):
                 continue
             known = np.isfinite(points).all(1)
             if instance.valid_px is not None:
-                known &= instance.valid_px[: _BODY if about.skeleton == "body_coco17" else None][about.chosen]
+                known &= instance.valid_px[: _BODY if definition.skeleton == "body_coco17" else None][definition.chosen]
             result[known] = np.column_stack([points[known], np.full(known.sum(), 2.0)])
     return result
 
 
 def _predicted_parts(part: str, predictions: Iterable[Prediction]) -> list[tuple[Prediction, NDArray[np.float64]]]:
     """Return each prediction of a part with its keypoints (K, 3) as x, y, flag: zeros where one is not predicted."""
-    about = _PARTS[part]
+    definition = _PARTS[part]
     found: list[tuple[Prediction, NDArray[np.float64]]] = []
     for prediction in predictions:
         if (
-            not is_of(prediction, about.kind)
-            or prediction.side not in (None, about.side)
+            not is_of(prediction, definition.kind)
+            or prediction.side not in (None, definition.side)
             or prediction.keypoints_px is None
         ):
             continue
-        points = np.asarray(in_order(prediction, about.skeleton).keypoints_px, np.float64)[about.chosen, :2]
+        points = np.asarray(in_order(prediction, definition.skeleton).keypoints_px, np.float64)[definition.chosen, :2]
         known = np.isfinite(points).all(1, keepdims=True)
         if known.any():
             flags = np.where(known, 2.0, 0.0)

@@ -110,7 +110,7 @@ class LandmarkEvaluator:
     def _evaluate(self, number: int, instance: Instance, prediction: Prediction | None) -> EvaluatedItem:
         truth = known_points(instance.keypoints_px, instance.valid_px)
         assert truth is not None
-        truth[list(instance.derived)] = np.nan  # what was worked out from other keypoints is not a label
+        truth[list(instance.derived)] = np.nan  # keypoints derived from other keypoints are not labels
         if self._kind == "body":  # feet are labelled more finely than they are found
             truth[[name not in _names(_BODY) for name in _names(instance.skeleton)]] = np.nan
         points = _predicted_points(prediction, truth)
@@ -241,12 +241,12 @@ def in_order(prediction: Prediction, skeleton: str | None) -> Prediction:
         return prediction
     if prediction.skeleton is None:
         if len(points) != len(_names(skeleton)):
-            raise InputError(f"keypoints_px {points.shape} for {skeleton}: give {len(_names(skeleton))}, in its order")
+            raise InputError(f"keypoints_px {points.shape} for {skeleton}: must have {len(_names(skeleton))}")
         return prediction
     if prediction.skeleton in _MESHES and skeleton in _LABELLED_FACES:
         return replace(prediction, skeleton=skeleton, keypoints_px=face_points(points, skeleton), visible=None)
     own, expected = _names(prediction.skeleton), _names(skeleton)
-    if prediction.skeleton in _MESHES and skeleton in _MESHES:  # of which one begins as the other
+    if prediction.skeleton in _MESHES and skeleton in _MESHES:  # the longer mesh starts with the shorter one
         own, expected = (tuple(map(str, range(len(names)))) for names in (own, expected))
     has = np.array([name in own for name in expected], np.bool_)
     if not has.any():

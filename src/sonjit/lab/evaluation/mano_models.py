@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sonjit.lab.datasets import Instance, Sample
     from sonjit.lab.evaluation.predictions import Mode
 
-_BOX_ENLARGEMENT = 1.5  # a crop's side in that of a box that the set gives, as HandOccNet was evaluated on HO-3D
+_BOX_ENLARGEMENT = 1.5  # relative to the data set's box, as in HandOccNet's evaluation on HO-3D
 _CACHED_FRAMES = 1024  # encoded frames: a window reaches 30 to each side
 _MIRROR = np.array([-1.0, 1.0, 1.0])
 
@@ -72,7 +72,7 @@ class DeformerModel(NetworkModel):
 
     def __init__(self, weights: str | None, mano: str | None, mano_left: str | None, device: torch.device) -> None:
         self._network = load_deformer(weights, mano, mano_left, None, both=False).to(device).eval()
-        self._kept: OrderedDict[tuple[str, str, str | None], _Encoded] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, str, str | None], _Encoded] = OrderedDict()
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
         """Return the hands of an image (H, W, 3) without neighbouring frames."""
@@ -93,7 +93,9 @@ class DeformerModel(NetworkModel):
                 network.size.frames,
                 GAP,
                 stops_at_gap=network.hands.variant.stops_at_gap,
-                hand_of=lambda other, like, own=instance: own if like is None else _same_hand(other, like),
+                hand_of=lambda other, reference, own=instance: (
+                    own if reference is None else _same_hand(other, reference)
+                ),
             )
             frames = [self._encoded(*frame) for frame in window]
             tokens, joints = (torch.stack(each)[None] for each in zip(*(frame[:2] for frame in frames), strict=True))
@@ -108,9 +110,9 @@ class DeformerModel(NetworkModel):
 
     def _encoded(self, sample: Sample, hand: Instance) -> _Encoded:
         key = sample.dataset, sample.id, hand.side
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
         points, network = _hand_points(hand), self._network
         assert points is not None
         size, device = network.size.image, network.device
@@ -120,9 +122,9 @@ class DeformerModel(NetworkModel):
         image = torch.from_numpy(hand_crop(sample.rgb(), area, size, mirrored=False)).permute(2, 0, 1)[None].float()
         tokens, joints = network.encode(image.to(device) / 255, torch.tensor([box], device=device))
         encoded = _Encoded(tokens[0], joints[0], _in_image(_in_crop(joints[0], box) / size, area))
-        self._kept[key] = encoded
-        if len(self._kept) > _CACHED_FRAMES:
-            self._kept.popitem(last=False)
+        self._cache[key] = encoded
+        if len(self._cache) > _CACHED_FRAMES:
+            self._cache.popitem(last=False)
         return encoded
 
 
@@ -139,12 +141,12 @@ def _hand_points(instance: Instance) -> NDArray[np.float64] | None:
     return points if len(points) > 1 else None
 
 
-def _same_hand(sample: Sample, like: Instance) -> Instance | None:
+def _same_hand(sample: Sample, reference: Instance) -> Instance | None:
     return next(
         (
             instance
             for instance in sample.instances
-            if instance.side == like.side and _hand_points(instance) is not None
+            if instance.side == reference.side and _hand_points(instance) is not None
         ),
         None,
     )
@@ -154,8 +156,8 @@ def _square(instance: Instance, points: NDArray[np.float64], sample: Sample) -> 
     if instance.box is None:
         return box_around_hand(points, sample.width, sample.height)
     x_min, y_min, x_max, y_max = instance.box
-    given = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)
-    return square_box(clamped_box(given, sample.width, sample.height) or given, scale=_BOX_ENLARGEMENT)
+    labelled_box = RotatedBox((x_min + x_max) / 2, (y_min + y_max) / 2, x_max - x_min, y_max - y_min)
+    return square_box(clamped_box(labelled_box, sample.width, sample.height) or labelled_box, scale=_BOX_ENLARGEMENT)
 
 
 def _in_crop(joints: Tensor, box: Corners) -> NDArray[np.float64]:
@@ -172,7 +174,7 @@ def _in_image(image_points: NDArray[np.float64], area: RotatedBox) -> NDArray[np
 def _prediction(
     sample: Sample, number: int, joints: NDArray[np.float64], vertices: NDArray[np.float64], pixels: NDArray[np.float64]
 ) -> Prediction:
-    """Return a hand moved to where the camera sees its joints at these pixels (21, 2), if the camera is known."""
+    """Return a hand translated so that its joints project to these pixels (21, 2), if the camera is known."""
     side = sample.instances[number].side
     if sample.camera is None:
         return Prediction(side=side, keypoints_px=pixels, keypoints_m=joints, vertices_m=vertices, instance=number)

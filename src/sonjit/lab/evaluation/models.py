@@ -46,7 +46,7 @@ class Model(Protocol):
         ...
 
     def begin(self, mode: Mode) -> None:
-        """Load what a mode needs. The next image has no predecessor."""
+        """Prepare a mode. The next image has no predecessor."""
         ...
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Evaluate the palm detector alone: average precision of its boxes without the landmark network.
+"""Evaluate only the palm detector: average precision of its boxes without the landmark network.
 
 A palm is the square around seven keypoints, as in its training. Hands whose palm is unlabelled or crosses the image's
 edge do not count.

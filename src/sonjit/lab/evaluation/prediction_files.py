@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _ARRAYS = {
     "keypoints_px": ((None, 2), "(N, K, 2) pixels"),
-    "visible": ((None,), "(N, K) 1 where a keypoint is seen, 0 where it is hidden"),
+    "visible": ((None,), "(N, K) 1 for a visible keypoint, 0 for a hidden one"),
     "keypoints_m": ((None, 3), "(N, K, 3) metres"),
     "vertices_m": ((None, 3), "(N, V, 3) metres"),
     "box": ((4,), "(N, 4) x_min, y_min, x_max, y_max"),
@@ -57,7 +57,7 @@ class PredictionsModel:
     wrote for a folder: by the images' names.
 
     Raises:
-        InputError: The file is missing or damaged, or an array has a wrong shape. The message gives the right one.
+        InputError: The file is missing or damaged, or an array has a wrong shape. The message has the right one.
     """
 
     modes: tuple[Mode, ...] = ("predictions",)
@@ -122,7 +122,7 @@ def _from_arrays(path: Path) -> dict[str, list[Prediction]]:
         if name in _ARRAYS:
             _check_shape(path, name, array, len(ids))
     if "placed" in arrays and arrays["placed"].shape != ():
-        raise InputError(f"{path}: placed is {arrays['placed'].shape}; give one boolean")
+        raise InputError(f"{path}: placed is {arrays['placed'].shape}; must be one boolean")
     _check_values(path, arrays)
     placed = bool(arrays["placed"]) if "placed" in arrays else False
     rows: dict[str, list[Prediction]] = defaultdict(list)
@@ -144,9 +144,9 @@ def _check_shape(path: Path, name: str, array: NDArray[Any], count: int) -> None
     fits = array.ndim == 1 + len(shape) and len(array) == count
     fits = fits and all(expected in (None, actual) for expected, actual in zip(shape, array.shape[1:], strict=True))
     if not fits:
-        raise InputError(f"{path}: {name} is {array.shape}; give {what} with N = {count}, as many as id has")
+        raise InputError(f"{path}: {name} is {array.shape}; must be {what} with N = {count}, as many as id has")
     if name != "side" and array.dtype.kind not in "biuf":
-        raise InputError(f"{path}: {name} holds {array.dtype}; give numbers, {what}")
+        raise InputError(f"{path}: {name} has {array.dtype}; must be numbers, {what}")
 
 
 def _check_values(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -255,7 +255,7 @@ def _points(record: Mapping[str, Any], field: str, count: int, *, use_flags: boo
     values = np.asarray(record[field], np.float64)
     if values.shape != (3 * count,):
         raise InputError(
-            f"{field} of image {record['image_id']}: {values.size} numbers; give x, y and a flag of {count}"
+            f"{field} of image {record['image_id']}: {values.size} numbers; expected x, y and a flag of {count}"
         )
     points = values.reshape(count, 3)
     return points[:, :2] if not use_flags or (points[:, 2] > 0).any() else np.full((count, 2), np.nan)

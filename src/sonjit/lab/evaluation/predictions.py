@@ -49,7 +49,7 @@ class Prediction:
         map: Evidence (h, w) for its class by position in the input.
         instance: Index of its instance in the sample; None to match it.
         person: Index of its person in the image; None if unknown.
-        hand_type: Probabilities of a right and of a left hand; None if the model gives none.
+        hand_type: Probabilities of a right and of a left hand; None if the model has none.
         root_depth_m: Depth of its root in the camera's frame, if the model predicts it.
         root_offset_m: Root (3,) of a left hand relative to the right one's, if the model predicts it.
     """
@@ -88,7 +88,7 @@ class EvaluatedItem:
         points_px: Predicted keypoints (K, 2), for drawings.
         records: COCO records for average precision.
         group: Labels of the person: region, skin tone, gender, age.
-        conditions: Conditions under which it is seen; several values are separated by "; ".
+        conditions: Conditions of its image; several values are separated by "; ".
         track: Recording and hand that it is a frame of; "" outside of recordings.
         frame: Frame number in the recording.
         motion: Predicted and true keypoints (2, K, 3) relative to the root, in the unit of the errors, of a frame of a
@@ -193,7 +193,7 @@ def hidden_share(instance: Instance) -> float:
     return 1 - float(instance.visible[labelled].mean()) if labelled.any() else math.nan
 
 
-def shaped(prediction: NDArray[np.floating] | None, truth: NDArray[np.float64], what: str) -> NDArray[np.float64]:
+def shaped(prediction: NDArray[np.floating] | None, truth: NDArray[np.float64], name: str) -> NDArray[np.float64]:
     """Return a prediction in the shape of the truth (K, D); NaN without one.
 
     Raises:
@@ -203,20 +203,20 @@ def shaped(prediction: NDArray[np.floating] | None, truth: NDArray[np.float64], 
         return np.full(truth.shape, np.nan)
     if prediction.shape != truth.shape:
         raise InputError(
-            f"{what} {prediction.shape} for a truth of {truth.shape}: give one row per keypoint, in its order"
+            f"{name} {prediction.shape} for a truth of {truth.shape}: must have one row per keypoint, in the same order"
         )
     return np.asarray(prediction, np.float64)
 
 
 def _distance(instance: Instance, prediction: Prediction, *, is_only: bool) -> float | None:
-    """Return the distance of a prediction from an instance in units of its size; None if it is of something else."""
+    """Return the distance of a prediction from an instance in units of its size; None if it does not match."""
     truth = known_points(instance.keypoints_px, instance.valid_px)
     if truth is not None and prediction.keypoints_px is not None and len(truth) == len(prediction.keypoints_px):
-        apart = np.linalg.norm(np.asarray(prediction.keypoints_px, np.float64)[:, :2] - truth, axis=1)
+        errors_px = np.linalg.norm(np.asarray(prediction.keypoints_px, np.float64)[:, :2] - truth, axis=1)
         size = float(np.nanmax(np.nanmax(truth, 0) - np.nanmin(truth, 0)))
-        if not np.isfinite(apart).any() or not size > 0:
+        if not np.isfinite(errors_px).any() or not size > 0:
             return None
-        share = float(np.nanmean(apart)) / size
+        share = float(np.nanmean(errors_px)) / size
         return share if share <= _MAX_MATCH_DISTANCE else None
     if instance.side is not None and prediction.side is not None:
         return 1.0 if instance.side == prediction.side else None

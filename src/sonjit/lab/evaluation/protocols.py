@@ -183,21 +183,21 @@ class ProtocolData:
         choices = _select_sets(chosen, protocol.data) if chosen else list(protocol.data)
         if split is not None:
             choices = [replace(choice, splits=(split,)) for choice in choices]
-        there = [choice for choice in choices if (root / choice.folder).is_dir()]
-        if not there:
+        existing = [choice for choice in choices if (root / choice.folder).is_dir()]
+        if not existing:
             expected = ", ".join(choice.folder for choice in choices)
             raise InputError(
                 f"--root {root} has no folder of {protocol.name}'s data sets ({expected}); set --data for another set"
             )
-        self.choices = there
-        self.sets: list[Dataset] = [_open(choice, root / choice.folder, skip_bad=skip_bad) for choice in there]
+        self.choices = existing
+        self.sets: list[Dataset] = [_open(choice, root / choice.folder, skip_bad=skip_bad) for choice in existing]
         self.places = [
             (number, index)
             for number, dataset in enumerate(self.sets)
             for index in range(len(dataset) if limit is None else min(limit, len(dataset)))
         ]
         if not self.places:
-            raise InputError(f"{', '.join(choice.set for choice in there)} in {root}: no sample to evaluate")
+            raise InputError(f"{', '.join(choice.set for choice in existing)} in {root}: no sample to evaluate")
         self.skipped = [f"{item.id}: {item.reason}" for dataset in self.sets for item in dataset.skipped]
 
     def __len__(self) -> int:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class ImpossibleTableError(InputError):
-    """Error of a table whose numbers contradict each other."""
+    """Error of a table with contradictory numbers."""
 
 
 @dataclass(frozen=True)
@@ -175,25 +175,25 @@ def check_summary(summary: GroupSummary, *, rounding: float = 0.05) -> None:
     Raises:
         ImpossibleTableError: The message names model, factor, the number and the contradiction.
     """
-    whose = f"{summary.model}, {summary.factor}{f', {summary.mode}' if summary.mode else ''}"
+    label = f"{summary.model}, {summary.factor}{f', {summary.mode}' if summary.mode else ''}"
     if summary.low > summary.high + rounding:
-        raise ImpossibleTableError(f"{whose}: the least mean {summary.low:g} is above the greatest, {summary.high:g}")
+        raise ImpossibleTableError(f"{label}: the minimum {summary.low:g} is above the maximum {summary.high:g}")
     slack = 2 * rounding
     if not math.isnan(summary.mean) and not summary.low - slack <= summary.mean <= summary.high + slack:
         raise ImpossibleTableError(
-            f"{whose}: the mean {summary.mean:g} lies outside of its range, {summary.low:g} to {summary.high:g}"
+            f"{label}: the mean {summary.mean:g} is outside of its range, {summary.low:g} to {summary.high:g}"
         )
     if not math.isnan(summary.stdev):
         groups = summary.count if summary.count and summary.count > 1 else 2
         bound = (summary.high - summary.low) / 2 * math.sqrt(groups / (groups - 1))  # Popoviciu's bound, of a sample
         if not 0 <= summary.stdev <= bound + slack:
             raise ImpossibleTableError(
-                f"{whose}: groups between {summary.low:g} and {summary.high:g} cannot have a standard deviation of "
+                f"{label}: groups between {summary.low:g} and {summary.high:g} cannot have a standard deviation of "
                 f"{summary.stdev:g}; at most {bound:.3g}"
             )
     if not math.isnan(summary.discrepancy) and not -slack <= summary.discrepancy <= summary.high - summary.low + slack:
         raise ImpossibleTableError(
-            f"{whose}: a discrepancy of {summary.discrepancy:g} is more than the range, "
+            f"{label}: a discrepancy of {summary.discrepancy:g} is more than the range, "
             f"{summary.low:g} to {summary.high:g}"
         )
 
@@ -218,7 +218,7 @@ def published_blocks(record: EvaluationRecord) -> Iterator[Block]:
     groups = [block for metric in sorted(main) for block in published_groups(cards_of(metric), metric)]
     if not shown and not groups:
         return
-    yield Heading("Beside what was published")
+    yield Heading("Comparison with published results")
     for table, block in shown:
         yield Heading(table.title, 3)
         yield block
@@ -272,9 +272,9 @@ def published_groups(names: tuple[str, ...], metric: str) -> Iterator[Block]:
             except ImpossibleTableError as error:
                 refused.append(f"not shown: {error}")
                 continue
-            who = f"{group.model}{f', {group.mode}' if group.mode else ''}"
+            model_and_mode = f"{group.model}{f', {group.mode}' if group.mode else ''}"
             cells = (group.mean, group.stdev, group.low, group.high, group.high - group.low)
-            rows.append((who, group.factor, *(number(value) for value in cells), str(group.count or "–")))
+            rows.append((model_and_mode, group.factor, *(number(value) for value in cells), str(group.count or "–")))
         yield Heading(f"Published: {card.title}", 3)
         yield Table(("model", "by", "mean %", "sd", "least", "greatest", "greatest - least", "groups"), tuple(rows))
         if refused:

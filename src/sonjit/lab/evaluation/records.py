@@ -27,7 +27,7 @@ def load_evaluation(path: Path) -> EvaluationRecord:
 
     Raises:
         InputError: The file is missing or no evaluation of Sonjit.
-        ImpossibleTableError: A mean lies outside of its own values.
+        ImpossibleTableError: A mean is outside of its values.
     """
     record = read_json(path)
     if not isinstance(record, dict) or not {"protocol", "model", "runs", "data"} <= record.keys():
@@ -60,7 +60,7 @@ def _check(path: Path, record: EvaluationRecord, run: RunRecord) -> None:
     slack = 1e-6 * max(1.0, abs(high))
     if not low - slack <= main["value"] <= high + slack:
         raise ImpossibleTableError(
-            f"{path}: {main['name']}, {run['mode']}: the mean {main['value']:g} lies outside of its values, "
+            f"{path}: {main['name']}, {run['mode']}: the mean {main['value']:g} is outside of its values, "
             f"{low:g} to {high:g}"
         )
 
@@ -132,8 +132,8 @@ class Journal:
         lines = self._read(check=True) if resume and path.is_file() else []
         done = {line.place for line in lines if is_current(line)}
         self.left = [group for group in groups if not done.issuperset(group)]
-        anew = {index for group in self.left for index in group}
-        self._write([line for line in lines if line.place not in anew])
+        repeated = {index for group in self.left for index in group}
+        self._write([line for line in lines if line.place not in repeated])
 
     def close(self) -> list[JournalLine]:
         """Sort the lines and return them."""
@@ -162,12 +162,12 @@ class Journal:
         return [found[index] for index in self._order if index in found]
 
     def _check(self, about: str) -> None:
-        now = json.loads(self._description)
+        current = json.loads(self._description)
         try:
             before = json.loads(about)
         except ValueError:
             raise InputError(f"{self.path} is not a journal of sonjit eval; start again without --resume") from None
-        if differs := [key for key in now if before.get(key) != now[key]]:
+        if differs := [key for key in current if before.get(key) != current[key]]:
             raise InputError(
                 f"{self.path} belongs to a run with another {', '.join(differs)}; start again without --resume"
             )

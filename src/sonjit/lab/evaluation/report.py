@@ -124,7 +124,7 @@ def write_units(outcome: Evaluation, table: RecordTable) -> None:
 
 
 def report_blocks(record: EvaluationRecord) -> tuple[str, list[Block]]:
-    """Return the title and content of a report from eval.json alone."""
+    """Return the title and content of a report from eval.json."""
     protocol, model = record["protocol"], record["model"]["name"]
     return f"{model} by {protocol['title']}", list(_blocks(record))
 
@@ -144,7 +144,7 @@ def metric_cells(metric: MetricRecord) -> tuple[str, str, str, str]:
 def _blocks(record: EvaluationRecord) -> Iterator[Block]:
     protocol = record["protocol"]
     if not record["complete"]:
-        yield Text("This run was stopped: the metrics are of what was evaluated until then. Go on with --resume.")
+        yield Text("This run was stopped: the metrics include only samples evaluated before. Continue with --resume.")
     yield Text(f"Protocol {protocol['name']}: {protocol['source']}.")
     yield Heading("Metrics")
     for run in record["runs"]:
@@ -156,7 +156,7 @@ def _blocks(record: EvaluationRecord) -> Iterator[Block]:
         ):
             yield Text(f"{not_evaluated} of them have labels too incomplete for {run['main']}, and do not count in it.")
         yield Text(
-            f"Means are of what was found. Intervals: bootstrap over {run['intervals_draw']}, 1000 draws, seed 0."
+            f"Means of detected instances. Intervals: bootstrap over {run['intervals_draw']}, 1000 draws, seed 0."
         )
     yield from published_blocks(record)
     yield from _curves(record)
@@ -212,7 +212,7 @@ def part_title(run: RunRecord, key: str) -> str:
 def _patterns(run: RunRecord) -> Iterator[Block]:
     """Yield the pictures of the regions with evidence that images of a class have in common."""
     if patterns := run.get("patterns"):
-        yield Heading("Where each class is seen")
+        yield Heading("Location of each class")
         yield Text("Left the mean of its maps, then the regions with the strongest evidence, of images rightly found.")
         yield from (Image(file, scene) for scene, file in patterns.items())
 
@@ -249,7 +249,7 @@ def _facts(record: EvaluationRecord) -> Iterator[str]:
 def _mode_title(mode: str) -> str:
     return {
         "tracking": "Tracking, the crop from the result before",
-        "reacquisition": "Reacquisition, a search over the whole image",
+        "reacquisition": "Reacquisition, a search over the full image",
         "ground-truth boxes": "In crops around the ground-truth boxes",
         "predictions": "Predictions from a file",
     }[mode]

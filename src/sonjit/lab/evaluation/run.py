@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 EVALUATORS: Registry[Callable[[Protocol, ModelChoice], Evaluator]] = Registry("task")
 """Evaluators by task of a protocol."""
 _MIN_SUBJECTS = 5
-"""Minimum number of subjects for resampling by subject, since images of one person are alike."""
+"""Minimum number of subjects for resampling by subject, since images of one person are similar."""
 _MAX_CLUSTERS = 4096
 _LIBRARIES = ("numpy", "openvino", "opencv-python-headless", "torch", "faster-coco-eval")
 _SPEED_METRIC = "frames_per_second"
@@ -111,7 +111,7 @@ class EvaluationRequest:
         """Refuse numbers that are out of range."""
         check_workers(self.workers, self.jobs)
         if self.limit is not None and self.limit < 1:
-            raise InputError(f"--limit {self.limit}: give at least 1")
+            raise InputError(f"--limit {self.limit}: must be at least 1")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Source: Zhou et al. 2016, Learning Deep Features for Discriminative Localization, section 4.2: the objects that most
 often overlap the regions of high activation. A region is where the map exceeds half of its maximum. It contains an
-object if half of the object lies in it, or if the object covers half of it.
+object if half of the object is in it, or if the object covers half of it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class SceneEvaluator:
         is_covered: dict[str, bool] = {}
         for instance in sample.instances:
             if instance.box is not None and instance.category is not None:
-                is_covered[instance.category] = is_covered.get(instance.category, False) or region_holds(
+                is_covered[instance.category] = is_covered.get(instance.category, False) or region_covers(
                     region, instance.box
                 )
         right = 100 * float(best.category == scene) if best.category is not None else math.nan
@@ -71,7 +71,7 @@ class SceneEvaluator:
         contains it.
         """
         titles = {
-            "regions_with_objects": "regions that hold a labelled object",
+            "regions_with_objects": "regions that contain a labelled object",
             "classification_error_1": "classification error, top 1",
         }
         summary = MetricSummary()
@@ -102,7 +102,7 @@ def high_region(values: NDArray[np.floating], width: int, height: int) -> NDArra
     return np.asarray((large > TIGHT * large.max()) & (large.max() > 0), np.bool_)
 
 
-def region_holds(region: NDArray[np.bool_], box: Box) -> bool:
+def region_covers(region: NDArray[np.bool_], box: Box) -> bool:
     """Return whether half of a box is in a region, or half of the region in the box."""
     height, width = region.shape
     left, right = (min(max(round(edge), 0), width) for edge in (box[0], box[2]))
@@ -113,7 +113,7 @@ def region_holds(region: NDArray[np.bool_], box: Box) -> bool:
 
 
 class _FoundImage(NamedTuple):
-    """Image whose class is found: its index in the data, the class's map, and the box of the region."""
+    """Correctly classified image: its index in the data, the class's map, and the box of the region."""
 
     place: int
     values: NDArray[np.float32]

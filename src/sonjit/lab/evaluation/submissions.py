@@ -1,7 +1,7 @@
 """Write predictions in the formats of challenge servers and toolkits.
 
 FreiHAND and HO-3D require `pred.json`, joints and vertices of every image in order, in metres: FreiHAND in the camera's
-frame; HO-3D in OpenGL's axes, joints in MANO's order and the hand moved to the wrist that the set gives. DexYCB's
+frame; HO-3D in OpenGL's axes, joints in MANO's order and the hand moved to the data set's wrist. DexYCB's
 toolkit requires lines of text with an image's number in its split and 63 numbers, the joints in millimetres.
 
 Sources: `pred.py` of FreiHAND and HO-3D; the DexYCB toolkit's page on evaluation.
@@ -76,7 +76,7 @@ def submitted(protocol: Protocol, sample: Sample, predictions: Sequence[Predicti
     vertices = np.asarray(vertices, np.float64)
     if protocol.submission == "ho3d":
         if hand.keypoints_m is None:
-            raise InputError(f"{named}: the set gives no wrist to move the hand to")
+            raise InputError(f"{named}: the data set has no wrist to move the hand to")
         shift = hand.keypoints_m[0] - joints[0]
         vertices, moved = (vertices + shift) * _FROM_OPENGL, (joints + shift) * _FROM_OPENGL
         moved[0] = hand.keypoints_m[0] * _FROM_OPENGL  # to the last digit

@@ -87,8 +87,8 @@ class TwoHandEvaluator:
         present = _hand_type(sample, hands)
         if present is not None and np.isfinite(scores).all():
             numbers["handedness"] = float(handedness_hits([scores], [present])[0])
-            for side, score, is_there in zip(SIDES, scores, present, strict=True):
-                numbers |= {f"score_{side}": score, f"present_{side}": float(is_there)}
+            for side, score, is_present in zip(SIDES, scores, present, strict=True):
+                numbers |= {f"score_{side}": score, f"present_{side}": float(is_present)}
         points = [own[side].keypoints_px for side in hands if side in own]
         drawn = [np.asarray(point, np.float64)[:, :2] for point in points if point is not None]
         return [

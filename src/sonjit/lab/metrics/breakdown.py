@@ -75,11 +75,11 @@ def by_bin(
 
     Samples with an unknown level, or one beyond the edges, are in no bin. Bins of shares are named in per cent.
     """
-    table, given = rows(values), numbers("levels", levels)
-    if given.shape != (len(table),) or not all(low < high for low, high in pairwise(edges)):
-        raise InputError(f"levels {given.shape} at edges {list(edges)}: give ({len(table)},) and ascending edges")
-    inside = [(given >= low) & (given < high) for low, high in pairwise(edges)]
-    inside[-1] |= given == edges[-1]
+    table, binned = rows(values), numbers("levels", levels)
+    if binned.shape != (len(table),) or not all(low < high for low, high in pairwise(edges)):
+        raise InputError(f"levels {binned.shape} at edges {list(edges)}: give ({len(table)},) and ascending edges")
+    inside = [(binned >= low) & (binned < high) for low, high in pairwise(edges)]
+    inside[-1] |= binned == edges[-1]
     names = [f"{100 * low:g}-{100 * high:g} %" for low, high in pairwise(edges)]
     everything = np.ones((table.shape[1], 1))
     return _parts(table, everything, names, np.stack(inside, 1), clusters)

@@ -82,24 +82,24 @@ def object_keypoint_similarity(
 
     Source: https://cocodataset.org/#keypoints-eval and the reference implementation.
     """
-    prediction, true, there = (
+    prediction, true, is_labelled = (
         numbers("predicted", predicted),
         numbers("truth", truth),
         numbers("labelled", labelled) > 0,
     )
-    if not prediction.shape == true.shape == (len(sigmas), 2) or there.shape != (len(sigmas),):
+    if not prediction.shape == true.shape == (len(sigmas), 2) or is_labelled.shape != (len(sigmas),):
         raise InputError(
-            f"keypoints {prediction.shape}, {true.shape}, {there.shape}: give {len(sigmas)}, one per sigma"
+            f"keypoints {prediction.shape}, {true.shape}, {is_labelled.shape}: give {len(sigmas)}, one per sigma"
         )
-    apart = prediction - true
-    if not there.any():
+    offsets = prediction - true
+    if not is_labelled.any():
         corners = np.array(box, np.float64).reshape(2, 2)
         size = corners[1] - corners[0]
-        apart = np.maximum(0, corners[0] - size - prediction) + np.maximum(0, prediction - corners[1] - size)
-        there = np.ones(len(sigmas), np.bool_)
+        offsets = np.maximum(0, corners[0] - size - prediction) + np.maximum(0, prediction - corners[1] - size)
+        is_labelled = np.ones(len(sigmas), np.bool_)
     spread = 2 * np.square(2 * np.array(sigmas)) * (area + np.spacing(1.0))
-    similar = np.exp(-np.square(apart).sum(1) / spread)
-    return float(np.where(np.isnan(similar), 0.0, similar)[there].mean())
+    similar = np.exp(-np.square(offsets).sum(1) / spread)
+    return float(np.where(np.isnan(similar), 0.0, similar)[is_labelled].mean())
 
 
 def coco_precision(

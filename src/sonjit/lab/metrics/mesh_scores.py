@@ -58,9 +58,9 @@ def f_scores(predicted: ArrayLike, truth: ArrayLike, thresholds: tuple[float, ..
     Source: Knapitsch et al. 2017, Tanks and Temples; Zimmermann et al. 2019, FreiHAND.
     """
     prediction, true = (_vertices(name, array) for name, array in (("predicted", predicted), ("truth", truth)))
-    there = prediction[np.isfinite(prediction).all(1)]
+    finite = prediction[np.isfinite(prediction).all(1)]
     true = true[np.isfinite(true).all(1)]
-    to_truth, to_predicted = nearest_distances(there, true), nearest_distances(true, there)
+    to_truth, to_predicted = nearest_distances(finite, true), nearest_distances(true, finite)
     return [_f_score(to_truth < threshold, to_predicted < threshold, len(prediction)) for threshold in thresholds]
 
 

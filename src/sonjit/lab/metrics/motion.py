@@ -58,7 +58,7 @@ def id_switches(frames: Iterable[Mapping[Hashable, Hashable]]) -> int:
     last: dict[Hashable, Hashable] = {}
     switches = 0
     for frame in frames:
-        switches += sum(1 for true, given in frame.items() if last.get(true, given) != given)
+        switches += sum(1 for true, predicted_id in frame.items() if last.get(true, predicted_id) != predicted_id)
         last.update(frame)
     return switches
 

@@ -50,10 +50,10 @@ def checked_points(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | No
         )
     known = _finite(true)  # (..., K)
     if valid is not None:
-        given = np.asarray(valid)
-        if given.shape != known.shape:
-            raise InputError(f"valid {given.shape}: give {known.shape}, one per point")
-        known &= given.astype(np.bool_)
+        mask = np.asarray(valid)
+        if mask.shape != known.shape:
+            raise InputError(f"valid {mask.shape}: give {known.shape}, one per point")
+        known &= mask.astype(np.bool_)
     return Points(_masked(_finite(prediction), prediction), _masked(known, true), known)
 
 
@@ -101,9 +101,9 @@ def _finite(points: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray((np.abs(points) < _MAX_COORDINATE).all(-1), np.bool_)
 
 
-def _masked(there: NDArray[np.bool_], points: NDArray[np.float64]) -> NDArray[np.float64]:
+def _masked(mask: NDArray[np.bool_], points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return points (..., K, D) with NaN where the mask (..., K) is False."""
-    return points if there.all() else np.where(there[..., None], points, np.nan)
+    return points if mask.all() else np.where(mask[..., None], points, np.nan)
 
 
 class Interval(NamedTuple):

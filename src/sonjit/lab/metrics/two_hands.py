@@ -113,8 +113,8 @@ def handedness_hits(
 
     Source: the released evaluation of InterHand2.6M; its paper calls the mean AP_h.
     """
-    scores, there = _pair(probabilities, present)
-    right = np.where(there, scores > 0.5, scores < 0.5)  # (N, H)
+    scores, truth_flags = _pair(probabilities, present)
+    right = np.where(truth_flags, scores > 0.5, scores < 0.5)  # (N, H)
     hits = np.asarray(right.all(-1), np.float64)
     return hits if valid is None else np.where(np.asarray(valid).astype(np.bool_), hits, np.nan)
 
@@ -141,24 +141,24 @@ def average_precision(scores: ArrayLike, positive: ArrayLike) -> float:
     >>> average_precision([0.9, 0.8, 0.7], [True, False, True])
     0.8333333333333333
     """
-    values, sought = _pair(scores, positive)
+    values, positives = _pair(scores, positive)
     if values.ndim != 1:
         raise InputError(f"scores {values.shape}: give (N,)")
-    if not sought.any():
+    if not positives.any():
         return float("nan")
-    # One that is sought is then never found, and any other is found before all.
-    values, hits = np.where(np.isnan(values), np.inf, values), sought & ~np.isnan(values)
-    listed = hits | ~sought
-    order = np.argsort(-values[listed], kind="stable")
-    values, hits = values[listed][order], hits[listed][order].cumsum()
+    # A positive without a score is never retrieved; a negative without a score ranks first.
+    values, hits = np.where(np.isnan(values), np.inf, values), positives & ~np.isnan(values)
+    ranked = hits | ~positives
+    order = np.argsort(-values[ranked], kind="stable")
+    values, hits = values[ranked][order], hits[ranked][order].cumsum()
     last = np.append(values[1:] != values[:-1], True)[: len(values)]  # of equal scores
-    hits, taken = hits[last], np.flatnonzero(last) + 1
+    hits, ranks = hits[last], np.flatnonzero(last) + 1
     gained = np.diff(hits, prepend=0)
-    return float((gained * hits / taken).sum() / sought.sum())
+    return float((gained * hits / ranks).sum() / positives.sum())
 
 
 def _pair(scores: ArrayLike, truth: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    values, there = numbers("scores", scores), np.asarray(truth)
-    if values.shape != there.shape:
-        raise InputError(f"scores {values.shape} and truth {there.shape}: give two arrays of one shape")
-    return values, there.astype(np.bool_)
+    values, truth_flags = numbers("scores", scores), np.asarray(truth)
+    if values.shape != truth_flags.shape:
+        raise InputError(f"scores {values.shape} and truth {truth_flags.shape}: give two arrays of one shape")
+    return values, truth_flags.astype(np.bool_)

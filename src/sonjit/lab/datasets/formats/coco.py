@@ -21,7 +21,7 @@ from sonjit.lab.datasets.dataset import DatasetEntry, RecordDataset, box_from_co
 from sonjit.lab.datasets.formats.coco_masks import mask_from_segmentation
 from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, Sample, Side, VideoFrame
 
-_SEEN = 2  # the flag of a keypoint that is not hidden
+_VISIBLE = 2  # the flag of a keypoint that is not hidden
 Record = dict[str, Any]
 _PARTS: dict[str, tuple[Side | None, str, int]] = {
     "face": (None, "face_300w68", 68),
@@ -46,7 +46,7 @@ class CocoSet(RecordDataset):
         ]
         data = read_json(annotations)
         if not isinstance(data, dict):
-            raise InputError(f"{annotations} is not in COCO's format: it holds no images, annotations and categories")
+            raise InputError(f"{annotations} is not in COCO's format: it has no images, annotations and categories")
         with naming(str(annotations)):
             self.category_records: dict[int, Record] = {category["id"]: category for category in data["categories"]}
             licences = data.get("licenses") or []
@@ -87,7 +87,7 @@ class CocoSet(RecordDataset):
             raise ValueError(f"annotation {annotation.get('id')}: category_id {annotation['category_id']} is not known")
         keypoints: Record = {}
         if "keypoints" in annotation:
-            keypoints = {"skeleton": "body_coco17"} | labelled(annotation, "keypoints", 17, says_hidden=True)
+            keypoints = {"skeleton": "body_coco17"} | labelled(annotation, "keypoints", 17, has_visibility=True)
         yield Instance(
             kind="body" if keypoints else "object",
             box=box_from_corner(annotation, "bbox"),
@@ -101,17 +101,17 @@ class CocoSet(RecordDataset):
         )
 
 
-def labelled(annotation: Record, field: str, count: int, *, says_hidden: bool) -> Record:
+def labelled(annotation: Record, field: str, count: int, *, has_visibility: bool) -> Record:
     """Return the fields of an instance for keypoints stored as x, y, flag.
 
     Args:
         annotation: Annotation with the keypoints.
         field: Field name.
         count: Required number of keypoints.
-        says_hidden: True if flags separate hidden (1) from visible (2) keypoints.
+        has_visibility: True if flags separate hidden (1) from visible (2) keypoints.
     """
     points, flags = points_with_flags(annotation, field, count)
-    return {"keypoints_px": points, "valid_px": flags > 0, "visible": flags >= _SEEN if says_hidden else None}
+    return {"keypoints_px": points, "valid_px": flags > 0, "visible": flags >= _VISIBLE if has_visibility else None}
 
 
 def mask_reader(annotation: Record, image: Record) -> Any:  # noqa: ANN401  # a partial or None
@@ -166,8 +166,8 @@ class CocoWholeBody(CocoSet):
     def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
         """Yield the person, then face, left and right hand; `extra["person"]` is the person's number."""
         person = {"person": annotation["id"]}
-        body = labelled(annotation, "keypoints", 17, says_hidden=True)
-        feet = labelled(annotation, "foot_kpts", 6, says_hidden=True)
+        body = labelled(annotation, "keypoints", 17, has_visibility=True)
+        feet = labelled(annotation, "foot_kpts", 6, has_visibility=True)
         both: Record = {name: np.concatenate([values, feet[name]]) for name, values in body.items()}
         yield Instance(
             kind="body",
@@ -189,5 +189,5 @@ class CocoWholeBody(CocoSet):
                     skeleton=skeleton,
                     box=box_from_corner(annotation, f"{part}_box"),
                     extra=person,
-                    **labelled(annotation, f"{part}_kpts", count, says_hidden=False),
+                    **labelled(annotation, f"{part}_kpts", count, has_visibility=False),
                 )

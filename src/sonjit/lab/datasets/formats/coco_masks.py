@@ -133,7 +133,7 @@ def _unpack_runs(text: str) -> list[int]:
     for character in text:
         part = ord(character) - _ZERO_CODE
         if not 0 <= part < 2 * _CONTINUE:
-            raise InputError(f"a mask's counts hold {character!r}, which is not part of packed run lengths")
+            raise InputError(f"a mask's counts contain {character!r}, which is not part of packed run lengths")
         value |= (part & 0x1F) << shift
         shift += _BITS
         if not part & _CONTINUE:
@@ -144,7 +144,7 @@ def _unpack_runs(text: str) -> list[int]:
 
 
 def _mask_from_polygons(polygons: Sequence[Any], height: int, width: int) -> BoolArray:
-    """Fill the pixels whose centres lie inside a polygon. OpenCV decides about those on its edge."""
+    """Fill the pixels with centres inside a polygon. OpenCV decides about those on its edge."""
     import cv2
 
     mask = np.zeros((height, width), np.uint8)
@@ -155,7 +155,7 @@ def _mask_from_polygons(polygons: Sequence[Any], height: int, width: int) -> Boo
             corners = np.zeros((0, 2))
         if len(corners) < 3 or not (np.abs(corners) < 1e6).all():
             raise InputError("a polygon is a list x, y, x, y, ... of at least three corners in pixels")
-        # OpenCV's pixel centres lie at whole numbers, and it fills the edge too: a hair inwards keeps 2 of 2 pixels.
+        # OpenCV's pixel centres are integers, and it fills the edge too: a small shift inwards keeps 2 of 2 pixels.
         middle = corners.mean(axis=0)
         inner = corners - 0.5 - np.sign(corners - middle) * 0.45
         cv2.fillPoly(mask, [np.round(inner * (1 << _SHIFT)).astype(np.int32)], 1, cv2.LINE_8, _SHIFT)

@@ -38,7 +38,7 @@ _KINDS: dict[str, InstanceKind] = {"hand": "hand", "face": "face", "person": "bo
 _SIDES = {"left": "Left", "right": "Right", "unknown": None, "": None}
 
 
-_SEEN = 0.5  # visibility from which a body's keypoint counts as seen
+_VISIBLE = 0.5  # minimum visibility of a visible keypoint of a body
 
 
 class Folder(CocoSet):
@@ -78,16 +78,16 @@ class Folder(CocoSet):
         """Yield the instances of one annotation; none if it states that there is no hand."""
         if annotation.get("hand_presence", 1) == 0:
             return
-        where = f"{image['file_name']}, annotation {annotation.get('id')}"
+        location = f"{image['file_name']}, annotation {annotation.get('id')}"
         category = self.category_records.get(annotation["category_id"])
         if category is None:
-            raise InputError(f"{where}: category_id {annotation['category_id']} is not among the categories")
+            raise InputError(f"{location}: category_id {annotation['category_id']} is not among the categories")
         side = str(annotation.get("hand_side") or "").lower()
         if side not in _SIDES:
-            raise InputError(f"{where}: hand_side is {annotation['hand_side']!r}; left or right is known")
+            raise InputError(f"{location}: hand_side is {annotation['hand_side']!r}; left or right is known")
         box = box_from_corner(annotation, "bbox")
         if box is None and annotation.get("bbox") is not None:
-            raise InputError(f"{where}: bbox {annotation['bbox']} is empty; correct or remove it")
+            raise InputError(f"{location}: bbox {annotation['bbox']} is empty; correct or remove it")
         yield Instance(
             kind=_kind(category, side),
             side=_SIDES[side],  # pyright: ignore[reportArgumentType]  # the table's values
@@ -106,12 +106,12 @@ class Folder(CocoSet):
             return {}
         names = category.get("keypoints") or ()
         count = len(names) or len(annotation["keypoints"]) // 3
-        result = labelled(annotation, "keypoints", count, says_hidden=True)
+        result = labelled(annotation, "keypoints", count, has_visibility=True)
         if points := annotation.get("keypoints3d"):
             points_m = np.array(points, np.float64).reshape(-1, 3) / 1000  # null is NaN
             if len(points_m) != count:
                 raise InputError(
-                    f"annotation {annotation.get('id')}: keypoints3d holds {len(points_m)} and not {count}"
+                    f"annotation {annotation.get('id')}: keypoints3d has {len(points_m)} points; expected {count}"
                 )
             result |= {"keypoints_m": points_m, "valid_m": np.isfinite(points_m).all(axis=1)}
         skeleton, order = self._orders[category["id"]]
@@ -154,16 +154,16 @@ def _kind(category: Record, side: str) -> InstanceKind:
     return found[0] if found else "object"
 
 
-def _camera(camera: Record, where: str) -> CalibratedCamera:
+def _camera(camera: Record, location: str) -> CalibratedCamera:
     fields = {"K": "K", "R": "R", "t": "t_m", "distortion": "distortion"}
     shapes = {"K": [(3, 3)], "R": [(3, 3)], "t": [(3,)], "distortion": [(5,), (8,), (4,)]}
     arrays = {name: np.array(camera[key], np.float64) for name, key in fields.items() if camera.get(key) is not None}
     for name, array in arrays.items():
         if array.shape not in shapes[name]:
             expected = " or ".join(map(str, shapes[name]))
-            raise InputError(f"{where}: camera {fields[name]} has the shape {array.shape}, not {expected}")
+            raise InputError(f"{location}: camera {fields[name]} has the shape {array.shape}, not {expected}")
     if "K" not in arrays:
-        raise InputError(f"{where}: camera has no K (3 x 3, pixels)")
+        raise InputError(f"{location}: camera has no K (3 x 3, pixels)")
     return CalibratedCamera(**arrays)
 
 
@@ -197,9 +197,9 @@ def _annotation_file(root: Path, name: str | None) -> Path | None:
     )
     files = next(filter(None, tables), [])
     if len(files) > 1:
-        raise InputError(f"{root} holds {len(files)} annotation files; name one, e.g. annotations={files[0].name}")
+        raise InputError(f"{root} contains {len(files)} annotation files; choose one, e.g. annotations={files[0].name}")
     if not files and not any(file.suffix.lower() in IMAGE_ENDINGS for file in root.glob("*/*")):
-        raise InputError(f"{root} holds neither a COCO file or table nor folders of images by class")
+        raise InputError(f"{root} contains neither a COCO file or table nor folders of images by class")
     return files[0] if files else None
 
 
@@ -271,7 +271,7 @@ def _instance(result: Found) -> Instance:
         skeleton=result.skeleton.name,
         keypoints_px=points,
         valid_px=np.asarray(np.isfinite(points).all(axis=1), np.bool_),
-        visible=None if result.visibility is None else ~(result.visibility < _SEEN),
+        visible=None if result.visibility is None else ~(result.visibility < _VISIBLE),
         box=result.box if np.isfinite(result.box).all() else None,
         extra={"score": result.score, "id": result.id},
     )

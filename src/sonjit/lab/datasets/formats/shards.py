@@ -144,7 +144,7 @@ class Shards(Dataset):
         except (OSError, tarfile.TarError) as error:
             raise InputError(f"{path} is not a tar file or was cut off: {error}; convert or copy it again") from None
         if len(found) != 2 * count:
-            raise InputError(f"{path} holds {len(found)} files and must hold {2 * count}; convert or copy it again")
+            raise InputError(f"{path} contains {len(found)} files; expected {2 * count}; convert or copy it again")
         return np.array(found, np.int64).reshape(count, 4)
 
 

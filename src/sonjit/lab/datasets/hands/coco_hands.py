@@ -47,7 +47,7 @@ class CocoHands(CocoSet):
             category_id=annotation["category_id"],
             extra={name: annotation[name] for name in ("head_size", "dataset") if name in annotation},
             read_mask=None if _is_octagon(annotation) else mask_reader(annotation, image),
-            **labelled(annotation, "keypoints", _JOINTS, says_hidden=False),
+            **labelled(annotation, "keypoints", _JOINTS, has_visibility=False),
         )
 
 

@@ -149,20 +149,20 @@ class DexYcb(Dataset):
 
 
 def _unoccluded(pixels: FloatArray, labelled: NDArray[np.uint8], objects: tuple[int, ...]) -> BoolArray:
-    """Return a mask (K,) of the keypoints (K, 2) that lie in the image and not on a pixel of an object."""
+    """Return a mask (K,) of the keypoints (K, 2) in the image that are not on a pixel of an object."""
     height, width = labelled.shape
     columns, rows = np.floor(np.nan_to_num(pixels, nan=-1.0) + 0.5).astype(np.int64).T
     inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-    there = labelled[rows.clip(0, height - 1), columns.clip(0, width - 1)]
-    return np.asarray(inside & ~np.isin(there, objects), np.bool_)
+    labels_at = labelled[rows.clip(0, height - 1), columns.clip(0, width - 1)]
+    return np.asarray(inside & ~np.isin(labels_at, objects), np.bool_)
 
 
 def _part(setup: str, person: int, number: int) -> str:
     """Return the part of a setup that a sequence (for s2 a camera) belongs to; numbers count from 0."""
     match setup:
         case "s0":
-            held_back = number % 5 == 4
-            return ("val" if person < 2 else "test") if held_back else "train"
+            is_held_out = number % 5 == 4
+            return ("val" if person < 2 else "test") if is_held_out else "train"
         case "s1":
             return {6: "val", 7: "test", 8: "test"}.get(person, "train")
         case "s2":

@@ -65,7 +65,7 @@ class Fpha(Dataset):
         subject, action, repetition = file.parts[-4:-1]
         row = self._rows[index]
         if not np.isfinite(row).all():
-            raise InputError(f"{file}: frame {row[0]:.0f} holds something that is not a number")
+            raise InputError(f"{file}: frame {row[0]:.0f} contains a value that is not a number")
         frame = int(row[0])
         camera = CalibratedCamera(_COLOUR, _DEPTH_TO_COLOUR, _DEPTH_TO_COLOUR_MM * MM)
         joints = camera.from_world(row[1:].reshape(21, 3)[list(FPHA)] * MM)
@@ -84,7 +84,7 @@ class Fpha(Dataset):
         )
 
     def _object(self, subject: str, action: str, repetition: str, frame: int) -> tuple[Instance, ...]:
-        """Return the held object if the set gives its pose: (4, 4) in the world, metres."""
+        """Return the grasped object if the set contains its pose: (4, 4) in the world, metres."""
         path = self.root / f"Object_6D_pose_annotation_v1/{subject}/{action}/{repetition}/object_pose.txt"
         if not path.is_file():
             return ()

@@ -55,10 +55,10 @@ class Hagrid(RecordDataset):
         )
 
 
-def _hand(where: str, box: Any, label: str, landmarks: Any, scale: np.ndarray[Any, np.dtype[np.float64]]) -> Instance:  # noqa: ANN401  # JSON
+def _hand(named: str, box: Any, label: str, landmarks: Any, scale: np.ndarray[Any, np.dtype[np.float64]]) -> Instance:  # noqa: ANN401  # JSON
     if len(box) != 4 or len(landmarks) not in (0, 21):
         raise InputError(
-            f"{where}: a bbox has {len(box)} numbers, not 4, or its landmarks are {len(landmarks)}, not 21"
+            f"{named}: a bbox has {len(box)} numbers, not 4, or its landmarks are {len(landmarks)}, not 21"
         )
     corner, size = np.array(box[:2], np.float64) * scale, np.array(box[2:], np.float64) * scale
     (x_min, y_min), (x_max, y_max) = corner.tolist(), (corner + size).tolist()

@@ -118,14 +118,14 @@ class Ho3d(Dataset):
 def _hand(
     meta: Mapping[str, Any], camera: CalibratedCamera, path: Path, published: FloatArray | None, more: dict[str, Any]
 ) -> Instance:
-    given = plain_array(field(meta, "handJoints3D", str(path)))
+    stored = plain_array(field(meta, "handJoints3D", str(path)))
     joints = np.full((21, 3), np.nan)
     if published is not None:
         joints = published[list(MANO)]
-    elif given.shape == (3,):
-        joints[0] = numbers(given, (3,), f"{path}: handJoints3D")
+    elif stored.shape == (3,):
+        joints[0] = numbers(stored, (3,), f"{path}: handJoints3D")
     else:
-        joints = numbers(given, (21, 3), f"{path}: handJoints3D")[list(MANO)]
+        joints = numbers(stored, (21, 3), f"{path}: handJoints3D")[list(MANO)]
     if "handBoundingBox" in meta:
         more["box"] = tuple(_numbers(meta, "handBoundingBox", (4,), path).tolist())
     if meta.get("handPose") is not None:
@@ -137,7 +137,7 @@ def _hand(
 
 
 def _objects(meta: Mapping[str, Any], path: Path) -> tuple[Instance, ...]:
-    """Return the held object: pose in OpenGL's axes as in the file, box corners in the camera's frame."""
+    """Return the grasped object: pose in OpenGL's axes as in the file, box corners in the camera's frame."""
     if meta.get("objName") is None:
         return ()
     turn = _numbers({**meta, "objRot": plain_array(field(meta, "objRot", str(path))).ravel()}, "objRot", (3,), path)

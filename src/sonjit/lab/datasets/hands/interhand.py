@@ -147,7 +147,7 @@ def index_images(path: Path) -> ImageIndex:
             valid.extend(bits)
             types.extend(kind)
     if not ids:
-        raise InputError(f"{path} holds no annotations: is it InterHand2.6M's?")
+        raise InputError(f"{path} contains no annotations. Is it a file of InterHand2.6M?")
     rows = np.zeros(len(ids), np.int64)
     for position, image_id in enumerate(image_ids):
         rows[position] = image_rows.get(image_id, -1)
@@ -282,7 +282,7 @@ class InterHand(Dataset):
             read from `annotations/{split}/aid_{human,machine}_annot_{split}.txt`; version 0.0 has a folder for each.
         fps: Frame rate of the release, 5 or 30, if the root contains folders of several.
 
-    A sample's tags contain `hand_type` and `sequence_type`: PP, a pose reached from the neutral one and left again, or
+    A sample's tags contain `hand_type` and `sequence_type`: PP, a motion from the neutral pose to a pose and back, or
     ROM, gestures through the range of motion.
 
     Raises:
@@ -306,23 +306,25 @@ class InterHand(Dataset):
         self._cameras_path = self.need(f"{stem}camera.json")
         self._cameras: dict[str, Any] = read_json(self._cameras_path)
         self._source = str(self._index.path)
-        self._made: dict[tuple[str, str], CalibratedCamera] = {}  # read often: an image has one of a few hundred
+        self._calibrated: dict[tuple[str, str], CalibratedCamera] = {}  # read often: an image has one of a few hundred
         self._joints_path = self.need(f"{stem}joint_3d.json")
         self._joints = index_joints(self._joints_path)
         mano = root / f"{stem}MANO_NeuralAnnot.json"
         self._mano = index_mano(mano) if mano.is_file() else None
-        self._kept = np.arange(len(self._index.annotation_ids), dtype=np.int32)
+        self._selected = np.arange(len(self._index.annotation_ids), dtype=np.int32)
         if annotations != "all" and not is_old:
-            self._kept = self._listed(f"{folder}/aid_{annotations}_annot_{split}.txt")
+            self._selected = self._listed(f"{folder}/aid_{annotations}_annot_{split}.txt")
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._selected)
 
     def load(self, index: int) -> Sample:
         """Return the sample of one annotation. A wrong record is an InputError with file and field."""
-        image = self._index.image(int(self._kept[index]))
+        image = self._index.image(int(self._selected[index]))
         key = image.capture, image.camera
-        camera = self._made[key] if key in self._made else self._made.setdefault(key, self._camera(image))
+        camera = (
+            self._calibrated[key] if key in self._calibrated else self._calibrated.setdefault(key, self._camera(image))
+        )
         world = self._joints.row(image.capture, image.frame)
         if world is None:
             raise InputError(f"{self._joints_path} has no {image.capture}.{image.frame}")
@@ -337,7 +339,7 @@ class InterHand(Dataset):
             image=self.root / self._base / name,
             box=box_from_xywh(image.box_xywh) if image.hand_type == "interacting" else None,
             camera=camera,
-            subject=f"{self.split}/{image.subject}",  # captures and people are counted anew in each split
+            subject=f"{self.split}/{image.subject}",  # each split has its own numbers
             sequence=f"{self.split}/Capture{image.capture}/{image.sequence}",
             frame=image.frame,
             view=image.camera,
@@ -383,7 +385,7 @@ class InterHand(Dataset):
         try:
             ids = np.array(path.read_text("utf-8").split(), np.int64)
         except ValueError as error:
-            raise InputError(f"{path} holds something that is not an id: {error}") from None
+            raise InputError(f"{path} contains a value that is not an id: {error}") from None
         return np.flatnonzero(np.isin(self._index.annotation_ids, ids)).astype(np.int32)
 
 

@@ -81,8 +81,8 @@ class ParsedHands(Dataset):
         return self.sample_of(f"{self._folder}/{name}", hands, self._path, (int(width), int(height)), camera=camera)
 
     def _hand(self, record: Any, named: str) -> Instance:  # noqa: ANN401  # JSON
-        given = field(record, "keypoints", named)
-        flat = given if isinstance(given, list) and given and isinstance(given[0], list) else [given]
+        stored = field(record, "keypoints", named)
+        flat = stored if isinstance(stored, list) and stored and isinstance(stored[0], list) else [stored]
         keypoints = numbers(np.ravel(_equal_rows(flat, f"{named}.keypoints")), (63,), f"{named}.keypoints").reshape(
             21, 3
         )
