@@ -19,6 +19,7 @@ from sonjit.gestures.outlets import WebSocketClient, open_udp
 from sonjit.media.tables.characters.bones import BONES, PARENTS
 from sonjit.media.tables.characters.live import LiveCharacter
 from sonjit.results import Face, Hand
+from sonjit.results.skeletons.blendshapes import NO_EXPRESSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from sonjit.results import Frame, Instance
 
 SCHEMES: Final = ("osc", "vmc", "ws", "wss")
-NO_EXPRESSION: Final = "_neutral"
-"""Output of the blendshape network that is not an expression. ARKit does not have it."""
 
 _UNITY_THUMB: Final = {"Metacarpal": "Proximal", "Proximal": "Intermediate"}
 

@@ -8,7 +8,7 @@ import pytest
 from sonjit import InputError, JobError
 from sonjit.media import Header, convert_table, load_frames, open_writer
 from sonjit.media.tables.characters.bones import BONE_NAMES, BONES, NAMES, PARENTS
-from sonjit.results import Frame
+from sonjit.results import Face, Frame
 
 from .actors import FPS, HEADER, JOINTS, PEOPLE, Bvh, Gltf, actor, body_of, frames_of, people_of
 
@@ -58,6 +58,24 @@ def test_glb_has_the_motion_of_bvh(tmp_path):
             assert np.array([places[bone] for bone in BONES]) == pytest.approx(
                 np.array([expected[bone] for bone in BONES]), abs=1e-5
             )
+
+
+def test_vrma_has_the_blendshapes_of_the_face(tmp_path):
+    frames, _ = people_of(TIMES, 0.3)
+    mesh = np.zeros((478, 3), np.float32)
+    for row in range(4, 12):
+        weights = {"_neutral": 0.5, "jawOpen": row / 20, "eyeBlinkLeft": 1.0}
+        frames[row].people[0].face = Face(1.0, mesh, (0, 0, 1, 1), blendshapes=weights)
+    write(tmp_path / "x.vrma", frames, PEOPLE)
+    gltf = Gltf(tmp_path / "x.vrma")
+    expressions = gltf.document["extensions"]["VRMC_vrm_animation"]["expressions"]["custom"]
+    assert set(expressions) == {"jawOpen", "eyeBlinkLeft"}
+    node = expressions["jawOpen"]["node"]
+    assert node in gltf.document["scenes"][0]["nodes"]
+    (channel,) = [c for c in gltf.animation["channels"] if c["target"] == {"node": node, "path": "translation"}]
+    values = gltf.array(gltf.animation["samplers"][channel["sampler"]]["output"])
+    assert values[:, 0] == pytest.approx(np.arange(len(TIMES)).clip(4, 11) / 20)  # others repeat the latest weight
+    assert not values[:, 1:].any()
 
 
 def test_only_the_hips_move(tmp_path):

@@ -4,6 +4,11 @@ The names are those of MediaPipe's face landmarker. Apple's ARKit differs in two
 which is not an expression, and has `tongueOut`, which no network of Sonjit predicts.
 """
 
+from typing import Final
+
+NO_EXPRESSION: Final = "_neutral"
+"""Output of the blendshape network that is not an expression. ARKit does not have it."""
+
 BLENDSHAPES = (
     "_neutral", "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight",
     "cheekPuff", "cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft", "eyeBlinkRight",

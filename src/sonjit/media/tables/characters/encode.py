@@ -85,7 +85,9 @@ def vrma_from_character(motion: Motion, times: FloatArray, convention: BoneNames
     scene = _Scene(times, convention)
     first = scene.add(motion)
     bones = {bone: {"node": first + number} for number, bone in enumerate(BONES)}
-    extension = {"specVersion": "1.0", "humanoid": {"humanBones": bones}}
+    extension: dict[str, Any] = {"specVersion": "1.0", "humanoid": {"humanBones": bones}}
+    if motion.expressions:
+        extension["expressions"] = {"custom": scene.add_expressions(motion.expressions)}
     scene.document["extensionsUsed"] = ["VRMC_vrm_animation"]
     scene.document["extensions"] = {"VRMC_vrm_animation": extension}
     return scene.to_bytes()
@@ -129,6 +131,17 @@ class _Scene:
             self._animate(first + number, "rotation", quaternions)
         self._animate(first, "translation", motion.hips)
         return first
+
+    def add_expressions(self, expressions: dict[str, FloatArray]) -> dict[str, dict[str, int]]:
+        """Add a node for each expression, whose x animates the weight. Return the nodes by name."""
+        added: dict[str, dict[str, int]] = {}
+        for name, weights in expressions.items():
+            node = len(self._nodes)
+            self._roots.append(node)
+            self._nodes.append({"name": name})
+            self._animate(node, "translation", np.pad(weights.clip(0, 1)[:, None], ((0, 0), (0, 2))))
+            added[name] = {"node": node}
+        return added
 
     def add_figure(self, motion: Motion, first: int, colour: tuple[float, float, float]) -> None:
         """Add a mesh of bones that is bound to the nodes of a character."""

@@ -6,7 +6,7 @@ with the palms down. All bones then have no rotation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +29,7 @@ class Motion:
         rotations: Rotations (F, B, 3, 3) relative to the parent.
         hips: Position of the hips (F, 3) in metres.
         is_held: Frames (F,) that repeat the pose of another frame.
+        expressions: Weight (F,) of each blendshape, by name.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Motion:
     rotations: FloatArray
     hips: FloatArray
     is_held: BoolArray
+    expressions: dict[str, FloatArray] = field(default_factory=dict[str, "FloatArray"])
 
     def joints(self) -> tuple[FloatArray, FloatArray]:
         """Return the positions (F, B, 3) of the bones in metres, and their rotations (F, B, 3, 3) in space."""

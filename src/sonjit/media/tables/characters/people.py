@@ -8,6 +8,7 @@ import numpy as np
 
 from sonjit.media.tables.characters.fit import Track
 from sonjit.results import Body, Person
+from sonjit.results.skeletons.blendshapes import NO_EXPRESSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ class Appearance(NamedTuple):
     row: int
     body: Body
     hands: tuple[Hand | None, Hand | None]
+    blendshapes: dict[str, float] | None = None
 
 
 def people_of_frame(frame: Frame, row: int) -> Iterator[tuple[int, Appearance]]:
@@ -34,8 +36,10 @@ def people_of_frame(frame: Frame, row: int) -> Iterator[tuple[int, Appearance]]:
     for number, result in enumerate(frame.all_results()):
         body = result.body if isinstance(result, Person) else result
         hands = (result.left_hand, result.right_hand) if isinstance(result, Person) else (None, None)
+        face = result.face if isinstance(result, Person) else None
         if isinstance(body, Body):
-            yield -1 - number if body.id is None else body.id, Appearance(row, body, hands)
+            appearance = Appearance(row, body, hands, None if face is None else face.blendshapes)
+            yield -1 - number if body.id is None else body.id, appearance
 
 
 def track_from_people(people: Sequence[Appearance], times: FloatArray, mirrored_width: int | None = None) -> Track:
@@ -63,6 +67,22 @@ def track_from_people(people: Sequence[Appearance], times: FloatArray, mirrored_
         np.nan_to_num(np.array([body.presence for body in bodies], np.float64), nan=1.0),
         (left, right),
     )
+
+
+def expressions_of_people(people: Sequence[Appearance], count: int) -> dict[str, FloatArray]:
+    """Return the weight (F,) of each blendshape, by name. Frames without a face repeat the latest weights.
+
+    Args:
+        people: The person in M frames.
+        count: Number of all frames F.
+    """
+    known = [(person.row, person.blendshapes) for person in people if person.blendshapes is not None]
+    if not known:
+        return {}
+    rows = np.array([row for row, _ in known])
+    latest = np.maximum(np.searchsorted(rows, np.arange(count), side="right") - 1, 0)
+    names = [name for name in known[0][1] if name != NO_EXPRESSION]
+    return {name: np.array([weights[name] for _, weights in known])[latest] for name in names}
 
 
 def _hand(hand: Hand | None) -> Float32Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -12,7 +13,12 @@ from sonjit._util.text import pluralize
 from sonjit.media.tables.base import FrameWriter
 from sonjit.media.tables.characters.encode import bvh_from_character, glb_from_characters, vrma_from_character
 from sonjit.media.tables.characters.fit import fit_motion, on_ground
-from sonjit.media.tables.characters.people import Appearance, people_of_frame, track_from_people
+from sonjit.media.tables.characters.people import (
+    Appearance,
+    expressions_of_people,
+    people_of_frame,
+    track_from_people,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,6 +114,7 @@ class CharacterWriter(FrameWriter):
         for number, rows in enumerate(long, 1):
             track = track_from_people(rows, times, self._mirrored_width)
             motion = fit_motion(f"person{number}", track, len(times), self._size)
+            motion = replace(motion, expressions=expressions_of_people(rows, len(times)))
             if count := int(motion.is_held.sum()):
                 frames = f"{count} of {len(times)} frames"
                 self.notes.append(f"{self._path}: {motion.name} is missing in {frames}, which repeat the latest pose")
