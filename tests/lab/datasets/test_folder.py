@@ -78,7 +78,7 @@ def put_in_image(**fields):
         (put(keypoints=[1, 2, 2]), "annotation 1: keypoints has 3 numbers; expected 63"),
         (put(keypoints3d=[[1, 2, 3]]), "annotation 1: keypoints3d has 1 points; expected 21"),
         (put(bbox=[3, 4, 0, 5]), "p1.png, annotation 1: bbox .* is empty"),
-        (put(bbox=[3, 4, 5]), "annotation 1: bbox holds 3 numbers"),
+        (put(bbox=[3, 4, 5]), "annotation 1: bbox has 3 numbers"),
         (put(category_id=3), "p1.png, annotation 1: category_id 3"),
         (put(hand_side="both"), "p1.png, annotation 1: hand_side is 'both'"),
         (put(image_id=99), "annotations of the image 99"),

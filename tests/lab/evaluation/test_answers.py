@@ -59,7 +59,7 @@ def test_the_accuracy_is_visualqas_and_the_answers_are_those_of_the_linear_layer
         assert best.label == int(scores.argmax())
         assert best.score == pytest.approx(scores.max().item(), abs=1e-4)
         assert best.values.mean(dtype=float) + best.bias == pytest.approx(best.score, abs=1e-4)
-        answers.append(official_accuracy(asked.names[best.label], one.given))
+        answers.append(official_accuracy(asked.names[best.label], one.human_answers))
     assert metrics == {"accuracy": pytest.approx(np.mean(answers), abs=1e-6), "held_out": 40}
     assert metrics["accuracy"] > 0.4
 

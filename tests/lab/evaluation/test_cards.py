@@ -120,7 +120,7 @@ def test_cards_hold_what_the_data_set_says_of_people(evaluated):
     text = files["mine.md"]
     main = next(one for one in record["runs"][0]["metrics"] if one["name"] == "mnae")
     assert f"{main['value']:.2f} %" in text
-    for said in ("MNAE by gender", "MNAE by fitzpatrick", "fitzpatrick x gender", "the goal of 1 %", "are few"):
+    for said in ("MNAE by gender", "MNAE by fitzpatrick", "fitzpatrick x gender", "the goal of 1 %", "are too few"):
         assert said in text
     assert files["mine.html"].count("<svg") == sum(name.endswith(".svg") for name in files)
 
