@@ -25,7 +25,7 @@ export function shown(name, value) {
 /** Return the name of a measure as text, composed of its parts if it has no own text. @param {string} name */
 export function measureName(name) {
   const bare = name.slice(0, name.length - unitOf(name).ending.length);
-  const words = bare.split("_").map((word) => (hasText(`measure.${word}`) ? text(`measure.${word}`) : word)).join(" ").trim();
+  const words = bare.split(/_(?!arm)/).map((word) => (hasText(`measure.${word}`) ? text(`measure.${word}`) : word)).join(" ").trim();
   const ofFist = name.endsWith("_curl") ? " (0–1)" : ""; // distinguishes it from the same in degrees
   return words.charAt(0).toUpperCase() + words.slice(1) + ofFist;
 }
