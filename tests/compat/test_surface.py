@@ -9,6 +9,7 @@ import pytest
 
 import sonjit
 from sonjit.compat import mediapipe as mp
+from sonjit.compat.mediapipe import import_paths
 
 PATHS = [
     "__init__",
@@ -226,6 +227,17 @@ def test_every_path_of_mediapipe_is_imported(path):
     module = importlib.import_module(f"sonjit.compat.mediapipe.{path}")
     for name in getattr(module, "__all__", ()):
         assert getattr(module, name) is not None
+
+
+def test_modules_of_the_table_have_the_names_of_their_path():
+    assert set(import_paths.IMPORT_PATHS) < set(PATHS)
+    for path, homes in import_paths.IMPORT_PATHS.items():
+        module = importlib.import_module(f"sonjit.compat.mediapipe.{path}")
+        for home, names in homes.items():
+            defined = vars(importlib.import_module(f"sonjit.compat.mediapipe.{home}"))
+            for name in names.split():
+                assert getattr(module, name) is defined[name]
+                assert name in dir(module)
 
 
 def test_every_path_is_imported_by_the_name_of_mediapipe():

@@ -12,39 +12,28 @@ def add_lazy_names(
     package: dict[str, Any],
     homes: Mapping[str, str] | None = None,
     *,
-    modules: str = "",
-    of: str | None = None,
     refuse: Callable[[str], AttributeError] | None = None,
 ) -> None:
     """Add names to a package that are imported at their first use. Its `dir` is then its `__all__`.
 
-    By default the names are those that the package imports `as` themselves under `if TYPE_CHECKING:`, which type
-    checkers read as well. They become its `__all__`.
+    By default the names are those that the package imports with `as` under `if TYPE_CHECKING:`, which type checkers
+    read as well. They are added to its `__all__`. A module of the package is imported from the package itself, or has
+    another name than the module that type checkers read.
 
     Args:
         package: The `globals()` of the package.
-        homes: Names, separated by spaces, by the module that defines them: `.base` in the package, or a full name.
-        modules: Names of modules of the package that are public too.
-        of: Package that contains the modules; by default the package itself.
+        homes: The module that defines each name. The package itself is the home of its modules.
         refuse: Function that returns the error for an unknown name.
     """
-    module = of or package["__name__"]
-    if homes is None:
-        home_of = _imports_for_types(package)
-        package["__all__"] = sorted(home_of)
-    else:
-        home_of = {name: home for home, names in homes.items() for name in names.split()}
-    modules_of = frozenset(modules.split())
+    own = package["__name__"]
+    home_of = _imports_for_types(package) if homes is None else homes
+    package["__all__"] = sorted({*package.get("__all__", ()), *home_of})
 
     def load(name: str) -> Any:  # noqa: ANN401  # what a module's __getattr__ gives
-        if name in modules_of:
-            value = import_module(f"{module}.{name}")
-        elif name in home_of:
-            value = getattr(import_module(home_of[name], module), name)
-        elif refuse is not None:
-            raise refuse(name)
-        else:
-            raise AttributeError(f"module {module!r} has no attribute {name!r}", name=name)
+        if name not in home_of:
+            raise refuse(name) if refuse else AttributeError(f"module {own!r} has no attribute {name!r}", name=name)
+        home = import_module(home_of[name])
+        value = import_module(f"{home_of[name]}.{name}") if vars(home) is package else getattr(home, name)
         package[name] = value
         return value
 
@@ -53,15 +42,15 @@ def add_lazy_names(
 
 
 def _imports_for_types(package: Mapping[str, Any]) -> dict[str, str]:
-    """Return the module of each name that a package imports `as` itself under `if TYPE_CHECKING:`."""
+    """Return the module of each name that a package imports with `as` under `if TYPE_CHECKING:`."""
     source = package["__loader__"].get_source(package["__name__"])
     blocks = (node for node in ast.parse(source).body if isinstance(node, ast.If))
     return {
-        name.name: node.module
+        name.asname: node.module if name.name == name.asname else package["__name__"]
         for block in blocks
         if ast.unparse(block.test) == "TYPE_CHECKING"
         for node in block.body
         if isinstance(node, ast.ImportFrom) and node.module is not None
         for name in node.names
-        if name.name == name.asname
+        if name.asname is not None
     }

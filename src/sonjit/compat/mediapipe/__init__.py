@@ -11,44 +11,29 @@ is covered and what differs. The names below this package are MediaPipe's.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from sonjit._util.version import __version__ as sonjit_version
-from sonjit.compat.mediapipe.not_covered import load_when_asked
+from sonjit.compat.mediapipe.import_paths import ImportPaths
+from sonjit.compat.mediapipe.not_covered import add_covered_names
 
 if TYPE_CHECKING:
-    from sonjit.compat.mediapipe import framework, json_format, python, solutions, tasks
-    from sonjit.compat.mediapipe.image import Image, ImageFormat
-    from sonjit.compat.mediapipe.image_frame import ImageFrame
-    from sonjit.compat.mediapipe.timestamp import Timestamp
-    from sonjit.compat.mediapipe.versions import follow_version
+    from sonjit.compat.mediapipe import framework as framework
+    from sonjit.compat.mediapipe import json_format as json_format
+    from sonjit.compat.mediapipe import python as python
+    from sonjit.compat.mediapipe import solutions as solutions
+    from sonjit.compat.mediapipe import tasks as tasks
+    from sonjit.compat.mediapipe.image import Image as Image
+    from sonjit.compat.mediapipe.image import ImageFormat as ImageFormat
+    from sonjit.compat.mediapipe.image_frame import ImageFrame as ImageFrame
+    from sonjit.compat.mediapipe.timestamp import Timestamp as Timestamp
+    from sonjit.compat.mediapipe.versions import follow_version as follow_version
 
-__all__ = [
-    "Image",
-    "ImageFormat",
-    "ImageFrame",
-    "Timestamp",
-    "__version__",
-    "follow_version",
-    "framework",
-    "json_format",
-    "python",
-    "solutions",
-    "sonjit_version",
-    "tasks",
-]
+__all__ = ["__version__", "sonjit_version"]
 
 __version__ = "0.10.21"
 """Version of MediaPipe whose behaviour this package follows. Sonjit's own is `sonjit_version`."""
 
-load_when_asked(
-    globals(),
-    "sonjit.compat.mediapipe",
-    {
-        ".image": "Image ImageFormat",
-        ".image_frame": "ImageFrame",
-        ".timestamp": "Timestamp",
-        ".versions": "follow_version",
-    },
-    modules="framework json_format python solutions tasks",
-)
+sys.meta_path.insert(0, ImportPaths())
+add_covered_names(globals())

@@ -19,25 +19,21 @@ def not_covered(module: str, name: str, covered: Iterable[str]) -> AttributeErro
     return AttributeError(f"{module} has no {name!r}; covered: {names}", name=name)
 
 
-def load_when_asked(
-    package: dict[str, Any], path: str, homes: Mapping[str, str] | None = None, *, modules: str
-) -> None:
+def add_covered_names(package: dict[str, Any], homes: Mapping[str, str] | None = None) -> None:
     """Call `add_lazy_names` and let unknown names list the available ones.
 
     Args:
         package: `globals()` of the package.
-        path: Import path of its modules. `sys.modules["mediapipe"] = mp` gives the package a second name.
-        homes: Modules that define the names, as in `add_lazy_names`.
-        modules: Names of submodules, as in `add_lazy_names`.
+        homes: The module that defines each name, as in `add_lazy_names`.
     """
 
     def refuse(name: str) -> AttributeError:
         return not_covered(package["__name__"], name, package["__all__"])
 
-    add_lazy_names(package, homes or {}, modules=modules, of=path, refuse=refuse)
+    add_lazy_names(package, homes, refuse=refuse)
 
 
-def name_what_is_covered(module: dict[str, Any]) -> None:
+def install_attribute_errors(module: dict[str, Any]) -> None:
     """Make unknown names of a module, given by its `globals()`, list the available ones."""
     module["__getattr__"] = _refusal(module)
 

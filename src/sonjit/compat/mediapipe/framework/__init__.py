@@ -1,8 +1,8 @@
-"""Hold the message types under MediaPipe's import paths."""
+"""The message types under MediaPipe's import paths."""
 
 from sonjit.compat.mediapipe.framework import formats
-from sonjit.compat.mediapipe.not_covered import name_what_is_covered
+from sonjit.compat.mediapipe.not_covered import install_attribute_errors
 
 __all__ = ["formats"]
 
-name_what_is_covered(globals())
+install_attribute_errors(globals())

@@ -1,11 +1,16 @@
-"""Hold the names that MediaPipe keeps below `mediapipe.python`."""
+"""The names that MediaPipe defines below `mediapipe.python`."""
 
-from sonjit.compat.mediapipe.image import Image, ImageFormat
-from sonjit.compat.mediapipe.image_frame import ImageFrame
-from sonjit.compat.mediapipe.not_covered import name_what_is_covered
-from sonjit.compat.mediapipe.python import solutions
-from sonjit.compat.mediapipe.timestamp import Timestamp
+from __future__ import annotations
 
-__all__ = ["Image", "ImageFormat", "ImageFrame", "Timestamp", "solutions"]
+from typing import TYPE_CHECKING
 
-name_what_is_covered(globals())
+from sonjit.compat.mediapipe.not_covered import add_covered_names
+
+if TYPE_CHECKING:
+    from sonjit.compat.mediapipe import solutions as solutions
+    from sonjit.compat.mediapipe.image import Image as Image
+    from sonjit.compat.mediapipe.image import ImageFormat as ImageFormat
+    from sonjit.compat.mediapipe.image_frame import ImageFrame as ImageFrame
+    from sonjit.compat.mediapipe.timestamp import Timestamp as Timestamp
+
+add_covered_names(globals())

@@ -4,35 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sonjit.compat.mediapipe.not_covered import load_when_asked
+from sonjit.compat.mediapipe.not_covered import add_covered_names
 
 if TYPE_CHECKING:
-    from sonjit.compat.mediapipe.solutions import (
-        drawing_styles,
-        drawing_utils,
-        face_detection,
-        face_mesh,
-        face_mesh_connections,
-        hands,
-        hands_connections,
-        holistic,
-        pose,
-        pose_connections,
-        selfie_segmentation,
-    )
+    from sonjit.compat.mediapipe.solutions import drawing_styles as drawing_styles
+    from sonjit.compat.mediapipe.solutions import drawing_utils as drawing_utils
+    from sonjit.compat.mediapipe.solutions import face_detection as face_detection
+    from sonjit.compat.mediapipe.solutions import face_mesh as face_mesh
+    from sonjit.compat.mediapipe.solutions import face_mesh_connections as face_mesh_connections
+    from sonjit.compat.mediapipe.solutions import hands as hands
+    from sonjit.compat.mediapipe.solutions import hands_connections as hands_connections
+    from sonjit.compat.mediapipe.solutions import holistic as holistic
+    from sonjit.compat.mediapipe.solutions import pose as pose
+    from sonjit.compat.mediapipe.solutions import pose_connections as pose_connections
+    from sonjit.compat.mediapipe.solutions import selfie_segmentation as selfie_segmentation
 
-__all__ = [
-    "drawing_styles",
-    "drawing_utils",
-    "face_detection",
-    "face_mesh",
-    "face_mesh_connections",
-    "hands",
-    "hands_connections",
-    "holistic",
-    "pose",
-    "pose_connections",
-    "selfie_segmentation",
-]
-
-load_when_asked(globals(), "sonjit.compat.mediapipe.solutions", modules=" ".join(__all__))
+add_covered_names(globals())

@@ -24,7 +24,7 @@ from sonjit.compat.mediapipe.message_types import (
     NormalizedLandmark,
     NormalizedLandmarkList,
 )
-from sonjit.compat.mediapipe.not_covered import name_what_is_covered
+from sonjit.compat.mediapipe.not_covered import install_attribute_errors
 
 Color: TypeAlias = tuple[int, int, int]
 Pixel: TypeAlias = tuple[int, int]
@@ -252,4 +252,4 @@ def _plot_color(spec: DrawingSpec) -> tuple[float, ...]:
     return tuple(value / 255 for value in reversed(spec.color))
 
 
-name_what_is_covered(globals())
+install_attribute_errors(globals())

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sonjit._util.arrays import Image
 from sonjit.compat.mediapipe.message_types import Detection, LocationData
-from sonjit.compat.mediapipe.not_covered import name_what_is_covered
+from sonjit.compat.mediapipe.not_covered import install_attribute_errors
 from sonjit.compat.mediapipe.solution import DetectorSolution, check_confidences, choice
 from sonjit.detectors.thresholds import GraphThresholds
 from sonjit.engines import Precision
@@ -101,4 +101,4 @@ def _detection(face: Face, width: int, height: int) -> Detection:
     return detection
 
 
-name_what_is_covered(globals())
+install_attribute_errors(globals())

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Final
 
-from sonjit.compat.mediapipe.not_covered import name_what_is_covered
+from sonjit.compat.mediapipe.not_covered import install_attribute_errors
 from sonjit.compat.mediapipe.solutions.connection_groups import Connection, connections_within, mesh_connections
 from sonjit.results.skeletons import load_skeleton
 
@@ -57,4 +57,4 @@ FACEMESH_IRISES: Connections = FACEMESH_LEFT_IRIS | FACEMESH_RIGHT_IRIS
 FACEMESH_CONTOURS: Connections = frozenset(ORDERED["CONTOURS"])
 FACEMESH_TESSELATION: Connections = frozenset(ORDERED["TESSELATION"])
 
-name_what_is_covered(globals())
+install_attribute_errors(globals())

@@ -12,7 +12,7 @@ from sonjit.compat.mediapipe.message_types import (
     LandmarkList,
     NormalizedLandmarkList,
 )
-from sonjit.compat.mediapipe.not_covered import name_what_is_covered
+from sonjit.compat.mediapipe.not_covered import install_attribute_errors
 from sonjit.compat.mediapipe.solution import DetectorSolution, check_count, choice, image_landmarks, world_landmarks
 from sonjit.compat.mediapipe.solutions import hands_connections
 from sonjit.compat.mediapipe.solutions.hands_connections import *  # noqa: F403  # names that MediaPipe has here too
@@ -125,4 +125,4 @@ def _classification(hand: Hand) -> Classification:
     return Classification(index=_LABELS.index(hand.handedness), score=hand.handedness_score, label=hand.handedness)
 
 
-name_what_is_covered(globals())
+install_attribute_errors(globals())

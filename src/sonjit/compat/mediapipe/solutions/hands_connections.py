@@ -1,6 +1,6 @@
 """Define pairs of hand landmark indices to draw as lines: those of each finger, and the palm's."""
 
-from sonjit.compat.mediapipe.not_covered import name_what_is_covered
+from sonjit.compat.mediapipe.not_covered import install_attribute_errors
 from sonjit.compat.mediapipe.solutions.connection_groups import Connection, connections_within
 from sonjit.results.skeletons import load_skeleton
 
@@ -23,4 +23,4 @@ HAND_MIDDLE_FINGER_CONNECTIONS = connections_within(_SKELETON, "middleFinger")
 HAND_RING_FINGER_CONNECTIONS = connections_within(_SKELETON, "ringFinger")
 HAND_PINKY_FINGER_CONNECTIONS = connections_within(_SKELETON, "pinky")
 
-name_what_is_covered(globals())
+install_attribute_errors(globals())

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sonjit._util.arrays import Float32Array, Image
 from sonjit.compat.mediapipe.message_types import LandmarkList, NormalizedLandmarkList
-from sonjit.compat.mediapipe.not_covered import name_what_is_covered
+from sonjit.compat.mediapipe.not_covered import install_attribute_errors
 from sonjit.compat.mediapipe.solution import DetectorSolution, choice, image_landmarks, world_landmarks
 from sonjit.compat.mediapipe.solutions.pose_connections import POSE_CONNECTIONS
 from sonjit.engines import Precision
@@ -125,4 +125,4 @@ def pose_outputs(body: Body, image: Image) -> SolutionOutputs:
     )
 
 
-name_what_is_covered(globals())
+install_attribute_errors(globals())

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sonjit.compat.mediapipe.not_covered import name_what_is_covered
+from sonjit.compat.mediapipe.not_covered import install_attribute_errors
 from sonjit.compat.mediapipe.solutions.hands_connections import Connection
 
 ORDERED: Final[tuple[Connection, ...]] = (
@@ -15,4 +15,4 @@ ORDERED: Final[tuple[Connection, ...]] = (
 """Connections in the order of MediaPipe's tasks."""
 POSE_CONNECTIONS: Final[frozenset[Connection]] = frozenset(ORDERED)
 
-name_what_is_covered(globals())
+install_attribute_errors(globals())

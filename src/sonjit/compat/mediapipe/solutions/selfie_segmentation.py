@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sonjit._util.arrays import Float32Array, Image
-from sonjit.compat.mediapipe.not_covered import name_what_is_covered
+from sonjit.compat.mediapipe.not_covered import install_attribute_errors
 from sonjit.compat.mediapipe.solution import Solution, choice, load_ahead
 from sonjit.detectors.selfie import SELFIE_WEIGHTS, load_selfie_segmenter
 from sonjit.engines import EngineOptions, Precision
@@ -50,4 +50,4 @@ class SelfieSegmentation(Solution[SolutionOutputs]):
         return SolutionOutputs(self._loading.result().mask(image))
 
 
-name_what_is_covered(globals())
+install_attribute_errors(globals())

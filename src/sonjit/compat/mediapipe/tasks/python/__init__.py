@@ -1,9 +1,15 @@
-"""Hold the options, the results and the vision tasks."""
+"""The options, the results and the vision tasks."""
 
-from sonjit.compat.mediapipe.not_covered import name_what_is_covered
-from sonjit.compat.mediapipe.task_options import BaseOptions
-from sonjit.compat.mediapipe.tasks.python import components, core, vision
+from __future__ import annotations
 
-__all__ = ["BaseOptions", "components", "core", "vision"]
+from typing import TYPE_CHECKING
 
-name_what_is_covered(globals())
+from sonjit.compat.mediapipe.not_covered import add_covered_names
+
+if TYPE_CHECKING:
+    from sonjit.compat.mediapipe.task_options import BaseOptions as BaseOptions
+    from sonjit.compat.mediapipe.tasks.python import components as components
+    from sonjit.compat.mediapipe.tasks.python import core as core
+    from sonjit.compat.mediapipe.tasks.python import vision as vision
+
+add_covered_names(globals())

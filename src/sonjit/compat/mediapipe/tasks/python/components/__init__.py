@@ -1,8 +1,20 @@
-"""Re-export the names of `mediapipe.tasks.python.components`."""
+"""The names of `mediapipe.tasks.python.components`."""
 
-from sonjit.compat.mediapipe.not_covered import name_what_is_covered
-from sonjit.compat.mediapipe.tasks.python.components import containers, processors, utils
+from __future__ import annotations
 
-__all__ = ["containers", "processors", "utils"]
+from typing import TYPE_CHECKING
 
-name_what_is_covered(globals())
+from sonjit.compat.mediapipe.not_covered import add_covered_names
+
+if TYPE_CHECKING:
+    from sonjit.compat.mediapipe import task_options as processors
+    from sonjit.compat.mediapipe.tasks.python.components import containers as containers
+    from sonjit.compat.mediapipe.tasks.python.components import utils as utils
+
+__all__ = [
+    "containers",
+    "processors",
+    "utils",
+]
+
+add_covered_names(globals())

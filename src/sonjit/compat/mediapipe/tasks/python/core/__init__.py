@@ -1,8 +1,16 @@
-"""Re-export the names of `mediapipe.tasks.python.core`."""
+"""The names of `mediapipe.tasks.python.core`."""
 
-from sonjit.compat.mediapipe.not_covered import name_what_is_covered
-from sonjit.compat.mediapipe.tasks.python.core import base_options
+from __future__ import annotations
 
-__all__ = ["base_options"]
+from typing import TYPE_CHECKING
 
-name_what_is_covered(globals())
+from sonjit.compat.mediapipe.not_covered import add_covered_names
+
+if TYPE_CHECKING:
+    from sonjit.compat.mediapipe import task_options as base_options
+
+__all__ = [
+    "base_options",
+]
+
+add_covered_names(globals())

@@ -4,122 +4,70 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sonjit.compat.mediapipe.not_covered import load_when_asked
+from sonjit.compat.mediapipe.not_covered import add_covered_names
 from sonjit.compat.mediapipe.task_options import VisionTaskRunningMode as RunningMode
 
 if TYPE_CHECKING:
-    from sonjit.compat.mediapipe.task_options import ImageProcessingOptions
-    from sonjit.compat.mediapipe.tasks.python.vision import (
-        core,
-        drawing_styles,
-        drawing_utils,
-        face_detector,
-        face_landmarker,
-        gesture_recognizer,
-        hand_landmarker,
-        holistic_landmarker,
-        image_segmenter,
-        pose_landmarker,
-    )
-    from sonjit.compat.mediapipe.tasks.python.vision.face_detector import (
-        FaceDetector,
-        FaceDetectorOptions,
-        FaceDetectorResult,
-    )
+    from sonjit.compat.mediapipe.task_options import ImageProcessingOptions as ImageProcessingOptions
+    from sonjit.compat.mediapipe.tasks.python.vision import core as core
+    from sonjit.compat.mediapipe.tasks.python.vision import drawing_styles as drawing_styles
+    from sonjit.compat.mediapipe.tasks.python.vision import drawing_utils as drawing_utils
+    from sonjit.compat.mediapipe.tasks.python.vision import face_detector as face_detector
+    from sonjit.compat.mediapipe.tasks.python.vision import face_landmarker as face_landmarker
+    from sonjit.compat.mediapipe.tasks.python.vision import gesture_recognizer as gesture_recognizer
+    from sonjit.compat.mediapipe.tasks.python.vision import hand_landmarker as hand_landmarker
+    from sonjit.compat.mediapipe.tasks.python.vision import holistic_landmarker as holistic_landmarker
+    from sonjit.compat.mediapipe.tasks.python.vision import image_segmenter as image_segmenter
+    from sonjit.compat.mediapipe.tasks.python.vision import pose_landmarker as pose_landmarker
+    from sonjit.compat.mediapipe.tasks.python.vision.face_detector import FaceDetector as FaceDetector
+    from sonjit.compat.mediapipe.tasks.python.vision.face_detector import FaceDetectorOptions as FaceDetectorOptions
+    from sonjit.compat.mediapipe.tasks.python.vision.face_detector import FaceDetectorResult as FaceDetectorResult
+    from sonjit.compat.mediapipe.tasks.python.vision.face_landmarker import Blendshapes as Blendshapes
+    from sonjit.compat.mediapipe.tasks.python.vision.face_landmarker import FaceLandmarker as FaceLandmarker
     from sonjit.compat.mediapipe.tasks.python.vision.face_landmarker import (
-        Blendshapes,
-        FaceLandmarker,
-        FaceLandmarkerOptions,
-        FaceLandmarkerResult,
-        FaceLandmarksConnections,
+        FaceLandmarkerOptions as FaceLandmarkerOptions,
+    )
+    from sonjit.compat.mediapipe.tasks.python.vision.face_landmarker import FaceLandmarkerResult as FaceLandmarkerResult
+    from sonjit.compat.mediapipe.tasks.python.vision.face_landmarker import (
+        FaceLandmarksConnections as FaceLandmarksConnections,
+    )
+    from sonjit.compat.mediapipe.tasks.python.vision.gesture_recognizer import GestureRecognizer as GestureRecognizer
+    from sonjit.compat.mediapipe.tasks.python.vision.gesture_recognizer import (
+        GestureRecognizerOptions as GestureRecognizerOptions,
     )
     from sonjit.compat.mediapipe.tasks.python.vision.gesture_recognizer import (
-        GestureRecognizer,
-        GestureRecognizerOptions,
-        GestureRecognizerResult,
+        GestureRecognizerResult as GestureRecognizerResult,
     )
+    from sonjit.compat.mediapipe.tasks.python.vision.hand_landmarker import HandLandmark as HandLandmark
+    from sonjit.compat.mediapipe.tasks.python.vision.hand_landmarker import HandLandmarker as HandLandmarker
     from sonjit.compat.mediapipe.tasks.python.vision.hand_landmarker import (
-        HandLandmark,
-        HandLandmarker,
-        HandLandmarkerOptions,
-        HandLandmarkerResult,
-        HandLandmarksConnections,
+        HandLandmarkerOptions as HandLandmarkerOptions,
+    )
+    from sonjit.compat.mediapipe.tasks.python.vision.hand_landmarker import HandLandmarkerResult as HandLandmarkerResult
+    from sonjit.compat.mediapipe.tasks.python.vision.hand_landmarker import (
+        HandLandmarksConnections as HandLandmarksConnections,
+    )
+    from sonjit.compat.mediapipe.tasks.python.vision.holistic_landmarker import HolisticLandmarker as HolisticLandmarker
+    from sonjit.compat.mediapipe.tasks.python.vision.holistic_landmarker import (
+        HolisticLandmarkerOptions as HolisticLandmarkerOptions,
     )
     from sonjit.compat.mediapipe.tasks.python.vision.holistic_landmarker import (
-        HolisticLandmarker,
-        HolisticLandmarkerOptions,
-        HolisticLandmarkerResult,
+        HolisticLandmarkerResult as HolisticLandmarkerResult,
     )
+    from sonjit.compat.mediapipe.tasks.python.vision.image_segmenter import ImageSegmenter as ImageSegmenter
     from sonjit.compat.mediapipe.tasks.python.vision.image_segmenter import (
-        ImageSegmenter,
-        ImageSegmenterOptions,
-        ImageSegmenterResult,
+        ImageSegmenterOptions as ImageSegmenterOptions,
     )
+    from sonjit.compat.mediapipe.tasks.python.vision.image_segmenter import ImageSegmenterResult as ImageSegmenterResult
+    from sonjit.compat.mediapipe.tasks.python.vision.pose_landmarker import PoseLandmark as PoseLandmark
+    from sonjit.compat.mediapipe.tasks.python.vision.pose_landmarker import PoseLandmarker as PoseLandmarker
     from sonjit.compat.mediapipe.tasks.python.vision.pose_landmarker import (
-        PoseLandmark,
-        PoseLandmarker,
-        PoseLandmarkerOptions,
-        PoseLandmarkerResult,
-        PoseLandmarksConnections,
+        PoseLandmarkerOptions as PoseLandmarkerOptions,
+    )
+    from sonjit.compat.mediapipe.tasks.python.vision.pose_landmarker import PoseLandmarkerResult as PoseLandmarkerResult
+    from sonjit.compat.mediapipe.tasks.python.vision.pose_landmarker import (
+        PoseLandmarksConnections as PoseLandmarksConnections,
     )
 
-__all__ = [
-    "Blendshapes",
-    "FaceDetector",
-    "FaceDetectorOptions",
-    "FaceDetectorResult",
-    "FaceLandmarker",
-    "FaceLandmarkerOptions",
-    "FaceLandmarkerResult",
-    "FaceLandmarksConnections",
-    "GestureRecognizer",
-    "GestureRecognizerOptions",
-    "GestureRecognizerResult",
-    "HandLandmark",
-    "HandLandmarker",
-    "HandLandmarkerOptions",
-    "HandLandmarkerResult",
-    "HandLandmarksConnections",
-    "HolisticLandmarker",
-    "HolisticLandmarkerOptions",
-    "HolisticLandmarkerResult",
-    "ImageProcessingOptions",
-    "ImageSegmenter",
-    "ImageSegmenterOptions",
-    "ImageSegmenterResult",
-    "PoseLandmark",
-    "PoseLandmarker",
-    "PoseLandmarkerOptions",
-    "PoseLandmarkerResult",
-    "PoseLandmarksConnections",
-    "RunningMode",
-    "core",
-    "drawing_styles",
-    "drawing_utils",
-    "face_detector",
-    "face_landmarker",
-    "gesture_recognizer",
-    "hand_landmarker",
-    "holistic_landmarker",
-    "image_segmenter",
-    "pose_landmarker",
-]
-
-load_when_asked(
-    globals(),
-    "sonjit.compat.mediapipe.tasks.python.vision",
-    {
-        "sonjit.compat.mediapipe.task_options": "ImageProcessingOptions",
-        ".face_detector": "FaceDetector FaceDetectorOptions FaceDetectorResult",
-        ".face_landmarker": "Blendshapes FaceLandmarker FaceLandmarkerOptions FaceLandmarkerResult "
-        "FaceLandmarksConnections",
-        ".gesture_recognizer": "GestureRecognizer GestureRecognizerOptions GestureRecognizerResult",
-        ".hand_landmarker": "HandLandmark HandLandmarker HandLandmarkerOptions HandLandmarkerResult "
-        "HandLandmarksConnections",
-        ".holistic_landmarker": "HolisticLandmarker HolisticLandmarkerOptions HolisticLandmarkerResult",
-        ".image_segmenter": "ImageSegmenter ImageSegmenterOptions ImageSegmenterResult",
-        ".pose_landmarker": "PoseLandmark PoseLandmarker PoseLandmarkerOptions PoseLandmarkerResult "
-        "PoseLandmarksConnections",
-    },
-    modules=" ".join(name for name in __all__ if name.islower()),
-)
+__all__ = ["RunningMode"]
+add_covered_names(globals())

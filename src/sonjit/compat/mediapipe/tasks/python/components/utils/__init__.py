@@ -1,8 +1,8 @@
-"""Re-export the names of `mediapipe.tasks.python.components.utils`."""
+"""The names of `mediapipe.tasks.python.components.utils`."""
 
-from sonjit.compat.mediapipe.not_covered import name_what_is_covered
-from sonjit.compat.mediapipe.tasks.python.components.utils import cosine_similarity
+from sonjit.compat.mediapipe import cosine_similarity
+from sonjit.compat.mediapipe.not_covered import install_attribute_errors
 
 __all__ = ["cosine_similarity"]
 
-name_what_is_covered(globals())
+install_attribute_errors(globals())

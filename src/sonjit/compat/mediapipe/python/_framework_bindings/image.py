@@ -1,3 +1,0 @@
-"""Re-export `Image`."""
-
-from sonjit.compat.mediapipe.image import Image as Image

@@ -1,3 +1,0 @@
-"""Re-export `Timestamp`."""
-
-from sonjit.compat.mediapipe.timestamp import Timestamp as Timestamp

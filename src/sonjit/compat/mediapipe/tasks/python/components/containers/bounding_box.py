@@ -1,3 +1,0 @@
-"""Re-export `BoundingBox`."""
-
-from sonjit.compat.mediapipe.containers import BoundingBox as BoundingBox

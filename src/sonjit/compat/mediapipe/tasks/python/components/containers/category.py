@@ -1,3 +1,0 @@
-"""Re-export `Category`."""
-
-from sonjit.compat.mediapipe.containers import Category as Category

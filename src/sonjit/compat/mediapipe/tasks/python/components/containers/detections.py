@@ -1,4 +1,0 @@
-"""Re-export `Detection` and `DetectionResult`."""
-
-from sonjit.compat.mediapipe.containers import Detection as Detection
-from sonjit.compat.mediapipe.containers import DetectionResult as DetectionResult

@@ -1,3 +1,0 @@
-"""Re-export `NormalizedKeypoint`."""
-
-from sonjit.compat.mediapipe.containers import NormalizedKeypoint as NormalizedKeypoint

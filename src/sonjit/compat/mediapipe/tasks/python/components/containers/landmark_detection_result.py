@@ -1,3 +1,0 @@
-"""Re-export `LandmarksDetectionResult`."""
-
-from sonjit.compat.mediapipe.containers import LandmarksDetectionResult as LandmarksDetectionResult

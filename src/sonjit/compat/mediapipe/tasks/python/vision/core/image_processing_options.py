@@ -1,3 +1,0 @@
-"""Re-export `ImageProcessingOptions`."""
-
-from sonjit.compat.mediapipe.task_options import ImageProcessingOptions as ImageProcessingOptions

@@ -1,3 +1,0 @@
-"""Re-export `VisionTaskRunningMode`."""
-
-from sonjit.compat.mediapipe.task_options import VisionTaskRunningMode as VisionTaskRunningMode
