@@ -1,4 +1,4 @@
-"""Move an avatar by a face: 51 of ARKit's 52 blendshapes and the head as VMC messages (OSC).
+"""Move an avatar by a face: blendshapes with ARKit's names and the head as VMC messages (OSC).
 
 python examples/face_to_avatar.py camera:0 127.0.0.1 39539 [face_landmarker.task]
 """

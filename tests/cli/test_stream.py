@@ -21,6 +21,27 @@ def test_hands_of_a_clip_arrive(sonjit, media):
         assert b"_hand/1/" in receiver.recv(200)
 
 
+@pytest.mark.golden
+@pytest.mark.parametrize("kind", ["face", "holistic"])
+def test_an_avatar_receives_blendshapes_without_a_task_bundle(sonjit, data, monkeypatch, kind):
+    monkeypatch.setattr("sonjit.weights.has_bundle", lambda *_: False)
+    photo = data / "real" / "wild" / "stock-emotions-a-3.jpg"
+    if not photo.is_file():
+        pytest.skip(f"{photo} is not there")
+    with socket.socket(type=socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        address = f"vmc://127.0.0.1:{receiver.getsockname()[1]}"
+        status, _, (line,) = sonjit("stream", photo, "--to", address, "--kind", kind)
+        assert status == 0, line
+        receiver.settimeout(5)
+        messages = []
+        while not messages or not messages[-1].startswith(b"/VMC/Ext/Blend/Apply"):
+            messages.append(receiver.recv(200))
+    assert sum(message.startswith(b"/VMC/Ext/Blend/Val") for message in messages) == 22
+    assert any(b"jawOpen" in message for message in messages)
+    assert any(b"\0Head\0" in message for message in messages)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -142,8 +142,37 @@ def test_holistic_of_a_bundle(data, face_bundle, weights, tmp_path, read_rgb):
         assert person.face.blendshapes[name] == pytest.approx(score, abs=0.02), name
     with pytest.raises(InputError, match="hand_model and face_model cannot be combined with"):
         sonjit.create_detector("holistic", landmark_model=path, hand_model="lite")
-    with pytest.raises(InputError, match=r"blendshapes=True requires a holistic_landmarker\.task"):
-        sonjit.create_detector("holistic", blendshapes=True, landmark_model=find_weight("body-full"))
+
+
+def test_faces_without_a_bundle_resemble_those_of_one(data, read_rgb, monkeypatch):
+    """Blendshapes from the mesh correlate with MediaPipe's. Its pose looks 6 degrees further down and 18 % farther."""
+    monkeypatch.setattr("sonjit.weights.has_bundle", lambda *_: False)
+    options = {"static_image": True, "search": "fast", "max_instances": 4}
+    pairs, turns_deg, distances = [], [], []
+    with sonjit.create_detector("face", blendshapes=True, transform=True, **options) as detector:
+        for file in sorted((data / "goldens" / "tasks").glob("face.*.json")):
+            golden = json.loads(file.read_text("utf-8"))
+            source = next((data / "real").glob(f"wild*/**/{golden['source']}"), None)
+            truth = golden["frames"][0]
+            if golden["mode"] != "IMAGE" or source is None or not truth["face_landmarks"]:
+                continue
+            rgb = read_rgb(source)
+            faces = detector.detect(rgb)
+            for landmarks, shapes, matrix in zip(
+                *(truth[key] for key in ("face_landmarks", "face_blendshapes", "facial_transformation_matrixes")),
+                strict=True,
+            ):
+                face, matrix = min(faces, key=lambda one: shift(one, landmarks, rgb)), np.array(matrix)
+                expected = {shape["category_name"]: shape["score"] for shape in shapes}
+                assert len(face.blendshapes) == 22
+                pairs += [(value, expected[name]) for name, value in face.blendshapes.items()]
+                turns_deg.append(rotation_between_deg(face.transform, matrix))
+                distances.append(face.transform[2, 3] / matrix[2, 3])
+    if not pairs:
+        pytest.skip("no photographs of faces")
+    assert np.corrcoef(np.array(pairs).T)[0, 1] > 0.6
+    assert max(turns_deg) < 18
+    assert 0.75 < np.median(distances) < 0.95
 
 
 def test_a_mirrored_canvas_mirrors_the_pose_too(data, face_bundle, read_rgb):
@@ -160,8 +189,11 @@ def test_a_mirrored_canvas_mirrors_the_pose_too(data, face_bundle, read_rgb):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"blendshapes": True, "landmark_model": "mine.tflite"}, "blendshapes=True requires a face_landmarker.task"),
-        ({"transform": True}, r"face_landmarker.task: no such task bundle; .* sonjit models add"),
+        ({"blendshapes": True, "model": "box"}, "blendshapes=True requires the model attention or mesh, not box"),
+        (
+            {"landmark_model": "face_landmarker.task"},
+            r"face_landmarker.task: no such task bundle; .* sonjit models add",
+        ),
         ({"landmark_model": "hands"}, r"holds no face_landmarks_detector.tflite; it is a hand_landmarker bundle"),
         ({"landmark_model": "face", "model": "mesh"}, "model='mesh' cannot be combined with .*task"),
     ],

@@ -26,8 +26,8 @@ export interface DetectorOptions {
   readonly smooth_segmentation?: boolean;
   /** Classify the gesture of each hand. canned: the shipped gestures. asl: also the letters of American Sign Language. Or a file of sonjit gestures train, which takes precedence over the shipped gestures. */
   readonly gestures?: "none" | "canned" | "asl";
-  /** Add 52 blendshapes to each face. Requires face_landmarker.task or holistic_landmarker.task. */
+  /** Add blendshapes to each face: 22 from its mesh, or 52 with a registered face_landmarker.task or holistic_landmarker.task. */
   readonly blendshapes?: boolean;
-  /** Add the pose in metric space to each face. Requires face_landmarker.task. */
+  /** Add the pose in centimetres to each face with a mesh. */
   readonly transform?: boolean;
 }

@@ -36,7 +36,7 @@ def stream(
     Args:
         source: Camera or video.
         to: Address of the receiver, osc://HOST:PORT, vmc://HOST:PORT or ws://HOST:PORT/PATH. vmc sends the bones of one
-            body, or the blendshapes and the head of one face, which require the file face_landmarker.task.
+            body, or the blendshapes and the head of one face; with holistic also the blendshapes of that person.
         kind: Kind of instance to find. Default: hands; face for vmc.
         model: Model of the kind.
         max_instances: Maximum number of instances.
@@ -56,8 +56,10 @@ def stream(
         kind = "face"
     given = {"model": model, "max_instances": max_instances, "gestures": gestures, "landmark_model": landmark_model}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if kind == "face" and (is_vmc or landmark_model is not None):
+    if kind == "face" and not (model or "").startswith("box"):
         options |= {"blendshapes": True, "transform": True}
+    if kind == "holistic" and is_vmc:
+        options["blendshapes"] = True
     list_name = find_kind(kind).list_name
     frames = instances = 0
     try:

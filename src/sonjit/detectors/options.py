@@ -54,7 +54,10 @@ Gestures: TypeAlias = Annotated[
 ]
 Blendshapes: TypeAlias = Annotated[
     bool,
-    Option("Add 52 blendshapes to each face. Requires face_landmarker.task or holistic_landmarker.task."),
+    Option(
+        "Add blendshapes to each face: 22 from its mesh, or 52 with a registered face_landmarker.task or "
+        "holistic_landmarker.task."
+    ),
 ]
 
 _BUNDLE_PREFIXES = {"hands": "hand", "face": "face", "body": "pose", "holistic": "pose"}
@@ -219,21 +222,22 @@ class CommonOptions:
         return self.search == "auto" and not self.static_image
 
     @property
-    def requires_bundle(self) -> bool:
-        """Check whether an option requires a task bundle."""
+    def prefers_bundle(self) -> bool:
+        """Check whether a registered task bundle improves an option."""
         return False
 
     @property
     def bundle(self) -> TaskBundle | None:
-        """Return the task bundle of `landmark_model`, or the registered one that an option requires."""
+        """Return the task bundle of `landmark_model`, or the registered one that an option prefers."""
         path = self.landmark_model
-        if path is None and self.requires_bundle:
+        if path is None and self.prefers_bundle:
             path = Path(f"{self.kind}_landmarker.task")
         if path is None or path.suffix != ".task":
             return None
-        from sonjit.weights import load_bundle
+        from sonjit.weights import has_bundle, load_bundle
 
-        return load_bundle(path, self.models_dir)
+        is_missing = self.landmark_model is None and not has_bundle(path.name, self.models_dir)
+        return None if is_missing else load_bundle(path, self.models_dir)
 
     @property
     def follows_bundle(self) -> bool:
@@ -285,14 +289,12 @@ class FaceOptions(CommonOptions):
         Literal["attention", "mesh", "box", "box-full"], Option("Model of the faces.", default_by="kind")
     ] = "attention"
     blendshapes: Blendshapes = False
-    transform: Annotated[bool, Option("Add the pose in metric space to each face. Requires face_landmarker.task.")] = (
-        False
-    )
+    transform: Annotated[bool, Option("Add the pose in centimetres to each face with a mesh.")] = False
     kind: str = "face"
 
     @property
-    def requires_bundle(self) -> bool:
-        """Check whether an option requires a task bundle."""
+    def prefers_bundle(self) -> bool:
+        """Check whether a registered task bundle improves an option."""
         return self.blendshapes or self.transform
 
 
@@ -326,8 +328,8 @@ class HolisticOptions(BodyOptions):
     kind: str = "holistic"
 
     @property
-    def requires_bundle(self) -> bool:
-        """Check whether an option requires a task bundle."""
+    def prefers_bundle(self) -> bool:
+        """Check whether a registered task bundle improves an option."""
         return self.blendshapes
 
 

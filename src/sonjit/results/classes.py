@@ -265,11 +265,13 @@ class Face(Result):
             the camera. K is 478 with irises, 468 for the plain mesh, 6 (with z NaN) for a box.
         box: Box around the mesh or from the detector: x_min, y_min, x_max, y_max in pixels. It may exceed the image.
         id: Track id, stable while the face is tracked; None for stills.
-        blendshapes: Strength of each expression, 0..1, by the 52 names of
-            `sonjit.results.skeletons.blendshapes.BLENDSHAPES`. Requires `blendshapes=True`; otherwise None.
-        transform: Matrix (4, 4) as float32 from MediaPipe's canonical face to the camera, in centimetres, x right, y
-            up, z towards the viewer; None where not asked for (`transform=True`). The distance is that of a camera with
-            a vertical field of view of 63 degrees.
+        blendshapes: Strength of each expression, 0..1, by names of
+            `sonjit.results.skeletons.blendshapes.BLENDSHAPES`: all 52 with a task bundle, otherwise 22, or 14 without
+            irises. Requires `blendshapes=True`; otherwise None.
+        transform: Matrix (4, 4) as float32 from an average face to the camera, in centimetres, x right, y up, z towards
+            the viewer. The origin of the average face is between the eyes; with a task bundle it is MediaPipe's
+            canonical face with its own origin. The distance is that of a camera with a vertical field of view of 63
+            degrees. Requires `transform=True`; otherwise None.
     """
 
     score: float

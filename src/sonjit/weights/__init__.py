@@ -13,6 +13,7 @@ from sonjit._util.lazy_names import add_lazy_names
 if TYPE_CHECKING:
     from sonjit.weights.bundles import TaskBundle as TaskBundle
     from sonjit.weights.bundles import add_bundle as add_bundle
+    from sonjit.weights.bundles import has_bundle as has_bundle
     from sonjit.weights.bundles import list_bundles as list_bundles
     from sonjit.weights.bundles import load_bundle as load_bundle
     from sonjit.weights.catalog import Package as Package

@@ -19,7 +19,7 @@ from sonjit.results.measures import (
     measures,
     mouth_openness,
 )
-from sonjit.results.measures.faces import _STABLE
+from sonjit.results.measures.faces import STABLE_POINTS
 
 angles = st.floats(-1.2, 1.2)
 
@@ -40,7 +40,7 @@ def cs(angle):
 def mesh():
     """(468, 3) with the stable points of the upright face, the rest anywhere."""
     points = np.random.default_rng(0).normal(size=(468, 3))
-    points[list(_STABLE)] = list(_STABLE.values())
+    points[list(STABLE_POINTS)] = list(STABLE_POINTS.values())
     return points
 
 

@@ -20,11 +20,10 @@ from sonjit.geometry.metric_faces import face_transform
 from sonjit.results import Face
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from sonjit.detectors.kinds.face_bundle import BlendshapeNetwork
     from sonjit.detectors.ssd import SingleShotDetector
     from sonjit.detectors.tracking import Track
     from sonjit.engines import Engine
@@ -93,7 +92,7 @@ class FaceMeshes(Kind[FaceObservation, Face]):
         faces: Finder of new faces; None if the boxes come from another detector.
         landmarks: Network with a square image as input. Its outputs are 468 x (x, y, z) in pixels of the input, the
             points of the regions of `refined` if it has them, and the logit of a face.
-        blendshapes: Network of blendshapes; None if they are off.
+        blendshapes: Function from landmarks (K, 3) in pixels to blendshapes by name; None if they are off.
         canonical: Canonical face from which `Face.transform` starts; None if it is off.
         stretches_depth: True if depth is scaled as in a face landmarker's graph, by the width of the crop as a fraction
             of the image. A turned crop has another width in an image that is not square.
@@ -105,7 +104,7 @@ class FaceMeshes(Kind[FaceObservation, Face]):
         faces: FaceFinder | None,
         landmarks: Engine,
         *,
-        blendshapes: BlendshapeNetwork | None = None,
+        blendshapes: Callable[[NDArray[np.float32]], dict[str, float]] | None = None,
         canonical: CanonicalFace | None = None,
         stretches_depth: bool = False,
         squares_after: bool = True,
@@ -156,7 +155,7 @@ class FaceMeshes(Kind[FaceObservation, Face]):
         """Return the public result."""
         face = Face(observation.score, observation.keypoints, observation.box, None if track is None else track.id)
         if self._blendshapes is not None:
-            face.blendshapes = self._blendshapes.read(face.keypoints)
+            face.blendshapes = self._blendshapes(face.keypoints)
         if self._canonical is not None:
             height, width = rgb.shape[:2]
             face.transform = face_transform(face.keypoints, self._canonical, width, height).astype(np.float32)

@@ -6,6 +6,8 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sonjit._util.errors import InputError
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.face import FaceFinder, FaceMeshes
@@ -16,6 +18,9 @@ from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
 from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector
 from sonjit.engines import load_engine
 from sonjit.geometry.boxes import mean_size_of
+from sonjit.geometry.metric_faces import CanonicalFace
+from sonjit.results.measures.expressions import blendshapes_from_mesh
+from sonjit.results.measures.faces import STABLE_POINTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +41,9 @@ _BUNDLE_OVERLAP = 0.5
 """Minimum IoU of boxes that a face landmarker's graph blends into one."""
 _BUNDLE_SMOOTHING = (0.05, 80.0, 1.0, 0.0)
 """Parameters of the One-Euro filter in that graph."""
+_MESH = 468
+_EYE_CORNERS_CM = 8.9
+"""Distance between the outer eye corners of an average adult."""
 _BUNDLE_OUTPUTS = (0, 1)  # the mesh and the logit of a face; the third is not used
 
 
@@ -45,13 +53,11 @@ def load_faces(options: FaceOptions) -> FaceMeshes | FaceBoxes:
     bundle = options.bundle
     if bundle is not None:
         return load_bundle_faces(options, bundle)
+    if not model.is_box:
+        return load_meshes(options, options.model, blendshapes=options.blendshapes, transform=options.transform)
     if options.blendshapes or options.transform:
         name = "blendshapes" if options.blendshapes else "transform"
-        raise InputError(
-            f"{name}=True requires a face_landmarker.task for landmark_model, not {options.landmark_model}"
-        )
-    if not model.is_box:
-        return load_meshes(options, options.model)
+        raise InputError(f"{name}=True requires the model attention or mesh, not {model.name}")
     if options.landmark_model is not None:
         raise InputError(f"landmark_model={options.landmark_model} cannot be combined with face model {model.name}")
     name = model.weights["detector"]
@@ -69,7 +75,7 @@ def load_bundle_faces(options: FaceOptions, bundle: TaskBundle, *, of_people: bo
     return FaceMeshes(
         FaceFinder(detector, square=False, shift_y=0.0),
         landmarks,
-        blendshapes=load_blendshapes(bundle, options.running) if options.blendshapes else None,
+        blendshapes=load_blendshapes(bundle, options.running).read if options.blendshapes else None,
         canonical=load_canonical_face(bundle) if options.transform else None,
         stretches_depth=True,
         squares_after=not of_people,
@@ -83,14 +89,30 @@ def face_smoothers(options: FaceOptions) -> Callable[[], KeypointSmoother | None
     return keypoint_smoothers(options)
 
 
-def load_meshes(options: CommonOptions, model: str) -> FaceMeshes:
-    """Load the face detector and the landmark network of one mesh model."""
+def load_meshes(
+    options: CommonOptions, model: str, *, blendshapes: bool = False, transform: bool = False
+) -> FaceMeshes:
+    """Load the face detector and the landmark network of one mesh model. Blendshapes are estimated from the mesh."""
     name = KINDS["face"].models[model].weights["detector"]
     finder = FaceFinder(load_face_detector(options, name, options.detector_model))
     mesh_file = options.landmark_file(KINDS["face"].models[model].weights["landmark"])
     landmarks = load_engine(mesh_file, _landmark_running(options.running, model))
     check_shapes(landmarks, mesh_file, f"face {model} network", size=None, outputs=_MESH_OUTPUTS[model])
-    return FaceMeshes(finder, landmarks)
+    return FaceMeshes(
+        finder,
+        landmarks,
+        blendshapes=blendshapes_from_mesh if blendshapes else None,
+        canonical=_average_face() if transform else None,
+    )
+
+
+def _average_face() -> CanonicalFace:
+    """Return the stable points of an average face in centimetres, with the origin between the eyes."""
+    points, weights = np.zeros((_MESH, 3)), np.zeros(_MESH)
+    used = list(STABLE_POINTS)
+    points[used] = np.array(list(STABLE_POINTS.values())) * (_EYE_CORNERS_CM, -_EYE_CORNERS_CM, -_EYE_CORNERS_CM)
+    weights[used] = 1.0
+    return CanonicalFace(points, weights)
 
 
 def load_face_detector(

@@ -376,13 +376,12 @@ def load_holistic(options: HolisticOptions) -> Holistic:
         hand_file, recrop_file = bundle.file("hand_landmarks_detector.tflite"), bundle.file(_RECROP)
         of_faces = options.as_kind(FaceOptions, model="attention", blendshapes=options.blendshapes, thresholds=own)
         faces = load_bundle_faces(of_faces, bundle, of_people=True)
-    elif options.blendshapes:
-        raise InputError(f"blendshapes=True requires a holistic_landmarker.task, not {options.landmark_model}")
     else:
         hand = KINDS["hands"].models[options.hand_model].weights["landmark"] if options.hand_model else weights["hand"]
         hand_file, recrop_file = options.file(hand), options.file(weights["recrop"])
         published = replace(options, detector_model=None, landmark_model=None, thresholds=own)
-        faces = load_meshes(published, options.face_model or weights["face"].removeprefix("face-"))
+        face_model = options.face_model or weights["face"].removeprefix("face-")
+        faces = load_meshes(published, face_model, blendshapes=options.blendshapes)
     return Holistic(
         load_bodies(options),
         Hands(None, load_engine(hand_file, options.running), mirrored=options.mirrored),

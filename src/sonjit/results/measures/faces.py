@@ -28,7 +28,7 @@ FACE_MEASURES = (
 # An upright face turned to the camera, in widths between the outer eye corners: points that neither jaw nor brows
 # move. The mean of meshes that the networks found in photographs, made symmetrical; level where the line from
 # forehead (10) to chin is.
-_STABLE = {
+STABLE_POINTS = {
     33: (-0.500, 0.022, 0.005),
     263: (0.500, 0.022, 0.005),
     133: (-0.193, 0.033, -0.061),
@@ -44,7 +44,7 @@ _STABLE = {
     4: (0.0, 0.343, -0.529),
     2: (0.0, 0.499, -0.349),
 }
-_TEMPLATE = np.array(list(_STABLE.values())) - np.mean(list(_STABLE.values()), axis=0)
+_TEMPLATE = np.array(list(STABLE_POINTS.values())) - np.mean(list(STABLE_POINTS.values()), axis=0)
 
 # Pairs (upper, lower) across the opening, then its two corners.
 _LEFT_EYE = ((387, 373), (386, 374), (385, 380), (362, 263))
@@ -58,7 +58,7 @@ def head_rotation(points: RealArray) -> FloatArray:
     The best rigid fit (Kabsch) of fourteen points of the upper face. NaN where a point is NaN or all coincide.
     """
     _check(points)
-    stable = points[..., list(_STABLE), :].astype(np.float64)
+    stable = points[..., list(STABLE_POINTS), :].astype(np.float64)
     stable -= stable.mean(axis=-2, keepdims=True)
     covariance = np.einsum("...ki,kj->...ij", stable, _TEMPLATE)
     valid = np.isfinite(covariance).all(axis=(-2, -1)) & (np.abs(covariance).max(axis=(-2, -1), initial=0) > 0)
