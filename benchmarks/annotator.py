@@ -18,14 +18,11 @@ from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import align_rigidly
 from sonjit.studio.annotation.marks import Mark
 from sonjit.studio.annotation.project import create_project
-from sonjit.studio.automatic.annotator import (
-    AnnotatorSettings,
-    annotate,
-    fit_project_offsets,
-    read_labels,
-    train_network,
-)
+from sonjit.studio.automatic.annotator import AnnotatorSettings, annotate
+from sonjit.studio.automatic.held_out import fit_project_offsets
 from sonjit.studio.automatic.learning import human_frames
+from sonjit.studio.automatic.project_network import train_network
+from sonjit.studio.automatic.run_folder import read_labels
 from sonjit.studio.calibration.board import target_from_text
 from sonjit.studio.calibration.calibrate import calibrate
 from sonjit.studio.cameras.names import find_views

@@ -11,7 +11,7 @@ import numpy as np
 from sonjit.results import Hand
 from sonjit.studio.annotation.marks import Mark
 from sonjit.studio.annotation.project import create_project, open_project
-from sonjit.studio.automatic import annotator, detection
+from sonjit.studio.automatic import annotator, detection, run_folder
 from sonjit.studio.automatic.annotator import AnnotatorSettings, annotate
 
 from .projects import hands
@@ -82,7 +82,7 @@ def people_mark(project, joints, frames):
 
 if __name__ == "__main__":  # a run that is killed
     project = open_project(Path(sys.argv[1]))
-    annotator._CHUNK_FRAME_SETS = CHUNK
+    annotator.CHUNK_FRAME_SETS = run_folder.CHUNK_FRAME_SETS = CHUNK
     detector = Dying(project.rig, drawn_joints())
     detection._open_once = lambda _: (project, detector)
     annotate(project, AnnotatorSettings(fps=1))

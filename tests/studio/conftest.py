@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sonjit.studio.automatic import annotator, detection
+from sonjit.studio.automatic import annotator, detection, run_folder
 
 from .annotated import CHUNK, FRAMES, DrawnHands, drawn_joints, drawn_project
 
@@ -13,7 +13,8 @@ def made(tmp_path, monkeypatch):
     """A project, its joints, and the detector that sees them."""
     project, joints = drawn_project(tmp_path), drawn_joints()
     detector = DrawnHands(project.rig, joints)
-    monkeypatch.setattr(annotator, "_CHUNK_FRAME_SETS", CHUNK)
+    for module in (annotator, run_folder):
+        monkeypatch.setattr(module, "CHUNK_FRAME_SETS", CHUNK)
     monkeypatch.setattr(detection, "_open_once", lambda _: (project, detector))
     monkeypatch.setattr(
         "sonjit.studio.automatic.labelling.fit_mesh", lambda rig, points: (None, None, np.full(len(points), np.nan))

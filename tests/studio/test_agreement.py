@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from sonjit.studio.annotation.agreement import agreement, conflicts
 from sonjit.studio.annotation.marked_joints import epipolar_lines, mark_table, solve_joints
 from sonjit.studio.annotation.marks import JOINTS, MACHINE, Mark, joint_names
-from sonjit.studio.triangulation.bones import BONES, BoneLengths, bone_lengths, bone_warnings
+from sonjit.studio.triangulation.bones import BONES, bone_lengths, bone_warnings, median_of_other_frames
 
 from .projects import hands
 from .rigs import random_rig
+
+PAIRS = np.array(BONES)
 
 
 def mark(annotator, x, y=0.0, *, frame=0, view="a", joint=0, state="seen"):
@@ -103,25 +105,23 @@ def test_weak_marks_pull_less():
 
 def test_human_hands_are_not_warned_of_and_a_slipped_joint_is():
     truth = hands(5, 2)
-    lengths = bone_lengths(truth)
+    lengths = bone_lengths(truth, PAIRS)
     unknown = np.full(len(BONES), np.nan)
     assert bone_warnings(lengths[0], unknown) == []
     slipped = truth[0].copy()
     tip = joint_names().index("left_index_finger_tip")
     slipped[tip] += (0.0, -0.05, 0.0)
-    assert tip in {end for one in bone_warnings(bone_lengths(slipped), unknown) for end in one.bone}
+    assert tip in {end for one in bone_warnings(bone_lengths(slipped, PAIRS), unknown) for end in one.bone}
 
 
 def test_a_bone_that_changes_between_frames_is_warned_of():
     truth = hands(5, 2)
-    book = BoneLengths()
-    for frame, joints in enumerate(truth):
-        book.write(frame, bone_lengths(joints))
-    usual = book.median_m(without=4)
-    np.testing.assert_allclose(usual, bone_lengths(truth[0]), atol=1e-9)
-    assert bone_warnings(bone_lengths(truth[4]), usual) == []
+    lengths = {frame: bone_lengths(joints, PAIRS) for frame, joints in enumerate(truth)}
+    usual = median_of_other_frames(lengths, 4)
+    np.testing.assert_allclose(usual, bone_lengths(truth[0], PAIRS), atol=1e-9)
+    assert bone_warnings(bone_lengths(truth[4], PAIRS), usual) == []
     wrong = truth[4].copy()
     wrong[8] += 0.012 * (wrong[8] - wrong[7]) / np.linalg.norm(wrong[8] - wrong[7])
-    (found,) = bone_warnings(bone_lengths(wrong), usual)
+    (found,) = bone_warnings(bone_lengths(wrong, PAIRS), usual)
     assert (found.bone, found.against) == ((7, 8), "frames")
-    assert np.isnan(BoneLengths().median_m(without=0)).all()
+    assert np.isnan(median_of_other_frames({}, 0)).all()

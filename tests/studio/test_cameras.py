@@ -180,7 +180,7 @@ def test_images_of_several_cameras_may_lie_in_one_folder(tmp_path, names, camera
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        ("0_0050 1_0050", r"0_0050\.png and 1_0050\.png, and the names do not say which number is the camera's"),
+        ("0_0050 1_0050", r"0_0050\.png and 1_0050\.png, and the names do not show which number is the camera's"),
         ("left_01 old_left_01 right_01", r"several recordings of one camera, left_\*\.\* and old_left_\*\.\*"),
     ],
 )

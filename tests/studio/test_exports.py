@@ -11,10 +11,11 @@ from sonjit.geometry.rotations import matrix_from_quaternion_wxyz
 from sonjit.lab.hand_models.rig_files import load_rig
 from sonjit.results.skeletons import load_skeleton
 from sonjit.studio.cli import annotate_triangulate
-from sonjit.studio.triangulation.bones import fit_skeletons, lengths_of_bones, median_lengths, regularized_lengths
+from sonjit.studio.triangulation.bones import bone_lengths, median_lengths, regularized_lengths
 from sonjit.studio.triangulation.detections import HANDS, Detections
 from sonjit.studio.triangulation.exports import export_people, hand_motions
 from sonjit.studio.triangulation.people import fit_constant_bones, load_people, save_people
+from sonjit.studio.triangulation.skeleton_fit import fit_skeletons
 from sonjit.studio.triangulation.triangulation import triangulate
 
 from .projects import hands
@@ -54,7 +55,7 @@ def test_bones_are_constant_and_joints_nearer():
     raw = triangulate(rig, seen.points_px)
     found = fit_constant_bones(rig, seen, raw)
     for own in (slice(21), slice(21, 42)):
-        assert lengths_of_bones(found.points_m[:, 0, own]).std(0).max() < 1e-6
+        assert bone_lengths(found.points_m[:, 0, own]).std(0).max() < 1e-6
         before, after = (
             np.linalg.norm(one.points_m[:, :, own] - points[:, :, own], axis=-1).mean() for one in (raw, found)
         )

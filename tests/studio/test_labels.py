@@ -5,8 +5,8 @@ import pyarrow.parquet
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.studio.automatic.annotator import FOLDER, LABELS, machine_marks, read_labels
 from sonjit.studio.automatic.labels import Labels, load_labels
+from sonjit.studio.automatic.run_folder import FOLDER, LABELS, machine_marks, read_labels
 
 from .projects import make_project
 

@@ -15,7 +15,7 @@ from sonjit.studio.cameras.files import save_cameras
 from sonjit.studio.cameras.frame_sets import CameraFrames, save_frame_sets
 from sonjit.studio.cli import annotate_triangulate
 from sonjit.studio.triangulation.association import Tracker
-from sonjit.studio.triangulation.bones import lengths_of_bones
+from sonjit.studio.triangulation.bones import bone_lengths
 from sonjit.studio.triangulation.detections import Detections, Part, load_detections
 from sonjit.studio.triangulation.exports import export_people
 from sonjit.studio.triangulation.people import fit_constant_bones, load_people
@@ -169,7 +169,7 @@ def test_limbs_keep_their_lengths():
     seen = Detections((BODY,), frames, np.array(frames) / 30, noisy, np.ones(noisy.shape[:-1]))
     raw = triangulate(rig, noisy)
     found = fit_constant_bones(rig, seen, raw)
-    assert lengths_of_bones(found.points_m[:, 0], BODY.bones).std(0).max() < 1e-6
+    assert bone_lengths(found.points_m[:, 0], BODY.bones).std(0).max() < 1e-6
     before, after = (np.linalg.norm(one.points_m - truth, axis=-1).mean() for one in (raw, found))
     assert after < 0.8 * before
 

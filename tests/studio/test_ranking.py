@@ -1,14 +1,14 @@
 import numpy as np
 
 from sonjit.studio.annotation.review_priority import review_priorities
-from sonjit.studio.triangulation.bones import FITTED_BONES
+from sonjit.studio.triangulation.bones import HAND_BONES
 
 from .projects import hands
 
 
 def good(count=6):
     points = np.repeat(hands(1).reshape(1, 2, 21, 3), count, 0)
-    lengths = np.linalg.norm(points[0][:, FITTED_BONES[:, 1]] - points[0][:, FITTED_BONES[:, 0]], axis=-1)
+    lengths = np.linalg.norm(points[0][:, HAND_BONES[:, 1]] - points[0][:, HAND_BONES[:, 0]], axis=-1)
     return {
         "frames": np.arange(count) * 10,
         "points_m": points,

@@ -8,8 +8,8 @@ import pytest
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets import open_dataset
 from sonjit.results import Face
-from sonjit.studio.automatic.annotator import FOLDER
 from sonjit.studio.automatic.labels import Labels
+from sonjit.studio.automatic.run_folder import FOLDER
 from sonjit.studio.release import privacy as release_faces
 from sonjit.studio.release import release as release_module
 from sonjit.studio.release.data_card import Capture, load_card, split_people

@@ -6,10 +6,12 @@ from sonjit.cli import main
 from sonjit.lab.datasets import open_dataset
 from sonjit.lab.networks.keypoint_detector import KeypointDetector
 from sonjit.studio.automatic import second_pass
-from sonjit.studio.automatic.annotator import AnnotatorSettings, annotate, current_run, read_labels, train_network
+from sonjit.studio.automatic.annotator import AnnotatorSettings, annotate
 from sonjit.studio.automatic.detection import ChunkDetections, DetectionSettings
 from sonjit.studio.automatic.learning import mirror_points, write_training_set
-from sonjit.studio.automatic.second_pass import FineTunedHandNetwork, refine_detections
+from sonjit.studio.automatic.project_network import train_network
+from sonjit.studio.automatic.run_folder import current_run, read_labels
+from sonjit.studio.automatic.second_pass import load_hand_network, refine_detections
 from sonjit.weights import find_weight
 
 from .annotated import FRAMES, OFF_M, people_mark
@@ -23,7 +25,7 @@ class Taught:
     def __init__(self, rig, joints, blind=()):
         self.rig, self.joints, self.blind, self.asked = rig, joints, blind, set()
 
-    def infer(self, rgb, there_px, side):
+    def __call__(self, rgb, there_px, side):
         row, view = int(rgb[2, 2, 1]), int(rgb[2, 2, 0])
         self.asked.add((row, view, side))
         if view in self.blind:
@@ -77,12 +79,12 @@ def test_left_hands_are_lessons_as_right_ones(made, tmp_path):
 
 def test_a_left_hand_is_seen_as_a_right_one_in_the_mirror(weights, photo):
     del weights
-    eyes = FineTunedHandNetwork(find_weight("hand-full"))
+    infer = load_hand_network(find_weight("hand-full"))
     with_hand = 0
     for x in np.linspace(0.2, 0.8, 4) * photo.shape[1]:
         there = (x, photo.shape[0] / 2) + np.random.default_rng(0).uniform(-0.15, 0.15, (21, 2)) * photo.shape[0]
-        right = eyes.infer(photo, there, 0)
-        left = eyes.infer(np.ascontiguousarray(photo[:, ::-1]), mirror_points(there, photo.shape[1]), 1)
+        right = infer(photo, there, 0)
+        left = infer(np.ascontiguousarray(photo[:, ::-1]), mirror_points(there, photo.shape[1]), 1)
         assert (left is None) == (right is None)
         if left and right:
             with_hand += 1

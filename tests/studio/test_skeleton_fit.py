@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from sonjit.studio.triangulation.bones import FITTED_BONES, fit_skeletons, median_lengths
+from sonjit.studio.triangulation.bones import HAND_BONES, median_lengths
+from sonjit.studio.triangulation.skeleton_fit import fit_skeletons
 
 from .projects import hands
 
@@ -25,7 +26,7 @@ def test_known_bones_bring_noisy_joints_nearer(truth):
     before = np.linalg.norm(noisy - hand, axis=-1).mean()
     found = fitted(noisy, hand)
     assert np.linalg.norm(found.points_m - hand, axis=-1).mean() < 0.85 * before
-    lengths = np.linalg.norm(found.points_m[:, FITTED_BONES[:, 1]] - found.points_m[:, FITTED_BONES[:, 0]], axis=-1)
+    lengths = np.linalg.norm(found.points_m[:, HAND_BONES[:, 1]] - found.points_m[:, HAND_BONES[:, 0]], axis=-1)
     assert np.abs(lengths - median_lengths(hand)).mean() < NOISE_M / 4
 
 

@@ -109,8 +109,8 @@ def test_mano_is_released_as_its_reader_expects(labelled, tmp_path, monkeypatch)
 
 def relabel(project, joints):
     """Give the project's frames 0, 10 and 20 these joints (3, 2, 21, 3), by machine."""
-    from sonjit.studio.automatic.annotator import FOLDER
     from sonjit.studio.automatic.labels import Labels
+    from sonjit.studio.automatic.run_folder import FOLDER
 
     there = np.isfinite(joints).all(-1)
     some, seen = np.zeros((3, 2, 21)), np.ones((3, 3, 2, 21), np.bool_)

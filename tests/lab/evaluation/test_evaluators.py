@@ -12,7 +12,7 @@ from sonjit._util.errors import InputError
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.evaluation.metrics import areas_under_pck, mean_metric
 from sonjit.lab.evaluation.models import ModelChoice
-from sonjit.lab.evaluation.predictions import EvaluatedItem, Prediction, matched
+from sonjit.lab.evaluation.predictions import EvaluatedItem, Prediction, match_predictions
 from sonjit.lab.evaluation.protocols import list_protocols, load_protocol
 from sonjit.lab.evaluation.run import clusters_of, evaluator_of
 from sonjit.lab.metrics import mnae, pck_auc
@@ -201,9 +201,9 @@ def test_predictions_go_to_the_nearest_instance_once(hand_sample):
     far = Prediction(keypoints_px=second.keypoints_px + 3)
     twice = Prediction(keypoints_px=first.keypoints_px + 4)
     lost = Prediction(keypoints_px=first.keypoints_px + 9000)
-    found = matched([(0, first), (1, second)], [lost, twice, far, near])
+    found = match_predictions([(0, first), (1, second)], [lost, twice, far, near])
     assert found == {0: near, 1: far}
-    assert matched([(0, first)], [lost]) == {}
+    assert match_predictions([(0, first)], [lost]) == {}
 
 
 def test_localization_counts_class_and_overlap():

@@ -12,7 +12,7 @@ from sonjit.lab.meshes.hand_mesh import Sight
 from sonjit.lab.meshes.mano_networks import DeformerHands, load_deformer
 from sonjit.lab.meshes.run import draw_meshes
 from sonjit.lab.networks import create_network, network_entry, save_checkpoint
-from sonjit.lab.networks.hands3d.deformer import turned_to_camera
+from sonjit.lab.networks.hands3d.deformer import rotate_to_camera
 from sonjit.results import Frame, Hand
 
 CAMERA = Intrinsics(300, 300, 160, 120)
@@ -76,11 +76,11 @@ def test_the_frames_weights_are_in_the_record_and_drawn(network, hand, images):
 def test_poses_are_in_the_cameras_axes(variant):
     tiny = create_network("deformer", "demo", **network_entry("deformer").tiny, variant=variant)
     pose = torch.tensor(np.random.default_rng(2).normal(0, 0.4, (3, 48)), dtype=torch.float32)
-    turned = turned_to_camera(pose, tiny.hands.variant)
+    turned = rotate_to_camera(pose, tiny.hands.variant)
     turn = torch.tensor([1.0, -1.0, -1.0]) if variant == "ho3d" else torch.ones(3)
     before, after = (tiny.hands(one, torch.zeros(3, 10))[1] for one in (pose, turned))
     torch.testing.assert_close(after, before * turn, atol=1e-5, rtol=0)
-    torch.testing.assert_close(turned_to_camera(turned, tiny.hands.variant), pose, atol=1e-5, rtol=0)
+    torch.testing.assert_close(rotate_to_camera(turned, tiny.hands.variant), pose, atol=1e-5, rtol=0)
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ def test_crops_stay_in_the_image_or_are_refused():
     hand = Corners(-20, 30, 100, 90)
     square = crop_square(hand, 640, 480)
     assert square == (50, 60, 100, 100, 0)
-    assert hand.clipped(80, 480) == (0, 30, 80, 90)
+    assert hand.clip(80, 480) == (0, 30, 80, 90)
     with pytest.raises(InputError, match=r"the box \(700, 10, 800, 60\) is outside the image of 640 x 480"):
         crop_square(Corners(700, 10, 800, 60), 640, 480)
     points = np.array([[0, 30], [50, 60], [-21, 60], [101, 60]])

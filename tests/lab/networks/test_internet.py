@@ -16,11 +16,11 @@ from sonjit.lab.networks.hands3d.hand_layouts import SIDES
 from sonjit.lab.networks.hands3d.heatmap_space import (
     HeatmapSpace,
     TwoHands,
+    apply_relative_depth,
     area_of_box,
     box_of_joints,
     joints_in_camera,
     two_hands_from_outputs,
-    with_relative_depth,
 )
 from sonjit.lab.networks.hands3d.internet import LAYOUTS, highest_bin
 from sonjit.results.skeletons import load_skeleton
@@ -252,5 +252,5 @@ def from_roots(joints, layout):
 def test_the_left_hand_stands_by_the_right_one_where_both_are_seen():
     present = np.array([[True, True], [False, True], [True, False]])
     hands = TwoHands(np.zeros((3, 42, 2)), np.zeros((3, 42)), np.array([-30.0, -30.0, -30.0]), present)
-    depths = with_relative_depth(np.array([[700.0, 900.0]] * 3), hands)
+    depths = apply_relative_depth(np.array([[700.0, 900.0]] * 3), hands)
     np.testing.assert_array_equal(depths, [[700, 670], [700, 900], [700, 900]])

@@ -34,7 +34,7 @@ def test_the_released_networks_numbers(file):
     pixels = rng.random((2, 3, 8, 8) if gentle else (2, 3, 256, 256)).astype(np.float32)
     if gentle:
         pixels = np.kron(pixels, np.ones((1, 1, 32, 32), np.float32))
-    images = network.normalised(torch.from_numpy(pixels))
+    images = network.normalise_crops(torch.from_numpy(pixels))
     np.testing.assert_allclose(images.flatten()[:8], golden["input_first8"], rtol=1e-5)
     at_box = torch.tensor([[depth_of_box((side, side), (1500, 1500))] for side in (220, 180)])
     np.testing.assert_allclose(at_box, golden["k_value"], rtol=1e-6)
@@ -54,7 +54,7 @@ def test_depth_is_a_part_of_where_the_box_has_its_size(times):
     network = create_network("rootnet", "demo", input_scale=1, **TINY).eval()
     images = torch.rand((1, 3, 64, 64), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        near, far = (network(network.normalised(images), torch.tensor([[k]])) for k in (1000.0, 1000.0 * times))
+        near, far = (network(network.normalise_crops(images), torch.tensor([[k]])) for k in (1000.0, 1000.0 * times))
     torch.testing.assert_close(near["gamma"] * 1000, near["coord"][:, 2:])
     torch.testing.assert_close(near["coord"][:, 2] * times, far["coord"][:, 2])
     assert (near["coord"][:, :2] >= 0).all()
@@ -64,7 +64,7 @@ def test_depth_is_a_part_of_where_the_box_has_its_size(times):
 def test_the_released_input_is_255_times_as_bright():
     quirk, meant = (create_network("rootnet", input_scale=scale, **TINY) for scale in (255, 1))
     images = torch.rand((1, 3, 2, 2))
-    torch.testing.assert_close(quirk.normalised(images), meant.normalised(images * 255))
+    torch.testing.assert_close(quirk.normalise_crops(images), meant.normalise_crops(images * 255))
     with pytest.raises(InputError, match="input_scale=2: must be 255"):
         create_network("rootnet", input_scale=2)
 

@@ -40,10 +40,10 @@ def many():
 
 def test_values_that_are_asked_for_by_name_are_drawn_alike_where_one_is_no_default():
     table = {one.name: one for one in FACTORS}
-    asked = table["gesture"].values.narrowed("fist,open,finger_heart,hooked_index", "gesture")
+    asked = table["gesture"].values.narrow("fist,open,finger_heart,hooked_index", "gesture")
     drawn = [asked.draw(np.random.default_rng(seed)) for seed in range(400)]
     assert min(drawn.count(name) for name in asked.values) > 60
-    hands = table["hands"].values.narrowed("1,2", "hands")
+    hands = table["hands"].values.narrow("1,2", "hands")
     assert hands.weights == (0.56, 0.2)
 
 

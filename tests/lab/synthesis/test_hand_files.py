@@ -48,7 +48,7 @@ def apart(points):
 class TestRig:
     @pytest.mark.slow
     def test_the_catalogs_file_by_its_path_gives_the_same_bytes(self, tmp_path, renderer):
-        files = HandFiles.named("hand-rig", str(find_weight("hand-rig-right")))
+        files = HandFiles.from_text("hand-rig", str(find_weight("hand-rig-right")))
         for name, hands in (("plain", None), ("named", files)):
             synthesize(tmp_path / name, SynthSettings(2, seed=2, size=(64, 64), factors=("hands=1",), hands=hands))
         images = sorted((tmp_path / "plain").rglob("*.jpg"))
@@ -61,7 +61,7 @@ class TestRig:
     @pytest.mark.parametrize("side", SIDES)
     @pytest.mark.slow
     def test_a_written_file_is_the_hand_of_its_side_and_the_others_mirror(self, tmp_path, rigs, side):
-        files = HandFiles.named("hand-rig", glb_of(rigs[side], tmp_path / "mine.glb"))
+        files = HandFiles.from_text("hand-rig", glb_of(rigs[side], tmp_path / "mine.glb"))
         for wanted in SIDES:
             flip = 1 if wanted == side else FLIP
             mine, mesh = load_hand_mesh(wanted, files), hand_mesh_from_rig(rigs[side], side)
@@ -71,12 +71,12 @@ class TestRig:
 
     def test_two_files_in_any_order(self, tmp_path, rigs):
         paths = [glb_of(rigs[side], tmp_path / f"{side}.glb") for side in SIDES]
-        one, other = (HandFiles.named("hand-rig", ",".join(order)) for order in (paths, paths[::-1]))
+        one, other = (HandFiles.from_text("hand-rig", ",".join(order)) for order in (paths, paths[::-1]))
         for side in SIDES:
             assert np.array_equal(load_hand_mesh(side, one).vertices, load_hand_mesh(side, other).vertices)
             assert np.allclose(load_hand_mesh(side, one).joints, rigs[side].joints, atol=1e-6)
         with pytest.raises(InputError, match="one file per side"):
-            load_hand_mesh("Right", HandFiles.named("hand-rig", f"{paths[0]},{paths[0]}"))
+            load_hand_mesh("Right", HandFiles.from_text("hand-rig", f"{paths[0]},{paths[0]}"))
 
     def test_other_axes_other_units_and_torn_meshes_are_refused(self, tmp_path, rigs):
         rig = rigs["Right"]
@@ -88,7 +88,7 @@ class TestRig:
             ({"faces": rig.faces[:80]}, "several holes|share an edge"),
             ({"faces": np.concatenate([rig.faces, rig.faces[:1]])}, "share an edge"),
         ):
-            files = HandFiles.named("hand-rig", glb_of(replace(rig, **change), tmp_path / "mine.glb"))
+            files = HandFiles.from_text("hand-rig", glb_of(replace(rig, **change), tmp_path / "mine.glb"))
             with pytest.raises(InputError, match=says) as caught:
                 load_hand_mesh("Left", files)
             assert "\n" not in str(caught.value)
@@ -97,7 +97,9 @@ class TestRig:
     def test_another_file_of_the_same_name_does_not_go_on(self, tmp_path, rigs, renderer):
         for number, size in enumerate((1.0, 1.1)):
             path = glb_of(rigs["Right"].resized(rigs["Right"].lengths * size), tmp_path / "mine.glb")
-            settings = SynthSettings(1, size=(64, 64), factors=("hands=0",), hands=HandFiles.named("hand-rig", path))
+            settings = SynthSettings(
+                1, size=(64, 64), factors=("hands=0",), hands=HandFiles.from_text("hand-rig", path)
+            )
             if number:
                 with pytest.raises(InputError, match="other settings"):
                     synthesize(tmp_path / "out", settings)
@@ -109,7 +111,7 @@ class TestRig:
 class TestMano:
     @pytest.mark.parametrize("side", SIDES)
     def test_joints_bend_as_the_catalogs_do(self, mano, side):
-        mine, plain = (load_hand_mesh(side, files) for files in (HandFiles.named("mano", ",".join(mano)), None))
+        mine, plain = (load_hand_mesh(side, files) for files in (HandFiles.from_text("mano", ",".join(mano)), None))
         rng = np.random.default_rng(5)
         for _ in range(5):
             pose = RigPose(np.eye(3)[None], np.zeros((1, 3)), sample_angles(plain, rng)[None])
@@ -117,7 +119,7 @@ class TestMano:
             assert np.allclose(apart(one), apart(other), atol=1e-6)
 
     def test_the_mesh_is_closed_and_the_left_one_the_mirror(self, mano):
-        right, left = (load_hand_mesh(side, HandFiles.named("mano", mano[0])) for side in SIDES)
+        right, left = (load_hand_mesh(side, HandFiles.from_text("mano", mano[0])) for side in SIDES)
         ways = np.concatenate([right.faces[:, [0, 1]], right.faces[:, [1, 2]], right.faces[:, [2, 0]]]).tolist()
         assert {tuple(way) for way in ways} == {tuple(way[::-1]) for way in ways}
         a, b, c = np.moveaxis(right.vertices[right.faces], 1, 0)
@@ -126,7 +128,7 @@ class TestMano:
         assert np.allclose(right.vertices * FLIP, left.vertices)
 
     def test_shapes_keep_the_mesh_whole(self, mano):
-        files, rng = HandFiles.named("mano", mano[0]), np.random.default_rng(1)
+        files, rng = HandFiles.from_text("mano", mano[0]), np.random.default_rng(1)
         a, b, c = np.moveaxis(load_hand_mesh("Right", files).vertices[load_hand_mesh("Right", files).faces], 1, 0)
         rest = np.cross(b - a, c - a)
         for _ in range(10):
@@ -135,7 +137,7 @@ class TestMano:
             assert ((np.cross(b - a, c - a) * rest).sum(1) > 0).mean() > 0.999
 
     def test_tips_lie_on_the_skin_and_pads_meet(self, mano):
-        files = HandFiles.named("mano", mano[0])
+        files = HandFiles.from_text("mano", mano[0])
         rig = rig_from_shape("Right", np.zeros(36), files)
         pose = RigPose(np.eye(3)[None], np.zeros((1, 3)), angles_from_gesture(rig, "pinch")[None])
         hand = SceneHand(
@@ -150,7 +152,7 @@ class TestMano:
         assert penetration_depth([(rig, pose)]) < 0.002
 
     def test_images(self, mano, tmp_path, renderer):
-        hands = HandFiles.named("mano", ",".join(mano))
+        hands = HandFiles.from_text("mano", ",".join(mano))
         settings = SynthSettings(2, seed=4, size=(96, 96), factors=("hands=2", "cut=0"), hands=hands)
         synthesize(tmp_path / "out", settings)
         labels = json.loads((tmp_path / "out" / "coco.json").read_text("utf-8"))["annotations"]
@@ -160,7 +162,7 @@ class TestMano:
     def test_the_other_sides_file_is_refused(self, mano):
         for text in (mano[1], ",".join(mano[::-1])):
             with pytest.raises(InputError, match="bend like those of the other hand"):
-                load_hand_mesh("Right", HandFiles.named("mano", text))
+                load_hand_mesh("Right", HandFiles.from_text("mano", text))
 
     def test_numbers_that_are_no_hand_are_refused(self, tmp_path, mano):
         fields = dict(np.load(mano[0]))
@@ -171,7 +173,7 @@ class TestMano:
             path = tmp_path / f"{number}.npz"
             np.savez(path, **fields | change)
             with pytest.raises(InputError) as caught:
-                load_hand_mesh("Right", HandFiles.named("mano", str(path)))
+                load_hand_mesh("Right", HandFiles.from_text("mano", str(path)))
             assert "\n" not in str(caught.value)
             assert path.name in str(caught.value)
 
@@ -179,5 +181,5 @@ class TestMano:
 @pytest.mark.parametrize("text", ["", ",", "a.glb,", "a.glb,b.glb,c.glb", "nowhere.glb"])
 def test_names_of_no_files_are_one_line(text):
     with pytest.raises(InputError, match=r"--hand-rig") as caught:
-        HandFiles.named("hand-rig", text)
+        HandFiles.from_text("hand-rig", text)
     assert "\n" not in str(caught.value)

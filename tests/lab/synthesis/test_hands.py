@@ -68,7 +68,7 @@ class TestSkin:
 
     def test_the_edge_is_flat_and_the_rest_of_the_skin_has_none(self, side):
         edge, rig = wrist_edge(side), rig_from_shape(side, np.zeros(36))
-        points = edge.extended(rig.vertices)[edge.loop]
+        points = edge.extend(rig.vertices)[edge.loop]
         assert np.linalg.svd(points - points.mean(0))[1][2] < 1e-7
         ways = np.concatenate([edge.faces[:, [0, 1]], edge.faces[:, [1, 2]], edge.faces[:, [2, 0]]]).tolist()
         there = {tuple(way) for way in ways}

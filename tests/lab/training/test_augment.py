@@ -106,7 +106,7 @@ def test_every_recipe_on_images_says_what_it_augments():
     augmented = set()
     for name in list_recipes():
         recipe = load_recipe(name)
-        kind = recipes.imported(recipe.settings_class, f"recipe {name}")
+        kind = recipes.import_object(recipe.settings_class, f"recipe {name}")
         if issubclass(kind, AugmentedSettings):
             augmented.add(name)
             whole = settings_from(kind, recipe.settings).augmentation

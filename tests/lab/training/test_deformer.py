@@ -18,7 +18,7 @@ from sonjit.lab.training.hands3d.deformer_losses import (
     predicted_hands,
     targets_from_mano,
 )
-from sonjit.lab.training.hands3d.handoccnet import rotated
+from sonjit.lab.training.hands3d.handoccnet import rotate_poses
 from sonjit.lab.training.losses import maxmse, maxmse_weights
 from sonjit.lab.training.recipes import load_recipe, settings_from
 
@@ -95,7 +95,7 @@ def test_parts_of_losses_are_the_references(data):
         assert generator_loss(fake).item() == pytest.approx(float(golden["loss.gen"]), rel=1e-5)
         losses = [loss.item() for loss in discriminator_losses(real, fake).values()]
         np.testing.assert_allclose([*losses, sum(losses)], golden["loss.disc"], rtol=1e-5)
-        root = rotated(torch.tensor([[0.3, -0.5, 1.1]]), -math.degrees(0.7))
+        root = rotate_poses(torch.tensor([[0.3, -0.5, 1.1]]), -math.degrees(0.7))
         np.testing.assert_allclose(root[0], golden["def.rotation_angle"], atol=1e-5)
 
 

@@ -14,8 +14,8 @@ from sonjit.lab.networks import create_network, network_entry
 from sonjit.lab.training.augment import AugmentationSettings, draw_augmentation
 from sonjit.lab.training.hands3d.handoccnet import (
     handoccnet_losses,
-    mirrored,
-    rotated,
+    mirror_poses,
+    rotate_poses,
     targets_from_mano,
 )
 from sonjit.lab.training.recipes import load_recipe, settings_from
@@ -70,16 +70,16 @@ def test_the_truth_has_no_loss():
 def test_a_turned_crop_turns_the_hand_the_other_way(seed, degrees):
     mano = demo_mano()
     pose = torch.randn(1, 48, generator=torch.Generator().manual_seed(seed)) * 0.5
-    (before, joints), (after, same) = mano(pose), mano(rotated(pose, degrees))
+    (before, joints), (after, same) = mano(pose), mano(rotate_poses(pose, degrees))
     around = matrix_from_axis_angle(torch.tensor([0.0, 0.0, -math.radians(degrees)]))
     torch.testing.assert_close(after - same[:, :1], (before - joints[:, :1]) @ around.T, atol=1e-5, rtol=0)
 
 
 def test_mirrored_poses_turn_as_in_a_mirror():
     pose = torch.randn(3, 48, generator=torch.Generator().manual_seed(2))
-    assert torch.equal(mirrored(mirrored(pose)), pose)
+    assert torch.equal(mirror_poses(mirror_poses(pose)), pose)
     mirror = torch.diag(torch.tensor([-1.0, 1.0, 1.0]))
-    given_, wanted = (matrix_from_axis_angle(value.unflatten(1, (16, 3))) for value in (mirrored(pose), pose))
+    given_, wanted = (matrix_from_axis_angle(value.unflatten(1, (16, 3))) for value in (mirror_poses(pose), pose))
     torch.testing.assert_close(given_, mirror @ wanted @ mirror, atol=1e-5, rtol=0)
 
 

@@ -18,7 +18,7 @@ from sonjit.lab.networks.mask_rcnn.roi_heads import DetectedInstances, SkipMaskH
 from sonjit.lab.training.augment import AugmentationSettings, draw_augmentation
 from sonjit.lab.training.images.mask_rcnn import average_precisions
 from sonjit.lab.training.images.mask_rcnn_data import (
-    augmented,
+    augment,
     coco_from_samples,
     example_from_sample,
     mirrored_labels,
@@ -230,7 +230,7 @@ def example():
 @given(st.integers(0, 10_000))
 def test_masks_move_with_the_image(seed):
     """Whatever is left of an instance shows its own colour; in a mirror the classes change places."""
-    moved = augmented(example(), mirrored_labels(NAMES), draw_augmentation(AUGMENTATION, np.random.default_rng(seed)))
+    moved = augment(example(), mirrored_labels(NAMES), draw_augmentation(AUGMENTATION, np.random.default_rng(seed)))
     image, target = tensors_from_example(moved)
     assert image.shape == (3, 40, 60)
     assert (target.boxes[:, 2:] > target.boxes[:, :2]).all()

@@ -28,7 +28,7 @@ from sonjit.lab.training.augment import Augmentation, AugmentationSettings, draw
 from sonjit.lab.training.hands.landmark_data import (
     LandmarkCrop,
     LandmarkCrops,
-    augmented,
+    augment,
     landmark_losses,
     landmark_metrics,
     to_batch,
@@ -104,7 +104,7 @@ def test_augmented_keypoints_go_with_the_image(crops, seed):
     x, y = 150, 130
     wide[y - 2 : y + 2, x - 2 : x + 2] = 255  # centred at the corner between four pixels
     marked = replace(hand, wide=wide, keypoints=np.array([[x - 56, y - 56]], np.float32))
-    turned = augmented(marked, draw_augmentation(AUGMENTATION, np.random.default_rng(seed)))
+    turned = augment(marked, draw_augmentation(AUGMENTATION, np.random.default_rng(seed)))
     light = turned.image()[..., 0].astype(np.float32)
     light -= np.median(light)
     rows, columns = np.nonzero(light > light.max() / 2)
@@ -182,7 +182,7 @@ def flat_hand(rng, size=64, **known):
 @given(st.integers(0, 2**32 - 1))
 def test_metres_turn_and_depth_grows_with_the_crop(seed):
     rng = np.random.default_rng(seed)
-    hand = augmented(flat_hand(rng), draw_augmentation(AUGMENTATION, rng))
+    hand = augment(flat_hand(rng), draw_augmentation(AUGMENTATION, rng))
     batch = to_batch([hand])
     flat, seen = (points - points.mean(0) for points in (hand.metres[:, :2], hand.keypoints))
     scale = np.linalg.norm(seen) / np.linalg.norm(flat)
@@ -217,11 +217,11 @@ def test_the_published_network_says_what_is_taught(weights, demo_clip, tmp_path)
 
 def test_a_mirror_shows_the_other_hand():
     hand = flat_hand(np.random.default_rng(0), side="Left")
-    other = augmented(hand, Augmentation(mirror=True))
+    other = augment(hand, Augmentation(mirror=True))
     assert other.side == "Right"
     np.testing.assert_allclose(other.keypoints, [63, 0] + hand.keypoints * [-1, 1], atol=1e-4)
     np.testing.assert_allclose(other.metres, hand.metres * [-1, 1, 1])
-    assert augmented(replace(hand, side=None), Augmentation(mirror=True)).side is None
+    assert augment(replace(hand, side=None), Augmentation(mirror=True)).side is None
 
 
 def test_what_is_not_known_hands_no_gradient_on():
@@ -297,7 +297,7 @@ def test_crops_without_hands_show_none(demo_clip, tmp_path):
         assert not crop.known.any()
         assert not np.isfinite(crop.metres).any()
         assert not crop.image().any()
-        assert augmented(crop, draw_augmentation(AUGMENTATION, rng)).image().std() == 0
+        assert augment(crop, draw_augmentation(AUGMENTATION, rng)).image().std() == 0
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from sonjit.lab.training.folding import add_batch_norms, fold, scale_head
 from sonjit.lab.training.hands.palm_data import (
     PalmSample,
     PalmSamples,
-    augmented,
+    augment,
     palm_anchors,
     palm_losses,
     palm_targets,
@@ -141,7 +141,7 @@ def test_keypoints_go_with_the_image(seed):
     image = np.full((96, 96, 3), 20, np.uint8)
     for x, y in points:
         image[int(y) - 1 : int(y) + 1, int(x) - 1 : int(x) + 1] = 255  # centred at the corner between four pixels
-    turned = augmented(
+    turned = augment(
         PalmSample(image, points[None], NOTHING), draw_augmentation(AUGMENTATION, np.random.default_rng(seed))
     )
     light = turned.image.max(2)

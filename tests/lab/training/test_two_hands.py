@@ -21,9 +21,9 @@ from sonjit.lab.training.hands3d.internet import (
     TwoHandImage,
     batch_from_examples,
     example_from_image,
-    flipped,
     heatmap_from_joints,
     internet_losses,
+    mirror_example,
     targets_from_crop,
 )
 from sonjit.lab.training.hands3d.rootnet import RootNetSettings, rootnet_losses
@@ -55,14 +55,14 @@ def same(one, other):
 @given(st.integers(0, 3), st.sampled_from([(True, True), (True, False), (False, True)]))
 def test_a_mirror_image_shows_the_other_hands_and_mirrored_twice_the_same(seed, hands):
     one = image(seed, hands)
-    other = flipped(one)
+    other = mirror_example(one)
     assert other.hand_type.tolist() == list(hands[::-1])
     assert other.valid.tolist() == np.repeat(hands[::-1], 21).tolist()
     for x, y in other.joints[other.valid, :2].astype(int):
         assert (other.rgb[y, x] == 255).all()
     right, left = (LAYOUT.root(side) for side in SIDES)
     assert other.joints[left, 2] - other.joints[right, 2] == one.joints[right, 2] - one.joints[left, 2]
-    assert same(flipped(other), one)
+    assert same(mirror_example(other), one)
 
 
 @settings(max_examples=30)
@@ -195,7 +195,7 @@ def test_the_losses_of_internet_fall_in_training():
 def test_the_loss_of_rootnet_falls_in_training_and_takes_labels_without_depth():
     torch.manual_seed(0)
     network = create_network("rootnet", input_scale=1, **network_entry("rootnet").tiny).train()
-    images = network.normalised(torch.rand(8, 3, 64, 64))
+    images = network.normalise_crops(torch.rand(8, 3, 64, 64))
     coord = torch.tensor([8.0, 4.0, 1.5]).expand(8, 3)
     seen, deep = torch.ones(8), torch.arange(8) % 2
     assert falls(network, lambda: rootnet_losses(network(images, torch.ones(8, 1)), coord, seen, deep))

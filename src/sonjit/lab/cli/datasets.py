@@ -93,7 +93,7 @@ def check(
         images: Also decode every image.
     """
     dataset = _open(name, root, split, option, limit, trust=False)
-    good, bad = _selected_samples(dataset, skip_bad=skip_bad, images=images)
+    good, bad = _select_samples(dataset, skip_bad=skip_bad, images=images)
     for one in bad:
         sys.stderr.write(f"sonjit: {one.reason}\n")
     left_out = f", {len(dataset.skipped)} without labels" if dataset.skipped else ""
@@ -169,7 +169,7 @@ def convert(
     dataset = _open(name, root, split, option, limit, trust=not skip_bad)
     bad: list[Skipped] = []
     if skip_bad:
-        good, bad = _selected_samples(dataset, skip_bad=True, images=True)
+        good, bad = _select_samples(dataset, skip_bad=True, images=True)
         dataset = dataset.subset(good)
     with progress_bar(len(dataset), "samples") as bar:
         convert_dataset(dataset, out, per_shard=per_shard, progress=bar)
@@ -234,8 +234,8 @@ def _open(
     return dataset if limit is None else dataset[:limit]
 
 
-def _selected_samples(dataset: Dataset, *, skip_bad: bool, images: bool) -> tuple[list[int], list[Skipped]]:
-    """Places of the good samples, and the bad ones; the first bad one is an error where they are not to be skipped."""
+def _select_samples(dataset: Dataset, *, skip_bad: bool, images: bool) -> tuple[list[int], list[Skipped]]:
+    """Return the indices of the valid samples, and the others; without `skip_bad` the first of them is an error."""
     good: list[int] = []
     bad: list[Skipped] = []
     with progress_bar(len(dataset), "samples") as bar:

@@ -124,8 +124,8 @@ def _hands(rig: str | None, mano: str | None) -> HandFiles | None:
     if rig is not None and mano is not None:
         raise InputError("--hand-rig cannot be combined with --mano")
     if rig is not None:
-        return HandFiles.named("hand-rig", rig)
-    return None if mano is None else HandFiles.named("mano", mano)
+        return HandFiles.from_text("hand-rig", rig)
+    return None if mano is None else HandFiles.from_text("mano", mano)
 
 
 def _size(text: str | None, form: str, poses: str | None, hands: HandFiles | None) -> tuple[int, int]:

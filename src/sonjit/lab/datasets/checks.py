@@ -81,19 +81,19 @@ def check_all(dataset: Dataset, *, skip_bad: bool = False) -> Dataset:
 
 
 def _check_projection(sample: Sample, instance: Instance, camera: CalibratedCamera) -> None:
-    points = _labelled(instance.keypoints_m, instance.valid_m)
+    points = _known_rows(instance.keypoints_m, instance.valid_m)
     if not len(points):
         return
     behind = int((points[:, 2] <= 0).sum())
     if behind > _MIN_SHARE_INSIDE * len(points):
         raise InputError(
-            f"{_named(sample, instance)}: {behind} of {len(points)} keypoints lie behind the camera: "
+            f"{_sample_name(sample, instance)}: {behind} of {len(points)} keypoints lie behind the camera: "
             "the axes or the extrinsics are not those of this set"
         )
     span_m = float(np.linalg.norm(np.ptp(points, axis=0)))
     if instance.kind == "hand" and len(points) > _MIN_KEYPOINTS and not _HAND_M[0] < span_m < _HAND_M[1]:
         raise InputError(
-            f"{_named(sample, instance)}: its keypoints span {span_m:.3g} m: the unit is not that of this set"
+            f"{_sample_name(sample, instance)}: its keypoints span {span_m:.3g} m: the unit is not that of this set"
         )
     if instance.keypoints_px is None or instance.keypoints_m is None:
         return
@@ -101,7 +101,7 @@ def _check_projection(sample: Sample, instance: Instance, camera: CalibratedCame
     error_px = error_px[np.isfinite(error_px)]
     if len(error_px) and (middle := float(np.median(error_px))) > TOLERANCE_PX:
         raise InputError(
-            f"{_named(sample, instance)}: projected 3D keypoints lie {middle:.1f} px from the 2D ones: "
+            f"{_sample_name(sample, instance)}: projected 3D keypoints lie {middle:.1f} px from the 2D ones: "
             "joint order, unit, axes or camera are not those of this set"
         )
 
@@ -110,7 +110,7 @@ def _check_place(sample: Sample, instance: Instance, keypoints_px: FloatArray) -
     valid = instance.valid_px
     if instance.visible is not None:
         valid = instance.visible if valid is None else valid & instance.visible
-    points = _labelled(keypoints_px, valid)
+    points = _known_rows(keypoints_px, valid)
     if not len(points):
         return
     frames: list[tuple[str, Box, float]] = [("image", (0, 0, sample.width, sample.height), 1.0)]
@@ -125,19 +125,19 @@ def _check_place(sample: Sample, instance: Instance, keypoints_px: FloatArray) -
         ).max(axis=1)
         if (outside > 0).mean() >= share:
             raise InputError(
-                f"{_named(sample, instance)}: {(outside > 0).sum()} of {len(points)} keypoints lie outside of the "
-                f"{noun}, up to {outside.max():.1f} px: joint order, unit, axes or camera are not those of this set"
+                f"{_sample_name(sample, instance)}: {(outside > 0).sum()} of {len(points)} keypoints lie outside of "
+                f"the {noun}, up to {outside.max():.1f} px: joint order, unit, axes or camera are not those of this set"
             )
 
 
-def _labelled(points: FloatArray | None, valid: BoolArray | None) -> FloatArray:
+def _known_rows(points: FloatArray | None, valid: BoolArray | None) -> FloatArray:
     if points is None:
         return np.zeros((0, 3))
     known = np.isfinite(points).all(axis=1)
     return points[known if valid is None else known & valid]
 
 
-def _named(sample: Sample, instance: Instance) -> str:
+def _sample_name(sample: Sample, instance: Instance) -> str:
     side = f", {instance.side.lower()} {instance.kind}" if instance.side else ""
     return f"{sample.dataset} {sample.id}{side}"
 
@@ -203,7 +203,7 @@ def draw_sample(sample: Sample, size_px: int, *, zoom: bool = False) -> Image:
     """
     import cv2
 
-    left, top, right, bottom = _labelled_part(sample) if zoom else (0, 0, sample.width, sample.height)
+    left, top, right, bottom = _label_bounds(sample) if zoom else (0, 0, sample.width, sample.height)
     scale = size_px / max(right - left, bottom - top)
     size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
@@ -227,7 +227,7 @@ def draw_sample(sample: Sample, size_px: int, *, zoom: bool = False) -> Image:
     return canvas
 
 
-def _labelled_part(sample: Sample) -> tuple[int, int, int, int]:
+def _label_bounds(sample: Sample) -> tuple[int, int, int, int]:
     """Return left, top, right and bottom around all boxes and keypoints, with a margin, inside the image."""
     boxes = [np.reshape(instance.box, (2, 2)) for instance in sample.instances if instance.box is not None]
     points = [instance.keypoints_px for instance in sample.instances if instance.keypoints_px is not None]

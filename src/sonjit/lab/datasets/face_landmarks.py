@@ -19,7 +19,7 @@ import numpy as np
 from sonjit._util.arrays import FloatArray
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets.dataset import Dataset, DatasetEntry, RecordDataset, box_from_corner, read_lines
-from sonjit.lab.datasets.formats.coco import CocoSet, Record, labelled
+from sonjit.lab.datasets.formats.coco import CocoSet, Record, keypoint_fields
 from sonjit.lab.datasets.sample import Instance, Sample
 
 _POINTS = 68
@@ -61,7 +61,7 @@ class FacePoints(RecordDataset):
     def __init__(self, entry: DatasetEntry, root: Path, split: str, origin: float) -> None:
         super().__init__(entry, root, split)
         self._origin = origin
-        self.keep(self._found(), str(self.need(".")))
+        self.keep(self._find_labels(), str(self.need(".")))
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
         """Return one image with its one labelled face."""
@@ -80,7 +80,7 @@ class FacePoints(RecordDataset):
         tags = {"subset": subset} if subset else {}
         return self.sample_of(image_name, [face], file, sequence=sequence, frame=frame, tags=tags)
 
-    def _found(self) -> Iterator[tuple[str, str]]:
+    def _find_labels(self) -> Iterator[tuple[str, str]]:
         """Yield `.pts` files and their images, below the root."""
         for file in sorted(self.root.rglob("*.pts")):
             if self._is_in_split(file.relative_to(self.root)):
@@ -130,7 +130,7 @@ class CocoFaces(CocoSet):
 
     def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
         """Yield the face of an annotation."""
-        points = labelled(annotation, "keypoints", _POINTS, has_visibility=False)
+        points = keypoint_fields(annotation, "keypoints", _POINTS, has_visibility=False)
         points["keypoints_px"] -= self._origin
         box = box_from_corner(annotation, "bbox")
         yield Instance(kind="face", skeleton="face_300w68", box=box, **points)
@@ -199,7 +199,7 @@ class CocoWflw(CocoSet):
 
     def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
         """Yield the face of an annotation."""
-        points = labelled(annotation, "keypoints", _WFLW_POINTS, has_visibility=False)
+        points = keypoint_fields(annotation, "keypoints", _WFLW_POINTS, has_visibility=False)
         yield Instance(kind="face", skeleton="face_wflw98", box=box_from_corner(annotation, "bbox"), **points)
 
 

@@ -145,7 +145,7 @@ class IlsvrcLocalization(RecordDataset):
         size, marked = _read_boxes(marks) if marks.is_file() else ((width, height), [])
         boxes = marked if boxes is None else boxes
         scale = width / size[0], height / size[1]  # some XML describes another copy of its image
-        objects = [(item, self._scaled(box, scale)) for item, box in boxes]
+        objects = [(item, self._scale_box(box, scale)) for item, box in boxes]
         if not objects and wnid in self._numbers:
             objects = [(wnid, None)]
         instances = (self._instance(item, box) for item, box in objects)
@@ -153,7 +153,7 @@ class IlsvrcLocalization(RecordDataset):
         return self.sample_of(name, instances, self.annotations, (width, height))
 
     @staticmethod
-    def _scaled(box: list[float], scale: tuple[float, float]) -> Box:
+    def _scale_box(box: list[float], scale: tuple[float, float]) -> Box:
         x_min, y_min, x_max, y_max = box
         return x_min * scale[0], y_min * scale[1], x_max * scale[0], y_max * scale[1]
 

@@ -244,7 +244,7 @@ class Sample:
         Raises:
             InputError: The image is missing, damaged or of another size than the labels.
         """
-        rgb = self._decoded()
+        rgb = self._decode()
         height, width = rgb.shape[:2]
         if (width, height) == (self.width, self.height):
             return rgb
@@ -277,7 +277,7 @@ class Sample:
         except InputError as error:
             raise InputError(f"{self.dataset} {self.id}: {error}") from None
 
-    def _decoded(self) -> Image:
+    def _decode(self) -> Image:
         match self.image:
             case Path():
                 return load_image(self.image, upright=self.upright)
@@ -311,15 +311,15 @@ def _vertices_of_fit(hand: Instance, camera: CalibratedCamera | None, mano: Mano
             f"MANO's {mano.side} hand for a {hand.side or 'hand of unknown side'}; choose the model of its side"
         )
     if fit.flat_mean is not None:
-        return _placed(hand, fit, camera, mano, flat_mean=fit.flat_mean)[0]
+        return _fit_in_camera(hand, fit, camera, mano, flat_mean=fit.flat_mean)[0]
     if hand.keypoints_m is None:
         raise InputError("neither the mean pose of this MANO fit nor its joints are known")
-    both = [_placed(hand, fit, camera, mano, flat_mean=flat) for flat in (True, False)]
+    both = [_fit_in_camera(hand, fit, camera, mano, flat_mean=flat) for flat in (True, False)]
     apart = [np.nanmean(np.linalg.norm((joints - hand.keypoints_m)[list(_FIRST)], axis=1)) for _, joints in both]
     return both[int(np.argmin(apart))][0]
 
 
-def _placed(
+def _fit_in_camera(
     hand: Instance, fit: ManoParameters, camera: CalibratedCamera | None, mano: Mano, *, flat_mean: bool
 ) -> tuple[FloatArray, FloatArray]:
     """Return vertices and joints (21, 3) in the camera's frame."""

@@ -65,7 +65,7 @@ def split_dataset(
     for name in shares:
         indices = np.array([k for k, group in enumerate(joined) if assigned[group] == name], np.int64)
         subjects = sorted({groups[k] for k in indices.tolist()})
-        parts[name] = Part(name, indices, tuple(subjects), _hashed(sorted(ids[k] for k in indices.tolist())))
+        parts[name] = Part(name, indices, tuple(subjects), _hash_words(sorted(ids[k] for k in indices.tolist())))
     return parts
 
 
@@ -95,7 +95,7 @@ def split_groups(groups: Sequence[str], shares: Mapping[str, float], *, seed: in
     targets = {name: share * len(groups) for name, share in shares.items()}
     empty = set(shares)
     assigned: dict[str, str] = {}
-    order = sorted(sizes, key=lambda group: _hashed([str(seed), group]))
+    order = sorted(sizes, key=lambda group: _hash_words([str(seed), group]))
     for index, group in enumerate(order):
         open_to = empty if len(order) - index <= len(empty) else targets.keys()  # no part stays without a group
         part = max(open_to, key=lambda name: (targets[name] / shares[name], name))
@@ -125,16 +125,16 @@ def _merge_groups(groups: Sequence[str], files: Sequence[Path | bytes | None]) -
     for same_size in by_size.values():
         by_content: dict[str, set[str]] = defaultdict(set)
         for file, found in same_size.items():
-            content = "" if len(same_size) == 1 else _content(file)  # a size of its own: no need to read it
+            content = "" if len(same_size) == 1 else _hash_content(file)  # a size of its own: no need to read it
             by_content[content] |= found
         for together in by_content.values():
             join(together)
     return [lead(group) for group in groups]
 
 
-def _content(file: Path | bytes) -> str:
+def _hash_content(file: Path | bytes) -> str:
     return hashlib.sha256(file if isinstance(file, bytes) else file.read_bytes()).hexdigest()
 
 
-def _hashed(words: Iterable[str]) -> str:
+def _hash_words(words: Iterable[str]) -> str:
     return hashlib.sha256("\0".join(words).encode()).hexdigest()

@@ -294,10 +294,10 @@ def lines_svg(
     return svg_of(_WIDTH, _HEIGHT, marks, title)
 
 
-def smoothed(values: Sequence[float]) -> list[float]:
+def smooth_values(values: Sequence[float]) -> list[float]:
     """Return the means of each value and its neighbours, over a twentieth of the values; NaN is left out.
 
-    >>> smoothed([0.0, 2.0])
+    >>> smooth_values([0.0, 2.0])
     [0.0, 2.0]
     """
     half = len(values) // 40

@@ -189,7 +189,7 @@ def _blocks(records: Sequence[EvaluationRecord], request: CardRequest) -> Iterat
             "takes region, skin tone (Fitzpatrick, Monk), gender and age by subject or image; a folder of your own "
             "may hold the groups itself."
         )
-    yield from _published({run["main"] for record in records for run in record["runs"]})
+    yield from _published_card_blocks({run["main"] for record in records for run in record["runs"]})
     if request.bench is not None:
         yield from _latency(model, request.bench)
     yield Heading("Licence")
@@ -363,7 +363,7 @@ def _goal(metric: str, goal: float) -> float:
     return next((card.goal for card in map(load_groups, cards_of(metric))), math.nan)
 
 
-def _published(metrics: set[str]) -> Iterator[Block]:
+def _published_card_blocks(metrics: set[str]) -> Iterator[Block]:
     blocks = [block for metric in sorted(metrics) for block in published_groups(cards_of(metric), metric)]
     if blocks:
         yield Heading("Published cards")

@@ -32,7 +32,7 @@ class _Run(NamedTuple):
     record: EvaluationRecord
     items: dict[tuple[str, int], EvaluatedItem]  # by sample and instance
     values: dict[tuple[str, int], float]
-    places: dict[str, int]
+    indices: dict[str, int]
 
 
 def draw_comparison(
@@ -61,7 +61,7 @@ def draw_comparison(
     keys = _chosen(rows, samples, columns)
     chosen = [f"{item['set']}:{item['split']}" for item in first["data"]]
     data = ProtocolData(load_protocol(first["protocol"]["name"]), root, chosen=chosen)
-    cases = [(data[rows[0].places[name]], name, number) for name, number in keys]
+    cases = [(data[rows[0].indices[name]], name, number) for name, number in keys]
     pictures = [[draw_case(sample, number, None, bare=True) for sample, _, number in cases]]
     pictures += [
         [draw_case(sample, at, row.items[name, at].points_px, only_labels=True) for sample, name, at in cases]

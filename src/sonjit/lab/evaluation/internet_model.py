@@ -202,7 +202,7 @@ class InterNetModel:
         assert self._rootnet is not None
         if (area := _area([hand], None)) is None:
             return np.nan
-        crops = self._rootnet.normalised(image_crops(rgb, [area], self._rootnet.side).to(self._device))
+        crops = self._rootnet.normalise_crops(image_crops(rgb, [area], self._rootnet.side).to(self._device))
         at_box = depth_of_box((area.width, area.height), (camera.fx, camera.fy))
         return float(self._rootnet(crops, crops.new_tensor([[at_box]]))["coord"][0, 2])
 

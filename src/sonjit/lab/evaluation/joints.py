@@ -17,9 +17,16 @@ from sonjit.lab.evaluation.metrics import (
     mean_metric,
     parts_of,
     row_means,
-    stacked,
+    stack_rows,
 )
-from sonjit.lab.evaluation.predictions import EvaluatedItem, group_of, hidden_share, known_points, matched, shaped
+from sonjit.lab.evaluation.predictions import (
+    EvaluatedItem,
+    group_of,
+    hidden_share,
+    known_points,
+    match_predictions,
+    match_shape,
+)
 from sonjit.lab.evaluation.two_hands import MM, SHARED_METRICS, SIDES, shared_metrics
 from sonjit.lab.metrics import (
     OCCLUSION_EDGES,
@@ -91,7 +98,7 @@ class JointEvaluator:
             and (known := known_points(instance.keypoints_m, instance.valid_m)) is not None
             and np.isfinite(known).all(1).sum() > 1
         ]
-        own = matched(truth, predictions)
+        own = match_predictions(truth, predictions)
         return [self._evaluate(sample, number, item, own.get(number)) for number, item in truth]
 
     def _evaluate(
@@ -99,9 +106,9 @@ class JointEvaluator:
     ) -> EvaluatedItem:
         truth = known_points(instance.keypoints_m, instance.valid_m)
         assert truth is not None
-        joints = shaped(None if prediction is None else prediction.keypoints_m, truth, "keypoints_m")
+        joints = match_shape(None if prediction is None else prediction.keypoints_m, truth, "keypoints_m")
         if self._protocol.root == "palm":
-            truth, joints = _with_palm_root(truth), _with_palm_root(joints)
+            truth, joints = _replace_wrist_by_palm(truth), _replace_wrist_by_palm(joints)
         errors = {
             self.error_name(alignment): _errors(joints, truth, alignment, prediction, mirror=self._protocol.mirror)
             for alignment in self._protocol.alignments
@@ -154,12 +161,10 @@ class JointEvaluator:
             return dict.fromkeys(names, math.inf)
         if prediction.vertices_m is None or (alignment == "absolute" and not prediction.placed):
             return {}
-        vertices, true = shaped(prediction.vertices_m, truth.vertices, "vertices_m"), truth.vertices
+        vertices, true = match_shape(prediction.vertices_m, truth.vertices, "vertices_m"), truth.vertices
         if alignment == "root":
             vertices, true = vertices - joints[0], true - truth.joints[0]
-        points = _aligned(
-            vertices, true, "absolute" if alignment == "root" else alignment, mirror=self._protocol.mirror
-        )
+        points = _align(vertices, true, "absolute" if alignment == "root" else alignment, mirror=self._protocol.mirror)
         errors = MM * joint_errors(*points)
         scores = f_scores(points.predicted[0], points.truth[0], tuple(limit / MM for limit in limits))
         area = float(areas_under_pck(errors, *self._protocol.auc).mean())
@@ -179,7 +184,7 @@ class JointEvaluator:
         average = self._protocol.average
         for alignment in self._protocol.alignments:
             name, title = self.error_name(alignment), _TITLE[alignment]
-            errors = stacked([item.errors[name] for item in evaluated])
+            errors = stack_rows([item.errors[name] for item in evaluated])
             if alignment == "absolute" and not np.isfinite(errors).any():
                 continue  # nothing that was predicted has a place before the camera
             areas = 100 * areas_under_pck(errors, low, high, steps)
@@ -213,7 +218,7 @@ class JointEvaluator:
                 )
             )
         summary.metrics += motion_metrics(evaluated, clusters)
-        main = stacked([item.errors[self.main] for item in evaluated])
+        main = stack_rows([item.errors[self.main] for item in evaluated])
         skeleton = load_skeleton("hand_mediapipe21")
         if self._protocol.root == "palm":
             skeleton = replace(skeleton, keypoints=("palm_center", *skeleton.keypoints[1:]))
@@ -233,15 +238,15 @@ def _errors(
     """Return errors (K,) in millimetres; NaN if an alignment does not apply."""
     if alignment == "absolute" and prediction is not None and not prediction.placed:
         return np.full(len(truth), np.nan)
-    return MM * joint_errors(*_aligned(joints, truth, alignment, mirror=mirror))[0]
+    return MM * joint_errors(*_align(joints, truth, alignment, mirror=mirror))[0]
 
 
-def _with_palm_root(points: NDArray[np.float64]) -> NDArray[np.float64]:
+def _replace_wrist_by_palm(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return a hand (21, 3) whose wrist is replaced by the palm's centre, halfway to the middle finger's knuckle."""
     return np.concatenate([points[[0, 9]].mean(0, keepdims=True), points[1:]])
 
 
-def _aligned(points: NDArray[np.float64], truth: NDArray[np.float64], alignment: Alignment, *, mirror: bool) -> Points:
+def _align(points: NDArray[np.float64], truth: NDArray[np.float64], alignment: Alignment, *, mirror: bool) -> Points:
     prediction, true = points[None], truth[None]
     valid = np.asarray(np.isfinite(true).all(-1), np.bool_)
     match alignment:

@@ -15,7 +15,7 @@ import numpy as np
 
 from sonjit._util.errors import InputError, unknown_name
 from sonjit.lab.evaluation.images import corner_and_size, image_number
-from sonjit.lab.evaluation.landmarks import in_order, is_of
+from sonjit.lab.evaluation.landmarks import is_of, reorder_keypoints
 from sonjit.lab.evaluation.metrics import Metric, MetricSummary
 from sonjit.lab.evaluation.person_parts import PersonPart
 from sonjit.lab.evaluation.predictions import EvaluatedItem
@@ -165,7 +165,9 @@ def _predicted_parts(part: str, predictions: Iterable[Prediction]) -> list[tuple
             or prediction.keypoints_px is None
         ):
             continue
-        points = np.asarray(in_order(prediction, definition.skeleton).keypoints_px, np.float64)[definition.chosen, :2]
+        points = np.asarray(reorder_keypoints(prediction, definition.skeleton).keypoints_px, np.float64)[
+            definition.chosen, :2
+        ]
         known = np.isfinite(points).all(1, keepdims=True)
         if known.any():
             flags = np.where(known, 2.0, 0.0)

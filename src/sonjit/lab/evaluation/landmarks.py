@@ -26,9 +26,9 @@ from sonjit.lab.evaluation.metrics import (
     parts_by_condition,
     parts_of,
     row_means,
-    stacked,
+    stack_rows,
 )
-from sonjit.lab.evaluation.predictions import EvaluatedItem, group_of, hidden_share, known_points, matched
+from sonjit.lab.evaluation.predictions import EvaluatedItem, group_of, hidden_share, known_points, match_predictions
 from sonjit.lab.metrics import (
     eye_distances,
     found,
@@ -89,8 +89,9 @@ class LandmarkEvaluator:
         if not truth:
             return []
         skeleton = truth[0][1].skeleton
-        own = matched(
-            truth, [in_order(prediction, skeleton) for prediction in predictions if is_of(prediction, self._kind)]
+        own = match_predictions(
+            truth,
+            [reorder_keypoints(prediction, skeleton) for prediction in predictions if is_of(prediction, self._kind)],
         )
         rgb = sample.rgb()
         about = image_conditions(sample, rgb)
@@ -163,12 +164,12 @@ class LandmarkEvaluator:
     def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
         """Return means, share found, PCK and its area, with parts by joint and part."""
         name, title = _METRICS[self._kind]
-        errors = stacked([item.errors[name] for item in evaluated])
+        errors = stack_rows([item.errors[name] for item in evaluated])
         low, high, steps = self._curve
         rates = {key: _column(evaluated, key) for key in ("found", "handedness")}
         summary = MetricSummary()
         if self._kind == "body":
-            hits = stacked([item.errors["pdj"] for item in evaluated])
+            hits = stack_rows([item.errors["pdj"] for item in evaluated])
             summary.metrics.append(mean_metric("pdj", "PDJ", hits, "%", clusters=clusters, better="higher"))
         summary.metrics.append(mean_metric(name, title, errors, "%", clusters=clusters))
         areas = 100 * areas_under_pck(errors, low, high, steps)
@@ -181,7 +182,7 @@ class LandmarkEvaluator:
             summary.metrics.append(
                 mean_metric("handedness", "side", 100 * rates["handedness"], "%", clusters=clusters, better="higher")
             )
-        main = stacked([item.errors[self.main] for item in evaluated])
+        main = stack_rows([item.errors[self.main] for item in evaluated])
         self._add_parts(summary, evaluated, clusters, by_point=main, by_item=main)
         summary.curves.append(self._pck("PCK", errors))
         summary.values = row_means(main if self.main != "pdj" else found(main))
@@ -228,7 +229,7 @@ def is_of(prediction: Prediction, kind: str) -> bool:
     return prediction.skeleton is None or prediction.skeleton.partition("_")[0] == kind
 
 
-def in_order(prediction: Prediction, skeleton: str | None) -> Prediction:
+def reorder_keypoints(prediction: Prediction, skeleton: str | None) -> Prediction:
     """Return a prediction with its keypoints in another skeleton's order, by name; NaN for those that it lacks.
 
     Points of 300W and WFLW are computed from a face mesh, see `face_points`.
@@ -325,7 +326,7 @@ class FaceEvaluator(LandmarkEvaluator):
         if self._pupils:
             add("nme_pupils", "NME, by the pupils", _column(evaluated, "nme_pupils"))
         add("found", "found", 100 * _column(evaluated, "found"), higher=True)
-        points = stacked([item.errors["nme"] for item in evaluated])
+        points = stack_rows([item.errors["nme"] for item in evaluated])
         self._add_parts(summary, evaluated, clusters, by_point=points, by_item=nme)
         summary.curves.append(self._pck("images", nme))
         summary.values = nme[:, 0].tolist()

@@ -15,7 +15,7 @@ from sonjit.lab.evaluation.predictions import Prediction, known_points
 from sonjit.lab.meshes.frame_crops import frame_crop
 from sonjit.lab.meshes.hand_mesh import Sight
 from sonjit.lab.meshes.mano_networks import box_around_hand, hand_crop, load_deformer, load_handoccnet
-from sonjit.lab.networks.hands3d.deformer import turned_to_camera
+from sonjit.lab.networks.hands3d.deformer import rotate_to_camera
 from sonjit.lab.networks.hands3d.deformer_stream import GAP, Corners, box_around
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class HandOccNetModel(NetworkModel):
             if left:
                 joints, vertices = joints * _MIRROR, vertices * _MIRROR
                 image_points = np.array([1.0, 0.0]) + image_points * (-1.0, 1.0)
-            found.append(_prediction(sample, number, joints, vertices, _in_image(image_points, area)))
+            found.append(_prediction(sample, number, joints, vertices, _image_pixels(image_points, area)))
         return found
 
 
@@ -97,18 +97,18 @@ class DeformerModel(NetworkModel):
                     own if reference is None else _same_hand(other, reference)
                 ),
             )
-            frames = [self._encoded(*frame) for frame in window]
+            frames = [self._encode(*frame) for frame in window]
             tokens, joints = (torch.stack(each)[None] for each in zip(*(frame[:2] for frame in frames), strict=True))
             side = tokens.new_full(tokens.shape[:2], float(instance.side == "Left"))
             out = network.fuse(tokens, joints, side)
-            pose = turned_to_camera(out["mano_pose_aa"], network.hands.variant)
+            pose = rotate_to_camera(out["mano_pose_aa"], network.hands.variant)
             meshes = network.hands(pose, out["mano_shape"], side.mean(1))
             vertices, hand = (points[0].double().cpu().numpy() for points in meshes)
             pixels = frames[len(frames) // 2].pixels
             found.append(_prediction(sample, number, hand, vertices, pixels))
         return found
 
-    def _encoded(self, sample: Sample, hand: Instance) -> _Encoded:
+    def _encode(self, sample: Sample, hand: Instance) -> _Encoded:
         key = sample.dataset, sample.id, hand.side
         if key in self._cache:
             self._cache.move_to_end(key)
@@ -118,10 +118,10 @@ class DeformerModel(NetworkModel):
         size, device = network.size.image, network.device
         area = frame_crop(sample, points)
         within = (points - (area.cx - area.width / 2, area.cy - area.height / 2)) * size / area.width
-        box = box_around(within).clipped(size, size)
+        box = box_around(within).clip(size, size)
         image = torch.from_numpy(hand_crop(sample.rgb(), area, size, mirrored=False)).permute(2, 0, 1)[None].float()
         tokens, joints = network.encode(image.to(device) / 255, torch.tensor([box], device=device))
-        encoded = _Encoded(tokens[0], joints[0], _in_image(_in_crop(joints[0], box) / size, area))
+        encoded = _Encoded(tokens[0], joints[0], _image_pixels(_crop_pixels(joints[0], box) / size, area))
         self._cache[key] = encoded
         if len(self._cache) > _CACHED_FRAMES:
             self._cache.popitem(last=False)
@@ -160,13 +160,13 @@ def _square(instance: Instance, points: NDArray[np.float64], sample: Sample) -> 
     return square_box(clamped_box(labelled_box, sample.width, sample.height) or labelled_box, scale=_BOX_ENLARGEMENT)
 
 
-def _in_crop(joints: Tensor, box: Corners) -> NDArray[np.float64]:
+def _crop_pixels(joints: Tensor, box: Corners) -> NDArray[np.float64]:
     """Return pixels (21, 2) of a crop for positions in 0 to 1 of a box in it."""
     low, high = np.array(box[:2]), np.array(box[2:])
     return low + joints.double().cpu().numpy() * (high - low)
 
 
-def _in_image(image_points: NDArray[np.float64], area: RotatedBox) -> NDArray[np.float64]:
+def _image_pixels(image_points: NDArray[np.float64], area: RotatedBox) -> NDArray[np.float64]:
     """Return pixels (21, 2) of the image for positions in 0 to 1 of an upright crop."""
     return np.array([area.cx, area.cy]) + (image_points - 0.5) * (area.width, area.height)
 

@@ -171,7 +171,7 @@ def row_means(errors: NDArray[np.float64]) -> list[float]:
     return means
 
 
-def stacked(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+def stack_rows(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     """Return rows (K,) as (N, K)."""
     return np.stack(rows) if rows else np.zeros((0, 1))
 

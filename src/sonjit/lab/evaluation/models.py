@@ -188,10 +188,10 @@ def describe_model(choice: ModelChoice, model: Model | None = None) -> ModelReco
         choice.predictions, choice.weights, choice.root_weights, choice.boxes, choice.mano, choice.mano_left,
         choice.landmark_model,
     ]  # fmt: skip
-    own_files: list[FileRecord] = [{**_described(Path(file)), "path": str(file)} for file in files if file]
+    own_files: list[FileRecord] = [{**_file_record(Path(file)), "path": str(file)} for file in files if file]
     record: ModelRecord = {
         "name": choice.title,
-        "files": own_files + _published(choice),
+        "files": own_files + _published_files(choice),
     }
     if choice.is_classifier:
         from sonjit.lab.evaluation.network_models import ClassifierModel
@@ -243,12 +243,12 @@ def _internet(choice: ModelChoice, device: torch.device) -> Model:
     )
 
 
-def _published(choice: ModelChoice) -> list[FileRecord]:
+def _published_files(choice: ModelChoice) -> list[FileRecord]:
     """Return the catalogue's files of a detector."""
     from sonjit.weights import find_weight
 
     if choice.name in PALM_MODELS and choice.weights is None:
-        return [{"name": choice.name, **_described(find_weight(choice.name, choice.models_dir))}]
+        return [{"name": choice.name, **_file_record(find_weight(choice.name, choice.models_dir))}]
     if not _is_detector(choice):
         return []
     entry, model = find_model(choice.name or "")
@@ -257,10 +257,10 @@ def _published(choice: ModelChoice) -> list[FileRecord]:
         weights.pop("landmark", None)
     further = () if choice.search in (None, "fast") or model.is_box else entry.search_weights
     names = dict.fromkeys((*weights.values(), *further))
-    return [{"name": name, **_described(find_weight(name, choice.models_dir))} for name in names]
+    return [{"name": name, **_file_record(find_weight(name, choice.models_dir))} for name in names]
 
 
-def _described(path: Path) -> FileRecord:
+def _file_record(path: Path) -> FileRecord:
     if path.is_dir():
         path /= "weights.safetensors"  # of a run
     if not path.is_file():

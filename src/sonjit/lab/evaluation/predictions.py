@@ -145,7 +145,9 @@ class EvaluatedItem:
         )
 
 
-def matched(instances: Sequence[tuple[int, Instance]], predictions: Sequence[Prediction]) -> dict[int, Prediction]:
+def match_predictions(
+    instances: Sequence[tuple[int, Instance]], predictions: Sequence[Prediction]
+) -> dict[int, Prediction]:
     """Match predictions with instances one to one, nearest first.
 
     A prediction with an instance index belongs to that instance. Others are matched by their keypoints in the image:
@@ -193,7 +195,7 @@ def hidden_share(instance: Instance) -> float:
     return 1 - float(instance.visible[labelled].mean()) if labelled.any() else math.nan
 
 
-def shaped(prediction: NDArray[np.floating] | None, truth: NDArray[np.float64], name: str) -> NDArray[np.float64]:
+def match_shape(prediction: NDArray[np.floating] | None, truth: NDArray[np.float64], name: str) -> NDArray[np.float64]:
     """Return a prediction in the shape of the truth (K, D); NaN without one.
 
     Raises:

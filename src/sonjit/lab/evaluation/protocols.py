@@ -191,30 +191,30 @@ class ProtocolData:
             )
         self.choices = existing
         self.sets: list[Dataset] = [_open(choice, root / choice.folder, skip_bad=skip_bad) for choice in existing]
-        self.places = [
+        self._indices = [
             (number, index)
             for number, dataset in enumerate(self.sets)
             for index in range(len(dataset) if limit is None else min(limit, len(dataset)))
         ]
-        if not self.places:
+        if not self._indices:
             raise InputError(f"{', '.join(choice.set for choice in existing)} in {root}: no sample to evaluate")
         self.skipped = [f"{item.id}: {item.reason}" for dataset in self.sets for item in dataset.skipped]
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self._indices)
 
     def __getitem__(self, row: int) -> Sample:
-        number, index = self.places[row]
+        number, index = self._indices[row]
         return self.sets[number][index]
 
-    def in_recordings(self) -> RecordedData:
+    def order_by_recording(self) -> RecordedData:
         """Return the same samples with those of each recording in succession."""
         return RecordedData(self, [index for group in self.recordings() for index in group])
 
     def recordings(self) -> list[tuple[int, ...]]:
         """Return the indices of each recording's images in order, as tracking needs them; other images are single."""
         keys: list[tuple[int, bool, str, str, int, int]] = []
-        for index, (number, _) in enumerate(self.places):
+        for index, (number, _) in enumerate(self._indices):
             sample = self[index]
             if sample.sequence is None:
                 keys.append((number, False, "", "", index, index))

@@ -234,7 +234,7 @@ def comparison(table: PublishedTable, record: EvaluationRecord) -> Table | None:
     for run in record["runs"]:
         metrics = {metric["name"]: metric for metric in run["metrics"]}
         cells = [
-            number(_in_unit(metrics[column.metric], column.unit)) if column.metric in metrics else "–"
+            number(_convert_unit(metrics[column.metric], column.unit)) if column.metric in metrics else "–"
             for column in table.columns
         ]
         if any(cell != "–" for cell in cells):
@@ -287,7 +287,7 @@ def cards_of(metric: str) -> tuple[str, ...]:
     return tuple(name for name in list_published() if name.startswith("card-") and load_groups(name).metric == metric)
 
 
-def _in_unit(metric: MetricRecord, unit: str) -> float | None:
+def _convert_unit(metric: MetricRecord, unit: str) -> float | None:
     """Return a metric in a published table's unit: shares and per cent differ by 100."""
     value = metric["value"]
     if value is None or metric["unit"] == unit:

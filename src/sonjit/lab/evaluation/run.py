@@ -31,7 +31,7 @@ from sonjit.lab.evaluation.published import load_table
 from sonjit.lab.evaluation.records import Journal, JournalLine, hash_of, hash_of_lines
 from sonjit.lab.evaluation.scenes import SceneEvaluator
 from sonjit.lab.evaluation.schema import MetricRecord
-from sonjit.lab.evaluation.submissions import check_submission, save_submission, submitted
+from sonjit.lab.evaluation.submissions import check_submission, encode_submission, save_submission
 from sonjit.lab.evaluation.two_hands import TwoHandEvaluator
 from sonjit.runs import Summary
 
@@ -272,7 +272,7 @@ class _Worker:
 
     @cached_property
     def _ordered_samples(self) -> RecordedData:
-        return self.data.in_recordings()
+        return self.data.order_by_recording()
 
     def is_current(self, line: JournalLine) -> bool:
         """Check whether labels and image of a sample are those of a journal line."""
@@ -296,7 +296,7 @@ class _Worker:
                 predictions = self.model.find(sample, sample.rgb(), mode)
             evaluated = tuple(self.evaluator.evaluate(sample, predictions))
             is_requested = self.request.submission is not None
-            text = submitted(self.protocol, sample, predictions) if is_requested else ""
+            text = encode_submission(self.protocol, sample, predictions) if is_requested else ""
             return JournalLine(
                 index, sample.dataset, sample.id, sample.subject, hash_of(sample), evaluated, submission=text
             )

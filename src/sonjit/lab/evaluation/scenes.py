@@ -115,7 +115,7 @@ def region_covers(region: NDArray[np.bool_], box: Box) -> bool:
 class _FoundImage(NamedTuple):
     """Correctly classified image: its index in the data, the class's map, and the box of the region."""
 
-    place: int
+    sample_index: int
     values: NDArray[np.float32]
     region: Box
 
@@ -147,7 +147,7 @@ def draw_patterns(data: ProtocolData, lines: Sequence[JournalLine]) -> dict[str,
         draw_captions(tiles[0], [f"{scene}: mean of {len(ranked)}"])
         for image in ranked[:_COLUMNS]:
             left, top, right, bottom = map(round, image.region)
-            cut = data[image.place].rgb()[top:bottom, left:right]
+            cut = data[image.sample_index].rgb()[top:bottom, left:right]
             tiles.append(np.asarray(cv2.resize(cut, size, interpolation=cv2.INTER_LINEAR), np.uint8))
         tiles += [np.full_like(tiles[0], 24)] * (1 + _COLUMNS - len(tiles))
         pictures[scene] = encode_image(np.concatenate(tiles, axis=1), ".jpg")

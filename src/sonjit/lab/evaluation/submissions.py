@@ -18,7 +18,7 @@ from sonjit._util.errors import InputError
 from sonjit._util.files import atomic_file
 from sonjit._util.json_text import json_from
 from sonjit.lab.datasets.joint_orders import MANO
-from sonjit.lab.evaluation.predictions import matched
+from sonjit.lab.evaluation.predictions import match_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,7 +50,7 @@ def check_submission(protocol: Protocol, path: Path, modes: Sequence[str]) -> No
         raise InputError(f"--submission requires --mode. Choose from {', '.join(modes)}")
 
 
-def submitted(protocol: Protocol, sample: Sample, predictions: Sequence[Prediction]) -> str:
+def encode_submission(protocol: Protocol, sample: Sample, predictions: Sequence[Prediction]) -> str:
     """Return a sample's points for the server as base64 of (799, 3) or (21, 3) float64; "" if nothing was found.
 
     Raises:
@@ -62,7 +62,7 @@ def submitted(protocol: Protocol, sample: Sample, predictions: Sequence[Predicti
         return ""
     if len(hands) != 1:
         raise InputError(f"{named}: has {len(hands)} hands; a submission requires one hand per image")
-    (number, hand), own = hands[0], matched(hands, predictions)
+    (number, hand), own = hands[0], match_predictions(hands, predictions)
     if number not in own:
         return ""
     joints, vertices = own[number].keypoints_m, own[number].vertices_m
@@ -86,8 +86,10 @@ def submitted(protocol: Protocol, sample: Sample, predictions: Sequence[Predicti
 
 
 def save_submission(protocol: Protocol, path: Path, lines: Sequence[JournalLine]) -> int:
-    """Write the results of `submitted` for all samples in order. Return the number of zero rows, where nothing was
-    found.
+    """Write the results of `encode_submission` for all samples in order.
+
+    Returns:
+        Number of zero rows, where nothing was found.
 
     Raises:
         JobError: The disk refuses the file.
@@ -96,7 +98,7 @@ def save_submission(protocol: Protocol, path: Path, lines: Sequence[JournalLine]
         if protocol.submission == "dexycb":
             for line in lines:
                 if line.submission:
-                    numbers = (1000 * _decoded(line.submission)).ravel().tolist()
+                    numbers = (1000 * _decode(line.submission)).ravel().tolist()
                     file.write(",".join(map(str, (line.place, *numbers))) + "\n")
             return 0
         file.write("[[")
@@ -109,10 +111,10 @@ def save_submission(protocol: Protocol, path: Path, lines: Sequence[JournalLine]
 
 def _rows(lines: Sequence[JournalLine], part: slice) -> Iterator[str]:
     for number, line in enumerate(lines):
-        yield ("," if number else "") + json_from(_decoded(line.submission)[part].tolist())
+        yield ("," if number else "") + json_from(_decode(line.submission)[part].tolist())
 
 
-def _decoded(text: str) -> NDArray[np.float64]:
+def _decode(text: str) -> NDArray[np.float64]:
     if not text:
         return np.zeros((_JOINTS + _VERTICES, 3))
     return np.frombuffer(base64.b64decode(text), np.float64).reshape(-1, 3)

@@ -14,9 +14,9 @@ from sonjit.lab.evaluation.metrics import (
     mean_metric,
     parts_of,
     row_means,
-    stacked,
+    stack_rows,
 )
-from sonjit.lab.evaluation.predictions import EvaluatedItem, hidden_share, known_points, shaped
+from sonjit.lab.evaluation.predictions import EvaluatedItem, hidden_share, known_points, match_shape
 from sonjit.lab.metrics import (
     average_precision,
     handedness_hits,
@@ -61,7 +61,7 @@ class TwoHandEvaluator:
             for instance in sample.instances
             if instance.kind == "hand" and instance.side is not None
         }
-        truth = np.concatenate([_joints(hands.get(side)) for side in SIDES])
+        truth = np.concatenate([_labelled_joints(hands.get(side)) for side in SIDES])
         if not np.isfinite(truth).any():
             return []
         two = sample.tags.get("hand_type", "interacting" if len(hands) == 2 else "") == "interacting"
@@ -69,7 +69,7 @@ class TwoHandEvaluator:
         for prediction in sorted(predictions, key=lambda prediction: prediction.score):
             if prediction.side is not None:
                 own[prediction.side] = prediction  # the surest last
-        joints = np.concatenate([_predicted(own.get(side)) for side in SIDES])
+        joints = np.concatenate([_predicted_joints(own.get(side)) for side in SIDES])
         errors = MM * two_hand_errors(joints[None], truth[None], roots=_ROOTS)
         numbers = {"interacting": float(two)}
         if own and all(prediction.placed for prediction in own.values()):
@@ -105,7 +105,7 @@ class TwoHandEvaluator:
         """Return MPJPE of single, interacting and all hands, MRRPE and handedness, with parts by joint and finger of
         both hands.
         """
-        errors = stacked([item.errors["mpjpe"] for item in evaluated])
+        errors = stack_rows([item.errors["mpjpe"] for item in evaluated])
         two = np.array([item.numbers["interacting"] > 0 for item in evaluated], np.bool_)
         average = self._protocol.average
         summary = MetricSummary()
@@ -164,14 +164,16 @@ def _hand_type(sample: Sample, hands: Collection[str]) -> list[bool] | None:
     return [side in hands for side in SIDES]
 
 
-def _joints(hand: Instance | None) -> NDArray[np.float64]:
+def _labelled_joints(hand: Instance | None) -> NDArray[np.float64]:
     """Return joints (21, 3) in metres; NaN without a label."""
     known = None if hand is None else known_points(hand.keypoints_m, hand.valid_m)
     return np.full((_JOINTS, 3), np.nan) if known is None else known
 
 
-def _predicted(prediction: Prediction | None) -> NDArray[np.float64]:
-    return shaped(None if prediction is None else prediction.keypoints_m, np.full((_JOINTS, 3), np.nan), "keypoints_m")
+def _predicted_joints(prediction: Prediction | None) -> NDArray[np.float64]:
+    return match_shape(
+        None if prediction is None else prediction.keypoints_m, np.full((_JOINTS, 3), np.nan), "keypoints_m"
+    )
 
 
 def _column(evaluated: Sequence[EvaluatedItem], name: str) -> NDArray[np.float64]:

@@ -174,7 +174,7 @@ def localize_classes(
     """
     if by not in get_args(LocalizeBy):
         raise InputError(unknown_name("by", by, get_args(LocalizeBy)))
-    area = _viewed_box(classifier, rgb, view, true_box)
+    area = _select_box(classifier, rgb, view, true_box)
     shown = _cut(rgb, area)
     height, width = shown.shape[:2]
     compute_maps = saliency_of_classes if by == "backprop" else explain_classes
@@ -200,7 +200,7 @@ def crop_box(classifier: Classifier, rgb: Image, threshold: float = 0.2) -> Box:
     return box_from_map(enlarge(best.values, width, height), threshold) or (0.0, 0.0, float(width), float(height))
 
 
-def _viewed_box(classifier: Classifier, rgb: Image, view: View, true_box: Box | None) -> Box:
+def _select_box(classifier: Classifier, rgb: Image, view: View, true_box: Box | None) -> Box:
     height, width = rgb.shape[:2]
     if view == "full":
         return 0.0, 0.0, float(width), float(height)

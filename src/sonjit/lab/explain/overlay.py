@@ -160,13 +160,13 @@ def draw_feature_maps(maps: Mapping[str, RealArray], rgb: Image, columns: int = 
         InputError: a map of another shape, or with values that are not numbers.
     """
     height, width = rgb.shape[:2]
-    panels = [_captioned(rgb.copy(), "input")]
+    panels = [_draw_title(rgb.copy(), "input")]
     for name, values in maps.items():
         if values.ndim not in (2, 3) or not values.size or not np.isfinite(values).all():
             raise InputError(f"map {name} of shape {values.shape}: give finite numbers, (h, w) or (C, h, w)")
         flat = values if values.ndim == 2 else np.abs(values).mean(0)
         shown = overlay(rgb, enlarge(np.ascontiguousarray(flat, np.float32), width, height))
-        panels.append(_captioned(shown, name))
+        panels.append(_draw_title(shown, name))
     panels += [np.full_like(rgb, _BLANK)] * (-len(panels) % columns)
     return grid([panels[start : start + columns] for start in range(0, len(panels), columns)])
 
@@ -204,6 +204,6 @@ def occlusion_maps(outputs: Mapping[str, Tensor], index: int = 0) -> dict[str, F
     }
 
 
-def _captioned(canvas: Image, title: str) -> Image:
+def _draw_title(canvas: Image, title: str) -> Image:
     draw_captions(canvas, [title])
     return canvas

@@ -172,7 +172,7 @@ class ClassSaliency:
 
     def explain(self, rgb: Image, time: float | None, *, draw: bool, true: Sequence[Box] = ()) -> Explained:
         """Return one line and one panel per class and network."""
-        parts = [self._of(number, rgb, true, draw=draw) for number in range(len(self._classifiers))]
+        parts = [self._explain_network(number, rgb, true, draw=draw) for number in range(len(self._classifiers))]
         records = [record for part in parts for record in part.records]
         lines = [line for part in parts for line in part.lines]
         if not draw:
@@ -181,7 +181,7 @@ class ClassSaliency:
             return Explained({"classes": records}, lines, side_by_side(parts[0].panels))
         return Explained({"classes": records}, lines, grid(list(zip(*(part.panels for part in parts), strict=True))))
 
-    def _of(self, number: int, rgb: Image, true: Sequence[Box], *, draw: bool) -> _NetworkMaps:
+    def _explain_network(self, number: int, rgb: Image, true: Sequence[Box], *, draw: bool) -> _NetworkMaps:
         """Return the maps of one network, with equally many panels for each network of a comparison."""
         from sonjit.lab.explain.classes import explain_classes, saliency_of_classes
 
@@ -336,7 +336,7 @@ class Explain(Task):
         """Open a table with a record per image, and a row per hand and target or per class."""
         columns = _FRAME | (_CLASS if self.of_classes else _HAND | _TARGET)
         name = self.model if self.of_classes else f"hands-{self.model}"
-        return RecordTable(save, table_header(source, name), columns, _rows, _renumbered)
+        return RecordTable(save, table_header(source, name), columns, _rows, _set_index)
 
     def explainer(self, *, still: bool) -> HandSaliency | ClassSaliency:
         """Load the networks of an explainer.
@@ -423,7 +423,7 @@ class ExplainWorker(Worker[Explained]):
         self._explainer.close()
 
 
-def _renumbered(record: Record, index: int, source: str | None) -> Record:
+def _set_index(record: Record, index: int, source: str | None) -> Record:
     """Return the record of one of several images."""
     rest = {name: value for name, value in record.items() if name not in ("index", "time", "source")}
     return {"index": index, "time": None} | ({"source": source} if source else {}) | rest

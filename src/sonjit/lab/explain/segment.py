@@ -154,7 +154,7 @@ def step_images(
     high, wide = steps.sizes[0]
     small = np.asarray(cv2.resize(rgb, (wide, high)), np.uint8)
     padded = "x".join(map(str, reversed(steps.images.shape[-2:])))
-    yield "1-resized", _titled(small, f"1 resized to {wide}x{high}, padded to {padded}")
+    yield "1-resized", _draw_title(small, f"1 resized to {wide}x{high}, padded to {padded}")
     yield "2-pyramid", _pyramid_image(steps)
     ratio = np.array([rgb.shape[1] / wide, rgb.shape[0] / high] * 2)
     yield "3-anchors", _anchor_image(rgb, steps, ratio)
@@ -167,7 +167,7 @@ def step_images(
         yield name, _candidate_image(rgb, boxes, title, ratio)
     yield "7-roi-features", _roi_image(small, steps)
     yield "8-masks", _mask_image(rgb, found, names)
-    yield "9-instances", _titled(draw_instances(rgb, found, names), f"9 found: {len(found.boxes)}")
+    yield "9-instances", _draw_title(draw_instances(rgb, found, names), f"9 found: {len(found.boxes)}")
 
 
 def _pyramid_image(steps: Steps) -> Image:
@@ -180,7 +180,7 @@ def _pyramid_image(steps: Steps) -> Image:
         mean, likely = _heat(grid[0].mean(0), size), _heat(cells, size)
         shape = f"{grid.shape[-1]}x{grid.shape[-2]}"
         tiles.append(
-            np.vstack([_titled(mean, f"P{level} {shape}"), _titled(likely, f"objectness to {cells.max():.2f}")])
+            np.vstack([_draw_title(mean, f"P{level} {shape}"), _draw_title(likely, f"objectness to {cells.max():.2f}")])
         )
     return np.hstack(tiles)
 
@@ -218,15 +218,15 @@ def _roi_image(small: NDArray[np.uint8], steps: Steps) -> Image:
     tiles = [
         np.vstack(
             [
-                _titled(_cut(small, box, size), f"objectness {score:.2f}"),
-                _titled(_heat(grid.mean(0), size), f"{grid.shape[-1]}x{grid.shape[-2]} of P{level}"),
+                _draw_title(_cut(small, box, size), f"objectness {score:.2f}"),
+                _draw_title(_heat(grid.mean(0), size), f"{grid.shape[-1]}x{grid.shape[-2]} of P{level}"),
             ]
         )
         for box, score, grid, level in zip(
             boxes.tolist(), scores.tolist(), steps.box_maps, steps.levels.tolist(), strict=False
         )
     ]
-    return np.hstack(tiles) if tiles else _titled(small // 2, "7 no proposals")
+    return np.hstack(tiles) if tiles else _draw_title(small // 2, "7 no proposals")
 
 
 def _mask_image(rgb: Image, found: DetectedInstances, names: Sequence[str]) -> Image:
@@ -236,14 +236,14 @@ def _mask_image(rgb: Image, found: DetectedInstances, names: Sequence[str]) -> I
     tiles = [
         np.vstack(
             [
-                _titled(_cut(rgb, box, size), f"{names[label - 1]} {score:.2f}"),
-                _titled(_heat(mask, size), f"mask {mask.shape[-1]}x{mask.shape[-2]}"),
+                _draw_title(_cut(rgb, box, size), f"{names[label - 1]} {score:.2f}"),
+                _draw_title(_heat(mask, size), f"mask {mask.shape[-1]}x{mask.shape[-2]}"),
             ]
         )
         for box, score, label, mask in list(rows)[:_ROWS]
         if mask.numel()
     ]
-    return np.hstack(tiles) if tiles else _titled(rgb // 2, "8 no masks")
+    return np.hstack(tiles) if tiles else _draw_title(rgb // 2, "8 no masks")
 
 
 def _heat(values: Tensor, size: tuple[int, int]) -> Image:
@@ -265,7 +265,7 @@ def _cut(rgb: Image, box: Sequence[float], size: tuple[int, int]) -> Image:
     return np.asarray(cv2.resize(part, size), np.uint8)
 
 
-def _titled(canvas: Image, title: str) -> Image:
+def _draw_title(canvas: Image, title: str) -> Image:
     titled = np.array(canvas, order="C")
     draw_captions(titled, [title])
     return titled
@@ -312,7 +312,7 @@ class Segment(Task):
     def open_table(self, save: str, source: Source) -> RecordTable:
         """Open a file in COCO's results format, or rows of boxes and masks."""
         del source
-        return RecordTable(save, None, _COLUMNS, _rows, _renumbered)
+        return RecordTable(save, None, _COLUMNS, _rows, _set_image_id)
 
 
 class _Segmentation(NamedTuple):
@@ -381,7 +381,7 @@ class SegmentWorker(Worker[_Segmentation]):
             summary.notes.append("demo weights are placeholders for trying the command: they find nothing")
 
 
-def _renumbered(record: Record, index: int, source: str | None) -> Record:
+def _set_image_id(record: Record, index: int, source: str | None) -> Record:
     """Return the record of one of several images."""
     return {**record, "image_id": _number(source, index)}
 

@@ -134,7 +134,7 @@ class Mano(nn.Module):
         joints = torch.addmm(self.joints_of_template.flatten(), betas, self.joint_shapes).unflatten(1, (JOINTS, 3))
         turned, positions = _chain(rotations, joints)  # (N, 16, 3, 3), (N, 16, 3)
         shifts = positions - (turned @ joints[..., None]).squeeze(-1)  # (N, 16, 3): position of each frame's origin
-        vertices = self._skinned(vertices, turned, shifts)
+        vertices = self._skin_vertices(vertices, turned, shifts)
 
         keypoints = torch.cat([positions, vertices[:, getattr(layout, self.side)]], 1)[:, TO_MEDIAPIPE21]  # (N, 21, 3)
         offset = translation
@@ -167,7 +167,7 @@ class Mano(nn.Module):
             pose = torch.cat([pose[:, :3], pose[:, 3:] + self.mean_pose], 1)
         return matrix_from_axis_angle(pose.unflatten(1, (JOINTS, 3)))
 
-    def _skinned(self, vertices: Tensor, turned: Tensor, shifts: Tensor) -> Tensor:
+    def _skin_vertices(self, vertices: Tensor, turned: Tensor, shifts: Tensor) -> Tensor:
         """Return the rest pose's vertices (N, 3, 778), moved by the joints' rotations and shifts, as (N, 778, 3)."""
         if torch.compiler.is_compiling() or vertices.shape[0] <= _CHUNK:
             return _skin(self.skinning, vertices, turned, shifts)
@@ -207,7 +207,7 @@ def _chain(rotations: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _skin(weights: Tensor, vertices: Tensor, turned: Tensor, shifts: Tensor) -> Tensor:
-    """Apply linear blend skinning with weights (778, 16), coordinate by coordinate; see `Mano._skinned`."""
+    """Apply linear blend skinning with weights (778, 16), coordinate by coordinate; see `Mano._skin_vertices`."""
     affine = torch.cat([turned.permute(0, 3, 2, 1).flatten(1, 2), shifts.transpose(1, 2)], 1)  # (N, 12, 16)
     along_x, along_y, along_z, shift = (affine @ weights.T).split(3, 1)  # (N, 3, 778) each
     x, y, z = vertices.split(1, 1)  # (N, 1, 778) each
@@ -220,7 +220,7 @@ def _check(name: str, values: Tensor, shape: tuple[int, ...]) -> None:
         raise InputError(f"{name} has shape {tuple(values.shape)} instead of {shape}")
 
 
-def without_mano(state_dict: Mapping[str, Tensor], prefix: str, mano: Mano | None) -> dict[str, Tensor]:
+def remove_mano(state_dict: Mapping[str, Tensor], prefix: str, mano: Mano | None) -> dict[str, Tensor]:
     """Return a checkpoint's weights without manopth's MANO model, which must be the given one.
 
     Args:

@@ -68,7 +68,7 @@ def read_mano(source: str | Path | Mapping[str, object]) -> dict[str, NDArray[An
         InputError: The file is missing, damaged or not MANO, or a field is not valid.
     """
     if isinstance(source, Mapping):
-        return _checked(source, "this mapping")
+        return _check_fields(source, "this mapping")
     path = Path(source)
     if not path.is_file():
         raise InputError(f"{path}: no such file; {_SOURCE}")
@@ -82,7 +82,7 @@ def read_mano(source: str | Path | Mapping[str, object]) -> dict[str, NDArray[An
         raise InputError(f"{path}: not readable: {error.strerror}") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    return _checked(fields, str(path))
+    return _check_fields(fields, str(path))
 
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
@@ -98,7 +98,7 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
         raise InputError(f"damaged .npz file ({(str(error) or type(error).__name__).splitlines()[0][:120]})") from None
 
 
-def _checked(fields: Mapping[str, object], name: str) -> dict[str, NDArray[Any]]:
+def _check_fields(fields: Mapping[str, object], name: str) -> dict[str, NDArray[Any]]:
     if missing := [field for field in SHAPES if field not in fields]:
         raise InputError(f"{name}: not a MANO model: {', '.join(missing)} missing; {_SOURCE}")
     checked: dict[str, NDArray[Any]] = {}

@@ -180,7 +180,7 @@ class Rig:
 
     def points(self, pose: RigPose) -> FloatArray:
         """Return the vertices (N, V, 3) of a pose in metres, by linear blending."""
-        blended = self._blended(*self.joint_frames(pose))
+        blended = self._blend_transforms(*self.joint_frames(pose))
         return np.einsum("nvij,vj->nvi", blended[..., :3], self.vertices) + blended[..., 3]
 
     def skin(self, pose: RigPose) -> tuple[FloatArray, FloatArray]:
@@ -189,13 +189,13 @@ class Rig:
 
     def skin_around(self, frames: FloatArray, joints: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return vertices and normals as `skin` does, from the output of `joint_frames`."""
-        blended = self._blended(frames, joints)
+        blended = self._blend_transforms(frames, joints)
         turns = blended[..., :3]
         vertices = np.einsum("nvij,vj->nvi", turns, self.vertices) + blended[..., 3]
         normals = np.einsum("nvij,vj->nvi", turns, self.normals)
         return vertices, normals / np.sqrt(np.einsum("nvi,nvi->nv", normals, normals))[..., None]
 
-    def _blended(self, frames: FloatArray, joints: FloatArray) -> FloatArray:
+    def _blend_transforms(self, frames: FloatArray, joints: FloatArray) -> FloatArray:
         """Return the affine transform (N, V, 3, 4) of each vertex from the rest pose."""
         turn = frames @ np.swapaxes(self.frames, 1, 2)
         shift = joints - (turn @ self.joints[..., None])[..., 0]

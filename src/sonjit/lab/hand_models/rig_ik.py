@@ -60,7 +60,7 @@ def fit_lengths(rig: Rig, keypoints: RealArray) -> FloatArray:
         rig: Hand at rest.
         keypoints: (N, 21, 3) metres in MediaPipe's order.
     """
-    keypoints = _checked(keypoints)
+    keypoints = _check_keypoints(keypoints)
     chains = keypoints[:, np.array([[0, *range(1 + 4 * f, 5 + 4 * f)] for f in range(5)])]
     seen = np.median(np.linalg.norm(np.diff(chains, axis=2), axis=-1), axis=0)  # (5, 4)
     rest = rig.lengths.reshape(5, 4)
@@ -82,14 +82,14 @@ def fit_pose(rig: Rig, keypoints: RealArray, times: RealArray | None = None) -> 
     Raises:
         InputError: Keypoints have another shape or are not finite.
     """
-    keypoints = _checked(keypoints)
+    keypoints = _check_keypoints(keypoints)
     joints = free_joints(rig)
     pose = _initial_pose(rig, keypoints, joints)
     links = np.zeros(len(keypoints) + 1)  # between each frame and the previous one
     if times is not None:
         links[1:-1] = np.diff(times) < _MAX_LINK_S
     for _ in range(_ITERATIONS):
-        pose = _refined(rig, keypoints, pose, joints, links)
+        pose = _refine(rig, keypoints, pose, joints, links)
     return pose
 
 
@@ -115,7 +115,7 @@ def _initial_pose(rig: Rig, keypoints: FloatArray, joints: FreeJoints) -> RigPos
     return pose
 
 
-def _refined(rig: Rig, keypoints: FloatArray, pose: RigPose, joints: FreeJoints, links: FloatArray) -> RigPose:
+def _refine(rig: Rig, keypoints: FloatArray, pose: RigPose, joints: FreeJoints, links: FloatArray) -> RigPose:
     """Take one damped Gauss-Newton step on all frames and clip the angles to their limits."""
     slopes, errors = _slopes(rig, keypoints, pose, joints)
     count = len(joints.low)
@@ -196,7 +196,7 @@ def _cross_matrices(vectors: FloatArray) -> FloatArray:
     return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*x.shape, 3, 3)
 
 
-def _checked(keypoints: RealArray) -> FloatArray:
+def _check_keypoints(keypoints: RealArray) -> FloatArray:
     keypoints = np.asarray(keypoints, np.float64)
     if keypoints.ndim != 3 or keypoints.shape[1:] != (21, 3) or not len(keypoints):
         raise InputError(f"keypoints have shape {keypoints.shape}; expected (N, 21, 3) metres, at least one frame")

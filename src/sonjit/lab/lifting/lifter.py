@@ -29,11 +29,11 @@ from sonjit.lab.networks.hands3d.heatmap_space import (
     CELL_PX,
     HeatmapSpace,
     TwoHands,
+    apply_relative_depth,
     area_of_box,
     box_of_joints,
     joints_in_camera,
     two_hands_from_outputs,
-    with_relative_depth,
 )
 from sonjit.lab.networks.hands3d.internet import LAYOUT_CHOICES, LAYOUTS, InterNet
 from sonjit.lab.networks.hands3d.rootnet import SCALE_CHOICES, RootNet, depth_of_box
@@ -84,7 +84,7 @@ class ExportedInterNet(nn.Module):
                 f"{path}: not an InterNet; create it with sonjit export internet --weights FILE --out {path}"
             )
         saved = _export_metadata(model, path)
-        merged_layout = saved.merged({"layout": layout}, path).get("layout") if saved else layout
+        merged_layout = saved.merge_options({"layout": layout}, path).get("layout") if saved else layout
         if merged_layout is None:
             raise InputError(f"{path} does not define its layout; set {LAYOUT_CHOICES}")
         self.layout = LAYOUTS[str(merged_layout)]
@@ -197,7 +197,7 @@ class Lifter:
         own_mm = np.full((1, 2), np.nan)
         for index in np.flatnonzero(hands_2d.present[0]).tolist():
             own_mm[0, index] = self._depth_in_box_mm(rgb, hands_2d, SIDES[index], camera)
-        depths = with_relative_depth(own_mm, hands_2d)
+        depths = apply_relative_depth(own_mm, hands_2d)
         joints = joints_in_camera(hands_2d, depths, layout, camera) / _MM
         hands: list[Hand] = []
         for index in np.flatnonzero(hands_2d.present[0]).tolist():
@@ -257,7 +257,7 @@ class Lifter:
         )
         hands_2d = hands_2d._replace(present=hands_2d.present & found)
         layout = self._internet.layout
-        joints = joints_in_camera(hands_2d, with_relative_depth(own_mm, hands_2d), layout, camera) / _MM
+        joints = joints_in_camera(hands_2d, apply_relative_depth(own_mm, hands_2d), layout, camera) / _MM
         lifted = list(hands)
         for number, pair in enumerate(pairs):
             for side, index in pair.items():
@@ -275,7 +275,7 @@ class Lifter:
         assert self._rootnet is not None
         areas = [area_of_box(box_of_joints(points)) for points in hands_px]
         at_box = [depth_of_box((area.width, area.height), (camera.fx, camera.fy)) for area in areas]
-        crops = self._rootnet.normalised(image_crops(rgb, areas, self._rootnet.side).to(self._device))
+        crops = self._rootnet.normalise_crops(image_crops(rgb, areas, self._rootnet.side).to(self._device))
         return self._rootnet(crops, crops.new_tensor(at_box)[:, None])["coord"][:, 2].cpu().double().numpy()
 
     def _depth_by_size_mm(self, hand: Hand, camera: Intrinsics) -> float:

@@ -20,7 +20,7 @@ from sonjit.geometry.boxes import RotatedBox, clamped_box, crop, rotated_box_aro
 from sonjit.lab.hand_models import demo_mano, load_mano
 from sonjit.lab.meshes.hand_mesh import HandMesh, MeshModel, Sight, named_points
 from sonjit.lab.networks import create_network
-from sonjit.lab.networks.hands3d.deformer import VARIANT_CHOICES, DeformerNetwork, turned_to_camera
+from sonjit.lab.networks.hands3d.deformer import VARIANT_CHOICES, DeformerNetwork, rotate_to_camera
 from sonjit.lab.networks.hands3d.deformer_stream import GAP, DeformerStream, box_around
 from sonjit.lab.networks.hands3d.handoccnet import HandOccNetwork
 from sonjit.lab.networks.registry import required_checkpoint
@@ -207,12 +207,12 @@ class DeformerHands(ManoHands):
         first = np.array([area.cx - area.width / 2, area.cy - area.height / 2])
         within = (hand.keypoints[:, :2] - first) * side / max(area.width, 1e-6)
         device = self._network.device
-        return image.to(device), torch.tensor(box_around(within).clipped(side, side), device=device)
+        return image.to(device), torch.tensor(box_around(within).clip(side, side), device=device)
 
     def _keep(self, track: _Track, fused: Iterable[Fused]) -> None:
         for index, outputs in fused:
             hand, sight = track.waiting.pop(index)
-            turned = turned_to_camera(outputs["mano_pose_aa"], self._network.hands.variant)
+            turned = rotate_to_camera(outputs["mano_pose_aa"], self._network.hands.variant)
             pose, shape, weights = (
                 values[0].cpu().numpy() for values in (turned, outputs["mano_shape"], outputs["confidences"])
             )

@@ -61,7 +61,7 @@ def scale_translation_aligned(predicted: ArrayLike, truth: ArrayLike, valid: Arr
     prediction, true, weights, middle = _mean_free(points)
     spread, shared = np.square(prediction).sum((1, 2)), (prediction * true).sum((1, 2))
     scale = _scale(shared, spread, points)
-    return Points(_scaled_about_mean(points, weights, scale) + middle, points.truth, points.valid)
+    return Points(_scale_about_mean(points, weights, scale) + middle, points.truth, points.valid)
 
 
 def similarity_aligned(
@@ -89,7 +89,7 @@ def similarity_aligned(
         sizes[turned, -1] *= -1
     spread = np.square(prediction).sum((1, 2))
     scale = _scale(sizes.sum(-1), np.square(np.sqrt(spread) + _SERVER_EPSILON) if mirror else spread, points)
-    return Points(_scaled_about_mean(points, weights, scale) @ (left @ right) + middle, points.truth, points.valid)
+    return Points(_scale_about_mean(points, weights, scale) @ (left @ right) + middle, points.truth, points.valid)
 
 
 def _check_joint(points: Points, joint: int) -> None:
@@ -131,7 +131,7 @@ def _scale(shared: NDArray[np.float64], spread: NDArray[np.float64], points: Poi
     return np.divide(shared, spread, out=np.zeros_like(spread), where=spread > rounding)[:, None, None]
 
 
-def _scaled_about_mean(points: Points, weights: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
+def _scale_about_mean(points: Points, weights: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return all predicted points (N, K, D), invalid ones included, minus the mean of the valid ones, times the
     scale.
     """

@@ -125,7 +125,7 @@ def coco_precision(
     """
     with optional_import("COCO's average precision"):
         from faster_coco_eval import COCO, COCOeval_faster
-    data = _restricted(read_json(truth) if isinstance(truth, Path) else truth, image_ids)
+    data = _select_images(read_json(truth) if isinstance(truth, Path) else truth, image_ids)
     known = {image["id"] for image in data["images"]}
     unknown = [result.get("image_id") for result in results if result.get("image_id") not in known]
     if unknown:
@@ -148,7 +148,7 @@ def coco_precision(
     )
 
 
-def _restricted(data: Mapping[str, Any], image_ids: Collection[int] | None) -> dict[str, Any]:
+def _select_images(data: Mapping[str, Any], image_ids: Collection[int] | None) -> dict[str, Any]:
     absent = [key for key in ("images", "annotations", "categories") if not isinstance(data.get(key), list)]
     if absent:
         raise InputError(f"annotations have no list {absent[0]!r}; give COCO's format")

@@ -54,7 +54,7 @@ def checked_points(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | No
         if mask.shape != known.shape:
             raise InputError(f"valid {mask.shape}: give {known.shape}, one per point")
         known &= mask.astype(np.bool_)
-    return Points(_masked(_finite(prediction), prediction), _masked(known, true), known)
+    return Points(_mask_points(_finite(prediction), prediction), _mask_points(known, true), known)
 
 
 def numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
@@ -101,7 +101,7 @@ def _finite(points: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray((np.abs(points) < _MAX_COORDINATE).all(-1), np.bool_)
 
 
-def _masked(mask: NDArray[np.bool_], points: NDArray[np.float64]) -> NDArray[np.float64]:
+def _mask_points(mask: NDArray[np.bool_], points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return points (..., K, D) with NaN where the mask (..., K) is False."""
     return points if mask.all() else np.where(mask[..., None], points, np.nan)
 

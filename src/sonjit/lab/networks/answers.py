@@ -121,7 +121,7 @@ def load_answerer(name: str, folder: str | Path | None) -> Answerer:
     if folder is None:
         raise InputError("a question requires --weights, the folder of a run of sonjit train vqa")
     path = Path(folder)
-    own, size, words, answers = load_description(path, "vqa", _parsed)
+    own, size, words, answers = load_description(path, "vqa", _parse_options)
     if own != name:
         raise InputError(f"{path} is a run with {own}, not with {name}; use --model {own}")
     network = load_classifier(name, path / _CLASSIFIER).network
@@ -132,6 +132,6 @@ def load_answerer(name: str, folder: str | Path | None) -> Answerer:
     return Answerer(network, size, head.eval(), words, answers)
 
 
-def _parsed(description: Any) -> tuple[str, int, tuple[str, ...], tuple[str, ...]]:  # noqa: ANN401  # JSON
+def _parse_options(description: Any) -> tuple[str, int, tuple[str, ...], tuple[str, ...]]:  # noqa: ANN401  # JSON
     words, answers = tuple(description["words"]), tuple(description["answers"])
     return str(description["network"]), int(description["size"]), words, answers

@@ -110,7 +110,7 @@ class SavedNetwork(NamedTuple):
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: the description of its network is not readable ({error})") from None
 
-    def merged(self, options: Mapping[str, object], path: Path) -> dict[str, object]:
+    def merge_options(self, options: Mapping[str, object], path: Path) -> dict[str, object]:
         """Merge the saved options with requested ones, which must not contradict them; None requests nothing.
 
         Raises:

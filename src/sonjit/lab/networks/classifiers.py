@@ -120,19 +120,19 @@ def save_classifier_description(folder: Path, classifier: Classifier, cropper: P
 
 
 def _classifier_of_run(name: str, folder: Path, weights: Path, options: Mapping[str, object]) -> Classifier:
-    own, size, view, categories = load_description(folder, "cam", _parsed)
+    own, size, view, categories = load_description(folder, "cam", _parse_options)
     if own != name:
         raise InputError(f"{folder} is a run of {own}, not of {name}; use --model {own}")
     network = create_network(name, weights, **options).eval()
     inner = folder / _CROPPER
     cropper = None
     if (inner / DESCRIPTION).is_file():
-        cropper = _classifier_of_run(load_description(inner, "cam", _parsed)[0], inner, inner / _WEIGHTS, {})
+        cropper = _classifier_of_run(load_description(inner, "cam", _parse_options)[0], inner, inner / _WEIGHTS, {})
     ids, names = (tuple(category[key] for category in categories) for key in ("id", "name"))
     return Classifier(network, size, names, ids, view, cropper)
 
 
-def _parsed(description: Any) -> tuple[str, int, View, list[dict[str, Any]]]:  # noqa: ANN401  # JSON
+def _parse_options(description: Any) -> tuple[str, int, View, list[dict[str, Any]]]:  # noqa: ANN401  # JSON
     if "answers" in description:
         raise InputError("a run of sonjit train vqa has answers instead of classes; use sonjit explain --ask")
     categories = list(description["categories"])

@@ -83,7 +83,7 @@ def export_network(
     training = network.training
     network.eval()
     try:
-        with failing_as_job(path), WorkFolder(path.parent) as folder, _kept_interrupt() as check_interrupt:
+        with failing_as_job(path), WorkFolder(path.parent) as folder, _preserve_interrupt() as check_interrupt:
             draft = Path(folder) / f"{path.stem}.onnx"
             if file_format == "tflite":
                 draft = draft.with_suffix(".tflite")
@@ -283,7 +283,7 @@ def _difference(expected: np.ndarray, actual: np.ndarray) -> float:
 
 
 @contextlib.contextmanager
-def _kept_interrupt() -> Generator[Callable[[], None]]:
+def _preserve_interrupt() -> Generator[Callable[[], None]]:
     """Yield a function that raises a Ctrl-C again which native code or a finalizer of PyTorch discarded."""
     came = False
 

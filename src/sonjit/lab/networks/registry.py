@@ -206,7 +206,7 @@ def create_network(name: str, weights: str | Path | None = None, **options: Any)
     if saved := saved_network(path):
         if saved.name != name:
             raise InputError(f"{path}: contains weights of {saved.name}, not of {name}")
-        options = saved.merged(options, path)
+        options = saved.merge_options(options, path)
     network = _build(entry, options)
     network.name, network.options = name, _all_options(entry, options)
     is_tiny = bool(entry.tiny_inputs) and entry.tiny.items() <= options.items()
@@ -217,7 +217,7 @@ def create_network(name: str, weights: str | Path | None = None, **options: Any)
     if weights == "demo":
         fit_state_dict(network, placeholder_state_dict(network))
     elif weights == "published":
-        network.load_tflite(_published(entry))
+        network.load_tflite(_published_checkpoint(entry))
     elif Path(weights).suffix == ".tflite":
         network.load_tflite(Path(weights))
     else:
@@ -317,7 +317,7 @@ def _all_options(entry: NetworkEntry, options: Mapping[str, object]) -> dict[str
     return options_in_json({**defaults, **options})
 
 
-def _published(entry: NetworkEntry) -> Path:
+def _published_checkpoint(entry: NetworkEntry) -> Path:
     from sonjit.weights import find_weight
 
     if entry.weight is None:
@@ -377,11 +377,11 @@ def fit_state_dict(network: nn.Module, state_dict: Mapping[str, Tensor], *, stri
     broken = [key for key in own if key in state_dict and not state_dict[key].isfinite().all()]
     if broken:
         raise InputError(
-            f"{len(broken)} of these weights contain NaN or infinity ({_shortened(broken)}); use an earlier checkpoint"
+            f"{len(broken)} of these weights contain NaN or infinity ({_shorten(broken)}); use an earlier checkpoint"
         )
     if reshaped or (strict and (missing or unexpected)):
         misfits = [
-            f"{len(keys)} {what} ({_shortened(keys)})"
+            f"{len(keys)} {what} ({_shorten(keys)})"
             for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
             if keys
         ]
@@ -392,7 +392,7 @@ def fit_state_dict(network: nn.Module, state_dict: Mapping[str, Tensor], *, stri
     network.load_state_dict(dict(state_dict), strict=False)
 
 
-def _shortened(keys: Sequence[str]) -> str:
+def _shorten(keys: Sequence[str]) -> str:
     """Return the first keys as text."""
     return f"{', '.join(keys[:_MAX_SHOWN_KEYS])}{', …' if len(keys) > _MAX_SHOWN_KEYS else ''}"
 

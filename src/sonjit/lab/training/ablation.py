@@ -151,7 +151,7 @@ def _run_grid(
     with processes(request.device) as device:
         for done, ((row, seed), run) in enumerate(runs.items(), 1):
             announce(f"{done} of {len(runs)}: {grid.rows[row].label}, seed {seed}")
-            known = broadcast(None if rank() else _finished(recipe, run))
+            known = broadcast(None if rank() else _load_finished(recipe, run))
             results[row, seed] = known or run_recipe(replace(run, device=device))
     if rank():
         return AblationResult(recipe.name, name, grid, (), request.smoke)
@@ -225,7 +225,7 @@ def _request(recipe: Recipe, request: TrainingRequest, grid: Ablation, row: int,
     return run
 
 
-def _finished(recipe: Recipe, run: TrainingRequest) -> Mapping[str, object] | None:
+def _load_finished(recipe: Recipe, run: TrainingRequest) -> Mapping[str, object] | None:
     """Return the results of a run, or None if it is not finished."""
     file = run.out / RESULT
     if not file.exists():

@@ -143,7 +143,7 @@ class Augmentation:
 
     def image(self, image: NDArray[P]) -> NDArray[P]:
         """Return a crop (H, W, 3), uint8 or float32 in 0..255, mirrored and with changed colours."""
-        return self.coloured(self.mirrored(image))
+        return self.change_colours(self.mirrored(image))
 
     def mirrored(self, image: NDArray[P]) -> NDArray[P]:
         """Return a crop or mask (H, W, ...), mirrored if `mirror` is True."""
@@ -164,7 +164,7 @@ class Augmentation:
         """Return items in time, reversed if `reverse` is True."""
         return list(items[::-1] if self.reverse else items)
 
-    def coloured(self, image: NDArray[P]) -> NDArray[P]:
+    def change_colours(self, image: NDArray[P]) -> NDArray[P]:
         """Return an image (H, W, 3), uint8 or float32 in 0..255, with changed colours."""
         unchanged = Augmentation()
         if all(getattr(self, name) == getattr(unchanged, name) for name in _COLOURS):

@@ -28,7 +28,7 @@ from sonjit.lab.networks import create_network
 from sonjit.lab.networks.registry import Network
 from sonjit.lab.training.augment import Augmentation, draw_augmentation, mirrored_order
 from sonjit.lab.training.export import export_trained
-from sonjit.lab.training.hands.landmark_data import LandmarkCrop, augmented, cut_wide
+from sonjit.lab.training.hands.landmark_data import LandmarkCrop, augment, cut_wide
 from sonjit.lab.training.hands.samples import HandSettings, draw_examples, hand_data
 from sonjit.lab.training.loop import WEIGHTS, train
 from sonjit.lab.training.losses import POINT_LOSSES, check_loss, distance, point_loss
@@ -137,7 +137,7 @@ def train_points(request: TrainingRequest) -> Mapping[str, object]:
     settings = settings_from(PointSettings, request.settings)
     if request.data is None:
         raise InputError(f"{request.recipe} requires --data, the root of a data set of faces or bodies")
-    data = hand_data(request, settings, lambda sample: bool(_labelled(sample, settings)))
+    data = hand_data(request, settings, lambda sample: bool(_labelled_instances(sample, settings)))
     network = create_network(settings.network, request.weights or "published").to(request.device)
     held_out = [crop for sample in data.held_out for crop in labelled_crops(sample, settings)]
     before = point_error(network.eval(), held_out, request.device)
@@ -157,7 +157,7 @@ def train_points(request: TrainingRequest) -> Mapping[str, object]:
 
 def labelled_crops(sample: Sample, settings: PointSettings) -> list[LabelledCrop]:
     """Return crops of the faces or bodies of an image that have enough labels."""
-    found = _labelled(sample, settings)
+    found = _labelled_instances(sample, settings)
     rgb = sample.rgb() if found else np.zeros((0, 0, 3), np.uint8)
     crops: list[LabelledCrop] = []
     for instance, points, box, length in found:
@@ -169,7 +169,9 @@ def labelled_crops(sample: Sample, settings: PointSettings) -> list[LabelledCrop
     return crops
 
 
-def _labelled(sample: Sample, settings: PointSettings) -> list[tuple[Instance, FloatArray, RotatedBox, float]]:
+def _labelled_instances(
+    sample: Sample, settings: PointSettings
+) -> list[tuple[Instance, FloatArray, RotatedBox, float]]:
     """Return instances of the network's kind with their points (NaN unknown), box, and unit of errors."""
     found: list[tuple[Instance, FloatArray, RotatedBox, float]] = []
     for instance in sample.instances:
@@ -224,7 +226,7 @@ def _draw(rng: np.random.Generator, samples: Sequence[Sample], settings: PointSe
 
 def augmented_crop(labelled: LabelledCrop, change: Augmentation) -> LabelledCrop:
     """Augment a face or body; left and right keypoints swap in a mirror."""
-    crop = augmented(labelled.crop, change)
+    crop = augment(labelled.crop, change)
     if change.mirror:
         order = mirrored_order(load_skeleton(labelled.skeleton).keypoints)
         crop = replace(crop, keypoints=crop.keypoints[order], known=crop.known[order])

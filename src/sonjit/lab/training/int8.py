@@ -209,14 +209,14 @@ class RoundedLayer(nn.Module):
             bias = (rounding_error * self._along_inputs(self.means)).flatten(1).sum(1)
         if self._layer.bias is not None:
             bias = bias + self._layer.bias
-        arguments = {"weight": scaled / factors - rounding_error, "bias": bias + self._added()}
+        arguments = {"weight": scaled / factors - rounding_error, "bias": bias + self._bias_change()}
         return torch.func.functional_call(self._layer, arguments, values)
 
     def tuned(self) -> Tuned:
         """Return the current weights."""
         with torch.no_grad():
             filters = (self.weight * self.steps / self._factors()).numpy()
-            added = self._added().numpy()
+            added = self._bias_change().numpy()
         original = self._rounding.filters
         if filters.ndim == 2 and original.shape != filters.shape:
             filters = filters.T
@@ -227,7 +227,7 @@ class RoundedLayer(nn.Module):
         step = scaled.abs().amax(tuple(range(1, scaled.ndim)), keepdim=True) / self._rounding.largest
         return torch.where(step == 0, 1, step)
 
-    def _added(self) -> Tensor:
+    def _bias_change(self) -> Tensor:
         """Return the addition to the bias (N,)."""
         return self.added * self.steps.flatten() * self.sizes.max()
 
@@ -268,7 +268,7 @@ class _Views:
         self._images = [image[0] for image in images]
         with torch.no_grad():
             outputs = [teacher(_values(image)) for image in images]
-        shown = torch.cat([self._shown(values) for values in outputs])
+        shown = torch.cat([self._has_presence(values) for values in outputs])
         self._deviations = {name: _deviation([values[name] for values in outputs]) for name in outputs[0]}
         self._sides = shown.nonzero().flatten().tolist(), (~shown).nonzero().flatten().tolist()
         measured = images[:: max(1, len(images) // _MEASURED_CROPS)][:_MEASURED_CROPS]
@@ -290,7 +290,7 @@ class _Views:
             (predicted[output] - expected[output]).abs().mean() / deviation
             for output, deviation in self._deviations.items()
         ]
-        shown = self._shown(expected).float()
+        shown = self._has_presence(expected).float()
         return {
             "px": (pixels * shown).sum() / shown.sum().clamp(min=1),
             "outputs": _OUTPUT_WEIGHT * torch.stack(parts).sum(),
@@ -317,7 +317,7 @@ class _Views:
     def _keypoints(self, outputs: Mapping[str, Tensor]) -> str:
         return next(name for name, values in outputs.items() if values[0].numel() == self._landmarks.size)
 
-    def _shown(self, outputs: Mapping[str, Tensor]) -> Tensor:
+    def _has_presence(self, outputs: Mapping[str, Tensor]) -> Tensor:
         """Return a mask (B,) of views with presence."""
         presence = next(values for values in outputs.values() if values[0].numel() == 1)
         return presence.flatten() > self._landmarks.least_presence

@@ -136,7 +136,7 @@ def train(
                 before = _evaluate(network, evaluate)
                 progress(0, settings.steps, _validation(before))
                 if run and pictures:
-                    run.save_pictures(0, _in_eval_mode(network, pictures))
+                    run.save_pictures(0, _call_in_eval_mode(network, pictures))
             row = _train_step(
                 network, model, batches, settings=settings, optimizer=optimizer, step=step, own_batches=own_batches,
                 batch_count=accumulate,
@@ -154,13 +154,13 @@ def train(
                     if best is None or (metric > best if higher_is_better else metric < best):
                         best, waited = metric, 0
                         if run:
-                            save_checkpoint(_folded(saved_module(evaluated)), run.folder / BEST)
+                            save_checkpoint(_fold(saved_module(evaluated)), run.folder / BEST)
                     else:
                         waited += 1
                 stopped = broadcast(0 < settings.patience <= waited)
                 if run and pictures and not (last or stopped):
                     run.save_pictures(
-                        step + 1, _in_eval_mode(cast("N", average.module) if average else network, pictures)
+                        step + 1, _call_in_eval_mode(cast("N", average.module) if average else network, pictures)
                     )
             requested = max_over_processes(requests.take(), device)
             if run:
@@ -186,13 +186,13 @@ def train(
         network.load_state_dict(average.module.state_dict())
     if run:
         if pictures and finished > done:
-            run.save_pictures(finished, _in_eval_mode(network, pictures))
-        save_checkpoint(_folded(saved_module(network)), run.folder / WEIGHTS)
+            run.save_pictures(finished, _call_in_eval_mode(network, pictures))
+        save_checkpoint(_fold(saved_module(network)), run.folder / WEIGHTS)
         run.close()
     return metrics
 
 
-def _folded(network: nn.Module) -> nn.Module:
+def _fold(network: nn.Module) -> nn.Module:
     """Return the network for inference, without the layers that were added for training."""
     if is_folded(network):
         return network
@@ -279,10 +279,10 @@ def _losses(model: nn.Module, batch: object, *, compiled: bool) -> Mapping[str, 
 
 def _evaluate(network: N, evaluate: Callable[[N], Mapping[str, float]]) -> dict[str, float]:
     """Return the metrics of a network."""
-    return {name: float(value) for name, value in _in_eval_mode(network, evaluate).items()}
+    return {name: float(value) for name, value in _call_in_eval_mode(network, evaluate).items()}
 
 
-def _in_eval_mode(network: N, compute: Callable[[N], T]) -> T:
+def _call_in_eval_mode(network: N, compute: Callable[[N], T]) -> T:
     """Call a function with a network in eval mode without gradients, and restore all modes."""
     modes = [(module, module.training) for module in network.modules()]
     with torch.no_grad():

@@ -12,7 +12,7 @@ from typing import cast
 
 from sonjit._util.data_files import read_json
 from sonjit.lab.documents.document import Block, BulletList, Heading, Image, Plot, Table, Text, html_from, save_files
-from sonjit.lab.documents.plots import Line, lines_svg, smoothed
+from sonjit.lab.documents.plots import Line, lines_svg, smooth_values
 from sonjit.lab.training.run_folder import ENVIRONMENT, IMAGES, LOG, RESULT, SETTINGS, LogRow
 
 REPORT = "report.html"
@@ -37,7 +37,7 @@ def save_run_report(folder: Path, title: str) -> None:
 def _blocks(folder: Path) -> Iterator[Block]:
     if results := _json(folder / RESULT).get("results"):
         yield Heading("Results")
-        yield BulletList(tuple(f"{name}: {_formatted(value)}" for name, value in results.items()))
+        yield BulletList(tuple(f"{name}: {_format_value(value)}" for name, value in results.items()))
     log = _log(folder / LOG)
     if not log:
         yield Text("No step is finished.")
@@ -52,7 +52,7 @@ def _blocks(folder: Path) -> Iterator[Block]:
     if settings := _json(folder / SETTINGS):
         yield Heading("Settings")
         flat = {**settings, **settings.pop(ENVIRONMENT, {})}
-        yield Table(("setting", "value"), tuple((name, _formatted(value)) for name, value in flat.items()))
+        yield Table(("setting", "value"), tuple((name, _format_value(value)) for name, value in flat.items()))
 
 
 def _curves(log: Sequence[LogRow]) -> Iterator[Block]:
@@ -110,7 +110,7 @@ def _curves(log: Sequence[LogRow]) -> Iterator[Block]:
 
 def _smooth_lines(name: str, steps: Sequence[int], values: Sequence[float], colour: int) -> list[Line]:
     """Return a faint line of values and a line of their moving means."""
-    return [Line("", steps, values, faint=True, colour=colour), Line(name, steps, smoothed(values), colour=colour)]
+    return [Line("", steps, values, faint=True, colour=colour), Line(name, steps, smooth_values(values), colour=colour)]
 
 
 def _gradients(log: Sequence[LogRow]) -> Iterator[Block]:
@@ -165,10 +165,10 @@ def _log(file: Path) -> list[LogRow]:
     """Return the complete lines of a log that may still be written."""
     text = file.read_text("utf-8") if file.exists() else ""
     lines = (line for line in text.splitlines(keepends=True) if line.endswith("\n"))
-    return [json.loads(line, object_hook=_with_nan) for line in lines]
+    return [json.loads(line, object_hook=_null_to_nan) for line in lines]
 
 
-def _with_nan(values: Mapping[str, object]) -> dict[str, object]:
+def _null_to_nan(values: Mapping[str, object]) -> dict[str, object]:
     """Replace null by NaN, which strict JSON does not have."""
     return {name: math.nan if value is None else value for name, value in values.items()}
 
@@ -177,11 +177,13 @@ def _json(file: Path) -> dict[str, dict[str, object]]:
     return read_json(file) if file.exists() else {}
 
 
-def _formatted(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_formatted(item)}" for name, item in cast("dict[str, object]", value).items()) or "–"
+        return (
+            ", ".join(f"{name} {_format_value(item)}" for name, item in cast("dict[str, object]", value).items()) or "–"
+        )
     if isinstance(value, list):
-        return ", ".join(map(_formatted, cast("list[object]", value))) or "–"
+        return ", ".join(map(_format_value, cast("list[object]", value))) or "–"
     return "–" if value is None or value == "" else str(value)

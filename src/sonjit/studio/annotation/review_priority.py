@@ -9,7 +9,7 @@ import numpy as np
 
 from sonjit._util.arrays import BoolArray, FloatArray, IntArray
 from sonjit.studio.annotation.mark_store import ReviewPriority
-from sonjit.studio.triangulation.bones import lengths_of_bones
+from sonjit.studio.triangulation.bones import bone_lengths
 
 _MIN_VIEWS: Final = 4
 _USUAL_SPEED: Final = 3.0
@@ -62,7 +62,7 @@ def review_priorities(
         "few": (labelled & (views < _MIN_VIEWS)).sum((1, 2)).astype(np.float64),
         "spread": 1000 * _worst(std_m),
         "residual": _worst(residual_px),
-        "bones": 1000 * _worst(np.abs(lengths_of_bones(points_m) - lengths_m)),
+        "bones": 1000 * _worst(np.abs(bone_lengths(points_m) - lengths_m)),
         "jump": _speeds(points_m, times_s),
         "mesh": 1000 * _worst(mesh_m),
     }

@@ -163,12 +163,12 @@ def read_usable_images(
     project: Project, views: Sequence[str], frames: Sequence[int], problems: list[str]
 ) -> Iterator[list[NDArray[np.uint8] | None]]:
     """Iterate over the images of consecutive frame sets. Unusable ones are None and added to the problems."""
-    repeated = _RepeatDetector()
+    hashes: dict[str, bytes] = {}  # of the previous image of each view
     first_index = project.frames.index(frames[0])
     if first_index:  # a chunk's first images may repeat the last ones of the previous chunk
-        _read_frame_set(project, views, project.frames[first_index - 1], repeated, [])
+        _read_frame_set(project, views, project.frames[first_index - 1], hashes, [])
     for frame in frames:
-        yield _read_frame_set(project, views, frame, repeated, problems)
+        yield _read_frame_set(project, views, frame, hashes, problems)
 
 
 @lru_cache(maxsize=2)
@@ -181,24 +181,13 @@ def _open_once(settings: DetectionSettings) -> tuple[Project, Detector[Hand]]:
     return open_project(Path(settings.project)), hands
 
 
-class _RepeatDetector:
-    """Detect images that equal the previous one while other views change."""
-
-    def __init__(self) -> None:
-        self._last: dict[str, bytes] = {}
-
-    def found(self, images: dict[str, NDArray[np.uint8]]) -> set[str]:
-        """Return the names of the views that repeat their previous image."""
-        now = {name: hashlib.blake2b(rgb.tobytes(), digest_size=16).digest() for name, rgb in images.items()}
-        same = {name for name, digest in now.items() if self._last.get(name) == digest}
-        self._last |= now
-        return same if len(same) < len(now) else set()
-
-
 def _read_frame_set(
-    project: Project, views: Sequence[str], frame: int, repeated: _RepeatDetector, problems: list[str]
+    project: Project, views: Sequence[str], frame: int, hashes: dict[str, bytes], problems: list[str]
 ) -> list[NDArray[np.uint8] | None]:
-    """Read the images of one frame set. Unusable ones are None and added to the problems."""
+    """Read the images of one frame set, and update the hashes of each view's previous image.
+
+    Unusable images are None and added to the problems.
+    """
     read: dict[str, NDArray[np.uint8]] = {}
     for name in views:
         if frame not in project.view(name).numbers:
@@ -217,10 +206,18 @@ def _read_frame_set(
             )
             continue
         read[name] = rgb
-    for name in repeated.found(read):
+    for name in _find_repeats(read, hashes):
         problems.append(f"view {name}, image {frame} repeats the previous one: it is not used")
         del read[name]
     return [read.get(name) for name in views]
+
+
+def _find_repeats(images: dict[str, NDArray[np.uint8]], hashes: dict[str, bytes]) -> set[str]:
+    """Return the views whose image equals the previous one while other views change, and update the hashes."""
+    now = {name: hashlib.blake2b(rgb.tobytes(), digest_size=16).digest() for name, rgb in images.items()}
+    same = {name for name, digest in now.items() if hashes.get(name) == digest}
+    hashes |= now
+    return same if len(same) < len(now) else set()
 
 
 def _detect_candidates(hands: Detector[Hand], images: Sequence[NDArray[np.uint8] | None]) -> ViewDetections:

@@ -19,15 +19,9 @@ from sonjit.studio.automatic.learning import human_joints
 from sonjit.studio.automatic.offsets import Offsets, triangulate_detections
 from sonjit.studio.automatic.swaps import correct_swaps
 from sonjit.studio.cameras.rig import CameraRig
-from sonjit.studio.triangulation.bones import (
-    FITTED_BONES,
-    JOINTS_PER_HAND,
-    SIDES,
-    fit_mesh,
-    fit_skeletons,
-    lengths_of_bones,
-    rig_with_lengths,
-)
+from sonjit.studio.triangulation.bones import HAND_BONES, JOINTS_PER_HAND, SIDES, bone_lengths
+from sonjit.studio.triangulation.rig_fit import fit_mesh, rig_with_lengths
+from sonjit.studio.triangulation.skeleton_fit import fit_skeletons
 from sonjit.studio.triangulation.triangulation import Triangulation
 
 _HALF_WEIGHT_PX: Final = 4.0  # distance from the fitted hand at which a detection has half its weight
@@ -116,10 +110,10 @@ def _is_certain(
     std = np.sqrt(np.trace(covariance_m2, axis1=-2, axis2=-1))
     shift = np.linalg.norm(points_m - observed_m, axis=-1)
     certain = (std < _MAX_STD_M) & (shift < _MAX_SHIFT_M)
-    wrong_length = np.abs(lengths_of_bones(points_m) - lengths_m) > _MAX_LENGTH_ERROR_M
+    wrong_length = np.abs(bone_lengths(points_m) - lengths_m) > _MAX_LENGTH_ERROR_M
     for end in (0, 1):
-        for bone in range(len(FITTED_BONES)):
-            certain[:, FITTED_BONES[bone, end]] &= ~wrong_length[:, bone]
+        for bone in range(len(HAND_BONES)):
+            certain[:, HAND_BONES[bone, end]] &= ~wrong_length[:, bone]
     return np.asarray(certain, np.bool_)
 
 

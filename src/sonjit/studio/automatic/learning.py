@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import Final
 
 import numpy as np
 
@@ -22,28 +22,6 @@ from sonjit.studio.cameras.rig import CameraRig
 from sonjit.studio.triangulation.triangulation import Triangulation, triangulate
 
 _BOX_MARGIN: Final = 0.05  # margin of COCO's box around the keypoints, relative to the hand's size
-
-
-class CocoCategory(TypedDict):
-    """A category in COCO's JSON."""
-
-    id: int
-    name: str
-    keypoints: list[str]
-    skeleton: list[list[int]]
-
-
-class CocoHand(TypedDict):
-    """An annotation of a hand in COCO's JSON; `bbox` is x, y, width, height."""
-
-    id: int
-    image_id: int
-    category_id: int
-    bbox: list[float]
-    area: float
-    iscrowd: int
-    num_keypoints: int
-    keypoints: list[float]
 
 
 def human_frames(project: Project) -> tuple[int, ...]:
@@ -83,7 +61,7 @@ def write_training_set(
         InputError: No joint is known in any of the frame sets.
     """
     images: list[dict[str, int | str]] = []
-    annotations: list[CocoHand] = []
+    annotations: list[dict[str, object]] = []
     for frame in frames:
         joints = human_joints(project.rig, project.store.marks(frame)).points_m
         for camera in project.rig:
@@ -116,8 +94,8 @@ def mirror_points(points_px: RealArray, width: int) -> RealArray:
     return np.stack([width - points_px[..., 0], points_px[..., 1]], -1)
 
 
-def coco_category(number: int, name: str) -> CocoCategory:
-    """Return a category of hands with MediaPipe's 21 keypoints."""
+def coco_category(number: int, name: str) -> dict[str, object]:
+    """Return COCO's record of a category of hands with MediaPipe's 21 keypoints."""
     skeleton = load_skeleton("hand_mediapipe21")
     bones = [[int(a) + 1, int(b) + 1] for a, b in skeleton.bones]
     return {"id": number, "name": name, "keypoints": list(skeleton.keypoints), "skeleton": bones}
@@ -125,8 +103,8 @@ def coco_category(number: int, name: str) -> CocoCategory:
 
 def coco_annotation(
     number: int, image: int, points_px: RealArray, *, category: int = 1, flags: IntArray | None = None
-) -> CocoHand:
-    """Return a hand as COCO's annotation.
+) -> dict[str, object]:
+    """Return COCO's record of a hand; `bbox` is x, y, width, height.
 
     Args:
         number: Id of the annotation.

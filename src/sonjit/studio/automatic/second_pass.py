@@ -6,7 +6,7 @@ overlap, it knows which one is meant.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -39,56 +39,50 @@ PASSES: Final = 2
 """Number of passes. The second one crops hands at the positions of the project's network."""
 
 
-class FineTunedHandNetwork:
-    """The network of `sonjit annotate train --network hand-full`.
+InferHand = Callable[[Image, FloatArray, int], tuple[RealArray, RealArray] | None]
+"""Function that returns keypoints (21, 2) and confidences (21,) of a hand, or None if it is not found.
 
-    Args:
-        file: Exported landmark network.
-    """
+Its arguments are an image (H, W, 3), the expected points (21, 2), and the side: 0 for right, 1 for left."""
 
-    def __init__(self, file: Path) -> None:
-        self._hands = create_detector(
-            "hands",
-            landmark_model=file,
-            static_image=True,
-            search="fast",
-            max_instances=1,
-            min_presence_score=MIN_SCORE,
-            threads=1,
-        )
 
-    def infer(self, rgb: Image, expected_px: FloatArray, side: int) -> tuple[RealArray, RealArray] | None:
-        """Return keypoints (21, 2) and confidences (21,) of a right (0) or left (1) hand at points (21, 2)."""
+def load_hand_network(file: Path) -> InferHand:
+    """Load the exported landmark network of `sonjit annotate train --network hand-full`."""
+    hands = create_detector(
+        "hands",
+        landmark_model=file,
+        static_image=True,
+        search="fast",
+        max_instances=1,
+        min_presence_score=MIN_SCORE,
+        threads=1,
+    )
+
+    def infer(rgb: Image, expected_px: FloatArray, side: int) -> tuple[RealArray, RealArray] | None:
         width, left = rgb.shape[1], side == 1
         shown = np.ascontiguousarray(rgb[:, ::-1]) if left else rgb
         box = box_around_hand(mirror_points(expected_px, width) if left else expected_px)
-        found = self._hands.detect(shown, boxes=[box])
+        found = hands.detect(shown, boxes=[box])
         if not found:
             return None
         points = found[0].keypoints[:, :2]
         return mirror_points(points, width) if left else points, np.full(21, found[0].score)
 
+    return infer
 
-class KeypointDetectorNetwork:
-    """The network of `sonjit annotate train --network keypoint-detector`.
 
-    Args:
-        folder: Folder of the training run.
-    """
+def load_keypoint_detector(folder: str) -> InferHand:
+    """Load the network of `sonjit annotate train --network keypoint-detector`. It does not distinguish the sides."""
+    from sonjit.lab.networks.keypoint_detector import KeypointDetector  # torch is imported only where it is needed
 
-    def __init__(self, folder: str) -> None:
-        from sonjit.lab.networks.keypoint_detector import (
-            KeypointDetector,  # torch is imported only where it is needed
-        )
+    network = KeypointDetector(folder)
 
-        self._network = KeypointDetector(folder)
-
-    def infer(self, rgb: Image, expected_px: FloatArray, side: int) -> tuple[RealArray, RealArray] | None:
-        """See `FineTunedHandNetwork.infer`. It does not distinguish the sides."""
+    def infer(rgb: Image, expected_px: FloatArray, side: int) -> tuple[RealArray, RealArray] | None:
         del side
         low, high = expected_px.min(0).tolist(), expected_px.max(0).tolist()
-        (found,) = self._network.detect(rgb, [(*low, *high)])
+        (found,) = network.detect(rgb, [(*low, *high)])
         return found.keypoints, np.maximum(found.confidence, 1e-3)
+
+    return infer
 
 
 def refine_chunk(settings: DetectionSettings, first: str, out: str) -> str:
@@ -103,7 +97,7 @@ def refine_detections(settings: DetectionSettings, first: ChunkDetections) -> Ch
     A view without a detection is ignored for that hand. The first pass's detections stay for hands that it did not
     triangulate completely, and for those that fewer than two views show now.
     """
-    project, network = _open_once(settings)
+    project, infer = _open_once(settings)
     rig = project.rig.subset(settings.views)
     people = [human_joints(project.rig, project.store.marks(int(frame))) for frame in first.frames]
     first = correct_swaps(rig, first, people)  # the network needs the right side of each hand
@@ -117,14 +111,14 @@ def refine_detections(settings: DetectionSettings, first: ChunkDetections) -> Ch
             )
             hands = triangulate_detections(rig, frame_set).points_m[0]  # (2, 21, 3)
             for side in range(2):
-                new_points, new_confidence = _detect_hand(network, rig, images, hands[side], side)
+                new_points, new_confidence = _detect_hand(infer, rig, images, hands[side], side)
                 if (new_confidence > 0).any(-1).sum() > 1:
                     points[row, :, side], confidence[row, :, side] = new_points, new_confidence
     return ChunkDetections(first.frames, points, confidence, tuple(problems))
 
 
 def _detect_hand(
-    network: FineTunedHandNetwork | KeypointDetectorNetwork,
+    infer: InferHand,
     rig: CameraRig,
     images: Sequence[NDArray[np.uint8] | None],
     points_m: FloatArray,
@@ -136,18 +130,18 @@ def _detect_hand(
         expected = camera.project(points_m)
         if rgb is None or not np.isfinite(expected).all() or camera.inside(expected).mean() < 1 - MAX_OUTSIDE:
             continue
-        found = network.infer(rgb, expected, side)
+        found = infer(rgb, expected, side)
         if found and np.linalg.norm(found[0] - expected, axis=1).mean() < tolerance_px(expected):
             points[view], confidence[view] = found
     return points, confidence
 
 
 @lru_cache(maxsize=2)
-def _open_once(settings: DetectionSettings) -> tuple[Project, FineTunedHandNetwork | KeypointDetectorNetwork]:
+def _open_once(settings: DetectionSettings) -> tuple[Project, InferHand]:
     """Open the project and its network once per process."""
     folder = Path(settings.network)
     exported = folder / f"{HAND_NETWORK}.xml"
     if folder.name.startswith(HAND_NETWORK) and not exported.is_file():
         raise InputError(f"{folder}: its training did not finish; run the same sonjit annotate train --network again")
-    network = FineTunedHandNetwork(exported) if exported.is_file() else KeypointDetectorNetwork(settings.network)
-    return open_project(Path(settings.project)), network
+    infer = load_hand_network(exported) if exported.is_file() else load_keypoint_detector(settings.network)
+    return open_project(Path(settings.project)), infer

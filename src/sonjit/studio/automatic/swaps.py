@@ -35,7 +35,7 @@ def swapped_frame_sets(frames: IntArray, points_m: FloatArray, human_m: FloatArr
     Args:
         frames: (n,) ascending numbers of the frame sets.
         points_m: (n, 2, 21, 3) the machine's right and left hand in metres, NaN where unknown.
-        human_m: (n, 2, 21, 3) people's joints in metres, NaN where nobody marked.
+        human_m: (n, 2, 21, 3) people's joints in metres, NaN where unmarked.
     """
     certain = np.asarray(np.isfinite(human_m).any((1, 2, 3)), np.bool_)
     swapped = np.zeros(len(frames), np.bool_)

@@ -222,8 +222,8 @@ def calibrate(
             )
         if not has_continuous_paths(best, list(target_poses)):
             raise InputError(
-                "--image-times requires a board that moves along a path: use all frame sets (--every 1), or hold the "
-                "board still for each one and omit --image-times"
+                "--image-times requires a board that moves along a path: use all frame sets (--every 1), or stop the "
+                "board for each one and omit --image-times"
             )
         best, errors, prior, robust_px = _fit_with_prior(best, observed, image, sizes, fit_timed)
     elif is_late and terms.any():
@@ -244,12 +244,12 @@ def calibrate(
     known_covariances = np.zeros((len(names), LENS_SIZE, LENS_SIZE))
     for name, covariance in estimated.items():
         known_covariances[names.index(name), : len(covariance), : len(covariance)] = covariance
-    std = estimate_uncertainty(
+    fitted_covariances, distance_std_m, rotation_std_rad = estimate_uncertainty(
         best, observed, terms=terms, prior=prior, robust_px=robust_px, kept_lenses=known_covariances
     )
     count = 4 + COEFFICIENTS[lens]
     own_covariances = {
-        name: std.lenses[row, :count, :count] for row, name in enumerate(names) if name not in fixed_lenses
+        name: fitted_covariances[row, :count, :count] for row, name in enumerate(names) if name not in fixed_lenses
     }
     if not np.isfinite(errors).all():
         raise JobError("calibration failed: the cameras do not fit together; check for a wrong or swapped camera")
@@ -261,15 +261,15 @@ def calibrate(
         tuple(np.split(errors, ends)),
         tuple(tree),
         lens_covariances=own_covariances | estimated,
-        distance_std_m=std.distances_m,
-        rotation_std_rad=std.rotations_rad,
+        distance_std_m=distance_std_m,
+        rotation_std_rad=rotation_std_rad,
         times=_image_times_by_camera(best, names, image) if image_times else {},
     )
     lens_note = "" if fixed_lenses.keys() >= set(names) else "; lenses were estimated from each camera's images alone"
     late_problem = (
         f"each camera alone fits its images to {alone_px:.2f} px, all together to {joint_px:.2f} px: the images of a "
-        f"frame set are not of one time{lens_note}. Synchronise the cameras, hold the board still, or give each image "
-        "a time of its own: --image-times"
+        f"frame set are not of one time{lens_note}. Synchronise the cameras, stop the board for each frame set, or "
+        "estimate a time for each image with --image-times"
     )
     timing = _timing_problems(calibration, joint_px) if image_times else [late_problem] * is_late
     return replace(calibration, problems=(*observations.problems, *timing, *_quality_problems(calibration)))
@@ -314,10 +314,10 @@ def _timing_problems(calibration: RigCalibration, joint_px: float) -> list[str]:
     worst = max(means, key=lambda name: abs(means[name]))
     age = "older" if means[worst] < 0 else "newer"
     return [
-        f"the images of a frame set are not of one time: taken to be, they fit to {joint_px:.2f} px, and with a time "
-        f"for each, as here, to {calibration.rms_px:.2f} px; those of {worst} are {age} than the others' by "
-        f"{abs(means[worst]):.2f} of the step from one frame set to the next: synchronise the cameras, or hold the "
-        "board still"
+        f"the images of a frame set are not of one time: with one time for all they fit to {joint_px:.2f} px, and with "
+        f"one for each, as here, to {calibration.rms_px:.2f} px; those of {worst} are {age} than the others' by "
+        f"{abs(means[worst]):.2f} of the step from one frame set to the next: synchronise the cameras, or stop the "
+        "board for each frame set"
     ]
 
 

@@ -47,22 +47,9 @@ class CameraFault:
     message: str
 
 
-@dataclass(frozen=True)
-class Consistency:
-    """Result of `check_views`.
-
-    Attributes:
-        good: Names of the cameras that agree.
-        faults: Faults of the others.
-    """
-
-    good: tuple[str, ...]
-    faults: tuple[CameraFault, ...]
-
-
 def check_views(
     rig: CameraRig, points_px: RealArray, valid: BoolArray | None = None, *, threshold_px: float = 10.0
-) -> Consistency:
+) -> tuple[tuple[str, ...], tuple[CameraFault, ...]]:
     """Find the cameras whose pixels do not fit the rig.
 
     Args:
@@ -70,6 +57,9 @@ def check_views(
         points_px: (C, N, 2) pixels, or (C, F, J, 2) over F frame sets, which separates a late camera from a wrong one.
         valid: (C, N) or (C, F, J) mask of known points. By default those that are finite.
         threshold_px: Largest accepted distance between the views of one point, pixels.
+
+    Returns:
+        Names of the cameras that agree, and the faults of the others.
 
     Raises:
         InputError: The arrays do not fit the rig, or no two cameras agree.
@@ -95,7 +85,7 @@ def check_views(
         rig.subset(rig.names[row] for row in good), pixels[good], method="ransac", threshold_px=threshold_px
     ).points_m
     evidence = Evidence(rig, pixels, points, frozenset(int(row) for row in bad), threshold_px)
-    return Consistency(
+    return (
         tuple(rig.names[row] for row in good),
         tuple(CameraFault(rig.names[row], *diagnose(evidence, row)) for row in bad),
     )
@@ -190,7 +180,7 @@ def _diagnoses(evidence: Evidence, row: int, finite: BoolArray) -> Iterator[tupl
     if evidence.fits(own * scale, view):
         yield "resized", f"{label}: its images are {1 / scale:.3g} times as large as those it was calibrated with"
     scale = _median_ratio(expected - view.camera.K[:2, 2], own - view.camera.K[:2, 2])
-    if scale > 0 and evidence.fits(own, _with_focal_scale(view, scale)):
+    if scale > 0 and evidence.fits(own, _scale_focal(view, scale)):
         focal = view.camera.K[0, 0]
         yield "lens", f"{label} has wrong intrinsics: a focal length near {focal * scale:.0f} px fits, not {focal:.0f}"
     for pose in poses_from_points(evidence.points_m[finite], own[finite], view.camera, flat=False):
@@ -216,7 +206,7 @@ def _median_ratio(first: FloatArray, second: FloatArray) -> float:
     return float(np.median(ratio[finite])) if finite.any() else 1.0
 
 
-def _with_focal_scale(view: RigCamera, scale: float) -> RigCamera:
+def _scale_focal(view: RigCamera, scale: float) -> RigCamera:
     """Return a camera with scaled focal lengths."""
     K = np.asarray(view.camera.K, np.float64).copy()
     K[:2, :2] *= scale

@@ -224,7 +224,7 @@ def camera_from_observations(
             return CalibratedCamera(K, distortion=terms if terms.any() else None)
     raise InputError(
         f"camera {name!r}: {len(chosen)} images do not fix its focal length: tilt the board by 30 degrees or "
-        "more, this way and that, and hold it nearer, or give the lens with --lenses or --lens-recordings"
+        "more, in several directions, and move it nearer, or give the lens with --lenses or --lens-recordings"
     )
 
 
@@ -381,7 +381,7 @@ def spanning_tree_poses(pairs: Sequence[CameraPair], names: Sequence[str]) -> tu
             raise InputError(
                 f"cameras {names[best.first]} and {names[best.second]} agree on their relative pose in only "
                 f"{best.frames} of {best.common} frame sets: their images are of other frame sets (--sync), a lens is "
-                "wrong (--lenses), or the board is too small in the images to show how it is turned: hold it nearer"
+                "wrong (--lenses), or the board is too small in the images to show its rotation: move it nearer"
             )
         tree.append(best)
         if best.first in poses:

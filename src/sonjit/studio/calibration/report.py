@@ -68,9 +68,9 @@ def _blocks(
     yield Text(reprojection_line(calibration))
     if is_mirroring_possible(calibration):
         found = planar_ambiguity(calibration)
-        yield Text(_as_sentence(str(found)), strong=found.is_mirrored or found.is_open)
+        yield Text(_format_sentence(str(found)), strong=found.is_mirrored or found.is_open)
     for line in (*warnings, *calibration.problems):
-        yield Text(line if line.partition(":")[0] in calibration.rig.names else _as_sentence(line), strong=True)
+        yield Text(line if line.partition(":")[0] in calibration.rig.names else _format_sentence(line), strong=True)
     yield Heading("Cameras")
     yield _cameras(calibration)
     yield Heading("Lenses")
@@ -79,11 +79,12 @@ def _blocks(
     if len(calibration.rig) > 1:
         yield Heading("Between cameras")
         yield Text(
-            "Distances in millimetres, turns in degrees and, after ±, their standard errors: the larger of what the "
-            "fit says, with what lenses are uncertain by, and of what leaving out each eighth of the recording "
-            "changes. An error in the board's measured size comes on top: all distances grow with it. "
-            f"The world's origin is a choice, {calibration.rig.names[0]} or the floor, so that no place has an error "
-            "of its own; every camera's, the first one's too, are those of its distances."
+            "Distances in millimetres, rotations in degrees, and their standard errors after ±. A standard error is "
+            "the larger of two estimates: the covariance of the fit with the uncertainty of the lenses, and the change "
+            "when each eighth of the recording is omitted. An error in the board's measured size is not included: it "
+            "scales all distances. "
+            f"The world's origin is fixed at {calibration.rig.names[0]} or the floor, so positions have no standard "
+            "error, only distances do."
         )
         yield _camera_distances(calibration)
     if calibration.times:
@@ -113,7 +114,7 @@ def _blocks(
         yield _worst_image(calibration, observation, errors, image(observation.view, observation.frame))
 
 
-def _as_sentence(line: str) -> str:
+def _format_sentence(line: str) -> str:
     """Capitalise a line and add a full stop."""
     return f"{line[0].upper()}{line[1:]}."
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,21 +33,6 @@ _MAX_STEPS = 40
 """Steps of each jackknife fit. With fewer, poorly observed directions stay near the solution of the full recording."""
 
 
-@dataclass(frozen=True, eq=False)
-class Uncertainty:
-    """Uncertainty of C cameras.
-
-    Attributes:
-        lenses: (C, 12, 12) covariances of fx, fy, cx, cy and eight coefficients; zeros for fixed parameters.
-        distances_m: (C, C) standard errors of the distances between cameras.
-        rotations_rad: (C, C) standard errors of the relative rotations: root of the summed variances about three axes.
-    """
-
-    lenses: FloatArray
-    distances_m: FloatArray
-    rotations_rad: FloatArray
-
-
 def estimate_uncertainty(
     best: Bundle,
     observed: Observations,
@@ -57,7 +41,7 @@ def estimate_uncertainty(
     prior: LensPrior,
     robust_px: float,
     kept_lenses: FloatArray,
-) -> Uncertainty:
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Estimate how well lenses and relative poses are known, whichever camera's frame is the world.
 
     The result is the larger of the inverse normal matrix, with all parameters free, and of the jackknife in recordings
@@ -72,6 +56,11 @@ def estimate_uncertainty(
         prior: Prior of the lenses.
         robust_px: Error above which the cost grows linearly, pixels.
         kept_lenses: (C, 12, 12) covariances of lenses that were not free; zeros for lenses taken as exact.
+
+    Returns:
+        Covariances (C, 12, 12) of fx, fy, cx, cy and eight coefficients, zeros for fixed parameters; standard errors
+        (C, C) of the distances between cameras in metres; and standard errors (C, C) of the relative rotations in
+        radians, the root of the summed variances about three axes.
     """
     cameras, frames = len(best.lenses), len(best.target_rotations)
     finite = np.diagonal(kept_lenses, axis1=1, axis2=2) > 0
@@ -116,7 +105,7 @@ def estimate_uncertainty(
             (_JACKKNIFE_PARTS - 1) * np.stack([_rotation_differences(fit, best) for fit in fits]).var(0).sum(-1),
         )
     distances_added, rotations_added = _relative_variances(best, kept_effect)
-    return Uncertainty(lenses, np.sqrt(distances + distances_added), np.sqrt(rotations + rotations_added))
+    return lenses, np.sqrt(distances + distances_added), np.sqrt(rotations + rotations_added)
 
 
 def _marginal(normal: csc_matrix, is_camera: BoolArray, is_kept: BoolArray) -> tuple[FloatArray, FloatArray]:

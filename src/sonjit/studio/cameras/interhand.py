@@ -66,7 +66,7 @@ def rig_from_captures(
         own_size = (
             sizes[name]
             if name in sizes
-            else _oriented_size(size or (0, 0), (float(principal_point[0]), float(principal_point[1])))
+            else _orient_size(size or (0, 0), (float(principal_point[0]), float(principal_point[1])))
         )
         K = camera_matrix(focal, principal_point)
         cameras.append(
@@ -103,7 +103,7 @@ def _is_capture(value: object) -> bool:
     return isinstance(value, dict) and all(name in value for name in _FIELDS)
 
 
-def _oriented_size(size: tuple[int, int], principal_point: tuple[float, float]) -> tuple[int, int]:
+def _orient_size(size: tuple[int, int], principal_point: tuple[float, float]) -> tuple[int, int]:
     """Return the size or its exchange, whichever has its centre nearer to the principal point."""
     sizes = (size, (size[1], size[0]))
     return min(

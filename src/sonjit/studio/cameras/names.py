@@ -104,8 +104,8 @@ def _check_one_camera(folder: Path, files: Iterable[Path]) -> None:
             if other.stem != file.stem:
                 raise InputError(
                     f"{folder} has images of several cameras, such as {other.name} and {file.name}, and the names do "
-                    f"not say which number is the camera's: name them like cam0_{numbers[-1]}{file.suffix}, or put "
-                    "those of each camera into a folder of its own"
+                    "not show which number is the camera's: name them like "
+                    f"cam0_{numbers[-1]}{file.suffix}, or put the images of each camera into a separate folder"
                 )
 
 

@@ -19,15 +19,11 @@ from sonjit.lab.metrics.statistics import mean_interval
 from sonjit.server.settings import Settings
 from sonjit.studio.annotation.agreement import agreement as measured
 from sonjit.studio.annotation.project import create_project, open_project
-from sonjit.studio.automatic.annotator import (
-    AnnotatorSettings,
-    annotate,
-    current_run,
-    fit_project_offsets,
-    held_out_error,
-    train_network,
-)
+from sonjit.studio.automatic.annotator import AnnotatorSettings, annotate
+from sonjit.studio.automatic.held_out import fit_project_offsets, held_out_error
 from sonjit.studio.automatic.learning import human_frames
+from sonjit.studio.automatic.project_network import train_network
+from sonjit.studio.automatic.run_folder import current_run
 from sonjit.studio.cameras.files import load_cameras
 from sonjit.studio.cameras.frame_sets import load_frame_sets
 from sonjit.studio.cameras.names import find_views

@@ -87,7 +87,7 @@ def calibrate(
     format_from_ending(out)  # before minutes of work
     paths = views_by_camera(views)
     targets = _targets(board, paths)
-    fixed_lenses = _kept_lenses(lenses, paths) if lenses else {}
+    fixed_lenses = _select_lenses(lenses, paths) if lenses else {}
     if lens_board and not lens_recordings:
         raise InputError("--lens-board requires --lens-recordings")
     of_lens = [target_from_text(lens_board)] if lens_board else targets
@@ -151,8 +151,8 @@ def calibrate(
         raise JobError(f"{out} was not written: {ambiguity}")
 
 
-def _kept_lenses(lenses: Path, paths: Mapping[str, Path]) -> dict[str, RigCamera]:
-    """Those of --lenses that are of the views' cameras."""
+def _select_lenses(lenses: Path, paths: Mapping[str, Path]) -> dict[str, RigCamera]:
+    """Return the lenses of --lenses that belong to the cameras of the views."""
     rig = load_cameras(lenses, poses=False)
     if not (found := {name: view for view in rig if (name := match_camera(view.name, paths)) is not None}):
         raise InputError(
@@ -188,10 +188,10 @@ def _targets(texts: list[str], paths: Mapping[str, Path]) -> list[CalibrationTar
     autos = [text for text in texts if text.partition(":")[0] == "auto"]
     if autos and len(texts) > 1:
         raise InputError(f"--board {autos[0]}: one board is recognised by itself; of several, describe each")
-    return [_recognised(autos[0], paths)] if autos else [target_from_text(text) for text in texts]
+    return [_recognise_board(autos[0], paths)] if autos else [target_from_text(text) for text in texts]
 
 
-def _recognised(text: str, paths: Mapping[str, Path]) -> CalibrationBoard:
+def _recognise_board(text: str, paths: Mapping[str, Path]) -> CalibrationBoard:
     """Recognise the board in the images, with the square size of `auto:SIDE`."""
     _, _, side = text.partition(":")
     square_m = length_from_text(side, text) if side else 0.03

@@ -73,17 +73,17 @@ def triangulate(
             sys.stderr.write(
                 f"{name}: {pluralize(count, 'detection fits', 'detections fit')} no other view's: left out\n"
             )
-    checked = check_views(
+    good, faults = check_views(
         rig, detections.points_px.reshape(len(rig), len(detections.frames), -1, 2), threshold_px=threshold
     )
-    for fault in checked.faults:
+    for fault in faults:
         sys.stderr.write(f"sonjit: {fault.message}\n")
-    if checked.faults and not leave_out:
-        which = pluralize(len(checked.faults), "camera does", "cameras do")
+    if faults and not leave_out:
+        which = pluralize(len(faults), "camera does", "cameras do")
         raise InputError(f"{which} not fit: correct the errors above, or exclude cameras with --leave-out")
     requested = np.isfinite(detections.points_px).all(-1).any(0)
-    detections = detections.of_cameras([rig.index(name) for name in checked.good])
-    rig = rig.subset(checked.good)
+    detections = detections.of_cameras([rig.index(name) for name in good])
+    rig = rig.subset(good)
     found = triangulated(
         rig, detections.points_px, confidence=detections.confidence, method="ransac", threshold_px=threshold
     )
@@ -96,7 +96,7 @@ def triangulate(
     sys.stderr.write(
         f"{found.ok.sum()} of {requested.sum()} keypoints{who} that were seen are triangulated; wrote {out}\n"
     )
-    return 1 if checked.faults else 0
+    return 1 if faults else 0
 
 
 def _check_hands(detections: Detections, found: Triangulation, cameras: Path, out: Path) -> None:

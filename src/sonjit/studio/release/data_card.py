@@ -138,7 +138,7 @@ def card_markdown(
     card: DataCard, statistics: Mapping[str, object], samplings: Mapping[str, Sampling], faces: FacesFound
 ) -> str:
     """Write the data card as Markdown."""
-    totals = [(name.replace("_", " "), _as_text(value)) for name, value in statistics.items() if name != "splits"]
+    totals = [(name.replace("_", " "), _format_value(value)) for name, value in statistics.items() if name != "splits"]
     views = [
         (
             name,
@@ -151,13 +151,14 @@ def card_markdown(
     ]
     blocks = [
         Table(("", ""), tuple(card.fields.items()), text_columns=2),
-        Heading("What it holds"),
+        Heading("Contents"),
         Table(("", ""), tuple(totals), text_columns=2),
         Text(
-            "Images and labels lie as in InterHand2.6M (`images`, `annotations`), and as COCO beside. No person is in "
-            "two splits. Joints are centres of rotation, inside the fingers, and at the tips the fingers' ends; "
-            "millimetres in the world of a capture; `annotations/*/sources_*.json` says by whom "
-            "each is: H a human, M a machine, H+M a machine and checked by a human. `SHA256SUMS` lists every file."
+            "Images and labels are stored as in InterHand2.6M (`images`, `annotations`), and also as COCO. No person "
+            "is in two splits. Joints are the centres of rotation inside the fingers, and the ends of the fingers at "
+            "the tips, in millimetres in the world of a capture. `annotations/*/sources_*.json` lists the source of "
+            "each joint: H is a human, M a machine, H+M a machine whose result a human checked. `SHA256SUMS` lists "
+            "every file."
         ),
         Heading("Privacy"),
         Text(
@@ -175,7 +176,7 @@ def card_markdown(
     return markdown_from(card.fields["title"], blocks)
 
 
-def _as_text(value: object) -> str:
+def _format_value(value: object) -> str:
     """Format a value of the statistics."""
     if isinstance(value, Mapping):
         members: Mapping[object, object] = value  # pyright: ignore[reportUnknownVariableType]  # JSON

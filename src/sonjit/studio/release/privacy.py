@@ -151,14 +151,14 @@ def released_image(rgb: Image, camera: RigCamera, size: tuple[int, int], points_
         points_m: (2, 21, 3) labelled joints in the world, NaN where unknown.
     """
     if camera.camera.distortion is not None:
-        rgb = _undistorted(rgb, camera)
+        rgb = _undistort(rgb, camera)
     shown, faces, boxes = hide_faces(rgb, camera, points_m)
     scale = np.tile(np.array(size) / (camera.width, camera.height), 2)
     scaled = tuple[Box, ...](tuple((scale * box).tolist()) for box in boxes)
     return ReleasedImage(np.asarray(downsize(shown, size).round().clip(0, 255), np.uint8), faces, scaled)
 
 
-def _undistorted(rgb: Image, camera: RigCamera) -> Image:
+def _undistort(rgb: Image, camera: RigCamera) -> Image:
     """Undistort an image. Pixels that the lens does not show are black."""
     import cv2
 
@@ -200,7 +200,7 @@ def hide_faces(rgb: Image, camera: RigCamera, points_m: FloatArray) -> tuple[NDA
     found: list[Box] = []
     hands = withheld = 0
     for face in _detector("box-full").detect(rgb):
-        covered = [hand for hand in joints if _overlaps_hand(_with_margin(face.box, rgb), hand, camera.camera.K)]
+        covered = [hand for hand in joints if _overlaps_hand(_add_margin(face.box, rgb), hand, camera.camera.K)]
         if covered and _is_hand(rgb, face, covered, camera.camera.K):
             hands += 1
             continue
@@ -235,7 +235,7 @@ def hide_faces_of_other_views(
             half = radius_px / (1 + 2 * _BLUR_MARGIN)
             box = x - half, y - half, x + half, y + half
             joints = camera.camera.from_world(points_m)
-            if any(_overlaps_hand(_with_margin(box, image.rgb), hand, camera.camera.K) for hand in joints):
+            if any(_overlaps_hand(_add_margin(box, image.rgb), hand, camera.camera.K) for hand in joints):
                 changed[view] = image._replace(faces=FacesFound(withheld=1))
             else:
                 faces = image.faces._replace(blurred=image.faces.blurred + 1)
@@ -279,7 +279,7 @@ def blur_faces(rgb: Image, boxes: Sequence[Box]) -> Image:
 
     out = rgb.copy()
     for box in boxes:
-        left, top, right, bottom = _with_margin(box, rgb)
+        left, top, right, bottom = _add_margin(box, rgb)
         if right - left < 1 or bottom - top < 1:
             continue
         cells = cv2.resize(out[top:bottom, left:right], (_BLUR_CELLS, _BLUR_CELLS), interpolation=cv2.INTER_AREA)
@@ -287,7 +287,7 @@ def blur_faces(rgb: Image, boxes: Sequence[Box]) -> Image:
     return out
 
 
-def _with_margin(box: Box, rgb: Image) -> tuple[int, int, int, int]:
+def _add_margin(box: Box, rgb: Image) -> tuple[int, int, int, int]:
     """Return a face's box with its margin: x_min, y_min, x_max, y_max within the image."""
     x_min, y_min, x_max, y_max = box
     margin = _BLUR_MARGIN * max(x_max - x_min, y_max - y_min)

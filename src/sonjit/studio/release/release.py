@@ -7,11 +7,10 @@ frame sets. Annotations are collected meanwhile: InterHand2.6M's files, COCO, so
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal, TypedDict
+from typing import Final, Literal
 
 import numpy as np
 
@@ -22,14 +21,11 @@ from sonjit._util.files import failing_as_job, sole_writer, write_bytes, write_t
 from sonjit._util.json_text import json_from
 from sonjit._util.progress import Progress
 from sonjit._util.work_folder import has_settings
-from sonjit.lab.datasets.hands.interhand import ORDER
-from sonjit.lab.datasets.hands.interhand_files import annotation_record, cameras_record, joints_record, skeleton_lines
+from sonjit.lab.datasets.hands.interhand_files import skeleton_lines
 from sonjit.lab.hand_models.rig import Side
 from sonjit.media.encode import encode_image
 from sonjit.studio.annotation.project import Project
-from sonjit.studio.automatic.annotator import read_labels
-from sonjit.studio.automatic.labels import SOURCES
-from sonjit.studio.automatic.learning import CocoHand, coco_annotation, coco_category
+from sonjit.studio.automatic.run_folder import read_labels
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 from sonjit.studio.release.data_card import SPLITS, Capture, DataCard, card_markdown, split_people
 from sonjit.studio.release.privacy import (
@@ -40,7 +36,8 @@ from sonjit.studio.release.privacy import (
     released_image,
     sampling_of,
 )
-from sonjit.studio.surfaces.fitting import HandSurface, fit_surfaces, save_surfaces
+from sonjit.studio.release.split_files import SplitFiles, Statistics
+from sonjit.studio.surfaces.fitting import HandSurface, fit_surfaces
 from sonjit.studio.triangulation.detections import HANDS
 from sonjit.studio.triangulation.people import PeopleInSpace
 
@@ -49,169 +46,6 @@ FPS: Final = 5.0
 _WORK_FOLDER: Final = "work"
 _SETTINGS: Final = f"{_WORK_FOLDER}/settings.json"
 _CHECKSUMS: Final = "SHA256SUMS"
-
-
-class ImageRecord(TypedDict):
-    """An image in InterHand2.6M's JSON, without `id` and `file_name`."""
-
-    width: int
-    height: int
-    capture: int
-    subject: str
-    seq_name: str
-    seq_type: str
-    camera: str
-    frame_idx: int
-
-
-class _NamedImageRecord(ImageRecord):
-    id: int
-    file_name: str
-
-
-class _HandRecord(CocoHand):
-    hand_side: str
-    source: str
-
-
-class ReleaseCounts(TypedDict):
-    """`statistics.json` of a release."""
-
-    people: int
-    frame_sets: int
-    images: int
-    images_by_split: dict[str, int]
-    people_by_split: dict[str, int]
-    frame_sets_by_hands: dict[str, int]
-    joints: int
-    joints_by_source: dict[str, int]
-    sequences_by_type: dict[str, int]
-    mean_spread_mm: float
-    splits: dict[str, list[str]]
-
-
-@dataclass
-class SplitFiles:
-    """The records of one split, collected while its frame sets are written."""
-
-    split: str
-    images: list[_NamedImageRecord] = field(default_factory=list["_NamedImageRecord"])
-    annotations: list[Mapping[str, object]] = field(default_factory=list[Mapping[str, object]])
-    coco: list[_HandRecord] = field(default_factory=list["_HandRecord"])
-    cameras: dict[str, object] = field(default_factory=dict[str, object])
-    joints: dict[str, dict[str, object]] = field(default_factory=dict[str, dict[str, object]])
-    sources: dict[str, dict[str, list[str]]] = field(default_factory=dict[str, dict[str, list[str]]])
-    mano: dict[str, dict[str, dict[str, object]]] = field(default_factory=dict[str, dict[str, dict[str, object]]])
-    by: dict[str, list[int]] = field(default_factory=lambda: {"human": [], "machine": []})
-
-    def add_cameras(self, capture: str, rig: CameraRig) -> None:
-        """Add the cameras of a capture, as of the released images."""
-        self.cameras[capture] = cameras_record({camera.name: (camera.camera.K, camera.R, camera.t) for camera in rig})
-
-    def add_frame_set(self, capture: str, frame: int, points_m: FloatArray, source: IntArray) -> None:
-        """Add the joints (2, 21, 3) of one frame set and their sources (2, 21)."""
-        sources = [""] * 42
-        for index, code in zip(ORDER.tolist(), source.reshape(42).tolist(), strict=True):
-            sources[index] = SOURCES[code]
-        self.joints.setdefault(capture, {})[str(frame)] = joints_record(points_m)
-        self.sources.setdefault(capture, {})[str(frame)] = sources
-
-    def add_surfaces(self, root: Path, capture: str, surfaces: Sequence[HandSurface]) -> None:
-        """Write the surfaces of a capture to a file, and add MANO's parameters in NeuralAnnot's form."""
-        save_surfaces(root / "annotations" / self.split / f"surfaces_{self.split}_Capture{capture}.npz", surfaces)
-        for surface in surfaces:
-            if "trans" in surface.parameters:
-                frames = self.mano.setdefault(capture, {})
-                for row, frame in enumerate(surface.frames.tolist()):
-                    frames.setdefault(str(frame), {})[surface.side.lower()] = {
-                        "pose": surface.parameters["pose"][row].tolist(),
-                        "shape": surface.parameters["shape"].tolist(),
-                        "trans": surface.parameters["trans"][row].tolist(),
-                    }
-
-    def add_image(
-        self, name: str, about: ImageRecord, pixels: FloatArray, source: IntArray, visible: BoolArray
-    ) -> None:
-        """Add one view: joints (2, 21, 2) in its pixels, their sources (2, 21) and visibility (2, 21)."""
-        number = len(self.images) + 1
-        valid = np.asarray(np.isfinite(pixels).all(-1), np.bool_)
-        self.images.append(_NamedImageRecord(id=number, file_name=name, **about))
-        self.annotations.append(annotation_record(number, pixels, valid))
-        self.by["machine" if (source[valid] == 1).any() else "human"].append(number)
-        width, height = about["width"], about["height"]
-        for side in range(2):
-            inside = valid[side] & ((pixels[side] >= 0) & (pixels[side] <= (width, height))).all(-1)
-            if inside.sum() > 1:
-                points = np.where(inside[:, None], pixels[side], np.nan)
-                shown = np.where(visible[side], 2, 1)
-                annotation = coco_annotation(len(self.coco) + 1, number, points, category=1 + side, flags=shown)
-                own = sorted({SOURCES[code] for code in source[side][inside].tolist()})
-                self.coco.append(_HandRecord(**annotation, hand_side=("right", "left")[side], source="/".join(own)))
-
-    def write(self, root: Path) -> None:
-        """Write all files of the split."""
-        folder = root / "annotations" / self.split
-        stem = f"InterHand2.6M_{self.split}"
-        write_json(folder / f"{stem}_data.json", {"images": self.images, "annotations": self.annotations})
-        write_json(folder / f"{stem}_camera.json", self.cameras)
-        write_json(folder / f"{stem}_joint_3d.json", self.joints)
-        write_json(folder / f"sources_{self.split}.json", self.sources)
-        if self.mano:
-            write_json(folder / f"{stem}_MANO_NeuralAnnot.json", self.mano)
-        categories = [coco_category(1, "right_hand"), coco_category(2, "left_hand")]
-        prefix = f"images/{self.split}/"
-        images = [image | {"file_name": prefix + image["file_name"]} for image in self.images]
-        write_json(
-            folder / f"coco_{self.split}.json", {"images": images, "annotations": self.coco, "categories": categories}
-        )
-        for whom, numbers in self.by.items():
-            path = folder / f"aid_{whom}_annot_{self.split}.txt"
-            write_text(path, "".join(f"{k}\n" for k in numbers))
-
-
-@dataclass
-class Statistics:
-    """Counts of the released data."""
-
-    frame_sets: int = 0
-    images: Counter[str] = field(default_factory=Counter[str])
-    people: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
-    hands: Counter[str] = field(default_factory=Counter[str])
-    joints: Counter[str] = field(default_factory=Counter[str])
-    sequences: dict[str, set[tuple[str, str]]] = field(default_factory=dict[str, set[tuple[str, str]]])
-    std_m: float = 0.0
-
-    def add(
-        self, split: str, capture: Capture, *, frame: int, source: IntArray, std_m: FloatArray, images: int
-    ) -> None:
-        """Count one frame set by the sources (2, 21) and standard errors (2, 21) of its joints."""
-        labelled = source > 0
-        right, left = bool(labelled[0].any()), bool(labelled[1].any())
-        performed = capture.sequence_of(frame)
-        self.frame_sets += 1
-        self.images[split] += images
-        self.people.setdefault(split, set()).add(capture.subject)
-        self.hands["interacting" if right and left else "right" if right else "left"] += 1
-        self.joints.update(SOURCES[code] for code in source[labelled].tolist())
-        self.sequences.setdefault(performed.kind, set()).add((capture.subject, performed.name))
-        self.std_m += float(np.nansum(std_m[labelled]))
-
-    def counts(self) -> ReleaseCounts:
-        """Return all counts as plain numbers."""
-        joints = sum(self.joints.values())
-        return {
-            "people": sum(len(names) for names in self.people.values()),
-            "frame_sets": self.frame_sets,
-            "images": sum(self.images.values()),
-            "images_by_split": dict(self.images),
-            "people_by_split": {split: len(names) for split, names in self.people.items()},
-            "frame_sets_by_hands": dict(self.hands),
-            "joints": joints,
-            "joints_by_source": dict(self.joints),
-            "sequences_by_type": {kind or "other": len(names) for kind, names in self.sequences.items()},
-            "mean_spread_mm": round(1000 * self.std_m / max(joints, 1), 3),
-            "splits": {split: sorted(names) for split, names in self.people.items()},
-        }
 
 
 @dataclass(frozen=True)
@@ -274,7 +108,7 @@ def release(
     captures = [_capture_of(card, project) for project in projects]
     splits = split_people(captures)
     draft = out.with_name(f".{out.name}.part")
-    settings = _checked_settings(draft, projects, card, fps, surfaces)
+    settings = _check_settings(draft, projects, card, fps, surfaces)
     selected = [_select_frame_sets(project, fps) for project in projects]
     fitted = [[] if surfaces is None else _fit_surfaces(frame_sets, fps, mano) for frame_sets in selected]
     with sole_writer(draft):  # last: a refused release leaves no folder
@@ -326,7 +160,7 @@ def _capture_of(card: DataCard, project: Project) -> Capture:
     return card.captures[name]
 
 
-def _checked_settings(
+def _check_settings(
     draft: Path, projects: Sequence[Project], card: DataCard, fps: float, surfaces: SurfaceModel | None
 ) -> str:
     """Return the settings of a release as JSON. Check that a draft, if there is one, has the same."""
@@ -423,7 +257,7 @@ def _write_frame_set(
         visible = (
             frame_set.seen[order[camera.name]] if len(frame_set.seen) == len(order) else np.zeros((2, 21), np.bool_)
         )
-        record: ImageRecord = {
+        record = {
             "width": camera.width, "height": camera.height, "capture": number, "subject": capture.subject,
             "seq_name": sequence.name, "seq_type": sequence.kind, "camera": camera.name, "frame_idx": frame_set.frame,
         }  # fmt: skip

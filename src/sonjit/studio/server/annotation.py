@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -20,7 +20,7 @@ from sonjit.server.errors import RefusedError
 from sonjit.server.middleware import limited
 from sonjit.server.options import SessionOptions, read_options
 from sonjit.server.service import Service
-from sonjit.studio.annotation.marks import JOINTS, MACHINE, Mark, MarkRecord, check_name, mark_from_dict, mark_to_dict
+from sonjit.studio.annotation.marks import JOINTS, MACHINE, Mark, check_name, mark_from_dict, mark_to_dict
 from sonjit.studio.annotation.project import Project, open_project
 from sonjit.studio.automatic.labelling import prelabel
 from sonjit.studio.server.annotation_frames import Frames, FrameState, ImageRegion, Images
@@ -29,27 +29,6 @@ T = TypeVar("T")
 _MAX_MARKS = 5000  # per request
 _MAX_SIDE_PX = 8192
 _CACHE_HEADERS = {"cache-control": "private, max-age=3600"}
-
-
-class WrittenMark(TypedDict):
-    """A stored mark."""
-
-    id: str
-    version: int
-
-
-class RefusedMark(TypedDict):
-    """A mark that was refused, and the newer mark of the project."""
-
-    id: str
-    there: MarkRecord
-
-
-class WriteAnswer(TypedDict):
-    """Answer of `POST /v1/annotate/marks` without the state of the frame set."""
-
-    written: list[WrittenMark]
-    refused: list[RefusedMark]
 
 
 class Studio:
@@ -80,11 +59,16 @@ class Studio:
             raise RefusedError("not_found", f"frame {number} is not in this project: see the frames of /v1/annotate")
         return number
 
-    async def write(self, annotator: str, records: list[Any]) -> WriteAnswer:
-        """Store the marks of a client. Marks that conflict with newer ones are refused."""
+    async def write(self, annotator: str, records: list[Any]) -> dict[str, list[dict[str, object]]]:
+        """Store the marks of a client. Marks that conflict with newer ones are refused.
+
+        Returns:
+            `written`: id and version of each stored mark; `refused`: id of each refused mark, and `there`, the newer
+            mark of the project.
+        """
         with _refusing("bad_option"):
             bases = [record.pop("base", None) if isinstance(record, dict) else None for record in records]
-            marks = [self._checked(mark_from_dict(record, annotator)) for record in records]
+            marks = [self._check_mark(mark_from_dict(record, annotator)) for record in records]
             if not all(base is None or type(base) is int for base in bases):
                 raise InputError("base: give the version of the mark that was there, 0 for none")
         results = await self.work(partial(self.project.store.add, marks, bases))
@@ -115,7 +99,7 @@ class Studio:
         marks = await asyncio.shield(running)
         await self.work(partial(self.project.store.add, marks))
 
-    def _checked(self, mark: Mark) -> Mark:
+    def _check_mark(self, mark: Mark) -> Mark:
         self.project.view(mark.view)
         if mark.frame not in self._numbers:
             raise InputError(f"mark {mark.id}: frame {mark.frame} is not in this project")
@@ -134,7 +118,7 @@ def project_router(folder: Path, service: Service) -> ProjectRouter:
     """Open an annotation project and return its endpoints.
 
     Raises:
-        InputError: The folder holds no project that can be opened.
+        InputError: The folder contains no project that can be opened.
     """
     project = open_project(folder)
     return ProjectRouter(annotation_router(Studio(project, service), service), project.close)

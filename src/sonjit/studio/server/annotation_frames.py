@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Hashable, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar
 
 import numpy as np
@@ -15,8 +16,8 @@ from sonjit.server.errors import RefusedError
 from sonjit.studio.annotation.agreement import Agreement, agreement, conflicts
 from sonjit.studio.annotation.marked_joints import SolvedJoints, epipolar_lines, mark_table, solve_joints
 from sonjit.studio.annotation.marks import JOINTS_PER_HAND, MACHINE, Mark, MarkRecord, joint_names, mark_to_dict
-from sonjit.studio.automatic.annotator import machine_marks
-from sonjit.studio.triangulation.bones import BONES, BoneLengths, bone_lengths, bone_warnings
+from sonjit.studio.automatic.run_folder import machine_marks
+from sonjit.studio.triangulation.bones import BONES, bone_lengths, bone_warnings, median_of_other_frames
 
 if TYPE_CHECKING:
     from sonjit.studio.annotation.project import Project
@@ -91,20 +92,13 @@ class FrameState(JointsRecord):
     bones: list[BoneRecord]
 
 
-class NeedRecord(TypedDict):
-    """Review priority of a frame and its reason."""
-
-    score: float
-    why: str
-
-
 class Progress(TypedDict):
     """Number of joints that can be triangulated by frame, number of joints of all hands, and the ranking."""
 
     version: int
     joints: int
     frames: dict[int, int]
-    needs: dict[int, NeedRecord]
+    needs: dict[int, dict[str, float | str]]
 
 
 class Frames:
@@ -116,7 +110,7 @@ class Frames:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._bones = BoneLengths()
+        self._bone_lengths: dict[int, FloatArray] = {}  # (40,) by frame
         self._version = 0  # version of the project whose bones are measured
         self._agreement: tuple[int, Agreement] | None = None
         self._lock = threading.Lock()
@@ -188,7 +182,7 @@ class Frames:
                 for warning in conflicts(people)
             ],
             **self._joints(solution, shown),
-            "lines": {name: _listed(line) for name, line in lines.items() if name in shown},
+            "lines": {name: _json_rows(line) for name, line in lines.items() if name in shown},
             "bones": self._warnings(frame, solution),
         }
 
@@ -201,9 +195,7 @@ class Frames:
     def progress(self) -> Progress:
         """Return the progress and review priority of each frame."""
         store = self._project.store
-        needs: dict[int, NeedRecord] = {
-            frame: {"score": need.score, "why": need.why} for frame, need in store.review_priorities().items()
-        }
+        needs = {frame: asdict(priority) for frame, priority in store.review_priorities().items()}
         joints = JOINTS_PER_HAND * max(1, store.hands())
         return {"version": store.version, "joints": joints, "frames": store.triangulable(), "needs": needs}
 
@@ -218,18 +210,18 @@ class Frames:
     def _joints(self, solution: SolvedJoints, shown: list[str]) -> JointsRecord:
         cameras = [self._project.rig.index(name) for name in shown]
         return {
-            "points_m": _listed(solution.points_m, 6),
-            "sigma_mm": _listed(1e3 * solution.sigma_m, 3),
-            "projected": {name: _listed(solution.projected_px[k]) for name, k in zip(shown, cameras, strict=True)},
-            "residuals_px": {name: _listed(solution.residual_px[k]) for name, k in zip(shown, cameras, strict=True)},
+            "points_m": _json_rows(solution.points_m, 6),
+            "sigma_mm": _json_rows(1e3 * solution.sigma_m, 3),
+            "projected": {name: _json_rows(solution.projected_px[k]) for name, k in zip(shown, cameras, strict=True)},
+            "residuals_px": {name: _json_rows(solution.residual_px[k]) for name, k in zip(shown, cameras, strict=True)},
         }
 
     def _warnings(self, frame: int, solution: SolvedJoints) -> list[BoneRecord]:
         """Return bones whose lengths differ from those of all frames that people have marked."""
-        lengths = bone_lengths(solution.points_m)
+        lengths = bone_lengths(solution.points_m, np.array(BONES))
         with self._lock:
             self._measure_bones()
-            usual = self._bones.median_m(without=frame)
+            usual = median_of_other_frames(self._bone_lengths, frame)
         return [
             {
                 "bone": warning.bone,
@@ -248,7 +240,8 @@ class Frames:
         by_frame = _people_by_frame(store.marks()) if len(changed) > 8 else None
         for frame in changed:
             marks = (_people_by_frame(store.marks(frame)) if by_frame is None else by_frame).get(frame, [])
-            self._bones.write(frame, bone_lengths(solve_joints(rig, mark_table(rig, marks)).points_m))
+            points_m = solve_joints(rig, mark_table(rig, marks)).points_m
+            self._bone_lengths[frame] = bone_lengths(points_m, np.array(BONES))
         self._version = version
 
 
@@ -260,7 +253,7 @@ def _people_by_frame(marks: list[Mark]) -> Mapping[int, list[Mark]]:
     return by_frame
 
 
-def _listed(array: FloatArray, digits: int = 2) -> list[Any]:
+def _json_rows(array: FloatArray, digits: int = 2) -> list[Any]:
     """Return rounded numbers as JSON. Unknown numbers and points with unknown numbers are None."""
     finite = np.asarray(np.isfinite(array.reshape(len(array), -1)).all(axis=1))
     rounded = np.round(array, digits).tolist()

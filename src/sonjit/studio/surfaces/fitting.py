@@ -93,16 +93,16 @@ def _mano_surfaces(people: PeopleInSpace, mano: Mapping[Side, Path]) -> Iterator
     models = {side: load_mano(path, "right" if side == "Right" else "left") for side, path in mano.items()}
     for hand in hands:
         model = models[hand.side].double()
-        fit = fit_mano(model, hand.points_m)
+        pose, shape, trans_m = fit_mano(model, hand.points_m)
         parts = [
-            mano_points(model, fit.pose[k : k + _BATCH_SIZE], fit.shape, fit.trans_m[k : k + _BATCH_SIZE])
-            for k in range(0, len(fit.pose), _BATCH_SIZE)
+            mano_points(model, pose[k : k + _BATCH_SIZE], shape, trans_m[k : k + _BATCH_SIZE])
+            for k in range(0, len(pose), _BATCH_SIZE)
         ]
         vertices, joints = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         error = np.linalg.norm(joints - hand.points_m, axis=-1).mean(-1)
         yield HandSurface(
             hand.name, hand.side, hand.frames, vertices.astype(np.float32), model.faces.numpy().astype(np.int64),
-            {"pose": fit.pose, "shape": fit.shape, "trans": fit.trans_m}, error,
+            {"pose": pose, "shape": shape, "trans": trans_m}, error,
         )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -31,21 +31,7 @@ _MAX_STEP: Final = 0.5  # radians, metres, or units of shape
 _DIFFERENCE: Final = 1e-6  # step of numerical derivatives
 
 
-class ManoFit(NamedTuple):
-    """MANO's parameters in N frame sets.
-
-    Attributes:
-        pose: (N, 48) axis-angles in radians, relative to the mean pose.
-        shape: (10,) shape.
-        trans_m: (N, 3) translations in metres.
-    """
-
-    pose: FloatArray
-    shape: FloatArray
-    trans_m: FloatArray
-
-
-def fit_mano(mano: Mano, points_m: FloatArray) -> ManoFit:
+def fit_mano(mano: Mano, points_m: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Fit MANO to joints, each frame independently, with one shape.
 
     Gauss-Newton steps minimise the distances of joints, rotations from the mean pose, particularly about a bone, and
@@ -54,6 +40,9 @@ def fit_mano(mano: Mano, points_m: FloatArray) -> ManoFit:
     Args:
         mano: Model of the hand's side in double precision.
         points_m: (N, 21, 3) joints in MediaPipe's order, metres.
+
+    Returns:
+        Pose (N, 48), axis-angles in radians relative to the mean pose; shape (10,); and translation (N, 3) in metres.
     """
     rows = np.unique(np.linspace(0, len(points_m) - 1, min(_SHAPE_FRAMES, len(points_m))).round().astype(int))
     values, shape = _initial_values(mano, points_m), np.zeros(_SHAPE_SIZE)
@@ -61,7 +50,7 @@ def fit_mano(mano: Mano, points_m: FloatArray) -> ManoFit:
     for first in range(0, len(values), _BATCH_SIZE):
         part = slice(first, first + _BATCH_SIZE)
         values[part] = _optimize(mano, points_m[part], values[part], shape, shaping=False)[0]
-    return ManoFit(values[:, :_POSE_SIZE], shape, values[:, _TRANSLATION])
+    return values[:, :_POSE_SIZE], shape, values[:, _TRANSLATION]
 
 
 def mano_points(mano: Mano, pose: FloatArray, shape: FloatArray, trans_m: FloatArray) -> tuple[FloatArray, FloatArray]:

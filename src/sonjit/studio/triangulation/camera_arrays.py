@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -20,13 +20,6 @@ _UPPER_TRIANGLE: Final = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 _FULL_FROM_UPPER: Final = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
 
 
-class LensGroup(NamedTuple):
-    """Cameras whose lenses have equally many coefficients."""
-
-    cameras: IndexArray  # (G,)
-    coefficients: FloatArray  # (G, 1, 4, 5 or 8)
-
-
 @dataclass(frozen=True, eq=False)
 class CameraArrays:
     """A rig's C cameras as arrays.
@@ -35,14 +28,14 @@ class CameraArrays:
         K: (C, 3, 3) camera matrices, pixels.
         R: (C, 3, 3) rotations from world to camera.
         t: (C, 3) translations, metres.
-        lenses: Cameras with distortion, grouped by number of coefficients.
+        lenses: Indices (G,) and coefficients (G, 1, 4, 5 or 8) of cameras with distortion, by number of coefficients.
         folds: (C, 1) radii at which the lens models stop to be monotonic.
     """
 
     K: FloatArray
     R: FloatArray
     t: FloatArray
-    lenses: tuple[LensGroup, ...]
+    lenses: tuple[tuple[IndexArray, FloatArray], ...]
     folds: FloatArray
 
     @property
@@ -160,7 +153,7 @@ def camera_arrays(rig: CameraRig) -> CameraArrays:
     """Return a rig's cameras as arrays."""
     lenses = [camera.camera.distortion for camera in rig]
     groups = [
-        LensGroup(np.array(members), np.stack([np.asarray(lenses[k], np.float64) for k in members])[:, None])
+        (np.array(members), np.stack([np.asarray(lenses[k], np.float64) for k in members])[:, None])
         for size in sorted({len(lens) for lens in lenses if lens is not None})
         if (members := [k for k, lens in enumerate(lenses) if lens is not None and len(lens) == size])
     ]

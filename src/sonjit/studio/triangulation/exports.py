@@ -21,10 +21,11 @@ from sonjit.lab.hand_models.mesh_files import glb_from_motions
 from sonjit.lab.hand_models.rig import RigMotion, Side
 from sonjit.lab.hand_models.rig_ik import fit_pose
 from sonjit.results.skeletons import load_skeleton
-from sonjit.studio.triangulation.bones import median_lengths, rig_with_lengths
+from sonjit.studio.triangulation.bones import median_lengths
 from sonjit.studio.triangulation.c3d import c3d_from_points
 from sonjit.studio.triangulation.detections import HANDS, Part
 from sonjit.studio.triangulation.people import PeopleInSpace
+from sonjit.studio.triangulation.rig_fit import rig_with_lengths
 from sonjit.studio.triangulation.skeleton_glb import drawn_lines, glb_from_people, line_colour
 
 Figure = Literal["mesh", "skeleton"]

@@ -8,7 +8,7 @@ import numpy as np
 
 from sonjit._util.arrays import IndexArray
 from sonjit.results.skeletons import load_skeleton
-from sonjit.studio.triangulation.bones import FITTED_BONES
+from sonjit.studio.triangulation.bones import HAND_BONES
 
 _BODY: Final = load_skeleton("body_blazepose33")
 _LIMB_BONES: Final = np.array([(a, b) for a, b in _BODY.bones if _BODY.index("left_shoulder") <= a < b])
@@ -45,5 +45,5 @@ class Part(NamedTuple):
     def bones(self) -> IndexArray:
         """Parent and child (B, 2) of bones of constant length, parents first."""
         if self.list_name == "hands":
-            return FITTED_BONES
+            return HAND_BONES
         return _LIMB_BONES if self.list_name == "bodies" else np.zeros((0, 2), np.intp)

@@ -15,15 +15,10 @@ from sonjit._util.data_files import read_json, write_json
 from sonjit._util.errors import InputError
 from sonjit.lab.datasets.reading import field
 from sonjit.studio.cameras.rig import CameraRig
-from sonjit.studio.triangulation.bones import (
-    enforce_lengths,
-    fit_skeletons,
-    lengths_of_bones,
-    medians,
-    regularized_lengths,
-)
+from sonjit.studio.triangulation.bones import bone_lengths, medians, regularized_lengths
 from sonjit.studio.triangulation.camera_arrays import camera_arrays
 from sonjit.studio.triangulation.detections import DEFAULT_STEP_S, HANDS, LIST_ORDER, Detections, Part, part_slices
+from sonjit.studio.triangulation.skeleton_fit import enforce_lengths, fit_skeletons
 from sonjit.studio.triangulation.triangulation import Triangulation, covariances
 
 _ACCELERATION: Final = 16.0  # m/s² of gestures; with few cameras only smoothness separates depth from noise
@@ -56,7 +51,7 @@ def fit_constant_bones(rig: CameraRig, detections: Detections, found: Triangulat
             for person in range(points.shape[1]):
                 joints = points[:, person, keypoints]
                 hand = part.list_name == "hands"
-                lengths_m = regularized_lengths(joints) if hand else medians(lengths_of_bones(joints, part.bones))
+                lengths_m = regularized_lengths(joints) if hand else medians(bone_lengths(joints, part.bones))
                 fitted = fit_skeletons(
                     joints, pooled[:, person], lengths_m, detections.times_s,
                     bones=part.bones, acceleration=_ACCELERATION, redescending=False,

@@ -87,7 +87,7 @@ class CocoSet(RecordDataset):
             raise ValueError(f"annotation {annotation.get('id')}: category_id {annotation['category_id']} is not known")
         keypoints: Record = {}
         if "keypoints" in annotation:
-            keypoints = {"skeleton": "body_coco17"} | labelled(annotation, "keypoints", 17, has_visibility=True)
+            keypoints = {"skeleton": "body_coco17"} | keypoint_fields(annotation, "keypoints", 17, has_visibility=True)
         yield Instance(
             kind="body" if keypoints else "object",
             box=box_from_corner(annotation, "bbox"),
@@ -101,7 +101,7 @@ class CocoSet(RecordDataset):
         )
 
 
-def labelled(annotation: Record, field: str, count: int, *, has_visibility: bool) -> Record:
+def keypoint_fields(annotation: Record, field: str, count: int, *, has_visibility: bool) -> Record:
     """Return the fields of an instance for keypoints stored as x, y, flag.
 
     Args:
@@ -166,8 +166,8 @@ class CocoWholeBody(CocoSet):
     def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
         """Yield the person, then face, left and right hand; `extra["person"]` is the person's number."""
         person = {"person": annotation["id"]}
-        body = labelled(annotation, "keypoints", 17, has_visibility=True)
-        feet = labelled(annotation, "foot_kpts", 6, has_visibility=True)
+        body = keypoint_fields(annotation, "keypoints", 17, has_visibility=True)
+        feet = keypoint_fields(annotation, "foot_kpts", 6, has_visibility=True)
         both: Record = {name: np.concatenate([values, feet[name]]) for name, values in body.items()}
         yield Instance(
             kind="body",
@@ -189,5 +189,5 @@ class CocoWholeBody(CocoSet):
                     skeleton=skeleton,
                     box=box_from_corner(annotation, f"{part}_box"),
                     extra=person,
-                    **labelled(annotation, f"{part}_kpts", count, has_visibility=False),
+                    **keypoint_fields(annotation, f"{part}_kpts", count, has_visibility=False),
                 )

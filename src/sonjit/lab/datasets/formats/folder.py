@@ -23,7 +23,7 @@ from sonjit._util.data_files import read_json
 from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.lab.datasets.dataset import Dataset, DatasetEntry, RecordDataset, box_from_corner, size_of_image
-from sonjit.lab.datasets.formats.coco import CocoSet, Record, labelled, mask_reader
+from sonjit.lab.datasets.formats.coco import CocoSet, Record, keypoint_fields, mask_reader
 from sonjit.lab.datasets.formats.parquet import is_dataset_parquet, records_from_parquet
 from sonjit.lab.datasets.formats.shards import instance_to_dict, sample_from_dict
 from sonjit.lab.datasets.joint_orders import skeleton_of_names
@@ -106,7 +106,7 @@ class Folder(CocoSet):
             return {}
         names = category.get("keypoints") or ()
         count = len(names) or len(annotation["keypoints"]) // 3
-        result = labelled(annotation, "keypoints", count, has_visibility=True)
+        result = keypoint_fields(annotation, "keypoints", count, has_visibility=True)
         if points := annotation.get("keypoints3d"):
             points_m = np.array(points, np.float64).reshape(-1, 3) / 1000  # null is NaN
             if len(points_m) != count:

@@ -19,7 +19,7 @@ from sonjit.lab.datasets.dataset import (
     points_with_flags,
     size_of_image,
 )
-from sonjit.lab.datasets.formats.coco import CocoSet, Record, labelled, mask_reader
+from sonjit.lab.datasets.formats.coco import CocoSet, Record, keypoint_fields, mask_reader
 from sonjit.lab.datasets.sample import HAND_SKELETON, Instance, Sample, Side
 
 _JOINTS = 21
@@ -47,7 +47,7 @@ class CocoHands(CocoSet):
             category_id=annotation["category_id"],
             extra={name: annotation[name] for name in ("head_size", "dataset") if name in annotation},
             read_mask=None if _is_octagon(annotation) else mask_reader(annotation, image),
-            **labelled(annotation, "keypoints", _JOINTS, has_visibility=False),
+            **keypoint_fields(annotation, "keypoints", _JOINTS, has_visibility=False),
         )
 
 

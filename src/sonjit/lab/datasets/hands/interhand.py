@@ -313,7 +313,7 @@ class InterHand(Dataset):
         self._mano = index_mano(mano) if mano.is_file() else None
         self._selected = np.arange(len(self._index.annotation_ids), dtype=np.int32)
         if annotations != "all" and not is_old:
-            self._selected = self._listed(f"{folder}/aid_{annotations}_annot_{split}.txt")
+            self._selected = self._load_id_list(f"{folder}/aid_{annotations}_annot_{split}.txt")
 
     def __len__(self) -> int:
         return len(self._selected)
@@ -375,7 +375,7 @@ class InterHand(Dataset):
         )
         return CalibratedCamera(camera_matrix(focal, middle), turn, -turn @ centre * MM)
 
-    def _listed(self, below_root: str) -> NDArray[np.int32]:
+    def _load_id_list(self, below_root: str) -> NDArray[np.int32]:
         path = self.root / below_root
         if not path.is_file():
             raise InputError(

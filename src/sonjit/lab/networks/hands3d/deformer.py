@@ -17,7 +17,7 @@ from torchvision.ops import roi_align
 
 from sonjit._util.errors import InputError
 from sonjit.lab.hand_models import Mano, demo_mano
-from sonjit.lab.hand_models.mano import Side, without_mano
+from sonjit.lab.hand_models.mano import Side, remove_mano
 from sonjit.lab.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
 from sonjit.lab.networks.hands3d.handoccnet import KEYPOINTS, SpatialSoftmax
 from sonjit.lab.networks.hands3d.layers import BLOCKS, Decoder, Encoder, LeakyPyramid, sine_grid, sine_positions
@@ -383,7 +383,7 @@ class DeformerNetwork(Network):
         for prefix, mano in zip(_MANO_KEYS, (self.hands.right, self.hands.left), strict=True):
             if self.hands.variant.flat_hand_mean:
                 weights.pop(f"{prefix}th_hands_mean", None)  # zeros there, whatever the model's mean pose
-            weights = without_mano(weights, prefix, mano)
+            weights = remove_mano(weights, prefix, mano)
         return {key: value for key, value in weights.items() if key not in _NOT_WEIGHTS}
 
     def _take_variant(self, found: str | None) -> None:
@@ -420,7 +420,7 @@ def _check_side(side: Tensor | None, tokens: Tensor) -> None:
         raise InputError(f"side={side.tolist()}: must be 0 for a right or 1 for a left hand, the same in each window")
 
 
-def turned_to_camera(pose: Tensor, variant: Variant) -> Tensor:
+def rotate_to_camera(pose: Tensor, variant: Variant) -> Tensor:
     """Convert poses (N, 48) of a variant to the camera's axes, x right, y down, z forward, or back."""
     if not variant.opengl:
         return pose

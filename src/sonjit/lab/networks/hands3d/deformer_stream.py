@@ -133,7 +133,7 @@ class Corners(NamedTuple):
     x_max: float
     y_max: float
 
-    def clipped(self, width: float, height: float) -> Corners:
+    def clip(self, width: float, height: float) -> Corners:
         """Return the part of the box in an image."""
         return Corners(max(self.x_min, 0), max(self.y_min, 0), min(self.x_max, width), min(self.y_max, height))
 
@@ -169,7 +169,7 @@ def crop_square(
     both = [hand, *([] if held_object is None else [held_object])]
     x_min, y_min, x_max, y_max = Corners(
         *(min(box[axis] for box in both) for axis in (0, 1)), *(max(box[axis] for box in both) for axis in (2, 3))
-    ).clipped(width, height)
+    ).clip(width, height)
     if x_max <= x_min or y_max <= y_min:
         raise InputError(f"the box {tuple(round(edge) for edge in hand)} is outside the image of {width} x {height}")
     side = max(x_max - x_min, y_max - y_min)

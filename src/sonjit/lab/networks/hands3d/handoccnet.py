@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from sonjit._util.errors import InputError
 from sonjit.lab.hand_models import Mano, demo_mano
-from sonjit.lab.hand_models.mano import without_mano
+from sonjit.lab.hand_models.mano import remove_mano
 from sonjit.lab.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d
 from sonjit.lab.networks.hands3d.layers import BLOCKS, LeakyPyramid
 from sonjit.lab.networks.hands3d.sizes import HandOccSize
@@ -337,7 +337,7 @@ class HandOccBackbone(LeakyPyramid):
         super().__init__(size.channels, size.width, size.blocks, smooth2=True)
         self.attention_module = SpatialGate()
 
-    def gated(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def apply_gate(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Map images (B, 3, S, S) to features (B, C, S / 8, S / 8) and the gate (B, 1, S / 8, S / 8)."""
         features = F.avg_pool2d(self(images), 2)
         return features, self.attention_module(features)
@@ -407,7 +407,7 @@ class HandOccNetwork(Network):
             expected = f"(B, 3, {self.size.image}, {self.size.image})"
             raise InputError(f"{self.name}: images have shape {tuple(images.shape)}; expected {expected}")
         maps: dict[str, Tensor] | None = {} if features else None
-        trunk, gate = self.backbone.gated(images)
+        trunk, gate = self.backbone.apply_gate(images)
         primary, secondary = trunk * gate, trunk * (1 - gate)
         hand = trunk if self.fit == "none" else primary
         if self.fit in ("full", "softmax"):
@@ -442,7 +442,7 @@ class HandOccNetwork(Network):
         Raises:
             InputError: The MANO model is another one.
         """
-        weights = without_mano(super().from_official(state_dict), _MANO_KEYS, self.mano)
+        weights = remove_mano(super().from_official(state_dict), _MANO_KEYS, self.mano)
         return {key: value for key, value in weights.items() if not key.startswith(_NOT_WEIGHTS)}
 
 

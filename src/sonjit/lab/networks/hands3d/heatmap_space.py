@@ -106,7 +106,7 @@ def two_hands_from_outputs(
     return TwoHands(xy, space.mm_from_bins(joints[..., 2]), space.mm_from_bins(rel[:, 0]), hands > 0.5)
 
 
-def with_relative_depth(own_mm: RealArray, hands: TwoHands) -> FloatArray:
+def apply_relative_depth(own_mm: RealArray, hands: TwoHands) -> FloatArray:
     """Return the depths (B, 2) of right and left roots from their independent estimates (B, 2).
 
     With both hands, the depth of the left root is that relative to the right one, because InterNet sees both at once.

@@ -68,7 +68,7 @@ class RootNet(Network):
             raise InputError(f"RootNet's input scale is not known; set {SCALE_CHOICES}")
         return self._scale
 
-    def normalised(self, images: Tensor) -> Tensor:
+    def normalise_crops(self, images: Tensor) -> Tensor:
         """Normalise crops (B, 3, side, side) in 0..1 for the network.
 
         Raises:
@@ -81,7 +81,7 @@ class RootNet(Network):
         """Predict the roots in crops.
 
         Args:
-            images: (B, 3, 256, 256) RGB from `normalised`.
+            images: (B, 3, 256, 256) RGB from `normalise_crops`.
             k_value: (B, 1) mm, the depth at which the box measures `HAND_BOX_MM`; see `depth_of_box`.
 
         Returns:

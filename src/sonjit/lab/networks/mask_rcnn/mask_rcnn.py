@@ -218,7 +218,7 @@ class MaskRCNN(Network):
             raise InputError(f"{self.name}: images have shape {tuple(images.shape)}; expected at least 1 image")
         found, intermediate = self._run(list(images), every_class=steps)
         filled = {
-            name: [_filled(getattr(item, name), self.most) for item in found] for name in DetectedInstances._fields
+            name: [_pad_rows(getattr(item, name), self.most) for item in found] for name in DetectedInstances._fields
         }
         outputs = {name: torch.stack(parts) for name, parts in filled.items()}
         return outputs | {"steps": intermediate} if steps else outputs
@@ -244,7 +244,7 @@ class MaskRCNN(Network):
         detections = [boxes_from_scores(*part, min_score=self.min_score, nms_iou=0.5, most=self.most) for part in parts]
         if torch.compiler.is_exporting():  # other runtimes do not support layers without instances: add empty ones
             detections = [
-                (_filled(a, self.most), _filled(b, self.most), _filled(c, self.most)) for a, b, c in detections
+                (_pad_rows(a, self.most), _pad_rows(b, self.most), _pad_rows(c, self.most)) for a, b, c in detections
             ]
         boxes = [item[0] for item in detections]
         likely, labels = (torch.cat([item[i] for item in detections]) for i in (1, 2))
@@ -317,7 +317,7 @@ class MaskRCNN(Network):
         return weights_from_torchvision(super().from_official(state_dict), frozen=self.frozen)
 
 
-def _filled(values: Tensor, count: int) -> Tensor:
+def _pad_rows(values: Tensor, count: int) -> Tensor:
     """Pad (N, ...) with zeros to (count, ...)."""
     return torch.cat([values, values.new_zeros(count, *values.shape[1:])])[:count]
 
@@ -403,11 +403,11 @@ def save_mask_rcnn_description(folder: Path, saved: SavedMaskRCNN) -> None:
 
 
 def _from_run(folder: Path, weights: Path, options: Mapping[str, object]) -> SavedMaskRCNN:
-    name, own, categories = load_description(folder, "mask-rcnn", _parsed)
+    name, own, categories = load_description(folder, "mask-rcnn", _parse_options)
     return _create(name, weights, {**own, **options}, categories)
 
 
-def _parsed(description: Any) -> tuple[str, dict[str, Any], tuple[Category, ...]]:  # noqa: ANN401  # JSON
+def _parse_options(description: Any) -> tuple[str, dict[str, Any], tuple[Category, ...]]:  # noqa: ANN401  # JSON
     categories = tuple(Category(int(item["id"]), str(item["name"])) for item in description["categories"])
     return str(description["network"]), dict(description["options"]), categories
 

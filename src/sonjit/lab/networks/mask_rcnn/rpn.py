@@ -122,7 +122,7 @@ class RegionProposals(nn.Module):
                 before.append(_merge(levels))
                 after.append(_merge(selected))
                 best_first = _best_first(after[-1].scores)
-                final.append(after[-1].select(best_first[: self._doubled(self.after_nms)]))
+                final.append(after[-1].select(best_first[: self._budget(self.after_nms)]))
         return RpnSteps(anchors, objectness, deltas, before, after, final)
 
     def on_level(self, level: Tensor) -> tuple[Tensor, Tensor]:
@@ -159,12 +159,12 @@ class RegionProposals(nn.Module):
         self, level: int, anchors: Tensor, objectness: Tensor, deltas: Tensor, size: tuple[int, int]
     ) -> Candidates:
         """Take the best anchors by objectness, move them by their deltas, clip them to the image, drop tiny ones."""
-        logits, best = objectness.topk(min(self._doubled(self.before_nms), len(objectness)))
+        logits, best = objectness.topk(min(self._budget(self.before_nms), len(objectness)))
         boxes = clip_boxes_to_image(decode_boxes(deltas[best], anchors[best]), size)
         found = Candidates(boxes, logits.sigmoid(), torch.full_like(best, level))
         return found.select(remove_small_boxes(boxes, _MIN_SIDE_PX))
 
-    def _doubled(self, count: int) -> int:
+    def _budget(self, count: int) -> int:
         return count * 2 if self.training else count
 
 

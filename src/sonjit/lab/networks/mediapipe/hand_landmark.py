@@ -38,7 +38,7 @@ class Trunk:
     blocks: tuple[tuple[int, int, int, int], ...]
     features: int
 
-    def widened(self, width: float) -> Trunk:
+    def widen_blocks(self, width: float) -> Trunk:
         """Return the trunk with every number of channels times `width`, in multiples of eight."""
         if width == 1:
             return self
@@ -117,7 +117,7 @@ class HandLandmarkNetwork(Network):
         if not 0 <= dropout < 1:
             raise InputError(f"dropout={dropout}: must be at least 0 and below 1")
         self._trunk, self._width = trunk, width
-        numbers = trunk_of(trunk).widened(width)
+        numbers = trunk_of(trunk).widen_blocks(width)
         first, second = numbers.stem
         self.stem = SameConv2d(3, first, 3, stride=2)
         self.first = InvertedResidual(first, first, second, activation=activation)

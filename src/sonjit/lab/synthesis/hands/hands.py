@@ -91,8 +91,8 @@ def drawables_from_hand(hand: SceneHand, instance: int) -> list[Drawable]:
     rig = rig_from_shape(hand.side, hand.shape, hand.files)
     rest, edge = load_hand_mesh(hand.side, hand.files), wrist_edge(hand.side, hand.files)
     rest_mesh = _rest_mesh(hand.side, hand.files)
-    vertices, normals = (edge.extended(values[0]) for values in rig.skin(hand.pose))
-    normals = edge.straightened(normals, hand.pose.rotation[0] @ rest_mesh.axes[:, 2])
+    vertices, normals = (edge.extend(values[0]) for values in rig.skin(hand.pose))
+    normals = edge.straighten_normals(normals, hand.pose.rotation[0] @ rest_mesh.axes[:, 2])
     appearance, skin = hand.appearance, skin_material(hand.appearance)
     drawables = [
         Drawable(vertices, normals, edge.faces, skin, instance, rest_mesh.rest, rest_mesh.parts, rest_mesh.marks)
@@ -160,9 +160,9 @@ class _RestMesh(NamedTuple):
 def _rest_mesh(side: Side, files: HandFiles | None) -> _RestMesh:
     rig, edge = load_hand_mesh(side, files), wrist_edge(side, files)
     return _RestMesh(
-        edge.extended(rig.vertices),
-        edge.extended(rig.weights).argmax(1).astype(np.uint8),
-        edge.extended(skin_marks(side, files)).astype(np.float32),
+        edge.extend(rig.vertices),
+        edge.extend(rig.weights).argmax(1).astype(np.uint8),
+        edge.extend(skin_marks(side, files)).astype(np.float32),
         rig.frames[0],
     )
 
@@ -194,8 +194,8 @@ class MovingHand:
 
     def set(self, pose: RigPose) -> None:
         self.pose = pose
-        self.frames, self.places = self.rig.joint_frames(pose)
-        self.skin = skin_around(self.rig, self.frames, self.places)
+        self.frames, self.joints_m = self.rig.joint_frames(pose)
+        self.skin = skin_around(self.rig, self.frames, self.joints_m)
         self._fine: Skin | None = None
         self._within: Contacts | None = None
         self._turning: tuple[FloatArray, FloatArray] | None = None
@@ -203,7 +203,7 @@ class MovingHand:
     def fine_skin(self) -> Skin:
         """Return the skin of the subdivided mesh."""
         if self._fine is None:
-            self._fine = skin_around(self.fine, self.frames, self.places)
+            self._fine = skin_around(self.fine, self.frames, self.joints_m)
         return self._fine
 
     def contacts(self) -> Contacts:
@@ -225,14 +225,14 @@ class MovingHand:
         """
         tip = FINGERS[finger][3]
         back = _pads(self.rig)[finger] * self.frames[0, tip][:, 2]
-        return np.asarray(self.places[0, tip] + back, np.float64)
+        return np.asarray(self.joints_m[0, tip] + back, np.float64)
 
     def slopes(self, points: FloatArray, joints: IndexArray) -> FloatArray:
         """Return the derivatives (C, 3, 6 + P) of points (C, 3) of joints (C,) by the hand's parameters."""
         if self._turning is None:
             finger, joint, angle = self.free.which
             axes = turn_axes(self.rig, self.frames[:, FINGERS][:, :, :3], self.pose.angles)[0]
-            self._turning = axes[finger, joint, angle], self.places[0][np.array(FINGERS)[finger, joint]]
+            self._turning = axes[finger, joint, angle], self.joints_m[0][np.array(FINGERS)[finger, joint]]
         axes, centres = self._turning  # (P, 3) each
         slopes = np.zeros((len(points), 3, 6 + len(self.free.low)))
         x, y, z = (points - self.pose.translation[0]).T

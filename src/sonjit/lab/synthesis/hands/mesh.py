@@ -191,7 +191,7 @@ class HandFiles:
     files: tuple[HandFile, ...]
 
     @classmethod
-    def named(cls, kind: HandFileKind, text: str) -> HandFiles:
+    def from_text(cls, kind: HandFileKind, text: str) -> HandFiles:
         """Read one path, or two paths separated by a comma.
 
         Raises:

@@ -155,7 +155,7 @@ def _blend_shapes(side: Side, files: HandFiles | None) -> tuple[FloatArray, Floa
     """
     file_side = rest_rig(side, files).side
     file_rig = load_hand_mesh(file_side, files)
-    shapes = {name: _Shape(s.joints, _smoothed(s.vertices, file_rig.faces)) for name, s in _shapes_of(file_rig).items()}
+    shapes = {name: _Shape(s.joints, _smooth(s.vertices, file_rig.faces)) for name, s in _shapes_of(file_rig).items()}
     flip = np.array([1.0 if side == file_side else -1.0, 1.0, 1.0])
     joints = np.stack([shapes[name].joints * flip for name in SHAPE_NAMES]).reshape(len(SHAPE_NAMES), -1)
     vertices = np.stack([shapes[name].vertices * flip for name in SHAPE_NAMES]).reshape(len(SHAPE_NAMES), -1)
@@ -298,7 +298,7 @@ def _fade(t: FloatArray, start: float, end: float) -> FloatArray:
     return t * t * (3 - 2 * t)
 
 
-def _smoothed(moves: FloatArray, faces: IntArray) -> FloatArray:
+def _smooth(moves: FloatArray, faces: IntArray) -> FloatArray:
     """Average the displacement of each vertex with its neighbours', so that narrow folds stay open."""
     ends, starts = faces.reshape(-1), np.roll(faces, 1, 1).reshape(-1)
     degree = np.bincount(ends, minlength=len(moves))[:, None]

@@ -66,12 +66,12 @@ class Edge(NamedTuple):
     loop: IndexArray
     nearness: FloatArray
 
-    def extended(self, values: RealArray) -> FloatArray:
+    def extend(self, values: RealArray) -> FloatArray:
         """Return values (V, C) of the rig's vertices as (V + K, C)."""
         first, second = values[self.pairs[:, 0]], values[self.pairs[:, 1]]
         return np.asarray(np.concatenate([values, first + self.shares * (second - first)]), np.float64)
 
-    def straightened(self, normals: FloatArray, back: FloatArray) -> FloatArray:
+    def straighten_normals(self, normals: FloatArray, back: FloatArray) -> FloatArray:
         """Return normals (V + K, 3) that follow the straight arm along `back` (3,) and not the rig's rounded end."""
         normals = normals - self.nearness * np.outer(normals @ back, back)
         return np.asarray(normals / np.linalg.norm(normals, axis=1, keepdims=True), np.float64)

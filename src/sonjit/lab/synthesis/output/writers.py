@@ -152,14 +152,17 @@ class InterHandLayout(ImageLayout):
             file.write('{"images": [\n')
             join(
                 file.write,
-                (json_from(_interhand_image(number, item), spaced=True) for number, item in self._numbered(chunks)),
+                (
+                    json_from(_interhand_image(number, item), spaced=True)
+                    for number, item in self._enumerate_records(chunks)
+                ),
             )
             file.write('\n],\n"annotations": [\n')
             join(
                 file.write,
                 (
                     json_from(_interhand_record(number, item), spaced=True)
-                    for number, item in self._numbered(chunks)
+                    for number, item in self._enumerate_records(chunks)
                     if item["instances"]
                 ),
             )
@@ -169,7 +172,7 @@ class InterHandLayout(ImageLayout):
         with atomic_text(stem.with_name(f"{stem.name}_joint_3d.json")) as file:
             self._write_captures(file.write, chunks, _joints)
 
-    def _numbered(self, chunks: Sequence[int]) -> Iterator[tuple[int, ImageTruth]]:
+    def _enumerate_records(self, chunks: Sequence[int]) -> Iterator[tuple[int, ImageTruth]]:
         return enumerate(self.records(chunks), 1)
 
     def _write_captures(

@@ -65,14 +65,14 @@ def apply_effects(rgb: Image, buffers: Buffers, effects: Effects, rng: np.random
         rng: Generator of the noise, which is the only random part.
     """
     if effects.backdrop_px > 0:
-        rgb = _blurred_backdrop(rgb, buffers.cover, effects.backdrop_px)
+        rgb = _blur_backdrop(rgb, buffers.cover, effects.backdrop_px)
     if effects.motion_px > 1:
         rgb = _motion_blurred(rgb, buffers.cover, effects.motion_px, effects.motion_deg)
     if effects.defocus_px > 0.3:
         disc = _disc(effects.defocus_px)
         rgb = np.asarray(cv2.filter2D(rgb, -1, disc, borderType=cv2.BORDER_REFLECT), np.uint8)
     if effects.infrared > 0:
-        rgb = _infrared(rgb, buffers)
+        rgb = _to_infrared(rgb, buffers)
     if effects.exposure or effects.warmth or effects.low_light > 0:
         rgb = np.asarray(cv2.LUT(rgb, _curves(effects)), np.uint8)
     if effects.vignette > 0:
@@ -81,11 +81,11 @@ def apply_effects(rgb: Image, buffers: Buffers, effects: Effects, rng: np.random
     if strength > 0:
         rgb = _noisy(rgb, strength, grey=effects.infrared > 0, rng=rng)
     if effects.compression > 0:
-        rgb = _compressed(rgb, effects.compression)
+        rgb = _compress_jpeg(rgb, effects.compression)
     return rgb
 
 
-def _filled_backdrop(rgb: Image, cover: Float32Array) -> Image:
+def _fill_backdrop(rgb: Image, cover: Float32Array) -> Image:
     """Return the image without its foreground: colours flow in from around, coarser ones farther."""
     clear = (cover == 0).astype(np.uint8)
     quarter = (max(rgb.shape[1] // 4, 1), max(rgb.shape[0] // 4, 1))
@@ -103,10 +103,10 @@ def _filled_backdrop(rgb: Image, cover: Float32Array) -> Image:
     return np.where(clear[..., None] > 0, rgb, fill)
 
 
-def _blurred_backdrop(rgb: Image, cover: Float32Array, radius: float) -> Image:
+def _blur_backdrop(rgb: Image, cover: Float32Array, radius: float) -> Image:
     """Return the background, blurred without the colours of the foreground."""
     width = 2 * round(0.75 * radius) + 1
-    behind = cv2.blur(cv2.blur(_filled_backdrop(rgb, cover), (width, width)), (width, width))
+    behind = cv2.blur(cv2.blur(_fill_backdrop(rgb, cover), (width, width)), (width, width))
     share = cover[..., None]
     return np.asarray(behind * (1 - share) + rgb * share + Float(0.5), np.uint8)
 
@@ -122,7 +122,7 @@ def _motion_blurred(rgb: Image, cover: Float32Array, length: float, degrees: flo
         moved = cv2.warpAffine(before, shift, rgb.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
         cv2.accumulate(moved, smeared)
     smeared /= steps
-    composite = smeared[..., :3] + (1 - smeared[..., 3:] / 255) * _filled_backdrop(rgb, cover)
+    composite = smeared[..., :3] + (1 - smeared[..., 3:] / 255) * _fill_backdrop(rgb, cover)
     return np.asarray(np.minimum(composite + Float(0.5), 255), np.uint8)
 
 
@@ -134,7 +134,7 @@ def _disc(radius: float) -> Float32Array:
     return np.asarray(kernel / kernel.sum(), Float)
 
 
-def _infrared(rgb: Image, buffers: Buffers) -> Image:
+def _to_infrared(rgb: Image, buffers: Buffers) -> Image:
     """Return a grey image: skin of every tone is bright, and the camera's lamp lights near surfaces more."""
     grey = rgb @ np.array([0.5, 0.35, 0.15], Float)
     skin = (buffers.instances > 0) & (buffers.instances < 100)
@@ -188,7 +188,7 @@ def _normal_values() -> Float32Array:
     return np.asarray(values / values.std(), Float)
 
 
-def _compressed(rgb: Image, strength: float) -> Image:
+def _compress_jpeg(rgb: Image, strength: float) -> Image:
     quality = round(95 - 85 * min(strength, 1.0))
     _, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)

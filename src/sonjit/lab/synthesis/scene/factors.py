@@ -120,7 +120,7 @@ class Factors:
             if name not in self.table:
                 raise InputError(f"--set {name}={values}: {unknown_name('factor', name, self.table)}")
             factor = self.table[name]
-            self.table[name] = replace(factor, values=factor.values.narrowed(values, f"--set {name}"))
+            self.table[name] = replace(factor, values=factor.values.narrow(values, f"--set {name}"))
 
     def draw(self, seed: int, index: int) -> Mapping[str, Value]:
         """Draw the value of each factor for one scene."""

@@ -185,7 +185,7 @@ def pose_hands(
         rng: Generator of all other random choices.
     """
     if drawn["hands"] == "interacting" and drawn["pair"] != "any":
-        return _named_pair(rigs, drawn, rng), None
+        return _pose_pair(rigs, drawn, rng), None
     poses: list[RigPose] = []
     grasped: Grasp | None = None
     for number, rig in enumerate(rigs):
@@ -203,7 +203,7 @@ def pose_hands(
     return poses, grasped
 
 
-def _named_pair(rigs: Sequence[Rig], drawn: Mapping[str, Value], rng: np.random.Generator) -> list[RigPose]:
+def _pose_pair(rigs: Sequence[Rig], drawn: Mapping[str, Value], rng: np.random.Generator) -> list[RigPose]:
     """Return a named pose of both hands, rotated together."""
     pair = pose_pair(str(drawn["pair"]), {rig.side: rig for rig in rigs}, rng)
     turn = rotation_from_angles(*(float(drawn[f"{name}_deg"]) for name in ("yaw", "pitch", "roll")))
@@ -260,10 +260,12 @@ def poses_from_stations(
         touch: Fingers of the right and the left hand whose tips meet.
         rng: Generator of deviations, see `pose_pair`.
     """
-    return _settled({side: pose_from_station(rigs[side], item, rng) for side, item in stations.items()}, rigs, touch)
+    return _separate_hands(
+        {side: pose_from_station(rigs[side], item, rng) for side, item in stations.items()}, rigs, touch
+    )
 
 
-def _settled(
+def _separate_hands(
     poses: Mapping[Side, RigPose], rigs: Mapping[Side, Rig], touch: Sequence[tuple[int, int]]
 ) -> Mapping[Side, RigPose]:
     if len(poses) == 1:

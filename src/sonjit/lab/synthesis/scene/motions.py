@@ -133,18 +133,18 @@ def _known() -> Mapping[str, tuple[Literal["PP", "ROM"], Script]]:
     sides: tuple[tuple[Side, int, str], ...] = (("Right", 0, "RT"), ("Left", 1, "LT"))
     for side, group, _ in sides:
         for number, script in enumerate(scripts()["peak"]):
-            found[f"0{group}{number:02d}_{script.name}"] = "PP", _of_side(script, side)
+            found[f"0{group}{number:02d}_{script.name}"] = "PP", _move_to_side(script, side)
     for number, script in enumerate(scripts()["both"]):
         found[f"02{number:02d}_dh_{script.name}"] = "PP", script
     for side, _, short in sides:
         for number, script in enumerate(scripts()["range"], 1):
-            found[f"ROM{number:02d}_{short}_{script.name}"] = "ROM", _of_side(script, side)
+            found[f"ROM{number:02d}_{short}_{script.name}"] = "ROM", _move_to_side(script, side)
     for number, script in enumerate(scripts()["range_both"], 1):
         found[f"ROM{number:02d}_2H_{script.name}"] = "ROM", script
     return found
 
 
-def _of_side(script: Script, side: Side) -> Script:
+def _move_to_side(script: Script, side: Side) -> Script:
     return replace(script, stations={side: script.stations["Right"]})
 
 
@@ -338,13 +338,13 @@ def _hand_track(
     numbers = [number for number, _ in track]
     sides = [hand.handedness for _, hand in track]
     side: Side = max(_SIDES, key=sides.count)
-    points = np.stack([_in_camera_frame(hand, camera) for _, hand in track])
+    points = np.stack([_to_camera_frame(hand, camera) for _, hand in track])
     shape, pose = retarget(side, points, times[numbers], files)
     rows = {number: row for row, number in enumerate(numbers)}
     return HandTrack(rig_from_shape(side, shape, files), shape, pose, rows)
 
 
-def _in_camera_frame(hand: Hand, camera: Intrinsics) -> FloatArray:
+def _to_camera_frame(hand: Hand, camera: Intrinsics) -> FloatArray:
     """Return keypoints (21, 3) in metres in the camera's frame."""
     metric, pixels = hand.keypoints_3d.astype(np.float64), hand.keypoints[:, :2]
     view = weak_view(metric, pixels)

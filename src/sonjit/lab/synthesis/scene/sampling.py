@@ -322,9 +322,9 @@ def draw_appearance(drawn: Mapping[str, Value], rng: np.random.Generator, worn: 
         tone=int(drawn["tone"]),
         texture=int(drawn["texture"]),
         amounts={name: float(drawn[name]) for name in DETAILS},
-        glove=_named(drawn["glove"]),
+        glove=_name_or_none(drawn["glove"]),
         rings=tuple(sorted(worn.permutation(5)[: int(drawn["rings"])].tolist())),
-        sleeve=_named(drawn["sleeve"]),
+        sleeve=_name_or_none(drawn["sleeve"]),
         seed=float(rng.uniform(0, 100)),
     )
 
@@ -342,5 +342,5 @@ def sides_of(drawn: Mapping[str, Value]) -> tuple[Side, ...]:
             return own, other
 
 
-def _named(value: Value) -> str | None:
+def _name_or_none(value: Value) -> str | None:
     return None if value == "none" else str(value)

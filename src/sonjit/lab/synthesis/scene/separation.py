@@ -234,7 +234,7 @@ def _resolve_frames(poses: Mapping[Side, RigPose], rigs: Mapping[Side, Rig]) -> 
         resolve_penetration([(rigs[side], poses[side][frame]) for side in sides])
         for frame in range(len(poses[sides[0]]))
     ]
-    return {side: _joined([frame[index] for frame in frames]) for index, side in enumerate(sides)}
+    return {side: _concatenate_poses([frame[index] for frame in frames]) for index, side in enumerate(sides)}
 
 
 def _smooth_correction(pose: RigPose, resolved: RigPose, frames: float) -> RigPose:
@@ -255,7 +255,7 @@ def _smooth_correction(pose: RigPose, resolved: RigPose, frames: float) -> RigPo
     )
 
 
-def _joined(frames: list[RigPose]) -> RigPose:
+def _concatenate_poses(frames: list[RigPose]) -> RigPose:
     return RigPose(
         np.concatenate([frame.rotation for frame in frames]),
         np.concatenate([frame.translation for frame in frames]),

@@ -206,23 +206,23 @@ class LandmarkCrops(Sequence[LandmarkCrop]):
             cut_wide(sample.rgb(), box, self._size),
             points_into_crop(points, box, self._size).astype(np.float32),
             known,
-            _rotated(metres, box),
+            _rotate_points(metres, box),
             hand.side if self._trains_scores else None,
             present=True if self._has_presence else None,
         )
 
 
-def augmented(hand: LandmarkCrop, change: Augmentation) -> LandmarkCrop:
+def augment(hand: LandmarkCrop, change: Augmentation) -> LandmarkCrop:
     """Return the same hand augmented; its mirror image shows a hand of the other side."""
     size, wide_size = hand.size, hand.wide.shape[0]
     box = change.box(RotatedBox(wide_size / 2, wide_size / 2, size, size))
     points = points_into_crop(hand.keypoints + (wide_size - size) // 2, box, size)
-    metres, side = _rotated(hand.metres, box), hand.side
+    metres, side = _rotate_points(hand.metres, box), hand.side
     if change.mirror:
         metres, side = metres * np.array([-1, 1, 1], np.float32), OTHER_SIDE.get(side)
     return replace(
         hand,
-        wide=change.image(crop(hand.wide, _with_margin(box), wide_size, wide_size)),
+        wide=change.image(crop(hand.wide, _add_margin(box), wide_size, wide_size)),
         keypoints=change.points(points, size).astype(np.float32),
         metres=metres,
         side=side,
@@ -253,16 +253,16 @@ def cut_wide(rgb: Image, box: RotatedBox, size: int) -> Image:
     """Return the crop of a box at `size` pixels with a margin of a quarter, as `LandmarkCrop.wide`."""
     wide_size = size + 2 * round(_MARGIN * size)
     wide = np.empty((wide_size, wide_size, 3), np.uint8)
-    crop_on_grid(rgb, _with_margin(box), wide)
+    crop_on_grid(rgb, _add_margin(box), wide)
     return wide
 
 
-def _with_margin(box: RotatedBox) -> RotatedBox:
+def _add_margin(box: RotatedBox) -> RotatedBox:
     scale = 1 + 2 * _MARGIN
     return box._replace(width=box.width * scale, height=box.height * scale)
 
 
-def _rotated(metres: RealArray, box: RotatedBox) -> Float32Array:
+def _rotate_points(metres: RealArray, box: RotatedBox) -> Float32Array:
     """Rotate points (K, 3) from an image's axes into those of a box."""
     cos, sin = np.cos(box.rotation), np.sin(box.rotation)
     return (metres @ np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])).astype(np.float32)

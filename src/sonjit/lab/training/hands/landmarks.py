@@ -32,7 +32,7 @@ from sonjit.lab.training.hands.landmark_data import (
     Batch,
     LandmarkCrop,
     LandmarkCrops,
-    augmented,
+    augment,
     landmark_losses,
     landmark_metrics,
     predicted_points,
@@ -42,7 +42,7 @@ from sonjit.lab.training.hands.samples import open_source_samples
 from sonjit.lab.training.loop import WEIGHTS, train
 from sonjit.lab.training.losses import POINT_LOSSES
 from sonjit.lab.training.pictures import MAX_CROPS, PICTURE, draw_predictions
-from sonjit.lab.training.recipes import TrainingRequest, imported, settings_from
+from sonjit.lab.training.recipes import TrainingRequest, import_object, settings_from
 from sonjit.lab.training.sequences import Concat, evenly_spaced
 from sonjit.lab.training.settings import check_at_least, check_side
 
@@ -245,7 +245,7 @@ def draw_crops(
             if number:
                 indices = rng.choice(len(crops), number, replace=number > len(crops))
                 chosen += [crops[index] for index in indices.tolist()]
-    return [augmented(crop, draw_augmentation(settings.augmentation, rng)) for crop in chosen]
+    return [augment(crop, draw_augmentation(settings.augmentation, rng)) for crop in chosen]
 
 
 def landmark_network(settings: LandmarkSettings, weights: str | None = None) -> Network:
@@ -331,7 +331,7 @@ def fit_landmarks(
     losses = (
         landmark_losses(before, settings.keep, settings.loss)
         if settings.loss in POINT_LOSSES
-        else _OwnLosses(imported(settings.loss, "loss"))
+        else _OwnLosses(import_object(settings.loss, "loss"))
     )
 
     def evaluate(model: Network) -> dict[str, float]:

@@ -88,7 +88,7 @@ class PalmSamples(LazySequence[PalmSample]):
                 box = instance.bounds() or (0, 0, sample.width, sample.height)
                 ignored.append(points_into_crop(np.reshape(box, (2, 2)), frame, self.size).reshape(4))
         image = letterbox(sample.rgb(), self.size, self.size)
-        return PalmSample(image, _stacked(palms, (7, 2)), _stacked(ignored, (4,)))
+        return PalmSample(image, _stack(palms, (7, 2)), _stack(ignored, (4,)))
 
     def has_palms(self) -> bool:
         """Check whether any image has a palm, without reading images."""
@@ -104,7 +104,7 @@ def _palm_of(hand: Instance) -> FloatArray | None:
     return points if np.isfinite(points).all() else None
 
 
-def augmented(sample: PalmSample, change: Augmentation) -> PalmSample:
+def augment(sample: PalmSample, change: Augmentation) -> PalmSample:
     """Augment an image and its palms; a palm outside the image becomes unsure."""
     size = sample.image.shape[0]
     box = change.box(RotatedBox(size / 2, size / 2, size, size))
@@ -119,7 +119,7 @@ def augmented(sample: PalmSample, change: Augmentation) -> PalmSample:
     return PalmSample(image, palms[inside].astype(np.float32), np.concatenate([ignored, cut]).astype(np.float32))
 
 
-def _stacked(parts: Sequence[FloatArray], shape: tuple[int, ...]) -> Float32Array:
+def _stack(parts: Sequence[FloatArray], shape: tuple[int, ...]) -> Float32Array:
     return np.array(parts, np.float32).reshape(-1, *shape)
 
 
@@ -155,13 +155,15 @@ def palm_targets(anchors: FloatArray, samples: Sequence[PalmSample]) -> PalmTarg
 
     An anchor is positive if its IoU with a palm is at least `_POSITIVE_IOU`, or if it is the palm's best one.
     """
-    matched = [_matched(anchors, sample) for sample in samples]
+    matched = [_match_anchors(anchors, sample) for sample in samples]
     found, placed, boxes, sizes = (torch.from_numpy(np.stack(part)) for part in zip(*matched, strict=True))
     images = torch.from_numpy(np.stack([sample.image for sample in samples]))  # (B, S, S, 3)
     return PalmTargets(images.permute(0, 3, 1, 2) / 255, found, placed, boxes, sizes)
 
 
-def _matched(anchors: FloatArray, sample: PalmSample) -> tuple[Float32Array, BoolArray, Float32Array, Float32Array]:
+def _match_anchors(
+    anchors: FloatArray, sample: PalmSample
+) -> tuple[Float32Array, BoolArray, Float32Array, Float32Array]:
     """Return the (N,), (N,), (N, 18) and (N,) of `PalmTargets` for one image."""
     count = len(anchors)
     found, placed = np.zeros(count, np.float32), np.zeros(count, np.bool_)

@@ -24,7 +24,7 @@ from sonjit.lab.training.hands.palm_data import (
     PalmSamples,
     PalmTargets,
     ScoreLoss,
-    augmented,
+    augment,
     corners_of,
     palm_anchors,
     palm_losses,
@@ -179,7 +179,7 @@ def draw_palms(
     """Return the batch of a step, in which each image occurs once."""
     chosen = [samples[index] for index in rng.choice(len(samples), min(settings.batch, len(samples)), replace=False)]
     return palm_targets(
-        anchors, [augmented(sample, draw_augmentation(settings.augmentation, rng)) for sample in chosen]
+        anchors, [augment(sample, draw_augmentation(settings.augmentation, rng)) for sample in chosen]
     )  # fmt: skip
 
 

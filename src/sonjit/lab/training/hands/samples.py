@@ -130,10 +130,10 @@ def open_samples(dataset: str, data: Path, request: TrainingRequest, split: str 
     """
     own: dict[str, Any] = {"images": str(request.images)} if request.images else {}
     shards = request.out / SHARDS / f"{data.stem}-{zlib.crc32(f'{data.resolve()} {split}'.encode()):08x}"
-    return in_any_order(open_dataset(dataset, data, split or None, **own), shards)
+    return allow_any_order(open_dataset(dataset, data, split or None, **own), shards)
 
 
-def in_any_order(samples: Dataset, shards: Path) -> Dataset:
+def allow_any_order(samples: Dataset, shards: Path) -> Dataset:
     """Return a data set unchanged, or convert video frames to shards, since seeking back decodes a video again."""
     if not (len(samples) and isinstance(samples[0].image, VideoFrame)):
         return samples

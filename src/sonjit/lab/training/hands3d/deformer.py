@@ -29,7 +29,7 @@ from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.datasets.recordings import frames_around
 from sonjit.lab.meshes.frame_crops import frame_crop
 from sonjit.lab.networks import create_network, load_checkpoint
-from sonjit.lab.networks.hands3d.deformer import DeformerNetwork, VariantHands, turned_to_camera
+from sonjit.lab.networks.hands3d.deformer import DeformerNetwork, VariantHands, rotate_to_camera
 from sonjit.lab.networks.hands3d.deformer_stream import GAP, box_around, joints_in_box
 from sonjit.lab.networks.hands3d.motion_discriminator import MotionDiscriminator
 from sonjit.lab.networks.hands3d.sizes import DeformerSize
@@ -47,7 +47,7 @@ from sonjit.lab.training.hands3d.deformer_losses import (
     predicted_hands,
     targets_from_mano,
 )
-from sonjit.lab.training.hands3d.handoccnet import from_wrist, rotated
+from sonjit.lab.training.hands3d.handoccnet import from_wrist, rotate_poses
 from sonjit.lab.training.hands3d.mano_data import (
     ManoSettings,
     aligned_errors,
@@ -117,9 +117,9 @@ def window_from_samples(
         except InputError:  # the hand is outside the image
             return None
         area = without_rotation.box(area)
-        image = change.coloured(crop(sample.rgb(), area, side, side, border="zero"))
+        image = change.change_colours(crop(sample.rgb(), area, side, side, border="zero"))
         points = points_into_crop(hand.keypoints_px, area, side)
-        box = box_around(points).clipped(side, side)
+        box = box_around(points).clip(side, side)
         if box.x_max - box.x_min < 1 or box.y_max - box.y_min < 1:
             return None
         images.append(torch.from_numpy(image).permute(2, 0, 1))
@@ -163,8 +163,8 @@ def pose_of(sample: Sample, hand: Instance, hands: VariantHands, rotation_rad: f
         mano = hands.left if hand.side == "Left" else hands.right
         assert mano is not None
         pose = pose_in_camera(fit, sample.camera, mano, flat_mean=True)
-        pose, direction = turned_to_camera(torch.tensor(pose)[None], hands.variant)[0].numpy(), -1.0
-    return rotated(torch.tensor(pose)[None], direction * math.degrees(rotation_rad))[0].numpy()
+        pose, direction = rotate_to_camera(torch.tensor(pose)[None], hands.variant)[0].numpy(), -1.0
+    return rotate_poses(torch.tensor(pose)[None], direction * math.degrees(rotation_rad))[0].numpy()
 
 
 @dataclass(frozen=True)

@@ -83,14 +83,14 @@ def handoccnet_losses(outputs: Mapping[str, Tensor], targets: HandOccTargets) ->
     }
 
 
-def rotated(pose: Tensor, rotation_deg: float) -> Tensor:
+def rotate_poses(pose: Tensor, rotation_deg: float) -> Tensor:
     """Return poses (B, 48) of hands in a rotated crop: the wrist rotates the other way about the optical axis."""
     around = matrix_from_axis_angle(pose.new_tensor([0.0, 0.0, -math.radians(rotation_deg)]))
     root = axis_angle_from_matrix(around @ matrix_from_axis_angle(pose[:, :3]))
     return torch.cat([root, pose[:, 3:]], 1)
 
 
-def mirrored(pose: Tensor) -> Tensor:
+def mirror_poses(pose: Tensor) -> Tensor:
     """Convert poses (B, 48) of left hands to those of right hands in the mirrored image, and back."""
     return pose * pose.new_tensor([1.0, -1.0, -1.0]).repeat(pose.shape[1] // 3)
 
@@ -187,7 +187,7 @@ def _example(sample: Sample, hand: Instance, mano: Mano, side: int, change: Augm
     rgb, joints = sample.rgb(), hand.keypoints_px.copy()
     pose = torch.from_numpy(pose_in_camera(hand.mesh, sample.camera, mano, flat_mean=False))[None]
     if hand.side == "Left":
-        rgb, pose = np.ascontiguousarray(rgb[:, ::-1]), mirrored(pose)
+        rgb, pose = np.ascontiguousarray(rgb[:, ::-1]), mirror_poses(pose)
         joints[:, 0] = sample.width - 1 - joints[:, 0]
     around = rotated_box_around(joints, 0.0)
     wide = around._replace(width=around.width * _CROP_SCALE, height=around.height * _CROP_SCALE)
@@ -195,8 +195,8 @@ def _example(sample: Sample, hand: Instance, mano: Mano, side: int, change: Augm
     if clamped is None or min(clamped.width, clamped.height) < 1:
         return None
     area = change.box(square_box(clamped, scale=1.0))
-    image = change.coloured(crop(rgb, area, side, side, border="zero").astype(np.float32)) / np.float32(255)
-    pose = rotated(pose, math.degrees(change.rotation_rad))
+    image = change.change_colours(crop(rgb, area, side, side, border="zero").astype(np.float32)) / np.float32(255)
+    pose = rotate_poses(pose, math.degrees(change.rotation_rad))
     return OccludedHand(
         image,
         pose[0].numpy(),

@@ -125,7 +125,7 @@ class TwoHandExample:
     hand_type_valid: bool
 
 
-def flipped(image: TwoHandImage) -> TwoHandImage:
+def mirror_example(image: TwoHandImage) -> TwoHandImage:
     """Return the mirror image with swapped labels of the hands; pixels count from the centre of the first one."""
     last = image.rgb.shape[1] - 1
     joints = np.roll(image.joints, JOINTS, 0)
@@ -145,15 +145,15 @@ def example_from_image(
 ) -> TwoHandExample:
     """Augment an image, crop its hands, and return the crop with its ground truth."""
     if augmentation.mirror:
-        labelled = flipped(labelled)
+        labelled = mirror_example(labelled)
     area = area_of_box(augmentation.shifted(labelled.box))
     area = replace(augmentation, shift=(0.0, 0.0)).box(area)
     size = space.size_px
     image = crop(labelled.rgb.astype(np.float32), area, size, size, border="zero")
-    image = augmentation.coloured(image) / np.float32(255)
+    image = augmentation.change_colours(image) / np.float32(255)
     joints = labelled.joints.copy()
     joints[:, :2] = points_into_crop(joints[:, :2], area, size)
-    bins, valid, rel_root = targets_from_crop(joints, _with_known_roots(labelled.valid, layout), layout, space)
+    bins, valid, rel_root = targets_from_crop(joints, _have_known_root(labelled.valid, layout), layout, space)
     both = labelled.hand_type.all() and all(valid[layout.root(hand)] for hand in SIDES)
     return TwoHandExample(
         image.astype(np.float32),
@@ -190,7 +190,7 @@ def targets_from_crop(
     return bins, valid & ((bins >= 0) & (bins < space.bins)).all(1), rel_root
 
 
-def _with_known_roots(valid: BoolArray, layout: HandLayout) -> BoolArray:
+def _have_known_root(valid: BoolArray, layout: HandLayout) -> BoolArray:
     """Return which joints are known together with the root that their depth is relative to."""
     known = valid.copy()
     for side in SIDES:
@@ -341,7 +341,7 @@ def _joints_mm(hands: Mapping[Side, Instance], layout: HandLayout) -> tuple[Floa
 def _hands(sample: Sample) -> dict[Side, Instance]:
     """Return hands with labels of some joints in camera space and in the image; their other joints are NaN."""
     hands: dict[Side, Instance] = {
-        instance.side: _labelled(instance)
+        instance.side: _mask_invalid_joints(instance)
         for instance in sample.instances
         if instance.kind == "hand" and instance.side is not None
     }
@@ -354,7 +354,7 @@ def _hands(sample: Sample) -> dict[Side, Instance]:
     }
 
 
-def _labelled(hand: Instance) -> Instance:
+def _mask_invalid_joints(hand: Instance) -> Instance:
     """Set a hand's joints that its data set marks as invalid to NaN."""
     pairs = ((hand.keypoints_px, hand.valid_px), (hand.keypoints_m, hand.valid_m))
     pixels, metres = (

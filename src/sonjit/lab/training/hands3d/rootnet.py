@@ -96,7 +96,7 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
 
     def losses(model: RootNet, batch: list[Tensor]) -> Mapping[str, Tensor]:
         images, at_box, coord, visible = batch
-        outputs = model(model.normalised(images), at_box)
+        outputs = model(model.normalise_crops(images), at_box)
         return rootnet_losses(outputs, coord, visible, torch.ones_like(visible), settings.loss)
 
     metrics = train(
@@ -149,7 +149,7 @@ def evaluate(network: RootNet, held_out: Sequence[Sample], side: int, device: st
     errors_mm: list[float] = []
     for start in range(0, len(examples), 32):
         images, at_box, coord, _ = (values.to(device) for values in _tensors(examples[start : start + 32]))
-        found = network(network.normalised(images), at_box)["coord"][:, 2]
+        found = network(network.normalise_crops(images), at_box)["coord"][:, 2]
         errors_mm += (found - coord[:, 2]).abs().tolist()
     if not errors_mm:
         raise InputError("No hand in camera space to evaluate on. Choose another split.")

@@ -158,7 +158,7 @@ def _train_on_set(settings: CamSettings, request: TrainingRequest) -> dict[str, 
         held_out_split=settings.held_out_split, size=settings.size or _size_of(settings.network),
         view=settings.view, cropper=cropper,
     )  # fmt: skip
-    samples = images.held_out(settings.held_out)
+    samples = images.select_held_out(settings.held_out)
     classifier = _classifier(settings, request, images.names, images.ids)
     classifier = replace(classifier, view=settings.view, cropper=cropper)
 
@@ -336,8 +336,8 @@ class HandCrops:
             change = draw_augmentation(augmentation or AugmentationSettings(), rng)
             found = self._crop(index, hand, rng, change)
             if found is not None:
-                found = _mirrored(found) if change.mirror else found
-                crops.append(replace(found, image=change.coloured(found.image)))
+                found = _mirror(found) if change.mirror else found
+                crops.append(replace(found, image=change.change_colours(found.image)))
         return crops
 
     def test(self, *, none: bool = False) -> list[Crop]:
@@ -349,7 +349,7 @@ class HandCrops:
                 rngs = (np.random.default_rng((index, hand, attempt)) for attempt in range(_MAX_TRIES))
                 tries = (self._crop(index, number, rng) for rng in rngs)
                 found = next((candidate for candidate in tries if candidate is not None), None)
-                crops += [] if found is None else [found, _mirrored(found)]
+                crops += [] if found is None else [found, _mirror(found)]
         return crops
 
     def _crop(
@@ -394,7 +394,7 @@ def _shrunk(rgb: Image) -> tuple[NDArray[np.uint8], float]:
     return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8), scale
 
 
-def _mirrored(example: Crop) -> Crop:
+def _mirror(example: Crop) -> Crop:
     """Return the mirror image, which shows the other hand."""
     box = example.box
     if box is not None:

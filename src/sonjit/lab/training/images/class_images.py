@@ -109,15 +109,15 @@ class ClassImages:
         self, rng: np.random.Generator, count: int, augmentation: AugmentationSettings | None = None
     ) -> list[Crop]:
         """Draw augmented examples of the training set, each of a random part of the shown area."""
-        return [self._drawn(own, augmentation) for own in rng.spawn(count)]
+        return [self._draw_crop(own, augmentation) for own in rng.spawn(count)]
 
-    def held_out(self, maximum: int) -> list[Sample]:
+    def select_held_out(self, maximum: int) -> list[Sample]:
         """Return at most `maximum` evenly spaced images to evaluate on that have a class."""
         count = len(self._held_out)
         indices = range(count) if count <= maximum else [i * count // maximum for i in range(maximum)]
         return [sample for index in indices if class_of(sample := self._held_out[index]) in self.names]
 
-    def _drawn(self, rng: np.random.Generator, augmentation: AugmentationSettings | None) -> Crop:
+    def _draw_crop(self, rng: np.random.Generator, augmentation: AugmentationSettings | None) -> Crop:
         for _ in range(_MAX_TRIES):
             index = int(rng.integers(len(self._training)))
             sample = self._training[index]

@@ -31,11 +31,11 @@ from sonjit.lab.networks.mask_rcnn.roi_align import Pooling
 from sonjit.lab.networks.mask_rcnn.roi_heads import MaskHeadName
 from sonjit.lab.networks.registry import create_network
 from sonjit.lab.training.augment import AugmentedSettings, draw_augmentation
-from sonjit.lab.training.hands.samples import SHARDS, in_any_order
+from sonjit.lab.training.hands.samples import SHARDS, allow_any_order
 from sonjit.lab.training.images.mask_rcnn_data import (
     Example,
     Examples,
-    augmented,
+    augment,
     coco_from_samples,
     image_tensor,
     mirrored_labels,
@@ -130,7 +130,7 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
         raise InputError("--export does not apply to mask-rcnn, which writes PyTorch weights for sonjit segment")
     data = _open(request.data, request.images, settings)
     names = data.categories()
-    data = in_any_order(data, request.out / SHARDS)
+    data = allow_any_order(data, request.out / SHARDS)
     categories = tuple(Category(number, name) for number, name in names.items())
     torch.manual_seed(settings.seed)
     saved = _network(request.weights, categories, settings)
@@ -158,7 +158,7 @@ def draw_batch(
     """Return augmented images and targets of a step."""
     chosen = [examples[int(i)] for i in rng.integers(len(examples), size=settings.batch)]
     return [
-        tensors_from_example(augmented(example, mirror, draw_augmentation(settings.augmentation, rng)))
+        tensors_from_example(augment(example, mirror, draw_augmentation(settings.augmentation, rng)))
         for example in chosen
     ]
 

@@ -115,7 +115,7 @@ def mirrored_labels(names: Sequence[str]) -> IntArray:
     return np.array([0, *(1 + index for index in mirrored_order(names))])
 
 
-def augmented(example: Example, mirror: IntArray, change: Augmentation) -> Example:
+def augment(example: Example, mirror: IntArray, change: Augmentation) -> Example:
     """Augment an example; in a mirror labels change, and instances outside the image are dropped."""
     height, width = example.rgb.shape[:2]
     matrix = crop_matrix(change.box(RotatedBox(width / 2, height / 2, width, height)), width, height)

@@ -131,7 +131,7 @@ def vqa_accuracy(answer: str, human_answers: Sequence[str]) -> float:
     >>> round(vqa_accuracy("two", ["2", "2", "2", "3", "3", "3", "3", "3", "3", "3"]), 3)  # with one of the 2s left out
     0.9
     """
-    own, people = _normalised(answer), [_normalised(other) for other in human_answers]
+    own, people = _normalise(answer), [_normalise(other) for other in human_answers]
     agreeing = people.count(own)
     if len(people) == 1:
         return float(agreeing)
@@ -233,6 +233,6 @@ def _metrics(
     return {"accuracy": float(np.mean(accuracies))}
 
 
-def _normalised(answer: str) -> str:
+def _normalise(answer: str) -> str:
     words = re.sub(r"[^\w\s:'.]|(?<!\d)\.(?!\d)", "", answer.lower()).split()
     return " ".join(_DIGITS.get(word, word) for word in words if word not in _ARTICLES)

@@ -133,11 +133,11 @@ def load_recipe(name: str) -> Recipe:
             raise InputError(f"Unknown recipe {name!r}. Choose from {', '.join(known)}, or the path of a TOML file")
         file = _folder() / f"{name}.toml"
     return recipe_from_table(
-        _with_base(read_toml_table(file), file), Path(name).stem if name.endswith(".toml") else name
+        _merge_base(read_toml_table(file), file), Path(name).stem if name.endswith(".toml") else name
     )
 
 
-def _with_base(table: Mapping[str, object], file: Traversable, visited: tuple[str, ...] = ()) -> Mapping[str, object]:
+def _merge_base(table: Mapping[str, object], file: Traversable, visited: tuple[str, ...] = ()) -> Mapping[str, object]:
     """Return the table of a recipe merged into that of its base: tables are merged, other values are replaced."""
     if "base" not in table:
         return table
@@ -151,7 +151,7 @@ def _with_base(table: Mapping[str, object], file: Traversable, visited: tuple[st
     else:
         raise InputError(f"{file}: Unknown base {name!r}. Choose from {', '.join(known)}, or the path of a TOML file")
     own = {key: value for key, value in table.items() if key != "base"}
-    return _merge_tables(_with_base(read_toml_table(base), base, (*visited, name)), own)
+    return _merge_tables(_merge_base(read_toml_table(base), base, (*visited, name)), own)
 
 
 def _merge_tables(base: Mapping[str, object], own: Mapping[str, object]) -> dict[str, object]:
@@ -193,10 +193,10 @@ def settings_from(settings_class: type[S], values: Mapping[str, object]) -> S:
     return dataclass_from_table(settings_class, values, "setting")
 
 
-def merged(*layers: Mapping[str, object]) -> dict[str, object]:
+def merge_settings(*layers: Mapping[str, object]) -> dict[str, object]:
     """Merge settings; later layers override earlier ones, and `table.key` changes one key of a table.
 
-    >>> merged({"steps": 9, "augmentation": {"mirror": 0.5, "shift": 0.1}}, {"augmentation.mirror": "0"})
+    >>> merge_settings({"steps": 9, "augmentation": {"mirror": 0.5, "shift": 0.1}}, {"augmentation.mirror": "0"})
     {'steps': 9, 'augmentation': {'mirror': '0', 'shift': 0.1}}
 
     Raises:
@@ -263,7 +263,7 @@ class TrainingRequest:
 
 
 def _training_function(recipe: Recipe) -> Callable[[TrainingRequest], Mapping[str, object]]:
-    function = imported(recipe.function, f"recipe {recipe.name}")
+    function = import_object(recipe.function, f"recipe {recipe.name}")
     parameters = list(signature(function).parameters.values()) if isfunction(function) else []
     if not parameters or parameters[0].annotation not in (Parameter.empty, "TrainingRequest", TrainingRequest):
         raise InputError(f"recipe {recipe.name}: {recipe.function} must be a function of a TrainingRequest")
@@ -312,8 +312,8 @@ def prepare(recipe: Recipe, request: TrainingRequest) -> TrainingRequest:
         InputError: A setting, path or option cannot be used.
     """
     try:
-        settings = merged(recipe.settings, recipe.smoke if request.smoke else {}, request.settings)
-        settings_class = imported(recipe.settings_class, f"recipe {recipe.name}")
+        settings = merge_settings(recipe.settings, recipe.smoke if request.smoke else {}, request.settings)
+        settings_class = import_object(recipe.settings_class, f"recipe {recipe.name}")
         if not (isinstance(settings_class, type) and is_dataclass(settings_class)):
             raise InputError(f"{recipe.settings_class} must be a dataclass")
         settings_from(settings_class, settings)
@@ -334,7 +334,7 @@ def prepare(recipe: Recipe, request: TrainingRequest) -> TrainingRequest:
     return replace(request, recipe=recipe.name, settings=settings, device=device)
 
 
-def imported(name: str, named_by: str) -> Any:  # noqa: ANN401  # a function or class
+def import_object(name: str, named_by: str) -> Any:  # noqa: ANN401  # a function or class
     """Import a function or class of Sonjit or of an extension.
 
     A recipe is data that others may have written. It reaches no other code.
