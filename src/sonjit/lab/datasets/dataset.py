@@ -133,15 +133,15 @@ class Dataset(Sequence["Sample"]):
         Raises:
             InputError: An index is out of range.
         """
-        places = np.fromiter(indices, np.int64)
-        if places.size and not (places.min() >= 0 and places.max() < len(self)):
-            wrong = places[(places < 0) | (places >= len(self))][0]
+        rows = np.fromiter(indices, np.int64)
+        if rows.size and not (rows.min() >= 0 and rows.max() < len(self)):
+            wrong = rows[(rows < 0) | (rows >= len(self))][0]
             raise InputError(f"{self.entry.name} {self.split} has {len(self)} samples; {wrong} is out of range")
-        return _Subset(self, places)
+        return _Subset(self, rows)
 
     def sample_of(
         self,
-        place: str,
+        path: str,
         instances: Iterable[Instance],
         source: object,
         size: tuple[int, int] | None = None,
@@ -150,15 +150,15 @@ class Dataset(Sequence["Sample"]):
         """Return the sample of one image.
 
         Args:
-            place: Path of the image below the root, which is also the sample's id.
+            path: Path of the image below the root, which is also the sample's id.
             instances: Instances in the image.
             source: File with its labels.
             size: Width and height in pixels; None reads them from the file.
             **more: Additional fields of the sample, or replacements for these.
         """
-        image = more.pop("image", self.root / place)
+        image = more.pop("image", self.root / path)
         width, height = size_of_image(image) if size is None else size
-        fields: dict[str, Any] = {"dataset": self.entry.name, "id": place, "licence": self.entry.licence}
+        fields: dict[str, Any] = {"dataset": self.entry.name, "id": path, "licence": self.entry.licence}
         fields |= {"instances": tuple(instances), "source": str(source)} | more
         return Sample(image=image, width=width, height=height, **fields)
 
@@ -182,20 +182,20 @@ class Dataset(Sequence["Sample"]):
 
 
 class _Subset(Dataset):
-    def __init__(self, dataset: Dataset, places: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
+    def __init__(self, dataset: Dataset, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
         super().__init__(dataset.entry, dataset.root, dataset.split)
         self.skipped = dataset.skipped
         self._dataset = dataset
-        self._selected = places
+        self._rows = rows
 
     def __len__(self) -> int:
-        return len(self._selected)
+        return len(self._rows)
 
     def categories(self) -> dict[int, str]:
         return self._dataset.categories()
 
     def load(self, index: int) -> Sample:
-        return self._dataset.load(int(self._selected[index]))
+        return self._dataset.load(int(self._rows[index]))
 
 
 class PackedRecords:

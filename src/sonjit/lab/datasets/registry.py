@@ -91,18 +91,18 @@ def open_dataset(
 class _Reader:
     """Function that opens a data set of this package and imports its module on first use."""
 
-    place: str
+    path: str
 
     def __call__(self, *args: Any, **options: Any) -> Dataset:  # noqa: ANN401  # each set's own
-        return self._found(*args, **options)
+        return self._function(*args, **options)
 
     @property
     def __signature__(self) -> inspect.Signature:
-        return inspect.signature(self._found)
+        return inspect.signature(self._function)
 
     @property
-    def _found(self) -> Callable[..., Dataset]:
-        module, _, name = self.place.partition(":")
+    def _function(self) -> Callable[..., Dataset]:
+        module, _, name = self.path.partition(":")
         return getattr(import_module(f"sonjit.lab.datasets.{module}"), name)
 
 

@@ -336,11 +336,11 @@ def _fit_in_camera(
         vertices, joints = (points * (1.0, -1.0, -1.0) for points in (vertices, joints))
     elif fit.frame == "world":
         if camera is None:
-            raise InputError("a MANO fit in the world's frame, and the camera's place is not known")
+            raise InputError("a MANO fit in the world's frame, and the camera's position is not known")
         vertices, joints = camera.from_world(vertices), camera.from_world(joints)
     if fit.trans is None:
         if hand.keypoints_m is None or not np.isfinite(hand.keypoints_m[0]).all():
-            raise InputError("neither the place of this MANO fit nor the hand's wrist is known")
+            raise InputError("neither the position of this MANO fit nor the hand's wrist is known")
         shift = hand.keypoints_m[0] - joints[0]
         vertices, joints = vertices + shift, joints + shift
     return vertices, joints

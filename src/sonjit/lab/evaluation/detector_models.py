@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonjit.detectors import create_detector
-from sonjit.lab.evaluation.predictions import Prediction
+from sonjit.lab.evaluation.predictions import Model, Prediction
 from sonjit.results import Body, Person
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -27,7 +27,7 @@ _DEFAULTS: dict[str, Any] = {"search": "fast", "smoothing": "published", "max_in
 _MIN_VISIBILITY = 0.5
 
 
-class DetectorModel:
+class DetectorModel(Model):
     """Detector in the two modes of the model cards.
 
     Tracking processes the images of a recording in order, each crop from the previous result; an image without
@@ -39,7 +39,7 @@ class DetectorModel:
         **options: Options of `create_detector`; by default `search="fast"`, as in the cards, and 4 instances.
     """
 
-    modes: tuple[Mode, ...] = ("tracking", "reacquisition")
+    modes = ("tracking", "reacquisition")
 
     def __init__(self, kind: str, model: str, **options: Any) -> None:  # noqa: ANN401  # the detector's own
         self._kind, self._model, self._options = kind, model, options
@@ -54,9 +54,6 @@ class DetectorModel:
             return predictions_from_results(detector.detect(rgb))
         found = detector.detect(rgb) if self._follows(sample) else self._detect_repeatedly(detector, rgb)
         return predictions_from_results(found)
-
-    def check(self, samples: Iterable[Sample]) -> None:
-        """Accept all samples."""
 
     def begin(self, mode: Mode) -> None:
         """Load the networks. The next image has no predecessor."""

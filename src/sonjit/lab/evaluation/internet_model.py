@@ -23,7 +23,7 @@ from sonjit._util.errors import InputError
 from sonjit.geometry.boxes import RotatedBox, crop_matrix
 from sonjit.geometry.cameras import Intrinsics, assumed_camera
 from sonjit.lab.datasets import Instance, Sample
-from sonjit.lab.evaluation.predictions import Mode, Prediction, known_points
+from sonjit.lab.evaluation.predictions import Mode, Model, Prediction, known_points
 from sonjit.lab.lifting.lifter import image_crops, load_internet, load_rootnet, pairs_of_hands
 from sonjit.lab.networks.hands3d.hand_layouts import SIDES, HandLayout, Side
 from sonjit.lab.networks.hands3d.heatmap_space import (
@@ -100,7 +100,7 @@ class CropFile:
         raise InputError(f"--boxes {self._path}: no record of {names}")
 
 
-class InterNetModel:
+class InterNetModel(Model):
     """InterNet in the boxes of a file or of the labels.
 
     Root depths come from the file of boxes, else from RootNet in each hand's own labelled box, else from the labels. If
@@ -114,8 +114,6 @@ class InterNetModel:
         boxes: File of `CropFile`; None uses the labels' boxes.
         device: Device of both networks.
     """
-
-    modes: tuple[Mode, ...] = ("ground-truth boxes",)
 
     def __init__(
         self,
@@ -133,15 +131,6 @@ class InterNetModel:
         self._rootnet = None if rootnet is None else rootnet.to(device).eval()
         self._boxes = None if boxes is None else CropFile(boxes)
         self._device = device
-
-    def check(self, samples: Iterable[Sample]) -> None:
-        """Accept all samples."""
-
-    def begin(self, mode: Mode) -> None:
-        """Do nothing: images are independent."""
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to free."""
 
     @torch.inference_mode()
     def find(self, sample: Sample, rgb: Image, mode: Mode) -> list[Prediction]:

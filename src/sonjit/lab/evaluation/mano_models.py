@@ -10,8 +10,7 @@ import torch
 
 from sonjit.geometry.boxes import RotatedBox, clamped_box, square_box
 from sonjit.lab.datasets.recordings import frames_around
-from sonjit.lab.evaluation.network_models import NetworkModel
-from sonjit.lab.evaluation.predictions import Prediction, known_points
+from sonjit.lab.evaluation.predictions import Model, Prediction, known_points
 from sonjit.lab.meshes.frame_crops import frame_crop
 from sonjit.lab.meshes.hand_mesh import Sight
 from sonjit.lab.meshes.mano_networks import box_around_hand, hand_crop, load_deformer, load_handoccnet
@@ -32,7 +31,7 @@ _CACHED_FRAMES = 1024  # encoded frames: a window reaches 30 to each side
 _MIRROR = np.array([-1.0, 1.0, 1.0])
 
 
-class HandOccNetModel(NetworkModel):
+class HandOccNetModel(Model):
     """HandOccNet in crops around the labelled boxes, or else around the true joints."""
 
     def __init__(self, weights: str | None, mano: str | None, device: torch.device) -> None:
@@ -67,7 +66,7 @@ class _Encoded(NamedTuple):
     pixels: NDArray[np.float64]  # (21, 2) the same in the image
 
 
-class DeformerModel(NetworkModel):
+class DeformerModel(Model):
     """Deformer on windows of a recording's frames, each around the labelled box, or else around the true joints."""
 
     def __init__(self, weights: str | None, mano: str | None, mano_left: str | None, device: torch.device) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeGuard, cast
+from typing import TYPE_CHECKING, TypeGuard, cast
 
 from sonjit._util.errors import InputError, unknown_name
 from sonjit._util.hashes import sha256_of_file
@@ -12,46 +12,16 @@ from sonjit.detectors.kinds import KINDS, find_model
 from sonjit.lab.evaluation.palms import PALM_MODELS, PalmModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
 
-    from sonjit.lab.datasets import Sample
     from sonjit.lab.evaluation.mano_models import DeformerModel
-    from sonjit.lab.evaluation.predictions import LandmarkKind, Mode, Prediction
+    from sonjit.lab.evaluation.predictions import LandmarkKind, Model
     from sonjit.lab.evaluation.schema import FileRecord, ModelRecord
     from sonjit.lab.explain.classes import LocalizeBy
     from sonjit.lab.networks.classifiers import View
 
 _NETWORKS = ("internet", "handoccnet", "deformer", "mask-rcnn", "cam-*", "fc-*")
 _CLASSIFIERS = ("cam-", "fc-")
-
-
-class Model(Protocol):
-    """Model that makes predictions for images."""
-
-    @property
-    def modes(self) -> tuple[Mode, ...]:
-        """Return the modes in which it can be evaluated."""
-        ...
-
-    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
-        """Return the predictions for an image (H, W, 3)."""
-        ...
-
-    def check(self, samples: Iterable[Sample]) -> None:
-        """Refuse samples for which the model has no predictions. Called before any work."""
-        ...
-
-    def begin(self, mode: Mode) -> None:
-        """Prepare a mode. The next image has no predecessor."""
-        ...
-
-    def close(self) -> None:
-        """Free all resources."""
-        ...
 
 
 def is_window_model(model: Model) -> TypeGuard[DeformerModel]:

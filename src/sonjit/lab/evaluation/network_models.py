@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonjit._util.errors import InputError
-from sonjit.lab.evaluation.predictions import Prediction
+from sonjit.lab.evaluation.predictions import Model, Prediction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import torch
     from numpy.typing import NDArray
 
@@ -24,22 +22,7 @@ if TYPE_CHECKING:
 _CLASSES = 5
 
 
-class NetworkModel:
-    """Base class of networks that keep no state between images."""
-
-    modes: tuple[Mode, ...] = ("ground-truth boxes",)
-
-    def check(self, samples: Iterable[Sample]) -> None:
-        """Accept all samples."""
-
-    def begin(self, mode: Mode) -> None:
-        """Do nothing: images are independent."""
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to free."""
-
-
-class ClassifierModel(NetworkModel):
+class ClassifierModel(Model):
     """Classifier that predicts its five most probable classes with boxes.
 
     Args:
@@ -96,7 +79,7 @@ class ClassifierModel(NetworkModel):
         ]
 
 
-class InstancesModel(NetworkModel):
+class InstancesModel(Model):
     """Mask R-CNN on full images."""
 
     modes = ("reacquisition",)

@@ -15,10 +15,10 @@ import numpy as np
 from sonjit.detectors.kinds import KINDS, make_options
 from sonjit.detectors.kinds.hands import PALM_KEYPOINTS, load_palm_finder, palm_squares
 from sonjit.lab.evaluation.images import InstanceEvaluator
-from sonjit.lab.evaluation.predictions import Prediction
+from sonjit.lab.evaluation.predictions import Model, Prediction
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Hashable, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,7 +31,7 @@ _CATEGORY = 1
 _MIN_SCORE = 0.02
 
 
-class PalmModel:
+class PalmModel(Model):
     """Palm detector on full images.
 
     Args:
@@ -41,7 +41,7 @@ class PalmModel:
         device: Device of the network.
     """
 
-    modes: tuple[Mode, ...] = ("reacquisition",)
+    modes = ("reacquisition",)
 
     def __init__(self, name: str, weights: str | None, models_dir: str | None, device: str | None) -> None:
         values = {"model": name.partition("-")[2], "models_dir": models_dir, "device": device, "search": "fast"}
@@ -55,15 +55,6 @@ class PalmModel:
             Prediction(category_id=_CATEGORY, score=palm.score, box=_box(palm.box))
             for palm in self._finder.detector.find(rgb, _MIN_SCORE)
         ]
-
-    def check(self, samples: Iterable[Sample]) -> None:
-        """Accept all samples."""
-
-    def begin(self, mode: Mode) -> None:
-        """Do nothing: images are independent."""
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to free."""
 
 
 class PalmEvaluator(InstanceEvaluator):

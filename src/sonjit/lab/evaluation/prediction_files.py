@@ -13,7 +13,7 @@ from sonjit._util.errors import InputError, unknown_name
 from sonjit.lab.datasets import mask_from_segmentation
 from sonjit.lab.evaluation.detector_models import predictions_from_results
 from sonjit.lab.evaluation.images import image_number
-from sonjit.lab.evaluation.predictions import Prediction
+from sonjit.lab.evaluation.predictions import Model, Prediction
 from sonjit.media import load_frames
 from sonjit.results import RESULT_TYPES
 
@@ -49,7 +49,7 @@ _PARTS: dict[str, tuple[str, str | None, int]] = {
 """Parts of COCO-WholeBody's results in addition to `keypoints`: skeleton, side and number of keypoints in NAME_kpts."""
 
 
-class PredictionsModel:
+class PredictionsModel(Model):
     """Predictions of a file, by sample.
 
     `.npz`: `id` (N,) names of samples, and any of `_ARRAYS`; the boolean `placed` means that 3D is in the camera's
@@ -60,7 +60,7 @@ class PredictionsModel:
         InputError: The file is missing or damaged, or an array has a wrong shape. The message has the right one.
     """
 
-    modes: tuple[Mode, ...] = ("predictions",)
+    modes = ("predictions",)
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
@@ -103,12 +103,6 @@ class PredictionsModel:
         if name is not None:
             named = next(iter(self._by_id or self._by_number), "nothing")
             raise InputError(f"{self._path}: names no sample of the data set; it names {named}, and the set {name}")
-
-    def begin(self, mode: Mode) -> None:
-        """Do nothing: images are independent."""
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to free."""
 
 
 def _from_arrays(path: Path) -> dict[str, list[Prediction]]:

@@ -1,8 +1,9 @@
-"""Predictions of a model, and items of an evaluation."""
+"""Define the models of an evaluation, their predictions, and the items that compare them with labels."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,11 +12,11 @@ import numpy as np
 from sonjit._util.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from sonjit.lab.datasets import Instance
+    from sonjit.lab.datasets import Instance, Sample
     from sonjit.results import Box
 
 _MAX_MATCH_DISTANCE = 0.5
@@ -73,6 +74,29 @@ class Prediction:
     hand_type: tuple[float, float] | None = None
     root_depth_m: float | None = None
     root_offset_m: NDArray[np.float64] | None = None
+
+
+class Model(ABC):
+    """Model that makes predictions for images.
+
+    Attributes:
+        modes: Modes in which it can be evaluated.
+    """
+
+    modes: tuple[Mode, ...] = ("ground-truth boxes",)
+
+    @abstractmethod
+    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
+        """Return the predictions for an image (H, W, 3)."""
+
+    def check(self, samples: Iterable[Sample]) -> None:  # noqa: B027  # most models accept all samples
+        """Refuse samples for which the model has no predictions. Called before any work."""
+
+    def begin(self, mode: Mode) -> None:  # noqa: B027  # most models keep no state
+        """Prepare a mode. The next image has no predecessor."""
+
+    def close(self) -> None:  # noqa: B027  # most models have nothing to free
+        """Free all resources."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -40,8 +40,7 @@ if TYPE_CHECKING:
 
     from sonjit.lab.datasets import Sample
     from sonjit.lab.evaluation.metrics import MetricSummary
-    from sonjit.lab.evaluation.models import Model
-    from sonjit.lab.evaluation.predictions import EvaluatedItem, Mode, Prediction
+    from sonjit.lab.evaluation.predictions import EvaluatedItem, Mode, Model, Prediction
     from sonjit.lab.evaluation.schema import EvaluationRecord, RunRecord, Units
 
 
