@@ -13,8 +13,8 @@ from sonjit.studio.calibration.board import target_from_text
 from sonjit.studio.calibration.board_observations import BoardObservation, BoardObservations, find_targets
 from sonjit.studio.calibration.bundle_adjustment import Bundle, Observations, adjust, project_points
 from sonjit.studio.calibration.calibrate import calibrate, calibrate_lens
-from sonjit.studio.calibration.initial_estimate import angle_between, poses_from_points
 from sonjit.studio.calibration.mirroring import planar_ambiguity
+from sonjit.studio.calibration.target_poses import angle_between, poses_from_points
 from sonjit.studio.cli import annotate_calibrate
 from sonjit.studio.triangulation.triangulation import triangulate
 

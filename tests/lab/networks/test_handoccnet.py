@@ -12,7 +12,7 @@ from sonjit.lab.hand_models import demo_mano
 from sonjit.lab.networks import create_network, network_entry
 from sonjit.lab.networks.hands3d.handoccnet import Attention
 from sonjit.lab.networks.hands3d.layers import LeakyPyramid
-from sonjit.lab.networks.registry import placeholder_state_dict
+from sonjit.lab.networks.placeholders import placeholder_state_dict
 
 MANO = "regressor.mano_regHead.mano_layer."
 LARGEST_DIFFERENCE = {"handoccnet": 1e-3, "handoccnet_tame": 1e-4}  # as part of an array's greatest value

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sonjit.cli import main
 from sonjit.lab.datasets import Instance, Sample, mask_from_segmentation, open_dataset, rle_from_mask
-from sonjit.lab.explain.segment import draw_tasks, semantic_labels
+from sonjit.lab.explain.segment_drawing import draw_tasks, semantic_labels
 from sonjit.lab.networks import create_network
 from sonjit.lab.networks.mask_rcnn.mask_rcnn import load_mask_rcnn
 from sonjit.lab.networks.mask_rcnn.roi_heads import DetectedInstances, SkipMaskHead, paste_masks

@@ -10,7 +10,7 @@ import numpy as np
 from sonjit._util.errors import InputError
 from sonjit.lab.evaluation.protocols import ProtocolData, load_protocol
 from sonjit.lab.evaluation.records import JournalLine, load_evaluation
-from sonjit.lab.evaluation.report import CASE_PX, draw_case
+from sonjit.lab.evaluation.report_images import CASE_PX, draw_case
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

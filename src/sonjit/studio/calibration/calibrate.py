@@ -20,23 +20,23 @@ from sonjit.studio.calibration.bundle_adjustment import (
     ordinary_lens_prior,
     project_points,
 )
+from sonjit.studio.calibration.camera_poses import CameraPair, camera_pairs, spanning_tree_poses
 from sonjit.studio.calibration.initial_estimate import (
     COEFFICIENTS,
     LENS_TERMS,
-    CameraPair,
     LensModel,
-    TargetPose,
-    Transform,
     camera_from_observations,
-    camera_pairs,
-    compose_transforms,
-    invert_transform,
     most_varied,
-    observation_poses,
-    spanning_tree_poses,
 )
 from sonjit.studio.calibration.motion import fit_image_times, has_continuous_paths
 from sonjit.studio.calibration.standard_errors import design_effect, estimate_uncertainty
+from sonjit.studio.calibration.target_poses import (
+    TargetPose,
+    Transform,
+    compose_transforms,
+    invert_transform,
+    observation_poses,
+)
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 
 if TYPE_CHECKING:

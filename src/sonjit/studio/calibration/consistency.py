@@ -15,10 +15,7 @@ from numpy.typing import NDArray
 from sonjit._util.arrays import BoolArray, FloatArray, RealArray
 from sonjit._util.errors import InputError
 from sonjit._util.text import pluralize
-from sonjit.studio.calibration.initial_estimate import (
-    angle_between,
-    poses_from_points,
-)
+from sonjit.studio.calibration.target_poses import angle_between, poses_from_points
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 from sonjit.studio.triangulation.triangulation import triangulate
 

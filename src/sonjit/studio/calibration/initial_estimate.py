@@ -1,16 +1,9 @@
-"""Estimate the start of bundle adjustment: target poses, each camera's intrinsics, and camera poses.
-
-A flat board explains one image almost equally well in two poses (Collins and Bartoli, "Infinitesimal plane-based pose
-estimation", 2014; OpenCV's IPPE returns both). Relative poses of cameras follow from pairs that saw the target
-simultaneously, along the best spanning tree of pairs.
-"""
+"""Estimate a camera's intrinsics before bundle adjustment."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
-from typing import Any, Final, Literal
+from collections.abc import Sequence
+from typing import Final, Literal
 
 import numpy as np
 
@@ -18,8 +11,7 @@ from sonjit._util.arrays import FloatArray
 from sonjit._util.errors import InputError
 from sonjit._util.text import pluralize
 from sonjit.geometry.cameras import FISHEYE, CalibratedCamera, assumed_camera
-from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.studio.calibration.board_observations import BoardObservation, PoseKey
+from sonjit.studio.calibration.board_observations import BoardObservation
 from sonjit.studio.calibration.bundle_adjustment import (
     LENS_SIZE,
     ROBUST_PX,
@@ -28,11 +20,10 @@ from sonjit.studio.calibration.bundle_adjustment import (
     adjust,
     ordinary_lens_prior,
 )
-
-_OUTLIER_RATIO, _OUTLIER_PX = 4.0, 1.0
-"""A point is an outlier if its error exceeds both, the former in median errors."""
-_MIN_POINTS = 6
-"""Least number of points without outliers."""
+from sonjit.studio.calibration.target_poses import (
+    TargetPose,
+    observation_poses,
+)
 
 LensModel = Literal["none", "radial", "usual", "full", "rational", "fisheye"]
 """Which coefficients are estimated: none; k1, k2; k1, k2, p1, p2; these and k3; the rational model's eight; k1 to k4 of
@@ -57,112 +48,6 @@ _MIN_TILT = 0.01
 """Least variation of tilt that fixes a focal length, see `_tilt_variation`."""
 _FISHEYE_IMAGES, _FISHEYE_MAX_ERROR = 12, 0.02
 """Number of images that select the focal length, and largest accepted error as a fraction of the image."""
-Transform = tuple["FloatArray", "FloatArray"]
-"""Rotation (3, 3) and translation (3,) in metres from one coordinate frame to another."""
-_SAME_ROTATION_RAD = np.radians(4)
-_SAME_TRANSLATION = 0.06
-"""Largest differences of agreeing relative poses: rotation, and translation as a fraction of its length."""
-_MAX_FRAMES = 60
-"""Number of frame sets that determine a relative pose."""
-_RIVAL_ROTATION_RAD = np.radians(8)
-"""Least rotation between a relative pose and its rival."""
-_AMBIGUOUS_RATIO = 0.8
-"""Ratio of frame sets that support the rival from which a pair is ambiguous."""
-_MIN_AGREEMENT = 0.4
-"""Least fraction of frame sets that must agree on a relative pose."""
-
-
-@dataclass(frozen=True, eq=False)
-class TargetPose:
-    """A target's pose relative to one camera.
-
-    Attributes:
-        R: (3, 3) rotation from target to camera.
-        t: (3,) translation in metres.
-        rms_px: Error of the points without outliers, pixels.
-    """
-
-    R: FloatArray
-    t: FloatArray
-    rms_px: float
-
-
-def poses_from_points(
-    points_m: FloatArray, pixels: FloatArray, camera: CalibratedCamera, *, flat: bool
-) -> list[TargetPose]:
-    """Return the poses that explain an image, the best first. Poses behind the camera are excluded.
-
-    Args:
-        points_m: (n, 3) points in the target's frame, z = 0 for flat targets.
-        pixels: (n, 2) points in the image.
-        camera: K and distortion.
-        flat: True if all points lie in one plane, which has up to two solutions.
-    """
-    poses = _solve_poses(points_m, pixels, camera, flat)
-    if not poses:
-        return []
-    error = np.linalg.norm(camera.project(points_m @ poses[0].R.T + poses[0].t) - pixels, axis=1)
-    is_inlier = error <= max(_OUTLIER_RATIO * float(np.median(error)), _OUTLIER_PX)
-    if is_inlier.all() or is_inlier.sum() < _MIN_POINTS:
-        return poses
-    return _solve_poses(
-        points_m[is_inlier], pixels[is_inlier], camera, flat
-    )  # a few wrong corners change the rotation of a board a lot
-
-
-def observation_poses(observation: BoardObservation, camera: CalibratedCamera) -> list[TargetPose]:
-    """Return the poses of an observation's target, as `poses_from_points`."""
-    return poses_from_points(observation.points_m, observation.pixels, camera, flat=observation.target.is_flat)
-
-
-def _solve_poses(points_m: FloatArray, pixels: FloatArray, camera: CalibratedCamera, flat: bool) -> list[TargetPose]:
-    """Solve and refine the poses of a target."""
-    import cv2
-
-    method = cv2.SOLVEPNP_IPPE if flat else cv2.SOLVEPNP_SQPNP
-    shown, lens = pixels, _distortion(camera)
-    if camera.is_fisheye:  # OpenCV's solvers know other lenses only
-        shown, lens = camera.undistorted_rays(pixels) @ camera.K[:2, :2].T + camera.K[:2, 2], np.zeros(5)
-        if not np.isfinite(shown).all():
-            return []
-    try:
-        _, rotations, translations, _ = cv2.solvePnPGeneric(
-            points_m, shown, np.asarray(camera.K, np.float64), lens, flags=method
-        )
-    except cv2.error:
-        return []  # points on one line fix nothing
-    poses: list[TargetPose] = []
-    for rotation, translation in zip(rotations, translations, strict=True):
-        refined: Any = cv2.solvePnPRefineLM(
-            points_m, shown, np.asarray(camera.K, np.float64), lens, rotation, translation
-        )
-        for vector, vector_t in (refined, (rotation, translation)):  # refinement may jump to the other pose: keep both
-            rotation_vector, t = (np.ravel(np.asarray(value, np.float64)) for value in (vector, vector_t))
-            R = matrix_from_rotation_vector(rotation_vector)
-            in_camera = points_m @ R.T + t
-            if (in_camera[:, 2] > 0).all():
-                error = camera.project(in_camera) - pixels
-                poses.append(TargetPose(R, t, float(np.sqrt((error**2).sum(1).mean()))))
-    return _distinct_poses(sorted(poses, key=lambda pose: pose.rms_px))
-
-
-def _distinct_poses(poses: list[TargetPose]) -> list[TargetPose]:
-    """Return at most two poses that differ by more than 2 degrees, the best first."""
-    distinct: list[TargetPose] = []
-    for pose in poses:
-        if all(angle_between(pose.R, other.R) > np.radians(2) for other in distinct):
-            distinct.append(pose)
-    return distinct[:2]
-
-
-def angle_between(first: FloatArray, second: FloatArray) -> float:
-    """Return the angle in radians between two rotations (3, 3)."""
-    return float(np.arccos(np.clip((np.trace(first @ second.T) - 1) / 2, -1, 1)))
-
-
-def _distortion(camera: CalibratedCamera) -> FloatArray:
-    """Return a camera's distortion, zeros if it has none."""
-    return np.zeros(5) if camera.distortion is None else np.asarray(camera.distortion, np.float64)
 
 
 def camera_from_observations(
@@ -312,117 +197,3 @@ def _appearance(observation: BoardObservation, size: tuple[int, int]) -> FloatAr
     shares = observation.pixels / max(size)
     (xx, xy), (_, yy) = np.cov(shares.T)
     return np.array([*shares.mean(0), xx**0.5, yy**0.5, xy / (xx * yy) ** 0.5 / 4])
-
-
-@dataclass(frozen=True, eq=False)
-class CameraPair:
-    """Two cameras that saw a target simultaneously.
-
-    Attributes:
-        first: Index of the first camera in the rig's order.
-        second: Index of the second camera.
-        transform: Transform from the first camera's frame to the second's.
-        frames: Number of frame sets that agree on it. A frame set counts once for each of its targets.
-        common: Number of frame sets in which both saw a target, with the same weights.
-        rival: Number of frame sets that agree on the next best, different transform.
-    """
-
-    first: int
-    second: int
-    transform: Transform
-    frames: int
-    common: int
-    rival: int
-
-    @property
-    def is_ambiguous(self) -> bool:
-        """Whether another transform explains almost as many frame sets: the two solutions of a flat board."""
-        return self.rival >= _AMBIGUOUS_RATIO * self.frames
-
-
-def camera_pairs(poses: Sequence[Mapping[PoseKey, list[TargetPose]]]) -> list[CameraPair]:
-    """Return every pair of cameras that saw a target simultaneously.
-
-    Each frame set proposes up to four transforms, two solutions of one camera by two of the other. Only the true ones
-    agree over frame sets, because a false one depends on the target's pose.
-
-    Args:
-        poses: Poses of targets relative to each camera, in the order of frames.
-    """
-    pairs: list[CameraPair] = []
-    for first, second in combinations(range(len(poses)), 2):
-        if common := [key for key in poses[first] if key in poses[second]]:
-            sample = common[:: -(-len(common) // _MAX_FRAMES)]
-            pairs.append(_consensus(first, second, [(poses[first][key], poses[second][key]) for key in sample]))
-    return pairs
-
-
-def spanning_tree_poses(pairs: Sequence[CameraPair], names: Sequence[str]) -> tuple[list[Transform], list[CameraPair]]:
-    """Return every camera's pose in the first one's frame, along the pairs that agree in most frame sets.
-
-    Returns:
-        Transform from world to each camera, and the pairs of the spanning tree.
-
-    Raises:
-        InputError: Cameras never saw the target together with the others, or contradict them. The message names them.
-    """
-    poses: dict[int, Transform] = {0: (np.eye(3), np.zeros(3))}
-    tree: list[CameraPair] = []
-    while len(poses) < len(names):
-        edges = [pair for pair in pairs if (pair.first in poses) != (pair.second in poses)]
-        if not edges:
-            unreached = [name for index, name in enumerate(names) if index not in poses]
-            raise InputError(
-                f"camera{'s' * (len(unreached) > 1)} {', '.join(unreached)} saw the board in no frame set together "
-                f"with {', '.join(names[index] for index in poses)}: carry it from one to the other, or check --sync"
-            )
-        best = max(edges, key=lambda pair: (not pair.is_ambiguous, pair.frames, pair.frames - pair.rival))
-        if best.frames < _MIN_AGREEMENT * min(best.common, _MAX_FRAMES):
-            raise InputError(
-                f"cameras {names[best.first]} and {names[best.second]} agree on their relative pose in only "
-                f"{best.frames} of {best.common} frame sets: their images are of other frame sets (--sync), a lens is "
-                "wrong (--lenses), or the board is too small in the images to show its rotation: move it nearer"
-            )
-        tree.append(best)
-        if best.first in poses:
-            poses[best.second] = compose_transforms(best.transform, poses[best.first])
-        else:
-            poses[best.first] = compose_transforms(invert_transform(best.transform), poses[best.second])
-    return [poses[index] for index in range(len(names))], tree
-
-
-def compose_transforms(second: Transform, first: Transform) -> Transform:
-    """Return the transform that applies `first`, then `second`."""
-    return second[0] @ first[0], second[0] @ first[1] + second[1]
-
-
-def invert_transform(transform: Transform) -> Transform:
-    """Return the inverse of a transform."""
-    return transform[0].T, -transform[0].T @ transform[1]
-
-
-def _consensus(first: int, second: int, frame_poses: list[tuple[list[TargetPose], list[TargetPose]]]) -> CameraPair:
-    """Return the transform that most frame sets agree on, averaged over them, and the support of its rival."""
-    proposals = [
-        (frame, compose_transforms((b.R, b.t), invert_transform((a.R, a.t))), a.rms_px + b.rms_px)
-        for frame, (firsts, is_rival) in enumerate(frame_poses)
-        for a in firsts
-        for b in is_rival
-    ]
-    if not proposals:
-        return CameraPair(first, second, (np.eye(3), np.zeros(3)), 0, len(frame_poses), 0)
-    R = np.stack([transform[0] for _, transform, _ in proposals])
-    t = np.stack([transform[1] for _, transform, _ in proposals])
-    frames, rms = np.array([frame for frame, *_ in proposals]), np.array([error for *_, error in proposals])
-    angles = np.arccos(np.clip((np.einsum("aij,bij->ab", R, R) - 1) / 2, -1, 1))
-    distances = np.linalg.norm(t[:, None] - t, axis=2) / np.maximum(np.linalg.norm(t, axis=1), 0.05)[:, None]
-    is_near = (angles < _SAME_ROTATION_RAD) & (distances < _SAME_TRANSLATION)
-    support = np.array([len(np.unique(frames[row])) for row in is_near])
-    mean_rms = (is_near * rms).sum(1) / is_near.sum(1)
-    best = int(np.lexsort((mean_rms, -support))[0])
-    agreed = is_near[best]
-    left, _, right = np.linalg.svd(R[agreed].sum(0))
-    mean = left @ right
-    is_rival = np.array([angle_between(mean, rotation) > _RIVAL_ROTATION_RAD for rotation in R])
-    rival = int(support[is_rival].max()) if is_rival.any() else 0
-    return CameraPair(first, second, (mean, np.median(t[agreed], axis=0)), int(support[best]), len(frame_poses), rival)

@@ -11,11 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sonjit.studio.calibration.calibrate import RigCalibration
-from sonjit.studio.calibration.initial_estimate import (
-    angle_between,
-    compose_transforms,
-    observation_poses,
-)
+from sonjit.studio.calibration.target_poses import angle_between, compose_transforms, observation_poses
 
 _DECISIVE_RATIO = 1.3
 """Ratio of errors of the second to the first solution from which an image decides."""

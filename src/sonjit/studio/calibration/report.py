@@ -15,8 +15,8 @@ from sonjit.lab.documents.plots import arrows_svg, heat_map_svg
 from sonjit.media.encode import encode_image
 from sonjit.studio.calibration.board_observations import BoardObservation
 from sonjit.studio.calibration.calibrate import RigCalibration, rms_of
-from sonjit.studio.calibration.initial_estimate import angle_between
 from sonjit.studio.calibration.mirroring import is_mirroring_possible, planar_ambiguity
+from sonjit.studio.calibration.target_poses import angle_between
 
 _MAX_ARROWS = 300
 """Number of arrows in a plot."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from sonjit._util.data_files import write_json
 from sonjit._util.errors import InputError
-from sonjit.lab.datasets.hands.interhand import index_images
+from sonjit.lab.datasets.hands.interhand_index import index_images
 from sonjit.lab.datasets.joint_orders import MM, camera_matrix
 from sonjit.lab.datasets.reading import field, numbers
 from sonjit.studio.cameras.records import (

@@ -30,7 +30,7 @@ from sonjit.studio.cli.annotate_cameras import SyncMethod, Views, synchronised
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sonjit.studio.annotation.timeline import Sync
+    from sonjit.studio.annotation.synchronisation import Sync
     from sonjit.studio.calibration.board import CalibrationTarget
     from sonjit.studio.calibration.calibrate import RigCalibration
     from sonjit.studio.cameras.rig import RigCamera

@@ -10,7 +10,8 @@ from cyclopts import Parameter
 
 from sonjit._util.errors import InputError
 from sonjit.cli.report import progress_bar
-from sonjit.studio.annotation.timeline import read_stamps, read_timeline, synchronise
+from sonjit.studio.annotation.synchronisation import synchronise
+from sonjit.studio.annotation.timeline import read_stamps, read_timeline
 from sonjit.studio.cameras.files import load_cameras, save_cameras
 from sonjit.studio.cameras.frame_sets import save_frame_sets
 from sonjit.studio.cameras.names import views_by_camera
@@ -19,7 +20,7 @@ from sonjit.studio.cameras.world import view_centre
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sonjit.studio.annotation.timeline import Sync
+    from sonjit.studio.annotation.synchronisation import Sync
     from sonjit.studio.cameras.rig import CameraRig
 
 _PAST = 0.3

@@ -18,9 +18,12 @@ from sonjit._util.version import __version__
 from sonjit._util.work_folder import has_settings
 from sonjit.lab.datasets.checks import draw_contact_sheet
 from sonjit.lab.synthesis.hands.mesh import load_hand_mesh
+from sonjit.lab.synthesis.output.coco_layout import CocoLayout
+from sonjit.lab.synthesis.output.interhand_layout import InterHandLayout
 from sonjit.lab.synthesis.output.layouts import TRUTH, FolderLayout, RenderedImage, SynthSettings
 from sonjit.lab.synthesis.output.samples import render_samples
-from sonjit.lab.synthesis.output.writers import CocoLayout, InterHandLayout, ShardLayout, VideoLayout
+from sonjit.lab.synthesis.output.shard_layout import ShardLayout
+from sonjit.lab.synthesis.output.video_layout import VideoLayout
 from sonjit.lab.synthesis.render.renderer import Renderer
 from sonjit.media.encode import encode_image
 

@@ -33,11 +33,9 @@ from sonjit.lab.training.hands.landmark_data import (
     LandmarkCrop,
     LandmarkCrops,
     augment,
-    landmark_losses,
-    landmark_metrics,
-    predicted_points,
     to_batch,
 )
+from sonjit.lab.training.hands.landmark_losses import landmark_losses, landmark_metrics, predicted_points
 from sonjit.lab.training.hands.samples import open_source_samples
 from sonjit.lab.training.loop import WEIGHTS, train
 from sonjit.lab.training.losses import POINT_LOSSES
