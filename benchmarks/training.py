@@ -25,7 +25,7 @@ from sonjit.lab.datasets import open_dataset
 from sonjit.lab.documents.document import Table, markdown_table
 from sonjit.lab.training.augment import AugmentationSettings
 from sonjit.lab.training.hands.keypoint_detector import example_from_sample, tensors_from_examples
-from sonjit.lab.training.hands.samples import ExampleBatches
+from sonjit.lab.training.hands.samples import draw_batch
 from sonjit.lab.training.loop import LOG, TrainingSettings, train
 from sonjit.lab.training.recipes import load_recipe, settings_from
 from sonjit.results.skeletons import load_skeleton
@@ -89,7 +89,8 @@ def measure(folder, out, options, workers):
     augmentation = settings_from(AugmentationSettings, recipe.settings["augmentation"])
     samples = open_dataset("folder", folder)
     make = partial(example_from_sample, side=256, augmentation=augmentation)
-    batches, network = ExampleBatches(samples, make, tensors_from_examples, options.batch), torch.nn.Linear(1, 1)
+    batches = partial(draw_batch, samples=samples, make_example=make, join=tensors_from_examples, count=options.batch)
+    network = torch.nn.Linear(1, 1)
     if not workers:
         begun = time.process_time()
         for step in range(5):

@@ -133,8 +133,8 @@ def test_all_leaves_out_what_has_no_media(capsys, tmp_path):
     status, _, err = run(capsys, "--kind", "all", "--media", missing, "--face-media", missing)
     assert status == 2
     assert err.splitlines()[:2] == [
-        "left out body: no clip is bundled; give --body-media a video or image of one person",
-        "left out holistic: no clip is bundled; give --body-media a video or image of one person",
+        "skipped body: no clip is bundled; give --body-media a video or image of one person",
+        "skipped holistic: no clip is bundled; give --body-media a video or image of one person",
     ]
     assert err.splitlines()[2].startswith("[1/12] hands: ")
 

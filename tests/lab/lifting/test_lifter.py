@@ -136,7 +136,7 @@ def test_rootnet_tells_the_distance_where_it_is_given(two):
     class Root(torch.nn.Module):
         side = 256
 
-        def normalised(self, images):
+        def normalise_crops(self, images):
             return images
 
         def forward(self, images, k_value):

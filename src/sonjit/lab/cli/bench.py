@@ -1,4 +1,4 @@
-"""`sonjit bench`: speed, memory, start and size on this machine, alone or beside MediaPipe."""
+"""`sonjit bench`: speed, memory, start and size on this machine, with or without MediaPipe next to it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def bench(
     Args:
         kind: Kind of detector. all skips kinds without media.
         peer: Python interpreter that has mediapipe. Default: measure only Sonjit.
-        peer_api: Sonjit's own interface beside mediapipe.solutions; or tasks of either, in VIDEO mode: hands, and faces
+        peer_api: Sonjit's own interface and mediapipe.solutions; or tasks of either, in VIDEO mode: hands, and faces
             with blendshapes and matrices, for which face_landmarker.task must be registered.
         media: A video or image for the kind, with all for hands; hands have a bundled clip. An image is made to
             drift.
@@ -64,10 +64,10 @@ def bench(
     given = {subject: media, **{name: path for name, path in (("face", face_media), ("body", body_media)) if path}}
     images = {name: path for name, path in given.items() if path}
 
-    def say(line: str) -> None:
+    def print_line(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    cases = _choose(peer_api, kind, model, images, say)
+    cases = _choose(peer_api, kind, model, images, print_line)
     with _open_report(Path(save)) if save else nullcontext() as draft:  # an unwritable path fails before the long part
         report = benchmark(
             cases=cases,
@@ -76,7 +76,7 @@ def bench(
             precision=precision,
             threads=threads,
             repeat=repeat,
-            progress=say,
+            progress=print_line,
             measured_case=partial(_write, draft) if draft else lambda _: None,
         )
         Console(width=None if sys.stdout.isatty() else 180).print(draw_report(report))
@@ -100,7 +100,9 @@ def _write(draft: Draft, report: BenchmarkReport) -> None:
         draft.path.write_text(json_from(report, 1) + "\n", "utf-8")
 
 
-def _choose(api: str, kind: str, model: str | None, media: dict[str, str], say: Callable[[str], None]) -> list[Case]:
+def _choose(
+    api: str, kind: str, model: str | None, media: dict[str, str], print_line: Callable[[str], None]
+) -> list[Case]:
     """Return the requested cases. For all kinds, return those with media."""
     every = TASK_CASES if api == "tasks" else CASES
     cases = [case for case in every if kind in (case.kind, "all")]
@@ -122,5 +124,5 @@ def _choose(api: str, kind: str, model: str | None, media: dict[str, str], say: 
     if len(left_out) == len({case.kind for case in cases}):
         raise InputError("; ".join(left_out.values()))
     for reason in left_out.values():
-        say(f"left out {reason}")
+        print_line(f"skipped {reason}")
     return [case for case in cases if case.kind not in left_out]

@@ -40,7 +40,7 @@ def explain(
     The heat map is red for evidence for the output, and blue for evidence against it.
 
     `sonjit explain photo.jpg --of handedness,presence --draw where.png` explains the hand landmark network. Each output
-    equals the mean of its map plus a bias, exactly. If no hand is found, the image says so.
+    equals the mean of its map plus a bias, exactly. If no hand is found, a text in the image states it.
 
     `sonjit explain photo.jpg --of index_finger_tip.x --hand 1 --save map.json` explains one coordinate of one hand.
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple, NotRequired, TypedDict
+from typing import Any, Final, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,15 +29,6 @@ MESH_ENDINGS: Final = (".json", ".obj", ".glb", ".bvh")
 _INDEX: Final = "{index}"
 
 
-class NamedPoint(TypedDict):
-    """One keypoint in camera space, metres."""
-
-    x: float
-    y: float
-    z: float
-    name: str
-
-
 class HandRecord(TypedDict):
     """Parameters of one hand in the JSON file, either of MANO or of the rig."""
 
@@ -53,18 +44,8 @@ class HandRecord(TypedDict):
     rotation_xyzw: NotRequired[list[float]]
     wrist_m: NotRequired[list[float]]
     angles_rad: NotRequired[dict[str, list[list[float]]]]
-    keypoints3D: list[NamedPoint]  # name as in the tables
+    keypoints3D: list[dict[str, float | str]]  # x, y, z in metres, and name as in the tables
     fit_error_mm: NotRequired[float]
-
-
-class FittedHand(TypedDict):
-    """One rigged hand over all images in the JSON file."""
-
-    name: str
-    handedness: Handedness
-    frames: int
-    fit_error_mm: float
-    bones_m: dict[str, float]
 
 
 class MeshFacts(TypedDict, total=False):
@@ -72,11 +53,11 @@ class MeshFacts(TypedDict, total=False):
 
     parameters: str
     angles: str
-    hands: list[FittedHand]
+    hands: list[dict[str, Any]]  # name, handedness, frames, fit_error_mm and bones_m over all images
 
 
-def named_points(joints: RealArray) -> list[NamedPoint]:
-    """Convert joints (21, 3) in metres to records."""
+def named_points(joints: RealArray) -> list[dict[str, float | str]]:
+    """Return joints (21, 3) in metres as records with x, y, z and name."""
     names = load_skeleton("hand_mediapipe21").keypoints
     return [{"x": x, "y": y, "z": z, "name": name} for (x, y, z), name in zip(joints.tolist(), names, strict=True)]
 

@@ -19,7 +19,7 @@ _MAX_COORDINATE = 1e100
 
 
 RESAMPLES: Final = 1000
-_BLOCK: Final = 1 << 20  # weights held at once, to keep memory flat
+_BLOCK: Final = 1 << 20  # weights in memory at one time
 
 
 class Points(NamedTuple):

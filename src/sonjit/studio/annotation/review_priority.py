@@ -11,11 +11,11 @@ from sonjit._util.arrays import BoolArray, FloatArray, IntArray
 from sonjit.studio.annotation.mark_store import ReviewPriority
 from sonjit.studio.triangulation.bones import bone_lengths
 
-_MIN_VIEWS: Final = 4
-_USUAL_SPEED: Final = 3.0
-_MAX_LINK_S: Final = 0.5
+_MIN_VIEWS: Final = 4  # views below which a labelled joint counts as "few"
+_USUAL_SPEED: Final = 3.0  # m/s up to which a joint does not jump
+_MAX_LINK_S: Final = 0.5  # time between frame sets from which speed is unknown
 _SCORE_UNITS: Final = {"lost": 4.0, "few": 5.0, "spread": 3.0, "residual": 3.0, "bones": 3.0, "jump": 1.0, "mesh": 6.0}
-"""Joints, millimetres, pixels or multiples of the usual speed that contribute a score of 1."""
+"""Joints, millimetres, pixels or m/s above the usual speed that contribute a score of 1."""
 _REASONS: Final = {
     "lost": "{:.0f} joints without a label",
     "few": "{:.0f} joints in few views",

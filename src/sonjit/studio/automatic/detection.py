@@ -30,9 +30,10 @@ from sonjit.studio.triangulation.association import tolerance_px
 from sonjit.studio.triangulation.hands import ViewDetections, associate_hands
 from sonjit.studio.triangulation.triangulation import triangulate
 
-CANDIDATES: Final = 4
-MIN_SCORE: Final = 0.3
-_THRESHOLD_PX: Final = 10.0
+# Chosen on recording A of `python benchmarks/annotator.py`; research/annotator.md has the errors on B, C and D.
+CANDIDATES: Final = 4  # detections per image: two hands and two false positives
+MIN_SCORE: Final = 0.3  # least score of a detection and least presence in a crop
+_THRESHOLD_PX: Final = 10.0  # largest error of a view that agrees in the triangulation
 _SWAP_MARGIN: Final = 0.25  # mean vote per view by which crops must contradict the sides of the hands
 MAX_OUTSIDE: Final = 0.25  # fraction of a hand that may lie outside an image
 

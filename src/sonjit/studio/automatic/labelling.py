@@ -24,10 +24,11 @@ from sonjit.studio.triangulation.rig_fit import fit_mesh, rig_with_lengths
 from sonjit.studio.triangulation.skeleton_fit import fit_skeletons
 from sonjit.studio.triangulation.triangulation import Triangulation
 
+# Chosen on recording A of `python benchmarks/annotator.py`; research/annotator.md has the errors on B, C and D.
 _HALF_WEIGHT_PX: Final = 4.0  # distance from the fitted hand at which a detection has half its weight
 _MAX_SHIFT_M: Final = 0.012  # largest shift of a joint by the fit
 _MAX_LENGTH_ERROR_M: Final = 0.006  # largest error of a fitted bone's length
-_MAX_STD_M: Final = 0.005
+_MAX_STD_M: Final = 0.005  # largest standard deviation of a labelled joint
 _MIN_VIEW_FRACTION: Final = 1 / 3  # least fraction of views that must agree, at least two
 DetectHands = Callable[["NDArray[np.uint8]"], "Sequence[Hand]"]
 """Function from an image (H, W, 3) to its hands, such as `Detector.detect`."""

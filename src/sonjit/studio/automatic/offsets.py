@@ -33,14 +33,15 @@ _JOINT_GROUPS: Final = (
 )
 """Joints on whose positions an offset depends besides the hand's, and the joints that have it: wrist, fingers."""
 
+# Chosen on recording A of `python benchmarks/annotator.py`; research/annotator.md has the errors on B, C and D.
 _SIMILARITY_M: Final = 0.016  # RMS distance of joints at which hands have a similarity of 0.6
 _SIGNAL_VARIANCE: Final = 2.0  # variance of offsets by hand and by finger, relative to that of the detector's noise
-_MIN_FRAMES: Final = 5
+_MIN_FRAMES: Final = 5  # frame sets with a joint by people that its offset requires
 _MAX_HANDS: Final = 1500  # hands of a fit, whose time grows with their cube
 _MAX_OFFSET_M: Final = 0.04  # larger offsets belong to another hand
 _HALF_TRUST_M: Final = 0.006  # error at which a view has half its weight
-_REWEIGHTING_ROUNDS: Final = 3
-THRESHOLD_PX: Final = 11.0
+_REWEIGHTING_ROUNDS: Final = 3  # rounds in which views with large errors lose weight
+THRESHOLD_PX: Final = 11.0  # largest error of a view that agrees, with the detector's offsets
 
 
 @dataclass(frozen=True, eq=False)

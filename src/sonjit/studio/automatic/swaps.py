@@ -22,8 +22,8 @@ _SWAP_COST_M: Final = 0.1
 """Path length that each of two swaps must save: hands that rub each other move as far."""
 _FRAME_COST_M: Final = 0.02
 """Additional path length per frame set between them, so that the shorter part counts as wrong."""
-_UNKNOWN_DISTANCE_M: Final = 0.1
-_MAX_DISTANCE_M: Final = 0.4
+_UNKNOWN_DISTANCE_M: Final = 0.1  # assumed path length of a hand that is unknown in a frame set
+_MAX_DISTANCE_M: Final = 0.4  # largest path length that counts between two frame sets
 _PAUSE_STEPS: Final = 2.5  # usual steps between frame sets from which motion is not compared
 
 

@@ -19,15 +19,15 @@ from sonjit.studio.triangulation.camera_arrays import CameraArrays, camera_array
 from sonjit.studio.triangulation.triangulation import triangulate
 
 _TOLERANCE_RATIO: Final = 0.12  # of the longer side of an instance's box, mean over its keypoints
-_MIN_TOLERANCE_PX: Final = 6.0
-_MAX_PAIRS: Final = 400
-_MAX_ROUNDS: Final = 3
+_MIN_TOLERANCE_PX: Final = 6.0  # least tolerance, for small boxes
+_MAX_PAIRS: Final = 400  # pairs of detections that propose a group, to bound the time
+_MAX_ROUNDS: Final = 3  # rounds of triangulation and assignment
 _MIN_SHARED: Final = 4  # keypoints that two views must share to be compared
 
 
-_MAX_STEP_M: Final = 0.3
+_MAX_STEP_M: Final = 0.3  # distance that a track may always move, because its centre depends on the seen keypoints
 _MAX_SPEED: Final = 3.0  # m/s of the centre of a person who walks or runs through a studio
-_MEMORY_S: Final = 1.0
+_MEMORY_S: Final = 1.0  # time after which a lost track ends
 
 
 class Group(NamedTuple):

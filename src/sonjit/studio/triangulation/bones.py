@@ -35,10 +35,10 @@ _PROPORTION_STD = 0.1
 """Standard deviation of a bone's proportion: variation among people and of detectors' joint positions."""
 
 _RATIO_RANGE = (0.6, 1.6)  # measured to expected length; hands differ, and some marks lie on the skin
-_MIN_BONES = 4
-_MIN_FRAMES = 3
-_MAX_CHANGE = 0.15
-_MIN_CHANGE_M = 0.004
+_MIN_BONES = 4  # known bones from which the size of a hand is estimated
+_MIN_FRAMES = 3  # frames with a bone from which its usual length is known
+_MAX_CHANGE = 0.15  # change of a bone's length that is reported, relative to its usual length
+_MIN_CHANGE_M = 0.004  # change that is never reported, because marks scatter as much
 
 HAND_BONES: Final = np.array(load_skeleton("hand_mediapipe21").bones)
 """(20, 2) parent and child of one hand's bones."""

@@ -22,7 +22,7 @@ _MIN_CHIRALITY = 0.05
 
 _DECISIVE_CHIRALITY: Final = 0.1  # chirality from which a hand's shape decides its side
 _SHAPE_WEIGHT, _MEMORY_WEIGHT = 0.25, 0.5  # relative to the votes of all views; a pressed palm bends fingers back
-_DECISIVE_DISTANCE_M: Final = 0.05
+_DECISIVE_DISTANCE_M: Final = 0.05  # difference of the distances to the previous hands that counts as a full vote
 _UNSEEN_DISTANCE_M: Final = 0.2  # assumed distance of a hand that was not seen yet
 
 

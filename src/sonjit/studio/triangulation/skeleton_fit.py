@@ -16,10 +16,10 @@ from sonjit.studio.triangulation.bones import HAND_BONES
 
 _LENGTH_STD_M: Final = 0.001  # of a bone's length, because detectors' joints slide
 _ACCELERATION: Final = 8.0  # m/s², root mean square of hands' joints in quick gestures
-_MAX_LINK_S: Final = 0.25
+_MAX_LINK_S: Final = 0.25  # time between frames from which they do not constrain each other
 _MIN_STD_M: Final = 0.001  # least standard deviation of a triangulated joint
 _ROBUST_SCALE: Final = 3.0  # deviations at which an observation has a quarter of its weight
-_GAUSS_NEWTON_STEPS: Final = 12
+_GAUSS_NEWTON_STEPS: Final = 12  # fixed number of steps, so that equal inputs give equal results
 _MAX_GAP_S: Final = 0.5  # longest gap that is interpolated
 
 

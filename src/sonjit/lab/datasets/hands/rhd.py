@@ -50,7 +50,7 @@ class Rhd(Dataset):
         except InputError as error:
             raise InputError(f"{self._path}: {error}") from None
         if not records:
-            raise InputError(f"{self._path} holds no images")
+            raise InputError(f"{self._path} contains no images")
         self._wrong: dict[int, str] = {}
         self._numbers = np.array(sorted(record for record in records if isinstance(record, int)), np.int32)
         self._labels = {name: np.zeros((len(self._numbers), *shape)) for name, shape in _FIELDS.items()}

@@ -241,7 +241,9 @@ class MaskRCNN(Network):
         logits, deltas = self.box_head(maps)
         counts = [proposal.shape[0] for proposal in proposals]  # export does not support len()
         parts = zip(logits.split(counts), deltas.split(counts), proposals, sizes, strict=True)
-        detections = [boxes_from_scores(*part, min_score=self.min_score, nms_iou=0.5, most=self.most) for part in parts]
+        detections = [
+            boxes_from_scores(*part, min_score=self.min_score, nms_iou=0.5, max_boxes=self.most) for part in parts
+        ]
         if torch.compiler.is_exporting():  # other runtimes do not support layers without instances: add empty ones
             detections = [
                 (_pad_rows(a, self.most), _pad_rows(b, self.most), _pad_rows(c, self.most)) for a, b, c in detections

@@ -159,7 +159,7 @@ def boxes_from_scores(
     *,
     min_score: float,
     nms_iou: float,
-    most: int,
+    max_boxes: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the boxes of one image: each proposal moved for each class, without unlikely, tiny and duplicate ones.
 
@@ -170,7 +170,7 @@ def boxes_from_scores(
         size: Height and width of the image.
         min_score: Minimum score of a class.
         nms_iou: IoU from which the worse of two boxes of a class is suppressed.
-        most: Maximum number of boxes.
+        max_boxes: Maximum number of boxes.
 
     Returns:
         Boxes (K, 4) in pixels, scores (K,) and classes (K,), best first.
@@ -184,7 +184,7 @@ def boxes_from_scores(
     large = remove_small_boxes(boxes, _MIN_SIDE_PX)
     boxes, scores, labels = boxes[large], scores[large], labels[large]
     offsets = labels[:, None] * (max(size) + 1.0)  # move classes apart, so that they do not suppress each other
-    selected = nms(boxes + offsets, scores, nms_iou)[:most]
+    selected = nms(boxes + offsets, scores, nms_iou)[:max_boxes]
     return boxes[selected], scores[selected], labels[selected]
 
 

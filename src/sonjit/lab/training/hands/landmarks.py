@@ -329,7 +329,7 @@ def fit_landmarks(
     losses = (
         landmark_losses(before, settings.keep, settings.loss)
         if settings.loss in POINT_LOSSES
-        else _OwnLosses(import_object(settings.loss, "loss"))
+        else partial(_losses_of_outputs, import_object(settings.loss, "loss"))
     )
 
     def evaluate(model: Network) -> dict[str, float]:
@@ -351,15 +351,11 @@ def fit_landmarks(
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _OwnLosses:
-    """Losses by a function of the outputs and the batch."""
-
-    function: Callable[[Mapping[str, Tensor], Batch], Mapping[str, Tensor]]
-
-    def __call__(self, network: Network, batch: Batch) -> Mapping[str, Tensor]:
-        """Return the losses of a batch by name."""
-        return self.function(network(batch.images), batch)
+def _losses_of_outputs(
+    function: Callable[[Mapping[str, Tensor], Batch], Mapping[str, Tensor]], network: Network, batch: Batch
+) -> Mapping[str, Tensor]:
+    """Return the losses of a batch by name, by a function of the outputs and the batch."""
+    return function(network(batch.images), batch)
 
 
 def draw_batch(rng: np.random.Generator, sources: Mapping[str, LandmarkCrops], settings: LandmarkSettings) -> Batch:
