@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from sonjit._util.errors import InputError
 from sonjit.geometry.rotations import matrix_from_rotation_vector
-from sonjit.lab.hand_models.rig_ik import fit_lengths, fit_pose
+from sonjit.lab.hand_models.rig import RigPose
+from sonjit.lab.hand_models.rig_ik import fit_knuckles, fit_lengths, fit_pose
 from sonjit.results.skeletons import load_skeleton
 
 SIDES = ("Right", "Left")
@@ -110,3 +111,30 @@ def test_one_bad_frame_leaves_the_lengths(rigs, some_poses):
 def test_wrong_keypoints_are_refused(rigs, keypoints, says):
     with pytest.raises(InputError, match=says):
         fit_pose(rigs["Right"], keypoints)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_other_knuckles_are_followed(rigs, some_poses, side):
+    offsets = np.array([[4, 0, 0], [12, 6, 0], [4, 0, 0], [-6, 4, 0], [-14, 6, 4]]) / 1000
+    hand = rigs[side].with_shifted_fingers(offsets)
+    assert np.allclose(hand.lengths.reshape(5, 4)[:, 1:], rigs[side].lengths.reshape(5, 4)[:, 1:])
+    keypoints = hand.keypoints(some_poses(12))
+    rest = rigs[side].resized(fit_lengths(rigs[side], keypoints))
+    own = fit_knuckles(rest, keypoints)
+    before, after = (distances_mm(rig.keypoints(fit_pose(rig, keypoints)), keypoints).mean() for rig in (rest, own))
+    assert after < 0.75 * before
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_fingers_of_fists_bend_beyond_a_right_angle(rigs, side):
+    rig, angles = rigs[side], np.zeros((2, 5, 3, 3))
+    angles[:, 1:, :, 1] = np.deg2rad([105, 110, 60])
+    keypoints = rig.keypoints(RigPose(np.tile(np.eye(3), (2, 1, 1)), np.zeros((2, 3)), angles))
+    assert distances_mm(rig.keypoints(fit_pose(rig, keypoints)), keypoints).mean() < 0.6
+
+
+def test_skin_moves_with_shifted_fingers(rigs):
+    offsets = np.full((5, 3), 0.005)
+    moved = rigs["Right"].with_shifted_fingers(offsets).vertices - rigs["Right"].vertices
+    assert np.linalg.norm(moved, axis=1).max() == pytest.approx(0.005 * 3**0.5)
+    assert np.linalg.norm(moved, axis=1).min() == 0  # at the wrist

@@ -146,6 +146,16 @@ class Rig:
         shifted = joints[:, None] + (self.vertices - self.joints[:, None]) @ stretch  # (25, V, 3); symmetric stretch
         return replace(self, joints=joints, vertices=np.einsum("vj,jvc->vc", self.weights, shifted))
 
+    def with_shifted_fingers(self, offsets: RealArray) -> Rig:
+        """Return the same hand with each finger shifted at rest, and the skin with it.
+
+        Args:
+            offsets: (5, 3) metres in the rig's axes, thumb first.
+        """
+        shifts = np.zeros((25, 3))
+        shifts[_FINGERS] = np.asarray(offsets, np.float64)[:, None]
+        return replace(self, joints=self.joints + shifts, vertices=self.vertices + self.weights @ shifts)
+
     def mirrored(self) -> Rig:
         """Return the other side's hand, mirrored in x: the same angles give the mirrored pose."""
         return Rig(

@@ -30,16 +30,20 @@ _LIMITS: Final = (  # per finger and joint: (minimum, maximum, spread) of turn, 
     ),
     *[
         (
-            ((-28, 28, 15), (-40, 100, 60), (-15, 15, 6)),
-            (_FIXED, (-15, 118, 60), _FIXED),
+            ((-28, 28, 15), (-40, 115, 60), (-15, 15, 6)),
+            (_FIXED, (-15, 125, 60), _FIXED),
             (_FIXED, (-25, 95, 50), _FIXED),
         )
     ]
     * 4,
 )
 """Bends are relative to the straight joint, all other angles to the rig's rest pose. Sources: the ranges of motion of
-the American Academy of Orthopaedic Surgeons, widened by what pressing a finger adds; the thumb's saddle joint in the
-rig's axes."""
+the American Academy of Orthopaedic Surgeons, widened by what pressing a finger adds, and by the keypoints of fists;
+the thumb's saddle joint in the rig's axes."""
+_KNUCKLE_SHARE: Final = 0.5
+"""Share of the median offset of the first finger joints by which the rig follows its keypoints."""
+_MAX_KNUCKLE_SHIFT: Final = 0.15
+"""Maximum shift of a first finger joint, as a fraction of the distance from wrist to middle knuckle."""
 
 
 class FreeJoints(NamedTuple):
@@ -67,6 +71,24 @@ def fit_lengths(rig: Rig, keypoints: RealArray) -> FloatArray:
     mean = seen[:, :3].sum() / rest[:, :3].sum()
     low, high = np.array([0.6, 0.6, 0.6, 0.5]), np.array([1.6, 1.6, 1.6, 3.0])
     return np.clip(seen, mean * low * rest, mean * high * rest).reshape(-1)
+
+
+def fit_knuckles(rig: Rig, keypoints: RealArray) -> Rig:
+    """Return the hand with its fingers shifted halfway to the median places of their first joints in the palm.
+
+    Args:
+        rig: Hand with the right bone lengths, see `fit_lengths`.
+        keypoints: (N, 21, 3) metres in MediaPipe's order.
+    """
+    keypoints = _checked(keypoints)
+    rest = rig.joints[[0, *(finger[0] for finger in FINGERS)]]
+    rotation, shift = align_rigidly(rest, keypoints[:, _PALM])
+    places = np.median((keypoints[:, _PALM] - shift[:, None]) @ rotation, axis=0) - rest
+    offsets = _KNUCKLE_SHARE * (places[1:] - places[0])
+    longest = _MAX_KNUCKLE_SHIFT * np.linalg.norm(rest[3] - rest[0])
+    return rig.with_shifted_fingers(
+        offsets * np.minimum(1, longest / np.linalg.norm(offsets, axis=1).clip(1e-9))[:, None]
+    )
 
 
 def fit_pose(rig: Rig, keypoints: RealArray, times: RealArray | None = None) -> RigPose:

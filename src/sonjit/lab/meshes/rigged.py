@@ -15,7 +15,7 @@ from sonjit.geometry.cameras import Intrinsics
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
 from sonjit.lab.hand_models.rig import Rig, RigMotion, RigPose
 from sonjit.lab.hand_models.rig_files import load_rig
-from sonjit.lab.hand_models.rig_ik import fit_lengths, fit_pose
+from sonjit.lab.hand_models.rig_ik import fit_knuckles, fit_lengths, fit_pose
 from sonjit.lab.meshes.hand_mesh import HandMesh, HandRecord, MeshFacts, MeshModel, Sight, named_points, weak_view
 from sonjit.media import TrackedFrame
 from sonjit.results import Frame, Hand, Handedness
@@ -147,7 +147,7 @@ class RiggedHands(MeshModel):
         """Fit the pose of a hand in each of its frames, in camera space."""
         keypoints = np.stack([self._joints(hand) for hand in track.hands])
         rest = self._rigs[self._looks_like[track.side]]
-        rig = rest.resized(fit_lengths(rest, keypoints))
+        rig = fit_knuckles(rest.resized(fit_lengths(rest, keypoints)), keypoints)
         times = None if track.times[0] is None else np.array(track.times, np.float64)
         pose = fit_pose(rig, keypoints, times)
         joints = rig.keypoints(pose)

@@ -6,7 +6,7 @@ face and in the full expression. Distances are in widths between the outer corne
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -18,24 +18,17 @@ _BETWEEN_BROWS, _BELOW_NOSE = 168, 2
 _UPPER_LIP, _UPPER_LIP_EDGE, _LOWER_LIP_EDGE, _LOWER_LIP = 0, 13, 14, 17
 
 
-class _Side(NamedTuple):
-    """Keypoints of one side of the face. `sign` is the direction of x away from the nose."""
-
-    name: str
-    sign: int
-    inner_eye: int
-    outer_eye: int
-    iris: int
-    inner_brow: int
-    outer_brow: int
-    corner: int  # of the mouth
-    inner_corner: int
-    upper_edge: int  # of the lips, between the middle and the corner
-    lower_edge: int
-
-
-_LEFT: Final = _Side("Left", 1, 362, 263, 473, 285, 300, 291, 308, 311, 402)
-_RIGHT: Final = _Side("Right", -1, 133, 33, 468, 55, 70, 61, 78, 81, 178)
+_INNER_EYE: Final = (362, 133)  # of the person's left and right side
+_OUTER_EYE: Final = (263, 33)
+_IRIS: Final = (473, 468)
+_INNER_BROW: Final = (285, 55)
+_OUTER_BROW: Final = (300, 70)
+_CORNER: Final = (291, 61)  # of the mouth
+_INNER_CORNER: Final = (308, 78)
+_UPPER_EDGE: Final = (311, 81)  # of the lips, between the middle and the corner
+_LOWER_EDGE: Final = (402, 178)
+_SIDES: Final = (("Left", 1), ("Right", -1))
+"""Name of each side, and the direction of x away from the nose."""
 
 
 def blendshapes_from_mesh(points: RealArray) -> dict[str, float]:
@@ -57,28 +50,27 @@ def blendshapes_from_mesh(points: RealArray) -> dict[str, float]:
     """
     rotation = head_rotation(points)
     own = (points - points[_BETWEEN_BROWS]).astype(np.float64) @ rotation  # x to the person's left
-    own /= max(_distance(own, _LEFT.outer_eye, _RIGHT.outer_eye), 1e-9)
+    own /= max(_distance(own, *_OUTER_EYE), 1e-9)
     y = own[:, 1]
-    brows = ((y[side.inner_eye] - y[side.inner_brow]).item() for side in (_LEFT, _RIGHT))
     lips = _distance(own, _UPPER_LIP_EDGE, _LOWER_LIP_EDGE)
-    mouth = _distance(own, _LEFT.corner, _RIGHT.corner)
+    mouth = _distance(own, *_CORNER)
     values = {
-        "browInnerUp": _share(sum(brows) / 2, 0.18, 0.26),
+        "browInnerUp": _share((y[list(_INNER_EYE)] - y[list(_INNER_BROW)]).mean(), 0.18, 0.26),
         "jawOpen": _share(y[_LOWER_LIP_EDGE] - y[_BELOW_NOSE], 0.34, 0.75),
         "mouthFunnel": _share(lips, 0.02, 0.2) * _share(mouth, 0.6, 0.4),
-        "mouthPucker": _share(_distance(own, _LEFT.inner_corner, _RIGHT.inner_corner), 0.5, 0.3),
+        "mouthPucker": _share(_distance(own, *_INNER_CORNER), 0.5, 0.3),
     }
-    for side, openness in zip((_LEFT, _RIGHT), eye_openness(points).tolist(), strict=True):
-        x, height, depth = own[side.corner]
+    for k, ((side, sign), openness) in enumerate(zip(_SIDES, eye_openness(points).tolist(), strict=True)):
+        x, height, depth = own[_CORNER[k]]
         raised = (y[_UPPER_LIP] + y[_LOWER_LIP]) / 2 - height
-        opened, upper = y[side.lower_edge] - y[side.upper_edge], y[side.upper_edge] - y[_BELOW_NOSE]
-        brow = (y[side.inner_eye] + y[side.outer_eye]) / 2 - y[side.outer_brow]
+        opened, upper = y[_LOWER_EDGE[k]] - y[_UPPER_EDGE[k]], y[_UPPER_EDGE[k]] - y[_BELOW_NOSE]
+        brow = (y[_INNER_EYE[k]] + y[_OUTER_EYE[k]]) / 2 - y[_OUTER_BROW[k]]
         values |= {
-            f"browOuterUp{side.name}": _share(brow, 0.17, 0.25),
-            f"eyeBlink{side.name}": _share(openness, 0.27, 0.08),
-            f"mouthSmile{side.name}": _share(raised + side.sign * x + depth, 0.38, 0.65),
-            f"mouthUpperUp{side.name}": min(_share(opened, 0.03, 0.2), _share(upper, 0.24, 0.15)),
-            f"mouthLowerDown{side.name}": _share(opened, 0.05, 0.3),
+            f"browOuterUp{side}": _share(brow, 0.17, 0.25),
+            f"eyeBlink{side}": _share(openness, 0.27, 0.08),
+            f"mouthSmile{side}": _share(raised + sign * x + depth, 0.38, 0.65),
+            f"mouthUpperUp{side}": min(_share(opened, 0.03, 0.2), _share(upper, 0.24, 0.15)),
+            f"mouthLowerDown{side}": _share(opened, 0.05, 0.3),
         }
     return values | _gaze(own) if len(points) > _MESH else values
 
@@ -86,17 +78,17 @@ def blendshapes_from_mesh(points: RealArray) -> dict[str, float]:
 def _gaze(own: FloatArray) -> dict[str, float]:
     """Return the blendshapes of the mean direction of both eyes, from points with irises."""
     left = down = 0.0
-    for side in (_LEFT, _RIGHT):
-        inner, outer = own[side.inner_eye, :2], own[side.outer_eye, :2]
-        x, y = (own[side.iris, :2] - (inner + outer) / 2) / max(abs(outer[0] - inner[0]), 1e-9)
+    for inner_eye, outer_eye, iris in zip(_INNER_EYE, _OUTER_EYE, _IRIS, strict=True):
+        inner, outer = own[inner_eye, :2], own[outer_eye, :2]
+        x, y = (own[iris, :2] - (inner + outer) / 2) / max(abs(outer[0] - inner[0]), 1e-9)
         left, down = left + x / 2, down + y / 2
     values: dict[str, float] = {}
-    for side in (_LEFT, _RIGHT):
+    for side, sign in _SIDES:
         values |= {
-            f"eyeLookDown{side.name}": _share(down, -0.06, 0.08),
-            f"eyeLookIn{side.name}": _share(-side.sign * left, 0, 0.2),
-            f"eyeLookOut{side.name}": _share(side.sign * left, 0, 0.2),
-            f"eyeLookUp{side.name}": _share(-down, 0.06, 0.2),
+            f"eyeLookDown{side}": _share(down, -0.06, 0.08),
+            f"eyeLookIn{side}": _share(-sign * left, 0, 0.2),
+            f"eyeLookOut{side}": _share(sign * left, 0, 0.2),
+            f"eyeLookUp{side}": _share(-down, 0.06, 0.2),
         }
     return values
 
