@@ -80,7 +80,7 @@ def fit_knuckles(rig: Rig, keypoints: RealArray) -> Rig:
         rig: Hand with the right bone lengths, see `fit_lengths`.
         keypoints: (N, 21, 3) metres in MediaPipe's order.
     """
-    keypoints = _checked(keypoints)
+    keypoints = _check_keypoints(keypoints)
     rest = rig.joints[[0, *(finger[0] for finger in FINGERS)]]
     rotation, shift = align_rigidly(rest, keypoints[:, _PALM])
     places = np.median((keypoints[:, _PALM] - shift[:, None]) @ rotation, axis=0) - rest
