@@ -249,7 +249,7 @@ def test_an_input_that_cannot_be_used_is_one_line(sonjit, name, tmp_path, out, n
         (["hands", "camera:99", "--save", "{out}/t.json"], "camera:99 does not open"),
         (["hands", "camera:x"], "a camera has a number"),
         (["hands", "gopher://example.org/hand.jpg"], "an address begins with"),
-        (["hands", "{photo}", "--save", "{out}/t.xyz"], "unknown ending '.xyz'; known: .json"),
+        (["hands", "{photo}", "--save", "{out}/t.xyz"], "Unknown ending '.xyz'. Choose from .json"),
         (["hands", "{photo}", "--save", "{photo}/t.json"], "cannot be written"),
         (["hands", "{photo}", "--draw", "{photo}"], "is the input itself"),
         (["hands", "{photo}", "--draw", "{out}/d.mp4"], "an image is drawn into"),

@@ -194,7 +194,7 @@ def test_a_mirrored_canvas_mirrors_the_pose_too(data, face_bundle, read_rgb):
             {"landmark_model": "face_landmarker.task"},
             r"face_landmarker.task: no such task bundle; .* sonjit models add",
         ),
-        ({"landmark_model": "hands"}, r"holds no face_landmarks_detector.tflite; it is a hand_landmarker bundle"),
+        ({"landmark_model": "hands"}, r"contains no face_landmarks_detector.tflite; it is a hand_landmarker bundle"),
         ({"landmark_model": "face", "model": "mesh"}, "model='mesh' cannot be combined with .*task"),
     ],
 )

@@ -391,7 +391,7 @@ def test_keys_and_clicks_are_those_of_pynput(monkeypatch):
             outlets.send(Command(one, 100.4, {}))
     assert pressed == [("CTRL",), "s", "released", "LEFT", "LEFT down", "LEFT up", "LEFT up"]
     assert pointer.position == (100, 100)
-    with pytest.raises(InputError, match=r"key 'strg\+s': an unknown key; known: single characters and ctrl, right"):
+    with pytest.raises(InputError, match=r"key 'strg\+s': unknown key. Choose from single characters and ctrl, right"):
         Outlets([rule(on="Wave", key="strg+s")])
     monkeypatch.setitem(sys.modules, "pynput", None)
     with pytest.raises(MissingExtraError, match=r"sonjit\[control\]"):

@@ -47,7 +47,7 @@ def test_results_do_not_keep_the_image(image, hand):
     results = Results([hand], own)
     del own
     gc.collect()
-    with pytest.raises(InputError, match=r"the image of these results is gone: keep it, and call sonjit\.draw"):
+    with pytest.raises(InputError, match=r"the image of these results is not in memory. Keep it and call sonjit\.draw"):
         results.draw()
     assert "<table>" in results._repr_html_()
     assert "<img" not in results._repr_html_()

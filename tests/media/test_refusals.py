@@ -124,7 +124,7 @@ def test_files_that_cannot_be_opened_or_decoded_at_all(tmp_path):
         load_image(tmp_path / ("a" * 300))
     with pytest.raises(InputError, match="cannot be read: embedded null byte"):
         load_image(tmp_path / "a\0b")
-    with pytest.raises(InputError, match="holds no video stream"):
+    with pytest.raises(InputError, match="contains no video stream"):
         open_source(sound_file(tmp_path / "a.wav"))
 
 

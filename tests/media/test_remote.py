@@ -67,8 +67,8 @@ def test_inputs_hold_videos_too_and_keep_where_they_lie(bucket):
     ("named", "words"),
     [
         ("memory://nothing/a.png", "memory://nothing/a.png: no such file"),
-        ("{bucket}/notes.txt", "{bucket}/notes.txt holds text"),
-        ("{bucket}/*.tif", "holds no images"),
+        ("{bucket}/notes.txt", "{bucket}/notes.txt contains text"),
+        ("{bucket}/*.tif", "contains no images"),
         ("s4://bucket/a.png", "s4://bucket/a.png cannot be opened .Protocol not known: s4"),
     ],
 )

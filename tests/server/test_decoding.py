@@ -194,7 +194,7 @@ def test_requests_are_answered_until_there_are_no_more():
     assert (height, width) == IMAGE.shape[:2]
     assert answers.getvalue()[8 : 8 + IMAGE.size] == IMAGE.tobytes()
     messages = answers.getvalue()[8 + IMAGE.size :]
-    assert b"the image of 4 bytes holds text" in messages
+    assert b"the image of 4 bytes contains text" in messages
     assert b"the image of 4 bytes needs too much memory" in messages
     with pytest.raises(EOFError):
         answer_requests(io.BytesIO((9).to_bytes(8, "little") + b"cut"), answers, decode, 1000)

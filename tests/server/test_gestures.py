@@ -160,7 +160,7 @@ STEPS = {"motion_lengths": np.full(300, 60), "motion_of": np.zeros(300, int), "m
     ("file", "said"),
     [
         (3, "in base64"),
-        ("é", "holds no gestures"),
+        ("é", "contains no gestures"),
         ("aGFuZHM=", "damaged or no .npz file"),
         ("a" * 1_400_000, "more than 1000000 bytes"),
         (file_of(means=np.zeros((2_000, 1_000))), "has 16000"),

@@ -48,7 +48,7 @@ def test_it_opens_videos_and_says_why_it_cannot(media, tmp_path):
         stream = job_process.video_stream(container)
         assert opened == {"end": {"pixels": stream.width * stream.height}}
     assert text["error"].startswith("text.mp4 is neither")
-    assert silent["error"] == "sound.wav holds no video stream"
+    assert silent["error"] == "sound.wav contains no video stream"
 
 
 @pytest.mark.slow

@@ -62,7 +62,7 @@ def test_what_is_no_media_is_refused_and_leaves_nothing(endpoints, media):
     image = (media / "photo.jpg").read_bytes()
     clip = (media / "clip.mp4").read_bytes()
     for call, says in (
-        ({"content": b"hello there"}, "upload holds text"),
+        ({"content": b"hello there"}, "upload contains text"),
         ({"content": b""}, "upload is empty"),
         ({"files": {"other": ("a.jpg", image)}}, "no file came"),
         ({"files": [("file", ("a.jpg", image)), ("file", ("b.mp4", clip))]}, "b.mp4 is a video among"),

@@ -147,7 +147,7 @@ WRONG_SETTINGS = (
     ({"detectors": {"kind": "hands"}}, "give a list"),
     ({"detectors": ["hands"]}, "each is an object"),
     ({}, "give a list"),
-    ({"detectors": [], "colour": 1}, "known: type"),
+    ({"detectors": [], "colour": 1}, "Choose from type"),
     ({"detectors": [], "measures": 3}, "measures=3"),
 )
 

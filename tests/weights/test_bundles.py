@@ -64,7 +64,7 @@ def test_members_become_files_of_the_cache_once(bundle):
     assert (path.name, path.read_bytes()) == ("hand_detector.tflite", PALMS)
     written = path.stat().st_mtime_ns
     assert load_bundle(bundle).file("hand_detector.tflite").stat().st_mtime_ns == written
-    with pytest.raises(InputError, match=r"holds no face_blendshapes.tflite; it is a hand_landmarker bundle"):
+    with pytest.raises(InputError, match=r"contains no face_blendshapes.tflite; it is a hand_landmarker bundle"):
         load_bundle(bundle).file("face_blendshapes.tflite")
 
 

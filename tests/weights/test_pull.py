@@ -137,7 +137,7 @@ def test_a_missing_member(shelf, home):
     with pytest.raises(JobError, match=r"fakewheel.*whl has no member fake/one.tflite"):
         pull_weights(["one"])
     shelf.write_tgz(inner=("twin",))
-    with pytest.raises(JobError, match=r"hands_packed_assets.data holds no packed.tflite"):
+    with pytest.raises(JobError, match=r"hands_packed_assets.data contains no packed.tflite"):
         pull_weights(["packed"])
     assert not leftovers(home)
 

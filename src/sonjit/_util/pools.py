@@ -41,6 +41,7 @@ _RETRIES: Final = 3
 """Number of times that Ray repeats a call whose process or machine was lost."""
 
 _CONNECT_S: Final = 10.0
+"""Time limit of the connection to a cluster."""
 
 _THREADS: Final = ("SONJIT_THREADS", "OPENCV_FOR_THREADS_NUM")
 """Environment variables with the number of threads of a network and of OpenCV, which reads it at import."""
@@ -71,7 +72,7 @@ def check_workers(workers: str, jobs: int) -> None:
         raise InputError(f"--workers {workers}: give pool, ray, or ray:ADDRESS such as ray:10.0.0.1:6379")
     if name == "ray":
         if jobs > 1:
-            raise InputError(f"--jobs {jobs} with --workers {workers}: Ray takes all cores there are; leave one out")
+            raise InputError(f"--jobs {jobs} with --workers {workers}: Ray uses all cores. Use only one of the options")
         _ray()
 
 
@@ -82,7 +83,7 @@ def run_calls(
     jobs: int = 1,
     workers: str = "pool",
 ) -> Generator[tuple[int, Result]]:
-    """Call a function with each of many arguments; gives each call's number and result as soon as it is there.
+    """Call a function with each of many arguments; gives each call's number and result as soon as it is available.
 
     Ctrl-C while waiting starts no more calls, gives the results of those that still finish, and is raised then. A pool
     finishes the calls under way; on Ray they see the interrupt themselves. Workers know the kinds, formats and other
@@ -95,7 +96,7 @@ def run_calls(
             error instead.
         calls: the arguments of each call.
         jobs: processes of a pool; 1 calls here.
-        workers: `pool`; `ray` for the cluster of RAY_ADDRESS or of this machine; or `ray:ADDRESS`, as `ray start` says.
+        workers: `pool`; `ray` for the cluster of RAY_ADDRESS or of this machine; or `ray:ADDRESS` from `ray start`.
 
     Raises:
         InputError: See `check_workers`; no cluster at the address; workers cannot know what the program registered.
@@ -124,7 +125,7 @@ def _in_pool(
     while unfinished:
         pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(threads,))
 
-        def start(call: tuple[*Arguments], pool: ProcessPoolExecutor = pool) -> Future[Result | _Failure]:
+        def start(call: tuple[*Arguments], pool: ProcessPoolExecutor = pool) -> Future[Result | SonjitError]:
             with _interrupts_held(), _main_importable():
                 return pool.submit(_attempt, extensions, function, call)
 
@@ -140,12 +141,12 @@ def _in_pool(
             running = set(list(unfinished)[:count])  # calls start in order, one in each process
             if not signals:
                 raise JobError(
-                    "a worker process was ended from outside (out of memory?); run it again with fewer --jobs to go on"
+                    "a worker process was ended from outside (out of memory?); run again with fewer --jobs to continue"
                 ) from None
             if retried & running:
                 raise JobError(
                     f"a worker process crashed ({signal.Signals(min(signals)).name}) in a call that was retried after "
-                    "a crash; run it again to go on"
+                    "a crash; run it again to continue"
                 ) from None
             retried |= running
         finally:
@@ -190,44 +191,47 @@ def _on_ray(
 ) -> Generator[tuple[int, Result]]:
     ray, extensions = _ray(), LoadedExtensions.snapshot()
     state = _WorkerState.capture()
-    references: dict[Future[Result | _Failure], Any] = {}
+    references: dict[Future[Result | SonjitError], Any] = {}
 
-    def start(call: tuple[*Arguments]) -> Future[Result | _Failure]:
+    def start(call: tuple[*Arguments]) -> Future[Result | SonjitError]:
         reference = remote.remote(state, extensions, function, call)
-        future: Future[Result | _Failure] = reference.future()
+        future: Future[Result | SonjitError] = reference.future()
         references[future] = reference
         future.add_done_callback(lambda done: references.pop(done, None))
         return future
 
-    def cancel(future: Future[Result | _Failure]) -> None:
+    def cancel(future: Future[Result | SonjitError]) -> None:
         if reference := references.get(future):
             ray.cancel(reference)
 
     with _connected(ray, address):
         remote = ray.remote(num_cpus=1, max_retries=_RETRIES)(_attempt_on_ray)
         try:
-            yield from _results(calls, start, _Cores(ray).ahead, cancel)
+            yield from _results(calls, start, _calls_ahead(ray), cancel)
         except ray.exceptions.RayTaskError:
             raise  # an error of the function's own
         except ray.exceptions.RayError as error:
             raise JobError(
                 f"--workers ray: a call was lost {_RETRIES + 1} times, with its process or machine (out of memory?); "
-                f"run it again to go on ({type(error).__name__})"
+                f"run it again to continue ({type(error).__name__})"
             ) from None
 
 
-class _Cores:
-    """Number of calls to submit to a cluster, updated as machines join and leave."""
+def _calls_ahead(ray: Any) -> Callable[[], int]:  # noqa: ANN401
+    """Return a function that returns how many calls to submit ahead, for all cores of the cluster.
 
-    def __init__(self, ray: Any) -> None:  # noqa: ANN401
-        self._ray, self._ahead, self._until = ray, 0, 0.0
+    It asks the cluster every five seconds, because machines join and leave.
+    """
+    ahead, until_s = 0, 0.0
 
-    def ahead(self) -> int:
-        """Return how many calls to submit ahead, for all cores of the cluster."""
-        if time.monotonic() > self._until:
-            self._ahead = _AHEAD * max(1, int(self._ray.cluster_resources().get("CPU", 1)))
-            self._until = time.monotonic() + 5
-        return self._ahead
+    def count() -> int:
+        nonlocal ahead, until_s
+        if time.monotonic() > until_s:
+            ahead = _AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
+            until_s = time.monotonic() + 5
+        return ahead
+
+    return count
 
 
 def _ray() -> Any:  # noqa: ANN401  # it has no stubs
@@ -300,9 +304,9 @@ def _check_port(address: str, host: str, port: int) -> None:
 
 def _results(
     calls: Sequence[_Call],
-    start: Callable[[_Call], Future[Result | _Failure]],
+    start: Callable[[_Call], Future[Result | SonjitError]],
     count: Callable[[], int],
-    cancel: Callable[[Future[Result | _Failure]], object],
+    cancel: Callable[[Future[Result | SonjitError]], object],
 ) -> Generator[tuple[int, Result]]:
     """Yield the number and result of each call as it finishes; see `run_calls` for Ctrl-C.
 
@@ -312,8 +316,8 @@ def _results(
         count: Function that returns the maximum number of unfinished calls.
         cancel: Function that cancels a call.
     """
-    numbers: dict[Future[Result | _Failure], int] = {}
-    done: SimpleQueue[Future[Result | _Failure]] = SimpleQueue()
+    numbers: dict[Future[Result | SonjitError], int] = {}
+    done: SimpleQueue[Future[Result | SonjitError]] = SimpleQueue()
     waiting = iter(enumerate(calls))
     try:
         while True:
@@ -325,8 +329,8 @@ def _results(
                 return
             future = done.get()
             result = future.result()
-            if isinstance(result, _Failure):
-                raise result.error
+            if isinstance(result, SonjitError):
+                raise result
             yield numbers.pop(future), result
     except KeyboardInterrupt:
         yield from _results_after_cancel(numbers, cancel)
@@ -337,7 +341,7 @@ def _results(
 
 
 def _results_after_cancel(
-    numbers: dict[Future[Result | _Failure], int], cancel: Callable[[Future[Result | _Failure]], object]
+    numbers: dict[Future[Result | SonjitError], int], cancel: Callable[[Future[Result | SonjitError]], object]
 ) -> Generator[tuple[int, Result]]:
     """Cancel calls. Yield the results of those that still finish, even one that was already taken from the queue."""
     for future in list(numbers):
@@ -347,27 +351,20 @@ def _results_after_cancel(
         if future.cancelled() or future.exception() is not None:
             continue
         result = future.result()
-        if not isinstance(result, _Failure):
+        if not isinstance(result, SonjitError):
             yield number, result
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """What ended a call: an error of a kind that comes through the border between processes."""
-
-    error: SonjitError
 
 
 def _attempt(
     extensions: LoadedExtensions, function: Callable[[*Arguments], Result], call: tuple[*Arguments]
-) -> Result | _Failure:
+) -> Result | SonjitError:
     try:
         extensions.load()
         return function(*call)
     except InputError as error:
-        return _Failure(InputError(str(error)))
+        return InputError(str(error))
     except SonjitError as error:
-        return _Failure(JobError(str(error)))
+        return JobError(str(error))
 
 
 @dataclass(frozen=True)
@@ -410,11 +407,11 @@ class _WorkerState:
 
 def _attempt_on_ray(
     state: _WorkerState, extensions: LoadedExtensions, function: Callable[[*Arguments], Result], call: tuple[*Arguments]
-) -> Result | _Failure:
+) -> Result | SonjitError:
     try:
         state.begin()
     except JobError as error:
-        return _Failure(error)
+        return error
     return _attempt(extensions, function, call)
 
 

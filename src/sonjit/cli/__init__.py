@@ -28,7 +28,6 @@ _CORE = {
     "stream": ("sonjit.cli.stream:stream", "Send live keypoints, JSON or blendshapes to other programs."),
     "models": ("sonjit.cli.models:app", "List, download and verify the published weight files."),
     "doctor": ("sonjit.cli.doctor:doctor", "Check this installation: versions, weights, extras, cameras."),
-    "bench": ("sonjit.lab.cli.bench:bench", "Measure time, processor time and memory on this machine."),
 }
 """Commands of the tracker in addition to the detectors: function and summary."""
 _LAB_OF_INPUTS = {
@@ -45,6 +44,7 @@ _LAB = {
     "card": ("sonjit.lab.cli.eval:card", "Write a model card from evaluations."),
     "compare": ("sonjit.lab.cli.compare:compare", "Draw the results of several evaluations next to each other."),
     "synth": ("sonjit.lab.cli.synth:synth", "Render hands with exact labels."),
+    "bench": ("sonjit.lab.cli.bench:bench", "Measure time, processor time and memory on this machine."),
 }
 _STUDIO = {
     "annotate": ("sonjit.studio.cli.annotate:app", "Annotate recordings of many cameras: calibrate, label, release."),

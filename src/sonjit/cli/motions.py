@@ -16,7 +16,7 @@ from sonjit._util.text import pluralize
 from sonjit.cli.options import FileName
 from sonjit.gestures import MotionRecognizer
 from sonjit.gestures.learned import find_motions
-from sonjit.runs.frame_tables import MotionTable, motion_record
+from sonjit.runs.frame_tables import motion_record, open_motion_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,7 +54,7 @@ def motions(
         raise InputError(f"--gestures {gestures}: contains only static gestures, no motions")
     recognizer = MotionRecognizer(custom=custom)
     frames = found = 0
-    with nullcontext() if save is None else MotionTable(str(save)) as table:
+    with nullcontext() if save is None else open_motion_table(str(save)) as table:
 
         def report(index: int, events: Iterable[MotionEvent]) -> None:
             nonlocal found
@@ -63,7 +63,7 @@ def motions(
                 if event.phase == "progress" and not progress:
                     continue
                 if table is not None:
-                    table.write_event(index, event)
+                    table.write(motion_record(index, event))
                 else:
                     sys.stdout.write(json_from(dict(motion_record(index, event))) + "\n")
                     sys.stdout.flush()

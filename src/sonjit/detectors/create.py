@@ -63,7 +63,7 @@ def create_detector(kind: str = "hands", **options: object) -> Detector[Any]:
 
     Raises:
         InputError: A name is unknown, the kind does not have an option, a value is out of bounds, or a model file is
-            missing. The message says what to do.
+            missing. The message names the remedy.
 
     Example:
         >>> with sonjit.create_detector("hands", static_image=True) as detector:

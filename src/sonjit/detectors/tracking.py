@@ -1,4 +1,8 @@
-"""Track instances from frame to frame: stable ids, one track per object, re-identification of lost instances."""
+"""Track instances from frame to frame: stable ids, one track per object, re-identification of lost instances.
+
+`python benchmarks/crossings.py hands --seeds 1 2 3` measures the effect of the constants on misses, false detections,
+wrong sides and ID switches.
+"""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def _copy(values: ov.Output) -> ov.Output:
     """Return the same map (1, H, W, C), by a pooling over single pixels.
 
     OpenVINO brings a map that a residual block adds to into another order for the gather, by a plain loop that takes
-    half as long as the whole network; the copy takes a hundredth.
+    half as long as the complete network. The copy takes a hundredth of it.
     """
     turned = ops.transpose(values, _axes(0, 3, 1, 2))
     pooled = ops.max_pool(turned, [1, 1], [1, 1], [0, 0], [0, 0], [1, 1]).output(0)

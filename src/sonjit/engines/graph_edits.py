@@ -1,6 +1,6 @@
-"""Changes to a network's graph before it is compiled: exact last layers, maps on the way as outputs, choice of kernels.
+"""Edit the graph of a network before it is compiled: exact last layers, inner maps as outputs, choice of kernels.
 
-Last layers in f32. The heads of landmark networks are matrix products, or convolutions over a whole small map, whose
+Last layers in f32. The heads of landmark networks are matrix products, or convolutions over a complete small map, whose
 results are pixels. In bf16 a value above 128 moves in steps of one pixel, which is most of what bf16 costs. Last layers
 in f32 take 2 to 8 % more time, least where the network is large. Error on a real crop, in its pixels (mean, and at
 most), against the same network in f32:
@@ -13,10 +13,10 @@ most), against the same network in f32:
 | body heavy | 1.20 / 4.1  | 0.45 / 2.7      |
 
 Kernels. For depthwise convolutions in f32 OpenVINO takes those made of small matrix products (brgconv) first. The older
-ones take less processor time; milliseconds of a network on one thread, least of 60, on a processor with AVX2 alone and
-on another with AVX-512:
+kernels take less processor time. The table shows milliseconds of a network on one thread, the minimum of 60 runs, on a
+processor with AVX2 but without AVX-512, and on one with AVX-512:
 
-| network    | AVX2: OpenVINO's choice | the older | AVX-512: OpenVINO's choice | the older |
+| network    | AVX2: OpenVINO's choice | older   | AVX-512: OpenVINO's choice | older   |
 |------------|-------------------------|-----------|----------------------------|-----------|
 | palm full  | 11.7                    | 9.8       | 6.5                        | 6.0       |
 | hand full  | 10.1                    | 9.3       | 4.8                        | 4.7       |
@@ -24,7 +24,7 @@ on another with AVX-512:
 | body full  | 16.4                    | 15.2      | 10.6                       | 10.3      |
 | attention  | 3.3                     | 3.6       |                            |           |
 
-The last takes crops of its maps on the way and keeps OpenVINO's choice. Palms and the face mesh give the same bits,
+The attention network crops its inner maps and keeps OpenVINO's choice. Palms and the face mesh give the same bits,
 hands move by at most 3e-4 px. The older kernels for all other convolutions would take 5 % more off, but move hands by
 up to 0.2 px: palms that differ in the last bits are cropped on another grid.
 """
@@ -56,7 +56,7 @@ def keep_heads_in_f32(model: ov.Model) -> None:
     """Write a model's last convolutions and matrix products as operations that OpenVINO leaves in f32, in place.
 
     It runs everything up to the last convolution or matrix product in bf16. So, from the outputs backwards, a product
-    over one row and a convolution over a whole map become products and sums, and convolutions on maps of 4 x 4 or
+    over one row and a convolution over a complete map become products and sums, and convolutions on maps of 4 x 4 or
     less become transposed convolutions, which do not count.
     """
     pending: list[ov.Node] = [*model.get_results()]
@@ -74,7 +74,7 @@ def keep_heads_in_f32(model: ov.Model) -> None:
 
 
 def _exact(node: ov.Node) -> ov.Node | None:
-    """Return the layer in other operations, or None if that is not cheaper."""
+    """Return the layer as other operations, or None if they are not cheaper."""
     values, weights = node.input_value(0), node.input_value(1)
     if values.get_partial_shape().is_dynamic or weights.get_partial_shape().is_dynamic:
         return None
@@ -152,7 +152,7 @@ def _keeps_a_small_map(node: ov.Node) -> bool:
 def with_depthwise_kernel(core: ov.Core, model: ov.Model) -> ov.Model:
     """Return the network with a preferred kernel at each depthwise convolution, if that is faster in f32.
 
-    OpenVINO reads such a wish only from its own files, so the network goes through one.
+    OpenVINO reads the choice of kernels only from its own files, so the network is written to a file and read again.
     """
     kinds = {node.get_type_name() for node in model.get_ops()}
     flags = processor_flags()

@@ -4,8 +4,8 @@ What a convolution reads is divided by the largest value that each of its channe
 weights multiplied by the same, so that all channels use the 256 levels (as SmoothQuant, Xiao et al. 2023, with all of
 the difficulty moved into the weights). Weights have a step per filter, and what their rounding adds to a layer's mean
 output is taken off again (bias correction, Nagel et al. 2019, Data-Free Quantization Through Weight Equalization and
-Bias Correction, section 4.2, with means measured on the images). Sums, the trunk between blocks and whatever costs
-next to nothing stay in f32. So do the layers that move keypoints most for the work they save, as many as needed.
+Bias Correction, section 4.2, with means measured on the images). Sums, the trunk between blocks and layers with
+little work stay in f32. So do the layers that move keypoints most for the work they save, as many as needed.
 Before that the weights may be fine-tuned to the rounding (quantization-aware training), see `sonjit.lab.training.int8`.
 A processor without VNNI saturates sums of two products at 16 bits, which weights of 7 bits avoid: forms are
 measured, and best made, on the processor that they are for.
@@ -44,6 +44,7 @@ _SINGLE_IMAGES = 12
 """Number of images on which single layers are measured."""
 
 _TURNS, _RUNS = 5, 12
+"""Alternating turns of a time measurement, and runs per turn."""
 
 _LARGEST_WEIGHTS = 127, 63
 """Maximum weight of a filter, in steps: 8 bits, or 7."""
@@ -138,7 +139,7 @@ def quantize(
     held_out, held_out_answers = exact.seen(held_out)
     if min(len(images), len(held_out)) < 4:
         seen = f"{len(images)} and {len(held_out)}"
-        raise InputError(f"{path.name}: sees its kind {seen} times in the two halves of the images; give more of them")
+        raise InputError(f"{path.name}: finds {seen} instances in the two halves of the images. Use more images")
     inputs, work = _layer_inputs(read_model(path), images), _multiplications(read_model(path))
     candidates = [index for index, share in enumerate(work / work.sum()) if share >= _LEAST_WORK]
     few = slice(None, None, max(1, len(images) // _SINGLE_IMAGES))
@@ -169,7 +170,7 @@ def quantize(
         shifts, _ = exact.compare(_compiled(build(set(order[:middle]))), images, answers)
         low, high = (middle, high) if np.mean(shifts) <= shift_px else (low, middle - 1)
     if not low:
-        raise InputError(f"{path.name}: no layer bears int8 within {shift_px:g} px; allow more by --shift")
+        raise InputError(f"{path.name}: no layer can be int8 within {shift_px:g} px. Use a larger --shift")
     model = build(set(order[:low]))
     network = _compiled(model)
     shifts, presence = exact.compare(network, held_out, held_out_answers)

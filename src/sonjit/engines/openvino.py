@@ -13,9 +13,10 @@ import time
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +26,10 @@ from sonjit._util.errors import InputError, SonjitError
 from sonjit._util.files import write_bytes
 from sonjit.engines import EngineOptions
 from sonjit.engines.int8_accuracy import find_int8, is_accurate_enough
-from sonjit.engines.network_registry import SharedNetworks
 from sonjit.engines.quiet_openvino import ov
 
 _KEPT_S = 90 * 24 * 3600
+"""Maximum time in seconds for which an unused network is cached."""
 _KEPT_BYTES = 1 << 29
 """Maximum size of all cached networks."""
 _CHECKSUM_BYTES = 4  # of CRC-32, before a kept network
@@ -42,7 +43,9 @@ _REVISION = 7
 _SHARED_THREADS = 2
 """Threads of one image on a shared network. A single image is nearly twice as fast as on one thread, and many images
 lose a sixth."""
-_SHARED = SharedNetworks()
+_shared: WeakValueDictionary[_Network, ov.CompiledModel] = WeakValueDictionary()
+"""Networks that engines share, while any engine uses them."""
+_shared_lock = threading.Lock()
 _FORKED = threading.Event()
 """Set in a process that was forked after OpenVINO had started: its threads are missing there, and calls would hang."""
 
@@ -153,7 +156,7 @@ class OpenVinoEngine:
             taps=taps,
             config=tuple(sorted(config.items())),
         )
-        network = _SHARED.get(key, partial(_load, key)) if options.shared else _load(key)
+        network = _shared_network(key) if options.shared else _load(key)
         self._network = network  # the cache has a weak reference
         self._request = network.create_infer_request()
         self.inputs = [self._request.get_input_tensor(i).data for i in range(len(network.inputs))]
@@ -220,6 +223,15 @@ def _refuse_in_fork() -> None:
             "this process was forked from one that had loaded networks, and OpenVINO's threads are not copied: "
             "start processes by spawn, multiprocessing.get_context('spawn'), or before anything is loaded"
         )
+
+
+def _shared_network(key: _Network) -> ov.CompiledModel:
+    """Return a shared network, and load it if no engine uses it yet. Other callers wait."""
+    with _shared_lock:
+        network = _shared.get(key)
+        if network is None:
+            _shared[key] = network = _load(key)
+        return network
 
 
 def _load(network: _Network) -> ov.CompiledModel:

@@ -25,7 +25,7 @@ else:
         del sys.modules[_CONVERTER]
 
 # Two threads that touch a tensor's data for the very first time at once can wait for each other for ever, one inside
-# OpenVINO's one-time set-up of NumPy and the other for the interpreter: let this thread do it, alone.
+# OpenVINO's one-time set-up of NumPy and the other for the interpreter. This thread finishes it first.
 _ = ov.Tensor(np.zeros(1, np.uint8)).data
 
 __all__ = ["ov"]

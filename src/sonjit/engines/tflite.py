@@ -1,8 +1,9 @@
 """Read operators and tensors of TFLite files, and extract a part as a separate file.
 
-A TFLite file is a flatbuffer: tables point forward to their fields' values, and a table's vtable says where each field
-is. A part keeps everything of the file but the list of operators and of the graph's inputs and outputs. Tensors
-become arrays: halves, quantized and sparse ones too. Reading what is not there raises struct.error or IndexError.
+A TFLite file is a flatbuffer: tables point forward to their fields' values, and a table's vtable contains the position
+of each field. An extracted part has another list of operators, inputs and outputs, and the rest of the file. Tensors
+become arrays, also half-precision, quantized and sparse ones. Reading beyond the file raises struct.error or
+IndexError.
 
 Sources: the schema of TensorFlow Lite (`schema.fbs`, version 3), tables Tensor, QuantizationParameters and
 SparsityParameters; the "internals" of flatbuffers and flexbuffers; for sparse layouts Kjolstad et al. 2017, The Tensor
@@ -115,7 +116,7 @@ class TfliteTensors:
         Raises:
             ValueError: The file is damaged or has an unknown layout.
         """
-        for _ in self._tables:  # no longer than there are tensors: a damaged file may go round
+        for _ in self._tables:  # at most one step per tensor, because a damaged file may contain a cycle
             if number not in self._made_from:
                 break
             number = self._made_from[number]

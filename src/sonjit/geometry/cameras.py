@@ -25,6 +25,7 @@ _STEPS = 30
 _TOGETHER = 4  # after which most rays are found, and only the others go on
 _CLOSE = 1e-12
 _LOST = 1e3
+"""Maximum number of steps of the undistortion, its tolerance, and the radius at which it diverges."""
 FISHEYE = 4
 """Coefficients of the fisheye model; the other models have more."""
 

@@ -33,41 +33,44 @@ if TYPE_CHECKING:
 _TIPS: Final = [4, 8, 12, 16, 20]
 _POINTS: Final = 1 + len(_TIPS)
 STEP_FEATURES: Final = 2 * 2 * _POINTS
-"""Of a step: the way of the palm's middle and of the fingertips, and where they lie."""
+"""Number of features of a step: the movement of the palm centre and fingertips, and their positions."""
 
 _STEP: Final = 0.12
-"""Hand lengths that the points move on average from step to step; noise is smaller."""
-_MOST_STEPS: Final = 12  # in one frame
+"""Mean movement of the points per step in hand lengths; noise is smaller."""
+_MOST_STEPS: Final = 12
+"""Maximum number of steps in a frame."""
 _SHAPE_WEIGHT: Final = 0.5
+"""Weight of the shape of the hand relative to its movement in the cost of a step."""
 _SMOOTH_S: Final = 0.03
 _LENGTH_S: Final = 0.5
 """Time constants of the points, and of the hand's length, which noise and foreshortening change."""
 _GAP_S: Final = 0.25
 """Maximum gap in the path of a hand. After a longer gap the path restarts."""
 _LEAST_STEPS: Final = 5
+"""Minimum number of steps of an example."""
 _REST_S: Final = 0.25
-"""Between two examples in a recording, and after the last."""
+"""Minimum rest between two examples of a recording, and after the last one."""
 _SETTLE_S: Final = 0.12
 """Delay of an event. A better match within this time replaces it."""
 _AS_WELL: Final = 0.05
 """Share of the reach by which a later end may match worse and still continue the motion."""
 _REACH: Final = (0.06, 0.12, 0.25)
-"""Least and usual and greatest mean cost of a step, from which on a way is another motion."""
+"""Minimum, default and maximum of the mean step cost at which a path is another motion."""
 _LOOSE: Final = 2.0
-"""How much farther from the nearest example than they are from each other a way may be."""
+"""Maximum ratio of the cost to the nearest example and the cost between examples."""
 _APART: Final = 0.8
-"""Of the cost of the nearest example of another motion."""
+"""Maximum ratio of the cost to the cost of the nearest example of another motion."""
 
 
 @dataclass(frozen=True, slots=True)
 class GestureSegment:
-    """A gesture of one hand, from when to when.
+    """A gesture of one hand with its start and end.
 
     Attributes:
         name: Name of the gesture.
-        start: seconds.
-        end: seconds.
-        score: 0..1.
+        start: Start in seconds.
+        end: End in seconds.
+        score: Score, 0..1.
         id: Id of the hand.
         handedness: Side of the hand.
         moving: True for a motion, False for a hand shape.
@@ -96,7 +99,7 @@ class GestureSegment:
 
 @dataclass(frozen=True, eq=False)
 class MotionRecording:
-    """Ways of hands that all make one motion.
+    """Examples of one motion.
 
     Attributes:
         name: Name of the motion.
@@ -138,14 +141,14 @@ class MotionRecording:
                     pieces_of_hand.append([])
                 pieces_of_hand[-1] += steps
             ways = [item for pieces_of_hand in pieces.values() for item in pieces_of_hand if len(item) >= _LEAST_STEPS]
-            rested = [way for way in ways if frame.time is not None and frame.time - way[-1].end_s > _REST_S]
+            rested = [path for path in ways if frame.time is not None and frame.time - path[-1].end_s > _REST_S]
             if samples is not None and len(rested) >= samples:
                 ways = rested
                 break
         ways = ways[:samples]
         if not ways:
             raise InputError(f"{name}: no hand moves by a hand's length. Use a video in which a hand makes the motion")
-        return cls(name, tuple(np.stack([step.features for step in way]).astype(np.float16) for way in ways))
+        return cls(name, tuple(np.stack([step.features for step in path]).astype(np.float16) for path in ways))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
@@ -159,7 +162,7 @@ class MotionRecording:
     def save(self, path: Path) -> None:
         """Write the recording as an `.npz` file."""
         with atomic_file(path) as draft:
-            lengths = np.array([len(way) for way in self.ways])
+            lengths = np.array([len(path) for path in self.ways])
             np.savez_compressed(draft, name=np.array(self.name), steps=np.concatenate(self.ways), lengths=lengths)
 
 
@@ -171,7 +174,7 @@ class CustomMotions:
         names: Names of the motions, without duplicates.
         ways: (T, 24) steps of each example.
         motion: (W,) the index of each example's name.
-        reaches: (C,) mean cost of a step, at which a way is as likely none.
+        reaches: (C,) mean step cost at which a path is as likely no motion.
     """
 
     names: tuple[str, ...]
@@ -181,11 +184,11 @@ class CustomMotions:
 
     @classmethod
     def learn(cls, recordings: Sequence[MotionRecording]) -> Self:
-        """Learn from recordings, of one motion or more; without any there are no motions."""
+        """Learn motions from recordings. Without recordings there are no motions."""
         names = tuple(dict.fromkeys(recording.name for recording in recordings))
-        ways = [(names.index(recording.name), way) for recording in recordings for way in recording.ways]
+        ways = [(names.index(recording.name), path) for recording in recordings for path in recording.ways]
         motion = np.array([number for number, _ in ways], np.int64)
-        costs = np.array([_Warping([other for _, other in ways]).least_costs(way) for _, way in ways])
+        costs = np.array([_Warping([other for _, other in ways]).lowest_costs(path) for _, path in ways])
         costs = costs.reshape(len(ways), len(ways)) + np.diag(np.full(len(ways), np.inf))
         reaches: list[float] = []
         for number in range(len(names)):
@@ -195,7 +198,7 @@ class CustomMotions:
             reach = _LOOSE * float(np.quantile(nearest, 0.9)) if len(nearest) else _REACH[1]
             others = float(costs[~pieces_of_hand][:, pieces_of_hand].min(initial=np.inf))
             reaches.append(max(0.5 * _REACH[0], min(max(reach, _REACH[0]), _REACH[2], _APART * others)))
-        return cls(names, tuple(way for _, way in ways), motion, np.array(reaches))
+        return cls(names, tuple(path for _, path in ways), motion, np.array(reaches))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:
@@ -231,16 +234,16 @@ class CustomMotions:
         return {
             "motion_names": np.array(self.names),
             "motion_steps": np.concatenate(self.ways),
-            "motion_lengths": np.array([len(way) for way in self.ways]),
+            "motion_lengths": np.array([len(path) for path in self.ways]),
             "motion_of": self.motion,
             "motion_reaches": self.reaches,
         }
 
-    def classify(self, way: NDArray[np.float16]) -> tuple[str, float] | None:
+    def classify(self, path: NDArray[np.float16]) -> tuple[str, float] | None:
         """Return the motion of an example (T, 24) and its score, or None."""
         if not self.ways:
             return None
-        shares = _Warping(self.ways).least_costs(way) / self.reaches[self.motion]
+        shares = _Warping(self.ways).lowest_costs(path) / self.reaches[self.motion]
         best = int(shares.argmin())
         return (self.names[self.motion[best]], 1 - float(shares[best]) / 2) if shares[best] < 1 else None
 
@@ -253,7 +256,7 @@ class MotionSpotter:
         forget_s: Seconds without a detection after which a hand is forgotten.
 
     Raises:
-        InputError: the duration is not positive.
+        InputError: The duration is not positive.
 
     Example:
         >>> from pathlib import Path
@@ -269,11 +272,11 @@ class MotionSpotter:
             raise InputError(f"MotionSpotter: forget_s={forget_s}: give more than 0 seconds")
         self._motions, self._forget_s = motions, forget_s
         self._time_s = -math.inf
-        self._watches: dict[tuple[int, Handedness], _Watch] = {}
+        self._searches: dict[tuple[int, Handedness], _HandSearch] = {}
 
     def reset(self) -> None:
-        """Forget every hand, before another video."""
-        self._watches.clear()
+        """Forget every hand before another stream."""
+        self._searches.clear()
         self._time_s = -math.inf
 
     def __call__(self, hands: Sequence[Hand], time_s: float | None) -> list[GestureSegment]:
@@ -284,25 +287,25 @@ class MotionSpotter:
             time_s: Time of the frame in seconds. It never decreases between calls.
 
         Raises:
-            InputError: a still's hand, without an id or a time, or time that runs backwards.
+            InputError: A hand has no id, the frame has no time, or the time decreases.
         """
         self._time_s = time_s = time_of(hands, time_s, self._time_s)
         if not self._motions.names:
             return []
         for hand in hands:
             assert hand.id is not None
-            watch = self._watches.setdefault(
-                (hand.id, hand.handedness), _Watch(self._motions, (hand.id, hand.handedness))
+            search = self._searches.setdefault(
+                (hand.id, hand.handedness), _HandSearch(self._motions, (hand.id, hand.handedness))
             )
-            watch.follow(hand, time_s)
-        found = [item for watch in self._watches.values() if (item := watch.classify(time_s)) is not None]
-        for key in [key for key, watch in self._watches.items() if time_s - watch.path.time_s > self._forget_s]:
-            del self._watches[key]
+            search.follow(hand, time_s)
+        found = [item for search in self._searches.values() if (item := search.classify(time_s)) is not None]
+        for key in [key for key, search in self._searches.items() if time_s - search.path.time_s > self._forget_s]:
+            del self._searches[key]
         return found
 
     def finish(self) -> list[GestureSegment]:
         """Return the motions that ended just before the end of the video."""
-        found = [watch.classify(math.inf) for watch in self._watches.values()]
+        found = [search.classify(math.inf) for search in self._searches.values()]
         self.reset()
         return [item for item in found if item is not None]
 
@@ -320,7 +323,7 @@ class _Path:
         self.time_s = -math.inf
         self.was_lost = True
         self._length = 0.0
-        self._last: FloatArray | None = None  # the points at the last step
+        self._last: FloatArray | None = None  # points at the last step
         self._last_s = 0.0
         self._smooth: FloatArray | None = None
 
@@ -340,14 +343,14 @@ class _Path:
             return []
         self._length += (length - self._length) * -math.expm1(-elapsed / _LENGTH_S)
         self._smooth = self._smooth + (flat - self._smooth) * -math.expm1(-elapsed / _SMOOTH_S)
-        way = (self._smooth - self._last) / self._length
-        far = math.sqrt(float((way * way).sum()) / _POINTS)
+        path = (self._smooth - self._last) / self._length
+        far = math.sqrt(float((path * path).sum()) / _POINTS)
         count = min(int(far / _STEP), _MOST_STEPS)
         if count == 0:
             return []
-        around = (self._smooth - self._smooth[0]) / self._length
-        features = np.concatenate([way / far, around]).ravel().astype(np.float32)
-        begin_s = max(self._last_s, time_s - elapsed)  # it rested before
+        shape_now = (self._smooth - self._smooth[0]) / self._length
+        features = np.concatenate([path / far, shape_now]).ravel().astype(np.float32)
+        begin_s = max(self._last_s, time_s - elapsed)  # the hand rested before
         each_s = (time_s - begin_s) / count
         steps = [_Step(begin_s + n * each_s, begin_s + (n + 1) * each_s, features) for n in range(count)]
         self._last, self._last_s = self._smooth, time_s
@@ -355,14 +358,14 @@ class _Path:
 
 
 class _Warping:
-    """Dynamic time warping of a stream of steps against examples, which may begin at any step of it."""
+    """Dynamic time warping of a stream of steps against examples, which may begin at any step."""
 
     def __init__(self, ways: Sequence[NDArray[np.float16]]) -> None:
-        self._lengths = np.array([len(way) for way in ways])
+        self._lengths = np.array([len(path) for path in ways])
         longest = int(self._lengths.max(initial=1))
         self._steps = np.zeros((len(ways), longest, STEP_FEATURES), np.float32)
-        for row, way in zip(self._steps, ways, strict=True):
-            row[: len(way)] = way
+        for row, path in zip(self._steps, ways, strict=True):
+            row[: len(path)] = path
         self._rows = np.arange(len(ways))
         self.reset()
 
@@ -377,11 +380,11 @@ class _Warping:
         ahead = 1 - self._steps[..., :half] @ step[:half] / _POINTS
         shape = ((self._steps[..., half:] - step[half:]) ** 2).sum(-1) / _POINTS
         cost = ahead / 2 + _SHAPE_WEIGHT * np.sqrt(shape)
-        # to a step of an example from the same one, from that before, or over one, which then costs twice
-        come, leap = _shifted(self._costs, 1, 0.0) + cost, _shifted(self._costs, 2, np.inf) + 2 * cost
+        # a step of an example follows itself, the previous step, or with twice the cost the one before that
+        come, leap = _shift(self._costs, 1, 0.0) + cost, _shift(self._costs, 2, np.inf) + 2 * cost
         costs = np.stack([come, self._costs + cost, leap])
-        counts = np.stack([_shifted(self._counts, 1, 0.0) + 1, self._counts + 1, _shifted(self._counts, 2, 0.0) + 2])
-        starts = np.stack([_shifted(self._starts, 1, start_s), self._starts, _shifted(self._starts, 2, start_s)])
+        counts = np.stack([_shift(self._counts, 1, 0.0) + 1, self._counts + 1, _shift(self._counts, 2, 0.0) + 2])
+        starts = np.stack([_shift(self._starts, 1, start_s), self._starts, _shift(self._starts, 2, start_s)])
         best = costs.argmin(0)[None]
         self._costs = np.take_along_axis(costs, best, 0)[0]
         self._counts = np.take_along_axis(counts, best, 0)[0]
@@ -390,20 +393,20 @@ class _Warping:
         mean_costs = self._costs[self._rows, ends] / np.maximum(self._counts[self._rows, ends], 1)
         return mean_costs, self._starts[self._rows, ends]
 
-    def least_costs(self, way: NDArray[np.float16]) -> FloatArray:
+    def lowest_costs(self, path: NDArray[np.float16]) -> FloatArray:
         """Return the lowest mean step cost (W,) of each example anywhere in steps (T, 24)."""
         self.reset()
-        costs = [self.follow(step, 0.0)[0] for step in way.astype(np.float32)]
+        costs = [self.follow(step, 0.0)[0] for step in path.astype(np.float32)]
         return np.min(costs, axis=0) if costs else np.full(len(self._lengths), np.inf)
 
 
-def _shifted(values: FloatArray, by: int, before: float) -> FloatArray:
+def _shift(values: FloatArray, by: int, before: float) -> FloatArray:
     shifted = np.full_like(values, before)
     shifted[:, by:] = values[:, :-by]
     return shifted
 
 
-class _Watch:
+class _HandSearch:
     """Search for the motions of one hand."""
 
     def __init__(self, motions: CustomMotions, hand: tuple[int, Handedness]) -> None:
@@ -433,7 +436,7 @@ class _Watch:
             return None
         found = self._best[1]
         self._best = None
-        self._warping.reset()  # the next motion begins after this one
+        self._warping.reset()  # the next motion begins later
         return found
 
 
@@ -445,7 +448,7 @@ def _ways(steps: NDArray[Any], lengths: NDArray[Any], path: Path) -> tuple[NDArr
     """
     is_valid = steps.ndim == 2 and steps.shape[1] == STEP_FEATURES and lengths.ndim == 1 and (lengths > 0).all()
     if not is_valid or lengths.sum() != len(steps):
-        raise InputError(f"{path}: holds steps {steps.shape} of {lengths.shape} examples, not (T, {STEP_FEATURES})")
+        raise InputError(f"{path}: contains steps {steps.shape} of {lengths.shape} examples, not (T, {STEP_FEATURES})")
     ends = lengths.cumsum().tolist()
     return tuple(
         steps[end - length : end].astype(np.float16) for end, length in zip(ends, lengths.tolist(), strict=True)
@@ -461,7 +464,7 @@ def time_of(hands: Sequence[Hand], time_s: float | None, last_s: float) -> float
         last_s: Time of the previous frame in seconds.
 
     Raises:
-        InputError: a still's hand, without an id or a time, or time that runs backwards.
+        InputError: A hand has no id, the frame has no time, or the time decreases.
     """
     if time_s is None or any(hand.id is None for hand in hands):
         raise InputError("motions require a video or camera: hands with ids, and the time of each frame")

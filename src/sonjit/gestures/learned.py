@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 _MAX_NAME_LENGTH: Final = 40
+"""Maximum number of characters of the name of a gesture."""
 _MIN_DURATION_S: Final = 0.2
 """Minimum duration of a static gesture. Shorter ones occur on the way to another gesture."""
 

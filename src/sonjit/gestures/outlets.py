@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _TIMEOUT_S: Final = 1.0
+"""Time limit of a connection and of an answer."""
 _RETRY_S: Final = 2.0
 """Minimum time before a lost WebSocket is opened again."""
 
@@ -116,10 +117,10 @@ def _osc(target: str, stack: ExitStack) -> Sender:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """An answer that points elsewhere is an error: elsewhere does not stand in the map."""
+    """Handler that refuses redirects, because only addresses in the control map receive data."""
 
     def redirect_request(self, *_: object, **__: object) -> None:
-        """None of them."""
+        """Follow no redirect."""
 
 
 def _post(target: str, _: ExitStack) -> Sender:
@@ -197,7 +198,7 @@ def _mqtt(target: str, stack: ExitStack) -> Sender:
         client.connect(parts.hostname, parts.port)
     except OSError as error:
         raise InputError(f"mqtt {target}: {error}") from error
-    client.loop_start()  # a thread, which also connects anew
+    client.loop_start()  # a thread that also reconnects
     stack.callback(client.loop_stop)
     stack.callback(client.disconnect)
 
@@ -210,7 +211,7 @@ def _mqtt(target: str, stack: ExitStack) -> Sender:
 
 
 class _Midi:
-    """Ports by name; one that is not there is opened as a virtual one, which other programs find."""
+    """Open MIDI ports by name. A missing port becomes a virtual port that other programs find."""
 
     def __init__(self) -> None:
         self._ports: dict[str, Callable[[object], object]] = {}
@@ -253,7 +254,7 @@ def _pynput(part: str) -> ModuleType:
         _module("pynput", "a key or pointer")
     try:
         return import_module(f"pynput.{part}")
-    except ImportError as error:  # where there is no screen
+    except ImportError as error:  # no screen
         raise InputError(f"a key or pointer cannot work here: {' '.join(str(error).split())}") from None
 
 
@@ -262,7 +263,7 @@ def _key(target: str, _: ExitStack) -> Sender:
     *modifiers, last = [item if len(item) == 1 else getattr(keyboard.Key, item, None) for item in target.split("+")]
     if None in (*modifiers, last):
         raise InputError(
-            f"key {target!r}: an unknown key; known: single characters and {', '.join(keyboard.Key.__members__)}"
+            f"key {target!r}: unknown key. Choose from single characters and {', '.join(keyboard.Key.__members__)}"
         )
     controller = keyboard.Controller()
 
@@ -288,7 +289,7 @@ def _pointer(target: str, stack: ExitStack) -> Sender:
         controller.position = (round(command.value), y) if target == "x" else (x, round(command.value))
 
     if target == "press":
-        stack.callback(controller.release, button)  # no button stays down when it ends
+        stack.callback(controller.release, button)  # release the button at the end
     buttons: dict[str, Sender] = {
         "press": lambda _: controller.press(button),
         "release": lambda _: controller.release(button),

@@ -1,6 +1,6 @@
 """Rules of a map: on what each acts, what it does then, and the commands that it makes.
 
-A map is a TOML file of rules. Each says on what it acts (`on`, a gesture or motion, or `measure`, a number) and what is
+A map is a TOML file of rules. Each rule has a trigger (`on`, a gesture or motion, or `measure`, a number) and what is
 done then, one of `ACTIONS`. A gesture may pause and resume all of them.
 """
 

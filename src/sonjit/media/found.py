@@ -29,6 +29,7 @@ from sonjit.media.sources.convert import ImageLike
 
 R = TypeVar("R", bound=Result)
 _PREVIEW_PX = 480
+"""Maximum side of the preview in a notebook, in pixels."""
 
 
 def draw(image: ImageLike, found: Frame | Result | Iterable[Result], *, labels: bool = True) -> Image:
@@ -70,7 +71,9 @@ class _Shown(ABC):
         """
         image = self._image() if isinstance(self._image, ref) else self._image
         if image is None:
-            raise InputError("the image of these results is gone: keep it, and call sonjit.draw(image, results)")
+            raise InputError(
+                "the image of these results is not in memory. Keep it and call sonjit.draw(image, results)"
+            )
         return rgb_from(image)
 
     @abstractmethod
@@ -143,7 +146,7 @@ class _Shown(ABC):
 class Results(_Shown, list[R]):
     """What a detector found in one image: a list, which can also be drawn, shown and made a data frame.
 
-    It refers to the image but does not keep it: `draw` and `show` work as long as the program holds the image, or the
+    It refers to the image but does not keep it: `draw` and `show` work as long as the program keeps the image, or the
     image was named by its path.
 
     Attributes:

@@ -206,7 +206,7 @@ class Hand(Result):
         gesture: Gesture of the hand, smoothed over the frames of a stream; None for unknown gestures. Requires
             `create_detector("hands", gestures="canned")`.
         appearance: (21, A) float32: what the hand network's maps show at each keypoint, and where it is corrected to;
-            gestures are told by it and the keypoints. It has no unit, is not compared, and not written into files;
+            gestures are classified by it and the keypoints. It has no unit, and is neither compared nor written;
             None where the detector did not read it: the published full network's is, in images, with
             `visibility=True` or `search="thorough"`.
     """

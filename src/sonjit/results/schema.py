@@ -220,11 +220,11 @@ class Result:
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Return the result that `to_dict(full=True)` wrote; a missing z becomes NaN."""
         values: dict[str, Any] = {}
-        parameters = _parameters(cls)
+        parameters, optional = _parameters(cls)
         for item in cls.schema:
-            if item.name not in parameters.names:
+            if item.name not in parameters:
                 continue
-            value = data.get(item.key) if item.name in parameters.optional else data[item.key]
+            value = data.get(item.key) if item.name in optional else data[item.key]
             if value is None:
                 values[item.name] = None
             elif isinstance(item, Points):
@@ -245,8 +245,8 @@ class Result:
         """Return the result from its first table row and its columns (K,) of numbers; missing values are unknown."""
         score = first["score"]
         values: dict[str, Any] = {"score": np.nan if score is None else score, "id": first["id"]}
-        parameters = _parameters(cls)
-        if "handedness" in parameters.names:
+        parameters, optional = _parameters(cls)
+        if "handedness" in parameters:
             values["handedness"] = first["handedness"]
         for item in cls.schema:
             if isinstance(item, Points) and item.columns:
@@ -255,26 +255,18 @@ class Result:
                     entry = (
                         np.full(len(columns["x"]), np.nan, np.float32) if one.column is None else columns[one.column]
                     )
-                    is_unknown = np.isnan(entry).all() and one.name in parameters.optional
+                    is_unknown = np.isnan(entry).all() and one.name in optional
                     values[one.name] = None if is_unknown else entry.copy()
-            elif item.name == "box" and "box" in parameters.names:
+            elif item.name == "box" and "box" in parameters:
                 points = values["keypoints"]
                 values["box"] = box_around(points) if len(points) > 6 else (np.nan,) * 4  # six determine no box
         return cls(**values)
 
 
-@dataclass(frozen=True)
-class _Parameters:
-    """Parameters of a result type's constructor, and those with a default."""
-
-    names: frozenset[str]
-    optional: frozenset[str]
-
-
-def _parameters(kind: type[Result]) -> _Parameters:
+def _parameters(kind: type[Result]) -> tuple[set[str], set[str]]:
+    """Return the parameters of a result type's constructor, and those with a default."""
     items = fields(kind)  # pyright: ignore[reportArgumentType]
-    optional = {item.name for item in items if item.default is not MISSING}
-    return _Parameters(frozenset(item.name for item in items), frozenset(optional))
+    return {item.name for item in items}, {item.name for item in items if item.default is not MISSING}
 
 
 def register_result(kind: type[R]) -> type[R]:

@@ -58,34 +58,14 @@ EVENT_COLUMNS: Final = {
 """Columns of tables of events."""
 
 
-class EventTable(RecordTable):
-    """File of events that ended, one row each, as rows or another format.
-
-    Args:
-        save: Path of the table. The ending selects the format.
-    """
-
-    def __init__(self, save: str) -> None:
-        super().__init__(save, None, EVENT_COLUMNS, lambda record: [record])
-
-    def write_event(self, frame: int, source: str | None, event: Event) -> None:
-        """Append an event that ended in the frame with an index."""
-        self.write(event_record(frame, source, event))
+def open_event_table(save: str) -> RecordTable:
+    """Open a table of events that ended, one row each. Its ending selects the format, see `event_record`."""
+    return RecordTable(save, None, EVENT_COLUMNS, lambda record: [record])
 
 
-class MotionTable(RecordTable):
-    """File of motion events: `.json`, `.jsonl`, or rows in another format.
-
-    Args:
-        save: Path of the table. The ending selects the format.
-    """
-
-    def __init__(self, save: str) -> None:
-        super().__init__(save, None, MOTION_COLUMNS, _motion_rows)
-
-    def write_event(self, frame: int, event: MotionEvent) -> None:
-        """Append an event of the frame with an index."""
-        self.write(motion_record(frame, event))
+def open_motion_table(save: str) -> RecordTable:
+    """Open a table of motion events. Its ending selects the format, see `motion_record`."""
+    return RecordTable(save, None, MOTION_COLUMNS, _motion_rows)
 
 
 class FrameTable:
@@ -125,10 +105,10 @@ class FrameTable:
             self.writer = stack.enter_context(open_writer(save, header, columns, rows=rows, bones=bones))
             if with_motions and path.suffix.lower() in ROW_ENDINGS:
                 self.more_paths.append(str(path.with_suffix(f".motions{path.suffix}")))
-                self._motions = stack.enter_context(MotionTable(self.more_paths[-1]))
+                self._motions = stack.enter_context(open_motion_table(self.more_paths[-1]))
             if (with_motions or with_events) and path.suffix.lower() in ROW_ENDINGS:
                 self.more_paths.append(str(path.with_suffix(f".events{path.suffix}")))
-                self._events = stack.enter_context(EventTable(self.more_paths[-1]))
+                self._events = stack.enter_context(open_event_table(self.more_paths[-1]))
             self._files = stack.pop_all()
 
     def write(self, frame: Frame, extras: Extras | None) -> None:
@@ -136,7 +116,7 @@ class FrameTable:
         self.writer.write(frame, extras)
         if self._motions is not None:
             for event in frame.motions:
-                self._motions.write_event(frame.index, event)
+                self._motions.write(motion_record(frame.index, event))
         for event in frame.events:
             self.write_event(frame.index, frame.source, event)
 
@@ -145,7 +125,7 @@ class FrameTable:
         if event.end is not None and isinstance(self.writer, ExcelWriter):
             self.writer.write_event(event_record(frame, source, event))
         elif event.end is not None and self._events is not None:
-            self._events.write_event(frame, source, event)
+            self._events.write(event_record(frame, source, event))
 
     def append_part(self, path: Path, index: int, source: str | None) -> None:
         """Append the frames of a `.jsonl` table of one file.
@@ -183,10 +163,10 @@ def convert_motions(lines: Path, path: Path) -> None:
         lines: Table of frames.
         path: Path of the table of motions. The ending selects the format.
     """
-    with open_json_lines(lines) as (_, frames), MotionTable(str(path)) as table:
+    with open_json_lines(lines) as (_, frames), open_motion_table(str(path)) as table:
         for frame, _ in frames:
             for event in frame.motions:
-                table.write_event(frame.index, event)
+                table.write(motion_record(frame.index, event))
 
 
 def convert_events(lines: Path, path: Path) -> None:
@@ -196,15 +176,15 @@ def convert_events(lines: Path, path: Path) -> None:
         lines: Table of frames.
         path: Path of the table of events. The ending selects the format.
     """
-    with open_json_lines(lines) as (_, frames), EventTable(str(path)) as table:
+    with open_json_lines(lines) as (_, frames), open_event_table(str(path)) as table:
         tracker, frame = EventTracker(), None
         for frame, _ in frames:
             for event in tracker(frame):
                 if event.end is not None:
-                    table.write_event(frame.index, frame.source, event)
+                    table.write(event_record(frame.index, frame.source, event))
         for event in tracker.finish():
             assert frame is not None
-            table.write_event(frame.index, frame.source, event)
+            table.write(event_record(frame.index, frame.source, event))
 
 
 def event_record(frame: int, source: str | None, event: Event) -> Record:

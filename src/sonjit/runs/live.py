@@ -141,7 +141,7 @@ def _part(instance: Instance) -> str:
 
 
 def _vmc_messages(character: LiveCharacter, frame: Frame, size: tuple[int, int]) -> Iterator[bytes]:
-    """Yield the bones of a body, and the blendshapes and the head of the first face. Nothing if nobody is found."""
+    """Yield the bones of a body, and the blendshapes and the head of the first face. Nothing if no person is found."""
     yield from _bone_messages(character.pose(frame, size))
     face = next((instance for _, instance in frame.instances() if isinstance(instance, Face)), None)
     if face is None:

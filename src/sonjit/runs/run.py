@@ -335,7 +335,7 @@ def _process_file(workers: _Workers, file: File, outputs: Outputs, limit: int | 
     """Process one file.
 
     Returns:
-        The summary, or an error message if the file fails, so that the run goes on with other files.
+        The summary, or an error message if the file fails, so that the run continues with other files.
 
     Raises:
         SonjitError: The task cannot be opened, which ends the run.

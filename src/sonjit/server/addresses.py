@@ -17,6 +17,7 @@ from sonjit.server.settings import Settings, is_loopback
 _REMOTE_ADDRESSES = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 """Addresses reserved for documentation. A datagram socket finds the route to them without sending anything."""
 _QUIET_ZONE = 2
+"""Margin of a QR code in modules."""
 
 
 def page_addresses(settings: Settings, port: int) -> list[str]:

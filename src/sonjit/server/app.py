@@ -137,7 +137,7 @@ def file_router(settings: Settings) -> APIRouter:
 def _data_file(folder: str, name: str) -> Response:
     known = {path.stem: path for path in DATA_FOLDERS[folder].glob("*.json")}
     if name not in known:
-        raise RefusedError("not_found", f"no {folder}/{name[:60]}.json; known: {', '.join(sorted(known))}")
+        raise RefusedError("not_found", f"no {folder}/{name[:60]}.json. Choose from {', '.join(sorted(known))}")
     return FileResponse(known[name], media_type="application/json")
 
 

@@ -26,6 +26,7 @@ _VALID: Final = timedelta(days=800)
 """Apple's devices reject certificates of private authorities that are valid for more than 825 days."""
 _RENEW: Final = timedelta(days=7)
 _CHECK_S: Final = 3600
+"""Interval between checks of the certificate."""
 _LOG: Final = logging.getLogger("sonjit.server")
 
 

@@ -10,6 +10,7 @@ from sonjit.server.errors import RefusedError
 MAX_MAP_CHARACTERS = 64_000
 _MAX_MAP_DOTS = 64
 _MAX_MAP_DEPTH = 32
+"""Maximum numbers of characters, of dots per line and of nested brackets of a control map."""
 _MAX_JSON_CONTAINERS = 500_000
 """Lists and objects of a JSON text; 20 MB of recordings have fewer, and each takes some 200 bytes."""
 

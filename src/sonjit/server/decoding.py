@@ -30,9 +30,11 @@ _REQUEST = struct.Struct("<Q")
 _ANSWER = struct.Struct("<II")
 """Height and width of the pixels that follow; or 0 and the number of bytes of a message."""
 _MAX_MESSAGE_BYTES = 10_000
+"""Maximum size of an error message of a decoder."""
 _TIMEOUT_STATUS = 1
 """Exit status of faulthandler's timer."""
 _SECONDS = 30.0
+"""Time limit of decoding an image."""
 
 Decode = Callable[[bytes, str], Image]
 """Function of encoded bytes and a name for messages. Returns (H, W, 3) uint8 RGB or raises SonjitError."""

@@ -32,6 +32,7 @@ _MAX_HANDS = 200
 _MAX_FRAMES = 600
 _MAX_MOTIONS = 10
 _MAX_NAMES = 200
+"""Maximum numbers of recordings, of hands or frames of a recording, of its examples of a motion, and of names."""
 _MAX_STEPS = 10_000
 """Maximum number of motions times the length of the longest: every step of a hand is compared with as many."""
 _MAX_GESTURE_BYTES = 1_000_000
@@ -134,7 +135,7 @@ def read_gestures(text: object) -> LearnedGestures | None:
     except InputError as error:
         raise RefusedError("bad_option", f"{error}; sonjit gestures train and the page make such files") from None
     except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
-        raise RefusedError("bad_option", f"{name} holds no gestures ({error!r:.80})") from None
+        raise RefusedError("bad_option", f"{name} contains no gestures ({error!r:.80})") from None
     return learned
 
 

@@ -36,7 +36,9 @@ from sonjit.server.processes import OTHER_BYTES, PIXEL_BYTES, end, limit_memory,
 _NETWORK_BYTES = 4_000_000_000
 """Memory limit for networks and the frames of a video that are in flight."""
 _INSPECTION_S = 30.0
+"""Time limit of the inspection of an uploaded file."""
 _MAX_LINE_BYTES = 100_000_000
+"""Maximum size of an answer of the process."""
 
 ReportProgress = Callable[[JsonObject], None]
 
@@ -238,7 +240,7 @@ def _inspect(file: Path) -> dict[str, object]:
     with open_container(file, file.name) as container:
         stream = video_stream(container)
         if stream is None:
-            raise InputError(f"{file.name} holds no video stream")
+            raise InputError(f"{file.name} contains no video stream")
         return {"pixels": stream.width * stream.height}
 
 

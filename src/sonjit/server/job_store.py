@@ -217,7 +217,7 @@ class JobStore:
         self._remove_later(self._jobs.pop(max(ended, key=lambda job: counts[job.address]).id))
 
     def _remove_later(self, job: UploadJob) -> None:
-        with suppress(RuntimeError):  # the store is closed and its temporary folder is gone
+        with suppress(RuntimeError):  # the store is closed and its temporary folder was removed
             self._cleaner.submit(shutil.rmtree, job.folder, ignore_errors=True)
 
     def _run(self, job: UploadJob) -> None:

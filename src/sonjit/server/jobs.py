@@ -55,6 +55,7 @@ _BODY = upload_body({"type": "array", "items": BINARY})
 _PIECE_BYTES = 1 << 20  # size of the pieces of an upload that a thread writes
 _BETWEEN_EVENTS_S = 0.1
 _KEEP_ALIVE_S = 15
+"""Minimum interval between progress events, and interval of comments that keep a connection open."""
 
 
 _COOKIE = "sonjit_jobs"
@@ -134,7 +135,7 @@ def job_router(store: JobStore) -> APIRouter:
         """Table of results: `json`, `jsonl`, `csv`, `parquet`, `instances.csv`, `wide.csv` or `xlsx`."""
         job = _done(store.find(job_id, _owner(request)))
         if f".{ending}" not in job.table_endings:
-            raise RefusedError("not_found", f"no table {ending[:20]!r}; known: {', '.join(job.table_endings)}")
+            raise RefusedError("not_found", f"no table {ending[:20]!r}. Choose from {', '.join(job.table_endings)}")
         return download(store, job, lambda: job.table(f".{ending}"), "")
 
     @router.get("/{job_id}/motions.{ending}")
@@ -142,7 +143,7 @@ def job_router(store: JobStore) -> APIRouter:
         """Table of hand motions: `csv` or `parquet`. JSON tables of results contain the motions."""
         job = _done(store.find(job_id, _owner(request)))
         if f".{ending}" not in ROW_ENDINGS:
-            raise RefusedError("not_found", f"no motions.{ending[:20]}; known: {', '.join(ROW_ENDINGS)}")
+            raise RefusedError("not_found", f"no motions.{ending[:20]}. Choose from {', '.join(ROW_ENDINGS)}")
         if not job.has_motions:
             raise RefusedError("not_found", "no motions: they are those of videos, with gestures or measures of hands")
         return download(store, job, lambda: job.motions(f".{ending}"), ".motions")
@@ -152,7 +153,7 @@ def job_router(store: JobStore) -> APIRouter:
         """Table of held gestures and motions with begin and end: `csv` or `parquet`."""
         job = _done(store.find(job_id, _owner(request)))
         if f".{ending}" not in ROW_ENDINGS:
-            raise RefusedError("not_found", f"no events.{ending[:20]}; known: {', '.join(ROW_ENDINGS)}")
+            raise RefusedError("not_found", f"no events.{ending[:20]}. Choose from {', '.join(ROW_ENDINGS)}")
         if not job.has_motions:
             raise RefusedError("not_found", "no events: they are those of videos, with gestures or measures of hands")
         return download(store, job, lambda: job.events(f".{ending}"), ".events")
@@ -319,5 +320,5 @@ class _Download(FileResponse):
         try:
             await super().__call__(scope, receive, send_when_open)
         except FileNotFoundError:
-            gone = RefusedError("not_found", "the job and its files were removed just now")
-            await gone.response()(scope, receive, send)
+            removed = RefusedError("not_found", "the job and its files were removed just now")
+            await removed.response()(scope, receive, send)

@@ -40,8 +40,11 @@ _HEADERS = {
 }
 _PLAIN_HOST = re.compile(r"[a-zA-Z0-9.:\[\]-]+")
 _LINGER_S = 2.0
+"""Time for which the rest of a refused body is read."""
 _REFUSED = 1008
+"""Close code of a refused WebSocket."""
 _MAX_ADDRESSES, _EXPIRY_S = 10_000, 2.0
+"""Maximum number of addresses whose rate is counted, and the time after which an address is forgotten."""
 _ENDPOINTS = ("/v1/", "/healthz")
 """Paths that require the token. The page's own files are the same in every installation."""
 
@@ -225,7 +228,7 @@ def check_caller(scope: Scope, settings: Settings) -> None:
     if settings.token is not None and scope["path"].startswith(_ENDPOINTS) and not shows_token(scope, settings.token):
         raise RefusedError(
             "no_token",
-            "this server wants its token: send the header Authorization: Bearer TOKEN, or open the page by its address",
+            "this server requires a token: send the header Authorization: Bearer TOKEN or open the page by its address",
         )
 
 

@@ -11,9 +11,13 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 
 _MAX_HEADER_BYTES = 65_536
+"""Maximum size of the headers of a request."""
 _MAX_PIECES = 10_000
+"""Maximum number of fragments of a WebSocket message."""
 _TOO_LARGE = 1009
+"""Close code of a message that is too large."""
 _LINGER_S = 1.0
+"""Time for which a closing connection waits for the client."""
 
 
 def http_protocol(header_timeout_s: float, read_timeout_s: float) -> type[asyncio.Protocol]:

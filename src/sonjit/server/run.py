@@ -20,6 +20,7 @@ from sonjit.server.settings import Settings
 
 _HEADER_BYTES = 24  # header of a stream's image
 _STOP_S = 2
+"""Time in which open connections end when the server stops."""
 
 
 class _Server(uvicorn.Server):

@@ -23,11 +23,11 @@ _TYPES: dict[str, JsonObject] = {"float": _NUMBER, "int": _INTEGER, "str": _STRI
 _BOX_KEYS = ("xMin", "yMin", "xMax", "yMax", "width", "height")
 
 
-def responses(schema: JsonObject, says: str, status: int = 200) -> JsonObject:
+def responses(schema: JsonObject, description: str, status: int = 200) -> JsonObject:
     """Return the `responses` of an endpoint that answers JSON, including refusals."""
     refusal = _object({"error": _object({"code": {**_STRING, "enum": list(STATUS)}, "message": _STRING})})
     return {
-        str(status): {"description": says, "content": _json(schema)},
+        str(status): {"description": description, "content": _json(schema)},
         "4XX": {"description": "Refused. The message has the remedy.", "content": _json(refusal)},
     }
 

@@ -17,6 +17,7 @@ from sonjit.server.settings import MB, Settings
 from sonjit.server.workers import Workers
 
 _TRIM_S = 1.0
+"""Delay after which freed memory is returned to the system."""
 
 
 class ByteBudget:

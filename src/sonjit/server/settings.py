@@ -11,13 +11,16 @@ from urllib.parse import urlsplit
 from sonjit._util.errors import InputError
 
 MB = 1_000_000
+"""Bytes of a megabyte."""
 _LIMITS = (
     "queue", "max_clients", "max_rate", "max_body_mb", "max_megapixels", "max_job_mb", "max_job_minutes", "max_jobs",
     "keep_jobs", "max_disk_mb", "read_timeout_s", "idle_minutes",
 )  # fmt: skip
 """Limits that clients can read."""
 _MAX_LIMIT = 1e9
+"""Maximum value of a limit."""
 _MAX_WORKERS = 1024
+"""Maximum number of workers."""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ from sonjit.server.tokens import accept
 _GOING_AWAY, _REFUSED, _FULL, _IDLE = 1001, 1008, 1013, 4408
 """Close codes of WebSockets; 4408 is private to Sonjit."""
 _CLOSE_S = 2.0
+"""Time in which a client answers a close message."""
 _MAX_WAITING_SETTINGS = 32
 """Maximum number of waiting messages other than images. A client that sends more does not wait for answers."""
 
@@ -130,7 +131,7 @@ class Stream:
             await self._close(_GOING_AWAY, "the server stops")
         elif self._left_s <= 0:
             minutes = self._service.settings.idle_minutes
-            await self._close(_IDLE, f"nothing came for {minutes:g} minutes (--idle-minutes): connect again to go on")
+            await self._close(_IDLE, f"no image for {minutes:g} minutes (--idle-minutes): connect again to continue")
 
     @property
     def _left_s(self) -> float:
@@ -144,7 +145,7 @@ class Stream:
 
     async def _close(self, code: int, reason: str) -> None:
         if self._socket.client_state is WebSocketState.CONNECTED:
-            with suppress(Exception):  # the client may be gone, or read nothing
+            with suppress(Exception):  # the client may have left, or may not read
                 async with asyncio.timeout(_CLOSE_S):
                     await self._socket.close(code, reason.encode()[:120].decode(errors="ignore"))
 

@@ -25,6 +25,7 @@ Message: TypeAlias = "StreamImage | Configure | Reset"
 _HEADER = struct.Struct("<4sIdB3x2H")
 _MAGIC = b"SNJ1"
 _ENCODED = 0
+"""Format of encoded images."""
 _CHANNELS = {1: 4, 2: 3}
 """Number of channels of the raw formats RGBA and RGB."""
 _MAX_TEXT_CHARACTERS = 2_000_000
@@ -122,7 +123,7 @@ def _read_all(message: dict[str, object]) -> tuple[SessionOptions, ...]:
     known = ("type", "detectors", "measures", "control", "gestures_file")
     unknown = message.keys() - {*known}
     if unknown:
-        raise RefusedError("bad_option", f"unknown member {min(unknown)[:60]!r}; known: {', '.join(known)}")
+        raise RefusedError("bad_option", f"Unknown member {min(unknown)[:60]!r}. Choose from {', '.join(known)}")
     measures = read_value(MEASURES, message.get("measures", False))
     listed = message.get("detectors")
     if not isinstance(listed, list):

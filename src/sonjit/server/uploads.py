@@ -76,7 +76,7 @@ def _is_video(file: Path, process: JobProcess, max_pixels: int, *, accept_broken
         return False
     try:
         if not head or is_text(head):
-            raise InputError(f"{file.name} {'holds text' if head else 'is empty'}")
+            raise InputError(f"{file.name} {'contains text' if head else 'is empty'}")
         _check_pixels(file, process.video_pixels(file), max_pixels)
     except InputError as error:
         if accept_broken_image and file.suffix.lower() in IMAGE_ENDINGS:

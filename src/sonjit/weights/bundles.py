@@ -36,6 +36,7 @@ _HANDS = {"hand_detector.tflite": "palm-full", "hand_landmarks_detector.tflite":
 
 _MOST_BYTES = 2**30  # of one member: a damaged size must not take all memory
 _MOST_DEPTH = 2
+"""Maximum nesting of bundles."""
 _TFLITE = b"TFL3"
 """Identifier of TFLite files, from the fifth byte."""
 _OTHER_NETWORKS = (".onnx", ".xml")
@@ -94,7 +95,7 @@ class TaskBundle:
             return self.members[member]
         except KeyError:
             raise InputError(
-                f"{self.name} holds no {member}; it is a {self.task} bundle with {', '.join(self.members)}"
+                f"{self.name} contains no {member}; it is a {self.task} bundle with {', '.join(self.members)}"
             ) from None
 
     def file(self, member: str) -> Path:

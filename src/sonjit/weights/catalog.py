@@ -120,7 +120,7 @@ def select_weights(names: Iterable[str]) -> list[Weight]:
     """Return the records of names and groups, each once, in catalogue order of each name.
 
     Raises:
-        InputError: A name is neither a record, nor a file, nor a group; the line lists the known ones.
+        InputError: A name is neither a record, nor a file, nor a group. The message lists the known names.
     """
     groups = load_groups()
     chosen: dict[str, Weight] = {}

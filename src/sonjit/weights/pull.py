@@ -175,7 +175,7 @@ def _unpack(member: str, contents: dict[str, bytes]) -> bytes:
         spans = {entry["filename"].rpartition("/")[2]: (entry["start"], entry["end"]) for entry in entries}
         start, end = spans[inner]
     except (ValueError, KeyError) as error:
-        raise JobError(f"{data} holds no {inner} by the table in {_loader_of(data)}") from error
+        raise JobError(f"{data} contains no {inner} according to the table in {_loader_of(data)}") from error
     return contents[data][start:end]
 
 

@@ -86,7 +86,9 @@ def test_an_unknown_skeleton_lists_the_known_ones(name):
 
 
 def test_an_unknown_keypoint_lists_the_known_ones(skeleton):
-    with pytest.raises(InputError, match=f"{skeleton.name} has no keypoint 'elbow'; known: {skeleton.keypoints[0]}"):
+    with pytest.raises(
+        InputError, match=f"{skeleton.name} has no keypoint 'elbow'. Choose from {skeleton.keypoints[0]}"
+    ):
         skeleton.index("elbow")
 
 

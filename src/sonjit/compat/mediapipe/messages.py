@@ -332,12 +332,12 @@ def _taken(kind: type[Any], value: Any, *, wide: bool = False) -> Any:  # noqa: 
         return str(value)
     if issubclass(kind, IntEnum) and isinstance(value, str):
         if value not in kind.__members__:
-            raise ValueError(f"unknown enum label {value!r}; known: {', '.join(kind.__members__)}")
+            raise ValueError(f"unknown enum label {value!r}. Choose from {', '.join(kind.__members__)}")
         return kind[value]
     number = int(index(value))
     if issubclass(kind, IntEnum):
         if number not in kind.__members__.values():
-            raise ValueError(f"invalid enumerator {number}; known: {', '.join(str(int(one)) for one in kind)}")
+            raise ValueError(f"invalid enumerator {number}. Choose from {', '.join(str(int(one)) for one in kind)}")
         return kind(number)
     if not -(most := 1 << (63 if wide else 31)) <= number < most:
         raise ValueError(f"Value out of range: {number}")

@@ -62,7 +62,7 @@ class BaseOptions:
         if path.suffix == Path(published).suffix and path.stem.startswith(stem):
             return Path(path.name)
         raise MissingFileError(
-            f"Unable to open file at {path.absolute()}: no such file; leave it out, or name it {published}"
+            f"Unable to open file at {path.absolute()}: no such file. Omit it or name it {published}"
         )
 
     @property

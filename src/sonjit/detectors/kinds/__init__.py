@@ -191,7 +191,7 @@ register_kind(KindEntry(
     examples=(
         ("sonjit hands photo.jpg", "prints what is in an image."),
         ("sonjit hands clip.mp4 --save clip.csv --draw clip-drawn.mp4", "writes a table and a drawn video."),
-        ("sonjit hands recordings/ --save tables/ --jobs 4", "writes one table per file; run it again to go on."),
+        ("sonjit hands recordings/ --save tables/ --jobs 4", "writes one table per file; run it again to continue."),
         ("sonjit hands camera:0 --mirrored --draw me.mp4", "records until Ctrl-C."),
         ("sonjit hands photo.jpg --lift internet --lift-weights snapshot_20.pth.tar --save hands.json",
          "puts them into the camera's space, with InterNet's weights."),

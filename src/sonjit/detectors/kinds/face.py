@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _RIGHT_CORNER, _LEFT_CORNER = 33, 263  # outer corners of the person's eyes
 _BOX_SCALE = 1.5
+"""Size of the crop relative to the box around the face, as in MediaPipe's graph."""
 _AROUND_KEYPOINTS, _SHIFT_Y = 2.0, -0.1
 """Scale and shift of the box around the detector's keypoints, in the crop of a head."""
 _MIRRORED_TRANSFORM = np.array([[1, -1, -1, -1], [-1, 1, 1, 1], [-1, 1, 1, 1], [1, 1, 1, 1]], np.float32)

@@ -36,6 +36,7 @@ FULL_GRID = AnchorGrid(input_size=192, strides=(4,), interpolated_aspect_ratio=0
 """Anchors of the detector for faces up to about 5 m away."""
 _GRIDS = {"face-short": SHORT_GRID, "face-full": FULL_GRID}
 _DETECTOR_RANGE = (-1.0, 1.0)
+"""Values of black and white in the input of the detector network."""
 _MESH_OUTPUTS = {"mesh": (468 * 3, 1), "attention": (468 * 3, 80 * 2, 71 * 2, 71 * 2, 5 * 2, 5 * 2, 1)}
 _BUNDLE_OVERLAP = 0.5
 """Minimum IoU of boxes that a face landmarker's graph blends into one."""

@@ -19,21 +19,21 @@ class Step(NamedTuple):
     name: str
     phase: Phase
     strength: float
-    start: complex  # of the palm
+    start: complex  # position of the palm at the begin
     rounds: float = 0.0
 
 
-class Seen(NamedTuple):
+class HandState(NamedTuple):
     """Hand in a frame. Positions are complex numbers x + iy in hand lengths from the first position of the hand."""
 
     time_s: float
     palm: complex
-    velocity: complex  # of the palm, per second
-    tip: complex  # of the index finger
-    tips: complex  # middle of the four fingers' tips
-    is_up: bool  # the fingers are out and point up in the image
-    reach: tuple[float, float, float]  # of the four fingers: least, mean and greatest; 1 is stretched
+    velocity: complex  # velocity of the palm per second
+    tip: complex  # tip of the index finger
+    tips: complex  # centre of the tips of the four fingers
+    is_up: bool  # the fingers are extended and point up in the image
+    reach: tuple[float, float, float]  # minimum, mean and maximum reach of the four fingers; 1 is extended
     index_reach: float
-    pinch: float  # between the tips of thumb and index finger
-    size: float  # length in pixels
-    angle_rad: float  # of the palm in the image, clockwise
+    pinch: float  # distance between the tips of thumb and index finger
+    size: float  # length of the hand in pixels
+    angle_rad: float  # clockwise angle of the palm in the image

@@ -1,4 +1,8 @@
-"""Recognizes the motions of all hands of a video or camera."""
+"""Recognize the motions of all hands in a stream.
+
+`python benchmarks/motions.py` measures the limits of all motions on generated paths, and false motions in ordinary
+movement.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +28,14 @@ _Key: TypeAlias = "tuple[int, Handedness]"
 
 
 class MotionRecognizer:
-    """Recognizes the motions of hands, frame by frame.
+    """Recognize the motions of hands, frame by frame.
 
     Args:
-        forget_s: a hand not seen for this long is forgotten, and its motions are cancelled.
-        custom: motions to report beside these, or None. Each is one event, its end, 0.12 s after the hand has made it.
+        forget_s: Seconds without a detection after which a hand is forgotten and its motions are cancelled.
+        custom: Additional motions to report, or None. Each is one event, its end, 0.12 s after the motion.
 
     Raises:
-        InputError: the duration is not positive.
+        InputError: The duration is not positive.
 
     Example:
         >>> recognizer = MotionRecognizer()
@@ -51,7 +55,7 @@ class MotionRecognizer:
         self._spotter = None if custom is None else MotionSpotter(custom, forget_s)
 
     def reset(self) -> None:
-        """Forget every hand, before another video."""
+        """Forget every hand before another stream."""
         self._tracks.clear()
         self._pair = None
         self._time_s = -math.inf
@@ -66,7 +70,7 @@ class MotionRecognizer:
             time_s: Time of the frame in seconds. It never decreases between calls.
 
         Raises:
-            InputError: a still's hand, without an id or a time, or time that runs backwards.
+            InputError: A hand has no id, the frame has no time, or the time decreases.
         """
         self._time_s = time_s = time_of(hands, time_s, self._time_s)
         events: list[MotionEvent] = []
@@ -75,7 +79,7 @@ class MotionRecognizer:
             if np.isfinite(hand.keypoints).all() and np.isfinite(hand.keypoints_3d).all():
                 track = self._tracks.setdefault(key, HandTrack())
                 events += [_event(key, time_s, track, item) for item in track.follow(hand, time_s)]
-        events += self._paired(time_s)
+        events += self._pair_events(time_s)
         for key in [key for key, item in self._tracks.items() if time_s - item.time_s > self._forget_s]:
             track = self._tracks.pop(key)
             events += [_event(key, time_s, track, item) for item in track.stop()]
@@ -93,8 +97,8 @@ class MotionRecognizer:
         self.reset()
         return events
 
-    def _paired(self, time_s: float) -> Iterator[MotionEvent]:
-        """Return the events of a pair of hands, if there is one."""
+    def _pair_events(self, time_s: float) -> Iterator[MotionEvent]:
+        """Yield the events of a pair of hands."""
         keys = sorted(key for key, item in self._tracks.items() if item.time_s == time_s)
         if self._pair is not None and list(self._pair[:2]) != keys:
             first, _, pair = self._pair

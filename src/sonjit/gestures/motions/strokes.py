@@ -1,4 +1,4 @@
-"""Motions along a path in the image: swipes, waves and circles."""
+"""Find swipes, waves and circles: motions along a path in the image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sonjit.gestures.motions.events import CIRCLES, SWIPES, Seen, Step
+from sonjit.gestures.motions.events import CIRCLES, SWIPES, HandState, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,57 +19,65 @@ if TYPE_CHECKING:
 
 
 class Swipes:
-    """A quick straight movement of the palm out of rest."""
+    """Quick straight movement of the palm from rest."""
 
-    SLOW, FAST = 1.5, 7.0  # hand lengths per second: reaching for something stays below the second
-    FAR = 1.2
-    REST_S, WITHIN_S, LASTS_S, RETURN_S = 0.1, 0.6, 1.2, 0.8
-    BENT = 0.18  # greatest distance from the straight line, of its length
-    ASIDE_RAD = math.radians(30)
-    ENDS, STRONGEST = 0.4, 14.0  # of the greatest speed, below which it ends; the speed of a strength of 1
+    SLOW, FAST = (
+        1.5,
+        7.0,
+    )  # maximum speed of rest, minimum peak speed, in hand lengths per second
+    FAR = 1.2  # minimum distance in hand lengths
+    REST_S, WITHIN_S, LASTS_S, RETURN_S = (
+        0.1,
+        0.6,
+        1.2,
+        0.8,
+    )  # rest before, time to begin, duration, return
+    BENT = 0.18  # maximum distance from the straight line as a fraction of its length
+    ASIDE_RAD = math.radians(30)  # maximum angle to an image axis
+    ENDS, STRONGEST = 0.4, 14.0  # fraction of the peak speed at which it ends; speed of strength 1
 
     def __init__(self) -> None:
         self._still_s: float | None = None
-        self._way: list[tuple[float, complex]] = []  # since the last rest
+        self._path: list[tuple[float, complex]] = []  # path since the last rest
         self._peak = 0.0
         self._name: str | None = None
         self._last: tuple[float, str] | None = None
 
-    def __call__(self, now: Seen) -> Iterator[Step]:
+    def __call__(self, now: HandState) -> Iterator[Step]:
         speed = abs(now.velocity)
         if self._name is not None:
-            yield from self._go_on(now, speed)
+            yield from self._continue(now, speed)
             return
         if speed < self.SLOW:
             self._still_s = now.time_s if self._still_s is None else self._still_s
             rested = now.time_s - self._still_s >= self.REST_S
-            self._way, self._peak = ([(now.time_s, now.palm)] if rested else []), 0.0
+            self._path, self._peak = ([(now.time_s, now.palm)] if rested else []), 0.0
             return
         self._still_s = None
-        if not self._way:
+        if not self._path:
             return
-        self._way.append((now.time_s, now.palm))
+        self._path.append((now.time_s, now.palm))
         self._peak = max(self._peak, speed)
-        if now.time_s - self._way[0][0] > self.WITHIN_S:
-            self._way = []
+        if now.time_s - self._path[0][0] > self.WITHIN_S:
+            self._path = []
         elif self._peak >= self.FAST and self._moved >= self.FAR and self._is_straight():
             self._name = self._direction()
             if self._name is not None and not self._is_return(now):
                 yield self._step("begin")
             else:
-                self._name, self._way = None, []
+                self._name, self._path = None, []
 
     def stop(self) -> Iterator[Step]:
         if self._name is not None:
             yield self._step("cancel")
-        self._name, self._way, self._still_s = None, [], None
+        self._name, self._path, self._still_s = None, [], None
 
-    def _go_on(self, now: Seen, speed: float) -> Iterator[Step]:
+    def _continue(self, now: HandState, speed: float) -> Iterator[Step]:
         before = self._moved
-        self._way.append((now.time_s, now.palm))
+        self._path.append((now.time_s, now.palm))
         self._peak = max(self._peak, speed)
         if speed > self.ENDS * self._peak and self._moved >= before:
-            if self._is_straight() and now.time_s - self._way[0][0] <= self.LASTS_S:
+            if self._is_straight() and now.time_s - self._path[0][0] <= self.LASTS_S:
                 yield self._step("progress")
             else:
                 yield from self.stop()
@@ -77,23 +85,23 @@ class Swipes:
         assert self._name is not None
         yield self._step("end")
         self._last = now.time_s, self._name
-        self._name, self._way = None, []
+        self._name, self._path = None, []
 
     @property
     def _moved(self) -> float:
-        return abs(self._way[-1][1] - self._way[0][1])
+        return abs(self._path[-1][1] - self._path[0][1])
 
     def _is_straight(self) -> bool:
-        start, end = self._way[0][1], self._way[-1][1]
+        start, end = self._path[0][1], self._path[-1][1]
         along = (end - start) / self._moved
-        return max(abs(((item - start) / along).imag) for _, item in self._way) <= self.BENT * self._moved
+        return max(abs(((item - start) / along).imag) for _, item in self._path) <= self.BENT * self._moved
 
     def _direction(self) -> str | None:
-        quarters = cmath.phase(self._way[-1][1] - self._way[0][1]) / (math.pi / 2)
+        quarters = cmath.phase(self._path[-1][1] - self._path[0][1]) / (math.pi / 2)
         aside = abs(quarters - round(quarters)) * math.pi / 2
         return SWIPES[round(quarters) % 4] if aside <= self.ASIDE_RAD else None
 
-    def _is_return(self, now: Seen) -> bool:
+    def _is_return(self, now: HandState) -> bool:
         """Check whether the hand only returns to the start of a swipe."""
         if self._last is None or self._name is None or now.time_s - self._last[0] > self.RETURN_S:
             return False
@@ -101,20 +109,20 @@ class Swipes:
 
     def _step(self, phase: Phase) -> Step:
         assert self._name is not None
-        return Step(self._name, phase, min(1.0, self._peak / self.STRONGEST), self._way[0][1])
+        return Step(self._name, phase, min(1.0, self._peak / self.STRONGEST), self._path[0][1])
 
 
 class _Turn(NamedTuple):
-    """Where the hand of a wave turned back."""
+    """Reversal of a waving hand."""
 
     time_s: float
-    place: complex
-    spread: float  # of y on the way there
+    position: complex
+    spread: float  # range of y since the previous reversal
     is_up: bool
 
 
-class _Rounds(ABC):
-    """What is done again and again in one place."""
+class _RepeatedMotion(ABC):
+    """Motion that repeats in one place."""
 
     _start: complex | None
 
@@ -124,7 +132,7 @@ class _Rounds(ABC):
     @abstractmethod
     def _reset(self) -> None: ...
 
-    def _go_on(self, *, is_over: bool) -> Iterator[Step]:
+    def _continue(self, *, is_over: bool) -> Iterator[Step]:
         if is_over:
             yield from self.stop("end")
         else:
@@ -136,14 +144,14 @@ class _Rounds(ABC):
         self._reset()
 
 
-class Waves(_Rounds):
-    """The fingertips of a raised open hand to and fro."""
+class Waves(_RepeatedMotion):
+    """Movement of the fingertips of a raised open hand to and fro."""
 
-    BACK, FURTHER = 0.2, 0.05  # so far back is a turn; so far on is no noise
-    LEAST, MOST = 0.3, 2.0  # length of a swing
-    WITHIN_S, STILL_S = 0.6, 0.35  # a swing, and rest after the last one
-    FLAT = 0.35  # height of a swing, of its length
-    TURNS = 3
+    BACK, FURTHER = 0.2, 0.05  # minimum movement of a reversal, and of an advance beyond noise
+    LEAST, MOST = 0.3, 2.0  # minimum and maximum length of a swing
+    WITHIN_S, STILL_S = 0.6, 0.35  # maximum duration of a swing, and of rest after the last one
+    FLAT = 0.35  # maximum height of a swing as a fraction of its length
+    TURNS = 3  # reversals until a wave begins
 
     def __init__(self) -> None:
         self._reset()
@@ -157,7 +165,7 @@ class Waves(_Rounds):
         self._start: complex | None = None
         self._swings = 0
 
-    def __call__(self, now: Seen) -> Iterator[Step]:
+    def __call__(self, now: HandState) -> Iterator[Step]:
         if self._extreme is None:
             self._extreme = now.time_s, now.tips
             self._low = self._high = now.tips.imag
@@ -178,9 +186,9 @@ class Waves(_Rounds):
                 return
         if self._start is None:
             return
-        yield from self._go_on(is_over=now.time_s - self._extreme[0] > self.STILL_S or not self._is_wave())
+        yield from self._continue(is_over=now.time_s - self._extreme[0] > self.STILL_S or not self._is_wave())
 
-    def _turn(self, now: Seen) -> None:
+    def _turn(self, now: HandState) -> None:
         assert self._extreme is not None
         self._turns.append(_Turn(*self._extreme, self._high - self._low, self._is_up))
         del self._turns[: -self.TURNS]
@@ -193,65 +201,65 @@ class Waves(_Rounds):
             return False
         swings = list(zip(self._turns, self._turns[1:], strict=False))
         return all(
-            self.LEAST <= abs((b.place - a.place).real) <= self.MOST
+            self.LEAST <= abs((b.position - a.position).real) <= self.MOST
             and b.time_s - a.time_s <= self.WITHIN_S
-            and b.spread <= self.FLAT * abs((b.place - a.place).real)
+            and b.spread <= self.FLAT * abs((b.position - a.position).real)
             and b.is_up
             for a, b in swings
         )
 
     def _step(self, phase: Phase) -> Step:
         assert self._start is not None
-        width = abs((self._turns[-1].place - self._turns[-2].place).real)
+        width = abs((self._turns[-1].position - self._turns[-2].position).real)
         return Step("Wave", phase, min(1.0, width), self._start, self._swings)
 
 
-class Circles(_Rounds):
-    """The tip of the index finger, or the whole hand with it, round and round."""
+class Circles(_RepeatedMotion):
+    """Circular movement of the tip of the index finger."""
 
-    STEP = 0.12  # noise is smaller
-    WITHIN_S, STILL_S = 2.5, 0.3
-    RADIUS = 0.3
-    INDEX = 0.6  # least reach of the index finger; a fist goes round for another reason
-    ROUND = 0.3  # standard deviation of the distances from the middle, of their mean
-    LONG = 0.6  # an ellipse of which one axis is twice the other
-    RING = (0.4, 1.8)  # of the radius, where the circle goes on
+    STEP = 0.12  # minimum movement between two points of the path; noise is smaller
+    WITHIN_S, STILL_S = 2.5, 0.3  # maximum duration of a turn, and of rest
+    RADIUS = 0.3  # minimum radius in hand lengths
+    INDEX = 0.6  # minimum reach of the index finger; a fist may circle for other reasons
+    ROUND = 0.3  # maximum standard deviation of the radii as a fraction of their mean
+    LONG = 0.6  # maximum elongation, 0 for a circle and 1 for a line; an ellipse with axes 2:1 has 0.6
+    RING = (0.4, 1.8)  # range of distances from the centre, in radii, in which the circle continues
     TURN_RAD = 2 * math.pi * 0.95
 
     def __init__(self) -> None:
-        self._way: deque[tuple[float, complex]] = deque()
+        self._path: deque[tuple[float, complex]] = deque()
         self._start: complex | None = None
         self._middle, self._radius, self._turned = 0j, 0.0, 0.0
 
-    def __call__(self, now: Seen) -> Iterator[Step]:
-        way = self._way
+    def __call__(self, now: HandState) -> Iterator[Step]:
+        path = self._path
         if now.index_reach < self.INDEX:
             yield from self.stop("end")
             return
-        while way and now.time_s - way[0][0] > self.WITHIN_S:
-            way.popleft()
-        is_new = not way or abs(now.tip - way[-1][1]) >= self.STEP
+        while path and now.time_s - path[0][0] > self.WITHIN_S:
+            path.popleft()
+        is_new = not path or abs(now.tip - path[-1][1]) >= self.STEP
         if is_new:
-            way.append((now.time_s, now.tip))
+            path.append((now.time_s, now.tip))
         if self._start is None:
             if is_new and self._find():
                 self._start = now.palm
                 yield self._step("begin")
             return
-        if is_new and len(way) > 2:
-            self._turned += _turn_rad(*(point for _, point in list(way)[-3:]))
+        if is_new and len(path) > 2:
+            self._turned += _turn_rad(*(point for _, point in list(path)[-3:]))
             self._find(renew=True)
         off = abs(now.tip - self._middle) / self._radius
-        is_still = not way or now.time_s - way[-1][0] > self.STILL_S
-        yield from self._go_on(is_over=is_still or not self.RING[0] <= off <= self.RING[1])
+        is_still = not path or now.time_s - path[-1][0] > self.STILL_S
+        yield from self._continue(is_over=is_still or not self.RING[0] <= off <= self.RING[1])
 
     def _reset(self) -> None:
-        self._way.clear()
+        self._path.clear()
         self._start = None
 
     def _find(self, *, renew: bool = False) -> bool:
         """Fit a circle to the last turn of the path. Return whether it is round, its centre and its radius."""
-        points = [point for _, point in self._way]
+        points = [point for _, point in self._path]
         turned = 0.0
         for first in range(len(points) - 3, -1, -1):
             turned += _turn_rad(*points[first : first + 3])

@@ -388,7 +388,7 @@ class SoundTrack:
     def copy_until(self, time_s: float | None) -> None:
         """Carry over what sounds before `time_s` on the images' clock; `None` carries all the rest.
 
-        Where the track is damaged so that nothing more of it can be used, it ends; the images go on.
+        If the rest of the track is damaged, the sound ends and the images continue.
         """
         from av.error import FFmpegError
 

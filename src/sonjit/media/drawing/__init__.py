@@ -103,10 +103,10 @@ def _label(drawing: Drawing, result: Result, person: Person | None, note: str) -
 def draw_frame(rgb: ImageLike, frame: Frame, *, labels: bool = True, notes: Sequence[str] = ()) -> Image:
     """Return a new image with all results of a frame drawn over it.
 
-    The lighter and larger a point, the nearer it is to the camera. The person's own left is warm, their right blue.
-    Points of a body that are rather hidden than seen are small and hollow, their limbs thin. Where bodies have masks,
-    people are cut out: a checkerboard stands for what is not of them. Widths follow the size of each instance and of
-    the image. Points that are unknown (NaN) or far outside are left out.
+    A lighter and larger point is nearer to the camera. The person's left is warm, the right blue. Points of a body
+    that are probably occluded are small and hollow, and their limbs thin. Where bodies have masks,
+    people are cut out over a checkerboard. Widths follow the size of each instance and of the image. Points that are
+    unknown (NaN) or far outside are not drawn.
 
     Args:
         rgb: Image in any form that `rgb_from` takes. It is not changed.
@@ -124,11 +124,11 @@ def draw_frame(rgb: ImageLike, frame: Frame, *, labels: bool = True, notes: Sequ
         person = result if isinstance(result, Person) else None
         shown += [(_drawing_of(part), part, person, next(noted)) for part in result.parts]
     shown.sort(key=lambda item: item[0].layer)
-    with np.errstate(all="ignore"):  # what is computed from unknown points is unknown, and not drawn
+    with np.errstate(all="ignore"):  # values of unknown points are unknown and not drawn
         draw_cut_out(canvas, [part.mask for _, part, *_ in shown if isinstance(part, Body) and part.mask is not None])
         for drawing, result, person, _ in shown:
             drawing.draw(canvas, result, person)
-        if labels:  # after all else, so that no line crosses a label
+        if labels:  # last, so that no line crosses a label
             drawn_labels = [label for item in shown if (label := _label(*item)) is not None]
             draw_labels(canvas, drawn_labels, [box for _, result, *_ in shown if (box := head_box(result)) is not None])
     return canvas

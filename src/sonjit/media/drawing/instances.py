@@ -40,11 +40,13 @@ CONTOURS: dict[str, Colour] = {
 }
 """RGB of each contour: the person's own left warm, their right blue, all paler than hands."""
 _MESH: Colour = (232, 240, 255)
+"""RGB of the lines of a face mesh."""
 _UP = np.array([0.0, -1.0])
 _ASIDE = np.array([1.0, 0.0])
 SEEN: float = load_spec("results")["visible_score"]
 """Visibility from which a keypoint counts as seen; an unknown one does too."""
 _HIDDEN_OPACITY = 0.4
+"""Opacity of keypoints that are not visible."""
 PERSON_COLOURS: tuple[Colour, ...] = (
     (96, 132, 255),
     (46, 204, 160),
@@ -54,6 +56,7 @@ PERSON_COLOURS: tuple[Colour, ...] = (
     (90, 200, 250),
 )
 _OPACITY = 0.42
+"""Opacity of the mask of a person."""
 _BOARD = (255, 204)
 """Greys of the checkerboard that shows transparency."""
 

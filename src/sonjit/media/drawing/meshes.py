@@ -26,7 +26,7 @@ def draw_mesh(
     normals: RealArray | None = None,
     opacity: float = 0.6,
 ) -> None:
-    """Lay a shaded mesh over an image, in place.
+    """Draw a shaded mesh over an image, in place.
 
     Args:
         canvas: RGB image (H, W, 3), uint8, changed in place.

@@ -19,7 +19,7 @@ _SPEC = load_spec("drawing")
 LEFT: Colour = rgb_from_hex(_SPEC["colours"]["left"])
 RIGHT: Colour = rgb_from_hex(_SPEC["colours"]["right"])
 NEUTRAL: Colour = rgb_from_hex(_SPEC["colours"]["neutral"])
-"""RGB of the person's own left, their right, and what belongs to neither."""
+"""RGB of the person's left side, right side, and middle."""
 
 INK: Colour = rgb_from_hex(_SPEC["colours"]["ink"])
 """The dark edge that keeps lines readable on skin and on white."""
@@ -37,6 +37,7 @@ _SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 _TEXT = (245, 246, 250)
 _OPACITY = 0.8
 _LEAST_SCALE = 0.36
+"""Minimum scale of the letters of labels."""
 _LABEL_SIZE = 420
 """Pixels of an instance whose label is in letters of scale 1."""
 _STEPS = 4
@@ -257,7 +258,7 @@ class _Plate:
         self.width, self.height = text_width + 2 * self.pad + self._bar, self._text_height + 2 * self.pad
 
     def draw(self, canvas: Image, left: int, top: int, accent: Colour) -> None:
-        """Lay it over the canvas, where it must fit."""
+        """Draw the plate over the canvas, which must contain it."""
         import cv2
 
         label = canvas[top : top + self.height, left : left + self.width]

@@ -94,7 +94,7 @@ def _checked_format(data: bytes, name: str) -> str | None:
         raise InputError(f"{name} is empty (0 bytes): copy or export it again")
     found = image_format(data[:SNIFF_BYTES])
     if found is None and is_text(data[:SNIFF_BYTES]):
-        raise InputError(f"{name} holds text, not an image: name a JPEG, PNG, WebP, BMP, TIFF or HEIC file")
+        raise InputError(f"{name} contains text, not an image. Use a JPEG, PNG, WebP, BMP, TIFF or HEIC file")
     if damage := image_damage(data, found):
         raise InputError(f"{name}: {damage}; copy or export it again")
     return found

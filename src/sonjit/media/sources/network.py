@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ADDRESS_STARTS = ("rtsp://", "rtsps://", "http://", "https://")
 _PROTOCOLS = "rtsp,rtsps,rtp,udp,tcp,tls,http,https,crypto,httpproxy"  # no file: an address opens nothing on this disk
 _OPEN_S, _READ_S = 10.0, 5.0
+"""Time limits of opening a camera and of reading an image."""
 
 
 def is_address(named: str) -> bool:
@@ -30,7 +31,8 @@ class NetworkCameraSource(Source):
     """Images of a network camera (RTSP, MJPEG or HLS over HTTP), always the newest one, as `CameraSource` gives them.
 
     `index` counts all images received; `time` is the wall time in seconds since it was opened, taken when the image
-    arrived. Where the camera ends the stream, or sends nothing for five seconds, the images end; `problems` says so.
+    arrived. If the camera ends the stream, or sends nothing for five seconds, the images end. `problems`
+    contains the reason.
 
     Args:
         address: Address such as `rtsp://user:password@host/stream`; `name` omits user and password.
@@ -51,7 +53,7 @@ class NetworkCameraSource(Source):
         stream = video_stream(self._container)
         problem = None
         if stream is None:
-            problem = "holds no video stream; name the address of its video"
+            problem = "contains no video stream. Use the address of the video"
         elif self._container.duration:
             problem = f"is a recording of {self._container.duration / 1e6:.0f} s; download it and name the file"
         if stream is None or problem:

@@ -108,7 +108,7 @@ class CameraSource(Source):
         number: Index of the camera, from 0.
 
     Raises:
-        InputError: No such camera, or another program holds it.
+        InputError: No such camera, or another program uses it.
         JobError: The camera stopped giving images.
     """
 
@@ -126,7 +126,7 @@ class CameraSource(Source):
         if not opened:
             self._capture.release()
             raise InputError(
-                f"{self.name} does not open: plug it in, close the program that holds it, or try another number"
+                f"{self.name} does not open: plug it in, close the program that uses it, or try another number"
             )
         self._start_s = time.monotonic()
         self.width = round(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH)) or None
@@ -228,7 +228,7 @@ def _source_from_remote(url: str) -> Source:
     found = remote_files(url)
     if found is not None:
         if not (images := _images(found)):
-            raise InputError(f"{url} holds no images: looked for names ending in {', '.join(IMAGE_ENDINGS)}")
+            raise InputError(f"{url} contains no images with names ending in {', '.join(IMAGE_ENDINGS)}")
         return FolderSource(url, images, [file.name for file in images])
     file = RemoteFile(url)
     fetched = file.fetch()
@@ -260,7 +260,7 @@ def _matches(pattern: str) -> list[Path]:
 def _source_from_folder(path: Path) -> Source:
     files = image_files(path)
     if not files:
-        raise InputError(f"{path} holds no images: looked for names ending in {', '.join(IMAGE_ENDINGS)}")
+        raise InputError(f"{path} contains no images with names ending in {', '.join(IMAGE_ENDINGS)}")
     return FolderSource(str(path), files, [file.name for file in files])
 
 
@@ -300,7 +300,7 @@ def is_mp4(head: bytes) -> bool:
 
 def _refuse_text(head: bytes, name: str) -> None:
     if is_text(head):
-        raise InputError(f"{name} holds text: name an image, a folder, a glob, a video or camera:0")
+        raise InputError(f"{name} contains text. Use an image, a folder, a glob, a video or camera:0")
 
 
 def _images(paths: Iterable[_F]) -> list[_F]:

@@ -61,7 +61,7 @@ class VideoSource(Source):
         stream = video_stream(container)
         if stream is None:
             container.close()
-            raise InputError(f"{name} holds no video stream: name an image or a video")
+            raise InputError(f"{name} contains no video stream. Use an image or a video")
         rate = stream.average_rate or stream.guessed_rate
         self.fps = float(rate) if rate else None
         self.time_base: Fraction | None = stream.time_base
@@ -156,7 +156,7 @@ def decoded_frames(container: InputContainer, stream: VideoStream, damage: Damag
             yield from packet.decode()
         except (FFmpegError, OSError) as error:
             damage.add(error.strerror or error)
-    with suppress(FFmpegError, OSError):  # after a read error the decoder still holds whole frames
+    with suppress(FFmpegError, OSError):  # after a read error the decoder still has complete frames
         yield from stream.decode(None)
 
 

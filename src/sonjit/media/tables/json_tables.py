@@ -18,22 +18,14 @@ from sonjit.media.tables.base import Extras, ExtraTypes, FrameWriter, Header, Te
 from sonjit.results import RESULT_TYPES, Frame, Person
 
 
-class _Encoder:
-    """Frames as lines of JSON; an instance with further values has them under "measures"."""
-
-    def __init__(self, header: Header, extra: ExtraTypes) -> None:
-        self.header = header
-        self._kinds = (header.kind,)
-        self._extra = extra
-
-    def line(self, frame: Frame, extras: Extras | None) -> str:
-        """Return one frame as a line of JSON."""
-        data = frame.to_dict(self._kinds)
-        measured = known_extras(frame, extras, self._extra)
-        if self._extra:
-            for instance, values in zip(_instances(data), measured, strict=True):
-                instance["measures"] = dict(zip(self._extra, values, strict=True))
-        return json_from(data)
+def _line_of_frame(header: Header, extra: ExtraTypes, frame: Frame, extras: Extras | None) -> str:
+    """Return a frame as a line of JSON. An instance with additional values contains them as "measures"."""
+    data = frame.to_dict((header.kind,))
+    measured = known_extras(frame, extras, extra)
+    if extra:
+        for instance, values in zip(_instances(data), measured, strict=True):
+            instance["measures"] = dict(zip(extra, values, strict=True))
+    return json_from(data)
 
 
 def _instances(frame: JsonObject) -> Iterator[MutableMapping[str, Any]]:
@@ -49,7 +41,7 @@ class _JsonFileWriter(TextOutput, FrameWriter):
 
     def __init__(self, path: Path, header: Header, extra: ExtraTypes, between: str, after: str) -> None:
         super().__init__(path, newline="\n")
-        self._encoder = _Encoder(header, extra)
+        self._header, self._extra = header, extra
         self._file.write(self._start(header))
         self._separator, self._between, self._after = "", between, after
 
@@ -60,7 +52,7 @@ class _JsonFileWriter(TextOutput, FrameWriter):
     def write(self, frame: Frame, extras: Extras | None = None) -> None:
         """Append one frame."""
         with failing_as_job(self._draft.final):
-            self._file.write(self._separator + self._encoder.line(frame, extras))
+            self._file.write(self._separator + _line_of_frame(self._header, self._extra, frame, extras))
         self._separator = self._between
 
     def _finish(self) -> None:
@@ -73,7 +65,7 @@ class _JsonFileWriter(TextOutput, FrameWriter):
 
     def _add_sources(self) -> None:
         """Write the file again with the size of each source in its header."""
-        header, written = self._encoder.header, self._draft
+        header, written = self._header, self._draft
         self._draft = Draft(written.final)
         with written.path.open("rb") as file, self._draft.path.open("wb") as complete:
             file.seek(len(_encoded(self._start(header))))
@@ -111,11 +103,12 @@ class StandardOutputWriter(FrameWriter):
 
     def __init__(self, header: Header, extra: ExtraTypes) -> None:
         super().__init__()
-        self._encoder, self._source = _Encoder(header, extra), header.source
+        self._header, self._extra = header, extra
 
     def write(self, frame: Frame, extras: Extras | None = None) -> None:
         """Print one frame."""
-        sys.stdout.write(self._encoder.line(replace(frame, source=frame.source or self._source), extras) + "\n")
+        frame = replace(frame, source=frame.source or self._header.source)
+        sys.stdout.write(_line_of_frame(self._header, self._extra, frame, extras) + "\n")
         sys.stdout.flush()
 
     def _finish(self) -> None: ...

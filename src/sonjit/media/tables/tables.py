@@ -120,8 +120,8 @@ def open_writer(
 
     `.bvh`, `.glb` and `.vrma` are characters that follow bodies or people; they ignore further values.
 
-    The file appears under its name when the writer is closed, whole and valid after any number of frames. Memory does
-    not grow with the number of frames.
+    The file appears under its name when the writer is closed, complete and valid after any number of frames. Memory
+    does not grow with the number of frames.
 
     Args:
         path: File to write; missing folders are created. `-` prints each frame as a line of JSON with its source.
@@ -152,12 +152,16 @@ def open_writer(
 
 
 def open_row_writer(path: Path, header: Mapping[str, object] | None, columns: ColumnTypes) -> RowWriter:
-    """Open a row table for what is no frame; raises as `open_writer`, and InputError where the format has none."""
+    """Open a table of rows that are not frames.
+
+    Raises:
+        InputError: As in `open_writer`, or the format contains only frames.
+    """
     ending = _ending(path)
     open_rows = _FORMATS[ending][2]
     if open_rows is None:
         endings = ", ".join([".json", ".jsonl", *(item for item, (*_, rows) in _FORMATS.items() if rows)])
-        raise InputError(f"{path}: {ending} tables are of frames alone; give one of {endings}")
+        raise InputError(f"{path}: {ending} tables contain only frames. Choose from {endings}")
     return open_rows(path, header, columns)
 
 
@@ -187,12 +191,12 @@ def convert_table(
 
 
 def load_frames(path: str | os.PathLike[str]) -> tuple[Header, list[Frame]]:
-    """Read back what `open_writer` wrote, exactly, to the last bit of the float32 keypoints; extras are left out.
+    """Read back what `open_writer` wrote, exactly, to the last bit of the float32 keypoints, without extra columns.
 
-    No table holds a body's mask. The row tables hold less than JSON. What has no column reads as unknown: a hand's
-    `handedness_score` as `None`, a body's `presence` and the box of a face with 6 keypoints as NaN; a mesh's box is
-    tight around its keypoints. CSV has no header: only the kind is known, from what was found. A person is known by the
-    hands or face after a body; in a CSV in which no body has any, people read as bodies (Parquet's header says which).
+    No table contains a body's mask. The row tables contain less than JSON. Values without a column are unknown: a
+    hand's `handedness_score` as `None`, a body's `presence` and the box of a face with 6 keypoints as NaN. A mesh's box
+    is tight around its keypoints. CSV has no header, so its kind follows from its rows: a body with hands or a face is
+    a person, and people without either are read as bodies. Parquet's header contains the kind.
 
     Raises:
         InputError: A missing or damaged file, or an unknown ending.
@@ -219,5 +223,5 @@ def _ending(path: Path) -> str:
     ending = path.suffix.lower()
     if not _FORMATS.has(ending):
         known = ", ".join((*_FORMATS, EXCEL_ENDING, *CHARACTER_ENDINGS))
-        raise InputError(f"{path}: unknown ending {ending!r}; known: {known}{extension_problems()}")
+        raise InputError(f"{path}: Unknown ending {ending!r}. Choose from {known}{extension_problems()}")
     return ending

@@ -26,6 +26,7 @@ _JOINTS = tuple((chain[i], chain[i + 1], chain[i + 2]) for chain in _CHAINS for 
 _PINCHES = tuple((4, tip) for tip in (8, 12, 16, 20))
 _DIRECTIONS = ((2, 4), (_WRIST, _INDEX_MCP), (5, 6), (9, 10), (13, 14), (17, 18))
 _MAX_TILT_RAD = math.pi / 3
+"""Maximum tilt of the palm, at which spreads of the fingers are still measured."""
 _FINGER_OUT, _THUMB_OUT_RAD = 0.75, -0.3  # from which reach and spread they count as stretched out
 
 HAND_MEASURES = (

@@ -50,7 +50,9 @@ class Skeleton:
         try:
             return self.keypoints.index(keypoint)
         except ValueError:
-            raise InputError(f"{self.name} has no keypoint {keypoint!r}; known: {', '.join(self.keypoints)}") from None
+            raise InputError(
+                f"{self.name} has no keypoint {keypoint!r}. Choose from {', '.join(self.keypoints)}"
+            ) from None
 
     @property
     def bones(self) -> tuple[tuple[int, int], ...]:

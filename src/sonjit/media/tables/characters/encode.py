@@ -24,6 +24,7 @@ _ROTATION_CHANNELS: Final = "Zrotation Xrotation Yrotation"
 _COLOURS: Final = ((0.6, 0.36, 0.26), (0.2, 0.4, 0.62), (0.3, 0.5, 0.25), (0.6, 0.5, 0.15))
 _CORNERS: Final = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
 _THICKNESS, _MAX_RADIUS_M, _SHORTEST_M = 0.16, 0.05, 0.01
+"""Half width of a bone relative to its length, its maximum, and minimum length of a drawn bone."""
 
 
 def bvh_from_character(motion: Motion, times: FloatArray, step_s: float, convention: BoneNames) -> str:

@@ -50,12 +50,17 @@ _MIRROR: Final = np.array([-1.0, 1.0, 1.0])
 
 _LEAST_PRESENCE = 0.5
 _LEAST_KEYPOINTS = 6
+"""Minimum presence of a keypoint that is used. If fewer keypoints have it, all are used."""
 _FIRST_PLACE_M: Final = np.array([0.0, 0.0, 2.0])
 _NEAREST_M = 0.1
+"""Minimum depth of a keypoint in front of the camera."""
 _SMOOTHING_S, _ROOT_SMOOTHING_S, _HINGE_SMOOTHING_S, _HAND_SMOOTHING_S = 0.03, 0.1, 0.1, 0.05
+"""Time constants of keypoints, the position of the person, axes of elbows and knees, and rotations of hands."""
 _STRAIGHT, _BENT = 0.1, 0.5  # sines of the angle of an elbow or knee between which its plane becomes certain
 _CONTACT_SPEED, _CONTACT_HEIGHT_M, _CONTACT_S = 0.25, 0.06, 0.2
+"""Maximum speed in metres per second and maximum height of a foot on the ground, and minimum time of a contact."""
 _GROUND_PERCENTILE = 5
+"""Percentile of the heights of the feet that is the ground."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,9 @@ CHARACTER_LISTS: Final = ("bodies", "people")
 """Kinds of results that become characters."""
 
 _DEFAULT_FPS = 30
+"""Frames per second of sources without a rate."""
 _SHORTEST_TRACK = 5
+"""Minimum number of frames of a person that becomes a character, unless all have fewer."""
 
 
 class CharacterWriter(FrameWriter):

@@ -123,11 +123,11 @@ class GestureRecognizer(HandTask[GestureRecognizerResult]):
     def _gestures(self, networks: GestureNetworks | None, frame: Frame, hand: Hand) -> list[Category]:
         """Return the best category of the first classifier that recognises a gesture, otherwise the first "None"."""
         if networks is None:
-            told = [[_by_keypoints(hand)]]
+            classified = [[_by_keypoints(hand)]]
         else:
             scores = networks.scores(hand, max(frame.rgb.shape[:2]), frame.image.width)
-            told = [[_category(*item) for item in one.items()] for one in scores]
-        best = [one[:1] for one in map(ClassifierOptions.choose, self._chosen, told) if one]
+            classified = [[_category(*item) for item in one.items()] for one in scores]
+        best = [one[:1] for one in map(ClassifierOptions.choose, self._chosen, classified) if one]
         return next((one for one in best if one[0].category_name != _NONE), best[0] if best else [])
 
 
