@@ -63,21 +63,22 @@ VOCABULARY: Final = Vocabulary(
 """Vocabulary of the shipped classifier."""
 
 GESTURES: Final = VOCABULARY.names
-"""Every name of a gesture. The first seven of MediaPipe's gesture recogniser are spelled as there."""
+"""Every name of a gesture. The first seven have the spelling of MediaPipe's gesture recogniser."""
 
 
 class GestureClassifier:
     """Classifier of hand gestures.
 
     Args:
-        weights: arrays by name, as `sonjit train gestures` writes them: `weights_0` (F, H), `bias_0` (H,), `weights_1`
+        weights: Arrays by name, as `sonjit train gestures` writes them: `weights_0` (F, H), `bias_0` (H,), `weights_1`
             (H, E), `bias_1` (E,), `weights_2` (E, P) and `bias_2` (P,) of three layers, the first two rectified, to
-            logits of poses; `shape` (P,), the index of each pose's shape. The shipped one's also have what custom
-            gestures are told by: `whitening` (E, E) and `whitening_bias` (E,) to axes in which hands of one pose have
-            variance 1, and `spread` (E,), the variance of poses along them; and `with_image.`, a second network for
-            hands whose `appearance` is known: `weights_0` (F, K) of the features, `weights_1` (21 A + K, H) of the
-            appearance and what that gives, `weights_2` (H, E), `weights_3` (E, P), each with its `bias_`, all but the
-            last rectified; `shape` (P,); and `calibration` (2,) of `calibrated_shares` for its probabilities.
+            logits of poses; `shape` (P,), the index of each pose's shape. Custom gestures require further
+            arrays, which the shipped weights have: `whitening` (E, E) and `whitening_bias` (E,) to axes in which hands
+            of one pose have variance 1, and `spread` (E,), the variance of poses along them. `with_image.` is the
+            prefix of a second network for hands with `appearance`: `weights_0` (F, K) of the features, `weights_1`
+            (21 A + K, H) of the appearance and these outputs, `weights_2` (H, E), `weights_3` (E, P), each with its
+            `bias_`, all but the last rectified; `shape` (P,); and `calibration` (2,) of `calibrated_shares` for
+            its probabilities.
         vocabulary: Names of its classes.
     """
 

@@ -255,7 +255,7 @@ def _pynput(part: str) -> ModuleType:
     try:
         return import_module(f"pynput.{part}")
     except ImportError as error:  # no screen
-        raise InputError(f"a key or pointer cannot work here: {' '.join(str(error).split())}") from None
+        raise InputError(f"a key or pointer is not available: {' '.join(str(error).split())}") from None
 
 
 def _key(target: str, _: ExitStack) -> Sender:

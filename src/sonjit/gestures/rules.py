@@ -1,7 +1,7 @@
-"""Rules of a map: on what each acts, what it does then, and the commands that it makes.
+"""Read control maps: rules with a trigger and an action, and the commands that they make.
 
-A map is a TOML file of rules. Each rule has a trigger (`on`, a gesture or motion, or `measure`, a number) and what is
-done then, one of `ACTIONS`. A gesture may pause and resume all of them.
+A map is a TOML file of rules. Each rule has a trigger (`on`, a gesture or motion, or `measure`, a number) and an
+action, one of `ACTIONS`. A gesture may pause and resume all rules.
 """
 
 from __future__ import annotations
@@ -38,29 +38,29 @@ ACTIONS: Final = {
     "click": "one of left, middle, right",
     "pointer": "x or y with a measure, press or release with a gesture or motion",
 }
-"""What a rule may do, each with what its target is."""
+"""Actions of rules, with the form of their target."""
 _BUTTONS: Final = ("left", "middle", "right")
 _SCHEMES: Final = {"post": ("http", "https"), "websocket": ("ws", "wss")}
 _NUMBERS: Final = MEASURE_NAMES[Hand.kind]
 PLACES: Final = ("x", "y")
-"""Further measures: the middle of the palm as shares of the image's width and height."""
+"""Further measures: the centre of the palm as fractions of the image's width and height."""
 _OF_MEASURES: Final = ("from", "to", "smooth_s", "dead_zone")
 
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """One rule of a map.
+    """Rule of a control map.
 
     Attributes:
-        on: a gesture, shipped or custom, or one of `MOTIONS`; None for a measure.
+        on: Gesture, shipped or custom, or one of `MOTIONS`; None for a measure.
         phase: Phase of a motion. Default: `end` for swipes, `begin` for others. Gestures have None.
         measure: Measure of a hand, or `x` or `y` of the palm as share of the image; None for a gesture or motion.
-        hand: the side that counts, or None for both.
-        low, high: `from` in the map: of the measure, what is sent as the first and last of `to`.
-        to: the least and greatest number that is sent.
-        smooth_s: time constant of the smoothing in seconds; 0 is none.
-        dead_zone: least difference from the number that was sent last.
-        action: one of `ACTIONS`.
+        hand: Side of the hand, or None for both.
+        low, high: `from` in the map: values of the measure that are sent as the first and last number of `to`.
+        to: Minimum and maximum number to send.
+        smooth_s: Time constant of the smoothing in seconds; 0 for no smoothing.
+        dead_zone: Minimum difference from the last number sent.
+        action: Name in `ACTIONS`.
         target: Target of the action, see `ACTIONS`.
     """
 

@@ -70,7 +70,7 @@ _XYZ, _XYZ_M = ("x", "y", "z"), ("x_m", "y_m", "z_m")
 LEAST_SIDE_SCORE: float = load_spec("results")["known_side_score"]
 """Minimum score of a hand's label at which its side counts as known."""
 Instance: TypeAlias = "Hand | Face | Body"
-"""What has keypoints of its own."""
+"""Result with its own keypoints. A person has those of its parts."""
 _OWN_LISTS = ("hands", "faces", "bodies", "people")
 
 

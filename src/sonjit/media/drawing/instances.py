@@ -258,7 +258,7 @@ def _side_colour(body: Body, k: int) -> Colour:
 
 
 def draw_cut_out(canvas: Image, masks: Sequence[Float32Array]) -> None:
-    """Put a checkerboard behind people, in place, and a fine outline of its own around each; nothing without masks.
+    """Draw a checkerboard behind people, and a fine outline around each, in place. Without masks nothing changes.
 
     Args:
         canvas: RGB image (H, W, 3), uint8, changed in place.

@@ -200,15 +200,14 @@ def label_of(
 
 
 def draw_labels(canvas: Image, labels: Sequence[Label], avoid: Sequence[Box] = ()) -> None:
-    """Write labels inside the image, in place, so that they hide neither each other nor what is to be seen.
+    """Write labels inside the image, in place, so that they hide neither each other nor the areas to avoid.
 
-    Where there is too little room they overlap as little as can be. One whose point is unknown is left out, and one
-    that is larger than the image.
+    Labels overlap as little as possible. Labels with an unknown point, or larger than the image, are omitted.
 
     Args:
         canvas: RGB image (H, W, 3), uint8, changed in place.
         labels: Labels in order of priority.
-        avoid: boxes, such as those of faces: x_min, y_min, x_max, y_max in pixels.
+        avoid: Boxes to keep visible, such as those of faces: x_min, y_min, x_max, y_max in pixels.
     """
     height, width = canvas.shape[:2]
     obstacles = [np.array(box, np.float64) for box in avoid if np.isfinite(box).all()]

@@ -145,7 +145,7 @@ class FrameWriter(Output):
 
 
 class RowWriter(Output):
-    """A table of what is no frame being written, row by row."""
+    """Open table of rows that are not frames."""
 
     @abstractmethod
     def write(self, rows: Iterable[Mapping[str, Value]]) -> None:
