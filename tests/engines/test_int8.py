@@ -148,7 +148,7 @@ def test_what_rounding_adds_to_means_is_taken_off(landmarks, images, monkeypatch
 def test_a_tighter_goal_leaves_more_in_f32(landmarks, images):
     loose = quantize(landmarks, Landmarks(4, step=2), images[::2], images[1::2], shift_px=100)
     assert loose.f32 == 0
-    with pytest.raises(InputError, match=r"no layer bears int8 within 1e-12 px"):
+    with pytest.raises(InputError, match=r"no layer can be int8 within 1e-12 px"):
         quantize(landmarks, Landmarks(4, step=2), images[::2], images[1::2], shift_px=1e-12)
 
 
@@ -161,7 +161,7 @@ def test_a_form_that_saves_no_time_is_not_written(landmarks, images, monkeypatch
 
 
 def test_images_that_show_nothing_are_refused(landmarks, images):
-    with pytest.raises(InputError, match="sees its kind 0 and 0 times"):
+    with pytest.raises(InputError, match="finds 0 and 0 instances"):
         quantize(landmarks, Landmarks(4, step=2, least_presence=2), images, images, shift_px=1)
 
 

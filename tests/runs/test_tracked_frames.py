@@ -45,7 +45,7 @@ def test_a_named_detector_takes_the_options_of_create_detector(folder):
 def test_a_folder_is_searched_as_stills_with_the_published_networks(folder):
     frames = list(sonjit.track(folder, "hands", search="fast"))
     assert [(frame.index, frame.time, frame.hands) for frame in frames] == [(0, None, []), (1, None, []), (2, None, [])]
-    with pytest.raises(InputError, match="the image of these results is gone"):
+    with pytest.raises(InputError, match="the image of these results is not in memory"):
         frames[0].draw()
 
 

@@ -125,7 +125,7 @@ def _in_pool(
     while unfinished:
         pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(threads,))
 
-        def start(call: tuple[*Arguments], pool: ProcessPoolExecutor = pool) -> Future[Result | SonjitError]:
+        def start(call: tuple[*Arguments], pool: ProcessPoolExecutor = pool) -> Future[Result | _Failure]:
             with _interrupts_held(), _main_importable():
                 return pool.submit(_attempt, extensions, function, call)
 
@@ -191,16 +191,16 @@ def _on_ray(
 ) -> Generator[tuple[int, Result]]:
     ray, extensions = _ray(), LoadedExtensions.snapshot()
     state = _WorkerState.capture()
-    references: dict[Future[Result | SonjitError], Any] = {}
+    references: dict[Future[Result | _Failure], Any] = {}
 
-    def start(call: tuple[*Arguments]) -> Future[Result | SonjitError]:
+    def start(call: tuple[*Arguments]) -> Future[Result | _Failure]:
         reference = remote.remote(state, extensions, function, call)
-        future: Future[Result | SonjitError] = reference.future()
+        future: Future[Result | _Failure] = reference.future()
         references[future] = reference
         future.add_done_callback(lambda done: references.pop(done, None))
         return future
 
-    def cancel(future: Future[Result | SonjitError]) -> None:
+    def cancel(future: Future[Result | _Failure]) -> None:
         if reference := references.get(future):
             ray.cancel(reference)
 
@@ -304,9 +304,9 @@ def _check_port(address: str, host: str, port: int) -> None:
 
 def _results(
     calls: Sequence[_Call],
-    start: Callable[[_Call], Future[Result | SonjitError]],
+    start: Callable[[_Call], Future[Result | _Failure]],
     count: Callable[[], int],
-    cancel: Callable[[Future[Result | SonjitError]], object],
+    cancel: Callable[[Future[Result | _Failure]], object],
 ) -> Generator[tuple[int, Result]]:
     """Yield the number and result of each call as it finishes; see `run_calls` for Ctrl-C.
 
@@ -316,8 +316,8 @@ def _results(
         count: Function that returns the maximum number of unfinished calls.
         cancel: Function that cancels a call.
     """
-    numbers: dict[Future[Result | SonjitError], int] = {}
-    done: SimpleQueue[Future[Result | SonjitError]] = SimpleQueue()
+    numbers: dict[Future[Result | _Failure], int] = {}
+    done: SimpleQueue[Future[Result | _Failure]] = SimpleQueue()
     waiting = iter(enumerate(calls))
     try:
         while True:
@@ -329,8 +329,8 @@ def _results(
                 return
             future = done.get()
             result = future.result()
-            if isinstance(result, SonjitError):
-                raise result
+            if isinstance(result, _Failure):
+                raise result.error
             yield numbers.pop(future), result
     except KeyboardInterrupt:
         yield from _results_after_cancel(numbers, cancel)
@@ -341,7 +341,7 @@ def _results(
 
 
 def _results_after_cancel(
-    numbers: dict[Future[Result | SonjitError], int], cancel: Callable[[Future[Result | SonjitError]], object]
+    numbers: dict[Future[Result | _Failure], int], cancel: Callable[[Future[Result | _Failure]], object]
 ) -> Generator[tuple[int, Result]]:
     """Cancel calls. Yield the results of those that still finish, even one that was already taken from the queue."""
     for future in list(numbers):
@@ -351,20 +351,27 @@ def _results_after_cancel(
         if future.cancelled() or future.exception() is not None:
             continue
         result = future.result()
-        if not isinstance(result, SonjitError):
+        if not isinstance(result, _Failure):
             yield number, result
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """Error that ended a call, unlike an error that a call returns."""
+
+    error: SonjitError
 
 
 def _attempt(
     extensions: LoadedExtensions, function: Callable[[*Arguments], Result], call: tuple[*Arguments]
-) -> Result | SonjitError:
+) -> Result | _Failure:
     try:
         extensions.load()
         return function(*call)
     except InputError as error:
-        return InputError(str(error))
+        return _Failure(InputError(str(error)))
     except SonjitError as error:
-        return JobError(str(error))
+        return _Failure(JobError(str(error)))
 
 
 @dataclass(frozen=True)
@@ -407,11 +414,11 @@ class _WorkerState:
 
 def _attempt_on_ray(
     state: _WorkerState, extensions: LoadedExtensions, function: Callable[[*Arguments], Result], call: tuple[*Arguments]
-) -> Result | SonjitError:
+) -> Result | _Failure:
     try:
         state.begin()
     except JobError as error:
-        return error
+        return _Failure(error)
     return _attempt(extensions, function, call)
 
 
