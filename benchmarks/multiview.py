@@ -20,7 +20,7 @@ from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.geometry.rotations import align_rigidly
 from sonjit.lab.synthesis.render.drawable import Lighting
 from sonjit.lab.synthesis.render.renderer import Renderer
-from sonjit.lab.synthesis.scene.objects import RenderedBoard
+from sonjit.lab.synthesis.scene.boards import RenderedBoard
 from sonjit.lab.synthesis.scene.scene import camera_rig
 from sonjit.studio.annotation.mark_store import AnnotationStore
 from sonjit.studio.annotation.project import Project

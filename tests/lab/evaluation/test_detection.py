@@ -11,7 +11,8 @@ import pytest
 
 from sonjit.lab.datasets import Instance, Sample
 from sonjit.lab.evaluation import EvaluationRequest, ModelChoice, evaluate, load_protocol, save_report
-from sonjit.lab.evaluation.cards import CardRequest, card_files
+from sonjit.lab.evaluation.card_sections import CardRequest
+from sonjit.lab.evaluation.cards import card_files
 from sonjit.lab.evaluation.conditions import individual_typology_angle, instance_conditions, size_class
 from sonjit.lab.evaluation.detection import DetectionCounts, DetectionEvaluator, assign
 from sonjit.lab.evaluation.models import describe_model

@@ -10,7 +10,7 @@ from sonjit import InputError
 from sonjit.geometry.boxes import RotatedBox, clamped_box, square_box
 from sonjit.lab.hand_models import demo_mano
 from sonjit.lab.networks import create_network, network_entry
-from sonjit.lab.networks.hands3d.handoccnet import Attention
+from sonjit.lab.networks.hands3d.handoccnet_layers import Attention
 from sonjit.lab.networks.hands3d.layers import LeakyPyramid
 from sonjit.lab.networks.placeholders import placeholder_state_dict
 

@@ -28,7 +28,8 @@ from sonjit.lab.evaluation import (
     save_report,
     write_units,
 )
-from sonjit.lab.evaluation.cards import CardRequest, card_files, hand_maps_plot, landmark_file
+from sonjit.lab.evaluation.card_sections import CardRequest, landmark_file
+from sonjit.lab.evaluation.cards import card_files, hand_maps_plot
 from sonjit.lab.evaluation.groups import load_group_file
 from sonjit.lab.evaluation.records import load_evaluation
 from sonjit.lab.evaluation.report import metric_cells

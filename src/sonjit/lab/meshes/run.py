@@ -15,8 +15,9 @@ from sonjit.detectors import create_detector
 from sonjit.engines.devices import torch_device
 from sonjit.geometry.cameras import camera_from_text
 from sonjit.lab.lifting import create_lifter
-from sonjit.lab.meshes.hand_mesh import Sight, check_save, save_meshes
+from sonjit.lab.meshes.hand_mesh import Sight
 from sonjit.lab.meshes.rigged import RiggedHands
+from sonjit.lab.meshes.save import check_save, save_meshes
 from sonjit.media.drawing.meshes import draw_mesh
 from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour
 from sonjit.results import Frame

@@ -11,7 +11,8 @@ from typing import Any, Final, Literal
 from sonjit._util.data_files import read_toml_table
 from sonjit._util.errors import InputError
 from sonjit.lab.documents.document import Heading, Table, Text, markdown_from
-from sonjit.studio.release.privacy import FacesFound, Sampling
+from sonjit.studio.release.privacy import FacesFound
+from sonjit.studio.release.ridges import Sampling
 
 SPLITS: Final = ("train", "val", "test")
 _DEFAULT_FRACTIONS: Final = {"test": 0.2, "val": 0.1}  # fractions of the people, without splits on the card

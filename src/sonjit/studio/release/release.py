@@ -28,14 +28,8 @@ from sonjit.studio.annotation.project import Project
 from sonjit.studio.automatic.run_folder import read_labels
 from sonjit.studio.cameras.rig import CameraRig, RigCamera
 from sonjit.studio.release.data_card import SPLITS, Capture, DataCard, card_markdown, split_people
-from sonjit.studio.release.privacy import (
-    FacesFound,
-    ReleasedImage,
-    Sampling,
-    hide_faces_of_other_views,
-    released_image,
-    sampling_of,
-)
+from sonjit.studio.release.privacy import FacesFound, ReleasedImage, hide_faces_of_other_views, released_image
+from sonjit.studio.release.ridges import Sampling, sampling_of
 from sonjit.studio.release.split_files import SplitFiles, Statistics
 from sonjit.studio.surfaces.fitting import HandSurface, fit_surfaces
 from sonjit.studio.triangulation.detections import HANDS

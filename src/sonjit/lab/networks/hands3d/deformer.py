@@ -19,7 +19,7 @@ from sonjit._util.errors import InputError
 from sonjit.lab.hand_models import Mano, demo_mano
 from sonjit.lab.hand_models.mano import Side, remove_mano
 from sonjit.lab.hand_models.rotations import axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
-from sonjit.lab.networks.hands3d.handoccnet import KEYPOINTS, SpatialSoftmax
+from sonjit.lab.networks.hands3d.handoccnet_layers import KEYPOINTS, SpatialSoftmax
 from sonjit.lab.networks.hands3d.layers import BLOCKS, Decoder, Encoder, LeakyPyramid, sine_grid, sine_positions
 from sonjit.lab.networks.hands3d.sizes import DeformerSize, Variant
 from sonjit.lab.networks.registry import InputSpec, Network, NetworkEntry, register
