@@ -14,7 +14,8 @@ from sonjit.lab.hand_models.mesh_files import (
     glb_from_motions,
     obj_from_meshes,
 )
-from sonjit.lab.hand_models.rig import JOINTS, PARENTS, RigMotion
+from sonjit.lab.hand_models.rig import JOINTS, PARENTS, RigMotion, joint_names
+from sonjit.media.tables.characters.bones import BONE_NAMES, NAMES
 
 UP = np.array([1, -1, -1])  # camera's axes to y up, z towards the viewer
 FPS = 30
@@ -119,6 +120,20 @@ class TestGlb:
                 found, skinned = reader.skinned(motion.name, np.float32(motion.times[row]))
                 assert np.abs(found - joints[row] * UP).max() < 1e-5  # metres
                 assert np.abs(skinned - vertices[row] * UP).max() < 1e-5
+
+    @pytest.mark.parametrize("bones", BONE_NAMES)
+    def test_bones_have_the_names_of_characters_whatever_the_track(self, motions, bones):
+        nodes = GltfReader(glb_from_motions(motions, bones)).g["nodes"]
+        expected = [*joint_names("Right", bones), *joint_names("Left", bones)]
+        assert len(set(expected)) == 50
+        assert [node["name"] for node in nodes if node["name"] in expected] == expected
+        assert {NAMES[bones]["leftHand"], NAMES[bones]["rightLittleDistal"]} < set(expected)
+        again = GltfReader(glb_from_motions([motions[0], motions[0]], bones)).g["nodes"]
+        assert len({node["name"] for node in again if "mesh" not in node}) == 51
+        names, *_ = play_bvh(bvh_from_motion(motions[1], bones=bones))
+        assert [name for name in names if name != "Site"] == [
+            name for name, joint in zip(joint_names("Left", bones), JOINTS, strict=True) if not joint.endswith("tip")
+        ]
 
     def test_hides_a_hand_while_it_is_away(self, motions):
         reader = GltfReader(glb_from_motions(motions))

@@ -13,6 +13,7 @@ from sonjit.cli.options import BatchOptions, Input
 from sonjit.cli.report import print_report, progress_bar
 from sonjit.lab.meshes.run import MeshHands
 from sonjit.media import ANNOTATED_IMAGE_ENDINGS
+from sonjit.media.tables.characters.bones import BoneNames
 from sonjit.runs import Inputs, Outputs, run_job
 from sonjit.runs.inputs import is_many
 
@@ -29,6 +30,7 @@ def mesh(
     save: str | None = None,
     draw: str | None = None,
     figure: str | None = None,
+    bones: BoneNames | None = None,
     max_instances: int = 2,
     mirrored: Annotated[bool, Parameter(negative="")] = False,
     models_dir: str | None = None,
@@ -67,6 +69,7 @@ def mesh(
         draw: Image or video to write with the meshes over it. For many files a folder.
         figure: Image to write of the maps in handoccnet: the visible parts of the first hand, and the attention. For
             many files a folder.
+        bones: Bone names of the rig in .bvh and .glb files, as in characters. Default: those of WebXR Hand Input.
         max_instances: Maximum number of hands.
         mirrored: Treat the input as a selfie view.
         models_dir: Folder with the published weight files.
@@ -85,6 +88,8 @@ def mesh(
         raise InputError(f"--figure {figure}: name an image such as maps.png")
     if model != "rig" and lifting.lift is not None:
         raise InputError(f"--lift {lifting.lift} applies only to --model rig")
+    if bones is not None and (model != "rig" or Path(save or "").suffix.lower() not in (".bvh", ".glb")):
+        raise InputError(f"--bones {bones} requires --save with a .bvh or .glb file of the rig")
     lift = lift_from(lifting, mirrored=mirrored, independent=("camera",))
     task = MeshHands(
         model=model,
@@ -98,6 +103,7 @@ def mesh(
         camera=lifting.camera,
         lift=lift,
         device=device,
+        bones=bones,
     )
     inputs, outputs = Inputs.find(map(str, sources)), Outputs(save, draw, figures=figure)
     with progress_bar(None, inputs.unit) as bar:

@@ -18,7 +18,8 @@ from sonjit._util.arrays import Float32Array, FloatArray, RealArray
 from sonjit._util.glb import CAMERA_AXES, SKIN, GlbBuilder
 from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
 from sonjit.geometry.triangles import vertex_normals
-from sonjit.lab.hand_models.rig import JOINTS, PARENTS, Rig, RigMotion
+from sonjit.lab.hand_models.rig import JOINTS, PARENTS, Rig, RigMotion, joint_names
+from sonjit.media.tables.characters.bones import BoneNames
 
 _MAX_GAP_S: Final = 0.25  # a hand that is not visible for longer is hidden
 _STATIC: Final = frozenset(joint for joint, name in enumerate(JOINTS) if name.endswith(("finger-metacarpal", "tip")))
@@ -63,16 +64,25 @@ def glb_from_meshes(meshes: Iterable[Mesh]) -> bytes:
     return builder.to_bytes()
 
 
-def glb_from_motions(motions: Sequence[RigMotion]) -> bytes:
-    """Return a GLB file of hands: animated if they have times, otherwise posed."""
+def glb_from_motions(motions: Sequence[RigMotion], bones: BoneNames | None = None) -> bytes:
+    """Return a GLB file of hands: animated if they have times, otherwise posed.
+
+    Args:
+        motions: Hands of one video or image.
+        bones: Convention of the bone names, as in characters. Further hands of one side have their own name before it.
+            Default: WebXR Hand Input, with the own name of each hand before it.
+    """
     builder = GlbBuilder()
     camera: dict[str, object] = {"name": "camera axes", "rotation": CAMERA_AXES}
     builder.document |= {"scene": 0, "scenes": [{"nodes": [0]}], "nodes": [camera]}
     end = max((float(motion.times[-1]) for motion in motions if motion.times is not None), default=0.0)
     channels: list[Mapping[str, object]] = []
     samplers: list[Mapping[str, object]] = []
-    for motion in motions:
-        first = _add_hand(builder, motion)
+    for number, motion in enumerate(motions):
+        names = JOINTS if bones is None else joint_names(motion.rig.side, bones)
+        if bones is None or any(other.rig.side == motion.rig.side for other in motions[:number]):
+            names = [f"{motion.name} {name}" for name in names]
+        first = _add_hand(builder, motion, names)
         if motion.times is not None:
             _animate(builder, motion, first=first, end=end, channels=channels, samplers=samplers)
     if channels:
@@ -80,16 +90,16 @@ def glb_from_motions(motions: Sequence[RigMotion]) -> bytes:
     return builder.to_bytes()
 
 
-def _add_hand(builder: GlbBuilder, motion: RigMotion) -> int:
+def _add_hand(builder: GlbBuilder, motion: RigMotion, names: Sequence[str]) -> int:
     """Add mesh, skin and nodes in the pose of the first frame; return the wrist's node, which precedes the others."""
     rig, document = motion.rig, builder.document
     nodes = document["nodes"]
     first = len(nodes)
     rotations, translations = _local(motion)
-    for joint, name in enumerate(JOINTS):
+    for joint, name in enumerate(names):
         children = [first + child for child, parent in enumerate(PARENTS) if parent == joint]
         node = {
-            "name": f"{motion.name} {name}",
+            "name": name,
             "rotation": rotations[0, joint].tolist(),
             "translation": translations[0, joint].tolist(),
         }

@@ -14,6 +14,7 @@ import numpy as np
 
 from sonjit._util.arrays import FloatArray, IndexArray, IntArray, RealArray
 from sonjit.geometry.rotations import matrix_from_rotation_vector
+from sonjit.media.tables.characters.bones import FINGER_PARTS, NAMES, BoneNames
 
 Side = Literal["Left", "Right"]
 
@@ -29,9 +30,35 @@ FINGERS: Final = ((1, 2, 3, 4), (6, 7, 8, 9), (11, 12, 13, 14), (16, 17, 18, 19)
 """Three moving joints and the tip of each finger, thumb first; after the wrist, this is the order of MediaPipe-21."""
 KEYPOINTS: Final = (0, *(joint for finger in FINGERS for joint in finger))
 """Index of the joint of each of MediaPipe's 21 keypoints."""
+_ENDS: Final[dict[BoneNames, tuple[tuple[str, str], tuple[str, str]]]] = {
+    "vrm": (("Proximal", "Metacarpal"), ("Distal", "Tip")),
+    "mixamo": (("1", "0"), ("3", "4")),
+    "unreal": (("_01_", "_metacarpal_"), ("_03_", "_tip_")),
+    "webxr": (("phalanx-proximal", "metacarpal"), ("phalanx-distal", "tip")),
+}
+"""How the names of a finger's metacarpal and tip differ from those of its first and last bone."""
 _FINGERS = np.array(FINGERS)
 _PALM = [0, 5, 10, 15, 20]
 _FLIP: Final = np.array([-1.0, 1.0, 1.0])
+
+
+def joint_names(side: Side, bones: BoneNames) -> tuple[str, ...]:
+    """Return the names of the 25 joints in the order of `JOINTS`, as in characters.
+
+    Args:
+        side: The person's own hand.
+        bones: Convention of the names.
+
+    >>> joint_names("Left", "vrm")[:6]
+    ('leftHand', 'leftThumbMetacarpal', 'leftThumbProximal', 'leftThumbDistal', 'leftThumbTip', 'leftIndexMetacarpal')
+    """
+    own, (metacarpal, tip), names = side.lower(), _ENDS[bones], NAMES[bones]
+    found = [names[f"{own}Hand"]]
+    for finger, parts in FINGER_PARTS.items():
+        chain = [names[f"{own}{finger}{part}"] for part in parts]
+        found += [] if finger == "Thumb" else [chain[0].replace(*metacarpal)]
+        found += [*chain, chain[-1].replace(*tip)]
+    return tuple(found)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sonjit.lab.meshes.hand_mesh import HandMesh, MeshModel
     from sonjit.lab.networks import Network
     from sonjit.media import DrawingWriter, Source, SourceFrame
+    from sonjit.media.tables.characters.bones import BoneNames
     from sonjit.runs.lifting import Lift
 
 
@@ -56,6 +57,7 @@ class MeshHands(Task):
             position are dropped.
         device: Device of the rig's hand detector, see `create_detector`, or of the other networks, see
             `torch_device`. Their hands are detected on the CPU.
+        bones: Bone names of the rig in .bvh and .glb files; None for those of WebXR Hand Input.
     """
 
     model: str = "rig"
@@ -69,6 +71,7 @@ class MeshHands(Task):
     camera: str | None = None
     lift: Lift | None = None
     device: str = "cpu"
+    bones: BoneNames | None = None
 
     save_ending = ".glb"
     figures_ending = ".png"
@@ -156,7 +159,7 @@ class MeshWorker(Worker[Frame]):
                 name = source.name
                 raise InputError(f"{name}: drawing reads a source twice. First record it: sonjit hands {name} --draw F")
             drawing = files.enter_context(self.open_drawing(outputs.draw, source, outputs))
-        self._files = files.enter_context(_MeshFiles(source, self._model, outputs, drawing))
+        self._files = files.enter_context(_MeshFiles(source, self._model, outputs, drawing, self._task.bones))
 
     def process(self, frame: SourceFrame) -> Frame:
         """Find the hands in an image and give them to the model."""
@@ -198,8 +201,11 @@ class _MeshFiles(Output):
         written: Paths of the written files.
     """
 
-    def __init__(self, source: Source, model: MeshModel, outputs: Outputs, drawing: DrawingWriter | None) -> None:
+    def __init__(
+        self, source: Source, model: MeshModel, outputs: Outputs, drawing: DrawingWriter | None, bones: BoneNames | None
+    ) -> None:
         super().__init__()
+        self._bones: BoneNames | None = bones
         self._source, self._model, self._outputs, self._drawing = source, model, outputs, drawing
         self.frames: list[tuple[int, float | None]] = []
         self.written: list[str] = []
@@ -207,7 +213,7 @@ class _MeshFiles(Output):
     def _finish(self) -> None:
         self._model.finish()
         if self._outputs.save is not None:
-            self.written += save_meshes(self._outputs.save, self._source, self._model, self.frames)
+            self.written += save_meshes(self._outputs.save, self._source, self._model, self.frames, self._bones)
         if self._drawing is not None and self._outputs.draw is not None and self.frames:
             problems, last = list(self._source.problems), self.frames[-1][0]
             for frame in self._source:

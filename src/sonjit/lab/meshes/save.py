@@ -15,6 +15,7 @@ from sonjit.lab.hand_models.bvh import bvh_from_motion
 from sonjit.lab.hand_models.mesh_files import Mesh, glb_from_meshes, glb_from_motions, obj_from_meshes
 from sonjit.lab.meshes.hand_mesh import HandMesh, MeshModel
 from sonjit.media import Source
+from sonjit.media.tables.characters.bones import BoneNames
 
 MESH_ENDINGS: Final = (".json", ".obj", ".glb", ".bvh")
 _INDEX: Final = "{index}"
@@ -39,7 +40,13 @@ def check_save(path: str, source: Source, *, rigged: bool) -> None:
         raise InputError(f"{path}: several images require {_INDEX} in the name, such as meshes/{_INDEX}{ending}")
 
 
-def save_meshes(path: str, source: Source, model: MeshModel, indices: Iterable[tuple[int, float | None]]) -> list[str]:
+def save_meshes(
+    path: str,
+    source: Source,
+    model: MeshModel,
+    indices: Iterable[tuple[int, float | None]],
+    bones: BoneNames | None = None,
+) -> list[str]:
     """Write the meshes of a model.
 
     Args:
@@ -47,6 +54,7 @@ def save_meshes(path: str, source: Source, model: MeshModel, indices: Iterable[t
         source: Source of the images.
         model: Model after `finish`.
         indices: Index and time of each image.
+        bones: Convention of the bone names of the rig. Default: WebXR Hand Input.
 
     Returns:
         Paths of the written files.
@@ -56,7 +64,7 @@ def save_meshes(path: str, source: Source, model: MeshModel, indices: Iterable[t
         _write(path, _json_lines(source, model, frames))
         return [path]
     if ending == ".bvh":
-        return _save_bvh(path, source, model, frames)
+        return _save_bvh(path, source, model, frames, bones)
     if _INDEX in path:
         written: list[str] = []
         for index, _ in frames:
@@ -65,7 +73,7 @@ def save_meshes(path: str, source: Source, model: MeshModel, indices: Iterable[t
                 _write(written[-1], [_encode_meshes(ending, meshes)])
         return written
     if ending == ".glb" and model.motions is not None:
-        _write(path, [glb_from_motions(model.motions)])
+        _write(path, [glb_from_motions(model.motions, bones)])
     else:
         _write(path, [_encode_meshes(ending, [mesh for index, _ in frames for mesh in model.meshes(index)])])
     return [path]
@@ -77,7 +85,9 @@ def _encode_meshes(ending: str, meshes: list[HandMesh]) -> str | bytes:
     return obj_from_meshes(plain) if ending == ".obj" else glb_from_meshes(plain)
 
 
-def _save_bvh(path: str, source: Source, model: MeshModel, frames: list[tuple[int, float | None]]) -> list[str]:
+def _save_bvh(
+    path: str, source: Source, model: MeshModel, frames: list[tuple[int, float | None]], bones: BoneNames | None
+) -> list[str]:
     """Write one BVH file per hand, since a BVH file contains one skeleton."""
     motions = model.motions or []
     count = frames[-1][0] + 1 if frames else 0
@@ -87,7 +97,7 @@ def _save_bvh(path: str, source: Source, model: MeshModel, frames: list[tuple[in
     for motion in motions:
         name = base if len(motions) == 1 else base.with_stem(f"{base.stem}-{motion.name}")
         frame_time = 1 / source.fps if source.fps else measured
-        _write(str(name), [bvh_from_motion(motion, frames=count, frame_time=frame_time)])
+        _write(str(name), [bvh_from_motion(motion, frames=count, frame_time=frame_time, bones=bones)])
         written.append(str(name))
     return written
 
