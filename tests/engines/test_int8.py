@@ -224,8 +224,8 @@ def test_hands_in_int8_are_near_those_in_f32(weights, photo, monkeypatch, tmp_pa
     with pytest.raises(InputError, match="Run: sonjit models quantize"):
         create_detector("hands", precision="int8", models_dir=models, search="fast")
     monkeypatch.setattr(quantization, "_STEP", 30)
-    monkeypatch.setattr(quantization, "_MOST", 8)  # inputs: compiling takes most of the time then
-    monkeypatch.setattr("sonjit.engines.int8._LEAST_WORK", 0.04)  # few layers, for each is compiled alone
+    monkeypatch.setattr(quantization, "_MAX_INPUTS", 8)  # inputs: compiling takes most of the time then
+    monkeypatch.setattr("sonjit.engines.int8._MIN_WORK", 0.04)  # few layers, for each is compiled alone
     ((_, promise),) = quantization.quantize_networks(["hand-full"])
     assert promise.shift_px < 1
     exact, rounded = (

@@ -122,10 +122,10 @@ class Draft:
     def _make(self, folder: bool) -> None:
         while True:
             self.path.mkdir() if folder else self.path.open("xb").close()
-            self._hold = _Hold(self.path)
+            self._lock = _Lock(self.path)
             if self.path.exists():
                 return
-            self._hold.release()  # another process removed the draft before it was locked
+            self._lock.release()  # another process removed the draft before it was locked
 
     def keep(self) -> None:
         """Give the draft its final name; files of a folder join those already there."""
@@ -137,7 +137,7 @@ class Draft:
                 self.path.rmdir()
             else:
                 os.replace(self.path, self.final)  # noqa: PTH105  # the step that must be atomic, by its own name
-        self._hold.release()
+        self._lock.release()
 
     def drop(self) -> None:
         """Remove the draft."""
@@ -147,11 +147,11 @@ class Draft:
         else:
             with suppress(OSError):
                 self.path.unlink()
-        self._hold.release()
+        self._lock.release()
 
     def _before_moved(self) -> None:
         if fcntl is None:  # Windows moves nothing that is open
-            self._hold.release()
+            self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -176,7 +176,7 @@ class WorkFolder(tempfile.TemporaryDirectory[str]):
     def __init__(self, parent: Path | None = None) -> None:
         _remove_abandoned(parent or Path(tempfile.gettempdir()), _WORK_FOLDER)
         super().__init__(prefix=_WORK, dir=parent, ignore_cleanup_errors=True)
-        self._release = weakref.finalize(self, _Hold(Path(self.name)).release)
+        self._release = weakref.finalize(self, _Lock(Path(self.name)).release)
 
     def cleanup(self) -> None:
         """Remove the folder."""
@@ -203,7 +203,7 @@ def sole_writer(*folders: Path, wait: bool = True) -> Generator[None]:
             except OSError as error:
                 raise InputError(f"{folder} cannot be written: {error.strerror}; choose another folder") from None
             waiting = f"{folder}: in use by another run; waiting"
-            stack.callback(_Hold(folder, waiting, wait=wait).release)
+            stack.callback(_Lock(folder, waiting, wait=wait).release)
         try:
             yield
         except KeyboardInterrupt as stop:
@@ -222,7 +222,7 @@ def note_kept(error: BaseException | None) -> None:
         error.add_note(KEPT)
 
 
-class _Hold:
+class _Lock:
     """Lock of this process on a file or folder, until `release` or the end of the process.
 
     Args:
@@ -261,10 +261,10 @@ def _remove_abandoned(folder: Path, pattern: re.Pattern[str]) -> None:
         names = os.listdir(folder)  # noqa: PTH208  # only names: a folder may contain a million files
     for name in filter(pattern.fullmatch, names):
         with suppress(OSError):
-            _remove_unless_held(folder / name)
+            _remove_unless_locked(folder / name)
 
 
-def _remove_unless_held(path: Path) -> None:
+def _remove_unless_locked(path: Path) -> None:
     if fcntl is None:
         path.unlink()  # Windows refuses this for open files and for folders
         return

@@ -41,7 +41,7 @@ NETWORKS = {
 _STEP = 6
 """Frames of the bundled clip from one image to the next."""
 
-_MOST = 120
+_MAX_INPUTS = 120
 """Inputs of a network that set its ranges, and as many on which it is measured."""
 
 FineTune: TypeAlias = (
@@ -92,7 +92,7 @@ def quantize_networks(
         finally:
             for detector in detectors:
                 detector.close()
-        first, second = (inputs[:: max(1, len(inputs) // _MOST)][:_MOST] for inputs in samples)
+        first, second = (inputs[:: max(1, len(inputs) // _MAX_INPUTS)][:_MAX_INPUTS] for inputs in samples)
         tune = partial(finetune, name, path, landmarks, samples[0]) if finetune else None
         try:
             yield name, quantize(path, landmarks, first, second, shift_px=shift_px, tune=tune, progress=progress)

@@ -34,10 +34,10 @@ from sonjit.engines.quiet_openvino import ov
 
 _KINDS = "Convolution", "GroupConvolution", "MatMul"
 
-_LEAST_WORK = 0.002
+_MIN_WORK = 0.002
 """Minimum share of a network's multiplications at which a layer is quantized."""
 
-_LEAST_RANGE = 1 / 32
+_MIN_RANGE = 1 / 32
 """Minimum range of a channel relative to the widest one, so that dead channels are not amplified."""
 
 _SINGLE_IMAGES = 12
@@ -141,7 +141,7 @@ def quantize(
         seen = f"{len(images)} and {len(held_out)}"
         raise InputError(f"{path.name}: finds {seen} instances in the two halves of the images. Use more images")
     inputs, work = _layer_inputs(read_model(path), images), _multiplications(read_model(path))
-    candidates = [index for index, share in enumerate(work / work.sum()) if share >= _LEAST_WORK]
+    candidates = [index for index, share in enumerate(work / work.sum()) if share >= _MIN_WORK]
     few = slice(None, None, max(1, len(images) // _SINGLE_IMAGES))
 
     def moved(largest: int) -> float:
@@ -294,7 +294,7 @@ def _layer_inputs(model: ov.Model, images: Sequence[NDArray[np.uint8]]) -> list[
             largest[index] = np.maximum(largest[index], np.abs(values).max(axis=others))
             sums[index] = sums[index] + values.mean(axis=others)
             signed[index] = signed[index] or bool(values.min() < 0)
-    wide = [np.maximum(sizes, np.max(sizes) * _LEAST_RANGE) for sizes in largest]
+    wide = [np.maximum(sizes, np.max(sizes) * _MIN_RANGE) for sizes in largest]
     return [
         _LayerInput(below, np.where(sizes > 0, sizes, 1).astype(np.float32), np.asarray(total / len(images)))
         for below, sizes, total in zip(signed, wide, sums, strict=True)

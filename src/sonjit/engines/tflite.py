@@ -33,7 +33,7 @@ _SCALE, _ZERO_POINT, _QUANTIZED_AXIS = 2, 3, 6
 _TRAVERSAL, _BLOCK_MAP, _LEVELS = 0, 1, 2
 _LEVEL_FORMAT, _LEVEL_SIZE = 0, 1
 _SPARSE = (3, 5)  # segments and indices
-_MOST = 2**28  # values of a sparse tensor: a damaged size must not take all memory
+_MAX_VALUES = 2**28  # values of a sparse tensor: a damaged size must not take all memory
 _UNION_DTYPES = {1: "<i4", 2: "<u2", 3: "u1"}
 
 
@@ -209,7 +209,7 @@ def dense_from_sparse(
     >>> dense_from_sparse(np.array([5, 6, 7]), (2, 3), (0, 1), (), (rows, columns)).tolist()
     [[5, 0, 6], [0, 7, 0]]
     """
-    if not 0 <= (size := math.prod(shape)) <= _MOST:
+    if not 0 <= (size := math.prod(shape)) <= _MAX_VALUES:
         raise IndexError(f"a tensor of {size} values")
     block_size = {axis: levels[order.index(len(shape) + index)].size for index, axis in enumerate(blocks)}
     positions = np.zeros((len(shape), 1), np.int64)  # (axes, stored so far)

@@ -26,7 +26,7 @@ R = TypeVar("R", bound="Result")
 
 RESULT_TYPES: Registry[type[Result]] = Registry("list of results")
 """Result types by the name of a frame's list."""
-_LEAST, _MOST = np.finfo(np.float32).min, np.finfo(np.float32).max
+_FLOAT32_RANGE = np.finfo(np.float32).min, np.finfo(np.float32).max
 
 
 @dataclass(frozen=True)
@@ -325,7 +325,7 @@ def box_to_dict(box: Box) -> JsonObject:
     """Return a box as JSON types, with the members of tfjs-models."""
     x_min, y_min, x_max, y_max = shortest_floats(np.array(box, np.float32))
     with np.errstate(over="ignore"):  # the difference of huge numbers may overflow float32
-        width, height = shortest_floats(np.array([x_max - x_min, y_max - y_min], np.float32).clip(_LEAST, _MOST))
+        width, height = shortest_floats(np.array([x_max - x_min, y_max - y_min], np.float32).clip(*_FLOAT32_RANGE))
     return {"xMin": x_min, "yMin": y_min, "xMax": x_max, "yMax": y_max, "width": width, "height": height}
 
 

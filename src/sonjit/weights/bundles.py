@@ -34,8 +34,8 @@ _TASKS = {
 _HANDS = {"hand_detector.tflite": "palm-full", "hand_landmarks_detector.tflite": "hand-full"}
 
 
-_MOST_BYTES = 2**30  # of one member: a damaged size must not take all memory
-_MOST_DEPTH = 2
+_MAX_BYTES = 2**30  # of one member: a damaged size must not take all memory
+_MAX_DEPTH = 2
 """Maximum nesting of bundles."""
 _TFLITE = b"TFL3"
 """Identifier of TFLite files, from the fifth byte."""
@@ -231,10 +231,10 @@ def _members(source: Path | bytes, depth: int) -> Iterator[tuple[str, bytes]]:
         for entry in opened.infolist():
             if entry.is_dir():
                 continue
-            if entry.file_size > _MOST_BYTES:
+            if entry.file_size > _MAX_BYTES:
                 raise ValueError(f"{entry.filename} declares {entry.file_size} bytes")
             content = opened.read(entry)
-            if entry.filename.endswith(ENDING) and depth < _MOST_DEPTH:
+            if entry.filename.endswith(ENDING) and depth < _MAX_DEPTH:
                 yield from _members(content, depth + 1)
             else:
                 yield entry.filename.rpartition("/")[2], content

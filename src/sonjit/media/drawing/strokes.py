@@ -36,7 +36,7 @@ _FAR_PX = 1e5  # points further out than this are not drawn: OpenCV's fixed-poin
 _SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 _TEXT = (245, 246, 250)
 _OPACITY = 0.8
-_LEAST_SCALE = 0.36
+_MIN_SCALE = 0.36
 """Minimum scale of the letters of labels."""
 _LABEL_SIZE = 420
 """Pixels of an instance whose label is in letters of scale 1."""
@@ -212,8 +212,8 @@ def draw_labels(canvas: Image, labels: Sequence[Label], avoid: Sequence[Box] = (
     height, width = canvas.shape[:2]
     obstacles = [np.array(box, np.float64) for box in avoid if np.isfinite(box).all()]
     for label in labels:
-        maximum = float(np.clip(min(height, width) / 1100, _LEAST_SCALE, 2.4))
-        plate = _Plate(label.text, float(np.clip(np.nan_to_num(label.size / _LABEL_SIZE), _LEAST_SCALE, maximum)))
+        maximum = float(np.clip(min(height, width) / 1100, _MIN_SCALE, 2.4))
+        plate = _Plate(label.text, float(np.clip(np.nan_to_num(label.size / _LABEL_SIZE), _MIN_SCALE, maximum)))
         if np.isfinite(label.anchor).all() and plate.width <= width and plate.height <= height:
             left, top = _place(label, plate, np.array([width, height]), obstacles)
             plate.draw(canvas, left, top, label.accent)

@@ -48,8 +48,8 @@ _NECK: Final = np.array([0.0, 0.95, 0.31])  # the ears are in front of the shoul
 _FACE: Final = np.array([0.0, -0.2, 0.98])  # from the ears to the nose
 _MIRROR: Final = np.array([-1.0, 1.0, 1.0])
 
-_LEAST_PRESENCE = 0.5
-_LEAST_KEYPOINTS = 6
+_MIN_PRESENCE = 0.5
+_MIN_KEYPOINTS = 6
 """Minimum presence of a keypoint that is used. If fewer keypoints have it, all are used."""
 _FIRST_PLACE_M: Final = np.array([0.0, 0.0, 2.0])
 _NEAREST_M = 0.1
@@ -117,8 +117,8 @@ def _places(track: Track, camera: Intrinsics) -> FloatArray:
     """Return the position (M, 3) of the keypoints' origin in front of a camera."""
     places: list[FloatArray] = []
     for body, pixels, presence in zip(track.body, track.pixels, track.presence, strict=True):
-        used = presence >= _LEAST_PRESENCE
-        used |= used.sum() < _LEAST_KEYPOINTS
+        used = presence >= _MIN_PRESENCE
+        used |= used.sum() < _MIN_KEYPOINTS
         place = translation_to_view(body[used], pixels[used], camera)
         places.append(place if place is not None else places[-1] if places else _FIRST_PLACE_M)
     return np.array(places)
@@ -128,7 +128,7 @@ def _onto_rays(track: Track, root: FloatArray, camera: Intrinsics) -> FloatArray
     """Move the keypoints (M, 33, 3) in the image onto the rays of their pixels. Depths stay."""
     depth = track.body[..., 2] + root[:, None, 2]
     moved = camera.back_project(track.pixels, depth) - root[:, None]
-    is_in_image = (track.presence >= _LEAST_PRESENCE) & (depth > _NEAREST_M)
+    is_in_image = (track.presence >= _MIN_PRESENCE) & (depth > _NEAREST_M)
     return np.where(is_in_image[..., None], moved, track.body)
 
 
@@ -388,7 +388,7 @@ class _Figure:
 
     def _is_visible(self, keypoint: int) -> BoolArray:
         """Check in which frames (M,) a keypoint is in the image."""
-        return np.asarray(self._presence[:, keypoint] >= _LEAST_PRESENCE, np.bool_)
+        return np.asarray(self._presence[:, keypoint] >= _MIN_PRESENCE, np.bool_)
 
 
 def _palm(hands: list[FloatArray], side: int) -> FloatArray:

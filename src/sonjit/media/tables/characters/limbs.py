@@ -15,9 +15,9 @@ from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vect
 if TYPE_CHECKING:
     from sonjit._util.arrays import FloatArray
 
-_LEAST_BEND_M: Final = 0.02
+_MIN_BEND_M: Final = 0.02
 """Distance of an elbow or knee from the line between its neighbours, below which its direction is unreliable."""
-_MOST_PRONATED_RAD: Final = np.deg2rad(95)
+_MAX_PRONATION_RAD: Final = np.deg2rad(95)
 """Greatest turn of a hand about x against the rest pose, whose palms point down. The other way it reaches further."""
 
 
@@ -44,7 +44,7 @@ def half_twisted(lower: FloatArray, hand: FloatArray) -> FloatArray:
     x = np.array([1.0, 0.0, 0.0])
     local = np.swapaxes(lower, 1, 2) @ hand
     twist = rotation_vector_from_matrix(swung(local, x, np.broadcast_to(x, (len(local), 3))))[:, 0]
-    twist -= 2 * np.pi * (twist > _MOST_PRONATED_RAD)
+    twist -= 2 * np.pi * (twist > _MAX_PRONATION_RAD)
     return lower @ matrix_from_rotation_vector(twist[:, None] / 2 * x)
 
 
@@ -74,7 +74,7 @@ def bent_limb(
     distance = np.clip(distance, abs(first - second) + 1e-4, (first + second) * 0.99999)
     out = _across(middle - start, along)
     size = np.linalg.norm(out, axis=-1, keepdims=True)
-    out += np.maximum(_LEAST_BEND_M - size, 0) * unit(_across(bend, along))
+    out += np.maximum(_MIN_BEND_M - size, 0) * unit(_across(bend, along))
     forward = (first**2 - second**2 + distance**2) / (2 * distance)
     side = np.sqrt(np.maximum(first**2 - forward**2, 0))
     upper = forward * along + side * unit(out)

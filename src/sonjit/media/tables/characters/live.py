@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sonjit.media.tables.characters.people import Appearance
     from sonjit.results import Frame
 
-_MOST_FRAMES: Final = 24
+_MAX_FRAMES: Final = 24
 """Frames whose median bone lengths a character has."""
 
 
@@ -32,7 +32,7 @@ class LiveCharacter:
 
     def __init__(self, *, mirrored: bool = False) -> None:
         self._mirrored = mirrored
-        self._latest: deque[tuple[float, Appearance]] = deque(maxlen=_MOST_FRAMES)
+        self._latest: deque[tuple[float, Appearance]] = deque(maxlen=_MAX_FRAMES)
         self._id: int | None = None
         self._origin: FloatArray | None = None
 
