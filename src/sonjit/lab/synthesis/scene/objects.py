@@ -1,6 +1,7 @@
 """Define grasped objects and occluders: solids with exact distances as meshes.
 
-A solid's frame has its axis as z and its middle as origin, in metres.
+A solid's frame has its axis as z and its centre as origin. Positions, radii and distances of all solids are in
+metres, in this frame.
 """
 
 from __future__ import annotations
