@@ -59,7 +59,7 @@ def check_workers(workers: str, jobs: int) -> None:
 
     Args:
         workers: `pool`, `ray` or `ray:ADDRESS`.
-        jobs: processes of a pool.
+        jobs: Processes of a pool.
 
     Raises:
         InputError: Fewer than one process, unknown workers, or a number of processes on a cluster.
@@ -94,8 +94,8 @@ def run_calls(
     Args:
         function: Function of a module. An error of Sonjit ends the run. A call that may fail separately returns its
             error instead.
-        calls: the arguments of each call.
-        jobs: processes of a pool; 1 calls here.
+        calls: Arguments of each call.
+        jobs: Processes of a pool; 1 calls the function in this process.
         workers: `pool`; `ray` for the cluster of RAY_ADDRESS or of this machine; or `ray:ADDRESS` from `ray start`.
 
     Raises:

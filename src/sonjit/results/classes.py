@@ -100,7 +100,7 @@ class MotionEvent:
         strength: Strength 0..1: speed of a swipe, push or clap, size of a wave or circle, how far a pinch or fist is
             closed; of a custom motion its score.
         moved: Movement since the begin of the motion, to the right and down in the image, in hand lengths.
-        count: turns of a circle, and of a rotation, clockwise positive; single swings of a wave; of a zoom the distance
+        count: Turns of a circle, and of a rotation, clockwise positive; single swings of a wave; of a zoom the distance
             of the hands, of a push the size of the hand, both over that at the begin; else 0.
     """
 

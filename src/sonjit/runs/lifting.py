@@ -32,8 +32,8 @@ class Lift:
         camera: Camera of all images; None assumes one for each image.
         mirrored: Treat the images as selfie views.
         device: Device, see `torch_device`. Exported networks run on the CPU.
-        box: x, y, width, height around the hands of one person in every image. InterNet then decides which hands are
-            visible, whatever a detector finds.
+        box: Box (x, y, width, height) around the hands of one person in every image. InterNet then decides which hands
+            are visible, whatever a detector finds.
     """
 
     network: str = "internet"

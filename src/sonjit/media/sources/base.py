@@ -33,13 +33,13 @@ class SourceFrame(NamedTuple):
 class Source(ABC):
     """Images one after the other: a context manager and an iterable of `SourceFrame`.
 
-    Reading runs ahead in a thread of its own while the caller works on the image before; leaving the loop, `close()`
-    or the end of the `with` block ends it. Files may be iterated again from the start.
+    A thread prefetches images while the caller processes the current one. It ends when the caller leaves the loop,
+    calls `close()` or leaves the `with` block. Files may be iterated again from the start.
 
     Attributes:
         name: Name of the source in messages and tables.
         kind: "image", "folder", "video" or "camera".
-        width, height: size of the first image in pixels, upright; `None` where it is not known.
+        width, height: Size of the first upright image in pixels; None if it is unknown.
         fps: Average frames per second; None for stills and if unknown.
         count: Expected number of images; None if unknown.
         files: Image files of a folder or glob in order, or the file of an image or video; empty for other sources.

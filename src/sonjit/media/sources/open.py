@@ -160,16 +160,16 @@ def is_stream(named: str) -> bool:
 def open_source(named: str | os.PathLike[str]) -> Source:
     """Open an image, a folder, a glob, a video, a camera or standard input for reading.
 
-    The content of a file decides what it is, not its ending; only a folder or glob picks files by their ending
-    (`IMAGE_ENDINGS`, hidden files left out, not recursive, in natural order: 9 before 10).
+    The content of a file decides whether it is an image or a video. Folders and globs select the files whose names end
+    as in `IMAGE_ENDINGS`, without hidden files and subfolders, in natural order (9 before 10).
 
     Args:
-        named: a path; a glob such as `shots/*.png`; `camera:0`; `-` for an image or a video on standard input; or what
-            reaches out: as a str the address of a camera in the network, `rtsp://...` or `http://...`, or a file,
-            folder or glob on remote storage, such as `s3://bucket/clips/a.mp4`, by fsspec and its package for it.
+        named: Path; a glob such as `shots/*.png`; `camera:0`; `-` for an image or a video on standard input; the
+            address of a network camera, `rtsp://...` or `http://...`; or a file, folder or glob on remote storage, such
+            as `s3://bucket/clips/a.mp4`, which requires fsspec and its package for that storage.
 
     Raises:
-        InputError: Nothing is there, nothing of it can be read, or it is neither image nor video.
+        InputError: The file is missing, cannot be read, or is neither an image nor a video.
         MissingExtraError: A HEIC image without pillow-heif.
 
     Example:

@@ -139,7 +139,7 @@ class FrameWriter(Output):
 
         Args:
             frame: Results of one image.
-            extras: values of the further columns that `open_writer` was given, one mapping per instance in the order
+            extras: Values of the further columns that `open_writer` received, one mapping per instance in the order
                 of `frame.instances()`; what a mapping lacks is unknown.
         """
 
