@@ -255,6 +255,15 @@ def test_every_path_is_imported_by_the_name_of_mediapipe():
     subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, timeout=120)
 
 
+def test_paths_of_another_mediapipe_are_not_found(monkeypatch):
+    finder = import_paths.ImportPaths()
+    path = "mediapipe.framework.formats.landmark_pb2"
+    monkeypatch.setitem(sys.modules, "mediapipe", type(sys)("mediapipe"))
+    assert finder.find_spec(path, None) is None
+    monkeypatch.setitem(sys.modules, "mediapipe", mp)
+    assert finder.find_spec(path, None).origin == "framework.formats.landmark_pb2"
+
+
 def test_the_second_path_of_solutions_has_the_same_modules():
     module = importlib.import_module("sonjit.compat.mediapipe.python.solutions.hands")
     assert module is mp.solutions.hands

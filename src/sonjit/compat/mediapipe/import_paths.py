@@ -57,10 +57,11 @@ class ImportPaths(MetaPathFinder, Loader):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return the spec of a module in the table, or None."""
+        package = sys.modules.get(PACKAGE)
         for root in (PACKAGE, "mediapipe"):
             relative = fullname.removeprefix(f"{root}.")
             is_in_table = relative in IMPORT_PATHS or f"{relative}.".startswith(f"{SECOND_SOLUTIONS}.")
-            if relative != fullname and is_in_table and sys.modules.get(root) is sys.modules[PACKAGE]:
+            if relative != fullname and is_in_table and package is not None and sys.modules.get(root) is package:
                 return ModuleSpec(fullname, self, origin=relative, is_package=True)
         return None
 
