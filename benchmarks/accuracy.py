@@ -89,6 +89,7 @@ def main():
     parser.add_argument("--peer", help="a Python interpreter that has mediapipe.solutions")
     parser.add_argument("--model", choices=["full", "lite"], default="full")
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--keypoints", choices=["refined", "published"], default="published")
     parser.add_argument("--stills", action="store_true", help="every frame on its own instead of tracked")
     parser.add_argument("--save", type=Path, help="a JSON file for the figures")
     options = parser.parse_args()
@@ -106,6 +107,7 @@ def main():
         "static_image": options.stills,
         "precision": options.precision,
         "threads": None,
+        "keypoints": options.keypoints,
     }
     outcome = {}
     with tempfile.TemporaryDirectory(prefix="sonjit-accuracy-") as folder:

@@ -19,7 +19,7 @@ from sonjit.lab.training.hand_heads.data import KEYPOINTS, LabelledHand, Labelle
 from sonjit.lab.training.hand_heads.train import auroc, auroc_interval
 from sonjit.media import open_source
 
-PROTOCOL = "evaluation/protocols/mediapipe-card.toml"
+PROTOCOL = "lab/evaluation/protocols/mediapipe-card.toml"
 
 
 def cost(model, frames):

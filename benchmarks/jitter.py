@@ -23,9 +23,9 @@ def noisy(image, sigma, random):
     return np.clip(image + random.normal(0, sigma, image.shape), 0, 255).round().astype(np.uint8)
 
 
-def keypoints(images, smoothing, model):
+def keypoints(images, smoothing, model, which):
     """Return keypoints (N, 21, 2) in pixels of the single hand in each image."""
-    with create_detector("hands", model=model, max_instances=1, smoothing=smoothing) as detector:
+    with create_detector("hands", model=model, max_instances=1, smoothing=smoothing, keypoints=which) as detector:
         found = [detector.detect(image) for image in images]
     if any(len(hands) != 1 for hands in found):
         raise SystemExit("jitter.py: the hand was lost; choose another --frame or less --sigma")
@@ -50,6 +50,7 @@ def main():
     parser.add_argument("--frame", type=int, default=30, help="which frame of the bundled clip")
     parser.add_argument("--step", type=int, default=40, help="jump in pixels")
     parser.add_argument("--model", choices=["full", "lite"], default="full")
+    parser.add_argument("--keypoints", choices=["refined", "published"], default="refined")
     options = parser.parse_args()
     if options.frames < SETTLE + 50:
         raise SystemExit(f"jitter.py: --frames {options.frames}: give at least {SETTLE + 50}")
@@ -65,19 +66,20 @@ def main():
     for heading in ("about mean, px", "frame to frame, px", "50 % lag", "90 % lag"):
         table.add_column(heading, justify="right")
     figures = {}
-    raw_jump = keypoints(jump, None, options.model)
+    raw_jump = keypoints(jump, None, options.model, options.keypoints)
     before, after = (float(part[..., 0].mean()) for part in (raw_jump[SETTLE:half], raw_jump[half + 20 :]))
     for smoothing in (None, "one_euro"):
-        points = keypoints(at_rest, smoothing, options.model)[SETTLE:]
+        points = keypoints(at_rest, smoothing, options.model, options.keypoints)[SETTLE:]
         figures[smoothing] = (rms(points - points.mean(axis=0)), rms(np.diff(points, axis=0)))
-        jumped = raw_jump if smoothing is None else keypoints(jump, smoothing, options.model)
+        jumped = raw_jump if smoothing is None else keypoints(jump, smoothing, options.model, options.keypoints)
         lags = (lag(jumped, half, before, after, part) for part in (0.5, 0.9))
         table.add_row(
             str(smoothing), *(f"{v:.3f}" for v in figures[smoothing]), *("never" if v is None else str(v) for v in lags)
         )
     table.add_row("ratio", *(f"{b / a:.2f}" for a, b in zip(*figures.values(), strict=True)))
     Console().print(
-        f"model {options.model}, noise sigma {options.sigma}, {options.frames} frames at 30 a second\n"
+        f"model {options.model}, {options.keypoints} keypoints, noise sigma {options.sigma}, "
+        f"{options.frames} frames at 30 a second\n"
         f"jump of {after - before:.1f} px at frame {half}; lags in frames, 0 is the frame of the jump",
         table,
     )

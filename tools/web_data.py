@@ -24,6 +24,7 @@ from sonjit.detectors.kinds import (
     face_networks,
     face_refinement,
     hand_heads,
+    hand_refinement,
     hands,
     holistic,
     options_of,
@@ -71,7 +72,7 @@ def data() -> dict[str, Any]:
     roles = [roles for kind in kinds.values() for which in ("models", "for_stills") for roles in kind[which].values()]
     weights = {name for names in roles for name in names.values()} | set(SELFIE_WEIGHTS.values())
     face_modules = (face, face_refinement, face_networks, face_regions, face_bundle, metric_faces)
-    kind_modules = (hands, hand_heads, *face_modules, body, holistic)
+    kind_modules = (hands, hand_heads, hand_refinement, *face_modules, body, holistic)
     modules = (observations, tracking, pipeline, *kind_modules)
     return {
         "constants": {**_by_name(modules), "search": _by_name(SEARCH)},

@@ -49,7 +49,8 @@ def test_a_clip_tracked_freely_is_as_mediapipe_tracks_it(web_page, show, demo_cl
 @pytest.mark.slow
 def test_a_stream_is_as_python_tracks_it(web_page, show, demo_clip):
     """The search spread over the frames, ids, sides, smoothing, metres: with room for one hand more than there is."""
-    frames, options = demo_clip[1][60:76], {"model": "lite", "max_instances": 3, "smoothing": "one_euro"}
+    frames = demo_clip[1][60:76]
+    options = {"model": "lite", "max_instances": 3, "smoothing": "one_euro", "keypoints": "refined"}
     found = run(web_page, TRACK, "hands", [show(rgb) for rgb in frames], options, "track")
     with sonjit.create_detector("hands", precision="f32", **options) as detector:
         expected = [

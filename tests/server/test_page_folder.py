@@ -43,10 +43,15 @@ def test_a_page_offers_what_its_networks_can_find(engine, tmp_path):
     assert {name: kind["models"] for name, kind in kinds.items()} == MODELS
     assert not any({"blendshapes", "transform", "measures"} & kind["options"].keys() for kind in kinds.values())
     assert [name for name, kind in kinds.items() if "thorough" in kind["options"]["search"]["enum"]] == ["face"]
-    assert missing_for_stills(KINDS["hands"], engine) == ["pose_landmark_full.tflite", "hand_heads.npz"]
+    assert missing_for_stills(KINDS["hands"], engine) == [
+        "pose_landmark_full.tflite",
+        "hand_heads.npz",
+        "hand_refinement.npz",
+    ]
     for name in ("body-full", "face-attention"):
         shutil.copy(find_weight(name), engine / "models")
-    (engine / "models" / "hand_heads.npz").touch()
+    for name in ("hand_heads.npz", "hand_refinement.npz"):
+        (engine / "models" / name).touch()
     write_page(tmp_path / "thorough", engine)
     kinds = json.loads((tmp_path / "thorough" / "kinds.json").read_text("utf-8"))["kinds"]
     offered = [name for name, kind in kinds.items() if "thorough" in kind["options"]["search"]["enum"]]

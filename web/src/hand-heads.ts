@@ -11,7 +11,8 @@ const { BEFORE, BEHIND } = constants.hand_heads;
 /** What a landmark network gives behind its outputs: maps (side, side, C), and the mean (C,) of the last. */
 export type Taps = readonly Float32Array[];
 
-interface Matrix {
+/** Numbers in rows. */
+export interface Matrix {
   readonly columns: number;
   readonly values: Float32Array;
 }
@@ -28,16 +29,13 @@ export interface HeadInputs {
 
 /** The heads on one network. */
 export class HandHeads {
-  readonly #weights = new Map<string, Matrix>();
+  readonly #weights: ReadonlyMap<string, Matrix>;
   readonly #sides: readonly number[];
 
   /** `sides` of the maps. */
   constructor(arrays: ReadonlyMap<string, NumpyArray>, model: string, sides: readonly number[]) {
     this.#sides = sides;
-    for (const [name, { shape, values }] of arrays) {
-      const [of, part] = name.split(".");
-      if (of === model) this.#weights.set(part!, { columns: shape.at(-1)!, values: Float32Array.from(values as readonly number[]) });
-    }
+    this.#weights = matricesOf(arrays, model);
   }
 
   /**
@@ -47,7 +45,7 @@ export class HandHeads {
    */
   inputs(keypoints: Float32Array, size: number, taps: Taps): HeadInputs {
     const places = keypoints.map((value) => value / size);
-    const local = this.#local(places.length / 3, (k) => [places[3 * k]!, places[3 * k + 1]!], taps);
+    const local = sampledMaps(taps, this.#sides, places.length / 3, (k) => [places[3 * k]!, places[3 * k + 1]!]);
     return { places, local, mean: taps.at(-1)! };
   }
 
@@ -108,7 +106,7 @@ export class HandHeads {
     const step = this.#weights.get("appearance_correction_bias_1")!.values.slice();
     this.#add(step, hidden.map((value) => Math.max(value, 0)), "appearance_correction_1");
     const there = place.map((value, i) => value + step[i]!);
-    const again = this.#shown("appearance_again", this.#local(count, (k) => [there[2 * k]!, there[2 * k + 1]!], taps));
+    const again = this.#shown("appearance_again", sampledMaps(taps, this.#sides, count, (k) => [there[2 * k]!, there[2 * k + 1]!]));
     const middle = [0, 1].map((axis) => there.reduce((sum, value, i) => sum + (i % 2 === axis ? value : 0), 0) / count);
     const around = there.map((value, i) => value - middle[i % 2]!);
     const spread = Math.sqrt(around.reduce((sum, value) => sum + value * value, 0) / around.length);
@@ -129,22 +127,6 @@ export class HandHeads {
     return this.#rectified(local.map((row) => row.subarray(-values.length / columns)), name, `${name}_keypoint`);
   }
 
-  /** For each of so many places, in parts of them, (L,) the maps there, one map's channels after the other's. */
-  #local(count: number, placeOf: (k: number) => readonly [number, number], taps: Taps): Float32Array[] {
-    const maps = taps.slice(0, -1);
-    const channels = maps.map((map, m) => map.length / this.#sides[m]! ** 2);
-    return Array.from({ length: count }, (_, k) => {
-      const row = new Float32Array(channels.reduce((sum, one) => sum + one, 0));
-      let start = 0;
-      for (const [m, map] of maps.entries()) {
-        const end = start + channels[m]!;
-        addAt(row.subarray(start, end), map, this.#sides[m]!, ...placeOf(k));
-        start = end;
-      }
-      return row;
-    });
-  }
-
   /** (K * E) rows (K, L) times a matrix of weights, with what is added to each keypoint's, rectified. */
   #rectified(rows: readonly Float32Array[], name: string, offsets: string): Float32Array {
     const sums = this.#weights.get(offsets)!.values.slice();
@@ -155,12 +137,47 @@ export class HandHeads {
 
   /** Add a row times a matrix of weights. */
   #add(sum: Float32Array, row: ArrayLike<number>, name: string): void {
-    const { columns, values } = this.#weights.get(name)!;
-    for (let i = 0, at = 0; i < row.length; i++) {
-      const value = row[i]!;
-      for (let j = 0; j < columns; j++, at++) sum[j]! += value * values[at]!;
-    }
+    addProduct(sum, row, this.#weights.get(name)!);
   }
+}
+
+/** Arrays of the weights with one of some prefixes, by the rest of their names. */
+export function matricesOf(arrays: ReadonlyMap<string, NumpyArray>, ...prefixes: readonly string[]): Map<string, Matrix> {
+  const weights = new Map<string, Matrix>();
+  for (const [name, { shape, values }] of arrays) {
+    const [of, part] = name.split(".");
+    if (prefixes.includes(of!)) weights.set(part!, { columns: shape.at(-1)!, values: Float32Array.from(values as readonly number[]) });
+  }
+  return weights;
+}
+
+/** Add a row times a matrix. */
+export function addProduct(sum: Float32Array, row: ArrayLike<number>, { columns, values }: Matrix): void {
+  for (let i = 0, at = 0; i < row.length; i++) {
+    const value = row[i]!;
+    for (let j = 0; j < columns; j++, at++) sum[j]! += value * values[at]!;
+  }
+}
+
+/** Return for each of some places, as fractions of the crop, the maps there (L,), with the channels of all maps. */
+export function sampledMaps(
+  taps: Taps,
+  sides: readonly number[],
+  count: number,
+  placeOf: (k: number) => readonly [number, number],
+): Float32Array[] {
+  const maps = taps.slice(0, -1);
+  const channels = maps.map((map, m) => map.length / sides[m]! ** 2);
+  return Array.from({ length: count }, (_, k) => {
+    const row = new Float32Array(channels.reduce((sum, one) => sum + one, 0));
+    let start = 0;
+    for (const [m, map] of maps.entries()) {
+      const end = start + channels[m]!;
+      addAt(row.subarray(start, end), map, sides[m]!, ...placeOf(k));
+      start = end;
+    }
+    return row;
+  });
 }
 
 /** Add the channels of a map at a place in parts of it, between cells; beyond, those of its edge. */

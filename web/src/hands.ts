@@ -2,13 +2,15 @@
 
 import { pointsFromCrop, rotatedBoxAround, squareBox, wrapAngle, type RotatedBox } from "./boxes.js";
 import { constants } from "./data.js";
-import type { HandHeads } from "./hand-heads.js";
+import type { HandHeads, Taps } from "./hand-heads.js";
+import type { HandRefinement } from "./hand-refinement.js";
 import type { Network } from "./network.js";
 import { cornersOf, movedPoints, type Observation, type Point } from "./observations.js";
 import { overlapByHalf, type Kind } from "./pipeline.js";
 import { cropInto, cut, type Pixels } from "./pixels.js";
 import { boxOf, type Found, type InWorker, type NamedPoint } from "./results.js";
-import { keypointSmoothers } from "./smoothing.js";
+import type { Settings } from "./options.js";
+import { keypointSmoothers, type SmootherOf } from "./smoothing.js";
 import type { Detection, SingleShotDetector } from "./ssd.js";
 import type { Track } from "./tracking.js";
 
@@ -24,6 +26,8 @@ export interface HandObservation extends Observation {
   readonly likeness: number;
   /** (K * E) what the classifier of gestures reads of the image; null of a hidden hand, and where nothing reads it. */
   readonly appearance: Float32Array | null;
+  /** Refined keypoints of the image and in metres, for results; null without refinement, and where they are used already. */
+  readonly refined: { readonly keypoints: Float32Array; readonly keypoints3D: Float32Array } | null;
 }
 
 /** One hand in one image; `keypoints` in pixels, `keypoints3D` in metres. */
@@ -65,12 +69,12 @@ export function upright(start: Point, end: Point): number {
 export class Hands implements Kind<HandObservation, HandWithAppearance> {
   readonly core = null;
   readonly isTaken = overlapByHalf;
-  readonly newSmoother = keypointSmoothers<HandObservation>;
   readonly #palms: SingleShotDetector | null;
   readonly #landmarks: Network;
   readonly #isMirrored: boolean;
   readonly #heads: HandHeads | null;
   readonly #withAppearance: boolean;
+  readonly #refinement: HandRefinement | null;
 
   /** `heads` tell the side, and where it is wanted the appearance; `landmarks` then gives what they read behind its outputs. */
   constructor(
@@ -79,12 +83,23 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
     isMirrored: boolean,
     heads: HandHeads | null = null,
     withAppearance = false,
+    refinement: HandRefinement | null = null,
   ) {
     this.#palms = palms;
     this.#landmarks = landmarks;
     this.#isMirrored = isMirrored;
     this.#heads = heads;
     this.#withAppearance = withAppearance;
+    this.#refinement = refinement;
+  }
+
+  /** The smoother of a track refines the keypoints first; the track itself keeps those of the network. */
+  newSmoother(settings: Settings): SmootherOf<HandObservation> {
+    const make = keypointSmoothers<HandObservation>(settings);
+    return () => {
+      const smoother = make();
+      return (observation, now) => (smoother === null ? refinedOf(observation) : smoother(refinedOf(observation), now));
+    };
   }
 
   async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
@@ -95,14 +110,6 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
   async observe(image: Pixels, box: RotatedBox): Promise<HandObservation> {
     cropInto(image, box, this.#landmarks);
     const [points, presence, handedness, world, ...taps] = await this.#landmarks.run();
-    const cos = Math.cos(box.rotation);
-    const sin = Math.sin(box.rotation);
-    const keypoints3D = new Float32Array(3 * OF.KEYPOINTS);
-    for (let i = 0; i < keypoints3D.length; i += 3) {
-      keypoints3D[i] = world![i]! * cos - world![i + 1]! * sin;
-      keypoints3D[i + 1] = world![i]! * sin + world![i + 1]! * cos;
-      keypoints3D[i + 2] = world![i + 2]!;
-    }
     // The network was trained on selfie views: there its label is the person's own hand.
     const inputs = this.#heads?.inputs(points!, this.#landmarks.size, taps);
     const { left, visibility, likeness } = inputs
@@ -111,13 +118,21 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
     return {
       score: presence![0]!,
       keypoints: pointsFromCrop(points!, box, this.#landmarks.size, OF.Z_SCALE),
-      keypoints3D,
+      keypoints3D: turned(world!, box.rotation),
       left: this.#isMirrored ? left : 1 - left,
       colours: null,
       visibility,
       likeness,
       appearance: inputs && this.#withAppearance ? this.#heads!.appearance(inputs, taps) : null,
+      refined: this.#refinement && this.#refined(this.#refinement, points!, world!, taps, box),
     };
+  }
+
+  /** Return refined keypoints of the image and in metres. */
+  #refined(refinement: HandRefinement, points: Float32Array, world: Float32Array, taps: Taps, box: RotatedBox): HandObservation["refined"] {
+    const { size } = this.#landmarks;
+    const refined = refinement.refine(points.map((value) => value / size), world, taps);
+    return { keypoints: pointsFromCrop(refined.keypoints, box, 1, 1), keypoints3D: turned(refined.world, box.rotation) };
   }
 
   /** What is seen in a box in the mirror, with keypoints and side as they are in the image itself. */
@@ -130,11 +145,15 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
     const [right, bottom] = [end(box.cx, image.width, left), end(box.cy, image.height, top)];
     const mirror = cut(image, left, top, right, bottom, { mirrored: true });
     const seen = await this.observe(mirror, { ...box, cx: right - box.cx, cy: box.cy - top, rotation: -box.rotation });
+    const back = <P extends { readonly keypoints: Float32Array; readonly keypoints3D: Float32Array }>(points: P): P => ({
+      ...points,
+      keypoints: points.keypoints.map((value, i) => (i % 3 === 0 ? right - value : i % 3 === 1 ? value + top : value)),
+      keypoints3D: points.keypoints3D.map((value, i) => (i % 3 === 0 ? -value : value)),
+    });
     return {
-      ...seen,
-      keypoints: seen.keypoints.map((value, i) => (i % 3 === 0 ? right - value : i % 3 === 1 ? value + top : value)),
-      keypoints3D: seen.keypoints3D.map((value, i) => (i % 3 === 0 ? -value : value)),
+      ...back(seen),
       left: 1 - seen.left,
+      refined: seen.refined && back(seen.refined),
       appearance: null, // it is the mirror's
     };
   }
@@ -149,11 +168,12 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
   }
 
   moved(observation: HandObservation, shift: Point, score: number): HandObservation {
-    return { ...observation, keypoints: movedPoints(observation.keypoints, shift), score, appearance: null };
+    return { ...observation, keypoints: movedPoints(observation.keypoints, shift), score, appearance: null, refined: null };
   }
 
   /** For a track with the side with the most evidence over its frames. */
-  result(_: Pixels, observation: HandObservation, track: Track<HandObservation> | null): HandWithAppearance {
+  result(_: Pixels, seen: HandObservation, track: Track<HandObservation> | null): HandWithAppearance {
+    const observation = refinedOf(seen);
     const left = track?.left ?? observation.left;
     return {
       score: observation.score,
@@ -166,4 +186,21 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
       ...(observation.appearance && { appearance: observation.appearance }),
     };
   }
+}
+
+/** Return the observation with its refined keypoints, if it has them. */
+function refinedOf(observation: HandObservation): HandObservation {
+  return observation.refined ? { ...observation, ...observation.refined, refined: null } : observation;
+}
+
+/** Return points (K * 3) of the crop's axes in those of the image. */
+function turned(points: Float32Array, rotation: number): Float32Array {
+  const [cos, sin] = [Math.cos(rotation), Math.sin(rotation)];
+  const found = new Float32Array(3 * OF.KEYPOINTS);
+  for (let i = 0; i < found.length; i += 3) {
+    found[i] = points[i]! * cos - points[i + 1]! * sin;
+    found[i + 1] = points[i]! * sin + points[i + 1]! * cos;
+    found[i + 2] = points[i + 2]!;
+  }
+  return found;
 }

@@ -139,7 +139,7 @@ export class Holistic implements Kind<BodyObservation, InWorker<Person>> {
     this.#of = networks;
     this.#limits = { minScore, interval: Math.min(search_interval, OF.PART_INTERVAL) };
     this.#oneReading = search !== "fast";
-    this.#newSmoothers = { hand: keypointSmoothers(settings), face: keypointSmoothers(settings) };
+    this.#newSmoothers = { hand: networks.hands.newSmoother(settings), face: keypointSmoothers(settings) };
   }
 
   find(image: Pixels, minScore: number): Promise<RotatedBox[]> {

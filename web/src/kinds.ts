@@ -6,6 +6,7 @@ import { BLENDSHAPES, GRIDS, KINDS, constants, type Grid, type Role } from "./da
 import { FaceBoxes, FaceMeshes } from "./face.js";
 import { FileError } from "./files.js";
 import { HandHeads } from "./hand-heads.js";
+import { HandRefinement } from "./hand-refinement.js";
 import { Hands } from "./hands.js";
 import { Holistic } from "./holistic.js";
 import type { Network, NetworkShape } from "./network.js";
@@ -46,6 +47,8 @@ export interface Sources {
   readonly hasOwnLandmarks: boolean;
   /** The arrays of the heads on the published networks of hands. */
   handHeads(): Promise<ReadonlyMap<string, NumpyArray>>;
+  /** The arrays of the refinement of their keypoints. */
+  handRefinement(): Promise<ReadonlyMap<string, NumpyArray>>;
   /** Faces are seen by the networks of a bundle of the caller's own, whatever is asked for. */
   readonly hasOwnBundle: boolean;
   bundle(): Promise<Bundle>;
@@ -56,22 +59,25 @@ export type Make = (settings: Settings, withAppearance: boolean) => AnyDetector 
 
 /** By kind: compile the networks of a model; detectors of any options are then made of them. */
 export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make>>> = {
-  hands: async ({ model, open, hasOwnLandmarks, handHeads }) => {
+  hands: async ({ model, open, hasOwnLandmarks, handHeads, handRefinement }) => {
     const palms = await openDetector(open, "detector", GRIDS.palm, 7);
     const landmarks = await open("landmark", HAND_SHAPE);
+    const { TAPS } = constants.hand_heads;
+    const tapped = once(() => open("landmark", { ...HAND_SHAPE, taps: TAPS }));
     const withHeads = once(async () => {
       if (hasOwnLandmarks) return { landmarks, heads: null };
-      const { TAPS } = constants.hand_heads;
-      return { landmarks: await open("landmark", { ...HAND_SHAPE, taps: TAPS }), heads: new HandHeads(await handHeads(), model, TAPS) };
+      return { landmarks: await tapped(), heads: new HandHeads(await handHeads(), model, TAPS) };
     });
+    const refining = once(async () => new HandRefinement(await handRefinement(), model, TAPS));
     const wide = openSearch(open);
     const bodyLandmarks = once(() => open("guide", BODY_SHAPE));
-    return (settings, withAppearance) => {
-      const hands = new Hands(palms, landmarks, settings.mirrored);
+    return async (settings, withAppearance) => {
+      const refinement = settings.keypoints === "refined" && !hasOwnLandmarks ? await refining() : null;
+      const hands = new Hands(palms, refinement ? await tapped() : landmarks, settings.mirrored, null, false, refinement);
       if (settings.search === "fast") return new Detector(hands, settings, null);
       const inStills = once(async () => {
         const seen = await withHeads();
-        return new Hands(palms, seen.landmarks, settings.mirrored, seen.heads, withAppearance);
+        return new Hands(palms, seen.landmarks, settings.mirrored, seen.heads, withAppearance, refinement);
       });
       const guide = once(async () => ({ faces: await wide(), bodies: new Bodies(null, await bodyLandmarks(), settings.mirrored) }));
       const limits = limitsOf(settings, "hands", LIMITS.palm_share);
@@ -121,17 +127,23 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       return new Detector(bodies, settings, await bodiesInStreams(bodies, settings, wide), whereFilesAre(settings, search));
     };
   },
-  holistic: async ({ model, others, open }) => {
+  holistic: async ({ model, others, open, handRefinement }) => {
     const names = { ...KINDS.holistic!.models[model]!, ...others };
     const bodiesOf = await openBodies(open);
-    const landmarks = await open("hand", HAND_SHAPE);
+    const { TAPS } = constants.hand_heads;
+    const landmarks = once(() => open("hand", HAND_SHAPE));
+    const refined = once(async () => ({
+      landmarks: await open("hand", { ...HAND_SHAPE, taps: TAPS }),
+      refinement: new HandRefinement(await handRefinement(), names.hand!.replace("hand-", ""), TAPS),
+    }));
     const faceDetector = await openFaceDetector(open, "face_detector", names.face_detector!);
     const faces = new FaceMeshes(faceDetector, await open("face", meshShape(names.face!)));
     const recrop = await open("recrop", { sizes: [4] });
     const wide = openSearch(open);
     const palms = once(() => openDetector(open, "palms", GRIDS.palm, 7));
     return async (settings) => {
-      const hands = new Hands(null, landmarks, settings.mirrored);
+      const seen = settings.keypoints === "refined" ? await refined() : { landmarks: await landmarks(), refinement: null };
+      const hands = new Hands(null, seen.landmarks, settings.mirrored, null, false, seen.refinement);
       const bodies = await bodiesOf(settings);
       const people = new Holistic({ bodies, hands, faces, recrop }, settings);
       if (settings.search === "fast") return new Detector(people, settings, null);

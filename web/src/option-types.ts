@@ -24,6 +24,8 @@ export interface DetectorOptions {
   readonly segmentation?: boolean;
   /** Smooth masks over time. */
   readonly smooth_segmentation?: boolean;
+  /** Hand keypoints. published: the network's keypoints, as in MediaPipe. refined: these keypoints, corrected from the network's feature maps, with z in the scale of x and y. Custom networks and task bundles keep theirs. */
+  readonly keypoints?: "published" | "refined";
   /** Classify the gesture of each hand. canned: the shipped gestures. asl: also the letters of American Sign Language. Or a file of sonjit gestures train, which takes precedence over the shipped gestures. */
   readonly gestures?: "none" | "canned" | "asl";
   /** Add blendshapes to each face: 22 from its mesh, or 52 with a registered face_landmarker.task or holistic_landmarker.task. */

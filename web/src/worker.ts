@@ -61,6 +61,7 @@ async function load(settings: Settings, { runtime, accelerator, samplesCentres, 
     open: async (role, shape) => compile(await fetched(role), networks[role]!.url, shape),
     hasOwnLandmarks: networks.landmark?.name === null,
     handHeads: () => fetchArrays(`${gestures.folder}hand_heads.npz`, "heads of hands"),
+    handRefinement: () => fetchArrays(`${gestures.folder}hand_refinement.npz`, "refinement of hands"),
     hasOwnBundle: bundle.isOwn,
     bundle: async () => new Bundle(bundle.url, await bundleFile(), compile),
   });

@@ -24,6 +24,7 @@ class HandArguments(TypedDict, total=False):
     search: Literal["auto", "fast", "thorough"] | None
     mirrored: bool | None
     visibility: bool | None
+    keypoints: Literal["published", "refined"] | None
     gestures: str | PathLike[str] | None
     models_dir: str | PathLike[str] | None
     detector_model: str | PathLike[str] | None
@@ -96,6 +97,7 @@ class HolisticArguments(TypedDict, total=False):
     mirrored: bool | None
     segmentation: bool | None
     smooth_segmentation: bool | None
+    keypoints: Literal["published", "refined"] | None
     gestures: str | PathLike[str] | None
     blendshapes: bool | None
     hand_model: Literal["full", "lite"] | None

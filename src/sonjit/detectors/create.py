@@ -18,6 +18,7 @@ from sonjit.detectors.options import (
     declared_options,
 )
 from sonjit.detectors.pipeline import Detector
+from sonjit.detectors.smoothing import refined_before
 from sonjit.detectors.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -79,8 +80,9 @@ def detector_from(options: CommonOptions) -> Detector[Any]:
     kind = entry.load_kind(options)
     search = _load_search(entry, options, kind) if options.is_thorough else None
     stream_search = entry.load_stream_search(options, kind) if options.spreads_windows else None
+    new_smoother = entry.new_smoothers(options)
     tracker = Tracker(
-        entry.new_smoothers(options),
+        lambda: refined_before(kind.refine, new_smoother()),
         merge_nested=options.search != "fast",
         propagate=kind.propagate if options.search != "fast" else None,
         max_tracks=options.max_instances,

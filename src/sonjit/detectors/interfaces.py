@@ -69,6 +69,10 @@ class Kind(ABC, Generic[O, R]):
         keypoints = observation.keypoints + np.append(shift, np.float32(0))
         return replace(observation, keypoints=keypoints, score=score)  # pyright: ignore
 
+    def refine(self, observation: O) -> O:
+        """Return the observation with its final keypoints, which results have. Tracking uses the ones before."""
+        return observation
+
     @abstractmethod
     def result(self, rgb: NDArray[np.uint8], observation: O, track: Track[O] | None) -> R:
         """Return the public result for one instance.

@@ -44,6 +44,13 @@ PUBLISHED_THRESHOLDS = GraphThresholds()
 Mirrored: TypeAlias = Annotated[
     bool, Option("Treat the input as a selfie view, in which left and right are exchanged.")
 ]
+Keypoints: TypeAlias = Annotated[
+    Literal["published", "refined"],
+    Option(
+        "Hand keypoints. published: the network's keypoints, as in MediaPipe. refined: these keypoints, corrected from "
+        "the network's feature maps, with z in the scale of x and y. Custom networks and task bundles keep theirs."
+    ),
+]
 Gestures: TypeAlias = Annotated[
     str | PathLike[str] | None,
     Option(
@@ -277,8 +284,14 @@ class HandOptions(CommonOptions):
     max_instances: Annotated[int, Option("Maximum number of hands.", minimum=1, remote_maximum=50)] = 2
     mirrored: Mirrored = False
     visibility: Annotated[bool, Option("Add to each keypoint the probability that it is visible.")] = False
+    keypoints: Keypoints = "published"
     gestures: Gestures = None
     kind: str = "hands"
+
+    @property
+    def refines(self) -> bool:
+        """Check whether the published network's keypoints are refined."""
+        return self.keypoints == "refined" and self.landmark_model is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -315,6 +328,7 @@ class BodyOptions(CommonOptions):
 class HolisticOptions(BodyOptions):
     """Options of detectors of people: each body with its own hands and face."""
 
+    keypoints: Keypoints = "published"
     gestures: Gestures = None
     blendshapes: Blendshapes = False
     hand_model: Annotated[
@@ -326,6 +340,11 @@ class HolisticOptions(BodyOptions):
         Option("Model of the faces. Default: mesh with a lite body, otherwise attention.", remote=False),
     ] = None
     kind: str = "holistic"
+
+    @property
+    def refines(self) -> bool:
+        """Check whether the published hand network's keypoints are refined."""
+        return self.keypoints == "refined"
 
     @property
     def prefers_bundle(self) -> bool:

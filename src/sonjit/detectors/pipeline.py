@@ -103,7 +103,7 @@ class Detector(Generic[R]):
             self._refuse_if_closed()
             self._total, self._complete = None, True
             if self._options.static_image:
-                observations = [(observation, None) for observation in self._detect_still(rgb, boxes)]
+                observations = [(self._kind.refine(item), None) for item in self._detect_still(rgb, boxes)]
             else:
                 observations = [(track.smoothed, track) for track in self._step(rgb, time, boxes)]
             results = [self._kind.result(rgb, observation, track) for observation, track in observations]

@@ -116,6 +116,16 @@ class KeypointSmoother:
         return replace(observation, **changes)  # pyright: ignore
 
 
+def refined_before(refine: Callable[[O], O], smoother: Smoother[O] | None) -> Smoother[O]:
+    """Return a smoother that refines each observation first; without a smoother, it only refines."""
+
+    def smooth(observation: O, now_s: float) -> O:
+        refined = refine(observation)
+        return refined if smoother is None else smoother(refined, now_s)
+
+    return smooth
+
+
 def _alpha(cutoff_hz: float | NDArray[np.float64], step_s: float) -> float | NDArray[np.float64]:
     """Weight of the new sample in a first-order low-pass filter."""
     return 1 / (1 + 1 / (2 * math.pi * cutoff_hz * step_s))

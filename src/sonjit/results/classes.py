@@ -194,8 +194,9 @@ class Hand(Result):
     Attributes:
         handedness: Side of the person's own hand, "Left" or "Right".
         score: Probability that the crop contains a hand (presence), 0..1.
-        keypoints: Keypoints (21, 3) as float32: x, y in pixels of the input; z is an ordinal depth relative to the
-            wrist, smaller is nearer to the camera, 0.2 to 0.6 times as large as x and y.
+        keypoints: Keypoints (21, 3) as float32: x, y in pixels of the input; z relative to the wrist, smaller is nearer
+            to the camera. Refined keypoints have z in the scale of x and y. Published z is ordinal, 0.2 to 0.6 times as
+            large.
         keypoints_3d: Keypoints (21, 3) as float32 in metres, origin at the hand's geometric centre; at the camera's
             lens for a hand that was lifted (`sonjit.lab.lifting`), NaN where its distance is unknown.
         id: Track id, stable while the hand is tracked; None for stills.

@@ -29,7 +29,8 @@ _ON_A_SERVER = ("explain", "visibility", "measures")
 _OF_BUNDLE = ("blendshapes", "transform")
 
 
-_HAND_HEADS = "hand_heads.npz"
+_HAND_FILES = ("hand_heads.npz", "hand_refinement.npz")
+"""Further files that hands require in web pages."""
 
 
 def kind_router(engine: Path, *, annotates: bool = False) -> APIRouter:
@@ -155,8 +156,8 @@ def missing_for_stills(entry: KindEntry, engine: Path) -> list[str]:
     folder, models = engine / "models", [entry.models[name] for name in _models_in_page(entry, engine)]
     names = {name for model in models for name in networks_in_pages(entry, model).for_stills.values()}
     missing = [find_record(name).file for name in sorted(names) if not _have_weights([name], folder)]
-    lacks_heads = entry.name == "hands" and models and not (folder / _HAND_HEADS).is_file()
-    return [*missing, _HAND_HEADS] if lacks_heads else missing
+    required = _HAND_FILES if entry.name == "hands" and models else ()
+    return [*missing, *(name for name in required if not (folder / name).is_file())]
 
 
 def _models_in_page(entry: KindEntry, engine: Path) -> list[str]:

@@ -184,6 +184,7 @@ export abstract class DetectorTask<Options extends VisionTaskOptions> extends Vi
       open: networks.open,
       hasOwnLandmarks: networks.isOwn,
       handHeads: () => Promise.reject(new Error("tasks search fast")),
+      handRefinement: () => Promise.reject(new Error("tasks have published keypoints")),
       hasOwnBundle: networks.isOwn,
       bundle: networks.bundle,
     });

@@ -117,13 +117,13 @@ class HandHeads:
         corrected x and y with mean 0 and mean square 1.
         """
         weights, (keypoints, maps) = self._weights, inputs
-        found = self._shown("appearance", _at(maps, keypoints))
+        found = self._shown("appearance", sampled_maps(maps, keypoints))
         positions = keypoints[:, :2]
         read = np.concatenate([found.ravel(), (4 * positions - 2).ravel()])
         hidden = np.maximum(read @ weights["appearance_correction_0"] + weights["appearance_correction_bias_0"], 0)
         corrections = hidden @ weights["appearance_correction_1"] + weights["appearance_correction_bias_1"]
         positions = np.asarray(positions + corrections.reshape(positions.shape), np.float32)
-        again = self._shown("appearance_again", _at(maps, positions))
+        again = self._shown("appearance_again", sampled_maps(maps, positions))
         around = positions - positions.mean(0)
         return np.concatenate([found, again, around / np.sqrt((around * around).mean())], 1)
 
@@ -187,10 +187,10 @@ def head_inputs(keypoints: Floats, maps: Sequence[Floats], mean: Floats) -> Head
         mean: Mean (1, C) of the last map.
     """
     shape = keypoints * 2 - np.array([1, 1, 0], np.float32)
-    return HeadInputs(_at(maps, keypoints), shape.ravel(), mean.ravel())
+    return HeadInputs(sampled_maps(maps, keypoints), shape.ravel(), mean.ravel())
 
 
-def _at(maps: Sequence[Floats], positions: Floats) -> Floats:
+def sampled_maps(maps: Sequence[Floats], positions: Floats) -> Floats:
     """Interpolate maps (1, C, side, side) at relative positions (21, 2 or more). Return features (21, L).
 
     Interpolation is bilinear between cell centres and repeats the edge outside a map. One call handles all maps,

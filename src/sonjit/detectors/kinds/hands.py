@@ -16,6 +16,7 @@ from sonjit._util.errors import InputError
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.hand_heads import TAPS, AppearanceInputs, HandHeads, load_hand_heads
+from sonjit.detectors.kinds.hand_refinement import HandRefinement, RefinementInputs, load_hand_refinement
 from sonjit.detectors.pipeline import check_shapes, crop_for
 from sonjit.detectors.ssd import AnchorGrid, Detection, SingleShotDetector
 from sonjit.engines import load_engine
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sonjit.detectors.options import CommonOptions, HandOptions
+    from sonjit.detectors.options import CommonOptions, HandOptions, HolisticOptions
     from sonjit.detectors.tracking import Track
     from sonjit.engines import Engine
 
@@ -48,10 +49,20 @@ _FROM_PALM = {"scale": 2.6, "shift_y": -0.5}  # of a hand's box, relative to the
 _AROUND_HAND = {"scale": 2.0, "shift_y": -0.1}  # of the box around wrist, palm and first joints
 _HAND_SIZE = 224
 _KEYPOINTS = 21
+_MIRROR = np.array([-1, 1, 1], np.float32)
 
 
 _BUNDLE_TURN_RAD = wrap_angle(90 - math.pi / 2)
 """Rotation of first crops in the graph of a hand landmarker, which passes 90 degrees as radians."""
+
+
+@dataclass(frozen=True, eq=False)
+class RefinableCrop:
+    """Inputs of the refinement of a hand and the box of its crop; `mirrored`: the crop is of the mirrored image."""
+
+    inputs: RefinementInputs
+    box: RotatedBox
+    mirrored: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +71,7 @@ class HandObservation:
 
     Attributes:
         pooled: (C,) mean of the landmark network's last map; None without heads.
+        refinable: Inputs of the refinement; None without one, and for refined keypoints.
     """
 
     score: float
@@ -70,6 +82,7 @@ class HandObservation:
     visibility: NDArray[np.float32] | None = None
     pooled: NDArray[np.float32] | None = None
     appearance: AppearanceInputs | None = None
+    refinable: RefinableCrop | None = None
     colours: None = None
 
 
@@ -115,6 +128,8 @@ class Hands(Kind[HandObservation, Hand]):
         mirrored: The images are selfie views.
         heads: Heads for visibility and handedness. `landmarks` then has additional outputs, which they read.
         visibility: True to include visibility in results. Without it, the heads provide only side and appearance.
+        refinement: Refinement of the keypoints in results. `landmarks` then has additional outputs. Tracking uses the
+            network's own keypoints.
     """
 
     def __init__(
@@ -125,12 +140,14 @@ class Hands(Kind[HandObservation, Hand]):
         mirrored: bool,
         heads: HandHeads | None = None,
         visibility: bool = True,
+        refinement: HandRefinement | None = None,
     ) -> None:
         self.palms = palms
         self._landmarks = landmarks
         self._mirrored = mirrored
         self._heads = heads
         self._shows_visibility = visibility
+        self._refinement = refinement
         self._size = landmarks.input.shape[1]
         self._to_fraction = np.array([1, 1, 1 / _Z_SCALE], np.float32) / self._size
 
@@ -147,18 +164,40 @@ class Hands(Kind[HandObservation, Hand]):
         if self._heads is not None:
             read = self._heads.read(image.reshape(-1, 3) / np.float32(self._size), taps)
             left, visibility, pooled, appearance = read.left, read.visibility, read.pooled, read.appearance
-        cos, sin = math.cos(box.rotation), math.sin(box.rotation)
-        turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], np.float32)
+        refinable = None
+        if self._refinement is not None:
+            keypoints = image.reshape(-1, 3) / np.float32(self._size)
+            maps = [each.copy() for each in taps[:-1]]  # the engine reuses its output buffers
+            refinable = RefinableCrop(RefinementInputs(keypoints, world.reshape(-1, 3).copy(), maps), box)
         points = points_from_crop(image.reshape(-1, 3) * self._to_fraction, box)
         return HandObservation(
             score=float(presence.flat[0]),
             keypoints=points[:_KEYPOINTS],
-            keypoints_3d=world.reshape(-1, 3)[:_KEYPOINTS] @ turn,
+            keypoints_3d=world.reshape(-1, 3)[:_KEYPOINTS] @ _turn(box),
             left=left if self._mirrored else 1 - left,
             extra=points[_KEYPOINTS:, :2] if len(points) > _KEYPOINTS else None,
             visibility=visibility,
             pooled=pooled,
             appearance=appearance,
+            refinable=refinable,
+        )
+
+    def refine(self, observation: HandObservation) -> HandObservation:
+        """Return the observation with refined keypoints; the same observation without a refinement."""
+        crop = observation.refinable
+        if self._refinement is None or crop is None:
+            return observation
+        refined, box = self._refinement(crop.inputs), crop.box
+        published = points_from_crop(crop.inputs.keypoints * (self._to_fraction * self._size), box)
+        shift = points_from_crop(refined.keypoints, box) - published
+        shift_3d = (refined.world - crop.inputs.world) @ _turn(box)
+        if crop.mirrored:
+            shift, shift_3d = shift * _MIRROR, shift_3d * _MIRROR
+        return replace(
+            observation,
+            keypoints=observation.keypoints + shift,
+            keypoints_3d=observation.keypoints_3d + shift_3d,
+            refinable=None,
         )
 
     def likeness(self, observation: HandObservation) -> float:
@@ -181,6 +220,7 @@ class Hands(Kind[HandObservation, Hand]):
             extra=None if extra is None else extra + shift,
             visibility=None if visibility is None else np.zeros_like(visibility),
             appearance=None,
+            refinable=None,
         )
 
     def result(
@@ -223,6 +263,12 @@ def box_around_hand(keypoints: NDArray[np.floating]) -> RotatedBox:
     return square_box(tight, **_AROUND_HAND)
 
 
+def _turn(box: RotatedBox) -> NDArray[np.float32]:
+    """Return the matrix (3, 3) that multiplies points (K, 3) in the crop's axes to rotate them to the image's."""
+    cos, sin = math.cos(box.rotation), math.sin(box.rotation)
+    return np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], np.float32)
+
+
 def _upright(start: NDArray[np.float64], end: NDArray[np.float64]) -> float:
     """Return the rotation in radians of a box in which the direction from start to end points up."""
     dx, dy = (end - start).tolist()
@@ -250,11 +296,26 @@ def load_hands(options: HandOptions, heads_kind: type[HandHeads] = HandHeads) ->
         if options.landmark_model is not None:
             raise InputError(f"visibility=True cannot be combined with {hand_file}: it requires the published networks")
         heads = load_hand_heads(options.model, heads_kind)
-    landmarks = load_engine(hand_file, options.running, taps=TAPS if heads else ())
+    refinement = load_hand_refinement(options.model) if options.refines else None
+    landmarks = load_engine(hand_file, options.running, taps=TAPS if heads or refinement else ())
     sizes, behind = landmarks.output_sizes, list[int]()
-    if heads is not None:
+    if heads is not None or refinement is not None:
         sizes, behind = sizes[:4], sizes[4:]
     more = len(sizes) == 4 and max(sizes) > 3 * _KEYPOINTS and max(sizes) % 3 == 0  # trained keypoints of your own
     points = max(sizes) if more else 3 * _KEYPOINTS
     check_shapes(landmarks, hand_file, "hand landmark network", size=None, outputs=(points, 1, 1, points, *behind))
-    return Hands(finder, landmarks, mirrored=options.mirrored, heads=heads, visibility=options.visibility)
+    return Hands(
+        finder,
+        landmarks,
+        mirrored=options.mirrored,
+        heads=heads,
+        visibility=options.visibility,
+        refinement=refinement,
+    )
+
+
+def load_hands_of_people(options: HolisticOptions, hand: str, bundle_file: Path | None = None) -> Hands:
+    """Load the landmark network of people's hands: the published one by name, or a file of a bundle."""
+    refinement = load_hand_refinement(hand.removeprefix("hand-")) if options.refines and bundle_file is None else None
+    landmarks = load_engine(bundle_file or options.file(hand), options.running, taps=TAPS if refinement else ())
+    return Hands(None, landmarks, mirrored=options.mirrored, refinement=refinement)

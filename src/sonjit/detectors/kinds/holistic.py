@@ -24,7 +24,7 @@ from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
 from sonjit.detectors.kinds.face import box_around_face, corners_of
 from sonjit.detectors.kinds.face_networks import load_bundle_faces, load_meshes
-from sonjit.detectors.kinds.hands import Hands
+from sonjit.detectors.kinds.hands import Hands, load_hands_of_people
 from sonjit.detectors.observations import Observation, is_same_object
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, FaceOptions
 from sonjit.detectors.pipeline import check_shapes, keypoint_smoothers
@@ -217,7 +217,7 @@ class Holistic(Kind[BodyObservation, Person]):
         now_s = 0.0 if track is None else track.seen_s
         id = None if track is None else track.id
         left, right = (
-            None if hand is None else self._hand(part.smooth(hand, now_s), name, id)
+            None if hand is None else self._hand(part.smooth(self.hands.refine(hand), now_s), name, id)
             for hand, part, name in zip(hands, parts.hands, ("Left", "Right"), strict=True)
         )
         mesh = None
@@ -378,18 +378,19 @@ def load_holistic(options: HolisticOptions) -> Holistic:
     if bundle is not None and bundle.task == "holistic_landmarker":
         if options.hand_model or options.face_model:
             raise InputError(f"hand_model and face_model cannot be combined with {bundle.name}")
-        hand_file, recrop_file = bundle.file("hand_landmarks_detector.tflite"), bundle.file(_RECROP)
+        hands = load_hands_of_people(options, weights["hand"], bundle.file("hand_landmarks_detector.tflite"))
+        recrop_file = bundle.file(_RECROP)
         of_faces = options.as_kind(FaceOptions, model="attention", blendshapes=options.blendshapes, thresholds=own)
         faces = load_bundle_faces(of_faces, bundle, of_people=True)
     else:
         hand = KINDS["hands"].models[options.hand_model].weights["landmark"] if options.hand_model else weights["hand"]
-        hand_file, recrop_file = options.file(hand), options.file(weights["recrop"])
+        hands, recrop_file = load_hands_of_people(options, hand), options.file(weights["recrop"])
         published = replace(options, detector_model=None, landmark_model=None, thresholds=own)
         face_model = options.face_model or weights["face"].removeprefix("face-")
         faces = load_meshes(published, face_model, blendshapes=options.blendshapes)
     return Holistic(
         load_bodies(options),
-        Hands(None, load_engine(hand_file, options.running), mirrored=options.mirrored),
+        hands,
         faces,
         load_recrop(options, recrop_file),
         new_smoother=keypoint_smoothers(options),

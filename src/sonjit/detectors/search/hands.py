@@ -396,6 +396,7 @@ def observe_mirrored(hands: Hands, rgb: Image, box: RotatedBox) -> HandObservati
         keypoints_3d=mirrored.keypoints_3d * back,
         left=1 - mirrored.left,
         appearance=None,  # it describes the mirrored image
+        refinable=replace(mirrored.refinable, mirrored=True) if mirrored.refinable else None,
     )
 
 

@@ -215,7 +215,7 @@ class Sonjit:
 
     def create(self, job: Job) -> None:
         """Create a detector with the job's options."""
-        names = ("model", "max_instances", "static_image", "segmentation", "precision", "threads")
+        names = ("model", "max_instances", "static_image", "segmentation", "precision", "threads", "keypoints")
         options: dict[str, Any] = {name: value for name, value in job.items() if name in names}
         self._detector = self._create(job["kind"], search="fast", smoothing="published", **options)  # as the peer
 

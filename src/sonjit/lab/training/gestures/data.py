@@ -264,7 +264,7 @@ def _detect(
             continue
         if np.isnan(instance.keypoints_px).any():  # the hand reaches far outside the image
             continue
-        exact, metres = _exact_keypoints(sample, instance)
+        exact, metres = exact_keypoints(sample, instance)
         left = (instance.side == "Left") != replacement.mirrored
         if replacement.mirrored:
             exact, metres = exact * [-1, 1, 1] + [rgb.shape[1], 0, 0], metres * [-1, 1, 1]
@@ -303,7 +303,7 @@ def recoloured(rgb: Image, rng: np.random.Generator) -> Image:
     return np.asarray(changed, np.uint8)
 
 
-def _exact_keypoints(sample: Sample, instance: Instance) -> tuple[FloatArray, FloatArray]:
+def exact_keypoints(sample: Sample, instance: Instance) -> tuple[FloatArray, FloatArray]:
     """Return a labelled hand's (21, 3) in the image, with z in its scale, and its (21, 3) metres."""
     assert instance.keypoints_m is not None
     assert instance.keypoints_px is not None

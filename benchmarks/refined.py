@@ -1,0 +1,197 @@
+"""Compare refined with published hand keypoints: real labelled hands, a hand before two cameras, and the cost."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from importlib.resources import files
+from pathlib import Path
+
+import cv2
+import numpy as np
+from hand_heads import real_hands
+from rich.console import Console
+from rich.table import Table
+
+from sonjit import create_detector
+from sonjit.detectors.kinds.hand_refinement import HandRefinement, RefinementInputs, load_hand_refinement
+from sonjit.detectors.kinds.hands import box_around_hand, load_hands
+from sonjit.detectors.options import HandOptions
+from sonjit.lab.metrics.statistics import mean_interval
+from sonjit.lab.training.augment import jittered_box
+from sonjit.media import open_source
+
+CROPS = 24
+"""Crops of each real hand, with boxes as tracking may have them."""
+TURN_RAD = 0.2
+MAX_ERROR = 0.3
+"""Maximum mean error of published keypoints, as a fraction of the hand's extent, for a match."""
+MAX_REPROJECTION_PX = 30
+BONES = [(k, k + 1) for k in range(20) if k % 4] + [(0, 1), (0, 5), (0, 9), (0, 13), (0, 17)]
+
+
+def load(model, file=None):
+    """Hands with the shipped refinement, or one of a file."""
+    hands = load_hands(
+        HandOptions(kind="hands", model=model, static_image=True, search="fast", precision="f32", threads=1)
+    )
+    if file is not None:
+        arrays = np.load(file)
+        starts = (f"{model}.", "both.")
+        hands._refinement = HandRefinement(
+            {n.partition(".")[2]: arrays[n].astype(np.float32) for n in arrays.files if n.startswith(starts)}
+        )
+    return hands
+
+
+def real(hands, root):
+    """Yield set, sample, and mean errors of each crop (published, refined), in parts of the hand's extent."""
+    for number, (name, rgb, points, _) in enumerate(real_hands(root)):
+        rng = np.random.default_rng(number)
+        known = np.isfinite(points[:, 0])
+        extent = np.hypot(*np.ptp(points[known], axis=0))
+        filled = np.where(known[:, None], points, points[known].mean(0))
+        errors = []
+        for _ in range(CROPS):
+            seen = hands.observe(rgb, jittered_box(box_around_hand(filled), rng, TURN_RAD))
+            pair = [
+                np.linalg.norm(each.keypoints[known, :2] - points[known], axis=1).mean() / extent
+                for each in (seen, hands.refine(seen))
+            ]
+            if seen.score > 0.5 and pair[0] <= MAX_ERROR:
+                errors.append(pair)
+        yield name.split()[0], name, np.array(errors).reshape(-1, 2)
+
+
+def real_table(hands, root, title):
+    """Table of the errors on real hands, by set."""
+    by_set = {}
+    for name, sample, errors in real(hands, root):
+        if len(errors):
+            by_set.setdefault(name, []).append((sample, errors))
+    table = Table("set", "hands", "crops", "published, %", "refined, %", "difference, %", "95 % interval", title=title)
+    means = []
+    for name, found in [*by_set.items(), ("all", [pair for pairs in by_set.values() for pair in pairs])]:
+        errors = np.concatenate([errors for _, errors in found]) * 100
+        clusters = [sample for sample, errors in found for _ in errors]
+        change = errors[:, 1] - errors[:, 0]
+        low, high = mean_interval(change, clusters=clusters)
+        published, refined = errors.mean(0)
+        means.append((name, published, refined))
+        table.add_row(
+            name,
+            str(len(found)),
+            str(len(errors)),
+            f"{published:.2f}",
+            f"{refined:.2f}",
+            f"{change.mean():+.2f}",
+            f"{low:+.2f} to {high:+.2f}",
+        )
+    return table
+
+
+def cost(model, frames):
+    """Median processor time of a tracked frame of the bundled clip, published and refined; the two take turns."""
+    with open_source(str(files("sonjit") / "_util" / "assets" / "demo.mp4")) as source:
+        images = [frame.rgb for frame in source][:frames]
+    detectors = [create_detector("hands", model=model, threads=1, keypoints=name) for name in ("published", "refined")]
+    spent, hands = np.zeros((2, len(images))), 0
+    for number, rgb in enumerate(images):
+        for one in (0, 1) if number % 2 else (1, 0):
+            start = time.process_time()  # other processes of the machine do not count
+            found = detectors[one].detect(rgb)
+            spent[one, number] = time.process_time() - start
+            hands += len(found)
+    for detector in detectors:
+        detector.close()
+    published, refined = np.median(spent[:, 10:], axis=1) * 1000
+    return published, refined, hands / (2 * len(images))
+
+
+def step_cost(model, repeats=500):
+    """Least processor time in ms of the refinement of one hand, over batches of calls."""
+    refinement, depths = load_hand_refinement(model), {"full": (40, 112, 192), "lite": (24, 64, 112)}[model]
+    rng = np.random.default_rng(0)
+    maps = [rng.random((1, depth, side, side), np.float32) for depth, side in zip(depths, (28, 14, 7), strict=True)]
+    inputs = RefinementInputs(rng.random((21, 3), np.float32), rng.random((21, 3), np.float32), maps)
+    times = []
+    for _ in range(repeats // 10):
+        start = time.process_time()
+        for _ in range(10):
+            refinement(inputs)
+        times.append((time.process_time() - start) / 10)
+    return min(times) * 1000
+
+
+def two_cameras(model, folder, clips, frames):
+    """Table of a real hand before two calibrated cameras: spread of bone lengths over time, and reprojection."""
+    rig = dat_rig(folder)
+    table = Table("keypoints", "frames", "bone length spread, %", "reprojection, px", title=f"{model}, two cameras")
+    for name in ("published", "refined"):
+        options = {"model": model, "max_instances": 1, "static_image": True, "search": "fast", "keypoints": name}
+        seen = []
+        for clip in clips:
+            with create_detector("hands", **options) as detector, open_source(str(clip)) as source:
+                seen.append([detector.detect(frame.rgb) for frame in source if frame.index in frames])
+        lengths, errors = [], []
+        for pair in zip(*seen, strict=False):
+            if all(len(hands) == 1 for hands in pair):
+                points = [hands[0].keypoints[:, :2].astype(np.float64) for hands in pair]
+                world, error = triangulated(rig, points)
+                if error.mean() < MAX_REPROJECTION_PX:
+                    lengths.append([np.linalg.norm(world[a] - world[b]) for a, b in BONES])
+                    errors.append(error.mean())
+        lengths = np.array(lengths)
+        spread = np.median(np.abs(lengths - np.median(lengths, axis=0)), axis=0) / np.median(lengths, axis=0)
+        table.add_row(name, str(len(lengths)), f"{100 * 1.4826 * spread.mean():.2f}", f"{np.mean(errors):.2f}")
+    return table
+
+
+def dat_rig(folder):
+    """Cameras of handpose3d's files: (K, distortion, R, t) of each."""
+    rig = []
+    for number in (0, 1):
+        rows = [line.split() for line in (folder / f"c{number}.dat").read_text().splitlines()]
+        numbers = [[float(value) for value in row] for row in rows if row and not row[0].endswith(":")]
+        pose = [line.split() for line in (folder / f"rot_trans_c{number}.dat").read_text().splitlines()]
+        pose = [[float(value) for value in row] for row in pose if row and not row[0].endswith(":")]
+        rig.append((np.array(numbers[:3]), np.array(numbers[3]), np.array(pose[:3]), np.array(pose[3:6]).ravel()))
+    return rig
+
+
+def triangulated(rig, points):
+    """World points (21, 3) of pixels (21, 2) in two cameras, and the reprojection error (2, 21) in pixels."""
+    rays = [
+        cv2.undistortPoints(each[:, None], camera[0], camera[1])[:, 0] for each, camera in zip(points, rig, strict=True)
+    ]
+    poses = [np.column_stack([camera[2], camera[3]]) for camera in rig]
+    found = cv2.triangulatePoints(*poses, *(each.T for each in rays))
+    world = (found[:3] / found[3]).T
+    back = [
+        cv2.projectPoints(world, cv2.Rodrigues(camera[2])[0], camera[3], camera[0], camera[1])[0][:, 0]
+        for camera in rig
+    ]
+    return world, np.array([np.linalg.norm(a - b, axis=1) for a, b in zip(back, points, strict=True)])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, help="folder with datasets/, wild_video/ and multiview/handpose3d/")
+    parser.add_argument("--frames", type=int, default=120)
+    parser.add_argument("--weights", type=Path, help="a hand_refinement.npz in place of the shipped one")
+    options = parser.parse_args()
+    console = Console(width=120)
+    for model in ("full", "lite"):
+        if options.data:
+            console.print(real_table(load(model, options.weights), options.data / "datasets", model))
+            clips = [options.data / "wild_video" / f"handpose3d_cam{number}.mp4" for number in (0, 1)]
+            console.print(two_cameras(model, options.data / "multiview" / "handpose3d", clips, range(0, 400, 4)))
+        published, refined, hands = cost(model, options.frames)
+        console.print(
+            f"{model}: {published:.2f} ms of processor time a frame with {hands:.1f} hands, {refined:.2f} refined"
+        )
+        console.print(f"    refinement of one hand: {step_cost(model):.3f} ms")
+
+
+if __name__ == "__main__":
+    main()

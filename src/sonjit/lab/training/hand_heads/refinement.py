@@ -1,0 +1,363 @@
+"""Train the refinement of the published hand networks' keypoints (recipe `refine`).
+
+The hand networks are not trained. Their maps are computed once per crop and saved in the run's folder. One trunk serves
+both networks; each has its own first layer, because their maps have different channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import relu, smooth_l1_loss
+
+from sonjit._util.arrays import Float32Array, FloatArray, IntArray
+from sonjit._util.errors import InputError
+from sonjit._util.files import atomic_file
+from sonjit.detectors.kinds.hand_heads import TAPS
+from sonjit.detectors.kinds.hand_refinement import ASSET, WORLD_SCALE
+from sonjit.lab.metrics.statistics import mean_interval
+from sonjit.lab.training.hand_heads.refinement_data import (
+    MapFiles,
+    RefinableHands,
+    map_files,
+    published_definition,
+    write_refinable_hands,
+)
+from sonjit.lab.training.loop import TrainingSettings, train
+from sonjit.lab.training.recipes import TrainingRequest, settings_from
+from sonjit.lab.training.settings import check_at_least
+
+_KEYPOINTS: Final = 21
+CHANNELS: Final[Mapping[str, tuple[int, ...]]] = {"full": (40, 112, 192), "lite": (24, 64, 112)}
+"""Channels of each map of `TAPS`."""
+_STEP: Final = 0.1
+"""A movement of 1 in units of the crop's side."""
+_MIN_SPREAD: Final = 1e-3
+_SPREAD_ROWS: Final = 512
+_NOISE_CHANNEL, _NOISE_MAP = 0.1, 0.08
+"""Standard deviations of the noise on the normalised maps: of a channel's gain in a hand, and of each value."""
+_BETA, _WORLD_BETA = 0.02, 0.1
+_DEPTH_WEIGHT, _WORLD_WEIGHT, _ERROR_WEIGHT = 0.3, 0.5, 0.02
+_ROUND_WEIGHT: Final = 0.5
+"""Weight of each round before the last one."""
+_CLOSE: Final = 0.05
+"""Maximum mean error of a close hand, as a fraction of its extent."""
+
+
+@dataclass(frozen=True)
+class RefinementSettings(TrainingSettings):
+    """Settings of the recipe.
+
+    Attributes:
+        train: Training folders, relative to the data.
+        held_out: Folders to evaluate on, relative to the data, with other people, backgrounds, gloves and objects.
+        more: Number of further crops of each training hand, each recoloured, blurred, compressed or mirrored.
+        batch: Number of hands of each network in a step.
+        channels: Number of channels read from the maps at each keypoint.
+        hidden: Width of the trunk.
+        rounds: Number of movements.
+        dropout: Dropout of what is read from the maps.
+    """
+
+    steps: int = 4000
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    save_every: int = 1000
+    train: tuple[str, ...] = field(default=())
+    held_out: tuple[str, ...] = field(default=())
+    more: int = 1
+    batch: int = 128
+    channels: int = 32
+    hidden: int = 160
+    rounds: int = 2
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check that values are in range."""
+        super().__post_init__()
+        check_at_least(self, batch=1, channels=1, hidden=1, rounds=1, more=0)
+        if not self.train or not self.held_out:
+            raise InputError("train and held_out require at least one folder each, relative to --data")
+        if both := sorted(set(self.train) & set(self.held_out)):
+            raise InputError(f"{both[0]} is in train and in held_out. Evaluate on other hands than in training.")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout={self.dropout}: must be at least 0 and below 1")
+
+
+class Refinement(nn.Module):
+    """The refinement of both networks, as `detectors.kinds.hand_refinement` runs it.
+
+    Args:
+        channels: Number of channels read from the maps at each keypoint.
+        hidden: Width of the trunk.
+        rounds: Number of movements.
+        dropout: Dropout of what is read from the maps.
+    """
+
+    def __init__(self, channels: int, hidden: int, rounds: int, dropout: float) -> None:
+        super().__init__()
+        for model, depths in CHANNELS.items():
+            self.register_buffer(f"spread_{model}", torch.ones(sum(depths)))
+        places, shown = 3 * _KEYPOINTS, channels * _KEYPOINTS
+        self.look = nn.ModuleDict(
+            {
+                model: nn.ModuleList(nn.Linear(sum(depths), channels, bias=False) for _ in range(rounds))
+                for model, depths in CHANNELS.items()
+            }
+        )
+        self.keypoint = nn.ParameterDict(
+            {model: nn.Parameter(torch.zeros(rounds, _KEYPOINTS, channels)) for model in CHANNELS}
+        )
+        self.hidden = nn.ModuleList(
+            nn.Linear(shown + places + (hidden if number else 0), hidden) for number in range(rounds)
+        )
+        self.move = nn.ModuleList(nn.Linear(hidden, places) for _ in range(rounds))
+        self.world = nn.ModuleList([nn.Linear(hidden + 2 * places, hidden), nn.Linear(hidden, places)])
+        self.error = nn.Linear(hidden, _KEYPOINTS)
+        for layer in (*self.move, self.world[1], self.error):
+            assert isinstance(layer, nn.Linear)
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        nn.init.constant_(self.error.bias, np.log(0.03))
+        self.dropout = nn.Dropout(dropout)
+
+    @torch.no_grad()
+    def fit_normalisation(self, model: str, maps: list[Tensor]) -> None:
+        """Set the spread of a network's maps from some rows (B, side * side, C)."""
+        spread = torch.cat([values.float().std((0, 1)) for values in maps])
+        self.get_buffer(f"spread_{model}").copy_(spread + _MIN_SPREAD)
+
+    def forward(
+        self, model: str, maps: list[Tensor], keypoints: Tensor, world: Tensor
+    ) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Return the keypoints (B, 21, 3) after each round, metres (B, 21, 3) and log expected errors (B, 21).
+
+        Args:
+            model: "full" or "lite".
+            maps: (B, side * side, C) for each of `TAPS`.
+            keypoints: (B, 21, 3) keypoints of the network as fractions of the crop.
+            world: (B, 21, 3) metres of the network.
+        """
+        spread, looks = self.get_buffer(f"spread_{model}"), self.look[model]
+        assert isinstance(looks, nn.ModuleList)
+        gain, noise = torch.ones_like(spread), torch.zeros_like(spread)
+        if self.training:
+            gain = 1 + _NOISE_CHANNEL * torch.randn(len(keypoints), 1, len(spread), device=spread.device)
+            noise = _NOISE_MAP * torch.randn(len(keypoints), _KEYPOINTS, len(spread), device=spread.device)
+        memory = keypoints.new_zeros(len(keypoints), 0)
+        found: list[Tensor] = []
+        for number, (look, hidden, move) in enumerate(zip(looks, self.hidden, self.move, strict=True)):
+            shown = torch.addcmul(noise, sampled(maps, keypoints.detach()), gain / spread)
+            shown = self.dropout(relu(look(shown) + self.keypoint[model][number]).flatten(1))
+            memory = relu(hidden(torch.cat([shown, _centred(keypoints.detach()), memory], 1)))
+            keypoints = keypoints.detach() + _STEP * move(memory).reshape(keypoints.shape)
+            found.append(keypoints)
+        world = (WORLD_SCALE * world).flatten(1)
+        first, last = self.world
+        step = last(relu(first(torch.cat([memory, _centred(keypoints.detach()), world], 1))))
+        return found, ((world + step) / WORLD_SCALE).reshape(keypoints.shape), self.error(memory)
+
+    @torch.no_grad()
+    def arrays(self) -> dict[str, NDArray[np.float16]]:
+        """Return the arrays of `HandRefinement`, with the normalisation in the first layers."""
+        arrays: dict[str, Tensor] = {}
+        for model in CHANNELS:
+            for number, layer in enumerate(self.look[model]):  # pyright: ignore[reportArgumentType]
+                arrays[f"{model}.look_{number}"] = (layer.weight / self.get_buffer(f"spread_{model}")).T
+                arrays[f"{model}.keypoint_{number}"] = self.keypoint[model][number]
+        for number, (hidden, move) in enumerate(zip(self.hidden, self.move, strict=True)):
+            arrays |= _layer(f"hidden{{}}_{number}", hidden) | _layer(f"move{{}}_{number}", move, _STEP)
+        arrays |= _layer("error{}", self.error)
+        for number, layer in enumerate(self.world):
+            arrays |= _layer(f"world{{}}_{number}", layer)
+        names = {name if "." in name else f"both.{name}": value for name, value in arrays.items()}
+        return {name: np.ascontiguousarray(value.numpy(), np.float16) for name, value in names.items()}
+
+
+def _layer(name: str, layer: nn.Module, scale: float = 1.0) -> dict[str, Tensor]:
+    assert isinstance(layer, nn.Linear)
+    return {name.format(""): scale * layer.weight.T, name.format("_bias"): scale * layer.bias}
+
+
+def _centred(keypoints: Tensor) -> Tensor:
+    return (4 * keypoints - keypoints.new_tensor([2, 2, 0])).flatten(1)
+
+
+def sampled(maps: list[Tensor], places: Tensor) -> Tensor:
+    """Sample maps (B, side * side, C) at fractions (B, K, 2 or more) as (B, K, L). Outside, their edge is repeated."""
+    shown: list[Tensor] = []
+    for values, side in zip(maps, TAPS, strict=True):
+        position = (places[..., :2] * side - 0.5).clamp(0, side - 1)
+        corner = position.long().clamp(max=side - 2)
+        right, low = (position - corner).unbind(-1)
+        first = corner[..., 0] + side * corner[..., 1]
+        first = first + side * side * torch.arange(len(values), device=values.device)[:, None]
+        rows = values.flatten(0, 1)
+        total = torch.zeros(())
+        for offset, weight in (
+            (0, (1 - right) * (1 - low)),
+            (1, right * (1 - low)),
+            (side, (1 - right) * low),
+            (side + 1, right * low),
+        ):
+            total = total + rows[first + offset].float() * weight[..., None]
+        shown.append(total)
+    return torch.cat(shown, -1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """Hands of one network and their maps."""
+
+    hands: RefinableHands
+    maps: MapFiles
+
+    def defined_by(self, definition: FloatArray) -> _Source:
+        """Return the same hands with exact keypoints in another definition."""
+        return _Source(self.hands.defined_by(definition), self.maps)
+
+    def batch(self, rows: IntArray) -> list[Tensor]:
+        """Return maps, keypoints, metres, exact keypoints and exact metres of some rows."""
+        hands = self.hands.take(rows)
+        values = (hands.keypoints, hands.world, hands.exact, hands.exact_world)
+        return [*self.maps.rows(rows), *(torch.from_numpy(each) for each in values)]
+
+
+def train_refinement(request: TrainingRequest) -> dict[str, object]:
+    """Train and evaluate the refinement of both networks, and write `hand_refinement.npz`.
+
+    The exact keypoints are the joints of the rendered hands, moved to the published definition of keypoints. Results
+    that contain `joints` are errors from the joints themselves.
+    """
+    settings = settings_from(RefinementSettings, request.settings)
+    assert request.data is not None
+    for name in (*settings.train, *settings.held_out):
+        if not (request.data / name).is_dir():
+            raise InputError(f"{request.data / name}: no such folder; see the comments of the recipe's file")
+    training = {model: _source(request, settings.train, model, settings.more) for model in CHANNELS}
+    held_out = {model: _source(request, settings.held_out, model, 0) for model in CHANNELS}
+    joints = {model: source.hands for model, source in held_out.items()}
+    definition = published_definition(training["full"].hands)
+    training, held_out = (
+        {model: source.defined_by(definition) for model, source in each.items()} for each in (training, held_out)
+    )
+    torch.manual_seed(settings.seed)
+    network = Refinement(settings.channels, settings.hidden, settings.rounds, settings.dropout)
+    for model, source in training.items():
+        rows = np.random.default_rng(0).choice(len(source.hands), min(_SPREAD_ROWS, len(source.hands)), replace=False)
+        network.fit_normalisation(model, source.maps.rows(np.sort(rows)))
+
+    def batch(rng: np.random.Generator) -> dict[str, list[Tensor]]:
+        return {
+            model: source.batch(rng.integers(len(source.hands), size=settings.batch))
+            for model, source in training.items()
+        }
+
+    network.to(request.device).train()
+    train(
+        network, batch, refinement_losses, settings, out=request.out,
+        inputs=request.inputs() | {"hands": {model: len(source.hands) for model, source in training.items()}},
+        progress=request.progress,
+        evaluate=lambda network: {
+            f"{model}_{name}": value
+            for model, source in held_out.items()
+            for name, value in refinement_metrics(network, model, source.hands, source.maps).items()
+        },
+    )  # fmt: skip
+    network.cpu().eval()
+    with atomic_file(request.out / ASSET) as draft:
+        np.savez(draft, **network.arrays())  # pyright: ignore[reportArgumentType]  # for the keyword allow_pickle
+    results: dict[str, object] = {"refinement": request.out / ASSET, "definition": definition.tolist()}
+    for model, source in held_out.items():
+        for prefix, hands in ((model, source.hands), (f"{model}_joints", joints[model])):
+            metrics = refinement_metrics(network, model, hands, source.maps)
+            results |= {f"{prefix}_{name}": value for name, value in metrics.items()}
+    return results
+
+
+def refinement_losses(network: Refinement, batch: Mapping[str, list[Tensor]]) -> Mapping[str, Tensor]:
+    """Return the losses of a batch by name."""
+    losses: dict[str, Tensor] = {}
+    for model, (*maps, keypoints, world, exact, exact_world) in batch.items():
+        rounds, metres, log_error = network(model, maps, keypoints, world)
+        weight = exact.new_tensor([1, 1, _DEPTH_WEIGHT])
+        parts = [
+            (_ROUND_WEIGHT if number + 1 < len(rounds) else 1.0)
+            * (weight * smooth_l1_loss(found, exact, beta=_BETA, reduction="none")).mean()
+            for number, found in enumerate(rounds)
+        ]
+        losses[f"{model}_places"] = 200 * torch.stack(parts).sum()
+        scaled = smooth_l1_loss(WORLD_SCALE * metres, WORLD_SCALE * exact_world, beta=_WORLD_BETA)
+        losses[f"{model}_world"] = 10 * _WORLD_WEIGHT * scaled
+        distance = (rounds[-1] - exact)[..., :2].detach().norm(dim=-1)
+        # The Laplace likelihood of the distance: the expected error is its mean.
+        losses[f"{model}_error"] = _ERROR_WEIGHT * (log_error + distance / log_error.exp()).mean()
+    return losses
+
+
+@torch.no_grad()
+def refined(network: Refinement, model: str, hands: RefinableHands, maps: MapFiles) -> tuple[Float32Array, ...]:
+    """Return the refined keypoints (N, 21, 3), metres (N, 21, 3) and expected errors (N, 21) of hands."""
+    device = next(network.parameters()).device
+    parts: list[tuple[Tensor, ...]] = []
+    for start in range(0, len(hands), 256):
+        rows = np.arange(start, min(start + 256, len(hands)))
+        own = hands.take(rows)
+        inputs = [torch.from_numpy(values).to(device) for values in (own.keypoints, own.world)]
+        found, metres, log_error = network(model, [each.to(device) for each in maps.rows(rows)], *inputs)
+        parts.append((found[-1], metres, log_error.exp()))
+    return tuple(torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
+
+
+def refinement_metrics(network: Refinement, model: str, hands: RefinableHands, maps: MapFiles) -> dict[str, float]:
+    """Return metrics of held-out hands. Errors are fractions of the hand's extent, or millimetres."""
+    keypoints, world, expected = refined(network, model, hands, maps)
+    before, after = hands.errors(hands.keypoints), hands.errors(keypoints)
+    ratios = after.mean(1) / before.mean()
+    low, high = mean_interval(ratios, clusters=hands.image.tolist())
+    metres = [_root_aligned_mm(points, hands.exact_world) for points in (hands.world, world)]
+    depths = [
+        np.abs((points - points[:, :1])[..., 2] - hands.exact[..., 2])
+        for points in (hands.keypoints / [1, 1, 0.4], keypoints)
+    ]
+    return {
+        "error": float(after.mean()),
+        "error_published": float(before.mean()),
+        "error_ratio": float(ratios.mean()),
+        "error_ratio_low": low,
+        "error_ratio_high": high,
+        "close": float((after.mean(1) < _CLOSE).mean()),
+        "close_published": float((before.mean(1) < _CLOSE).mean()),
+        "world_mm": float(metres[1].mean()),
+        "world_mm_published": float(metres[0].mean()),
+        "depth": float((depths[1] / hands.extent[:, None]).mean()),
+        "depth_published": float((depths[0] / hands.extent[:, None]).mean()),
+        "expected_error_ratio": float(expected.mean() / (after * hands.extent[:, None]).mean()),
+        "hands": len(hands),
+    }
+
+
+def _root_aligned_mm(points: Float32Array, exact: Float32Array) -> Float32Array:
+    return 1000 * np.linalg.norm((points - points[:, :1]) - (exact - exact[:, :1]), axis=2)
+
+
+def _source(request: TrainingRequest, names: tuple[str, ...], model: str, more: int) -> _Source:
+    """Return the hands of some folders below the data, computed once per run."""
+
+    def folder_of(name: str) -> Path:
+        return request.out / "maps" / f"{name}-{model}"
+
+    hands = RefinableHands.from_folders(
+        request,
+        names,
+        f"maps/{{}}-{model}/rows.npz",
+        lambda root, progress: write_refinable_hands(root, model, more, folder_of(root.name), progress),
+    )
+    return _Source(hands, MapFiles([map_files(folder_of(name)) for name in names], CHANNELS[model]))

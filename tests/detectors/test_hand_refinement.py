@@ -1,0 +1,84 @@
+"""Refined keypoints: what they change, where they apply, and that tracking keeps the published ones."""
+
+import numpy as np
+import pytest
+
+from sonjit.detectors.kinds.hand_refinement import RefinementInputs, load_hand_refinement
+from sonjit.detectors.kinds.hands import box_around_hand, load_hands
+from sonjit.detectors.options import HandOptions
+from sonjit.detectors.search.hands import observe_mirrored
+
+MODELS = ("full", "lite")
+CHANNELS = {"full": (40, 112, 192), "lite": (24, 64, 112)}
+
+
+def extent(hand):
+    return np.linalg.norm(np.ptp(hand.keypoints[:, :2], axis=0))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_refined_keypoints_are_near_the_published_ones_and_nothing_else_changes(hands, photo, model):
+    options = {"model": model, "static_image": True, "precision": "f32"}
+    published, refined = (hands(**options, keypoints=name).detect(photo) for name in ("published", "refined"))
+    assert published
+    assert len(published) == len(refined)
+    for one, other in zip(published, refined, strict=True):
+        moved = np.linalg.norm(one.keypoints[:, :2] - other.keypoints[:, :2], axis=1) / extent(one)
+        assert 0.002 < moved.mean() < 0.1
+        assert 0 < np.abs(one.keypoints_3d - other.keypoints_3d).mean() < 0.03
+        assert (one.handedness, one.id) == (other.handedness, other.id)
+        assert one.score == pytest.approx(other.score, abs=1e-5)
+        assert other.keypoints.dtype == other.keypoints_3d.dtype == np.float32
+
+
+def test_tracking_follows_the_published_keypoints(hands, demo_clip):
+    runs = {}
+    for keypoints in ("published", "refined"):
+        detector = hands(keypoints=keypoints, precision="f32", smoothing=None)
+        boxes = []
+        for rgb in demo_clip[1][:3]:
+            detector.detect(rgb)
+            boxes.append([track.box for track in detector._tracker.active])
+        runs[keypoints] = boxes
+    for published, refined in zip(*runs.values(), strict=True):
+        np.testing.assert_allclose(published, refined, atol=1e-2)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_mirrored_image_gives_mirrored_keypoints(photo, hands, model):
+    found = hands(model=model, static_image=True).detect(photo)[0]
+    kind = load_hands(HandOptions(kind="hands", model=model, static_image=True, search="fast", precision="f32"))
+    box = box_around_hand(found.keypoints)
+    mirrored, direct = kind.refine(observe_mirrored(kind, photo, box)), kind.refine(kind.observe(photo, box))
+    published = observe_mirrored(kind, photo, box)
+    between = np.linalg.norm(mirrored.keypoints[:, :2] - direct.keypoints[:, :2], axis=1).mean()
+    assert between < 0.06 * extent(found)
+    assert not np.allclose(mirrored.keypoints, published.keypoints, atol=0.1)
+    np.testing.assert_allclose(mirrored.keypoints_3d, direct.keypoints_3d, atol=0.05)
+
+
+def test_refining_twice_changes_nothing(photo, hands):
+    found = hands(static_image=True).detect(photo)[0]
+    kind = load_hands(HandOptions(kind="hands", static_image=True, search="fast", precision="f32"))
+    once = kind.refine(kind.observe(photo, box_around_hand(found.keypoints)))
+    assert kind.refine(once) is once
+
+
+def test_a_landmark_network_of_a_file_keeps_its_keypoints(hands, weights, photo):
+    options = {"model": "lite", "static_image": True, "precision": "f32"}
+    published = hands(**options).detect(photo)
+    own = hands(**options, keypoints="refined", landmark_model=str(weights["hand-lite"])).detect(photo)
+    assert own == published
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_an_expected_error_is_a_small_positive_fraction_of_the_crop(model):
+    rng = np.random.default_rng(0)
+    maps = [
+        rng.random((1, depth, side, side), np.float32) for depth, side in zip(CHANNELS[model], (28, 14, 7), strict=True)
+    ]
+    inputs = RefinementInputs(rng.random((21, 3), np.float32), 0.1 * rng.random((21, 3), np.float32), maps)
+    refined = load_hand_refinement(model)(inputs)
+    assert refined.keypoints.shape == refined.world.shape == (21, 3)
+    assert refined.error.shape == (21,)
+    assert (refined.error > 0).all()

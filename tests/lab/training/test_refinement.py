@@ -1,0 +1,164 @@
+"""Training of the refinement: the definition of keypoints, the network, and that it runs as the detectors run it."""
+
+import numpy as np
+import pytest
+import torch
+
+from sonjit import InputError, SonjitError
+from sonjit.cli import main
+from sonjit.detectors.kinds.hand_heads import sampled_maps
+from sonjit.detectors.kinds.hand_refinement import ASSET, HandRefinement, RefinementInputs
+from sonjit.lab.synthesis.render.opengl import renderer_name
+from sonjit.lab.training.hand_heads import refinement as recipe
+from sonjit.lab.training.hand_heads.refinement import (
+    CHANNELS,
+    Refinement,
+    RefinementSettings,
+    refinement_losses,
+    sampled,
+)
+from sonjit.lab.training.hand_heads.refinement_data import (
+    RefinableHands,
+    map_files,
+    published_definition,
+    write_refinable_hands,
+)
+from sonjit.lab.training.recipes import TrainingRequest, run_recipe
+
+SIDES = (28, 14, 7)
+
+
+def made_hands(count, seed=0):
+    """Hands whose detected keypoints are the exact ones with noise."""
+    rng = np.random.default_rng(seed)
+    exact = rng.uniform(0.2, 0.8, (count, 21, 3)).astype(np.float32)
+    world = 0.2 * exact
+    keypoints = exact + rng.normal(0, 0.005, exact.shape).astype(np.float32)
+    visible = np.ones((count, 21), np.bool_)
+    return RefinableHands(keypoints, world, exact, world, visible, np.arange(count))
+
+
+def made_maps(model, count, seed=0):
+    rng = np.random.default_rng(seed)
+    shapes = zip(CHANNELS[model], SIDES, strict=True)
+    return [torch.from_numpy(rng.random((count, side * side, depth)).astype(np.float16)) for depth, side in shapes]
+
+
+def as_taps(maps, row):
+    """The maps (1, C, side, side) of a row, as an engine returns them."""
+    return [values[row].float().numpy().T.reshape(1, -1, side, side) for values, side in zip(maps, SIDES, strict=True)]
+
+
+def test_maps_are_sampled_as_in_the_detectors():
+    maps, places = made_maps("lite", 2), np.random.default_rng(1).uniform(-0.1, 1.1, (2, 21, 3)).astype(np.float32)
+    shown = sampled(maps, torch.from_numpy(places)).numpy()
+    for row in range(2):
+        np.testing.assert_allclose(shown[row], sampled_maps(as_taps(maps, row), places[row]), atol=1e-5)
+
+
+@pytest.mark.parametrize("model", CHANNELS)
+def test_the_arrays_do_what_the_network_does(model):
+    torch.manual_seed(0)
+    network = Refinement(channels=4, hidden=8, rounds=2, dropout=0.1)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    maps, hands = made_maps(model, 3), made_hands(3)
+    network.fit_normalisation(model, maps)
+    network.eval()
+    with torch.no_grad():
+        found, world, log_error = network(model, maps, torch.from_numpy(hands.keypoints), torch.from_numpy(hands.world))
+    starts = (f"{model}.", "both.")
+    arrays = {
+        name.partition(".")[2]: value.astype(np.float32)
+        for name, value in network.arrays().items()
+        if name.startswith(starts)
+    }
+    for row in range(3):
+        refined = HandRefinement(arrays)(RefinementInputs(hands.keypoints[row], hands.world[row], as_taps(maps, row)))
+        np.testing.assert_allclose(refined.keypoints, found[-1][row], atol=2e-3)
+        np.testing.assert_allclose(refined.world, world[row], atol=2e-3)
+        np.testing.assert_allclose(refined.error, log_error[row].exp(), rtol=2e-2)
+
+
+def test_training_lowers_the_losses():
+    torch.manual_seed(0)
+    network, hands, maps = (
+        Refinement(channels=4, hidden=16, rounds=2, dropout=0.0),
+        made_hands(16),
+        made_maps("lite", 16),
+    )
+    network.fit_normalisation("lite", maps)
+    values = (hands.keypoints + np.float32(0.05), hands.world, hands.exact, hands.exact_world)
+    batch = {"lite": [*maps, *(torch.from_numpy(each) for each in values)]}
+    optimizer, totals = torch.optim.Adam(network.parameters(), 1e-2), []
+    for _ in range(30):
+        total = torch.stack(list(refinement_losses(network, batch).values())).sum()
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        totals.append(total.item())
+    assert totals[-1] < 0.5 * totals[0]
+
+
+def test_the_definition_of_a_network_is_recovered():
+    hands = made_hands(400)
+    truth = np.zeros((21, 3))
+    truth[5], truth[8] = [0.05, 0.1, 0.02], [0.08, -0.04, 0]
+    moved = hands.defined_by(truth)
+    shifted = RefinableHands(
+        moved.exact + (hands.keypoints - hands.exact),
+        hands.world,
+        hands.exact,
+        hands.exact_world,
+        hands.visible,
+        hands.image,
+    )
+    np.testing.assert_allclose(published_definition(shifted), truth, atol=0.01)
+    assert shifted.defined_by(truth).errors(shifted.keypoints).mean() < shifted.errors(shifted.keypoints).mean()
+
+
+def test_hands_are_held_out_of_training():
+    with pytest.raises(InputError, match="refine-1 is in train and in held_out"):
+        RefinementSettings(train=("refine-1",), held_out=("refine-1",))
+
+
+def test_the_recipe_writes_the_same_refinement_again(tmp_path, monkeypatch):
+    """With made-up maps: what reads images has its own test."""
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+
+    def made_up(root, model, more, out, progress):
+        out.mkdir(parents=True, exist_ok=True)
+        for file, values in zip(map_files(out), made_maps(model, 40, seed=len(root.name)), strict=True):
+            file.write_bytes(values.numpy().tobytes())
+        return made_hands(40)
+
+    monkeypatch.setattr(recipe, "write_refinable_hands", made_up)
+    settings = {"train": "a", "held_out": "b", "steps": "4", "batch": "8", "hidden": "4", "channels": "4"}
+
+    def run(name):
+        return run_recipe(TrainingRequest("refine", tmp_path / name, data=tmp_path / "data", settings=settings))
+
+    results = run("one")
+    assert {"full_error_ratio", "lite_joints_close", "definition"} <= set(results)
+    run("two")
+    first, second = ((tmp_path / name / ASSET).read_bytes() for name in ("one", "two"))
+    assert first == second
+    assert {name.partition(".")[0] for name in np.load(tmp_path / "one" / ASSET).files} == {"both", "full", "lite"}
+
+
+@pytest.mark.slow
+def test_crops_of_rendered_hands_have_exact_keypoints(tmp_path, weights, rigs):
+    try:
+        renderer_name()
+    except SonjitError as error:
+        pytest.skip(str(error))
+    factors = ("hands=1", "gesture=open", "distance=0.35", "yaw_deg=0", "held=none", "occluders=0", "cut=0")
+    asked = [word for factor in factors for word in ("--set", factor)]
+    assert main(["synth", str(tmp_path / "data"), "--count", "3", "--seed", "3", *asked]) == 0
+    hands = write_refinable_hands(tmp_path / "data", "lite", 1, tmp_path / "maps")
+    sizes = [file.stat().st_size // 2 for file in map_files(tmp_path / "maps")]
+    assert sizes == [len(hands) * side * side * depth for side, depth in zip(SIDES, CHANNELS["lite"], strict=True)]
+    assert hands.errors(hands.keypoints).mean() < 0.12
+    np.testing.assert_allclose(hands.exact_world.mean(1), hands.world.mean(1), atol=1e-5)
+    assert np.linalg.norm(hands.exact_world - hands.world, axis=2).mean() < 0.04  # metres; in other axes it is larger

@@ -1,0 +1,69 @@
+/** Refine the keypoints of the published hand networks from their feature maps; see `sonjit.detectors.kinds.hand_refinement`. */
+
+import { constants } from "./data.js";
+import { addProduct, matricesOf, sampledMaps, type Matrix, type Taps } from "./hand-heads.js";
+import type { NumpyArray } from "./npz.js";
+
+const { WORLD_SCALE } = constants.hand_refinement;
+
+/** Refined keypoints of one hand. */
+export interface RefinedKeypoints {
+  /** (K * 3) as fractions of the crop, z relative to the wrist in the scale of x and y. */
+  readonly keypoints: Float32Array;
+  /** (K * 3) metres in the axes of the crop. */
+  readonly world: Float32Array;
+}
+
+/** Refinement of one network's keypoints. */
+export class HandRefinement {
+  readonly #weights: ReadonlyMap<string, Matrix>;
+  readonly #sides: readonly number[];
+  readonly #rounds: number;
+
+  /** `sides` of the maps. */
+  constructor(arrays: ReadonlyMap<string, NumpyArray>, model: string, sides: readonly number[]) {
+    this.#weights = matricesOf(arrays, model, "both");
+    this.#sides = sides;
+    this.#rounds = [...this.#weights.keys()].filter((name) => name.startsWith("look_")).length;
+  }
+
+  /**
+   * Refine the keypoints of one hand.
+   *
+   * @param keypoints (K * 3) as fractions of the crop, z as in the network's output
+   * @param world (K * 3) metres in the axes of the crop
+   */
+  refine(keypoints: Float32Array, world: Float32Array, taps: Taps): RefinedKeypoints {
+    let places = keypoints;
+    let memory: Float32Array = new Float32Array();
+    for (let round = 0; round < this.#rounds; round++) {
+      const read = [...this.#shown(round, places, taps), ...centred(places), ...memory];
+      memory = this.#layer(read, "hidden", round).map((value) => Math.max(value, 0));
+      const step = this.#layer(memory, "move", round);
+      places = places.map((value, i) => value + step[i]!);
+    }
+    const scaled = world.map((value) => value * WORLD_SCALE);
+    const hidden = this.#layer([...memory, ...centred(places), ...scaled], "world", 0).map((value) => Math.max(value, 0));
+    const step = this.#layer(hidden, "world", 1);
+    return { keypoints: places, world: scaled.map((value, i) => (value + step[i]!) / WORLD_SCALE) };
+  }
+
+  /** Return what the maps show at each keypoint (K * E). */
+  #shown(round: number, places: Float32Array, taps: Taps): Float32Array {
+    const look = this.#weights.get(`look_${round}`)!;
+    const shown = this.#weights.get(`keypoint_${round}`)!.values.slice();
+    const local = sampledMaps(taps, this.#sides, places.length / 3, (k) => [places[3 * k]!, places[3 * k + 1]!]);
+    for (const [k, row] of local.entries()) addProduct(shown.subarray(k * look.columns, (k + 1) * look.columns), row, look);
+    return shown.map((value) => Math.max(value, 0));
+  }
+
+  #layer(row: ArrayLike<number>, name: string, number: number): Float32Array {
+    const sum = this.#weights.get(`${name}_bias_${number}`)!.values.slice();
+    addProduct(sum, row, this.#weights.get(`${name}_${number}`)!);
+    return sum;
+  }
+}
+
+function centred(keypoints: Float32Array): Float32Array {
+  return keypoints.map((value, i) => 4 * value - (i % 3 === 2 ? 0 : 2));
+}
