@@ -33,7 +33,9 @@ BONES = [(k, k + 1) for k in range(20) if k % 4] + [(0, 1), (0, 5), (0, 9), (0, 
 def load(model, file=None):
     """Hands with the shipped refinement, or one of a file."""
     hands = load_hands(
-        HandOptions(kind="hands", model=model, static_image=True, search="fast", precision="f32", threads=1)
+        HandOptions(
+            kind="hands", model=model, static_image=True, search="fast", keypoints="refined", precision="f32", threads=1
+        )
     )
     if file is not None:
         arrays = np.load(file)

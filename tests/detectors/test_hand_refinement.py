@@ -47,7 +47,7 @@ def test_tracking_follows_the_published_keypoints(hands, demo_clip):
 @pytest.mark.parametrize("model", MODELS)
 def test_the_mirrored_image_gives_mirrored_keypoints(photo, hands, model):
     found = hands(model=model, static_image=True).detect(photo)[0]
-    kind = load_hands(HandOptions(kind="hands", model=model, static_image=True, search="fast", precision="f32"))
+    kind = load_hands(HandOptions(kind="hands", model=model, static_image=True, keypoints="refined", precision="f32"))
     box = box_around_hand(found.keypoints)
     mirrored, direct = kind.refine(observe_mirrored(kind, photo, box)), kind.refine(kind.observe(photo, box))
     published = observe_mirrored(kind, photo, box)
@@ -59,7 +59,7 @@ def test_the_mirrored_image_gives_mirrored_keypoints(photo, hands, model):
 
 def test_refining_twice_changes_nothing(photo, hands):
     found = hands(static_image=True).detect(photo)[0]
-    kind = load_hands(HandOptions(kind="hands", static_image=True, search="fast", precision="f32"))
+    kind = load_hands(HandOptions(kind="hands", static_image=True, keypoints="refined", precision="f32"))
     once = kind.refine(kind.observe(photo, box_around_hand(found.keypoints)))
     assert kind.refine(once) is once
 

@@ -76,13 +76,13 @@ class HandRefinement:
             read = np.concatenate([local.ravel(), _centred(keypoints), memory])
             memory = np.maximum(read @ weights[f"hidden_{number}"] + weights[f"hidden_bias_{number}"], 0)
             step = memory @ weights[f"move_{number}"] + weights[f"move_bias_{number}"]
-            keypoints = keypoints + step.reshape(keypoints.shape)
+            keypoints = np.asarray(keypoints + step.reshape(keypoints.shape), np.float32)
         world = inputs.world.ravel() * np.float32(WORLD_SCALE)
         read = np.concatenate([memory, _centred(keypoints), world])
         hidden = np.maximum(read @ weights["world_0"] + weights["world_bias_0"], 0)
         world = (world + hidden @ weights["world_1"] + weights["world_bias_1"]) / np.float32(WORLD_SCALE)
         error = np.exp(memory @ weights["error"] + weights["error_bias"])
-        return RefinedKeypoints(keypoints, world.reshape(inputs.world.shape), error)
+        return RefinedKeypoints(keypoints, np.asarray(world.reshape(inputs.world.shape), np.float32), error)
 
 
 def _centred(keypoints: Floats) -> Floats:

@@ -66,7 +66,7 @@ class RefinementSettings(TrainingSettings):
         dropout: Dropout of what is read from the maps.
     """
 
-    steps: int = 4000
+    steps: int = 1200
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
     save_every: int = 1000
@@ -75,9 +75,9 @@ class RefinementSettings(TrainingSettings):
     more: int = 1
     batch: int = 128
     channels: int = 32
-    hidden: int = 160
+    hidden: int = 96
     rounds: int = 2
-    dropout: float = 0.1
+    dropout: float = 0.35
 
     def __post_init__(self) -> None:
         """Check that values are in range."""
