@@ -94,8 +94,8 @@ def check(
     """
     dataset = _open(name, root, split, option, limit, trust=False)
     good, bad = _select_samples(dataset, skip_bad=skip_bad, images=images)
-    for one in bad:
-        sys.stderr.write(f"sonjit: {one.reason}\n")
+    for item in bad:
+        sys.stderr.write(f"sonjit: {item.reason}\n")
     left_out = f", {len(dataset.skipped)} without labels" if dataset.skipped else ""
     sys.stderr.write(f"{name} {dataset.split}: {len(good)} samples are good, {len(bad)} bad{left_out}\n")
     return 1 if bad else 0
@@ -173,8 +173,8 @@ def convert(
         dataset = dataset.subset(good)
     with progress_bar(len(dataset), "samples") as bar:
         convert_dataset(dataset, out, per_shard=per_shard, progress=bar)
-    for one in bad:
-        sys.stderr.write(f"sonjit: left out: {one.reason}\n")
+    for item in bad:
+        sys.stderr.write(f"sonjit: left out: {item.reason}\n")
     sys.stderr.write(f"{len(dataset)} samples of {name} {dataset.split}; wrote {out}\n")
     return 1 if bad else 0
 

@@ -174,7 +174,7 @@ def evaluate(
     _print_metrics(outcome)
     summary = outcome.summary
     summary.written = [str(folder / name) for name in ("eval.json", "report.html", "report.md")]
-    summary.written += [one for one in (save, submission) if one is not None]
+    summary.written += [path for path in (save, submission) if path is not None]
     sys.stderr.write(closing_line(summary, f"{summary.instances} evaluated") + "\n")
     if outcome.stopped:
         stop = KeyboardInterrupt()
@@ -207,12 +207,12 @@ def _print_metrics(outcome: Evaluation) -> None:
     console = Console(width=None if sys.stdout.isatty() else 160)
     for run in json.loads(json_from(outcome.record["runs"])):
         table = Table("metric", "value", "95 % interval", "of", "not found", box=None, header_style="bold")
-        for one in run["metrics"]:
-            table.add_row(one["title"], *metric_cells(one))
+        for metric in run["metrics"]:
+            table.add_row(metric["title"], *metric_cells(metric))
         console.print(f"{run['mode']}: {run['evaluated']} evaluated in {run['samples']} images", style="bold")
         console.print(table)
         if "joint" in run["parts"]:
-            unit = next(one["unit"] for one in run["metrics"] if one["name"] == run["main"])
+            unit = next(metric["unit"] for metric in run["metrics"] if metric["name"] == run["main"])
             table = Table("keypoint", f"{run['main']} {unit}", "95 % interval", "of", box=None, header_style="bold")
             for row in run["parts"]["joint"]:
                 interval = f"{number(row['low'])} to {number(row['high'])}"
@@ -256,7 +256,7 @@ def card(
         raise InputError("sonjit card requires at least one eval.json of sonjit eval")
     if fewest < 2:
         raise InputError(f"--fewest {fewest}: give at least 2")
-    records = [load_evaluation(Path(one)) for one in evaluations]
+    records = [load_evaluation(Path(path)) for path in evaluations]
     request = CardRequest(
         groups=load_group_file(Path(groups)) if groups else (),
         goal=math.nan if goal is None else goal,

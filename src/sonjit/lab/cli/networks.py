@@ -103,7 +103,7 @@ def export(
     if weights is None and entry.weight is None:
         raise InputError(f"{name} has no published weights: give --weights ({entry.where or 'a checkpoint'})")
     network = create_network(name, weights or "published", **json_values(settings))
-    inputs = [one.of_side(network.side) if network.side else one for one in entry.inputs]
+    inputs = [spec.of_side(network.side) if network.side else spec for spec in entry.inputs]
     exported = export_network(network, inputs, Path(out), to=to, dynamic_batch=dynamic_batch)
     differences = ", ".join(f"{output} {value:.1e}" for output, value in exported.differences.items())
     sys.stdout.write(

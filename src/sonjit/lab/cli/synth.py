@@ -153,6 +153,6 @@ def _print_factors() -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("factor", "values", "what it does"):
         table.add_column(heading, no_wrap=heading == "factor")
-    for one in FACTORS:
-        table.add_row(one.name, str(one.values), one.about)
+    for factor in FACTORS:
+        table.add_row(factor.name, str(factor.values), factor.about)
     console.print(table)

@@ -209,19 +209,19 @@ def draw_sample(sample: Sample, size_px: int, *, zoom: bool = False) -> Image:
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     canvas = np.array(cv2.resize(sample.rgb()[top:bottom, left:right], size, interpolation=how), np.uint8)
     origin = np.array([left, top])
-    for number, one in enumerate(sample.instances):
-        if (mask := one.mask()) is not None:
+    for number, instance in enumerate(sample.instances):
+        if (mask := instance.mask()) is not None:
             part = mask[top:bottom, left:right].astype(np.float32)
             draw_tint(canvas, part, PERSON_COLOURS[number % len(PERSON_COLOURS)])
     for side, box in ((None, sample.box), *((instance.side, instance.box) for instance in sample.instances)):
         if box is not None:
             _draw_box(canvas, side, (np.reshape(box, (2, 2)) - origin) * scale)
-    for one in sample.instances:
-        if one.keypoints_px is not None:
-            _draw_keypoints(canvas, one, (one.keypoints_px - origin) * scale)
-        if sample.camera is not None and one.keypoints_m is not None:
-            known = slice(None) if one.valid_m is None else one.valid_m
-            projected = (sample.camera.project(one.keypoints_m[known]) - origin) * scale
+    for instance in sample.instances:
+        if instance.keypoints_px is not None:
+            _draw_keypoints(canvas, instance, (instance.keypoints_px - origin) * scale)
+        if sample.camera is not None and instance.keypoints_m is not None:
+            known = slice(None) if instance.valid_m is None else instance.valid_m
+            projected = (sample.camera.project(instance.keypoints_m[known]) - origin) * scale
             for point in projected[np.isfinite(projected).all(axis=1)]:
                 draw_ring(canvas, point, 3.0, _PROJECTED, 1)
     return canvas

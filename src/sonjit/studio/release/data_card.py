@@ -77,7 +77,7 @@ def load_card(path: Path) -> DataCard:
     for name, what in _REQUIRED_FIELDS.items():
         if not str(record.get(name, "")).strip():
             raise InputError(f"{path} lacks {name}: {what}; it is required")
-    captures = {name: _capture(path, name, one) for name, one in record.get("captures", {}).items()}
+    captures = {name: _capture(path, name, table) for name, table in record.get("captures", {}).items()}
     fields = {name: str(value) for name, value in record.items() if not isinstance(value, dict)}
     return DataCard(fields, captures)
 
@@ -181,5 +181,5 @@ def _format_value(value: object) -> str:
     """Format a value of the statistics."""
     if isinstance(value, Mapping):
         members: Mapping[object, object] = value  # pyright: ignore[reportUnknownVariableType]  # JSON
-        return ", ".join(f"{name or 'none'} {one}" for name, one in members.items())
+        return ", ".join(f"{name or 'none'} {count}" for name, count in members.items())
     return str(value)
