@@ -60,7 +60,7 @@ def list_command(
 
     console = Console(width=None if sys.stdout.isatty() else 320)  # a pipe has no width: leave no name cut off
     table = Table(box=None, header_style="bold", pad_edge=False)
-    headings = ("name", "holds", "there") if root else ("name", "parts", "holds", "licence", "needs", "from")
+    headings = ("name", "contains", "exists") if root else ("name", "splits", "contains", "licence", "needs", "source")
     for heading in headings:
         table.add_column(heading, no_wrap=heading == "name")
     for entry in entries:

@@ -126,7 +126,7 @@ def card_blocks(records: Sequence[EvaluationRecord], request: CardRequest) -> It
         yield Text(
             "Not evaluated, because the people in the images are unknown. `sonjit card --groups groups.csv` "
             "takes region, skin tone (Fitzpatrick, Monk), gender and age by subject or image; a folder of your own "
-            "may hold the groups itself."
+            "may contain the groups itself."
         )
     yield from _published_card_blocks({run["main"] for record in records for run in record["runs"]})
     if request.bench is not None:
@@ -194,7 +194,7 @@ def _results(record: EvaluationRecord, *, conditions: bool) -> Iterator[Block]:
         if run["evaluated"] < _MIN_INSTANCES:
             yield Text(
                 f"{run['evaluated']} instances are too few for conclusions: the card is only an example; the results "
-                "say little about the model on other images."
+                "do not describe the model on other images."
             )
         rows = tuple((metric["title"], *metric_cells(metric)) for metric in run["metrics"])
         yield Table(("metric", "value", "95 % interval", "of", "not found"), rows)
