@@ -185,7 +185,7 @@ def test_a_image_without_hands_is_no_error(tmp_path, weights, capsys):
         (["--of", ","], "at least one target is required"),
         (["--hand", "0"], "--hand 0"),
         (["--model", "huge"], "Unknown model 'huge'"),
-        (["--save", "maps.txt"], "unknown ending '.txt'"),
+        (["--save", "maps.txt"], "Unknown ending '.txt'"),
         (["--weights", "w.pt"], "--weights applies only to classifiers"),
         (["--landmark-model", "none.tflite"], "none.tflite: no such model file"),
     ],
