@@ -135,7 +135,8 @@ def test_late_images_of_a_moving_board_are_given_their_times(truth):
                 times[view.name].append(time - frame)
     seen = BoardObservations(tuple(found), {view.name: (view.width, view.height) for view in rig})
     lenses = {view.name: view.camera for view in rig}
-    assert any("estimate a time for each image with --image-times" in line for line in calibrate(seen, lenses=lenses).problems)
+    problems = calibrate(seen, lenses=lenses).problems
+    assert any("estimate a time for each image with --image-times" in line for line in problems)
     made = calibrate(seen, lenses=lenses, image_times=True)
     assert made.rms_px < 0.3
     assert any("those of cam1 are older than the others' by 0.3" in line for line in made.problems)
