@@ -311,3 +311,18 @@ def test_a_part_of_a_person_without_flags_is_not_predicted(capsys, tmp_path):
     write_people(tmp_path, "coco-wholebody", people, results)
     found = evaluated(capsys, "coco-wholebody", tmp_path / "coco", tmp_path / "r.json")
     assert found["lefthand_ap"] == pytest.approx(precision(people, results[4:], ["lefthand_kpts"]), abs=1e-6)
+
+
+def test_a_whole_body_has_its_own_score_and_the_points_of_parts_without_flags(capsys, tmp_path):
+    """COCO-WholeBody's code ignores flags in whole bodies, and reads `wholebody_score` if results have it."""
+    people, results = people_and_results(np.random.default_rng(5))
+    rng = np.random.default_rng(1)
+    for one in results:
+        one["wholebody_score"] = float(rng.random())
+    for one in results[::2]:
+        one["lefthand_kpts"][2::3] = [0] * 21
+    write_people(tmp_path, "coco-wholebody", people, results)
+    found = evaluated(capsys, "coco-wholebody", tmp_path / "coco", tmp_path / "r.json")
+    scored = [one | {"score": one["wholebody_score"]} for one in results]
+    assert found["wholebody_ap"] == pytest.approx(precision(people, scored, list(PARTS)), abs=1e-6)
+    assert found["body_ap"] == pytest.approx(precision(people, results, ["keypoints"]), abs=1e-6)

@@ -91,3 +91,14 @@ def test_similarity_falls_with_the_distance_and_bears_what_is_missing(sigmas):
     assert similarity(np.full_like(points, 900), unlabelled) < 1e-6
     with pytest.raises(InputError, match="one per sigma"):
         object_keypoint_similarity(points[:3], points[:3], seen[:3], area=3000, box=box, sigmas=sigmas)
+
+
+@pytest.mark.parametrize("kind", ["keypoints", "bbox"])
+@pytest.mark.parametrize("images", [[1], [1, 2]])
+def test_results_without_any_annotation_have_unknown_precision(kind, images):
+    truth = {"images": [{"id": i, "width": 9, "height": 9} for i in images], "annotations": []}
+    result = {"image_id": 1, "category_id": 1, "score": 0.5}
+    result |= {"keypoints": [1, 1, 1] * 17} if kind == "keypoints" else {"bbox": [0, 0, 4, 4]}
+    precision = coco_precision(truth | {"categories": [{"id": 1, "name": "a"}]}, [result], kind)
+    assert np.isnan(precision.stats["AP"])
+    assert np.isnan(precision.ap50_per_category[1])

@@ -125,7 +125,7 @@ class KeypointEvaluator:
                 "annotations": [record | {"id": number} for number, record in enumerate(truth, 1)],
                 "categories": [{"id": category, "name": str(category)} for category in categories],
             }
-            stats = coco_precision(data, results, "keypoints", sigmas=_sigmas(part)).stats
+            stats = coco_precision(data, results, "keypoints", sigmas=part_sigmas(part)).stats
             labelled = sum(truth_record["num_keypoints"] > 0 and not truth_record["iscrowd"] for truth_record in truth)
             for key in _STATS if part == "body" else ("AP", "AP50", "AP75", "AR"):
                 name, title = f"{part}_{key.lower()}", f"{part} {key.replace('_', ', ')}"
@@ -133,7 +133,8 @@ class KeypointEvaluator:
         return summary
 
 
-def _sigmas(part: str) -> tuple[float, ...]:
+def part_sigmas(part: str) -> tuple[float, ...]:
+    """Return the sigmas of a part's keypoints; `wholebody` consists of all parts."""
     if part == _WHOLE_BODY:
         return tuple(sigma for definition in _PARTS.values() for sigma in definition.sigmas)
     return _PARTS[part].sigmas
@@ -154,8 +155,17 @@ def _labelled(definition: PersonPart, own: Sequence[Instance]) -> NDArray[np.flo
     return result
 
 
-def _predicted_parts(part: str, predictions: Iterable[Prediction]) -> list[tuple[Prediction, NDArray[np.float64]]]:
-    """Return each prediction of a part with its keypoints (K, 3) as x, y, flag: zeros where one is not predicted."""
+def _any_visible(prediction: Prediction) -> bool:
+    return prediction.visible is None or bool(prediction.visible.any())
+
+
+def _predicted_parts(
+    part: str, predictions: Iterable[Prediction], *, hidden: bool = False
+) -> list[tuple[Prediction, NDArray[np.float64]]]:
+    """Return each prediction of a part with its keypoints (K, 3) as x, y, flag: zeros where one is not predicted.
+
+    Parts of people without a visible keypoint are returned only if `hidden`.
+    """
     definition = _PARTS[part]
     found: list[tuple[Prediction, NDArray[np.float64]]] = []
     for prediction in predictions:
@@ -164,6 +174,8 @@ def _predicted_parts(part: str, predictions: Iterable[Prediction]) -> list[tuple
             or prediction.side not in (None, definition.side)
             or prediction.keypoints_px is None
         ):
+            continue
+        if not hidden and prediction.person is not None and not _any_visible(prediction):
             continue
         points = np.asarray(reorder_keypoints(prediction, definition.skeleton).keypoints_px, np.float64)[
             definition.chosen, :2
@@ -198,10 +210,11 @@ def _whole_body_results(number: int, predictions: Sequence[Prediction]) -> Itera
     people = sorted({prediction.person for prediction in predictions if prediction.person is not None})
     for person in people:
         own = [prediction for prediction in predictions if prediction.person == person]
-        found = {part: _predicted_parts(part, own)[:1] for part in _PARTS}
+        found = {part: _predicted_parts(part, own, hidden=True)[:1] for part in _PARTS}
         predicted = [value[0][0] for value in found.values() if value]
-        if not predicted:
+        if not any(map(_any_visible, predicted)):
             continue
         points = [item[0][1] if item else np.zeros((len(_PARTS[part].sigmas), 3)) for part, item in found.items()]
         best = found["body"][0][0] if found["body"] else max(predicted, key=lambda item: item.score)
-        yield _result(number, _WHOLE_BODY, np.concatenate(points), best)
+        result = _result(number, _WHOLE_BODY, np.concatenate(points), best)
+        yield result if best.person_score is None else result | {"score": best.person_score}

@@ -210,26 +210,31 @@ def _from_record(record: Mapping[str, Any], height: int, width: int, number: int
 def _people(record: Mapping[str, Any], number: int) -> list[Prediction]:
     """Return the body of a COCO keypoint record, and the feet, face and hands of a COCO-WholeBody record.
 
-    COCO ignores the flags of results. COCO-WholeBody treats a part without a positive flag as not predicted.
+    COCO ignores the flags of results. COCO-WholeBody treats a part without a positive flag as not predicted, but counts
+    its points among those of the whole body.
     """
     names = [name for name in _PARTS if f"{name}_kpts" in record]
-    body = _points(record, "keypoints", 17, use_flags=bool(names))
-    category, box = int(record["category_id"]), _box(record)
-    score = float(record["score"])
+    body, flags = _points(record, "keypoints", 17)
+    score, category = float(record["score"]), int(record["category_id"])
+    person_score = float(record["wholebody_score"]) if "wholebody_score" in record else None
     parts = [
-        Prediction(skeleton="body_coco17", score=score, keypoints_px=body, person=number, category_id=category, box=box)
-    ]
+        Prediction(
+            skeleton="body_coco17", score=score, keypoints_px=body, visible=flags if names else None, person=number,
+            person_score=person_score, category_id=category, box=_box(record),
+        )
+    ]  # fmt: skip
     for name in names:
         skeleton, side, count = _PARTS[name]
-        points = _points(record, f"{name}_kpts", count, use_flags=True)
+        points, flags = _points(record, f"{name}_kpts", count)
         if name == "foot":
             points = np.concatenate([np.full_like(body, np.nan), points])
-        score = float(record.get(f"{name}_score", record["score"]))
+            flags = np.concatenate([np.zeros(len(body), np.bool_), flags])
         parts.append(
             Prediction(
-                skeleton=skeleton, side=side, score=score, keypoints_px=points, person=number, category_id=category
+                skeleton=skeleton, side=side, score=float(record.get(f"{name}_score", score)), keypoints_px=points,
+                visible=flags, person=number, person_score=person_score, category_id=category,
             )
-        )
+        )  # fmt: skip
     return parts
 
 
@@ -241,18 +246,15 @@ def _box(record: Mapping[str, Any]) -> Box | None:
     return x, y, x + width, y + height
 
 
-def _points(record: Mapping[str, Any], field: str, count: int, *, use_flags: bool) -> NDArray[np.float64]:
-    """Return the keypoints (count, 2) of a flat list of x, y, flag.
-
-    With `use_flags` they are NaN where no flag is positive.
-    """
+def _points(record: Mapping[str, Any], field: str, count: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the keypoints (count, 2) of a flat list of x, y, flag, and where flags are positive (count,)."""
     values = np.asarray(record[field], np.float64)
     if values.shape != (3 * count,):
         raise InputError(
             f"{field} of image {record['image_id']}: {values.size} numbers; expected x, y and a flag of {count}"
         )
     points = values.reshape(count, 3)
-    return points[:, :2] if not use_flags or (points[:, 2] > 0).any() else np.full((count, 2), np.nan)
+    return points[:, :2], points[:, 2] > 0
 
 
 def _from_frames(path: Path) -> dict[str, list[Prediction]]:

@@ -50,6 +50,7 @@ class Prediction:
         map: Evidence (h, w) for its class by position in the input.
         instance: Index of its instance in the sample; None to match it.
         person: Index of its person in the image; None if unknown.
+        person_score: Confidence of its person, if the model gives one in addition to that of the part.
         hand_type: Probabilities of a right and of a left hand; None if the model has none.
         root_depth_m: Depth of its root in the camera's frame, if the model predicts it.
         root_offset_m: Root (3,) of a left hand relative to the right one's, if the model predicts it.
@@ -71,6 +72,7 @@ class Prediction:
     map: NDArray[np.float32] | None = None
     instance: int | None = None
     person: int | None = None
+    person_score: float | None = None
     hand_type: tuple[float, float] | None = None
     root_depth_m: float | None = None
     root_offset_m: NDArray[np.float64] | None = None

@@ -141,7 +141,9 @@ def coco_precision(
             evaluated.run()
         except (KeyError, ValueError, TypeError, AssertionError) as error:
             raise InputError(f"COCO's evaluation of {kind} cannot read this: {error!r}") from None
-    by_category = evaluated.eval["precision"][0, :, :, 0, -1]  # (R, C) at 0.5, all sizes, most detections
+    precision = np.asarray(evaluated.eval["precision"])
+    # (R, C) at 0.5, all sizes, most detections. Without annotations, the array is empty.
+    by_category = precision[0, :, :, 0, -1] if precision.size else np.full((1, len(categories)), -1.0)
     return CocoPrecision(
         {name: _or_nan(value) for name, value in zip(names, evaluated.stats, strict=False)},
         {category: _mean(by_category[:, column]) for column, category in enumerate(categories)},

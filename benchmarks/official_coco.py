@@ -1,0 +1,289 @@
+"""Compare the evaluations of COCO's keypoints, objects and people's parts with COCO's released code.
+
+    python benchmarks/official_coco.py
+
+Requires the packages pycocotools and xtcocotools of the authors of COCO and COCO-WholeBody. Each result file is
+evaluated by `sonjit eval --predictions` and by their code. Prints a table in Markdown. The exit status is 1 if a value
+differs by more than the tolerance.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import math
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from official_metrics import Row, table  # pyright: ignore[reportImplicitRelativeImport]
+
+from sonjit.cli import main as sonjit
+from sonjit.lab.datasets import rle_from_mask
+from sonjit.lab.evaluation.keypoints import part_sigmas
+
+Record = dict[str, Any]
+_IMAGES, _PEOPLE, _SIDE = 6, 3, 400
+_PARTS = {"body": 17, "foot": 6, "face": 68, "lefthand": 21, "righthand": 21}
+_FILES = {
+    "coco-keypoints": "person_keypoints_val2017",
+    "coco-instances": "instances_val2017",
+    "coco-wholebody": "coco_wholebody_val_v1.0",
+}
+_STATS = ("ap", "ap50", "ap75", "ap_medium", "ap_large", "ar")
+_KEYPOINT_PLACES = (0, 1, 2, 3, 4, 5)  # of these statistics among those of keypoints
+_OBJECT_PLACES = (0, 1, 2, 4, 5, 8)  # and of objects
+
+
+@dataclass(frozen=True)
+class Files:
+    """Annotations in COCO's format, and results."""
+
+    truth: Record
+    results: list[Record]
+
+
+def field(part: str) -> str:
+    """Return the field with a part's keypoints."""
+    return "keypoints" if part == "body" else f"{part}_kpts"
+
+
+def made(protocol: str, rng: np.random.Generator) -> Files:
+    """Return images with three objects each, and one noisy result for each object."""
+    annotations: list[Record] = []
+    results: list[Record] = []
+    for number in range(_IMAGES * _PEOPLE):
+        image = 1 + number // _PEOPLE
+        x, y = rng.uniform(0, 200, 2).round(2).tolist()
+        wide, high = rng.uniform(30, 190, 2).round(2).tolist()
+        category = 1 if protocol != "coco-instances" else 1 + number % 2
+        row: Record = {"id": number + 1, "image_id": image, "category_id": category, "iscrowd": 0}
+        row |= {"bbox": [x, y, wide, high], "area": wide * high}
+        found: Record = {"image_id": image, "category_id": category, "score": round(float(rng.uniform(0.1, 1)), 3)}
+        if protocol == "coco-instances":
+            moved = np.array([x, y, wide, high]) + rng.normal(0, 9, 4)
+            row["segmentation"] = rle_from_mask(_oval(*row["bbox"]))
+            found["segmentation"] = rle_from_mask(_oval(*np.abs(moved)))
+            found["bbox"] = np.abs(moved).round(2).tolist()
+        else:
+            for part, count in _PARTS.items():
+                if part != "body" and protocol == "coco-keypoints":
+                    continue
+                points = np.column_stack([rng.uniform(x, x + wide, count), rng.uniform(y, y + high, count)])
+                flags = np.where(rng.random(count) < 0.15, 0, rng.integers(1, 3, count))
+                noise = rng.normal(0, 0.02 * math.sqrt(wide * high), points.shape)
+                row[field(part)] = _flat(points, flags)
+                found[field(part)] = _flat(points + noise, np.ones(count))
+            row["num_keypoints"] = int(sum(flag > 0 for flag in row["keypoints"][2::3]))
+            if protocol == "coco-wholebody":
+                for part in ("foot", "face", "lefthand", "righthand"):
+                    row[f"{part}_valid"] = True
+                    row[f"{part}_box"] = row["bbox"]
+        annotations.append(row)
+        results.append(found)
+    images = [
+        {"id": number, "file_name": f"{number:012}.jpg", "width": _SIDE, "height": _SIDE}
+        for number in range(1, _IMAGES + 1)
+    ]
+    categories = [{"id": 1, "name": "person"}, {"id": 2, "name": "bicycle"}]
+    count = 2 if protocol == "coco-instances" else 1
+    return Files({"images": images, "annotations": annotations, "categories": categories[:count]}, results)
+
+
+def _flat(points: NDArray[np.float64], flags: NDArray[Any]) -> list[float]:
+    return np.column_stack([points.round(2), flags]).ravel().tolist()
+
+
+def _oval(x: float, y: float, wide: float, high: float) -> NDArray[np.bool_]:
+    mask = np.zeros((_SIDE, _SIDE), np.uint8)
+    cv2.ellipse(mask, ((x + wide / 2, y + high / 2), (wide, high), 0.0), 1, -1)
+    return mask.astype(np.bool_)
+
+
+def cases(protocol: str, rng: np.random.Generator) -> dict[str, Files]:
+    """Return annotations and result files by the name of their difficulty."""
+    base = made(protocol, rng)
+
+    def with_results(change: Callable[[list[Record]], list[Record]]) -> Files:
+        return Files(base.truth, change(json.loads(json.dumps(base.results))))
+
+    def with_truth(change: Callable[[int, Record], Record]) -> Files:
+        rows = [change(number, dict(row)) for number, row in enumerate(base.truth["annotations"])]
+        return Files(base.truth | {"annotations": rows}, base.results)
+
+    def crowds(number: int, row: Record) -> Record:
+        return row | ({"iscrowd": 1} if number % 4 == 0 else {})
+
+    found: dict[str, Files] = {
+        "noise": base,
+        "no results": with_results(lambda _: []),
+        "equal scores": with_results(lambda rows: [row | {"score": 0.5} for row in rows]),
+        "other order": with_results(lambda rows: rows[::-1]),
+        "negative and large scores": with_results(
+            lambda rows: [row | {"score": 90 * row["score"] - 40} for row in rows]
+        ),
+        "every result five times": with_results(lambda rows: rows * 5),
+        "120 results in an image": with_results(lambda rows: rows + [rows[0] | {"score": 0.01}] * 120),
+        "images without results": with_results(lambda rows: [row for row in rows if row["image_id"] % 2]),
+        "images without objects": Files(
+            base.truth | {"annotations": [row for row in base.truth["annotations"] if row["image_id"] % 2]},
+            base.results,
+        ),
+        "no objects": Files(base.truth | {"annotations": []}, base.results),
+        "crowds": with_truth(crowds),
+        "results of another category": with_results(
+            lambda rows: [row | ({"category_id": 7} if number % 3 == 0 else {}) for number, row in enumerate(rows)]
+        ),
+        "small and large objects": with_truth(
+            lambda number, row: row | {"area": (20.0**2, 60.0**2, 200.0**2)[number % 3]}
+        ),
+    }
+    if protocol != "coco-instances":
+        parts = [part for part in _PARTS if field(part) in base.results[0]]
+
+        def flags(value: float) -> Callable[[list[Record]], list[Record]]:
+            def change(rows: list[Record]) -> list[Record]:
+                for row in rows:
+                    for part in parts:
+                        row[field(part)][2::3] = [value] * _PARTS[part]
+                return rows
+
+            return change
+
+        def unlabelled(number: int, row: Record) -> Record:
+            if number % 3:
+                return row
+            blank = {field(part): [0] * 3 * _PARTS[part] for part in parts}
+            return row | blank | {"num_keypoints": 0}
+
+        found["flags of 0.3"] = with_results(flags(0.3))
+        found["objects without keypoints"] = with_truth(unlabelled)
+        found["results at the origin"] = with_results(
+            lambda rows: [
+                row | ({"keypoints": [0.0, 0.0, 1.0] * 17, "score": 2.0} if number == 0 else {})
+                for number, row in enumerate(rows)
+            ]
+        )
+        if protocol == "coco-wholebody":
+            keys = ("wholebody_score", *(f"{part}_score" for part in _PARTS if part != "body"))
+            found["scores of parts"] = with_results(
+                lambda rows: [row | {key: float(rng.random()) for key in keys} for row in rows]
+            )
+
+            def without_hands(rows: list[Record]) -> list[Record]:
+                for row in rows[::2]:
+                    row["lefthand_kpts"][2::3] = [0] * _PARTS["lefthand"]
+                return rows
+
+            found["parts with flags of 0"] = with_results(without_hands)
+        if protocol == "coco-keypoints":
+            found["flags of 0"] = with_results(flags(0))
+            found["negative flags"] = with_results(flags(-1))
+            found["boxes of another size"] = with_results(
+                lambda rows: [row | {"bbox": [10.0, 10.0, 40.0, 40.0]} for row in rows]
+            )
+    return found
+
+
+def official(protocol: str, files: Files) -> dict[str, float]:
+    """Return the statistics of the released code in per cent by Sonjit's names; NaN for its -1."""
+    package = "xtcocotools" if protocol == "coco-wholebody" else "pycocotools"
+    COCO = importlib.import_module(f"{package}.coco").COCO  # noqa: N806  # the package's name
+    COCOeval = importlib.import_module(f"{package}.cocoeval").COCOeval  # noqa: N806
+    values: dict[str, float] = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth: Any = COCO()
+        truth.dataset = json.loads(json.dumps(files.truth))
+        truth.createIndex()
+        results: Any = truth.loadRes(json.loads(json.dumps(files.results))) if files.results else COCO()
+        if not files.results:
+            results.dataset = files.truth | {"annotations": []}
+            results.createIndex()
+        if protocol == "coco-instances":
+            runs = {"box": ("bbox", None), "mask": ("segm", None)}
+        elif protocol == "coco-keypoints":
+            runs = {"body": ("keypoints", None)}
+        else:
+            names = {"body": "keypoints_body", "wholebody": "keypoints_wholebody"}
+            names |= {part: f"keypoints_{part}" for part in _PARTS if part != "body"}
+            runs = {part: (name, np.array(part_sigmas(part))) for part, name in names.items()}
+        for part, (kind, sigmas) in runs.items():
+            evaluated: Any = (
+                COCOeval(truth, results, kind)
+                if sigmas is None
+                else COCOeval(truth, results, kind, sigmas, use_area=True)
+            )
+            evaluated.evaluate()
+            evaluated.accumulate()
+            evaluated.summarize()
+            stats = [float("nan") if value == -1 else 100 * float(value) for value in evaluated.stats]
+            places = _OBJECT_PLACES if protocol == "coco-instances" else _KEYPOINT_PLACES
+            for place, name in zip(places, _STATS, strict=True):
+                values[f"{part}_{name}"] = stats[place]
+    return values
+
+
+def own(protocol: str, files: Files, folder: Path) -> dict[str, float] | str:
+    """Return Sonjit's metrics in per cent, or the message of its error."""
+    root = folder / "coco"
+    (root / "annotations").mkdir(parents=True)
+    (root / "val2017").mkdir()
+    for image in files.truth["images"]:
+        cv2.imwrite(str(root / "val2017" / image["file_name"]), np.zeros((_SIDE, _SIDE, 3), np.uint8))
+    (root / f"annotations/{_FILES[protocol]}.json").write_text(json.dumps(files.truth))
+    (folder / "results.json").write_text(json.dumps(files.results))
+    given = ["--root", str(root), "--predictions", str(folder / "results.json"), "--out", str(folder / "out")]
+    errors = io.StringIO()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
+        status = sonjit(
+            [
+                "eval",
+                "--protocol",
+                protocol,
+                "--data",
+                "coco-wholebody" if protocol == "coco-wholebody" else "coco",
+                "--split",
+                "val2017",
+                *given,
+            ]
+        )
+    if status:
+        return errors.getvalue().strip().splitlines()[-1]
+    report: Mapping[str, Any] = json.loads((folder / "out/eval.json").read_text())
+    return {
+        metric["name"]: math.nan if metric["value"] is None else metric["value"]
+        for metric in report["runs"][0]["metrics"]
+    }
+
+
+def compared(protocol: str, case: str, files: Files, folder: Path) -> Sequence[Row]:
+    """Return a row for each value that both compute."""
+    script = f"{'xtcocotools' if protocol == 'coco-wholebody' else 'pycocotools'}, {protocol}"
+    mine = own(protocol, files, folder)
+    if isinstance(mine, str):
+        return [Row(script, case, f"refused by Sonjit: {mine}", math.nan, math.nan)]
+    theirs = official(protocol, files)
+    return [Row(script, case, name, theirs[name], mine[name]) for name in theirs if name in mine]
+
+
+def main() -> int:
+    """Compare and print the table."""
+    rows: list[Row] = []
+    for protocol in _FILES:
+        for case, files in cases(protocol, np.random.default_rng(3)).items():
+            with tempfile.TemporaryDirectory() as folder:
+                rows += compared(protocol, case, files, Path(folder))
+    sys.stdout.write(table(rows))
+    return 0 if all(row.agrees for row in rows) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
