@@ -196,8 +196,8 @@ def cases(protocol: str, rng: np.random.Generator) -> dict[str, Files]:
 def official(protocol: str, files: Files) -> dict[str, float]:
     """Return the statistics of the released code in per cent by Sonjit's names; NaN for its -1."""
     package = "xtcocotools" if protocol == "coco-wholebody" else "pycocotools"
-    COCO = importlib.import_module(f"{package}.coco").COCO  # noqa: N806  # the package's name
-    COCOeval = importlib.import_module(f"{package}.cocoeval").COCOeval  # noqa: N806
+    COCO = importlib.import_module(f"{package}.coco").COCO
+    COCOeval = importlib.import_module(f"{package}.cocoeval").COCOeval
     values: dict[str, float] = {}
     with contextlib.redirect_stdout(io.StringIO()):
         truth: Any = COCO()

@@ -8,7 +8,7 @@ official functions run as they are. Only what they import for other purposes (pl
 more than the tolerance.
 
 Not compared: 300W, whose released code is for MATLAB; Open3D's distances in FreiHAND's F-score, in whose place HO-3D's
-NumPy version of the same function runs; pycocotools, which the tests of keypoint precision read.
+NumPy version of the same function runs. `official_coco.py` compares COCO.
 """
 
 from __future__ import annotations
