@@ -1,6 +1,7 @@
 """Each form of a folder, read back by the loaders that others use."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -94,6 +95,28 @@ def test_coco_says_all_that_is_known(folders):
         for instance in entry.instances:
             rows, columns = np.nonzero(instance.mask())
             assert instance.box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+
+
+@pytest.mark.slow
+def test_masks_become_instances_to_train_on(folders):
+    """Hands equal those of coco.json with gloves; the instances of an image cover its mask without overlap."""
+    root = folders["coco"]
+    hands = {Path(sample.id).name: sample for sample in open_dataset("folder", root)}
+    found = set()
+    data = open_dataset("folder", root / "masks" / "instances.json")
+    assert len(data) == len(hands)
+    for image in data:
+        (file,) = (root / "masks").rglob(f"{Path(image.id).stem}.png")
+        covered = np.zeros((120, 160), int)
+        for instance in image.instances:
+            found.add(data.categories()[instance.category_id])
+            covered += instance.mask()
+        own = hands[Path(image.id).name].instances
+        labelled = [one for one in image.instances if data.categories()[one.category_id].endswith("_hand")]
+        assert [one.mask().sum() for one in labelled] == [one.mask().sum() for one in own]
+        assert covered.max() <= 1
+        assert (covered > 0).sum() >= (cv2.imread(str(file), cv2.IMREAD_UNCHANGED) > 0).sum() - 4 * 16
+    assert {"left_hand", "right_hand", "arm"} <= found <= {"left_hand", "right_hand", "arm", "object"}
 
 
 @pytest.mark.slow

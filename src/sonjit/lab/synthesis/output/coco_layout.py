@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import cv2
+import numpy as np
+
+from sonjit._util.data_files import write_json
 from sonjit._util.files import atomic_text
 from sonjit._util.json_text import json_from
 from sonjit._util.version import __version__
+from sonjit.lab.datasets.formats.coco_masks import rle_from_mask
 from sonjit.lab.synthesis.output.layouts import (
     MIN_PIXELS,
     HandTruth,
@@ -22,6 +27,9 @@ if TYPE_CHECKING:
 
 
 COCO: Final = "coco.json"
+INSTANCES: Final = "masks/instances.json"
+_INSTANCE_CATEGORIES: Final = ("left_hand", "right_hand", "arm", "object")
+_FIRST_GLOVE, _FIRST_ARM, _FIRST_OBJECT = 100, 150, 200  # of the values in masks
 _IMAGE_FIELDS: Final = ("subject", "sequence", "frame", "view", "tags")
 _HAND_FIELDS: Final = ("group", "causes", "palm_box", "keypoints_world_m", "shape", "pose", "instance")
 
@@ -50,6 +58,38 @@ class CocoLayout(ImageLayout):
             join(file.write, (json_from(_image(*item), spaced=True) for item in enumerate(self.records(chunks), 1)))
             file.write("\n]}\n")
 
+        if "masks" in self.settings.extras:
+            self._write_instances(chunks)
+
+    def _write_instances(self, chunks: Sequence[int]) -> None:
+        """Write the masks of hands, arms and objects as instances in COCO's format, for `sonjit train mask-rcnn`."""
+        categories = [{"id": number, "name": name} for number, name in enumerate(_INSTANCE_CATEGORIES, 1)]
+        images: list[dict[str, object]] = []
+        annotations: list[dict[str, object]] = []
+        for record in self.records(chunks):
+            name = record["id"].removeprefix("images/")
+            images.append(
+                {"id": len(images) + 1, "file_name": name, "width": record["width"], "height": record["height"]}
+            )
+            mask = cv2.imread(str(self.extra_path("masks", record["id"])), cv2.IMREAD_UNCHANGED)
+            assert mask is not None
+            sides = {int(hand["extra"]["instance"]): int(hand["category_id"]) for hand in record["instances"]}
+            for value, category in _instances(np.unique(mask).tolist(), sides):
+                shown = np.isin(mask, value)
+                if (area := int(shown.sum())) >= MIN_PIXELS:
+                    annotations.append(
+                        {
+                            "id": len(annotations) + 1,
+                            "image_id": len(images),
+                            "category_id": category,
+                            "iscrowd": 0,
+                            "area": area,
+                            "bbox": list(cv2.boundingRect(shown.astype(np.uint8))),
+                            "segmentation": rle_from_mask(shown),
+                        }
+                    )
+        write_json(self.root / INSTANCES, {"images": images, "annotations": annotations, "categories": categories})
+
     def _annotations(self, chunks: Sequence[int]) -> Iterator[dict[str, object]]:
         count = 0
         for image, record in enumerate(self.records(chunks), 1):
@@ -57,6 +97,20 @@ class CocoLayout(ImageLayout):
                 if instance.get("area_px2", 0) >= MIN_PIXELS:
                     count += 1
                     yield _annotation(count, image, instance)
+
+
+def _instances(values: Sequence[int], sides: Mapping[int, int]) -> Iterator[tuple[list[int], int]]:
+    """Yield each instance of a mask as its values and its index in the categories, counted from 1.
+
+    Args:
+        values: Values in the mask.
+        sides: Category of each labelled hand by its number.
+    """
+    for number, category in sides.items():
+        yield [number, number + _FIRST_GLOVE], category
+    for value in values:
+        if value >= _FIRST_ARM:
+            yield [value], 4 if value >= _FIRST_OBJECT else 3
 
 
 def _image(number: int, record: ImageTruth) -> dict[str, object]:

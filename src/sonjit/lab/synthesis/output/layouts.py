@@ -247,12 +247,15 @@ class ImageLayout(FolderLayout):
             write_bytes(self.root / name, encode_image(image.sample.rgb(), ".jpg"))
             lines.append(truth_line(image.sample, id=name))
             for kind in self.settings.extras:
-                stem = name.partition("/")[2].rpartition(".")[0]
                 write_bytes(
-                    self.root / kind / f"{stem}.png",
+                    self.extra_path(kind, name),
                     encode_image(_extra_image(kind, image.buffers), ".png", (cv2.IMWRITE_PNG_COMPRESSION, 1)),
                 )
         write_bytes(self.chunk_path(chunk), b"".join(lines))
+
+    def extra_path(self, kind: Extra, name: str) -> Path:
+        """Return the path of an additional image of the image with a name."""
+        return self.root / kind / f"{name.partition('/')[2].rpartition('.')[0]}.png"
 
     def records(self, chunks: Iterable[int]) -> Iterator[ImageTruth]:
         """Yield the truth of each image in some chunks."""
