@@ -151,13 +151,15 @@ def two_cameras(model, folder, clips, frames):
 
 def dat_rig(folder):
     """Cameras of handpose3d's files: (K, distortion, R, t) of each."""
+
+    def numbers(name):
+        words = [line.split() for line in (folder / name).read_text().partition("#")[0].splitlines()]
+        return [np.array(row, np.float64) for row in words if row and not row[0].endswith(":")]
+
     rig = []
     for number in (0, 1):
-        rows = [line.split() for line in (folder / f"c{number}.dat").read_text().splitlines()]
-        numbers = [[float(value) for value in row] for row in rows if row and not row[0].endswith(":")]
-        pose = [line.split() for line in (folder / f"rot_trans_c{number}.dat").read_text().splitlines()]
-        pose = [[float(value) for value in row] for row in pose if row and not row[0].endswith(":")]
-        rig.append((np.array(numbers[:3]), np.array(numbers[3]), np.array(pose[:3]), np.array(pose[3:6]).ravel()))
+        inner, pose = numbers(f"c{number}.dat"), numbers(f"rot_trans_c{number}.dat")
+        rig.append((np.array(inner[:3]), inner[3], np.array(pose[:3]), np.concatenate(pose[3:6])))
     return rig
 
 

@@ -45,7 +45,9 @@ export class HandRefinement {
     const scaled = world.map((value) => value * WORLD_SCALE);
     const hidden = this.#layer([...memory, ...centred(places), ...scaled], "world", 0).map((value) => Math.max(value, 0));
     const step = this.#layer(hidden, "world", 1);
-    return { keypoints: places, world: scaled.map((value, i) => (value + step[i]!) / WORLD_SCALE) };
+    const [share] = this.#weights.get("share")!.values;
+    const refined = places.map((value, i) => (i % 3 === 2 ? value : keypoints[i]! + share! * (value - keypoints[i]!)));
+    return { keypoints: refined, world: scaled.map((value, i) => (value + step[i]!) / WORLD_SCALE) };
   }
 
   /** Return what the maps show at each keypoint (K * E). */

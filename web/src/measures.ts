@@ -80,8 +80,8 @@ function bodyValues(inImage: At, at: At): number[] {
 }
 
 function faceValues(at: At): number[] {
-  const template = Object.values(FACE.STABLE) as unknown as Vector[];
-  const placed = Object.keys(FACE.STABLE).map((index) => at(Number(index)));
+  const template = Object.values(FACE.STABLE_POINTS) as unknown as Vector[];
+  const placed = Object.keys(FACE.STABLE_POINTS).map((index) => at(Number(index)));
   const [from, to] = [mean(template), mean(placed)];
   const covariance = [0, 1, 2].map((i) =>
     [0, 1, 2].map((j) => sum(template.map((point, k) => (point[i]! - from[i]!) * (placed[k]![j]! - to[j]!)))));

@@ -82,7 +82,9 @@ class HandRefinement:
         hidden = np.maximum(read @ weights["world_0"] + weights["world_bias_0"], 0)
         world = (world + hidden @ weights["world_1"] + weights["world_bias_1"]) / np.float32(WORLD_SCALE)
         error = np.exp(memory @ weights["error"] + weights["error_bias"])
-        return RefinedKeypoints(keypoints, np.asarray(world.reshape(inputs.world.shape), np.float32), error)
+        refined = keypoints.copy()
+        refined[:, :2] = inputs.keypoints[:, :2] + weights["share"] * (keypoints - inputs.keypoints)[:, :2]
+        return RefinedKeypoints(refined, np.asarray(world.reshape(inputs.world.shape), np.float32), error)
 
 
 def _centred(keypoints: Floats) -> Floats:

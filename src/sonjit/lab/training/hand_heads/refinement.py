@@ -64,6 +64,8 @@ class RefinementSettings(TrainingSettings):
         hidden: Width of the trunk.
         rounds: Number of movements.
         dropout: Dropout of what is read from the maps.
+        share: Share of each movement of x and y that results contain. Real hands differ from synthetic ones, so that
+            the full movement raises the error in some photographs.
     """
 
     steps: int = 1200
@@ -78,6 +80,7 @@ class RefinementSettings(TrainingSettings):
     hidden: int = 96
     rounds: int = 2
     dropout: float = 0.35
+    share: float = 0.5
 
     def __post_init__(self) -> None:
         """Check that values are in range."""
@@ -89,6 +92,8 @@ class RefinementSettings(TrainingSettings):
             raise InputError(f"{both[0]} is in train and in held_out. Evaluate on other hands than in training.")
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout={self.dropout}: must be at least 0 and below 1")
+        if not 0 < self.share <= 1:
+            raise InputError(f"share={self.share}: must be above 0 and at most 1")
 
 
 class Refinement(nn.Module):
@@ -99,10 +104,12 @@ class Refinement(nn.Module):
         hidden: Width of the trunk.
         rounds: Number of movements.
         dropout: Dropout of what is read from the maps.
+        share: Share of each movement of x and y that results contain.
     """
 
-    def __init__(self, channels: int, hidden: int, rounds: int, dropout: float) -> None:
+    def __init__(self, channels: int, hidden: int, rounds: int, dropout: float, share: float = 1.0) -> None:
         super().__init__()
+        self.share = share
         for model, depths in CHANNELS.items():
             self.register_buffer(f"spread_{model}", torch.ones(sum(depths)))
         places, shown = 3 * _KEYPOINTS, channels * _KEYPOINTS
@@ -174,7 +181,7 @@ class Refinement(nn.Module):
                 arrays[f"{model}.keypoint_{number}"] = self.keypoint[model][number]
         for number, (hidden, move) in enumerate(zip(self.hidden, self.move, strict=True)):
             arrays |= _layer(f"hidden{{}}_{number}", hidden) | _layer(f"move{{}}_{number}", move, _STEP)
-        arrays |= _layer("error{}", self.error)
+        arrays |= _layer("error{}", self.error) | {"share": torch.tensor([self.share])}
         for number, layer in enumerate(self.world):
             arrays |= _layer(f"world{{}}_{number}", layer)
         names = {name if "." in name else f"both.{name}": value for name, value in arrays.items()}
@@ -249,7 +256,7 @@ def train_refinement(request: TrainingRequest) -> dict[str, object]:
         {model: source.defined_by(definition) for model, source in each.items()} for each in (training, held_out)
     )
     torch.manual_seed(settings.seed)
-    network = Refinement(settings.channels, settings.hidden, settings.rounds, settings.dropout)
+    network = Refinement(settings.channels, settings.hidden, settings.rounds, settings.dropout, settings.share)
     for model, source in training.items():
         rows = np.random.default_rng(0).choice(len(source.hands), min(_SPREAD_ROWS, len(source.hands)), replace=False)
         network.fit_normalisation(model, source.maps.rows(np.sort(rows)))
@@ -312,7 +319,8 @@ def refined(network: Refinement, model: str, hands: RefinableHands, maps: MapFil
         own = hands.take(rows)
         inputs = [torch.from_numpy(values).to(device) for values in (own.keypoints, own.world)]
         found, metres, log_error = network(model, [each.to(device) for each in maps.rows(rows)], *inputs)
-        parts.append((found[-1], metres, log_error.exp()))
+        share = found[-1].new_tensor([network.share, network.share, 1])
+        parts.append((inputs[0] + share * (found[-1] - inputs[0]), metres, log_error.exp()))
     return tuple(torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
 
 
