@@ -45,6 +45,16 @@ def test_damaged_json_is_refused_by_name(tmp_path, content):
         read_json(file)
 
 
+@pytest.mark.parametrize("name", ["a.json", "a.toml"])
+def test_long_numbers_are_refused_without_advice_on_python(tmp_path, name):
+    file = tmp_path / name
+    file.write_text({"a.json": "", "a.toml": "a = "}[name] + "1" * 5_000)
+    with pytest.raises(InputError) as refusal:
+        read_json(file) if name == "a.json" else read_toml(file, Card)
+    assert "value has 5000 digits" in str(refusal.value)
+    assert "sys." not in str(refusal.value)
+
+
 @pytest.mark.parametrize(
     "content", [b"a = ", b"\xff = 1", b"a = " + b"[" * 100_000, b"a = " + b"1" * 5_000, b"a = 1\na = 2"]
 )

@@ -53,7 +53,12 @@ def parse_json(content: str | bytes, name: str) -> Any:  # noqa: ANN401  # JSON
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{name} is damaged or not JSON: {error}") from None
+        raise InputError(f"{name} is damaged or not JSON: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """Return the message of an error without Python's advice on settings of the interpreter."""
+    return str(error).partition("; use sys.")[0]
 
 
 def write_json(
@@ -97,7 +102,7 @@ def parse_toml(content: str | bytes, name: str) -> dict[str, Any]:
     try:
         return tomllib.loads(content if isinstance(content, str) else content.decode())
     except (ValueError, RecursionError) as error:  # tomllib raises a plain ValueError for numbers of 5,000 digits
-        raise InputError(f"{name} is damaged or not TOML: {error}") from None
+        raise InputError(f"{name} is damaged or not TOML: {_reason(error)}") from None
 
 
 def read_toml(path: Path | Traversable, cls: type[T]) -> T:
