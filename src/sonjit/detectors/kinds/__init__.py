@@ -265,7 +265,7 @@ register_kind(KindEntry(
     stream_search="sonjit.detectors.search.streams:people_in_streams",
     search_weights=("face-full", "palm-full"),
     examples=(("sonjit holistic clip.mp4 --max-instances 2 --save clip.json --draw drawn.mp4", "follows two people."),),
-    weight_groups=("hands", "face", "body", "holistic"),
+    weight_groups=("holistic",),
 ))  # fmt: skip
 
 
