@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sonjit._util.errors import InputError
 from sonjit.detectors.kinds.hand_refinement import RefinementInputs, load_hand_refinement
 from sonjit.detectors.kinds.hands import box_around_hand, load_hands
 from sonjit.detectors.options import HandOptions
@@ -64,11 +65,9 @@ def test_refining_twice_changes_nothing(photo, hands):
     assert kind.refine(once) is once
 
 
-def test_a_landmark_network_of_a_file_keeps_its_keypoints(hands, weights, photo):
-    options = {"model": "lite", "static_image": True, "precision": "f32"}
-    published = hands(**options).detect(photo)
-    own = hands(**options, keypoints="refined", landmark_model=str(weights["hand-lite"])).detect(photo)
-    assert own == published
+def test_a_landmark_network_of_a_file_is_not_refined(hands, weights):
+    with pytest.raises(InputError, match=r'keypoints="refined" cannot be combined with .*hand_landmark_lite.tflite'):
+        hands(model="lite", keypoints="refined", landmark_model=str(weights["hand-lite"]))
 
 
 @pytest.mark.parametrize("model", MODELS)

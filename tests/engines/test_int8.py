@@ -225,7 +225,7 @@ def test_hands_in_int8_are_near_those_in_f32(weights, photo, monkeypatch, tmp_pa
         create_detector("hands", precision="int8", models_dir=models, search="fast")
     monkeypatch.setattr(quantization, "_STEP", 30)
     monkeypatch.setattr(quantization, "_MAX_INPUTS", 8)  # inputs: compiling takes most of the time then
-    monkeypatch.setattr("sonjit.engines.int8._MIN_WORK", 0.04)  # few layers, for each is compiled alone
+    monkeypatch.setattr("sonjit.engines.int8._MIN_WORK", 0.04)  # few layers, because each is compiled separately
     ((_, promise),) = quantization.quantize_networks(["hand-full"])
     assert promise.shift_px < 1
     exact, rounded = (

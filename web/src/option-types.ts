@@ -24,7 +24,7 @@ export interface DetectorOptions {
   readonly segmentation?: boolean;
   /** Smooth masks over time. */
   readonly smooth_segmentation?: boolean;
-  /** Hand keypoints. published: the network's keypoints, as in MediaPipe. refined: these keypoints, corrected from the network's feature maps, with z in the scale of x and y. Custom networks and task bundles keep theirs. */
+  /** Hand keypoints. published: the network's keypoints, as in MediaPipe. refined: these keypoints, corrected from the network's feature maps, with z in the scale of x and y. refined requires the published networks. */
   readonly keypoints?: "published" | "refined";
   /** Classify the gesture of each hand. canned: the shipped gestures. asl: also the letters of American Sign Language. Or a file of sonjit gestures train, which takes precedence over the shipped gestures. */
   readonly gestures?: "none" | "canned" | "asl";

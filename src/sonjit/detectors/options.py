@@ -48,7 +48,7 @@ Keypoints: TypeAlias = Annotated[
     Literal["published", "refined"],
     Option(
         "Hand keypoints. published: the network's keypoints, as in MediaPipe. refined: these keypoints, corrected from "
-        "the network's feature maps, with z in the scale of x and y. Custom networks and task bundles keep theirs."
+        "the network's feature maps, with z in the scale of x and y. refined requires the published networks."
     ),
 ]
 Gestures: TypeAlias = Annotated[
@@ -288,11 +288,6 @@ class HandOptions(CommonOptions):
     gestures: Gestures = None
     kind: str = "hands"
 
-    @property
-    def refines(self) -> bool:
-        """Check whether the published network's keypoints are refined."""
-        return self.keypoints == "refined" and self.landmark_model is None
-
 
 @dataclass(frozen=True, kw_only=True)
 class FaceOptions(CommonOptions):
@@ -340,11 +335,6 @@ class HolisticOptions(BodyOptions):
         Option("Model of the faces. Default: mesh with a lite body, otherwise attention.", remote=False),
     ] = None
     kind: str = "holistic"
-
-    @property
-    def refines(self) -> bool:
-        """Check whether the published hand network's keypoints are refined."""
-        return self.keypoints == "refined"
 
     @property
     def prefers_bundle(self) -> bool:

@@ -294,9 +294,13 @@ def load_hands(options: HandOptions, heads_kind: type[HandHeads] = HandHeads) ->
     heads = None
     if options.visibility or (options.is_thorough and options.landmark_model is None):
         if options.landmark_model is not None:
-            raise InputError(f"visibility=True cannot be combined with {hand_file}: it requires the published networks")
+            raise _needs_published_networks("visibility=True", hand_file)
         heads = load_hand_heads(options.model, heads_kind)
-    refinement = load_hand_refinement(options.model) if options.refines else None
+    refinement = None
+    if options.keypoints == "refined":
+        if options.landmark_model is not None:
+            raise _needs_published_networks('keypoints="refined"', hand_file)
+        refinement = load_hand_refinement(options.model)
     landmarks = load_engine(hand_file, options.running, taps=TAPS if heads or refinement else ())
     sizes, behind = landmarks.output_sizes, list[int]()
     if heads is not None or refinement is not None:
@@ -314,8 +318,16 @@ def load_hands(options: HandOptions, heads_kind: type[HandHeads] = HandHeads) ->
     )
 
 
+def _needs_published_networks(option: str, file: Path) -> InputError:
+    return InputError(f"{option} cannot be combined with {file}: it requires the published networks")
+
+
 def load_hands_of_people(options: HolisticOptions, hand: str, bundle_file: Path | None = None) -> Hands:
     """Load the landmark network of people's hands: the published one by name, or a file of a bundle."""
-    refinement = load_hand_refinement(hand.removeprefix("hand-")) if options.refines and bundle_file is None else None
+    refinement = None
+    if options.keypoints == "refined":
+        if bundle_file is not None:
+            raise _needs_published_networks('keypoints="refined"', bundle_file)
+        refinement = load_hand_refinement(hand.removeprefix("hand-"))
     landmarks = load_engine(bundle_file or options.file(hand), options.running, taps=TAPS if refinement else ())
     return Hands(None, landmarks, mirrored=options.mirrored, refinement=refinement)
