@@ -5,7 +5,9 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from queue import SimpleQueue
+from types import SimpleNamespace
 
 import pytest
 
@@ -101,6 +103,30 @@ def test_calls_of_a_crashed_worker_are_retried_once(tmp_path, arguments, printed
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.stdout.startswith(printed), done.stderr
     assert len((folder / "3").read_text()) == 1 + (arguments[0] != "SIGKILL")
+
+
+def test_calls_that_ended_before_a_crash_are_not_repeated(monkeypatch):
+    created, submitted = [], []
+
+    class CrashingPool:
+        def __init__(self, *_, **__):
+            created.append(self)
+            self._processes = {1: SimpleNamespace(exitcode=-signal.SIGSEGV)}
+
+        def submit(self, _, extensions, function, call):
+            if len(submitted) == 3 and self is created[0]:
+                raise BrokenProcessPool
+            submitted.append(call)
+            (future := Future()).set_result(function(*call))
+            return future
+
+        def shutdown(self, **_):
+            pass
+
+    monkeypatch.setattr(pools, "ProcessPoolExecutor", CrashingPool)
+    calls = [(-number,) for number in range(6)]
+    assert sorted(run_calls(abs, calls, jobs=2)) == [(number, number) for number in range(6)]
+    assert submitted == calls
 
 
 def test_workers_leave_the_interrupt_to_the_parent():

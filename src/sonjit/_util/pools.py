@@ -126,8 +126,13 @@ def _in_pool(
         pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(threads,))
 
         def start(call: tuple[*Arguments], pool: ProcessPoolExecutor = pool) -> Future[Result | _Failure]:
-            with _interrupts_held(), _main_importable():
-                return pool.submit(_attempt, extensions, function, call)
+            try:
+                with _interrupts_held(), _main_importable():
+                    return pool.submit(_attempt, extensions, function, call)
+            except BrokenProcessPool as error:  # after the results that are already in the queue, which count
+                failed = Future[Result | _Failure]()
+                failed.set_exception(error)
+                return failed
 
         numbers = list(unfinished)
         try:
