@@ -171,3 +171,19 @@ def test_stills_match_mediapipe(golden, pixels, weights):
         assert np.linalg.norm(pixels(hand, rgb) - hand_truth["keypoints"], axis=1).mean() < 0.3
         metres = np.array([(mark.x, mark.y, mark.z) for mark in in_metres.landmark])
         assert np.linalg.norm(metres - hand_truth["world"], axis=1).mean() < 0.001
+
+
+def in_frame(*ids):
+    keypoints = np.zeros((21, 3), np.float32)
+    return [Hand("Left", 0.9, keypoints + number, keypoints, id=number) for number in ids]
+
+
+def test_hands_of_a_video_are_in_the_order_of_mediapipe(detector):
+    with mp_hands.Hands() as hands:
+        for ids, order in [((1,), [1]), ((1, 2), [2, 1]), ((2,), [2]), ((1, 2), [1, 2]), ((1, 2), [1, 2])]:
+            detector.found = in_frame(*ids)
+            points = hands.process(BLACK).multi_hand_landmarks
+            assert [round(marks.landmark[0].x * BLACK.shape[1]) for marks in points] == order
+        hands.reset()
+        detector.found = in_frame(1, 2)
+        assert hands.process(BLACK).multi_hand_landmarks[0].landmark[0].x * BLACK.shape[1] == pytest.approx(1)

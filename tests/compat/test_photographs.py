@@ -145,3 +145,31 @@ def test_only_the_masks_that_are_asked_for_and_a_pose_without(need, photo):
         assert mask.numpy_view().shape == pixels.shape[:2]
     with vision.PoseLandmarker.create_from_options(vision.PoseLandmarkerOptions(BaseOptions())) as poses:
         assert poses.detect(image).segmentation_masks is None
+
+
+@pytest.mark.slow
+def test_a_hand_that_appears_is_first_in_hands_and_last_in_tasks(photo, need):
+    """The orders are those of MediaPipe 0.10.21 on these frames."""
+    need("palm-full", "hand-full")
+    hand = cv2.resize(photo("mps_hand.jpg"), None, fx=0.2, fy=0.2, interpolation=cv2.INTER_AREA)
+    height, width = hand.shape[:2]
+
+    def frame(*sides):
+        image = np.full((height + 40, 2 * width + 40, 3), 200, np.uint8)
+        for side in sides:
+            left = 10 if side == "left" else width + 30
+            image[20 : 20 + height, left : left + width] = hand[:, ::-1] if side == "left" else hand
+        return image
+
+    def order(hands):
+        return ["left" if np.mean([mark.x for mark in marks]) < 0.5 else "right" for marks in hands]
+
+    frames = [frame("right"), *[frame("left", "right")] * 6, frame("left"), *[frame("left", "right")] * 6]
+    options = vision.HandLandmarkerOptions(BaseOptions(), running_mode=vision.RunningMode.VIDEO, num_hands=2)
+    with solutions.hands.Hands() as hands, vision.HandLandmarker.create_from_options(options) as task:
+        found = [hands.process(image).multi_hand_landmarks or [] for image in frames]
+        ours = [order(marks.landmark for marks in lists) for lists in found]
+        images = [mp.Image(mp.ImageFormat.SRGB, image) for image in frames]
+        tasks = [order(task.detect_for_video(image, 33 * i).hand_landmarks) for i, image in enumerate(images)]
+    assert (ours[6], ours[-1]) == (["left", "right"], ["right", "left"])
+    assert (tasks[6], tasks[-1]) == (["right", "left"], ["left", "right"])

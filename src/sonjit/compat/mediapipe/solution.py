@@ -17,6 +17,7 @@ from sonjit._util.arrays import Float32Array, Image
 from sonjit._util.errors import InputError
 from sonjit.compat.mediapipe.errors import ImageError
 from sonjit.compat.mediapipe.message_types import LandmarkList, NormalizedLandmarkList
+from sonjit.compat.mediapipe.order import InstanceOrder
 from sonjit.detectors import create
 from sonjit.detectors.kinds import find_kind, make_options
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, CommonOptions
@@ -143,13 +144,15 @@ class DetectorSolution(Solution[Found]):
         }
         checked = check_detector(kind, **given)
         self._loading = load_ahead(lambda: create.detector_from(replace(checked, thresholds=thresholds)))
+        self._order = InstanceOrder(new_first=True)
 
     def _detect(self, image: Image) -> list[Any]:
-        return self._loading.result().detect(image)
+        return self._order.sort(self._loading.result().detect(image))
 
     def reset(self) -> None:
         """Forget all tracks. The next image starts a new video."""
         self._loading.result().reset()
+        self._order.reset()
 
 
 def image_landmarks(

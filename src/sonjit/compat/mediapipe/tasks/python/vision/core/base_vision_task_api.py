@@ -18,6 +18,7 @@ from sonjit._util.errors import InputError
 from sonjit.compat.mediapipe.containers import Landmark, NormalizedLandmark, NormalizedRect, Rect
 from sonjit.compat.mediapipe.errors import ModelError
 from sonjit.compat.mediapipe.image import Image, rgb_of
+from sonjit.compat.mediapipe.order import InstanceOrder
 from sonjit.compat.mediapipe.solution import check_detector, free_loaded, load_ahead
 from sonjit.compat.mediapipe.task_options import BaseOptions, ImageProcessingOptions, VisionTaskRunningMode
 from sonjit.compat.mediapipe.tasks.python.vision.live_stream import LiveStream
@@ -303,6 +304,7 @@ class DetectorTask(BaseVisionTaskApi[Found]):
             "precision": "f32" if device == "CPU" else "auto",
         }
         checked = check_detector(kind, max_instances=count, **(usual | given))
+        self._order = InstanceOrder(new_first=False)
         self._loading = load_ahead(lambda: create.detector_from(replace(checked, thresholds=thresholds)))
         has_own_network = any(
             isinstance(path := given.get(name), Path) and path.is_file() and path.suffix != ENDING
@@ -315,7 +317,7 @@ class DetectorTask(BaseVisionTaskApi[Found]):
     def _detect(self, frame: Frame) -> list[Any]:
         with as_model_errors():
             detector = self._loading.result()
-        return detector.detect(frame.rgb, time=frame.time_s)
+        return self._order.sort(detector.detect(frame.rgb, time=frame.time_s))
 
     def _free(self) -> None:
         free_loaded(self._loading)
