@@ -51,6 +51,21 @@ def test_hands_have_the_gestures_that_python_gives_them(web_page, show, photo, d
         run(web_page, "await kit.LocalDetector.create('face', {}, {gesturesUrl: 'mine.npz'})")
 
 
+def test_gestures_of_refined_hands_are_those_of_published_ones(web_page, show, demo_clip):
+    """Also in a mirrored result; pages never get the keypoints that gestures are classified by."""
+    frames = [show(rgb) for rgb in demo_clip[1][60:64]]
+    options = {"gestures": "canned", "smoothing": "one_euro", "search": "fast", "flip_horizontal": True}
+    published, refined = (
+        list(chain(*run(web_page, TRACK, "hands", frames, {**options, "keypoints": name}, "track")))
+        for name in ("published", "refined")
+    )
+    assert len(published) == len(refined) == len(frames)
+    for one, other in zip(published, refined, strict=True):
+        assert other["gesture"] == {"name": one["gesture"]["name"], "score": pytest.approx(one["gesture"]["score"])}
+        assert one.keys() == other.keys()
+        assert one["keypoints"] != other["keypoints"]
+
+
 def test_streams_have_the_motions_that_python_gives_them(web_page, show, demo_clip):
     """A swipe: a frame of the clip that rests, is drawn to the right and rests again; in tfjs-models' shape too."""
     frame, step = demo_clip[1][60], 45

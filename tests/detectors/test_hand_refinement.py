@@ -45,6 +45,35 @@ def test_tracking_follows_the_published_keypoints(hands, demo_clip):
         np.testing.assert_allclose(published, refined, atol=1e-2)
 
 
+@pytest.mark.parametrize("options", [{"smoothing": "one_euro"}, {"flip_horizontal": True, "static_image": True}])
+def test_gestures_do_not_depend_on_the_refinement(hands, demo_clip, options):
+    """They are classified by the published keypoints, smoothed and flipped as without the refinement."""
+    images = demo_clip[1][60:66]
+    runs = []
+    for keypoints in ("published", "refined"):
+        detector = hands(keypoints=keypoints, precision="f32", search="fast", gestures="canned", **options)
+        runs.append([hand for rgb in images for hand in detector.detect(rgb)])
+    published, refined = runs
+    assert len(published) == len(refined) >= 6
+    for one, other in zip(published, refined, strict=True):
+        assert other.published is not None
+        assert one.published is None
+        for points, same in zip(other.gesture_points, one.gesture_points, strict=True):
+            np.testing.assert_allclose(points, same, atol=1e-3)
+        assert not np.allclose(one.keypoints, other.keypoints, atol=0.1)
+        assert (one.gesture is None) == (other.gesture is None)
+        if one.gesture:
+            assert other.gesture == (one.gesture.name, pytest.approx(one.gesture.score, abs=1e-3))
+
+
+def test_an_occluded_hand_keeps_its_published_keypoints(photo, hands):
+    found = hands(static_image=True).detect(photo)[0]
+    kind = load_hands(HandOptions(kind="hands", keypoints="refined", precision="f32"))
+    seen = kind.observe(photo, box_around_hand(found.keypoints))
+    hidden = kind.refine(kind.propagate(seen, np.array([3, 4], np.float32), 0.1))
+    np.testing.assert_array_equal(hidden.published_points.keypoints, hidden.keypoints)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_the_mirrored_image_gives_mirrored_keypoints(photo, hands, model):
     found = hands(model=model, static_image=True).detect(photo)[0]

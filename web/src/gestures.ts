@@ -8,7 +8,7 @@ import { joined, motionsOf, type CustomMotions } from "./motions/custom.js";
 import { MotionRecognizer, type Tracked } from "./motions/recognizer.js";
 import { fetchArrays, type NumpyArray } from "./npz.js";
 import type { Pixels } from "./pixels.js";
-import { mirroredPoints, type InWorker, type Points, type Results } from "./results.js";
+import { mirroredHand, type InWorker, type Points, type Results } from "./results.js";
 
 export interface Gesture {
   readonly name: string;
@@ -309,10 +309,13 @@ export function withGestures(detector: AnyDetector, { recognize, motions }: Load
     smoother.reset();
     recognizer.reset();
   };
-  const seen = (hand: HandWithAppearance): HandWithAppearance =>
-    isFlipped ? { ...hand, keypoints: mirroredPoints(hand.keypoints, 0), keypoints3D: mirroredPoints(hand.keypoints3D, 0) } : hand;
+  const seen = (hand: HandWithAppearance): HandWithAppearance => {
+    const points = hand.published ?? hand; // gestures were trained on the keypoints of the network
+    const { keypoints, keypoints3D } = isFlipped ? mirroredHand(points, 0) : points;
+    return { ...hand, keypoints, keypoints3D };
+  };
   const told = (hand: HandWithAppearance, tell: Tell, id: number | null): InWorker<Hand> => {
-    const { appearance: _, ...sent } = hand;
+    const { appearance: _, published: __, ...sent } = hand;
     return { ...sent, gesture: tell(hand, id) };
   };
   const given = (found: Results, tell: Tell): Results => {
@@ -335,7 +338,8 @@ export function withGestures(detector: AnyDetector, { recognize, motions }: Load
         const recognized = recognize(seen(hand));
         if (id === null) return recognized;
         const gesture = smoother.update(`${id} ${handedness}`, recognized, clock.time);
-        tracked.push({ id, handedness, points: coordinatesOf(hand.keypoints), metres: coordinatesOf(hand.keypoints3D) });
+        const { keypoints, keypoints3D } = hand.published ?? hand;
+        tracked.push({ id, handedness, points: coordinatesOf(keypoints), metres: coordinatesOf(keypoints3D) });
         return gesture;
       });
       results.motions = recognizer.update(tracked, clock.time);

@@ -8,7 +8,7 @@ import type { Network } from "./network.js";
 import { cornersOf, movedPoints, type Observation, type Point } from "./observations.js";
 import { overlapByHalf, type Kind } from "./pipeline.js";
 import { cropInto, cut, type Pixels } from "./pixels.js";
-import { boxOf, type Found, type InWorker, type NamedPoint } from "./results.js";
+import { boxOf, type Found, type HandPoints, type InWorker, type NamedPoint, type Points } from "./results.js";
 import type { Settings } from "./options.js";
 import { keypointSmoothers, type SmootherOf } from "./smoothing.js";
 import type { Detection, SingleShotDetector } from "./ssd.js";
@@ -26,8 +26,10 @@ export interface HandObservation extends Observation {
   readonly likeness: number;
   /** (K * E) what the classifier of gestures reads of the image; null of a hidden hand, and where nothing reads it. */
   readonly appearance: Float32Array | null;
-  /** Refined keypoints of the image and in metres, for results; null without refinement, and where they are used already. */
-  readonly refined: { readonly keypoints: Float32Array; readonly keypoints3D: Float32Array } | null;
+  /** Refined keypoints for results; null without refinement, and where they are used already. */
+  readonly refined: HandPoints<Float32Array> | null;
+  /** Keypoints of the network, where the observation has refined ones. */
+  readonly published: HandPoints<Float32Array> | null;
 }
 
 /** One hand in one image; `keypoints` in pixels, `keypoints3D` in metres. */
@@ -40,8 +42,8 @@ export interface Hand extends Found {
   readonly gesture?: { readonly name: string; readonly score: number } | null;
 }
 
-/** A hand with what its gesture is told by, which pages never get. */
-export type HandWithAppearance = InWorker<Hand> & { readonly appearance?: Float32Array };
+/** A hand with what its gesture is classified by, which pages never get: appearance, and the keypoints of the network. */
+export type HandWithAppearance = InWorker<Hand> & { readonly appearance?: Float32Array; readonly published?: HandPoints<Points> };
 
 /** The box of a whole hand, fingers up, from a palm's box and keypoints. */
 export function boxFromPalm({ box, keypoints }: Detection): RotatedBox {
@@ -93,12 +95,19 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
     this.#refinement = refinement;
   }
 
-  /** The smoother of a track refines the keypoints first; the track itself keeps those of the network. */
+  /** The smoother of a track refines the keypoints first; the track itself keeps those of the network. Both are smoothed. */
   newSmoother(settings: Settings): SmootherOf<HandObservation> {
     const make = keypointSmoothers<HandObservation>(settings);
     return () => {
-      const smoother = make();
-      return (observation, now) => (smoother === null ? refinedOf(observation) : smoother(refinedOf(observation), now));
+      const [smoother, ofPublished] = [make(), make()];
+      return (observation, now) => {
+        const refined = refinedOf(observation);
+        if (smoother === null || ofPublished === null) return refined;
+        const smoothed = smoother(refined, now);
+        if (smoothed.published === null) return smoothed;
+        const { keypoints, keypoints3D } = ofPublished({ ...smoothed, ...smoothed.published }, now);
+        return { ...smoothed, published: { keypoints, keypoints3D } };
+      };
     };
   }
 
@@ -125,6 +134,7 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
       likeness,
       appearance: inputs && this.#withAppearance ? this.#heads!.appearance(inputs, taps) : null,
       refined: this.#refinement && this.#refined(this.#refinement, points!, world!, taps, box),
+      published: null,
     };
   }
 
@@ -168,7 +178,9 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
   }
 
   moved(observation: HandObservation, shift: Point, score: number): HandObservation {
-    return { ...observation, keypoints: movedPoints(observation.keypoints, shift), score, appearance: null, refined: null };
+    const [keypoints, { keypoints3D }] = [movedPoints(observation.keypoints, shift), observation];
+    const published = observation.refined || observation.published ? { keypoints, keypoints3D } : null;
+    return { ...observation, keypoints, score, appearance: null, refined: null, published };
   }
 
   /** For a track with the side with the most evidence over its frames. */
@@ -184,13 +196,19 @@ export class Hands implements Kind<HandObservation, HandWithAppearance> {
       handednessScore: Math.max(left, 1 - left),
       box: boxOf(cornersOf(observation.keypoints)),
       ...(observation.appearance && { appearance: observation.appearance }),
+      ...(observation.published && { published: inWorker(observation.published) }),
     };
   }
 }
 
 /** Return the observation with its refined keypoints, if it has them. */
 function refinedOf(observation: HandObservation): HandObservation {
-  return observation.refined ? { ...observation, ...observation.refined, refined: null } : observation;
+  const { keypoints, keypoints3D, refined } = observation;
+  return refined ? { ...observation, ...refined, refined: null, published: { keypoints, keypoints3D } } : observation;
+}
+
+function inWorker({ keypoints, keypoints3D }: HandPoints<Float32Array>): HandPoints<Points> {
+  return { keypoints: { values: keypoints }, keypoints3D: { values: keypoints3D } };
 }
 
 /** Return points (K * 3) of the crop's axes in those of the image. */

@@ -62,6 +62,12 @@ export interface Points {
   readonly presence?: Float32Array;
 }
 
+/** Keypoints of the image and in metres. */
+export interface HandPoints<P> {
+  readonly keypoints: P;
+  readonly keypoints3D: P;
+}
+
 const PARTS = ["body", "leftHand", "rightHand", "face"] as const;
 
 /** What the worker has for what a page gets. */
@@ -88,7 +94,7 @@ const NAMES = new Map([handNames, bodyNames, meshNames, refinedNames, sixNames].
 
 /** A result as pages have it. */
 export function unpacked(result: Result): Found | Person {
-  const all: Record<string, unknown> = { ...result };
+  const { published: _, ...all } = result as unknown as Record<string, unknown>; // only gestures read it
   for (const name of PARTS) if (all[name]) all[name] = unpacked(all[name] as Result);
   for (const name of ["keypoints", "keypoints3D"]) if (all[name]) all[name] = namedPoints(all[name] as Points);
   return all as unknown as Found | Person;
@@ -127,10 +133,16 @@ function flipped<R extends InWorker<Found>>(result: R, width: number): R {
     ...result,
     keypoints: mirroredPoints(result.keypoints, width),
     ...("keypoints3D" in result ? { keypoints3D: mirroredPoints(result.keypoints3D as Points, 0) } : {}),
+    ...("published" in result ? { published: mirroredHand(result.published as HandPoints<Points>, width) } : {}),
     ...(result.transform ? { transform: result.transform.map((row, i) => row.map((value, j) => value * MIRRORED_TRANSFORM[i]![j]!)) } : {}),
     ...(result.mask ? { mask: mirrored(result.mask) } : {}),
     box: { ...result.box, xMin: width - xMax, xMax: width - xMin },
   };
+}
+
+/** The same keypoints of a hand seen in a mirror, in an image of that width. */
+export function mirroredHand({ keypoints, keypoints3D }: HandPoints<Points>, width: number): HandPoints<Points> {
+  return { keypoints: mirroredPoints(keypoints, width), keypoints3D: mirroredPoints(keypoints3D, 0) };
 }
 
 /** The same points seen in a mirror, in an image of that width. */

@@ -34,7 +34,11 @@ Smoother: TypeAlias = "Callable[[O, float], O]"
 
 
 class Filter(Protocol):
-    """Filter for `smoothing=`. It is copied for each tracked instance, once for image and once for world keypoints."""
+    """Filter for `smoothing=`.
+
+    It is copied for each tracked instance, once for image and once for world keypoints. Refined hands require two
+    further copies, for their published keypoints.
+    """
 
     def __call__(self, values: NDArray[np.float32], *, time: float, scale: float) -> NDArray[np.float32]:
         """Filter the values of one frame.

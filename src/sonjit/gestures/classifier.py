@@ -107,7 +107,7 @@ class GestureClassifier:
         score, shape = float(probabilities[best]), self.vocabulary.shapes[best]
         if shape == NONE or not score >= LEAST_SCORE:  # NaN of a hand with unknown keypoints
             return None
-        name = self.vocabulary.name(shape, hand.keypoints)
+        name = self.vocabulary.name(shape, hand.gesture_points.keypoints)
         return None if name is None else Gesture(name, score)
 
     def probabilities(self, features: RealArray, appearance: RealArray | None = None) -> Float32Array:
@@ -210,5 +210,5 @@ def gesture_of(hand: Hand) -> Gesture | None:
 
 def features_of(hands: Sequence[Hand]) -> Float32Array:
     """Return the features (N, F) of hands, see `gesture_features`."""
-    image, world = (np.stack([getattr(hand, name) for hand in hands]) for name in ("keypoints", "keypoints_3d"))
+    image, world = (np.stack(points) for points in zip(*(hand.gesture_points for hand in hands), strict=True))
     return gesture_features(image, world, np.array([hand.handedness == "Left" for hand in hands]))

@@ -60,7 +60,7 @@ class GestureRecording:
         """
         if not hands:
             raise InputError(f"{name}: no hand found. Use an image or video that shows one")
-        points = np.stack([[hand.keypoints, hand.keypoints_3d] for hand in hands]).astype(np.float32)
+        points = np.stack([np.stack(hand.gesture_points) for hand in hands]).astype(np.float32)
         return cls(name, aligned(points, np.array([hand.handedness == "Left" for hand in hands])).astype(np.float16))
 
     @classmethod

@@ -329,7 +329,7 @@ class _Path:
 
     def follow(self, hand: Hand, time_s: float) -> list[_Step]:
         """Return the steps that end with this frame, none while the hand rests."""
-        points = hand.keypoints.astype(np.float64)
+        points = hand.gesture_points.keypoints.astype(np.float64)
         flat = np.concatenate([points[PALM, :2].mean(0, keepdims=True), points[_TIPS, :2]])
         length, elapsed = float(hand_length_m(points)), time_s - self.time_s
         if not length > 0 or not elapsed > 0:

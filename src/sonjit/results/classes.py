@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, cast
 
+import numpy as np
+
 from sonjit._util.arrays import Float32Array
 from sonjit._util.spec import load_spec
 from sonjit.results.schema import (
@@ -47,6 +49,7 @@ __all__ = [
     "Frame",
     "Gesture",
     "Hand",
+    "HandPoints",
     "Handedness",
     "Instance",
     "MotionEvent",
@@ -180,6 +183,23 @@ class Event:
         return cls(**data)
 
 
+class HandPoints(NamedTuple):
+    """Keypoints of one hand, in pixels and in metres, see `Hand`.
+
+    Attributes:
+        keypoints: Keypoints (21, 3) as float32.
+        keypoints_3d: Keypoints (21, 3) as float32 in metres.
+    """
+
+    keypoints: Float32Array
+    keypoints_3d: Float32Array
+
+    def flipped(self, width: int) -> Self:
+        """Return the keypoints with x mirrored in an image of that width in pixels."""
+        mirror = np.array([-1, 1, 1], np.float32)
+        return type(self)(self.keypoints * mirror + np.array([width, 0, 0], np.float32), self.keypoints_3d * mirror)
+
+
 @register_result
 @dataclass(eq=False, repr=False, slots=True)
 class Hand(Result):
@@ -210,6 +230,8 @@ class Hand(Result):
             gestures are classified by it and the keypoints. It has no unit, and is neither compared nor written;
             None where the detector did not read it: the published full network's is, in images, with
             `visibility=True` or `search="thorough"`.
+        published: Published keypoints of a hand with refined ones, smoothed as these are; otherwise None. They are
+            neither compared nor written.
     """
 
     handedness: Handedness
@@ -222,6 +244,7 @@ class Hand(Result):
     visibility: Float32Array | None = None
     gesture: Gesture | None = None
     appearance: Float32Array | None = field(default=None, compare=False)
+    published: HandPoints | None = field(default=None, compare=False)
 
     kind: ClassVar[str] = "hand"
     list_name: ClassVar[str] = "hands"
@@ -243,6 +266,11 @@ class Hand(Result):
         """Return `handedness` if its probability is at least 0.8 or unknown. Otherwise return None."""
         is_certain = self.handedness_score is None or self.handedness_score >= LEAST_SIDE_SCORE
         return self.handedness if is_certain else None
+
+    @property
+    def gesture_points(self) -> HandPoints:
+        """Return the published keypoints if they are known, and else the hand's. Gestures were trained on them."""
+        return self.published or HandPoints(self.keypoints, self.keypoints_3d)
 
     @property
     def title(self) -> str:

@@ -184,6 +184,7 @@ register_kind(KindEntry(
     model_help="lite is faster, full is more exact.",
     options=HandOptions,
     load="sonjit.detectors.kinds.hands:load_hands",
+    smoothers="sonjit.detectors.kinds.hands:hand_smoothers",
     instances=("hand",),
     search="sonjit.detectors.search.load:search_hands",
     stream_search="sonjit.detectors.search.streams:hands_in_streams",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -17,21 +17,27 @@ from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.hand_heads import TAPS, AppearanceInputs, HandHeads, load_hand_heads
 from sonjit.detectors.kinds.hand_refinement import HandRefinement, RefinementInputs, load_hand_refinement
+from sonjit.detectors.observations import Observation
 from sonjit.detectors.pipeline import check_shapes, crop_for
+from sonjit.detectors.smoothing import KeypointSmoother
 from sonjit.detectors.ssd import AnchorGrid, Detection, SingleShotDetector
 from sonjit.engines import load_engine
 from sonjit.engines.int8_accuracy import int8_path
 from sonjit.geometry.boxes import RotatedBox, points_from_crop, rotated_box_around, square_box, wrap_angle
-from sonjit.results import Hand
+from sonjit.results import Hand, HandPoints
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from sonjit.detectors.options import CommonOptions, HandOptions, HolisticOptions
+    from sonjit.detectors.smoothing import Filter
     from sonjit.detectors.tracking import Track
     from sonjit.engines import Engine
+
+O = TypeVar("O", bound=Observation)  # noqa: E741
 
 PALM_GRID = AnchorGrid(input_size=192, strides=(8, 16, 16, 16))
 _WRIST, _INDEX_MCP, _MIDDLE_MCP, _RING_MCP = 0, 5, 9, 13
@@ -72,6 +78,7 @@ class HandObservation:
     Attributes:
         pooled: (C,) mean of the landmark network's last map; None without heads.
         refinable: Inputs of the refinement; None without one, and for refined keypoints.
+        published: Observation before the refinement; None for published keypoints.
     """
 
     score: float
@@ -83,7 +90,13 @@ class HandObservation:
     pooled: NDArray[np.float32] | None = None
     appearance: AppearanceInputs | None = None
     refinable: RefinableCrop | None = None
+    published: HandObservation | None = None
     colours: None = None
+
+    @property
+    def published_points(self) -> HandPoints | None:
+        """Return the keypoints before the refinement; None for published keypoints."""
+        return self.published and HandPoints(self.published.keypoints, self.published.keypoints_3d)
 
 
 def palm_squares(palms: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -185,11 +198,14 @@ class Hands(Kind[HandObservation, Hand]):
     def refine(self, observation: HandObservation) -> HandObservation:
         """Return the observation with refined keypoints; the same observation without a refinement."""
         crop = observation.refinable
-        if self._refinement is None or crop is None:
+        if self._refinement is None or observation.published is not None:
             return observation
+        published = replace(observation, refinable=None)
+        if crop is None:  # occluded
+            return replace(observation, published=published)
         refined, box = self._refinement(crop.inputs), crop.box
-        published = points_from_crop(crop.inputs.keypoints * (self._to_fraction * self._size), box)
-        shift = points_from_crop(refined.keypoints, box) - published
+        before = points_from_crop(crop.inputs.keypoints * (self._to_fraction * self._size), box)
+        shift = points_from_crop(refined.keypoints, box) - before
         shift_3d = (refined.world - crop.inputs.world) @ _turn(box)
         if crop.mirrored:
             shift, shift_3d = shift * _MIRROR, shift_3d * _MIRROR
@@ -198,6 +214,7 @@ class Hands(Kind[HandObservation, Hand]):
             keypoints=observation.keypoints + shift,
             keypoints_3d=observation.keypoints_3d + shift_3d,
             refinable=None,
+            published=published,
         )
 
     def likeness(self, observation: HandObservation) -> float:
@@ -239,12 +256,13 @@ class Hands(Kind[HandObservation, Hand]):
             extra_keypoints=observation.extra,
             visibility=observation.visibility if self._shows_visibility else None,
             appearance=self._heads.appearance(shown) if self._heads and shown else None,
+            published=observation.published_points,
         )
 
     def flip(self, result: Hand, width: int) -> Hand:
         """Return the hand on a mirrored canvas. The label keeps the person's own hand."""
-        result.keypoints = result.keypoints * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
-        result.keypoints_3d = result.keypoints_3d * np.array([-1, 1, 1], np.float32)
+        result.keypoints, result.keypoints_3d = HandPoints(result.keypoints, result.keypoints_3d).flipped(width)
+        result.published = result.published and result.published.flipped(width)
         if result.extra_keypoints is not None:
             result.extra_keypoints = result.extra_keypoints * np.array([-1, 1], np.float32) + np.array(
                 [width, 0], np.float32
@@ -273,6 +291,33 @@ def _upright(start: NDArray[np.float64], end: NDArray[np.float64]) -> float:
     """Return the rotation in radians of a box in which the direction from start to end points up."""
     dx, dy = (end - start).tolist()
     return wrap_angle(math.pi / 2 - math.atan2(-dy, dx))
+
+
+class HandSmoother(KeypointSmoother):
+    """Smoother of hands, which smooths the published keypoints of refined hands too, for gestures.
+
+    Args:
+        pattern: Copied for the keypoints in pixels and in metres.
+    """
+
+    def __init__(self, pattern: Filter) -> None:
+        super().__init__(pattern)
+        self._published = KeypointSmoother(pattern)
+
+    def __call__(self, observation: O, now_s: float) -> O:
+        """Return the observation with smoothed keypoints."""
+        smoothed = super().__call__(observation, now_s)
+        if isinstance(smoothed, HandObservation) and smoothed.published is not None:
+            smoothed = replace(smoothed, published=self._published(smoothed.published, now_s))
+        return smoothed
+
+
+def hand_smoothers(options: CommonOptions) -> Callable[[], HandSmoother | None]:
+    """Return a factory of smoothers of hands, whose published graph does not smooth."""
+    pattern = options.filter
+    if pattern is None or pattern == "published":
+        return lambda: None
+    return lambda: HandSmoother(pattern)
 
 
 def load_palm_finder(options: CommonOptions, name: str, detector_file: Path | None = None) -> PalmFinder:

@@ -24,7 +24,7 @@ from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
 from sonjit.detectors.kinds.face import box_around_face, corners_of
 from sonjit.detectors.kinds.face_networks import load_bundle_faces, load_meshes
-from sonjit.detectors.kinds.hands import Hands, load_hands_of_people
+from sonjit.detectors.kinds.hands import Hands, hand_smoothers, load_hands_of_people
 from sonjit.detectors.observations import Observation, is_same_object
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, FaceOptions
 from sonjit.detectors.pipeline import check_shapes, keypoint_smoothers
@@ -148,7 +148,8 @@ class Holistic(Kind[BodyObservation, Person]):
         bodies, hands, faces: Kinds that observe the parts.
         recrop: Network that maps an image of a forearm's end to (1, 1, 1, 4): the hand's centre and the middle of its
             lower edge, in pixels of the input.
-        new_smoother: Function that makes the smoother of a hand's or face's keypoints, or returns None.
+        new_hand_smoother: Function that makes the smoother of a hand's keypoints, or returns None.
+        new_face_smoother: Function that makes the smoother of a face's keypoints, or returns None.
         min_presence_score: Minimum presence of each part in its crop.
         search_interval: Frames between searches for a missing part.
         merge_nested: See `is_same_object`.
@@ -164,7 +165,8 @@ class Holistic(Kind[BodyObservation, Person]):
         faces: FaceMeshes,
         recrop: Engine,
         *,
-        new_smoother: Callable[[], KeypointSmoother | None],
+        new_hand_smoother: Callable[[], KeypointSmoother | None],
+        new_face_smoother: Callable[[], KeypointSmoother | None],
         min_presence_score: float,
         search_interval: int,
         merge_nested: bool = False,
@@ -173,7 +175,7 @@ class Holistic(Kind[BodyObservation, Person]):
         self.bodies, self.hands, self.faces = bodies, hands, faces
         self._recrop = recrop
         self._face_thread = ThreadPoolExecutor(1, thread_name_prefix="sonjit-face")
-        self._new_smoother = new_smoother
+        self._new_hand_smoother, self._new_face_smoother = new_hand_smoother, new_face_smoother
         custom = thresholds.hand_presence, thresholds.face_presence, thresholds.face_detection
         defaults = min_presence_score, min_presence_score, _MIN_FACE_SCORE
         self._min_hand, self._min_face, self._min_face_found = (
@@ -280,7 +282,8 @@ class Holistic(Kind[BodyObservation, Person]):
         """Return the tracked parts of a person. Stills get new parts."""
         parts = None if track is None else self._carried.get(track)
         if parts is None:
-            parts = _Parts((_Part(self._new_smoother()), _Part(self._new_smoother())), _Part(self._new_smoother()))
+            left, right = (_Part(self._new_hand_smoother()) for _ in range(2))
+            parts = _Parts((left, right), _Part(self._new_face_smoother()))
             if track is not None:
                 self._carried[track] = parts
         return parts
@@ -302,7 +305,15 @@ class Holistic(Kind[BodyObservation, Person]):
     def _hand(self, observation: HandObservation, handedness: Handedness, id: int | None) -> Hand:
         """Return the public result. The body decides the side."""
         left_score = observation.left if handedness == "Left" else 1 - observation.left
-        return Hand(handedness, observation.score, observation.keypoints, observation.keypoints_3d, id, left_score)
+        return Hand(
+            handedness,
+            observation.score,
+            observation.keypoints,
+            observation.keypoints_3d,
+            id,
+            left_score,
+            published=observation.published_points,
+        )
 
     def hand_crop(self, rgb: NDArray[np.uint8], body: BodyObservation, side: int) -> RotatedBox | None:
         """Return the box of a hand near the body's wrist according to the re-crop network, or None."""
@@ -393,7 +404,8 @@ def load_holistic(options: HolisticOptions) -> Holistic:
         hands,
         faces,
         load_recrop(options, recrop_file),
-        new_smoother=keypoint_smoothers(options),
+        new_hand_smoother=hand_smoothers(options),
+        new_face_smoother=keypoint_smoothers(options),
         min_presence_score=options.min_presence_score,
         search_interval=min(options.search_interval, _PART_INTERVAL),
         merge_nested=options.search != "fast",

@@ -76,7 +76,7 @@ class MotionRecognizer:
         events: list[MotionEvent] = []
         for hand in hands:
             key = (hand.id or 0, hand.handedness)  # a person's two sides share an id
-            if np.isfinite(hand.keypoints).all() and np.isfinite(hand.keypoints_3d).all():
+            if all(np.isfinite(points).all() for points in hand.gesture_points):
                 track = self._tracks.setdefault(key, HandTrack())
                 events += [_event(key, time_s, track, item) for item in track.follow(hand, time_s)]
         events += self._pair_events(time_s)

@@ -52,7 +52,8 @@ class HandTrack:
 
     def follow(self, hand: Hand, time_s: float) -> Iterator[Step]:
         """Return the motion steps of the next frame."""
-        points, world = hand.keypoints.astype(np.float64), hand.keypoints_3d
+        image, world = hand.gesture_points
+        points = image.astype(np.float64)
         flat = points[:, 0] + 1j * points[:, 1]
         pixels = np.array([flat[PALM].mean(), flat[8], flat[_TIPS].mean()])
         length, elapsed = float(hand_length_m(points)), time_s - self.time_s
