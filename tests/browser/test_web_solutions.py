@@ -255,3 +255,40 @@ def test_a_matrix_has_the_rows_of_the_package(web_page, site, layout):
     expected, found = run(web_page, body, layout)
     assert found == expected
     assert np.shape(found) == (2, 3)
+
+
+ORDER = (
+    LOAD
+    + """
+    const [address, paths] = given;
+    let folder = "https://example.org", Hands;
+    if (address.startsWith("/theirs/")) {
+        await loadScript(address);
+        [Hands, folder] = [globalThis.Hands, address.slice(0, address.lastIndexOf("/"))];
+    } else Hands = (await import(address)).Hands;
+    const hands = new Hands({locateFile: (file) => `${folder}/${file}`});
+    hands.setOptions({maxNumHands: 2, modelComplexity: 1});
+    const orders = [];
+    hands.onResults(({multiHandLandmarks}) => {
+        const centres = multiHandLandmarks.map((marks) => marks.reduce((sum, {x}) => sum + x, 0) / marks.length);
+        orders.push(centres.map((x) => (x < 0.5 ? "left" : "right")));
+    });
+    await hands.initialize();
+    const pictures = await Promise.all(paths.map(load));
+    for (const [i, picture] of pictures.entries()) await hands.send({image: picture}, 1000 + 33 * i);
+    await hands.close();
+    return orders;
+"""
+)
+
+
+def test_a_hand_that_appears_is_first(web_page, show, data, theirs):
+    path = data / "real" / "wild" / "mps_hand.jpg"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    hand = cv2.resize(cv2.imread(str(path)), None, fx=0.2, fy=0.2, interpolation=cv2.INTER_AREA)[..., ::-1]
+    gap = np.full((hand.shape[0], 20, 3), 200, np.uint8)
+    one, both = (np.hstack([left, gap, hand]) for left in (np.full_like(hand, 200), hand[:, ::-1]))
+    paths = [show(one), *[show(both)] * 6]
+    ours, expected = (run(web_page, ORDER, module, paths) for module in ("/web/hands.js", theirs("hands")))
+    assert ours[-1] == expected[-1] == ["left", "right"]

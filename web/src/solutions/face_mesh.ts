@@ -77,6 +77,6 @@ export class FaceMesh extends Solution<Options, Results> {
   }
 
   protected results(found: LocalAnswer, image: HTMLCanvasElement): Results {
-    return { multiFaceLandmarks: found.faces!.map(({ keypoints }) => inImage(keypoints, found)), image };
+    return { multiFaceLandmarks: this.order.sort(found.faces!).map(({ keypoints }) => inImage(keypoints, found)), image };
   }
 }

@@ -57,7 +57,7 @@ export class Hands extends Solution<Options, Results> {
   }
 
   protected results(found: LocalAnswer, image: HTMLCanvasElement): Results {
-    const hands = found.hands!;
+    const hands = this.order.sort(found.hands!);
     return {
       multiHandLandmarks: hands.map(({ keypoints }) => inImage(keypoints, found)),
       multiHandWorldLandmarks: hands.map(({ keypoints3D }) => inMetres(keypoints3D)),

@@ -3,6 +3,7 @@
 import { draw } from "../../../src/sonjit/server/page/tfjs-images.js";
 import { LocalDetector, type Files, type LocalAnswer } from "../local.js";
 import type { DetectorOptions } from "../options.js";
+import { InstanceOrder } from "../order.js";
 import type { NamedPoint } from "../results.js";
 
 const MODELS = ["lite", "full", "heavy"] as const;
@@ -51,6 +52,8 @@ export interface PoseOptions extends SolutionOptions {
 /** Base of the solutions: images go in, and a listener gets the results. */
 export abstract class Solution<Options extends SolutionOptions, Results> {
   protected options: Options;
+  /** MediaPipe places new hands and faces before the others. */
+  protected readonly order = new InstanceOrder({ newFirst: true });
   #listener: ResultsListener<Results> | null = null;
   #detector: Promise<LocalDetector> | null = null;
   #wanted = "";
@@ -98,6 +101,7 @@ export abstract class Solution<Options extends SolutionOptions, Results> {
 
   /** Forget what was found: the next image starts a new stream. */
   reset(): void {
+    this.order.reset();
     void this.#detector?.then((detector) => detector.reset());
   }
 
@@ -121,6 +125,7 @@ export abstract class Solution<Options extends SolutionOptions, Results> {
     const wanted = JSON.stringify([options, files]);
     if (this.#detector === null || wanted !== this.#wanted) {
       await this.close();
+      this.order.reset();
       this.#wanted = wanted;
       this.#detector = LocalDetector.create(this.kind(), options, files);
     }

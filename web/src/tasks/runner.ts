@@ -5,6 +5,7 @@ import { KINDS, WEIGHTS, type Role } from "../data.js";
 import { LOADERS, type Make, type Open } from "../kinds.js";
 import { Network, fetchNetwork, loadRuntime, type NetworkShape, type Runtime } from "../network.js";
 import { settingsOf, type DetectorOptions } from "../options.js";
+import { InstanceOrder } from "../order.js";
 import type { Pixels } from "../pixels.js";
 import type { Result } from "../results.js";
 import type { Frame } from "./results.js";
@@ -173,6 +174,7 @@ export abstract class DetectorTask<Options extends VisionTaskOptions> extends Vi
   #make: Make | null = null;
   #loaded = "";
   #buffer: Uint8Array | undefined;
+  #order = new InstanceOrder({ newFirst: false });
 
   protected abstract wanted(): Wanted;
 
@@ -202,6 +204,12 @@ export abstract class DetectorTask<Options extends VisionTaskOptions> extends Vi
       [this.#loaded, this.#buffer] = [key, modelAssetBuffer];
     }
     this.graph = await this.#make(settings, false);
+    this.#order.reset();
+  }
+
+  protected override run(image: ImageSource, timestampMs: number | null, options?: ImageProcessingOptions): [Result[], Frame] {
+    const [found, frame] = super.run(image, timestampMs, options);
+    return [timestampMs === null ? found : this.#order.sort(found), frame];
   }
 
   /** Free the networks. */
