@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sonjit._util.errors import InputError
-from sonjit.lab.metrics.statistics import Points, checked_points
+from sonjit.lab.metrics.statistics import Points, check_joint, checked_points
 
 _RELATIVE_TOLERANCE = 64 * np.finfo(np.float64).eps
 """Points that differ by no more than this share of the largest coordinate count as equal."""
@@ -23,7 +23,7 @@ _SERVER_EPSILON = 1e-8
 def root_relative(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None, *, root: int = 0) -> Points:
     """Return points (..., K, D) relative to one keypoint. Samples whose true root is unknown are invalid."""
     points = checked_points(predicted, truth, valid)
-    _check_joint(points, root)
+    check_joint(root, points.truth.shape[-2])
     return Points(
         points.predicted - points.predicted[..., root : root + 1, :],
         points.truth - points.truth[..., root : root + 1, :],
@@ -42,8 +42,8 @@ def bone_aligned(
     Source: the evaluation of HO-3D v2, `align_sc_tr`.
     """
     points = checked_points(predicted, truth, valid)
-    _check_joint(points, root)
-    _check_joint(points, end)
+    for joint in (root, end):
+        check_joint(joint, points.truth.shape[-2])
     truth = points.truth
     spread = points.predicted - points.predicted[..., root : root + 1, :]
     own = np.linalg.norm(spread[..., end, :], axis=-1)[..., None, None]  # NaN where the bone was not predicted
@@ -90,11 +90,6 @@ def similarity_aligned(
     spread = np.square(prediction).sum((1, 2))
     scale = _scale(sizes.sum(-1), np.square(np.sqrt(spread) + _SERVER_EPSILON) if mirror else spread, points)
     return Points(_scale_about_mean(points, weights, scale) @ (left @ right) + middle, points.truth, points.valid)
-
-
-def _check_joint(points: Points, joint: int) -> None:
-    if not 0 <= joint < points.truth.shape[-2]:
-        raise InputError(f"joint {joint}: the points have joints 0 to {points.truth.shape[-2] - 1}")
 
 
 def _weights(points: Points) -> NDArray[np.float64]:

@@ -15,7 +15,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sonjit._util.errors import InputError
-from sonjit.lab.metrics.statistics import Interval, intervals, known_mean, numbers, ratio, resampled_means, rows
+from sonjit.lab.metrics.statistics import (
+    Interval,
+    check_joint,
+    intervals,
+    known_mean,
+    numbers,
+    ratio,
+    resampled_means,
+    rows,
+)
 
 OCCLUSION_EDGES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Edges of the bins of the hidden share of a hand, as in Deformer's tables."""
@@ -54,9 +63,8 @@ def by_joints(
     `load_skeleton("hand_mediapipe21").groups`.
     """
     table = rows(values)
-    wrong = [joint for joints in groups.values() for joint in joints if not 0 <= joint < table.shape[1]]
-    if wrong:
-        raise InputError(f"joint {wrong[0]}: the values have joints 0 to {table.shape[1] - 1}")
+    for joint in (joint for joints in groups.values() for joint in joints):
+        check_joint(joint, table.shape[1])
     chosen = np.zeros((table.shape[1], len(groups)))
     for column, joints in enumerate(groups.values()):
         chosen[list(joints), column] = 1
@@ -76,7 +84,7 @@ def by_bin(
     Samples with an unknown level, or one beyond the edges, are in no bin. Bins of shares are named in per cent.
     """
     table, binned = rows(values), numbers("levels", levels)
-    if binned.shape != (len(table),) or not all(low < high for low, high in pairwise(edges)):
+    if binned.shape != (len(table),) or len(edges) < 2 or not all(low < high for low, high in pairwise(edges)):
         raise InputError(f"levels {binned.shape} at edges {list(edges)}: give ({len(table)},) and ascending edges")
     inside = [(binned >= low) & (binned < high) for low, high in pairwise(edges)]
     inside[-1] |= binned == edges[-1]
@@ -94,6 +102,8 @@ def by_class(
 ) -> list[Part]:
     """Return the means of values (N, K) by class. Each of N samples has any number of the classes `names`."""
     table = rows(values)
+    if any(isinstance(own, str) for own in classes):
+        raise InputError("classes: give a collection of names per sample, not a text")
     if len(classes) != len(table):
         raise InputError(f"{len(classes)} samples' classes for {len(table)} samples: give one for each")
     inside = np.array([[name in own for name in names] for own in classes], np.bool_).reshape(len(table), len(names))

@@ -91,6 +91,12 @@ def object_keypoint_similarity(
         raise InputError(
             f"keypoints {prediction.shape}, {true.shape}, {is_labelled.shape}: give {len(sigmas)}, one per sigma"
         )
+    if not (
+        0 <= area < np.inf and all(sigma > 0 for sigma in sigmas) and np.isfinite(numbers("labelled", labelled)).all()
+    ):
+        raise InputError(f"area {area}: give a finite area, finite flags and sigmas above 0")
+    if numbers("box", box).shape != (4,):
+        raise InputError(f"box {list(box)}: give x_min, y_min, x_max, y_max")
     offsets = prediction - true
     if not is_labelled.any():
         corners = np.array(box, np.float64).reshape(2, 2)
@@ -131,6 +137,17 @@ def coco_precision(
     if unknown:
         raise InputError(f"results for image {unknown[0]!r}, which the annotations do not have")
     categories = sorted(category["id"] for category in data["categories"])
+    _check_numbers("result", results)
+    for name in ("image_id", "category_id"):
+        if wrong := [result.get(name) for result in results if type(result.get(name)) is not int]:
+            raise InputError(
+                f"results: {name} requires an integer, not {wrong[0]!r}; COCO's evaluation of {kind} cannot read this"
+            )
+    if results and not {result["category_id"] for result in results} & set(categories):
+        raise InputError(
+            f"results: no category_id is among the annotations' {', '.join(map(str, categories[:5]))}; "
+            f"the first one is {results[0]['category_id']}"
+        )
     names = _KEYPOINT_STATS if kind == "keypoints" else _BOX_STATS
     with contextlib.redirect_stdout(io.StringIO()):
         try:
@@ -151,17 +168,35 @@ def coco_precision(
 
 
 def _select_images(data: Mapping[str, Any], image_ids: Collection[int] | None) -> dict[str, Any]:
-    absent = [key for key in ("images", "annotations", "categories") if not isinstance(data.get(key), list)]
+    keys = ("images", "annotations", "categories")
+    absent = [key for key in keys if key not in data or not isinstance(data[key], list)]
     if absent:
         raise InputError(f"annotations have no list {absent[0]!r}; give COCO's format")
+    for key in ("images", "annotations"):
+        ids = [item.get("id") for item in data[key]]
+        if len(set(ids)) < len(ids):
+            raise InputError(f"{key}: two have one id")
+    _check_numbers("annotation", data["annotations"])
     if image_ids is None:
         return dict(data)
     selected = set(image_ids)
+    if unknown := selected - {image["id"] for image in data["images"]}:
+        raise InputError(f"image_ids: the annotations have no image {min(unknown)}")
     return {
         **data,
         "images": [image for image in data["images"] if image["id"] in selected],
         "annotations": [annotation for annotation in data["annotations"] if annotation["image_id"] in selected],
     }
+
+
+def _check_numbers(what: str, records: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse boxes and scores that are not finite, and boxes of negative size."""
+    for number, record in enumerate(records):
+        box = numbers("bbox", record["bbox"]) if "bbox" in record else np.zeros(4)
+        if box.shape != (4,) or not np.isfinite(box).all() or (box[2:] < 0).any():
+            raise InputError(f"{what} {number}: bbox {record['bbox']} is not x, y, width, height")
+        if not np.isfinite(numbers("score", record.get("score", 0))).all():
+            raise InputError(f"{what} {number}: score {record['score']} is not a finite number")
 
 
 def _or_nan(value: float) -> float:

@@ -12,12 +12,12 @@ Sources: Zimmermann et al. 2019, FreiHAND, and the evaluation of HO-3D and DexYC
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sonjit._util.errors import InputError
+from sonjit._util.errors import InputError, unknown_name
 from sonjit.lab.metrics.alignment import root_relative, similarity_aligned
 from sonjit.lab.metrics.statistics import checked_points, known_mean, numbers, ratio, rows
 
@@ -56,6 +56,12 @@ def joint_errors(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None
     return errors
 
 
+def check_average(average: str) -> None:
+    """Raise InputError for an unknown way to average."""
+    if average not in get_args(Average):
+        raise InputError(unknown_name("average", average, get_args(Average)))
+
+
 def missing_count(errors: ArrayLike) -> int:
     """Count the keypoints that should have been predicted and were not."""
     return int(np.isposinf(numbers("errors", errors)).sum())
@@ -85,6 +91,7 @@ def mean_error(errors: ArrayLike, average: Average = "joint") -> float:
     >>> mean_error([[1.0, 5.0], [3.0, np.nan]]), mean_error([[1.0, 5.0], [3.0, np.nan]], "all")
     (3.5, 3.0)
     """
+    check_average(average)
     mean = known_mean(_joint_means(errors) if average == "joint" else numbers("errors", errors))
     return mean if np.isfinite(mean) else float("nan")
 
@@ -186,9 +193,9 @@ def pck_auc(
 
 def thresholds_between(low: float, high: float, steps: int) -> NDArray[np.float64]:
     """Return evenly spaced thresholds (steps,), ends included."""
-    if not low < high or steps < 2:
+    if not (np.isfinite([low, high]).all() and low < high and steps >= 2 and steps == int(steps)):
         raise InputError(f"thresholds from {low} to {high} in {steps} steps: give low below high and two or more steps")
-    return np.linspace(low, high, steps)
+    return np.linspace(low, high, int(steps))
 
 
 def area_under(thresholds: NDArray[np.float64], shares: NDArray[np.float64]) -> float:
@@ -201,9 +208,11 @@ def hits_within(
     errors: ArrayLike, thresholds: ArrayLike, *, strict: bool = False
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Count the errors (..., K) of each joint within each threshold (T, K), and all errors of each joint (K,)."""
-    table, limits = rows(errors), np.asarray(thresholds, np.float64)
-    if limits.ndim != 1 or not (np.diff(limits) > 0).all() or not np.isfinite(limits).all():
-        raise InputError(f"thresholds {limits.tolist()}: give finite ones, ascending")
+    table, limits = rows(errors), numbers("thresholds", thresholds)
+    if (table < 0).any():
+        raise InputError("errors: give distances, 0 or more")
+    if limits.ndim != 1 or not (np.diff(limits) > 0).all() or not (np.isfinite(limits) & (limits >= 0)).all():
+        raise InputError(f"thresholds {limits.tolist()}: give finite ones, 0 or more, ascending")
     joints, bins = table.shape[1], len(limits) + 1
     # The first threshold that each error is within; NaN and inf are within none, and come last.
     first = np.searchsorted(limits, table, side="right" if strict else "left")  # (N, K)
@@ -217,6 +226,7 @@ def pck_from_hits(
     hits: NDArray[np.integer], counts: NDArray[np.integer], *, average: Average = "joint"
 ) -> NDArray[np.float64]:
     """Return the PCK (T,) of counts from `hits_within`."""
+    check_average(average)
     if average == "all":
         return ratio(hits.sum(1), counts.sum())
     return np.array([known_mean(shares) for shares in ratio(hits, counts)])
@@ -253,6 +263,8 @@ def max_mse(
     Source: Fu et al. 2023, Deformer, section 3.4.
     """
     points = checked_points(predicted, truth, valid)
+    if points.truth.ndim != 3:
+        raise InputError(f"points {points.truth.shape}: give (N, K, D)")
     apart = np.where(points.valid[..., None], points.predicted - points.truth, 0.0)
     squares = np.square(apart).sum(-1)  # (N, K)
     total, fourth = squares.sum(-1), np.square(squares).sum(-1)  # (N,)

@@ -14,6 +14,7 @@ import numpy as np
 from sonjit._util.arrays import RealArray
 from sonjit._util.errors import InputError
 from sonjit.geometry.boxes import Box, box_iou
+from sonjit.lab.metrics.statistics import numbers
 
 LOOSE, TIGHT = 0.2, 0.5
 """Thresholds as shares of the maximum. The paper uses 20 % for its single box and does not state the tight one."""
@@ -40,8 +41,11 @@ def box_from_map(values: RealArray, threshold: float = LOOSE, *, connectivity: L
 
     if not 0 <= threshold < 1:
         raise InputError(f"threshold={threshold}: give a share of the maximum, at least 0 and below 1")
-    if values.ndim != 2:
-        raise InputError(f"map {values.shape}: give (H, W)")
+    if connectivity not in (4, 8):
+        raise InputError(f"connectivity={connectivity}: give 4 or 8")
+    values = numbers("map", values)
+    if values.ndim != 2 or np.isinf(values).any():
+        raise InputError(f"map {values.shape}: give (H, W) without infinity")
     peak = float(np.where(np.isnan(values), -np.inf, values).max(initial=-np.inf))
     if not peak > 0:
         return None
@@ -85,13 +89,17 @@ def classification_error(scores: RealArray, labels: Sequence[int], top: int = 1)
     >>> classification_error(np.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2]]), [1, 2])
     0.5
     """
-    if scores.ndim != 2 or len(scores) != len(labels):
-        raise InputError(f"scores {scores.shape} for {len(labels)} labels: give one per image")
+    _check_top(top)
+    scores, classes = numbers("scores", scores), numbers("labels", labels)
+    if scores.ndim != 2 or classes.shape != scores.shape[:1]:
+        raise InputError(f"scores {scores.shape} for labels {classes.shape}: give (N, C) and (N,), one per image")
+    if not ((classes >= 0) & (classes < scores.shape[1]) & (classes == np.floor(classes))).all():
+        raise InputError(f"labels: give class indices from 0 to {scores.shape[1] - 1}")
     if not len(scores):
         return float("nan")
     best = np.argsort(-scores, axis=1, kind="stable")[:, :top]  # (N, top); NaN comes last
     predicted = ~np.isnan(np.take_along_axis(scores, best, 1))
-    return 1 - float((predicted & (best == np.asarray(labels)[:, None])).any(axis=1).mean())
+    return 1 - float((predicted & (best == classes[:, None])).any(axis=1).mean())
 
 
 def localization_error(
@@ -116,10 +124,18 @@ def localization_error(
     >>> localization_error([[(0, (0, 0, 4, 4)), (1, (0, 0, 2, 4))]], [(1, [(0, 0, 2, 3)])], top=5)
     0.0
     """
+    _check_top(top)
+    if not 0 < overlap <= 1:
+        raise InputError(f"overlap={overlap}: give a share above 0, at most 1")
     if len(predictions) != len(truth):
         raise InputError(f"predictions of {len(predictions)} images for {len(truth)} of truth: give as many")
     if not truth:
         return float("nan")
+    for number, (_, boxes) in enumerate(truth):
+        if not boxes:
+            raise InputError(f"image {number}: the truth has no box; leave the image out")
+        for box in boxes:
+            _check_box(number, box)
     hits = [
         any(
             kind == label and box is not None and box_iou(box, true) >= overlap
@@ -129,3 +145,14 @@ def localization_error(
         for prediction, (label, boxes) in zip(predictions, truth, strict=True)
     ]
     return 1 - sum(hits) / len(hits)
+
+
+def _check_top(top: int) -> None:
+    if top < 1:
+        raise InputError(f"top={top}: give 1 or more")
+
+
+def _check_box(image: int, box: Box) -> None:
+    corners = numbers("box", box)
+    if corners.shape != (4,) or not (corners[2:] >= corners[:2]).all():
+        raise InputError(f"image {image}: box {list(box)} is not x_min, y_min, x_max, y_max")

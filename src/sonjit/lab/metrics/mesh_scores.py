@@ -57,6 +57,8 @@ def f_scores(predicted: ArrayLike, truth: ArrayLike, thresholds: tuple[float, ..
 
     Source: Knapitsch et al. 2017, Tanks and Temples; Zimmermann et al. 2019, FreiHAND.
     """
+    if not all(0 < threshold < np.inf for threshold in thresholds):
+        raise InputError(f"thresholds {list(thresholds)}: give finite distances above 0")
     prediction, true = (_vertices(name, array) for name, array in (("predicted", predicted), ("truth", truth)))
     finite = prediction[np.isfinite(prediction).all(1)]
     true = true[np.isfinite(true).all(1)]

@@ -28,8 +28,14 @@ def acceleration_errors(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike
     if valid is not None and np.ndim(valid) == 1 and true.ndim == 3:
         valid = np.repeat(np.asarray(valid)[:, None], true.shape[1], axis=1)
     points = checked_points(predicted, true, valid)
+    _check_sequence(points.truth)
     triples = points.valid[:-2] & points.valid[1:-1] & points.valid[2:]
     return joint_errors(np.diff(points.predicted, 2, axis=0), np.diff(points.truth, 2, axis=0), triples)
+
+
+def _check_sequence(points: NDArray[np.float64]) -> None:
+    if points.ndim != 3:
+        raise InputError(f"points {points.shape}: give one sequence (T, K, D)")
 
 
 def acceleration_error(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:
@@ -43,6 +49,7 @@ def jitter(predicted: ArrayLike) -> float:
     Four frames in a row count if the point was predicted in all of them; NaN without any.
     """
     points = checked_points(predicted, predicted).predicted
+    _check_sequence(points)
     return known_mean(np.linalg.norm(np.diff(points, 3, axis=0), axis=-1))
 
 

@@ -8,14 +8,14 @@ Sources: the model cards of MediaPipe's hands (MNAE), BlazePose (PDJ) and face m
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sonjit._util.errors import InputError
+from sonjit._util.errors import InputError, unknown_name
 from sonjit.lab.metrics.keypoints import joint_errors, joint_means, mean_error
-from sonjit.lab.metrics.statistics import known_mean, numbers
+from sonjit.lab.metrics.statistics import check_joint, flags, known_mean, numbers
 
 _SHOULDERS: Final = (11, 12)  # BlazePose: left, right
 _HIPS: Final = (23, 24)
@@ -27,6 +27,8 @@ _EYE_CORNERS: Final = {
 }
 """Outer and inner corner of the right and the left eye, by number of face points (300W, WFLW, MediaPipe)."""
 _EYE_RIMS: Final = (tuple(range(36, 42)), tuple(range(42, 48)))  # among 300W's 68 points
+Torso = Literal["diagonal", "middle"]
+"""Definition of a torso's size, see `torso_sizes`."""
 PDJ_SHARE: Final = 0.2
 """Maximum error of a detected landmark, as a share of the torso."""
 
@@ -55,6 +57,8 @@ def normalised_errors(
     The result is NaN where truth or size is unknown or the size is 0, and inf where nothing was predicted.
     """
     prediction, true, lengths = numbers("predicted", predicted), numbers("truth", truth), numbers("sizes", sizes)
+    if prediction.ndim != 3 or true.ndim != 3 or min(prediction.shape[2], true.shape[2]) < 2:
+        raise InputError(f"predicted {prediction.shape} and truth {true.shape}: give points (N, K, 2 or more)")
     if lengths.shape != true.shape[:1]:
         raise InputError(f"sizes {lengths.shape}: give one per sample, {true.shape[:1]}")
     usable = usable_sizes(lengths)
@@ -71,6 +75,8 @@ def palm_sizes(truth: ArrayLike, *, wrist: int = 0, knuckle: int = 9) -> NDArray
     more).
     """
     points = _samples(truth, max(wrist, knuckle))[..., :2]
+    for joint in (wrist, knuckle):
+        check_joint(joint, points.shape[1])
     return np.linalg.norm(points[:, knuckle] - points[:, wrist], axis=-1)
 
 
@@ -98,11 +104,13 @@ def pupil_distances(truth: ArrayLike) -> NDArray[np.float64]:
     return np.linalg.norm(left - right, axis=-1)
 
 
-def torso_sizes(truth: ArrayLike, kind: Literal["diagonal", "middle"] = "diagonal") -> NDArray[np.float64]:
+def torso_sizes(truth: ArrayLike, kind: Torso = "diagonal") -> NDArray[np.float64]:
     """Return the torso's size (N,) in x and y of true bodies (N, 33, 2 or more). The model card does not define it.
 
     `diagonal`: Left shoulder to right hip. `middle`: Centre of the shoulders to centre of the hips.
     """
+    if kind not in get_args(Torso):
+        raise InputError(unknown_name("torso", kind, get_args(Torso)))
     points = _samples(truth, max(_HIPS))[..., :2]
     if kind == "diagonal":
         return np.linalg.norm(points[:, _HIPS[1]] - points[:, _SHOULDERS[0]], axis=-1)
@@ -157,10 +165,11 @@ def pdj_hits(
     Returns:
         Hits (N, K); NaN where truth or size is unknown.
     """
+    if not 0 < share < np.inf:
+        raise InputError(f"share={share}: give a number above 0")
     errors = normalised_errors(predicted, truth, sizes)
-    predicted, true = (np.asarray(item).astype(np.bool_) for item in (predicted_visible, true_visible))
-    if predicted.shape != errors.shape or true.shape != errors.shape:
-        raise InputError(f"visibility {predicted.shape} and {true.shape}: give {errors.shape}, one per landmark")
+    predicted = flags("predicted_visible", predicted_visible, errors.shape, "landmark")
+    true = flags("true_visible", true_visible, errors.shape, "landmark")
     return np.where(np.isnan(errors), np.nan, (predicted == true) & (errors < share))
 
 
@@ -170,7 +179,7 @@ def pdj(
     *,
     predicted_visible: ArrayLike,
     true_visible: ArrayLike,
-    torso: Literal["diagonal", "middle"] = "diagonal",
+    torso: Torso = "diagonal",
 ) -> float:
     """Return the percentage of detected joints as a share, 0 to 1, of bodies (N, 33, 2) in BlazePose's order."""
     sizes = torso_sizes(truth, torso)
@@ -189,6 +198,6 @@ def _faces(truth: ArrayLike) -> tuple[NDArray[np.float64], tuple[tuple[int, int]
 def _samples(truth: ArrayLike, last: int) -> NDArray[np.float64]:
     """Return true points (N, K, D) that include a point of index `last`."""
     points = numbers("truth", truth)
-    if points.ndim != 3 or points.shape[1] <= last:
-        raise InputError(f"truth {points.shape}: give (N, K, D) with more than {last} points")
+    if points.ndim != 3 or points.shape[1] <= last or points.shape[2] < 2:
+        raise InputError(f"truth {points.shape}: give (N, K, 2 or more) with more than {last} points")
     return points

@@ -41,28 +41,50 @@ def checked_points(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | No
     missing.
 
     Raises:
-        InputError: The shapes do not fit one another.
+        InputError: The shapes do not fit one another, or the mask contains other values than 0 and 1.
     """
     prediction, true = numbers("predicted", predicted), numbers("truth", truth)
     if prediction.ndim < 2 or prediction.shape != true.shape:
         raise InputError(
             f"predicted {prediction.shape} and truth {true.shape}: give two arrays of one shape (..., K, D)"
         )
+    if prediction.shape[-1] == 0:
+        raise InputError(f"points {prediction.shape}: give at least one coordinate")
     known = _finite(true)  # (..., K)
     if valid is not None:
-        mask = np.asarray(valid)
-        if mask.shape != known.shape:
-            raise InputError(f"valid {mask.shape}: give {known.shape}, one per point")
-        known &= mask.astype(np.bool_)
+        known &= flags("valid", valid, known.shape, "point")
     return Points(_mask_points(_finite(prediction), prediction), _mask_points(known, true), known)
 
 
 def numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
     """Return values as an array of float64, or raise InputError for values that are no numbers."""
     try:
-        return np.asarray(values, np.float64)
+        array = np.asarray(values)
+        if array.dtype.kind != "c":
+            return array.astype(np.float64, copy=False)
     except (TypeError, ValueError):
-        raise InputError(f"{name}: give an array of numbers, all rows of one length") from None
+        pass
+    raise InputError(f"{name}: give an array of real numbers, all rows of one length")
+
+
+def flags(name: str, values: ArrayLike, shape: tuple[int, ...], each: str = "sample") -> NDArray[np.bool_]:
+    """Return values as a mask of the given shape, one per `each`.
+
+    Raises:
+        InputError: The shape differs, or a value is neither 0 nor 1, such as NaN, a probability or text.
+    """
+    array = np.asarray(values)
+    if array.shape != shape:
+        raise InputError(f"{name} {array.shape}: give {shape}, one per {each}")
+    if array.dtype.kind not in "biuf" or not ((array == 0) | (array == 1)).all():
+        raise InputError(f"{name}: give 0 or 1, or booleans")
+    return array.astype(np.bool_)
+
+
+def check_joint(joint: int, count: int) -> None:
+    """Raise InputError unless `joint` is an index of one of `count` joints."""
+    if np.asarray(joint).dtype.kind not in "iu" or not 0 <= joint < count:
+        raise InputError(f"joint {joint}: the points have joints 0 to {count - 1}")
 
 
 def rows(values: ArrayLike) -> NDArray[np.float64]:
@@ -122,6 +144,8 @@ def mean_interval(
     clusters: Sequence[Hashable] | None = None,
 ) -> Interval:
     """Return the percentile bootstrap of the mean over all finite values (N,) or (N, K), resampled by rows."""
+    if resamples < 1:
+        raise InputError(f"resamples={resamples}: give 1 or more")
     table = rows(values)
     known = np.isfinite(table)
     sums = np.where(known, table, 0).sum(1, keepdims=True)

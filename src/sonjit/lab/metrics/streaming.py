@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sonjit._util.errors import InputError
-from sonjit.lab.metrics.keypoints import Average, area_under, hits_within, pck_from_hits, thresholds_between
+from sonjit.lab.metrics.keypoints import (
+    Average,
+    area_under,
+    check_average,
+    hits_within,
+    pck_from_hits,
+    thresholds_between,
+)
 from sonjit.lab.metrics.statistics import known_mean, ratio, rows
 
 T = TypeVar("T")
@@ -54,6 +61,7 @@ class ErrorStream:
     def __init__(
         self, low: float, high: float, *, steps: int = 100, average: Average = "joint", strict: bool = False
     ) -> None:
+        check_average(average)
         self._thresholds = thresholds_between(low, high, steps)
         self._average: Average = average
         self._strict = strict

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from sonjit._util.errors import InputError
 from sonjit.lab.metrics.alignment import root_relative
 from sonjit.lab.metrics.keypoints import Average, joint_errors, mean_error
-from sonjit.lab.metrics.statistics import Points, checked_points, known_mean, numbers
+from sonjit.lab.metrics.statistics import Points, checked_points, flags, known_mean, numbers
 
 ROOTS = (20, 41)
 """Indices of the right and the left wrist in InterHand2.6M's order."""
@@ -35,9 +35,7 @@ def two_hand_errors(
 ) -> NDArray[np.float64]:
     """Return errors (N, 42) of joints relative to the root of their hand. Hands without a valid root do not count."""
     points = checked_points(predicted, truth, valid)
-    half = points.truth.shape[-2] // 2
-    if not 0 <= roots[0] < half <= roots[1] < points.truth.shape[-2]:
-        raise InputError(f"roots {roots}: give one among joints 0 to {half - 1} and one among those after")
+    half = _half(points, roots)
     hands = (
         Points(points.predicted[..., of, :], points.truth[..., of, :], points.valid[..., of]) for of in _halves(half)
     )
@@ -47,15 +45,16 @@ def two_hand_errors(
     )
 
 
-def two_hand_mpjpe(errors: NDArray[np.floating], interacting: ArrayLike, *, average: Average = "joint") -> TwoHandError:
+def two_hand_mpjpe(errors: ArrayLike, interacting: ArrayLike, *, average: Average = "joint") -> TwoHandError:
     """Return the MPJPE of errors (N, 42) for single hands, interacting hands (N,) and both together.
 
     The roots' own errors, always 0, count as in the released evaluation.
     """
-    two = _flags("interacting", interacting, len(errors))
-    return TwoHandError(
-        mean_error(errors, average), mean_error(errors[~two], average), mean_error(errors[two], average)
-    )
+    table = numbers("errors", errors)
+    if table.ndim != 2:
+        raise InputError(f"errors {table.shape}: give (N, K)")
+    two = flags("interacting", interacting, table.shape[:1])
+    return TwoHandError(mean_error(table, average), mean_error(table[~two], average), mean_error(table[two], average))
 
 
 def root_offset_errors(
@@ -68,9 +67,12 @@ def root_offset_errors(
 ) -> NDArray[np.float64]:
     """Return the error (N,) of the left root relative to the right one; NaN without two hands with valid roots."""
     points = checked_points(predicted, truth, valid)
+    if points.truth.ndim != 3:
+        raise InputError(f"points {points.truth.shape}: give (N, K, D)")
+    _half(points, roots)
     offsets = root_relative(*(array[:, list(roots)] for array in points), root=0)  # (N, 2, 3)
     errors = joint_errors(*offsets)[:, 1]
-    return np.where(_flags("interacting", interacting, len(errors)), errors, np.nan)
+    return np.where(flags("interacting", interacting, errors.shape), errors, np.nan)
 
 
 def mrrpe(
@@ -91,11 +93,12 @@ def _halves(half: int) -> tuple[slice, slice]:
     return slice(0, half), slice(half, 2 * half)
 
 
-def _flags(name: str, values: ArrayLike, samples: int) -> NDArray[np.bool_]:
-    flags = np.asarray(values).astype(np.bool_)
-    if flags.shape != (samples,):
-        raise InputError(f"{name} {flags.shape}: give one per sample, ({samples},)")
-    return flags
+def _half(points: Points, roots: tuple[int, int]) -> int:
+    """Return the number of joints of one hand. Raise InputError if a root is not a joint of its hand."""
+    half = points.truth.shape[-2] // 2
+    if not 0 <= roots[0] < half <= roots[1] < points.truth.shape[-2]:
+        raise InputError(f"roots {roots}: give one among joints 0 to {half - 1} and one among those after")
+    return half
 
 
 def handedness_hits(
@@ -114,9 +117,11 @@ def handedness_hits(
     Source: the released evaluation of InterHand2.6M; its paper calls the mean AP_h.
     """
     scores, truth_flags = _pair(probabilities, present)
+    if scores.ndim != 2 or (scores < 0).any() or (scores > 1).any():
+        raise InputError(f"probabilities {scores.shape}: give (N, H), each from 0 to 1")
     right = np.where(truth_flags, scores > 0.5, scores < 0.5)  # (N, H)
     hits = np.asarray(right.all(-1), np.float64)
-    return hits if valid is None else np.where(np.asarray(valid).astype(np.bool_), hits, np.nan)
+    return hits if valid is None else np.where(flags("valid", valid, hits.shape), hits, np.nan)
 
 
 def handedness_accuracy(probabilities: ArrayLike, present: ArrayLike, valid: ArrayLike | None = None) -> float:
@@ -158,7 +163,5 @@ def average_precision(scores: ArrayLike, positive: ArrayLike) -> float:
 
 
 def _pair(scores: ArrayLike, truth: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    values, truth_flags = numbers("scores", scores), np.asarray(truth)
-    if values.shape != truth_flags.shape:
-        raise InputError(f"scores {values.shape} and truth {truth_flags.shape}: give two arrays of one shape")
-    return values, truth_flags.astype(np.bool_)
+    values = numbers("scores", scores)
+    return values, flags("truth", truth, values.shape)
