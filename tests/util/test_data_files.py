@@ -6,7 +6,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 
-from sonjit._util.data_files import npz_arrays, read_json, read_npz, read_toml, write_json
+from sonjit._util.data_files import npz_arrays, parse_toml, read_json, read_npz, read_toml, write_json
 from sonjit._util.errors import InputError
 from sonjit._util.json_text import json_from
 
@@ -63,6 +63,31 @@ def test_damaged_toml_is_refused_by_name(tmp_path, content):
     file.write_bytes(content)
     with pytest.raises(InputError, match=r"a\.toml is damaged or not TOML: "):
         read_toml(file, Card)
+
+
+@pytest.mark.parametrize(
+    "key", [".".join(["a"] * 20_000), " . ".join(['"b.\\"c"'] * 5_000), "[" + ".".join(["'d'"] * 8_000) + "]"]
+)
+def test_toml_keys_of_many_parts_are_not_parsed(monkeypatch, key):
+    monkeypatch.setattr("sonjit._util.data_files.tomllib", None)  # its use would be an error
+    with pytest.raises(InputError, match=r"a\.toml .*: a key has more than 32 parts \(at line 2\)"):
+        parse_toml(f"x = 1\n{key} = 1", "a.toml")
+
+
+def test_toml_with_many_dots_outside_keys_is_parsed():
+    numbers = {"x": [1.5] * 1_000, "y": "." * 1_000, "z": "It is done. " * 1_000}
+    text = "\n".join(f"{name} = {json.dumps(value)}" for name, value in numbers.items())
+    nested = "\n".join(f"[{'.'.join('k' * depth)}]" for depth in range(1, 33))
+    content = parse_toml(text + "\n" + nested, "a.toml")
+    assert {name: content[name] for name in numbers} == numbers
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 10**6, "a." * 30 + " " * 10**6 + "b", '"' * 10**6, "a b " * 10**5, "'a'.\n" * 10**5]
+)
+def test_the_search_for_long_keys_takes_linear_time(text):
+    with pytest.raises(InputError, match="damaged or not TOML"):
+        parse_toml(text, "a.toml")
 
 
 def test_toml_becomes_a_dataclass(tmp_path):

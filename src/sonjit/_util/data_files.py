@@ -7,6 +7,7 @@ missing, damaged or of another type.
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 import zipfile
 import zlib
@@ -29,6 +30,12 @@ T = TypeVar("T")
 
 _EXPECTED: Final = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
 _NUMPY_COMPRESSION: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_MAX_KEY_PARTS: Final = 32
+_LONG_KEY: Final = re.compile(
+    r"""(?<![\w-])(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+)"""  # one part and its dot
+    rf"{{{_MAX_KEY_PARTS}}}"
+)
+"""TOML key of more than the maximum of parts, such as `a.b.c` of three."""
 
 
 def read_json(path: Path | Traversable) -> Any:  # noqa: ANN401  # JSON
@@ -92,15 +99,21 @@ def read_toml_table(path: Path | Traversable) -> dict[str, Any]:
 def parse_toml(content: str | bytes, name: str) -> dict[str, Any]:
     """Return the table of TOML text.
 
+    `tomllib` needs quadratic time and memory for a key of many parts, so such a key is refused before parsing.
+
     Args:
         content: TOML text, or its bytes in UTF-8.
         name: File name shown in error messages.
 
     Raises:
-        InputError: The text is not TOML.
+        InputError: The text is not TOML, or a key has more than 32 parts.
     """
     try:
-        return tomllib.loads(content if isinstance(content, str) else content.decode())
+        text = content if isinstance(content, str) else content.decode()
+        if long := _LONG_KEY.search(text):
+            line = text.count("\n", 0, long.start()) + 1
+            raise ValueError(f"a key has more than {_MAX_KEY_PARTS} parts (at line {line})")
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # tomllib raises a plain ValueError for numbers of 5,000 digits
         raise InputError(f"{name} is damaged or not TOML: {_reason(error)}") from None
 

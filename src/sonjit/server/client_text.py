@@ -8,9 +8,8 @@ from typing import Any
 from sonjit.server.errors import RefusedError
 
 MAX_MAP_CHARACTERS = 64_000
-_MAX_MAP_DOTS = 64
 _MAX_MAP_DEPTH = 32
-"""Maximum numbers of characters, of dots per line and of nested brackets of a control map."""
+"""Maximum numbers of characters and of nested brackets of a control map."""
 _MAX_JSON_CONTAINERS = 500_000
 """Lists and objects of a JSON text; 20 MB of recordings have fewer, and each takes some 200 bytes."""
 
@@ -35,16 +34,13 @@ def load_json(text: str | bytes, name: str) -> Any:  # noqa: ANN401  # JSON
 
 
 def require_short_map(text: str) -> None:
-    """Check the size of a control map in TOML. `tomllib` needs quadratic memory for a key with many dots.
+    """Check the size of a control map in TOML.
 
     Raises:
-        RefusedError: The text is too long, a line has too many dots, or brackets are nested too deeply.
+        RefusedError: The text is too long, or brackets are nested too deeply.
     """
     if len(text) > MAX_MAP_CHARACTERS:
         raise RefusedError("too_large", f"the map has more than {MAX_MAP_CHARACTERS} characters")
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.count(".") > _MAX_MAP_DOTS:
-            raise RefusedError("bad_option", f"the map, line {number}: more than {_MAX_MAP_DOTS} dots")
     depth = 0
     for character in text:
         depth += (character in "[{") - (character in "]}")
